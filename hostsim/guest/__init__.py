@@ -1,0 +1,1 @@
+"""Guests: what touches memory, and when, in virtual time. No SimPy here."""

@@ -1,0 +1,107 @@
+"""Work clocks: how much work a vCPU has done by a host time, in integer nanoseconds.
+
+One row of int64 a clock; ``work_at`` is the only reader. A touch at work time u has happened before the host
+event at T if and only if ``u < work_at(row, T)``: host events come first at equal times (rank 0).
+Closed-loop work stands still while the vCPU does; open-loop work keeps arriving and is caught up with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.jit import jit
+
+STOPPED, CLOSED, OPEN = 0, 1, 2
+MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE = range(9)
+N_FIELDS = 9
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """How work follows the host's clock.
+
+    catch_up: full speed of the vCPU over its nominal speed (open loop only).
+    tick_ns: the guest works at timer ticks only, 0: all the time. tick_late_ns: closed loop; a tick that comes later
+    than this after the last one earns nothing (a guest that does not trust a long gap), 0: every tick earns.
+    """
+
+    open_loop: bool = False
+    catch_up: Fraction = Fraction(10)
+    tick_ns: int = 0
+    tick_late_ns: int = 0
+
+
+def clock_row(pacing: Pacing) -> NDArray[np.int64]:
+    """int64 row of a clock that is stopped at host time 0 with no work done."""
+    row = np.zeros(N_FIELDS, np.int64)
+    speed = pacing.catch_up.limit_denominator(1_000_000)
+    row[SPEED_NUM], row[SPEED_DEN] = speed.numerator, speed.denominator
+    row[TICK], row[LATE] = pacing.tick_ns, pacing.tick_late_ns
+    row[RUN_MODE] = OPEN if pacing.open_loop else CLOSED
+    return row
+
+
+@jit
+def last_tick_before(tick_ns: int, t_ns: int) -> int:
+    """Time of the last timer tick strictly before ``t_ns`` (a tick at t_ns comes after the host event of t_ns)."""
+    return ((t_ns - 1) // tick_ns) * tick_ns if t_ns > 0 else 0
+
+
+@jit
+def _closed_work(row: NDArray[np.int64], t_ns: int) -> int:
+    if row[TICK] == 0:
+        return int(row[W0] + t_ns - row[T0])
+    earned = last_tick_before(row[TICK], t_ns) - row[LAST]
+    return int(row[W0] + max(earned, 0))
+
+
+@jit
+def _open_work(row: NDArray[np.int64], t_ns: int) -> int:
+    arrived = t_ns if row[TICK] == 0 else last_tick_before(row[TICK], t_ns)
+    elapsed = t_ns - row[T0]
+    whole, rest = elapsed // row[SPEED_DEN], elapsed % row[SPEED_DEN]
+    able = row[W0] + whole * row[SPEED_NUM] + rest * row[SPEED_NUM] // row[SPEED_DEN]
+    return int(max(min(arrived, able), row[W0]))
+
+
+@jit
+def work_at(row: NDArray[np.int64], t_ns: int) -> int:
+    """Work time [ns] below which every touch lies before the host event at ``t_ns`` (>= the row's last change)."""
+    mode = row[MODE]
+    if mode == CLOSED:
+        return _closed_work(row, t_ns)
+    if mode == OPEN:
+        return _open_work(row, t_ns)
+    return int(row[W0])
+
+
+def stop(row: NDArray[np.int64], t_ns: int) -> None:
+    """The vCPU leaves the guest at ``t_ns``; the row is changed in place."""
+    if row[MODE] == STOPPED:
+        return
+    row[W0] = work_at(row, t_ns)
+    if row[TICK]:
+        row[LAST] = max(int(row[LAST]), last_tick_before(int(row[TICK]), t_ns))
+    row[T0], row[MODE] = t_ns, STOPPED
+
+
+def resume(row: NDArray[np.int64], t_ns: int) -> None:
+    """The vCPU enters the guest at ``t_ns``; a tick missed meanwhile fires at once. In place."""
+    if row[MODE] != STOPPED:
+        return
+    if row[TICK] and row[RUN_MODE] == CLOSED:
+        _fire_missed_tick(row, t_ns)
+    row[T0], row[MODE] = t_ns, row[RUN_MODE]
+
+
+def _fire_missed_tick(row: NDArray[np.int64], t_ns: int) -> None:
+    if last_tick_before(int(row[TICK]), t_ns) <= row[LAST]:
+        return
+    elapsed = t_ns - int(row[LAST])
+    if row[LATE] == 0 or elapsed <= row[LATE]:
+        row[W0] += elapsed
+    row[LAST] = t_ns

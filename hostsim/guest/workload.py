@@ -1,0 +1,303 @@
+"""Workloads as people name them, turned into touch classes and work clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.guest import touch
+from hostsim.guest.pacing import N_FIELDS, Pacing, clock_row
+from hostsim.guest.popularity import zipf_shares
+from hostsim.guest.touch import TouchTable
+from hostsim.rng import stream_key
+
+NS_PER_S = 1_000_000_000
+_DENOMINATOR_MAX = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class Active:
+    """Windows of the work clock in which a workload runs; period_ns 0: once."""
+
+    start_ns: int
+    length_ns: int
+    period_ns: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class TouchTrace:
+    """Recorded touches: time_ns int64[n] (work time), vcpu int32[n], gfn int64[n], is_write bool[n]."""
+
+    time_ns: NDArray[np.int64]
+    vcpu: NDArray[np.int32]
+    gfn: NDArray[np.int64]
+    is_write: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What some vCPUs do to a region of gfns. Rates are page touches per second over all its vCPUs.
+
+    arrivals: writes of uniform and hotcold come "paced" (a loop: one each 1/rate, the page drawn anew) or as a "poisson"
+    process (many independent clients); zipf and reads are Poisson.
+    """
+
+    name: str
+    pattern: str
+    vcpus: tuple[int, ...]
+    first_gfn: int
+    n_pages: int
+    write_rate_per_s: Fraction = Fraction(0)
+    read_rate_per_s: Fraction = Fraction(0)
+    pacing: Pacing = field(default_factory=Pacing)
+    split: bool = False
+    stride_pages: int = 1
+    hot_pages: int = 0
+    hot_share: float = 0.0
+    exponent: float = 1.0
+    arrivals: str = "paced"
+    start_page: int = 0
+    active: Active | None = None
+    trace: TouchTrace | None = None
+
+    @property
+    def rates(self) -> tuple[tuple[bool, Fraction], ...]:
+        """(is_write, rate per second) of the streams that are not silent."""
+        both = ((True, self.write_rate_per_s), (False, self.read_rate_per_s))
+        return tuple((is_write, rate) for is_write, rate in both if rate > 0)
+
+
+@dataclass(frozen=True)
+class _Class:
+    ints: NDArray[np.int64]
+    mean_ns: float = 0.0
+    page_mean_ns: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    trace_index: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    trace_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Guest:
+    """All work of a VM: the touch classes, one clock row per (workload, vCPU), and whose they are.
+
+    clocks: int64[n_clocks, N_FIELDS], changed by the vCPUs alone; clock_vcpu, clock_workload: int64[n_clocks];
+    class_workload: int64[n_classes].
+    """
+
+    workloads: tuple[Workload, ...]
+    table: TouchTable
+    clocks: NDArray[np.int64]
+    clock_vcpu: NDArray[np.int64]
+    clock_workload: NDArray[np.int64]
+    class_workload: NDArray[np.int64]
+
+    @property
+    def pending_size(self) -> int:
+        """Slots for pending touches: one per (class that writes, page). Nobody reads A bits yet, so reads arm nothing."""
+        return self._slots(self.table.ints[:, touch.KIND] != touch.PACED)
+
+    @property
+    def armed_size(self) -> int:
+        """Slots in lists of armed pages: one per (paced class that writes, page)."""
+        return self._slots(self.table.ints[:, touch.KIND] == touch.PACED)
+
+    def _slots(self, which: NDArray[np.bool_]) -> int:
+        return int((self.table.ints[:, touch.N_PAGES] * self.table.ints[:, touch.IS_WRITE])[which].sum())
+
+
+def build_guest(workloads: Sequence[Workload], seed: int) -> Guest:
+    """Lay out clocks and touch classes for ``workloads``; draws are keyed by ``seed`` and the workloads' names."""
+    clocks: list[NDArray[np.int64]] = []
+    owners: list[tuple[int, int]] = []
+    classes: list[_Class] = []
+    class_workload: list[int] = []
+    for w, load in enumerate(workloads):
+        first_clock = len(clocks)
+        clocks.extend(clock_row(load.pacing) for _ in load.vcpus)
+        owners.extend((vcpu, w) for vcpu in load.vcpus)
+        made = list(_classes(load, first_clock, seed))
+        classes.extend(made)
+        class_workload.extend([w] * len(made))
+    vcpu_and_load = np.array(owners, np.int64).reshape(-1, 2)
+    return Guest(
+        tuple(workloads),
+        _stack(classes),
+        np.array(clocks, np.int64).reshape(-1, N_FIELDS),
+        vcpu_and_load[:, 0].copy(),
+        vcpu_and_load[:, 1].copy(),
+        np.array(class_workload, np.int64),
+    )
+
+
+def _stack(classes: Sequence[_Class]) -> TouchTable:
+    """Concatenate classes; offsets are set here and arrays frozen."""
+    pending = armed = means = bounds = times = 0
+    for one in classes:
+        paced = one.ints[touch.KIND] == touch.PACED
+        slots = int(one.ints[touch.N_PAGES] * one.ints[touch.IS_WRITE])
+        one.ints[touch.OFFSET] = armed if paced else pending
+        one.ints[touch.DATA_OFFSET] = bounds if one.ints[touch.KIND] == touch.TRACE else means
+        one.trace_index[:] += times
+        armed += slots if paced else 0
+        pending += 0 if paced else slots
+        means += len(one.page_mean_ns)
+        bounds += len(one.trace_index)
+        times += len(one.trace_ns)
+    table = TouchTable(
+        np.array([one.ints for one in classes], np.int64).reshape(-1, touch.N_INTS),
+        np.array([one.mean_ns for one in classes], np.float64),
+        np.concatenate([np.empty(0), *(one.page_mean_ns for one in classes)]),
+        np.concatenate([np.empty(0, np.int64), *(one.trace_index for one in classes)]),
+        np.concatenate([np.empty(0, np.int64), *(one.trace_ns for one in classes)]),
+    )
+    for array in table:
+        array.flags.writeable = False
+    return table
+
+
+def _classes(load: Workload, first_clock: int, seed: int) -> Iterator[_Class]:
+    if load.pattern == "idle":
+        return
+    if load.pattern == "trace":
+        yield from _trace_classes(load, first_clock)
+        return
+    for is_write, rate in load.rates:
+        for part in _parts(load, first_clock):
+            yield from _part_classes(load, part, rate * part.share, is_write, seed)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The vCPUs that feed one stream, where, and their share of the workload's rate."""
+
+    first_gfn: int
+    n_pages: int
+    clock_first: int
+    clock_count: int
+    share: Fraction
+    start_page: int
+    label: str
+
+
+def _parts(load: Workload, first_clock: int) -> Iterable[_Part]:
+    k = len(load.vcpus)
+    swept = load.pattern in ("sequential", "strided")
+    if not load.split and not swept:
+        return [_Part(load.first_gfn, load.n_pages, first_clock, k, Fraction(1), 0, "all")]
+    size = load.n_pages // k if load.split else load.n_pages
+    # Model limit: sweeps that share a region start evenly spread over it, as threads over slices of a buffer do.
+    shift = 0 if load.split else load.n_pages
+    return [
+        _Part(
+            load.first_gfn + (i * size if load.split else 0),
+            size,
+            first_clock + i,
+            1,
+            Fraction(1, k),
+            (load.start_page + i * shift // k) % size,
+            str(vcpu),
+        )
+        for i, vcpu in enumerate(load.vcpus)
+    ]
+
+
+def _part_classes(load: Workload, part: _Part, rate: Fraction, is_write: bool, seed: int) -> Iterator[_Class]:
+    key = stream_key(seed, f"{load.name}/{part.label}/{'write' if is_write else 'read'}")
+    if load.pattern in ("sequential", "strided"):
+        yield _sweep(load, part, rate, is_write)
+    elif load.pattern in ("uniform", "hotcold") and load.arrivals == "paced" and is_write:
+        yield _paced(load, part, rate, key)
+    elif load.pattern == "uniform":
+        yield _flat(load, part, part.first_gfn, part.n_pages, rate, is_write, key)
+    elif load.pattern == "hotcold":
+        yield from _hot_and_cold(load, part, rate, is_write, seed)
+    else:
+        yield _zipf(load, part, rate, is_write, key)
+
+
+def _row(load: Workload, part: _Part, kind: int, first_gfn: int, n_pages: int, is_write: bool) -> NDArray[np.int64]:
+    row = np.zeros(touch.N_INTS, np.int64)
+    row[[touch.KIND, touch.FIRST_GFN, touch.N_PAGES, touch.IS_WRITE]] = kind, first_gfn, n_pages, is_write
+    row[[touch.CLOCK_FIRST, touch.CLOCK_COUNT]] = part.clock_first, part.clock_count
+    row[touch.WINDOW_LENGTH] = touch.ALWAYS
+    if load.active is not None:
+        # Model limit: vCPUs that feed one stream leave and enter its active windows by their mean work clock.
+        window = np.array([load.active.start_ns, load.active.length_ns, load.active.period_ns], np.int64)
+        row[[touch.WINDOW_START, touch.WINDOW_LENGTH, touch.WINDOW_PERIOD]] = window * part.clock_count
+    return row
+
+
+def _flat(
+    load: Workload, part: _Part, first_gfn: int, n_pages: int, rate: Fraction, is_write: bool, key: tuple[int, int]
+) -> _Class:
+    row = _row(load, part, touch.FLAT, first_gfn, n_pages, is_write)
+    row[[touch.KEY0, touch.KEY1]] = key
+    return _Class(row, mean_ns=float(part.clock_count * NS_PER_S * n_pages / rate))
+
+
+def _hot_pages(load: Workload) -> int:
+    return load.hot_pages // len(load.vcpus) if load.split else load.hot_pages
+
+
+def _paced(load: Workload, part: _Part, rate: Fraction, key: tuple[int, int]) -> _Class:
+    row = _row(load, part, touch.PACED, part.first_gfn, part.n_pages, True)
+    per_ns = (rate / (NS_PER_S * part.clock_count)).limit_denominator(_DENOMINATOR_MAX)
+    row[[touch.KEY0, touch.KEY1]] = key
+    row[[touch.RATE_NUM, touch.RATE_DEN]] = per_ns.numerator, per_ns.denominator
+    hot_and_cold = load.pattern == "hotcold"
+    row[touch.HOT_PAGES] = _hot_pages(load) if hot_and_cold else part.n_pages
+    return _Class(row, mean_ns=load.hot_share if hot_and_cold else 1.0)
+
+
+def _hot_and_cold(load: Workload, part: _Part, rate: Fraction, is_write: bool, seed: int) -> Iterator[_Class]:
+    hot = _hot_pages(load)
+    share = Fraction(load.hot_share).limit_denominator(1_000_000)
+    spans = (("hot", part.first_gfn, hot, share), ("cold", part.first_gfn + hot, part.n_pages - hot, 1 - share))
+    for label, first_gfn, n_pages, of_rate in spans:
+        if n_pages > 0 and of_rate > 0:
+            key = stream_key(seed, f"{load.name}/{part.label}/{label}/{'write' if is_write else 'read'}")
+            yield _flat(load, part, first_gfn, n_pages, rate * of_rate, is_write, key)
+
+
+def _zipf(load: Workload, part: _Part, rate: Fraction, is_write: bool, key: tuple[int, int]) -> _Class:
+    row = _row(load, part, touch.WEIGHTED, part.first_gfn, part.n_pages, is_write)
+    row[[touch.KEY0, touch.KEY1]] = key
+    shares = zipf_shares(part.n_pages, load.exponent)
+    return _Class(row, page_mean_ns=float(part.clock_count * NS_PER_S / rate) / shares)
+
+
+def _sweep(load: Workload, part: _Part, rate: Fraction, is_write: bool) -> _Class:
+    row = _row(load, part, touch.SWEEP, part.first_gfn, part.n_pages, is_write)
+    stride = load.stride_pages % part.n_pages if load.pattern == "strided" else 1
+    common = gcd(stride, part.n_pages) or part.n_pages
+    cycle = part.n_pages // common
+    per_ns = (rate / NS_PER_S).limit_denominator(_DENOMINATOR_MAX)
+    row[touch.START_PAGE], row[touch.STRIDE_GCD], row[touch.CYCLE] = part.start_page, common, cycle
+    row[touch.STRIDE_INVERSE] = pow(stride // common, -1, cycle) if cycle > 1 else 0
+    row[[touch.RATE_NUM, touch.RATE_DEN]] = per_ns.numerator, per_ns.denominator
+    return _Class(row)
+
+
+def _trace_classes(load: Workload, first_clock: int) -> Iterator[_Class]:
+    assert load.trace is not None
+    for i, vcpu in enumerate(load.vcpus):
+        part = _Part(load.first_gfn, load.n_pages, first_clock + i, 1, Fraction(1), 0, str(vcpu))
+        for is_write in (True, False):
+            mine = (load.trace.vcpu == vcpu) & (load.trace.is_write == is_write)
+            if mine.any():
+                yield _trace_class(load, part, load.trace.gfn[mine], load.trace.time_ns[mine], is_write)
+
+
+def _trace_class(
+    load: Workload, part: _Part, gfns: NDArray[np.int64], times: NDArray[np.int64], is_write: bool
+) -> _Class:
+    first, last = int(gfns.min()), int(gfns.max())
+    order = np.lexsort((times, gfns))
+    index = np.searchsorted(gfns[order], np.arange(first, last + 2))
+    row = _row(load, part, touch.TRACE, first, last - first + 1, is_write)
+    return _Class(row, trace_index=index.astype(np.int64), trace_ns=times[order].astype(np.int64))

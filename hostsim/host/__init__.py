@@ -1,0 +1,1 @@
+"""The host on SimPy's clock: vCPUs, throttle, link, migration."""

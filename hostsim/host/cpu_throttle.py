@@ -1,0 +1,70 @@
+"""cpu-throttle: every vCPU runs 10 ms, then sleeps 10 ms p/(1-p) (7.2 softmmu/cpu-throttle.c; 10.x migration/)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import simpy
+
+from hostsim.host.vm import Vm
+
+TIMESLICE_NS = 10_000_000
+"""CPU_THROTTLE_TIMESLICE_NS."""
+
+
+def period_ns(percent: int) -> int:
+    """Time between two ticks of the throttle timer: 10 ms / (1-p)."""
+    return TIMESLICE_NS * 100 // (100 - percent)
+
+
+def sleep_ns(percent: int) -> int:
+    """How long a vCPU is put to sleep at each tick: 10 ms p/(1-p)."""
+    return TIMESLICE_NS * percent // (100 - percent)
+
+
+class CpuThrottle:
+    """The throttle of one VM: one timer for all vCPUs."""
+
+    def __init__(self, env: simpy.Environment, vm: Vm, overshoot_ns: int) -> None:
+        """``overshoot_ns``: what each sleep lasts longer than asked for."""
+        self.percent = 0
+        self._env, self._vm, self._overshoot_ns = env, vm, overshoot_ns
+        self._ticking = False
+
+    def set(self, percent: int) -> None:
+        """Set the percentage (1..99); an idle timer ticks at once (cpu_throttle_set)."""
+        self.percent = percent
+        if not self._ticking:
+            self._env.process(self._timer())
+
+    def stop(self) -> None:
+        """No more ticks; a sleep under way ends by itself (cpu_throttle_stop)."""
+        self.percent = 0
+
+    def _timer(self) -> Generator[simpy.Event, Any, None]:
+        self._ticking = True
+        while self.percent and self._vm.running:
+            for vcpu in self._vm.vcpus:
+                vcpu.throttle(sleep_ns(self.percent) + self._overshoot_ns)
+            yield self._env.timeout(period_ns(self.percent))
+        self._ticking = False
+
+
+def dirty_sync_timer(
+    env: simpy.Environment, count: Callable[[], int], sync: Callable[[], object], active: Callable[[], bool]
+) -> Generator[simpy.Event, Any, None]:
+    """10.x: sync the bitmap if none happened for 5 s, not in the first pass (cpu_throttle_dirty_sync_timer_tick)."""
+    previous = 0
+    while True:
+        yield env.timeout(DIRTY_SYNC_TIMESLICE_NS)
+        if not active():
+            return
+        now = count()
+        if now > 1 and now == previous:
+            sync()
+        previous = now
+
+
+DIRTY_SYNC_TIMESLICE_NS = 5_000_000_000
+"""CPU_THROTTLE_DIRTY_SYNC_TIMESLICE_MS."""

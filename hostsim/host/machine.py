@@ -1,0 +1,81 @@
+"""A host with a VM on it, and at most one migration away from it: what a scenario is built into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import simpy
+
+from hostsim.guest.workload import Workload, build_guest
+from hostsim.host.dirty_log import TRACKERS
+from hostsim.host.knobs import Knobs
+from hostsim.host.link import LinkSpec
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.migration.thread import Migration
+from hostsim.host.sheet import HostSheet
+from hostsim.host.vm import Vm
+from hostsim.mmu.memory import RamBlock, make_memory
+
+Progress = Callable[[int, dict[str, Any]], None]
+PROGRESS_PERIOD_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """Everything a run depends on, but for the speed knobs."""
+
+    blocks: tuple[RamBlock, ...]
+    workloads: tuple[Workload, ...]
+    n_vcpus: int
+    sheet: HostSheet
+    seed: int = 1
+    duration_ns: int = 600_000_000_000
+    dirty_tracking: str = "tcg"
+    link: LinkSpec = field(default_factory=LinkSpec)
+    migration: MigrationParameters | None = None
+
+
+class Machine:
+    """A machine ready to run: ``run()`` once, then read ``vm`` and ``migration``."""
+
+    def __init__(self, spec: MachineSpec, knobs: Knobs | None = None, log_capacity: int = 0) -> None:
+        """``log_capacity``: page sends to keep for tests, 0: none."""
+        knobs = knobs or Knobs()
+        self.spec = spec
+        self.env = simpy.Environment()
+        guest = build_guest(spec.workloads, spec.seed)
+        self.vm = Vm(self.env, make_memory(spec.blocks), guest, spec.n_vcpus, spec.sheet.vm_stop_ns)
+        self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs)
+        self.migration = self._migration(knobs, log_capacity)
+
+    def run(self, progress: Progress | None = None) -> None:
+        """Run until the migration has ended or the duration is over. InvariantError if an invariant breaks."""
+        end = self.env.timeout(self.spec.duration_ns)
+        if progress is not None:
+            self.env.process(self._report(progress))
+        until = end if self.migration is None else self.env.any_of([end, self.migration.done])
+        self.env.run(until=until)
+
+    def _migration(self, knobs: Knobs, log_capacity: int) -> Migration | None:
+        spec = self.spec
+        if spec.migration is None:
+            return None
+        return Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
+
+    def _report(self, progress: Progress) -> Generator[simpy.Event, Any, None]:
+        while True:
+            progress(self.env.now, self._info())
+            yield self.env.timeout(PROGRESS_PERIOD_NS)
+
+    def _info(self) -> dict[str, Any]:
+        if self.migration is None:
+            return {"status": "running"}
+        now = self.migration.counters()
+        rate = self.migration.state.bandwidth_bytes_per_ms * 1000
+        return {
+            "status": now.status, "round": now.dirty_sync_count, "remaining_bytes": now.remaining,
+            "total_bytes": now.total, "bandwidth_bytes_per_s": rate,
+            "threshold_bytes": self.migration.state.threshold_bytes, "throttle_percent": now.cpu_throttle_percentage,
+        }  # fmt: skip

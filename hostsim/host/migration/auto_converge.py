@@ -1,0 +1,31 @@
+"""When auto-converge throttles, and by how much (ram.c::migration_trigger_throttle, ::mig_throttle_guest_down)."""
+
+from __future__ import annotations
+
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.migration.state import MigrationState
+
+HIGH_PERIODS_A_STEP = 2
+
+
+def dirty_rate_is_high(m: MigrationState, p: MigrationParameters, dirty_bytes: int, xfer_bytes: int) -> bool:
+    """Count a period whose dirty bytes exceed the threshold share of what was sent; True at every second one."""
+    if dirty_bytes <= xfer_bytes * p.throttle_trigger_threshold // 100:
+        return False
+    m.dirty_rate_high_cnt += 1
+    if m.dirty_rate_high_cnt < HIGH_PERIODS_A_STEP:
+        return False
+    m.dirty_rate_high_cnt = 0
+    return True
+
+
+def next_percent(percent: int, p: MigrationParameters, dirty_bytes: int, xfer_bytes: int) -> int:
+    """Throttle percentage of the next step; never lower than ``percent``."""
+    if percent == 0:
+        return p.cpu_throttle_initial
+    increment = p.cpu_throttle_increment
+    if p.cpu_throttle_tailslow:
+        now = 100 - percent
+        ideal = now * (xfer_bytes * p.throttle_trigger_threshold // 100) // dirty_bytes
+        increment = min(now - ideal, increment)
+    return min(percent + increment, p.max_cpu_throttle)

@@ -1,0 +1,62 @@
+"""Migration parameters and capabilities (qapi/migration.json::MigrationParameters), and what a QEMU version does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PAGES_A_FLUSH = 32
+"""64 iovecs, two a page (migration/qemu-file.c MAX_IOV_SIZE)."""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How a QEMU version differs.
+
+    estimate_first: pending is estimated, then exact if below the threshold (>= 8.0, savevm.c::pending_estimate).
+    flush_pages: normal pages that are gathered before they count against the rate limit (10.x), 1: none (7.2).
+    counts_all_bytes: ram.transferred is everything on all channels (10.x), else the RAM stream alone (7.2).
+    dirty_sync_timer: auto-converge syncs at least each 5 s (>= 9.2).
+    at_threshold_completes: pending == threshold switches over (10.2) or iterates once more.
+    """
+
+    estimate_first: bool
+    flush_pages: int
+    counts_all_bytes: bool
+    dirty_sync_timer: bool
+    at_threshold_completes: bool
+
+
+BEHAVIOUR = {
+    "7.2": Behaviour(False, 1, False, False, False),
+    "10.0": Behaviour(True, PAGES_A_FLUSH, True, True, False),
+    "10.2": Behaviour(True, PAGES_A_FLUSH, True, True, True),
+}
+
+
+@dataclass(frozen=True)
+class MigrationParameters:
+    """As QMP names them; max_bandwidth and avail_switchover_bandwidth in bytes/s, 0: none; timeout_ns 0: none."""
+
+    qemu: str = "10.2"
+    max_bandwidth: int = 128 << 20
+    downtime_limit_ms: int = 300
+    auto_converge: bool = False
+    throttle_trigger_threshold: int = 50
+    cpu_throttle_initial: int = 20
+    cpu_throttle_increment: int = 10
+    cpu_throttle_tailslow: bool = False
+    max_cpu_throttle: int = 99
+    avail_switchover_bandwidth: int = 0
+    return_path: bool = False
+    start_ns: int = 0
+    timeout_ns: int = 0
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """What this version of QEMU does."""
+        return BEHAVIOUR[self.qemu]
+
+    @property
+    def rate_limit_bytes(self) -> int:
+        """Bytes a window of 100 ms may send (migration.c XFER_LIMIT_RATIO); 0: no limit."""
+        return self.max_bandwidth // 10

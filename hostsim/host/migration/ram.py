@@ -1,0 +1,155 @@
+"""RAMState: the migration bitmap, the cyclic cursor, and sending pages (migration/ram.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from hostsim.errors import InvariantError
+from hostsim.host.knobs import Knobs
+from hostsim.host.sheet import HostSheet
+from hostsim.host.vm import Vm
+from hostsim.kernels import send
+from hostsim.kernels.harvest import first_stale
+from hostsim.kernels.send import SendCosts, SendLimits
+from hostsim.mmu.memory import PAGE_SIZE
+
+EOS_BYTES = 8
+SECTION_BYTES = 10
+"""Section header and footer around each ram_save_iterate (migration/savevm.c), 5 + 5."""
+NO_HORIZON_NS = 1 << 62
+INTERRUPTED = -1
+
+
+class RamState:
+    """Bitmap and send state of one migration.
+
+    bmap: uint8[n_pages], 1 = to be sent; copied: uint32[n_pages], version the destination holds; send_state: int64[N_STATE].
+    """
+
+    def __init__(
+        self, env: simpy.Environment, vm: Vm, sheet: HostSheet, link: tuple[int, int], knobs: Knobs, log_capacity: int = 0
+    ) -> None:
+        """``link``: (bytes/s, socket buffer [ps]); ``log_capacity``: page sends to keep in ``send_log``, 0: none."""
+        n_pages = vm.memory.n_pages
+        padded = np.zeros(-(-n_pages // 8) * 8, np.uint8)
+        self.bmap, self._words = padded[:n_pages], padded.view(np.uint64)
+        self.copied = np.full(n_pages, send.NEVER_COPIED, np.uint32)
+        self.send_state = np.zeros(send.N_STATE, np.int64)
+        self.send_state[send.LAST_BLOCK] = -1
+        self.send_log = np.empty((log_capacity, 3), np.int64)
+        self.section_bytes = 0
+        self._env, self._vm, self._knobs = env, vm, knobs
+        self._block_ends = np.array([block.end_gfn for block in vm.memory.blocks], np.int64)
+        self._block_id_bytes = np.array([len(block.idstr) for block in vm.memory.blocks], np.int64)
+        self._costs = SendCosts(sheet.page_send_ns, sheet.first_copy_ns, sheet.zero_page_ns, *link)
+
+    @property
+    def remaining_bytes(self) -> int:
+        """Pages still to be sent, each counted as a whole page [bytes] (ram_bytes_remaining)."""
+        return int(self.send_state[send.DIRTY_PAGES]) * PAGE_SIZE
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the RAM stream so far."""
+        return int(self.send_state[send.SENT_BYTES])
+
+    @property
+    def normal_pages(self) -> int:
+        """Pages sent whole so far."""
+        return int(self.send_state[send.NORMAL_PAGES])
+
+    @property
+    def zero_pages(self) -> int:
+        """Zero pages sent so far (``duplicate``)."""
+        return int(self.send_state[send.ZERO_PAGES])
+
+    def setup(self) -> None:
+        """All pages are to be sent; the list of RAMBlocks goes out (ram_save_setup)."""
+        self.bmap[:] = 1
+        self.send_state[send.DIRTY_PAGES] = len(self.bmap)
+        listed = 8 + int((1 + self._block_id_bytes + 8).sum()) + EOS_BYTES
+        self.write(listed, 0)
+
+    def window_exceeded(self, rate_limit_bytes: int) -> bool:
+        """Whether the window's quota is spent (qemu_file_rate_limit, migration_rate_exceeded)."""
+        return 0 < rate_limit_bytes < int(self.send_state[send.USED_BYTES])
+
+    def reset_window(self) -> None:
+        """A new window starts with nothing used; excess is not carried over."""
+        self.send_state[send.USED_BYTES] = 0
+
+    def write(self, ram_bytes: int, other_bytes: int) -> None:
+        """Write bytes that are not pages, and flush. T_NS of the send state moves with the socket."""
+        state = self.send_state
+        state[send.T_NS] = max(int(state[send.T_NS]), self._env.now)
+        state[send.SENT_BYTES] += ram_bytes
+        state[send.BUFFERED_BYTES] += ram_bytes + other_bytes
+        self.section_bytes += other_bytes
+        send.flush(state)
+        send.write_to_link(state, self._costs, ram_bytes + other_bytes)
+
+    def save(
+        self, rate_limit_bytes: int, flush_pages: int, bounded_wait: bool, wanted: Callable[[], bool]
+    ) -> Generator[simpy.Event, Any, int]:
+        """Send pages until quota, MAX_WAIT or nothing is dirty, then EOS. Returns why; INTERRUPTED if not ``wanted``."""
+        self.send_state[send.T_NS] = started_ns = self._env.now
+        self.send_state[send.ITERATION_PAGES] = 0
+        while True:
+            limits = SendLimits(
+                rate_limit_bytes, flush_pages, started_ns, bounded_wait, self._horizon_ns(), self._knobs.send_batch_pages
+            )
+            reason = self._call(limits)
+            if reason == send.HORIZON:
+                yield self._env.timeout(self.ahead_ns)
+                if not wanted():
+                    return INTERRUPTED
+            elif reason != send.BATCH:
+                break
+        self.write(EOS_BYTES, SECTION_BYTES)
+        yield self._env.timeout(self.ahead_ns)
+        return reason if wanted() else INTERRUPTED
+
+    def check_bitmap(self) -> None:
+        """InvariantError if a page is stale at the destination and not marked to be sent."""
+        gfn = first_stale(self._vm.memory.version, self.copied, self.bmap)
+        if gfn >= 0:
+            raise InvariantError(f"gfn {gfn}: the destination's copy is old and the bitmap does not say so")
+
+    def check_complete(self) -> None:
+        """InvariantError unless every destination page has the newest content of its source page."""
+        if self.send_state[send.DIRTY_PAGES] != 0 or self.bmap.any():
+            raise InvariantError("switched over with dirty pages not sent")
+        self.check_bitmap()
+        sent = self.normal_pages + self.zero_pages
+        if sent < len(self.bmap):
+            raise InvariantError(f"{sent} pages sent of {len(self.bmap)}")
+
+    def add_dirty(self, pages: int) -> None:
+        """Pages that a sync has newly set in the bitmap."""
+        self.send_state[send.DIRTY_PAGES] += pages
+
+    @property
+    def ahead_ns(self) -> int:
+        """How far the socket has pushed the thread beyond now [ns]."""
+        return max(0, int(self.send_state[send.T_NS]) - self._env.now)
+
+    def _horizon_ns(self) -> int:
+        upcoming = self._env.peek()
+        horizon = NO_HORIZON_NS if upcoming == float("inf") else int(upcoming)
+        if self._knobs.window_ns:
+            horizon = min(horizon, max(self._env.now, int(self.send_state[send.T_NS])) + self._knobs.window_ns)
+        return horizon
+
+    def _call(self, limits: SendLimits) -> int:
+        memory, guest = self._vm.memory, self._vm.guest
+        return int(
+            send.send_pages(
+                self.send_state, limits, self._costs, self.bmap, self._words, self._block_ends, self._block_id_bytes,
+                memory.zero, memory.version, self.copied, guest.table, guest.clocks, self._vm.armed, self.send_log,
+            )
+        )  # fmt: skip

@@ -1,0 +1,71 @@
+"""What a migration leaves behind: rounds, a series each 100 ms, marks; and the same as structlog trace events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostsim.trace import tracer
+
+_trace = tracer()
+
+SERIES_PERIOD_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class SyncPoint:
+    """State right after a bitmap sync; the next one ends the round."""
+
+    dirty_sync_count: int
+    t_ns: int
+    remaining_bytes: int
+    newly_dirty_pages: int
+    dirtied_pages: int
+    normal_pages: int
+    zero_pages: int
+    sent_bytes: int
+    dirty_pages_rate: int
+    bandwidth_bytes_per_s: float
+    threshold_bytes: int
+    throttle_percent: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of the series; counters as they are at t_ns."""
+
+    t_ns: int
+    status: str
+    dirty_sync_count: int
+    remaining_bytes: int
+    transferred_bytes: int
+    dirty_pages_rate: int
+    bandwidth_bytes_per_s: float
+    threshold_bytes: int
+    expected_downtime_ms: int
+    throttle_percent: int
+    work_ns: int
+    pages_sent: int
+
+
+@dataclass
+class Recorder:
+    """Lists that grow as the migration goes on."""
+
+    syncs: list[SyncPoint] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    marks: list[tuple[int, str, int]] = field(default_factory=list)
+
+    def mark(self, t_ns: int, event: str, value: int = 0) -> None:
+        """Keep a named moment (a state, a throttle step) and trace it."""
+        self.marks.append((t_ns, event, value))
+        _trace.debug(event, t_ns=t_ns, value=value)
+
+    def sync(self, point: SyncPoint) -> None:
+        """Keep a sync and trace it as QEMU does."""
+        self.syncs.append(point)
+        _trace.debug("migration_bitmap_sync_end", t_ns=point.t_ns, dirty_pages=point.newly_dirty_pages)
+
+    def trace(self, event: str, **fields: Any) -> None:
+        """Trace only."""
+        _trace.debug(event, **fields)

@@ -1,0 +1,65 @@
+"""MigrationState and its counters (migration/migration.h, migration/migration-stats.h)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NS_PER_MS = 1_000_000
+
+
+@dataclass
+class MigrationState:
+    """What query-migrate reads; times on the host's clock, ms where QEMU keeps ms."""
+
+    status: str = "none"
+    start_ns: int = 0
+    setup_time_ms: int = 0
+    total_time_ms: int = 0
+    downtime_ms: int = 0
+    downtime_start_ns: int = 0
+    end_ns: int = 0
+    # window (migration_update_counters)
+    window_start_ms: int = 0
+    window_initial_bytes: int = 0
+    window_initial_pages: int = 0
+    bandwidth_bytes_per_ms: float = 0.0
+    threshold_bytes: int = 0
+    mbps: float = 0.0
+    pages_per_second: float = 0.0
+    expected_downtime_ms: int = 0
+    # bytes beside the RAM stream: section headers and footers, device state
+    other_bytes: int = 0
+    precopy_bytes: int = 0
+    # dirty bitmap (ram.c::RAMState)
+    dirty_sync_count: int = 0
+    remaining_at_sync_bytes: int = 0
+    num_dirty_pages_period: int = 0
+    time_last_bitmap_sync_ms: int = 0
+    bytes_xfer_prev: int = 0
+    dirty_pages_rate: int = 0
+    dirty_rate_high_cnt: int = 0
+    cancel_requested: bool = False
+    last_answer: Counters | None = None
+
+
+@dataclass(frozen=True)
+class Counters:
+    """One answer to query-migrate, in QEMU's units (bytes, pages, ms, megabits/s)."""
+
+    status: str
+    total_time_ms: int
+    setup_time_ms: int
+    downtime_ms: int
+    expected_downtime_ms: int
+    cpu_throttle_percentage: int
+    transferred: int
+    remaining: int
+    total: int
+    duplicate: int
+    normal: int
+    dirty_pages_rate: int
+    mbps: float
+    dirty_sync_count: int
+    pages_per_second: int
+    precopy_bytes: int
+    downtime_bytes: int

@@ -1,0 +1,252 @@
+"""The migration thread: setup, the pre-copy loop, completion (migration.c::migration_thread).
+
+7.2 and 10.x differ where ``Behaviour`` says so; what is common stands here once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+
+from hostsim.host.cpu_throttle import CpuThrottle, dirty_sync_timer
+from hostsim.host.knobs import Knobs
+from hostsim.host.link import Link, LinkSpec
+from hostsim.host.migration import auto_converge, window
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.migration.ram import RamState
+from hostsim.host.migration.recorder import SERIES_PERIOD_NS, Recorder, Sample, SyncPoint
+from hostsim.host.migration.state import NS_PER_MS, Counters, MigrationState
+from hostsim.host.sheet import HostSheet
+from hostsim.host.vm import Vm
+from hostsim.mmu.dirty_tracker import DirtyTracker
+from hostsim.mmu.memory import PAGE_SIZE
+
+Step = Generator[simpy.Event, Any, None]
+RATE_PERIOD_MS = 1000
+"""Rates and throttle are evaluated at syncs more than this apart (ram.c::migration_bitmap_sync)."""
+
+
+class Migration:
+    """One outgoing migration. ``done`` comes up when it has completed or was cancelled."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        vm: Vm,
+        tracker: DirtyTracker,
+        parameters: MigrationParameters,
+        link: LinkSpec,
+        sheet: HostSheet,
+        knobs: Knobs,
+        log_capacity: int = 0,
+    ) -> None:
+        """``log_capacity``: page sends to keep (tests), 0: none."""
+        self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
+        self.vm, self.tracker, self.sheet = vm, tracker, sheet
+        self.ram = RamState(env, vm, sheet, (link.bandwidth_bytes_per_s, link.socket_buffer_ps), knobs, log_capacity)
+        self.link = Link(env, link, self.ram.send_state)
+        self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns)
+        self.done: simpy.Event = env.event()
+        self._env, self._behaviour = env, parameters.behaviour
+        env.process(self._run())
+
+    @property
+    def now_ms(self) -> int:
+        """qemu_clock_get_ms: whole milliseconds."""
+        return int(self._env.now) // NS_PER_MS
+
+    @property
+    def active(self) -> bool:
+        """migration_is_active."""
+        return self.state.status == "active"
+
+    @property
+    def transferred_bytes(self) -> int:
+        """ram.transferred: the RAM stream (7.2), or all bytes (10.x)."""
+        if self._behaviour.counts_all_bytes:
+            return window.total_bytes(self.state, self.ram)
+        return self.ram.sent_bytes
+
+    def counters(self) -> Counters:
+        """query-migrate now."""
+        m, ram = self.state, self.ram
+        ended = m.status == "completed"
+        total = m.total_time_ms if m.total_time_ms else self.now_ms - m.start_ns // NS_PER_MS
+        before_stop = m.precopy_bytes if ended else self.transferred_bytes
+        return Counters(
+            m.status, total, m.setup_time_ms, m.downtime_ms, m.expected_downtime_ms, self.throttle.percent,
+            self.transferred_bytes, 0 if ended else ram.remaining_bytes, self.vm.memory.n_bytes, ram.zero_pages,
+            ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
+            before_stop, self.transferred_bytes - before_stop,
+        )  # fmt: skip
+
+    # -- the thread
+
+    def _run(self) -> Step:
+        yield self._env.timeout(self.parameters.start_ns)
+        yield from self._setup()
+        self._env.process(self._sampler())
+        if self.parameters.timeout_ns:
+            self._env.process(self._time_out())
+        if self._behaviour.dirty_sync_timer and self.parameters.auto_converge:
+            self._env.process(self._dirty_sync_timer())
+        while self.active:
+            if not self.ram.window_exceeded(self.parameters.rate_limit_bytes):
+                yield from self._iteration_run()
+            if self.active:
+                yield from self._rate_limit()
+
+    def _setup(self) -> Step:
+        m = self.state
+        m.start_ns, m.expected_downtime_ms = self._env.now, self.parameters.downtime_limit_ms
+        self._set_status("setup")
+        self.ram.setup()
+        hold_ns = self.tracker.start_log(self._env.now)
+        yield self._env.timeout(hold_ns + self.sheet.setup_ns)
+        yield from self._bitmap_sync()
+        m.setup_time_ms = self.now_ms - m.start_ns // NS_PER_MS
+        window.open_window(m, self.ram, self.now_ms)
+        self._set_status("active")
+
+    def _rate_limit(self) -> Step:
+        """migration_rate_limit: close the window, or sleep until its 100 ms are over."""
+        now_ms = self.now_ms
+        if window.update_counters(self.state, self.ram, self.parameters, now_ms):
+            self.recorder.trace("migrate_transferred", t_ns=self._env.now, bandwidth=self.state.bandwidth_bytes_per_ms)
+        if self.ram.window_exceeded(self.parameters.rate_limit_bytes):
+            wait_ms = max(0, self.state.window_start_ms + window.BUFFER_DELAY_MS - now_ms)
+            yield self._env.timeout(wait_ms * NS_PER_MS + self.sheet.sleep_overshoot_ns)
+
+    def _iteration_run(self) -> Step:
+        """migration_iteration_run: one test decides between sync, stop and another ram_save_iterate."""
+        m = self.state
+        pending = self.ram.remaining_bytes
+        self.recorder.trace("migrate_pending_estimate", t_ns=self._env.now, pending=pending)
+        if pending < m.threshold_bytes:
+            yield from self._bitmap_sync()
+            if not self.active:
+                return
+            pending = self.ram.remaining_bytes
+            self.recorder.trace("migrate_pending_exact", t_ns=self._env.now, pending=pending)
+        if self._may_complete(pending):
+            yield from self._completion()
+            return
+        p = self.parameters
+        yield from self.ram.save(p.rate_limit_bytes, self._behaviour.flush_pages, True, lambda: self.active)
+
+    def _may_complete(self, pending: int) -> bool:
+        threshold = self.state.threshold_bytes
+        if self._behaviour.at_threshold_completes:
+            return pending <= threshold
+        return pending == 0 or pending < threshold
+
+    def _completion(self) -> Step:
+        """migration_completion: stop the VM, send what is left without a limit, hand over."""
+        m = self.state
+        m.downtime_start_ns, m.precopy_bytes = self._env.now, self.transferred_bytes
+        self.recorder.mark(self._env.now, "migration_thread_low_pending", self.ram.remaining_bytes)
+        m.status = "device"
+        yield from self.vm.stop()
+        self.recorder.mark(self._env.now, "migration_completion_vm_stop")
+        yield from self._bitmap_sync()
+        yield from self.ram.save(0, self._behaviour.flush_pages, False, lambda: True)
+        self.ram.write(0, self.sheet.device_state_bytes)
+        yield self._env.timeout(self.ram.ahead_ns + self.sheet.switchover_ns)
+        if self.parameters.return_path:
+            yield from self.link.delivered()
+        self._complete()
+
+    def _complete(self) -> None:
+        m = self.state
+        self.ram.check_complete()
+        m.downtime_ms = self.now_ms - m.downtime_start_ns // NS_PER_MS
+        m.total_time_ms = self.now_ms - m.start_ns // NS_PER_MS
+        m.mbps = window.total_bytes(m, self.ram) * 8 / max(1, m.total_time_ms - m.setup_time_ms) / 1000
+        self._finish("completed")
+
+    def _finish(self, status: str) -> None:
+        self.throttle.stop()
+        self.tracker.stop_log(self._env.now)
+        self.state.end_ns = self._env.now
+        self._sample()
+        self._set_status(status)
+        self.done.succeed()
+
+    def _set_status(self, status: str) -> None:
+        self.state.status = status
+        self.recorder.mark(self._env.now, f"migrate_set_state {status}")
+
+    # -- dirty bitmap
+
+    def _bitmap_sync(self) -> Step:
+        """migration_bitmap_sync: harvest, count what is new, evaluate rates and throttle once a second."""
+        m = self.state
+        m.dirty_sync_count += 1
+        m.time_last_bitmap_sync_ms = m.time_last_bitmap_sync_ms or self.now_ms
+        found = self.tracker.sync(self.ram.bmap, self._env.now)
+        self.ram.add_dirty(found.newly_dirty_pages)
+        self.ram.check_bitmap()
+        m.num_dirty_pages_period += found.newly_dirty_pages
+        m.remaining_at_sync_bytes = self.ram.remaining_bytes
+        t_ns = self._env.now
+        if found.hold_ns:
+            yield self._env.timeout(found.hold_ns)
+        if self.now_ms > m.time_last_bitmap_sync_ms + RATE_PERIOD_MS:
+            self._evaluate_period()
+        self._record_sync(t_ns, found.newly_dirty_pages, found.dirtied_pages)
+
+    def _evaluate_period(self) -> None:
+        m, p = self.state, self.parameters
+        dirty_bytes = m.num_dirty_pages_period * PAGE_SIZE
+        xfer_bytes = self.transferred_bytes - m.bytes_xfer_prev
+        if p.auto_converge and self.active and auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
+            self.throttle.set(auto_converge.next_percent(self.throttle.percent, p, dirty_bytes, xfer_bytes))
+            self.recorder.mark(self._env.now, "migration_throttle", self.throttle.percent)
+        m.dirty_pages_rate = m.num_dirty_pages_period * 1000 // (self.now_ms - m.time_last_bitmap_sync_ms)
+        m.time_last_bitmap_sync_ms = self.now_ms
+        m.num_dirty_pages_period = 0
+        m.bytes_xfer_prev = self.transferred_bytes
+
+    def _record_sync(self, t_ns: int, newly_dirty_pages: int, dirtied_pages: int) -> None:
+        m, ram = self.state, self.ram
+        self.recorder.sync(
+            SyncPoint(
+                m.dirty_sync_count, t_ns, m.remaining_at_sync_bytes, newly_dirty_pages, dirtied_pages, ram.normal_pages,
+                ram.zero_pages, self.transferred_bytes, m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000,
+                m.threshold_bytes, self.throttle.percent,
+            )
+        )  # fmt: skip
+
+    # -- beside the thread
+
+    def _dirty_sync_timer(self) -> Step:
+        def sync() -> None:
+            self._env.process(self._bitmap_sync())
+
+        yield from dirty_sync_timer(self._env, lambda: self.state.dirty_sync_count, sync, lambda: self.active)
+
+    def _time_out(self) -> Step:
+        """migrate_cancel at the time-out: the figures are those of that moment; the VM keeps running."""
+        yield self._env.timeout(self.state.start_ns + self.parameters.timeout_ns - self._env.now)
+        if self.active:
+            self.state.last_answer = self.counters()
+            self._finish("cancelled")
+
+    def _sampler(self) -> Step:
+        while self.active:
+            self._sample()
+            yield self._env.timeout(SERIES_PERIOD_NS)
+
+    def _sample(self) -> None:
+        m, ram = self.state, self.ram
+        work_ns = self.vm.work_ns()
+        self.recorder.samples.append(
+            Sample(
+                self._env.now - m.start_ns, m.status, m.dirty_sync_count, ram.remaining_bytes, self.transferred_bytes,
+                m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000, m.threshold_bytes, m.expected_downtime_ms,
+                self.throttle.percent, work_ns, ram.normal_pages + ram.zero_pages,
+            )
+        )  # fmt: skip
+

@@ -1,0 +1,40 @@
+"""The 100 ms window: bandwidth, threshold, expected downtime (migration.c::migration_update_counters)."""
+
+from __future__ import annotations
+
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.migration.ram import RamState
+from hostsim.host.migration.state import MigrationState
+
+BUFFER_DELAY_MS = 100
+"""migration.c BUFFER_DELAY."""
+
+
+def total_bytes(m: MigrationState, ram: RamState) -> int:
+    """Bytes on all channels, headers included."""
+    return ram.sent_bytes + ram.section_bytes + m.other_bytes
+
+
+def open_window(m: MigrationState, ram: RamState, now_ms: int) -> None:
+    """Start a window at ``now_ms`` (update_iteration_initial_status)."""
+    m.window_start_ms = now_ms
+    m.window_initial_bytes = total_bytes(m, ram)
+    m.window_initial_pages = ram.normal_pages + ram.zero_pages
+    ram.reset_window()
+
+
+def update_counters(m: MigrationState, ram: RamState, p: MigrationParameters, now_ms: int) -> bool:
+    """Close the window if its 100 ms are over: one window's bandwidth, no smoothing. True if it was closed."""
+    if now_ms < m.window_start_ms + BUFFER_DELAY_MS:
+        return False
+    transferred = total_bytes(m, ram) - m.window_initial_bytes
+    spent_ms = now_ms - m.window_start_ms
+    m.bandwidth_bytes_per_ms = transferred / spent_ms
+    switchover = p.avail_switchover_bandwidth / 1000 or m.bandwidth_bytes_per_ms
+    m.threshold_bytes = int(switchover * p.downtime_limit_ms)
+    m.mbps = transferred * 8 / (spent_ms / 1000) / 1e6
+    m.pages_per_second = (ram.normal_pages + ram.zero_pages - m.window_initial_pages) / (spent_ms / 1000)
+    if m.dirty_pages_rate and transferred > 10000:
+        m.expected_downtime_ms = int(m.remaining_at_sync_bytes / switchover)
+    open_window(m, ram, now_ms)
+    return True

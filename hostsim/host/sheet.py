@@ -1,0 +1,52 @@
+"""Host sheets: the constants of a machine, each with unit (in its name) and source."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+
+from hostsim.errors import InputError, Problem
+
+
+@dataclass(frozen=True)
+class HostSheet:
+    """Constants of one machine; sources in hostsim/data/hosts/<name>.toml."""
+
+    page_send_ns: int
+    first_copy_ns: int
+    zero_page_ns: int
+    setup_ns: int
+    vm_stop_ns: int
+    switchover_ns: int
+    sleep_overshoot_ns: int
+    throttle_overshoot_ns: int
+    device_state_bytes: int
+
+
+CONSTANTS = tuple(field.name for field in fields(HostSheet))
+
+
+@cache
+def sheet_names() -> tuple[str, ...]:
+    """Names of the sheets that come with hostsim."""
+    folder = files("hostsim") / "data" / "hosts"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+@cache
+def sheet_entries(name: str) -> Mapping[str, Mapping[str, object]]:
+    """Every constant of sheet ``name`` as {constant: {value, source}}. InputError if there is no such sheet."""
+    if name not in sheet_names():
+        wanted = "one of " + ", ".join(sheet_names())
+        raise InputError([Problem("scenario", "host.machine", name, wanted, 'machine = "generic"')])
+    text = (files("hostsim") / "data" / "hosts" / f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def load_sheet(name: str, overrides: Mapping[str, int] | None = None) -> HostSheet:
+    """The sheet ``name`` with some constants replaced. InputError for an unknown sheet."""
+    values = {key: int(str(entry["value"])) for key, entry in sheet_entries(name).items()}
+    return HostSheet(**{**values, **(overrides or {})})

@@ -1,0 +1,90 @@
+"""A vCPU thread: the loop around KVM_RUN (accel/kvm/kvm-accel-ops.c::kvm_vcpu_thread_fn; TCG's is alike)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from hostsim.guest import pacing
+
+THROTTLE, PAUSE = "throttle", "pause"
+
+
+class Vcpu:
+    """One vCPU: runs its work clocks until kicked out of the guest, then handles the exit."""
+
+    def __init__(self, env: simpy.Environment, index: int, clocks: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        """``rows``: int64[n], indices into ``clocks`` (int64[n_clocks, N_FIELDS]) of this vCPU's work."""
+        self.index = index
+        self.in_guest_ns = 0
+        self._env, self._clocks, self._rows = env, clocks, rows
+        self._entered_ns = 0
+        self._exit: simpy.Event = env.event()
+        self._sleep_ns = 0
+        self._paused = False
+        self._stopped: simpy.Event = env.event()
+        self._resumed: simpy.Event = env.event()
+        self._stop_request: simpy.Event = env.event()
+        self.process = env.process(self._loop())
+
+    @property
+    def in_guest(self) -> bool:
+        """Whether the vCPU executes guest code now."""
+        return not self._exit.triggered
+
+    def run(self) -> simpy.Event:
+        """Enter the guest; the event comes up with the exit's reason."""
+        for row in self._rows:
+            pacing.resume(self._clocks[row], self._env.now)
+        self._entered_ns = self._env.now
+        self._exit = self._env.event()
+        return self._exit
+
+    def throttle(self, sleep_ns: int) -> None:
+        """Kick the vCPU out to sleep, unless it sleeps already (softmmu/cpu-throttle.c::cpu_throttle_timer_tick)."""
+        if self._sleep_ns == 0 and not self._paused:
+            self._sleep_ns = sleep_ns
+            self._kick(THROTTLE)
+
+    def pause(self) -> simpy.Event:
+        """Ask the vCPU to stop; the event comes up when it is out of the guest. A throttled sleep is cut short."""
+        self._paused = True
+        self._stopped, self._resumed = self._env.event(), self._env.event()
+        if not self._stop_request.triggered:
+            self._stop_request.succeed()
+        self._kick(PAUSE)
+        return self._stopped
+
+    def resume(self) -> None:
+        """Let a paused vCPU run again."""
+        self._paused = False
+        self._resumed.succeed()
+
+    def _kick(self, reason: str) -> None:
+        if not self._exit.triggered:
+            self._leave()
+            self._exit.succeed(reason)
+
+    def _leave(self) -> None:
+        for row in self._rows:
+            pacing.stop(self._clocks[row], self._env.now)
+        self.in_guest_ns += self._env.now - self._entered_ns
+
+    def _loop(self) -> Generator[simpy.Event, Any, None]:
+        while True:
+            yield self.run()
+            if self._sleep_ns:
+                yield from self._sleep()
+            while self._paused:
+                self._stopped.succeed()
+                yield self._resumed
+
+    def _sleep(self) -> Generator[simpy.Event, Any, None]:
+        self._stop_request = self._env.event()
+        if not self._paused:
+            yield self._env.any_of([self._env.timeout(self._sleep_ns), self._stop_request])
+        self._sleep_ns = 0

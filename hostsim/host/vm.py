@@ -1,0 +1,50 @@
+"""A VM: memory, guest work, vCPUs, and the dirty tracker they share."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import simpy
+
+from hostsim.guest.pacing import work_at
+from hostsim.guest.workload import Guest
+from hostsim.host.vcpu import Vcpu
+from hostsim.kernels.armed import make_armed
+from hostsim.kernels.clocks import class_work
+from hostsim.mmu.memory import GuestMemory
+
+
+class Vm:
+    """Guest state and the vCPUs that run it. ``armed``: what the kernels know of coming touches."""
+
+    def __init__(self, env: simpy.Environment, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int) -> None:
+        """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
+        self.env, self.memory, self.guest = env, memory, guest
+        self.armed = make_armed(guest.pending_size, guest.armed_size, len(guest.table.ints))
+        self.running = True
+        self._stop_ns = stop_ns
+        self.vcpus = [
+            Vcpu(env, i, guest.clocks, np.flatnonzero(guest.clock_vcpu == i).astype(np.int64)) for i in range(n_vcpus)
+        ]
+
+    def class_work(self, c: int) -> int:
+        """Work time [ns] of touch class ``c`` now."""
+        return int(class_work(self.guest.table.ints, self.guest.clocks, c, self.env.now))
+
+    def work_ns(self) -> int:
+        """Work done by now, summed over all work clocks [ns]."""
+        return sum(int(work_at(row, self.env.now)) for row in self.guest.clocks)
+
+    def stop(self) -> Generator[simpy.Event, Any, None]:
+        """vm_stop: returns when no vCPU is in the guest (softmmu/cpus.c::vm_stop)."""
+        self.running = False
+        yield self.env.all_of([vcpu.pause() for vcpu in self.vcpus])
+        yield self.env.timeout(self._stop_ns)
+
+    def start(self) -> None:
+        """vm_start: all vCPUs enter the guest again."""
+        self.running = True
+        for vcpu in self.vcpus:
+            vcpu.resume()

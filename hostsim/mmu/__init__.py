@@ -1,0 +1,1 @@
+"""Memory as the host sees it: RAMBlocks, page contents, dirty logs."""

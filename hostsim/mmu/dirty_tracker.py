@@ -1,0 +1,48 @@
+"""The protocol of dirty tracking: how guest writes leave a record, and how the host harvests it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What a harvest found: pages written since the last one, and those of them not pending in the bitmap before."""
+
+    dirtied_pages: int
+    newly_dirty_pages: int
+    hold_ns: int = 0
+    """Host time the harvest takes before the thread goes on."""
+
+
+class DirtyTracker(Protocol):
+    """Dirty tracking of one VM.
+
+    Law: while a log is on, every page that the guest can write without leaving a record has one already.
+    """
+
+    name: str
+
+    def start_log(self, now_ns: int) -> int:
+        """Switch logging on: every page is clean and armed from ``now_ns``. Returns host time taken [ns]."""
+        ...
+
+    def sync(self, bmap: NDArray[np.uint8], now_ns: int) -> Harvest:
+        """Move all records of writes before ``now_ns`` into ``bmap`` (uint8[n_pages], in place) and re-arm."""
+        ...
+
+    def before_send(self, first_gfn: int, n_pages: int, now_ns: int) -> int:
+        """Called before the first page of a chunk is sent (QEMU's clear_bitmap). Returns host time taken [ns]."""
+        ...
+
+    def is_dirty(self, gfn: int, now_ns: int) -> bool:
+        """Whether a write before ``now_ns`` waits to be harvested."""
+        ...
+
+    def stop_log(self, now_ns: int) -> int:
+        """Switch logging off. Returns host time taken [ns]."""
+        ...

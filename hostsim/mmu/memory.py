@@ -1,0 +1,73 @@
+"""Guest RAM: RAMBlocks laid out on one gfn axis, and what their pages hold.
+
+Contents are versioned. A page's version grows whenever its dirty record is harvested, that is once for all writes
+between two harvests; a copy carries the version it was taken at. A copy is the newest content if and only if the
+versions agree and no write is waiting to be harvested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+PAGE_SIZE = 4096
+"""TARGET_PAGE_SIZE [bytes]."""
+
+
+@dataclass(frozen=True)
+class RamBlock:
+    """A RAMBlock: its id string, where it starts on the gfn axis, its length [pages], its non-zero gfn ranges."""
+
+    idstr: str
+    first_gfn: int
+    n_pages: int
+    filled: tuple[tuple[int, int], ...] = ()
+    """(first gfn, pages) of what is not zero."""
+
+    @property
+    def end_gfn(self) -> int:
+        """First gfn behind the block."""
+        return self.first_gfn + self.n_pages
+
+
+def lay_out(blocks: Sequence[tuple[str, int, Sequence[tuple[int, int]]]]) -> tuple[RamBlock, ...]:
+    """RAMBlocks in QEMU's order, largest first (softmmu/physmem.c::ram_block_add); fills are relative to the block."""
+    placed: list[RamBlock] = []
+    first = 0
+    for idstr, n_pages, fills in sorted(blocks, key=lambda block: -block[1]):
+        filled = tuple((first + at, length) for at, length in fills)
+        placed.append(RamBlock(idstr, first, n_pages, filled))
+        first += n_pages
+    return tuple(placed)
+
+
+@dataclass(frozen=True)
+class GuestMemory:
+    """Pages of all RAMBlocks: zero uint8[n_pages] (1: reads as zeros), version uint32[n_pages]; changed in place."""
+
+    blocks: tuple[RamBlock, ...]
+    zero: NDArray[np.uint8]
+    version: NDArray[np.uint32]
+
+    @property
+    def n_pages(self) -> int:
+        """Pages of all RAMBlocks together."""
+        return len(self.zero)
+
+    @property
+    def n_bytes(self) -> int:
+        """ram.total [bytes]."""
+        return self.n_pages * PAGE_SIZE
+
+
+def make_memory(blocks: tuple[RamBlock, ...]) -> GuestMemory:
+    """Memory as it is when the guest starts: zero but for the blocks' filled ranges."""
+    n_pages = blocks[-1].end_gfn
+    zero = np.ones(n_pages, np.uint8)
+    for block in blocks:
+        for first, length in block.filled:
+            zero[first : first + length] = 0
+    return GuestMemory(blocks, zero, np.zeros(n_pages, np.uint32))

@@ -1,0 +1,114 @@
+"""From the inputs of a measured case to the machine that is simulated. Nothing here looks at an outcome."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from hostsim.guest.pacing import Pacing
+from hostsim.guest.workload import Workload
+from hostsim.host.link import LinkSpec
+from hostsim.host.machine import MachineSpec
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.sheet import load_sheet
+from hostsim.mmu.memory import RamBlock, lay_out
+from hostsim.validation.qemu.cases import Case
+
+SHEET = "qemu-tcg-2core"
+SOCKET_BUFFER_BYTES = 212_992
+"""net.core.wmem_default of Linux: what a unix socket takes ahead of its reader; "0.2 MB per hop" in the runs' README."""
+CPU_SHARE = Fraction(1, 20)
+"""The guest's tick work costs 5 % of a core (README of the runs), so it catches up at 20 times its pace."""
+TICK_LATE_NS = 1_900_000
+"""A tick later than 1.9 ms after the last earns nothing with pace `cpu` (README of the runs)."""
+BIOS_LOW_GFN, BIOS_LOW_PAGES = 216, 41
+"""Non-zero pages below 1 MiB, from page 0xd8: 41 of them were sent in the first window of the traces."""
+PATTERNS = {"seq": "sequential", "rand": "uniform", "hotcold": "hotcold"}
+VERSIONS = {"7.2": "7.2", "10.0": "10.0", "10.2": "10.2"}
+
+
+def spec_of(case: Case, repeat: Mapping[str, Any]) -> MachineSpec:
+    """The machine of one repeat: its seed, its start phase, the write rate it achieved."""
+    inputs = case.inputs
+    return MachineSpec(
+        blocks=_blocks(inputs),
+        workloads=tuple(_workloads(case, repeat)),
+        n_vcpus=int(inputs["vcpus"]),
+        sheet=load_sheet(SHEET),
+        seed=int(repeat["seed"]),
+        duration_ns=(int(inputs["cancel_after_s"]) + 10) * 1_000_000_000,
+        link=LinkSpec(int(inputs["link_relay_Bps"] or 0), 0, SOCKET_BUFFER_BYTES),
+        migration=_migration(inputs),
+    )
+
+
+def _blocks(inputs: Mapping[str, Any]) -> tuple[RamBlock, ...]:
+    main = int(inputs["mem_mib"]) * 256
+    fill = int(inputs["cold_fill_pages"])
+    working_set = int(inputs["ws_pages"])
+    other = int(inputs["nonzero_pages"]) - fill - working_set
+    low = min(BIOS_LOW_PAGES, max(other, 0))
+    rest = int(inputs["ram_pages"]) - main
+    fills = [
+        (BIOS_LOW_GFN, low),
+        (int(inputs["cold_fill_start_page"]), fill),
+        (int(inputs["ws_start_page"]), working_set),
+    ]
+    return lay_out([("pc.ram", main, fills), ("pc.bios", rest, [(0, min(other - low, rest))])])
+
+
+def _pacing(inputs: Mapping[str, Any]) -> Pacing:
+    tick_ns = round(1e9 / float(inputs["guest_tick_hz"]))
+    if inputs["pace"] == "wall":
+        return Pacing(open_loop=True, catch_up=1 / CPU_SHARE, tick_ns=tick_ns)
+    if inputs["spin"]:
+        return Pacing()
+    return Pacing(tick_ns=tick_ns, tick_late_ns=TICK_LATE_NS)
+
+
+def _workloads(case: Case, repeat: Mapping[str, Any]) -> list[Workload]:
+    inputs = case.inputs
+    tick_rate = Fraction(float(inputs["guest_tick_hz"])).limit_denominator(1_000_000)
+    loads = [
+        Workload(f"tick-{gfn}", "sequential", (0,), int(gfn), 1, tick_rate, pacing=_pacing(inputs))
+        for gfn in inputs["always_dirty_pages"] or ()
+    ]
+    rate = repeat.get("write_rate_before") or inputs["write_rate_pages_s"]
+    if inputs["pattern"] == "none" or not rate:
+        return loads
+    n_pages = int(inputs["ws_pages"])
+    writer = Workload(
+        "writer", PATTERNS[inputs["pattern"]], (0,), int(inputs["ws_start_page"]), n_pages,
+        Fraction(float(rate)).limit_denominator(1000), pacing=_pacing(inputs), hot_pages=int(inputs["hot_pages"] or 0),
+        hot_share=float(inputs["hot_prob"] or 0.0), start_page=_start_phase(case, repeat) % n_pages,
+    )  # fmt: skip
+    return [*loads, writer]
+
+
+def _start_phase(case: Case, repeat: Mapping[str, Any]) -> int:
+    """Page of the sweep when `migrate` is issued; where the count was not read, the other repeats' typical one."""
+    written = repeat.get("writes_at_start")
+    if written is None:
+        known = [r["writes_at_start"] for r in case.repeats if r.get("writes_at_start")]
+        written = int(statistics.median(known)) if known else 0
+    return int(repeat.get("seq0") or 0) + int(written)
+
+
+def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
+    throttle = inputs["throttle"]
+    return MigrationParameters(
+        qemu=VERSIONS[".".join(str(inputs["qemu_version"]).split(".")[:2])],
+        max_bandwidth=int(inputs["max_bandwidth_Bps"]),
+        downtime_limit_ms=int(inputs["downtime_limit_ms"]),
+        auto_converge="auto-converge" in inputs["capabilities"],
+        throttle_trigger_threshold=int(throttle["throttle-trigger-threshold"]),
+        cpu_throttle_initial=int(throttle["cpu-throttle-initial"]),
+        cpu_throttle_increment=int(throttle["cpu-throttle-increment"]),
+        cpu_throttle_tailslow=bool(throttle["cpu-throttle-tailslow"]),
+        max_cpu_throttle=int(throttle["max-cpu-throttle"]),
+        avail_switchover_bandwidth=int(inputs["avail_switchover_bandwidth_Bps"] or 0),
+        return_path="return-path" in inputs["capabilities"],
+        timeout_ns=int(inputs["cancel_after_s"]) * 1_000_000_000,
+    )

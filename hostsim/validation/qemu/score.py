@@ -1,0 +1,117 @@
+"""Simulate every repeat of a case and hold the medians against what QEMU did."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from hostsim.host.machine import Machine
+from hostsim.validation.qemu.cases import HOST_SPEED, Case
+from hostsim.validation.qemu.machine import spec_of
+from hostsim.validation.rows import Row
+
+TOLERANCE = 0.05
+SYNCS_ABSOLUTE, SYNCS_RELATIVE = 2, 0.10
+DOWNTIME_MS, DOWNTIME_RELATIVE = 30, 0.15
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What one simulated repeat gave; figures of a cancelled one are those at the cancel."""
+
+    status: str
+    total_time_ms: int
+    transferred_bytes: int
+    dirty_sync_count: int
+    downtime_ms: int
+    max_throttle_percent: int
+
+
+def simulate(case: Case, repeat: Mapping[str, Any]) -> Simulated:
+    """Run one repeat."""
+    machine = Machine(spec_of(case, repeat))
+    machine.run()
+    assert machine.migration is not None
+    state = machine.migration.state
+    answer = state.last_answer or machine.migration.counters()
+    throttle = max(sample.throttle_percent for sample in machine.migration.recorder.samples)
+    return Simulated(
+        state.status,
+        answer.total_time_ms,
+        answer.transferred,
+        answer.dirty_sync_count,
+        answer.downtime_ms,
+        throttle,
+    )
+
+
+def rows(cases: Iterable[Case], jobs: int = 1, progress: Callable[[str], None] | None = None) -> list[Row]:
+    """Rows of suite ``qemu`` for the modelled cases, in order; ``jobs`` worker processes."""
+    wanted = [case for case in cases if case.modelled]
+    if jobs == 1:
+        return [row for case in wanted for row in _told(case, case_rows(case), progress)]
+    with ProcessPoolExecutor(jobs) as pool:
+        found = pool.map(case_rows, wanted)
+        return [row for case, some in zip(wanted, found, strict=True) for row in _told(case, some, progress)]
+
+
+def _told(case: Case, found: list[Row], progress: Callable[[str], None] | None) -> list[Row]:
+    if progress is not None:
+        progress(f"qemu {case.id}")
+    return found
+
+
+def case_rows(case: Case) -> list[Row]:
+    """Outcome first, then the figures that its outcome has."""
+    runs = [simulate(case, repeat) for repeat in case.repeats]
+    status = Counter(run.status for run in runs).most_common(1)[0][0]
+    same = [run for run in runs if run.status == status]
+    outcome = Row(
+        "qemu",
+        case.id,
+        "outcome",
+        "|".join(sorted(set(case.status))),
+        status,
+        None,
+        None,
+        status in case.status,
+        case.scored,
+    )
+    figures = ["transferred_bytes", "dirty_sync_count"]
+    if status == "completed":
+        figures.insert(0, "total_time_ms")
+        if case.id.startswith("link_") or "_link_" in case.id:
+            figures.append("downtime_ms")
+    return [outcome, *(_figure(case, name, same) for name in figures if _measured(case, name))]
+
+
+def _measured(case: Case, name: str) -> bool:
+    return bool(case.measured.get(name, {}).get("n"))
+
+
+def _figure(case: Case, name: str, runs: list[Simulated]) -> Row:
+    expected = case.measured[name]
+    low, high = float(expected["min"]), float(expected["max"])
+    values = [float(getattr(run, name)) for run in runs]
+    got = statistics.median(values)
+    middle = float(expected["median"])
+    miss = statistics.median(0.0 if low <= value <= high else value - middle for value in values)
+    relative = miss / middle if middle else (0.0 if miss == 0 else float("inf"))
+    scored = case.scored and not (case.id in HOST_SPEED and name == "total_time_ms")
+    tolerance, passed, also = _judge(name, miss, relative)
+    note = f"relative error; measured {low:g} to {high:g}{also}"
+    return Row("qemu", case.id, name, middle, got, round(relative, 6), tolerance, passed, scored, note)
+
+
+def _judge(name: str, miss: float, relative: float) -> tuple[float, bool, str]:
+    if name == "dirty_sync_count":
+        passed = abs(miss) <= SYNCS_ABSOLUTE or abs(relative) <= SYNCS_RELATIVE
+        return SYNCS_RELATIVE, passed, f"; or {SYNCS_ABSOLUTE} syncs"
+    if name == "downtime_ms":
+        passed = abs(miss) <= DOWNTIME_MS or abs(relative) <= DOWNTIME_RELATIVE
+        return DOWNTIME_RELATIVE, passed, f"; or {DOWNTIME_MS} ms"
+    return TOLERANCE, abs(relative) <= TOLERANCE, ""
