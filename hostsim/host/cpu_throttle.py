@@ -26,10 +26,13 @@ def sleep_ns(percent: int) -> int:
 class CpuThrottle:
     """The throttle of one VM: one timer for all vCPUs."""
 
-    def __init__(self, env: simpy.Environment, vm: Vm, overshoot_ns: int) -> None:
-        """``overshoot_ns``: what each sleep lasts longer than asked for."""
+    def __init__(self, env: simpy.Environment, vm: Vm, overshoot_ns: int, timer_late_ns: int) -> None:
+        """``overshoot_ns``: what each sleep lasts longer than asked for; ``timer_late_ns``: how late a timer runs.
+
+        The timer is set again from the time its callback runs, so its lateness adds up (cpu_throttle_timer_tick).
+        """
         self.percent = 0
-        self._env, self._vm, self._overshoot_ns = env, vm, overshoot_ns
+        self._env, self._vm, self._overshoot_ns, self._timer_late_ns = env, vm, overshoot_ns, timer_late_ns
         self._ticking = False
 
     def set(self, percent: int) -> None:
@@ -47,7 +50,7 @@ class CpuThrottle:
         while self.percent and self._vm.running:
             for vcpu in self._vm.vcpus:
                 vcpu.throttle(sleep_ns(self.percent) + self._overshoot_ns)
-            yield self._env.timeout(period_ns(self.percent))
+            yield self._env.timeout(period_ns(self.percent) + self._timer_late_ns)
         self._ticking = False
 
 

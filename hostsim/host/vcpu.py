@@ -29,6 +29,7 @@ class Vcpu:
         self._stopped: simpy.Event = env.event()
         self._resumed: simpy.Event = env.event()
         self._stop_request: simpy.Event = env.event()
+        self._awake: simpy.Event = env.event().succeed()
         self.process = env.process(self._loop())
 
     @property
@@ -64,6 +65,13 @@ class Vcpu:
         self._paused = False
         self._resumed.succeed()
 
+    def run_on_cpu(self) -> simpy.Event:
+        """Comes up when the vCPU thread has run a work item queued now: at once, or when its throttled sleep ends.
+
+        cpus-common.c::run_on_cpu; a sleeping vCPU sits in a work item itself.
+        """
+        return self._awake
+
     def _kick(self, reason: str) -> None:
         if not self._exit.triggered:
             self._leave()
@@ -84,7 +92,8 @@ class Vcpu:
                 yield self._resumed
 
     def _sleep(self) -> Generator[simpy.Event, Any, None]:
-        self._stop_request = self._env.event()
+        self._stop_request, self._awake = self._env.event(), self._env.event()
         if not self._paused:
             yield self._env.any_of([self._env.timeout(self._sleep_ns), self._stop_request])
         self._sleep_ns = 0
+        self._awake.succeed()

@@ -43,6 +43,11 @@ class Vm:
         yield self.env.all_of([vcpu.pause() for vcpu in self.vcpus])
         yield self.env.timeout(self._stop_ns)
 
+    def run_on_cpus(self) -> Generator[simpy.Event, Any, None]:
+        """Returns when every vCPU thread has run a work item: those that a throttle put to sleep are waited for."""
+        for vcpu in self.vcpus:
+            yield vcpu.run_on_cpu()
+
     def start(self) -> None:
         """vm_start: all vCPUs enter the guest again."""
         self.running = True

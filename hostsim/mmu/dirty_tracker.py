@@ -17,6 +17,8 @@ class Harvest:
     newly_dirty_pages: int
     hold_ns: int = 0
     """Host time the harvest takes before the thread goes on."""
+    waits_for_vcpus: bool = False
+    """The harvest is over when each vCPU thread has run a work item (TCG)."""
 
 
 class DirtyTracker(Protocol):

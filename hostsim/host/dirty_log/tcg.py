@@ -1,7 +1,8 @@
 """Dirty tracking of TCG: a store marks the page, a sync moves all marks; no exit, no lock, no time for the guest.
 
 10.x system/physmem.c::cpu_physical_memory_sync_dirty_bitmap; the log is exchanged for zeros at each sync and the next
-store to a page takes the slow path once (TLB_NOTDIRTY).
+store to a page takes the slow path once (TLB_NOTDIRTY). After each sync the thread waits until every vCPU has run a work
+item (softmmu/physmem.c::tcg_log_global_after_sync): a vCPU that cpu-throttle has put to sleep is waited for.
 # Model limit: the slow path of that store costs the guest nothing (it is emulation, not an exit).
 # Model limit: QEMU 7.2 under TCG loses writes through live TLB entries at a sync; here none is lost.
 """
@@ -54,7 +55,7 @@ class TcgTracker:
             self._harvest_class(c, pages, log, counts)
         if self._log_capacity:
             self.transitions.append((now_ns, log[: counts[2]].copy()))
-        return Harvest(int(counts[0]), int(counts[1]))
+        return Harvest(int(counts[0]), int(counts[1]), waits_for_vcpus=True)
 
     def before_send(self, first_gfn: int, n_pages: int, now_ns: int) -> int:
         """Nothing: the sync has cleared the log already."""

@@ -47,7 +47,7 @@ class Migration:
         self.vm, self.tracker, self.sheet = vm, tracker, sheet
         self.ram = RamState(env, vm, sheet, (link.bandwidth_bytes_per_s, link.socket_buffer_ps), knobs, log_capacity)
         self.link = Link(env, link, self.ram.send_state)
-        self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns)
+        self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
         self.done: simpy.Event = env.event()
         self._env, self._behaviour = env, parameters.behaviour
         env.process(self._run())
@@ -193,6 +193,8 @@ class Migration:
         t_ns = self._env.now
         if found.hold_ns:
             yield self._env.timeout(found.hold_ns)
+        if found.waits_for_vcpus:
+            yield from self.vm.run_on_cpus()
         if self.now_ms > m.time_last_bitmap_sync_ms + RATE_PERIOD_MS:
             self._evaluate_period()
         self._record_sync(t_ns, found.newly_dirty_pages, found.dirtied_pages)

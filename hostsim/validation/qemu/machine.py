@@ -19,8 +19,9 @@ from hostsim.validation.qemu.cases import Case
 SHEET = "qemu-tcg-2core"
 SOCKET_BUFFER_BYTES = 212_992
 """net.core.wmem_default of Linux: what a unix socket takes ahead of its reader; "0.2 MB per hop" in the runs' README."""
-CPU_SHARE = Fraction(1, 20)
-"""The guest's tick work costs 5 % of a core (README of the runs), so it catches up at 20 times its pace."""
+WRITE_NS = 200
+"""One write of the guest's loop: tens of TCG instructions at some 10^8 a second (assumed). It bounds how fast work that is
+paced by the clock catches up; the 5 % of a core that the guest takes (README of the runs) are its 1000 wake-ups a second."""
 TICK_LATE_NS = 1_900_000
 """A tick later than 1.9 ms after the last earns nothing with pace `cpu` (README of the runs)."""
 BIOS_LOW_GFN, BIOS_LOW_PAGES = 216, 41
@@ -62,7 +63,8 @@ def _blocks(inputs: Mapping[str, Any]) -> tuple[RamBlock, ...]:
 def _pacing(inputs: Mapping[str, Any]) -> Pacing:
     tick_ns = round(1e9 / float(inputs["guest_tick_hz"]))
     if inputs["pace"] == "wall":
-        return Pacing(open_loop=True, catch_up=1 / CPU_SHARE, tick_ns=tick_ns)
+        rate = max(1, int(inputs["write_rate_pages_s"]))
+        return Pacing(open_loop=True, catch_up=Fraction(1_000_000_000, WRITE_NS * rate), tick_ns=tick_ns)
     if inputs["spin"]:
         return Pacing()
     return Pacing(tick_ns=tick_ns, tick_late_ns=TICK_LATE_NS)
