@@ -39,6 +39,7 @@ def mix32(word: int) -> int:
 @jit
 def keyed_word(key: int, page: int, after_ns: int) -> int:
     """32 bits keyed by (key, page, after_ns); a bijection of the page where the rest is fixed."""
+    page, after_ns = int(page), int(after_ns)  # NumPy's scalars would warn where Python's integers grow
     word = mix32(key ^ (page & 0xFFFFFFFF))
     word = mix32(word ^ (page >> 32) ^ (after_ns & 0xFFFFFFFF))
     return mix32(word ^ (after_ns >> 32))

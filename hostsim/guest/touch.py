@@ -130,15 +130,6 @@ def next_touch(table: TouchTable, c: int, page: int, after_ns: int) -> int:
 
 
 @jit
-def global_touch_time(row: NDArray[np.int64], index: int) -> int:
-    """Work time [ns] of touch number ``index`` of a fixed-rate stream, its active windows counted in."""
-    local = touch_time(row[RATE_NUM], row[RATE_DEN], index)
-    if row[WINDOW_LENGTH] == ALWAYS:
-        return local
-    return window_global(row[WINDOW_START], row[WINDOW_LENGTH], row[WINDOW_PERIOD], local)
-
-
-@jit
 def first_touch_index(row: NDArray[np.int64], after_ns: int) -> int:
     """Number of the first touch of a fixed-rate stream at or after work time ``after_ns``."""
     after = int(after_ns)

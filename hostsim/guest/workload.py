@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import gcd
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,15 +100,14 @@ class Guest:
     @property
     def pending_size(self) -> int:
         """Slots for pending touches: one per (class that writes, page). Nobody reads A bits yet, so reads arm nothing."""
-        return self._slots(self.table.ints[:, touch.KIND] != touch.PACED)
+        independent = self.table.ints[self.table.ints[:, touch.KIND] != touch.PACED]
+        return int((independent[:, touch.N_PAGES] * independent[:, touch.IS_WRITE]).sum())
 
     @property
-    def armed_size(self) -> int:
-        """Slots in lists of armed pages: one per (paced class that writes, page)."""
-        return self._slots(self.table.ints[:, touch.KIND] == touch.PACED)
-
-    def _slots(self, which: NDArray[np.bool_]) -> int:
-        return int((self.table.ints[:, touch.N_PAGES] * self.table.ints[:, touch.IS_WRITE])[which].sum())
+    def paced_size(self) -> int:
+        """Slots of the paced classes, each class rounded up to whole words."""
+        paced = self.table.ints[self.table.ints[:, touch.KIND] == touch.PACED]
+        return int(_paced_slots(paced[:, touch.N_PAGES]).sum())
 
 
 def build_guest(workloads: Sequence[Workload], seed: int) -> Guest:
@@ -134,6 +134,11 @@ def build_guest(workloads: Sequence[Workload], seed: int) -> Guest:
     )
 
 
+def _paced_slots(n_pages: Any) -> Any:
+    """Slots of a paced class (a count or an array of counts): whole words of 64 bits, and one more for its lists."""
+    return -(-n_pages // 64) * 64 + 64
+
+
 def _stack(classes: Sequence[_Class]) -> TouchTable:
     """Concatenate classes; offsets are set here and arrays frozen."""
     pending = armed = means = bounds = times = 0
@@ -143,7 +148,7 @@ def _stack(classes: Sequence[_Class]) -> TouchTable:
         one.ints[touch.OFFSET] = armed if paced else pending
         one.ints[touch.DATA_OFFSET] = bounds if one.ints[touch.KIND] == touch.TRACE else means
         one.trace_index[:] += times
-        armed += slots if paced else 0
+        armed += int(_paced_slots(one.ints[touch.N_PAGES])) if paced else 0
         pending += 0 if paced else slots
         means += len(one.page_mean_ns)
         bounds += len(one.trace_index)

@@ -41,13 +41,13 @@ class Machine:
     """A machine ready to run: ``run()`` once, then read ``vm`` and ``migration``."""
 
     def __init__(self, spec: MachineSpec, knobs: Knobs | None = None, log_capacity: int = 0) -> None:
-        """``log_capacity``: page sends to keep for tests, 0: none."""
+        """``log_capacity``: page sends, and first writes a sync, to keep for tests, 0: none."""
         knobs = knobs or Knobs()
         self.spec = spec
         self.env = simpy.Environment()
         guest = build_guest(spec.workloads, spec.seed)
         self.vm = Vm(self.env, make_memory(spec.blocks), guest, spec.n_vcpus, spec.sheet.vm_stop_ns)
-        self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs)
+        self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs, log_capacity)
         self.migration = self._migration(knobs, log_capacity)
 
     def run(self, progress: Progress | None = None) -> None:

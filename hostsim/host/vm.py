@@ -22,7 +22,7 @@ class Vm:
     def __init__(self, env: simpy.Environment, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int) -> None:
         """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
         self.env, self.memory, self.guest = env, memory, guest
-        self.armed = make_armed(guest.pending_size, guest.armed_size, len(guest.table.ints))
+        self.armed = make_armed(guest.pending_size, guest.paced_size, len(guest.table.ints))
         self.running = True
         self._stop_ns = stop_ns
         self.vcpus = [

@@ -7,30 +7,33 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-ARMED_HOT, ARMED_COLD, NEXT_WRITE, HITS = range(4)
-N_PACED = 4
-NOT_DRAWN = -1
+ARMED_HOT, ARMED_COLD, NEXT_WRITE, HITS, LISTED_HOT, LISTED_COLD = range(6)
+N_PACED = 6
+NO_WRITE = 1 << 62
+"""NEXT_WRITE where no page is armed that could be hit."""
+LIST_SHARE = 16
+"""A part of a paced class lists its armed pages once fewer than 1 in LIST_SHARE are left."""
 
 
 class Armed(NamedTuple):
     """Arrays, changed in place.
 
     pending: int64, next touch [work ns] a (class, page) slot, for classes whose pages are independent.
-    pages: int32, pages of each paced class, the armed ones of the hot part first, then from HOT_PAGES on of the cold part;
-    hit: uint8, 1 for a page of a paced class written since it was armed; paced: int64[n_classes, N_PACED].
+    hit: uint8, a bit a page of the paced classes, 1: written since it was armed; few: int32, lists of the armed pages of
+    parts where few are left; paced: int64[n_classes, N_PACED].
     """
 
     pending: NDArray[np.int64]
-    pages: NDArray[np.int32]
     hit: NDArray[np.uint8]
+    few: NDArray[np.int32]
     paced: NDArray[np.int64]
 
 
-def make_armed(pending_size: int, armed_size: int, n_classes: int) -> Armed:
-    """Nothing armed yet."""
+def make_armed(pending_size: int, paced_size: int, n_classes: int) -> Armed:
+    """Nothing armed yet. ``paced_size``: slots of the paced classes, each class starting at a multiple of 64."""
     return Armed(
         np.zeros(pending_size, np.int64),
-        np.zeros(armed_size, np.int32),
-        np.zeros(armed_size, np.uint8),
+        np.zeros(paced_size // 8, np.uint8),
+        np.zeros(paced_size // 8, np.int32),
         np.zeros((n_classes, N_PACED), np.int64),
     )

@@ -15,7 +15,7 @@ from hostsim.guest.touch import FIRST_GFN, IS_WRITE, KIND, N_PAGES, OFFSET, PACE
 from hostsim.jit import jit
 from hostsim.kernels.armed import Armed
 from hostsim.kernels.clocks import class_work
-from hostsim.kernels.paced import advance_paced, arm_paced, list_pages
+from hostsim.kernels.paced import advance_paced, arm_paced, is_hit
 
 
 @jit
@@ -33,11 +33,20 @@ def arm(
 @jit
 def start_paced(table: TouchTable, c: int, after_ns: int, armed: Armed, zero: NDArray[np.uint8]) -> None:
     """Let paced class ``c`` write up to work time ``after_ns``, then arm all its pages."""
-    list_pages(table, c, armed)
     arm_paced(table, c, armed, 0)
-    advance_paced(table, c, armed, after_ns, zero)
-    list_pages(table, c, armed)
+    advance_paced(table, c, armed, after_ns)
+    first = table.ints[c, FIRST_GFN]
+    for page in range(table.ints[c, N_PAGES]):
+        if is_hit(armed.hit, table.ints[c, OFFSET] + page):
+            zero[first + page] = 0
+    _clear_hits(table, c, armed)
     arm_paced(table, c, armed, after_ns)
+
+
+@jit
+def _clear_hits(table: TouchTable, c: int, armed: Armed) -> None:
+    low = table.ints[c, OFFSET] // 8
+    armed.hit[low : low + (table.ints[c, N_PAGES] + 7) // 8] = 0
 
 
 class Pages(NamedTuple):
@@ -101,18 +110,22 @@ def harvest_paced(
     table: TouchTable, c: int, now_work_ns: int, armed: Armed, pages: Pages, counts: NDArray[np.int64]
 ) -> None:
     """``harvest`` for a paced class: write up to ``now_work_ns``, collect the hit pages, arm them again."""
-    advance_paced(table, c, armed, now_work_ns, pages.zero)
-    offset, first = table.ints[c, OFFSET], table.ints[c, FIRST_GFN]
-    for page in range(table.ints[c, N_PAGES]):
-        if armed.hit[offset + page] == 1:
-            armed.hit[offset + page] = 0
-            _record(pages, first + page, counts)
+    advance_paced(table, c, armed, now_work_ns)
+    low, first = table.ints[c, OFFSET] // 8, table.ints[c, FIRST_GFN]
+    for group in range((table.ints[c, N_PAGES] + 7) // 8):
+        bits = armed.hit[low + group]
+        if bits == 0:
+            continue
+        armed.hit[low + group] = 0
+        for bit in range(8):
+            if (bits >> bit) & 1 == 1:
+                _record(pages, first + group * 8 + bit, counts)
     arm_paced(table, c, armed, now_work_ns)
 
 
 @jit
 def is_written(
-    table: TouchTable, clocks: NDArray[np.int64], armed: Armed, zero: NDArray[np.uint8], gfn: int, t_ns: int
+    table: TouchTable, clocks: NDArray[np.int64], armed: Armed, gfn: int, t_ns: int
 ) -> bool:
     """Whether a write to ``gfn`` before host time ``t_ns`` waits to be harvested. Paced classes are settled up to t_ns."""
     for c in range(len(table.ints)):
@@ -121,8 +134,8 @@ def is_written(
             continue
         now = class_work(table.ints, clocks, c, t_ns)
         if table.ints[c, KIND] == PACED:
-            advance_paced(table, c, armed, now, zero)
-            if armed.hit[table.ints[c, OFFSET] + page] == 1:
+            advance_paced(table, c, armed, now)
+            if is_hit(armed.hit, table.ints[c, OFFSET] + page):
                 return True
         elif armed.pending[table.ints[c, OFFSET] + page] < now:
             return True

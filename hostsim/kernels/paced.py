@@ -10,95 +10,133 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.guest.touch import (
-    FIRST_GFN,
-    HOT_PAGES,
-    KEY0,
-    KEY1,
-    N_PAGES,
-    OFFSET,
-    TouchTable,
-    first_touch_index,
-    global_touch_time,
-)
+from hostsim.guest.touch import HOT_PAGES, KEY0, KEY1, N_PAGES, OFFSET, TouchTable, first_touch_index
 from hostsim.jit import jit
-from hostsim.kernels.armed import ARMED_COLD, ARMED_HOT, HITS, NEXT_WRITE, NOT_DRAWN, Armed
-from hostsim.rng import keyed_exponential, keyed_uniform, natural_log
+from hostsim.kernels.armed import (
+    ARMED_COLD,
+    ARMED_HOT,
+    HITS,
+    LIST_SHARE,
+    LISTED_COLD,
+    LISTED_HOT,
+    NEXT_WRITE,
+    NO_WRITE,
+    Armed,
+)
+from hostsim.rng import keyed_word, natural_log
 
-_PICK_PART, _PICK_PAGE = 1, 2
+_TWO_POW_MINUS_32 = 1.0 / 4294967296.0
+
+
+@jit
+def is_hit(hit: NDArray[np.uint8], slot: int) -> bool:
+    """Whether the page of ``slot`` was written since it was armed."""
+    return (hit[slot >> 3] >> (slot & 7)) & 1 == 1
+
+
+@jit
+def _share(of_writes: float, n_armed: int, n_pages: int) -> float:
+    """Share of all writes that hit an armed page of a part that gets the share ``of_writes`` of them."""
+    return of_writes * n_armed / n_pages if n_pages > 0 else 0.0
+
+
+@jit
+def _next_hit(key: int, hits: int, first: int, share: float) -> int:
+    """Number of the write, ``first`` or later, that is the next to hit an armed page: geometric with ``share``."""
+    if share <= 0.0:
+        return NO_WRITE
+    if share >= 1.0:
+        return first
+    uniform = (keyed_word(key, hits, first) + 0.5) * _TWO_POW_MINUS_32
+    if uniform >= 1.0 - share:
+        return first
+    return first + int(min(natural_log(uniform) / natural_log(1.0 - share), 1.0e15))
+
+
+@jit
+def _pick(key: int, hits: int, attempt: int, choices: float) -> float:
+    """A draw in [0, choices) for hit number ``hits``."""
+    return keyed_word(key, hits, attempt) * _TWO_POW_MINUS_32 * choices
+
+
+@jit
+def _list_armed(hit: NDArray[np.uint8], few: NDArray[np.int32], start: int, n_pages: int) -> None:
+    """Write the armed slots among ``n_pages`` from ``start`` on to the part's list, as distances from ``start``."""
+    at = start // 8
+    for distance in range(n_pages):
+        if not is_hit(hit, start + distance):
+            few[at] = distance
+            at += 1
+
+
+@jit
+def _take_listed(few: NDArray[np.int32], start: int, n_armed: int, key: int, hits: int) -> int:
+    """Remove one of the ``n_armed`` listed pages of the part that starts at slot ``start``."""
+    first = start // 8
+    at = first + int(_pick(key, hits, 0, float(n_armed)))
+    distance = few[at]
+    few[at] = few[first + n_armed - 1]
+    return start + distance
+
+
+@jit
+def _take_any(hit: NDArray[np.uint8], start: int, n_pages: int, key: int, hits: int) -> int:
+    """Draw slots of a part until one is armed."""
+    attempt = 0
+    slot = start + int(_pick(key, hits, 0, float(n_pages)))
+    while is_hit(hit, slot):
+        attempt += 1
+        slot = start + int(_pick(key, hits, attempt, float(n_pages)))
+    return slot
 
 
 @jit
 def arm_paced(table: TouchTable, c: int, armed: Armed, after_ns: int) -> None:
-    """Arm every page of class ``c`` from work time ``after_ns`` on. What is memoryless is drawn anew."""
+    """Arm every page of class ``c`` from work time ``after_ns`` on (its hit bits are clear); draws what comes next."""
     row, state = table.ints[c], armed.paced[c]
     state[ARMED_HOT] = row[HOT_PAGES]
     state[ARMED_COLD] = row[N_PAGES] - row[HOT_PAGES]
-    _draw_next_write(table, c, state, first_touch_index(row, after_ns))
+    state[LISTED_HOT] = state[LISTED_COLD] = 0
+    share = _share(table.mean_ns[c], state[ARMED_HOT], row[HOT_PAGES])
+    share += _share(1.0 - table.mean_ns[c], state[ARMED_COLD], state[ARMED_COLD])
+    state[NEXT_WRITE] = _next_hit(int(row[KEY0]), int(state[HITS]), first_touch_index(row, after_ns), share)
 
 
 @jit
-def list_pages(table: TouchTable, c: int, armed: Armed) -> None:
-    """Fill the list of pages of class ``c``, none hit."""
-    offset = table.ints[c, OFFSET]
-    for page in range(table.ints[c, N_PAGES]):
-        armed.pages[offset + page] = page
-        armed.hit[offset + page] = 0
-
-
-@jit
-def _hot_share(table: TouchTable, c: int, state: NDArray[np.int64]) -> float:
-    """Share of all writes that hit an armed page of the hot part."""
-    hot = table.ints[c, HOT_PAGES]
-    return table.mean_ns[c] * state[ARMED_HOT] / hot if hot > 0 else 0.0
-
-
-@jit
-def _cold_share(table: TouchTable, c: int, state: NDArray[np.int64]) -> float:
-    cold = table.ints[c, N_PAGES] - table.ints[c, HOT_PAGES]
-    return (1.0 - table.mean_ns[c]) * state[ARMED_COLD] / cold if cold > 0 else 0.0
-
-
-@jit
-def _draw_next_write(table: TouchTable, c: int, state: NDArray[np.int64], first: int) -> None:
-    """Draw which write at or after number ``first`` is the next to hit an armed page."""
-    share = _hot_share(table, c, state) + _cold_share(table, c, state)
-    if share <= 0.0:
-        state[NEXT_WRITE] = NOT_DRAWN
+def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> None:
+    """Let class ``c`` write up to (strictly below) work time ``now_work_ns``: the pages that are hit get their bit."""
+    row, state, hit, few = table.ints[c], armed.paced[c], armed.hit, armed.few
+    end = first_touch_index(row, now_work_ns)
+    write = state[NEXT_WRITE]
+    if write >= end:
         return
-    misses = 0
-    if share < 1.0:
-        row = table.ints[c]
-        wait = keyed_exponential(int(row[KEY0]), int(row[KEY1]), int(state[HITS]), first) / -natural_log(1.0 - share)
-        misses = int(min(wait, 1.0e15))
-    state[NEXT_WRITE] = first + misses
-
-
-@jit
-def _take(table: TouchTable, c: int, armed: Armed) -> int:
-    """Remove the armed page that the next write hits from the list; returns its page."""
-    row, state = table.ints[c], armed.paced[c]
-    key0, key1, hits, write = int(row[KEY0]), int(row[KEY1]), int(state[HITS]), int(state[NEXT_WRITE])
-    hot = _hot_share(table, c, state)
-    part = keyed_uniform(key0 ^ _PICK_PART, key1, hits, write) * (hot + _cold_share(table, c, state))
-    which = ARMED_HOT if part < hot or state[ARMED_COLD] == 0 else ARMED_COLD
-    start = row[OFFSET] + (0 if which == ARMED_HOT else row[HOT_PAGES])
-    at = start + int(keyed_uniform(key0 ^ _PICK_PAGE, key1, hits, write) * state[which])
-    last = start + state[which] - 1
-    page = armed.pages[at]
-    armed.pages[at] = armed.pages[last]
-    armed.pages[last] = page
-    state[which] -= 1
-    state[HITS] += 1
-    return int(page)
-
-
-@jit
-def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int, zero: NDArray[np.uint8]) -> None:
-    """Let class ``c`` write up to (strictly below) work time ``now_work_ns``; what is written is no longer zero."""
-    row, state = table.ints[c], armed.paced[c]
-    while state[NEXT_WRITE] != NOT_DRAWN and global_touch_time(row, state[NEXT_WRITE]) < now_work_ns:
-        page = _take(table, c, armed)
-        armed.hit[row[OFFSET] + page] = 1
-        zero[row[FIRST_GFN] + page] = 0
-        _draw_next_write(table, c, state, state[NEXT_WRITE] + 1)
+    key0, key1, hits = int(row[KEY0]), int(row[KEY1]), int(state[HITS])
+    n_hot, n_cold, of_hot = row[HOT_PAGES], row[N_PAGES] - row[HOT_PAGES], table.mean_ns[c]
+    hot, cold = state[ARMED_HOT], state[ARMED_COLD]
+    start_hot, start_cold = row[OFFSET], row[OFFSET] + row[HOT_PAGES]
+    hot_share, cold_share = _share(of_hot, hot, n_hot), _share(1.0 - of_hot, cold, n_cold)
+    while write < end:
+        if cold == 0 or _pick(key0 ^ 1, hits, 0, hot_share + cold_share) < hot_share:
+            if hot * LIST_SHARE >= n_hot:
+                slot = _take_any(hit, start_hot, n_hot, key1, hits)
+            else:
+                if state[LISTED_HOT] == 0:
+                    _list_armed(hit, few, start_hot, n_hot)
+                    state[LISTED_HOT] = 1
+                slot = _take_listed(few, start_hot, hot, key1, hits)
+            hot -= 1
+            hot_share = _share(of_hot, hot, n_hot)
+        else:
+            if cold * LIST_SHARE >= n_cold:
+                slot = _take_any(hit, start_cold, n_cold, key1, hits)
+            else:
+                if state[LISTED_COLD] == 0:
+                    _list_armed(hit, few, start_cold, n_cold)
+                    state[LISTED_COLD] = 1
+                slot = _take_listed(few, start_cold, cold, key1, hits)
+            cold -= 1
+            cold_share = _share(1.0 - of_hot, cold, n_cold)
+        hit[slot >> 3] |= 1 << (slot & 7)
+        hits += 1
+        write = _next_hit(key0, hits, write + 1, hot_share + cold_share)
+    state[NEXT_WRITE], state[HITS], state[ARMED_HOT], state[ARMED_COLD] = write, hits, hot, cold

@@ -91,32 +91,30 @@ def _block_of(block_ends: NDArray[np.int64], gfn: int) -> int:
 
 
 @jit
+def link_free_after(free_ps: int, t_ns: int, link_bytes_per_s: int, n_bytes: int) -> int:
+    """Time [ps] at which the link has taken ``n_bytes`` written at ``t_ns``, given when it was free before."""
+    return max(free_ps, t_ns * 1000) + n_bytes * PS_PER_S // link_bytes_per_s
+
+
+@jit
+def written_at(free_ps: int, t_ns: int, socket_buffer_ps: int) -> int:
+    """Time [ns] at which write() returns: when all but a full socket buffer has left."""
+    wait_ps = free_ps - socket_buffer_ps - t_ns * 1000
+    return t_ns - (-wait_ps // 1000) if wait_ps > 0 else t_ns
+
+
+@jit
 def write_to_link(state: NDArray[np.int64], costs: SendCosts, n_bytes: int) -> None:
     """Queue bytes on the socket at T_NS; T_NS moves to where the socket buffer has taken them. In place."""
     if costs.link_bytes_per_s == 0:
         return
-    now_ps = state[T_NS] * 1000
-    free_ps = max(state[LINK_FREE_PS], now_ps) + n_bytes * PS_PER_S // costs.link_bytes_per_s
-    state[LINK_FREE_PS] = free_ps
-    wait_ps = free_ps - costs.socket_buffer_ps - now_ps
-    if wait_ps > 0:
-        state[T_NS] += -(-wait_ps // 1000)
-
-
-@jit
-def count_bytes(state: NDArray[np.int64], limits: SendLimits, n_bytes: int, normal_pages: int) -> None:
-    """Account bytes against the rate limit: at once, or when the stream's iovecs or buffer are full. In place."""
-    state[SENT_BYTES] += n_bytes
-    state[BUFFERED_BYTES] += n_bytes
-    state[BUFFERED_PAGES] += normal_pages
-    held_back = limits.flush_pages > 1 and state[BUFFERED_PAGES] < limits.flush_pages
-    if not held_back or state[BUFFERED_BYTES] - 4096 * state[BUFFERED_PAGES] >= IO_BUFFER_BYTES:
-        flush(state)
+    state[LINK_FREE_PS] = link_free_after(state[LINK_FREE_PS], state[T_NS], costs.link_bytes_per_s, n_bytes)
+    state[T_NS] = written_at(state[LINK_FREE_PS], state[T_NS], costs.socket_buffer_ps)
 
 
 @jit
 def flush(state: NDArray[np.int64]) -> None:
-    """What was gathered now counts (qemu_fflush). In place."""
+    """What was gathered now counts against the rate limit (qemu_fflush). In place."""
     state[USED_BYTES] += state[BUFFERED_BYTES]
     state[BUFFERED_BYTES] = 0
     state[BUFFERED_PAGES] = 0
@@ -145,40 +143,62 @@ def send_pages(
     int64[n_blocks]; zero uint8, version uint32 of the source; copied uint32[n_pages], the version the destination has
     (in place). log: int64[capacity, 3] gets (t_ns, gfn, zero page?), capacity may be 0.
     """
-    done = 0
+    t, cursor, dirty, block = state[T_NS], state[CURSOR], state[DIRTY_PAGES], state[LAST_BLOCK]
+    used, buffered, gathered, free_ps = state[USED_BYTES], state[BUFFERED_BYTES], state[BUFFERED_PAGES], state[LINK_FREE_PS]
+    sent_bytes, iteration, done, zeros = 0, state[ITERATION_PAGES], 0, 0
+    page_ps = link_free_after(0, 0, max(costs.link_bytes_per_s, 1), NORMAL_PAGE_BYTES)
     while True:
-        if limits.rate_limit_bytes > 0 and state[USED_BYTES] > limits.rate_limit_bytes:
-            return QUOTA
-        if state[DIRTY_PAGES] == 0:
-            return NOTHING_DIRTY
-        if state[T_NS] >= limits.horizon_ns:
-            return HORIZON
+        if limits.rate_limit_bytes > 0 and used > limits.rate_limit_bytes:
+            reason = QUOTA
+            break
+        if dirty == 0:
+            reason = NOTHING_DIRTY
+            break
+        if t >= limits.horizon_ns:
+            reason = HORIZON
+            break
         if done == limits.batch_pages:
-            return BATCH
-        gfn = _find_cyclic(bmap, words, int(state[CURSOR]))
+            reason = BATCH
+            break
+        gfn = _find_cyclic(bmap, words, cursor)
         bmap[gfn] = 0
-        state[DIRTY_PAGES] -= 1
-        state[CURSOR] = gfn + 1
-        is_zero = zero[gfn] == 1 and not is_written(table, clocks, armed, zero, gfn, int(state[T_NS]))
+        dirty -= 1
+        cursor = gfn + 1
+        is_zero = zero[gfn] == 1 and not is_written(table, clocks, armed, gfn, t)
         if state[LOGGED] < len(log):
-            log[state[LOGGED], 0], log[state[LOGGED], 1], log[state[LOGGED], 2] = state[T_NS], gfn, int(is_zero)
+            log[state[LOGGED], 0], log[state[LOGGED], 1], log[state[LOGGED], 2] = t, gfn, int(is_zero)
             state[LOGGED] += 1
         n_bytes = ZERO_PAGE_BYTES if is_zero else NORMAL_PAGE_BYTES
-        block = _block_of(block_ends, gfn)
-        if block != state[LAST_BLOCK]:
+        if block < 0 or gfn >= block_ends[block] or (block > 0 and gfn < block_ends[block - 1]):
+            block = _block_of(block_ends, gfn)
             n_bytes += 1 + block_id_bytes[block]
-            state[LAST_BLOCK] = block
         if is_zero:
-            state[T_NS] += costs.zero_page_ns
-            state[ZERO_PAGES] += 1
+            t += costs.zero_page_ns
+            zeros += 1
         else:
-            state[T_NS] += costs.page_ns + (costs.first_copy_ns if copied[gfn] == NEVER_COPIED else 0)
-            state[NORMAL_PAGES] += 1
+            t += costs.page_ns + (costs.first_copy_ns if copied[gfn] == NEVER_COPIED else 0)
+            gathered += 1
         copied[gfn] = version[gfn]
-        count_bytes(state, limits, n_bytes, 0 if is_zero else 1)
-        write_to_link(state, costs, n_bytes)
-        waited = limits.bounded_wait and state[ITERATION_PAGES] % 64 == 0
-        state[ITERATION_PAGES] += 1
+        sent_bytes += n_bytes
+        buffered += n_bytes
+        if gathered >= limits.flush_pages or buffered - 4096 * gathered >= IO_BUFFER_BYTES or limits.flush_pages <= 1:
+            used, buffered, gathered = used + buffered, 0, 0
+        if costs.link_bytes_per_s > 0:
+            if n_bytes == NORMAL_PAGE_BYTES:
+                free_ps = max(free_ps, t * 1000) + page_ps
+            else:
+                free_ps = link_free_after(free_ps, t, costs.link_bytes_per_s, n_bytes)
+            t = written_at(free_ps, t, costs.socket_buffer_ps)
+        asks_time = limits.bounded_wait and iteration % 64 == 0
+        iteration += 1
         done += 1
-        if waited and (state[T_NS] - limits.iteration_start_ns) // 1_000_000 > MAX_WAIT_MS:
-            return MAX_WAIT
+        if asks_time and (t - limits.iteration_start_ns) // 1_000_000 > MAX_WAIT_MS:
+            reason = MAX_WAIT
+            break
+    state[T_NS], state[CURSOR], state[DIRTY_PAGES], state[LAST_BLOCK] = t, cursor, dirty, block
+    state[USED_BYTES], state[BUFFERED_BYTES], state[BUFFERED_PAGES], state[LINK_FREE_PS] = used, buffered, gathered, free_ps
+    state[SENT_BYTES] += sent_bytes
+    state[ZERO_PAGES] += zeros
+    state[NORMAL_PAGES] += done - zeros
+    state[ITERATION_PAGES] = iteration
+    return reason

@@ -64,7 +64,7 @@ class TcgTracker:
     def is_dirty(self, gfn: int, now_ns: int) -> bool:
         """Whether a write before ``now_ns`` waits to be harvested."""
         vm = self._vm
-        return bool(is_written(vm.guest.table, vm.guest.clocks, vm.armed, vm.memory.zero, gfn, now_ns))
+        return bool(is_written(vm.guest.table, vm.guest.clocks, vm.armed, gfn, now_ns))
 
     def stop_log(self, now_ns: int) -> int:
         """Nothing to undo."""
