@@ -60,26 +60,17 @@ class SendCosts(NamedTuple):
 
 
 @jit
-def next_dirty(bmap: NDArray[np.uint8], words: NDArray[np.uint64], start: int) -> int:
-    """First set page at or after ``start``; len(bmap) if none. ``words`` views bmap, eight pages a word."""
-    gfn = start
-    while gfn < len(bmap) and gfn % 8 != 0:
-        if bmap[gfn] != 0:
-            return gfn
+def next_dirty(bmap: NDArray[np.uint8], words: NDArray[np.uint64], cursor: int) -> int:
+    """First set page from ``cursor`` on, cyclically; some page is set. ``words`` views bmap, eight pages a word."""
+    n_pages = len(bmap)
+    gfn = cursor if cursor < n_pages else 0
+    while bmap[gfn] == 0:
         gfn += 1
-    word = gfn // 8
-    while word < len(words) and words[word] == 0:
-        word += 1
-    gfn = word * 8
-    while gfn < len(bmap) and bmap[gfn] == 0:
-        gfn += 1
-    return min(gfn, len(bmap))
-
-
-@jit
-def _find_cyclic(bmap: NDArray[np.uint8], words: NDArray[np.uint64], cursor: int) -> int:
-    gfn = next_dirty(bmap, words, cursor)
-    return gfn if gfn < len(bmap) else next_dirty(bmap, words, 0)
+        while gfn & 7 == 0 and gfn < n_pages and words[gfn >> 3] == 0:
+            gfn += 8
+        if gfn >= n_pages:
+            gfn = 0
+    return gfn
 
 
 @jit
@@ -160,7 +151,7 @@ def send_pages(
         if done == limits.batch_pages:
             reason = BATCH
             break
-        gfn = _find_cyclic(bmap, words, cursor)
+        gfn = next_dirty(bmap, words, cursor)
         bmap[gfn] = 0
         dirty -= 1
         cursor = gfn + 1
