@@ -1,0 +1,25 @@
+"""hostsim: a discrete-event simulator of a virtualized host.
+
+``Scenario`` and ``run`` are the typed API that the command line uses; both are loaded when first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+_LAZY = {
+    "Scenario": "hostsim.scenario",
+    "load_scenario": "hostsim.scenario",
+    "run": "hostsim.run",
+    "RunResult": "hostsim.results.tables",
+}
+__all__ = ["RunResult", "Scenario", "__version__", "load_scenario", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``hostsim --help`` loads nothing."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'hostsim' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import simpy
 
+from hostsim.host.clock import Clock
 from hostsim.host.vm import Vm
 
 TIMESLICE_NS = 10_000_000
@@ -26,7 +27,7 @@ def sleep_ns(percent: int) -> int:
 class CpuThrottle:
     """The throttle of one VM: one timer for all vCPUs."""
 
-    def __init__(self, env: simpy.Environment, vm: Vm, overshoot_ns: int, timer_late_ns: int) -> None:
+    def __init__(self, env: Clock, vm: Vm, overshoot_ns: int, timer_late_ns: int) -> None:
         """``overshoot_ns``: what each sleep lasts longer than asked for; ``timer_late_ns``: how late a timer runs.
 
         The timer is set again from the time its callback runs, so its lateness adds up (cpu_throttle_timer_tick).
@@ -55,7 +56,7 @@ class CpuThrottle:
 
 
 def dirty_sync_timer(
-    env: simpy.Environment, count: Callable[[], int], sync: Callable[[], object], active: Callable[[], bool]
+    env: Clock, count: Callable[[], int], sync: Callable[[], object], active: Callable[[], bool]
 ) -> Generator[simpy.Event, Any, None]:
     """10.x: sync the bitmap if none happened for 5 s, not in the first pass (cpu_throttle_dirty_sync_timer_tick)."""
     previous = 0

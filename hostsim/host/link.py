@@ -10,6 +10,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from hostsim.host.clock import Clock
 from hostsim.kernels.send import LINK_FREE_PS, PS_PER_S
 
 
@@ -35,7 +36,7 @@ class Link:
     # Model limit: the link is fluid: bytes drain evenly, not in segments, and acknowledgements take no bandwidth.
     """
 
-    def __init__(self, env: simpy.Environment, spec: LinkSpec, send_state: NDArray[np.int64]) -> None:
+    def __init__(self, env: Clock, spec: LinkSpec, send_state: NDArray[np.int64]) -> None:
         """``send_state``: int64[N_STATE] of hostsim.kernels.send; the moment the link falls idle is kept there."""
         self.spec = spec
         self._env, self._state = env, send_state
@@ -43,10 +44,10 @@ class Link:
     @property
     def backlog_bytes(self) -> int:
         """Bytes accepted by the socket and not yet on the wire."""
-        ahead_ps = max(0, int(self._state[LINK_FREE_PS]) - self._env.now * 1000)
+        ahead_ps = max(0, int(self._state[LINK_FREE_PS]) - self._env.now_ns * 1000)
         return ahead_ps * self.spec.bandwidth_bytes_per_s // PS_PER_S
 
     def delivered(self) -> Generator[simpy.Event, Any, None]:
         """Returns when the destination has all that was written so far."""
         drained_ns = -(-int(self._state[LINK_FREE_PS]) // 1000)
-        yield self._env.timeout(max(0, drained_ns - self._env.now) + self.spec.latency_ns)
+        yield self._env.timeout(max(0, drained_ns - self._env.now_ns) + self.spec.latency_ns)

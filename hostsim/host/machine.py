@@ -9,6 +9,7 @@ from typing import Any
 import simpy
 
 from hostsim.guest.workload import Workload, build_guest
+from hostsim.host.clock import Clock
 from hostsim.host.dirty_log import TRACKERS
 from hostsim.host.knobs import Knobs
 from hostsim.host.link import LinkSpec
@@ -44,7 +45,7 @@ class Machine:
         """``log_capacity``: page sends, and first writes a sync, to keep for tests, 0: none."""
         knobs = knobs or Knobs()
         self.spec = spec
-        self.env = simpy.Environment()
+        self.env = Clock()
         guest = build_guest(spec.workloads, spec.seed)
         self.vm = Vm(self.env, make_memory(spec.blocks), guest, spec.n_vcpus, spec.sheet.vm_stop_ns)
         self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs, log_capacity)
@@ -66,7 +67,7 @@ class Machine:
 
     def _report(self, progress: Progress) -> Generator[simpy.Event, Any, None]:
         while True:
-            progress(self.env.now, self._info())
+            progress(self.env.now_ns, self._info())
             yield self.env.timeout(PROGRESS_PERIOD_NS)
 
     def _info(self) -> dict[str, Any]:

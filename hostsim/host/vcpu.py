@@ -10,6 +10,7 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.guest import pacing
+from hostsim.host.clock import Clock
 
 THROTTLE, PAUSE = "throttle", "pause"
 
@@ -17,7 +18,7 @@ THROTTLE, PAUSE = "throttle", "pause"
 class Vcpu:
     """One vCPU: runs its work clocks until kicked out of the guest, then handles the exit."""
 
-    def __init__(self, env: simpy.Environment, index: int, clocks: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+    def __init__(self, env: Clock, index: int, clocks: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         """``rows``: int64[n], indices into ``clocks`` (int64[n_clocks, N_FIELDS]) of this vCPU's work."""
         self.index = index
         self.in_guest_ns = 0
@@ -40,8 +41,8 @@ class Vcpu:
     def run(self) -> simpy.Event:
         """Enter the guest; the event comes up with the exit's reason."""
         for row in self._rows:
-            pacing.resume(self._clocks[row], self._env.now)
-        self._entered_ns = self._env.now
+            pacing.resume(self._clocks[row], self._env.now_ns)
+        self._entered_ns = self._env.now_ns
         self._exit = self._env.event()
         return self._exit
 
@@ -79,8 +80,8 @@ class Vcpu:
 
     def _leave(self) -> None:
         for row in self._rows:
-            pacing.stop(self._clocks[row], self._env.now)
-        self.in_guest_ns += self._env.now - self._entered_ns
+            pacing.stop(self._clocks[row], self._env.now_ns)
+        self.in_guest_ns += self._env.now_ns - self._entered_ns
 
     def _loop(self) -> Generator[simpy.Event, Any, None]:
         while True:

@@ -10,6 +10,7 @@ import simpy
 
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Guest
+from hostsim.host.clock import Clock
 from hostsim.host.vcpu import Vcpu
 from hostsim.kernels.armed import make_armed
 from hostsim.kernels.clocks import class_work
@@ -19,7 +20,7 @@ from hostsim.mmu.memory import GuestMemory
 class Vm:
     """Guest state and the vCPUs that run it. ``armed``: what the kernels know of coming touches."""
 
-    def __init__(self, env: simpy.Environment, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int) -> None:
+    def __init__(self, env: Clock, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int) -> None:
         """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
         self.env, self.memory, self.guest = env, memory, guest
         self.armed = make_armed(guest.pending_size, guest.paced_size, len(guest.table.ints))
@@ -31,11 +32,12 @@ class Vm:
 
     def class_work(self, c: int) -> int:
         """Work time [ns] of touch class ``c`` now."""
-        return int(class_work(self.guest.table.ints, self.guest.clocks, c, self.env.now))
+        return int(class_work(self.guest.table.ints, self.guest.clocks, c, self.env.now_ns))
 
     def work_ns(self) -> int:
         """Work done by now, summed over all work clocks [ns]."""
-        return sum(int(work_at(row, self.env.now)) for row in self.guest.clocks)
+        now_ns = self.env.now_ns
+        return sum([int(work_at(row, now_ns)) for row in self.guest.clocks])
 
     def stop(self) -> Generator[simpy.Event, Any, None]:
         """vm_stop: returns when no vCPU is in the guest (softmmu/cpus.c::vm_stop)."""

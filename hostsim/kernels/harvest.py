@@ -147,8 +147,7 @@ def earliest_pending(pending: NDArray[np.int64], low: int, high: int) -> int:
     """Smallest pending touch in [low, high): a harvested class has none before the harvest."""
     smallest = np.int64(1 << 62)
     for i in range(low, high):
-        if pending[i] < smallest:
-            smallest = pending[i]
+        smallest = min(smallest, pending[i])
     return int(smallest)
 
 

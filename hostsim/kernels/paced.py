@@ -31,7 +31,7 @@ _TWO_POW_MINUS_32 = 1.0 / 4294967296.0
 @jit
 def is_hit(hit: NDArray[np.uint8], slot: int) -> bool:
     """Whether the page of ``slot`` was written since it was armed."""
-    return (hit[slot >> 3] >> (slot & 7)) & 1 == 1
+    return bool((hit[slot >> 3] >> (slot & 7)) & 1 == 1)
 
 
 @jit
@@ -76,7 +76,7 @@ def _take_listed(few: NDArray[np.int32], start: int, n_armed: int, key: int, hit
     at = first + int(_pick(key, hits, 0, float(n_armed)))
     distance = few[at]
     few[at] = few[first + n_armed - 1]
-    return start + distance
+    return int(start + distance)
 
 
 @jit

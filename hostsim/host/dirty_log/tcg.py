@@ -80,7 +80,7 @@ class TcgTracker:
             harvest(vm.guest.table, c, low, high, work, vm.armed, pages, log, counts)
         offset, n_pages = (int(vm.guest.table.ints[c, i]) for i in (touch.OFFSET, touch.N_PAGES))
         if earliest_pending(vm.armed.pending, offset, offset + n_pages) < work:
-            raise InvariantError(f"touch class {c}: a write before the sync at {vm.env.now} ns was not harvested")
+            raise InvariantError(f"touch class {c}: a write before the sync at {vm.env.now_ns} ns was not harvested")
 
     def _is_paced(self, c: int) -> bool:
         return bool(self._vm.guest.table.ints[c, touch.KIND] == touch.PACED)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import simpy
-from numpy.typing import NDArray
 
 from hostsim.errors import InvariantError
+from hostsim.host.clock import Clock
 from hostsim.host.knobs import Knobs
 from hostsim.host.sheet import HostSheet
 from hostsim.host.vm import Vm
@@ -21,7 +21,6 @@ from hostsim.mmu.memory import PAGE_SIZE
 EOS_BYTES = 8
 SECTION_BYTES = 10
 """Section header and footer around each ram_save_iterate (migration/savevm.c), 5 + 5."""
-NO_HORIZON_NS = 1 << 62
 INTERRUPTED = -1
 
 
@@ -32,7 +31,7 @@ class RamState:
     """
 
     def __init__(
-        self, env: simpy.Environment, vm: Vm, sheet: HostSheet, link: tuple[int, int], knobs: Knobs, log_capacity: int = 0
+        self, env: Clock, vm: Vm, sheet: HostSheet, link: tuple[int, int], knobs: Knobs, log_capacity: int = 0
     ) -> None:
         """``link``: (bytes/s, socket buffer [ps]); ``log_capacity``: page sends to keep in ``send_log``, 0: none."""
         n_pages = vm.memory.n_pages
@@ -86,7 +85,7 @@ class RamState:
     def write(self, ram_bytes: int, other_bytes: int) -> None:
         """Write bytes that are not pages, and flush. T_NS of the send state moves with the socket."""
         state = self.send_state
-        state[send.T_NS] = max(int(state[send.T_NS]), self._env.now)
+        state[send.T_NS] = max(int(state[send.T_NS]), self._env.now_ns)
         state[send.SENT_BYTES] += ram_bytes
         state[send.BUFFERED_BYTES] += ram_bytes + other_bytes
         self.section_bytes += other_bytes
@@ -97,7 +96,7 @@ class RamState:
         self, rate_limit_bytes: int, flush_pages: int, bounded_wait: bool, wanted: Callable[[], bool]
     ) -> Generator[simpy.Event, Any, int]:
         """Send pages until quota, MAX_WAIT or nothing is dirty, then EOS. Returns why; INTERRUPTED if not ``wanted``."""
-        self.send_state[send.T_NS] = started_ns = self._env.now
+        self.send_state[send.T_NS] = started_ns = self._env.now_ns
         self.send_state[send.ITERATION_PAGES] = 0
         while True:
             limits = SendLimits(
@@ -136,13 +135,12 @@ class RamState:
     @property
     def ahead_ns(self) -> int:
         """How far the socket has pushed the thread beyond now [ns]."""
-        return max(0, int(self.send_state[send.T_NS]) - self._env.now)
+        return max(0, int(self.send_state[send.T_NS]) - self._env.now_ns)
 
     def _horizon_ns(self) -> int:
-        upcoming = self._env.peek()
-        horizon = NO_HORIZON_NS if upcoming == float("inf") else int(upcoming)
+        horizon = self._env.upcoming_ns()
         if self._knobs.window_ns:
-            horizon = min(horizon, max(self._env.now, int(self.send_state[send.T_NS])) + self._knobs.window_ns)
+            horizon = min(horizon, max(self._env.now_ns, int(self.send_state[send.T_NS])) + self._knobs.window_ns)
         return horizon
 
     def _call(self, limits: SendLimits) -> int:

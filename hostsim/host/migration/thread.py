@@ -10,6 +10,7 @@ from typing import Any
 
 import simpy
 
+from hostsim.host.clock import Clock
 from hostsim.host.cpu_throttle import CpuThrottle, dirty_sync_timer
 from hostsim.host.knobs import Knobs
 from hostsim.host.link import Link, LinkSpec
@@ -33,7 +34,7 @@ class Migration:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Clock,
         vm: Vm,
         tracker: DirtyTracker,
         parameters: MigrationParameters,
@@ -55,7 +56,7 @@ class Migration:
     @property
     def now_ms(self) -> int:
         """qemu_clock_get_ms: whole milliseconds."""
-        return int(self._env.now) // NS_PER_MS
+        return int(self._env.now_ns) // NS_PER_MS
 
     @property
     def active(self) -> bool:
@@ -73,7 +74,7 @@ class Migration:
         """query-migrate now."""
         m, ram = self.state, self.ram
         ended = m.status == "completed"
-        total = m.total_time_ms if m.total_time_ms else self.now_ms - m.start_ns // NS_PER_MS
+        total = m.total_time_ms or self.now_ms - m.start_ns // NS_PER_MS
         before_stop = m.precopy_bytes if ended else self.transferred_bytes
         return Counters(
             m.status, total, m.setup_time_ms, m.downtime_ms, m.expected_downtime_ms, self.throttle.percent,
@@ -100,10 +101,10 @@ class Migration:
 
     def _setup(self) -> Step:
         m = self.state
-        m.start_ns, m.expected_downtime_ms = self._env.now, self.parameters.downtime_limit_ms
+        m.start_ns, m.expected_downtime_ms = self._env.now_ns, self.parameters.downtime_limit_ms
         self._set_status("setup")
         self.ram.setup()
-        hold_ns = self.tracker.start_log(self._env.now)
+        hold_ns = self.tracker.start_log(self._env.now_ns)
         yield self._env.timeout(hold_ns + self.sheet.setup_ns)
         yield from self._bitmap_sync()
         m.setup_time_ms = self.now_ms - m.start_ns // NS_PER_MS
@@ -114,7 +115,7 @@ class Migration:
         """migration_rate_limit: close the window, or sleep until its 100 ms are over."""
         now_ms = self.now_ms
         if window.update_counters(self.state, self.ram, self.parameters, now_ms):
-            self.recorder.trace("migrate_transferred", t_ns=self._env.now, bandwidth=self.state.bandwidth_bytes_per_ms)
+            self.recorder.trace("migrate_transferred", t_ns=self._env.now_ns, bandwidth=self.state.bandwidth_bytes_per_ms)
         if self.ram.window_exceeded(self.parameters.rate_limit_bytes):
             wait_ms = max(0, self.state.window_start_ms + window.BUFFER_DELAY_MS - now_ms)
             yield self._env.timeout(wait_ms * NS_PER_MS + self.sheet.sleep_overshoot_ns)
@@ -123,13 +124,13 @@ class Migration:
         """migration_iteration_run: one test decides between sync, stop and another ram_save_iterate."""
         m = self.state
         pending = self.ram.remaining_bytes
-        self.recorder.trace("migrate_pending_estimate", t_ns=self._env.now, pending=pending)
+        self.recorder.trace("migrate_pending_estimate", t_ns=self._env.now_ns, pending=pending)
         if pending < m.threshold_bytes:
             yield from self._bitmap_sync()
             if not self.active:
                 return
             pending = self.ram.remaining_bytes
-            self.recorder.trace("migrate_pending_exact", t_ns=self._env.now, pending=pending)
+            self.recorder.trace("migrate_pending_exact", t_ns=self._env.now_ns, pending=pending)
         if self._may_complete(pending):
             yield from self._completion()
             return
@@ -145,11 +146,11 @@ class Migration:
     def _completion(self) -> Step:
         """migration_completion: stop the VM, send what is left without a limit, hand over."""
         m = self.state
-        m.downtime_start_ns, m.precopy_bytes = self._env.now, self.transferred_bytes
-        self.recorder.mark(self._env.now, "migration_thread_low_pending", self.ram.remaining_bytes)
+        m.downtime_start_ns, m.precopy_bytes = self._env.now_ns, self.transferred_bytes
+        self.recorder.mark(self._env.now_ns, "migration_thread_low_pending", self.ram.remaining_bytes)
         m.status = "device"
         yield from self.vm.stop()
-        self.recorder.mark(self._env.now, "migration_completion_vm_stop")
+        self.recorder.mark(self._env.now_ns, "migration_completion_vm_stop")
         yield from self._bitmap_sync()
         yield from self.ram.save(0, self._behaviour.flush_pages, False, lambda: True)
         self.ram.write(0, self.sheet.device_state_bytes)
@@ -168,15 +169,15 @@ class Migration:
 
     def _finish(self, status: str) -> None:
         self.throttle.stop()
-        self.tracker.stop_log(self._env.now)
-        self.state.end_ns = self._env.now
+        self.tracker.stop_log(self._env.now_ns)
+        self.state.end_ns = self._env.now_ns
         self._sample()
         self._set_status(status)
         self.done.succeed()
 
     def _set_status(self, status: str) -> None:
         self.state.status = status
-        self.recorder.mark(self._env.now, f"migrate_set_state {status}")
+        self.recorder.mark(self._env.now_ns, f"migrate_set_state {status}")
 
     # -- dirty bitmap
 
@@ -185,12 +186,12 @@ class Migration:
         m = self.state
         m.dirty_sync_count += 1
         m.time_last_bitmap_sync_ms = m.time_last_bitmap_sync_ms or self.now_ms
-        found = self.tracker.sync(self.ram.bmap, self._env.now)
+        found = self.tracker.sync(self.ram.bmap, self._env.now_ns)
         self.ram.add_dirty(found.newly_dirty_pages)
         self.ram.check_bitmap()
         m.num_dirty_pages_period += found.newly_dirty_pages
         m.remaining_at_sync_bytes = self.ram.remaining_bytes
-        t_ns = self._env.now
+        t_ns = self._env.now_ns
         if found.hold_ns:
             yield self._env.timeout(found.hold_ns)
         if found.waits_for_vcpus:
@@ -205,7 +206,7 @@ class Migration:
         xfer_bytes = self.transferred_bytes - m.bytes_xfer_prev
         if p.auto_converge and self.active and auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
             self.throttle.set(auto_converge.next_percent(self.throttle.percent, p, dirty_bytes, xfer_bytes))
-            self.recorder.mark(self._env.now, "migration_throttle", self.throttle.percent)
+            self.recorder.mark(self._env.now_ns, "migration_throttle", self.throttle.percent)
         m.dirty_pages_rate = m.num_dirty_pages_period * 1000 // (self.now_ms - m.time_last_bitmap_sync_ms)
         m.time_last_bitmap_sync_ms = self.now_ms
         m.num_dirty_pages_period = 0
@@ -231,7 +232,7 @@ class Migration:
 
     def _time_out(self) -> Step:
         """migrate_cancel at the time-out: the figures are those of that moment; the VM keeps running."""
-        yield self._env.timeout(self.state.start_ns + self.parameters.timeout_ns - self._env.now)
+        yield self._env.timeout(self.state.start_ns + self.parameters.timeout_ns - self._env.now_ns)
         if self.active:
             self.state.last_answer = self.counters()
             self._finish("cancelled")
@@ -246,7 +247,7 @@ class Migration:
         work_ns = self.vm.work_ns()
         self.recorder.samples.append(
             Sample(
-                self._env.now - m.start_ns, m.status, m.dirty_sync_count, ram.remaining_bytes, self.transferred_bytes,
+                self._env.now_ns - m.start_ns, m.status, m.dirty_sync_count, ram.remaining_bytes, self.transferred_bytes,
                 m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000, m.threshold_bytes, m.expected_downtime_ms,
                 self.throttle.percent, work_ns, ram.normal_pages + ram.zero_pages,
             )

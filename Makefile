@@ -1,0 +1,67 @@
+# Every target sets the environment up first; the stamp file makes that a no-op when nothing changed.
+# Choose the interpreter with `make PYTHON=python3.12 ...`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest -q
+CHECKED := hostsim tests benchmarks scenarios docs/tools
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test quick golden validation swarm bench lint docs lock clean
+
+help:
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## create the virtual environment with the locked dependencies
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "hostsim needs Python 3.11 or later; '$(PYTHON)' is missing or older." \
+	       "Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' has no venv module. On Debian: apt install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## run the first scenario: a verdict, a table, files under out/
+	$(BIN)/hostsim run scenarios/precopy_convergence.toml
+
+test: lint ## everything that must hold, at most 10 minutes on 2 cores; what CI runs
+	$(PYTEST) -m "timing and not swarm" -p no:xdist --benchmark-disable
+	$(PYTEST) -m "not timing and not swarm" -n 2 --dist worksteal --benchmark-disable
+
+quick: $(STAMP) ## unit, property and tidy tests
+	$(PYTEST) -m "quick and not swarm and not timing" -n 2 --dist worksteal --benchmark-disable
+
+golden: $(STAMP) ## results kept byte by byte
+	$(PYTEST) -m golden --benchmark-disable
+
+validation: $(STAMP) ## real migrations, published tables, closed forms
+	$(PYTEST) -m "validation and not swarm" -n 2 --dist worksteal --benchmark-disable
+
+swarm: $(STAMP) ## many drawn configurations; not part of `make test`
+	$(PYTEST) -m swarm -n 2 --dist worksteal --benchmark-disable
+
+bench: $(STAMP) ## speed and memory, medians of 3
+	$(BIN)/python -m benchmarks
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check $(wildcard $(CHECKED))
+	$(BIN)/mypy
+
+docs: $(STAMP) ## write the generated pages and pictures of docs/
+	$(BIN)/python docs/tools/collect_limits.py
+	$(BIN)/python docs/tools/write_schema.py
+	$(BIN)/python docs/tools/draw_slope_floor.py
+
+lock: ## resolve the newest dependencies anew and write constraints.txt
+	$(PYTHON) docs/tools/lock.py
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find hostsim tests benchmarks docs scenarios -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

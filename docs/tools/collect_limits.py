@@ -1,0 +1,89 @@
+"""Write docs/background/model-limits.md from the `# Model limit:` comments; `--check` only compares."""
+
+from __future__ import annotations
+
+import ast
+import io
+import sys
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "background" / "model-limits.md"
+MARK = "# Model limit:"
+HEADER = """\
+# Model limits
+
+Where hostsim differs from QEMU or KVM. Each entry is a `# Model limit:` comment beside the code it is about;
+this page is written by `make docs` from those comments.
+"""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One deviation: where it is in the code, and what it says."""
+
+    place: str
+    text: str
+
+
+def limits_of(path: Path, root: Path = ROOT) -> Iterator[Limit]:
+    """Limits of one file, in order, from comments and docstrings; each goes on over the next lines."""
+    source = path.read_text(encoding="utf-8")
+    scopes = _scopes(ast.parse(source))
+    name = path.relative_to(root).as_posix()
+    lines = [line.strip() for line in source.splitlines()]
+    comments = _comment_lines(source)
+    for number in (n for n, line in enumerate(lines) if line.startswith(MARK)):
+        goes_on = _comment_goes_on if number in comments else _docstring_goes_on
+        words = [lines[number].removeprefix(MARK), *takewhile(goes_on, lines[number + 1 :])]
+        text = " ".join(word.removeprefix("#").removesuffix('"""').strip() for word in words)
+        scope = _scope_at(scopes, number + 1)
+        yield Limit(f"{name}::{scope}" if scope else name, text.strip())
+
+
+def _comment_lines(source: str) -> set[int]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {t.start[0] - 1 for t in tokens if t.type == tokenize.COMMENT}
+
+
+def _comment_goes_on(line: str) -> bool:
+    return line.startswith("#") and not line.startswith(MARK)
+
+
+def _docstring_goes_on(line: str) -> bool:
+    return line not in {"", '"""'} and not line.startswith(MARK)
+
+
+def _scopes(tree: ast.Module) -> list[tuple[int, int, str]]:
+    named = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return [(n.lineno, n.end_lineno or n.lineno, n.name) for n in ast.walk(tree) if isinstance(n, named)]
+
+
+def _scope_at(scopes: list[tuple[int, int, str]], line: int) -> str:
+    around = sorted(scope for scope in scopes if scope[0] <= line <= scope[1])
+    return ".".join(name for _, _, name in around)
+
+
+def page(package: Path = ROOT / "hostsim", root: Path = ROOT) -> str:
+    """Return the whole page."""
+    found = [limit for path in sorted(package.rglob("*.py")) for limit in limits_of(path, root)]
+    entries = [f"- {limit.text}\n  (`{limit.place}`)" for limit in found]
+    return HEADER + "\n" + ("\n".join(entries) or "None is known.") + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with ``--check`` return 1 if it is out of date."""
+    if "--check" in arguments:
+        current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
+        print("model-limits.md is current" if current else "model-limits.md is out of date: run `make docs`")
+        return 0 if current else 1
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The command ``hostsim``: each command a thin wrapper around what the library offers."""

@@ -1,0 +1,43 @@
+"""From errors to exit codes: a message on standard error, no traceback for what a user can put right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hostsim.errors import HostsimError
+from hostsim.report.console import note, show_error
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+NO_MEMORY = 2
+
+
+def exit_code_of(command: Callable[[], Any]) -> int:
+    """Run ``command`` and say how it ended. Errors of HostsimError become messages, Ctrl-C becomes 130."""
+    try:
+        command()
+    except HostsimError as error:
+        show_error(error)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except MemoryError as error:
+        note(f"error: not enough memory on this machine: {error or 'the guest is too large'}")
+        return NO_MEMORY
+    except SystemExit as end:
+        return _interrupted() if end.code == INTERRUPTED else _code(end)
+    return 0
+
+
+def _interrupted() -> int:
+    note("interrupted: files that were finished are whole, no other was begun")
+    return INTERRUPTED
+
+
+def _code(end: SystemExit) -> int:
+    """As the interpreter does: None is 0, text is printed and is 1."""
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    note(str(end.code))
+    return 1

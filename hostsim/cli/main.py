@@ -1,0 +1,49 @@
+"""The entry point: commands, and what an error becomes.
+
+Commands import what they need when they run: ``hostsim --help`` loads neither numba nor SimPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+
+from hostsim.cli.errors_cli import exit_code_of
+
+COMMANDS = ("run_cmd", "explain_cmd", "validate_cmd", "scenarios_cmd", "schema_cmd")
+"""Modules of hostsim.cli; each has ``register(app)``. The order is that of the help."""
+
+
+def build_app() -> typer.Typer:
+    """The application with all its commands."""
+    app = typer.Typer(
+        name="hostsim",
+        help="Simulate a virtualized host: guests dirty memory, QEMU migrates them, a verdict says why.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_version_option)
+    for name in COMMANDS:
+        import_module(f"hostsim.cli.{name}").register(app)
+    return app
+
+
+def main() -> None:
+    """Run the command line and exit: 0, 1 if asked for, 2 bad input or output, 3 a broken invariant, 130."""
+    raise SystemExit(exit_code_of(build_app()))
+
+
+def _version_option(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    if version:
+        from importlib import metadata
+
+        from hostsim.report.console import say
+
+        say([f"hostsim {metadata.version('hostsim')}"])
+        raise typer.Exit

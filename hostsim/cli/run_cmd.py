@@ -1,0 +1,57 @@
+"""``hostsim run``: simulate a scenario file, or run a script over the same API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hostsim.cli.options import Format, JsonFlag, QuietFlag
+
+HELP = """Simulate a scenario (.toml), or run a script (.py) over the same API.
+
+Prints a verdict, the rounds, and the files it wrote. Exits with 0 whatever the verdict."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``run``."""
+    app.command("run", help=HELP)(run_command)
+
+
+def run_command(
+    file: Annotated[Path, typer.Argument(help="A scenario (.toml) or a script (.py).", show_default=False)],
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to a script.", show_default=False)] = None,
+    *,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the scenario; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another guest of the same kind.", show_default=False)] = None,
+    as_json: JsonFlag = False,
+    style: Format = "text",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>")
+    ] = None,
+    no_files: Annotated[bool, typer.Option("--no-files", help="Write no files.")] = False,
+    fail_if_not_converged: Annotated[
+        bool, typer.Option("--fail-if-not-converged", help="Exit with 1 unless every migration completed.")
+    ] = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Run a scenario or a script."""
+    from hostsim.cli import run_scenario, run_script
+
+    scenario_only = {
+        "--set": bool(overrides), "--seed": seed is not None, "--json": as_json, "--format": style != "text",
+        "--out": out is not None, "--no-files": no_files, "--fail-if-not-converged": fail_if_not_converged,
+        "--quiet": quiet,
+    }  # fmt: skip
+    if file.suffix == ".py":
+        run_script.run_script(file, arguments or [], [name for name, given in scenario_only.items() if given])
+        return
+    run_script.refuse_arguments(arguments or [])
+    options = run_scenario.Options(
+        file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet
+    )
+    raise typer.Exit(run_scenario.run_scenario(options))

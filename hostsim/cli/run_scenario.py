@@ -1,0 +1,94 @@
+"""Simulating a scenario from the command line: load, run, tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hostsim.errors import InputError, Problem
+from hostsim.report import console, files, tables
+from hostsim.report.progress import run_progress
+from hostsim.results.encode import json_bytes
+from hostsim.results.store import prepare_folder
+
+if TYPE_CHECKING:
+    from hostsim.results.tables import RunResult
+
+NOT_CONVERGED = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says; ``out`` None: out/<name>."""
+
+    file: Path
+    overrides: tuple[str, ...] = ()
+    seed: int | None = None
+    as_json: bool = False
+    style: Literal["text", "markdown"] = "text"
+    out: Path | None = None
+    write_files: bool = True
+    fail_if_not_converged: bool = False
+    quiet: bool = False
+
+
+def run_scenario(options: Options) -> int:
+    """Run it, write the files, print. Returns the exit code; InputError, OutputError, InvariantError."""
+    from hostsim.scenario import load_scenario
+
+    scenario = load_scenario(options.file, overrides=options.overrides, seed=options.seed)
+    _check_has_migration(options, scenario)
+    out = options.out or Path("out") / folder_name(scenario.name or options.file.stem)
+    if options.write_files:
+        prepare_folder(out)
+    result = _simulate(options, scenario)
+    paths = _write(result, out) if options.write_files else []
+    _tell(options, result, paths)
+    failed = options.fail_if_not_converged and not all(m.converged for m in result.migrations)
+    return NOT_CONVERGED if failed else 0
+
+
+def folder_name(name: str) -> str:
+    """``name`` without what a path would read as more than a name."""
+    return re.sub(r"[^\w.+=-]+", "-", name).strip(".-") or "run"
+
+
+def verdict_texts(result: RunResult, style: Literal["text", "markdown"]) -> list[str]:
+    """The verdict on each migration."""
+    from hostsim.verdict import diagnose, evidence_from_result, render
+
+    return [render(diagnose(evidence_from_result(result, i)), style) for i in range(len(result.migrations))]
+
+
+def _check_has_migration(options: Options, scenario: Any) -> None:
+    if options.fail_if_not_converged and scenario.migration is None:
+        wanted = "a [migration] table, for --fail-if-not-converged"
+        raise InputError([Problem(str(options.file), "migration", "none", wanted)])
+
+
+def _simulate(options: Options, scenario: Any) -> RunResult:
+    from hostsim.run import run
+
+    with run_progress(scenario.duration, quiet=options.quiet or options.as_json) as progress:
+        return run(scenario, progress=progress)
+
+
+def _write(result: RunResult, out: Path) -> list[Path]:
+    return files.write_folder(result, out, verdict_texts(result, "text"))
+
+
+def _tell(options: Options, result: RunResult, paths: Sequence[Path]) -> None:
+    if options.as_json:
+        console.say_raw(json_bytes(result.to_dict()).decode())
+        return
+    for text in verdict_texts(result, options.style):
+        console.say([*text.strip("\n").splitlines(), ""])
+    for table in [tables.rounds_table(m.rounds) for m in result.migrations] or [tables.plain_table(result.guest)]:
+        console.show(table, markdown=options.style == "markdown")
+    if paths:
+        console.say(["Files:", *(f"  {path}" for path in paths)])
+        if left_out := files.missing_files():
+            console.note(left_out)

@@ -1,0 +1,52 @@
+"""Running a Python script as ``python FILE ARGUMENTS`` would, with errors and Ctrl-C as for a scenario."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hostsim.errors import InputError, Problem
+
+
+def run_script(file: Path, arguments: Sequence[str], options: Sequence[str]) -> None:
+    """Run ``file`` as __main__. InputError if it cannot be read or if ``options`` of scenarios were given."""
+    problems = [*_unreadable(file), *(_misplaced(option) for option in options)]
+    if problems:
+        raise InputError(problems)
+    with _as_main(file, arguments):
+        runpy.run_path(str(file), run_name="__main__")
+
+
+def refuse_arguments(arguments: Sequence[str]) -> None:
+    """InputError if a scenario is given what only a script takes."""
+    wanted = "no further arguments after a scenario file"
+    if arguments:
+        raise InputError([Problem("command line", "arguments", a, wanted, "--set KEY=VALUE") for a in arguments])
+
+
+def _unreadable(file: Path) -> list[Problem]:
+    try:
+        file.read_bytes()
+    except OSError as error:
+        got = error.strerror or str(error)
+        return [Problem(str(file), "file", got, "a readable script", "scenarios/sweep_downtime.py")]
+    return []
+
+
+def _misplaced(option: str) -> Problem:
+    wanted = "a scenario file (.toml): a script sets these itself"
+    return Problem("command line", option, "a script", wanted, "hostsim run FILE.toml " + option)
+
+
+@contextmanager
+def _as_main(file: Path, arguments: Sequence[str]) -> Iterator[None]:
+    argv, path = sys.argv, list(sys.path)
+    sys.argv = [str(file), *arguments]
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[:] = argv, path

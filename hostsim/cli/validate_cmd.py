@@ -1,0 +1,66 @@
+"""``hostsim validate``: every target with what was expected, what came out, and the error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hostsim.cli.options import JsonFlag, QuietFlag
+
+if TYPE_CHECKING:
+    from hostsim.validation.rows import Row
+
+KEYS = ("suite", "id", "quantity", "expected", "got", "error", "tolerance", "passed")
+"""What each object of --json begins with, in this order."""
+HELP = """Compare with real migrations, published tables and closed forms; print every error.
+
+Exits with 0 whatever the errors are; with --fail, with 1 if a scored row failed."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``validate``."""
+    app.command("validate", help=HELP)(validate_command)
+
+
+def validate_command(
+    *,
+    suites: Annotated[
+        list[str] | None,
+        typer.Option("--suite", metavar="qemu|published|oracles", help="Repeatable; all without it."),
+    ] = None,
+    as_json: JsonFlag = False,
+    cases: Annotated[Path | None, typer.Option(metavar="FILE", help="Other cases of real migrations (.jsonl).")] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Worker processes.")] = 1,
+    fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 if a scored row failed.")] = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Run suites and print their rows."""
+    from hostsim.report.progress import suite_progress
+    from hostsim.validation import run_suites
+
+    with suite_progress(quiet=quiet or as_json) as progress:
+        rows = run_suites(suites or (), cases=cases, jobs=jobs, progress=progress)
+    tell(rows, as_json=as_json)
+    if fail and not all(row.passed for row in rows if row.scored):
+        raise typer.Exit(1)
+
+
+def tell(rows: Sequence[Row], *, as_json: bool) -> None:
+    """Rows as JSON or as tables on standard output."""
+    from hostsim.report import console, tables
+
+    if as_json:
+        console.say_raw(json.dumps([as_object(row) for row in rows], indent=2) + "\n")
+        return
+    console.show(tables.validation_table(rows))
+    console.show(tables.summary_table(rows))
+
+
+def as_object(row: Row) -> dict[str, Any]:
+    """A row by the names of ``KEYS``, then what else it says."""
+    fields = row.to_dict()
+    return {key: fields[key] for key in KEYS} | {key: value for key, value in fields.items() if key not in KEYS}

@@ -1,0 +1,73 @@
+"""The errors that leave the package; the command line prints them without a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+LISTED_PROBLEMS_MAX = 50
+"""More than these are counted, not listed."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with the input: where it stands, what was got, what was wanted, how it could read."""
+
+    file: str
+    key: str
+    got: str
+    wanted: str
+    example: str = ""
+
+    def __str__(self) -> str:
+        """One readable line."""
+        place = ": ".join(part for part in (self.file, self.key) if part)
+        example = f"; example: {self.example}" if self.example else ""
+        return f"{place}: got {self.got}, wanted {self.wanted}{example}"
+
+
+class HostsimError(Exception):
+    """Base of everything that hostsim raises on purpose; ``exit_code`` is the command's."""
+
+    exit_code = 2
+
+
+class InputError(HostsimError):
+    """Bad scenario, trace, log or option; ``problems`` holds all of them."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: list[Problem] = list(problems)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        """One line a problem."""
+        lines = [str(problem) for problem in self.problems[:LISTED_PROBLEMS_MAX]]
+        more = len(self.problems) - len(lines)
+        return "\n".join([*lines, f"and {more} more"] if more else lines)
+
+
+class UnitError(InputError):
+    """A text that is not a quantity of the wanted kind."""
+
+    def __init__(self, got: str, wanted: str, example: str) -> None:
+        self.got, self.wanted, self.example = got, wanted, example
+        super().__init__([Problem("", "", got, wanted, example)])
+
+
+class OutputError(HostsimError):
+    """Results cannot be written: no such place, no right, no space left."""
+
+
+class MissingExtraError(HostsimError):
+    """A package of an optional extra is not installed."""
+
+    def __init__(self, package: str, extra: str, command: str = "") -> None:
+        self.package, self.extra = package, extra
+        self.command = command or f"pip install 'hostsim[{extra}]'"
+        super().__init__(f"{package} is not installed (extra '{extra}'): {self.command}")
+
+
+class InvariantError(HostsimError):
+    """A law of the model broke: a defect of hostsim, never of the input."""
+
+    exit_code = 3

@@ -1,0 +1,43 @@
+"""All files of a run: what results make, the verdict of each migration, the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hostsim.report.plots import has_plots, migration_pictures
+from hostsim.results.store import numbered, write_run
+
+if TYPE_CHECKING:
+    from hostsim.results.tables import RunResult
+
+
+def write_folder(result: RunResult, out: Path, verdicts: Sequence[str]) -> list[Path]:
+    """Write the folder of ``result``; ``verdicts``: one text a migration. Returns the paths; OutputError."""
+    return write_run(result, out, verdict_file(verdicts) | picture_files(result))
+
+
+def verdict_file(verdicts: Sequence[str]) -> dict[str, bytes]:
+    """``verdict.txt``, an empty line between migrations; nothing for a run without one."""
+    text = "\n\n".join(verdict.strip("\n") for verdict in verdicts)
+    return {"verdict.txt": f"{text}\n".encode()} if verdicts else {}
+
+
+def picture_files(result: RunResult) -> dict[str, bytes]:
+    """``migration.png`` and ``.svg`` of each migration; nothing where matplotlib is not installed."""
+    if not has_plots():
+        return {}
+    return {
+        f"{numbered('migration', index)}.{kind}": content
+        for index, migration in enumerate(result.migrations)
+        for kind, content in migration_pictures(migration, result.name).items()
+    }
+
+
+def missing_files() -> str:
+    """What the missing extra would add, "" if it is installed."""
+    from hostsim.results.encode import has_parquet
+
+    left_out = [name for name, there in (("Parquet", has_parquet()), ("plots", has_plots())) if not there]
+    return f"no {' and '.join(left_out)}: pip install 'hostsim[report]'" if left_out else ""

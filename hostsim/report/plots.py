@@ -1,0 +1,204 @@
+"""The picture of a migration: remaining bytes, dirty rate and bandwidth, throttle and guest speed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hostsim.errors import MissingExtraError
+from hostsim.verdict.words import seconds_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from hostsim.results.tables import MigrationResult
+
+BLUE, VERMILION, GREEN, GREY, INK = "#0072b2", "#d55e00", "#009e73", "#b8bcc2", "#22262b"
+"""Okabe and Ito's palette: told apart by the colour-blind as well."""
+PAGE_BYTES = 4096
+PAGE_WIRE_BYTES = 4104
+"""A page on the wire (QEMU migration/ram.c::save_normal_page): what a dirtied page costs the link."""
+LINES_MAX = 60
+"""More syncs than this are marked at the upper edge alone: lines would make a grey area."""
+
+STYLE: dict[str, Any] = {
+    "svg.hashsalt": "hostsim",
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.labelcolor": INK,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#e6e8eb",
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def has_plots() -> bool:
+    """Whether the extra that draws is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def migration_pictures(migration: MigrationResult, name: str) -> dict[str, bytes]:
+    """``png`` and ``svg`` of a migration, the same bytes each time. MissingExtraError without matplotlib."""
+    if not has_plots():
+        raise MissingExtraError("matplotlib", "report", "pip install 'hostsim[report]'")
+    import matplotlib as mpl
+
+    style: Any = STYLE
+    with mpl.rc_context(style):
+        figure = draw_migration(migration, name)
+        without = {"png": {"Software": None}, "svg": {"Date": None}}
+        return {kind: _saved(figure, kind, metadata) for kind, metadata in without.items()}
+
+
+def draw_migration(migration: MigrationResult, name: str) -> Figure:
+    """Three panels over simulated seconds since the migration started."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = Figure(figsize=(9.0, 7.2), layout=ConstrainedLayoutEngine(h_pad=0.06, hspace=0.02))
+    panels = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [1.35, 1.0, 0.8]})
+    draws: tuple[Callable[[Axes, MigrationResult], None], ...] = (_remaining, _rates, _guest)
+    for axes, draw in zip(panels, draws, strict=True):
+        _shade(axes, migration, named=axes is panels[0])
+        draw(axes, migration)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=4, borderaxespad=0.2, handlelength=1.6)
+        axes.tick_params(length=3)
+    panels[-1].set_xlabel("simulated time since the migration started [s]")
+    panels[0].set_xlim(0.0, _end_s(migration))
+    figure.suptitle(name, x=0.012, ha="left", fontsize=13, fontweight="bold")
+    panels[0].set_title(_headline(migration), loc="left", fontsize=9.5)
+    return figure
+
+
+def _remaining(axes: Axes, migration: MigrationResult) -> None:
+    t_s, series = _seconds(migration), migration.series
+    remaining = np.where(series["remaining_bytes"] > 0, series["remaining_bytes"], np.nan)
+    axes.plot(t_s, remaining, color=BLUE, label="remaining")
+    threshold = np.where(series["threshold_bytes"] > 0, series["threshold_bytes"], np.nan)
+    axes.plot(t_s, threshold, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1.3, label="threshold")
+    axes.set_yscale("log", base=2)
+    low, high = _log_limits(remaining, threshold)
+    axes.set_ylim(low, high)
+    _power_ticks(axes, low, high)
+    axes.set_ylabel("bytes to send")
+
+
+def _rates(axes: Axes, migration: MigrationResult) -> None:
+    t_s, series = _seconds(migration), migration.series
+    bandwidth = series["bandwidth_bytes_per_s"] * 8
+    dirtied = series["dirtied_pages_per_s"] * PAGE_WIRE_BYTES * 8
+    top = max(float(np.nanmax(np.concatenate([bandwidth, dirtied]), initial=0.0)), 1.0)
+    scale, unit = _bit_scale(top)
+    axes.plot(t_s, bandwidth / scale, color=BLUE, drawstyle="steps-pre", label="bandwidth")
+    axes.plot(t_s, dirtied / scale, color=VERMILION, drawstyle="steps-pre", label="dirtied by the guest")
+    axes.set_ylim(0, top / scale * 1.12)
+    axes.set_ylabel(f"rate [{unit}]")
+
+
+def _guest(axes: Axes, migration: MigrationResult) -> None:
+    t_s, series = _seconds(migration), migration.series
+    axes.plot(t_s, series["guest_speed"] * 100, color=GREEN, drawstyle="steps-pre", label="guest speed")
+    axes.plot(t_s, series["throttle_percent"], color=INK, drawstyle="steps-post", linewidth=1.3, label="throttle")
+    top = float(np.nanmax(series["guest_speed"], initial=1.0)) * 100
+    axes.set_ylim(-3, max(109.0, 1.09 * top))
+    axes.set_ylabel("percent")
+
+
+def _shade(axes: Axes, migration: MigrationResult, *, named: bool) -> None:
+    """Syncs, and the time in which the guest stands still; in the legend if ``named``."""
+    starts_s = migration.rounds["start_ns"] / 1e9
+    if len(starts_s) > LINES_MAX and named:
+        rug: dict[str, Any] = {
+            "color": INK,
+            "marker": "|",
+            "markersize": 5,
+            "markeredgewidth": 0.5,
+            "linestyle": "none",
+        }
+        high = np.full(len(starts_s), 0.985)
+        axes.plot(starts_s, high, transform=axes.get_xaxis_transform(), label="sync", **rug)
+    elif len(starts_s) <= LINES_MAX:
+        labels = ["sync" if named else "_", *["_"] * len(starts_s)]
+        for start_s, label in zip(starts_s, labels, strict=False):
+            axes.axvline(start_s, color=GREY, linewidth=0.8, zorder=0.5, label=label)
+    if migration.downtime_ms is not None:
+        end_s = _end_s(migration)
+        look: dict[str, Any] = {"color": VERMILION, "alpha": 0.22, "linewidth": 0, "zorder": 0.4}
+        axes.axvspan(end_s - migration.downtime_ms / 1000, end_s, label="downtime" if named else "_", **look)
+
+
+def _headline(migration: MigrationResult) -> str:
+    count = len(migration.rounds)
+    rounds = f"{count} round{'' if count == 1 else 's'}"
+    took = seconds_words(_end_s(migration))
+    if migration.status == "completed":
+        return f"completed in {took}, downtime {seconds_words((migration.downtime_ms or 0) / 1000)}, {rounds}"
+    ended = "cancelled" if migration.status == "cancelled" else "not complete"
+    return f"{ended} after {took}, {rounds}"
+
+
+def _seconds(migration: MigrationResult) -> Any:
+    return migration.series["t_ns"] / 1e9
+
+
+def _end_s(migration: MigrationResult) -> float:
+    """Never 0: an empty axis is still an axis."""
+    last_s = float(_seconds(migration).max(initial=0.0))
+    total_s = (migration.total_time_ms or 0) / 1000
+    return max(last_s, total_s, 1e-3)
+
+
+def _log_limits(*lines: Any) -> tuple[float, float]:
+    """Powers of two around all finite values; from one page to 1 MiB where there are none."""
+    values = np.concatenate(lines)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return float(PAGE_BYTES), float(1 << 20)
+    low, high = np.floor(np.log2(values.min())), np.ceil(np.log2(values.max()))
+    return 2.0 ** max(low - 1, 12.0), 2.0 ** max(high + 0.4, 13.0)
+
+
+def _power_ticks(axes: Axes, low: float, high: float) -> None:
+    """At most about seven ticks at powers of two, in KiB, MiB, GiB."""
+    from matplotlib.ticker import NullLocator
+
+    first, last = int(np.ceil(np.log2(low))), int(np.floor(np.log2(high)))
+    step = max(1, -(-(last - first) // 6))
+    powers = range(first, last + 1, step)
+    axes.set_yticks([2.0**power for power in powers], [_binary_words(power) for power in powers])
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _binary_words(power: int) -> str:
+    """20 -> "1 MiB"."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+    return f"{1 << power % 10} {units[power // 10]}"
+
+
+def _bit_scale(bits_per_s: float) -> tuple[float, str]:
+    steps = ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"))
+    return next(((scale, unit) for scale, unit in steps if bits_per_s >= scale), (1.0, "bit/s"))
+
+
+def _saved(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
+    return buffer.getvalue()

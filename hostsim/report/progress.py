@@ -1,0 +1,104 @@
+"""A progress bar on standard error: simulated time, round, what remains, when it will be over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hostsim.report.console import err_console
+from hostsim.verdict.words import bytes_words, seconds_words
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+NS_PER_S = 1e9
+REFRESH_S = 0.1
+
+Report = Callable[[int, Mapping[str, Any]], None]
+"""Called with simulated time [ns] and what is known: see ``run_progress``."""
+
+
+def ignore(sim_ns: int, info: Mapping[str, Any]) -> None:
+    """A report that shows nothing."""
+    del sim_ns, info
+
+
+@contextmanager
+def run_progress(cap_ns: int, *, quiet: bool = False) -> Iterator[Report]:
+    """Yields the callback of a run of at most ``cap_ns`` simulated; silent if ``quiet`` or not on a terminal.
+
+    It reads, where there: ``round``, ``remaining_bytes``, ``bandwidth_bytes_per_s``, ``dirty_bytes_per_s``.
+    """
+    console = err_console()
+    if quiet or not console.is_terminal:
+        yield ignore
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[eta]}"),
+    )
+    with Progress(*columns, console=console, transient=True, refresh_per_second=1 / REFRESH_S) as bar:
+        yield _RunBar(bar, bar.add_task("starting", total=cap_ns, eta=""), cap_ns)
+
+
+@contextmanager
+def suite_progress(*, quiet: bool = False) -> Iterator[Callable[..., None] | None]:
+    """Yields a callback for validations (what is done, how many, of how many), or None where it is silent."""
+    console = err_console()
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    with console.status("validating") as status:
+        yield lambda what, *counts: status.update(f"validated {what} {'/'.join(map(str, counts))}")
+
+
+def end_ns_estimate(sim_ns: int, cap_ns: int, info: Mapping[str, Any]) -> tuple[int, bool]:
+    """Simulated end [ns] and whether it is a guess (remaining over bandwidth minus dirty rate) or the cap."""
+    remaining = float(info.get("remaining_bytes", 0))
+    net = float(info.get("bandwidth_bytes_per_s", 0)) - float(info.get("dirty_bytes_per_s", 0))
+    if remaining <= 0 or net <= 0:
+        return cap_ns, False
+    guess = sim_ns + round(remaining / net * NS_PER_S)
+    return (guess, True) if guess < cap_ns else (cap_ns, False)
+
+
+def describe(sim_ns: int, cap_ns: int, info: Mapping[str, Any]) -> str:
+    """The text before the bar."""
+    parts = [f"simulated {seconds_words(sim_ns / NS_PER_S)} of at most {seconds_words(cap_ns / NS_PER_S)}"]
+    if "round" in info:
+        parts.append(f"round {info['round']}")
+    if "remaining_bytes" in info:
+        parts.append(f"remaining {bytes_words(float(info['remaining_bytes']))}")
+    return ", ".join(parts)
+
+
+@dataclass
+class _RunBar:
+    bar: Bar
+    task: TaskID
+    cap_ns: int
+    started_s: float = field(default_factory=time.monotonic)
+    shown_s: float = 0.0
+
+    def __call__(self, sim_ns: int, info: Mapping[str, Any]) -> None:
+        now_s = time.monotonic()
+        if now_s - self.shown_s < REFRESH_S:
+            return
+        self.shown_s = now_s
+        text = describe(sim_ns, self.cap_ns, info)
+        self.bar.update(self.task, description=text, completed=sim_ns, eta=self._eta(sim_ns, info, now_s))
+
+    def _eta(self, sim_ns: int, info: Mapping[str, Any], now_s: float) -> str:
+        if sim_ns <= 0:
+            return ""
+        end_ns, is_guess = end_ns_estimate(sim_ns, self.cap_ns, info)
+        left_s = (now_s - self.started_s) * (end_ns - sim_ns) / sim_ns
+        return f"ETA {'about' if is_guess else 'at most'} {seconds_words(left_s)}"

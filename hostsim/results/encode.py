@@ -1,0 +1,56 @@
+"""Tables and dicts as the bytes of files: JSON, CSV, Parquet. The same content gives the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Any
+
+from hostsim.results.tables import Table
+
+
+def json_bytes(content: Any) -> bytes:
+    """UTF-8, keys sorted, two spaces of indent, a newline at the end."""
+    text = json.dumps(content, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False)
+    return f"{text}\n".encode()
+
+
+def csv_bytes(table: Table) -> bytes:
+    """A header line and a line a row; floats at full precision, what is not finite as an empty field."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(_fields(row.values()) for row in table.rows())
+    return text.getvalue().encode()
+
+
+def parquet_bytes(table: Table) -> bytes:
+    """The same columns with their types. Needs pyarrow: see ``has_parquet``."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    arrays = {name: pa.array(column.tolist(), _type(column.dtype.kind)) for name, column in table.columns.items()}
+    buffer = io.BytesIO()
+    parquet.write_table(pa.table(arrays), buffer, compression="snappy")
+    return buffer.getvalue()
+
+
+def has_parquet() -> bool:
+    """Whether the extra that writes Parquet is installed."""
+    return find_spec("pyarrow") is not None
+
+
+def _fields(values: Iterable[Any]) -> list[Any]:
+    return ["" if isinstance(value, float) and not math.isfinite(value) else value for value in values]
+
+
+def _type(kind: str) -> Any:
+    """Arrow's type for NumPy's kind; given, so that an empty table has the same columns as a full one."""
+    import pyarrow as pa
+
+    types = {"i": pa.int64(), "u": pa.uint64(), "f": pa.float64(), "b": pa.bool_()}
+    return types.get(kind, pa.string())

@@ -1,0 +1,48 @@
+"""The folder of a run: which files it has, and what each holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from hostsim.results.aside import check_folder, write_files
+from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
+from hostsim.results.provenance import provenance
+from hostsim.results.tables import RunResult, Table
+
+OWN_FILES = re.compile(r"(rounds|series|migration|verdict)(-\d+)?\.(csv|parquet|png|svg|txt)")
+"""Names that a run may give to files besides run.json and provenance.json."""
+
+
+def prepare_folder(out: Path) -> None:
+    """OutputError if nothing can be written to ``out``; asked before a long run, it leaves no trace."""
+    check_folder(out)
+
+
+def write_run(result: RunResult, out: Path, also: Mapping[str, bytes] | None = None) -> list[Path]:
+    """Write run.json, provenance.json, the tables of each migration, and ``also`` (name to content).
+
+    Returns the paths. Files of an earlier run that this one does not have are removed. OutputError if a file
+    cannot be written whole; then ``out`` is as it was. Without pyarrow no Parquet is written.
+    """
+    return write_files(out, run_files(result) | dict(also or {}), stale=OWN_FILES)
+
+
+def run_files(result: RunResult) -> dict[str, bytes]:
+    """Name and content of each file that results alone make."""
+    files = {"run.json": json_bytes(result.to_dict()), "provenance.json": json_bytes(provenance(result))}
+    for index, migration in enumerate(result.migrations):
+        files |= _table_files(migration.rounds, numbered("rounds", index))
+        files |= _table_files(migration.series, numbered("series", index))
+    return files
+
+
+def numbered(stem: str, index: int) -> str:
+    """``rounds`` for the first migration, ``rounds-2`` for the second."""
+    return stem if index == 0 else f"{stem}-{index + 1}"
+
+
+def _table_files(table: Table, stem: str) -> dict[str, bytes]:
+    files = {f"{stem}.csv": csv_bytes(table)}
+    return files | {f"{stem}.parquet": parquet_bytes(table)} if has_parquet() else files

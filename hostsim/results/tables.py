@@ -1,0 +1,177 @@
+"""What a run leaves behind: tables of read-only columns, one result a migration, one a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Status = Literal["completed", "cancelled", "active"]
+FORMAT = "hostsim-run/1"
+
+ROUNDS: dict[str, str] = {
+    "round": "int64",
+    "start_ns": "int64",
+    "end_ns": "int64",
+    "remaining_start_bytes": "int64",
+    "newly_dirty_pages": "int64",
+    "normal_pages": "int64",
+    "zero_pages": "int64",
+    "sent_bytes": "int64",
+    "dirty_rate_pages_per_s": "float64",
+    "bandwidth_bytes_per_s": "float64",
+    "threshold_bytes": "int64",
+    "throttle_percent": "int64",
+}
+"""Columns of ``rounds``: a row for each sync (round = dirty-sync-count) up to the next one.
+
+Times here and below: since the migration started. newly_dirty_pages: dirty since the sync before, not pending.
+"""
+
+SERIES: dict[str, str] = {
+    "t_ns": "int64",
+    "status": "str",
+    "round": "int64",
+    "remaining_bytes": "int64",
+    "transferred_bytes": "int64",
+    "dirty_pages_rate_per_s": "int64",
+    "dirtied_pages_per_s": "float64",
+    "bandwidth_bytes_per_s": "float64",
+    "threshold_bytes": "int64",
+    "expected_downtime_ms": "int64",
+    "throttle_percent": "int64",
+    "guest_speed": "float64",
+}
+"""Columns of ``series``, about each 100 ms: counters at t_ns, rates and guest_speed of the time before it."""
+
+EVENTS: dict[str, str] = {"t_ns": "int64", "event": "str", "value": "int64"}
+"""Columns of ``events``: marks and throttle steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Named columns of equal length, each a read-only 1-D array; names carry units."""
+
+    name: str
+    columns: dict[str, Array]
+
+    def __post_init__(self) -> None:
+        columns = {name: _read_only(column) for name, column in self.columns.items()}
+        lengths = {len(column) for column in columns.values()}
+        assert len(lengths) <= 1, f"table {self.name}: columns of lengths {sorted(lengths)}"
+        object.__setattr__(self, "columns", columns)
+
+    @classmethod
+    def of(cls, name: str, schema: Mapping[str, str], rows: Iterable[Sequence[Any]] = ()) -> Table:
+        """From rows in the order of ``schema`` (column name to dtype)."""
+        by_column = list(zip(*rows, strict=True)) or [()] * len(schema)
+        assert len(by_column) == len(schema), f"table {name}: {len(by_column)} values for {len(schema)} columns"
+        pairs = zip(schema.items(), by_column, strict=True)
+        return cls(name, {key: np.array(values, dtype) for (key, dtype), values in pairs})
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, column: str) -> Array:
+        return self.columns[column]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Table):
+            return NotImplemented
+        same_names = self.name == other.name and list(self.columns) == list(other.columns)
+        return same_names and all(_same(self[key], other[key]) for key in self.columns)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Each row as a dict of plain Python values."""
+        plain = [column.tolist() for column in self.columns.values()]
+        for values in zip(*plain, strict=True):
+            yield dict(zip(self.columns, values, strict=True))
+
+
+@dataclass(frozen=True)
+class MigrationResult:
+    """One migration. ``query``: its last query-migrate answer; ``facts``: figures the verdict reads.
+
+    status "active": the run's cap on simulated time came first; times are None where QEMU tells none.
+    """
+
+    status: Status
+    query: dict[str, Any]
+    total_time_ms: int | None
+    downtime_ms: int | None
+    setup_time_ms: int | None
+    rounds: Table
+    series: Table
+    events: Table
+    facts: dict[str, Any]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the guest runs at the destination."""
+        return self.status == "completed"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run: the scenario as resolved, its migrations, and what guests and host did until ``end_ns``."""
+
+    scenario: dict[str, Any]
+    seed: int
+    version: str
+    migrations: tuple[MigrationResult, ...]
+    guest: Table
+    counters: dict[str, Any]
+    end_ns: int
+
+    @property
+    def name(self) -> str:
+        """The scenario's name, ``run`` if it has none."""
+        return str(self.scenario.get("name") or "run")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of run.json: ``migrations[i]`` by QMP's names, ``facts[i]``, ``rounds[i]`` and so on beside."""
+        return {
+            "format": FORMAT,
+            "version": self.version,
+            "seed": self.seed,
+            "scenario": plain(self.scenario),
+            "end_ns": int(self.end_ns),
+            "migrations": [plain(m.query) for m in self.migrations],
+            "facts": [plain(m.facts) for m in self.migrations],
+            "rounds": [plain(list(m.rounds.rows())) for m in self.migrations],
+            "events": [plain(list(m.events.rows())) for m in self.migrations],
+            "guest": plain(list(self.guest.rows())),
+            "counters": plain(self.counters),
+        }
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON has it: NumPy unwrapped, tuples as lists, what is not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _read_only(column: Any) -> Array:
+    array = np.array(column)
+    assert array.ndim == 1, f"a column has one dimension, not {array.ndim}"
+    array.flags.writeable = False
+    return array
+
+
+def _same(left: Array, right: Array) -> bool:
+    numeric = left.dtype.kind == "f" and right.dtype.kind == "f"
+    return np.array_equal(left, right, equal_nan=numeric)

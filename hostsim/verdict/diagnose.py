@@ -1,0 +1,137 @@
+"""From evidence to verdict: ended or not, and if not, whether it ever would."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hostsim.verdict.confidence import assumptions_of, confidence_of, measure_next
+from hostsim.verdict.ended import completed, failed, switched_to_postcopy
+from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.findings import found_numbers, where_it_stands, why_not, why_still
+from hostsim.verdict.floor import floor_pages
+from hostsim.verdict.forecast import Forecast, forecast, span, speed_under, time_left_s
+from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
+from hostsim.verdict.remedies import more_time, post_copy, remedies_for
+from hostsim.verdict.words import bytes_words, seconds_words
+from hostsim.verdict.xbzrle import blocked_by_xbzrle
+
+SLOPE_SHARE = 0.75
+"""Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""
+GROWTH = 1.05
+NEAR = 1.5
+"""A floor up to this many times the threshold: the migration creeps along the threshold."""
+
+
+def diagnose(evidence: Evidence) -> Verdict:
+    """The verdict on one migration; refuses, with the reason, where the evidence cannot tell."""
+    for judge in (
+        failed,
+        completed,
+        _no_evidence,
+        blocked_by_xbzrle,
+        switched_to_postcopy,
+        _first_pass_only,
+        _judged,
+    ):
+        verdict = judge(evidence)
+        if verdict is not None:
+            return verdict if verdict.assumptions else replace(verdict, assumptions=_assumed(evidence, verdict))
+    raise AssertionError("the last judge always answers")
+
+
+def _assumed(evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
+    return tuple(assumptions_of(evidence)) if verdict.remedies else ()
+
+
+def _no_evidence(evidence: Evidence) -> Verdict | None:
+    if evidence.samples == 0:
+        why = f'no progress in the log: status "{evidence.status}" and no figures of RAM'
+    elif evidence.samples == 1:
+        why = "one answer is a picture, not a course: how remaining changes cannot be seen"
+    elif not evidence.bandwidth_bytes_per_s:
+        why = "nothing was sent between the answers, so there is no bandwidth to judge by"
+    else:
+        return None
+    return Verdict("cannot tell", f"cannot tell: {why}", measure_next=("poll query-migrate each second, several rounds",))
+
+
+def _first_pass_only(evidence: Evidence) -> Verdict | None:
+    if evidence.curve is not None or evidence.rounds:
+        return None
+    left_s = (evidence.remaining_bytes or 0.0) / (evidence.bandwidth_bytes_per_s or 1.0)
+    ram = evidence.ram_bytes or 0.0
+    done = 1 - (evidence.remaining_bytes or 0.0) / ram if ram else 0.0
+    return Verdict(
+        outcome="too early to tell",
+        headline=(f"too early to tell: {evidence.status} after {seconds_words(evidence.elapsed_s)}, within the first pass"),
+        findings=(
+            (
+                f"{100 * done:.0f} % of {bytes_words(ram)} was sent once; what the guest dirties is not "
+                "counted before that pass ends, "
+                f"at most {seconds_words(left_s)} later at this bandwidth."
+            ),
+        ),
+        remedies=(post_copy(evidence, (evidence.remaining_bytes or 0.0) / evidence.page_bytes),),
+        confidence=Confidence("low", "no bitmap sync after the first pass was seen"),
+        measure_next=tuple(measure_next(evidence, None)),
+        numbers={"remaining_bytes": evidence.remaining_bytes or 0.0, "first_pass_left_s": left_s},
+    )
+
+
+def _judged(evidence: Evidence) -> Verdict:
+    found = forecast(evidence)
+    if found is None:
+        return Verdict("cannot tell", "cannot tell: no round found dirty pages, so there is no dirty rate to judge by")
+    outcome, reason = _outcome(evidence, found), _reason(evidence, found)
+    still = outcome == "would converge"
+    return Verdict(
+        outcome=outcome,
+        reason=None if still else reason,
+        headline=where_it_stands(evidence, outcome, reason),
+        findings=why_still(evidence, found) if still else why_not(evidence, found, reason),
+        remedies=_changes(evidence, found, outcome),
+        confidence=confidence_of(evidence, found),
+        assumptions=tuple(assumptions_of(evidence)),
+        measure_next=tuple(measure_next(evidence, found)),
+        numbers=found_numbers(evidence, found),
+    )
+
+
+def _changes(evidence: Evidence, found: Forecast, outcome: Outcome) -> tuple[Remedy, ...]:
+    if outcome == "would converge" and evidence.threshold_pages >= found.floor[1]:
+        return (more_time(evidence, found), post_copy(evidence, found.settle[1]))
+    return remedies_for(evidence, found)
+
+
+def _outcome(evidence: Evidence, found: Forecast) -> Outcome:
+    threshold = evidence.threshold_pages
+    if found.stuck and evidence.source == "log":
+        return "not converging"
+    if threshold >= found.floor[1] and time_left_s(found, evidence) is not None:
+        return "would converge"
+    if _throttle_is_on_its_way(evidence, found):
+        return "would converge"
+    return "not converging" if threshold < found.floor[0] else "undecided"
+
+
+def _throttle_is_on_its_way(evidence: Evidence, found: Forecast) -> bool:
+    """Auto-converge has steps left, and at its maximum the floor is within the threshold."""
+    if not evidence.auto_converge or evidence.throttle_percent >= evidence.max_cpu_throttle:
+        return False
+    speed = speed_under(evidence, evidence.max_cpu_throttle, found.cpu_bound)
+    sent = evidence.sent_pages_per_s
+    return speed < found.speed and span(found.slowed(speed), lambda c: floor_pages(c, sent))[1] <= evidence.threshold_pages
+
+
+def _reason(evidence: Evidence, found: Forecast) -> Reason:
+    filled = evidence.filled_pages or evidence.ram_pages or float("inf")
+    if found.settle[0] >= SLOPE_SHARE * filled or _grows(evidence, found):
+        return "slope"
+    return "near threshold" if found.floor[1] <= NEAR * evidence.threshold_pages else "floor"
+
+
+def _grows(evidence: Evidence, found: Forecast) -> bool:
+    """Remaining still grows from round to round: the working set has not been seen to end."""
+    later = [r.remaining_pages for r in evidence.rounds]
+    growing = len(later) >= 3 and all(b > GROWTH * a for a, b in zip(later[-3:], later[-2:], strict=False))
+    return growing and (found.fit is not None or found.settle[0] > 2 * later[-1])

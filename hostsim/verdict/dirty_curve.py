@@ -1,0 +1,149 @@
+"""Which dirty curves agree with the rounds of a log: seldom one, so all of them are kept.
+
+Two shapes bound what guests do: a sweep that never meets a page twice before it has met all, D = min(W, r
+t), and independent writes, D = W (1 - exp(-r t / W)). Each round gives one point of the curve; a log in its
+steady state gives the same point again and again, and says nothing of shorter times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.verdict.evidence import Round
+
+Array = NDArray[np.float64]
+Shape = Callable[[Array], Array]
+
+WORKING_SETS = 120
+RATES = 140
+FASTEST = 2000.0
+"""Rates are tried up to this many times the greatest one seen."""
+TOLERANCE = 0.02
+"""Rounds are timed and counted between polls: figures closer than this are alike (assumed)."""
+WORSE_BY = 1.5
+KEPT_CURVES = 24
+AT_ONCE_S = 1e-5
+
+
+@dataclass(frozen=True)
+class FittedCurves:
+    """All curves that agree with the rounds, as far apart as they come.
+
+    misfit: root mean square of log(expected / found) of the best; working_set_pages, rate_pages_per_s: least
+    and greatest that agree; the greatest rate is FASTEST times what was seen where nothing bounds it.
+    """
+
+    curves: tuple[DirtyCurve, ...]
+    misfit: float
+    working_set_pages: tuple[float, float]
+    rate_pages_per_s: tuple[float, float]
+    rate_is_bounded: bool
+
+
+def ramp(u: Array) -> Array:
+    """D / W of a sweep, u = r t / W."""
+    return np.minimum(1.0, u)
+
+
+def saturating(u: Array) -> Array:
+    """D / W of independent uniform writes, u = r t / W."""
+    return -np.expm1(-u)
+
+
+SHAPES: tuple[Shape, ...] = (ramp, saturating)
+
+
+def worst_curve(rounds: Sequence[Round]) -> DirtyCurve:
+    """The greatest curve the rounds allow: D(T) is no more than a sync after T seconds finds remaining, and before the
+    shortest round nothing is known, so all of it may be dirty at once.
+
+    Of the first pass only what it found newly dirty counts, for what it had not sent yet is not dirty.
+    """
+    used = sorted((r.duration_s, r.remaining_pages) for r in rounds[1:]) or [
+        (r.duration_s, r.newly_dirty_pages) for r in rounds
+    ]
+    seconds = np.array([s for s, _ in used])
+    pages = np.maximum.accumulate(np.array([p for _, p in used]))
+    return DirtyCurve(np.concatenate([[0.0, AT_ONCE_S], seconds]), np.concatenate([[0.0, pages[0]], pages]))
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Rounds as arrays, float64[rounds]; at_least: bool[rounds], what was found is only a lower bound."""
+
+    seconds: Array
+    found: Array
+    pending: Array
+    at_least: NDArray[np.bool_]
+
+
+def fit_curves(rounds: Sequence[Round], ram_pages: float, speeds: Sequence[float] | None = None) -> FittedCurves | None:
+    """Curves of the unthrottled guest that agree with ``rounds``; None where none found dirty pages.
+
+    ram_pages: no working set is larger; speeds: share of its speed the guest had in each round (default: 1).
+    What the first round, the pass over all memory, found is a lower bound if others follow: pages written
+    before they were first sent may not have been logged (KVM protects memory chunk by chunk as it is sent).
+    """
+    speeds = [1.0] * len(rounds) if speeds is None else speeds
+    used = [
+        (r.duration_s * s, r.newly_dirty_pages, r.pending_pages, i == 0 and len(rounds) > 1)
+        for i, (r, s) in enumerate(zip(rounds, speeds, strict=True))
+        if r.newly_dirty_pages >= 1 and r.duration_s > 0
+    ]
+    if not used:
+        return None
+    seconds, found, pending, at_least = (np.array(column) for column in zip(*used, strict=True))
+    points = _Points(seconds, found, pending, at_least)
+    sets, rates = _grid(found, seconds, max(ram_pages, float(found.max())))
+    misfits = np.stack([_misfits(shape, sets, rates, points) for shape in SHAPES])
+    best = float(misfits.min())
+    kept = np.argwhere(misfits <= max(TOLERANCE, WORSE_BY * best))
+    return _kept_curves(kept, sets, rates, best)
+
+
+def _grid(found: Array, seconds: Array, ram_pages: float) -> tuple[Array, Array]:
+    seen = found / seconds
+    sets = np.geomspace(found.max(), max(ram_pages, found.max() * 1.001), WORKING_SETS)
+    near = np.geomspace(found.max(), min(ram_pages, found.max() * 1.2) * 1.0001, WORKING_SETS // 2)
+    return np.union1d(sets, near), np.geomspace(seen.min() / 2, seen.max() * FASTEST, RATES)
+
+
+def _misfits(shape: Shape, sets: Array, rates: Array, points: _Points) -> Array:
+    """Root mean square of log(expected / found), counting noise taken off: float64[sets, rates]."""
+    w = sets[:, None, None]
+    clean = np.clip(1 - points.pending / w, 1e-3, 1.0)
+    expected = w * shape(rates[None, :, None] * points.seconds / w) * clean
+    off = np.log(np.maximum(expected, 1e-9) / points.found)
+    off = np.where(points.at_least, np.minimum(off, 0.0), off)
+    beyond_noise = np.maximum(np.abs(off) - 1 / np.sqrt(points.found), 0.0)
+    return np.asarray(np.sqrt(np.mean(beyond_noise**2, axis=-1)), np.float64)
+
+
+def _kept_curves(kept: NDArray[np.int64], sets: Array, rates: Array, best: float) -> FittedCurves:
+    set_of, rate_of = sets[kept[:, 1]], rates[kept[:, 2]]
+    return FittedCurves(
+        curves=tuple(_curve(int(kept[i, 0]), set_of[i], rate_of[i]) for i in _spread(set_of, rate_of)),
+        misfit=best,
+        working_set_pages=(float(set_of.min()), float(set_of.max())),
+        rate_pages_per_s=(float(rate_of.min()), float(rate_of.max())),
+        rate_is_bounded=bool(rate_of.max() < rates[-1]),
+    )
+
+
+def _spread(set_of: Array, rate_of: Array) -> list[int]:
+    """Indices of the extremes of both parameters, and of some members between."""
+    extremes = [int(f(a)) for a in (set_of, rate_of, rate_of / set_of, rate_of * set_of) for f in (np.argmin, np.argmax)]
+    between = np.linspace(0, len(set_of) - 1, min(len(set_of), KEPT_CURVES - len(extremes))).astype(int)
+    return sorted({*extremes, *between.tolist()})
+
+
+def _curve(shape: int, working_set: float, rate: float) -> DirtyCurve:
+    if SHAPES[shape] is ramp:
+        return DirtyCurve(np.array([0.0, working_set / rate]), np.array([0.0, working_set]))
+    u = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 200)])
+    return DirtyCurve(u * working_set / rate, working_set * saturating(u))

@@ -1,0 +1,159 @@
+"""What is known of one migration, whoever tells it: a simulated run knows all of it, a log only part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hostsim.study.dirty_curve import DirtyCurve
+
+PAGE_BYTES = 4096
+PAGE_WIRE_BYTES = 4104
+"""A whole page on the wire: 8 bytes of header and 4096 (QEMU migration/ram.c::save_normal_page)."""
+DOWNTIME_LIMIT_MS = 300.0
+"""QEMU's default downtime-limit (migration/options.c::DEFAULT_MIGRATE_SET_DOWNTIME)."""
+
+Brake = Literal["max-bandwidth", "link", "host"]
+
+
+@dataclass(frozen=True)
+class Round:
+    """From one bitmap sync to the next.
+
+    newly_dirty_pages: dirty since the previous sync and not pending, found by the sync that ends the round;
+    pending_pages: still to be sent from before at that sync; remaining_pages: both together.
+    """
+
+    duration_s: float
+    newly_dirty_pages: float
+    pending_pages: float
+    throttle_percent: float = 0.0
+
+    @property
+    def remaining_pages(self) -> float:
+        """Pages to send after the sync that ends the round."""
+        return self.newly_dirty_pages + self.pending_pages
+
+    @property
+    def dirty_rate_pages_per_s(self) -> float:
+        """Newly dirty pages a second."""
+        return self.newly_dirty_pages / self.duration_s
+
+
+@dataclass(frozen=True)
+class XbzrleTail:
+    """The part of a migration in which pages travelled as XBZRLE deltas.
+
+    pages, wire_bytes: encoded pages and their deltas on the wire; duration_s: how long it lasted;
+    remaining_bytes: least and greatest seen, 4096 a page; needed_limit_ms: downtime limits at which QEMU's
+    test would have passed at each answer (remaining over the measured bandwidth), least and greatest; syncs:
+    in that time.
+    """
+
+    pages: float
+    wire_bytes: float
+    duration_s: float
+    remaining_bytes: tuple[float, float]
+    needed_limit_ms: tuple[float, float]
+    syncs: float
+
+    @property
+    def wire_bytes_per_page(self) -> float:
+        """Mean bytes on the wire for one dirty page."""
+        return self.wire_bytes / self.pages
+
+    @property
+    def pages_per_s(self) -> float:
+        """Pages encoded a second."""
+        return self.pages / self.duration_s
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One migration. None where it is not known; 0 for a bandwidth that is unlimited."""
+
+    source: Literal["log", "run"]
+    status: str
+    elapsed_s: float = 0.0
+    total_time_ms: float | None = None
+    downtime_ms: float | None = None
+    error_desc: str = ""
+    samples: int = 0
+    ram_bytes: float | None = None
+    filled_pages: float | None = None
+    page_bytes: int = PAGE_BYTES
+    page_wire_bytes: int = PAGE_WIRE_BYTES
+    sent_bytes: float | None = None
+    remaining_bytes: float | None = None
+    sync_count: float | None = None
+    first_pass_s: float | None = None
+    rounds: tuple[Round, ...] = ()
+    bandwidth_bytes_per_s: float | None = None
+    bandwidth_peak_bytes_per_s: float | None = None
+    bandwidth_is_steady: bool = False
+    switchover_bandwidth_bytes_per_s: float | None = None
+    max_bandwidth_bytes_per_s: float | None = None
+    link_bandwidth_bytes_per_s: float | None = None
+    host_bandwidth_bytes_per_s: float | None = None
+    downtime_limit_ms: float | None = None
+    downtime_limit_from: Literal["given", "log", "behaviour", "assumed"] = "assumed"
+    limit_bounds_ms: tuple[float, float] | None = None
+    """Between which limits it was, by when QEMU synced."""
+    auto_converge: bool | None = None
+    throttle_percent: float = 0.0
+    max_cpu_throttle: float = 99.0
+    cpu_bound_share: float | None = None
+    timeout_ms: float | None = None
+    working_set_pages: float | None = None
+    curve: DirtyCurve | None = None
+    """Expected distinct pages written in an interval, guest unthrottled."""
+    xbzrle: XbzrleTail | None = None
+    postcopy_s: float | None = None
+    """How long the guest depended on both hosts; None if it never switched."""
+    postcopy_requests: float = 0.0
+    profile: str = "qemu"
+    qemu: str | None = None
+
+    @property
+    def limit_s(self) -> float:
+        """The downtime limit in seconds, QEMU's default if it is not known."""
+        return (DOWNTIME_LIMIT_MS if self.downtime_limit_ms is None else self.downtime_limit_ms) / 1000.0
+
+    @property
+    def limit_is_contradicted(self) -> bool:
+        """Whether QEMU synced, or went on, where the limit that was told would have had it do the other."""
+        low, high = self.limit_bounds_ms or (0.0, float("inf"))
+        return not low <= self.limit_s * 1000 <= high
+
+    @property
+    def sent_pages_per_s(self) -> float:
+        """Whole pages sent a second."""
+        return (self.bandwidth_bytes_per_s or 0.0) / self.page_wire_bytes
+
+    @property
+    def threshold_pages(self) -> float:
+        """Remaining pages below which QEMU stops the guest: bandwidth x downtime limit, 4096 bytes a page."""
+        bandwidth = self.switchover_bandwidth_bytes_per_s or self.bandwidth_bytes_per_s or 0.0
+        return bandwidth * self.limit_s / self.page_bytes
+
+    @property
+    def ram_pages(self) -> float | None:
+        """Guest pages, all RAMBlocks."""
+        return None if self.ram_bytes is None else self.ram_bytes / self.page_bytes
+
+    @property
+    def brake(self) -> Brake | None:
+        """What holds the bandwidth where it is; None if it cannot be told."""
+        if self.max_bandwidth_bytes_per_s is None or self.link_bandwidth_bytes_per_s is None:
+            return "max-bandwidth" if self._at_max_bandwidth else None
+        limits: list[tuple[float, Brake]] = [
+            (self.max_bandwidth_bytes_per_s, "max-bandwidth"),
+            (self.link_bandwidth_bytes_per_s, "link"),
+            (self.host_bandwidth_bytes_per_s or 0.0, "host"),
+        ]
+        return min(((value, name) for value, name in limits if value), default=(0.0, None))[1]
+
+    @property
+    def _at_max_bandwidth(self) -> bool:
+        wanted, seen = self.max_bandwidth_bytes_per_s, self.bandwidth_bytes_per_s
+        return bool(wanted and seen and abs(seen / wanted - 1) < 0.05)

@@ -1,0 +1,134 @@
+"""The lines between headline and remedies: what was sent and dirtied, and why remaining stays where it is."""
+
+from __future__ import annotations
+
+from hostsim.verdict.evidence import Evidence, Round
+from hostsim.verdict.forecast import (
+    Forecast,
+    Range,
+    bandwidth_needed_bytes_per_s,
+    limit_needed_s,
+    time_left_s,
+)
+from hostsim.verdict.model import Outcome, Reason
+from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, seconds_words, times_words
+
+LAST_ROUNDS = 5
+
+
+def where_it_stands(evidence: Evidence, outcome: Outcome, reason: Reason) -> str:
+    """The headline of a migration that has not ended."""
+    words = {"undecided": "undecided", "would converge": "would converge given more time"}.get(
+        outcome, f"not converging ({reason})"
+    )
+    stopped = {"active": "still active", "cancelling": "cancelled"}.get(evidence.status, evidence.status)
+    left = f" with {bytes_words(evidence.remaining_bytes)} left" if evidence.remaining_bytes is not None else ""
+    return f"{words}: {stopped} after {seconds_words(evidence.elapsed_s)}{left}{sent_words(evidence)}"
+
+
+def sent_words(evidence: Evidence) -> str:
+    """Half a sentence: ; 1.8 GB sent for 1.07 GB of RAM (1.7x), or nothing if it is not known."""
+    if not evidence.sent_bytes or not evidence.ram_bytes:
+        return ""
+    ratio = times_words(evidence.sent_bytes / evidence.ram_bytes)
+    return f"; {bytes_words(evidence.sent_bytes)} sent for {bytes_words(evidence.ram_bytes)} of RAM ({ratio})"
+
+
+def why_not(evidence: Evidence, found: Forecast, reason: Reason) -> tuple[str, ...]:
+    """Why it does not end, and the floor."""
+    return _why(evidence, found, reason), _floor(evidence, found)
+
+
+def why_still(evidence: Evidence, found: Forecast) -> tuple[str, ...]:
+    """Why it would end."""
+    floor, left = found.floor[1] * evidence.page_bytes, time_left_s(found, evidence)
+    if left is None:
+        why = (
+            f"at a throttle of {evidence.max_cpu_throttle:.0f} % the guest writes slowly enough, and "
+            "auto-converge is on its way"
+        )
+        return (f"Why: {why} (now {evidence.throttle_percent:.0f} %).", _floor(evidence, found))
+    about = f"about {seconds_words(left)} more would do"
+    return (f"Why: remaining can fall to {bytes_words(floor)}, within {_threshold_words(evidence)}: {about}.",)
+
+
+def found_numbers(evidence: Evidence, found: Forecast) -> dict[str, float]:
+    """The figures behind the sentences."""
+    limit, bandwidth = limit_needed_s(found, evidence), bandwidth_needed_bytes_per_s(found, evidence)
+    page = evidence.page_bytes
+    return {
+        "threshold_bytes": evidence.threshold_pages * page,
+        "floor_bytes": found.floor[1] * page,
+        "floor_least_bytes": found.floor[0] * page,
+        "settle_bytes": found.settle[1] * page,
+        "settle_least_bytes": found.settle[0] * page,
+        "bandwidth_bytes_per_s": evidence.bandwidth_bytes_per_s or 0.0,
+        "downtime_limit_ms": evidence.limit_s * 1000,
+        "downtime_limit_needed_ms": limit[1] * 1000,
+        "downtime_limit_needed_least_ms": limit[0] * 1000,
+        "bandwidth_needed_bytes_per_s": bandwidth[1],
+        "bandwidth_needed_least_bytes_per_s": bandwidth[0],
+        "sent_bytes": evidence.sent_bytes or 0.0,
+    }
+
+
+def _why(evidence: Evidence, found: Forecast, reason: Reason) -> str:
+    rounds = evidence.rounds[1:][-LAST_ROUNDS:] or evidence.rounds
+    per_round = (
+        f"{_per_round(evidence, rounds)} over a working set of {_working_set_words(evidence, found)}" if rounds else ""
+    )
+    if reason == "slope":
+        outcome = "the guest dirties nearly all of it again before it is sent"
+    elif reason == "near threshold":
+        outcome = "remaining creeps just above the threshold"
+    else:
+        outcome = f"remaining comes back to {_settled_words(evidence, found, rounds)} at every sync"
+    return f"Why: {per_round or 'by its dirty curve'}: {outcome}."
+
+
+def _per_round(evidence: Evidence, rounds: tuple[Round, ...]) -> str:
+    seconds = sum(r.duration_s for r in rounds) / len(rounds)
+    pages = sum(r.newly_dirty_pages for r in rounds) / len(rounds)
+    sent = evidence.sent_pages_per_s * seconds
+    return (
+        f"a round of {seconds_words(seconds)} sends {bytes_words(sent * evidence.page_bytes)} at "
+        f"{bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)} and finds "
+        f"{bytes_words(pages * evidence.page_bytes)} "
+        f"({pages_words(pages)}) dirty again"
+    )
+
+
+def _settled_words(evidence: Evidence, found: Forecast, rounds: tuple[Round, ...]) -> str:
+    """As seen where it was seen, else as expected."""
+    if not found.stuck:
+        return _range_words(found.settle, evidence)
+    return f"about {bytes_words(sum(r.remaining_pages for r in rounds) / len(rounds) * evidence.page_bytes)}"
+
+
+def _working_set_words(evidence: Evidence, found: Forecast) -> str:
+    if evidence.working_set_pages is not None:
+        return bytes_words(evidence.working_set_pages * evidence.page_bytes)
+    if found.fit is None:
+        return _range_words(found.settle, evidence)
+    low, high = found.fit.working_set_pages
+    least = bytes_words(low * evidence.page_bytes)
+    return f"about {least}" if high <= 1.1 * low else f"at least {least}"
+
+
+def _floor(evidence: Evidence, found: Forecast) -> str:
+    return (
+        f"Floor: at this bandwidth remaining cannot fall below {_range_words(found.floor, evidence)}; "
+        "QEMU stops the guest below "
+        f"{_threshold_words(evidence)}."
+    )
+
+
+def _threshold_words(evidence: Evidence) -> str:
+    speed = bandwidth_words(evidence.switchover_bandwidth_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0)
+    threshold = bytes_words(evidence.threshold_pages * evidence.page_bytes)
+    return f"{threshold} ({speed} x {seconds_words(evidence.limit_s)})"
+
+
+def _range_words(pages: Range, evidence: Evidence) -> str:
+    low, high = (bytes_words(p * evidence.page_bytes) for p in pages)
+    return f"{low}..{high}" if pages[1] > 1.1 * pages[0] else f"about {high}"

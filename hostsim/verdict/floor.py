@@ -1,0 +1,121 @@
+"""What a dirty curve and a bandwidth decide: where remaining settles, and below what QEMU's test cannot find
+it.
+
+Pages are sent in one cyclic sweep. In the steady state a sweep takes P seconds with D(P) = B P: what is
+dirtied while it lasts is what it sends. The bitmap synced at any instant shows, of pages cleaned u seconds
+ago, those dirtied since; u is spread evenly over 0 .. P, so remaining at that instant is the mean of D over
+0 .. P. That mean, not D(P), is what a threshold has to reach, because QEMU syncs as soon as the pages left
+over from the last sync are fewer than the threshold (migration/migration.c::migration_iteration_run), after
+however short a round. For uniform writes the mean is W (1 - B/r). A writer that sweeps its pages in order
+can be found lower, never higher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from hostsim.study.dirty_curve import DirtyCurve
+
+SHORTEST_SWEEP_S = 1e-6
+BISECTIONS = 45
+WINDOW_S = 0.1
+"""A pass of QEMU's loop under a rate limit (migration/migration.c::BUFFER_DELAY)."""
+FORECAST_ROUNDS_MAX = 20000
+
+
+def sweep_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:
+    """Longest P [s] with D(P) >= B P: the steady sweep. 0 where the guest is always slower than the link."""
+    longest = curve.ceiling_pages / sent_pages_per_s
+    if not np.isfinite(longest):
+        return longest
+    ladder = np.geomspace(SHORTEST_SWEEP_S, max(longest, 2 * SHORTEST_SWEEP_S), 400)
+    ahead = np.flatnonzero(curve.at(ladder) >= sent_pages_per_s * ladder * (1 - 1e-9))
+    if not len(ahead):
+        return 0.0
+    if ahead[-1] == len(ladder) - 1:
+        return longest
+    low, high = ladder[ahead[-1]], ladder[ahead[-1] + 1]
+    return _last_true(lambda t: curve(t) >= sent_pages_per_s * t, float(low), float(high))
+
+
+def settle_pages(curve: DirtyCurve, sent_pages_per_s: float) -> float:
+    """Pages sent by each sweep of the steady state: the largest fixed point x = D(x / B)."""
+    return sweep_s(curve, sent_pages_per_s) * sent_pages_per_s
+
+
+def floor_pages(curve: DirtyCurve, sent_pages_per_s: float) -> float:
+    """Mean of D over the steady sweep: the least remaining that a sync finds."""
+    return mean_pages(curve, sweep_s(curve, sent_pages_per_s))
+
+
+def mean_pages(curve: DirtyCurve, seconds: float) -> float:
+    """Mean of D over 0 .. ``seconds``, exact for the piecewise linear curve."""
+    if seconds <= 0:
+        return 0.0
+    corners = curve.corners_s()
+    t_s = np.concatenate([corners[corners < seconds], [seconds]])
+    pages = curve.at(t_s)
+    return float(np.sum((pages[1:] + pages[:-1]) / 2 * np.diff(t_s)) / seconds)
+
+
+def limit_needed_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:
+    """Least downtime limit [s] under which the migration ends."""
+    return floor_pages(curve, sent_pages_per_s) / sent_pages_per_s
+
+
+def bandwidth_needed_pages_per_s(curve: DirtyCurve, limit_s: float) -> float:
+    """Least B [pages/s] whose floor is within B x ``limit_s``; for uniform writes W / (limit + W/r)."""
+    if limit_s <= 0:
+        return float(np.max(np.diff(curve.pages) / np.diff(curve.t_s)))
+    high = curve.ceiling_pages / limit_s
+    return _first_true(lambda b: floor_pages(curve, b) <= b * limit_s, high * 1e-6, high)
+
+
+def speed_needed(curve: DirtyCurve, sent_pages_per_s: float, limit_s: float) -> float:
+    """Greatest share of its speed (0 .. 1) the guest may keep for the migration to end within ``limit_s``."""
+    allowed = sent_pages_per_s * limit_s
+    if floor_pages(curve, sent_pages_per_s) <= allowed:
+        return 1.0
+    return _last_true(lambda f: floor_pages(curve.slowed(f), sent_pages_per_s) <= allowed, 1e-4, 1.0)
+
+
+def time_to_converge_s(
+    curve: DirtyCurve, sent_pages_per_s: float, threshold_pages: float, remaining_pages: float
+) -> float | None:
+    """Seconds from ``remaining_pages`` until a sync finds less than the threshold; None if none ever does.
+
+    Pages still pending at a sync are not dirtied anew; they are taken to be as hot as the rest of what the
+    guest writes, which is exact for uniform writes.
+    """
+    elapsed, remaining = 0.0, remaining_pages
+    for duration, found in _rounds(curve, sent_pages_per_s, threshold_pages, remaining):
+        elapsed += duration
+        if found < threshold_pages:
+            return elapsed
+    return None
+
+
+def _rounds(curve: DirtyCurve, sent_per_s: float, threshold: float, remaining: float) -> Iterator[tuple[float, float]]:
+    written = max(curve.ceiling_pages, 1.0)
+    for _ in range(FORECAST_ROUNDS_MAX):
+        duration = max(WINDOW_S, (remaining - threshold) / sent_per_s)
+        pending = max(0.0, remaining - duration * sent_per_s)
+        remaining = pending + curve(duration) * max(0.0, 1 - pending / written)
+        yield duration, remaining
+
+
+def _last_true(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Greatest value between ``low``, where ``holds`` is true, and ``high``, where it is not."""
+    for _ in range(BISECTIONS):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _first_true(holds: Callable[[float], bool], low: float, high: float) -> float:
+    for _ in range(BISECTIONS):
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high

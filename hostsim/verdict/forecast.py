@@ -1,0 +1,171 @@
+"""What the evidence lets one expect: where remaining settles and what would have to change, as ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.verdict.dirty_curve import TOLERANCE, FittedCurves, fit_curves, worst_curve
+from hostsim.verdict.evidence import Evidence, Round
+from hostsim.verdict.floor import (
+    bandwidth_needed_pages_per_s,
+    floor_pages,
+    settle_pages,
+    speed_needed,
+    time_to_converge_s,
+)
+
+STUCK_ROUNDS = 4
+"""So many rounds after the first pass without a decline show by themselves that it gets nowhere (assumed)."""
+DECLINE = 0.03
+"""Remaining has to fall by this share from one half of the rounds to the other to decline (assumed)."""
+BETTER_BY = 0.5
+SEEN_WITHIN = 1.15
+"""Where remaining settles is seen at least this well (assumed)."""
+CREEPING_S = 0.5
+"""Rounds shorter than this are not rounds but single passes of QEMU's loop (assumed)."""
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Ranges (least, greatest) over all dirty curves that agree with the evidence, in pages.
+
+    curves: the guest unthrottled; worst: above all that agree, whatever their shape (None where the curve is known); speed: share of its dirtying left under the last throttle; fit: None where
+    the curve is known. cpu_bound: whether the rounds show that throttling slows the dirtying (None: they
+    cannot tell).
+    """
+
+    curves: tuple[DirtyCurve, ...]
+    worst: DirtyCurve | None
+    fit: FittedCurves | None
+    speed: float
+    cpu_bound: bool | None
+    settle: Range
+    floor: Range
+    stuck: bool
+
+    def slowed(self, speed: float) -> tuple[DirtyCurve, ...]:
+        """All curves with the guest at ``speed`` of its own."""
+        return tuple(c.slowed(speed) for c in self.curves) if speed < 1 else self.curves
+
+    def worst_too(self) -> tuple[DirtyCurve, ...]:
+        """All curves under the last throttle, and the worst."""
+        return self.slowed(self.speed) + ((self.worst,) if self.worst else ())
+
+
+def forecast(evidence: Evidence) -> Forecast | None:
+    """None where neither a curve is known nor a round was seen, or no bandwidth."""
+    if not evidence.bandwidth_bytes_per_s:
+        return None
+    fit, cpu_bound = (None, None) if evidence.curve else _fit(evidence)
+    curves = (evidence.curve,) if evidence.curve else (fit.curves if fit else ())
+    if not curves:
+        return None
+    stuck = is_stuck(evidence.rounds)
+    curves = _not_refuted(curves, evidence) if stuck and fit else curves
+    speed = speed_under(evidence, evidence.throttle_percent, cpu_bound)
+    now = tuple(c.slowed(speed) for c in curves) if speed < 1 else curves
+    sent = evidence.sent_pages_per_s
+    return Forecast(
+        curves=curves, fit=fit, speed=speed, cpu_bound=cpu_bound, stuck=stuck,
+        settle=span(now, lambda c: settle_pages(c, sent)), floor=span(now, lambda c: floor_pages(c, sent)),
+    )  # fmt: skip
+
+
+def speed_under(evidence: Evidence, percent: float, cpu_bound: bool | None = None) -> float:
+    """Share of its dirtying the guest keeps under a throttle of ``percent``: only its CPU-bound part slows.
+
+    Unknown counts as not slowed.
+    """
+    # Model limit: a clock-paced part keeps its rate at any throttle; near 99 % its CPU time runs out too.
+    share = evidence.cpu_bound_share
+    share = (1.0 if cpu_bound else 0.0) if share is None else share
+    return 1.0 - share * percent / 100.0
+
+
+def limit_needed_s(found: Forecast, evidence: Evidence) -> Range:
+    """Downtime limit [s] that reaches the floor, before any margin."""
+    switchover = evidence.switchover_bandwidth_bytes_per_s or evidence.bandwidth_bytes_per_s or 1.0
+    low, high = span(found.worst_too(), lambda c: floor_pages(c, evidence.sent_pages_per_s))
+    return low * evidence.page_bytes / switchover, high * evidence.page_bytes / switchover
+
+
+def bandwidth_needed_bytes_per_s(found: Forecast, evidence: Evidence) -> Range:
+    """Bandwidth [bytes/s on the wire] at which the floor comes under the threshold, before any margin.
+
+    The threshold has wire bytes in it and remaining has whole pages, hence a limit longer by 4104/4096.
+    """
+    limit_s = evidence.limit_s * evidence.page_wire_bytes / evidence.page_bytes
+    low, high = span(found.worst_too(), lambda c: bandwidth_needed_pages_per_s(c, limit_s))
+    return low * evidence.page_wire_bytes, high * evidence.page_wire_bytes
+
+
+def speed_allowed(found: Forecast, evidence: Evidence) -> Range:
+    """Share of its own speed the guest may keep for the migration to end."""
+    sent = evidence.sent_pages_per_s
+    limit_s = evidence.threshold_pages / sent
+    return span(found.curves, lambda c: speed_needed(c, sent, limit_s))
+
+
+def time_left_s(found: Forecast, evidence: Evidence) -> float | None:
+    """Seconds until it converges by the slowest of the curves; None if one of them never does."""
+    remaining = (evidence.remaining_bytes or 0.0) / evidence.page_bytes
+    times = [
+        time_to_converge_s(curve, evidence.sent_pages_per_s, evidence.threshold_pages, remaining)
+        for curve in found.slowed(found.speed)
+    ]
+    return None if None in times else max(t for t in times if t is not None)
+
+
+def span(curves: Sequence[DirtyCurve], figure: Callable[[DirtyCurve], float]) -> Range:
+    """Least and greatest ``figure`` over the curves."""
+    figures = [figure(curve) for curve in curves]
+    return min(figures), max(figures)
+
+
+def is_stuck(rounds: Sequence[Round]) -> bool:
+    """Whether the rounds after the first pass show no decline of remaining."""
+    later = [r.remaining_pages for r in rounds[1:]]
+    if len(later) < STUCK_ROUNDS:
+        return False
+    later = later[len(later) // 2 :] if len(later) >= 2 * STUCK_ROUNDS else later
+    half = len(later) // 2
+    return sum(later[half:]) / (len(later) - half) > (1 - DECLINE) * sum(later[:half]) / half
+
+
+def _fit(evidence: Evidence) -> tuple[FittedCurves | None, bool | None]:
+    """Fit as if the throttle slowed the guest and as if not; the rounds may tell which it does."""
+    rounds, ram = evidence.rounds, evidence.ram_pages or 0.0
+    unmoved = fit_curves(rounds, ram)
+    percents = [r.throttle_percent for r in rounds]
+    if not any(percents) or unmoved is None:
+        return unmoved, None
+    slowed = fit_curves(rounds, ram, [1 - p / 100 for p in percents])
+    if slowed is None or _far_better(unmoved, slowed):
+        return unmoved, False
+    return (slowed, True) if _far_better(slowed, unmoved) else (unmoved, None)
+
+
+def _far_better(this: FittedCurves, that: FittedCurves) -> bool:
+    return that.misfit > TOLERANCE and this.misfit <= BETTER_BY * that.misfit
+
+
+def _not_refuted(curves: tuple[DirtyCurve, ...], evidence: Evidence) -> tuple[DirtyCurve, ...]:
+    """Curves under which remaining would stay where it was seen to stay; all of them if none is left.
+
+    Long rounds show the fixed point D(P) = B P. Rounds of a window or two show remaining creep along the
+    threshold: the floor itself.
+    """
+    later = evidence.rounds[1:]
+    seen = [r.remaining_pages for r in later]
+    creeps = median(r.duration_s for r in later) < CREEPING_S
+    lowest = max(evidence.threshold_pages, min(seen) / SEEN_WITHIN if creeps else 0.0)
+    highest = max(seen) * SEEN_WITHIN
+    sent = evidence.sent_pages_per_s
+    figure = floor_pages if creeps else settle_pages
+    left = tuple(c for c in curves if floor_pages(c, sent) >= lowest and figure(c, sent) <= highest)
+    return left or curves

@@ -1,0 +1,180 @@
+"""Evidence from a polled log: rounds, bandwidth, and what the answers reveal of the limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.logs.model import MigrationLog
+from hostsim.verdict.evidence import DOWNTIME_LIMIT_MS, PAGE_BYTES, Evidence, Round, XbzrleTail
+from hostsim.verdict.limit import limit_bounds_ms, revealed_limit_ms
+
+Array = NDArray[np.float64]
+POSTCOPY = (
+    "postcopy-active",
+    "postcopy-paused",
+    "postcopy-recover",
+    "postcopy-device",
+    "postcopy-recover-setup",
+)
+STEADY = 0.02
+"""Half of the bandwidth figures within this of their median: something constant holds it (assumed)."""
+XBZRLE_SHARE = 0.5
+"""Of the pages sent since the first pass, this many encoded: XBZRLE decides what is going on (assumed)."""
+
+
+def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
+    """What ``log`` tells; ``known``: fields of Evidence the caller knows better (None is ignored)."""
+    told = {name: value for name, value in known.items() if value is not None}
+    if told.get("downtime_limit_ms") is not None:
+        told.setdefault("downtime_limit_from", "given")
+    progress = np.flatnonzero(~np.isnan(log.remaining_bytes) & ~np.isnan(log.transferred_bytes))
+    evidence = Evidence(source="log", status=log.status[-1], error_desc=log.error_desc, elapsed_s=float(log.t_s[-1]))
+    if len(progress):
+        evidence = replace(evidence, **_progress(log, progress))
+    evidence = replace(evidence, **_ends(log), **told)
+    return replace(evidence, **_with_limit(log, progress, evidence)) if len(progress) else evidence
+
+
+def _progress(log: MigrationLog, at: NDArray[np.int64]) -> dict[str, Any]:
+    page = int(_last(log.page_size_bytes) or PAGE_BYTES)
+    live = at[np.array([log.status[i] != "completed" for i in at], bool)]
+    return {
+        "samples": len(at),
+        "page_bytes": page,
+        "page_wire_bytes": page + 8,
+        "ram_bytes": _last(log.total_bytes),
+        "sent_bytes": _last(log.transferred_bytes),
+        "remaining_bytes": _last(log.remaining_bytes[live]) if len(live) else _last(log.remaining_bytes),
+        "sync_count": _last(log.dirty_sync_count),
+        "postcopy_requests": _last(log.postcopy_requests) or 0.0,
+        "throttle_percent": _last(log.throttle_percent) or 0.0,
+        "auto_converge": True if np.any(log.throttle_percent > 0) else None,
+        **_bandwidth(log, live),
+    }
+
+
+def _bandwidth(log: MigrationLog, live: NDArray[np.int64]) -> dict[str, Any]:
+    rates = log.mbps[live] * 1e6 / 8
+    rates = rates[rates > 0]
+    if not len(rates):
+        rates = _bandwidth_between_polls(log, live)
+    if not len(rates):
+        return {}
+    middle = float(np.median(rates))
+    quarter, rest = np.percentile(rates, [25, 75])
+    steady = len(rates) >= 4 and float(rest - quarter) <= STEADY * middle
+    return {
+        "bandwidth_bytes_per_s": middle,
+        "bandwidth_peak_bytes_per_s": float(np.percentile(rates, 95)),
+        "bandwidth_is_steady": steady,
+    }
+
+
+def _bandwidth_between_polls(log: MigrationLog, live: NDArray[np.int64]) -> Array:
+    seconds, sent = np.diff(log.t_s[live]), np.diff(log.transferred_bytes[live])
+    moved = (seconds > 0) & (sent > 0)
+    return np.asarray(sent[moved] / seconds[moved], np.float64)
+
+
+def _ends(log: MigrationLog) -> dict[str, Any]:
+    """Totals and times of the last answer; "completed" with total-time 0 has not computed them yet."""
+    total, downtime = float(log.total_time_ms[-1]), float(log.downtime_ms[-1])
+    computed = log.status[-1] == "completed" and total > 0
+    switched = [i for i, status in enumerate(log.status) if status in POSTCOPY]
+    return {
+        "total_time_ms": total if computed else None,
+        "downtime_ms": downtime if computed and not math.isnan(downtime) else None,
+        "postcopy_s": float(log.t_s[-1] - log.t_s[switched[0]]) if switched else None,
+    }
+
+
+def _with_limit(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> dict[str, Any]:
+    """What needs the downtime limit: the pages pending at a sync are as many as the threshold lets wait."""
+    live = at[np.array([log.status[i] not in ("completed", *POSTCOPY) for i in at], bool)]
+    steady = evidence.bandwidth_bytes_per_s if evidence.bandwidth_is_steady else None
+    bounds = limit_bounds_ms(log, live, steady or 0.0)
+    found: dict[str, Any] = {"limit_bounds_ms": bounds}
+    if evidence.downtime_limit_ms is None:
+        found["downtime_limit_ms"], found["downtime_limit_from"] = _limit(log, bounds)
+    evidence = replace(evidence, **found)
+    found["first_pass_s"], found["rounds"] = _rounds(log, live, evidence)
+    found["xbzrle"] = _xbzrle_tail(log, live)
+    return found
+
+
+def _rounds(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> tuple[float | None, tuple[Round, ...]]:
+    """Rounds between the syncs that the polls saw. The first, the pass over all memory, counts as one too:
+    the log was cleared at its start and nearly all pages had been sent when it was read.
+    """
+    syncs = log.dirty_sync_count[at]
+    sent = _pages_sent(log, at)
+    ends = np.flatnonzero((np.diff(syncs) > 0) & (syncs[:-1] >= 1))
+    last_s, rounds, first_pass = 0.0, [], None
+    if len(ends) and syncs[0] > 1:
+        last_s, ends = float(log.t_s[at[ends[0]]] + log.t_s[at[ends[0] + 1]]) / 2, ends[1:]
+    for i in ends:
+        low, high = at[i], at[i + 1]
+        times = float(syncs[i + 1] - syncs[i])
+        found = (log.remaining_bytes[high] - log.remaining_bytes[low]) / evidence.page_bytes + sent[i + 1] - sent[i]
+        middle_s = float(log.t_s[low] + log.t_s[high]) / 2
+        seconds = _timed(log, low, high, found / times, times) or (middle_s - last_s) / times
+        last_s = middle_s
+        first_pass = seconds if first_pass is None and syncs[i] <= 1 else first_pass
+        if found > 0 and seconds > 0:
+            pending = _pending_pages(log, low, evidence)
+            rounds.append(Round(seconds, found / times, pending, _or_zero(log.throttle_percent[low])))
+    return first_pass, tuple(rounds)
+
+
+def _pages_sent(log: MigrationLog, at: NDArray[np.int64]) -> Array:
+    zero, encoded = np.nan_to_num(log.zero_pages[at]), np.nan_to_num(log.xbzrle_pages[at])
+    return np.asarray(log.normal_pages[at] + zero + encoded, np.float64)
+
+
+def _timed(log: MigrationLog, low: int, high: int, found: float, times: float) -> float | None:
+    """Length of the round by QEMU's own clock, where its rate was computed anew for this one sync."""
+    old, new = log.dirty_pages_rate_per_s[low], log.dirty_pages_rate_per_s[high]
+    return found / float(new) if times == 1 and new > 0 and new != old and found > 0 else None
+
+
+def _pending_pages(log: MigrationLog, low: int, evidence: Evidence) -> float:
+    """Pages left over at a sync: below the threshold by half of what a pass of the loop sends, on average."""
+    left = evidence.threshold_pages - evidence.sent_pages_per_s * 0.05
+    return float(min(max(left, 0.0), log.remaining_bytes[low] / evidence.page_bytes))
+
+
+def _xbzrle_tail(log: MigrationLog, at: NDArray[np.int64]) -> XbzrleTail | None:
+    encoded = np.nan_to_num(log.xbzrle_pages[at])
+    tail = at[encoded > 0]
+    if len(tail) < 3:
+        return None
+    first, last = tail[0], tail[-1]
+    pages = float(log.xbzrle_pages[last] - log.xbzrle_pages[first])
+    whole = float(log.normal_pages[last] - log.normal_pages[first])
+    seconds = float(log.t_s[last] - log.t_s[first])
+    speed = log.mbps[tail] * 1e6 / 8
+    if pages <= 0 or seconds <= 0 or pages < XBZRLE_SHARE * (pages + whole) or not np.any(speed > 0):
+        return None
+    needed = log.remaining_bytes[tail][speed > 0] / speed[speed > 0] * 1000
+    return XbzrleTail(
+        pages=pages,
+        wire_bytes=float(log.xbzrle_bytes[last] - log.xbzrle_bytes[first]),
+        duration_s=seconds,
+        remaining_bytes=(float(log.remaining_bytes[tail].min()), float(log.remaining_bytes[tail].max())),
+        needed_limit_ms=(float(needed.min()), float(needed.max())),
+        syncs=float(log.dirty_sync_count[last] - log.dirty_sync_count[first]),
+    )
+
+
+def _last(column: Array) -> float | None:
+    told = column[~np.isnan(column)]
+    return float(told[-1]) if len(told) else None
+
+
+def _or_zero(value: float) -> float:
+    return 0.0 if math.isnan(value) else float(value)

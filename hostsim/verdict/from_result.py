@@ -1,0 +1,121 @@
+"""Evidence from a simulated migration, which knows its guest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.verdict.evidence import PAGE_BYTES, PAGE_WIRE_BYTES, Evidence, Round
+
+if TYPE_CHECKING:
+    from hostsim.results.tables import MigrationResult, RunResult
+
+Array = NDArray[Any]
+
+
+class Columns(Protocol):
+    """A table as far as it is read here."""
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Arrays of equal length by name."""
+
+
+def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
+    """What the ``index``-th migration of a run tells: rounds, limits, and the dirty curve of its guest."""
+    migration = result.migrations[index]
+    facts, ram = migration.facts, migration.query.get("ram", {})
+    limit = facts.get("downtime_limit_ms")
+    return Evidence(
+        source="run",
+        status=migration.status,
+        elapsed_s=_elapsed_s(migration),
+        total_time_ms=_number(migration.total_time_ms),
+        downtime_ms=_number(migration.downtime_ms),
+        samples=len(migration.rounds.columns["round"]) + 1,
+        ram_bytes=_number(facts.get("memory_bytes")),
+        filled_pages=_number(facts.get("filled_pages")),
+        page_bytes=int(facts.get("page_size", PAGE_BYTES)),
+        page_wire_bytes=int(facts.get("page_wire_bytes", PAGE_WIRE_BYTES)),
+        sent_bytes=_number(ram.get("transferred")),
+        remaining_bytes=_number(ram.get("remaining")),
+        sync_count=_number(ram.get("dirty-sync-count")),
+        first_pass_s=_number(facts.get("first_pass_s")),
+        rounds=_rounds(migration.rounds, int(facts.get("page_size", PAGE_BYTES))),
+        downtime_limit_ms=_number(limit),
+        downtime_limit_from="assumed" if limit is None else "given",
+        timeout_ms=_number(facts.get("timeout_ms")),
+        working_set_pages=_number(facts.get("working_set_pages")),
+        curve=_curve(facts),
+        profile=str(facts.get("profile") or "qemu"),
+        qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
+        **_bandwidths(facts, migration),
+        **_throttle(facts, migration),
+    )
+
+
+def _elapsed_s(migration: MigrationResult) -> float:
+    total = migration.total_time_ms
+    seconds = migration.series.columns["t_ns"] / 1e9
+    return total / 1000 if total else (float(seconds[-1]) if len(seconds) else 0.0)
+
+
+def _rounds(table: Columns, page_bytes: int) -> tuple[Round, ...]:
+    """Round i was found by the sync that opened round i + 1, so its dirty pages stand in the next row."""
+    columns = table.columns
+    seconds = (columns["end_ns"] - columns["start_ns"]) / 1e9
+    newly, remaining = columns["newly_dirty_pages"], columns["remaining_start_bytes"] / page_bytes
+    return tuple(
+        Round(
+            duration_s=float(seconds[i]),
+            newly_dirty_pages=float(newly[i + 1]),
+            pending_pages=float(max(0.0, remaining[i + 1] - newly[i + 1])),
+            throttle_percent=float(columns["throttle_percent"][i]),
+        )
+        for i in range(len(seconds) - 1)
+        if seconds[i] > 0
+    )
+
+
+def _bandwidths(facts: Mapping[str, Any], migration: MigrationResult) -> dict[str, Any]:
+    names = ("max_bandwidth_bytes_per_s", "link_bandwidth_bytes_per_s", "host_bandwidth_bytes_per_s")
+    known = {name: _number(facts.get(name)) for name in names}
+    seen = migration.series.columns["bandwidth_bytes_per_s"]
+    seen = seen[seen > 0]
+    limits = [value for value in known.values() if value]
+    rate = float(np.median(seen)) if len(seen) else min(limits, default=0.0)
+    return {
+        **known,
+        "bandwidth_bytes_per_s": rate or None,
+        "bandwidth_peak_bytes_per_s": float(np.percentile(seen, 95)) if len(seen) else rate or None,
+        "bandwidth_is_steady": True,
+        "switchover_bandwidth_bytes_per_s": _number(facts.get("avail_switchover_bandwidth_bytes_per_s")) or None,
+    }
+
+
+def _throttle(facts: Mapping[str, Any], migration: MigrationResult) -> dict[str, Any]:
+    percent = migration.series.columns["throttle_percent"]
+    return {
+        "auto_converge": None if facts.get("auto_converge") is None else bool(facts["auto_converge"]),
+        "throttle_percent": float(percent.max()) if len(percent) else 0.0,
+        "max_cpu_throttle": float(facts.get("max_cpu_throttle") or 99.0),
+        "cpu_bound_share": _number(facts.get("cpu_bound_share")),
+    }
+
+
+def _curve(facts: Mapping[str, Any]) -> DirtyCurve | None:
+    t_s = np.asarray(facts.get("dirty_curve_s") or [], np.float64)
+    pages = np.asarray(facts.get("dirty_curve_pages") or [], np.float64)
+    positive = t_s > 0
+    t_s, pages = t_s[positive], np.maximum.accumulate(pages[positive]) if positive.any() else pages[positive]
+    if not len(t_s):
+        return None
+    return DirtyCurve(np.concatenate([[0.0], t_s]), np.concatenate([[0.0], pages]))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

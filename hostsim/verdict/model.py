@@ -1,0 +1,72 @@
+"""A verdict as data: outcome, reason, findings, the single changes that would help, and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal[
+    "completed",
+    "completed by post-copy",
+    "not converging",
+    "would converge",
+    "undecided",
+    "blocked by xbzrle accounting",
+    "too early to tell",
+    "failed",
+    "cannot tell",
+]
+Reason = Literal["floor", "slope", "near threshold", "xbzrle"]
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How sure the verdict is, and why."""
+
+    level: Literal["high", "medium", "low"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One change that alone would help (or, helps=False, one that would not, said because people try it).
+
+    kind: key of the profile's commands; value: in ``unit`` (ms, bytes/s, percent), None where there is none;
+    certain: enough whatever the guest does between the points that were seen.
+    """
+
+    kind: str
+    text: str
+    value: float | None = None
+    unit: str = ""
+    command: str = ""
+    helps: bool = True
+    certain: bool = True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for one migration; ``render`` writes it in at most eight lines."""
+
+    outcome: Outcome
+    headline: str
+    reason: Reason | None = None
+    findings: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    confidence: Confidence | None = None
+    assumptions: tuple[str, ...] = ()
+    measure_next: tuple[str, ...] = ()
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the migration completed."""
+        return self.outcome in ("completed", "completed by post-copy")
+
+    def remedy(self, kind: str) -> Remedy | None:
+        """The remedy of that kind, if the verdict has one."""
+        return next((r for r in self.remedies if r.kind == kind), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON-able data, figures with their unit in the name."""
+        return {**asdict(self), "converged": self.converged}

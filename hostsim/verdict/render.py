@@ -1,0 +1,43 @@
+"""A verdict in at most eight lines, as text or markdown."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hostsim.verdict.model import Remedy, Verdict
+
+LINES_MAX = 8
+
+
+def render(verdict: Verdict, style: Literal["text", "markdown"] = "text") -> str:
+    """The verdict to paste into a ticket; the first line opens with VERDICT."""
+    lines = [f"VERDICT: {verdict.headline}.", *verdict.findings]
+    closing = _closing(verdict)
+    room = LINES_MAX - len(lines) - bool(closing)
+    lines += [f"- {_remedy(r)}" for r in verdict.remedies[:room]]
+    lines += [closing] if closing else []
+    if style == "markdown":
+        lines = [_marked(line) for line in lines]
+    return "\n".join(lines)
+
+
+def _remedy(remedy: Remedy) -> str:
+    command = f": `{remedy.command}`" if remedy.command and remedy.helps else ""
+    return f"{remedy.text}{command}"
+
+
+def _closing(verdict: Verdict) -> str:
+    parts = []
+    if verdict.confidence and not verdict.converged:
+        parts.append(f"Confidence: {verdict.confidence.level} ({verdict.confidence.reason})")
+    parts += [a[:1].upper() + a[1:] for a in verdict.assumptions]
+    if verdict.measure_next:
+        parts.append("Measure next: " + "; ".join(verdict.measure_next))
+    return ". ".join(parts) + "." if parts else ""
+
+
+def _marked(line: str) -> str:
+    if line.startswith("VERDICT:"):
+        return f"**VERDICT:**{line.removeprefix('VERDICT:')}"
+    word, colon, rest = line.partition(":")
+    return line if line.startswith("- ") or not colon or " " in word else f"- *{word}:*{rest}"

@@ -1,0 +1,56 @@
+"""Figures as people read them in a ticket: two or three digits and a unit."""
+
+from __future__ import annotations
+
+import math
+
+
+def bytes_words(count: float) -> str:
+    """1074274304 -> "1.07 GB" (decimal units, as link speeds have them)."""
+    return _scaled(count, ("B", "kB", "MB", "GB", "TB", "PB"))
+
+
+def bandwidth_words(bytes_per_s: float) -> str:
+    """60e6 -> "480 Mbit/s"."""
+    return _scaled(bytes_per_s * 8, ("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"))
+
+
+def pages_words(pages: float) -> str:
+    """61404 -> "61.4k pages"."""
+    return _scaled(pages, ("", "k", "M", "G")).strip() + " pages"
+
+
+def seconds_words(seconds: float) -> str:
+    """0.3 -> "300 ms", 4.2 -> "4.2 s", 5400 -> "1.5 h"."""
+    if seconds < 1:
+        return f"{_digits(seconds * 1000)} ms"
+    if seconds < 600:
+        return f"{_digits(seconds)} s"
+    return f"{_digits(seconds / 60)} min" if seconds < 5400 else f"{_digits(seconds / 3600)} h"
+
+
+def times_words(ratio: float) -> str:
+    """1.68 -> "1.7x"."""
+    return f"{ratio:.2f}x" if ratio < 1.2 else f"{_digits(ratio, 2)}x"
+
+
+def rounded_up(value: float, digits: int = 2) -> float:
+    """The least number of ``digits`` significant digits that is not below ``value``."""
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) + 1 - digits)
+    return math.ceil(value / step - 1e-9) * step
+
+
+def _scaled(value: float, units: tuple[str, ...]) -> str:
+    power = 0
+    while value >= 999.5 and power < len(units) - 1:
+        value, power = value / 1000, power + 1
+    space = " " if units[0] else ""
+    return f"{_digits(value)}{space}{units[power]}"
+
+
+def _digits(value: float, digits: int = 3) -> str:
+    if value >= 10 ** (digits - 1):
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"

@@ -1,0 +1,115 @@
+"""A migration that could end but is never let: XBZRLE deltas, counted by QEMU as if they were whole pages.
+
+QEMU compares remaining (4096 bytes a page) with bandwidth x downtime limit, where bandwidth is what the last
+window put on the wire (migration/migration.c::migration_update_counters). When every dirty page travels as a
+delta of a few bytes, the wire is nearly idle, the measured bandwidth tiny, and the test fails although the
+rest would take milliseconds.
+"""
+
+from __future__ import annotations
+
+from hostsim.verdict.commands import command_for
+from hostsim.verdict.evidence import Evidence, XbzrleTail
+from hostsim.verdict.findings import sent_words
+from hostsim.verdict.model import Confidence, Remedy, Verdict
+from hostsim.verdict.remedies import LIMIT_MAX_S, MARGIN, post_copy
+from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, rounded_up, seconds_words
+
+
+def outage_s(tail: XbzrleTail, evidence: Evidence) -> float:
+    """What the stop would really take [s]: encoding the pages left as fast as seen, then the deltas."""
+    pages = tail.remaining_bytes[1] / evidence.page_bytes
+    wire_s = pages * tail.wire_bytes_per_page / (evidence.bandwidth_peak_bytes_per_s or float("inf"))
+    return pages / tail.pages_per_s + wire_s
+
+
+def blocked_by_xbzrle(evidence: Evidence) -> Verdict | None:
+    """The verdict if the rest would fit into the downtime limit but QEMU's test never passes; else None."""
+    tail = evidence.xbzrle
+    if tail is None or tail.syncs < 3 or not evidence.ram_bytes:
+        return None
+    if outage_s(tail, evidence) > evidence.limit_s or tail.needed_limit_ms[0] <= evidence.limit_s * 1000:
+        return None
+    return Verdict(
+        outcome="blocked by xbzrle accounting",
+        reason="xbzrle",
+        headline=_headline(evidence, tail),
+        findings=_findings(evidence, tail),
+        remedies=_remedies(evidence, tail),
+        confidence=Confidence("high", f"{tail.syncs:.0f} syncs in a row, deltas of {tail.wire_bytes_per_page:.1f} B a page"),
+        numbers={
+            "outage_s": outage_s(tail, evidence),
+            "remaining_bytes": tail.remaining_bytes[1],
+            "remaining_wire_bytes": _wire_bytes(evidence, tail),
+            "xbzrle_wire_bytes_per_page": tail.wire_bytes_per_page,
+        },
+    )
+
+
+def _wire_bytes(evidence: Evidence, tail: XbzrleTail) -> float:
+    return tail.remaining_bytes[1] / evidence.page_bytes * tail.wire_bytes_per_page
+
+
+def _headline(evidence: Evidence, tail: XbzrleTail) -> str:
+    return (
+        f"could finish but is never switched over (XBZRLE): {evidence.status} after "
+        f"{seconds_words(evidence.elapsed_s)}, "
+        f"{tail.syncs:.0f} syncs in the last {seconds_words(tail.duration_s)}{sent_words(evidence)}"
+    )
+
+
+def _findings(evidence: Evidence, tail: XbzrleTail) -> tuple[str, ...]:
+    low, high = tail.remaining_bytes
+    rate = tail.wire_bytes / tail.duration_s
+    return (
+        (
+            f"Why: {bytes_words(high)} remaining would cost {bytes_words(_wire_bytes(evidence, tail))} on "
+            "the wire "
+            f"({tail.wire_bytes_per_page:.1f} B a page) and about "
+            f"{seconds_words(outage_s(tail, evidence))} of encoding, within "
+            f"the limit of {seconds_words(evidence.limit_s)}."
+        ),
+        (
+            f"But QEMU compares {bytes_words(low)}..{bytes_words(high)} of whole pages with bandwidth x "
+            "limit, and that bandwidth "
+            f"is the deltas' {bandwidth_words(rate)}: it asks for "
+            f"{seconds_words(tail.needed_limit_ms[0] / 1000)}.."
+            f"{seconds_words(tail.needed_limit_ms[1] / 1000)}."
+        ),
+    )
+
+
+def _remedies(evidence: Evidence, tail: XbzrleTail) -> tuple[Remedy, ...]:
+    return (
+        _limit(evidence, tail),
+        _switchover_bandwidth(evidence, tail),
+        post_copy(evidence, tail.remaining_bytes[1] / evidence.page_bytes),
+        _without_xbzrle(evidence, tail),
+    )
+
+
+def _limit(evidence: Evidence, tail: XbzrleTail) -> Remedy:
+    value_s = rounded_up(tail.needed_limit_ms[1] / 1000 * MARGIN)
+    text = (
+        f"downtime limit >= {seconds_words(value_s)} (the greatest remaining x 8 / mbps seen; "
+        f"{seconds_words(rounded_up(tail.needed_limit_ms[0] / 1000 * MARGIN))} passes sooner or "
+        "later): only the test needs it, the "
+        f"guest stops for about {seconds_words(outage_s(tail, evidence))}"
+    )
+    command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
+    return Remedy("downtime_limit", text, value_s * 1000, "ms", command, helps=value_s <= LIMIT_MAX_S)
+
+
+def _switchover_bandwidth(evidence: Evidence, tail: XbzrleTail) -> Remedy:
+    value = rounded_up(tail.remaining_bytes[1] / evidence.limit_s * MARGIN)
+    text = f"QEMU >= 8.2: avail-switchover-bandwidth >= {bandwidth_words(value)}, the speed at which the rest counts as sent"
+    command = f"migrate_set_parameter avail-switchover-bandwidth {value:.0f}"
+    return Remedy("avail_switchover_bandwidth", text, value, "bytes/s", command)
+
+
+def _without_xbzrle(evidence: Evidence, tail: XbzrleTail) -> Remedy:
+    whole_s = tail.remaining_bytes[1] / (evidence.bandwidth_peak_bytes_per_s or 1.0)
+    pages = pages_words(tail.remaining_bytes[1] / evidence.page_bytes)
+    ends = whole_s <= evidence.limit_s
+    text = f"xbzrle off {'ends it too' if ends else 'does not help'}: {pages} sent whole take {seconds_words(whole_s)}"
+    return Remedy("xbzrle", text, command=command_for(evidence.profile, "xbzrle") if ends else "", helps=ends)

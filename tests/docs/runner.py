@@ -1,0 +1,87 @@
+"""Runs the blocks of one page in order, in a folder of its own with the scenarios beside it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.docs.blocks import ROOT, Block, Command, commands, shows
+
+PLAIN = {"NO_COLOR": "1", "COLUMNS": "110", "TERM": "dumb", "MPLBACKEND": "Agg"}
+HOSTSIM = Path(sys.executable).with_name("hostsim")
+TIME_LIMIT_S = 120
+
+
+class PageRunner:
+    """State that the blocks of a page share: the folder, and the names of its Python blocks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names: dict[str, Any] = {"__name__": "__main__"}
+        shutil.copytree(ROOT / "scenarios", folder / "scenarios", dirs_exist_ok=True)
+
+    def run(self, block: Block) -> None:
+        """Run ``block``, or fail saying where it stands."""
+        if block.saved_as:
+            (self.folder / block.saved_as).write_text(block.text)
+        if block.not_run:
+            return
+        runners = {"console": self._console, "python": self._python, "toml": self._toml}
+        if block.language in runners:
+            runners[block.language](block)
+
+    def _console(self, block: Block) -> None:
+        found = commands(block)
+        assert found, f"{block.place}: no line opens with '$ '"
+        for command in found:
+            self._command(block, command)
+
+    def _command(self, block: Block, command: Command) -> None:
+        program, *arguments = shlex.split(command.line)
+        if program == "make":
+            check_make_targets(block, arguments)
+            return
+        assert program == "hostsim", f"{block.place}: only hostsim and make run here: {command.line}"
+        done = subprocess.run(
+            [str(HOSTSIM), *arguments],
+            cwd=self.folder,
+            env=os.environ | PLAIN,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIME_LIMIT_S,
+            check=False,
+        )
+        what = f"{block.place}: $ {command.line}\n"
+        assert done.returncode == block.exits, f"{what}exit {done.returncode}\n{done.stdout}"
+        assert not command.shown or shows(command.shown, done.stdout), f"{what}printed\n{done.stdout}"
+
+    def _python(self, block: Block) -> None:
+        before = Path.cwd()
+        os.chdir(self.folder)
+        try:
+            exec(compile(block.text, block.place, "exec"), self.names)  # noqa: S102  what the page shows is run
+        finally:
+            os.chdir(before)
+
+    def _toml(self, block: Block) -> None:
+        from hostsim.scenario import load_scenario
+
+        if "[vm]" not in block.text:
+            return
+        path = self.folder / "scenarios" / f"block-{block.line}.toml"
+        path.write_text(block.text)
+        scenario = load_scenario(path)
+        assert scenario.vm.memory > 0, block.place
+
+
+def check_make_targets(block: Block, arguments: list[str]) -> None:
+    """Every target a page names exists (running them is what `make test` itself does)."""
+    makefile = (ROOT / "Makefile").read_text()
+    for target in (a for a in arguments if "=" not in a):
+        assert f"\n{target}:" in makefile, f"{block.place}: the Makefile has no target {target}"

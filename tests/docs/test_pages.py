@@ -1,0 +1,41 @@
+"""The documentation hangs together: links lead somewhere, every page is reachable, generated ones current."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT, pages
+
+LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def local_links(page: Path) -> list[Path]:
+    found = [match.group(1) for match in LINK.finditer(page.read_text(encoding="utf-8"))]
+    return [(page.parent / link).resolve() for link in found if "://" not in link]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    assert [str(link.relative_to(ROOT)) for link in local_links(page) if not link.exists()] == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page.suffix == ".md" and page not in reached and page.exists():
+            reached.add(page)
+            waiting += local_links(page)
+    assert [str(page.relative_to(ROOT)) for page in pages() if page not in reached] == []
+
+
+@pytest.mark.parametrize("tool", ["write_schema.py", "collect_limits.py"])
+def test_generated_pages_are_current(tool: str) -> None:
+    command = [sys.executable, str(ROOT / "docs" / "tools" / tool), "--check"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr

@@ -1,0 +1,76 @@
+"""Work clocks, one case after the other: when, in host time, does the touch of a given work time take place?"""
+
+from __future__ import annotations
+
+from hostsim.guest.pacing import Pacing
+
+
+class TwinClock:
+    """Work of one vCPU for one workload. A host event at T sees exactly the touches before T."""
+
+    def __init__(self, pacing: Pacing) -> None:
+        self.pacing = pacing
+        self.running = False
+        self.work_ns = 0
+        self.since_ns = 0
+        self.last_tick_ns = 0
+        self.tick_ns = pacing.tick_ns
+
+    def enter(self, now_ns: int) -> None:
+        if self.tick_ns and not self.pacing.open_loop and self._tick_before(now_ns) > self.last_tick_ns:
+            self._missed_tick(now_ns)
+        self.since_ns, self.running = now_ns, True
+        self.next_tick_ns = self._next_tick(now_ns)
+
+    def leave(self, now_ns: int) -> None:
+        self.work_ns = self.work_before(now_ns)
+        if self.tick_ns:
+            self.last_tick_ns = max(self.last_tick_ns, self._tick_before(now_ns))
+        self.running = False
+
+    def work_before(self, now_ns: int) -> int:
+        """Work done strictly before ``now_ns``."""
+        if not self.running:
+            return self.work_ns
+        if self.pacing.open_loop:
+            arrived = self._tick_before(now_ns) if self.tick_ns else now_ns
+            return max(self.work_ns, min(arrived, self._able(now_ns)))
+        if self.tick_ns:
+            return self.work_ns + max(0, self._tick_before(now_ns) - self.last_tick_ns)
+        return self.work_ns + now_ns - self.since_ns
+
+    def when(self, touch_ns: int) -> int:
+        """Host time of the touch at work time ``touch_ns``, if the vCPU stays in the guest."""
+        if self.pacing.open_loop:
+            arrives = (touch_ns // self.tick_ns + 1) * self.tick_ns if self.tick_ns else touch_ns
+            return max(arrives, self._first_able(touch_ns), self.since_ns)
+        if not self.tick_ns:
+            return self.since_ns + touch_ns - self.work_ns
+        while self.work_ns + self.next_tick_ns - self.last_tick_ns <= touch_ns:
+            self.next_tick_ns += self.tick_ns
+        return max(self.next_tick_ns, self.since_ns)
+
+    def _missed_tick(self, now_ns: int) -> None:
+        """A tick that came while the vCPU was out fires when it is back; too late, it earns nothing."""
+        gap_ns = now_ns - self.last_tick_ns
+        if self.pacing.tick_late_ns == 0 or gap_ns <= self.pacing.tick_late_ns:
+            self.work_ns += gap_ns
+        self.last_tick_ns = now_ns
+
+    def _tick_before(self, now_ns: int) -> int:
+        return max(0, (now_ns - 1) // self.tick_ns * self.tick_ns)
+
+    def _next_tick(self, now_ns: int) -> int:
+        """First tick at or after ``now_ns``; there is none at time 0."""
+        return max(1, -(-now_ns // self.tick_ns)) * self.tick_ns if self.tick_ns else 0
+
+    def _able(self, now_ns: int) -> int:
+        """What a vCPU at full speed has done since it entered the guest."""
+        speed = self.pacing.catch_up
+        return self.work_ns + (now_ns - self.since_ns) * speed.numerator // speed.denominator
+
+    def _first_able(self, touch_ns: int) -> int:
+        """Last instant at whose start ``touch_ns`` is not done yet, at full speed."""
+        speed = self.pacing.catch_up
+        needed = (touch_ns - self.work_ns + 1) * speed.denominator
+        return self.since_ns + -(-needed // speed.numerator) - 1

@@ -1,0 +1,138 @@
+"""Drawn machines: tiny, and with numbers that meet in the same instants often. One integer gives one machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from random import Random
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hostsim.guest.pacing import Pacing
+from hostsim.guest.workload import Active, TouchTrace, Workload
+from hostsim.host.knobs import Knobs
+from hostsim.host.link import LinkSpec
+from hostsim.host.machine import MachineSpec
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.sheet import HostSheet
+from hostsim.mmu.memory import RamBlock, lay_out
+
+MS = 1_000_000
+RATES_PER_S = tuple(Fraction(r) for r in (6, 60, 120, 240, 600, 600, 1200, 1800, 3000))
+T = TypeVar("T")
+
+
+def drawn_spec(seed: int) -> MachineSpec:
+    """Machine number ``seed``."""
+    rng = Random(seed)
+    n_vcpus = rng.choice((1, 1, 2, 3))
+    blocks = _blocks(rng)
+    n_pages = blocks[-1].end_gfn
+    loads = tuple(_workload(rng, f"load-{i}", n_vcpus, n_pages) for i in range(rng.choice((1, 1, 1, 2, 3))))
+    migration, link = _migration(rng, n_pages), _link(rng)
+    duration_ns = rng.choice((1_500, 3_000, 6_000, 12_000)) * MS
+    return MachineSpec(blocks, loads, n_vcpus, _sheet(rng), seed, duration_ns, "tcg", link, migration)
+
+
+def drawn_knobs(seed: int) -> Knobs:
+    """Speed knobs number ``seed``; they cut work into small pieces."""
+    rng = Random(seed)
+    windows_ns = (0, 1, 1_000, 777_777, MS, 10 * MS)
+    return Knobs(rng.choice((1, 2, 3, 17, 64, 1 << 16)), rng.choice((1, 5, 64, 1 << 22)), rng.choice(windows_ns))
+
+
+def _blocks(rng: Random) -> tuple[RamBlock, ...]:
+    sizes = [rng.randrange(64, 400), *(rng.randrange(1, 60) for _ in range(rng.choice((0, 0, 1, 2))))]
+    names = ("pc.ram", "vga.vram", "/rom@etc/acpi/tables")
+    return lay_out([(name, size, _fills(rng, size)) for name, size in zip(names, sizes, strict=False)])
+
+
+def _fills(rng: Random, n_pages: int) -> list[tuple[int, int]]:
+    if rng.random() < 0.5:
+        return [(0, n_pages)]
+    at = rng.randrange(n_pages)
+    return [(at, rng.randrange(n_pages - at + 1))]
+
+
+def _pacing(rng: Random) -> Pacing:
+    tick_ns = rng.choice((0, 0, MS, 4 * MS, 10 * MS, 3_333_333))
+    if rng.random() < 0.5:
+        catch_up = rng.choice((Fraction(1), Fraction(2), Fraction(10), Fraction(3, 2), Fraction(1000)))
+        return Pacing(True, catch_up, tick_ns)
+    late_ns = rng.choice((0, tick_ns * 2, tick_ns + tick_ns // 2)) if tick_ns else 0
+    return Pacing(tick_ns=tick_ns, tick_late_ns=late_ns)
+
+
+def _active(rng: Random) -> Active | None:
+    if rng.random() < 0.7:
+        return None
+    length_ns = rng.choice((5, 50, 300)) * MS
+    return Active(rng.choice((0, 7 * MS, 500 * MS)), length_ns, rng.choice((0, length_ns, 2 * length_ns, 1000 * MS)))
+
+
+def _workload(rng: Random, name: str, n_vcpus: int, n_pages: int) -> Workload:
+    vcpus = tuple(sorted(rng.sample(range(n_vcpus), rng.randint(1, n_vcpus))))
+    first_gfn = rng.choice((0, rng.randrange(n_pages - 8)))
+    size = rng.randint(4, min(n_pages - first_gfn, rng.choice((16, 64, 600))))
+    load = Workload(
+        name, rng.choice(("sequential", "sequential", "strided", "trace", "idle")), vcpus, first_gfn, size,
+        rng.choice(RATES_PER_S), rng.choice((Fraction(0), Fraction(0), Fraction(60))), _pacing(rng), rng.random() < 0.4,
+        stride_pages=rng.randint(1, size), start_page=rng.randrange(size), active=_active(rng),
+    )  # fmt: skip
+    return replace(load, trace=_trace(rng, load)) if load.pattern == "trace" else load
+
+
+def _trace(rng: Random, load: Workload) -> TouchTrace:
+    n = rng.randint(1, 2000)
+    step_ns = rng.choice((1, 1000, MS))
+    times = sorted(rng.randrange(6_000 * MS // step_ns) * step_ns for _ in range(n))
+    vcpus = [rng.choice(load.vcpus) for _ in range(n)]
+    gfns = [load.first_gfn + rng.randrange(load.n_pages) for _ in range(n)]
+    writes = [rng.random() < 0.8 for _ in range(n)]
+    return TouchTrace(np.array(times, np.int64), np.array(vcpus, np.int32), np.array(gfns, np.int64), np.array(writes))
+
+
+def _sheet(rng: Random) -> HostSheet:
+    def pick(*values: int) -> int:
+        return rng.choice(values)
+
+    return HostSheet(
+        page_send_ns=pick(1_000, 50_000, 250_000, 500_000, MS, 777_777),
+        first_copy_ns=pick(0, 500_000, 123_456),
+        zero_page_ns=pick(100, 50_000, MS),
+        setup_ns=pick(1, 500_000, 5 * MS, 10 * MS),
+        vm_stop_ns=pick(1, MS, 123_457),
+        switchover_ns=pick(1, MS, 5 * MS),
+        sleep_overshoot_ns=pick(0, 0, 60_000, MS),
+        throttle_overshoot_ns=pick(0, 0, 100_000, 5 * MS),
+        device_state_bytes=pick(0, 5_000, 200_000),
+    )
+
+
+def _link(rng: Random) -> LinkSpec:
+    bytes_per_s = rng.choice((0, 0, 410_400, 1_000_000, 4_104_000, 16_416_000))
+    return LinkSpec(bytes_per_s, rng.choice((0, 100_000, MS)), rng.choice((0, 4096, 20_000, 212_992)))
+
+
+def _migration(rng: Random, n_pages: int) -> MigrationParameters:
+    pages_a_second = rng.choice((n_pages // 2, n_pages, 2 * n_pages, 8 * n_pages))
+    options: dict[str, Any] = dict(
+        qemu=rng.choice(("7.2", "10.0", "10.2")),
+        max_bandwidth=rng.choice((0, *[pages_a_second * 4104] * 3)),
+        downtime_limit_ms=rng.choice((0, 1, 20, 100, 300, 1000)),
+        avail_switchover_bandwidth=rng.choice((0, 0, 0, 409_600)),
+        return_path=rng.random() < 0.3,
+        start_ns=rng.choice((0, 0, MS, 123_456_789, 1_000 * MS)),
+        timeout_ns=rng.choice((0, 0, 0, 1_000 * MS, 2_000 * MS, 777_777_777)),
+    )
+    if rng.random() < 0.5:
+        options |= dict(
+            auto_converge=True,
+            throttle_trigger_threshold=rng.choice((1, 10, 50, 90)),
+            cpu_throttle_initial=rng.choice((20, 50, 75, 99)),
+            cpu_throttle_increment=rng.choice((10, 25, 1)),
+            cpu_throttle_tailslow=rng.random() < 0.4,
+            max_cpu_throttle=rng.choice((99, 99, 80)),
+        )
+    return MigrationParameters(**options)

@@ -1,0 +1,240 @@
+"""The pre-copy loop written out: setup, windows, syncs, the stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import simpy
+
+from hostsim.host.machine import MachineSpec
+from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
+from tests.twins.ram import TwinRam
+from tests.twins.throttle import TwinThrottle
+
+Step = Generator[simpy.Event, Any, None]
+MS = 1_000_000
+
+
+class TwinMigration:
+    def __init__(
+        self, env: simpy.Environment, spec: MachineSpec, memory: TwinMemory, vcpus: list[TwinVcpu], works: list[TwinWork]
+    ) -> None:
+        self.env, self.p, self.sheet = env, spec.migration, spec.sheet
+        self.memory, self.vcpus, self.works = memory, vcpus, works
+        self.ram = TwinRam(env, memory, spec)
+        self.throttle = TwinThrottle(env, vcpus, spec.sheet)
+        self.old = self.p.qemu == "7.2"
+        self.done = env.event()
+        self.status = "none"
+        self.start_ns = self.setup_ms = self.total_ms = self.downtime_ms = 0
+        self.bytes_per_ms = self.mbps = self.pages_per_s = 0.0
+        self.threshold_bytes = self.expected_ms = self.before_stop_bytes = 0
+        self.syncs = self.period_pages = self.period_start_ms = self.period_start_bytes = 0
+        self.dirty_rate = self.remaining_at_sync = 0
+        self.answer: dict[str, Any] | None = None
+        self.sync_rows: list[tuple[Any, ...]] = []
+        self.samples: list[tuple[Any, ...]] = []
+        self.marks: list[tuple[int, str, int]] = []
+        self.windows: list[tuple[int, float, int]] = []
+        self.transitions: list[tuple[int, list[tuple[int, int, int, int]]]] = []
+        env.process(self._thread())
+
+    @property
+    def now_ms(self) -> int:
+        return self.env.now // MS
+
+    @property
+    def active(self) -> bool:
+        return self.status == "active"
+
+    @property
+    def all_bytes(self) -> int:
+        return self.ram.stream.ram_bytes + self.ram.stream.other_bytes
+
+    @property
+    def transferred(self) -> int:
+        return self.ram.stream.ram_bytes if self.old else self.all_bytes
+
+    @property
+    def pages_sent(self) -> int:
+        return self.ram.normal_pages + self.ram.zero_pages
+
+    def query(self) -> dict[str, Any]:
+        """query-migrate now."""
+        ended = self.status == "completed"
+        before_stop = self.before_stop_bytes if ended else self.transferred
+        return {
+            "status": self.status,
+            "total_time_ms": self.total_ms or self.now_ms - self.start_ns // MS,
+            "setup_time_ms": self.setup_ms,
+            "downtime_ms": self.downtime_ms,
+            "expected_downtime_ms": self.expected_ms,
+            "cpu_throttle_percentage": self.throttle.percent,
+            "transferred": self.transferred,
+            "remaining": 0 if ended else self.ram.remaining_bytes,
+            "total": 4096 * len(self.memory.content),
+            "duplicate": self.ram.zero_pages,
+            "normal": self.ram.normal_pages,
+            "dirty_pages_rate": 0 if ended else self.dirty_rate,
+            "mbps": self.mbps,
+            "dirty_sync_count": self.syncs,
+            "pages_per_second": int(self.pages_per_s),
+            "precopy_bytes": before_stop,
+            "downtime_bytes": self.transferred - before_stop,
+        }
+
+    def _thread(self) -> Step:
+        yield self.env.timeout(self.p.start_ns)
+        yield from self._setup()
+        self.env.process(self._sampler())
+        if self.p.timeout_ns:
+            self.env.process(self._cancel_later())
+        if self.p.auto_converge and not self.old:
+            self.env.process(self._five_second_timer())
+        while self.active:
+            if not self.ram.exceeded(self.p.max_bandwidth // 10):
+                yield from self._iterate()
+            if self.active:
+                self._window()
+                if self.ram.exceeded(self.p.max_bandwidth // 10):
+                    left_ms = max(0, self.window_start_ms + 100 - self.now_ms)
+                    yield self.env.timeout(left_ms * MS + self.sheet.sleep_overshoot_ns)
+
+    def _setup(self) -> Step:
+        self.start_ns, self.expected_ms = self.env.now, self.p.downtime_limit_ms
+        self._become("setup")
+        self.ram.setup()
+        self.memory.logging = True
+        yield self.env.timeout(self.sheet.setup_ns)
+        yield from self._sync()
+        self.setup_ms = self.now_ms - self.start_ns // MS
+        self._open_window()
+        self._become("active")
+
+    def _iterate(self) -> Step:
+        if self.ram.remaining_bytes < self.threshold_bytes:
+            yield from self._sync()
+            if not self.active:
+                return
+        remaining = self.ram.remaining_bytes
+        if remaining == 0 or remaining < self.threshold_bytes:
+            yield from self._stop_and_copy()
+        elif remaining == self.threshold_bytes and self.p.qemu == "10.2":
+            yield from self._stop_and_copy()
+        else:
+            yield from self.ram.save(self.p.max_bandwidth // 10, True, lambda: self.active)
+
+    def _stop_and_copy(self) -> Step:
+        stopped_ms, self.before_stop_bytes = self.now_ms, self.transferred
+        self.marks.append((self.env.now, "migration_thread_low_pending", self.ram.remaining_bytes))
+        self.status = "device"
+        self.throttle.vm_stopped = True
+        yield self.env.all_of([vcpu.pause() for vcpu in self.vcpus])
+        yield self.env.timeout(self.sheet.vm_stop_ns)
+        self.marks.append((self.env.now, "migration_completion_vm_stop", 0))
+        yield from self._sync()
+        yield from self.ram.save(0, False, lambda: True)
+        self.ram.write_other(0, self.sheet.device_state_bytes)
+        yield self.env.timeout(max(0, self.ram.t_ns - self.env.now) + self.sheet.switchover_ns)
+        if self.p.return_path:
+            drained_ns = max(0, self.ram.socket.drained_ns() - self.env.now)
+            yield self.env.timeout(drained_ns + self.ram.socket.latency_ns)
+        assert not self.ram.bitmap
+        assert not self.ram.stale()
+        self.downtime_ms = self.now_ms - stopped_ms
+        self.total_ms = self.now_ms - self.start_ns // MS
+        self.mbps = self.all_bytes * 8 / max(1, self.total_ms - self.setup_ms) / 1000
+        self._end("completed")
+
+    def _end(self, status: str) -> None:
+        self.throttle.percent = 0
+        self._sample()
+        self._become(status)
+        self.done.succeed()
+
+    def _become(self, status: str) -> None:
+        self.status = status
+        self.marks.append((self.env.now, f"migrate_set_state {status}", 0))
+
+    def _open_window(self) -> None:
+        self.window_start_ms, self.window_bytes, self.window_pages = self.now_ms, self.all_bytes, self.pages_sent
+        self.ram.stream.charged_bytes = 0
+
+    def _window(self) -> None:
+        """Once 100 ms are over: bandwidth and threshold of this window, and a new window."""
+        spent_ms = self.now_ms - self.window_start_ms
+        if spent_ms < 100:
+            return
+        sent = self.all_bytes - self.window_bytes
+        self.bytes_per_ms = sent / spent_ms
+        switchover = self.p.avail_switchover_bandwidth / 1000 or self.bytes_per_ms
+        self.threshold_bytes = int(switchover * self.p.downtime_limit_ms)
+        self.mbps = sent * 8 / (spent_ms / 1000) / 1e6
+        self.pages_per_s = (self.pages_sent - self.window_pages) / (spent_ms / 1000)
+        if self.dirty_rate and sent > 10000:
+            self.expected_ms = int(self.remaining_at_sync / switchover)
+        self.windows.append((self.env.now, self.bytes_per_ms, self.threshold_bytes))
+        self._open_window()
+
+    def _sync(self) -> Step:
+        t_ns = self.env.now
+        self.syncs += 1
+        self.period_start_ms = self.period_start_ms or self.now_ms
+        dirty, first_writes = self.memory.harvest()
+        new = dirty - self.ram.bitmap
+        self.ram.bitmap |= dirty
+        assert self.ram.stale() <= self.ram.bitmap
+        self.transitions.append((t_ns, first_writes))
+        self.period_pages += len(new)
+        self.remaining_at_sync = self.ram.remaining_bytes
+        for vcpu in self.vcpus:
+            yield vcpu.awake
+        if self.now_ms > self.period_start_ms + 1000:
+            self._end_period()
+        self.sync_rows.append(
+            (
+                self.syncs, t_ns, self.remaining_at_sync, len(new), len(dirty), self.ram.normal_pages, self.ram.zero_pages,
+                self.transferred, self.dirty_rate, self.bytes_per_ms * 1000, self.threshold_bytes, self.throttle.percent,
+            )
+        )  # fmt: skip
+
+    def _end_period(self) -> None:
+        sent = self.transferred - self.period_start_bytes
+        may_throttle = self.p.auto_converge and self.active
+        if may_throttle and self.throttle.evaluate(self.p, 4096 * self.period_pages, sent):
+            self.marks.append((self.env.now, "migration_throttle", self.throttle.percent))
+        self.dirty_rate = self.period_pages * 1000 // (self.now_ms - self.period_start_ms)
+        self.period_pages, self.period_start_ms, self.period_start_bytes = 0, self.now_ms, self.transferred
+
+    def _five_second_timer(self) -> Step:
+        syncs_before = 0
+        while True:
+            yield self.env.timeout(5_000 * MS)
+            if not self.active:
+                return
+            syncs_now = self.syncs
+            if syncs_now > 1 and syncs_now == syncs_before:
+                self.env.process(self._sync())
+            syncs_before = syncs_now
+
+    def _cancel_later(self) -> Step:
+        yield self.env.timeout(self.start_ns + self.p.timeout_ns - self.env.now)
+        if self.active:
+            self.answer = self.query()
+            self._end("cancelled")
+
+    def _sampler(self) -> Step:
+        while self.active:
+            self._sample()
+            yield self.env.timeout(100 * MS)
+
+    def _sample(self) -> None:
+        work_ns = sum(work.clock.work_before(self.env.now) for work in self.works)
+        self.samples.append(
+            (
+                self.env.now - self.start_ns, self.status, self.syncs, self.ram.remaining_bytes, self.transferred,
+                self.dirty_rate, self.bytes_per_ms * 1000, self.threshold_bytes, self.expected_ms, self.throttle.percent,
+                work_ns, self.pages_sent,
+            )
+        )  # fmt: skip

@@ -1,0 +1,53 @@
+"""The migration stream: what is charged to the rate limit when, and a socket that drains at the link's bandwidth."""
+
+from __future__ import annotations
+
+from hostsim.host.link import LinkSpec
+
+PS_PER_S = 10**12
+
+
+class TwinSocket:
+    """write() returns once no more than a buffer is left to drain."""
+
+    def __init__(self, spec: LinkSpec) -> None:
+        self.bytes_per_s, self.buffer_bytes = spec.bandwidth_bytes_per_s, spec.socket_buffer_bytes
+        self.latency_ns = spec.latency_ns
+        self.drained_ps = 0
+
+    def write(self, t_ns: int, n_bytes: int) -> int:
+        """Time at which a write() at ``t_ns`` returns."""
+        if not self.bytes_per_s:
+            return t_ns
+        self.drained_ps = max(self.drained_ps, t_ns * 1000) + n_bytes * PS_PER_S // self.bytes_per_s
+        room_ps = self.drained_ps - self.buffer_bytes * PS_PER_S // self.bytes_per_s
+        return max(t_ns, -(-room_ps // 1000))
+
+    def drained_ns(self) -> int:
+        return -(-self.drained_ps // 1000)
+
+
+class TwinStream:
+    """Byte counts. 7.2 charges a page as it is queued; 10.x when 64 iovecs, or 32 KiB of headers, are flushed."""
+
+    def __init__(self, qemu: str) -> None:
+        self.charges_at_once = qemu == "7.2"
+        self.ram_bytes = self.other_bytes = self.charged_bytes = 0
+        self.held_headers = self.held_pages = 0
+
+    def page(self, header_bytes: int, is_normal: bool) -> None:
+        self.ram_bytes += header_bytes + 4096 * is_normal
+        self.held_headers += header_bytes
+        self.held_pages += is_normal
+        if self.charges_at_once or self.held_pages == 32 or self.held_headers >= 32768:
+            self.flush()
+
+    def other(self, ram_bytes: int, other_bytes: int) -> None:
+        self.ram_bytes += ram_bytes
+        self.other_bytes += other_bytes
+        self.held_headers += ram_bytes + other_bytes
+        self.flush()
+
+    def flush(self) -> None:
+        self.charged_bytes += self.held_headers + 4096 * self.held_pages
+        self.held_headers = self.held_pages = 0

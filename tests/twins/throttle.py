@@ -1,0 +1,52 @@
+"""cpu-throttle: run 10 ms, sleep 10 ms p/(1-p), one timer for all vCPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.sheet import HostSheet
+from tests.twins.guest import TwinVcpu
+
+SLICE_NS = 10_000_000
+
+
+class TwinThrottle:
+    def __init__(self, env: simpy.Environment, vcpus: list[TwinVcpu], sheet: HostSheet) -> None:
+        self.env, self.vcpus, self.sheet = env, vcpus, sheet
+        self.percent = self.high_periods = 0
+        self.ticking = self.vm_stopped = False
+
+    def evaluate(self, p: MigrationParameters, dirty_bytes: int, sent_bytes: int) -> bool:
+        """A period is over; True if the throttle went up (every second period that dirtied too much)."""
+        allowed = sent_bytes * p.throttle_trigger_threshold // 100
+        if dirty_bytes <= allowed:
+            return False
+        self.high_periods += 1
+        if self.high_periods < 2:
+            return False
+        self.high_periods = 0
+        self.percent = self._higher(p, dirty_bytes, allowed)
+        if not self.ticking:
+            self.env.process(self._timer())
+        return True
+
+    def _higher(self, p: MigrationParameters, dirty_bytes: int, allowed: int) -> int:
+        if self.percent == 0:
+            return p.cpu_throttle_initial
+        step = p.cpu_throttle_increment
+        if p.cpu_throttle_tailslow:
+            running = 100 - self.percent
+            step = min(step, running - running * allowed // dirty_bytes)
+        return min(p.max_cpu_throttle, self.percent + step)
+
+    def _timer(self) -> Generator[simpy.Event, Any, None]:
+        self.ticking = True
+        while self.percent and not self.vm_stopped:
+            for vcpu in self.vcpus:
+                vcpu.throttle(SLICE_NS * self.percent // (100 - self.percent) + self.sheet.throttle_overshoot_ns)
+            yield self.env.timeout(SLICE_NS * 100 // (100 - self.percent) + self.sheet.sleep_overshoot_ns)
+        self.ticking = False

@@ -1,0 +1,74 @@
+"""Suite ``published``: every scored row passes, and a wrong predictor would not."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from hostsim.study.precopy_map import PrecopyOutcome
+from hostsim.validation import run_suites
+from hostsim.validation.published_curve import curve_rows, fitted_classes, fitted_total_rows
+from hostsim.validation.published_field import run_fraction_rows
+from hostsim.validation.rows import Row, digits, exact, relative, selected, sigma
+
+ROWS = run_suites(["published"])
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.scored], ids=lambda r: f"{r.id}-{r.quantity}")
+def test_scored_rows_pass(row: Row) -> None:
+    assert row.passed, row
+
+
+def test_the_table_is_complete() -> None:
+    seconds = [row for row in curve_rows() if "rounded up" in row.quantity]
+    assert len(seconds) == 24
+    assert sum(row.expected == "never" for row in seconds) == 10
+    assert len(list(curve_rows())) == 24 + 2 * 12
+    assert {row.id.split("/")[0] for row in ROWS} == {"P1", "P1-fit", "P2", "P3", "P4"}
+
+
+def test_only_cells_on_a_knife_edge_are_not_scored() -> None:
+    unscored = [row.id for row in ROWS if not row.scored]
+    assert unscored == ["P1-fit/5Gbps/125ms", "P1-fit/5Gbps/250ms"]
+    assert all("1% higher" in row.note for row in ROWS if not row.scored)
+
+
+def test_a_forecast_that_is_off_fails() -> None:
+    late = list(fitted_total_rows(lambda _b, _l: PrecopyOutcome(True, 3, 13.0, 0.1, 1.0)))
+    never = list(fitted_total_rows(lambda _b, _l: PrecopyOutcome(False, 3, 13.0, 0.1, 1.0)))
+    assert sum(row.passed for row in late) == 0
+    assert sum(row.passed for row in never) == 0
+
+
+def test_the_fitted_guest_is_small_and_whole() -> None:
+    classes = fitted_classes()
+    assert 1 <= len(classes) <= 6
+    assert sum(pages for pages, _ in classes) <= 3_241_984
+
+
+def test_measured_run_fractions_have_rows_of_their_own() -> None:
+    rows = list(run_fraction_rows({50: 0.51, 99: 0.01}, tolerance=0.005))
+    assert [(row.id, row.passed) for row in rows] == [("P4-run/50%", False), ("P4-run/99%", True)]
+
+
+def test_rows_are_json() -> None:
+    written = json.loads(json.dumps([row.to_dict() for row in ROWS], allow_nan=False))
+    keys = {"suite", "id", "quantity", "expected", "got", "error", "tolerance", "passed"}
+    assert all(keys <= set(row) for row in written)
+
+
+def test_a_row_fails_where_it_should() -> None:
+    assert not digits("s", "i", "q", "1.02", 1.026).passed
+    assert digits("s", "i", "q", "1.02", 1.0249).passed
+    assert not relative("s", "i", "q", 2.0, math.nan, 0.1).passed
+    assert not exact("s", "i", "q", 3, 4).passed
+    assert exact("s", "i", "q", 3, 4).error == 1.0
+    assert not sigma("s", "i", "q", 1.0, 2.0, -5.1).passed
+
+
+def test_cases_select_whole_ids() -> None:
+    assert {row.id for row in selected(ROWS, ["P2"])} == {"P2/256GiB", "P2/17GiB"}
+    assert selected(ROWS, ["P"]) == []
+    assert selected(ROWS, None) == ROWS
