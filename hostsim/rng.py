@@ -47,24 +47,22 @@ def keyed_word(key: int, page: int, after_ns: int) -> int:
 
 @jit
 def natural_log(value: float) -> float:
-    """Natural logarithm from additions and multiplications alone: the same bits compiled or not, on any libm."""
+    """Natural logarithm from additions and multiplications alone: the same bits compiled or not, on any libm.
+
+    ln m = 2 artanh((m-1)/(m+1)), m in [0.7, 1.4); grouped so that the terms do not wait for each other.
+    """
     mantissa, exponent = math.frexp(value)
     if mantissa < _SQRT_HALF:
         mantissa = mantissa * 2.0
         exponent = exponent - 1
     s = (mantissa - 1.0) / (mantissa + 1.0)
     q = s * s
-    series = 1.0 / 21.0
-    series = series * q + 1.0 / 19.0
-    series = series * q + 1.0 / 17.0
-    series = series * q + 1.0 / 15.0
-    series = series * q + 1.0 / 13.0
-    series = series * q + 1.0 / 11.0
-    series = series * q + 1.0 / 9.0
-    series = series * q + 1.0 / 7.0
-    series = series * q + 1.0 / 5.0
-    series = series * q + 1.0 / 3.0
-    return 2.0 * s * (series * q + 1.0) + exponent * _LN2
+    q2 = q * q
+    q4 = q2 * q2
+    low = (1.0 + q * (1.0 / 3.0)) + q2 * (1.0 / 5.0 + q * (1.0 / 7.0))
+    middle = (1.0 / 9.0 + q * (1.0 / 11.0)) + q2 * (1.0 / 13.0 + q * (1.0 / 15.0))
+    high = (1.0 / 17.0 + q * (1.0 / 19.0)) + q2 * (1.0 / 21.0)
+    return 2.0 * s * (low + q4 * (middle + q4 * high)) + exponent * _LN2
 
 
 @jit

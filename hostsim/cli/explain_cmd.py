@@ -18,21 +18,13 @@ LogArgument = Annotated[
         help="Polled query-migrate answers (JSON), virsh domjobinfo or info migrate; - is standard input.",
     ),
 ]
-TagOption = Annotated[
-    str | None, typer.Option(help="Only the migration of this tag, where a log holds several.")
-]
+TagOption = Annotated[str | None, typer.Option(help="Only the migration of this tag, where a log holds several.")]
 LimitOption = Annotated[str | None, typer.Option(help="downtime-limit that was set, as 300ms.")]
-BandwidthOption = Annotated[
-    str | None, typer.Option(help="max-bandwidth that was set, as 32MiB/s, or unlimited.")
-]
+BandwidthOption = Annotated[str | None, typer.Option(help="max-bandwidth that was set, as 32MiB/s, or unlimited.")]
 LinkOption = Annotated[str | None, typer.Option(help="Bandwidth of the link, as 10Gbit/s.")]
-ProfileOption = Annotated[
-    str, typer.Option(help="Whose commands to name: qemu, libvirt, nova, kubevirt, proxmox.")
-]
+ProfileOption = Annotated[str, typer.Option(help="Whose commands to name: qemu, libvirt, nova, kubevirt, proxmox.")]
 FormatOption = Annotated[Literal["text", "markdown"], typer.Option("--format", help="text or markdown.")]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Only JSON: a list, one verdict for each migration.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: a list, one verdict for each migration.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -65,7 +57,8 @@ def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: 
     from hostsim.errors import InputError
     from hostsim.units import parse_bandwidth, parse_duration
 
-    problems, known = _profile_problems(profile), {"profile": profile}
+    problems = _profile_problems(profile)
+    known: dict[str, Any] = {"profile": profile}
     for option, text, parse in (
         ("downtime_limit_ms", limit, lambda text: parse_duration(text) / 1e6),
         ("max_bandwidth_bytes_per_s", bandwidth, parse_bandwidth),
@@ -85,23 +78,17 @@ def _profile_problems(profile: str) -> list[Any]:
     from hostsim.scenario.profiles import PROFILES
 
     wanted = f"one of: {', '.join(PROFILES)}"
-    return (
-        [] if profile in PROFILES else [Problem("--profile", "profile", profile, wanted, "--profile libvirt")]
-    )
+    return [] if profile in PROFILES else [Problem("--profile", "profile", profile, wanted, "--profile libvirt")]
 
 
-def _show(
-    logs: tuple[MigrationLog, ...], verdicts: list[Verdict], style: Literal["text", "markdown"]
-) -> None:
+def _show(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], style: Literal["text", "markdown"]) -> None:
     from rich.console import Console
 
     from hostsim.verdict import render
 
     console = Console(markup=False, highlight=False, soft_wrap=True, emoji=False)
     for i, (log, verdict) in enumerate(zip(logs, verdicts, strict=True)):
-        console.print(
-            "\n" * bool(i) + _title(log.tag, style) if len(logs) > 1 else "", end="\n" * (len(logs) > 1)
-        )
+        console.print("\n" * bool(i) + _title(log.tag, style) if len(logs) > 1 else "", end="\n" * (len(logs) > 1))
         console.print(render(verdict, style))
 
 
@@ -111,6 +98,4 @@ def _title(tag: str, style: str) -> str:
 
 def _show_json(logs: tuple[MigrationLog, ...], verdicts: list[Verdict]) -> None:
     pairs = zip(logs, verdicts, strict=True)
-    typer.echo(
-        json.dumps([{"tag": log.tag, "format": log.format, **v.to_dict()} for log, v in pairs], indent=2)
-    )
+    typer.echo(json.dumps([{"tag": log.tag, "format": log.format, **v.to_dict()} for log, v in pairs], indent=2))

@@ -11,7 +11,7 @@ ARMED_HOT, ARMED_COLD, NEXT_WRITE, HITS, LISTED_HOT, LISTED_COLD = range(6)
 N_PACED = 6
 NO_WRITE = 1 << 62
 """NEXT_WRITE where no page is armed that could be hit."""
-LIST_SHARE = 16
+LIST_SHARE = 4
 """A part of a paced class lists its armed pages once fewer than 1 in LIST_SHARE are left."""
 
 
@@ -34,6 +34,6 @@ def make_armed(pending_size: int, paced_size: int, n_classes: int) -> Armed:
     return Armed(
         np.zeros(pending_size, np.int64),
         np.zeros(paced_size // 8, np.uint8),
-        np.zeros(paced_size // 8, np.int32),
+        np.zeros(paced_size // LIST_SHARE, np.int32),
         np.zeros((n_classes, N_PACED), np.int64),
     )

@@ -35,9 +35,9 @@ def is_hit(hit: NDArray[np.uint8], slot: int) -> bool:
 
 
 @jit
-def _share(of_writes: float, n_armed: int, n_pages: int) -> float:
-    """Share of all writes that hit an armed page of a part that gets the share ``of_writes`` of them."""
-    return of_writes * n_armed / n_pages if n_pages > 0 else 0.0
+def _page_share(of_writes: float, n_pages: int) -> float:
+    """Share of all writes that go to one page of a part that gets the share ``of_writes`` of them."""
+    return of_writes / n_pages if n_pages > 0 else 0.0
 
 
 @jit
@@ -62,7 +62,7 @@ def _pick(key: int, hits: int, attempt: int, choices: float) -> float:
 @jit
 def _list_armed(hit: NDArray[np.uint8], few: NDArray[np.int32], start: int, n_pages: int) -> None:
     """Write the armed slots among ``n_pages`` from ``start`` on to the part's list, as distances from ``start``."""
-    at = start // 8
+    at = start // LIST_SHARE
     for distance in range(n_pages):
         if not is_hit(hit, start + distance):
             few[at] = distance
@@ -72,7 +72,7 @@ def _list_armed(hit: NDArray[np.uint8], few: NDArray[np.int32], start: int, n_pa
 @jit
 def _take_listed(few: NDArray[np.int32], start: int, n_armed: int, key: int, hits: int) -> int:
     """Remove one of the ``n_armed`` listed pages of the part that starts at slot ``start``."""
-    first = start // 8
+    first = start // LIST_SHARE
     at = first + int(_pick(key, hits, 0, float(n_armed)))
     distance = few[at]
     few[at] = few[first + n_armed - 1]
@@ -97,8 +97,8 @@ def arm_paced(table: TouchTable, c: int, armed: Armed, after_ns: int) -> None:
     state[ARMED_HOT] = row[HOT_PAGES]
     state[ARMED_COLD] = row[N_PAGES] - row[HOT_PAGES]
     state[LISTED_HOT] = state[LISTED_COLD] = 0
-    share = _share(table.mean_ns[c], state[ARMED_HOT], row[HOT_PAGES])
-    share += _share(1.0 - table.mean_ns[c], state[ARMED_COLD], state[ARMED_COLD])
+    share = state[ARMED_HOT] * _page_share(table.mean_ns[c], state[ARMED_HOT])
+    share += state[ARMED_COLD] * _page_share(1.0 - table.mean_ns[c], state[ARMED_COLD])
     state[NEXT_WRITE] = _next_hit(int(row[KEY0]), int(state[HITS]), first_touch_index(row, after_ns), share)
 
 
@@ -111,10 +111,11 @@ def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> 
     if write >= end:
         return
     key0, key1, hits = int(row[KEY0]), int(row[KEY1]), int(state[HITS])
-    n_hot, n_cold, of_hot = row[HOT_PAGES], row[N_PAGES] - row[HOT_PAGES], table.mean_ns[c]
+    n_hot, n_cold = row[HOT_PAGES], row[N_PAGES] - row[HOT_PAGES]
+    hot_page, cold_page = _page_share(table.mean_ns[c], n_hot), _page_share(1.0 - table.mean_ns[c], n_cold)
     hot, cold = state[ARMED_HOT], state[ARMED_COLD]
     start_hot, start_cold = row[OFFSET], row[OFFSET] + row[HOT_PAGES]
-    hot_share, cold_share = _share(of_hot, hot, n_hot), _share(1.0 - of_hot, cold, n_cold)
+    hot_share, cold_share = hot * hot_page, cold * cold_page
     while write < end:
         if cold == 0 or _pick(key0 ^ 1, hits, 0, hot_share + cold_share) < hot_share:
             if hot * LIST_SHARE >= n_hot:
@@ -125,7 +126,7 @@ def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> 
                     state[LISTED_HOT] = 1
                 slot = _take_listed(few, start_hot, hot, key1, hits)
             hot -= 1
-            hot_share = _share(of_hot, hot, n_hot)
+            hot_share = hot * hot_page
         else:
             if cold * LIST_SHARE >= n_cold:
                 slot = _take_any(hit, start_cold, n_cold, key1, hits)
@@ -135,7 +136,7 @@ def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> 
                     state[LISTED_COLD] = 1
                 slot = _take_listed(few, start_cold, cold, key1, hits)
             cold -= 1
-            cold_share = _share(1.0 - of_hot, cold, n_cold)
+            cold_share = cold * cold_page
         hit[slot >> 3] |= 1 << (slot & 7)
         hits += 1
         write = _next_hit(key0, hits, write + 1, hot_share + cold_share)

@@ -98,9 +98,7 @@ def _sample(record: Any, source: str, line: int) -> Sample | None:
         return None
     answer = _answer(record)
     if not isinstance(answer, dict):
-        raise broken(
-            source, line, "", type(answer).__name__, "an answer of query-migrate as an object", EXAMPLE
-        )
+        raise broken(source, line, "", type(answer).__name__, "an answer of query-migrate as an object", EXAMPLE)
     return _read_answer(record, answer, source, line) if answer else None
 
 

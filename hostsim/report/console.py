@@ -67,6 +67,5 @@ def show_error(error: HostsimError) -> None:
     from rich.text import Text
 
     console = err_console()
-    problems = [str(problem) for problem in getattr(error, "problems", ())]
-    for line in problems or [str(error)]:
+    for line in str(error).splitlines():
         console.print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)

@@ -1,22 +1,23 @@
-"""The command that applies a change, as the management layer in use has it."""
+"""What the management layer in use brings along: the command that applies a change, its default downtime limit."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from hostsim.scenario.profiles import PROFILES
+from hostsim.units import parse_duration
+from hostsim.verdict.evidence import DOWNTIME_LIMIT_MS
 
 
 def command_for(profile: str, kind: str, value: float | None = None) -> str:
     """The profile's command for a remedy with ``value`` filled in; "" where the profile has none.
 
-    value: milliseconds for "downtime_limit", bytes/s for "bandwidth", percent for "auto_converge", seconds
-    for "timeout".
+    value: milliseconds for "downtime_limit", bytes/s for "bandwidth", percent for "auto_converge", seconds for
+    "timeout".
     """
-    template = commands_of(profile).get(kind, "")
-    return template.replace("{value}", f"{value:.0f}") if value is not None else template
+    return PROFILES[profile].command(kind, value) if profile in PROFILES else ""
 
 
-def commands_of(profile: str) -> dict[str, str]:
-    """Remedy to command template of ``profile``; empty for a profile that is not known."""
-    known: dict[str, Any] = import_module("hostsim.scenario.profiles").PROFILES
-    return dict(known[profile].commands) if profile in known else {}
+def default_limit_ms(profile: str) -> float:
+    """The downtime limit [ms] that holds where nobody set one."""
+    if profile not in PROFILES:
+        return DOWNTIME_LIMIT_MS
+    return parse_duration(str(PROFILES[profile].defaults["downtime_limit"].value)) / 1e6

@@ -33,7 +33,7 @@ def assumptions_of(evidence: Evidence) -> Iterator[str]:
     """What was not told and had to be assumed, or was read between the lines."""
     limit = seconds_words(evidence.limit_s)
     origin = {
-        "assumed": f"downtime limit not told, {limit} assumed (QEMU's default)",
+        "assumed": f"downtime limit not told, {limit} assumed (default of the {evidence.profile} profile)",
         "behaviour": f"downtime limit not told, about {limit} by when QEMU synced",
         "log": f"downtime limit {limit} read from the log's first expected-downtime",
     }

@@ -64,11 +64,11 @@ def worst_curve(rounds: Sequence[Round]) -> DirtyCurve:
 
     Of the first pass only what it found newly dirty counts, for what it had not sent yet is not dirty.
     """
-    used = sorted((r.duration_s, r.remaining_pages) for r in rounds[1:]) or [
-        (r.duration_s, r.newly_dirty_pages) for r in rounds
-    ]
-    seconds = np.array([s for s, _ in used])
-    pages = np.maximum.accumulate(np.array([p for _, p in used]))
+    later = [(r.duration_s, r.remaining_pages) for r in rounds[1:]]
+    used = sorted(later or [(r.duration_s, r.newly_dirty_pages) for r in rounds])
+    pages = np.maximum.accumulate([p for _, p in used])
+    seconds, last = np.unique([s for s, _ in used][::-1], return_index=True)
+    pages = pages[::-1][last]
     return DirtyCurve(np.concatenate([[0.0, AT_ONCE_S], seconds]), np.concatenate([[0.0, pages[0]], pages]))
 
 

@@ -22,7 +22,7 @@ SHORTEST_SWEEP_S = 1e-6
 BISECTIONS = 45
 WINDOW_S = 0.1
 """A pass of QEMU's loop under a rate limit (migration/migration.c::BUFFER_DELAY)."""
-FORECAST_ROUNDS_MAX = 20000
+FORECAST_ROUNDS_MAX = 5000
 
 
 def sweep_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:
@@ -65,12 +65,17 @@ def limit_needed_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:
     return floor_pages(curve, sent_pages_per_s) / sent_pages_per_s
 
 
-def bandwidth_needed_pages_per_s(curve: DirtyCurve, limit_s: float) -> float:
-    """Least B [pages/s] whose floor is within B x ``limit_s``; for uniform writes W / (limit + W/r)."""
-    if limit_s <= 0:
-        return float(np.max(np.diff(curve.pages) / np.diff(curve.t_s)))
-    high = curve.ceiling_pages / limit_s
-    return _first_true(lambda b: floor_pages(curve, b) <= b * limit_s, high * 1e-6, high)
+def bandwidth_needed_pages_per_s(curve: DirtyCurve, limit_s: float, threshold_pages: float | None = None) -> float:
+    """Least B [pages/s] whose floor is within B x ``limit_s``; for uniform writes W / (limit + W/r).
+
+    threshold_pages: the threshold where it does not depend on B (avail-switchover-bandwidth).
+    """
+    fastest = float(np.max(np.diff(curve.pages) / np.diff(curve.t_s)))
+    high = min(fastest, curve.ceiling_pages / limit_s) if limit_s > 0 and threshold_pages is None else fastest
+    if high <= 0:
+        return 0.0
+    allowed = (lambda b: b * limit_s) if threshold_pages is None else (lambda _b: threshold_pages)
+    return _first_true(lambda b: floor_pages(curve, b) <= allowed(b), high * 1e-6, high)
 
 
 def speed_needed(curve: DirtyCurve, sent_pages_per_s: float, limit_s: float) -> float:
@@ -86,8 +91,9 @@ def time_to_converge_s(
 ) -> float | None:
     """Seconds from ``remaining_pages`` until a sync finds less than the threshold; None if none ever does.
 
-    Pages still pending at a sync are not dirtied anew; they are taken to be as hot as the rest of what the
-    guest writes, which is exact for uniform writes.
+    A round lasts until the threshold is reached and at least a window, unless all is sent before the window ends:
+    then the loop does not sleep. Pages still pending at a sync are not dirtied anew; they are taken to be as hot
+    as the rest of what the guest writes, which is exact for uniform writes.
     """
     elapsed, remaining = 0.0, remaining_pages
     for duration, found in _rounds(curve, sent_pages_per_s, threshold_pages, remaining):
@@ -100,7 +106,8 @@ def time_to_converge_s(
 def _rounds(curve: DirtyCurve, sent_per_s: float, threshold: float, remaining: float) -> Iterator[tuple[float, float]]:
     written = max(curve.ceiling_pages, 1.0)
     for _ in range(FORECAST_ROUNDS_MAX):
-        duration = max(WINDOW_S, (remaining - threshold) / sent_per_s)
+        whole = remaining / sent_per_s
+        duration = max(min(WINDOW_S, whole), whole - threshold / sent_per_s)
         pending = max(0.0, remaining - duration * sent_per_s)
         remaining = pending + curve(duration) * max(0.0, 1 - pending / written)
         yield duration, remaining

@@ -34,9 +34,9 @@ Range = tuple[float, float]
 class Forecast:
     """Ranges (least, greatest) over all dirty curves that agree with the evidence, in pages.
 
-    curves: the guest unthrottled; worst: above all that agree, whatever their shape (None where the curve is known); speed: share of its dirtying left under the last throttle; fit: None where
-    the curve is known. cpu_bound: whether the rounds show that throttling slows the dirtying (None: they
-    cannot tell).
+    curves: the guest unthrottled; worst: above all that agree, whatever their shape; speed: share of its
+    dirtying left under the last throttle; cpu_bound: whether the rounds show that throttling slows the
+    dirtying (None: they cannot tell). worst and fit are None where the curve is known.
     """
 
     curves: tuple[DirtyCurve, ...]
@@ -71,9 +71,15 @@ def forecast(evidence: Evidence) -> Forecast | None:
     now = tuple(c.slowed(speed) for c in curves) if speed < 1 else curves
     sent = evidence.sent_pages_per_s
     return Forecast(
-        curves=curves, fit=fit, speed=speed, cpu_bound=cpu_bound, stuck=stuck,
-        settle=span(now, lambda c: settle_pages(c, sent)), floor=span(now, lambda c: floor_pages(c, sent)),
-    )  # fmt: skip
+        curves=curves,
+        worst=worst_curve(evidence.rounds) if fit else None,
+        fit=fit,
+        speed=speed,
+        cpu_bound=cpu_bound,
+        settle=span(now, lambda c: settle_pages(c, sent)),
+        floor=span(now, lambda c: floor_pages(c, sent)),
+        stuck=stuck,
+    )
 
 
 def speed_under(evidence: Evidence, percent: float, cpu_bound: bool | None = None) -> float:
@@ -100,7 +106,8 @@ def bandwidth_needed_bytes_per_s(found: Forecast, evidence: Evidence) -> Range:
     The threshold has wire bytes in it and remaining has whole pages, hence a limit longer by 4104/4096.
     """
     limit_s = evidence.limit_s * evidence.page_wire_bytes / evidence.page_bytes
-    low, high = span(found.worst_too(), lambda c: bandwidth_needed_pages_per_s(c, limit_s))
+    fixed = evidence.threshold_pages if evidence.switchover_bandwidth_bytes_per_s else None
+    low, high = span(found.worst_too(), lambda c: bandwidth_needed_pages_per_s(c, limit_s, fixed))
     return low * evidence.page_wire_bytes, high * evidence.page_wire_bytes
 
 

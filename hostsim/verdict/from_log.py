@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.logs.model import MigrationLog
-from hostsim.verdict.evidence import DOWNTIME_LIMIT_MS, PAGE_BYTES, Evidence, Round, XbzrleTail
+from hostsim.verdict.commands import default_limit_ms
+from hostsim.verdict.evidence import PAGE_BYTES, Evidence, Round, XbzrleTail
 from hostsim.verdict.limit import limit_bounds_ms, revealed_limit_ms
 
 Array = NDArray[np.float64]
@@ -100,11 +101,20 @@ def _with_limit(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) ->
     bounds = limit_bounds_ms(log, live, steady or 0.0)
     found: dict[str, Any] = {"limit_bounds_ms": bounds}
     if evidence.downtime_limit_ms is None:
-        found["downtime_limit_ms"], found["downtime_limit_from"] = _limit(log, bounds)
+        found["downtime_limit_ms"], found["downtime_limit_from"] = _limit(log, bounds, evidence.profile)
     evidence = replace(evidence, **found)
     found["first_pass_s"], found["rounds"] = _rounds(log, live, evidence)
     found["xbzrle"] = _xbzrle_tail(log, live)
     return found
+
+
+def _limit(log: MigrationLog, bounds: tuple[float, float] | None, profile: str) -> tuple[float, str]:
+    revealed, default = revealed_limit_ms(log), default_limit_ms(profile)
+    if revealed is not None:
+        return revealed, "log"
+    if bounds is None or bounds[0] <= default <= bounds[1] or bounds[0] > bounds[1]:
+        return default, "assumed"
+    return (bounds[0] + bounds[1]) / 2, "behaviour"
 
 
 def _rounds(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> tuple[float | None, tuple[Round, ...]]:

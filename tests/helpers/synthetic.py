@@ -67,7 +67,8 @@ def _samples(i: int, starts: np.ndarray, rate: float, bandwidth: float, throttle
     return [
         (
             round(t * SECOND_NS), "active", i + 1, round((end - t) * bandwidth), round(t * bandwidth),
-            round(rate * speed),            rate * speed * (1 + 0.1 * np.sin(9 * t)), bandwidth, round(bandwidth * 0.3), 300, throttle, speed,
+            round(rate * speed), rate * speed * (1 + 0.1 * np.sin(9 * t)), bandwidth,
+            round(bandwidth * 0.3), 300, throttle, speed,
         )
         for t in np.arange(begin, end, 0.1)
     ]  # fmt: skip

@@ -10,22 +10,21 @@ class TwinClock:
 
     def __init__(self, pacing: Pacing) -> None:
         self.pacing = pacing
-        self.running = False
+        self.running = self.missed_tick = False
         self.work_ns = 0
         self.since_ns = 0
         self.last_tick_ns = 0
         self.tick_ns = pacing.tick_ns
 
     def enter(self, now_ns: int) -> None:
-        if self.tick_ns and not self.pacing.open_loop and self._tick_before(now_ns) > self.last_tick_ns:
-            self._missed_tick(now_ns)
         self.since_ns, self.running = now_ns, True
+        self.missed_tick = self.tick_ns > 0 and self._tick_before(now_ns) > self.last_tick_ns
         self.next_tick_ns = self._next_tick(now_ns)
 
     def leave(self, now_ns: int) -> None:
         self.work_ns = self.work_before(now_ns)
-        if self.tick_ns:
-            self.last_tick_ns = max(self.last_tick_ns, self._tick_before(now_ns))
+        if self.tick_ns and (now_ns > self.since_ns or not self.missed_tick):
+            self.last_tick_ns = max(self._last_earning_tick(), self._tick_before(now_ns))
         self.running = False
 
     def work_before(self, now_ns: int) -> int:
@@ -36,7 +35,8 @@ class TwinClock:
             arrived = self._tick_before(now_ns) if self.tick_ns else now_ns
             return max(self.work_ns, min(arrived, self._able(now_ns)))
         if self.tick_ns:
-            return self.work_ns + max(0, self._tick_before(now_ns) - self.last_tick_ns)
+            missed_ns = self._missed_work() if now_ns > self.since_ns else 0
+            return self.work_ns + missed_ns + max(0, self._tick_before(now_ns) - self._last_earning_tick())
         return self.work_ns + now_ns - self.since_ns
 
     def when(self, touch_ns: int) -> int:
@@ -46,16 +46,21 @@ class TwinClock:
             return max(arrives, self._first_able(touch_ns), self.since_ns)
         if not self.tick_ns:
             return self.since_ns + touch_ns - self.work_ns
-        while self.work_ns + self.next_tick_ns - self.last_tick_ns <= touch_ns:
+        done_ns = self.work_ns + self._missed_work()
+        if touch_ns < done_ns:
+            return self.since_ns
+        while done_ns + self.next_tick_ns - self._last_earning_tick() <= touch_ns:
             self.next_tick_ns += self.tick_ns
-        return max(self.next_tick_ns, self.since_ns)
+        return self.next_tick_ns
 
-    def _missed_tick(self, now_ns: int) -> None:
-        """A tick that came while the vCPU was out fires when it is back; too late, it earns nothing."""
-        gap_ns = now_ns - self.last_tick_ns
-        if self.pacing.tick_late_ns == 0 or gap_ns <= self.pacing.tick_late_ns:
-            self.work_ns += gap_ns
-        self.last_tick_ns = now_ns
+    def _missed_work(self) -> int:
+        """What a tick that came while the vCPU was out earns: it fires when the vCPU is back, or is too late."""
+        gap_ns = self.since_ns - self.last_tick_ns
+        too_late = 0 < self.pacing.tick_late_ns < gap_ns
+        return gap_ns if self.missed_tick and not too_late else 0
+
+    def _last_earning_tick(self) -> int:
+        return self.since_ns if self.missed_tick else self.last_tick_ns
 
     def _tick_before(self, now_ns: int) -> int:
         return max(0, (now_ns - 1) // self.tick_ns * self.tick_ns)

@@ -19,19 +19,24 @@ from hostsim.host.sheet import HostSheet
 from hostsim.mmu.memory import RamBlock, lay_out
 
 MS = 1_000_000
-RATES_PER_S = tuple(Fraction(r) for r in (6, 60, 120, 240, 600, 600, 1200, 1800, 3000))
+RATES_PER_S = tuple(Fraction(r) for r in (6, 60, 240, 600, 600, 1200, 1800, 3000))
 T = TypeVar("T")
 
 
-def drawn_spec(seed: int) -> MachineSpec:
-    """Machine number ``seed``."""
+SWEPT = ("sequential", "sequential", "strided", "trace", "idle")
+"""Patterns whose every touch is known: the engine must equal the twin."""
+RANDOM = ("uniform", "hotcold", "zipf")
+
+
+def drawn_spec(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
+    """Machine number ``seed``; the patterns of its workloads are drawn from ``patterns``."""
     rng = Random(seed)
     n_vcpus = rng.choice((1, 1, 2, 3))
     blocks = _blocks(rng)
     n_pages = blocks[-1].end_gfn
-    loads = tuple(_workload(rng, f"load-{i}", n_vcpus, n_pages) for i in range(rng.choice((1, 1, 1, 2, 3))))
+    loads = tuple(_workload(rng, f"load-{i}", patterns, n_vcpus, n_pages) for i in range(rng.choice((1, 1, 2, 2, 3))))
     migration, link = _migration(rng, n_pages), _link(rng)
-    duration_ns = rng.choice((1_500, 3_000, 6_000, 12_000)) * MS
+    duration_ns = rng.choice((1_500, 3_000, 6_000, 6_000, 12_000)) * MS
     return MachineSpec(blocks, loads, n_vcpus, _sheet(rng), seed, duration_ns, "tcg", link, migration)
 
 
@@ -71,14 +76,16 @@ def _active(rng: Random) -> Active | None:
     return Active(rng.choice((0, 7 * MS, 500 * MS)), length_ns, rng.choice((0, length_ns, 2 * length_ns, 1000 * MS)))
 
 
-def _workload(rng: Random, name: str, n_vcpus: int, n_pages: int) -> Workload:
+def _workload(rng: Random, name: str, patterns: tuple[str, ...], n_vcpus: int, n_pages: int) -> Workload:
     vcpus = tuple(sorted(rng.sample(range(n_vcpus), rng.randint(1, n_vcpus))))
     first_gfn = rng.choice((0, rng.randrange(n_pages - 8)))
     size = rng.randint(4, min(n_pages - first_gfn, rng.choice((16, 64, 600))))
     load = Workload(
-        name, rng.choice(("sequential", "sequential", "strided", "trace", "idle")), vcpus, first_gfn, size,
+        name, rng.choice(patterns), vcpus, first_gfn, size,
         rng.choice(RATES_PER_S), rng.choice((Fraction(0), Fraction(0), Fraction(60))), _pacing(rng), rng.random() < 0.4,
         stride_pages=rng.randint(1, size), start_page=rng.randrange(size), active=_active(rng),
+        hot_pages=len(vcpus) * rng.randint(1, size // len(vcpus)), hot_share=rng.choice((0.5, 0.9)),
+        exponent=rng.choice((0.5, 1.0)), arrivals=rng.choice(("paced", "poisson")),
     )  # fmt: skip
     return replace(load, trace=_trace(rng, load)) if load.pattern == "trace" else load
 
@@ -117,16 +124,17 @@ def _link(rng: Random) -> LinkSpec:
 
 def _migration(rng: Random, n_pages: int) -> MigrationParameters:
     pages_a_second = rng.choice((n_pages // 2, n_pages, 2 * n_pages, 8 * n_pages))
+    auto_converge = rng.random() < 0.6
     options: dict[str, Any] = dict(
         qemu=rng.choice(("7.2", "10.0", "10.2")),
         max_bandwidth=rng.choice((0, *[pages_a_second * 4104] * 3)),
-        downtime_limit_ms=rng.choice((0, 1, 20, 100, 300, 1000)),
+        downtime_limit_ms=rng.choice((0, 1, 20, 20, 100) if auto_converge else (0, 1, 20, 100, 300, 1000)),
         avail_switchover_bandwidth=rng.choice((0, 0, 0, 409_600)),
         return_path=rng.random() < 0.3,
         start_ns=rng.choice((0, 0, MS, 123_456_789, 1_000 * MS)),
-        timeout_ns=rng.choice((0, 0, 0, 1_000 * MS, 2_000 * MS, 777_777_777)),
+        timeout_ns=rng.choice((0, 0, 0, 0, 1_000 * MS, 4_000 * MS, 777_777_777)),
     )
-    if rng.random() < 0.5:
+    if auto_converge:
         options |= dict(
             auto_converge=True,
             throttle_trigger_threshold=rng.choice((1, 10, 50, 90)),

@@ -17,7 +17,7 @@ from hostsim.verdict.floor import (
     sweep_s,
     time_to_converge_s,
 )
-from tests.unit.verdict_loop import Loop, hotcold, sequential, uniform
+from tests.unit.verdict_loop import Loop, Writer, hotcold, sequential, uniform
 
 W = 16384
 
@@ -86,7 +86,7 @@ WRITERS = [
 
 
 @pytest.mark.parametrize(("writer", "curve"), WRITERS, ids=["uniform1.5", "uniform4", "hotcold"])
-def test_the_loop_ends_above_the_floor_and_not_below(writer, curve) -> None:
+def test_the_loop_ends_above_the_floor_and_not_below(writer: Writer, curve: DirtyCurve) -> None:
     needed_s = limit_needed_s(curve, 1000.0)
     assert Loop(writer, 5000, 1000.0, 1.08 * needed_s, duration_s=120).run()
     assert not Loop(writer, 5000, 1000.0, 0.85 * needed_s, duration_s=120).run()

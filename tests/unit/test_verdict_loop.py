@@ -100,7 +100,7 @@ def test_the_limit_is_read_from_the_first_expected_downtime() -> None:
 
 
 def test_a_log_cut_before_the_end_of_a_converging_migration_says_so() -> None:
-    loop = Loop(uniform(3000, 700.0), 30000, SENT, 0.05)
+    loop = Loop(uniform(3000, 700.0), 30000, SENT, 0.2)
     assert loop.run()
     cut = [a for a in loop.answers if a["info"]["status"] == "active" and a["info"]["ram"]["dirty-sync-count"] <= 4]
     verdict = diagnose(evidence_from_log(parse_logs(json.dumps(cut))[0]))

@@ -1,0 +1,39 @@
+"""The machines that are measured."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from hostsim.guest.workload import Workload
+from hostsim.host.link import LinkSpec
+from hostsim.host.machine import Machine, MachineSpec
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.sheet import load_sheet
+from hostsim.kernels.send import NORMAL_PAGE_BYTES
+from hostsim.mmu.memory import lay_out
+
+LINK_BYTES_PER_S = 12_500_000_000
+"""100 Gbit/s."""
+N_VCPUS = 16
+DIRTY_RATIO = Fraction(7, 10)
+
+
+def migrating_guest(gib: int, *, split: bool = False, arrivals: str = "paced") -> Machine:
+    """A guest of 16 vCPUs that writes uniformly over all its pages at 0.7 of what a 100 Gbit/s link carries."""
+    n_pages = gib << 18
+    rate = DIRTY_RATIO * LINK_BYTES_PER_S / NORMAL_PAGE_BYTES
+    load = Workload("uniform", "uniform", tuple(range(N_VCPUS)), 0, n_pages, rate, split=split, arrivals=arrivals)
+    return Machine(
+        MachineSpec(
+            lay_out([("pc.ram", n_pages, [(0, n_pages)])]), (load,), N_VCPUS, load_sheet("generic"),
+            link=LinkSpec(LINK_BYTES_PER_S, 100_000, 2 << 20),
+            migration=MigrationParameters(max_bandwidth=0),
+        )
+    )  # fmt: skip
+
+
+def harvested_guest(gib: int, touches_per_s: int) -> Machine:
+    """A guest without a migration, whose dirty log somebody harvests."""
+    n_pages = gib << 18
+    load = Workload("uniform", "uniform", (0,), 0, n_pages, Fraction(touches_per_s))
+    return Machine(MachineSpec(lay_out([("pc.ram", n_pages, [(0, n_pages)])]), (load,), 1, load_sheet("generic")))

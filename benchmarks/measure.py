@@ -1,0 +1,89 @@
+"""One function a figure. Wall times are medians of three, compiled code warm."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machines import harvested_guest, migrating_guest
+
+REPEATS = 3
+HARVESTS = 40
+HARVEST_PERIOD_NS = 100_000_000
+
+
+def median_s(work: Callable[[], Any]) -> float:
+    """Median wall time [s] of ``work``, called REPEATS times."""
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def simulated_per_wall_second(gib: int) -> dict[str, float]:
+    """A migration of ``gib`` GiB: simulated seconds a wall second."""
+    ended: list[float] = []
+
+    def once() -> None:
+        machine = migrating_guest(gib)
+        machine.run()
+        ended.append(machine.env.now_ns / 1e9)
+
+    wall_s = median_s(once)
+    return {"simulated_s": ended[-1], "wall_s": wall_s, "simulated_per_wall": ended[-1] / wall_s}
+
+
+def harvest_cost(touches_per_s: int, gib: int = 1) -> dict[str, float]:
+    """Transitions of a guest that is harvested each 100 ms, against the closed form, and wall time for each."""
+    found: list[int] = []
+
+    def once() -> None:
+        machine = harvested_guest(gib, touches_per_s)
+        found.append(_harvest_all(machine))
+
+    once()
+    wall_s = median_s(once)
+    n_pages, writes = gib << 18, touches_per_s * HARVEST_PERIOD_NS / 1e9
+    expected = HARVESTS * n_pages * -math.expm1(writes * math.log1p(-1 / n_pages))
+    return {
+        "transitions": found[-1], "expected": expected, "error": found[-1] / expected - 1,
+        "ns_per_transition": wall_s / found[-1] * 1e9,
+    }  # fmt: skip
+
+
+def _harvest_all(machine: Any) -> int:
+    bmap = np.zeros(machine.vm.memory.n_pages, np.uint8)
+    machine.tracker.start_log(0)
+    total = 0
+    for i in range(1, HARVESTS + 1):
+        machine.env.run(until=i * HARVEST_PERIOD_NS)
+        total += machine.tracker.sync(bmap, machine.env.now_ns).dirtied_pages
+    return total
+
+
+def bytes_per_page(gib: int, *, split: bool) -> float:
+    """Peak memory above an idle simulator, in a process of its own, over guest pages."""
+    code = f"import json, benchmarks.measure as m; print(json.dumps(m.peak_of_migration({gib}, {split})))"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    before, after = json.loads(out)
+    return (after - before) / (gib << 18)
+
+
+def peak_of_migration(gib: int, split: bool) -> tuple[int, int]:
+    """Peak resident bytes of this process before and after a migration of ``gib`` GiB (compiled code loaded before)."""
+    import resource
+
+    migrating_guest(1, split=split).run()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    migrating_guest(gib, split=split).run()
+    return before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

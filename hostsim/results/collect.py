@@ -1,0 +1,146 @@
+"""From a machine that has run to its results: plain tables and counters, nothing that still moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hostsim.guest.pacing import work_at
+from hostsim.host.machine import Machine
+from hostsim.host.migration.recorder import Sample, SyncPoint
+from hostsim.host.migration.state import Counters
+from hostsim.host.migration.thread import Migration
+from hostsim.kernels.send import NORMAL_PAGE_BYTES
+from hostsim.mmu.memory import PAGE_SIZE
+from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
+from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, Table
+from hostsim.study.guest_curve import guest_curve
+
+NS_PER_S = 1_000_000_000
+GUEST = {
+    "workload": "str", "vcpu": "int64", "pattern": "str", "pacing": "str", "work_ns": "int64", "write_touches": "float64",
+    "read_touches": "float64",
+}  # fmt: skip
+"""Columns of ``guest``: a row a (workload, vCPU); touches are the expected number, work times rate."""
+
+
+def guest_table(machine: Machine) -> Table:
+    """What each vCPU did for each workload."""
+    guest, now_ns = machine.vm.guest, machine.env.now_ns
+    rows = []
+    for clock, vcpu, w in zip(guest.clocks, guest.clock_vcpu, guest.clock_workload, strict=True):
+        load = guest.workloads[w]
+        work_ns = int(work_at(clock, now_ns))
+        seconds = work_ns / NS_PER_S / len(load.vcpus)
+        touches = (float(load.write_rate_per_s) * seconds, float(load.read_rate_per_s) * seconds)
+        rows.append((load.name, int(vcpu), load.pattern, "open" if load.pacing.open_loop else "closed", work_ns, *touches))
+    return Table.of("guest", GUEST, rows)
+
+
+def migration_result(machine: Machine, migration: Migration, profile: str) -> MigrationResult:
+    """The result of ``migration``; ``profile`` is told to the verdict."""
+    state = migration.state
+    status: Any = state.status if state.status in ("completed", "cancelled") else "active"
+    counters = state.last_answer or migration.counters()
+    ended = status == "completed"
+    return MigrationResult(
+        status=status,
+        query=_query(counters, status, migration.parameters.qemu),
+        total_time_ms=counters.total_time_ms,
+        downtime_ms=state.downtime_ms if ended else None,
+        setup_time_ms=state.setup_time_ms,
+        rounds=_rounds(migration, machine.env.now_ns),
+        series=_series(migration.recorder.samples, len(machine.vm.guest.clocks), migration.recorder.syncs, state.start_ns),
+        events=Table.of("events", EVENTS, [(t - state.start_ns, name, value) for t, name, value in migration.recorder.marks]),
+        facts=_facts(machine, migration, profile),
+    )
+
+
+def _query(counters: Counters, status: str, qemu: str) -> dict[str, Any]:
+    fields = {name: getattr(counters, name) for name in Counters.__dataclass_fields__}
+    qmp = QmpCounters(**{**fields, "qemu": qemu})
+    return query_at_cancel(qmp) if status == "cancelled" else query_migrate(qmp)
+
+
+def _rounds(migration: Migration, now_ns: int) -> Table:
+    syncs, start = migration.recorder.syncs, migration.state.start_ns
+    end_ns = migration.state.end_ns or now_ns
+    return Table.of("rounds", ROUNDS, [
+        _round(sync, syncs[i + 1] if i + 1 < len(syncs) else None, migration, start, end_ns)
+        for i, sync in enumerate(syncs)
+    ])  # fmt: skip
+
+
+def _round(sync: SyncPoint, after: SyncPoint | None, migration: Migration, start_ns: int, end_ns: int) -> tuple[Any, ...]:
+    ram = migration.ram
+    normal, zero, sent, until = (
+        (after.normal_pages, after.zero_pages, after.sent_bytes, after.t_ns)
+        if after else (ram.normal_pages, ram.zero_pages, migration.transferred_bytes, end_ns)
+    )  # fmt: skip
+    return (
+        sync.dirty_sync_count, sync.t_ns - start_ns, until - start_ns, sync.remaining_bytes, sync.newly_dirty_pages,
+        normal - sync.normal_pages, zero - sync.zero_pages, sent - sync.sent_bytes, float(sync.dirty_pages_rate),
+        sync.bandwidth_bytes_per_s, sync.threshold_bytes, sync.throttle_percent,
+    )  # fmt: skip
+
+
+def _series(samples: list[Sample], n_clocks: int, syncs: list[SyncPoint], start_ns: int) -> Table:
+    sync_t = np.array([sync.t_ns - start_ns for sync in syncs], np.int64)
+    spans = np.diff(sync_t, prepend=0) / NS_PER_S
+    rates = [sync.dirtied_pages / span if span > 0 else 0.0 for sync, span in zip(syncs, spans, strict=True)]
+    rows = []
+    before = None
+    for sample in samples:
+        past = int(np.searchsorted(sync_t, sample.t_ns, side="right")) - 1
+        rows.append((
+            sample.t_ns, sample.status, sample.dirty_sync_count, sample.remaining_bytes, sample.transferred_bytes,
+            sample.dirty_pages_rate, rates[past] if past >= 0 else 0.0, sample.bandwidth_bytes_per_s,
+            sample.threshold_bytes, sample.expected_downtime_ms, sample.throttle_percent,
+            _speed(before, sample, n_clocks),
+        ))  # fmt: skip
+        before = sample
+    return Table.of("series", SERIES, rows)
+
+
+def _speed(before: Sample | None, sample: Sample, n_clocks: int) -> float:
+    """Share of nominal work that was done since the sample before."""
+    if before is None or n_clocks == 0 or sample.t_ns <= before.t_ns:
+        return 1.0
+    return (sample.work_ns - before.work_ns) / n_clocks / (sample.t_ns - before.t_ns)
+
+
+def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, Any]:
+    p, spec, vm = migration.parameters, machine.spec, machine.vm
+    curve = guest_curve(spec.workloads, vm.memory.n_pages)
+    knots = np.unique(np.linspace(0, len(curve.t_s) - 1, 200).astype(int))
+    filled = sum(length for block in vm.memory.blocks for _, length in block.filled)
+    syncs = migration.recorder.syncs
+    return {
+        "memory_bytes": vm.memory.n_bytes,
+        "page_size": PAGE_SIZE,
+        "page_wire_bytes": NORMAL_PAGE_BYTES,
+        "downtime_limit_ms": p.downtime_limit_ms,
+        "max_bandwidth_bytes_per_s": p.max_bandwidth,
+        "link_bandwidth_bytes_per_s": spec.link.bandwidth_bytes_per_s,
+        "host_bandwidth_bytes_per_s": NORMAL_PAGE_BYTES * NS_PER_S // spec.sheet.page_send_ns,
+        "avail_switchover_bandwidth_bytes_per_s": p.avail_switchover_bandwidth,
+        "qemu": p.qemu,
+        "profile": profile,
+        "auto_converge": p.auto_converge,
+        "max_cpu_throttle": p.max_cpu_throttle,
+        "timeout_ms": p.timeout_ns // 1_000_000 or None,
+        "working_set_pages": int(np.count_nonzero(vm.memory.version)),
+        "cpu_bound_share": _cpu_bound_share(machine),
+        "dirty_curve_s": curve.t_s[knots].tolist(),
+        "dirty_curve_pages": curve.at(curve.t_s[knots]).tolist(),
+        "zero_pages": vm.memory.n_pages - filled,
+        "filled_pages": filled,
+        "first_pass_s": (syncs[1].t_ns - syncs[0].t_ns) / NS_PER_S if len(syncs) > 1 else None,
+    }
+
+
+def _cpu_bound_share(machine: Machine) -> float | None:
+    rates = [(float(load.write_rate_per_s), load.pacing.open_loop) for load in machine.spec.workloads]
+    total = sum(rate for rate, _ in rates)
+    return sum(rate for rate, is_open in rates if not is_open) / total if total else None

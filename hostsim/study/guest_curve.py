@@ -1,0 +1,61 @@
+"""The dirty curve that a guest's workloads are expected to have, from their closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hostsim.guest.workload import TouchTrace, Workload
+from hostsim.study.dirty_curve import DirtyCurve
+
+TRACE_KNOTS = 64
+
+
+def guest_curve(workloads: Sequence[Workload], memory_pages: int) -> DirtyCurve:
+    """D(t) of all that writes, unthrottled, cut off at the pages that anybody writes.
+
+    Workloads that overlap are added up to that cut; one with active windows counts as if always in one (the worst interval).
+    """
+    total = DirtyCurve(np.array([0.0, 1.0]), np.zeros(2))
+    for load in workloads:
+        total = total.plus(_curve(load))
+    return DirtyCurve(total.t_s, total.pages, total.last_slope_pages_per_s, float(_written_pages(workloads, memory_pages)))
+
+
+def _written_pages(workloads: Sequence[Workload], memory_pages: int) -> int:
+    written = np.zeros(memory_pages, np.bool_)
+    for load in workloads:
+        if load.trace is not None:
+            written[load.trace.gfn[load.trace.is_write]] = True
+        elif load.write_rate_per_s > 0 and load.pattern != "idle":
+            written[load.first_gfn : load.first_gfn + load.n_pages] = True
+    return int(written.sum())
+
+
+def _curve(load: Workload) -> DirtyCurve:
+    rate = float(load.write_rate_per_s)
+    if load.trace is not None:
+        return _trace_curve(load.trace)
+    if rate == 0 or load.pattern == "idle":
+        return DirtyCurve(np.array([0.0, 1.0]), np.zeros(2))
+    if load.pattern == "uniform":
+        return DirtyCurve.uniform(load.n_pages, rate)
+    if load.pattern == "hotcold":
+        return DirtyCurve.hotcold(load.n_pages, load.hot_pages, load.hot_share, rate)
+    if load.pattern == "zipf":
+        return DirtyCurve.zipf(load.n_pages, load.exponent, rate)
+    reached = load.n_pages // np.gcd(load.stride_pages, load.n_pages) if load.pattern == "strided" else load.n_pages
+    return DirtyCurve.sequential(int(reached), rate)
+
+
+def _trace_curve(trace: TouchTrace) -> DirtyCurve:
+    """Distinct pages written in the first t of the trace, at TRACE_KNOTS times."""
+    written = trace.is_write
+    if not written.any():
+        return DirtyCurve(np.array([0.0, 1.0]), np.zeros(2))
+    order = np.argsort(trace.time_ns[written], kind="stable")
+    _, first = np.unique(trace.gfn[written][order], return_index=True)
+    times = np.sort(trace.time_ns[written][order][first]) / 1e9
+    t_s = np.linspace(0.0, max(float(times[-1]), 1e-9), TRACE_KNOTS + 1)
+    return DirtyCurve(t_s, np.searchsorted(times, t_s, side="right").astype(np.float64))
