@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Scenario": "hostsim.scenario",
     "load_scenario": "hostsim.scenario",
-    "run": "hostsim.run",
+    "run": "hostsim.simulation",
     "RunResult": "hostsim.results.tables",
 }
 __all__ = ["RunResult", "Scenario", "__version__", "load_scenario", "run"]

@@ -16,6 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def jit(function: F) -> F:
     """Compile ``function`` without the Python API; cache it on disk where a cache can be written."""
     try:
-        return numba.njit(cache=True)(function)  # type: ignore[no-any-return]
+        compiled: Any = numba.njit(cache=True)(function)
     except RuntimeError:  # no writable cache directory: compile in every process instead
-        return numba.njit(function)  # type: ignore[no-any-return]
+        compiled = numba.njit(function)
+    return compiled  # type: ignore[no-any-return]

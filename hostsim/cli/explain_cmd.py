@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -59,15 +60,15 @@ def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: 
 
     problems = _profile_problems(profile)
     known: dict[str, Any] = {"profile": profile}
-    for option, text, parse in (
-        ("downtime_limit_ms", limit, lambda text: parse_duration(text) / 1e6),
-        ("max_bandwidth_bytes_per_s", bandwidth, parse_bandwidth),
-        ("link_bandwidth_bytes_per_s", link, parse_bandwidth),
+    for option, name, text, parse in (
+        ("--downtime-limit", "downtime_limit_ms", limit, lambda text: parse_duration(text) / 1e6),
+        ("--bandwidth", "max_bandwidth_bytes_per_s", bandwidth, parse_bandwidth),
+        ("--link", "link_bandwidth_bytes_per_s", link, parse_bandwidth),
     ):
         try:
-            known |= {} if text is None else {option: parse(text)}
+            known |= {} if text is None else {name: parse(text)}
         except InputError as error:
-            problems += error.problems
+            problems += [replace(problem, file=option) for problem in error.problems]
     if problems:
         raise InputError(problems)
     return known
@@ -78,7 +79,7 @@ def _profile_problems(profile: str) -> list[Any]:
     from hostsim.scenario.profiles import PROFILES
 
     wanted = f"one of: {', '.join(PROFILES)}"
-    return [] if profile in PROFILES else [Problem("--profile", "profile", profile, wanted, "--profile libvirt")]
+    return [] if profile in PROFILES else [Problem("--profile", "", profile, wanted, "--profile libvirt")]
 
 
 def _show(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], style: Literal["text", "markdown"]) -> None:

@@ -6,6 +6,7 @@ Commands import what they need when they run: ``hostsim --help`` loads neither n
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
@@ -26,7 +27,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_version_option)
+    app.callback()(_options)
     for name in COMMANDS:
         import_module(f"hostsim.cli.{name}").register(app)
     return app
@@ -37,13 +38,19 @@ def main() -> None:
     raise SystemExit(exit_code_of(build_app()))
 
 
-def _version_option(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    if version:
-        from importlib import metadata
-
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from hostsim import __version__
         from hostsim.report.console import say
 
-        say([f"hostsim {metadata.version('hostsim')}"])
+        say([f"hostsim {__version__}"])
         raise typer.Exit
+
+
+VersionFlag = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+]
+
+
+def _options(*, version: VersionFlag = False) -> None:
+    del version

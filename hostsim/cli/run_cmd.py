@@ -16,7 +16,7 @@ Prints a verdict, the rounds, and the files it wrote. Exits with 0 whatever the 
 
 def register(app: typer.Typer) -> None:
     """Add the command ``run``."""
-    app.command("run", help=HELP)(run_command)
+    app.command("run", help=HELP, short_help="Simulate a scenario, or run a script.")(run_command)
 
 
 def run_command(

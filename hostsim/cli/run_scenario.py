@@ -70,7 +70,7 @@ def _check_has_migration(options: Options, scenario: Any) -> None:
 
 
 def _simulate(options: Options, scenario: Any) -> RunResult:
-    from hostsim.run import run
+    from hostsim.simulation import run
 
     with run_progress(scenario.duration, quiet=options.quiet or options.as_json) as progress:
         return run(scenario, progress=progress)

@@ -23,7 +23,7 @@ Exits with 0 whatever the errors are; with --fail, with 1 if a scored row failed
 
 def register(app: typer.Typer) -> None:
     """Add the command ``validate``."""
-    app.command("validate", help=HELP)(validate_command)
+    app.command("validate", help=HELP, short_help="Compare with real migrations and closed forms.")(validate_command)
 
 
 def validate_command(

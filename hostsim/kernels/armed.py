@@ -11,7 +11,7 @@ ARMED_HOT, ARMED_COLD, NEXT_WRITE, HITS, LISTED_HOT, LISTED_COLD = range(6)
 N_PACED = 6
 NO_WRITE = 1 << 62
 """NEXT_WRITE where no page is armed that could be hit."""
-LIST_SHARE = 4
+LIST_SHARE = 2
 """A part of a paced class lists its armed pages once fewer than 1 in LIST_SHARE are left."""
 
 

@@ -16,9 +16,9 @@ from hostsim.errors import OutputError
 
 def check_folder(out: Path) -> None:
     """OutputError if ``out`` cannot be made or written to; nothing is left behind."""
-    with _as_output_error(out), _new_parents(out, keep=False):
+    with _as_output_error(out):
         _refuse_non_folder(out)
-        with _aside(out):
+        with _new_parents(out, keep=False), _aside(out):
             return
 
 
@@ -28,9 +28,9 @@ def write_files(out: Path, files: Mapping[str, bytes], stale: re.Pattern[str] | 
     A new folder appears whole; in one that exists each file is replaced at once, and files whose whole name
     matches ``stale`` and that were not written are removed.
     """
-    with _as_output_error(out), _new_parents(out, keep=True):
+    with _as_output_error(out):
         _refuse_non_folder(out)
-        with _aside(out) as aside:
+        with _new_parents(out, keep=True), _aside(out) as aside:
             for name, content in files.items():
                 _write(aside / name, content)
             _sync_folder(aside)
@@ -111,8 +111,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _refuse_non_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(out))
+    """Neither ``out`` nor a folder above it may be something else than a folder."""
+    for path in (out, *out.absolute().parents):
+        if os.path.lexists(path) and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(path))
 
 
 def _refuse_folders_in_place(out: Path, names: list[str]) -> None:

@@ -52,9 +52,14 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
         setup_time_ms=state.setup_time_ms,
         rounds=_rounds(migration, machine.env.now_ns),
         series=_series(migration.recorder.samples, len(machine.vm.guest.clocks), migration.recorder.syncs, state.start_ns),
-        events=Table.of("events", EVENTS, [(t - state.start_ns, name, value) for t, name, value in migration.recorder.marks]),
+        events=_events(migration),
         facts=_facts(machine, migration, profile),
     )
+
+
+def _events(migration: Migration) -> Table:
+    start_ns = migration.state.start_ns
+    return Table.of("events", EVENTS, [(t - start_ns, name, value) for t, name, value in migration.recorder.marks])
 
 
 def _query(counters: Counters, status: str, qemu: str) -> dict[str, Any]:

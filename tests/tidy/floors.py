@@ -13,14 +13,14 @@ FLOORS: dict[str, int] = {
     "mmu": 1, "guest": 1,
     "kernels": 2,
     "host": 3,
-    "scenario": 4, "results": 4, "study": 4, "logs": 4, "run": 4,
+    "scenario": 4, "results": 4, "study": 4, "logs": 4, "simulation": 4,
     "verdict": 5, "report": 5, "validation": 5, "cli": 5, "__main__": 5,
 }  # fmt: skip
 
 HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     "numba": (("jit", "rng"), "decorate with hostsim.jit.jit"),
-    "simpy": (("host", "scenario", "run"), "floors 0-2 have no clock: return what happened, floor 3 waits"),
-    "structlog": (("trace", "host", "scenario", "results", "run", "validation", "cli", "report", "logs"),
+    "simpy": (("host", "scenario", "simulation"), "floors 0-2 have no clock: return what happened, floor 3 waits"),
+    "structlog": (("trace", "host", "scenario", "results", "simulation", "validation", "cli", "report", "logs"),
                   "return facts from floors 0-2, log them on floor 3"),
     "pydantic": (("scenario", "units"), "take the frozen model or plain dataclasses"),
     "typer": (("cli",), "a command is a thin wrapper in hostsim/cli"),

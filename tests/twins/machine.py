@@ -29,10 +29,13 @@ class TwinMachine:
         self.vcpus = [
             TwinVcpu(self.env, [work for work in self.works if work.who[1] == vcpu]) for vcpu in range(spec.n_vcpus)
         ]
-        self.migration = TwinMigration(self.env, spec, self.memory, self.vcpus, self.works)
+        self.migration = None
+        if spec.migration is not None:
+            self.migration = TwinMigration(self.env, spec, self.memory, self.vcpus, self.works)
 
     def run(self) -> None:
-        self.env.run(until=self.env.timeout(self.spec.duration_ns) | self.migration.done)
+        end = self.env.timeout(self.spec.duration_ns)
+        self.env.run(until=end | self.migration.done if self.migration else end)
 
     def facts(self) -> Facts:
         m, now = self.migration, self.env.now

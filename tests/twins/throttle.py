@@ -29,10 +29,13 @@ class TwinThrottle:
         if self.high_periods < 2:
             return False
         self.high_periods = 0
-        self.percent = self._higher(p, dirty_bytes, allowed)
+        self.set(self._higher(p, dirty_bytes, allowed))
+        return True
+
+    def set(self, percent: int) -> None:
+        self.percent = percent
         if not self.ticking:
             self.env.process(self._timer())
-        return True
 
     def _higher(self, p: MigrationParameters, dirty_bytes: int, allowed: int) -> int:
         if self.percent == 0:

@@ -1,0 +1,35 @@
+"""``hostsim schema``: every scenario key."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+
+class SchemaFormat(str, Enum):
+    """How the keys are written."""
+
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("schema")(schema)
+
+
+def schema(
+    style: Annotated[
+        SchemaFormat, typer.Option("--format", help="json: JSON schema; markdown: tables of keys, defaults and meanings.")
+    ] = SchemaFormat.JSON,
+) -> None:
+    """Print every scenario key, with type, default and meaning."""
+    from hostsim.scenario import reference
+
+    if style is SchemaFormat.MARKDOWN:
+        typer.echo(reference.markdown(), nl=False)
+    else:
+        typer.echo(json.dumps(reference.json_schema(), indent=2))

@@ -1,0 +1,116 @@
+"""Checks between the keys of a scenario; each key by itself is right when these run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from hostsim.scenario.complete import workload_name
+from hostsim.scenario.finding import Finding
+from hostsim.scenario.guest_schema import Vm
+from hostsim.scenario.host_schema import Link, Migration
+from hostsim.scenario.types import PAGE_SIZE_BYTES
+from hostsim.scenario.workload_checks import workload_findings
+from hostsim.units import format_bandwidth, format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from hostsim.scenario.schema import Scenario
+
+BANDWIDTH_MIN_BYTES_PER_S = 4096
+"""A page a second; below 10 bytes/s QEMU's quota of a window would be 0, which means no limit."""
+NS_PER_MS = 1_000_000
+MAIN_BLOCK = "pc.ram"
+
+
+def cross_findings(scenario: Scenario) -> list[Finding]:
+    """All that is wrong between keys."""
+    found = [*_fills(scenario.vm), *_blocks(scenario.vm), *_names(scenario.vm), *_link(scenario.link)]
+    for i, workload in enumerate(scenario.vm.workload):
+        found.extend(workload_findings(workload, scenario.vm, f"vm.workload[{i}]"))
+    if scenario.migration is not None:
+        found.extend(_migration(scenario.migration, scenario.duration))
+    return found
+
+
+def _fills(vm: Vm) -> Iterator[Finding]:
+    yield from _filled(vm)
+    ends: list[tuple[int, int, int]] = []
+    for i, fill in enumerate(vm.fill):
+        key, end = f"vm.fill[{i}]", fill.at + fill.size
+        if end > vm.memory:
+            wanted = f"a range inside memory ({format_bytes(vm.memory)})"
+            uses = (f"{key}.at", "vm.memory")
+            yield Finding(f"{key}.size", f"an end at {format_bytes(end)}", wanted, 'size = "1GiB"', uses)
+        ends.append((fill.at, end, i))
+    ends.sort()
+    for (_, end, i), (at, _, j) in pairwise(ends):
+        if at < end:
+            got = f"a start at {format_bytes(at)}, inside vm.fill[{i}]"
+            wanted = "ranges that do not overlap"
+            yield Finding(f"vm.fill[{j}].at", got, wanted, f'at = "{format_bytes(end)}"', (f"vm.fill[{i}]", f"vm.fill[{j}]"))
+
+
+def _filled(vm: Vm) -> Iterator[Finding]:
+    if vm.fill and "filled" in vm.model_fields_set and vm.filled != "list":
+        yield Finding("vm.filled", f"'{vm.filled}'", "'list', since there is [[vm.fill]]", 'filled = "list"', ("vm.fill",))
+    if not vm.fill and vm.filled == "list":
+        yield Finding("vm.filled", "'list' without [[vm.fill]]", "at least one [[vm.fill]]", 'filled = "all"', ("vm.fill",))
+
+
+def _blocks(vm: Vm) -> Iterator[Finding]:
+    names = [MAIN_BLOCK]
+    for i, block in enumerate(vm.ramblock):
+        key = f"vm.ramblock[{i}]"
+        if block.name in names:
+            yield Finding(f"{key}.name", f"'{block.name}' again", "a name of its own", 'name = "pc.bios"')
+        if block.size > vm.memory:
+            wanted = f"at most vm.memory ({format_bytes(vm.memory)}): the main RAMBlock is the largest"
+            yield Finding(f"{key}.size", format_bytes(block.size), wanted, 'size = "16MiB"', ("vm.memory",))
+        pages = block.size // PAGE_SIZE_BYTES
+        if block.filled_pages > pages:
+            yield Finding(f"{key}.filled_pages", str(block.filled_pages), f"at most its {pages} pages", "", (f"{key}.size",))
+        names.append(block.name)
+
+
+def _names(vm: Vm) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for i, workload in enumerate(vm.workload):
+        name = workload_name(workload, i)
+        if name in seen:
+            wanted = "a name of its own: it is the key of the workload's draws"
+            other = f"vm.workload[{seen[name]}]"
+            got, example = f"'{name}', as {other}", f'name = "{name}-2"'
+            yield Finding(f"vm.workload[{i}].name", got, wanted, example, (f"{other}.name",))
+        seen[name] = i
+
+
+def _link(link: Link) -> Iterator[Finding]:
+    if 0 < link.bandwidth < BANDWIDTH_MIN_BYTES_PER_S:
+        yield _too_slow("link.bandwidth", link.bandwidth)
+
+
+def _too_slow(key: str, bandwidth: int) -> Finding:
+    wanted = f"at least {format_bandwidth(BANDWIDTH_MIN_BYTES_PER_S)}, or unlimited"
+    return Finding(key, format_bandwidth(bandwidth), wanted, 'bandwidth = "10Gbit/s"')
+
+
+def _migration(migration: Migration, duration_ns: int) -> Iterator[Finding]:
+    if migration.start >= duration_ns:
+        wanted = f"a start before the end of the run ({format_duration(duration_ns)})"
+        yield Finding("migration.start", format_duration(migration.start), wanted, 'start = "10s"', ("duration",))
+    if 0 < migration.bandwidth < BANDWIDTH_MIN_BYTES_PER_S:
+        yield _too_slow("migration.bandwidth", migration.bandwidth)
+    if migration.downtime_limit % NS_PER_MS:
+        got = format_duration(migration.downtime_limit)
+        yield Finding("migration.downtime_limit", got, "whole milliseconds", 'downtime_limit = "300ms"')
+    if migration.avail_switchover_bandwidth and migration.qemu == "7.2":
+        wanted = 'qemu = "10.0" or later: 7.2 has no such parameter'
+        yield Finding(
+            "migration.avail_switchover_bandwidth", format_bandwidth(migration.avail_switchover_bandwidth), wanted,
+            'qemu = "10.2"', ("migration.qemu",),
+        )  # fmt: skip
+    if migration.cpu_throttle_initial > migration.max_cpu_throttle:
+        wanted = f"at most max_cpu_throttle ({migration.max_cpu_throttle})"
+        got, key = str(migration.cpu_throttle_initial), "migration.cpu_throttle_initial"
+        yield Finding(key, got, wanted, "cpu_throttle_initial = 20", ("migration.max_cpu_throttle",))

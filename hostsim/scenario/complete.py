@@ -1,0 +1,83 @@
+"""Defaults that depend on other keys, and which keys of a workload mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hostsim.scenario.guest_schema import Vm, Workload
+from hostsim.scenario.host_schema import NS_PER_S, Migration
+from hostsim.scenario.profiles import PROFILES
+
+if TYPE_CHECKING:
+    from hostsim.scenario.schema import Scenario
+
+S = TypeVar("S", bound="Scenario")
+
+SWEEPS = ("sequential", "strided")
+TOUCHING = (*SWEEPS, "uniform", "hotcold", "zipf")
+
+
+def _of(*patterns: str) -> Callable[[Workload], bool]:
+    return lambda workload: workload.pattern in patterns
+
+
+def _late_ticks_matter(workload: Workload) -> bool:
+    return workload.pacing == "closed" and workload.tick > 0
+
+
+APPLIES: Mapping[str, tuple[Callable[[Workload], bool], str]] = {
+    "at": (_of(*TOUCHING, "idle"), "no region: a trace names its own gfns"),
+    "size": (_of(*TOUCHING, "idle"), "no region: a trace names its own gfns"),
+    "split": (_of(*TOUCHING), "only with a pattern that touches a region"),
+    "write_rate": (_of(*TOUCHING), "no rate with idle or trace"),
+    "read_rate": (_of(*TOUCHING), "no rate with idle or trace"),
+    "active": (_of(*TOUCHING), "only with a pattern that touches a region"),
+    "stride": (_of("strided"), 'only with pattern = "strided"'),
+    "hot_size": (_of("hotcold"), 'only with pattern = "hotcold"'),
+    "hot_share": (_of("hotcold"), 'only with pattern = "hotcold"'),
+    "exponent": (_of("zipf"), 'only with pattern = "zipf"'),
+    "start_page": (_of(*SWEEPS), 'only with pattern = "sequential" or "strided"'),
+    "arrivals": (_of("uniform", "hotcold"), 'only with pattern = "uniform" or "hotcold"'),
+    "file": (_of("trace"), 'only with pattern = "trace"'),
+    "catch_up": (lambda workload: workload.pacing == "open", 'only with pacing = "open"'),
+    "tick_late": (_late_ticks_matter, 'only with pacing = "closed" and a tick'),
+}
+"""Key of a workload: when it means something, and what to say otherwise."""
+
+
+def without_idle_keys(workload: Workload, table: Mapping[str, Any]) -> dict[str, Any]:
+    """``table`` without the keys that mean nothing for ``workload``."""
+    return {key: value for key, value in table.items() if key not in APPLIES or APPLIES[key][0](workload)}
+
+
+def completed(scenario: S) -> S:
+    """``scenario`` with names, sizes and time-outs filled in; the rest is kept."""
+    update: dict[str, Any] = {"vm": _completed_vm(scenario.vm)}
+    if scenario.migration is not None:
+        update["migration"] = _completed_migration(scenario.migration, scenario.vm.memory)
+    return scenario.model_copy(update=update)
+
+
+def workload_name(workload: Workload, index: int) -> str:
+    """Its name, or the one it gets."""
+    return workload.name or f"{workload.pattern}-{index}"
+
+
+def _completed_vm(vm: Vm) -> Vm:
+    workloads = tuple(_completed_workload(one, i, vm.memory) for i, one in enumerate(vm.workload))
+    return vm.model_copy(update={"workload": workloads, "filled": "list" if vm.fill else vm.filled})
+
+
+def _completed_workload(workload: Workload, index: int, memory_bytes: int) -> Workload:
+    update: dict[str, Any] = {"name": workload_name(workload, index)}
+    if workload.size is None and workload.pattern != "trace":
+        update["size"] = memory_bytes - workload.at
+    return workload.model_copy(update=update)
+
+
+def _completed_migration(migration: Migration, memory_bytes: int) -> Migration:
+    if "timeout" in migration.model_fields_set:
+        return migration
+    timeout_ns = PROFILES[migration.profile].timeout_s(memory_bytes) * NS_PER_S
+    return migration.model_copy(update={"timeout": timeout_ns})

@@ -1,0 +1,121 @@
+"""[vm]: memory, what it holds, and the workloads that touch it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hostsim.scenario.section import Section
+from hostsim.scenario.types import (
+    PAGE_SIZE_BYTES,
+    VCPUS_MAX,
+    Count,
+    Duration,
+    Flag,
+    Name,
+    Number,
+    PageBytes,
+    Rate,
+    Share,
+    Vcpus,
+)
+
+MEMORY_MIN_BYTES = 1 << 20
+MEMORY_MAX_BYTES = 64 << 40
+Pattern = Literal["idle", "sequential", "strided", "uniform", "hotcold", "zipf", "trace"]
+
+
+class Fill(Section):
+    """[[vm.fill]]: memory that is not zero."""
+
+    at: PageBytes = Field(default=0, description="offset in guest memory")
+    size: PageBytes = Field(gt=0, description="how much is not zero", examples=["1GiB"])
+
+
+class RamBlock(Section):
+    """[[vm.ramblock]]: a RAMBlock behind the main one, pc.ram."""
+
+    name: Name = Field(description="QEMU's idstr of the block", examples=["vga.vram"])
+    size: PageBytes = Field(gt=0, description="its size, at most that of the main one", examples=["16MiB"])
+    filled_pages: Count = Field(default=0, ge=0, description="pages from its start that are not zero")
+
+
+class Active(Section):
+    """``active``: windows of the workload's own clock in which it runs."""
+
+    start: Duration = Field(default=0, description="begin of the first window")
+    length: Duration = Field(gt=0, description="length of a window", examples=["10s"])
+    period: Duration = Field(default=0, description="from one window to the next; 0s: there is one window only")
+
+
+class Workload(Section):
+    """[[vm.workload]]: what some vCPUs do to a region of memory."""
+
+    name: Name | None = Field(default=None, description="key of its random draws; <pattern>-<i> without it")
+    pattern: Pattern = Field(description="how it picks pages", examples=["uniform"])
+    vcpus: Vcpus = Field(default="all", description='the vCPUs that run it: "all", a list, or "0-3"')
+    at: PageBytes = Field(default=0, description="where its region starts")
+    size: PageBytes | None = Field(default=None, gt=0, description="its region; without it, up to the end of memory")
+    split: Flag = Field(default=False, description="each vCPU has an equal part of the region to itself")
+    write_rate: Rate = Field(default=Fraction(0), description="page writes per second, over all its vCPUs")
+    read_rate: Rate = Field(default=Fraction(0), description="page reads per second, over all its vCPUs")
+    pacing: Literal["closed", "open"] = Field(
+        default="closed", description="closed: bound to the CPU; open: arrives by the clock and is caught up with"
+    )
+    catch_up: Number = Field(
+        default=10.0, ge=1, le=1e6, description="open: full speed of a vCPU over its nominal speed (assumed)"
+    )
+    tick: Duration = Field(default=0, description="works at timer ticks of this period only; 0s: all the time")
+    tick_late: Duration = Field(default=0, description="closed, with tick: a tick later than this earns nothing; 0s: all do")
+    arrivals: Literal["paced", "poisson"] = Field(
+        default="paced", description="uniform, hotcold: writes at even distances, or independent of each other"
+    )
+    stride: PageBytes = Field(default=0, description="strided: distance of two touches")
+    hot_size: PageBytes = Field(default=0, description="hotcold: the hot part, at the start of the region")
+    hot_share: Share = Field(default=0.0, description="hotcold: share of the touches that go there")
+    exponent: Number = Field(default=1.0, gt=0, le=5, description="zipf: rank k is touched in proportion to k^-exponent")
+    start_page: Count = Field(default=0, ge=0, description="sequential, strided: page where the sweep stands at time 0")
+    active: Active | None = Field(default=None, description="windows of its clock in which it runs; always without it")
+    file: Annotated[str, Field(strict=True, min_length=1, max_length=1000)] | None = Field(
+        default=None, description="trace: CSV of time,vcpu,gfn,rw; relative to the scenario file", examples=["trace.csv"]
+    )
+
+    def vcpu_numbers(self, n_vcpus: int) -> tuple[int, ...]:
+        """The vCPUs that run it, of a VM of ``n_vcpus``."""
+        return tuple(range(n_vcpus)) if self.vcpus == "all" else self.vcpus
+
+    def region_gfns(self, memory_bytes: int) -> tuple[int, int]:
+        """(first gfn, pages) of its region."""
+        size = memory_bytes - self.at if self.size is None else self.size
+        return self.at // PAGE_SIZE_BYTES, size // PAGE_SIZE_BYTES
+
+
+class Vm(Section):
+    """[vm]: the guest."""
+
+    memory: PageBytes = Field(
+        ge=MEMORY_MIN_BYTES, le=MEMORY_MAX_BYTES, description="size of the main RAMBlock, pc.ram", examples=["4GiB"]
+    )
+    vcpus: Count = Field(default=1, ge=1, le=VCPUS_MAX, description="number of vCPUs", examples=[2])
+    filled: Literal["all", "none", "list"] = Field(
+        default="all", description='which pages are not zero at the start; "list" with [[vm.fill]]'
+    )
+    dirty_tracking: Literal["tcg"] = Field(
+        default="tcg", description="how dirty pages are found: tcg clears the log at a sync and costs the guest nothing"
+    )
+    fill: tuple[Fill, ...] = Field(default=(), description="where the pages that are not zero lie")
+    ramblock: tuple[RamBlock, ...] = Field(default=(), description="RAMBlocks behind the main one")
+    workload: tuple[Workload, ...] = Field(default=(), description="what the vCPUs do to memory")
+
+    @property
+    def memory_pages(self) -> int:
+        """Pages of the main RAMBlock."""
+        return self.memory // PAGE_SIZE_BYTES
+
+    def filled_gfns(self) -> tuple[tuple[int, int], ...]:
+        """(first gfn, pages) of what is not zero in the main RAMBlock."""
+        if self.filled == "all":
+            return ((0, self.memory_pages),)
+        return tuple((one.at // PAGE_SIZE_BYTES, one.size // PAGE_SIZE_BYTES) for one in self.fill)

@@ -1,0 +1,95 @@
+"""[migration], [link] and [host]: QEMU's parameters, the network, the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from hostsim.host.sheet import CONSTANTS, HostSheet, load_sheet
+from hostsim.scenario.profiles import PROFILES
+from hostsim.scenario.section import Section
+from hostsim.scenario.types import Bandwidth, BandwidthOrNone, Bytes, Count, Duration, Flag
+
+NS_PER_S = 1_000_000_000
+DOWNTIME_MAX_NS = 2000 * NS_PER_S
+"""migration/options.c MAX_MIGRATE_DOWNTIME_SECONDS."""
+LATENCY_MAX_NS = 60 * NS_PER_S
+CONSTANT_MAX = NS_PER_S * 60
+
+
+class Migration(Section):
+    """[migration]: one live migration; without the table the guest just runs."""
+
+    profile: Literal["qemu", "libvirt", "nova", "kubevirt", "proxmox"] = Field(
+        default="qemu", description="whose defaults hold for keys not written here, and whose commands a verdict names"
+    )
+    qemu: Literal["7.2", "10.0", "10.2"] = Field(default="10.2", description="behaviour as coded in this version")
+    start: Duration = Field(default=0, description="when the migration is started")
+    bandwidth: Bandwidth = Field(default=128 << 20, description="max-bandwidth; default by profile")
+    downtime_limit: Duration = Field(
+        default=300_000_000, le=DOWNTIME_MAX_NS, description="downtime-limit, whole milliseconds; default by profile",
+        examples=["300ms"],
+    )  # fmt: skip
+    auto_converge: Flag = Field(default=False, description="capability auto-converge; default by profile")
+    throttle_trigger_threshold: Count = Field(
+        default=50, ge=1, le=100, description="dirtied over sent [percent] above which a period counts as too dirty"
+    )
+    cpu_throttle_initial: Count = Field(default=20, ge=1, le=99, description="first throttle [percent]")
+    cpu_throttle_increment: Count = Field(default=10, ge=1, le=99, description="step of the throttle [percent]")
+    cpu_throttle_tailslow: Flag = Field(default=False, description="smaller steps near the end")
+    max_cpu_throttle: Count = Field(default=99, ge=1, le=99, description="largest throttle [percent]")
+    avail_switchover_bandwidth: BandwidthOrNone = Field(
+        default=0, description="10.x: bandwidth the threshold is computed with; 0B/s: the measured one"
+    )
+    return_path: Flag = Field(
+        default=False, description="capability return-path: downtime ends when the destination has loaded all"
+    )
+    timeout: Duration = Field(
+        default=0, description="migrate-cancel that long after the start; 0s: never; default by profile and memory"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _profile_defaults(cls, data: Any) -> Any:
+        name = data.get("profile", "qemu") if isinstance(data, Mapping) else None
+        if not isinstance(name, str) or name not in PROFILES:
+            return data
+        return {key: default.value for key, default in PROFILES[name].defaults.items()} | dict(data)
+
+
+class Link(Section):
+    """[link]: the network between source and destination."""
+
+    bandwidth: Bandwidth = Field(
+        default=1_250_000_000, description="what the network carries; unlimited: the migration thread is the brake"
+    )
+    latency: Duration = Field(default=100_000, le=LATENCY_MAX_NS, description="one way (assumed: one rack)")
+    socket_buffer: Bytes = Field(
+        default=2_621_440, le=1 << 32, description="what write() accepts ahead of the wire (assumed: of tcp_wmem's 4 MiB)"
+    )
+
+
+def _constant(description: str) -> Any:
+    return Field(default=None, ge=0, le=CONSTANT_MAX, description=f"{description}; default from the sheet")
+
+
+class Host(Section):
+    """[host]: a sheet of constants, each of which may be replaced."""
+
+    machine: Literal["generic", "qemu-tcg-2core"] = Field(default="generic", description="host sheet")
+    page_send_ns: Count | None = _constant("CPU time of the migration thread per page sent [ns]")
+    first_copy_ns: Count | None = _constant("more of it for a page the destination never held [ns]")
+    zero_page_ns: Count | None = _constant("CPU time per zero page [ns]")
+    setup_ns: Count | None = _constant("from migrate to the first pass [ns]")
+    vm_stop_ns: Count | None = _constant("stopping all vCPUs [ns]")
+    switchover_ns: Count | None = _constant("device state and the rest of a switchover [ns]")
+    sleep_overshoot_ns: Count | None = _constant("lateness of the migration thread's sleeps [ns]")
+    throttle_overshoot_ns: Count | None = _constant("lateness of a throttled vCPU's wake-up [ns]")
+    device_state_bytes: Count | None = _constant("device state on the wire [bytes]")
+
+    def sheet(self) -> HostSheet:
+        """The constants that hold."""
+        written = {name: getattr(self, name) for name in CONSTANTS if name in type(self).model_fields}
+        return load_sheet(self.machine, {name: value for name, value in written.items() if value is not None})

@@ -1,0 +1,112 @@
+"""A scenario from a TOML file, with overrides: everything wrong with it in one InputError."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hostsim.errors import InputError, Problem
+from hostsim.scenario.overrides import SOURCE as SET
+from hostsim.scenario.overrides import apply_overrides
+from hostsim.scenario.schema import Scenario
+from hostsim.scenario.section import SOURCE
+from hostsim.scenario.types import NAME_MAX
+
+FILE_BYTES_MAX = 16 << 20
+"""A scenario is written by hand; a larger file is something else."""
+WANTED = "a readable scenario file (TOML)"
+EXAMPLE = "scenarios/precopy_convergence.toml"
+
+
+def load_scenario(path: str | Path, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
+    """The scenario in the file at ``path``, checked, its traces read.
+
+    overrides: "migration.bandwidth=25Gbit/s", arrays by index; seed: replaces the file's. InputError with all problems.
+    """
+    table = _read(path)
+    table.setdefault("name", _name_of(path))
+    set_keys, problems = apply_overrides(table, overrides)
+    if seed is not None:
+        table["seed"] = seed
+    scenario, found = _validated(table, Path(path).parent)
+    place = {"seed": "--seed"} if seed is not None else {}
+    problems += [_placed(problem, str(path), set_keys, place) for problem in found]
+    if problems or scenario is None:
+        raise InputError(problems)
+    return scenario
+
+
+def _validated(table: dict[str, Any], folder: Path) -> tuple[Scenario | None, list[Problem]]:
+    try:
+        scenario = Scenario.model_validate(table).in_folder(folder)
+    except InputError as error:
+        return None, error.problems
+    problems = trace_problems(scenario)
+    return (None if problems else scenario), problems
+
+
+def trace_problems(scenario: Scenario) -> list[Problem]:
+    """What is wrong with the trace files of ``scenario``, or between them and its VM."""
+    try:
+        traces = scenario.traces()
+    except InputError as error:
+        return error.problems
+    n_pages, problems = scenario.vm.memory_pages, []
+    for workload in scenario.vm.workload:
+        if workload.file is None:
+            continue
+        trace = traces[str(workload.name)]
+        vcpus = workload.vcpu_numbers(scenario.vm.vcpus)
+        strangers = sorted(set(trace.vcpu.tolist()) - set(vcpus))
+        if strangers:
+            wanted = f"touches of the workload's vCPUs ({len(vcpus)} of them, vm.vcpus = {scenario.vm.vcpus})"
+            problems.append(Problem(workload.file, "vcpu", f"vCPU {strangers[0]}", wanted, f"vcpus = {strangers[-1] + 1}"))
+        highest = int(trace.gfn.max())
+        if highest >= n_pages:
+            wanted = f"guest frame numbers below {n_pages} (vm.memory)"
+            problems.append(Problem(workload.file, "gfn", str(highest), wanted, 'memory = "1GiB"'))
+    return problems
+
+
+def _placed(problem: Problem, path: str, set_keys: frozenset[str], place: dict[str, str]) -> Problem:
+    """``problem`` with the file it really stands in: a key that was set is not the file's."""
+    if problem.file != SOURCE:
+        return problem
+    set_here = any(problem.key == key or problem.key.startswith((f"{key}.", f"{key}[")) for key in set_keys)
+    return replace(problem, file=place.get(problem.key, SET if set_here else path))
+
+
+def _name_of(path: str | Path) -> str:
+    """A valid name from the file's."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).stem).lstrip("._-")[:NAME_MAX]
+    return name or "scenario"
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError([Problem(str(path), "file", reason, WANTED, EXAMPLE)]) from None
+    if len(content) > FILE_BYTES_MAX:
+        raise InputError([Problem(str(path), "file", f"more than {FILE_BYTES_MAX >> 20} MiB", WANTED, EXAMPLE)])
+    return _parsed(content, str(path))
+
+
+def _parsed(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        reason = f"bytes that are not UTF-8 (at byte {error.start})"
+    except tomllib.TOMLDecodeError as error:
+        reason = f"broken TOML: {str(error)[:200]}"
+    except RecursionError:
+        reason = "broken TOML: nested too deeply"
+    except ValueError as error:  # a number with more digits than Python reads
+        reason = f"broken TOML: {str(error)[:200]}"
+    raise InputError([Problem(name, "file", reason, WANTED, 'memory = "4GiB" under [vm]')])

@@ -1,0 +1,83 @@
+"""``--set key=value``: one key of the file replaced, read as TOML where it is TOML, as a text otherwise."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from hostsim.errors import Problem
+from hostsim.units import shown
+
+SOURCE = "--set"
+EXAMPLE = "--set migration.bandwidth=25Gbit/s"
+TEXT_MAX = 10_000
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+|\[\d+\])*")
+
+
+def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> tuple[frozenset[str], list[Problem]]:
+    """Set each key in ``table``, in place. Returns the dotted keys set, and what was wrong with the texts."""
+    keys: set[str] = set()
+    problems: list[Problem] = []
+    for text in overrides:
+        parts = _parts(text)
+        problem = _unreadable(text) if parts is None else _put(table, parts, _value(text), text)
+        if problem is not None:
+            problems.append(problem)
+        elif parts is not None:
+            keys.add(_dotted(parts))
+    return frozenset(keys), problems
+
+
+def _unreadable(text: str) -> Problem:
+    return Problem(SOURCE, "", shown(text), "KEY=VALUE, dots between tables", EXAMPLE)
+
+
+def _parts(text: str) -> list[str] | None:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not value.strip() or len(text) > TEXT_MAX or _KEY.fullmatch(key) is None:
+        return None
+    return re.findall(r"[A-Za-z0-9_-]+", key)
+
+
+def _dotted(parts: Sequence[str]) -> str:
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(parts))
+
+
+def _value(text: str) -> Any:
+    """What stands behind "=": a TOML value, or a text without its quotes."""
+    value = text.partition("=")[2].strip()
+    if "\n" in value:
+        return value
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):
+        return value
+
+
+def _put(table: dict[str, Any], parts: Sequence[str], value: Any, text: str) -> Problem | None:
+    owner: Any = table
+    for i, part in enumerate(parts[:-1]):
+        owner = _step(owner, part)
+        if owner is None:
+            got = f"{shown(text)}: no {_dotted(parts[: i + 1])} to set a key in"
+            return Problem(SOURCE, _dotted(parts), got, "a table, or the number of one that the file has", EXAMPLE)
+    if isinstance(owner, list) and parts[-1].isdigit() and int(parts[-1][:6]) < len(owner):
+        owner[int(parts[-1])] = value
+    elif isinstance(owner, dict):
+        owner[parts[-1]] = value
+    else:
+        return Problem(SOURCE, _dotted(parts), shown(text), "a key of a table, or the number of an entry", EXAMPLE)
+    return None
+
+
+def _step(owner: Any, part: str) -> Any:
+    """The table or array ``part`` of ``owner``, made if there is none; None if it cannot be one."""
+    if isinstance(owner, list):
+        return owner[int(part)] if part.isdigit() and int(part[:6]) < len(owner) else None
+    if not isinstance(owner, dict):
+        return None
+    inner = owner.setdefault(part, {})
+    return inner if isinstance(inner, dict | list) else None

@@ -1,0 +1,131 @@
+"""From pydantic's errors to Problems: dotted key, what was got, what was wanted, an example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from hostsim.errors import Problem
+from hostsim.scenario.nearest import wanted_name
+from hostsim.units import shown
+
+Location = Sequence[int | str]
+
+_TYPES = {
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "dict_type": "a table",
+    "tuple_type": "an array of tables",
+    "list_type": "an array",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a text",
+    "string_pattern_mismatch": "a name of letters, digits, '.', '_' and '-' that opens with a letter or digit",
+}
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than", "min_length": "length at least",
+           "max_length": "length at most"}  # fmt: skip
+
+
+def dotted(location: Location) -> str:
+    """``vm.workload[0].size`` of ("vm", "workload", 0, "size")."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".")
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], file: str) -> list[Problem]:
+    """Every error of ``error``, which came up when ``model`` was validated."""
+    return [_problem(one, model, file) for one in error.errors(include_url=False)]
+
+
+def _problem(error: ErrorDetails, model: type[BaseModel], file: str) -> Problem:
+    location = error["loc"]
+    context: Mapping[str, Any] = error.get("ctx", {})
+    field = field_at(model, location)
+    example = _example(location, field, str(context.get("example", "")))
+    if error["type"] == "extra_forbidden":
+        return _unknown(location, model, file)
+    if error["type"] == "missing":
+        return Problem(file, dotted(location), "nothing", "a value: this key has no default", example)
+    if error["type"] == "refused":
+        return Problem(file, dotted(location), context["got"], context["wanted"], example)
+    return Problem(file, dotted(location) or "the file", shown(error["input"]), _wanted(error, context), example)
+
+
+def _unknown(location: Location, model: type[BaseModel], file: str) -> Problem:
+    name, owner = str(location[-1]), model_at(model, location[:-1])
+    keys = list(owner.model_fields) if owner else []
+    wanted = wanted_name(name, keys)
+    elsewhere = [] if "nearest" in wanted else places_of(name, model)
+    if elsewhere:
+        wanted = "the key in its own table: " + " or ".join(elsewhere)
+    return Problem(file, dotted(location)[:200], "an unknown key", wanted)
+
+
+def _wanted(error: ErrorDetails, context: Mapping[str, Any]) -> str:
+    if "expected" in context:
+        return f"one of {context['expected']}"
+    for bound, words in _BOUNDS.items():
+        if bound in context:
+            return f"{words} {context[bound]}"
+    return _TYPES.get(error["type"], error["msg"])
+
+
+def _example(location: Location, field: FieldInfo | None, value: str) -> str:
+    name = next((part for part in reversed(location) if isinstance(part, str)), "")
+    if not value and field is not None and field.examples:
+        first = field.examples[0]
+        value = f'"{first}"' if isinstance(first, str) else str(first)
+    return value if not name or not value or " = " in value else f"{name} = {value}"
+
+
+def model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
+    """The model of the table at ``location``, None if there is none."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        inner = model_in(model.model_fields[part].annotation) if part in model.model_fields else None
+        if inner is None:
+            return None
+        model = inner
+    return model
+
+
+def field_at(model: type[BaseModel], location: Location) -> FieldInfo | None:
+    """The field at ``location``, None if there is none."""
+    names = [part for part in location if isinstance(part, str)]
+    owner = model_at(model, names[:-1]) if names else None
+    return owner.model_fields.get(names[-1]) if owner else None
+
+
+def model_in(annotation: object) -> type[BaseModel] | None:
+    """The model inside an optional, tuple or plain annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in {Union, UnionType, Annotated, tuple}:
+        return next((found for arg in get_args(annotation) if (found := model_in(arg))), None)
+    return None
+
+
+def places_of(name: str, model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted keys under ``model`` whose last part is ``name``."""
+    found = [f"{prefix}{name}"] if name in model.model_fields and prefix else []
+    for key, field in model.model_fields.items():
+        inner = model_in(field.annotation)
+        if inner is not None:
+            found += places_of(name, inner, f"{prefix}{key}.")
+    return found
+
+
+def without_duplicates(problems: Iterable[Problem]) -> list[Problem]:
+    """``problems`` in order, each key and wish once."""
+    return list({(p.key, p.wanted): p for p in reversed(list(problems))}.values())[::-1]

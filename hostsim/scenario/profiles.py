@@ -1,0 +1,151 @@
+"""Management layers as data: defaults for the keys of [migration] that are not written, and the commands of remedies.
+
+Each default carries its source. Commands name what the reader has to fill in with capitals (DOMAIN, VMID, POLICY, GIB).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+GIB = 1 << 30
+REMEDIES = ("downtime_limit", "bandwidth", "auto_converge", "post_copy", "xbzrle", "timeout")
+_POLICY = "kubectl patch migrationpolicy POLICY --type merge -p "
+
+
+@dataclass(frozen=True)
+class Default:
+    """A default as a scenario file would write it, and where it is from."""
+
+    value: str | bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One management layer. ``timeout_per_gib_s``: migration time allowed per GiB of guest memory [s], 0: none."""
+
+    name: str
+    defaults: Mapping[str, Default]
+    commands: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    timeout_per_gib_s: int = 0
+    timeout_gib_min: int = 0
+    timeout_source: str = ""
+
+    def command(self, remedy: str, value: float | None = None) -> str:
+        """The command that applies ``remedy``; "" if there is none here.
+
+        value: milliseconds for "downtime_limit", bytes/s for "bandwidth", percent for "auto_converge", seconds for
+        "timeout"; {value} is that, {mib_per_s} and {seconds} the unit the command wants.
+        """
+        template = self.commands.get(remedy, "")
+        if value is None:
+            return template
+        texts = {"{value}": f"{value:.0f}", "{mib_per_s}": f"{value / (1 << 20):.0f}", "{seconds}": f"{value / 1000:g}"}
+        for place, text in texts.items():
+            template = template.replace(place, text)
+        return template
+
+    def timeout_s(self, memory_bytes: int) -> int:
+        """Seconds after which a guest of that size is given up, 0: never."""
+        return self.timeout_per_gib_s * max(self.timeout_gib_min, -(-memory_bytes // GIB))
+
+
+_QAPI = "QEMU 10.2 qapi/migration.json::MigrationParameters, migration/options.c::migration_properties"
+_LIBVIRT = "libvirt qemu_domain.h::QEMU_DOMAIN_MIG_BANDWIDTH_MAX = INT64_MAX / 1 MiB: no limit"
+_NOVA = "nova/conf/libvirt.py"
+_KUBEVIRT = "KubeVirt pkg/virt-config/configuration.go"
+_PVE = "qemu-server QemuServer.pm"
+
+QEMU = Profile(
+    "qemu",
+    {
+        "bandwidth": Default("128MiB/s", f"{_QAPI}: max-bandwidth 134217728"),
+        "downtime_limit": Default("300ms", f"{_QAPI}: downtime-limit 300"),
+        "auto_converge": Default(False, f"{_QAPI}: capabilities are off until set"),
+    },
+    {
+        "downtime_limit": "migrate_set_parameter downtime-limit {value}",
+        "bandwidth": "migrate_set_parameter max-bandwidth {value}B",
+        "auto_converge": "migrate_set_capability auto-converge on; migrate_set_parameter max-cpu-throttle {value}",
+        "post_copy": "migrate_set_capability postcopy-ram on (before migrate); then migrate_start_postcopy",
+        "xbzrle": "migrate_set_capability xbzrle on",
+        "timeout": "migrate_cancel after {value} s",
+    },
+)
+
+LIBVIRT = Profile(
+    "libvirt",
+    {
+        "bandwidth": Default("unlimited", _LIBVIRT),
+        "downtime_limit": Default("300ms", f"libvirt leaves QEMU's default: {_QAPI}"),
+        "auto_converge": Default(False, "libvirt virsh(1): off without --auto-converge"),
+    },
+    {
+        "downtime_limit": "virsh migrate-setmaxdowntime DOMAIN {value}",
+        "bandwidth": "virsh migrate-setspeed DOMAIN {mib_per_s}",
+        "auto_converge": "virsh migrate --live --auto-converge DOMAIN URI",
+        "post_copy": "virsh migrate --live --postcopy DOMAIN URI; then virsh migrate-postcopy DOMAIN",
+        "xbzrle": "virsh migrate --live --compressed --comp-methods xbzrle DOMAIN URI",
+        "timeout": "virsh migrate --live --timeout {value} --timeout-suspend DOMAIN URI",
+    },
+)
+
+NOVA = Profile(
+    "nova",
+    {
+        "bandwidth": Default("unlimited", f"{_NOVA}: live_migration_bandwidth 0, libvirt's default"),
+        # Model limit: nova raises the downtime limit in steps; here live_migration_downtime holds from the start.
+        "downtime_limit": Default("500ms", f"{_NOVA}: live_migration_downtime 500"),
+        "auto_converge": Default(False, f"{_NOVA}: live_migration_permit_auto_converge False"),
+    },
+    {
+        "downtime_limit": "nova.conf [libvirt] live_migration_downtime = {value}",
+        "bandwidth": "nova.conf [libvirt] live_migration_bandwidth = {mib_per_s}",
+        "auto_converge": "nova.conf [libvirt] live_migration_permit_auto_converge = true",
+        "post_copy": "nova.conf [libvirt] live_migration_permit_post_copy = true",
+        "timeout": "nova.conf [libvirt] live_migration_completion_timeout = {value} divided by GIB, rounded up",
+    },
+    timeout_per_gib_s=800,
+    timeout_gib_min=2,
+    timeout_source=f"{_NOVA}: live_migration_completion_timeout 800 s per GiB, at least 2 GiB",
+)
+
+KUBEVIRT = Profile(
+    "kubevirt",
+    {
+        "bandwidth": Default("unlimited", f"{_KUBEVIRT}: BandwidthPerMigrationDefault 0Mi (64Mi in early releases)"),
+        "downtime_limit": Default("300ms", "KubeVirt sets none: QEMU's default"),
+        "auto_converge": Default(False, f"{_KUBEVIRT}: MigrationAllowAutoConverge false"),
+    },
+    {
+        # No field of MigrationConfiguration sets the downtime limit; libvirt inside the launcher pod does.
+        "downtime_limit": "kubectl exec POD -c compute -- virsh migrate-setmaxdowntime DOMAIN {value}",
+        "bandwidth": _POLICY + '\'{"spec":{"bandwidthPerMigration":"{value}"}}\'',
+        "auto_converge": _POLICY + '\'{"spec":{"allowAutoConverge":true}}\'',
+        "post_copy": _POLICY + '\'{"spec":{"allowPostCopy":true}}\'',
+        "timeout": _POLICY + '"{\\"spec\\":{\\"completionTimeoutPerGiB\\":$(({value} / GIB + 1))}}"',
+    },
+    # Model limit: KubeVirt's progressTimeout (150 s without a new low of remaining bytes) does not cancel.
+    timeout_per_gib_s=150,
+    timeout_source=f"{_KUBEVIRT}: MigrationCompletionTimeoutPerGiB 150 (800 before kubevirt PR 12848)",
+)
+
+PROXMOX = Profile(
+    "proxmox",
+    {
+        "bandwidth": Default("unlimited", f"{_PVE}: migrate_speed 0, no limit"),
+        # Model limit: Proxmox VE raises the downtime limit step by step if the end does not converge; here it stays.
+        "downtime_limit": Default("100ms", f"{_PVE}: migrate_downtime 0.1 s"),
+        "auto_converge": Default(True, "qemu-server QemuMigrate::set_migration_caps: auto-converge 1"),
+    },
+    {
+        "downtime_limit": "qm set VMID --migrate_downtime {seconds}",
+        "bandwidth": "qm set VMID --migrate_speed {mib_per_s}",
+        "auto_converge": "qm monitor VMID: migrate_set_parameter max-cpu-throttle {value} (auto-converge is on)",
+        "timeout": "qm monitor VMID: migrate_cancel after {value} s",
+    },
+)
+
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in (QEMU, LIBVIRT, NOVA, KUBEVIRT, PROXMOX)}

@@ -1,0 +1,122 @@
+"""Every scenario key as JSON schema, or as a Markdown table for the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from hostsim.scenario.problems import model_in
+from hostsim.scenario.profiles import PROFILES, Profile
+from hostsim.scenario.schema import Scenario
+
+INTRODUCTION = (
+    "Sizes carry B, kB, MB, GB, TB or KiB, MiB, GiB, TiB; bandwidths the same or bits per second (`10Gbit/s`), or "
+    "`unlimited`; durations ns, us, ms, s, min, h or d; rates `/s`, `k/s`, `M/s`, `G/s`; shares are `70%` or `0.7`. k, M, G, T are "
+    "powers of 1000, Ki, Mi, Gi, Ti of 1024. A number without its unit is an error, but for 0."
+)
+PROFILE_TEXT = "Defaults of `[migration]` by `profile`, for keys that are not written:"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One row of the reference."""
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of a scenario file."""
+    return Scenario.model_json_schema(mode="validation")
+
+
+def markdown() -> str:
+    """The reference: a table of keys for each table of the file, and the profiles."""
+    parts = [INTRODUCTION]
+    for title, model in tables():
+        parts += [f"## `{title}`", _table(("key", "type", "default", "meaning"), [_cells(key) for key in keys(model)])]
+    rows = [row for profile in PROFILES.values() for row in _profile_rows(profile)]
+    parts += ["## Profiles", PROFILE_TEXT, _table(("profile", "key", "default", "source"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def tables(model: type[BaseModel] = Scenario, name: str = "", is_array: bool = False) -> Iterator[tuple[str, type[BaseModel]]]:
+    """(heading, model) of every table of the file, as it is headed there."""
+    brackets = ("[[", "]]") if is_array else ("[", "]")
+    yield (f"{brackets[0]}{name}{brackets[1]}" if name else "top level"), model
+    for key, field in model.model_fields.items():
+        inner = model_in(field.annotation)
+        if inner is not None:
+            yield from tables(inner, f"{name}.{key}".lstrip("."), get_origin(field.annotation) is tuple)
+
+
+def keys(model: type[BaseModel]) -> Iterator[Key]:
+    """The keys of one table that are not tables themselves."""
+    dumped = _defaults(model)
+    for name, field in model.model_fields.items():
+        if model_in(field.annotation) is None:
+            yield Key(name, _kind(field), dumped.get(name, "required"), field.description or "")
+
+
+def _defaults(model: type[BaseModel]) -> dict[str, str]:
+    """Defaults as a file would write them."""
+    given = {n: f.get_default(call_default_factory=True) for n, f in model.model_fields.items() if not f.is_required()}
+    blank = model.model_construct(**given)
+    table = blank.model_dump(mode="json", include=set(given), warnings=False)
+    return {name: "" if value is None else _written(value) for name, value in table.items()}
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _kind(field: FieldInfo) -> str:
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    if choices:
+        return " \\| ".join(f'"{choice}"' for choice in choices)
+    bounds = [text for text in (_bound(part) for part in field.metadata) if text]
+    return ", ".join([_schema_name(field), *bounds])
+
+
+def _bound(part: object) -> str:
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    found = [(sign, getattr(part, name)) for name, sign in signs.items() if hasattr(part, name)]
+    return ", ".join(f"{sign} {value:g}" for sign, value in found if abs(value) <= 1_000_000 and value is not None)
+
+
+def _schema_name(field: FieldInfo) -> str:
+    for part in field.metadata:
+        described = getattr(part, "json_schema", None)
+        if isinstance(described, dict) and "description" in described:
+            return str(described["description"])
+    names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+    return next((text for kind, text in names.items() if _mentions(field.annotation, kind)), "text or list")
+
+
+def _mentions(annotation: object, kind: type) -> bool:
+    return annotation is kind or any(_mentions(arg, kind) for arg in get_args(annotation))
+
+
+def _cells(key: Key) -> tuple[str, ...]:
+    default = "" if not key.default else key.default if key.default == "required" else f"`{key.default}`"
+    return f"`{key.name}`", key.kind, default, key.meaning
+
+
+def _profile_rows(profile: Profile) -> Iterator[tuple[str, ...]]:
+    for name, default in profile.defaults.items():
+        yield f"`{profile.name}`", f"`{name}`", f"`{_written(default.value)}`", default.source
+    if profile.timeout_per_gib_s:
+        yield f"`{profile.name}`", "`timeout`", f"{profile.timeout_per_gib_s} s per GiB", profile.timeout_source
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

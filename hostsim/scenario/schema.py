@@ -1,0 +1,81 @@
+"""A scenario: guest, migration, link and host, checked once and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+
+from hostsim.errors import InputError
+from hostsim.scenario.checks import cross_findings
+from hostsim.scenario.complete import completed, without_idle_keys
+from hostsim.scenario.guest_schema import Active, Fill, RamBlock, Vm, Workload
+from hostsim.scenario.host_schema import Host, Link, Migration
+from hostsim.scenario.problems import problems_of, without_duplicates
+from hostsim.scenario.repair import findings_despite
+from hostsim.scenario.section import SOURCE, Section
+from hostsim.scenario.trace_csv import TraceColumns, load_trace
+from hostsim.scenario.types import Count, Duration, Name, Text
+
+__all__ = ["Active", "Fill", "Host", "Link", "Migration", "RamBlock", "Scenario", "Vm", "Workload"]
+
+SEED_MAX = (1 << 63) - 1
+DURATION_MAX_NS = 366 * 86_400 * 1_000_000_000
+
+
+class Scenario(Section):
+    """Everything a run depends on but the version of hostsim. InputError with all problems."""
+
+    name: Name | None = Field(default=None, description="names the output folder; the file's name without it")
+    question: Text = Field(default="", description="what the scenario asks")
+    seed: Count = Field(default=1, ge=0, le=SEED_MAX, description="every random draw follows from it")
+    duration: Duration = Field(
+        default=600_000_000_000, gt=0, le=DURATION_MAX_NS, description="cap on simulated time", examples=["10min"]
+    )
+    vm: Vm = Field(description="the guest")
+    migration: Migration | None = Field(default=None, description="one live migration")
+    link: Link = Field(default=Link(), description="the network")
+    host: Host = Field(default=Host(), description="the machine")
+
+    _folder: Path = PrivateAttr(default=Path())
+    _traces: dict[str, TraceColumns] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, data: Any, handler: Callable[[Any], Self]) -> Self:
+        try:
+            scenario = handler(data)
+        except ValidationError as error:
+            found = problems_of(error, cls, SOURCE)
+            more = [finding.problem(SOURCE) for finding in findings_despite(data, error, handler)]
+            raise InputError(without_duplicates([*found, *more])) from None
+        findings = cross_findings(scenario)
+        if findings:
+            raise InputError([finding.problem(SOURCE) for finding in findings])
+        return completed(scenario)
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything with its defaults, JSON-able, in canonical units; a scenario made of it is the same scenario."""
+        table = self.model_dump(mode="json", exclude_none=True)
+        table["vm"]["workload"] = [
+            without_idle_keys(one, dumped)
+            for one, dumped in zip(self.vm.workload, table["vm"]["workload"], strict=True)
+        ]
+        table["host"] |= asdict(self.host.sheet())
+        return table
+
+    def traces(self) -> dict[str, TraceColumns]:
+        """Recorded touches by name of the workload; files are read once. InputError."""
+        for workload in self.vm.workload:
+            if workload.file is not None and str(workload.name) not in self._traces:
+                self._traces[str(workload.name)] = load_trace(self._folder / workload.file)
+        return self._traces
+
+    def in_folder(self, folder: Path) -> Self:
+        """The same scenario, with trace files relative to ``folder``."""
+        copy = self.model_copy()
+        copy._folder, copy._traces = folder, {}  # noqa: SLF001  its own kind
+        return copy

@@ -1,0 +1,132 @@
+"""Field types of a scenario: texts with units outside, integers inside; pydantic reports what units.py refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from hostsim import units
+from hostsim.errors import UnitError
+from hostsim.units import shown
+
+PAGE_SIZE_BYTES = 4096
+VCPUS_MAX = 4096
+RATE_MAX_PER_S = 10**12
+"""A touch a picosecond: beyond any machine."""
+NAME_MAX = 100
+
+
+def refused(got: str, wanted: str, example: str = "") -> PydanticCustomError:
+    """What a validator raises: pydantic collects it, hostsim.scenario.problems turns it into a Problem."""
+    context = {"got": got, "wanted": wanted, "example": example}
+    return PydanticCustomError("refused", "got {got}, wanted {wanted}", context)
+
+
+def _from(parse: Callable[[object], Any]) -> BeforeValidator:
+    def read(value: object) -> Any:
+        try:
+            return parse(value)
+        except UnitError as error:
+            raise refused(error.got, error.wanted, f'"{error.example}"') from None
+
+    return BeforeValidator(read)
+
+
+def _text(description: str, *examples: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "description": description, "examples": list(examples)})
+
+
+def _whole_pages(value: int) -> int:
+    if value % PAGE_SIZE_BYTES:
+        raise refused(units.format_bytes(value), "a multiple of 4KiB", '"4GiB"')
+    return value
+
+
+def _read_rate(value: object) -> Fraction:
+    rate = units.parse_rate(value)
+    if rate > RATE_MAX_PER_S:
+        raise UnitError(shown(value), "a rate of at most 1000G/s", units.RATE_WANTED[1])
+    return rate
+
+
+Bytes = Annotated[int, _from(units.parse_bytes), PlainSerializer(units.format_bytes), _text("size", "4GiB")]
+PageBytes = Annotated[
+    int,
+    _from(lambda value: _whole_pages(units.parse_bytes(value))),
+    PlainSerializer(units.format_bytes),
+    _text("size, a multiple of 4KiB", "4GiB"),
+]
+Bandwidth = Annotated[
+    int,
+    _from(units.parse_bandwidth),
+    PlainSerializer(units.format_bandwidth),
+    _text("bandwidth", "10Gbit/s", "32MiB/s", "unlimited"),
+]
+BandwidthOrNone = Annotated[
+    int,
+    _from(units.parse_bandwidth),
+    PlainSerializer(lambda value: units.format_bandwidth(value) if value else "0B/s"),
+    _text("bandwidth, 0B/s for none", "1GB/s"),
+]
+Duration = Annotated[
+    int, _from(units.parse_duration), PlainSerializer(units.format_duration), _text("duration", "300ms", "10min")
+]
+Rate = Annotated[
+    Fraction, _from(_read_rate), PlainSerializer(units.format_rate), _text("rate per second", "50000/s")
+]
+Share = Annotated[
+    float, _from(units.parse_fraction), WithJsonSchema({"type": ["string", "number"], "examples": ["70%", 0.7]})
+]
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict()]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Name = Annotated[str, Strict(), Field(min_length=1, max_length=NAME_MAX, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Names become file names and keys of random streams."""
+Text = Annotated[str, Strict(), Field(max_length=1000)]
+
+VCPUS_WANTED = ('"all", a list of vCPU numbers, or ranges in a text', 'vcpus = "0-3"')
+
+
+def read_vcpus(value: object) -> Literal["all"] | tuple[int, ...]:
+    """"all", or the numbers of "0-3,8" or [0, 1], ascending, each once."""
+    if value == "all":
+        return "all"
+    numbers = _ranges(value) if isinstance(value, str) else value
+    if not isinstance(numbers, Sequence) or isinstance(numbers, str) or not numbers:
+        raise refused(shown(value), *VCPUS_WANTED)
+    if not all(type(number) is int and 0 <= number < VCPUS_MAX for number in numbers):
+        raise refused(shown(value), f"vCPU numbers from 0 to {VCPUS_MAX - 1}", VCPUS_WANTED[1])
+    if len(set(numbers)) != len(numbers):
+        raise refused(shown(value), "each vCPU once", VCPUS_WANTED[1])
+    return tuple(sorted(numbers))
+
+
+def _ranges(text: str) -> list[int]:
+    """Numbers of "0-3,8"; empty if it does not read so."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        ends = [end.strip() for end in part.split("-")]
+        if len(ends) > 2 or not all(end.isascii() and end.isdigit() and len(end) <= 4 for end in ends):
+            return []
+        first, last = int(ends[0]), int(ends[-1])
+        if first > last:
+            return []
+        numbers.extend(range(first, last + 1))
+    return numbers
+
+
+Vcpus = Annotated[
+    Literal["all"] | tuple[int, ...],
+    PlainValidator(read_vcpus),
+    PlainSerializer(lambda value: value if value == "all" else list(value)),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}],
+            "examples": ["all", "0-3", [0, 1]],
+        }
+    ),
+]

@@ -1,0 +1,47 @@
+"""Run a scenario: what ``hostsim run`` does, for scripts."""
+
+from __future__ import annotations
+
+from hostsim import __version__
+from hostsim.host.knobs import Knobs
+from hostsim.host.machine import Machine, Progress
+from hostsim.results.collect import guest_table, migration_result
+from hostsim.results.tables import RunResult
+from hostsim.scenario import Scenario
+from hostsim.scenario.build import build
+
+
+def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None) -> RunResult:
+    """Simulate ``scenario``.
+
+    progress: called with (simulated ns, what is known); knobs: how work is cut, which moves no result.
+    InputError if a trace cannot be read, InvariantError if an invariant breaks.
+    """
+    machine = Machine(build(scenario), knobs)
+    machine.run(progress)
+    profile = scenario.migration.profile if scenario.migration else "qemu"
+    found = (migration_result(machine, machine.migration, profile),) if machine.migration else ()
+    return RunResult(
+        scenario=scenario.resolved(),
+        seed=scenario.seed,
+        version=__version__,
+        migrations=found,
+        guest=guest_table(machine),
+        counters=counters(machine),
+        end_ns=machine.env.now_ns,
+    )
+
+
+def counters(machine: Machine) -> dict[str, int]:
+    """What the run had to do: pages harvested and sent, syncs."""
+    migration = machine.migration
+    if migration is None:
+        return {}
+    syncs = migration.recorder.syncs
+    return {
+        "syncs": len(syncs),
+        "pages_harvested": sum(sync.dirtied_pages for sync in syncs),
+        "pages_newly_dirty": sum(sync.newly_dirty_pages for sync in syncs),
+        "normal_pages_sent": migration.ram.normal_pages,
+        "zero_pages_sent": migration.ram.zero_pages,
+    }

@@ -1,0 +1,124 @@
+"""Drawn touches: engine, plain draws and closed forms agree within 5 standard deviations."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hostsim.host.machine import Machine
+from hostsim.host.migration.parameters import MigrationParameters
+from tests.twins.drawn import (
+    CASES,
+    DURATION_NS,
+    N_PAGES,
+    Case,
+    chi_square_z,
+    engine_bits,
+    poisson_mean_z,
+    twin_bits,
+    two_sample_z,
+    variance_z,
+)
+from tests.twins.machine import TwinMachine
+
+SIGMAS = 5.0
+REPLICATIONS = 400
+WRITES = 1500 * DURATION_NS // 10**9
+MS = 1_000_000
+TIGHT = MigrationParameters("10.2", 2_000_000, 20, timeout_ns=2_000 * MS)
+THROTTLED = MigrationParameters("10.2", 1_500_000, 1, auto_converge=True, cpu_throttle_initial=50, timeout_ns=4_000 * MS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_engine_dirties_as_many_pages_as_plain_draws(name: str) -> None:
+    engine = engine_bits(CASES[name], range(REPLICATIONS))
+    twin = twin_bits(CASES[name], range(REPLICATIONS))
+    assert abs(two_sample_z(engine.sum(axis=1), twin.sum(axis=1))) < SIGMAS
+    worst = max((abs(two_sample_z(engine[:, gfn], twin[:, gfn])) for gfn in _comparable_pages(name)), default=0.0)
+    assert worst < SIGMAS
+
+
+def _comparable_pages(name: str) -> range:
+    """Zipf ranks are scattered over the pages in the engine and not in the twin: their pages do not correspond."""
+    return range(0) if "zipf" in name else range(N_PAGES)
+
+
+
+@pytest.mark.parametrize("name", ["uniform", "uniform, 3 vCPUs"])
+def test_paced_uniform_writes_meet_the_occupancy_form(name: str) -> None:
+    """O1: mean and variance of distinct pages after k uniform writes."""
+    pages = engine_bits(CASES[name], range(REPLICATIONS)).sum(axis=1)
+    missed = (1 - 1 / N_PAGES) ** WRITES
+    both = (1 - 2 / N_PAGES) ** WRITES
+    variance = N_PAGES * missed + N_PAGES * (N_PAGES - 1) * both - N_PAGES**2 * missed**2
+    assert abs(pages.mean() - N_PAGES * (1 - missed)) < SIGMAS * (variance / REPLICATIONS) ** 0.5
+    assert abs(variance_z(pages, variance)) < SIGMAS
+
+
+def _shares(name: str) -> np.ndarray:
+    """float64[N_PAGES]: share of the writes that each page gets, most popular first."""
+    if "zipf" in name:
+        weights = np.arange(1, N_PAGES + 1) ** -0.9
+        return weights / weights.sum()
+    if "hotcold" in name:
+        return np.repeat([0.8 / 6, 0.2 / (N_PAGES - 6)], [6, N_PAGES - 6])
+    return np.full(N_PAGES, 1 / N_PAGES)
+
+
+@pytest.mark.parametrize("name", ["uniform poisson", "uniform poisson, 3 vCPUs", "hotcold poisson", "zipf"])
+def test_poisson_writes_are_independent_bits(name: str) -> None:
+    """O2: mean, variance, and the chi-square of the bits page by page."""
+    bits = engine_bits(CASES[name], range(REPLICATIONS))
+    dirty = 1 - np.exp(-WRITES * _shares(name))
+    pages, variance = bits.sum(axis=1), float((dirty * (1 - dirty)).sum())
+    assert abs(pages.mean() - dirty.sum()) < SIGMAS * (variance / REPLICATIONS) ** 0.5
+    assert abs(variance_z(pages, variance)) < SIGMAS
+    counts = bits.sum(axis=0)
+    if "zipf" in name:  # ranks are scattered; undo it by the popularity itself
+        from hostsim.guest.popularity import zipf_shares
+
+        counts = counts[np.argsort(-zipf_shares(N_PAGES, 0.9), kind="stable")]
+    assert abs(chi_square_z(counts, REPLICATIONS, dirty)) < SIGMAS
+
+
+@pytest.mark.parametrize("name", ["uniform", "uniform poisson, 3 vCPUs", "hotcold", "zipf"])
+@pytest.mark.parametrize("migration", [TIGHT, THROTTLED], ids=["tight", "throttled"])
+def test_migrations_have_the_same_distribution(name: str, migration: MigrationParameters) -> None:
+    engine = np.array([_engine_answer(CASES[name], seed, migration) for seed in range(200)])
+    twin = np.array([_twin_answer(CASES[name], seed, migration) for seed in range(200)])
+    scores = [abs(two_sample_z(engine[:, i], twin[:, i])) for i in range(engine.shape[1])]
+    assert max(scores) < SIGMAS
+
+
+def _engine_answer(case: Case, seed: int, migration: MigrationParameters) -> tuple[float, ...]:
+    machine = Machine(case.spec(seed, migration, 6_000 * MS))
+    machine.run()
+    m = machine.migration
+    answer = m.counters()
+    dirtied = sum(point.dirtied_pages for point in m.recorder.syncs)
+    throttle = max(point.throttle_percent for point in m.recorder.syncs)
+    return answer.total_time_ms, answer.transferred, answer.dirty_sync_count, answer.duplicate, dirtied, throttle
+
+
+def _twin_answer(case: Case, seed: int, migration: MigrationParameters) -> tuple[float, ...]:
+    machine = TwinMachine(case.spec(seed, migration, 6_000 * MS), np.random.default_rng([seed, 78]))
+    machine.run()
+    m = machine.migration
+    answer = m.query()
+    dirtied, throttle = sum(row[4] for row in m.sync_rows), max(row[11] for row in m.sync_rows)
+    keys = ("total_time_ms", "transferred", "dirty_sync_count", "duplicate")
+    return (*(answer[key] for key in keys), dirtied, throttle)
+
+
+def test_two_candidates_a_page_are_caught(root: Path) -> None:
+    """A class armed twice has twice its rate: the mean of O2 shows it."""
+    command = [sys.executable, "-m", "tests.twins.drawn", "rate doubled", "200"]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    assert abs(float(run.stdout)) > SIGMAS
+    assert abs(poisson_mean_z(200)) < SIGMAS
