@@ -153,12 +153,6 @@ def format_rate(value: Fraction, digits: int | None = None) -> str:
     return f"{_decimal(value)}/s"
 
 
-def format_fraction(value: float) -> str:
-    """"70%"; the shortest text that parses to the same share."""
-    percent = f"{value * 100:.12g}%"
-    return percent if parse_fraction(percent) == value else repr(value)
-
-
 def _written(value: Fraction, units: tuple[tuple[str, Fraction], ...], base: str, digits: int | None) -> str:
     if digits is not None:
         return _rounded(value, units, base, digits)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hostsim.errors import InputError, Problem
+from hostsim.report.console import say_raw, show
 
 if TYPE_CHECKING:
     from hostsim.scenario.catalogue import Entry
@@ -31,17 +32,18 @@ def scenarios(
         raise InputError([Problem("scenarios", "folder", "no such folder", wanted, "cd hostsim && hostsim scenarios")])
     entries = catalogue(folder)
     if as_json:
-        typer.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
+        say_raw(json.dumps([asdict(entry) for entry in entries], indent=2) + "\n")
     else:
         _show(entries)
 
 
 def _show(entries: list[Entry]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("file", "question", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", no_wrap=True, overflow="ignore", min_width=max((len(e.path) for e in entries), default=1))
+    table.add_column("question")
     for entry in entries:
         table.add_row(Text(entry.path), Text(entry.problem or entry.question, style="red" if entry.problem else ""))
-    Console().print(table)
+    show(table)

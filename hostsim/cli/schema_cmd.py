@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from hostsim.report.console import say_raw
 
-class SchemaFormat(str, Enum):
+
+class SchemaFormat(StrEnum):
     """How the keys are written."""
 
     JSON = "json"
@@ -30,6 +32,6 @@ def schema(
     from hostsim.scenario import reference
 
     if style is SchemaFormat.MARKDOWN:
-        typer.echo(reference.markdown(), nl=False)
+        say_raw(reference.markdown())
     else:
-        typer.echo(json.dumps(reference.json_schema(), indent=2))
+        say_raw(json.dumps(reference.json_schema(), indent=2) + "\n")

@@ -17,7 +17,7 @@ from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.thread import Migration
 from hostsim.host.sheet import HostSheet
 from hostsim.host.vm import Vm
-from hostsim.mmu.memory import RamBlock, make_memory
+from hostsim.mmu.memory import PAGE_SIZE, RamBlock, make_memory
 
 Progress = Callable[[int, dict[str, Any]], None]
 PROGRESS_PERIOD_NS = 100_000_000
@@ -77,6 +77,6 @@ class Machine:
         rate = self.migration.state.bandwidth_bytes_per_ms * 1000
         return {
             "status": now.status, "round": now.dirty_sync_count, "remaining_bytes": now.remaining,
-            "total_bytes": now.total, "bandwidth_bytes_per_s": rate,
+            "total_bytes": now.total, "dirty_bytes_per_s": now.dirty_pages_rate * PAGE_SIZE, "bandwidth_bytes_per_s": rate,
             "threshold_bytes": self.migration.state.threshold_bytes, "throttle_percent": now.cpu_throttle_percentage,
         }  # fmt: skip

@@ -90,8 +90,8 @@ def draw_migration(migration: MigrationResult, name: str) -> Figure:
 
 def _remaining(axes: Axes, migration: MigrationResult) -> None:
     t_s, series = _seconds(migration), migration.series
-    remaining = np.where(series["remaining_bytes"] > 0, series["remaining_bytes"], np.nan)
-    axes.plot(t_s, remaining, color=BLUE, label="remaining")
+    at_s, remaining = _saw_tooth(migration)
+    axes.plot(at_s, remaining, color=BLUE, label="remaining")
     threshold = np.where(series["threshold_bytes"] > 0, series["threshold_bytes"], np.nan)
     axes.plot(t_s, threshold, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1.3, label="threshold")
     axes.set_yscale("log", base=2)
@@ -99,6 +99,24 @@ def _remaining(axes: Axes, migration: MigrationResult) -> None:
     axes.set_ylim(low, high)
     _power_ticks(axes, low, high)
     axes.set_ylabel("bytes to send")
+
+
+def _saw_tooth(migration: MigrationResult) -> tuple[Any, Any]:
+    """Times [s] and remaining bytes: the series, and between its samples each sync as the step it is.
+
+    Nothing left is a gap (NaN): a logarithmic axis has no 0.
+    """
+    rounds, series = migration.rounds, migration.series
+    after = rounds["remaining_start_bytes"]
+    before = after - rounds["newly_dirty_pages"] * PAGE_BYTES
+    t_ns = np.concatenate([series["t_ns"], rounds["start_ns"], rounds["start_ns"]])
+    remaining = np.concatenate([series["remaining_bytes"], before, after])
+    rank = np.repeat([1, 0, 2], [len(series), len(rounds), len(rounds)])
+    # A sample at the instant of a sync is as before it or as after it: between the two it fits either way.
+    order = np.lexsort((rank, t_ns))
+    order = order[(remaining[order] > 0) | (rank[order] == 1)]
+    line = np.where(remaining[order] > 0, remaining[order], np.nan)
+    return t_ns[order] / 1e9, line
 
 
 def _rates(axes: Axes, migration: MigrationResult) -> None:

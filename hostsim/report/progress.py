@@ -31,7 +31,7 @@ def ignore(sim_ns: int, info: Mapping[str, Any]) -> None:
 def run_progress(cap_ns: int, *, quiet: bool = False) -> Iterator[Report]:
     """Yields the callback of a run of at most ``cap_ns`` simulated; silent if ``quiet`` or not on a terminal.
 
-    It reads, where there: ``round``, ``remaining_bytes``, ``bandwidth_bytes_per_s``, ``dirty_bytes_per_s``.
+    It reads, where there: ``round``, ``remaining_bytes``, ``bandwidth_bytes_per_s`` and ``dirty_bytes_per_s``.
     """
     console = err_console()
     if quiet or not console.is_terminal:
@@ -62,8 +62,9 @@ def suite_progress(*, quiet: bool = False) -> Iterator[Callable[..., None] | Non
 
 def end_ns_estimate(sim_ns: int, cap_ns: int, info: Mapping[str, Any]) -> tuple[int, bool]:
     """Simulated end [ns] and whether it is a guess (remaining over bandwidth minus dirty rate) or the cap."""
-    remaining = float(info.get("remaining_bytes", 0))
-    net = float(info.get("bandwidth_bytes_per_s", 0)) - float(info.get("dirty_bytes_per_s", 0))
+    if not {"remaining_bytes", "bandwidth_bytes_per_s", "dirty_bytes_per_s"} <= info.keys():
+        return cap_ns, False
+    remaining, net = info["remaining_bytes"], info["bandwidth_bytes_per_s"] - info["dirty_bytes_per_s"]
     if remaining <= 0 or net <= 0:
         return cap_ns, False
     guess = sim_ns + round(remaining / net * NS_PER_S)

@@ -72,20 +72,24 @@ def _rounds(migration: Migration, now_ns: int) -> Table:
     syncs, start = migration.recorder.syncs, migration.state.start_ns
     end_ns = migration.state.end_ns or now_ns
     return Table.of("rounds", ROUNDS, [
-        _round(sync, syncs[i + 1] if i + 1 < len(syncs) else None, migration, start, end_ns)
+        _round(sync, syncs[max(i - 1, 0)], syncs[i + 1] if i + 1 < len(syncs) else None, migration, start, end_ns)
         for i, sync in enumerate(syncs)
     ])  # fmt: skip
 
 
-def _round(sync: SyncPoint, after: SyncPoint | None, migration: Migration, start_ns: int, end_ns: int) -> tuple[Any, ...]:
+def _round(
+    sync: SyncPoint, before: SyncPoint, after: SyncPoint | None, migration: Migration, start_ns: int, end_ns: int
+) -> tuple[Any, ...]:
     ram = migration.ram
+    seconds = (sync.t_ns - before.t_ns) / NS_PER_S
+    rate = sync.newly_dirty_pages / seconds if seconds > 0 else 0.0
     normal, zero, sent, until = (
         (after.normal_pages, after.zero_pages, after.sent_bytes, after.t_ns)
         if after else (ram.normal_pages, ram.zero_pages, migration.transferred_bytes, end_ns)
     )  # fmt: skip
     return (
         sync.dirty_sync_count, sync.t_ns - start_ns, until - start_ns, sync.remaining_bytes, sync.newly_dirty_pages,
-        normal - sync.normal_pages, zero - sync.zero_pages, sent - sync.sent_bytes, float(sync.dirty_pages_rate),
+        normal - sync.normal_pages, zero - sync.zero_pages, sent - sync.sent_bytes, rate,
         sync.bandwidth_bytes_per_s, sync.threshold_bytes, sync.throttle_percent,
     )  # fmt: skip
 
@@ -97,10 +101,10 @@ def _series(samples: list[Sample], n_clocks: int, syncs: list[SyncPoint], start_
     rows = []
     before = None
     for sample in samples:
-        past = int(np.searchsorted(sync_t, sample.t_ns, side="right")) - 1
+        ends = int(np.searchsorted(sync_t, sample.t_ns, side="left"))
         rows.append((
             sample.t_ns, sample.status, sample.dirty_sync_count, sample.remaining_bytes, sample.transferred_bytes,
-            sample.dirty_pages_rate, rates[past] if past >= 0 else 0.0, sample.bandwidth_bytes_per_s,
+            sample.dirty_pages_rate, rates[ends] if ends < len(rates) else 0.0, sample.bandwidth_bytes_per_s,
             sample.threshold_bytes, sample.expected_downtime_ms, sample.throttle_percent,
             _speed(before, sample, n_clocks),
         ))  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import BaseModel
+
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.host_schema import NS_PER_S, Migration
 from hostsim.scenario.profiles import PROFILES
@@ -12,7 +14,7 @@ from hostsim.scenario.profiles import PROFILES
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
 
-S = TypeVar("S", bound="Scenario")
+M = TypeVar("M", bound=BaseModel)
 
 SWEEPS = ("sequential", "strided")
 TOUCHING = (*SWEEPS, "uniform", "hotcold", "zipf")
@@ -51,12 +53,18 @@ def without_idle_keys(workload: Workload, table: Mapping[str, Any]) -> dict[str,
     return {key: value for key, value in table.items() if key not in APPLIES or APPLIES[key][0](workload)}
 
 
-def completed(scenario: S) -> S:
-    """``scenario`` with names, sizes and time-outs filled in; the rest is kept."""
-    update: dict[str, Any] = {"vm": _completed_vm(scenario.vm)}
+def complete(scenario: Scenario) -> None:
+    """Fill in names, sizes and time-outs. In place: pydantic's constructors keep the object they began with."""
+    scenario.__dict__["vm"] = _completed_vm(scenario.vm)
     if scenario.migration is not None:
-        update["migration"] = _completed_migration(scenario.migration, scenario.vm.memory)
-    return scenario.model_copy(update=update)
+        scenario.__dict__["migration"] = _completed_migration(scenario.migration, scenario.vm.memory)
+
+
+def _with(model: M, values: Mapping[str, Any]) -> M:
+    """A copy with ``values``, which do not count as written by anybody."""
+    copy = model.model_copy()
+    copy.__dict__.update(values)
+    return copy
 
 
 def workload_name(workload: Workload, index: int) -> str:
@@ -66,18 +74,18 @@ def workload_name(workload: Workload, index: int) -> str:
 
 def _completed_vm(vm: Vm) -> Vm:
     workloads = tuple(_completed_workload(one, i, vm.memory) for i, one in enumerate(vm.workload))
-    return vm.model_copy(update={"workload": workloads, "filled": "list" if vm.fill else vm.filled})
+    return _with(vm, {"workload": workloads, "filled": "list" if vm.fill else vm.filled})
 
 
 def _completed_workload(workload: Workload, index: int, memory_bytes: int) -> Workload:
     update: dict[str, Any] = {"name": workload_name(workload, index)}
     if workload.size is None and workload.pattern != "trace":
         update["size"] = memory_bytes - workload.at
-    return workload.model_copy(update=update)
+    return _with(workload, update)
 
 
 def _completed_migration(migration: Migration, memory_bytes: int) -> Migration:
     if "timeout" in migration.model_fields_set:
         return migration
     timeout_ns = PROFILES[migration.profile].timeout_s(memory_bytes) * NS_PER_S
-    return migration.model_copy(update={"timeout": timeout_ns})
+    return _with(migration, {"timeout": timeout_ns})

@@ -15,8 +15,8 @@ from hostsim.scenario.schema import Scenario
 
 INTRODUCTION = (
     "Sizes carry B, kB, MB, GB, TB or KiB, MiB, GiB, TiB; bandwidths the same or bits per second (`10Gbit/s`), or "
-    "`unlimited`; durations ns, us, ms, s, min, h or d; rates `/s`, `k/s`, `M/s`, `G/s`; shares are `70%` or `0.7`. k, M, G, T are "
-    "powers of 1000, Ki, Mi, Gi, Ti of 1024. A number without its unit is an error, but for 0."
+    "`unlimited`; durations ns, us, ms, s, min, h or d; rates `/s`, `k/s`, `M/s`, `G/s`; shares are `70%` or `0.7`. "
+    "k, M, G, T are powers of 1000, Ki, Mi, Gi, Ti of 1024. A number without its unit is an error, but for 0."
 )
 PROFILE_TEXT = "Defaults of `[migration]` by `profile`, for keys that are not written:"
 
@@ -46,7 +46,10 @@ def markdown() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def tables(model: type[BaseModel] = Scenario, name: str = "", is_array: bool = False) -> Iterator[tuple[str, type[BaseModel]]]:
+Table = tuple[str, type[BaseModel]]
+
+
+def tables(model: type[BaseModel] = Scenario, name: str = "", is_array: bool = False) -> Iterator[Table]:
     """(heading, model) of every table of the file, as it is headed there."""
     brackets = ("[[", "]]") if is_array else ("[", "]")
     yield (f"{brackets[0]}{name}{brackets[1]}" if name else "top level"), model
@@ -93,12 +96,13 @@ def _bound(part: object) -> str:
 
 
 def _schema_name(field: FieldInfo) -> str:
-    for part in field.metadata:
+    metadata = [*field.metadata, *(part for arg in get_args(field.annotation) for part in get_args(arg)[1:])]
+    for part in metadata:
         described = getattr(part, "json_schema", None)
         if isinstance(described, dict) and "description" in described:
             return str(described["description"])
     names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-    return next((text for kind, text in names.items() if _mentions(field.annotation, kind)), "text or list")
+    return next((text for kind, text in names.items() if _mentions(field.annotation, kind)), "text")
 
 
 def _mentions(annotation: object, kind: type) -> bool:

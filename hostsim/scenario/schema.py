@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from hostsim.errors import InputError
 from hostsim.scenario.checks import cross_findings
-from hostsim.scenario.complete import completed, without_idle_keys
+from hostsim.scenario.complete import complete, without_idle_keys
 from hostsim.scenario.guest_schema import Active, Fill, RamBlock, Vm, Workload
 from hostsim.scenario.host_schema import Host, Link, Migration
 from hostsim.scenario.problems import problems_of, without_duplicates
@@ -55,7 +55,8 @@ class Scenario(Section):
         findings = cross_findings(scenario)
         if findings:
             raise InputError([finding.problem(SOURCE) for finding in findings])
-        return completed(scenario)
+        complete(scenario)
+        return scenario
 
     def resolved(self) -> dict[str, Any]:
         """Everything with its defaults, JSON-able, in canonical units; a scenario made of it is the same scenario."""

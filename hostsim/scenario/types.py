@@ -78,8 +78,9 @@ Duration = Annotated[
 Rate = Annotated[
     Fraction, _from(_read_rate), PlainSerializer(units.format_rate), _text("rate per second", "50000/s")
 ]
+_share_schema = WithJsonSchema({"type": ["string", "number"], "description": "share", "examples": ["70%", 0.7]})
 Share = Annotated[
-    float, _from(units.parse_fraction), WithJsonSchema({"type": ["string", "number"], "examples": ["70%", 0.7]})
+    float, _from(units.parse_fraction), _share_schema
 ]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict()]
@@ -125,6 +126,7 @@ Vcpus = Annotated[
     PlainSerializer(lambda value: value if value == "all" else list(value)),
     WithJsonSchema(
         {
+            "description": "text or list of vCPU numbers",
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}],
             "examples": ["all", "0-3", [0, 1]],
         }

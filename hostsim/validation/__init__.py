@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from hostsim.errors import InputError, Problem
@@ -17,24 +18,26 @@ SUITES: dict[str, str] = {
     "published": "hostsim.validation.published",
     "oracles": "hostsim.validation.oracles",
 }
-"""Name of a suite and the module whose ``rows(cases, jobs, progress)`` computes it; imported when it runs."""
+"""Name of a suite and the module whose ``rows(only, jobs, progress)`` computes it; imported when it runs."""
 
 
 def run_suites(
     names: Sequence[str] = (),
-    cases: Sequence[str] | None = None,
+    only: Sequence[str] | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
+    cases: Path | None = None,
 ) -> list[Row]:
     """Rows of the suites ``names`` (none: all), in that order.
 
-    cases: ids to keep (``P1`` keeps all below it), None for all; jobs: worker processes a suite may use.
-    Raises InputError for a suite or case that does not exist.
+    only: ids to keep (``P1`` keeps all below it), None for all; jobs: worker processes a suite may use; cases: another
+    file of measured migrations for suite ``qemu``. Raises InputError for a suite or id that does not exist.
     """
     wanted = list(names) or list(SUITES)
     _check("suite", wanted, list(SUITES))
-    rows = [row for name in wanted for row in _suite(name)(cases, jobs, progress)]
-    _check("case", _unmatched(cases or (), rows), [])
+    more = {"qemu": {"cases": cases}} if cases else {}
+    rows = [row for name in wanted for row in _suite(name)(only, jobs, progress, **more.get(name, {}))]
+    _check("id", _unmatched(only or (), rows), [])
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Suite ``oracles``: closed forms against vectors computed independently, and against plain draws."""
+"""Suite ``oracles``: closed forms against vectors computed independently, plain draws, and the engine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hostsim.validation.oracles_drawn import drawn_rows
 from hostsim.validation.oracles_forms import form_rows
 from hostsim.validation.oracles_precopy import precopy_rows
+from hostsim.validation.oracles_run import run_rows
 from hostsim.validation.rows import Row, selected
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def rows(cases: Sequence[str] | None = None, _jobs: int = 1, progress: Progress | None = None) -> list[Row]:
-    """All rows, in one process: about a second of work."""
+    """All rows, in one process: seconds of work."""
     found = selected(_all_rows(), cases)
     if progress:
         progress("oracles", len(found), len(found))
@@ -26,3 +27,4 @@ def _all_rows() -> Iterator[Row]:
     yield from form_rows()
     yield from precopy_rows()
     yield from drawn_rows()
+    yield from run_rows()

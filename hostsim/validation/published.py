@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hostsim.validation.published_curve import curve_rows, fitted_guest_rows
 from hostsim.validation.published_field import never_completes_rows, run_fraction_rows, wire_byte_rows
+from hostsim.validation.published_run import run_rows
 from hostsim.validation.rows import Row, selected
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def rows(cases: Sequence[str] | None = None, _jobs: int = 1, progress: Progress | None = None) -> list[Row]:
-    """All rows by closed forms: milliseconds of work, so one process does it."""
+    """All rows, in one process: seconds of work."""
     found = selected(_all_rows(), cases)
     if progress:
         progress("published", len(found), len(found))
@@ -27,3 +28,4 @@ def _all_rows() -> Iterator[Row]:
     yield from wire_byte_rows()
     yield from never_completes_rows()
     yield from run_fraction_rows()
+    yield from run_rows()

@@ -11,7 +11,7 @@ from hostsim.verdict.findings import found_numbers, where_it_stands, why_not, wh
 from hostsim.verdict.floor import floor_pages
 from hostsim.verdict.forecast import Forecast, forecast, span, speed_under, time_left_s
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
-from hostsim.verdict.remedies import more_time, post_copy, remedies_for
+from hostsim.verdict.remedies import MARGIN, more_time, post_copy, remedies_for
 from hostsim.verdict.words import bytes_words, seconds_words
 from hostsim.verdict.xbzrle import blocked_by_xbzrle
 
@@ -105,7 +105,8 @@ def _changes(evidence: Evidence, found: Forecast, outcome: Outcome) -> tuple[Rem
 
 def _outcome(evidence: Evidence, found: Forecast) -> Outcome:
     threshold = evidence.threshold_pages
-    if found.stuck and evidence.source == "log":
+    marginal = threshold < MARGIN * found.floor[1]
+    if found.stuck and (evidence.source == "log" or marginal):
         return "not converging"
     if threshold >= found.floor[1] and time_left_s(found, evidence) is not None:
         return "would converge"

@@ -11,6 +11,8 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seco
 IDENTIFIED = 2.0
 """A margin is told only where the curves that agree with the log leave it within this factor (assumed)."""
 LEAST_LIMIT_S = 0.001
+SHORTEST_ROUND_S = 0.01
+"""Shorter is only the stop itself, from the last sync of the running guest to the sync of the stopped one."""
 
 
 def failed(evidence: Evidence) -> Verdict | None:
@@ -89,11 +91,12 @@ def _downtime_words(evidence: Evidence) -> str:
 
 
 def _why(evidence: Evidence) -> str:
-    if not evidence.rounds or not evidence.bandwidth_bytes_per_s:
+    rounds = [r for r in evidence.rounds if r.newly_dirty_pages >= 1 and r.duration_s >= SHORTEST_ROUND_S]
+    if not rounds or not evidence.bandwidth_bytes_per_s:
         return ""
     page = evidence.page_bytes
-    found = [f"{bytes_words(r.newly_dirty_pages * page)} in {seconds_words(r.duration_s)}" for r in evidence.rounds]
-    seen = f"dirty again fell from {found[0]} to {found[-1]}" if len(found) > 1 else f"{found[0]} was dirty again"
+    found = [f"{bytes_words(r.newly_dirty_pages * page)} in {seconds_words(r.duration_s)}" for r in rounds]
+    seen = f"what was dirty again fell from {found[0]} to {found[-1]}" if len(found) > 1 else f"{found[0]} was dirty again"
     return (
         f"Why: {seen}; QEMU stops the guest below {bytes_words(evidence.threshold_pages * page)} "
         f"({bandwidth_words(evidence.bandwidth_bytes_per_s)} x {seconds_words(evidence.limit_s)})."

@@ -22,6 +22,8 @@ CERTAIN = 1.3
 """A range this narrow is one value."""
 LIMIT_MAX_S = 2000.0
 """Greatest downtime-limit QEMU accepts (migration/options.c::MAX_MIGRATE_DOWNTIME)."""
+THROTTLE_MAX = 99.0
+"""Greatest max-cpu-throttle (migration/options.c)."""
 LEAST_SPEED = 2e-4
 """The solver's lower end: no throttle suffices."""
 
@@ -81,11 +83,12 @@ def throttle(evidence: Evidence, found: Forecast) -> Remedy:
     if found.fit is not None and not found.fit.rate_is_bounded:
         return _throttle_unknown(evidence)
     lowest, _ = speed_allowed(found, evidence)
-    percent = 100.0 * (1 - lowest) / (1.0 if share is None else share)
-    if lowest <= LEAST_SPEED or percent > evidence.max_cpu_throttle:
-        text = f"throttling (auto-converge) does not suffice: even {evidence.max_cpu_throttle:.0f} % leaves too many writes"
+    share_slowed = 1.0 if share is None else share
+    percent = rounded_up(100.0 * (1 - lowest / MARGIN) / share_slowed)
+    if lowest <= LEAST_SPEED or percent > THROTTLE_MAX:
+        text = f"throttling (auto-converge) does not suffice: even {THROTTLE_MAX:.0f} % leaves too many writes"
         return Remedy("auto_converge", text, percent, "percent", helps=False)
-    return _throttle_to(evidence, min(rounded_up(percent), evidence.max_cpu_throttle), lowest)
+    return _throttle_to(evidence, percent, 1 - share_slowed * percent / 100)
 
 
 def post_copy(evidence: Evidence, pages: float) -> Remedy:
@@ -117,17 +120,22 @@ def _throttle_unknown(evidence: Evidence) -> Remedy:
 
 
 def _throttle_to(evidence: Evidence, percent: float, speed: float) -> Remedy:
-    steps = steps_needed(percent / 100, max_percent=int(evidence.max_cpu_throttle)) or 1
-    text = f"auto-converge to >= {percent:.0f} % throttle ({steps} steps of two rounds)"
-    if evidence.auto_converge:
-        text = (
-            f"auto-converge is on and reached {evidence.throttle_percent:.0f} %: it needs >= {percent:.0f} %, so more time"
-        )
+    text = _throttle_words(evidence, percent)
     known = evidence.cpu_bound_share is not None
     text += "" if known else ", if the guest is CPU-bound (clock-paced writes catch up)"
     text += f"; the guest keeps {100 * speed:.0f} % of its writes"
     command = command_for(evidence.profile, "auto_converge", percent)
     return Remedy("auto_converge", text, percent, "percent", command, certain=known)
+
+
+def _throttle_words(evidence: Evidence, percent: float) -> str:
+    if percent > evidence.max_cpu_throttle:
+        return f"auto-converge to >= {percent:.0f} % throttle: max-cpu-throttle is {evidence.max_cpu_throttle:.0f} % now"
+    if evidence.auto_converge:
+        reached = f"auto-converge is on and reached {evidence.throttle_percent:.0f} %"
+        return f"{reached}: it needs >= {percent:.0f} %, so more time"
+    steps = steps_needed(percent / 100, max_percent=int(evidence.max_cpu_throttle)) or 1
+    return f"auto-converge to >= {percent:.0f} % throttle ({steps} steps of two rounds)"
 
 
 def _is_narrow(needed: Range) -> bool:

@@ -63,11 +63,11 @@ def test_standard_input() -> None:
 
 def test_limits_that_are_told() -> None:
     ran = explain(
-        str(SAMPLES), "--tag", "fast/precopy", "--downtime-limit", "200ms", "--bandwidth", "60MB/s", "--link", "10Gbit/s"
+        str(SAMPLES), "--tag", "fast/precopy", "--downtime-limit", "290ms", "--bandwidth", "60MB/s", "--link", "25Gbit/s"
     )
     assert ran.returncode == 0, ran.stderr
     assert "raise max-bandwidth" in ran.stdout
-    assert "now 200 ms" in ran.stdout
+    assert "now 290 ms" in ran.stdout
 
 
 def test_a_log_that_cannot_tell_is_no_error() -> None:

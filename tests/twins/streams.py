@@ -9,6 +9,7 @@ from itertools import count
 
 import numpy as np
 
+from hostsim.guest.popularity import scatter_step
 from hostsim.guest.workload import Active, Workload
 
 NS_PER_S = 1_000_000_000
@@ -90,4 +91,5 @@ def _page_drawer(load: Workload, n_pages: int, k: int, rng: np.random.Generator 
         return lambda: int(rng.integers(hot) if rng.random() < load.hot_share else rng.integers(hot, n_pages))
     weights = np.arange(1, n_pages + 1, dtype=np.float64) ** -load.exponent
     cumulated = np.cumsum(weights / weights.sum())
-    return lambda: min(int(np.searchsorted(cumulated, rng.random(), "right")), n_pages - 1)
+    step = scatter_step(n_pages)  # where a rank lies, as the workload says
+    return lambda: min(int(np.searchsorted(cumulated, rng.random(), "right")), n_pages - 1) * step % n_pages

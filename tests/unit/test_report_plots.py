@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
 from hostsim.errors import MissingExtraError
@@ -11,6 +12,9 @@ from hostsim.report import files, plots
 from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, Table
 from tests.helpers.synthetic import migration, run_result
 
+S, PAGE = 1_000_000_000, 4096
+REST = ("active", 1, 4 * PAGE, 0, 0, 0.0, 0.0, 0, 300, 0, 1.0)
+"""A sample without its time: four pages remaining."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MANY = {"rounds": 500, "shrink": 0.9, "status": "cancelled", "throttled": True}
 
@@ -29,7 +33,7 @@ def test_the_same_migration_gives_the_same_bytes() -> None:
 
 def test_the_svg_is_xml_with_readable_text() -> None:
     svg = plots.migration_pictures(migration(), "precopy_convergence")["svg"]
-    words = "".join(ElementTree.fromstring(svg).itertext())  # noqa: S314 - drawn by the line above
+    words = "".join(ET.fromstring(svg).itertext())  # noqa: S314 - drawn by the line above
     assert "precopy_convergence" in words
     assert "simulated time since the migration started [s]" in words
 
@@ -43,6 +47,27 @@ def test_each_panel_names_its_lines() -> None:
 
 def test_a_migration_that_did_not_stop_has_no_downtime() -> None:
     assert "downtime" not in labels(plots.draw_migration(migration(status="cancelled"), "x"), 0)
+
+
+def test_a_sync_is_a_step_of_what_it_found() -> None:
+    series = [(0, *REST), (2 * S, *REST)]
+    rounds = [(1, 0, S, 8 * PAGE, 8, 6, 0, 0, 0.0, 0.0, 0, 0), (2, S, 2 * S, 5 * PAGE, 3, 4, 0, 0, 0.0, 0.0, 0, 0)]
+    drawn = MigrationResult(
+        "active", {}, None, None, None, Table.of("rounds", ROUNDS, rounds), Table.of("series", SERIES, series),
+        Table.of("events", EVENTS), {},
+    )  # fmt: skip
+    at_s, remaining = plots._saw_tooth(drawn)
+    assert at_s.tolist() == [0, 0, 1, 1, 2]
+    assert (remaining / PAGE).tolist() == [4, 8, 2, 5, 4]
+
+
+def test_nothing_left_is_a_gap() -> None:
+    _, remaining = plots._saw_tooth(migration())
+    finished = migration()
+    finished.series.columns["remaining_bytes"] = np.zeros(len(finished.series), np.int64)
+    _, gaps = plots._saw_tooth(finished)
+    assert np.isfinite(remaining).all()
+    assert np.isnan(gaps).sum() == len(finished.series)
 
 
 def test_every_round_is_marked_at_its_start() -> None:

@@ -18,7 +18,14 @@ def test_the_end_is_guessed_from_what_remains() -> None:
 
 
 @pytest.mark.parametrize(
-    "info", [{}, {**INFO, "dirty_bytes_per_s": 4e8}, {**INFO, "remaining_bytes": 1e15}, {**INFO, "remaining_bytes": 0}]
+    "info",
+    [
+        {},
+        {"remaining_bytes": 1e9, "bandwidth_bytes_per_s": 3e8},
+        {**INFO, "dirty_bytes_per_s": 4e8},
+        {**INFO, "remaining_bytes": 1e15},
+        {**INFO, "remaining_bytes": 0},
+    ],
 )
 def test_without_a_guess_the_cap_is_the_end(info: dict[str, float]) -> None:
     assert progress.end_ns_estimate(10 * S, 600 * S, info) == (600 * S, False)
@@ -71,7 +78,7 @@ def test_updates_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     class Bar:
-        def update(self, task: int, **fields: object) -> None:
+        def update(self, *_: int, **fields: object) -> None:
             seen.append(fields["completed"])
 
     bar = progress._RunBar(Bar(), 0, 600 * S, 0.0)  # type: ignore[arg-type]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hostsim.validation.rows import Row
 
 
 def rows(
-    cases: Path | None = None, jobs: int = 1, progress: Callable[[str], None] | None = None
+    only: Sequence[str] | None = None,
+    jobs: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+    cases: Path | None = None,
 ) -> list[Row]:
-    """All rows of the suite; ``cases``: another file of cases in the same format."""
+    """Rows of the cases ``only`` (None: all); ``cases``: another file of cases in the same format."""
     from hostsim.validation.qemu import score
     from hostsim.validation.qemu.cases import load_cases
 
-    return score.rows(load_cases(cases), jobs, progress)
+    wanted = [case for case in load_cases(cases) if not only or case.id in only]
+    return score.rows(wanted, jobs, progress)

@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,19 +50,15 @@ def simulate(case: Case, repeat: Mapping[str, Any]) -> Simulated:
     )
 
 
-def rows(cases: Iterable[Case], jobs: int = 1, progress: Callable[[str], None] | None = None) -> list[Row]:
+def rows(cases: Iterable[Case], jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> list[Row]:
     """Rows of suite ``qemu`` for the modelled cases, in order; ``jobs`` worker processes."""
     wanted = [case for case in cases if case.modelled]
-    if jobs == 1:
-        return [row for case in wanted for row in _told(case, case_rows(case), progress)]
-    with ProcessPoolExecutor(jobs) as pool:
-        found = pool.map(case_rows, wanted)
-        return [row for case, some in zip(wanted, found, strict=True) for row in _told(case, some, progress)]
-
-
-def _told(case: Case, found: list[Row], progress: Callable[[str], None] | None) -> list[Row]:
-    if progress is not None:
-        progress(f"qemu {case.id}")
+    found: list[Row] = []
+    with ProcessPoolExecutor(jobs) if jobs > 1 else nullcontext() as pool:
+        for i, some in enumerate((pool.map if pool else map)(case_rows, wanted)):
+            found.extend(some)
+            if progress is not None:
+                progress(f"qemu {wanted[i].id}", i + 1, len(wanted))
     return found
 
 

@@ -1,0 +1,144 @@
+"""The closed forms against the engine: its guests, its dirty log, its migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from hostsim.guest.workload import Workload
+from hostsim.host.link import LinkSpec
+from hostsim.host.machine import Machine, MachineSpec
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.sheet import load_sheet
+from hostsim.mmu.memory import lay_out
+from hostsim.study import distinct
+from hostsim.study.page_classes import PageClasses
+from hostsim.study.precopy_map import PrecopyOutcome
+from hostsim.study.wire import throughput_mbps
+from hostsim.validation.oracles_precopy import GEOMETRIC, LIMIT_S, PAGE_S, PAGES, SATURATING, saturating
+from hostsim.validation.passes import PassPlan, guest_machine, harvest_counts, run_passes
+from hostsim.validation.rows import Row, exact, relative, sigma
+from hostsim.validation.samples import SUITE, count_rows, distinct_rows, pages_sent_row
+
+SECOND_NS = 1_000_000_000
+HARVESTS = 400
+COUPON_REPLICATIONS = 400
+COUPON_STEPS_A_PAGE = 20
+"""Harvests of the coupon collector for each page: the count of writes is known to 1/20 of a page's worth."""
+
+
+def run_rows() -> Iterator[Row]:
+    """O1-O6, O29, O32 and O34, each on the engine."""
+    yield from _distinct_rows()
+    yield _sweep_row()
+    yield _coupon_row()
+    yield from _geometric_rows()
+    yield from _saturating_rows()
+    yield from _migration_rows()
+
+
+def _uniform(n_pages: int, rate: float, pattern: str = "uniform", **more: object) -> Workload:
+    writes = Fraction(rate).limit_denominator(1000)
+    return Workload("w", pattern, (0,), 0, n_pages, writes, **more)  # type: ignore[arg-type]
+
+
+def _distinct_rows() -> Iterator[Row]:
+    """Distinct pages a second: 15 000 uniform writes to 10 000 pages (O1), and the same as Poisson processes (O2)."""
+    pages, writes = 10_000, 15_000
+    paced = harvest_counts(guest_machine((_uniform(pages, writes),), pages), SECOND_NS, HARVESTS)
+    mean = distinct.distinct_mean_pages(pages, writes)
+    yield from count_rows("O1-run", "distinct pages", paced, mean, distinct.distinct_variance_pages(pages, writes))
+    loads = {
+        "uniform": (_uniform(pages, writes, arrivals="poisson"), PageClasses.uniform(pages, writes)),
+        "hotcold": (
+            _uniform(pages, writes, "hotcold", arrivals="poisson", hot_pages=1000, hot_share=0.9),
+            PageClasses.hotcold(pages, 1000, 0.9, writes),
+        ),
+        "zipf": (_uniform(pages, writes, "zipf", exponent=1.0), PageClasses.zipf(pages, 1.0, writes)),
+    }
+    for name, (load, classes) in loads.items():
+        found = harvest_counts(guest_machine((load,), pages), SECOND_NS, HARVESTS)
+        yield from distinct_rows(f"O2-run/{name}", found, classes, 1.0)
+
+
+def _sweep_row() -> Row:
+    """O3: a sweep of 7 000 pages a second over 10 000 pages, harvested each second."""
+    found = harvest_counts(guest_machine((_uniform(10_000, 7_000, "sequential"),), 10_000), SECOND_NS, 50)
+    return exact(SUITE, "O3-run", "distinct pages of 50 harvests", 50 * 7_000, sum(found))
+
+
+def _coupon_row() -> Row:
+    """O29: writes until all of 1 000 pages are dirty."""
+    pages, rate = 1000, 1_000_000
+    counts = [_writes_until_all_dirty(pages, rate, seed) for seed in range(COUPON_REPLICATIONS)]
+    mean, spread = distinct.all_dirty_mean_writes(pages), distinct.all_dirty_sd_writes(pages)
+    late = pages / COUPON_STEPS_A_PAGE / 2
+    z = (float(np.mean(counts)) - late - mean) / (spread / COUPON_REPLICATIONS**0.5)
+    return sigma(SUITE, "O29-run", "writes until all pages are dirty", mean, float(np.mean(counts)) - late, z)
+
+
+def _writes_until_all_dirty(pages: int, rate: int, seed: int) -> int:
+    machine = guest_machine((_uniform(pages, rate),), pages, seed=seed)
+    bmap = np.zeros(pages, np.uint8)
+    machine.tracker.start_log(0)
+    step_ns = SECOND_NS // rate * pages // COUPON_STEPS_A_PAGE
+    while not bmap.all():
+        machine.env.run(until=machine.env.now_ns + step_ns)
+        machine.tracker.sync(bmap, machine.env.now_ns)
+    return machine.env.now_ns * rate // SECOND_NS
+
+
+def _plan(limit_s: float = LIMIT_S) -> PassPlan:
+    return PassPlan(PAGE_S, PAGES * PAGE_S, limit_s)
+
+
+def _geometric_rows() -> Iterator[Row]:
+    """O4: a sweep that never meets its own pages again. Sizes of passes are whole pages, so totals are to 1e-4."""
+    for rate, (total_s, passes, _, sent) in GEOMETRIC.items():
+        got = run_passes(guest_machine((_uniform(PAGES, rate, "sequential"),), PAGES), _plan())
+        yield from _pass_rows(f"O4-run/{rate // 1000}k", float(total_s), passes, got, 1e-4)
+        yield relative(SUITE, f"O4-run/{rate // 1000}k", "pages sent", float(sent), got.pages_sent, 1e-4)
+
+
+def _saturating_rows() -> Iterator[Row]:
+    """O5: uniform writes; one run, so the drawn total is within 1 % and passes may differ by what that moves."""
+    for rho, (total_s, passes) in SATURATING.items():
+        load = _uniform(PAGES, float(rho) / PAGE_S)
+        got = run_passes(guest_machine((load,), PAGES), _plan())
+        yield from _pass_rows(f"O5-run/{rho}", float(total_s), passes, got, 0.01)
+    never = run_passes(guest_machine((_uniform(PAGES, 1.05 / PAGE_S),), PAGES), _plan())
+    yield exact(SUITE, "O5-run/1.05", "converges at 30 ms", saturating(1.05).converged, never.converged)
+    wide = run_passes(guest_machine((_uniform(PAGES, 1.05 / PAGE_S),), PAGES), _plan(0.1))
+    yield exact(SUITE, "O6-run/1.05", "converges at 100 ms", saturating(1.05, 0.1).converged, wide.converged)
+
+
+def _pass_rows(where: str, total_s: float, passes: int, got: PrecopyOutcome, tolerance: float) -> Iterator[Row]:
+    yield relative(SUITE, where, "total time, s", total_s, got.total_s, tolerance)
+    yield relative(SUITE, where, "passes", passes, got.passes, 0.1 if tolerance > 1e-3 else 0.0)
+
+
+def _migration_rows() -> Iterator[Row]:
+    """O32 and O34 on QEMU's loop: pages sent are all pages and every newly dirty one; mbps is what it is made of."""
+    machine = _migrating()
+    machine.run()
+    migration = machine.migration
+    assert migration is not None
+    newly = [sync.newly_dirty_pages for sync in migration.recorder.syncs]
+    sent = migration.ram.normal_pages + migration.ram.zero_pages
+    yield pages_sent_row("O32-run", machine.vm.memory.n_pages, newly, sent)
+    answer = migration.counters()
+    expected = throughput_mbps(answer.transferred, answer.total_time_ms, answer.setup_time_ms)
+    yield relative(SUITE, "O34-run", "mbps", expected, answer.mbps, 1e-9)
+
+
+def _migrating() -> Machine:
+    pages = 1 << 18
+    load = _uniform(pages, 100_000)
+    return Machine(
+        MachineSpec(
+            lay_out([("pc.ram", pages, [(0, pages // 2)])]), (load,), 1, load_sheet("generic"),
+            link=LinkSpec(1_250_000_000, 100_000, 1 << 21), migration=MigrationParameters(max_bandwidth=0),
+        )
+    )  # fmt: skip

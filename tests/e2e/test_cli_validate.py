@@ -1,0 +1,81 @@
+"""`hostsim validate`, through the installed command."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from hostsim.cli import validate_cmd
+from hostsim.validation.rows import Row
+from tests.helpers.command import ROOT, hostsim
+
+KEYS = ["suite", "id", "quantity", "expected", "got", "error", "tolerance", "passed"]
+
+
+def test_json_is_a_list_of_rows(tmp_path: Path) -> None:
+    done = hostsim("validate", "--suite", "oracles", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = json.loads(done.stdout)
+    assert len(rows) > 20
+    assert all(list(row)[: len(KEYS)] == KEYS for row in rows)
+    assert {row["suite"] for row in rows} == {"oracles"}
+
+
+def test_a_person_gets_rows_and_a_summary(tmp_path: Path) -> None:
+    done = hostsim("validate", "--suite", "oracles", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Summary" in done.stdout
+    assert " ok " in done.stdout
+
+
+def test_a_suite_that_is_not_there(tmp_path: Path) -> None:
+    done = hostsim("validate", "--suite", "dreams", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "got dreams, wanted one of qemu, published, oracles" in done.stderr
+
+
+def test_cases_come_from_a_file(tmp_path: Path) -> None:
+    kept = ROOT / "hostsim" / "data" / "qemu" / "cases.jsonl.gz"
+    line = next(line for line in gzip.decompress(kept.read_bytes()).decode().splitlines() if '"id": "idle_zero' in line)
+    (tmp_path / "mine.jsonl").write_text(line + "\n")
+    done = hostsim("validate", "--suite", "qemu", "--cases", "mine.jsonl", "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert {row["id"] for row in json.loads(done.stdout)} == {json.loads(line)["id"]}
+
+
+def test_a_broken_case_file_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text("{}\n")
+    done = hostsim("validate", "--suite", "qemu", "--cases", "mine.jsonl", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "mine.jsonl:1" in done.stderr
+
+
+PASSED = Row("qemu", "a", "n", 1, 1, 0.0, 0.0, passed=True)
+FAILED = Row("qemu", "b", "n", 1, 2, 1.0, 0.0, passed=False)
+SHOWN_ONLY = FAILED.unscored("times the host")
+
+
+@pytest.mark.parametrize(
+    ("rows", "flags", "code"),
+    [
+        ([PASSED, FAILED], [], 0),
+        ([PASSED, FAILED], ["--fail"], 1),
+        ([PASSED, SHOWN_ONLY], ["--fail"], 0),
+        ([FAILED], ["--json"], 0),
+    ],
+)
+def test_failing_rows_are_an_exit_code_on_demand(
+    monkeypatch: pytest.MonkeyPatch, rows: Sequence[Row], flags: list[str], code: int
+) -> None:
+    monkeypatch.setattr("hostsim.validation.run_suites", lambda *_, **__: list(rows))
+    app = typer.Typer()
+    validate_cmd.register(app)
+    done = CliRunner().invoke(app, flags)
+    assert done.exit_code == code
+    assert "qemu" in done.stdout

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostsim.guest.pacing import Pacing, clock_row, last_tick_before, resume, stop, work_at
+from tests.twins.clock import TwinClock
+
+ticks_ns = st.sampled_from([0, 1, 7, 10, 64])
+speeds = st.builds(Fraction, st.integers(1, 40), st.integers(1, 7)).filter(lambda speed: speed >= 1)
+closed = st.builds(lambda tick, late: Pacing(tick_ns=tick, tick_late_ns=late * tick), ticks_ns, st.sampled_from([0, 1, 3]))
+open_loop = st.builds(lambda speed, tick: Pacing(True, speed, tick), speeds, ticks_ns)
+pacings = st.one_of(closed, open_loop)
+instants = st.lists(st.integers(0, 400), max_size=12).map(sorted)
+
+
+def run_row(pacing: Pacing, switches: list[int]) -> np.ndarray:
+    """A clock that enters the guest at 0 and leaves and enters it in turn at ``switches``."""
+    row = clock_row(pacing)
+    resume(row, 0)
+    for i, t_ns in enumerate(switches):
+        (stop, resume)[i % 2](row, t_ns)
+    return row
+
+
+def run_twin(pacing: Pacing, switches: list[int]) -> TwinClock:
+    twin = TwinClock(pacing)
+    twin.enter(0)
+    for i, t_ns in enumerate(switches):
+        (twin.leave, twin.enter)[i % 2](t_ns)
+    return twin
+
+
+@given(pacings, instants, st.integers(0, 400))
+def test_work_is_the_twins(pacing: Pacing, switches: list[int], later: int) -> None:
+    last = switches[-1] if switches else 0
+    row, twin = run_row(pacing, switches), run_twin(pacing, switches)
+    assert work_at(row, last + later) == twin.work_before(last + later)
+
+
+@given(pacings, instants)
+def test_work_never_goes_back(pacing: Pacing, switches: list[int]) -> None:
+    row = run_row(pacing, switches)
+    start = switches[-1] if switches else 0
+    work = [work_at(row, start + t) for t in range(150)]
+    assert all(a <= b for a, b in pairwise(work))
+
+
+@given(pacings, instants, st.integers(0, 400))
+def test_work_is_never_ahead_of_time(pacing: Pacing, switches: list[int], later: int) -> None:
+    last = switches[-1] if switches else 0
+    assert 0 <= work_at(run_row(pacing, switches), last + later) <= last + later
+
+
+@given(closed, instants, st.integers(1, 400))
+def test_leaving_and_entering_at_once_changes_no_closed_loop_work(pacing: Pacing, splits: list[int], later: int) -> None:
+    end = (splits[-1] if splits else 0) + later
+    whole = run_row(pacing, [])
+    split = run_row(pacing, [t for t in splits for _ in range(2)])
+    assert work_at(split, end) == work_at(whole, end)
+
+
+@given(speeds, ticks_ns, instants, st.integers(1, 400))
+def test_leaving_and_entering_at_once_costs_an_open_loop_less_than_a_step_each(
+    speed: Fraction, tick_ns: int, splits: list[int], later: int
+) -> None:
+    """Without a backlog nothing; the backlog of a tick is worked off from the entry on, in whole nanoseconds."""
+    pacing = Pacing(True, speed)
+    end = (splits[-1] if splits else 0) + later
+    assert work_at(run_row(pacing, [t for t in splits for _ in range(2)]), end) == end
+
+
+@given(speeds, st.integers(1, 200), st.integers(1, 200))
+def test_a_backlog_is_caught_up_with_at_full_speed(speed: Fraction, away_ns: int, back_ns: int) -> None:
+    row = run_row(Pacing(True, speed), [50, 50 + away_ns])
+    able = 50 + back_ns * speed.numerator // speed.denominator
+    assert work_at(row, 50 + away_ns + back_ns) == min(50 + away_ns + back_ns, able)
+
+
+@given(st.integers(1, 20), st.integers(0, 400))
+def test_the_tick_of_an_instant_comes_after_its_host_events(tick_ns: int, t_ns: int) -> None:
+    expected = max((t for t in range(0, t_ns, tick_ns)), default=0)
+    assert last_tick_before(tick_ns, t_ns) == expected
+
+
+def test_a_missed_tick_fires_at_entry_after_the_host_events_of_that_instant() -> None:
+    row = run_row(Pacing(tick_ns=10), [5, 25])
+    assert [work_at(row, t) for t in (25, 26, 30, 31)] == [0, 25, 25, 30]
+
+
+def test_a_tick_too_late_earns_nothing() -> None:
+    row = run_row(Pacing(tick_ns=10, tick_late_ns=20), [5, 25])
+    assert [work_at(row, t) for t in (26, 31)] == [0, 5]

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hostsim.errors import InputError
+from hostsim.scenario import Scenario, load_scenario, load_trace
+from hostsim.scenario.complete import APPLIES
+from hostsim.scenario.guest_schema import Vm, Workload
+from hostsim.scenario.host_schema import Host, Link, Migration
+from tests.unit.test_scenario_load import FULL
+
+KEYS = sorted({*Scenario.model_fields, *Vm.model_fields, *Workload.model_fields, *Migration.model_fields,
+               *Link.model_fields, *Host.model_fields, *APPLIES, "workload", "nonsense"})  # fmt: skip
+TEXTS = st.sampled_from(
+    ["4GiB", "1MiB", "10Gbit/s", "300ms", "50000/s", "70%", "all", "0-3", "uniform", "hotcold", "trace", "open", "0",
+     "unlimited", "", "-1B", "1e99B", "7.2", "nova", "t.csv"]
+)  # fmt: skip
+LEAVES = st.one_of(TEXTS, st.text(max_size=8), st.integers(), st.floats(), st.booleans(), st.none())
+KEY = st.sampled_from(KEYS) | st.text(max_size=6)
+JSON_LIKE = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=5), max_leaves=25
+)
+SECTIONS = st.fixed_dictionaries(
+    {"vm": st.fixed_dictionaries({"memory": TEXTS, "workload": st.lists(st.dictionaries(KEY, LEAVES), max_size=2)})},
+    optional={"migration": st.dictionaries(KEY, LEAVES), "link": st.dictionaries(KEY, LEAVES), "host": JSON_LIKE},
+)
+
+
+def checked(load: Any) -> None:
+    """``load`` returns, or raises InputError with problems that say what was wanted."""
+    try:
+        load()
+    except InputError as error:
+        assert error.problems
+        assert all(problem.wanted and "\n" not in str(problem) for problem in error.problems)
+
+
+@settings(max_examples=300)
+@given(JSON_LIKE | SECTIONS)
+def test_any_mapping_loads_or_is_an_input_error(data: Any) -> None:
+    try:
+        scenario = Scenario.model_validate(data)
+    except InputError as error:
+        assert error.problems
+    else:
+        assert Scenario.model_validate(scenario.resolved()).resolved() == scenario.resolved()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_load_or_are_an_input_error(tmp_path_factory: Any, content: bytes) -> None:
+    path = Path(tmp_path_factory.getbasetemp()) / "fuzz.toml"
+    path.write_bytes(content)
+    assert checked(lambda: load_scenario(path)) is None
+    assert checked(lambda: load_trace(path)) is None
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 2**32), st.integers(1, 6))
+def test_a_mutated_file_loads_or_is_an_input_error(tmp_path_factory: Any, seed: int, mutations: int) -> None:
+    draw = random.Random(seed)
+    text = list(FULL)
+    for _ in range(mutations):
+        at = draw.randrange(len(text))
+        text[at : at + draw.choice([0, 1, 5])] = draw.choice(["", "[", "]", '"', "\n", "=", "9", "-", "x", "é", "{", "nan"])
+    path = Path(tmp_path_factory.getbasetemp()) / "mutated.toml"
+    path.write_text("".join(text), encoding="utf-8")
+    assert checked(lambda: load_scenario(path)) is None
+
+
+@settings(max_examples=200)
+@given(st.lists(st.text(max_size=30) | st.builds("{}={}".format, KEY, TEXTS), max_size=3))
+def test_any_override_loads_or_is_an_input_error(tmp_path_factory: Any, overrides: list[str]) -> None:
+    path = Path(tmp_path_factory.getbasetemp()) / "whole.toml"
+    path.write_text(FULL)
+    assert checked(lambda: load_scenario(path, overrides)) is None

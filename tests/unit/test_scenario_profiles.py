@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from hostsim.scenario import PROFILES, Migration, Scenario
+from hostsim.scenario.profiles import REMEDIES
+
+VM = {"memory": "3GiB"}
+
+
+def migration_of(**keys: object) -> Migration:
+    migration = Scenario.model_validate({"vm": VM, "migration": keys}).migration
+    assert migration is not None
+    return migration
+
+
+@pytest.mark.parametrize(
+    ("profile", "bandwidth", "downtime_ms", "auto_converge", "timeout_s"),
+    [
+        ("qemu", 128 << 20, 300, False, 0),
+        ("libvirt", 0, 300, False, 0),
+        ("nova", 0, 500, False, 2400),
+        ("kubevirt", 0, 300, False, 450),
+        ("proxmox", 0, 100, True, 0),
+    ],
+)
+def test_a_profile_gives_defaults(
+    profile: str, bandwidth: int, downtime_ms: int, auto_converge: bool, timeout_s: int
+) -> None:
+    migration = migration_of(profile=profile)
+    assert migration.bandwidth == bandwidth
+    assert migration.downtime_limit == downtime_ms * 10**6
+    assert migration.auto_converge is auto_converge
+    assert migration.timeout == timeout_s * 10**9
+
+
+def test_what_is_written_wins() -> None:
+    migration = migration_of(profile="nova", bandwidth="1MiB/s", downtime_limit="1s", timeout="0s", auto_converge=True)
+    assert (migration.bandwidth, migration.downtime_limit, migration.timeout) == (1 << 20, 10**9, 0)
+    assert migration.auto_converge
+
+
+def test_a_small_guest_of_nova_has_two_gib_worth_of_time() -> None:
+    assert PROFILES["nova"].timeout_s(1 << 20) == 1600
+
+
+def test_every_profile_can_be_chosen_and_says_where_its_figures_are_from() -> None:
+    assert set(get_args(Migration.model_fields["profile"].annotation)) == set(PROFILES)
+    for name, profile in PROFILES.items():
+        assert profile.name == name
+        assert set(profile.commands) <= set(REMEDIES)
+        assert {"downtime_limit", "bandwidth", "auto_converge", "timeout"} <= set(profile.commands)
+        assert all(default.source for default in profile.defaults.values())
+        assert bool(profile.timeout_source) is (profile.timeout_per_gib_s > 0)
+
+
+@pytest.mark.parametrize(
+    ("profile", "remedy", "value", "command"),
+    [
+        ("qemu", "downtime_limit", 1200, "migrate_set_parameter downtime-limit 1200"),
+        ("libvirt", "bandwidth", 512 << 20, "virsh migrate-setspeed DOMAIN 512"),
+        ("nova", "bandwidth", 512 << 20, "nova.conf [libvirt] live_migration_bandwidth = 512"),
+        ("proxmox", "downtime_limit", 1200, "qm set VMID --migrate_downtime 1.2"),
+        ("proxmox", "post_copy", None, ""),
+    ],
+)
+def test_commands_have_the_unit_their_program_wants(profile: str, remedy: str, value: float | None, command: str) -> None:
+    assert PROFILES[profile].command(remedy, value) == command
+
+
+def test_no_command_keeps_a_place_for_a_figure() -> None:
+    filled = [profile.command(remedy, 1000.0) for profile in PROFILES.values() for remedy in REMEDIES]
+    assert not [command for command in filled if "{value}" in command or "{mib" in command or "{sec" in command]
