@@ -20,10 +20,11 @@ class Problem:
     example: str = ""
 
     def __str__(self) -> str:
-        """One readable line."""
+        """One readable line, whatever the input holds: line ends and control characters are written out."""
         place = ": ".join(part for part in (self.file, self.key) if part)
         example = f"; example: {self.example}" if self.example else ""
-        return f"{place}: got {self.got}, wanted {self.wanted}{example}"
+        line = f"{place}: got {self.got}, wanted {self.wanted}{example}"
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 class HostsimError(Exception):

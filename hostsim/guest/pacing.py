@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from hostsim.jit import jit
 
 STOPPED, CLOSED, OPEN = 0, 1, 2
-MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE = range(9)
-N_FIELDS = 9
+MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE, MISSED = range(10)
+N_FIELDS = 10
+"""MISSED: 1 while a tick that was missed fires at T0, which is after the host events of T0."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,13 @@ def last_tick_before(tick_ns: int, t_ns: int) -> int:
 def _closed_work(row: NDArray[np.int64], t_ns: int) -> int:
     if row[TICK] == 0:
         return int(row[W0] + t_ns - row[T0])
-    earned = last_tick_before(row[TICK], t_ns) - row[LAST]
-    return int(row[W0] + max(earned, 0))
+    if row[MISSED] == 0:
+        return int(row[W0] + max(last_tick_before(row[TICK], t_ns) - row[LAST], 0))
+    if t_ns <= row[T0]:
+        return int(row[W0])
+    gap = row[T0] - row[LAST]
+    owed = gap if row[LATE] == 0 or gap <= row[LATE] else 0
+    return int(row[W0] + owed + max(last_tick_before(row[TICK], t_ns) - row[T0], 0))
 
 
 @jit
@@ -84,24 +90,15 @@ def stop(row: NDArray[np.int64], t_ns: int) -> None:
     if row[MODE] == STOPPED:
         return
     row[W0] = work_at(row, t_ns)
-    if row[TICK]:
-        row[LAST] = max(int(row[LAST]), last_tick_before(int(row[TICK]), t_ns))
-    row[T0], row[MODE] = t_ns, STOPPED
+    if row[TICK] and (row[MISSED] == 0 or t_ns > row[T0]):
+        fired = row[T0] if row[MISSED] else row[LAST]
+        row[LAST] = max(int(fired), last_tick_before(int(row[TICK]), t_ns))
+    row[T0], row[MODE], row[MISSED] = t_ns, STOPPED, 0
 
 
 def resume(row: NDArray[np.int64], t_ns: int) -> None:
     """The vCPU enters the guest at ``t_ns``; a tick missed meanwhile fires at once. In place."""
     if row[MODE] != STOPPED:
         return
-    if row[TICK] and row[RUN_MODE] == CLOSED:
-        _fire_missed_tick(row, t_ns)
     row[T0], row[MODE] = t_ns, row[RUN_MODE]
-
-
-def _fire_missed_tick(row: NDArray[np.int64], t_ns: int) -> None:
-    if last_tick_before(int(row[TICK]), t_ns) <= row[LAST]:
-        return
-    elapsed = t_ns - int(row[LAST])
-    if row[LATE] == 0 or elapsed <= row[LATE]:
-        row[W0] += elapsed
-    row[LAST] = t_ns
+    row[MISSED] = row[TICK] > 0 and row[RUN_MODE] == CLOSED and last_tick_before(int(row[TICK]), t_ns) > row[LAST]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PlainSerializer, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -58,7 +58,9 @@ def _problem(error: ErrorDetails, model: type[BaseModel], file: str) -> Problem:
         return Problem(file, dotted(location), "nothing", "a value: this key has no default", example)
     if error["type"] == "refused":
         return Problem(file, dotted(location), context["got"], context["wanted"], example)
-    return Problem(file, dotted(location) or "the file", shown(error["input"]), _wanted(error, context), example)
+    write = writer_of(field)
+    wanted = _wanted(error, context, write)
+    return Problem(file, dotted(location) or "the file", write(error["input"]), wanted, example)
 
 
 def _unknown(location: Location, model: type[BaseModel], file: str) -> Problem:
@@ -71,13 +73,25 @@ def _unknown(location: Location, model: type[BaseModel], file: str) -> Problem:
     return Problem(file, dotted(location)[:200], "an unknown key", wanted)
 
 
-def _wanted(error: ErrorDetails, context: Mapping[str, Any]) -> str:
+def _wanted(error: ErrorDetails, context: Mapping[str, Any], write: Callable[[Any], str]) -> str:
     if "expected" in context:
         return f"one of {context['expected']}"
     for bound, words in _BOUNDS.items():
         if bound in context:
-            return f"{words} {context[bound]}"
+            return f"{words} {write(context[bound])}"
     return _TYPES.get(error["type"], error["msg"])
+
+
+def writer_of(field: FieldInfo | None) -> Callable[[Any], str]:
+    """How a value of ``field`` is shown: a quantity with its unit, anything else as Python writes it."""
+    parts = metadata_of(field) if field is not None else []
+    serializer: Any = next((part.func for part in parts if isinstance(part, PlainSerializer)), None)
+    return lambda value: str(serializer(value)) if serializer and type(value) is int else shown(value)
+
+
+def metadata_of(field: FieldInfo) -> list[Any]:
+    """Everything that annotates ``field``, inside an optional too."""
+    return [*field.metadata, *(part for arg in get_args(field.annotation) for part in get_args(arg)[1:])]
 
 
 def _example(location: Location, field: FieldInfo | None, value: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hostsim.scenario.problems import model_in
+from hostsim.scenario.problems import metadata_of, model_in, writer_of
 from hostsim.scenario.profiles import PROFILES, Profile
 from hostsim.scenario.schema import Scenario
 
@@ -85,19 +85,18 @@ def _kind(field: FieldInfo) -> str:
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     if choices:
         return " \\| ".join(f'"{choice}"' for choice in choices)
-    bounds = [text for text in (_bound(part) for part in field.metadata) if text]
+    bounds = [text for text in (_bound(part, writer_of(field)) for part in metadata_of(field)) if text]
     return ", ".join([_schema_name(field), *bounds])
 
 
-def _bound(part: object) -> str:
+def _bound(part: object, write: Callable[[Any], str]) -> str:
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
     found = [(sign, getattr(part, name)) for name, sign in signs.items() if hasattr(part, name)]
-    return ", ".join(f"{sign} {value:g}" for sign, value in found if abs(value) <= 1_000_000 and value is not None)
+    return ", ".join(f"{sign} {write(value)}" for sign, value in found)
 
 
 def _schema_name(field: FieldInfo) -> str:
-    metadata = [*field.metadata, *(part for arg in get_args(field.annotation) for part in get_args(arg)[1:])]
-    for part in metadata:
+    for part in metadata_of(field):
         described = getattr(part, "json_schema", None)
         if isinstance(described, dict) and "description" in described:
             return str(described["description"])

@@ -80,16 +80,16 @@ UNITS = {
     "memory in words": Bad(swapped("64MiB", "4GB of RAM"), ("vm.memory: got '4GB of RAM'",)),
     "memory in seconds": Bad(swapped("64MiB", "64s"), ("vm.memory: got '64s'",)),
     "negative memory": Bad(swapped("64MiB", "-64MiB"), ("vm.memory: got '-64MiB'", "not negative")),
-    "no memory": Bad(swapped("64MiB", "0B"), ("vm.memory: got '0B'", "at least")),
-    "absurd memory": Bad(swapped("64MiB", "65TiB"), ("vm.memory: got '65TiB'", "at most")),
+    "no memory": Bad(swapped("64MiB", "0B"), ("vm.memory: got 0B", "at least 1MiB")),
+    "absurd memory": Bad(swapped("64MiB", "65TiB"), ("vm.memory: got 65TiB", "at most 64TiB")),
     "memory beyond all numbers": Bad(swapped("64MiB", "9e99TiB"), ("vm.memory", "below 2^63")),
     "memory of half a page": Bad(swapped("64MiB", "1050624B"), ("vm.memory", "multiple of 4KiB")),
     "bandwidth in bytes": Bad(swapped("32MiB/s", "32MiB"), ("migration.bandwidth", "Gbit/s")),
     "bandwidth of a byte": Bad(swapped("32MiB/s", "1B/s"), ("migration.bandwidth: got 1B/s", "unlimited")),
     "duration nan": Bad("duration = nan\n" + GOOD, ("duration: got nan", "a duration with its unit")),
     "duration inf": Bad("duration = inf\n" + GOOD, ("duration: got inf",)),
-    "duration zero": Bad('duration = "0s"\n' + GOOD, ("duration: got '0s'", "more than 0")),
-    "downtime beyond QEMU's": Bad(GOOD + 'downtime_limit = "1h"\n', ("migration.downtime_limit", "at most 2000000000000")),
+    "duration zero": Bad('duration = "0s"\n' + GOOD, ("duration: got 0s", "more than 0s")),
+    "downtime beyond QEMU's": Bad(GOOD + 'downtime_limit = "1h"\n', ("migration.downtime_limit", "at most 2000s")),
     "downtime of microseconds": Bad(GOOD + 'downtime_limit = "1500us"\n', ("downtime_limit", "whole milliseconds")),
     "negative rate": Bad(swapped("100/s", "-100/s"), ("vm.workload[0].write_rate", "not negative")),
     "rate of a minute": Bad(swapped("100/s", "100/min"), ("vm.workload[0].write_rate", "50000/s")),
@@ -122,7 +122,9 @@ GUESTS = {
         workload('pattern = "strided"', 'size = "1MiB"', 'stride = "1MiB"', 'write_rate = "1/s"'), ("stride: got 1MiB",)
     ),
     "exponent nan": Bad(workload('pattern = "zipf"', "exponent = nan", 'write_rate = "1/s"'), ("exponent: got nan",)),
-    "exponent zero": Bad(workload('pattern = "zipf"', "exponent = 0", 'write_rate = "1/s"'), ("exponent: got 0", "more than 0")),
+    "exponent zero": Bad(
+        workload('pattern = "zipf"', "exponent = 0", 'write_rate = "1/s"'), ("exponent: got 0", "more than 0")
+    ),
     "no rate": Bad(workload('pattern = "uniform"'), ("vm.workload[0].write_rate: got no rate at all",)),
     "idle with a rate": Bad(workload('pattern = "idle"', 'write_rate = "1/s"'), ("write_rate", "no rate with idle")),
     "stride of uniform": Bad(GUEST + WRITER + 'stride = "8KiB"\n', ("stride", 'only with pattern = "strided"')),
@@ -159,7 +161,8 @@ MIGRATIONS = {
     "threshold of 101": Bad(GOOD + "throttle_trigger_threshold = 101\n", ("throttle_trigger_threshold", "at most 100")),
     "throttle of 100": Bad(GOOD + "max_cpu_throttle = 100\n", ("max_cpu_throttle", "at most 99")),
     "first throttle above the last": Bad(
-        GOOD + "cpu_throttle_initial = 50\nmax_cpu_throttle = 40\n", ("cpu_throttle_initial: got 50", "max_cpu_throttle (40)")
+        GOOD + "cpu_throttle_initial = 50\nmax_cpu_throttle = 40\n",
+        ("cpu_throttle_initial: got 50", "max_cpu_throttle (40)"),
     ),
     "a parameter 7.2 has not": Bad(
         GOOD + 'qemu = "7.2"\navail_switchover_bandwidth = "1GB/s"\n', ("avail_switchover_bandwidth", '"10.0" or later')
@@ -170,7 +173,9 @@ OPTIONS = {
     "set without a key": Bad(GOOD, ("--set: got '=4'", "KEY=VALUE"), ("--set", "=4")),
     "set of an unknown key": Bad(GOOD, ("--set: link.bandwith", "'bandwidth'"), ("--set", "link.bandwith=5Gbit/s")),
     "set without unit": Bad(GOOD, ("--set: link.bandwidth: got 5", "10Gbit/s"), ("--set", "link.bandwidth=5")),
-    "set beyond an array": Bad(GOOD, ("--set: vm.workload[7]", "no vm.workload[7]"), ("--set", "vm.workload.7.size=1MiB")),
+    "set beyond an array": Bad(
+        GOOD, ("--set: vm.workload[7]", "no vm.workload[7]"), ("--set", "vm.workload.7.size=1MiB")
+    ),
     "set into a value": Bad(GOOD, ("--set: vm.memory.size",), ("--set", "vm.memory.size=1MiB")),
     "negative seed": Bad(GOOD, ("--seed: seed: got -1",), ("--seed=-1",)),
 }

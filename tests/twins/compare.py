@@ -35,7 +35,7 @@ def engine_facts(spec: MachineSpec, knobs: Knobs | None = None) -> Facts:
         "syncs": [astuple(point) for point in m.recorder.syncs],
         "transitions": _transitions(machine),
         "windows": windows,
-        "sends": [row for row in map(tuple, m.ram.send_log[: m.ram.normal_pages + m.ram.zero_pages].tolist())],
+        "sends": list(map(tuple, m.ram.send_log[: m.ram.normal_pages + m.ram.zero_pages].tolist())),
         "samples": [astuple(sample) for sample in m.recorder.samples],
         "counters": asdict(m.counters()),
         "last_answer": asdict(m.state.last_answer) if m.state.last_answer else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 import simpy
@@ -118,9 +118,7 @@ class TwinMigration:
             if not self.active:
                 return
         remaining = self.ram.remaining_bytes
-        if remaining == 0 or remaining < self.threshold_bytes:
-            yield from self._stop_and_copy()
-        elif remaining == self.threshold_bytes and self.p.qemu == "10.2":
+        if remaining == 0 or remaining < self.threshold_bytes or (remaining == self.threshold_bytes and self.p.qemu == "10.2"):
             yield from self._stop_and_copy()
         else:
             yield from self.ram.save(self.p.max_bandwidth // 10, True, lambda: self.active)

@@ -4,8 +4,8 @@
 """
 
 from __future__ import annotations
-
 import __future__ as future_features
+
 import inspect
 import sys
 from importlib import import_module

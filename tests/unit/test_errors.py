@@ -7,6 +7,7 @@ def test_a_problem_is_one_line() -> None:
     problem = Problem("a.toml", "vm.memory", "5", "a size", 'memory = "4GiB"')
     assert str(problem) == 'a.toml: vm.memory: got 5, wanted a size; example: memory = "4GiB"'
     assert str(Problem("a.toml", "", "x", "y")) == "a.toml: got x, wanted y"
+    assert str(Problem("a.toml", "\n\x1b[31m", "\u2028", "y")) == r"a.toml: \n\x1b[31m: got \u2028, wanted y"
 
 
 def test_an_input_error_lists_all_problems_up_to_a_bound() -> None:

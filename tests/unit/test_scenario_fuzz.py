@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostsim.errors import InputError
+from hostsim.errors import InputError, Problem
 from hostsim.scenario import Scenario, load_scenario, load_trace
 from hostsim.scenario.complete import APPLIES
 from hostsim.scenario.guest_schema import Vm, Workload
@@ -31,50 +31,60 @@ SECTIONS = st.fixed_dictionaries(
 )
 
 
-def checked(load: Any) -> None:
-    """``load`` returns, or raises InputError with problems that say what was wanted."""
+def problems_of(load: Callable[[], object]) -> list[Problem]:
+    """The problems that ``load`` reports; none if it loads. Any other error is the test's failure."""
     try:
         load()
     except InputError as error:
-        assert error.problems
-        assert all(problem.wanted and "\n" not in str(problem) for problem in error.problems)
+        return error.problems or [Problem("", "", "an InputError without problems", "")]
+    return []
+
+
+def check_explained(load: Callable[[], object]) -> None:
+    """``load`` returns, or says in one line each what was wanted."""
+    for problem in problems_of(load):
+        assert problem.wanted
+        assert "\n" not in str(problem)
+
+
+def reload(data: object) -> None:
+    """A scenario of ``data`` is the same scenario when made of what it resolves to."""
+    resolved = Scenario.model_validate(data).resolved()
+    assert Scenario.model_validate(resolved).resolved() == resolved
 
 
 @settings(max_examples=300)
 @given(JSON_LIKE | SECTIONS)
-def test_any_mapping_loads_or_is_an_input_error(data: Any) -> None:
-    try:
-        scenario = Scenario.model_validate(data)
-    except InputError as error:
-        assert error.problems
-    else:
-        assert Scenario.model_validate(scenario.resolved()).resolved() == scenario.resolved()
+def test_any_mapping_loads_or_is_an_input_error(data: object) -> None:
+    check_explained(lambda: reload(data))
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_load_or_are_an_input_error(tmp_path_factory: Any, content: bytes) -> None:
-    path = Path(tmp_path_factory.getbasetemp()) / "fuzz.toml"
+def test_any_bytes_load_or_are_an_input_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.toml"
     path.write_bytes(content)
-    assert checked(lambda: load_scenario(path)) is None
-    assert checked(lambda: load_trace(path)) is None
+    check_explained(lambda: load_scenario(path))
+    check_explained(lambda: load_trace(path))
 
 
 @settings(max_examples=200)
 @given(st.integers(0, 2**32), st.integers(1, 6))
-def test_a_mutated_file_loads_or_is_an_input_error(tmp_path_factory: Any, seed: int, mutations: int) -> None:
+def test_a_mutated_file_loads_or_is_an_input_error(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, mutations: int
+) -> None:
     draw = random.Random(seed)
     text = list(FULL)
     for _ in range(mutations):
         at = draw.randrange(len(text))
         text[at : at + draw.choice([0, 1, 5])] = draw.choice(["", "[", "]", '"', "\n", "=", "9", "-", "x", "é", "{", "nan"])
-    path = Path(tmp_path_factory.getbasetemp()) / "mutated.toml"
+    path = tmp_path_factory.getbasetemp() / "mutated.toml"
     path.write_text("".join(text), encoding="utf-8")
-    assert checked(lambda: load_scenario(path)) is None
+    check_explained(lambda: load_scenario(path))
 
 
 @settings(max_examples=200)
 @given(st.lists(st.text(max_size=30) | st.builds("{}={}".format, KEY, TEXTS), max_size=3))
-def test_any_override_loads_or_is_an_input_error(tmp_path_factory: Any, overrides: list[str]) -> None:
-    path = Path(tmp_path_factory.getbasetemp()) / "whole.toml"
+def test_any_override_loads_or_is_an_input_error(tmp_path_factory: pytest.TempPathFactory, overrides: list[str]) -> None:
+    path = tmp_path_factory.getbasetemp() / "whole.toml"
     path.write_text(FULL)
-    assert checked(lambda: load_scenario(path, overrides)) is None
+    check_explained(lambda: load_scenario(path, overrides))

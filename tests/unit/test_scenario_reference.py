@@ -30,8 +30,11 @@ def test_the_reference_has_a_row_for_every_key() -> None:
 
 @pytest.mark.parametrize(
     ("name", "found"),
-    [("bandwith", "bandwidth"), ("BANDWIDTH", "bandwidth"), ("downtime-limit", "downtime_limit"), ("xyz", ""), ("a" * 9999, "")],
-)
+    [
+        ("bandwith", "bandwidth"), ("BANDWIDTH", "bandwidth"), ("downtime-limit", "downtime_limit"), ("xyz", ""),
+        ("a" * 9999, ""),
+    ],
+)  # fmt: skip
 def test_the_nearest_name(name: str, found: str) -> None:
     assert nearest(name, ["bandwidth", "downtime_limit", "start"]) == found
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -59,7 +60,7 @@ def test_fraction(given_: object, share: float) -> None:
 @pytest.mark.parametrize(
     "bad",
     ["", "4", 4, 4.0, -1, True, None, [], "4GB of RAM", "-4GiB", "4gib", "4GBit", "nanGiB", "infB", "1e99TiB", "0.1B",
-     "9" * 70 + "B", "1e999B", "4GiB/s", "300ms", float("nan"), "١GiB"],
+     "9" * 70 + "B", "1e999B", "4GiB/s", "300ms", float("nan"), "\u0661GiB"],
 )  # fmt: skip
 def test_what_is_not_a_size_is_refused(bad: object) -> None:
     with pytest.raises(UnitError) as caught:
@@ -116,10 +117,15 @@ def test_rates_parse_to_the_same(number: int, places: int) -> None:
     assert units.parse_rate(units.format_rate(rate)) == rate
 
 
+def outcome(parse: Callable[[object], Fraction | float], value: object) -> Fraction | float:
+    """What it parses to; 0 where it is an input error."""
+    try:
+        return parse(value)
+    except InputError:
+        return 0
+
+
 @given(st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none(), st.from_regex(r"[0-9.eE_]+[kMGTib/s%]*")))
 def test_anything_else_is_an_input_error(value: object) -> None:
     for parse in (units.parse_bytes, units.parse_bandwidth, units.parse_duration, units.parse_rate, units.parse_fraction):
-        try:
-            assert 0 <= parse(value) <= units.INT_MAX
-        except InputError as error:
-            assert error.problems[0].wanted
+        assert 0 <= outcome(parse, value) <= units.INT_MAX

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from hostsim.guest.workload import Workload
+from hostsim.host.clock import Clock
+from hostsim.host.cpu_throttle import CpuThrottle, dirty_sync_timer, period_ns, sleep_ns
+from hostsim.host.machine import Machine, MachineSpec
+from hostsim.host.sheet import load_sheet
+from hostsim.mmu.memory import lay_out
+
+MS = 1_000_000
+SECOND = 1_000 * MS
+
+
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_a_vcpu_runs_ten_ms_a_period(percent: int) -> None:
+    assert period_ns(percent) - sleep_ns(percent) == 10 * MS
+    assert abs(sleep_ns(percent) / period_ns(percent) - percent / 100) < 1e-6
+
+
+@pytest.mark.parametrize(("percent", "sleep_ms"), [(99, 990), (50, 10), (20, 2.5)])
+def test_sleeps_are_those_of_qemu(percent: int, sleep_ms: float) -> None:
+    assert sleep_ns(percent) == sleep_ms * MS
+
+
+def work_of(percent: int, overshoot_ns: int = 0, late_ns: int = 0, stop_at_ns: int = 10 * SECOND) -> int:
+    load = Workload("load", "sequential", (0,), 0, 16, Fraction(1000))
+    spec = MachineSpec(lay_out([("pc.ram", 16, [])]), (load,), 1, load_sheet("generic"), 1, 2 * SECOND)
+    machine = Machine(spec)
+    throttle = CpuThrottle(machine.env, machine.vm, overshoot_ns, late_ns)
+    throttle.set(percent)
+    machine.env.timeout(stop_at_ns).callbacks.append(lambda _: throttle.stop())
+    machine.run()
+    return machine.vm.work_ns()
+
+
+@pytest.mark.parametrize("percent", [20, 50, 80, 99])
+def test_a_throttled_guest_does_its_share_of_the_work(percent: int) -> None:
+    assert abs(work_of(percent) / (2 * SECOND) - (1 - percent / 100)) <= 10 * MS / (2 * SECOND)
+
+
+def test_sleeps_that_last_longer_cost_work_and_late_timers_give_it_back() -> None:
+    assert work_of(50, overshoot_ns=MS) == pytest.approx(SECOND * 0.9, rel=0.02)
+    assert work_of(50, late_ns=5 * MS) == pytest.approx(2 * SECOND * 15 / 25, rel=0.02)
+
+
+def test_a_throttle_that_is_stopped_ticks_no_more() -> None:
+    assert work_of(50, stop_at_ns=SECOND) == pytest.approx(1.5 * SECOND, abs=20 * MS)
+
+
+@pytest.mark.parametrize(
+    ("counts", "synced_at_s"),
+    [([1, 1, 1, 1], []), ([2, 2, 2, 2], [10, 15, 20]), ([2, 3, 3, 4], [15]), ([0, 2, 2, 2], [15, 20])],
+)
+def test_the_timer_syncs_after_five_quiet_seconds(counts: list[int], synced_at_s: list[int]) -> None:
+    """``counts``: dirty-sync-count at 5, 10, 15 and 20 s, as if the timer's own syncs did not count."""
+    env, times = Clock(), []
+    env.process(
+        dirty_sync_timer(
+            env, lambda: counts[env.now // (5 * SECOND) - 1], lambda: times.append(env.now // SECOND), lambda: True
+        )
+    )
+    env.run(until=21 * SECOND)
+    assert times == synced_at_s
+
+
+def test_the_timer_ends_with_the_migration() -> None:
+    env = Clock()
+    env.process(dirty_sync_timer(env, lambda: 5, lambda: None, lambda: False))
+    env.run()
+    assert env.now == 5 * SECOND

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from hostsim.guest.workload import Workload
+from hostsim.host.link import LinkSpec
+from hostsim.host.machine import Machine, MachineSpec
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.sheet import HostSheet
+from hostsim.mmu.memory import lay_out
+from tests.twins.compare import record_windows
+
+MS = 1_000_000
+SHEET = HostSheet(1_000, 0, 100, MS, 50_000, MS, 60_000, 0, 5_000)
+PAGE_BYTES = 4104
+
+
+def machine(
+    rate: int = 0, n_pages: int = 4000, filled: int = 4000, pages_written: int = 4000, link: LinkSpec | None = None,
+    **options: Any,
+) -> Machine:
+    load = Workload("load", "sequential", (0,), 0, min(pages_written, n_pages), Fraction(rate))
+    blocks = lay_out([("pc.ram", n_pages, [(0, filled)])])
+    parameters = MigrationParameters(**{"max_bandwidth": 32 << 20, **options})
+    spec = MachineSpec(blocks, (load,), 1, SHEET, 1, 20_000 * MS, "tcg", link or LinkSpec(), parameters)
+    return Machine(spec, log_capacity=1 << 16)
+
+
+@pytest.mark.parametrize(("qemu", "pages"), [("7.2", 818), ("10.0", 832), ("10.2", 832)])
+def test_a_window_of_32_mib_per_s_sends_what_qemus_traces_show(qemu: str, pages: int) -> None:
+    """7.2: a window sends up to the next page: 818 pages; 10.x: up to the next 32 pages of the stream."""
+    one = machine(qemu=qemu)
+    windows = record_windows(one)
+    one.run()
+    first = one.migration.ram.send_log[: one.migration.ram.normal_pages]
+    in_first_window = int((first[:, 0] < windows[0][0]).sum())
+    assert pages <= in_first_window <= pages + 2
+
+
+def test_an_idle_zero_guest_takes_two_syncs() -> None:
+    """All pages are out in the first window: no sync but those of setup and stop."""
+    one = machine(filled=0, n_pages=1000)
+    one.run()
+    answer = one.migration.counters()
+    assert (answer.status, answer.dirty_sync_count, answer.duplicate, answer.normal) == ("completed", 2, 1000, 0)
+
+
+def test_the_estimate_is_per_window_and_unsmoothed() -> None:
+    one = machine()
+    windows = record_windows(one)
+    one.run()
+    for t_ns, bandwidth, threshold in windows:
+        assert t_ns > 0
+        assert threshold == int(bandwidth * 300)
+
+
+@pytest.mark.parametrize("qemu", ["7.2", "10.0", "10.2"])
+def test_bytes_are_split_by_the_stop(qemu: str) -> None:
+    one = machine(rate=5000, qemu=qemu)
+    one.run()
+    answer = one.migration.counters()
+    assert answer.precopy_bytes + answer.downtime_bytes == answer.transferred
+    assert answer.remaining == 0
+    assert answer.normal + answer.duplicate >= 4000
+
+
+def test_7_2_counts_the_ram_stream_alone() -> None:
+    old, new = machine(qemu="7.2"), machine(qemu="10.2")
+    old.run()
+    new.run()
+    assert old.migration.counters().transferred == old.migration.ram.sent_bytes
+    assert new.migration.counters().transferred == new.migration.ram.sent_bytes + new.migration.ram.section_bytes
+
+
+def test_switchover_bandwidth_moves_the_threshold_alone() -> None:
+    plain, told = machine(rate=5000), machine(rate=5000, avail_switchover_bandwidth=10**9)
+    windows = record_windows(plain), record_windows(told)
+    plain.run()
+    told.run()
+    assert windows[0][0][1] == windows[1][0][1]
+    assert windows[1][0][2] == 300 * 10**6
+
+
+def test_a_return_path_waits_for_the_destination() -> None:
+    link = LinkSpec(50_000_000, 5 * MS, 1 << 20)
+    one, other = machine(link=link, max_bandwidth=0), machine(link=link, max_bandwidth=0, return_path=True)
+    one.run()
+    other.run()
+    wait_ms = other.migration.counters().downtime_ms - one.migration.counters().downtime_ms
+    assert wait_ms >= 5
+
+
+def test_a_link_is_the_brake_where_the_limit_is_not() -> None:
+    one = machine(link=LinkSpec(4_104_000, 0, 0), max_bandwidth=0)
+    one.run()
+    assert one.migration.counters().total_time_ms == pytest.approx(4000, abs=20)
+
+
+def test_a_timeout_cancels_and_keeps_the_last_answer() -> None:
+    one = machine(rate=50_000, timeout_ns=2_000 * MS)
+    one.run()
+    m = one.migration
+    assert (m.state.status, m.state.end_ns, m.state.last_answer.status) == ("cancelled", 2_000 * MS, "active")
+    assert one.vm.running
+    assert m.throttle.percent == 0
+
+
+@pytest.mark.parametrize(("qemu", "status"), [("10.0", "cancelled"), ("10.2", "completed")])
+def test_pending_that_is_the_threshold_completes_in_10_2_only(qemu: str, status: str) -> None:
+    """One page that is always dirty again, and a threshold of one page."""
+    options: dict[str, Any] = {"avail_switchover_bandwidth": 4_096_000, "downtime_limit_ms": 1, "timeout_ns": 3_000 * MS}
+    one = machine(rate=5_000_000, pages_written=1, qemu=qemu, **options)
+    one.run()
+    assert one.migration.counters().status == status
+
+
+def test_parameters_scale_the_quota() -> None:
+    assert MigrationParameters().rate_limit_bytes == (128 << 20) // 10
+    assert replace(MigrationParameters(), max_bandwidth=0).rate_limit_bytes == 0
