@@ -49,7 +49,7 @@ class Vcpu:
     def throttle(self, sleep_ns: int) -> None:
         """Kick the vCPU out to sleep, unless it sleeps already (softmmu/cpu-throttle.c::cpu_throttle_timer_tick)."""
         if self._sleep_ns == 0 and not self._paused:
-            self._sleep_ns = sleep_ns
+            self._sleep_ns, self._awake = sleep_ns, self._env.event()
             self._kick(THROTTLE)
 
     def pause(self) -> simpy.Event:
@@ -93,7 +93,7 @@ class Vcpu:
                 yield self._resumed
 
     def _sleep(self) -> Generator[simpy.Event, Any, None]:
-        self._stop_request, self._awake = self._env.event(), self._env.event()
+        self._stop_request = self._env.event()
         if not self._paused:
             yield self._env.any_of([self._env.timeout(self._sleep_ns), self._stop_request])
         self._sleep_ns = 0
