@@ -1,0 +1,88 @@
+"""Real QEMU migrations, predicted from their inputs."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from hostsim.errors import InputError
+from hostsim.validation import run_suites
+from hostsim.validation.qemu.cases import CALIBRATION, HOST_SPEED, load_cases
+from hostsim.validation.qemu.machine import spec_of
+from hostsim.validation.rows import Row
+
+ROWS = run_suites(["qemu"], jobs=2)
+SCORED = [row for row in ROWS if row.scored]
+EXCEPTIONS: frozenset[str] = frozenset()
+"""Scored cases that are known to fail, each explained on docs/background/validation.md; at most three."""
+TIMES = ("total_time_ms", "transferred_bytes")
+
+
+def case_ids(rows: list[Row]) -> set[str]:
+    return {row.id for row in rows}
+
+
+def test_all_pre_copy_cases_are_there() -> None:
+    assert len(case_ids(ROWS)) == 55
+    assert case_ids(ROWS) - case_ids(SCORED) == CALIBRATION | HOST_SPEED
+
+
+def test_every_outcome_is_right() -> None:
+    assert [row.id for row in ROWS if row.quantity == "outcome" and not row.passed] == []
+
+
+def test_what_fails_is_known() -> None:
+    assert case_ids([row for row in SCORED if not row.passed]) <= EXCEPTIONS
+    assert len(EXCEPTIONS) <= 3
+
+
+def test_nine_in_ten_cases_are_within_five_percent() -> None:
+    off = case_ids([row for row in SCORED if row.quantity in TIMES and abs(row.error or 0.0) > 0.05])
+    assert len(off) <= 0.1 * len(case_ids(SCORED))
+
+
+def test_all_cases_are_within_ten_percent() -> None:
+    off = [row for row in SCORED if row.quantity in TIMES and abs(row.error or 0.0) > 0.10]
+    assert case_ids(off) <= EXCEPTIONS
+
+
+@pytest.mark.parametrize("quantity", ["total_time_ms", "transferred_bytes", "dirty_sync_count", "downtime_ms"])
+def test_the_typical_error_is_small(quantity: str) -> None:
+    errors = sorted(abs(row.error or 0.0) for row in SCORED if row.quantity == quantity)
+    assert errors[len(errors) // 2] < 0.01 or quantity == "downtime_ms"
+
+
+def test_a_repeat_has_its_own_seed_phase_and_rate() -> None:
+    case = next(case for case in load_cases() if case.id == "seq_090")
+    specs = [spec_of(case, repeat) for repeat in case.repeats]
+    assert len({spec.seed for spec in specs}) == 3
+    assert len({spec.workloads[-1].start_page for spec in specs}) == 3
+    assert len({spec.workloads[-1].write_rate_per_s for spec in specs}) == 4
+
+
+def test_nothing_but_inputs_reaches_the_machine() -> None:
+    case = next(case for case in load_cases() if case.id == "rand_090")
+    repeat = dict(case.repeats[2])
+    bare = {key: repeat[key] for key in ("seed", "seq0", "writes_at_start", "write_rate_before")}
+    assert spec_of(case, bare) == spec_of(case, repeat)
+
+
+def test_other_files_of_cases_are_read(tmp_path: Path) -> None:
+    case = next(case for case in load_cases() if case.id == "small4_fit")
+    raw = {"id": "mine", "inputs": case.inputs, "status": case.status, "measured": case.measured, "repeats": case.repeats}
+    plain, packed = tmp_path / "cases.jsonl", tmp_path / "cases.jsonl.gz"
+    plain.write_text(json.dumps(raw) + "\n", encoding="utf-8")
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert run_suites(["qemu"], cases=plain) == run_suites(["qemu"], cases=packed)
+    assert case_ids(run_suites(["qemu"], cases=plain)) == {"mine"}
+
+
+@pytest.mark.parametrize("text", ["not json\n", "[]\n", '{"id": "a"}\n'])
+def test_a_broken_file_of_cases_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="cases.jsonl:1"):
+        run_suites(["qemu"], cases=path)
