@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import found_numbers, sent_words
-from hostsim.verdict.forecast import Forecast, bandwidth_needed_bytes_per_s, forecast, limit_needed_s
+from hostsim.verdict.forecast import MARGIN, Forecast, bandwidth_needed_bytes_per_s, forecast, limit_needed_s
 from hostsim.verdict.model import Confidence, Verdict
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
@@ -108,13 +108,14 @@ def _margin(evidence: Evidence, found: Forecast | None) -> str:
     if found is None or evidence.xbzrle is not None:
         return ""
     limit, bandwidth = limit_needed_s(found, evidence), bandwidth_needed_bytes_per_s(found, evidence)
-    if bandwidth[1] > IDENTIFIED * bandwidth[0] or bandwidth[1] > (evidence.bandwidth_bytes_per_s or 0.0):
+    slowest = MARGIN * bandwidth[1]
+    if bandwidth[1] > IDENTIFIED * bandwidth[0] or slowest > (evidence.bandwidth_bytes_per_s or 0.0):
         return ""
-    least = rounded_up(limit[1])
+    least = rounded_up(MARGIN * limit[1])
     limit_words = (
         f"a downtime limit of {seconds_words(least)}" if least >= LEAST_LIMIT_S else "any downtime limit, given time"
     )
-    return f"Margin: it would still end with {limit_words}, or at {bandwidth_words(rounded_up(bandwidth[1] * 8) / 8)}."
+    return f"Margin: it would still end with {limit_words}, or at {bandwidth_words(rounded_up(slowest * 8) / 8)}."
 
 
 def _throttled(evidence: Evidence) -> str:

@@ -22,6 +22,8 @@ STUCK_ROUNDS = 4
 DECLINE = 0.03
 """Remaining has to fall by this share from one half of the rounds to the other to decline (assumed)."""
 BETTER_BY = 0.5
+MARGIN = 1.1
+"""On every advised value: at the floor itself it takes for ever, and bandwidth wavers by a few percent (assumed)."""
 SEEN_WITHIN = 1.15
 """Where remaining settles is seen at least this well (assumed)."""
 CREEPING_S = 0.5

@@ -6,6 +6,7 @@ from hostsim.study.throttle import steps_needed
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.forecast import (
+    MARGIN,
     Forecast,
     Range,
     bandwidth_needed_bytes_per_s,
@@ -16,8 +17,6 @@ from hostsim.verdict.forecast import (
 from hostsim.verdict.model import Remedy
 from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
 
-MARGIN = 1.1
-"""On every value: at the floor itself it takes for ever, and bandwidth wavers by a few percent (assumed)."""
 CERTAIN = 1.3
 """A range this narrow is one value."""
 LIMIT_MAX_S = 2000.0

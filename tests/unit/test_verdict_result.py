@@ -76,7 +76,7 @@ def test_what_a_result_tells() -> None:
 def test_a_completed_run_and_its_margin() -> None:
     text = render(diagnose(evidence_from_result(result("completed", saturating(0.5)))))
     assert text.startswith("VERDICT: completed (converged) in 5 s, downtime 250 ms; 7.52 GB sent for 4.29 GB of RAM (1.8x).")
-    assert "Margin: it would still end with any downtime limit, given time, or at 4.8 Gbit/s" in text
+    assert "Margin: it would still end with any downtime limit, given time, or at 5.3 Gbit/s" in text
 
 
 @pytest.mark.parametrize(("rho", "share"), [(1.5, 0.5), (2.0, 0.5), (4.0, 0.25)])

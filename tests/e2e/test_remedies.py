@@ -1,0 +1,56 @@
+"""A remedy is a promise: applied alone it lets the migration end, and well short of it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hostsim import load_scenario, run
+from hostsim.verdict import diagnose, evidence_from_result
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+SHORT = 0.75
+"""Share of an advised value that is not enough: values carry a margin of a tenth, floors drawn guests of some more."""
+
+
+def outcome(name: str, *changes: str) -> str:
+    scenario = load_scenario(SCENARIOS / f"{name}.toml", overrides=changes)
+    return run(scenario).migrations[0].status
+
+
+def advised(name: str, kind: str) -> float:
+    remedy = diagnose(evidence_from_result(run(load_scenario(SCENARIOS / f"{name}.toml")))).remedy(kind)
+    assert remedy is not None
+    assert remedy.value is not None
+    return float(remedy.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "change"),
+    [
+        ("never_converges", "downtime_limit", "migration.downtime_limit={:.0f}ms"),
+        ("never_converges", "bandwidth", "link.bandwidth={:.0f}B/s"),
+        ("auto_converge_clock_paced", "downtime_limit", "migration.downtime_limit={:.0f}ms"),
+        ("auto_converge_clock_paced", "bandwidth", "migration.bandwidth={:.0f}B/s"),
+    ],
+)
+def test_a_remedy_works_and_less_does_not(name: str, kind: str, change: str) -> None:
+    value = advised(name, kind)
+    assert outcome(name) == "cancelled"
+    assert outcome(name, change.format(value)) == "completed"
+    assert outcome(name, change.format(SHORT * value)) == "cancelled"
+
+
+def test_auto_converge_is_advised_where_it_helps() -> None:
+    remedy = diagnose(evidence_from_result(run(load_scenario(SCENARIOS / "never_converges.toml")))).remedy("auto_converge")
+    assert remedy is not None
+    assert remedy.helps
+    assert outcome("never_converges", "migration.auto_converge=true") == "completed"
+
+
+def test_auto_converge_is_not_advised_where_work_follows_the_clock() -> None:
+    evidence = evidence_from_result(run(load_scenario(SCENARIOS / "auto_converge_clock_paced.toml")))
+    remedy = diagnose(evidence).remedy("auto_converge")
+    assert remedy is not None
+    assert not remedy.helps
