@@ -1,22 +1,65 @@
 """One decorator for every compiled loop.
 
 The same source runs compiled or, with ``NUMBA_DISABLE_JIT=1``, as plain Python; both give the same integers.
+Machine code is cached in a folder named after the content of all sources it is made of: numba by itself looks at the
+file of a function only, and would keep code into which an older version of another file was compiled.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
+PACKAGE = Path(__file__).parent
+COMPILED = ("jit.py", "rng.py", "guest/*.py", "kernels/*.py")
+"""Files whose functions are compiled into each other."""
+
+
+def sources_digest() -> str:
+    """16 hex digits for the content of all compiled sources."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in COMPILED for path in PACKAGE.glob(pattern)):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_root() -> Path:
+    """Where caches go: NUMBA_CACHE_DIR, else the user's cache folder."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    return Path(given) if given else home / "hostsim"
+
+
+@cache
+def cache_folder() -> Path | None:
+    """The folder for this version's machine code; None where none can be written."""
+    folder = cache_root() / sources_digest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError):  # read-only, no home: compile in every process instead
+        return None
 
 
 def jit(function: F) -> F:
     """Compile ``function`` without the Python API; cache it on disk where a cache can be written."""
-    try:
-        compiled: Any = numba.njit(cache=True)(function)
-    except RuntimeError:  # no writable cache directory: compile in every process instead
-        compiled = numba.njit(function)
+    folder = cache_folder()
+    if folder is not None:
+        vars(numba.config)["CACHE_DIR"] = str(folder)
+    compiled: Any = numba.njit(cache=folder is not None)(function)
+    return compiled  # type: ignore[no-any-return]
+
+
+def inlined(function: F) -> F:
+    """``jit`` for a piece of a hot loop: its body stands where it is called, so that arrays are not handed over."""
+    compiled: Any = numba.njit(inline="always")(function)
     return compiled  # type: ignore[no-any-return]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-ARMED_HOT, ARMED_COLD, NEXT_WRITE, HITS, LISTED_HOT, LISTED_COLD = range(6)
-N_PACED = 6
+ARMED_HOT, ARMED_COLD, NEXT_WRITE, HITS = range(4)
+N_PACED = 4
 NO_WRITE = 1 << 62
 """NEXT_WRITE where no page is armed that could be hit."""
 LIST_SHARE = 2

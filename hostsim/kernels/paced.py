@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.guest.touch import HOT_PAGES, KEY0, KEY1, N_PAGES, OFFSET, TouchTable, first_touch_index
-from hostsim.jit import jit
+from hostsim.jit import inlined, jit
 from hostsim.kernels.armed import (
     ARMED_COLD,
     ARMED_HOT,
     HITS,
     LIST_SHARE,
-    LISTED_COLD,
-    LISTED_HOT,
     NEXT_WRITE,
     NO_WRITE,
     Armed,
@@ -90,13 +88,24 @@ def _take_any(hit: NDArray[np.uint8], start: int, n_pages: int, key: int, hits: 
     return slot
 
 
+@inlined
+def _take(
+    hit: NDArray[np.uint8], few: NDArray[np.int32], start: int, n_pages: int, n_armed: int, key: int, hits: int
+) -> int:
+    """The slot that hit number ``hits`` falls on, of a part of ``n_pages`` from ``start`` on with ``n_armed`` armed."""
+    if n_armed * LIST_SHARE >= n_pages:
+        return _take_any(hit, start, n_pages, key, hits)
+    if n_armed == (n_pages - 1) // LIST_SHARE:
+        _list_armed(hit, few, start, n_pages)
+    return _take_listed(few, start, n_armed, key, hits)
+
+
 @jit
 def arm_paced(table: TouchTable, c: int, armed: Armed, after_ns: int) -> None:
     """Arm every page of class ``c`` from work time ``after_ns`` on (its hit bits are clear); draws what comes next."""
     row, state = table.ints[c], armed.paced[c]
     state[ARMED_HOT] = row[HOT_PAGES]
     state[ARMED_COLD] = row[N_PAGES] - row[HOT_PAGES]
-    state[LISTED_HOT] = state[LISTED_COLD] = 0
     share = state[ARMED_HOT] * _page_share(table.mean_ns[c], state[ARMED_HOT])
     share += state[ARMED_COLD] * _page_share(1.0 - table.mean_ns[c], state[ARMED_COLD])
     state[NEXT_WRITE] = _next_hit(int(row[KEY0]), int(state[HITS]), first_touch_index(row, after_ns), share)
@@ -118,23 +127,11 @@ def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> 
     hot_share, cold_share = hot * hot_page, cold * cold_page
     while write < end:
         if cold == 0 or _pick(key0 ^ 1, hits, 0, hot_share + cold_share) < hot_share:
-            if hot * LIST_SHARE >= n_hot:
-                slot = _take_any(hit, start_hot, n_hot, key1, hits)
-            else:
-                if state[LISTED_HOT] == 0:
-                    _list_armed(hit, few, start_hot, n_hot)
-                    state[LISTED_HOT] = 1
-                slot = _take_listed(few, start_hot, hot, key1, hits)
+            slot = _take(hit, few, start_hot, n_hot, hot, key1, hits)
             hot -= 1
             hot_share = hot * hot_page
         else:
-            if cold * LIST_SHARE >= n_cold:
-                slot = _take_any(hit, start_cold, n_cold, key1, hits)
-            else:
-                if state[LISTED_COLD] == 0:
-                    _list_armed(hit, few, start_cold, n_cold)
-                    state[LISTED_COLD] = 1
-                slot = _take_listed(few, start_cold, cold, key1, hits)
+            slot = _take(hit, few, start_cold, n_cold, cold, key1, hits)
             cold -= 1
             cold_share = cold * cold_page
         hit[slot >> 3] |= 1 << (slot & 7)

@@ -9,9 +9,9 @@ from hostsim.verdict.ended import completed, failed, switched_to_postcopy
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import found_numbers, where_it_stands, why_not, why_still
 from hostsim.verdict.floor import floor_pages
-from hostsim.verdict.forecast import Forecast, forecast, span, speed_under, time_left_s
+from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_under, time_left_s
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
-from hostsim.verdict.remedies import MARGIN, more_time, post_copy, remedies_for
+from hostsim.verdict.remedies import more_time, post_copy, remedies_for
 from hostsim.verdict.words import bytes_words, seconds_words
 from hostsim.verdict.xbzrle import blocked_by_xbzrle
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.evidence import Evidence, XbzrleTail
 from hostsim.verdict.findings import sent_words
+from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Remedy, Verdict
-from hostsim.verdict.remedies import LIMIT_MAX_S, MARGIN, post_copy
+from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
 from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, rounded_up, seconds_words
 
 

@@ -118,7 +118,8 @@ class TwinMigration:
             if not self.active:
                 return
         remaining = self.ram.remaining_bytes
-        if remaining == 0 or remaining < self.threshold_bytes or (remaining == self.threshold_bytes and self.p.qemu == "10.2"):
+        is_low = remaining == 0 or remaining < self.threshold_bytes
+        if is_low or (remaining == self.threshold_bytes and self.p.qemu == "10.2"):
             yield from self._stop_and_copy()
         else:
             yield from self.ram.save(self.p.max_bandwidth // 10, True, lambda: self.active)

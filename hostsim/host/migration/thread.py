@@ -232,7 +232,7 @@ class Migration:
 
     def _time_out(self) -> Step:
         """migrate_cancel at the time-out: the figures are those of that moment; the VM keeps running."""
-        yield self._env.timeout(self.state.start_ns + self.parameters.timeout_ns - self._env.now_ns)
+        yield self._env.timeout(max(0, self.state.start_ns + self.parameters.timeout_ns - self._env.now_ns))
         if self.active:
             self.state.last_answer = self.counters()
             self._finish("cancelled")
