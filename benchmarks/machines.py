@@ -18,18 +18,23 @@ N_VCPUS = 16
 DIRTY_RATIO = Fraction(7, 10)
 
 
-def migrating_guest(gib: int, *, split: bool = False, arrivals: str = "paced") -> Machine:
-    """A guest of 16 vCPUs that writes uniformly over all its pages at 0.7 of what a 100 Gbit/s link carries."""
+def migrating_guest(gib: int, *, split: bool = False, link_bytes_per_s: int = LINK_BYTES_PER_S) -> Machine:
+    """A guest of 16 vCPUs that writes uniformly over all its pages at 0.7 of what the link carries."""
     n_pages = gib << 18
-    rate = DIRTY_RATIO * LINK_BYTES_PER_S / NORMAL_PAGE_BYTES
-    load = Workload("uniform", "uniform", tuple(range(N_VCPUS)), 0, n_pages, rate, split=split, arrivals=arrivals)
+    rate = DIRTY_RATIO * link_bytes_per_s / NORMAL_PAGE_BYTES
+    load = Workload("uniform", "uniform", tuple(range(N_VCPUS)), 0, n_pages, rate, split=split)
     return Machine(
         MachineSpec(
-            lay_out([("pc.ram", n_pages, [(0, n_pages)])]), (load,), N_VCPUS, load_sheet("generic"),
-            link=LinkSpec(LINK_BYTES_PER_S, 100_000, 2 << 20),
+            lay_out([("pc.ram", n_pages, [(0, n_pages)])]), (load,), N_VCPUS, load_sheet("generic", {"page_send_ns": 50}),
+            link=LinkSpec(link_bytes_per_s, 100_000, 2 << 20),
             migration=MigrationParameters(max_bandwidth=0),
         )
     )  # fmt: skip
+
+
+def scaled_guest(gib: int) -> Machine:
+    """``migrating_guest`` over a link as fast as the guest is large: each size migrates in the same simulated time."""
+    return migrating_guest(gib, link_bytes_per_s=LINK_BYTES_PER_S * gib // 64)
 
 
 def harvested_guest(gib: int, touches_per_s: int) -> Machine:

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.machines import harvested_guest, migrating_guest
+from hostsim.host.machine import Machine
 
 REPEATS = 3
 HARVESTS = 40
@@ -30,12 +32,12 @@ def median_s(work: Callable[[], Any]) -> float:
     return statistics.median(times)
 
 
-def simulated_per_wall_second(gib: int) -> dict[str, float]:
+def simulated_per_wall_second(gib: int, make: Callable[[int], Machine] = migrating_guest) -> dict[str, float]:
     """A migration of ``gib`` GiB: simulated seconds a wall second."""
     ended: list[float] = []
 
     def once() -> None:
-        machine = migrating_guest(gib)
+        machine = make(gib)
         machine.run()
         ended.append(machine.env.now_ns / 1e9)
 
@@ -61,7 +63,7 @@ def harvest_cost(touches_per_s: int, gib: int = 1) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _harvest_all(machine: Any) -> int:
+def _harvest_all(machine: Machine) -> int:
     bmap = np.zeros(machine.vm.memory.n_pages, np.uint8)
     machine.tracker.start_log(0)
     total = 0
@@ -81,9 +83,13 @@ def bytes_per_page(gib: int, *, split: bool) -> float:
 
 def peak_of_migration(gib: int, split: bool) -> tuple[int, int]:
     """Peak resident bytes of this process before and after a migration of ``gib`` GiB (compiled code loaded before)."""
-    import resource
-
     migrating_guest(1, split=split).run()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = peak_bytes()
     migrating_guest(gib, split=split).run()
-    return before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return before, peak_bytes()
+
+
+def peak_bytes() -> int:
+    """VmHWM of /proc/self/status; getrusage would count the parent's peak."""
+    line = next(line for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if "VmHWM" in line)
+    return int(line.split()[1]) * 1024
