@@ -84,5 +84,5 @@ def test_other_files_of_cases_are_read(tmp_path: Path) -> None:
 def test_a_broken_file_of_cases_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "cases.jsonl"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="cases.jsonl:1"):
+    with pytest.raises(InputError, match=r"cases\.jsonl:1"):
         run_suites(["qemu"], cases=path)
