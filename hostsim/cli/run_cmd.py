@@ -38,8 +38,15 @@ def run_command(
         bool, typer.Option("--fail-if-not-converged", help="Exit with 1 unless every migration completed.")
     ] = False,
     quiet: QuietFlag = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Trace events, named as QEMU's, as JSON lines on standard error.")
+    ] = False,
 ) -> None:
     """Run a scenario or a script."""
+    if trace:
+        from hostsim.trace import enable
+
+        enable()
     from hostsim.cli import run_scenario, run_script
 
     scenario_only = {
@@ -52,6 +59,6 @@ def run_command(
         return
     run_script.refuse_arguments(arguments or [])
     options = run_scenario.Options(
-        file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet
+        file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet or trace
     )
     raise typer.Exit(run_scenario.run_scenario(options))

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from hostsim.guest.workload import Workload
+from hostsim.host.cpu_throttle import CpuThrottle
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
@@ -16,6 +17,7 @@ from hostsim.mmu.memory import lay_out
 from hostsim.study import distinct
 from hostsim.study.page_classes import PageClasses
 from hostsim.study.precopy_map import PrecopyOutcome
+from hostsim.study.throttle import throttle_needed
 from hostsim.study.wire import throughput_mbps
 from hostsim.validation.oracles_precopy import GEOMETRIC, LIMIT_S, PAGE_S, PAGES, SATURATING, saturating
 from hostsim.validation.passes import PassPlan, guest_machine, harvest_counts, run_passes
@@ -25,17 +27,20 @@ from hostsim.validation.samples import SUITE, count_rows, distinct_rows, pages_s
 SECOND_NS = 1_000_000_000
 HARVESTS = 400
 COUPON_REPLICATIONS = 400
+THROTTLED_RATIO = 1.5
+THROTTLES_PERCENT = (20, 30, 37, 50)
 COUPON_STEPS_A_PAGE = 20
 """Harvests of the coupon collector for each page: the count of writes is known to 1/20 of a page's worth."""
 
 
 def run_rows() -> Iterator[Row]:
-    """O1-O6, O29, O32 and O34, each on the engine."""
+    """O1-O6, O8, O29, O32 and O34, each on the engine."""
     yield from _distinct_rows()
     yield _sweep_row()
     yield _coupon_row()
     yield from _geometric_rows()
     yield from _saturating_rows()
+    yield from _throttle_rows()
     yield from _migration_rows()
 
 
@@ -112,6 +117,16 @@ def _saturating_rows() -> Iterator[Row]:
     yield exact(SUITE, "O5-run/1.05", "converges at 30 ms", saturating(1.05).converged, never.converged)
     wide = run_passes(guest_machine((_uniform(PAGES, 1.05 / PAGE_S),), PAGES), _plan(0.1))
     yield exact(SUITE, "O6-run/1.05", "converges at 100 ms", saturating(1.05, 0.1).converged, wide.converged)
+
+
+def _throttle_rows() -> Iterator[Row]:
+    """O8: a sweep at 1.5 times the rate pages are sent ends under throttles above 1 - B/r = 33 1/3 %, not below."""
+    needed = throttle_needed(THROTTLED_RATIO, 1.0)
+    for percent in THROTTLES_PERCENT:
+        machine = guest_machine((_uniform(PAGES, THROTTLED_RATIO / PAGE_S, "sequential"),), PAGES)
+        CpuThrottle(machine.env, machine.vm, 0, 0).set(percent)
+        got = run_passes(machine, _plan())
+        yield exact(SUITE, f"O8-run/{percent}%", "converges", percent / 100 > needed, got.converged)
 
 
 def _pass_rows(where: str, total_s: float, passes: int, got: PrecopyOutcome, tolerance: float) -> Iterator[Row]:

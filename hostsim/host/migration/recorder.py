@@ -7,8 +7,6 @@ from typing import Any
 
 from hostsim.trace import tracer
 
-_trace = tracer()
-
 SERIES_PERIOD_NS = 100_000_000
 
 
@@ -57,15 +55,20 @@ class Recorder:
     marks: list[tuple[int, str, int]] = field(default_factory=list)
 
     def mark(self, t_ns: int, event: str, value: int = 0) -> None:
-        """Keep a named moment (a state, a throttle step) and trace it."""
+        """Keep a named moment (a throttle step, the stop) and trace it."""
         self.marks.append((t_ns, event, value))
-        _trace.debug(event, t_ns=t_ns, value=value)
+        self.trace(event, t_ns=t_ns, value=value)
+
+    def status(self, t_ns: int, status: str) -> None:
+        """Keep a change of state and trace it (migrate_set_state)."""
+        self.marks.append((t_ns, f"migrate_set_state {status}", 0))
+        self.trace("migrate_set_state", t_ns=t_ns, new_state=status)
 
     def sync(self, point: SyncPoint) -> None:
         """Keep a sync and trace it as QEMU does."""
         self.syncs.append(point)
-        _trace.debug("migration_bitmap_sync_end", t_ns=point.t_ns, dirty_pages=point.newly_dirty_pages)
+        self.trace("migration_bitmap_sync_end", t_ns=point.t_ns, dirty_pages=point.newly_dirty_pages)
 
     def trace(self, event: str, **fields: Any) -> None:
         """Trace only."""
-        _trace.debug(event, **fields)
+        tracer().debug(event, **fields)

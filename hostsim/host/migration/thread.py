@@ -177,7 +177,7 @@ class Migration:
 
     def _set_status(self, status: str) -> None:
         self.state.status = status
-        self.recorder.mark(self._env.now_ns, f"migrate_set_state {status}")
+        self.recorder.status(self._env.now_ns, status)
 
     # -- dirty bitmap
 
@@ -186,6 +186,7 @@ class Migration:
         m = self.state
         m.dirty_sync_count += 1
         m.time_last_bitmap_sync_ms = m.time_last_bitmap_sync_ms or self.now_ms
+        self.recorder.trace("migration_bitmap_sync_start", t_ns=self._env.now_ns)
         found = self.tracker.sync(self.ram.bmap, self._env.now_ns)
         self.ram.add_dirty(found.newly_dirty_pages)
         self.ram.check_bitmap()

@@ -1,0 +1,7 @@
+"""``python -m hostsim``: the command line."""
+
+from __future__ import annotations
+
+from hostsim.cli.main import main
+
+main()

@@ -1,0 +1,29 @@
+"""``--trace``: events named as QEMU's, as JSON lines beside the results."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "zero_pages.toml"
+NAMES = {
+    "migrate_set_state", "migration_bitmap_sync_start", "migration_bitmap_sync_end", "migrate_pending_estimate",
+    "migration_thread_low_pending", "migration_completion_vm_stop",
+}  # fmt: skip
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hostsim", "run", str(SCENARIO), "--no-files", "--json", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+def test_events_go_to_standard_error_and_change_nothing() -> None:
+    traced, silent = run("--trace"), run()
+    assert silent.stderr == ""
+    assert traced.stdout == silent.stdout
+    events = [json.loads(line) for line in traced.stderr.splitlines()]
+    assert {event["event"] for event in events} >= NAMES
+    times = [event["t_ns"] for event in events]
+    assert times == sorted(times)
