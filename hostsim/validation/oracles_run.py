@@ -95,8 +95,8 @@ def _writes_until_all_dirty(pages: int, rate: int, seed: int) -> int:
     return machine.env.now_ns * rate // SECOND_NS
 
 
-def _plan(limit_s: float = LIMIT_S) -> PassPlan:
-    return PassPlan(PAGE_S, PAGES * PAGE_S, limit_s)
+def _plan(limit_s: float = LIMIT_S, max_passes: int = 400) -> PassPlan:
+    return PassPlan(PAGE_S, PAGES * PAGE_S, limit_s, max_passes=max_passes)
 
 
 def _geometric_rows() -> Iterator[Row]:
@@ -125,7 +125,7 @@ def _throttle_rows() -> Iterator[Row]:
     for percent in THROTTLES_PERCENT:
         machine = guest_machine((_uniform(PAGES, THROTTLED_RATIO / PAGE_S, "sequential"),), PAGES)
         CpuThrottle(machine.env, machine.vm, 0, 0).set(percent)
-        got = run_passes(machine, _plan())
+        got = run_passes(machine, _plan(max_passes=60))
         yield exact(SUITE, f"O8-run/{percent}%", "converges", percent / 100 > needed, got.converged)
 
 
