@@ -139,9 +139,9 @@ def first_touch_index(row: NDArray[np.int64], after_ns: int) -> int:
 
 
 @jit
-def next_touches(table: TouchTable, c: int, pages: NDArray[np.int64], after_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``next_touch`` for arrays: pages int64[n] counted from FIRST_GFN, after_ns int64[n] -> int64[n] work times."""
-    found = np.empty(len(pages), np.int64)
+def next_touches(
+    table: TouchTable, c: int, pages: NDArray[np.int64], after_ns: NDArray[np.int64], found: NDArray[np.int64]
+) -> None:
+    """``next_touch`` for arrays: pages int64[n] counted from FIRST_GFN, after_ns int64[n]; found int64[n] gets the times."""
     for i in range(len(pages)):
         found[i] = next_touch(table, c, int(pages[i]), int(after_ns[i]))
-    return found

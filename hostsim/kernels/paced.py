@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.guest.touch import HOT_PAGES, KEY0, KEY1, N_PAGES, OFFSET, TouchTable, first_touch_index
-from hostsim.jit import inlined, jit
+from hostsim.jit import jit
 from hostsim.kernels.armed import (
     ARMED_COLD,
     ARMED_HOT,
@@ -88,7 +88,7 @@ def _take_any(hit: NDArray[np.uint8], start: int, n_pages: int, key: int, hits: 
     return slot
 
 
-@inlined
+@jit
 def _take(
     hit: NDArray[np.uint8], few: NDArray[np.int32], start: int, n_pages: int, n_armed: int, key: int, hits: int
 ) -> int:

@@ -105,7 +105,9 @@ def test_arrays_are_answered_page_by_page() -> None:
     table = build_guest([Workload("load", "zipf", (0, 1), 0, 9, Fraction(100))], 5).table
     pages, after = np.arange(9), np.arange(9) * SECOND
     expected = [next_touch(table, 0, int(page), int(t)) for page, t in zip(pages, after, strict=True)]
-    assert next_touches(table, 0, pages, after).tolist() == expected
+    found = np.empty(len(pages), np.int64)
+    next_touches(table, 0, pages, after, found)
+    assert found.tolist() == expected
 
 
 @given(st.integers(0, 8), st.integers(0, HORIZON_NS))
