@@ -1,0 +1,85 @@
+"""Draw docs/background/window.png: three 100 ms windows of a rate-limited migration, and the pages of one burst."""
+
+from __future__ import annotations
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+from hostsim.guest.workload import Workload
+from hostsim.host.machine import Machine, MachineSpec
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.sheet import load_sheet
+from hostsim.kernels.send import LOGGED
+from hostsim.mmu.memory import lay_out
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+OUT = Path(__file__).resolve().parents[1] / "background" / "window.png"
+BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#9aa0a6"
+N_PAGES = 16384
+WRITES_PER_S = 3000
+SHOWN_MS = 330
+WINDOW_BEFORE_NS = 180_000_000
+"""Between one and two windows: the first page after it opens the last window before the sync."""
+
+
+def simulated() -> Any:
+    """A 64 MiB guest over 32 MiB/s, with a log of its pages."""
+    load = Workload("writer", "uniform", (0,), 4096, 8192, Fraction(WRITES_PER_S))
+    spec = MachineSpec(
+        lay_out([("pc.ram", N_PAGES, [(0, N_PAGES)])]), (load,), 1, load_sheet("qemu-tcg-2core"),
+        migration=MigrationParameters("7.2", 32 << 20, 100),
+    )  # fmt: skip
+    machine = Machine(spec, log_capacity=1 << 17)
+    machine.run()
+    return machine.migration
+
+
+def draw_windows(axes: Any, log: Any, start_ns: int, syncs: list[Any]) -> None:
+    """Bytes sent over time, against an even stream and against what the guest writes."""
+    t_ms = (log[:, 0] - start_ns) / 1e6
+    shown = (t_ms >= 0) & (t_ms <= SHOWN_MS)
+    sent_mb = np.arange(1, shown.sum() + 1) * 4104 / 1e6
+    axes.step([0, *t_ms[shown], SHOWN_MS], [0, *sent_mb, sent_mb[-1]], where="post", color=BLUE, label="sent")
+    even = np.array([0, SHOWN_MS])
+    axes.plot(even, even / 1e3 * (32 << 20) / 1e6, color=GREY, linestyle="--", linewidth=1, label="an even 32 MiB/s")
+    axes.plot(even, even / 1e3 * WRITES_PER_S * 4096 / 1e6, color=VERMILION, linewidth=1.2, label="written by the guest")
+    for i, sync in enumerate(s for s in syncs if 0 <= (s.t_ns - start_ns) / 1e6 <= SHOWN_MS):
+        axes.axvline((sync.t_ns - start_ns) / 1e6, color="0.3", linewidth=0.9, linestyle=":", label="_" if i else "sync")
+    axes.set(xlim=(0, SHOWN_MS), ylim=(0, None), xlabel="time [ms]", ylabel="since the first of these windows [MB]")
+    axes.legend(loc="upper left", fontsize=8, frameon=False)
+    axes.set_title("Each window begins with its burst, then the thread sleeps", fontsize=10)
+
+
+def draw_burst(axes: Any, log: Any, start_ns: int) -> None:
+    """Which page is copied when, in the burst from ``start_ns`` on."""
+    t_ms = (log[:, 0] - start_ns) / 1e6
+    burst = (t_ms >= 0) & (t_ms < 50)
+    axes.plot(t_ms[burst], log[burst, 1], ".", color=BLUE, markersize=2)
+    axes.set(xlabel="time since the sync [ms]", ylabel="gfn")
+    axes.set_title(f"The burst after the sync: {burst.sum()} pages", fontsize=10)
+
+
+def main() -> int:
+    """Write the picture."""
+    migration = simulated()
+    log = migration.ram.send_log[: int(migration.ram.send_state[LOGGED])]
+    syncs = migration.recorder.syncs
+    start_ns = int(log[log[:, 0] > syncs[1].t_ns - WINDOW_BEFORE_NS, 0][0])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained", width_ratios=(3, 2))
+    draw_windows(left, log, start_ns, syncs)
+    draw_burst(right, log, int(syncs[1].t_ns))
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(OUT, dpi=110, metadata={"Software": None})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
