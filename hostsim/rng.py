@@ -11,7 +11,6 @@ import math
 
 from hostsim.jit import jit
 
-MASK32 = 0xFFFFFFFF
 NEVER = 1 << 62
 """Work time [ns] of a touch that does not come."""
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hostsim.report.console import say, say_raw
+
 if TYPE_CHECKING:
     from hostsim.logs import MigrationLog
     from hostsim.verdict import Verdict
@@ -83,14 +85,11 @@ def _profile_problems(profile: str) -> list[Any]:
 
 
 def _show(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], style: Literal["text", "markdown"]) -> None:
-    from rich.console import Console
-
     from hostsim.verdict import render
 
-    console = Console(markup=False, highlight=False, soft_wrap=True, emoji=False)
     for i, (log, verdict) in enumerate(zip(logs, verdicts, strict=True)):
-        console.print("\n" * bool(i) + _title(log.tag, style) if len(logs) > 1 else "", end="\n" * (len(logs) > 1))
-        console.print(render(verdict, style))
+        title = [""] * (i > 0) + [_title(log.tag, style)]
+        say([*(title if len(logs) > 1 else ()), render(verdict, style)])
 
 
 def _title(tag: str, style: str) -> str:
@@ -99,4 +98,4 @@ def _title(tag: str, style: str) -> str:
 
 def _show_json(logs: tuple[MigrationLog, ...], verdicts: list[Verdict]) -> None:
     pairs = zip(logs, verdicts, strict=True)
-    typer.echo(json.dumps([{"tag": log.tag, "format": log.format, **v.to_dict()} for log, v in pairs], indent=2))
+    say_raw(json.dumps([{"tag": log.tag, "format": log.format, **v.to_dict()} for log, v in pairs], indent=2) + "\n")

@@ -86,8 +86,7 @@ class _Class:
 class Guest:
     """All work of a VM: the touch classes, one clock row per (workload, vCPU), and whose they are.
 
-    clocks: int64[n_clocks, N_FIELDS], changed by the vCPUs alone; clock_vcpu, clock_workload: int64[n_clocks];
-    class_workload: int64[n_classes].
+    clocks: int64[n_clocks, N_FIELDS], changed by the vCPUs alone; clock_vcpu, clock_workload: int64[n_clocks].
     """
 
     workloads: tuple[Workload, ...]
@@ -95,7 +94,6 @@ class Guest:
     clocks: NDArray[np.int64]
     clock_vcpu: NDArray[np.int64]
     clock_workload: NDArray[np.int64]
-    class_workload: NDArray[np.int64]
 
     @property
     def pending_size(self) -> int:
@@ -115,14 +113,11 @@ def build_guest(workloads: Sequence[Workload], seed: int) -> Guest:
     clocks: list[NDArray[np.int64]] = []
     owners: list[tuple[int, int]] = []
     classes: list[_Class] = []
-    class_workload: list[int] = []
     for w, load in enumerate(workloads):
         first_clock = len(clocks)
         clocks.extend(clock_row(load.pacing) for _ in load.vcpus)
         owners.extend((vcpu, w) for vcpu in load.vcpus)
-        made = list(_classes(load, first_clock, seed))
-        classes.extend(made)
-        class_workload.extend([w] * len(made))
+        classes.extend(_classes(load, first_clock, seed))
     vcpu_and_load = np.array(owners, np.int64).reshape(-1, 2)
     return Guest(
         tuple(workloads),
@@ -130,7 +125,6 @@ def build_guest(workloads: Sequence[Workload], seed: int) -> Guest:
         np.array(clocks, np.int64).reshape(-1, N_FIELDS),
         vcpu_and_load[:, 0].copy(),
         vcpu_and_load[:, 1].copy(),
-        np.array(class_workload, np.int64),
     )
 
 

@@ -10,6 +10,7 @@ import simpy
 from hostsim.host.clock import Clock
 from hostsim.host.vm import Vm
 
+Step = Generator[simpy.Event, Any, None]
 TIMESLICE_NS = 10_000_000
 """CPU_THROTTLE_TIMESLICE_NS."""
 
@@ -46,7 +47,7 @@ class CpuThrottle:
         """No more ticks; a sleep under way ends by itself (cpu_throttle_stop)."""
         self.percent = 0
 
-    def _timer(self) -> Generator[simpy.Event, Any, None]:
+    def _timer(self) -> Step:
         self._ticking = True
         while self.percent and self._vm.running:
             for vcpu in self._vm.vcpus:
@@ -56,18 +57,20 @@ class CpuThrottle:
 
 
 def dirty_sync_timer(
-    env: Clock, count: Callable[[], int], sync: Callable[[], object], active: Callable[[], bool]
-) -> Generator[simpy.Event, Any, None]:
-    """10.x: sync the bitmap if none happened for 5 s, not in the first pass (cpu_throttle_dirty_sync_timer_tick)."""
+    env: Clock, count: Callable[[], int], sync: Callable[[], Step], active: Callable[[], bool]
+) -> Step:
+    """10.x: sync the bitmap if none happened for 5 s, not in the first pass (cpu_throttle_dirty_sync_timer_tick).
+
+    The timer's own sync is one that happened; the timer is set again when that sync is over.
+    """
     previous = 0
     while True:
         yield env.timeout(DIRTY_SYNC_TIMESLICE_NS)
         if not active():
             return
-        now = count()
-        if now > 1 and now == previous:
-            sync()
-        previous = now
+        if previous == count() > 1:
+            yield from sync()
+        previous = count()
 
 
 DIRTY_SYNC_TIMESLICE_NS = 5_000_000_000

@@ -41,13 +41,10 @@ class Link:
         self.spec = spec
         self._env, self._state = env, send_state
 
-    @property
-    def backlog_bytes(self) -> int:
-        """Bytes accepted by the socket and not yet on the wire."""
-        ahead_ps = max(0, int(self._state[LINK_FREE_PS]) - self._env.now_ns * 1000)
-        return ahead_ps * self.spec.bandwidth_bytes_per_s // PS_PER_S
+    def answered(self) -> Generator[simpy.Event, Any, None]:
+        """Returns when the destination has all that was written so far, and its answer is back.
 
-    def delivered(self) -> Generator[simpy.Event, Any, None]:
-        """Returns when the destination has all that was written so far."""
+        # Model limit: the destination answers at once; a real one has to load what it got.
+        """
         drained_ns = -(-int(self._state[LINK_FREE_PS]) // 1000)
-        yield self._env.timeout(max(0, drained_ns - self._env.now_ns) + self.spec.latency_ns)
+        yield self._env.timeout(max(0, drained_ns - self._env.now_ns) + 2 * self.spec.latency_ns)

@@ -18,12 +18,9 @@ THROTTLE, PAUSE = "throttle", "pause"
 class Vcpu:
     """One vCPU: runs its work clocks until kicked out of the guest, then handles the exit."""
 
-    def __init__(self, env: Clock, index: int, clocks: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+    def __init__(self, env: Clock, clocks: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         """``rows``: int64[n], indices into ``clocks`` (int64[n_clocks, N_FIELDS]) of this vCPU's work."""
-        self.index = index
-        self.in_guest_ns = 0
         self._env, self._clocks, self._rows = env, clocks, rows
-        self._entered_ns = 0
         self._exit: simpy.Event = env.event()
         self._sleep_ns = 0
         self._paused = False
@@ -42,7 +39,6 @@ class Vcpu:
         """Enter the guest; the event comes up with the exit's reason."""
         for row in self._rows:
             pacing.resume(self._clocks[row], self._env.now_ns)
-        self._entered_ns = self._env.now_ns
         self._exit = self._env.event()
         return self._exit
 
@@ -81,7 +77,6 @@ class Vcpu:
     def _leave(self) -> None:
         for row in self._rows:
             pacing.stop(self._clocks[row], self._env.now_ns)
-        self.in_guest_ns += self._env.now_ns - self._entered_ns
 
     def _loop(self) -> Generator[simpy.Event, Any, None]:
         while True:

@@ -27,7 +27,7 @@ class Vm:
         self.running = True
         self._stop_ns = stop_ns
         self.vcpus = [
-            Vcpu(env, i, guest.clocks, np.flatnonzero(guest.clock_vcpu == i).astype(np.int64)) for i in range(n_vcpus)
+            Vcpu(env, guest.clocks, np.flatnonzero(guest.clock_vcpu == i).astype(np.int64)) for i in range(n_vcpus)
         ]
 
     def class_work(self, c: int) -> int:

@@ -11,7 +11,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.guest.touch import FIRST_GFN, IS_WRITE, KIND, N_PAGES, OFFSET, PACED, TouchTable, next_touch
+from hostsim.guest.touch import (
+    FIRST_GFN,
+    IS_WRITE,
+    KIND,
+    N_PAGES,
+    OFFSET,
+    PACED,
+    SWEEP,
+    TRACE,
+    TouchTable,
+    next_touch,
+)
 from hostsim.jit import jit
 from hostsim.kernels.armed import Armed
 from hostsim.kernels.clocks import class_work
@@ -49,26 +60,74 @@ def _clear_hits(table: TouchTable, c: int, armed: Armed) -> None:
     armed.hit[low : low + (table.ints[c, N_PAGES] + 7) // 8] = 0
 
 
+WRITTEN, RECORDED = 1, 2
+"""Of ``Pages.due``; 0: not written since the last harvest."""
+
+
 class Pages(NamedTuple):
     """Per-page state of a VM and of the bitmap harvested into, in place.
 
-    bmap: uint8, 1 = to be sent; zero: uint8, 1 = reads as zeros; version: uint32; harvested: uint8, 1 = found by this
-    harvest already (empty where no two classes overlap, so none can be found twice).
+    bmap: uint8, 1 = to be sent; zero: uint8, 1 = reads as zeros; version: uint32; due: uint8, what ``mark_written`` found,
+    and RECORDED once this harvest has the page.
     """
 
     bmap: NDArray[np.uint8]
     zero: NDArray[np.uint8]
     version: NDArray[np.uint32]
-    harvested: NDArray[np.uint8]
+    due: NDArray[np.uint8]
+
+
+@jit
+def mark_written(table: TouchTable, c: int, now_work_ns: int, armed: Armed, due: NDArray[np.uint8]) -> None:
+    """Mark in ``due`` (uint8[n_pages], in place) what class ``c`` wrote before ``now_work_ns`` and nobody harvested."""
+    offset, first = table.ints[c, OFFSET], table.ints[c, FIRST_GFN]
+    if table.ints[c, KIND] == PACED:
+        advance_paced(table, c, armed, now_work_ns)
+        for page in range(0, table.ints[c, N_PAGES], 8):
+            bits = armed.hit[(offset + page) >> 3]
+            if bits > 0:
+                for bit in range(min(8, table.ints[c, N_PAGES] - page)):
+                    due[first + page + bit] |= (bits >> bit) & WRITTEN
+        return
+    for page in range(table.ints[c, N_PAGES]):
+        due[first + page] |= WRITTEN * (armed.pending[offset + page] < now_work_ns)
+
+
+@jit
+def first_lost(due: NDArray[np.uint8], bmap: NDArray[np.uint8]) -> int:
+    """First gfn that was written and that no harvest has put into ``bmap``, or -1."""
+    lost = 0
+    for gfn in range(len(due)):  # no way out of the loop: it is vectorized
+        lost += (due[gfn] > 0) & (bmap[gfn] == 0)
+    if lost == 0:
+        return -1
+    gfn = 0
+    while due[gfn] == 0 or bmap[gfn] == 1:
+        gfn += 1
+    return gfn
+
+
+@jit
+def first_misarmed(table: TouchTable, c: int, start: int, step: int, now_work_ns: int, pending: NDArray[np.int64]) -> int:
+    """First of the pages ``start``, ``start + step`` ... of a sweep or trace that does not await its next touch, or -1.
+
+    Such a class repeats itself: whenever a page was armed, its next touch is the first one from now on. That of a drawn
+    page depends on when it was armed, and is not looked at.
+    """
+    if table.ints[c, KIND] != SWEEP and table.ints[c, KIND] != TRACE:
+        return -1
+    for page in range(start, table.ints[c, N_PAGES], step):
+        if pending[table.ints[c, OFFSET] + page] != next_touch(table, c, page, now_work_ns):
+            return page
+    return -1
 
 
 @jit
 def _record(pages: Pages, gfn: int, counts: NDArray[np.int64]) -> None:
     """One page was written since the last harvest."""
-    if len(pages.harvested) > 0:
-        if pages.harvested[gfn] == 1:
-            return
-        pages.harvested[gfn] = 1
+    if pages.due[gfn] == RECORDED:
+        return
+    pages.due[gfn] = RECORDED
     pages.zero[gfn] = 0
     pages.version[gfn] += 1
     counts[0] += 1
@@ -143,18 +202,28 @@ def is_written(
 
 
 @jit
-def earliest_pending(pending: NDArray[np.int64], low: int, high: int) -> int:
-    """Smallest pending touch in [low, high): a harvested class has none before the harvest."""
-    smallest = np.int64(1 << 62)
-    for i in range(low, high):
-        smallest = min(smallest, pending[i])
-    return int(smallest)
+def first_false_zero(version: NDArray[np.uint32], zero: NDArray[np.uint8]) -> int:
+    """First gfn that a harvest found written and that would still be sent as a zero page, or -1."""
+    false = 0
+    for gfn in range(len(version)):
+        false += (version[gfn] > 0) & (zero[gfn] == 1)
+    if false == 0:
+        return -1
+    gfn = 0
+    while version[gfn] == 0 or zero[gfn] == 0:
+        gfn += 1
+    return gfn
 
 
 @jit
 def first_stale(version: NDArray[np.uint32], copied: NDArray[np.uint32], bmap: NDArray[np.uint8]) -> int:
     """First gfn whose copy is not the newest content and which is not waiting to be sent, or -1."""
+    stale = 0
     for gfn in range(len(version)):
-        if version[gfn] != copied[gfn] and bmap[gfn] == 0:
-            return gfn
-    return -1
+        stale += (version[gfn] != copied[gfn]) & (bmap[gfn] == 0)
+    if stale == 0:
+        return -1
+    gfn = 0
+    while version[gfn] == copied[gfn] or bmap[gfn] == 1:
+        gfn += 1
+    return gfn

@@ -17,8 +17,8 @@ from hostsim.jit import jit
 from hostsim.kernels.armed import Armed
 from hostsim.kernels.harvest import is_written
 
-QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH = range(5)
-"""Why the loop returned."""
+QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT = range(6)
+"""Why the loop returned. NO_BIT: pages are counted as dirty and none is marked, which must not be."""
 
 (T_NS, CURSOR, DIRTY_PAGES, LAST_BLOCK, USED_BYTES, BUFFERED_BYTES, BUFFERED_PAGES, SENT_BYTES, NORMAL_PAGES, ZERO_PAGES,
  LINK_FREE_PS, ITERATION_PAGES, LOGGED) = range(13)  # fmt: skip
@@ -61,15 +61,18 @@ class SendCosts(NamedTuple):
 
 @jit
 def next_dirty(bmap: NDArray[np.uint8], words: NDArray[np.uint64], cursor: int) -> int:
-    """First set page from ``cursor`` on, cyclically; some page is set. ``words`` views bmap, eight pages a word."""
+    """First set page from ``cursor`` on, cyclically, or -1. ``words`` views bmap, eight pages a word."""
     n_pages = len(bmap)
     gfn = cursor if cursor < n_pages else 0
+    has_wrapped = False
     while bmap[gfn] == 0:
         gfn += 1
         while gfn & 7 == 0 and gfn < n_pages and words[gfn >> 3] == 0:
             gfn += 8
         if gfn >= n_pages:
-            gfn = 0
+            if has_wrapped:
+                return -1
+            gfn, has_wrapped = 0, True
     return gfn
 
 
@@ -128,7 +131,7 @@ def send_pages(
     armed: Armed,
     log: NDArray[np.int64],
 ) -> int:
-    """Send dirty pages in cyclic order until a limit; returns which (QUOTA ... BATCH).
+    """Send dirty pages in cyclic order until a limit; returns which (QUOTA ... NO_BIT).
 
     state: int64[N_STATE], in place. bmap uint8[n_pages] (bits cleared), words its uint64 view; block_ends, block_id_bytes
     int64[n_blocks]; zero uint8, version uint32 of the source; copied uint32[n_pages], the version the destination has
@@ -152,6 +155,9 @@ def send_pages(
             reason = BATCH
             break
         gfn = next_dirty(bmap, words, cursor)
+        if gfn < 0:
+            reason = NO_BIT
+            break
         bmap[gfn] = 0
         dirty -= 1
         cursor = gfn + 1

@@ -37,12 +37,8 @@ class DirtyTracker(Protocol):
         """Move all records of writes before ``now_ns`` into ``bmap`` (uint8[n_pages], in place) and re-arm."""
         ...
 
-    def before_send(self, first_gfn: int, n_pages: int, now_ns: int) -> int:
-        """Called before the first page of a chunk is sent (QEMU's clear_bitmap). Returns host time taken [ns]."""
-        ...
-
-    def is_dirty(self, gfn: int, now_ns: int) -> bool:
-        """Whether a write before ``now_ns`` waits to be harvested."""
+    def first_unharvested(self, now_ns: int) -> int:
+        """First gfn written before ``now_ns`` whose record no sync has moved yet, or -1; asked at the switchover."""
         ...
 
     def stop_log(self, now_ns: int) -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from hostsim.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,27 +19,53 @@ if TYPE_CHECKING:
 
 WIDE = 400
 """Columns of text that a pipe is assumed to take."""
+NOBODY_READS = 2
+"""Exit code where the reader of standard output has left: nowhere to write."""
 
 
 def out_console() -> Console:
-    """Standard output: results."""
+    """Standard output: results. Print to it within ``_written``."""
     from rich.console import Console
 
-    return Console(file=sys.stdout, highlight=False)
+    return Console(file=sys.stdout, highlight=False, emoji=False)
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """OutputError if standard output takes no more; if its reader has left, the command ends without a word."""
+    if sys.stdout is None:
+        raise SystemExit(NOBODY_READS)
+    try:
+        yield
+        sys.stdout.flush()
+    except SystemExit:  # rich ends so when the reader has left
+        raise SystemExit(NOBODY_READS) from None
+    except OSError as error:
+        _drop_output()
+        if error.errno == errno.EPIPE:
+            raise SystemExit(NOBODY_READS) from None
+        raise OutputError(f"standard output: cannot write: {error.strerror or error}") from error
+
+
+def _drop_output() -> None:
+    """What the buffer still holds goes nowhere, else the interpreter would fail on it when it ends."""
+    with suppress(OSError):  # not a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def err_console() -> Console:
     """Standard error: progress, messages, errors."""
     from rich.console import Console
 
-    return Console(file=sys.stderr, highlight=False)
+    return Console(file=sys.stderr, highlight=False, emoji=False)
 
 
 def say(lines: Iterable[str]) -> None:
     """Lines on standard output as they are: not wrapped, so that a command in them can be copied."""
     console = out_console()
-    for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+    with _written():
+        for line in lines:
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def show(table: Table, *, markdown: bool = False) -> None:
@@ -48,13 +79,14 @@ def show(table: Table, *, markdown: bool = False) -> None:
         console.width = max(
             console.width, console.measure(table, options=console.options.update(max_width=WIDE)).maximum
         )
-    console.print(table)
+    with _written():
+        console.print(table)
 
 
 def say_raw(text: str) -> None:
     """Text for another program on standard output, byte by byte."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    with _written():
+        sys.stdout.write(text)
 
 
 def note(line: str) -> None:

@@ -26,7 +26,8 @@ def write_run(result: RunResult, out: Path, also: Mapping[str, bytes] | None = N
     Returns the paths. Files of an earlier run that this one does not have are removed. OutputError if a file
     cannot be written whole; then ``out`` is as it was. Without pyarrow no Parquet is written.
     """
-    return write_files(out, run_files(result) | dict(also or {}), stale=OWN_FILES)
+    stale = OWN_FILES if (out / "run.json").exists() else None
+    return write_files(out, run_files(result) | dict(also or {}), stale=stale)
 
 
 def run_files(result: RunResult) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from hostsim.host.machine import MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.mmu.memory import PAGE_SIZE, RamBlock, lay_out
 from hostsim.scenario import schema
+from hostsim.scenario.footprint import check_footprint
 from hostsim.scenario.schema import Scenario
 
 MAIN_BLOCK = "pc.ram"
@@ -18,7 +19,8 @@ NS_PER_MS = 1_000_000
 
 
 def build(scenario: Scenario) -> MachineSpec:
-    """The machine of ``scenario``. InputError if a trace cannot be read."""
+    """The machine of ``scenario``. InputError if a trace cannot be read or the run would not fit into free memory."""
+    check_footprint(scenario)
     vm = scenario.vm
     return MachineSpec(
         blocks=_blocks(vm),

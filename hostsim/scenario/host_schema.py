@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hostsim.host.sheet import CONSTANTS, HostSheet, load_sheet
 from hostsim.scenario.profiles import PROFILES
@@ -19,13 +19,20 @@ LATENCY_MAX_NS = 60 * NS_PER_S
 CONSTANT_MAX = NS_PER_S * 60
 
 
+def _as_written(value: object) -> object:
+    """``qemu = 7.2`` is a number to TOML; there is no doubt which version is meant."""
+    return str(value) if type(value) is float else value
+
+
 class Migration(Section):
     """[migration]: one live migration; without the table the guest just runs."""
 
     profile: Literal["qemu", "libvirt", "nova", "kubevirt", "proxmox"] = Field(
         default="qemu", description="whose defaults hold for keys not written here, and whose commands a verdict names"
     )
-    qemu: Literal["7.2", "10.0", "10.2"] = Field(default="10.2", description="behaviour as coded in this version")
+    qemu: Annotated[Literal["7.2", "10.0", "10.2"], BeforeValidator(_as_written)] = Field(
+        default="10.2", description="behaviour as coded in this version"
+    )
     start: Duration = Field(default=0, description="when the migration is started")
     bandwidth: Bandwidth = Field(default=128 << 20, description="max-bandwidth; default by profile")
     downtime_limit: Duration = Field(
@@ -44,7 +51,7 @@ class Migration(Section):
         default=0, description="10.x: bandwidth the threshold is computed with; 0B/s: the measured one"
     )
     return_path: Flag = Field(
-        default=False, description="capability return-path: downtime ends when the destination has loaded all"
+        default=False, description="capability return-path: downtime ends when the destination's answer is back"
     )
     timeout: Duration = Field(
         default=0, description="migrate-cancel that long after the start; 0s: never; default by profile and memory"

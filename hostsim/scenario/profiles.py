@@ -5,6 +5,7 @@ Each default carries its source. Commands name what the reader has to fill in wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -37,12 +38,13 @@ class Profile:
         """The command that applies ``remedy``; "" if there is none here.
 
         value: milliseconds for "downtime_limit", bytes/s for "bandwidth", percent for "auto_converge", seconds for
-        "timeout"; {value} is that, {mib_per_s} and {seconds} the unit the command wants.
+        "timeout"; {value} is that, {mib_per_s} and {seconds} the unit the command wants. Whole numbers are rounded up:
+        a remedy tells the least that helps.
         """
         template = self.commands.get(remedy, "")
         if value is None:
             return template
-        texts = {"{value}": f"{value:.0f}", "{mib_per_s}": f"{value / (1 << 20):.0f}", "{seconds}": f"{value / 1000:g}"}
+        texts = {"{value}": _up(value), "{mib_per_s}": _up(value / (1 << 20)), "{seconds}": f"{value / 1000:g}"}
         for place, text in texts.items():
             template = template.replace(place, text)
         return template
@@ -50,6 +52,10 @@ class Profile:
     def timeout_s(self, memory_bytes: int) -> int:
         """Seconds after which a guest of that size is given up, 0: never."""
         return self.timeout_per_gib_s * max(self.timeout_gib_min, -(-memory_bytes // GIB))
+
+
+def _up(value: float) -> str:
+    return str(math.ceil(value - 1e-6))
 
 
 _QAPI = "QEMU 10.2 qapi/migration.json::MigrationParameters, migration/options.c::migration_properties"

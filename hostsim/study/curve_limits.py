@@ -12,8 +12,6 @@ import numpy as np
 from hostsim.study.dirty_curve import DirtyCurve
 from hostsim.study.wire import NORMAL_PAGE_BYTES
 
-BISECTIONS = 60
-
 
 def longest_standing_pass_s(curve: DirtyCurve, page_s: float) -> float:
     """Largest fixed point [s] of t -> D(t) page_s: passes shrink to it and no further; 0 without one.
@@ -53,20 +51,3 @@ def bandwidth_needed_bytes_per_s(
 ) -> float:
     """Bandwidth above which passes shrink to ``limit_s``, nothing else changed."""
     return page_bytes * fastest_dirtying_pages_per_s(curve, limit_s)
-
-
-def throttle_needed_for(curve: DirtyCurve, page_s: float, limit_s: float) -> float | None:
-    """Least share of CPU time (0..1) whose loss lets a CPU-bound guest converge; None: none does.
-
-    A guest slowed to q dirties D(q t), so the rate to beat is q x the largest D(u)/u over u >= q limit.
-    """
-    if converges(curve, page_s, limit_s):
-        return 0.0
-    if float(curve.at(0.0)) * page_s > limit_s:
-        return None
-    low, high = 0.0, 1.0
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2.0
-        fine = converges(curve.slowed(middle), page_s, limit_s)
-        low, high = (middle, high) if fine else (low, middle)
-    return 1.0 - low

@@ -18,21 +18,6 @@ def throttle_needed(dirty_rate_pages_per_s: float, sent_rate_pages_per_s: float)
     return 1.0 - sent_rate_pages_per_s / dirty_rate_pages_per_s
 
 
-def throttle_schedule(
-    initial_percent: int = 20, increment_percent: int = 10, max_percent: int = 99
-) -> list[int]:
-    """Every throttle percentage auto-converge passes through, in order.
-
-    Defaults: cpu-throttle-initial, cpu-throttle-increment, max-cpu-throttle of QEMU. Source:
-    mig_throttle_guest_down; the first step takes the initial value as it is, only later ones are cut at the
-    maximum.
-    """
-    steps = [initial_percent]
-    while steps[-1] < max_percent:
-        steps.append(min(steps[-1] + increment_percent, max_percent))
-    return steps
-
-
 def increments_needed(needed: float, initial_percent: int = 20, increment_percent: int = 10) -> int:
     """Increments after the initial step until ``needed`` (0..1) is reached: ceil((p - p0) / increment)."""
     return max(0, math.ceil((100.0 * needed - initial_percent) / increment_percent - 1e-9))

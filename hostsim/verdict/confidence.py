@@ -24,6 +24,10 @@ def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
     shaky = unsure and found.floor[0] < FAR * evidence.threshold_pages
     if found.stuck and not shaky:
         return Confidence("high", f"{later} rounds after the first pass without a decline")
+    if any(r.syncs > 1 for r in evidence.rounds[1:]) and not found.stuck:
+        return Confidence(
+            "low", f"answers too far apart: up to {max(r.syncs for r in evidence.rounds[1:])} syncs between two"
+        )
     if later >= 2:
         return Confidence("medium", f"{later} rounds after the first pass" + (", limit not sure" if shaky else ""))
     return Confidence("low", "only the first pass" if later == 0 else "only one round after the first pass")

@@ -13,7 +13,7 @@ from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_und
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
 from hostsim.verdict.remedies import more_time, post_copy, remedies_for
 from hostsim.verdict.words import bytes_words, seconds_words
-from hostsim.verdict.xbzrle import blocked_by_xbzrle
+from hostsim.verdict.xbzrle import DELTA_SYNCS, blocked_by_xbzrle
 
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""
@@ -31,6 +31,7 @@ def diagnose(evidence: Evidence) -> Verdict:
         blocked_by_xbzrle,
         switched_to_postcopy,
         _first_pass_only,
+        _no_sync_seen,
         _judged,
     ):
         verdict = judge(evidence)
@@ -50,14 +51,19 @@ def _no_evidence(evidence: Evidence) -> Verdict | None:
         why = "one answer is a picture, not a course: how remaining changes cannot be seen"
     elif not evidence.bandwidth_bytes_per_s:
         why = "nothing was sent between the answers, so there is no bandwidth to judge by"
+    elif evidence.xbzrle_unclear or (evidence.xbzrle and evidence.xbzrle.syncs < DELTA_SYNCS):
+        why = f"most pages travel as XBZRLE deltas, and fewer than {DELTA_SYNCS} syncs of them were seen"
     else:
         return None
     return Verdict("cannot tell", f"cannot tell: {why}", measure_next=("poll query-migrate each second, several rounds",))
 
 
 def _first_pass_only(evidence: Evidence) -> Verdict | None:
-    if evidence.curve is not None or evidence.rounds:
+    if evidence.curve is not None or evidence.rounds or (evidence.sync_count or 0) > 1:
         return None
+    if evidence.sync_count is None:
+        why = "the log has no dirty-sync-count (libvirt: Iteration), so no round ends in it"
+        return Verdict("cannot tell", f"cannot tell: {why}")
     left_s = (evidence.remaining_bytes or 0.0) / (evidence.bandwidth_bytes_per_s or 1.0)
     ram = evidence.ram_bytes or 0.0
     done = 1 - (evidence.remaining_bytes or 0.0) / ram if ram else 0.0
@@ -75,6 +81,32 @@ def _first_pass_only(evidence: Evidence) -> Verdict | None:
         confidence=Confidence("low", "no bitmap sync after the first pass was seen"),
         measure_next=tuple(measure_next(evidence, None)),
         numbers={"remaining_bytes": evidence.remaining_bytes or 0.0, "first_pass_left_s": left_s},
+    )
+
+
+def _no_sync_seen(evidence: Evidence) -> Verdict | None:
+    """The log begins after the first pass and ends before the next sync: one round, and that not whole."""
+    if evidence.curve is not None or [r.syncs > 1 for r in evidence.rounds] != [True]:
+        return None
+    mean = evidence.rounds[0]
+    found = bytes_words(mean.newly_dirty_pages * evidence.page_bytes)
+    left = max(mean.remaining_pages, (evidence.remaining_bytes or 0.0) / evidence.page_bytes)
+    return Verdict(
+        outcome="too early to tell",
+        headline=(
+            f"too early to tell: {evidence.status} after {seconds_words(evidence.elapsed_s)}, but no bitmap sync between "
+            "the first answer and the last"
+        ),
+        findings=(
+            (
+                f"Before the log begins {mean.syncs} syncs, one each {seconds_words(mean.duration_s)} or sooner, found "
+                f"{found} dirty again each, on average; whether remaining falls from sync to sync was not seen."
+            ),
+        ),
+        remedies=(post_copy(evidence, left),),
+        confidence=Confidence("low", "no round was seen to end"),
+        measure_next=tuple(measure_next(evidence, None)),
+        numbers={"found_bytes": mean.newly_dirty_pages * evidence.page_bytes},
     )
 
 

@@ -26,7 +26,7 @@ FASTEST = 2000.0
 TOLERANCE = 0.02
 """Rounds are timed and counted between polls: figures closer than this are alike (assumed)."""
 WORSE_BY = 1.5
-KEPT_CURVES = 24
+KEPT_CURVES = 160
 AT_ONCE_S = 1e-5
 
 
@@ -58,28 +58,35 @@ def saturating(u: Array) -> Array:
 SHAPES: tuple[Shape, ...] = (ramp, saturating)
 
 
-def worst_curve(rounds: Sequence[Round]) -> DirtyCurve:
+def worst_curve(rounds: Sequence[Round], ram_pages: float) -> DirtyCurve:
     """The greatest curve the rounds allow: D(T) is no more than a sync after T seconds finds remaining, and before the
     shortest round nothing is known, so all of it may be dirty at once.
 
-    Of the first pass only what it found newly dirty counts, for what it had not sent yet is not dirty.
+    Of the first pass only what it found newly dirty counts, for what it had not sent yet is not dirty. Of rounds known
+    only by their mean, one may have found all.
     """
-    later = [(r.duration_s, r.remaining_pages) for r in rounds[1:]]
-    used = sorted(later or [(r.duration_s, r.newly_dirty_pages) for r in rounds])
-    pages = np.maximum.accumulate([p for _, p in used])
+    later = [(_least_s(r), r.newly_dirty_pages * r.syncs + r.pending_pages + r.pending_off_pages) for r in rounds[1:]]
+    used = sorted(later or [(_least_s(r), r.newly_dirty_pages * r.syncs) for r in rounds])
+    pages = np.minimum(np.maximum.accumulate([p for _, p in used]), max(ram_pages, 1.0))
     seconds, last = np.unique([s for s, _ in used][::-1], return_index=True)
     pages = pages[::-1][last]
     return DirtyCurve(np.concatenate([[0.0, AT_ONCE_S], seconds]), np.concatenate([[0.0, pages[0]], pages]))
 
 
+def _least_s(r: Round) -> float:
+    return max(r.duration_s * (1 - r.timing_off), 2 * AT_ONCE_S)
+
+
 @dataclass(frozen=True)
 class _Points:
-    """Rounds as arrays, float64[rounds]; at_least: bool[rounds], what was found is only a lower bound."""
+    """Rounds as arrays, float64[rounds]: durations, finds and pages pending, each with its least and greatest value."""
 
-    seconds: Array
+    least_s: Array
+    most_s: Array
     found: Array
+    found_most: Array
     pending: Array
-    at_least: NDArray[np.bool_]
+    pending_most: Array
 
 
 def fit_curves(rounds: Sequence[Round], ram_pages: float, speeds: Sequence[float] | None = None) -> FittedCurves | None:
@@ -91,15 +98,16 @@ def fit_curves(rounds: Sequence[Round], ram_pages: float, speeds: Sequence[float
     """
     speeds = [1.0] * len(rounds) if speeds is None else speeds
     used = [
-        (r.duration_s * s, r.newly_dirty_pages, r.pending_pages, i == 0 and len(rounds) > 1)
+        (s * _least_s(r), s * r.duration_s * (1 + r.timing_off), r.newly_dirty_pages,
+         np.inf if i == 0 and len(rounds) > 1 else r.newly_dirty_pages * r.syncs,
+         max(0.0, r.pending_pages - r.pending_off_pages), r.pending_pages + r.pending_off_pages)
         for i, (r, s) in enumerate(zip(rounds, speeds, strict=True))
         if r.newly_dirty_pages >= 1 and r.duration_s > 0
-    ]
+    ]  # fmt: skip
     if not used:
         return None
-    seconds, found, pending, at_least = (np.array(column) for column in zip(*used, strict=True))
-    points = _Points(seconds, found, pending, at_least)
-    sets, rates = _grid(found, seconds, max(ram_pages, float(found.max())))
+    points = _Points(*(np.array(column) for column in zip(*used, strict=True)))
+    sets, rates = _grid(points.found, points.most_s, max(ram_pages, float(points.found.max())))
     misfits = np.stack([_misfits(shape, sets, rates, points) for shape in SHAPES])
     best = float(misfits.min())
     kept = np.argwhere(misfits <= max(TOLERANCE, WORSE_BY * best))
@@ -110,18 +118,23 @@ def _grid(found: Array, seconds: Array, ram_pages: float) -> tuple[Array, Array]
     seen = found / seconds
     sets = np.geomspace(found.max(), max(ram_pages, found.max() * 1.001), WORKING_SETS)
     near = np.geomspace(found.max(), min(ram_pages, found.max() * 1.2) * 1.0001, WORKING_SETS // 2)
-    return np.union1d(sets, near), np.geomspace(seen.min() / 2, seen.max() * FASTEST, RATES)
+    rates = np.geomspace(seen.min() / 2, seen.max() * FASTEST, RATES)
+    return np.union1d(sets, near), np.union1d(rates, np.geomspace(seen.min() * 0.9, seen.max() * 1.2, RATES // 2))
 
 
 def _misfits(shape: Shape, sets: Array, rates: Array, points: _Points) -> Array:
     """Root mean square of log(expected / found), counting noise taken off: float64[sets, rates]."""
     w = sets[:, None, None]
-    clean = np.clip(1 - points.pending / w, 1e-3, 1.0)
-    expected = w * shape(rates[None, :, None] * points.seconds / w) * clean
-    off = np.log(np.maximum(expected, 1e-9) / points.found)
-    off = np.where(points.at_least, np.minimum(off, 0.0), off)
-    beyond_noise = np.maximum(np.abs(off) - 1 / np.sqrt(points.found), 0.0)
+    most = _log_expected(shape, w, rates[None, :, None] * points.most_s, points.pending)
+    least = _log_expected(shape, w, rates[None, :, None] * points.least_s, points.pending_most)
+    below, above = np.log(points.found) - most, least - np.log(points.found_most)
+    beyond_noise = np.maximum(np.maximum(below, above) - 1 / np.sqrt(points.found), 0.0)
     return np.asarray(np.sqrt(np.mean(beyond_noise**2, axis=-1)), np.float64)
+
+
+def _log_expected(shape: Shape, w: Array, written: Array, pending: Array) -> Array:
+    clean = np.clip(1 - pending / w, 1e-3, 1.0)
+    return np.asarray(np.log(np.maximum(w * shape(written / w) * clean, 1e-9)), np.float64)
 
 
 def _kept_curves(kept: NDArray[np.int64], sets: Array, rates: Array, best: float) -> FittedCurves:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.findings import found_numbers, sent_words
 from hostsim.verdict.forecast import MARGIN, Forecast, bandwidth_needed_bytes_per_s, forecast, limit_needed_s
 from hostsim.verdict.model import Confidence, Verdict
@@ -95,12 +95,16 @@ def _why(evidence: Evidence) -> str:
     if not rounds or not evidence.bandwidth_bytes_per_s:
         return ""
     page = evidence.page_bytes
-    found = [f"{bytes_words(r.newly_dirty_pages * page)} in {seconds_words(r.duration_s)}" for r in rounds]
+    found = [f"{bytes_words(r.newly_dirty_pages * page)} in {seconds_words(r.duration_s)}{_mean_words(r)}" for r in rounds]
     seen = f"what was dirty again fell from {found[0]} to {found[-1]}" if len(found) > 1 else f"{found[0]} was dirty again"
     return (
         f"Why: {seen}; QEMU stops the guest below {bytes_words(evidence.threshold_pages * page)} "
         f"({bandwidth_words(evidence.bandwidth_bytes_per_s)} x {seconds_words(evidence.limit_s)})."
     )
+
+
+def _mean_words(r: Round) -> str:
+    return f" (mean of {r.syncs} rounds)" if r.syncs > 1 else ""
 
 
 def _margin(evidence: Evidence, found: Forecast | None) -> str:

@@ -21,13 +21,18 @@ class Round:
     """From one bitmap sync to the next.
 
     newly_dirty_pages: dirty since the previous sync and not pending, found by the sync that ends the round;
-    pending_pages: still to be sent from before at that sync; remaining_pages: both together.
+    pending_pages: still to be sent from before at that sync; remaining_pages: both together; timing_off: the duration
+    is known within this share, pending_off_pages: those pages within so many; syncs: of so many rounds this is the
+    mean, if the polls did not see each.
     """
 
     duration_s: float
     newly_dirty_pages: float
     pending_pages: float
     throttle_percent: float = 0.0
+    timing_off: float = 0.0
+    pending_off_pages: float = 0.0
+    syncs: int = 1
 
     @property
     def remaining_pages(self) -> float:
@@ -108,6 +113,8 @@ class Evidence:
     curve: DirtyCurve | None = None
     """Expected distinct pages written in an interval, guest unthrottled."""
     xbzrle: XbzrleTail | None = None
+    xbzrle_unclear: bool = False
+    """Most pages have come to travel as deltas, but too late in the log to see how fast."""
     postcopy_s: float | None = None
     """How long the guest depended on both hosts; None if it never switched."""
     postcopy_requests: float = 0.0

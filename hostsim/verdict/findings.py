@@ -14,6 +14,8 @@ from hostsim.verdict.model import Outcome, Reason
 from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, seconds_words, times_words
 
 LAST_ROUNDS = 5
+OPEN = 0.01
+"""Less than this share of the greatest value is nothing (assumed)."""
 
 
 def where_it_stands(evidence: Evidence, outcome: Outcome, reason: Reason) -> str:
@@ -82,7 +84,7 @@ def _why(evidence: Evidence, found: Forecast, reason: Reason) -> str:
     elif reason == "near threshold":
         outcome = "remaining creeps just above the threshold"
     else:
-        outcome = f"remaining comes back to {_settled_words(evidence, found, rounds)} at every sync"
+        outcome = f"{_settled_words(evidence, found, rounds)} at every sync"
     return f"Why: {per_round or 'by its dirty curve'}: {outcome}."
 
 
@@ -100,9 +102,14 @@ def _per_round(evidence: Evidence, rounds: tuple[Round, ...]) -> str:
 
 def _settled_words(evidence: Evidence, found: Forecast, rounds: tuple[Round, ...]) -> str:
     """As seen where it was seen, else as expected."""
+    if not found.stuck and _is_open(found.settle):
+        return (
+            f"remaining may fall to nothing or come back to as much as {bytes_words(found.settle[1] * evidence.page_bytes)}"
+        )
     if not found.stuck:
-        return _range_words(found.settle, evidence)
-    return f"about {bytes_words(sum(r.remaining_pages for r in rounds) / len(rounds) * evidence.page_bytes)}"
+        return f"remaining comes back to {_range_words(found.settle, evidence)}"
+    seen = sum(r.remaining_pages for r in rounds) / len(rounds)
+    return f"remaining comes back to about {bytes_words(seen * evidence.page_bytes)}"
 
 
 def _working_set_words(evidence: Evidence, found: Forecast) -> str:
@@ -116,17 +123,21 @@ def _working_set_words(evidence: Evidence, found: Forecast) -> str:
 
 
 def _floor(evidence: Evidence, found: Forecast) -> str:
-    return (
-        f"Floor: at this bandwidth remaining cannot fall below {_range_words(found.floor, evidence)}; "
-        "QEMU stops the guest below "
-        f"{_threshold_words(evidence)}."
-    )
+    floor = f"remaining cannot fall below {_range_words(found.floor, evidence)}"
+    if _is_open(found.floor):
+        floor = f"remaining may fall to nothing or stay above as much as {bytes_words(found.floor[1] * evidence.page_bytes)}"
+    return f"Floor: at this bandwidth {floor}; QEMU stops the guest below {_threshold_words(evidence)}."
 
 
 def _threshold_words(evidence: Evidence) -> str:
     speed = bandwidth_words(evidence.switchover_bandwidth_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0)
     threshold = bytes_words(evidence.threshold_pages * evidence.page_bytes)
     return f"{threshold} ({speed} x {seconds_words(evidence.limit_s)})"
+
+
+def _is_open(pages: Range) -> bool:
+    """Whether nothing bounds it from below."""
+    return pages[0] < OPEN * pages[1]
 
 
 def _range_words(pages: Range, evidence: Evidence) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, median
 
 from hostsim.study.dirty_curve import DirtyCurve
 from hostsim.verdict.dirty_curve import TOLERANCE, FittedCurves, fit_curves, worst_curve
@@ -24,7 +24,7 @@ DECLINE = 0.03
 BETTER_BY = 0.5
 MARGIN = 1.1
 """On every advised value: at the floor itself it takes for ever, and bandwidth wavers by a few percent (assumed)."""
-SEEN_WITHIN = 1.15
+SEEN_WITHIN = 1.08
 """Where remaining settles is seen at least this well (assumed)."""
 CREEPING_S = 0.5
 """Rounds shorter than this are not rounds but single passes of QEMU's loop (assumed)."""
@@ -68,17 +68,17 @@ def forecast(evidence: Evidence) -> Forecast | None:
     if not curves:
         return None
     stuck = is_stuck(evidence.rounds)
-    curves = _not_refuted(curves, evidence) if stuck and fit else curves
+    curves = extremes(_not_refuted(curves, evidence, stuck), evidence) if fit else curves
     speed = speed_under(evidence, evidence.throttle_percent, cpu_bound)
     now = tuple(c.slowed(speed) for c in curves) if speed < 1 else curves
     sent = evidence.sent_pages_per_s
     return Forecast(
         curves=curves,
-        worst=worst_curve(evidence.rounds) if fit else None,
+        worst=worst_curve(_alike(evidence), evidence.ram_pages or float("inf")) if fit else None,
         fit=fit,
         speed=speed,
         cpu_bound=cpu_bound,
-        settle=span(now, lambda c: settle_pages(c, sent)),
+        settle=(settles_seen(evidence) if fit else None) or span(now, lambda c: settle_pages(c, sent)),
         floor=span(now, lambda c: floor_pages(c, sent)),
         stuck=stuck,
     )
@@ -136,19 +136,69 @@ def span(curves: Sequence[DirtyCurve], figure: Callable[[DirtyCurve], float]) ->
     return min(figures), max(figures)
 
 
+def extremes(curves: Sequence[DirtyCurve], evidence: Evidence) -> tuple[DirtyCurve, ...]:
+    """The curves between which all others lie: least and greatest floor, fixed point, working set and slope."""
+    sent = evidence.sent_pages_per_s
+    figures: tuple[Callable[[DirtyCurve], float], ...] = (
+        lambda c: floor_pages(c, sent),
+        lambda c: settle_pages(c, sent),
+        lambda c: c.ceiling_pages,
+        lambda c: float(c.pages[1] / c.t_s[1]),
+        lambda c: c(evidence.limit_s),
+    )
+    told = [[figure(c) for c in curves] for figure in figures]
+    picked = {values.index(choose(values)) for values in told for choose in (min, max)}
+    return tuple(curves[i] for i in sorted(picked))
+
+
+def remaining_seen(evidence: Evidence) -> list[float]:
+    """Pages remaining after each sync of the later half of a long log, or after all that a short one shows.
+
+    Where a log begins late, what the first round sent tells what remained before it.
+    """
+    later = [r.remaining_pages for r in evidence.rounds[1:]]
+    if len(later) >= STUCK_ROUNDS:
+        return later[len(later) // 2 :] if len(later) >= 2 * STUCK_ROUNDS else later
+    return [*_remaining_before(evidence), *later]
+
+
+def _remaining_before(evidence: Evidence) -> Iterator[float]:
+    """After the first pass, or at the start of the first round that was seen."""
+    for first in evidence.rounds[:1]:
+        if first.syncs == 1 and first.newly_dirty_pages >= 1:
+            yield first.remaining_pages
+            return
+    for r in evidence.rounds[1:2]:
+        if r.timing_off <= DECLINE and r.syncs == 1:
+            yield r.pending_pages + evidence.sent_pages_per_s * r.duration_s
+
+
+def is_falling(seen: Sequence[float]) -> bool:
+    """Whether remaining fell from one half of the syncs to the other."""
+    return _later_over_earlier(seen) <= 1 - DECLINE
+
+
+def is_growing(seen: Sequence[float]) -> bool:
+    """Whether remaining grew from one half of the syncs to the other."""
+    return _later_over_earlier(seen) >= 1 + DECLINE
+
+
+def _later_over_earlier(seen: Sequence[float]) -> float:
+    half = len(seen) // 2
+    return mean(seen[half:]) / mean(seen[:half])
+
+
 def is_stuck(rounds: Sequence[Round]) -> bool:
     """Whether the rounds after the first pass show no decline of remaining."""
     later = [r.remaining_pages for r in rounds[1:]]
     if len(later) < STUCK_ROUNDS:
         return False
-    later = later[len(later) // 2 :] if len(later) >= 2 * STUCK_ROUNDS else later
-    half = len(later) // 2
-    return sum(later[half:]) / (len(later) - half) > (1 - DECLINE) * sum(later[:half]) / half
+    return not is_falling(later[len(later) // 2 :] if len(later) >= 2 * STUCK_ROUNDS else later)
 
 
 def _fit(evidence: Evidence) -> tuple[FittedCurves | None, bool | None]:
     """Fit as if the throttle slowed the guest and as if not; the rounds may tell which it does."""
-    rounds, ram = evidence.rounds, evidence.ram_pages or 0.0
+    rounds, ram = _alike(evidence), evidence.ram_pages or 0.0
     unmoved = fit_curves(rounds, ram)
     percents = [r.throttle_percent for r in rounds]
     if not any(percents) or unmoved is None:
@@ -163,18 +213,41 @@ def _far_better(this: FittedCurves, that: FittedCurves) -> bool:
     return that.misfit > TOLERANCE and this.misfit <= BETTER_BY * that.misfit
 
 
-def _not_refuted(curves: tuple[DirtyCurve, ...], evidence: Evidence) -> tuple[DirtyCurve, ...]:
-    """Curves under which remaining would stay where it was seen to stay; all of them if none is left.
+def settles_seen(evidence: Evidence) -> Range | None:
+    """Where remaining was seen to settle; None if it still falls or grows, or creeps along the threshold."""
+    seen = remaining_seen(evidence)
+    if not _is_steady(seen) or _creeps(evidence):
+        return None
+    return min(seen) / SEEN_WITHIN, max(seen) * SEEN_WITHIN
 
-    Long rounds show the fixed point D(P) = B P. Rounds of a window or two show remaining creep along the
-    threshold: the floor itself.
+
+def _is_steady(seen: Sequence[float]) -> bool:
+    return len(seen) > 1 and not is_falling(seen) and not is_growing(seen)
+
+
+def _creeps(evidence: Evidence) -> bool:
+    return median(r.duration_s for r in evidence.rounds[1:] or evidence.rounds) < CREEPING_S
+
+
+def _alike(evidence: Evidence) -> Sequence[Round]:
+    """The rounds; where remaining neither falls nor grows those that the polls did not tell apart are taken as alike."""
+    steady = _is_steady(remaining_seen(evidence))
+    return tuple(replace(r, syncs=1) for r in evidence.rounds) if steady else evidence.rounds
+
+
+def _not_refuted(curves: tuple[DirtyCurve, ...], evidence: Evidence, stuck: bool) -> tuple[DirtyCurve, ...]:
+    """Curves under which remaining would do as it was seen to do; all of them if none is left.
+
+    The more remains after a sync, the longer the round and the more the next sync finds: once it has not grown from one
+    sync to the next it never will, and once it has not fallen it stays. Long rounds show the fixed point D(P) = B P.
+    Rounds of a window or two show remaining creep along the threshold: the floor itself.
     """
-    later = evidence.rounds[1:]
-    seen = [r.remaining_pages for r in later]
-    creeps = median(r.duration_s for r in later) < CREEPING_S
-    lowest = max(evidence.threshold_pages, min(seen) / SEEN_WITHIN if creeps else 0.0)
-    highest = max(seen) * SEEN_WITHIN
-    sent = evidence.sent_pages_per_s
-    figure = floor_pages if creeps else settle_pages
-    left = tuple(c for c in curves if floor_pages(c, sent) >= lowest and figure(c, sent) <= highest)
+    seen = remaining_seen(evidence)
+    if len(seen) < 2:
+        return curves
+    figure = floor_pages if _creeps(evidence) else settle_pages
+    lowest = 0.0 if is_falling(seen) else min(seen) / SEEN_WITHIN
+    highest = float("inf") if is_growing(seen) else max(seen) * SEEN_WITHIN
+    least, sent = evidence.threshold_pages if stuck else 0.0, evidence.sent_pages_per_s
+    left = tuple(c for c in curves if floor_pages(c, sent) >= least and lowest <= figure(c, sent) <= highest)
     return left or curves

@@ -1,4 +1,4 @@
-"""Evidence from a polled log: rounds, bandwidth, and what the answers reveal of the limits."""
+"""Evidence from a polled log: bandwidth, rounds, and what the answers reveal of the limits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.commands import default_limit_ms
-from hostsim.verdict.evidence import PAGE_BYTES, Evidence, Round, XbzrleTail
+from hostsim.verdict.evidence import PAGE_BYTES, Evidence, XbzrleTail
 from hostsim.verdict.limit import limit_bounds_ms, revealed_limit_ms
+from hostsim.verdict.log_rounds import rounds_of
 
 Array = NDArray[np.float64]
 POSTCOPY = (
@@ -103,8 +104,8 @@ def _with_limit(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) ->
     if evidence.downtime_limit_ms is None:
         found["downtime_limit_ms"], found["downtime_limit_from"] = _limit(log, bounds, evidence.profile)
     evidence = replace(evidence, **found)
-    found["first_pass_s"], found["rounds"] = _rounds(log, live, evidence)
-    found["xbzrle"] = _xbzrle_tail(log, live)
+    found["first_pass_s"], found["rounds"] = rounds_of(log, live, evidence)
+    found["xbzrle"], found["xbzrle_unclear"] = _xbzrle_tail(log, live), _is_xbzrle_unclear(log, live)
     return found
 
 
@@ -112,56 +113,15 @@ def _limit(log: MigrationLog, bounds: tuple[float, float] | None, profile: str) 
     revealed, default = revealed_limit_ms(log), default_limit_ms(profile)
     if revealed is not None:
         return revealed, "log"
-    if bounds is None or bounds[0] <= default <= bounds[1] or bounds[0] > bounds[1]:
+    if bounds is None or bounds[0] <= default <= bounds[1]:
         return default, "assumed"
     return (bounds[0] + bounds[1]) / 2, "behaviour"
-
-
-def _rounds(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> tuple[float | None, tuple[Round, ...]]:
-    """Rounds between the syncs that the polls saw. The first, the pass over all memory, counts as one too:
-    the log was cleared at its start and nearly all pages had been sent when it was read.
-    """
-    syncs = log.dirty_sync_count[at]
-    sent = _pages_sent(log, at)
-    ends = np.flatnonzero((np.diff(syncs) > 0) & (syncs[:-1] >= 1))
-    last_s, rounds, first_pass = 0.0, [], None
-    if len(ends) and syncs[0] > 1:
-        last_s, ends = float(log.t_s[at[ends[0]]] + log.t_s[at[ends[0] + 1]]) / 2, ends[1:]
-    for i in ends:
-        low, high = at[i], at[i + 1]
-        times = float(syncs[i + 1] - syncs[i])
-        found = (log.remaining_bytes[high] - log.remaining_bytes[low]) / evidence.page_bytes + sent[i + 1] - sent[i]
-        middle_s = float(log.t_s[low] + log.t_s[high]) / 2
-        seconds = _timed(log, low, high, found / times, times) or (middle_s - last_s) / times
-        last_s = middle_s
-        first_pass = seconds if first_pass is None and syncs[i] <= 1 else first_pass
-        if found > 0 and seconds > 0:
-            pending = _pending_pages(log, low, evidence)
-            rounds.append(Round(seconds, found / times, pending, _or_zero(log.throttle_percent[low])))
-    return first_pass, tuple(rounds)
-
-
-def _pages_sent(log: MigrationLog, at: NDArray[np.int64]) -> Array:
-    zero, encoded = np.nan_to_num(log.zero_pages[at]), np.nan_to_num(log.xbzrle_pages[at])
-    return np.asarray(log.normal_pages[at] + zero + encoded, np.float64)
-
-
-def _timed(log: MigrationLog, low: int, high: int, found: float, times: float) -> float | None:
-    """Length of the round by QEMU's own clock, where its rate was computed anew for this one sync."""
-    old, new = log.dirty_pages_rate_per_s[low], log.dirty_pages_rate_per_s[high]
-    return found / float(new) if times == 1 and new > 0 and new != old and found > 0 else None
-
-
-def _pending_pages(log: MigrationLog, low: int, evidence: Evidence) -> float:
-    """Pages left over at a sync: below the threshold by half of what a pass of the loop sends, on average."""
-    left = evidence.threshold_pages - evidence.sent_pages_per_s * 0.05
-    return float(min(max(left, 0.0), log.remaining_bytes[low] / evidence.page_bytes))
 
 
 def _xbzrle_tail(log: MigrationLog, at: NDArray[np.int64]) -> XbzrleTail | None:
     encoded = np.nan_to_num(log.xbzrle_pages[at])
     tail = at[encoded > 0]
-    if len(tail) < 3:
+    if len(tail) < 2:
         return None
     first, last = tail[0], tail[-1]
     pages = float(log.xbzrle_pages[last] - log.xbzrle_pages[first])
@@ -181,10 +141,15 @@ def _xbzrle_tail(log: MigrationLog, at: NDArray[np.int64]) -> XbzrleTail | None:
     )
 
 
+def _is_xbzrle_unclear(log: MigrationLog, at: NDArray[np.int64]) -> bool:
+    """Only the last answer shows encoded pages, and that most pages are by now: how fast that goes cannot be seen."""
+    encoded = np.nan_to_num(log.xbzrle_pages[at])
+    if np.count_nonzero(encoded) != 1 or len(at) < 2:
+        return False
+    whole = float(log.normal_pages[at[-1]] - log.normal_pages[at[-2]])
+    return bool(encoded[-1] >= XBZRLE_SHARE * (encoded[-1] + whole))
+
+
 def _last(column: Array) -> float | None:
     told = column[~np.isnan(column)]
     return float(told[-1]) if len(told) else None
-
-
-def _or_zero(value: float) -> float:
-    return 0.0 if math.isnan(value) else float(value)

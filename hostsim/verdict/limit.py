@@ -25,7 +25,8 @@ def revealed_limit_ms(log: MigrationLog) -> float | None:
 
 
 def limit_bounds_ms(log: MigrationLog, at: NDArray[np.int64], bandwidth_bytes_per_s: float) -> tuple[float, float] | None:
-    """Between which limits it was, by when QEMU synced and when it did not; None without a sync after the first pass.
+    """Between which limits it was, by when QEMU synced and when it did not; None without a sync after the first pass,
+    or where the two exclude each other: then something else than whole pages at this bandwidth was sent.
 
     A sync needs remaining below bandwidth x limit, so remaining at a sync is a lower bound; a pass of the loop without
     a sync had at least that much remaining. ``at``: the answers with figures, while the guest runs.
@@ -38,4 +39,5 @@ def limit_bounds_ms(log: MigrationLog, at: NDArray[np.int64], bandwidth_bytes_pe
     lowest = float(np.max(remaining[:-1][synced] - np.diff(sent)[synced]))
     highest = float(np.min(remaining[:-1][tested]))
     ms = 1000.0 / bandwidth_bytes_per_s
-    return max(0.0, lowest * ms / SLACK), highest * ms * SLACK
+    low, high = max(0.0, lowest * ms / SLACK), highest * ms * SLACK
+    return (low, high) if low <= high else None

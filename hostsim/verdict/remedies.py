@@ -33,7 +33,7 @@ def remedies_for(evidence: Evidence, found: Forecast) -> tuple[Remedy, ...]:
         downtime_limit(evidence, found),
         bandwidth(evidence, found),
         throttle(evidence, found),
-        post_copy(evidence, found.settle[1]),
+        post_copy(evidence, found.settle[1], "about" if _is_narrow(found.settle) else "up to"),
     )
 
 
@@ -46,7 +46,8 @@ def downtime_limit(evidence: Evidence, found: Forecast) -> Remedy:
         return Remedy("downtime_limit", text, value_s * 1000, "ms", helps=False)
     stops = ", of which a guest held back by max-bandwidth sees less" if evidence.brake == "max-bandwidth" else ""
     text = f"downtime limit >= {seconds_words(value_s)} (now {seconds_words(evidence.limit_s)}{stops})"
-    text += _may_do(needed, seconds_words(rounded_up(needed[0] * MARGIN)))
+    least_s = rounded_up(needed[0] * MARGIN)
+    text += _may_do(needed, seconds_words(least_s) if least_s > evidence.limit_s else "the limit as it is")
     command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
     return Remedy("downtime_limit", text, value_s * 1000, "ms", command, certain=_is_narrow(needed))
 
@@ -57,7 +58,9 @@ def bandwidth(evidence: Evidence, found: Forecast) -> Remedy:
     value = rounded_up(needed[1] * MARGIN * 8) / 8
     now = bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)
     text = f"bandwidth >= {bandwidth_words(value)} (now {now}): "
-    may_do = _may_do(needed, bandwidth_words(rounded_up(needed[0] * MARGIN)))
+    least = rounded_up(needed[0] * MARGIN)
+    faster = least > (evidence.bandwidth_bytes_per_s or 0.0)
+    may_do = _may_do(needed, bandwidth_words(least) if faster else "what there is")
     command = command_for(evidence.profile, "bandwidth", value)
     link, host = evidence.link_bandwidth_bytes_per_s, evidence.host_bandwidth_bytes_per_s
     if host and value > host:
@@ -90,14 +93,14 @@ def throttle(evidence: Evidence, found: Forecast) -> Remedy:
     return _throttle_to(evidence, percent, 1 - share_slowed * percent / 100)
 
 
-def post_copy(evidence: Evidence, pages: float) -> Remedy:
-    """Always ends; ``pages`` are left to fetch after the switch."""
+def post_copy(evidence: Evidence, pages: float, word: str = "about") -> Remedy:
+    """Always ends; ``pages`` ("about" or "up to" so many) are left to fetch after the switch."""
     speed = (
         evidence.link_bandwidth_bytes_per_s or evidence.bandwidth_peak_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0
     )
     exposed_s = pages * evidence.page_wire_bytes / speed if speed else 0.0
     text = (
-        f"post-copy: always ends; for about {seconds_words(exposed_s)} the guest needs both hosts and "
+        f"post-copy: always ends; for {word} {seconds_words(exposed_s)} the guest needs both hosts and "
         "the link, "
         "and is lost with them"
     )

@@ -16,6 +16,9 @@ from hostsim.verdict.model import Confidence, Remedy, Verdict
 from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
 from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, rounded_up, seconds_words
 
+DELTA_SYNCS = 3
+"""So many syncs of deltas in a row show what they cost (assumed)."""
+
 
 def outage_s(tail: XbzrleTail, evidence: Evidence) -> float:
     """What the stop would really take [s]: encoding the pages left as fast as seen, then the deltas."""
@@ -27,7 +30,7 @@ def outage_s(tail: XbzrleTail, evidence: Evidence) -> float:
 def blocked_by_xbzrle(evidence: Evidence) -> Verdict | None:
     """The verdict if the rest would fit into the downtime limit but QEMU's test never passes; else None."""
     tail = evidence.xbzrle
-    if tail is None or tail.syncs < 3 or not evidence.ram_bytes:
+    if tail is None or tail.syncs < DELTA_SYNCS or not evidence.ram_bytes:
         return None
     if outage_s(tail, evidence) > evidence.limit_s or tail.needed_limit_ms[0] <= evidence.limit_s * 1000:
         return None

@@ -27,6 +27,7 @@ class TwinMigration:
         self.old = self.p.qemu == "7.2"
         self.done = env.event()
         self.status = "none"
+        self.stopping = False
         self.start_ns = self.setup_ms = self.total_ms = self.downtime_ms = 0
         self.bytes_per_ms = self.mbps = self.pages_per_s = 0.0
         self.threshold_bytes = self.expected_ms = self.before_stop_bytes = 0
@@ -46,7 +47,7 @@ class TwinMigration:
 
     @property
     def active(self) -> bool:
-        return self.status == "active"
+        return self.status == "active" and not self.stopping
 
     @property
     def all_bytes(self) -> int:
@@ -63,7 +64,7 @@ class TwinMigration:
     def query(self) -> dict[str, Any]:
         """query-migrate now."""
         ended = self.status == "completed"
-        before_stop = self.before_stop_bytes if ended else self.transferred
+        before_stop = self.before_stop_bytes if self.stopping else self.ram.stream.ram_bytes
         return {
             "status": self.status,
             "total_time_ms": self.total_ms or self.now_ms - self.start_ns // MS,
@@ -81,7 +82,7 @@ class TwinMigration:
             "dirty_sync_count": self.syncs,
             "pages_per_second": int(self.pages_per_s),
             "precopy_bytes": before_stop,
-            "downtime_bytes": self.transferred - before_stop,
+            "downtime_bytes": self.ram.stream.ram_bytes - before_stop,
         }
 
     def _thread(self) -> Step:
@@ -90,8 +91,6 @@ class TwinMigration:
         self.env.process(self._sampler())
         if self.p.timeout_ns:
             self.env.process(self._cancel_later())
-        if self.p.auto_converge and not self.old:
-            self.env.process(self._five_second_timer())
         while self.active:
             if not self.ram.exceeded(self.p.max_bandwidth // 10):
                 yield from self._iterate()
@@ -104,12 +103,14 @@ class TwinMigration:
     def _setup(self) -> Step:
         self.start_ns, self.expected_ms = self.env.now, self.p.downtime_limit_ms
         self._become("setup")
+        yield self.env.timeout(self.sheet.setup_ns)
+        self._open_window()
+        if self.p.auto_converge and not self.old:
+            self.env.process(self._five_second_timer())
         self.ram.setup()
         self.memory.logging = True
-        yield self.env.timeout(self.sheet.setup_ns)
         yield from self._sync()
         self.setup_ms = self.now_ms - self.start_ns // MS
-        self._open_window()
         self._become("active")
 
     def _iterate(self) -> Step:
@@ -125,20 +126,21 @@ class TwinMigration:
             yield from self.ram.save(self.p.max_bandwidth // 10, True, lambda: self.active)
 
     def _stop_and_copy(self) -> Step:
-        stopped_ms, self.before_stop_bytes = self.now_ms, self.transferred
+        stopped_ms, self.before_stop_bytes, self.stopping = self.now_ms, self.ram.stream.ram_bytes, True
         self.marks.append((self.env.now, "migration_thread_low_pending", self.ram.remaining_bytes))
-        self.status = "device"
         self.throttle.vm_stopped = True
         yield self.env.all_of([vcpu.pause() for vcpu in self.vcpus])
         yield self.env.timeout(self.sheet.vm_stop_ns)
         self.marks.append((self.env.now, "migration_completion_vm_stop", 0))
+        if not self.old:
+            self._become("device")
         yield from self._sync()
         yield from self.ram.save(0, False, lambda: True)
         self.ram.write_other(0, self.sheet.device_state_bytes)
         yield self.env.timeout(max(0, self.ram.t_ns - self.env.now) + self.sheet.switchover_ns)
         if self.p.return_path:
             drained_ns = max(0, self.ram.socket.drained_ns() - self.env.now)
-            yield self.env.timeout(drained_ns + self.ram.socket.latency_ns)
+            yield self.env.timeout(drained_ns + 2 * self.ram.socket.latency_ns)
         assert not self.ram.bitmap
         assert not self.ram.stale()
         self.downtime_ms = self.now_ms - stopped_ms
@@ -167,11 +169,12 @@ class TwinMigration:
             return
         sent = self.all_bytes - self.window_bytes
         self.bytes_per_ms = sent / spent_ms
-        switchover = self.p.avail_switchover_bandwidth / 1000 or self.bytes_per_ms
+        told = self.p.avail_switchover_bandwidth
+        switchover = told // 1000 if told else self.bytes_per_ms
         self.threshold_bytes = int(switchover * self.p.downtime_limit_ms)
         self.mbps = sent * 8 / (spent_ms / 1000) / 1e6
         self.pages_per_s = (self.pages_sent - self.window_pages) / (spent_ms / 1000)
-        if self.dirty_rate and sent > 10000:
+        if self.dirty_rate and sent > 10000 and switchover:
             self.expected_ms = int(self.remaining_at_sync / switchover)
         self.windows.append((self.env.now, self.bytes_per_ms, self.threshold_bytes))
         self._open_window()
@@ -212,10 +215,9 @@ class TwinMigration:
             yield self.env.timeout(5_000 * MS)
             if not self.active:
                 return
-            syncs_now = self.syncs
-            if syncs_now > 1 and syncs_now == syncs_before:
-                self.env.process(self._sync())
-            syncs_before = syncs_now
+            if self.syncs > 1 and self.syncs == syncs_before:
+                yield from self._sync()
+            syncs_before = self.syncs
 
     def _cancel_later(self) -> Step:
         yield self.env.timeout(self.start_ns + self.p.timeout_ns - self.env.now)

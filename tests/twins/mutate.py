@@ -34,7 +34,7 @@ MUTATIONS = {
     ),
     "arming is exclusive": Mutation("hostsim.kernels.harvest", "arm", "page, after_ns)", "page, after_ns + 1)"),
     "a page harvested by two classes counts twice": Mutation(
-        "hostsim.kernels.harvest", "_record", "pages.harvested[gfn] == 1", "pages.harvested[gfn] == 2"
+        "hostsim.kernels.harvest", "_record", "pages.due[gfn] == RECORDED", "pages.due[gfn] == -1"
     ),
     "a copy sees its own instant": Mutation(
         "hostsim.kernels.harvest", "is_written", "+ page] < now", "+ page] <= now"

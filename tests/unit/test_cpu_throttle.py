@@ -6,7 +6,7 @@ import pytest
 
 from hostsim.guest.workload import Workload
 from hostsim.host.clock import Clock
-from hostsim.host.cpu_throttle import CpuThrottle, dirty_sync_timer, period_ns, sleep_ns
+from hostsim.host.cpu_throttle import CpuThrottle, Step, dirty_sync_timer, period_ns, sleep_ns
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.sheet import load_sheet
 from hostsim.mmu.memory import lay_out
@@ -51,24 +51,41 @@ def test_a_throttle_that_is_stopped_ticks_no_more() -> None:
     assert work_of(50, stop_at_ns=SECOND) == pytest.approx(1.5 * SECOND, abs=20 * MS)
 
 
+def synced_by_the_timer(others_at_s: tuple[float, ...], sync_takes_ns: int = 0) -> list[int]:
+    """Seconds within 31 s at which the timer syncs, where the thread syncs at ``others_at_s``."""
+    env, syncs, times = Clock(), [], []
+    for at_s in others_at_s:
+        env.timeout(int(at_s * SECOND)).callbacks.append(syncs.append)
+
+    def sync() -> Step:
+        syncs.append(None)
+        times.append(env.now // SECOND)
+        yield env.timeout(sync_takes_ns)
+
+    env.process(dirty_sync_timer(env, lambda: len(syncs), sync, lambda: True))
+    env.run(until=31 * SECOND)
+    return times
+
+
 @pytest.mark.parametrize(
-    ("counts", "synced_at_s"),
-    [([1, 1, 1, 1], []), ([2, 2, 2, 2], [10, 15, 20]), ([2, 3, 3, 4], [15]), ([0, 2, 2, 2], [15, 20])],
+    ("others_at_s", "synced_at_s"),
+    [
+        ((0,), []),
+        ((0, 1), [10, 15, 20, 25, 30]),
+        ((0, 1, 7, 14, 18), [25, 30]),
+        ((0, 12), [20, 25, 30]),
+    ],
 )
-def test_the_timer_syncs_after_five_quiet_seconds(counts: list[int], synced_at_s: list[int]) -> None:
-    """``counts``: dirty-sync-count at 5, 10, 15 and 20 s, as if the timer's own syncs did not count."""
-    env, times = Clock(), []
-    env.process(
-        dirty_sync_timer(
-            env, lambda: counts[env.now // (5 * SECOND) - 1], lambda: times.append(env.now // SECOND), lambda: True
-        )
-    )
-    env.run(until=21 * SECOND)
-    assert times == synced_at_s
+def test_the_timer_syncs_each_five_quiet_seconds(others_at_s: tuple[float, ...], synced_at_s: list[int]) -> None:
+    assert synced_by_the_timer(others_at_s) == synced_at_s
+
+
+def test_the_timer_is_set_again_when_its_sync_is_over() -> None:
+    assert synced_by_the_timer((0, 1), 2 * SECOND) == [10, 17, 24]
 
 
 def test_the_timer_ends_with_the_migration() -> None:
     env = Clock()
-    env.process(dirty_sync_timer(env, lambda: 5, lambda: None, lambda: False))
+    env.process(dirty_sync_timer(env, lambda: 5, lambda: iter(()), lambda: False))
     env.run()
     assert env.now == 5 * SECOND

@@ -19,17 +19,10 @@ def test_a_socket_buffer_is_a_time() -> None:
     assert LinkSpec(0, 0, 4096).socket_buffer_ps == 0
 
 
-def test_backlog_drains_at_the_bandwidth() -> None:
-    env, link = link_at(5_000_000, LinkSpec(10**9, 0, 0))
-    assert link.backlog_bytes == 5000
-    env.run(until=2000)
-    assert link.backlog_bytes == 3000
-    env.run(until=9000)
-    assert link.backlog_bytes == 0
-
-
-@pytest.mark.parametrize(("free_ps", "latency_ns", "expected"), [(0, 70, 70), (5_001, 70, 76), (100_000, 0, 100)])
-def test_bytes_are_delivered_once_drained_and_over_the_way(free_ps: int, latency_ns: int, expected: int) -> None:
+@pytest.mark.parametrize(("free_ps", "latency_ns", "expected"), [(0, 70, 140), (5_001, 70, 146), (100_000, 0, 100)])
+def test_an_answer_comes_once_all_is_drained_and_the_way_is_gone_twice(
+    free_ps: int, latency_ns: int, expected: int
+) -> None:
     env, link = link_at(free_ps, LinkSpec(10**9, latency_ns, 0))
-    env.run(until=env.process(link.delivered()))
+    env.run(until=env.process(link.answered()))
     assert env.now == expected

@@ -60,10 +60,12 @@ def test_the_estimate_is_per_window_and_unsmoothed() -> None:
 
 @pytest.mark.parametrize("qemu", ["7.2", "10.0", "10.2"])
 def test_bytes_are_split_by_the_stop(qemu: str) -> None:
+    """Both parts are of the RAM stream; device state and section headers are in neither (10.0: 113 kB of the total)."""
     one = machine(rate=5000, qemu=qemu)
     one.run()
     answer = one.migration.counters()
-    assert answer.precopy_bytes + answer.downtime_bytes == answer.transferred
+    assert answer.precopy_bytes + answer.downtime_bytes == one.migration.ram.sent_bytes
+    assert answer.downtime_bytes > 0
     assert answer.remaining == 0
     assert answer.normal + answer.duplicate >= 4000
 
@@ -85,13 +87,38 @@ def test_switchover_bandwidth_moves_the_threshold_alone() -> None:
     assert windows[1][0][2] == 300 * 10**6
 
 
+def test_switchover_bandwidth_counts_in_whole_bytes_per_ms() -> None:
+    """16 MiB/s and a limit of 1 s are a threshold of 16777000 bytes: what QEMU 10.0 traces (v10_link_rand150_asb16)."""
+    one = machine(rate=5000, avail_switchover_bandwidth=16 << 20, downtime_limit_ms=1000)
+    windows = record_windows(one)
+    one.run()
+    assert windows[0][2] == 16_777_000
+
+
+def test_the_first_window_opens_before_setup_is_written() -> None:
+    """The list of RAMBlocks is in its bytes (migration_thread calls update_iteration_initial_status first)."""
+    one = machine(qemu="7.2")
+    windows = record_windows(one)
+    one.run()
+    listed = 8 + (1 + len("pc.ram") + 8) + 8
+    assert round((windows[0][1] - windows[1][1]) * 100) == listed + 1 + len("pc.ram")
+
+
+@pytest.mark.parametrize(("qemu", "statuses"), [("7.2", ["active"]), ("10.2", ["active", "device"])])
+def test_the_status_while_the_guest_is_stopped(qemu: str, statuses: list[str]) -> None:
+    one = machine(rate=5000, qemu=qemu)
+    one.run()
+    assert list(dict.fromkeys(sample.status for sample in one.migration.recorder.samples)) == statuses
+
+
 def test_a_return_path_waits_for_the_destination() -> None:
+    """For a full socket buffer to drain (21 ms, one of which the switchover takes), and for the way there and back."""
     link = LinkSpec(50_000_000, 5 * MS, 1 << 20)
     one, other = machine(link=link, max_bandwidth=0), machine(link=link, max_bandwidth=0, return_path=True)
     one.run()
     other.run()
     wait_ms = other.migration.counters().downtime_ms - one.migration.counters().downtime_ms
-    assert wait_ms >= 5
+    assert 29 <= wait_ms <= 31
 
 
 def test_a_link_is_the_brake_where_the_limit_is_not() -> None:

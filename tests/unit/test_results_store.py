@@ -122,6 +122,12 @@ def test_an_interrupted_first_write_leaves_nothing(tmp_path: Path, monkeypatch: 
     assert names(tmp_path) == set()
 
 
+def test_files_of_somebody_else_stay_where_no_run_was_before(tmp_path: Path) -> None:
+    (tmp_path / "series-2.csv").write_text("mine")
+    store.write_run(run_result(migration()), tmp_path)
+    assert (tmp_path / "series-2.csv").read_text() == "mine"
+
+
 def test_preparing_leaves_no_trace(tmp_path: Path) -> None:
     store.prepare_folder(tmp_path / "a" / "b")
     assert names(tmp_path) == set()

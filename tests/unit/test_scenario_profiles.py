@@ -42,6 +42,11 @@ def test_what_is_written_wins() -> None:
     assert migration.auto_converge
 
 
+@pytest.mark.parametrize(("written", "version"), [("7.2", "7.2"), (7.2, "7.2"), (10.0, "10.0"), (10.2, "10.2")])
+def test_a_version_may_be_written_as_a_number(written: object, version: str) -> None:
+    assert migration_of(qemu=written).qemu == version
+
+
 def test_a_small_guest_of_nova_has_two_gib_worth_of_time() -> None:
     assert PROFILES["nova"].timeout_s(1 << 20) == 1600
 
@@ -64,6 +69,9 @@ def test_every_profile_can_be_chosen_and_says_where_its_figures_are_from() -> No
         ("nova", "bandwidth", 512 << 20, "nova.conf [libvirt] live_migration_bandwidth = 512"),
         ("proxmox", "downtime_limit", 1200, "qm set VMID --migrate_downtime 1.2"),
         ("proxmox", "post_copy", None, ""),
+        ("libvirt", "bandwidth", (512 << 20) + 1000, "virsh migrate-setspeed DOMAIN 513"),
+        ("qemu", "timeout", 2.2, "migrate_cancel after 3 s"),
+        ("qemu", "downtime_limit", 290.00000000000003, "migrate_set_parameter downtime-limit 290"),
     ],
 )
 def test_commands_have_the_unit_their_program_wants(profile: str, remedy: str, value: float | None, command: str) -> None:

@@ -14,7 +14,6 @@ from hostsim.study.curve_limits import (
     bandwidth_needed_bytes_per_s,
     converges,
     longest_standing_pass_s,
-    throttle_needed_for,
 )
 from hostsim.study.dirty_curve import DirtyCurve
 from hostsim.study.fit import curve_of, fit_classes
@@ -143,18 +142,6 @@ def test_the_bandwidth_needed_is_the_edge(curve: DirtyCurve, limit_s: float) -> 
     needed = bandwidth_needed_bytes_per_s(curve, limit_s, page_bytes=4096)
     assert converges(curve, 4096 / (needed * 1.001), limit_s)
     assert not converges(curve, 4096 / (needed * 0.999), limit_s * 0.9999)
-
-
-@given(curves(), st.floats(1e-4, 1e-1), st.floats(1e-2, 5.0))
-def test_the_throttle_needed_is_the_edge(curve: DirtyCurve, page_s: float, limit_s: float) -> None:
-    needed = throttle_needed_for(curve, page_s, limit_s)
-    if needed is None:
-        assert curve(0.0) * page_s > limit_s
-    elif needed == 0.0:
-        assert converges(curve, page_s, limit_s)
-    else:
-        assert not converges(curve.slowed(min(1.0, (1.0 - needed) * 1.001)), page_s, limit_s)
-        assert converges(curve.slowed((1.0 - needed) * 0.999), page_s, limit_s)
 
 
 def test_least_squares_stay_at_the_bound() -> None:

@@ -25,7 +25,6 @@ from hostsim.study.throttle import (
     sleep_ns,
     steps_needed,
     throttle_needed,
-    throttle_schedule,
 )
 from hostsim.study.wire import page_seconds, throughput_mbps, transferred_bytes
 
@@ -124,10 +123,12 @@ def test_sleeps_between_timeslices(percent: int, sleep_ms: float) -> None:
     assert float(sleep_ns(percent)) == sleep_ms * 1e6
 
 
-def test_the_schedule_ends_at_the_maximum() -> None:
-    assert throttle_schedule() == [20, 30, 40, 50, 60, 70, 80, 90, 99]
-    assert throttle_schedule(50, 30, 85) == [50, 80, 85]
-    assert throttle_schedule(99, 10, 80) == [99]
+def throttle_schedule(initial_percent: int, increment_percent: int) -> list[int]:
+    """Every percentage that auto-converge passes through (mig_throttle_guest_down)."""
+    steps = [initial_percent]
+    while steps[-1] < 99:
+        steps.append(min(steps[-1] + increment_percent, 99))
+    return steps
 
 
 @given(st.floats(0.0, 0.99), st.integers(1, 99), st.integers(1, 99))

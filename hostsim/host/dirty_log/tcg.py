@@ -16,8 +16,21 @@ from hostsim.errors import InvariantError
 from hostsim.guest import touch
 from hostsim.host.knobs import Knobs
 from hostsim.host.vm import Vm
-from hostsim.kernels.harvest import Pages, arm, earliest_pending, harvest, harvest_paced, is_written, start_paced
+from hostsim.kernels.armed import ARMED_COLD, ARMED_HOT
+from hostsim.kernels.harvest import (
+    Pages,
+    arm,
+    first_lost,
+    first_misarmed,
+    harvest,
+    harvest_paced,
+    mark_written,
+    start_paced,
+)
 from hostsim.mmu.dirty_tracker import Harvest
+
+CHECKED_SHARE = 64
+"""Of the pages of a sweep or trace, each sync looks whether 1 in so many awaits its next touch; another one each time."""
 
 
 class TcgTracker:
@@ -31,7 +44,8 @@ class TcgTracker:
         self._vm, self._knobs, self._log_capacity = vm, knobs, log_capacity
         ints = vm.guest.table.ints
         self._classes = [c for c in range(len(ints)) if ints[c, touch.IS_WRITE]]
-        self._harvested = np.zeros(vm.memory.n_pages if self._overlap() else 0, np.uint8)
+        self._due = np.zeros(vm.memory.n_pages, np.uint8)
+        self._syncs = 0
 
     def start_log(self, now_ns: int) -> int:
         """Arm every page of every writing class."""
@@ -49,22 +63,19 @@ class TcgTracker:
         """Harvest all classes; InvariantError if a write before now has left no record."""
         counts = np.zeros(3, np.int64)
         log = np.empty((self._log_capacity, 3), np.int64)
-        self._harvested[:] = 0
-        pages = Pages(bmap, self._vm.memory.zero, self._vm.memory.version, self._harvested)
+        pages = Pages(bmap, self._vm.memory.zero, self._vm.memory.version, self._due)
+        self._mark_written()
         for c in self._classes:
             self._harvest_class(c, pages, log, counts)
+        self._check(bmap, now_ns)
         if self._log_capacity:
             self.transitions.append((now_ns, log[: counts[2]].copy()))
         return Harvest(int(counts[0]), int(counts[1]), waits_for_vcpus=True)
 
-    def before_send(self, first_gfn: int, n_pages: int, now_ns: int) -> int:
-        """Nothing: the sync has cleared the log already."""
-        return 0
-
-    def is_dirty(self, gfn: int, now_ns: int) -> bool:
-        """Whether a write before ``now_ns`` waits to be harvested."""
-        vm = self._vm
-        return bool(is_written(vm.guest.table, vm.guest.clocks, vm.armed, gfn, now_ns))
+    def first_unharvested(self, now_ns: int) -> int:
+        """First gfn written before now and not harvested, or -1."""
+        self._mark_written()
+        return int(self._due.argmax()) if self._due.any() else -1
 
     def stop_log(self, now_ns: int) -> int:
         """Nothing to undo."""
@@ -78,9 +89,33 @@ class TcgTracker:
             return
         for low, high in self._chunks(c):
             harvest(vm.guest.table, c, low, high, work, vm.armed, pages, log, counts)
-        offset, n_pages = (int(vm.guest.table.ints[c, i]) for i in (touch.OFFSET, touch.N_PAGES))
-        if earliest_pending(vm.armed.pending, offset, offset + n_pages) < work:
-            raise InvariantError(f"touch class {c}: a write before the sync at {vm.env.now_ns} ns was not harvested")
+
+    def _mark_written(self) -> None:
+        vm = self._vm
+        self._due[:] = 0
+        for c in self._classes:
+            mark_written(vm.guest.table, c, vm.class_work(c), vm.armed, self._due)
+
+    def _check(self, bmap: NDArray[np.uint8], now_ns: int) -> None:
+        """Law 3, right after a harvest: what was written is in the bitmap, and every page is armed again."""
+        lost = first_lost(self._due, bmap)
+        if lost >= 0:
+            raise InvariantError(f"gfn {lost}: written before the sync at {now_ns} ns, and not in the bitmap after it")
+        late = self.first_unharvested(now_ns)
+        if late >= 0:
+            raise InvariantError(f"gfn {late}: a write before the sync at {now_ns} ns still waits to be harvested after it")
+        for c in self._classes:
+            if not self._is_armed(c):
+                raise InvariantError(f"touch class {c}: not every page awaits its next write after the sync at {now_ns} ns")
+        self._syncs += 1
+
+    def _is_armed(self, c: int) -> bool:
+        vm = self._vm
+        if self._is_paced(c):
+            state = vm.armed.paced[c]
+            return bool(state[ARMED_HOT] + state[ARMED_COLD] == vm.guest.table.ints[c, touch.N_PAGES])
+        start = self._syncs % CHECKED_SHARE
+        return first_misarmed(vm.guest.table, c, start, CHECKED_SHARE, vm.class_work(c), vm.armed.pending) < 0
 
     def _is_paced(self, c: int) -> bool:
         return bool(self._vm.guest.table.ints[c, touch.KIND] == touch.PACED)
@@ -88,10 +123,3 @@ class TcgTracker:
     def _chunks(self, c: int) -> list[tuple[int, int]]:
         n_pages, step = int(self._vm.guest.table.ints[c, touch.N_PAGES]), self._knobs.harvest_chunk_pages
         return [(low, min(low + step, n_pages)) for low in range(0, n_pages, step)]
-
-    def _overlap(self) -> bool:
-        ints = self._vm.guest.table.ints[self._classes]
-        order = np.argsort(ints[:, touch.FIRST_GFN])
-        first, size = ints[order, touch.FIRST_GFN], ints[order, touch.N_PAGES]
-        ends = np.maximum.accumulate(first + size) if len(first) else first
-        return bool((first[1:] < ends[:-1]).any())

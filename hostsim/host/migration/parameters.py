@@ -12,11 +12,12 @@ PAGES_A_FLUSH = 32
 class Behaviour:
     """How a QEMU version differs.
 
-    estimate_first: pending is estimated, then exact if below the threshold (>= 8.0, savevm.c::pending_estimate).
+    estimate_first: pending is told as an estimate, then exactly if that is below the threshold (>= 8.0, savevm.c).
     flush_pages: normal pages that are gathered before they count against the rate limit (10.x), 1: none (7.2).
     counts_all_bytes: ram.transferred is everything on all channels (10.x), else the RAM stream alone (7.2).
     dirty_sync_timer: auto-converge syncs at least each 5 s (>= 9.2).
     at_threshold_completes: pending == threshold switches over (10.2) or iterates once more.
+    has_device_status: the status is "device" once the VM has stopped (10.x, migration_switchover_prepare).
     """
 
     estimate_first: bool
@@ -24,12 +25,13 @@ class Behaviour:
     counts_all_bytes: bool
     dirty_sync_timer: bool
     at_threshold_completes: bool
+    has_device_status: bool
 
 
 BEHAVIOUR = {
-    "7.2": Behaviour(False, 1, False, False, False),
-    "10.0": Behaviour(True, PAGES_A_FLUSH, True, True, False),
-    "10.2": Behaviour(True, PAGES_A_FLUSH, True, True, True),
+    "7.2": Behaviour(False, 1, False, False, False, False),
+    "10.0": Behaviour(True, PAGES_A_FLUSH, True, True, False, True),
+    "10.2": Behaviour(True, PAGES_A_FLUSH, True, True, True, True),
 }
 
 

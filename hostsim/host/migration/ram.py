@@ -14,7 +14,7 @@ from hostsim.host.knobs import Knobs
 from hostsim.host.sheet import HostSheet
 from hostsim.host.vm import Vm
 from hostsim.kernels import send
-from hostsim.kernels.harvest import first_stale
+from hostsim.kernels.harvest import first_false_zero, first_stale
 from hostsim.kernels.send import SendCosts, SendLimits
 from hostsim.mmu.memory import PAGE_SIZE
 
@@ -107,6 +107,8 @@ class RamState:
                 yield self._env.timeout(self.ahead_ns)
                 if not wanted():
                     return INTERRUPTED
+            elif reason == send.NO_BIT:
+                raise InvariantError(f"{self.remaining_bytes} bytes are counted as remaining, and no page is marked")
             elif reason != send.BATCH:
                 break
         self.write(EOS_BYTES, SECTION_BYTES)
@@ -114,8 +116,18 @@ class RamState:
         return reason if wanted() else INTERRUPTED
 
     def check_bitmap(self) -> None:
-        """InvariantError if a page is stale at the destination and not marked to be sent."""
-        gfn = first_stale(self._vm.memory.version, self.copied, self.bmap)
+        """InvariantError if a page is stale at the destination and not marked, or marked and not counted.
+
+        Also if a page that was written would go out as a zero page.
+        """
+        marked, counted = int(np.count_nonzero(self.bmap.view(np.bool_))), int(self.send_state[send.DIRTY_PAGES])
+        if marked != counted:
+            raise InvariantError(f"{marked} pages are marked to be sent, {counted} are counted as remaining")
+        memory = self._vm.memory
+        gfn = first_false_zero(memory.version, memory.zero)
+        if gfn >= 0:
+            raise InvariantError(f"gfn {gfn}: written by the guest, and still taken for a zero page")
+        gfn = first_stale(memory.version, self.copied, self.bmap)
         if gfn >= 0:
             raise InvariantError(f"gfn {gfn}: the destination's copy is old and the bitmap does not say so")
 

@@ -38,7 +38,7 @@ class MigrationState:
     bytes_xfer_prev: int = 0
     dirty_pages_rate: int = 0
     dirty_rate_high_cnt: int = 0
-    cancel_requested: bool = False
+    switching_over: bool = False
     last_answer: Counters | None = None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import simpy
 
+from hostsim.errors import InvariantError
 from hostsim.host.clock import Clock
 from hostsim.host.cpu_throttle import CpuThrottle, dirty_sync_timer
 from hostsim.host.knobs import Knobs
@@ -60,8 +61,8 @@ class Migration:
 
     @property
     def active(self) -> bool:
-        """migration_is_active."""
-        return self.state.status == "active"
+        """Whether the guest still runs: pages go out round by round (migration_is_active, before the switchover)."""
+        return self.state.status == "active" and not self.state.switching_over
 
     @property
     def transferred_bytes(self) -> int:
@@ -75,12 +76,12 @@ class Migration:
         m, ram = self.state, self.ram
         ended = m.status == "completed"
         total = m.total_time_ms or self.now_ms - m.start_ns // NS_PER_MS
-        before_stop = m.precopy_bytes if ended else self.transferred_bytes
+        before_stop = m.precopy_bytes if m.switching_over else ram.sent_bytes
         return Counters(
             m.status, total, m.setup_time_ms, m.downtime_ms, m.expected_downtime_ms, self.throttle.percent,
             self.transferred_bytes, 0 if ended else ram.remaining_bytes, self.vm.memory.n_bytes, ram.zero_pages,
             ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
-            before_stop, self.transferred_bytes - before_stop,
+            before_stop, ram.sent_bytes - before_stop,
         )  # fmt: skip
 
     # -- the thread
@@ -91,8 +92,6 @@ class Migration:
         self._env.process(self._sampler())
         if self.parameters.timeout_ns:
             self._env.process(self._time_out())
-        if self._behaviour.dirty_sync_timer and self.parameters.auto_converge:
-            self._env.process(self._dirty_sync_timer())
         while self.active:
             if not self.ram.window_exceeded(self.parameters.rate_limit_bytes):
                 yield from self._iteration_run()
@@ -100,15 +99,20 @@ class Migration:
                 yield from self._rate_limit()
 
     def _setup(self) -> Step:
+        """Connect, then what migration_thread does before its loop; its first window opens before the log is on."""
         m = self.state
         m.start_ns, m.expected_downtime_ms = self._env.now_ns, self.parameters.downtime_limit_ms
         self._set_status("setup")
+        yield self._env.timeout(self.sheet.setup_ns)
+        window.open_window(m, self.ram, self.now_ms)
+        if self._behaviour.dirty_sync_timer and self.parameters.auto_converge:
+            self._env.process(self._dirty_sync_timer())
         self.ram.setup()
         hold_ns = self.tracker.start_log(self._env.now_ns)
-        yield self._env.timeout(hold_ns + self.sheet.setup_ns)
+        if hold_ns:
+            yield self._env.timeout(hold_ns)
         yield from self._bitmap_sync()
         m.setup_time_ms = self.now_ms - m.start_ns // NS_PER_MS
-        window.open_window(m, self.ram, self.now_ms)
         self._set_status("active")
 
     def _rate_limit(self) -> Step:
@@ -122,20 +126,25 @@ class Migration:
 
     def _iteration_run(self) -> Step:
         """migration_iteration_run: one test decides between sync, stop and another ram_save_iterate."""
-        m = self.state
-        pending = self.ram.remaining_bytes
-        self.recorder.trace("migrate_pending_estimate", t_ns=self._env.now_ns, pending=pending)
-        if pending < m.threshold_bytes:
+        estimates = self._behaviour.estimate_first
+        if estimates:
+            self._trace_pending("migrate_pending_estimate")
+        if self.ram.remaining_bytes < self.state.threshold_bytes:
             yield from self._bitmap_sync()
             if not self.active:
                 return
-            pending = self.ram.remaining_bytes
-            self.recorder.trace("migrate_pending_exact", t_ns=self._env.now_ns, pending=pending)
-        if self._may_complete(pending):
+            if estimates:
+                self._trace_pending("migrate_pending_exact")
+        if not estimates:
+            self._trace_pending("migrate_pending")
+        if self._may_complete(self.ram.remaining_bytes):
             yield from self._completion()
             return
         p = self.parameters
         yield from self.ram.save(p.rate_limit_bytes, self._behaviour.flush_pages, True, lambda: self.active)
+
+    def _trace_pending(self, event: str) -> None:
+        self.recorder.trace(event, t_ns=self._env.now_ns, pending=self.ram.remaining_bytes)
 
     def _may_complete(self, pending: int) -> bool:
         threshold = self.state.threshold_bytes
@@ -146,26 +155,34 @@ class Migration:
     def _completion(self) -> Step:
         """migration_completion: stop the VM, send what is left without a limit, hand over."""
         m = self.state
-        m.downtime_start_ns, m.precopy_bytes = self._env.now_ns, self.transferred_bytes
+        m.downtime_start_ns, m.precopy_bytes, m.switching_over = self._env.now_ns, self.ram.sent_bytes, True
         self.recorder.mark(self._env.now_ns, "migration_thread_low_pending", self.ram.remaining_bytes)
-        m.status = "device"
         yield from self.vm.stop()
         self.recorder.mark(self._env.now_ns, "migration_completion_vm_stop")
+        if self._behaviour.has_device_status:
+            self._set_status("device")
         yield from self._bitmap_sync()
         yield from self.ram.save(0, self._behaviour.flush_pages, False, lambda: True)
         self.ram.write(0, self.sheet.device_state_bytes)
         yield self._env.timeout(self.ram.ahead_ns + self.sheet.switchover_ns)
         if self.parameters.return_path:
-            yield from self.link.delivered()
+            yield from self.link.answered()
         self._complete()
 
     def _complete(self) -> None:
         m = self.state
+        self._check_stopped()
         self.ram.check_complete()
         m.downtime_ms = self.now_ms - m.downtime_start_ns // NS_PER_MS
         m.total_time_ms = self.now_ms - m.start_ns // NS_PER_MS
         m.mbps = window.total_bytes(m, self.ram) * 8 / max(1, m.total_time_ms - m.setup_time_ms) / 1000
         self._finish("completed")
+
+    def _check_stopped(self) -> None:
+        """InvariantError if the guest has written after the last sync."""
+        gfn = self.tracker.first_unharvested(self._env.now_ns)
+        if gfn >= 0:
+            raise InvariantError(f"gfn {gfn}: written after the last sync, on a VM that was to be stopped")
 
     def _finish(self, status: str) -> None:
         self.throttle.stop()
@@ -226,13 +243,16 @@ class Migration:
     # -- beside the thread
 
     def _dirty_sync_timer(self) -> Step:
-        def sync() -> None:
-            self._env.process(self._bitmap_sync())
-
-        yield from dirty_sync_timer(self._env, lambda: self.state.dirty_sync_count, sync, lambda: self.active)
+        yield from dirty_sync_timer(
+            self._env, lambda: self.state.dirty_sync_count, self._bitmap_sync, lambda: self.active
+        )
 
     def _time_out(self) -> Step:
-        """migrate_cancel at the time-out: the figures are those of that moment; the VM keeps running."""
+        """migrate_cancel at the time-out: the figures are those of that moment; the VM keeps running.
+
+        # Model limit: a time-out within setup cancels when setup is over, one within the switchover not at all.
+        # Model limit: cancelling takes no time: QEMU's state "cancelling" does not show.
+        """
         yield self._env.timeout(max(0, self.state.start_ns + self.parameters.timeout_ns - self._env.now_ns))
         if self.active:
             self.state.last_answer = self.counters()

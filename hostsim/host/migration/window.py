@@ -15,6 +15,12 @@ def total_bytes(m: MigrationState, ram: RamState) -> int:
     return ram.sent_bytes + ram.section_bytes + m.other_bytes
 
 
+def switchover_bytes_per_ms(measured_bytes_per_ms: float, p: MigrationParameters) -> float:
+    """Bandwidth that threshold and expected downtime are computed with; what is told counts in whole bytes/ms."""
+    told = p.avail_switchover_bandwidth
+    return float(told // 1000) if told else measured_bytes_per_ms
+
+
 def open_window(m: MigrationState, ram: RamState, now_ms: int) -> None:
     """Start a window at ``now_ms`` (update_iteration_initial_status)."""
     m.window_start_ms = now_ms
@@ -30,11 +36,11 @@ def update_counters(m: MigrationState, ram: RamState, p: MigrationParameters, no
     transferred = total_bytes(m, ram) - m.window_initial_bytes
     spent_ms = now_ms - m.window_start_ms
     m.bandwidth_bytes_per_ms = transferred / spent_ms
-    switchover = p.avail_switchover_bandwidth / 1000 or m.bandwidth_bytes_per_ms
+    switchover = switchover_bytes_per_ms(m.bandwidth_bytes_per_ms, p)
     m.threshold_bytes = int(switchover * p.downtime_limit_ms)
     m.mbps = transferred * 8 / (spent_ms / 1000) / 1e6
     m.pages_per_second = (ram.normal_pages + ram.zero_pages - m.window_initial_pages) / (spent_ms / 1000)
-    if m.dirty_pages_rate and transferred > 10000:
+    if m.dirty_pages_rate and transferred > 10000 and switchover > 0:
         m.expected_downtime_ms = int(m.remaining_at_sync_bytes / switchover)
     open_window(m, ram, now_ms)
     return True

@@ -29,7 +29,6 @@ class Simulated:
     transferred_bytes: int
     dirty_sync_count: int
     downtime_ms: int
-    max_throttle_percent: int
 
 
 def simulate(case: Case, repeat: Mapping[str, Any]) -> Simulated:
@@ -39,14 +38,12 @@ def simulate(case: Case, repeat: Mapping[str, Any]) -> Simulated:
     assert machine.migration is not None
     state = machine.migration.state
     answer = state.last_answer or machine.migration.counters()
-    throttle = max(sample.throttle_percent for sample in machine.migration.recorder.samples)
     return Simulated(
         state.status,
         answer.total_time_ms,
         answer.transferred,
         answer.dirty_sync_count,
         answer.downtime_ms,
-        throttle,
     )
 
 

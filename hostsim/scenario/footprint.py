@@ -1,0 +1,69 @@
+"""What a scenario takes of this machine's memory, asked before it is taken."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hostsim.errors import InputError, Problem
+from hostsim.scenario.schema import Scenario, Workload
+from hostsim.scenario.section import SOURCE
+from hostsim.scenario.types import PAGE_SIZE_BYTES
+from hostsim.units import format_bytes
+
+MEMORY_BYTES_A_PAGE = 7
+"""zero and due (uint8), version (uint32), and a byte for the mask of written pages that the verdict counts."""
+MIGRATION_BYTES_A_PAGE = 5
+"""bmap (uint8) and copied (uint32)."""
+PENDING_BYTES_A_PAGE = 8
+PACED_BYTES_A_PAGE = 2.125
+"""hit (a bit) and few (int32 for every second page)."""
+ZIPF_BYTES_A_PAGE, ZIPF_SCRATCH_BYTES_A_PAGE = 8, 32
+"""Mean waits (float64) of writes or reads; four arrays of that size while they are computed."""
+
+
+def footprint_bytes(scenario: Scenario) -> int:
+    """Bytes that the arrays of a run take; those of traces, which are read by then, are left out."""
+    vm = scenario.vm
+    pages = vm.memory_pages + sum(block.size // PAGE_SIZE_BYTES for block in vm.ramblock)
+    a_page = MEMORY_BYTES_A_PAGE + (MIGRATION_BYTES_A_PAGE if scenario.migration else 0)
+    return int(pages * a_page + sum(_workload_bytes(scenario, load) for load in vm.workload))
+
+
+def check_footprint(scenario: Scenario) -> None:
+    """InputError if a run needs more memory than is free here."""
+    needed, free = footprint_bytes(scenario), available_bytes()
+    if free is not None and needed > free:
+        wanted = f"at most the {format_bytes(free, 3)} of memory that are free on this machine"
+        got = f"{format_bytes(scenario.vm.memory)}, whose simulation takes {format_bytes(needed, 3)}"
+        raise InputError([Problem(SOURCE, "vm.memory", got, wanted, 'memory = "64GiB"')])
+
+
+def available_bytes(path: Path = Path("/proc/meminfo")) -> int | None:
+    """Memory that can be had without swapping [bytes] (MemAvailable); all there is where Linux does not tell; else None."""
+    try:
+        lines = dict(line.split(":", 1) for line in path.read_text(encoding="ascii").splitlines() if ":" in line)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError, IndexError):
+        return _physical_bytes()
+
+
+def _physical_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _workload_bytes(scenario: Scenario, load: Workload) -> float:
+    vm = scenario.vm
+    _, n_pages = load.region_gfns(vm.memory)
+    streams = int(load.write_rate > 0) + int(load.read_rate > 0)
+    drawn_bytes_a_page = ZIPF_BYTES_A_PAGE * streams + ZIPF_SCRATCH_BYTES_A_PAGE if load.pattern == "zipf" else 0
+    total = float(drawn_bytes_a_page * n_pages)
+    if load.write_rate == 0:
+        return total
+    if load.pattern in ("uniform", "hotcold") and load.arrivals == "paced":
+        return total + PACED_BYTES_A_PAGE * n_pages
+    shared = load.pattern in ("sequential", "strided") and not load.split
+    return total + PENDING_BYTES_A_PAGE * n_pages * (len(load.vcpu_numbers(vm.vcpus)) if shared else 1)

@@ -1,0 +1,175 @@
+"""Rounds of a polled log: what QEMU's bitmap syncs found, and when they were."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.logs.model import MigrationLog
+from hostsim.verdict.evidence import Evidence, Round
+
+Array = NDArray[np.float64]
+WINDOW_S = 0.1
+"""QEMU's loop tests for a sync once a pass of about this long (migration/migration.c::BUFFER_DELAY)."""
+EVALUATED_S = 1.0
+"""A sync this long after the last evaluation computes dirty-pages-rate anew (migration/ram.c::migration_bitmap_sync)."""
+CLOCKS_OFF = 1.02
+"""The poller's clock and QEMU's may differ by this (assumed)."""
+
+
+@dataclass(frozen=True)
+class _Course:
+    """The answers while the guest runs: float64[answers], seconds since the start, pages, pages/s, percent."""
+
+    t_s: Array
+    syncs: Array
+    remaining: Array
+    sent: Array
+    encoded: Array
+    rate: Array
+    throttle: Array
+
+
+@dataclass(frozen=True)
+class _Instant:
+    """When a sync was, as far as the polls tell: within ``off_s`` of ``at_s``."""
+
+    at_s: float
+    off_s: float
+
+
+def rounds_of(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> tuple[float | None, tuple[Round, ...]]:
+    """Seconds of the first pass, if it was seen to end, and the rounds between the syncs that the polls saw.
+
+    The first, the pass over all memory, counts as one too: the log was cleared at its start and nearly all pages had
+    been sent when it was read. In a log that begins later one mean round stands for all before its first answer.
+    ``at``: the answers with figures, before the guest moved.
+    """
+    course = _course(log, at, evidence.page_bytes)
+    rounds, last = _before(course, evidence)
+    for i in np.flatnonzero((np.diff(course.syncs) > 0) & (course.syncs[:-1] >= 1)):
+        found, last = _round(course, int(i), last, evidence), _synced(course, int(i), evidence)
+        rounds += [found] if found else []
+    return _first_pass_s(course, rounds), tuple(rounds)
+
+
+def _first_pass_s(course: _Course, rounds: list[Round]) -> float | None:
+    if not rounds or course.syncs[0] > 2 or rounds[0].syncs > 1 or rounds[0].timing_off >= 1:
+        return None
+    return rounds[0].duration_s
+
+
+def _course(log: MigrationLog, at: NDArray[np.int64], page_bytes: int) -> _Course:
+    zero, encoded = np.nan_to_num(log.zero_pages[at]), np.nan_to_num(log.xbzrle_pages[at])
+    return _Course(
+        t_s=log.t_s[at] - _started_s(log, at),
+        syncs=log.dirty_sync_count[at],
+        remaining=log.remaining_bytes[at] / page_bytes,
+        sent=log.normal_pages[at] + zero + encoded,
+        encoded=encoded,
+        rate=np.nan_to_num(log.dirty_pages_rate_per_s[at]),
+        throttle=np.nan_to_num(log.throttle_percent[at]),
+    )
+
+
+def _started_s(log: MigrationLog, at: NDArray[np.int64]) -> float:
+    """When the migration began by the poller's clock, which may count from anywhere."""
+    told = at[log.total_time_ms[at] > 0][:1]
+    return float(log.t_s[told[0]] - log.total_time_ms[told[0]] / 1000) if len(told) else 0.0
+
+
+def _before(course: _Course, evidence: Evidence) -> tuple[list[Round], _Instant | None]:
+    """What came before the first answer, and when its last sync was: nothing and the start, unless the log begins late.
+
+    Every page is dirty at the start, so the syncs have found all that was sent or is left beyond that. A first pass
+    is timed by QEMU's own rate. What cannot be told of it counts as nothing found, which refutes no curve.
+    """
+    if not len(course.syncs) or not course.syncs[0] > 1:
+        return [], _Instant(0.0, 0.0)
+    syncs, elapsed_s = int(course.syncs[0]) - 1, float(course.t_s[0])
+    found = course.remaining[0] + course.sent[0] - (evidence.ram_pages or math.nan)
+    found = float(found) / syncs if found > 0 else 0.0
+    seconds = found / float(course.rate[0]) if syncs == 1 and course.rate[0] > 0 else 0.0
+    pending, off = _within(0.0, float(course.remaining[0]), evidence, first_pass=True)
+    throttle = float(course.throttle[0])
+    if 0 < seconds <= CLOCKS_OFF * elapsed_s:
+        return [Round(seconds, found, pending, throttle, 0.0, off)], _Instant(seconds, WINDOW_S)
+    if elapsed_s <= 0:
+        return [], None
+    return [Round(elapsed_s / syncs, found, pending, throttle, float(syncs == 1), off, syncs)], None
+
+
+def _round(course: _Course, i: int, last: _Instant | None, evidence: Evidence) -> Round | None:
+    """The round (or, on average, the rounds) that ended between answers ``i`` and ``i + 1``; None if it is not told."""
+    syncs = int(course.syncs[i + 1] - course.syncs[i])
+    found = float(course.remaining[i + 1] - course.remaining[i] + course.sent[i + 1] - course.sent[i]) / syncs
+    if not found > 0:
+        return None
+    seconds, off_s = _by_qemu(course, i, found, syncs, last) or _between(last, _synced(course, i, evidence), syncs)
+    if seconds <= 0:
+        return None
+    pending, off = _pending(course, i, evidence)
+    return Round(seconds, found, pending, float(course.throttle[i]), off_s / seconds, off, syncs)
+
+
+def _between(last: _Instant | None, synced: _Instant, syncs: int) -> tuple[float, float]:
+    """Mean length of the rounds from one sync to another, and how far off; nothing if the first was before the log."""
+    if last is None:
+        return 0.0, 0.0
+    return (synced.at_s - last.at_s) / syncs, (synced.off_s + last.off_s) / syncs
+
+
+def _by_qemu(course: _Course, i: int, found: float, syncs: int, last: _Instant | None) -> tuple[float, float] | None:
+    """Length of the round by QEMU's own clock, where its rate was computed anew for this one sync: then the round began
+    before answer ``i`` and ended between it and the next.
+    """
+    old, new = course.rate[i], course.rate[i + 1]
+    if syncs != 1 or not new > 0:
+        return None
+    seconds, start, end = found / float(new), float(course.t_s[i]), float(course.t_s[i + 1])
+    began = last or _Instant(start / 2, start / 2)
+    fits = start - WINDOW_S <= began.at_s + began.off_s + seconds and began.at_s - began.off_s + seconds <= end + WINDOW_S
+    return (seconds, 0.0) if fits and (new != old or seconds > EVALUATED_S) else None
+
+
+def _synced(course: _Course, i: int, evidence: Evidence) -> _Instant:
+    """When the (last) sync between answers ``i`` and ``i + 1`` was: what has been sent since is no longer remaining.
+
+    Before the sync that ends the first pass zero pages are sent at no cost, after it whole pages only.
+    """
+    end, gap_s = float(course.t_s[i + 1]), float(course.t_s[i + 1] - course.t_s[i])
+    sent, speed = float(course.sent[i + 1] - course.sent[i]), evidence.sent_pages_per_s
+    one = course.syncs[i + 1] - course.syncs[i] == 1 and course.encoded[i + 1] == course.encoded[i]
+    if not one or not sent > 0 or not speed > 0:
+        return _Instant(end - gap_s / 2, gap_s / 2)
+    pending, off = _pending(course, i, evidence)
+    since = max(0.0, pending + sent - float(course.remaining[i]))
+    since_s = min(gap_s, since / speed)
+    return _Instant(end - since_s, min(off / speed + WINDOW_S / 2, max(since_s, gap_s - since_s)))
+
+
+def _pending(course: _Course, i: int, evidence: Evidence) -> tuple[float, float]:
+    """Pages left over at the sync after answer ``i``, and within how many: those the threshold lets wait, but no more
+    than there were, and of those no fewer than could not be sent before the next answer.
+    """
+    most = float(course.remaining[i])
+    sent = float(np.nan_to_num(course.sent[i + 1] - course.sent[i]))
+    least = max(0.0, most - sent) if course.syncs[i + 1] - course.syncs[i] == 1 else 0.0
+    return _within(least, most, evidence, first_pass=bool(course.syncs[i] <= 1))
+
+
+def _within(least: float, most: float, evidence: Evidence, first_pass: bool) -> tuple[float, float]:
+    """What the threshold lets wait, held between ``least`` and ``most``, and how far off that may be.
+
+    The first pass may end among zero pages, of which a pass of the loop sends any number. Where the log contradicts the
+    limit all between is possible.
+    """
+    if evidence.limit_is_contradicted:
+        return (least + most) / 2, (most - least) / 2
+    threshold, sent = evidence.threshold_pages, evidence.sent_pages_per_s * WINDOW_S
+    low = max(least, 0.0 if first_pass else min(threshold - sent, most))
+    high = max(low, min(threshold, most))
+    return (low + high) / 2, (high - low) / 2

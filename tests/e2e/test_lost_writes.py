@@ -1,0 +1,80 @@
+"""Law 3: whatever way a write is lost, the run ends with a message, exit code 3 and no files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hostsim.errors import InvariantError
+from hostsim.host.machine import Machine
+from hostsim.host.vcpu import Vcpu
+from hostsim.scenario import load_scenario
+from hostsim.scenario.build import build
+from tests.helpers.broken import LOSSES
+from tests.helpers.command import PATIENCE_S, environment, tree
+
+BOTH = """\
+duration = "60s"
+
+[vm]
+memory = "2MiB"
+
+[[vm.fill]]
+size = "1MiB"
+
+[[vm.workload]]
+pattern = "sequential"
+size = "1MiB"
+write_rate = "400/s"
+
+[[vm.workload]]
+pattern = "uniform"
+at = "256KiB"
+size = "1MiB"
+write_rate = "400/s"
+
+[migration]
+bandwidth = "1MiB/s"
+timeout = "6s"
+"""
+"""Two regions that overlap, one swept and one drawn, the latter with zero pages; some syncs before it ends."""
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    path = tmp_path / "both.toml"
+    path.write_text(BOTH)
+    return path
+
+
+def run_broken(name: str, scenario: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.helpers.broken", name, "run", str(scenario), "--out", "out"]
+    return subprocess.run(
+        command, cwd=scenario.parent, env=environment(NUMBA_DISABLE_JIT="1"), capture_output=True, text=True,
+        timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_lost_write_ends_the_run(name: str, both: Path) -> None:
+    done = run_broken(name, both)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert set(tree(both.parent)) == {"both.toml"}
+
+
+def test_writes_after_the_last_sync_end_the_run(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Vcpu, "pause", lambda vcpu: vcpu._env.event().succeed())
+    machine = Machine(build(load_scenario(both, ["vm.workload.0.write_rate=100k/s", "migration.downtime_limit=2s"])))
+    with pytest.raises(InvariantError, match="written after the last sync"):
+        machine.run()
+
+
+def test_the_engine_as_it_is_loses_nothing(both: Path) -> None:
+    machine = Machine(build(load_scenario(both, ["migration.downtime_limit=2s"])))
+    machine.run()
+    assert machine.migration.state.status == "completed"

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hostsim.errors import InputError
+from hostsim.host.machine import Machine
+from hostsim.scenario import Scenario, footprint
+from hostsim.scenario.build import build
+
+SWEEP = {"pattern": "sequential", "write_rate": "100/s"}
+GUESTS: dict[str, list[dict[str, Any]]] = {
+    "idle": [],
+    "paced": [{"pattern": "uniform", "write_rate": "100/s"}],
+    "drawn": [{"pattern": "uniform", "write_rate": "100/s", "arrivals": "poisson"}],
+    "split": [{**SWEEP, "split": True}],
+    "shared": [SWEEP],
+    "zipf": [{"pattern": "zipf", "write_rate": "100/s", "read_rate": "100/s"}],
+}
+
+
+def scenario(loads: list[dict[str, Any]], memory: str = "64MiB") -> Scenario:
+    return Scenario.model_validate({"vm": {"memory": memory, "vcpus": 4, "workload": loads}, "migration": {}})
+
+
+def array_bytes(machine: Machine) -> int:
+    vm, ram = machine.vm, machine.migration.ram
+    arrays = [vm.memory.zero, vm.memory.version, machine.tracker._due, ram.bmap, ram.copied, *vm.armed, *vm.guest.table]
+    return sum(array.nbytes for array in arrays)
+
+
+@pytest.mark.parametrize("name", GUESTS)
+def test_what_is_told_is_what_the_arrays_take(name: str) -> None:
+    one = scenario(GUESTS[name])
+    taken = array_bytes(Machine(build(one)))
+    spare = 1.1 if name != "zipf" else 2.5  # its arrays are needed while it is built
+    assert 0.99 * taken < footprint.footprint_bytes(one) < spare * taken + one.vm.memory_pages
+
+
+def test_a_guest_that_does_not_fit_is_refused_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footprint, "available_bytes", lambda: 10 << 30)
+    build(scenario(GUESTS["paced"], "2TiB"))
+    with pytest.raises(InputError, match=r"vm\.memory: got 64TiB, whose simulation takes 226GiB, wanted at most the 10GiB "):
+        build(scenario(GUESTS["paced"], "64TiB"))
+
+
+def test_a_machine_that_does_not_tell_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footprint, "available_bytes", lambda: None)
+    assert build(scenario(GUESTS["paced"], "64TiB")).blocks[0].n_pages == 1 << 34
+
+
+def test_what_linux_says_is_free(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal:       16318184 kB\nMemAvailable:    1024 kB\n")
+    assert footprint.available_bytes(tmp_path / "meminfo") == 1 << 20
+    everything = footprint.available_bytes(tmp_path / "nothing")
+    assert everything is None or everything > 1 << 27
