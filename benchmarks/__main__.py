@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import measure, twin
+from benchmarks import exits, measure, twin
 from benchmarks.machines import migrating_guest, scaled_guest
 
 Figure = tuple[str, str, str]
@@ -65,6 +65,18 @@ def _scale() -> tuple[Any, list[Figure]]:
     ]
 
 
+def _exits() -> tuple[Any, list[Figure]]:
+    f = exits.exits_per_second()
+    lines = [("SimPy process per exit, simpy.Resource as mmu_lock: exits a second", f"{f['simpy_per_s']:.3g}", "")]
+    for gib, wanted in ((4, ">= 40 x"), (64, ">= 20 x")):
+        per_s, ratio = f[f"{gib}_gib_per_s"], f[f"{gib}_gib_ratio"]
+        what = f"{gib} GiB, 16 vCPUs, exclusive lock: exits a second, over SimPy"
+        lines.append((what, f"{per_s:.3g} ({1e9 / per_s:.0f} ns): {ratio:.3g} x", wanted))
+    per_s = f["scattered_per_s"]
+    text = f"{per_s:.3g} ({1e9 / per_s:.0f} ns): {per_s / f['simpy_per_s']:.3g} x"
+    return f, [*lines, ("64 GiB in strides of 521 pages: exits a second, over SimPy", text, ">= 20 x")]
+
+
 def _laws() -> tuple[Any, list[Figure]]:
     slow, fast = measure.harvest_cost(1_000_000), measure.harvest_cost(1_000_000_000)
     lines = [
@@ -76,7 +88,7 @@ def _laws() -> tuple[Any, list[Figure]]:
     return {"1e6": slow, "1e9": fast}, [*lines, ("wall time a transition, 1e6 and 1e9 touches/s", text, "<= 1.5 x")]
 
 
-WORK = {"twin": _against_twin, "speed": _speed, "memory": _memory, "scale": _scale, "laws": _laws}
+WORK = {"twin": _against_twin, "speed": _speed, "memory": _memory, "scale": _scale, "laws": _laws, "exits": _exits}
 
 if __name__ == "__main__":
     main()

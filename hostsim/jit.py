@@ -20,7 +20,7 @@ import numba.core.options
 
 F = TypeVar("F", bound=Callable[..., Any])
 PACKAGE = Path(__file__).parent
-COMPILED = ("jit.py", "rng.py", "guest/*.py", "kernels/*.py")
+COMPILED = ("jit.py", "rng.py", "guest/*.py", "mmu/*.py", "kernels/*.py")
 """Files whose functions are compiled into each other."""
 
 

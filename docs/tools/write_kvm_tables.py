@@ -1,0 +1,108 @@
+"""Write docs/reference/eras.md and cost-sheets.md from hostsim/data/eras.toml and costs/*.toml; `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import astuple
+from pathlib import Path
+
+from hostsim.mmu.costs import Number, load_costs, sheet_names
+from hostsim.mmu.era import BY_MMU, FIELDS, MMUS, Era, era_names, load_era
+
+FOLDER = Path(__file__).resolve().parents[1] / "reference"
+ERAS_HEADER = """\
+# Eras of KVM
+
+Which kernels took `mmu_lock` how, and how they read, cleared and ended a dirty log. Written by
+`python docs/tools/write_kvm_tables.py` from `hostsim/data/eras.toml`; in Python `hostsim.mmu.era.load_era("E4")`.
+
+A fault is *none* (lockless), *shared* or *exclusive*, in the order map / access-track / write-protection / split. *tdp* is
+the TDP MMU, before E2 the direct MMU that did its work; *direct* is two-dimensional paging through rmaps (`tdp_mmu=N`);
+*shadow* is shadow paging. An era goes on until the next. What is *assumed* was recalled, not read in a source.
+"""
+COSTS_HEADER = """\
+# Cost sheets
+
+What the operations of KVM's MMU cost, machine by machine. Written by `python docs/tools/write_kvm_tables.py` from
+`hostsim/data/costs/*.toml`; in Python `hostsim.mmu.costs.load_costs("cascade-lake")`. Eras: [eras of KVM](eras.md).
+
+A number is given, or computed from others of its sheet (`=`), or another machine's (*assumed: as ...*; only its value is
+shown here, the rest on that sheet). *Set on* lists the published rows behind it, directly or through what it is computed
+from: against those rows it is no prediction. *Rests on* lists assumed numbers it is computed from.
+"""
+
+
+def eras_page() -> str:
+    """The whole page of eras."""
+    eras = [load_era(name) for name in era_names()]
+    rows = [[field, *(_plain(era, field) for era in eras)] for field in _fields()]
+    sources = [part for before, era in zip([None, *eras], eras, strict=False) for part in _sources(before, era)]
+    return "\n".join([ERAS_HEADER, *_table(["", *(era.name for era in eras)], rows), "", "## Sources", "", *sources, ""])
+
+
+def _fields() -> list[str]:
+    return [part for field in FIELDS for part in ([f"{field}.{mmu}" for mmu in MMUS] if field in BY_MMU else [field])]
+
+
+def _plain(era: Era, dotted: str) -> str:
+    field, _, mmu = dotted.partition(".")
+    value = getattr(era, field)[mmu] if mmu else getattr(era, field)
+    if field == "faults":
+        return " / ".join(astuple(value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (", ".join(value) or "nothing") if isinstance(value, tuple) else str(value)
+
+
+def _sources(before: Era | None, era: Era) -> list[str]:
+    """Sources of what is new in ``era``."""
+    new = [key for key in era.sources if before is None or era.sources[key] != before.sources[key]]
+    return [f"**{era.name}**", "", *(f"- `{key}`: {era.sources[key]}" for key in new), ""]
+
+
+def costs_page() -> str:
+    """The whole page of cost sheets."""
+    return "\n".join([COSTS_HEADER, *(line for name in sheet_names() for line in _sheet(name))])
+
+
+def _sheet(name: str) -> list[str]:
+    sheet = load_costs(name)
+    own = [number for number in sheet.numbers.values() if not number.source.startswith("assumed: as ")]
+    others = [number for number in sheet.numbers.values() if number not in own]
+    table = _table(["number", "value", "source", "set on", "rests on"], [_row(number) for number in own])
+    taken = [f"- `{number.name}` {number.value:.6g}: {number.source.partition(' (')[0]}" for number in others]
+    pml = "with" if sheet.has_pml else "without"
+    return [f"## {name}", "", f"{sheet.machine}, {pml} PML.", "", *table, "", *taken, *([""] if taken else [])]
+
+
+def _row(number: Number) -> list[str]:
+    how = f"; `= {number.how}`" if number.how else ""
+    rests = ", ".join(f"`{guess}`" for guess in number.rests_on)
+    return [f"`{number.name}`", f"{number.value:.6g}", number.source + how, ", ".join(number.fitted_on), rests]
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+PAGES = {"eras.md": eras_page, "cost-sheets.md": costs_page}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with ``--check`` return 1 if one is out of date."""
+    stale = []
+    for name, page in PAGES.items():
+        path, text = FOLDER / name, page()
+        if "--check" not in arguments:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+    for name in stale:
+        print(f"{name} is out of date: run `python docs/tools/write_kvm_tables.py`")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

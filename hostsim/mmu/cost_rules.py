@@ -1,0 +1,148 @@
+"""How a number of a cost sheet follows from others: each rule names what it takes and says its formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log2
+
+PML_ENTRIES = 512
+"""Entries of a PML buffer (arch/x86/kvm/vmx/vmx.h)."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``compute`` of the numbers named ``inputs``, in that order; ``formula`` for people."""
+
+    inputs: tuple[str, ...]
+    formula: str
+    compute: Callable[..., float]
+
+
+def queued_service_ns(pass_ns: float, vcpus: float, outside_ns: float) -> tuple[float, float]:
+    """(service, contenders) of a lock that is never free: vCPUs x service = pass; each is outside_ns away between holds.
+
+    contenders: those at the lock at a grant, the one that gets it included, on average: vcpus - outside / service.
+    """
+    service_ns = pass_ns / vcpus
+    contenders = vcpus - outside_ns / service_ns
+    assert contenders > 1, "the lock has room: its service is not a share of the pass"
+    return service_ns, contenders
+
+
+def exclusive_base_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
+    """Service of mmu_lock when nobody waits: with few vCPUs, holds that never meet once they are out of step."""
+    base_ns = pass_ns - loop_ns - exit_ns - entry_ns
+    assert vcpus * base_ns < pass_ns, "the lock is saturated: its service is not what is left of a pass"
+    return base_ns
+
+
+def exclusive_growth_ns(
+    pass_ns: float, vcpus: float, base_ns: float, loop_ns: float, exit_ns: float, entry_ns: float
+) -> float:
+    """S1 of S(N) = S0 + S1 log2 N, N the contenders, from a pass in which the lock is never free."""
+    service_ns, contenders = queued_service_ns(pass_ns, vcpus, loop_ns + exit_ns + entry_ns)
+    return (service_ns - base_ns) / log2(contenders)
+
+
+def shared_turn_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
+    """One turn of a lock word that goes round among readers.
+
+    A hold lasts as many turns as there are readers at the lock, its own included: H = turn (1 + (N - 1) H / pass).
+    """
+    hold_ns = pass_ns - loop_ns - exit_ns - entry_ns
+    return hold_ns / (1 + (vcpus - 1) * hold_ns / pass_ns)
+
+
+def _left(first: float, *less: float) -> float:
+    return first - sum(less)
+
+
+def _rest(names: str) -> Rule:
+    """What is left of the first number when the others are taken away."""
+    inputs = tuple(names.split())
+    return Rule(inputs, " - ".join(inputs), _left)
+
+
+_PML = "pml_log_ns exit_ns entry_ns"
+_OUTSIDE = "loop_ns exit_ns entry_ns"
+_K6 = "disable_each_ns disable_each_flushes disable_batched_ns disable_batched_flushes"
+
+
+def _rule(names: str, formula: str, compute: Callable[..., float]) -> Rule:
+    return Rule(tuple(names.split()), formula, compute)
+
+
+def _drain(names: str) -> Rule:
+    formula = f"{names.split(maxsplit=1)[0]} - loop_ns - pml_log_ns - (exit_ns + entry_ns) / 512"
+    return _rule(names, formula, lambda p, loop, log, out, back: p - loop - log - (out + back) / PML_ENTRIES)
+
+
+RULES: dict[str, Rule] = {
+    "exit": _rule("round_trip_ns exit_share", "round_trip_ns * exit_share", lambda r, s: r * s),
+    "entry": _rule("round_trip_ns exit_share", "round_trip_ns * (1 - exit_share)", lambda r, s: r * (1 - s)),
+    "loop_beside_pml": _rule(
+        f"written_pml_pass_ns pml_drain_entry_ns {_PML}",
+        "written_pml_pass_ns - pml_log_ns - pml_drain_entry_ns - (exit_ns + entry_ns) / 512",
+        lambda p, drain, log, out, back: p - log - drain - (out + back) / PML_ENTRIES,
+    ),
+    "read_loop": _rule(
+        "sparse_pass_ns written_pass_few_ns", "(sparse_pass_ns - written_pass_few_ns) / 19", lambda s, w: (s - w) / 19
+    ),
+    "same_loop": _rule("loop_ns", "loop_ns", float),
+    "lockless_hold": _rest(f"lockless_pass_ns {_OUTSIDE}"),
+    "shared_hold": _rule("lockless_hold_ns lock_pair_ns", "lockless_hold_ns + lock_pair_ns", lambda h, p: h + p),
+    "lone_shared_hold": _rest(f"lone_shared_pass_ns {_OUTSIDE}"),
+    "shared_turn": _rule(
+        f"shared_pass_ns shared_vcpus {_OUTSIDE}",
+        "H / (1 + (shared_vcpus - 1) * H / shared_pass_ns), H = shared_pass_ns - loop_ns - exit_ns - entry_ns",
+        shared_turn_ns,
+    ),
+    "exclusive_base": _rule(
+        f"written_pass_few_ns few_vcpus {_OUTSIDE}",
+        "written_pass_few_ns - loop_ns - exit_ns - entry_ns",
+        exclusive_base_ns,
+    ),
+    "exclusive_growth": _rule(
+        f"written_pass_many_ns many_vcpus exclusive_base_ns {_OUTSIDE}",
+        "(S - exclusive_base_ns) / log2(many_vcpus - (loop_ns + exit_ns + entry_ns) / S), "
+        "S = written_pass_many_ns / many_vcpus",
+        exclusive_growth_ns,
+    ),
+    "saturated_service": _rule(
+        "saturated_pass_ns saturated_vcpus", "saturated_pass_ns / saturated_vcpus", lambda p, n: p / n
+    ),
+    "loop_beside_lock": _rest("lone_pass_ns exclusive_base_ns exit_ns entry_ns"),
+    "map_hold": _rest("map_pass_ns read_loop_ns exit_ns entry_ns"),
+    "populate": _rest("populate_pass_ns loop_ns exit_ns entry_ns map_hold_ns"),
+    "pml_drain": _drain(f"pml_pass_ns loop_ns {_PML}"),
+    "pml_drain_ordered": _drain(f"pml_pass_ordered_ns loop_ns {_PML}"),
+    "initially_set_ratio": _rule(
+        "all_set_total_ns protect_total_ns", "all_set_total_ns / protect_total_ns", lambda a, p: a / p
+    ),
+    "clear_tree_atomic": _rule(
+        "clear_tree_cmpxchg_ns clear_tree_after_ns clear_tree_before_ns",
+        "clear_tree_cmpxchg_ns * clear_tree_after_ns / clear_tree_before_ns",
+        lambda c, after, before: c * after / before,
+    ),
+    "flush_local": _rule("shootdown_1_ns", "shootdown_1_ns", float),
+    "flush_first": _rest("shootdown_2_ns shootdown_1_ns"),
+    "flush_thread": _rule(
+        "shootdown_4_ns shootdown_2_ns", "(shootdown_4_ns - shootdown_2_ns) / 2", lambda four, two: (four - two) / 2
+    ),
+    "remote_flush": _rule(
+        _K6,
+        "(disable_each_ns - disable_batched_ns) / (disable_each_flushes - disable_batched_flushes)",
+        lambda each, each_n, batched, batched_n: (each - batched) / (each_n - batched_n),
+    ),
+    "flush_vcpu": _rule(
+        "remote_flush_ns flush_local_ns flush_first_ns flush_vcpus",
+        "(remote_flush_ns - flush_local_ns - flush_first_ns) / (flush_vcpus - 1)",
+        lambda flush, local, first, n: (flush - local - first) / (n - 1),
+    ),
+    "recover_region": _rule(
+        "disable_batched_ns disable_batched_flushes remote_flush_ns disable_regions",
+        "(disable_batched_ns - disable_batched_flushes * remote_flush_ns) / disable_regions",
+        lambda total, flushes, flush, regions: (total - flushes * flush) / regions,
+    ),
+}

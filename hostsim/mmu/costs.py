@@ -1,0 +1,288 @@
+"""Cost sheets: what the operations of KVM's MMU cost on a machine, each number with unit, source and the rows it was set on.
+
+Data in hostsim/data/costs/<name>.toml; derived numbers are computed here by the rules of ``cost_rules``, never typed in.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib.resources import files
+from math import log2
+from types import MappingProxyType
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.errors import InputError, Problem
+from hostsim.mmu.cost_rules import PML_ENTRIES, RULES
+from hostsim.mmu.era import Era, unknown_name
+
+MODES = ("none", "shared", "exclusive")
+"""Rows of queue_ns, in the order of the engine's modes."""
+KINDS = ("nothing", "map", "track", "wp", "split", "spurious", "pml_full")
+"""Entries of mode and hold_ns, in the order of the engine's kinds."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """value in the unit that ends the name; how: its arithmetic, "" if given; fitted_on: published rows, "row key".
+
+    rests_on: the assumed numbers that it was computed from.
+    """
+
+    name: str
+    value: float
+    source: str
+    fitted_on: tuple[str, ...] = ()
+    how: str = ""
+    rests_on: tuple[str, ...] = ()
+
+    @property
+    def assumed(self) -> bool:
+        """Whether no measurement on this machine stands behind it."""
+        return self.source.startswith("assumed")
+
+
+@dataclass(frozen=True)
+class CostSheet:
+    """Costs of one machine [ns], fractions kept: callers round once, at the end.
+
+    loop_ns, read_loop_ns: a vCPU's own work for a page written, and for one read or passed over. *_hold_ns: an uncontended
+    fault after its exit. exclusive: S(N) = base + growth log2 N with N contenders. shared_turn_ns: the lock word's stay with
+    one of the readers. populate_ns: a page the host has to allocate. eager_split_ns, recover_region_ns: a 2 MiB region.
+    get, clear, protect: a page. pml_*: None where the machine has none; drain of an entry. flush: local, first target, each
+    further host thread, each further vCPU in guest mode. numbers: all of them and what they are computed from.
+    """
+
+    name: str
+    machine: str
+    numbers: Mapping[str, Number]
+    loop_ns: float
+    read_loop_ns: float
+    exit_ns: float
+    entry_ns: float
+    lockless_hold_ns: float
+    shared_hold_ns: float
+    shared_turn_ns: float
+    exclusive_base_ns: float
+    exclusive_growth_ns: float
+    map_hold_ns: float
+    populate_ns: float
+    split_fault_ns: float
+    spurious_hold_ns: float
+    eager_split_ns: float
+    get_page_ns: float
+    clear_rmap_ns: float
+    clear_tree_cmpxchg_ns: float
+    clear_tree_atomic_ns: float
+    protect_page_ns: float
+    initially_set_ratio: float
+    recover_region_ns: float
+    flush_local_ns: float
+    flush_first_ns: float
+    flush_thread_ns: float
+    flush_vcpu_ns: float
+    pml_log_ns: float | None = None
+    pml_drain_entry_ns: float | None = None
+    pml_drain_entry_ordered_ns: float | None = None
+
+    @property
+    def has_pml(self) -> bool:
+        """Whether the processor logs pages by itself."""
+        return self.pml_log_ns is not None
+
+    def fitted_on(self) -> frozenset[str]:
+        """Published rows, "row key", that some number of this sheet was set on."""
+        return frozenset(row for number in self.numbers.values() for row in number.fitted_on)
+
+
+CONSTANTS = tuple(field.name for field in fields(CostSheet) if field.name not in {"name", "machine", "numbers"})
+PML_CONSTANTS = tuple(name for name in CONSTANTS if name.startswith("pml_"))
+
+
+class ExitNumbers(TypedDict):
+    """Keyword arguments of ``hostsim.kernels.exits.ExitCosts``."""
+
+    exit_ns: int
+    entry_ns: int
+    spurious_ns: int
+    pml_ns: int
+    pml_drain_ns: int
+    mode: NDArray[np.int64]
+    hold_ns: NDArray[np.int64]
+    queue_ns: NDArray[np.int64]
+
+
+class LogNumbers(TypedDict):
+    """Costs of the thread that works on a log [ns]: get, clear, protect, all_set a page; split, recover a 2 MiB region;
+    a flush by itself, with the first and with each further vCPU in guest mode.
+    """
+
+    get_ns: float
+    clear_ns: float
+    protect_ns: float
+    split_ns: float
+    recover_ns: float
+    all_set_ns: float
+    flush_ns: float
+    first_ipi_ns: float
+    more_ipi_ns: float
+
+
+@cache
+def sheet_names() -> tuple[str, ...]:
+    """Names of the sheets that come with hostsim."""
+    folder = files("hostsim") / "data" / "costs"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+@cache
+def _table(name: str) -> dict[str, Any]:
+    text = (files("hostsim") / "data" / "costs" / f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+@cache
+def load_costs(name: str) -> CostSheet:
+    """The sheet ``name``, derived numbers computed. InputError names the nearest if there is none."""
+    if name not in sheet_names():
+        raise unknown_name("sheet", name, sheet_names())
+    table = _table(name)
+    wanted = CONSTANTS if table["pml"] else tuple(key for key in CONSTANTS if key not in PML_CONSTANTS)
+    own = [key for key, entry in table.items() if isinstance(entry, dict)]
+    numbers = {key: number(name, key) for key in dict.fromkeys([*wanted, *own])}
+    values = {key: numbers[key].value for key in wanted}
+    return CostSheet(name, table["machine"], MappingProxyType(numbers), **values)
+
+
+@cache
+def number(sheet: str, name: str) -> Number:
+    """Number ``name`` of ``sheet``: given, computed by its rule, or that of another sheet (then it is assumed)."""
+    table = _table(sheet)
+    entry = table.get(name) or {"as": table["otherwise"]}
+    rows = tuple(entry.get("fitted_on", ()))
+    if "as" in entry:
+        there = number(entry["as"], name)
+        source = entry.get("source", f"assumed: as {entry['as']} ({there.source.removeprefix('assumed: ')})")
+        return replace(there, source=source)
+    if "rule" in entry:
+        return _derived(sheet, name, entry)
+    if "total" in entry:
+        return Number(name, entry["total"] / entry["count"], entry["source"], rows, f"{entry['total']} / {entry['count']}")
+    return Number(name, float(entry["value"]), entry["source"], rows)
+
+
+def _derived(sheet: str, name: str, entry: Mapping[str, Any]) -> Number:
+    """By its rule; fitted on all rows that its inputs were set on."""
+    rule = RULES[entry["rule"]]
+    inputs = [number(sheet, key) for key in rule.inputs]
+    rows = sorted({row for used in inputs for row in used.fitted_on})
+    guesses = sorted({guess for used in inputs for guess in ([used.name] if used.assumed else used.rests_on)})
+    value = rule.compute(*(used.value for used in inputs))
+    return Number(name, value, entry["source"], tuple(rows), rule.formula, tuple(guesses))
+
+
+def exclusive_service_ns(sheet: CostSheet, contenders: float) -> float:
+    """S(N) = S0 + S1 log2 N: a fault's hold of mmu_lock with N at it, the holder included."""
+    return sheet.exclusive_base_ns + sheet.exclusive_growth_ns * log2(contenders)
+
+
+def queue_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
+    """int64[3, length]: by mode, what k others at the lock add to a hold.
+
+    Exclusive: S1 log2(k + 1). Shared: a hold lasts k + 1 turns of the lock word if that is longer than its own work, for
+    readers work while others have the word; so N readers in a closed loop take max(alone, N turns), the shape of row K2b.
+    """
+    # Model limit: a reader's own work that overlaps with the lock word's turns is that of a write-protection fault, whatever
+    # the fault.
+    at_lock = np.arange(1, length + 1)
+    shared = np.maximum(0.0, sheet.shared_turn_ns * at_lock - sheet.shared_hold_ns)
+    rows = (np.zeros(length), shared, sheet.exclusive_growth_ns * np.log2(at_lock))
+    return np.stack([np.rint(row).astype(np.int64) for row in rows])
+
+
+def exit_costs(
+    sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, populate: bool = False, n_vcpus: int = 64
+) -> ExitNumbers:
+    """What ``hostsim.kernels.exits.ExitCosts`` takes, in whole ns, at least 1 where time has to pass.
+
+    populate: host memory is not there yet, each fault allocates it. InputError for an MMU that does not exist and for PML
+    on a machine without.
+    """
+    # Model limit: allocating a host page is part of the exit, so all faults of a run do it, or none.
+    locks = era.locks(mmu)
+    kinds = {"map": locks.map, "track": locks.track, "wp": locks.wp, "split": locks.split}
+    holds = {kind: _hold_ns(sheet, kind, mode) for kind, mode in kinds.items()}
+    log_ns, drain_ns = _pml_ns(sheet, era) if pml else (0.0, 0.0)
+    return ExitNumbers(
+        exit_ns=_at_least_1(sheet.exit_ns + (sheet.populate_ns if populate else 0)),
+        entry_ns=_at_least_1(sheet.entry_ns),
+        spurious_ns=_at_least_1(sheet.spurious_hold_ns),
+        pml_ns=round(log_ns),
+        pml_drain_ns=round(drain_ns),
+        mode=np.array([MODES.index(kinds.get(kind, "none")) for kind in KINDS], np.int64),
+        hold_ns=np.array([_at_least_1(holds.get(kind, 1.0)) for kind in KINDS], np.int64),
+        queue_ns=queue_table_ns(sheet, max(1, n_vcpus)),
+    )
+
+
+def _at_least_1(ns: float) -> int:
+    return max(1, round(ns))
+
+
+def _hold_ns(sheet: CostSheet, kind: str, mode: str) -> float:
+    """Hold of a fault at which nobody else is at the lock."""
+    # Model limit: a fault that splits leaves 511 pages unmapped in every era; the TDP MMU has kept them mapped since 6.2.
+    if mode == "exclusive":
+        hold_ns = sheet.exclusive_base_ns
+    elif kind in {"map", "split"}:
+        hold_ns = sheet.map_hold_ns
+    else:
+        hold_ns = sheet.lockless_hold_ns if mode == "none" else sheet.shared_hold_ns
+    return hold_ns + (sheet.split_fault_ns if kind == "split" else 0)
+
+
+def _pml_ns(sheet: CostSheet, era: Era) -> tuple[float, float]:
+    """(a page logged, a whole buffer drained)."""
+    log_ns, newest, oldest = sheet.pml_log_ns, sheet.pml_drain_entry_ns, sheet.pml_drain_entry_ordered_ns
+    if log_ns is None or newest is None or oldest is None:
+        with_pml = [name for name in sheet_names() if _table(name)["pml"]]
+        wanted = "a sheet with PML: " + ", ".join(with_pml)
+        raise InputError([Problem("", "pml", f"PML on '{sheet.name}'", wanted, with_pml[0])])
+    return log_ns, PML_ENTRIES * (oldest if era.pml_drain == "oldest-first" else newest)
+
+
+def clear_page_ns(sheet: CostSheet, era: Era, mmu: str = "tdp") -> float:
+    """CLEAR of one page: through the rmap, or through the TDP tree, before or after it cleared a bit by one atomic AND."""
+    # Model limit: the walk over all active shadow pages (before 3.6) costs a dirty page what its rmap costs later.
+    era.locks(mmu)
+    if era.log_read[mmu] != "tdp-tree":
+        return sheet.clear_rmap_ns
+    return sheet.clear_tree_atomic_ns if era.clear == "atomic-and" else sheet.clear_tree_cmpxchg_ns
+
+
+def log_costs(sheet: CostSheet, era: Era, mmu: str = "tdp") -> LogNumbers:
+    """Costs of enabling, reading, clearing and ending a log. InputError for an MMU that does not exist."""
+    return LogNumbers(
+        get_ns=sheet.get_page_ns,
+        clear_ns=clear_page_ns(sheet, era, mmu),
+        protect_ns=sheet.protect_page_ns,
+        split_ns=sheet.eager_split_ns,
+        recover_ns=sheet.recover_region_ns,
+        all_set_ns=sheet.protect_page_ns * sheet.initially_set_ratio,
+        flush_ns=sheet.flush_local_ns,
+        first_ipi_ns=sheet.flush_first_ns,
+        more_ipi_ns=sheet.flush_vcpu_ns,
+    )
+
+
+def flush_ns(sheet: CostSheet, targets: int, *, in_guest_mode: bool = True) -> float:
+    """A TLB flush with ``targets`` other CPUs to wait for: vCPUs that have to exit, or threads of the host."""
+    if targets == 0:
+        return sheet.flush_local_ns
+    further_ns = sheet.flush_vcpu_ns if in_guest_mode else sheet.flush_thread_ns
+    return sheet.flush_local_ns + sheet.flush_first_ns + further_ns * (targets - 1)

@@ -1,0 +1,126 @@
+"""Eras of KVM: which fault takes mmu_lock how, and how logs are read, cleared and ended, kernel by kernel.
+
+The table is hostsim/data/eras.toml; each field has its source there and in ``Era.sources``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any, Literal
+
+from hostsim.errors import InputError, Problem
+
+Mode = Literal["none", "shared", "exclusive"]
+Mmu = Literal["tdp", "direct", "shadow"]
+MMUS: tuple[Mmu, ...] = ("tdp", "direct", "shadow")
+BY_MMU = ("faults", "log_read", "recovery", "split_on_fault")
+"""Fields of an era that differ from MMU to MMU."""
+
+
+@dataclass(frozen=True)
+class FaultLocks:
+    """How a fault of each kind takes mmu_lock: none is lockless."""
+
+    map: Mode
+    track: Mode
+    wp: Mode
+    split: Mode
+
+
+@dataclass(frozen=True)
+class Era:
+    """One generation of KVM's MMU on x86.
+
+    faults, log_read, recovery, split_on_fault: by MMU. log_read: active-walk (all active shadow pages), hybrid, rmap (dirty
+    gfns through the rmap), tdp-tree. ageing: what stands in for a missing A bit. yields: long holds of mmu_lock that give
+    way to waiters. recovery: what is done to 4 KiB sptes of huge pages when logging stops; recovery_flush: one for each
+    region, or one a slot. clear: how the TDP MMU takes one bit from an spte. sources: by field, dotted where by MMU.
+    """
+
+    name: str
+    kernel: str
+    year: int
+    lock: Literal["spinlock", "rwlock"]
+    tdp_mmu: Literal["absent", "optional", "default"]
+    faults: Mapping[str, FaultLocks]
+    log_read: Mapping[str, Literal["active-walk", "hybrid", "rmap", "tdp-tree"]]
+    ageing: Literal["zap", "access-tracking"]
+    flush_when_ageing: bool
+    ageing_lock: Mode
+    eager_split: bool
+    manual_protect: bool
+    initially_all_set: bool
+    clear: Literal["cmpxchg", "atomic-and"]
+    recovery: Mapping[str, Literal["none", "zap", "in-place"]]
+    recovery_flush: Literal["each", "slot"]
+    split_on_fault: Mapping[str, Literal["map-one", "whole-table"]]
+    pml_drain: Literal["newest-first", "oldest-first"]
+    yields: tuple[str, ...]
+    sources: Mapping[str, str]
+
+    def locks(self, mmu: str) -> FaultLocks:
+        """How faults of ``mmu`` take mmu_lock. InputError if there is no such MMU."""
+        if mmu not in MMUS:
+            raise unknown_name("mmu", mmu, MMUS)
+        return self.faults[mmu]
+
+
+FIELDS = tuple(field.name for field in fields(Era) if field.name not in {"name", "sources"})
+
+
+def unknown_name(key: str, name: str, valid: Iterable[str]) -> InputError:
+    """The error for a name that is none of ``valid``: names the nearest, or all."""
+    names = list(valid)
+    lower = {candidate.lower(): candidate for candidate in names}
+    found = get_close_matches(name[:100].lower(), lower, n=1, cutoff=0.5)
+    wanted = f"'{lower[found[0]]}' (the nearest)" if found else "one of " + ", ".join(names)
+    return InputError([Problem("", key, f"'{name}'", wanted, lower[found[0]] if found else names[0])])
+
+
+@cache
+def _table() -> dict[str, Any]:
+    text = (files("hostsim") / "data" / "eras.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def era_names() -> tuple[str, ...]:
+    """Names of the eras, oldest first."""
+    return tuple(_table())
+
+
+@cache
+def load_era(name: str) -> Era:
+    """The era ``name``. InputError names the nearest if there is none."""
+    if name not in era_names():
+        raise unknown_name("era", name, era_names())
+    entries = _entries(name)
+    values = {key: entry["value"] for key, entry in entries.items()}
+    return Era(
+        name=name,
+        sources=MappingProxyType({key: entry["source"] for key, entry in entries.items()}),
+        **{field: _field(field, values) for field in FIELDS},
+    )
+
+
+def _entries(name: str) -> dict[str, dict[str, Any]]:
+    """{dotted field: {value, source}} of an era, on top of the era before."""
+    own = dict(_table()[name])
+    before = own.pop("after", None)
+    base = _entries(before) if before else {}
+    flat = {key: entry for key, entry in own.items() if key not in BY_MMU}
+    by_mmu = {f"{field}.{mmu}": entry for field in BY_MMU for mmu, entry in own.get(field, {}).items()}
+    return {**base, **flat, **by_mmu}
+
+
+def _field(field: str, values: Mapping[str, Any]) -> Any:
+    if field == "faults":
+        return MappingProxyType({mmu: FaultLocks(**values[f"faults.{mmu}"]) for mmu in MMUS})
+    if field in BY_MMU:
+        return MappingProxyType({mmu: values[f"{field}.{mmu}"] for mmu in MMUS})
+    return tuple(values[field]) if field == "yields" else values[field]

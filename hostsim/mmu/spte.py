@@ -1,0 +1,36 @@
+"""Sptes of one VM: what the hardware may do without leaving the guest, and the dirty log of their slot.
+
+Flags, kernel spelling: arch/x86/kvm/mmu/spte.h (PT_WRITABLE_MASK, shadow_dirty_mask, is_access_track_spte).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+PRESENT, WRITABLE, TRACKED, DIRTY = 1, 2, 4, 8
+REGION_PAGES = 512
+"""4 KiB pages under one 2 MiB spte."""
+
+
+class Sptes(NamedTuple):
+    """Arrays of one slot, changed in place.
+
+    spte: uint8[n_pages], flags of 4 KiB sptes; level: uint8[n_regions], 1 where one large spte maps the region, whose
+    flags are large: uint8[n_regions]; dirty: uint8[n_pages], the dirty log.
+    """
+
+    spte: NDArray[np.uint8]
+    level: NDArray[np.uint8]
+    large: NDArray[np.uint8]
+    dirty: NDArray[np.uint8]
+
+
+def make_sptes(n_pages: int) -> Sptes:
+    """Nothing mapped, nothing dirty. ``n_pages`` is rounded up to whole regions."""
+    n_regions = -(-n_pages // REGION_PAGES)
+    n_pages = n_regions * REGION_PAGES
+    sizes = (n_pages, n_regions, n_regions, n_pages)
+    return Sptes(*(np.zeros(size, np.uint8) for size in sizes))

@@ -1,0 +1,100 @@
+"""K1-K4, K11: passes of vCPUs over their memory, with the faults and locks that they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from hostsim.host.kvm.costs import era_policy, kvm_costs
+from hostsim.host.kvm.setup import KvmSetup
+from hostsim.host.kvm.tally import Tally
+from hostsim.validation.kvm_machine import dirtied, idle, logged, measured, rewritten, seconds, time_row
+from hostsim.validation.rows import Row, exact
+
+X86, ARM64, PML_HOST = "cascade-lake", "arm64-jing", "skylake"
+LOCKS = {"shared": "E2", "lockless": "E3"}
+"""K1: the eras whose TDP faults take mmu_lock like that."""
+
+
+def protected_rows() -> Iterator[Row]:
+    """K1: write-protection faults of the second pass."""
+    yield from _one_pass_rows("wp")
+
+
+def idle_rows() -> Iterator[Row]:
+    """K1: writes to idle memory."""
+    yield from _one_pass_rows("track")
+
+
+def _one_pass_rows(kind: str) -> Iterator[Row]:
+    data = measured("K1")
+    setup = KvmSetup(data["vcpus"], data["pages_per_vcpu"])
+    for lock, era in LOCKS.items():
+        costs, key = kvm_costs(X86, era, n_vcpus=setup.n_vcpus), f"{kind}/{lock}"
+        tally = dirtied(logged(setup, costs)) if kind == "wp" else rewritten(idle(setup, costs))
+        yield time_row(X86, f"K1/{key}", "a pass of 64 vCPUs, s", data["seconds"][key], seconds(tally), data["tolerance"])
+
+
+def lock_rows() -> Iterator[Row]:
+    """K2, K2b: permission faults under one exclusive lock, and under its shared side."""
+    for row_id, era in (("K2", "E0"), ("K2b", "E2")):
+        data = measured(row_id)
+        for vcpus, expected in data["seconds"].items():
+            setup = KvmSetup(int(vcpus), data["pages_per_vcpu"])
+            got = seconds(dirtied(logged(setup, kvm_costs(ARM64, era, n_vcpus=int(vcpus)))))
+            tolerance = data.get("tolerance_at", {}).get(vcpus, data["tolerance"])
+            yield time_row(ARM64, f"{row_id}/{vcpus}", f"a pass of {vcpus} vCPUs, s", expected, got, tolerance)
+
+
+def shadow_rows() -> Iterator[Row]:
+    """K3, K4: the first pass after logging was enabled, memory in 1 GiB pages; rmaps need mmu_lock exclusively."""
+    yield from _first_pass_rows("K3", "shadow", pml=False)
+    yield from _first_pass_rows("K4", "direct", pml=True)
+
+
+def _first_pass_rows(row_id: str, mmu: str, *, pml: bool) -> Iterator[Row]:
+    data = measured(row_id)
+    for series, times in data["seconds"].items():
+        for vcpus, expected in times.items():
+            tally = _first_pass(data, series, int(vcpus), mmu, pml=pml)
+            key = f"{row_id}/{series}/{vcpus}"
+            what = f"first pass of {vcpus} vCPUs, s"
+            row = time_row(X86, key, what, expected, seconds(tally), data["tolerance"])
+            yield replace(row, note=f"{row.note}; {data['tolerance_note']}")
+            yield exact("published", f"{key}/faults", "faults", _faults(data, series, int(vcpus), pml=pml), tally.faults)
+    if not pml:
+        yield _sparse_row(data, row_id, mmu)
+
+
+def _first_pass(data: dict[str, Any], series: str, vcpus: int, mmu: str, *, pml: bool) -> Tally:
+    """``series``: off, on (eager split), and a share of writes."""
+    policy = replace(era_policy("E4", mmu, pml=pml), eager_split=series.startswith("on"))
+    setup = KvmSetup(vcpus, data["pages_per_vcpu"], backing="1GiB", policy=policy)
+    costs = kvm_costs(X86, "E4", mmu, pml=pml, n_vcpus=vcpus)
+    return dirtied(logged(setup, costs), data["write_every"][series])
+
+
+def _faults(data: dict[str, Any], series: str, vcpus: int, *, pml: bool) -> int:
+    """Eager off: every page, whatever is written; eager on: the written ones, none with D bits."""
+    if series.startswith("on") and pml:
+        return 0
+    accesses = -(-data["pages_per_vcpu"] // data["write_every"][series])
+    return vcpus * int(accesses)
+
+
+def _sparse_row(data: dict[str, Any], row_id: str, mmu: str) -> Row:
+    tally = _first_pass(data, "off-5%", 2, mmu, pml=False)
+    return exact("published", f"{row_id}/off-5%/2/faults", "faults", 2 * data["pages_per_vcpu"], tally.faults)
+
+
+def pml_rows() -> Iterator[Row]:
+    """K11: a page written under PML, the buffer drained in either order."""
+    data = measured("K11")
+    for when, era in (("before", "E4"), ("after", "E6")):
+        setup = KvmSetup(data["vcpus"], data["pages_per_vcpu"], policy=era_policy(era, pml=True))
+        tally = dirtied(logged(setup, kvm_costs(PML_HOST, era, pml=True, n_vcpus=setup.n_vcpus)))
+        got, key = tally.now_ns / data["pages_per_vcpu"], f"K11/{when}"
+        yield time_row(PML_HOST, key, "a page and vCPU, ns", data["ns_per_page"][when], got, data["tolerance"])
+        expected = setup.n_vcpus * (data["pages_per_vcpu"] // 512)
+        yield exact("published", f"{key}/exits", "exits, one for each full buffer", expected, tally.pml_full + tally.faults)

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hostsim.errors import InputError
+from hostsim.kernels import exits, faults
+from hostsim.mmu import costs
+from hostsim.mmu.cost_rules import RULES, Rule, exclusive_base_ns, queued_service_ns
+from hostsim.mmu.costs import CostSheet, exit_costs, flush_ns, load_costs, log_costs, sheet_names
+from hostsim.mmu.era import load_era
+
+SHEETS = ("arm64-jing", "cascade-lake", "haswell", "nehalem-2010", "skylake")
+UNIT = re.compile(r"_(ns|share|ratio|vcpus|flushes|regions)$")
+PAGES = 262_144
+"""4 KiB pages of 1 GiB."""
+
+
+@pytest.fixture
+def cascade() -> CostSheet:
+    return load_costs("cascade-lake")
+
+
+def entries(sheet: str) -> dict[str, dict[str, Any]]:
+    text = (files("hostsim") / "data" / "costs" / f"{sheet}.toml").read_text(encoding="utf-8")
+    return {key: entry for key, entry in tomllib.loads(text).items() if isinstance(entry, dict)}
+
+
+def test_the_sheets_there_are() -> None:
+    assert sheet_names() == SHEETS
+
+
+@pytest.mark.parametrize("sheet", SHEETS)
+def test_every_number_has_unit_and_source(sheet: str) -> None:
+    for number in load_costs(sheet).numbers.values():
+        assert UNIT.search(number.name), number.name
+        assert len(number.source) > 5, number.name
+        assert math.isfinite(number.value), number.name
+        assert number.value >= 0, number.name
+
+
+@pytest.mark.parametrize("sheet", SHEETS)
+def test_an_entry_is_a_value_a_total_a_rule_or_another_sheets(sheet: str) -> None:
+    shapes = {frozenset({"value"}), frozenset({"total", "count"}), frozenset({"rule"}), frozenset({"as"})}
+    for key, entry in entries(sheet).items():
+        assert frozenset(entry) - {"source", "fitted_on"} in shapes, key
+        assert ("rule" in entry) <= (entry.get("rule") in RULES), key
+        assert not ("rule" in entry and "fitted_on" in entry), f"{key}: its rows are those of its inputs"
+
+
+@pytest.mark.parametrize("sheet", SHEETS)
+def test_a_number_taken_from_a_published_row_names_it(sheet: str) -> None:
+    for key, entry in entries(sheet).items():
+        row = re.match(r"(K\d+b?)(:| with)", entry.get("source", ""))
+        if row and ("total" in entry or ("value" in entry and key.endswith("_ns") and entry["value"])):
+            assert [set_on.split()[0] for set_on in entry["fitted_on"]] == [row.group(1)], key
+
+
+@pytest.mark.parametrize("sheet", SHEETS)
+def test_derived_numbers_are_recomputed_from_their_inputs(sheet: str) -> None:
+    numbers, derived = load_costs(sheet).numbers, 0
+    for key, entry in entries(sheet).items():
+        if "rule" in entry:
+            rule = RULES[entry["rule"]]
+            inputs = [costs.number(sheet, name) for name in rule.inputs]
+            assert numbers[key].value == rule.compute(*(used.value for used in inputs))
+            assert set(numbers[key].fitted_on) == {row for used in inputs for row in used.fitted_on}
+            derived += 1
+    assert derived >= 2
+
+
+def by_its_formula(formula: str, inputs: dict[str, float]) -> float:
+    """What the text says: an expression, perhaps ", X = expression" behind it."""
+    what, _, where = formula.partition(", ")
+    letter, _, meaning = where.partition(" = ")
+    known = {**inputs, "log2": math.log2}
+    if meaning:
+        known[letter] = eval(meaning, {"__builtins__": {}}, known)  # noqa: S307
+    return float(eval(what, {"__builtins__": {}}, known))  # noqa: S307
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_rule_computes_what_its_formula_says(rule: Rule) -> None:
+    vcpus = {"few_vcpus": 1.0, "many_vcpus": 10.0, "shared_vcpus": 11.0}
+    inputs = {name: vcpus.get(name, 9_000.0 * 0.3**n) for n, name in enumerate(rule.inputs)}
+    assert rule.compute(*inputs.values()) == pytest.approx(by_its_formula(rule.formula, inputs))
+
+
+def test_every_rule_is_used() -> None:
+    assert {entry["rule"] for sheet in SHEETS for entry in entries(sheet).values() if "rule" in entry} == set(RULES)
+
+
+def test_what_another_sheet_lends_is_assumed_and_keeps_its_rows() -> None:
+    lent, own = load_costs("haswell").numbers["lockless_hold_ns"], load_costs("cascade-lake").numbers["lockless_hold_ns"]
+    assert lent.assumed
+    assert not own.assumed
+    assert (lent.value, lent.fitted_on, lent.rests_on) == (own.value, own.fitted_on, own.rests_on)
+
+
+def test_assumed_inputs_are_named(cascade: CostSheet) -> None:
+    assert set(cascade.numbers["exit_ns"].rests_on) == {"round_trip_ns", "exit_share"}
+    assert load_costs("nehalem-2010").numbers["exit_ns"].rests_on == ("exit_share",)
+    assert cascade.numbers["eager_split_ns"].rests_on == ()
+
+
+def outside_ns(sheet: CostSheet) -> float:
+    return sheet.loop_ns + sheet.exit_ns + sheet.entry_ns
+
+
+def test_k1_lockless_fault(cascade: CostSheet) -> None:
+    assert outside_ns(cascade) + cascade.lockless_hold_ns == pytest.approx(0.315e9 / PAGES)
+
+
+def test_k1_turns_of_the_lock_word_fill_a_pass_of_64_readers(cascade: CostSheet) -> None:
+    hold_ns = 3.545e9 / PAGES - outside_ns(cascade)
+    readers_at_lock = 1 + 63 * hold_ns / (3.545e9 / PAGES)
+    assert cascade.shared_turn_ns * readers_at_lock == pytest.approx(hold_ns)
+
+
+def test_k3_service_with_2_and_with_16_vcpus(cascade: CostSheet) -> None:
+    assert outside_ns(cascade) + cascade.exclusive_base_ns == pytest.approx(0.3466e9 / PAGES)
+    service_ns = 3.4242e9 / PAGES / 16
+    assert costs.exclusive_service_ns(cascade, 16 - outside_ns(cascade) / service_ns) == pytest.approx(service_ns)
+
+
+def test_k2_two_constants() -> None:
+    sheet = load_costs("arm64-jing")
+    assert sheet.exclusive_base_ns == pytest.approx(1221.7, abs=0.1)
+    assert outside_ns(sheet) == pytest.approx(544.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "name", "value"),
+    [
+        ("cascade-lake", "eager_split_ns", 25_989), ("cascade-lake", "clear_rmap_ns", 30.64),
+        ("cascade-lake", "clear_tree_cmpxchg_ns", 74.91), ("cascade-lake", "clear_tree_atomic_ns", 42.72),
+        ("skylake", "protect_page_ns", 13.71), ("skylake", "initially_set_ratio", 10 / 460),
+        ("haswell", "recover_region_ns", 36_541), ("haswell", "flush_thread_ns", 67.5),
+        ("nehalem-2010", "round_trip_ns", 682.6),
+    ],
+)  # fmt: skip
+def test_published_arithmetic(sheet: str, name: str, value: float) -> None:
+    assert load_costs(sheet).numbers[name].value == pytest.approx(value, rel=1e-3)
+
+
+def test_k6_and_k7_flushes() -> None:
+    sheet = load_costs("haswell")
+    assert flush_ns(sheet, 64) == pytest.approx(72_819, abs=1)
+    assert [flush_ns(sheet, n, in_guest_mode=False) for n in (0, 1, 3)] == [661, 1436, 1571]
+    assert flush_ns(sheet, 1) == flush_ns(sheet, 1, in_guest_mode=False)
+
+
+@pytest.mark.parametrize(("era", "published_ns"), [("E4", 283), ("E6", 263)])
+def test_k11_a_page_logged_by_the_processor(era: str, published_ns: int) -> None:
+    sheet = load_costs("skylake")
+    found = exit_costs(sheet, load_era(era), pml=True)
+    full_ns = found["exit_ns"] + found["pml_drain_ns"] + found["entry_ns"]
+    assert sheet.loop_ns + found["pml_ns"] + full_ns / 512 == pytest.approx(published_ns, abs=0.01)
+
+
+def test_a_lock_with_room_does_not_give_its_service() -> None:
+    assert queued_service_ns(1000.0, 10, 300.0) == (100.0, 7.0)
+    assert exclusive_base_ns(1000.0, 2, 400.0, 100.0, 100.0) == 400.0
+    with pytest.raises(AssertionError, match="saturated"):
+        exclusive_base_ns(1000.0, 2, 300.0, 100.0, 100.0)
+    with pytest.raises(AssertionError, match="room"):
+        queued_service_ns(1000.0, 2, 600.0)
+
+
+def test_kinds_and_modes_stand_in_the_engines_order() -> None:
+    assert [getattr(faults, kind.upper()) for kind in costs.KINDS] == list(range(faults.N_KINDS))
+    assert [getattr(exits, mode.upper()) for mode in costs.MODES] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("sheet", SHEETS)
+@pytest.mark.parametrize("mmu", ["tdp", "direct", "shadow"])
+@pytest.mark.parametrize("era", ["E0", "E2", "E4", "E6"])
+def test_the_engine_takes_them(sheet: str, era: str, mmu: str) -> None:
+    taken = exits.ExitCosts(**exit_costs(load_costs(sheet), load_era(era), mmu, n_vcpus=8))
+    locks = load_era(era).locks(mmu)
+    assert [costs.MODES[taken.mode[kind]] for kind in (faults.MAP, faults.TRACK, faults.WP, faults.SPLIT)] == [
+        locks.map, locks.track, locks.wp, locks.split,
+    ]  # fmt: skip
+    assert taken.queue_ns.shape == (3, 8)
+    assert min(taken.exit_ns, taken.entry_ns, taken.spurious_ns, taken.hold_ns.min()) >= 1
+    assert taken.hold_ns[faults.SPLIT] > taken.hold_ns[faults.MAP]
+
+
+def test_what_others_at_the_lock_add(cascade: CostSheet) -> None:
+    none, shared, exclusive = costs.queue_table_ns(cascade, 64)
+    assert none.sum() == 0
+    assert [exclusive[k] for k in (0, 1, 3, 63)] == [round(cascade.exclusive_growth_ns * n) for n in (0, 1, 2, 6)]
+    alone, turn = cascade.shared_hold_ns, cascade.shared_turn_ns
+    assert [shared[k] for k in (0, 1, 63)] == [round(max(0, turn * n - alone)) for n in (1, 2, 64)]
+    assert shared[0] == 0
+    assert np.all(np.diff(exclusive) >= 0)
+
+
+def test_a_host_page_that_is_missing_costs_outside_the_lock(cascade: CostSheet) -> None:
+    there, missing = (exit_costs(cascade, load_era("E4"), populate=populate) for populate in (False, True))
+    assert missing["exit_ns"] - there["exit_ns"] == round(cascade.populate_ns)
+    assert missing["hold_ns"].tolist() == there["hold_ns"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("era", "mmu", "name"),
+    [
+        ("E0", "tdp", "clear_rmap_ns"), ("E4", "tdp", "clear_tree_cmpxchg_ns"), ("E5", "tdp", "clear_tree_atomic_ns"),
+        ("E5", "shadow", "clear_rmap_ns"), ("E4", "direct", "clear_rmap_ns"),
+    ],
+)  # fmt: skip
+def test_clear_goes_the_eras_way(cascade: CostSheet, era: str, mmu: str, name: str) -> None:
+    assert log_costs(cascade, load_era(era), mmu)["clear_ns"] == getattr(cascade, name)
+
+
+def test_costs_of_a_log(cascade: CostSheet) -> None:
+    found = log_costs(cascade, load_era("E4"))
+    assert found["all_set_ns"] == pytest.approx(found["protect_ns"] * 10 / 460)
+    assert found["flush_ns"] + found["first_ipi_ns"] + 63 * found["more_ipi_ns"] == flush_ns(cascade, 64)
+
+
+@pytest.mark.parametrize("sheet", ["arm64-jing", "haswell", "nehalem-2010"])
+def test_no_pml_where_the_machine_has_none(sheet: str) -> None:
+    found = load_costs(sheet)
+    assert not found.has_pml
+    assert exit_costs(found, load_era("E4"))["pml_drain_ns"] == 0
+    with pytest.raises(InputError, match="cascade-lake, skylake"):
+        exit_costs(found, load_era("E4"), pml=True)
+
+
+def test_rows_that_are_no_prediction() -> None:
+    assert {"K1 wp/shared", "K1 wp/lockless", "K3 on/2", "K3 on/16"} <= load_costs("cascade-lake").fitted_on()
+    assert not {"K3 on/4", "K3 on/8", "K1 track/shared"} & load_costs("cascade-lake").fitted_on()
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("cascade", "'cascade-lake'"), ("Haswel", "'haswell'"), ("zen", "one of arm64")]
+)
+def test_an_unknown_sheet_names_the_nearest(name: str, wanted: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_costs(name)
+    (problem,) = caught.value.problems
+    assert problem.key == "sheet"
+    assert problem.wanted.startswith(wanted)
+
+
+def test_an_unknown_mmu_is_refused(cascade: CostSheet) -> None:
+    for build in (exit_costs, log_costs):
+        with pytest.raises(InputError, match="mmu"):
+            build(cascade, load_era("E4"), "npt")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from importlib.resources import files
+
+import pytest
+
+from hostsim.errors import InputError
+from hostsim.mmu.era import BY_MMU, FIELDS, MMUS, FaultLocks, era_names, load_era
+
+DOTTED = {f"{field}.{mmu}" for field in BY_MMU for mmu in MMUS} | set(FIELDS) - set(BY_MMU)
+ALL_EXCLUSIVE = FaultLocks("exclusive", "exclusive", "exclusive", "exclusive")
+FAST = FaultLocks(map="shared", track="none", wp="none", split="shared")
+
+
+def test_eras_stand_in_the_order_of_their_kernels() -> None:
+    years = [load_era(name).year for name in era_names()]
+    assert era_names() == ("E0", "E0b", "E1", "E2", "E3", "E4", "E5", "E6")
+    assert years == sorted(years)
+
+
+@pytest.mark.parametrize("name", ["E0", "E0b", "E1", "E2", "E3", "E4", "E5", "E6"])
+def test_every_field_has_a_source(name: str) -> None:
+    era = load_era(name)
+    assert set(era.sources) == DOTTED
+    assert all(len(source) > 5 for source in era.sources.values())
+
+
+def test_the_file_has_no_unknown_field() -> None:
+    table = tomllib.loads((files("hostsim") / "data" / "eras.toml").read_text(encoding="utf-8"))
+    known = {*FIELDS, "after"}
+    assert {key for era in table.values() for key in era} <= known
+    assert {mmu for era in table.values() for field in BY_MMU for mmu in era.get(field, {})} == set(MMUS)
+
+
+@pytest.mark.parametrize(
+    ("era", "mmu", "locks"),
+    [
+        ("E0", "tdp", ALL_EXCLUSIVE), ("E0b", "shadow", ALL_EXCLUSIVE), ("E6", "shadow", ALL_EXCLUSIVE),
+        ("E1", "tdp", FaultLocks("exclusive", "none", "none", "exclusive")),
+        ("E4", "direct", FaultLocks("exclusive", "none", "none", "exclusive")),
+        ("E2", "tdp", FaultLocks("shared", "shared", "shared", "shared")),
+        ("E3", "tdp", FAST), ("E4", "tdp", FAST), ("E6", "tdp", FAST),
+    ],
+)  # fmt: skip
+def test_how_faults_take_the_lock(era: str, mmu: str, locks: FaultLocks) -> None:
+    assert load_era(era).locks(mmu) == locks
+
+
+def column(field: str) -> list[object]:
+    return [getattr(load_era(name), field) for name in era_names()]
+
+
+def test_what_changed_when() -> None:
+    assert column("lock") == ["spinlock"] * 3 + ["rwlock"] * 5
+    assert column("ageing") == ["zap"] * 3 + ["access-tracking"] * 5
+    assert column("flush_when_ageing") == [True] * 6 + [False] * 2
+    assert column("ageing_lock") == ["exclusive"] * 7 + ["none"]
+    assert column("eager_split") == [False] * 5 + [True] * 3
+    assert column("manual_protect") == [False] * 3 + [True] * 5
+    assert column("clear") == ["cmpxchg"] * 6 + ["atomic-and"] * 2
+    assert column("recovery_flush") == ["each"] * 6 + ["slot"] * 2
+
+
+def test_how_the_log_is_read() -> None:
+    reads = [load_era(name).log_read for name in era_names()]
+    assert [read["tdp"] for read in reads] == ["active-walk", "hybrid", "rmap"] + ["tdp-tree"] * 5
+    assert [read["shadow"] for read in reads] == ["active-walk", "hybrid"] + ["rmap"] * 6
+
+
+def test_an_era_cannot_be_changed() -> None:
+    era = load_era("E4")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        era.year = 1  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        era.faults["tdp"] = ALL_EXCLUSIVE  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("e4", "'E4'"), ("E0B", "'E0b'"), ("E9", "'E"), ("linux", "one of E0, E0b")])
+def test_an_unknown_era_names_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_era(name)
+    (problem,) = caught.value.problems
+    assert problem.key == "era"
+    assert problem.wanted.startswith(nearest)
+
+
+def test_an_unknown_mmu_is_named() -> None:
+    with pytest.raises(InputError, match="'shadow'"):
+        load_era("E4").locks("shadows")
