@@ -112,7 +112,9 @@ def more_time(evidence: Evidence, found: Forecast) -> Remedy:
     left_s = time_left_s(found, evidence) or 0.0
     value_s = rounded_up((evidence.elapsed_s + left_s) * MARGIN)
     text = f"time: let it run at least {seconds_words(value_s)} (it had {seconds_words(evidence.elapsed_s)})"
-    return Remedy("timeout", text, value_s, "s", command_for(evidence.profile, "timeout", value_s))
+    capped = evidence.source == "run" and evidence.status == "active"
+    command = f"--set duration={value_s:.0f}s" if capped else command_for(evidence.profile, "timeout", value_s)
+    return Remedy("timeout", text, value_s, "s", command)
 
 
 def _throttle_unknown(evidence: Evidence) -> Remedy:
