@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hostsim.guest.workload import Workload
 from hostsim.host.cpu_throttle import CpuThrottle
@@ -13,7 +14,10 @@ from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.sheet import load_sheet
+from hostsim.kernels.exits import EXCLUSIVE, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
+from hostsim.kernels.faults import N_KINDS, WP
 from hostsim.mmu.memory import lay_out
+from hostsim.mmu.spte import PRESENT, make_sptes
 from hostsim.study import distinct
 from hostsim.study.page_classes import PageClasses
 from hostsim.study.precopy_map import PrecopyOutcome
@@ -22,7 +26,7 @@ from hostsim.study.wire import throughput_mbps
 from hostsim.validation.oracles_precopy import GEOMETRIC, LIMIT_S, PAGE_S, PAGES, SATURATING, saturating
 from hostsim.validation.passes import PassPlan, guest_machine, harvest_counts, run_passes
 from hostsim.validation.rows import Row, exact, relative, sigma
-from hostsim.validation.samples import SUITE, count_rows, distinct_rows, pages_sent_row
+from hostsim.validation.samples import SUITE, closed_requester_row, count_rows, distinct_rows, pages_sent_row
 
 SECOND_NS = 1_000_000_000
 HARVESTS = 400
@@ -34,13 +38,14 @@ COUPON_STEPS_A_PAGE = 20
 
 
 def run_rows() -> Iterator[Row]:
-    """O1-O6, O8, O29, O32 and O34, each on the engine."""
+    """O1-O6, O8, O29 and O32-O34, each on the engine."""
     yield from _distinct_rows()
     yield _sweep_row()
     yield _coupon_row()
     yield from _geometric_rows()
     yield from _saturating_rows()
     yield from _throttle_rows()
+    yield _requester_row()
     yield from _migration_rows()
 
 
@@ -127,6 +132,26 @@ def _throttle_rows() -> Iterator[Row]:
         CpuThrottle(machine.env, machine.vm, 0, 0).set(percent)
         got = run_passes(machine, _plan(max_passes=60))
         yield exact(SUITE, f"O8-run/{percent}%", "converges", percent / 100 > needed, got.converged)
+
+
+def _requester_row() -> Row:
+    """O33: one vCPU that write-faults on each of 4096 pages: rate x (latency + think) = 1 (times assumed)."""
+    pages, exit_ns, hold_ns, entry_ns, think_ns = 4096, 420, 331, 280, 170
+    sptes = make_sptes(pages)
+    sptes.spte[:] = PRESENT
+    zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
+    fresh = (zero.copy() for _ in range(8))
+    vcpus = Vcpus._make([*fresh, one * pages, one, one, one * think_ns])
+    lock, counts = Lock(zero.copy(), np.zeros(4, np.int64)), Counts(*_count_arrays())
+    kinds = np.full(N_KINDS, EXCLUSIVE, np.int64)
+    costs = ExitCosts(exit_ns, entry_ns, 1, 1, 1, kinds, np.full(N_KINDS, hold_ns, np.int64), np.zeros((3, 1), np.int64))
+    run_vcpus(sptes, vcpus, lock, zero.copy(), Slot(True, False, False), costs, counts, 1 << 62)
+    faults, duration_ns = int(counts.exits[WP]), int(vcpus.ns[0]) + think_ns
+    return closed_requester_row("O33-run", faults, duration_ns, (exit_ns + hold_ns + entry_ns) * faults, think_ns * pages)
+
+
+def _count_arrays() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    return np.zeros(N_KINDS, np.int64), np.zeros(3, np.int64), np.empty((0, 4), np.int64)
 
 
 def _pass_rows(where: str, total_s: float, passes: int, got: PrecopyOutcome, tolerance: float) -> Iterator[Row]:

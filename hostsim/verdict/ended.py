@@ -113,7 +113,7 @@ def _margin(evidence: Evidence, found: Forecast | None) -> str:
         return ""
     limit, bandwidth = limit_needed_s(found, evidence), bandwidth_needed_bytes_per_s(found, evidence)
     slowest = MARGIN * bandwidth[1]
-    if bandwidth[1] > IDENTIFIED * bandwidth[0] or slowest > (evidence.bandwidth_bytes_per_s or 0.0):
+    if slowest == 0 or bandwidth[1] > IDENTIFIED * bandwidth[0] or slowest > (evidence.bandwidth_bytes_per_s or 0.0):
         return ""
     least = rounded_up(MARGIN * limit[1])
     limit_words = (
