@@ -20,7 +20,7 @@ import numba.core.options
 
 F = TypeVar("F", bound=Callable[..., Any])
 PACKAGE = Path(__file__).parent
-COMPILED = ("jit.py", "rng.py", "guest/*.py", "mmu/*.py", "kernels/*.py")
+COMPILED = ("jit.py", "rng.py", "guest/*.py", "mmu/**/*.py", "kernels/**/*.py")
 """Files whose functions are compiled into each other."""
 
 
@@ -57,6 +57,18 @@ def jit(function: F) -> F:
     if folder is not None:
         vars(numba.config)["CACHE_DIR"] = str(folder)
     compiled: Any = numba.njit(cache=folder is not None, **_without_counting())(function)
+    return compiled  # type: ignore[no-any-return]
+
+
+def inlined(function: F) -> F:
+    """``jit`` for small functions of a hot loop that take many arrays: machine code of their own is never called.
+
+    An array is seven words to a call, so a call with forty of them costs more than the work (measured: 1 us an exit, 0.1 us
+    inlined).
+    """
+    folder = cache_folder()
+    options: dict[str, Any] = {"forceinline": True}
+    compiled: Any = numba.njit(cache=folder is not None, **_without_counting(), **options)(function)
     return compiled  # type: ignore[no-any-return]
 
 

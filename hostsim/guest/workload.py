@@ -277,6 +277,7 @@ def _sweep(load: Workload, part: _Part, rate: Fraction, is_write: bool) -> _Clas
     cycle = part.n_pages // common
     per_ns = (rate / NS_PER_S).limit_denominator(_DENOMINATOR_MAX)
     row[touch.START_PAGE], row[touch.STRIDE_GCD], row[touch.CYCLE] = part.start_page, common, cycle
+    row[touch.STRIDE] = stride
     row[touch.STRIDE_INVERSE] = pow(stride // common, -1, cycle) if cycle > 1 else 0
     row[[touch.RATE_NUM, touch.RATE_DEN]] = per_ns.numerator, per_ns.denominator
     return _Class(row)

@@ -33,13 +33,13 @@ def is_hit(hit: NDArray[np.uint8], slot: int) -> bool:
 
 
 @jit
-def _page_share(of_writes: float, n_pages: int) -> float:
+def page_share(of_writes: float, n_pages: int) -> float:
     """Share of all writes that go to one page of a part that gets the share ``of_writes`` of them."""
     return of_writes / n_pages if n_pages > 0 else 0.0
 
 
 @jit
-def _next_hit(key: int, hits: int, first: int, share: float) -> int:
+def next_hit(key: int, hits: int, first: int, share: float) -> int:
     """Number of the write, ``first`` or later, that is the next to hit an armed page: geometric with ``share``."""
     if share <= 0.0:
         return NO_WRITE
@@ -106,9 +106,9 @@ def arm_paced(table: TouchTable, c: int, armed: Armed, after_ns: int) -> None:
     row, state = table.ints[c], armed.paced[c]
     state[ARMED_HOT] = row[HOT_PAGES]
     state[ARMED_COLD] = row[N_PAGES] - row[HOT_PAGES]
-    share = state[ARMED_HOT] * _page_share(table.mean_ns[c], state[ARMED_HOT])
-    share += state[ARMED_COLD] * _page_share(1.0 - table.mean_ns[c], state[ARMED_COLD])
-    state[NEXT_WRITE] = _next_hit(int(row[KEY0]), int(state[HITS]), first_touch_index(row, after_ns), share)
+    share = state[ARMED_HOT] * page_share(table.mean_ns[c], state[ARMED_HOT])
+    share += state[ARMED_COLD] * page_share(1.0 - table.mean_ns[c], state[ARMED_COLD])
+    state[NEXT_WRITE] = next_hit(int(row[KEY0]), int(state[HITS]), first_touch_index(row, after_ns), share)
 
 
 @jit
@@ -121,7 +121,7 @@ def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> 
         return
     key0, key1, hits = int(row[KEY0]), int(row[KEY1]), int(state[HITS])
     n_hot, n_cold = row[HOT_PAGES], row[N_PAGES] - row[HOT_PAGES]
-    hot_page, cold_page = _page_share(table.mean_ns[c], n_hot), _page_share(1.0 - table.mean_ns[c], n_cold)
+    hot_page, cold_page = page_share(table.mean_ns[c], n_hot), page_share(1.0 - table.mean_ns[c], n_cold)
     hot, cold = state[ARMED_HOT], state[ARMED_COLD]
     start_hot, start_cold = row[OFFSET], row[OFFSET] + row[HOT_PAGES]
     hot_share, cold_share = hot * hot_page, cold * cold_page
@@ -136,5 +136,5 @@ def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> 
             cold_share = cold * cold_page
         hit[slot >> 3] |= 1 << (slot & 7)
         hits += 1
-        write = _next_hit(key0, hits, write + 1, hot_share + cold_share)
+        write = next_hit(key0, hits, write + 1, hot_share + cold_share)
     state[NEXT_WRITE], state[HITS], state[ARMED_HOT], state[ARMED_COLD] = write, hits, hot, cold

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRESENT, WRITABLE, TRACKED, DIRTY = 1, 2, 4, 8
+BLANK = 16
+"""The page's content is zero: of the page, not of the mapping; kept in the 4 KiB spte's place, whatever maps it."""
 REGION_PAGES = 512
 """4 KiB pages under one 2 MiB spte."""
 

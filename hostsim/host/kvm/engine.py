@@ -1,0 +1,276 @@
+"""GuestEngine: all vCPUs of a VM under KVM as the host sees them. The compiled loops are in hostsim.kernels.kvm."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.errors import InvariantError
+from hostsim.guest.workload import Guest
+from hostsim.host.kvm.lay_out import MmuConfig, lay_out
+from hostsim.kernels.exits import ExitCosts
+from hostsim.kernels.kvm import dirty_log, host, law
+from hostsim.kernels.kvm.layout import (
+    DUE,
+    DUE_CONTENDED,
+    DUE_GRANTED,
+    DUE_OUT,
+    EXITS,
+    HOLD_NS,
+    IN_PROGRESS,
+    N_DUE,
+    N_EXITS,
+    Q_WATCH,
+    RANGE_END,
+    RANGE_FIRST,
+    SEQ,
+    V_FULL,
+    V_STAGE,
+    V_STALL_NS,
+    WAIT_NS,
+)
+from hostsim.kernels.kvm.layout import (
+    OUT as STAGE_OUT,
+)
+from hostsim.kernels.kvm.run import run_vcpus
+from hostsim.mmu.memory import GuestMemory
+
+GRANTED, OUT, CONTENDED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED
+Bytes = NDArray[np.uint8]
+RECOVERY: dict[str, int] = {
+    "none": dirty_log.RECOVER_NONE, "zap": dirty_log.RECOVER_ZAP, "in-place": dirty_log.RECOVER_IN_PLACE,
+}  # fmt: skip
+
+
+class Due(NamedTuple):
+    """What comes up for the host: GRANTED (who: host), OUT (who: vCPU), CONTENDED (who: host)."""
+
+    ns: int
+    what: int
+    who: int
+
+
+class GuestEngine:
+    """All vCPUs of one VM, exits included. ``now_ns`` is the host's time, up to which the guest has been advanced."""
+
+    def __init__(
+        self,
+        guest: Guest,
+        memory: GuestMemory,
+        n_vcpus: int,
+        config: MmuConfig,
+        exits: ExitCosts,
+        n_hosts: int = 8,
+        log_capacity: int = 0,
+    ) -> None:
+        """Memory that is not zero is mapped; all vCPUs are in guest mode from 0 on. ``log_capacity``: exits to keep."""
+        self.kvm = lay_out(guest, memory, n_vcpus, config, exits, n_hosts, log_capacity)
+        self.memory, self.config, self.n_vcpus = memory, config, n_vcpus
+        self.next_ns = 0
+        self._due: list[Due] = []
+        self._masks = np.zeros(2, np.int64)
+        dirty_log.map_filled(self.kvm, memory.n_pages)
+        host.start(self.kvm)
+
+    # -- time
+
+    def advance(self, horizon_ns: int) -> Due | None:
+        """All guest events strictly below ``horizon_ns``; stops early at what comes up for the host, and returns it."""
+        if not self._due and self.next_ns < horizon_ns:
+            self.next_ns = int(run_vcpus(self.kvm, horizon_ns))
+            self._collect()
+        if not self._due:
+            return None
+        due = self._due.pop(0)
+        self.next_ns = due.ns
+        return due
+
+    def _collect(self) -> None:
+        state = self.kvm.state
+        rows = state[DUE : DUE + 3 * int(state[N_DUE])].reshape(-1, 3)
+        self._due += [Due(*row) for row in rows.tolist()]
+        state[N_DUE] = 0
+
+    def _changed(self, now_ns: int) -> None:
+        """The host changed something: the next guest event has to be found anew."""
+        self.next_ns = now_ns
+
+    # -- vCPUs
+
+    def kick(self, vcpu: int, now_ns: int) -> None:
+        """Ask ``vcpu`` to user space; it comes up as OUT."""
+        host.kick(self.kvm, vcpu, now_ns)
+        self._changed(now_ns)
+
+    def enter(self, vcpu: int, now_ns: int) -> None:
+        """KVM_RUN of a vCPU that is out."""
+        assert self.is_out(vcpu), "only a vCPU in user space can enter"
+        host.enter_guest(self.kvm, vcpu, now_ns)
+        self._changed(now_ns)
+
+    def is_out(self, vcpu: int) -> bool:
+        """Whether ``vcpu`` is in user space."""
+        return bool(self.kvm.vcpus[V_STAGE, vcpu] == STAGE_OUT)
+
+    def ring_full(self, vcpu: int) -> bool:
+        """Whether a vCPU that is out came because its dirty ring was soft-full."""
+        return bool(self.kvm.vcpus[V_FULL, vcpu] == 1)
+
+    def interrupt(self, now_ns: int) -> int:
+        """An IPI to all vCPUs in guest mode; returns how many those are."""
+        running = int(host.interrupt(self.kvm, now_ns))
+        self._changed(now_ns)
+        return running
+
+    # -- mmu_lock
+
+    def request_lock(self, slot: int, mode: int, now_ns: int) -> bool:
+        """Host ``slot`` asks for mmu_lock: True if it has it at once, else GRANTED comes up."""
+        host.request_lock(self.kvm, slot, mode, now_ns)
+        return slot in self._granted(now_ns)
+
+    def release_lock(self, slot: int, now_ns: int) -> list[int]:
+        """Host ``slot`` lets mmu_lock go; returns the hosts that have it from now on."""
+        host.release_lock(self.kvm, slot, now_ns)
+        return self._granted(now_ns)
+
+    def _granted(self, now_ns: int) -> list[int]:
+        self._changed(now_ns)
+        before, self._due = self._due, []
+        self._collect()
+        granted = [due.who for due in self._due if due.what == GRANTED]
+        self._due = before + [due for due in self._due if due.what != GRANTED]
+        return granted
+
+    def watch_lock(self, slot: int, on: bool) -> None:
+        """While ``on``, CONTENDED comes up once when somebody queues behind host ``slot``."""
+        self.kvm.queue[Q_WATCH, self.n_vcpus + slot] = on
+
+    @property
+    def queued(self) -> int:
+        """Who waits for mmu_lock."""
+        return int(host.waiters(self.kvm))
+
+    # -- mmu-notifier
+
+    def invalidate_begin(self, first: int, end: int) -> None:
+        """mmu_invalidate_in_progress goes up; the ranges of several become one."""
+        notifier = self.kvm.state
+        alone = notifier[IN_PROGRESS] == 0
+        notifier[RANGE_FIRST] = first if alone else min(int(notifier[RANGE_FIRST]), first)
+        notifier[RANGE_END] = end if alone else max(int(notifier[RANGE_END]), end)
+        notifier[IN_PROGRESS] += 1
+
+    def invalidate_end(self) -> None:
+        """mmu_invalidate_seq goes up, mmu_invalidate_in_progress down."""
+        self.kvm.state[SEQ] += 1
+        self.kvm.state[IN_PROGRESS] -= 1
+
+    def zap(self, first: int, end: int, now_ns: int) -> None:
+        """Sptes of pages [first, end) go."""
+        dirty_log.zap_range(self.kvm, first, end, now_ns)
+        self._changed(now_ns)
+
+    # -- dirty log; each effect takes place at now_ns
+
+    def count_start(self) -> tuple[int, int]:
+        """(large sptes through which pages can be written, small ones with the flag that logging takes)."""
+        return int(dirty_log.count_large(self.kvm, 0, self.memory.n_pages)), int(dirty_log.count_small(self.kvm))
+
+    def start_log(self, all_set: bool, eager: bool, now_ns: int) -> None:
+        """Logging is on. all_set: all is dirty and nothing protected; eager: large sptes are split, else they lose W."""
+        dirty_log.start_log(self.kvm, all_set, eager, now_ns)
+        self._changed(now_ns)
+
+    def count_recoverable(self) -> int:
+        """Regions that would become large again."""
+        return int(dirty_log.count_recoverable(self.kvm))
+
+    def stop_log(self, recovery: str, now_ns: int) -> None:
+        """Logging is off. recovery: none, zap or in-place."""
+        dirty_log.stop_log(self.kvm, RECOVERY[recovery], now_ns)
+        self._changed(now_ns)
+
+    def mark_due(self, due: Bytes, first: int, end: int, got: Bytes | None = None) -> int:
+        """Mark in ``due`` the dirty pages of [first, end), with ``got`` those of them that it has; how many."""
+        return int(dirty_log.mark_due(self.kvm, due, due if got is None else got, got is not None, first, end))
+
+    def count_large(self, first: int, end: int) -> int:
+        """Large sptes of pages [first, end) through which pages can be written."""
+        return int(dirty_log.count_large(self.kvm, first, end))
+
+    def clear(
+        self,
+        due: Bytes,
+        first: int,
+        end: int,
+        *,
+        split: bool,
+        protect_large: bool,
+        now_ns: int,
+        got: Bytes | None = None,
+        bmap: Bytes | None = None,
+    ) -> int:
+        """Log bit and flag of pages of [first, end) in ``due`` go; large sptes there are split or lose W.
+
+        What is in ``due`` goes from ``got`` and into ``bmap``. Returns how many pages were new in bmap; due is zero then.
+        """
+        new = 0
+        if bmap is not None:
+            new = int((due[first:end] > bmap[first:end]).sum())
+            bmap[first:end] |= due[first:end]
+        if got is not None:
+            got[first:end] &= 1 - due[first:end]
+        dirty_log.clear(self.kvm, due, first, end, split, protect_large, now_ns)
+        self._changed(now_ns)
+        return new
+
+    def copy_log(self, got: Bytes, bmap: Bytes) -> tuple[int, int]:
+        """``got`` and ``bmap`` take in the log: (pages in got, of them new in bmap)."""
+        new = int(dirty_log.copy_log(self.kvm, got, bmap))
+        return int(np.count_nonzero(got)), new
+
+    def take_rings(self, got: Bytes) -> tuple[int, int]:
+        """User space collects all ring entries: (entries, masks they will be reset in)."""
+        dirty_log.take_rings(self.kvm, got, self._masks)
+        return int(self._masks[0]), int(self._masks[1])
+
+    def reset_taken(self, now_ns: int) -> None:
+        """KVM_RESET_DIRTY_RINGS takes effect for what was collected."""
+        dirty_log.reset_rings(self.kvm, now_ns)
+        self._changed(now_ns)
+
+    # -- law 3
+
+    def first_unrecorded(self) -> int:
+        """First gfn that can be written without an exit and has no record, or -1."""
+        return int(law.first_unrecorded(self.kvm, self.memory.n_pages))
+
+    def first_unharvested(self, got: Bytes) -> int:
+        """First gfn with a record that user space has not got, or -1."""
+        return int(law.first_unharvested(self.kvm, got, self.memory.n_pages))
+
+    def check_counts(self) -> None:
+        """InvariantError if armed pages are not counted right."""
+        part = int(law.first_miscounted(self.kvm))
+        if part >= 0:
+            raise InvariantError(f"part {part} of the guest's work: armed pages are miscounted")
+
+    # -- counters
+
+    @property
+    def exits(self) -> NDArray[np.int64]:
+        """int64[8], exits by kind."""
+        return self.kvm.state[EXITS : EXITS + N_EXITS]
+
+    @property
+    def sums(self) -> NDArray[np.int64]:
+        """int64[2]: waits for mmu_lock and holds of it by vCPUs [ns]."""
+        return self.kvm.state[WAIT_NS : HOLD_NS + 1]
+
+    @property
+    def stall_ns(self) -> int:
+        """Time that vCPUs were out of the guest because of exits, summed [ns]."""
+        return int(self.kvm.vcpus[V_STALL_NS].sum())

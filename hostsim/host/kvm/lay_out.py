@@ -1,0 +1,205 @@
+"""From a guest's work to the arrays that the compiled loops of hostsim.kernels.kvm share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.guest import touch
+from hostsim.guest.pacing import TICK
+from hostsim.guest.touch import TouchTable
+from hostsim.guest.workload import Guest
+from hostsim.kernels.exits import PML_ENTRIES, ExitCosts
+from hostsim.kernels.kvm import layout as lay
+from hostsim.kernels.kvm.visits import level_sizes
+from hostsim.mmu.memory import GuestMemory
+from hostsim.mmu.spte import make_sptes
+from hostsim.rng import NEVER, mix32
+
+Ints = NDArray[np.int64]
+RING_SPARE = PML_ENTRIES + 64
+"""Entries a ring may get beyond its soft limit before its vCPU is out: a PML buffer, and faults under way."""
+DUE_MAX = 64
+WEIGHT_BITS = 60
+"""Sums of weights stay below 2 ** WEIGHT_BITS."""
+
+
+@dataclass(frozen=True)
+class MmuConfig:
+    """How the MMU of a VM behaves.
+
+    mechanism: what catches writes while logged; huge: host memory comes in 2 MiB pages; whole_table: a fault that splits
+    keeps the 511 other pages mapped; ring_entries, ring_soft: of a vCPU's dirty ring, 0: the log is a bitmap; pfn_ns: to
+    look up the host page of a fault.
+    """
+
+    mechanism: Literal["write-protect", "pml", "d-bit"] = "write-protect"
+    huge: bool = False
+    whole_table: bool = False
+    ring_entries: int = 0
+    ring_soft: int = 0
+    pfn_ns: int = 0
+
+
+def lay_out(
+    guest: Guest, memory: GuestMemory, n_vcpus: int, config: MmuConfig, exits: ExitCosts, n_hosts: int, log_capacity: int
+) -> lay.Kvm:
+    """All arrays of the VM; its vCPUs are about to enter the guest at 0, nothing is mapped."""
+    sptes = make_sptes(memory.n_pages)
+    n_regions = len(sptes.level)
+    n_supers = (n_regions >> (lay.SUPER_BITS - lay.REGION_BITS)) + 1
+    tape = _Tape()
+    parts, scale = _parts(guest.table, tape)
+    ints = _classes(guest.table, parts, tape)
+    streams = _streams(guest, ints)
+    state, vcpus = _state(config, n_hosts + n_vcpus), _vcpus(n_vcpus, streams)
+    state, vcpus[lay.V_CLOCK], vcpus[lay.V_CLOCK_END] = _with_clocks(state, guest.clock_vcpu, n_vcpus)
+    return lay.Kvm(
+        sptes, memory.zero, memory.version, np.zeros((2, n_regions + n_supers), np.int64), parts, ints,
+        np.stack([guest.table.mean_ns, scale]), guest.table.page_mean_ns.copy(), tape.words(), streams,
+        np.zeros(len(streams), np.float64), guest.clocks, vcpus, np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
+        np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), state, _costs(exits), np.zeros((log_capacity, 4), np.int64),
+    )  # fmt: skip
+
+
+class _Tape:
+    """Words laid end to end."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Ints] = [np.zeros(1, np.int64)]
+        self._length = 1
+
+    def add(self, words: Ints) -> int:
+        """Put ``words`` on; returns where they begin."""
+        at = self._length
+        self._pieces.append(words)
+        self._length += len(words)
+        return at
+
+    def words(self) -> Ints:
+        """All of it."""
+        return np.concatenate(self._pieces)
+
+
+def _state(config: MmuConfig, n_queue: int) -> Ints:
+    state = np.zeros(lay.DUE + 3 * (DUE_MAX + n_queue), np.int64)
+    state[lay.HARDWARE], state[lay.PML] = config.mechanism != "write-protect", config.mechanism == "pml"
+    state[lay.HUGE], state[lay.WHOLE_TABLE], state[lay.PFN_NS] = config.huge, config.whole_table, config.pfn_ns
+    state[lay.RING], state[lay.RING_SOFT] = config.ring_entries > 0, config.ring_soft
+    return state
+
+
+def _with_clocks(state: Ints, owner: Ints, n_vcpus: int) -> tuple[Ints, Ints, Ints]:
+    """``state`` with the clocks by vCPU behind it; where those of each vCPU begin and end."""
+    bounds, order = _grouped(owner, n_vcpus)
+    return np.concatenate([state, order]), len(state) + bounds[:-1], len(state) + bounds[1:]
+
+
+def _costs(exits: ExitCosts) -> Ints:
+    n_modes, length = exits.queue_ns.shape
+    costs = np.zeros((lay.QUEUE_OF + n_modes, max(lay.N_EXITS, length)), np.int64)
+    single = (exits.exit_ns, exits.entry_ns, exits.spurious_ns, exits.pml_ns, exits.pml_drain_ns, length)
+    costs[lay.COST, : len(single)] = single
+    costs[lay.MODE_OF, : len(exits.mode)], costs[lay.HOLD_OF, : len(exits.mode)] = exits.mode, exits.hold_ns
+    costs[lay.QUEUE_OF :, :length] = exits.queue_ns
+    return costs
+
+
+def _ring(config: MmuConfig) -> int:
+    """Entries a ring has room for."""
+    return max(config.ring_entries, config.ring_soft + RING_SPARE) if config.ring_entries else 1
+
+
+def _vcpus(n_vcpus: int, streams: Ints) -> Ints:
+    vcpus = np.zeros((lay.N_VCPU, n_vcpus), np.int64)
+    bounds, _ = _grouped(streams[:, lay.S_VCPU], n_vcpus)
+    vcpus[lay.V_STAGE] = lay.ENTRY
+    vcpus[lay.V_FIRST], vcpus[lay.V_END] = bounds[:-1], bounds[1:]
+    return vcpus
+
+
+def _grouped(owner: Ints, n_vcpus: int) -> tuple[Ints, Ints]:
+    """(bounds, order): entries order[bounds[v]:bounds[v + 1]] are those of vCPU v."""
+    order = np.argsort(owner, kind="stable").astype(np.int64)
+    return np.searchsorted(owner[order], np.arange(n_vcpus + 1)).astype(np.int64), order
+
+
+def _streams(guest: Guest, ints: Ints) -> Ints:
+    """One row for each (class, clock), those of a vCPU together, by class and then clock."""
+    rows = [
+        _stream(guest.table.ints[c], c, rank, guest)
+        for c in range(len(guest.table.ints))
+        for rank in range(int(guest.table.ints[c, touch.CLOCK_COUNT]))
+    ]
+    streams = np.array(rows, np.int64).reshape(-1, lay.N_STREAM)
+    traces = ints[streams[:, lay.S_CLASS], touch.KIND] == touch.TRACE
+    streams[traces, lay.S_INDEX] = ints[streams[traces, lay.S_CLASS], lay.C_TRACE]
+    return streams[np.argsort(streams[:, lay.S_VCPU], kind="stable")]
+
+
+def _stream(row: Ints, c: int, rank: int, guest: Guest) -> Ints:
+    stream = np.zeros(lay.N_STREAM, np.int64)
+    clock, count = int(row[touch.CLOCK_FIRST]) + rank, int(row[touch.CLOCK_COUNT])
+    assert guest.clocks[clock, TICK] == 0, "a guest that works at ticks does not exit"
+    stream[[lay.S_CLASS, lay.S_CLOCK, lay.S_VCPU]] = c, clock, guest.clock_vcpu[clock]
+    stream[lay.S_NEXT], stream[lay.S_PAGE] = NEVER, -1
+    stream[lay.S_KEY0] = mix32(int(row[touch.KEY0]) ^ mix32(rank + 1))
+    stream[lay.S_KEY1] = mix32(int(row[touch.KEY1]) ^ mix32(rank + 1))
+    if row[touch.KIND] == touch.PACED:
+        stream[lay.S_OFFSET] = rank * int(row[touch.RATE_DEN]) // (int(row[touch.RATE_NUM]) * count)
+    return stream
+
+
+def _parts(table: TouchTable, tape: _Tape) -> tuple[Ints, NDArray[np.float64]]:
+    """(parts, scale of the weights by class)."""
+    rows: list[list[int]] = []
+    scale = np.ones(len(table.ints))
+    for c, ints in enumerate(table.ints):
+        first, end = int(ints[touch.FIRST_GFN]), int(ints[touch.FIRST_GFN] + ints[touch.N_PAGES])
+        write, kind = int(ints[touch.IS_WRITE]), int(ints[touch.KIND])
+        if kind == touch.WEIGHTED:
+            sums = [tape.add(np.zeros((end - 1 >> bits) - (first >> bits) + 1, np.int64)) for bits in _SUM_BITS]
+            rows.append([c, first, end, write, lay.BY_WEIGHT, 0, *sums])
+            means = table.page_mean_ns[ints[touch.DATA_OFFSET] :][: end - first]
+            scale[c] = 2.0 ** int(np.log2(2.0**WEIGHT_BITS / float((1.0 / means).sum())))
+        elif kind == touch.PACED:
+            hot = first + int(ints[touch.HOT_PAGES])
+            rows += [[c, a, b, write, lay.UNIFORM, 0, 0, 0] for a, b in ((first, hot), (hot, end))]
+        elif kind != touch.TRACE:
+            rows.append([c, first, end, write, lay.BY_VISIT if kind == touch.SWEEP else lay.UNIFORM, 0, 0, 0])
+    return np.array(rows, np.int64).reshape(-1, lay.N_PART), scale
+
+
+_SUM_BITS = (lay.REGION_BITS, lay.SUPER_BITS)
+
+
+def _classes(table: TouchTable, parts: Ints, tape: _Tape) -> Ints:
+    """The touch classes, and where their parts, traces and trees of visits are."""
+    classes = np.zeros((len(table.ints), lay.N_CLASS), np.int64)
+    classes[:, : touch.N_INTS] = table.ints
+    for c, row in enumerate(classes):
+        own = np.flatnonzero(parts[:, lay.P_CLASS] == c)
+        row[lay.C_PART], row[lay.C_PARTS] = own[0] if len(own) else 0, len(own)
+        if row[touch.KIND] == touch.SWEEP:
+            sizes = level_sizes(int(row[touch.CYCLE]))
+            row[lay.C_LEVELS] = len(sizes)
+            first = tape.add(np.zeros(sum(sizes), np.int64))
+            row[lay.C_LEVEL : lay.C_LEVEL + len(sizes) + 1] = first + np.concatenate([[0], np.cumsum(sizes)])
+        elif row[touch.KIND] == touch.TRACE:
+            times, gfns = _trace(table, row)
+            row[lay.C_TRACE] = tape.add(times)
+            row[lay.C_TRACE_END] = row[lay.C_TRACE] + len(times)
+            row[lay.C_GFN] = tape.add(gfns) - row[lay.C_TRACE]
+    return classes
+
+
+def _trace(table: TouchTable, row: Ints) -> tuple[Ints, Ints]:
+    """(times, gfns) of a trace in time order, within an instant in gfn order."""
+    bounds = table.trace_index[row[touch.DATA_OFFSET] :][: row[touch.N_PAGES] + 1]
+    times = table.trace_ns[bounds[0] : bounds[-1]]
+    gfns = int(row[touch.FIRST_GFN]) + np.repeat(np.arange(row[touch.N_PAGES]), np.diff(bounds))
+    order = np.argsort(times, kind="stable")
+    return times[order], gfns[order].astype(np.int64)

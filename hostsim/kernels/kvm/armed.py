@@ -1,0 +1,184 @@
+"""Which pages are armed, that is, would not let an access pass unseen; counted by region and by part of the guest's work.
+
+A page is armed for reads if its mapping is missing or access-tracked; for writes also if W is off, if the D bit catches
+writes and is clear, or if its content is still zero.
+"""
+
+from __future__ import annotations
+
+from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN
+from hostsim.jit import inlined, jit
+from hostsim.kernels.faults import MAP, NOTHING, SPLIT, TRACK, WP, flags_of
+from hostsim.kernels.kvm.layout import (
+    BY_VISIT,
+    BY_WEIGHT,
+    FILL,
+    HARDWARE,
+    LOG,
+    LOGGED,
+    P_ARMED,
+    P_CLASS,
+    P_END,
+    P_FIRST,
+    P_KIND,
+    P_SUPERS,
+    P_WEIGHTS,
+    P_WRITE,
+    R_SCALE,
+    REGION_BITS,
+    SUPER_BITS,
+    Ints,
+    Kvm,
+)
+from hostsim.kernels.kvm.visits import set_visit, visit_of
+from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+
+
+@inlined
+def super_at(k: Kvm, page: int) -> int:
+    """Column of Kvm.counts for the 512 regions around ``page``."""
+    return len(k.sptes.level) + (page >> SUPER_BITS)
+
+
+@inlined
+def hardware_logs(state: Ints) -> bool:
+    """Whether D bits catch writes now."""
+    return bool(state[LOGGED] * state[HARDWARE] == 1)
+
+
+@inlined
+def needed(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
+    """What an access needs: a kind of fault, LOG, FILL or NOTHING."""
+    flags = flags_of(sptes, page)
+    if flags & PRESENT == 0:
+        return MAP
+    if flags & TRACKED != 0:
+        return TRACK
+    if not is_write:
+        return NOTHING
+    if flags & WRITABLE == 0:
+        return SPLIT if sptes.level[page >> REGION_BITS] == 1 else WP
+    if flags & DIRTY == 0 and hardware_logs(state):
+        return LOG
+    return FILL if sptes.spte[page] & BLANK != 0 else NOTHING
+
+
+@inlined
+def wanted_flags(state: Ints, is_write: int) -> int:
+    """Flags without which a page is armed."""
+    if is_write == 0:
+        return PRESENT
+    return PRESENT | WRITABLE | (DIRTY if hardware_logs(state) else 0)
+
+
+@inlined
+def is_armed(sptes: Sptes, state: Ints, page: int, is_write: int) -> bool:
+    """Whether an access to ``page`` would be seen."""
+    wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
+    return bool(flags & (wanted | TRACKED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
+
+
+@inlined
+def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> int:
+    """Armed pages of [first, end), which lies within one region."""
+    region, wanted, spte = first >> REGION_BITS, wanted_flags(state, is_write), sptes.spte
+    blank = BLANK if is_write == 1 else 0
+    n = 0
+    if sptes.level[region] == 1:
+        if sptes.large[region] & (wanted | TRACKED) != wanted:
+            return end - first
+        for page in range(first, end):
+            n += spte[page] & blank != 0
+        return n
+    mask = wanted | TRACKED | blank
+    for page in range(first, end):
+        n += spte[page] & mask != wanted
+    return n
+
+
+@inlined
+def weight_of(k: Kvm, c: int, page: int) -> int:
+    """Weight of gfn ``page`` in class ``c``: its rate in whole units of the class."""
+    row = k.ints[c]
+    mean_ns = k.page_mean_ns[row[DATA_OFFSET] + page - row[FIRST_GFN]]
+    return max(1, int(k.rates[R_SCALE, c] / mean_ns))
+
+
+@jit
+def _weigh(k: Kvm, p: int, first: int, end: int, sign: int) -> None:
+    part, total = k.parts[p], 0
+    for page in range(first, end):
+        if is_armed(k.sptes, k.state, page, part[P_WRITE]):
+            total += weight_of(k, part[P_CLASS], page)
+    part[P_ARMED] += sign * total
+    k.tape[part[P_WEIGHTS] + (first >> REGION_BITS) - (part[P_FIRST] >> REGION_BITS)] += sign * total
+    k.tape[part[P_SUPERS] + (first >> SUPER_BITS) - (part[P_FIRST] >> SUPER_BITS)] += sign * total
+
+
+@jit
+def _mark_visits(k: Kvm, p: int, first: int, end: int) -> None:
+    c = k.parts[p, P_CLASS]
+    row = k.ints[c]
+    for page in range(first, end):
+        if is_armed(k.sptes, k.state, page, k.parts[p, P_WRITE]):
+            visit = visit_of(row, page - row[FIRST_GFN])
+            if visit >= 0:
+                set_visit(k.tape, k.ints[c], visit)
+
+
+@jit
+def _count_part(k: Kvm, p: int, first: int, end: int, counted: int, sign: int) -> None:
+    """Armed pages of [first, end), ``counted`` of them if that is known (>= 0), come to part ``p`` or go from it."""
+    part = k.parts[p]
+    if part[P_KIND] == BY_WEIGHT:
+        _weigh(k, p, first, end, sign)
+    elif part[P_KIND] == BY_VISIT:
+        if sign > 0:
+            _mark_visits(k, p, first, end)
+    else:
+        part[P_ARMED] += sign * (counted if counted >= 0 else _count(k.sptes, k.state, first, end, part[P_WRITE]))
+
+
+@jit
+def count_range(k: Kvm, first: int, end: int, sign: int) -> None:
+    """Count the armed pages of [first, end) in (sign 1) or out (-1): once before they are changed and once after."""
+    low = first
+    while low < end:
+        region = low >> REGION_BITS
+        high = min(end, (region + 1) * REGION_PAGES)
+        for is_write in range(2):
+            counted = _count(k.sptes, k.state, low, high, is_write)
+            k.counts[is_write, region] += sign * counted
+            k.counts[is_write, super_at(k, low)] += sign * counted
+            if counted == 0:
+                continue
+            for p in range(len(k.parts)):
+                part = k.parts[p]
+                if part[P_WRITE] == is_write and part[P_FIRST] < high and part[P_END] > low:
+                    inside = part[P_FIRST] <= low and part[P_END] >= high
+                    _count_part(
+                        k, p, max(low, part[P_FIRST]), min(high, part[P_END]), counted if inside else -1, sign
+                    )
+        low = high
+
+
+@inlined
+def disarm_page(k: Kvm, page: int, read: bool, write: bool) -> None:
+    """``page`` is no longer armed for reads, for writes. A sweep's marks go when they are come upon."""
+    region, upper = page >> REGION_BITS, super_at(k, page)
+    k.counts[0, region] -= read
+    k.counts[1, region] -= write
+    k.counts[0, upper] -= read
+    k.counts[1, upper] -= write
+    for p in range(len(k.parts)):
+        part = k.parts[p]
+        if part[P_KIND] == BY_VISIT or page < part[P_FIRST] or page >= part[P_END]:
+            continue
+        if (part[P_WRITE] == 1 and write) or (part[P_WRITE] == 0 and read):
+            if part[P_KIND] == BY_WEIGHT:
+                weight = weight_of(k, part[P_CLASS], page)
+                part[P_ARMED] -= weight
+                k.tape[part[P_WEIGHTS] + region - (part[P_FIRST] >> REGION_BITS)] -= weight
+                k.tape[part[P_SUPERS] + (page >> SUPER_BITS) - (part[P_FIRST] >> SUPER_BITS)] -= weight
+            else:
+                part[P_ARMED] -= 1

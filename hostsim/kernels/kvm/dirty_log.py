@@ -1,0 +1,245 @@
+"""What work on the dirty log does to sptes: protection, D bits, splitting, rings. Each effect takes place at one instant.
+
+Linux virt/kvm/kvm_main.c::kvm_get_dirty_log_protect, ::kvm_clear_dirty_log_protect;
+virt/kvm/dirty_ring.c::kvm_dirty_ring_reset; arch/x86/kvm/x86.c::kvm_mmu_slot_apply_flags. Masks are uint8, one a page.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.jit import jit
+from hostsim.kernels.exits import PML_ENTRIES
+from hostsim.kernels.kvm.armed import count_range
+from hostsim.kernels.kvm.layout import HARDWARE, HUGE, LOGGED, PML, REGION_BITS, V_HEAD, V_PML, V_RING, V_TAKEN, Kvm
+from hostsim.kernels.kvm.mapping import set_region
+from hostsim.kernels.kvm.streams import rearm
+from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, WRITABLE
+
+Bytes = NDArray[np.uint8]
+RECOVER_NONE, RECOVER_ZAP, RECOVER_IN_PLACE = range(3)
+MASK_PAGES = 64
+"""Pages that one mask of KVM_RESET_DIRTY_RINGS spans."""
+
+
+@jit
+def log_flag(k: Kvm) -> int:
+    """What is taken from a 4 KiB spte so that the next write is logged."""
+    return DIRTY if k.state[HARDWARE] == 1 else WRITABLE
+
+
+@jit
+def map_filled(k: Kvm, n_pages: int) -> None:
+    """A guest that has run for long: what has content is mapped, writable and dirty; what has none is blank."""
+    spte, huge = k.sptes.spte, k.state[HUGE] == 1
+    full = PRESENT | WRITABLE | DIRTY
+    for page in range(len(spte)):
+        has_content = page < n_pages and k.zero[page] == 0
+        spte[page] = (0 if huge else full) if has_content else (BLANK if page < n_pages else 0)
+        if huge and has_content:
+            k.sptes.level[page >> REGION_BITS], k.sptes.large[page >> REGION_BITS] = 1, full
+    count_range(k, 0, len(spte), 1)
+
+
+@jit
+def count_large(k: Kvm, first: int, end: int) -> int:
+    """Large sptes of pages [first, end) through which pages can be written."""
+    n = 0
+    for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
+        n += k.sptes.level[region] == 1 and k.sptes.large[region] & (WRITABLE | DIRTY) != 0
+    return n
+
+
+@jit
+def count_small(k: Kvm) -> int:
+    """4 KiB sptes with the flag that logging takes away."""
+    flag, n = log_flag(k), 0
+    for page in range(len(k.sptes.spte)):
+        n += k.sptes.spte[page] & flag != 0
+    return n
+
+
+@jit
+def _narrow(k: Kvm, region: int, split: bool) -> None:
+    """A large spte is split into 512 with its flags, or loses W."""
+    large = k.sptes.large[region]
+    if split:
+        set_region(k, region, 0, 0, large)
+    else:
+        k.sptes.large[region] = large & (~WRITABLE & 0xFF)
+
+
+@jit
+def start_log(k: Kvm, all_set: bool, eager: bool, now_ns: int) -> None:
+    """Logging is on: all pages are dirty to begin with, or clean and protected."""
+    spte, flag = k.sptes.spte, log_flag(k)
+    count_range(k, 0, len(spte), -1)
+    k.state[LOGGED] = 1
+    k.sptes.dirty[:] = 1 if all_set else 0
+    if not all_set:
+        for region in range(len(k.sptes.level)):
+            if k.sptes.level[region] == 1:
+                _narrow(k, region, eager)
+        for page in range(len(spte)):
+            spte[page] &= ~flag & 0xFF
+    count_range(k, 0, len(spte), 1)
+    rearm(k, 0, len(spte), now_ns)
+
+
+@jit
+def _is_recoverable(k: Kvm, region: int) -> bool:
+    if k.state[HUGE] == 0 or k.sptes.level[region] == 1:
+        return False
+    for page in range(region * REGION_PAGES, (region + 1) * REGION_PAGES):
+        if k.sptes.spte[page] & PRESENT != 0:
+            return True
+    return False
+
+
+@jit
+def count_recoverable(k: Kvm) -> int:
+    """Regions of huge host pages that are mapped in 4 KiB sptes."""
+    n = 0
+    for region in range(len(k.sptes.level)):
+        n += _is_recoverable(k, region)
+    return n
+
+
+@jit
+def stop_log(k: Kvm, recovery: int, now_ns: int) -> None:
+    """Logging is off: no log, no rings; regions become large again, or empty to be mapped large later."""
+    n_pages = len(k.sptes.spte)
+    count_range(k, 0, n_pages, -1)
+    k.state[LOGGED] = 0
+    k.sptes.dirty[:] = 0
+    for v in range(k.vcpus.shape[1]):
+        k.vcpus[V_RING, v] = k.vcpus[V_TAKEN, v] = k.vcpus[V_PML, v] = 0
+    for region in range(len(k.sptes.level)):
+        if recovery != RECOVER_NONE and _is_recoverable(k, region):
+            set_region(k, region, 0, 0, 0)
+            if recovery == RECOVER_IN_PLACE:
+                k.sptes.level[region], k.sptes.large[region] = 1, PRESENT | WRITABLE | DIRTY
+    count_range(k, 0, n_pages, 1)
+    rearm(k, 0, n_pages, now_ns)
+
+
+@jit
+def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: int) -> int:
+    """Mark in ``due`` the pages of [first, end) whose bit in the log (or, with D bits alone, whose spte) is dirty."""
+    by_spte, n = k.state[HARDWARE] == 1 and k.state[PML] == 0, 0
+    for page in range(first, end):
+        bits = k.sptes.spte[page] & (PRESENT | DIRTY)
+        dirty = bits == PRESENT | DIRTY if by_spte else k.sptes.dirty[page] == 1
+        if dirty and (not uses_got or got[page] == 1):
+            due[page] = 1
+            n += 1
+    return n
+
+
+@jit
+def _clear_page(k: Kvm, page: int, flag: int) -> None:
+    k.sptes.dirty[page] = 0
+    k.sptes.spte[page] &= ~flag & 0xFF
+    k.version[page] += 1
+
+
+@jit
+def _clear_region(k: Kvm, due: Bytes, first: int, end: int, flag: int) -> None:
+    for page in range(first, end):
+        if due[page] == 1:
+            due[page] = 0
+            _clear_page(k, page, flag)
+
+
+@jit
+def _has_due(due: Bytes, first: int, end: int) -> bool:
+    n = 0
+    for page in range(first, end):
+        n += int(due[page])
+    return n > 0
+
+
+@jit
+def clear(k: Kvm, due: Bytes, first: int, end: int, split: bool, protect: bool, now_ns: int) -> None:
+    """For pages of [first, end) in ``due`` log bit and flag go, one version more; large sptes there are split or lose W."""
+    flag, armed = log_flag(k), False
+    low = first
+    while low < end:
+        region = low >> REGION_BITS
+        high = min(end, (region + 1) * REGION_PAGES)
+        large = k.sptes.level[region] == 1 and k.sptes.large[region] & (WRITABLE | DIRTY) != 0 and (split or protect)
+        if large or _has_due(due, low, high):
+            start, stop = (region * REGION_PAGES, (region + 1) * REGION_PAGES) if large else (low, high)
+            count_range(k, start, stop, -1)
+            if large:
+                _narrow(k, region, split)
+            _clear_region(k, due, low, high, flag)
+            count_range(k, start, stop, 1)
+            armed = True
+        low = high
+    if armed:
+        rearm(k, first - first % REGION_PAGES, end + REGION_PAGES, now_ns)
+
+
+@jit
+def copy_log(k: Kvm, got: Bytes, bmap: Bytes) -> int:
+    """``got`` and ``bmap`` take in the whole log; returns how many were new in bmap."""
+    new = 0
+    for page in range(len(bmap)):
+        got[page] |= k.sptes.dirty[page]
+        new += int(got[page] & (1 - bmap[page]))
+        bmap[page] |= got[page]
+    return new
+
+
+@jit
+def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64]) -> None:
+    """User space collects all entries so far: n[0] of them, in n[1] masks as KVM_RESET_DIRTY_RINGS will coalesce them."""
+    low = high = -MASK_PAGES
+    n[0], n[1] = 0, 0
+    for v in range(k.vcpus.shape[1]):
+        for i in range(k.vcpus[V_TAKEN, v], k.vcpus[V_RING, v]):
+            page = k.buffers[v, PML_ENTRIES + (k.vcpus[V_HEAD, v] + i) % (k.buffers.shape[1] - PML_ENTRIES)]
+            got[page] = 1
+            n[0] += 1
+            if max(high, page) - min(low, page) < MASK_PAGES:
+                low, high = min(low, page), max(high, page)
+            else:
+                low = high = page
+                n[1] += 1
+        k.vcpus[V_TAKEN, v] = k.vcpus[V_RING, v]
+
+
+@jit
+def reset_rings(k: Kvm, now_ns: int) -> None:
+    """KVM_RESET_DIRTY_RINGS: what was taken is protected again and leaves the rings."""
+    flag, size = log_flag(k), (k.buffers.shape[1] - PML_ENTRIES)
+    lowest, highest = len(k.sptes.spte), -1
+    for v in range(k.vcpus.shape[1]):
+        for i in range(k.vcpus[V_TAKEN, v]):
+            page = k.buffers[v, PML_ENTRIES + (k.vcpus[V_HEAD, v] + i) % size]
+            count_range(k, page, page + 1, -1)
+            _clear_page(k, page, flag)
+            count_range(k, page, page + 1, 1)
+            lowest, highest = min(lowest, page), max(highest, page)
+        k.vcpus[V_HEAD, v] = (k.vcpus[V_HEAD, v] + k.vcpus[V_TAKEN, v]) % size
+        k.vcpus[V_RING, v] -= k.vcpus[V_TAKEN, v]
+        k.vcpus[V_TAKEN, v] = 0
+    if highest >= 0:
+        rearm(k, lowest, highest + 1, now_ns)
+
+
+@jit
+def zap_range(k: Kvm, first: int, end: int, now_ns: int) -> None:
+    """Unmap pages [first, end) (kvm_unmap_gfn_range); a large spte goes as a whole."""
+    for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
+        low, high = max(first, region * REGION_PAGES), min(end, (region + 1) * REGION_PAGES)
+        if k.sptes.level[region] == 1:
+            low, high = region * REGION_PAGES, (region + 1) * REGION_PAGES
+        count_range(k, low, high, -1)
+        k.sptes.level[region] = 0
+        for page in range(low, high):
+            k.sptes.spte[page] &= BLANK
+        count_range(k, low, high, 1)
+    rearm(k, first - first % REGION_PAGES, end + REGION_PAGES, now_ns)

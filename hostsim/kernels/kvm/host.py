@@ -1,0 +1,104 @@
+"""What the host does to vCPUs and to mmu_lock, at a time up to which the guest has been advanced."""
+
+from __future__ import annotations
+
+from hostsim.jit import jit
+from hostsim.kernels.kvm.layout import (
+    COST,
+    ENTRY,
+    ENTRY_NS,
+    EXIT_NS,
+    EXITED,
+    HOST_IDLE,
+    HOST_WAITING,
+    IN_GUEST,
+    LEAVING,
+    LOCK_LENGTH,
+    OUT,
+    Q_MODE,
+    Q_STATE,
+    Q_WATCH,
+    V_AWAY_NS,
+    V_FULL,
+    V_KICKED,
+    V_NS,
+    V_STAGE,
+    Kvm,
+)
+from hostsim.kernels.kvm.mmu_lock import grant_next, join_queue, leave_lock, tell_contended
+from hostsim.kernels.kvm.streams import choose, find
+from hostsim.kernels.kvm.vcpu import drain_ns, is_full
+from hostsim.kernels.kvm.work import start_clocks, stop_clocks
+
+
+@jit
+def kick(k: Kvm, v: int, now_ns: int) -> None:
+    """Ask vCPU ``v`` to user space: at once from the guest, else when its exit is over."""
+    if k.vcpus[V_STAGE, v] == OUT:
+        return
+    k.vcpus[V_KICKED, v] = 1
+    if k.vcpus[V_STAGE, v] == IN_GUEST:
+        stop_clocks(k.vcpus, k.clocks, k.state, v, now_ns)
+        k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + k.costs[COST, EXIT_NS] + drain_ns(k, v), LEAVING
+
+
+@jit
+def enter_guest(k: Kvm, v: int, now_ns: int) -> None:
+    """KVM_RUN: vCPU ``v``, which is OUT, enters the guest."""
+    k.vcpus[V_KICKED, v] = k.vcpus[V_FULL, v] = 0
+    k.vcpus[V_AWAY_NS, v] = now_ns
+    k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + k.costs[COST, ENTRY_NS], ENTRY
+
+
+@jit
+def interrupt(k: Kvm, now_ns: int) -> int:
+    """An IPI to every vCPU in guest mode: an exit, PML buffer drained, and an entry. Returns how many there were."""
+    running = 0
+    for v in range(k.vcpus.shape[1]):
+        if k.vcpus[V_STAGE, v] == IN_GUEST:
+            running += 1
+            stop_clocks(k.vcpus, k.clocks, k.state, v, now_ns)
+            left_ns = now_ns + k.costs[COST, EXIT_NS] + drain_ns(k, v)
+            k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = left_ns + k.costs[COST, ENTRY_NS], ENTRY
+            if is_full(k.vcpus, k.state, v):
+                k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = left_ns, EXITED
+    return running
+
+
+@jit
+def _grant_all(k: Kvm, now_ns: int) -> None:
+    while grant_next(k, now_ns) >= 0:
+        pass
+
+
+@jit
+def request_lock(k: Kvm, host: int, mode: int, now_ns: int) -> None:
+    """A host asks for mmu_lock; a grant comes up in Kvm.due."""
+    k.queue[Q_STATE, k.vcpus.shape[1] + host], k.queue[Q_MODE, k.vcpus.shape[1] + host] = HOST_WAITING, mode
+    join_queue(k.queue, k.state, k.vcpus.shape[1] + host, mode, now_ns)
+    _grant_all(k, now_ns)
+    tell_contended(k, now_ns)
+
+
+@jit
+def release_lock(k: Kvm, host: int, now_ns: int) -> None:
+    """A host lets mmu_lock go; those it lets in are granted now."""
+    k.queue[Q_STATE, k.vcpus.shape[1] + host], k.queue[Q_WATCH, k.vcpus.shape[1] + host] = HOST_IDLE, 0
+    leave_lock(k.state, k.queue[Q_MODE, k.vcpus.shape[1] + host])
+    _grant_all(k, now_ns)
+
+
+@jit
+def waiters(k: Kvm) -> int:
+    """How many wait for mmu_lock."""
+    return int(k.state[LOCK_LENGTH])
+
+
+@jit
+def start(k: Kvm) -> None:
+    """All vCPUs are in the guest at 0, with what they touch first."""
+    for s in range(len(k.streams)):
+        find(k, s, 0, False)
+    for v in range(k.vcpus.shape[1]):
+        start_clocks(k.vcpus, k.clocks, k.state, v, 0)
+        choose(k.vcpus, k.streams, k.clocks, v)

@@ -1,0 +1,123 @@
+"""The arrays of one VM under KVM that the compiled loops share, and what their rows and columns mean.
+
+They are few, for a call passes seven words for each: what is small lies together in ``state``, ``vcpus``, ``queue`` and
+``costs``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.guest.touch import N_INTS
+from hostsim.mmu.spte import Sptes
+
+Ints = NDArray[np.int64]
+
+RETRY, LOG, FILL = 7, 8, 9
+"""Beside the kinds of hostsim.kernels.faults. RETRY: an invalidation went over the page meanwhile. LOG, FILL: no exits: the
+hardware sets the D bit, a zero page gets content.
+"""
+N_EXITS = 8
+
+(LOGGED, HARDWARE, PML, HUGE, WHOLE_TABLE, RING, RING_SOFT, PFN_NS, REORDERED,
+ LOCK_READERS, LOCK_WRITERS, LOCK_HEAD, LOCK_LENGTH,
+ SEQ, IN_PROGRESS, RANGE_FIRST, RANGE_END,
+ WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE) = range(21)  # fmt: skip
+"""Of Kvm.state. HARDWARE: D bits catch writes; RING: the log is a ring a vCPU; REORDERED: what comes next of vCPUs in guest
+mode was found anew; LOCK_..: mmu_lock; SEQ: mmu_invalidate_seq, IN_PROGRESS: mmu_invalidate_in_progress, with its range;
+WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host.
+"""
+EXITS = 24
+"""Of Kvm.state, exits by kind from here on."""
+DUE = 32
+"""Of Kvm.state, (ns, what, who) from here on; behind them the clocks by vCPU."""
+
+(V_NS, V_STAGE, V_PAGE, V_KIND, V_MODE, V_STREAM, V_FIRST, V_END, V_CLOCK, V_CLOCK_END, V_KICKED, V_FULL, V_PML, V_HEAD,
+ V_RING, V_TAKEN, V_SEQ, V_AWAY_NS, V_STALL_NS) = range(19)  # fmt: skip
+"""Rows of Kvm.vcpus. V_FIRST .. V_END: its streams; V_CLOCK .. V_CLOCK_END: places in Kvm.state of its clocks; V_PML:
+entries in its PML buffer; V_HEAD, V_RING, V_TAKEN: oldest entry of its dirty ring, how many, how many of them user space
+has taken; V_AWAY_NS: since when it is out of the guest because of an exit; V_STALL_NS: how long altogether.
+"""
+N_VCPU = 19
+
+IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT = range(10)
+"""What comes next. WAITING and OUT are not in the heap; PFN: the host page is known; EXITED: a PML buffer was drained."""
+
+(S_CLASS, S_CLOCK, S_VCPU, S_NEXT, S_INDEX, S_FOUND, S_PAGE, S_DRAWS, S_DRAWN, S_OFFSET, S_KEY0, S_KEY1) = range(12)
+"""Columns of Kvm.streams. S_NEXT: work time of the candidate; S_INDEX: number of the first touch or write not yet made;
+S_FOUND: that of the candidate; S_PAGE: its page, -1: drawn when it comes up; S_DRAWS: draws so far; S_DRAWN: armed weight
+when it was drawn; S_OFFSET: lateness of its writes among those of its class.
+"""
+N_STREAM = 12
+
+P_CLASS, P_FIRST, P_END, P_WRITE, P_KIND, P_ARMED, P_WEIGHTS, P_SUPERS = range(8)
+"""Columns of Kvm.parts, regions of gfns of equal touch. P_ARMED: armed pages, or the sum of their weights; P_WEIGHTS,
+P_SUPERS: where their sums by region and by super-region begin in Kvm.tape.
+"""
+N_PART = 8
+UNIFORM, BY_WEIGHT, BY_VISIT = range(3)
+
+C_PART, C_PARTS, C_TRACE, C_TRACE_END, C_GFN, C_LEVELS, C_LEVEL = range(N_INTS, N_INTS + 7)
+"""Columns of Kvm.ints behind those of a touch class. C_TRACE .. C_TRACE_END: times of a trace in Kvm.tape, their gfns C_GFN
+further on; C_LEVELS: levels of a sweep's tree of visits, whose words begin at C_LEVEL, C_LEVEL + 1, ..
+"""
+LEVELS_MAX = 7
+N_CLASS = C_LEVEL + LEVELS_MAX + 1
+
+Q_WHO, Q_MODE, Q_ASKED, Q_HEAP, Q_STATE, Q_WATCH = range(6)
+"""Rows of Kvm.queue. Q_WHO: the ring of those who wait for mmu_lock; the others by vCPU, then by host. Q_MODE, Q_ASKED: how
+and since when; Q_HEAP: scratch; Q_STATE: of a host; Q_WATCH: 1: tell the host when somebody queues behind it.
+"""
+N_QUEUE = 6
+HOST_IDLE, HOST_WAITING, HOST_HOLDS = range(3)
+
+COST, MODE_OF, HOLD_OF, QUEUE_OF = range(4)
+"""Rows of Kvm.costs: single numbers; by kind of fault how it takes mmu_lock, and how long; from QUEUE_OF on by mode, what
+others at the lock add to a hold.
+"""
+EXIT_NS, ENTRY_NS, SPURIOUS_NS, PML_NS, PML_DRAIN_NS, QUEUE_LENGTH = range(6)
+N_COSTS = 6
+
+R_MEAN, R_SCALE = range(2)
+"""Rows of Kvm.rates."""
+
+DUE_GRANTED, DUE_OUT, DUE_CONTENDED = 1, 2, 3
+
+REGION_BITS = 9
+SUPER_BITS = 18
+
+
+class Kvm(NamedTuple):
+    """One VM. Arrays are changed in place.
+
+    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint32[n_pages]. counts: int64[2, n_regions + n_supers],
+    armed pages by is_write and by region, then by 512 regions. parts: int64[n_parts, N_PART]; ints: int64[n_classes,
+    N_CLASS]; rates: float64[2, n_classes], mean time between touches of a page, scale of the weights; page_mean_ns:
+    float64, as in TouchTable; tape: int64, trees of visits (32 a word), traces, sums of armed weights. streams:
+    int64[n_streams, N_STREAM]; exact: float64[n_streams], the work time of a drawn touch before rounding, or the share of
+    writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]. vcpus: int64[N_VCPU,
+    n_vcpus]; buffers: int64[n_vcpus, 512 + n], PML buffer and dirty ring; queue: int64[N_QUEUE, n_vcpus + n_hosts];
+    state: int64; costs: int64[N_COSTS, n]; log: int64[capacity, 4] gets (t_set, vcpu, page, kind).
+    """
+
+    sptes: Sptes
+    zero: NDArray[np.uint8]
+    version: NDArray[np.uint32]
+    counts: Ints
+    parts: Ints
+    ints: Ints
+    rates: NDArray[np.float64]
+    page_mean_ns: NDArray[np.float64]
+    tape: Ints
+    streams: Ints
+    exact: NDArray[np.float64]
+    clocks: Ints
+    vcpus: Ints
+    buffers: Ints
+    queue: Ints
+    state: Ints
+    costs: Ints
+    log: Ints

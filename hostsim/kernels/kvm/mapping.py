@@ -1,0 +1,150 @@
+"""What handling a fault sets, with the counts of armed pages kept.
+
+Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::kvm_tdp_mmu_map; spte.c::make_spte.
+"""
+
+from __future__ import annotations
+
+from hostsim.jit import inlined, jit
+from hostsim.kernels.exits import PML_ENTRIES
+from hostsim.kernels.faults import MAP, SPLIT, TRACK
+from hostsim.kernels.kvm.armed import count_range, disarm_page, is_armed
+from hostsim.kernels.kvm.layout import HUGE, LOGGED, REGION_BITS, RING, V_HEAD, V_PML, V_RING, WHOLE_TABLE, Ints, Kvm
+from hostsim.kernels.kvm.streams import rearm
+from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+
+
+@inlined
+def set_spte(k: Kvm, page: int, value: int) -> None:
+    """The 4 KiB spte of ``page``, and what its place holds of the page's content, become ``value``. Disarms at most."""
+    read, write = is_armed(k.sptes, k.state, page, 0), is_armed(k.sptes, k.state, page, 1)
+    k.sptes.spte[page] = value
+    read = read and not is_armed(k.sptes, k.state, page, 0)
+    disarm_page(k, page, read, write and not is_armed(k.sptes, k.state, page, 1))
+
+
+@inlined
+def mark_dirty(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int, page: int) -> None:
+    """mark_page_dirty_in_slot: the bit in the log, or an entry in the ring of vCPU ``v``."""
+    if sptes.dirty[page] == 1:
+        return
+    sptes.dirty[page] = 1
+    if state[RING] == 1:
+        size = buffers.shape[1] - PML_ENTRIES
+        buffers[v, PML_ENTRIES + (vcpus[V_HEAD, v] + vcpus[V_RING, v]) % size] = page
+        vcpus[V_RING, v] += 1
+
+
+@inlined
+def drain_pml(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> int:
+    """Move the PML buffer of vCPU ``v`` into the log, oldest first; returns how many entries it had."""
+    entries = vcpus[V_PML, v]
+    for i in range(entries):
+        mark_dirty(sptes, vcpus, buffers, state, v, buffers[v, i])
+    vcpus[V_PML, v] = 0
+    return int(entries)
+
+
+@jit
+def set_region(k: Kvm, region: int, level: int, large: int, small: int) -> None:
+    """All sptes of a region at once: one large one with flags ``large`` (level 1), or 512 with flags ``small``."""
+    first = region * REGION_PAGES
+    k.sptes.level[region], k.sptes.large[region] = level, large
+    for page in range(first, first + REGION_PAGES):
+        k.sptes.spte[page] = small | (k.sptes.spte[page] & BLANK)
+
+
+@jit
+def is_empty(sptes: Sptes, region: int) -> bool:
+    """Whether nothing in the region is mapped."""
+    if sptes.level[region] == 1:
+        return False
+    for page in range(region * REGION_PAGES, (region + 1) * REGION_PAGES):
+        if sptes.spte[page] & PRESENT != 0:
+            return False
+    return True
+
+
+@jit
+def set_region_counted(k: Kvm, region: int, level: int, large: int, small: int) -> None:
+    """``set_region`` with the counts of armed pages kept."""
+    first, end = region * REGION_PAGES, (region + 1) * REGION_PAGES
+    count_range(k, first, end, -1)
+    set_region(k, region, level, large, small)
+    count_range(k, first, end, 1)
+
+
+@jit
+def _split(k: Kvm, page: int, now_ns: int) -> None:
+    """In a logged slot: 512 sptes with the large one's flags, or none at all."""
+    region = page >> REGION_BITS
+    set_region_counted(k, region, 0, 0, k.sptes.large[region] if k.state[WHOLE_TABLE] == 1 else 0)
+    rearm(k, region * REGION_PAGES, (region + 1) * REGION_PAGES, now_ns)
+
+
+@inlined
+def _sets_region(sptes: Sptes, state: Ints, kind: int, page: int) -> bool:
+    """Whether the fault sets one large spte, or replaces it."""
+    region = page >> REGION_BITS
+    if sptes.level[region] == 1:
+        return True
+    return bool(kind == MAP and state[HUGE] == 1 and state[LOGGED] == 0 and is_empty(sptes, region))
+
+
+@jit
+def _handle_large(k: Kvm, kind: int, page: int, is_write: bool, now_ns: int) -> bool:
+    """A fault on a large spte, or one that makes it; True if the 4 KiB spte of ``page`` remains to be set."""
+    region, logged = page >> REGION_BITS, k.state[LOGGED] == 1
+    large = k.sptes.large[region]
+    if kind == MAP:
+        set_region_counted(k, region, 1, PRESENT | WRITABLE | (DIRTY if is_write else 0), 0)
+    elif kind == TRACK:
+        writable = WRITABLE | DIRTY if is_write and not logged else 0
+        set_region_counted(k, region, 1, (large & (~TRACKED & 0xFF)) | writable, 0)
+    elif not logged:
+        set_region_counted(k, region, 1, large | WRITABLE | DIRTY, 0)
+    else:
+        _split(k, page, now_ns)
+        return True
+    return False
+
+
+@inlined
+def _small_flags(sptes: Sptes, state: Ints, kind: int, page: int, is_write: bool) -> int:
+    """Flags of the 4 KiB spte that the fault sets."""
+    if kind == MAP or (kind == SPLIT and state[WHOLE_TABLE] == 0):
+        return PRESENT | WRITABLE | (DIRTY if is_write or state[LOGGED] == 1 else 0)
+    kept = sptes.spte[page] & (PRESENT if is_write else PRESENT | WRITABLE | DIRTY)
+    return int(kept | (WRITABLE | DIRTY if is_write else 0))
+
+
+@inlined
+def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> None:
+    """Set what a fault of ``kind`` sets, at the end of its hold.
+
+    W comes back to an access-tracked page only with a write; what is mapped writable in a logged slot is dirty.
+    """
+    if _sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, kind, page, is_write, now_ns):
+        return
+    flags = _small_flags(k.sptes, k.state, kind, page, is_write)
+    set_spte(k, page, flags | (k.sptes.spte[page] & BLANK))
+    if k.state[LOGGED] == 1 and (is_write or kind != TRACK):
+        mark_dirty(k.sptes, k.vcpus, k.buffers, k.state, v, page)
+
+
+@jit
+def set_large_dirty(k: Kvm, region: int) -> None:
+    """The D bit of a large spte is set."""
+    set_region_counted(k, region, 1, k.sptes.large[region] | DIRTY, 0)
+
+
+@inlined
+def note_write(k: Kvm, page: int, logs: bool) -> None:
+    """A write that faults no more: it sets the D bit if somebody waits for that (``logs``), and the page has content."""
+    region, value = page >> REGION_BITS, k.sptes.spte[page] & (~BLANK & 0xFF)
+    if logs and k.sptes.level[region] == 1:
+        set_large_dirty(k, region)
+    elif logs:
+        value |= DIRTY
+    k.zero[page] = 0
+    set_spte(k, page, value)

@@ -1,0 +1,123 @@
+"""Drawing one armed page of a part of the guest's work, uniformly or by weight."""
+
+from __future__ import annotations
+
+from hostsim.jit import inlined, jit
+from hostsim.kernels.kvm.armed import is_armed, super_at, weight_of
+from hostsim.kernels.kvm.layout import (
+    BY_WEIGHT,
+    P_ARMED,
+    P_CLASS,
+    P_END,
+    P_FIRST,
+    P_KIND,
+    P_SUPERS,
+    P_WEIGHTS,
+    P_WRITE,
+    REGION_BITS,
+    SUPER_BITS,
+    Ints,
+    Kvm,
+)
+from hostsim.mmu.spte import REGION_PAGES, Sptes
+from hostsim.rng import keyed_uniform, keyed_word
+
+SPARSE = 32
+"""With fewer than 1 page in SPARSE armed, places are not tried any more: counts lead to the page."""
+TRIES = 64
+SUPER_PAGES = 1 << SUPER_BITS
+
+
+@inlined
+def pick(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+    """An armed gfn of part ``p``, of which there is one at least; keyed by (key0, key1, draw)."""
+    part = k.parts[p]
+    if part[P_KIND] != BY_WEIGHT and part[P_ARMED] * SPARSE >= part[P_END] - part[P_FIRST]:
+        page = _try(k, p, key0, key1, draw)
+        if page >= 0:
+            return page
+    return _walk(k, p, min(int(keyed_uniform(key0, key1, draw, TRIES) * part[P_ARMED]), part[P_ARMED] - 1))
+
+
+@inlined
+def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+    """Places drawn until one is armed, or -1 after TRIES: the region by its share of armed pages, then the page."""
+    part = k.parts[p]
+    first, end, is_write = part[P_FIRST], part[P_END], part[P_WRITE]
+    for attempt in range(TRIES):
+        page = first + ((keyed_word(key0, draw, attempt) * (end - first)) >> 32)
+        region = page >> REGION_BITS
+        counted = k.counts[is_write, region]
+        if counted == 0:
+            continue
+        start = region * REGION_PAGES
+        if counted == REGION_PAGES:
+            return int(page)
+        if start < first or start + REGION_PAGES > end:
+            if is_armed(k.sptes, k.state, page, is_write):
+                return int(page)
+        elif keyed_word(key1, draw, attempt) >> (32 - REGION_BITS) < counted:
+            return _within(k.sptes, k.state, page, is_write, counted, key1, draw)
+    return -1
+
+
+@jit
+def _within(sptes: Sptes, state: Ints, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
+    """One of the ``counted`` armed pages of the region of ``page``, which was drawn."""
+    start = page - page % REGION_PAGES
+    probe = page
+    for attempt in range(TRIES, 2 * TRIES):
+        if is_armed(sptes, state, probe, is_write):
+            return probe
+        probe = start + (keyed_word(key, draw, attempt) >> (32 - REGION_BITS))
+    rest = (keyed_word(key, draw, 2 * TRIES) * counted) >> 32
+    probe = start
+    while rest > 0 or not is_armed(sptes, state, probe, is_write):
+        if is_armed(sptes, state, probe, is_write):
+            rest -= 1
+        probe += 1
+    return probe
+
+
+@inlined
+def _weight(k: Kvm, p: int, page: int, step: int) -> int:
+    """Armed weight of the ``step`` pages from ``page`` on: one page, a region or a super-region."""
+    part = k.parts[p]
+    by_weight, is_write = part[P_KIND] == BY_WEIGHT, part[P_WRITE]
+    if step == 1:
+        if not is_armed(k.sptes, k.state, page, is_write):
+            return 0
+        return weight_of(k, part[P_CLASS], page) if by_weight else 1
+    if step == REGION_PAGES:
+        if by_weight:
+            return int(k.tape[part[P_WEIGHTS] + (page >> REGION_BITS) - (part[P_FIRST] >> REGION_BITS)])
+        return int(k.counts[is_write, page >> REGION_BITS])
+    if by_weight:
+        return int(k.tape[part[P_SUPERS] + (page >> SUPER_BITS) - (part[P_FIRST] >> SUPER_BITS)])
+    return int(k.counts[is_write, super_at(k, page)])
+
+
+@inlined
+def _step(page: int, end: int, largest: int) -> int:
+    """The largest step up to ``largest`` that begins at ``page`` and does not go beyond ``end``."""
+    if largest >= SUPER_PAGES and page % SUPER_PAGES == 0 and page + SUPER_PAGES <= end:
+        return SUPER_PAGES
+    if largest >= REGION_PAGES and page % REGION_PAGES == 0 and page + REGION_PAGES <= end:
+        return REGION_PAGES
+    return 1
+
+
+@jit
+def _walk(k: Kvm, p: int, rest: int) -> int:
+    """The page at which the armed weight passed exceeds ``rest``."""
+    page, largest = k.parts[p, P_FIRST], SUPER_PAGES
+    while True:
+        step = _step(page, k.parts[p, P_END], largest)
+        weight = _weight(k, p, page, step)
+        if rest >= weight:
+            rest -= weight
+            page += step
+        elif step == 1:
+            return int(page)
+        else:
+            largest = 1 if step == REGION_PAGES else REGION_PAGES

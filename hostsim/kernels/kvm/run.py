@@ -1,0 +1,52 @@
+"""All vCPUs of a VM advanced in exact time order, up to the next host event or to what comes up for the host."""
+
+from __future__ import annotations
+
+from hostsim.jit import jit
+from hostsim.kernels.exits import push, sift_top
+from hostsim.kernels.kvm.layout import N_DUE, OUT, Q_HEAP, REORDERED, V_NS, V_STAGE, WAITING, Kvm
+from hostsim.kernels.kvm.mmu_lock import grant_next, tell_contended
+from hostsim.kernels.kvm.vcpu import step
+from hostsim.rng import NEVER
+
+
+@jit
+def _heap(k: Kvm) -> int:
+    """Put all vCPUs that have something to do into the heap; returns its size."""
+    heap, size = k.queue[Q_HEAP], 0
+    for v in range(k.vcpus.shape[1]):
+        if k.vcpus[V_STAGE, v] != WAITING and k.vcpus[V_STAGE, v] != OUT:
+            size = push(heap, size, k.vcpus[V_NS], v)
+    k.state[REORDERED] = 0
+    return size
+
+
+@jit
+def run_vcpus(k: Kvm, horizon_ns: int) -> int:
+    """Advance up to (strictly below) ``horizon_ns``; returns the next event's time, NEVER if there is none.
+
+    Stops early when Kvm.due gets rows; the events of that instant that are left come with the next call.
+    """
+    ns, heap, size = k.vcpus[V_NS], k.queue[Q_HEAP], _heap(k)
+    while size > 0:
+        v = heap[0]
+        now_ns = ns[v]
+        if now_ns >= horizon_ns:
+            return int(now_ns)
+        step(k, v)
+        if k.vcpus[V_STAGE, v] == WAITING or k.vcpus[V_STAGE, v] == OUT:
+            size -= 1
+            v = heap[size]
+        if size > 0:
+            sift_top(heap, size, ns, v)
+        who = 0
+        while who >= 0:
+            who = grant_next(k, now_ns)
+            if 0 <= who < k.vcpus.shape[1]:
+                size = push(heap, size, ns, who)
+        tell_contended(k, now_ns)
+        if k.state[REORDERED] == 1:
+            size = _heap(k)
+        if k.state[N_DUE] > 0:
+            return int(now_ns)
+    return NEVER
