@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import exits, measure, twin
+from benchmarks import exits, indexes, measure, twin
 from benchmarks.machines import migrating_guest, scaled_guest
 
 Figure = tuple[str, str, str]
@@ -88,7 +88,18 @@ def _laws() -> tuple[Any, list[Figure]]:
     return {"1e6": slow, "1e9": fast}, [*lines, ("wall time a transition, 1e6 and 1e9 touches/s", text, "<= 1.5 x")]
 
 
-WORK = {"twin": _against_twin, "speed": _speed, "memory": _memory, "scale": _scale, "laws": _laws, "exits": _exits}
+def _indexes() -> tuple[Any, list[Figure]]:
+    f = indexes.all_designs()
+    steps = ("map", "age", "harvest", "unmap")
+    rates = {name: " / ".join(f"{one[step]:.1e}" for step in steps) for name, one in f.items()}
+    what = "sptes mapped / aged / harvested / unmapped a second, over twin"
+    return f, [(f"{name}: {what}", f"{rates[name]}: {one['ratio']:.3g} x", "") for name, one in f.items()]
+
+
+WORK = {
+    "twin": _against_twin, "speed": _speed, "memory": _memory, "scale": _scale, "laws": _laws, "exits": _exits,
+    "indexes": _indexes,
+}  # fmt: skip
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.machines import harvested_guest, migrating_guest
 from hostsim.host.machine import Machine
+from hostsim.mmu.dirty_tracker import at_once
 
 REPEATS = 3
 HARVESTS = 40
@@ -65,11 +66,11 @@ def harvest_cost(touches_per_s: int, gib: int = 1) -> dict[str, float]:
 
 def _harvest_all(machine: Machine) -> int:
     bmap = np.zeros(machine.vm.memory.n_pages, np.uint8)
-    machine.tracker.start_log(0)
+    at_once(machine.tracker.start_log())
     total = 0
     for i in range(1, HARVESTS + 1):
         machine.env.run(until=i * HARVEST_PERIOD_NS)
-        total += machine.tracker.sync(bmap, machine.env.now_ns).dirtied_pages
+        total += at_once(machine.tracker.sync(bmap)).dirtied_pages
     return total
 
 

@@ -1,4 +1,4 @@
-"""Draw docs/tutorial/first-run.png: the plot that the first scenario leaves."""
+"""Draw the pictures of runs that pages show: docs/tutorial/first-run.png, docs/howto/kvm-write-protect.png."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import sys
 from pathlib import Path
 
 from hostsim import run
+from hostsim.report.kvm_plots import kvm_pictures
 from hostsim.report.plots import migration_pictures
 from hostsim.scenario import load_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
+PICTURES = {
+    "tutorial/first-run.png": ("precopy_convergence", migration_pictures),
+    "howto/kvm-write-protect.png": ("kvm_write_protect", kvm_pictures),
+}
 
 
 def main() -> int:
-    """Write the picture."""
-    result = run(load_scenario(ROOT / "scenarios" / "precopy_convergence.toml"))
-    picture = migration_pictures(result.migrations[0], result.name)["png"]
-    (ROOT / "docs" / "tutorial" / "first-run.png").write_bytes(picture)
+    """Write the pictures."""
+    for name, (scenario, draw) in PICTURES.items():
+        result = run(load_scenario(ROOT / "scenarios" / f"{scenario}.toml"))
+        (ROOT / "docs" / name).write_bytes(draw(result.migrations[0], result.name)["png"])
     return 0
 
 

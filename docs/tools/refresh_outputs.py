@@ -28,7 +28,7 @@ def output_of(line: str, folder: Path) -> list[str]:
         [str(HOSTSIM), *arguments], cwd=folder, env=os.environ | PLAIN, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, check=False,
     )  # fmt: skip
-    return [text.rstrip() for text in done.stdout.strip("\n").splitlines()]
+    return [text.rstrip() for text in done.stdout.strip("\n").rstrip().splitlines()]
 
 
 def refreshed(shown: tuple[str, ...], printed: list[str]) -> list[str]:

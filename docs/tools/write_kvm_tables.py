@@ -26,6 +26,7 @@ COSTS_HEADER = """\
 
 What the operations of KVM's MMU cost, machine by machine. Written by `python docs/tools/write_kvm_tables.py` from
 `hostsim/data/costs/*.toml`; in Python `hostsim.mmu.costs.load_costs("cascade-lake")`. Eras: [eras of KVM](eras.md).
+A sheet of your own machine: [how to](../howto/calibrate.md).
 
 A number is given, or computed from others of its sheet (`=`), or another machine's (*assumed: as ...*; only its value is
 shown here, the rest on that sheet). *Set on* lists the published rows behind it, directly or through what it is computed

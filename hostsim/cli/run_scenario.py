@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hostsim.errors import InputError, Problem
 from hostsim.report import console, files, tables
+from hostsim.report.kvm_tables import migration_tables
 from hostsim.report.progress import run_progress
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
@@ -86,7 +87,8 @@ def _tell(options: Options, result: RunResult, paths: Sequence[Path]) -> None:
         return
     for text in verdict_texts(result, options.style):
         console.say([*text.strip("\n").splitlines(), ""])
-    for table in [tables.rounds_table(m.rounds) for m in result.migrations] or [tables.plain_table(result.guest)]:
+    shown = [table for m in result.migrations for table in migration_tables(m)]
+    for table in shown or [tables.plain_table(result.guest)]:
         console.show(table, markdown=options.style == "markdown")
     if paths:
         console.say(["Files:", *(f"  {path}" for path in paths)])

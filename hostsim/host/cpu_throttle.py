@@ -8,7 +8,7 @@ from typing import Any
 import simpy
 
 from hostsim.host.clock import Clock
-from hostsim.host.vm import Vm
+from hostsim.host.vm import VmBase
 
 Step = Generator[simpy.Event, Any, None]
 TIMESLICE_NS = 10_000_000
@@ -28,7 +28,7 @@ def sleep_ns(percent: int) -> int:
 class CpuThrottle:
     """The throttle of one VM: one timer for all vCPUs."""
 
-    def __init__(self, env: Clock, vm: Vm, overshoot_ns: int, timer_late_ns: int) -> None:
+    def __init__(self, env: Clock, vm: VmBase, overshoot_ns: int, timer_late_ns: int) -> None:
         """``overshoot_ns``: what each sleep lasts longer than asked for; ``timer_late_ns``: how late a timer runs.
 
         The timer is set again from the time its callback runs, so its lateness adds up (cpu_throttle_timer_tick).

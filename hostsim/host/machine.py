@@ -12,11 +12,13 @@ from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.clock import Clock
 from hostsim.host.dirty_log import TRACKERS
 from hostsim.host.knobs import Knobs
+from hostsim.host.kvm.build import live_vm
+from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.link import LinkSpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.thread import Migration
 from hostsim.host.sheet import HostSheet
-from hostsim.host.vm import Vm
+from hostsim.host.vm import Vm, VmBase
 from hostsim.mmu.memory import PAGE_SIZE, RamBlock, make_memory
 
 Progress = Callable[[int, dict[str, Any]], None]
@@ -36,18 +38,22 @@ class MachineSpec:
     dirty_tracking: str = "tcg"
     link: LinkSpec = field(default_factory=LinkSpec)
     migration: MigrationParameters | None = None
+    mmu: MmuSpec = field(default_factory=MmuSpec)
+    """Of KVM; without meaning for ``tcg``."""
 
 
 class Machine:
     """A machine ready to run: ``run()`` once, then read ``vm`` and ``migration``."""
 
     def __init__(self, spec: MachineSpec, knobs: Knobs | None = None, log_capacity: int = 0) -> None:
-        """``log_capacity``: page sends, and first writes a sync, to keep for tests, 0: none."""
+        """``log_capacity``: page sends, and first writes a sync or exits, to keep for tests, 0: none.
+
+        InputError if KVM of ``spec.mmu`` does not offer ``spec.dirty_tracking``.
+        """
         knobs = knobs or Knobs()
         self.spec = spec
         self.env = Clock()
-        guest = build_guest(spec.workloads, spec.seed)
-        self.vm = Vm(self.env, make_memory(spec.blocks), guest, spec.n_vcpus, spec.sheet.vm_stop_ns)
+        self.vm = self._vm(log_capacity)
         self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs, log_capacity)
         self.migration = self._migration(knobs, log_capacity)
 
@@ -58,6 +64,13 @@ class Machine:
             self.env.process(self._report(progress))
         until = end if self.migration is None else self.env.any_of([end, self.migration.done])
         self.env.run(until=until)
+
+    def _vm(self, log_capacity: int) -> VmBase:
+        spec, memory = self.spec, make_memory(self.spec.blocks)
+        guest, stop_ns = build_guest(spec.workloads, spec.seed), spec.sheet.vm_stop_ns
+        if spec.dirty_tracking == "tcg":
+            return Vm(self.env, memory, guest, spec.n_vcpus, stop_ns)
+        return live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking, log_capacity)
 
     def _migration(self, knobs: Knobs, log_capacity: int) -> Migration | None:
         spec = self.spec

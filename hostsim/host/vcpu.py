@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import simpy
@@ -13,6 +13,26 @@ from hostsim.guest import pacing
 from hostsim.host.clock import Clock
 
 THROTTLE, PAUSE = "throttle", "pause"
+
+
+class VcpuThread(Protocol):
+    """What throttle, stop and work items ask of a vCPU's thread."""
+
+    def throttle(self, sleep_ns: int) -> None:
+        """Out of the guest to sleep, unless it sleeps already."""
+        ...
+
+    def pause(self) -> simpy.Event:
+        """Ask it to stop; the event comes up when it is out of the guest."""
+        ...
+
+    def resume(self) -> None:
+        """Let it run again."""
+        ...
+
+    def run_on_cpu(self) -> simpy.Event:
+        """Comes up when it has run a work item queued now."""
+        ...
 
 
 class Vcpu:

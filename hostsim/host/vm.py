@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Guest
-from hostsim.host.clock import Clock
-from hostsim.host.vcpu import Vcpu
-from hostsim.kernels.armed import make_armed
+from hostsim.host.clock import NEVER_NS, Clock
+from hostsim.host.vcpu import Vcpu, VcpuThread
+from hostsim.kernels.armed import Armed, make_armed
 from hostsim.kernels.clocks import class_work
 from hostsim.mmu.memory import GuestMemory
 
+if TYPE_CHECKING:
+    from hostsim.host.kvm.tally import Tally
 
-class Vm:
-    """Guest state and the vCPUs that run it. ``armed``: what the kernels know of coming touches."""
 
-    def __init__(self, env: Clock, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int) -> None:
+class VmBase:
+    """What every VM is: guest state, and the threads of its vCPUs. ``armed``: what the send loop asks of coming touches."""
+
+    vcpus: Sequence[VcpuThread]
+
+    def __init__(self, env: Clock, memory: GuestMemory, guest: Guest, armed: Armed, stop_ns: int) -> None:
         """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
-        self.env, self.memory, self.guest = env, memory, guest
-        self.armed = make_armed(guest.pending_size, guest.paced_size, len(guest.table.ints))
+        self.env, self.memory, self.guest, self.armed = env, memory, guest, armed
         self.running = True
         self._stop_ns = stop_ns
-        self.vcpus = [
-            Vcpu(env, guest.clocks, np.flatnonzero(guest.clock_vcpu == i).astype(np.int64)) for i in range(n_vcpus)
-        ]
 
-    def class_work(self, c: int) -> int:
-        """Work time [ns] of touch class ``c`` now."""
-        return int(class_work(self.guest.table.ints, self.guest.clocks, c, self.env.now_ns))
+    @property
+    def settled_ns(self) -> int:
+        """``memory.zero`` holds up to here, whatever the guest does [ns]; NEVER_NS: whether it holds can be asked."""
+        return NEVER_NS
+
+    def may_come_up(self) -> bool:
+        """Whether the guest may bring up something for the host that is no event yet."""
+        return False
+
+    def tally(self) -> Tally | None:
+        """What exits and the work on the log took so far; None where there are none."""
+        return None
 
     def work_ns(self) -> int:
         """Work done by now, summed over all work clocks [ns]."""
@@ -55,3 +65,19 @@ class Vm:
         self.running = True
         for vcpu in self.vcpus:
             vcpu.resume()
+
+
+class Vm(VmBase):
+    """A VM whose vCPUs leave the guest for nothing but a kick. ``armed``: what the kernels know of coming touches."""
+
+    def __init__(self, env: Clock, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int) -> None:
+        """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
+        armed = make_armed(guest.pending_size, guest.paced_size, len(guest.table.ints))
+        super().__init__(env, memory, guest, armed, stop_ns)
+        self.vcpus = [
+            Vcpu(env, guest.clocks, np.flatnonzero(guest.clock_vcpu == i).astype(np.int64)) for i in range(n_vcpus)
+        ]
+
+    def class_work(self, c: int) -> int:
+        """Work time [ns] of touch class ``c`` now."""
+        return int(class_work(self.guest.table.ints, self.guest.clocks, c, self.env.now_ns))

@@ -12,13 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.guest.touch import TouchTable
+from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
 from hostsim.jit import jit
 from hostsim.kernels.armed import Armed
 from hostsim.kernels.harvest import is_written
+from hostsim.rng import NEVER
 
-QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT = range(6)
-"""Why the loop returned. NO_BIT: pages are counted as dirty and none is marked, which must not be."""
+QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT, CLEAR, UNSETTLED = range(8)
+"""Why the loop returned. NO_BIT: pages are counted as dirty and none is marked, which must not be. CLEAR: the log of the
+chunk of the next page has to be cleared first. UNSETTLED: whether the next page is zero is not known yet at its time.
+"""
 
 (T_NS, CURSOR, DIRTY_PAGES, LAST_BLOCK, USED_BYTES, BUFFERED_BYTES, BUFFERED_PAGES, SENT_BYTES, NORMAL_PAGES, ZERO_PAGES,
  LINK_FREE_PS, ITERATION_PAGES, LOGGED) = range(13)  # fmt: skip
@@ -39,6 +42,8 @@ class SendLimits(NamedTuple):
     """What bounds one call; times ns, sizes bytes, 0: no limit.
 
     flush_pages: normal pages the stream gathers before they count as sent (1: each page counts as it is queued).
+    chunk_shift: a mark of ``clear_marks`` is for 2^chunk_shift pages. settled_ns: a page written by vCPUs that exit is known
+    to be zero up to here; NEVER: coming touches tell at any time.
     """
 
     rate_limit_bytes: int
@@ -47,6 +52,8 @@ class SendLimits(NamedTuple):
     bounded_wait: bool
     horizon_ns: int
     batch_pages: int
+    chunk_shift: int
+    settled_ns: int
 
 
 class SendCosts(NamedTuple):
@@ -115,6 +122,55 @@ def flush(state: NDArray[np.int64]) -> None:
 
 
 @jit
+def _may_be_written(table: TouchTable, gfn: int) -> bool:
+    for c in range(len(table.ints)):
+        page = gfn - table.ints[c, FIRST_GFN]
+        if table.ints[c, IS_WRITE] == 1 and 0 <= page < table.ints[c, N_PAGES]:
+            return True
+    return False
+
+
+@jit
+def _held_back(
+    limits: SendLimits,
+    clear_marks: NDArray[np.uint8],
+    zero: NDArray[np.uint8],
+    table: TouchTable,
+    gfn: int,
+    t_ns: int,
+) -> int:
+    """Why ``gfn`` cannot be sent yet at ``t_ns``, which may be ahead of the guest; QUOTA (0) if it can."""
+    if clear_marks[gfn >> limits.chunk_shift] == 1:
+        return CLEAR
+    if t_ns <= limits.settled_ns or zero[gfn] == 0 or not _may_be_written(table, gfn):
+        return QUOTA
+    return UNSETTLED
+
+
+@jit
+def is_zero(
+    limits: SendLimits,
+    zero: NDArray[np.uint8],
+    table: TouchTable,
+    clocks: NDArray[np.int64],
+    armed: Armed,
+    gfn: int,
+    t_ns: int,
+) -> bool:
+    """Whether ``gfn`` reads as zeros at ``t_ns``, writes that wait to be harvested included."""
+    if zero[gfn] == 0:
+        return False
+    return limits.settled_ns != NEVER or not is_written(table, clocks, armed, gfn, t_ns)
+
+
+@jit
+def _note(state: NDArray[np.int64], log: NDArray[np.int64], t_ns: int, gfn: int, reads_zero: bool) -> None:
+    at = state[LOGGED]
+    log[at, 0], log[at, 1], log[at, 2] = t_ns, gfn, int(reads_zero)
+    state[LOGGED] = at + 1
+
+
+@jit
 def send_pages(
     state: NDArray[np.int64],
     limits: SendLimits,
@@ -126,16 +182,19 @@ def send_pages(
     zero: NDArray[np.uint8],
     version: NDArray[np.uint32],
     copied: NDArray[np.uint32],
+    clear_marks: NDArray[np.uint8],
     table: TouchTable,
     clocks: NDArray[np.int64],
     armed: Armed,
     log: NDArray[np.int64],
+    journal: NDArray[np.int64],
 ) -> int:
-    """Send dirty pages in cyclic order until a limit; returns which (QUOTA ... NO_BIT).
+    """Send dirty pages in cyclic order until a limit; returns which (QUOTA ... UNSETTLED).
 
     state: int64[N_STATE], in place. bmap uint8[n_pages] (bits cleared), words its uint64 view; block_ends, block_id_bytes
     int64[n_blocks]; zero uint8, version uint32 of the source; copied uint32[n_pages], the version the destination has
-    (in place). log: int64[capacity, 3] gets (t_ns, gfn, zero page?), capacity may be 0.
+    (in place). clear_marks uint8[n_chunks]. log: int64[capacity, 3] gets (t_ns, gfn, zero page?), capacity may be 0;
+    journal: int64[batch, 2] gets (gfn, its copied before), or int64[0, 2].
     """
     t, cursor, dirty, block = state[T_NS], state[CURSOR], state[DIRTY_PAGES], state[LAST_BLOCK]
     used, buffered, gathered, free_ps = state[USED_BYTES], state[BUFFERED_BYTES], state[BUFFERED_PAGES], state[LINK_FREE_PS]
@@ -158,23 +217,27 @@ def send_pages(
         if gfn < 0:
             reason = NO_BIT
             break
+        cursor, reason = gfn, _held_back(limits, clear_marks, zero, table, gfn, t)
+        if reason != QUOTA:
+            break
         bmap[gfn] = 0
         dirty -= 1
         cursor = gfn + 1
-        is_zero = zero[gfn] == 1 and not is_written(table, clocks, armed, gfn, t)
+        reads_zero = is_zero(limits, zero, table, clocks, armed, gfn, t)
         if state[LOGGED] < len(log):
-            log[state[LOGGED], 0], log[state[LOGGED], 1], log[state[LOGGED], 2] = t, gfn, int(is_zero)
-            state[LOGGED] += 1
-        n_bytes = ZERO_PAGE_BYTES if is_zero else NORMAL_PAGE_BYTES
+            _note(state, log, t, gfn, reads_zero)
+        n_bytes = ZERO_PAGE_BYTES if reads_zero else NORMAL_PAGE_BYTES
         if block < 0 or gfn >= block_ends[block] or (block > 0 and gfn < block_ends[block - 1]):
             block = _block_of(block_ends, gfn)
             n_bytes += 1 + block_id_bytes[block]
-        if is_zero:
+        if reads_zero:
             t += costs.zero_page_ns
             zeros += 1
         else:
             t += costs.page_ns + (costs.first_copy_ns if copied[gfn] == NEVER_COPIED else 0)
             gathered += 1
+        if len(journal) > 0:
+            journal[done, 0], journal[done, 1] = gfn, copied[gfn]
         copied[gfn] = version[gfn]
         sent_bytes += n_bytes
         buffered += n_bytes
@@ -195,7 +258,6 @@ def send_pages(
     state[T_NS], state[CURSOR], state[DIRTY_PAGES], state[LAST_BLOCK] = t, cursor, dirty, block
     state[USED_BYTES], state[BUFFERED_BYTES], state[BUFFERED_PAGES], state[LINK_FREE_PS] = used, buffered, gathered, free_ps
     state[SENT_BYTES] += sent_bytes
-    state[ZERO_PAGES] += zeros
-    state[NORMAL_PAGES] += done - zeros
+    state[NORMAL_PAGES], state[ZERO_PAGES] = state[NORMAL_PAGES] + done - zeros, state[ZERO_PAGES] + zeros
     state[ITERATION_PAGES] = iteration
     return reason

@@ -1,12 +1,13 @@
 """Cost sheets: what the operations of KVM's MMU cost on a machine, each number with unit, source and the rows it was set on.
 
-Data in hostsim/data/costs/<name>.toml; derived numbers are computed here by the rules of ``cost_rules``, never typed in.
+Data in hostsim/data/costs/<name>.toml, or in a file of the user's; derived numbers are computed here by the rules of
+``cost_rules``, never typed in.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.errors import InputError, Problem
+from hostsim.mmu.cost_file import is_path, read_sheet
 from hostsim.mmu.cost_rules import PML_ENTRIES, RULES
 from hostsim.mmu.era import Era, unknown_name
 
@@ -55,7 +57,9 @@ class CostSheet:
     fault after its exit. exclusive: S(N) = base + growth log2 N with N contenders. shared_turn_ns: the lock word's stay with
     one of the readers. populate_ns: a page the host has to allocate. eager_split_ns, recover_region_ns: a 2 MiB region.
     get, clear, protect: a page. pml_*: None where the machine has none; drain of an entry. flush: local, first target, each
-    further host thread, each further vCPU in guest mode. numbers: all of them and what they are computed from.
+    further host thread, each further vCPU in guest mode. l1, l2, llc, dram: a load that waits for the one before, its line
+    being there; line_stream: each of many lines read in order from memory; atomic: a read-modify-write of a line in the
+    own cache; *_bytes: sizes of the data caches. numbers: all of them and what they are computed from.
     """
 
     name: str
@@ -86,6 +90,15 @@ class CostSheet:
     flush_first_ns: float
     flush_thread_ns: float
     flush_vcpu_ns: float
+    l1_ns: float
+    l2_ns: float
+    llc_ns: float
+    dram_ns: float
+    line_stream_ns: float
+    atomic_ns: float
+    l1_bytes: float
+    l2_bytes: float
+    llc_bytes: float
     pml_log_ns: float | None = None
     pml_drain_entry_ns: float | None = None
     pml_drain_entry_ordered_ns: float | None = None
@@ -102,6 +115,8 @@ class CostSheet:
 
 CONSTANTS = tuple(field.name for field in fields(CostSheet) if field.name not in {"name", "machine", "numbers"})
 PML_CONSTANTS = tuple(name for name in CONSTANTS if name.startswith("pml_"))
+ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
+"""Numbers that a sheet may have besides, with nothing computed from them yet."""
 
 
 class ExitNumbers(TypedDict):
@@ -146,40 +161,88 @@ def _table(name: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-@cache
 def load_costs(name: str) -> CostSheet:
-    """The sheet ``name``, derived numbers computed. InputError names the nearest if there is none."""
+    """The sheet ``name``, or that of the file ``name`` (it ends in .toml or lies in a folder), derived numbers computed.
+
+    InputError names the nearest if there is none, and says all that is wrong with a file.
+    """
+    if is_path(name):
+        return _sheet_of_file(name)
     if name not in sheet_names():
         raise unknown_name("sheet", name, sheet_names())
+    return _sheet_of_name(name)
+
+
+@cache
+def _sheet_of_name(name: str) -> CostSheet:
     table = _table(name)
-    wanted = CONSTANTS if table["pml"] else tuple(key for key in CONSTANTS if key not in PML_CONSTANTS)
-    own = [key for key, entry in table.items() if isinstance(entry, dict)]
-    numbers = {key: number(name, key) for key in dict.fromkeys([*wanted, *own])}
-    values = {key: numbers[key].value for key in wanted}
-    return CostSheet(name, table["machine"], MappingProxyType(numbers), **values)
+    return _sheet(name, table, {key: number(name, key) for key in _names_in(table)})
+
+
+def _sheet_of_file(path: str) -> CostSheet:
+    """Read again each time it is asked for: the file may have changed."""
+    table = read_sheet(path, known_numbers(), sheet_names())
+    numbers, problems = {}, []
+    for key in _names_in(table):
+        try:
+            numbers[key] = _number(table, key)
+        except KeyError as missing:
+            wanted = "the number, or `otherwise` with a sheet that lends it"
+            problems.append(Problem(path, str(missing.args[0]), "nothing", wanted, 'otherwise = "cascade-lake"'))
+        except (AssertionError, ArithmeticError, ValueError, RecursionError) as error:
+            problems.append(Problem(path, key, f"no number: {error}", "inputs that its rule can take", "value = 400"))
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+    return _sheet(path, table, numbers)
+
+
+def _sheet(name: str, table: Mapping[str, Any], numbers: Mapping[str, Number]) -> CostSheet:
+    values = {key: numbers[key].value for key in _wanted(table)}
+    return CostSheet(name, table["machine"], MappingProxyType(dict(numbers)), **values)
+
+
+def _wanted(table: Mapping[str, Any]) -> tuple[str, ...]:
+    return CONSTANTS if table["pml"] else tuple(key for key in CONSTANTS if key not in PML_CONSTANTS)
+
+
+def _names_in(table: Mapping[str, Any]) -> Iterable[str]:
+    """Constants first, then what else the table has."""
+    return dict.fromkeys([*_wanted(table), *(key for key, entry in table.items() if isinstance(entry, dict))])
+
+
+def known_numbers() -> frozenset[str]:
+    """Names that an entry of a sheet may have: constants, what rules take, what is measured besides."""
+    return frozenset([*CONSTANTS, *ALSO_MEASURED, *(name for rule in RULES.values() for name in rule.inputs)])
 
 
 @cache
 def number(sheet: str, name: str) -> Number:
     """Number ``name`` of ``sheet``: given, computed by its rule, or that of another sheet (then it is assumed)."""
-    table = _table(sheet)
-    entry = table.get(name) or {"as": table["otherwise"]}
+    return _number(_table(sheet), name)
+
+
+def _number(table: Mapping[str, Any], name: str) -> Number:
+    """As ``number``. KeyError names a number that is missing, with nobody to lend it."""
+    entry = table.get(name)
+    if entry is None and "otherwise" not in table:
+        raise KeyError(name)
+    entry = entry or {"as": table["otherwise"]}
     rows = tuple(entry.get("fitted_on", ()))
     if "as" in entry:
         there = number(entry["as"], name)
         source = entry.get("source", f"assumed: as {entry['as']} ({there.source.removeprefix('assumed: ')})")
         return replace(there, source=source)
     if "rule" in entry:
-        return _derived(sheet, name, entry)
+        return _derived(table, name, entry)
     if "total" in entry:
         return Number(name, entry["total"] / entry["count"], entry["source"], rows, f"{entry['total']} / {entry['count']}")
     return Number(name, float(entry["value"]), entry["source"], rows)
 
 
-def _derived(sheet: str, name: str, entry: Mapping[str, Any]) -> Number:
+def _derived(table: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> Number:
     """By its rule; fitted on all rows that its inputs were set on."""
     rule = RULES[entry["rule"]]
-    inputs = [number(sheet, key) for key in rule.inputs]
+    inputs = [_number(table, key) for key in rule.inputs]
     rows = sorted({row for used in inputs for row in used.fitted_on})
     guesses = sorted({guess for used in inputs for guess in ([used.name] if used.assumed else used.rests_on)})
     value = rule.compute(*(used.value for used in inputs))

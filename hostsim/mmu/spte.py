@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRESENT, WRITABLE, TRACKED, DIRTY = 1, 2, 4, 8
-BLANK = 16
-"""The page's content is zero: of the page, not of the mapping; kept in the 4 KiB spte's place, whatever maps it."""
+BLANK, IN_LOG = 16, 32
+"""Of the page, not of its mapping, and kept in the place of the 4 KiB spte whatever maps it: its content is zero; it is in
+the dirty log, or in a dirty ring.
+"""
+KEPT = BLANK | IN_LOG
 REGION_PAGES = 512
 """4 KiB pages under one 2 MiB spte."""
 
@@ -36,3 +39,18 @@ def make_sptes(n_pages: int) -> Sptes:
     n_pages = n_regions * REGION_PAGES
     sizes = (n_pages, n_regions, n_regions, n_pages)
     return Sptes(*(np.zeros(size, np.uint8) for size in sizes))
+
+
+class GuestSptes(NamedTuple):
+    """As ``Sptes``, the log kept in the place of the 4 KiB sptes: one look at memory tells all of a page."""
+
+    spte: NDArray[np.uint8]
+    level: NDArray[np.uint8]
+    large: NDArray[np.uint8]
+
+
+def make_guest_sptes(n_pages: int) -> GuestSptes:
+    """Nothing mapped, nothing dirty. ``n_pages`` is rounded up to whole regions."""
+    n_regions = -(-n_pages // REGION_PAGES)
+    sizes = (n_regions * REGION_PAGES, n_regions, n_regions)
+    return GuestSptes(*(np.zeros(size, np.uint8) for size in sizes))

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hostsim.report.kvm_plots import kvm_pictures
 from hostsim.report.plots import has_plots, migration_pictures
 from hostsim.results.store import numbered, write_run
 
 if TYPE_CHECKING:
     from hostsim.results.tables import RunResult
+
+PICTURES = {"migration": migration_pictures, "kvm": kvm_pictures}
 
 
 def write_folder(result: RunResult, out: Path, verdicts: Sequence[str]) -> list[Path]:
@@ -25,13 +28,14 @@ def verdict_file(verdicts: Sequence[str]) -> dict[str, bytes]:
 
 
 def picture_files(result: RunResult) -> dict[str, bytes]:
-    """``migration.png`` and ``.svg`` of each migration; nothing where matplotlib is not installed."""
+    """``migration.png`` and ``.svg`` of each migration, under KVM ``kvm.*`` too; nothing without matplotlib."""
     if not has_plots():
         return {}
     return {
-        f"{numbered('migration', index)}.{kind}": content
+        f"{numbered(stem, index)}.{kind}": content
         for index, migration in enumerate(result.migrations)
-        for kind, content in migration_pictures(migration, result.name).items()
+        for stem, draw in PICTURES.items()
+        for kind, content in draw(migration, result.name).items()
     }
 
 

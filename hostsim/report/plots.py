@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from hostsim.results.tables import MigrationResult
 
+Panel = Callable[["Axes", "MigrationResult"], None]
+"""Draws one panel of a migration."""
 BLUE, VERMILION, GREEN, GREY, INK = "#0072b2", "#d55e00", "#009e73", "#b8bcc2", "#22262b"
 """Okabe and Ito's palette: told apart by the colour-blind as well."""
 PAGE_BYTES = 4096
@@ -57,26 +59,35 @@ def has_plots() -> bool:
 
 def migration_pictures(migration: MigrationResult, name: str) -> dict[str, bytes]:
     """``png`` and ``svg`` of a migration, the same bytes each time. MissingExtraError without matplotlib."""
+    return pictures_of(lambda: draw_migration(migration, name))
+
+
+def pictures_of(draw: Callable[[], Figure]) -> dict[str, bytes]:
+    """``png`` and ``svg`` of the figure that ``draw`` makes. MissingExtraError without matplotlib."""
     if not has_plots():
         raise MissingExtraError("matplotlib", "report", "pip install 'hostsim[report]'")
     import matplotlib as mpl
 
     style: Any = STYLE
     with mpl.rc_context(style):
-        figure = draw_migration(migration, name)
+        figure = draw()
         without = {"png": {"Software": None}, "svg": {"Date": None}}
         return {kind: _saved(figure, kind, metadata) for kind, metadata in without.items()}
 
 
 def draw_migration(migration: MigrationResult, name: str) -> Figure:
     """Three panels over simulated seconds since the migration started."""
+    return draw_panels(migration, name, {_remaining: 1.35, _rates: 1.0, _guest: 0.8})
+
+
+def draw_panels(migration: MigrationResult, name: str, panels_of: Mapping[Panel, float]) -> Figure:
+    """A panel for each function of ``panels_of``, as high as its number says, with the syncs and the downtime in all."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure = Figure(figsize=(9.0, 7.2), layout=ConstrainedLayoutEngine(h_pad=0.06, hspace=0.02))
-    panels = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [1.35, 1.0, 0.8]})
-    draws: tuple[Callable[[Axes, MigrationResult], None], ...] = (_remaining, _rates, _guest)
-    for axes, draw in zip(panels, draws, strict=True):
+    panels = figure.subplots(len(panels_of), 1, sharex=True, gridspec_kw={"height_ratios": list(panels_of.values())})
+    for axes, draw in zip(panels, panels_of, strict=True):
         _shade(axes, migration, named=axes is panels[0])
         draw(axes, migration)
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=4, borderaxespad=0.2, handlelength=1.6)

@@ -46,7 +46,7 @@ def rounds_table(rounds: Table, most: int = ROWS_MAX) -> RichTable:
     rows = list(rounds.rows())
     shown = evenly(len(rows), most)
     left_out = f" ({len(shown)} of {len(rows)})" if len(shown) < len(rows) else ""
-    table = _table(f"Rounds{left_out}", [name for name, _ in ROUND_COLUMNS])
+    table = titled_table(f"Rounds{left_out}", [name for name, _ in ROUND_COLUMNS])
     for index in shown:
         table.add_row(*(text(rows[index]) for _, text in ROUND_COLUMNS))
     return table
@@ -55,7 +55,7 @@ def rounds_table(rounds: Table, most: int = ROWS_MAX) -> RichTable:
 def plain_table(source: Table, most: int = ROWS_MAX) -> RichTable:
     """Any table under its own column names."""
     rows = list(source.rows())
-    table = _table(source.name, list(source.columns))
+    table = titled_table(source.name, list(source.columns))
     for index in evenly(len(rows), most):
         table.add_row(*(figure(value) for value in rows[index].values()))
     return table
@@ -63,7 +63,7 @@ def plain_table(source: Table, most: int = ROWS_MAX) -> RichTable:
 
 def validation_table(rows: Sequence[Row]) -> RichTable:
     """One line a row; rows that are shown only are dim."""
-    table = _table("", VALIDATION_COLUMNS, left=4)
+    table = titled_table("", VALIDATION_COLUMNS, left=4)
     for row in rows:
         table.add_row(
             row.suite, row.id, row.quantity, figure(row.expected), figure(row.got), figure(row.error),
@@ -74,7 +74,7 @@ def validation_table(rows: Sequence[Row]) -> RichTable:
 
 def summary_table(rows: Sequence[Row]) -> RichTable:
     """Passed and failed of each suite; rows that are shown only are counted apart."""
-    table = _table("Summary", ["suite", "passed", "failed", "shown only"])
+    table = titled_table("Summary", ["suite", "passed", "failed", "shown only"])
     for suite in dict.fromkeys(row.suite for row in rows):
         scored = [row for row in rows if row.suite == suite and row.scored]
         passed = sum(row.passed for row in scored)
@@ -94,7 +94,8 @@ def _mark(row: Row) -> str:
     return "ok" if row.passed else "[red]FAILED[/red]"
 
 
-def _table(title: str, columns: Sequence[str], left: int = 1) -> RichTable:
+def titled_table(title: str, columns: Sequence[str], left: int = 1) -> RichTable:
+    """An empty table in the usual look; the first ``left`` columns are not wrapped."""
     from rich import box
     from rich.table import Table as RichTable
 

@@ -13,6 +13,7 @@ from hostsim.host.migration.state import Counters
 from hostsim.host.migration.thread import Migration
 from hostsim.kernels.send import NORMAL_PAGE_BYTES
 from hostsim.mmu.memory import PAGE_SIZE
+from hostsim.results.kvm import KVM_ROUNDS, KVM_SERIES, KvmCosts, kvm_columns, kvm_costs
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, Table
 from hostsim.study.guest_curve import guest_curve
@@ -44,17 +45,32 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
     status: Any = state.status if state.status in ("completed", "cancelled") else "active"
     counters = state.last_answer or migration.counters()
     ended = status == "completed"
+    kvm = _kvm(machine, migration)
+    series = _series(migration.recorder.samples, len(machine.vm.guest.clocks), migration.recorder.syncs, state.start_ns)
     return MigrationResult(
         status=status,
         query=_query(counters, status, migration.parameters.qemu),
         total_time_ms=counters.total_time_ms,
         downtime_ms=state.downtime_ms if ended else None,
         setup_time_ms=state.setup_time_ms,
-        rounds=_rounds(migration, machine.env.now_ns),
-        series=_series(migration.recorder.samples, len(machine.vm.guest.clocks), migration.recorder.syncs, state.start_ns),
+        rounds=_rounds(migration, machine.env.now_ns, kvm),
+        series=series if kvm is None else _with_slowdown(series),
         events=_events(migration),
         facts=_facts(machine, migration, profile),
+        kvm=kvm,
     )
+
+
+def _kvm(machine: Machine, migration: Migration) -> KvmCosts | None:
+    tallies, last = migration.recorder.tallies, machine.vm.tally()
+    if not tallies or last is None:
+        return None
+    return kvm_costs(tallies, last, len(set(machine.vm.guest.clock_vcpu.tolist())))
+
+
+def _with_slowdown(series: Table) -> Table:
+    (column,) = KVM_SERIES
+    return Table(series.name, {**series.columns, column: 1 - series["guest_speed"]})
 
 
 def _events(migration: Migration) -> Table:
@@ -68,13 +84,17 @@ def _query(counters: Counters, status: str, qemu: str) -> dict[str, Any]:
     return query_at_cancel(qmp) if status == "cancelled" else query_migrate(qmp)
 
 
-def _rounds(migration: Migration, now_ns: int) -> Table:
+def _rounds(migration: Migration, now_ns: int, kvm: KvmCosts | None) -> Table:
     syncs, start = migration.recorder.syncs, migration.state.start_ns
     end_ns = migration.state.end_ns or now_ns
-    return Table.of("rounds", ROUNDS, [
+    rows = [
         _round(sync, syncs[max(i - 1, 0)], syncs[i + 1] if i + 1 < len(syncs) else None, migration, start, end_ns)
         for i, sync in enumerate(syncs)
-    ])  # fmt: skip
+    ]
+    if kvm is None:
+        return Table.of("rounds", ROUNDS, rows)
+    both = [(*row, *more) for row, more in zip(rows, kvm_columns(kvm), strict=True)]
+    return Table.of("rounds", {**ROUNDS, **KVM_ROUNDS}, both)
 
 
 def _round(

@@ -11,7 +11,7 @@ from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_b
 from hostsim.results.provenance import provenance
 from hostsim.results.tables import RunResult, Table
 
-OWN_FILES = re.compile(r"(rounds|series|migration|verdict)(-\d+)?\.(csv|parquet|png|svg|txt)")
+OWN_FILES = re.compile(r"(rounds|series|migration|kvm|verdict)(-\d+)?\.(csv|parquet|png|svg|txt)")
 """Names that a run may give to files besides run.json and provenance.json."""
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hostsim.results.kvm import KvmCosts
 
 Array = NDArray[Any]
 Status = Literal["completed", "cancelled", "active"]
@@ -99,7 +101,8 @@ class Table:
 class MigrationResult:
     """One migration. ``query``: its last query-migrate answer; ``facts``: figures the verdict reads.
 
-    status "active": the run's cap on simulated time came first; times are None where QEMU tells none.
+    status "active": the run's cap on simulated time came first; times are None where QEMU tells none. kvm: None where KVM
+    did not find the dirty pages; else ``rounds`` and ``series`` have the columns of hostsim.results.kvm too.
     """
 
     status: Status
@@ -111,6 +114,7 @@ class MigrationResult:
     series: Table
     events: Table
     facts: dict[str, Any]
+    kvm: KvmCosts | None = None
 
     @property
     def converged(self) -> bool:
@@ -137,7 +141,7 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json: ``migrations[i]`` by QMP's names, ``facts[i]``, ``rounds[i]`` and so on beside."""
-        return {
+        return self._costs() | {
             "format": FORMAT,
             "version": self.version,
             "seed": self.seed,
@@ -145,11 +149,17 @@ class RunResult:
             "end_ns": int(self.end_ns),
             "migrations": [plain(m.query) for m in self.migrations],
             "facts": [plain(m.facts) for m in self.migrations],
-            "rounds": [plain(list(m.rounds.rows())) for m in self.migrations],
+            "rounds": [plain([{key: row[key] for key in ROUNDS} for row in m.rounds.rows()]) for m in self.migrations],
             "events": [plain(list(m.events.rows())) for m in self.migrations],
             "guest": plain(list(self.guest.rows())),
             "counters": plain(self.counters),
         }
+
+
+    def _costs(self) -> dict[str, Any]:
+        """``kvm[i]``, only of a run in which KVM found dirty pages."""
+        costs = [None if m.kvm is None else plain(asdict(m.kvm)) for m in self.migrations]
+        return {"kvm": costs} if any(costs) else {}
 
 
 def plain(value: Any) -> Any:

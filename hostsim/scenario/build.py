@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
+from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
@@ -32,6 +33,19 @@ def build(scenario: Scenario) -> MachineSpec:
         dirty_tracking=vm.dirty_tracking,
         link=LinkSpec(scenario.link.bandwidth, scenario.link.latency, scenario.link.socket_buffer),
         migration=_migration(scenario.migration) if scenario.migration else None,
+        mmu=MmuSpec() if vm.mmu is None else _mmu(vm.mmu),
+    )
+
+
+def _mmu(mmu: schema.Mmu) -> MmuSpec:
+    return MmuSpec(
+        era=mmu.era,
+        costs=mmu.costs,
+        mmu=mmu.mode,
+        page_size=mmu.page_size,
+        write_tracking=mmu.write_tracking,
+        eager_split=mmu.eager_split,
+        ring_entries=mmu.ring_entries,
     )
 
 

@@ -10,6 +10,7 @@ from hostsim.scenario.complete import workload_name
 from hostsim.scenario.finding import Finding
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Link, Migration
+from hostsim.scenario.kvm_checks import kvm_findings
 from hostsim.scenario.types import PAGE_SIZE_BYTES
 from hostsim.scenario.workload_checks import workload_findings
 from hostsim.units import format_bandwidth, format_bytes, format_duration
@@ -25,7 +26,8 @@ MAIN_BLOCK = "pc.ram"
 
 def cross_findings(scenario: Scenario) -> list[Finding]:
     """All that is wrong between keys."""
-    found = [*_fills(scenario.vm), *_blocks(scenario.vm), *_names(scenario.vm), *_link(scenario.link)]
+    found = [*_fills(scenario.vm), *_blocks(scenario.vm), *_names(scenario.vm), *kvm_findings(scenario.vm)]
+    found.extend(_link(scenario.link))
     for i, workload in enumerate(scenario.vm.workload):
         found.extend(workload_findings(workload, scenario.vm, f"vm.workload[{i}]"))
     if scenario.migration is not None:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
+from hostsim.mmu.era import load_era
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.host_schema import NS_PER_S, Migration
+from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.profiles import PROFILES
 
 if TYPE_CHECKING:
@@ -74,7 +76,14 @@ def workload_name(workload: Workload, index: int) -> str:
 
 def _completed_vm(vm: Vm) -> Vm:
     workloads = tuple(_completed_workload(one, i, vm.memory) for i, one in enumerate(vm.workload))
-    return _with(vm, {"workload": workloads, "filled": "list" if vm.fill else vm.filled})
+    mmu = None if vm.dirty_tracking == "tcg" else _completed_mmu(vm.mmu or Mmu())
+    return _with(vm, {"workload": workloads, "filled": "list" if vm.fill else vm.filled, "mmu": mmu})
+
+
+def _completed_mmu(mmu: Mmu) -> Mmu:
+    """With what its era does to large pages; there are none to split with 4 KiB."""
+    as_era = mmu.page_size != "4KiB" and load_era(mmu.era).eager_split
+    return _with(mmu, {"eager_split": as_era if mmu.eager_split is None else mmu.eager_split})
 
 
 def _completed_workload(workload: Workload, index: int, memory_bytes: int) -> Workload:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from hostsim.errors import InputError, Problem
+from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.scenario.schema import Scenario, Workload
 from hostsim.scenario.section import SOURCE
 from hostsim.scenario.types import PAGE_SIZE_BYTES
@@ -15,6 +16,12 @@ MEMORY_BYTES_A_PAGE = 7
 """zero and due (uint8), version (uint32), and a byte for the mask of written pages that the verdict counts."""
 MIGRATION_BYTES_A_PAGE = 5
 """bmap (uint8) and copied (uint32)."""
+KVM_BYTES_A_PAGE = 3
+"""spte, dirty log, and what a harvest got (uint8 each)."""
+VISIT_BYTES_A_PAGE = 0.26
+"""Under KVM: a sweep's visits as bits of a tree, 32 in 8 bytes, and its upper levels."""
+BUFFER_BYTES_AN_ENTRY = 8
+"""Under KVM: a gfn in a dirty ring or PML buffer (int64)."""
 PENDING_BYTES_A_PAGE = 8
 PACED_BYTES_A_PAGE = 2.125
 """hit (a bit) and few (int32 for every second page)."""
@@ -27,7 +34,12 @@ def footprint_bytes(scenario: Scenario) -> int:
     vm = scenario.vm
     pages = vm.memory_pages + sum(block.size // PAGE_SIZE_BYTES for block in vm.ramblock)
     a_page = MEMORY_BYTES_A_PAGE + (MIGRATION_BYTES_A_PAGE if scenario.migration else 0)
-    return int(pages * a_page + sum(_workload_bytes(scenario, load) for load in vm.workload))
+    if vm.mmu is None:
+        return int(pages * a_page + sum(_workload_bytes(scenario, load) for load in vm.workload))
+    entries = PML_ENTRIES + (vm.mmu.ring_entries if vm.dirty_tracking == "dirty-ring" else 0)
+    buffers = BUFFER_BYTES_AN_ENTRY * entries * vm.vcpus
+    workloads = sum(_kvm_workload_bytes(scenario, load) for load in vm.workload)
+    return int(pages * (a_page + KVM_BYTES_A_PAGE) + buffers + workloads)
 
 
 def check_footprint(scenario: Scenario) -> None:
@@ -55,12 +67,30 @@ def _physical_bytes() -> int | None:
         return None
 
 
+def _zipf_bytes(load: Workload, n_pages: int) -> float:
+    if load.pattern != "zipf":
+        return 0.0
+    return float(n_pages * (ZIPF_BYTES_A_PAGE * _streams(load) + ZIPF_SCRATCH_BYTES_A_PAGE))
+
+
+def _streams(load: Workload) -> int:
+    return int(load.write_rate > 0) + int(load.read_rate > 0)
+
+
+def _kvm_workload_bytes(scenario: Scenario, load: Workload) -> float:
+    """The engine of a KVM guest keeps no pending touches; sweeps find their next visit in a tree."""
+    vm = scenario.vm
+    _, n_pages = load.region_gfns(vm.memory)
+    if load.pattern not in ("sequential", "strided"):
+        return _zipf_bytes(load, n_pages)
+    sweeps = 1 if load.split else len(load.vcpu_numbers(vm.vcpus))
+    return VISIT_BYTES_A_PAGE * n_pages * sweeps * _streams(load)
+
+
 def _workload_bytes(scenario: Scenario, load: Workload) -> float:
     vm = scenario.vm
     _, n_pages = load.region_gfns(vm.memory)
-    streams = int(load.write_rate > 0) + int(load.read_rate > 0)
-    drawn_bytes_a_page = ZIPF_BYTES_A_PAGE * streams + ZIPF_SCRATCH_BYTES_A_PAGE if load.pattern == "zipf" else 0
-    total = float(drawn_bytes_a_page * n_pages)
+    total = _zipf_bytes(load, n_pages)
     if load.write_rate == 0:
         return total
     if load.pattern in ("uniform", "hotcold") and load.arrivals == "paced":

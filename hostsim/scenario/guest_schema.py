@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hostsim.scenario.kvm_schema import Mmu, Tracking
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import (
     PAGE_SIZE_BYTES,
@@ -102,9 +103,14 @@ class Vm(Section):
     filled: Literal["all", "none", "list"] = Field(
         default="all", description='which pages are not zero at the start; "list" with [[vm.fill]]'
     )
-    dirty_tracking: Literal["tcg"] = Field(
-        default="tcg", description="how dirty pages are found: tcg clears the log at a sync and costs the guest nothing"
+    dirty_tracking: Tracking = Field(
+        default="tcg",
+        description="how dirty pages are found. tcg: the log is cleared at a sync and costs the guest nothing. KVM: "
+        "get-dirty-log reads, clears and protects at a sync; clear-dirty-log reads at a sync and protects a chunk of 1 GiB "
+        "(2^18 pages) before its pages are sent; initially-all-set too, and protects nothing at the start; dirty-ring "
+        "takes the pages from a ring of each vCPU",
     )
+    mmu: Mmu | None = Field(default=None, description="KVM: kernel, costs and paging mode; its defaults without it")
     fill: tuple[Fill, ...] = Field(default=(), description="where the pages that are not zero lie")
     ramblock: tuple[RamBlock, ...] = Field(default=(), description="RAMBlocks behind the main one")
     workload: tuple[Workload, ...] = Field(default=(), description="what the vCPUs do to memory")

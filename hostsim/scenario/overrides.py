@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hostsim.errors import Problem
+from hostsim.scenario.problems import field_at
+from hostsim.scenario.schema import Scenario
 from hostsim.units import shown
 
 SOURCE = "--set"
@@ -22,7 +24,7 @@ def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> tuple[fr
     problems: list[Problem] = []
     for text in overrides:
         parts = _parts(text)
-        problem = _unreadable(text) if parts is None else _put(table, parts, _value(text), text)
+        problem = _unreadable(text) if parts is None else _put(table, parts, _value(text, parts), text)
         if problem is not None:
             problems.append(problem)
         elif parts is not None:
@@ -46,15 +48,22 @@ def _dotted(parts: Sequence[str]) -> str:
     return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(parts))
 
 
-def _value(text: str) -> Any:
+def _value(text: str, parts: Sequence[str]) -> Any:
     """What stands behind "=": a TOML value, or a text without its quotes."""
     value = text.partition("=")[2].strip()
     if "\n" in value:
         return value
     try:
-        return tomllib.loads(f"value = {value}")["value"]
+        read = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
         return value
+    return value if isinstance(read, float) and _is_text(parts) else read
+
+
+def _is_text(parts: Sequence[str]) -> bool:
+    """Whether the key holds a text: 5.10 is a kernel then, and not 5.1."""
+    field = field_at(Scenario, [part for part in parts if not part.isdigit()])
+    return field is not None and field.annotation is str
 
 
 def _put(table: dict[str, Any], parts: Sequence[str], value: Any, text: str) -> Problem | None:

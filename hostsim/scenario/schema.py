@@ -14,13 +14,15 @@ from hostsim.scenario.checks import cross_findings
 from hostsim.scenario.complete import complete, without_idle_keys
 from hostsim.scenario.guest_schema import Active, Fill, RamBlock, Vm, Workload
 from hostsim.scenario.host_schema import Host, Link, Migration
+from hostsim.scenario.kvm_checks import idle_keys
+from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.problems import problems_of, without_duplicates
 from hostsim.scenario.repair import findings_despite
 from hostsim.scenario.section import SOURCE, Section
 from hostsim.scenario.trace_csv import TraceColumns, load_trace
 from hostsim.scenario.types import Count, Duration, Name, Text
 
-__all__ = ["Active", "Fill", "Host", "Link", "Migration", "RamBlock", "Scenario", "Vm", "Workload"]
+__all__ = ["Active", "Fill", "Host", "Link", "Migration", "Mmu", "RamBlock", "Scenario", "Vm", "Workload"]
 
 SEED_MAX = (1 << 63) - 1
 DURATION_MAX_NS = 366 * 86_400 * 1_000_000_000
@@ -65,6 +67,8 @@ class Scenario(Section):
             without_idle_keys(one, dumped)
             for one, dumped in zip(self.vm.workload, table["vm"]["workload"], strict=True)
         ]
+        if "mmu" in table["vm"]:
+            table["vm"]["mmu"] = {k: v for k, v in table["vm"]["mmu"].items() if k not in idle_keys(self.vm)}
         table["host"] |= asdict(self.host.sheet())
         return table
 

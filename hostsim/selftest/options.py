@@ -10,6 +10,7 @@ from fractions import Fraction
 from hostsim.errors import InputError, Problem
 from hostsim.host.kvm.costs import era_policy, kvm_costs
 from hostsim.host.kvm.setup import BACKING_PAGES, Backing, KvmCosts, KvmSetup
+from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import load_costs, sheet_names
 from hostsim.mmu.era import MMUS, Era, era_names, load_era
 from hostsim.mmu.spte import REGION_PAGES
@@ -118,12 +119,22 @@ def _name_problems(options: Options) -> Iterator[Problem]:
         ("-s", options.source, tuple(BACKINGS)),
         ("--mmu", options.mmu, MMUS),
         ("--era", options.era, era_names()),
-        ("--sheet", options.sheet, sheet_names()),
+        ("--sheet", options.sheet, (options.sheet,) if is_path(options.sheet) else sheet_names()),
     ):
         if got not in valid:
             yield Problem(key, "", got, f"one of {', '.join(valid)}", f"{key} {nearest(got, valid) or valid[0]}")
-    with_pml = [name for name in sheet_names() if load_costs(name).has_pml]
-    if options.pml and options.sheet in sheet_names() and options.sheet not in with_pml:
+    if is_path(options.sheet) or options.sheet in sheet_names():
+        yield from _sheet_problems(options)
+
+
+def _sheet_problems(options: Options) -> Iterator[Problem]:
+    try:
+        has_pml = load_costs(options.sheet).has_pml
+    except InputError as error:
+        yield from error.problems
+        return
+    if options.pml and not has_pml:
+        with_pml = [name for name in sheet_names() if load_costs(name).has_pml]
         wanted = f"a machine that has PML: {', '.join(with_pml)}"
         yield Problem("--pml", "", f"with --sheet {options.sheet}", wanted, f"--sheet {with_pml[0]}")
 

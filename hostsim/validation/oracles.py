@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 from hostsim.validation.oracles_drawn import drawn_rows
 from hostsim.validation.oracles_forms import form_rows
+from hostsim.validation.oracles_index import index_rows
+from hostsim.validation.oracles_kvm import kvm_rows
+from hostsim.validation.oracles_lock import lock_rows
 from hostsim.validation.oracles_precopy import precopy_rows
+from hostsim.validation.oracles_replacement import replacement_rows
 from hostsim.validation.oracles_run import run_rows
+from hostsim.validation.oracles_swap import swap_rows
+from hostsim.validation.oracles_working_set import working_set_rows
 from hostsim.validation.rows import Row, selected
 
 if TYPE_CHECKING:
@@ -28,3 +34,9 @@ def _all_rows() -> Iterator[Row]:
     yield from precopy_rows()
     yield from drawn_rows()
     yield from run_rows()
+    yield from replacement_rows()
+    yield from working_set_rows()
+    yield from swap_rows()
+    yield from index_rows()
+    yield from lock_rows()
+    yield from kvm_rows()

@@ -16,6 +16,7 @@ from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.sheet import load_sheet
 from hostsim.kernels.exits import EXCLUSIVE, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
 from hostsim.kernels.faults import N_KINDS, WP
+from hostsim.mmu.dirty_tracker import at_once
 from hostsim.mmu.memory import lay_out
 from hostsim.mmu.spte import PRESENT, make_sptes
 from hostsim.study import distinct
@@ -92,11 +93,11 @@ def _coupon_row() -> Row:
 def _writes_until_all_dirty(pages: int, rate: int, seed: int) -> int:
     machine = guest_machine((_uniform(pages, rate),), pages, seed=seed)
     bmap = np.zeros(pages, np.uint8)
-    machine.tracker.start_log(0)
+    at_once(machine.tracker.start_log())
     step_ns = SECOND_NS // rate * pages // COUPON_STEPS_A_PAGE
     while not bmap.all():
         machine.env.run(until=machine.env.now_ns + step_ns)
-        machine.tracker.sync(bmap, machine.env.now_ns)
+        at_once(machine.tracker.sync(bmap))
     return machine.env.now_ns * rate // SECOND_NS
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from hostsim.guest.workload import Workload
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.sheet import load_sheet
+from hostsim.mmu.dirty_tracker import at_once
 from hostsim.mmu.memory import lay_out
 from hostsim.study.precopy_map import PrecopyOutcome
 
@@ -59,14 +60,14 @@ def _pass_s(plan: PassPlan, log: _Log) -> float:
 
 def _passes(machine: Machine, plan: PassPlan, log: _Log) -> Generator[Any, Any, bool]:
     bmap = np.zeros(machine.vm.memory.n_pages, np.uint8)
-    machine.tracker.start_log(machine.env.now_ns)
+    at_once(machine.tracker.start_log())
     log.pages.append(machine.vm.memory.n_pages)
     yield machine.env.timeout(round(plan.first_pass_s * NS_PER_S))
     if math.isinf(plan.limit_s):
         return True
     while len(log.pages) < plan.max_passes and machine.env.now_ns < plan.give_up_s * NS_PER_S:
         bmap[:] = 0
-        dirty = machine.tracker.sync(bmap, machine.env.now_ns).newly_dirty_pages
+        dirty = at_once(machine.tracker.sync(bmap)).newly_dirty_pages
         log.pages.append(dirty)
         last = dirty * plan.page_s <= plan.limit_s
         yield machine.env.timeout(round(dirty * plan.page_s * NS_PER_S))
@@ -78,9 +79,9 @@ def _passes(machine: Machine, plan: PassPlan, log: _Log) -> Generator[Any, Any, 
 def harvest_counts(machine: Machine, period_ns: int, times: int) -> list[int]:
     """Pages harvested each ``period_ns``, ``times`` times over."""
     bmap = np.zeros(machine.vm.memory.n_pages, np.uint8)
-    machine.tracker.start_log(machine.env.now_ns)
+    at_once(machine.tracker.start_log())
     found = []
     for _ in range(times):
         machine.env.run(until=machine.env.now_ns + period_ns)
-        found.append(machine.tracker.sync(bmap, machine.env.now_ns).dirtied_pages)
+        found.append(at_once(machine.tracker.sync(bmap)).dirtied_pages)
     return found

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from hostsim.validation.kvm import kvm_rows
 from hostsim.validation.published_curve import curve_rows, fitted_guest_rows
 from hostsim.validation.published_field import never_completes_rows, run_fraction_rows, wire_byte_rows
+from hostsim.validation.published_index import index_rows
+from hostsim.validation.published_replacement import hit_ratio_rows
 from hostsim.validation.published_run import run_rows
 from hostsim.validation.rows import Row, selected
 
@@ -27,6 +29,8 @@ def _all_rows(cases: Sequence[str] | None) -> Iterator[Row]:
     if cases is None or not all(case.startswith("K") for case in cases):
         yield from _migration_rows()
     yield from kvm_rows(cases)
+    yield from index_rows()
+    yield from hit_ratio_rows()
 
 
 def _migration_rows() -> Iterator[Row]:

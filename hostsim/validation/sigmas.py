@@ -43,3 +43,9 @@ def page_bits_z(dirty_counts: ArrayLike, replications: int, probabilities: Array
     p, counts, npq = p[npq >= 1.0], counts[npq >= 1.0], npq[npq >= 1.0]
     variance = float(np.sum(2.0 + (1.0 - 6.0 * p * (1.0 - p)) / npq))
     return (float(np.sum((counts - replications * p) ** 2 / npq)) - len(p)) / math.sqrt(variance)
+
+
+def sample_z(samples: ArrayLike, mean: float) -> float:
+    """Z of the sample mean where no form gives the variance: by that of the samples, which have to be independent."""
+    values = np.asarray(samples, np.float64)
+    return mean_z(values, mean, float(values.var(ddof=1)))

@@ -10,6 +10,7 @@ from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import found_numbers, where_it_stands, why_not, why_still
 from hostsim.verdict.floor import floor_pages
 from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_under, time_left_s
+from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
 from hostsim.verdict.remedies import more_time, post_copy, remedies_for
 from hostsim.verdict.words import bytes_words, seconds_words
@@ -36,7 +37,8 @@ def diagnose(evidence: Evidence) -> Verdict:
     ):
         verdict = judge(evidence)
         if verdict is not None:
-            return verdict if verdict.assumptions else replace(verdict, assumptions=_assumed(evidence, verdict))
+            told = verdict if verdict.assumptions else replace(verdict, assumptions=_assumed(evidence, verdict))
+            return with_logging_cost(told, evidence)
     raise AssertionError("the last judge always answers")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.verdict.logging_cost import LoggingCost
 
 PAGE_BYTES = 4096
 PAGE_WIRE_BYTES = 4104
@@ -118,6 +119,8 @@ class Evidence:
     postcopy_s: float | None = None
     """How long the guest depended on both hosts; None if it never switched."""
     postcopy_requests: float = 0.0
+    logging: LoggingCost | None = None
+    """What KVM's dirty logging cost; None where nobody counted."""
     profile: str = "qemu"
     qemu: str | None = None
 

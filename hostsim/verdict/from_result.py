@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hostsim.study.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import PAGE_BYTES, PAGE_WIRE_BYTES, Evidence, Round
+from hostsim.verdict.logging_cost import KINDS, LoggingCost
 
 if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, RunResult
@@ -51,6 +52,7 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         timeout_ms=_number(facts.get("timeout_ms")),
         working_set_pages=_number(facts.get("working_set_pages")),
         curve=_curve(facts),
+        logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
         profile=str(facts.get("profile") or "qemu"),
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
         **_bandwidths(facts, migration),
@@ -105,6 +107,18 @@ def _throttle(facts: Mapping[str, Any], migration: MigrationResult) -> dict[str,
         "max_cpu_throttle": float(facts.get("max_cpu_throttle") or 99.0),
         "cpu_bound_share": _number(facts.get("cpu_bound_share")),
     }
+
+
+def _logging(spent: Mapping[str, Any], rounds: Columns) -> LoggingCost:
+    stall_s = spent["stall_ns"] / 1e9
+    return LoggingCost(
+        seconds=float(rounds.columns["end_ns"][-1] - rounds.columns["start_ns"][0]) / 1e9,
+        stall_s=stall_s,
+        stall_share=spent["stall_share"],
+        lock_wait_s=spent["lock_wait_ns"] / 1e9,
+        harvest_s=(spent["sync_ns"] + spent["clear_ns"]) / 1e9,
+        exits={name: spent[name] for name in KINDS},
+    )
 
 
 def _curve(facts: Mapping[str, Any]) -> DirtyCurve | None:

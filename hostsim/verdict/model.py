@@ -55,6 +55,7 @@ class Verdict:
     remedies: tuple[Remedy, ...] = ()
     confidence: Confidence | None = None
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     measure_next: tuple[str, ...] = ()
     numbers: dict[str, float] = field(default_factory=dict)
 

@@ -31,6 +31,7 @@ def _closing(verdict: Verdict) -> str:
     if verdict.confidence and not verdict.converged:
         parts.append(f"Confidence: {verdict.confidence.level} ({verdict.confidence.reason})")
     parts += [a[:1].upper() + a[1:] for a in verdict.assumptions]
+    parts += verdict.notes
     if verdict.measure_next:
         parts.append("Measure next: " + "; ".join(verdict.measure_next))
     return ". ".join(parts) + "." if parts else ""

@@ -20,6 +20,11 @@ def pages_words(pages: float) -> str:
     return _scaled(pages, ("", "k", "M", "G")).strip() + " pages"
 
 
+def count_words(count: float) -> str:
+    """2013000 -> "2.01M"."""
+    return _scaled(count, ("", "k", "M", "G", "T"))
+
+
 def seconds_words(seconds: float) -> str:
     """0.3 -> "300 ms", 4.2 -> "4.2 s", 5400 -> "1.5 h"."""
     if seconds < 1:

@@ -24,7 +24,9 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["validate", "--help"], ["explain", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["compare", "--help"], ["validate", "--help"], ["explain", "-h"]]
+)
 def test_help_loads_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     command = [sys.executable, "-c", LOADED, *arguments]
     loaded = set(json.loads(subprocess.check_output(command, cwd=tmp_path, env=environment(), text=True)))

@@ -13,7 +13,7 @@ FLOORS: dict[str, int] = {
     "mmu": 1, "guest": 1,
     "kernels": 2,
     "host": 3,
-    "scenario": 4, "results": 4, "study": 4, "logs": 4, "simulation": 4, "selftest": 4,
+    "scenario": 4, "results": 4, "study": 4, "logs": 4, "simulation": 4, "selftest": 4, "calibrate": 4,
     "verdict": 5, "report": 5, "validation": 5, "cli": 5, "__main__": 5,
 }  # fmt: skip
 

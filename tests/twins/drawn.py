@@ -15,6 +15,7 @@ from hostsim.host.cpu_throttle import CpuThrottle
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.sheet import HostSheet
+from hostsim.mmu.dirty_tracker import at_once
 from hostsim.mmu.memory import lay_out
 from tests.twins.machine import TwinMachine
 from tests.twins.mutate import MUTATIONS, apply
@@ -75,12 +76,12 @@ def twin_bits(case: Case, seeds: range) -> Bits:
 
 def _engine_run(case: Case, seed: int) -> Bits:
     machine = Machine(case.spec(seed))
-    machine.tracker.start_log(0)
+    at_once(machine.tracker.start_log())
     if case.throttle_percent:
         CpuThrottle(machine.env, machine.vm, 0, 0).set(case.throttle_percent)
     machine.run()
     bits = np.zeros(N_PAGES, np.uint8)
-    machine.tracker.sync(bits, machine.env.now)
+    at_once(machine.tracker.sync(bits))
     return bits
 
 

@@ -10,6 +10,9 @@ import pytest
 
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.touch import first_touch_index
+from hostsim.kernels.kvm.armed import count_range
+from hostsim.kernels.kvm.layout import S_OFFSET
+from hostsim.mmu.spte import IN_LOG, WRITABLE
 from tests.helpers.kvm_guest import EXCLUSIVE, NONE, HandGuest, MmuConfig, exit_costs, load
 
 pytestmark = pytest.mark.quick
@@ -18,7 +21,7 @@ N_PAGES, RATE = 1536, 3_000_000
 TIMES = [200_000, 400_000, 1_000_000, 1_100_000, 3_000_000]
 
 
-def within(found: float, expected: float, sd: float) -> None:
+def check_within(found: float, expected: float, sd: float) -> None:
     assert abs(found - expected) <= SIGMAS * sd + 1, f"{found} found, {expected:.1f} +- {sd:.1f} expected"
 
 
@@ -43,7 +46,7 @@ def test_poisson_writes_dirty_what_their_work_says(seed: int, mode: int) -> None
         vm.run(end)
         work_ns = sum(vm.work_ns(end)) - before
         rates = np.full(N_PAGES, RATE / 4e9 / N_PAGES)
-        within(len(vm.harvest(end)), *of_rates(rates, work_ns))
+        check_within(len(vm.harvest(end)), *of_rates(rates, work_ns))
 
 
 @pytest.mark.parametrize("hot_share", [0.0, 0.8])
@@ -58,15 +61,15 @@ def test_paced_writes_are_balls_into_bins(seed: int, hot_share: float) -> None:
         writes = writes_by(vm, row, streams, end) - before
         found = vm.harvest(end)
         if not hot:
-            within(len(found), *distinct(N_PAGES, writes))
+            check_within(len(found), *distinct(N_PAGES, writes))
             continue
-        within((found < 100).sum(), *of_rates(np.full(100, 1 / 100), writes * hot_share))
-        within((found >= 100).sum(), *of_rates(np.full(N_PAGES - 100, 1 / (N_PAGES - 100)), writes * (1 - hot_share)))
+        check_within((found < 100).sum(), *of_rates(np.full(100, 1 / 100), writes * hot_share))
+        check_within((found >= 100).sum(), *of_rates(np.full(N_PAGES - 100, 1 / (N_PAGES - 100)), writes * (1 - hot_share)))
 
 
 def writes_by(vm: HandGuest, row: np.ndarray, streams: np.ndarray, now_ns: int) -> int:
     """Writes that the work clocks have made by ``now_ns``; the one under way at an exit is not made."""
-    offsets = streams[:, 9]
+    offsets = streams[:, S_OFFSET]
     return sum(first_touch_index(row, max(0, w - o)) for w, o in zip(vm.work_ns(now_ns), offsets.tolist(), strict=True))
 
 
@@ -78,7 +81,7 @@ def test_zipf_writes_dirty_what_their_weights_say(seed: int) -> None:
         before = sum(vm.work_ns(start))
         vm.run(end)
         work_ns = sum(vm.work_ns(end)) - before
-        within(len(vm.harvest(end)), *of_rates(rates, work_ns))
+        check_within(len(vm.harvest(end)), *of_rates(rates, work_ns))
 
 
 @pytest.mark.parametrize("config", [MmuConfig(), MmuConfig("pml"), MmuConfig("d-bit")])
@@ -87,34 +90,28 @@ def test_every_mechanism_finds_the_same_share(config: MmuConfig) -> None:
     vm.run(500_000)
     vm.engine.interrupt(500_000)
     work_ns = sum(vm.work_ns(500_000))
-    within(len(vm.harvest(500_000)), *of_rates(np.full(N_PAGES, RATE / 2e9 / N_PAGES), work_ns))
+    check_within(len(vm.harvest(500_000)), *of_rates(np.full(N_PAGES, RATE / 2e9 / N_PAGES), work_ns))
 
 
 def test_which_pages_are_hit_is_uniform_when_few_are_armed() -> None:
-    """All but every 40th page is dirty: what is hit next is drawn from the counts, by region and page."""
+    """All but every 40th page is writable: what is hit next is found by the counts of regions, then among their pages."""
     hits = np.zeros(64)
     for seed in range(60):
         vm = HandGuest([load("uniform", 2560, 10**6, arrivals="poisson")], 2560, 1, seed=seed)
-        vm.engine.kvm.sptes.dirty[:2560] = 0
-        due = np.zeros(2560, np.uint8)
-        vm.engine.kvm.sptes.dirty[:2560] = 1
-        due[::40] = 1
-        protect(vm, due)
+        arm_only(vm, slice(0, 2560, 40))
         vm.run(1_500_000)
-        hits += (vm.engine.kvm.sptes.spte[:2560:40] & 2) > 0
+        hits += (vm.engine.kvm.sptes.spte[:2560:40] & WRITABLE) > 0
     expected, sd = hits.mean(), math.sqrt(60 * 0.25)
     assert expected > 10
     assert np.abs(hits - expected).max() < SIGMAS * sd
 
 
-def protect(vm: HandGuest, due: np.ndarray) -> None:
-    """Make all pages writable but those of ``due``."""
-    everything = np.ones(vm.n_pages, np.uint8)
-    vm.engine.kvm.sptes.spte[: vm.n_pages] |= 2
-    vm.engine.kvm.parts[:, 5] = vm.engine.kvm.counts[:] = 0
-    from hostsim.kernels.kvm.armed import count_range
-
-    count_range(vm.engine.kvm, 0, len(vm.engine.kvm.sptes.spte), 1)
+def arm_only(vm: HandGuest, pages: slice) -> None:
+    """Make all pages writable but ``pages``."""
+    kvm, due = vm.engine.kvm, np.zeros(vm.n_pages, np.uint8)
+    count_range(kvm, 0, len(kvm.sptes.spte), -1)
+    kvm.sptes.spte[: vm.n_pages] |= WRITABLE | IN_LOG
+    count_range(kvm, 0, len(kvm.sptes.spte), 1)
+    due[pages] = 1
     vm.engine.clear(due, 0, vm.n_pages, split=False, protect_large=False, now_ns=0)
     vm.engine.check_counts()
-    assert everything.sum() == vm.n_pages

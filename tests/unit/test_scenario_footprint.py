@@ -3,9 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hostsim.errors import InputError
+from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.spec import INTERFACES
 from hostsim.host.machine import Machine
 from hostsim.scenario import Scenario, footprint
 from hostsim.scenario.build import build
@@ -37,6 +40,29 @@ def test_what_is_told_is_what_the_arrays_take(name: str) -> None:
     taken = array_bytes(Machine(build(one)))
     spare = 1.1 if name != "zipf" else 2.5  # its arrays are needed while it is built
     assert 0.99 * taken < footprint.footprint_bytes(one) < spare * taken + one.vm.memory_pages
+
+
+def kvm_scenario(loads: list[dict[str, Any]], tracking: str) -> Scenario:
+    vm = {"memory": "256MiB", "vcpus": 4, "dirty_tracking": tracking, "workload": loads}
+    return Scenario.model_validate({"vm": vm, "migration": {}})
+
+
+def kvm_array_bytes(machine: Machine) -> int:
+    vm, ram = machine.vm, machine.migration.ram
+    assert isinstance(vm, LiveVm)
+    kvm = vm.engine.kvm
+    own = [value for value in vars(machine.tracker).values() if isinstance(value, np.ndarray)]
+    arrays = [vm.memory.zero, vm.memory.version, ram.bmap, ram.copied, kvm.bits, kvm.ring, kvm.pml, *kvm.sptes, *kvm.table]
+    return sum(array.nbytes for array in [*arrays, *own])
+
+
+@pytest.mark.parametrize("tracking", INTERFACES)
+@pytest.mark.parametrize("name", GUESTS)
+def test_under_kvm_as_well(name: str, tracking: str) -> None:
+    one = kvm_scenario(GUESTS[name], tracking)
+    taken = kvm_array_bytes(Machine(build(one)))
+    spare = 1.1 if name != "zipf" else 2.5
+    assert 0.99 * taken < footprint.footprint_bytes(one) < spare * taken + 2 * one.vm.memory_pages
 
 
 def test_a_guest_that_does_not_fit_is_refused_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,23 +8,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostsim.errors import InputError, Problem
+from hostsim.host.kvm.spec import INTERFACES
 from hostsim.scenario import Scenario, load_scenario, load_trace
 from hostsim.scenario.complete import APPLIES
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.host_schema import Host, Link, Migration
+from hostsim.scenario.kvm_schema import Mmu
 from tests.unit.test_scenario_load import FULL
 
 KEYS = sorted({*Scenario.model_fields, *Vm.model_fields, *Workload.model_fields, *Migration.model_fields,
-               *Link.model_fields, *Host.model_fields, *APPLIES, "workload", "nonsense"})  # fmt: skip
+               *Link.model_fields, *Host.model_fields, *Mmu.model_fields, *APPLIES, "workload", "nonsense"})  # fmt: skip
 TEXTS = st.sampled_from(
     ["4GiB", "1MiB", "10Gbit/s", "300ms", "50000/s", "70%", "all", "0-3", "uniform", "hotcold", "trace", "open", "0",
-     "unlimited", "", "-1B", "1e99B", "7.2", "nova", "t.csv"]
+     "unlimited", "", "-1B", "1e99B", "7.2", "nova", "t.csv", *INTERFACES]
 )  # fmt: skip
 LEAVES = st.one_of(TEXTS, st.text(max_size=8), st.integers(), st.floats(), st.booleans(), st.none())
 KEY = st.sampled_from(KEYS) | st.text(max_size=6)
 JSON_LIKE = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=5), max_leaves=25
 )
+MMU = st.fixed_dictionaries(
+    {}, optional={
+        "era": st.sampled_from(["E0", "E3", "E4", "5.10", "2.6.32", "7.0", "5", 5.1]),
+        "costs": st.sampled_from(["haswell", "x"]),
+        "mode": st.sampled_from(["tdp", "shadow"]), "page_size": st.sampled_from(["4KiB", "2MiB", "1GiB"]),
+        "write_tracking": st.sampled_from(["pml", "d-bit", "write-protect"]), "eager_split": st.booleans(),
+        "ring_entries": st.sampled_from([64, 128, 512, 1000, 65536]),
+    },
+)  # fmt: skip
+TRACKED = {"memory": st.sampled_from(["3MiB", "1GiB"]), "dirty_tracking": st.sampled_from(INTERFACES)}
+KVM = st.fixed_dictionaries(
+    {"vm": st.fixed_dictionaries(TRACKED, optional={"mmu": MMU})}
+)  # fmt: skip
 SECTIONS = st.fixed_dictionaries(
     {"vm": st.fixed_dictionaries({"memory": TEXTS, "workload": st.lists(st.dictionaries(KEY, LEAVES), max_size=2)})},
     optional={"migration": st.dictionaries(KEY, LEAVES), "link": st.dictionaries(KEY, LEAVES), "host": JSON_LIKE},
@@ -54,7 +69,7 @@ def reload(data: object) -> None:
 
 
 @settings(max_examples=300)
-@given(JSON_LIKE | SECTIONS)
+@given(JSON_LIKE | SECTIONS | KVM)
 def test_any_mapping_loads_or_is_an_input_error(data: object) -> None:
     check_explained(lambda: reload(data))
 

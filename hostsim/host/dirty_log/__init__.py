@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from hostsim.host.dirty_log.clear_dirty_log import ClearDirtyLog
+from hostsim.host.dirty_log.dirty_ring import DirtyRing
+from hostsim.host.dirty_log.get_dirty_log import GetDirtyLog
 from hostsim.host.dirty_log.tcg import TcgTracker
 from hostsim.host.knobs import Knobs
-from hostsim.host.vm import Vm
+from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.mmu.dirty_tracker import DirtyTracker
 
-TRACKERS: dict[str, Callable[[Vm, Knobs, int], DirtyTracker]] = {"tcg": TcgTracker}
-"""Tracker by the name a scenario gives it (vm.dirty_tracking); the int is the capacity of its log of first writes."""
+
+def _kvm(tracker: Callable[[LiveVm], DirtyTracker]) -> Callable[[Any, Knobs, int], DirtyTracker]:
+    return lambda vm, _knobs, _log_capacity: tracker(vm)
+
+
+TRACKERS: dict[str, Callable[[Any, Knobs, int], DirtyTracker]] = {
+    "tcg": TcgTracker,
+    "get-dirty-log": _kvm(GetDirtyLog),
+    "clear-dirty-log": _kvm(ClearDirtyLog),
+    "initially-all-set": _kvm(ClearDirtyLog),
+    "dirty-ring": _kvm(DirtyRing),
+}
+"""Tracker by the name a scenario gives it (vm.dirty_tracking), made of a Vm (tcg) or a LiveVm; the int is the capacity of
+the log of first writes of tcg.
+"""

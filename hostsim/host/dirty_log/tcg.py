@@ -27,7 +27,7 @@ from hostsim.kernels.harvest import (
     mark_written,
     start_paced,
 )
-from hostsim.mmu.dirty_tracker import Harvest
+from hostsim.mmu.dirty_tracker import Harvest, Timed
 
 CHECKED_SHARE = 64
 """Of the pages of a sweep or trace, each sync looks whether 1 in so many awaits its next touch; another one each time."""
@@ -37,6 +37,8 @@ class TcgTracker:
     """DirtyTracker whose marks are the pending touches that have passed."""
 
     name = "tcg"
+    logs_reads = False
+    chunk_shift = 62
 
     def __init__(self, vm: Vm, knobs: Knobs, log_capacity: int = 0) -> None:
         """``log_capacity``: first writes to keep for each sync in ``transitions``, 0: none."""
@@ -45,10 +47,12 @@ class TcgTracker:
         ints = vm.guest.table.ints
         self._classes = [c for c in range(len(ints)) if ints[c, touch.IS_WRITE]]
         self._due = np.zeros(vm.memory.n_pages, np.uint8)
+        self.clear_marks = np.zeros(1, np.uint8)
         self._syncs = 0
 
-    def start_log(self, now_ns: int) -> int:
-        """Arm every page of every writing class."""
+    def start_log(self) -> Timed[None]:
+        """Arm every page of every writing class. Takes no time."""
+        yield from ()
         vm = self._vm
         for c in self._classes:
             work = vm.class_work(c)
@@ -57,10 +61,11 @@ class TcgTracker:
                 continue
             for low, high in self._chunks(c):
                 arm(vm.guest.table, c, low, high, work, vm.armed, vm.memory.zero)
-        return 0
 
-    def sync(self, bmap: NDArray[np.uint8], now_ns: int) -> Harvest:
-        """Harvest all classes; InvariantError if a write before now has left no record."""
+    def sync(self, bmap: NDArray[np.uint8]) -> Timed[Harvest]:
+        """Harvest all classes; InvariantError if a write before now has left no record. Takes no time."""
+        yield from ()
+        now_ns = self._vm.env.now_ns
         counts = np.zeros(3, np.int64)
         log = np.empty((self._log_capacity, 3), np.int64)
         pages = Pages(bmap, self._vm.memory.zero, self._vm.memory.version, self._due)
@@ -77,9 +82,17 @@ class TcgTracker:
         self._mark_written()
         return int(self._due.argmax()) if self._due.any() else -1
 
-    def stop_log(self, now_ns: int) -> int:
+    def before_send(self, gfn: int) -> Timed[None]:
+        """Nothing is left to clear: a sync does all."""
+        yield from ()
+
+    def harvested(self) -> None:
+        """A sync moves records into the bitmap at one go."""
+        return
+
+    def stop_log(self) -> Timed[None]:
         """Nothing to undo."""
-        return 0
+        yield from ()
 
     def _harvest_class(self, c: int, pages: Pages, log: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
         vm = self._vm

@@ -244,9 +244,9 @@ class GuestEngine:
 
     # -- law 3
 
-    def first_unrecorded(self) -> int:
-        """First gfn that can be written without an exit and has no record, or -1."""
-        return int(law.first_unrecorded(self.kvm, self.memory.n_pages))
+    def first_unrecorded(self, first: int = 0, end: int | None = None) -> int:
+        """First of gfns [first, end) that can be written without an exit and has no record, or -1."""
+        return int(law.first_unrecorded(self.kvm, first, self.memory.n_pages if end is None else end))
 
     def first_unharvested(self, got: Bytes) -> int:
         """First gfn with a record that user space has not got, or -1."""

@@ -16,7 +16,7 @@ from hostsim.kernels.exits import PML_ENTRIES, ExitCosts
 from hostsim.kernels.kvm import layout as lay
 from hostsim.kernels.kvm.visits import level_sizes
 from hostsim.mmu.memory import GuestMemory
-from hostsim.mmu.spte import make_sptes
+from hostsim.mmu.spte import make_guest_sptes
 from hostsim.rng import NEVER, mix32
 
 Ints = NDArray[np.int64]
@@ -48,7 +48,7 @@ def lay_out(
     guest: Guest, memory: GuestMemory, n_vcpus: int, config: MmuConfig, exits: ExitCosts, n_hosts: int, log_capacity: int
 ) -> lay.Kvm:
     """All arrays of the VM; its vCPUs are about to enter the guest at 0, nothing is mapped."""
-    sptes = make_sptes(memory.n_pages)
+    sptes = make_guest_sptes(memory.n_pages)
     n_regions = len(sptes.level)
     n_supers = (n_regions >> (lay.SUPER_BITS - lay.REGION_BITS)) + 1
     tape = _Tape()
@@ -59,7 +59,7 @@ def lay_out(
     state, vcpus[lay.V_CLOCK], vcpus[lay.V_CLOCK_END] = _with_clocks(state, guest.clock_vcpu, n_vcpus)
     return lay.Kvm(
         sptes, memory.zero, memory.version, np.zeros((2, n_regions + n_supers), np.int64), parts, ints,
-        np.stack([guest.table.mean_ns, scale]), guest.table.page_mean_ns.copy(), tape.words(), streams,
+        np.stack([guest.table.mean_ns, scale]), _weights(guest.table, scale), tape.words(), streams,
         np.zeros(len(streams), np.float64), guest.clocks, vcpus, np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
         np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), state, _costs(exits), np.zeros((log_capacity, 4), np.int64),
     )  # fmt: skip
@@ -171,6 +171,16 @@ def _parts(table: TouchTable, tape: _Tape) -> tuple[Ints, NDArray[np.float64]]:
         elif kind != touch.TRACE:
             rows.append([c, first, end, write, lay.BY_VISIT if kind == touch.SWEEP else lay.UNIFORM, 0, 0, 0])
     return np.array(rows, np.int64).reshape(-1, lay.N_PART), scale
+
+
+def _weights(table: TouchTable, scale: NDArray[np.float64]) -> Ints:
+    """Rates of pages in units of their class."""
+    weights = np.zeros(len(table.page_mean_ns), np.int64)
+    for c, row in enumerate(table.ints):
+        if row[touch.KIND] == touch.WEIGHTED:
+            own = slice(int(row[touch.DATA_OFFSET]), int(row[touch.DATA_OFFSET] + row[touch.N_PAGES]))
+            weights[own] = np.maximum(1, scale[c] / table.page_mean_ns[own])
+    return weights
 
 
 _SUM_BITS = (lay.REGION_BITS, lay.SUPER_BITS)

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hostsim.kernels.exits import HOLD_NS, WAIT_NS, Counts
 from hostsim.kernels.faults import MAP, N_KINDS, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
+from hostsim.kernels.kvm.layout import RETRY
+
+if TYPE_CHECKING:
+    from hostsim.host.kvm.engine import GuestEngine
+    from hostsim.host.kvm.flush import RemoteFlush
+    from hostsim.host.kvm.lock import MmuLock
+    from hostsim.host.kvm.vcpu import KvmVcpu
 
 KINDS = {
     "map_faults": MAP, "track_faults": TRACK, "wp_faults": WP, "split_faults": SPLIT, "spurious": SPURIOUS,
     "pml_full": PML_FULL,
 }  # fmt: skip
 """Counters of exits, by the engine's kind."""
+OF_A_LOG = (
+    "retries", "host_wait_ns", "flush_ns", "sync_ns", "clears", "clear_ns", "ring_full", "reaps", "reap_ns", "stall_ns",
+)  # fmt: skip
+"""Counters of a VM whose log is read while it runs."""
 
 
 @dataclass(frozen=True)
 class Tally:
     """Counters of a VM; the difference of two is a phase. Times in ns.
 
-    wait_ns, hold_ns: of mmu_lock, summed over vCPUs; host_hold_ns: holds by the thread that works on the log.
+    wait_ns, hold_ns: of mmu_lock, summed over vCPUs; host_wait_ns, host_hold_ns: by threads that work on the log; flush_ns:
+    what flushes took them. retries: faults that an invalidation sent back. sync_ns: in syncs of the bitmap; clears,
+    clear_ns: CLEARs before pages are sent; ring_full: exits to user space; reaps, reap_ns: of dirty rings; times include
+    waits and flushes. stall_ns: vCPUs out of the guest because of exits and rings, not of throttle or pause; summed.
     """
 
     now_ns: int = 0
@@ -35,6 +51,16 @@ class Tally:
     hold_ns: int = 0
     host_hold_ns: int = 0
     flushes: int = 0
+    retries: int = 0
+    host_wait_ns: int = 0
+    flush_ns: int = 0
+    sync_ns: int = 0
+    clears: int = 0
+    clear_ns: int = 0
+    ring_full: int = 0
+    reaps: int = 0
+    reap_ns: int = 0
+    stall_ns: int = 0
 
     def __sub__(self, before: Tally) -> Tally:
         """What happened since ``before``."""
@@ -50,9 +76,20 @@ class Tally:
         return self.map_faults + self.track_faults + self.wp_faults + self.split_faults + self.spurious
 
     def to_dict(self) -> dict[str, Any]:
-        """By name, the time as ``duration_ns``."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        """What a phase of the selftest has, by name; the time as ``duration_ns``."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in OF_A_LOG}
         return {"duration_ns": values.pop("now_ns"), **values}
+
+
+@dataclass
+class LogTimes:
+    """What keeping the log of a live VM took so far; names as in ``Tally``."""
+
+    sync_ns: int = 0
+    clears: int = 0
+    clear_ns: int = 0
+    reaps: int = 0
+    reap_ns: int = 0
 
 
 def new_counts() -> Counts:
@@ -60,8 +97,37 @@ def new_counts() -> Counts:
     return Counts(np.zeros(N_KINDS, np.int64), np.zeros(3, np.int64), np.zeros((0, 4), np.int64))
 
 
-def tally_of(now_ns: int, counts: Counts, host_hold_ns: int, flushes: int) -> Tally:
+class Counted(Protocol):
+    """What counts exits, as hostsim.kernels.exits.Counts says."""
+
+    @property
+    def exits(self) -> NDArray[np.int64]:
+        """By kind."""
+        ...
+
+    @property
+    def sums(self) -> NDArray[np.int64]:
+        """WAIT_NS, HOLD_NS .. of vCPUs at mmu_lock."""
+        ...
+
+
+def tally_of(now_ns: int, counts: Counted, host_hold_ns: int, flushes: int) -> Tally:
     """The counters as they stand."""
     kinds = {name: int(counts.exits[kind]) for name, kind in KINDS.items()}
     wait_ns, hold_ns = int(counts.sums[WAIT_NS]), int(counts.sums[HOLD_NS])
     return Tally(now_ns, **kinds, wait_ns=wait_ns, hold_ns=hold_ns, host_hold_ns=host_hold_ns, flushes=flushes)
+
+
+def live_tally(
+    now_ns: int, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, times: LogTimes, vcpus: Sequence[KvmVcpu]
+) -> Tally:
+    """The counters of a live VM as they stand."""
+    return replace(
+        tally_of(now_ns, engine, lock.hold_ns, flush.count),
+        retries=int(engine.exits[RETRY]),
+        host_wait_ns=lock.wait_ns,
+        flush_ns=flush.ns,
+        ring_full=sum(vcpu.ring_full_exits for vcpu in vcpus),
+        stall_ns=engine.stall_ns + sum(vcpu.stalled_ns for vcpu in vcpus),
+        **asdict(times),
+    )

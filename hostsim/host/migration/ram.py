@@ -7,21 +7,25 @@ from typing import Any
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from hostsim.errors import InvariantError
-from hostsim.host.clock import Clock
+from hostsim.host.clock import NEVER_NS, Clock
 from hostsim.host.knobs import Knobs
 from hostsim.host.sheet import HostSheet
-from hostsim.host.vm import Vm
+from hostsim.host.vm import VmBase
 from hostsim.kernels import send
 from hostsim.kernels.harvest import first_false_zero, first_stale
 from hostsim.kernels.send import SendCosts, SendLimits
+from hostsim.mmu.dirty_tracker import DirtyTracker
 from hostsim.mmu.memory import PAGE_SIZE
 
 EOS_BYTES = 8
 SECTION_BYTES = 10
 """Section header and footer around each ram_save_iterate (migration/savevm.c), 5 + 5."""
 INTERRUPTED = -1
+UNCERTAIN_PAGES = 2048
+"""Pages sent at a go, at most, where a guest may bring up something before: so many may have to be taken back."""
 
 
 class RamState:
@@ -31,8 +35,9 @@ class RamState:
     """
 
     def __init__(
-        self, env: Clock, vm: Vm, sheet: HostSheet, link: tuple[int, int], knobs: Knobs, log_capacity: int = 0
-    ) -> None:
+        self, env: Clock, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet, link: tuple[int, int], knobs: Knobs,
+        log_capacity: int = 0,
+    ) -> None:  # fmt: skip
         """``link``: (bytes/s, socket buffer [ps]); ``log_capacity``: page sends to keep in ``send_log``, 0: none."""
         n_pages = vm.memory.n_pages
         padded = np.zeros(-(-n_pages // 8) * 8, np.uint8)
@@ -41,8 +46,9 @@ class RamState:
         self.send_state = np.zeros(send.N_STATE, np.int64)
         self.send_state[send.LAST_BLOCK] = -1
         self.send_log = np.empty((log_capacity, 3), np.int64)
+        self._journal = np.empty((0 if vm.settled_ns == NEVER_NS else UNCERTAIN_PAGES, 2), np.int64)
         self.section_bytes = 0
-        self._env, self._vm, self._knobs = env, vm, knobs
+        self._env, self._vm, self._tracker, self._knobs = env, vm, tracker, knobs
         self._block_ends = np.array([block.end_gfn for block in vm.memory.blocks], np.int64)
         self._block_id_bytes = np.array([len(block.idstr) for block in vm.memory.blocks], np.int64)
         self._costs = SendCosts(sheet.page_send_ns, sheet.first_copy_ns, sheet.zero_page_ns, *link)
@@ -100,11 +106,16 @@ class RamState:
         self.send_state[send.ITERATION_PAGES] = 0
         while True:
             limits = SendLimits(
-                rate_limit_bytes, flush_pages, started_ns, bounded_wait, self._horizon_ns(), self._knobs.send_batch_pages
-            )
-            reason = self._call(limits)
-            if reason == send.HORIZON:
+                rate_limit_bytes, flush_pages, started_ns, bounded_wait, self._horizon_ns(), self._knobs.send_batch_pages,
+                self._tracker.chunk_shift, self._vm.settled_ns,
+            )  # fmt: skip
+            reason = self._send(limits)
+            if reason == send.UNSETTLED:
+                self._env.settle(int(self.send_state[send.T_NS]))
+            elif reason in (send.HORIZON, send.CLEAR):
                 yield self._env.timeout(self.ahead_ns)
+                if reason == send.CLEAR and wanted():
+                    yield from self._clear()
                 if not wanted():
                     return INTERRUPTED
             elif reason == send.NO_BIT:
@@ -115,6 +126,15 @@ class RamState:
         yield self._env.timeout(self.ahead_ns)
         return reason if wanted() else INTERRUPTED
 
+    def _clear(self) -> Generator[simpy.Event, Any, None]:
+        """Before the first page of a chunk: the thread goes on when its log is cleared.
+
+        migration/ram.c::migration_clear_memory_region_dirty_bitmap.
+        """
+        state = self.send_state
+        yield from self._tracker.before_send(int(state[send.CURSOR]))
+        state[send.T_NS] = max(int(state[send.T_NS]), self._env.now_ns)
+
     def check_bitmap(self) -> None:
         """InvariantError if a page is stale at the destination and not marked, or marked and not counted.
 
@@ -123,11 +143,11 @@ class RamState:
         marked, counted = int(np.count_nonzero(self.bmap.view(np.bool_))), int(self.send_state[send.DIRTY_PAGES])
         if marked != counted:
             raise InvariantError(f"{marked} pages are marked to be sent, {counted} are counted as remaining")
-        memory = self._vm.memory
-        gfn = first_false_zero(memory.version, memory.zero)
+        memory, harvested = self._vm.memory, self._tracker.harvested()
+        gfn = -1 if self._tracker.logs_reads else first_false_zero(memory.version, memory.zero)
         if gfn >= 0:
             raise InvariantError(f"gfn {gfn}: written by the guest, and still taken for a zero page")
-        gfn = first_stale(memory.version, self.copied, self.bmap)
+        gfn = first_stale(memory.version, self.copied, self.bmap if harvested is None else self.bmap | harvested)
         if gfn >= 0:
             raise InvariantError(f"gfn {gfn}: the destination's copy is old and the bitmap does not say so")
 
@@ -155,11 +175,34 @@ class RamState:
             horizon = min(horizon, max(self._env.now_ns, int(self.send_state[send.T_NS])) + self._knobs.window_ns)
         return horizon
 
-    def _call(self, limits: SendLimits) -> int:
+    def _send(self, limits: SendLimits) -> int:
+        """Send up to the horizon, or to what a guest brings up for the host before: what went out later is taken back."""
+        if not self._vm.may_come_up():
+            return self._call(limits, self._journal[:0])
+        before = self.send_state.copy()
+        limits = limits._replace(batch_pages=min(limits.batch_pages, UNCERTAIN_PAGES))
+        reason = self._call(limits, self._journal)
+        reached_ns = min(limits.horizon_ns, int(self.send_state[send.T_NS]))
+        came_up_ns = self._env.settle(reached_ns)
+        if came_up_ns >= reached_ns:
+            return reason
+        self._take_back(before)
+        return self._call(limits._replace(horizon_ns=came_up_ns), self._journal[:0])
+
+    def _take_back(self, before: NDArray[np.int64]) -> None:
+        """Undo the last call, from send state ``before``."""
+        pages = [send.NORMAL_PAGES, send.ZERO_PAGES]
+        sent = self._journal[: int((self.send_state - before)[pages].sum())]
+        self.bmap[sent[:, 0]] = 1
+        self.copied[sent[:, 0]] = sent[:, 1]
+        self.send_state[:] = before
+
+    def _call(self, limits: SendLimits, journal: NDArray[np.int64]) -> int:
         memory, guest = self._vm.memory, self._vm.guest
         return int(
             send.send_pages(
                 self.send_state, limits, self._costs, self.bmap, self._words, self._block_ends, self._block_id_bytes,
-                memory.zero, memory.version, self.copied, guest.table, guest.clocks, self._vm.armed, self.send_log,
+                memory.zero, memory.version, self.copied, self._tracker.clear_marks, guest.table, guest.clocks,
+                self._vm.armed, self.send_log, journal,
             )
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from hostsim.host.kvm.tally import Tally
 from hostsim.trace import tracer
 
 SERIES_PERIOD_NS = 100_000_000
@@ -48,11 +49,12 @@ class Sample:
 
 @dataclass
 class Recorder:
-    """Lists that grow as the migration goes on."""
+    """Lists that grow as the migration goes on. tallies: one a sync, at its end; none for a guest that does not exit."""
 
     syncs: list[SyncPoint] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     marks: list[tuple[int, str, int]] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
 
     def mark(self, t_ns: int, event: str, value: int = 0) -> None:
         """Keep a named moment (a throttle step, the stop) and trace it."""
@@ -64,9 +66,11 @@ class Recorder:
         self.marks.append((t_ns, f"migrate_set_state {status}", 0))
         self.trace("migrate_set_state", t_ns=t_ns, new_state=status)
 
-    def sync(self, point: SyncPoint) -> None:
+    def sync(self, point: SyncPoint, tally: Tally | None = None) -> None:
         """Keep a sync and trace it as QEMU does."""
         self.syncs.append(point)
+        if tally is not None:
+            self.tallies.append(tally)
         self.trace("migration_bitmap_sync_end", t_ns=point.t_ns, dirty_pages=point.newly_dirty_pages)
 
     def trace(self, event: str, **fields: Any) -> None:

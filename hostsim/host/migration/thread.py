@@ -21,7 +21,7 @@ from hostsim.host.migration.ram import RamState
 from hostsim.host.migration.recorder import SERIES_PERIOD_NS, Recorder, Sample, SyncPoint
 from hostsim.host.migration.state import NS_PER_MS, Counters, MigrationState
 from hostsim.host.sheet import HostSheet
-from hostsim.host.vm import Vm
+from hostsim.host.vm import VmBase
 from hostsim.mmu.dirty_tracker import DirtyTracker
 from hostsim.mmu.memory import PAGE_SIZE
 
@@ -36,7 +36,7 @@ class Migration:
     def __init__(
         self,
         env: Clock,
-        vm: Vm,
+        vm: VmBase,
         tracker: DirtyTracker,
         parameters: MigrationParameters,
         link: LinkSpec,
@@ -47,7 +47,8 @@ class Migration:
         """``log_capacity``: page sends to keep (tests), 0: none."""
         self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
         self.vm, self.tracker, self.sheet = vm, tracker, sheet
-        self.ram = RamState(env, vm, sheet, (link.bandwidth_bytes_per_s, link.socket_buffer_ps), knobs, log_capacity)
+        brake = (link.bandwidth_bytes_per_s, link.socket_buffer_ps)
+        self.ram = RamState(env, vm, tracker, sheet, brake, knobs, log_capacity)
         self.link = Link(env, link, self.ram.send_state)
         self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
         self.done: simpy.Event = env.event()
@@ -108,9 +109,7 @@ class Migration:
         if self._behaviour.dirty_sync_timer and self.parameters.auto_converge:
             self._env.process(self._dirty_sync_timer())
         self.ram.setup()
-        hold_ns = self.tracker.start_log(self._env.now_ns)
-        if hold_ns:
-            yield self._env.timeout(hold_ns)
+        yield from self.tracker.start_log()
         yield from self._bitmap_sync()
         m.setup_time_ms = self.now_ms - m.start_ns // NS_PER_MS
         self._set_status("active")
@@ -186,7 +185,7 @@ class Migration:
 
     def _finish(self, status: str) -> None:
         self.throttle.stop()
-        self.tracker.stop_log(self._env.now_ns)
+        _in_background(self._env, self.tracker.stop_log())
         self.state.end_ns = self._env.now_ns
         self._sample()
         self._set_status(status)
@@ -204,14 +203,12 @@ class Migration:
         m.dirty_sync_count += 1
         m.time_last_bitmap_sync_ms = m.time_last_bitmap_sync_ms or self.now_ms
         self.recorder.trace("migration_bitmap_sync_start", t_ns=self._env.now_ns)
-        found = self.tracker.sync(self.ram.bmap, self._env.now_ns)
+        found = yield from self.tracker.sync(self.ram.bmap)
         self.ram.add_dirty(found.newly_dirty_pages)
         self.ram.check_bitmap()
         m.num_dirty_pages_period += found.newly_dirty_pages
         m.remaining_at_sync_bytes = self.ram.remaining_bytes
         t_ns = self._env.now_ns
-        if found.hold_ns:
-            yield self._env.timeout(found.hold_ns)
         if found.waits_for_vcpus:
             yield from self.vm.run_on_cpus()
         if self.now_ms > m.time_last_bitmap_sync_ms + RATE_PERIOD_MS:
@@ -237,7 +234,8 @@ class Migration:
                 m.dirty_sync_count, t_ns, m.remaining_at_sync_bytes, newly_dirty_pages, dirtied_pages, ram.normal_pages,
                 ram.zero_pages, self.transferred_bytes, m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000,
                 m.threshold_bytes, self.throttle.percent,
-            )
+            ),
+            self.vm.tally(),
         )  # fmt: skip
 
     # -- beside the thread
@@ -274,3 +272,14 @@ class Migration:
             )
         )  # fmt: skip
 
+
+def _in_background(env: Clock, step: Step) -> None:
+    """Begin ``step`` now; what is left of it goes on beside its caller. No event if it takes no time."""
+    first = next(step, None)
+    if first is not None:
+        env.process(_rest(first, step))
+
+
+def _rest(first: simpy.Event, step: Step) -> Step:
+    yield first
+    yield from step

@@ -6,7 +6,7 @@ writes and is clear, or if its content is still zero.
 
 from __future__ import annotations
 
-from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN
+from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, STRIDE_GCD, STRIDE_INVERSE
 from hostsim.jit import inlined, jit
 from hostsim.kernels.faults import MAP, NOTHING, SPLIT, TRACK, WP, flags_of
 from hostsim.kernels.kvm.layout import (
@@ -24,14 +24,13 @@ from hostsim.kernels.kvm.layout import (
     P_SUPERS,
     P_WEIGHTS,
     P_WRITE,
-    R_SCALE,
     REGION_BITS,
     SUPER_BITS,
     Ints,
     Kvm,
 )
 from hostsim.kernels.kvm.visits import set_visit, visit_of
-from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, GuestSptes
 
 
 @inlined
@@ -47,7 +46,7 @@ def hardware_logs(state: Ints) -> bool:
 
 
 @inlined
-def needed(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
+def needed(sptes: GuestSptes, state: Ints, page: int, is_write: bool) -> int:
     """What an access needs: a kind of fault, LOG, FILL or NOTHING."""
     flags = flags_of(sptes, page)
     if flags & PRESENT == 0:
@@ -72,14 +71,14 @@ def wanted_flags(state: Ints, is_write: int) -> int:
 
 
 @inlined
-def is_armed(sptes: Sptes, state: Ints, page: int, is_write: int) -> bool:
+def is_armed(sptes: GuestSptes, state: Ints, page: int, is_write: int) -> bool:
     """Whether an access to ``page`` would be seen."""
     wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
     return bool(flags & (wanted | TRACKED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
 
 
 @inlined
-def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> int:
+def _count(sptes: GuestSptes, state: Ints, first: int, end: int, is_write: int) -> int:
     """Armed pages of [first, end), which lies within one region."""
     region, wanted, spte = first >> REGION_BITS, wanted_flags(state, is_write), sptes.spte
     blank = BLANK if is_write == 1 else 0
@@ -99,9 +98,7 @@ def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> in
 @inlined
 def weight_of(k: Kvm, c: int, page: int) -> int:
     """Weight of gfn ``page`` in class ``c``: its rate in whole units of the class."""
-    row = k.ints[c]
-    mean_ns = k.page_mean_ns[row[DATA_OFFSET] + page - row[FIRST_GFN]]
-    return max(1, int(k.rates[R_SCALE, c] / mean_ns))
+    return int(k.page_weights[k.ints[c, DATA_OFFSET] + page - k.ints[c, FIRST_GFN]])
 
 
 @jit
@@ -117,13 +114,19 @@ def _weigh(k: Kvm, p: int, first: int, end: int, sign: int) -> None:
 
 @jit
 def _mark_visits(k: Kvm, p: int, first: int, end: int) -> None:
-    c = k.parts[p, P_CLASS]
-    row = k.ints[c]
-    for page in range(first, end):
+    row = k.ints[k.parts[p, P_CLASS]]
+    visit, gcd = visit_of(row, first - row[FIRST_GFN]), row[STRIDE_GCD]
+    page = first
+    while visit < 0 and page < end:
+        page += 1
+        visit = visit_of(row, page - row[FIRST_GFN])
+    while page < end:
         if is_armed(k.sptes, k.state, page, k.parts[p, P_WRITE]):
-            visit = visit_of(row, page - row[FIRST_GFN])
-            if visit >= 0:
-                set_visit(k.tape, k.ints[c], visit)
+            set_visit(k.tape, row, visit)
+        page += gcd
+        visit += row[STRIDE_INVERSE]
+        if visit >= row[CYCLE]:
+            visit -= row[CYCLE]
 
 
 @jit

@@ -15,7 +15,7 @@ from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import HARDWARE, HUGE, LOGGED, PML, REGION_BITS, V_HEAD, V_PML, V_RING, V_TAKEN, Kvm
 from hostsim.kernels.kvm.mapping import set_region
 from hostsim.kernels.kvm.streams import rearm
-from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, WRITABLE
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, WRITABLE
 
 Bytes = NDArray[np.uint8]
 RECOVER_NONE, RECOVER_ZAP, RECOVER_IN_PLACE = range(3)
@@ -76,13 +76,15 @@ def start_log(k: Kvm, all_set: bool, eager: bool, now_ns: int) -> None:
     spte, flag = k.sptes.spte, log_flag(k)
     count_range(k, 0, len(spte), -1)
     k.state[LOGGED] = 1
-    k.sptes.dirty[:] = 1 if all_set else 0
     if not all_set:
         for region in range(len(k.sptes.level)):
             if k.sptes.level[region] == 1:
                 _narrow(k, region, eager)
         for page in range(len(spte)):
-            spte[page] &= ~flag & 0xFF
+            spte[page] &= ~(flag | IN_LOG) & 0xFF
+    else:
+        for page in range(len(spte)):
+            spte[page] |= IN_LOG
     count_range(k, 0, len(spte), 1)
     rearm(k, 0, len(spte), now_ns)
 
@@ -112,7 +114,8 @@ def stop_log(k: Kvm, recovery: int, now_ns: int) -> None:
     n_pages = len(k.sptes.spte)
     count_range(k, 0, n_pages, -1)
     k.state[LOGGED] = 0
-    k.sptes.dirty[:] = 0
+    for page in range(n_pages):
+        k.sptes.spte[page] &= ~IN_LOG & 0xFF
     for v in range(k.vcpus.shape[1]):
         k.vcpus[V_RING, v] = k.vcpus[V_TAKEN, v] = k.vcpus[V_PML, v] = 0
     for region in range(len(k.sptes.level)):
@@ -130,7 +133,7 @@ def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: in
     by_spte, n = k.state[HARDWARE] == 1 and k.state[PML] == 0, 0
     for page in range(first, end):
         bits = k.sptes.spte[page] & (PRESENT | DIRTY)
-        dirty = bits == PRESENT | DIRTY if by_spte else k.sptes.dirty[page] == 1
+        dirty = bits == PRESENT | DIRTY if by_spte else k.sptes.spte[page] & IN_LOG != 0
         if dirty and (not uses_got or got[page] == 1):
             due[page] = 1
             n += 1
@@ -139,8 +142,7 @@ def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: in
 
 @jit
 def _clear_page(k: Kvm, page: int, flag: int) -> None:
-    k.sptes.dirty[page] = 0
-    k.sptes.spte[page] &= ~flag & 0xFF
+    k.sptes.spte[page] &= ~(flag | IN_LOG) & 0xFF
     k.version[page] += 1
 
 
@@ -187,7 +189,8 @@ def copy_log(k: Kvm, got: Bytes, bmap: Bytes) -> int:
     """``got`` and ``bmap`` take in the whole log; returns how many were new in bmap."""
     new = 0
     for page in range(len(bmap)):
-        got[page] |= k.sptes.dirty[page]
+        if k.sptes.spte[page] & IN_LOG != 0:
+            got[page] = 1
         new += int(got[page] & (1 - bmap[page]))
         bmap[page] |= got[page]
     return new
@@ -196,9 +199,9 @@ def copy_log(k: Kvm, got: Bytes, bmap: Bytes) -> int:
 @jit
 def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64]) -> None:
     """User space collects all entries so far: n[0] of them, in n[1] masks as KVM_RESET_DIRTY_RINGS will coalesce them."""
-    low = high = -MASK_PAGES
     n[0], n[1] = 0, 0
     for v in range(k.vcpus.shape[1]):
+        low = high = -MASK_PAGES
         for i in range(k.vcpus[V_TAKEN, v], k.vcpus[V_RING, v]):
             page = k.buffers[v, PML_ENTRIES + (k.vcpus[V_HEAD, v] + i) % (k.buffers.shape[1] - PML_ENTRIES)]
             got[page] = 1
@@ -240,6 +243,6 @@ def zap_range(k: Kvm, first: int, end: int, now_ns: int) -> None:
         count_range(k, low, high, -1)
         k.sptes.level[region] = 0
         for page in range(low, high):
-            k.sptes.spte[page] &= BLANK
+            k.sptes.spte[page] &= KEPT
         count_range(k, low, high, 1)
     rearm(k, first - first % REGION_PAGES, end + REGION_PAGES, now_ns)

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from hostsim.jit import jit
 from hostsim.kernels.kvm.armed import is_armed
 from hostsim.kernels.kvm.layout import (
+    REGION_BITS,
+    Kvm,
+)
     HARDWARE,
     LOGGED,
     P_ARMED,
@@ -20,47 +23,49 @@ from hostsim.kernels.kvm.layout import (
     V_PML,
     Kvm,
 )
-from hostsim.mmu.spte import DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE
+from hostsim.mmu.spte import DIRTY, IN_LOG, PRESENT, REGION_PAGES, TRACKED, WRITABLE
 
-_IN_BUFFER = 2
-"""Beside the log's bit, while a check runs: the page is in a PML buffer."""
+_IN_BUFFER = 128
+"""Of a 4 KiB spte's place while a check runs: the page is in a PML buffer."""
+_RECORDED = IN_LOG | _IN_BUFFER
 
 
 @jit
 def _note_buffers(k: Kvm, flag: int) -> None:
     for v in range(k.vcpus.shape[1]):
         for i in range(k.vcpus[V_PML, v]):
-            k.sptes.dirty[k.buffers[v, i]] = (k.sptes.dirty[k.buffers[v, i]] & 1) | flag
+            page = k.buffers[v, i]
+            k.sptes.spte[page] = (k.sptes.spte[page] & (~_IN_BUFFER & 0xFF)) | flag
 
 
 @jit
-def _first_unseen(k: Kvm, n_pages: int, wanted: int) -> int:
-    for region in range(len(k.sptes.level)):
-        low, high = region * REGION_PAGES, min(n_pages, (region + 1) * REGION_PAGES)
+def _first_unseen(k: Kvm, first: int, end: int, wanted: int) -> int:
+    for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
+        low, high = max(first, region * REGION_PAGES), min(end, (region + 1) * REGION_PAGES)
         if k.sptes.level[region] == 1 and k.sptes.large[region] & (wanted | TRACKED) != wanted:
             continue
         large = k.sptes.level[region] == 1
         bad = 0
         for page in range(low, high):
             writable = large or k.sptes.spte[page] & (wanted | TRACKED) == wanted
-            bad += writable and k.sptes.dirty[page] == 0
+            bad += writable and k.sptes.spte[page] & _RECORDED == 0
         if bad > 0:
             for page in range(low, high):
-                if (large or k.sptes.spte[page] & (wanted | TRACKED) == wanted) and k.sptes.dirty[page] == 0:
+                if (large or k.sptes.spte[page] & (wanted | TRACKED) == wanted) and k.sptes.spte[page] & _RECORDED == 0:
                     return page
     return -1
 
 
 @jit
-def first_unrecorded(k: Kvm, n_pages: int) -> int:
-    """First gfn that the guest can write unseen and that has no record in log, ring or PML buffer, or -1.
+def first_unrecorded(k: Kvm, first: int, end: int) -> int:
+    """First of gfns [first, end) that the guest can write unseen and that has no record in log, ring or PML buffer, or -1.
 
     With D bits alone the bit that lets a write pass unseen is the record.
     """
     if k.state[LOGGED] == 0 or (k.state[HARDWARE] == 1 and k.state[PML] == 0):
         return -1
     _note_buffers(k, _IN_BUFFER)
-    found = _first_unseen(k, n_pages, PRESENT | WRITABLE | (DIRTY if k.state[HARDWARE] == 1 else 0))
+    found = _first_unseen(k, first, end, PRESENT | WRITABLE | (DIRTY if k.state[HARDWARE] == 1 else 0))
     _note_buffers(k, 0)
     return found
 
@@ -72,7 +77,7 @@ def first_unharvested(k: Kvm, got: NDArray[np.uint8], n_pages: int) -> int:
     _note_buffers(k, _IN_BUFFER)
     found = -1
     for page in range(n_pages):
-        dirty = k.sptes.spte[page] & (PRESENT | DIRTY) == PRESENT | DIRTY if by_spte else k.sptes.dirty[page] != 0
+        dirty = k.sptes.spte[page] & (PRESENT | DIRTY) == PRESENT | DIRTY if by_spte else k.sptes.spte[page] & _RECORDED != 0
         if dirty and got[page] == 0:
             found = page
             break

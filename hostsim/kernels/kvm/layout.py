@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.guest.touch import N_INTS
-from hostsim.mmu.spte import Sptes
+from hostsim.mmu.spte import GuestSptes
 
 Ints = NDArray[np.int64]
 
@@ -103,14 +103,14 @@ class Kvm(NamedTuple):
     state: int64; costs: int64[N_COSTS, n]; log: int64[capacity, 4] gets (t_set, vcpu, page, kind).
     """
 
-    sptes: Sptes
+    sptes: GuestSptes
     zero: NDArray[np.uint8]
     version: NDArray[np.uint32]
     counts: Ints
     parts: Ints
     ints: Ints
     rates: NDArray[np.float64]
-    page_mean_ns: NDArray[np.float64]
+    page_weights: Ints
     tape: Ints
     streams: Ints
     exact: NDArray[np.float64]

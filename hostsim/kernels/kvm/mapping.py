@@ -9,9 +9,23 @@ from hostsim.jit import inlined, jit
 from hostsim.kernels.exits import PML_ENTRIES
 from hostsim.kernels.faults import MAP, SPLIT, TRACK
 from hostsim.kernels.kvm.armed import count_range, disarm_page, is_armed
-from hostsim.kernels.kvm.layout import HUGE, LOGGED, REGION_BITS, RING, V_HEAD, V_PML, V_RING, WHOLE_TABLE, Ints, Kvm
-from hostsim.kernels.kvm.streams import rearm
-from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+from hostsim.kernels.kvm.layout import (
+    HUGE,
+    IN_GUEST,
+    LOGGED,
+    REGION_BITS,
+    RING,
+    V_END,
+    V_HEAD,
+    V_PML,
+    V_RING,
+    V_STAGE,
+    WHOLE_TABLE,
+    Ints,
+    Kvm,
+)
+from hostsim.kernels.kvm.streams import pass_by, rearm
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, TRACKED, WRITABLE, GuestSptes
 
 
 @inlined
@@ -24,11 +38,11 @@ def set_spte(k: Kvm, page: int, value: int) -> None:
 
 
 @inlined
-def mark_dirty(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int, page: int) -> None:
+def mark_dirty(sptes: GuestSptes, vcpus: Ints, buffers: Ints, state: Ints, v: int, page: int) -> None:
     """mark_page_dirty_in_slot: the bit in the log, or an entry in the ring of vCPU ``v``."""
-    if sptes.dirty[page] == 1:
+    if sptes.spte[page] & IN_LOG != 0:
         return
-    sptes.dirty[page] = 1
+    sptes.spte[page] |= IN_LOG
     if state[RING] == 1:
         size = buffers.shape[1] - PML_ENTRIES
         buffers[v, PML_ENTRIES + (vcpus[V_HEAD, v] + vcpus[V_RING, v]) % size] = page
@@ -36,7 +50,7 @@ def mark_dirty(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int, pa
 
 
 @inlined
-def drain_pml(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> int:
+def drain_pml(sptes: GuestSptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> int:
     """Move the PML buffer of vCPU ``v`` into the log, oldest first; returns how many entries it had."""
     entries = vcpus[V_PML, v]
     for i in range(entries):
@@ -51,11 +65,11 @@ def set_region(k: Kvm, region: int, level: int, large: int, small: int) -> None:
     first = region * REGION_PAGES
     k.sptes.level[region], k.sptes.large[region] = level, large
     for page in range(first, first + REGION_PAGES):
-        k.sptes.spte[page] = small | (k.sptes.spte[page] & BLANK)
+        k.sptes.spte[page] = small | (k.sptes.spte[page] & KEPT)
 
 
 @jit
-def is_empty(sptes: Sptes, region: int) -> bool:
+def is_empty(sptes: GuestSptes, region: int) -> bool:
     """Whether nothing in the region is mapped."""
     if sptes.level[region] == 1:
         return False
@@ -75,15 +89,21 @@ def set_region_counted(k: Kvm, region: int, level: int, large: int, small: int) 
 
 
 @jit
-def _split(k: Kvm, page: int, now_ns: int) -> None:
-    """In a logged slot: 512 sptes with the large one's flags, or none at all."""
+def _split(k: Kvm, v: int, page: int, now_ns: int) -> None:
+    """In a logged slot: 512 sptes with the large one's flags, or none at all.
+
+    It is set by vCPU ``v``: those before it have made their touches of this instant.
+    """
     region = page >> REGION_BITS
     set_region_counted(k, region, 0, 0, k.sptes.large[region] if k.state[WHOLE_TABLE] == 1 else 0)
+    for other in range(v):
+        if k.vcpus[V_STAGE, other] == IN_GUEST:
+            pass_by(k, other, k.vcpus[V_END, other], now_ns)
     rearm(k, region * REGION_PAGES, (region + 1) * REGION_PAGES, now_ns)
 
 
 @inlined
-def _sets_region(sptes: Sptes, state: Ints, kind: int, page: int) -> bool:
+def _sets_region(sptes: GuestSptes, state: Ints, kind: int, page: int) -> bool:
     """Whether the fault sets one large spte, or replaces it."""
     region = page >> REGION_BITS
     if sptes.level[region] == 1:
@@ -92,7 +112,7 @@ def _sets_region(sptes: Sptes, state: Ints, kind: int, page: int) -> bool:
 
 
 @jit
-def _handle_large(k: Kvm, kind: int, page: int, is_write: bool, now_ns: int) -> bool:
+def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> bool:
     """A fault on a large spte, or one that makes it; True if the 4 KiB spte of ``page`` remains to be set."""
     region, logged = page >> REGION_BITS, k.state[LOGGED] == 1
     large = k.sptes.large[region]
@@ -104,13 +124,13 @@ def _handle_large(k: Kvm, kind: int, page: int, is_write: bool, now_ns: int) -> 
     elif not logged:
         set_region_counted(k, region, 1, large | WRITABLE | DIRTY, 0)
     else:
-        _split(k, page, now_ns)
+        _split(k, v, page, now_ns)
         return True
     return False
 
 
 @inlined
-def _small_flags(sptes: Sptes, state: Ints, kind: int, page: int, is_write: bool) -> int:
+def _small_flags(sptes: GuestSptes, state: Ints, kind: int, page: int, is_write: bool) -> int:
     """Flags of the 4 KiB spte that the fault sets."""
     if kind == MAP or (kind == SPLIT and state[WHOLE_TABLE] == 0):
         return PRESENT | WRITABLE | (DIRTY if is_write or state[LOGGED] == 1 else 0)
@@ -124,10 +144,10 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
 
     W comes back to an access-tracked page only with a write; what is mapped writable in a logged slot is dirty.
     """
-    if _sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, kind, page, is_write, now_ns):
+    if _sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, v, kind, page, is_write, now_ns):
         return
     flags = _small_flags(k.sptes, k.state, kind, page, is_write)
-    set_spte(k, page, flags | (k.sptes.spte[page] & BLANK))
+    set_spte(k, page, flags | (k.sptes.spte[page] & KEPT))
     if k.state[LOGGED] == 1 and (is_write or kind != TRACK):
         mark_dirty(k.sptes, k.vcpus, k.buffers, k.state, v, page)
 

@@ -50,7 +50,7 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
-from hostsim.mmu.spte import Sptes
+from hostsim.mmu.spte import GuestSptes
 
 
 @inlined
@@ -121,7 +121,7 @@ def is_stale(state: Ints, vcpus: Ints, v: int, kind: int) -> bool:
 
 
 @inlined
-def kind_now(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
+def kind_now(sptes: GuestSptes, state: Ints, page: int, is_write: bool) -> int:
     """What an access that faulted needs now; SPURIOUS if no fault any more."""
     kind = needed(sptes, state, page, is_write)
     return SPURIOUS if kind == NOTHING or kind >= LOG else kind

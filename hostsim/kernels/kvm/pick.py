@@ -19,7 +19,7 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
-from hostsim.mmu.spte import REGION_PAGES, Sptes
+from hostsim.mmu.spte import REGION_PAGES, GuestSptes
 from hostsim.rng import keyed_uniform, keyed_word
 
 SPARSE = 32
@@ -36,7 +36,8 @@ def pick(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
         page = _try(k, p, key0, key1, draw)
         if page >= 0:
             return page
-    return _walk(k, p, min(int(keyed_uniform(key0, key1, draw, TRIES) * part[P_ARMED]), part[P_ARMED] - 1))
+    rest = min(int(keyed_uniform(key0, key1, draw, TRIES) * part[P_ARMED]), part[P_ARMED] - 1)
+    return _weigh_out(k, p, rest) if part[P_KIND] == BY_WEIGHT else _walk(k, p, rest)
 
 
 @inlined
@@ -62,7 +63,7 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
 
 
 @jit
-def _within(sptes: Sptes, state: Ints, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
+def _within(sptes: GuestSptes, state: Ints, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
     """One of the ``counted`` armed pages of the region of ``page``, which was drawn."""
     start = page - page % REGION_PAGES
     probe = page
@@ -79,21 +80,36 @@ def _within(sptes: Sptes, state: Ints, page: int, is_write: int, counted: int, k
     return probe
 
 
-@inlined
-def _weight(k: Kvm, p: int, page: int, step: int) -> int:
-    """Armed weight of the ``step`` pages from ``page`` on: one page, a region or a super-region."""
+@jit
+def _weigh_out(k: Kvm, p: int, rest: int) -> int:
+    """The page at which the armed weight passed exceeds ``rest``."""
     part = k.parts[p]
-    by_weight, is_write = part[P_KIND] == BY_WEIGHT, part[P_WRITE]
+    upper, lower, found = part[P_FIRST] >> SUPER_BITS, part[P_FIRST] >> REGION_BITS, -1
+    at, last = part[P_SUPERS], part[P_SUPERS] + ((part[P_END] - 1) >> SUPER_BITS) - upper
+    while at < last and rest >= k.tape[at]:
+        rest -= k.tape[at]
+        at += 1
+    region = max(lower, (upper + at - part[P_SUPERS]) << (SUPER_BITS - REGION_BITS))
+    at, last = part[P_WEIGHTS] + region - lower, part[P_WEIGHTS] + ((part[P_END] - 1) >> REGION_BITS) - lower
+    while at < last and rest >= k.tape[at]:
+        rest -= k.tape[at]
+        at += 1
+    page = max(part[P_FIRST], (lower + at - part[P_WEIGHTS]) << REGION_BITS)
+    while rest >= 0:
+        if is_armed(k.sptes, k.state, page, part[P_WRITE]):
+            rest -= weight_of(k, part[P_CLASS], page)
+            found = page
+        page += 1
+    return int(found)
+
+
+@inlined
+def _armed(k: Kvm, is_write: int, page: int, step: int) -> int:
+    """Armed pages of the ``step`` from ``page`` on: one page, a region or a super-region."""
     if step == 1:
-        if not is_armed(k.sptes, k.state, page, is_write):
-            return 0
-        return weight_of(k, part[P_CLASS], page) if by_weight else 1
+        return int(is_armed(k.sptes, k.state, page, is_write))
     if step == REGION_PAGES:
-        if by_weight:
-            return int(k.tape[part[P_WEIGHTS] + (page >> REGION_BITS) - (part[P_FIRST] >> REGION_BITS)])
         return int(k.counts[is_write, page >> REGION_BITS])
-    if by_weight:
-        return int(k.tape[part[P_SUPERS] + (page >> SUPER_BITS) - (part[P_FIRST] >> SUPER_BITS)])
     return int(k.counts[is_write, super_at(k, page)])
 
 
@@ -109,13 +125,13 @@ def _step(page: int, end: int, largest: int) -> int:
 
 @jit
 def _walk(k: Kvm, p: int, rest: int) -> int:
-    """The page at which the armed weight passed exceeds ``rest``."""
+    """The armed page of part ``p`` that has ``rest`` armed ones before it."""
     page, largest = k.parts[p, P_FIRST], SUPER_PAGES
     while True:
         step = _step(page, k.parts[p, P_END], largest)
-        weight = _weight(k, p, page, step)
-        if rest >= weight:
-            rest -= weight
+        counted = _armed(k, k.parts[p, P_WRITE], page, step)
+        if rest >= counted:
+            rest -= counted
             page += step
         elif step == 1:
             return int(page)

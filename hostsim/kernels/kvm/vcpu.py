@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hostsim.guest.touch import IS_WRITE
 from hostsim.jit import inlined
-from hostsim.kernels.exits import EXCLUSIVE, NONE, PML_ENTRIES
+from hostsim.kernels.exits import NONE, PML_ENTRIES
 from hostsim.kernels.faults import MAP, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.kernels.kvm.armed import needed
 from hostsim.kernels.kvm.layout import (
@@ -123,8 +123,8 @@ def _leave(k: Kvm, v: int) -> None:
 def _stop(k: Kvm, v: int) -> None:
     """The clocks stand still from V_NS on; touches of this instant that come before the one under way are over."""
     s = k.vcpus[V_STREAM, v]
-    stop_clocks(k.vcpus, k.clocks, k.state, v, k.vcpus[V_NS, v])
     pass_by(k, v, s, k.vcpus[V_NS, v])
+    stop_clocks(k.vcpus, k.clocks, k.state, v, k.vcpus[V_NS, v])
     k.streams[s, S_INDEX] = k.streams[s, S_FOUND]
 
 
@@ -145,10 +145,14 @@ def _request(k: Kvm, v: int) -> None:
 
 @inlined
 def _done(k: Kvm, v: int) -> None:
-    """State is set and logged, the lock released. Without the lock to oneself it is read again here, at the cmpxchg."""
+    """State is set and logged, the lock released.
+
+    It is read again here, at the cmpxchg: others may have set it, and revocations take effect when their flush is over,
+    which is after their hold.
+    """
     kind, mode, now_ns = k.vcpus[V_KIND, v], k.vcpus[V_MODE, v], k.vcpus[V_NS, v]
     write = is_write(k.ints, k.streams, k.vcpus, v)
-    if mode != EXCLUSIVE and kind not in (SPURIOUS, RETRY):
+    if kind not in (SPURIOUS, RETRY):
         if kind_now(k.sptes, k.state, k.vcpus[V_PAGE, v], write) != kind:
             kind = SPURIOUS
         elif mode == NONE and is_stale(k.state, k.vcpus, v, kind):

@@ -1,0 +1,122 @@
+"""Levels of a memory hierarchy, read off a curve of load latency against footprint.
+
+Nothing here measures: footprints and latencies in, plateaus and the knees between them out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVELS_MAX = 4
+"""Two private caches, one shared, memory."""
+APART = 1.5
+"""Neighbouring levels differ by at least this factor in latency."""
+FLAT = 1.25
+"""Points within this factor of a level's median lie on its plateau."""
+FLAT_POINTS, FLAT_SHARE = 3, 0.6
+"""A plateau has at least so many of these, and they are at least this share of its points."""
+CLEAR = 1.3
+"""Footprints this far from a cache's size are clear of its edge."""
+AGREE = 1.5
+"""A knee this near to a size that the kernel reports confirms it: points of the curve are up to a factor 2 apart."""
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Points [first, end) of the curve; ns: their median latency."""
+
+    first: int
+    end: int
+    ns: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """footprint_bytes, ns: float64[n], growing footprints and a load's latency in each."""
+
+    footprint_bytes: NDArray[np.float64]
+    ns: NDArray[np.float64]
+
+
+def plateaus(curve: Curve) -> list[Plateau]:
+    """As many levels as stand out, at most LEVELS_MAX: each flat, each well above the one before; one if none does."""
+    for count in range(min(LEVELS_MAX, len(curve.ns)), 1, -1):
+        found = [Plateau(i, j, float(np.median(curve.ns[i:j]))) for i, j in _segments(np.log(curve.ns), count)]
+        if all(_is_flat(curve, level) for level in found) and all(b.ns >= APART * a.ns for a, b in pairwise(found)):
+            return found
+    return [Plateau(0, len(curve.ns), float(np.median(curve.ns)))]
+
+
+def plateaus_at(curve: Curve, cache_bytes: Sequence[float]) -> list[Plateau] | None:
+    """Levels where caches of known sizes put them, clear of the edges; None if they do not rise.
+
+    For curves on which neighbours in a shared cache have blurred its plateau.
+    """
+    lows, highs = [0.0, *(CLEAR * size for size in cache_bytes)], [*(size / CLEAR for size in cache_bytes), math.inf]
+    bounds = [np.searchsorted(curve.footprint_bytes, edges) for edges in (lows, highs)]
+    found = [Plateau(int(i), int(j), float(np.median(curve.ns[i:j]))) for i, j in zip(*bounds, strict=True) if i < j]
+    rises = all(low.ns < high.ns for low, high in pairwise(found))
+    return found if len(found) == len(lows) and rises else None
+
+
+def knees(curve: Curve, found: Sequence[Plateau]) -> list[float]:
+    """Footprint [bytes] at which the latency passes half-way, in logarithms, from each level to the next."""
+    return [_crossing(curve, low, high) for low, high in pairwise(found)]
+
+
+def _is_flat(curve: Curve, level: Plateau) -> bool:
+    off = np.abs(np.log(curve.ns[level.first : level.end] / level.ns))
+    n_flat = int(np.sum(off <= math.log(FLAT)))
+    return n_flat >= max(FLAT_POINTS, FLAT_SHARE * len(off))
+
+
+def _segments(values: NDArray[np.float64], count: int) -> list[tuple[int, int]]:
+    """The cut of ``values`` into ``count`` runs whose summed distances from their medians are least."""
+    n = len(values)
+    cost = np.full((n + 1, n + 1), math.inf)
+    for i in range(n):
+        for j in range(i + 1, n + 1):
+            cost[i, j] = np.sum(np.abs(values[i:j] - np.median(values[i:j])))
+    best, cuts = cost[0].copy(), []
+    for _ in range(count - 1):
+        through = best[:, None] + cost
+        cuts.append(np.argmin(through, axis=0))
+        best = through.min(axis=0)
+    bounds = [n]
+    for cut in reversed(cuts):
+        bounds.append(int(cut[bounds[-1]]))
+    return list(pairwise([0, *reversed(bounds)]))
+
+
+def _crossing(curve: Curve, low: Plateau, high: Plateau) -> float:
+    """Where a line through the points, all in logarithms, rises past the middle, the nearest such place to both levels."""
+    middle = math.sqrt(low.ns * high.ns)
+    rises = [at for at in range(low.first + 1, high.end) if curve.ns[at - 1] < middle <= curve.ns[at]]
+    at = min(rises, key=lambda at: abs(2 * at - low.end - high.first), default=high.first)
+    x, y = np.log(curve.footprint_bytes[at - 1 : at + 1]), np.log(curve.ns[at - 1 : at + 1])
+    share = (math.log(middle) - y[0]) / (y[1] - y[0]) if rises else 0.5
+    return float(np.exp(x[0] + share * (x[1] - x[0])))
+
+
+def matched(knee_bytes: Sequence[float], cache_bytes: Sequence[float]) -> list[int | None]:
+    """For each cache the knee that ends it, None if there is none: in order, the nearest where some are missing."""
+    if len(knee_bytes) >= len(cache_bytes):
+        return list(range(len(cache_bytes)))
+    found: list[int | None] = [None] * len(cache_bytes)
+    after = 0
+    for at, knee in enumerate(knee_bytes):
+        last = len(cache_bytes) - (len(knee_bytes) - at)
+        nearest = min(range(after, last + 1), key=lambda level: abs(math.log(knee / cache_bytes[level])))
+        found[nearest], after = at, nearest + 1
+    return found
+
+
+def agrees(knee: float, reported: float) -> bool:
+    """Whether a knee confirms the size that the kernel reports."""
+    return 1 / AGREE <= knee / reported <= AGREE

@@ -1,0 +1,193 @@
+"""The measurements one by one: a curve of dependent loads, then loops that stream, store, clear, touch and copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import takewhile
+
+import numpy as np
+
+from hostsim.calibrate.arena import Words, fresh, huge_bytes, make_cycle, written
+from hostsim.calibrate.atomic import atomic_adder
+from hostsim.calibrate.levels import Curve
+from hostsim.calibrate.sample import Sample, repeat
+from hostsim.calibrate.sample import repeat_counted as counted
+from hostsim.kernels import memory_probe as probe
+
+KIB, MIB = 1 << 10, 1 << 20
+LINE_BYTES, PAGE_BYTES = 64, 4096
+BITMAP_BYTES = 3 * MIB
+BITMAP_PAGES = 8 * BITMAP_BYTES
+"""A dirty bitmap of 96 GiB, the size for which the shipped sheets have GET."""
+
+WARM_LINES = 1 << 17
+"""First steps that are not timed: a whole round where the nearer caches matter."""
+
+Report = Callable[[str], None]
+"""Called with what is measured next."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """footprints_bytes: of the curve, growing, the last also that of everything that is to come from memory; repetitions: of
+    each timing; populate_bytes: memory that is touched for the first time.
+    """
+
+    footprints_bytes: tuple[int, ...]
+    repetitions: int
+    populate_bytes: int
+
+    @property
+    def steps(self) -> int:
+        """How often a report is made."""
+        return len(self.footprints_bytes) + len(TIMINGS) + 1
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A cost in ns: name as in a cost sheet, what was timed, the repetitions; None if it cannot be measured here."""
+
+    name: str
+    what: str
+    sample: Sample | None
+
+
+def effort(largest_bytes: int, *, quick: bool) -> Effort:
+    """Footprints from 4 KiB on, two an octave; the last is at most ``largest_bytes``."""
+    sizes = (size for n in range(64) for size in (4 * KIB << n, 6 * KIB << n))
+    footprints = tuple(takewhile(lambda size: size <= largest_bytes, sizes))
+    return Effort(footprints, 7 if quick else 25, (16 if quick else 64) * MIB)
+
+
+def is_compiled() -> bool:
+    """Whether the loops are machine code: plain Python would measure itself."""
+    return hasattr(probe.chase, "py_func")
+
+
+def measure_curve(plan: Effort, report: Report) -> tuple[Curve, list[Sample], bool]:
+    """Dependent loads round a random cycle through ever more memory; the last: whether huge pages lay below."""
+    before = huge_bytes()
+    words = written(plan.footprints_bytes[-1])
+    huge = huge_bytes() - before >= words.nbytes // 2
+    rng, samples = np.random.default_rng(1), []
+    for size in plan.footprints_bytes:
+        report(f"loads in {size // KIB} KiB")
+        samples.append(_loads(words, size // LINE_BYTES, plan.repetitions, rng))
+    ns = np.array([sample.median_ns for sample in samples])
+    return Curve(np.array(plan.footprints_bytes, np.float64), ns), samples, huge
+
+
+def _loads(words: Words, n_lines: int, repetitions: int, rng: np.random.Generator) -> Sample:
+    """Each repetition goes on where the one before ended. Writing the cycle has left in the caches what fits in them."""
+    make_cycle(words, n_lines, rng)
+    at = probe.chase(words, np.uint64(0), min(n_lines, WARM_LINES))
+
+    def run(steps: int) -> None:
+        nonlocal at
+        at = probe.chase(words, np.uint64(at), steps)
+
+    return counted(run, repetitions, first=4096)
+
+
+def measure_timings(plan: Effort, report: Report) -> list[Timing]:
+    """Everything that is one number; what needs memory is given as much as the end of the curve had."""
+    words = written(plan.footprints_bytes[-1])
+    timings = []
+    for name, (what, measure) in TIMINGS.items():
+        report(what)
+        timings.append(Timing(name, what, measure(words, plan)))
+    return timings
+
+
+def _stream(words: Words, plan: Effort) -> Sample:
+    part = words[: len(words) // 8]
+    return repeat(_over_all(words, part, probe.load_lines), len(part) // probe.LINE_WORDS, plan.repetitions)
+
+
+def _over_all(words: Words, part: Words, run: Callable[[Words], object]) -> Callable[[], object]:
+    """``run`` on parts as long as ``part``, each time the next one, so that none is found in a cache."""
+    parts = [words[at : at + len(part)] for at in range(0, len(words) - len(part) + 1, len(part))]
+    turn = 0
+
+    def next_part() -> object:
+        nonlocal turn
+        turn += 1
+        return run(parts[turn % len(parts)])
+
+    return next_part
+
+
+def _random_stores(words: Words, plan: Effort) -> Sample:
+    seed = 1
+
+    def run(stores: int) -> None:
+        nonlocal seed
+        seed = probe.store_at_random(words, seed, stores)
+
+    return counted(run, plan.repetitions)
+
+
+def _clear_pages(words: Words, plan: Effort) -> Sample:
+    seed = 1
+
+    def run(pages: int) -> None:
+        nonlocal seed
+        seed = probe.clear_at_random(words, seed, pages)
+
+    return counted(run, plan.repetitions)
+
+
+def _populate(words: Words, plan: Effort) -> Sample:
+    """Memory of its own for each repetition, given back outside of the timing."""
+    del words
+    once = [_first_touch(plan.populate_bytes) for _ in range(plan.repetitions)]
+    return Sample(np.concatenate([sample.ns for sample in once]))
+
+
+def _first_touch(n_bytes: int) -> Sample:
+    words = fresh(n_bytes, huge=False)
+    return repeat(lambda: probe.touch_pages(words), n_bytes // PAGE_BYTES, 1)
+
+
+def _copy_bitmap(words: Words, plan: Effort) -> Sample:
+    n = BITMAP_BYTES // words.itemsize
+    bitmap, to = words[:n], words[n : 2 * n]
+
+    def run(copies: int) -> None:
+        for _ in range(copies):
+            probe.copy(bitmap, to)
+
+    sample = counted(run, plan.repetitions, first=8)
+    return Sample(sample.ns / BITMAP_PAGES)
+
+
+def _atomics(words: Words, plan: Effort) -> Sample | None:
+    del words
+    adder = atomic_adder()
+    return counted(adder, plan.repetitions) if adder else None
+
+
+TIMINGS: dict[str, tuple[str, Callable[[Words, Effort], Sample | None]]] = {
+    "line_stream_ns": ("lines read in order from memory, one load each", _stream),
+    "random_store_ns": ("stores to random lines of memory, none waiting for another", _random_stores),
+    "atomic_ns": ("an atomic addition to a word in the own cache", _atomics),
+    "clear_page_ns": ("a 4 KiB page of memory zeroed, pages at random", _clear_pages),
+    "populate_ns": ("first store to a 4 KiB page: the host's fault, a page, its zeroing", _populate),
+    "get_page_ns": ("a bit of a 3 MiB bitmap copied; KVM also looks at each word", _copy_bitmap),
+}
+"""By name in the sheet: what is timed, and how."""
+
+
+def warm_up(duration_ns: int = 100_000_000) -> None:
+    """Compile every loop, and keep the processor busy until it has left its idle frequency."""
+    words = np.ones(2 * probe.PAGE_WORDS, np.uint64)
+    make_cycle(words, 64, np.random.default_rng(1))
+    probe.store_at_random(words, 1, 1)
+    probe.load_lines(words)
+    probe.touch_pages(words)
+    probe.copy(words, words)
+    probe.clear_at_random(words, 1, 1)
+    spent_ns = 0
+    while spent_ns < duration_ns:
+        spent_ns += int(repeat(lambda: probe.chase(words, np.uint64(0), 1 << 16), 1, 1).ns[0])

@@ -1,0 +1,124 @@
+"""``hostsim calibrate``: the cost sheet of this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hostsim.cli.options import JsonFlag, QuietFlag
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hostsim.calibrate.calibration import Calibration, Progress
+
+HELP = """Measure what memory costs on this machine and write a cost sheet.
+
+Latency of each cache and of memory, stores, atomics, zeroing, copying. What user space cannot measure is taken from another
+sheet and marked as assumed."""
+SUFFIX = ".toml"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``calibrate``."""
+    app.command("calibrate", help=HELP, short_help="Measure this machine and write a cost sheet.")(calibrate_command)
+
+
+def calibrate_command(
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The sheet; its name ends in .toml.")] = Path("out/costs.toml"),
+    base: Annotated[str, typer.Option(metavar="SHEET", help="Who lends what cannot be measured.")] = "cascade-lake",
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions, a few seconds.")] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Measure, write, print."""
+    from hostsim.calibrate.calibration import calibrate, check_options
+    from hostsim.calibrate.sheet_text import as_object, sheet_text
+
+    check_options(base)
+    _check_place(out)
+    with _progress(quiet=quiet or as_json) as progress:
+        found = calibrate(base, quick=quick, progress=progress)
+    _write(out, sheet_text(found))
+    if as_json:
+        from hostsim.report.console import say_raw
+
+        say_raw(json.dumps(as_object(found, str(out)), indent=2) + "\n")
+    else:
+        _tell(found, out)
+
+
+def _check_place(out: Path) -> None:
+    """InputError or OutputError before anything is measured."""
+    from hostsim.errors import InputError, OutputError, Problem
+    from hostsim.results.aside import check_folder
+
+    if out.suffix != SUFFIX:
+        raise InputError([Problem("", "--out", str(out), f"a file whose name ends in {SUFFIX}", "--out my-host.toml")])
+    if out.is_dir():
+        raise OutputError(f"{out}: cannot write: a folder stands where the file should go")
+    check_folder(out.parent)
+
+
+def _write(out: Path, text: str) -> None:
+    """The whole file, or OutputError and what was there before."""
+    from hostsim.errors import OutputError
+    from hostsim.results.aside import write_files
+
+    try:
+        write_files(out.parent, {out.name: text.encode()})
+    except OutputError as error:
+        place, _, reason = str(error).partition(": cannot write: ")
+        raise OutputError(f"{out if place == str(out.parent) else place}: cannot write: {reason}") from error
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Progress | None]:
+    """A bar on standard error; None where it is silent."""
+    from hostsim.report.console import err_console
+
+    console = err_console()
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    from rich.progress import Progress as Bar
+
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task("starting")
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def _tell(found: Calibration, out: Path) -> None:
+    from hostsim.report.console import say, show
+
+    say([found.machine.title, ""])
+    show(_table(found))
+    say(["", *_remarks(found), f"wrote {out}; what is not in it is assumed: as {found.base}"])
+
+
+def _remarks(found: Calibration) -> Iterator[str]:
+    again = "run again while nothing else runs"
+    if found.unseen:
+        yield f"not told apart, so assumed: {', '.join(found.unseen)}; {again}"
+    if found.noisy:
+        yield f"repetitions lie far apart: {', '.join(found.noisy)}; {again}"
+
+
+def _table(found: Calibration) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("number", "value", "spread", "how"):
+        table.add_column(name, justify="right" if name in {"value", "spread"} else "left")
+    for number in found.numbers:
+        spread = "" if number.spread is None else f"{number.spread:.1%}"
+        how = number.source.partition(": ")[2] if number.spread is not None else number.source.partition(" (")[0]
+        table.add_row(number.name, f"{number.value:.12g}", spread, how.removeprefix(f"{found.date}: "))
+    return table

@@ -1,0 +1,64 @@
+"""``hostsim compare``: a scenario with other values for some keys, each held against the first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hostsim.cli.options import Format, JsonFlag, QuietFlag
+
+HELP = """Run a scenario for every combination of some values, and hold each against the first.
+
+Prints a verdict, a table with ratios, and the files it wrote. Finished runs in the folder are not run again."""
+
+VaryOption = Annotated[
+    list[str],
+    typer.Option("--vary", metavar="KEY=VALUE,VALUE...", help="A key and its values; repeatable: all combinations are run."),
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key for all of them; repeatable.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="First seed, in place of the scenario's.", show_default=False)]
+SeedsOption = Annotated[int, typer.Option(metavar="K", min=1, help="Seeds each combination runs with, the same for all.")]
+WorkersOption = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Processes; moves no result.", show_default="one a core")
+]
+OutOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-compare")
+]
+NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files, read none of an earlier comparison.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run again what is finished in the folder.")]
+MaxOption = Annotated[int, typer.Option(metavar="N", min=1, help="Refuse more runs than this.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``compare``."""
+    app.command("compare", help=HELP, short_help="Run a scenario for several values, compare.")(compare_command)
+
+
+def compare_command(
+    file: Annotated[Path, typer.Argument(help="A scenario (.toml).", show_default=False)],
+    *,
+    vary: VaryOption,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    seeds: SeedsOption = 1,
+    workers: WorkersOption = None,
+    as_json: JsonFlag = False,
+    style: Format = "text",
+    out: OutOption = None,
+    no_files: NoFilesOption = False,
+    force: ForceOption = False,
+    max_runs: MaxOption = 1000,
+    quiet: QuietFlag = False,
+) -> None:
+    """Compare."""
+    from hostsim.cli.run_plan import Options, run_and_tell
+    from hostsim.study.compare.axes import read_axes
+    from hostsim.study.compare.plan import Request, make_plan
+
+    texts = tuple(overrides or ())
+    plan = make_plan(Request(file, read_axes(vary, texts), texts, seed, seeds, max_runs))
+    run_and_tell(plan, Options(workers, as_json, style, out, not no_files, force, quiet))

@@ -1,0 +1,88 @@
+"""Running the plan of a comparison from the command line: what is there, run the rest, write, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hostsim.cli.run_scenario import folder_name
+from hostsim.report import console, files
+from hostsim.report.compare_files import as_object, write_comparison
+from hostsim.report.compare_progress import compare_progress
+from hostsim.report.compare_table import caption, compare_tables
+from hostsim.report.compare_words import verdict_lines
+from hostsim.results.encode import json_bytes
+from hostsim.results.store import prepare_folder
+from hostsim.study.compare.best import all_best
+from hostsim.study.compare.plan import Plan
+from hostsim.study.compare.record import FOLDER
+from hostsim.study.compare.runner import Outcome, failed_error, finished_runs, run_plan, runs_to_do
+from hostsim.study.compare.summary import Summary, summarise
+from hostsim.study.compare.together import choose_workers
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says; ``out`` None: out/<name>-compare."""
+
+    workers: int | None = None
+    as_json: bool = False
+    style: Literal["text", "markdown"] = "text"
+    out: Path | None = None
+    write_files: bool = True
+    force: bool = False
+    quiet: bool = False
+
+
+def run_and_tell(plan: Plan, options: Options) -> None:
+    """Run what is not finished, write, print. InputError, OutputError; RunsFailedError after all else is written."""
+    out = (options.out or Path("out") / f"{folder_name(plan.name)}-compare") if options.write_files else None
+    if out is not None:
+        prepare_folder(out)
+    outcome = _run(plan, options, out)
+    summary = summarise(plan, outcome.figures)
+    content = _content(plan, outcome, summary)
+    paths = write_comparison(out, plan, outcome, summary, content) if out is not None else []
+    _tell(options, summary, content, paths)
+    failed = failed_error(plan, outcome)
+    if failed is not None:
+        raise failed
+
+
+def _run(plan: Plan, options: Options, out: Path | None) -> Outcome:
+    finished = {} if options.force else finished_runs(plan, out)
+    to_do = runs_to_do(plan, finished)
+    workers = choose_workers(to_do, options.workers)
+    if finished:
+        console.note(f"{len(finished)} of {len(to_do) + len(finished)} runs are finished in {out}; --force runs them again")
+    try:
+        with compare_progress(quiet=options.quiet or options.as_json) as show:
+            return run_plan(to_do, finished, workers, out, show)
+    except KeyboardInterrupt:
+        if out is not None:
+            kept = len(to_do) + len(finished) - len(runs_to_do(plan, finished_runs(plan, out)))
+            console.note(f"{kept} runs are finished in {out / FOLDER}: the same command goes on from there")
+        raise
+
+
+def _content(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]:
+    bests = all_best(summary)
+    return as_object(plan, outcome, summary, bests, verdict_lines(summary, bests))
+
+
+def _tell(options: Options, summary: Summary, content: dict[str, Any], paths: Sequence[Path]) -> None:
+    if options.as_json:
+        console.say_raw(json_bytes(content).decode())
+        return
+    console.say([*content["verdict"], ""])
+    screen = console.out_console()
+    for table in compare_tables(summary, screen.width if screen.is_terminal else console.WIDE):
+        console.show(table, markdown=options.style == "markdown")
+    console.say([caption(summary), ""])
+    if paths:
+        folder = f"  {paths[0].parent / FOLDER}/<key>.json, one a run"
+        console.say(["Files:", *(f"  {path}" for path in paths), folder])
+        if left_out := files.missing_files():
+            console.note(left_out)

@@ -1,0 +1,93 @@
+"""A VM under KVM that runs while the host works on its log: its engine, mmu_lock and flushes on SimPy's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import simpy
+
+from hostsim.guest.workload import Guest
+from hostsim.host.clock import NEVER_NS, Clock
+from hostsim.host.kvm.engine import CONTENDED, GRANTED, OUT, Due, GuestEngine
+from hostsim.host.kvm.flush import RemoteFlush
+from hostsim.host.kvm.lock import MmuLock
+from hostsim.host.kvm.plan import LogPlan
+from hostsim.host.kvm.tally import LogTimes, Tally, live_tally
+from hostsim.host.kvm.turn import Turn
+from hostsim.host.kvm.vcpu import KvmVcpu
+from hostsim.host.vm import VmBase
+from hostsim.kernels.armed import make_armed
+from hostsim.mmu.memory import GuestMemory
+
+Step = Generator[simpy.Event, Any, None]
+
+
+class LiveVm(VmBase):
+    """engine: sptes and vCPUs; lock: mmu_lock; flush: remote TLB flushes; slots_lock: one ioctl on the log at a time.
+
+    plan: how the log is kept; times: what keeping it took so far; on_ring_full: what a vCPU does with a full ring.
+    """
+
+    vcpus: list[KvmVcpu]
+
+    def __init__(
+        self, env: Clock, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int, engine: GuestEngine, plan: LogPlan
+    ) -> None:
+        """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
+        super().__init__(env, memory, guest, make_armed(0, 0, len(guest.table.ints)), stop_ns)
+        self.engine, self.plan, self.times = engine, plan, LogTimes()
+        self.lock, self.flush = MmuLock(env, engine), RemoteFlush(env, engine, plan.costs)
+        self.slots_lock = Turn(env)
+        self.on_ring_full: Callable[[], Step] = _no_ring
+        self.vcpus = [KvmVcpu(env, engine, index, self._ring_full) for index in range(n_vcpus)]
+        env.attach(self)
+
+    @property
+    def next_ns(self) -> int:
+        """No event of the guest comes before it [ns]."""
+        return self.engine.next_ns
+
+    def advance(self, horizon_ns: int) -> Due | None:
+        """Run the guest up to (strictly below) ``horizon_ns``, or to what comes up for the host."""
+        return self.engine.advance(horizon_ns)
+
+    def deliver(self, due: Due) -> None:
+        """Wake who waits for ``due``."""
+        if due.what == OUT:
+            self.vcpus[due.who].left()
+        elif due.what == GRANTED:
+            self.lock.granted(due.who)
+        else:
+            assert due.what == CONTENDED
+            self.lock.contended(due.who)
+
+    def may_come_up(self) -> bool:
+        """Whether a host process waits for the guest, or a ring may be full."""
+        return bool(self.lock.awaited or self.plan.interface == "dirty-ring" or any(vcpu.leaving for vcpu in self.vcpus))
+
+    @property
+    def settled_ns(self) -> int:
+        """The guest's memory is what it is now up to here [ns], this instant included."""
+        return min(self.engine.next_ns, NEVER_NS - 1)
+
+    def tally(self) -> Tally:
+        """All counters now."""
+        return live_tally(self.env.now_ns, self.engine, self.lock, self.flush, self.times, self.vcpus)
+
+    def hold_all(self) -> Step:
+        """Keep all vCPUs out of the guest; returns when they are."""
+        yield self.env.all_of([vcpu.hold() for vcpu in self.vcpus])
+
+    def release_all(self) -> None:
+        """Undo ``hold_all``: those that nobody else keeps out enter again."""
+        for vcpu in self.vcpus:
+            vcpu.release()
+
+    def _ring_full(self) -> Step:
+        yield from self.on_ring_full()
+
+
+def _no_ring() -> Step:
+    """A VM without dirty rings: none is ever full."""
+    yield from ()

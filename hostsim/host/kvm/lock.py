@@ -1,0 +1,113 @@
+"""mmu_lock as processes of the host take it; vCPUs stand in the same queue (hostsim.host.kvm.engine)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+import simpy
+
+from hostsim.host.clock import Clock
+
+Step = Generator[simpy.Event, Any, None]
+N_HOSTS = 8
+"""Host processes that may stand at one mmu_lock; slots_lock keeps them fewer."""
+
+
+class LockQueue(Protocol):
+    """The part of the engine that keeps the queue; hosts are numbered slots."""
+
+    @property
+    def queued(self) -> int:
+        """Who waits now."""
+        ...
+
+    def request_lock(self, host: int, mode: int, now_ns: int) -> bool:
+        """Join the queue; True if the lock is granted at once."""
+        ...
+
+    def release_lock(self, host: int, now_ns: int) -> list[int]:
+        """Leave; the hosts that are granted the lock by it."""
+        ...
+
+    def watch_lock(self, host: int, on: bool) -> None:
+        """While on: tell once that somebody queues."""
+        ...
+
+
+class MmuLock:
+    """wait_ns, hold_ns: of all host processes so far."""
+
+    def __init__(self, env: Clock, queue: LockQueue) -> None:
+        self.wait_ns = self.hold_ns = 0
+        self._env, self._queue = env, queue
+        self._free = list(range(N_HOSTS))
+        self._waiting: dict[int, simpy.Event] = {}
+        self._watching: dict[int, simpy.Event] = {}
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a host process waits for the lock, or for contention."""
+        return bool(self._waiting or self._watching)
+
+    def hold(self, mode: int, hold_ns: int | Callable[[], int], unit_ns: int = 0) -> Step:
+        """Wait for mmu_lock and hold it for ``hold_ns``; a question is asked at the first grant.
+
+        unit_ns: work that is done between two looks whether somebody waits, who is then let in
+        (cond_resched_rwlock_write, ::_read); 0: held to the end.
+        """
+        host = min(self._free)
+        self._free.remove(host)
+        yield from self._acquire(host, mode)
+        left_ns = hold_ns if isinstance(hold_ns, int) else hold_ns()
+        while True:
+            left_ns -= yield from self._held(host, left_ns, unit_ns)
+            self._release(host)
+            if left_ns == 0:
+                break
+            yield from self._acquire(host, mode)
+        self._free.append(host)
+
+    def granted(self, host: int) -> None:
+        """The engine has granted the lock to ``host``."""
+        self._waiting.pop(host).succeed()
+
+    def contended(self, host: int) -> None:
+        """The engine saw somebody queue behind ``host``."""
+        if host in self._watching:
+            self._watching.pop(host).succeed()
+
+    def _acquire(self, host: int, mode: int) -> Step:
+        asked_ns = self._env.now_ns
+        if not self._queue.request_lock(host, mode, asked_ns):
+            self._waiting[host] = self._env.event()
+            yield self._waiting[host]
+        self.wait_ns += self._env.now_ns - asked_ns
+
+    def _release(self, host: int) -> None:
+        for other in self._queue.release_lock(host, self._env.now_ns):
+            self.granted(other)
+
+    def _held(self, host: int, left_ns: int, unit_ns: int) -> Generator[simpy.Event, Any, int]:
+        """Hold the lock to its end or to the first look that finds somebody waiting; returns how long that was."""
+        start_ns = self._env.now_ns
+        held_ns = 0
+        while held_ns < left_ns:
+            if 0 < unit_ns < left_ns and self._queue.queued == 0:
+                yield from self._until_contended(host, left_ns - held_ns)
+                held_ns = self._env.now_ns - start_ns
+            looks_ns = left_ns if unit_ns == 0 else min(left_ns, max(1, -(-held_ns // unit_ns)) * unit_ns)
+            if looks_ns > held_ns:
+                yield self._env.timeout(looks_ns - held_ns)
+            held_ns = looks_ns
+            if self._queue.queued > 0:
+                break
+        self.hold_ns += held_ns
+        return held_ns
+
+    def _until_contended(self, host: int, most_ns: int) -> Step:
+        self._watching[host] = somebody = self._env.event()
+        self._queue.watch_lock(host, True)
+        yield self._env.any_of([somebody, self._env.timeout(most_ns)])
+        self._watching.pop(host, None)
+        self._queue.watch_lock(host, False)

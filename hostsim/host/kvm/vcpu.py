@@ -1,0 +1,149 @@
+"""The thread of a vCPU under KVM: the loop around the KVM_RUN ioctl, seen from user space.
+
+What KVM handles without leaving the kernel happens in the engine; here is what reaches user space: a kick, and a dirty ring
+that is full. accel/kvm/kvm-all.c::kvm_cpu_exec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+import simpy
+
+from hostsim.host.clock import Clock
+
+Step = Generator[simpy.Event, Any, None]
+
+
+class VcpuExits(Protocol):
+    """The part of the engine that lets vCPUs in and out."""
+
+    def kick(self, vcpu: int, now_ns: int) -> None:
+        """Ask ``vcpu`` to come out; nothing if it is out or on its way."""
+        ...
+
+    def enter(self, vcpu: int, now_ns: int) -> None:
+        """Let ``vcpu``, which is out, run."""
+        ...
+
+    def ring_full(self, vcpu: int) -> bool:
+        """Whether it came out because its dirty ring is full."""
+        ...
+
+
+class KvmVcpu:
+    """One vCPU, in the guest to begin with. Leaving takes time: throttle and pause begin when it is out.
+
+    ring_full_exits: for a full dirty ring; stalled_ns: in user space although neither throttled nor paused.
+    """
+
+    def __init__(self, env: Clock, exits: VcpuExits, index: int, on_ring_full: Callable[[], Step]) -> None:
+        """``on_ring_full``: what the thread does before it runs on with a full ring."""
+        self.ring_full_exits = self.stalled_ns = 0
+        self._env, self._exits, self._index, self._on_ring_full = env, exits, index, on_ring_full
+        self._out: simpy.Event = env.event()
+        self._kicked = False
+        self._sleep_ns = 0
+        self._paused = False
+        self._holds = 0
+        self._stopped: simpy.Event = env.event()
+        self._changed: simpy.Event = env.event()
+        self._awake: simpy.Event = env.event().succeed()
+        self.process = env.process(self._loop())
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it was kicked and is not out yet."""
+        return self._kicked
+
+    def left(self) -> None:
+        """The engine has it out of the guest."""
+        self._kicked = False
+        self._out.succeed()
+
+    def throttle(self, sleep_ns: int) -> None:
+        """Kick the vCPU out to sleep, unless it sleeps already (softmmu/cpu-throttle.c::cpu_throttle_timer_tick)."""
+        if self._sleep_ns == 0 and not self._paused:
+            self._sleep_ns, self._awake = sleep_ns, self._env.event()
+            self._kick()
+
+    def pause(self) -> simpy.Event:
+        """Ask the vCPU to stop; the event comes up when it is out of the guest. A throttled sleep is cut short."""
+        self._paused, self._stopped = True, self._env.event()
+        self._kick()
+        return self._stopped
+
+    def resume(self) -> None:
+        """Let a paused vCPU run again."""
+        self._paused = False
+        self._notify()
+
+    def hold(self) -> simpy.Event:
+        """Keep the vCPU out until ``release``; the event comes up, or has, when it is out. A throttled sleep goes on."""
+        self._holds += 1
+        self._kick()
+        return self._out
+
+    def release(self) -> None:
+        """Undo one ``hold``."""
+        self._holds -= 1
+        self._notify()
+
+    def run_on_cpu(self) -> simpy.Event:
+        """Comes up when the vCPU thread has run a work item queued now: at once, or when its throttled sleep ends."""
+        return self._awake
+
+    def _kick(self) -> None:
+        if not self._out.triggered:
+            self._kicked = True
+            self._exits.kick(self._index, self._env.now_ns)
+        self._notify()
+
+    def _notify(self) -> None:
+        if not self._changed.triggered:
+            self._changed.succeed()
+
+    def _change(self) -> simpy.Event:
+        """Comes up when somebody wants something else of the vCPU."""
+        self._changed = self._env.event()
+        return self._changed
+
+    def _loop(self) -> Step:
+        while True:
+            yield self._out
+            if self._exits.ring_full(self._index):
+                self.ring_full_exits += 1
+                yield from self._stalled(self._on_ring_full())
+            yield from self._wait_io_event()
+            self._out = self._env.event()
+            self._exits.enter(self._index, self._env.now_ns)
+
+    def _wait_io_event(self) -> Step:
+        """Returns when nothing keeps the vCPU out any more (softmmu/cpus.c::qemu_wait_io_event)."""
+        while self._sleep_ns or self._paused or self._holds:
+            if self._sleep_ns:
+                yield from self._sleep()
+            elif self._paused and not self._stopped.triggered:
+                self._stopped.succeed()
+            elif self._paused:
+                yield self._change()
+            else:
+                yield from self._stalled(_wait(self._change()))
+
+    def _stalled(self, work: Step) -> Step:
+        """Do ``work`` while the guest could run."""
+        started_ns = self._env.now_ns
+        yield from work
+        self.stalled_ns += self._env.now_ns - started_ns
+
+    def _sleep(self) -> Step:
+        timer = self._env.timeout(self._sleep_ns)
+        while not (timer.processed or self._paused):
+            yield self._env.any_of([timer, self._change()])
+        self._sleep_ns = 0
+        self._awake.succeed()
+
+
+def _wait(event: simpy.Event) -> Step:
+    yield event

@@ -1,0 +1,92 @@
+"""Latencies as a histogram of log-linear buckets: exact up to 256 ns, then 128 buckets an octave, so within 0.8 %.
+
+The layout is that of HdrHistogram (Gil Tene): a bucket's width doubles with every power of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+SUB_BITS = 7
+SUB_BUCKETS = 1 << SUB_BITS
+N_BUCKETS = (64 - SUB_BITS) << SUB_BITS
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+
+
+class Latencies:
+    """Counts of latencies [ns]; count, total and the extremes are exact."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(N_BUCKETS, np.int64)
+        self.count = 0
+        self.total_ns = 0
+        self.max_ns = 0
+        self._min_ns = 1 << 63
+
+    def record(self, latency_ns: int) -> None:
+        """Count one latency, 0 or more."""
+        assert latency_ns >= 0
+        self._counts[bucket_of(latency_ns)] += 1
+        self.count += 1
+        self.total_ns += latency_ns
+        self.max_ns = max(self.max_ns, latency_ns)
+        self._min_ns = min(self._min_ns, latency_ns)
+
+    def merge(self, other: Latencies) -> None:
+        """Add all that ``other`` counted."""
+        self._counts += other._counts
+        self.count += other.count
+        self.total_ns += other.total_ns
+        self.max_ns = max(self.max_ns, other.max_ns)
+        self._min_ns = min(self._min_ns, other._min_ns)
+
+    @property
+    def min_ns(self) -> int:
+        """The smallest latency, 0 if there is none."""
+        return self._min_ns if self.count else 0
+
+    @property
+    def mean_ns(self) -> float:
+        """0 if nothing was counted."""
+        return self.total_ns / self.count if self.count else 0.0
+
+    def percentile_ns(self, percent: float) -> int:
+        """A latency that ``percent`` of all do not exceed, the largest of its bucket, never beyond max_ns; 0 if none."""
+        if not self.count:
+            return 0
+        rank = min(self.count, max(1, -int(-self.count * percent // 100)))
+        bucket = int(np.searchsorted(np.cumsum(self._counts), rank))
+        return min(self.max_ns, bucket_end_ns(bucket))
+
+    def summary(self) -> dict[str, int | float]:
+        """Count, mean, p50 to p99.9 and maximum [ns]."""
+        found = {f"p{percent:g}_ns": self.percentile_ns(percent) for percent in PERCENTILES}
+        return {"count": self.count, "mean_ns": self.mean_ns, **found, "max_ns": self.max_ns}
+
+    def buckets(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(largest latency of each bucket that is not empty, int64[k] ns, ascending; its count, int64[k])."""
+        used = np.flatnonzero(self._counts)
+        return np.array([bucket_end_ns(int(bucket)) for bucket in used], np.int64), self._counts[used]
+
+
+def merged(parts: Iterable[Latencies]) -> Latencies:
+    """All that ``parts`` counted, in one."""
+    whole = Latencies()
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+def bucket_of(latency_ns: int) -> int:
+    """Bucket of a latency below 2^63 ns."""
+    shift = max(0, latency_ns.bit_length() - SUB_BITS - 1)
+    return (shift << SUB_BITS) + (latency_ns >> shift)
+
+
+def bucket_end_ns(bucket: int) -> int:
+    """The largest latency of a bucket."""
+    shift = max(0, (bucket >> SUB_BITS) - 1)
+    return ((bucket - (shift << SUB_BITS) + 1) << shift) - 1

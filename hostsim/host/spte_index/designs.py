@@ -1,0 +1,71 @@
+"""The list of designs: by name, with the tables that each needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostsim.host.spte_index.base import BaseIndex
+from hostsim.host.spte_index.book3s import Book3sHvIndex, Book3sPrIndex
+from hostsim.host.spte_index.chains import GfnHashIndex, LoggedChainIndex, SlotListIndex, WritableChainIndex
+from hostsim.host.spte_index.rmap import HybridIndex, RmapIndex, ShadowWalkIndex, TableScanIndex
+from hostsim.host.spte_index.tdp import TdpIndex
+from hostsim.mmu.index.protocol import Slot
+from hostsim.mmu.index.rmap import DESC_KINDS
+from hostsim.mmu.index.tables import HPTE_GROUP, SpteTables, make_tables
+
+HPT_ENTRIES_A_PAGE = 4
+"""A hash table of 1/64 of guest memory, 16 B an entry (LoPAR's upper recommendation; assumed)."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """``options`` of its class; ``partner``: class of a second index for notifiers; hashed: sptes lie in a hash table."""
+
+    kind: type[BaseIndex]
+    says: str
+    options: dict[str, Any] = field(default_factory=dict)
+    partner: type[BaseIndex] | None = None
+    hashed: bool = False
+
+
+DESIGNS: dict[str, Design] = {
+    "rmap": Design(RmapIndex, "x86 since 5.15: heads by gfn, descriptors of 14 with a counter"),
+    "rmap-3": Design(RmapIndex, "x86 until 5.13: descriptors of 3", {"kind": DESC_KINDS["3"]}),
+    "rmap-15": Design(RmapIndex, "x86 5.14: descriptors of 15", {"kind": DESC_KINDS["15"]}),
+    "shadow-walk": Design(
+        ShadowWalkIndex, "x86 2008-2011: rmap for notifiers, walk of all shadow pages to protect", {"kind": DESC_KINDS["3"]}
+    ),
+    "hybrid": Design(
+        HybridIndex, "x86 2011: rmap of the dirty gfns if fewer than shadow pages, else the walk", {"kind": DESC_KINDS["3"]}
+    ),
+    "slot-list": Design(SlotListIndex, "a list of all sptes of a slot"),
+    "writable-chain": Design(WritableChainIndex, "a chain of writable sptes, rmap for notifiers", partner=RmapIndex),
+    "logged-chain": Design(LoggedChainIndex, "a chain while the slot is logged, rmap for notifiers", partner=RmapIndex),
+    "logged-writable-chain": Design(
+        LoggedChainIndex, "a chain of writable sptes while the slot is logged, tables scanned for notifiers",
+        {"writable_only": True}, partner=TableScanIndex,
+    ),
+    "gfn-hash": Design(GfnHashIndex, "hash by gfn, 4096 heads"),
+    "book3s-pr": Design(Book3sPrIndex, "Book3S PR: five hashes a vCPU, none by gfn", hashed=True),
+    "book3s-hv": Design(Book3sHvIndex, "Book3S HV: a word and a ring a gfn, R and C bits", hashed=True),
+    "tdp": Design(TdpIndex, "TDP MMU: the page table is the index"),
+    "table-scan": Design(TableScanIndex, "no index: all tables are read"),
+}  # fmt: skip
+
+
+def tables_for(design: str, n_tables: int, n_pages: int) -> SpteTables:
+    """Room for ``n_tables`` tables of a guest of ``n_pages``, laid out as ``design`` has them."""
+    groups = max(1, n_pages * HPT_ENTRIES_A_PAGE // HPTE_GROUP)
+    return make_tables(n_tables, (groups - 1).bit_length() if DESIGNS[design].hashed else 0)
+
+
+def make_index(design: str, tables: SpteTables, slots: Sequence[Slot], **options: Any) -> BaseIndex:
+    """The index ``design`` over ``tables``; ``options`` over those of the design."""
+    what = DESIGNS[design]
+    other: Any = what.partner
+    partner = {"partner": other(tables, slots)} if other else {}
+    kind: Any = what.kind
+    index: BaseIndex = kind(tables, slots, **{**what.options, **partner, **options})
+    return index

@@ -1,0 +1,120 @@
+"""Guests of one address space for an index: which pages are mapped, where their sptes lie, in which order they came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.host.spte_index.base import BaseIndex
+from hostsim.host.spte_index.designs import make_index, tables_for
+from hostsim.mmu.index.protocol import Slot
+from hostsim.mmu.index.tables import ACCESSED, ENTRIES, take_tables
+from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
+
+Gfns = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """mapped: share of all pages that have an spte, drawn. run_pages: pages in a row, guest-virtual and guest-physical;
+    0: the map is direct. in_order: pages were first touched in order; else as drawn. churned: all sptes went and came back,
+    so that what was freed lies scattered.
+    """
+
+    mapped: float = 1.0
+    run_pages: int = 0
+    in_order: bool = True
+    churned: bool = False
+    seed: int = 1
+
+    def but(self, **changes: Any) -> Layout:
+        """The same with some of it changed."""
+        return replace(self, **changes)
+
+
+DIRECT = Layout()
+SCATTERED = Layout(run_pages=1, in_order=False)
+
+
+@dataclass(frozen=True)
+class IndexedGuest:
+    """``spte_of``: int64[pages], the place of the spte of each gfn, mapped or not."""
+
+    index: BaseIndex
+    spte_of: Gfns
+    slots: tuple[Slot, ...]
+
+    @property
+    def n_pages(self) -> int:
+        """Pages of all slots."""
+        return len(self.spte_of)
+
+    def touch(self, gfns: Gfns, *, is_write: bool) -> tuple[int, int]:
+        """Access ``gfns`` (distinct) once each: absent ones are mapped, protected ones made writable if written.
+
+        Returns faults of each kind: (map, write protection).
+        """
+        tables, sptes = self.index.tables, self.spte_of[gfns]
+        absent = tables.flags[sptes] == 0
+        if absent.any():
+            flags = PRESENT | ACCESSED | (WRITABLE | DIRTY if is_write else 0)
+            self.index.map(sptes[absent], gfns[absent], flags)
+        protected = is_write & ~absent & (tables.flags[sptes] & WRITABLE == 0)
+        if protected.any():
+            self.index.make_writable(sptes[protected])
+        there = sptes[tables.flags[sptes] != 0]  # a full vCPU of PR drops what it has just mapped
+        tables.flags[there] |= ACCESSED | (DIRTY if is_write else 0)
+        return int(absent.sum()), int(protected.sum())
+
+    def mapped_pages(self) -> int:
+        """Gfns that have an spte."""
+        return int(np.count_nonzero(self.index.tables.flags[self.spte_of]))
+
+
+def one_slot(n_pages: int) -> tuple[Slot, ...]:
+    """A guest of a single slot."""
+    return (Slot(0, n_pages),)
+
+
+def build_guest(design: str, slots: Sequence[Slot], layout: Layout = DIRECT, **options: Any) -> IndexedGuest:
+    """A guest whose sptes are mapped writable, as ``layout`` says; ``options`` are of the design."""
+    n_pages, rng = slots[-1].end, np.random.default_rng(layout.seed)
+    n_tables = -(-n_pages // ENTRIES)
+    tables = tables_for(design, n_tables, n_pages)
+    take_tables(tables, np.arange(n_tables) * ENTRIES, direct=layout.run_pages == 0)
+    index = make_index(design, tables, slots, **options)
+    guest = IndexedGuest(index, _places(layout, n_pages, rng), tuple(slots))
+    _map_first(guest, layout, rng)
+    if layout.churned:
+        _churn(guest, rng)
+    return guest
+
+
+def _places(layout: Layout, n_pages: int, rng: np.random.Generator) -> Gfns:
+    if layout.run_pages == 0:
+        return np.arange(n_pages)
+    run = layout.run_pages
+    starts = rng.permutation(-(-n_pages // run))
+    by_va = (starts[:, None] * run + np.arange(run)).ravel()
+    spte_of = np.empty(n_pages, np.int64)
+    spte_of[by_va[by_va < n_pages]] = np.arange(n_pages)  # sptes lie in guest-virtual order
+    return spte_of
+
+
+def _map_first(guest: IndexedGuest, layout: Layout, rng: np.random.Generator) -> None:
+    chosen = np.sort(rng.permutation(guest.n_pages)[: round(layout.mapped * guest.n_pages)])
+    gfns = chosen if layout.in_order else rng.permutation(chosen)
+    if len(gfns):
+        guest.index.map(guest.spte_of[gfns], gfns, PRESENT | WRITABLE | DIRTY | ACCESSED)
+
+
+def _churn(guest: IndexedGuest, rng: np.random.Generator) -> None:
+    tables = guest.index.tables
+    gfns = rng.permutation(np.flatnonzero(tables.flags[guest.spte_of]))
+    guest.index.drop(guest.spte_of[gfns])
+    gfns = rng.permutation(gfns)
+    guest.index.map(guest.spte_of[gfns], gfns, PRESENT | WRITABLE | DIRTY | ACCESSED)

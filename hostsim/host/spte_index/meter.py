@@ -1,0 +1,38 @@
+"""Time spent in an index, by what it was spent on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hostsim.host.spte_index.base import BaseIndex
+from hostsim.mmu.index.cache_costs import CacheCosts
+from hostsim.mmu.index.work import Work, counted
+
+
+class Meter:
+    """Prices calls of ``index``. ns, calls: by purpose. last: counts of the last call; last_ns: its time.
+
+    The footprint is that of the whole index with its sptes when the call begins: the rest of the host is elsewhere.
+    """
+
+    def __init__(self, index: BaseIndex, costs: CacheCosts) -> None:
+        self.index, self.costs = index, costs
+        self.ns: defaultdict[str, float] = defaultdict(float)
+        self.calls: defaultdict[str, int] = defaultdict(int)
+        self.last, self.last_ns = Work(), 0.0
+
+    @contextmanager
+    def of(self, purpose: str) -> Iterator[None]:
+        """Everything the index does inside is for ``purpose``."""
+        before, footprint = self.index.work.copy(), self.footprint_bytes()
+        yield
+        self.last = counted(self.index.work, before)
+        self.last_ns = self.costs.price_ns(self.last, footprint)
+        self.ns[purpose] += self.last_ns
+        self.calls[purpose] += self.last.operations
+
+    def footprint_bytes(self) -> float:
+        """Bytes that the index and its sptes take."""
+        return float(sum(self.index.bytes_used().values()))

@@ -1,0 +1,1 @@
+"""Swap devices: queues with their service times."""

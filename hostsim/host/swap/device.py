@@ -1,0 +1,66 @@
+"""A swap device: one FIFO queue, so many requests worked on at once, service times drawn."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Literal
+
+import simpy
+
+from hostsim.host.clock import Clock
+from hostsim.host.latency import Latencies
+from hostsim.host.swap.sheet import SwapSpec
+from hostsim.rng import keyed_uniform, stream_key
+
+Kind = Literal["read", "write"]
+
+
+class SwapDevice:
+    """Requests begin in the order in which they come, each on the channel that is free first.
+
+    So both its start and its end are known when it comes, and it costs one event. latencies: from request to completion;
+    waits: from request to start; busy_ns: channel time of requests accepted; in_flight_ns: requests in flight, integrated
+    over time up to the last request or completion.
+
+    # Model limit: a swap device does not reorder or merge requests, and reads and writes share one queue.
+    """
+
+    def __init__(self, env: Clock, spec: SwapSpec, seed: int, name: str = "swap") -> None:
+        """``name`` names the random streams: another device draws other numbers."""
+        assert spec.depth >= 1
+        self.spec = spec
+        self.latencies = {"read": Latencies(), "write": Latencies()}
+        self.waits = Latencies()
+        self.busy_ns = self.in_flight = self.in_flight_ns = 0
+        self._env = env
+        self._keys = {kind: stream_key(seed, f"{name}/{kind}") for kind in self.latencies}
+        self._numbers = dict.fromkeys(self.latencies, 0)
+        self._free_ns = [0] * spec.depth
+        self._changed_ns = env.now_ns
+
+    def submit(self, kind: Kind, n_pages: int = 1) -> simpy.Event:
+        """An event for the completion of a request of ``n_pages`` adjacent pages; its value is the latency [ns]."""
+        now_ns, service_ns = self._env.now_ns, self._service_ns(kind, n_pages)
+        start_ns = max(now_ns, self._free_ns[0])
+        heapq.heapreplace(self._free_ns, start_ns + service_ns)
+        latency_ns = start_ns + service_ns - now_ns
+        self.latencies[kind].record(latency_ns)
+        self.waits.record(start_ns - now_ns)
+        self.busy_ns += service_ns
+        self._count(1)
+        done = self._env.timeout(latency_ns, latency_ns)
+        done.callbacks.append(lambda _: self._count(-1))
+        return done
+
+    def _service_ns(self, kind: Kind, n_pages: int) -> int:
+        assert n_pages >= 1
+        number = self._numbers[kind]
+        self._numbers[kind] = number + 1
+        service: float = getattr(self.spec, kind).at_ns(keyed_uniform(*self._keys[kind], number, 0))
+        return max(1, round(service + (n_pages - 1) * self.spec.more_page_ns))
+
+    def _count(self, more: int) -> None:
+        now_ns = self._env.now_ns
+        self.in_flight_ns += self.in_flight * (now_ns - self._changed_ns)
+        self._changed_ns = now_ns
+        self.in_flight += more

@@ -1,0 +1,53 @@
+"""Swap devices by name: hostsim/data/swap/<name>.toml, each number with unit and source."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from hostsim.host.swap.service import Constant, Exponential, Lognormal, Service, Table
+from hostsim.mmu.era import unknown_name
+
+DISTRIBUTIONS: dict[str, Callable[[dict[str, Any]], Service]] = {
+    "constant": lambda entry: Constant(entry["value_ns"]),
+    "exponential": lambda entry: Exponential(entry["mean_ns"]),
+    "lognormal": lambda entry: Lognormal(entry["p50_ns"], entry["p99_ns"]),
+    "table": lambda entry: Table(tuple((percent, ns) for percent, ns in entry["percentiles_ns"])),
+}
+
+
+@dataclass(frozen=True)
+class SwapSpec:
+    """depth: requests worked on at once; read, write: service of a request of one page; more_page_ns: each further page."""
+
+    name: str
+    depth: int
+    read: Service
+    write: Service
+    more_page_ns: int = 0
+
+
+@cache
+def swap_names() -> tuple[str, ...]:
+    """Names of the devices that come with hostsim."""
+    folder = files("hostsim") / "data" / "swap"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+@cache
+def swap_entries(name: str) -> dict[str, Any]:
+    """The device's file as it stands. InputError names the nearest if there is none."""
+    if name not in swap_names():
+        raise unknown_name("swap", name, swap_names())
+    return tomllib.loads((files("hostsim") / "data" / "swap" / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def load_swap(name: str) -> SwapSpec:
+    """The device ``name``. InputError if there is none."""
+    entries = swap_entries(name)
+    read, write = (DISTRIBUTIONS[entries[key]["distribution"]](entries[key]) for key in ("read", "write"))
+    return SwapSpec(name, entries["depth"]["value"], read, write, entries["more_page_ns"]["value"])

@@ -1,0 +1,1 @@
+"""Page ageing over arrays: active and inactive lists, generations (MGLRU), idle-page tracking."""

@@ -1,0 +1,51 @@
+"""The protocol of page ageing: who asks for accessed bits when, and which pages have to go."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pages = NDArray[np.int64]
+Young = NDArray[np.uint8]
+
+
+class Scan(NamedTuple):
+    """What one step did, in its order.
+
+    asked: int64[k], pages whose accessed bit was tested and cleared, one call of an mmu notifier each; evicted: int64[m].
+    """
+
+    asked: Pages
+    evicted: Pages
+
+
+class AgeingPolicy(Protocol):
+    """Ageing of the resident pages among gfns 0 to n_pages - 1.
+
+    ``young`` is uint8[n_pages], 1 where the accessed bit is set; a step clears the bits it asks for, in place, and looks
+    at no others. Pages enter by ``insert`` and leave by being evicted, no other way.
+    """
+
+    name: str
+
+    def insert(self, pages: Pages) -> None:
+        """Pages that were not resident, just faulted in, one after the other."""
+        ...
+
+    def wants_ageing(self) -> bool:
+        """Whether reclaim would age before it evicts more."""
+        ...
+
+    def age(self, young: Young) -> Scan:
+        """One step of ageing; evicts nothing."""
+        ...
+
+    def evict(self, young: Young, nr_pages: int) -> Scan:
+        """One batch of reclaim that looks at no more than ``nr_pages`` pages."""
+        ...
+
+    def resident_pages(self) -> Pages:
+        """Pages inserted and not evicted, ascending."""
+        ...

@@ -1,0 +1,1 @@
+"""How the sptes of a gfn are found: the arrays of every index, what an operation counts, and the protocol."""

@@ -1,0 +1,100 @@
+"""Page tables that hold sptes: the store that all indexes point into.
+
+An spte is number ``table * 512 + index``; its number is its address, so whether a walk streams or jumps follows from the
+order in which it visits sptes. Tables of shadow paging: arch/x86/include/asm/kvm_host.h::struct kvm_mmu_page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+ACCESSED = 32
+"""A bit of an spte, beside the flags of hostsim.mmu.spte."""
+ENTRIES = 512
+TABLE_BYTES = 4096
+HEADER_BYTES = 184
+"""struct kvm_mmu_page; assumed, it differs between kernels."""
+TRANSLATION_BYTES = 8 * ENTRIES
+"""shadowed_translation: the gfn of every spte of an indirect table (kvm_mmu_page_get_gfn)."""
+HPTE_BYTES, HPTE_GROUP = 16, 8
+"""Book3S: an entry of the hash table, and entries in a group."""
+LEVELS = 3
+"""4 KiB, 2 MiB, 1 GiB sptes: levels 0, 1, 2 here."""
+
+
+class SpteTables(NamedTuple):
+    """Arrays, changed in place. n = tables x 512 sptes.
+
+    gfn: int32[n], first gfn of an spte; stale where flags is 0. flags: uint8[n]. A table a row in the rest: level: uint8,
+    0 for 4 KiB sptes; space: int32, its guest address space; va: int64, guest-virtual page number of its first spte (of a
+    direct table its first gfn); direct: uint8; vcpu: int32, who owns it where vCPUs do not share; used: int32, sptes in it;
+    slots: int64, bit i: some spte of slot i was put here since it was made; active: int32, tables in use, oldest first, as
+    counted in n_active: int64[1]. group_bits: 0 where tables hold the sptes; else they lie in a hash table of 2^group_bits
+    groups of 8, by (space, va).
+    """
+
+    gfn: NDArray[np.int32]
+    flags: NDArray[np.uint8]
+    level: NDArray[np.uint8]
+    space: NDArray[np.int32]
+    va: NDArray[np.int64]
+    direct: NDArray[np.uint8]
+    vcpu: NDArray[np.int32]
+    used: NDArray[np.int32]
+    slots: NDArray[np.int64]
+    active: NDArray[np.int32]
+    n_active: NDArray[np.int64]
+    group_bits: int
+
+
+def make_tables(n_tables: int, group_bits: int = 0) -> SpteTables:
+    """Room for ``n_tables``, none in use."""
+    n = n_tables * ENTRIES
+    return SpteTables(
+        np.zeros(n, np.int32), np.zeros(n, np.uint8),
+        level=np.zeros(n_tables, np.uint8), space=np.zeros(n_tables, np.int32), va=np.zeros(n_tables, np.int64),
+        direct=np.zeros(n_tables, np.uint8), vcpu=np.zeros(n_tables, np.int32), used=np.zeros(n_tables, np.int32),
+        slots=np.zeros(n_tables, np.int64), active=np.zeros(n_tables, np.int32), n_active=np.zeros(1, np.int64),
+        group_bits=group_bits,
+    )  # fmt: skip
+
+
+def take_tables(
+    tables: SpteTables, vas: Sequence[int] | NDArray[np.int64], space: int = 0, *,
+    level: int = 0, direct: bool = True, vcpu: int = 0,
+) -> NDArray[np.int64]:  # fmt: skip
+    """Put a table into use for each guest-virtual first page of ``vas``: int64[len(vas)], their numbers, ascending.
+
+    Tables are taken in the order of their addresses. In place; assertion if there is no room.
+    """
+    free = np.ones(len(tables.level), np.bool_)
+    n_active = int(tables.n_active[0])
+    free[tables.active[:n_active]] = False
+    taken = np.flatnonzero(free)[: len(vas)]
+    assert len(taken) == len(vas), "no room for so many tables"
+    tables.level[taken], tables.space[taken], tables.vcpu[taken] = level, space, vcpu
+    tables.va[taken], tables.direct[taken] = vas, direct
+    tables.used[taken] = tables.slots[taken] = 0
+    tables.active[n_active : n_active + len(taken)] = taken
+    tables.n_active[0] += len(taken)
+    return taken
+
+
+def drop_tables(tables: SpteTables, dropped: NDArray[np.int64]) -> None:
+    """Free tables that hold no spte any more. In place."""
+    assert not tables.used[dropped].any(), "a table goes when its sptes have gone"
+    active = tables.active[: int(tables.n_active[0])]
+    kept = active[~np.isin(active, dropped)]
+    tables.active[: len(kept)] = kept
+    tables.n_active[0] = len(kept)
+
+
+def table_bytes(tables: SpteTables) -> int:
+    """Bytes of the tables in use: the pages, their headers, and the translations of indirect ones."""
+    active = tables.active[: int(tables.n_active[0])]
+    indirect = len(active) - int(tables.direct[active].sum())
+    return len(active) * (TABLE_BYTES + HEADER_BYTES) + indirect * TRANSLATION_BYTES

@@ -1,0 +1,126 @@
+"""The verdict on a comparison: what converges, which combination is best for what, and whether that may be chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from hostsim.study.compare.best import Best
+from hostsim.study.compare.spread import Spread
+from hostsim.study.compare.summary import Row, Summary
+from hostsim.verdict.words import bytes_words, seconds_words
+
+TITLES: Mapping[str, str] = {
+    "total_time_ms": "total time",
+    "downtime_ms": "downtime",
+    "transferred_bytes": "sent",
+    "guest_slowdown_percent": "guest slowdown",
+}
+ENDED = {"active": "not complete", "ran": "no migration"}
+LISTED_MAX = 3
+
+
+def figure_words(name: str, value: float) -> str:
+    """A figure as people read it, by the unit its name ends in."""
+    if name.endswith("_ms"):
+        return seconds_words(value / 1000)
+    if name.endswith("_ns"):
+        return seconds_words(value / 1e9)
+    if name.endswith("_bytes"):
+        return bytes_words(value)
+    if name.endswith("_share"):
+        return f"{100 * value:.3g} %"
+    return f"{value:.3g} %" if name.endswith("_percent") else f"{value:.6g}"
+
+
+def spread_words(name: str, spread: Spread) -> str:
+    """``5.25 s ±2 %``: the mean, and how far the interval reaches on its longer side."""
+    text = figure_words(name, spread.mean)
+    if spread.reach is None or spread.mean <= 0:
+        return text
+    return f"{text} ±{100 * spread.reach / spread.mean:.2g} %"
+
+
+def ratio_words(ratio: float) -> str:
+    """0.3521 -> "0.352x"."""
+    return f"{ratio:.3g}x"
+
+
+def label(row: Row) -> str:
+    """``link.bandwidth=1Gbit/s, migration.downtime_limit=100ms``."""
+    return ", ".join(f"{key}={value}" for key, value in row.settings.items())
+
+
+def ended_words(row: Row) -> str:
+    """How a combination's runs ended: "yes", "cancelled", or how many of its seeds completed."""
+    if len(row.statuses) > 1:
+        return f"{row.n_converged} of {len(row.statuses)}"
+    status = row.statuses[0]
+    return "yes" if status == "completed" else ENDED.get(status, status)
+
+
+def verdict_lines(summary: Summary, bests: Sequence[Best]) -> list[str]:
+    """The first opens with VERDICT; then a line for each figure."""
+    lines = [f"VERDICT: {_convergence(summary)}."] if summary.has_migration else [f"VERDICT: {_ran(summary)}."]
+    lines += [f"{_best_line(summary, best)}." for best in bests]
+    return [*lines, *_chance(summary, bests)]
+
+
+def _convergence(summary: Summary) -> str:
+    rows, n = summary.rows, len(summary.rows)
+    good = sum(row.converges for row in rows)
+    if n == 1:
+        return "the only combination " + ("converges" if good else f"does not converge ({_seeds(rows[0])})")
+    if good == n:
+        return f"all {n} combinations converge"
+    others = _listed([f"{label(row)} ({_seeds(row)})" for row in rows if not row.converges])
+    if any(row.n_converged for row in rows):
+        return f"{good} of {n} combinations converge{' with every seed' * (len(summary.seeds) > 1)}; not: {others}"
+    return f"none of {n} combinations converges: {others}"
+
+
+def _seeds(row: Row) -> str:
+    text = ended_words(row)
+    return f"{text} seeds" if len(row.statuses) > 1 else text
+
+
+def _ran(summary: Summary) -> str:
+    done = sum(row.converges for row in summary.rows)
+    return f"{done} of {len(summary.rows)} combinations ran, without a migration"
+
+
+def _best_line(summary: Summary, best: Best) -> str:
+    title = TITLES[best.name].capitalize()
+    value = figure_words(best.name, best.mean)
+    if best.all_equal:
+        return f"{title}: {value} with all{_of_those(summary, best)}"
+    if best.all_as_good:
+        return f"{title}: about {value} with all{_of_those(summary, best)}, the differences are within noise"
+    winner = " and ".join(label(summary.rows[i]) for i in (best.row, *best.equal[:1]))
+    more = f" and {len(best.equal) - 1} more" if len(best.equal) > 1 else ""
+    others = [label(summary.rows[i]) for i in best.as_good]
+    noise = f"; within noise of it: {_listed(others)}" if others else ""
+    return f"{title}: best {value} with {winner}{more}{_against_first(summary, best)}{noise}"
+
+
+def _of_those(summary: Summary, best: Best) -> str:
+    if best.judged == len(summary.rows):
+        return ""
+    return " that converge" if any(row.converges for row in summary.rows) else f" {best.judged} that have it"
+
+
+def _against_first(summary: Summary, best: Best) -> str:
+    first = summary.baseline(best.name)
+    alike = {best.row, *best.equal, *best.as_good}
+    if first in alike or best.from_first is None or best.from_first.ratio is None:
+        return ""
+    return f" ({ratio_words(best.from_first.ratio)} of {'the first' if first == 0 else label(summary.rows[first])})"
+
+
+def _chance(summary: Summary, bests: Sequence[Best]) -> Iterator[str]:
+    if len(summary.seeds) == 1 and any(not best.all_equal for best in bests):
+        yield "One seed each: how much of this is chance is not known; --seeds 5 tells."
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = len(texts) - LISTED_MAX
+    return "; ".join([*texts[:LISTED_MAX], *([f"{more} more"] if more > 0 else [])])

@@ -1,0 +1,124 @@
+"""The picture of what KVM's dirty logging costs: the guest's time, faults by kind, harvests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hostsim.report.plots import BLUE, GREEN, GREY, INK, VERMILION, draw_panels, pictures_of
+from hostsim.verdict.words import count_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from hostsim.results.tables import MigrationResult
+
+ORANGE, PURPLE = "#e69f00", "#cc79a7"
+EXITS = (
+    ("wp_faults", "write protection", BLUE), ("map_faults", "map", GREEN), ("split_faults", "split", VERMILION),
+    ("track_faults", "access tracking", ORANGE), ("spurious", "spurious", GREY), ("retries", "retried", PURPLE),
+    ("pml_full", "PML buffer full", INK), ("ring_full", "ring full", ORANGE),
+)  # fmt: skip
+HARVEST = (
+    ("sync_ns", "sync", BLUE, "o"), ("clear_ns", "CLEAR", VERMILION, "s"), ("reap_ns", "reap", GREEN, "^"),
+    ("host_wait_ns", "of it, waiting for mmu_lock", GREY, "v"),
+)  # fmt: skip
+NS_PER_MS = 1e6
+PLACES = 6
+
+
+def kvm_pictures(migration: MigrationResult, name: str) -> dict[str, bytes]:
+    """``png`` and ``svg``, the same bytes each time; nothing unless KVM found the dirty pages."""
+    return {} if migration.kvm is None else pictures_of(lambda: _laid_out(draw_kvm(migration, name)))
+
+
+def draw_kvm(migration: MigrationResult, name: str) -> Figure:
+    """Three panels over simulated seconds since the migration started."""
+    return draw_panels(migration, name, {_slowdown: 1.0, _exits: 1.1, _harvest: 1.0})
+
+
+def _laid_out(figure: Figure) -> Figure:
+    """With panels where the layout has them, but for its last digits, which depend on what was drawn before."""
+    figure.draw_without_rendering()
+    places = [[round(edge, PLACES) for edge in axes.get_position().bounds] for axes in figure.axes]
+    figure.set_layout_engine("none")
+    for axes, (left, bottom, width, height) in zip(figure.axes, places, strict=True):
+        axes.set_position((left, bottom, width, height))
+    return figure
+
+
+def _slowdown(axes: Axes, migration: MigrationResult) -> None:
+    """Work not done, by samples; time lost to exits, by rounds: throttle and catching up are in the first alone."""
+    t_s, slowed, throttle = _running(migration, "guest_slowdown", "throttle_percent")
+    stalled = 100 * migration.rounds["stall_share"]
+    axes.plot(t_s, 100 * slowed, color=GREEN, drawstyle="steps-pre", label="work not done")
+    _stairs(axes, migration, stalled, color=INK, linewidth=1.3, label="lost to exits")
+    if np.any(throttle):
+        axes.plot(t_s, throttle, color=VERMILION, drawstyle="steps-post", linewidth=1.3, label="throttle")
+    top = max(float(np.max(values, initial=0.0)) for values in (100 * slowed, stalled, throttle))
+    axes.set_ylim(min(0.0, 115 * float(np.min(slowed, initial=0.0))), max(1.0, 1.15 * top))
+    axes.set_ylabel("of the guest's time [%]")
+
+
+def _running(migration: MigrationResult, *columns: str) -> list[Any]:
+    """Times [s] and ``columns`` of the samples taken before the guest was stopped."""
+    series = migration.series
+    stop_ns = migration.rounds["end_ns"][-1] - (migration.downtime_ms or 0) * NS_PER_MS
+    until = int(np.searchsorted(series["t_ns"], stop_ns, side="right"))
+    return [series["t_ns"][:until] / 1e9, *(series[column][:until] for column in columns)]
+
+
+def _exits(axes: Axes, migration: MigrationResult) -> None:
+    rounds = migration.rounds
+    seconds = np.maximum(rounds["end_ns"] - rounds["start_ns"], 1) / 1e9
+    rates = {column: _or_gap(rounds[column] / seconds) for column, _, _ in EXITS if np.any(rounds[column])}
+    for column, label, color in EXITS:
+        if column in rates:
+            _stairs(axes, migration, rates[column], color=color, label=label)
+    _decades(axes, list(rates.values()), count_words)
+    axes.set_ylabel("exits per second")
+
+
+def _harvest(axes: Axes, migration: MigrationResult) -> None:
+    """A mark a round, at its end: the sync that ends it stands there."""
+    rounds = migration.rounds
+    took_ms = {column: _or_gap(rounds[column] / NS_PER_MS) for column, _, _, _ in HARVEST if np.any(rounds[column])}
+    for column, label, color, marker in HARVEST:
+        if column in took_ms:
+            look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4, "linewidth": 0.8, "label": label}
+            axes.plot(rounds["end_ns"] / 1e9, took_ms[column], **look)
+    _decades(axes, list(took_ms.values()), lambda ms: f"{ms:g}")
+    axes.set_ylabel("in a round [ms]")
+
+
+def _decades(axes: Axes, drawn: list[Any], words: Callable[[float], str]) -> None:
+    """A logarithmic axis around ``drawn``, its ticks in ``words``: decades, or 1, 2 and 5 where there are few."""
+    from matplotlib.ticker import NullLocator
+
+    values = np.concatenate([np.empty(0), *drawn])
+    values = values[np.isfinite(values)]
+    low, high = (values.min() / 1.3, 1.3 * values.max()) if len(values) else (0.9, 11.0)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) < 4 else (1,)
+    ticks = [step * 10.0**power for power in powers[:: max(1, len(powers) // 5)] for step in steps]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    axes.set_yticks(ticks, [words(tick) for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _or_gap(values: Any) -> Any:
+    """Nothing is a gap (NaN): a logarithmic axis has no 0."""
+    return np.where(values > 0, values, np.nan)
+
+
+def _stairs(axes: Axes, migration: MigrationResult, values: Any, **look: Any) -> None:
+    """A level a round."""
+    rounds = migration.rounds
+    edges_s = np.repeat(np.concatenate([rounds["start_ns"], rounds["end_ns"][-1:]]) / 1e9, 2)[1:-1]
+    axes.plot(edges_s, np.repeat(np.asarray(values, float), 2), **look)

@@ -1,0 +1,98 @@
+"""[vm.mmu]: the kernel's MMU under a guest whose dirty pages KVM finds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from hostsim.host.kvm.spec import Interface
+from hostsim.mmu.costs import sheet_names
+from hostsim.mmu.era import era_names, load_era
+from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.section import Section
+from hostsim.scenario.types import Count, Flag, refused
+from hostsim.units import shown
+
+Tracking = Literal["tcg", Interface]
+ERA_WANTED = "an era, " + ", ".join(era_names()) + ", or a kernel as text"
+_KERNEL = re.compile(r"[2-9]\.\d{1,3}(?:\.\d{1,3})?")
+
+Version = tuple[int, ...]
+
+
+def era_of_kernel(version: str) -> str | None:
+    """The era that kernel ``version`` ("6.1") falls into: an era goes on until the next; None before the first."""
+    # Model limit: what changed within an era comes with the next one: in 6.2 to 6.12 a split fault unmaps 511 pages (E4).
+    wanted = _numbers(version)
+    return next((name for name in reversed(era_names()) if _first_kernel(name) <= wanted), None)
+
+
+def _first_kernel(era: str) -> Version:
+    return _numbers(load_era(era).kernel.split("-", 1)[0])
+
+
+def _numbers(version: str) -> Version:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _read_era(value: object) -> str:
+    """The name of an era, from one or from a kernel's version."""
+    if isinstance(value, str) and value in era_names():
+        return value
+    if not isinstance(value, str) or _KERNEL.fullmatch(value) is None:
+        raise refused(shown(value), ERA_WANTED, '"5.10"')
+    era = era_of_kernel(value)
+    if era is None:
+        raise refused(shown(value), f"kernel {load_era(era_names()[0]).kernel} or later", '"5.10"')
+    return era
+
+
+def _read_costs(value: object) -> str:
+    if not isinstance(value, str) or value not in sheet_names():
+        raise refused(shown(value), wanted_name(str(value), sheet_names()), f'"{sheet_names()[0]}"')
+    return value
+
+
+def _read_entries(value: Any) -> Any:
+    if type(value) is int and value > 0 and value & (value - 1):
+        raise refused(str(value), "a power of two", str(1 << value.bit_length() - 1))
+    return value
+
+
+EraName = Annotated[
+    str,
+    BeforeValidator(_read_era),
+    WithJsonSchema({"type": "string", "description": "era or kernel", "examples": [*era_names(), "5.10"]}),
+]
+CostsName = Annotated[
+    str,
+    BeforeValidator(_read_costs),
+    WithJsonSchema({"type": "string", "description": "cost sheet", "enum": list(sheet_names())}),
+]
+
+
+class Mmu(Section):
+    """[vm.mmu]: which kernel, on which machine, in which mode. Without KVM it has no meaning."""
+
+    era: EraName = Field(
+        default="E4", description='how KVM locks, logs and splits: an era, or the kernel, as in "5.10"', examples=["5.10"]
+    )
+    costs: CostsName = Field(default="cascade-lake", description="cost sheet: what exits, faults, flushes and walks take")
+    mode: Literal["tdp", "direct", "shadow"] = Field(
+        default="tdp", description="tdp: the TDP MMU; direct: two-dimensional paging through rmaps; shadow: shadow paging"
+    )
+    page_size: Literal["4KiB", "2MiB", "1GiB"] = Field(
+        default="4KiB", description="pages of the host's memory under the guest, mapped so until they are logged"
+    )
+    write_tracking: Literal["write-protect", "pml", "d-bit"] = Field(
+        default="write-protect",
+        description="how a first write is found: by a fault, by the processor's log (PML), or by a scan of D bits",
+    )
+    eager_split: Flag | None = Field(
+        default=None, description="large pages are split when they are protected, not by faults; default: as the era does"
+    )
+    ring_entries: Annotated[Count, BeforeValidator(_read_entries)] = Field(
+        default=4096, ge=128, le=65536, description="dirty-ring: entries of each vCPU's ring, a power of two"
+    )

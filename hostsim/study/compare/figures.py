@@ -1,0 +1,90 @@
+"""The figures of one run that comparisons are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from hostsim.results.tables import MigrationResult, RunResult
+
+Figures = dict[str, int | float | str | None]
+
+OUTCOMES = ("total_time_ms", "downtime_ms", "transferred_bytes")
+"""Of migrations that completed only: what was sent before a cancel is no price of anything."""
+JUDGED = (*OUTCOMES, "guest_slowdown_percent")
+"""The figures a verdict is about; of each the less the better."""
+NO_MIGRATION = "ran"
+KVM = "kvm."
+"""Opens the names of figures that only runs under KVM have."""
+
+
+def figures_of(result: RunResult) -> Figures:
+    """``status`` first, then figures with their unit in the name; None where the run has none.
+
+    guest_slowdown_percent: work the vCPUs lost while they were to run, that is without the stop of the switchover;
+    guest_lost_ms: work lost in all, the stop included, mean of the vCPUs' work clocks.
+    """
+    if not result.migrations:
+        return {"status": NO_MIGRATION, "guest_slowdown_percent": _idle_percent(result)} | _counters(result)
+    migration = result.migrations[0]
+    return {
+        "status": migration.status,
+        "total_time_ms": migration.total_time_ms,
+        "downtime_ms": migration.downtime_ms,
+        "transferred_bytes": migration.query.get("ram", {}).get("transferred"),
+        "guest_slowdown_percent": slowdown_percent(migration),
+        "guest_lost_ms": lost_ms(migration),
+        "throttle_max_percent": int(migration.series["throttle_percent"].max(initial=0)),
+    } | _counters(result) | _kvm(migration)  # fmt: skip
+
+
+def figure_names(runs: Iterable[Figures]) -> list[str]:
+    """Every figure that any of ``runs`` has, those that are judged first."""
+    found = dict.fromkeys(name for figures in runs for name in figures if name != "status")
+    return [*(name for name in JUDGED if name in found), *(name for name in found if name not in JUDGED)]
+
+
+def slowdown_percent(migration: MigrationResult) -> float | None:
+    """100 (1 - work done / time), over the samples in which the guest was to run; None if there are none."""
+    series = migration.series
+    spans = np.diff(series["t_ns"], prepend=0)
+    live = (series["status"] == "active") & (spans > 0)
+    live[:1] = False  # nothing before the first sample says what was done by then
+    if not live.any():
+        return None
+    return _percent(1.0 - float(np.average(series["guest_speed"][live], weights=spans[live])))
+
+
+def lost_ms(migration: MigrationResult) -> float:
+    """Sum of (1 - guest speed) x time."""
+    series = migration.series
+    spans = np.diff(series["t_ns"], prepend=0)
+    return round(float(np.sum((1.0 - series["guest_speed"]) * spans)) / 1e6, 6) + 0.0
+
+
+def _idle_percent(result: RunResult) -> float | None:
+    if not len(result.guest) or not result.end_ns:
+        return None
+    return _percent(1.0 - float(result.guest["work_ns"].mean()) / result.end_ns)
+
+
+def _percent(share: float) -> float:
+    """Without the last digits, in which only the rounding of sums differs."""
+    return round(100.0 * share, 6) + 0.0
+
+
+def _counters(result: RunResult) -> Figures:
+    return {name: value for name, value in result.counters.items() if _is_number(value)}
+
+
+def _kvm(migration: MigrationResult) -> Figures:
+    """What finding dirty pages cost from the first sync to the end; nothing where KVM did not find them."""
+    if migration.kvm is None:
+        return {}
+    return {f"{KVM}{name}": value for name, value in migration.kvm.logged.items() if _is_number(value)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

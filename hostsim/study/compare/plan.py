@@ -1,0 +1,133 @@
+"""Which runs a comparison consists of: every combination of the axes' values, each with the same seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from hostsim.errors import InputError, Problem
+from hostsim.scenario import load_scenario
+from hostsim.scenario.overrides import SOURCE as SET
+from hostsim.scenario.schema import SEED_MAX, Scenario
+from hostsim.study.compare.axes import EXAMPLE, SOURCE, Axis
+from hostsim.study.compare.identity import run_key
+
+RUNS_MAX = 1000
+"""More runs than this have to be asked for."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is compared: ``seed`` None is the file's; ``n_seeds`` seeds from it on, the same for all combinations.
+
+    name: "" is the scenario's; source, set_source: what a problem of a varied key, or of another that was set, is told of.
+    """
+
+    file: Path
+    axes: tuple[Axis, ...]
+    overrides: tuple[str, ...] = ()
+    seed: int | None = None
+    n_seeds: int = 1
+    max_runs: int = RUNS_MAX
+    name: str = ""
+    source: str = SOURCE
+    set_source: str = SET
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: combination ``combination`` with ``seed``; runs of equal ``key`` give the same result."""
+
+    combination: int
+    seed: int
+    scenario: Scenario
+    key: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All combinations, the last axis varying fastest, and their runs in that order; the first is the baseline."""
+
+    request: Request
+    name: str
+    combinations: tuple[tuple[str, ...], ...]
+    """Labels of the values, one for each axis."""
+    seeds: tuple[int, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """What is varied."""
+        return self.request.axes
+
+    def settings(self, combination: int) -> dict[str, str]:
+        """Key and value of each axis in a combination."""
+        return dict(zip((axis.key for axis in self.axes), self.combinations[combination], strict=True))
+
+
+def make_plan(request: Request) -> Plan:
+    """Every scenario loaded and checked. InputError with the problems of all combinations, each once."""
+    _check_count(request)
+    labels = tuple(product(*(axis.labels for axis in request.axes)))
+    runs: list[Run] = []
+    found: dict[Problem, list[int]] = {}
+    for i, settings in enumerate(product(*(axis.overrides for axis in request.axes))):
+        try:
+            runs += _runs(i, load_scenario(request.file, [*request.overrides, *settings], request.seed), request)
+        except InputError as error:
+            for problem in error.problems:
+                found.setdefault(_placed(problem, request), []).append(i)
+    if found:
+        raise InputError(_told(request, labels, found))
+    seeds = tuple(run.seed for run in runs[: request.n_seeds])
+    return Plan(request, request.name or runs[0].scenario.name or request.file.stem, labels, seeds, tuple(runs))
+
+
+def _runs(combination: int, scenario: Scenario, request: Request) -> list[Run]:
+    """One for each seed. Scenarios are kept without their traces: a worker that runs one reads them again."""
+    last = scenario.seed + request.n_seeds - 1
+    if last > SEED_MAX:
+        raise InputError([Problem("--seeds", "", f"seeds {scenario.seed} to {last}", f"seeds up to {SEED_MAX}", "--seed 1")])
+    runs = []
+    for seed in range(scenario.seed, last + 1):
+        seeded = scenario.model_copy(update={"seed": seed})
+        runs.append(Run(combination, seed, seeded.in_folder(request.file.parent), run_key(seeded)))
+    return runs
+
+
+def _check_count(request: Request) -> None:
+    count = math.prod(len(axis.values) for axis in request.axes) * request.n_seeds
+    if count > request.max_runs:
+        got = f"{count} runs ({' x '.join([*(str(len(a.values)) for a in request.axes), f'{request.n_seeds} seeds'])})"
+        wanted = f"at most {request.max_runs} runs, or --max-runs"
+        raise InputError([Problem(request.source, "", got, wanted, f"--max-runs {count}")])
+
+
+def _placed(problem: Problem, request: Request) -> Problem:
+    """A problem of a varied key stands where the key is varied."""
+    if problem.file != SET:
+        return problem
+    if not any(_is_of(problem.key, axis.key) for axis in request.axes):
+        return replace(problem, file=request.set_source)
+    example = EXAMPLE if problem.example.startswith(SET) else problem.example
+    return replace(problem, file=request.source, example=example)
+
+
+def _is_of(key: str, axis_key: str) -> bool:
+    return key == axis_key or key.startswith((f"{axis_key}.", f"{axis_key}["))
+
+
+def _told(request: Request, labels: Sequence[tuple[str, ...]], found: dict[Problem, list[int]]) -> Iterator[Problem]:
+    """Each problem once; one that takes certain values of a key it does not name says with which it came up first."""
+    for problem, where in found.items():
+        names_itself = problem.file == request.source
+        if len(where) == len(labels) or names_itself:
+            yield problem
+            continue
+        axes = zip(request.axes, labels[where[0]], strict=True)
+        settings = ", ".join(f"{axis.key}={value}" for axis, value in axes)
+        more = f" and {len(where) - 1} more" if len(where) > 1 else ""
+        yield replace(problem, got=f"{problem.got} (with {settings}{more})")

@@ -1,0 +1,115 @@
+"""A study as a TOML file: a scenario, the keys that are varied, how many seeds."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hostsim.errors import InputError, Problem
+from hostsim.scenario.nearest import wanted_name
+from hostsim.study.compare.axes import Axis, canonical_key, key_problems
+from hostsim.study.compare.plan import RUNS_MAX, Request
+from hostsim.units import shown
+
+KEYS: Mapping[str, tuple[type, str, str]] = {
+    "scenario": (str, "a scenario file, relative to this one", 'scenario = "precopy_convergence.toml"'),
+    "vary": (dict, "a table of keys, each with an array of values", '[vary]\n"link.bandwidth" = ["10Gbit/s"]'),
+    "question": (str, "a text", 'question = "Which limit?"'),
+    "replications": (int, "a whole number of seeds, at least 1", "replications = 5"),
+    "seed": (int, "a whole number", "seed = 1"),
+    "set": (dict, "a table of keys and values", '[set]\n"vm.vcpus" = 4'),
+}
+"""Key of a study: type, what it is, example."""
+REQUIRED = ("scenario", "vary")
+WANTED = "a readable study file (TOML)"
+ARRAY = ("an array of at least one value", 'link.bandwidth = ["10Gbit/s", "25Gbit/s"]')
+
+
+def load_study(path: Path, max_runs: int = RUNS_MAX) -> Request:
+    """The request of the study at ``path``. InputError with all problems of the study itself."""
+    table = _read(path)
+    problems = [*_shape_problems(table, str(path))]
+    axes, found = _axes(table.get("vary"), str(path))
+    overrides, more = _overrides(table.get("set"), str(path))
+    problems += [*found, *more, *key_problems(axes, overrides, str(path))]
+    if problems:
+        raise InputError(problems)
+    file, n_seeds = path.parent / table["scenario"], table.get("replications", 1)
+    return Request(file, axes, overrides, table.get("seed"), n_seeds, max_runs, path.stem, str(path), str(path))
+
+
+def toml_text(value: Any) -> str:
+    """``value`` as TOML writes it on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_text, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)} = {toml_text(inner)}' for key, inner in value.items())}}}"
+    return str(value)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except (ValueError, RecursionError) as error:
+        reason = f"broken TOML: {str(error)[:200]}"
+    raise InputError([Problem(str(path), "file", reason, WANTED, KEYS["scenario"][2])])
+
+
+def _shape_problems(table: Mapping[str, Any], file: str) -> Iterator[Problem]:
+    for key in table:
+        if key not in KEYS:
+            yield Problem(file, key, "an unknown key", wanted_name(key, KEYS))
+    for key, (kind, wanted, example) in KEYS.items():
+        line = example.replace("\n", " ")
+        if key not in table:
+            if key in REQUIRED:
+                yield Problem(file, key, "nothing", wanted, line)
+        elif type(table[key]) is not kind or (key == "replications" and table[key] < 1):
+            yield Problem(file, key, shown(table[key]), wanted, line)
+
+
+def _axes(table: Any, file: str) -> tuple[tuple[Axis, ...], list[Problem]]:
+    axes, problems = [], []
+    leaves = dict(_leaves(table)) if isinstance(table, dict) else {}
+    if isinstance(table, dict) and not leaves:
+        problems.append(Problem(file, "vary", "no key", "at least one key with an array of values", ARRAY[1]))
+    for key, values in leaves.items():
+        texts = tuple(map(toml_text, values)) if isinstance(values, list) else ()
+        name = canonical_key(key)
+        if not texts:
+            problems.append(Problem(file, f"vary.{key}", shown(values), *ARRAY))
+        elif not name:
+            problems.append(Problem(file, f"vary.{key}", shown(key), "a dotted key of the scenario", ARRAY[1]))
+        elif max(Counter(texts).values()) > 1:
+            problems.append(Problem(file, f"vary.{key}", shown(values), "each value once", ARRAY[1]))
+        else:
+            labels = (value if isinstance(value, str) else text for value, text in zip(values, texts, strict=True))
+            axes.append(Axis(name, texts, tuple(labels)))
+    return tuple(axes), problems
+
+
+def _overrides(table: Any, file: str) -> tuple[tuple[str, ...], list[Problem]]:
+    leaves = dict(_leaves(table)) if isinstance(table, dict) else {}
+    bad = [key for key in leaves if not canonical_key(key)]
+    wanted = "a dotted key of the scenario"
+    problems = [Problem(file, f"set.{key}", shown(key), wanted, '"vm.vcpus" = 4') for key in bad]
+    return tuple(f"{key}={toml_text(value)}" for key, value in leaves.items()), problems
+
+
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys: ``link.bandwidth = []`` and ``"link.bandwidth" = []`` are the same."""
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,113 @@
+"""Claims 1 to 3: is a list faster to flush, do sptes dominate, are they scattered."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hostsim.host.spte_index.guests import DIRECT, Layout
+from hostsim.mmu.index.work import SPTES
+from hostsim.study.rmap_debate import forms
+from hostsim.study.rmap_debate.claim import Claim, Crossing, Panel, bisect, curve
+from hostsim.study.rmap_debate.runs import PAGES, POINTS, costs, flush, guest_of, spent
+
+SHARES = tuple(float(x) for x in np.geomspace(0.005, 1.0, POINTS))
+RUNS = tuple(float(2**i) for i in range(0, 13, 2))
+
+
+def _at(share: float, *, churned: bool = False) -> Layout:
+    return DIRECT.but(mapped=round(share, 6), churned=churned)
+
+
+def list_speeds_up_flushing() -> Claim:
+    """Claim 1."""
+    c = costs()
+    fresh = bisect(lambda s: flush("slot-list", _at(s)).ns - flush("rmap", _at(s)).ns, 0.005, 1.0)
+    churned = bisect(lambda s: flush("slot-list", _at(s, churned=True)).ns - flush("rmap", _at(s)).ns, 0.001, 1.0)
+    walk = bisect(lambda s: flush("slot-list", _at(s)).ns - flush("shadow-walk", _at(s)).ns, 0.001, 1.0)
+    fresh_form = bisect(lambda s: forms.list_flush_ns(c, PAGES, s * PAGES) - forms.rmap_flush_ns(c, PAGES, s * PAGES), 0.005, 1.0, 40)
+    churned_form = bisect(
+        lambda s: forms.list_flush_ns(c, PAGES, s * PAGES, scattered=True) - forms.rmap_flush_ns(c, PAGES, s * PAGES), 0.001, 1.0, 40
+    )
+    walk_form = bisect(lambda s: forms.list_flush_ns(c, PAGES, s * PAGES) - forms.walk_flush_ns(c, PAGES, s * PAGES), 0.001, 1.0, 40)
+    crossings = (
+        Crossing("list in order of touching = rmap", fresh, fresh_form, "of pages mapped", "s (3/8 stream + visit) = 1/8 stream + visit"),
+        Crossing("list after churn = rmap", churned, churned_form, "of pages mapped", "s (2 load + visit) = heads + sptes in order"),
+        Crossing("list = walk of shadow pages", walk, walk_form, "of pages mapped", "list(s) = U (2 load + 63 stream + 513 visit)"),
+    )
+    lines = [
+        curve("rmap", SHARES, lambda s: flush("rmap", _at(s)).ns / 1e3),
+        curve("shadow-page walk", SHARES, lambda s: flush("shadow-walk", _at(s)).ns / 1e3),
+        curve("list", SHARES, lambda s: flush("slot-list", _at(s)).ns / 1e3),
+        curve("list after churn", SHARES, lambda s: flush("slot-list", _at(s, churned=True)).ns / 1e3),
+    ]
+    condition = f"fewer than {fresh:.0%} of the slot's pages are mapped ({churned:.1%} once nodes lie scattered)"
+    panel = Panel("share of pages mapped", "one flush of 1 GiB [us]", tuple(lines), log_x=True)
+    return Claim(1, "a per-slot list of sptes speeds up dirty bitmap flushing", "Graf", "holds if", condition, crossings, panel)
+
+
+def sptes_dominate() -> Claim:
+    """Claim 2."""
+    c = costs()
+    heads = flush("rmap", _at(0.0)).ns
+    measured = bisect(lambda s: flush("rmap", _at(s)).ns - 2 * heads, 0.001, 1.0)
+    idle = bisect(lambda s: _second_flush(s) - 2 * heads, 0.001, 1.0)
+    F = forms.rmap_bytes(PAGES)
+    heads_form = forms.heads_ns(c, PAGES, F)
+    form = bisect(lambda s: forms.rmap_flush_ns(c, PAGES, s * PAGES) - 2 * heads_form, 0.001, 1.0, 40)
+    idle_form = bisect(
+        lambda s: forms.sptes_in_order_ns(c, PAGES, s * PAGES, F) + s * PAGES * c.visit_ns - heads_form, 0.001, 1.0, 40
+    )
+    crossings = (
+        Crossing("sptes = heads, each loses W", measured, form, "of pages mapped", "sptes(s) + s P (visit + change + atomic) = heads"),
+        Crossing("sptes = heads, none has W", idle, idle_form, "of pages mapped", "sptes(s) + s P visit = heads"),
+    )
+    lines = [
+        curve("heads", SHARES, lambda _s: heads / 1e3),
+        curve("sptes that lose W", SHARES, lambda s: (flush("rmap", _at(s)).ns - heads) / 1e3),
+        curve("sptes without W", SHARES, lambda s: (_second_flush(s) - heads) / 1e3),
+    ]
+    condition = f"more than {measured:.1%} of the pages are mapped and lose W; where nothing has W, from {idle:.0%} on"
+    panel = Panel("share of pages mapped", "part of one flush of 1 GiB [us]", tuple(lines), log_x=True)
+    return Claim(2, "the cost is O(pages) + O(sptes), and sptes dominate", "Kivity", "holds if", condition, crossings, panel)
+
+
+def _second_flush(share: float) -> float:
+    guest = guest_of("rmap", _at(share))
+    guest.index.protect_slot(0)
+    return spent(guest.index, lambda: guest.index.protect_slot(0)).ns
+
+
+def sptes_scattered() -> Claim:
+    """Claim 3."""
+    c = costs()
+    measured = bisect(_waiting_less_streaming, 2.0, 4096.0)
+    F = forms.rmap_bytes(PAGES, direct=False)
+    form = 8.0 * c.load_ns(F) / c.stream_ns(F)
+    crossings = (
+        Crossing(
+            "waiting for spte lines = streaming them", measured, form, "pages in a row", "r = 8 load / stream",
+            "runs begin anywhere in a line, so a run of r reads r/8 + 7/8 lines",
+        ),
+    )  # fmt: skip
+    lines = [
+        curve("rmap, indirect map", RUNS, lambda r: flush("rmap", _run(r)).ns / PAGES),
+        curve("shadow-page walk", RUNS, lambda r: flush("shadow-walk", _run(r)).ns / PAGES),
+        curve("rmap, direct map", RUNS, lambda _r: flush("rmap").ns / PAGES),
+    ]
+    direct, scattered = flush("rmap").ns / PAGES, flush("rmap", _run(1)).ns / PAGES
+    condition = (
+        f"the map is indirect and guest memory is in runs below {measured:.0f} pages: {scattered:.0f} ns a page "
+        f"against {direct:.0f} ns of a direct map, whose sptes lie as the heads do"
+    )
+    panel = Panel("pages in a row, guest-virtual and guest-physical", "one flush [ns a page]", tuple(lines), log_x=True, log_y=False)
+    return Claim(3, "heads are linear in memory, sptes are scattered", "Kivity", "holds if", condition, crossings, panel)
+
+
+def _run(run_pages: float) -> Layout:
+    return Layout(run_pages=round(run_pages))
+
+
+def _waiting_less_streaming(run_pages: float) -> float:
+    flushed = flush("rmap", _run(run_pages))
+    waiting = flushed.work.dependent[SPTES] * costs().load_ns(flushed.footprint_bytes)
+    return waiting - flushed.work.streamed[SPTES] * costs().stream_ns(flushed.footprint_bytes)

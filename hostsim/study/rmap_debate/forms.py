@@ -1,0 +1,100 @@
+"""Closed forms of the same costs, from the sheet and the sizes alone: nothing here runs a structure.
+
+P pages, S sptes, s = S / P, F the footprint [bytes]; ``c`` are the cache costs. All results in ns.
+"""
+
+from __future__ import annotations
+
+from hostsim.mmu.index.cache_costs import CacheCosts
+from hostsim.mmu.index.chains import BACK_BYTES, LINK_BYTES
+from hostsim.mmu.index.rmap import HEAD_BYTES
+from hostsim.mmu.index.tables import ENTRIES, HEADER_BYTES, TABLE_BYTES, TRANSLATION_BYTES
+from hostsim.mmu.index.work import LINE_BYTES
+
+NODE_BYTES = LINK_BYTES + BACK_BYTES
+TABLE = TABLE_BYTES + HEADER_BYTES
+SPTES_A_LINE = 8
+LINES = ENTRIES // SPTES_A_LINE
+
+
+def tables_bytes(P: float, *, direct: bool = True) -> float:
+    """All page tables of a guest of P pages; indirect ones with their translations."""
+    return P / ENTRIES * (TABLE if direct else TABLE + TRANSLATION_BYTES)
+
+
+def rmap_bytes(P: float, *, direct: bool = True) -> float:
+    """Heads of three levels, and the tables."""
+    return HEAD_BYTES * P * (1 + 1 / ENTRIES + 1 / ENTRIES**2) + tables_bytes(P, direct=direct)
+
+
+def list_bytes(P: float, S: float, *, direct: bool = True) -> float:
+    """A node an spte, and the tables."""
+    return NODE_BYTES * S + tables_bytes(P, direct=direct)
+
+
+def heads_ns(c: CacheCosts, P: float, F: float) -> float:
+    """All heads in order."""
+    n = P * (1 + 1 / ENTRIES)
+    return n * (c.visit_ns + c.stream_ns(F) * HEAD_BYTES / LINE_BYTES)
+
+
+def sptes_in_order_ns(c: CacheCosts, P: float, S: float, F: float) -> float:
+    """Lines of S of P sptes, drawn, in the order of their addresses.
+
+    A line is read if one of its 8 sptes is there; it streams if the line before it was read and is of the same table.
+    """
+    p = 1.0 - (1.0 - S / P) ** SPTES_A_LINE
+    beside = p * (1.0 - 1.0 / LINES)
+    return P / SPTES_A_LINE * p * (beside * c.stream_ns(F) + (1.0 - beside) * c.load_ns(F))
+
+
+def sptes_scattered_ns(c: CacheCosts, S: float, F: float) -> float:
+    """A line each."""
+    return S * c.load_ns(F)
+
+
+def act_ns(c: CacheCosts) -> float:
+    """An spte looked at and changed, beside its line."""
+    return c.visit_ns + c.change_ns + c.atomic_ns
+
+
+def nodes_in_order_ns(c: CacheCosts, S: float, F: float) -> float:
+    """Nodes of a list that has them in the order of their addresses."""
+    return S * (c.visit_ns + c.stream_ns(F) * NODE_BYTES / LINE_BYTES)
+
+
+def nodes_scattered_ns(c: CacheCosts, S: float, F: float) -> float:
+    """A line each."""
+    return S * (c.visit_ns + c.load_ns(F))
+
+
+def rmap_flush_ns(c: CacheCosts, P: float, S: float) -> float:
+    """All heads, and what hangs on them, in order: a direct map."""
+    F = rmap_bytes(P)
+    return heads_ns(c, P, F) + sptes_in_order_ns(c, P, S, F) + S * act_ns(c)
+
+
+def list_flush_ns(c: CacheCosts, P: float, S: float, *, scattered: bool = False) -> float:
+    """Nodes and sptes of a direct map; scattered: both."""
+    F = list_bytes(P, S)
+    if scattered:
+        return nodes_scattered_ns(c, S, F) + sptes_scattered_ns(c, S, F) + S * act_ns(c)
+    return nodes_in_order_ns(c, S, F) + sptes_in_order_ns(c, P, S, F) + S * act_ns(c)
+
+
+def walk_flush_ns(c: CacheCosts, P: float, S: float) -> float:
+    """A header and 64 lines of each table, 512 entries looked at, S of them changed."""
+    F = rmap_bytes(P)
+    table = 2 * c.load_ns(F) + (LINES - 1) * c.stream_ns(F) + (ENTRIES + 1) * c.visit_ns
+    return P / ENTRIES * table + S * (act_ns(c) - c.visit_ns)
+
+
+def lookups_ns(c: CacheCosts, P: float, D: float) -> float:
+    """D of P gfns looked up in order in an rmap of a direct map, each changed: head lines as spte lines."""
+    F = rmap_bytes(P)
+    return 2 * sptes_in_order_ns(c, P, D, F) + D * (c.visit_ns + act_ns(c))
+
+
+def drawn_pages(P: float, writes: float) -> float:
+    """Distinct pages of ``writes`` uniform ones."""
+    return P * (1.0 - (1.0 - 1.0 / P) ** writes)

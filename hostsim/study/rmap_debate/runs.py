@@ -1,0 +1,88 @@
+"""Running the structures for the debate: one guest, one call, its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from hostsim.host.spte_index.base import BaseIndex
+from hostsim.host.spte_index.guests import DIRECT, IndexedGuest, Layout, build_guest, one_slot
+from hostsim.host.spte_index.meter import Meter
+from hostsim.mmu.costs import CostSheet, load_costs
+from hostsim.mmu.index.cache_costs import CacheCosts
+from hostsim.mmu.index.work import Work
+
+SHEET = "nehalem-2010"
+"""A machine of the year of the argument."""
+PAGES = 1 << 20
+"""A guest of 4 GiB, but where its size is what is varied."""
+POINTS = 7
+"""Of a line in a picture."""
+
+
+@cache
+def sheet() -> CostSheet:
+    """The machine's costs."""
+    return load_costs(SHEET)
+
+
+@cache
+def costs() -> CacheCosts:
+    """What counted work costs on it."""
+    return CacheCosts.from_sheet(sheet())
+
+
+def fault_ns() -> float:
+    """An exit, a fault under mmu_lock that nobody contends, and the entry."""
+    return sheet().exit_ns + sheet().exclusive_base_ns + sheet().entry_ns
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Time and counts of one call."""
+
+    ns: float
+    work: Work
+    footprint_bytes: float
+
+
+def spent(index: BaseIndex, call: Callable[[], Any]) -> Spent:
+    """Do ``call`` and price it."""
+    meter = Meter(index, costs())
+    footprint = meter.footprint_bytes()
+    with meter.of("call"):
+        call()
+    return Spent(meter.last_ns, meter.last, footprint)
+
+
+def guest_of(design: str, layout: Layout = DIRECT, n_pages: int = PAGES, **options: Any) -> IndexedGuest:
+    """A guest of one slot; ``n_pages`` is rounded to whole tables."""
+    if design == "book3s-pr":
+        options = {"cap": n_pages, **options}
+    return build_guest(design, one_slot(max(512, round(n_pages / 512) * 512)), layout, **options)
+
+
+@cache
+def flush(design: str, layout: Layout = DIRECT, n_pages: int = PAGES) -> Spent:
+    """Take W from all sptes of the slot, all of which have it."""
+    guest = guest_of(design, layout, n_pages)
+    return spent(guest.index, lambda: guest.index.protect_slot(0))
+
+
+def unmap_one(design: str, layout: Layout, n_pages: int) -> float:
+    """Time [ns] of unmapping one page, the mean of some drawn ones."""
+    guest = guest_of(design, layout, n_pages)
+    gfns = np.random.default_rng(5).permutation(guest.n_pages)[:8]
+    return float(np.mean([spent(guest.index, lambda g=int(g): guest.index.unmap(g, g + 1)).ns for g in gfns]))
+
+
+def age_one(design: str, layout: Layout, n_pages: int) -> float:
+    """Time [ns] of ageing one page, the mean of some drawn ones."""
+    guest, young = guest_of(design, layout, n_pages), np.zeros(1, np.uint8)
+    gfns = np.random.default_rng(6).permutation(guest.n_pages)[:8]
+    calls = [spent(guest.index, lambda g=int(g): guest.index.clear_young(g, g + 1, young)).ns for g in gfns]
+    return float(np.mean(calls))

@@ -1,0 +1,77 @@
+"""Runs of indexes of sptes, by themselves, that the closed forms are held against."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.host.spte_index.chains import GfnHashIndex
+from hostsim.host.spte_index.designs import tables_for
+from hostsim.host.spte_index.rmap import RmapIndex
+from hostsim.kernels.index.chains import lengths
+from hostsim.kernels.index.walk2d import nested_walk
+from hostsim.mmu.index.protocol import Slot
+from hostsim.mmu.index.rmap import DESC_KINDS, N_DESCS, WALKED
+from hostsim.mmu.index.tables import ENTRIES, make_tables, take_tables
+from hostsim.mmu.spte import PRESENT
+
+Counts = NDArray[np.int64]
+
+
+def descriptors_by_sptes(kind: str, n_max: int) -> tuple[list[int], int]:
+    """Map 1, 2 .. ``n_max`` sptes to one gfn: descriptors in use after each, and descriptors that additions visited."""
+    tables = make_tables(-(-n_max // ENTRIES))
+    take_tables(tables, [0] * len(tables.level), direct=False)
+    index = RmapIndex(tables, [Slot(0, ENTRIES)], DESC_KINDS[kind], recycle=0)
+    used = []
+    for spte in range(n_max):
+        index.map(np.array([spte]), np.array([7]), PRESENT)
+        used.append(int(index.rmap.state[N_DESCS]))
+    return used, int(index.rmap.state[WALKED])
+
+
+def shared_lengths(rng: np.random.Generator, processes: int, pages: int, share: float) -> Counts:
+    """int64[pages]: sptes on the rmap of each page when ``processes`` each map a page with probability ``share``."""
+    tables_each = -(-pages // ENTRIES)
+    tables = make_tables(processes * tables_each)
+    index = RmapIndex(tables, [Slot(0, tables_each * ENTRIES)])
+    for process in range(processes):
+        taken = take_tables(tables, np.arange(tables_each) * ENTRIES, process, direct=False)
+        places = (taken[:, None] * ENTRIES + np.arange(ENTRIES)).ravel()[:pages]
+        gfns = rng.permutation(pages)  # a process has its pages in an order of its own
+        mapped = rng.random(pages) < share
+        index.map(places[mapped], gfns[mapped], PRESENT)
+    return index.lengths()[:pages]
+
+
+def bucket_lengths(rng: np.random.Generator, keys: int, bits: int) -> Counts:
+    """int64[2^bits]: ``keys`` gfns drawn from all of 2^31, each in its bucket."""
+    n_tables = -(-keys // ENTRIES)
+    tables = tables_for("gfn-hash", n_tables, ENTRIES)
+    take_tables(tables, np.arange(n_tables) * ENTRIES, direct=False)
+    index = GfnHashIndex(tables, [Slot(0, 1 << 31)], bits)
+    index.map(np.arange(keys), rng.integers(1 << 31, size=keys), PRESENT)
+    counts = np.zeros(1 << bits, np.int64)
+    lengths(index.chains, counts)
+    return counts
+
+
+def walk_references(guest_levels: int, host_levels: int) -> tuple[int, int]:
+    """Memory references of one two-dimensional walk, and the host frame it ends at (gfn + 1000 by the tables built here)."""
+    host, guest = _radix(host_levels), np.zeros((guest_levels, ENTRIES), np.int64)
+    va = sum((3 + level) << (9 * level) for level in range(guest_levels))
+    for table, level in enumerate(range(guest_levels - 1, -1, -1)):
+        guest[table, 3 + level] = table + 1  # table t lies at gfn t, the page itself behind the last
+    references = np.zeros(1, np.int64)
+    place = np.arange(guest_levels + 1)
+    frame = nested_walk(guest, guest_levels, host, host_levels, place, va, references)
+    return int(references[0]), frame
+
+
+def _radix(levels: int) -> Counts:
+    """Tables that translate gfns below 512 to gfn + 1000."""
+    tables = np.zeros((levels, ENTRIES), np.int64)
+    for table in range(levels - 1):
+        tables[table, 0] = table + 1
+    tables[levels - 1] = np.arange(ENTRIES) + 1000
+    return tables

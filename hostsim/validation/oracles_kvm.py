@@ -1,0 +1,133 @@
+"""O26, O28, O35: page tables and hidden faults, exits of full logs, TLB flushes: forms, and engines against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hostsim.host.kvm import dirty_log
+from hostsim.host.kvm.costs import era_policy, kvm_costs
+from hostsim.host.kvm.setup import KvmSetup
+from hostsim.kernels.exits import NONE, Slot
+from hostsim.kernels.faults import MAP, PML_FULL
+from hostsim.mmu.costs import flush_ns, load_costs
+from hostsim.mmu.page_tables import table_count, tables_by_level
+from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
+from hostsim.study.log_buffers import PREFETCHED, faults_of_touches, full_buffer_exits, hidden_faults
+from hostsim.validation import draws
+from hostsim.validation.kvm_machine import populated, took
+from hostsim.validation.lock_runs import LockRun, Program, exit_costs
+from hostsim.validation.rows import Row, absolute, exact
+from hostsim.validation.samples import SUITE
+
+GIB_PAGES = 262_144
+PML_ENTRIES = 512
+LOGGED_PAGES = (511, 512, 5_000)
+RING_ENTRIES = (64, 4_096)
+FLUSHING_HOST = "haswell"
+"""The sheet that row K7 gave its flushes to."""
+
+
+def kvm_rows(seed: int = 1) -> Iterator[Row]:
+    """Tables and faults of a region, full buffers, flushes."""
+    yield from _table_rows(draws.generator(seed, 26))
+    yield from _hidden_fault_rows(draws.generator(seed, 126))
+    yield from _full_log_rows(draws.generator(seed, 28))
+    yield from _full_buffer_run_rows()
+    yield from _flush_rows()
+
+
+def _table_rows(rng: np.random.Generator) -> Iterator[Row]:
+    yield exact(SUITE, "O26", "tables that map 1 GiB", 515, table_count(0, GIB_PAGES))
+    for first, pages in ((0, 1), (511, 2), (0, 513), (3, GIB_PAGES), *_drawn_regions(rng)):
+        counted = sum(tables_by_level(np.arange(first, first + pages)))
+        yield exact(SUITE, f"O26/{first}+{pages}", "tables, each counted once", counted, table_count(first, pages))
+
+
+def _drawn_regions(rng: np.random.Generator) -> list[tuple[int, int]]:
+    return [(int(rng.integers(1 << 34)), int(rng.integers(1, 1 << 20))) for _ in range(4)]
+
+
+def _hidden_fault_rows(rng: np.random.Generator) -> Iterator[Row]:
+    yield exact(SUITE, "O26", "hidden faults of 1 GiB", 262_144, hidden_faults(GIB_PAGES))
+    yield exact(SUITE, "O26", "with 8 present neighbours mapped by each", 32_768, hidden_faults(GIB_PAGES, PREFETCHED))
+    for pages in (GIB_PAGES, 1_001):
+        counted = faults_of_touches(rng.permutation(pages).tolist())
+        yield exact(SUITE, f"O26/{pages}", "the same, touched in any order", hidden_faults(pages, PREFETCHED), counted)
+    at = np.zeros(1, np.int64)
+    run = LockRun(make_sptes(GIB_PAGES), Program(at, at, at + GIB_PAGES, at + 170), exit_costs({MAP: NONE}, {MAP: 500}))
+    run.advance()
+    yield exact(SUITE, "O26-run", "map faults of 1 GiB", hidden_faults(GIB_PAGES), int(run.counts.exits[MAP]))
+    mapped = np.flatnonzero(run.sptes.spte & PRESENT)
+    yield exact(SUITE, "O26-run", "tables that map what was mapped", 515, sum(tables_by_level(mapped)))
+
+
+def _full_log_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """A buffer filled entry by entry; other exits in between only make it fill later."""
+    for entries in (PML_ENTRIES, *RING_ENTRIES):
+        pages = int(rng.integers(10 * entries, 20 * entries))
+        what = f"exits of {pages} pages into {entries} entries"
+        yield exact(SUITE, f"O28/{entries}", what, _exits_counted(pages, entries), full_buffer_exits(pages, entries))
+
+
+def _exits_counted(pages: int, entries: int) -> int:
+    exits, used = 0, 0
+    for _ in range(pages):
+        used += 1
+        if used == entries:
+            exits, used = exits + 1, 0
+    return exits
+
+
+def _full_buffer_run_rows() -> Iterator[Row]:
+    """Two vCPUs log pages by PML; then every so often a page has to be mapped, which empties the buffer."""
+    for pages in LOGGED_PAGES:
+        bound = 2 * full_buffer_exits(pages, PML_ENTRIES)
+        run = _logging_run(pages, 0)
+        full = int(run.counts.exits[PML_FULL])
+        yield exact(SUITE, f"O28-run/{pages}", "PML-full exits of two vCPUs, no other exit", bound, full)
+    pages = LOGGED_PAGES[-1]
+    bound = 2 * full_buffer_exits(pages, PML_ENTRIES)
+    for every in (2000, 600, 512, 100):
+        run = _logging_run(pages, every)
+        left = 2 * _exits_with_drains(pages, every)
+        full, where = int(run.counts.exits[PML_FULL]), f"O28-run/{pages}/{every}"
+        yield exact(SUITE, where, f"PML-full exits of two vCPUs, another exit each {every} pages", left, full)
+        yield exact(SUITE, where, f"below the bound of {bound}", True, full < bound)
+
+
+def _exits_with_drains(pages: int, every: int) -> int:
+    """Page 0, every, 2 every .. is not mapped: its fault empties the buffer, and mapping it logs nothing."""
+    runs = [len(range(first + 1, min(first + every, pages))) for first in range(0, pages, every)]
+    return sum(full_buffer_exits(run, PML_ENTRIES) for run in runs)
+
+
+def _logging_run(pages: int, unmapped_every: int) -> LockRun:
+    """Two vCPUs write ``pages`` each, of which every ``unmapped_every``-th is not mapped (0: all are)."""
+    sptes = make_sptes(2 * pages)
+    sptes.spte[: 2 * pages] = PRESENT | WRITABLE
+    if unmapped_every:
+        for first in (0, pages):
+            sptes.spte[first : first + pages : unmapped_every] = 0
+    first_pages = np.array([0, pages])
+    program = Program(np.zeros(2, np.int64), first_pages, first_pages + pages, np.full(2, 170))
+    run = LockRun(sptes, program, exit_costs({MAP: NONE}, {MAP: 500}), Slot(logged=True, pml=True, huge=False))
+    run.advance()
+    return run
+
+
+def _flush_rows() -> Iterator[Row]:
+    """Local + first IPI + further IPIs x (targets - 1); on a VM, what a flush adds to disabling a log."""
+    sheet = load_costs(FLUSHING_HOST)
+    yield exact(SUITE, "O35", "flush without a target in guest mode, ns", 661, flush_ns(sheet, 0))
+    yield exact(SUITE, "O35", "more with the first target, ns", 775, flush_ns(sheet, 1) - flush_ns(sheet, 0))
+    each = flush_ns(sheet, 3, in_guest_mode=False) - flush_ns(sheet, 2, in_guest_mode=False)
+    yield absolute(SUITE, "O35", "more with each further thread, ns; published as about 70", 70, each, 5)
+    costs, policy = kvm_costs(FLUSHING_HOST, "E5"), era_policy("E5")
+    for running in (0, 1, 2, 64):
+        vm = populated(KvmSetup(64, 512, policy=policy), costs)
+        vm.logged = True
+        got = took(vm, dirty_log.disable(vm, running))
+        expected = round(flush_ns(sheet, running))
+        yield exact(SUITE, f"O35-run/{running}", "flush when a log ends, vCPUs in guest mode, ns", expected, got.now_ns)

@@ -1,0 +1,81 @@
+"""What finding the dirty pages cost guest and migration, in a sentence, where it is worth one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hostsim.verdict.words import count_words, seconds_words
+
+if TYPE_CHECKING:
+    from hostsim.verdict.evidence import Evidence
+    from hostsim.verdict.model import Verdict
+
+WORTH = 0.005
+"""A share of the vCPUs' time, or of the migration's, below which nobody would look for it (assumed)."""
+MUCH = 0.1
+"""A share of the stall from which a wait is named as its reason (assumed)."""
+RARE = 0.01
+"""A share of all exits up to which a kind is not named (assumed)."""
+KINDS = {
+    "wp_faults": "write-protection faults", "map_faults": "map faults", "split_faults": "faults that split a large page",
+    "track_faults": "access-tracking faults", "spurious": "spurious faults", "retries": "retried faults",
+    "pml_full": "full PML buffers", "ring_full": "full rings",
+}  # fmt: skip
+"""Why a vCPU left the guest, by column of ``rounds``."""
+
+
+@dataclass(frozen=True)
+class LoggingCost:
+    """From the first sync on. stall_s: vCPUs out of the guest because of exits; stall_share: of their time, if they work.
+
+    lock_wait_s: of the stall, at mmu_lock; harvest_s: of the migration thread in syncs and CLEARs; exits: by ``KINDS``.
+    """
+
+    seconds: float
+    stall_s: float
+    stall_share: float
+    lock_wait_s: float
+    harvest_s: float
+    exits: dict[str, int]
+
+    @property
+    def harvest_share(self) -> float:
+        """Share of the migration's time."""
+        return self.harvest_s / self.seconds if self.seconds > 0 else 0.0
+
+
+def with_logging_cost(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """``verdict`` with a note on the cost of logging, if there is one worth telling."""
+    cost = evidence.logging
+    parts = [] if cost is None else [part for part in (_stall(cost), _harvest(cost)) if part]
+    if cost is None or not parts:
+        return verdict
+    numbers = {"stall_share": cost.stall_share, "harvest_share": cost.harvest_share}
+    return replace(verdict, notes=(f"Logging: {'; '.join(parts)}",), numbers=verdict.numbers | numbers)
+
+
+def _stall(cost: LoggingCost) -> str:
+    if cost.stall_share < WORTH:
+        return ""
+    kinds = " and ".join(f"{count_words(count)} {KINDS[name]}" for name, count in _main(cost.exits))
+    waits = cost.lock_wait_s / cost.stall_s
+    lock = f", {_percent(waits)} of it waiting for mmu_lock" if waits >= MUCH else ""
+    return f"the guest lost {_percent(cost.stall_share)} of its time to {kinds}{lock}"
+
+
+def _main(exits: dict[str, int]) -> list[tuple[str, int]]:
+    """The two most frequent kinds but for rare ones, and full rings, whose exits are few and long."""
+    often = sorted(exits.items(), key=lambda item: -item[1])[:2]
+    kept = [(name, count) for name, count in often if count > RARE * sum(exits.values()) and name != "ring_full"]
+    return [*kept, *((name, count) for name, count in exits.items() if name == "ring_full" and count)]
+
+
+def _harvest(cost: LoggingCost) -> str:
+    if cost.harvest_share < WORTH:
+        return ""
+    return f"syncs and CLEARs took {seconds_words(cost.harvest_s)} of the migration's {seconds_words(cost.seconds)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"

@@ -1,0 +1,152 @@
+"""A guest under KVM and what its host does to it, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hostsim.guest.workload import Workload
+
+REGION_PAGES = 512
+PML_ENTRIES = 512
+FAULTS = ("map", "track", "wp", "split")
+Flags = frozenset[str]
+Interface = Literal["get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring"]
+Mechanism = Literal["write-protect", "pml", "d-bit"]
+
+
+@dataclass(frozen=True)
+class GuestCosts:
+    """mode, hold_ns: by kind of fault; queue_ns: by mode, then by requests and holders beside one's own."""
+
+    exit_ns: int
+    entry_ns: int
+    spurious_ns: int
+    pml_ns: int
+    pml_drain_ns: int
+    pfn_ns: int
+    mode: dict[str, str]
+    hold_ns: dict[str, int]
+    queue_ns: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class HostCosts:
+    """Of the threads that work on a log, a unit: page, spte, region, pair of lock and unlock, flush."""
+
+    get_ns: float
+    clear_ns: float
+    protect_ns: float
+    split_ns: float
+    recover_ns: float
+    all_set_ns: float
+    lock_pair_ns: float
+    flush_ns: float
+    first_ipi_ns: float
+    more_ipi_ns: float
+
+
+@dataclass(frozen=True)
+class LogRules:
+    """How the kernel keeps the log.
+
+    mode: of mmu_lock when a log starts or stops; yields: such a hold gives way; recovery: what becomes of small sptes of
+    huge pages; recovery_flushes_each: one flush a region of theirs.
+    """
+
+    interface: Interface
+    mechanism: Mechanism
+    eager: bool
+    mode: Literal["shared", "exclusive"]
+    yields: bool
+    recovery: Literal["none", "zap", "in-place"]
+    recovery_flushes_each: bool
+    chunk_pages: int
+    ring_entries: int
+    ring_soft: int
+    reaper_ns: int
+
+
+@dataclass(frozen=True)
+class Sync:
+    """The migration thread syncs, sends, waits wait_ns; restart: the log is stopped and started again after that."""
+
+    wait_ns: int
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """After wait_ns the vCPUs are kicked to sleep."""
+
+    wait_ns: int
+    vcpus: tuple[int, ...]
+    sleep_ns: int
+
+
+@dataclass(frozen=True)
+class Pause:
+    """After wait_ns all vCPUs are stopped; when all are out and pause_ns are over they run on."""
+
+    wait_ns: int
+    pause_ns: int
+
+
+@dataclass(frozen=True)
+class Hold:
+    """After wait_ns somebody holds mmu_lock for hold_ns, giving way at multiples of unit_ns if that is not 0."""
+
+    wait_ns: int
+    mode: str
+    hold_ns: int
+    unit_ns: int
+
+
+@dataclass(frozen=True)
+class Invalidation:
+    """After wait_ns the host takes pages [first, end) away; both holds of mmu_lock last hold_ns, gap_ns lie between."""
+
+    wait_ns: int
+    first: int
+    end: int
+    hold_ns: int
+    gap_ns: int
+
+
+@dataclass(frozen=True)
+class Script:
+    """What the host does: first_ns is when the log starts; stop: whether it is stopped at the end."""
+
+    first_ns: int
+    syncs: tuple[Sync, ...]
+    stop: bool
+    kicks: tuple[Throttle | Pause, ...]
+    holds: tuple[Hold, ...]
+    invalidations: tuple[Invalidation, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """spte: flags of 4 KiB mappings; large: flags by region mapped by one large spte; blank: pages that read as zeros.
+
+    pml: what is put in front of each vCPU's buffer after each sync; end_ns: when the run is looked at.
+    """
+
+    n_regions: int
+    n_vcpus: int
+    workloads: tuple[Workload, ...]
+    spte: dict[int, Flags]
+    large: dict[int, Flags]
+    blank: frozenset[int]
+    pml: tuple[tuple[int, ...], ...]
+    huge: bool
+    whole_table: bool
+    costs: GuestCosts
+    host_costs: HostCosts
+    rules: LogRules
+    script: Script
+    end_ns: int
+
+    @property
+    def n_pages(self) -> int:
+        return self.n_regions * REGION_PAGES

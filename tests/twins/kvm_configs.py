@@ -1,0 +1,202 @@
+"""Drawn guests under KVM with hosts that work on them: small, and with times that meet often. One integer, one case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from random import Random
+
+import numpy as np
+
+from hostsim.guest.pacing import Pacing
+from hostsim.guest.workload import Active, TouchTrace, Workload
+from hostsim.mmu.era import MMUS, era_names, load_era
+from tests.twins.kvm_case import (
+    FAULTS,
+    REGION_PAGES,
+    Case,
+    Flags,
+    GuestCosts,
+    Hold,
+    HostCosts,
+    Interface,
+    Invalidation,
+    LogRules,
+    Pause,
+    Script,
+    Sync,
+    Throttle,
+)
+
+MODES = ("none", "shared", "exclusive", "exclusive")
+TIMES_NS = ((1, 2, 3, 4), (1, 2), (7, 11, 20), tuple(range(50, 400, 7)))
+"""From always in the same instants to hardly ever."""
+INTERFACES: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring")
+WARM: Flags = frozenset({"present", "writable", "dirty"})
+NS_PER_S = 1_000_000_000
+
+
+def drawn_case(seed: int) -> Case:
+    """Case number ``seed``."""
+    rng = Random(seed)
+    times = rng.choice(TIMES_NS)
+    n_regions, n_vcpus = rng.choice((1, 1, 2, 3, 4)), rng.choice((1, 2, 2, 3, 4, 6))
+    n_pages = n_regions * REGION_PAGES
+    gap_ns = rng.choice((1, 2, 4)) * rng.choice(times)
+    end_ns = gap_ns * rng.randrange(100, 500)
+    n_loads = rng.choice((1, 1, 2, 3))
+    loads = tuple(_workload(rng, f"load-{i}", n_vcpus, n_pages, gap_ns, end_ns) for i in range(n_loads))
+    rules = _rules(rng, times, end_ns)
+    large = {region: _flags(rng, large=True) for region in range(n_regions) if rng.random() < 0.5}
+    case = Case(
+        n_regions, n_vcpus, loads, _sptes(rng, loads, large), large, _blank(rng, n_pages),
+        tuple(_buffer(rng, n_pages, rules) for _ in range(n_vcpus)), rng.random() < 0.5, rng.random() < 0.4,
+        _guest_costs(rng, times), _host_costs(rng, times, n_pages), rules,
+        _script(rng, times, n_vcpus, n_pages, rules, end_ns), end_ns,
+    )  # fmt: skip
+    return replace(case, huge=True) if large else case
+
+
+def drawn_cuts(seed: int, case: Case) -> list[int]:
+    """When something that does nothing happens on the host."""
+    rng = Random(seed)
+    return sorted(rng.randrange(case.end_ns) for _ in range(rng.choice((1, 3, 10))))
+
+
+def _workload(rng: Random, name: str, n_vcpus: int, n_pages: int, gap_ns: int, end_ns: int) -> Workload:
+    vcpus = tuple(sorted(rng.sample(range(n_vcpus), rng.randint(1, n_vcpus))))
+    first_gfn = rng.choice((0, 0, 64, n_pages - 100, rng.randrange(n_pages - 16)))
+    size = rng.randint(len(vcpus), min(n_pages - first_gfn, rng.choice((8, 40, 200, n_pages))))
+    rate = Fraction(NS_PER_S * len(vcpus), gap_ns * rng.choice((1, 1, 2, 3)) * rng.choice((1, len(vcpus))))
+    write, read = rng.choice(((1, 0), (1, 0), (1, 1), (1, Fraction(1, 2)), (0, 1)))
+    load = Workload(
+        name, rng.choice(("sequential", "strided", "trace")), vcpus, first_gfn, size, write * rate, read * rate,
+        _pacing(rng), rng.random() < 0.4, stride_pages=rng.choice((1, 2, 3, 64, 37, rng.randint(1, size))),
+        start_page=rng.choice((0, rng.randrange(size))), active=_active(rng, end_ns),
+    )  # fmt: skip
+    return replace(load, trace=_trace(rng, load, end_ns)) if load.pattern == "trace" else load
+
+
+def _pacing(rng: Random) -> Pacing:
+    if rng.random() < 0.5:
+        return Pacing()
+    return Pacing(True, rng.choice((Fraction(1), Fraction(2), Fraction(10), Fraction(3, 2))))
+
+
+def _active(rng: Random, end_ns: int) -> Active | None:
+    if rng.random() < 0.8:
+        return None
+    length_ns = rng.randint(1, end_ns // 2)
+    return Active(rng.choice((0, rng.randrange(end_ns))), length_ns, rng.choice((0, length_ns, 2 * length_ns)))
+
+
+def _trace(rng: Random, load: Workload, end_ns: int) -> TouchTrace:
+    n, share = rng.randint(1, 60 * len(load.vcpus)), rng.choice((0.0, 0.7, 0.7, 1.0))
+    times = sorted(rng.randrange(end_ns) // 3 * 2 for _ in range(n))
+    gfns = [load.first_gfn + rng.randrange(load.n_pages) for _ in range(n)]
+    vcpus, writes = [rng.choice(load.vcpus) for _ in range(n)], [rng.random() < share for _ in range(n)]
+    return TouchTrace(np.array(times, np.int64), np.array(vcpus, np.int32), np.array(gfns, np.int64), np.array(writes))
+
+
+def _flags(rng: Random, *, large: bool = False) -> Flags:
+    """Large ones are writable or dirty: what is neither is not there when a log starts."""
+    share = {"writable": 0.6, "tracked": 0.15, "dirty": 0.4}
+    flags = {"present", *(flag for flag, p in share.items() if rng.random() < p)}
+    return frozenset(flags | {"writable"} if large and not flags & {"writable", "dirty"} else flags)
+
+
+def _sptes(rng: Random, loads: tuple[Workload, ...], large: dict[int, Flags]) -> dict[int, Flags]:
+    density, warm = rng.choice((0.0, 0.7, 1.0, 1.0)), rng.random() < 0.4
+    worked = sorted({page for load in loads for page in range(load.first_gfn, load.first_gfn + load.n_pages)})
+    pages = [page for page in worked if page // REGION_PAGES not in large and rng.random() < density]
+    return {page: WARM if warm else _flags(rng) for page in pages}
+
+
+def _blank(rng: Random, n_pages: int) -> frozenset[int]:
+    share = rng.choice((0.0, 0.3, 1.0))
+    return frozenset(page for page in range(n_pages) if rng.random() < share)
+
+
+def _buffer(rng: Random, n_pages: int, rules: LogRules) -> tuple[int, ...]:
+    """PML entries."""
+    if rules.mechanism != "pml":
+        return ()
+    n = rng.choice((0, 3, rng.randrange(480, 512), rng.randrange(505, 512)))
+    return tuple(rng.randrange(n_pages) for _ in range(n))
+
+
+def _guest_costs(rng: Random, times: tuple[int, ...]) -> GuestCosts:
+    longer = rng.choice((1, 1, 3))
+    width = rng.choice((1, 1, 2, 4))
+    return GuestCosts(
+        rng.choice(times), rng.choice(times), rng.choice(times), rng.choice((0, *times)), rng.choice((0, 7, 512, 5000)),
+        rng.choice((0, *times)), _modes(rng), {kind: longer * rng.choice(times) for kind in FAULTS},
+        {mode: tuple(rng.choice((0, *times)) for _ in range(width)) for mode in dict.fromkeys(MODES)},
+    )  # fmt: skip
+
+
+def _modes(rng: Random) -> dict[str, str]:
+    if rng.random() < 0.5:
+        return {kind: rng.choice(MODES) for kind in FAULTS}
+    locks = load_era(rng.choice(era_names())).locks(rng.choice(MMUS))
+    return {kind: getattr(locks, kind) for kind in FAULTS}
+
+
+def _host_costs(rng: Random, times: tuple[int, ...], n_pages: int) -> HostCosts:
+    """A pass over all pages takes about as long as a few faults."""
+    unit = rng.choice(times)
+    page = unit * rng.choice((1, 5, 20)) / n_pages
+
+    def some(*shares: float) -> float:
+        return rng.choice(shares) * unit
+
+    return HostCosts(
+        get_ns=page, clear_ns=some(0.02, 0.25, 1.5), protect_ns=rng.choice((page, some(0.05))), split_ns=some(0.5, 3, 10.25),
+        recover_ns=some(0.5, 5), all_set_ns=rng.choice((page, page / 10)), lock_pair_ns=some(0.1, 2),
+        flush_ns=some(1, 1, 3.5), first_ipi_ns=some(0, 1.5), more_ipi_ns=some(0, 0.4, 1),
+    )  # fmt: skip
+
+
+def _rules(rng: Random, times: tuple[int, ...], end_ns: int) -> LogRules:
+    interface = rng.choice(INTERFACES)
+    mechanism = rng.choice(("write-protect", "pml", "d-bit" if interface == "get-dirty-log" else "write-protect"))
+    era = load_era(rng.choice(era_names()))
+    mmu = rng.choice(MMUS)
+    entries, soft = rng.choice(((64, 8), (32, 5), (128, 100))) if mechanism != "pml" else (4096, rng.choice((8, 100, 600)))
+    ring = interface == "dirty-ring"
+    return LogRules(
+        interface, mechanism, rng.random() < 0.5, "shared" if era.lock == "rwlock" and mmu == "tdp" else "exclusive",
+        "enable" in era.yields, era.recovery[mmu], era.recovery_flush == "each", rng.choice((64, 128, 256, 512, 1 << 18)),
+        entries if ring else 0, soft if ring else 0, max(1, end_ns // rng.choice((1, 3, 7)) + rng.randrange(17)),
+    )  # fmt: skip
+
+
+def _script(rng: Random, times: tuple[int, ...], n_vcpus: int, n_pages: int, rules: LogRules, end_ns: int) -> Script:
+    def wait(share: int) -> int:
+        return rng.randrange(1, max(3, end_ns // share))
+
+    ring = rules.interface == "dirty-ring"
+    syncs = tuple(Sync(wait(6), not ring and rng.random() < 0.15) for _ in range(rng.choice((1, 2, 4, 6))))
+    n_holds, n_invalidations = rng.choice(((0, 0), (0, 0), (1, 0), (5, 0), (0, 1), (0, 3), (2, 1)))
+    holds = tuple(_hold(rng, wait, times) for _ in range(n_holds))
+    invalidations = tuple(_invalidation(rng, wait, times, n_pages) for _ in range(n_invalidations))
+    kicks = tuple(_kick(rng, wait, n_vcpus) for _ in range(rng.choice((0, 0, 1, 4))))
+    return Script(wait(8), syncs, rng.random() < 0.5, kicks, holds, () if rules.mechanism == "d-bit" else invalidations)
+
+
+def _hold(rng: Random, wait: Callable[[int], int], times: tuple[int, ...]) -> Hold:
+    hold_ns = 3 * rng.choice(times) * rng.choice((1, 5))
+    return Hold(wait(6), rng.choice(("shared", "exclusive")), hold_ns, rng.choice((0, rng.choice(times), 1)))
+
+
+def _kick(rng: Random, wait: Callable[[int], int], n_vcpus: int) -> Throttle | Pause:
+    if rng.random() < 0.3:
+        return Pause(wait(6), wait(20))
+    return Throttle(wait(6), tuple(sorted(rng.sample(range(n_vcpus), rng.randint(1, n_vcpus)))), wait(10))
+
+
+def _invalidation(rng: Random, wait: Callable[[int], int], times: tuple[int, ...], n_pages: int) -> Invalidation:
+    first = rng.randrange(n_pages)
+    end = rng.choice((n_pages, first + 1, min(n_pages, first + REGION_PAGES)))
+    return Invalidation(wait(6), rng.choice((0, first)), end, rng.choice(times), wait(20))

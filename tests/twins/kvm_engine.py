@@ -1,0 +1,229 @@
+"""The engine on a case, with the host's own threads and trackers, and its run as the plain facts the twin gives."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import simpy
+
+from hostsim.guest.pacing import work_at
+from hostsim.guest.workload import build_guest
+from hostsim.host.clock import Clock
+from hostsim.host.dirty_log import TRACKERS
+from hostsim.host.knobs import Knobs
+from hostsim.host.kvm.engine import GuestEngine
+from hostsim.host.kvm.lay_out import MmuConfig
+from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.plan import LogPlan
+from hostsim.host.kvm.setup import LogCosts
+from hostsim.kernels.exits import EXCLUSIVE, HOLD_NS, NONE, PML_ENTRIES, SHARED, WAIT_NS, ExitCosts
+from hostsim.kernels.faults import MAP, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
+from hostsim.kernels.kvm import layout as lay
+from hostsim.kernels.kvm.armed import count_range
+from hostsim.kernels.kvm.streams import rearm
+from hostsim.mmu.memory import GuestMemory, RamBlock
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, TRACKED, WRITABLE
+from tests.twins.kvm_actors import Actors
+from tests.twins.kvm_case import Case, Hold, Invalidation
+from tests.twins.kvm_run import Facts
+
+KIND = {
+    "map": MAP, "track": TRACK, "wp": WP, "split": SPLIT, "spurious": SPURIOUS, "pml_full": PML_FULL, "retry": lay.RETRY,
+}  # fmt: skip
+NAME = {kind: name for name, kind in KIND.items()}
+MODE = {"none": NONE, "shared": SHARED, "exclusive": EXCLUSIVE}
+FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY}
+LOG_CAPACITY = 1 << 14
+Process = Generator[simpy.Event, Any, Any]
+
+
+def flags_of(words: Any) -> int:
+    return sum(FLAG[word] for word in words)
+
+
+def words_of(flags: int) -> list[str]:
+    return sorted(word for word, flag in FLAG.items() if flags & flag)
+
+
+class EnginePort:
+    """What the host threads of a case do to a VM of hostsim."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.env = case, Clock()
+        memory, self.guest = _memory(case), build_guest(case.workloads, 1)
+        config = MmuConfig(
+            case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
+            case.costs.pfn_ns,
+        )  # fmt: skip
+        self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
+        self.kvm = self.engine.kvm
+        _lay(self.kvm, case)
+        self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
+        self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)
+        self.bmap = np.zeros(case.n_pages, np.uint8)
+        self.start_log, self.stop_log, self.before_send = (
+            self.tracker.start_log, self.tracker.stop_log, self.tracker.before_send,
+        )  # fmt: skip
+
+    def sync(self) -> Process:
+        harvest = yield from self.tracker.sync(self.bmap)
+        return harvest.newly_dirty_pages
+
+    def to_send(self) -> set[int]:
+        return set(np.flatnonzero(self.bmap).tolist())
+
+    def sent(self, page: int) -> None:
+        self.bmap[page] = 0
+
+    def fill_buffers(self) -> None:
+        kvm = self.kvm
+        for vcpu, entries in enumerate(self.case.pml):
+            own = self.buffer(vcpu)
+            both = [*entries[: PML_ENTRIES - 1 - len(own)], *own]
+            kvm.buffers[vcpu, : len(both)] = both
+            kvm.vcpus[lay.V_PML, vcpu] = len(both)
+
+    def buffer(self, vcpu: int) -> list[int]:
+        """The vCPU's PML buffer."""
+        return [int(page) for page in self.kvm.buffers[vcpu, : self.kvm.vcpus[lay.V_PML, vcpu]]]
+
+    def ring(self, vcpu: int) -> list[int]:
+        """The vCPU's dirty ring, oldest entry first."""
+        entries = self.kvm.buffers[vcpu, PML_ENTRIES:]
+        head, n = self.kvm.vcpus[[lay.V_HEAD, lay.V_RING], vcpu].tolist()
+        return [int(entries[(head + i) % len(entries)]) for i in range(n)]
+
+    def throttle(self, vcpu: int, sleep_ns: int) -> None:
+        self.vm.vcpus[vcpu].throttle(sleep_ns)
+
+    def pause(self) -> Process:
+        yield self.env.all_of([vcpu.pause() for vcpu in self.vm.vcpus])
+
+    def resume(self) -> None:
+        for vcpu in self.vm.vcpus:
+            vcpu.resume()
+
+    def hold(self, hold: Hold) -> Process:
+        yield from self.vm.lock.hold(MODE[hold.mode], hold.hold_ns, hold.unit_ns)
+
+    def begin_invalidation(self, what: Invalidation) -> Process:
+        mapped: list[bool] = []
+        yield from self.vm.lock.hold(EXCLUSIVE, lambda: self._begin(what, mapped))
+        if mapped[0]:
+            yield from self.vm.flush()
+            self.engine.zap(what.first, what.end, self.env.now_ns)
+
+    def _begin(self, what: Invalidation, mapped: list[bool]) -> int:
+        sptes = self.kvm.sptes
+        self.engine.invalidate_begin(what.first, what.end)
+        large = np.repeat(sptes.large * sptes.level, 512)
+        mapped.append(bool(((sptes.spte | large)[what.first : what.end] & PRESENT).any()))
+        return what.hold_ns
+
+    def end_invalidation(self, what: Invalidation) -> Process:
+        yield from self.vm.lock.hold(EXCLUSIVE, lambda: self._end(what))
+
+    def _end(self, what: Invalidation) -> int:
+        self.engine.invalidate_end()
+        return what.hold_ns
+
+    def reap(self) -> Process:
+        """DirtyRing has a reaper of its own."""
+        yield self.env.event()
+
+
+class EngineRun:
+    """As ``TwinRun``; cuts_ns: when something that does nothing happens on the host."""
+
+    def __init__(self, case: Case, end_ns: int, cuts_ns: list[int]) -> None:
+        self.case, self.port = case, EnginePort(case)
+        self.actors = Actors(self.port, case)
+        env = self.port.env
+        for _, process in self.actors.processes():
+            env.process(process)
+        for ns in cuts_ns:
+            env.timeout(ns)
+        if end_ns:
+            env.run(until=end_ns)
+
+    def facts(self) -> Facts:
+        port, kvm = self.port, self.port.kvm
+        engine, vm, sptes, sums = port.engine, port.vm, kvm.sptes, port.engine.sums
+        log = kvm.log[: kvm.state[lay.LOGGED_EXITS]].tolist()
+        return {
+            "log": [(ns, vcpu, page, NAME[kind]) for ns, vcpu, page, kind in log],
+            "exits": {NAME[kind]: n for kind, n in sorted(enumerate(engine.exits.tolist()), key=_by_name) if n},
+            **self.actors.record,
+            "to_send": sorted(port.to_send()),
+            "dirty": np.flatnonzero(sptes.spte & IN_LOG).tolist(),
+            "spte": {page: words_of(flags & ~KEPT) for page, flags in enumerate(sptes.spte.tolist()) if flags & ~KEPT},
+            "large": {r: words_of(int(sptes.large[r])) for r in np.flatnonzero(sptes.level).tolist()},
+            "blank": np.flatnonzero(sptes.spte & BLANK).tolist(),
+            "version": {page: n for page, n in enumerate(engine.memory.version.tolist()) if n},
+            "buffers": [port.buffer(v) for v in range(self.case.n_vcpus)],
+            "rings": [port.ring(v) for v in range(self.case.n_vcpus)],
+            "out": [engine.is_out(v) for v in range(self.case.n_vcpus)],
+            "ring_full": [vcpu.ring_full_exits for vcpu in vm.vcpus],
+            "stall_ns": engine.stall_ns,
+            "work_ns": self._work_ns(),
+            "wait_ns": int(sums[WAIT_NS]),
+            "hold_ns": int(sums[HOLD_NS]),
+            "host_wait_ns": vm.lock.wait_ns,
+            "host_hold_ns": vm.lock.hold_ns,
+            "flushes": vm.flush.count,
+            "flush_ns": vm.flush.ns,
+        }
+
+    def _work_ns(self) -> dict[tuple[int, int], int]:
+        guest, now_ns = self.port.guest, self.port.env.now_ns
+        rows = zip(guest.clock_workload.tolist(), guest.clock_vcpu.tolist(), guest.clocks, strict=True)
+        return {(w, v): int(work_at(row, now_ns)) for w, v, row in rows}
+
+
+def _by_name(item: tuple[int, int]) -> str:
+    return NAME.get(item[0], "")
+
+
+def _memory(case: Case) -> GuestMemory:
+    zero = np.zeros(case.n_pages, np.uint8)
+    zero[sorted(case.blank)] = 1
+    return GuestMemory((RamBlock("pc.ram", 0, case.n_pages),), zero, np.zeros(case.n_pages, np.uint32))
+
+
+def _lay(kvm: lay.Kvm, case: Case) -> None:
+    """The sptes of the case in the place of those that a guest starts with."""
+    sptes, n = kvm.sptes, case.n_pages
+    count_range(kvm, 0, n, -1)
+    sptes.level[:], sptes.large[:], sptes.spte[:] = 0, 0, 0
+    sptes.spte[sorted(case.blank)] = BLANK
+    for page, words in case.spte.items():
+        sptes.spte[page] |= flags_of(words)
+    for region, words in case.large.items():
+        sptes.level[region], sptes.large[region] = 1, flags_of(words)
+    count_range(kvm, 0, n, 1)
+    rearm(kvm, 0, n, 0)
+
+
+def _exit_costs(case: Case) -> ExitCosts:
+    costs = case.costs
+    mode, hold_ns = np.zeros(lay.N_EXITS, np.int64), np.zeros(lay.N_EXITS, np.int64)
+    for kind, name in costs.mode.items():
+        mode[KIND[kind]], hold_ns[KIND[kind]] = MODE[name], costs.hold_ns[kind]
+    queue_ns = np.array([costs.queue_ns[name] for name in sorted(MODE, key=MODE.__getitem__)], np.int64)
+    scalars = (costs.exit_ns, costs.entry_ns, costs.spurious_ns, costs.pml_ns, costs.pml_drain_ns)
+    return ExitCosts(*scalars, mode, hold_ns, queue_ns)
+
+
+def _plan(case: Case) -> LogPlan:
+    costs, rules = case.host_costs, case.rules
+    log_costs = LogCosts(
+        costs.get_ns, costs.clear_ns, costs.protect_ns, costs.split_ns, costs.recover_ns, costs.all_set_ns,
+        costs.flush_ns, costs.first_ipi_ns, costs.more_ipi_ns,
+    )  # fmt: skip
+    return LogPlan(
+        rules.interface, log_costs, costs.lock_pair_ns, pml=rules.mechanism == "pml", d_bit=rules.mechanism == "d-bit",
+        eager_split=rules.eager, recovery=rules.recovery if case.huge else "none", slot_mode=MODE[rules.mode],
+        slot_yields=rules.yields, chunk_shift=rules.chunk_pages.bit_length() - 1, reap_period_ns=rules.reaper_ns,
+    )  # fmt: skip

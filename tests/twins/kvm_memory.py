@@ -1,0 +1,186 @@
+"""Mappings, contents and dirty log of the twin: sets of words in dictionaries, pages in sets, rings in lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.twins.kvm_case import REGION_PAGES, Case
+
+GONE = frozenset({"writable", "dirty"})
+
+
+class TwinMemory:
+    """What an access needs, what handling a fault sets, and what the host does to all of it."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.n_pages = case.n_pages
+        self.mechanism, self.flag = case.rules.mechanism, "writable" if case.rules.mechanism == "write-protect" else "dirty"
+        self.logged = False
+        self.spte = {page: set(flags) for page, flags in case.spte.items()}
+        self.large = {region: set(flags) for region, flags in case.large.items()}
+        self.blank = set(case.blank)
+        self.dirty: set[int] = set()
+        self.version: Counter[int] = Counter()
+        self.rings: list[list[int]] = [[] for _ in range(case.n_vcpus)]
+        self.seq, self.in_progress = 0, range(0)
+
+    # What an access needs
+
+    def flags(self, page: int) -> set[str]:
+        """Of the spte that maps ``page``."""
+        region = page // REGION_PAGES
+        return self.large[region] if region in self.large else self.spte.setdefault(page, set())
+
+    def needs(self, page: int, is_write: bool) -> str:
+        """Kind of fault, log, fill, or nothing."""
+        flags = self.flags(page)
+        if "present" not in flags:
+            return "map"
+        if "tracked" in flags:
+            return "track"
+        if not is_write:
+            return ""
+        if "writable" not in flags:
+            return "split" if page // REGION_PAGES in self.large else "wp"
+        if self.logged and self.mechanism != "write-protect" and "dirty" not in flags:
+            return "log"
+        return "fill" if page in self.blank else ""
+
+    def invalidated(self, page: int, seq: int) -> bool:
+        """Whether what was looked up at ``seq`` for ``page`` may be stale."""
+        return self.seq != seq or page in self.in_progress
+
+    # What a fault sets
+
+    def handle(self, vcpu: int, kind: str, page: int, is_write: bool) -> None:
+        """At the end of the hold."""
+        region = page // REGION_PAGES
+        if kind == "map":
+            self._map(vcpu, page, is_write)
+        elif kind == "track":
+            self._restore(vcpu, page, is_write)
+        elif kind == "wp":
+            self._make_writable(vcpu, page)
+        elif not self.logged:
+            self.large[region] |= {"writable", "dirty"}
+        elif self.case.whole_table:
+            self.split(region)
+            self._make_writable(vcpu, page)
+        else:
+            self.zap(pages_of(region))
+            self._map(vcpu, page, is_write)
+
+    def _map(self, vcpu: int, page: int, is_write: bool) -> None:
+        region = page // REGION_PAGES
+        flags = {"present", "writable", *(["dirty"] if is_write or self.logged else [])}
+        if self.case.huge and not self.logged and self._empty(region):
+            self.large[region] = flags
+            return
+        self.spte[page] = flags
+        if self.logged:
+            self.mark(vcpu, page)
+
+    def _empty(self, region: int) -> bool:
+        return region not in self.large and not any(self.spte.get(page) for page in pages_of(region))
+
+    def _restore(self, vcpu: int, page: int, is_write: bool) -> None:
+        self.flags(page).discard("tracked")
+        if not is_write:
+            return
+        if page // REGION_PAGES not in self.large:
+            self._make_writable(vcpu, page)
+        elif not self.logged:
+            self.flags(page).update({"writable", "dirty"})
+
+    def _make_writable(self, vcpu: int, page: int) -> None:
+        self.spte.setdefault(page, set()).update({"writable", "dirty"})
+        if self.logged:
+            self.mark(vcpu, page)
+
+    def mark(self, vcpu: int, page: int) -> None:
+        """Into the dirty log, and the ring of the vCPU that found it."""
+        if page in self.dirty:
+            return
+        self.dirty.add(page)
+        if self.case.rules.ring_entries:
+            self.rings[vcpu].append(page)
+            assert len(self.rings[vcpu]) <= self.case.rules.ring_entries, "the drawn ring is too small"
+
+    def soft_full(self, vcpu: int) -> bool:
+        return bool(self.case.rules.ring_entries) and len(self.rings[vcpu]) >= self.case.rules.ring_soft
+
+    # What the host does
+
+    def split(self, region: int) -> None:
+        """512 sptes with the flags of the large one."""
+        flags = self.large.pop(region)
+        self.spte.update({page: set(flags) for page in pages_of(region)})
+
+    def zap(self, pages: range) -> None:
+        """Nothing of ``pages`` is mapped, nor what shares a large spte with one of them."""
+        for region in range(pages.start // REGION_PAGES, -(-pages.stop // REGION_PAGES)):
+            self.large.pop(region, None)
+        for page in pages:
+            self.spte.pop(page, None)
+
+    def mapped(self, pages: range) -> bool:
+        return any("present" in self.flags(page) for page in pages)
+
+    def open_large(self, pages: range) -> list[int]:
+        """Regions of ``pages`` under large sptes that are writable or dirty."""
+        regions = range(pages.start // REGION_PAGES, -(-pages.stop // REGION_PAGES))
+        return [region for region in regions if self.large.get(region, set()) & GONE]
+
+    def open_small(self) -> int:
+        return sum(self.flag in flags for flags in self.spte.values())
+
+    def start_log(self, all_set: bool) -> None:
+        self.logged = True
+        self.dirty = set(range(self.n_pages)) if all_set else set()
+        if not all_set:
+            self.close_large(range(self.n_pages))
+            for flags in self.spte.values():
+                flags.discard(self.flag)
+
+    def close_large(self, pages: range) -> None:
+        """Split them, or take W from them."""
+        for region in self.open_large(pages):
+            if self.case.rules.eager:
+                self.split(region)
+            else:
+                self.large[region].discard("writable")
+
+    def recoverable(self) -> list[int]:
+        """Regions of huge host memory that are mapped in small sptes."""
+        if not self.case.huge or self.case.rules.recovery == "none":
+            return []
+        mapped = {page // REGION_PAGES for page, flags in self.spte.items() if flags}
+        return sorted(mapped - set(self.large))
+
+    def stop_log(self) -> None:
+        for region in self.recoverable():
+            self.zap(pages_of(region))
+            if self.case.rules.recovery == "in-place":
+                self.large[region] = {"present", "writable", "dirty"}
+        self.logged = False
+        self.dirty = set()
+        for ring in self.rings:
+            ring.clear()
+
+    def written(self) -> set[int]:
+        """Pages with a record: in the log, or where D bits are the log with that bit in a small spte."""
+        if self.mechanism != "d-bit":
+            return set(self.dirty)
+        return {page for page, flags in self.spte.items() if "dirty" in flags}
+
+    def clear(self, pages: set[int]) -> None:
+        """Their records go, and what would let a write pass without a new one."""
+        self.dirty -= pages
+        for page in pages:
+            self.spte.get(page, set()).discard(self.flag)
+            self.version[page] += 1
+
+
+def pages_of(region: int) -> range:
+    return range(region * REGION_PAGES, (region + 1) * REGION_PAGES)

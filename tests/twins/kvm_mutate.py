@@ -1,0 +1,130 @@
+"""Breaks one line of the engine of guests under KVM, or of the host's threads, and looks for a drawn case that shows it.
+
+``NUMBA_DISABLE_JIT=1 python -m tests.twins.kvm_mutate NAME SEEDS`` prints the first seed at which the two part.
+"""
+
+from __future__ import annotations
+import __future__ as future_features
+
+import inspect
+import sys
+import textwrap
+from importlib import import_module
+
+from hostsim.errors import InvariantError
+from tests.twins.kvm_compare import difference
+from tests.twins.mutate import Mutation, apply
+
+EXITS, KVM = "hostsim.kernels.exits", "hostsim.kernels.kvm"
+HOST, LOG = "hostsim.host.kvm", "hostsim.host.dirty_log"
+SET_AT_TOUCH = """k.vcpus[V_MODE, v] = mode
+        handle(k, v, kind, k.vcpus[V_PAGE, v], is_write(k.ints, k.streams, k.vcpus, v), now_ns)
+"""
+
+MUTATIONS = {
+    "none": Mutation(f"{KVM}.vcpu", "_done", "now_ns", "now_ns"),
+    # Faults
+    "a granted fault is always handled": Mutation(
+        f"{KVM}.mmu_lock", "_begin_hold", "kind_now(k.sptes, k.state, k.vcpus[V_PAGE, v], is_write)", "k.vcpus[V_KIND, v]"
+    ),
+    "nothing is read again where it is set": Mutation(
+        f"{KVM}.vcpu", "_done", "kind_now(k.sptes, k.state, k.vcpus[V_PAGE, v], write) != kind", "kind < 0"
+    ),
+    "state is set at the touch": Mutation(f"{KVM}.vcpu", "_leave", "k.vcpus[V_MODE, v] = mode\n", SET_AT_TOUCH),
+    "every host page is looked up": Mutation(f"{KVM}.vcpu", "_request", "kind in (MAP, SPLIT)", "kind >= 0"),
+    "an invalidation that is over is not seen": Mutation(
+        f"{KVM}.mmu_lock", "is_stale", "state[SEQ] != vcpus[V_SEQ, v]", "state[SEQ] < 0"
+    ),
+    "an invalidation under way is not seen": Mutation(
+        f"{KVM}.mmu_lock", "is_stale", "state[IN_PROGRESS] > 0", "state[IN_PROGRESS] > 9"
+    ),
+    "a write leaves its page blank": Mutation(f"{KVM}.mapping", "note_write", "& (~BLANK & 0xFF)", "& 0xFF"),
+    # Order
+    "a tie goes to the higher vCPU": Mutation(EXITS, "_before", "and a < b", "and a > b"),
+    "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
+    "a revocation misses its own instant": Mutation(
+        f"{KVM}.streams", "rearm", "stream[S_CLOCK]], now_ns)), False", "stream[S_CLOCK]], now_ns) + 1), False"
+    ),
+    "touches of this instant come again": Mutation(
+        f"{KVM}.vcpu", "_stop", "pass_by(k, v, s, k.vcpus[V_NS, v])", "pass"
+    ),
+    "of two streams the last goes first": Mutation(f"{KVM}.streams", "choose", "ns < best_ns", "ns <= best_ns"),
+    # The lock
+    "a place in the queue is kept after the grant": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "others = ", "others = 1 + "
+    ),
+    "a host's release lets one in": Mutation(f"{KVM}.host", "_grant_all", "while grant_next", "if grant_next"),
+    "a host gives way to nobody": Mutation(
+        f"{HOST}.lock", "MmuLock.hold", "self._held(host, left_ns, unit_ns)", "self._held(host, left_ns, 0)"
+    ),
+    "a host asks again in front": Mutation(
+        f"{HOST}.lock", "MmuLock.hold", "self._release(host)\n            if left_ns == 0:\n                break",
+        "if left_ns == 0:\n                break\n            continue",
+    ),
+    # In and out
+    "a kick drops a vCPU in the queue": Mutation(
+        f"{KVM}.host", "kick", "if k.vcpus[V_STAGE, v] == IN_GUEST", "if k.vcpus[V_STAGE, v] in (IN_GUEST, 3)"
+    ),
+    "a kick stays when the vCPU enters": Mutation(
+        f"{KVM}.host", "enter_guest", "k.vcpus[V_KICKED, v] = k.vcpus[V_FULL, v] = 0", "k.vcpus[V_FULL, v] = 0"
+    ),
+    "an IPI leaves the PML buffer full": Mutation(f"{KVM}.host", "interrupt", "+ drain_ns(k, v)", ""),
+    "an IPI stops vCPUs that are out of the guest": Mutation(
+        f"{KVM}.host", "interrupt", "if k.vcpus[V_STAGE, v] == IN_GUEST", "if k.vcpus[V_STAGE, v] in (IN_GUEST, ENTRY)"
+    ),
+    "a ring is full one entry late": Mutation(
+        f"{KVM}.vcpu", "is_full", ">= state[RING_SOFT]", "> state[RING_SOFT]"
+    ),
+    # The log
+    "no PML drain before a harvest": Mutation(f"{LOG}.kvm_log", "KvmLog._drain", "if self._plan.pml", "if not self._plan"),
+    "protection takes effect at the release": Mutation(
+        f"{LOG}.get_dirty_log", "GetDirtyLog._get",
+        "if found:\n            yield from self._vm.flush()\n        newly = self._clear(bmap)",
+        "newly = self._clear(bmap)\n        if found:\n            yield from self._vm.flush()",
+    ),
+    "a cleared page keeps its flag": Mutation(f"{KVM}.dirty_log", "_clear_page", "~flag", "~0"),
+    "a CLEAR takes the whole chunk": Mutation(
+        f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "first, end, self._in_log)", "first, end)"
+    ),
+    "rings are reset when they are taken": Mutation(
+        f"{LOG}.dirty_ring", "DirtyRing._reap", "        self._vm.times.reaps += 1\n",
+        "        self._vm.times.reaps += 1\n        self._engine.reset_taken(self._env.now_ns)\n",
+    ),
+    "a stopped log leaves small sptes": Mutation(
+        f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.stop_log(plan.recovery,", 'self._engine.stop_log("none",'
+    ),
+}  # fmt: skip
+
+
+def break_(mutation: Mutation) -> None:
+    """As ``mutate.apply``; the function may be a method."""
+    owner, _, name = mutation.function.rpartition(".")
+    if not owner:
+        apply(mutation)
+        return
+    home = import_module(mutation.module)
+    right = getattr(getattr(home, owner), name)
+    source = inspect.getsource(right)
+    assert mutation.old in source, f"{mutation.function} no longer says {mutation.old!r}: state the mutation anew"
+    broken = textwrap.dedent(source.replace(mutation.old, mutation.new))
+    scope: dict[str, object] = {}
+    flags = future_features.annotations.compiler_flag
+    exec(compile(broken, mutation.function, "exec", flags), vars(home), scope)  # noqa: S102
+    setattr(getattr(home, owner), name, scope[name])
+
+
+def caught_at(n_seeds: int) -> int:
+    """First seed whose twin differs from the engine, or whose engine breaks a law or cannot go on, or -1."""
+    return next((seed for seed in range(n_seeds) if _shows(seed)), -1)
+
+
+def _shows(seed: int) -> bool:
+    try:
+        return bool(difference(seed))
+    except (InvariantError, AssertionError, KeyError, IndexError, OverflowError):
+        return True
+
+
+if __name__ == "__main__":
+    break_(MUTATIONS[sys.argv[1]])
+    sys.stdout.write(f"{caught_at(int(sys.argv[2]))}\n")

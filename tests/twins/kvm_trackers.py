@@ -1,0 +1,201 @@
+"""The ways to read the dirty log of the twin, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import simpy
+
+if TYPE_CHECKING:
+    from tests.twins.kvm_host import TwinHost
+
+Process = Generator[simpy.Event, Any, Any]
+MASK_BITS = 64
+
+
+class TwinTracker:
+    """Starting and stopping are the same for all; ``bitmap``: pages to be sent.
+
+    A sync returns how many pages are new in the bitmap.
+    """
+
+    def __init__(self, host: TwinHost) -> None:
+        self.host, self.env, self.memory = host, host.env, host.memory
+        self.rules, self.costs = host.guest.case.rules, host.costs
+        self.n_pages = self.memory.n_pages
+        self.bitmap: set[int] = set()
+
+    def start_log(self) -> Process:
+        yield from self.host.in_turn(self._start())
+
+    def stop_log(self) -> Process:
+        yield from self.host.in_turn(self._stop())
+
+    def _start(self) -> Process:
+        if self.rules.interface == "initially-all-set":
+            yield self.env.timeout(round(self.n_pages * self.costs.all_set_ns))
+            self.memory.start_log(all_set=True)
+            return
+        yield from self.host.lock.hold(self.rules.mode, self._start_ns, self._unit_ns())
+        yield from self.host.flush()
+        self.memory.start_log(all_set=False)
+
+    def _start_ns(self) -> float:
+        large = len(self.memory.open_large(range(self.n_pages)))
+        large_ns = self.costs.split_ns if self.rules.eager else self.costs.protect_ns
+        return large * large_ns + self.memory.open_small() * self.costs.protect_ns
+
+    def _unit_ns(self) -> int:
+        unit_ns = self.costs.split_ns if self.rules.eager else 64 * self.costs.protect_ns
+        return max(1, round(unit_ns)) if self.rules.yields else 0
+
+    def _stop(self) -> Process:
+        recovered: list[int] = []
+        unit_ns = max(1, round(self.costs.recover_ns)) if self.rules.yields else 0
+        yield from self.host.lock.hold(self.rules.mode, lambda: self._stop_ns(recovered), unit_ns)
+        if recovered:
+            yield from self.host.flush()
+        self.memory.stop_log()
+        for vcpu in self.host.guest.vcpus:
+            vcpu.pml.clear()
+
+    def _stop_ns(self, recovered: list[int]) -> float:
+        recovered += self.memory.recoverable()
+        return len(recovered) * self.costs.recover_ns
+
+    def before_send(self, _page: int) -> Process:
+        """Before this page and others of its chunk are sent."""
+        yield from ()
+
+    def _settle_buffers(self) -> None:
+        if self.memory.mechanism == "pml":
+            self.host.interrupt()
+
+    def _to_send(self, pages: set[int]) -> int:
+        new = len(pages - self.bitmap)
+        self.bitmap |= pages
+        return new
+
+
+class TwinGet(TwinTracker):
+    """KVM_GET_DIRTY_LOG reads and clears."""
+
+    def sync(self) -> Process:
+        self._settle_buffers()
+        found: list[set[int]] = []
+        yield from self.host.lock.hold("exclusive", lambda: self._found_ns(found))
+        new = 0
+        if found[0]:
+            yield from self.host.flush()
+            self.memory.clear(found[0])
+            new = self._to_send(found[0])
+        yield self.env.timeout(round(self.n_pages * self.costs.get_ns))
+        return new
+
+    def _found_ns(self, found: list[set[int]]) -> float:
+        found.append(self.memory.written())
+        if self.memory.mechanism == "d-bit":
+            return self.n_pages * self.costs.get_ns
+        return len(found[0]) * self.costs.clear_ns
+
+
+class TwinClear(TwinTracker):
+    """KVM_GET_DIRTY_LOG reads; KVM_CLEAR_DIRTY_LOG clears a chunk just before it is sent."""
+
+    def __init__(self, host: TwinHost) -> None:
+        super().__init__(host)
+        self.got: set[int] = set()
+        self.marks: set[int] = set()
+
+    def sync(self) -> Process:
+        self._settle_buffers()
+        self.got |= self.memory.dirty
+        new = self._to_send(self.got)
+        self.marks = set(range(-(-self.n_pages // self.rules.chunk_pages)))
+        yield self.env.timeout(round(self.n_pages * self.costs.get_ns))
+        return new
+
+    def before_send(self, page: int) -> Process:
+        chunk, size = page // self.rules.chunk_pages, self.rules.chunk_pages
+        if chunk not in self.marks:
+            return
+        self.marks.remove(chunk)
+        self._settle_buffers()
+        pages = range(chunk * size, min((chunk + 1) * size, self.n_pages))
+        due: list[set[int]] = []
+        large: list[int] = []
+        yield from self.host.lock.hold("exclusive", lambda: self._due_ns(pages, due, large))
+        if due[0] or large:
+            yield from self.host.flush()
+            if large:
+                self.memory.close_large(pages)
+            self.memory.clear(due[0])
+            self.got -= due[0]
+
+    def _due_ns(self, pages: range, due: list[set[int]], large: list[int]) -> float:
+        due.append(self.got & self.memory.dirty & set(pages))
+        if self.rules.interface == "initially-all-set":
+            large += self.memory.open_large(pages)
+        each_ns = self.costs.split_ns if self.rules.eager else self.costs.protect_ns
+        return len(due[0]) * self.costs.clear_ns + len(large) * each_ns
+
+
+class TwinRings:
+    """The dirty rings and who reaps them, one at a time."""
+
+    def __init__(self, host: TwinHost) -> None:
+        self.host, self.env, self.memory, self.costs = host, host.env, host.memory, host.costs
+        self.got: set[int] = set()
+
+    def reap(self) -> Process:
+        yield from self.host.in_turn(self._reap())
+
+    def _reap(self) -> Process:
+        taken = [list(ring) for ring in self.memory.rings]
+        entries = {page for ring in taken for page in ring}
+        self.got |= entries
+        if not entries:
+            return
+        masks, n_entries = sum(map(n_masks, taken)), sum(map(len, taken))
+        ns = max(1, round(masks * self.costs.lock_pair_ns + n_entries * self.costs.clear_ns))
+        yield from self.host.lock.hold("exclusive", lambda: ns, max(1, ns // masks))
+        yield from self.host.flush()
+        for ring, old in zip(self.memory.rings, taken, strict=True):
+            del ring[: len(old)]
+        self.memory.clear(entries)
+
+
+class TwinRing(TwinTracker):
+    """KVM_RESET_DIRTY_RINGS, with all vCPUs out."""
+
+    def sync(self) -> Process:
+        yield from self.host.all_out()
+        rings = self.host.rings
+        yield from rings.reap()
+        new = self._to_send(rings.got)
+        rings.got = set()
+        self.host.let_in()
+        return new
+
+
+def n_masks(ring: list[int]) -> int:
+    """Runs of entries that fit into one word of 64 pages each."""
+    n, base, mask = 0, 0, 0
+    for page in ring:
+        above, below = page - base, base - page
+        if mask and 0 <= above < MASK_BITS:
+            mask |= 1 << above
+        elif mask and 0 < below < MASK_BITS and mask << below < 1 << MASK_BITS:
+            base, mask = page, mask << below | 1
+        else:
+            n, base, mask = n + 1, page, 1
+    return n
+
+
+def tracker_of(host: TwinHost) -> TwinTracker:
+    """By the interface of the case."""
+    interfaces = {
+        "get-dirty-log": TwinGet, "clear-dirty-log": TwinClear, "initially-all-set": TwinClear, "dirty-ring": TwinRing,
+    }  # fmt: skip
+    return interfaces[host.guest.case.rules.interface](host)

@@ -1,0 +1,254 @@
+"""A vCPU of the twin: one event a touch, and one a step of what a touch that needs something leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from hostsim.guest.workload import Workload
+from tests.twins.clock import TwinClock
+from tests.twins.instant import at_guest_rank
+from tests.twins.kvm_case import PML_ENTRIES
+from tests.twins.streams import Touch, _stream, _trace, through_windows
+
+if TYPE_CHECKING:
+    from tests.twins.kvm_twin import TwinGuest
+
+GUEST, ENTRY, EXIT, LEAVING, OUT = "guest", "entry", "exit", "leaving", "out"
+KICKED, RING_FULL = "kicked", "ring_full"
+
+
+class TwinStream:
+    """Touches of one sort, on a work clock that it may share; ``touch`` is the first that is not made yet."""
+
+    def __init__(self, clock: TwinClock, touches: Iterator[Touch]) -> None:
+        self.clock, self._touches = clock, touches
+        self.advance()
+
+    def advance(self) -> None:
+        self.touch = next(self._touches, None)
+
+
+def streams_of(load: Workload, i: int, clock: TwinClock) -> list[TwinStream]:
+    """Writes, then reads, of the ``i``-th vCPU of ``load``."""
+    if load.pattern == "trace":
+        both = ([touch for touch in _trace(load, i) if touch[2] == is_write] for is_write in (True, False))
+        return [TwinStream(clock, through_windows(load.active, iter(touches))) for touches in both if touches]
+    parts = (_stream(load, i, rate, is_write, None) for is_write, rate in load.rates)
+    return [TwinStream(clock, through_windows(load.active, part)) for part in parts]
+
+
+class TwinVcpu:
+    """Streams in the order of their touch classes. ``came_out`` is called when the vCPU is in user space.
+
+    stall_ns: out of the guest because of exits; what the host makes of a vCPU that is out is not in it.
+    """
+
+    def __init__(self, guest: TwinGuest, rank: int, loads: list[tuple[Workload, int, TwinClock]]) -> None:
+        self.guest, self.rank, self.env = guest, rank, guest.env
+        self.memory, self.costs = guest.memory, guest.case.costs
+        self.clocks = [clock for *_, clock in loads]
+        self.streams = [stream for load in loads for stream in streams_of(*load)]
+        self.pml: list[int] = []
+        self.stage, self.kicked, self.why = OUT, False, KICKED
+        self.accesses = self.ring_full = 0
+        self.stall_ns = self._away_ns = 0
+        self.came_out: Callable[[], None] = lambda: None
+        self._plan = 0
+
+    def _in(self, ns: int, step: Callable[[], None]) -> None:
+        """``step`` comes ``ns`` from now, after the host and lower vCPUs, unless something else is planned before."""
+        self._plan += 1
+        plan = self._plan
+        at_guest_rank(self.env, self.rank, self.env.now + ns, lambda: step() if plan == self._plan else None)
+
+    # What the host does
+
+    def start(self) -> None:
+        """In the guest from the first instant on."""
+        self._enter_in(0)
+
+    def enter(self) -> None:
+        assert self.stage == OUT
+        self.kicked, self._away_ns = False, self.env.now
+        self._enter_in(self.costs.entry_ns)
+
+    def kick(self) -> None:
+        if self.stage == GUEST:
+            self._stop()
+            self._leave()
+        elif self.stage in {ENTRY, EXIT}:
+            self.kicked = True
+
+    def interrupt(self) -> bool:
+        """An IPI; whether the vCPU was in the guest."""
+        if self.stage != GUEST:
+            return False
+        self._stop()
+        out_ns = self.costs.exit_ns + self._drain()
+        if self.memory.soft_full(self.rank):
+            self.stage = EXIT
+            self._in(out_ns, self._exited)
+        else:
+            self._enter_in(out_ns + self.costs.entry_ns)
+        return True
+
+    # In and out
+
+    def _enter_in(self, ns: int) -> None:
+        self.stage = ENTRY
+        self._in(ns, self._entry)
+
+    def _entry(self) -> None:
+        if self.kicked:
+            self._leave()
+            return
+        self.stage = GUEST
+        self.stall_ns += self.env.now - self._away_ns
+        for clock in self.clocks:
+            clock.enter(self.env.now)
+        self._await_touch()
+
+    def _stop(self) -> None:
+        self._away_ns = self.env.now
+        for clock in self.clocks:
+            clock.leave(self.env.now)
+
+    def _drain(self) -> int:
+        """The PML buffer goes into the log; how long that takes."""
+        entries, self.pml = self.pml, []
+        for page in entries:
+            self.memory.mark(self.rank, page)
+        return self.costs.pml_drain_ns * len(entries) // PML_ENTRIES
+
+    def _leave(self) -> None:
+        """For user space, which has asked for it."""
+        self.stage = LEAVING
+        self._in(self.costs.exit_ns + self._drain(), lambda: self._come_out(KICKED))
+
+    def _come_out(self, why: str) -> None:
+        self.stage, self.why = OUT, why
+        self.stall_ns += self.env.now - self._away_ns
+        self.ring_full += why == RING_FULL
+        self._plan += 1
+        self.came_out()
+
+    def _exited(self) -> None:
+        """KVM has handled the exit: back into the guest, or out to user space."""
+        if self.kicked or self.memory.soft_full(self.rank):
+            self._come_out(KICKED if self.kicked else RING_FULL)
+        else:
+            self._enter_in(self.costs.entry_ns)
+
+    # Touches
+
+    def _await_touch(self) -> None:
+        due = [(s.clock.when(s.touch[0]), n) for n, s in enumerate(self.streams) if s.touch is not None]
+        if due:
+            ns, first = min(due)
+            self._in(max(ns, self.env.now) - self.env.now, lambda: self._touch(self.streams[first]))
+
+    def _touch(self, stream: TwinStream) -> None:
+        _, page, is_write = stream.touch
+        need = self.memory.needs(page, is_write)
+        if need in {"", "log", "fill"}:
+            self.accesses += 1
+            self._complete(stream, need)
+        else:
+            self._stop()
+            drain_ns = self._drain()
+            self.stage = EXIT
+            self._in(self.costs.exit_ns + drain_ns, lambda: self._fault(need, page, is_write))
+
+    def _complete(self, stream: TwinStream, need: str) -> None:
+        page = stream.touch[1]
+        stall_ns = 0
+        if need == "log":
+            self.memory.flags(page).add("dirty")
+            stall_ns = self._log(page)
+        if need:
+            self.memory.blank.discard(page)
+        full = len(self.pml) == PML_ENTRIES
+        if stall_ns or full:
+            self._stop()
+        stream.advance()
+        if full:
+            self._buffer_full(stall_ns)
+        elif stall_ns:
+            self._enter_in(stall_ns)
+        else:
+            self._await_touch()
+
+    def _log(self, page: int) -> int:
+        if self.memory.mechanism != "pml":
+            return 0
+        self.pml.append(page)
+        return self.costs.pml_ns
+
+    def _buffer_full(self, stall_ns: int) -> None:
+        self.guest.exits["pml_full"] += 1
+        self.stage = EXIT
+        self._in(stall_ns + self.costs.exit_ns + self._drain(), self._exited)
+
+    # Faults
+
+    def _fault(self, kind: str, page: int, is_write: bool) -> None:
+        seq, mode = self.memory.seq, self.costs.mode[kind]
+        pfn_ns = self.costs.pfn_ns if kind in {"map", "split"} else 0
+        fault = Fault(self, page, is_write, seq, mode)
+        if mode == "none":
+            self._in(pfn_ns + self.costs.hold_ns[kind], lambda: fault.set_unlocked(kind))
+        else:
+            self._in(pfn_ns, fault.ask)
+
+
+class Fault:
+    """A fault from the request for mmu_lock on."""
+
+    def __init__(self, vcpu: TwinVcpu, page: int, is_write: bool, seq: int, mode: str) -> None:
+        self.vcpu, self.page, self.is_write, self.seq, self.mode = vcpu, page, is_write, seq, mode
+        self.guest, self.memory, self.costs = vcpu.guest, vcpu.memory, vcpu.costs
+
+    def _kind(self) -> str:
+        """What there is to do now."""
+        need = self.memory.needs(self.page, self.is_write)
+        if need in {"", "log", "fill"}:
+            return "spurious"
+        stale = need in {"map", "split"} and self.memory.invalidated(self.page, self.seq)
+        return "retry" if stale else need
+
+    def ask(self) -> None:
+        self.asked_ns = self.vcpu.env.now
+        self.guest.lock.request(self.mode, self.granted)
+
+    def granted(self, others: int) -> None:
+        self.guest.wait_ns += self.vcpu.env.now - self.asked_ns
+        kind = self._kind()
+        hold_ns = self._hold_ns(kind, others)
+        self.guest.hold_ns += hold_ns
+        self.vcpu._in(hold_ns, lambda: self.release(kind))
+
+    def _hold_ns(self, kind: str, others: int) -> int:
+        if kind in {"spurious", "retry"}:
+            return self.costs.spurious_ns
+        queue_ns = self.costs.queue_ns[self.mode]
+        return self.costs.hold_ns[kind] + queue_ns[min(others, len(queue_ns) - 1)]
+
+    def release(self, kind: str) -> None:
+        changed = self.memory.needs(self.page, self.is_write) != kind
+        if changed and kind != "retry":
+            kind = "spurious"
+        self._set(kind)
+        self.guest.lock.release(self.mode)
+        self.vcpu._exited()
+
+    def set_unlocked(self, kind: str) -> None:
+        same = self.memory.needs(self.page, self.is_write) == kind
+        self._set(self._kind() if same else "spurious")
+        self.vcpu._exited()
+
+    def _set(self, kind: str) -> None:
+        if kind not in {"spurious", "retry"}:
+            self.memory.handle(self.vcpu.rank, kind, self.page, self.is_write)
+        self.guest.exits[kind] += 1
+        self.guest.log.append((self.vcpu.env.now, self.vcpu.rank, self.page, kind))

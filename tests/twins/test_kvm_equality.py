@@ -1,0 +1,75 @@
+"""Guests under KVM with hosts that work on them: the engine gives what the plain twin gives, number by number."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.tidy.source import report
+from tests.twins.kvm_compare import difference, replay_command
+from tests.twins.kvm_configs import INTERFACES, drawn_case
+from tests.twins.kvm_run import TwinRun, certain_run
+
+GROUP = 50
+DEFAULT_SEEDS = range(0, 300, GROUP)
+SWARM_SEEDS = range(100_000, 110_000, GROUP)
+PLAIN_SEEDS = ("3", "41", "87")
+
+
+def differences(first: int) -> list[str]:
+    return [text for seed in range(first, first + GROUP) if (text := difference(seed))]
+
+
+@pytest.mark.parametrize("first", DEFAULT_SEEDS)
+def test_engine_equals_twin_however_the_run_is_cut(first: int) -> None:
+    report(differences(first))
+
+
+@pytest.mark.swarm
+@pytest.mark.parametrize("first", SWARM_SEEDS)
+def test_engine_equals_twin_on_many_hosts(first: int) -> None:
+    report(differences(first))
+
+
+def test_engine_equals_twin_in_plain_python(root: Path) -> None:
+    command = [sys.executable, "-m", "tests.twins.kvm_compare", *PLAIN_SEEDS]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert (run.stdout, run.returncode) == ("equal\n", 0), run.stdout + run.stderr[-2000:]
+
+
+@pytest.mark.parametrize("seed", range(0, 300, 10))
+def test_what_comes_after_the_end_changes_nothing_before(seed: int) -> None:
+    case = drawn_case(seed)
+    whole = TwinRun(case).port.guest.log
+    for share in (3, 2):
+        end_ns = case.end_ns // share
+        assert TwinRun(case, end_ns).port.guest.log == [row for row in whole if row[0] < end_ns], replay_command(seed)
+
+
+def test_drawn_hosts_cover_the_model() -> None:
+    runs = [certain_run(drawn_case(seed)) for seed in range(400)]
+    facts = [run.facts() for run in runs]
+    seen = Counter(kind for one in facts for kind in one["exits"])
+    assert min(seen[kind] for kind in ("map", "track", "wp", "split", "spurious", "retry")) > 50, seen
+    assert seen["pml_full"] >= 10
+    assert sum(sum(one["ring_full"]) for one in facts) > 30
+    assert sum(one["host_wait_ns"] > 0 for one in facts) > 100
+    assert sum(len({ns for ns, *_ in one["log"]}) < len(one["log"]) for one in facts) > 40
+    assert sum(run.end_ns == run.case.end_ns for run in runs) > 200
+    _check_interfaces(runs)
+
+
+def _check_interfaces(runs: list[TwinRun]) -> None:
+    found: Counter[tuple[str, str]] = Counter()
+    for run in runs:
+        syncs = [row for row in run.actors.record["migration"] if row[1] == "sync"]
+        found[run.case.rules.interface, run.case.rules.mechanism] += sum(new > 0 for _, _, new, _ in syncs)
+    assert {interface for interface, _ in found} == set(INTERFACES)
+    assert min(found.values()) > 10, found
+    assert len(found) == len(INTERFACES) * 2 + 1

@@ -1,0 +1,107 @@
+"""What is shown and told of KVM's dirty logging."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hostsim.report import files, kvm_plots
+from hostsim.report.kvm_tables import kvm_table, migration_tables
+from hostsim.results import store
+from hostsim.results.kvm import FIELDS, KVM_ROUNDS
+from hostsim.results.tables import ROUNDS
+from hostsim.verdict import diagnose, evidence_from_result, render
+from hostsim.verdict.logging_cost import LoggingCost
+from tests.helpers.kvm_synthetic import N_BUSY, WP_NS, kvm_migration
+from tests.helpers.synthetic import migration, run_result
+from tests.unit.test_report_tables import text_of
+
+
+def test_what_the_rounds_cost_adds_up() -> None:
+    found = kvm_migration()
+    assert found.kvm is not None
+    for column in FIELDS:
+        assert found.rounds[column].sum() == found.kvm.logged[column]
+    assert found.kvm.before["map_faults"] == 1000
+    assert found.kvm.logged["map_faults"] == 0
+    assert found.rounds["wp_faults"].tolist() == [100_000] * 10
+    spans_ns = found.rounds["end_ns"] - found.rounds["start_ns"]
+    assert found.rounds["stall_share"] == pytest.approx(100_000 * WP_NS / (spans_ns * N_BUSY))
+
+
+def test_run_json_has_them_under_a_key_of_its_own() -> None:
+    content = run_result(kvm_migration(), migration()).to_dict()
+    assert [set(row) for row in content["rounds"][0]] == [set(ROUNDS)] * 10
+    assert [row["round"] for row in content["kvm"][0]["rounds"]] == list(range(1, 11))
+    assert set(content["kvm"][0]["rounds"][0]) == {"round", *KVM_ROUNDS}
+    assert content["kvm"][1] is None
+
+
+def test_without_kvm_nothing_is_added() -> None:
+    assert "kvm" not in run_result(migration()).to_dict()
+    assert "kvm.png" not in files.picture_files(run_result(migration()))
+
+
+def test_tables_of_files_have_them(tmp_path: Path) -> None:
+    store.write_run(run_result(kvm_migration()), tmp_path / "out")
+    head = (tmp_path / "out" / "rounds.csv").read_text().splitlines()[0]
+    assert head.split(",") == [*ROUNDS, *KVM_ROUNDS]
+    assert (tmp_path / "out" / "series.csv").read_text().splitlines()[0].endswith(",guest_speed,guest_slowdown")
+
+
+def test_the_table_shows_what_happened_alone() -> None:
+    text = text_of(kvm_table(kvm_migration().rounds))
+    head = next(line for line in text.splitlines() if "round" in line)
+    assert head.split() == ["round", "wp", "lock", "wait", "flushes", "syncs", "host", "hold", "guest", "lost"]
+    assert sum("100k" in line for line in text.splitlines()) == 10
+    assert len(migration_tables(migration())) == 1
+    assert len(migration_tables(kvm_migration())) == 2
+
+
+def test_many_rounds_are_cut() -> None:
+    assert "(12 of 50)" in text_of(kvm_table(kvm_migration(rounds=50).rounds))
+
+
+def test_the_picture_names_what_it_draws_and_is_the_same_each_time() -> None:
+    figure = kvm_plots.draw_kvm(kvm_migration(), "x")
+    names = [{text.get_text() for text in axes.get_legend().get_texts()} for axes in figure.axes]
+    assert names[0] >= {"work not done", "lost to exits"}
+    assert names[1] == {"write protection"}
+    assert names[2] == {"sync"}
+    assert kvm_plots.kvm_pictures(kvm_migration(), "x") == kvm_plots.kvm_pictures(kvm_migration(), "x")
+
+
+def told(**options: int) -> str:
+    return render(diagnose(evidence_from_result(run_result(kvm_migration(**options)))))
+
+
+def test_the_verdict_tells_a_slowdown_that_matters() -> None:
+    logging = told(wp_faults=1_000_000, sync_ns=1000).splitlines()[-1]
+    spent = kvm_migration(wp_faults=1_000_000).kvm
+    assert spent is not None
+    percent = f"{100 * spent.logged['stall_share']:.2g} %"
+    assert logging == f"Logging: the guest lost {percent} of its time to 10M write-protection faults."
+
+
+def test_the_verdict_tells_syncs_that_take_long() -> None:
+    logging = told(wp_faults=0, sync_ns=100_000_000).splitlines()[-1]
+    assert logging.startswith("Logging: syncs and CLEARs took 1 s of the migration's ")
+
+
+def test_what_is_not_worth_a_word_is_not_told() -> None:
+    assert "Logging" not in told(wp_faults=100, sync_ns=1000)
+
+
+def test_waits_for_the_lock_are_named_where_they_are_much() -> None:
+    evidence = evidence_from_result(run_result(kvm_migration()))
+    cost = LoggingCost(10.0, 4.0, 0.2, 3.0, 0.0, {"wp_faults": 1, "split_faults": 2_000, "map_faults": 5_000_000})
+    text = render(diagnose(replace(evidence, logging=cost)))
+    assert "lost 20 % of its time to 5M map faults and 2k faults that split a large page, 75 % of it waiting" in text
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+def test_a_verdict_stays_within_eight_lines(status: str) -> None:
+    result = run_result(kvm_migration(status=status, wp_faults=1_000_000, shrink=0.99))
+    assert len(render(diagnose(evidence_from_result(result))).splitlines()) <= 8

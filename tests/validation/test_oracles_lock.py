@@ -1,0 +1,108 @@
+"""O19-O21, O26, O28, O35: the runs they are made of, and that wrong ones would be seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hostsim.kernels.exits import EXCLUSIVE, SHARED, Slot
+from hostsim.kernels.faults import MAP, PML_FULL, WP
+from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
+from hostsim.study import queues
+from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, LockRun, Program, exit_costs
+from hostsim.validation.oracles_kvm import kvm_rows
+from hostsim.validation.oracles_lock import READ_NS, WRITE_NS, lock_rows
+from hostsim.validation.rows import sigma
+from hostsim.validation.sigmas import sample_z
+
+
+def run_of(start_ns: list[int], pages: int, mode: int, hold_ns: int, loop_ns: int = 50) -> LockRun:
+    n = len(start_ns)
+    sptes = make_sptes(n * pages)
+    sptes.spte[:] = PRESENT
+    first = np.arange(n) * pages
+    program = Program(np.array(start_ns), first, first + pages, np.full(n, loop_ns))
+    run = LockRun(sptes, program, exit_costs({WP: mode}, {WP: hold_ns}))
+    run.advance()
+    return run
+
+
+def test_forms_and_runs_are_all_there() -> None:
+    lock, kvm = list(lock_rows()), list(kvm_rows())
+    found = {row.id.split("/")[0] for row in (*lock, *kvm)}
+    forms = {"O19", "O20", "O26", "O28", "O35"}
+    assert found == forms | {f"{form}-run" for form in (*forms, "O21")}
+    assert all(row.passed for row in (*lock, *kvm))
+
+
+def test_another_seed_passes_too() -> None:
+    assert [row for row in lock_rows(seed=2) if not row.passed] == []
+
+
+def test_waits_of_a_queue_by_hand() -> None:
+    """Asked at 400, 410, 460; each holds 100, one after the other."""
+    faults = run_of([0, 10, 60], 1, EXCLUSIVE, 100).faults()
+    assert faults.asked_ns.tolist() == [EXIT_NS, EXIT_NS + 10, EXIT_NS + 60]
+    assert faults.wait_ns.tolist() == [0, 90, 140]
+    assert faults.wait_and_hold_ns == 230 + 300
+
+
+def test_faults_of_a_loop_are_asked_an_entry_a_loop_and_an_exit_after_the_one_before() -> None:
+    faults = run_of([5, 1000], 3, SHARED, 100).faults()
+    cycle = 100 + ENTRY_NS + 50 + EXIT_NS
+    own = faults.asked_ns[faults.vcpu == 0]
+    assert own.tolist() == [5 + EXIT_NS + n * cycle for n in range(3)]
+    assert faults.wait_ns.sum() == 0
+    assert faults.wait_and_hold_ns == 600
+
+
+def test_drawn_holds_are_taken_one_a_grant() -> None:
+    holds = iter(range(100, 10_000))
+    sptes = make_sptes(30)
+    sptes.spte[:] = PRESENT
+    first = np.array([0, 10, 20])
+    program = Program(np.zeros(3, np.int64), first, first + 10, np.full(3, 50))
+    run = LockRun(sptes, program, exit_costs({WP: EXCLUSIVE}, {WP: 1}))
+    run.advance_drawn(WP, lambda: next(holds))
+    granted = np.diff(np.concatenate([[EXIT_NS], run.set_ns[:3]]))
+    assert run.counts.exits[WP] == 30
+    assert len(set(granted.tolist())) == 3
+    assert granted.min() >= 100
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_a_wait_that_is_10_percent_off_is_seen(factor: float) -> None:
+    """At half load, with as many requests as the suite has."""
+    rng, means = np.random.default_rng(5), []
+    for _ in range(30):
+        starts = np.cumsum(rng.exponential(2_000, 10_000)).astype(np.int64)
+        run = run_of(starts.tolist(), 1, EXCLUSIVE, 1_000)
+        means.append(float(run.faults().wait_ns.mean()))
+    expected = queues.md1_wait(0.5, 1_000)
+    assert sigma("oracles", "x", "wait", expected, float(np.mean(means)), sample_z(means, expected)).passed
+    assert not sigma("oracles", "x", "wait", expected, 0.0, sample_z([mean * factor for mean in means], expected)).passed
+
+
+def test_a_lock_that_lets_readers_pass_a_writer_would_be_seen() -> None:
+    """The writer asks while a reader is inside; the second reader asks after it: it has to come after it."""
+    sptes = make_sptes(3)
+    sptes.spte[[0, 2]] = PRESENT
+    at = np.arange(3)
+    program = Program(np.array([0, 100, 200]), at, at + 1, np.ones(3, np.int64))
+    run = LockRun(sptes, program, exit_costs({WP: SHARED, MAP: EXCLUSIVE}, {WP: READ_NS, MAP: WRITE_NS}))
+    run.advance()
+    granted = dict(zip(run.faults().vcpu.tolist(), (run.faults().granted_ns - EXIT_NS).tolist(), strict=True))
+    assert granted == {0: 0, 1: READ_NS, 2: READ_NS + WRITE_NS}
+
+
+def test_pml_is_drained_by_another_exit() -> None:
+    """511 pages logged, one mapped, 511 logged: no exit for a full buffer; without the one in between there is."""
+    for unmapped, full in ((511, 0), (None, 1)):
+        sptes = make_sptes(1023)
+        sptes.spte[:1023] = PRESENT | WRITABLE
+        if unmapped is not None:
+            sptes.spte[unmapped] = 0
+        program = Program(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, 1023), np.ones(1, np.int64))
+        run = LockRun(sptes, program, exit_costs({MAP: 0}, {MAP: 5}), Slot(logged=True, pml=True, huge=False))
+        run.advance()
+        assert run.counts.exits[PML_FULL] == full
