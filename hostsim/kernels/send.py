@@ -43,7 +43,8 @@ class SendLimits(NamedTuple):
 
     flush_pages: normal pages the stream gathers before they count as sent (1: each page counts as it is queued).
     chunk_shift: a mark of ``clear_marks`` is for 2^chunk_shift pages. settled_ns: a page written by vCPUs that exit is known
-    to be zero up to here; NEVER: coming touches tell at any time.
+    to be zero up to here; NEVER: coming touches tell at any time. replayed_pages: of so many first pages of the call the
+    journal says if they were zero.
     """
 
     rate_limit_bytes: int
@@ -54,6 +55,7 @@ class SendLimits(NamedTuple):
     batch_pages: int
     chunk_shift: int
     settled_ns: int
+    replayed_pages: int = 0
 
 
 class SendCosts(NamedTuple):
@@ -194,7 +196,7 @@ def send_pages(
     state: int64[N_STATE], in place. bmap uint8[n_pages] (bits cleared), words its uint64 view; block_ends, block_id_bytes
     int64[n_blocks]; zero uint8, version uint32 of the source; copied uint32[n_pages], the version the destination has
     (in place). clear_marks uint8[n_chunks]. log: int64[capacity, 3] gets (t_ns, gfn, zero page?), capacity may be 0;
-    journal: int64[batch, 2] gets (gfn, its copied before), or int64[0, 2].
+    journal: int64[batch, 3] gets (gfn, its copied before, zero page?), or int64[0, 3].
     """
     t, cursor, dirty, block = state[T_NS], state[CURSOR], state[DIRTY_PAGES], state[LAST_BLOCK]
     used, buffered, gathered, free_ps = state[USED_BYTES], state[BUFFERED_BYTES], state[BUFFERED_PAGES], state[LINK_FREE_PS]
@@ -223,7 +225,8 @@ def send_pages(
         bmap[gfn] = 0
         dirty -= 1
         cursor = gfn + 1
-        reads_zero = is_zero(limits, zero, table, clocks, armed, gfn, t)
+        is_known = done < limits.replayed_pages
+        reads_zero = journal[done, 2] == 1 if is_known else is_zero(limits, zero, table, clocks, armed, gfn, t)
         if state[LOGGED] < len(log):
             _note(state, log, t, gfn, reads_zero)
         n_bytes = ZERO_PAGE_BYTES if reads_zero else NORMAL_PAGE_BYTES
@@ -237,7 +240,7 @@ def send_pages(
             t += costs.page_ns + (costs.first_copy_ns if copied[gfn] == NEVER_COPIED else 0)
             gathered += 1
         if len(journal) > 0:
-            journal[done, 0], journal[done, 1] = gfn, copied[gfn]
+            journal[done, 0], journal[done, 1], journal[done, 2] = gfn, copied[gfn], int(reads_zero)
         copied[gfn] = version[gfn]
         sent_bytes += n_bytes
         buffered += n_bytes

@@ -62,7 +62,7 @@ def _requests(
     for arrival_ns in arrivals_ns.tolist():
         yield env.timeout(arrival_ns - env.now_ns)
         done.append(device.submit("read"))
-    latencies_ns[:] = [event.value for event in done]
+    latencies_ns[:] = np.array([event.value for event in done])
 
 
 def _waits_ns(arrivals_ns: NDArray[np.int64], latencies_ns: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -55,7 +55,26 @@ def drawn_case(seed: int) -> Case:
         _guest_costs(rng, times), _host_costs(rng, times, n_pages), rules,
         _script(rng, times, n_vcpus, n_pages, rules, end_ns), end_ns,
     )  # fmt: skip
-    return replace(case, huge=True) if large else case
+    case = replace(case, huge=True) if large else case
+    return _all_large(case) if rng.random() < 0.15 else case
+
+
+def _all_large(case: Case) -> Case:
+    """One vCPU reads at almost every instant, another one's writes split large sptes and unmap what it reads."""
+    rate = Fraction(NS_PER_S, max(1, case.end_ns // 600))
+    reader = replace(
+        case.workloads[0], pattern="sequential", vcpus=(0,), write_rate_per_s=Fraction(0), read_rate_per_s=rate,
+        active=None, trace=None,
+    )  # fmt: skip
+    writer = replace(
+        reader, name="writer", vcpus=(case.n_vcpus - 1,), write_rate_per_s=rate / 7, read_rate_per_s=Fraction(0)
+    )
+    large = dict.fromkeys(range(case.n_regions), WARM)
+    return replace(
+        case, workloads=(reader, writer) if case.n_vcpus > 1 else case.workloads, spte={}, large=large, huge=True,
+        whole_table=False, rules=replace(case.rules, eager=False, recovery="in-place"),
+        script=replace(case.script, kicks=(), holds=(), invalidations=()),
+    )  # fmt: skip
 
 
 def drawn_cuts(seed: int, case: Case) -> list[int]:

@@ -30,6 +30,10 @@ MUTATIONS = {
     "nothing is read again where it is set": Mutation(
         f"{KVM}.vcpu", "_done", "kind_now(k.sptes, k.state, k.vcpus[V_PAGE, v], write) != kind", "kind < 0"
     ),
+    "who holds the lock alone does not read again": Mutation(
+        f"{KVM}.vcpu", "_done", "if kind not in (SPURIOUS, RETRY):\n        if kind_now",
+        "if mode != 2 and kind not in (SPURIOUS, RETRY):\n        if kind_now",
+    ),
     "state is set at the touch": Mutation(f"{KVM}.vcpu", "_leave", "k.vcpus[V_MODE, v] = mode\n", SET_AT_TOUCH),
     "every host page is looked up": Mutation(f"{KVM}.vcpu", "_request", "kind in (MAP, SPLIT)", "kind >= 0"),
     "an invalidation that is over is not seen": Mutation(
@@ -47,6 +51,9 @@ MUTATIONS = {
     ),
     "touches of this instant come again": Mutation(
         f"{KVM}.vcpu", "_stop", "pass_by(k, v, s, k.vcpus[V_NS, v])", "pass"
+    ),
+    "a split comes before touches of lower vCPUs": Mutation(
+        f"{KVM}.mapping", "_split", "for other in range(v)", "for other in range(0)"
     ),
     "of two streams the last goes first": Mutation(f"{KVM}.streams", "choose", "ns < best_ns", "ns <= best_ns"),
     # The lock
@@ -82,9 +89,13 @@ MUTATIONS = {
         "if found:\n            yield from self._vm.flush()\n        newly = self._clear(bmap)",
         "newly = self._clear(bmap)\n        if found:\n            yield from self._vm.flush()",
     ),
-    "a cleared page keeps its flag": Mutation(f"{KVM}.dirty_log", "_clear_page", "~flag", "~0"),
+    "a cleared page keeps its flag": Mutation(f"{KVM}.dirty_log", "_clear_page", "flag | IN_LOG", "IN_LOG"),
     "a CLEAR takes the whole chunk": Mutation(
         f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "first, end, self._in_log)", "first, end)"
+    ),
+    "masks go on from ring to ring": Mutation(
+        f"{KVM}.dirty_log", "take_rings", "        low = high = -MASK_PAGES\n",
+        "        if v == 0:\n            low = high = -MASK_PAGES\n",
     ),
     "rings are reset when they are taken": Mutation(
         f"{LOG}.dirty_ring", "DirtyRing._reap", "        self._vm.times.reaps += 1\n",

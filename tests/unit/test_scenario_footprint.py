@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,18 @@ def kvm_scenario(loads: list[dict[str, Any]], tracking: str) -> Scenario:
 def kvm_array_bytes(machine: Machine) -> int:
     vm, ram = machine.vm, machine.migration.ram
     assert isinstance(vm, LiveVm)
-    kvm = vm.engine.kvm
-    own = [value for value in vars(machine.tracker).values() if isinstance(value, np.ndarray)]
-    arrays = [vm.memory.zero, vm.memory.version, ram.bmap, ram.copied, kvm.bits, kvm.ring, kvm.pml, *kvm.sptes, *kvm.table]
-    return sum(array.nbytes for array in [*arrays, *own])
+    roots = [vm.engine.kvm, vm.guest.table, vm.memory.zero, vm.memory.version, ram.bmap, ram.copied]
+    roots += vars(machine.tracker).values()
+    return sum({id(array): array.nbytes for root in roots for array in arrays_in(root)}.values())
+
+
+def arrays_in(value: Any) -> Iterator[np.ndarray]:
+    """Every array in ``value``, a tuple of tuples of arrays."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from arrays_in(item)
 
 
 @pytest.mark.parametrize("tracking", INTERFACES)

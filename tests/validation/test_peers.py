@@ -19,7 +19,7 @@ from hostsim.scenario.trace_lackey import load_lackey
 
 PEERS = {"fifo": libcachesim.FIFO, "clock": libcachesim.Clock, "lru": libcachesim.LRU, "min": libcachesim.Belady}
 NEVER = (1 << 63) - 1
-"""next_access_vtime of what does not come again; libCacheSim, include/libCacheSim/request.h: MAX_REUSE_DISTANCE."""
+"""next_access_vtime of what does not come again: libCacheSim's MAX_REUSE_DISTANCE, INT64_MAX."""
 TRACES = Path(__file__).parents[1] / "data" / "traces"
 
 

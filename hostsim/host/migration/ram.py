@@ -46,7 +46,7 @@ class RamState:
         self.send_state = np.zeros(send.N_STATE, np.int64)
         self.send_state[send.LAST_BLOCK] = -1
         self.send_log = np.empty((log_capacity, 3), np.int64)
-        self._journal = np.empty((0 if vm.settled_ns == NEVER_NS else UNCERTAIN_PAGES, 2), np.int64)
+        self._journal = np.empty((0 if vm.settled_ns == NEVER_NS else UNCERTAIN_PAGES, 3), np.int64)
         self.section_bytes = 0
         self._env, self._vm, self._tracker, self._knobs = env, vm, tracker, knobs
         self._block_ends = np.array([block.end_gfn for block in vm.memory.blocks], np.int64)
@@ -186,16 +186,21 @@ class RamState:
         came_up_ns = self._env.settle(reached_ns)
         if came_up_ns >= reached_ns:
             return reason
-        self._take_back(before)
-        return self._call(limits._replace(horizon_ns=came_up_ns), self._journal[:0])
+        n_pages = self._take_back(before)
+        return self._call(limits._replace(horizon_ns=came_up_ns, replayed_pages=n_pages), self._journal)
 
-    def _take_back(self, before: NDArray[np.int64]) -> None:
-        """Undo the last call, from send state ``before``."""
+    def _take_back(self, before: NDArray[np.int64]) -> int:
+        """Undo the last call, from send state ``before``; returns how many pages it had sent.
+
+        The guest has gone on since: which of them were zero when they were sent stays in the journal.
+        """
         pages = [send.NORMAL_PAGES, send.ZERO_PAGES]
-        sent = self._journal[: int((self.send_state - before)[pages].sum())]
+        n_pages = int((self.send_state - before)[pages].sum())
+        sent = self._journal[:n_pages]
         self.bmap[sent[:, 0]] = 1
         self.copied[sent[:, 0]] = sent[:, 1]
         self.send_state[:] = before
+        return n_pages
 
     def _call(self, limits: SendLimits, journal: NDArray[np.int64]) -> int:
         memory, guest = self._vm.memory, self._vm.guest

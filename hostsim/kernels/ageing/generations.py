@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import jit
-from hostsim.kernels.ageing.lists import NOWHERE, add_head, add_tail, make_lists, take_off
+from hostsim.kernels.ageing.lists import NOWHERE, add_head, add_heads, add_tail, make_lists, take_off
 from hostsim.mmu.ageing import Pages, Scan, Young
 
 MIN_NR_GENS, MAX_NR_GENS = 2, 4
@@ -171,9 +171,8 @@ class Generations:
     def insert(self, pages: Pages) -> None:
         """Pages faulted in are of the youngest generation."""
         youngest = int(self._seqs[MAX_SEQ])
-        for page in pages.tolist():
-            assert self._links[0][page] == NOWHERE
-            add_head(page, len(self._generation) + youngest % MAX_NR_GENS, *self._links)
+        assert (self._links[0][pages] == NOWHERE).all()
+        add_heads(pages, len(self._generation) + youngest % MAX_NR_GENS, *self._links)
         self._generation[pages] = youngest
 
     def wants_ageing(self) -> bool:

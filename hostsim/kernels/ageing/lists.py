@@ -31,6 +31,13 @@ def add_head(page: int, head: int, towards_tail: Links, towards_head: Links) -> 
 
 
 @jit
+def add_heads(pages: NDArray[np.int64], head: int, towards_tail: Links, towards_head: Links) -> None:
+    """``add_head`` for int64[n] pages, one after the other."""
+    for page in pages:
+        add_head(page, head, towards_tail, towards_head)
+
+
+@jit
 def add_tail(page: int, head: int, towards_tail: Links, towards_head: Links) -> None:
     """Put ``page`` at the tail of the list of entry ``head``."""
     last = towards_head[head]

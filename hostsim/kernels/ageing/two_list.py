@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import jit
-from hostsim.kernels.ageing.lists import NOWHERE, add_head, make_lists, take_off
+from hostsim.kernels.ageing.lists import NOWHERE, add_head, add_heads, make_lists, take_off
 from hostsim.mmu.ageing import Pages, Scan, Young
 
 ACTIVE, INACTIVE = range(2)
@@ -100,9 +100,8 @@ class TwoList:
     def insert(self, pages: Pages) -> None:
         """See AgeingPolicy."""
         target = INACTIVE if self._second_chance else ACTIVE
-        for page in pages.tolist():
-            assert self._links[0][page] == NOWHERE
-            add_head(page, self._n_pages + target, *self._links)
+        assert (self._links[0][pages] == NOWHERE).all()
+        add_heads(pages, self._n_pages + target, *self._links)
         self._referenced[pages] = 0
         self._sizes[target] += len(pages)
 

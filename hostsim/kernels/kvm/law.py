@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 from hostsim.jit import jit
 from hostsim.kernels.kvm.armed import is_armed
 from hostsim.kernels.kvm.layout import (
-    REGION_BITS,
-    Kvm,
-)
     HARDWARE,
     LOGGED,
     P_ARMED,
@@ -19,6 +16,7 @@ from hostsim.kernels.kvm.layout import (
     P_KIND,
     P_WRITE,
     PML,
+    REGION_BITS,
     UNIFORM,
     V_PML,
     Kvm,

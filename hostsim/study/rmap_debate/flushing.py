@@ -41,7 +41,7 @@ def list_speeds_up_flushing() -> Claim:
         curve("list after churn", SHARES, lambda s: flush("slot-list", _at(s, churned=True)).ns / 1e3),
     ]
     condition = f"fewer than {fresh:.0%} of the slot's pages are mapped ({churned:.1%} once nodes lie scattered)"
-    panel = Panel("share of pages mapped", "one flush of 1 GiB [us]", tuple(lines), log_x=True)
+    panel = Panel("share of pages mapped", "one flush of 4 GiB [us]", tuple(lines), log_x=True)
     return Claim(1, "a per-slot list of sptes speeds up dirty bitmap flushing", "Graf", "holds if", condition, crossings, panel)
 
 
@@ -67,7 +67,7 @@ def sptes_dominate() -> Claim:
         curve("sptes without W", SHARES, lambda s: (_second_flush(s) - heads) / 1e3),
     ]
     condition = f"more than {measured:.1%} of the pages are mapped and lose W; where nothing has W, from {idle:.0%} on"
-    panel = Panel("share of pages mapped", "part of one flush of 1 GiB [us]", tuple(lines), log_x=True)
+    panel = Panel("share of pages mapped", "part of one flush of 4 GiB [us]", tuple(lines), log_x=True)
     return Claim(2, "the cost is O(pages) + O(sptes), and sptes dominate", "Kivity", "holds if", condition, crossings, panel)
 
 
@@ -82,13 +82,10 @@ def sptes_scattered() -> Claim:
     c = costs()
     measured = bisect(_waiting_less_streaming, 2.0, 4096.0)
     F = forms.rmap_bytes(PAGES, direct=False)
-    form = 8.0 * c.load_ns(F) / c.stream_ns(F)
-    crossings = (
-        Crossing(
-            "waiting for spte lines = streaming them", measured, form, "pages in a row", "r = 8 load / stream",
-            "runs begin anywhere in a line, so a run of r reads r/8 + 7/8 lines",
-        ),
-    )  # fmt: skip
+    load, stream = c.load_ns(F), c.stream_ns(F)
+    form = (load + stream / 8) / (stream * (1 / 8 - 1 / 512) - load / 512)
+    formula = "load (1/r + 1/512) = stream (1/8 - 1/(8 r) - 1/512)"
+    crossings = (Crossing("waiting for spte lines = streaming them", measured, form, "pages in a row", formula),)
     lines = [
         curve("rmap, indirect map", RUNS, lambda r: flush("rmap", _run(r)).ns / PAGES),
         curve("shadow-page walk", RUNS, lambda r: flush("shadow-walk", _run(r)).ns / PAGES),

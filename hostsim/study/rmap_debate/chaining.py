@@ -1,0 +1,200 @@
+"""Claims 7 to 9: what a list costs, chains of logged slots only, chains of writable sptes only."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from hostsim.host.spte_index.drive import NS_PER_S, Load, Script, drive
+from hostsim.host.spte_index.guests import DIRECT, build_guest
+from hostsim.mmu.index.protocol import Slot
+from hostsim.mmu.spte import PRESENT, WRITABLE
+from hostsim.study.rmap_debate import forms
+from hostsim.study.rmap_debate.claim import Claim, Crossing, Curve, Panel, bisect, curve
+from hostsim.study.rmap_debate.runs import PAGES, costs, guest_of, spent
+
+SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+SMALL_PAGES = 1 << 16
+FRAME_PAGES = 4096
+"""A framebuffer of 16 MiB."""
+RAM_PAGES = 1 << 18
+"""Beside 1 GiB of RAM that is not logged."""
+FRAME_NS = NS_PER_S // 60
+FRAME_WRITES = 400
+"""Writes to the framebuffer in a frame."""
+FRAME_DESIGNS = {
+    "logged-chain": "chain while logged", "rmap": "rmap of dirty gfns", "shadow-walk": "shadow-page walk",
+    "book3s-pr": "Book3S PR",
+}  # fmt: skip
+GIB_PAGES = 1 << 18
+FRAMES = (1, 2, 4, 8, 16, 32, 64)
+KEMARI_NS = 20_000_000
+SLOTS = (Slot(0, RAM_PAGES), Slot(RAM_PAGES, RAM_PAGES + FRAME_PAGES))
+DIRTY = tuple(float(d) for d in np.geomspace(256, PAGES, 7))
+
+
+def a_list_costs_memory_and_upkeep() -> Claim:
+    """Claim 7."""
+    measured = bisect(lambda s: _index_bytes("slot-list", s) - _index_bytes("rmap", s), 0.01, 1.0)
+    form = forms.HEAD_BYTES * (1 + 1 / 512 + 1 / 512**2) / forms.NODE_BYTES
+    crossings = (
+        Crossing("bytes of the list = bytes of the rmap", measured, form, "of pages mapped", "s = 8.016 / 24",),
+    )  # fmt: skip
+    rmap_ns, list_ns = _map_ns("rmap"), _map_ns("slot-list")
+    condition = (
+        f"more than {measured:.1%} of the pages are mapped, if the list replaces the rmap: below, its nodes are less than heads "
+        f"that are there for every page. Beside an rmap it always adds 24 B an spte. A mapping costs {list_ns:.0f} ns "
+        f"with the list and {rmap_ns:.0f} ns with the rmap, which allocates nothing for a first spte"
+    )
+    lines = (
+        curve("list", SHARES, lambda s: _index_bytes("slot-list", s) / SMALL_PAGES),
+        curve("rmap", SHARES, lambda s: _index_bytes("rmap", s) / SMALL_PAGES),
+        curve("rmap and list", SHARES, lambda s: (_index_bytes("rmap", s) + _index_bytes("slot-list", s)) / SMALL_PAGES),
+    )
+    panel = Panel("share of pages mapped", "index [bytes a page of the guest]", lines, log_y=False)
+    return Claim(7, "an extra list needs more memory and upkeep", "Kivity", "holds if", condition, crossings, panel)
+
+
+@cache
+def _index_bytes(design: str, share: float) -> float:
+    guest = guest_of(design, DIRECT.but(mapped=share), SMALL_PAGES)
+    return float(sum(guest.index.index_bytes().values()))
+
+
+@cache
+def _map_ns(design: str) -> float:
+    """Time [ns] of mapping an spte, the mean of all pages touched in a drawn order."""
+    guest = guest_of(design, DIRECT.but(mapped=0.0), PAGES)
+    gfns = np.random.default_rng(2).permutation(PAGES)
+    return spent(guest.index, lambda: guest.index.map(gfns, gfns, PRESENT | WRITABLE)).ns / PAGES
+
+
+def chain_logged_slots_only() -> Claim:
+    """Claim 8."""
+    ram = bisect(lambda n: _frame_ns("logged-chain", n) - _frame_ns("shadow-walk", n), 1 << 16, 1 << 21)
+    ram_form = bisect(lambda n: _chain_frame_form(n) - _walk_frame_form(n), 1 << 16, 1 << 21, 40)
+    crossings = (
+        Crossing("a frame by the chain = by the walk", ram / GIB_PAGES, ram_form / GIB_PAGES, "GiB of RAM beside the framebuffer",
+                 "nodes + sptes = 8 tables + headers of all others"),
+    )  # fmt: skip
+    kemari = {design: _kemari_ms(design) for design in ("logged-chain", "rmap", "shadow-walk", "writable-chain")}
+    told = ", ".join(f"{design} {ms:.0f}" for design, ms in kemari.items())
+    second = {design: _frames_ns(design, 60) / 1e6 for design in FRAME_DESIGNS}
+    beside = ", ".join(f"{label} {second[design]:.1f}" for design, label in FRAME_DESIGNS.items())
+    condition = (
+        f"a mapping outside logged slots costs {_penalty_ns():.1f} ns more than without the chain. For a framebuffer of 16 MiB "
+        f"beside 1 GiB, ms for a second of 60 frames: {beside}. Against PR's hashes the chain wins at once, against the walk of "
+        f"2010 above {ram / GIB_PAGES:.1f} GiB of RAM. Under Kemari (all logged, harvested each 20 ms), ms a second: {told}"
+    )
+    xs = tuple(map(float, FRAMES))
+    lines = tuple(Curve(label, xs, tuple(_frames_ns(d, n) / 1e6 for n in FRAMES)) for d, label in FRAME_DESIGNS.items())
+    panel = Panel("frames of a logged 16 MiB framebuffer", "time in the index, log started [ms]", lines, log_x=True)
+    says = "chain only slots that are logged: no penalty for normal RAM, unless Kemari or migration"
+    return Claim(8, says, "Graf", "holds", condition, crossings, panel)
+
+
+@cache
+def _frames_ns(design: str, frames: int) -> float:
+    """Time [ns] in the index for so many frames, the log's start included."""
+    guest = build_guest(design, SLOTS)
+    loads = (Load(RAM_PAGES, RAM_PAGES + FRAME_PAGES, FRAME_WRITES * 60.0),)
+    return drive(guest, Script(frames * FRAME_NS, loads, {1: FRAME_NS}), costs()).total_ns
+
+
+@cache
+def _frame_ns(design: str, ram_pages: float) -> float:
+    """Time [ns] of one harvest of the framebuffer beside so much RAM, half of it written."""
+    ram = round(ram_pages / 512) * 512
+    guest = build_guest(design, (Slot(0, ram), Slot(ram, ram + FRAME_PAGES)))
+    guest.index.start_log(1)
+    gfns = np.arange(ram, ram + FRAME_PAGES, 2)
+    guest.touch(gfns, is_write=True)
+    dirty = np.zeros(FRAME_PAGES, np.uint8)
+    dirty[gfns - ram] = 1
+    return spent(guest.index, lambda: guest.index.harvest(1, dirty)).ns
+
+
+def _chain_frame_form(ram_pages: float) -> float:
+    c, S = costs(), FRAME_PAGES
+    F = forms.rmap_bytes(ram_pages + S) + forms.NODE_BYTES * S
+    return forms.nodes_in_order_ns(c, S, F) + forms.sptes_in_order_ns(c, S, S, F) + S * c.visit_ns
+
+
+def _walk_frame_form(ram_pages: float) -> float:
+    c, tables, others = costs(), FRAME_PAGES / 512, ram_pages / 512
+    F = forms.rmap_bytes(ram_pages + FRAME_PAGES)
+    table = 2 * c.load_ns(F) + 63 * c.stream_ns(F) + 513 * c.visit_ns
+    return tables * table + others * (c.load_ns(F) + c.visit_ns)
+
+
+def _penalty_ns() -> float:
+    """What a mapping in an unlogged slot costs more with the chain than without."""
+    per_map = []
+    for design in ("logged-chain", "rmap"):
+        guest = build_guest(design, SLOTS, DIRECT.but(mapped=0.0))
+        guest.index.start_log(1)
+        gfns = np.random.default_rng(2).permutation(RAM_PAGES)
+        per_map.append(spent(guest.index, lambda g=guest, p=gfns: g.index.map(p, p, PRESENT | WRITABLE)).ns / RAM_PAGES)
+    return per_map[0] - per_map[1]
+
+
+@cache
+def _kemari_ms(design: str) -> float:
+    """Time [ms] in the index in a second: 1 GiB logged, harvested each 20 ms, written 100k times a second."""
+    guest = build_guest(design, SLOTS[:1])
+    script = Script(NS_PER_S, (Load(0, RAM_PAGES, 100_000.0),), {0: KEMARI_NS})
+    return drive(guest, script, costs()).total_ns / 1e6
+
+
+def chain_writable_sptes_only() -> Claim:
+    """Claim 9."""
+    measured = bisect(lambda d: _round_ns("writable-chain", d)[0] - _round_ns("shadow-walk", d)[0], 256, PAGES)
+    form = bisect(lambda d: _chain_round_form(d) - _walk_round_form(d), 256, PAGES, 40)
+    chain_ns, visited, dirty = _round_ns("writable-chain", 10_000.0)
+    beside = _round_ns("rmap", 10_000.0)[0] / chain_ns
+    crossings = (
+        Crossing("insertions and chain = walk of shadow pages", measured, form, "dirty pages a round",
+                 "D (node + 2 allocation + 3 visit + load + act) = walk(D)"),
+    )  # fmt: skip
+    condition = (
+        f"a round dirties fewer than {measured:.0f} pages ({measured / PAGES:.0%} of 4 GiB). The chain is the dirty list: "
+        f"for {dirty:.0f} dirty pages a harvest looks at {visited:.0f} entries (node, spte, node let go). Its price is one insertion "
+        f"a write fault; the rmap, led by the bitmap that is there anyway, pays none and takes {beside:.2f} of the chain's time"
+    )
+    names = {"writable-chain": "writable chain", "rmap": "rmap of dirty gfns", "shadow-walk": "shadow-page walk", "slot-list": "list of all sptes"}
+    lines = tuple(curve(label, DIRTY, lambda d, k=design: _round_ns(k, d)[0] / 1e3) for design, label in names.items())
+    panel = Panel("pages dirtied between two harvests", "faults' upkeep and one harvest [us]", lines, log_x=True)
+    return Claim(9, "chain only writable sptes", "Kivity", "holds if", condition, crossings, panel)
+
+
+@cache
+def _round_ns(design: str, dirty_pages: float) -> tuple[float, float, float]:
+    """A round in steady state: (time [ns] of its write faults in the index and of its harvest, entries looked at, dirty pages)."""
+    guest = guest_of(design)
+    guest.index.start_log(0)
+    rng = np.random.default_rng([3, round(dirty_pages)])
+    total, visited, gfns = 0.0, 0, np.zeros(0, np.int64)
+    for _ in range(2):
+        gfns = rng.permutation(PAGES)[: round(dirty_pages)]
+        dirty = np.zeros(PAGES, np.uint8)
+        dirty[gfns] = 1
+        faults = spent(guest.index, lambda g=gfns: guest.touch(g, is_write=True))
+        harvest = spent(guest.index, lambda d=dirty: guest.index.harvest(0, d))
+        total, visited = faults.ns + harvest.ns, harvest.work.visited
+    return total, float(visited), float(len(gfns))
+
+
+def _fault_form(F: float) -> float:
+    """A write fault's part in the index: the spte's line, and the change."""
+    return costs().load_ns(F) + forms.act_ns(costs())
+
+
+def _chain_round_form(D: float) -> float:
+    c, F = costs(), forms.rmap_bytes(PAGES) + forms.NODE_BYTES * D
+    node = 2 * (c.allocation_ns + c.stream_ns(F) * forms.NODE_BYTES / 64) + 3 * c.visit_ns  # the freed ones lie in a row
+    return D * (_fault_form(F) + node + c.load_ns(F) + forms.act_ns(c))
+
+
+def _walk_round_form(D: float) -> float:
+    return D * _fault_form(forms.rmap_bytes(PAGES)) + forms.walk_flush_ns(costs(), PAGES, D)

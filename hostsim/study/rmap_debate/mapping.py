@@ -1,0 +1,197 @@
+"""Claims 4 to 6: how much is mapped, how often, and what laziness saves."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+
+from hostsim.host.shadow.fan_out import end_storm, fork_storm, published_guest
+from hostsim.host.shadow.spaces import ShadowGuest
+from hostsim.host.spte_index.guests import DIRECT, build_guest, one_slot
+from hostsim.host.spte_index.rmap import RmapIndex
+from hostsim.mmu.index.tables import ENTRIES, make_tables, take_tables
+from hostsim.mmu.spte import PRESENT, WRITABLE
+from hostsim.study.rmap_debate import forms
+from hostsim.study.rmap_debate.claim import Claim, Crossing, Curve, Panel, bisect, curve
+from hostsim.study.rmap_debate.runs import PAGES, costs, flush, guest_of, spent
+
+NEARLY = 0.95
+"""What "nearly every page" is taken to mean."""
+TOUCHES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Accesses, as a multiple of the pages."""
+SMALL_PAGES = 1 << 16
+"""Sptes that are drawn from, of whatever size."""
+ALL_TOUCHED = 30
+"""Touches a page that leave e^-30 of them out."""
+SHARED_PAGES = 1 << 15
+WRITES_PER_S = 100_000.0
+INTERVALS_MS = (10.0, 50.0, 200.0, 1000.0, 5000.0, 20000.0, 60000.0)
+
+
+def nearly_every_page_is_mapped() -> Claim:
+    """Claim 4."""
+    small = bisect(lambda x: mapped_share(x, 1) - NEARLY, 0.03, 30.0)
+    large = bisect(lambda x: mapped_share(x, ENTRIES) - NEARLY, 0.03 / ENTRIES, 30.0 / ENTRIES)
+    x = math.log(1 / (1 - NEARLY))
+    crossings = (
+        Crossing("95 % mapped in 4 KiB sptes", small, x, "accesses a page", "ln 20"),
+        Crossing("95 % mapped in 2 MiB sptes", large, x / ENTRIES, "accesses a page", "ln 20 / 512"),
+    )
+    before, after = _split_flushes()
+    condition = (
+        f"the guest has made {small:.1f} accesses a page at random, and its popularity is even: after 10 a Zipf guest has "
+        f"mapped {zipf_share(10.0):.0%}. With 2 MiB pages at once, by 1/512 of the sptes, until logging splits them: "
+        f"a flush goes from {before / 1e3:.0f} to {after / 1e3:.0f} us"
+    )
+    lines = (
+        curve("4 KiB, uniform", TOUCHES, lambda x: mapped_share(x, 1)),
+        curve("4 KiB, Zipf 0.99", TOUCHES, zipf_share),
+        curve("2 MiB, uniform", TOUCHES, lambda x: mapped_share(x, ENTRIES)),
+    )
+    panel = Panel("accesses made, over pages", "share of memory mapped", lines, log_x=True, log_y=False)
+    return Claim(4, "usually nearly every page is mapped at least once", "Kivity", "holds if", condition, crossings, panel)
+
+
+@cache
+def mapped_share(touches_a_page: float, pages_an_spte: int) -> float:
+    """Share mapped after so many uniform accesses: the structure is driven, and counted."""
+    rng = np.random.default_rng(4)
+    touches = min(max(1, round(touches_a_page * pages_an_spte * SMALL_PAGES)), ALL_TOUCHED * SMALL_PAGES)
+    return _mapped(np.unique(rng.integers(SMALL_PAGES, size=touches)), pages_an_spte)
+
+
+def zipf_share(touches_a_page: float) -> float:
+    """The same with Zipf popularity, exponent 0.99, pages in a drawn order."""
+    rng = np.random.default_rng(4)
+    weights = 1.0 / np.arange(1, SMALL_PAGES + 1) ** 0.99
+    edges = np.cumsum(weights) / weights.sum()
+    ranks = np.searchsorted(edges, rng.random(round(touches_a_page * SMALL_PAGES)))
+    return _mapped(np.unique(np.minimum(ranks, SMALL_PAGES - 1)), 1)
+
+
+def _mapped(units: np.ndarray, pages_an_spte: int) -> float:
+    """Map each of ``units`` (of SMALL_PAGES) in sptes of that size; share of memory that the rmap then has."""
+    n_pages = SMALL_PAGES * pages_an_spte
+    guest = build_guest("rmap", one_slot(n_pages), DIRECT.but(mapped=0.0)) if pages_an_spte == 1 else None
+    if guest is not None:
+        guest.touch(units, is_write=False)
+        return guest.mapped_pages() / n_pages
+    index = _large_index(n_pages)
+    index.map(units.astype(np.int64), units * pages_an_spte, PRESENT)
+    return int(index.tables.used.sum()) * pages_an_spte / n_pages
+
+
+def _large_index(n_pages: int) -> RmapIndex:
+    tables = make_tables(-(-n_pages // ENTRIES**2))
+    take_tables(tables, np.arange(len(tables.level)) * ENTRIES**2, level=1)
+    return RmapIndex(tables, one_slot(n_pages))
+
+
+def _split_flushes() -> tuple[float, float]:
+    """One flush [ns] of a guest mapped in 2 MiB sptes, and of the same when all have been split."""
+    index = _large_index(PAGES)
+    regions = np.arange(PAGES // ENTRIES)
+    index.map(regions, regions * ENTRIES, PRESENT | WRITABLE)
+    return spent(index, lambda: index.protect_slot(0)).ns, flush("rmap").ns
+
+
+def pages_are_mapped_often() -> Claim:
+    """Claim 5."""
+    n = 50
+    measured = bisect(lambda q: _shared_twice(n, q) - 0.5, 0.001, 0.5)
+    form = bisect(lambda q: _twice_form(n, q) - 0.5, 0.001, 0.5, 40)
+    crossings = (
+        Crossing("half of what is mapped is mapped twice or more, 50 processes", measured, form, "of pages in each process",
+                 "1 - n q (1-q)^(n-1) / (1 - (1-q)^n) = 1/2"),
+    )  # fmt: skip
+    idle = published_guest("rmap", 6 << 18).index
+    assert isinstance(idle, RmapIndex)
+    lengths = idle.lengths()
+    mapped = np.count_nonzero(lengths)
+    often, mean = float(np.count_nonzero(lengths > 1) / mapped), float(lengths.sum() / mapped)
+    condition = (
+        f"{n} processes share pages with probability {measured:.1%} or more, as after forks; an idle guest that was measured "
+        f"has {often:.0%} of its mapped pages twice or more, {mean:.2f} sptes a page. Under tdp it is one by construction"
+    )
+    shares = tuple(float(q) for q in np.geomspace(0.003, 0.3, 6))
+    lines = (
+        curve("50 processes", shares, lambda q: _shared_twice(n, q)),
+        Curve("idle guest, measured", (shares[0], shares[-1]), (often, often)),
+        Curve("tdp", (shares[0], shares[-1]), (0.0, 0.0)),
+    )
+    panel = Panel("share of memory that each process maps", "of mapped pages, mapped twice or more", lines, log_x=True, log_y=False)
+    return Claim(5, "pages are mapped very often under shadow, very rarely under tdp", "Kivity", "holds if", condition, crossings, panel)
+
+
+@cache
+def _shared_twice(processes: int, share: float) -> float:
+    """Of all pages, each in each process with probability ``share``: mapped twice or more, of those mapped."""
+    rng = np.random.default_rng(8)
+    guest = ShadowGuest("rmap", SHARED_PAGES, processes * SHARED_PAGES // ENTRIES)
+    for _ in range(processes):
+        gfns = rng.permutation(np.flatnonzero(rng.random(SHARED_PAGES) < share))
+        if len(gfns):
+            guest.touch(guest.spawn(0, gfns), np.arange(len(gfns)), is_write=False)
+    assert isinstance(guest.index, RmapIndex)
+    lengths = guest.index.lengths()
+    return float(np.count_nonzero(lengths > 1) / max(1, np.count_nonzero(lengths)))
+
+
+def _twice_form(n: int, q: float) -> float:
+    once = n * q * (1 - q) ** (n - 1)
+    return 1 - once / (1 - (1 - q) ** n)
+
+
+def storm_ns(design: str, n_pages: int, n_children: int) -> tuple[float, float]:
+    """Time [ns] of forks whose children read everything, and of their end."""
+    guest = ShadowGuest(design, 4096, (n_children + 1) * -(-n_pages // ENTRIES))
+    storm = spent(guest.index, lambda: fork_storm(guest, n_pages, n_children)).ns
+    return storm, spent(guest.index, lambda: end_storm(guest)).ns
+
+
+def laziness_loses_with_time() -> Claim:
+    """Claim 6."""
+    c = costs()
+    measured = bisect(lambda t: harvest_ns("rmap", t) - harvest_ns("shadow-walk", t), 10.0, 60_000.0)
+    form = bisect(lambda t: _lookups_form(t) - forms.walk_flush_ns(c, PAGES, PAGES * _dirty_share(t)), 10.0, 60_000.0, 40)
+    crossings = (
+        Crossing("looking up dirty gfns = walking all shadow pages", measured, form, "ms between harvests",
+                 "lookups(D(T)) = walk(D(T)), D(T) = P (1 - (1 - 1/P)^(w T))"),
+    )  # fmt: skip
+    dirty = PAGES * _dirty_share(measured)
+    condition = (
+        f"at 100k writes/s more than {measured:.0f} ms pass between harvests ({dirty / (PAGES / ENTRIES):.1f} dirty pages a table): "
+        "then a walk of everything costs less; below, what is dirty is looked up faster. The list of all sptes loses to one or "
+        f"the other at every interval ({harvest_ns('slot-list', INTERVALS_MS[-1]) / harvest_ns('shadow-walk', INTERVALS_MS[-1]):.2f} "
+        "of the walk where all is dirty)"
+    )
+    designs = {"rmap": "rmap of dirty gfns", "shadow-walk": "shadow-page walk", "hybrid": "hybrid of 2011",
+               "slot-list": "list of all sptes", "writable-chain": "writable chain"}  # fmt: skip
+    lines = tuple(curve(label, INTERVALS_MS, lambda t, d=design: harvest_ns(d, t) / 1e3) for design, label in designs.items())
+    panel = Panel("time between harvests at 100k writes/s [ms]", "one harvest of 4 GiB [us]", lines, log_x=True)
+    return Claim(
+        6, "lazy spte updates matter; yet in time the guest touches all its memory", "Graf / Kivity", "holds if", condition, crossings, panel
+    )
+
+
+def _dirty_share(interval_ms: float) -> float:
+    return forms.drawn_pages(PAGES, WRITES_PER_S * interval_ms / 1e3) / PAGES
+
+
+def _lookups_form(interval_ms: float) -> float:
+    return forms.lookups_ns(costs(), PAGES, PAGES * _dirty_share(interval_ms))
+
+
+@cache
+def harvest_ns(design: str, interval_ms: float) -> float:
+    """One GET after so long: all is mapped, nothing writable but what was written since."""
+    guest = guest_of(design)
+    guest.index.start_log(0)
+    rng = np.random.default_rng([9, round(interval_ms)])
+    gfns = np.unique(rng.integers(PAGES, size=round(WRITES_PER_S * interval_ms / 1e3)))
+    guest.touch(rng.permutation(gfns), is_write=True)
+    dirty = np.zeros(PAGES, np.uint8)
+    dirty[gfns] = 1
+    return spent(guest.index, lambda: guest.index.harvest(0, dirty)).ns

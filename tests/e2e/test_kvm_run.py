@@ -1,0 +1,53 @@
+"""`hostsim run` of guests under KVM, through the installed command."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from hostsim.host.kvm.spec import INTERFACES
+from hostsim.results.kvm import KVM_ROUNDS
+from tests.helpers.command import hostsim
+
+GUEST = """\
+[vm]
+memory = "64MiB"
+vcpus = 2
+dirty_tracking = "{tracking}"
+[[vm.workload]]
+pattern = "uniform"
+size = "32MiB"
+write_rate = "4k/s"
+[migration]
+bandwidth = "64MiB/s"
+downtime_limit = "100ms"
+"""
+
+
+@pytest.mark.parametrize("tracking", INTERFACES)
+def test_each_interface_finds_what_the_guest_writes(tracking: str, tmp_path: Path) -> None:
+    (tmp_path / "guest.toml").write_text(GUEST.format(tracking=tracking))
+    done = hostsim("run", "guest.toml", "--out", "o", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "What finding dirty pages cost" in done.stdout
+    content = json.loads((tmp_path / "o" / "run.json").read_text())
+    (costs,) = content["kvm"]
+    assert content["migrations"][0]["status"] == "completed"
+    assert costs["logged"]["wp_faults"] > 1000
+    assert sum(spent["stall_ns"] for spent in costs["rounds"]) == costs["logged"]["stall_ns"] > 0
+    with (tmp_path / "o" / "rounds.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["wp_faults"]) for row in rows] == [spent["wp_faults"] for spent in costs["rounds"]]
+    assert set(KVM_ROUNDS) < set(rows[0])
+    assert {"kvm.png", "kvm.svg"} < {path.name for path in (tmp_path / "o").iterdir()}
+
+
+def test_the_same_bytes_each_time(tmp_path: Path) -> None:
+    (tmp_path / "guest.toml").write_text(GUEST.format(tracking="clear-dirty-log"))
+    for folder in ("a", "b"):
+        assert hostsim("run", "guest.toml", "--out", folder, cwd=tmp_path).returncode == 0
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
