@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hostsim.host.kvm.spec import INTERFACES
+from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import load_costs, sheet_names
 from hostsim.mmu.era import Era, era_names, load_era
@@ -89,14 +90,20 @@ def _mechanism(vm: Vm, mmu: Mmu) -> Iterator[Finding]:
 
 def _pml(mmu: Mmu, key: str) -> Iterator[Finding]:
     """PML needs a machine that has it, EPT (arch/x86/kvm/vmx/vmx.c::hardware_setup), and a kernel that uses it."""
-    if not load_costs(mmu.costs).has_pml:
-        sheets = [name for name in sheet_names() if load_costs(name).has_pml]
-        wanted = "the cost sheet of a machine that has PML: " + ", ".join(sheets)
-        yield Finding(key, f"'pml' with costs = '{mmu.costs}'", wanted, f'costs = "{sheets[0]}"', ("vm.mmu.costs",))
+    if not is_path(mmu.costs):
+        yield from sheet_findings(mmu, mmu.costs)
     if mmu.mode == "shadow":
         wanted = "mode = 'tdp' or 'direct': the processor logs through its own second page tables"
         yield Finding(key, "'pml' with mode = 'shadow'", wanted, 'mode = "tdp"', ("vm.mmu.mode",))
     yield from _era(key, "'pml'", load_era(mmu.era), lambda era: not _before(era, PML_SINCE))
+
+
+def sheet_findings(mmu: Mmu, sheet: str) -> Iterator[Finding]:
+    """What is wrong between ``mmu`` and the cost sheet ``sheet``, its own or where that is found. InputError."""
+    if mmu.write_tracking == "pml" and not load_costs(sheet).has_pml:
+        sheets = [name for name in sheet_names() if load_costs(name).has_pml]
+        got, wanted = f"'pml' with costs = '{mmu.costs}'", "the cost sheet of a machine that has PML: " + ", ".join(sheets)
+        yield Finding("vm.mmu.write_tracking", got, wanted, f'costs = "{sheets[0]}"', ("vm.mmu.costs",))
 
 
 def _splitting(mmu: Mmu) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from hostsim.host.kvm.spec import Interface
+from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import sheet_names
 from hostsim.mmu.era import era_names, load_era
 from hostsim.scenario.nearest import wanted_name
@@ -50,6 +51,9 @@ def _read_era(value: object) -> str:
 
 
 def _read_costs(value: object) -> str:
+    """The name of a sheet; or a path, whose file is read when the folder of the scenario is known."""
+    if isinstance(value, str) and is_path(value) and "\0" not in value:
+        return value
     if not isinstance(value, str) or value not in sheet_names():
         raise refused(shown(value), wanted_name(str(value), sheet_names()), f'"{sheet_names()[0]}"')
     return value
@@ -69,7 +73,9 @@ EraName = Annotated[
 CostsName = Annotated[
     str,
     BeforeValidator(_read_costs),
-    WithJsonSchema({"type": "string", "description": "cost sheet", "enum": list(sheet_names())}),
+    WithJsonSchema(
+        {"type": "string", "description": "cost sheet or its file", "examples": [*sheet_names(), "my-host.toml"]}
+    ),
 ]
 
 
@@ -79,7 +85,11 @@ class Mmu(Section):
     era: EraName = Field(
         default="E4", description='how KVM locks, logs and splits: an era, or the kernel, as in "5.10"', examples=["5.10"]
     )
-    costs: CostsName = Field(default="cascade-lake", description="cost sheet: what exits, faults, flushes and walks take")
+    costs: CostsName = Field(
+        default="cascade-lake",
+        description="cost sheet: what exits, faults, flushes and walks take; or a file of your own, relative to "
+        "the scenario file",
+    )
     mode: Literal["tdp", "direct", "shadow"] = Field(
         default="tdp", description="tdp: the TDP MMU; direct: two-dimensional paging through rmaps; shadow: shadow paging"
     )

@@ -10,7 +10,9 @@ import pytest
 from hostsim.errors import InputError
 from hostsim.host.kvm import build
 from hostsim.host.kvm.spec import INTERFACES
+from hostsim.host.machine import Machine
 from hostsim.scenario import Scenario, kvm_checks, load_scenario, reference
+from hostsim.scenario.build import build as build_machine
 from hostsim.scenario.kvm_schema import era_of_kernel
 
 
@@ -116,6 +118,30 @@ def test_what_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         scenario(tracking, mmu, memory=memory)
     assert len(caught.value.problems) == 1
+
+
+def scenario_file(folder: Path, mmu: str) -> Path:
+    path = folder / "a.toml"
+    path.write_text(f'[vm]\nmemory = "4MiB"\ndirty_tracking = "get-dirty-log"\n[vm.mmu]\n{mmu}\n[migration]\n')
+    return path
+
+
+def test_a_sheet_of_your_own_lies_beside_the_scenario(tmp_path: Path) -> None:
+    own = 'machine = "mine"\npml = false\notherwise = "cascade-lake"\n[exit_ns]\nvalue = 5000\nsource = "by hand"\n'
+    (tmp_path / "mine.toml").write_text(own)
+    loaded = load_scenario(scenario_file(tmp_path, 'costs = "mine.toml"'))
+    machine = Machine(build_machine(loaded))
+    assert machine.spec.mmu.costs == str(tmp_path / "mine.toml")
+    assert loaded.resolved()["vm"]["mmu"]["costs"] == "mine.toml"
+    with pytest.raises(InputError, match=r"'pml' with costs = 'mine\.toml', wanted the cost sheet of a machine"):
+        load_scenario(scenario_file(tmp_path, 'costs = "mine.toml"\nwrite_tracking = "pml"'))
+
+
+def test_a_sheet_that_is_not_there_or_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"other\.toml: got no such file, wanted a cost sheet"):
+        load_scenario(scenario_file(tmp_path, 'costs = "other.toml"'))
+    with pytest.raises(InputError, match=r"a\.toml: .*machine"):
+        load_scenario(scenario_file(tmp_path, 'costs = "./a.toml"'))
 
 
 def test_a_tick_needs_tcg() -> None:

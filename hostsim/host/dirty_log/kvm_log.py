@@ -65,6 +65,8 @@ class KvmLog:
         self._check_recorded("when the log was switched on")
 
     def _start_hold_ns(self) -> int:
+        if self._vm.indexed is not None:
+            return self._vm.indexed.start_log()
         return self._plan.start_hold_ns(*self._engine.count_start())
 
     def _stop(self) -> Timed[None]:
@@ -73,7 +75,7 @@ class KvmLog:
         def hold_ns() -> int:
             nonlocal recovered
             recovered = self._engine.count_recoverable() if plan.recovery != "none" else 0
-            return plan.stop_hold_ns(recovered)
+            return self._vm.indexed.stop_log() if self._vm.indexed else plan.stop_hold_ns(recovered)
 
         yield from self._vm.lock.hold(plan.slot_mode, hold_ns, plan.stop_unit_ns)
         # Model limit: recovered regions are flushed once, also in kernels that flush for each of them.
