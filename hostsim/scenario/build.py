@@ -43,9 +43,10 @@ def _mmu(mmu: schema.Mmu, costs: str) -> MmuSpec:
         costs=costs,
         mmu=mmu.mode,
         page_size=mmu.page_size,
-        write_tracking=mmu.write_tracking,
+        write_tracking=mmu.caught_by,
         eager_split=mmu.eager_split,
         ring_entries=mmu.ring_entries,
+        index=mmu.index,
     )
 
 

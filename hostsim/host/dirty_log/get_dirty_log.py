@@ -34,6 +34,7 @@ class GetDirtyLog(KvmLog):
 
         self._drain()
         yield from self._vm.lock.hold(EXCLUSIVE, hold_ns)
+        yield from self._unlocked()
         if found:
             yield from self._vm.flush()
         newly = self._clear(bmap)

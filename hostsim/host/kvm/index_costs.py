@@ -87,21 +87,19 @@ def _spent(index: BaseIndex, *calls: Callable[[], object]) -> Work:
 @cache
 def upkeep_of(design: str) -> Upkeep:
     """Counted on a small guest, half of it mapped, a fault at a time; setting the spte itself is no upkeep."""
-    return Upkeep(*(Work(), Work()) if design in IN_PLACE else _probed(design))
+    if design in IN_PLACE:
+        return Upkeep(Work(), Work())
+    kept, bare = _faults(design), _faults("table-scan")
+    return Upkeep(_beyond(kept.map, bare.map), _beyond(kept.wp, bare.wp))
 
 
-def _probed(design: str) -> tuple[Work, Work]:
-    kept, bare = (_faults(name) for name in (design, "table-scan"))
-    return _beyond(kept[0], bare[0]), _beyond(kept[1], bare[1])
-
-
-def _faults(design: str) -> tuple[Work, Work]:
-    """Work of PROBED_FAULTS faults of each kind in a logged slot: (map, write protection)."""
+def _faults(design: str) -> Upkeep:
+    """All work of PROBED_FAULTS faults of each kind in a logged slot."""
     guest = build_guest(design, one_slot(PROBED_PAGES), Layout(mapped=0.5))
     guest.index.start_log(0)
     there = guest.index.tables.flags[guest.spte_of] != 0
     absent, present = (np.flatnonzero(mask)[:: PROBED_PAGES // (2 * PROBED_FAULTS)] for mask in (~there, there))
-    return (
+    return Upkeep(
         _spent(guest.index, *(_mapping(guest, gfn) for gfn in absent[:PROBED_FAULTS])),
         _spent(guest.index, *(_granting(guest, gfn) for gfn in present[:PROBED_FAULTS])),
     )
@@ -118,14 +116,14 @@ def _granting(guest: IndexedGuest, gfn: int) -> Callable[[], object]:
 
 def _beyond(work: Work, bare: Work) -> Work:
     """``work`` without what no index does, either. Locks are left out: how a fault takes mmu_lock is the era's."""
-    parts = (
-        tuple(a - b for a, b in zip(mine, theirs, strict=True))
-        for mine, theirs in ((work.streamed, bare.streamed), (work.dependent, bare.dependent))
-    )
     return Work(
-        *parts, visited=work.visited - bare.visited, atomics=work.atomics - bare.atomics,
-        allocations=work.allocations - bare.allocations, frees=work.frees - bare.frees,
-    )  # fmt: skip
+        streamed=tuple(a - b for a, b in zip(work.streamed, bare.streamed, strict=True)),
+        dependent=tuple(a - b for a, b in zip(work.dependent, bare.dependent, strict=True)),
+        visited=work.visited - bare.visited,
+        atomics=work.atomics - bare.atomics,
+        allocations=work.allocations - bare.allocations,
+        frees=work.frees - bare.frees,
+    )
 
 
 @dataclass(frozen=True)

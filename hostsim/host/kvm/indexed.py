@@ -23,6 +23,7 @@ from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
 Gfns = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 FULL = PRESENT | WRITABLE | DIRTY | ACCESSED
+PORTION_PAGES = 4096
 LOG_PAGE = 2
 """Column of the engine's log of exits."""
 
@@ -35,17 +36,22 @@ def index_of(design: str, memory: GuestMemory) -> BaseIndex:
     tables = tables_for(design, n_tables, slots[0].n_pages)
     take_tables(tables, np.arange(n_tables) * ENTRIES)
     index = make_index(design, tables, slots)
-    gfns = np.flatnonzero(memory.zero == 0)
-    if len(gfns):
-        index.map(gfns, gfns, FULL)
+    _map(index, np.flatnonzero(memory.zero == 0), FULL)
     return index
+
+
+def _map(index: BaseIndex, gfns: Gfns, flags: int) -> None:
+    """In portions: an rmap makes room for as many descriptors as a call maps, and needs none for one spte a gfn."""
+    for first in range(0, len(gfns), PORTION_PAGES):
+        some = gfns[first : first + PORTION_PAGES]
+        index.map(some, some, flags)
 
 
 @dataclass(frozen=True)
 class IndexFigures:
     """design: its name; kernel_has: that of the kernel itself. bytes: by what they hold, "tables" are the sptes themselves.
 
-    start_ns, get_ns, clear_ns, stop_ns: holds of mmu_lock, summed, gets and clears: how many; map_ns, wp_ns: added to the
+    start_ns, get_ns, clear_ns, stop_ns: what the calls took, summed, gets and clears: how many; map_ns, wp_ns: added to the
     hold of each such fault.
     """
 
@@ -71,7 +77,7 @@ class IndexedSptes:
     """``index`` beside ``engine``: number of an spte = its gfn. Each call returns what it takes under mmu_lock [ns].
 
     added: to faults; kernel_has: the design of the kernel itself. owns_log: the engine's log of exits is read by nobody
-    else, and starts anew at each call.
+    else, and starts anew at each call. unlocked_ns: what the last call takes besides, after mmu_lock.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class IndexedSptes:
         self.design, self.index, self.engine = design, index, engine
         self.added, self.kernel_has = added, kernel_has
         self.harvests, self.switches = Meter(index, costs.harvest), Meter(index, costs.switch)
+        self.unlocked_ns = 0
         self._owns_log, self._read = owns_log, 0
 
     # -- what the work on the log asks, at the grant of mmu_lock
@@ -92,13 +99,13 @@ class IndexedSptes:
         with self.switches.of("start"):
             self.index.start_log(0)
         self._check(before, before, "when the log was switched on")
-        return whole_ns(self.switches.last_ns)
+        return self._hold_ns(self.switches)
 
     def stop_log(self) -> int:
         """Logging ends."""
         with self.switches.of("stop"):
             self.index.stop_log(0)
-        return whole_ns(self.switches.last_ns)
+        return self._hold_ns(self.switches)
 
     def get(self, due: Bits) -> int:
         """KVM_GET_DIRTY_LOG that finds ``due`` (uint8[n_pages]) and protects it."""
@@ -109,7 +116,7 @@ class IndexedSptes:
         with self.harvests.of("get"):
             self.index.harvest(0, dirty)
         self._check(before, before & (self._mask(due) == 1), "at a GET")
-        return whole_ns(self.harvests.last_ns)
+        return self._hold_ns(self.harvests)
 
     def clear(self, due: Bits, first: int, end: int) -> int:
         """KVM_CLEAR_DIRTY_LOG of ``due`` in pages [first, end): one call, however many words of the bitmap it has."""
@@ -118,7 +125,7 @@ class IndexedSptes:
         with self.harvests.of("clear"):
             self.index.protect_masked(first, due[first:end])
         self._check(before, before & (self._mask(due) == 1), "at a CLEAR")
-        return whole_ns(self.harvests.last_ns)
+        return self._hold_ns(self.harvests)
 
     def figures(self) -> IndexFigures:
         """What it took so far."""
@@ -129,6 +136,12 @@ class IndexedSptes:
             clear_ns=round(get.ns["clear"]), clears=get.calls["clear"], stop_ns=round(switch.ns["stop"]),
             map_ns=self.added.map_ns, wp_ns=self.added.wp_ns,
         )  # fmt: skip
+
+    def _hold_ns(self, meter: Meter) -> int:
+        """The call just made: under mmu_lock, or beside it where entries have locks of their own."""
+        took_ns, holds = whole_ns(meter.last_ns), self.index.locks() > 0
+        self.unlocked_ns = 0 if holds else took_ns
+        return took_ns if holds else 1
 
     # -- in step with the engine
 
@@ -153,8 +166,7 @@ class IndexedSptes:
         rank = self._rank_of_faults()
         absent = (theirs & PRESENT != 0) & (tables.flags == 0)
         for flag in (WRITABLE, 0):
-            if len(gfns := _ordered(absent & (theirs & WRITABLE == flag), rank)):
-                self.index.map(gfns, gfns, PRESENT | ACCESSED | flag)
+            _map(self.index, _ordered(absent & (theirs & WRITABLE == flag), rank), PRESENT | ACCESSED | flag)
         if self.index.traits.logs_by_hardware:
             tables.flags[:] |= np.where(theirs & PRESENT != 0, theirs & DIRTY, 0)
         elif len(gfns := _ordered((theirs & WRITABLE != 0) & (tables.flags & WRITABLE == 0), rank)):

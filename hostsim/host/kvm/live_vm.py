@@ -11,7 +11,7 @@ from hostsim.guest.workload import Guest
 from hostsim.host.clock import NEVER_NS, Clock
 from hostsim.host.kvm.engine import CONTENDED, GRANTED, OUT, Due, GuestEngine
 from hostsim.host.kvm.flush import RemoteFlush
-from hostsim.host.kvm.indexed import IndexedSptes
+from hostsim.host.kvm.indexed import IndexedSptes, IndexFigures
 from hostsim.host.kvm.lock import MmuLock
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.tally import LogTimes, Tally, live_tally
@@ -78,6 +78,10 @@ class LiveVm(VmBase):
     def tally(self) -> Tally:
         """All counters now."""
         return live_tally(self.env.now_ns, self.engine, self.lock, self.flush, self.times, self.vcpus)
+
+    def index_figures(self) -> IndexFigures | None:
+        """What the index took so far; None without one."""
+        return None if self.indexed is None else self.indexed.figures()
 
     def hold_all(self) -> Step:
         """Keep all vCPUs out of the guest; returns when they are."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 Interface = Literal["get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring"]
 INTERFACES: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring")
 """How user space learns of dirty pages: the values of ``dirty_tracking`` beside "tcg"."""
-MEASURED = "measured"
+MEASURED: Final = "measured"
 """No index is held: the work on the log costs what was measured on the kernel's own."""
 IndexName = Literal[
     "measured", "rmap", "rmap-3", "rmap-15", "shadow-walk", "hybrid", "slot-list", "writable-chain", "logged-chain",
