@@ -52,8 +52,10 @@ def test_designs_of_an_index_stand_side_by_side(tmp_path: Path) -> None:
     done = hostsim("compare", "guest.toml", "--set", "vm.mmu.era=E0", "--vary", vary, "--out", "o", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert all(title in done.stdout for title in ("total time", "downtime", "guest slowdown", "host holds", "log begins"))
-    runs = {run["settings"]["vm.mmu.index"]: run for run in json.loads((tmp_path / "o" / "compare.json").read_text())["runs"]}
-    costs = {name: json.loads((tmp_path / "o" / runs[name]["file"]).read_text())["run"]["kvm"][0] for name in designs}
+    told = json.loads((tmp_path / "o" / "compare.json").read_text())["runs"]
+    runs = {run["settings"]["vm.mmu.index"]: run for run in told}
+    files = {name: tmp_path / "o" / "runs" / f"{runs[name]['key']}.json" for name in designs}
+    costs = {name: json.loads(file.read_text())["run"]["kvm"][0] for name, file in files.items()}
     assert "index" not in costs["measured"]
     assert {name: costs[name]["index"]["design"] for name in designs[1:]} == {name: name for name in designs[1:]}
     for name in designs[1:]:

@@ -21,6 +21,7 @@ from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.spte_index.designs import DESIGNS
+from hostsim.kernels.exits import EXCLUSIVE, SHARED
 from hostsim.mmu.costs import clear_page_ns, load_costs
 from hostsim.mmu.era import load_era
 from hostsim.mmu.index.cache_costs import CacheCosts
@@ -29,6 +30,7 @@ from hostsim.mmu.spte import PRESENT, WRITABLE
 from tests.helpers.live import MS, live_machine, sweep, timed, vm_of
 
 N_PAGES = 4096
+CAUGHT = {"book3s-hv": "d-bit"}
 OLD = MmuSpec(era="E0", costs="nehalem-2010")
 NEW = MmuSpec(era="E4", costs="cascade-lake")
 PROTECTING = tuple(name for name in INDEXES if name not in (MEASURED, "book3s-hv"))
@@ -125,6 +127,16 @@ def test_where_each_call_costs_the_same_all_designs_harvest_alike(
     assert runs[0]["tallies"][-1][3] > 1_000
 
 
+def test_bytes_are_those_when_they_were_most() -> None:
+    """Both chains are empty at the end; one began with all sptes, the other held them from when logging began."""
+    told = {
+        name: indexed(migrating("get-dirty-log", replace(OLD, index=name))) for name in ("writable-chain", "logged-chain")
+    }
+    for one in told.values():
+        assert one.figures().bytes["links"] >= 16 * 2000 > 5 * one.index.bytes_used()["links"]
+        assert one.figures().index_bytes == sum(n for part, n in one.figures().bytes.items() if part != "tables")
+
+
 def test_designs_differ_where_caches_count() -> None:
     held = {name: indexed(migrating("get-dirty-log", replace(OLD, index=name))).figures().get_ns for name in PROTECTING}
     assert len(set(held.values())) > 5
@@ -181,6 +193,8 @@ def test_upkeep_is_counted_a_fault() -> None:
 def test_faults_that_link_take_mmu_lock(design: str, map_way: str, wp_way: str) -> None:
     locks = locked_for(design, load_era("E4"), "tdp").locks("tdp")
     assert (locks.map, locks.wp) == (map_way, wp_way)
+    plan = build.log_plan(replace(NEW, index=design, write_tracking=CAUGHT.get(design, "write-protect")), "get-dirty-log")  # type: ignore[arg-type]
+    assert plan.slot_mode == (SHARED if map_way == "shared" else EXCLUSIVE)
 
 
 def test_nodes_come_in_the_order_of_faults() -> None:

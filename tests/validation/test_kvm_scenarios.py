@@ -27,7 +27,9 @@ def logged(name: str, *overrides: str) -> dict[str, float]:
     return costs.logged
 
 
-@pytest.mark.parametrize("name", ["kvm_write_protect", "kvm_clear_chunks", "kvm_dirty_ring", "kvm_pml", "kvm_huge_pages"])
+@pytest.mark.parametrize(
+    "name", ["kvm_write_protect", "kvm_clear_chunks", "kvm_dirty_ring", "kvm_pml", "kvm_huge_pages", "rmap_under_migration"]
+)
 def test_it_completes(name: str) -> None:
     assert migrated(name).converged
 
@@ -64,6 +66,19 @@ def test_chunks_take_the_hold_out_of_syncs() -> None:
     assert all_set["lock_wait_ns"] > 5 * clear["lock_wait_ns"]
     assert clear["clears"] > 16
     assert get["clears"] == 0
+
+
+def test_the_index_decides_how_long_harvests_hold_the_lock_and_not_how_long_a_migration_takes() -> None:
+    names = ("rmap", "slot-list", "writable-chain", "tdp", "book3s-hv")
+    runs = {name: migrated("rmap_under_migration", f"vm.mmu.index={name}") for name in names}
+    costs = {name: logged("rmap_under_migration", f"vm.mmu.index={name}") for name in names}
+    took_ms = {name: run.total_time_ms or 0 for name, run in runs.items()}
+    assert max(took_ms[name] for name in names[:4]) < 1.03 * took_ms["rmap"]
+    assert costs["tdp"]["host_hold_ns"] < costs["rmap"]["host_hold_ns"] < 0.6 * costs["slot-list"]["host_hold_ns"]
+    assert costs["rmap"]["lock_wait_ns"] < 0.6 * costs["writable-chain"]["lock_wait_ns"]
+    assert costs["book3s-hv"]["wp_faults"] == 0 < costs["book3s-hv"]["map_faults"]
+    assert costs["book3s-hv"]["sync_ns"] > 20 * costs["rmap"]["sync_ns"]
+    assert took_ms["book3s-hv"] > 1.2 * took_ms["rmap"]
 
 
 def test_a_ring_slows_down_and_so_ends_sooner() -> None:

@@ -8,7 +8,7 @@ from hostsim.errors import InputError, Problem
 from hostsim.guest.workload import Guest
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import GuestEngine
-from hostsim.host.kvm.index_costs import added_to_faults, index_costs, kernel_has, locked_for
+from hostsim.host.kvm.index_costs import added_to_faults, index_costs, kernel_has, locked_for, shares_lock
 from hostsim.host.kvm.indexed import IndexedSptes, index_of
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.live_vm import LiveVm
@@ -56,7 +56,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
     """How the log is kept. InputError for what is not offered."""
     known, era, costs = checked(mmu, interface), load_era(mmu.era), load_costs(mmu.costs)
     is_eager = era.eager_split if mmu.eager_split is None else mmu.eager_split
-    is_shared = mmu.mmu == "tdp" and era.lock == "rwlock" and era.tdp_mmu != "absent"
+    is_shared = mmu.mmu == "tdp" and era.lock == "rwlock" and era.tdp_mmu != "absent" and shares_lock(mmu.index)
     return LogPlan(
         interface=known,
         costs=LogCosts(**log_costs(costs, era, mmu.mmu)),

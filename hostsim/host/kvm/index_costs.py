@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.host.kvm.spec import MEASURED, MmuSpec
 from hostsim.host.spte_index.base import BaseIndex
 from hostsim.host.spte_index.guests import IndexedGuest, Layout, build_guest, one_slot
 from hostsim.kernels.exits import ExitCosts
@@ -56,6 +56,11 @@ def kernel_has(era: Era, mmu: str) -> str:
 def measured_on(era: Era, mmu: str) -> str:
     """The design under which the sheet's CLEAR of that kernel was measured: clear_rmap_ns or clear_tree_*_ns."""
     return "tdp" if era.log_read[mmu] == "tdp-tree" else "rmap"
+
+
+def shares_lock(design: str) -> bool:
+    """Whether what the era does with mmu_lock shared can be done so with ``design``: it links nothing under that lock."""
+    return design in IN_PLACE | WORD_LOCKS | {MEASURED}
 
 
 def index_costs(mmu: MmuSpec) -> IndexCosts:
@@ -158,7 +163,7 @@ def locked_for(design: str, era: Era, mmu: str) -> Era:
     leaves the era's way.
     """
     locks = era.locks(mmu)
-    if design not in IN_PLACE | WORD_LOCKS:
+    if not shares_lock(design):
         locks = replace(locks, map="exclusive", split="exclusive")
     if design in CHAINED_WRITES:
         locks = replace(locks, wp="exclusive")

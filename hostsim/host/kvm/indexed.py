@@ -49,7 +49,8 @@ def _map(index: BaseIndex, gfns: Gfns, flags: int) -> None:
 
 @dataclass(frozen=True)
 class IndexFigures:
-    """design: its name; kernel_has: that of the kernel itself. bytes: by what they hold, "tables" are the sptes themselves.
+    """design: its name; kernel_has: that of the kernel itself. bytes: by what they hold, when they were most; "tables" are
+    the sptes themselves.
 
     start_ns, get_ns, clear_ns, stop_ns: what the calls took, summed, gets and clears: how many; map_ns, wp_ns: added to the
     hold of each such fault.
@@ -87,7 +88,7 @@ class IndexedSptes:
         self.design, self.index, self.engine = design, index, engine
         self.added, self.kernel_has = added, kernel_has
         self.harvests, self.switches = Meter(index, costs.harvest), Meter(index, costs.switch)
-        self.unlocked_ns = 0
+        self.unlocked_ns, self._most = 0, dict(index.bytes_used())
         self._owns_log, self._read = owns_log, 0
 
     # -- what the work on the log asks, at the grant of mmu_lock
@@ -131,7 +132,7 @@ class IndexedSptes:
         """What it took so far."""
         get, switch = self.harvests, self.switches
         return IndexFigures(
-            self.design, self.kernel_has, dict(self.index.bytes_used()),
+            self.design, self.kernel_has, self._most,
             start_ns=round(switch.ns["start"]), get_ns=round(get.ns["get"]), gets=get.calls["get"],
             clear_ns=round(get.ns["clear"]), clears=get.calls["clear"], stop_ns=round(switch.ns["stop"]),
             map_ns=self.added.map_ns, wp_ns=self.added.wp_ns,
@@ -139,6 +140,7 @@ class IndexedSptes:
 
     def _hold_ns(self, meter: Meter) -> int:
         """The call just made: under mmu_lock, or beside it where entries have locks of their own."""
+        self._note_bytes()
         took_ns, holds = whole_ns(meter.last_ns), self.index.locks() > 0
         self.unlocked_ns = 0 if holds else took_ns
         return took_ns if holds else 1
@@ -171,7 +173,12 @@ class IndexedSptes:
             tables.flags[:] |= np.where(theirs & PRESENT != 0, theirs & DIRTY, 0)
         elif len(gfns := _ordered((theirs & WRITABLE != 0) & (tables.flags & WRITABLE == 0), rank)):
             self.index.make_writable(gfns)
+        self._note_bytes()
         self._check_in_step(theirs)
+
+    def _note_bytes(self) -> None:
+        now = dict(self.index.bytes_used())
+        self._most = max(self._most, now, key=lambda by_part: sum(by_part.values()))
 
     def _rank_of_faults(self) -> NDArray[np.int32]:
         """int32[sptes]: when the page had its last fault since the call before; not on record: behind all."""
