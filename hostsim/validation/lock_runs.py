@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.kernels.exits import HOLD_NS, LOGGED, WAIT_NS, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
-from hostsim.kernels.faults import N_KINDS
+from hostsim.mmu.exits import HOLD_NS, LOGGED, N_KINDS, WAIT_NS, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
 from hostsim.mmu.spte import Sptes
 
 Ints = NDArray[np.int64]

@@ -9,9 +9,8 @@ import numpy as np
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.costs import era_policy, kvm_costs
 from hostsim.host.kvm.setup import KvmSetup
-from hostsim.kernels.exits import NONE, Slot
-from hostsim.kernels.faults import MAP, PML_FULL
 from hostsim.mmu.costs import flush_ns, load_costs
+from hostsim.mmu.exits import MAP, NONE, PML_FULL, Slot
 from hostsim.mmu.page_tables import table_count, tables_by_level
 from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
 from hostsim.study.log_buffers import PREFETCHED, faults_of_touches, full_buffer_exits, hidden_faults
@@ -127,7 +126,6 @@ def _flush_rows() -> Iterator[Row]:
     costs, policy = kvm_costs(FLUSHING_HOST, "E5"), era_policy("E5")
     for running in (0, 1, 2, 64):
         vm = populated(KvmSetup(64, 512, policy=policy), costs)
-        vm.logged = True
         got = took(vm, dirty_log.disable(vm, running))
         expected = round(flush_ns(sheet, running))
         yield exact(SUITE, f"O35-run/{running}", "flush when a log ends, vCPUs in guest mode, ns", expected, got.now_ns)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hostsim.kernels.exits import EXCLUSIVE, SHARED
-from hostsim.kernels.faults import MAP, WP
+from hostsim.mmu.exits import EXCLUSIVE, MAP, SHARED, WP
 from hostsim.mmu.spte import PRESENT, make_sptes
 from hostsim.study import queues
 from hostsim.validation import draws

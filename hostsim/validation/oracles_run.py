@@ -14,9 +14,8 @@ from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.sheet import load_sheet
-from hostsim.kernels.exits import EXCLUSIVE, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
-from hostsim.kernels.faults import N_KINDS, WP
 from hostsim.mmu.dirty_tracker import at_once
+from hostsim.mmu.exits import EXCLUSIVE, N_KINDS, WP, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
 from hostsim.mmu.memory import lay_out
 from hostsim.mmu.spte import PRESENT, make_sptes
 from hostsim.study import distinct

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hostsim.host.kvm.setup import KvmCosts, LogCosts
-from hostsim.kernels.exits import EXCLUSIVE, NONE, SHARED, ExitCosts
-from hostsim.kernels.faults import MAP, N_KINDS, SPLIT, TRACK, WP
+from hostsim.mmu.exits import EXCLUSIVE, MAP, N_KINDS, NONE, SHARED, SPLIT, TRACK, WP, ExitCosts
 
 EXIT_NS, ENTRY_NS, LOOP_NS, READ_LOOP_NS = 600, 400, 60, 15
 HOLD_NS = {MAP: 1000, TRACK: 100, WP: 120, SPLIT: 30_000}

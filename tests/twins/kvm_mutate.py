@@ -15,7 +15,7 @@ from hostsim.errors import InvariantError
 from tests.twins.kvm_compare import difference
 from tests.twins.mutate import Mutation, apply
 
-EXITS, KVM = "hostsim.kernels.exits", "hostsim.kernels.kvm"
+KVM = "hostsim.kernels.kvm"
 HOST, LOG = "hostsim.host.kvm", "hostsim.host.dirty_log"
 SET_AT_TOUCH = """k.vcpus[V_MODE, v] = mode
         handle(k, v, kind, k.vcpus[V_PAGE, v], is_write(k.ints, k.streams, k.vcpus, v), now_ns)
@@ -44,7 +44,7 @@ MUTATIONS = {
     ),
     "a write leaves its page blank": Mutation(f"{KVM}.mapping", "note_write", "& (~BLANK & 0xFF)", "& 0xFF"),
     # Order
-    "a tie goes to the higher vCPU": Mutation(EXITS, "_before", "and a < b", "and a > b"),
+    "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),
     "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
     "a revocation misses its own instant": Mutation(
         f"{KVM}.streams", "rearm", "stream[S_CLOCK]], now_ns)), False", "stream[S_CLOCK]], now_ns) + 1), False"

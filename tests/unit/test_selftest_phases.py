@@ -12,8 +12,7 @@ from hostsim.host.clock import Clock
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.setup import Backing, KvmSetup, LogPolicy
 from hostsim.host.kvm.vm import KvmVm, Walk
-from hostsim.kernels.exits import SHARED
-from hostsim.kernels.faults import WP
+from hostsim.mmu.exits import SHARED, WP
 from hostsim.selftest.dirty_log_perf_test import (
     CLEAR,
     DIRTY_MEMORY,

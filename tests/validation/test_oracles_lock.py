@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hostsim.kernels.exits import EXCLUSIVE, SHARED, Slot
-from hostsim.kernels.faults import MAP, PML_FULL, WP
+from hostsim.mmu.exits import EXCLUSIVE, MAP, PML_FULL, SHARED, WP, Slot
 from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
 from hostsim.study import queues
 from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, LockRun, Program, exit_costs
