@@ -22,7 +22,7 @@ def round_costs(mode: dict[int, int] | None = None) -> KvmCosts:
         EXIT_NS, ENTRY_NS, spurious_ns=50, pml_ns=40, pml_drain_ns=2000, mode=_by_kind(modes), hold_ns=_by_kind(HOLD_NS, 1),
         queue_ns=np.zeros((3, 1), np.int64),
     )  # fmt: skip
-    return KvmCosts(exits, exits, LOG, LOOP_NS, READ_LOOP_NS)
+    return KvmCosts(exits, 0, LOG, LOOP_NS, READ_LOOP_NS)
 
 
 def exclusive_costs() -> KvmCosts:

@@ -78,6 +78,7 @@ def _work(guest: Guest, state: Ints, vcpus: Ints) -> dict[str, Any]:
     bounds, _ = _grouped(streams[:, lay.S_VCPU], n_vcpus)
     vcpus[lay.V_FIRST], vcpus[lay.V_END] = bounds[:-1], bounds[1:]
     bounds, clocks = _grouped(guest.clock_vcpu, n_vcpus)
+    state[lay.N_COUNTED] = np.count_nonzero(parts[:, lay.P_KIND] != lay.BY_VISIT)
     vcpus[lay.V_CLOCK], vcpus[lay.V_CLOCK_END] = len(state) + bounds[:-1], len(state) + bounds[1:]
     return {
         "parts": parts, "ints": ints, "rates": np.stack([guest.table.mean_ns, scale]),
@@ -165,7 +166,7 @@ def _stream(row: Ints, c: int, rank: int, guest: Guest) -> Ints:
 
 
 def _parts(table: TouchTable, tape: _Tape) -> tuple[Ints, NDArray[np.float64]]:
-    """(parts, scale of the weights by class)."""
+    """(parts, those of sweeps last; scale of the weights by class)."""
     rows: list[list[int]] = []
     scale = np.ones(len(table.ints))
     for c, ints in enumerate(table.ints):
@@ -181,6 +182,7 @@ def _parts(table: TouchTable, tape: _Tape) -> tuple[Ints, NDArray[np.float64]]:
             rows += [[c, a, b, write, lay.UNIFORM, 0, 0, 0] for a, b in ((first, hot), (hot, end))]
         elif kind != touch.TRACE:
             rows.append([c, first, end, write, lay.BY_VISIT if kind == touch.SWEEP else lay.UNIFORM, 0, 0, 0])
+    rows.sort(key=lambda row: row[lay.P_KIND] == lay.BY_VISIT)
     return np.array(rows, np.int64).reshape(-1, lay.N_PART), scale
 
 

@@ -15,6 +15,7 @@ from hostsim.kernels.kvm.layout import (
     HARDWARE,
     LOG,
     LOGGED,
+    N_COUNTED,
     P_ARMED,
     P_CLASS,
     P_END,
@@ -180,9 +181,9 @@ def disarm_page(k: Kvm, page: int, read: bool, write: bool) -> None:
     k.counts[1, region] -= write
     k.counts[0, upper] -= read
     k.counts[1, upper] -= write
-    for p in range(len(k.parts)):
+    for p in range(k.state[N_COUNTED]):
         part = k.parts[p]
-        if part[P_KIND] == BY_VISIT or page < part[P_FIRST] or page >= part[P_END]:
+        if page < part[P_FIRST] or page >= part[P_END]:
             continue
         if (part[P_WRITE] == 1 and write) or (part[P_WRITE] == 0 and read):
             if part[P_KIND] == BY_WEIGHT:

@@ -54,7 +54,7 @@ def enter_guest(k: Kvm, v: int, now_ns: int, entry_ns: int) -> None:
 
 @jit
 def stop_at(k: Kvm, v: int, work_ns: int) -> None:
-    """vCPU ``v`` leaves the guest by itself when its first clock has come to ``work_ns``."""
+    """Let vCPU ``v`` leave the guest by itself when its first clock has come to ``work_ns``."""
     k.vcpus[V_STOP, v] = work_ns
     if k.vcpus[V_STAGE, v] == IN_GUEST:
         choose(k.vcpus, k.streams, k.clocks, k.state, v)

@@ -25,10 +25,11 @@ N_EXITS = 8
 (LOGGED, HARDWARE, PML, HUGE, WHOLE_TABLE, RING, RING_SOFT, PFN_NS, REORDERED,
  LOCK_READERS, LOCK_WRITERS, LOCK_HEAD, LOCK_LENGTH,
  SEQ, IN_PROGRESS, RANGE_FIRST, RANGE_END,
- WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE) = range(21)  # fmt: skip
+ WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED) = range(22)  # fmt: skip
 """Of Kvm.state. HARDWARE: D bits catch writes; RING: the log is a ring a vCPU; REORDERED: what comes next of vCPUs in guest
 mode was found anew; LOCK_..: mmu_lock; SEQ: mmu_invalidate_seq, IN_PROGRESS: mmu_invalidate_in_progress, with its range;
-WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host.
+WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host; N_COUNTED: parts, the first ones, whose
+armed pages are counted.
 """
 EXITS = 24
 """Of Kvm.state, exits by kind from here on."""
