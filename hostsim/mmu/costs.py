@@ -120,7 +120,7 @@ ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
 
 
 class ExitNumbers(TypedDict):
-    """Keyword arguments of ``hostsim.kernels.exits.ExitCosts``."""
+    """Keyword arguments of ``hostsim.mmu.exits.ExitCosts``."""
 
     exit_ns: int
     entry_ns: int
@@ -277,7 +277,7 @@ def queue_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
 def exit_costs(
     sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, populate: bool = False, n_vcpus: int = 64
 ) -> ExitNumbers:
-    """What ``hostsim.kernels.exits.ExitCosts`` takes, in whole ns, at least 1 where time has to pass.
+    """What ``hostsim.mmu.exits.ExitCosts`` takes, in whole ns, at least 1 where time has to pass.
 
     populate: host memory is not there yet, each fault allocates it. InputError for an MMU that does not exist and for PML
     on a machine without.

@@ -31,6 +31,7 @@ class Port(Protocol):
     def hold(self, hold: Hold) -> Process: ...
     def begin_invalidation(self, what: Invalidation) -> Process: ...
     def end_invalidation(self, what: Invalidation) -> Process: ...
+    def stop_after(self, vcpu: int, work_ns: int) -> None: ...
     def reap(self) -> Process: ...
 
 
@@ -46,6 +47,7 @@ class Actors:
         yield "kicker", self._kicker()
         yield "holder", self._holder()
         yield "notifier", self._notifier()
+        yield "errands", self._errands()
         if self.case.rules.interface == "dirty-ring":
             yield "reaper", self._reaper()
 
@@ -112,6 +114,11 @@ class Actors:
             yield self.env.timeout(what.gap_ns)
             yield from self.port.end_invalidation(what)
             self._over("notifier", "ended")
+
+    def _errands(self) -> Process:
+        for errand in self.script.errands:
+            yield self.env.timeout(errand.wait_ns)
+            self.port.stop_after(errand.vcpu, errand.work_ns)
 
     def _reaper(self) -> Process:
         while True:

@@ -114,6 +114,15 @@ class Invalidation:
 
 
 @dataclass(frozen=True)
+class Errand:
+    """After wait_ns the vCPU is told to come to user space when it has done work_ns more."""
+
+    wait_ns: int
+    vcpu: int
+    work_ns: int
+
+
+@dataclass(frozen=True)
 class Script:
     """What the host does: first_ns is when the log starts; stop: whether it is stopped at the end."""
 
@@ -123,6 +132,7 @@ class Script:
     kicks: tuple[Throttle | Pause, ...]
     holds: tuple[Hold, ...]
     invalidations: tuple[Invalidation, ...]
+    errands: tuple[Errand, ...]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tests.twins.kvm_case import (
     FAULTS,
     REGION_PAGES,
     Case,
+    Errand,
     Flags,
     GuestCosts,
     Hold,
@@ -56,7 +57,17 @@ def drawn_case(seed: int) -> Case:
         _script(rng, times, n_vcpus, n_pages, rules, end_ns), end_ns,
     )  # fmt: skip
     case = replace(case, huge=True) if large else case
-    return _all_large(case) if rng.random() < 0.15 else case
+    return _with_errands(rng, _all_large(case) if rng.random() < 0.15 else case)
+
+
+def _with_errands(rng: Random, case: Case) -> Case:
+    """vCPUs that work are let in for a while now and then."""
+    working = sorted({vcpu for load in case.workloads for vcpu in load.vcpus})
+    errands = tuple(
+        Errand(rng.randrange(1, max(3, case.end_ns // 8)), rng.choice(working), rng.randrange(case.end_ns // 20 + 1))
+        for _ in range(rng.choice((0, 0, 2, 6)))
+    )
+    return replace(case, script=replace(case.script, errands=errands))
 
 
 def _all_large(case: Case) -> Case:
@@ -201,7 +212,7 @@ def _script(rng: Random, times: tuple[int, ...], n_vcpus: int, n_pages: int, rul
     holds = tuple(_hold(rng, wait, times) for _ in range(n_holds))
     invalidations = tuple(_invalidation(rng, wait, times, n_pages) for _ in range(n_invalidations))
     kicks = tuple(_kick(rng, wait, n_vcpus) for _ in range(rng.choice((0, 0, 1, 4))))
-    return Script(wait(8), syncs, rng.random() < 0.5, kicks, holds, () if rules.mechanism == "d-bit" else invalidations)
+    return Script(wait(8), syncs, rng.random() < 0.5, kicks, holds, invalidations * (rules.mechanism != "d-bit"), ())
 
 
 def _hold(rng: Random, wait: Callable[[int], int], times: tuple[int, ...]) -> Hold:

@@ -18,13 +18,11 @@ from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import LogCosts
-from hostsim.kernels.exits import EXCLUSIVE, HOLD_NS, NONE, PML_ENTRIES, SHARED, WAIT_NS, ExitCosts
-from hostsim.kernels.faults import MAP, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.kernels.kvm import layout as lay
-from hostsim.kernels.kvm.armed import count_range
-from hostsim.kernels.kvm.streams import rearm
+from hostsim.mmu.cost_rules import PML_ENTRIES
+from hostsim.mmu.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
 from hostsim.mmu.memory import GuestMemory, RamBlock
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, TRACKED, WRITABLE
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts
@@ -59,7 +57,7 @@ class EnginePort:
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         self.kvm = self.engine.kvm
-        _lay(self.kvm, case)
+        self.engine.set_sptes(_sptes(case), 0)
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
         self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)
         self.bmap = np.zeros(case.n_pages, np.uint8)
@@ -104,6 +102,11 @@ class EnginePort:
     def resume(self) -> None:
         for vcpu in self.vm.vcpus:
             vcpu.resume()
+
+    def stop_after(self, vcpu: int, work_ns: int) -> None:
+        first = int(np.flatnonzero(self.guest.clock_vcpu == vcpu)[0])
+        now_ns = self.env.now_ns
+        self.engine.stop_at(vcpu, int(work_at(self.guest.clocks[first], now_ns)) + work_ns, now_ns)
 
     def hold(self, hold: Hold) -> Process:
         yield from self.vm.lock.hold(MODE[hold.mode], hold.hold_ns, hold.unit_ns)
@@ -150,7 +153,8 @@ class EngineRun:
 
     def facts(self) -> Facts:
         port, kvm = self.port, self.port.kvm
-        engine, vm, sptes, sums = port.engine, port.vm, kvm.sptes, port.engine.sums
+        engine, vm, sptes = port.engine, port.vm, kvm.sptes
+        wait_ns, hold_ns = engine.sums.tolist()
         log = kvm.log[: kvm.state[lay.LOGGED_EXITS]].tolist()
         return {
             "log": [(ns, vcpu, page, NAME[kind]) for ns, vcpu, page, kind in log],
@@ -168,8 +172,8 @@ class EngineRun:
             "ring_full": [vcpu.ring_full_exits for vcpu in vm.vcpus],
             "stall_ns": engine.stall_ns,
             "work_ns": self._work_ns(),
-            "wait_ns": int(sums[WAIT_NS]),
-            "hold_ns": int(sums[HOLD_NS]),
+            "wait_ns": wait_ns,
+            "hold_ns": hold_ns,
             "host_wait_ns": vm.lock.wait_ns,
             "host_hold_ns": vm.lock.hold_ns,
             "flushes": vm.flush.count,
@@ -192,18 +196,13 @@ def _memory(case: Case) -> GuestMemory:
     return GuestMemory((RamBlock("pc.ram", 0, case.n_pages),), zero, np.zeros(case.n_pages, np.uint32))
 
 
-def _lay(kvm: lay.Kvm, case: Case) -> None:
-    """The sptes of the case in the place of those that a guest starts with."""
-    sptes, n = kvm.sptes, case.n_pages
-    count_range(kvm, 0, n, -1)
-    sptes.level[:], sptes.large[:], sptes.spte[:] = 0, 0, 0
-    sptes.spte[sorted(case.blank)] = BLANK
+def _sptes(case: Case) -> Sptes:
+    sptes = make_sptes(case.n_pages)
     for page, words in case.spte.items():
-        sptes.spte[page] |= flags_of(words)
+        sptes.spte[page] = flags_of(words)
     for region, words in case.large.items():
         sptes.level[region], sptes.large[region] = 1, flags_of(words)
-    count_range(kvm, 0, n, 1)
-    rearm(kvm, 0, n, 0)
+    return sptes
 
 
 def _exit_costs(case: Case) -> ExitCosts:

@@ -15,7 +15,7 @@ from hostsim.errors import InvariantError
 from tests.twins.kvm_compare import difference
 from tests.twins.mutate import Mutation, apply
 
-EXITS, KVM = "hostsim.kernels.exits", "hostsim.kernels.kvm"
+KVM = "hostsim.kernels.kvm"
 HOST, LOG = "hostsim.host.kvm", "hostsim.host.dirty_log"
 SET_AT_TOUCH = """k.vcpus[V_MODE, v] = mode
         handle(k, v, kind, k.vcpus[V_PAGE, v], is_write(k.ints, k.streams, k.vcpus, v), now_ns)
@@ -44,13 +44,13 @@ MUTATIONS = {
     ),
     "a write leaves its page blank": Mutation(f"{KVM}.mapping", "note_write", "& (~BLANK & 0xFF)", "& 0xFF"),
     # Order
-    "a tie goes to the higher vCPU": Mutation(EXITS, "_before", "and a < b", "and a > b"),
+    "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),
     "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
     "a revocation misses its own instant": Mutation(
         f"{KVM}.streams", "rearm", "stream[S_CLOCK]], now_ns)), False", "stream[S_CLOCK]], now_ns) + 1), False"
     ),
     "touches of this instant come again": Mutation(
-        f"{KVM}.vcpu", "_stop", "pass_by(k, v, s, k.vcpus[V_NS, v])", "pass"
+        f"{KVM}.vcpu", "_stop", "pass_by(k, v, s if s >= 0 else k.vcpus[V_END, v], k.vcpus[V_NS, v])", "pass"
     ),
     "a split comes before touches of lower vCPUs": Mutation(
         f"{KVM}.mapping", "_split", "for other in range(v)", "for other in range(0)"
@@ -75,6 +75,10 @@ MUTATIONS = {
     "a kick stays when the vCPU enters": Mutation(
         f"{KVM}.host", "enter_guest", "k.vcpus[V_KICKED, v] = k.vcpus[V_FULL, v] = 0", "k.vcpus[V_FULL, v] = 0"
     ),
+    "a vCPU stops before the touches of its instant": Mutation(
+        f"{KVM}.streams", "choose", "stop_ns < best_ns", "stop_ns <= best_ns"
+    ),
+    "a vCPU that has stopped stops again": Mutation(f"{KVM}.vcpu", "_stop", "k.vcpus[V_STOP, v] = NEVER", "pass"),
     "an IPI leaves the PML buffer full": Mutation(f"{KVM}.host", "interrupt", "+ drain_ns(k, v)", ""),
     "an IPI stops vCPUs that are out of the guest": Mutation(
         f"{KVM}.host", "interrupt", "if k.vcpus[V_STAGE, v] == IN_GUEST", "if k.vcpus[V_STAGE, v] in (IN_GUEST, ENTRY)"

@@ -42,6 +42,9 @@ class TwinPort:
     def throttle(self, vcpu: int, sleep_ns: int) -> None:
         self.host.threads[vcpu].throttle(sleep_ns)
 
+    def stop_after(self, vcpu: int, work_ns: int) -> None:
+        self.guest.vcpus[vcpu].stop_after(work_ns)
+
     def hold(self, hold: Hold) -> Process:
         yield from self.host.lock.hold(hold.mode, lambda: hold.hold_ns, hold.unit_ns)
 

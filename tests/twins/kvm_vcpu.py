@@ -53,6 +53,7 @@ class TwinVcpu:
         self.stage, self.kicked, self.why = OUT, False, KICKED
         self.accesses = self.ring_full = 0
         self.stall_ns = self._away_ns = 0
+        self.stop_work_ns: int | None = None
         self.came_out: Callable[[], None] = lambda: None
         self._plan = 0
 
@@ -92,6 +93,12 @@ class TwinVcpu:
         else:
             self._enter_in(out_ns + self.costs.entry_ns)
         return True
+
+    def stop_after(self, work_ns: int) -> None:
+        """Out by itself when its first clock has come so far."""
+        self.stop_work_ns = self.clocks[0].work_before(self.env.now) + work_ns
+        if self.stage == GUEST:
+            self._await_touch()
 
     # In and out
 
@@ -147,6 +154,15 @@ class TwinVcpu:
         if due:
             ns, first = min(due)
             self._in(max(ns, self.env.now) - self.env.now, lambda: self._touch(self.streams[first]))
+        if self.stop_work_ns is not None:
+            stop_ns = max(self.clocks[0].when(self.stop_work_ns), self.env.now)
+            if not due or stop_ns < ns:
+                self._in(stop_ns - self.env.now, self._work_done)
+
+    def _work_done(self) -> None:
+        self.stop_work_ns = None
+        self._stop()
+        self._leave()
 
     def _touch(self, stream: TwinStream) -> None:
         _, page, is_write = stream.touch

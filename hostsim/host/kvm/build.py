@@ -16,10 +16,10 @@ from hostsim.host.kvm.lock import N_HOSTS
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import LogCosts
 from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED, Interface, MmuSpec
-from hostsim.kernels.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import exit_costs, load_costs, log_costs, number
 from hostsim.mmu.era import Era, era_names, load_era, unknown_name
+from hostsim.mmu.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.mmu.memory import GuestMemory
 
 RING_ERA = "E3"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, STRIDE_GCD, STRIDE_INVERSE
 from hostsim.jit import inlined, jit
-from hostsim.kernels.faults import MAP, NOTHING, SPLIT, TRACK, WP, flags_of
 from hostsim.kernels.kvm.layout import (
     BY_VISIT,
     BY_WEIGHT,
@@ -16,6 +15,7 @@ from hostsim.kernels.kvm.layout import (
     HARDWARE,
     LOG,
     LOGGED,
+    N_COUNTED,
     P_ARMED,
     P_CLASS,
     P_END,
@@ -30,7 +30,8 @@ from hostsim.kernels.kvm.layout import (
     Kvm,
 )
 from hostsim.kernels.kvm.visits import set_visit, visit_of
-from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, GuestSptes
+from hostsim.mmu.exits import MAP, NOTHING, SPLIT, TRACK, WP
+from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
 
 
 @inlined
@@ -45,8 +46,15 @@ def hardware_logs(state: Ints) -> bool:
     return bool(state[LOGGED] * state[HARDWARE] == 1)
 
 
+@jit
+def flags_of(sptes: Sptes, page: int) -> int:
+    """Flags of the spte that maps ``page``."""
+    region = page // REGION_PAGES
+    return int(sptes.large[region]) if sptes.level[region] == 1 else int(sptes.spte[page])
+
+
 @inlined
-def needed(sptes: GuestSptes, state: Ints, page: int, is_write: bool) -> int:
+def needed(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
     """What an access needs: a kind of fault, LOG, FILL or NOTHING."""
     flags = flags_of(sptes, page)
     if flags & PRESENT == 0:
@@ -71,14 +79,14 @@ def wanted_flags(state: Ints, is_write: int) -> int:
 
 
 @inlined
-def is_armed(sptes: GuestSptes, state: Ints, page: int, is_write: int) -> bool:
+def is_armed(sptes: Sptes, state: Ints, page: int, is_write: int) -> bool:
     """Whether an access to ``page`` would be seen."""
     wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
     return bool(flags & (wanted | TRACKED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
 
 
 @inlined
-def _count(sptes: GuestSptes, state: Ints, first: int, end: int, is_write: int) -> int:
+def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> int:
     """Armed pages of [first, end), which lies within one region."""
     region, wanted, spte = first >> REGION_BITS, wanted_flags(state, is_write), sptes.spte
     blank = BLANK if is_write == 1 else 0
@@ -173,9 +181,9 @@ def disarm_page(k: Kvm, page: int, read: bool, write: bool) -> None:
     k.counts[1, region] -= write
     k.counts[0, upper] -= read
     k.counts[1, upper] -= write
-    for p in range(len(k.parts)):
+    for p in range(k.state[N_COUNTED]):
         part = k.parts[p]
-        if part[P_KIND] == BY_VISIT or page < part[P_FIRST] or page >= part[P_END]:
+        if page < part[P_FIRST] or page >= part[P_END]:
             continue
         if (part[P_WRITE] == 1 and write) or (part[P_WRITE] == 0 and read):
             if part[P_KIND] == BY_WEIGHT:

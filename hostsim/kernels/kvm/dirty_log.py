@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import jit
-from hostsim.kernels.exits import PML_ENTRIES
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import HARDWARE, HUGE, LOGGED, PML, REGION_BITS, V_HEAD, V_PML, V_RING, V_TAKEN, Kvm
 from hostsim.kernels.kvm.mapping import set_region
 from hostsim.kernels.kvm.streams import rearm
+from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, WRITABLE
 
 Bytes = NDArray[np.uint8]
@@ -39,7 +39,6 @@ def map_filled(k: Kvm, n_pages: int) -> None:
         spte[page] = (0 if huge else full) if has_content else (BLANK if page < n_pages else 0)
         if huge and has_content:
             k.sptes.level[page >> REGION_BITS], k.sptes.large[page >> REGION_BITS] = 1, full
-    count_range(k, 0, len(spte), 1)
 
 
 @jit

@@ -6,8 +6,6 @@ Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::k
 from __future__ import annotations
 
 from hostsim.jit import inlined, jit
-from hostsim.kernels.exits import PML_ENTRIES
-from hostsim.kernels.faults import MAP, SPLIT, TRACK
 from hostsim.kernels.kvm.armed import count_range, disarm_page, is_armed
 from hostsim.kernels.kvm.layout import (
     HUGE,
@@ -25,7 +23,9 @@ from hostsim.kernels.kvm.layout import (
     Kvm,
 )
 from hostsim.kernels.kvm.streams import pass_by, rearm
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, TRACKED, WRITABLE, GuestSptes
+from hostsim.mmu.cost_rules import PML_ENTRIES
+from hostsim.mmu.exits import MAP, SPLIT, TRACK
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
 
 
 @inlined
@@ -38,7 +38,7 @@ def set_spte(k: Kvm, page: int, value: int) -> None:
 
 
 @inlined
-def mark_dirty(sptes: GuestSptes, vcpus: Ints, buffers: Ints, state: Ints, v: int, page: int) -> None:
+def mark_dirty(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int, page: int) -> None:
     """mark_page_dirty_in_slot: the bit in the log, or an entry in the ring of vCPU ``v``."""
     if sptes.spte[page] & IN_LOG != 0:
         return
@@ -50,7 +50,7 @@ def mark_dirty(sptes: GuestSptes, vcpus: Ints, buffers: Ints, state: Ints, v: in
 
 
 @inlined
-def drain_pml(sptes: GuestSptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> int:
+def drain_pml(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> int:
     """Move the PML buffer of vCPU ``v`` into the log, oldest first; returns how many entries it had."""
     entries = vcpus[V_PML, v]
     for i in range(entries):
@@ -69,7 +69,7 @@ def set_region(k: Kvm, region: int, level: int, large: int, small: int) -> None:
 
 
 @jit
-def is_empty(sptes: GuestSptes, region: int) -> bool:
+def is_empty(sptes: Sptes, region: int) -> bool:
     """Whether nothing in the region is mapped."""
     if sptes.level[region] == 1:
         return False
@@ -103,7 +103,7 @@ def _split(k: Kvm, v: int, page: int, now_ns: int) -> None:
 
 
 @inlined
-def _sets_region(sptes: GuestSptes, state: Ints, kind: int, page: int) -> bool:
+def _sets_region(sptes: Sptes, state: Ints, kind: int, page: int) -> bool:
     """Whether the fault sets one large spte, or replaces it."""
     region = page >> REGION_BITS
     if sptes.level[region] == 1:
@@ -130,7 +130,7 @@ def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: 
 
 
 @inlined
-def _small_flags(sptes: GuestSptes, state: Ints, kind: int, page: int, is_write: bool) -> int:
+def _small_flags(sptes: Sptes, state: Ints, kind: int, page: int, is_write: bool) -> int:
     """Flags of the 4 KiB spte that the fault sets."""
     if kind == MAP or (kind == SPLIT and state[WHOLE_TABLE] == 0):
         return PRESENT | WRITABLE | (DIRTY if is_write or state[LOGGED] == 1 else 0)
