@@ -61,6 +61,9 @@ def test_drawn_hosts_cover_the_model() -> None:
     assert sum(sum(one["ring_full"]) for one in facts) > 30
     assert sum(one["host_wait_ns"] > 0 for one in facts) > 100
     assert sum(len({ns for ns, *_ in one["log"]}) < len(one["log"]) for one in facts) > 40
+    aged = [row for one in facts for row in one["ager"]]
+    assert sum(len(young) > 0 for _, young in aged) > 100
+    assert sum("old" in words for one in facts for words in (*one["spte"].values(), *one["large"].values())) > 1000
     assert sum(run.end_ns == run.case.end_ns for run in runs) > 200
     _check_interfaces(runs)
 
