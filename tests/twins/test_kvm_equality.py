@@ -53,7 +53,7 @@ def test_what_comes_after_the_end_changes_nothing_before(seed: int) -> None:
 
 
 def test_drawn_hosts_cover_the_model() -> None:
-    runs = [certain_run(drawn_case(seed)) for seed in range(400)]
+    runs = [certain_run(drawn_case(seed)) for seed in range(450)]
     facts = [run.facts() for run in runs]
     seen = Counter(kind for one in facts for kind in one["exits"])
     assert min(seen[kind] for kind in ("map", "track", "wp", "split", "spurious", "retry")) > 50, seen

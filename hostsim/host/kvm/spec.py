@@ -14,7 +14,8 @@ INTERFACES: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log", "initia
 class MmuSpec:
     """era: the kernel; costs: the sheet; mmu: tdp, direct or shadow; page_size: of the host's memory under the guest.
 
-    write_tracking: what catches the first write; eager_split: None: as the era does; ring_entries: a vCPU's dirty ring.
+    write_tracking: what catches the first write; eager_split: None: as the era does; ring_entries: a vCPU's dirty ring;
+    a_bits: whether its page tables have accessed bits.
     """
 
     era: str = "E4"
@@ -24,3 +25,4 @@ class MmuSpec:
     write_tracking: Literal["write-protect", "pml", "d-bit"] = "write-protect"
     eager_split: bool | None = None
     ring_entries: int = 4096
+    a_bits: bool = True
