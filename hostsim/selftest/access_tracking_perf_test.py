@@ -13,7 +13,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import simpy
 
 from hostsim.errors import InvariantError
 from hostsim.guest.workload import Active, Workload, build_guest
@@ -38,7 +37,7 @@ READS = (READ, READ_IDLE)
 SYSCALLS_A_PAGE = 3
 UNLOCKED_PAGES = 512
 """Pages of one call where no lock is taken, so that calls could be of any length: a page table of the host."""
-Step = Generator[simpy.Event, Any, None]
+Step = Generator[Any, Any, None]
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,10 @@ def _shape_rows(data: dict[str, Any], times: dict[tuple[str, str], tuple[float, 
     walls, passes, tolerance = data["seconds"], data["pass_seconds"], data["tolerance"]
     expected = walls["locked"][vcpus] / walls["none"][vcpus]
     got = times["locked", vcpus][0] / times["none", vcpus][0]
-    yield relative(SUITE, f"K8/shape/{vcpus}", "populating with ageing under mmu_lock, over none", expected, got, tolerance)
+    yield relative(SUITE, f"K8/shape/{vcpus}/wall", "populating with locked ageing, over none", expected, got, tolerance)
     expected = passes["locked"][vcpus] / passes["lockless"][vcpus]
     got = times["locked", vcpus][1] / times["lockless", vcpus][1]
-    yield relative(SUITE, f"K8/shape/{vcpus}", "a pass under mmu_lock, over one without", expected, got, tolerance)
+    yield relative(SUITE, f"K8/shape/{vcpus}/pass", "a locked pass, over a lockless one", expected, got, tolerance)
 
 
 def idle_marking_rows() -> Iterator[Row]:

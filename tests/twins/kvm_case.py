@@ -124,7 +124,7 @@ class Ageing:
 
 @dataclass(frozen=True)
 class AgeingRules:
-    """How ageing works: old: what it does to a young spte; locked: under mmu_lock, exclusively; flush: clear_flush_young does.
+    """old: what ageing does to a young spte; locked: under mmu_lock, exclusively; flush: clear_flush_young does.
 
     age_ns, zap_ns: a page.
     """

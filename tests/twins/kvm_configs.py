@@ -205,7 +205,8 @@ def _script(rng: Random, times: tuple[int, ...], n_vcpus: int, n_pages: int, rul
     invalidations = tuple(_invalidation(rng, wait, n_pages) for _ in range(n_invalidations))
     ageings = () if rng.random() < 0.5 else tuple(_ageing(rng, wait, n_pages) for _ in range(rng.choice((1, 4, 12))))
     kicks = tuple(_kick(rng, wait, n_vcpus) for _ in range(rng.choice((0, 0, 1, 4))))
-    return Script(wait(8), syncs, rng.random() < 0.5, kicks, holds, () if rules.mechanism == "d-bit" else invalidations, ageings)
+    invalidations = () if rules.mechanism == "d-bit" else invalidations
+    return Script(wait(8), syncs, rng.random() < 0.5, kicks, holds, invalidations, ageings)
 
 
 def _hold(rng: Random, wait: Callable[[int], int], times: tuple[int, ...]) -> Hold:

@@ -99,7 +99,7 @@ MUTATIONS = {
         "            self._engine.clear_young(first, end, young, self._env.now_ns)\n            yield from self._flush()\n",
     ),
     "ageing lets mmu_lock go before its flush": Mutation(
-        f"{HOST}.mmu_notifier", "MmuNotifier._age", "NONE else self._lock.during", "NONE or self.plan.flush else self._lock.during"
+        f"{HOST}.mmu_notifier", "MmuNotifier._age", "lock_mode == NONE", "flush"
     ),
     "mmu_lock goes before the flush of an invalidation": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._zap", "yield from self._flush()", "yield self._env.timeout(0)"

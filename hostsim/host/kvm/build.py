@@ -107,7 +107,8 @@ def _problems(mmu: MmuSpec, interface: Interface) -> Iterator[Problem]:
         yield Problem("", "vm.mmu.write_tracking", got, "'get-dirty-log' beside it", 'dirty_tracking = "get-dirty-log"')
     if mmu.write_tracking != "write-protect" and not mmu.a_bits:
         got = f"'{mmu.write_tracking}' with no A bits"
-        yield Problem("", "vm.mmu.write_tracking", got, "write-protect: who has D bits has A bits", 'write_tracking = "write-protect"')
+        example = 'write_tracking = "write-protect"'
+        yield Problem("", "vm.mmu.write_tracking", got, "'write-protect': who has D bits has A bits", example)
     if interface == "dirty-ring" and mmu_config(mmu, interface).ring_soft < 2:
         yield Problem("", "vm.mmu.ring_entries", str(mmu.ring_entries), "more than KVM keeps free", "ring_entries = 4096")
 

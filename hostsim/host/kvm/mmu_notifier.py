@@ -16,11 +16,12 @@ from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import Bytes, GuestEngine
 from hostsim.host.kvm.flush import RemoteFlush
 from hostsim.host.kvm.lock import MmuLock
+from hostsim.host.latency import Latencies
 from hostsim.kernels.exits import EXCLUSIVE, NONE
 
 Step = Generator[simpy.Event, Any, None]
 Found = Generator[simpy.Event, Any, int]
-CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG, RANGE_START, RANGE_END = (
+CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG, RANGE_START, RANGE_END = EVENTS = (
     "clear_flush_young", "clear_young", "test_young", "invalidate_range_start", "invalidate_range_end",
 )  # fmt: skip
 
@@ -30,7 +31,8 @@ class NotifierPlan:
     """How a kernel handles notifier events, and what that takes.
 
     age_page_ns: a page whose young bit is read or cleared; zap_page_ns: one that an invalidation goes over; lock_pair_ns: of
-    mmu_lock for the end of one; lock_mode: how ageing takes mmu_lock; flush: whether clear_flush_young flushes where something was young.
+    mmu_lock for the end of one; lock_mode: how ageing takes mmu_lock; flush: whether clear_flush_young flushes where
+    something was young.
     """
 
     age_page_ns: float
@@ -49,12 +51,11 @@ class NotifierPlan:
 
 
 class MmuNotifier:
-    """calls, pages, ns: of each event so far, waits and flushes included; young: pages that calls found young."""
+    """latencies: of the calls of each event so far, waits and flushes included; pages: they were about; young: they found."""
 
     def __init__(self, env: Clock, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, plan: NotifierPlan) -> None:
-        self.calls: Counter[str] = Counter()
+        self.latencies = {event: Latencies() for event in EVENTS}
         self.pages: Counter[str] = Counter()
-        self.ns: Counter[str] = Counter()
         self.young = 0
         self.plan = plan
         self._env, self._engine, self._lock, self._flush = env, engine, lock, flush
@@ -89,9 +90,8 @@ class MmuNotifier:
     def _timed(self, event: str, pages: int, work: Step) -> Step:
         asked_ns = self._env.now_ns
         yield from work
-        self.calls[event] += 1
+        self.latencies[event].record(self._env.now_ns - asked_ns)
         self.pages[event] += pages
-        self.ns[event] += self._env.now_ns - asked_ns
 
     def _age(self, event: str, first: int, end: int, young: Bytes) -> Found:
         work = self._walk(event, first, end, young)

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import inlined, jit
-from hostsim.kernels.faults import flags_of
-from hostsim.kernels.kvm.armed import STOPPED, count_range
+from hostsim.kernels.kvm.armed import STOPPED, count_range, flags_of
 from hostsim.kernels.kvm.layout import AGEING, CLEARS_A, REGION_BITS, ZAPS, Ints, Kvm
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.mmu.spte import KEPT, OLD, PRESENT, REGION_PAGES, TRACKED, WRITABLE

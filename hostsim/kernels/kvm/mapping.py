@@ -144,7 +144,8 @@ def _small_flags(sptes: GuestSptes, state: Ints, kind: int, page: int, is_write:
 def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> None:
     """Set what a fault of ``kind`` sets, at the end of its hold.
 
-    It makes young. W comes back to an access-tracked page only with a write; what is mapped writable in a logged slot is dirty.
+    The page is young then. W comes back to an access-tracked page only with a write; what is mapped writable in a logged
+    slot is dirty.
     """
     if _sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, v, kind, page, is_write, now_ns):
         return
