@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 PRESENT, WRITABLE, TRACKED, DIRTY = 1, 2, 4, 8
 BLANK, IN_LOG = 16, 32
-"""Of the page, not of its mapping, and kept in the place of the 4 KiB spte whatever maps it: its content is zero; it is in
-the dirty log, or in a dirty ring.
+OLD = 64
+"""BLANK, IN_LOG: of the page, not of its mapping, and kept in the place of the 4 KiB spte whatever maps it: its content is
+zero; it is in the dirty log, or in a dirty ring. OLD: of the mapping: its A bit is clear.
 """
 KEPT = BLANK | IN_LOG
 REGION_PAGES = 512

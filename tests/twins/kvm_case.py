@@ -104,12 +104,11 @@ class Hold:
 
 @dataclass(frozen=True)
 class Invalidation:
-    """After wait_ns the host takes pages [first, end) away; both holds of mmu_lock last hold_ns, gap_ns lie between."""
+    """After wait_ns the host takes pages [first, end) away; gap_ns lie between the two holds of mmu_lock."""
 
     wait_ns: int
     first: int
     end: int
-    hold_ns: int
     gap_ns: int
 
 
@@ -123,6 +122,30 @@ class Errand:
 
 
 @dataclass(frozen=True)
+class Ageing:
+    """After wait_ns somebody asks which pages of [first, end) are young: event is the notifier's."""
+
+    wait_ns: int
+    event: Literal["clear_flush_young", "clear_young", "test_young"]
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class AgeingRules:
+    """old: what ageing does to a young spte; locked: under mmu_lock, exclusively; flush: clear_flush_young does.
+
+    age_ns, zap_ns: a page.
+    """
+
+    old: Literal["a-bit", "access-tracking", "zap"]
+    locked: bool
+    flush: bool
+    age_ns: float
+    zap_ns: float
+
+
+@dataclass(frozen=True)
 class Script:
     """What the host does: first_ns is when the log starts; stop: whether it is stopped at the end."""
 
@@ -133,6 +156,7 @@ class Script:
     holds: tuple[Hold, ...]
     invalidations: tuple[Invalidation, ...]
     errands: tuple[Errand, ...]
+    ageings: tuple[Ageing, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +178,7 @@ class Case:
     costs: GuestCosts
     host_costs: HostCosts
     rules: LogRules
+    ageing: AgeingRules
     script: Script
     end_ns: int
 

@@ -16,15 +16,16 @@ from hostsim.host.knobs import Knobs
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import LogCosts
 from hostsim.kernels.kvm import layout as lay
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
 from hostsim.mmu.memory import GuestMemory, RamBlock
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, TRACKED, WRITABLE, Sptes, make_sptes
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
-from tests.twins.kvm_case import Case, Hold, Invalidation
+from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts
 
 KIND = {
@@ -32,7 +33,7 @@ KIND = {
 }  # fmt: skip
 NAME = {kind: name for name, kind in KIND.items()}
 MODE = {"none": NONE, "shared": SHARED, "exclusive": EXCLUSIVE}
-FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY}
+FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY, "old": OLD}
 LOG_CAPACITY = 1 << 14
 Process = Generator[simpy.Event, Any, Any]
 
@@ -53,12 +54,13 @@ class EnginePort:
         memory, self.guest = _memory(case), build_guest(case.workloads, 1)
         config = MmuConfig(
             case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
-            case.costs.pfn_ns,
+            case.costs.pfn_ns, case.ageing.old == "a-bit", "zap" if case.ageing.old == "zap" else "access-tracking",
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         self.kvm = self.engine.kvm
         self.engine.set_sptes(_sptes(case), 0)
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
+        self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
         self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)
         self.bmap = np.zeros(case.n_pages, np.uint8)
         self.start_log, self.stop_log, self.before_send = (
@@ -112,25 +114,15 @@ class EnginePort:
         yield from self.vm.lock.hold(MODE[hold.mode], hold.hold_ns, hold.unit_ns)
 
     def begin_invalidation(self, what: Invalidation) -> Process:
-        mapped: list[bool] = []
-        yield from self.vm.lock.hold(EXCLUSIVE, lambda: self._begin(what, mapped))
-        if mapped[0]:
-            yield from self.vm.flush()
-            self.engine.zap(what.first, what.end, self.env.now_ns)
-
-    def _begin(self, what: Invalidation, mapped: list[bool]) -> int:
-        sptes = self.kvm.sptes
-        self.engine.invalidate_begin(what.first, what.end)
-        large = np.repeat(sptes.large * sptes.level, 512)
-        mapped.append(bool(((sptes.spte | large)[what.first : what.end] & PRESENT).any()))
-        return what.hold_ns
+        yield from self.notifier.invalidate_range_start(what.first, what.end)
 
     def end_invalidation(self, what: Invalidation) -> Process:
-        yield from self.vm.lock.hold(EXCLUSIVE, lambda: self._end(what))
+        yield from self.notifier.invalidate_range_end(what.first, what.end)
 
-    def _end(self, what: Invalidation) -> int:
-        self.engine.invalidate_end()
-        return what.hold_ns
+    def age(self, what: Ageing) -> Process:
+        young = np.zeros(self.case.n_pages, np.uint8)
+        yield from getattr(self.notifier, what.event)(what.first, what.end, young)
+        return np.flatnonzero(young).tolist()
 
     def reap(self) -> Process:
         """DirtyRing has a reaper of its own."""
@@ -213,6 +205,12 @@ def _exit_costs(case: Case) -> ExitCosts:
     queue_ns = np.array([costs.queue_ns[name] for name in sorted(MODE, key=MODE.__getitem__)], np.int64)
     scalars = (costs.exit_ns, costs.entry_ns, costs.spurious_ns, costs.pml_ns, costs.pml_drain_ns)
     return ExitCosts(*scalars, mode, hold_ns, queue_ns)
+
+
+def _notifier_plan(case: Case) -> NotifierPlan:
+    rules = case.ageing
+    mode = EXCLUSIVE if rules.locked else NONE
+    return NotifierPlan(rules.age_ns, rules.zap_ns, case.host_costs.lock_pair_ns, mode, rules.flush)
 
 
 def _plan(case: Case) -> LogPlan:

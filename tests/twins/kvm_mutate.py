@@ -42,7 +42,7 @@ MUTATIONS = {
     "an invalidation under way is not seen": Mutation(
         f"{KVM}.mmu_lock", "is_stale", "state[IN_PROGRESS] > 0", "state[IN_PROGRESS] > 9"
     ),
-    "a write leaves its page blank": Mutation(f"{KVM}.mapping", "note_write", "& (~BLANK & 0xFF)", "& 0xFF"),
+    "a write leaves its page blank": Mutation(f"{KVM}.mapping", "note_access", "~BLANK & 0xFF", "0xFF"),
     # Order
     "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),
     "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
@@ -85,6 +85,28 @@ MUTATIONS = {
     ),
     "a ring is full one entry late": Mutation(
         f"{KVM}.vcpu", "is_full", ">= state[RING_SOFT]", "> state[RING_SOFT]"
+    ),
+    # Ageing
+    "an access leaves its page old": Mutation(
+        f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~OLD & 0xFF)", "k.sptes.spte[page]"
+    ),
+    "an access leaves a large spte old": Mutation(
+        f"{KVM}.mapping", "note_access", "(DIRTY if kind == LOG else 0)) & (~OLD & 0xFF)", "(DIRTY if kind == LOG else 0))"
+    ),
+    "an access-tracked page keeps W": Mutation(f"{KVM}.ageing", "_aged", "(~WRITABLE & 0xFF)", "0xFF"),
+    "what was made old is not looked for anew": Mutation(
+        f"{KVM}.ageing", "clear_young", "if found > 0:", "if found > 1 << 40:"
+    ),
+    "a page that is made old is not counted": Mutation(f"{KVM}.armed", "is_armed", "wanted | STOPPED", "wanted | 2"),
+    "a page is old before the flush": Mutation(
+        f"{HOST}.mmu_notifier", "MmuNotifier._walk", "            yield from self._flush()\n",
+        "            self._engine.clear_young(first, end, young, self._env.now_ns)\n            yield from self._flush()\n",
+    ),
+    "ageing lets mmu_lock go before its flush": Mutation(
+        f"{HOST}.mmu_notifier", "MmuNotifier._age", "lock_mode == NONE", "flush"
+    ),
+    "mmu_lock goes before the flush of an invalidation": Mutation(
+        f"{HOST}.mmu_notifier", "MmuNotifier._zap", "yield from self._flush()", "yield self._env.timeout(0)"
     ),
     # The log
     "no PML drain before a harvest": Mutation(f"{LOG}.kvm_log", "KvmLog._drain", "if self._plan.pml", "if not self._plan"),

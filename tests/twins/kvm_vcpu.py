@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.twins.kvm_twin import TwinGuest
 
 GUEST, ENTRY, EXIT, LEAVING, OUT = "guest", "entry", "exit", "leaving", "out"
+UNSEEN = {"", "log", "fill", "young"}
 KICKED, RING_FULL = "kicked", "ring_full"
 
 
@@ -167,7 +168,7 @@ class TwinVcpu:
     def _touch(self, stream: TwinStream) -> None:
         _, page, is_write = stream.touch
         need = self.memory.needs(page, is_write)
-        if need in {"", "log", "fill"}:
+        if need in UNSEEN:
             self.accesses += 1
             self._complete(stream, need)
         else:
@@ -183,6 +184,8 @@ class TwinVcpu:
             self.memory.flags(page).add("dirty")
             stall_ns = self._log(page)
         if need:
+            self.memory.flags(page).discard("old")
+        if need in {"log", "fill"}:
             self.memory.blank.discard(page)
         full = len(self.pml) == PML_ENTRIES
         if stall_ns or full:
@@ -228,7 +231,7 @@ class Fault:
     def _kind(self) -> str:
         """What there is to do now."""
         need = self.memory.needs(self.page, self.is_write)
-        if need in {"", "log", "fill"}:
+        if need in UNSEEN:
             return "spurious"
         stale = need in {"map", "split"} and self.memory.invalidated(self.page, self.seq)
         return "retry" if stale else need

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hostsim.errors import InvariantError
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
-from hostsim.kernels.kvm import dirty_log, host, law
+from hostsim.kernels.kvm import ageing, dirty_log, host, law
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import (
     COST,
@@ -221,10 +221,28 @@ class GuestEngine:
         dirty_log.zap_range(self.kvm, first, end, now_ns)
         self._changed(now_ns)
 
+    def maps_any(self, first: int, end: int) -> bool:
+        """Whether any page of [first, end) is mapped."""
+        return bool(ageing.maps_any(self.kvm, first, end))
+
+    def test_young(self, first: int, end: int, young: Bytes) -> int:
+        """young[first:end] says which pages were accessed since they were last made old; returns how many."""
+        return int(ageing.test_young(self.kvm, first, end, young))
+
+    def clear_young(self, first: int, end: int, young: Bytes, now_ns: int) -> int:
+        """As ``test_young``; those pages are old from ``now_ns`` on, with all that shares a large spte with them."""
+        found = int(ageing.clear_young(self.kvm, first, end, young, now_ns))
+        self._changed(now_ns)
+        return found
+
+    def look_up_pfn_in(self, ns: int) -> None:
+        """Faults that map take ``ns`` more from now on, before they ask for mmu_lock: the host finds or makes the page."""
+        self.kvm.state[PFN_NS] = ns
+
     # -- dirty log; each effect takes place at now_ns
 
     def count_start(self) -> tuple[int, int]:
-        """(large sptes through which pages can be written, small ones with the flag that logging takes)."""
+        """(large sptes, small ones with the flag that logging takes)."""
         return int(dirty_log.count_large(self.kvm, 0, self.memory.n_pages)), int(dirty_log.count_small(self.kvm))
 
     def start_log(self, all_set: bool, eager: bool, now_ns: int) -> None:
@@ -246,7 +264,7 @@ class GuestEngine:
         return int(dirty_log.mark_due(self.kvm, due, due if got is None else got, got is not None, first, end))
 
     def count_large(self, first: int, end: int) -> int:
-        """Large sptes of pages [first, end) through which pages can be written."""
+        """Large sptes of pages [first, end)."""
         return int(dirty_log.count_large(self.kvm, first, end))
 
     def clear(

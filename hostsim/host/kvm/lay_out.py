@@ -34,7 +34,7 @@ class MmuConfig:
 
     mechanism: what catches writes while logged; huge: host memory comes in 2 MiB pages; whole_table: a fault that splits
     keeps the 511 other pages mapped; ring_entries, ring_soft: of a vCPU's dirty ring, 0: the log is a bitmap; pfn_ns: to
-    look up the host page of a fault.
+    look up the host page of a fault; a_bits: the hardware notes accesses; ageing: what is done where it does not.
     """
 
     mechanism: Literal["write-protect", "pml", "d-bit"] = "write-protect"
@@ -43,6 +43,8 @@ class MmuConfig:
     ring_entries: int = 0
     ring_soft: int = 0
     pfn_ns: int = 0
+    a_bits: bool = True
+    ageing: Literal["zap", "access-tracking"] = "access-tracking"
 
 
 def lay_out(
@@ -115,6 +117,8 @@ def _configure(state: Ints, config: MmuConfig) -> None:
     state[lay.HARDWARE], state[lay.PML] = config.mechanism != "write-protect", config.mechanism == "pml"
     state[lay.HUGE], state[lay.WHOLE_TABLE], state[lay.PFN_NS] = config.huge, config.whole_table, config.pfn_ns
     state[lay.RING], state[lay.RING_SOFT] = config.ring_entries > 0, config.ring_soft
+    assert config.a_bits or config.mechanism == "write-protect", "D bits come with A bits"
+    state[lay.AGEING] = lay.CLEARS_A if config.a_bits else lay.ZAPS if config.ageing == "zap" else lay.TRACKS
 
 
 def cost_table(exits: ExitCosts) -> Ints:

@@ -1,6 +1,6 @@
 """Which pages are armed, that is, would not let an access pass unseen; counted by region and by part of the guest's work.
 
-A page is armed for reads if its mapping is missing or access-tracked; for writes also if W is off, if the D bit catches
+A page is armed for reads if its mapping is missing, access-tracked or old; for writes also if W is off, if the D bit catches
 writes and is clear, or if its content is still zero.
 """
 
@@ -26,12 +26,16 @@ from hostsim.kernels.kvm.layout import (
     P_WRITE,
     REGION_BITS,
     SUPER_BITS,
+    YOUNG,
     Ints,
     Kvm,
 )
 from hostsim.kernels.kvm.visits import set_visit, visit_of
 from hostsim.mmu.exits import MAP, NOTHING, SPLIT, TRACK, WP
-from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+from hostsim.mmu.spte import BLANK, DIRTY, OLD, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+
+STOPPED = TRACKED | OLD
+"""Flags of an spte that lets no access pass unseen."""
 
 
 @inlined
@@ -55,19 +59,20 @@ def flags_of(sptes: Sptes, page: int) -> int:
 
 @inlined
 def needed(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
-    """What an access needs: a kind of fault, LOG, FILL or NOTHING."""
+    """What an access needs: a kind of fault, LOG, FILL, YOUNG or NOTHING. LOG and FILL make young too."""
     flags = flags_of(sptes, page)
     if flags & PRESENT == 0:
         return MAP
     if flags & TRACKED != 0:
         return TRACK
+    passes = YOUNG if flags & OLD != 0 else NOTHING
     if not is_write:
-        return NOTHING
+        return passes
     if flags & WRITABLE == 0:
         return SPLIT if sptes.level[page >> REGION_BITS] == 1 else WP
     if flags & DIRTY == 0 and hardware_logs(state):
         return LOG
-    return FILL if sptes.spte[page] & BLANK != 0 else NOTHING
+    return FILL if sptes.spte[page] & BLANK != 0 else passes
 
 
 @inlined
@@ -82,7 +87,7 @@ def wanted_flags(state: Ints, is_write: int) -> int:
 def is_armed(sptes: Sptes, state: Ints, page: int, is_write: int) -> bool:
     """Whether an access to ``page`` would be seen."""
     wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
-    return bool(flags & (wanted | TRACKED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
+    return bool(flags & (wanted | STOPPED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
 
 
 @inlined
@@ -92,12 +97,12 @@ def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> in
     blank = BLANK if is_write == 1 else 0
     n = 0
     if sptes.level[region] == 1:
-        if sptes.large[region] & (wanted | TRACKED) != wanted:
+        if sptes.large[region] & (wanted | STOPPED) != wanted:
             return end - first
         for page in range(first, end):
             n += spte[page] & blank != 0
         return n
-    mask = wanted | TRACKED | blank
+    mask = wanted | STOPPED | blank
     for page in range(first, end):
         n += spte[page] & mask != wanted
     return n

@@ -43,10 +43,10 @@ def map_filled(k: Kvm, n_pages: int) -> None:
 
 @jit
 def count_large(k: Kvm, first: int, end: int) -> int:
-    """Large sptes of pages [first, end) through which pages can be written."""
+    """Large sptes of pages [first, end)."""
     n = 0
     for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
-        n += k.sptes.level[region] == 1 and k.sptes.large[region] & (WRITABLE | DIRTY) != 0
+        n += k.sptes.level[region]
     return n
 
 
@@ -169,7 +169,7 @@ def clear(k: Kvm, due: Bytes, first: int, end: int, split: bool, protect: bool, 
     while low < end:
         region = low >> REGION_BITS
         high = min(end, (region + 1) * REGION_PAGES)
-        large = k.sptes.level[region] == 1 and k.sptes.large[region] & (WRITABLE | DIRTY) != 0 and (split or protect)
+        large = k.sptes.level[region] == 1 and (split or protect)
         if large or _has_due(due, low, high):
             start, stop = (region * REGION_PAGES, (region + 1) * REGION_PAGES) if large else (low, high)
             count_range(k, start, stop, -1)

@@ -16,21 +16,23 @@ from hostsim.mmu.spte import Sptes
 
 Ints = NDArray[np.int64]
 
-RETRY, LOG, FILL = 7, 8, 9
-"""Beside the kinds of hostsim.mmu.exits. RETRY: an invalidation went over the page meanwhile. LOG, FILL: no exits: the
-hardware sets the D bit, a zero page gets content.
+RETRY, LOG, FILL, YOUNG = 7, 8, 9, 10
+"""Beside the kinds of hostsim.mmu.exits. RETRY: an invalidation went over the page meanwhile. LOG, FILL, YOUNG: no
+exits: the hardware sets the D bit, a zero page gets content, the hardware sets the A bit.
 """
 N_EXITS = 8
 
 (LOGGED, HARDWARE, PML, HUGE, WHOLE_TABLE, RING, RING_SOFT, PFN_NS, REORDERED,
  LOCK_READERS, LOCK_WRITERS, LOCK_HEAD, LOCK_LENGTH,
  SEQ, IN_PROGRESS, RANGE_FIRST, RANGE_END,
- WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED) = range(22)  # fmt: skip
+ WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED, AGEING) = range(23)  # fmt: skip
 """Of Kvm.state. HARDWARE: D bits catch writes; RING: the log is a ring a vCPU; REORDERED: what comes next of vCPUs in guest
 mode was found anew; LOCK_..: mmu_lock; SEQ: mmu_invalidate_seq, IN_PROGRESS: mmu_invalidate_in_progress, with its range;
 WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host; N_COUNTED: parts, the first ones, whose
-armed pages are counted.
+armed pages are counted; AGEING: what ageing does to an spte.
 """
+CLEARS_A, TRACKS, ZAPS = range(3)
+"""Values of AGEING: clears the A bit; without A bits, makes the next access fault, or unmaps."""
 EXITS = 24
 """Of Kvm.state, exits by kind from here on."""
 DUE = 32

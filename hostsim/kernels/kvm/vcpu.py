@@ -57,7 +57,7 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
-from hostsim.kernels.kvm.mapping import drain_pml, handle, note_write
+from hostsim.kernels.kvm.mapping import drain_pml, handle, note_access
 from hostsim.kernels.kvm.mmu_lock import is_stale, join_queue, kind_now, leave_lock, tell_host
 from hostsim.kernels.kvm.streams import choose, go_on, page_of, pass_by
 from hostsim.kernels.kvm.work import start_clocks, stop_clocks
@@ -99,7 +99,7 @@ def _touch(k: Kvm, v: int) -> int:
         return PASSES
     if kind < LOG:
         return LEAVES
-    note_write(k, page, kind == LOG)
+    note_access(k, page, kind)
     if kind != LOG or k.state[PML] == 0:
         return PASSES
     k.buffers[v, k.vcpus[V_PML, v]] = page
