@@ -51,7 +51,7 @@ class NotifierPlan:
 
 
 class MmuNotifier:
-    """latencies: of the calls of each event so far, waits and flushes included; pages: they were about; young: they found."""
+    """latencies: of the calls of each event so far, waits and flushes included; pages: they were about; young: found so."""
 
     def __init__(self, env: Clock, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, plan: NotifierPlan) -> None:
         self.latencies = {event: Latencies() for event in EVENTS}
