@@ -15,8 +15,7 @@ import numpy as np
 import simpy
 
 from benchmarks.measure import REPEATS
-from hostsim.kernels.exits import EXCLUSIVE, TOUCH, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
-from hostsim.kernels.faults import N_KINDS, WP
+from hostsim.mmu.exits import EXCLUSIVE, N_KINDS, TOUCH, WP, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
 from hostsim.mmu.spte import PRESENT, make_sptes
 
 N_VCPUS = 16

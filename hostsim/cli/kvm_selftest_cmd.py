@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hostsim.cli.access_tracking_cmd import HELP as ACCESS_HELP
+from hostsim.cli.access_tracking_cmd import access_tracking_perf_test
+
 if TYPE_CHECKING:
     from hostsim.selftest.dirty_log_perf_test import SelftestResult
     from hostsim.selftest.options import Options
@@ -46,6 +49,9 @@ def register(app: typer.Typer) -> None:
     tests = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     tests.callback()(_group)
     tests.command("dirty_log_perf_test", help=HELP, short_help="Time of faults, GET and CLEAR.")(dirty_log_perf_test)
+    tests.command("access_tracking_perf_test", help=ACCESS_HELP, short_help="Time of ageing, and of access to old memory.")(
+        access_tracking_perf_test
+    )
     app.add_typer(tests, name="kvm-selftest", help="Run KVM's selftests on a simulated host.")
 
 

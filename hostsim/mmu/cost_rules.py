@@ -115,6 +115,9 @@ RULES: dict[str, Rule] = {
     "loop_beside_lock": _rest("lone_pass_ns exclusive_base_ns exit_ns entry_ns"),
     "map_hold": _rest("map_pass_ns read_loop_ns exit_ns entry_ns"),
     "populate": _rest("populate_pass_ns loop_ns exit_ns entry_ns map_hold_ns"),
+    "idle_syscall": _rule(
+        "mark_idle_page_ns age_page_ns", "(mark_idle_page_ns - age_page_ns) / 3", lambda mark, age: (mark - age) / 3
+    ),
     "pml_drain": _drain(f"pml_pass_ns loop_ns {_PML}"),
     "pml_drain_ordered": _drain(f"pml_pass_ordered_ns loop_ns {_PML}"),
     "initially_set_ratio": _rule(

@@ -56,10 +56,11 @@ class CostSheet:
     loop_ns, read_loop_ns: a vCPU's own work for a page written, and for one read or passed over. *_hold_ns: an uncontended
     fault after its exit. exclusive: S(N) = base + growth log2 N with N contenders. shared_turn_ns: the lock word's stay with
     one of the readers. populate_ns: a page the host has to allocate. eager_split_ns, recover_region_ns: a 2 MiB region.
-    get, clear, protect: a page. pml_*: None where the machine has none; drain of an entry. flush: local, first target, each
-    further host thread, each further vCPU in guest mode. l1, l2, llc, dram: a load that waits for the one before, its line
-    being there; line_stream: each of many lines read in order from memory; atomic: a read-modify-write of a line in the
-    own cache; *_bytes: sizes of the data caches. numbers: all of them and what they are computed from.
+    get, clear, protect, age: a page; idle_syscall: one of three that mark a page idle. pml_*: None where the machine has
+    none; drain of an entry. flush: local, first target, each further host thread, each further vCPU in guest mode. l1, l2,
+    llc, dram: a load that waits for the one before, its line being there; line_stream: each of many lines read in order
+    from memory; atomic: a read-modify-write of a line in the own cache; *_bytes: sizes of the data caches. numbers: all of
+    them and what they are computed from.
     """
 
     name: str
@@ -84,6 +85,8 @@ class CostSheet:
     clear_tree_cmpxchg_ns: float
     clear_tree_atomic_ns: float
     protect_page_ns: float
+    age_page_ns: float
+    idle_syscall_ns: float
     initially_set_ratio: float
     recover_region_ns: float
     flush_local_ns: float
@@ -120,7 +123,7 @@ ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
 
 
 class ExitNumbers(TypedDict):
-    """Keyword arguments of ``hostsim.kernels.exits.ExitCosts``."""
+    """Keyword arguments of ``hostsim.mmu.exits.ExitCosts``."""
 
     exit_ns: int
     entry_ns: int
@@ -277,7 +280,7 @@ def queue_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
 def exit_costs(
     sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, populate: bool = False, n_vcpus: int = 64
 ) -> ExitNumbers:
-    """What ``hostsim.kernels.exits.ExitCosts`` takes, in whole ns, at least 1 where time has to pass.
+    """What ``hostsim.mmu.exits.ExitCosts`` takes, in whole ns, at least 1 where time has to pass.
 
     populate: host memory is not there yet, each fault allocates it. InputError for an MMU that does not exist and for PML
     on a machine without.

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 PRESENT, WRITABLE, TRACKED, DIRTY = 1, 2, 4, 8
 BLANK, IN_LOG = 16, 32
-"""Of the page, not of its mapping, and kept in the place of the 4 KiB spte whatever maps it: its content is zero; it is in
-the dirty log, or in a dirty ring.
+OLD = 64
+"""BLANK, IN_LOG: of the page, not of its mapping, and kept in the place of the 4 KiB spte whatever maps it: its content is
+zero; it is in the dirty log, or in a dirty ring. OLD: of the mapping: its A bit is clear.
 """
 KEPT = BLANK | IN_LOG
 REGION_PAGES = 512
@@ -21,36 +22,19 @@ REGION_PAGES = 512
 
 
 class Sptes(NamedTuple):
-    """Arrays of one slot, changed in place.
+    """Arrays of one slot, changed in place: one look at memory tells all of a 4 KiB page.
 
-    spte: uint8[n_pages], flags of 4 KiB sptes; level: uint8[n_regions], 1 where one large spte maps the region, whose
-    flags are large: uint8[n_regions]; dirty: uint8[n_pages], the dirty log.
+    spte: uint8[n_pages], flags of 4 KiB sptes, with BLANK and IN_LOG of their pages; level: uint8[n_regions], 1 where one
+    large spte maps the region, whose flags are large: uint8[n_regions].
     """
 
     spte: NDArray[np.uint8]
     level: NDArray[np.uint8]
     large: NDArray[np.uint8]
-    dirty: NDArray[np.uint8]
 
 
 def make_sptes(n_pages: int) -> Sptes:
     """Nothing mapped, nothing dirty. ``n_pages`` is rounded up to whole regions."""
     n_regions = -(-n_pages // REGION_PAGES)
-    n_pages = n_regions * REGION_PAGES
-    sizes = (n_pages, n_regions, n_regions, n_pages)
-    return Sptes(*(np.zeros(size, np.uint8) for size in sizes))
-
-
-class GuestSptes(NamedTuple):
-    """As ``Sptes``, the log kept in the place of the 4 KiB sptes: one look at memory tells all of a page."""
-
-    spte: NDArray[np.uint8]
-    level: NDArray[np.uint8]
-    large: NDArray[np.uint8]
-
-
-def make_guest_sptes(n_pages: int) -> GuestSptes:
-    """Nothing mapped, nothing dirty. ``n_pages`` is rounded up to whole regions."""
-    n_regions = -(-n_pages // REGION_PAGES)
     sizes = (n_regions * REGION_PAGES, n_regions, n_regions)
-    return GuestSptes(*(np.zeros(size, np.uint8) for size in sizes))
+    return Sptes(*(np.zeros(size, np.uint8) for size in sizes))

@@ -62,7 +62,7 @@ class Asked:
 
 def asked_for(options: Options) -> Asked:
     """Check all options and build what they ask for. Raises InputError with all problems."""
-    if problems := list(_problems(options)):
+    if problems := list(option_problems(options)):
         raise InputError(problems)
     setup, plan = _setup(options), Plan(options.iterations, write_every(options.written), options.run_while_disabling)
     if problem := _mixed_walk_problem(setup, plan):
@@ -78,7 +78,7 @@ def _setup(options: Options) -> KvmSetup:
         manual_protect=policy.manual_protect and not options.get_protects,
         initially_all_set=options.initially_all_set,
     )
-    pages = _size_bytes(options.size) // PAGE_BYTES
+    pages = size_bytes(options.size) // PAGE_BYTES
     return KvmSetup(options.vcpus, pages, options.overlap, BACKINGS[options.source], options.slots, policy)
 
 
@@ -92,13 +92,14 @@ def write_every(text: str) -> int:
     return share.denominator
 
 
-def _size_bytes(text: str) -> int:
+def size_bytes(text: str) -> int:
     """Bytes of ``1G`` as the selftest reads it, or of ``1GiB``."""
     match = re.fullmatch(r"(\d+)([KMGT]?)", text.strip(), re.IGNORECASE)
     return parse_bytes(f"{match.group(1)}{BINARY[match.group(2).upper()]}" if match else text)
 
 
-def _problems(options: Options) -> Iterator[Problem]:
+def option_problems(options: Options) -> Iterator[Problem]:
+    """What is wrong with them."""
     yield from _range_problems(options)
     yield from _size_problems(options)
     yield from _name_problems(options)
@@ -161,7 +162,7 @@ def _range_problems(options: Options) -> Iterator[Problem]:
 
 def _size_problems(options: Options) -> Iterator[Problem]:
     try:
-        size = _size_bytes(options.size)
+        size = size_bytes(options.size)
     except InputError:
         yield Problem("-b", "", options.size, "a size, as 512M or 1GiB", SIZE_EXAMPLE)
         return

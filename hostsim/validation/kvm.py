@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from hostsim.validation.kvm_ageing import idle_marking_rows, populate_rows
 from hostsim.validation.kvm_faults import idle_rows, lock_rows, pml_rows, protected_rows, shadow_rows
 from hostsim.validation.kvm_log import clear_rows, disable_rows, enable_rows, flush_rows, rmap_rows
 from hostsim.validation.rows import Row
@@ -21,6 +22,8 @@ GROUPS: dict[str, tuple[Callable[[], Iterator[Row]], ...]] = {
     "K5": (clear_rows,),
     "K6": (disable_rows,),
     "K7": (flush_rows,),
+    "K8": (populate_rows,),
+    "K9": (idle_marking_rows,),
     "K10": (enable_rows,),
     "K11": (pml_rows,),
 }

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+import numpy as np
+
 from hostsim.host.clock import Clock
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.setup import KvmCosts, KvmSetup
 from hostsim.host.kvm.tally import Tally
 from hostsim.host.kvm.vm import KvmVm, Walk
-from hostsim.kernels.log_ops import make_old
 from hostsim.mmu.costs import load_costs
-from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.mmu.spte import PRESENT, TRACKED, WRITABLE, Sptes
 from hostsim.selftest.dirty_log_perf_test import check_harvest, walk_for
 from hostsim.validation.data import published
 from hostsim.validation.rows import Row, relative
-
-MAPPED = PRESENT | WRITABLE | DIRTY
 
 
 def measured(key: str) -> dict[str, Any]:
@@ -35,18 +34,15 @@ def time_row(sheet: str, row_id: str, what: str, expected: float, got: float, to
 
 def populated(setup: KvmSetup, costs: KvmCosts) -> KvmVm:
     """A VM whose vCPUs have written all of their memory, before logging."""
-    vm = KvmVm(Clock(), setup, costs)
-    if setup.huge:
-        vm.sptes.level[:], vm.sptes.large[:] = 1, MAPPED
-    else:
-        vm.sptes.spte[: setup.n_pages] = MAPPED
-    return vm
+    return KvmVm(Clock(), setup, costs)
 
 
 def idle(setup: KvmSetup, costs: KvmCosts) -> KvmVm:
     """The same after all of it was marked idle, on a CPU without A bits."""
     vm = populated(setup, costs)
-    make_old(vm.sptes, 0, setup.n_pages)
+    spte = vm.sptes.spte
+    old = np.where(spte & PRESENT, (spte | TRACKED) & ~np.uint8(WRITABLE), spte)
+    vm.engine.set_sptes(Sptes(old, vm.sptes.level, vm.sptes.large), vm.env.now_ns)
     return vm
 
 

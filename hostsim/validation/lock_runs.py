@@ -1,31 +1,68 @@
-"""Runs of the exits engine for the oracles of queues: programs of vCPUs that fault, and what each fault had to wait."""
+"""Runs of guests under KVM for the oracles of queues: vCPUs that fault, and what each fault had to wait."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.kernels.exits import HOLD_NS, LOGGED, WAIT_NS, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
-from hostsim.kernels.faults import N_KINDS
+from hostsim.guest.pacing import Pacing
+from hostsim.guest.workload import NS_PER_S, Active, TouchTrace, Workload, build_guest
+from hostsim.host.kvm.engine import GuestEngine
+from hostsim.host.kvm.lay_out import MmuConfig
+from hostsim.kernels.kvm.layout import LOGGED_EXITS
+from hostsim.mmu.exits import N_KINDS, ExitCosts
+from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.mmu.spte import Sptes
+from hostsim.rng import NEVER
 
 Ints = NDArray[np.int64]
-FOREVER_NS = 1 << 62
 EXIT_NS, ENTRY_NS = 400, 300
 """Outside of the lock, before and after it (assumed; only their sum with the think time matters)."""
+AT_ONCE = Pacing(open_loop=True, catch_up=Fraction(1_000_000))
+"""Touches come at their time, however long the vCPU was out of the guest before."""
 
 
 @dataclass(frozen=True)
-class Program:
+class Loops:
     """int64[n_vcpus] each: a vCPU touches pages first .. end - 1 in order, the first at start_ns, the next loop_ns later."""
 
     start_ns: Ints
     first: Ints
     end: Ints
     loop_ns: Ints
+
+    def workload(self, i: int, vcpu: int) -> Workload:
+        """What loop ``i`` is for ``vcpu``."""
+        first, n, loop_ns = int(self.first[i]), int(self.end[i] - self.first[i]), int(self.loop_ns[i])
+        once = Active(int(self.start_ns[i]), n * loop_ns)
+        return Workload(f"loop {i}", "sequential", (vcpu,), first, n, Fraction(NS_PER_S, loop_ns), active=once)
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Each touch has a page of its own. at_ns: int64[n], when, ascending; n_vcpus take turns, enough to be free then."""
+
+    at_ns: Ints
+    n_vcpus: int
+    first: int = 0
+
+    @property
+    def pages(self) -> Ints:
+        """int64[n]: the page of each touch; those of a vCPU lie together."""
+        turn, vcpu = np.divmod(np.arange(len(self.at_ns)), self.n_vcpus)
+        return np.asarray(self.first + vcpu * -(-len(self.at_ns) // self.n_vcpus) + turn, np.int64)
+
+    def workload(self, first_vcpu: int) -> Workload:
+        """What they are for the vCPUs from ``first_vcpu`` on."""
+        n, vcpus = len(self.at_ns), tuple(range(first_vcpu, first_vcpu + self.n_vcpus))
+        whose = (first_vcpu + np.arange(n) % self.n_vcpus).astype(np.int32)
+        trace = TouchTrace(self.at_ns, whose, self.pages, np.ones(n, np.bool_))
+        return Workload("arrivals", "trace", vcpus, self.first, int(self.pages.max()) + 1, pacing=AT_ONCE, trace=trace)
 
 
 @dataclass(frozen=True)
@@ -54,23 +91,37 @@ def exit_costs(modes: dict[int, int], holds_ns: dict[int, int]) -> ExitCosts:
 
 
 class LockRun:
-    """An engine with a log of all its faults; ``costs.hold_ns`` may be changed between calls of ``advance``."""
+    """vCPUs of a logged VM with mappings ``sptes``: those of the loops, then those of the arrivals. Keeps all its faults."""
 
-    def __init__(self, sptes: Sptes, program: Program, costs: ExitCosts, slot: Slot | None = None) -> None:
-        n = len(program.start_ns)
-        self.sptes, self.costs, self.slot, self.program = sptes, costs, slot or Slot(True, False, False), program
-        zero = np.zeros((8, n), np.int64)
-        zero[0], zero[2] = program.start_ns, program.first
-        ones = np.ones((2, n), np.int64)
-        self.vcpus = Vcpus._make([*zero, program.end.copy(), *ones, program.loop_ns.copy()])
-        self._lock, self._heap = Lock(np.zeros(n, np.int64), np.zeros(4, np.int64)), np.zeros(n, np.int64)
-        faults = int(np.sum(program.end - program.first))
-        self.counts = Counts(np.zeros(N_KINDS, np.int64), np.zeros(3, np.int64), np.zeros((faults, 4), np.int64))
+    def __init__(
+        self,
+        sptes: Sptes,
+        costs: ExitCosts,
+        loops: Loops | None = None,
+        arrivals: Arrivals | None = None,
+        mechanism: Literal["write-protect", "pml"] = "write-protect",
+    ) -> None:
+        self.costs, self.loops, self.arrivals = costs, loops, arrivals
+        self._n_loops, n_pages = 0 if loops is None else len(loops.first), len(sptes.spte)
+        n_vcpus = self._n_loops + (0 if arrivals is None else arrivals.n_vcpus)
+        n_faults = 0 if loops is None else int(np.sum(loops.end - loops.first))
+        n_faults += 0 if arrivals is None else len(arrivals.at_ns)
+        memory = make_memory(lay_out([("pc.ram", n_pages, [(0, n_pages)])]))
+        guest, config = build_guest(list(self._workloads()), seed=0), MmuConfig(mechanism)
+        self._engine = GuestEngine(guest, memory, n_vcpus, config, costs, log_capacity=n_faults)
+        self._engine.start_log(all_set=False, eager=False, now_ns=0)
+        self._engine.set_sptes(sptes, 0)
 
-    def advance(self, horizon_ns: int = FOREVER_NS) -> int:
-        """All events below the horizon; the time of the next one, -1 if there is none."""
-        args = (self.sptes, self.vcpus, self._lock, self._heap, self.slot, self.costs, self.counts, horizon_ns)
-        return int(run_vcpus(*args))
+    def _workloads(self) -> Iterator[Workload]:
+        if self.loops is not None:
+            yield from (self.loops.workload(i, i) for i in range(self._n_loops))
+        if self.arrivals is not None:
+            yield self.arrivals.workload(self._n_loops)
+
+    def advance(self, horizon_ns: int = NEVER) -> int:
+        """All events below the horizon; the time of the next one, NEVER if there is none."""
+        assert self._engine.advance(horizon_ns) is None, "nobody waits for this guest"
+        return self._engine.next_ns
 
     def advance_drawn(self, kind: int, hold_ns: Callable[[], int]) -> None:
         """To the end, each hold of ``kind`` drawn afresh.
@@ -78,29 +129,53 @@ class LockRun:
         An exclusive lock is granted once an instant at most, so a draw an instant is a draw a grant.
         """
         next_ns = 0
-        while next_ns >= 0:
+        while next_ns < NEVER:
             self.costs.hold_ns[kind] = hold_ns()
+            self._engine.set_costs(self.costs, 0)
             next_ns = self.advance(next_ns + 1)
+
+    @property
+    def sptes(self) -> Sptes:
+        """As they are now."""
+        return self._engine.kvm.sptes
+
+    @property
+    def exits(self) -> Ints:
+        """By kind."""
+        return self._engine.exits
 
     @property
     def wait_and_hold_ns(self) -> int:
         """Of all faults that have been granted the lock."""
-        return int(self.counts.sums[WAIT_NS] + self.counts.sums[HOLD_NS])
+        return int(self._engine.sums.sum())
+
+    @property
+    def _log(self) -> Ints:
+        kvm = self._engine.kvm
+        return kvm.log[: kvm.state[LOGGED_EXITS]]
 
     @property
     def set_ns(self) -> Ints:
         """int64[faults so far]: when each fault was over, in order."""
-        return self.counts.log[: self.counts.sums[LOGGED], 0]
+        return self._log[:, 0]
 
     def faults(self) -> Faults:
-        """All faults so far, of vCPUs that fault on every page: asked an entry, a loop and an exit after the one before."""
-        log = self.counts.log[: self.counts.sums[LOGGED]]
-        vcpu, set_ns, kind = log[:, 1], log[:, 0], log[:, 3]
+        """All faults so far, of vCPUs that fault on every page."""
+        vcpu, set_ns, page, kind = self._log[:, 1], self._log[:, 0], self._log[:, 2], self._log[:, 3]
         order = np.argsort(vcpu, kind="stable")
-        of = vcpu[order]
-        begun = np.roll(set_ns[order], 1) + ENTRY_NS + self.program.loop_ns[of]
-        is_first = np.diff(of, prepend=-1) != 0
-        begun[is_first] = self.program.start_ns[of[is_first]]
-        asked = np.empty(len(log), np.int64)
-        asked[order] = begun + EXIT_NS
+        asked = np.empty(len(order), np.int64)
+        asked[order] = self._begun_ns(vcpu[order], page[order], set_ns[order]) + EXIT_NS
         return Faults(vcpu, asked, set_ns - self.costs.hold_ns[kind], set_ns, kind, self.wait_and_hold_ns)
+
+    def _begun_ns(self, vcpu: Ints, page: Ints, set_ns: Ints) -> Ints:
+        """When each was touched, given vCPU by vCPU: a loop after the entry from the one before; or at its time."""
+        begun, is_first = np.roll(set_ns, 1) + ENTRY_NS, np.diff(vcpu, prepend=-1) != 0
+        if self.loops is not None:
+            of = np.minimum(vcpu, self._n_loops - 1)
+            looped = np.where(is_first, self.loops.start_ns[of], begun + self.loops.loop_ns[of])
+        if self.arrivals is None:
+            return looped
+        drawn, arrived = vcpu >= self._n_loops, np.zeros(len(self.sptes.spte), np.int64)
+        arrived[self.arrivals.pages] = self.arrivals.at_ns
+        assert (arrived[page] >= begun)[drawn & ~is_first].all(), "too few vCPUs: one was still in its fault"
+        return arrived[page] if self.loops is None else np.where(drawn, arrived[page], looped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from hostsim.validation.oracles_ageing import ageing_rows
 from hostsim.validation.oracles_drawn import drawn_rows
 from hostsim.validation.oracles_forms import form_rows
 from hostsim.validation.oracles_index import index_rows
@@ -36,6 +37,7 @@ def _all_rows() -> Iterator[Row]:
     yield from run_rows()
     yield from replacement_rows()
     yield from working_set_rows()
+    yield from ageing_rows()
     yield from swap_rows()
     yield from index_rows()
     yield from lock_rows()

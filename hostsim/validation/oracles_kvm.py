@@ -9,15 +9,14 @@ import numpy as np
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.costs import era_policy, kvm_costs
 from hostsim.host.kvm.setup import KvmSetup
-from hostsim.kernels.exits import NONE, Slot
-from hostsim.kernels.faults import MAP, PML_FULL
 from hostsim.mmu.costs import flush_ns, load_costs
+from hostsim.mmu.exits import MAP, NONE, PML_FULL
 from hostsim.mmu.page_tables import table_count, tables_by_level
 from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
 from hostsim.study.log_buffers import PREFETCHED, faults_of_touches, full_buffer_exits, hidden_faults
 from hostsim.validation import draws
 from hostsim.validation.kvm_machine import populated, took
-from hostsim.validation.lock_runs import LockRun, Program, exit_costs
+from hostsim.validation.lock_runs import LockRun, Loops, exit_costs
 from hostsim.validation.rows import Row, absolute, exact
 from hostsim.validation.samples import SUITE
 
@@ -56,9 +55,9 @@ def _hidden_fault_rows(rng: np.random.Generator) -> Iterator[Row]:
         counted = faults_of_touches(rng.permutation(pages).tolist())
         yield exact(SUITE, f"O26/{pages}", "the same, touched in any order", hidden_faults(pages, PREFETCHED), counted)
     at = np.zeros(1, np.int64)
-    run = LockRun(make_sptes(GIB_PAGES), Program(at, at, at + GIB_PAGES, at + 170), exit_costs({MAP: NONE}, {MAP: 500}))
+    run = LockRun(make_sptes(GIB_PAGES), exit_costs({MAP: NONE}, {MAP: 500}), Loops(at, at, at + GIB_PAGES, at + 170))
     run.advance()
-    yield exact(SUITE, "O26-run", "map faults of 1 GiB", hidden_faults(GIB_PAGES), int(run.counts.exits[MAP]))
+    yield exact(SUITE, "O26-run", "map faults of 1 GiB", hidden_faults(GIB_PAGES), int(run.exits[MAP]))
     mapped = np.flatnonzero(run.sptes.spte & PRESENT)
     yield exact(SUITE, "O26-run", "tables that map what was mapped", 515, sum(tables_by_level(mapped)))
 
@@ -85,14 +84,14 @@ def _full_buffer_run_rows() -> Iterator[Row]:
     for pages in LOGGED_PAGES:
         bound = 2 * full_buffer_exits(pages, PML_ENTRIES)
         run = _logging_run(pages, 0)
-        full = int(run.counts.exits[PML_FULL])
+        full = int(run.exits[PML_FULL])
         yield exact(SUITE, f"O28-run/{pages}", "PML-full exits of two vCPUs, no other exit", bound, full)
     pages = LOGGED_PAGES[-1]
     bound = 2 * full_buffer_exits(pages, PML_ENTRIES)
     for every in (2000, 600, 512, 100):
         run = _logging_run(pages, every)
         left = 2 * _exits_with_drains(pages, every)
-        full, where = int(run.counts.exits[PML_FULL]), f"O28-run/{pages}/{every}"
+        full, where = int(run.exits[PML_FULL]), f"O28-run/{pages}/{every}"
         yield exact(SUITE, where, f"PML-full exits of two vCPUs, another exit each {every} pages", left, full)
         yield exact(SUITE, where, f"below the bound of {bound}", True, full < bound)
 
@@ -111,8 +110,8 @@ def _logging_run(pages: int, unmapped_every: int) -> LockRun:
         for first in (0, pages):
             sptes.spte[first : first + pages : unmapped_every] = 0
     first_pages = np.array([0, pages])
-    program = Program(np.zeros(2, np.int64), first_pages, first_pages + pages, np.full(2, 170))
-    run = LockRun(sptes, program, exit_costs({MAP: NONE}, {MAP: 500}), Slot(logged=True, pml=True, huge=False))
+    loops = Loops(np.zeros(2, np.int64), first_pages, first_pages + pages, np.full(2, 170))
+    run = LockRun(sptes, exit_costs({MAP: NONE}, {MAP: 500}), loops, mechanism="pml")
     run.advance()
     return run
 
@@ -127,7 +126,6 @@ def _flush_rows() -> Iterator[Row]:
     costs, policy = kvm_costs(FLUSHING_HOST, "E5"), era_policy("E5")
     for running in (0, 1, 2, 64):
         vm = populated(KvmSetup(64, 512, policy=policy), costs)
-        vm.logged = True
         got = took(vm, dirty_log.disable(vm, running))
         expected = round(flush_ns(sheet, running))
         yield exact(SUITE, f"O35-run/{running}", "flush when a log ends, vCPUs in guest mode, ns", expected, got.now_ns)

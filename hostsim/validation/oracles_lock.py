@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hostsim.kernels.exits import EXCLUSIVE, SHARED
-from hostsim.kernels.faults import MAP, WP
+from hostsim.mmu.exits import EXCLUSIVE, MAP, SHARED, WP
 from hostsim.mmu.spte import PRESENT, make_sptes
 from hostsim.study import queues
 from hostsim.validation import draws
-from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, Faults, Ints, LockRun, Program, exit_costs
+from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, Arrivals, Faults, Ints, LockRun, Loops, exit_costs
 from hostsim.validation.rows import Row, digits, exact, sigma
 from hostsim.validation.samples import SUITE, little_row
 from hostsim.validation.sigmas import sample_z
@@ -21,6 +20,8 @@ WAITS_US = {0.5: ("20", "10"), 0.7: ("46.7", "23.3"), 0.9: ("180", "90")}
 """Utilisation: mean wait with exponential and with constant service of 20 us."""
 REPLICATIONS, REQUESTS, FIRST_COUNTED = 30, 20_000, 4_000
 """Each replication begins with an empty queue; what remains of that after 4000 requests at 0.9 is below 1e-4 of the wait."""
+OPEN_VCPUS = 256
+"""More than ever wait: one that comes finds a vCPU in the guest."""
 TWO_POINTS_NS = ((0.2, 3 * SERVICE_NS), (0.8, SERVICE_NS // 2))
 """Mean and second moment of an exponential service of 20 us: so the same mean wait, by Pollaczek and Khinchine."""
 
@@ -87,13 +88,12 @@ def _wait_row(row_id: str, what: str, expected_ns: float, runs: list[Faults]) ->
 
 def _open_run(rng: np.random.Generator, rho: float, share_mapped: float) -> Faults:
     """share_mapped: part of the faults that map (the longer hold), the others take W back; 0: all holds are the same."""
-    at = np.arange(REQUESTS)
-    start_ns = np.cumsum(rng.exponential(SERVICE_NS / rho, REQUESTS)).astype(np.int64)
-    sptes = make_sptes(REQUESTS)
-    sptes.spte[:REQUESTS] = np.where(rng.random(REQUESTS) < share_mapped, 0, PRESENT)
+    arrivals = Arrivals(np.cumsum(rng.exponential(SERVICE_NS / rho, REQUESTS)).astype(np.int64), OPEN_VCPUS)
+    sptes = make_sptes(int(arrivals.pages.max()) + 1)
+    sptes.spte[arrivals.pages] = np.where(rng.random(REQUESTS) < share_mapped, 0, PRESENT)
     long_ns, short_ns = (ns for _, ns in TWO_POINTS_NS)
     holds = {MAP: long_ns, WP: short_ns if share_mapped else SERVICE_NS}
-    run = LockRun(sptes, Program(start_ns, at, at + 1, np.ones_like(at)), exit_costs({MAP: EXCLUSIVE, WP: EXCLUSIVE}, holds))
+    run = LockRun(sptes, exit_costs({MAP: EXCLUSIVE, WP: EXCLUSIVE}, holds), arrivals=arrivals)
     run.advance()
     return run.faults()
 
@@ -112,8 +112,8 @@ def _looping(n_vcpus: int, faults_each: int, kind_mode: tuple[int, int], hold_ns
     sptes = make_sptes(n_vcpus * faults_each)
     sptes.spte[:] = PRESENT
     kind, mode = kind_mode
-    program = Program(np.zeros(n_vcpus, np.int64), first, first + faults_each, loops_ns)
-    return LockRun(sptes, program, exit_costs({kind: mode}, {kind: hold_ns}))
+    loops = Loops(np.zeros(n_vcpus, np.int64), first, first + faults_each, loops_ns)
+    return LockRun(sptes, exit_costs({kind: mode}, {kind: hold_ns}), loops)
 
 
 def _same_loops(n_vcpus: int) -> Ints:
@@ -188,15 +188,12 @@ def _readers_and_writers(rng: np.random.Generator) -> tuple[Faults, int]:
     reads = duration_ns // (loops + EXIT_NS + ENTRY_NS + READ_NS) + 1
     end = np.cumsum(reads)
     starts = np.arange(WRITERS) * WRITER_GAP_NS + WRITER_GAP_NS // 2 + rng.integers(WRITER_GAP_NS // 4, size=WRITERS)
-    pages = end[-1] + np.arange(WRITERS)
     sptes = make_sptes(int(end[-1]) + WRITERS)
     sptes.spte[: end[-1]] = PRESENT
-    program = Program(
-        np.concatenate([rng.integers(20_000, size=len(loops)), starts]),
-        np.concatenate([end - reads, pages]), np.concatenate([end, pages + 1]),
-        np.concatenate([loops, np.ones(WRITERS, np.int64)]),
+    run = LockRun(
+        sptes, exit_costs({WP: SHARED, MAP: EXCLUSIVE}, {WP: READ_NS, MAP: WRITE_NS}),
+        Loops(rng.integers(20_000, size=len(loops)), end - reads, end, loops), Arrivals(starts, 1, int(end[-1])),
     )  # fmt: skip
-    run = LockRun(sptes, program, exit_costs({WP: SHARED, MAP: EXCLUSIVE}, {WP: READ_NS, MAP: WRITE_NS}))
     run.advance()
     return run.faults(), duration_ns
 
@@ -207,9 +204,9 @@ def _fair_row() -> Row:
     first = np.arange(3) * each
     sptes = make_sptes(3 * each)
     sptes.spte[:each] = PRESENT
-    program = Program(np.zeros(3, np.int64), first, first + each, np.full(3, 1000))
+    loops = Loops(np.zeros(3, np.int64), first, first + each, np.full(3, 1000))
     costs = exit_costs({WP: SHARED, MAP: EXCLUSIVE}, {WP: READ_NS, MAP: WRITE_NS})
-    run = LockRun(sptes, program, costs)
+    run = LockRun(sptes, costs, loops)
     round_ns = READ_NS + 2 * WRITE_NS
     run.advance((rounds + 10) * round_ns)
     reads = run.set_ns[run.faults().kind == WP]

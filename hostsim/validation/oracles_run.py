@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hostsim.guest.workload import Workload
 from hostsim.host.cpu_throttle import CpuThrottle
@@ -14,9 +13,8 @@ from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.sheet import load_sheet
-from hostsim.kernels.exits import EXCLUSIVE, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
-from hostsim.kernels.faults import N_KINDS, WP
 from hostsim.mmu.dirty_tracker import at_once
+from hostsim.mmu.exits import EXCLUSIVE, WP
 from hostsim.mmu.memory import lay_out
 from hostsim.mmu.spte import PRESENT, make_sptes
 from hostsim.study import distinct
@@ -24,6 +22,7 @@ from hostsim.study.page_classes import PageClasses
 from hostsim.study.precopy_map import PrecopyOutcome
 from hostsim.study.throttle import throttle_needed
 from hostsim.study.wire import throughput_mbps
+from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, LockRun, Loops, exit_costs
 from hostsim.validation.oracles_precopy import GEOMETRIC, LIMIT_S, PAGE_S, PAGES, SATURATING, saturating
 from hostsim.validation.passes import PassPlan, guest_machine, harvest_counts, run_passes
 from hostsim.validation.rows import Row, exact, relative, sigma
@@ -137,22 +136,13 @@ def _throttle_rows() -> Iterator[Row]:
 
 def _requester_row() -> Row:
     """O33: one vCPU that write-faults on each of 4096 pages: rate x (latency + think) = 1 (times assumed)."""
-    pages, exit_ns, hold_ns, entry_ns, think_ns = 4096, 420, 331, 280, 170
-    sptes = make_sptes(pages)
+    pages, hold_ns, think_ns = 4096, 331, 170
+    sptes, zero = make_sptes(pages), np.zeros(1, np.int64)
     sptes.spte[:] = PRESENT
-    zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
-    fresh = (zero.copy() for _ in range(8))
-    vcpus = Vcpus._make([*fresh, one * pages, one, one, one * think_ns])
-    lock, counts = Lock(zero.copy(), np.zeros(4, np.int64)), Counts(*_count_arrays())
-    kinds = np.full(N_KINDS, EXCLUSIVE, np.int64)
-    costs = ExitCosts(exit_ns, entry_ns, 1, 1, 1, kinds, np.full(N_KINDS, hold_ns, np.int64), np.zeros((3, 1), np.int64))
-    run_vcpus(sptes, vcpus, lock, zero.copy(), Slot(True, False, False), costs, counts, 1 << 62)
-    faults, duration_ns = int(counts.exits[WP]), int(vcpus.ns[0]) + think_ns
-    return closed_requester_row("O33-run", faults, duration_ns, (exit_ns + hold_ns + entry_ns) * faults, think_ns * pages)
-
-
-def _count_arrays() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    return np.zeros(N_KINDS, np.int64), np.zeros(3, np.int64), np.empty((0, 4), np.int64)
+    run = LockRun(sptes, exit_costs({WP: EXCLUSIVE}, {WP: hold_ns}), Loops(zero, zero, zero + pages, zero + think_ns))
+    run.advance()
+    faults, duration_ns = int(run.exits[WP]), int(run.set_ns[-1]) + ENTRY_NS + think_ns
+    return closed_requester_row("O33-run", faults, duration_ns, (EXIT_NS + hold_ns + ENTRY_NS) * faults, think_ns * pages)
 
 
 def _pass_rows(where: str, total_s: float, passes: int, got: PrecopyOutcome, tolerance: float) -> Iterator[Row]:

@@ -30,9 +30,9 @@ def working_set_rows(seed: int = 1) -> Iterator[Row]:
     rates = NS_PER_S / table.page_mean_ns
     yield from _form_rows(rates)
     young = _young_bits(table)
-    yield from _young_rows(young, rates)
+    yield from young_rows("O12-run/young", young, rates)
     for age in AGES:
-        yield from _idle_rows(young, rates, age)
+        yield from idle_rows("run", young, rates, age)
 
 
 def _guest(seed: int) -> TouchTable:
@@ -60,18 +60,19 @@ def _form_rows(rates: NDArray[np.float64]) -> Iterator[Row]:
         yield relative(SUITE, f"O13/{seconds:g}s", "promotions a second, as slope of w", slope, got, 1e-7)
 
 
-def _young_rows(young: NDArray[np.bool_], rates: NDArray[np.float64]) -> Iterator[Row]:
+def young_rows(row_id: str, young: NDArray[np.bool_], rates: NDArray[np.float64]) -> Iterator[Row]:
+    """O12: bool[SCANS, N_PAGES] of pages read at ``rates``, against 1 - e^(-r P)."""
     scan_s = SCAN_NS / NS_PER_S
     chance = working_set.young_probability(rates, scan_s)
     mean = working_set.working_set_pages(rates, scan_s)
     counts = young.sum(axis=1)
-    yield from count_rows("O12-run/young", "pages a scan finds young", counts, mean, _variance(chance))
+    yield from count_rows(row_id, "pages a scan finds young", counts, mean, count_variance(chance))
     z = page_bits_z(young.sum(axis=0), SCANS, chance)
     what = "pages found young over all scans, by chi-square a page"
-    yield sigma(SUITE, "O12-run/young", what, mean * SCANS, float(young.sum()), z)
+    yield sigma(SUITE, row_id, what, mean * SCANS, float(young.sum()), z)
 
 
-def _idle_rows(young: NDArray[np.bool_], rates: NDArray[np.float64], age: int) -> Iterator[Row]:
+def idle_rows(name: str, young: NDArray[np.bool_], rates: NDArray[np.float64], age: int) -> Iterator[Row]:
     """Counts of scans so far apart that they share no access: idle pages, and those of them that come back."""
     tracker = IdlePages(N_PAGES, age)
     tracker.insert(np.arange(N_PAGES))
@@ -85,14 +86,14 @@ def _idle_rows(young: NDArray[np.bool_], rates: NDArray[np.float64], age: int) -
     apart = slice(WARM_UP, None, age + 1)
     stays = np.exp(-rates * age_s)
     mean, what = working_set.cold_pages(rates, age_s), f"pages idle for {age} scans"
-    yield from count_rows(f"O12-run/idle {age}", what, idle[apart], mean, _variance(stays))
+    yield from count_rows(f"O12-{name}/idle {age}", what, idle[apart], mean, count_variance(stays))
     comes = stays * working_set.young_probability(rates, scan_s)
     grown = working_set.working_set_pages(rates, age_s + scan_s) - working_set.working_set_pages(rates, age_s)
-    z = mean_z(promoted[apart], grown, _variance(comes))
+    z = mean_z(promoted[apart], grown, count_variance(comes))
     what = f"promotions a scan after {age} idle ones, as growth of w"
-    yield sigma(SUITE, f"O13-run/idle {age}", what, grown, float(np.mean(promoted[apart])), z)
+    yield sigma(SUITE, f"O13-{name}/idle {age}", what, grown, float(np.mean(promoted[apart])), z)
 
 
-def _variance(chances: NDArray[np.float64]) -> float:
+def count_variance(chances: NDArray[np.float64]) -> float:
     """Of a count of independent pages."""
     return float((chances * (1.0 - chances)).sum())

@@ -73,3 +73,19 @@ def test_help_loads_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     loaded = set(json.loads(subprocess.check_output(command, cwd=tmp_path, env=environment(), text=True)))
     assert "hostsim" in loaded
     assert loaded & HEAVY == set()
+
+
+def test_access_tracking_tells_lines_and_json(tmp_path: Path) -> None:
+    test = ("kvm-selftest", "access_tracking_perf_test", "-v", "2", "-b", "2M", "--no-a-bits")
+    done = hostsim(*test, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.match(r"Populating memory             : \d+\.\d{9}s\n", done.stdout)
+    answer = json.loads(hostsim(*test, "--json", cwd=tmp_path).stdout)
+    assert [phase["track_faults"] for phase in answer["phases"]] == [0, 0, 0, 0, 1024, 0, 1024]
+    assert answer["options"]["a_bits"] is False
+
+
+def test_access_tracking_refuses_in_one_line(tmp_path: Path) -> None:
+    done = hostsim("kvm-selftest", "access_tracking_perf_test", "-p", "-b", "1M", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: -p: ")

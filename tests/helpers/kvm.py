@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hostsim.host.kvm.setup import KvmCosts, LogCosts
-from hostsim.kernels.exits import EXCLUSIVE, NONE, SHARED, ExitCosts
-from hostsim.kernels.faults import MAP, N_KINDS, SPLIT, TRACK, WP
+from hostsim.mmu.exits import EXCLUSIVE, MAP, N_KINDS, NONE, SHARED, SPLIT, TRACK, WP, ExitCosts
 
 EXIT_NS, ENTRY_NS, LOOP_NS, READ_LOOP_NS = 600, 400, 60, 15
 HOLD_NS = {MAP: 1000, TRACK: 100, WP: 120, SPLIT: 30_000}
@@ -23,7 +22,7 @@ def round_costs(mode: dict[int, int] | None = None) -> KvmCosts:
         EXIT_NS, ENTRY_NS, spurious_ns=50, pml_ns=40, pml_drain_ns=2000, mode=_by_kind(modes), hold_ns=_by_kind(HOLD_NS, 1),
         queue_ns=np.zeros((3, 1), np.int64),
     )  # fmt: skip
-    return KvmCosts(exits, exits, LOG, LOOP_NS, READ_LOOP_NS)
+    return KvmCosts(exits, 0, LOG, LOOP_NS, READ_LOOP_NS)
 
 
 def exclusive_costs() -> KvmCosts:

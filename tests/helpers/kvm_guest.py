@@ -11,8 +11,7 @@ from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
-from hostsim.kernels.exits import EXCLUSIVE, NONE, SHARED, ExitCosts
-from hostsim.kernels.faults import MAP, N_KINDS, SPLIT, WP
+from hostsim.mmu.exits import EXCLUSIVE, MAP, N_KINDS, NONE, SHARED, SPLIT, WP, ExitCosts
 from hostsim.mmu.memory import lay_out, make_memory
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import simpy
 
-from tests.twins.kvm_case import Case, Hold, Invalidation, Pause, Throttle
+from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation, Pause, Throttle
 
 Process = Generator[simpy.Event, Any, Any]
 Record = list[tuple[Any, ...]]
@@ -31,6 +31,8 @@ class Port(Protocol):
     def hold(self, hold: Hold) -> Process: ...
     def begin_invalidation(self, what: Invalidation) -> Process: ...
     def end_invalidation(self, what: Invalidation) -> Process: ...
+    def stop_after(self, vcpu: int, work_ns: int) -> None: ...
+    def age(self, what: Ageing) -> Process: ...
     def reap(self) -> Process: ...
 
 
@@ -39,13 +41,15 @@ class Actors:
 
     def __init__(self, port: Port, case: Case) -> None:
         self.port, self.env, self.case, self.script = port, port.env, case, case.script
-        self.record: dict[str, Record] = {name: [] for name in ("migration", "kicker", "holder", "notifier")}
+        self.record: dict[str, Record] = {name: [] for name in ("migration", "kicker", "holder", "notifier", "ager")}
 
     def processes(self) -> Iterator[tuple[str, Process]]:
         yield "migration", self._migration()
         yield "kicker", self._kicker()
         yield "holder", self._holder()
         yield "notifier", self._notifier()
+        yield "errands", self._errands()
+        yield "ager", self._ager()
         if self.case.rules.interface == "dirty-ring":
             yield "reaper", self._reaper()
 
@@ -112,6 +116,16 @@ class Actors:
             yield self.env.timeout(what.gap_ns)
             yield from self.port.end_invalidation(what)
             self._over("notifier", "ended")
+
+    def _errands(self) -> Process:
+        for errand in self.script.errands:
+            yield self.env.timeout(errand.wait_ns)
+            self.port.stop_after(errand.vcpu, errand.work_ns)
+    def _ager(self) -> Process:
+        for what in self.script.ageings:
+            yield self.env.timeout(what.wait_ns)
+            young = yield from self.port.age(what)
+            self._over("ager", young)
 
     def _reaper(self) -> Process:
         while True:

@@ -104,13 +104,45 @@ class Hold:
 
 @dataclass(frozen=True)
 class Invalidation:
-    """After wait_ns the host takes pages [first, end) away; both holds of mmu_lock last hold_ns, gap_ns lie between."""
+    """After wait_ns the host takes pages [first, end) away; gap_ns lie between the two holds of mmu_lock."""
 
     wait_ns: int
     first: int
     end: int
-    hold_ns: int
     gap_ns: int
+
+
+@dataclass(frozen=True)
+class Errand:
+    """After wait_ns the vCPU is told to come to user space when it has done work_ns more."""
+
+    wait_ns: int
+    vcpu: int
+    work_ns: int
+
+
+@dataclass(frozen=True)
+class Ageing:
+    """After wait_ns somebody asks which pages of [first, end) are young: event is the notifier's."""
+
+    wait_ns: int
+    event: Literal["clear_flush_young", "clear_young", "test_young"]
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class AgeingRules:
+    """old: what ageing does to a young spte; locked: under mmu_lock, exclusively; flush: clear_flush_young does.
+
+    age_ns, zap_ns: a page.
+    """
+
+    old: Literal["a-bit", "access-tracking", "zap"]
+    locked: bool
+    flush: bool
+    age_ns: float
+    zap_ns: float
 
 
 @dataclass(frozen=True)
@@ -123,6 +155,8 @@ class Script:
     kicks: tuple[Throttle | Pause, ...]
     holds: tuple[Hold, ...]
     invalidations: tuple[Invalidation, ...]
+    errands: tuple[Errand, ...]
+    ageings: tuple[Ageing, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +178,7 @@ class Case:
     costs: GuestCosts
     host_costs: HostCosts
     rules: LogRules
+    ageing: AgeingRules
     script: Script
     end_ns: int
 

@@ -15,7 +15,10 @@ from hostsim.mmu.era import MMUS, era_names, load_era
 from tests.twins.kvm_case import (
     FAULTS,
     REGION_PAGES,
+    Ageing,
+    AgeingRules,
     Case,
+    Errand,
     Flags,
     GuestCosts,
     Hold,
@@ -53,10 +56,21 @@ def drawn_case(seed: int) -> Case:
         n_regions, n_vcpus, loads, _sptes(rng, loads, large), large, _blank(rng, n_pages),
         tuple(_buffer(rng, n_pages, rules) for _ in range(n_vcpus)), rng.random() < 0.5, rng.random() < 0.4,
         _guest_costs(rng, times), _host_costs(rng, times, n_pages), rules,
+        _ageing_rules(rng, times, rules, n_pages),
         _script(rng, times, n_vcpus, n_pages, rules, end_ns), end_ns,
     )  # fmt: skip
     case = replace(case, huge=True) if large else case
-    return _all_large(case) if rng.random() < 0.15 else case
+    return _with_errands(rng, _all_large(case) if rng.random() < 0.15 else case)
+
+
+def _with_errands(rng: Random, case: Case) -> Case:
+    """vCPUs that work are let in for a while now and then."""
+    working = sorted({vcpu for load in case.workloads for vcpu in load.vcpus})
+    errands = tuple(
+        Errand(rng.randrange(1, max(3, case.end_ns // 8)), rng.choice(working), rng.randrange(case.end_ns // 20 + 1))
+        for _ in range(rng.choice((0, 0, 2, 6)))
+    )
+    return replace(case, script=replace(case.script, errands=errands))
 
 
 def _all_large(case: Case) -> Case:
@@ -73,7 +87,7 @@ def _all_large(case: Case) -> Case:
     return replace(
         case, workloads=(reader, writer) if case.n_vcpus > 1 else case.workloads, spte={}, large=large, huge=True,
         whole_table=False, rules=replace(case.rules, eager=False, recovery="in-place"),
-        script=replace(case.script, kicks=(), holds=(), invalidations=()),
+        script=replace(case.script, kicks=(), holds=(), invalidations=(), ageings=()),
     )  # fmt: skip
 
 
@@ -120,7 +134,7 @@ def _trace(rng: Random, load: Workload, end_ns: int) -> TouchTrace:
 
 def _flags(rng: Random, *, large: bool = False) -> Flags:
     """Large ones are writable or dirty: what is neither is not there when a log starts."""
-    share = {"writable": 0.6, "tracked": 0.15, "dirty": 0.4}
+    share = {"writable": 0.6, "tracked": 0.15, "dirty": 0.4, "old": 0.2}
     flags = {"present", *(flag for flag, p in share.items() if rng.random() < p)}
     return frozenset(flags | {"writable"} if large and not flags & {"writable", "dirty"} else flags)
 
@@ -199,9 +213,11 @@ def _script(rng: Random, times: tuple[int, ...], n_vcpus: int, n_pages: int, rul
     syncs = tuple(Sync(wait(6), not ring and rng.random() < 0.15) for _ in range(rng.choice((1, 2, 4, 6))))
     n_holds, n_invalidations = rng.choice(((0, 0), (0, 0), (1, 0), (5, 0), (0, 1), (0, 3), (2, 1)))
     holds = tuple(_hold(rng, wait, times) for _ in range(n_holds))
-    invalidations = tuple(_invalidation(rng, wait, times, n_pages) for _ in range(n_invalidations))
+    invalidations = tuple(_invalidation(rng, wait, n_pages) for _ in range(n_invalidations))
+    ageings = () if rng.random() < 0.5 else tuple(_ageing(rng, wait, n_pages) for _ in range(rng.choice((1, 4, 12))))
     kicks = tuple(_kick(rng, wait, n_vcpus) for _ in range(rng.choice((0, 0, 1, 4))))
-    return Script(wait(8), syncs, rng.random() < 0.5, kicks, holds, () if rules.mechanism == "d-bit" else invalidations)
+    invalidations = () if rules.mechanism == "d-bit" else invalidations
+    return Script(wait(8), syncs, rng.random() < 0.5, kicks, holds, invalidations, (), ageings)
 
 
 def _hold(rng: Random, wait: Callable[[int], int], times: tuple[int, ...]) -> Hold:
@@ -215,7 +231,20 @@ def _kick(rng: Random, wait: Callable[[int], int], n_vcpus: int) -> Throttle | P
     return Throttle(wait(6), tuple(sorted(rng.sample(range(n_vcpus), rng.randint(1, n_vcpus)))), wait(10))
 
 
-def _invalidation(rng: Random, wait: Callable[[int], int], times: tuple[int, ...], n_pages: int) -> Invalidation:
+def _invalidation(rng: Random, wait: Callable[[int], int], n_pages: int) -> Invalidation:
     first = rng.randrange(n_pages)
     end = rng.choice((n_pages, first + 1, min(n_pages, first + REGION_PAGES)))
-    return Invalidation(wait(6), rng.choice((0, first)), end, rng.choice(times), wait(20))
+    return Invalidation(wait(6), rng.choice((0, first)), end, wait(20))
+
+
+def _ageing(rng: Random, wait: Callable[[int], int], n_pages: int) -> Ageing:
+    event = rng.choice(("clear_flush_young", "clear_flush_young", "clear_young", "test_young"))
+    first = rng.choice((0, rng.randrange(n_pages)))
+    end = rng.choice((n_pages, n_pages, first + 1, min(n_pages, first + 64)))
+    return Ageing(wait(12), event, first, end)
+
+
+def _ageing_rules(rng: Random, times: tuple[int, ...], rules: LogRules, n_pages: int) -> AgeingRules:
+    old = rng.choice(("a-bit", "a-bit", "access-tracking", "zap")) if rules.mechanism == "write-protect" else "a-bit"
+    page_ns = rng.choice(times) * rng.choice((1, 5, 20)) / n_pages
+    return AgeingRules(old, rng.random() < 0.6, rng.random() < 0.7, page_ns, rng.choice((1, 3)) * page_ns)

@@ -16,17 +16,16 @@ from hostsim.host.knobs import Knobs
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import LogCosts
-from hostsim.kernels.exits import EXCLUSIVE, HOLD_NS, NONE, PML_ENTRIES, SHARED, WAIT_NS, ExitCosts
-from hostsim.kernels.faults import MAP, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.kernels.kvm import layout as lay
-from hostsim.kernels.kvm.armed import count_range
-from hostsim.kernels.kvm.streams import rearm
+from hostsim.mmu.cost_rules import PML_ENTRIES
+from hostsim.mmu.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
 from hostsim.mmu.memory import GuestMemory, RamBlock
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, TRACKED, WRITABLE
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
-from tests.twins.kvm_case import Case, Hold, Invalidation
+from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts
 
 KIND = {
@@ -34,7 +33,7 @@ KIND = {
 }  # fmt: skip
 NAME = {kind: name for name, kind in KIND.items()}
 MODE = {"none": NONE, "shared": SHARED, "exclusive": EXCLUSIVE}
-FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY}
+FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY, "old": OLD}
 LOG_CAPACITY = 1 << 14
 Process = Generator[simpy.Event, Any, Any]
 
@@ -55,12 +54,13 @@ class EnginePort:
         memory, self.guest = _memory(case), build_guest(case.workloads, 1)
         config = MmuConfig(
             case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
-            case.costs.pfn_ns,
+            case.costs.pfn_ns, case.ageing.old == "a-bit", "zap" if case.ageing.old == "zap" else "access-tracking",
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         self.kvm = self.engine.kvm
-        _lay(self.kvm, case)
+        self.engine.set_sptes(_sptes(case), 0)
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
+        self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
         self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)
         self.bmap = np.zeros(case.n_pages, np.uint8)
         self.start_log, self.stop_log, self.before_send = (
@@ -105,29 +105,24 @@ class EnginePort:
         for vcpu in self.vm.vcpus:
             vcpu.resume()
 
+    def stop_after(self, vcpu: int, work_ns: int) -> None:
+        first = int(np.flatnonzero(self.guest.clock_vcpu == vcpu)[0])
+        now_ns = self.env.now_ns
+        self.engine.stop_at(vcpu, int(work_at(self.guest.clocks[first], now_ns)) + work_ns, now_ns)
+
     def hold(self, hold: Hold) -> Process:
         yield from self.vm.lock.hold(MODE[hold.mode], hold.hold_ns, hold.unit_ns)
 
     def begin_invalidation(self, what: Invalidation) -> Process:
-        mapped: list[bool] = []
-        yield from self.vm.lock.hold(EXCLUSIVE, lambda: self._begin(what, mapped))
-        if mapped[0]:
-            yield from self.vm.flush()
-            self.engine.zap(what.first, what.end, self.env.now_ns)
-
-    def _begin(self, what: Invalidation, mapped: list[bool]) -> int:
-        sptes = self.kvm.sptes
-        self.engine.invalidate_begin(what.first, what.end)
-        large = np.repeat(sptes.large * sptes.level, 512)
-        mapped.append(bool(((sptes.spte | large)[what.first : what.end] & PRESENT).any()))
-        return what.hold_ns
+        yield from self.notifier.invalidate_range_start(what.first, what.end)
 
     def end_invalidation(self, what: Invalidation) -> Process:
-        yield from self.vm.lock.hold(EXCLUSIVE, lambda: self._end(what))
+        yield from self.notifier.invalidate_range_end(what.first, what.end)
 
-    def _end(self, what: Invalidation) -> int:
-        self.engine.invalidate_end()
-        return what.hold_ns
+    def age(self, what: Ageing) -> Process:
+        young = np.zeros(self.case.n_pages, np.uint8)
+        yield from getattr(self.notifier, what.event)(what.first, what.end, young)
+        return np.flatnonzero(young).tolist()
 
     def reap(self) -> Process:
         """DirtyRing has a reaper of its own."""
@@ -150,7 +145,8 @@ class EngineRun:
 
     def facts(self) -> Facts:
         port, kvm = self.port, self.port.kvm
-        engine, vm, sptes, sums = port.engine, port.vm, kvm.sptes, port.engine.sums
+        engine, vm, sptes = port.engine, port.vm, kvm.sptes
+        wait_ns, hold_ns = engine.sums.tolist()
         log = kvm.log[: kvm.state[lay.LOGGED_EXITS]].tolist()
         return {
             "log": [(ns, vcpu, page, NAME[kind]) for ns, vcpu, page, kind in log],
@@ -168,8 +164,8 @@ class EngineRun:
             "ring_full": [vcpu.ring_full_exits for vcpu in vm.vcpus],
             "stall_ns": engine.stall_ns,
             "work_ns": self._work_ns(),
-            "wait_ns": int(sums[WAIT_NS]),
-            "hold_ns": int(sums[HOLD_NS]),
+            "wait_ns": wait_ns,
+            "hold_ns": hold_ns,
             "host_wait_ns": vm.lock.wait_ns,
             "host_hold_ns": vm.lock.hold_ns,
             "flushes": vm.flush.count,
@@ -192,18 +188,13 @@ def _memory(case: Case) -> GuestMemory:
     return GuestMemory((RamBlock("pc.ram", 0, case.n_pages),), zero, np.zeros(case.n_pages, np.uint32))
 
 
-def _lay(kvm: lay.Kvm, case: Case) -> None:
-    """The sptes of the case in the place of those that a guest starts with."""
-    sptes, n = kvm.sptes, case.n_pages
-    count_range(kvm, 0, n, -1)
-    sptes.level[:], sptes.large[:], sptes.spte[:] = 0, 0, 0
-    sptes.spte[sorted(case.blank)] = BLANK
+def _sptes(case: Case) -> Sptes:
+    sptes = make_sptes(case.n_pages)
     for page, words in case.spte.items():
-        sptes.spte[page] |= flags_of(words)
+        sptes.spte[page] = flags_of(words)
     for region, words in case.large.items():
         sptes.level[region], sptes.large[region] = 1, flags_of(words)
-    count_range(kvm, 0, n, 1)
-    rearm(kvm, 0, n, 0)
+    return sptes
 
 
 def _exit_costs(case: Case) -> ExitCosts:
@@ -214,6 +205,12 @@ def _exit_costs(case: Case) -> ExitCosts:
     queue_ns = np.array([costs.queue_ns[name] for name in sorted(MODE, key=MODE.__getitem__)], np.int64)
     scalars = (costs.exit_ns, costs.entry_ns, costs.spurious_ns, costs.pml_ns, costs.pml_drain_ns)
     return ExitCosts(*scalars, mode, hold_ns, queue_ns)
+
+
+def _notifier_plan(case: Case) -> NotifierPlan:
+    rules = case.ageing
+    mode = EXCLUSIVE if rules.locked else NONE
+    return NotifierPlan(rules.age_ns, rules.zap_ns, case.host_costs.lock_pair_ns, mode, rules.flush)
 
 
 def _plan(case: Case) -> LogPlan:

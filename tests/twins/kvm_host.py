@@ -154,6 +154,7 @@ class TwinThread:
         if self.vcpu.stage != OUT or self.sleep_ns or self.paused or self.kept_out or self.reaping:
             return
         if self.host.memory.soft_full(self.vcpu.rank):
+            self.vcpu.ring_full += 1
             self._start_reap()
         else:
             self.vcpu.enter()

@@ -64,6 +64,15 @@ class HostLock:
             if rest_ns:
                 yield from self._acquire(mode)
 
+    def during(self, mode: str, work: Generator[simpy.Event, Any, Any]) -> Generator[simpy.Event, Any, Any]:
+        """Hold it until ``work`` is done."""
+        yield from self._acquire(mode)
+        start_ns = self.env.now
+        result = yield from work
+        self.hold_ns += self.env.now - start_ns
+        self.lock.release(mode)
+        return result
+
     def _acquire(self, mode: str) -> Generator[simpy.Event, Any, None]:
         asked_ns, granted = self.env.now, Grant(self.env)
         self.lock.request(mode, granted.succeed)

@@ -6,8 +6,6 @@ from collections import Counter
 
 from tests.twins.kvm_case import REGION_PAGES, Case
 
-GONE = frozenset({"writable", "dirty"})
-
 
 class TwinMemory:
     """What an access needs, what handling a fault sets, and what the host does to all of it."""
@@ -39,13 +37,14 @@ class TwinMemory:
             return "map"
         if "tracked" in flags:
             return "track"
+        passes = "young" if "old" in flags else ""
         if not is_write:
-            return ""
+            return passes
         if "writable" not in flags:
             return "split" if page // REGION_PAGES in self.large else "wp"
         if self.logged and self.mechanism != "write-protect" and "dirty" not in flags:
             return "log"
-        return "fill" if page in self.blank else ""
+        return "fill" if page in self.blank else passes
 
     def invalidated(self, page: int, seq: int) -> bool:
         """Whether what was looked up at ``seq`` for ``page`` may be stale."""
@@ -64,6 +63,7 @@ class TwinMemory:
             self._make_writable(vcpu, page)
         elif not self.logged:
             self.large[region] |= {"writable", "dirty"}
+            self.large[region].discard("old")
         elif self.case.whole_table:
             self.split(region)
             self._make_writable(vcpu, page)
@@ -85,7 +85,7 @@ class TwinMemory:
         return region not in self.large and not any(self.spte.get(page) for page in pages_of(region))
 
     def _restore(self, vcpu: int, page: int, is_write: bool) -> None:
-        self.flags(page).discard("tracked")
+        self.flags(page).difference_update({"tracked", "old"})
         if not is_write:
             return
         if page // REGION_PAGES not in self.large:
@@ -95,6 +95,7 @@ class TwinMemory:
 
     def _make_writable(self, vcpu: int, page: int) -> None:
         self.spte.setdefault(page, set()).update({"writable", "dirty"})
+        self.spte[page].discard("old")
         if self.logged:
             self.mark(vcpu, page)
 
@@ -124,13 +125,28 @@ class TwinMemory:
         for page in pages:
             self.spte.pop(page, None)
 
+    def young(self, pages: range) -> list[int]:
+        """Those that were accessed since they were made old."""
+        return [page for page in pages if "present" in self.flags(page) and not self.flags(page) & {"old", "tracked"}]
+
+    def age(self, pages: list[int]) -> None:
+        """They are made old, with all that shares a large spte with them."""
+        for page in pages:
+            if self.case.ageing.old == "a-bit":
+                self.flags(page).add("old")
+            elif self.case.ageing.old == "access-tracking":
+                self.flags(page).add("tracked")
+                self.flags(page).discard("writable")
+            else:
+                self.zap(range(page, page + 1))
+
     def mapped(self, pages: range) -> bool:
         return any("present" in self.flags(page) for page in pages)
 
     def open_large(self, pages: range) -> list[int]:
-        """Regions of ``pages`` under large sptes that are writable or dirty."""
+        """Regions of ``pages`` under large sptes."""
         regions = range(pages.start // REGION_PAGES, -(-pages.stop // REGION_PAGES))
-        return [region for region in regions if self.large.get(region, set()) & GONE]
+        return [region for region in regions if region in self.large]
 
     def open_small(self) -> int:
         return sum(self.flag in flags for flags in self.spte.values())

@@ -15,7 +15,7 @@ from hostsim.errors import InvariantError
 from tests.twins.kvm_compare import difference
 from tests.twins.mutate import Mutation, apply
 
-EXITS, KVM = "hostsim.kernels.exits", "hostsim.kernels.kvm"
+KVM = "hostsim.kernels.kvm"
 HOST, LOG = "hostsim.host.kvm", "hostsim.host.dirty_log"
 SET_AT_TOUCH = """k.vcpus[V_MODE, v] = mode
         handle(k, v, kind, k.vcpus[V_PAGE, v], is_write(k.ints, k.streams, k.vcpus, v), now_ns)
@@ -42,15 +42,15 @@ MUTATIONS = {
     "an invalidation under way is not seen": Mutation(
         f"{KVM}.mmu_lock", "is_stale", "state[IN_PROGRESS] > 0", "state[IN_PROGRESS] > 9"
     ),
-    "a write leaves its page blank": Mutation(f"{KVM}.mapping", "note_write", "& (~BLANK & 0xFF)", "& 0xFF"),
+    "a write leaves its page blank": Mutation(f"{KVM}.mapping", "note_access", "~BLANK & 0xFF", "0xFF"),
     # Order
-    "a tie goes to the higher vCPU": Mutation(EXITS, "_before", "and a < b", "and a > b"),
+    "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),
     "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
     "a revocation misses its own instant": Mutation(
         f"{KVM}.streams", "rearm", "stream[S_CLOCK]], now_ns)), False", "stream[S_CLOCK]], now_ns) + 1), False"
     ),
     "touches of this instant come again": Mutation(
-        f"{KVM}.vcpu", "_stop", "pass_by(k, v, s, k.vcpus[V_NS, v])", "pass"
+        f"{KVM}.vcpu", "_stop", "pass_by(k, v, s if s >= 0 else k.vcpus[V_END, v], k.vcpus[V_NS, v])", "pass"
     ),
     "a split comes before touches of lower vCPUs": Mutation(
         f"{KVM}.mapping", "_split", "for other in range(v)", "for other in range(0)"
@@ -75,12 +75,38 @@ MUTATIONS = {
     "a kick stays when the vCPU enters": Mutation(
         f"{KVM}.host", "enter_guest", "k.vcpus[V_KICKED, v] = k.vcpus[V_FULL, v] = 0", "k.vcpus[V_FULL, v] = 0"
     ),
+    "a vCPU stops before the touches of its instant": Mutation(
+        f"{KVM}.streams", "choose", "stop_ns < best_ns", "stop_ns <= best_ns"
+    ),
+    "a vCPU that has stopped stops again": Mutation(f"{KVM}.vcpu", "_stop", "k.vcpus[V_STOP, v] = NEVER", "pass"),
     "an IPI leaves the PML buffer full": Mutation(f"{KVM}.host", "interrupt", "+ drain_ns(k, v)", ""),
     "an IPI stops vCPUs that are out of the guest": Mutation(
         f"{KVM}.host", "interrupt", "if k.vcpus[V_STAGE, v] == IN_GUEST", "if k.vcpus[V_STAGE, v] in (IN_GUEST, ENTRY)"
     ),
     "a ring is full one entry late": Mutation(
         f"{KVM}.vcpu", "is_full", ">= state[RING_SOFT]", "> state[RING_SOFT]"
+    ),
+    # Ageing
+    "an access leaves its page old": Mutation(
+        f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~OLD & 0xFF)", "k.sptes.spte[page]"
+    ),
+    "an access leaves a large spte old": Mutation(
+        f"{KVM}.mapping", "note_access", "(DIRTY if kind == LOG else 0)) & (~OLD & 0xFF)", "(DIRTY if kind == LOG else 0))"
+    ),
+    "an access-tracked page keeps W": Mutation(f"{KVM}.ageing", "_aged", "(~WRITABLE & 0xFF)", "0xFF"),
+    "what was made old is not looked for anew": Mutation(
+        f"{KVM}.ageing", "clear_young", "if found > 0:", "if found > 1 << 40:"
+    ),
+    "a page that is made old is not counted": Mutation(f"{KVM}.armed", "is_armed", "wanted | STOPPED", "wanted | 2"),
+    "a page is old before the flush": Mutation(
+        f"{HOST}.mmu_notifier", "MmuNotifier._walk", "            yield from self._flush()\n",
+        "            self._engine.clear_young(first, end, young, self._env.now_ns)\n            yield from self._flush()\n",
+    ),
+    "ageing lets mmu_lock go before its flush": Mutation(
+        f"{HOST}.mmu_notifier", "MmuNotifier._age", "lock_mode == NONE", "flush"
+    ),
+    "mmu_lock goes before the flush of an invalidation": Mutation(
+        f"{HOST}.mmu_notifier", "MmuNotifier._zap", "yield from self._flush()", "yield self._env.timeout(0)"
     ),
     # The log
     "no PML drain before a harvest": Mutation(f"{LOG}.kvm_log", "KvmLog._drain", "if self._plan.pml", "if not self._plan"),

@@ -8,7 +8,7 @@ from typing import Any
 import simpy
 
 from tests.twins.kvm_actors import Actors
-from tests.twins.kvm_case import Case, Hold, Invalidation
+from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_host import TwinHost
 from tests.twins.kvm_trackers import tracker_of
 from tests.twins.kvm_twin import TwinGuest
@@ -42,27 +42,45 @@ class TwinPort:
     def throttle(self, vcpu: int, sleep_ns: int) -> None:
         self.host.threads[vcpu].throttle(sleep_ns)
 
+    def stop_after(self, vcpu: int, work_ns: int) -> None:
+        self.guest.vcpus[vcpu].stop_after(work_ns)
+
     def hold(self, hold: Hold) -> Process:
         yield from self.host.lock.hold(hold.mode, lambda: hold.hold_ns, hold.unit_ns)
 
     def begin_invalidation(self, what: Invalidation) -> Process:
-        pages, mapped = range(what.first, what.end), []
-        yield from self.host.lock.hold("exclusive", lambda: self._begin(pages, mapped) or what.hold_ns)
+        yield from self.host.lock.during("exclusive", self._begin(range(what.first, what.end)))
+
+    def _begin(self, pages: range) -> Process:
+        self.memory.in_progress = pages
+        mapped = self.memory.mapped(pages)
+        yield self.env.timeout(max(1, round(len(pages) * self.case.ageing.zap_ns)))
         if mapped:
             yield from self.host.flush()
             self.memory.zap(pages)
 
-    def _begin(self, pages: range, mapped: list[bool]) -> None:
-        self.memory.in_progress = pages
-        if self.memory.mapped(pages):
-            mapped.append(True)
+    def end_invalidation(self, _: Invalidation) -> Process:
+        yield from self.host.lock.hold("exclusive", self._end)
 
-    def end_invalidation(self, what: Invalidation) -> Process:
-        yield from self.host.lock.hold("exclusive", lambda: self._end() or what.hold_ns)
-
-    def _end(self) -> None:
+    def _end(self) -> float:
         self.memory.seq += 1
         self.memory.in_progress = range(0)
+        return self.case.host_costs.lock_pair_ns
+
+    def age(self, what: Ageing) -> Process:
+        work = self._age(what)
+        return (yield from self.host.lock.during("exclusive", work) if self.case.ageing.locked else work)
+
+    def _age(self, what: Ageing) -> Process:
+        pages, rules = range(what.first, what.end), self.case.ageing
+        young = self.memory.young(pages)
+        yield self.env.timeout(max(1, round(len(pages) * rules.age_ns)))
+        if young and what.event != "test_young":
+            if rules.flush and what.event == "clear_flush_young":
+                yield from self.host.flush()
+            young = self.memory.young(pages)
+            self.memory.age(young)
+        return young
 
 
 class TwinRun:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.twins.kvm_twin import TwinGuest
 
 GUEST, ENTRY, EXIT, LEAVING, OUT = "guest", "entry", "exit", "leaving", "out"
+UNSEEN = {"", "log", "fill", "young"}
 KICKED, RING_FULL = "kicked", "ring_full"
 
 
@@ -53,6 +54,7 @@ class TwinVcpu:
         self.stage, self.kicked, self.why = OUT, False, KICKED
         self.accesses = self.ring_full = 0
         self.stall_ns = self._away_ns = 0
+        self.stop_work_ns: int | None = None
         self.came_out: Callable[[], None] = lambda: None
         self._plan = 0
 
@@ -92,6 +94,12 @@ class TwinVcpu:
         else:
             self._enter_in(out_ns + self.costs.entry_ns)
         return True
+
+    def stop_after(self, work_ns: int) -> None:
+        """Out by itself when its first clock has come so far."""
+        self.stop_work_ns = self.clocks[0].work_before(self.env.now) + work_ns
+        if self.stage == GUEST:
+            self._await_touch()
 
     # In and out
 
@@ -147,11 +155,20 @@ class TwinVcpu:
         if due:
             ns, first = min(due)
             self._in(max(ns, self.env.now) - self.env.now, lambda: self._touch(self.streams[first]))
+        if self.stop_work_ns is not None:
+            stop_ns = max(self.clocks[0].when(self.stop_work_ns), self.env.now)
+            if not due or stop_ns < ns:
+                self._in(stop_ns - self.env.now, self._work_done)
+
+    def _work_done(self) -> None:
+        self.stop_work_ns = None
+        self._stop()
+        self._leave()
 
     def _touch(self, stream: TwinStream) -> None:
         _, page, is_write = stream.touch
         need = self.memory.needs(page, is_write)
-        if need in {"", "log", "fill"}:
+        if need in UNSEEN:
             self.accesses += 1
             self._complete(stream, need)
         else:
@@ -167,6 +184,8 @@ class TwinVcpu:
             self.memory.flags(page).add("dirty")
             stall_ns = self._log(page)
         if need:
+            self.memory.flags(page).discard("old")
+        if need in {"log", "fill"}:
             self.memory.blank.discard(page)
         full = len(self.pml) == PML_ENTRIES
         if stall_ns or full:
@@ -212,7 +231,7 @@ class Fault:
     def _kind(self) -> str:
         """What there is to do now."""
         need = self.memory.needs(self.page, self.is_write)
-        if need in {"", "log", "fill"}:
+        if need in UNSEEN:
             return "spurious"
         stale = need in {"map", "split"} and self.memory.invalidated(self.page, self.seq)
         return "retry" if stale else need

@@ -53,7 +53,7 @@ def test_what_comes_after_the_end_changes_nothing_before(seed: int) -> None:
 
 
 def test_drawn_hosts_cover_the_model() -> None:
-    runs = [certain_run(drawn_case(seed)) for seed in range(400)]
+    runs = [certain_run(drawn_case(seed)) for seed in range(450)]
     facts = [run.facts() for run in runs]
     seen = Counter(kind for one in facts for kind in one["exits"])
     assert min(seen[kind] for kind in ("map", "track", "wp", "split", "spurious", "retry")) > 50, seen
@@ -61,6 +61,9 @@ def test_drawn_hosts_cover_the_model() -> None:
     assert sum(sum(one["ring_full"]) for one in facts) > 30
     assert sum(one["host_wait_ns"] > 0 for one in facts) > 100
     assert sum(len({ns for ns, *_ in one["log"]}) < len(one["log"]) for one in facts) > 40
+    aged = [row for one in facts for row in one["ager"]]
+    assert sum(len(young) > 0 for _, young in aged) > 100
+    assert sum("old" in words for one in facts for words in (*one["spte"].values(), *one["large"].values())) > 1000
     assert sum(run.end_ns == run.case.end_ns for run in runs) > 200
     _check_interfaces(runs)
 

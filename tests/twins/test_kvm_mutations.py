@@ -11,7 +11,7 @@ import pytest
 
 from tests.twins.kvm_mutate import MUTATIONS
 
-SEEDS = 150
+SEEDS = 300
 
 
 def first_seed_that_shows(name: str, n_seeds: int, root: Path) -> int:

@@ -11,8 +11,8 @@ from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import LogCosts
 from hostsim.host.kvm.spec import INTERFACES, MmuSpec
 from hostsim.host.machine import Machine
-from hostsim.kernels.exits import EXCLUSIVE, SHARED
 from hostsim.mmu.costs import load_costs
+from hostsim.mmu.exits import EXCLUSIVE, SHARED
 from tests.helpers.live import live_machine
 
 COSTS = LogCosts(

@@ -6,7 +6,7 @@ import pytest
 
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.machine import Machine
-from hostsim.kernels.exits import EXCLUSIVE, SHARED
+from hostsim.mmu.exits import EXCLUSIVE, SHARED
 from tests.helpers.live import live_machine, sweep, timed, vm_of
 
 

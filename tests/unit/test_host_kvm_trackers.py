@@ -13,8 +13,8 @@ from hostsim.host.dirty_log.kvm_log import KvmLog
 from hostsim.host.kvm.build import exits_of
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.machine import Machine
-from hostsim.kernels.faults import WP
 from hostsim.mmu.dirty_tracker import Harvest
+from hostsim.mmu.exits import WP
 from tests.helpers.live import MS, TRACKING, at, live_machine, sweep, timed, vm_of
 
 N_PAGES = 1024

@@ -12,8 +12,7 @@ from hostsim.host.clock import Clock
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.setup import Backing, KvmSetup, LogPolicy
 from hostsim.host.kvm.vm import KvmVm, Walk
-from hostsim.kernels.exits import SHARED
-from hostsim.kernels.faults import WP
+from hostsim.mmu.exits import SHARED, WP
 from hostsim.selftest.dirty_log_perf_test import (
     CLEAR,
     DIRTY_MEMORY,
@@ -188,6 +187,18 @@ def test_a_lost_write_is_an_invariant_that_breaks() -> None:
     vm.bitmap[8] = 0
     with pytest.raises(InvariantError, match="1 of them lost"):
         check_harvest(vm, Walk(4, 4), found)
+
+
+def test_a_log_read_before_the_vcpus_have_left_the_guest_is_found_short() -> None:
+    """300 pages lie in the PML buffer: the exit to user space drains it, and without that they would be lost."""
+    vm = KvmVm(Clock(), KvmSetup(1, 300, policy=PML), round_costs())
+    for work in (dirty_log.enable(vm), vm.run(Walk())):
+        vm.env.process(work)
+        vm.env.run(until=vm.env.now_ns + 300 * (LOOP_NS + 40))
+    with pytest.raises(InvariantError, match="300 of them lost"):
+        check_harvest(vm, Walk(), vm.engine.mark_due(vm.bitmap, 0, 300))
+    vm.env.run()
+    check_harvest(vm, Walk(), vm.engine.mark_due(vm.bitmap, 0, 300))
 
 
 def test_a_host_process_beside_the_vcpus_moves_nothing() -> None:

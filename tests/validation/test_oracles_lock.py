@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hostsim.kernels.exits import EXCLUSIVE, SHARED, Slot
-from hostsim.kernels.faults import MAP, PML_FULL, WP
+from hostsim.mmu.exits import EXCLUSIVE, MAP, PML_FULL, SHARED, WP
 from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
 from hostsim.study import queues
-from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, LockRun, Program, exit_costs
+from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, Arrivals, LockRun, Loops, exit_costs
 from hostsim.validation.oracles_kvm import kvm_rows
 from hostsim.validation.oracles_lock import READ_NS, WRITE_NS, lock_rows
 from hostsim.validation.rows import sigma
@@ -21,8 +20,17 @@ def run_of(start_ns: list[int], pages: int, mode: int, hold_ns: int, loop_ns: in
     sptes = make_sptes(n * pages)
     sptes.spte[:] = PRESENT
     first = np.arange(n) * pages
-    program = Program(np.array(start_ns), first, first + pages, np.full(n, loop_ns))
-    run = LockRun(sptes, program, exit_costs({WP: mode}, {WP: hold_ns}))
+    loops = Loops(np.array(start_ns), first, first + pages, np.full(n, loop_ns))
+    run = LockRun(sptes, exit_costs({WP: mode}, {WP: hold_ns}), loops)
+    run.advance()
+    return run
+
+
+def arriving(at_ns: np.ndarray, n_vcpus: int) -> LockRun:
+    arrivals = Arrivals(at_ns, n_vcpus)
+    sptes = make_sptes(int(arrivals.pages.max()) + 1)
+    sptes.spte[:] = PRESENT
+    run = LockRun(sptes, exit_costs({WP: EXCLUSIVE}, {WP: 1_000}), arrivals=arrivals)
     run.advance()
     return run
 
@@ -56,16 +64,29 @@ def test_faults_of_a_loop_are_asked_an_entry_a_loop_and_an_exit_after_the_one_be
     assert faults.wait_and_hold_ns == 600
 
 
+def test_arrivals_are_asked_an_exit_after_their_time_whoever_takes_them() -> None:
+    at_ns = np.array([0, 10, 500, 9_000, 9_000, 40_000])
+    few, many = arriving(at_ns, 3).faults(), arriving(at_ns, 6).faults()
+    assert few.asked_ns.tolist() == many.asked_ns.tolist() == (at_ns + EXIT_NS).tolist()
+    assert few.set_ns.tolist() == many.set_ns.tolist()
+    assert few.wait_ns.tolist() == [0, 990, 1500, 0, 1000, 0]
+
+
+def test_arrivals_with_too_few_vcpus_are_refused() -> None:
+    with pytest.raises(AssertionError, match="too few vCPUs"):
+        arriving(np.array([0, 10, 500]), 2).faults()
+
+
 def test_drawn_holds_are_taken_one_a_grant() -> None:
     holds = iter(range(100, 10_000))
     sptes = make_sptes(30)
     sptes.spte[:] = PRESENT
     first = np.array([0, 10, 20])
-    program = Program(np.zeros(3, np.int64), first, first + 10, np.full(3, 50))
-    run = LockRun(sptes, program, exit_costs({WP: EXCLUSIVE}, {WP: 1}))
+    loops = Loops(np.zeros(3, np.int64), first, first + 10, np.full(3, 50))
+    run = LockRun(sptes, exit_costs({WP: EXCLUSIVE}, {WP: 1}), loops)
     run.advance_drawn(WP, lambda: next(holds))
     granted = np.diff(np.concatenate([[EXIT_NS], run.set_ns[:3]]))
-    assert run.counts.exits[WP] == 30
+    assert run.exits[WP] == 30
     assert len(set(granted.tolist())) == 3
     assert granted.min() >= 100
 
@@ -75,8 +96,7 @@ def test_a_wait_that_is_10_percent_off_is_seen(factor: float) -> None:
     """At half load, with as many requests as the suite has."""
     rng, means = np.random.default_rng(5), []
     for _ in range(30):
-        starts = np.cumsum(rng.exponential(2_000, 10_000)).astype(np.int64)
-        run = run_of(starts.tolist(), 1, EXCLUSIVE, 1_000)
+        run = arriving(np.cumsum(rng.exponential(2_000, 10_000)).astype(np.int64), 256)
         means.append(float(run.faults().wait_ns.mean()))
     expected = queues.md1_wait(0.5, 1_000)
     assert sigma("oracles", "x", "wait", expected, float(np.mean(means)), sample_z(means, expected)).passed
@@ -88,8 +108,8 @@ def test_a_lock_that_lets_readers_pass_a_writer_would_be_seen() -> None:
     sptes = make_sptes(3)
     sptes.spte[[0, 2]] = PRESENT
     at = np.arange(3)
-    program = Program(np.array([0, 100, 200]), at, at + 1, np.ones(3, np.int64))
-    run = LockRun(sptes, program, exit_costs({WP: SHARED, MAP: EXCLUSIVE}, {WP: READ_NS, MAP: WRITE_NS}))
+    loops = Loops(np.array([0, 100, 200]), at, at + 1, np.ones(3, np.int64))
+    run = LockRun(sptes, exit_costs({WP: SHARED, MAP: EXCLUSIVE}, {WP: READ_NS, MAP: WRITE_NS}), loops)
     run.advance()
     granted = dict(zip(run.faults().vcpu.tolist(), (run.faults().granted_ns - EXIT_NS).tolist(), strict=True))
     assert granted == {0: 0, 1: READ_NS, 2: READ_NS + WRITE_NS}
@@ -102,7 +122,7 @@ def test_pml_is_drained_by_another_exit() -> None:
         sptes.spte[:1023] = PRESENT | WRITABLE
         if unmapped is not None:
             sptes.spte[unmapped] = 0
-        program = Program(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, 1023), np.ones(1, np.int64))
-        run = LockRun(sptes, program, exit_costs({MAP: 0}, {MAP: 5}), Slot(logged=True, pml=True, huge=False))
+        loops = Loops(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, 1023), np.ones(1, np.int64))
+        run = LockRun(sptes, exit_costs({MAP: 0}, {MAP: 5}), loops, mechanism="pml")
         run.advance()
-        assert run.counts.exits[PML_FULL] == full
+        assert run.exits[PML_FULL] == full

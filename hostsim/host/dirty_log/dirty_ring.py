@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hostsim.host.dirty_log.kvm_log import KvmLog
 from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.kernels.exits import EXCLUSIVE
 from hostsim.mmu.dirty_tracker import Harvest, Timed
+from hostsim.mmu.exits import EXCLUSIVE
 
 
 class DirtyRing(KvmLog):

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from hostsim.host.dirty_log.kvm_log import KvmLog
 from hostsim.host.kvm.plan import whole_ns
-from hostsim.kernels.exits import EXCLUSIVE
 from hostsim.mmu.dirty_tracker import Harvest, Timed
+from hostsim.mmu.exits import EXCLUSIVE
 
 
 class GetDirtyLog(KvmLog):

@@ -16,10 +16,10 @@ from hostsim.host.kvm.lock import N_HOSTS
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import LogCosts
 from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED, Interface, MmuSpec
-from hostsim.kernels.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import exit_costs, load_costs, log_costs, number
 from hostsim.mmu.era import Era, era_names, load_era, unknown_name
+from hostsim.mmu.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.mmu.memory import GuestMemory
 
 RING_ERA = "E3"
@@ -80,6 +80,8 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
         whole_table=load_era(mmu.era).split_on_fault[mmu.mmu] == "whole-table",
         ring_entries=mmu.ring_entries if is_ring else 0,
         ring_soft=mmu.ring_entries - reserved if is_ring else 0,
+        a_bits=mmu.a_bits,
+        ageing=load_era(mmu.era).ageing,
     )
 
 
@@ -115,6 +117,10 @@ def _problems(mmu: MmuSpec, interface: Interface) -> Iterator[Problem]:
     if mmu.write_tracking == "d-bit" and interface != "get-dirty-log":
         got = f"'d-bit' with dirty_tracking = '{interface}'"
         yield Problem("", "vm.mmu.write_tracking", got, "'get-dirty-log' beside it", 'dirty_tracking = "get-dirty-log"')
+    if mmu.write_tracking != "write-protect" and not mmu.a_bits:
+        got = f"'{mmu.write_tracking}' with no A bits"
+        example = 'write_tracking = "write-protect"'
+        yield Problem("", "vm.mmu.write_tracking", got, "'write-protect': who has D bits has A bits", example)
     if interface == "dirty-ring" and mmu_config(mmu, interface).ring_soft < 2:
         yield Problem("", "vm.mmu.ring_entries", str(mmu.ring_entries), "more than KVM keeps free", "ring_entries = 4096")
     if mmu.index != MEASURED:

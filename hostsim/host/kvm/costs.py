@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hostsim.host.kvm.setup import KvmCosts, LogCosts, LogPolicy
-from hostsim.kernels.exits import ExitCosts
 from hostsim.mmu.costs import exit_costs, load_costs, log_costs
 from hostsim.mmu.era import load_era
+from hostsim.mmu.exits import ExitCosts
 
 
 def kvm_costs(sheet: str, era: str, mmu: str = "tdp", *, pml: bool = False, n_vcpus: int = 64) -> KvmCosts:
@@ -13,8 +13,9 @@ def kvm_costs(sheet: str, era: str, mmu: str = "tdp", *, pml: bool = False, n_vc
     costs, kernel = load_costs(sheet), load_era(era)
     exits = exit_costs(costs, kernel, mmu, pml=pml, n_vcpus=n_vcpus)
     populate = exit_costs(costs, kernel, mmu, pml=pml, populate=True, n_vcpus=n_vcpus)
+    populate_ns = populate["exit_ns"] - exits["exit_ns"]
     log = LogCosts(**log_costs(costs, kernel, mmu))
-    return KvmCosts(ExitCosts(**exits), ExitCosts(**populate), log, costs.loop_ns, costs.read_loop_ns)
+    return KvmCosts(ExitCosts(**exits), populate_ns, log, costs.loop_ns, costs.read_loop_ns)
 
 
 def era_policy(era: str, mmu: str = "tdp", *, pml: bool = False) -> LogPolicy:

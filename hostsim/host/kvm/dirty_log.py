@@ -11,41 +11,35 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+import numpy as np
 import simpy
 
 from hostsim.host.kvm.setup import BACKING_PAGES
 from hostsim.host.kvm.vm import KvmVm
-from hostsim.kernels.log_ops import (
-    clear_masked,
-    keep_first_of,
-    protect_large,
-    protect_small,
-    recover_large,
-    split_large,
-)
-from hostsim.mmu.spte import DIRTY, REGION_PAGES, WRITABLE
+from hostsim.mmu.spte import REGION_PAGES, WRITABLE
 
 Timed = Generator[simpy.Event, Any, int]
 
 
 def enable(vm: KvmVm) -> Timed:
     """Start logging; returns sptes and regions changed. The flush is unconditional."""
+    policy, costs = vm.setup.policy, vm.costs.log
+    large, (_, small) = _open_large(vm, 0, vm.setup.n_pages), vm.engine.count_start()
     vm.logged = True
-    vm.sptes.dirty[:] = vm.setup.policy.initially_all_set
-    if vm.setup.policy.initially_all_set:
-        yield from _spend(vm, 0.0, vm.setup.n_pages * vm.costs.log.all_set_ns, vm.setup.n_slots)
+    vm.engine.start_log(policy.initially_all_set, policy.eager_split, vm.env.now_ns)
+    if policy.initially_all_set:
+        yield from _spend(vm, 0.0, vm.setup.n_pages * costs.all_set_ns, vm.setup.n_slots)
         return 0
-    changed, ns = _protect(vm, 0, vm.setup.n_pages)
-    pages = protect_small(vm.sptes, 0, vm.setup.n_pages, _flag(vm))
-    ns += (0 if vm.setup.huge else pages) * vm.costs.log.protect_ns
+    _keep_first_of_each(vm)
+    ns = _protect_ns(vm, large) if vm.setup.huge else small * costs.protect_ns
     yield from _spend(vm, ns, 0.0, vm.setup.n_slots)
-    return changed if vm.setup.huge else pages
+    return large if vm.setup.huge else small
 
 
 def get(vm: KvmVm) -> Timed:
     """KVM_GET_DIRTY_LOG: copy the log to ``vm.bitmap``; without manual protect clear it too. Returns dirty pages."""
-    vm.bitmap[:] = vm.sptes.dirty[: vm.setup.n_pages]
-    found = int(vm.bitmap.sum(dtype=int))
+    vm.bitmap[:] = 0
+    found = vm.engine.mark_due(vm.bitmap, 0, vm.setup.n_pages)
     yield from _spend(vm, 0.0, vm.setup.n_pages * vm.costs.log.get_ns, 0)
     if not vm.setup.policy.manual_protect:
         yield from clear(vm)
@@ -57,11 +51,18 @@ def clear(vm: KvmVm) -> Timed:
 
     One flush a slot in which anything was cleared, after mmu_lock is released.
     """
-    total = 0
+    policy, total, due = vm.setup.policy, 0, np.zeros(vm.setup.n_pages, np.uint8)
     for first, end in _slots(vm):
-        _, ns = _protect(vm, first, end) if vm.setup.policy.initially_all_set else (0, 0.0)
-        cleared = clear_masked(vm.sptes, vm.bitmap, first, end, _flag(vm))
-        yield from _spend(vm, ns + cleared * vm.costs.log.clear_ns, 0.0, int(cleared > 0))
+        large = _open_large(vm, first, end) if policy.initially_all_set else 0
+        cleared = vm.engine.mark_due(due, first, end, got=vm.bitmap)
+        vm.engine.clear(
+            due, first, end, split=policy.initially_all_set and policy.eager_split, protect_large=policy.initially_all_set,
+            now_ns=vm.env.now_ns,
+        )  # fmt: skip
+        if policy.initially_all_set:
+            _keep_first_of_each(vm)
+        ns = _protect_ns(vm, large) + cleared * vm.costs.log.clear_ns
+        yield from _spend(vm, ns, 0.0, int(cleared > 0))
         total += cleared
     return total
 
@@ -74,9 +75,9 @@ def disable(vm: KvmVm, running: int = 0) -> Timed:
     # Model limit: vCPUs that run while logging is disabled answer IPIs, what they access meanwhile is not modelled.
     vm.logged = False
     # Model limit: looking for 4 KiB sptes to recover takes no time where there are none.
-    recovered, policy = 0, vm.setup.policy
-    if vm.setup.huge and policy.recovery != "none":
-        recovered = recover_large(vm.sptes, 0, len(vm.sptes.level), policy.recovery == "zap")
+    policy = vm.setup.policy
+    recovered = vm.engine.count_recoverable() if policy.recovery != "none" else 0
+    vm.engine.stop_log(policy.recovery, vm.env.now_ns)
     flushes = recovered if policy.flush_each else vm.setup.n_slots
     yield from _spend(vm, recovered * vm.costs.log.recover_ns, 0.0, flushes, running)
     return recovered
@@ -90,21 +91,31 @@ def _spend(vm: KvmVm, held_ns: float, free_ns: float, flushes: int, running: int
     yield vm.env.timeout(round(held_ns) + round(free_ns + flush_ns))
 
 
-def _protect(vm: KvmVm, first: int, end: int) -> tuple[int, float]:
-    """Large sptes of pages [first, end): split, or write-protected to be split at a fault. (how many, ns)."""
-    regions = first // REGION_PAGES, -(-end // REGION_PAGES)
-    if vm.setup.policy.eager_split:
-        split = split_large(vm.sptes, *regions)
-        return split, split * vm.costs.log.split_ns
-    changed = protect_large(vm.sptes, *regions)
+def _open_large(vm: KvmVm, first: int, end: int) -> int:
+    """Large sptes of pages [first, end) that lose something when they are protected."""
+    regions = slice(first // REGION_PAGES, -(-end // REGION_PAGES))
+    large = vm.sptes.level[regions] == 1
+    if not vm.setup.policy.eager_split:
+        large &= vm.sptes.large[regions] & WRITABLE != 0
+    return int(np.count_nonzero(large))
+
+
+def _protect_ns(vm: KvmVm, large: int) -> float:
+    """To split ``large`` sptes, or to write-protect them to be split at a fault."""
+    return large * (vm.costs.log.split_ns if vm.setup.policy.eager_split else vm.costs.log.protect_ns)
+
+
+def _keep_first_of_each(vm: KvmVm) -> None:
+    """Of the 2 MiB that a larger spte, still whole, maps only the first stays mapped."""
     # Model limit: a 1 GiB spte is kept as 512 of 2 MiB, and the fault that splits it has to be in its first 2 MiB.
-    keep_first_of(vm.sptes, BACKING_PAGES[vm.setup.backing] // REGION_PAGES or 1)
-    return changed, changed * vm.costs.log.protect_ns
-
-
-def _flag(vm: KvmVm) -> int:
-    """What is taken from a 4 KiB spte so that the next write is logged."""
-    return DIRTY if vm.setup.policy.pml else WRITABLE
+    group = BACKING_PAGES[vm.setup.backing] // REGION_PAGES
+    if vm.setup.policy.eager_split or group <= 1:
+        return
+    others = vm.sptes.level == 1
+    others[::group] = False
+    bounds = np.flatnonzero(np.diff(others, prepend=False, append=False)) * REGION_PAGES
+    for first, end in bounds.reshape(-1, 2).tolist():
+        vm.engine.zap(first, end, vm.env.now_ns)
 
 
 def _slots(vm: KvmVm) -> list[tuple[int, int]]:

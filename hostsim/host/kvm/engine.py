@@ -9,19 +9,22 @@ from numpy.typing import NDArray
 
 from hostsim.errors import InvariantError
 from hostsim.guest.workload import Guest
-from hostsim.host.kvm.lay_out import MmuConfig, lay_out
-from hostsim.kernels.exits import ExitCosts
-from hostsim.kernels.kvm import dirty_log, host, law
+from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
+from hostsim.kernels.kvm import ageing, dirty_log, host, law
+from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import (
+    COST,
     DUE,
     DUE_CONTENDED,
     DUE_GRANTED,
     DUE_OUT,
+    ENTRY_NS,
     EXITS,
     HOLD_NS,
     IN_PROGRESS,
     N_DUE,
     N_EXITS,
+    PFN_NS,
     Q_WATCH,
     RANGE_END,
     RANGE_FIRST,
@@ -35,7 +38,10 @@ from hostsim.kernels.kvm.layout import (
     OUT as STAGE_OUT,
 )
 from hostsim.kernels.kvm.run import run_vcpus
+from hostsim.kernels.kvm.streams import rearm
+from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
+from hostsim.mmu.spte import KEPT, Sptes
 
 GRANTED, OUT, CONTENDED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED
 Bytes = NDArray[np.uint8]
@@ -64,15 +70,24 @@ class GuestEngine:
         exits: ExitCosts,
         n_hosts: int = 8,
         log_capacity: int = 0,
+        *,
+        running: bool = True,
     ) -> None:
-        """Memory that is not zero is mapped; all vCPUs are in guest mode from 0 on. ``log_capacity``: exits to keep."""
+        """Memory that is not zero is mapped. running: all vCPUs are in guest mode from 0 on, else in user space.
+
+        ``log_capacity``: exits to keep.
+        """
         self.kvm = lay_out(guest, memory, n_vcpus, config, exits, n_hosts, log_capacity)
         self.memory, self.config, self.n_vcpus = memory, config, n_vcpus
         self.next_ns = 0
         self._due: list[Due] = []
         self._masks = np.zeros(2, np.int64)
         dirty_log.map_filled(self.kvm, memory.n_pages)
-        host.start(self.kvm)
+        host.begin_work(self.kvm, len(self.kvm.sptes.spte))
+        if running:
+            host.start(self.kvm)
+        else:
+            self.kvm.vcpus[V_STAGE] = STAGE_OUT
 
     # -- time
 
@@ -107,7 +122,40 @@ class GuestEngine:
     def enter(self, vcpu: int, now_ns: int) -> None:
         """KVM_RUN of a vCPU that is out."""
         assert self.is_out(vcpu), "only a vCPU in user space can enter"
-        host.enter_guest(self.kvm, vcpu, now_ns)
+        host.enter_guest(self.kvm, vcpu, now_ns, self.kvm.costs[COST, ENTRY_NS])
+        self._changed(now_ns)
+
+    def stop_at(self, vcpu: int, work_ns: int, now_ns: int) -> None:
+        """``vcpu`` comes OUT by itself once its first work clock has come to ``work_ns``, which is still to be done."""
+        host.stop_at(self.kvm, vcpu, work_ns)
+        self._changed(now_ns)
+
+    def begin_work(self, guest: Guest) -> None:
+        """The vCPUs, all of them out, have the work of ``guest`` from now on, and their clocks begin anew."""
+        assert all(self.is_out(vcpu) for vcpu in range(self.n_vcpus)), "work changes while all vCPUs are in user space"
+        self.kvm = with_work(self.kvm, guest)
+        host.begin_work(self.kvm, len(self.kvm.sptes.spte))
+
+    def run_to(self, work_ns: int, now_ns: int) -> None:
+        """All vCPUs, which are out, are in guest mode from ``now_ns`` on; each comes OUT once it has done ``work_ns``."""
+        for vcpu in range(self.n_vcpus):
+            assert self.is_out(vcpu), "only a vCPU in user space can enter"
+            host.enter_guest(self.kvm, vcpu, now_ns, 0)
+            self.stop_at(vcpu, work_ns, now_ns)
+
+    def set_costs(self, exits: ExitCosts, pfn_ns: int) -> None:
+        """What exits take from now on; pfn_ns: as in MmuConfig."""
+        self.kvm.costs[:] = cost_table(exits)
+        self.kvm.state[PFN_NS] = pfn_ns
+
+    def set_sptes(self, sptes: Sptes, now_ns: int) -> None:
+        """Take over mappings as they are in ``sptes``; content and log bits of pages stay what they are."""
+        mine, n_pages = self.kvm.sptes, len(self.kvm.sptes.spte)
+        count_range(self.kvm, 0, n_pages, -1)
+        mine.level[:], mine.large[:] = sptes.level, sptes.large
+        mine.spte[:] = (mine.spte & KEPT) | (sptes.spte & ~np.uint8(KEPT))
+        count_range(self.kvm, 0, n_pages, 1)
+        rearm(self.kvm, 0, n_pages, now_ns)
         self._changed(now_ns)
 
     def is_out(self, vcpu: int) -> bool:
@@ -173,10 +221,28 @@ class GuestEngine:
         dirty_log.zap_range(self.kvm, first, end, now_ns)
         self._changed(now_ns)
 
+    def maps_any(self, first: int, end: int) -> bool:
+        """Whether any page of [first, end) is mapped."""
+        return bool(ageing.maps_any(self.kvm, first, end))
+
+    def test_young(self, first: int, end: int, young: Bytes) -> int:
+        """young[first:end] says which pages were accessed since they were last made old; returns how many."""
+        return int(ageing.test_young(self.kvm, first, end, young))
+
+    def clear_young(self, first: int, end: int, young: Bytes, now_ns: int) -> int:
+        """As ``test_young``; those pages are old from ``now_ns`` on, with all that shares a large spte with them."""
+        found = int(ageing.clear_young(self.kvm, first, end, young, now_ns))
+        self._changed(now_ns)
+        return found
+
+    def look_up_pfn_in(self, ns: int) -> None:
+        """Faults that map take ``ns`` more from now on, before they ask for mmu_lock: the host finds or makes the page."""
+        self.kvm.state[PFN_NS] = ns
+
     # -- dirty log; each effect takes place at now_ns
 
     def count_start(self) -> tuple[int, int]:
-        """(large sptes through which pages can be written, small ones with the flag that logging takes)."""
+        """(large sptes, small ones with the flag that logging takes)."""
         return int(dirty_log.count_large(self.kvm, 0, self.memory.n_pages)), int(dirty_log.count_small(self.kvm))
 
     def start_log(self, all_set: bool, eager: bool, now_ns: int) -> None:
@@ -198,7 +264,7 @@ class GuestEngine:
         return int(dirty_log.mark_due(self.kvm, due, due if got is None else got, got is not None, first, end))
 
     def count_large(self, first: int, end: int) -> int:
-        """Large sptes of pages [first, end) through which pages can be written."""
+        """Large sptes of pages [first, end)."""
         return int(dirty_log.count_large(self.kvm, first, end))
 
     def clear(

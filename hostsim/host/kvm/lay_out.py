@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,12 @@ from hostsim.guest import touch
 from hostsim.guest.pacing import TICK
 from hostsim.guest.touch import TouchTable
 from hostsim.guest.workload import Guest
-from hostsim.kernels.exits import PML_ENTRIES, ExitCosts
 from hostsim.kernels.kvm import layout as lay
 from hostsim.kernels.kvm.visits import level_sizes
+from hostsim.mmu.cost_rules import PML_ENTRIES
+from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
-from hostsim.mmu.spte import make_guest_sptes
+from hostsim.mmu.spte import make_sptes
 from hostsim.rng import NEVER, mix32
 
 Ints = NDArray[np.int64]
@@ -33,7 +34,7 @@ class MmuConfig:
 
     mechanism: what catches writes while logged; huge: host memory comes in 2 MiB pages; whole_table: a fault that splits
     keeps the 511 other pages mapped; ring_entries, ring_soft: of a vCPU's dirty ring, 0: the log is a bitmap; pfn_ns: to
-    look up the host page of a fault.
+    look up the host page of a fault; a_bits: the hardware notes accesses; ageing: what is done where it does not.
     """
 
     mechanism: Literal["write-protect", "pml", "d-bit"] = "write-protect"
@@ -42,27 +43,50 @@ class MmuConfig:
     ring_entries: int = 0
     ring_soft: int = 0
     pfn_ns: int = 0
+    a_bits: bool = True
+    ageing: Literal["zap", "access-tracking"] = "access-tracking"
 
 
 def lay_out(
     guest: Guest, memory: GuestMemory, n_vcpus: int, config: MmuConfig, exits: ExitCosts, n_hosts: int, log_capacity: int
 ) -> lay.Kvm:
     """All arrays of the VM; its vCPUs are about to enter the guest at 0, nothing is mapped."""
-    sptes = make_guest_sptes(memory.n_pages)
+    sptes = make_sptes(memory.n_pages)
     n_regions = len(sptes.level)
     n_supers = (n_regions >> (lay.SUPER_BITS - lay.REGION_BITS)) + 1
+    vcpus, state = np.zeros((lay.N_VCPU, n_vcpus), np.int64), np.zeros(_state_size(n_vcpus + n_hosts), np.int64)
+    vcpus[lay.V_STAGE], vcpus[lay.V_STOP] = lay.ENTRY, NEVER
+    _configure(state, config)
+    return lay.Kvm(
+        sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((2, n_regions + n_supers), np.int64),
+        vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
+        queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=cost_table(exits),
+        log=np.zeros((log_capacity, 4), np.int64), **_work(guest, state, vcpus),
+    )  # fmt: skip
+
+
+def with_work(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
+    """The same VM, its vCPUs with the work of ``guest`` instead of theirs; nothing is counted as armed. In place."""
+    kvm.counts[:] = 0
+    return kvm._replace(**_work(guest, kvm.state[: _state_size(kvm.queue.shape[1])], kvm.vcpus))
+
+
+def _work(guest: Guest, state: Ints, vcpus: Ints) -> dict[str, Any]:
+    """The arrays that are about what the vCPUs do; their rows in ``vcpus`` are set."""
     tape = _Tape()
     parts, scale = _parts(guest.table, tape)
     ints = _classes(guest.table, parts, tape)
-    streams = _streams(guest, ints)
-    state, vcpus = _state(config, n_hosts + n_vcpus), _vcpus(n_vcpus, streams)
-    state, vcpus[lay.V_CLOCK], vcpus[lay.V_CLOCK_END] = _with_clocks(state, guest.clock_vcpu, n_vcpus)
-    return lay.Kvm(
-        sptes, memory.zero, memory.version, np.zeros((2, n_regions + n_supers), np.int64), parts, ints,
-        np.stack([guest.table.mean_ns, scale]), _weights(guest.table, scale), tape.words(), streams,
-        np.zeros(len(streams), np.float64), guest.clocks, vcpus, np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
-        np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), state, _costs(exits), np.zeros((log_capacity, 4), np.int64),
-    )  # fmt: skip
+    streams, n_vcpus = _streams(guest, ints), vcpus.shape[1]
+    bounds, _ = _grouped(streams[:, lay.S_VCPU], n_vcpus)
+    vcpus[lay.V_FIRST], vcpus[lay.V_END] = bounds[:-1], bounds[1:]
+    bounds, clocks = _grouped(guest.clock_vcpu, n_vcpus)
+    state[lay.N_COUNTED] = np.count_nonzero(parts[:, lay.P_KIND] != lay.BY_VISIT)
+    vcpus[lay.V_CLOCK], vcpus[lay.V_CLOCK_END] = len(state) + bounds[:-1], len(state) + bounds[1:]
+    return {
+        "parts": parts, "ints": ints, "rates": np.stack([guest.table.mean_ns, scale]),
+        "page_weights": _weights(guest.table, scale), "tape": tape.words(), "streams": streams,
+        "exact": np.zeros(len(streams), np.float64), "clocks": guest.clocks, "state": np.concatenate([state, clocks]),
+    }  # fmt: skip
 
 
 class _Tape:
@@ -84,21 +108,21 @@ class _Tape:
         return np.concatenate(self._pieces)
 
 
-def _state(config: MmuConfig, n_queue: int) -> Ints:
-    state = np.zeros(lay.DUE + 3 * (DUE_MAX + n_queue), np.int64)
+def _state_size(n_queue: int) -> int:
+    """Words of Kvm.state before the clocks; n_queue: vCPUs and hosts."""
+    return lay.DUE + 3 * (DUE_MAX + n_queue)
+
+
+def _configure(state: Ints, config: MmuConfig) -> None:
     state[lay.HARDWARE], state[lay.PML] = config.mechanism != "write-protect", config.mechanism == "pml"
     state[lay.HUGE], state[lay.WHOLE_TABLE], state[lay.PFN_NS] = config.huge, config.whole_table, config.pfn_ns
     state[lay.RING], state[lay.RING_SOFT] = config.ring_entries > 0, config.ring_soft
-    return state
+    assert config.a_bits or config.mechanism == "write-protect", "D bits come with A bits"
+    state[lay.AGEING] = lay.CLEARS_A if config.a_bits else lay.ZAPS if config.ageing == "zap" else lay.TRACKS
 
 
-def _with_clocks(state: Ints, owner: Ints, n_vcpus: int) -> tuple[Ints, Ints, Ints]:
-    """``state`` with the clocks by vCPU behind it; where those of each vCPU begin and end."""
-    bounds, order = _grouped(owner, n_vcpus)
-    return np.concatenate([state, order]), len(state) + bounds[:-1], len(state) + bounds[1:]
-
-
-def _costs(exits: ExitCosts) -> Ints:
+def cost_table(exits: ExitCosts) -> Ints:
+    """Kvm.costs."""
     n_modes, length = exits.queue_ns.shape
     costs = np.zeros((lay.QUEUE_OF + n_modes, max(lay.N_EXITS, length)), np.int64)
     single = (exits.exit_ns, exits.entry_ns, exits.spurious_ns, exits.pml_ns, exits.pml_drain_ns, length)
@@ -111,14 +135,6 @@ def _costs(exits: ExitCosts) -> Ints:
 def _ring(config: MmuConfig) -> int:
     """Entries a ring has room for."""
     return max(config.ring_entries, config.ring_soft + RING_SPARE) if config.ring_entries else 1
-
-
-def _vcpus(n_vcpus: int, streams: Ints) -> Ints:
-    vcpus = np.zeros((lay.N_VCPU, n_vcpus), np.int64)
-    bounds, _ = _grouped(streams[:, lay.S_VCPU], n_vcpus)
-    vcpus[lay.V_STAGE] = lay.ENTRY
-    vcpus[lay.V_FIRST], vcpus[lay.V_END] = bounds[:-1], bounds[1:]
-    return vcpus
 
 
 def _grouped(owner: Ints, n_vcpus: int) -> tuple[Ints, Ints]:
@@ -154,7 +170,7 @@ def _stream(row: Ints, c: int, rank: int, guest: Guest) -> Ints:
 
 
 def _parts(table: TouchTable, tape: _Tape) -> tuple[Ints, NDArray[np.float64]]:
-    """(parts, scale of the weights by class)."""
+    """(parts, those of sweeps last; scale of the weights by class)."""
     rows: list[list[int]] = []
     scale = np.ones(len(table.ints))
     for c, ints in enumerate(table.ints):
@@ -170,6 +186,7 @@ def _parts(table: TouchTable, tape: _Tape) -> tuple[Ints, NDArray[np.float64]]:
             rows += [[c, a, b, write, lay.UNIFORM, 0, 0, 0] for a, b in ((first, hot), (hot, end))]
         elif kind != touch.TRACE:
             rows.append([c, first, end, write, lay.BY_VISIT if kind == touch.SWEEP else lay.UNIFORM, 0, 0, 0])
+    rows.sort(key=lambda row: row[lay.P_KIND] == lay.BY_VISIT)
     return np.array(rows, np.int64).reshape(-1, lay.N_PART), scale
 
 

@@ -68,6 +68,17 @@ class MmuLock:
             yield from self._acquire(host, mode)
         self._free.append(host)
 
+    def during(self, mode: int, work: Step) -> Step:
+        """Wait for mmu_lock and hold it until ``work`` is done."""
+        host = min(self._free)
+        self._free.remove(host)
+        yield from self._acquire(host, mode)
+        start_ns = self._env.now_ns
+        yield from work
+        self.hold_ns += self._env.now_ns - start_ns
+        self._release(host)
+        self._free.append(host)
+
     def granted(self, host: int) -> None:
         """The engine has granted the lock to ``host``."""
         self._waiting.pop(host).succeed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hostsim.kernels.exits import ExitCosts
+from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.spte import REGION_PAGES
 
 Backing = Literal["4KiB", "2MiB", "1GiB"]
@@ -62,12 +62,12 @@ class LogCosts:
 class KvmCosts:
     """Everything that takes time.
 
-    exits, populate: of faults whose host page is there, and of those that allocate it; loop_ns, read_loop_ns: a vCPU's own
+    exits: of faults; populate_ns: more, of one whose host page has to be allocated; loop_ns, read_loop_ns: a vCPU's own
     work for a page that it writes, and for one that it reads.
     """
 
     exits: ExitCosts
-    populate: ExitCosts
+    populate_ns: int
     log: LogCosts
     loop_ns: float
     read_loop_ns: float

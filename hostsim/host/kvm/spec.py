@@ -27,7 +27,8 @@ class MmuSpec:
     """era: the kernel; costs: the sheet; mmu: tdp, direct or shadow; page_size: of the host's memory under the guest.
 
     write_tracking: what catches the first write; eager_split: None: as the era does; ring_entries: a vCPU's dirty ring;
-    index: what holds the sptes, book3s-hv with d-bit alone.
+    index: what holds the sptes, book3s-hv with d-bit alone;
+    a_bits: whether its page tables have accessed bits.
     """
 
     era: str = "E4"
@@ -38,3 +39,4 @@ class MmuSpec:
     eager_split: bool | None = None
     ring_entries: int = 4096
     index: IndexName = MEASURED
+    a_bits: bool = True

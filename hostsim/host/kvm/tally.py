@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hostsim.kernels.exits import HOLD_NS, WAIT_NS, Counts
-from hostsim.kernels.faults import MAP, N_KINDS, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.kernels.kvm.layout import RETRY
+from hostsim.mmu.exits import MAP, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 
 if TYPE_CHECKING:
     from hostsim.host.kvm.engine import GuestEngine
@@ -92,29 +88,10 @@ class LogTimes:
     reap_ns: int = 0
 
 
-def new_counts() -> Counts:
-    """Counters of the engine at zero, without an exit log."""
-    return Counts(np.zeros(N_KINDS, np.int64), np.zeros(3, np.int64), np.zeros((0, 4), np.int64))
-
-
-class Counted(Protocol):
-    """What counts exits, as hostsim.kernels.exits.Counts says."""
-
-    @property
-    def exits(self) -> NDArray[np.int64]:
-        """By kind."""
-        ...
-
-    @property
-    def sums(self) -> NDArray[np.int64]:
-        """WAIT_NS, HOLD_NS .. of vCPUs at mmu_lock."""
-        ...
-
-
-def tally_of(now_ns: int, counts: Counted, host_hold_ns: int, flushes: int) -> Tally:
+def tally_of(now_ns: int, engine: GuestEngine, host_hold_ns: int, flushes: int) -> Tally:
     """The counters as they stand."""
-    kinds = {name: int(counts.exits[kind]) for name, kind in KINDS.items()}
-    wait_ns, hold_ns = int(counts.sums[WAIT_NS]), int(counts.sums[HOLD_NS])
+    kinds = {name: int(engine.exits[kind]) for name, kind in KINDS.items()}
+    wait_ns, hold_ns = engine.sums.tolist()
     return Tally(now_ns, **kinds, wait_ns=wait_ns, hold_ns=hold_ns, host_hold_ns=host_hold_ns, flushes=flushes)
 
 

@@ -1,19 +1,23 @@
-"""A VM under KVM: its sptes, its vCPUs and mmu_lock on SimPy's clock."""
+"""A VM under KVM whose vCPUs make walks over their memory, with its log as user space drives it in between."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import simpy
 
+from hostsim.guest.workload import NS_PER_S, Active, Guest, Workload, build_guest
 from hostsim.host.clock import Clock
+from hostsim.host.kvm.engine import GuestEngine
+from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.setup import KvmCosts, KvmSetup
-from hostsim.host.kvm.tally import Tally, new_counts, tally_of
-from hostsim.kernels.exits import FINISHED, PML_ENTRIES, TOUCH, Lock, Slot, Vcpus, run_vcpus
-from hostsim.mmu.spte import make_sptes
+from hostsim.host.kvm.tally import Tally, tally_of
+from hostsim.mmu.memory import GuestMemory, RamBlock
+from hostsim.mmu.spte import Sptes, make_sptes
 
 
 @dataclass(frozen=True)
@@ -32,61 +36,83 @@ class Walk:
 
 
 class KvmVm:
-    """``sptes``: the slot; ``bitmap``: uint8[n_pages], what the last GET returned; ``logged``: whether writes are logged."""
+    """``engine``: sptes and vCPUs; ``bitmap``: uint8[n_pages], what the last GET returned; ``logged``: writes are logged.
+
+    To begin with all memory is mapped, in large sptes if it is huge, and the vCPUs are in user space.
+    """
 
     def __init__(self, env: Clock, setup: KvmSetup, costs: KvmCosts) -> None:
         self.env, self.setup, self.costs = env, setup, costs
-        self.sptes = make_sptes(setup.n_pages)
+        config = MmuConfig("pml" if setup.policy.pml else "write-protect", setup.huge)
+        idle = build_guest((), 0)
+        self.engine = GuestEngine(idle, _memory(setup.n_pages), setup.n_vcpus, config, costs.exits, running=False)
         self.bitmap = np.zeros(setup.n_pages, np.uint8)
         self.logged = False
         self.flushes, self.host_hold_ns = 0, 0
-        self._vcpus = Vcpus(*np.zeros((len(Vcpus._fields), setup.n_vcpus), np.int64))
-        self._lock = Lock(np.zeros(setup.n_vcpus, np.int64), np.zeros(4, np.int64))
-        self._heap = np.zeros(setup.n_vcpus, np.int64)
-        self._counts = new_counts()
+
+    @property
+    def sptes(self) -> Sptes:
+        """To be looked at."""
+        return self.engine.kvm.sptes
+
+    def unmap_all(self) -> None:
+        """Nothing is mapped, as before a guest touches its memory."""
+        self.engine.set_sptes(make_sptes(self.setup.n_pages), self.env.now_ns)
 
     def tally(self) -> Tally:
         """All counters now."""
-        return tally_of(self.env.now_ns, self._counts, self.host_hold_ns, self.flushes)
+        return tally_of(self.env.now_ns, self.engine, self.host_hold_ns, self.flushes)
 
     def run(self, walk: Walk, populate: bool = False) -> Generator[simpy.Event, Any, None]:
         """All vCPUs make ``walk``; returns when the slowest is back in user space. Takes mmu_lock as its faults do.
 
         populate: the host has to allocate what is touched.
         """
-        exits = self.costs.populate if populate else self.costs.exits
-        self._start(walk)
-        slot = Slot(self.logged, self.setup.policy.pml, self.setup.huge)
-        while True:
-            next_ns = run_vcpus(
-                self.sptes, self._vcpus, self._lock, self._heap, slot, exits, self._counts,
-                self.env.upcoming_ns(),
-            )  # fmt: skip
-            if next_ns < 0:
-                break
-            yield self.env.timeout(next_ns - self.env.now_ns)
-        yield self.env.timeout(max(0, self._back_ns(walk) - self.env.now_ns))
+        # Model limit: the first entry of a walk takes no time.
+        self.engine.set_costs(self.costs.exits, self.costs.populate_ns if populate else 0)
+        self.engine.begin_work(self._work_of(walk))
+        self.engine.run_to(self._length_ns(walk), self.env.now_ns)
+        n_out = 0
+        while n_out < self.setup.n_vcpus:
+            due = self.engine.advance(self.env.upcoming_ns())
+            if due is not None:
+                n_out, back_ns = n_out + 1, due.ns
+            else:
+                yield self.env.timeout(self.engine.next_ns - self.env.now_ns)
+        yield self.env.timeout(max(0, back_ns - self.env.now_ns))
 
-    def _start(self, walk: Walk) -> None:
-        vcpus, pages = self._vcpus, self.setup.vcpu_pages
-        vcpus.ns[:], vcpus.stage[:] = self.env.now_ns + self._loop_ns(walk, 1), TOUCH
-        vcpus.page[:] = [self.setup.first_page(v) for v in range(self.setup.n_vcpus)]
-        vcpus.end[:], vcpus.step[:] = vcpus.page + pages, walk.step
-        vcpus.is_write[:], vcpus.loop_ns[:] = 1, self._loop_ns(walk, walk.step)
-        vcpus.completed[:] = 0
+    def _work_of(self, walk: Walk) -> Guest:
+        """The loop before an access comes first, then the access."""
+        first_ns, more_ns = self._loop_ns(walk, 1), self._loop_ns(walk, walk.step)
+        n_pages = self.setup.vcpu_pages
+        once = Active(first_ns, more_ns * walk.accesses(n_pages))
+        rate = Fraction(NS_PER_S, more_ns)
+        return build_guest(
+            [
+                Workload(
+                    "walk", "strided", (v,), self.setup.first_page(v), n_pages, rate, stride_pages=walk.step, active=once
+                )
+                for v in range(self.setup.n_vcpus)
+            ],
+            seed=0,
+        )
 
     def _loop_ns(self, walk: Walk, pages: int) -> int:
-        """The vCPU's own work on ``pages`` of its walk, the one with the access included."""
+        """The vCPU's own work on ``pages`` of its walk, the one with the access included; at least 1."""
         if walk.step == 1:
             reads = (walk.write_every - 1) * self.costs.read_loop_ns
-            return round((self.costs.loop_ns + reads) / walk.write_every)
-        return round(self.costs.loop_ns + (pages - 1) * self.costs.read_loop_ns)
+            return max(1, round((self.costs.loop_ns + reads) / walk.write_every))
+        return max(1, round(self.costs.loop_ns + (pages - 1) * self.costs.read_loop_ns))
 
-    def _back_ns(self, walk: Walk) -> int:
-        """When the slowest has looped to its end and left for user space; every exit drains the PML buffer."""
-        vcpus, exits = self._vcpus, self.costs.exits
-        assert (vcpus.stage == FINISHED).all()
-        rest = (self.setup.vcpu_pages - 1) % walk.step * self.costs.read_loop_ns
-        back = vcpus.ns + round(rest) + exits.exit_ns + exits.pml_drain_ns * vcpus.pml // PML_ENTRIES
-        vcpus.pml[:] = 0
-        return int(back.max())
+    def _length_ns(self, walk: Walk) -> int:
+        """Work of a vCPU from its entry to its exit to user space."""
+        n_pages = self.setup.vcpu_pages
+        last_ns = (walk.accesses(n_pages) - 1) * self._loop_ns(walk, walk.step)
+        rest_ns = round((n_pages - 1) % walk.step * self.costs.read_loop_ns)
+        return self._loop_ns(walk, 1) + last_ns + rest_ns
+
+
+def _memory(n_pages: int) -> GuestMemory:
+    """What pages hold is of no matter here: none of them is zero."""
+    block = RamBlock("pc.ram", 0, n_pages, ((0, n_pages),))
+    return GuestMemory((block,), np.zeros(n_pages, np.uint8), np.zeros(n_pages, np.uint32))

@@ -1,6 +1,6 @@
 """Which pages are armed, that is, would not let an access pass unseen; counted by region and by part of the guest's work.
 
-A page is armed for reads if its mapping is missing or access-tracked; for writes also if W is off, if the D bit catches
+A page is armed for reads if its mapping is missing, access-tracked or old; for writes also if W is off, if the D bit catches
 writes and is clear, or if its content is still zero.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, STRIDE_GCD, STRIDE_INVERSE
 from hostsim.jit import inlined, jit
-from hostsim.kernels.faults import MAP, NOTHING, SPLIT, TRACK, WP, flags_of
 from hostsim.kernels.kvm.layout import (
     BY_VISIT,
     BY_WEIGHT,
@@ -16,6 +15,7 @@ from hostsim.kernels.kvm.layout import (
     HARDWARE,
     LOG,
     LOGGED,
+    N_COUNTED,
     P_ARMED,
     P_CLASS,
     P_END,
@@ -26,11 +26,16 @@ from hostsim.kernels.kvm.layout import (
     P_WRITE,
     REGION_BITS,
     SUPER_BITS,
+    YOUNG,
     Ints,
     Kvm,
 )
 from hostsim.kernels.kvm.visits import set_visit, visit_of
-from hostsim.mmu.spte import BLANK, DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, GuestSptes
+from hostsim.mmu.exits import MAP, NOTHING, SPLIT, TRACK, WP
+from hostsim.mmu.spte import BLANK, DIRTY, OLD, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+
+STOPPED = TRACKED | OLD
+"""Flags of an spte that lets no access pass unseen."""
 
 
 @inlined
@@ -45,21 +50,29 @@ def hardware_logs(state: Ints) -> bool:
     return bool(state[LOGGED] * state[HARDWARE] == 1)
 
 
+@jit
+def flags_of(sptes: Sptes, page: int) -> int:
+    """Flags of the spte that maps ``page``."""
+    region = page // REGION_PAGES
+    return int(sptes.large[region]) if sptes.level[region] == 1 else int(sptes.spte[page])
+
+
 @inlined
-def needed(sptes: GuestSptes, state: Ints, page: int, is_write: bool) -> int:
-    """What an access needs: a kind of fault, LOG, FILL or NOTHING."""
+def needed(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
+    """What an access needs: a kind of fault, LOG, FILL, YOUNG or NOTHING. LOG and FILL make young too."""
     flags = flags_of(sptes, page)
     if flags & PRESENT == 0:
         return MAP
     if flags & TRACKED != 0:
         return TRACK
+    passes = YOUNG if flags & OLD != 0 else NOTHING
     if not is_write:
-        return NOTHING
+        return passes
     if flags & WRITABLE == 0:
         return SPLIT if sptes.level[page >> REGION_BITS] == 1 else WP
     if flags & DIRTY == 0 and hardware_logs(state):
         return LOG
-    return FILL if sptes.spte[page] & BLANK != 0 else NOTHING
+    return FILL if sptes.spte[page] & BLANK != 0 else passes
 
 
 @inlined
@@ -71,25 +84,25 @@ def wanted_flags(state: Ints, is_write: int) -> int:
 
 
 @inlined
-def is_armed(sptes: GuestSptes, state: Ints, page: int, is_write: int) -> bool:
+def is_armed(sptes: Sptes, state: Ints, page: int, is_write: int) -> bool:
     """Whether an access to ``page`` would be seen."""
     wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
-    return bool(flags & (wanted | TRACKED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
+    return bool(flags & (wanted | STOPPED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
 
 
 @inlined
-def _count(sptes: GuestSptes, state: Ints, first: int, end: int, is_write: int) -> int:
+def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> int:
     """Armed pages of [first, end), which lies within one region."""
     region, wanted, spte = first >> REGION_BITS, wanted_flags(state, is_write), sptes.spte
     blank = BLANK if is_write == 1 else 0
     n = 0
     if sptes.level[region] == 1:
-        if sptes.large[region] & (wanted | TRACKED) != wanted:
+        if sptes.large[region] & (wanted | STOPPED) != wanted:
             return end - first
         for page in range(first, end):
             n += spte[page] & blank != 0
         return n
-    mask = wanted | TRACKED | blank
+    mask = wanted | STOPPED | blank
     for page in range(first, end):
         n += spte[page] & mask != wanted
     return n
@@ -173,9 +186,9 @@ def disarm_page(k: Kvm, page: int, read: bool, write: bool) -> None:
     k.counts[1, region] -= write
     k.counts[0, upper] -= read
     k.counts[1, upper] -= write
-    for p in range(len(k.parts)):
+    for p in range(k.state[N_COUNTED]):
         part = k.parts[p]
-        if part[P_KIND] == BY_VISIT or page < part[P_FIRST] or page >= part[P_END]:
+        if page < part[P_FIRST] or page >= part[P_END]:
             continue
         if (part[P_WRITE] == 1 and write) or (part[P_WRITE] == 0 and read):
             if part[P_KIND] == BY_WEIGHT:

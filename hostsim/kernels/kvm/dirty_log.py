@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import jit
-from hostsim.kernels.exits import PML_ENTRIES
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import HARDWARE, HUGE, LOGGED, PML, REGION_BITS, V_HEAD, V_PML, V_RING, V_TAKEN, Kvm
 from hostsim.kernels.kvm.mapping import set_region
 from hostsim.kernels.kvm.streams import rearm
+from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, WRITABLE
 
 Bytes = NDArray[np.uint8]
@@ -39,15 +39,14 @@ def map_filled(k: Kvm, n_pages: int) -> None:
         spte[page] = (0 if huge else full) if has_content else (BLANK if page < n_pages else 0)
         if huge and has_content:
             k.sptes.level[page >> REGION_BITS], k.sptes.large[page >> REGION_BITS] = 1, full
-    count_range(k, 0, len(spte), 1)
 
 
 @jit
 def count_large(k: Kvm, first: int, end: int) -> int:
-    """Large sptes of pages [first, end) through which pages can be written."""
+    """Large sptes of pages [first, end)."""
     n = 0
     for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
-        n += k.sptes.level[region] == 1 and k.sptes.large[region] & (WRITABLE | DIRTY) != 0
+        n += k.sptes.level[region]
     return n
 
 
@@ -170,7 +169,7 @@ def clear(k: Kvm, due: Bytes, first: int, end: int, split: bool, protect: bool, 
     while low < end:
         region = low >> REGION_BITS
         high = min(end, (region + 1) * REGION_PAGES)
-        large = k.sptes.level[region] == 1 and k.sptes.large[region] & (WRITABLE | DIRTY) != 0 and (split or protect)
+        large = k.sptes.level[region] == 1 and (split or protect)
         if large or _has_due(due, low, high):
             start, stop = (region * REGION_PAGES, (region + 1) * REGION_PAGES) if large else (low, high)
             count_range(k, start, stop, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hostsim.jit import jit
+from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import (
     COST,
     ENTRY,
@@ -23,6 +24,7 @@ from hostsim.kernels.kvm.layout import (
     V_KICKED,
     V_NS,
     V_STAGE,
+    V_STOP,
     Kvm,
 )
 from hostsim.kernels.kvm.mmu_lock import grant_next, join_queue, leave_lock, tell_contended
@@ -43,11 +45,19 @@ def kick(k: Kvm, v: int, now_ns: int) -> None:
 
 
 @jit
-def enter_guest(k: Kvm, v: int, now_ns: int) -> None:
+def enter_guest(k: Kvm, v: int, now_ns: int, entry_ns: int) -> None:
     """KVM_RUN: vCPU ``v``, which is OUT, enters the guest."""
     k.vcpus[V_KICKED, v] = k.vcpus[V_FULL, v] = 0
     k.vcpus[V_AWAY_NS, v] = now_ns
-    k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + k.costs[COST, ENTRY_NS], ENTRY
+    k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + entry_ns, ENTRY
+
+
+@jit
+def stop_at(k: Kvm, v: int, work_ns: int) -> None:
+    """Let vCPU ``v`` leave the guest by itself when its first clock has come to ``work_ns``."""
+    k.vcpus[V_STOP, v] = work_ns
+    if k.vcpus[V_STAGE, v] == IN_GUEST:
+        choose(k.vcpus, k.streams, k.clocks, k.state, v)
 
 
 @jit
@@ -95,10 +105,16 @@ def waiters(k: Kvm) -> int:
 
 
 @jit
-def start(k: Kvm) -> None:
-    """All vCPUs are in the guest at 0, with what they touch first."""
+def begin_work(k: Kvm, n_pages: int) -> None:
+    """The vCPUs, all of them out of the guest, have new work: what is armed is counted, what comes first is found."""
+    count_range(k, 0, n_pages, 1)
     for s in range(len(k.streams)):
         find(k, s, 0, False)
+
+
+@jit
+def start(k: Kvm) -> None:
+    """All vCPUs are in the guest at 0."""
     for v in range(k.vcpus.shape[1]):
         start_clocks(k.vcpus, k.clocks, k.state, v, 0)
-        choose(k.vcpus, k.streams, k.clocks, v)
+        choose(k.vcpus, k.streams, k.clocks, k.state, v)

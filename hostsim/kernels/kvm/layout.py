@@ -12,36 +12,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.guest.touch import N_INTS
-from hostsim.mmu.spte import GuestSptes
+from hostsim.mmu.spte import Sptes
 
 Ints = NDArray[np.int64]
 
-RETRY, LOG, FILL = 7, 8, 9
-"""Beside the kinds of hostsim.kernels.faults. RETRY: an invalidation went over the page meanwhile. LOG, FILL: no exits: the
-hardware sets the D bit, a zero page gets content.
+RETRY, LOG, FILL, YOUNG = 7, 8, 9, 10
+"""Beside the kinds of hostsim.mmu.exits. RETRY: an invalidation went over the page meanwhile. LOG, FILL, YOUNG: no
+exits: the hardware sets the D bit, a zero page gets content, the hardware sets the A bit.
 """
 N_EXITS = 8
 
 (LOGGED, HARDWARE, PML, HUGE, WHOLE_TABLE, RING, RING_SOFT, PFN_NS, REORDERED,
  LOCK_READERS, LOCK_WRITERS, LOCK_HEAD, LOCK_LENGTH,
  SEQ, IN_PROGRESS, RANGE_FIRST, RANGE_END,
- WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE) = range(21)  # fmt: skip
+ WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED, AGEING) = range(23)  # fmt: skip
 """Of Kvm.state. HARDWARE: D bits catch writes; RING: the log is a ring a vCPU; REORDERED: what comes next of vCPUs in guest
 mode was found anew; LOCK_..: mmu_lock; SEQ: mmu_invalidate_seq, IN_PROGRESS: mmu_invalidate_in_progress, with its range;
-WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host.
+WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host; N_COUNTED: parts, the first ones, whose
+armed pages are counted; AGEING: what ageing does to an spte.
 """
+CLEARS_A, TRACKS, ZAPS = range(3)
+"""Values of AGEING: clears the A bit; without A bits, makes the next access fault, or unmaps."""
 EXITS = 24
 """Of Kvm.state, exits by kind from here on."""
 DUE = 32
 """Of Kvm.state, (ns, what, who) from here on; behind them the clocks by vCPU."""
 
 (V_NS, V_STAGE, V_PAGE, V_KIND, V_MODE, V_STREAM, V_FIRST, V_END, V_CLOCK, V_CLOCK_END, V_KICKED, V_FULL, V_PML, V_HEAD,
- V_RING, V_TAKEN, V_SEQ, V_AWAY_NS, V_STALL_NS) = range(19)  # fmt: skip
+ V_RING, V_TAKEN, V_SEQ, V_AWAY_NS, V_STALL_NS, V_STOP) = range(20)  # fmt: skip
 """Rows of Kvm.vcpus. V_FIRST .. V_END: its streams; V_CLOCK .. V_CLOCK_END: places in Kvm.state of its clocks; V_PML:
 entries in its PML buffer; V_HEAD, V_RING, V_TAKEN: oldest entry of its dirty ring, how many, how many of them user space
-has taken; V_AWAY_NS: since when it is out of the guest because of an exit; V_STALL_NS: how long altogether.
+has taken; V_AWAY_NS: since when it is out of the guest because of an exit; V_STALL_NS: how long altogether; V_STOP: work
+of its first clock at which it leaves by itself, NEVER: not at all.
 """
-N_VCPU = 19
+N_VCPU = 20
 
 IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT = range(10)
 """What comes next. WAITING and OUT are not in the heap; PFN: the host page is known; EXITED: a PML buffer was drained."""
@@ -103,7 +107,7 @@ class Kvm(NamedTuple):
     state: int64; costs: int64[N_COSTS, n]; log: int64[capacity, 4] gets (t_set, vcpu, page, kind).
     """
 
-    sptes: GuestSptes
+    sptes: Sptes
     zero: NDArray[np.uint8]
     version: NDArray[np.uint32]
     counts: Ints

@@ -6,12 +6,11 @@ Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::k
 from __future__ import annotations
 
 from hostsim.jit import inlined, jit
-from hostsim.kernels.exits import PML_ENTRIES
-from hostsim.kernels.faults import MAP, SPLIT, TRACK
 from hostsim.kernels.kvm.armed import count_range, disarm_page, is_armed
 from hostsim.kernels.kvm.layout import (
     HUGE,
     IN_GUEST,
+    LOG,
     LOGGED,
     REGION_BITS,
     RING,
@@ -21,11 +20,14 @@ from hostsim.kernels.kvm.layout import (
     V_RING,
     V_STAGE,
     WHOLE_TABLE,
+    YOUNG,
     Ints,
     Kvm,
 )
 from hostsim.kernels.kvm.streams import pass_by, rearm
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, TRACKED, WRITABLE, GuestSptes
+from hostsim.mmu.cost_rules import PML_ENTRIES
+from hostsim.mmu.exits import MAP, SPLIT, TRACK
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
 
 
 @inlined
@@ -38,7 +40,7 @@ def set_spte(k: Kvm, page: int, value: int) -> None:
 
 
 @inlined
-def mark_dirty(sptes: GuestSptes, vcpus: Ints, buffers: Ints, state: Ints, v: int, page: int) -> None:
+def mark_dirty(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int, page: int) -> None:
     """mark_page_dirty_in_slot: the bit in the log, or an entry in the ring of vCPU ``v``."""
     if sptes.spte[page] & IN_LOG != 0:
         return
@@ -50,7 +52,7 @@ def mark_dirty(sptes: GuestSptes, vcpus: Ints, buffers: Ints, state: Ints, v: in
 
 
 @inlined
-def drain_pml(sptes: GuestSptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> int:
+def drain_pml(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> int:
     """Move the PML buffer of vCPU ``v`` into the log, oldest first; returns how many entries it had."""
     entries = vcpus[V_PML, v]
     for i in range(entries):
@@ -69,7 +71,7 @@ def set_region(k: Kvm, region: int, level: int, large: int, small: int) -> None:
 
 
 @jit
-def is_empty(sptes: GuestSptes, region: int) -> bool:
+def is_empty(sptes: Sptes, region: int) -> bool:
     """Whether nothing in the region is mapped."""
     if sptes.level[region] == 1:
         return False
@@ -103,7 +105,7 @@ def _split(k: Kvm, v: int, page: int, now_ns: int) -> None:
 
 
 @inlined
-def _sets_region(sptes: GuestSptes, state: Ints, kind: int, page: int) -> bool:
+def _sets_region(sptes: Sptes, state: Ints, kind: int, page: int) -> bool:
     """Whether the fault sets one large spte, or replaces it."""
     region = page >> REGION_BITS
     if sptes.level[region] == 1:
@@ -120,9 +122,9 @@ def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: 
         set_region_counted(k, region, 1, PRESENT | WRITABLE | (DIRTY if is_write else 0), 0)
     elif kind == TRACK:
         writable = WRITABLE | DIRTY if is_write and not logged else 0
-        set_region_counted(k, region, 1, (large & (~TRACKED & 0xFF)) | writable, 0)
+        set_region_counted(k, region, 1, (large & (~(TRACKED | OLD) & 0xFF)) | writable, 0)
     elif not logged:
-        set_region_counted(k, region, 1, large | WRITABLE | DIRTY, 0)
+        set_region_counted(k, region, 1, (large & (~OLD & 0xFF)) | WRITABLE | DIRTY, 0)
     else:
         _split(k, v, page, now_ns)
         return True
@@ -130,7 +132,7 @@ def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: 
 
 
 @inlined
-def _small_flags(sptes: GuestSptes, state: Ints, kind: int, page: int, is_write: bool) -> int:
+def _small_flags(sptes: Sptes, state: Ints, kind: int, page: int, is_write: bool) -> int:
     """Flags of the 4 KiB spte that the fault sets."""
     if kind == MAP or (kind == SPLIT and state[WHOLE_TABLE] == 0):
         return PRESENT | WRITABLE | (DIRTY if is_write or state[LOGGED] == 1 else 0)
@@ -142,7 +144,8 @@ def _small_flags(sptes: GuestSptes, state: Ints, kind: int, page: int, is_write:
 def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> None:
     """Set what a fault of ``kind`` sets, at the end of its hold.
 
-    W comes back to an access-tracked page only with a write; what is mapped writable in a logged slot is dirty.
+    The page is young then. W comes back to an access-tracked page only with a write; what is mapped writable in a logged
+    slot is dirty.
     """
     if _sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, v, kind, page, is_write, now_ns):
         return
@@ -153,18 +156,23 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
 
 
 @jit
-def set_large_dirty(k: Kvm, region: int) -> None:
-    """The D bit of a large spte is set."""
-    set_region_counted(k, region, 1, k.sptes.large[region] | DIRTY, 0)
+def set_large(k: Kvm, region: int, flags: int) -> None:
+    """The flags of a large spte become ``flags``."""
+    set_region_counted(k, region, 1, flags, 0)
 
 
 @inlined
-def note_write(k: Kvm, page: int, logs: bool) -> None:
-    """A write that faults no more: it sets the D bit if somebody waits for that (``logs``), and the page has content."""
-    region, value = page >> REGION_BITS, k.sptes.spte[page] & (~BLANK & 0xFF)
-    if logs and k.sptes.level[region] == 1:
-        set_large_dirty(k, region)
-    elif logs:
+def note_access(k: Kvm, page: int, kind: int) -> None:
+    """An access that faults no more, of LOG, FILL or YOUNG: the hardware sets A, a LOG sets D, a FILL or LOG is a write."""
+    region, value = page >> REGION_BITS, k.sptes.spte[page] & (~OLD & 0xFF)
+    if k.sptes.level[region] == 1:
+        large = k.sptes.large[region]
+        flags = (large | (DIRTY if kind == LOG else 0)) & (~OLD & 0xFF)
+        if flags != large:
+            set_large(k, region, flags)
+    elif kind == LOG:
         value |= DIRTY
-    k.zero[page] = 0
+    if kind != YOUNG:
+        value &= ~BLANK & 0xFF
+        k.zero[page] = 0
     set_spte(k, page, value)

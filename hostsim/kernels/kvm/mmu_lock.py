@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from hostsim.guest.touch import IS_WRITE
 from hostsim.jit import inlined, jit
-from hostsim.kernels.exits import SHARED
-from hostsim.kernels.faults import MAP, NOTHING, SPLIT, SPURIOUS
 from hostsim.kernels.kvm.armed import needed
 from hostsim.kernels.kvm.layout import (
     COST,
@@ -50,7 +48,8 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
-from hostsim.mmu.spte import GuestSptes
+from hostsim.mmu.exits import MAP, NOTHING, SHARED, SPLIT, SPURIOUS
+from hostsim.mmu.spte import Sptes
 
 
 @inlined
@@ -121,7 +120,7 @@ def is_stale(state: Ints, vcpus: Ints, v: int, kind: int) -> bool:
 
 
 @inlined
-def kind_now(sptes: GuestSptes, state: Ints, page: int, is_write: bool) -> int:
+def kind_now(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
     """What an access that faulted needs now; SPURIOUS if no fault any more."""
     kind = needed(sptes, state, page, is_write)
     return SPURIOUS if kind == NOTHING or kind >= LOG else kind

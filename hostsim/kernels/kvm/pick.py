@@ -19,7 +19,7 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
-from hostsim.mmu.spte import REGION_PAGES, GuestSptes
+from hostsim.mmu.spte import REGION_PAGES, Sptes
 from hostsim.rng import keyed_uniform, keyed_word
 
 SPARSE = 32
@@ -63,7 +63,7 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
 
 
 @jit
-def _within(sptes: GuestSptes, state: Ints, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
+def _within(sptes: Sptes, state: Ints, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
     """One of the ``counted`` armed pages of the region of ``page``, which was drawn."""
     start = page - page % REGION_PAGES
     probe = page

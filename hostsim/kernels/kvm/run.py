@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hostsim.jit import jit
-from hostsim.kernels.exits import push, sift_top
+from hostsim.kernels.kvm.heap import push, sift_top
 from hostsim.kernels.kvm.layout import N_DUE, OUT, Q_HEAP, REORDERED, V_NS, V_STAGE, WAITING, Kvm
 from hostsim.kernels.kvm.mmu_lock import grant_next, tell_contended
 from hostsim.kernels.kvm.vcpu import step

@@ -49,10 +49,12 @@ from hostsim.kernels.kvm.layout import (
     S_NEXT,
     S_OFFSET,
     S_PAGE,
+    V_CLOCK,
     V_END,
     V_FIRST,
     V_NS,
     V_STAGE,
+    V_STOP,
     V_STREAM,
     Ints,
     Kvm,
@@ -185,14 +187,21 @@ def go_on(k: Kvm, s: int) -> None:
 
 
 @inlined
-def choose(vcpus: Ints, streams: Ints, clocks: Ints, v: int) -> None:
-    """What vCPU ``v``, whose clocks run, will touch next: the earliest of its streams, of equals the first."""
+def choose(vcpus: Ints, streams: Ints, clocks: Ints, state: Ints, v: int) -> None:
+    """What vCPU ``v``, whose clocks run, will touch next: the earliest of its streams, of equals the first.
+
+    No stream if it leaves by itself before: after the touches of the instant in which it has done its work.
+    """
     best_ns, best = NEVER, -1
     for s in range(vcpus[V_FIRST, v], vcpus[V_END, v]):
         if streams[s, S_NEXT] < NEVER:
             ns = touch_ns(clocks[streams[s, S_CLOCK]], streams[s, S_NEXT])
             if ns < best_ns:
                 best_ns, best = ns, s
+    if vcpus[V_STOP, v] < NEVER:
+        stop_ns = touch_ns(clocks[state[vcpus[V_CLOCK, v]]], vcpus[V_STOP, v])
+        if stop_ns < best_ns:
+            best_ns, best = stop_ns, -1
     vcpus[V_NS, v], vcpus[V_STREAM, v], vcpus[V_STAGE, v] = best_ns, best, IN_GUEST
 
 
@@ -217,7 +226,7 @@ def rearm(k: Kvm, first: int, end: int, now_ns: int) -> None:
         find(k, s, active_time(row, work_at(k.clocks[stream[S_CLOCK]], now_ns)), False)
     for v in range(k.vcpus.shape[1]):
         if k.vcpus[V_STAGE, v] == IN_GUEST:
-            choose(k.vcpus, k.streams, k.clocks, v)
+            choose(k.vcpus, k.streams, k.clocks, k.state, v)
     k.state[REORDERED] = 1
 
 

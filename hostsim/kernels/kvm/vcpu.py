@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from hostsim.guest.touch import IS_WRITE
 from hostsim.jit import inlined
-from hostsim.kernels.exits import NONE, PML_ENTRIES
-from hostsim.kernels.faults import MAP, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.kernels.kvm.armed import needed
 from hostsim.kernels.kvm.layout import (
     COST,
@@ -41,6 +39,7 @@ from hostsim.kernels.kvm.layout import (
     S_INDEX,
     SEQ,
     V_AWAY_NS,
+    V_END,
     V_FULL,
     V_KICKED,
     V_KIND,
@@ -52,15 +51,19 @@ from hostsim.kernels.kvm.layout import (
     V_SEQ,
     V_STAGE,
     V_STALL_NS,
+    V_STOP,
     V_STREAM,
     WAITING,
     Ints,
     Kvm,
 )
-from hostsim.kernels.kvm.mapping import drain_pml, handle, note_write
+from hostsim.kernels.kvm.mapping import drain_pml, handle, note_access
 from hostsim.kernels.kvm.mmu_lock import is_stale, join_queue, kind_now, leave_lock, tell_host
 from hostsim.kernels.kvm.streams import choose, go_on, page_of, pass_by
 from hostsim.kernels.kvm.work import start_clocks, stop_clocks
+from hostsim.mmu.cost_rules import PML_ENTRIES
+from hostsim.mmu.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
+from hostsim.rng import NEVER
 
 PASSES, STALLS, LEAVES, EXIT_OVER, RUNS, WAITS = range(6)
 """How a step ends: the access is over and the guest runs on; .. and the vCPU stands still for a PML entry; the vCPU leaves
@@ -82,7 +85,13 @@ def drain_ns(k: Kvm, v: int) -> int:
 
 @inlined
 def _touch(k: Kvm, v: int) -> int:
-    """A touch that may be seen, at V_NS: passes, is noted by the hardware, or leaves the guest for a fault."""
+    """A touch that may be seen, at V_NS: passes, is noted by the hardware, or leaves the guest for a fault.
+
+    No stream: the vCPU has done the work that it was let in for.
+    """
+    if k.vcpus[V_STREAM, v] < 0:
+        k.vcpus[V_KIND, v], k.vcpus[V_KICKED, v] = NOTHING, 1
+        return LEAVES
     page = page_of(k, k.vcpus[V_STREAM, v])
     kind = needed(k.sptes, k.state, page, is_write(k.ints, k.streams, k.vcpus, v)) if page >= 0 else NOTHING
     k.vcpus[V_PAGE, v], k.vcpus[V_KIND, v] = page, kind
@@ -90,7 +99,7 @@ def _touch(k: Kvm, v: int) -> int:
         return PASSES
     if kind < LOG:
         return LEAVES
-    note_write(k, page, kind == LOG)
+    note_access(k, page, kind)
     if kind != LOG or k.state[PML] == 0:
         return PASSES
     k.buffers[v, k.vcpus[V_PML, v]] = page
@@ -123,9 +132,12 @@ def _leave(k: Kvm, v: int) -> None:
 def _stop(k: Kvm, v: int) -> None:
     """The clocks stand still from V_NS on; touches of this instant that come before the one under way are over."""
     s = k.vcpus[V_STREAM, v]
-    pass_by(k, v, s, k.vcpus[V_NS, v])
+    pass_by(k, v, s if s >= 0 else k.vcpus[V_END, v], k.vcpus[V_NS, v])
     stop_clocks(k.vcpus, k.clocks, k.state, v, k.vcpus[V_NS, v])
-    k.streams[s, S_INDEX] = k.streams[s, S_FOUND]
+    if s >= 0:
+        k.streams[s, S_INDEX] = k.streams[s, S_FOUND]
+    else:
+        k.vcpus[V_STOP, v] = NEVER
 
 
 @inlined
@@ -228,4 +240,4 @@ def step(k: Kvm, v: int) -> None:
     elif end == EXIT_OVER:
         _exit_over(k, v)
     elif end != WAITS:
-        choose(k.vcpus, k.streams, k.clocks, v)
+        choose(k.vcpus, k.streams, k.clocks, k.state, v)

@@ -1,0 +1,70 @@
+"""``hostsim kvm-selftest access_tracking_perf_test``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hostsim.selftest.access_options import AccessOptions
+    from hostsim.selftest.access_tracking_perf_test import AccessResult
+
+HELP = """Run the phases of Linux' access_tracking_perf_test on a simulated host and print its lines.
+
+Put them beside those of a real run. Options of one letter are the selftest's own."""
+
+VcpusOption = Annotated[int, typer.Option("-v", metavar="N", help="vCPUs.")]
+SizeOption = Annotated[str, typer.Option("-b", metavar="SIZE", help="Memory of each vCPU, as 10M or 3G.")]
+MglruOption = Annotated[bool, typer.Option("-l", help="MGLRU ages the memory, instead of idle-page tracking.")]
+PopulateOption = Annotated[bool, typer.Option("-p", help="With -l: age while vCPUs populate memory, and nothing else.")]
+ABitsOption = Annotated[bool, typer.Option("--a-bits/--no-a-bits", help="Whether the page tables have accessed bits.")]
+EraOption = Annotated[str, typer.Option("--era", help="Kernels whose locking is modelled: E0 to E6.")]
+SheetOption = Annotated[str, typer.Option("--sheet", help="Whose costs.")]
+MmuOption = Annotated[str, typer.Option(metavar="tdp|direct|shadow", help="Paging; direct: EPT through rmaps (tdp_mmu=N).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: options, lines, and the phases with all counters.")]
+
+
+def access_tracking_perf_test(
+    *,
+    vcpus: VcpusOption = 1,
+    size: SizeOption = "1G",
+    mglru: MglruOption = False,
+    during_populate: PopulateOption = False,
+    a_bits: ABitsOption = True,
+    era: EraOption = "E4",
+    sheet: SheetOption = "cascade-lake",
+    mmu: MmuOption = "tdp",
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate and print."""
+    from hostsim.selftest.access_options import AccessOptions, access_plan
+    from hostsim.selftest.access_tracking_perf_test import run_access_test
+
+    options = AccessOptions(vcpus, size, mglru, during_populate, a_bits, era, sheet, mmu)
+    result = run_access_test(access_plan(options))
+    _tell_json(options, result) if as_json else _tell(result)
+
+
+def _tell(result: AccessResult) -> None:
+    from hostsim.report.console import say, show
+    from hostsim.report.tables import plain_table
+    from hostsim.selftest.access_lines import access_lines, access_table
+
+    say([*access_lines(result), ""])
+    table = access_table(result)
+    show(plain_table(table, most=len(table)))
+
+
+def _tell_json(options: AccessOptions, result: AccessResult) -> None:
+    from hostsim.report.console import say_raw
+    from hostsim.selftest.access_lines import access_lines
+
+    phases: list[dict[str, Any]] = [
+        {"phase": phase.name, "pages": phase.pages, "young": phase.young, "passes": phase.passes, **phase.tally.to_dict()}
+        for phase in result.phases
+    ]
+    told = {"options": asdict(options), "lines": list(access_lines(result)), "phases": phases}
+    say_raw(json.dumps(told, indent=2) + "\n")

@@ -1,0 +1,86 @@
+"""A thread of the host that ages a VM's memory through its mmu notifier, period after period."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simpy
+
+from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.mmu_notifier import MmuNotifier
+from hostsim.mmu.ageing import AgeingPolicy, Pages
+
+
+@dataclass(frozen=True)
+class AgeingPass:
+    """start_ns, took_ns; calls: of the notifier; asked: pages they were about; young: how many of those were young."""
+
+    start_ns: int
+    took_ns: int
+    calls: int
+    asked: int
+    young: int
+
+
+class AgeingDaemon:
+    """``passes`` so far. young_counts: int64[n_pages], how many passes found each page young.
+
+    A pass begins each ``period_ns``, or when the one before is over if that takes longer. With a policy it asks, page by
+    page, for those that the policy asks for; without one for all memory, ``call_pages`` a call. ``flushes``: by
+    clear_flush_young, as reclaim does; else by clear_young.
+    """
+
+    def __init__(
+        self,
+        vm: LiveVm,
+        notifier: MmuNotifier,
+        period_ns: int,
+        policy: AgeingPolicy | None = None,
+        call_pages: int = 1,
+        *,
+        flushes: bool = False,
+    ) -> None:
+        """All of memory is resident: a ``policy`` gets every page here, in the order of gfns."""
+        assert period_ns >= 1, "a period takes time"
+        assert call_pages >= 1, "a call is about a page at least"
+        self.passes: list[AgeingPass] = []
+        self.young_counts = np.zeros(vm.memory.n_pages, np.int64)
+        self._vm, self._notifier, self._period_ns, self._policy = vm, notifier, period_ns, policy
+        self._call_pages, self._flushes = call_pages, flushes
+        self._young = np.zeros(vm.memory.n_pages, np.uint8)
+        if policy is not None:
+            policy.insert(np.arange(vm.memory.n_pages))
+        self.process = vm.env.process(self._run())
+
+    def _run(self) -> Generator[simpy.Event, Any, None]:
+        env = self._vm.env
+        start_ns = env.now_ns + self._period_ns
+        while True:
+            yield env.timeout(max(0, start_ns - env.now_ns))
+            start_ns = env.now_ns + self._period_ns
+            yield from self._pass()
+
+    def _pass(self) -> Generator[simpy.Event, Any, None]:
+        env, start_ns, calls, asked, young = self._vm.env, self._vm.env.now_ns, 0, 0, 0
+        ask = self._notifier.clear_flush_young if self._flushes else self._notifier.clear_young
+        for first, end in self._ranges():
+            found = yield from ask(first, end, self._young)
+            self.young_counts[first:end] += self._young[first:end]
+            calls, asked, young = calls + 1, asked + end - first, young + found
+        self.passes.append(AgeingPass(start_ns, env.now_ns - start_ns, calls, asked, young))
+
+    def _ranges(self) -> Iterator[tuple[int, int]]:
+        n_pages, step = self._vm.memory.n_pages, self._call_pages
+        if self._policy is None:
+            yield from ((first, min(first + step, n_pages)) for first in range(0, n_pages, step))
+        else:
+            yield from ((page, page + 1) for page in self._asked(self._policy).tolist())
+
+    def _asked(self, policy: AgeingPolicy) -> Pages:
+        # Model limit: a policy decides on what was young when its step began; a page that is accessed between then and its
+        # own call is made old unseen.
+        self._notifier.look(self._young)
+        return policy.age(self._young).asked

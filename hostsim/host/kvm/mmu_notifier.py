@@ -1,0 +1,124 @@
+"""mmu-notifier events as KVM handles them: young bits asked for and cleared, ranges invalidated.
+
+Linux virt/kvm/kvm_main.c::kvm_handle_hva_range and the kvm_mmu_notifier_.. that call it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import simpy
+
+from hostsim.host.clock import Clock
+from hostsim.host.kvm.engine import Bytes, GuestEngine
+from hostsim.host.kvm.flush import RemoteFlush
+from hostsim.host.kvm.lock import MmuLock
+from hostsim.host.latency import Latencies
+from hostsim.mmu.exits import EXCLUSIVE, NONE
+
+Step = Generator[simpy.Event, Any, None]
+Found = Generator[simpy.Event, Any, int]
+CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG, RANGE_START, RANGE_END = EVENTS = (
+    "clear_flush_young", "clear_young", "test_young", "invalidate_range_start", "invalidate_range_end",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NotifierPlan:
+    """How a kernel handles notifier events, and what that takes.
+
+    age_page_ns: a page whose young bit is read or cleared; zap_page_ns: one that an invalidation goes over; lock_pair_ns: of
+    mmu_lock for the end of one; lock_mode: how ageing takes mmu_lock; flush: whether clear_flush_young flushes where
+    something was young.
+    """
+
+    age_page_ns: float
+    zap_page_ns: float
+    lock_pair_ns: float
+    lock_mode: int = EXCLUSIVE
+    flush: bool = True
+
+    def age_ns(self, pages: int) -> int:
+        """Work on the young bits of ``pages``."""
+        return max(1, round(pages * self.age_page_ns))
+
+    def zap_ns(self, pages: int) -> int:
+        """Work on the sptes of ``pages`` that go."""
+        return max(1, round(pages * self.zap_page_ns))
+
+
+class MmuNotifier:
+    """latencies: of the calls of each event so far, waits and flushes included; pages: they were about; young: found so."""
+
+    def __init__(self, env: Clock, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, plan: NotifierPlan) -> None:
+        self.latencies = {event: Latencies() for event in EVENTS}
+        self.pages: Counter[str] = Counter()
+        self.young = 0
+        self.plan = plan
+        self._env, self._engine, self._lock, self._flush = env, engine, lock, flush
+
+    # Model limit: an A bit that is cleared without a flush is set by the next access; a processor sets it only when the
+    # translation has gone from its TLB, so what is used all the time looks older than it is here.
+
+    def clear_flush_young(self, first: int, end: int, young: Bytes) -> Found:
+        """young[first:end] says what was young and is old now, on all CPUs if the kernel flushes; returns how many."""
+        return (yield from self._age(CLEAR_FLUSH_YOUNG, first, end, young))
+
+    def clear_young(self, first: int, end: int, young: Bytes) -> Found:
+        """The same with no flush."""
+        return (yield from self._age(CLEAR_YOUNG, first, end, young))
+
+    def test_young(self, first: int, end: int, young: Bytes) -> Found:
+        """The same, but nothing changes."""
+        return (yield from self._age(TEST_YOUNG, first, end, young))
+
+    def look(self, young: Bytes) -> int:
+        """What test_young would say of all memory, for an observer: takes no time and is no call."""
+        return self._engine.test_young(0, len(young), young)
+
+    def invalidate_range_start(self, first: int, end: int) -> Step:
+        """Pages [first, end) are about to go: no fault maps them before invalidate_range_end; flushed under the lock."""
+        yield from self._timed(RANGE_START, end - first, self._lock.during(EXCLUSIVE, self._zap(first, end)))
+
+    def invalidate_range_end(self, first: int, end: int) -> Step:
+        """They are gone: faults that looked up a host page before now look again."""
+        yield from self._timed(RANGE_END, end - first, self._lock.during(EXCLUSIVE, self._end()))
+
+    def _timed(self, event: str, pages: int, work: Step) -> Step:
+        asked_ns = self._env.now_ns
+        yield from work
+        self.latencies[event].record(self._env.now_ns - asked_ns)
+        self.pages[event] += pages
+
+    def _age(self, event: str, first: int, end: int, young: Bytes) -> Found:
+        work = self._walk(event, first, end, young)
+        locked = work if self.plan.lock_mode == NONE else self._lock.during(self.plan.lock_mode, work)
+        yield from self._timed(event, end - first, locked)
+        found = int(young[first:end].sum(dtype=int))
+        self.young += found
+        return found
+
+    def _walk(self, event: str, first: int, end: int, young: Bytes) -> Step:
+        """What was young when the walk begins decides; what has become so since is cleared and told with it."""
+        found = self._engine.test_young(first, end, young)
+        yield self._env.timeout(self.plan.age_ns(end - first))
+        if found == 0 or event == TEST_YOUNG:
+            return
+        if event == CLEAR_FLUSH_YOUNG and self.plan.flush:
+            yield from self._flush()
+        self._engine.clear_young(first, end, young, self._env.now_ns)
+
+    def _zap(self, first: int, end: int) -> Step:
+        self._engine.invalidate_begin(first, end)
+        is_mapped = self._engine.maps_any(first, end)
+        yield self._env.timeout(self.plan.zap_ns(end - first))
+        if is_mapped:
+            yield from self._flush()
+            self._engine.zap(first, end, self._env.now_ns)
+
+    def _end(self) -> Step:
+        self._engine.invalidate_end()
+        yield self._env.timeout(max(1, round(self.plan.lock_pair_ns)))

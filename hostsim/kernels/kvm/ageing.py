@@ -1,0 +1,93 @@
+"""Ageing by mmu notifiers: which pages were accessed since they were last asked about.
+
+Linux virt/kvm/kvm_main.c::kvm_mmu_notifier_clear_young, ::kvm_mmu_notifier_test_young; arch/x86/kvm/mmu/mmu.c::kvm_age_gfn;
+spte.c::mark_spte_for_access_track; before that mmu.c::kvm_age_rmapp. Masks are uint8, one a page.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.jit import inlined, jit
+from hostsim.kernels.kvm.armed import STOPPED, count_range, flags_of
+from hostsim.kernels.kvm.layout import AGEING, CLEARS_A, REGION_BITS, ZAPS, Ints, Kvm
+from hostsim.kernels.kvm.streams import rearm
+from hostsim.mmu.spte import KEPT, OLD, PRESENT, REGION_PAGES, TRACKED, WRITABLE
+
+Bytes = NDArray[np.uint8]
+
+
+@inlined
+def is_young(flags: int) -> bool:
+    """Whether an spte with ``flags`` was accessed since it was made old, or mapped."""
+    return bool(flags & (PRESENT | STOPPED) == PRESENT)
+
+
+@inlined
+def _aged(state: Ints, flags: int) -> int:
+    """Flags of a young spte when it has been made old."""
+    if state[AGEING] == CLEARS_A:
+        return flags | OLD
+    if state[AGEING] == ZAPS:
+        return flags & KEPT
+    return (flags | TRACKED) & (~WRITABLE & 0xFF)
+
+
+@jit
+def test_young(k: Kvm, first: int, end: int, young: Bytes) -> int:
+    """young[first:end] says which pages are young; returns how many."""
+    n = 0
+    for page in range(first, end):
+        young[page] = is_young(flags_of(k.sptes, page))
+        n += int(young[page])
+    return n
+
+
+@jit
+def maps_any(k: Kvm, first: int, end: int) -> bool:
+    """Whether any page of [first, end) is mapped."""
+    for page in range(first, end):
+        if flags_of(k.sptes, page) & PRESENT != 0:
+            return True
+    return False
+
+
+@jit
+def _age_region(k: Kvm, region: int, low: int, high: int) -> None:
+    """Young sptes of pages [low, high), which lie in one region, become old."""
+    if k.sptes.level[region] == 1:
+        k.sptes.large[region] = _aged(k.state, k.sptes.large[region])
+        k.sptes.level[region] = k.state[AGEING] != ZAPS
+        return
+    for page in range(low, high):
+        if is_young(k.sptes.spte[page]):
+            k.sptes.spte[page] = _aged(k.state, k.sptes.spte[page])
+
+
+@inlined
+def _has_young(young: Bytes, low: int, high: int) -> bool:
+    n = 0
+    for page in range(low, high):
+        n += int(young[page])
+    return n > 0
+
+
+@jit
+def clear_young(k: Kvm, first: int, end: int, young: Bytes, now_ns: int) -> int:
+    """As ``test_young``, and what was young is old from ``now_ns`` on; a large spte is aged as a whole."""
+    found = test_young(k, first, end, young)
+    low = first
+    while low < end and found > 0:
+        region = low >> REGION_BITS
+        high = min(end, (region + 1) * REGION_PAGES)
+        if _has_young(young, low, high):
+            whole = k.sptes.level[region] == 1
+            start, stop = (region * REGION_PAGES, (region + 1) * REGION_PAGES) if whole else (low, high)
+            count_range(k, start, stop, -1)
+            _age_region(k, region, low, high)
+            count_range(k, start, stop, 1)
+        low = high
+    if found > 0:
+        rearm(k, first - first % REGION_PAGES, end + REGION_PAGES, now_ns)
+    return found

@@ -1,0 +1,104 @@
+"""O12, O14, O22 on guests under KVM: scans that clear A bits, faults where there are none, and faults that go stale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.guest.popularity import zipf_shares
+from hostsim.guest.workload import NS_PER_S, Workload, build_guest
+from hostsim.host.kvm.engine import GuestEngine
+from hostsim.host.kvm.lay_out import MmuConfig
+from hostsim.kernels.kvm.layout import RETRY
+from hostsim.mmu.exits import EXCLUSIVE, MAP, N_KINDS, NONE, TRACK, ExitCosts
+from hostsim.mmu.memory import lay_out, make_memory
+from hostsim.study import working_set
+from hostsim.validation import draws
+from hostsim.validation.oracles_working_set import AGES, N_PAGES, SCAN_NS, SCANS, count_variance, idle_rows, young_rows
+from hostsim.validation.rows import Row, exact, sigma
+from hostsim.validation.samples import SUITE, count_rows
+from hostsim.validation.sigmas import mean_z
+
+READS_PER_S, EXPONENT = 3000, 0.9
+NO_A_BITS = {"access-tracking": TRACK, "zap": MAP}
+"""What an access to an old page needs, by what ageing did to it."""
+READER = Workload("reader", "zipf", (0,), 0, N_PAGES, read_rate_per_s=Fraction(READS_PER_S), exponent=EXPONENT)
+RATES = READS_PER_S * zipf_shares(N_PAGES, EXPONENT)
+"""Reads of each page a second."""
+FAULTS, WINDOW_NS, OUTSIDE_NS = 10_000, 2_000, 300
+INVALIDATIONS_A_WINDOW = (0.1, 0.5, 1.5)
+
+
+def ageing_rows(seed: int = 1) -> Iterator[Row]:
+    """O12 and O14: 1200 scans of 600 pages; O22: 10 000 map faults."""
+    rng = draws.generator(seed, 22)
+    yield from _a_bit_rows(seed)
+    for number, (ageing, kind) in enumerate(NO_A_BITS.items(), 1):
+        yield from _fault_rows(seed + number, ageing, kind)
+    for share in INVALIDATIONS_A_WINDOW:
+        yield from _retry_rows(rng, share)
+
+
+def _engine(load: Workload, filled: bool, config: MmuConfig, mode: int, seed: int) -> GuestEngine:
+    """One vCPU. Exits take 3 ns where nobody asks what they take: what they keep from the guest is far below a sigma."""
+    n = load.n_pages
+    outside_ns, hold_ns = (1, 1) if mode == NONE else (OUTSIDE_NS, OUTSIDE_NS)
+    modes, holds = np.full(N_KINDS, mode, np.int64), np.full(N_KINDS, hold_ns, np.int64)
+    costs = ExitCosts(outside_ns, outside_ns, hold_ns, 0, 0, modes, holds, np.zeros((3, 1), np.int64))
+    memory = make_memory(lay_out([("pc.ram", n, [(0, n)] if filled else [])]))
+    return GuestEngine(build_guest([load], seed), memory, 1, config, costs)
+
+
+def _scanned(config: MmuConfig, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """bool[SCANS, N_PAGES] of what scans found young, int64[SCANS, 8] exits before each."""
+    engine, found = _engine(READER, True, config, NONE, seed), np.zeros(N_PAGES, np.uint8)
+    engine.clear_young(0, N_PAGES, found, 0)
+    young, exits = np.empty((SCANS, N_PAGES), np.bool_), np.empty((SCANS, len(engine.exits)), np.int64)
+    for scan in range(SCANS):
+        now_ns = (scan + 1) * SCAN_NS
+        engine.advance(now_ns)
+        engine.clear_young(0, N_PAGES, found, now_ns)
+        young[scan], exits[scan] = found, engine.exits
+    return young, np.diff(exits, axis=0, prepend=0)
+
+
+def _a_bit_rows(seed: int) -> Iterator[Row]:
+    young, exits = _scanned(MmuConfig(), seed)
+    yield from young_rows("O12-kvm/young", young, RATES)
+    for age in AGES:
+        yield from idle_rows("kvm", young, RATES, age)
+    yield exact(SUITE, "O14-kvm/a-bits", "exits of all scans", 0, int(exits.sum()))
+
+
+def _fault_rows(seed: int, ageing: str, kind: int) -> Iterator[Row]:
+    """Every page that is used once between two scans faults once, and only then."""
+    young, exits = _scanned(MmuConfig(a_bits=False, ageing="zap" if ageing == "zap" else "access-tracking"), seed)
+    scan_s, where = SCAN_NS / NS_PER_S, f"O14-kvm/{ageing}"
+    mean = working_set.working_set_pages(RATES, scan_s)
+    variance = count_variance(working_set.young_probability(RATES, scan_s))
+    yield from count_rows(where, "faults a scan, as w(P)", exits[:, kind], mean, variance)
+    yield exact(SUITE, where, "faults of all scans, as pages found young", int(young.sum()), int(exits.sum()))
+
+
+def _retry_rows(rng: np.random.Generator, share: float) -> Iterator[Row]:
+    """A fault looks its host page up for WINDOW_NS; an invalidation that is over meanwhile sends it back."""
+    # Model limit: a sequence count has no range, so an invalidation that is over sends back all faults under way.
+    load = Workload("writer", "sequential", (0,), 0, FAULTS, Fraction(NS_PER_S))
+    engine = _engine(load, False, MmuConfig(pfn_ns=WINDOW_NS), EXCLUSIVE, 1)
+    ns = 0.0
+    while engine.exits[MAP] < FAULTS:
+        ns += rng.exponential(WINDOW_NS / share)
+        engine.advance(math.ceil(ns))
+        engine.invalidate_begin(0, FAULTS)
+        engine.invalidate_end()
+    retries, chance, where = int(engine.exits[RETRY]), -math.expm1(-share), f"O22-kvm/vF {share:g}"
+    attempts = retries + FAULTS
+    z = mean_z([retries / attempts], chance, chance * (1.0 - chance) / attempts)
+    yield sigma(SUITE, where, "share of attempts that are sent back, as 1 - e^(-v F)", chance, retries / attempts, z)
+    mean = math.exp(share)
+    z = mean_z([attempts / FAULTS], mean, (mean * mean - mean) / FAULTS)
+    yield sigma(SUITE, where, "attempts a fault, as e^(v F)", mean, attempts / FAULTS, z)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hostsim.kernels.kvm.heap import push, sift_top
+
+pytestmark = pytest.mark.quick
+
+
+def test_a_heap_gives_vcpus_by_time_then_by_number() -> None:
+    ns = np.array([7, 3, 7, 1, 3, 9, 1], np.int64)
+    heap, size = np.zeros(7, np.int64), 0
+    for v in range(6, -1, -1):
+        size = push(heap, size, ns, v)
+    order = []
+    while size:
+        order.append(int(heap[0]))
+        size -= 1
+        if size:
+            sift_top(heap, size, ns, heap[size])
+    assert order == [3, 6, 1, 4, 0, 2, 5]
