@@ -21,9 +21,9 @@ from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.spte_index.designs import DESIGNS
-from hostsim.kernels.exits import EXCLUSIVE, SHARED
 from hostsim.mmu.costs import clear_page_ns, load_costs
 from hostsim.mmu.era import load_era
+from hostsim.mmu.exits import EXCLUSIVE, SHARED
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.work import Work
 from hostsim.mmu.spte import PRESENT, WRITABLE

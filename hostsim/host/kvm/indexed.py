@@ -164,6 +164,7 @@ class IndexedSptes:
     def _follow(self) -> None:
         """What faults did since the last call: first what was mapped, then what was made writable."""
         # Model limit: of one interval between two calls all pages that were mapped are linked before those made writable.
+        # Model limit: nobody but faults and the log changes sptes: an mmu-notifier beside an index ends the run.
         theirs, tables = self.engine.kvm.sptes.spte, self.index.tables
         rank = self._rank_of_faults()
         absent = (theirs & PRESENT != 0) & (tables.flags == 0)
