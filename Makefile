@@ -62,7 +62,9 @@ docs: $(STAMP) ## write the generated pages and pictures of docs/
 	$(BIN)/python docs/tools/draw_slope_floor.py
 	$(BIN)/python docs/tools/draw_validation.py
 	$(BIN)/python docs/tools/draw_window.py
+	$(BIN)/python docs/tools/draw_clear.py
 	$(BIN)/python docs/tools/draw_run.py
+	$(BIN)/python docs/tools/draw_rmap_debate.py
 
 lock: ## resolve the newest dependencies anew and write constraints.txt
 	$(PYTHON) docs/tools/lock.py

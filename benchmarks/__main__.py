@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import exits, indexes, measure, twin
-from benchmarks.machines import migrating_guest, scaled_guest
+from benchmarks.machines import kvm_guest, migrating_guest, scaled_guest
 
+TIB_NEEDS_BYTES = 12 << 30
 Figure = tuple[str, str, str]
 
 
@@ -48,8 +49,7 @@ def _against_twin() -> tuple[Any, list[Figure]]:
 
 def _speed() -> tuple[Any, list[Figure]]:
     f = measure.simulated_per_wall_second(64)
-    text = f"{f['simulated_per_wall']:.2f} ({f['simulated_s']:.2f} s in {f['wall_s']:.2f} s)"
-    return f, [("64 GiB, 16 vCPUs, uniform, 0.7 of 100 Gbit/s: simulated s per wall s", text, ">= 1, aim 5")]
+    return f, [("64 GiB, 16 vCPUs, uniform, 0.7 of 100 Gbit/s: simulated s per wall s", _ratio(f), ">= 1, aim 5")]
 
 
 def _memory() -> tuple[Any, list[Figure]]:
@@ -81,6 +81,23 @@ def _exits() -> tuple[Any, list[Figure]]:
     return f, [*lines, ("64 GiB in strides of 521 pages: exits a second, over SimPy", text, ">= 20 x")]
 
 
+def _kvm() -> tuple[Any, list[Figure]]:
+    f = {"64_gib": measure.simulated_per_wall_second(64, kvm_guest)}
+    what = "64 GiB under KVM, E4, 4 KiB pages, CLEAR, 0.7 of 100 Gbit/s: simulated s per wall s"
+    lines = [(what, _ratio(f["64_gib"]), ">= 1, aim 4")]
+    what = "1 TiB under KVM, 2 MiB pages split eagerly, 0.1 of 100 Gbit/s"
+    if measure.free_bytes() < TIB_NEEDS_BYTES:
+        return f, [*lines, (what, "left out: less than 12 GiB of memory free", "> 1, <= 8 GiB")]
+    f["1_tib"] = measure.migration_alone("huge_kvm_guest", 1024)
+    peak = f"{f['1_tib']['peak'] / (1 << 30):.2f} GiB"
+    lines += [(f"{what}: simulated s per wall s", _ratio(f["1_tib"]), "> 1"), (f"{what}: peak memory", peak, "<= 8 GiB")]
+    return f, lines
+
+
+def _ratio(f: dict[str, float]) -> str:
+    return f"{f['simulated_per_wall']:.2f} ({f['simulated_s']:.2f} s in {f['wall_s']:.2f} s)"
+
+
 def _laws() -> tuple[Any, list[Figure]]:
     slow, fast = measure.harvest_cost(1_000_000), measure.harvest_cost(1_000_000_000)
     lines = [
@@ -102,7 +119,7 @@ def _indexes() -> tuple[Any, list[Figure]]:
 
 WORK = {
     "twin": _against_twin, "speed": _speed, "memory": _memory, "scale": _scale, "laws": _laws, "exits": _exits,
-    "indexes": _indexes,
+    "kvm": _kvm, "indexes": _indexes,
 }  # fmt: skip
 
 if __name__ == "__main__":

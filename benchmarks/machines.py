@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from hostsim.guest.workload import Workload
+from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
@@ -30,6 +31,25 @@ def migrating_guest(gib: int, *, split: bool = False, link_bytes_per_s: int = LI
             migration=MigrationParameters(max_bandwidth=0),
         )
     )  # fmt: skip
+
+
+def kvm_guest(gib: int, mmu: MmuSpec | None = None, dirty_ratio: Fraction = DIRTY_RATIO) -> Machine:
+    """``migrating_guest`` under KVM, its log kept with CLEAR in chunks of 1 GiB; 4 KiB pages and era E4 unless said."""
+    n_pages, rate = gib << 18, dirty_ratio * LINK_BYTES_PER_S / NORMAL_PAGE_BYTES
+    load = Workload("uniform", "uniform", tuple(range(N_VCPUS)), 0, n_pages, rate)
+    return Machine(
+        MachineSpec(
+            lay_out([("pc.ram", n_pages, [(0, n_pages)])]), (load,), N_VCPUS, load_sheet("generic", {"page_send_ns": 50}),
+            dirty_tracking="clear-dirty-log", mmu=mmu or MmuSpec(era="E4"),
+            link=LinkSpec(LINK_BYTES_PER_S, 100_000, 2 << 20),
+            migration=MigrationParameters(max_bandwidth=0),
+        )
+    )  # fmt: skip
+
+
+def huge_kvm_guest(gib: int) -> Machine:
+    """The same on 2 MiB pages, split eagerly, written at a tenth of what the link carries."""
+    return kvm_guest(gib, MmuSpec(era="E4", page_size="2MiB", eager_split=True), Fraction(1, 10))
 
 
 def scaled_guest(gib: int) -> Machine:

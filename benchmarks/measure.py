@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import machines
 from benchmarks.machines import harvested_guest, migrating_guest
 from hostsim.host.machine import Machine
 from hostsim.mmu.dirty_tracker import at_once
@@ -88,6 +89,29 @@ def peak_of_migration(gib: int, split: bool) -> tuple[int, int]:
     before = peak_bytes()
     migrating_guest(gib, split=split).run()
     return before, peak_bytes()
+
+
+def migration_alone(make: str, gib: int) -> dict[str, float]:
+    """One migration of machines.``make``(gib) in a process of its own, code compiled before: times and peak memory."""
+    code = f"import json, benchmarks.measure as m; print(json.dumps(m.one_migration({make!r}, {gib})))"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    return json.loads(out)  # type: ignore[no-any-return]
+
+
+def one_migration(make: str, gib: int) -> dict[str, float]:
+    """As ``migration_alone``, in this process."""
+    build = getattr(machines, make)
+    build(1).run()
+    machine, start = build(gib), time.perf_counter()
+    machine.run()
+    wall_s, simulated_s = time.perf_counter() - start, machine.env.now_ns / 1e9
+    return {"simulated_s": simulated_s, "wall_s": wall_s, "simulated_per_wall": simulated_s / wall_s, "peak": peak_bytes()}
+
+
+def free_bytes() -> int:
+    """MemAvailable of /proc/meminfo."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
 
 
 def peak_bytes() -> int:

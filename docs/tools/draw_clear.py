@@ -18,8 +18,7 @@ from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.sheet import load_sheet
-from hostsim.kernels.kvm.layout import DONE, IN_GUEST, LOGGED_EXITS, V_KIND, V_STAGE, WAITING
-from hostsim.mmu.fault_kinds import WP
+from hostsim.kernels.kvm.layout import DONE, HOLD_OF, IN_GUEST, LOGGED_EXITS, V_KIND, V_MODE, V_NS, V_STAGE, WAITING
 from hostsim.mmu.memory import lay_out
 
 mpl.use("Agg")
@@ -33,6 +32,7 @@ START_NS, SYNC_NS, CLEAR_NS = 0, 400_000, 500_000
 FROM_NS, TO_NS, LOOK_NS = CLEAR_NS - 12_000, CLEAR_NS + 72_000, 20
 ERAS = {"E2": "5.10: write-protection faults share mmu_lock", "E4": "5.17: they take no lock"}
 WAITS, HOLDS, LEAVES, RUNS = range(4)
+LOCKLESS = 0
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Seen:
 
 def simulated(era: str) -> Seen:
     """A 16 MiB guest whose only chunk is cleared once."""
-    load = Workload("writer", "uniform", tuple(range(N_VCPUS)), 0, N_PAGES, Fraction(WRITES_PER_S))
+    load = Workload("writer", "uniform", tuple(range(N_VCPUS)), 0, N_PAGES, Fraction(WRITES_PER_S), arrivals="poisson")
     blocks = lay_out([("pc.ram", N_PAGES, [(0, N_PAGES)])])
     spec = MachineSpec(
         blocks, (load,), N_VCPUS, load_sheet("qemu-tcg-2core"), dirty_tracking="clear-dirty-log", mmu=MmuSpec(era=era),
@@ -82,11 +82,67 @@ def _host(machine: Machine, seen: Seen) -> Generator[Any, Any, None]:
 
 def _look(machine: Machine, seen: Seen) -> Generator[Any, Any, None]:
     """Looking at the guest moves nothing: the run is the same however it is cut."""
-    vcpus = _vm(machine).engine.kvm.vcpus
+    kvm = _vm(machine).engine.kvm
     yield machine.env.timeout(FROM_NS)
     while True:
-        stage = vcpus[V_STAGE]
-        what = np.select([stage == IN_GUEST, stage == WAITING, stage == DONE], [RUNS, WAITS, HOLDS], LEAVES)
+        stage = kvm.vcpus[V_STAGE]
+        # A fault without the lock is one stage from the touch on: what comes before its hold is the exit.
+        holds = kvm.vcpus[V_NS] - machine.env.now_ns <= kvm.costs[HOLD_OF, kvm.vcpus[V_KIND]]
+        handles = (stage == DONE) & (holds | (kvm.vcpus[V_MODE] != LOCKLESS))
+        what = np.select([stage == IN_GUEST, stage == WAITING, handles], [RUNS, WAITS, HOLDS], LEAVES)
         seen.t_ns.append(machine.env.now_ns)
         seen.looks.append(what)
         yield machine.env.timeout(LOOK_NS)
+
+
+LANES = {WAITS: (ORANGE, "waits for mmu_lock"), HOLDS: (VERMILION, "handles a fault"), LEAVES: (GREY, "exit, entry")}
+
+
+def draw_vcpus(axes: Any, seen: Seen) -> None:
+    """A lane for each vCPU: blank while it is in the guest; a tick where a fault has set its spte."""
+    t_us = (np.array(seen.t_ns) - CLEAR_NS) / 1000
+    looks = np.array(seen.looks)
+    for v in range(N_VCPUS):
+        for what, (color, label) in LANES.items():
+            axes.fill_between(
+                t_us, N_VCPUS - v - 0.38, N_VCPUS - v + 0.38, where=looks[:, v] == what, step="post", color=color,
+                linewidth=0, label="_" if v else label,
+            )  # fmt: skip
+    shown = seen.log[seen.log[:, 0] >= FROM_NS]
+    set_us, lane = (shown[:, 0] - CLEAR_NS) / 1000, N_VCPUS - shown[:, 1]
+    axes.plot(set_us, lane + 0.44, "|", color="black", markersize=5, markeredgewidth=1.0, label="spte set")
+
+
+def draw_host(axes: Any, marks: dict[str, int]) -> None:
+    """The lane of the migration thread, and the instant at which protection holds."""
+    granted, released, over = ((marks[name] - CLEAR_NS) / 1000 for name in ("granted", "released", "over"))
+    axes.barh([0], [released - granted], left=granted, height=0.76, color=BLUE, label="CLEAR holds mmu_lock")
+    axes.barh([0], [over - released], left=released, height=0.76, color=GREEN, label="flushes")
+    axes.axvline(over, color=GREEN, linewidth=1.0, linestyle="--")
+
+
+def draw(axes: Any, era: str, seen: Seen) -> None:
+    """One kernel."""
+    draw_vcpus(axes, seen)
+    draw_host(axes, seen.marks)
+    lanes = ["migration", *(f"vCPU {v}" for v in reversed(range(N_VCPUS)))]
+    axes.set_yticks(range(N_VCPUS + 1), lanes)
+    axes.set(xlim=((FROM_NS - CLEAR_NS) / 1000, (TO_NS - CLEAR_NS) / 1000), ylim=(-0.5, N_VCPUS + 0.65))
+    axes.set_title(f"{era}, {ERAS[era]}", fontsize=10, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def main() -> int:
+    """Write the picture."""
+    figure, rows = plt.subplots(2, 1, figsize=(9.6, 5.0), layout="constrained", sharex=True)
+    for axes, era in zip(rows, ERAS, strict=True):
+        draw(axes, era, simulated(era))
+    rows[-1].set_xlabel("time since the CLEAR was asked for [us]")
+    handles, labels = rows[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    figure.savefig(OUT, dpi=110, metadata={"Software": None})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

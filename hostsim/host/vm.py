@@ -17,6 +17,7 @@ from hostsim.kernels.clocks import class_work
 from hostsim.mmu.memory import GuestMemory
 
 if TYPE_CHECKING:
+    from hostsim.host.kvm.indexed import IndexFigures
     from hostsim.host.kvm.tally import Tally
 
 
@@ -42,6 +43,10 @@ class VmBase:
 
     def tally(self) -> Tally | None:
         """What exits and the work on the log took so far; None where there are none."""
+        return None
+
+    def index_figures(self) -> IndexFigures | None:
+        """What an index of the VM's sptes took so far; None where there is none."""
         return None
 
     def work_ns(self) -> int:

@@ -253,8 +253,7 @@ def send_pages(
                 free_ps = link_free_after(free_ps, t, costs.link_bytes_per_s, n_bytes)
             t = written_at(free_ps, t, costs.socket_buffer_ps)
         asks_time = limits.bounded_wait and iteration % 64 == 0
-        iteration += 1
-        done += 1
+        iteration, done = iteration + 1, done + 1
         if asks_time and (t - limits.iteration_start_ns) // 1_000_000 > MAX_WAIT_MS:
             reason = MAX_WAIT
             break

@@ -215,9 +215,15 @@ def known_numbers() -> frozenset[str]:
     return frozenset([*CONSTANTS, *ALSO_MEASURED, *(name for rule in RULES.values() for name in rule.inputs)])
 
 
-@cache
 def number(sheet: str, name: str) -> Number:
-    """Number ``name`` of ``sheet``: given, computed by its rule, or that of another sheet (then it is assumed)."""
+    """Number ``name`` of ``sheet`` or its file: given, computed by its rule, or of another sheet (then it is assumed)."""
+    if is_path(sheet):
+        return _number(read_sheet(sheet, known_numbers(), sheet_names()), name)
+    return _number_of_name(sheet, name)
+
+
+@cache
+def _number_of_name(sheet: str, name: str) -> Number:
     return _number(_table(sheet), name)
 
 

@@ -39,7 +39,8 @@ ALSO = {"syncs": "syncs", "throttle_max_percent": "throttle"}
 COSTS = {
     "wp_faults": "wp faults", "map_faults": "map faults", "split_faults": "split faults", "pml_full": "PML full",
     "ring_full": "ring full", "flushes": "flushes", "sync_ns": "in sync", "clear_ns": "in CLEAR", "reap_ns": "in reaps",
-    "lock_wait_ns": "vCPUs waiting", "host_wait_ns": "host waiting", "stall_share": "vCPUs stalled",
+    "host_hold_ns": "host holds", "lock_wait_ns": "vCPUs waiting", "host_wait_ns": "host waiting",
+    "stall_share": "vCPUs stalled", "start_ns": "log begins", "index_bytes": "index",
 }  # fmt: skip
 """Shown in a table of their own, under KVM, if any combination has more than 0."""
 

@@ -29,6 +29,10 @@ HARVEST = (
 )  # fmt: skip
 NS_PER_MS = 1e6
 PLACES = 6
+LEAST_MS = 0.001
+"""A CLEAR that finds nothing is not drawn."""
+SHORTEST_ROUND_NS = 10_000_000
+"""Shorter is only the stop itself: a share of it says nothing."""
 
 
 def kvm_pictures(migration: MigrationResult, name: str) -> dict[str, bytes]:
@@ -54,12 +58,14 @@ def _laid_out(figure: Figure) -> Figure:
 def _slowdown(axes: Axes, migration: MigrationResult) -> None:
     """Work not done, by samples; time lost to exits, by rounds: throttle and catching up are in the first alone."""
     t_s, slowed, throttle = _running(migration, "guest_slowdown", "throttle_percent")
-    stalled = 100 * migration.rounds["stall_share"]
+    rounds = migration.rounds
+    stalled = np.where(rounds["end_ns"] - rounds["start_ns"] >= SHORTEST_ROUND_NS, 100 * rounds["stall_share"], np.nan)
+    stalled[-1] = np.nan if migration.downtime_ms is not None else stalled[-1]
     axes.plot(t_s, 100 * slowed, color=GREEN, drawstyle="steps-pre", label="work not done")
     _stairs(axes, migration, stalled, color=INK, linewidth=1.3, label="lost to exits")
     if np.any(throttle):
         axes.plot(t_s, throttle, color=VERMILION, drawstyle="steps-post", linewidth=1.3, label="throttle")
-    top = max(float(np.max(values, initial=0.0)) for values in (100 * slowed, stalled, throttle))
+    top = max(float(np.nanmax(values, initial=0.0)) for values in (100 * slowed, stalled, throttle))
     axes.set_ylim(min(0.0, 115 * float(np.min(slowed, initial=0.0))), max(1.0, 1.15 * top))
     axes.set_ylabel("of the guest's time [%]")
 
@@ -86,9 +92,9 @@ def _exits(axes: Axes, migration: MigrationResult) -> None:
 def _harvest(axes: Axes, migration: MigrationResult) -> None:
     """A mark a round, at its end: the sync that ends it stands there."""
     rounds = migration.rounds
-    took_ms = {column: _or_gap(rounds[column] / NS_PER_MS) for column, _, _, _ in HARVEST if np.any(rounds[column])}
+    took_ms = {column: _or_gap(rounds[column] / NS_PER_MS, LEAST_MS) for column, _, _, _ in HARVEST}
     for column, label, color, marker in HARVEST:
-        if column in took_ms:
+        if np.isfinite(took_ms[column]).any():
             look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4, "linewidth": 0.8, "label": label}
             axes.plot(rounds["end_ns"] / 1e9, took_ms[column], **look)
     _decades(axes, list(took_ms.values()), lambda ms: f"{ms:g}")
@@ -101,7 +107,7 @@ def _decades(axes: Axes, drawn: list[Any], words: Callable[[float], str]) -> Non
 
     values = np.concatenate([np.empty(0), *drawn])
     values = values[np.isfinite(values)]
-    low, high = (values.min() / 1.3, 1.3 * values.max()) if len(values) else (0.9, 11.0)
+    low, high = (values.min() / 1.5, 1.5 * values.max()) if len(values) else (0.9, 11.0)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(powers) < 4 else (1,)
     ticks = [step * 10.0**power for power in powers[:: max(1, len(powers) // 5)] for step in steps]
@@ -112,9 +118,9 @@ def _decades(axes: Axes, drawn: list[Any], words: Callable[[float], str]) -> Non
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _or_gap(values: Any) -> Any:
-    """Nothing is a gap (NaN): a logarithmic axis has no 0."""
-    return np.where(values > 0, values, np.nan)
+def _or_gap(values: Any, least: float = 0.0) -> Any:
+    """Nothing, or up to ``least``, is a gap (NaN): a logarithmic axis has no 0."""
+    return np.where(values > least, values, np.nan)
 
 
 def _stairs(axes: Axes, migration: MigrationResult, values: Any, **look: Any) -> None:

@@ -65,7 +65,7 @@ def _kvm(machine: Machine, migration: Migration) -> KvmCosts | None:
     tallies, last = migration.recorder.tallies, machine.vm.tally()
     if not tallies or last is None:
         return None
-    return kvm_costs(tallies, last, len(set(machine.vm.guest.clock_vcpu.tolist())))
+    return kvm_costs(tallies, last, len(set(machine.vm.guest.clock_vcpu.tolist())), machine.vm.index_figures())
 
 
 def _with_slowdown(series: Table) -> Table:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hostsim.host.kvm.indexed import IndexFigures
     from hostsim.host.kvm.tally import Tally
 
 FIELDS: Mapping[str, str] = {
@@ -35,20 +36,29 @@ class KvmCosts:
     """Counters and times by the names of ``FIELDS``, and stall_share.
 
     before: from the start of the run to the first sync; rounds: with their number; logged: from the first sync to the end.
+    index: of a VM whose sptes are in one, the fields of ``IndexFigures`` and index_bytes.
     """
 
     before: dict[str, Any]
     rounds: tuple[dict[str, Any], ...]
     logged: dict[str, Any]
+    index: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """By name; ``index`` only if there is one."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def kvm_costs(tallies: Sequence[Tally], last: Tally, n_busy: int) -> KvmCosts:
+def kvm_costs(
+    tallies: Sequence[Tally], last: Tally, n_busy: int, index: IndexFigures | None = None
+) -> KvmCosts:
     """tallies: at each sync, counted from the start of the run; last: at the end. ``n_busy``: vCPUs that run a workload."""
     pairs = enumerate(pairwise([*tallies, last]), start=1)
     return KvmCosts(
         before=_spent(tallies[0], n_busy),
         rounds=tuple({"round": number, **_spent(after - before, n_busy)} for number, (before, after) in pairs),
         logged=_spent(last - tallies[0], n_busy),
+        index=None if index is None else {**asdict(index), "index_bytes": index.index_bytes},
     )
 
 

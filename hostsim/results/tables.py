@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -158,7 +158,7 @@ class RunResult:
 
     def _costs(self) -> dict[str, Any]:
         """``kvm[i]``, only of a run in which KVM found dirty pages."""
-        costs = [None if m.kvm is None else plain(asdict(m.kvm)) for m in self.migrations]
+        costs = [None if m.kvm is None else plain(m.kvm.to_dict()) for m in self.migrations]
         return {"kvm": costs} if any(costs) else {}
 
 

@@ -33,19 +33,20 @@ def build(scenario: Scenario) -> MachineSpec:
         dirty_tracking=vm.dirty_tracking,
         link=LinkSpec(scenario.link.bandwidth, scenario.link.latency, scenario.link.socket_buffer),
         migration=_migration(scenario.migration) if scenario.migration else None,
-        mmu=MmuSpec() if vm.mmu is None else _mmu(vm.mmu),
+        mmu=MmuSpec() if vm.mmu is None else _mmu(vm.mmu, scenario.costs()),
     )
 
 
-def _mmu(mmu: schema.Mmu) -> MmuSpec:
+def _mmu(mmu: schema.Mmu, costs: str) -> MmuSpec:
     return MmuSpec(
         era=mmu.era,
-        costs=mmu.costs,
+        costs=costs,
         mmu=mmu.mode,
         page_size=mmu.page_size,
-        write_tracking=mmu.write_tracking,
+        write_tracking=mmu.caught_by,
         eager_split=mmu.eager_split,
         ring_entries=mmu.ring_entries,
+        index=mmu.index,
     )
 
 

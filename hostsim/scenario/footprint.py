@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from hostsim.errors import InputError, Problem
+from hostsim.host.kvm.spec import MEASURED
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.scenario.schema import Scenario, Workload
 from hostsim.scenario.section import SOURCE
@@ -22,6 +23,15 @@ VISIT_BYTES_A_PAGE = 0.26
 """Under KVM: a sweep's visits as bits of a tree, 32 in 8 bytes, and its upper levels."""
 BUFFER_BYTES_AN_ENTRY = 8
 """Under KVM: a gfn in a dirty ring or PML buffer (int64)."""
+INDEX_BYTES_A_PAGE = 60
+"""Under KVM with an index: its tables (gfn, flags, zapped: 9), the log of a fault a page (32), and while it is asked ranks
+and masks (19).
+"""
+LINK_BYTES_A_PAGE = {"tdp": 0, "table-scan": 0, "book3s-hv": 13, "slot-list": 16, "logged-writable-chain": 16,
+                     "gfn-hash": 16, "writable-chain": 20, "logged-chain": 20}  # fmt: skip
+"""What a design links: nodes (next, prev, spte, node of an spte: int32), heads (int32), words and rings."""
+HEAD_BYTES_A_PAGE = 4
+"""All others: heads of an rmap."""
 PENDING_BYTES_A_PAGE = 8
 PACED_BYTES_A_PAGE = 2.125
 """hit (a bit) and few (int32 for every second page)."""
@@ -39,7 +49,11 @@ def footprint_bytes(scenario: Scenario) -> int:
     entries = PML_ENTRIES + (vm.mmu.ring_entries if vm.dirty_tracking == "dirty-ring" else 0)
     buffers = BUFFER_BYTES_AN_ENTRY * entries * vm.vcpus
     workloads = sum(_kvm_workload_bytes(scenario, load) for load in vm.workload)
-    return int(pages * (a_page + KVM_BYTES_A_PAGE) + buffers + workloads)
+    return int(pages * (a_page + KVM_BYTES_A_PAGE + _index_bytes_a_page(vm.mmu.index)) + buffers + workloads)
+
+
+def _index_bytes_a_page(index: str) -> int:
+    return 0 if index == MEASURED else INDEX_BYTES_A_PAGE + LINK_BYTES_A_PAGE.get(index, HEAD_BYTES_A_PAGE)
 
 
 def check_footprint(scenario: Scenario) -> None:

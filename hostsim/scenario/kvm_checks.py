@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hostsim.host.kvm.spec import INTERFACES
+from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED
+from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import load_costs, sheet_names
 from hostsim.mmu.era import Era, era_names, load_era
@@ -36,13 +37,26 @@ def kvm_findings(vm: Vm) -> list[Finding]:
     if vm.dirty_tracking == "tcg":
         return list(_without_kvm(vm))
     mmu = vm.mmu or Mmu()
-    return [*_interface(vm, mmu), *_mechanism(vm, mmu), *_splitting(mmu), *_ring(vm, mmu), *_memory(vm, mmu), *_ticks(vm)]
+    return [
+        *_interface(vm, mmu),
+        *_mechanism(vm, mmu),
+        *_splitting(mmu),
+        *_ring(vm, mmu),
+        *_memory(vm, mmu),
+        *_ticks(vm),
+        *_index(vm, mmu),
+    ]
 
 
 def idle_keys(vm: Vm) -> frozenset[str]:
     """Keys of [vm.mmu] that mean nothing for ``vm``."""
     mmu = vm.mmu or Mmu()
-    keys = {"eager_split": mmu.page_size == "4KiB", "ring_entries": vm.dirty_tracking != "dirty-ring"}
+    keys = {
+        "eager_split": mmu.page_size == "4KiB",
+        "ring_entries": vm.dirty_tracking != "dirty-ring",
+        "index": mmu.index == MEASURED,
+        "write_tracking": mmu.index == "book3s-hv",
+    }
     return frozenset(key for key, idle in keys.items() if idle)
 
 
@@ -89,14 +103,20 @@ def _mechanism(vm: Vm, mmu: Mmu) -> Iterator[Finding]:
 
 def _pml(mmu: Mmu, key: str) -> Iterator[Finding]:
     """PML needs a machine that has it, EPT (arch/x86/kvm/vmx/vmx.c::hardware_setup), and a kernel that uses it."""
-    if not load_costs(mmu.costs).has_pml:
-        sheets = [name for name in sheet_names() if load_costs(name).has_pml]
-        wanted = "the cost sheet of a machine that has PML: " + ", ".join(sheets)
-        yield Finding(key, f"'pml' with costs = '{mmu.costs}'", wanted, f'costs = "{sheets[0]}"', ("vm.mmu.costs",))
+    if not is_path(mmu.costs):
+        yield from sheet_findings(mmu, mmu.costs)
     if mmu.mode == "shadow":
         wanted = "mode = 'tdp' or 'direct': the processor logs through its own second page tables"
         yield Finding(key, "'pml' with mode = 'shadow'", wanted, 'mode = "tdp"', ("vm.mmu.mode",))
     yield from _era(key, "'pml'", load_era(mmu.era), lambda era: not _before(era, PML_SINCE))
+
+
+def sheet_findings(mmu: Mmu, sheet: str) -> Iterator[Finding]:
+    """What is wrong between ``mmu`` and the cost sheet ``sheet``, its own or where that is found. InputError."""
+    if mmu.write_tracking == "pml" and not load_costs(sheet).has_pml:
+        sheets = [name for name in sheet_names() if load_costs(name).has_pml]
+        got, wanted = f"'pml' with costs = '{mmu.costs}'", "the cost sheet of a machine that has PML: " + ", ".join(sheets)
+        yield Finding("vm.mmu.write_tracking", got, wanted, f'costs = "{sheets[0]}"', ("vm.mmu.costs",))
 
 
 def _splitting(mmu: Mmu) -> Iterator[Finding]:
@@ -107,6 +127,29 @@ def _splitting(mmu: Mmu) -> Iterator[Finding]:
         yield Finding(key, "a key without meaning here", "only with large pages", 'page_size = "2MiB"', uses)
     elif mmu.eager_split:
         yield from _era(key, "true", load_era(mmu.era), lambda era: era.eager_split)
+
+
+def _index(vm: Vm, mmu: Mmu) -> Iterator[Finding]:
+    """An index is asked to write-protect 4 KiB sptes of a direct map; book3s-hv to read C bits."""
+    if mmu.index == MEASURED:
+        return
+    key, index = "vm.mmu.index", f"'{mmu.index}'"
+    by_hardware = mmu.index == "book3s-hv"
+    offered = INDEXED[:1] if by_hardware else INDEXED
+    if vm.dirty_tracking not in offered:
+        wanted = "an index beside " + " or ".join(f"'{name}'" for name in offered)
+        example = f'dirty_tracking = "{offered[0]}"'
+        yield Finding(key, f"{index} with dirty_tracking = '{vm.dirty_tracking}'", wanted, example, ("vm.dirty_tracking",))
+    if mmu.mode == "shadow":
+        wanted = "an index of a direct map: one spte a page"
+        yield Finding(key, f"{index} with mode = 'shadow'", wanted, 'mode = "direct"', ("vm.mmu.mode",))
+    if mmu.page_size != "4KiB":
+        got, wanted = f"{index} with page_size = '{mmu.page_size}'", "an index of 4 KiB sptes"
+        yield Finding(key, got, wanted, 'page_size = "4KiB"', ("vm.mmu.page_size",))
+    caught = "d-bit" if by_hardware else "write-protect"
+    if "write_tracking" in mmu.model_fields_set and mmu.write_tracking != caught:
+        got, wanted = f"{index} with write_tracking = '{mmu.write_tracking}'", f"'{caught}' with this index, or no such key"
+        yield Finding(key, got, wanted, f'write_tracking = "{caught}"', ("vm.mmu.write_tracking",))
 
 
 def _ring(vm: Vm, mmu: Mmu) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from hostsim.host.kvm.spec import Interface
+from hostsim.host.kvm.spec import INDEXES, MEASURED, IndexName, Interface
+from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import sheet_names
 from hostsim.mmu.era import era_names, load_era
 from hostsim.scenario.nearest import wanted_name
@@ -50,6 +51,9 @@ def _read_era(value: object) -> str:
 
 
 def _read_costs(value: object) -> str:
+    """The name of a sheet; or a path, whose file is read when the folder of the scenario is known."""
+    if isinstance(value, str) and is_path(value) and "\0" not in value:
+        return value
     if not isinstance(value, str) or value not in sheet_names():
         raise refused(shown(value), wanted_name(str(value), sheet_names()), f'"{sheet_names()[0]}"')
     return value
@@ -61,6 +65,16 @@ def _read_entries(value: Any) -> Any:
     return value
 
 
+def _read_index(value: object) -> object:
+    """``Literal`` lists what there is; of what is not there the reason is worth more."""
+    if value == "book3s-pr":
+        wanted = "another design: it unmaps what it is to protect, a guest would fault otherwise"
+        raise refused("'book3s-pr'", wanted, '"rmap"')
+    if not isinstance(value, str) or value not in INDEXES:
+        raise refused(shown(value), wanted_name(str(value), INDEXES), '"rmap"')
+    return value
+
+
 EraName = Annotated[
     str,
     BeforeValidator(_read_era),
@@ -69,7 +83,9 @@ EraName = Annotated[
 CostsName = Annotated[
     str,
     BeforeValidator(_read_costs),
-    WithJsonSchema({"type": "string", "description": "cost sheet", "enum": list(sheet_names())}),
+    WithJsonSchema(
+        {"type": "string", "description": "cost sheet or its file", "examples": [*sheet_names(), "my-host.toml"]}
+    ),
 ]
 
 
@@ -79,7 +95,11 @@ class Mmu(Section):
     era: EraName = Field(
         default="E4", description='how KVM locks, logs and splits: an era, or the kernel, as in "5.10"', examples=["5.10"]
     )
-    costs: CostsName = Field(default="cascade-lake", description="cost sheet: what exits, faults, flushes and walks take")
+    costs: CostsName = Field(
+        default="cascade-lake",
+        description="cost sheet: what exits, faults, flushes and walks take; or a file of your own, relative to "
+        "the scenario file",
+    )
     mode: Literal["tdp", "direct", "shadow"] = Field(
         default="tdp", description="tdp: the TDP MMU; direct: two-dimensional paging through rmaps; shadow: shadow paging"
     )
@@ -96,3 +116,13 @@ class Mmu(Section):
     ring_entries: Annotated[Count, BeforeValidator(_read_entries)] = Field(
         default=4096, ge=128, le=65536, description="dirty-ring: entries of each vCPU's ring, a power of two"
     )
+    index: Annotated[IndexName, BeforeValidator(_read_index)] = Field(
+        default=MEASURED,
+        description="what finds sptes by gfn, of whatever era: its counted work takes the place of the measured one; "
+        "measured: the kernel's own; book3s-hv reads C bits, nothing is protected",
+    )
+
+    @property
+    def caught_by(self) -> Literal["write-protect", "pml", "d-bit"]:
+        """``write_tracking``, but for an index that logs by hardware."""
+        return "d-bit" if self.index == "book3s-hv" else self.write_tracking

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.errors import InputError, Problem
+from hostsim.mmu.cost_file import is_path
+from hostsim.mmu.costs import load_costs
+from hostsim.scenario.kvm_checks import sheet_findings
 from hostsim.scenario.overrides import SOURCE as SET
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import Scenario
@@ -23,7 +26,7 @@ EXAMPLE = "scenarios/precopy_convergence.toml"
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
-    """The scenario in the file at ``path``, checked, its traces read.
+    """The scenario in the file at ``path``, checked, its traces and its cost sheet read.
 
     overrides: "migration.bandwidth=25Gbit/s", arrays by index; seed: replaces the file's. InputError with all problems.
     """
@@ -45,7 +48,7 @@ def _validated(table: dict[str, Any], folder: Path) -> tuple[Scenario | None, li
         scenario = Scenario.model_validate(table).in_folder(folder)
     except InputError as error:
         return None, error.problems
-    problems = trace_problems(scenario)
+    problems = [*trace_problems(scenario), *costs_problems(scenario)]
     return (None if problems else scenario), problems
 
 
@@ -70,6 +73,18 @@ def trace_problems(scenario: Scenario) -> list[Problem]:
             wanted = f"guest frame numbers below {n_pages} (vm.memory)"
             problems.append(Problem(workload.file, "gfn", str(highest), wanted, 'memory = "1GiB"'))
     return problems
+
+
+def costs_problems(scenario: Scenario) -> list[Problem]:
+    """What is wrong with the cost sheet of ``scenario``, if it is a file."""
+    mmu, sheet = scenario.vm.mmu, scenario.costs()
+    if mmu is None or not is_path(sheet):
+        return []
+    try:
+        load_costs(sheet)
+    except InputError as error:
+        return error.problems
+    return [finding.problem(SOURCE) for finding in sheet_findings(mmu, sheet)]
 
 
 def _placed(problem: Problem, path: str, set_keys: frozenset[str], place: dict[str, str]) -> Problem:

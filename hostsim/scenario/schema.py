@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from hostsim.errors import InputError
+from hostsim.mmu.cost_file import is_path
 from hostsim.scenario.checks import cross_findings
 from hostsim.scenario.complete import complete, without_idle_keys
 from hostsim.scenario.guest_schema import Active, Fill, RamBlock, Vm, Workload
@@ -79,8 +80,13 @@ class Scenario(Section):
                 self._traces[str(workload.name)] = load_trace(self._folder / workload.file)
         return self._traces
 
+    def costs(self) -> str:
+        """The cost sheet of vm.mmu: its name, or the path of its file; "" without KVM."""
+        name = "" if self.vm.mmu is None else self.vm.mmu.costs
+        return str(self._folder / name) if is_path(name) else name
+
     def in_folder(self, folder: Path) -> Self:
-        """The same scenario, with trace files relative to ``folder``."""
+        """The same scenario, with trace files and cost sheets relative to ``folder``."""
         copy = self.model_copy()
         copy._folder, copy._traces = folder, {}  # noqa: SLF001  its own kind
         return copy

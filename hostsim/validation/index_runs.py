@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.host.spte_index.base import BaseIndex
 from hostsim.host.spte_index.chains import GfnHashIndex
 from hostsim.host.spte_index.designs import tables_for
+from hostsim.host.spte_index.guests import build_guest, one_slot
 from hostsim.host.spte_index.rmap import RmapIndex
 from hostsim.kernels.index.chains import lengths
 from hostsim.kernels.index.walk2d import nested_walk
@@ -28,6 +30,27 @@ def descriptors_by_sptes(kind: str, n_max: int) -> tuple[list[int], int]:
         index.map(np.array([spte]), np.array([7]), PRESENT)
         used.append(int(index.rmap.state[N_DESCS]))
     return used, int(index.rmap.state[WALKED])
+
+
+def scan_faults(design: str, used: NDArray[np.bool_], *, has_bit: bool) -> tuple[list[int], list[int]]:
+    """Age all pages before each row of ``used`` (bool[scans, pages]), then access those: faults, and young pages after.
+
+    Without the bit an aged page is unmapped, and young if it is mapped again (x86 without A bits).
+    """
+    n_pages = used.shape[1]
+    guest = build_guest(design, one_slot(n_pages))
+    index = guest.index
+    faults, young = [], []
+    bits = np.zeros(n_pages, np.uint8)
+    _age(index, bits, has_bit=has_bit)
+    for accessed in used:
+        faults.append(sum(guest.touch(np.flatnonzero(accessed), is_write=False)))
+        young.append(_age(index, bits, has_bit=has_bit))
+    return faults, young
+
+
+def _age(index: BaseIndex, young: NDArray[np.uint8], *, has_bit: bool) -> int:
+    return index.clear_young(0, len(young), young) if has_bit else index.unmap(0, len(young))
 
 
 def shared_lengths(rng: np.random.Generator, processes: int, pages: int, share: float) -> Counts:

@@ -1,4 +1,4 @@
-"""O23-O25: descriptors of the rmap, lengths of its lists, buckets of a hash, on the structures themselves."""
+"""O14, O23-O25: faults of ageing, descriptors of the rmap, lengths of its lists, buckets of a hash, on the structures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from hostsim.mmu.index.rmap import DESC_KINDS
 from hostsim.study.distinct import distinct_mean_pages, distinct_variance_pages
+from hostsim.study.page_classes import PageClasses
 from hostsim.validation import draws
-from hostsim.validation.index_runs import bucket_lengths, descriptors_by_sptes, shared_lengths
+from hostsim.validation.index_runs import bucket_lengths, descriptors_by_sptes, scan_faults, shared_lengths
 from hostsim.validation.rows import Row, digits, exact, sigma
 from hostsim.validation.samples import SUITE, count_rows
 from hostsim.validation.sigmas import mean_z
@@ -18,14 +19,35 @@ from hostsim.validation.sigmas import mean_z
 SPTES = 501
 VISITS = {"3": 42083, "15": 8618, "14-behind": 9215}
 KEYS, BITS, REPLICATIONS = 6000, 12, 60
+ACCESSES_PER_S, SCAN_S, SCANS = 1000.0, 0.4, 200
 PROCESSES, SHARE, PAGES = 40, 0.3, 2000
 
 
 def index_rows(seed: int = 1) -> Iterator[Row]:
     """Seconds of work."""
+    yield from _ageing_rows(draws.generator(seed, 14))
     yield from _descriptor_rows()
     yield from _length_rows(draws.generator(seed, 23))
     yield from _bucket_rows(draws.generator(seed, 25))
+
+
+def _ageing_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """O14: faults a scan are the working set without the bit, none with it."""
+    kinds = {"uniform": PageClasses.uniform(512, ACCESSES_PER_S), "zipf": PageClasses.zipf(512, 0.99, ACCESSES_PER_S)}
+    for name, classes in kinds.items():
+        per_page = np.repeat(classes.rates_per_s, classes.counts.astype(np.int64))
+        used = draws.dirty_bits_of_poisson_writes(rng, per_page * SCAN_S, SCANS)
+        for index in ("rmap", "slot-list"):
+            faults, young = scan_faults(index, used, has_bit=False)
+            yield from count_rows(
+                f"O14-run/{name}/{index}", "faults a scan without an accessed bit", np.array(faults),
+                float(classes.mean_pages(SCAN_S)), float(classes.variance_pages(SCAN_S)),
+            )  # fmt: skip
+            where = f"O14-run/{name}/{index}"
+            yield exact(SUITE, where, "faults, all scans: as many as young pages", sum(young), sum(faults))
+        faults, found = scan_faults("rmap", used, has_bit=True)
+        yield exact(SUITE, f"O14-run/{name}/bit", "faults with the bit", 0, sum(faults))
+        yield exact(SUITE, f"O14-run/{name}/bit", "young pages, the same with and without the bit", sum(young), sum(found))
 
 
 def descriptor_visits(ext: int, sptes: int) -> int:

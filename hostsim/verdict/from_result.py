@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, RunResult
 
 Array = NDArray[Any]
+SPEED_LEAST = 0.01
+"""The curve of a guest that stands still has no end (assumed)."""
 
 
 class Columns(Protocol):
@@ -51,7 +53,7 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         downtime_limit_from="assumed" if limit is None else "given",
         timeout_ms=_number(facts.get("timeout_ms")),
         working_set_pages=_number(facts.get("working_set_pages")),
-        curve=_curve(facts),
+        curve=_curve(facts, _speed(migration)),
         logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
         profile=str(facts.get("profile") or "qemu"),
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
@@ -121,8 +123,16 @@ def _logging(spent: Mapping[str, Any], rounds: Columns) -> LoggingCost:
     )
 
 
-def _curve(facts: Mapping[str, Any]) -> DirtyCurve | None:
-    t_s = np.asarray(facts.get("dirty_curve_s") or [], np.float64)
+def _speed(migration: MigrationResult) -> float:
+    """Of the guest's work how much exits left it, where it cannot catch up."""
+    # Model limit: exits take more of short rounds than of long ones; the curve of a forecast is slowed down by the mean.
+    lost = 0.0 if migration.kvm is None else float(migration.kvm.logged["stall_share"])
+    return max(1 - lost * float(migration.facts.get("cpu_bound_share") or 0.0), SPEED_LEAST)
+
+
+def _curve(facts: Mapping[str, Any], speed: float) -> DirtyCurve | None:
+    """What the guest dirties in an interval, if it does only ``speed`` of its work."""
+    t_s = np.asarray(facts.get("dirty_curve_s") or [], np.float64) / speed
     pages = np.asarray(facts.get("dirty_curve_pages") or [], np.float64)
     positive = t_s > 0
     t_s, pages = t_s[positive], np.maximum.accumulate(pages[positive]) if positive.any() else pages[positive]

@@ -45,6 +45,27 @@ def test_each_interface_finds_what_the_guest_writes(tracking: str, tmp_path: Pat
     assert {"kvm.png", "kvm.svg"} < {path.name for path in (tmp_path / "o").iterdir()}
 
 
+def test_designs_of_an_index_stand_side_by_side(tmp_path: Path) -> None:
+    (tmp_path / "guest.toml").write_text(GUEST.format(tracking="get-dirty-log"))
+    designs = ("measured", "rmap", "slot-list", "book3s-hv")
+    vary = f"vm.mmu.index={','.join(designs)}"
+    done = hostsim("compare", "guest.toml", "--set", "vm.mmu.era=E0", "--vary", vary, "--out", "o", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(title in done.stdout for title in ("total time", "downtime", "guest slowdown", "host holds", "log begins"))
+    runs = {run["settings"]["vm.mmu.index"]: run for run in json.loads((tmp_path / "o" / "compare.json").read_text())["runs"]}
+    costs = {name: json.loads((tmp_path / "o" / runs[name]["file"]).read_text())["run"]["kvm"][0] for name in designs}
+    assert "index" not in costs["measured"]
+    assert {name: costs[name]["index"]["design"] for name in designs[1:]} == {name: name for name in designs[1:]}
+    for name in designs[1:]:
+        index = costs[name]["index"]
+        assert index["kernel_has"] == "shadow-walk"
+        assert index["index_bytes"] == sum(index["bytes"].values()) - index["bytes"]["tables"] > 0
+        assert runs[name]["figures"]["kvm.index_bytes"] == index["index_bytes"]
+        assert runs[name]["figures"]["kvm.start_ns"] == index["start_ns"] > 0
+    assert costs["rmap"]["logged"]["host_hold_ns"] != costs["slot-list"]["logged"]["host_hold_ns"]
+    assert costs["book3s-hv"]["logged"]["wp_faults"] == 0
+
+
 def test_the_same_bytes_each_time(tmp_path: Path) -> None:
     (tmp_path / "guest.toml").write_text(GUEST.format(tracking="clear-dirty-log"))
     for folder in ("a", "b"):

@@ -26,11 +26,15 @@ def sweep(n_pages: int, rate: int, vcpus: tuple[int, ...] = (0,), **more: Any) -
 
 
 def live_machine(
-    *loads: Workload, tracking: str = "get-dirty-log", n_pages: int = 1024, filled: int | None = None, n_vcpus: int = 1,
-    mmu: MmuSpec | None = None, migration: MigrationParameters | None = None, link: LinkSpec | None = None,
-    duration_ns: int = 2_000 * MS,
+    *loads: Workload, tracking: str = "get-dirty-log", n_pages: int = 1024, filled: int | None = None, zero_every: int = 0,
+    n_vcpus: int = 1, mmu: MmuSpec | None = None, migration: MigrationParameters | None = None,
+    link: LinkSpec | None = None, duration_ns: int = 2_000 * MS,
 ) -> Machine:  # fmt: skip
-    blocks = lay_out([("pc.ram", n_pages, [(0, n_pages if filled is None else filled)])])
+    """``filled``: pages with content, from 0 on (None: all); ``zero_every``: but one in so many of them is zero."""
+    filled = n_pages if filled is None else filled
+    step = zero_every or n_pages
+    fills = [(at, min(step - bool(zero_every), filled - at)) for at in range(0, filled, step)]
+    blocks = lay_out([("pc.ram", n_pages, fills)])
     spec = MachineSpec(
         blocks, loads or (sweep(n_pages, 1),), n_vcpus, SHEET, 1, duration_ns, tracking, link or LinkSpec(), migration,
         mmu or MmuSpec(),

@@ -127,10 +127,13 @@ class TwinThread:
         out, self._out = self._out, self.env.event()
         out.succeed()
         if self.vcpu.why == RING_FULL:
-            self.reaping = True
-            self.env.process(self.host.instants.watch(f"vcpu {self.vcpu.rank}", self._reap()))
+            self._start_reap()
         else:
             self._wait()
+
+    def _start_reap(self) -> None:
+        self.reaping = True
+        self.env.process(self.host.instants.watch(f"vcpu {self.vcpu.rank}", self._reap()))
 
     def _reap(self) -> Process:
         yield self.env.timeout(0)
@@ -147,8 +150,12 @@ class TwinThread:
         self.go_on()
 
     def go_on(self) -> None:
-        """Enter if nothing is in the way."""
-        if self.vcpu.stage == OUT and not (self.sleep_ns or self.paused or self.kept_out or self.reaping):
+        """Enter if nothing is in the way; with a ring that is full all the same it would be out again at once."""
+        if self.vcpu.stage != OUT or self.sleep_ns or self.paused or self.kept_out or self.reaping:
+            return
+        if self.host.memory.soft_full(self.vcpu.rank):
+            self._start_reap()
+        else:
             self.vcpu.enter()
 
     # cpu-throttle

@@ -10,10 +10,12 @@ import pytest
 
 from hostsim.errors import InvariantError
 from hostsim.host.dirty_log.kvm_log import KvmLog
+from hostsim.host.kvm.build import exits_of
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.machine import Machine
 from hostsim.mmu.dirty_tracker import Harvest
-from tests.helpers.live import MS, TRACKING, live_machine, sweep, timed, vm_of
+from hostsim.mmu.exits import WP
+from tests.helpers.live import MS, TRACKING, at, live_machine, sweep, timed, vm_of
 
 N_PAGES = 1024
 STEP_NS = 100_000
@@ -201,6 +203,23 @@ def test_a_ring_that_is_full_is_reaped_by_its_vcpu() -> None:
     assert tally.reap_ns > 0
 
 
+def test_a_vcpu_that_was_kicked_out_with_a_full_ring_has_it_reaped_before_it_enters() -> None:
+    """Its 64th page fills the ring while it is being throttled: KVM would not let it in again."""
+    exits = exits_of(MmuSpec(), 1)
+    fault_ns = exits.exit_ns + int(exits.hold_ns[WP]) + exits.entry_ns
+    touch_ns = 64 * STEP_NS + 63 * fault_ns + exits.exit_ns + exits.entry_ns  # the log's start interrupted it once
+    out_ns = touch_ns + exits.exit_ns + int(exits.hold_ns[WP])
+    one = machine("dirty-ring", mmu=MmuSpec(ring_entries=128), duration_ns=out_ns + MS + STEP_NS // 2)
+    vm = vm_of(one)
+    started(one)
+    at(one, out_ns - 1, lambda: vm.vcpus[0].throttle(MS))
+    at(one, out_ns + MS - 1, lambda: seen.append(vm.tally().ring_full))
+    seen: list[int] = []
+    one.run()
+    tally = vm.tally()
+    assert (tally.wp_faults, seen, tally.ring_full, tally.reaps) == (65, [0], 1, 1)
+
+
 def test_the_reaper_comes_each_second() -> None:
     one = machine("dirty-ring", duration_ns=2_500 * MS, n_pages=64)
     started(one)
@@ -234,7 +253,7 @@ def test_one_operation_at_a_time(tracking: str) -> None:
 @pytest.mark.parametrize("tracking", TRACKING)
 def test_a_page_without_a_record_ends_the_run(tracking: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = machine(tracking)
-    monkeypatch.setattr(vm_of(one).engine, "first_unrecorded", lambda: 7)
+    monkeypatch.setattr(vm_of(one).engine, "first_unrecorded", lambda *_: 7)
     started(one)
     with pytest.raises(InvariantError, match="gfn 7: writable without a record"):
         one.run()

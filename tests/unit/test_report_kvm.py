@@ -94,11 +94,30 @@ def test_what_is_not_worth_a_word_is_not_told() -> None:
     assert "Logging" not in told(wp_faults=100, sync_ns=1000)
 
 
+def test_a_guest_that_loses_time_dirties_as_much_in_longer_time() -> None:
+    found = kvm_migration(wp_faults=1_000_000)
+    assert found.kvm is not None
+    speed = 1 - found.kvm.logged["stall_share"]
+    slowed = evidence_from_result(run_result(found)).curve
+    nominal = evidence_from_result(run_result(replace(found, kvm=None))).curve
+    assert slowed is not None
+    assert nominal is not None
+    assert speed < 0.9
+    assert slowed(1.0) == pytest.approx(nominal(speed))
+
+
 def test_waits_for_the_lock_are_named_where_they_are_much() -> None:
     evidence = evidence_from_result(run_result(kvm_migration()))
-    cost = LoggingCost(10.0, 4.0, 0.2, 3.0, 0.0, {"wp_faults": 1, "split_faults": 2_000, "map_faults": 5_000_000})
+    cost = LoggingCost(10.0, 4.0, 0.2, 3.0, 0.0, {"wp_faults": 1, "split_faults": 200_000, "map_faults": 5_000_000})
     text = render(diagnose(replace(evidence, logging=cost)))
-    assert "lost 20 % of its time to 5M map faults and 2k faults that split a large page, 75 % of it waiting" in text
+    assert "lost 20 % of its time to 5M map faults and 200k faults that split a large page, 75 % of it waiting" in text
+
+
+def test_full_rings_are_named_however_few() -> None:
+    evidence = evidence_from_result(run_result(kvm_migration()))
+    cost = LoggingCost(10.0, 4.0, 0.2, 0.0, 0.0, {"wp_faults": 1_000_000, "ring_full": 12})
+    text = render(diagnose(replace(evidence, logging=cost)))
+    assert text.endswith("lost 20 % of its time to 1M write-protection faults and 12 full rings.")
 
 
 @pytest.mark.parametrize("status", ["completed", "cancelled"])

@@ -9,7 +9,7 @@ import pytest
 
 from hostsim.errors import InputError
 from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.host.kvm.spec import INTERFACES
+from hostsim.host.kvm.spec import INDEXES, INTERFACES
 from hostsim.host.machine import Machine
 from hostsim.scenario import Scenario, footprint
 from hostsim.scenario.build import build
@@ -72,6 +72,24 @@ def test_under_kvm_as_well(name: str, tracking: str) -> None:
     taken = kvm_array_bytes(Machine(build(one)))
     spare = 1.1 if name != "zipf" else 2.5
     assert 0.99 * taken < footprint.footprint_bytes(one) < spare * taken + 2 * one.vm.memory_pages
+
+
+@pytest.mark.parametrize("index", INDEXES)
+def test_an_index_counts(index: str) -> None:
+    vm = {"memory": "256MiB", "dirty_tracking": "get-dirty-log", "mmu": {"index": index}, "fill": [{"size": "256MiB"}]}
+    one = Scenario.model_validate({"vm": vm, "migration": {}})
+    machine = Machine(build(one))
+    taken = kvm_array_bytes(machine) + index_array_bytes(machine)
+    assert 0.99 * taken < footprint.footprint_bytes(one) < 1.1 * taken + 22 * one.vm.memory_pages
+
+
+def index_array_bytes(machine: Machine) -> int:
+    assert isinstance(machine.vm, LiveVm)
+    if machine.vm.indexed is None:
+        return 0
+    index = machine.vm.indexed.index
+    parts = [*vars(index).values(), *vars(getattr(index, "partner", index)).values()]
+    return sum({id(array): array.nbytes for part in parts for array in arrays_in(part)}.values())
 
 
 def test_a_guest_that_does_not_fit_is_refused_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

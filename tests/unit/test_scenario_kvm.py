@@ -9,8 +9,10 @@ import pytest
 
 from hostsim.errors import InputError
 from hostsim.host.kvm import build
-from hostsim.host.kvm.spec import INTERFACES
+from hostsim.host.kvm.spec import INDEXES, INTERFACES, MEASURED
+from hostsim.host.machine import Machine
 from hostsim.scenario import Scenario, kvm_checks, load_scenario, reference
+from hostsim.scenario.build import build as build_machine
 from hostsim.scenario.kvm_schema import era_of_kernel
 
 
@@ -65,6 +67,15 @@ def test_what_resolves_can_be_run_again(tracking: str, page_size: str) -> None:
     assert Scenario.model_validate(resolved).resolved() == resolved
 
 
+@pytest.mark.parametrize("index", INDEXES)
+def test_an_index_resolves_to_itself(index: str) -> None:
+    one = scenario(mmu={"index": index})
+    assert one.resolved()["vm"]["mmu"].get("index", MEASURED) == index
+    assert Scenario.model_validate(one.resolved()).resolved() == one.resolved()
+    assert build_machine(one).mmu.index == index
+    assert build_machine(one).mmu.write_tracking == ("d-bit" if index == "book3s-hv" else "write-protect")
+
+
 PML = {"write_tracking": "pml"}
 D_BIT = {"write_tracking": "d-bit"}
 REFUSED: dict[str, tuple[str, dict[str, Any] | None, str]] = {
@@ -103,6 +114,20 @@ REFUSED: dict[str, tuple[str, dict[str, Any] | None, str]] = {
         "dirty-ring", {**PML, "ring_entries": 512}, r"ring_entries: got 512 with 'pml', wanted more than the 576",
     ),
     "a part of a page": ("get-dirty-log", {"page_size": "1GiB"}, r"vm\.memory: got 1537MiB, wanted a multiple.*1GiB"),
+    "no such index": ("get-dirty-log", {"index": "writable-chains"}, r"vm\.mmu\.index: .*wanted 'writable-chain'"),
+    "an index that unmaps": ("get-dirty-log", {"index": "book3s-pr"}, r"vm\.mmu\.index: got 'book3s-pr', wanted another"),
+    "an index beside a ring": (
+        "dirty-ring", {"index": "rmap"}, r"index: got 'rmap' with dirty_tracking = 'dirty-ring', wanted .*'clear-dirty-log'",
+    ),
+    "C bits beside CLEAR": (
+        "clear-dirty-log", {"index": "book3s-hv"}, r"'book3s-hv' with dirty_tracking.* beside 'get-dirty-log'; example",
+    ),
+    "an index of large sptes": ("get-dirty-log", {"index": "tdp", "page_size": "2MiB"}, r"'tdp' with page_size = '2MiB'"),
+    "an index of shadow paging": ("get-dirty-log", {"index": "rmap", "mode": "shadow"}, r"'rmap' with mode = 'shadow'"),
+    "an index beside PML": ("get-dirty-log", {"index": "rmap", **PML}, r"'rmap' with write_tracking = 'pml', wanted 'write"),
+    "C bits by protection": (
+        "get-dirty-log", {"index": "book3s-hv", "write_tracking": "write-protect"}, r"'book3s-hv' with .*wanted 'd-bit'",
+    ),
     "an unknown key": (
         "get-dirty-log", {"page_sise": "2MiB"}, r"vm\.mmu\.page_sise: got an unknown key, wanted 'page_size'",
     ),
@@ -116,6 +141,30 @@ def test_what_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         scenario(tracking, mmu, memory=memory)
     assert len(caught.value.problems) == 1
+
+
+def scenario_file(folder: Path, mmu: str) -> Path:
+    path = folder / "a.toml"
+    path.write_text(f'[vm]\nmemory = "4MiB"\ndirty_tracking = "get-dirty-log"\n[vm.mmu]\n{mmu}\n[migration]\n')
+    return path
+
+
+def test_a_sheet_of_your_own_lies_beside_the_scenario(tmp_path: Path) -> None:
+    own = 'machine = "mine"\npml = false\notherwise = "cascade-lake"\n[exit_ns]\nvalue = 5000\nsource = "by hand"\n'
+    (tmp_path / "mine.toml").write_text(own)
+    loaded = load_scenario(scenario_file(tmp_path, 'costs = "mine.toml"'))
+    machine = Machine(build_machine(loaded))
+    assert machine.spec.mmu.costs == str(tmp_path / "mine.toml")
+    assert loaded.resolved()["vm"]["mmu"]["costs"] == "mine.toml"
+    with pytest.raises(InputError, match=r"'pml' with costs = 'mine\.toml', wanted the cost sheet of a machine"):
+        load_scenario(scenario_file(tmp_path, 'costs = "mine.toml"\nwrite_tracking = "pml"'))
+
+
+def test_a_sheet_that_is_not_there_or_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"other\.toml: got no such file, wanted a cost sheet"):
+        load_scenario(scenario_file(tmp_path, 'costs = "other.toml"'))
+    with pytest.raises(InputError, match=r"a\.toml: .*machine"):
+        load_scenario(scenario_file(tmp_path, 'costs = "./a.toml"'))
 
 
 def test_a_tick_needs_tcg() -> None:

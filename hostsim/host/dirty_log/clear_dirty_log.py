@@ -63,6 +63,8 @@ class ClearDirtyLog(KvmLog):
             nonlocal pages, large
             pages = self._engine.mark_due(self._due, first, end, self._in_log)
             large = self._engine.count_large(first, end) if self._plan.all_set else 0
+            if self._vm.indexed is not None:
+                return self._vm.indexed.clear(self._due, first, end)
             return self._plan.clear_hold_ns(pages, large)
 
         self._drain()

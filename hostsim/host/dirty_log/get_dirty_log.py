@@ -34,6 +34,7 @@ class GetDirtyLog(KvmLog):
 
         self._drain()
         yield from self._vm.lock.hold(EXCLUSIVE, hold_ns)
+        yield from self._unlocked()
         if found:
             yield from self._vm.flush()
         newly = self._clear(bmap)
@@ -48,6 +49,8 @@ class GetDirtyLog(KvmLog):
         )
 
     def _hold_ns(self, found: int) -> int:
-        """With a log the pages in it are worked on; with D bits alone every spte is looked at."""
+        """With a log the pages in it are worked on; with D bits alone every spte is looked at. An index says by itself."""
+        if self._vm.indexed is not None:
+            return self._vm.indexed.get(self._due)
         costs = self._plan.costs
         return whole_ns(self._n_pages * costs.get_ns if self._plan.d_bit else found * costs.clear_ns)

@@ -59,12 +59,20 @@ class KvmLog:
             yield self._env.timeout(round(self._n_pages * plan.costs.all_set_ns))
         else:
             yield from self._vm.lock.hold(plan.slot_mode, self._start_hold_ns, plan.start_unit_ns)
+            yield from self._unlocked()
             yield from self._vm.flush()
         self._engine.start_log(plan.all_set, plan.eager_split, self._env.now_ns)
         self._logged = True
         self._check_recorded("when the log was switched on")
 
+    def _unlocked(self) -> Timed[None]:
+        """The rest of an index's call that needs no mmu_lock."""
+        if self._vm.indexed is not None and self._vm.indexed.unlocked_ns:
+            yield self._env.timeout(self._vm.indexed.unlocked_ns)
+
     def _start_hold_ns(self) -> int:
+        if self._vm.indexed is not None:
+            return self._vm.indexed.start_log()
         return self._plan.start_hold_ns(*self._engine.count_start())
 
     def _stop(self) -> Timed[None]:
@@ -73,7 +81,7 @@ class KvmLog:
         def hold_ns() -> int:
             nonlocal recovered
             recovered = self._engine.count_recoverable() if plan.recovery != "none" else 0
-            return plan.stop_hold_ns(recovered)
+            return self._vm.indexed.stop_log() if self._vm.indexed else plan.stop_hold_ns(recovered)
 
         yield from self._vm.lock.hold(plan.slot_mode, hold_ns, plan.stop_unit_ns)
         # Model limit: recovered regions are flushed once, also in kernels that flush for each of them.

@@ -8,12 +8,14 @@ from hostsim.errors import InputError, Problem
 from hostsim.guest.workload import Guest
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import GuestEngine
+from hostsim.host.kvm.index_costs import added_to_faults, index_costs, kernel_has, locked_for
+from hostsim.host.kvm.indexed import IndexedSptes, index_of
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.lock import N_HOSTS
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import LogCosts
-from hostsim.host.kvm.spec import INTERFACES, Interface, MmuSpec
+from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED, Interface, MmuSpec
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import exit_costs, load_costs, log_costs, number
 from hostsim.mmu.era import Era, era_names, load_era, unknown_name
@@ -37,9 +39,17 @@ def live_vm(
     log_capacity: int = 0,
 ) -> LiveVm:
     """A VM under KVM on ``env``. InputError for what its era, its machine or its interface does not offer."""
-    plan, config = log_plan(mmu, interface), mmu_config(mmu, interface)
-    engine = GuestEngine(guest, memory, n_vcpus, config, exits_of(mmu, n_vcpus), N_HOSTS, log_capacity)
-    return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan)
+    plan, config, exits = log_plan(mmu, interface), mmu_config(mmu, interface), exits_of(mmu, n_vcpus)
+    if mmu.index == MEASURED:
+        engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity)
+        return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan)
+    index, costs = index_of(mmu.index, memory), index_costs(mmu)
+    added = added_to_faults(mmu.index, mmu, costs.harvest, float(sum(index.bytes_used().values())))
+    capacity = max(log_capacity, memory.n_pages)
+    engine = GuestEngine(guest, memory, n_vcpus, config, added.on(exits), N_HOSTS, capacity)
+    has = kernel_has(load_era(mmu.era), mmu.mmu)
+    indexed = IndexedSptes(mmu.index, index, engine, costs, added, has, owns_log=log_capacity == 0)
+    return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, indexed)
 
 
 def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
@@ -76,6 +86,8 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
 def exits_of(mmu: MmuSpec, n_vcpus: int) -> ExitCosts:
     """What exits of ``n_vcpus`` vCPUs take."""
     costs, era = load_costs(mmu.costs), load_era(mmu.era)
+    if mmu.index != MEASURED:
+        era = locked_for(mmu.index, era, mmu.mmu)
     return ExitCosts(**exit_costs(costs, era, mmu.mmu, pml=mmu.write_tracking == "pml", n_vcpus=n_vcpus + N_HOSTS))
 
 
@@ -105,6 +117,21 @@ def _problems(mmu: MmuSpec, interface: Interface) -> Iterator[Problem]:
         yield Problem("", "vm.mmu.write_tracking", got, "'get-dirty-log' beside it", 'dirty_tracking = "get-dirty-log"')
     if interface == "dirty-ring" and mmu_config(mmu, interface).ring_soft < 2:
         yield Problem("", "vm.mmu.ring_entries", str(mmu.ring_entries), "more than KVM keeps free", "ring_entries = 4096")
+    if mmu.index != MEASURED:
+        yield from _index_problems(mmu, interface)
+
+
+def _index_problems(mmu: MmuSpec, interface: Interface) -> Iterator[Problem]:
+    by_hardware = mmu.index == "book3s-hv"
+    for key, got, is_wrong, wanted in (
+        ("vm.dirty_tracking", interface, interface not in INDEXED, "one of " + ", ".join(INDEXED)),
+        ("vm.mmu.mode", mmu.mmu, mmu.mmu == "shadow", "tdp or direct: one spte a page"),
+        ("vm.mmu.page_size", mmu.page_size, mmu.page_size != "4KiB", "4KiB: sptes of one size"),
+        ("vm.mmu.write_tracking", mmu.write_tracking, (mmu.write_tracking == "d-bit") != by_hardware
+         or mmu.write_tracking == "pml", "d-bit with book3s-hv, write-protect with all others"),
+    ):  # fmt: skip
+        if is_wrong:
+            yield Problem("", key, f"'{got}' with index '{mmu.index}'", wanted)
 
 
 def _era_problems(mmu: MmuSpec, interface: Interface, era: Era) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from hostsim.guest.workload import Guest
 from hostsim.host.clock import NEVER_NS, Clock
 from hostsim.host.kvm.engine import CONTENDED, GRANTED, OUT, Due, GuestEngine
 from hostsim.host.kvm.flush import RemoteFlush
+from hostsim.host.kvm.indexed import IndexedSptes, IndexFigures
 from hostsim.host.kvm.lock import MmuLock
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.tally import LogTimes, Tally, live_tally
@@ -18,6 +19,7 @@ from hostsim.host.kvm.turn import Turn
 from hostsim.host.kvm.vcpu import KvmVcpu
 from hostsim.host.vm import VmBase
 from hostsim.kernels.armed import make_armed
+from hostsim.kernels.kvm.layout import V_RING
 from hostsim.mmu.memory import GuestMemory
 
 Step = Generator[simpy.Event, Any, None]
@@ -26,21 +28,23 @@ Step = Generator[simpy.Event, Any, None]
 class LiveVm(VmBase):
     """engine: sptes and vCPUs; lock: mmu_lock; flush: remote TLB flushes; slots_lock: one ioctl on the log at a time.
 
-    plan: how the log is kept; times: what keeping it took so far; on_ring_full: what a vCPU does with a full ring.
+    plan: how the log is kept; times: what keeping it took so far; on_ring_full: what a vCPU does with a full ring;
+    indexed: the sptes in an index, None: its work is not modelled.
     """
 
     vcpus: list[KvmVcpu]
 
     def __init__(
-        self, env: Clock, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int, engine: GuestEngine, plan: LogPlan
-    ) -> None:
+        self, env: Clock, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int, engine: GuestEngine, plan: LogPlan,
+        indexed: IndexedSptes | None = None,
+    ) -> None:  # fmt: skip
         """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
         super().__init__(env, memory, guest, make_armed(0, 0, len(guest.table.ints)), stop_ns)
-        self.engine, self.plan, self.times = engine, plan, LogTimes()
+        self.engine, self.plan, self.times, self.indexed = engine, plan, LogTimes(), indexed
         self.lock, self.flush = MmuLock(env, engine), RemoteFlush(env, engine, plan.costs)
         self.slots_lock = Turn(env)
         self.on_ring_full: Callable[[], Step] = _no_ring
-        self.vcpus = [KvmVcpu(env, engine, index, self._ring_full) for index in range(n_vcpus)]
+        self.vcpus = [KvmVcpu(env, engine, index, self._ring_full, self._is_ring_full) for index in range(n_vcpus)]
         env.attach(self)
 
     @property
@@ -75,6 +79,10 @@ class LiveVm(VmBase):
         """All counters now."""
         return live_tally(self.env.now_ns, self.engine, self.lock, self.flush, self.times, self.vcpus)
 
+    def index_figures(self) -> IndexFigures | None:
+        """What the index took so far; None without one."""
+        return None if self.indexed is None else self.indexed.figures()
+
     def hold_all(self) -> Step:
         """Keep all vCPUs out of the guest; returns when they are."""
         yield self.env.all_of([vcpu.hold() for vcpu in self.vcpus])
@@ -83,6 +91,10 @@ class LiveVm(VmBase):
         """Undo ``hold_all``: those that nobody else keeps out enter again."""
         for vcpu in self.vcpus:
             vcpu.release()
+
+    def _is_ring_full(self, vcpu: int) -> bool:
+        config, entries = self.engine.config, int(self.engine.kvm.vcpus[V_RING, vcpu])
+        return config.ring_entries > 0 and entries >= config.ring_soft
 
     def _ring_full(self) -> Step:
         yield from self.on_ring_full()

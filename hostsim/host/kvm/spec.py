@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 Interface = Literal["get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring"]
 INTERFACES: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring")
 """How user space learns of dirty pages: the values of ``dirty_tracking`` beside "tcg"."""
+MEASURED: Final = "measured"
+"""No index is held: the work on the log costs what was measured on the kernel's own."""
+IndexName = Literal[
+    "measured", "rmap", "rmap-3", "rmap-15", "shadow-walk", "hybrid", "slot-list", "writable-chain", "logged-chain",
+    "logged-writable-chain", "gfn-hash", "book3s-hv", "tdp", "table-scan",
+]  # fmt: skip
+INDEXES: tuple[IndexName, ...] = get_args(IndexName)
+"""Designs of hostsim.host.spte_index.designs that may hold the sptes of a VM. Without book3s-pr: it unmaps what it is to
+protect, and then the faults of a guest are other ones.
+"""
+INDEXED: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log")
+"""Interfaces whose work an index is asked to do."""
 
 
 @dataclass(frozen=True)
 class MmuSpec:
     """era: the kernel; costs: the sheet; mmu: tdp, direct or shadow; page_size: of the host's memory under the guest.
 
-    write_tracking: what catches the first write; eager_split: None: as the era does; ring_entries: a vCPU's dirty ring.
+    write_tracking: what catches the first write; eager_split: None: as the era does; ring_entries: a vCPU's dirty ring;
+    index: what holds the sptes, book3s-hv with d-bit alone.
     """
 
     era: str = "E4"
@@ -24,3 +37,4 @@ class MmuSpec:
     write_tracking: Literal["write-protect", "pml", "d-bit"] = "write-protect"
     eager_split: bool | None = None
     ring_entries: int = 4096
+    index: IndexName = MEASURED

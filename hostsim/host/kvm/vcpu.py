@@ -38,8 +38,14 @@ class KvmVcpu:
     ring_full_exits: for a full dirty ring; stalled_ns: in user space although neither throttled nor paused.
     """
 
-    def __init__(self, env: Clock, exits: VcpuExits, index: int, on_ring_full: Callable[[], Step]) -> None:
-        """``on_ring_full``: what the thread does before it runs on with a full ring."""
+    def __init__(
+        self, env: Clock, exits: VcpuExits, index: int, on_ring_full: Callable[[], Step], must_reap: Callable[[int], bool]
+    ) -> None:
+        """``on_ring_full``: what the thread does about a full ring; ``must_reap``: whether KVM_RUN would return for one.
+
+        A vCPU that was kicked out may have a full ring too: KVM lets it in no more (kvm_dirty_ring_check_request).
+        """
+        self._must_reap = must_reap
         self.ring_full_exits = self.stalled_ns = 0
         self._env, self._exits, self._index, self._on_ring_full = env, exits, index, on_ring_full
         self._out: simpy.Event = env.event()
@@ -113,11 +119,17 @@ class KvmVcpu:
         while True:
             yield self._out
             if self._exits.ring_full(self._index):
-                self.ring_full_exits += 1
-                yield from self._stalled(self._on_ring_full())
+                yield from self._ring_full()
             yield from self._wait_io_event()
+            while self._must_reap(self._index):
+                yield from self._ring_full()
+                yield from self._wait_io_event()
             self._out = self._env.event()
             self._exits.enter(self._index, self._env.now_ns)
+
+    def _ring_full(self) -> Step:
+        self.ring_full_exits += 1
+        yield from self._stalled(self._on_ring_full())
 
     def _wait_io_event(self) -> Step:
         """Returns when nothing keeps the vCPU out any more (softmmu/cpus.c::qemu_wait_io_event)."""

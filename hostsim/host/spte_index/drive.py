@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.errors import InvariantError
-from hostsim.host.spte_index.guests import IndexedGuest
+from hostsim.host.spte_index.guests import IndexedGuest, distinct
 from hostsim.host.spte_index.meter import Meter
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.spte import WRITABLE
@@ -93,7 +93,7 @@ class Driver:
     def _access_until(self, now_ns: int) -> None:
         for i, load in enumerate(self.script.loads):
             due = int(load.per_s * now_ns / NS_PER_S)
-            gfns = np.unique(self.rng.integers(load.first, load.end, due - self.done[i]))
+            gfns = distinct(self.rng, load.end - load.first, due - self.done[i], load.first)
             self.done[i] = due
             if len(gfns):
                 self._access(gfns, is_write=load.is_write)

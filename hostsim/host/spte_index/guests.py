@@ -75,6 +75,13 @@ class IndexedGuest:
         return int(np.count_nonzero(self.index.tables.flags[self.spte_of]))
 
 
+def distinct(rng: np.random.Generator, n_pages: int, draws: int, first: int = 0) -> Gfns:
+    """Distinct pages of uniform draws with replacement from [first, first + n_pages), ascending."""
+    hit = np.zeros(n_pages, np.bool_)
+    hit[rng.integers(n_pages, size=draws)] = True
+    return first + np.flatnonzero(hit)
+
+
 def one_slot(n_pages: int) -> tuple[Slot, ...]:
     """A guest of a single slot."""
     return (Slot(0, n_pages),)

@@ -84,15 +84,3 @@ def link_slot(tables: SpteTables, chains: Chains, walk: Walk, slot_bits: int, wr
                 if not writable_only:
                     link(tables, chains, spte, walk.work)
     return changed
-
-
-@jit
-def count_sptes(tables: SpteTables, flag: int) -> int:
-    """Sptes in use that have ``flag``."""
-    found = 0
-    for i in range(tables.n_active[0]):
-        table = int(tables.active[i])
-        for spte in range(table * ENTRIES, (table + 1) * ENTRIES):
-            if tables.flags[spte] & flag != 0:
-                found += 1
-    return found

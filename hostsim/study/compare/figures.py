@@ -18,6 +18,8 @@ JUDGED = (*OUTCOMES, "guest_slowdown_percent")
 NO_MIGRATION = "ran"
 KVM = "kvm."
 """Opens the names of figures that only runs under KVM have."""
+INDEX = ("index_bytes", "start_ns")
+"""Of an index of sptes: bytes beside the page tables, and what it took to switch the log on."""
 
 
 def figures_of(result: RunResult) -> Figures:
@@ -83,7 +85,9 @@ def _kvm(migration: MigrationResult) -> Figures:
     """What finding dirty pages cost from the first sync to the end; nothing where KVM did not find them."""
     if migration.kvm is None:
         return {}
-    return {f"{KVM}{name}": value for name, value in migration.kvm.logged.items() if _is_number(value)}
+    index = migration.kvm.index or {}
+    found = {**migration.kvm.logged, **{name: index[name] for name in INDEX if name in index}}
+    return {f"{KVM}{name}": value for name, value in found.items() if _is_number(value)}
 
 
 def _is_number(value: Any) -> bool:

@@ -9,12 +9,12 @@ from typing import Literal
 
 Verdict = Literal["holds", "holds if", "fails"]
 OFF_MAX = 0.25
-"""Measured and computed crossings that differ by more than this share are explained in Crossing.why."""
+"""A measured crossing that is further from the computed one than this share says why."""
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where two costs meet. measured: found by bisection over runs; computed: root of the closed form; nan: none in range."""
+    """Where two costs meet. measured: by bisection over runs; computed: root of the closed form; nan: none in range."""
 
     what: str
     measured: float
@@ -31,11 +31,12 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one line of a picture."""
+    """Points of one line of a picture. level: a figure to compare with, not run."""
 
     name: str
     x: tuple[float, ...]
     y: tuple[float, ...]
+    level: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Claim:
 
 
 def bisect(difference: Callable[[float], float], low: float, high: float, steps: int = 8) -> float:
-    """Where ``difference`` changes its sign between ``low`` and ``high`` (both above 0), on a logarithmic scale; nan: nowhere.
+    """Where ``difference`` changes its sign between ``low`` and ``high`` (both above 0), nan if nowhere.
 
-    The remaining interval is split in proportion at the end: the differences are smooth.
+    Halves on a logarithmic scale; what remains is split in proportion: the differences are smooth.
     """
     at_low, at_high = difference(low), difference(high)
     if math.copysign(1.0, at_low) == math.copysign(1.0, at_high):

@@ -5,6 +5,8 @@ P pages, S sptes, s = S / P, F the footprint [bytes]; ``c`` are the cache costs.
 
 from __future__ import annotations
 
+import math
+
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.chains import BACK_BYTES, LINK_BYTES
 from hostsim.mmu.index.rmap import HEAD_BYTES
@@ -97,4 +99,4 @@ def lookups_ns(c: CacheCosts, P: float, D: float) -> float:
 
 def drawn_pages(P: float, writes: float) -> float:
     """Distinct pages of ``writes`` uniform ones."""
-    return P * (1.0 - (1.0 - 1.0 / P) ** writes)
+    return P * -math.expm1(writes * math.log1p(-1.0 / P))

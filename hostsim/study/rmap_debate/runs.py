@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -61,8 +61,6 @@ def spent(index: BaseIndex, call: Callable[[], Any]) -> Spent:
 
 def guest_of(design: str, layout: Layout = DIRECT, n_pages: int = PAGES, **options: Any) -> IndexedGuest:
     """A guest of one slot; ``n_pages`` is rounded to whole tables."""
-    if design == "book3s-pr":
-        options = {"cap": n_pages, **options}
     return build_guest(design, one_slot(max(512, round(n_pages / 512) * 512)), layout, **options)
 
 
@@ -76,13 +74,12 @@ def flush(design: str, layout: Layout = DIRECT, n_pages: int = PAGES) -> Spent:
 def unmap_one(design: str, layout: Layout, n_pages: int) -> float:
     """Time [ns] of unmapping one page, the mean of some drawn ones."""
     guest = guest_of(design, layout, n_pages)
-    gfns = np.random.default_rng(5).permutation(guest.n_pages)[:8]
-    return float(np.mean([spent(guest.index, lambda g=int(g): guest.index.unmap(g, g + 1)).ns for g in gfns]))
+    gfns = np.random.default_rng(5).permutation(guest.n_pages)[:8].tolist()
+    return float(np.mean([spent(guest.index, partial(guest.index.unmap, g, g + 1)).ns for g in gfns]))
 
 
 def age_one(design: str, layout: Layout, n_pages: int) -> float:
     """Time [ns] of ageing one page, the mean of some drawn ones."""
     guest, young = guest_of(design, layout, n_pages), np.zeros(1, np.uint8)
-    gfns = np.random.default_rng(6).permutation(guest.n_pages)[:8]
-    calls = [spent(guest.index, lambda g=int(g): guest.index.clear_young(g, g + 1, young)).ns for g in gfns]
-    return float(np.mean(calls))
+    gfns = np.random.default_rng(6).permutation(guest.n_pages)[:8].tolist()
+    return float(np.mean([spent(guest.index, partial(guest.index.clear_young, g, g + 1, young)).ns for g in gfns]))
