@@ -1,7 +1,8 @@
 """Guests that exit: the compiled engine against a SimPy process for each exit, in the same run.
 
-16 vCPUs write their own sixteenth of a write-protected, logged slot in a closed loop; every write is one exit that takes
-mmu_lock exclusively. Costs are of the size of published ones; the lock is the bottleneck.
+16 vCPUs write a write-protected, logged slot; the first write to a page is one exit that takes mmu_lock exclusively. Costs
+are of the size of published ones; the lock is the bottleneck. Writes are drawn (Poisson, any page), or a walk: each vCPU
+writes its own sixteenth in a closed loop.
 """
 
 from __future__ import annotations
@@ -9,86 +10,102 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Generator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import simpy
 
 from benchmarks.measure import REPEATS
-from hostsim.mmu.exits import EXCLUSIVE, N_KINDS, TOUCH, WP, Counts, ExitCosts, Lock, Slot, Vcpus, run_vcpus
-from hostsim.mmu.spte import PRESENT, make_sptes
+from hostsim.guest.workload import Active, Workload, build_guest
+from hostsim.host.kvm.engine import GuestEngine
+from hostsim.host.kvm.lay_out import MmuConfig
+from hostsim.mmu.exits import EXCLUSIVE, N_KINDS, WP, ExitCosts
+from hostsim.mmu.memory import lay_out, make_memory
+from hostsim.rng import NEVER
 
 N_VCPUS = 16
 EXIT_NS, HOLD_NS, ENTRY_NS, LOOP_NS = 700, 400, 300, 100
-FAR_NS = 1 << 62
-STRIDE_PAGES, STRIDES = 521, 40
+NS_PER_S = 1_000_000_000
+STRIDE_PAGES = 521
+DRAWN_NS = 300_000_000
+"""Simulated time of drawn writes, at the rate of the lock: 750 000 exits, at 4 GiB three quarters of all pages."""
 SIMPY_PAGES = 1 << 18
 """Enough exits for a steady rate: the cost of one does not depend on the size of the guest."""
 
 
 def exits_per_second() -> dict[str, float]:
     """Exits simulated a wall second: SimPy, and the engine at 4 and 64 GiB with its ratio to SimPy; medians."""
-    assert run_engine(1 << 10)[0] == run_simpy(1 << 10)[0], "both end at the same instant"
-    figures = {"simpy_per_s": _rate(run_simpy, SIMPY_PAGES)}
+    assert walk(1 << 13)[0] == run_simpy(1 << 13)[0], "both end at the same instant"
+    drawn(1 << 13)
+    figures = {"simpy_per_s": _median(lambda: SIMPY_PAGES / run_simpy(SIMPY_PAGES)[1])}
     for gib in (4, 64):
-        per_s = _rate(run_engine, gib << 18)
-        figures |= {f"{gib}_gib_per_s": per_s, f"{gib}_gib_ratio": per_s / figures["simpy_per_s"]}
-    return figures | {"scattered_per_s": scattered_per_second(64 << 18)}
+        n_pages = gib << 18
+        for name, per_s in (
+            (f"{gib}_gib", _median(lambda n=n_pages: drawn(n))),
+            (f"{gib}_gib_walk", _median(lambda n=n_pages: n / walk(n)[1])),
+        ):
+            figures |= {f"{name}_per_s": per_s, f"{name}_ratio": per_s / figures["simpy_per_s"]}
+    n_pages = 64 << 18
+    scattered = _median(lambda: n_pages / walk(n_pages, STRIDE_PAGES)[1])
+    return figures | {"scattered_per_s": scattered}
 
 
-def _rate(run: Callable[[int], tuple[int, float]], n_pages: int) -> float:
-    return n_pages / statistics.median(run(n_pages)[1] for _ in range(REPEATS))
+def _median(rate: Callable[[], float]) -> float:
+    return statistics.median(rate() for _ in range(REPEATS))
 
 
-def run_engine(n_pages: int) -> tuple[int, float]:
+def drawn(n_pages: int) -> float:
+    """Exits a wall second of uniform Poisson writes, drawing included."""
+    rate = Fraction(N_VCPUS * NS_PER_S, LOOP_NS)
+    engine = _guest([Workload("w", "uniform", tuple(range(N_VCPUS)), 0, n_pages, rate, arrivals="poisson")], n_pages)
+    engine.run_to(NEVER - 1, 0)
+    wall_s = _wall_s(lambda: engine.advance(DRAWN_NS))
+    return float(engine.exits[WP] / wall_s)
+
+
+def walk(n_pages: int, stride_pages: int = 1) -> tuple[int, float]:
     """End [ns] and wall time [s] of one exit a page; the arrays are made before the clock starts."""
-    vcpus, run, counts = _guest(n_pages)
-    wall_s = _wall_s(run)
-    assert counts.exits[WP] == n_pages
-    return int(vcpus.ns.max()), wall_s
+    each = n_pages // N_VCPUS
+    once, rate = Active(0, each * LOOP_NS), Fraction(NS_PER_S, LOOP_NS)
+    engine = _guest(
+        [
+            Workload(f"walk {v}", "strided", (v,), v * each, each, rate, stride_pages=stride_pages, active=once)
+            for v in range(N_VCPUS)
+        ],
+        n_pages,
+    )
+    engine.run_to((each - 1) * LOOP_NS, 0)
+    ends: list[int] = []
+
+    def to_the_end() -> None:
+        while (due := engine.advance(NEVER)) is not None:
+            ends.append(due.ns)
+
+    wall_s = _wall_s(to_the_end)
+    assert engine.exits[WP] == n_pages
+    assert len(ends) == N_VCPUS
+    return ends[-1] - EXIT_NS, wall_s
 
 
-def scattered_per_second(n_pages: int) -> float:
-    """Exits a wall second when vCPUs stride through their parts, so that each exit is on another cache line."""
-    vcpus, run, counts = _guest(n_pages)
-    first, wall_s = vcpus.page.copy(), 0.0
-    vcpus.step[:] = STRIDE_PAGES
-    for i in range(STRIDES):
-        vcpus.page[:], vcpus.stage[:], vcpus.ns[:] = first + i * 131 % STRIDE_PAGES, TOUCH, vcpus.ns.max()
-        wall_s += _wall_s(run)
-    return float(counts.exits[WP] / wall_s)
-
-
-def _wall_s(run: Callable[[], int]) -> float:
+def _wall_s(run: Callable[[], Any]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def _guest(n_pages: int) -> tuple[Vcpus, Callable[[], int], Counts]:
-    sptes, vcpus = make_sptes(n_pages), _programs(n_pages)
-    sptes.spte[:] = PRESENT
-    sptes.dirty[:] = 0  # touched once, so that the host's own page faults are not measured
-    lock, heap = Lock(np.zeros(N_VCPUS, np.int64), np.zeros(4, np.int64)), np.zeros(N_VCPUS, np.int64)
-    counts = Counts(np.zeros(N_KINDS, np.int64), np.zeros(3, np.int64), np.zeros((0, 4), np.int64))
+def _guest(loads: list[Workload], n_pages: int) -> GuestEngine:
+    """Its vCPUs in user space, its log on."""
+    memory = make_memory(lay_out([("pc.ram", n_pages, [(0, n_pages)])]))
     mode, hold_ns = np.full(N_KINDS, EXCLUSIVE, np.int64), np.full(N_KINDS, HOLD_NS, np.int64)
     costs = ExitCosts(EXIT_NS, ENTRY_NS, HOLD_NS, 0, 0, mode, hold_ns, np.zeros((3, 1), np.int64))
-    slot = Slot(logged=True, pml=False, huge=False)
-    return vcpus, lambda: run_vcpus(sptes, vcpus, lock, heap, slot, costs, counts, FAR_NS), counts
-
-
-def _programs(n_pages: int) -> Vcpus:
-    each = n_pages // N_VCPUS
-    columns = {name: np.zeros(N_VCPUS, np.int64) for name in Vcpus._fields}
-    columns["page"] += np.arange(N_VCPUS) * each
-    columns["end"] += columns["page"] + each
-    for name, value in {"stage": TOUCH, "step": 1, "is_write": 1, "loop_ns": LOOP_NS}.items():
-        columns[name] += value
-    return Vcpus(**columns)
+    engine = GuestEngine(build_guest(loads, 1), memory, N_VCPUS, MmuConfig(), costs, running=False)
+    engine.start_log(all_set=False, eager=True, now_ns=0)
+    return engine
 
 
 def run_simpy(n_pages: int) -> tuple[int, float]:
-    """As ``run_engine``: a process for each exit, a Resource as the lock, timeouts for exit, hold, entry and loop."""
+    """As ``walk``: a process for each exit, a Resource as the lock, timeouts for exit, hold, entry and loop."""
     env = simpy.Environment()
     lock, writable, each = simpy.Resource(env), bytearray(n_pages), n_pages // N_VCPUS
     for v in range(N_VCPUS):

@@ -21,7 +21,7 @@ from hostsim.units import parse_bytes, parse_fraction
 PAGE_BYTES = 4096
 VCPUS_MAX = 4096
 PAGES_MAX = 1 << 30
-"""4 TiB: two bytes of state a page."""
+"""4 TiB: eight bytes of state a page."""
 ITERATIONS_MIN = 2
 """TEST_ASSERT in dirty_log_perf_test.c."""
 BACKINGS: dict[str, Backing] = {"anonymous": "4KiB", "anonymous_hugetlb_2mb": "2MiB", "anonymous_hugetlb_1gb": "1GiB"}

@@ -1,4 +1,4 @@
-"""O19-O21: queues at mmu_lock. Closed forms at the digits of their vectors, and the exits engine against the forms."""
+"""O19-O21: queues at mmu_lock. Closed forms at the digits of their vectors, and guests under KVM against the forms."""
 
 from __future__ import annotations
 

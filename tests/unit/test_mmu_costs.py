@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from hostsim.errors import InputError
-from hostsim.kernels import exits, faults
-from hostsim.mmu import costs
+from hostsim.mmu import costs, exits
 from hostsim.mmu.cost_rules import RULES, Rule, exclusive_base_ns, queued_service_ns
 from hostsim.mmu.costs import CostSheet, exit_costs, flush_ns, load_costs, log_costs, sheet_names
 from hostsim.mmu.era import load_era
@@ -174,7 +173,7 @@ def test_a_lock_with_room_does_not_give_its_service() -> None:
 
 
 def test_kinds_and_modes_stand_in_the_engines_order() -> None:
-    assert [getattr(faults, kind.upper()) for kind in costs.KINDS] == list(range(faults.N_KINDS))
+    assert [getattr(exits, kind.upper()) for kind in costs.KINDS] == list(range(exits.N_KINDS))
     assert [getattr(exits, mode.upper()) for mode in costs.MODES] == [0, 1, 2]
 
 
@@ -184,12 +183,12 @@ def test_kinds_and_modes_stand_in_the_engines_order() -> None:
 def test_the_engine_takes_them(sheet: str, era: str, mmu: str) -> None:
     taken = exits.ExitCosts(**exit_costs(load_costs(sheet), load_era(era), mmu, n_vcpus=8))
     locks = load_era(era).locks(mmu)
-    assert [costs.MODES[taken.mode[kind]] for kind in (faults.MAP, faults.TRACK, faults.WP, faults.SPLIT)] == [
+    assert [costs.MODES[taken.mode[kind]] for kind in (exits.MAP, exits.TRACK, exits.WP, exits.SPLIT)] == [
         locks.map, locks.track, locks.wp, locks.split,
     ]  # fmt: skip
     assert taken.queue_ns.shape == (3, 8)
     assert min(taken.exit_ns, taken.entry_ns, taken.spurious_ns, taken.hold_ns.min()) >= 1
-    assert taken.hold_ns[faults.SPLIT] > taken.hold_ns[faults.MAP]
+    assert taken.hold_ns[exits.SPLIT] > taken.hold_ns[exits.MAP]
 
 
 def test_what_others_at_the_lock_add(cascade: CostSheet) -> None:
