@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from hostsim import __version__
 from hostsim.host.knobs import Knobs
 from hostsim.host.machine import Machine, Progress
+from hostsim.jit import cache_folder
+from hostsim.kernels.kvm.run import run_vcpus
+from hostsim.kernels.send import send_pages
 from hostsim.results.collect import guest_table, migration_result
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
@@ -30,6 +35,14 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
         counters=counters(machine),
         end_ns=machine.env.now_ns,
     )
+
+
+def compiles_first(scenario: Scenario) -> bool:
+    """Whether the loops that ``scenario`` needs are not in the cache of machine code."""
+    folder, under_kvm = cache_folder(), scenario.vm.dirty_tracking != "tcg"
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        return False
+    return folder is None or not any(folder.rglob(f"*.{run_vcpus.__name__ if under_kvm else send_pages.__name__}-*.nbi"))
 
 
 def counters(machine: Machine) -> dict[str, int]:

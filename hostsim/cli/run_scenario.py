@@ -71,9 +71,10 @@ def _check_has_migration(options: Options, scenario: Any) -> None:
 
 
 def _simulate(options: Options, scenario: Any) -> RunResult:
-    from hostsim.simulation import run
+    from hostsim.simulation import compiles_first, run
 
-    with run_progress(scenario.duration, quiet=options.quiet or options.as_json) as progress:
+    quiet = options.quiet or options.as_json
+    with run_progress(scenario.duration, quiet=quiet, compiles=compiles_first(scenario)) as progress:
         return run(scenario, progress=progress)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NS_PER_S = 1e9
 REFRESH_S = 0.1
+COMPILING = "compiling, once for this version: up to a minute"
 
 Report = Callable[[int, Mapping[str, Any]], None]
 """Called with simulated time [ns] and what is known: see ``run_progress``."""
@@ -28,8 +29,10 @@ def ignore(sim_ns: int, info: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def run_progress(cap_ns: int, *, quiet: bool = False) -> Iterator[Report]:
+def run_progress(cap_ns: int, *, quiet: bool = False, compiles: bool = False) -> Iterator[Report]:
     """Yields the callback of a run of at most ``cap_ns`` simulated; silent if ``quiet`` or not on a terminal.
+
+    compiles: it begins with compiling, which it says.
 
     It reads, where there: ``round``, ``remaining_bytes``, ``bandwidth_bytes_per_s`` and ``dirty_bytes_per_s``.
     """
@@ -46,7 +49,7 @@ def run_progress(cap_ns: int, *, quiet: bool = False) -> Iterator[Report]:
         TextColumn("{task.fields[eta]}"),
     )
     with Progress(*columns, console=console, transient=True, refresh_per_second=1 / REFRESH_S) as bar:
-        yield _RunBar(bar, bar.add_task("starting", total=cap_ns, eta=""), cap_ns)
+        yield _RunBar(bar, bar.add_task(COMPILING if compiles else "starting", total=cap_ns, eta=""), cap_ns)
 
 
 @contextmanager
