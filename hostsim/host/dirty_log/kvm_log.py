@@ -16,6 +16,9 @@ from hostsim.mmu.dirty_tracker import Timed
 class KvmLog:
     """Base of the trackers. One log operation at a time: each takes slots_lock."""
 
+    # Model limit: sptes change when the flush after a hold is over; in KVM within the hold, and a vCPU without a stale TLB
+    # entry meets them at once.
+
     logs_reads = True
 
     def __init__(self, vm: LiveVm) -> None:

@@ -72,6 +72,8 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
 
 def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     """What the engine has to know."""
+    # Model limit: host memory is there under a VM that migrates; the first touch of a zero page allocates none.
+    # Model limit: page_size 1GiB is 512 large sptes of 2 MiB: a fault splits one of them.
     is_ring = interface == "dirty-ring"
     reserved = RING_RESERVED + (PML_ENTRIES if mmu.write_tracking == "pml" else 0)
     return MmuConfig(
