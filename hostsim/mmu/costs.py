@@ -118,6 +118,7 @@ class CostSheet:
 
 CONSTANTS = tuple(field.name for field in fields(CostSheet) if field.name not in {"name", "machine", "numbers"})
 PML_CONSTANTS = tuple(name for name in CONSTANTS if name.startswith("pml_"))
+LINES_PER_PAGE = 64
 ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
 """Numbers that a sheet may have besides, with nothing computed from them yet."""
 
@@ -300,6 +301,12 @@ def exit_costs(
         hold_ns=np.array([_at_least_1(holds.get(kind, 1.0)) for kind in KINDS], np.int64),
         queue_ns=queue_table_ns(sheet, max(1, n_vcpus)),
     )
+
+
+def populate_ns(sheet: CostSheet, host_pages: int) -> int:
+    """To allocate and clear a host page of ``host_pages`` pages of 4 KiB, at least 1: what is beyond the first is streamed."""
+    # Model limit: clearing a large page takes as long as reading as many lines in order.
+    return _at_least_1(sheet.populate_ns + (host_pages - 1) * LINES_PER_PAGE * sheet.line_stream_ns)
 
 
 def _at_least_1(ns: float) -> int:

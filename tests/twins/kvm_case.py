@@ -17,7 +17,7 @@ Mechanism = Literal["write-protect", "pml", "d-bit"]
 
 @dataclass(frozen=True)
 class GuestCosts:
-    """mode, hold_ns: by kind of fault; queue_ns: by mode, then by requests and holders beside one's own."""
+    """populate_ns: to make a host page, 0: all are there; mode, hold_ns: by kind of fault; queue_ns: by mode, then by requests and holders beside one's own."""
 
     exit_ns: int
     entry_ns: int
@@ -25,6 +25,7 @@ class GuestCosts:
     pml_ns: int
     pml_drain_ns: int
     pfn_ns: int
+    populate_ns: int
     mode: dict[str, str]
     hold_ns: dict[str, int]
     queue_ns: dict[str, tuple[int, ...]]
@@ -163,7 +164,8 @@ class Script:
 class Case:
     """spte: flags of 4 KiB mappings; large: flags by region mapped by one large spte; blank: pages that read as zeros.
 
-    pml: what is put in front of each vCPU's buffer after each sync; end_ns: when the run is looked at.
+    pml: what is put in front of each vCPU's buffer after each sync; host_pages: numbers of those that are there; end_ns:
+    when the run is looked at.
     """
 
     n_regions: int
@@ -181,6 +183,7 @@ class Case:
     ageing: AgeingRules
     script: Script
     end_ns: int
+    host_pages: frozenset[int] = frozenset()
 
     @property
     def n_pages(self) -> int:

@@ -60,7 +60,16 @@ def drawn_case(seed: int) -> Case:
         _script(rng, times, n_vcpus, n_pages, rules, end_ns), end_ns,
     )  # fmt: skip
     case = replace(case, huge=True) if large else case
-    return _with_errands(rng, _all_large(case) if rng.random() < 0.15 else case)
+    return _with_host_pages(Random(seed + 1), _with_errands(rng, _all_large(case) if rng.random() < 0.15 else case))
+
+
+def _with_host_pages(rng: Random, case: Case) -> Case:
+    """Host pages are missing under some of what is not mapped, or none is."""
+    size = REGION_PAGES if case.huge else 1
+    share, populate_ns = rng.choice((0.0, 0.5, 1.0)), rng.choice((0, 1, 5, 40))
+    mapped = {page // size for page in case.spte} | {region * REGION_PAGES // size for region in case.large}
+    drawn = {number for number in range(case.n_pages // size) if rng.random() < share}
+    return replace(case, costs=replace(case.costs, populate_ns=populate_ns), host_pages=frozenset(mapped | drawn))
 
 
 def _with_errands(rng: Random, case: Case) -> Case:
@@ -164,7 +173,7 @@ def _guest_costs(rng: Random, times: tuple[int, ...]) -> GuestCosts:
     width = rng.choice((1, 1, 2, 4))
     return GuestCosts(
         rng.choice(times), rng.choice(times), rng.choice(times), rng.choice((0, *times)), rng.choice((0, 7, 512, 5000)),
-        rng.choice((0, *times)), _modes(rng), {kind: longer * rng.choice(times) for kind in FAULTS},
+        rng.choice((0, *times)), 0, _modes(rng), {kind: longer * rng.choice(times) for kind in FAULTS},
         {mode: tuple(rng.choice((0, *times)) for _ in range(width)) for mode in dict.fromkeys(MODES)},
     )  # fmt: skip
 
@@ -216,7 +225,6 @@ def _script(rng: Random, times: tuple[int, ...], n_vcpus: int, n_pages: int, rul
     invalidations = tuple(_invalidation(rng, wait, n_pages) for _ in range(n_invalidations))
     ageings = () if rng.random() < 0.5 else tuple(_ageing(rng, wait, n_pages) for _ in range(rng.choice((1, 4, 12))))
     kicks = tuple(_kick(rng, wait, n_vcpus) for _ in range(rng.choice((0, 0, 1, 4))))
-    invalidations = () if rules.mechanism == "d-bit" else invalidations
     return Script(wait(8), syncs, rng.random() < 0.5, kicks, holds, invalidations, (), ageings)
 
 

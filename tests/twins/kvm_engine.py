@@ -25,7 +25,7 @@ from hostsim.mmu.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPU
 from hostsim.mmu.memory import GuestMemory, RamBlock
 from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
-from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
+from tests.twins.kvm_case import REGION_PAGES, Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts
 
 KIND = {
@@ -42,6 +42,12 @@ def flags_of(words: Any) -> int:
     return sum(FLAG[word] for word in words)
 
 
+def _backing(case: Case) -> Any:
+    """What the host has to begin with."""
+    size = REGION_PAGES if case.huge else 1
+    return [lay.RESIDENT if page // size in case.host_pages else lay.UNTOUCHED for page in range(case.n_pages)]
+
+
 def words_of(flags: int) -> list[str]:
     return sorted(word for word, flag in FLAG.items() if flags & flag)
 
@@ -54,9 +60,12 @@ class EnginePort:
         memory, self.guest = _memory(case), build_guest(case.workloads, 1)
         config = MmuConfig(
             case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
-            case.costs.pfn_ns, case.ageing.old == "a-bit", "zap" if case.ageing.old == "zap" else "access-tracking",
+            case.costs.pfn_ns, case.costs.populate_ns, REGION_PAGES if case.huge else 1, case.ageing.old == "a-bit",
+            "zap" if case.ageing.old == "zap" else "access-tracking",
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
+        if case.costs.populate_ns:
+            self.engine.backing[:] = _backing(case)
         self.kvm = self.engine.kvm
         self.engine.set_sptes(_sptes(case), 0)
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
@@ -157,6 +166,7 @@ class EngineRun:
             "spte": {page: words_of(flags & ~KEPT) for page, flags in enumerate(sptes.spte.tolist()) if flags & ~KEPT},
             "large": {r: words_of(int(sptes.large[r])) for r in np.flatnonzero(sptes.level).tolist()},
             "blank": np.flatnonzero(sptes.spte & BLANK).tolist(),
+            "host_pages": np.flatnonzero(engine.backing == lay.RESIDENT).tolist(),
             "version": {page: n for page, n in enumerate(engine.memory.version.tolist()) if n},
             "buffers": [port.buffer(v) for v in range(self.case.n_vcpus)],
             "rings": [port.ring(v) for v in range(self.case.n_vcpus)],

@@ -22,6 +22,8 @@ class TwinMemory:
         self.version: Counter[int] = Counter()
         self.rings: list[list[int]] = [[] for _ in range(case.n_vcpus)]
         self.seq, self.in_progress = 0, range(0)
+        self.host_pages = set(case.host_pages)
+        """Numbers of host pages that are there; a host page is a region where host memory is huge."""
 
     # What an access needs
 
@@ -45,6 +47,16 @@ class TwinMemory:
         if self.logged and self.mechanism != "write-protect" and "dirty" not in flags:
             return "log"
         return "fill" if page in self.blank else passes
+
+    def host_page(self, page: int) -> int:
+        """Number of the host page of ``page``."""
+        return page // REGION_PAGES if self.case.huge else page
+
+    def pages_there(self) -> list[int]:
+        """Pages that the host has, if that is modelled."""
+        if not self.case.costs.populate_ns:
+            return []
+        return [page for page in range(self.n_pages) if self.host_page(page) in self.host_pages]
 
     def invalidated(self, page: int, seq: int) -> bool:
         """Whether what was looked up at ``seq`` for ``page`` may be stale."""
@@ -123,6 +135,8 @@ class TwinMemory:
         for region in range(pages.start // REGION_PAGES, -(-pages.stop // REGION_PAGES)):
             self.large.pop(region, None)
         for page in pages:
+            if self.logged and self.mechanism == "d-bit" and "dirty" in self.spte.get(page, set()):
+                self.dirty.add(page)
             self.spte.pop(page, None)
 
     def young(self, pages: range) -> list[int]:
@@ -188,7 +202,7 @@ class TwinMemory:
         """Pages with a record: in the log, or where D bits are the log with that bit in a small spte."""
         if self.mechanism != "d-bit":
             return set(self.dirty)
-        return {page for page, flags in self.spte.items() if "dirty" in flags}
+        return self.dirty | {page for page, flags in self.spte.items() if "dirty" in flags}
 
     def clear(self, pages: set[int]) -> None:
         """Their records go, and what would let a write pass without a new one."""

@@ -114,6 +114,7 @@ class TwinRun:
             "spte": {page: sorted(flags) for page, flags in sorted(memory.spte.items()) if flags},
             "large": {region: sorted(flags) for region, flags in sorted(memory.large.items())},
             "blank": sorted(memory.blank),
+            "host_pages": memory.pages_there(),
             "version": {page: n for page, n in sorted(memory.version.items()) if n},
             "buffers": [vcpu.pml for vcpu in guest.vcpus],
             "rings": memory.rings,

@@ -213,12 +213,21 @@ class TwinVcpu:
 
     def _fault(self, kind: str, page: int, is_write: bool) -> None:
         seq, mode = self.memory.seq, self.costs.mode[kind]
-        pfn_ns = self.costs.pfn_ns if kind in {"map", "split"} else 0
+        pfn_ns = self._look_up(page) if kind in {"map", "split"} else 0
         fault = Fault(self, page, is_write, seq, mode)
         if mode == "none":
             self._in(pfn_ns + self.costs.hold_ns[kind], lambda: fault.set_unlocked(kind))
         else:
             self._in(pfn_ns, fault.ask)
+
+    def _look_up(self, page: int) -> int:
+        """How long the host page takes; who finds none makes one, and puts it there when it is filled."""
+        there = self.memory.host_pages
+        if not self.costs.populate_ns or self.memory.host_page(page) in there:
+            return self.costs.pfn_ns
+        made_ns = self.costs.pfn_ns + self.costs.populate_ns
+        at_guest_rank(self.env, self.rank, self.env.now + made_ns, lambda: there.add(self.memory.host_page(page)))
+        return made_ns
 
 
 class Fault:

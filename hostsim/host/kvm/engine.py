@@ -16,20 +16,24 @@ from hostsim.kernels.kvm.layout import (
     COST,
     DUE,
     DUE_CONTENDED,
+    DUE_FAULT,
     DUE_GRANTED,
     DUE_OUT,
     ENTRY_NS,
     EXITS,
+    FRAMES,
     HOLD_NS,
     IN_PROGRESS,
     N_DUE,
     N_EXITS,
+    N_FRESH,
     PFN_NS,
     Q_WATCH,
     RANGE_END,
     RANGE_FIRST,
     SEQ,
     V_FULL,
+    V_PAGE,
     V_STAGE,
     V_STALL_NS,
     WAIT_NS,
@@ -43,7 +47,7 @@ from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import KEPT, Sptes
 
-GRANTED, OUT, CONTENDED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED
+GRANTED, OUT, CONTENDED, FAULT = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT
 Bytes = NDArray[np.uint8]
 RECOVERY: dict[str, int] = {
     "none": dirty_log.RECOVER_NONE, "zap": dirty_log.RECOVER_ZAP, "in-place": dirty_log.RECOVER_IN_PLACE,
@@ -51,7 +55,7 @@ RECOVERY: dict[str, int] = {
 
 
 class Due(NamedTuple):
-    """What comes up for the host: GRANTED (who: host), OUT (who: vCPU), CONTENDED (who: host)."""
+    """What comes up for the host: GRANTED (who: host), OUT (who: vCPU), CONTENDED (who: host), FAULT (who: vCPU)."""
 
     ns: int
     what: int
@@ -238,6 +242,42 @@ class GuestEngine:
     def look_up_pfn_in(self, ns: int) -> None:
         """Faults that map take ``ns`` more from now on, before they ask for mmu_lock: the host finds or makes the page."""
         self.kvm.state[PFN_NS] = ns
+
+    # -- host memory
+
+    def back_with(self, frames: int) -> None:
+        """First touches take from a pool of so many frames, which the host fills up again; FAULT comes up if it is empty."""
+        self.kvm.state[FRAMES] = frames
+        self.kvm = self.kvm._replace(fresh=np.zeros(frames + self.n_vcpus, np.int64))
+
+    @property
+    def backing(self) -> Bytes:
+        """uint8[n_pages], UNTOUCHED, RESIDENT or AWAY of hostsim.kernels.kvm.layout; the host may write it."""
+        return self.kvm.backing
+
+    @property
+    def frames(self) -> int:
+        """Frames at hand."""
+        return int(self.kvm.state[FRAMES])
+
+    def add_frames(self, frames: int) -> None:
+        """``frames`` more at hand, or less."""
+        self.kvm.state[FRAMES] += frames
+
+    def take_fresh(self) -> NDArray[np.int64]:
+        """Pages that were populated since this was last asked, oldest first."""
+        n_fresh = int(self.kvm.state[N_FRESH])
+        self.kvm.state[N_FRESH] = 0
+        return self.kvm.fresh[:n_fresh].copy()
+
+    def faults_on(self, vcpu: int) -> int:
+        """The gfn whose host page ``vcpu`` asks for, or last faulted on."""
+        return int(self.kvm.vcpus[V_PAGE, vcpu])
+
+    def page_found(self, vcpu: int, now_ns: int) -> None:
+        """The host has the page that ``vcpu`` came up with as FAULT."""
+        host.page_found(self.kvm, vcpu, now_ns)
+        self._changed(now_ns)
 
     # -- dirty log; each effect takes place at now_ns
 

@@ -24,6 +24,8 @@ Ints = NDArray[np.int64]
 RING_SPARE = PML_ENTRIES + 64
 """Entries a ring may get beyond its soft limit before its vCPU is out: a PML buffer, and faults under way."""
 DUE_MAX = 64
+UNLIMITED = 1 << 60
+"""Frames at hand where the host's memory is not modelled."""
 WEIGHT_BITS = 60
 """Sums of weights stay below 2 ** WEIGHT_BITS."""
 
@@ -34,7 +36,8 @@ class MmuConfig:
 
     mechanism: what catches writes while logged; huge: host memory comes in 2 MiB pages; whole_table: a fault that splits
     keeps the 511 other pages mapped; ring_entries, ring_soft: of a vCPU's dirty ring, 0: the log is a bitmap; pfn_ns: to
-    look up the host page of a fault; a_bits: the hardware notes accesses; ageing: what is done where it does not.
+    look up the host page of a fault; populate_ns: to make one, of host_pages gfns, where there is none yet, 0: all of memory
+    is there; a_bits: the hardware notes accesses; ageing: what is done where it does not.
     """
 
     mechanism: Literal["write-protect", "pml", "d-bit"] = "write-protect"
@@ -43,6 +46,8 @@ class MmuConfig:
     ring_entries: int = 0
     ring_soft: int = 0
     pfn_ns: int = 0
+    populate_ns: int = 0
+    host_pages: int = 1
     a_bits: bool = True
     ageing: Literal["zap", "access-tracking"] = "access-tracking"
 
@@ -61,8 +66,18 @@ def lay_out(
         sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((2, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
         queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=cost_table(exits),
-        log=np.zeros((log_capacity, 4), np.int64), **_work(guest, state, vcpus),
+        log=np.zeros((log_capacity, 4), np.int64), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
+        **_work(guest, state, vcpus),
     )  # fmt: skip
+
+
+def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
+    """Kvm.backing to begin with: a host page is there where one of its pages has content."""
+    if not config.populate_ns:
+        return np.zeros(0, np.uint8)
+    starts = np.arange(0, memory.n_pages, config.host_pages)
+    has_content = np.logical_or.reduceat(memory.zero == 0, starts)
+    return np.where(np.repeat(has_content, config.host_pages)[: memory.n_pages], lay.RESIDENT, lay.UNTOUCHED).astype(np.uint8)
 
 
 def with_work(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
@@ -116,6 +131,8 @@ def _state_size(n_queue: int) -> int:
 def _configure(state: Ints, config: MmuConfig) -> None:
     state[lay.HARDWARE], state[lay.PML] = config.mechanism != "write-protect", config.mechanism == "pml"
     state[lay.HUGE], state[lay.WHOLE_TABLE], state[lay.PFN_NS] = config.huge, config.whole_table, config.pfn_ns
+    state[lay.BACKED], state[lay.POPULATE_NS] = config.populate_ns > 0, config.populate_ns
+    state[lay.HOST_PAGES], state[lay.FRAMES] = config.host_pages, UNLIMITED
     state[lay.RING], state[lay.RING_SOFT] = config.ring_entries > 0, config.ring_soft
     assert config.a_bits or config.mechanism == "write-protect", "D bits come with A bits"
     state[lay.AGEING] = lay.CLEARS_A if config.a_bits else lay.ZAPS if config.ageing == "zap" else lay.TRACKS

@@ -128,11 +128,11 @@ def stop_log(k: Kvm, recovery: int, now_ns: int) -> None:
 
 @jit
 def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: int) -> int:
-    """Mark in ``due`` the pages of [first, end) whose bit in the log (or, with D bits alone, whose spte) is dirty."""
+    """Mark in ``due`` the pages of [first, end) whose bit in the log (or, with D bits alone, in the spte) is dirty."""
     by_spte, n = k.state[HARDWARE] == 1 and k.state[PML] == 0, 0
     for page in range(first, end):
         bits = k.sptes.spte[page] & (PRESENT | DIRTY)
-        dirty = bits == PRESENT | DIRTY if by_spte else k.sptes.spte[page] & IN_LOG != 0
+        dirty = k.sptes.spte[page] & IN_LOG != 0 or (by_spte and bits == PRESENT | DIRTY)
         if dirty and (not uses_got or got[page] == 1):
             due[page] = 1
             n += 1
@@ -234,7 +234,11 @@ def reset_rings(k: Kvm, now_ns: int) -> None:
 
 @jit
 def zap_range(k: Kvm, first: int, end: int, now_ns: int) -> None:
-    """Unmap pages [first, end) (kvm_unmap_gfn_range); a large spte goes as a whole."""
+    """Unmap pages [first, end) (kvm_unmap_gfn_range); a large spte goes as a whole.
+
+    A D bit that is the only record of a write goes into the log (book3s_64_mmu_hv.c::kvmppc_unmap_hpte keeps C).
+    """
+    by_spte = k.state[LOGGED] == 1 and k.state[HARDWARE] == 1 and k.state[PML] == 0
     for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
         low, high = max(first, region * REGION_PAGES), min(end, (region + 1) * REGION_PAGES)
         if k.sptes.level[region] == 1:
@@ -242,6 +246,7 @@ def zap_range(k: Kvm, first: int, end: int, now_ns: int) -> None:
         count_range(k, low, high, -1)
         k.sptes.level[region] = 0
         for page in range(low, high):
-            k.sptes.spte[page] &= KEPT
+            recorded = IN_LOG if by_spte and k.sptes.spte[page] & DIRTY != 0 else 0
+            k.sptes.spte[page] = (k.sptes.spte[page] & KEPT) | recorded
         count_range(k, low, high, 1)
     rearm(k, first - first % REGION_PAGES, end + REGION_PAGES, now_ns)

@@ -75,7 +75,8 @@ def first_unharvested(k: Kvm, got: NDArray[np.uint8], n_pages: int) -> int:
     _note_buffers(k, _IN_BUFFER)
     found = -1
     for page in range(n_pages):
-        dirty = k.sptes.spte[page] & (PRESENT | DIRTY) == PRESENT | DIRTY if by_spte else k.sptes.spte[page] & _RECORDED != 0
+        d_bit = by_spte and k.sptes.spte[page] & (PRESENT | DIRTY) == PRESENT | DIRTY
+        dirty = d_bit or k.sptes.spte[page] & _RECORDED != 0
         if dirty and got[page] == 0:
             found = page
             break

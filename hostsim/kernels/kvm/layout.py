@@ -25,30 +25,34 @@ N_EXITS = 8
 (LOGGED, HARDWARE, PML, HUGE, WHOLE_TABLE, RING, RING_SOFT, PFN_NS, REORDERED,
  LOCK_READERS, LOCK_WRITERS, LOCK_HEAD, LOCK_LENGTH,
  SEQ, IN_PROGRESS, RANGE_FIRST, RANGE_END,
- WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED, AGEING) = range(23)  # fmt: skip
+ WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED, AGEING,
+ BACKED, POPULATE_NS, HOST_PAGES, FRAMES, N_FRESH) = range(28)  # fmt: skip
 """Of Kvm.state. HARDWARE: D bits catch writes; RING: the log is a ring a vCPU; REORDERED: what comes next of vCPUs in guest
 mode was found anew; LOCK_..: mmu_lock; SEQ: mmu_invalidate_seq, IN_PROGRESS: mmu_invalidate_in_progress, with its range;
 WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host; N_COUNTED: parts, the first ones, whose
-armed pages are counted; AGEING: what ageing does to an spte.
+armed pages are counted; AGEING: what ageing does to an spte; BACKED: Kvm.backing tells which pages the host has;
+POPULATE_NS: to make one; HOST_PAGES: gfns of a host page; FRAMES: free ones at hand for it, N_FRESH: used up of them.
 """
 CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of AGEING: clears the A bit; without A bits, makes the next access fault, or unmaps."""
-EXITS = 24
+EXITS = 28
 """Of Kvm.state, exits by kind from here on."""
-DUE = 32
+DUE = 36
 """Of Kvm.state, (ns, what, who) from here on; behind them the clocks by vCPU."""
 
 (V_NS, V_STAGE, V_PAGE, V_KIND, V_MODE, V_STREAM, V_FIRST, V_END, V_CLOCK, V_CLOCK_END, V_KICKED, V_FULL, V_PML, V_HEAD,
- V_RING, V_TAKEN, V_SEQ, V_AWAY_NS, V_STALL_NS, V_STOP) = range(20)  # fmt: skip
+ V_RING, V_TAKEN, V_SEQ, V_AWAY_NS, V_STALL_NS, V_STOP, V_FRAMES) = range(21)  # fmt: skip
 """Rows of Kvm.vcpus. V_FIRST .. V_END: its streams; V_CLOCK .. V_CLOCK_END: places in Kvm.state of its clocks; V_PML:
 entries in its PML buffer; V_HEAD, V_RING, V_TAKEN: oldest entry of its dirty ring, how many, how many of them user space
 has taken; V_AWAY_NS: since when it is out of the guest because of an exit; V_STALL_NS: how long altogether; V_STOP: work
-of its first clock at which it leaves by itself, NEVER: not at all.
+of its first clock at which it leaves by itself, NEVER: not at all; V_FRAMES: frames it fills for the host page it wants.
 """
-N_VCPU = 20
+N_VCPU = 21
 
-IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT = range(10)
-"""What comes next. WAITING and OUT are not in the heap; PFN: the host page is known; EXITED: a PML buffer was drained."""
+IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS = range(11)
+"""What comes next. WAITING, OUT and FAULTS are not in the heap; PFN: the host page is known; EXITED: a PML buffer was
+drained; FAULTS: the host is asked for the page.
+"""
 
 (S_CLASS, S_CLOCK, S_VCPU, S_NEXT, S_INDEX, S_FOUND, S_PAGE, S_DRAWS, S_DRAWN, S_OFFSET, S_KEY0, S_KEY1) = range(12)
 """Columns of Kvm.streams. S_NEXT: work time of the candidate; S_INDEX: number of the first touch or write not yet made;
@@ -88,7 +92,10 @@ N_COSTS = 6
 R_MEAN, R_SCALE = range(2)
 """Rows of Kvm.rates."""
 
-DUE_GRANTED, DUE_OUT, DUE_CONTENDED = 1, 2, 3
+DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT = 1, 2, 3, 4
+
+UNTOUCHED, RESIDENT, AWAY = range(3)
+"""Of Kvm.backing: the host has no page yet; it is in the host's page table; the host has to be asked for it."""
 
 REGION_BITS = 9
 SUPER_BITS = 18
@@ -104,7 +111,8 @@ class Kvm(NamedTuple):
     int64[n_streams, N_STREAM]; exact: float64[n_streams], the work time of a drawn touch before rounding, or the share of
     writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]. vcpus: int64[N_VCPU,
     n_vcpus]; buffers: int64[n_vcpus, 512 + n], PML buffer and dirty ring; queue: int64[N_QUEUE, n_vcpus + n_hosts];
-    state: int64; costs: int64[N_COSTS, n]; log: int64[capacity, 4] gets (t_set, vcpu, page, kind).
+    state: int64; costs: int64[N_COSTS, n]; log: int64[capacity, 4] gets (t_set, vcpu, page, kind). backing: uint8[n_pages]
+    if BACKED; fresh: int64[n], pages that got frames at hand, oldest first.
     """
 
     sptes: Sptes
@@ -125,3 +133,5 @@ class Kvm(NamedTuple):
     state: Ints
     costs: Ints
     log: Ints
+    backing: NDArray[np.uint8]
+    fresh: Ints

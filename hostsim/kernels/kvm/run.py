@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from hostsim.jit import jit
+from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.heap import push, sift_top
-from hostsim.kernels.kvm.layout import N_DUE, OUT, Q_HEAP, REORDERED, V_NS, V_STAGE, WAITING, Kvm
+from hostsim.kernels.kvm.layout import FAULTS, N_DUE, OUT, Q_HEAP, REORDERED, V_NS, V_STAGE, WAITING, Kvm
 from hostsim.kernels.kvm.mmu_lock import grant_next, tell_contended
 from hostsim.kernels.kvm.vcpu import step
 from hostsim.rng import NEVER
+
+
+@inlined
+def has_event(stage: int) -> bool:
+    """Whether a vCPU goes on by itself."""
+    return bool(stage not in (WAITING, OUT, FAULTS))
 
 
 @jit
@@ -15,7 +21,7 @@ def _heap(k: Kvm) -> int:
     """Put all vCPUs that have something to do into the heap; returns its size."""
     heap, size = k.queue[Q_HEAP], 0
     for v in range(k.vcpus.shape[1]):
-        if k.vcpus[V_STAGE, v] != WAITING and k.vcpus[V_STAGE, v] != OUT:
+        if has_event(k.vcpus[V_STAGE, v]):
             size = push(heap, size, k.vcpus[V_NS], v)
     k.state[REORDERED] = 0
     return size
@@ -34,7 +40,7 @@ def run_vcpus(k: Kvm, horizon_ns: int) -> int:
         if now_ns >= horizon_ns:
             return int(now_ns)
         step(k, v)
-        if k.vcpus[V_STAGE, v] == WAITING or k.vcpus[V_STAGE, v] == OUT:
+        if not has_event(k.vcpus[V_STAGE, v]):
             size -= 1
             v = heap[size]
         if size > 0:

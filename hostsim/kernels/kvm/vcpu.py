@@ -8,6 +8,7 @@ from __future__ import annotations
 from hostsim.guest.touch import IS_WRITE
 from hostsim.jit import inlined
 from hostsim.kernels.kvm.armed import needed
+from hostsim.kernels.kvm.backing import look_up, take_page
 from hostsim.kernels.kvm.layout import (
     COST,
     DONE,
@@ -25,7 +26,6 @@ from hostsim.kernels.kvm.layout import (
     MODE_OF,
     OUT,
     PFN,
-    PFN_NS,
     PML,
     PML_DRAIN_NS,
     PML_NS,
@@ -146,9 +146,14 @@ def _request(k: Kvm, v: int) -> None:
     kind, now_ns = k.vcpus[V_KIND, v], k.vcpus[V_NS, v]
     if k.vcpus[V_STAGE, v] == REQUEST:
         k.vcpus[V_SEQ, v] = k.state[SEQ]
-    if k.vcpus[V_STAGE, v] == REQUEST and k.state[PFN_NS] > 0 and kind in (MAP, SPLIT):
-        k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + k.state[PFN_NS], PFN
-    elif k.vcpus[V_MODE, v] == NONE:
+        if kind in (MAP, SPLIT):
+            look_up(k, v, now_ns)
+    else:
+        take_page(k, v)
+        k.vcpus[V_STAGE, v] = REQUEST
+    if k.vcpus[V_STAGE, v] != REQUEST:
+        return
+    if k.vcpus[V_MODE, v] == NONE:
         k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + k.costs[HOLD_OF, kind], DONE
     else:
         k.vcpus[V_STAGE, v] = WAITING
