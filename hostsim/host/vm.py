@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Guest
@@ -19,6 +20,9 @@ from hostsim.mmu.memory import GuestMemory
 if TYPE_CHECKING:
     from hostsim.host.kvm.indexed import IndexFigures
     from hostsim.host.kvm.tally import Tally
+
+
+_ALL_THERE = np.zeros(0, np.uint8)
 
 
 class VmBase:
@@ -40,6 +44,18 @@ class VmBase:
     def may_come_up(self) -> bool:
         """Whether the guest may bring up something for the host that is no event yet."""
         return False
+
+    @property
+    def backing(self) -> NDArray[np.uint8]:
+        """uint8[n_pages]: which pages the host has (hostsim.kernels.kvm.layout); empty: all of them."""
+        return _ALL_THERE
+
+    def read_back(self, page: int) -> Generator[simpy.Event, Any, None]:  # noqa: ARG002  # all are there
+        """A thread of the host reads ``page``; returns when it is there."""
+        yield from ()
+
+    def note_read(self, pages: NDArray[np.int64]) -> None:
+        """A thread of the host has read int64[k] ``pages``: they look accessed to it."""
 
     def tally(self) -> Tally | None:
         """What exits and the work on the log took so far; None where there are none."""

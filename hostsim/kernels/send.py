@@ -16,11 +16,13 @@ from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
 from hostsim.jit import jit
 from hostsim.kernels.armed import Armed
 from hostsim.kernels.harvest import is_written
+from hostsim.kernels.kvm.layout import AWAY
 from hostsim.rng import NEVER
 
-QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT, CLEAR, UNSETTLED = range(8)
+QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT, CLEAR, UNSETTLED, NOT_THERE = range(9)
 """Why the loop returned. NO_BIT: pages are counted as dirty and none is marked, which must not be. CLEAR: the log of the
 chunk of the next page has to be cleared first. UNSETTLED: whether the next page is zero is not known yet at its time.
+NOT_THERE: the host has to fetch the next page.
 """
 
 (T_NS, CURSOR, DIRTY_PAGES, LAST_BLOCK, USED_BYTES, BUFFERED_BYTES, BUFFERED_PAGES, SENT_BYTES, NORMAL_PAGES, ZERO_PAGES,
@@ -137,6 +139,7 @@ def _held_back(
     limits: SendLimits,
     clear_marks: NDArray[np.uint8],
     zero: NDArray[np.uint8],
+    backing: NDArray[np.uint8],
     table: TouchTable,
     gfn: int,
     t_ns: int,
@@ -144,6 +147,8 @@ def _held_back(
     """Why ``gfn`` cannot be sent yet at ``t_ns``, which may be ahead of the guest; QUOTA (0) if it can."""
     if clear_marks[gfn >> limits.chunk_shift] == 1:
         return CLEAR
+    if len(backing) > 0 and backing[gfn] >= AWAY:
+        return NOT_THERE
     if t_ns <= limits.settled_ns or zero[gfn] == 0 or not _may_be_written(table, gfn):
         return QUOTA
     return UNSETTLED
@@ -190,13 +195,15 @@ def send_pages(
     armed: Armed,
     log: NDArray[np.int64],
     journal: NDArray[np.int64],
+    backing: NDArray[np.uint8],
 ) -> int:
-    """Send dirty pages in cyclic order until a limit; returns which (QUOTA ... UNSETTLED).
+    """Send dirty pages in cyclic order until a limit; returns which (QUOTA ... NOT_THERE).
 
     state: int64[N_STATE], in place. bmap uint8[n_pages] (bits cleared), words its uint64 view; block_ends, block_id_bytes
     int64[n_blocks]; zero uint8, version uint32 of the source; copied uint32[n_pages], the version the destination has
     (in place). clear_marks uint8[n_chunks]. log: int64[capacity, 3] gets (t_ns, gfn, zero page?), capacity may be 0;
-    journal: int64[batch, 3] gets (gfn, its copied before, zero page?), or int64[0, 3].
+    journal: int64[batch, 3] gets (gfn, its copied before, zero page?), or int64[0, 3]. backing: uint8[n_pages], which
+    pages the host has, or uint8[0].
     """
     t, cursor, dirty, block = state[T_NS], state[CURSOR], state[DIRTY_PAGES], state[LAST_BLOCK]
     used, buffered, gathered, free_ps = state[USED_BYTES], state[BUFFERED_BYTES], state[BUFFERED_PAGES], state[LINK_FREE_PS]
@@ -219,7 +226,7 @@ def send_pages(
         if gfn < 0:
             reason = NO_BIT
             break
-        cursor, reason = gfn, _held_back(limits, clear_marks, zero, table, gfn, t)
+        cursor, reason = gfn, _held_back(limits, clear_marks, zero, backing, table, gfn, t)
         if reason != QUOTA:
             break
         bmap[gfn] = 0

@@ -304,7 +304,7 @@ def exit_costs(
 
 
 def populate_ns(sheet: CostSheet, host_pages: int) -> int:
-    """To allocate and clear a host page of ``host_pages`` pages of 4 KiB, at least 1: what is beyond the first is streamed."""
+    """To allocate and clear a host page of ``host_pages`` times 4 KiB, at least 1: what is beyond the first is streamed."""
     # Model limit: clearing a large page takes as long as reading as many lines in order.
     return _at_least_1(sheet.populate_ns + (host_pages - 1) * LINES_PER_PAGE * sheet.line_stream_ns)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hostsim.errors import InvariantError
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
-from hostsim.kernels.kvm import ageing, dirty_log, host, law
+from hostsim.kernels.kvm import ageing, backing, dirty_log, host, law
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import (
     COST,
@@ -32,6 +32,7 @@ from hostsim.kernels.kvm.layout import (
     RANGE_END,
     RANGE_FIRST,
     SEQ,
+    V_FRAMES,
     V_FULL,
     V_PAGE,
     V_STAGE,
@@ -245,24 +246,33 @@ class GuestEngine:
 
     # -- host memory
 
-    def back_with(self, frames: int) -> None:
-        """First touches take from a pool of so many frames, which the host fills up again; FAULT comes up if it is empty."""
-        self.kvm.state[FRAMES] = frames
-        self.kvm = self.kvm._replace(fresh=np.zeros(frames + self.n_vcpus, np.int64))
+    def ask_for_frames(self, most_fresh: int) -> None:
+        """First touches use frames of the host from now on: FAULT comes up where none is at hand.
+
+        ``most_fresh``: so many pages are populated, at most, between two calls of take_fresh.
+        """
+        self.kvm.state[FRAMES] = 0
+        self.kvm = self.kvm._replace(fresh=np.zeros(most_fresh, np.int64))
 
     @property
     def backing(self) -> Bytes:
-        """uint8[n_pages], UNTOUCHED, RESIDENT or AWAY of hostsim.kernels.kvm.layout; the host may write it."""
+        """uint8[n_pages], UNTOUCHED, RESIDENT, AWAY or more of hostsim.kernels.kvm.layout; the host may write it."""
         return self.kvm.backing
 
     @property
-    def frames(self) -> int:
-        """Frames at hand."""
-        return int(self.kvm.state[FRAMES])
+    def frames_at_hand(self) -> int:
+        """Frames that vCPUs have and that are no page yet."""
+        return int(self.kvm.state[FRAMES] + self.kvm.vcpus[V_FRAMES].sum())
 
     def add_frames(self, frames: int) -> None:
-        """``frames`` more at hand, or less."""
+        """``frames`` more at hand."""
         self.kvm.state[FRAMES] += frames
+
+    def give_frames_back(self) -> int:
+        """None is at hand any more; returns how many were."""
+        frames = int(self.kvm.state[FRAMES])
+        self.kvm.state[FRAMES] = 0
+        return frames
 
     def take_fresh(self) -> NDArray[np.int64]:
         """Pages that were populated since this was last asked, oldest first."""
@@ -274,10 +284,14 @@ class GuestEngine:
         """The gfn whose host page ``vcpu`` asks for, or last faulted on."""
         return int(self.kvm.vcpus[V_PAGE, vcpu])
 
-    def page_found(self, vcpu: int, now_ns: int) -> None:
-        """The host has the page that ``vcpu`` came up with as FAULT."""
-        host.page_found(self.kvm, vcpu, now_ns)
+    def look_again(self, vcpu: int, now_ns: int) -> None:
+        """The host has done what ``vcpu`` came up with as FAULT: it looks its page up again."""
+        backing.look_again(self.kvm, vcpu, now_ns)
         self._changed(now_ns)
+
+    def first_orphan(self) -> int:
+        """First gfn that is mapped although the host does not have it, or -1."""
+        return int(backing.first_orphan(self.kvm))
 
     # -- dirty log; each effect takes place at now_ns
 

@@ -77,7 +77,8 @@ def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
         return np.zeros(0, np.uint8)
     starts = np.arange(0, memory.n_pages, config.host_pages)
     has_content = np.logical_or.reduceat(memory.zero == 0, starts)
-    return np.where(np.repeat(has_content, config.host_pages)[: memory.n_pages], lay.RESIDENT, lay.UNTOUCHED).astype(np.uint8)
+    is_there = np.repeat(has_content, config.host_pages)[: memory.n_pages]
+    return np.where(is_there, lay.RESIDENT, lay.UNTOUCHED).astype(np.uint8)
 
 
 def with_work(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:

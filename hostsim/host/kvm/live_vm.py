@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from hostsim.guest.workload import Guest
 from hostsim.host.clock import NEVER_NS, Clock
-from hostsim.host.kvm.engine import CONTENDED, GRANTED, OUT, Due, GuestEngine
+from hostsim.host.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, Due, GuestEngine
 from hostsim.host.kvm.flush import RemoteFlush
 from hostsim.host.kvm.indexed import IndexedSptes, IndexFigures
 from hostsim.host.kvm.lock import MmuLock
@@ -25,11 +27,27 @@ from hostsim.mmu.memory import GuestMemory
 Step = Generator[simpy.Event, Any, None]
 
 
+class HostPages(Protocol):
+    """The host under a VM whose pages are not all there."""
+
+    def vcpu_faults(self, vcpu: int) -> None:
+        """``vcpu`` waits for its page, or for a frame: begin to find it."""
+        ...
+
+    def fault_in(self, page: int) -> Step:
+        """A thread of the host reads ``page``; returns when it is there."""
+        ...
+
+    def note_read(self, pages: NDArray[np.int64]) -> None:
+        """A thread of the host has read ``pages``, which are there."""
+        ...
+
+
 class LiveVm(VmBase):
     """engine: sptes and vCPUs; lock: mmu_lock; flush: remote TLB flushes; slots_lock: one ioctl on the log at a time.
 
     plan: how the log is kept; times: what keeping it took so far; on_ring_full: what a vCPU does with a full ring;
-    indexed: the sptes in an index, None: its work is not modelled.
+    indexed: the sptes in an index, None: its work is not modelled; host: what finds its pages, None: all of them are there.
     """
 
     vcpus: list[KvmVcpu]
@@ -44,6 +62,7 @@ class LiveVm(VmBase):
         self.lock, self.flush = MmuLock(env, engine), RemoteFlush(env, engine, plan.costs)
         self.slots_lock = Turn(env)
         self.on_ring_full: Callable[[], Step] = _no_ring
+        self.host: HostPages | None = None
         self.vcpus = [KvmVcpu(env, engine, index, self._ring_full, self._is_ring_full) for index in range(n_vcpus)]
         env.attach(self)
 
@@ -62,18 +81,38 @@ class LiveVm(VmBase):
             self.vcpus[due.who].left()
         elif due.what == GRANTED:
             self.lock.granted(due.who)
+        elif due.what == FAULT:
+            assert self.host is not None
+            self.host.vcpu_faults(due.who)
         else:
             assert due.what == CONTENDED
             self.lock.contended(due.who)
 
     def may_come_up(self) -> bool:
         """Whether a host process waits for the guest, or a ring may be full."""
-        return bool(self.lock.awaited or self.plan.interface == "dirty-ring" or any(vcpu.leaving for vcpu in self.vcpus))
+        if self.host is not None or self.plan.interface == "dirty-ring":
+            return True
+        return self.lock.awaited or any(vcpu.leaving for vcpu in self.vcpus)
 
     @property
     def settled_ns(self) -> int:
         """The guest's memory is what it is now up to here [ns], this instant included."""
         return min(self.engine.next_ns, NEVER_NS - 1)
+
+    @property
+    def backing(self) -> NDArray[np.uint8]:
+        """uint8[n_pages]: which pages the host has; empty: all."""
+        return self.engine.backing if self.host is not None else super().backing
+
+    def read_back(self, page: int) -> Step:
+        """A thread of the host reads ``page``; returns when it is there."""
+        if self.host is not None:
+            yield from self.host.fault_in(page)
+
+    def note_read(self, pages: NDArray[np.int64]) -> None:
+        """A thread of the host has read ``pages``."""
+        if self.host is not None:
+            self.host.note_read(pages)
 
     def tally(self) -> Tally:
         """All counters now."""

@@ -112,10 +112,10 @@ class RamState:
             reason = self._send(limits)
             if reason == send.UNSETTLED:
                 self._env.settle(int(self.send_state[send.T_NS]))
-            elif reason in (send.HORIZON, send.CLEAR):
+            elif reason in (send.HORIZON, send.CLEAR, send.NOT_THERE):
                 yield self._env.timeout(self.ahead_ns)
-                if reason == send.CLEAR and wanted():
-                    yield from self._clear()
+                if wanted():
+                    yield from self._prepare(reason)
                 if not wanted():
                     return INTERRUPTED
             elif reason == send.NO_BIT:
@@ -126,13 +126,16 @@ class RamState:
         yield self._env.timeout(self.ahead_ns)
         return reason if wanted() else INTERRUPTED
 
-    def _clear(self) -> Generator[simpy.Event, Any, None]:
-        """Before the first page of a chunk: the thread goes on when its log is cleared.
+    def _prepare(self, reason: int) -> Generator[simpy.Event, Any, None]:
+        """Before the first page of a chunk its log is cleared, before a page that was swapped out it is read back.
 
         migration/ram.c::migration_clear_memory_region_dirty_bitmap.
         """
         state = self.send_state
-        yield from self._tracker.before_send(int(state[send.CURSOR]))
+        if reason == send.CLEAR:
+            yield from self._tracker.before_send(int(state[send.CURSOR]))
+        elif reason == send.NOT_THERE:
+            yield from self._vm.read_back(int(state[send.CURSOR]))
         state[send.T_NS] = max(int(state[send.T_NS]), self._env.now_ns)
 
     def check_bitmap(self) -> None:
@@ -180,6 +183,12 @@ class RamState:
         if not self._vm.may_come_up():
             return self._call(limits, self._journal[:0])
         before = self.send_state.copy()
+        reason = self._send_settled(limits, before)
+        if len(self._vm.backing):
+            self._vm.note_read(self._journal[: self._sent_since(before), 0].copy())
+        return reason
+
+    def _send_settled(self, limits: SendLimits, before: NDArray[np.int64]) -> int:
         limits = limits._replace(batch_pages=min(limits.batch_pages, UNCERTAIN_PAGES))
         reason = self._call(limits, self._journal)
         reached_ns = min(limits.horizon_ns, int(self.send_state[send.T_NS]))
@@ -194,13 +203,16 @@ class RamState:
 
         The guest has gone on since: which of them were zero when they were sent stays in the journal.
         """
-        pages = [send.NORMAL_PAGES, send.ZERO_PAGES]
-        n_pages = int((self.send_state - before)[pages].sum())
+        n_pages = self._sent_since(before)
         sent = self._journal[:n_pages]
         self.bmap[sent[:, 0]] = 1
         self.copied[sent[:, 0]] = sent[:, 1]
         self.send_state[:] = before
         return n_pages
+
+    def _sent_since(self, before: NDArray[np.int64]) -> int:
+        """Pages sent since the send state was ``before``."""
+        return int((self.send_state - before)[[send.NORMAL_PAGES, send.ZERO_PAGES]].sum())
 
     def _call(self, limits: SendLimits, journal: NDArray[np.int64]) -> int:
         memory, guest = self._vm.memory, self._vm.guest
@@ -208,6 +220,6 @@ class RamState:
             send.send_pages(
                 self.send_state, limits, self._costs, self.bmap, self._words, self._block_ends, self._block_id_bytes,
                 memory.zero, memory.version, self.copied, self._tracker.clear_marks, guest.table, guest.clocks,
-                self._vm.armed, self.send_log, journal,
+                self._vm.armed, self.send_log, journal, self._vm.backing,
             )
         )  # fmt: skip

@@ -22,13 +22,20 @@ DISTRIBUTIONS: dict[str, Callable[[dict[str, Any]], Service]] = {
 
 @dataclass(frozen=True)
 class SwapSpec:
-    """depth: requests worked on at once; read, write: service of a request of one page; more_page_ns: each further page."""
+    """depth: requests worked on at once; read, write: service of a request of one page; more_page_ns: each further page.
+
+    cache_ns: a fault on a page that is in the swap cache; rotational: neighbours are those in the next slots; synchronous:
+    who asks does the work itself, nothing is read ahead (SWP_SYNCHRONOUS_IO).
+    """
 
     name: str
     depth: int
     read: Service
     write: Service
     more_page_ns: int = 0
+    cache_ns: int = 1000
+    rotational: bool = False
+    synchronous: bool = False
 
 
 @cache
@@ -50,4 +57,5 @@ def load_swap(name: str) -> SwapSpec:
     """The device ``name``. InputError if there is none."""
     entries = swap_entries(name)
     read, write = (DISTRIBUTIONS[entries[key]["distribution"]](entries[key]) for key in ("read", "write"))
-    return SwapSpec(name, entries["depth"]["value"], read, write, entries["more_page_ns"]["value"])
+    numbers = {key: entries[key]["value"] for key in ("more_page_ns", "cache_ns", "rotational", "synchronous")}
+    return SwapSpec(name, entries["depth"]["value"], read, write, **numbers)

@@ -5,8 +5,10 @@ Linux virt/kvm/kvm_main.c::hva_to_pfn; mm/memory.c::do_anonymous_page, mm/hugetl
 
 from __future__ import annotations
 
-from hostsim.jit import inlined
+from hostsim.jit import inlined, jit
+from hostsim.kernels.kvm.armed import flags_of
 from hostsim.kernels.kvm.layout import (
+    AGAIN,
     AWAY,
     BACKED,
     DUE_FAULT,
@@ -26,15 +28,16 @@ from hostsim.kernels.kvm.layout import (
     Kvm,
 )
 from hostsim.kernels.kvm.mmu_lock import tell_host
+from hostsim.mmu.spte import PRESENT
 
 
 @inlined
 def look_up(k: Kvm, v: int, now_ns: int) -> None:
-    """vCPU ``v`` wants the host page of its fault: it waits (PFN, FAULTS) if that takes time."""
+    """VCPU ``v`` wants the host page of its fault: it waits (PFN, FAULTS) if that takes time."""
     look_ns = k.state[PFN_NS]
     if k.state[BACKED] == 1:
         found = k.backing[k.vcpus[V_PAGE, v]]
-        if found == AWAY or (found == UNTOUCHED and k.state[FRAMES] < k.state[HOST_PAGES]):
+        if found >= AWAY or (found == UNTOUCHED and k.state[FRAMES] < k.state[HOST_PAGES]):
             k.vcpus[V_STAGE, v] = FAULTS
             tell_host(k.state, now_ns, DUE_FAULT, v)
             return
@@ -63,3 +66,18 @@ def take_page(k: Kvm, v: int) -> None:
     if k.state[N_FRESH] < len(k.fresh):
         k.fresh[k.state[N_FRESH]] = page
         k.state[N_FRESH] += 1
+
+
+@jit
+def look_again(k: Kvm, v: int, now_ns: int) -> None:
+    """The host has done what vCPU ``v`` asked for: it looks the page up again, as of the mmu_invalidate_seq it has."""
+    k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns, AGAIN
+
+
+@jit
+def first_orphan(k: Kvm) -> int:
+    """First gfn that is mapped and not resident, or -1."""
+    for page in range(len(k.backing)):
+        if k.backing[page] != RESIDENT and flags_of(k.sptes, page) & PRESENT != 0:
+            return page
+    return -1

@@ -16,7 +16,6 @@ from hostsim.kernels.kvm.layout import (
     LEAVING,
     LOCK_LENGTH,
     OUT,
-    PFN,
     Q_MODE,
     Q_STATE,
     Q_WATCH,
@@ -51,12 +50,6 @@ def enter_guest(k: Kvm, v: int, now_ns: int, entry_ns: int) -> None:
     k.vcpus[V_KICKED, v] = k.vcpus[V_FULL, v] = 0
     k.vcpus[V_AWAY_NS, v] = now_ns
     k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + entry_ns, ENTRY
-
-
-@jit
-def page_found(k: Kvm, v: int, now_ns: int) -> None:
-    """The host has the page that vCPU ``v`` asked for: the fault goes on."""
-    k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns, PFN
 
 
 @jit

@@ -49,9 +49,9 @@ of its first clock at which it leaves by itself, NEVER: not at all; V_FRAMES: fr
 """
 N_VCPU = 21
 
-IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS = range(11)
+IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS, AGAIN = range(12)
 """What comes next. WAITING, OUT and FAULTS are not in the heap; PFN: the host page is known; EXITED: a PML buffer was
-drained; FAULTS: the host is asked for the page.
+drained; FAULTS: the host is asked for the page; AGAIN: it has answered, the page is looked up again.
 """
 
 (S_CLASS, S_CLOCK, S_VCPU, S_NEXT, S_INDEX, S_FOUND, S_PAGE, S_DRAWS, S_DRAWN, S_OFFSET, S_KEY0, S_KEY1) = range(12)
@@ -95,7 +95,9 @@ R_MEAN, R_SCALE = range(2)
 DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT = 1, 2, 3, 4
 
 UNTOUCHED, RESIDENT, AWAY = range(3)
-"""Of Kvm.backing: the host has no page yet; it is in the host's page table; the host has to be asked for it."""
+"""Of Kvm.backing: the host has no page yet; it is in the host's page table; AWAY and more: the host has
+to be asked for it.
+"""
 
 REGION_BITS = 9
 SUPER_BITS = 18

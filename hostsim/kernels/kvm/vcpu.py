@@ -10,6 +10,7 @@ from hostsim.jit import inlined
 from hostsim.kernels.kvm.armed import needed
 from hostsim.kernels.kvm.backing import look_up, take_page
 from hostsim.kernels.kvm.layout import (
+    AGAIN,
     COST,
     DONE,
     DUE_OUT,
@@ -143,14 +144,14 @@ def _stop(k: Kvm, v: int) -> None:
 @inlined
 def _request(k: Kvm, v: int) -> None:
     """mmu_invalidate_seq is read, the host page looked up, the lock asked for."""
-    kind, now_ns = k.vcpus[V_KIND, v], k.vcpus[V_NS, v]
-    if k.vcpus[V_STAGE, v] == REQUEST:
+    kind, stage, now_ns = k.vcpus[V_KIND, v], k.vcpus[V_STAGE, v], k.vcpus[V_NS, v]
+    if stage == REQUEST:
         k.vcpus[V_SEQ, v] = k.state[SEQ]
-        if kind in (MAP, SPLIT):
-            look_up(k, v, now_ns)
-    else:
+    k.vcpus[V_STAGE, v] = REQUEST
+    if stage == PFN:
         take_page(k, v)
-        k.vcpus[V_STAGE, v] = REQUEST
+    elif kind in (MAP, SPLIT):
+        look_up(k, v, now_ns)
     if k.vcpus[V_STAGE, v] != REQUEST:
         return
     if k.vcpus[V_MODE, v] == NONE:
@@ -219,7 +220,7 @@ def _begin(k: Kvm, v: int) -> int:
     if stage in (ENTRY, RESUME):
         k.vcpus[V_KIND, v] = NOTHING
         return LEAVES if k.vcpus[V_KICKED, v] == 1 else RUNS
-    if stage in (REQUEST, PFN):
+    if stage in (REQUEST, PFN, AGAIN):
         _request(k, v)
         return WAITS
     if stage == DONE:

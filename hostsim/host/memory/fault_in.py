@@ -1,0 +1,141 @@
+"""Faults that the host has to work on: a frame for a first touch, a page from the swap cache, a page from swap."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from hostsim.host.memory.pages import CACHED, READING, SWAPPED, WRITING, VmPages
+from hostsim.host.memory.spec import PCP_BATCH
+from hostsim.host.memory.swap_area import NO_SLOT
+from hostsim.host.swap.device import SwapDevice
+from hostsim.kernels.kvm.layout import RESIDENT, UNTOUCHED
+
+if TYPE_CHECKING:
+    from hostsim.host.memory.host_memory import HostMemory
+
+Step = Generator[simpy.Event, Any, None]
+
+
+class FaultIn:
+    """HostPages of one VM: what finds its pages."""
+
+    # Model limit: a vCPU that waits for a page halts: there is no asynchronous page fault.
+    # Model limit: a page that is swapped in is mapped writable, so its copy in swap is given up.
+
+    def __init__(self, pages: VmPages, memory: HostMemory) -> None:
+        self._pages, self._memory, self._env, self._where = pages, memory, memory.env, pages.where
+
+    def vcpu_faults(self, vcpu: int) -> None:
+        """See HostPages."""
+        self._env.process(self._for_vcpu(vcpu))
+
+    def _for_vcpu(self, vcpu: int) -> Step:
+        engine = self._pages.vm.engine
+        page = engine.faults_on(vcpu)
+        if self._where[page] == UNTOUCHED:
+            yield from self._timed("populate", self._fill_up())
+        else:
+            yield from self.fault_in(page)
+        engine.look_again(vcpu, self._env.now_ns)
+
+    def fault_in(self, page: int) -> Step:
+        """See HostPages; a page that was never touched reads as zeros and stays so."""
+        place = int(self._where[page])
+        if place not in {RESIDENT, UNTOUCHED}:
+            kind = "major" if place in {SWAPPED, READING} else "minor"
+            yield from self._timed(kind, self._bring(page))
+
+    def note_read(self, pages: NDArray[np.int64]) -> None:
+        """See HostPages."""
+        self._pages.host_young[pages] = self._where[pages] == RESIDENT
+
+    def _timed(self, kind: str, work: Step) -> Step:
+        asked_ns = self._env.now_ns
+        yield from work
+        self._pages.latencies[kind].record(self._env.now_ns - asked_ns)
+
+    def _fill_up(self) -> Step:
+        """A CPU's list of free frames is filled up (mm/page_alloc.c::rmqueue_bulk)."""
+        pages, memory = self._pages, self._memory
+        pages.take_in_fresh()
+        yield from memory.take(pages, 1)
+        more = memory.at_leisure(pages, PCP_BATCH - 1)
+        memory.charge(pages, more)
+        pages.vm.engine.add_frames(1 + more)
+
+    def _bring(self, page: int) -> Step:
+        """Until the page is resident (mm/memory.c::do_swap_page)."""
+        while (place := int(self._where[page])) != RESIDENT:
+            if place == SWAPPED:
+                yield from self._read(page)
+            elif place == READING:
+                yield self._pages.arriving[page]
+            else:
+                yield from self._from_cache(page)
+
+    def _from_cache(self, page: int) -> Step:
+        """The page is in the swap cache: read ahead, or not written out yet."""
+        yield self._env.timeout(self._device.spec.cache_ns)
+        if self._where[page] in {CACHED, WRITING}:
+            self._map(page)
+
+    def _read(self, page: int) -> Step:
+        """Read a page, and what is swapped around it if frames are at leisure (mm/swap_state.c::swapin_readahead)."""
+        pages, memory = self._pages, self._memory
+        yield from memory.take(pages, 1)
+        if self._where[page] != SWAPPED:
+            memory.give_back(pages, 1)
+            return
+        ahead = self._ahead(page)
+        ahead = ahead[: memory.at_leisure(pages, len(ahead))]
+        memory.charge(pages, len(ahead))
+        both, arrived = [page, *ahead], self._env.event()
+        self._where[both] = READING
+        pages.arriving.update(dict.fromkeys(both, arrived))
+        yield self._device.submit("read", len(both))
+        self._arrive(page, ahead)
+        arrived.succeed()
+
+    def _arrive(self, page: int, ahead: list[int]) -> None:
+        pages, area = self._pages, self._memory.area
+        for read in (page, *ahead):
+            pages.check_copy(read, area.load(int(pages.slot[read])))
+            del pages.arriving[read]
+        self._where[ahead] = CACHED
+        pages.policy.insert(np.array(ahead, np.int64))
+        pages.counts["read_ahead"] += len(ahead)
+        pages.counts["swapped_in"] += 1
+        self._map(page)
+
+    def _map(self, page: int) -> None:
+        """The page goes into the host's page table; its slot is free."""
+        pages = self._pages
+        is_listed = self._where[page] == CACHED
+        self._where[page] = RESIDENT
+        self._memory.area.free(int(pages.slot[page]))
+        pages.slot[page] = NO_SLOT
+        if not is_listed:
+            pages.policy.insert(np.array([page], np.int64))
+
+    def _ahead(self, page: int) -> list[int]:
+        """Other pages to read with ``page``: by slot from a disk that turns, by address from others, none from memory."""
+        pages, cluster = self._pages, 1 << self._memory.spec.page_cluster
+        if self._device.spec.synchronous:
+            return []
+        if self._device.spec.rotational:
+            copies = [self._memory.area.load(slot) for slot in self._memory.area.around(int(pages.slot[page]), cluster)]
+            near = [copy.page for copy in copies if copy.vm == pages.number]
+        else:
+            first = page - page % cluster
+            near = list(range(first, min(first + cluster, len(self._where))))
+        return [other for other in near if other != page and self._where[other] == SWAPPED]
+
+    @property
+    def _device(self) -> SwapDevice:
+        assert self._memory.device is not None, "what is away is in swap"
+        return self._memory.device

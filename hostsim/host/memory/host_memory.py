@@ -1,0 +1,150 @@
+"""The memory of a host: its frames, its swap, and the VMs that share them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import simpy
+
+from hostsim.host.clock import Clock
+from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.mmu_notifier import MmuNotifier
+from hostsim.host.memory.fault_in import FaultIn
+from hostsim.host.memory.frames import Frames
+from hostsim.host.memory.pages import SWAPPED, VmPages
+from hostsim.host.memory.reclaim import Reclaim
+from hostsim.host.memory.spec import PCP_BATCH, POLICIES, HostMemorySpec
+from hostsim.host.memory.swap_area import SwapArea
+from hostsim.host.swap.device import SwapDevice
+from hostsim.host.swap.sheet import load_swap
+from hostsim.kernels.kvm.layout import RESIDENT
+
+NO_LIMIT = 1 << 62
+
+
+class OutOfMemory(NamedTuple):
+    """When nothing could be reclaimed any more, and the VM that the kernel would kill, the one with the most frames."""
+
+    ns: int
+    vm: int
+
+
+class HostMemory:
+    """frames, area, device: None without swap; vms: their pages. ``exhausted`` comes up when memory has run out.
+
+    Build it, ``add`` the VMs before any of them has run, then ``begin``.
+    """
+
+    def __init__(self, env: Clock, spec: HostMemorySpec, seed: int) -> None:
+        """InputError if there is no such swap device."""
+        self.env, self.spec = env, spec
+        self.frames = Frames(env, spec.frames)
+        has_swap = spec.swap != "none"
+        self.area = SwapArea(spec.swap_pages if has_swap else 0)
+        self.device = SwapDevice(env, load_swap(spec.swap), seed) if has_swap else None
+        self.vms: list[VmPages] = []
+        self.exhausted: simpy.Event = env.event()
+        self.out_of_memory: OutOfMemory | None = None
+        self.reclaim = Reclaim(env, self.frames, self.area, self.device, self.vms)
+
+    def add(self, vm: LiveVm, notifier: MmuNotifier, limit: int = NO_LIMIT) -> VmPages:
+        """``vm`` has its pages from here; limit: frames that it may have (memory.max of its group)."""
+        pages = VmPages(len(self.vms), vm, notifier, POLICIES[self.spec.policy](vm.memory.n_pages), limit)
+        self.vms.append(pages)
+        vm.engine.ask_for_frames(2 * PCP_BATCH + vm.engine.n_vcpus)
+        vm.host = FaultIn(pages, self)
+        return pages
+
+    def begin(self) -> None:
+        """What does not fit is in swap to begin with: of each VM the same share, its highest gfns. kswapd runs."""
+        room = max(0, self.frames.total - self.frames.high)
+        wanted = sum(pages.charged for pages in self.vms)
+        for pages in self.vms:
+            fair = pages.charged if wanted <= room else pages.charged * room // wanted
+            self._swap_out_at_start(pages, min(fair, pages.limit))
+            self.frames.take(pages.charged)
+        self.env.process(self.reclaim.kswapd())
+        if self.spec.proactive_ns:
+            self.env.process(self._age())
+
+    def _swap_out_at_start(self, pages: VmPages, kept: int) -> None:
+        resident = np.flatnonzero(pages.where == RESIDENT)
+        pages.charged = min(kept, len(resident))
+        for page in resident[kept:].tolist():
+            slot = self.area.take()
+            assert slot >= 0, "a scenario is checked for room"
+            self.area.store(slot, pages.copy_of(page))
+            pages.slot[page], pages.where[page] = slot, SWAPPED
+            pages.vm.engine.zap(page, page + 1, self.env.now_ns)
+        pages.policy.insert(resident[:kept])
+
+    def take(self, pages: VmPages, n: int) -> Generator[simpy.Event, Any, None]:
+        """``n`` frames for a VM: below the low watermark kswapd wakes, below min who asks reclaims.
+
+        mm/page_alloc.c::__alloc_pages_slowpath; mm/memcontrol.c::try_charge_memcg.
+        """
+        tries = 0
+        while not self._has_room(pages, n):
+            self.reclaim.wake()
+            is_over = pages.charged + n > pages.limit
+            progress = yield from self.reclaim.direct([pages] if is_over else self.vms, pages)
+            tries = 0 if progress else tries + 1
+            if tries > MAX_RECLAIM_RETRIES:
+                yield from self._run_out()
+        self.charge(pages, n)
+
+    def charge(self, pages: VmPages, n: int) -> None:
+        """``n`` free frames are the VM's."""
+        self.frames.take(n)
+        pages.charged += n
+        if self.frames.free < self.frames.low:
+            self.reclaim.wake()
+
+    def give_back(self, pages: VmPages, n: int) -> None:
+        """``n`` frames of the VM are free."""
+        pages.charged -= n
+        self.frames.give(n)
+
+    def at_leisure(self, pages: VmPages, most: int) -> int:
+        """How many frames, ``most`` at most, the VM can have with nobody woken for it."""
+        return max(0, min(most, self.frames.free - self.frames.low, pages.limit - pages.charged))
+
+    def _has_room(self, pages: VmPages, n: int) -> bool:
+        return self.frames.free - n >= self.frames.min and pages.charged + n <= pages.limit
+
+    def _run_out(self) -> Generator[simpy.Event, Any, None]:
+        """mm/oom_kill.c::out_of_memory. The run is over."""
+        # Model limit: a run ends when memory runs out: no VM is killed to let the others go on.
+        if self.out_of_memory is None:
+            victim = max(self.vms, key=lambda pages: pages.charged)
+            self.out_of_memory = OutOfMemory(self.env.now_ns, victim.number)
+            self.exhausted.succeed()
+        yield self.env.event()
+
+    def _age(self) -> Generator[simpy.Event, Any, None]:
+        while True:
+            yield self.env.timeout(self.spec.proactive_ns)
+            for pages in self.vms:
+                yield from self.reclaim.age(pages)
+
+    def check(self) -> None:
+        """InvariantError if a frame is lost, has two owners, or a page is in two places or in none."""
+        used = sum(pages.charged for pages in self.vms)
+        for pages in self.vms:
+            pages.check()
+        self.reclaim.check(used)
+
+
+def attach(env: Clock, spec: HostMemorySpec, vms: Sequence[tuple[LiveVm, MmuNotifier]], seed: int) -> HostMemory:
+    """A host memory with all ``vms``, begun."""
+    memory = HostMemory(env, spec, seed)
+    for vm, notifier in vms:
+        memory.add(vm, notifier)
+    memory.begin()
+    return memory
+
+
+MAX_RECLAIM_RETRIES = 16
+"""mm/internal.h."""

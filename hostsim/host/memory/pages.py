@@ -1,0 +1,97 @@
+"""Where each page of a VM is: with the host, in swap, or between the two."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from hostsim.errors import InvariantError
+from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.mmu_notifier import MmuNotifier
+from hostsim.host.latency import Latencies
+from hostsim.host.memory.swap_area import NO_SLOT, Copy
+from hostsim.kernels.kvm.layout import AWAY, RESIDENT, UNTOUCHED
+from hostsim.mmu.ageing import AgeingPolicy, Pages
+
+SWAPPED, READING, CACHED, WRITING = range(AWAY, AWAY + 4)
+"""Beside UNTOUCHED and RESIDENT: in swap alone; being read; read and not mapped yet; unmapped and being written."""
+PLACES = {UNTOUCHED: "untouched", RESIDENT: "resident", SWAPPED: "swapped", READING: "reading", CACHED: "cached",
+          WRITING: "writing"}  # fmt: skip
+HAS_FRAME = (RESIDENT, READING, CACHED, WRITING)
+FAULTS = ("populate", "minor", "major")
+
+
+class VmPages:
+    """where: uint8[n_pages], the engine's backing; host_young: uint8[n_pages], 1: a thread of the host has read the page.
+
+    charged: frames that the VM has, those at hand of its vCPUs included; limit: how many it may have; slot: int64[n_pages].
+    latencies: of faults that waited for the host, by kind; counts: what happened.
+    """
+
+    def __init__(self, number: int, vm: LiveVm, notifier: MmuNotifier, policy: AgeingPolicy, limit: int) -> None:
+        n_pages = vm.memory.n_pages
+        self.number, self.vm, self.notifier, self.policy, self.limit = number, vm, notifier, policy, limit
+        self.where = vm.engine.backing
+        assert len(self.where) == n_pages, "the engine knows which pages the host has"
+        self.host_young = np.zeros(n_pages, np.uint8)
+        self.slot = np.full(n_pages, NO_SLOT, np.int64)
+        self.token = np.zeros(n_pages, np.int64)
+        self.charged = int(np.count_nonzero(self.where == RESIDENT))
+        self.latencies = {kind: Latencies() for kind in FAULTS}
+        self.counts: Counter[str] = Counter()
+        self.arriving: dict[int, simpy.Event] = {}
+        self.isolated: set[int] = set()
+        """Taken from the policy to be swapped out, and mapped still."""
+        self._young = np.zeros(n_pages, np.uint8)
+
+    def take_in_fresh(self) -> None:
+        """Pages that vCPUs populated by themselves come under the policy (mm/swap.c::lru_add_drain)."""
+        fresh: Pages = self.vm.engine.take_fresh()
+        if len(fresh):
+            self.counts["populated"] += len(fresh)
+            self.policy.insert(fresh)
+
+    def look(self) -> NDArray[np.uint8]:
+        """uint8[n_pages], 1: accessed since it was last made old, by the guest or by a thread of the host."""
+        self.notifier.look(self._young)
+        np.maximum(self._young, self.host_young, out=self._young)
+        return self._young
+
+    def copy_of(self, page: int) -> Copy:
+        """What is about to be swapped out."""
+        self.token[page] += 1
+        return Copy(self.number, page, int(self.token[page]), bool(self.vm.memory.zero[page]))
+
+    def check_copy(self, page: int, copy: Copy) -> None:
+        """InvariantError unless ``copy`` is the newest content of ``page``."""
+        if copy != Copy(self.number, page, int(self.token[page]), bool(self.vm.memory.zero[page])):
+            raise InvariantError(f"VM {self.number}, gfn {page}: swapped in as {copy}, swapped out {self.token[page]} times")
+
+    def check(self) -> None:
+        """InvariantError if pages are lost or counted twice, or if an spte outlives its host page."""
+        gfn = self.vm.engine.first_orphan()
+        if gfn >= 0:
+            raise InvariantError(f"VM {self.number}, gfn {gfn}: mapped, and {PLACES[int(self.where[gfn])]} at the host")
+        n_by_place = np.bincount(self.where, minlength=WRITING + 1)
+        frames = int(n_by_place[list(HAS_FRAME)].sum()) + self.vm.engine.frames_at_hand
+        if frames != self.charged:
+            raise InvariantError(f"VM {self.number}: {frames} frames in use, {self.charged} charged")
+        in_swap = np.isin(self.where, (SWAPPED, READING, CACHED, WRITING))
+        if not np.array_equal(in_swap, self.slot != NO_SLOT):
+            gfn = int(np.flatnonzero(in_swap != (self.slot != NO_SLOT))[0])
+            raise InvariantError(f"VM {self.number}, gfn {gfn}: {PLACES[int(self.where[gfn])]} with slot {self.slot[gfn]}")
+        self._check_listed()
+
+    def _check_listed(self) -> None:
+        """Under the policy is what is resident or read ahead, but for what came in since it was last told."""
+        self.take_in_fresh()
+        listed = np.zeros(len(self.where), np.bool_)
+        listed[self.policy.resident_pages()] = True
+        wanted = np.isin(self.where, (RESIDENT, CACHED))
+        wanted[list(self.isolated)] = False
+        if not np.array_equal(listed, wanted):
+            gfn = int(np.flatnonzero(listed != wanted)[0])
+            raise InvariantError(f"VM {self.number}, gfn {gfn}: {PLACES[int(self.where[gfn])]}, on a list: {listed[gfn]}")

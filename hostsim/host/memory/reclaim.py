@@ -1,0 +1,209 @@
+"""Reclaim: kswapd and those who cannot wait for it take pages from VMs, swap them out and free their frames."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+import simpy
+
+from hostsim.errors import InvariantError
+from hostsim.host.clock import Clock
+from hostsim.host.latency import Latencies
+from hostsim.host.memory.frames import Frames
+from hostsim.host.memory.pages import CACHED, SWAPPED, WRITING, VmPages
+from hostsim.host.memory.swap_area import NO_SLOT, SwapArea
+from hostsim.host.swap.device import SwapDevice
+from hostsim.kernels.kvm.layout import RESIDENT
+from hostsim.mmu.ageing import Pages
+
+Step = Generator[simpy.Event, Any, None]
+Progress = Generator[simpy.Event, Any, int]
+SWAP_CLUSTER_MAX = 32
+"""include/linux/swap.h: pages that are reclaimed at a time."""
+MAX_FAILURES = 16
+"""mm/internal.h::MAX_RECLAIM_RETRIES: after so many vain attempts kswapd sleeps until it is woken."""
+THROTTLE_NS = 20_000_000
+"""mm/vmscan.c::reclaim_throttle, VMSCAN_THROTTLE_NOPROGRESS: 20 ms (HZ / 50)."""
+RETRY_NS = 100_000_000
+"""mm/vmscan.c::kswapd_try_to_sleep naps HZ / 10 before it really sleeps."""
+IDLE_ROUNDS = 8
+"""A policy that names no page so often in turn has none."""
+
+
+class Reclaim:
+    """writing: pages being written out; direct_latencies: of those who had to reclaim for themselves."""
+
+    # Model limit: swap holds anonymous memory only: there is no page cache that could shrink first.
+
+    def __init__(
+        self, env: Clock, frames: Frames, area: SwapArea, device: SwapDevice | None, vms: Sequence[VmPages]
+    ) -> None:
+        self.writing = 0
+        self.direct_latencies = Latencies()
+        self._env, self._frames, self._area, self._device, self._vms = env, frames, area, device, vms
+        self._shares: dict[int, float] = {}
+        self._woken: simpy.Event = env.event()
+
+    def wake(self) -> None:
+        """Kswapd has something to do (wakeup_kswapd)."""
+        if not self._woken.triggered:
+            self._woken.succeed()
+
+    def kswapd(self) -> Step:
+        """Frees frames up to the high watermark each time it is woken (mm/vmscan.c::kswapd, ::balance_pgdat)."""
+        while True:
+            yield self._woken
+            yield from self._balance()
+            self._woken = self._env.event()
+            if self._frames.free < self._frames.low:
+                yield self._env.timeout(RETRY_NS)
+                self.wake()
+
+    def _balance(self) -> Step:
+        failures = 0
+        while self._frames.free < self._frames.high and failures < MAX_FAILURES:
+            if self.writing and self._frames.free + self.writing >= self._frames.high:
+                yield self._frames.freed()
+                continue
+            taken = yield from self.shrink(self._next(self._vms), SWAP_CLUSTER_MAX)
+            failures = 0 if taken else failures + 1
+            if not taken:
+                yield from self._pause()
+
+    def _pause(self) -> Step:
+        """Until something is written out, or a while (mm/vmscan.c::reclaim_throttle)."""
+        if self.writing:
+            yield self._frames.freed()
+        else:
+            yield self._env.timeout(THROTTLE_NS)
+
+    def direct(self, vms: Sequence[VmPages], asker: VmPages) -> Progress:
+        """One batch of ``vms`` for somebody of ``asker`` who waits; what is being written is waited for. 0: in vain."""
+        started_ns, charged = self._env.now_ns, sum(pages.charged for pages in vms)
+        taken = yield from self.shrink(self._next(vms), SWAP_CLUSTER_MAX)
+        was_writing = self.writing
+        if was_writing:
+            yield self._frames.freed()
+        elif not taken:
+            yield self._env.timeout(THROTTLE_NS)
+        self.direct_latencies.record(self._env.now_ns - started_ns)
+        asker.counts["direct_reclaims"] += 1
+        return taken + was_writing + max(0, charged - sum(pages.charged for pages in vms))
+
+    def _next(self, vms: Sequence[VmPages]) -> VmPages:
+        """The VM whose turn it is: each comes up as often as it has frames (mm/vmscan.c::shrink_node_memcgs)."""
+        pages = min(vms, key=lambda vm: (self._shares.get(vm.number, 0.0), vm.number))
+        self._shares[pages.number] = self._shares.get(pages.number, 0.0) + 1 / max(1, pages.charged)
+        return pages
+
+    def shrink(self, pages: VmPages, wanted: int) -> Progress:
+        """Take ``wanted`` pages of a VM, as its policy says; returns how many went. Each page is looked at twice at most."""
+        taken = scanned = idle = 0
+        pages.take_in_fresh()
+        while taken < wanted and scanned <= 2 * pages.charged + SWAP_CLUSTER_MAX and idle < IDLE_ROUNDS:
+            if pages.policy.wants_ageing():
+                scanned += yield from self.age(pages)
+            scan = pages.policy.evict(pages.look(), wanted - taken)
+            pages.isolated.update(scan.evicted.tolist())
+            yield from self._ask(pages, scan.asked)
+            taken += yield from self._page_out(pages, scan.evicted.tolist())
+            looked = len(scan.asked) + len(scan.evicted)
+            idle = 0 if looked else idle + 1
+            scanned += looked
+        return taken
+
+    def age(self, pages: VmPages) -> Progress:
+        """One step of ageing; returns how many pages were asked about."""
+        pages.take_in_fresh()
+        asked = pages.policy.age(pages.look()).asked
+        yield from self._ask(pages, asked)
+        return len(asked)
+
+    def _ask(self, pages: VmPages, asked: Pages) -> Step:
+        """folio_referenced of each: its young bit is cleared through the notifier, if the host maps it."""
+        young = pages.look()
+        pages.host_young[asked] = 0
+        for page in asked.tolist():
+            if pages.where[page] == RESIDENT:
+                yield from pages.notifier.clear_flush_young(page, page + 1, young)
+
+    def _page_out(self, pages: VmPages, evicted: list[int]) -> Progress:
+        """Unmap pages and write them out, drop those that swap has; how many go (mm/vmscan.c::shrink_folio_list)."""
+        unmapped: list[tuple[int, int]] = []
+        dropped = 0
+        for page in evicted:
+            if pages.where[page] == CACHED:
+                self._drop(pages, page)
+                dropped += 1
+            elif (slot := self._area.take()) != NO_SLOT:
+                yield from self._unmap(pages, page, slot)
+                unmapped.append((page, slot))
+            else:
+                self._keep(pages, page)
+        for run in _adjacent(unmapped):
+            yield from self._write(pages, run)
+        return dropped + len(unmapped)
+
+    def _drop(self, pages: VmPages, page: int) -> None:
+        pages.isolated.discard(page)
+        pages.where[page] = SWAPPED
+        pages.counts["dropped"] += 1
+        self._release(pages)
+
+    def _keep(self, pages: VmPages, page: int) -> None:
+        """Swap is full."""
+        pages.isolated.discard(page)
+        pages.policy.insert(np.array([page]))
+        pages.counts["no_slot"] += 1
+
+    def _unmap(self, pages: VmPages, page: int, slot: int) -> Step:
+        """mm/rmap.c::try_to_unmap: from then on the page is in the swap cache."""
+        yield from pages.notifier.invalidate_range_start(page, page + 1)
+        pages.isolated.discard(page)
+        pages.where[page], pages.slot[page] = WRITING, slot
+        self._area.store(slot, pages.copy_of(page))
+        self.writing += 1
+        yield from pages.notifier.invalidate_range_end(page, page + 1)
+
+    def _write(self, pages: VmPages, run: list[tuple[int, int]]) -> Step:
+        """Pages in adjacent slots are one request."""
+        assert self._device is not None
+        pages.counts["swapped_out"] += len(run)
+        tokens = [int(pages.token[page]) for page, _ in run]
+        written = self._device.submit("write", len(run))
+        written.callbacks.append(
+            lambda _: [self._written(pages, page, slot, token) for (page, slot), token in zip(run, tokens, strict=True)]
+        )
+        if self._device.spec.synchronous:
+            yield written
+
+    def _written(self, pages: VmPages, page: int, slot: int, token: int) -> None:
+        """The frame is free, unless somebody has taken the page back meanwhile."""
+        self.writing -= 1
+        if pages.where[page] == WRITING and pages.slot[page] == slot and pages.token[page] == token:
+            pages.where[page] = SWAPPED
+            self._release(pages)
+        else:
+            self._frames.wake()
+
+    def _release(self, pages: VmPages) -> None:
+        pages.charged -= 1
+        self._frames.give(1)
+
+    def check(self, used: int) -> None:
+        """InvariantError unless ``used`` and free frames are all there are."""
+        if used + self._frames.free != self._frames.total:
+            raise InvariantError(f"{used} frames are used, {self._frames.free} free, of {self._frames.total}")
+
+
+def _adjacent(unmapped: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """(page, slot) in runs of slots that follow each other, as the block layer merges requests of one plug."""
+    runs: list[list[tuple[int, int]]] = []
+    for page, slot in unmapped:
+        if runs and runs[-1][-1][1] + 1 == slot:
+            runs[-1].append((page, slot))
+        else:
+            runs.append([(page, slot)])
+    return runs

@@ -1,0 +1,37 @@
+"""What a scenario says of a host's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hostsim.kernels.ageing.generations import Generations
+from hostsim.kernels.ageing.two_list import TwoList
+from hostsim.mmu.ageing import AgeingPolicy
+
+POLICIES: dict[str, Callable[[int], AgeingPolicy]] = {
+    "two-list": TwoList,
+    "two-list-before-5.9": lambda n_pages: TwoList(n_pages, second_chance=False),
+    "mglru": Generations,
+}
+"""What decides which pages go, by the name a scenario gives it; made for a number of pages."""
+PAGE_CLUSTER = 3
+"""mm/swap.c::page_cluster: 2 ** 3 pages are read at a time."""
+PCP_BATCH = 63
+"""mm/page_alloc.c::zone_batchsize: frames that go to a CPU's list at a time."""
+
+
+@dataclass(frozen=True)
+class HostMemorySpec:
+    """frames: of the host, for its guests; swap: the device's name, "none": there is none; swap_pages: its size.
+
+    policy: one of POLICIES; page_cluster: log2 of the pages read at a time; proactive_ns: memory is aged each so often
+    besides, 0: only under pressure.
+    """
+
+    frames: int
+    swap: str = "nvme"
+    swap_pages: int = 1 << 22
+    policy: str = "two-list"
+    page_cluster: int = PAGE_CLUSTER
+    proactive_ns: int = 0

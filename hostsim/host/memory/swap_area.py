@@ -1,0 +1,74 @@
+"""Slots of a swap device: what is in them, and for whom."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from hostsim.errors import InvariantError
+
+SLOTS_CACHE = 64
+"""include/linux/swap_slots.h::SWAP_SLOTS_CACHE_SIZE: freed slots go back so many at a time."""
+NO_SLOT = -1
+
+
+class Copy(NamedTuple):
+    """What a slot holds: page ``page`` of VM number ``vm`` as it was at its swap-out number ``token``; is_zero: zeros."""
+
+    vm: int
+    page: int
+    token: int
+    is_zero: bool
+
+
+class SwapArea:
+    """Slots 0 to n - 1, given out in the order in which they became free (mm/swapfile.c::scan_swap_map_slots)."""
+
+    def __init__(self, n_slots: int) -> None:
+        self.n_slots = n_slots
+        self._next = 0
+        self._free: deque[int] = deque()
+        self._returned: list[int] = []
+        self._copies: dict[int, Copy] = {}
+
+    @property
+    def used(self) -> int:
+        """Slots that hold a copy."""
+        return len(self._copies)
+
+    def store(self, slot: int, copy: Copy) -> None:
+        """``slot``, which was taken, holds ``copy`` from now on."""
+        assert slot not in self._copies
+        self._copies[slot] = copy
+
+    def load(self, slot: int) -> Copy:
+        """What ``slot`` holds. InvariantError if nothing."""
+        copy = self._copies.get(slot)
+        if copy is None:
+            raise InvariantError(f"swap slot {slot} is read and holds nothing")
+        return copy
+
+    def free(self, slot: int) -> None:
+        """Its copy, if it holds one, is worth nothing any more."""
+        self._copies.pop(slot, None)
+        self._returned.append(slot)
+        if len(self._returned) >= SLOTS_CACHE:
+            self._give_back()
+
+    def around(self, slot: int, cluster: int) -> list[int]:
+        """Slots in use of the aligned ``cluster`` around ``slot`` (mm/swap_state.c::swap_cluster_readahead)."""
+        first = slot - slot % cluster
+        return [near for near in range(first, first + cluster) if near in self._copies]
+
+    def _give_back(self) -> None:
+        self._free.extend(sorted(self._returned))
+        self._returned.clear()
+
+    def take(self) -> int:
+        """A slot for a page, or NO_SLOT if all are taken."""
+        if self._next < self.n_slots:
+            self._next += 1
+            return self._next - 1
+        if not self._free:
+            self._give_back()
+        return self._free.popleft() if self._free else NO_SLOT
