@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hostsim.errors import InvariantError
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
-from hostsim.kernels.kvm import ageing, backing, dirty_log, host, law
+from hostsim.kernels.kvm import ageing, backing, dirty_log, host, law, parking
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import (
     COST,
@@ -287,6 +287,17 @@ class GuestEngine:
     def look_again(self, vcpu: int, now_ns: int) -> None:
         """The host has done what ``vcpu`` came up with as FAULT: it looks its page up again."""
         backing.look_again(self.kvm, vcpu, now_ns)
+        self._changed(now_ns)
+
+    def park(self, vcpu: int, now_ns: int) -> int:
+        """The task of ``vcpu`` that came up as FAULT sleeps, its vCPU goes on without it; returns the task's work clock."""
+        clock = int(parking.park(self.kvm, vcpu, now_ns))
+        self._changed(now_ns)
+        return clock
+
+    def unpark(self, vcpu: int, clock: int, now_ns: int) -> None:
+        """The task of work clock ``clock`` goes on."""
+        parking.unpark(self.kvm, vcpu, clock, now_ns)
         self._changed(now_ns)
 
     def first_orphan(self) -> int:

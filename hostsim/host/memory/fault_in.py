@@ -24,7 +24,7 @@ Step = Generator[simpy.Event, Any, None]
 class FaultIn:
     """HostPages of one VM: what finds its pages."""
 
-    # Model limit: a vCPU that waits for a page halts: there is no asynchronous page fault.
+    # Model limit: an asynchronous page fault puts a task to sleep in user mode and kernel mode alike.
     # Model limit: a page that is swapped in is mapped writable, so its copy in swap is given up.
 
     def __init__(self, pages: VmPages, memory: HostMemory) -> None:
@@ -39,9 +39,20 @@ class FaultIn:
         page = engine.faults_on(vcpu)
         if self._where[page] == UNTOUCHED:
             yield from self._timed("populate", self._fill_up())
+        elif self._memory.spec.async_pf and self._where[page] in {SWAPPED, READING}:
+            yield from self._asleep(vcpu, page)
+            return
         else:
             yield from self.fault_in(page)
         engine.look_again(vcpu, self._env.now_ns)
+
+    def _asleep(self, vcpu: int, page: int) -> Step:
+        """KVM_ASYNC_PF: a worker fetches the page (virt/kvm/async_pf.c::async_pf_execute)."""
+        engine = self._pages.vm.engine
+        clock = engine.park(vcpu, self._env.now_ns)
+        self._pages.counts["async_faults"] += 1
+        yield from self.fault_in(page)
+        engine.unpark(vcpu, clock, self._env.now_ns)
 
     def fault_in(self, page: int) -> Step:
         """See HostPages; a page that was never touched reads as zeros and stays so."""

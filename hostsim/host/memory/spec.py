@@ -26,7 +26,7 @@ class HostMemorySpec:
     """frames: of the host, for its guests; swap: the device's name, "none": there is none; swap_pages: its size.
 
     policy: one of POLICIES; page_cluster: log2 of the pages read at a time; proactive_ns: memory is aged each so often
-    besides, 0: only under pressure.
+    besides, 0: only under pressure; async_pf: a task that waits for swap sleeps, and its vCPU does what else it has to do.
     """
 
     frames: int
@@ -35,3 +35,4 @@ class HostMemorySpec:
     policy: str = "two-list"
     page_cluster: int = PAGE_CLUSTER
     proactive_ns: int = 0
+    async_pf: bool = False

@@ -7,7 +7,7 @@ with that probability (thinning), with more it was drawn anew when they were arm
 
 from __future__ import annotations
 
-from hostsim.guest.pacing import work_at
+from hostsim.guest.pacing import MODE, STOPPED, work_at
 from hostsim.guest.touch import (
     CYCLE,
     FIRST_GFN,
@@ -194,7 +194,7 @@ def choose(vcpus: Ints, streams: Ints, clocks: Ints, state: Ints, v: int) -> Non
     """
     best_ns, best = NEVER, -1
     for s in range(vcpus[V_FIRST, v], vcpus[V_END, v]):
-        if streams[s, S_NEXT] < NEVER:
+        if streams[s, S_NEXT] < NEVER and clocks[streams[s, S_CLOCK], MODE] != STOPPED:
             ns = touch_ns(clocks[streams[s, S_CLOCK]], streams[s, S_NEXT])
             if ns < best_ns:
                 best_ns, best = ns, s

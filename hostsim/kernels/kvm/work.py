@@ -30,6 +30,8 @@ def touch_ns(row: Ints, work_ns: int) -> int:
 def stop_clocks(vcpus: Ints, clocks: Ints, state: Ints, v: int, now_ns: int) -> None:
     """The vCPU ``v`` is out of the guest from ``now_ns`` on."""
     for at in range(vcpus[V_CLOCK, v], vcpus[V_CLOCK_END, v]):
+        if state[at] < 0:
+            continue
         row = clocks[state[at]]
         row[W0] = work_at(row, now_ns)
         row[T0], row[MODE] = now_ns, STOPPED
@@ -38,8 +40,10 @@ def stop_clocks(vcpus: Ints, clocks: Ints, state: Ints, v: int, now_ns: int) -> 
 
 @inlined
 def start_clocks(vcpus: Ints, clocks: Ints, state: Ints, v: int, now_ns: int) -> None:
-    """The vCPU ``v`` is in the guest again."""
+    """The vCPU ``v`` is in the guest again; clocks of parked tasks (hostsim.kernels.kvm.parking) stand still."""
     for at in range(vcpus[V_CLOCK, v], vcpus[V_CLOCK_END, v]):
+        if state[at] < 0:
+            continue
         row = clocks[state[at]]
         row[T0], row[MODE] = now_ns, row[RUN_MODE]
     vcpus[V_STALL_NS, v] += now_ns - vcpus[V_AWAY_NS, v]
