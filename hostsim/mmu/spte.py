@@ -25,7 +25,8 @@ class Sptes(NamedTuple):
     """Arrays of one slot, changed in place: one look at memory tells all of a 4 KiB page.
 
     spte: uint8[n_pages], flags of 4 KiB sptes, with BLANK and IN_LOG of their pages; level: uint8[n_regions], 1 where one
-    large spte maps the region, whose flags are large: uint8[n_regions].
+    large spte maps the region, 2 where one maps the whole block that it is in (1 GiB: 512 regions); its flags are large:
+    uint8[n_regions], in a block all the same.
     """
 
     spte: NDArray[np.uint8]

@@ -108,7 +108,7 @@ def _only_writes_fault(vm: KvmVm) -> bool:
     n_pages = vm.setup.walked_pages
     n_regions = -(-n_pages // REGION_PAGES)
     level, large = vm.sptes.level[:n_regions], vm.sptes.large[:n_regions]
-    if (large[level == 1] & (PRESENT | WRITABLE | TRACKED) != PRESENT | WRITABLE).any():
+    if (large[level != 0] & (PRESENT | WRITABLE | TRACKED) != PRESENT | WRITABLE).any():
         return False
     small = np.repeat(level == 0, REGION_PAGES)[:n_pages]
     return not (small & (vm.sptes.spte[:n_pages] & (PRESENT | TRACKED) != PRESENT)).any()

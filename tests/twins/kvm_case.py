@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hostsim.guest.workload import Workload
@@ -17,7 +17,9 @@ Mechanism = Literal["write-protect", "pml", "d-bit"]
 
 @dataclass(frozen=True)
 class GuestCosts:
-    """populate_ns: to make a host page, 0: all are there; mode, hold_ns: by kind of fault; queue_ns: by mode, then by requests and holders beside one's own."""
+    """populate_ns: to make a host page, 0: all are there; mode, hold_ns: by kind of fault; queue_ns: by mode, then by
+    requests and holders beside one's own.
+    """
 
     exit_ns: int
     entry_ns: int
@@ -162,7 +164,8 @@ class Script:
 
 @dataclass(frozen=True)
 class Case:
-    """spte: flags of 4 KiB mappings; large: flags by region mapped by one large spte; blank: pages that read as zeros.
+    """spte: flags of 4 KiB mappings; large: flags by region mapped by one large spte; giant: by block
+    of block_regions regions mapped by one; blank: pages that read as zeros.
 
     pml: what is put in front of each vCPU's buffer after each sync; host_pages: numbers of those that are there; end_ns:
     when the run is looked at.
@@ -184,6 +187,13 @@ class Case:
     script: Script
     end_ns: int
     host_pages: frozenset[int] = frozenset()
+    giant: dict[int, Flags] = field(default_factory=dict)
+    block_regions: int = 1
+
+    @property
+    def host_page_size(self) -> int:
+        """In pages."""
+        return REGION_PAGES * self.block_regions if self.huge else 1
 
     @property
     def n_pages(self) -> int:

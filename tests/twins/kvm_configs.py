@@ -60,15 +60,32 @@ def drawn_case(seed: int) -> Case:
         _script(rng, times, n_vcpus, n_pages, rules, end_ns), end_ns,
     )  # fmt: skip
     case = replace(case, huge=True) if large else case
-    return _with_host_pages(Random(seed + 1), _with_errands(rng, _all_large(case) if rng.random() < 0.15 else case))
+    case = _with_errands(rng, _all_large(case) if rng.random() < 0.15 else case)
+    more = Random(f"host pages {seed}")
+    return _with_host_pages(more, _with_blocks(more, case))
+
+
+def _with_blocks(rng: Random, case: Case) -> Case:
+    """Host memory comes in blocks of several regions, of which one spte maps some."""
+    if not case.huge or rng.random() < 0.2:
+        return case
+    size = rng.choice((2, 2, 3, 4))
+    used = {page // REGION_PAGES // size for page in case.spte} | {region // size for region in case.large}
+    free = sorted(set(range(case.n_regions // size)) - used)
+    blocks = set(free) if rng.random() < 0.5 else set(range(case.n_regions // size))
+    giant = {block: _flags(rng, large=True) for block in sorted(blocks) if rng.random() < 0.9}
+    spte = {page: flags for page, flags in case.spte.items() if page // REGION_PAGES // size not in giant}
+    large = {region: flags for region, flags in case.large.items() if region // size not in giant}
+    return replace(case, spte=spte, large=large, giant=giant, block_regions=size)
 
 
 def _with_host_pages(rng: Random, case: Case) -> Case:
     """Host pages are missing under some of what is not mapped, or none is."""
-    size = REGION_PAGES if case.huge else 1
+    size = case.host_page_size
     share, populate_ns = rng.choice((0.0, 0.5, 1.0)), rng.choice((0, 1, 5, 40))
     mapped = {page // size for page in case.spte} | {region * REGION_PAGES // size for region in case.large}
-    drawn = {number for number in range(case.n_pages // size) if rng.random() < share}
+    mapped |= set(case.giant)
+    drawn = {number for number in range(-(-case.n_pages // size)) if rng.random() < share}
     return replace(case, costs=replace(case.costs, populate_ns=populate_ns), host_pages=frozenset(mapped | drawn))
 
 
@@ -225,6 +242,8 @@ def _script(rng: Random, times: tuple[int, ...], n_vcpus: int, n_pages: int, rul
     invalidations = tuple(_invalidation(rng, wait, n_pages) for _ in range(n_invalidations))
     ageings = () if rng.random() < 0.5 else tuple(_ageing(rng, wait, n_pages) for _ in range(rng.choice((1, 4, 12))))
     kicks = tuple(_kick(rng, wait, n_vcpus) for _ in range(rng.choice((0, 0, 1, 4))))
+    if rules.mechanism == "d-bit" and not invalidations:
+        invalidations = tuple(_invalidation(rng, wait, n_pages) for _ in range(3))
     return Script(wait(8), syncs, rng.random() < 0.5, kicks, holds, invalidations, (), ageings)
 
 

@@ -25,7 +25,7 @@ from hostsim.mmu.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPU
 from hostsim.mmu.memory import GuestMemory, RamBlock
 from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
-from tests.twins.kvm_case import REGION_PAGES, Ageing, Case, Hold, Invalidation
+from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts
 
 KIND = {
@@ -44,8 +44,8 @@ def flags_of(words: Any) -> int:
 
 def _backing(case: Case) -> Any:
     """What the host has to begin with."""
-    size = REGION_PAGES if case.huge else 1
-    return [lay.RESIDENT if page // size in case.host_pages else lay.UNTOUCHED for page in range(case.n_pages)]
+    is_there = [page // case.host_page_size in case.host_pages for page in range(case.n_pages)]
+    return np.where(is_there, lay.RESIDENT, lay.UNTOUCHED)
 
 
 def words_of(flags: int) -> list[str]:
@@ -60,7 +60,7 @@ class EnginePort:
         memory, self.guest = _memory(case), build_guest(case.workloads, 1)
         config = MmuConfig(
             case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
-            case.costs.pfn_ns, case.costs.populate_ns, REGION_PAGES if case.huge else 1, case.ageing.old == "a-bit",
+            case.costs.pfn_ns, case.costs.populate_ns, case.host_page_size, case.block_regions, case.ageing.old == "a-bit",
             "zap" if case.ageing.old == "zap" else "access-tracking",
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
@@ -164,7 +164,8 @@ class EngineRun:
             "to_send": sorted(port.to_send()),
             "dirty": np.flatnonzero(sptes.spte & IN_LOG).tolist(),
             "spte": {page: words_of(flags & ~KEPT) for page, flags in enumerate(sptes.spte.tolist()) if flags & ~KEPT},
-            "large": {r: words_of(int(sptes.large[r])) for r in np.flatnonzero(sptes.level).tolist()},
+            "giant": self._giant(),
+            "large": {r: words_of(int(sptes.large[r])) for r in np.flatnonzero(sptes.level == 1).tolist()},
             "blank": np.flatnonzero(sptes.spte & BLANK).tolist(),
             "host_pages": np.flatnonzero(engine.backing == lay.RESIDENT).tolist(),
             "version": {page: n for page, n in enumerate(engine.memory.version.tolist()) if n},
@@ -181,6 +182,15 @@ class EngineRun:
             "flushes": vm.flush.count,
             "flush_ns": vm.flush.ns,
         }
+
+    def _giant(self) -> dict[int, list[str]]:
+        """Flags by block that one spte maps; all its regions have the same."""
+        sptes, size = self.port.kvm.sptes, self.case.block_regions
+        found: dict[int, list[str]] = {}
+        for region in np.flatnonzero(sptes.level == 2).tolist():
+            flags = words_of(int(sptes.large[region]))
+            assert found.setdefault(region // size, flags) == flags, "one spte has the same flags everywhere"
+        return found
 
     def _work_ns(self) -> dict[tuple[int, int], int]:
         guest, now_ns = self.port.guest, self.port.env.now_ns
@@ -204,6 +214,9 @@ def _sptes(case: Case) -> Sptes:
         sptes.spte[page] = flags_of(words)
     for region, words in case.large.items():
         sptes.level[region], sptes.large[region] = 1, flags_of(words)
+    for block, words in case.giant.items():
+        whole = slice(block * case.block_regions, (block + 1) * case.block_regions)
+        sptes.level[whole], sptes.large[whole] = 2, flags_of(words)
     return sptes
 
 

@@ -17,6 +17,7 @@ class TwinMemory:
         self.logged = False
         self.spte = {page: set(flags) for page, flags in case.spte.items()}
         self.large = {region: set(flags) for region, flags in case.large.items()}
+        self.giant = {block: set(flags) for block, flags in case.giant.items()}
         self.blank = set(case.blank)
         self.dirty: set[int] = set()
         self.version: Counter[int] = Counter()
@@ -30,7 +31,20 @@ class TwinMemory:
     def flags(self, page: int) -> set[str]:
         """Of the spte that maps ``page``."""
         region = page // REGION_PAGES
+        if self._block(region) in self.giant:
+            return self.giant[self._block(region)]
         return self.large[region] if region in self.large else self.spte.setdefault(page, set())
+
+    def _block(self, region: int) -> int:
+        return region // self.case.block_regions
+
+    def _regions(self, block: int) -> range:
+        return range(block * self.case.block_regions, (block + 1) * self.case.block_regions)
+
+    def is_large(self, page: int) -> bool:
+        """Whether one spte maps more than ``page``."""
+        region = page // REGION_PAGES
+        return region in self.large or self._block(region) in self.giant
 
     def needs(self, page: int, is_write: bool) -> str:
         """Kind of fault, log, fill, or nothing."""
@@ -43,14 +57,14 @@ class TwinMemory:
         if not is_write:
             return passes
         if "writable" not in flags:
-            return "split" if page // REGION_PAGES in self.large else "wp"
+            return "split" if self.is_large(page) else "wp"
         if self.logged and self.mechanism != "write-protect" and "dirty" not in flags:
             return "log"
         return "fill" if page in self.blank else passes
 
     def host_page(self, page: int) -> int:
         """Number of the host page of ``page``."""
-        return page // REGION_PAGES if self.case.huge else page
+        return page // self.case.host_page_size
 
     def pages_there(self) -> list[int]:
         """Pages that the host has, if that is modelled."""
@@ -74,33 +88,38 @@ class TwinMemory:
         elif kind == "wp":
             self._make_writable(vcpu, page)
         elif not self.logged:
-            self.large[region] |= {"writable", "dirty"}
-            self.large[region].discard("old")
+            self.flags(page).update({"writable", "dirty"})
+            self.flags(page).discard("old")
         elif self.case.whole_table:
+            self.halve(self._block(region))
             self.split(region)
             self._make_writable(vcpu, page)
         else:
-            self.zap(pages_of(region))
+            self.zap(range(page, page + 1))
             self._map(vcpu, page, is_write)
 
     def _map(self, vcpu: int, page: int, is_write: bool) -> None:
         region = page // REGION_PAGES
         flags = {"present", "writable", *(["dirty"] if is_write or self.logged else [])}
         if self.case.huge and not self.logged and self._empty(region):
-            self.large[region] = flags
+            whole = self._regions(self._block(region))
+            if self.case.block_regions > 1 and whole.stop <= self.case.n_regions and all(map(self._empty, whole)):
+                self.giant[self._block(region)] = flags
+            else:
+                self.large[region] = flags
             return
         self.spte[page] = flags
         if self.logged:
             self.mark(vcpu, page)
 
     def _empty(self, region: int) -> bool:
-        return region not in self.large and not any(self.spte.get(page) for page in pages_of(region))
+        return not self.is_large(region * REGION_PAGES) and not any(self.spte.get(page) for page in pages_of(region))
 
     def _restore(self, vcpu: int, page: int, is_write: bool) -> None:
         self.flags(page).difference_update({"tracked", "old"})
         if not is_write:
             return
-        if page // REGION_PAGES not in self.large:
+        if not self.is_large(page):
             self._make_writable(vcpu, page)
         elif not self.logged:
             self.flags(page).update({"writable", "dirty"})
@@ -125,6 +144,12 @@ class TwinMemory:
 
     # What the host does
 
+    def halve(self, block: int) -> None:
+        """If one spte maps the block, large ones with its flags do from now on."""
+        if block in self.giant:
+            flags = self.giant.pop(block)
+            self.large.update({region: set(flags) for region in self._regions(block)})
+
     def split(self, region: int) -> None:
         """512 sptes with the flags of the large one."""
         flags = self.large.pop(region)
@@ -134,6 +159,7 @@ class TwinMemory:
         """Nothing of ``pages`` is mapped, nor what shares a large spte with one of them."""
         for region in range(pages.start // REGION_PAGES, -(-pages.stop // REGION_PAGES)):
             self.large.pop(region, None)
+            self.giant.pop(self._block(region), None)
         for page in pages:
             if self.logged and self.mechanism == "d-bit" and "dirty" in self.spte.get(page, set()):
                 self.dirty.add(page)
@@ -157,10 +183,12 @@ class TwinMemory:
     def mapped(self, pages: range) -> bool:
         return any("present" in self.flags(page) for page in pages)
 
-    def open_large(self, pages: range) -> list[int]:
-        """Regions of ``pages`` under large sptes."""
+    def open_large(self, pages: range) -> int:
+        """Large sptes of ``pages``; if they are to be split, tables that takes."""
         regions = range(pages.start // REGION_PAGES, -(-pages.stop // REGION_PAGES))
-        return [region for region in regions if region in self.large]
+        blocks = {self._block(region) for region in regions} & set(self.giant)
+        split = [region for region in regions if self._block(region) in blocks] if self.case.rules.eager else []
+        return len(blocks) + len(split) + sum(region in self.large for region in regions)
 
     def open_small(self) -> int:
         return sum(self.flag in flags for flags in self.spte.values())
@@ -175,24 +203,41 @@ class TwinMemory:
 
     def close_large(self, pages: range) -> None:
         """Split them, or take W from them."""
-        for region in self.open_large(pages):
-            if self.case.rules.eager:
+        for region in range(pages.start // REGION_PAGES, -(-pages.stop // REGION_PAGES)):
+            if not self.case.rules.eager:
+                if self.is_large(region * REGION_PAGES):
+                    self.flags(region * REGION_PAGES).discard("writable")
+                continue
+            self.halve(self._block(region))
+            if region in self.large:
                 self.split(region)
-            else:
-                self.large[region].discard("writable")
 
-    def recoverable(self) -> list[int]:
-        """Regions of huge host memory that are mapped in small sptes."""
+    def recoverable(self) -> tuple[list[int], list[int]]:
+        """Regions of huge host memory that are mapped in small sptes; blocks of larger pages that have large ones."""
         if not self.case.huge or self.case.rules.recovery == "none":
-            return []
+            return [], []
         mapped = {page // REGION_PAGES for page, flags in self.spte.items() if flags}
-        return sorted(mapped - set(self.large))
+        return sorted(mapped - set(self.large)), self._whole({self._block(region) for region in self.large})
+
+    def _whole(self, blocks: set[int]) -> list[int]:
+        """Those that one spte may map."""
+        whole = [block for block in sorted(blocks) if self._regions(block).stop <= self.case.n_regions]
+        return whole if self.case.block_regions > 1 else []
 
     def stop_log(self) -> None:
-        for region in self.recoverable():
+        regions, halved = self.recoverable()
+        full = {"present", "writable", "dirty"}
+        for region in regions:
             self.zap(pages_of(region))
             if self.case.rules.recovery == "in-place":
-                self.large[region] = {"present", "writable", "dirty"}
+                self.large[region] = set(full)
+        both = {*halved, *(self._block(region) for region in regions)}
+        for block in self._whole(both):
+            if block in halved or self.case.rules.recovery == "in-place":
+                for region in self._regions(block):
+                    self.zap(pages_of(region))
+                if self.case.rules.recovery == "in-place":
+                    self.giant[block] = set(full)
         self.logged = False
         self.dirty = set()
         for ring in self.rings:

@@ -43,6 +43,22 @@ MUTATIONS = {
         f"{KVM}.mmu_lock", "is_stale", "state[IN_PROGRESS] > 0", "state[IN_PROGRESS] > 9"
     ),
     "a write leaves its page blank": Mutation(f"{KVM}.mapping", "note_access", "~BLANK & 0xFF", "0xFF"),
+    # Host pages and 1 GiB
+    "a fault that splits 1 GiB leaves the rest mapped": Mutation(
+        f"{KVM}.mapping", "_split", "set_regions_counted(k, first, end, 0, 0, 0)",
+        "set_regions_counted(k, region, region + 1, 0, 0, 0)",
+    ),
+    "half of 1 GiB is split": Mutation(
+        f"{KVM}.dirty_log", "_narrow", "range(span_first(k, region), span_end(k, region))", "range(region, region + 1)"
+    ),
+    "an unmapping forgets the rest of 1 GiB": Mutation(
+        f"{KVM}.dirty_log", "zap_range", "range(low // REGION_PAGES, -(-high // REGION_PAGES))", "range(region, region + 1)"
+    ),
+    "a D bit is lost with its mapping": Mutation(f"{KVM}.dirty_log", "zap_range", "| recorded", "| 0"),
+    "every host page is made anew": Mutation(f"{KVM}.backing", "take_page", "k.backing[other] = RESIDENT", "pass"),
+    "a host page is there before it is made": Mutation(
+        f"{KVM}.backing", "look_up", "look_ns += k.state[POPULATE_NS]", "look_ns += 1"
+    ),
     # Order
     "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),
     "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),

@@ -112,6 +112,7 @@ class TwinRun:
             "to_send": sorted(self.port.tracker.bitmap),
             "dirty": sorted(memory.dirty),
             "spte": {page: sorted(flags) for page, flags in sorted(memory.spte.items()) if flags},
+            "giant": {block: sorted(flags) for block, flags in sorted(memory.giant.items())},
             "large": {region: sorted(flags) for region, flags in sorted(memory.large.items())},
             "blank": sorted(memory.blank),
             "host_pages": memory.pages_there(),

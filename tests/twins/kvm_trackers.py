@@ -42,7 +42,7 @@ class TwinTracker:
         self.memory.start_log(all_set=False)
 
     def _start_ns(self) -> float:
-        large = len(self.memory.open_large(range(self.n_pages)))
+        large = self.memory.open_large(range(self.n_pages))
         large_ns = self.costs.split_ns if self.rules.eager else self.costs.protect_ns
         return large * large_ns + self.memory.open_small() * self.costs.protect_ns
 
@@ -61,7 +61,7 @@ class TwinTracker:
             vcpu.pml.clear()
 
     def _stop_ns(self, recovered: list[int]) -> float:
-        recovered += self.memory.recoverable()
+        recovered += [*self.memory.recoverable()[0], *self.memory.recoverable()[1]]
         return len(recovered) * self.costs.recover_ns
 
     def before_send(self, _page: int) -> Process:
@@ -126,9 +126,9 @@ class TwinClear(TwinTracker):
         due: list[set[int]] = []
         large: list[int] = []
         yield from self.host.lock.hold("exclusive", lambda: self._due_ns(pages, due, large))
-        if due[0] or large:
+        if due[0] or sum(large):
             yield from self.host.flush()
-            if large:
+            if sum(large):
                 self.memory.close_large(pages)
             self.memory.clear(due[0])
             self.got -= due[0]
@@ -136,9 +136,9 @@ class TwinClear(TwinTracker):
     def _due_ns(self, pages: range, due: list[set[int]], large: list[int]) -> float:
         due.append(self.got & self.memory.dirty & set(pages))
         if self.rules.interface == "initially-all-set":
-            large += self.memory.open_large(pages)
+            large.append(self.memory.open_large(pages))
         each_ns = self.costs.split_ns if self.rules.eager else self.costs.protect_ns
-        return len(due[0]) * self.costs.clear_ns + len(large) * each_ns
+        return len(due[0]) * self.costs.clear_ns + sum(large) * each_ns
 
 
 class TwinRings:

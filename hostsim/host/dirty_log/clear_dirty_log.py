@@ -62,7 +62,7 @@ class ClearDirtyLog(KvmLog):
         def hold_ns() -> int:
             nonlocal pages, large
             pages = self._engine.mark_due(self._due, first, end, self._in_log)
-            large = self._engine.count_large(first, end) if self._plan.all_set else 0
+            large = self._engine.count_large(first, end, self._plan.eager_split) if self._plan.all_set else 0
             if self._vm.indexed is not None:
                 return self._vm.indexed.clear(self._due, first, end)
             return self._plan.clear_hold_ns(pages, large)

@@ -76,7 +76,7 @@ class KvmLog:
     def _start_hold_ns(self) -> int:
         if self._vm.indexed is not None:
             return self._vm.indexed.start_log()
-        return self._plan.start_hold_ns(*self._engine.count_start())
+        return self._plan.start_hold_ns(*self._engine.count_start(splits=self._plan.eager_split))
 
     def _stop(self) -> Timed[None]:
         plan, recovered = self._plan, 0

@@ -14,16 +14,15 @@ from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.lock import N_HOSTS
 from hostsim.host.kvm.plan import LogPlan
-from hostsim.host.kvm.setup import LogCosts
+from hostsim.host.kvm.setup import BACKING_PAGES, LogCosts
 from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED, Interface, MmuSpec
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import exit_costs, load_costs, log_costs, number, populate_ns
 from hostsim.mmu.era import Era, era_names, load_era, unknown_name
 from hostsim.mmu.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.mmu.memory import GuestMemory
+from hostsim.mmu.spte import REGION_PAGES
 
-HOST_PAGES = {"4KiB": 1, "2MiB": 512, "1GiB": 512 * 512}
-"""4 KiB pages of one page of the host's memory."""
 RING_ERA = "E3"
 """First era whose kernels all have KVM_CAP_DIRTY_LOG_RING (5.11)."""
 RING_RESERVED = 64
@@ -75,7 +74,6 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
 def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     """What the engine has to know."""
     # Model limit: what has content when a VM starts is all that its host has allocated for it.
-    # Model limit: page_size 1GiB is 512 large sptes of 2 MiB: a fault splits one of them.
     is_ring = interface == "dirty-ring"
     reserved = RING_RESERVED + (PML_ENTRIES if mmu.write_tracking == "pml" else 0)
     return MmuConfig(
@@ -84,8 +82,9 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
         whole_table=load_era(mmu.era).split_on_fault[mmu.mmu] == "whole-table",
         ring_entries=mmu.ring_entries if is_ring else 0,
         ring_soft=mmu.ring_entries - reserved if is_ring else 0,
-        populate_ns=populate_ns(load_costs(mmu.costs), HOST_PAGES[mmu.page_size]),
-        host_pages=HOST_PAGES[mmu.page_size],
+        populate_ns=populate_ns(load_costs(mmu.costs), BACKING_PAGES[mmu.page_size]),
+        host_pages=BACKING_PAGES[mmu.page_size],
+        block_regions=max(1, BACKING_PAGES[mmu.page_size] // REGION_PAGES),
         a_bits=mmu.a_bits,
         ageing=load_era(mmu.era).ageing,
     )

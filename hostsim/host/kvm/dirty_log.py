@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import simpy
 
-from hostsim.host.kvm.setup import BACKING_PAGES
 from hostsim.host.kvm.vm import KvmVm
 from hostsim.mmu.spte import REGION_PAGES, WRITABLE
 
@@ -24,13 +23,12 @@ Timed = Generator[simpy.Event, Any, int]
 def enable(vm: KvmVm) -> Timed:
     """Start logging; returns sptes and regions changed. The flush is unconditional."""
     policy, costs = vm.setup.policy, vm.costs.log
-    large, (_, small) = _open_large(vm, 0, vm.setup.n_pages), vm.engine.count_start()
+    large, (_, small) = _open_large(vm, 0, vm.setup.n_pages), vm.engine.count_start(splits=policy.eager_split)
     vm.logged = True
     vm.engine.start_log(policy.initially_all_set, policy.eager_split, vm.env.now_ns)
     if policy.initially_all_set:
         yield from _spend(vm, 0.0, vm.setup.n_pages * costs.all_set_ns, vm.setup.n_slots)
         return 0
-    _keep_first_of_each(vm)
     ns = _protect_ns(vm, large) if vm.setup.huge else small * costs.protect_ns
     yield from _spend(vm, ns, 0.0, vm.setup.n_slots)
     return large if vm.setup.huge else small
@@ -59,8 +57,6 @@ def clear(vm: KvmVm) -> Timed:
             due, first, end, split=policy.initially_all_set and policy.eager_split, protect_large=policy.initially_all_set,
             now_ns=vm.env.now_ns,
         )  # fmt: skip
-        if policy.initially_all_set:
-            _keep_first_of_each(vm)
         ns = _protect_ns(vm, large) + cleared * vm.costs.log.clear_ns
         yield from _spend(vm, ns, 0.0, int(cleared > 0))
         total += cleared
@@ -92,30 +88,18 @@ def _spend(vm: KvmVm, held_ns: float, free_ns: float, flushes: int, running: int
 
 
 def _open_large(vm: KvmVm, first: int, end: int) -> int:
-    """Large sptes of pages [first, end) that lose something when they are protected."""
-    regions = slice(first // REGION_PAGES, -(-end // REGION_PAGES))
-    large = vm.sptes.level[regions] == 1
-    if not vm.setup.policy.eager_split:
-        large &= vm.sptes.large[regions] & WRITABLE != 0
-    return int(np.count_nonzero(large))
+    """Large sptes of pages [first, end) that lose W when they are protected; or the tables that split them."""
+    if vm.setup.policy.eager_split:
+        return vm.engine.count_large(first, end, splits=True)
+    regions = np.arange(first // REGION_PAGES, -(-end // REGION_PAGES))
+    level, is_writable = vm.sptes.level[regions], vm.sptes.large[regions] & WRITABLE != 0
+    begins = (level == 1) | ((level == 2) & (regions % vm.engine.config.block_regions == 0))
+    return int(np.count_nonzero(begins & is_writable))
 
 
 def _protect_ns(vm: KvmVm, large: int) -> float:
     """To split ``large`` sptes, or to write-protect them to be split at a fault."""
     return large * (vm.costs.log.split_ns if vm.setup.policy.eager_split else vm.costs.log.protect_ns)
-
-
-def _keep_first_of_each(vm: KvmVm) -> None:
-    """Of the 2 MiB that a larger spte, still whole, maps only the first stays mapped."""
-    # Model limit: a 1 GiB spte is kept as 512 of 2 MiB, and the fault that splits it has to be in its first 2 MiB.
-    group = BACKING_PAGES[vm.setup.backing] // REGION_PAGES
-    if vm.setup.policy.eager_split or group <= 1:
-        return
-    others = vm.sptes.level == 1
-    others[::group] = False
-    bounds = np.flatnonzero(np.diff(others, prepend=False, append=False)) * REGION_PAGES
-    for first, end in bounds.reshape(-1, 2).tolist():
-        vm.engine.zap(first, end, vm.env.now_ns)
 
 
 def _slots(vm: KvmVm) -> list[tuple[int, int]]:

@@ -34,10 +34,11 @@ WEIGHT_BITS = 60
 class MmuConfig:
     """How the MMU of a VM behaves.
 
-    mechanism: what catches writes while logged; huge: host memory comes in 2 MiB pages; whole_table: a fault that splits
-    keeps the 511 other pages mapped; ring_entries, ring_soft: of a vCPU's dirty ring, 0: the log is a bitmap; pfn_ns: to
-    look up the host page of a fault; populate_ns: to make one, of host_pages gfns, where there is none yet, 0: all of memory
-    is there; a_bits: the hardware notes accesses; ageing: what is done where it does not.
+    mechanism: what catches writes while logged; huge: host memory comes in 2 MiB pages, or in larger ones of block_regions
+    of those, 512 but for tests; whole_table: a fault that splits keeps the other pages of its table mapped; ring_entries,
+    ring_soft: of a vCPU's dirty ring, 0: the log is a bitmap; pfn_ns: to look up the host page of a fault; populate_ns: to
+    make one, of host_pages gfns, where there is none yet, 0: all of memory is there; a_bits: the hardware notes accesses;
+    ageing: what is done where it does not.
     """
 
     mechanism: Literal["write-protect", "pml", "d-bit"] = "write-protect"
@@ -48,6 +49,7 @@ class MmuConfig:
     pfn_ns: int = 0
     populate_ns: int = 0
     host_pages: int = 1
+    block_regions: int = 1
     a_bits: bool = True
     ageing: Literal["zap", "access-tracking"] = "access-tracking"
 
@@ -133,6 +135,7 @@ def _configure(state: Ints, config: MmuConfig) -> None:
     state[lay.HARDWARE], state[lay.PML] = config.mechanism != "write-protect", config.mechanism == "pml"
     state[lay.HUGE], state[lay.WHOLE_TABLE], state[lay.PFN_NS] = config.huge, config.whole_table, config.pfn_ns
     state[lay.BACKED], state[lay.POPULATE_NS] = config.populate_ns > 0, config.populate_ns
+    state[lay.BLOCK] = config.block_regions
     state[lay.HOST_PAGES], state[lay.FRAMES] = config.host_pages, UNLIMITED
     state[lay.RING], state[lay.RING_SOFT] = config.ring_entries > 0, config.ring_soft
     assert config.a_bits or config.mechanism == "write-protect", "D bits come with A bits"

@@ -13,7 +13,8 @@ from typing import Any
 import simpy
 
 from hostsim.host.clock import Clock
-from hostsim.host.kvm.engine import Bytes, GuestEngine
+from hostsim.host.kvm.engine import GuestEngine
+from hostsim.host.kvm.engine_state import Bytes
 from hostsim.host.kvm.flush import RemoteFlush
 from hostsim.host.kvm.lock import MmuLock
 from hostsim.host.latency import Latencies

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import simpy
@@ -14,10 +14,10 @@ from hostsim.guest.workload import NS_PER_S, Active, Guest, Workload, build_gues
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
-from hostsim.host.kvm.setup import KvmCosts, KvmSetup
+from hostsim.host.kvm.setup import BACKING_PAGES, KvmCosts, KvmSetup
 from hostsim.host.kvm.tally import Tally, tally_of
 from hostsim.mmu.memory import GuestMemory, RamBlock
-from hostsim.mmu.spte import Sptes, make_sptes
+from hostsim.mmu.spte import REGION_PAGES, Sptes, make_sptes
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class KvmVm:
 
     def __init__(self, env: Clock, setup: KvmSetup, costs: KvmCosts) -> None:
         self.env, self.setup, self.costs = env, setup, costs
-        config = MmuConfig("pml" if setup.policy.pml else "write-protect", setup.huge)
+        block_regions = max(1, BACKING_PAGES[setup.backing] // REGION_PAGES)
+        mechanism: Literal["pml", "write-protect"] = "pml" if setup.policy.pml else "write-protect"
+        config = MmuConfig(mechanism, setup.huge, block_regions=block_regions)
         idle = build_guest((), 0)
         self.engine = GuestEngine(idle, _memory(setup.n_pages), setup.n_vcpus, config, costs.exits, running=False)
         self.bitmap = np.zeros(setup.n_pages, np.uint8)

@@ -173,11 +173,13 @@ class Reclaim:
         pages.counts["swapped_out"] += len(run)
         tokens = [int(pages.token[page]) for page, _ in run]
         written = self._device.submit("write", len(run))
-        written.callbacks.append(
-            lambda _: [self._written(pages, page, slot, token) for (page, slot), token in zip(run, tokens, strict=True)]
-        )
+        written.callbacks.append(lambda _: self._all_written(pages, run, tokens))
         if self._device.spec.synchronous:
             yield written
+
+    def _all_written(self, pages: VmPages, run: list[tuple[int, int]], tokens: list[int]) -> None:
+        for (page, slot), token in zip(run, tokens, strict=True):
+            self._written(pages, page, slot, token)
 
     def _written(self, pages: VmPages, page: int, slot: int, token: int) -> None:
         """The frame is free, unless somebody has taken the page back meanwhile."""

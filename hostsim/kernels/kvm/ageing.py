@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import inlined, jit
-from hostsim.kernels.kvm.armed import STOPPED, count_range, flags_of
+from hostsim.kernels.kvm.armed import STOPPED, count_range, flags_of, span_end, span_first
 from hostsim.kernels.kvm.layout import AGEING, CLEARS_A, REGION_BITS, ZAPS, Ints, Kvm
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.mmu.spte import KEPT, OLD, PRESENT, REGION_PAGES, TRACKED, WRITABLE
@@ -55,10 +55,12 @@ def maps_any(k: Kvm, first: int, end: int) -> bool:
 
 @jit
 def _age_region(k: Kvm, region: int, low: int, high: int) -> None:
-    """Young sptes of pages [low, high), which lie in one region, become old."""
-    if k.sptes.level[region] == 1:
-        k.sptes.large[region] = _aged(k.state, k.sptes.large[region])
-        k.sptes.level[region] = k.state[AGEING] != ZAPS
+    """Young sptes of pages [low, high), which lie in one region or under one large spte, become old."""
+    if k.sptes.level[region] != 0:
+        flags = _aged(k.state, k.sptes.large[region])
+        level = 0 if k.state[AGEING] == ZAPS else k.sptes.level[region]
+        for other in range(low // REGION_PAGES, high // REGION_PAGES):
+            k.sptes.large[other], k.sptes.level[other] = flags, level
         return
     for page in range(low, high):
         if is_young(k.sptes.spte[page]):
@@ -77,17 +79,19 @@ def _has_young(young: Bytes, low: int, high: int) -> bool:
 def clear_young(k: Kvm, first: int, end: int, young: Bytes, now_ns: int) -> int:
     """As ``test_young``, and what was young is old from ``now_ns`` on; a large spte is aged as a whole."""
     found = test_young(k, first, end, young)
-    low = first
+    low, lowest, highest = first, first - first % REGION_PAGES, end + REGION_PAGES
     while low < end and found > 0:
         region = low >> REGION_BITS
         high = min(end, (region + 1) * REGION_PAGES)
-        if _has_young(young, low, high):
-            whole = k.sptes.level[region] == 1
-            start, stop = (region * REGION_PAGES, (region + 1) * REGION_PAGES) if whole else (low, high)
+        whole = k.sptes.level[region] != 0
+        if (not whole or is_young(k.sptes.large[region])) and _has_young(young, low, high):
+            start = span_first(k, region) * REGION_PAGES if whole else low
+            stop = span_end(k, region) * REGION_PAGES if whole else high
             count_range(k, start, stop, -1)
-            _age_region(k, region, low, high)
+            _age_region(k, region, start, stop)
             count_range(k, start, stop, 1)
+            lowest, highest = min(lowest, start), max(highest, stop)
         low = high
     if found > 0:
-        rearm(k, first - first % REGION_PAGES, end + REGION_PAGES, now_ns)
+        rearm(k, lowest, highest, now_ns)
     return found

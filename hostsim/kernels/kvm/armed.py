@@ -9,6 +9,7 @@ from __future__ import annotations
 from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, STRIDE_GCD, STRIDE_INVERSE
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.layout import (
+    BLOCK,
     BY_VISIT,
     BY_WEIGHT,
     FILL,
@@ -54,7 +55,19 @@ def hardware_logs(state: Ints) -> bool:
 def flags_of(sptes: Sptes, page: int) -> int:
     """Flags of the spte that maps ``page``."""
     region = page // REGION_PAGES
-    return int(sptes.large[region]) if sptes.level[region] == 1 else int(sptes.spte[page])
+    return int(sptes.large[region]) if sptes.level[region] != 0 else int(sptes.spte[page])
+
+
+@inlined
+def span_first(k: Kvm, region: int) -> int:
+    """First region of those that the large spte of ``region`` maps."""
+    return region - region % k.state[BLOCK] if k.sptes.level[region] == 2 else region
+
+
+@inlined
+def span_end(k: Kvm, region: int) -> int:
+    """First region behind them."""
+    return span_first(k, region) + k.state[BLOCK] if k.sptes.level[region] == 2 else region + 1
 
 
 @inlined
@@ -69,7 +82,7 @@ def needed(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
     if not is_write:
         return passes
     if flags & WRITABLE == 0:
-        return SPLIT if sptes.level[page >> REGION_BITS] == 1 else WP
+        return SPLIT if sptes.level[page >> REGION_BITS] != 0 else WP
     if flags & DIRTY == 0 and hardware_logs(state):
         return LOG
     return FILL if sptes.spte[page] & BLANK != 0 else passes
@@ -96,7 +109,7 @@ def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> in
     region, wanted, spte = first >> REGION_BITS, wanted_flags(state, is_write), sptes.spte
     blank = BLANK if is_write == 1 else 0
     n = 0
-    if sptes.level[region] == 1:
+    if sptes.level[region] != 0:
         if sptes.large[region] & (wanted | STOPPED) != wanted:
             return end - first
         for page in range(first, end):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import jit
-from hostsim.kernels.kvm.armed import count_range
-from hostsim.kernels.kvm.layout import HARDWARE, HUGE, LOGGED, PML, REGION_BITS, V_HEAD, V_PML, V_RING, V_TAKEN, Kvm
+from hostsim.kernels.kvm.armed import count_range, span_end, span_first
+from hostsim.kernels.kvm.layout import BLOCK, HARDWARE, HUGE, LOGGED, PML, REGION_BITS, V_HEAD, V_PML, V_RING, V_TAKEN, Kvm
 from hostsim.kernels.kvm.mapping import set_region
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.mmu.cost_rules import PML_ENTRIES
@@ -39,14 +39,38 @@ def map_filled(k: Kvm, n_pages: int) -> None:
         spte[page] = (0 if huge else full) if has_content else (BLANK if page < n_pages else 0)
         if huge and has_content:
             k.sptes.level[page >> REGION_BITS], k.sptes.large[page >> REGION_BITS] = 1, full
+    block = k.state[BLOCK]
+    for first in range(0, len(k.sptes.level) - block + 1, block):
+        if block > 1 and _highest_level(k, first) > 0:
+            _join(k, first, full)
 
 
 @jit
-def count_large(k: Kvm, first: int, end: int) -> int:
-    """Large sptes of pages [first, end)."""
-    n = 0
+def _highest_level(k: Kvm, first: int) -> int:
+    """Of the sptes of the block from region ``first`` on."""
+    highest = 0
+    for region in range(first, first + k.state[BLOCK]):
+        highest = max(highest, k.sptes.level[region])
+    return highest
+
+
+@jit
+def _join(k: Kvm, first: int, flags: int) -> None:
+    """One large spte with ``flags`` maps the block from region ``first`` on."""
+    for region in range(first, first + k.state[BLOCK]):
+        set_region(k, region, 2, flags, 0)
+
+
+@jit
+def count_large(k: Kvm, first: int, end: int, splits: bool) -> int:
+    """Large sptes of pages [first, end); with ``splits`` the tables that split them there: one more for one of 1 GiB."""
+    n, block = 0, -1
     for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
-        n += k.sptes.level[region]
+        if k.sptes.level[region] == 2 and span_first(k, region) != block:
+            block = span_first(k, region)
+            n += 1
+        if k.sptes.level[region] == 1 or (splits and k.sptes.level[region] == 2):
+            n += 1
     return n
 
 
@@ -61,12 +85,15 @@ def count_small(k: Kvm) -> int:
 
 @jit
 def _narrow(k: Kvm, region: int, split: bool) -> None:
-    """A large spte is split into 512 with its flags, or loses W."""
+    """A large spte is split into 512 with its flags, one of 1 GiB into smaller ones first; or it loses W."""
     large = k.sptes.large[region]
+    for other in range(span_first(k, region), span_end(k, region)):
+        if split:
+            k.sptes.level[other] = 1
+        else:
+            k.sptes.large[other] = large & (~WRITABLE & 0xFF)
     if split:
         set_region(k, region, 0, 0, large)
-    else:
-        k.sptes.large[region] = large & (~WRITABLE & 0xFF)
 
 
 @jit
@@ -77,7 +104,7 @@ def start_log(k: Kvm, all_set: bool, eager: bool, now_ns: int) -> None:
     k.state[LOGGED] = 1
     if not all_set:
         for region in range(len(k.sptes.level)):
-            if k.sptes.level[region] == 1:
+            if k.sptes.level[region] != 0:
                 _narrow(k, region, eager)
         for page in range(len(spte)):
             spte[page] &= ~(flag | IN_LOG) & 0xFF
@@ -90,7 +117,7 @@ def start_log(k: Kvm, all_set: bool, eager: bool, now_ns: int) -> None:
 
 @jit
 def _is_recoverable(k: Kvm, region: int) -> bool:
-    if k.state[HUGE] == 0 or k.sptes.level[region] == 1:
+    if k.state[HUGE] == 0 or k.sptes.level[region] != 0:
         return False
     for page in range(region * REGION_PAGES, (region + 1) * REGION_PAGES):
         if k.sptes.spte[page] & PRESENT != 0:
@@ -100,11 +127,35 @@ def _is_recoverable(k: Kvm, region: int) -> bool:
 
 @jit
 def count_recoverable(k: Kvm) -> int:
-    """Regions of huge host pages that are mapped in 4 KiB sptes."""
-    n = 0
+    """Regions of huge host pages that are mapped in 4 KiB sptes, and blocks of 1 GiB pages that have 2 MiB sptes."""
+    n, block = 0, k.state[BLOCK]
     for region in range(len(k.sptes.level)):
         n += _is_recoverable(k, region)
+    if block > 1:
+        for first in range(0, len(k.sptes.level) - block + 1, block):
+            n += _highest_level(k, first) == 1
     return n
+
+
+@jit
+def _recover(k: Kvm, region: int, recovery: int) -> None:
+    """A region becomes large again, or empty to be mapped large later."""
+    level = 1 if recovery == RECOVER_IN_PLACE else 0
+    set_region(k, region, level, PRESENT | WRITABLE | DIRTY if level == 1 else 0, 0)
+
+
+@jit
+def _recover_blocks(k: Kvm, recovery: int) -> None:
+    """So do blocks of 1 GiB in which something is mapped, and not as a whole."""
+    block = k.state[BLOCK]
+    for first in range(0, len(k.sptes.level) - block + 1, block):
+        if _highest_level(k, first) != 1:
+            continue
+        if recovery == RECOVER_IN_PLACE:
+            _join(k, first, PRESENT | WRITABLE | DIRTY)
+        else:
+            for region in range(first, first + block):
+                set_region(k, region, 0, 0, 0)
 
 
 @jit
@@ -119,9 +170,9 @@ def stop_log(k: Kvm, recovery: int, now_ns: int) -> None:
         k.vcpus[V_RING, v] = k.vcpus[V_TAKEN, v] = k.vcpus[V_PML, v] = 0
     for region in range(len(k.sptes.level)):
         if recovery != RECOVER_NONE and _is_recoverable(k, region):
-            set_region(k, region, 0, 0, 0)
-            if recovery == RECOVER_IN_PLACE:
-                k.sptes.level[region], k.sptes.large[region] = 1, PRESENT | WRITABLE | DIRTY
+            _recover(k, region, recovery)
+    if recovery != RECOVER_NONE and k.state[BLOCK] > 1:
+        _recover_blocks(k, recovery)
     count_range(k, 0, n_pages, 1)
     rearm(k, 0, n_pages, now_ns)
 
@@ -164,23 +215,23 @@ def _has_due(due: Bytes, first: int, end: int) -> bool:
 @jit
 def clear(k: Kvm, due: Bytes, first: int, end: int, split: bool, protect: bool, now_ns: int) -> None:
     """For pages of [first, end) in ``due`` log bit and flag go, one version more; large sptes there are split or lose W."""
-    flag, armed = log_flag(k), False
-    low = first
+    flag, low, lowest, highest = log_flag(k), first, len(k.sptes.spte), -1
     while low < end:
         region = low >> REGION_BITS
         high = min(end, (region + 1) * REGION_PAGES)
-        large = k.sptes.level[region] == 1 and (split or protect)
+        large = k.sptes.level[region] != 0 and (split or (protect and k.sptes.large[region] & WRITABLE != 0))
         if large or _has_due(due, low, high):
-            start, stop = (region * REGION_PAGES, (region + 1) * REGION_PAGES) if large else (low, high)
+            start = span_first(k, region) * REGION_PAGES if large else low
+            stop = span_end(k, region) * REGION_PAGES if large else high
             count_range(k, start, stop, -1)
             if large:
                 _narrow(k, region, split)
             _clear_region(k, due, low, high, flag)
             count_range(k, start, stop, 1)
-            armed = True
+            lowest, highest = min(lowest, start), max(highest, stop)
         low = high
-    if armed:
-        rearm(k, first - first % REGION_PAGES, end + REGION_PAGES, now_ns)
+    if highest >= 0:
+        rearm(k, min(lowest, first - first % REGION_PAGES), max(highest, end + REGION_PAGES), now_ns)
 
 
 @jit
@@ -239,14 +290,17 @@ def zap_range(k: Kvm, first: int, end: int, now_ns: int) -> None:
     A D bit that is the only record of a write goes into the log (book3s_64_mmu_hv.c::kvmppc_unmap_hpte keeps C).
     """
     by_spte = k.state[LOGGED] == 1 and k.state[HARDWARE] == 1 and k.state[PML] == 0
+    lowest, highest = first - first % REGION_PAGES, end + REGION_PAGES
     for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
         low, high = max(first, region * REGION_PAGES), min(end, (region + 1) * REGION_PAGES)
-        if k.sptes.level[region] == 1:
-            low, high = region * REGION_PAGES, (region + 1) * REGION_PAGES
+        if k.sptes.level[region] != 0:
+            low, high = span_first(k, region) * REGION_PAGES, span_end(k, region) * REGION_PAGES
+            lowest, highest = min(lowest, low), max(highest, high)
         count_range(k, low, high, -1)
-        k.sptes.level[region] = 0
+        for other in range(low // REGION_PAGES, -(-high // REGION_PAGES)):
+            k.sptes.level[other] = 0
         for page in range(low, high):
             recorded = IN_LOG if by_spte and k.sptes.spte[page] & DIRTY != 0 else 0
             k.sptes.spte[page] = (k.sptes.spte[page] & KEPT) | recorded
         count_range(k, low, high, 1)
-    rearm(k, first - first % REGION_PAGES, end + REGION_PAGES, now_ns)
+    rearm(k, lowest, highest, now_ns)

@@ -40,9 +40,9 @@ def _note_buffers(k: Kvm, flag: int) -> None:
 def _first_unseen(k: Kvm, first: int, end: int, wanted: int) -> int:
     for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
         low, high = max(first, region * REGION_PAGES), min(end, (region + 1) * REGION_PAGES)
-        if k.sptes.level[region] == 1 and k.sptes.large[region] & (wanted | TRACKED) != wanted:
+        if k.sptes.level[region] != 0 and k.sptes.large[region] & (wanted | TRACKED) != wanted:
             continue
-        large = k.sptes.level[region] == 1
+        large = k.sptes.level[region] != 0
         bad = 0
         for page in range(low, high):
             writable = large or k.sptes.spte[page] & (wanted | TRACKED) == wanted

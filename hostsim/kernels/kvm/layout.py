@@ -26,18 +26,19 @@ N_EXITS = 8
  LOCK_READERS, LOCK_WRITERS, LOCK_HEAD, LOCK_LENGTH,
  SEQ, IN_PROGRESS, RANGE_FIRST, RANGE_END,
  WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED, AGEING,
- BACKED, POPULATE_NS, HOST_PAGES, FRAMES, N_FRESH) = range(28)  # fmt: skip
+ BACKED, POPULATE_NS, HOST_PAGES, FRAMES, N_FRESH, BLOCK) = range(29)  # fmt: skip
 """Of Kvm.state. HARDWARE: D bits catch writes; RING: the log is a ring a vCPU; REORDERED: what comes next of vCPUs in guest
 mode was found anew; LOCK_..: mmu_lock; SEQ: mmu_invalidate_seq, IN_PROGRESS: mmu_invalidate_in_progress, with its range;
 WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host; N_COUNTED: parts, the first ones, whose
 armed pages are counted; AGEING: what ageing does to an spte; BACKED: Kvm.backing tells which pages the host has;
-POPULATE_NS: to make one; HOST_PAGES: gfns of a host page; FRAMES: free ones at hand for it, N_FRESH: used up of them.
+POPULATE_NS: to make one; HOST_PAGES: gfns of a host page; FRAMES: free ones at hand for it, N_FRESH: used up of them;
+BLOCK: regions that the largest spte maps, 1: those of 2 MiB are the largest.
 """
 CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of AGEING: clears the A bit; without A bits, makes the next access fault, or unmaps."""
-EXITS = 28
+EXITS = 32
 """Of Kvm.state, exits by kind from here on."""
-DUE = 36
+DUE = 40
 """Of Kvm.state, (ns, what, who) from here on; behind them the clocks by vCPU."""
 
 (V_NS, V_STAGE, V_PAGE, V_KIND, V_MODE, V_STREAM, V_FIRST, V_END, V_CLOCK, V_CLOCK_END, V_KICKED, V_FULL, V_PML, V_HEAD,

@@ -6,8 +6,9 @@ Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::k
 from __future__ import annotations
 
 from hostsim.jit import inlined, jit
-from hostsim.kernels.kvm.armed import count_range, disarm_page, is_armed
+from hostsim.kernels.kvm.armed import count_range, disarm_page, is_armed, span_end, span_first
 from hostsim.kernels.kvm.layout import (
+    BLOCK,
     HUGE,
     IN_GUEST,
     LOG,
@@ -63,7 +64,7 @@ def drain_pml(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> 
 
 @jit
 def set_region(k: Kvm, region: int, level: int, large: int, small: int) -> None:
-    """All sptes of a region at once: one large one with flags ``large`` (level 1), or 512 with flags ``small``."""
+    """All sptes of a region at once: a large one with flags ``large`` (level 1, 2), or 512 with flags ``small``."""
     first = region * REGION_PAGES
     k.sptes.level[region], k.sptes.large[region] = level, large
     for page in range(first, first + REGION_PAGES):
@@ -73,7 +74,7 @@ def set_region(k: Kvm, region: int, level: int, large: int, small: int) -> None:
 @jit
 def is_empty(sptes: Sptes, region: int) -> bool:
     """Whether nothing in the region is mapped."""
-    if sptes.level[region] == 1:
+    if sptes.level[region] != 0:
         return False
     for page in range(region * REGION_PAGES, (region + 1) * REGION_PAGES):
         if sptes.spte[page] & PRESENT != 0:
@@ -82,35 +83,69 @@ def is_empty(sptes: Sptes, region: int) -> bool:
 
 
 @jit
-def set_region_counted(k: Kvm, region: int, level: int, large: int, small: int) -> None:
-    """``set_region`` with the counts of armed pages kept."""
-    first, end = region * REGION_PAGES, (region + 1) * REGION_PAGES
-    count_range(k, first, end, -1)
-    set_region(k, region, level, large, small)
-    count_range(k, first, end, 1)
+def is_empty_block(k: Kvm, region: int) -> bool:
+    """Whether the block of ``region`` lies in memory as a whole, and nothing in it is mapped."""
+    first = region - region % k.state[BLOCK]
+    if k.state[BLOCK] == 1 or first + k.state[BLOCK] > len(k.sptes.level):
+        return False
+    for other in range(first, first + k.state[BLOCK]):
+        if not is_empty(k.sptes, other):
+            return False
+    return True
+
+
+@jit
+def set_regions_counted(k: Kvm, first: int, end: int, level: int, large: int, small: int) -> None:
+    """``set_region`` for regions [first, end), with the counts of armed pages kept."""
+    count_range(k, first * REGION_PAGES, end * REGION_PAGES, -1)
+    for region in range(first, end):
+        set_region(k, region, level, large, small)
+    count_range(k, first * REGION_PAGES, end * REGION_PAGES, 1)
 
 
 @jit
 def _split(k: Kvm, v: int, page: int, now_ns: int) -> None:
-    """In a logged slot: 512 sptes with the large one's flags, or none at all.
+    """In a logged slot: 512 sptes with the large one's flags, or none at all; of 1 GiB the other 2 MiB stay large, or go.
 
     It is set by vCPU ``v``: those before it have made their touches of this instant.
     """
     region = page >> REGION_BITS
-    set_region_counted(k, region, 0, 0, k.sptes.large[region] if k.state[WHOLE_TABLE] == 1 else 0)
+    first, end, flags = span_first(k, region), span_end(k, region), k.sptes.large[region]
+    if k.state[WHOLE_TABLE] == 1:
+        for other in range(first, end):
+            k.sptes.level[other] = 1
+        set_regions_counted(k, region, region + 1, 0, 0, flags)
+    else:
+        set_regions_counted(k, first, end, 0, 0, 0)
     for other in range(v):
         if k.vcpus[V_STAGE, other] == IN_GUEST:
             pass_by(k, other, k.vcpus[V_END, other], now_ns)
-    rearm(k, region * REGION_PAGES, (region + 1) * REGION_PAGES, now_ns)
+    rearm(k, first * REGION_PAGES, end * REGION_PAGES, now_ns)
 
 
 @inlined
 def _sets_region(sptes: Sptes, state: Ints, kind: int, page: int) -> bool:
     """Whether the fault sets one large spte, or replaces it."""
     region = page >> REGION_BITS
-    if sptes.level[region] == 1:
+    if sptes.level[region] != 0:
         return True
     return bool(kind == MAP and state[HUGE] == 1 and state[LOGGED] == 0 and is_empty(sptes, region))
+
+
+@jit
+def set_large(k: Kvm, region: int, flags: int) -> None:
+    """The flags of the large spte of ``region`` become ``flags``."""
+    set_regions_counted(k, span_first(k, region), span_end(k, region), k.sptes.level[region], flags, 0)
+
+
+@jit
+def _map_large(k: Kvm, region: int, flags: int) -> None:
+    """The largest spte that finds room."""
+    if is_empty_block(k, region):
+        first = region - region % k.state[BLOCK]
+        set_regions_counted(k, first, first + k.state[BLOCK], 2, flags, 0)
+    else:
+        set_regions_counted(k, region, region + 1, 1, flags, 0)
 
 
 @jit
@@ -119,12 +154,12 @@ def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: 
     region, logged = page >> REGION_BITS, k.state[LOGGED] == 1
     large = k.sptes.large[region]
     if kind == MAP:
-        set_region_counted(k, region, 1, PRESENT | WRITABLE | (DIRTY if is_write else 0), 0)
+        _map_large(k, region, PRESENT | WRITABLE | (DIRTY if is_write else 0))
     elif kind == TRACK:
         writable = WRITABLE | DIRTY if is_write and not logged else 0
-        set_region_counted(k, region, 1, (large & (~(TRACKED | OLD) & 0xFF)) | writable, 0)
+        set_large(k, region, (large & (~(TRACKED | OLD) & 0xFF)) | writable)
     elif not logged:
-        set_region_counted(k, region, 1, (large & (~OLD & 0xFF)) | WRITABLE | DIRTY, 0)
+        set_large(k, region, (large & (~OLD & 0xFF)) | WRITABLE | DIRTY)
     else:
         _split(k, v, page, now_ns)
         return True
@@ -155,17 +190,11 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
         mark_dirty(k.sptes, k.vcpus, k.buffers, k.state, v, page)
 
 
-@jit
-def set_large(k: Kvm, region: int, flags: int) -> None:
-    """The flags of a large spte become ``flags``."""
-    set_region_counted(k, region, 1, flags, 0)
-
-
 @inlined
 def note_access(k: Kvm, page: int, kind: int) -> None:
     """An access that faults no more, of LOG, FILL or YOUNG: the hardware sets A, a LOG sets D, a FILL or LOG is a write."""
     region, value = page >> REGION_BITS, k.sptes.spte[page] & (~OLD & 0xFF)
-    if k.sptes.level[region] == 1:
+    if k.sptes.level[region] != 0:
         large = k.sptes.large[region]
         flags = (large | (DIRTY if kind == LOG else 0)) & (~OLD & 0xFF)
         if flags != large:

@@ -1,0 +1,24 @@
+"""What all parts of the engine share: the arrays, and when something comes up next."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.host.kvm.lay_out import MmuConfig
+from hostsim.kernels.kvm.layout import Kvm
+from hostsim.mmu.memory import GuestMemory
+
+Bytes = NDArray[np.uint8]
+
+
+class EngineState:
+    """kvm: the arrays of the compiled loops; next_ns: no event of the guest comes before it."""
+
+    def __init__(self, kvm: Kvm, memory: GuestMemory, config: MmuConfig, n_vcpus: int) -> None:
+        self.kvm, self.memory, self.config, self.n_vcpus = kvm, memory, config, n_vcpus
+        self.next_ns = 0
+
+    def _changed(self, now_ns: int) -> None:
+        """The host changed something: the next guest event has to be found anew."""
+        self.next_ns = now_ns
