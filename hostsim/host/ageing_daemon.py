@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import simpy
 
 from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.host.kvm.mmu_notifier import MmuNotifier
+from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, MmuNotifier
 from hostsim.mmu.ageing import AgeingPolicy, Pages
 
 
@@ -64,20 +64,21 @@ class AgeingDaemon:
             yield from self._pass()
 
     def _pass(self) -> Generator[simpy.Event, Any, None]:
-        env, start_ns, calls, asked, young = self._vm.env, self._vm.env.now_ns, 0, 0, 0
-        ask = self._notifier.clear_flush_young if self._flushes else self._notifier.clear_young
-        for first, end in self._ranges():
-            found = yield from ask(first, end, self._young)
-            self.young_counts[first:end] += self._young[first:end]
-            calls, asked, young = calls + 1, asked + end - first, young + found
-        self.passes.append(AgeingPass(start_ns, env.now_ns - start_ns, calls, asked, young))
+        env, start_ns = self._vm.env, self._vm.env.now_ns
+        firsts, call_pages = self._calls()
+        event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
+        pages_before = self._notifier.pages[event]
+        self._young[:] = 0
+        young = yield from self._notifier.each(event, firsts, call_pages, self._young)
+        self.young_counts += self._young
+        asked = self._notifier.pages[event] - pages_before
+        self.passes.append(AgeingPass(start_ns, env.now_ns - start_ns, len(firsts), asked, young))
 
-    def _ranges(self) -> Iterator[tuple[int, int]]:
-        n_pages, step = self._vm.memory.n_pages, self._call_pages
+    def _calls(self) -> tuple[Pages, int]:
+        """(where the calls of a pass begin, pages of each)."""
         if self._policy is None:
-            yield from ((first, min(first + step, n_pages)) for first in range(0, n_pages, step))
-        else:
-            yield from ((page, page + 1) for page in self._asked(self._policy).tolist())
+            return np.arange(0, self._vm.memory.n_pages, self._call_pages), self._call_pages
+        return self._asked(self._policy), 1
 
     def _asked(self, policy: AgeingPolicy) -> Pages:
         # Model limit: a policy decides on what was young when its step began; a page that is accessed between then and its

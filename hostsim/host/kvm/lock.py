@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import simpy
 
 from hostsim.host.clock import Clock
+from hostsim.host.latency import Latencies
 
 Step = Generator[simpy.Event, Any, None]
 N_HOSTS = 8
@@ -36,9 +37,10 @@ class LockQueue(Protocol):
 
 
 class MmuLock:
-    """wait_ns, hold_ns: of all host processes so far."""
+    """wait_ns, hold_ns: of all host processes so far; waits: how long each of them waited."""
 
     def __init__(self, env: Clock, queue: LockQueue) -> None:
+        self.waits = Latencies()
         self.wait_ns = self.hold_ns = 0
         self._env, self._queue = env, queue
         self._free = list(range(N_HOSTS))
@@ -94,6 +96,7 @@ class MmuLock:
             self._waiting[host] = self._env.event()
             yield self._waiting[host]
         self.wait_ns += self._env.now_ns - asked_ns
+        self.waits.record(self._env.now_ns - asked_ns)
 
     def _release(self, host: int) -> None:
         for other in self._queue.release_lock(host, self._env.now_ns):

@@ -10,7 +10,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import GuestEngine
@@ -75,6 +77,13 @@ class MmuNotifier:
     def test_young(self, first: int, end: int, young: Bytes) -> Found:
         """The same, but nothing changes."""
         return (yield from self._age(TEST_YOUNG, first, end, young))
+
+    def each(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
+        """A call of ``event`` for pages [first, first + call_pages) of each of ``firsts``, int64[k], one after the other."""
+        found = 0
+        for first in firsts.tolist():
+            found += yield from self._age(event, first, min(first + call_pages, len(young)), young)
+        return found
 
     def look(self, young: Bytes) -> int:
         """What test_young would say of all memory, for an observer: takes no time and is no call."""

@@ -10,6 +10,7 @@ import simpy
 
 from hostsim.errors import InvariantError
 from hostsim.host.clock import Clock
+from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
 from hostsim.host.latency import Latencies
 from hostsim.host.memory.frames import Frames
 from hostsim.host.memory.pages import CACHED, SWAPPED, WRITING, VmPages
@@ -125,9 +126,7 @@ class Reclaim:
         """folio_referenced of each: its young bit is cleared through the notifier, if the host maps it."""
         young = pages.look()
         pages.host_young[asked] = 0
-        for page in asked.tolist():
-            if pages.where[page] == RESIDENT:
-                yield from pages.notifier.clear_flush_young(page, page + 1, young)
+        yield from pages.notifier.each(CLEAR_FLUSH_YOUNG, asked[pages.where[asked] == RESIDENT], 1, young)
 
     def _page_out(self, pages: VmPages, evicted: list[int]) -> Progress:
         """Unmap pages and write them out, drop those that swap has; how many go (mm/vmscan.c::shrink_folio_list)."""
