@@ -104,10 +104,10 @@ MUTATIONS = {
     ),
     # Ageing
     "an access leaves its page old": Mutation(
-        f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~OLD & 0xFF)", "k.sptes.spte[page]"
+        f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~AGED & 0xFF)", "k.sptes.spte[page]"
     ),
     "an access leaves a large spte old": Mutation(
-        f"{KVM}.mapping", "note_access", "(DIRTY if kind == LOG else 0)) & (~OLD & 0xFF)", "(DIRTY if kind == LOG else 0))"
+        f"{KVM}.mapping", "note_access", "(DIRTY if kind == LOG else 0)) & (~AGED & 0xFF)", "(DIRTY if kind == LOG else 0))"
     ),
     "an access-tracked page keeps W": Mutation(f"{KVM}.ageing", "_aged", "(~WRITABLE & 0xFF)", "0xFF"),
     "what was made old is not looked for anew": Mutation(
