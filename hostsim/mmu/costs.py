@@ -59,9 +59,9 @@ class CostSheet:
     get, clear, protect, age: a page; idle_syscall: one of three that mark a page idle. pml_*: None where the machine has
     none; drain of an entry. flush: local, first target, each further host thread, each further vCPU in guest mode. l1, l2,
     llc, dram: a load that waits for the one before, its line being there; line_stream: each of many lines read in order
-    from memory; atomic: a read-modify-write of a line in the own cache; *_bytes: sizes of the data caches. tlb_entries, tlb_giant_entries: of
-    the second-level TLB, of 4 KiB and 2 MiB together, and of 1 GiB. numbers: all of
-    them and what they are computed from.
+    from memory; atomic: a read-modify-write of a line in the own cache; *_bytes: sizes of the data caches.
+    tlb_entries, tlb_giant_entries: of the second-level TLB for 4 KiB and 2 MiB together, and for 1 GiB. numbers: all of them
+    and what they are computed from.
     """
 
     name: str

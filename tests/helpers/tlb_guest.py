@@ -25,9 +25,7 @@ def reader(n_pages: int, per_scan: float, n_vcpus: int = 1, exponent: float = 0.
     return Workload("reader", pattern, tuple(range(n_vcpus)), 0, n_pages, written, reads, exponent=exponent)
 
 
-def engine_of(
-    load: Workload, reach: TlbReach | None, seed: int = 1, *, huge: bool = False, n_pages: int = 0
-) -> GuestEngine:
+def engine_of(load: Workload, reach: TlbReach | None, seed: int = 1, *, huge: bool = False, n_pages: int = 0) -> GuestEngine:
     """All memory is mapped; exits take next to nothing."""
     n_pages = n_pages or load.n_pages
     memory = make_memory(lay_out([("pc.ram", n_pages, [(0, n_pages)])]))

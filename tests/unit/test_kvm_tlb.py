@@ -130,7 +130,9 @@ def test_accesses_before_a_flush_stay_unseen_after_it() -> None:
     assert engine.judge_old(0, N_PAGES, half_ns) == 0.0, "each is told once"
 
 
-@pytest.mark.parametrize(("entries", "huge", "seen"), [(N_PAGES, False, 0), (N_PAGES - 1, False, 1), (1, True, 1), (2, True, 0)])
+@pytest.mark.parametrize(
+    ("entries", "huge", "seen"), [(N_PAGES, False, 0), (N_PAGES - 1, False, 1), (1, True, 1), (2, True, 0)]
+)
 def test_a_sweep_is_seen_each_time_or_never(entries: int, huge: bool, seen: int) -> None:
     engine = engine_of(sweeping(N_PAGES), TlbReach(entries, 4), huge=huge)
     found = scan(engine, 3)

@@ -21,9 +21,9 @@ class EngineTlb(EngineState):
     def model_tlb(self, now_ns: int, chances: Sequence[float] | None = None) -> None:
         """From now on an access sets an A bit that was cleared without a flush only if it misses the TLB.
 
-        Who ages a VM calls it, and again before each pass: chances to miss are found anew if what maps memory has changed. It
-        does nothing without A bits, or where the machine's TLB is not known. ``chances``: by touch class, 0 or 1 for sweeps
-        and traces, instead of those that follow from MmuConfig.tlb.
+        Who ages a VM calls it, and again before each pass: chances to miss are found anew if what maps memory has changed.
+        It does nothing without A bits, or where the machine's TLB is not known. ``chances``: by touch class, 0 or 1 for
+        sweeps and traces, instead of those that follow from MmuConfig.tlb.
         """
         # Model limit: access tracking without A bits takes effect at once, also where a TLB still has the translation.
         if not self.config.a_bits or (self.config.tlb is None and chances is None):
@@ -76,8 +76,8 @@ class EngineTlb(EngineState):
         return running
 
     def judge_old(self, first: int, end: int, now_ns: int) -> float:
-        """How many of pages [first, end) are expected to be old although they were accessed since they were last asked about.
+        """How many of pages [first, end) are expected to be old although they were accessed since they were last cleared.
 
-        From now on that is as of ``now_ns``. 0 where TLBs are not modelled.
+        It begins anew with ``now_ns``. 0 where TLBs are not modelled.
         """
         return float(tlb.judge_old(self.kvm, first, end, now_ns)) if self.models_tlb else 0.0

@@ -54,9 +54,10 @@ class NotifierPlan:
 
 
 class MmuNotifier:
-    """latencies: of the calls of each event so far, waits and flushes included; pages: they were about; young: found so; false_old:
-    expected number of those that clear_flush_young and clear_young called old although they were accessed since the call before,
-    unseen because a TLB had their translation; only where the engine models TLBs.
+    """latencies: of the calls of each event so far, waits and flushes included; pages: they were about; young: found so.
+
+    false_old: how many of those that clear_flush_young and clear_young called old are expected to have been accessed since
+    the call before, unseen because a TLB had their translation; 0 where the engine does not model TLBs.
     """
 
     def __init__(self, env: Clock, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, plan: NotifierPlan) -> None:

@@ -56,7 +56,7 @@ def _rates(kvm: lay.Kvm, guest: Guest) -> NDArray[np.float64]:
 
 
 def with_columns(kvm: lay.Kvm, length: int, columns: Sequence[Ints]) -> lay.Kvm:
-    """``columns`` by class, weights of STALE pages, one for all or one each, behind the first ``length`` words of the tape."""
+    """``columns`` by class, weights of STALE pages, one for all or one each, lie behind ``length`` words of the tape."""
     ints, at = kvm.ints.copy(), length
     for row, column in zip(ints, columns, strict=True):
         row[lay.C_MISS], row[lay.C_STEP] = at, len(column) > 1

@@ -160,7 +160,7 @@ def _weigh(k: Kvm, p: int, first: int, end: int, sign: int) -> None:
 
 @inlined
 def sweep_sees(k: Kvm, c: int, page: int, is_write: int) -> bool:
-    """Whether a touch of ``page`` by class ``c``, a sweep or a trace, is seen: such a class misses the TLB always or never."""
+    """Whether a touch of ``page`` by class ``c`` is seen, a sweep or a trace: it misses the TLB always or never."""
     seen = armed_as(k.sptes, k.state, page, is_write)
     return bool(seen == FULL or (seen == IF_MISSED and weight_of(k, c, page, seen) > 0))
 
@@ -212,15 +212,16 @@ def count_range(k: Kvm, first: int, end: int, sign: int) -> None:
                 part = k.parts[p]
                 if part[P_WRITE] == is_write and part[P_FIRST] < high and part[P_END] > low:
                     inside = part[P_FIRST] <= low and part[P_END] >= high
-                    _count_part(
-                        k, p, max(low, part[P_FIRST]), min(high, part[P_END]), counted if inside else -1, sign
-                    )
+                    _count_part(k, p, max(low, part[P_FIRST]), min(high, part[P_END]), counted if inside else -1, sign)
         low = high
 
 
 @inlined
 def disarm_page(k: Kvm, page: int, read: int, write: int) -> None:
-    """``page`` is no longer armed for reads, for writes, as it was (0: it was not, or still is). A sweep's marks go when they are come upon."""
+    """``page`` is no longer armed as it was for reads, for writes; 0: it was not, or still is.
+
+    A sweep's marks go when they are come upon.
+    """
     region, upper = page >> REGION_BITS, super_at(k, page)
     k.counts[0, region] -= read > 0
     k.counts[1, region] -= write > 0

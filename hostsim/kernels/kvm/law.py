@@ -98,7 +98,7 @@ def first_unharvested(k: Kvm, got: NDArray[np.uint8], n_pages: int) -> int:
 
 @jit
 def first_miscounted(k: Kvm) -> int:
-    """First part of the guest's work whose armed pages, or their weights, are not what its sptes say, or -1; sweeps count none."""
+    """First part of the guest's work whose armed pages or weights are not what its sptes say, or -1; sweeps count none."""
     for p in range(len(k.parts)):
         part, n = k.parts[p], 0
         if part[P_KIND] == BY_VISIT:

@@ -70,7 +70,7 @@ P_SUPERS: where their sums by region and by super-region begin in Kvm.tape.
 N_PART = 8
 UNIFORM, BY_WEIGHT, BY_VISIT = range(3)
 UNIT = 1 << 24
-"""Weight of a page in a part by weight whose pages are all alike: while STALE they differ, by their chance to miss the TLB."""
+"""Weight of a page in a part by weight whose pages are alike; STALE ones differ, by their chance to miss the TLB."""
 STALE_ROW = 2
 """Of Kvm.counts: 1 where a region, and how many regions of 512, may have STALE sptes."""
 
@@ -114,9 +114,10 @@ class Kvm(NamedTuple):
     """One VM. Arrays are changed in place.
 
     sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint32[n_pages]. counts: int64[3, n_regions + n_supers],
-    armed pages by is_write and by region, then by 512 regions; STALE_ROW. parts: int64[n_parts, N_PART]; ints: int64[n_classes,
-    N_CLASS]; rates: float64[2, n_classes], mean time between touches of a page, scale of the weights; page_mean_ns:
-    float64, as in TouchTable; tape: int64, trees of visits (32 a word), traces, sums of armed weights. streams:
+    armed pages by is_write and by region, then by 512 regions; STALE_ROW. parts: int64[n_parts, N_PART]; ints:
+    int64[n_classes, N_CLASS]; rates: float64[2, n_classes], mean time between touches of a page, scale of the weights (with
+    TLBs, of sweeps and traces: time between touches of a page); page_weights: int64, of WEIGHTED classes from DATA_OFFSET
+    on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and what TLBs need. streams:
     int64[n_streams, N_STREAM]; exact: float64[n_streams], the work time of a drawn touch before rounding, or the share of
     writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]. vcpus: int64[N_VCPU,
     n_vcpus]; buffers: int64[n_vcpus, 512 + n], PML buffer and dirty ring; queue: int64[N_QUEUE, n_vcpus + n_hosts];

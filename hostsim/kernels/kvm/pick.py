@@ -38,13 +38,18 @@ def pick(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
         page = _try(k, p, key0, key1, draw)
         if page >= 0:
             return page
-    elif part[P_KIND] == BY_WEIGHT and k.ints[part[P_CLASS], KIND] != WEIGHTED:
-        if part[P_ARMED] // UNIT * SPARSE >= part[P_END] - part[P_FIRST]:
-            page = _try_weights(k, p, key0, key1, draw)
-            if page >= 0:
-                return page
+    elif _are_alike(k, p) and part[P_ARMED] // UNIT * SPARSE >= part[P_END] - part[P_FIRST]:
+        page = _try_weights(k, p, key0, key1, draw)
+        if page >= 0:
+            return page
     rest = min(int(keyed_uniform(key0, key1, draw, TRIES) * part[P_ARMED]), part[P_ARMED] - 1)
     return _weigh_out(k, p, rest) if part[P_KIND] == BY_WEIGHT else _walk(k, p, rest)
+
+
+@inlined
+def _are_alike(k: Kvm, p: int) -> bool:
+    """Whether pages of a part by weight have UNIT each when they are armed in full."""
+    return bool(k.parts[p, P_KIND] == BY_WEIGHT and k.ints[k.parts[p, P_CLASS], KIND] != WEIGHTED)
 
 
 @inlined
