@@ -16,13 +16,16 @@ from hostsim.mmu.ageing import AgeingPolicy, Pages
 
 @dataclass(frozen=True)
 class AgeingPass:
-    """start_ns, took_ns; calls: of the notifier; asked: pages they were about; young: how many of those were young."""
+    """start_ns, took_ns; calls: of the notifier; asked: pages they were about; young: how many of those were young;
+    false_old: how many of the others are expected to have been accessed since the pass before, unseen.
+    """
 
     start_ns: int
     took_ns: int
     calls: int
     asked: int
     young: int
+    false_old: float = 0.0
 
 
 class AgeingDaemon:
@@ -53,6 +56,7 @@ class AgeingDaemon:
         self._young = np.zeros(vm.memory.n_pages, np.uint8)
         if policy is not None:
             policy.insert(np.arange(vm.memory.n_pages))
+        vm.engine.model_tlb(vm.env.now_ns)
         self.process = vm.env.process(self._run())
 
     def _run(self) -> Generator[simpy.Event, Any, None]:
@@ -67,12 +71,13 @@ class AgeingDaemon:
         env, start_ns = self._vm.env, self._vm.env.now_ns
         firsts, call_pages = self._calls()
         event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
-        pages_before = self._notifier.pages[event]
+        self._vm.engine.model_tlb(start_ns)
+        pages_before, false_before = self._notifier.pages[event], self._notifier.false_old
         self._young[:] = 0
         young = yield from self._notifier.each(event, firsts, call_pages, self._young)
         self.young_counts += self._young
-        asked = self._notifier.pages[event] - pages_before
-        self.passes.append(AgeingPass(start_ns, env.now_ns - start_ns, len(firsts), asked, young))
+        asked, false_old = self._notifier.pages[event] - pages_before, self._notifier.false_old - false_before
+        self.passes.append(AgeingPass(start_ns, env.now_ns - start_ns, len(firsts), asked, young, false_old))
 
     def _calls(self) -> tuple[Pages, int]:
         """(where the calls of a pass begin, pages of each)."""

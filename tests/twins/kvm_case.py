@@ -168,7 +168,7 @@ class Case:
     of block_regions regions mapped by one; blank: pages that read as zeros.
 
     pml: what is put in front of each vCPU's buffer after each sync; host_pages: numbers of those that are there; end_ns:
-    when the run is looked at.
+    when the run is looked at; tlb: by workload, whether its accesses miss the TLB (always or never), None: not modelled.
     """
 
     n_regions: int
@@ -189,6 +189,7 @@ class Case:
     host_pages: frozenset[int] = frozenset()
     giant: dict[int, Flags] = field(default_factory=dict)
     block_regions: int = 1
+    tlb: tuple[bool, ...] | None = None
 
     @property
     def host_page_size(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import simpy
 
 from hostsim.guest.pacing import work_at
+from hostsim.guest.touch import CLOCK_FIRST
 from hostsim.guest.workload import build_guest
 from hostsim.host.clock import Clock
 from hostsim.host.dirty_log import TRACKERS
@@ -23,7 +24,7 @@ from hostsim.kernels.kvm import layout as lay
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
 from hostsim.mmu.memory import GuestMemory, RamBlock
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, TRACKED, WRITABLE, Sptes, make_sptes
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts
@@ -33,7 +34,7 @@ KIND = {
 }  # fmt: skip
 NAME = {kind: name for name, kind in KIND.items()}
 MODE = {"none": NONE, "shared": SHARED, "exclusive": EXCLUSIVE}
-FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY, "old": OLD}
+FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY, "old": OLD, "stale": STALE}
 LOG_CAPACITY = 1 << 14
 Process = Generator[simpy.Event, Any, Any]
 
@@ -66,8 +67,11 @@ class EnginePort:
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         if case.costs.populate_ns:
             self.engine.backing[:] = _backing(case)
-        self.kvm = self.engine.kvm
         self.engine.set_sptes(_sptes(case), 0)
+        if case.tlb is not None:
+            firsts = self.guest.table.ints[:, CLOCK_FIRST]
+            self.engine.model_tlb(0, [float(case.tlb[w]) for w in self.guest.clock_workload[firsts].tolist()])
+        self.kvm = self.engine.kvm
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
         self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
         self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)

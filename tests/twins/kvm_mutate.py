@@ -104,16 +104,16 @@ MUTATIONS = {
     ),
     # Ageing
     "an access leaves its page old": Mutation(
-        f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~OLD & 0xFF)", "k.sptes.spte[page]"
+        f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~AGED & 0xFF)", "k.sptes.spte[page]"
     ),
     "an access leaves a large spte old": Mutation(
-        f"{KVM}.mapping", "note_access", "(DIRTY if kind == LOG else 0)) & (~OLD & 0xFF)", "(DIRTY if kind == LOG else 0))"
+        f"{KVM}.mapping", "note_access", "(DIRTY if kind == LOG else 0)) & (~AGED & 0xFF)", "(DIRTY if kind == LOG else 0))"
     ),
     "an access-tracked page keeps W": Mutation(f"{KVM}.ageing", "_aged", "(~WRITABLE & 0xFF)", "0xFF"),
     "what was made old is not looked for anew": Mutation(
         f"{KVM}.ageing", "clear_young", "if found > 0:", "if found > 1 << 40:"
     ),
-    "a page that is made old is not counted": Mutation(f"{KVM}.armed", "is_armed", "wanted | STOPPED", "wanted | 2"),
+    "a page that is made old is not counted": Mutation(f"{KVM}.armed", "armed_as", "wanted | STOPPED", "wanted | 2"),
     "a page is old before the flush": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._walk", "            yield from self._flush()\n",
         "            self._engine.clear_young(first, end, young, self._env.now_ns)\n            yield from self._flush()\n",
@@ -123,6 +123,25 @@ MUTATIONS = {
     ),
     "mmu_lock goes before the flush of an invalidation": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._zap", "yield from self._flush()", "yield self._env.timeout(0)"
+    ),
+    # TLBs
+    "a flush leaves stale pages stale": Mutation(
+        f"{KVM}.tlb", "flush_translations", "k.counts[STALE_ROW, region] == 1", "k.counts[STALE_ROW, region] == 9"
+    ),
+    "a stale page is seen by the next access": Mutation(
+        f"{KVM}.vcpu", "_touch", "kind == YOUNG and _hits_tlb(k, v, page)", "kind == 99"
+    ),
+    "a page that is flushed is not looked for anew": Mutation(
+        f"{KVM}.tlb", "flush_translations", "if highest >= 0", "if highest >= 1 << 40"
+    ),
+    "what is aged after a flush is stale": Mutation(
+        f"{HOST}.mmu_notifier", "MmuNotifier._walk", "flushed=flushes", "flushed=False"
+    ),
+    "an IPI that drains PML buffers flushes": Mutation(
+        f"{LOG}.kvm_log", "KvmLog._drain", "self._engine.interrupt(", "self._engine.flush_translations("
+    ),
+    "a sweep looks at what it does not see": Mutation(
+        f"{KVM}.armed", "sweep_sees", "seen == FULL or (seen == IF_MISSED and weight_of(k, c, page, seen) > 0)", "seen > 0"
     ),
     # The log
     "no PML drain before a harvest": Mutation(f"{LOG}.kvm_log", "KvmLog._drain", "if self._plan.pml", "if not self._plan"),

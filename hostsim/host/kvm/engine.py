@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.engine_log import EngineLog
 from hostsim.host.kvm.engine_pages import EnginePages
+from hostsim.host.kvm.engine_tlb import EngineTlb
 from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
 from hostsim.kernels.kvm import dirty_log, host
 from hostsim.kernels.kvm.armed import count_range
@@ -52,7 +53,7 @@ class Due(NamedTuple):
     who: int
 
 
-class GuestEngine(EngineLog, EnginePages):
+class GuestEngine(EngineLog, EnginePages, EngineTlb):
     """All vCPUs of one VM, exits included. ``now_ns`` is the host's time, up to which the guest has been advanced."""
 
     def __init__(
@@ -71,7 +72,8 @@ class GuestEngine(EngineLog, EnginePages):
 
         ``log_capacity``: exits to keep.
         """
-        super().__init__(lay_out(guest, memory, n_vcpus, config, exits, n_hosts, log_capacity), memory, config, n_vcpus)
+        kvm = lay_out(guest, memory, n_vcpus, config, exits, n_hosts, log_capacity)
+        super().__init__(kvm, memory, config, n_vcpus, guest)
         self._due: list[Due] = []
         dirty_log.map_filled(self.kvm, memory.n_pages)
         host.begin_work(self.kvm, len(self.kvm.sptes.spte))
@@ -120,7 +122,10 @@ class GuestEngine(EngineLog, EnginePages):
     def begin_work(self, guest: Guest) -> None:
         """The vCPUs, all of them out, have the work of ``guest`` from now on, and their clocks begin anew."""
         assert all(self.is_out(vcpu) for vcpu in range(self.n_vcpus)), "work changes while all vCPUs are in user space"
-        self.kvm = with_work(self.kvm, guest)
+        cleared = self._cleared() if self.models_tlb else None
+        self.kvm, self._guest = with_work(self.kvm, guest), guest
+        if cleared is not None:
+            self._carry_tlb(cleared)
         host.begin_work(self.kvm, len(self.kvm.sptes.spte))
 
     def run_to(self, work_ns: int, now_ns: int) -> None:
@@ -154,7 +159,7 @@ class GuestEngine(EngineLog, EnginePages):
         return bool(self.kvm.vcpus[V_FULL, vcpu] == 1)
 
     def interrupt(self, now_ns: int) -> int:
-        """An IPI to all vCPUs in guest mode; returns how many those are."""
+        """An IPI to all vCPUs in guest mode, which flushes nothing; returns how many those are."""
         running = int(host.interrupt(self.kvm, now_ns))
         self._changed(now_ns)
         return running

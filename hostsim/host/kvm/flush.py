@@ -14,8 +14,8 @@ from hostsim.host.kvm.setup import LogCosts
 class Interruptible(Protocol):
     """The part of the engine that takes IPIs."""
 
-    def interrupt(self, now_ns: int) -> int:
-        """Every vCPU in guest mode leaves it for a moment; how many there were."""
+    def flush_translations(self, now_ns: int) -> int:
+        """Every vCPU in guest mode leaves it for a moment; how many there were. None has an old translation any more."""
         ...
 
 
@@ -28,7 +28,7 @@ class RemoteFlush:
 
     def __call__(self) -> Generator[simpy.Event, Any, None]:
         """Interrupt the vCPUs now; returns when no stale translation is left. Takes no lock."""
-        took_ns = round(self._costs.remote_flush_ns(self._vcpus.interrupt(self._env.now_ns)))
+        took_ns = round(self._costs.remote_flush_ns(self._vcpus.flush_translations(self._env.now_ns)))
         self.count += 1
         self.ns += took_ns
         yield self._env.timeout(took_ns)

@@ -18,6 +18,7 @@ from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import make_sptes
+from hostsim.mmu.tlb import TlbReach
 from hostsim.rng import NEVER, mix32
 
 Ints = NDArray[np.int64]
@@ -38,7 +39,7 @@ class MmuConfig:
     of those, 512 but for tests; whole_table: a fault that splits keeps the other pages of its table mapped; ring_entries,
     ring_soft: of a vCPU's dirty ring, 0: the log is a bitmap; pfn_ns: to look up the host page of a fault; populate_ns: to
     make one, of host_pages gfns, where there is none yet, 0: all of memory is there; a_bits: the hardware notes accesses;
-    ageing: what is done where it does not.
+    ageing: what is done where it does not; tlb: of a vCPU, None: its accesses always miss.
     """
 
     mechanism: Literal["write-protect", "pml", "d-bit"] = "write-protect"
@@ -52,6 +53,7 @@ class MmuConfig:
     block_regions: int = 1
     a_bits: bool = True
     ageing: Literal["zap", "access-tracking"] = "access-tracking"
+    tlb: TlbReach | None = None
 
 
 def lay_out(
@@ -65,7 +67,7 @@ def lay_out(
     vcpus[lay.V_STAGE], vcpus[lay.V_STOP] = lay.ENTRY, NEVER
     _configure(state, config)
     return lay.Kvm(
-        sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((2, n_regions + n_supers), np.int64),
+        sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((3, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
         queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=cost_table(exits),
         log=np.zeros((log_capacity, 4), np.int64), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
@@ -85,7 +87,7 @@ def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
 
 def with_work(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
     """The same VM, its vCPUs with the work of ``guest`` instead of theirs; nothing is counted as armed. In place."""
-    kvm.counts[:] = 0
+    kvm.counts[: lay.STALE_ROW] = 0
     return kvm._replace(**_work(guest, kvm.state[: _state_size(kvm.queue.shape[1])], kvm.vcpus))
 
 

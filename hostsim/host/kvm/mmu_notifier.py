@@ -54,17 +54,19 @@ class NotifierPlan:
 
 
 class MmuNotifier:
-    """latencies: of the calls of each event so far, waits and flushes included; pages: they were about; young: found so."""
+    """latencies: of the calls of each event so far, waits and flushes included; pages: they were about; young: found so.
+
+    false_old: how many of those that clear_flush_young and clear_young called old are expected to have been accessed since
+    the call before, unseen because a TLB had their translation; 0 where the engine does not model TLBs.
+    """
 
     def __init__(self, env: Clock, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, plan: NotifierPlan) -> None:
         self.latencies = {event: Latencies() for event in EVENTS}
         self.pages: Counter[str] = Counter()
         self.young = 0
+        self.false_old = 0.0
         self.plan = plan
         self._env, self._engine, self._lock, self._flush = env, engine, lock, flush
-
-    # Model limit: an A bit that is cleared without a flush is set by the next access; a processor sets it only when the
-    # translation has gone from its TLB, so what is used all the time looks older than it is here.
 
     def clear_flush_young(self, first: int, end: int, young: Bytes) -> Found:
         """young[first:end] says what was young and is old now, on all CPUs if the kernel flushes; returns how many."""
@@ -115,11 +117,14 @@ class MmuNotifier:
         """What was young when the walk begins decides; what has become so since is cleared and told with it."""
         found = self._engine.test_young(first, end, young)
         yield self._env.timeout(self.plan.age_ns(end - first))
-        if found == 0 or event == TEST_YOUNG:
+        if event == TEST_YOUNG:
             return
-        if event == CLEAR_FLUSH_YOUNG and self.plan.flush:
+        flushes = found > 0 and event == CLEAR_FLUSH_YOUNG and self.plan.flush
+        if flushes:
             yield from self._flush()
-        self._engine.clear_young(first, end, young, self._env.now_ns)
+        self.false_old += self._engine.judge_old(first, end, self._env.now_ns)
+        if found > 0:
+            self._engine.clear_young(first, end, young, self._env.now_ns, flushed=flushes)
 
     def _zap(self, first: int, end: int) -> Step:
         self._engine.invalidate_begin(first, end)

@@ -53,6 +53,7 @@ class HostMemory:
         """``vm`` has its pages from here; limit: frames that it may have (memory.max of its group)."""
         pages = VmPages(len(self.vms), vm, notifier, POLICIES[self.spec.policy](vm.memory.n_pages), limit)
         self.vms.append(pages)
+        vm.engine.model_tlb(self.env.now_ns)
         vm.engine.ask_for_frames(2 * PCP_BATCH + vm.engine.n_vcpus)
         vm.host = FaultIn(pages, self)
         return pages
@@ -127,6 +128,7 @@ class HostMemory:
         while True:
             yield self.env.timeout(self.spec.proactive_ns)
             for pages in self.vms:
+                pages.vm.engine.model_tlb(self.env.now_ns)
                 yield from self.reclaim.age(pages)
 
     def check(self) -> None:

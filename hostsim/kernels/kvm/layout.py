@@ -26,13 +26,14 @@ N_EXITS = 8
  LOCK_READERS, LOCK_WRITERS, LOCK_HEAD, LOCK_LENGTH,
  SEQ, IN_PROGRESS, RANGE_FIRST, RANGE_END,
  WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED, AGEING,
- BACKED, POPULATE_NS, HOST_PAGES, FRAMES, N_FRESH, BLOCK) = range(29)  # fmt: skip
+ BACKED, POPULATE_NS, HOST_PAGES, FRAMES, N_FRESH, BLOCK, CLEARED) = range(30)  # fmt: skip
 """Of Kvm.state. HARDWARE: D bits catch writes; RING: the log is a ring a vCPU; REORDERED: what comes next of vCPUs in guest
 mode was found anew; LOCK_..: mmu_lock; SEQ: mmu_invalidate_seq, IN_PROGRESS: mmu_invalidate_in_progress, with its range;
 WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host; N_COUNTED: parts, the first ones, whose
 armed pages are counted; AGEING: what ageing does to an spte; BACKED: Kvm.backing tells which pages the host has;
 POPULATE_NS: to make one; HOST_PAGES: gfns of a host page; FRAMES: free ones at hand for it, N_FRESH: used up of them;
-BLOCK: regions that the largest spte maps, 1: those of 2 MiB are the largest.
+BLOCK: regions that the largest spte maps, 1: those of 2 MiB are the largest; CLEARED: where it begins in Kvm.tape when
+sptes were last made old, 0: TLBs are not modelled (hostsim.kernels.kvm.tlb).
 """
 CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of AGEING: clears the A bit; without A bits, makes the next access fault, or unmaps."""
@@ -68,10 +69,15 @@ P_SUPERS: where their sums by region and by super-region begin in Kvm.tape.
 """
 N_PART = 8
 UNIFORM, BY_WEIGHT, BY_VISIT = range(3)
+UNIT = 1 << 24
+"""Weight of a page in a part by weight whose pages are alike; STALE ones differ, by their chance to miss the TLB."""
+STALE_ROW = 2
+"""Of Kvm.counts: 1 where a region, and how many regions of 512, may have STALE sptes."""
 
-C_PART, C_PARTS, C_TRACE, C_TRACE_END, C_GFN, C_LEVELS, C_LEVEL = range(N_INTS, N_INTS + 7)
+C_PART, C_PARTS, C_TRACE, C_TRACE_END, C_GFN, C_MISS, C_STEP, C_LEVELS, C_LEVEL = range(N_INTS, N_INTS + 9)
 """Columns of Kvm.ints behind those of a touch class. C_TRACE .. C_TRACE_END: times of a trace in Kvm.tape, their gfns C_GFN
-further on; C_LEVELS: levels of a sweep's tree of visits, whose words begin at C_LEVEL, C_LEVEL + 1, ..
+further on; C_MISS: where the weights of its pages while STALE begin in Kvm.tape, one each C_STEP words, 0: the same for all;
+C_LEVELS: levels of a sweep's tree of visits, whose words begin at C_LEVEL, C_LEVEL + 1, ..
 """
 LEVELS_MAX = 7
 N_CLASS = C_LEVEL + LEVELS_MAX + 1
@@ -107,10 +113,11 @@ SUPER_BITS = 18
 class Kvm(NamedTuple):
     """One VM. Arrays are changed in place.
 
-    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint32[n_pages]. counts: int64[2, n_regions + n_supers],
-    armed pages by is_write and by region, then by 512 regions. parts: int64[n_parts, N_PART]; ints: int64[n_classes,
-    N_CLASS]; rates: float64[2, n_classes], mean time between touches of a page, scale of the weights; page_mean_ns:
-    float64, as in TouchTable; tape: int64, trees of visits (32 a word), traces, sums of armed weights. streams:
+    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint32[n_pages]. counts: int64[3, n_regions + n_supers],
+    armed pages by is_write and by region, then by 512 regions; STALE_ROW. parts: int64[n_parts, N_PART]; ints:
+    int64[n_classes, N_CLASS]; rates: float64[2, n_classes], mean time between touches of a page, scale of the weights (with
+    TLBs, of sweeps and traces: time between touches of a page); page_weights: int64, of WEIGHTED classes from DATA_OFFSET
+    on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and what TLBs need. streams:
     int64[n_streams, N_STREAM]; exact: float64[n_streams], the work time of a drawn touch before rounding, or the share of
     writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]. vcpus: int64[N_VCPU,
     n_vcpus]; buffers: int64[n_vcpus, 512 + n], PML buffer and dirty ring; queue: int64[N_QUEUE, n_vcpus + n_hosts];
