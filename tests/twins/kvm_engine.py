@@ -56,8 +56,8 @@ def words_of(flags: int) -> list[str]:
 class EnginePort:
     """What the host threads of a case do to a VM of hostsim."""
 
-    def __init__(self, case: Case) -> None:
-        self.case, self.env = case, Clock()
+    def __init__(self, case: Case, env: Clock | None = None) -> None:
+        self.case, self.env = case, env or Clock()
         memory, self.guest = _memory(case), build_guest(case.workloads, 1)
         config = MmuConfig(
             case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
@@ -142,16 +142,20 @@ class EnginePort:
 class EngineRun:
     """As ``TwinRun``; cuts_ns: when something that does nothing happens on the host."""
 
-    def __init__(self, case: Case, end_ns: int, cuts_ns: list[int]) -> None:
-        self.case, self.port = case, EnginePort(case)
+    def __init__(self, case: Case, end_ns: int, cuts_ns: list[int], env: Clock | None = None) -> None:
+        self.case, self.end_ns, self.port = case, end_ns, EnginePort(case, env)
         self.actors = Actors(self.port, case)
         env = self.port.env
         for _, process in self.actors.processes():
             env.process(process)
+        self.begin()
         for ns in cuts_ns:
             env.timeout(ns)
         if end_ns:
             env.run(until=end_ns)
+
+    def begin(self) -> None:
+        """Other threads of the host are set going."""
 
     def facts(self) -> Facts:
         port, kvm = self.port, self.port.kvm

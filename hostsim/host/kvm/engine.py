@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.engine_log import EngineLog
 from hostsim.host.kvm.engine_pages import EnginePages
+from hostsim.host.kvm.engine_walks import EngineWalks, Ints
 from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
 from hostsim.host.latency import Latencies
 from hostsim.kernels.kvm import dirty_log, host
@@ -21,6 +22,7 @@ from hostsim.kernels.kvm.layout import (
     DUE_FAULT,
     DUE_GRANTED,
     DUE_OUT,
+    DUE_WALKED,
     ENTRY_NS,
     EXITS,
     HOLD_NS,
@@ -44,18 +46,18 @@ from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import KEPT, Sptes
 
-GRANTED, OUT, CONTENDED, FAULT = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT
+GRANTED, OUT, CONTENDED, FAULT, WALKED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT, DUE_WALKED
 
 
 class Due(NamedTuple):
-    """What comes up for the host: GRANTED (who: host), OUT (who: vCPU), CONTENDED (who: host), FAULT (who: vCPU)."""
+    """What comes up for the host: GRANTED, CONTENDED, WALKED (who: host), OUT, FAULT (who: vCPU)."""
 
     ns: int
     what: int
     who: int
 
 
-class GuestEngine(EngineLog, EnginePages):
+class GuestEngine(EngineLog, EnginePages, EngineWalks):
     """All vCPUs of one VM, exits included. ``now_ns`` is the host's time, up to which the guest has been advanced."""
 
     def __init__(
@@ -181,6 +183,13 @@ class GuestEngine(EngineLog, EnginePages):
         granted = [due.who for due in self._due if due.what == GRANTED]
         self._due = before + [due for due in self._due if due.what != GRANTED]
         return granted
+
+    def begin_walk(
+        self, slot: int, event: int, mode: int, firsts: Ints, ends: Ints, holds_ns: Ints, now_ns: int, *, flushes: bool
+    ) -> None:
+        """See EngineWalks; what its first request brings up for others is kept."""
+        super().begin_walk(slot, event, mode, firsts, ends, holds_ns, now_ns, flushes=flushes)
+        self._granted(now_ns)
 
     def watch_lock(self, slot: int, on: bool) -> None:
         """While ``on``, CONTENDED comes up once when somebody queues behind host ``slot``."""

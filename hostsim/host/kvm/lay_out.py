@@ -70,9 +70,20 @@ def lay_out(
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
         queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=cost_table(exits),
         log=np.zeros((log_capacity, 4), np.int64), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
-        latencies=make_counters(lay.N_LATENCIES),
+        latencies=make_counters(lay.WALKER_CALLS + n_hosts), **_walkers(n_hosts, n_vcpus, len(sptes.spte)),
         **_work(guest, state, vcpus),
     )  # fmt: skip
+
+
+def _walkers(n_hosts: int, n_vcpus: int, n_pages: int) -> dict[str, Any]:
+    """Arrays of walkers: nobody walks."""
+    walks = np.zeros((n_hosts, lay.N_WALK), np.int64)
+    walks[:, lay.W_NS] = NEVER
+    return {
+        "walks": walks, "calls": np.zeros((n_hosts, lay.N_CALL, lay.CALLS_MAX), np.int64),
+        "found": np.zeros((n_hosts, lay.FOUND_MAX), np.uint8), "young": np.zeros(n_pages, np.uint8),
+        "flush_ns": np.zeros(n_vcpus + 1, np.int64),
+    }  # fmt: skip
 
 
 def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
@@ -137,7 +148,7 @@ def _configure(state: Ints, config: MmuConfig) -> None:
     state[lay.HARDWARE], state[lay.PML] = config.mechanism != "write-protect", config.mechanism == "pml"
     state[lay.HUGE], state[lay.WHOLE_TABLE], state[lay.PFN_NS] = config.huge, config.whole_table, config.pfn_ns
     state[lay.BACKED], state[lay.POPULATE_NS] = config.populate_ns > 0, config.populate_ns
-    state[lay.BLOCK] = config.block_regions
+    state[lay.BLOCK], state[lay.WALK_NS] = config.block_regions, NEVER
     state[lay.HOST_PAGES], state[lay.FRAMES] = config.host_pages, UNLIMITED
     state[lay.RING], state[lay.RING_SOFT] = config.ring_entries > 0, config.ring_soft
     assert config.a_bits or config.mechanism == "write-protect", "D bits come with A bits"
