@@ -41,8 +41,8 @@ class EngineWalks(EngineState):
     ) -> None:
         """Make calls about pages [firsts, ends), one after the other; then WALKED comes up. All int64[k], k >= 1.
 
-        ``event``: CALL_CLEAR_FLUSH, .. of hostsim.kernels.kvm.layout; ``mode``: how each takes mmu_lock, for ``holds_ns`` and
-        a flush.
+        ``event``: CALL_CLEAR_FLUSH, .. of hostsim.kernels.kvm.layout; ``mode``: how each takes mmu_lock, for ``holds_ns``
+        and a flush.
         """
         calls = self.kvm.calls[slot]
         for row, values in ((CALL_FIRST, firsts), (CALL_END, ends), (CALL_HOLD, holds_ns)):

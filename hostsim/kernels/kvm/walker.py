@@ -1,7 +1,7 @@
 """Threads of the host that make one mmu-notifier call after the other, each under mmu_lock: ageing, among the vCPUs' events.
 
-Linux virt/kvm/kvm_main.c::kvm_handle_hva_range, mm/vmscan.c::lru_gen_look_around. A walker's events have the host's rank. They
-come after what other threads of the host do in their instant; of two walkers the one in the lower slot goes first.
+Linux virt/kvm/kvm_main.c::kvm_handle_hva_range, mm/vmscan.c::walk_pte_range. Their events have the host's rank, and come
+after what other threads of the host do in their instant; of two walkers the one in the lower slot goes first.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def begin_walk(k: Kvm, host: int, event: int, mode: int, flushes: bool, n_calls:
 
 @jit
 def walk(k: Kvm, vcpu_ns: int, horizon_ns: int) -> int:
-    """Events of walkers up to ``vcpu_ns`` and strictly below ``horizon_ns``, of which there is one; returns the last one's time.
+    """Events of walkers up to ``vcpu_ns`` and strictly below ``horizon_ns``, one at least; returns the last one's time.
 
     Stops early when Kvm.due gets rows, or when vCPUs have other events than before.
     """
