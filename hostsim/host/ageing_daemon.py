@@ -29,7 +29,7 @@ class AgeingPass:
 
 
 class AgeingDaemon:
-    """``passes`` so far. young_counts: int64[n_pages], how many passes found each page young.
+    """``passes`` so far. young_counts: int32[n_pages], how many passes found each page young.
 
     A pass begins each ``period_ns``, or when the one before is over if that takes longer. With a policy it asks, page by
     page, for those that the policy asks for; without one for all memory, ``call_pages`` a call. ``flushes``: by
@@ -50,7 +50,7 @@ class AgeingDaemon:
         assert period_ns >= 1, "a period takes time"
         assert call_pages >= 1, "a call is about a page at least"
         self.passes: list[AgeingPass] = []
-        self.young_counts = np.zeros(vm.memory.n_pages, np.int64)
+        self.young_counts = np.zeros(vm.memory.n_pages, np.int32)
         self._vm, self._notifier, self._period_ns, self._policy = vm, notifier, period_ns, policy
         self._call_pages, self._flushes = call_pages, flushes
         self._young = np.zeros(vm.memory.n_pages, np.uint8)

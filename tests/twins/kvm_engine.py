@@ -27,7 +27,8 @@ from hostsim.mmu.memory import GuestMemory, RamBlock
 from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
-from tests.twins.kvm_run import Facts
+from tests.twins.kvm_run import Facts, told
+from tests.twins.kvm_vcpu import NO_FAULT
 
 KIND = {
     "map": MAP, "track": TRACK, "wp": WP, "split": SPLIT, "spurious": SPURIOUS, "pml_full": PML_FULL, "retry": lay.RETRY,
@@ -56,8 +57,8 @@ def words_of(flags: int) -> list[str]:
 class EnginePort:
     """What the host threads of a case do to a VM of hostsim."""
 
-    def __init__(self, case: Case) -> None:
-        self.case, self.env = case, Clock()
+    def __init__(self, case: Case, env: Clock | None = None) -> None:
+        self.case, self.env = case, env or Clock()
         memory, self.guest = _memory(case), build_guest(case.workloads, 1)
         config = MmuConfig(
             case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
@@ -145,16 +146,20 @@ class EnginePort:
 class EngineRun:
     """As ``TwinRun``; cuts_ns: when something that does nothing happens on the host."""
 
-    def __init__(self, case: Case, end_ns: int, cuts_ns: list[int]) -> None:
-        self.case, self.port = case, EnginePort(case)
+    def __init__(self, case: Case, end_ns: int, cuts_ns: list[int], env: Clock | None = None) -> None:
+        self.case, self.end_ns, self.port = case, end_ns, EnginePort(case, env)
         self.actors = Actors(self.port, case)
         env = self.port.env
         for _, process in self.actors.processes():
             env.process(process)
+        self.begin()
         for ns in cuts_ns:
             env.timeout(ns)
         if end_ns:
             env.run(until=end_ns)
+
+    def begin(self) -> None:
+        """Other threads of the host are set going."""
 
     def facts(self) -> Facts:
         port, kvm = self.port, self.port.kvm
@@ -181,11 +186,19 @@ class EngineRun:
             "work_ns": self._work_ns(),
             "wait_ns": wait_ns,
             "hold_ns": hold_ns,
+            "latencies": self._latencies(),
             "host_wait_ns": vm.lock.wait_ns,
             "host_hold_ns": vm.lock.hold_ns,
             "flushes": vm.flush.count,
             "flush_ns": vm.flush.ns,
         }
+
+    def _latencies(self) -> dict[str, list[Any]]:
+        """As the twin's; what did not occur is left out."""
+        engine = self.port.engine
+        found = {NAME.get(kind, NO_FAULT): one for kind, one in engine.exit_latencies().items()}
+        found |= {"wait": engine.lock_waits(), "hold": engine.lock_holds()}
+        return {name: told(one) for name, one in sorted(found.items()) if one.count}
 
     def _giant(self) -> dict[int, list[str]]:
         """Flags by block that one spte maps; all its regions have the same."""

@@ -9,9 +9,11 @@ import __future__ as future_features
 import inspect
 import sys
 import textwrap
+from collections.abc import Callable
 from importlib import import_module
 
 from hostsim.errors import InvariantError
+from tests.twins import kvm_walks
 from tests.twins.kvm_compare import difference
 from tests.twins.mutate import Mutation, apply
 
@@ -102,6 +104,11 @@ MUTATIONS = {
     "a ring is full one entry late": Mutation(
         f"{KVM}.vcpu", "is_full", ">= state[RING_SOFT]", "> state[RING_SOFT]"
     ),
+    "what a vCPU waits is not in its exit": Mutation(
+        f"{KVM}.vcpu", "_note_exit", "k.vcpus[V_AWAY_NS, v])", "k.vcpus[V_AWAY_NS, v] - 1)"
+    ),
+    "an exit that ends in user space is not counted": Mutation(f"{KVM}.vcpu", "_exit_over", "_note_exit(k, v)", "pass"),
+    "the next exit has the kind of the last": Mutation(f"{KVM}.vcpu", "_note_exit", "k.vcpus[V_EXIT, v] = NOTHING", "pass"),
     # Ageing
     "an access leaves its page old": Mutation(
         f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~AGED & 0xFF)", "k.sptes.spte[page]"
@@ -168,6 +175,44 @@ MUTATIONS = {
 }  # fmt: skip
 
 
+WALKER = f"{KVM}.walker"
+WALKER_MUTATIONS = {
+    "a walker clears before its flush is over": Mutation(
+        WALKER, "_flush", "took_ns = k",
+        "clear_young(k, *k.calls[host, :2, walk[W_AT]].tolist(), k.young, now_ns)\n    took_ns = k",
+    ),
+    "a walker never flushes": Mutation(WALKER, "_step", "walk[W_FLUSHES] == 1", "walk[W_FLUSHES] == 2"),
+    "a walker flushes where nothing is young": Mutation(WALKER, "_step", "WALK_AGES and walk[W_FOUND] > 0", "WALK_AGES"),
+    "every call of a walker flushes": Mutation(WALKER, "_step", "walk[W_EVENT] == CALL_CLEAR_FLUSH", "walk[W_EVENT] >= 0"),
+    "a walker's test clears": Mutation(WALKER, "_step", "walk[W_EVENT] != CALL_TEST", "walk[W_EVENT] >= 0"),
+    "a walker reads before it has the lock": Mutation(
+        WALKER, "_read", "walk[W_SINCE_NS], ", "walk[W_FOUND] *= now_ns == walk[W_ASKED_NS]\n    walk[W_SINCE_NS], "
+    ),
+    "a walker stays in front of those who wait": Mutation(
+        WALKER, "_end_call", "        _grant_all(k, now_ns)\n", "",
+    ),
+    "a walker asks for the next lock too late": Mutation(
+        WALKER, "_end_call", "_ask(k, host, now_ns)", "_ask(k, host, now_ns + 1)"
+    ),
+    "a walker's event comes behind those of vCPUs": Mutation(
+        f"{KVM}.run", "run_vcpus", "k.state[WALK_NS] <= now_ns and", "k.state[WALK_NS] < now_ns and"
+    ),
+    "a walker runs into the next event of a vCPU": Mutation(WALKER, "walk", "now_ns <= vcpu_ns and ", ""),
+    "a walker goes beyond the horizon": Mutation(
+        f"{KVM}.run", "run_vcpus", "k.state[WALK_NS] < horizon_ns", "k.state[WALK_NS] <= horizon_ns"
+    ),
+    "who is let in by a walker is not looked for": Mutation(WALKER, "_grant_all", "k.state[REORDERED] = 1", "pass"),
+    "a walker's hold has no end": Mutation(WALKER, "_end_call", "leave_lock(k.state, walk[W_MODE])", "pass"),
+    "a walker tells what it read before its flush": Mutation(
+        WALKER, "_step", "walk[W_FOUND] = clear_young", "_ = clear_young"
+    ),
+    "a walker's waits are not counted": Mutation(WALKER, "_read", "walk[W_WAIT_NS] += ", "walk[W_WAIT_NS] += 0 * "),
+    "a lockless walker takes the lock": Mutation(WALKER, "_ask", "if walk[W_MODE] == NONE", "if walk[W_MODE] == 9"),
+    "who watches the lock is not told of a walker": Mutation(WALKER, "_ask", "tell_contended(k, now_ns)", "pass"),
+}  # fmt: skip
+"""Of walkers: tests.twins.kvm_walks shows them."""
+
+
 def break_(mutation: Mutation) -> None:
     """As ``mutate.apply``; the function may be a method."""
     owner, _, name = mutation.function.rpartition(".")
@@ -185,18 +230,19 @@ def break_(mutation: Mutation) -> None:
     setattr(getattr(home, owner), name, scope[name])
 
 
-def caught_at(n_seeds: int) -> int:
+def caught_at(n_seeds: int, part: Callable[[int], str] = difference) -> int:
     """First seed whose twin differs from the engine, or whose engine breaks a law or cannot go on, or -1."""
-    return next((seed for seed in range(n_seeds) if _shows(seed)), -1)
+    return next((seed for seed in range(n_seeds) if _shows(seed, part)), -1)
 
 
-def _shows(seed: int) -> bool:
+def _shows(seed: int, part: Callable[[int], str]) -> bool:
     try:
-        return bool(difference(seed))
+        return bool(part(seed))
     except (InvariantError, AssertionError, KeyError, IndexError, OverflowError):
         return True
 
 
 if __name__ == "__main__":
-    break_(MUTATIONS[sys.argv[1]])
-    sys.stdout.write(f"{caught_at(int(sys.argv[2]))}\n")
+    walks = sys.argv[1] in WALKER_MUTATIONS
+    break_((MUTATIONS | WALKER_MUTATIONS)[sys.argv[1]])
+    sys.stdout.write(f"{caught_at(int(sys.argv[2]), kvm_walks.difference if walks else difference)}\n")

@@ -93,6 +93,8 @@ def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(InputError) as caught:
         access_plan(AccessOptions(vcpus=0, size="1.3G", during_populate=True, era="E9"))
     assert [problem.file for problem in caught.value.problems] == ["-v", "-b", "--era", "-p"]
-    with pytest.raises(InputError, match="at most 64M"):
-        access_plan(AccessOptions(mglru=True, during_populate=True))
-    assert access_plan(AccessOptions(mglru=True, during_populate=True, era="E6")).n_pages == 262_144
+
+
+def test_memory_of_any_size_is_aged_while_it_is_populated() -> None:
+    for era in ("E4", "E6"):
+        assert access_plan(AccessOptions(mglru=True, during_populate=True, era=era)).n_pages == 262_144

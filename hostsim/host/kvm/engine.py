@@ -11,7 +11,9 @@ from hostsim.guest.workload import Guest
 from hostsim.host.kvm.engine_log import EngineLog
 from hostsim.host.kvm.engine_pages import EnginePages
 from hostsim.host.kvm.engine_tlb import EngineTlb
+from hostsim.host.kvm.engine_walks import EngineWalks, Ints
 from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
+from hostsim.host.latency import Latencies
 from hostsim.kernels.kvm import dirty_log, host
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import (
@@ -21,9 +23,12 @@ from hostsim.kernels.kvm.layout import (
     DUE_FAULT,
     DUE_GRANTED,
     DUE_OUT,
+    DUE_WALKED,
     ENTRY_NS,
     EXITS,
     HOLD_NS,
+    LOCK_HOLDS,
+    LOCK_WAITS,
     N_DUE,
     N_EXITS,
     PFN_NS,
@@ -42,18 +47,18 @@ from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import KEPT, Sptes
 
-GRANTED, OUT, CONTENDED, FAULT = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT
+GRANTED, OUT, CONTENDED, FAULT, WALKED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT, DUE_WALKED
 
 
 class Due(NamedTuple):
-    """What comes up for the host: GRANTED (who: host), OUT (who: vCPU), CONTENDED (who: host), FAULT (who: vCPU)."""
+    """What comes up for the host: GRANTED, CONTENDED, WALKED (who: host), OUT, FAULT (who: vCPU)."""
 
     ns: int
     what: int
     who: int
 
 
-class GuestEngine(EngineLog, EnginePages, EngineTlb):
+class GuestEngine(EngineLog, EnginePages, EngineTlb, EngineWalks):
     """All vCPUs of one VM, exits included. ``now_ns`` is the host's time, up to which the guest has been advanced."""
 
     def __init__(
@@ -184,6 +189,13 @@ class GuestEngine(EngineLog, EnginePages, EngineTlb):
         self._due = before + [due for due in self._due if due.what != GRANTED]
         return granted
 
+    def begin_walk(
+        self, slot: int, event: int, mode: int, firsts: Ints, ends: Ints, holds_ns: Ints, now_ns: int, *, flushes: bool
+    ) -> None:
+        """See EngineWalks; what its first request brings up for others is kept."""
+        super().begin_walk(slot, event, mode, firsts, ends, holds_ns, now_ns, flushes=flushes)
+        self._granted(now_ns)
+
     def watch_lock(self, slot: int, on: bool) -> None:
         """While ``on``, CONTENDED comes up once when somebody queues behind host ``slot``."""
         self.kvm.queue[Q_WATCH, self.n_vcpus + slot] = on
@@ -209,3 +221,18 @@ class GuestEngine(EngineLog, EnginePages, EngineTlb):
     def stall_ns(self) -> int:
         """Time that vCPUs were out of the guest because of exits, summed [ns]."""
         return int(self.kvm.vcpus[V_STALL_NS].sum())
+
+    def exit_latencies(self) -> dict[int, Latencies]:
+        """By kind of exit: from where a vCPU left the guest to where it entered it again, or was in user space.
+
+        NOTHING: no fault: IPIs, kicks, tasks put to sleep. Exits under way are not in it.
+        """
+        return {kind: Latencies.counted(self.kvm.latencies[kind]) for kind in range(N_EXITS)}
+
+    def lock_waits(self) -> Latencies:
+        """Waits of vCPUs for mmu_lock, those of no time included."""
+        return Latencies.counted(self.kvm.latencies[LOCK_WAITS])
+
+    def lock_holds(self) -> Latencies:
+        """Holds of mmu_lock by vCPUs."""
+        return Latencies.counted(self.kvm.latencies[LOCK_HOLDS])

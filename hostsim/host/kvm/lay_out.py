@@ -14,6 +14,7 @@ from hostsim.guest.touch import TouchTable
 from hostsim.guest.workload import Guest
 from hostsim.kernels.kvm import layout as lay
 from hostsim.kernels.kvm.visits import level_sizes
+from hostsim.kernels.latencies import make_counters
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
@@ -64,15 +65,27 @@ def lay_out(
     n_regions = len(sptes.level)
     n_supers = (n_regions >> (lay.SUPER_BITS - lay.REGION_BITS)) + 1
     vcpus, state = np.zeros((lay.N_VCPU, n_vcpus), np.int64), np.zeros(_state_size(n_vcpus + n_hosts), np.int64)
-    vcpus[lay.V_STAGE], vcpus[lay.V_STOP] = lay.ENTRY, NEVER
+    vcpus[lay.V_STAGE], vcpus[lay.V_STOP], vcpus[lay.V_EXIT] = lay.ENTRY, NEVER, lay.NO_EXIT
     _configure(state, config)
     return lay.Kvm(
         sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((3, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
         queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=cost_table(exits),
         log=np.zeros((log_capacity, 4), np.int64), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
+        latencies=make_counters(lay.WALKER_CALLS + n_hosts), **_walkers(n_hosts, n_vcpus, len(sptes.spte)),
         **_work(guest, state, vcpus),
     )  # fmt: skip
+
+
+def _walkers(n_hosts: int, n_vcpus: int, n_pages: int) -> dict[str, Any]:
+    """Arrays of walkers: nobody walks."""
+    walks = np.zeros((n_hosts, lay.N_WALK), np.int64)
+    walks[:, lay.W_NS] = NEVER
+    return {
+        "walks": walks, "calls": np.zeros((n_hosts, lay.N_CALL, lay.CALLS_MAX), np.int64),
+        "found": np.zeros((n_hosts, lay.FOUND_MAX), np.uint8), "young": np.zeros(n_pages, np.uint8),
+        "flush_ns": np.zeros(n_vcpus + 1, np.int64), "unseen": np.zeros(n_hosts),
+    }  # fmt: skip
 
 
 def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
@@ -137,7 +150,7 @@ def _configure(state: Ints, config: MmuConfig) -> None:
     state[lay.HARDWARE], state[lay.PML] = config.mechanism != "write-protect", config.mechanism == "pml"
     state[lay.HUGE], state[lay.WHOLE_TABLE], state[lay.PFN_NS] = config.huge, config.whole_table, config.pfn_ns
     state[lay.BACKED], state[lay.POPULATE_NS] = config.populate_ns > 0, config.populate_ns
-    state[lay.BLOCK] = config.block_regions
+    state[lay.BLOCK], state[lay.WALK_NS] = config.block_regions, NEVER
     state[lay.HOST_PAGES], state[lay.FRAMES] = config.host_pages, UNLIMITED
     state[lay.RING], state[lay.RING_SOFT] = config.ring_entries > 0, config.ring_soft
     assert config.a_bits or config.mechanism == "write-protect", "D bits come with A bits"

@@ -35,13 +35,24 @@ def _aged(state: Ints, flags: int, stale: int) -> int:
     return (flags | TRACKED) & (~WRITABLE & 0xFF)
 
 
-@jit
+@inlined
 def test_young(k: Kvm, first: int, end: int, young: Bytes) -> int:
     """young[first:end] says which pages are young; returns how many."""
-    n = 0
-    for page in range(first, end):
-        young[page] = is_young(flags_of(k.sptes, page))
-        n += int(young[page])
+    n, low, spte = 0, first, k.sptes.spte
+    while low < end:
+        region = low >> REGION_BITS
+        high = min(end, (region + 1) * REGION_PAGES)
+        if k.sptes.level[region] != 0:
+            is_one = is_young(k.sptes.large[region])
+            for page in range(low, high):
+                young[page] = is_one
+            n += is_one * (high - low)
+        else:
+            for page in range(low, high):
+                is_one = is_young(spte[page])
+                young[page] = is_one
+                n += is_one
+        low = high
     return n
 
 

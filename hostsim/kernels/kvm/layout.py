@@ -43,13 +43,15 @@ DUE = 40
 """Of Kvm.state, (ns, what, who) from here on; behind them the clocks by vCPU."""
 
 (V_NS, V_STAGE, V_PAGE, V_KIND, V_MODE, V_STREAM, V_FIRST, V_END, V_CLOCK, V_CLOCK_END, V_KICKED, V_FULL, V_PML, V_HEAD,
- V_RING, V_TAKEN, V_SEQ, V_AWAY_NS, V_STALL_NS, V_STOP, V_FRAMES) = range(21)  # fmt: skip
+ V_RING, V_TAKEN, V_SEQ, V_AWAY_NS, V_STALL_NS, V_STOP, V_FRAMES, V_EXIT) = range(22)  # fmt: skip
 """Rows of Kvm.vcpus. V_FIRST .. V_END: its streams; V_CLOCK .. V_CLOCK_END: places in Kvm.state of its clocks; V_PML:
 entries in its PML buffer; V_HEAD, V_RING, V_TAKEN: oldest entry of its dirty ring, how many, how many of them user space
 has taken; V_AWAY_NS: since when it is out of the guest because of an exit; V_STALL_NS: how long altogether; V_STOP: work
-of its first clock at which it leaves by itself, NEVER: not at all; V_FRAMES: frames it fills for the host page it wants.
+of its first clock at which it leaves by itself, NEVER: not at all; V_FRAMES: frames it fills for the host page it wants;
+V_EXIT: kind of the exit under way, NOTHING: an IPI or a kick; NO_EXIT: it comes from user space, or waits for a PML entry.
 """
-N_VCPU = 21
+N_VCPU = 22
+NO_EXIT = -1
 
 IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS, AGAIN = range(12)
 """What comes next. WAITING, OUT and FAULTS are not in the heap; PFN: the host page is known; EXITED: a PML buffer was
@@ -106,6 +108,32 @@ UNTOUCHED, RESIDENT, AWAY = range(3)
 to be asked for it.
 """
 
+LOCK_WAITS, LOCK_HOLDS, WALKER_WAITS, WALKER_CALLS = range(N_EXITS, N_EXITS + 4)
+"""Rows of Kvm.latencies behind those by V_EXIT: of vCPUs at mmu_lock, of walkers there; from WALKER_CALLS on of the calls of
+each host's walker.
+"""
+
+WALK_NS = 31
+"""Of Kvm.state: when the next event of a walker comes."""
+DUE_WALKED = 5
+(W_STAGE, W_NS, W_EVENT, W_MODE, W_FLUSHES, W_AT, W_CALLS, W_ASKED_NS, W_SINCE_NS, W_FOUND, W_TOLD, W_YOUNG, W_PAGES,
+ W_WAIT_NS, W_HOLD_NS, W_FLUSH_COUNT, W_FLUSH_NS) = range(17)  # fmt: skip
+"""Columns of Kvm.walks. W_NS: of what comes next; W_EVENT, W_MODE: what is called, how it takes mmu_lock; W_FLUSHES: 1: what
+was young is flushed; W_AT, W_CALLS: the call under way, how many there are; W_ASKED_NS, W_SINCE_NS: when it began, and when
+it had the lock; W_FOUND: young pages of it; W_TOLD: bytes of Kvm.found so far; W_YOUNG, W_PAGES: of calls so far; W_WAIT_NS,
+W_HOLD_NS: at mmu_lock; W_FLUSH_COUNT, W_FLUSH_NS: flushes.
+"""
+N_WALK = 17
+WALK_IDLE, WALK_ASKED, WALK_GRANTED, WALK_AGES, WALK_FLUSHES = range(5)
+"""Values of W_STAGE."""
+CALL_FIRST, CALL_END, CALL_HOLD = range(3)
+"""Of Kvm.calls: pages of a call, and how long it works on them."""
+N_CALL = 3
+CALLS_MAX, FOUND_MAX = 1 << 14, 1 << 20
+"""Calls, and pages of all of them together, that a walker is given at a time."""
+CALL_CLEAR_FLUSH, CALL_CLEAR, CALL_TEST = range(3)
+"""Values of W_EVENT: clear_flush_young, clear_young, test_young."""
+
 REGION_BITS = 9
 SUPER_BITS = 18
 
@@ -122,7 +150,11 @@ class Kvm(NamedTuple):
     writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]. vcpus: int64[N_VCPU,
     n_vcpus]; buffers: int64[n_vcpus, 512 + n], PML buffer and dirty ring; queue: int64[N_QUEUE, n_vcpus + n_hosts];
     state: int64; costs: int64[N_COSTS, n]; log: int64[capacity, 4] gets (t_set, vcpu, page, kind). backing: uint8[n_pages]
-    if BACKED; fresh: int64[n], pages that got frames at hand, oldest first.
+    if BACKED; fresh: int64[n], pages that got frames at hand, oldest first. latencies: int64[WALKER_CALLS + n_hosts,
+    N_COUNTERS], as in hostsim.kernels.latencies: exits from guest to guest or to user space, waits for mmu_lock, its holds,
+    calls of walkers. walks: int64[n_hosts, N_WALK]; calls: int64[n_hosts, N_CALL, CALLS_MAX]; found: uint8[n_hosts,
+    FOUND_MAX], what the calls found, page by page; young: uint8[n_pages], scratch of a call; flush_ns: int64[n_vcpus + 1], a
+    flush by how many vCPUs are in guest mode; unseen: float64[n_hosts], pages called old that were expected to be accessed.
     """
 
     sptes: Sptes
@@ -145,3 +177,10 @@ class Kvm(NamedTuple):
     log: Ints
     backing: NDArray[np.uint8]
     fresh: Ints
+    latencies: Ints
+    walks: Ints
+    calls: Ints
+    found: NDArray[np.uint8]
+    young: NDArray[np.uint8]
+    flush_ns: Ints
+    unseen: NDArray[np.float64]
