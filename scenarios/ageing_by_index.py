@@ -1,8 +1,9 @@
-"""What does a pass of page ageing take, and from a guest of 64 MiB whose log is read, by the index that finds its sptes?
+"""What does a pass of page ageing take, and what does the guest lose by it, by the index that finds its sptes?
 
-Shape of the answer: with calls of 64 pages, as MGLRU's batches are, an index by gfn (rmap, tdp) looks at what is asked for.
-A list, or a scan of all tables, looks at all of memory in each call, and every fault waits for mmu_lock meanwhile. Chains of
-writable sptes age as the index does that they name. Book3S PR takes no time and finds all old; its harvests are what costs.
+Shape of the answer, for 64 MiB whose log is read: with calls of 64 pages, as in batches of MGLRU, an index by gfn (rmap,
+tdp) looks at what is asked for. A list, or a scan of all tables, looks at all of memory in each call, and every fault waits
+for mmu_lock meanwhile. Chains of writable sptes age as the index does that they name. Book3S PR takes no time and finds all
+old; its harvests are what costs.
 """
 
 from __future__ import annotations

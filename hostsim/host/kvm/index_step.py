@@ -50,7 +50,7 @@ class InStep:
         self._owns_log, self._read = owns_log, 0
         self._late: Gfns = np.zeros(0, np.int64)
         """Pages that were left alone."""
-        self._due: Bits = np.zeros(len(index.tables.flags), np.uint8)
+        self._due: Bits = np.zeros(0, np.uint8)
         self._starts, self._begun, self._emptied = False, False, 0
         self._seen = np.zeros(len(index.tables.flags), np.bool_)
 
@@ -66,6 +66,10 @@ class InStep:
     def log_stops(self) -> None:
         """The log ends; one that begins after that is another one."""
         self._starts = False
+
+    def one_harvest_is_over(self) -> None:
+        """Another begins (slots_lock): what it finds may be in the array of the one before."""
+        self._due = np.zeros(0, np.uint8)
 
     def harvests(self, due: Bits) -> None:
         """The index has taken the flag from ``due``; the engine will, and sets ``due`` to 0 then."""

@@ -122,6 +122,7 @@ class IndexedSptes:
 
     def get(self, due: Bits) -> int:
         """KVM_GET_DIRTY_LOG that finds ``due`` (uint8[n_pages], zeroed when the engine has done so) and protects it."""
+        self._step.one_harvest_is_over()
         self.follow()
         before, dirty = self._armed(), self._mask(due)
         if self.index.traits.logs_by_hardware:
@@ -134,6 +135,7 @@ class IndexedSptes:
 
     def clear(self, due: Bits, first: int, end: int) -> int:
         """KVM_CLEAR_DIRTY_LOG of ``due`` in pages [first, end): one call, however many words of the bitmap it has."""
+        self._step.one_harvest_is_over()
         self.follow()
         before = self._armed()
         with self.harvests.of("clear"):
@@ -178,6 +180,7 @@ class IndexedSptes:
 
         What is young is what the engine says now, for all of them.
         """
+        # Model limit: a call finds no line of an index in the cache because the call before it has looked there.
         n_pages = self.engine.memory.n_pages
         ends = np.minimum(firsts + call_pages, n_pages)
         low, high = int(firsts.min(initial=n_pages)), int(ends.max(initial=0))
