@@ -97,6 +97,7 @@ class IndexedSptes:
         self.added, self.kernel_has = added, kernel_has
         self.harvests, self.switches = Meter(index, costs.harvest), Meter(index, costs.switch)
         self.unlocked_ns, self._most = 0, dict(index.bytes_used())
+        self._footprint_bytes = float(sum(self._most.values()))
         self._costs, self._step = costs, InStep(design, index, engine, owns_log=owns_log)
         self._notifier_ns: Counter[str] = Counter()
         self._notifier_calls: Counter[str] = Counter()
@@ -181,74 +182,65 @@ class IndexedSptes:
         What is young is what the engine says now, for all of them.
         """
         # Model limit: a call finds no line of an index in the cache because the call before it has looked there.
-        n_pages = self.engine.memory.n_pages
-        ends = np.minimum(firsts + call_pages, n_pages)
-        low, high = int(firsts.min(initial=n_pages)), int(ends.max(initial=0))
-        if low >= high:
-            return np.ones(len(firsts), np.int64)
+        ends = np.minimum(firsts + call_pages, self.engine.memory.n_pages)
+        low, high = (int(firsts.min()), int(ends.max())) if len(firsts) else (0, 0)
         self.follow(low, high)
-        young = np.zeros(n_pages, np.uint8)
-        self.engine.test_young(low, high, young)
-        young[low:high] = self._step.set_young(low, high, young[low:high])
-        found, footprint = np.zeros(n_pages, np.uint8), float(sum(self.index.bytes_used().values()))
+        young = self._young_now(low, high)
+        asked, found = np.zeros((2, high - low), np.uint8)
         work = np.empty((len(firsts), len(self.index.work)), np.int64)
         for i, (first, end) in enumerate(zip(firsts.tolist(), ends.tolist(), strict=True)):
             before = self.index.work.copy()
-            self._age(first, end, found, clears=clears)
+            found[first - low : end - low] = self._age(first, end, clears=clears)
+            asked[first - low : end - low] += 1
             work[i] = self.index.work - before
-        self._check_aged(firsts, ends, young, found, clears=clears)
-        return self._noted(AGED, self._costs.ageing.price_rows_ns(work, footprint))
+        self._check_aged(low, asked, young, found, clears=clears)
+        return self._noted(AGED, self._costs.ageing.price_rows_ns(work, self._footprint_bytes))
 
     def zap_ns(self, first: int, end: int) -> int:
         """Pages [first, end) are unmapped."""
         self.follow(first, end)
-        young = np.zeros(end, np.uint8)
-        self.engine.test_young(first, end, young)
-        self._step.set_young(first, end, young[first:end])
-        before, footprint = self.index.work.copy(), float(sum(self.index.bytes_used().values()))
+        self._young_now(first, end)
+        before = self.index.work.copy()
         self.index.unmap(first, end)
         if self.index.tables.flags[first:end].any():
             raise InvariantError(f"{self.design}: a page of [{first}, {end}) is still mapped after an unmapping")
         work = (self.index.work - before)[np.newaxis]
-        return int(self._noted(UNMAPPED, self._costs.unmapping.price_rows_ns(work, footprint))[0])
+        return int(self._noted(UNMAPPED, self._costs.unmapping.price_rows_ns(work, self._footprint_bytes))[0])
 
-    def _age(self, first: int, end: int, found: Bits, *, clears: bool) -> None:
-        """Without an A bit ageing unmaps, or takes W with the same write."""
-        ageing, flags = self.engine.kvm.state[AGEING], self.index.tables.flags
+    def _young_now(self, first: int, end: int) -> Bits:
+        """A bits of [first, end) are the engine's: uint8[end - first], those of what is mapped here."""
+        young = np.zeros(end, np.uint8)
+        self.engine.test_young(first, end, young)
+        return self._step.set_young(first, end, young[first:])
+
+    def _age(self, first: int, end: int, *, clears: bool) -> Bits:
+        """What the index finds young of [first, end). Without an A bit ageing unmaps, or takes W with the same write."""
+        ageing, flags = self.engine.kvm.state[AGEING], self.index.tables.flags[first:end]
         if clears and ageing == ZAPS and self.sees_young:
-            found[first:end] = flags[first:end] & ACCESSED != 0
+            found = np.asarray(flags & ACCESSED != 0, np.uint8)
             self.index.unmap(first, end)
-            return
-        answer = np.zeros(end - first, np.uint8)
-        (self.index.clear_young if clears else self.index.test_young)(first, end, answer)
-        found[first:end] = answer
+            return found
+        found = np.zeros(end - first, np.uint8)
+        (self.index.clear_young if clears else self.index.test_young)(first, end, found)
         if clears and ageing == TRACKS:
-            flags[first:end][answer == 1] &= ~np.uint8(WRITABLE)
+            flags[found == 1] &= ~np.uint8(WRITABLE)
+        return found
 
-    def _check_aged(self, firsts: Gfns, ends: Gfns, young: Bits, found: Bits, *, clears: bool) -> None:
+    def _check_aged(self, low: int, asked: Bits, young: Bits, found: Bits, *, clears: bool) -> None:
         """Each call found what the engine has young; a design that keeps bits of what has gone may find more."""
         if not self.sees_young:
             return
-        asked = np.zeros(len(young) + 1, np.int64)
-        np.add.at(asked, firsts, 1)
-        np.add.at(asked, ends, -1)
-        flags = self.index.tables.flags[: len(young)]
-        wrong = (young != found) & (~self._keeps_bits | (found == 0)) & (np.cumsum(asked[:-1]) == 1)
-        left = clears & (flags & ACCESSED != 0) & (np.cumsum(asked[:-1]) > 0)
-        if (wrong | left).any():
-            gfn = int((wrong | left).argmax())
+        wrong = (young > found) | ((young < found) & (not self.index.traits.keeps_bits))
+        left = clears & (self.index.tables.flags[low : low + len(young)] & ACCESSED != 0)
+        if (bad := (wrong & (asked == 1)) | (left & (asked > 0))).any():
+            gfn = low + int(bad.argmax())
             raise InvariantError(f"{self.design}: gfn {gfn} is young in the index or in the VM, not both, or after ageing")
-
-    @property
-    def _keeps_bits(self) -> np.bool_:
-        return np.bool_(self.index.traits.keeps_bits)
 
     def _noted(self, what: str, ns: NDArray[np.float64]) -> Gfns:
         """``ns`` in whole nanoseconds, at least one; summed."""
         held_ns = np.maximum(1, np.rint(ns)).astype(np.int64)
         self._notifier_ns[what] += int(held_ns.sum())
         self._notifier_calls[what] += len(held_ns)
-        self._note_bytes()
         return held_ns
 
     # -- in step with the engine
@@ -274,7 +266,9 @@ class IndexedSptes:
 
     def _note_bytes(self) -> None:
         now = dict(self.index.bytes_used())
-        self._most = max(self._most, now, key=lambda by_part: sum(by_part.values()))
+        self._footprint_bytes = float(sum(now.values()))
+        if self._footprint_bytes > sum(self._most.values()):
+            self._most = now
 
     def _check(self, before: Mask, wanted: Mask, when: str) -> None:
         """The sptes that the index changed are those that the log is about."""
