@@ -16,6 +16,7 @@ from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
 from hostsim.host.latency import Latencies
 from hostsim.kernels.kvm import dirty_log, host
 from hostsim.kernels.kvm.armed import count_range
+from hostsim.kernels.kvm.hptes import count_mapped
 from hostsim.kernels.kvm.layout import (
     COST,
     DUE,
@@ -81,6 +82,7 @@ class GuestEngine(EngineLog, EnginePages, EngineTlb, EngineWalks):
         super().__init__(kvm, memory, config, n_vcpus, guest)
         self._due: list[Due] = []
         dirty_log.map_filled(self.kvm, memory.n_pages)
+        count_mapped(self.kvm)
         host.begin_work(self.kvm, len(self.kvm.sptes.spte))
         if running:
             host.start(self.kvm)
@@ -152,6 +154,7 @@ class GuestEngine(EngineLog, EnginePages, EngineTlb, EngineWalks):
         mine.level[:], mine.large[:] = sptes.level, sptes.large
         mine.spte[:] = (mine.spte & KEPT) | (sptes.spte & ~np.uint8(KEPT))
         count_range(self.kvm, 0, n_pages, 1)
+        count_mapped(self.kvm)
         rearm(self.kvm, 0, n_pages, now_ns)
         self._changed(now_ns)
 

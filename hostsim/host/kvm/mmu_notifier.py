@@ -18,6 +18,7 @@ from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.engine_state import Bytes
 from hostsim.host.kvm.flush import RemoteFlush
+from hostsim.host.kvm.indexed import IndexedSptes
 from hostsim.host.kvm.lock import MmuLock
 from hostsim.host.latency import Latencies, merged
 from hostsim.mmu.exits import EXCLUSIVE, NONE
@@ -59,10 +60,16 @@ class NotifierPlan:
 
 
 class MmuNotifier:
-    """Calls of one VM's memory. by_events: each of a series is a process of its own, as a check of the engine's walkers."""
+    """Calls of one VM's memory. by_events: each of a series is a process of its own, as a check of the engine's walkers.
 
-    def __init__(self, env: Clock, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, plan: NotifierPlan) -> None:
-        self.plan, self.by_events = plan, False
+    indexed: the sptes in an index, which says what calls take; None: the plan does.
+    """
+
+    def __init__(
+        self, env: Clock, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, plan: NotifierPlan,
+        indexed: IndexedSptes | None = None,
+    ) -> None:  # fmt: skip
+        self.plan, self.indexed, self.by_events = plan, indexed, False
         self._latencies = {event: Latencies() for event in EVENTS}
         self._pages: Counter[str] = Counter()
         self._young = 0
@@ -114,7 +121,8 @@ class MmuNotifier:
 
     def each(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
         """A call of ``event`` for pages [first, first + call_pages) of each of ``firsts``, int64[k], one after the other."""
-        n_calls = 0 if self.by_events else self._engine.calls_at_once(call_pages)
+        by_events = self.by_events or (self.indexed is not None and not self.indexed.sees_young)
+        n_calls = 0 if by_events else self._engine.calls_at_once(call_pages)
         slot = self._lock.lend_slot() if n_calls else None
         if slot is None:
             return (yield from self.each_by_events(event, firsts, call_pages, young))
@@ -137,10 +145,13 @@ class MmuNotifier:
         """The engine makes these calls; the event comes up when it has."""
         ends = np.minimum(firsts + call_pages, n_pages)
         over = self._lock.walk_over(slot)
+        if self.indexed is None:
+            holds_ns = self.plan.ages_ns(ends - firsts)
+        else:
+            holds_ns = self.indexed.age_holds_ns(firsts, call_pages, clears=event != TEST_YOUNG)
         self._engine.begin_walk(
-            slot, EVENTS.index(event), self.plan.lock_mode, firsts, ends, self.plan.ages_ns(ends - firsts), self._env.now_ns,
-            flushes=self.plan.flush,
-        )  # fmt: skip
+            slot, EVENTS.index(event), self.plan.lock_mode, firsts, ends, holds_ns, self._env.now_ns, flushes=self.plan.flush
+        )
         return over
 
     def _end_walk(self, slot: int) -> int:
@@ -156,7 +167,7 @@ class MmuNotifier:
 
     def look(self, young: Bytes) -> int:
         """What test_young would say of all memory, for an observer: takes no time and is no call."""
-        return self._engine.test_young(0, len(young), young)
+        return self._test_young(0, len(young), young)
 
     def invalidate_range_start(self, first: int, end: int) -> Step:
         """Pages [first, end) are about to go: no fault maps them before invalidate_range_end; flushed under the lock."""
@@ -182,8 +193,9 @@ class MmuNotifier:
 
     def _walk(self, event: str, first: int, end: int, young: Bytes) -> Step:
         """What was young when the walk begins decides; what has become so since is cleared and told with it."""
-        found = self._engine.test_young(first, end, young)
-        yield self._env.timeout(self.plan.age_ns(end - first))
+        hold_ns = self._age_ns(event, first, end)
+        found = self._test_young(first, end, young)
+        yield self._env.timeout(hold_ns)
         if event == TEST_YOUNG:
             return
         flushes = found > 0 and event == CLEAR_FLUSH_YOUNG and self.plan.flush
@@ -193,10 +205,24 @@ class MmuNotifier:
         if found > 0:
             self._engine.clear_young(first, end, young, self._env.now_ns, flushed=flushes)
 
+    def _age_ns(self, event: str, first: int, end: int) -> int:
+        """Asked where the walk begins: under mmu_lock, if the kernel takes it."""
+        if self.indexed is None:
+            return self.plan.age_ns(end - first)
+        return self.indexed.age_ns(first, end, clears=event != TEST_YOUNG)
+
+    def _test_young(self, first: int, end: int, young: Bytes) -> int:
+        """As the engine says; all is old in an index whose ageing looks at nothing (book3s_pr.c::kvm_age_gfn_pr)."""
+        if self.indexed is not None and not self.indexed.sees_young:
+            young[first:end] = 0
+            return 0
+        return self._engine.test_young(first, end, young)
+
     def _zap(self, first: int, end: int) -> Step:
+        hold_ns = self.plan.zap_ns(end - first) if self.indexed is None else self.indexed.zap_ns(first, end)
         self._engine.invalidate_begin(first, end)
         is_mapped = self._engine.maps_any(first, end)
-        yield self._env.timeout(self.plan.zap_ns(end - first))
+        yield self._env.timeout(hold_ns)
         if is_mapped:
             yield from self._flush()
             self._engine.zap(first, end, self._env.now_ns)

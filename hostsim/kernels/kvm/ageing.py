@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.armed import STOPPED, count_range, flags_of, span_end, span_first
-from hostsim.kernels.kvm.layout import AGEING, CLEARED, CLEARS_A, REGION_BITS, ZAPS, Ints, Kvm
+from hostsim.kernels.kvm.layout import AGEING, CAP, CLEARED, CLEARS_A, MAPPED, REGION_BITS, ZAPS, Ints, Kvm
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.kernels.kvm.tlb import mark_stale
 from hostsim.mmu.spte import KEPT, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE
@@ -82,6 +82,8 @@ def _age_region(k: Kvm, region: int, low: int, high: int, stale: int, now_ns: in
             k.sptes.spte[page] = _aged(k.state, k.sptes.spte[page], stale)
             if cleared > 0:
                 k.tape[cleared + page] = since_ns
+            if k.state[CAP] > 0 and k.state[AGEING] == ZAPS:
+                k.state[MAPPED] -= 1
 
 
 @inlined
