@@ -107,6 +107,7 @@ class WalksRun(EngineRun):
         return super().facts() | {
             "told": self.told, "pages": +notifier.pages, "young": notifier.young, "host_waits": told(lock.waits),
             "calls": {event: told(found) for event, found in notifier.latencies.items()},
+            "false_old": round(notifier.false_old, 6),
         }  # fmt: skip
 
 
