@@ -138,14 +138,8 @@ MUTATIONS = {
     "a stale page is seen by the next access": Mutation(
         f"{KVM}.vcpu", "_touch", "kind == YOUNG and _hits_tlb(k, v, page)", "kind == 99"
     ),
-    "a page that is flushed is not looked for anew": Mutation(
-        f"{KVM}.tlb", "flush_translations", "if highest >= 0", "if highest >= 1 << 40"
-    ),
     "what is aged after a flush is stale": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._walk", "flushed=flushes", "flushed=False"
-    ),
-    "an IPI that drains PML buffers flushes": Mutation(
-        f"{LOG}.kvm_log", "KvmLog._drain", "self._engine.interrupt(", "self._engine.flush_translations("
     ),
     "a sweep looks at what it does not see": Mutation(
         f"{KVM}.armed", "sweep_sees", "seen == FULL or (seen == IF_MISSED and weight_of(k, c, page, seen) > 0)", "seen > 0"

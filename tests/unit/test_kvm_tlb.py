@@ -110,6 +110,8 @@ def test_what_fits_is_not_seen_until_a_flush() -> None:
     engine = engine_of(reader(N_PAGES, 4096.0), TlbReach(N_PAGES, 4))
     assert scan(engine, 4).young.tolist() == [N_PAGES, 0, 0, 0]
     assert (engine.kvm.sptes.spte & AGED == AGED).all()
+    engine.interrupt(4 * SCAN_NS)
+    assert (engine.kvm.sptes.spte & AGED == AGED).all(), "an exit flushes nothing"
     engine.flush_translations(4 * SCAN_NS)
     engine.check_counts()
     assert (engine.kvm.sptes.spte & AGED == OLD).all()

@@ -203,6 +203,7 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
 @inlined
 def note_access(k: Kvm, page: int, kind: int) -> None:
     """An access that faults no more, of LOG, FILL or YOUNG: the hardware sets A, a LOG sets D, a FILL or LOG is a write."""
+    # Model limit: the first write to a page of zeros makes it young, also where the TLB has its translation.
     region, value = page >> REGION_BITS, k.sptes.spte[page] & (~AGED & 0xFF)
     if k.sptes.level[region] != 0:
         large = k.sptes.large[region]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostsim.guest.touch import KIND, WEIGHTED
+from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.armed import FULL, armed_as, is_armed, super_at, weight_of
 from hostsim.kernels.kvm.layout import (
@@ -16,6 +16,7 @@ from hostsim.kernels.kvm.layout import (
     P_WEIGHTS,
     P_WRITE,
     REGION_BITS,
+    STALE_ROW,
     SUPER_BITS,
     UNIT,
     Ints,
@@ -121,6 +122,14 @@ def _weigh_out(k: Kvm, p: int, rest: int) -> int:
         rest -= k.tape[at]
         at += 1
     page = max(part[P_FIRST], (lower + at - part[P_WEIGHTS]) << REGION_BITS)
+    row = k.ints[part[P_CLASS]]
+    if row[KIND] == WEIGHTED and k.counts[STALE_ROW, page >> REGION_BITS] == 0:
+        at = row[DATA_OFFSET] - row[FIRST_GFN]
+        while rest >= 0:
+            if is_armed(k.sptes, k.state, page, part[P_WRITE]):
+                rest -= k.page_weights[at + page]
+                found = page
+            page += 1
     while rest >= 0:
         seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
         if seen > 0:
