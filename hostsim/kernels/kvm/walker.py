@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.ageing import Bytes, clear_young, test_young
-from hostsim.kernels.kvm.host import interrupt
+from hostsim.kernels.kvm.host import grant_all, interrupt
 from hostsim.kernels.kvm.layout import (
     CALL_CLEAR_FLUSH,
     CALL_END,
@@ -41,6 +41,7 @@ from hostsim.kernels.kvm.layout import (
     W_YOUNG,
     WALK_AGES,
     WALK_ASKED,
+    WALK_BEGINS,
     WALK_FLUSHES,
     WALK_GRANTED,
     WALK_IDLE,
@@ -49,7 +50,7 @@ from hostsim.kernels.kvm.layout import (
     WALKER_WAITS,
     Kvm,
 )
-from hostsim.kernels.kvm.mmu_lock import grant_next, join_queue, leave_lock, tell_contended, tell_host
+from hostsim.kernels.kvm.mmu_lock import join_queue, leave_lock, tell_contended, tell_host
 from hostsim.kernels.latencies import note
 from hostsim.mmu.exits import NONE
 from hostsim.rng import NEVER
@@ -60,10 +61,9 @@ def begin_walk(k: Kvm, host: int, event: int, mode: int, flushes: bool, n_calls:
     """The walker in slot ``host`` makes the ``n_calls`` that are in Kvm.calls, from now on."""
     walk = k.walks[host]
     walk[W_EVENT], walk[W_MODE], walk[W_FLUSHES] = event, mode, flushes
-    walk[W_AT], walk[W_CALLS], walk[W_TOLD] = 0, n_calls, 0
-    _ask(k, host, now_ns)
-    if walk[W_STAGE] == WALK_GRANTED:
-        _read(k, host, now_ns)
+    walk[W_AT], walk[W_CALLS], walk[W_TOLD], walk[W_FOUND] = 0, n_calls, 0, 0
+    walk[W_STAGE] = WALK_BEGINS
+    _step(k, host, now_ns)
     k.state[WALK_NS] = k.walks[_first(k), W_NS]
 
 
@@ -95,7 +95,7 @@ def _first(k: Kvm) -> int:
     return first
 
 
-@inlined
+@jit
 def _step(k: Kvm, host: int, now_ns: int) -> None:
     """One event of the walker in slot ``host``; what it asks for and gets at once is of the same event."""
     walk = k.walks[host]
@@ -105,7 +105,13 @@ def _step(k: Kvm, host: int, now_ns: int) -> None:
         if walk[W_FOUND] > 0 and walk[W_EVENT] != CALL_TEST:
             first, end = k.calls[host, CALL_FIRST, walk[W_AT]], k.calls[host, CALL_END, walk[W_AT]]
             walk[W_FOUND] = clear_young(k, first, end, k.young, now_ns)
-        _end_call(k, host, now_ns)
+        if walk[W_STAGE] != WALK_BEGINS:
+            _end_call(k, host, now_ns)
+        if walk[W_AT] < walk[W_CALLS]:
+            _ask(k, host, now_ns)
+        else:
+            walk[W_STAGE], walk[W_NS] = WALK_IDLE, NEVER
+            tell_host(k.state, now_ns, DUE_WALKED, host)
     if walk[W_STAGE] == WALK_GRANTED:
         _read(k, host, now_ns)
 
@@ -120,18 +126,9 @@ def _ask(k: Kvm, host: int, now_ns: int) -> None:
     walk[W_STAGE], walk[W_NS] = WALK_ASKED, NEVER
     k.queue[Q_STATE, k.vcpus.shape[1] + host] = HOST_WAITING
     join_queue(k.queue, k.state, k.vcpus.shape[1] + host, walk[W_MODE], now_ns)
-    _grant_all(k, now_ns)
+    grant_all(k, now_ns)
     if k.state[LOCK_LENGTH] > 0:
         tell_contended(k, now_ns)
-
-
-@inlined
-def _grant_all(k: Kvm, now_ns: int) -> None:
-    who = 0
-    while who >= 0:
-        who = grant_next(k, now_ns)
-        if 0 <= who < k.vcpus.shape[1]:
-            k.state[REORDERED] = 1
 
 
 @inlined
@@ -168,12 +165,8 @@ def _end_call(k: Kvm, host: int, now_ns: int) -> None:
         walk[W_HOLD_NS] += now_ns - walk[W_SINCE_NS]
         k.queue[Q_STATE, k.vcpus.shape[1] + host] = HOST_IDLE
         leave_lock(k.state, walk[W_MODE])
-        _grant_all(k, now_ns)
-    if walk[W_AT] < walk[W_CALLS]:
-        _ask(k, host, now_ns)
-    else:
-        walk[W_STAGE], walk[W_NS] = WALK_IDLE, NEVER
-        tell_host(k.state, now_ns, DUE_WALKED, host)
+        if k.state[LOCK_LENGTH] > 0:
+            grant_all(k, now_ns)
 
 
 @inlined
