@@ -20,7 +20,7 @@ from hostsim.host.kvm.lock import MmuLock
 from hostsim.host.kvm.mmu_notifier import EVENTS
 from tests.twins.compare import first_difference
 from tests.twins.kvm_actors import Process
-from tests.twins.kvm_case import REGION_PAGES, Case
+from tests.twins.kvm_case import REGION_PAGES, Case, Hold
 from tests.twins.kvm_configs import drawn_case, drawn_cuts
 from tests.twins.kvm_engine import EngineRun
 from tests.twins.kvm_run import Facts, told
@@ -117,8 +117,15 @@ def drawn_walks(seed: int) -> tuple[Case, tuple[tuple[Walk, ...], ...]]:
     call_pages = rng.choice((1, 1, 1, 8, 64, 512))
     rules = replace(case.ageing, age_ns=rng.choice(AGE_NS) / call_pages, flush=rng.random() < 0.6, locked=rng.random() < 0.8)
     quiet = {"ageings": ()} | ({"syncs": (), "stop": False, "first_ns": case.end_ns} if rng.random() < 0.5 else {})
-    case = replace(case, ageing=rules, script=replace(case.script, **quiet))
+    holds = tuple(_polite_hold(rng, case) for _ in range(rng.choice((0, 0, 4)))) or case.script.holds
+    case = replace(case, ageing=rules, script=replace(case.script, holds=holds, **quiet))
     return case, tuple(tuple(_walks(rng, case, call_pages)) for _ in range(rng.choice((1, 1, 1, 2, 3))))
+
+
+def _polite_hold(rng: Random, case: Case) -> Hold:
+    """It gives way to who waits, in the middle of the walks."""
+    unit_ns = rng.choice(AGE_NS) + 2
+    return Hold(rng.randrange(1, max(2, case.end_ns // 8)), "exclusive", unit_ns * rng.randrange(2, 9), unit_ns)
 
 
 def _walks(rng: Random, case: Case, call_pages: int) -> Iterator[Walk]:

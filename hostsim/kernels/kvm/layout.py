@@ -125,7 +125,7 @@ it had the lock; W_FOUND: young pages of it; W_TOLD: bytes of Kvm.found so far; 
 W_HOLD_NS: at mmu_lock; W_FLUSH_COUNT, W_FLUSH_NS: flushes.
 """
 N_WALK = 17
-WALK_IDLE, WALK_ASKED, WALK_GRANTED, WALK_AGES, WALK_FLUSHES = range(5)
+WALK_IDLE, WALK_BEGINS, WALK_ASKED, WALK_GRANTED, WALK_AGES, WALK_FLUSHES = range(6)
 """Values of W_STAGE."""
 CALL_FIRST, CALL_END, CALL_HOLD = range(3)
 """Of Kvm.calls: pages of a call, and how long it works on them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.ageing import Bytes, clear_young, test_young
+from hostsim.kernels.kvm.host import grant_all
 from hostsim.kernels.kvm.layout import (
     CALL_CLEAR_FLUSH,
     CALL_END,
@@ -40,6 +41,7 @@ from hostsim.kernels.kvm.layout import (
     W_YOUNG,
     WALK_AGES,
     WALK_ASKED,
+    WALK_BEGINS,
     WALK_FLUSHES,
     WALK_GRANTED,
     WALK_IDLE,
@@ -48,7 +50,7 @@ from hostsim.kernels.kvm.layout import (
     WALKER_WAITS,
     Kvm,
 )
-from hostsim.kernels.kvm.mmu_lock import grant_next, join_queue, leave_lock, tell_contended, tell_host
+from hostsim.kernels.kvm.mmu_lock import join_queue, leave_lock, tell_contended, tell_host
 from hostsim.kernels.kvm.tlb import flush_translations, judge_old
 from hostsim.kernels.latencies import note
 from hostsim.mmu.exits import NONE
@@ -60,10 +62,9 @@ def begin_walk(k: Kvm, host: int, event: int, mode: int, flushes: bool, n_calls:
     """The walker in slot ``host`` makes the ``n_calls`` that are in Kvm.calls, from now on."""
     walk = k.walks[host]
     walk[W_EVENT], walk[W_MODE], walk[W_FLUSHES] = event, mode, flushes
-    walk[W_AT], walk[W_CALLS], walk[W_TOLD] = 0, n_calls, 0
-    _ask(k, host, now_ns)
-    if walk[W_STAGE] == WALK_GRANTED:
-        _read(k, host, now_ns)
+    walk[W_AT], walk[W_CALLS], walk[W_TOLD], walk[W_FOUND] = 0, n_calls, 0, 0
+    walk[W_STAGE] = WALK_BEGINS
+    _step(k, host, now_ns)
     k.state[WALK_NS] = k.walks[_first(k), W_NS]
 
 
@@ -95,16 +96,22 @@ def _first(k: Kvm) -> int:
     return first
 
 
-@inlined
+@jit
 def _step(k: Kvm, host: int, now_ns: int) -> None:
     """One event of the walker in slot ``host``; what it asks for and gets at once is of the same event."""
     walk = k.walks[host]
     if walk[W_STAGE] == WALK_AGES and walk[W_FOUND] > 0 and walk[W_FLUSHES] == 1 and walk[W_EVENT] == CALL_CLEAR_FLUSH:
         _flush(k, host, now_ns)
     elif walk[W_STAGE] != WALK_GRANTED:
-        if walk[W_EVENT] != CALL_TEST:
-            _clear(k, host, now_ns)
-        _end_call(k, host, now_ns)
+        if walk[W_STAGE] != WALK_BEGINS:
+            if walk[W_EVENT] != CALL_TEST:
+                _clear(k, host, now_ns)
+            _end_call(k, host, now_ns)
+        if walk[W_AT] < walk[W_CALLS]:
+            _ask(k, host, now_ns)
+        else:
+            walk[W_STAGE], walk[W_NS] = WALK_IDLE, NEVER
+            tell_host(k.state, now_ns, DUE_WALKED, host)
     if walk[W_STAGE] == WALK_GRANTED:
         _read(k, host, now_ns)
 
@@ -129,18 +136,9 @@ def _ask(k: Kvm, host: int, now_ns: int) -> None:
     walk[W_STAGE], walk[W_NS] = WALK_ASKED, NEVER
     k.queue[Q_STATE, k.vcpus.shape[1] + host] = HOST_WAITING
     join_queue(k.queue, k.state, k.vcpus.shape[1] + host, walk[W_MODE], now_ns)
-    _grant_all(k, now_ns)
+    grant_all(k, now_ns)
     if k.state[LOCK_LENGTH] > 0:
         tell_contended(k, now_ns)
-
-
-@inlined
-def _grant_all(k: Kvm, now_ns: int) -> None:
-    who = 0
-    while who >= 0:
-        who = grant_next(k, now_ns)
-        if 0 <= who < k.vcpus.shape[1]:
-            k.state[REORDERED] = 1
 
 
 @inlined
@@ -177,12 +175,8 @@ def _end_call(k: Kvm, host: int, now_ns: int) -> None:
         walk[W_HOLD_NS] += now_ns - walk[W_SINCE_NS]
         k.queue[Q_STATE, k.vcpus.shape[1] + host] = HOST_IDLE
         leave_lock(k.state, walk[W_MODE])
-        _grant_all(k, now_ns)
-    if walk[W_AT] < walk[W_CALLS]:
-        _ask(k, host, now_ns)
-    else:
-        walk[W_STAGE], walk[W_NS] = WALK_IDLE, NEVER
-        tell_host(k.state, now_ns, DUE_WALKED, host)
+        if k.state[LOCK_LENGTH] > 0:
+            grant_all(k, now_ns)
 
 
 @inlined
