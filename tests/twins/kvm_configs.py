@@ -119,7 +119,7 @@ def _with_hptes(rng: Random, case: Case) -> Case:
     case = replace(case, rules=replace(case.rules, mechanism="write-protect"), pml=((),) * case.n_vcpus)
     costs = replace(case.costs, unmap_all_ns=rng.choice((0, 1, 30)))
     case = replace(case, costs=costs, cap_pages=rng.choice((1, 3, 10, 40)), huge=False, large={})
-    return _beside_a_reader(case) if case.n_vcpus > 1 and rng.random() < 0.3 else case
+    return _beside_a_reader(case) if case.n_vcpus > 1 and rng.random() < 0.7 else case
 
 
 def _beside_a_reader(case: Case) -> Case:

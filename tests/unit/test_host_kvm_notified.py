@@ -27,6 +27,7 @@ from hostsim.host.machine import Machine
 from hostsim.kernels.kvm.layout import CAP, MAPPED, UNMAPPED_ALL
 from hostsim.mmu.costs import load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
+from hostsim.mmu.index.work import N_WORK, counted
 from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
 from tests.helpers.live import MS, at, live_machine, sweep, timed, vm_of
 
@@ -231,6 +232,13 @@ def test_calls_in_a_batch_cost_what_single_ones_do() -> None:
     for design in ("rmap", "slot-list", "logged-writable-chain", "tdp", PR):
         assert of(100, batch=True, design=design) == of(100, batch=False, design=design)
         assert len(set(of(100, batch=True, design=design))) <= 8
+
+
+def test_rows_of_counts_cost_what_single_counts_do() -> None:
+    rows, costs = np.random.default_rng(1).integers(0, 1000, (5, N_WORK)), CacheCosts(operation_ns=3.0)
+    for footprint in (1e4, 1e6, 1e9):
+        single = [costs.price_ns(counted(row), footprint) for row in rows]
+        assert costs.price_rows_ns(rows, footprint).tolist() == pytest.approx(single)
 
 
 def broken(change: Any, event: str) -> None:
