@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -49,9 +50,13 @@ def scan(engine: GuestEngine, scans: int, *, flush: bool = False, warm_up: int =
     return Seen(np.array(young[warm_up:], np.float64), np.array(false_old[warm_up:], np.float64))
 
 
-def scan_engine(case: Watched, exponent: float, seed: int, *, writes: bool = False) -> Seen:
-    """What ``scan_twin`` gives, from the engine."""
+def scan_engine(
+    case: Watched, exponent: float, seed: int, *, writes: bool = False, hot: tuple[int, float] | None = None
+) -> Seen:
+    """What ``scan_twin`` gives, from the engine. hot: pages in front, and their share of all accesses."""
     n_pages = len(case.shares)
     load = reader(n_pages, case.per_scan, case.n_vcpus, exponent, writes=writes)
+    if hot is not None:
+        load = replace(load, pattern="hotcold", hot_pages=hot[0], hot_share=hot[1])
     engine = engine_of(load, TlbReach(case.entries, case.entries), seed, huge=case.span > 1)
     return scan(engine, case.scans, flush=case.flush, warm_up=case.warm_up, span=case.span)

@@ -85,3 +85,13 @@ def test_large_translations_miss_as_large_ones() -> None:
     life = life_accesses(shares.reshape(64, 512).sum(axis=1), 60)
     case = Watched(shares, 30 * life, 60, span=512)
     assert not differences(scan_twin(case, 1), scan_engine(case, 1.1, 1), TOLERANCE[30], 64)
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_hot_pages_stay_and_cold_ones_go(writes: bool) -> None:
+    hot, share = 128, 0.7
+    shares = np.where(np.arange(N_PAGES) < hot, share / hot, (1.0 - share) / (N_PAGES - hot))
+    case = Watched(shares, 30 * life_accesses(shares, 400), 400, scans=20)
+    twin, engine = scan_twin(case, 1), scan_engine(case, 0.0, 1, writes=writes, hot=(hot, share))
+    assert not differences(twin, engine, TOLERANCE[30])
+    assert twin.false_old.mean() > hot / 2

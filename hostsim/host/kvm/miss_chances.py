@@ -18,6 +18,8 @@ CHUNK_PAGES = 1 << 18
 """Pages looked at together."""
 BINS_AN_OCTAVE = 256
 """Translations whose rates differ by less than 0.3 % are of one kind."""
+LEAST_PER_NS = 1e-30
+"""Rates below are sorted as this one: a use in 10^13 years."""
 SMALL, LARGE, GIANT = range(3)
 
 # Model limit: an entry of the TLB covers what its spte maps: the guest's own page table has pages at least as large.
@@ -141,13 +143,16 @@ def lives_ns(guest: Guest, classes: tuple[int, ...], mapped: Mapped, reach: TlbR
 
 def _sort(per_ns: Floats, gap_ns: Floats, found: Counter[tuple[float, int]], sums: Counter[tuple[float, int]]) -> None:
     """Count translations, and sum their rates, by (gap, logarithm of the rate in whole bins). In place."""
-    bins = np.floor(np.log2(np.maximum(per_ns, 1e-300)) * BINS_AN_OCTAVE)
-    kinds, where = np.unique(np.stack([gap_ns, bins]), axis=1, return_inverse=True)
-    numbers = np.bincount(where.ravel(), minlength=kinds.shape[1])
-    rates = np.bincount(where.ravel(), weights=per_ns, minlength=kinds.shape[1])
-    for gap, at, n, rate in zip(*kinds.tolist(), numbers.tolist(), rates.tolist(), strict=True):
-        found[gap, int(at)] += n
-        sums[gap, int(at)] += rate
+    if len(per_ns) == 0:
+        return
+    for gap in gap_ns[:1].tolist() if gap_ns.min() == gap_ns.max() else np.unique(gap_ns).tolist():
+        own = per_ns[gap_ns == gap]
+        bins = np.floor(np.log2(np.maximum(own, LEAST_PER_NS)) * BINS_AN_OCTAVE).astype(np.int64)
+        lowest = int(bins.min())
+        numbers, rates = np.bincount(bins - lowest), np.bincount(bins - lowest, weights=own)
+        for at in np.flatnonzero(numbers).tolist():
+            found[gap, lowest + at] += int(numbers[at])
+            sums[gap, lowest + at] += float(rates[at])
 
 
 def _kinds(found: Counter[tuple[float, int]], sums: Counter[tuple[float, int]]) -> Translations:
