@@ -187,7 +187,6 @@ WALKER_MUTATIONS = {
     ),
     "a walker's waits are not counted": Mutation(WALKER, "_read", "walk[W_WAIT_NS] += ", "walk[W_WAIT_NS] += 0 * "),
     "a lockless walker takes the lock": Mutation(WALKER, "_ask", "if walk[W_MODE] == NONE", "if walk[W_MODE] == 9"),
-    "who watches the lock is not told of a walker": Mutation(WALKER, "_ask", "tell_contended(k, now_ns)", "pass"),
 }  # fmt: skip
 """Of walkers: tests.twins.kvm_walks shows them."""
 

@@ -187,3 +187,13 @@ def test_no_calls_take_no_time() -> None:
     over = timed(one, MS, lambda: notifier.each(CLEAR_YOUNG, np.arange(0), 1, np.zeros(N_PAGES, np.uint8)))
     one.run()
     assert over == [(MS, 0)]
+
+
+def test_who_gives_way_gives_way_to_a_walker() -> None:
+    """A hold in units of 1 us, on a VM whose vCPUs want nothing: the walker asks in the middle of the 51st."""
+    one, notifier = machine(duration_ns=MS)
+    held = timed(one, 100, lambda: vm_of(one).lock.hold(EXCLUSIVE, 100_000, 1_000))
+    over = timed(one, 50_500, lambda: notifier.each(TEST_YOUNG, np.arange(1), 1, np.zeros(N_PAGES, np.uint8)))
+    one.run()
+    age_ns = notifier.plan.age_ns(1)
+    assert [over[0][0], held[0][0]] == [51_100 + age_ns, 100_100 + age_ns]
