@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 from hostsim.errors import InputError, Problem
+from hostsim.host.kvm.lock import N_HOSTS
 from hostsim.host.kvm.spec import MEASURED
+from hostsim.kernels.kvm.layout import WALKER_CALLS
+from hostsim.kernels.latencies import N_COUNTERS
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.scenario.schema import Scenario, Workload
 from hostsim.scenario.section import SOURCE
@@ -23,6 +26,8 @@ VISIT_BYTES_A_PAGE = 0.26
 """Under KVM: a sweep's visits as bits of a tree, 32 in 8 bytes, and its upper levels."""
 BUFFER_BYTES_AN_ENTRY = 8
 """Under KVM: a gfn in a dirty ring or PML buffer (int64)."""
+HISTOGRAM_BYTES = 8 * N_COUNTERS * (WALKER_CALLS + N_HOSTS)
+"""Under KVM: latencies (int64)."""
 INDEX_BYTES_A_PAGE = 60
 """Under KVM with an index: its tables (gfn, flags, zapped: 9), the log of a fault a page (32), and while it is asked ranks
 and masks (19).
@@ -50,7 +55,8 @@ def footprint_bytes(scenario: Scenario) -> int:
     entries = PML_ENTRIES + (vm.mmu.ring_entries if vm.dirty_tracking == "dirty-ring" else 0)
     buffers = BUFFER_BYTES_AN_ENTRY * entries * vm.vcpus
     workloads = sum(_kvm_workload_bytes(scenario, load) for load in vm.workload)
-    return int(pages * (a_page + KVM_BYTES_A_PAGE + _index_bytes_a_page(vm.mmu.index)) + buffers + workloads)
+    a_page += KVM_BYTES_A_PAGE + _index_bytes_a_page(vm.mmu.index)
+    return int(pages * a_page + buffers + HISTOGRAM_BYTES + workloads)
 
 
 def _index_bytes_a_page(index: str) -> int:

@@ -191,7 +191,7 @@ WALKER = f"{KVM}.walker"
 WALKER_MUTATIONS = {
     "a walker clears before its flush is over": Mutation(
         WALKER, "_flush", "took_ns = k",
-        "clear_young(k, *k.calls[host, :2, walk[W_AT]].tolist(), k.young, now_ns)\n    took_ns = k",
+        "clear_young(k, *k.calls[host, :2, walk[W_AT]].tolist(), k.young, now_ns, False)\n    took_ns = k",
     ),
     "a walker never flushes": Mutation(WALKER, "_step", "walk[W_FLUSHES] == 1", "walk[W_FLUSHES] == 2"),
     "a walker flushes where nothing is young": Mutation(WALKER, "_step", "WALK_AGES and walk[W_FOUND] > 0", "WALK_AGES"),
@@ -214,11 +214,10 @@ WALKER_MUTATIONS = {
     "who is let in by a walker is not looked for": Mutation(f"{KVM}.host", "grant_all", "k.state[REORDERED] = 1", "pass"),
     "a walker's hold has no end": Mutation(WALKER, "_end_call", "leave_lock(k.state, walk[W_MODE])", "pass"),
     "a walker tells what it read before its flush": Mutation(
-        WALKER, "_step", "walk[W_FOUND] = clear_young", "_ = clear_young"
+        WALKER, "_clear", "walk[W_FOUND] = clear_young", "_ = clear_young"
     ),
     "a walker's waits are not counted": Mutation(WALKER, "_read", "walk[W_WAIT_NS] += ", "walk[W_WAIT_NS] += 0 * "),
     "a lockless walker takes the lock": Mutation(WALKER, "_ask", "if walk[W_MODE] == NONE", "if walk[W_MODE] == 9"),
-    "who watches the lock is not told of a walker": Mutation(WALKER, "_ask", "tell_contended(k, now_ns)", "pass"),
 }  # fmt: skip
 """Of walkers: tests.twins.kvm_walks shows them."""
 

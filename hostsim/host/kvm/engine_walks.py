@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.host.kvm.engine_state import Bytes, EngineState
+from hostsim.host.kvm.lay_out import with_calls
 from hostsim.host.latency import Latencies
 from hostsim.kernels.kvm import walker
 from hostsim.kernels.kvm.layout import (
@@ -19,7 +20,6 @@ from hostsim.kernels.kvm.layout import (
     WALKER_CALLS,
     WALKER_WAITS,
 )
-from hostsim.kernels.latencies import make_counters
 
 Ints = NDArray[np.int64]
 
@@ -44,6 +44,8 @@ class EngineWalks(EngineState):
         ``event``: CALL_CLEAR_FLUSH, .. of hostsim.kernels.kvm.layout; ``mode``: how each takes mmu_lock, for ``holds_ns``
         and a flush.
         """
+        if len(self.kvm.young) == 0:
+            self.kvm = with_calls(self.kvm)
         calls = self.kvm.calls[slot]
         for row, values in ((CALL_FIRST, firsts), (CALL_END, ends), (CALL_HOLD, holds_ns)):
             calls[row, : len(firsts)] = values
@@ -63,15 +65,17 @@ class EngineWalks(EngineState):
         return Latencies.counted(self.kvm.latencies[WALKER_WAITS])
 
     def walked(self, slot: int) -> tuple[Latencies, int, int, float]:
-        """Calls that the walker has made since ``forget_walked``: latencies, pages asked about, young ones of them.
+        """Calls that the walker has made since ``take_walked``: latencies, pages asked about, young ones of them.
 
         And those expected to be old although they were accessed.
         """
         pages, young = self.kvm.walks[slot, [W_PAGES, W_YOUNG]].tolist()
         return Latencies.counted(self.kvm.latencies[WALKER_CALLS + slot]), pages, young, float(self.kvm.unseen[slot])
 
-    def forget_walked(self, slot: int) -> None:
-        """The next walker in ``slot`` counts anew."""
-        self.kvm.walks[slot, [W_PAGES, W_YOUNG]] = 0
-        self.kvm.unseen[slot] = 0.0
-        self.kvm.latencies[WALKER_CALLS + slot] = make_counters(1)[0]
+    def take_walked(self, slot: int, latencies: Latencies) -> tuple[int, int, float]:
+        """The same, the latencies added to ``latencies``; the next walker in ``slot`` counts anew."""
+        walk = self.kvm.walks[slot]
+        latencies.take(self.kvm.latencies[WALKER_CALLS + slot])
+        pages, young, false_old = int(walk[W_PAGES]), int(walk[W_YOUNG]), float(self.kvm.unseen[slot])
+        walk[W_PAGES] = walk[W_YOUNG] = self.kvm.unseen[slot] = 0
+        return pages, young, false_old

@@ -77,20 +77,29 @@ def lay_out(
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
         queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=costs,
         log=np.zeros((log_capacity, 4), np.int64), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
-        latencies=make_counters(lay.WALKER_CALLS + n_hosts), **_walkers(n_hosts, n_vcpus, len(sptes.spte)),
+        latencies=make_counters(lay.WALKER_CALLS + n_hosts), **_walkers(n_hosts, n_vcpus),
         **_work(guest, state, vcpus),
     )  # fmt: skip
 
 
-def _walkers(n_hosts: int, n_vcpus: int, n_pages: int) -> dict[str, Any]:
-    """Arrays of walkers: nobody walks."""
+def _walkers(n_hosts: int, n_vcpus: int) -> dict[str, Any]:
+    """Arrays of walkers: nobody walks, so there is room for no calls."""
     walks = np.zeros((n_hosts, lay.N_WALK), np.int64)
     walks[:, lay.W_NS] = NEVER
     return {
-        "walks": walks, "calls": np.zeros((n_hosts, lay.N_CALL, lay.CALLS_MAX), np.int64),
-        "found": np.zeros((n_hosts, lay.FOUND_MAX), np.uint8), "young": np.zeros(n_pages, np.uint8),
-        "flush_ns": np.zeros(n_vcpus + 1, np.int64), "unseen": np.zeros(n_hosts),
+        "walks": walks, "calls": np.zeros((n_hosts, lay.N_CALL, 0), np.int64), "found": np.zeros((n_hosts, 0), np.uint8),
+        "young": np.zeros(0, np.uint8), "flush_ns": np.zeros(n_vcpus + 1, np.int64), "unseen": np.zeros(n_hosts),
     }  # fmt: skip
+
+
+def with_calls(kvm: lay.Kvm) -> lay.Kvm:
+    """The same VM, with room for the calls of walkers."""
+    n_hosts = len(kvm.walks)
+    return kvm._replace(
+        calls=np.zeros((n_hosts, lay.N_CALL, lay.CALLS_MAX), np.int64),
+        found=np.zeros((n_hosts, lay.FOUND_MAX), np.uint8),
+        young=np.zeros(len(kvm.sptes.spte), np.uint8),
+    )
 
 
 def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:

@@ -218,18 +218,21 @@ def rearm(k: Kvm, first: int, end: int, now_ns: int) -> None:
 
     A drawn touch that is under way has its page and is left alone.
     """
-    for s in range(len(k.streams)):
-        stream = k.streams[s]
-        row = k.ints[stream[S_CLASS]]
-        if row[FIRST_GFN] >= end or row[FIRST_GFN] + row[N_PAGES] <= first or row[KIND] == TRACE:
-            continue
-        if _is_drawn(row) and stream[S_PAGE] >= 0:
-            continue
-        find(k, s, active_time(row, work_at(k.clocks[stream[S_CLOCK]], now_ns)), False)
     for v in range(k.vcpus.shape[1]):
-        if k.vcpus[V_STAGE, v] == IN_GUEST:
-            choose(k.vcpus, k.streams, k.clocks, k.state, v)
-    k.state[REORDERED] = 1
+        has_looked = False
+        for s in range(k.vcpus[V_FIRST, v], k.vcpus[V_END, v]):
+            stream = k.streams[s]
+            row = k.ints[stream[S_CLASS]]
+            if row[FIRST_GFN] >= end or row[FIRST_GFN] + row[N_PAGES] <= first or row[KIND] == TRACE:
+                continue
+            if _is_drawn(row) and stream[S_PAGE] >= 0:
+                continue
+            find(k, s, active_time(row, work_at(k.clocks[stream[S_CLOCK]], now_ns)), False)
+            has_looked = True
+        if has_looked:
+            k.state[REORDERED] = 1
+            if k.vcpus[V_STAGE, v] == IN_GUEST:
+                choose(k.vcpus, k.streams, k.clocks, k.state, v)
 
 
 @inlined
