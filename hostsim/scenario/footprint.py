@@ -7,10 +7,11 @@ from pathlib import Path
 
 from hostsim.errors import InputError, Problem
 from hostsim.host.kvm.lock import N_HOSTS
-from hostsim.host.kvm.spec import MEASURED
+from hostsim.host.kvm.spec import MEASURED, UNMAPPING
 from hostsim.kernels.kvm.layout import WALKER_CALLS
 from hostsim.kernels.latencies import N_COUNTERS
 from hostsim.mmu.cost_rules import PML_ENTRIES
+from hostsim.mmu.index.pr_hashes import CAP
 from hostsim.scenario.schema import Scenario, Workload
 from hostsim.scenario.section import SOURCE
 from hostsim.scenario.types import PAGE_SIZE_BYTES
@@ -33,9 +34,10 @@ INDEX_BYTES_A_PAGE = 60
 and masks (19).
 """
 LINK_BYTES_A_PAGE = {"tdp": 0, "table-scan": 0, "book3s-hv": 13, "slot-list": 16, "logged-writable-chain": 16,
-                     "gfn-hash": 16, "writable-chain": 20, "logged-chain": 20, "book3s-pr": 52}  # fmt: skip
-"""What a design links: nodes (next, prev, spte, node of an spte: int32), heads (int32), words and rings,
-five lists (next, prev) of each hpte."""
+                     "gfn-hash": 16, "writable-chain": 20, "logged-chain": 20, "book3s-pr": 4}  # fmt: skip
+"""What a design links: nodes (next, prev, spte, node of an spte: int32), heads (int32), words and rings."""
+BYTES_AN_HPTE = 48
+"""Of book3s-pr: five lists (next, prev: int32), its spte and a place in the stack of free ones (int32)."""
 HEAD_BYTES_A_PAGE = 4
 """All others: heads of an rmap."""
 PENDING_BYTES_A_PAGE = 8
@@ -55,12 +57,15 @@ def footprint_bytes(scenario: Scenario) -> int:
     entries = PML_ENTRIES + (vm.mmu.ring_entries if vm.dirty_tracking == "dirty-ring" else 0)
     buffers = BUFFER_BYTES_AN_ENTRY * entries * vm.vcpus
     workloads = sum(_kvm_workload_bytes(scenario, load) for load in vm.workload)
-    a_page += KVM_BYTES_A_PAGE + _index_bytes_a_page(vm.mmu.index)
-    return int(pages * a_page + buffers + HISTOGRAM_BYTES + workloads)
+    index = _index_bytes(vm.mmu.index, pages, vm.vcpus)
+    return int(pages * (a_page + KVM_BYTES_A_PAGE) + index + buffers + HISTOGRAM_BYTES + workloads)
 
 
-def _index_bytes_a_page(index: str) -> int:
-    return 0 if index == MEASURED else INDEX_BYTES_A_PAGE + LINK_BYTES_A_PAGE.get(index, HEAD_BYTES_A_PAGE)
+def _index_bytes(index: str, pages: int, vcpus: int) -> int:
+    if index == MEASURED:
+        return 0
+    hptes = min(pages, vcpus * CAP) if index == UNMAPPING else 0
+    return pages * (INDEX_BYTES_A_PAGE + LINK_BYTES_A_PAGE.get(index, HEAD_BYTES_A_PAGE)) + hptes * BYTES_AN_HPTE
 
 
 def check_footprint(scenario: Scenario) -> None:

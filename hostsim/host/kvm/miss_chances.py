@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -128,8 +128,8 @@ def chunks(mapped: Mapped, low: int, high: int) -> Iterator[tuple[int, int]]:
 
 def lives_ns(guest: Guest, classes: tuple[int, ...], mapped: Mapped, reach: TlbReach) -> tuple[float, float]:
     """Characteristic times of a vCPU with ``classes``: of sptes of 4 KiB and 2 MiB, and of 1 GiB."""
-    found: list[Counter[tuple[float, int]]] = [Counter(), Counter()]
-    sums: list[Counter[tuple[float, int]]] = [Counter(), Counter()]
+    found: list[Counter[Kind]] = [Counter(), Counter()]
+    sums: list[defaultdict[Kind, float]] = [defaultdict(float), defaultdict(float)]
     rows = guest.table.ints[list(classes)]
     low, high = int(rows[:, touch.FIRST_GFN].min()), int((rows[:, touch.FIRST_GFN] + rows[:, touch.N_PAGES]).max())
     for first, end in chunks(mapped, low, high):
@@ -141,7 +141,7 @@ def lives_ns(guest: Guest, classes: tuple[int, ...], mapped: Mapped, reach: TlbR
     return characteristic_ns(both[0], reach.entries), characteristic_ns(both[1], reach.giants)
 
 
-def _sort(per_ns: Floats, gap_ns: Floats, found: Counter[tuple[float, int]], sums: Counter[tuple[float, int]]) -> None:
+def _sort(per_ns: Floats, gap_ns: Floats, found: Counter[Kind], sums: defaultdict[Kind, float]) -> None:
     """Count translations, and sum their rates, by (gap, logarithm of the rate in whole bins). In place."""
     if len(per_ns) == 0:
         return
@@ -155,7 +155,7 @@ def _sort(per_ns: Floats, gap_ns: Floats, found: Counter[tuple[float, int]], sum
             sums[gap, lowest + at] += float(rates[at])
 
 
-def _kinds(found: Counter[tuple[float, int]], sums: Counter[tuple[float, int]]) -> Translations:
+def _kinds(found: Counter[Kind], sums: defaultdict[Kind, float]) -> Translations:
     keys = sorted(found)
     count = np.array([found[key] for key in keys], np.float64)
     per_ns = np.array([sums[key] for key in keys], np.float64) / np.maximum(count, 1.0)
