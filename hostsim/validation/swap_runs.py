@@ -14,6 +14,7 @@ from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.memory.host_memory import HostMemory, attach
 from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.mmu.memory import lay_out, make_memory
+from hostsim.study.stalls import StallWatch
 
 N_PAGES, FRAMES = 2048, 1400
 READS_PER_S = 20_000
@@ -25,35 +26,7 @@ class SwapRun:
 
     vm: LiveVm
     host: HostMemory
-    watch: FaultWatch
-
-
-class FaultWatch:
-    """faults: that came up for the host; in_flight: of these not answered; in_flight_ns: integrated over time."""
-
-    def __init__(self, vm: LiveVm) -> None:
-        """Stands between ``vm`` and its host, for faults that halt the vCPU."""
-        assert vm.host is not None
-        self.faults = self.in_flight = self.in_flight_ns = 0
-        self._vm, self._changed_ns = vm, vm.env.now_ns
-        self._come, self._answer = vm.host.vcpu_faults, vm.engine.look_again
-        vm.host.vcpu_faults = self._comes  # type: ignore[method-assign]
-        vm.engine.look_again = self._answered  # type: ignore[method-assign]
-
-    def _comes(self, vcpu: int) -> None:
-        self.faults += 1
-        self._count(1)
-        self._come(vcpu)
-
-    def _answered(self, vcpu: int, now_ns: int) -> None:
-        self._count(-1)
-        self._answer(vcpu, now_ns)
-
-    def _count(self, more: int) -> None:
-        now_ns = self._vm.env.now_ns
-        self.in_flight_ns += self.in_flight * (now_ns - self._changed_ns)
-        self._changed_ns = now_ns
-        self.in_flight += more
+    watch: StallWatch
 
 
 def swapping_vm(n_vcpus: int, swap: str, work_ns: int, end_ns: int, seed: int) -> SwapRun:
@@ -66,7 +39,7 @@ def swapping_vm(n_vcpus: int, swap: str, work_ns: int, end_ns: int, seed: int) -
     memory = make_memory(lay_out([("pc.ram", N_PAGES, [(0, N_PAGES)])]))
     vm = live_vm(env, memory, build_guest([load], seed), n_vcpus, 0, mmu, "get-dirty-log")
     host = attach(env, HostMemorySpec(FRAMES, swap), [(vm, notifier_of(vm, mmu))], seed)
-    watch = FaultWatch(vm)
+    watch = StallWatch(vm)
     env.run(until=end_ns)
     host.check()
     return SwapRun(vm, host, watch)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from hostsim.study.far_memory import AgeHistograms, smallest_age
+from hostsim.study.stalls import StallWatch
 from hostsim.validation.oracles_faults import fault_rows
 from hostsim.validation.published_far_memory import far_memory_rows
 from hostsim.validation.published_swap import swap_rows
 from hostsim.validation.rows import Row
-from hostsim.validation.swap_runs import FaultWatch, swapping_vm
+from hostsim.validation.swap_runs import swapping_vm
 
 FAULTS, SWAP, FAR = list(fault_rows()), list(swap_rows()), list(far_memory_rows())
 
@@ -36,12 +37,12 @@ def test_ids() -> None:
 
 
 def test_a_fault_that_is_not_watched_breaks_littles_law(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = FaultWatch._count
+    count = StallWatch._count
 
-    def late(watch: FaultWatch, more: int) -> None:
+    def late(watch: StallWatch, more: int) -> None:
         count(watch, more if watch.faults != 7 else 0)
 
-    monkeypatch.setattr(FaultWatch, "_count", late)
+    monkeypatch.setattr(StallWatch, "_count", late)
     run = swapping_vm(1, "zram", 5_000_000, 100_000_000, 1)
     waited_ns = sum(latencies.total_ns for latencies in run.host.vms[0].latencies.values())
     assert run.watch.in_flight_ns != waited_ns
