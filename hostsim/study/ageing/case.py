@@ -23,10 +23,14 @@ NOTIFIERS: tuple[Notifier, ...] = ("era", "locked", "lockless")
 
 @dataclass(frozen=True)
 class Load:
-    """How a guest touches its memory: ``exponent`` of a Zipf law, 0: all pages alike; reads of a vCPU a second."""
+    """How a guest touches its memory: ``exponent`` of a Zipf law, 0: all pages alike; touches of a vCPU a second.
+
+    write_share: of those; the others read.
+    """
 
     exponent: float = 0.9
     rate_per_s: Fraction = Fraction(200_000)
+    write_share: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,10 @@ class AgeCase:
         if self.under == "idle":
             return Workload("guest", "idle", vcpus, 0, self.n_pages)
         if self.under == "touching":
+            rate, share = self.n_vcpus * self.load.rate_per_s, self.load.write_share
             return Workload(
-                "guest", "zipf", vcpus, 0, self.n_pages, read_rate_per_s=self.n_vcpus * self.load.rate_per_s,
-                exponent=self.load.exponent,
-            )  # fmt: skip
+                "guest", "zipf", vcpus, 0, self.n_pages, rate * share, rate * (1 - share), exponent=self.load.exponent
+            )
         rate = Fraction(self.n_vcpus * NS_PER_S, self.loop_ns)
         once = Active(0, self.populate_work_ns)
         return Workload("guest", "sequential", vcpus, 0, self.n_pages, rate, split=True, active=once)
