@@ -28,8 +28,9 @@ INDEX_BYTES_A_PAGE = 60
 and masks (19).
 """
 LINK_BYTES_A_PAGE = {"tdp": 0, "table-scan": 0, "book3s-hv": 13, "slot-list": 16, "logged-writable-chain": 16,
-                     "gfn-hash": 16, "writable-chain": 20, "logged-chain": 20}  # fmt: skip
-"""What a design links: nodes (next, prev, spte, node of an spte: int32), heads (int32), words and rings."""
+                     "gfn-hash": 16, "writable-chain": 20, "logged-chain": 20, "book3s-pr": 52}  # fmt: skip
+"""What a design links: nodes (next, prev, spte, node of an spte: int32), heads (int32), words and rings,
+five lists (next, prev) of each hpte."""
 HEAD_BYTES_A_PAGE = 4
 """All others: heads of an rmap."""
 PENDING_BYTES_A_PAGE = 8

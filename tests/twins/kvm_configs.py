@@ -60,7 +60,8 @@ def drawn_case(seed: int) -> Case:
         _script(rng, times, n_vcpus, n_pages, rules, end_ns), end_ns,
     )  # fmt: skip
     case = replace(case, huge=True) if large else case
-    case = _with_errands(rng, _all_large(case) if rng.random() < 0.15 else case)
+    case = _all_large(case) if rng.random() < 0.15 else _with_hptes(Random(f"hptes {seed}"), case)
+    case = _with_errands(rng, case)
     more = Random(f"host pages {seed}")
     return _with_host_pages(more, _with_blocks(more, case))
 
@@ -87,6 +88,33 @@ def _with_host_pages(rng: Random, case: Case) -> Case:
     mapped |= set(case.giant)
     drawn = {number for number in range(-(-case.n_pages // size)) if rng.random() < share}
     return replace(case, costs=replace(case.costs, populate_ns=populate_ns), host_pages=frozenset(mapped | drawn))
+
+
+def _with_hptes(rng: Random, case: Case) -> Case:
+    """A GET unmaps, and there may be few sptes only, as on Book3S PR."""
+    if case.rules.interface != "get-dirty-log" or rng.random() < 0.4:
+        return case
+    case = replace(case, rules=replace(case.rules, invalidates=rng.random() < 0.8))
+    if rng.random() < (0.2 if case.rules.mechanism == "write-protect" else 0.6):
+        return case
+    case = replace(case, rules=replace(case.rules, mechanism="write-protect"), pml=((),) * case.n_vcpus)
+    costs = replace(case.costs, unmap_all_ns=rng.choice((0, 1, 30)))
+    case = replace(case, costs=costs, cap_pages=rng.choice((1, 3, 10, 40)), huge=False, large={})
+    return _beside_a_reader(case) if case.n_vcpus > 1 and rng.random() < 0.3 else case
+
+
+def _beside_a_reader(case: Case) -> Case:
+    """One vCPU reads few pages at almost every instant, another one's writes fill the table, and unmap what it reads."""
+    rate = Fraction(NS_PER_S, max(1, case.end_ns // 1000))
+    reader = replace(
+        case.workloads[0], pattern="sequential", vcpus=(0,), first_gfn=0, n_pages=2, start_page=0, stride_pages=1,
+        write_rate_per_s=Fraction(0), read_rate_per_s=rate, active=None, trace=None,
+    )  # fmt: skip
+    writer = replace(
+        reader, name="writer", vcpus=(case.n_vcpus - 1,), first_gfn=2, n_pages=400, write_rate_per_s=rate / 7,
+        read_rate_per_s=Fraction(0),
+    )  # fmt: skip
+    return replace(case, workloads=(reader, writer), cap_pages=max(case.cap_pages, 10), spte={})
 
 
 def _with_errands(rng: Random, case: Case) -> Case:

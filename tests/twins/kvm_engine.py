@@ -62,7 +62,7 @@ class EnginePort:
         config = MmuConfig(
             case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
             case.costs.pfn_ns, case.costs.populate_ns, case.host_page_size, case.block_regions, case.ageing.old == "a-bit",
-            "zap" if case.ageing.old == "zap" else "access-tracking",
+            "zap" if case.ageing.old == "zap" else "access-tracking", case.cap_pages, case.costs.unmap_all_ns,
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         if case.costs.populate_ns:
@@ -169,6 +169,7 @@ class EngineRun:
             "large": {r: words_of(int(sptes.large[r])) for r in np.flatnonzero(sptes.level == 1).tolist()},
             "blank": np.flatnonzero(sptes.spte & BLANK).tolist(),
             "host_pages": np.flatnonzero(engine.backing == lay.RESIDENT).tolist(),
+            "emptied": int(kvm.state[lay.UNMAPPED_ALL]),
             "version": {page: n for page, n in enumerate(engine.memory.version.tolist()) if n},
             "buffers": [port.buffer(v) for v in range(self.case.n_vcpus)],
             "rings": [port.ring(v) for v in range(self.case.n_vcpus)],
@@ -255,4 +256,5 @@ def _plan(case: Case) -> LogPlan:
         rules.interface, log_costs, costs.lock_pair_ns, pml=rules.mechanism == "pml", d_bit=rules.mechanism == "d-bit",
         eager_split=rules.eager, recovery=rules.recovery if case.huge else "none", slot_mode=MODE[rules.mode],
         slot_yields=rules.yields, chunk_shift=rules.chunk_pages.bit_length() - 1, reap_period_ns=rules.reaper_ns,
+        invalidates=rules.invalidates,
     )  # fmt: skip

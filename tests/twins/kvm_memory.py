@@ -22,7 +22,7 @@ class TwinMemory:
         self.dirty: set[int] = set()
         self.version: Counter[int] = Counter()
         self.rings: list[list[int]] = [[] for _ in range(case.n_vcpus)]
-        self.seq, self.in_progress = 0, range(0)
+        self.seq, self.in_progress, self.emptied = 0, range(0), 0
         self.host_pages = set(case.host_pages)
         """Numbers of host pages that are there; a host page is a region where host memory is huge."""
 
@@ -108,9 +108,16 @@ class TwinMemory:
             else:
                 self.large[region] = flags
             return
+        if self.full():
+            self.zap(range(self.n_pages))
+            self.emptied += 1
         self.spte[page] = flags
         if self.logged:
             self.mark(vcpu, page)
+
+    def full(self) -> bool:
+        """Whether one more spte has to make room first."""
+        return bool(self.case.cap_pages) and sum("present" in flags for flags in self.spte.values()) >= self.case.cap_pages
 
     def _empty(self, region: int) -> bool:
         return not self.is_large(region * REGION_PAGES) and not any(self.spte.get(page) for page in pages_of(region))

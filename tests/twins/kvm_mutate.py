@@ -148,6 +148,24 @@ MUTATIONS = {
         f"{LOG}.dirty_ring", "DirtyRing._reap", "        self._vm.times.reaps += 1\n",
         "        self._vm.times.reaps += 1\n        self._engine.reset_taken(self._env.now_ns)\n",
     ),
+    # Book3S PR
+    "a full table takes one more": Mutation(
+        f"{KVM}.hptes", "at_cap", "state[MAPPED] >= state[CAP]", "state[MAPPED] > state[CAP]"
+    ),
+    "sptes that went still count": Mutation(f"{KVM}.dirty_log", "zap_range", "k.state[MAPPED] -= gone", "pass"),
+    "unmapping all takes no time": Mutation(f"{KVM}.mmu_lock", "_begin_hold", "at_cap(k.state, kind)", "kind < 0"),
+    "unmapping all comes before touches of lower vCPUs": Mutation(
+        f"{KVM}.hptes", "unmap_all", "for other in range(v)", "for other in range(0)"
+    ),
+    "what is unmapped for room is not looked for anew": Mutation(
+        f"{KVM}.hptes", "unmap_all", "    rearm(k, 0, n_pages, now_ns)", "    pass"
+    ),
+    "a GET leaves mapped what it protects": Mutation(
+        f"{LOG}.get_dirty_log", "GetDirtyLog._get", "        if found:\n            self._invalidate()\n", ""
+    ),
+    "a log that begins leaves sptes": Mutation(
+        f"{LOG}.kvm_log", "KvmLog._start", "        self._invalidate()\n", ""
+    ),
     "a stopped log leaves small sptes": Mutation(
         f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.stop_log(plan.recovery,", 'self._engine.stop_log("none",'
     ),

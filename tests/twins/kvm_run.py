@@ -123,6 +123,7 @@ class TwinRun:
             "large": {region: sorted(flags) for region, flags in sorted(memory.large.items())},
             "blank": sorted(memory.blank),
             "host_pages": memory.pages_there(),
+            "emptied": memory.emptied,
             "version": {page: n for page, n in sorted(memory.version.items()) if n},
             "buffers": [vcpu.pml for vcpu in guest.vcpus],
             "rings": memory.rings,

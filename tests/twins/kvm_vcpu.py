@@ -273,7 +273,8 @@ class Fault:
         if kind in {"spurious", "retry"}:
             return self.costs.spurious_ns
         queue_ns = self.costs.queue_ns[self.mode]
-        return self.costs.hold_ns[kind] + queue_ns[min(others, len(queue_ns) - 1)]
+        room_ns = self.costs.unmap_all_ns if kind == "map" and self.memory.full() else 0
+        return self.costs.hold_ns[kind] + queue_ns[min(others, len(queue_ns) - 1)] + room_ns
 
     def release(self, kind: str) -> None:
         changed = self.memory.needs(self.page, self.is_write) != kind

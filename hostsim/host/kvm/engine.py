@@ -14,6 +14,7 @@ from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
 from hostsim.host.latency import Latencies
 from hostsim.kernels.kvm import dirty_log, host
 from hostsim.kernels.kvm.armed import count_range
+from hostsim.kernels.kvm.hptes import count_mapped
 from hostsim.kernels.kvm.layout import (
     COST,
     DUE,
@@ -77,6 +78,7 @@ class GuestEngine(EngineLog, EnginePages):
         super().__init__(lay_out(guest, memory, n_vcpus, config, exits, n_hosts, log_capacity), memory, config, n_vcpus)
         self._due: list[Due] = []
         dirty_log.map_filled(self.kvm, memory.n_pages)
+        count_mapped(self.kvm)
         host.begin_work(self.kvm, len(self.kvm.sptes.spte))
         if running:
             host.start(self.kvm)
@@ -145,6 +147,7 @@ class GuestEngine(EngineLog, EnginePages):
         mine.level[:], mine.large[:] = sptes.level, sptes.large
         mine.spte[:] = (mine.spte & KEPT) | (sptes.spte & ~np.uint8(KEPT))
         count_range(self.kvm, 0, n_pages, 1)
+        count_mapped(self.kvm)
         rearm(self.kvm, 0, n_pages, now_ns)
         self._changed(now_ns)
 

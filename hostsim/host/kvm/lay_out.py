@@ -39,7 +39,7 @@ class MmuConfig:
     of those, 512 but for tests; whole_table: a fault that splits keeps the other pages of its table mapped; ring_entries,
     ring_soft: of a vCPU's dirty ring, 0: the log is a bitmap; pfn_ns: to look up the host page of a fault; populate_ns: to
     make one, of host_pages gfns, where there is none yet, 0: all of memory is there; a_bits: the hardware notes accesses;
-    ageing: what is done where it does not.
+    ageing: what is done where it does not; cap_pages: so many sptes at most, 0: no cap, unmap_all_ns: to unmap all of them.
     """
 
     mechanism: Literal["write-protect", "pml", "d-bit"] = "write-protect"
@@ -53,6 +53,8 @@ class MmuConfig:
     block_regions: int = 1
     a_bits: bool = True
     ageing: Literal["zap", "access-tracking"] = "access-tracking"
+    cap_pages: int = 0
+    unmap_all_ns: int = 0
 
 
 def lay_out(
@@ -65,10 +67,12 @@ def lay_out(
     vcpus, state = np.zeros((lay.N_VCPU, n_vcpus), np.int64), np.zeros(_state_size(n_vcpus + n_hosts), np.int64)
     vcpus[lay.V_STAGE], vcpus[lay.V_STOP], vcpus[lay.V_EXIT] = lay.ENTRY, NEVER, lay.NO_EXIT
     _configure(state, config)
+    costs = cost_table(exits)
+    costs[lay.COST, lay.UNMAP_ALL_NS] = config.unmap_all_ns
     return lay.Kvm(
         sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((2, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
-        queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=cost_table(exits),
+        queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=costs,
         log=np.zeros((log_capacity, 4), np.int64), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
         latencies=make_counters(lay.N_LATENCIES),
         **_work(guest, state, vcpus),
@@ -140,6 +144,8 @@ def _configure(state: Ints, config: MmuConfig) -> None:
     state[lay.BLOCK] = config.block_regions
     state[lay.HOST_PAGES], state[lay.FRAMES] = config.host_pages, UNLIMITED
     state[lay.RING], state[lay.RING_SOFT] = config.ring_entries > 0, config.ring_soft
+    state[lay.CAP] = config.cap_pages
+    assert not config.cap_pages or (config.mechanism == "write-protect" and not config.huge), "a cap is on hptes of 4 KiB"
     assert config.a_bits or config.mechanism == "write-protect", "D bits come with A bits"
     state[lay.AGEING] = lay.CLEARS_A if config.a_bits else lay.ZAPS if config.ageing == "zap" else lay.TRACKS
 

@@ -18,6 +18,7 @@ from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.engine_state import Bytes
 from hostsim.host.kvm.flush import RemoteFlush
+from hostsim.host.kvm.indexed import IndexedSptes
 from hostsim.host.kvm.lock import MmuLock
 from hostsim.host.latency import Latencies
 from hostsim.mmu.exits import EXCLUSIVE, NONE
@@ -54,13 +55,19 @@ class NotifierPlan:
 
 
 class MmuNotifier:
-    """latencies: of the calls of each event so far, waits and flushes included; pages: they were about; young: found so."""
+    """latencies: of the calls of each event so far, waits and flushes included; pages: they were about; young: found so.
 
-    def __init__(self, env: Clock, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, plan: NotifierPlan) -> None:
+    indexed: the sptes in an index, which says what calls take; None: the plan does.
+    """
+
+    def __init__(
+        self, env: Clock, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, plan: NotifierPlan,
+        indexed: IndexedSptes | None = None,
+    ) -> None:  # fmt: skip
         self.latencies = {event: Latencies() for event in EVENTS}
         self.pages: Counter[str] = Counter()
         self.young = 0
-        self.plan = plan
+        self.plan, self.indexed = plan, indexed
         self._env, self._engine, self._lock, self._flush = env, engine, lock, flush
 
     # Model limit: an A bit that is cleared without a flush is set by the next access; a processor sets it only when the
@@ -87,7 +94,7 @@ class MmuNotifier:
 
     def look(self, young: Bytes) -> int:
         """What test_young would say of all memory, for an observer: takes no time and is no call."""
-        return self._engine.test_young(0, len(young), young)
+        return self._test_young(0, len(young), young)
 
     def invalidate_range_start(self, first: int, end: int) -> Step:
         """Pages [first, end) are about to go: no fault maps them before invalidate_range_end; flushed under the lock."""
@@ -113,18 +120,33 @@ class MmuNotifier:
 
     def _walk(self, event: str, first: int, end: int, young: Bytes) -> Step:
         """What was young when the walk begins decides; what has become so since is cleared and told with it."""
-        found = self._engine.test_young(first, end, young)
-        yield self._env.timeout(self.plan.age_ns(end - first))
+        hold_ns = self._age_ns(event, first, end)
+        found = self._test_young(first, end, young)
+        yield self._env.timeout(hold_ns)
         if found == 0 or event == TEST_YOUNG:
             return
         if event == CLEAR_FLUSH_YOUNG and self.plan.flush:
             yield from self._flush()
         self._engine.clear_young(first, end, young, self._env.now_ns)
 
+    def _age_ns(self, event: str, first: int, end: int) -> int:
+        """Asked where the walk begins: under mmu_lock, if the kernel takes it."""
+        if self.indexed is None:
+            return self.plan.age_ns(end - first)
+        return self.indexed.age_ns(first, end, clears=event != TEST_YOUNG)
+
+    def _test_young(self, first: int, end: int, young: Bytes) -> int:
+        """As the engine says; all is old in an index whose ageing looks at nothing (book3s_pr.c::kvm_age_gfn_pr)."""
+        if self.indexed is not None and not self.indexed.sees_young:
+            young[first:end] = 0
+            return 0
+        return self._engine.test_young(first, end, young)
+
     def _zap(self, first: int, end: int) -> Step:
+        hold_ns = self.plan.zap_ns(end - first) if self.indexed is None else self.indexed.zap_ns(first, end)
         self._engine.invalidate_begin(first, end)
         is_mapped = self._engine.maps_any(first, end)
-        yield self._env.timeout(self.plan.zap_ns(end - first))
+        yield self._env.timeout(hold_ns)
         if is_mapped:
             yield from self._flush()
             self._engine.zap(first, end, self._env.now_ns)

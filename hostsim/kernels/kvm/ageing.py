@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.armed import STOPPED, count_range, flags_of, span_end, span_first
-from hostsim.kernels.kvm.layout import AGEING, CLEARS_A, REGION_BITS, ZAPS, Ints, Kvm
+from hostsim.kernels.kvm.layout import AGEING, CAP, CLEARS_A, MAPPED, REGION_BITS, ZAPS, Ints, Kvm
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.mmu.spte import KEPT, OLD, PRESENT, REGION_PAGES, TRACKED, WRITABLE
 
@@ -65,6 +65,8 @@ def _age_region(k: Kvm, region: int, low: int, high: int) -> None:
     for page in range(low, high):
         if is_young(k.sptes.spte[page]):
             k.sptes.spte[page] = _aged(k.state, k.sptes.spte[page])
+            if k.state[CAP] > 0 and k.state[AGEING] == ZAPS:
+                k.state[MAPPED] -= 1
 
 
 @inlined

@@ -26,13 +26,14 @@ N_EXITS = 8
  LOCK_READERS, LOCK_WRITERS, LOCK_HEAD, LOCK_LENGTH,
  SEQ, IN_PROGRESS, RANGE_FIRST, RANGE_END,
  WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED, AGEING,
- BACKED, POPULATE_NS, HOST_PAGES, FRAMES, N_FRESH, BLOCK) = range(29)  # fmt: skip
+ BACKED, POPULATE_NS, HOST_PAGES, FRAMES, N_FRESH, BLOCK, CAP, MAPPED, UNMAPPED_ALL) = range(32)  # fmt: skip
 """Of Kvm.state. HARDWARE: D bits catch writes; RING: the log is a ring a vCPU; REORDERED: what comes next of vCPUs in guest
 mode was found anew; LOCK_..: mmu_lock; SEQ: mmu_invalidate_seq, IN_PROGRESS: mmu_invalidate_in_progress, with its range;
 WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host; N_COUNTED: parts, the first ones, whose
 armed pages are counted; AGEING: what ageing does to an spte; BACKED: Kvm.backing tells which pages the host has;
 POPULATE_NS: to make one; HOST_PAGES: gfns of a host page; FRAMES: free ones at hand for it, N_FRESH: used up of them;
-BLOCK: regions that the largest spte maps, 1: those of 2 MiB are the largest.
+BLOCK: regions that the largest spte maps, 1: those of 2 MiB are the largest; CAP: sptes, all of 4 KiB, that may be there,
+0: no cap, and MAPPED, how many are there, is not kept; UNMAPPED_ALL: how often all went because of it.
 """
 CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of AGEING: clears the A bit; without A bits, makes the next access fault, or unmaps."""
@@ -89,7 +90,7 @@ COST, MODE_OF, HOLD_OF, QUEUE_OF = range(4)
 """Rows of Kvm.costs: single numbers; by kind of fault how it takes mmu_lock, and how long; from QUEUE_OF on by mode, what
 others at the lock add to a hold.
 """
-EXIT_NS, ENTRY_NS, SPURIOUS_NS, PML_NS, PML_DRAIN_NS, QUEUE_LENGTH = range(6)
+EXIT_NS, ENTRY_NS, SPURIOUS_NS, PML_NS, PML_DRAIN_NS, QUEUE_LENGTH, UNMAP_ALL_NS = range(7)
 N_COSTS = 6
 
 R_MEAN, R_SCALE = range(2)

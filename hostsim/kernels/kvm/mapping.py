@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.armed import count_range, disarm_page, is_armed, span_end, span_first
+from hostsim.kernels.kvm.hptes import at_cap, unmap_all
 from hostsim.kernels.kvm.layout import (
     BLOCK,
+    CAP,
     HUGE,
     IN_GUEST,
     LOG,
     LOGGED,
+    MAPPED,
     REGION_BITS,
     RING,
     V_END,
@@ -184,8 +187,12 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
     """
     if _sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, v, kind, page, is_write, now_ns):
         return
+    if at_cap(k.state, kind):
+        unmap_all(k, v, now_ns)
     flags = _small_flags(k.sptes, k.state, kind, page, is_write)
     set_spte(k, page, flags | (k.sptes.spte[page] & KEPT))
+    if kind == MAP and k.state[CAP] > 0:
+        k.state[MAPPED] += 1
     if k.state[LOGGED] == 1 and (is_write or kind != TRACK):
         mark_dirty(k.sptes, k.vcpus, k.buffers, k.state, v, page)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from hostsim.guest.touch import IS_WRITE
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.armed import needed
+from hostsim.kernels.kvm.hptes import at_cap
 from hostsim.kernels.kvm.layout import (
     COST,
     DONE,
@@ -39,6 +40,7 @@ from hostsim.kernels.kvm.layout import (
     S_CLASS,
     SEQ,
     SPURIOUS_NS,
+    UNMAP_ALL_NS,
     V_KIND,
     V_MODE,
     V_NS,
@@ -139,6 +141,8 @@ def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
         kind = RETRY
     elif kind != SPURIOUS:
         hold_ns = k.costs[HOLD_OF, kind] + k.costs[QUEUE_OF + mode, min(others, k.costs[COST, QUEUE_LENGTH] - 1)]
+        if at_cap(k.state, kind):
+            hold_ns += k.costs[COST, UNMAP_ALL_NS]
     k.state[WAIT_NS] += now_ns - k.queue[Q_ASKED, v]
     k.state[HOLD_NS] += hold_ns
     note(k.latencies, LOCK_WAITS, now_ns - k.queue[Q_ASKED, v])

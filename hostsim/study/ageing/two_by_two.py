@@ -1,4 +1,4 @@
-"""The 2x2 of the argument of 2010: a referenced bit or none, a fast index of sptes or a slow one, alone and under a migration.
+"""The 2x2 of the argument of 2010: a referenced bit or none, a fast index of sptes or a slow one; and under a migration.
 
 Claim 12 of hostsim.study.rmap_debate has it with scripted notifier calls; here a daemon ages a guest that runs.
 """
@@ -20,13 +20,14 @@ from hostsim.host.sheet import load_sheet
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import AgeCase, Load
 
-FAST, SLOW = "rmap", "slot-list"
+FAST: IndexName = "rmap"
+SLOW: IndexName = "slot-list"
 ERA, SHEET = "E0", "nehalem-2010"
 """The kernel of the argument, and a machine of its time."""
 PERIOD_NS = 250_000_000
 PASSES, WARM_UP_PASSES = 6, 2
 INTERFACE = "get-dirty-log"
-BANDWIDTH = 4_000_000
+BANDWIDTH = 8_000_000
 """Bytes a second: so slow a link that a migration of this small VM lasts for several passes, as that of a large one does."""
 TIMEOUT_NS = 20 * NS_PER_S
 LOAD = Load(0.9, Fraction(4_000), Fraction(1, 20))
@@ -38,7 +39,7 @@ POLICY = "two-list"
 class Cell:
     """One of eight; slowdown: time for the same work over that of the guest that is not aged, less 1.
 
-    faults: more than without ageing, from a pass to the next; migration_s: None without one, plain: without ageing.
+    faults: more than without ageing, from a pass to the next; longest_wait_ns: of a vCPU for mmu_lock; migration_s: None without one, plain: without ageing.
     """
 
     a_bits: bool
@@ -49,6 +50,7 @@ class Cell:
     false_old_pages: float
     faults: float
     slowdown: float
+    longest_wait_ns: int
     migration_s: float | None = None
     plain_migration_s: float | None = None
     completed: bool | None = None
@@ -101,7 +103,7 @@ def _cell(case: AgeCase, aged: AgedVm, plain: AgedVm, slowdown: float, *, migrat
     more_faults = aged.vm.tally().faults - plain.vm.tally().faults
     return Cell(
         case.mmu.a_bits, case.mmu.index, migrates, fmean(done.took_ns for done in passes), truth["used_pages"],
-        truth["false_old_pages"], max(0.0, more_faults / max(1, len(passes))), slowdown,
+        truth["false_old_pages"], max(0.0, more_faults / max(1, len(passes))), slowdown, aged.vm.engine.lock_waits().max_ns,
     )  # fmt: skip
 
 
