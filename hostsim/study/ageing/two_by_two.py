@@ -39,7 +39,8 @@ POLICY = "two-list"
 class Cell:
     """One of eight; slowdown: time for the same work over that of the guest that is not aged, less 1.
 
-    faults: more than without ageing, from a pass to the next; longest_wait_ns: of a vCPU for mmu_lock; migration_s: None without one, plain: without ageing.
+    faults: more than without ageing, from a pass to the next; longest_wait_ns: of a vCPU for mmu_lock;
+    migration_s: None without one, plain: without ageing.
     """
 
     a_bits: bool
