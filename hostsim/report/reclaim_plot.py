@@ -30,6 +30,7 @@ def draw_reclaim(rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> Figure:
     first = next(iter(lines.values()))
     cold = [row.mean("cold_bytes") / MIB for row in first]
     panels[0].plot(_ages_s(first), cold, color=GREY, linestyle="--", label="cold, if all were resident")
+    panels[0].set_ylim(0.0, 1.08 * max(*cold, *(row.mean("reclaimed_bytes") / MIB for row in rows)))
     panels[0].legend(fontsize=7.5)
     _over_age(panels[1], lines, "refaults_per_s", 1.0, "refaults a second")
     youngest = {name: some[0].latencies["stall"] for name, some in lines.items()}
