@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,16 +45,20 @@ class AgeingDaemon:
         call_pages: int = 1,
         *,
         flushes: bool = False,
+        before_pass: Callable[[], None] | None = None,
     ) -> None:
-        """All of memory is resident: a ``policy`` gets every page here, in the order of gfns."""
+        """All of memory is resident: a ``policy`` gets every page here, in the order of gfns.
+
+        before_pass: called when a pass begins; who gives it gives the policy its pages as well.
+        """
         assert period_ns >= 1, "a period takes time"
         assert call_pages >= 1, "a call is about a page at least"
         self.passes: list[AgeingPass] = []
         self.young_counts = np.zeros(vm.memory.n_pages, np.int32)
         self._vm, self._notifier, self._period_ns, self._policy = vm, notifier, period_ns, policy
-        self._call_pages, self._flushes = call_pages, flushes
+        self._call_pages, self._flushes, self._before_pass = call_pages, flushes, before_pass
         self._young = np.zeros(vm.memory.n_pages, np.uint8)
-        if policy is not None:
+        if policy is not None and before_pass is None:
             policy.insert(np.arange(vm.memory.n_pages))
         vm.engine.model_tlb(vm.env.now_ns)
         self.process = vm.env.process(self._run())
@@ -65,6 +69,8 @@ class AgeingDaemon:
         while True:
             yield env.timeout(max(0, start_ns - env.now_ns))
             start_ns = env.now_ns + self._period_ns
+            if self._before_pass is not None:
+                self._before_pass()
             yield from self._pass()
 
     def _pass(self) -> Generator[simpy.Event, Any, None]:

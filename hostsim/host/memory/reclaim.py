@@ -115,18 +115,18 @@ class Reclaim:
             scanned += looked
         return taken
 
-    def age(self, pages: VmPages) -> Progress:
-        """One step of ageing; returns how many pages were asked about."""
+    def age(self, pages: VmPages, event: str = CLEAR_FLUSH_YOUNG) -> Progress:
+        """One step of ageing; returns how many pages were asked about. event: by which the notifier is asked."""
         pages.take_in_fresh()
         asked = pages.policy.age(pages.look()).asked
-        yield from self._ask(pages, asked)
+        yield from self._ask(pages, asked, event)
         return len(asked)
 
-    def _ask(self, pages: VmPages, asked: Pages) -> Step:
+    def _ask(self, pages: VmPages, asked: Pages, event: str = CLEAR_FLUSH_YOUNG) -> Step:
         """folio_referenced of each: its young bit is cleared through the notifier, if the host maps it."""
         young = pages.look()
         pages.host_young[asked] = 0
-        yield from pages.notifier.each(CLEAR_FLUSH_YOUNG, asked[pages.where[asked] == RESIDENT], 1, young)
+        yield from pages.notifier.each(event, asked[pages.where[asked] == RESIDENT], 1, young)
 
     def _page_out(self, pages: VmPages, evicted: list[int]) -> Progress:
         """Unmap pages and write them out, drop those that swap has; how many go (mm/vmscan.c::shrink_folio_list)."""
