@@ -21,6 +21,8 @@ BINS_AN_OCTAVE = 256
 LEAST_PER_NS = 1e-30
 """Rates below are sorted as this one: a use in 10^13 years."""
 SMALL, LARGE, GIANT = range(3)
+Kind = tuple[float, int]
+"""(gap [ns], logarithm of the rate in whole bins)."""
 
 # Model limit: an entry of the TLB covers what its spte maps: the guest's own page table has pages at least as large.
 # Model limit: TLBs are in their steady state: neither a flush before ageing nor the guest's own shortens an entry's life.
