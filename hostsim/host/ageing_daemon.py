@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, MmuNotifier
+from hostsim.host.memory.pages import VmPages
+from hostsim.kernels.ageing.generations import Generations
+from hostsim.kernels.ageing.two_list import TwoList
+from hostsim.kernels.kvm.layout import RESIDENT
 from hostsim.mmu.ageing import AgeingPolicy, Pages
+
+AGEING: dict[str, Callable[[int], AgeingPolicy] | None] = {
+    "scan": None, "idle": None, "two-list": TwoList, "mglru": Generations,
+}  # fmt: skip
+"""What a daemon may age by; made for a number of pages, None: the daemon asks for all, or for what the host has."""
+MAP_BINS = 64
+"""Most bins of gfns of a map of ages."""
+
+
+@dataclass(frozen=True)
+class AgeingSpec:
+    """policy: one of AGEING; call_pages: of a scan; flush: by clear_flush_young, as reclaim does, else by clear_young."""
+
+    policy: str = "scan"
+    period_ns: int = 1_000_000_000
+    call_pages: int = 1
+    flush: bool = False
 
 
 @dataclass(frozen=True)
 class AgeingPass:
-    """start_ns, took_ns; calls: of the notifier; asked: pages they were about; young: how many of those were young."""
+    """start_ns, took_ns; calls: of the notifier; asked: pages they were about; young: how many of those were young.
+
+    work_ns: what the guest's work clocks had done at the start, summed; mean_ages, young_shares: float64[bins of gfns], of
+    the pages of a bin that were ever asked about, after it; NaN where there are none.
+    """
 
     start_ns: int
     took_ns: int
     calls: int
     asked: int
     young: int
+    work_ns: int
+    mean_ages: NDArray[np.float64]
+    young_shares: NDArray[np.float64]
 
 
 class AgeingDaemon:
-    """``passes`` so far. young_counts: int64[n_pages], how many passes found each page young.
+    """``passes`` so far. young_counts: int64[n_pages], how many passes found each page young; ages: int64[n_pages], how many
+    of those that asked about it since did not, -1: none has asked.
 
     A pass begins each ``period_ns``, or when the one before is over if that takes longer. With a policy it asks, page by
     page, for those that the policy asks for; without one for all memory, ``call_pages`` a call. ``flushes``: by
@@ -42,18 +72,30 @@ class AgeingDaemon:
         call_pages: int = 1,
         *,
         flushes: bool = False,
+        resident_only: bool = False,
+        pages: VmPages | None = None,
     ) -> None:
-        """All of memory is resident: a ``policy`` gets every page here, in the order of gfns."""
+        """A ``policy`` gets every page here, in the order of gfns: all of memory is resident. resident_only: calls that are
+        about no page which the host has are left out. pages: where the VM's pages are, if its host can run short.
+        """
         assert period_ns >= 1, "a period takes time"
         assert call_pages >= 1, "a call is about a page at least"
+        n_pages = vm.memory.n_pages
         self.passes: list[AgeingPass] = []
-        self.young_counts = np.zeros(vm.memory.n_pages, np.int64)
+        self.young_counts, self.ages = np.zeros(n_pages, np.int64), np.full(n_pages, -1, np.int64)
         self._vm, self._notifier, self._period_ns, self._policy = vm, notifier, period_ns, policy
-        self._call_pages, self._flushes = call_pages, flushes
-        self._young = np.zeros(vm.memory.n_pages, np.uint8)
+        self._call_pages, self._flushes, self._host = call_pages, flushes, pages
+        self._resident_only = resident_only or pages is not None
+        self._young = np.zeros(n_pages, np.uint8)
+        self._edges = np.linspace(0, n_pages, min(MAP_BINS, n_pages) + 1).astype(np.int64)
         if policy is not None:
-            policy.insert(np.arange(vm.memory.n_pages))
+            policy.insert(np.arange(n_pages))
         self.process = vm.env.process(self._run())
+
+    @property
+    def bin_edges(self) -> NDArray[np.int64]:
+        """int64[bins + 1], gfns: where the bins of ``mean_ages`` and ``young_shares`` begin and end."""
+        return self._edges
 
     def _run(self) -> Generator[simpy.Event, Any, None]:
         env = self._vm.env
@@ -64,24 +106,63 @@ class AgeingDaemon:
             yield from self._pass()
 
     def _pass(self) -> Generator[simpy.Event, Any, None]:
-        env, start_ns = self._vm.env, self._vm.env.now_ns
+        env, start_ns, work_ns = self._vm.env, self._vm.env.now_ns, self._vm.work_ns()
         firsts, call_pages = self._calls()
         event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
-        pages_before = self._notifier.pages[event]
         self._young[:] = 0
         young = yield from self._notifier.each(event, firsts, call_pages, self._young)
-        self.young_counts += self._young
-        asked = self._notifier.pages[event] - pages_before
-        self.passes.append(AgeingPass(start_ns, env.now_ns - start_ns, len(firsts), asked, young))
+        asked = self._pages_of(firsts, call_pages)
+        self._note(asked)
+        took_ns = env.now_ns - start_ns
+        self.passes.append(AgeingPass(start_ns, took_ns, len(firsts), len(asked), young, work_ns, *self._binned(asked)))
 
     def _calls(self) -> tuple[Pages, int]:
         """(where the calls of a pass begin, pages of each)."""
-        if self._policy is None:
-            return np.arange(0, self._vm.memory.n_pages, self._call_pages), self._call_pages
-        return self._asked(self._policy), 1
+        if self._policy is not None:
+            return self._asked(self._policy), 1
+        firsts = np.arange(0, self._vm.memory.n_pages, self._call_pages)
+        if self._resident_only:
+            is_there = self._vm.engine.backing == RESIDENT
+            firsts = firsts[np.logical_or.reduceat(is_there, firsts)]
+        return firsts, self._call_pages
 
     def _asked(self, policy: AgeingPolicy) -> Pages:
         # Model limit: a policy decides on what was young when its step began; a page that is accessed between then and its
         # own call is made old unseen.
         self._notifier.look(self._young)
         return policy.age(self._young).asked
+
+    def _pages_of(self, firsts: Pages, call_pages: int) -> Pages:
+        pages = (firsts[:, None] + np.arange(call_pages)).ravel()
+        return pages[pages < len(self._young)]
+
+    def _note(self, asked: Pages) -> None:
+        """Young pages are of age 0, the others a pass older; reclaim is to know what was young (folio_set_young)."""
+        self.young_counts += self._young
+        self.ages[asked] = np.where(self._young[asked] == 1, 0, self.ages[asked] + (self.ages[asked] >= 0))
+        if self._host is not None:
+            self._host.host_young[(self._young == 1) & (self._host.where == RESIDENT)] = 1
+
+    def _binned(self, asked: Pages) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        known = self.ages >= 0
+        old = _means(np.where(known, self.ages, 0), known, self._edges)
+        is_asked = np.zeros(len(self._young), np.bool_)
+        is_asked[asked] = True
+        return old, _means(self._young, is_asked, self._edges)
+
+
+def daemon_of(vm: LiveVm, notifier: MmuNotifier, spec: AgeingSpec, pages: VmPages | None = None) -> AgeingDaemon:
+    """The daemon that ``spec`` asks for."""
+    make = AGEING[spec.policy]
+    policy = None if make is None else make(vm.memory.n_pages)
+    return AgeingDaemon(
+        vm, notifier, spec.period_ns, policy, spec.call_pages, flushes=spec.flush, resident_only=spec.policy == "idle",
+        pages=pages,
+    )  # fmt: skip
+
+
+def _means(values: NDArray[Any], counted: NDArray[np.bool_], edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean of the ``counted`` values between ``edges``; NaN where there are none."""
+    sums = np.add.reduceat(np.where(counted, values, 0).astype(np.float64), edges[:-1])
+    counts = np.add.reduceat(counted.astype(np.float64), edges[:-1])
+    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)

@@ -65,6 +65,10 @@ class FaultIn:
         """See HostPages."""
         self._pages.host_young[pages] = self._where[pages] == RESIDENT
 
+    def check(self) -> None:
+        """See HostPages."""
+        self._memory.check()
+
     def _timed(self, kind: str, work: Step) -> Step:
         asked_ns = self._env.now_ns
         yield from work
@@ -108,7 +112,7 @@ class FaultIn:
         both, arrived = [page, *ahead], self._env.event()
         self._where[both] = READING
         pages.arriving.update(dict.fromkeys(both, arrived))
-        yield self._device.submit("read", len(both))
+        yield self._device.submit("read", len(both), pages.number)
         self._arrive(page, ahead)
         arrived.succeed()
 

@@ -12,7 +12,7 @@ from hostsim.host.clock import Clock
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import MmuNotifier
 from hostsim.host.memory.fault_in import FaultIn
-from hostsim.host.memory.frames import Frames
+from hostsim.host.memory.frames import Frames, kept_at_start
 from hostsim.host.memory.pages import SWAPPED, VmPages
 from hostsim.host.memory.reclaim import Reclaim
 from hostsim.host.memory.spec import PCP_BATCH, POLICIES, HostMemorySpec
@@ -59,11 +59,9 @@ class HostMemory:
 
     def begin(self) -> None:
         """What does not fit is in swap to begin with: of each VM the same share, its highest gfns. kswapd runs."""
-        room = max(0, self.frames.total - self.frames.high)
-        wanted = sum(pages.charged for pages in self.vms)
-        for pages in self.vms:
-            fair = pages.charged if wanted <= room else pages.charged * room // wanted
-            self._swap_out_at_start(pages, min(fair, pages.limit))
+        filled, limits = [pages.charged for pages in self.vms], [pages.limit for pages in self.vms]
+        for pages, kept in zip(self.vms, kept_at_start(filled, limits, self.frames.total), strict=True):
+            self._swap_out_at_start(pages, kept)
             self.frames.take(pages.charged)
         self.env.process(self.reclaim.kswapd())
         if self.spec.proactive_ns:
@@ -92,7 +90,7 @@ class HostMemory:
             progress = yield from self.reclaim.direct([pages] if is_over else self.vms, pages)
             tries = 0 if progress else tries + 1
             if tries > MAX_RECLAIM_RETRIES:
-                yield from self._run_out()
+                yield from self._run_out([pages] if is_over else self.vms)
         self.charge(pages, n)
 
     def charge(self, pages: VmPages, n: int) -> None:
@@ -114,11 +112,11 @@ class HostMemory:
     def _has_room(self, pages: VmPages, n: int) -> bool:
         return self.frames.free - n >= self.frames.min and pages.charged + n <= pages.limit
 
-    def _run_out(self) -> Generator[simpy.Event, Any, None]:
-        """mm/oom_kill.c::out_of_memory. The run is over."""
+    def _run_out(self, vms: Sequence[VmPages]) -> Generator[simpy.Event, Any, None]:
+        """mm/oom_kill.c::out_of_memory: who of ``vms`` would go has the most frames. The run is over."""
         # Model limit: a run ends when memory runs out: no VM is killed to let the others go on.
         if self.out_of_memory is None:
-            victim = max(self.vms, key=lambda pages: pages.charged)
+            victim = max(vms, key=lambda pages: pages.charged)
             self.out_of_memory = OutOfMemory(self.env.now_ns, victim.number)
             self.exhausted.succeed()
         yield self.env.event()

@@ -87,9 +87,9 @@ class VmPages:
 
     def _check_listed(self) -> None:
         """Under the policy is what is resident or read ahead, but for what came in since it was last told."""
-        self.take_in_fresh()
         listed = np.zeros(len(self.where), np.bool_)
         listed[self.policy.resident_pages()] = True
+        listed[self.vm.engine.fresh()] = True
         wanted = np.isin(self.where, (RESIDENT, CACHED))
         wanted[list(self.isolated)] = False
         if not np.array_equal(listed, wanted):

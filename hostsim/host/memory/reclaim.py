@@ -161,6 +161,7 @@ class Reclaim:
         """mm/rmap.c::try_to_unmap: from then on the page is in the swap cache."""
         yield from pages.notifier.invalidate_range_start(page, page + 1)
         pages.isolated.discard(page)
+        pages.host_young[page] = 0
         pages.where[page], pages.slot[page] = WRITING, slot
         self._area.store(slot, pages.copy_of(page))
         self.writing += 1
@@ -171,7 +172,7 @@ class Reclaim:
         assert self._device is not None
         pages.counts["swapped_out"] += len(run)
         tokens = [int(pages.token[page]) for page, _ in run]
-        written = self._device.submit("write", len(run))
+        written = self._device.submit("write", len(run), pages.number)
         written.callbacks.append(lambda _: self._all_written(pages, run, tokens))
         if self._device.spec.synchronous:
             yield written
