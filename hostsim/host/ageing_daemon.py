@@ -165,4 +165,6 @@ def _means(values: NDArray[Any], counted: NDArray[np.bool_], edges: NDArray[np.i
     """Mean of the ``counted`` values between ``edges``; NaN where there are none."""
     sums = np.add.reduceat(np.where(counted, values, 0).astype(np.float64), edges[:-1])
     counts = np.add.reduceat(counted.astype(np.float64), edges[:-1])
-    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    means = np.full(len(sums), np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means

@@ -136,7 +136,8 @@ class Machine:
         if spec is None:
             return []
         pages = [None] * len(self.live_vms) if self.memory is None else self.memory.vms
-        return [daemon_of(*one, spec, place) for *one, place in zip(self.live_vms, self.notifiers, pages, strict=True)]
+        each = zip(self.live_vms, self.notifiers, pages, strict=True)
+        return [daemon_of(vm, notifier, spec, place) for vm, notifier, place in each]
 
     def _monitor(self) -> Monitor | None:
         spec = self.spec

@@ -12,10 +12,10 @@ from typing import Any
 from hostsim.errors import InputError, Problem
 from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import load_costs
+from hostsim.scenario.complete import vms_of
 from hostsim.scenario.kvm_checks import sheet_findings
 from hostsim.scenario.overrides import SOURCE as SET
 from hostsim.scenario.overrides import apply_overrides
-from hostsim.scenario.complete import vms_of
 from hostsim.scenario.schema import Scenario, Vm, Workload, trace_name
 from hostsim.scenario.section import SOURCE
 from hostsim.scenario.trace_csv import TraceColumns

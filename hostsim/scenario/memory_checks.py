@@ -91,7 +91,8 @@ def _indexed(key: str, mmu: Mmu, table: str) -> Finding:
 def _needless_limits(vms: Vms) -> Iterator[Finding]:
     for key, vm in vms:
         if vm.memory_limit is not None:
-            yield Finding(f"{key}.memory_limit", "a key without meaning here", "only with [host.memory]", "", ("host.memory",))
+            got, wanted = "a key without meaning here", "only with [host.memory]"
+            yield Finding(f"{key}.memory_limit", got, wanted, "", ("host.memory",))
 
 
 def _swap_keys(memory: HostMemory) -> Iterator[Finding]:
