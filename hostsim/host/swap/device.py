@@ -56,7 +56,7 @@ class SwapDevice:
         done.callbacks.append(lambda _: self._count(-1))
         return done
 
-    def _service_ns(self, kind: Kind, n_pages: int, asker: int) -> int:
+    def _service_ns(self, kind: Kind, n_pages: int, asker: int = 0) -> int:
         assert n_pages >= 1
         number = self._numbers[kind, asker]
         self._numbers[kind, asker] = number + 1
