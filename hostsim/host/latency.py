@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-SUB_BITS = 7
+from hostsim.kernels.latencies import BUCKETS, MAX, MIN, N_BUCKETS, SUB_BITS, TOTAL
+
 SUB_BUCKETS = 1 << SUB_BITS
-N_BUCKETS = (64 - SUB_BITS) << SUB_BITS
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 
@@ -25,6 +25,16 @@ class Latencies:
         self.total_ns = 0
         self.max_ns = 0
         self._min_ns = 1 << 63
+
+    @classmethod
+    def counted(cls, counters: NDArray[np.int64]) -> Latencies:
+        """What a compiled loop has counted: a row of hostsim.kernels.latencies."""
+        found = cls()
+        found._counts[:] = counters[BUCKETS:]
+        found.count = int(found._counts.sum())
+        if found.count:
+            found.total_ns, found.max_ns, found._min_ns = (int(counters[column]) for column in (TOTAL, MAX, MIN))
+        return found
 
     def record(self, latency_ns: int) -> None:
         """Count one latency, 0 or more."""

@@ -26,7 +26,8 @@ from hostsim.mmu.memory import GuestMemory, RamBlock
 from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
-from tests.twins.kvm_run import Facts
+from tests.twins.kvm_run import Facts, told
+from tests.twins.kvm_vcpu import NO_FAULT
 
 KIND = {
     "map": MAP, "track": TRACK, "wp": WP, "split": SPLIT, "spurious": SPURIOUS, "pml_full": PML_FULL, "retry": lay.RETRY,
@@ -177,11 +178,19 @@ class EngineRun:
             "work_ns": self._work_ns(),
             "wait_ns": wait_ns,
             "hold_ns": hold_ns,
+            "latencies": self._latencies(),
             "host_wait_ns": vm.lock.wait_ns,
             "host_hold_ns": vm.lock.hold_ns,
             "flushes": vm.flush.count,
             "flush_ns": vm.flush.ns,
         }
+
+    def _latencies(self) -> dict[str, list[Any]]:
+        """As the twin's; what did not occur is left out."""
+        engine = self.port.engine
+        found = {NAME.get(kind, NO_FAULT): one for kind, one in engine.exit_latencies().items()}
+        found |= {"wait": engine.lock_waits(), "hold": engine.lock_holds()}
+        return {name: told(one) for name, one in sorted(found.items()) if one.count}
 
     def _giant(self) -> dict[int, list[str]]:
         """Flags by block that one spte maps; all its regions have the same."""

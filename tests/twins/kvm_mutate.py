@@ -102,6 +102,11 @@ MUTATIONS = {
     "a ring is full one entry late": Mutation(
         f"{KVM}.vcpu", "is_full", ">= state[RING_SOFT]", "> state[RING_SOFT]"
     ),
+    "what a vCPU waits is not in its exit": Mutation(
+        f"{KVM}.vcpu", "_note_exit", "k.vcpus[V_AWAY_NS, v])", "k.vcpus[V_AWAY_NS, v] - 1)"
+    ),
+    "an exit that ends in user space is not counted": Mutation(f"{KVM}.vcpu", "_exit_over", "_note_exit(k, v)", "pass"),
+    "the next exit has the kind of the last": Mutation(f"{KVM}.vcpu", "_note_exit", "k.vcpus[V_EXIT, v] = NOTHING", "pass"),
     # Ageing
     "an access leaves its page old": Mutation(
         f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~OLD & 0xFF)", "k.sptes.spte[page]"

@@ -7,6 +7,7 @@ from typing import Any
 
 import simpy
 
+from hostsim.host.latency import Latencies
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_host import TwinHost
@@ -15,6 +16,12 @@ from tests.twins.kvm_twin import TwinGuest
 
 Facts = dict[str, Any]
 Process = Generator[simpy.Event, Any, Any]
+
+
+def told(found: Latencies) -> list[Any]:
+    """All of a histogram."""
+    ends_ns, counts = found.buckets()
+    return [found.count, found.total_ns, found.min_ns, found.max_ns, ends_ns.tolist(), counts.tolist()]
 
 
 class TwinPort:
@@ -125,6 +132,7 @@ class TwinRun:
             "work_ns": guest.work_ns(),
             "wait_ns": guest.wait_ns,
             "hold_ns": guest.hold_ns,
+            "latencies": {name: told(found) for name, found in sorted(guest.latencies.items())},
             "host_wait_ns": host.lock.wait_ns,
             "host_hold_ns": host.lock.hold_ns,
             "flushes": host.flushes,

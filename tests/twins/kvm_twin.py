@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import simpy
 
+from hostsim.host.latency import Latencies
 from tests.twins.clock import TwinClock
 from tests.twins.kvm_case import Case
 from tests.twins.kvm_lock import TwinLock
@@ -21,6 +22,7 @@ class TwinGuest:
         self.memory, self.lock = TwinMemory(case), TwinLock(self.env)
         self.exits: Counter[str] = Counter()
         self.wait_ns = self.hold_ns = 0
+        self.latencies: defaultdict[str, Latencies] = defaultdict(Latencies)
         self.log: list[tuple[int, int, int, str]] = []
         self.clocks = {(w, v): TwinClock(load.pacing) for w, load in enumerate(case.workloads) for v in load.vcpus}
         self.vcpus = [self._vcpu(v) for v in range(case.n_vcpus)]

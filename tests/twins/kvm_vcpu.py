@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 GUEST, ENTRY, EXIT, LEAVING, OUT = "guest", "entry", "exit", "leaving", "out"
 UNSEEN = {"", "log", "fill", "young"}
 KICKED, RING_FULL = "kicked", "ring_full"
+NO_FAULT = "nothing"
 
 
 class TwinStream:
@@ -54,6 +55,7 @@ class TwinVcpu:
         self.stage, self.kicked, self.why = OUT, False, KICKED
         self.accesses = self.ring_full = 0
         self.stall_ns = self._away_ns = 0
+        self.exit_kind: str | None = None
         self.stop_work_ns: int | None = None
         self.came_out: Callable[[], None] = lambda: None
         self._plan = 0
@@ -72,7 +74,7 @@ class TwinVcpu:
 
     def enter(self) -> None:
         assert self.stage == OUT
-        self.kicked, self._away_ns = False, self.env.now
+        self.kicked, self._away_ns, self.exit_kind = False, self.env.now, None
         self._enter_in(self.costs.entry_ns)
 
     def kick(self) -> None:
@@ -112,10 +114,17 @@ class TwinVcpu:
             self._leave()
             return
         self.stage = GUEST
-        self.stall_ns += self.env.now - self._away_ns
+        self._stalled()
         for clock in self.clocks:
             clock.enter(self.env.now)
         self._await_touch()
+
+    def _stalled(self) -> None:
+        took_ns = self.env.now - self._away_ns
+        self.stall_ns += took_ns
+        if self.exit_kind is not None:
+            self.guest.latencies[self.exit_kind].record(took_ns)
+        self.exit_kind = NO_FAULT
 
     def _stop(self) -> None:
         self._away_ns = self.env.now
@@ -136,7 +145,7 @@ class TwinVcpu:
 
     def _come_out(self, why: str) -> None:
         self.stage, self.why = OUT, why
-        self.stall_ns += self.env.now - self._away_ns
+        self._stalled()
         self.ring_full += why == RING_FULL
         self._plan += 1
         self.came_out()
@@ -194,6 +203,7 @@ class TwinVcpu:
         if full:
             self._buffer_full(stall_ns)
         elif stall_ns:
+            self.exit_kind = None
             self._enter_in(stall_ns)
         else:
             self._await_touch()
@@ -206,6 +216,7 @@ class TwinVcpu:
 
     def _buffer_full(self, stall_ns: int) -> None:
         self.guest.exits["pml_full"] += 1
+        self.exit_kind = "pml_full"
         self.stage = EXIT
         self._in(stall_ns + self.costs.exit_ns + self._drain(), self._exited)
 
@@ -251,9 +262,11 @@ class Fault:
 
     def granted(self, others: int) -> None:
         self.guest.wait_ns += self.vcpu.env.now - self.asked_ns
+        self.guest.latencies["wait"].record(self.vcpu.env.now - self.asked_ns)
         kind = self._kind()
         hold_ns = self._hold_ns(kind, others)
         self.guest.hold_ns += hold_ns
+        self.guest.latencies["hold"].record(hold_ns)
         self.vcpu._in(hold_ns, lambda: self.release(kind))
 
     def _hold_ns(self, kind: str, others: int) -> int:
@@ -279,4 +292,5 @@ class Fault:
         if kind not in {"spurious", "retry"}:
             self.memory.handle(self.vcpu.rank, kind, self.page, self.is_write)
         self.guest.exits[kind] += 1
+        self.vcpu.exit_kind = kind
         self.guest.log.append((self.vcpu.env.now, self.vcpu.rank, self.page, kind))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostsim.host.latency import N_BUCKETS, Latencies, bucket_end_ns, bucket_of, merged
+from hostsim.kernels.latencies import make_counters, note
 
 LATENCIES = st.lists(st.integers(0, 300) | st.integers(0, (1 << 63) - 1), min_size=1, max_size=60)
 
@@ -52,6 +53,18 @@ def test_merged_parts_are_the_whole(values: list[int], cut: int) -> None:
     assert parts.summary() == whole.summary()
     assert parts.min_ns == whole.min_ns
     assert [column.tolist() for column in parts.buckets()] == [column.tolist() for column in whole.buckets()]
+
+
+@given(values=st.lists(st.integers(0, 300) | st.integers(0, (1 << 62) - 1), max_size=60))
+def test_a_compiled_loop_counts_the_same(values: list[int]) -> None:
+    counters = make_counters(2)
+    for value in values:
+        note(counters, 1, value)
+    if sum(values) < 1 << 63:
+        found, expected = Latencies.counted(counters[1]), histogram(values)
+        assert (found.summary(), found.min_ns) == (expected.summary(), expected.min_ns)
+        assert [column.tolist() for column in found.buckets()] == [column.tolist() for column in expected.buckets()]
+    assert Latencies.counted(counters[0]).count == 0
 
 
 def test_nothing_counted() -> None:

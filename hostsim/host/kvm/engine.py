@@ -11,6 +11,7 @@ from hostsim.guest.workload import Guest
 from hostsim.host.kvm.engine_log import EngineLog
 from hostsim.host.kvm.engine_pages import EnginePages
 from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
+from hostsim.host.latency import Latencies
 from hostsim.kernels.kvm import dirty_log, host
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import (
@@ -23,6 +24,8 @@ from hostsim.kernels.kvm.layout import (
     ENTRY_NS,
     EXITS,
     HOLD_NS,
+    LOCK_HOLDS,
+    LOCK_WAITS,
     N_DUE,
     N_EXITS,
     PFN_NS,
@@ -204,3 +207,18 @@ class GuestEngine(EngineLog, EnginePages):
     def stall_ns(self) -> int:
         """Time that vCPUs were out of the guest because of exits, summed [ns]."""
         return int(self.kvm.vcpus[V_STALL_NS].sum())
+
+    def exit_latencies(self) -> dict[int, Latencies]:
+        """By kind of exit: from where a vCPU left the guest to where it entered it again, or was in user space.
+
+        NOTHING: no fault: IPIs, kicks, tasks put to sleep. Exits under way are not in it.
+        """
+        return {kind: Latencies.counted(self.kvm.latencies[kind]) for kind in range(N_EXITS)}
+
+    def lock_waits(self) -> Latencies:
+        """Waits of vCPUs for mmu_lock, those of no time included."""
+        return Latencies.counted(self.kvm.latencies[LOCK_WAITS])
+
+    def lock_holds(self) -> Latencies:
+        """Holds of mmu_lock by vCPUs."""
+        return Latencies.counted(self.kvm.latencies[LOCK_HOLDS])

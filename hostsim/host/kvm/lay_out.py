@@ -14,6 +14,7 @@ from hostsim.guest.touch import TouchTable
 from hostsim.guest.workload import Guest
 from hostsim.kernels.kvm import layout as lay
 from hostsim.kernels.kvm.visits import level_sizes
+from hostsim.kernels.latencies import make_counters
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
@@ -62,13 +63,14 @@ def lay_out(
     n_regions = len(sptes.level)
     n_supers = (n_regions >> (lay.SUPER_BITS - lay.REGION_BITS)) + 1
     vcpus, state = np.zeros((lay.N_VCPU, n_vcpus), np.int64), np.zeros(_state_size(n_vcpus + n_hosts), np.int64)
-    vcpus[lay.V_STAGE], vcpus[lay.V_STOP] = lay.ENTRY, NEVER
+    vcpus[lay.V_STAGE], vcpus[lay.V_STOP], vcpus[lay.V_EXIT] = lay.ENTRY, NEVER, lay.NO_EXIT
     _configure(state, config)
     return lay.Kvm(
         sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((2, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
         queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=cost_table(exits),
         log=np.zeros((log_capacity, 4), np.int64), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
+        latencies=make_counters(lay.N_LATENCIES),
         **_work(guest, state, vcpus),
     )  # fmt: skip
 

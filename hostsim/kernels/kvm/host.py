@@ -15,11 +15,13 @@ from hostsim.kernels.kvm.layout import (
     IN_GUEST,
     LEAVING,
     LOCK_LENGTH,
+    NO_EXIT,
     OUT,
     Q_MODE,
     Q_STATE,
     Q_WATCH,
     V_AWAY_NS,
+    V_EXIT,
     V_FULL,
     V_KICKED,
     V_NS,
@@ -31,6 +33,7 @@ from hostsim.kernels.kvm.mmu_lock import grant_next, join_queue, leave_lock, tel
 from hostsim.kernels.kvm.streams import choose, find
 from hostsim.kernels.kvm.vcpu import drain_ns, is_full
 from hostsim.kernels.kvm.work import start_clocks, stop_clocks
+from hostsim.mmu.exits import NOTHING
 
 
 @jit
@@ -48,7 +51,7 @@ def kick(k: Kvm, v: int, now_ns: int) -> None:
 def enter_guest(k: Kvm, v: int, now_ns: int, entry_ns: int) -> None:
     """KVM_RUN: vCPU ``v``, which is OUT, enters the guest."""
     k.vcpus[V_KICKED, v] = k.vcpus[V_FULL, v] = 0
-    k.vcpus[V_AWAY_NS, v] = now_ns
+    k.vcpus[V_AWAY_NS, v], k.vcpus[V_EXIT, v] = now_ns, NO_EXIT
     k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + entry_ns, ENTRY
 
 
@@ -117,4 +120,5 @@ def start(k: Kvm) -> None:
     """All vCPUs are in the guest at 0."""
     for v in range(k.vcpus.shape[1]):
         start_clocks(k.vcpus, k.clocks, k.state, v, 0)
+        k.vcpus[V_EXIT, v] = NOTHING
         choose(k.vcpus, k.streams, k.clocks, k.state, v)

@@ -42,13 +42,15 @@ DUE = 40
 """Of Kvm.state, (ns, what, who) from here on; behind them the clocks by vCPU."""
 
 (V_NS, V_STAGE, V_PAGE, V_KIND, V_MODE, V_STREAM, V_FIRST, V_END, V_CLOCK, V_CLOCK_END, V_KICKED, V_FULL, V_PML, V_HEAD,
- V_RING, V_TAKEN, V_SEQ, V_AWAY_NS, V_STALL_NS, V_STOP, V_FRAMES) = range(21)  # fmt: skip
+ V_RING, V_TAKEN, V_SEQ, V_AWAY_NS, V_STALL_NS, V_STOP, V_FRAMES, V_EXIT) = range(22)  # fmt: skip
 """Rows of Kvm.vcpus. V_FIRST .. V_END: its streams; V_CLOCK .. V_CLOCK_END: places in Kvm.state of its clocks; V_PML:
 entries in its PML buffer; V_HEAD, V_RING, V_TAKEN: oldest entry of its dirty ring, how many, how many of them user space
 has taken; V_AWAY_NS: since when it is out of the guest because of an exit; V_STALL_NS: how long altogether; V_STOP: work
-of its first clock at which it leaves by itself, NEVER: not at all; V_FRAMES: frames it fills for the host page it wants.
+of its first clock at which it leaves by itself, NEVER: not at all; V_FRAMES: frames it fills for the host page it wants;
+V_EXIT: kind of the exit under way, NOTHING: an IPI or a kick; NO_EXIT: it comes from user space, or waits for a PML entry.
 """
-N_VCPU = 21
+N_VCPU = 22
+NO_EXIT = -1
 
 IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS, AGAIN = range(12)
 """What comes next. WAITING, OUT and FAULTS are not in the heap; PFN: the host page is known; EXITED: a PML buffer was
@@ -100,6 +102,10 @@ UNTOUCHED, RESIDENT, AWAY = range(3)
 to be asked for it.
 """
 
+LOCK_WAITS, LOCK_HOLDS = N_EXITS, N_EXITS + 1
+"""Rows of Kvm.latencies behind those by V_EXIT: of vCPUs at mmu_lock."""
+N_LATENCIES = N_EXITS + 2
+
 REGION_BITS = 9
 SUPER_BITS = 18
 
@@ -115,7 +121,8 @@ class Kvm(NamedTuple):
     writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]. vcpus: int64[N_VCPU,
     n_vcpus]; buffers: int64[n_vcpus, 512 + n], PML buffer and dirty ring; queue: int64[N_QUEUE, n_vcpus + n_hosts];
     state: int64; costs: int64[N_COSTS, n]; log: int64[capacity, 4] gets (t_set, vcpu, page, kind). backing: uint8[n_pages]
-    if BACKED; fresh: int64[n], pages that got frames at hand, oldest first.
+    if BACKED; fresh: int64[n], pages that got frames at hand, oldest first. latencies: int64[N_LATENCIES, N_COUNTERS], as in
+    hostsim.kernels.latencies: exits from guest to guest or to user space, waits for mmu_lock, holds of it.
     """
 
     sptes: Sptes
@@ -138,3 +145,4 @@ class Kvm(NamedTuple):
     log: Ints
     backing: NDArray[np.uint8]
     fresh: Ints
+    latencies: Ints

@@ -19,8 +19,10 @@ from hostsim.kernels.kvm.layout import (
     HOST_HOLDS,
     IN_PROGRESS,
     LOCK_HEAD,
+    LOCK_HOLDS,
     LOCK_LENGTH,
     LOCK_READERS,
+    LOCK_WAITS,
     LOCK_WRITERS,
     LOG,
     N_DUE,
@@ -48,6 +50,7 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
+from hostsim.kernels.latencies import note
 from hostsim.mmu.exits import MAP, NOTHING, SHARED, SPLIT, SPURIOUS
 from hostsim.mmu.spte import Sptes
 
@@ -138,5 +141,7 @@ def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
         hold_ns = k.costs[HOLD_OF, kind] + k.costs[QUEUE_OF + mode, min(others, k.costs[COST, QUEUE_LENGTH] - 1)]
     k.state[WAIT_NS] += now_ns - k.queue[Q_ASKED, v]
     k.state[HOLD_NS] += hold_ns
+    note(k.latencies, LOCK_WAITS, now_ns - k.queue[Q_ASKED, v])
+    note(k.latencies, LOCK_HOLDS, hold_ns)
     k.vcpus[V_KIND, v], k.vcpus[V_MODE, v] = kind, mode
     k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + hold_ns, DONE

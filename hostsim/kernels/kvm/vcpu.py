@@ -25,6 +25,7 @@ from hostsim.kernels.kvm.layout import (
     LOG,
     LOGGED_EXITS,
     MODE_OF,
+    NO_EXIT,
     OUT,
     PFN,
     PML,
@@ -41,6 +42,7 @@ from hostsim.kernels.kvm.layout import (
     SEQ,
     V_AWAY_NS,
     V_END,
+    V_EXIT,
     V_FULL,
     V_KICKED,
     V_KIND,
@@ -62,6 +64,7 @@ from hostsim.kernels.kvm.mapping import drain_pml, handle, note_access
 from hostsim.kernels.kvm.mmu_lock import is_stale, join_queue, kind_now, leave_lock, tell_host
 from hostsim.kernels.kvm.streams import choose, go_on, page_of, pass_by
 from hostsim.kernels.kvm.work import start_clocks, stop_clocks
+from hostsim.kernels.latencies import note
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.rng import NEVER
@@ -118,6 +121,7 @@ def _leave(k: Kvm, v: int) -> None:
     left_ns = now_ns + k.costs[COST, EXIT_NS] + drain_ns(k, v)
     if kind == PML_FULL:
         k.state[EXITS + PML_FULL] += 1
+        k.vcpus[V_EXIT, v] = PML_FULL
         k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = left_ns + k.costs[COST, PML_NS], EXITED
     elif kind == NOTHING:
         k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = left_ns, LEAVING
@@ -178,6 +182,7 @@ def _done(k: Kvm, v: int) -> None:
     if kind not in (SPURIOUS, RETRY):
         handle(k, v, kind, k.vcpus[V_PAGE, v], write, now_ns)
     k.state[EXITS + kind] += 1
+    k.vcpus[V_EXIT, v] = kind
     _log(k.log, k.state, k.vcpus, v, kind)
     if mode != NONE:
         leave_lock(k.state, mode)
@@ -199,6 +204,14 @@ def is_full(vcpus: Ints, state: Ints, v: int) -> bool:
 
 
 @inlined
+def _note_exit(k: Kvm, v: int) -> None:
+    """What vCPU ``v`` was out of the guest for is over at V_NS."""
+    if k.vcpus[V_EXIT, v] != NO_EXIT:
+        note(k.latencies, k.vcpus[V_EXIT, v], k.vcpus[V_NS, v] - k.vcpus[V_AWAY_NS, v])
+    k.vcpus[V_EXIT, v] = NOTHING
+
+
+@inlined
 def _exit_over(k: Kvm, v: int) -> None:
     """An exit has been handled at V_NS: to user space if it is asked for there, else to the guest."""
     leaving = k.vcpus[V_STAGE, v] == LEAVING
@@ -208,6 +221,7 @@ def _exit_over(k: Kvm, v: int) -> None:
     k.vcpus[V_FULL, v] = 1 - k.vcpus[V_KICKED, v]
     k.vcpus[V_STAGE, v] = OUT
     k.vcpus[V_STALL_NS, v] += k.vcpus[V_NS, v] - k.vcpus[V_AWAY_NS, v]
+    _note_exit(k, v)
     tell_host(k.state, k.vcpus[V_NS, v], DUE_OUT, v)
 
 
@@ -234,12 +248,14 @@ def step(k: Kvm, v: int) -> None:
     in_guest = k.vcpus[V_STAGE, v] == IN_GUEST
     end = _begin(k, v)
     if end == RUNS:
+        _note_exit(k, v)
         start_clocks(k.vcpus, k.clocks, k.state, v, k.vcpus[V_NS, v])
     if in_guest and end != PASSES:
         _stop(k, v)
     if end in (PASSES, STALLS) or (in_guest and k.vcpus[V_KIND, v] == PML_FULL):
         go_on(k, k.vcpus[V_STREAM, v])
     if end == STALLS:
+        k.vcpus[V_EXIT, v] = NO_EXIT
         k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = k.vcpus[V_NS, v] + k.costs[COST, PML_NS], RESUME
     elif end == LEAVES:
         _leave(k, v)
