@@ -110,9 +110,9 @@ class AgeingDaemon:
         firsts, call_pages = self._calls()
         event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
         self._young[:] = 0
-        young = yield from self._notifier.each(event, firsts, call_pages, self._young)
+        yield from self._notifier.each(event, firsts, call_pages, self._young)
         asked = self._pages_of(firsts, call_pages)
-        self._note(asked)
+        young = self._note(asked)
         took_ns = env.now_ns - start_ns
         self.passes.append(AgeingPass(start_ns, took_ns, len(firsts), len(asked), young, work_ns, *self._binned(asked)))
 
@@ -136,12 +136,20 @@ class AgeingDaemon:
         pages = (firsts[:, None] + np.arange(call_pages)).ravel()
         return pages[pages < len(self._young)]
 
-    def _note(self, asked: Pages) -> None:
-        """Young pages are of age 0, the others a pass older; reclaim is to know what was young (folio_set_young)."""
-        self.young_counts += self._young
-        self.ages[asked] = np.where(self._young[asked] == 1, 0, self.ages[asked] + (self.ages[asked] >= 0))
+    def _note(self, asked: Pages) -> int:
+        """Young pages are of age 0, the others a pass older; returns how many are young."""
         if self._host is not None:
-            self._host.host_young[(self._young == 1) & (self._host.where == RESIDENT)] = 1
+            self._share(self._host, asked)
+        self.young_counts += self._young
+        self.ages[asked] = np.where(self._young[asked] == 1, 0, self.ages[asked] + 1)
+        return int(np.count_nonzero(self._young))
+
+    def _share(self, host: VmPages, asked: Pages) -> None:
+        """Reclaim is to know what was young, and what reclaim made old meanwhile was (folio_set_young, _test_idle)."""
+        there = asked[host.where[asked] == RESIDENT]
+        found = there[self._young[there] == 1]
+        self._young[there] |= host.not_idle[there]
+        host.not_idle[there], host.host_young[found] = 0, 1
 
     def _binned(self, asked: Pages) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         known = self.ages >= 0

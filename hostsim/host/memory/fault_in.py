@@ -63,7 +63,8 @@ class FaultIn:
 
     def note_read(self, pages: NDArray[np.int64]) -> None:
         """See HostPages."""
-        self._pages.host_young[pages] = self._where[pages] == RESIDENT
+        there = pages[self._where[pages] == RESIDENT]
+        self._pages.host_young[there] = self._pages.not_idle[there] = 1
 
     def check(self) -> None:
         """See HostPages."""
@@ -131,7 +132,7 @@ class FaultIn:
         """The page goes into the host's page table; its slot is free."""
         pages = self._pages
         is_listed = self._where[page] == CACHED
-        self._where[page] = RESIDENT
+        self._where[page], pages.not_idle[page] = RESIDENT, 1
         self._memory.area.free(int(pages.slot[page]))
         pages.slot[page] = NO_SLOT
         if not is_listed:

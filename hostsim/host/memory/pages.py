@@ -25,7 +25,9 @@ FAULTS = ("populate", "minor", "major")
 
 
 class VmPages:
-    """where: uint8[n_pages], the engine's backing; host_young: uint8[n_pages], 1: a thread of the host has read the page.
+    """where: uint8[n_pages], the engine's backing; host_young: uint8[n_pages], 1: accessed, and reclaim has not seen it: a
+    thread of the host has read the page, or made it old (PG_young); not_idle: uint8[n_pages], 1: accessed, and who tracks
+    idle pages has not seen it: reclaim has made it old, or it has just come in (no PG_idle).
 
     charged: frames that the VM has, those at hand of its vCPUs included; limit: how many it may have; slot: int64[n_pages].
     latencies: of faults that waited for the host, by kind; counts: what happened.
@@ -37,6 +39,7 @@ class VmPages:
         self.where = vm.engine.backing
         assert len(self.where) == n_pages, "the engine knows which pages the host has"
         self.host_young = np.zeros(n_pages, np.uint8)
+        self.not_idle = np.zeros(n_pages, np.uint8)
         self.slot = np.full(n_pages, NO_SLOT, np.int64)
         self.token = np.zeros(n_pages, np.int64)
         self.charged = int(np.count_nonzero(self.where == RESIDENT))

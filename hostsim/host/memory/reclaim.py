@@ -124,9 +124,10 @@ class Reclaim:
 
     def _ask(self, pages: VmPages, asked: Pages) -> Step:
         """folio_referenced of each: its young bit is cleared through the notifier, if the host maps it."""
-        young = pages.look()
+        young, mapped = np.zeros_like(pages.host_young), asked[pages.where[asked] == RESIDENT]
         pages.host_young[asked] = 0
-        yield from pages.notifier.each(CLEAR_FLUSH_YOUNG, asked[pages.where[asked] == RESIDENT], 1, young)
+        yield from pages.notifier.each(CLEAR_FLUSH_YOUNG, mapped, 1, young)
+        pages.not_idle[mapped[young[mapped] == 1]] = 1
 
     def _page_out(self, pages: VmPages, evicted: list[int]) -> Progress:
         """Unmap pages and write them out, drop those that swap has; how many go (mm/vmscan.c::shrink_folio_list)."""
