@@ -141,7 +141,7 @@ class AgeingDaemon:
         if self._host is not None:
             self._share(self._host, asked)
         self.young_counts += self._young
-        self.ages[asked] = np.where(self._young[asked] == 1, 0, self.ages[asked] + 1)
+        self.ages[asked] = np.where(self._young[asked] == 1, 0, np.maximum(self.ages[asked], 0) + 1)
         return int(np.count_nonzero(self._young))
 
     def _share(self, host: VmPages, asked: Pages) -> None:

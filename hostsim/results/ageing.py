@@ -31,8 +31,8 @@ AGE_MAP = {
     "vm": "str", "pass": "int64", "first_gfn": "int64", "end_gfn": "int64", "mean_age_passes": "float64",
     "young_share": "float64",
 }  # fmt: skip
-"""Columns of ``age_map``: a row a pass and bin of gfns. Empty: an age where no pass has asked yet, a share where this one did
-not.
+"""Columns of ``age_map``: a row a pass and bin of gfns. Empty: an age where no pass has asked yet, a share where this pass
+did not.
 """
 
 

@@ -87,7 +87,7 @@ def _section(machine: Machine, memory: HostMemory) -> dict[str, Any]:
 def _of_vm(machine: Machine, memory: HostMemory, number: int) -> dict[str, Any]:
     pages, vm = memory.vms[number], machine.live_vms[number]
     busy_ns = machine.env.now_ns * len(set(vm.guest.clock_vcpu.tolist()))
-    stall_ns = sum(latencies.total_ns for latencies in pages.latencies.values())
+    stall_ns = pages.stall_ns(machine.env.now_ns)
     return {
         "vm": vm_name(number),
         "pages": len(pages.where),

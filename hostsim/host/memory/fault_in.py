@@ -72,7 +72,9 @@ class FaultIn:
 
     def _timed(self, kind: str, work: Step) -> Step:
         asked_ns = self._env.now_ns
+        self._pages.waiting_since_ns.append(asked_ns)
         yield from work
+        self._pages.waiting_since_ns.remove(asked_ns)
         self._pages.latencies[kind].record(self._env.now_ns - asked_ns)
 
     def _fill_up(self) -> Step:

@@ -45,10 +45,17 @@ class VmPages:
         self.charged = int(np.count_nonzero(self.where == RESIDENT))
         self.latencies = {kind: Latencies() for kind in FAULTS}
         self.counts: Counter[str] = Counter()
+        self.waiting_since_ns: list[int] = []
+        """Of faults that wait for the host now."""
         self.arriving: dict[int, simpy.Event] = {}
         self.isolated: set[int] = set()
         """Taken from the policy to be swapped out, and mapped still."""
         self._young = np.zeros(n_pages, np.uint8)
+
+    def stall_ns(self, now_ns: int) -> int:
+        """Time that faults have waited for the host, those that still do included, summed [ns]."""
+        over_ns = sum(latencies.total_ns for latencies in self.latencies.values())
+        return over_ns + sum(now_ns - since_ns for since_ns in self.waiting_since_ns)
 
     def take_in_fresh(self) -> None:
         """Pages that vCPUs populated by themselves come under the policy (mm/swap.c::lru_add_drain)."""

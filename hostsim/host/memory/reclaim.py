@@ -103,6 +103,8 @@ class Reclaim:
         """Take ``wanted`` pages of a VM, as its policy says; returns how many went. Each page is looked at twice at most."""
         taken = scanned = idle = 0
         pages.take_in_fresh()
+        if not self._can_reclaim(pages):
+            return 0
         while taken < wanted and scanned <= 2 * pages.charged + SWAP_CLUSTER_MAX and idle < IDLE_ROUNDS:
             if pages.policy.wants_ageing():
                 scanned += yield from self.age(pages)
@@ -114,6 +116,11 @@ class Reclaim:
             idle = 0 if looked else idle + 1
             scanned += looked
         return taken
+
+    def _can_reclaim(self, pages: VmPages) -> bool:
+        """Whether anything could go: nobody is asked where no slot is left (mm/vmscan.c::can_reclaim_anon_pages)."""
+        # Model limit: with all slots taken, pages of the swap cache that nobody has mapped are still dropped.
+        return self._area.left > 0 or bool((pages.where == CACHED).any())
 
     def age(self, pages: VmPages) -> Progress:
         """One step of ageing; returns how many pages were asked about."""
