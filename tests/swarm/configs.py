@@ -38,6 +38,8 @@ def _table(draw: Draw, seed: int) -> dict[str, Any]:
         table["migration"] = _migration(draw)
     host: dict[str, Any] = {"setup_ns": 100_000, "vm_stop_ns": 10_000, "switchover_ns": 100_000}
     table["host"] = host | ({"memory": _memory(draw, vms)} if draw.random() < 0.9 else {})
+    if "memory" not in table["host"] and "ageing" not in table:
+        table["vm"]["mmu"] |= {"write_tracking": "write-protect", "index": _one(draw, INDEXES)}
     return table
 
 
@@ -64,8 +66,6 @@ def _mmu(draw: Draw) -> dict[str, Any]:
     found["write_tracking"] = _one(draw, ("write-protect", "write-protect", "pml", "d-bit"))
     if found["write_tracking"] == "write-protect":
         found["a_bits"] = bool(draw.random() < 0.7)
-        if draw.random() < 0.1:
-            found["index"] = _one(draw, INDEXES)
     return found
 
 
