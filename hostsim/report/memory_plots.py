@@ -37,8 +37,10 @@ MIB_PAGES = 256
 
 
 def host_pictures(host: HostResult, name: str) -> dict[str, bytes]:
-    """``png`` and ``svg`` of each picture, by file name: latencies, stall, and age_map if it was aged."""
-    draws = {"latencies": draw_latencies, "stall": draw_stall}
+    """``png`` and ``svg`` of each picture, by file name: stall, latencies of what is drawn, and age_map if it was aged."""
+    draws = {"stall": draw_stall}
+    if any(one.what in KINDS for one in host.latencies):
+        draws["latencies"] = draw_latencies
     if "age_map" in host.tables and len(host.tables["age_map"]):
         draws["age_map"] = draw_age_map
     return {

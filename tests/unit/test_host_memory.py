@@ -308,12 +308,12 @@ def test_another_content_is_found_when_it_is_swapped_in() -> None:
         machine.run()
 
 
-def test_a_neighbour_and_a_daemon_shift_no_draws() -> None:
+def test_a_neighbour_shifts_no_draws() -> None:
     """The guest touches the same pages where memory is enough for both; its neighbour, of the same kind, touches others."""
     load = touches("uniform", 512, 50_000)
     alone = host(4096, 512, 0, load, ms=4)
     other = NeighbourSpec(blocks(512, 0), (load,), 1, seed=7)
-    beside = host(4096, 512, 0, load, neighbours=(other,), ageing=AgeingSpec("idle", MS), ms=4)
+    beside = host(4096, 512, 0, load, neighbours=(other,), ms=4)
     for machine in (alone, beside):
         machine.run()
     touched = pages_of(alone).where == RESIDENT
