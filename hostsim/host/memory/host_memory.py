@@ -20,6 +20,7 @@ from hostsim.host.memory.swap_area import SwapArea
 from hostsim.host.swap.device import SwapDevice
 from hostsim.host.swap.sheet import load_swap
 from hostsim.kernels.kvm.layout import RESIDENT
+from hostsim.trace import tracer
 
 NO_LIMIT = 1 << 62
 
@@ -118,6 +119,7 @@ class HostMemory:
         if self.out_of_memory is None:
             victim = max(vms, key=lambda pages: pages.charged)
             self.out_of_memory = OutOfMemory(self.env.now_ns, victim.number)
+            tracer().debug("mark_victim", t_ns=self.env.now_ns, vm=victim.number)
             self.exhausted.succeed()
         yield self.env.event()
 

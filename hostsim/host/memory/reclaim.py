@@ -18,6 +18,7 @@ from hostsim.host.memory.swap_area import NO_SLOT, SwapArea
 from hostsim.host.swap.device import SwapDevice
 from hostsim.kernels.kvm.layout import RESIDENT
 from hostsim.mmu.ageing import Pages
+from hostsim.trace import tracer
 
 Step = Generator[simpy.Event, Any, None]
 Progress = Generator[simpy.Event, Any, int]
@@ -56,11 +57,16 @@ class Reclaim:
         """Frees frames up to the high watermark each time it is woken (mm/vmscan.c::kswapd, ::balance_pgdat)."""
         while True:
             yield self._woken
+            self._trace("mm_vmscan_kswapd_wake")
             yield from self._balance()
+            self._trace("mm_vmscan_kswapd_sleep")
             self._woken = self._env.event()
             if self._frames.free < self._frames.low:
                 yield self._env.timeout(RETRY_NS)
                 self.wake()
+
+    def _trace(self, event: str, **fields: int) -> None:
+        tracer().debug(event, t_ns=self._env.now_ns, free_frames=self._frames.free, **fields)
 
     def _balance(self) -> Step:
         failures = 0
@@ -83,6 +89,7 @@ class Reclaim:
     def direct(self, vms: Sequence[VmPages], asker: VmPages) -> Progress:
         """One batch of ``vms`` for somebody of ``asker`` who waits; what is being written is waited for. 0: in vain."""
         started_ns, charged = self._env.now_ns, sum(pages.charged for pages in vms)
+        self._trace("mm_vmscan_direct_reclaim_begin", vm=asker.number)
         taken = yield from self.shrink(self._next(vms), SWAP_CLUSTER_MAX)
         was_writing = self.writing
         if was_writing:
@@ -91,6 +98,7 @@ class Reclaim:
             yield self._env.timeout(THROTTLE_NS)
         self.direct_latencies.record(self._env.now_ns - started_ns)
         asker.counts["direct_reclaims"] += 1
+        self._trace("mm_vmscan_direct_reclaim_end", vm=asker.number, taken=taken)
         return taken + was_writing + max(0, charged - sum(pages.charged for pages in vms))
 
     def _next(self, vms: Sequence[VmPages]) -> VmPages:
