@@ -65,7 +65,7 @@ def draw_latencies(host: HostResult, name: str) -> Figure:
     _span_ticks(axes)
     axes.set_xlabel("latency")
     axes.set_ylabel("longer than that")
-    axes.legend(loc="lower left", fontsize=8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     _name_marks(axes)
     return figure
 
@@ -168,7 +168,7 @@ def _count_ticks(axes: Axes, levels: Sequence[int] | None) -> None:
 
 def _end_mark(axes: Axes, t_s: float) -> None:
     axes.axvline(t_s, color=VERMILION, linewidth=1.2)
-    axes.annotate("out of memory ", (t_s, 0.9), xycoords=("data", "axes fraction"), ha="right", color=VERMILION)
+    axes.annotate("out of memory ", (t_s, 0.5), xycoords=("data", "axes fraction"), ha="right", color=VERMILION)
 
 
 def draw_age_map(host: HostResult, name: str) -> Figure:
