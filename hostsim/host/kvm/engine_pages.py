@@ -100,6 +100,10 @@ class EnginePages(EngineState):
         self.kvm.state[N_FRESH] = 0
         return self.kvm.fresh[:n_fresh].copy()
 
+    def fresh(self) -> NDArray[np.int64]:
+        """What ``take_fresh`` would return, and still will."""
+        return self.kvm.fresh[: int(self.kvm.state[N_FRESH])].copy()
+
     def faults_on(self, vcpu: int) -> int:
         """The gfn whose host page ``vcpu`` asks for, or last faulted on."""
         return int(self.kvm.vcpus[V_PAGE, vcpu])

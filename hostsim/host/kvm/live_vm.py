@@ -42,6 +42,10 @@ class HostPages(Protocol):
         """A thread of the host has read ``pages``, which are there."""
         ...
 
+    def check(self) -> None:
+        """InvariantError if a page or a frame of the host is lost, or has two owners."""
+        ...
+
 
 class LiveVm(VmBase):
     """engine: sptes and vCPUs; lock: mmu_lock; flush: remote TLB flushes; slots_lock: one ioctl on the log at a time.
@@ -113,6 +117,11 @@ class LiveVm(VmBase):
         """A thread of the host has read ``pages``."""
         if self.host is not None:
             self.host.note_read(pages)
+
+    def check_host(self) -> None:
+        """InvariantError if the host's memory contradicts itself or this VM."""
+        if self.host is not None:
+            self.host.check()
 
     def tally(self) -> Tally:
         """All counters now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from hostsim.kernels.kvm.layout import W_HOLD_NS, W_WAIT_NS
 
 Step = Generator[simpy.Event, Any, None]
 N_HOSTS = 8
-"""Host processes that may stand at one mmu_lock; slots_lock keeps them fewer."""
+"""Host processes that may stand at one mmu_lock: slots_lock keeps those that work on the log fewer, reclaim may be more."""
 
 
 class LockQueue(Protocol):
@@ -53,6 +54,7 @@ class MmuLock:
         self._wait_ns = self._hold_ns = 0
         self._env, self._queue = env, queue
         self._free = list(range(N_HOSTS))
+        self._outside: deque[simpy.Event] = deque()
         self._waiting: dict[int, simpy.Event] = {}
         self._watching: dict[int, simpy.Event] = {}
 
@@ -95,8 +97,7 @@ class MmuLock:
         unit_ns: work that is done between two looks whether somebody waits, who is then let in
         (cond_resched_rwlock_write, ::_read); 0: held to the end.
         """
-        host = min(self._free)
-        self._free.remove(host)
+        host = yield from self._enter()
         yield from self._acquire(host, mode)
         left_ns = hold_ns if isinstance(hold_ns, int) else hold_ns()
         while True:
@@ -105,18 +106,37 @@ class MmuLock:
             if left_ns == 0:
                 break
             yield from self._acquire(host, mode)
-        self._free.append(host)
+        self._leave(host)
 
     def during(self, mode: int, work: Step) -> Step:
         """Wait for mmu_lock and hold it until ``work`` is done."""
-        host = min(self._free)
-        self._free.remove(host)
+        host = yield from self._enter()
         yield from self._acquire(host, mode)
         start_ns = self._env.now_ns
         yield from work
         self._hold_ns += self._env.now_ns - start_ns
         self._release(host)
-        self._free.append(host)
+        self._leave(host)
+
+    # Model limit: at most 8 host threads stand in the queue of an mmu_lock; others wait for a place before they queue.
+
+    def _enter(self) -> Generator[simpy.Event, Any, int]:
+        """A place in the queue, at once if one is free."""
+        if not self._free:
+            asked_ns, turn = self._env.now_ns, self._env.event()
+            self._outside.append(turn)
+            host: int = yield turn
+            self.wait_ns += self._env.now_ns - asked_ns
+            return host
+        host = min(self._free)
+        self._free.remove(host)
+        return host
+
+    def _leave(self, host: int) -> None:
+        if self._outside:
+            self._outside.popleft().succeed(host)
+        else:
+            self._free.append(host)
 
     def granted(self, host: int) -> None:
         """The engine has granted the lock to ``host``, or its walker has made all calls."""
