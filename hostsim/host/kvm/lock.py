@@ -79,7 +79,7 @@ class MmuLock:
 
     def take_slot_back(self, host: int) -> None:
         """The walker is done."""
-        self._free.append(host)
+        self._leave(host)
 
     def walk_over(self, host: int) -> simpy.Event:
         """Comes up when the walker in slot ``host`` has made its calls."""
@@ -126,7 +126,7 @@ class MmuLock:
             asked_ns, turn = self._env.now_ns, self._env.event()
             self._outside.append(turn)
             host: int = yield turn
-            self.wait_ns += self._env.now_ns - asked_ns
+            self._wait_ns += self._env.now_ns - asked_ns
             return host
         host = min(self._free)
         self._free.remove(host)
