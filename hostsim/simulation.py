@@ -11,6 +11,7 @@ from hostsim.jit import cache_folder
 from hostsim.kernels.kvm.run import run_vcpus
 from hostsim.kernels.send import send_pages
 from hostsim.results.collect import guest_table, migration_result
+from hostsim.results.memory import host_result
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from hostsim.scenario.build import build
@@ -34,6 +35,7 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
         guest=guest_table(machine),
         counters=counters(machine),
         end_ns=machine.env.now_ns,
+        host=host_result(machine),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hostsim.errors import InputError, Problem
 from hostsim.report import console, files, tables
 from hostsim.report.kvm_tables import migration_tables
+from hostsim.report.memory_tables import host_tables
 from hostsim.report.progress import run_progress
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
@@ -58,10 +59,14 @@ def folder_name(name: str) -> str:
 
 
 def verdict_texts(result: RunResult, style: Literal["text", "markdown"]) -> list[str]:
-    """The verdict on each migration."""
+    """The verdict on each migration, if it had the time to come to one, and on the host's memory."""
     from hostsim.verdict import diagnose, evidence_from_result, render
+    from hostsim.verdict.memory import host_verdict
 
-    return [render(diagnose(evidence_from_result(result, i)), style) for i in range(len(result.migrations))]
+    told = [] if result.host is None else ["\n".join(host_verdict(result.host, style))]
+    if result.host is not None and result.host.out_of_memory is not None:
+        return told
+    return [render(diagnose(evidence_from_result(result, i)), style) for i in range(len(result.migrations))] + told
 
 
 def _check_has_migration(options: Options, scenario: Any) -> None:
@@ -89,6 +94,7 @@ def _tell(options: Options, result: RunResult, paths: Sequence[Path]) -> None:
     for text in verdict_texts(result, options.style):
         console.say([*text.strip("\n").splitlines(), ""])
     shown = [table for m in result.migrations for table in migration_tables(m)]
+    shown += [] if result.host is None else host_tables(result.host)
     for table in shown or [tables.plain_table(result.guest)]:
         console.show(table, markdown=options.style == "markdown")
     if paths:

@@ -8,25 +8,56 @@ from typing import Any
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
+from hostsim.host.ageing_policies import ageing_policy
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, MmuNotifier
+from hostsim.host.memory.pages import VmPages
+from hostsim.kernels.kvm.layout import RESIDENT
 from hostsim.mmu.ageing import AgeingPolicy, Pages
+
+SCANS = ("scan", "idle")
+"""With these a daemon asks for all of memory, or for what the host has; no policy decides."""
+AGEING = (*SCANS, "two-list", "mglru", "mglru-walk", "mglru-no-walk")
+"""What a daemon may age by."""
+MAP_BINS = 64
+"""Most bins of gfns of a map of ages."""
+
+
+@dataclass(frozen=True)
+class AgeingSpec:
+    """policy: one of AGEING; call_pages: of a scan; flush: by clear_flush_young, as reclaim does, else by clear_young."""
+
+    policy: str = "scan"
+    period_ns: int = 1_000_000_000
+    call_pages: int = 1
+    flush: bool = False
 
 
 @dataclass(frozen=True)
 class AgeingPass:
-    """start_ns, took_ns; calls: of the notifier; asked: pages they were about; young: how many of those were young."""
+    """start_ns, took_ns; calls: of the notifier; asked: pages they were about; young: how many of those were young;
+    false_old: how many of the others are expected to have been accessed since the pass before, unseen.
+
+    work_ns: what the guest's work clocks had done at the start, summed; mean_ages, young_shares: float64[bins of gfns], of
+    the pages of a bin that were ever asked about, after it; NaN where there are none.
+    """
 
     start_ns: int
     took_ns: int
     calls: int
     asked: int
     young: int
+    false_old: float
+    work_ns: int
+    mean_ages: NDArray[np.float64]
+    young_shares: NDArray[np.float64]
 
 
 class AgeingDaemon:
-    """``passes`` so far. young_counts: int64[n_pages], how many passes found each page young.
+    """``passes`` so far. young_counts: int32[n_pages], how many passes found each page young; ages: int32[n_pages], how many
+    of those that asked about it since did not, -1: none has asked.
 
     A pass begins each ``period_ns``, or when the one before is over if that takes longer. With a policy it asks, page by
     page, for those that the policy asks for; without one for all memory, ``call_pages`` a call. ``flushes``: by
@@ -42,22 +73,33 @@ class AgeingDaemon:
         call_pages: int = 1,
         *,
         flushes: bool = False,
+        resident_only: bool = False,
+        pages: VmPages | None = None,
         before_pass: Callable[[], None] | None = None,
     ) -> None:
-        """All of memory is resident: a ``policy`` gets every page here, in the order of gfns.
-
+        """A ``policy`` gets every page here, in the order of gfns: all of memory is resident. resident_only: calls that are
+        about no page which the host has are left out. pages: where the VM's pages are, if its host can run short.
         before_pass: called when a pass begins; who gives it gives the policy its pages as well.
         """
         assert period_ns >= 1, "a period takes time"
         assert call_pages >= 1, "a call is about a page at least"
+        n_pages = vm.memory.n_pages
         self.passes: list[AgeingPass] = []
-        self.young_counts = np.zeros(vm.memory.n_pages, np.int64)
+        self.young_counts, self.ages = np.zeros(n_pages, np.int32), np.full(n_pages, -1, np.int32)
         self._vm, self._notifier, self._period_ns, self._policy = vm, notifier, period_ns, policy
-        self._call_pages, self._flushes, self._before_pass = call_pages, flushes, before_pass
-        self._young = np.zeros(vm.memory.n_pages, np.uint8)
+        self._call_pages, self._flushes, self._host, self._before_pass = call_pages, flushes, pages, before_pass
+        self._resident_only = resident_only or pages is not None
+        self._young = np.zeros(n_pages, np.uint8)
+        self._edges = np.linspace(0, n_pages, min(MAP_BINS, n_pages) + 1).astype(np.int64)
         if policy is not None and before_pass is None:
-            policy.insert(np.arange(vm.memory.n_pages))
+            policy.insert(np.arange(n_pages))
+        vm.engine.model_tlb(vm.env.now_ns)
         self.process = vm.env.process(self._run())
+
+    @property
+    def bin_edges(self) -> NDArray[np.int64]:
+        """int64[bins + 1], gfns: where the bins of ``mean_ages`` and ``young_shares`` begin and end."""
+        return self._edges
 
     def _run(self) -> Generator[simpy.Event, Any, None]:
         env = self._vm.env
@@ -70,24 +112,77 @@ class AgeingDaemon:
             yield from self._pass()
 
     def _pass(self) -> Generator[simpy.Event, Any, None]:
-        env, start_ns = self._vm.env, self._vm.env.now_ns
+        env, start_ns, work_ns = self._vm.env, self._vm.env.now_ns, self._vm.work_ns()
         firsts, call_pages = self._calls()
         event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
-        pages_before = self._notifier.pages[event]
+        self._vm.engine.model_tlb(start_ns)
+        false_before = self._notifier.false_old
         self._young[:] = 0
-        young = yield from self._notifier.each(event, firsts, call_pages, self._young)
-        self.young_counts += self._young
-        asked = self._notifier.pages[event] - pages_before
-        self.passes.append(AgeingPass(start_ns, env.now_ns - start_ns, len(firsts), asked, young))
+        yield from self._notifier.each(event, firsts, call_pages, self._young)
+        asked, false_old = self._pages_of(firsts, call_pages), self._notifier.false_old - false_before
+        young, took_ns = self._note(asked), env.now_ns - start_ns
+        self.passes.append(
+            AgeingPass(start_ns, took_ns, len(firsts), len(asked), young, false_old, work_ns, *self._binned(asked))
+        )
 
     def _calls(self) -> tuple[Pages, int]:
         """(where the calls of a pass begin, pages of each)."""
-        if self._policy is None:
-            return np.arange(0, self._vm.memory.n_pages, self._call_pages), self._call_pages
-        return self._asked(self._policy), 1
+        if self._policy is not None:
+            return self._asked(self._policy), 1
+        firsts = np.arange(0, self._vm.memory.n_pages, self._call_pages)
+        if self._resident_only:
+            is_there = self._vm.engine.backing == RESIDENT
+            firsts = firsts[np.logical_or.reduceat(is_there, firsts)]
+        return firsts, self._call_pages
 
     def _asked(self, policy: AgeingPolicy) -> Pages:
         # Model limit: a policy decides on what was young when its step began; a page that is accessed between then and its
         # own call is made old unseen.
         self._notifier.look(self._young)
         return policy.age(self._young).asked
+
+    def _pages_of(self, firsts: Pages, call_pages: int) -> Pages:
+        pages = (firsts[:, None] + np.arange(call_pages)).ravel()
+        return pages[pages < len(self._young)]
+
+    def _note(self, asked: Pages) -> int:
+        """Young pages are of age 0, the others a pass older; returns how many are young."""
+        if self._host is not None:
+            self._share(self._host, asked)
+        self.young_counts += self._young
+        self.ages[asked] = np.where(self._young[asked] == 1, 0, np.maximum(self.ages[asked], 0) + 1)
+        return int(np.count_nonzero(self._young))
+
+    def _share(self, host: VmPages, asked: Pages) -> None:
+        """Reclaim is to know what was young, and what reclaim made old meanwhile was (folio_set_young, _test_idle)."""
+        there = asked[host.where[asked] == RESIDENT]
+        found = there[self._young[there] == 1]
+        self._young[there] |= host.not_idle[there]
+        host.not_idle[there], host.host_young[found] = 0, 1
+
+    def _binned(self, asked: Pages) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        known = self.ages >= 0
+        old = _means(np.where(known, self.ages, 0), known, self._edges)
+        is_asked = np.zeros(len(self._young), np.bool_)
+        is_asked[asked] = True
+        return old, _means(self._young, is_asked, self._edges)
+
+
+def daemon_of(
+    vm: LiveVm, notifier: MmuNotifier, spec: AgeingSpec, era: str, pages: VmPages | None = None
+) -> AgeingDaemon:
+    """The daemon that ``spec`` asks for, in a kernel of ``era``."""
+    policy = None if spec.policy in SCANS else ageing_policy(spec.policy, era, vm.memory.n_pages)
+    return AgeingDaemon(
+        vm, notifier, spec.period_ns, policy, spec.call_pages, flushes=spec.flush, resident_only=spec.policy == "idle",
+        pages=pages,
+    )  # fmt: skip
+
+
+def _means(values: NDArray[Any], counted: NDArray[np.bool_], edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean of the ``counted`` values between ``edges``; NaN where there are none."""
+    sums = np.add.reduceat(np.where(counted, values, 0).astype(np.float64), edges[:-1])
+    counts = np.add.reduceat(counted.astype(np.float64), edges[:-1])
+    means = np.full(len(sums), np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means

@@ -1,4 +1,4 @@
-"""A host with a VM on it, and at most one migration away from it: what a scenario is built into."""
+"""A host with its VMs, and at most one migration away from it: what a scenario is built into."""
 
 from __future__ import annotations
 
@@ -9,20 +9,40 @@ from typing import Any
 import simpy
 
 from hostsim.guest.workload import Workload, build_guest
+from hostsim.host.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.host.clock import Clock
 from hostsim.host.dirty_log import TRACKERS
 from hostsim.host.knobs import Knobs
 from hostsim.host.kvm.build import live_vm
+from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.mmu_notifier import MmuNotifier
+from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.link import LinkSpec
+from hostsim.host.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
+from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.thread import Migration
+from hostsim.host.monitor import Monitor
 from hostsim.host.sheet import HostSheet
 from hostsim.host.vm import Vm, VmBase
 from hostsim.mmu.memory import PAGE_SIZE, RamBlock, make_memory
 
 Progress = Callable[[int, dict[str, Any]], None]
 PROGRESS_PERIOD_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class NeighbourSpec:
+    """A VM that shares the host and is not migrated; seed: of its draws; limit_pages: frames that it may have."""
+
+    blocks: tuple[RamBlock, ...]
+    workloads: tuple[Workload, ...]
+    n_vcpus: int
+    seed: int
+    dirty_tracking: str = "get-dirty-log"
+    mmu: MmuSpec = field(default_factory=MmuSpec)
+    limit_pages: int = NO_LIMIT
 
 
 @dataclass(frozen=True)
@@ -39,11 +59,19 @@ class MachineSpec:
     link: LinkSpec = field(default_factory=LinkSpec)
     migration: MigrationParameters | None = None
     mmu: MmuSpec = field(default_factory=MmuSpec)
-    """Of KVM; without meaning for ``tcg``."""
+    """Of KVM; without meaning for ``tcg``. So is what follows."""
+    limit_pages: int = NO_LIMIT
+    neighbours: tuple[NeighbourSpec, ...] = ()
+    memory: HostMemorySpec | None = None
+    ageing: AgeingSpec | None = None
 
 
 class Machine:
-    """A machine ready to run: ``run()`` once, then read ``vm`` and ``migration``."""
+    """A machine ready to run: ``run()`` once, then read the rest.
+
+    vm: the one that may be migrated; live_vms: all of them under KVM, ``vm`` first; notifiers: of each, if anybody asks;
+    memory: None if all is there; daemons: one a VM, or none; monitor: None unless there is anything of these.
+    """
 
     def __init__(self, spec: MachineSpec, knobs: Knobs | None = None, log_capacity: int = 0) -> None:
         """``log_capacity``: page sends, and first writes a sync or exits, to keep for tests, 0: none.
@@ -54,16 +82,24 @@ class Machine:
         self.spec = spec
         self.env = Clock()
         self.vm = self._vm(log_capacity)
+        self.live_vms = [*([self.vm] if isinstance(self.vm, LiveVm) else []), *map(self._neighbour, spec.neighbours)]
         self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs, log_capacity)
+        self.notifiers = self._notifiers()
+        self.memory = self._memory()
+        self.daemons = self._daemons()
+        self.monitor = self._monitor()
         self.migration = self._migration(knobs, log_capacity)
 
     def run(self, progress: Progress | None = None) -> None:
-        """Run until the migration has ended or the duration is over. InvariantError if an invariant breaks."""
+        """Run until the migration has ended, memory has run out, or the duration is over. InvariantError."""
         end = self.env.timeout(self.spec.duration_ns)
         if progress is not None:
             self.env.process(self._report(progress))
-        until = end if self.migration is None else self.env.any_of([end, self.migration.done])
-        self.env.run(until=until)
+        others = [self.migration.done] if self.migration is not None else []
+        others += [self.memory.exhausted] if self.memory is not None else []
+        self.env.run(until=self.env.any_of([end, *others]) if others else end)
+        if self.monitor is not None:
+            self.monitor.look()
 
     def _vm(self, log_capacity: int) -> VmBase:
         spec, memory = self.spec, make_memory(self.spec.blocks)
@@ -71,6 +107,53 @@ class Machine:
         if spec.dirty_tracking == "tcg":
             return Vm(self.env, memory, guest, spec.n_vcpus, stop_ns)
         return live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking, log_capacity)
+
+    def _neighbour(self, spec: NeighbourSpec) -> LiveVm:
+        memory, guest = make_memory(spec.blocks), build_guest(spec.workloads, spec.seed)
+        stop_ns = self.spec.sheet.vm_stop_ns
+        return live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking)
+
+    def _notifiers(self) -> list[MmuNotifier]:
+        spec = self.spec
+        if spec.memory is None and spec.ageing is None:
+            return []
+        mmus = [spec.mmu, *(neighbour.mmu for neighbour in spec.neighbours)]
+        return [notifier_of(vm, mmu) for vm, mmu in zip(self.live_vms, mmus, strict=True)]
+
+    def _memory(self) -> HostMemory | None:
+        spec = self.spec
+        if spec.memory is None:
+            return None
+        memory = HostMemory(self.env, spec.memory, spec.seed)
+        limits = [spec.limit_pages, *(neighbour.limit_pages for neighbour in spec.neighbours)]
+        for vm, notifier, limit, era in zip(self.live_vms, self.notifiers, limits, self._eras, strict=True):
+            memory.add(vm, notifier, limit, era)
+        memory.begin()
+        return memory
+
+    def _daemons(self) -> list[AgeingDaemon]:
+        spec = self.spec.ageing
+        if spec is None:
+            return []
+        pages = [None] * len(self.live_vms) if self.memory is None else self.memory.vms
+        each = zip(self.live_vms, self.notifiers, self._eras, pages, strict=True)
+        return [daemon_of(vm, notifier, spec, era, place) for vm, notifier, era, place in each]
+
+    @property
+    def _eras(self) -> list[str]:
+        """Of the kernel under each VM."""
+        return [self.spec.mmu.era, *(neighbour.mmu.era for neighbour in self.spec.neighbours)]
+
+    def _monitor(self) -> Monitor | None:
+        spec = self.spec
+        if spec.memory is None and spec.ageing is None and not spec.neighbours:
+            return None
+        return Monitor(self.env, self.live_vms, self.memory)
+
+    @property
+    def out_of_memory(self) -> OutOfMemory | None:
+        """When memory ran out and whom that would have cost, if it did."""
+        return None if self.memory is None else self.memory.out_of_memory
 
     def _migration(self, knobs: Knobs, log_capacity: int) -> Migration | None:
         spec = self.spec

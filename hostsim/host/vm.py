@@ -57,6 +57,9 @@ class VmBase:
     def note_read(self, pages: NDArray[np.int64]) -> None:
         """A thread of the host has read int64[k] ``pages``: they look accessed to it."""
 
+    def check_host(self) -> None:
+        """InvariantError if the host's memory contradicts itself or this VM."""
+
     def tally(self) -> Tally | None:
         """What exits and the work on the log took so far; None where there are none."""
         return None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hostsim.report.kvm_plots import kvm_pictures
+from hostsim.report.memory_plots import host_pictures
 from hostsim.report.plots import has_plots, migration_pictures
 from hostsim.results.store import numbered, write_run
 
@@ -28,10 +29,14 @@ def verdict_file(verdicts: Sequence[str]) -> dict[str, bytes]:
 
 
 def picture_files(result: RunResult) -> dict[str, bytes]:
-    """``migration.png`` and ``.svg`` of each migration, under KVM ``kvm.*`` too; nothing without matplotlib."""
+    """``migration.png`` and ``.svg`` of each migration, under KVM ``kvm.*`` too, and those of the host's memory.
+
+    Nothing without matplotlib.
+    """
     if not has_plots():
         return {}
-    return {
+    of_host = {} if result.host is None else host_pictures(result.host, result.name)
+    return of_host | {
         f"{numbered(stem, index)}.{kind}": content
         for index, migration in enumerate(result.migrations)
         for stem, draw in PICTURES.items()

@@ -6,21 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hostsim.report.tables import ROWS_MAX, evenly, rounds_table, titled_table
-from hostsim.verdict.words import count_words, seconds_words
+from hostsim.verdict.words import count_words, span_words
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from hostsim.results.tables import MigrationResult, Table
 
-NS_PER_US, NS_PER_MS = 1_000, 1_000_000
 Words = Callable[[Any], str]
-
-
-def _span(ns: int) -> str:
-    if ns < NS_PER_US:
-        return f"{ns} ns"
-    return f"{ns / NS_PER_US:.3g} us" if ns < NS_PER_MS else seconds_words(ns / 1e9)
 
 
 COLUMNS: tuple[tuple[str, str, Words], ...] = (
@@ -32,13 +25,13 @@ COLUMNS: tuple[tuple[str, str, Words], ...] = (
     ("retried", "retries", count_words),
     ("PML full", "pml_full", count_words),
     ("ring full", "ring_full", count_words),
-    ("lock wait", "lock_wait_ns", _span),
+    ("lock wait", "lock_wait_ns", span_words),
     ("flushes", "flushes", count_words),
-    ("syncs", "sync_ns", _span),
-    ("CLEARs", "clear_ns", _span),
-    ("reaps", "reap_ns", _span),
-    ("host wait", "host_wait_ns", _span),
-    ("host hold", "host_hold_ns", _span),
+    ("syncs", "sync_ns", span_words),
+    ("CLEARs", "clear_ns", span_words),
+    ("reaps", "reap_ns", span_words),
+    ("host wait", "host_wait_ns", span_words),
+    ("host hold", "host_hold_ns", span_words),
     ("guest lost", "stall_share", lambda share: f"{100 * share:.3g} %"),
 )
 """Heading, column of ``rounds``, how it is written. lock wait: of the vCPUs; host: of mmu_lock, by those who harvest."""

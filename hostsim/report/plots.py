@@ -90,7 +90,8 @@ def draw_panels(migration: MigrationResult, name: str, panels_of: Mapping[Panel,
     for axes, draw in zip(panels, panels_of, strict=True):
         _shade(axes, migration, named=axes is panels[0])
         draw(axes, migration)
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=4, borderaxespad=0.2, handlelength=1.6)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=4, borderaxespad=0.2, handlelength=1.6)
         axes.tick_params(length=3)
     panels[-1].set_xlabel("simulated time since the migration started [s]")
     panels[0].set_xlim(0.0, _end_s(migration))

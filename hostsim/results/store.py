@@ -11,7 +11,10 @@ from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_b
 from hostsim.results.provenance import provenance
 from hostsim.results.tables import RunResult, Table
 
-OWN_FILES = re.compile(r"(rounds|series|migration|kvm|verdict)(-\d+)?\.(csv|parquet|png|svg|txt)")
+OWN_FILES = re.compile(
+    r"(rounds|series|migration|kvm|verdict|latencies|memory_series|ageing_passes|age_map|stall)(-\d+)?"
+    r"\.(csv|parquet|png|svg|txt)"
+)
 """Names that a run may give to files besides run.json and provenance.json."""
 
 
@@ -36,6 +39,8 @@ def run_files(result: RunResult) -> dict[str, bytes]:
     for index, migration in enumerate(result.migrations):
         files |= _table_files(migration.rounds, numbered("rounds", index))
         files |= _table_files(migration.series, numbered("series", index))
+    for name, table in ({} if result.host is None else result.host.tables).items():
+        files |= _table_files(table, name)
     return files
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.results.kvm import KvmCosts
+
+if TYPE_CHECKING:
+    from hostsim.results.memory import HostResult
 
 Array = NDArray[Any]
 Status = Literal["completed", "cancelled", "active"]
@@ -124,7 +127,10 @@ class MigrationResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run: the scenario as resolved, its migrations, and what guests and host did until ``end_ns``."""
+    """One run: the scenario as resolved, its migrations, and what guests and host did until ``end_ns``.
+
+    host: None unless its memory may run short, it is aged, or there are several VMs.
+    """
 
     scenario: dict[str, Any]
     seed: int
@@ -133,6 +139,7 @@ class RunResult:
     guest: Table
     counters: dict[str, Any]
     end_ns: int
+    host: HostResult | None = None
 
     @property
     def name(self) -> str:
@@ -153,8 +160,7 @@ class RunResult:
             "events": [plain(list(m.events.rows())) for m in self.migrations],
             "guest": plain(list(self.guest.rows())),
             "counters": plain(self.counters),
-        }
-
+        } | ({} if self.host is None else plain(self.host.to_dict()))
 
     def _costs(self) -> dict[str, Any]:
         """``kvm[i]``, only of a run in which KVM found dirty pages."""

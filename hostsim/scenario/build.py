@@ -6,14 +6,18 @@ from fractions import Fraction
 
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
+from hostsim.host.ageing_daemon import AgeingSpec
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.link import LinkSpec
-from hostsim.host.machine import MachineSpec
+from hostsim.host.machine import MachineSpec, NeighbourSpec
+from hostsim.host.memory.host_memory import NO_LIMIT
+from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.mmu.memory import PAGE_SIZE, RamBlock, lay_out
+from hostsim.rng import stream_key
 from hostsim.scenario import schema
 from hostsim.scenario.footprint import check_footprint
-from hostsim.scenario.schema import Scenario
+from hostsim.scenario.schema import Scenario, trace_name
 
 MAIN_BLOCK = "pc.ram"
 NS_PER_MS = 1_000_000
@@ -25,7 +29,7 @@ def build(scenario: Scenario) -> MachineSpec:
     vm = scenario.vm
     return MachineSpec(
         blocks=_blocks(vm),
-        workloads=tuple(_workload(scenario, load) for load in vm.workload),
+        workloads=_workloads(scenario, "vm", vm),
         n_vcpus=vm.vcpus,
         sheet=scenario.host.sheet(),
         seed=scenario.seed,
@@ -34,7 +38,45 @@ def build(scenario: Scenario) -> MachineSpec:
         link=LinkSpec(scenario.link.bandwidth, scenario.link.latency, scenario.link.socket_buffer),
         migration=_migration(scenario.migration) if scenario.migration else None,
         mmu=MmuSpec() if vm.mmu is None else _mmu(vm.mmu, scenario.costs()),
+        limit_pages=_limit_pages(vm),
+        neighbours=tuple(_neighbour(scenario, i, one) for i, one in enumerate(scenario.neighbour)),
+        memory=_memory(scenario.host.memory) if scenario.host.memory else None,
+        ageing=_ageing(scenario.ageing) if scenario.ageing else None,
     )
+
+
+def _neighbour(scenario: Scenario, number: int, vm: schema.Vm) -> NeighbourSpec:
+    key = f"neighbour[{number}]"
+    assert vm.mmu is not None, "a checked neighbour is under KVM"
+    return NeighbourSpec(
+        blocks=_blocks(vm),
+        workloads=_workloads(scenario, key, vm),
+        n_vcpus=vm.vcpus,
+        seed=stream_key(scenario.seed, key)[0],
+        dirty_tracking=vm.dirty_tracking,
+        mmu=_mmu(vm.mmu, scenario.costs()),
+        limit_pages=_limit_pages(vm),
+    )
+
+
+def _limit_pages(vm: schema.Vm) -> int:
+    return NO_LIMIT if vm.memory_limit is None else vm.memory_limit // PAGE_SIZE
+
+
+def _memory(memory: schema.HostMemory) -> HostMemorySpec:
+    return HostMemorySpec(
+        frames=memory.size // PAGE_SIZE,
+        swap=memory.swap,
+        swap_pages=memory.swap_size // PAGE_SIZE,
+        policy=memory.policy,
+        page_cluster=memory.page_cluster,
+        proactive_ns=memory.proactive,
+        async_pf=memory.async_page_faults,
+    )
+
+
+def _ageing(ageing: schema.Ageing) -> AgeingSpec:
+    return AgeingSpec(ageing.policy, ageing.period, ageing.call_pages, ageing.flush)
 
 
 def _mmu(mmu: schema.Mmu, costs: str) -> MmuSpec:
@@ -47,6 +89,7 @@ def _mmu(mmu: schema.Mmu, costs: str) -> MmuSpec:
         eager_split=mmu.eager_split,
         ring_entries=mmu.ring_entries,
         index=mmu.index,
+        a_bits=mmu.a_bits,
     )
 
 
@@ -55,13 +98,17 @@ def _blocks(vm: schema.Vm) -> tuple[RamBlock, ...]:
     return lay_out([(MAIN_BLOCK, vm.memory_pages, vm.filled_gfns()), *others])
 
 
-def _workload(scenario: Scenario, load: schema.Workload) -> Workload:
-    first_gfn, n_pages = load.region_gfns(scenario.vm.memory)
-    trace = scenario.traces()[str(load.name)] if load.file is not None else None
+def _workloads(scenario: Scenario, key: str, vm: schema.Vm) -> tuple[Workload, ...]:
+    return tuple(_workload(scenario, key, vm, load) for load in vm.workload)
+
+
+def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload) -> Workload:
+    first_gfn, n_pages = load.region_gfns(vm.memory)
+    trace = scenario.traces()[trace_name(key, load)] if load.file is not None else None
     return Workload(
         name=str(load.name),
         pattern=load.pattern,
-        vcpus=load.vcpu_numbers(scenario.vm.vcpus),
+        vcpus=load.vcpu_numbers(vm.vcpus),
         first_gfn=first_gfn,
         n_pages=n_pages,
         write_rate_per_s=load.write_rate,

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from hostsim.scenario.complete import workload_name
-from hostsim.scenario.finding import Finding
+from hostsim.scenario.complete import vms_of, workload_name
+from hostsim.scenario.finding import Finding, moved
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings
+from hostsim.scenario.memory_checks import memory_findings
 from hostsim.scenario.types import PAGE_SIZE_BYTES
 from hostsim.scenario.workload_checks import workload_findings
 from hostsim.units import format_bandwidth, format_bytes, format_duration
@@ -26,13 +27,19 @@ MAIN_BLOCK = "pc.ram"
 
 def cross_findings(scenario: Scenario) -> list[Finding]:
     """All that is wrong between keys."""
-    found = [*_fills(scenario.vm), *_blocks(scenario.vm), *_names(scenario.vm), *kvm_findings(scenario.vm)]
-    found.extend(_link(scenario.link))
+    found = [*_of_vm(scenario.vm), *_link(scenario.link)]
     for i, workload in enumerate(scenario.vm.workload):
         found.extend(workload_findings(workload, scenario.vm, f"vm.workload[{i}]"))
     if scenario.migration is not None:
         found.extend(_migration(scenario.migration, scenario.duration))
-    return found
+    for key, vm in vms_of(scenario)[1:]:
+        loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
+        found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
+    return [*found, *memory_findings(scenario)]
+
+
+def _of_vm(vm: Vm) -> list[Finding]:
+    return [*_fills(vm), *_blocks(vm), *_names(vm), *kvm_findings(vm)]
 
 
 def _fills(vm: Vm) -> Iterator[Finding]:

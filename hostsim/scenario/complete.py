@@ -57,6 +57,7 @@ def without_idle_keys(workload: Workload, table: Mapping[str, Any]) -> dict[str,
 
 def complete(scenario: Scenario) -> None:
     """Fill in names, sizes and time-outs. In place: pydantic's constructors keep the object they began with."""
+    scenario.__dict__["neighbour"] = tuple(_completed_vm(vm) for vm in neighbours(scenario))
     scenario.__dict__["vm"] = _completed_vm(scenario.vm)
     if scenario.migration is not None:
         scenario.__dict__["migration"] = _completed_migration(scenario.migration, scenario.vm.memory)
@@ -67,6 +68,28 @@ def _with(model: M, values: Mapping[str, Any]) -> M:
     copy = model.model_copy()
     copy.__dict__.update(values)
     return copy
+
+
+HOST_WIDE = ("era", "costs", "a_bits")
+"""Keys of [vm.mmu] that say what the host is: neighbours have them from the VM beside which they stand."""
+
+
+def neighbours(scenario: Scenario) -> tuple[Vm, ...]:
+    """The neighbours, each with what it does not say of KVM: it is never logged, and its host is that of ``vm``."""
+    host = scenario.vm.mmu or Mmu()
+    return tuple(_on_host(vm, host) for vm in scenario.neighbour)
+
+
+def _on_host(vm: Vm, host: Mmu) -> Vm:
+    tracking = vm.dirty_tracking if "dirty_tracking" in vm.model_fields_set else "get-dirty-log"
+    own = vm.mmu or Mmu()
+    mmu = _with(own, {key: getattr(host, key) for key in HOST_WIDE if key not in own.model_fields_set})
+    return _with(vm, {"dirty_tracking": tracking, "mmu": vm.mmu if tracking == "tcg" else mmu})
+
+
+def vms_of(scenario: Scenario) -> list[tuple[str, Vm]]:
+    """(its key, a VM) of all VMs of the host, that which may be migrated first."""
+    return [("vm", scenario.vm), *((f"neighbour[{i}]", vm) for i, vm in enumerate(neighbours(scenario)))]
 
 
 def workload_name(workload: Workload, index: int) -> str:

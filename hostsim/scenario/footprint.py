@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 from hostsim.errors import InputError, Problem
-from hostsim.host.kvm.spec import MEASURED
+from hostsim.host.kvm.lock import N_HOSTS
+from hostsim.host.kvm.spec import MEASURED, UNMAPPING
+from hostsim.kernels.kvm.layout import WALKER_CALLS
+from hostsim.kernels.latencies import N_COUNTERS
 from hostsim.mmu.cost_rules import PML_ENTRIES
-from hostsim.scenario.schema import Scenario, Workload
+from hostsim.mmu.index.pr_hashes import CAP
+from hostsim.scenario.memory_schema import NO_SWAP
+from hostsim.scenario.schema import Scenario, Vm, Workload
 from hostsim.scenario.section import SOURCE
 from hostsim.scenario.types import PAGE_SIZE_BYTES
 from hostsim.units import format_bytes
@@ -23,16 +28,27 @@ VISIT_BYTES_A_PAGE = 0.26
 """Under KVM: a sweep's visits as bits of a tree, 32 in 8 bytes, and its upper levels."""
 BUFFER_BYTES_AN_ENTRY = 8
 """Under KVM: a gfn in a dirty ring or PML buffer (int64)."""
+HISTOGRAM_BYTES = 8 * N_COUNTERS * (WALKER_CALLS + N_HOSTS)
+"""Under KVM: latencies (int64)."""
 INDEX_BYTES_A_PAGE = 60
 """Under KVM with an index: its tables (gfn, flags, zapped: 9), the log of a fault a page (32), and while it is asked ranks
 and masks (19).
 """
 LINK_BYTES_A_PAGE = {"tdp": 0, "table-scan": 0, "book3s-hv": 13, "slot-list": 16, "logged-writable-chain": 16,
-                     "gfn-hash": 16, "writable-chain": 20, "logged-chain": 20, "book3s-pr": 52}  # fmt: skip
-"""What a design links: nodes (next, prev, spte, node of an spte: int32), heads (int32), words and rings,
-five lists (next, prev) of each hpte."""
+                     "gfn-hash": 16, "writable-chain": 20, "logged-chain": 20, "book3s-pr": 4}  # fmt: skip
+"""What a design links: nodes (next, prev, spte, node of an spte: int32), heads (int32), words and rings."""
+BYTES_AN_HPTE = 48
+"""Of book3s-pr: five lists (next, prev: int32), its spte and a place in the stack of free ones (int32)."""
 HEAD_BYTES_A_PAGE = 4
 """All others: heads of an rmap."""
+HOST_BYTES_A_PAGE = 45
+"""With [host.memory]: slot, token (int64), young bits of guest and host, places (uint8), and the policy's lists, two links
+and two marks (int64 or less).
+"""
+AGEING_BYTES_A_PAGE = 17
+"""With [ageing]: how often and how long ago a page was young (int32), young bits, and what is asked in a pass (int64)."""
+SWAP_BYTES_A_PAGE = 300
+"""A copy in a slot: a tuple, its numbers, and its entry in a dict of Python."""
 PENDING_BYTES_A_PAGE = 8
 PACED_BYTES_A_PAGE = 2.125
 """hit (a bit) and few (int32 for every second page)."""
@@ -42,19 +58,38 @@ ZIPF_BYTES_A_PAGE, ZIPF_SCRATCH_BYTES_A_PAGE = 8, 32
 
 def footprint_bytes(scenario: Scenario) -> int:
     """Bytes that the arrays of a run take; those of traces, which are read by then, are left out."""
-    vm = scenario.vm
+    more = (HOST_BYTES_A_PAGE if scenario.host.memory else 0) + (AGEING_BYTES_A_PAGE if scenario.ageing else 0)
+    migrated = MIGRATION_BYTES_A_PAGE if scenario.migration else 0
+    vms = sum(_vm_bytes(vm, more) for vm in scenario.neighbour) + _vm_bytes(scenario.vm, migrated + more)
+    return vms + _swap_bytes(scenario)
+
+
+def _swap_bytes(scenario: Scenario) -> int:
+    """What is in swap when it is fullest, at most."""
+    memory = scenario.host.memory
+    if memory is None or memory.swap == NO_SWAP:
+        return 0
+    over = scenario.vm.memory + sum(vm.memory for vm in scenario.neighbour) - memory.size
+    return SWAP_BYTES_A_PAGE * (min(max(0, over), memory.swap_size) // PAGE_SIZE_BYTES)
+
+
+def _vm_bytes(vm: Vm, more_a_page: int) -> int:
     pages = vm.memory_pages + sum(block.size // PAGE_SIZE_BYTES for block in vm.ramblock)
-    a_page = MEMORY_BYTES_A_PAGE + (MIGRATION_BYTES_A_PAGE if scenario.migration else 0)
+    a_page = MEMORY_BYTES_A_PAGE + more_a_page
     if vm.mmu is None:
-        return int(pages * a_page + sum(_workload_bytes(scenario, load) for load in vm.workload))
+        return int(pages * a_page + sum(_workload_bytes(vm, load) for load in vm.workload))
     entries = PML_ENTRIES + (vm.mmu.ring_entries if vm.dirty_tracking == "dirty-ring" else 0)
     buffers = BUFFER_BYTES_AN_ENTRY * entries * vm.vcpus
-    workloads = sum(_kvm_workload_bytes(scenario, load) for load in vm.workload)
-    return int(pages * (a_page + KVM_BYTES_A_PAGE + _index_bytes_a_page(vm.mmu.index)) + buffers + workloads)
+    workloads = sum(_kvm_workload_bytes(vm, load) for load in vm.workload)
+    index = _index_bytes(vm.mmu.index, pages, vm.vcpus)
+    return int(pages * (a_page + KVM_BYTES_A_PAGE) + index + buffers + HISTOGRAM_BYTES + workloads)
 
 
-def _index_bytes_a_page(index: str) -> int:
-    return 0 if index == MEASURED else INDEX_BYTES_A_PAGE + LINK_BYTES_A_PAGE.get(index, HEAD_BYTES_A_PAGE)
+def _index_bytes(index: str, pages: int, vcpus: int) -> int:
+    if index == MEASURED:
+        return 0
+    hptes = min(pages, vcpus * CAP) if index == UNMAPPING else 0
+    return pages * (INDEX_BYTES_A_PAGE + LINK_BYTES_A_PAGE.get(index, HEAD_BYTES_A_PAGE)) + hptes * BYTES_AN_HPTE
 
 
 def check_footprint(scenario: Scenario) -> None:
@@ -62,7 +97,8 @@ def check_footprint(scenario: Scenario) -> None:
     needed, free = footprint_bytes(scenario), available_bytes()
     if free is not None and needed > free:
         wanted = f"at most the {format_bytes(free, 3)} of memory that are free on this machine"
-        got = f"{format_bytes(scenario.vm.memory)}, whose simulation takes {format_bytes(needed, 3)}"
+        memory = scenario.vm.memory + sum(vm.memory for vm in scenario.neighbour)
+        got = f"{format_bytes(memory)}, whose simulation takes {format_bytes(needed, 3)}"
         raise InputError([Problem(SOURCE, "vm.memory", got, wanted, 'memory = "64GiB"')])
 
 
@@ -92,9 +128,8 @@ def _streams(load: Workload) -> int:
     return int(load.write_rate > 0) + int(load.read_rate > 0)
 
 
-def _kvm_workload_bytes(scenario: Scenario, load: Workload) -> float:
+def _kvm_workload_bytes(vm: Vm, load: Workload) -> float:
     """The engine of a KVM guest keeps no pending touches; sweeps find their next visit in a tree."""
-    vm = scenario.vm
     _, n_pages = load.region_gfns(vm.memory)
     if load.pattern not in ("sequential", "strided"):
         return _zipf_bytes(load, n_pages)
@@ -102,8 +137,7 @@ def _kvm_workload_bytes(scenario: Scenario, load: Workload) -> float:
     return VISIT_BYTES_A_PAGE * n_pages * sweeps * _streams(load)
 
 
-def _workload_bytes(scenario: Scenario, load: Workload) -> float:
-    vm = scenario.vm
+def _workload_bytes(vm: Vm, load: Workload) -> float:
     _, n_pages = load.region_gfns(vm.memory)
     total = _zipf_bytes(load, n_pages)
     if load.write_rate == 0:

@@ -114,6 +114,9 @@ class Vm(Section):
     fill: tuple[Fill, ...] = Field(default=(), description="where the pages that are not zero lie")
     ramblock: tuple[RamBlock, ...] = Field(default=(), description="RAMBlocks behind the main one")
     workload: tuple[Workload, ...] = Field(default=(), description="what the vCPUs do to memory")
+    memory_limit: PageBytes | None = Field(
+        default=None, ge=MEMORY_MIN_BYTES, description="with [host.memory]: memory.max of its group; no limit without it"
+    )
 
     @property
     def memory_pages(self) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from hostsim.host.sheet import CONSTANTS, HostSheet, load_sheet
+from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Bandwidth, BandwidthOrNone, Bytes, Count, Duration, Flag
@@ -95,6 +96,7 @@ class Host(Section):
     sleep_overshoot_ns: Count | None = _constant("lateness of the migration thread's sleeps [ns]")
     throttle_overshoot_ns: Count | None = _constant("lateness of a throttled vCPU's wake-up [ns]")
     device_state_bytes: Count | None = _constant("device state on the wire [bytes]")
+    memory: HostMemory | None = Field(default=None, description="frames and swap; all memory is there without it")
 
     def sheet(self) -> HostSheet:
         """The constants that hold."""

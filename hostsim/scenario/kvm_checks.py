@@ -56,6 +56,7 @@ def idle_keys(vm: Vm) -> frozenset[str]:
         "ring_entries": vm.dirty_tracking != "dirty-ring",
         "index": mmu.index == MEASURED,
         "write_tracking": mmu.index == "book3s-hv",
+        "a_bits": mmu.a_bits,
     }
     return frozenset(key for key, idle in keys.items() if idle)
 
@@ -99,6 +100,9 @@ def _mechanism(vm: Vm, mmu: Mmu) -> Iterator[Finding]:
         yield Finding(key, got, "'get-dirty-log' beside it: a scan finds all at once", example, ("vm.dirty_tracking",))
     if mmu.write_tracking == "pml":
         yield from _pml(mmu, key)
+    if mmu.caught_by != "write-protect" and not mmu.a_bits:
+        got, wanted = f"false with '{mmu.caught_by}'", "true: page tables that have D bits have A bits"
+        yield Finding("vm.mmu.a_bits", got, wanted, "a_bits = true", (key, "vm.mmu.index"))
 
 
 def _pml(mmu: Mmu, key: str) -> Iterator[Finding]:

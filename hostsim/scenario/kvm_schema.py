@@ -118,6 +118,9 @@ class Mmu(Section):
         description="what finds sptes by gfn, of whatever era: its counted work takes the place of the measured one; "
         "measured: the kernel's own; book3s-hv reads C bits, nothing is protected; book3s-pr unmaps what others protect",
     )
+    a_bits: Flag = Field(
+        default=True, description="its page tables have accessed bits; false: as before Haswell, what is made old faults"
+    )
 
     @property
     def caught_by(self) -> Literal["write-protect", "pml", "d-bit"]:

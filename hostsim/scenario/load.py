@@ -12,11 +12,13 @@ from typing import Any
 from hostsim.errors import InputError, Problem
 from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import load_costs
+from hostsim.scenario.complete import vms_of
 from hostsim.scenario.kvm_checks import sheet_findings
 from hostsim.scenario.overrides import SOURCE as SET
 from hostsim.scenario.overrides import apply_overrides
-from hostsim.scenario.schema import Scenario
+from hostsim.scenario.schema import Scenario, Vm, Workload, trace_name
 from hostsim.scenario.section import SOURCE
+from hostsim.scenario.trace_csv import TraceColumns
 from hostsim.scenario.types import NAME_MAX
 
 FILE_BYTES_MAX = 16 << 20
@@ -58,20 +60,26 @@ def trace_problems(scenario: Scenario) -> list[Problem]:
         traces = scenario.traces()
     except InputError as error:
         return error.problems
-    n_pages, problems = scenario.vm.memory_pages, []
-    for workload in scenario.vm.workload:
-        if workload.file is None:
-            continue
-        trace = traces[str(workload.name)]
-        vcpus = workload.vcpu_numbers(scenario.vm.vcpus)
-        strangers = sorted(set(trace.vcpu.tolist()) - set(vcpus))
-        if strangers:
-            wanted = f"touches of the workload's vCPUs ({len(vcpus)} of them, vm.vcpus = {scenario.vm.vcpus})"
-            problems.append(Problem(workload.file, "vcpu", f"vCPU {strangers[0]}", wanted, f"vcpus = {strangers[-1] + 1}"))
-        highest = int(trace.gfn.max())
-        if highest >= n_pages:
-            wanted = f"guest frame numbers below {n_pages} (vm.memory)"
-            problems.append(Problem(workload.file, "gfn", str(highest), wanted, 'memory = "1GiB"'))
+    found = []
+    for key, vm in vms_of(scenario):
+        for workload in vm.workload:
+            if workload.file is not None:
+                found += _touch_problems(workload, vm, key, traces[trace_name(key, workload)])
+    return found
+
+
+def _touch_problems(workload: Workload, vm: Vm, key: str, trace: TraceColumns) -> list[Problem]:
+    """Touches that the VM at ``key`` cannot make."""
+    n_pages, problems, file = vm.memory_pages, [], str(workload.file)
+    vcpus = workload.vcpu_numbers(vm.vcpus)
+    strangers = sorted(set(trace.vcpu.tolist()) - set(vcpus))
+    if strangers:
+        wanted = f"touches of the workload's vCPUs ({len(vcpus)} of them, {key}.vcpus = {vm.vcpus})"
+        problems.append(Problem(file, "vcpu", f"vCPU {strangers[0]}", wanted, f"vcpus = {strangers[-1] + 1}"))
+    highest = int(trace.gfn.max())
+    if highest >= n_pages:
+        wanted = f"guest frame numbers below {n_pages} ({key}.memory)"
+        problems.append(Problem(file, "gfn", str(highest), wanted, 'memory = "1GiB"'))
     return problems
 
 

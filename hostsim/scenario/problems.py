@@ -15,6 +15,8 @@ from hostsim.scenario.nearest import wanted_name
 from hostsim.units import shown
 
 Location = Sequence[int | str]
+REPEATED = {"neighbour": "tables with the keys of [vm]"}
+"""Tables whose keys are those of another one, at the top level: nobody is sent there for a key."""
 
 _TYPES = {
     "model_type": "a table",
@@ -135,7 +137,7 @@ def places_of(name: str, model: type[BaseModel], prefix: str = "") -> list[str]:
     found = [f"{prefix}{name}"] if name in model.model_fields and prefix else []
     for key, field in model.model_fields.items():
         inner = model_in(field.annotation)
-        if inner is not None:
+        if inner is not None and key not in REPEATED:
             found += places_of(name, inner, f"{prefix}{key}.")
     return found
 

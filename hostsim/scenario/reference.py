@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hostsim.scenario.problems import metadata_of, model_in, writer_of
+from hostsim.scenario.problems import REPEATED, metadata_of, model_in, writer_of
 from hostsim.scenario.profiles import PROFILES, Profile
 from hostsim.scenario.schema import Scenario
 
@@ -55,7 +55,7 @@ def tables(model: type[BaseModel] = Scenario, name: str = "", is_array: bool = F
     yield (f"{brackets[0]}{name}{brackets[1]}" if name else "top level"), model
     for key, field in model.model_fields.items():
         inner = model_in(field.annotation)
-        if inner is not None:
+        if inner is not None and key not in REPEATED:
             yield from tables(inner, f"{name}.{key}".lstrip("."), get_origin(field.annotation) is tuple)
 
 
@@ -63,7 +63,9 @@ def keys(model: type[BaseModel]) -> Iterator[Key]:
     """The keys of one table that are not tables themselves."""
     dumped = _defaults(model)
     for name, field in model.model_fields.items():
-        if model_in(field.annotation) is None:
+        if name in REPEATED:
+            yield Key(f"[[{name}]]", REPEATED[name], "", field.description or "")
+        elif model_in(field.annotation) is None:
             yield Key(name, _kind(field), dumped.get(name, "required"), field.description or "")
 
 

@@ -12,18 +12,22 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from hostsim.errors import InputError
 from hostsim.mmu.cost_file import is_path
 from hostsim.scenario.checks import cross_findings
-from hostsim.scenario.complete import complete, without_idle_keys
+from hostsim.scenario.complete import complete, vms_of, without_idle_keys
 from hostsim.scenario.guest_schema import Active, Fill, RamBlock, Vm, Workload
 from hostsim.scenario.host_schema import Host, Link, Migration
 from hostsim.scenario.kvm_checks import idle_keys
 from hostsim.scenario.kvm_schema import Mmu
+from hostsim.scenario.memory_checks import idle_host_keys
+from hostsim.scenario.memory_schema import Ageing, HostMemory
 from hostsim.scenario.problems import problems_of, without_duplicates
 from hostsim.scenario.repair import findings_despite
 from hostsim.scenario.section import SOURCE, Section
 from hostsim.scenario.trace_csv import TraceColumns, load_trace
 from hostsim.scenario.types import Count, Duration, Name, Text
 
-__all__ = ["Active", "Fill", "Host", "Link", "Migration", "Mmu", "RamBlock", "Scenario", "Vm", "Workload"]
+__all__ = [
+    "Active", "Ageing", "Fill", "Host", "HostMemory", "Link", "Migration", "Mmu", "RamBlock", "Scenario", "Vm", "Workload",
+]  # fmt: skip
 
 SEED_MAX = (1 << 63) - 1
 DURATION_MAX_NS = 366 * 86_400 * 1_000_000_000
@@ -42,6 +46,10 @@ class Scenario(Section):
     migration: Migration | None = Field(default=None, description="one live migration")
     link: Link = Field(default=Link(), description="the network")
     host: Host = Field(default=Host(), description="the machine")
+    ageing: Ageing | None = Field(default=None, description="who asks which memory is used")
+    neighbour: tuple[Vm, ...] = Field(
+        default=(), description="further VMs on the host, keys as in [vm]; never migrated; draws of their own"
+    )
 
     _folder: Path = PrivateAttr(default=Path())
     _traces: dict[str, TraceColumns] = PrivateAttr(default_factory=dict)
@@ -64,20 +72,24 @@ class Scenario(Section):
     def resolved(self) -> dict[str, Any]:
         """Everything with its defaults, JSON-able, in canonical units; a scenario made of it is the same scenario."""
         table = self.model_dump(mode="json", exclude_none=True)
-        table["vm"]["workload"] = [
-            without_idle_keys(one, dumped)
-            for one, dumped in zip(self.vm.workload, table["vm"]["workload"], strict=True)
-        ]
-        if "mmu" in table["vm"]:
-            table["vm"]["mmu"] = {k: v for k, v in table["vm"]["mmu"].items() if k not in idle_keys(self.vm)}
+        table["vm"] = _resolved_vm(self.vm, table["vm"])
+        both = zip(self.neighbour, table.pop("neighbour"), strict=True)
+        neighbours = [_resolved_vm(vm, dumped) for vm, dumped in both]
         table["host"] |= asdict(self.host.sheet())
-        return table
+        if self.host.memory is not None:
+            idle = idle_host_keys(self.host.memory)
+            table["host"]["memory"] = {k: v for k, v in table["host"]["memory"].items() if k not in idle}
+        if self.ageing is not None and self.ageing.policy != "scan":
+            del table["ageing"]["call_pages"]
+        return table | ({"neighbour": neighbours} if neighbours else {})
 
     def traces(self) -> dict[str, TraceColumns]:
-        """Recorded touches by name of the workload; files are read once. InputError."""
-        for workload in self.vm.workload:
-            if workload.file is not None and str(workload.name) not in self._traces:
-                self._traces[str(workload.name)] = load_trace(self._folder / workload.file)
+        """Recorded touches by key of the VM and name of the workload; files are read once. InputError."""
+        for key, vm in vms_of(self):
+            for workload in vm.workload:
+                name = trace_name(key, workload)
+                if workload.file is not None and name not in self._traces:
+                    self._traces[name] = load_trace(self._folder / workload.file)
         return self._traces
 
     def costs(self) -> str:
@@ -85,8 +97,27 @@ class Scenario(Section):
         name = "" if self.vm.mmu is None else self.vm.mmu.costs
         return str(self._folder / name) if is_path(name) else name
 
+    @property
+    def shares_host(self) -> bool:
+        """Whether the host does more than run one VM whose memory is all there."""
+        return self.host.memory is not None or self.ageing is not None or len(self.neighbour) > 0
+
     def in_folder(self, folder: Path) -> Self:
         """The same scenario, with trace files and cost sheets relative to ``folder``."""
         copy = self.model_copy()
         copy._folder, copy._traces = folder, {}  # noqa: SLF001  its own kind
         return copy
+
+
+def trace_name(key: str, workload: Workload) -> str:
+    """What the touches of ``workload``, of the VM at ``key``, are called."""
+    return str(workload.name) if key == "vm" else f"{key}.{workload.name}"
+
+
+def _resolved_vm(vm: Vm, dumped: dict[str, Any]) -> dict[str, Any]:
+    """``dumped`` without keys that mean nothing for ``vm``."""
+    both = zip(vm.workload, dumped["workload"], strict=True)
+    found = dumped | {"workload": [without_idle_keys(workload, table) for workload, table in both]}
+    if "mmu" in dumped:
+        found["mmu"] = {key: value for key, value in dumped["mmu"].items() if key not in idle_keys(vm)}
+    return found

@@ -81,7 +81,7 @@ def _scans(seed: int) -> tuple[AgeHistograms, AgeHistograms]:
     vm = live_vm(env, memory, build_guest([load], seed), 1, 0, mmu, "get-dirty-log")
     daemon = AgeingDaemon(vm, notifier_of(vm, mmu), SCAN_S * NS_PER_S, call_pages=CALL_PAGES)
     seen = AgeHistograms(N_PAGES, OLDEST)
-    counts: NDArray[np.int64] = daemon.young_counts.copy()
+    counts: NDArray[np.int32] = daemon.young_counts.copy()
     found = []
     for scan in range(1, WARM_UP + LEARNT + HELD + 1):
         env.run(until=scan * SCAN_S * NS_PER_S + NS_PER_S)

@@ -17,7 +17,7 @@ def render(verdict: Verdict, style: Literal["text", "markdown"] = "text") -> str
     lines += [f"- {_remedy(r)}" for r in verdict.remedies[:room]]
     lines += [closing] if closing else []
     if style == "markdown":
-        lines = [_marked(line) for line in lines]
+        lines = [marked(line) for line in lines]
     return "\n".join(lines)
 
 
@@ -37,7 +37,8 @@ def _closing(verdict: Verdict) -> str:
     return ". ".join(parts) + "." if parts else ""
 
 
-def _marked(line: str) -> str:
+def marked(line: str) -> str:
+    """A line of a verdict with what it is about marked up."""
     if line.startswith("VERDICT:"):
         return f"**VERDICT:**{line.removeprefix('VERDICT:')}"
     word, colon, rest = line.partition(":")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+NS_PER_US, NS_PER_MS = 1_000, 1_000_000
+
 
 def bytes_words(count: float) -> str:
     """1074274304 -> "1.07 GB" (decimal units, as link speeds have them)."""
@@ -32,6 +34,13 @@ def seconds_words(seconds: float) -> str:
     if seconds < 600:
         return f"{_digits(seconds)} s"
     return f"{_digits(seconds / 60)} min" if seconds < 5400 else f"{_digits(seconds / 3600)} h"
+
+
+def span_words(ns: float) -> str:
+    """800 -> "800 ns", 81088 -> "81.1 us", 2e9 -> "2 s"."""
+    if ns < NS_PER_US:
+        return f"{ns:.0f} ns"
+    return f"{ns / NS_PER_US:.3g} us" if ns < NS_PER_MS else seconds_words(ns / 1e9)
 
 
 def times_words(ratio: float) -> str:

@@ -171,7 +171,8 @@ class Case:
     of block_regions regions mapped by one; blank: pages that read as zeros.
 
     pml: what is put in front of each vCPU's buffer after each sync; host_pages: numbers of those that are there; end_ns:
-    when the run is looked at; cap_pages: so many sptes at most, 0: no cap.
+    when the run is looked at; tlb: by workload, whether its accesses miss the TLB (always or never), None: not modelled;
+    cap_pages: so many sptes at most, 0: no cap.
     """
 
     n_regions: int
@@ -192,6 +193,7 @@ class Case:
     host_pages: frozenset[int] = frozenset()
     giant: dict[int, Flags] = field(default_factory=dict)
     block_regions: int = 1
+    tlb: tuple[bool, ...] | None = None
     cap_pages: int = 0
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 import simpy
 
 from hostsim.guest.pacing import work_at
+from hostsim.guest.touch import CLOCK_FIRST
 from hostsim.guest.workload import build_guest
 from hostsim.host.clock import Clock
 from hostsim.host.dirty_log import TRACKERS
@@ -23,7 +24,7 @@ from hostsim.kernels.kvm import layout as lay
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
 from hostsim.mmu.memory import GuestMemory, RamBlock
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, TRACKED, WRITABLE, Sptes, make_sptes
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts, told
@@ -34,7 +35,7 @@ KIND = {
 }  # fmt: skip
 NAME = {kind: name for name, kind in KIND.items()}
 MODE = {"none": NONE, "shared": SHARED, "exclusive": EXCLUSIVE}
-FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY, "old": OLD}
+FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY, "old": OLD, "stale": STALE}
 LOG_CAPACITY = 1 << 14
 Process = Generator[simpy.Event, Any, Any]
 
@@ -56,8 +57,8 @@ def words_of(flags: int) -> list[str]:
 class EnginePort:
     """What the host threads of a case do to a VM of hostsim."""
 
-    def __init__(self, case: Case) -> None:
-        self.case, self.env = case, Clock()
+    def __init__(self, case: Case, env: Clock | None = None) -> None:
+        self.case, self.env = case, env or Clock()
         memory, self.guest = _memory(case), build_guest(case.workloads, 1)
         config = MmuConfig(
             case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
@@ -67,8 +68,11 @@ class EnginePort:
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         if case.costs.populate_ns:
             self.engine.backing[:] = _backing(case)
-        self.kvm = self.engine.kvm
         self.engine.set_sptes(_sptes(case), 0)
+        if case.tlb is not None:
+            firsts = self.guest.table.ints[:, CLOCK_FIRST]
+            self.engine.model_tlb(0, [float(case.tlb[w]) for w in self.guest.clock_workload[firsts].tolist()])
+        self.kvm = self.engine.kvm
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
         self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
         self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)
@@ -142,16 +146,20 @@ class EnginePort:
 class EngineRun:
     """As ``TwinRun``; cuts_ns: when something that does nothing happens on the host."""
 
-    def __init__(self, case: Case, end_ns: int, cuts_ns: list[int]) -> None:
-        self.case, self.port = case, EnginePort(case)
+    def __init__(self, case: Case, end_ns: int, cuts_ns: list[int], env: Clock | None = None) -> None:
+        self.case, self.end_ns, self.port = case, end_ns, EnginePort(case, env)
         self.actors = Actors(self.port, case)
         env = self.port.env
         for _, process in self.actors.processes():
             env.process(process)
+        self.begin()
         for ns in cuts_ns:
             env.timeout(ns)
         if end_ns:
             env.run(until=end_ns)
+
+    def begin(self) -> None:
+        """Other threads of the host are set going."""
 
     def facts(self) -> Facts:
         port, kvm = self.port, self.port.kvm

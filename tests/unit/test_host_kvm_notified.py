@@ -14,19 +14,25 @@ import pytest
 
 from hostsim.errors import InputError, InvariantError
 from hostsim.guest.pacing import Pacing
-from hostsim.guest.workload import Workload
+from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon
+from hostsim.host.clock import Clock
 from hostsim.host.knobs import Knobs
 from hostsim.host.kvm import build
+from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.index_costs import IndexCosts
 from hostsim.host.kvm.indexed import IndexedSptes
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, RANGE_START, TEST_YOUNG, MmuNotifier
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.spec import INDEXES, MEASURED, MmuSpec
 from hostsim.host.machine import Machine
+from hostsim.host.memory.host_memory import attach
+from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.kernels.kvm.layout import CAP, MAPPED, UNMAPPED_ALL
 from hostsim.mmu.costs import load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
+from hostsim.mmu.index.work import N_WORK, counted
+from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
 from tests.helpers.live import MS, at, live_machine, sweep, timed, vm_of
 
@@ -170,6 +176,25 @@ def test_where_all_calls_cost_the_same_all_designs_see_the_same(
     assert sum(row[-1] for row in runs[0]["passes"]) > 1000
 
 
+@pytest.mark.parametrize("design", DESIGNS)
+def test_a_host_short_of_memory_takes_pages_out_of_the_index(design: str) -> None:
+    """Swapped out and in again, some before the run begins."""
+    env, mmu = Clock(), kernel_with(KERNELS["5.17, A bits"], design)
+    load = Workload("load", "uniform", (0,), 0, 1024, Fraction(20_000), Fraction(80_000))
+    memory = make_memory(lay_out([("pc.ram", 1024, [(0, 1024)])]))
+    vm = live_vm(env, memory, build_guest([load], 1), 1, 0, mmu, "get-dirty-log")
+    host = attach(env, HostMemorySpec(700), [(vm, notifier_of(vm, mmu))], seed=1)
+    for end_ns in range(MS, 20 * MS, MS):
+        env.run(until=end_ns)
+        host.check()
+    assert vm.indexed is not None
+    figures = vm.indexed.figures()
+    assert figures.unmaps > 20
+    vm.indexed.follow()
+    theirs, mine = vm.engine.kvm.sptes.spte, vm.indexed.index.tables.flags
+    assert not ((theirs ^ mine) & PRESENT).any()
+
+
 def asked(design: str, event: str, first: int, end: int, **mmu: Any) -> tuple[MmuNotifier, Any, int]:
     """One call at 1 ms about a guest of which all is mapped and young: the notifier, its VM, and what the call held."""
     one = live_machine(sweep(N_PAGES, 1), n_pages=N_PAGES, mmu=MmuSpec(index=design, **mmu), duration_ns=3 * MS)  # type: ignore[arg-type]
@@ -231,6 +256,13 @@ def test_calls_in_a_batch_cost_what_single_ones_do() -> None:
     for design in ("rmap", "slot-list", "logged-writable-chain", "tdp", PR):
         assert of(100, batch=True, design=design) == of(100, batch=False, design=design)
         assert len(set(of(100, batch=True, design=design))) <= 8
+
+
+def test_rows_of_counts_cost_what_single_counts_do() -> None:
+    rows, costs = np.random.default_rng(1).integers(0, 1000, (5, N_WORK)), CacheCosts(operation_ns=3.0)
+    for footprint in (1e4, 1e6, 1e9):
+        single = [costs.price_ns(counted(row), footprint) for row in rows]
+        assert costs.price_rows_ns(rows, footprint).tolist() == pytest.approx(single)
 
 
 def broken(change: Any, event: str) -> None:

@@ -35,6 +35,7 @@ from hostsim.mmu.index.pr_hashes import BITS, CAP, LINK_BYTES, REST_BYTES
 from hostsim.mmu.index.tables import HPTE_BYTES
 from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import REGION_PAGES
+from hostsim.mmu.tlb import TlbReach
 
 RING_ERA = "E3"
 """First era whose kernels all have KVM_CAP_DIRTY_LOG_RING (5.11)."""
@@ -112,7 +113,15 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
         block_regions=max(1, BACKING_PAGES[mmu.page_size] // REGION_PAGES),
         a_bits=mmu.a_bits,
         ageing=load_era(mmu.era).ageing,
+        tlb=tlb_reach(mmu),
     )
+
+
+def tlb_reach(mmu: MmuSpec) -> TlbReach | None:
+    """What the TLB of a vCPU holds, where the hardware notes accesses on its walks."""
+    # Model limit: a vCPU has the second-level TLB of its core for itself: no hyperthread, no host process takes entries.
+    costs = load_costs(mmu.costs)
+    return TlbReach(int(costs.tlb_entries), int(costs.tlb_giant_entries)) if mmu.a_bits else None
 
 
 def exits_of(mmu: MmuSpec, n_vcpus: int) -> ExitCosts:

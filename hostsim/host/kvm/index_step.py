@@ -158,9 +158,11 @@ class InStep:
         state, flags = self.engine.kvm.state, self.index.tables.flags
         aged = gfns[(theirs & TRACKED != 0) & (flags[gfns] & WRITABLE != 0)]
         flags[aged] &= ~np.uint8(WRITABLE)
-        extra = gfns[(theirs & PRESENT == 0) & (flags[gfns] != 0)]
-        if len(extra) and (state[AGEING] == ZAPS or state[CAP] > 0 or not self._begun):
-            self.index.drop(extra)
+        is_extra = (theirs & PRESENT == 0) & (flags[gfns] != 0)
+        if not self._begun:  # what the host took before may be back, with less than it had
+            is_extra |= flags[gfns] & ~theirs & self.flag != 0
+        if is_extra.any() and (state[AGEING] == ZAPS or state[CAP] > 0 or not self._begun):
+            self.index.drop(gfns[is_extra])
 
     def _gain(self, gfns: Gfns, theirs: Bits, waits: Mask) -> None:
         flags, by_hardware = self.index.tables.flags, self.index.traits.logs_by_hardware

@@ -37,6 +37,7 @@ def index_of(design: str, memory: GuestMemory, cap_pages: int = 0, *, has_notifi
     cap_pages: so many hptes at most, 0: the design has no cap.
     """
     # Model limit: one memslot holds all memory, and the pages of a guest that has run for long are linked in order.
+    # Model limit: where a design has a cap the guest has come to it when the run begins: the next fault unmaps all.
     n_tables = -(-memory.n_pages // ENTRIES)
     slots = one_slot(n_tables * ENTRIES)
     tables = tables_for(design, n_tables, slots[0].n_pages)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hostsim.guest.workload import Guest
 from hostsim.host.clock import NEVER_NS, Clock
-from hostsim.host.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, Due, GuestEngine
+from hostsim.host.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, GuestEngine
 from hostsim.host.kvm.flush import RemoteFlush
 from hostsim.host.kvm.indexed import IndexedSptes, IndexFigures
 from hostsim.host.kvm.lock import MmuLock
@@ -40,6 +40,10 @@ class HostPages(Protocol):
 
     def note_read(self, pages: NDArray[np.int64]) -> None:
         """A thread of the host has read ``pages``, which are there."""
+        ...
+
+    def check(self) -> None:
+        """InvariantError if a page or a frame of the host is lost, or has two owners."""
         ...
 
 
@@ -79,7 +83,7 @@ class LiveVm(VmBase):
         """Wake who waits for ``due``."""
         if due.what == OUT:
             self.vcpus[due.who].left()
-        elif due.what == GRANTED:
+        elif due.what in {GRANTED, WALKED}:
             self.lock.granted(due.who)
         elif due.what == FAULT:
             assert self.host is not None
@@ -113,6 +117,11 @@ class LiveVm(VmBase):
         """A thread of the host has read ``pages``."""
         if self.host is not None:
             self.host.note_read(pages)
+
+    def check_host(self) -> None:
+        """InvariantError if the host's memory contradicts itself or this VM."""
+        if self.host is not None:
+            self.host.check()
 
     def tally(self) -> Tally:
         """All counters now."""

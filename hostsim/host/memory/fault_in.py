@@ -63,11 +63,18 @@ class FaultIn:
 
     def note_read(self, pages: NDArray[np.int64]) -> None:
         """See HostPages."""
-        self._pages.host_young[pages] = self._where[pages] == RESIDENT
+        there = pages[self._where[pages] == RESIDENT]
+        self._pages.host_young[there] = self._pages.not_idle[there] = 1
+
+    def check(self) -> None:
+        """See HostPages."""
+        self._memory.check()
 
     def _timed(self, kind: str, work: Step) -> Step:
         asked_ns = self._env.now_ns
+        self._pages.waiting_since_ns.append(asked_ns)
         yield from work
+        self._pages.waiting_since_ns.remove(asked_ns)
         self._pages.latencies[kind].record(self._env.now_ns - asked_ns)
 
     def _fill_up(self) -> Step:
@@ -108,7 +115,7 @@ class FaultIn:
         both, arrived = [page, *ahead], self._env.event()
         self._where[both] = READING
         pages.arriving.update(dict.fromkeys(both, arrived))
-        yield self._device.submit("read", len(both))
+        yield self._device.submit("read", len(both), pages.number)
         self._arrive(page, ahead)
         arrived.succeed()
 
@@ -127,7 +134,7 @@ class FaultIn:
         """The page goes into the host's page table; its slot is free."""
         pages = self._pages
         is_listed = self._where[page] == CACHED
-        self._where[page] = RESIDENT
+        self._where[page], pages.not_idle[page] = RESIDENT, 1
         self._memory.area.free(int(pages.slot[page]))
         pages.slot[page] = NO_SLOT
         if not is_listed:

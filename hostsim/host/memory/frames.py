@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isqrt
+from typing import NamedTuple
 
 import simpy
 
@@ -15,18 +17,35 @@ MIN_FREE_KIB = (128, 262144)
 """Bounds of vm.min_free_kbytes (mm/page_alloc.c::calculate_min_free_kbytes)."""
 
 
-class Frames:
-    """total, free: pages. Below ``low`` kswapd wakes, and works until ``high`` are free; below ``min`` who asks reclaims.
+class Watermarks(NamedTuple):
+    """Frames that are free. Below ``low`` kswapd wakes, and works until ``high`` are; below ``min`` who asks reclaims."""
 
-    mm/page_alloc.c::__setup_per_zone_wmarks, ::calculate_min_free_kbytes.
-    """
+    min: int
+    low: int
+    high: int
+
+
+def watermarks(total: int) -> Watermarks:
+    """Of ``total`` frames (mm/page_alloc.c::__setup_per_zone_wmarks, ::calculate_min_free_kbytes)."""
+    kib = max(MIN_FREE_KIB[0], min(MIN_FREE_KIB[1], isqrt(total * KIB_PER_PAGE * 16)))
+    least = min(kib // KIB_PER_PAGE, total // 4)
+    step = max(least // 4, total * WATERMARK_SCALE // 10_000)
+    return Watermarks(least, least + step, least + 2 * step)
+
+
+def kept_at_start(filled: Sequence[int], limits: Sequence[int], total: int) -> list[int]:
+    """How many of its ``filled`` pages each VM has in ``total`` frames: of all the same share, no more than its limit."""
+    room, wanted = max(0, total - watermarks(total).high), sum(filled)
+    fair = filled if wanted <= room else [pages * room // wanted for pages in filled]
+    return [min(pages, limit) for pages, limit in zip(fair, limits, strict=True)]
+
+
+class Frames:
+    """total, free: pages; min, low, high: their watermarks."""
 
     def __init__(self, env: Clock, total: int) -> None:
         self.total = self.free = total
-        kib = max(MIN_FREE_KIB[0], min(MIN_FREE_KIB[1], isqrt(total * KIB_PER_PAGE * 16)))
-        self.min = min(kib // KIB_PER_PAGE, total // 4)
-        step = max(self.min // 4, total * WATERMARK_SCALE // 10_000)
-        self.low, self.high = self.min + step, self.min + 2 * step
+        self.min, self.low, self.high = watermarks(total)
         self._env = env
         self._freed: simpy.Event = env.event()
 

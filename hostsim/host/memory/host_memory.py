@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import simpy
 
+from hostsim.host.ageing_policies import named_for
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import MmuNotifier
 from hostsim.host.memory.fault_in import FaultIn
-from hostsim.host.memory.frames import Frames
+from hostsim.host.memory.frames import Frames, kept_at_start
 from hostsim.host.memory.pages import SWAPPED, VmPages
 from hostsim.host.memory.reclaim import Reclaim
 from hostsim.host.memory.spec import PCP_BATCH, POLICIES, HostMemorySpec
@@ -20,6 +21,7 @@ from hostsim.host.memory.swap_area import SwapArea
 from hostsim.host.swap.device import SwapDevice
 from hostsim.host.swap.sheet import load_swap
 from hostsim.kernels.kvm.layout import RESIDENT
+from hostsim.trace import tracer
 
 NO_LIMIT = 1 << 62
 
@@ -49,21 +51,21 @@ class HostMemory:
         self.out_of_memory: OutOfMemory | None = None
         self.reclaim = Reclaim(env, self.frames, self.area, self.device, self.vms)
 
-    def add(self, vm: LiveVm, notifier: MmuNotifier, limit: int = NO_LIMIT) -> VmPages:
-        """``vm`` has its pages from here; limit: frames that it may have (memory.max of its group)."""
-        pages = VmPages(len(self.vms), vm, notifier, POLICIES[self.spec.policy](vm.memory.n_pages), limit)
+    def add(self, vm: LiveVm, notifier: MmuNotifier, limit: int = NO_LIMIT, era: str = "E6") -> VmPages:
+        """``vm`` has its pages from here; limit: frames that it may have (memory.max of its group); era: of its kernel."""
+        policy = POLICIES[named_for(self.spec.policy, era)](vm.memory.n_pages)
+        pages = VmPages(len(self.vms), vm, notifier, policy, limit)
         self.vms.append(pages)
+        vm.engine.model_tlb(self.env.now_ns)
         vm.engine.ask_for_frames(2 * PCP_BATCH + vm.engine.n_vcpus)
         vm.host = FaultIn(pages, self)
         return pages
 
     def begin(self) -> None:
         """What does not fit is in swap to begin with: of each VM the same share, its highest gfns. kswapd runs."""
-        room = max(0, self.frames.total - self.frames.high)
-        wanted = sum(pages.charged for pages in self.vms)
-        for pages in self.vms:
-            fair = pages.charged if wanted <= room else pages.charged * room // wanted
-            self._swap_out_at_start(pages, min(fair, pages.limit))
+        filled, limits = [pages.charged for pages in self.vms], [pages.limit for pages in self.vms]
+        for pages, kept in zip(self.vms, kept_at_start(filled, limits, self.frames.total), strict=True):
+            self._swap_out_at_start(pages, kept)
             self.frames.take(pages.charged)
         self.env.process(self.reclaim.kswapd())
         if self.spec.proactive_ns:
@@ -92,7 +94,7 @@ class HostMemory:
             progress = yield from self.reclaim.direct([pages] if is_over else self.vms, pages)
             tries = 0 if progress else tries + 1
             if tries > MAX_RECLAIM_RETRIES:
-                yield from self._run_out()
+                yield from self._run_out([pages] if is_over else self.vms)
         self.charge(pages, n)
 
     def charge(self, pages: VmPages, n: int) -> None:
@@ -114,12 +116,13 @@ class HostMemory:
     def _has_room(self, pages: VmPages, n: int) -> bool:
         return self.frames.free - n >= self.frames.min and pages.charged + n <= pages.limit
 
-    def _run_out(self) -> Generator[simpy.Event, Any, None]:
-        """mm/oom_kill.c::out_of_memory. The run is over."""
+    def _run_out(self, vms: Sequence[VmPages]) -> Generator[simpy.Event, Any, None]:
+        """mm/oom_kill.c::out_of_memory: who of ``vms`` would go has the most frames. The run is over."""
         # Model limit: a run ends when memory runs out: no VM is killed to let the others go on.
         if self.out_of_memory is None:
-            victim = max(self.vms, key=lambda pages: pages.charged)
+            victim = max(vms, key=lambda pages: pages.charged)
             self.out_of_memory = OutOfMemory(self.env.now_ns, victim.number)
+            tracer().debug("mark_victim", t_ns=self.env.now_ns, vm=victim.number)
             self.exhausted.succeed()
         yield self.env.event()
 
@@ -127,6 +130,7 @@ class HostMemory:
         while True:
             yield self.env.timeout(self.spec.proactive_ns)
             for pages in self.vms:
+                pages.vm.engine.model_tlb(self.env.now_ns)
                 yield from self.reclaim.age(pages)
 
     def check(self) -> None:

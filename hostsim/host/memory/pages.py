@@ -25,7 +25,9 @@ FAULTS = ("populate", "minor", "major")
 
 
 class VmPages:
-    """where: uint8[n_pages], the engine's backing; host_young: uint8[n_pages], 1: a thread of the host has read the page.
+    """where: uint8[n_pages], the engine's backing; host_young: uint8[n_pages], 1: accessed, and reclaim has not seen it: a
+    thread of the host has read the page, or made it old (PG_young); not_idle: uint8[n_pages], 1: accessed, and who tracks
+    idle pages has not seen it: reclaim has made it old, or it has just come in (no PG_idle).
 
     charged: frames that the VM has, those at hand of its vCPUs included; limit: how many it may have; slot: int64[n_pages].
     latencies: of faults that waited for the host, by kind; counts: what happened.
@@ -37,15 +39,23 @@ class VmPages:
         self.where = vm.engine.backing
         assert len(self.where) == n_pages, "the engine knows which pages the host has"
         self.host_young = np.zeros(n_pages, np.uint8)
+        self.not_idle = np.zeros(n_pages, np.uint8)
         self.slot = np.full(n_pages, NO_SLOT, np.int64)
         self.token = np.zeros(n_pages, np.int64)
         self.charged = int(np.count_nonzero(self.where == RESIDENT))
         self.latencies = {kind: Latencies() for kind in FAULTS}
         self.counts: Counter[str] = Counter()
+        self.waiting_since_ns: list[int] = []
+        """Of faults that wait for the host now."""
         self.arriving: dict[int, simpy.Event] = {}
         self.isolated: set[int] = set()
         """Taken from the policy to be swapped out, and mapped still."""
         self._young = np.zeros(n_pages, np.uint8)
+
+    def stall_ns(self, now_ns: int) -> int:
+        """Time that faults have waited for the host, those that still do included, summed [ns]."""
+        over_ns = sum(latencies.total_ns for latencies in self.latencies.values())
+        return over_ns + sum(now_ns - since_ns for since_ns in self.waiting_since_ns)
 
     def take_in_fresh(self) -> None:
         """Pages that vCPUs populated by themselves come under the policy (mm/swap.c::lru_add_drain)."""
@@ -87,9 +97,9 @@ class VmPages:
 
     def _check_listed(self) -> None:
         """Under the policy is what is resident or read ahead, but for what came in since it was last told."""
-        self.take_in_fresh()
         listed = np.zeros(len(self.where), np.bool_)
         listed[self.policy.resident_pages()] = True
+        listed[self.vm.engine.fresh()] = True
         wanted = np.isin(self.where, (RESIDENT, CACHED))
         wanted[list(self.isolated)] = False
         if not np.array_equal(listed, wanted):

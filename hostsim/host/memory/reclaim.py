@@ -18,6 +18,7 @@ from hostsim.host.memory.swap_area import NO_SLOT, SwapArea
 from hostsim.host.swap.device import SwapDevice
 from hostsim.kernels.kvm.layout import RESIDENT
 from hostsim.mmu.ageing import Pages
+from hostsim.trace import tracer
 
 Step = Generator[simpy.Event, Any, None]
 Progress = Generator[simpy.Event, Any, int]
@@ -56,11 +57,16 @@ class Reclaim:
         """Frees frames up to the high watermark each time it is woken (mm/vmscan.c::kswapd, ::balance_pgdat)."""
         while True:
             yield self._woken
+            self._trace("mm_vmscan_kswapd_wake")
             yield from self._balance()
+            self._trace("mm_vmscan_kswapd_sleep")
             self._woken = self._env.event()
             if self._frames.free < self._frames.low:
                 yield self._env.timeout(RETRY_NS)
                 self.wake()
+
+    def _trace(self, event: str, **fields: int) -> None:
+        tracer().debug(event, t_ns=self._env.now_ns, free_frames=self._frames.free, **fields)
 
     def _balance(self) -> Step:
         failures = 0
@@ -83,6 +89,7 @@ class Reclaim:
     def direct(self, vms: Sequence[VmPages], asker: VmPages) -> Progress:
         """One batch of ``vms`` for somebody of ``asker`` who waits; what is being written is waited for. 0: in vain."""
         started_ns, charged = self._env.now_ns, sum(pages.charged for pages in vms)
+        self._trace("mm_vmscan_direct_reclaim_begin", vm=asker.number)
         taken = yield from self.shrink(self._next(vms), SWAP_CLUSTER_MAX)
         was_writing = self.writing
         if was_writing:
@@ -91,6 +98,7 @@ class Reclaim:
             yield self._env.timeout(THROTTLE_NS)
         self.direct_latencies.record(self._env.now_ns - started_ns)
         asker.counts["direct_reclaims"] += 1
+        self._trace("mm_vmscan_direct_reclaim_end", vm=asker.number, taken=taken)
         return taken + was_writing + max(0, charged - sum(pages.charged for pages in vms))
 
     def _next(self, vms: Sequence[VmPages]) -> VmPages:
@@ -103,6 +111,8 @@ class Reclaim:
         """Take ``wanted`` pages of a VM, as its policy says; returns how many went. Each page is looked at twice at most."""
         taken = scanned = idle = 0
         pages.take_in_fresh()
+        if not self._can_reclaim(pages):
+            return 0
         while taken < wanted and scanned <= 2 * pages.charged + SWAP_CLUSTER_MAX and idle < IDLE_ROUNDS:
             if pages.policy.wants_ageing():
                 scanned += yield from self.age(pages)
@@ -115,6 +125,11 @@ class Reclaim:
             scanned += looked
         return taken
 
+    def _can_reclaim(self, pages: VmPages) -> bool:
+        """Whether anything could go: nobody is asked where no slot is left (mm/vmscan.c::can_reclaim_anon_pages)."""
+        # Model limit: with all slots taken, pages of the swap cache that nobody has mapped are still dropped.
+        return self._area.left > 0 or bool((pages.where == CACHED).any())
+
     def age(self, pages: VmPages, event: str = CLEAR_FLUSH_YOUNG) -> Progress:
         """One step of ageing; returns how many pages were asked about. event: by which the notifier is asked."""
         pages.take_in_fresh()
@@ -124,9 +139,10 @@ class Reclaim:
 
     def _ask(self, pages: VmPages, asked: Pages, event: str = CLEAR_FLUSH_YOUNG) -> Step:
         """folio_referenced of each: its young bit is cleared through the notifier, if the host maps it."""
-        young = pages.look()
+        young, mapped = np.zeros_like(pages.host_young), asked[pages.where[asked] == RESIDENT]
         pages.host_young[asked] = 0
-        yield from pages.notifier.each(event, asked[pages.where[asked] == RESIDENT], 1, young)
+        yield from pages.notifier.each(event, mapped, 1, young)
+        pages.not_idle[mapped[young[mapped] == 1]] = 1
 
     def _page_out(self, pages: VmPages, evicted: list[int]) -> Progress:
         """Unmap pages and write them out, drop those that swap has; how many go (mm/vmscan.c::shrink_folio_list)."""
@@ -161,6 +177,7 @@ class Reclaim:
         """mm/rmap.c::try_to_unmap: from then on the page is in the swap cache."""
         yield from pages.notifier.invalidate_range_start(page, page + 1)
         pages.isolated.discard(page)
+        pages.host_young[page] = 0
         pages.where[page], pages.slot[page] = WRITING, slot
         self._area.store(slot, pages.copy_of(page))
         self.writing += 1
@@ -171,7 +188,7 @@ class Reclaim:
         assert self._device is not None
         pages.counts["swapped_out"] += len(run)
         tokens = [int(pages.token[page]) for page, _ in run]
-        written = self._device.submit("write", len(run))
+        written = self._device.submit("write", len(run), pages.number)
         written.callbacks.append(lambda _: self._all_written(pages, run, tokens))
         if self._device.spec.synchronous:
             yield written

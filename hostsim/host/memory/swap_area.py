@@ -36,6 +36,11 @@ class SwapArea:
         """Slots that hold a copy."""
         return len(self._copies)
 
+    @property
+    def left(self) -> int:
+        """Slots that can be taken."""
+        return self.n_slots - self._next + len(self._free) + len(self._returned)
+
     def store(self, slot: int, copy: Copy) -> None:
         """``slot``, which was taken, holds ``copy`` from now on."""
         assert slot not in self._copies

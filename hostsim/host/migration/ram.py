@@ -141,8 +141,9 @@ class RamState:
     def check_bitmap(self) -> None:
         """InvariantError if a page is stale at the destination and not marked, or marked and not counted.
 
-        Also if a page that was written would go out as a zero page.
+        Also if a page that was written would go out as a zero page, or if the host's memory contradicts itself.
         """
+        self._vm.check_host()
         marked, counted = int(np.count_nonzero(self.bmap.view(np.bool_))), int(self.send_state[send.DIRTY_PAGES])
         if marked != counted:
             raise InvariantError(f"{marked} pages are marked to be sent, {counted} are counted as remaining")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from typing import Literal
 
 import simpy
@@ -34,13 +35,16 @@ class SwapDevice:
         self.busy_ns = self.in_flight = self.in_flight_ns = 0
         self._env = env
         self._keys = {kind: stream_key(seed, f"{name}/{kind}") for kind in self.latencies}
-        self._numbers = dict.fromkeys(self.latencies, 0)
+        self._numbers: Counter[tuple[Kind, int]] = Counter()
         self._free_ns = [0] * spec.depth
         self._changed_ns = env.now_ns
 
-    def submit(self, kind: Kind, n_pages: int = 1) -> simpy.Event:
-        """An event for the completion of a request of ``n_pages`` adjacent pages; its value is the latency [ns]."""
-        now_ns, service_ns = self._env.now_ns, self._service_ns(kind, n_pages)
+    def submit(self, kind: Kind, n_pages: int = 1, asker: int = 0) -> simpy.Event:
+        """An event for the completion of a request of ``n_pages`` adjacent pages; its value is the latency [ns].
+
+        ``asker``: whose pages they are: each has service times of its own, which no other's requests shift.
+        """
+        now_ns, service_ns = self._env.now_ns, self._service_ns(kind, n_pages, asker)
         start_ns = max(now_ns, self._free_ns[0])
         heapq.heapreplace(self._free_ns, start_ns + service_ns)
         latency_ns = start_ns + service_ns - now_ns
@@ -52,11 +56,11 @@ class SwapDevice:
         done.callbacks.append(lambda _: self._count(-1))
         return done
 
-    def _service_ns(self, kind: Kind, n_pages: int) -> int:
+    def _service_ns(self, kind: Kind, n_pages: int, asker: int = 0) -> int:
         assert n_pages >= 1
-        number = self._numbers[kind]
-        self._numbers[kind] = number + 1
-        service: float = getattr(self.spec, kind).at_ns(keyed_uniform(*self._keys[kind], number, 0))
+        number = self._numbers[kind, asker]
+        self._numbers[kind, asker] = number + 1
+        service: float = getattr(self.spec, kind).at_ns(keyed_uniform(*self._keys[kind], number, asker))
         return max(1, round(service + (n_pages - 1) * self.spec.more_page_ns))
 
     def _count(self, more: int) -> None:

@@ -48,7 +48,12 @@ from hostsim.kernels.kvm.layout import (
     V_SEQ,
     V_STAGE,
     V_STREAM,
+    W_NS,
+    W_STAGE,
     WAIT_NS,
+    WALK_ASKED,
+    WALK_GRANTED,
+    WALK_NS,
     Ints,
     Kvm,
 )
@@ -109,7 +114,11 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     else:
         host = who - k.vcpus.shape[1]
         k.queue[Q_STATE, k.vcpus.shape[1] + host] = HOST_HOLDS
-        tell_host(k.state, now_ns, DUE_GRANTED, host)
+        if k.walks[host, W_STAGE] == WALK_ASKED:
+            k.walks[host, W_STAGE], k.walks[host, W_NS] = WALK_GRANTED, now_ns
+            k.state[WALK_NS] = now_ns
+        else:
+            tell_host(k.state, now_ns, DUE_GRANTED, host)
     return int(who)
 
 

@@ -1,0 +1,79 @@
+"""Who watches a host: invariants of its memory, and a series of how its VMs fare, each 100 ms."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simpy
+
+from hostsim.errors import InvariantError
+from hostsim.host.clock import Clock
+from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.memory.host_memory import HostMemory
+from hostsim.kernels.kvm.layout import RESIDENT
+
+SERIES_PERIOD_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class VmSample:
+    """One VM at one moment; work_ns: of all its work clocks; swapped_in, swapped_out: pages so far."""
+
+    work_ns: int
+    resident_pages: int
+    swapped_in: int
+    swapped_out: int
+
+
+@dataclass(frozen=True)
+class HostSample:
+    """free_frames: None where memory does not run short; vms: in the order of the host."""
+
+    t_ns: int
+    free_frames: int | None
+    swap_used_pages: int
+    vms: tuple[VmSample, ...]
+
+
+class Monitor:
+    """``samples`` so far. It changes nothing and draws nothing."""
+
+    def __init__(self, env: Clock, vms: Sequence[LiveVm], memory: HostMemory | None) -> None:
+        self.samples: list[HostSample] = []
+        self._env, self._vms, self._memory = env, vms, memory
+        env.process(self._run())
+
+    def look(self) -> None:
+        """Check all invariants and take a sample, if none was taken at this moment. InvariantError."""
+        self._check()
+        if not self.samples or self.samples[-1].t_ns < self._env.now_ns:
+            self.samples.append(self._sample())
+
+    def _run(self) -> Generator[simpy.Event, Any, None]:
+        while True:
+            self.look()
+            yield self._env.timeout(SERIES_PERIOD_NS)
+
+    def _check(self) -> None:
+        if self._memory is not None:
+            self._memory.check()
+        for number, vm in enumerate(self._vms):
+            gfn = vm.engine.first_orphan()
+            if gfn >= 0:
+                raise InvariantError(f"VM {number}, gfn {gfn}: mapped, and the host does not have it")
+            vm.engine.check_counts()
+
+    def _sample(self) -> HostSample:
+        memory = self._memory
+        free = None if memory is None else memory.frames.free
+        used = 0 if memory is None else memory.area.used
+        return HostSample(self._env.now_ns, free, used, tuple(self._of(i) for i in range(len(self._vms))))
+
+    def _of(self, number: int) -> VmSample:
+        vm, memory = self._vms[number], self._memory
+        counts = {} if memory is None else memory.vms[number].counts
+        resident = int(np.count_nonzero(vm.engine.backing == RESIDENT))
+        return VmSample(vm.work_ns(), resident, counts.get("swapped_in", 0), counts.get("swapped_out", 0))

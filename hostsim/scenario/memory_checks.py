@@ -1,0 +1,129 @@
+"""Checks between [host.memory], [ageing], the neighbours and the VMs they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hostsim.host.kvm.spec import MEASURED
+from hostsim.host.memory.frames import kept_at_start
+from hostsim.host.memory.host_memory import NO_LIMIT
+from hostsim.scenario.complete import HOST_WIDE, vms_of
+from hostsim.scenario.finding import Finding
+from hostsim.scenario.guest_schema import Vm
+from hostsim.scenario.kvm_schema import Mmu
+from hostsim.scenario.memory_schema import MIB, NO_SWAP, HostMemory
+from hostsim.scenario.types import PAGE_SIZE_BYTES
+from hostsim.units import format_bytes
+
+if TYPE_CHECKING:
+    from hostsim.scenario.schema import Scenario
+
+KVM_WANTED = "KVM under it: another dirty_tracking than 'tcg'"
+KVM_EXAMPLE = 'dirty_tracking = "get-dirty-log" under [vm]'
+LISTS = ("two-list", "mglru")
+"""Ageing that keeps lists of its own: of pages that do not come and go."""
+Vms = list[tuple[str, Vm]]
+
+
+def memory_findings(scenario: Scenario) -> list[Finding]:
+    """All that is wrong with memory that may run short, with ageing, or with several VMs on a host."""
+    vms = vms_of(scenario)
+    found = [*_without_kvm(scenario, vms), *_one_host(scenario), *_ageing(scenario)]
+    memory = scenario.host.memory
+    if memory is None:
+        return [*found, *_needless_limits(vms)]
+    return [*found, *_swap_keys(memory), *(finding for one in vms for finding in _pages(*one)), *_room(memory, vms)]
+
+
+def idle_host_keys(memory: HostMemory) -> frozenset[str]:
+    """Keys of [host.memory] that mean nothing."""
+    return frozenset({"swap_size", "page_cluster", "async_page_faults"} if memory.swap == NO_SWAP else ())
+
+
+def filled_pages(vm: Vm) -> int:
+    """Pages of all RAMBlocks that have content when the VM starts."""
+    return sum(pages for _, pages in vm.filled_gfns()) + sum(block.filled_pages for block in vm.ramblock)
+
+
+def _without_kvm(scenario: Scenario, vms: Vms) -> Iterator[Finding]:
+    if scenario.vm.dirty_tracking == "tcg":
+        tables = {"host.memory": scenario.host.memory, "ageing": scenario.ageing, "neighbour": scenario.neighbour or None}
+        for key in [key for key, table in tables.items() if table is not None]:
+            yield Finding(key, "a table with dirty_tracking = 'tcg'", KVM_WANTED, KVM_EXAMPLE, ("vm.dirty_tracking",))
+    for key, vm in vms[1:]:
+        if vm.dirty_tracking == "tcg":
+            yield Finding(f"{key}.dirty_tracking", "'tcg'", KVM_WANTED, 'dirty_tracking = "get-dirty-log"')
+
+
+def _one_host(scenario: Scenario) -> Iterator[Finding]:
+    """All VMs of a host have its kernel and its machine."""
+    host = scenario.vm.mmu or Mmu()
+    for i, vm in enumerate(scenario.neighbour):
+        for name in HOST_WIDE:
+            own, wanted = getattr(vm.mmu or Mmu(), name), getattr(host, name)
+            if vm.mmu is not None and name in vm.mmu.model_fields_set and own != wanted:
+                key, uses = f"neighbour[{i}].mmu.{name}", (f"vm.mmu.{name}",)
+                yield Finding(key, repr(own), f"{wanted!r}, as vm.mmu has it: it is one host", "", uses)
+
+
+def _ageing(scenario: Scenario) -> Iterator[Finding]:
+    ageing = scenario.ageing
+    if ageing is None:
+        return
+    if ageing.policy != "scan" and "call_pages" in ageing.model_fields_set:
+        wanted = 'only with policy = "scan": other policies ask page by page'
+        yield Finding("ageing.call_pages", "a key without meaning here", wanted, "", ("ageing.policy",))
+    if scenario.host.memory is not None and ageing.policy in LISTS:
+        wanted = "'scan' or 'idle' beside [host.memory], whose own policy keeps the lists and ages by itself (proactive)"
+        yield Finding("ageing.policy", f"'{ageing.policy}'", wanted, 'policy = "idle"', ("host.memory",))
+    for key, vm in vms_of(scenario):
+        if vm.mmu is not None and vm.mmu.index != MEASURED:
+            yield _indexed(key, vm.mmu, "ageing")
+
+
+def _indexed(key: str, mmu: Mmu, table: str) -> Finding:
+    got = f"'{mmu.index}' with [{table}]"
+    wanted = f"'{MEASURED}': an index is asked by the work on the log alone"
+    return Finding(f"{key}.mmu.index", got, wanted, f'index = "{MEASURED}"', (table,))
+
+
+def _needless_limits(vms: Vms) -> Iterator[Finding]:
+    for key, vm in vms:
+        if vm.memory_limit is not None:
+            got, wanted = "a key without meaning here", "only with [host.memory]"
+            yield Finding(f"{key}.memory_limit", got, wanted, "", ("host.memory",))
+
+
+def _swap_keys(memory: HostMemory) -> Iterator[Finding]:
+    for name in sorted(memory.model_fields_set & idle_host_keys(memory)):
+        wanted = f'only with a swap device: swap = "{NO_SWAP}"'
+        yield Finding(f"host.memory.{name}", "a key without meaning here", wanted, 'swap = "nvme"', ("host.memory.swap",))
+    if memory.size < MIB:
+        yield Finding("host.memory.size", format_bytes(memory.size), "at least 1MiB", 'size = "8GiB"')
+
+
+def _pages(key: str, vm: Vm) -> Iterator[Finding]:
+    mmu = vm.mmu or Mmu()
+    if vm.dirty_tracking != "tcg" and mmu.page_size != "4KiB":
+        wanted = "4KiB with [host.memory]: its frames hold 4 KiB each, and so does a slot of swap"
+        got = f"'{mmu.page_size}' with [host.memory]"
+        yield Finding(f"{key}.mmu.page_size", got, wanted, 'page_size = "4KiB"', ("host.memory",))
+    if mmu.index != MEASURED:
+        yield _indexed(key, mmu, "host.memory")
+
+
+def _room(memory: HostMemory, vms: Vms) -> Iterator[Finding]:
+    """What has content at the start has to be somewhere."""
+    filled = [filled_pages(vm) for _, vm in vms]
+    limits = [NO_LIMIT if vm.memory_limit is None else vm.memory_limit // PAGE_SIZE_BYTES for _, vm in vms]
+    out = sum(filled) - sum(kept_at_start(filled, limits, memory.size // PAGE_SIZE_BYTES))
+    room = 0 if memory.swap == NO_SWAP else memory.swap_size // PAGE_SIZE_BYTES
+    if out > room:
+        tail = ("memory", "filled", "fill", "ramblock", "memory_limit")
+        uses = ("host.memory", *(f"{key}.{name}" for key, _ in vms for name in tail))
+        got = f"{format_bytes(sum(filled) * PAGE_SIZE_BYTES)} that have content at the start"
+        wanted = f"at most what frames and swap hold: {format_bytes(out * PAGE_SIZE_BYTES)} have no place"
+        if memory.swap != NO_SWAP:
+            wanted = f"{wanted} in frames, and swap_size is {format_bytes(memory.swap_size)}"
+        yield Finding("host.memory.size", got, wanted, 'filled = "none" under [vm], or swap = "nvme"', uses)

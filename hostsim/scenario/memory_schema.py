@@ -1,0 +1,68 @@
+"""[host.memory] and [ageing]: memory of a host that may run short, and the thread that asks which of it is used."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from hostsim.host.ageing_daemon import AGEING
+from hostsim.host.memory.spec import PAGE_CLUSTER, POLICIES
+from hostsim.host.swap.sheet import swap_names
+from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.section import Section
+from hostsim.scenario.types import Count, Duration, Flag, PageBytes, refused
+from hostsim.units import shown
+
+NO_SWAP = "none"
+PAGE_CLUSTER_MAX = 8
+"""2^8 pages are a MiB: more is no read-ahead."""
+MIB = 1 << 20
+
+
+def _one_of(names: tuple[str, ...], what: str) -> tuple[BeforeValidator, WithJsonSchema]:
+    """A text that is one of ``names``, which are told where it is none."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise refused(shown(value), wanted_name(str(value), names), f'"{names[0]}"')
+        return value
+
+    return BeforeValidator(read), WithJsonSchema({"type": "string", "description": what, "enum": list(names)})
+
+
+SWAPS = (NO_SWAP, *swap_names())
+SwapName = Annotated[str, *_one_of(SWAPS, "one of " + ", ".join(SWAPS))]
+PolicyName = Annotated[str, *_one_of(tuple(POLICIES), "one of " + ", ".join(POLICIES))]
+AgeingName = Annotated[str, *_one_of(tuple(AGEING), "one of " + ", ".join(AGEING))]
+
+
+class HostMemory(Section):
+    """[host.memory]: frames and swap under all VMs; without the table all of their memory is there. Needs KVM."""
+
+    size: PageBytes = Field(gt=0, description="frames for guests, at least 1 MiB", examples=["8GiB"])
+    swap: SwapName = Field(default="nvme", description="the swap device; none: what has no frame cannot be kept")
+    swap_size: PageBytes = Field(default=16 << 30, gt=0, description="room on the swap device")
+    policy: PolicyName = Field(default="two-list", description="what decides which pages go")
+    page_cluster: Count = Field(
+        default=PAGE_CLUSTER, ge=0, le=PAGE_CLUSTER_MAX, description="vm.page-cluster: 2^n pages are read at a time"
+    )
+    proactive: Duration = Field(default=0, description="memory is aged each so often besides; 0s: under pressure alone")
+    async_page_faults: Flag = Field(
+        default=False, description="a task that waits for swap sleeps, and its vCPU does what else it has to do"
+    )
+
+
+class Ageing(Section):
+    """[ageing]: a thread of the host for each VM that asks, period after period, which pages were accessed. Needs KVM."""
+
+    policy: AgeingName = Field(
+        default="scan",
+        description="scan: all memory, call_pages a call; idle: page by page what the host has; two-list, mglru: what that "
+        "policy asks for in a step of ageing",
+    )
+    period: Duration = Field(default=1_000_000_000, gt=0, description="from the start of a pass to that of the next")
+    call_pages: Count = Field(default=1, ge=1, le=1 << 20, description="scan: pages that one call of the notifier is about")
+    flush: Flag = Field(
+        default=False, description="by clear_flush_young, as reclaim does; else by clear_young, which flushes no TLB"
+    )

@@ -1,0 +1,42 @@
+"""How often each page of a guest is accessed, where its workloads draw their pages: the truth that ageing estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.guest.popularity import zipf_shares
+from hostsim.guest.workload import Workload
+
+DRAWN = ("uniform", "hotcold", "zipf")
+
+
+def page_rates_per_s(workloads: Sequence[Workload], n_pages: int) -> NDArray[np.float64] | None:
+    """float64[n_pages]: reads and writes of each page per second of work; None if some are swept, recorded or pause."""
+    rates = np.zeros(n_pages)
+    for load in workloads:
+        if load.pattern == "idle":
+            continue
+        if load.pattern not in DRAWN or load.active is not None:
+            return None
+        rate = float(load.write_rate_per_s + load.read_rate_per_s)
+        rates[load.first_gfn : load.first_gfn + load.n_pages] += rate * _shares(load)
+    return rates
+
+
+def _shares(load: Workload) -> NDArray[np.float64]:
+    """float64[load.n_pages], sum 1: with ``split`` each vCPU has a part that looks like that of any other."""
+    parts = len(load.vcpus) if load.split else 1
+    return np.tile(_part_shares(load, load.n_pages // parts, load.hot_pages // parts), parts) / parts
+
+
+def _part_shares(load: Workload, n_pages: int, hot_pages: int) -> NDArray[np.float64]:
+    if load.pattern == "zipf":
+        return zipf_shares(n_pages, load.exponent)
+    if load.pattern == "uniform":
+        return np.full(n_pages, 1 / n_pages)
+    shares = np.full(n_pages, (1 - load.hot_share) / max(1, n_pages - hot_pages))
+    shares[:hot_pages] = load.hot_share / max(1, hot_pages)
+    return shares

@@ -1,0 +1,183 @@
+"""Results of a host: run.json, tables, verdict lines and pictures of memory that runs short and is aged."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hostsim import simulation
+from hostsim.cli.run_scenario import verdict_texts
+from hostsim.report.files import picture_files
+from hostsim.report.memory_tables import host_tables
+from hostsim.results.encode import json_bytes
+from hostsim.results.memory import HostResult
+from hostsim.results.store import run_files
+from hostsim.results.tables import RunResult
+from hostsim.scenario import Scenario
+from hostsim.study.age_histogram import age_counts, expected_counts, misplaced_share
+from hostsim.study.page_rates import page_rates_per_s
+
+LOAD = {"pattern": "hotcold", "hot_size": "1MiB", "hot_share": 0.95, "write_rate": "20000/s", "read_rate": "20000/s"}
+VM = {"memory": "4MiB", "dirty_tracking": "get-dirty-log", "workload": [LOAD]}
+SHORT = {"memory": {"size": "4MiB", "swap": "nvme"}, "setup_ns": 100_000, "switchover_ns": 100_000}
+TABLES: dict[str, dict[str, Any]] = {
+    "all": {
+        "vm": VM, "neighbour": [{"memory": "2MiB", "workload": [LOAD]}], "host": SHORT, "duration": "400ms",
+        "ageing": {"policy": "idle", "period": "50ms"}, "migration": {"start": "250ms", "bandwidth": "100MB/s"},
+    },
+    "aged": {"vm": VM, "ageing": {"policy": "scan", "period": "10ms", "call_pages": 16}, "duration": "205ms"},
+    "ran out": {
+        "vm": VM | {"filled": "none"}, "host": {"memory": {"size": "3MiB", "swap": "none"}}, "duration": "3s",
+        "migration": {"start": "10ms", "bandwidth": "1MB/s"},
+    },
+    "neighbours": {"vm": VM, "neighbour": [{"memory": "2MiB", "workload": [LOAD]}], "duration": "250ms"},
+    "plain": {"vm": VM, "duration": "100ms"},
+}  # fmt: skip
+
+
+@cache
+def ran(name: str) -> RunResult:
+    return simulation.run(Scenario.model_validate(TABLES[name]))
+
+
+def host_of(name: str) -> HostResult:
+    host = ran(name).host
+    assert host is not None
+    return host
+
+
+def test_a_scenario_without_the_tables_has_none_of_it() -> None:
+    assert ran("plain").host is None
+    assert not {"status", "memory", "ageing", "latencies"} & ran("plain").to_dict().keys()
+    assert set(run_files(ran("plain"))) == {"run.json", "provenance.json"}
+
+
+def test_run_json_adds_up() -> None:
+    found = json.loads(json_bytes(ran("all").to_dict()))
+    memory = found["memory"]
+    assert found["status"] == "ended"
+    assert [row["vm"] for row in memory["vms"]] == [row["vm"] for row in found["ageing"]] == ["vm", "neighbour[0]"]
+    assert memory["frames"] == 1024
+    assert sum(row["swapped_pages"] for row in memory["vms"]) == memory["swap_used_pages"] > 0
+    assert sum(row["resident_pages"] for row in memory["vms"]) <= memory["frames"] - memory["free_frames"]
+    for one in found["latencies"]:
+        assert sum(count for _, count in one["buckets"]) == one["count"] > 0
+        assert one["p50_ns"] <= one["p90_ns"] <= one["p99_ns"] <= one["p99.9_ns"] <= one["max_ns"]
+    reads = {one["what"]: one["count"] for one in found["latencies"] if one["vm"] == "host"}
+    majors = sum(one["count"] for one in found["latencies"] if one["what"] == "fault_major")
+    swapped_in = sum(row["swapped_in"] for row in memory["vms"])
+    assert 0 <= reads["swap_read"] - swapped_in <= 3, "what two vCPUs and the migration wait for at the end"
+    assert majors >= swapped_in - 3
+
+
+def test_the_series_tells_what_was_swapped() -> None:
+    host = host_of("all")
+    series, memory = host.tables["memory_series"], host.memory
+    assert memory is not None
+    for row in memory["vms"]:
+        mine = series["vm"] == row["vm"]
+        assert series["swapped_in_pages"][mine].sum() == row["swapped_in"]
+        assert series["swapped_out_pages"][mine].sum() == row["swapped_out"]
+        assert series["resident_pages"][mine][-1] == row["resident_pages"]
+        assert np.diff(series["t_ns"][mine]).max() <= 100_000_000
+        assert -1e-9 <= series["guest_slowdown"][mine].min() <= series["guest_slowdown"][mine].max() <= 1
+
+
+def test_all_latencies_are_in_the_table() -> None:
+    host = host_of("all")
+    table = host.tables["latencies"]
+    assert table["count"].sum() == sum(one.latencies.count for one in host.latencies)
+    assert {"exit_map_faults", "lock_wait_host", "notifier_clear_flush_young", "fault_major"} <= set(table["what"].tolist())
+
+
+def test_passes_and_map_are_of_each_vm() -> None:
+    host = host_of("all")
+    passes, ages = host.tables["ageing_passes"], host.tables["age_map"]
+    assert host.ageing is not None
+    for row in host.ageing:
+        mine = passes["vm"] == row["vm"]
+        assert mine.sum() == row["passes"] > 3
+        assert (passes["asked"][mine] == passes["calls"][mine]).all()
+        bins = ages["vm"] == row["vm"]
+        assert bins.sum() == 64 * row["passes"]
+        assert ages["end_gfn"][bins].max() == {"vm": 1024, "neighbour[0]": 512}[row["vm"]]
+
+
+def test_ageing_tells_the_working_set_of_a_guest() -> None:
+    """Young pages of a scan are Bernoulli by page: 5 sigma of their mean; ages are those of the rates."""
+    assert host_of("aged").ageing is not None
+    (row,) = host_of("aged").ageing or []
+    passes = host_of("aged").tables["ageing_passes"]
+    true = passes["working_set_pages"][1:]
+    assert np.isnan(passes["working_set_pages"][0])
+    assert row["working_set_pages"] == pytest.approx(float(true.mean()))
+    sigma = np.sqrt(true.mean() / len(true))
+    assert abs(row["working_set_estimate_pages"] - row["working_set_pages"]) < 5 * sigma
+    assert sum(row["age_histogram_pages"]) == pytest.approx(sum(row["age_expected_pages"])) == 1024
+    assert row["age_misplaced_share"] < 0.08
+
+
+def test_memory_that_ran_out_is_told_first_and_alone() -> None:
+    result = ran("ran out")
+    found = result.to_dict()
+    assert (found["status"], found["out_of_memory"]["vm"]) == ("out-of-memory", "vm")
+    assert found["out_of_memory"]["t_ns"] == result.end_ns < 3_000_000_000
+    (text,) = verdict_texts(result, "text")
+    assert text.startswith("VERDICT: out of memory after ")
+    assert found["memory"]["vms"][0]["stall_share"] > 0.4, "those that still wait count"
+
+
+def test_verdicts_say_what_each_vm_lost() -> None:
+    text = "\n".join(verdict_texts(ran("all"), "text"))
+    assert text.count("Memory: ") == text.count("Ageing: ") == 2
+    assert "stalled for the host" in text
+    assert "swap-ins, p99" in text
+    assert "- *Memory:* vm ended with" in "\n".join(verdict_texts(ran("all"), "markdown"))
+
+
+def test_tables_follow_what_there_is() -> None:
+    assert [len(host_tables(host_of(name))) for name in ("all", "aged", "neighbours")] == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "stems"),
+    [
+        ("all", {"latencies", "stall", "age_map", "migration", "kvm"}), ("aged", {"latencies", "stall", "age_map"}),
+        ("ran out", {"latencies", "stall", "migration", "kvm"}), ("neighbours", {"stall"}), ("plain", set()),
+    ],
+)  # fmt: skip
+def test_pictures_are_drawn_the_same_twice(name: str, stems: set[str]) -> None:
+    first = picture_files(ran(name))
+    assert {file.partition(".")[0] for file in first} == stems
+    assert all(content.startswith((b"\x89PNG", b"<?xml")) for content in first.values())
+    own = [file for file in first if file.partition(".")[0] in ("latencies", "stall", "age_map")]
+    again = picture_files(ran(name))
+    assert all(first[file] == again[file] for file in own)
+
+
+def test_rates_are_those_of_the_workloads() -> None:
+    tables = [
+        LOAD, {"pattern": "zipf", "at": "2MiB", "write_rate": "1000/s"}, {"pattern": "uniform", "read_rate": "512/s"},
+    ]  # fmt: skip
+    from hostsim.scenario.build import build
+
+    spec = build(Scenario.model_validate({"vm": VM | {"workload": tables}}))
+    rates = page_rates_per_s(spec.workloads, 1024)
+    assert rates is not None
+    assert rates.sum() == pytest.approx(40_000 + 1000 + 512)
+    assert rates[:256].sum() == pytest.approx(0.95 * 40_000 + 128)
+    assert rates[512:].sum() == pytest.approx(0.05 * 40_000 * 512 / 768 + 1000 + 256)
+    swept = build(Scenario.model_validate({"vm": VM | {"workload": [{"pattern": "sequential", "write_rate": "9/s"}]}}))
+    assert page_rates_per_s(swept.workloads, 1024) is None
+
+
+def test_ages_are_counted_and_held_against_the_truth() -> None:
+    ages = np.array([0, 0, 1, 3, 9, -1])
+    assert age_counts(ages, 4).tolist() == [2, 1, 0, 2]
+    expected = expected_counts(np.array([0.0, np.log(2), np.log(2), 1e9]), 1.0, 3)
+    assert expected == pytest.approx([2.0, 0.5, 1.5])
+    assert misplaced_share(np.array([2, 0, 2]), expected) == pytest.approx(0.125)

@@ -1,0 +1,165 @@
+"""[host.memory], [ageing] and [[neighbour]]: what may stand together, what is filled in, and what is built of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hostsim.errors import InputError
+from hostsim.host.memory.frames import kept_at_start
+from hostsim.host.memory.spec import POLICIES
+from hostsim.host.swap.sheet import swap_names
+from hostsim.scenario import Scenario, reference
+from hostsim.scenario.build import build
+from hostsim.scenario.memory_schema import SWAPS
+
+KVM = {"memory": "8MiB", "dirty_tracking": "get-dirty-log"}
+
+
+def scenario(vm: dict[str, Any] | None = None, **tables: Any) -> Scenario:
+    return Scenario.model_validate({"vm": KVM | (vm or {}), **tables})
+
+
+def memory(**keys: Any) -> dict[str, Any]:
+    return {"memory": {"size": "4MiB"} | keys}
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "memory without KVM": (
+        {"dirty_tracking": "tcg"}, {"host": memory()}, r"host\.memory: got a table with dirty_tracking = 'tcg'.*wanted KVM",
+    ),
+    "ageing without KVM": ({"dirty_tracking": "tcg"}, {"ageing": {}}, r"ageing: got a table with dirty_tracking = 'tcg'"),
+    "neighbours without KVM": (
+        {"dirty_tracking": "tcg"}, {"neighbour": [{"memory": "1MiB"}]}, r"neighbour: got a table with dirty_tracking",
+    ),
+    "a neighbour without KVM": (
+        {}, {"neighbour": [{"memory": "1MiB", "dirty_tracking": "tcg"}]}, r"neighbour\[0\]\.dirty_tracking: got 'tcg'",
+    ),
+    "large pages": (
+        {"mmu": {"page_size": "2MiB"}}, {"host": memory()},
+        r"vm\.mmu\.page_size: got '2MiB' with \[host\.memory\], wanted 4KiB",
+    ),
+    "an index": ({"mmu": {"index": "rmap"}}, {"host": memory()}, r"vm\.mmu\.index: got 'rmap' with \[host\.memory\]"),
+    "an index that is aged": ({"mmu": {"index": "rmap"}}, {"ageing": {}}, r"vm\.mmu\.index: got 'rmap' with \[ageing\]"),
+    "no such swap": ({}, {"host": memory(swap="nvmee")}, r"host\.memory\.swap: got 'nvmee', wanted 'nvme'.*swap = \"none\""),
+    "no such policy": ({}, {"host": memory(policy="lru")}, r"host\.memory\.policy: got 'lru', wanted 'mglru'"),
+    "no such ageing": ({}, {"ageing": {"policy": "damon"}}, r"ageing\.policy: got 'damon', wanted one of scan, idle"),
+    "no unit": ({}, {"host": memory(size=4)}, r"host\.memory\.size: got 4, wanted "),
+    "hardly a frame": (
+        {"filled": "none"}, {"host": memory(size="64KiB")}, r"host\.memory\.size: got 64KiB, wanted at least 1MiB",
+    ),
+    "size of no swap": (
+        {"filled": "none"}, {"host": memory(swap="none", swap_size="1GiB")},
+        r"host\.memory\.swap_size: got a key without meaning here, wanted only with a swap device",
+    ),
+    "a limit of nothing": ({"memory_limit": "4MiB"}, {}, r"vm\.memory_limit: got a key without meaning.*\[host\.memory\]"),
+    "pages a call of a list": (
+        {}, {"ageing": {"policy": "idle", "call_pages": 8}}, r"ageing\.call_pages: got a key without meaning here",
+    ),
+    "lists beside lists": (
+        {}, {"host": memory(), "ageing": {"policy": "mglru"}}, r"ageing\.policy: got 'mglru', wanted 'scan'",
+    ),
+    "no place to begin with": (
+        {}, {"host": memory(swap="none")}, r"host\.memory\.size: got 8MiB that have content.*wanted at most.*have no place",
+    ),
+    "too little swap": ({}, {"host": memory(swap_size="1MiB")}, r"host\.memory\.size: got 8MiB.*swap_size is 1MiB"),
+    "another kernel": (
+        {"mmu": {"era": "E4"}}, {"neighbour": [{"memory": "1MiB", "mmu": {"era": "E2"}}]},
+        r"neighbour\[0\]\.mmu\.era: got 'E2', wanted 'E4', as vm\.mmu has it",
+    ),
+    "a neighbour's own key": (
+        {}, {"neighbour": [{"memory": "1MiB"}, {"memory": "1MiB", "vcpus": 2, "workload": [
+            {"pattern": "uniform", "write_rate": "1/s", "vcpus": [2]}]}]},
+        r"neighbour\[1\]\.workload\[0\]\.vcpus: got vCPU 2, wanted vCPUs from 0 to 1 \(neighbour\[1\]\.vcpus = 2\)",
+    ),
+    "D bits without A bits": (
+        {"mmu": {"write_tracking": "d-bit", "a_bits": False}}, {}, r"vm\.mmu\.a_bits: got false with 'd-bit', wanted true",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_go_together_is_refused(name: str) -> None:
+    vm, tables, message = REFUSED[name]
+    with pytest.raises(InputError, match=message):
+        scenario(vm, **tables)
+
+
+def test_everything_is_told_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        scenario({"mmu": {"page_size": "2MiB"}}, host=memory(swap="nvmee"), ageing={"policy": "idle", "call_pages": 8})
+    keys = {problem.key for problem in caught.value.problems}
+    assert keys == {"host.memory.swap", "ageing.call_pages", "vm.mmu.page_size"}
+
+
+def test_without_the_tables_nothing_is_said_of_them() -> None:
+    resolved = scenario().resolved()
+    assert not {"ageing", "neighbour"} & resolved.keys()
+    assert "memory" not in resolved["host"]
+    assert not {"memory_limit"} & resolved["vm"].keys()
+    assert "a_bits" not in resolved["vm"]["mmu"]
+    assert not scenario().shares_host
+
+
+NEIGHBOUR = {"memory": "4MiB", "workload": [{"pattern": "zipf", "write_rate": "9/s"}]}
+FULL: tuple[dict[str, Any], ...] = (
+    {"host": memory()},
+    {"host": memory(swap="none", size="12MiB"), "ageing": {"policy": "idle", "period": "10ms"}},
+    {"ageing": {"policy": "scan", "call_pages": 64, "flush": True}},
+    {"host": memory(policy="mglru", page_cluster=0, proactive="1s", async_page_faults=True), "neighbour": [NEIGHBOUR] * 2},
+    {"vm": {**KVM, "mmu": {"a_bits": False, "era": "E2"}, "memory_limit": "2MiB"}, "host": memory(),
+     "neighbour": [NEIGHBOUR]},
+)
+
+
+@pytest.mark.parametrize("tables", FULL, ids=range(len(FULL)))
+def test_what_resolves_can_be_run_again(tables: dict[str, Any]) -> None:
+    one = Scenario.model_validate({"vm": KVM, **tables})
+    assert Scenario.model_validate(one.resolved()).resolved() == one.resolved()
+    assert one.shares_host
+
+
+def test_a_neighbour_is_on_the_host_of_the_vm_with_draws_of_its_own() -> None:
+    one = scenario({"mmu": {"era": "E2", "costs": "haswell", "a_bits": False}}, neighbour=[NEIGHBOUR, NEIGHBOUR], seed=5)
+    spec = build(one)
+    first, second = spec.neighbours
+    assert first.mmu == second.mmu == spec.mmu
+    assert len({first.seed, second.seed, spec.seed}) == 3
+    assert first.dirty_tracking == "get-dirty-log"
+    more = build(scenario({"mmu": {"era": "E2", "costs": "haswell", "a_bits": False}}, neighbour=[NEIGHBOUR] * 3, seed=5))
+    assert [n.seed for n in more.neighbours[:2]] == [first.seed, second.seed]
+
+
+def test_what_is_built_is_what_is_written() -> None:
+    spec = build(Scenario.model_validate({"vm": KVM, **FULL[3]}))
+    assert spec.memory is not None
+    assert (spec.memory.frames, spec.memory.policy, spec.memory.page_cluster) == (1024, "mglru", 0)
+    assert (spec.memory.proactive_ns, spec.memory.async_pf, spec.memory.swap_pages) == (1_000_000_000, True, 4 << 20)
+    limited = build(Scenario.model_validate({**FULL[4]}))
+    assert (limited.limit_pages, limited.mmu.a_bits) == (512, False)
+    aged = build(Scenario.model_validate({"vm": KVM, **FULL[2]}))
+    assert aged.ageing is not None
+    assert (aged.ageing.call_pages, aged.ageing.flush, aged.ageing.period_ns) == (64, True, 1_000_000_000)
+
+
+def test_the_schema_knows_every_policy_and_device() -> None:
+    assert set(SWAPS) == {"none", *swap_names()}
+    text = reference.markdown()
+    assert all(f"{name}" in text for name in (*SWAPS, *POLICIES))
+    assert "`[[neighbour]]`" in text
+    assert text.count("## `[vm.mmu]`") == 1
+
+
+@pytest.mark.parametrize(
+    ("filled", "limits", "total", "kept"),
+    [
+        ([100, 100], [1 << 62] * 2, 1000, [100, 100]),
+        ([1000, 3000], [1 << 62] * 2, 2044, [500, 1500]),
+        ([1000, 3000], [1 << 62, 200], 2044, [500, 200]),
+    ],
+)
+def test_each_vm_begins_with_its_share(filled: list[int], limits: list[int], total: int, kept: list[int]) -> None:
+    got = kept_at_start(filled, limits, total)
+    assert all(abs(a - b) <= 0.1 * b for a, b in zip(got, kept, strict=True))
+    assert sum(got) <= total
