@@ -72,14 +72,14 @@ def _form_row(age: int, held: AgeHistograms) -> Row:
 
 
 def _scans(seed: int) -> tuple[AgeHistograms, AgeHistograms]:
-    """What the controller sees, and what comes after."""
-    env, mmu = Clock(), MmuSpec(era="E6")
+    """What the controller sees, and what comes after. Each call flushes: no stale translation hides an access."""
+    env, mmu = Clock(), MmuSpec(era="E4")
     memory = make_memory(lay_out([("pc.ram", N_PAGES, [(0, N_PAGES)])]))
     load = Workload(
         "reader", "zipf", (0,), 0, USED_PAGES, read_rate_per_s=Fraction(READS_PER_S), exponent=EXPONENT
     )
     vm = live_vm(env, memory, build_guest([load], seed), 1, 0, mmu, "get-dirty-log")
-    daemon = AgeingDaemon(vm, notifier_of(vm, mmu), SCAN_S * NS_PER_S, call_pages=CALL_PAGES)
+    daemon = AgeingDaemon(vm, notifier_of(vm, mmu), SCAN_S * NS_PER_S, call_pages=CALL_PAGES, flushes=True)
     seen = AgeHistograms(N_PAGES, OLDEST)
     counts: NDArray[np.int32] = daemon.young_counts.copy()
     found = []

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import simpy
 
-from hostsim.host.kvm.mmu_notifier import CLEAR_YOUNG
+from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
 from hostsim.host.memory.host_memory import HostMemory
 from hostsim.host.memory.pages import VmPages
 from hostsim.kernels.ageing.generations import MIN_NR_GENS, Generations
@@ -92,10 +92,10 @@ class ProactiveReclaim:
             yield from self._scan()
 
     def _scan(self) -> Generator[simpy.Event, Any, None]:
-        """Idle-page tracking and MGLRU's walk clear young bits without a flush."""
+        """Young bits are asked for by clear_flush_young, as folio_referenced does; the flush is gone from era E5 on."""
         env, reclaim, pages = self._memory.env, self._memory.reclaim, self._pages
         start_ns = env.now_ns
-        yield from reclaim.age(pages, CLEAR_YOUNG)
+        yield from reclaim.age(pages, CLEAR_FLUSH_YOUNG)
         took_ns = env.now_ns - start_ns
         wanted = self._policy.cold_pages()
         taken = (yield from reclaim.shrink(pages, wanted)) if wanted else 0
