@@ -63,7 +63,8 @@ class EnginePort:
         config = MmuConfig(
             case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
             case.costs.pfn_ns, case.costs.populate_ns, case.host_page_size, case.block_regions, case.ageing.old == "a-bit",
-            "zap" if case.ageing.old == "zap" else "access-tracking", case.cap_pages, case.costs.unmap_all_ns,
+            "zap" if case.ageing.old == "zap" else "access-tracking", cap_pages=case.cap_pages,
+            unmap_all_ns=case.costs.unmap_all_ns,
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         if case.costs.populate_ns:
