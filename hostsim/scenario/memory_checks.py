@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hostsim.host.kvm.spec import MEASURED
+from hostsim.host.kvm.spec import pins_pages
 from hostsim.host.memory.frames import kept_at_start
 from hostsim.host.memory.host_memory import NO_LIMIT
 from hostsim.scenario.complete import HOST_WIDE, vms_of
@@ -78,14 +78,14 @@ def _ageing(scenario: Scenario) -> Iterator[Finding]:
         wanted = "'scan' or 'idle' beside [host.memory], whose own policy keeps the lists and ages by itself (proactive)"
         yield Finding("ageing.policy", f"'{ageing.policy}'", wanted, 'policy = "idle"', ("host.memory",))
     for key, vm in vms_of(scenario):
-        if vm.mmu is not None and vm.mmu.index != MEASURED:
-            yield _indexed(key, vm.mmu, "ageing")
+        if vm.mmu is not None and pins_pages(vm.mmu.index, vm.mmu.era):
+            yield _pinned(key, vm.mmu, "ageing")
 
 
-def _indexed(key: str, mmu: Mmu, table: str) -> Finding:
-    got = f"'{mmu.index}' with [{table}]"
-    wanted = f"'{MEASURED}': an index is asked by the work on the log alone"
-    return Finding(f"{key}.mmu.index", got, wanted, f'index = "{MEASURED}"', (table,))
+def _pinned(key: str, mmu: Mmu, table: str) -> Finding:
+    got = f"'{mmu.index}' with [{table}] and era {mmu.era}"
+    wanted = "another index, or a later era: Book3S PR pinned the pages of its guests in 2010"
+    return Finding(f"{key}.mmu.index", got, wanted, 'era = "E0b"', (table, f"{key}.mmu.era"))
 
 
 def _needless_limits(vms: Vms) -> Iterator[Finding]:
@@ -109,8 +109,8 @@ def _pages(key: str, vm: Vm) -> Iterator[Finding]:
         wanted = "4KiB with [host.memory]: its frames hold 4 KiB each, and so does a slot of swap"
         got = f"'{mmu.page_size}' with [host.memory]"
         yield Finding(f"{key}.mmu.page_size", got, wanted, 'page_size = "4KiB"', ("host.memory",))
-    if mmu.index != MEASURED:
-        yield _indexed(key, mmu, "host.memory")
+    if pins_pages(mmu.index, mmu.era):
+        yield _pinned(key, mmu, "host.memory")
 
 
 def _room(memory: HostMemory, vms: Vms) -> Iterator[Finding]:

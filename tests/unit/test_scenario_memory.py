@@ -15,6 +15,7 @@ from hostsim.scenario.build import build
 from hostsim.scenario.memory_schema import SWAPS
 
 KVM = {"memory": "8MiB", "dirty_tracking": "get-dirty-log"}
+PINNED = {"index": "book3s-pr", "era": "E0", "costs": "nehalem-2010"}
 
 
 def scenario(vm: dict[str, Any] | None = None, **tables: Any) -> Scenario:
@@ -40,8 +41,8 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"mmu": {"page_size": "2MiB"}}, {"host": memory()},
         r"vm\.mmu\.page_size: got '2MiB' with \[host\.memory\], wanted 4KiB",
     ),
-    "an index": ({"mmu": {"index": "rmap"}}, {"host": memory()}, r"vm\.mmu\.index: got 'rmap' with \[host\.memory\]"),
-    "an index that is aged": ({"mmu": {"index": "rmap"}}, {"ageing": {}}, r"vm\.mmu\.index: got 'rmap' with \[ageing\]"),
+    "pinned pages": ({"mmu": PINNED}, {"host": memory()}, r"vm\.mmu\.index: got 'book3s-pr' with \[host\.memory\]"),
+    "pinned pages that are aged": ({"mmu": PINNED}, {"ageing": {}}, r"vm\.mmu\.index: got 'book3s-pr' with \[ageing\]"),
     "no such swap": ({}, {"host": memory(swap="nvmee")}, r"host\.memory\.swap: got 'nvmee', wanted 'nvme'.*swap = \"none\""),
     "no such policy": ({}, {"host": memory(policy="lru")}, r"host\.memory\.policy: got 'lru', wanted 'mglru'"),
     "no such ageing": ({}, {"ageing": {"policy": "damon"}}, r"ageing\.policy: got 'damon', wanted one of scan, idle"),
@@ -163,3 +164,10 @@ def test_each_vm_begins_with_its_share(filled: list[int], limits: list[int], tot
     got = kept_at_start(filled, limits, total)
     assert all(abs(a - b) <= 0.1 * b for a, b in zip(got, kept, strict=True))
     assert sum(got) <= total
+
+
+@pytest.mark.parametrize("mmu", [{"index": "slot-list"}, {**PINNED, "era": "E0b"}, {"index": "book3s-hv"}])
+def test_an_index_may_be_aged_and_reclaimed_from(mmu: dict[str, str]) -> None:
+    one = scenario({"mmu": mmu}, host=memory(), ageing={})
+    assert one.vm.mmu is not None
+    assert one.vm.mmu.index == mmu["index"]

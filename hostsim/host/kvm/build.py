@@ -22,10 +22,9 @@ from hostsim.host.kvm.indexed import IndexedSptes, index_of
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.lock import N_HOSTS
-from hostsim.host.kvm.notifier_plan import notifies
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import BACKING_PAGES, LogCosts
-from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec
+from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
 from hostsim.host.spte_index.base import BaseIndex
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import exit_costs, load_costs, log_costs, number, populate_ns
@@ -59,7 +58,7 @@ def live_vm(
         engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity)
         return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan)
     costs, cap_pages = index_costs(mmu), n_vcpus * CAP if mmu.index == UNMAPPING else 0
-    index = index_of(mmu.index, memory, cap_pages, has_notifiers=notifies(mmu))
+    index = index_of(mmu.index, memory, cap_pages, has_notifiers=not pins_pages(mmu.index, mmu.era))
     added = added_to_faults(mmu.index, mmu, costs.harvest, float(sum(index.bytes_used().values())))
     capacity = max(log_capacity, memory.n_pages)
     if cap_pages:

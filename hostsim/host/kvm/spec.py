@@ -18,6 +18,8 @@ INDEXES: tuple[IndexName, ...] = get_args(IndexName)
 """Designs of hostsim.host.spte_index.designs that may hold the sptes of a VM."""
 UNMAPPING: Final = "book3s-pr"
 """The design that unmaps what it is to protect, ages without looking, and has a cap."""
+PINNING: Final = "E0"
+"""Book3S PR pinned the pages of its guests in this era; notifiers came later (about 3.7, assumed)."""
 INDEXED: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log")
 """Interfaces whose work an index is asked to do."""
 
@@ -40,3 +42,8 @@ class MmuSpec:
     ring_entries: int = 4096
     index: IndexName = MEASURED
     a_bits: bool = True
+
+
+def pins_pages(index: str, era: str) -> bool:
+    """Whether a guest's pages are pinned, so that the host can neither age them nor take them away."""
+    return index == UNMAPPING and era == PINNING
