@@ -10,18 +10,17 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from hostsim.host.ageing_policies import ageing_policy
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, MmuNotifier
 from hostsim.host.memory.pages import VmPages
-from hostsim.kernels.ageing.generations import Generations
-from hostsim.kernels.ageing.two_list import TwoList
 from hostsim.kernels.kvm.layout import RESIDENT
 from hostsim.mmu.ageing import AgeingPolicy, Pages
 
-AGEING: dict[str, Callable[[int], AgeingPolicy] | None] = {
-    "scan": None, "idle": None, "two-list": TwoList, "mglru": Generations,
-}  # fmt: skip
-"""What a daemon may age by; made for a number of pages, None: the daemon asks for all, or for what the host has."""
+SCANS = ("scan", "idle")
+"""With these a daemon asks for all of memory, or for what the host has; no policy decides."""
+AGEING = (*SCANS, "two-list", "mglru", "mglru-walk", "mglru-no-walk")
+"""What a daemon may age by."""
 MAP_BINS = 64
 """Most bins of gfns of a map of ages."""
 
@@ -38,7 +37,8 @@ class AgeingSpec:
 
 @dataclass(frozen=True)
 class AgeingPass:
-    """start_ns, took_ns; calls: of the notifier; asked: pages they were about; young: how many of those were young.
+    """start_ns, took_ns; calls: of the notifier; asked: pages they were about; young: how many of those were young;
+    false_old: how many of the others are expected to have been accessed since the pass before, unseen.
 
     work_ns: what the guest's work clocks had done at the start, summed; mean_ages, young_shares: float64[bins of gfns], of
     the pages of a bin that were ever asked about, after it; NaN where there are none.
@@ -49,13 +49,14 @@ class AgeingPass:
     calls: int
     asked: int
     young: int
+    false_old: float
     work_ns: int
     mean_ages: NDArray[np.float64]
     young_shares: NDArray[np.float64]
 
 
 class AgeingDaemon:
-    """``passes`` so far. young_counts: int64[n_pages], how many passes found each page young; ages: int64[n_pages], how many
+    """``passes`` so far. young_counts: int32[n_pages], how many passes found each page young; ages: int32[n_pages], how many
     of those that asked about it since did not, -1: none has asked.
 
     A pass begins each ``period_ns``, or when the one before is over if that takes longer. With a policy it asks, page by
@@ -74,22 +75,25 @@ class AgeingDaemon:
         flushes: bool = False,
         resident_only: bool = False,
         pages: VmPages | None = None,
+        before_pass: Callable[[], None] | None = None,
     ) -> None:
         """A ``policy`` gets every page here, in the order of gfns: all of memory is resident. resident_only: calls that are
         about no page which the host has are left out. pages: where the VM's pages are, if its host can run short.
+        before_pass: called when a pass begins; who gives it gives the policy its pages as well.
         """
         assert period_ns >= 1, "a period takes time"
         assert call_pages >= 1, "a call is about a page at least"
         n_pages = vm.memory.n_pages
         self.passes: list[AgeingPass] = []
-        self.young_counts, self.ages = np.zeros(n_pages, np.int64), np.full(n_pages, -1, np.int64)
+        self.young_counts, self.ages = np.zeros(n_pages, np.int32), np.full(n_pages, -1, np.int32)
         self._vm, self._notifier, self._period_ns, self._policy = vm, notifier, period_ns, policy
-        self._call_pages, self._flushes, self._host = call_pages, flushes, pages
+        self._call_pages, self._flushes, self._host, self._before_pass = call_pages, flushes, pages, before_pass
         self._resident_only = resident_only or pages is not None
         self._young = np.zeros(n_pages, np.uint8)
         self._edges = np.linspace(0, n_pages, min(MAP_BINS, n_pages) + 1).astype(np.int64)
-        if policy is not None:
+        if policy is not None and before_pass is None:
             policy.insert(np.arange(n_pages))
+        vm.engine.model_tlb(vm.env.now_ns)
         self.process = vm.env.process(self._run())
 
     @property
@@ -103,18 +107,23 @@ class AgeingDaemon:
         while True:
             yield env.timeout(max(0, start_ns - env.now_ns))
             start_ns = env.now_ns + self._period_ns
+            if self._before_pass is not None:
+                self._before_pass()
             yield from self._pass()
 
     def _pass(self) -> Generator[simpy.Event, Any, None]:
         env, start_ns, work_ns = self._vm.env, self._vm.env.now_ns, self._vm.work_ns()
         firsts, call_pages = self._calls()
         event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
+        self._vm.engine.model_tlb(start_ns)
+        false_before = self._notifier.false_old
         self._young[:] = 0
         yield from self._notifier.each(event, firsts, call_pages, self._young)
-        asked = self._pages_of(firsts, call_pages)
-        young = self._note(asked)
-        took_ns = env.now_ns - start_ns
-        self.passes.append(AgeingPass(start_ns, took_ns, len(firsts), len(asked), young, work_ns, *self._binned(asked)))
+        asked, false_old = self._pages_of(firsts, call_pages), self._notifier.false_old - false_before
+        young, took_ns = self._note(asked), env.now_ns - start_ns
+        self.passes.append(
+            AgeingPass(start_ns, took_ns, len(firsts), len(asked), young, false_old, work_ns, *self._binned(asked))
+        )
 
     def _calls(self) -> tuple[Pages, int]:
         """(where the calls of a pass begin, pages of each)."""
@@ -159,10 +168,11 @@ class AgeingDaemon:
         return old, _means(self._young, is_asked, self._edges)
 
 
-def daemon_of(vm: LiveVm, notifier: MmuNotifier, spec: AgeingSpec, pages: VmPages | None = None) -> AgeingDaemon:
-    """The daemon that ``spec`` asks for."""
-    make = AGEING[spec.policy]
-    policy = None if make is None else make(vm.memory.n_pages)
+def daemon_of(
+    vm: LiveVm, notifier: MmuNotifier, spec: AgeingSpec, era: str, pages: VmPages | None = None
+) -> AgeingDaemon:
+    """The daemon that ``spec`` asks for, in a kernel of ``era``."""
+    policy = None if spec.policy in SCANS else ageing_policy(spec.policy, era, vm.memory.n_pages)
     return AgeingDaemon(
         vm, notifier, spec.period_ns, policy, spec.call_pages, flushes=spec.flush, resident_only=spec.policy == "idle",
         pages=pages,

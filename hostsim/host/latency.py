@@ -10,9 +10,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.kernels.latencies import BUCKETS, MAX, MIN, N_BUCKETS, SUB_BITS, TOTAL
+from hostsim.kernels.latencies import BUCKETS, MAX, MIN, N_BUCKETS, SUB_BITS, TOTAL, make_counters
 
 SUB_BUCKETS = 1 << SUB_BITS
+_EMPTY = make_counters(1)[0]
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 
@@ -30,11 +31,19 @@ class Latencies:
     def counted(cls, counters: NDArray[np.int64]) -> Latencies:
         """What a compiled loop has counted: a row of hostsim.kernels.latencies."""
         found = cls()
-        found._counts[:] = counters[BUCKETS:]
-        found.count = int(found._counts.sum())
-        if found.count:
-            found.total_ns, found.max_ns, found._min_ns = (int(counters[column]) for column in (TOTAL, MAX, MIN))
+        found.take(counters.copy())
         return found
+
+    def take(self, counters: NDArray[np.int64]) -> None:
+        """Count what is in a row of hostsim.kernels.latencies, in which nothing is counted then. In place."""
+        added = int(counters[BUCKETS:].sum())
+        if added == 0:
+            return
+        self._counts += counters[BUCKETS:]
+        self.count += added
+        self.total_ns += int(counters[TOTAL])
+        self.max_ns, self._min_ns = max(self.max_ns, int(counters[MAX])), min(self._min_ns, int(counters[MIN]))
+        counters[:] = _EMPTY
 
     def record(self, latency_ns: int) -> None:
         """Count one latency, 0 or more."""

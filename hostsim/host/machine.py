@@ -126,8 +126,8 @@ class Machine:
             return None
         memory = HostMemory(self.env, spec.memory, spec.seed)
         limits = [spec.limit_pages, *(neighbour.limit_pages for neighbour in spec.neighbours)]
-        for vm, notifier, limit in zip(self.live_vms, self.notifiers, limits, strict=True):
-            memory.add(vm, notifier, limit)
+        for vm, notifier, limit, era in zip(self.live_vms, self.notifiers, limits, self._eras, strict=True):
+            memory.add(vm, notifier, limit, era)
         memory.begin()
         return memory
 
@@ -136,8 +136,13 @@ class Machine:
         if spec is None:
             return []
         pages = [None] * len(self.live_vms) if self.memory is None else self.memory.vms
-        each = zip(self.live_vms, self.notifiers, pages, strict=True)
-        return [daemon_of(vm, notifier, spec, place) for vm, notifier, place in each]
+        each = zip(self.live_vms, self.notifiers, self._eras, pages, strict=True)
+        return [daemon_of(vm, notifier, spec, era, place) for vm, notifier, era, place in each]
+
+    @property
+    def _eras(self) -> list[str]:
+        """Of the kernel under each VM."""
+        return [self.spec.mmu.era, *(neighbour.mmu.era for neighbour in self.spec.neighbours)]
 
     def _monitor(self) -> Monitor | None:
         spec = self.spec

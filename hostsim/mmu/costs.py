@@ -59,8 +59,9 @@ class CostSheet:
     get, clear, protect, age: a page; idle_syscall: one of three that mark a page idle. pml_*: None where the machine has
     none; drain of an entry. flush: local, first target, each further host thread, each further vCPU in guest mode. l1, l2,
     llc, dram: a load that waits for the one before, its line being there; line_stream: each of many lines read in order
-    from memory; atomic: a read-modify-write of a line in the own cache; *_bytes: sizes of the data caches. numbers: all of
-    them and what they are computed from.
+    from memory; atomic: a read-modify-write of a line in the own cache; *_bytes: sizes of the data caches.
+    tlb_entries, tlb_giant_entries: of the second-level TLB for 4 KiB and 2 MiB together, and for 1 GiB. numbers: all of them
+    and what they are computed from.
     """
 
     name: str
@@ -102,6 +103,8 @@ class CostSheet:
     l1_bytes: float
     l2_bytes: float
     llc_bytes: float
+    tlb_entries: float
+    tlb_giant_entries: float
     pml_log_ns: float | None = None
     pml_drain_entry_ns: float | None = None
     pml_drain_entry_ordered_ns: float | None = None

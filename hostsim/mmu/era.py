@@ -40,7 +40,8 @@ class Era:
     faults, log_read, recovery, split_on_fault: by MMU. log_read: active-walk (all active shadow pages), hybrid, rmap (dirty
     gfns through the rmap), tdp-tree. ageing: what stands in for a missing A bit. yields: long holds of mmu_lock that give
     way to waiters. recovery: what is done to 4 KiB sptes of huge pages when logging stops; recovery_flush: one for each
-    region, or one a slot. clear: how the TDP MMU takes one bit from an spte. sources: by field, dotted where by MMU.
+    region, or one a slot. clear: how the TDP MMU takes one bit from an spte. mglru_walk: MGLRU's walk of page tables asks
+    secondary MMUs. sources: by field, dotted where by MMU.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Era:
     split_on_fault: Mapping[str, Literal["map-one", "whole-table"]]
     pml_drain: Literal["newest-first", "oldest-first"]
     yields: tuple[str, ...]
+    mglru_walk: bool
     sources: Mapping[str, str]
 
     def locks(self, mmu: str) -> FaultLocks:

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 PRESENT, WRITABLE, TRACKED, DIRTY = 1, 2, 4, 8
 BLANK, IN_LOG = 16, 32
 OLD = 64
+STALE = 128
 """BLANK, IN_LOG: of the page, not of its mapping, and kept in the place of the 4 KiB spte whatever maps it: its content is
-zero; it is in the dirty log, or in a dirty ring. OLD: of the mapping: its A bit is clear.
+zero; it is in the dirty log, or in a dirty ring. OLD: of the mapping: its A bit is clear; STALE, with OLD: and no TLB has
+been flushed since, so an access that finds the translation there leaves the bit clear.
 """
+AGED = OLD | STALE
 KEPT = BLANK | IN_LOG
 REGION_PAGES = 512
 """4 KiB pages under one 2 MiB spte."""

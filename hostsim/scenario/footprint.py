@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 from hostsim.errors import InputError, Problem
-from hostsim.host.kvm.spec import MEASURED
+from hostsim.host.kvm.lock import N_HOSTS
+from hostsim.host.kvm.spec import MEASURED, UNMAPPING
+from hostsim.kernels.kvm.layout import WALKER_CALLS
+from hostsim.kernels.latencies import N_COUNTERS
 from hostsim.mmu.cost_rules import PML_ENTRIES
+from hostsim.mmu.index.pr_hashes import CAP
 from hostsim.scenario.memory_schema import NO_SWAP
 from hostsim.scenario.schema import Scenario, Vm, Workload
 from hostsim.scenario.section import SOURCE
@@ -24,21 +28,25 @@ VISIT_BYTES_A_PAGE = 0.26
 """Under KVM: a sweep's visits as bits of a tree, 32 in 8 bytes, and its upper levels."""
 BUFFER_BYTES_AN_ENTRY = 8
 """Under KVM: a gfn in a dirty ring or PML buffer (int64)."""
+HISTOGRAM_BYTES = 8 * N_COUNTERS * (WALKER_CALLS + N_HOSTS)
+"""Under KVM: latencies (int64)."""
 INDEX_BYTES_A_PAGE = 60
 """Under KVM with an index: its tables (gfn, flags, zapped: 9), the log of a fault a page (32), and while it is asked ranks
 and masks (19).
 """
 LINK_BYTES_A_PAGE = {"tdp": 0, "table-scan": 0, "book3s-hv": 13, "slot-list": 16, "logged-writable-chain": 16,
-                     "gfn-hash": 16, "writable-chain": 20, "logged-chain": 20}  # fmt: skip
+                     "gfn-hash": 16, "writable-chain": 20, "logged-chain": 20, "book3s-pr": 4}  # fmt: skip
 """What a design links: nodes (next, prev, spte, node of an spte: int32), heads (int32), words and rings."""
+BYTES_AN_HPTE = 48
+"""Of book3s-pr: five lists (next, prev: int32), its spte and a place in the stack of free ones (int32)."""
 HEAD_BYTES_A_PAGE = 4
 """All others: heads of an rmap."""
 HOST_BYTES_A_PAGE = 45
 """With [host.memory]: slot, token (int64), young bits of guest and host, places (uint8), and the policy's lists, two links
 and two marks (int64 or less).
 """
-AGEING_BYTES_A_PAGE = 25
-"""With [ageing]: how often and how long ago a page was young (int64), young bits, and what is asked in a pass (int64)."""
+AGEING_BYTES_A_PAGE = 17
+"""With [ageing]: how often and how long ago a page was young (int32), young bits, and what is asked in a pass (int64)."""
 SWAP_BYTES_A_PAGE = 300
 """A copy in a slot: a tuple, its numbers, and its entry in a dict of Python."""
 PENDING_BYTES_A_PAGE = 8
@@ -73,11 +81,15 @@ def _vm_bytes(vm: Vm, more_a_page: int) -> int:
     entries = PML_ENTRIES + (vm.mmu.ring_entries if vm.dirty_tracking == "dirty-ring" else 0)
     buffers = BUFFER_BYTES_AN_ENTRY * entries * vm.vcpus
     workloads = sum(_kvm_workload_bytes(vm, load) for load in vm.workload)
-    return int(pages * (a_page + KVM_BYTES_A_PAGE + _index_bytes_a_page(vm.mmu.index)) + buffers + workloads)
+    index = _index_bytes(vm.mmu.index, pages, vm.vcpus)
+    return int(pages * (a_page + KVM_BYTES_A_PAGE) + index + buffers + HISTOGRAM_BYTES + workloads)
 
 
-def _index_bytes_a_page(index: str) -> int:
-    return 0 if index == MEASURED else INDEX_BYTES_A_PAGE + LINK_BYTES_A_PAGE.get(index, HEAD_BYTES_A_PAGE)
+def _index_bytes(index: str, pages: int, vcpus: int) -> int:
+    if index == MEASURED:
+        return 0
+    hptes = min(pages, vcpus * CAP) if index == UNMAPPING else 0
+    return pages * (INDEX_BYTES_A_PAGE + LINK_BYTES_A_PAGE.get(index, HEAD_BYTES_A_PAGE)) + hptes * BYTES_AN_HPTE
 
 
 def check_footprint(scenario: Scenario) -> None:

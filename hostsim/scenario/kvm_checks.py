@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED
+from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED, UNMAPPING
 from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import load_costs, sheet_names
@@ -139,7 +139,7 @@ def _index(vm: Vm, mmu: Mmu) -> Iterator[Finding]:
         return
     key, index = "vm.mmu.index", f"'{mmu.index}'"
     by_hardware = mmu.index == "book3s-hv"
-    offered = INDEXED[:1] if by_hardware else INDEXED
+    offered = INDEXED[:1] if by_hardware or mmu.index == UNMAPPING else INDEXED
     if vm.dirty_tracking not in offered:
         wanted = "an index beside " + " or ".join(f"'{name}'" for name in offered)
         example = f'dirty_tracking = "{offered[0]}"'

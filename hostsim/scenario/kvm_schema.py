@@ -66,10 +66,7 @@ def _read_entries(value: Any) -> Any:
 
 
 def _read_index(value: object) -> object:
-    """``Literal`` lists what there is; of what is not there the reason is worth more."""
-    if value == "book3s-pr":
-        wanted = "another design: it unmaps what it is to protect, a guest would fault otherwise"
-        raise refused("'book3s-pr'", wanted, '"rmap"')
+    """``Literal`` lists what there is; the nearest name is worth more."""
     if not isinstance(value, str) or value not in INDEXES:
         raise refused(shown(value), wanted_name(str(value), INDEXES), '"rmap"')
     return value
@@ -119,7 +116,7 @@ class Mmu(Section):
     index: Annotated[IndexName, BeforeValidator(_read_index)] = Field(
         default=MEASURED,
         description="what finds sptes by gfn, of whatever era: its counted work takes the place of the measured one; "
-        "measured: the kernel's own; book3s-hv reads C bits, nothing is protected",
+        "measured: the kernel's own; book3s-hv reads C bits, nothing is protected; book3s-pr unmaps what others protect",
     )
     a_bits: Flag = Field(
         default=True, description="its page tables have accessed bits; false: as before Haswell, what is made old faults"

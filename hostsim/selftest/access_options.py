@@ -7,12 +7,8 @@ from dataclasses import dataclass
 
 from hostsim.errors import InputError, Problem
 from hostsim.host.kvm.spec import MmuSpec
-from hostsim.mmu.era import era_names, load_era
 from hostsim.selftest.access_tracking_perf_test import AccessPlan
 from hostsim.selftest.options import PAGE_BYTES, Options, option_problems, size_bytes
-
-ASKED_MAX = 1 << 26
-"""Bytes of a vCPU that are asked about page by page, over and over, while they are populated: minutes of work."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +39,3 @@ def access_plan(options: AccessOptions) -> AccessPlan:
 def _problems(options: AccessOptions) -> Iterator[Problem]:
     if options.during_populate and not options.mglru:
         yield Problem("-p", "", "without -l", "-l: MGLRU is what ages while memory is populated", "-p -l")
-    if options.during_populate and options.era in era_names() and load_era(options.era).ageing_lock != "none":
-        yield from _long_problems(options)
-
-
-def _long_problems(options: AccessOptions) -> Iterator[Problem]:
-    try:
-        too_much = size_bytes(options.size) > ASKED_MAX
-    except InputError:
-        return
-    if too_much:
-        # Model limit: every notifier call that takes mmu_lock is an event of its own; memory is all alike, so a smaller
-        # one says the same for a page.
-        got = f"{options.size} with -p and --era {options.era}"
-        yield Problem("-b", "", got, "at most 64M: ageing takes mmu_lock for each page", "-b 16M")

@@ -150,8 +150,7 @@ class _Test:
         """One pass of MGLRU: each page by a call of its own if that takes mmu_lock."""
         # Model limit: a pass asks for all pages of the slot, mapped or not; MGLRU skips what the host has not mapped.
         step = UNLOCKED_PAGES if self._notifier.plan.lock_mode == NONE else 1
-        for first in range(0, self._plan.n_pages, step):
-            yield from self._notifier.clear_young(first, min(first + step, self._plan.n_pages), self._young)
+        yield from self._notifier.each(CLEAR_YOUNG, np.arange(0, self._plan.n_pages, step), step, self._young)
 
 
 def loop_ns(costs: CostSheet, name: str) -> int:

@@ -13,8 +13,8 @@ AGES_MAX = 16
 """The last age stands for it and for all above."""
 
 
-def age_counts(ages: NDArray[np.int64], n_passes: int) -> NDArray[np.int64]:
-    """int64[k]: pages of age 0, 1, ... of those that were ever asked about (``ages``: int64[n], -1: never)."""
+def age_counts(ages: NDArray[np.int32], n_passes: int) -> NDArray[np.int64]:
+    """int64[k]: pages of age 0, 1, ... of those that were ever asked about (``ages``: int32[n], -1: never)."""
     most = min(AGES_MAX, max(0, n_passes - 1))
     return np.bincount(np.minimum(ages[ages >= 0], most), minlength=most + 1)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hostsim.validation.oracles_ageing import ageing_rows
 from hostsim.validation.oracles_drawn import drawn_rows
+from hostsim.validation.oracles_faults import fault_rows
 from hostsim.validation.oracles_forms import form_rows
 from hostsim.validation.oracles_index import index_rows
 from hostsim.validation.oracles_kvm import kvm_rows
@@ -39,6 +40,7 @@ def _all_rows() -> Iterator[Row]:
     yield from working_set_rows()
     yield from ageing_rows()
     yield from swap_rows()
+    yield from fault_rows()
     yield from index_rows()
     yield from lock_rows()
     yield from kvm_rows()

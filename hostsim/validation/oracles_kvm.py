@@ -17,6 +17,7 @@ from hostsim.study.log_buffers import PREFETCHED, faults_of_touches, full_buffer
 from hostsim.validation import draws
 from hostsim.validation.kvm_machine import populated, took
 from hostsim.validation.lock_runs import LockRun, Loops, exit_costs
+from hostsim.validation.ring_runs import ring_full_exits
 from hostsim.validation.rows import Row, absolute, exact
 from hostsim.validation.samples import SUITE
 
@@ -24,6 +25,8 @@ GIB_PAGES = 262_144
 PML_ENTRIES = 512
 LOGGED_PAGES = (511, 512, 5_000)
 RING_ENTRIES = (64, 4_096)
+RING_RUNS = ((64, 63), (64, 64), (64, 1_000), (1_000, 999), (1_000, 5_000))
+"""Entries to the soft limit of a ring, pages that each vCPU writes."""
 FLUSHING_HOST = "haswell"
 """The sheet that row K7 gave its flushes to."""
 
@@ -34,6 +37,7 @@ def kvm_rows(seed: int = 1) -> Iterator[Row]:
     yield from _hidden_fault_rows(draws.generator(seed, 126))
     yield from _full_log_rows(draws.generator(seed, 28))
     yield from _full_buffer_run_rows()
+    yield from _full_ring_run_rows()
     yield from _flush_rows()
 
 
@@ -114,6 +118,18 @@ def _logging_run(pages: int, unmapped_every: int) -> LockRun:
     run = LockRun(sptes, exit_costs({MAP: NONE}, {MAP: 500}), loops, mechanism="pml")
     run.advance()
     return run
+
+
+def _full_ring_run_rows() -> Iterator[Row]:
+    """Two vCPUs write pages of their own, rings are reaped when one is full; at once they reap for each other."""
+    for entries, pages in RING_RUNS:
+        each = full_buffer_exits(pages, entries)
+        for vcpu, exits in enumerate(ring_full_exits(pages, entries)):
+            where = f"O28-run/ring/{entries}/{pages}/{vcpu}"
+            yield exact(SUITE, where, f"ring-full exits of vCPU {vcpu}, {pages} pages, soft limit {entries}", each, exits)
+        at_once = ring_full_exits(pages, entries, in_turn=False)
+        where = f"O28-run/ring/{entries}/{pages}"
+        yield exact(SUITE, where, f"at once: at most {each} each", True, max(at_once) <= each)
 
 
 def _flush_rows() -> Iterator[Row]:

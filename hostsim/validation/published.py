@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from hostsim.validation.kvm import kvm_rows
 from hostsim.validation.published_curve import curve_rows, fitted_guest_rows
+from hostsim.validation.published_far_memory import far_memory_rows
 from hostsim.validation.published_field import never_completes_rows, run_fraction_rows, wire_byte_rows
 from hostsim.validation.published_index import index_rows
 from hostsim.validation.published_replacement import hit_ratio_rows
 from hostsim.validation.published_run import run_rows
+from hostsim.validation.published_swap import swap_rows
 from hostsim.validation.rows import Row, selected
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ def _all_rows(cases: Sequence[str] | None) -> Iterator[Row]:
     yield from kvm_rows(cases)
     yield from index_rows()
     yield from hit_ratio_rows()
+    if cases is None or any(case.startswith("S") for case in cases):
+        yield from swap_rows()
+        yield from far_memory_rows()
 
 
 def _migration_rows() -> Iterator[Row]:

@@ -47,8 +47,9 @@ class TwoListTwin:
 
 
 class GenerationsTwin:
-    def __init__(self, n_pages: int) -> None:
+    def __init__(self, n_pages: int, *, walks: bool = True) -> None:
         self.n_pages = n_pages
+        self.walks = walks
         self.lists: dict[int, list[int]] = {0: [], 1: [], 2: [], 3: []}
         self.of: dict[int, int] = {}
 
@@ -64,7 +65,7 @@ class GenerationsTwin:
 
     def age(self, young: set[int]) -> Outcome:
         asked: list[int] = []
-        for page in sorted(self.of):
+        for page in sorted(self.of) if self.walks else ():
             if self.ask(page, young, asked):
                 self.of[page] = max(self.lists)
         if len(self.lists) == 4:

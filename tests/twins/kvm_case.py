@@ -18,7 +18,7 @@ Mechanism = Literal["write-protect", "pml", "d-bit"]
 @dataclass(frozen=True)
 class GuestCosts:
     """populate_ns: to make a host page, 0: all are there; mode, hold_ns: by kind of fault; queue_ns: by mode, then by
-    requests and holders beside one's own.
+    requests and holders beside one's own; unmap_all_ns: to unmap everything where the cap is reached.
     """
 
     exit_ns: int
@@ -31,6 +31,7 @@ class GuestCosts:
     mode: dict[str, str]
     hold_ns: dict[str, int]
     queue_ns: dict[str, tuple[int, ...]]
+    unmap_all_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class LogRules:
     """How the kernel keeps the log.
 
     mode: of mmu_lock when a log starts or stops; yields: such a hold gives way; recovery: what becomes of small sptes of
-    huge pages; recovery_flushes_each: one flush a region of theirs.
+    huge pages; recovery_flushes_each: one flush a region of theirs; invalidates: a log that begins, and a GET that finds
+    anything, unmap all.
     """
 
     interface: Interface
@@ -68,6 +70,7 @@ class LogRules:
     ring_entries: int
     ring_soft: int
     reaper_ns: int
+    invalidates: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,8 @@ class Case:
     of block_regions regions mapped by one; blank: pages that read as zeros.
 
     pml: what is put in front of each vCPU's buffer after each sync; host_pages: numbers of those that are there; end_ns:
-    when the run is looked at.
+    when the run is looked at; tlb: by workload, whether its accesses miss the TLB (always or never), None: not modelled;
+    cap_pages: so many sptes at most, 0: no cap.
     """
 
     n_regions: int
@@ -189,6 +193,8 @@ class Case:
     host_pages: frozenset[int] = frozenset()
     giant: dict[int, Flags] = field(default_factory=dict)
     block_regions: int = 1
+    tlb: tuple[bool, ...] | None = None
+    cap_pages: int = 0
 
     @property
     def host_page_size(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from random import Random
 
 import numpy as np
@@ -60,9 +61,28 @@ def drawn_case(seed: int) -> Case:
         _script(rng, times, n_vcpus, n_pages, rules, end_ns), end_ns,
     )  # fmt: skip
     case = replace(case, huge=True) if large else case
-    case = _with_errands(rng, _all_large(case) if rng.random() < 0.15 else case)
+    case = _all_large(case) if rng.random() < 0.15 else _with_hptes(Random(f"hptes {seed}"), case)
+    case = _with_errands(rng, case)
     more = Random(f"host pages {seed}")
-    return _with_host_pages(more, _with_blocks(more, case))
+    return _with_tlb(Random(f"tlb {seed}"), _with_host_pages(more, _with_blocks(more, case)))
+
+
+def _with_tlb(rng: Random, case: Case) -> Case:
+    """Accesses of some loads find old translations in the TLB; in half of these cases much is aged, mostly with no flush.
+
+    With PML as it was: runs end where two host threads meet, and buffers would not fill until then.
+    """
+    if case.ageing.old != "a-bit" or rng.random() < 0.4:
+        return case
+    ageings, many = case.script.ageings, rng.choice((4, 8, 16))
+    if case.rules.mechanism != "pml" and rng.random() < 0.5:
+        wait = partial(_wait, rng, case.end_ns)
+        ageings = tuple(_ageing(rng, wait, case.n_pages) for _ in range(many))
+    misses = tuple(rng.random() < 0.3 for _ in case.workloads)
+    return replace(
+        case, tlb=misses, ageing=replace(case.ageing, flush=rng.random() < 0.4),
+        script=replace(case.script, ageings=ageings),
+    )  # fmt: skip
 
 
 def _with_blocks(rng: Random, case: Case) -> Case:
@@ -87,6 +107,33 @@ def _with_host_pages(rng: Random, case: Case) -> Case:
     mapped |= set(case.giant)
     drawn = {number for number in range(-(-case.n_pages // size)) if rng.random() < share}
     return replace(case, costs=replace(case.costs, populate_ns=populate_ns), host_pages=frozenset(mapped | drawn))
+
+
+def _with_hptes(rng: Random, case: Case) -> Case:
+    """A GET unmaps, and there may be few sptes only, as on Book3S PR."""
+    if case.rules.interface != "get-dirty-log" or rng.random() < 0.4:
+        return case
+    case = replace(case, rules=replace(case.rules, invalidates=rng.random() < 0.8))
+    if rng.random() < (0.2 if case.rules.mechanism == "write-protect" else 0.6):
+        return case
+    case = replace(case, rules=replace(case.rules, mechanism="write-protect"), pml=((),) * case.n_vcpus)
+    costs = replace(case.costs, unmap_all_ns=rng.choice((0, 1, 30)))
+    case = replace(case, costs=costs, cap_pages=rng.choice((1, 3, 10, 40)), huge=False, large={})
+    return _beside_a_reader(case) if case.n_vcpus > 1 and rng.random() < 0.7 else case
+
+
+def _beside_a_reader(case: Case) -> Case:
+    """One vCPU reads few pages at almost every instant, another one's writes fill the table, and unmap what it reads."""
+    rate = Fraction(NS_PER_S, max(1, case.end_ns // 1000))
+    reader = replace(
+        case.workloads[0], pattern="sequential", vcpus=(0,), first_gfn=0, n_pages=2, start_page=0, stride_pages=1,
+        write_rate_per_s=Fraction(0), read_rate_per_s=rate, active=None, trace=None,
+    )  # fmt: skip
+    writer = replace(
+        reader, name="writer", vcpus=(case.n_vcpus - 1,), first_gfn=2, n_pages=400, write_rate_per_s=rate / 7,
+        read_rate_per_s=Fraction(0),
+    )  # fmt: skip
+    return replace(case, workloads=(reader, writer), cap_pages=max(case.cap_pages, 10), spte={})
 
 
 def _with_errands(rng: Random, case: Case) -> Case:
@@ -232,9 +279,7 @@ def _rules(rng: Random, times: tuple[int, ...], end_ns: int) -> LogRules:
 
 
 def _script(rng: Random, times: tuple[int, ...], n_vcpus: int, n_pages: int, rules: LogRules, end_ns: int) -> Script:
-    def wait(share: int) -> int:
-        return rng.randrange(1, max(3, end_ns // share))
-
+    wait = partial(_wait, rng, end_ns)
     ring = rules.interface == "dirty-ring"
     syncs = tuple(Sync(wait(6), not ring and rng.random() < 0.15) for _ in range(rng.choice((1, 2, 4, 6))))
     n_holds, n_invalidations = rng.choice(((0, 0), (0, 0), (1, 0), (5, 0), (0, 1), (0, 3), (2, 1)))
@@ -245,6 +290,10 @@ def _script(rng: Random, times: tuple[int, ...], n_vcpus: int, n_pages: int, rul
     if rules.mechanism == "d-bit" and not invalidations:
         invalidations = tuple(_invalidation(rng, wait, n_pages) for _ in range(3))
     return Script(wait(8), syncs, rng.random() < 0.5, kicks, holds, invalidations, (), ageings)
+
+
+def _wait(rng: Random, end_ns: int, share: int) -> int:
+    return rng.randrange(1, max(3, end_ns // share))
 
 
 def _hold(rng: Random, wait: Callable[[int], int], times: tuple[int, ...]) -> Hold:

@@ -9,6 +9,7 @@ import numpy as np
 import simpy
 
 from hostsim.guest.pacing import work_at
+from hostsim.guest.touch import CLOCK_FIRST
 from hostsim.guest.workload import build_guest
 from hostsim.host.clock import Clock
 from hostsim.host.dirty_log import TRACKERS
@@ -23,7 +24,7 @@ from hostsim.kernels.kvm import layout as lay
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
 from hostsim.mmu.memory import GuestMemory, RamBlock
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, TRACKED, WRITABLE, Sptes, make_sptes
+from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts, told
@@ -34,7 +35,7 @@ KIND = {
 }  # fmt: skip
 NAME = {kind: name for name, kind in KIND.items()}
 MODE = {"none": NONE, "shared": SHARED, "exclusive": EXCLUSIVE}
-FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY, "old": OLD}
+FLAG = {"present": PRESENT, "writable": WRITABLE, "tracked": TRACKED, "dirty": DIRTY, "old": OLD, "stale": STALE}
 LOG_CAPACITY = 1 << 14
 Process = Generator[simpy.Event, Any, Any]
 
@@ -56,19 +57,22 @@ def words_of(flags: int) -> list[str]:
 class EnginePort:
     """What the host threads of a case do to a VM of hostsim."""
 
-    def __init__(self, case: Case) -> None:
-        self.case, self.env = case, Clock()
+    def __init__(self, case: Case, env: Clock | None = None) -> None:
+        self.case, self.env = case, env or Clock()
         memory, self.guest = _memory(case), build_guest(case.workloads, 1)
         config = MmuConfig(
             case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
             case.costs.pfn_ns, case.costs.populate_ns, case.host_page_size, case.block_regions, case.ageing.old == "a-bit",
-            "zap" if case.ageing.old == "zap" else "access-tracking",
+            "zap" if case.ageing.old == "zap" else "access-tracking", case.cap_pages, case.costs.unmap_all_ns,
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         if case.costs.populate_ns:
             self.engine.backing[:] = _backing(case)
-        self.kvm = self.engine.kvm
         self.engine.set_sptes(_sptes(case), 0)
+        if case.tlb is not None:
+            firsts = self.guest.table.ints[:, CLOCK_FIRST]
+            self.engine.model_tlb(0, [float(case.tlb[w]) for w in self.guest.clock_workload[firsts].tolist()])
+        self.kvm = self.engine.kvm
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
         self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
         self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)
@@ -142,16 +146,20 @@ class EnginePort:
 class EngineRun:
     """As ``TwinRun``; cuts_ns: when something that does nothing happens on the host."""
 
-    def __init__(self, case: Case, end_ns: int, cuts_ns: list[int]) -> None:
-        self.case, self.port = case, EnginePort(case)
+    def __init__(self, case: Case, end_ns: int, cuts_ns: list[int], env: Clock | None = None) -> None:
+        self.case, self.end_ns, self.port = case, end_ns, EnginePort(case, env)
         self.actors = Actors(self.port, case)
         env = self.port.env
         for _, process in self.actors.processes():
             env.process(process)
+        self.begin()
         for ns in cuts_ns:
             env.timeout(ns)
         if end_ns:
             env.run(until=end_ns)
+
+    def begin(self) -> None:
+        """Other threads of the host are set going."""
 
     def facts(self) -> Facts:
         port, kvm = self.port, self.port.kvm
@@ -169,6 +177,7 @@ class EngineRun:
             "large": {r: words_of(int(sptes.large[r])) for r in np.flatnonzero(sptes.level == 1).tolist()},
             "blank": np.flatnonzero(sptes.spte & BLANK).tolist(),
             "host_pages": np.flatnonzero(engine.backing == lay.RESIDENT).tolist(),
+            "emptied": int(kvm.state[lay.UNMAPPED_ALL]),
             "version": {page: n for page, n in enumerate(engine.memory.version.tolist()) if n},
             "buffers": [port.buffer(v) for v in range(self.case.n_vcpus)],
             "rings": [port.ring(v) for v in range(self.case.n_vcpus)],
@@ -255,4 +264,5 @@ def _plan(case: Case) -> LogPlan:
         rules.interface, log_costs, costs.lock_pair_ns, pml=rules.mechanism == "pml", d_bit=rules.mechanism == "d-bit",
         eager_split=rules.eager, recovery=rules.recovery if case.huge else "none", slot_mode=MODE[rules.mode],
         slot_yields=rules.yields, chunk_shift=rules.chunk_pages.bit_length() - 1, reap_period_ns=rules.reaper_ns,
+        invalidates=rules.invalidates,
     )  # fmt: skip

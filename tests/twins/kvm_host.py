@@ -71,6 +71,7 @@ class TwinHost:
     def flush(self) -> Process:
         """Returns when no vCPU has a stale entry."""
         running = self.interrupt()
+        self.memory.flush_translations()
         ipis_ns = self.costs.first_ipi_ns + self.costs.more_ipi_ns * (running - 1) if running else 0
         ns = round(self.costs.flush_ns + ipis_ns)
         self.flushes += 1

@@ -22,7 +22,7 @@ class TwinMemory:
         self.dirty: set[int] = set()
         self.version: Counter[int] = Counter()
         self.rings: list[list[int]] = [[] for _ in range(case.n_vcpus)]
-        self.seq, self.in_progress = 0, range(0)
+        self.seq, self.in_progress, self.emptied = 0, range(0), 0
         self.host_pages = set(case.host_pages)
         """Numbers of host pages that are there; a host page is a region where host memory is huge."""
 
@@ -89,7 +89,7 @@ class TwinMemory:
             self._make_writable(vcpu, page)
         elif not self.logged:
             self.flags(page).update({"writable", "dirty"})
-            self.flags(page).discard("old")
+            self.flags(page).difference_update({"old", "stale"})
         elif self.case.whole_table:
             self.halve(self._block(region))
             self.split(region)
@@ -108,15 +108,22 @@ class TwinMemory:
             else:
                 self.large[region] = flags
             return
+        if self.full():
+            self.zap(range(self.n_pages))
+            self.emptied += 1
         self.spte[page] = flags
         if self.logged:
             self.mark(vcpu, page)
+
+    def full(self) -> bool:
+        """Whether one more spte has to make room first."""
+        return bool(self.case.cap_pages) and sum("present" in flags for flags in self.spte.values()) >= self.case.cap_pages
 
     def _empty(self, region: int) -> bool:
         return not self.is_large(region * REGION_PAGES) and not any(self.spte.get(page) for page in pages_of(region))
 
     def _restore(self, vcpu: int, page: int, is_write: bool) -> None:
-        self.flags(page).difference_update({"tracked", "old"})
+        self.flags(page).difference_update({"tracked", "old", "stale"})
         if not is_write:
             return
         if not self.is_large(page):
@@ -126,7 +133,7 @@ class TwinMemory:
 
     def _make_writable(self, vcpu: int, page: int) -> None:
         self.spte.setdefault(page, set()).update({"writable", "dirty"})
-        self.spte[page].discard("old")
+        self.spte[page].difference_update({"old", "stale"})
         if self.logged:
             self.mark(vcpu, page)
 
@@ -169,16 +176,22 @@ class TwinMemory:
         """Those that were accessed since they were made old."""
         return [page for page in pages if "present" in self.flags(page) and not self.flags(page) & {"old", "tracked"}]
 
-    def age(self, pages: list[int]) -> None:
-        """They are made old, with all that shares a large spte with them."""
+    def age(self, pages: list[int], *, flushed: bool) -> None:
+        """They are made old, with all that shares a large spte with them; stale if a TLB may have their translation."""
+        stale = {"stale"} if self.case.tlb is not None and not flushed else set()
         for page in pages:
             if self.case.ageing.old == "a-bit":
-                self.flags(page).add("old")
+                self.flags(page).update({"old"} | stale)
             elif self.case.ageing.old == "access-tracking":
                 self.flags(page).add("tracked")
                 self.flags(page).discard("writable")
             else:
                 self.zap(range(page, page + 1))
+
+    def flush_translations(self) -> None:
+        """No TLB has any."""
+        for flags in (*self.spte.values(), *self.large.values(), *self.giant.values()):
+            flags.discard("stale")
 
     def mapped(self, pages: range) -> bool:
         return any("present" in self.flags(page) for page in pages)

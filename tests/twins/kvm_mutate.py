@@ -9,9 +9,11 @@ import __future__ as future_features
 import inspect
 import sys
 import textwrap
+from collections.abc import Callable
 from importlib import import_module
 
 from hostsim.errors import InvariantError
+from tests.twins import kvm_walks
 from tests.twins.kvm_compare import difference
 from tests.twins.mutate import Mutation, apply
 
@@ -76,7 +78,7 @@ MUTATIONS = {
     "a place in the queue is kept after the grant": Mutation(
         f"{KVM}.mmu_lock", "grant_next", "others = ", "others = 1 + "
     ),
-    "a host's release lets one in": Mutation(f"{KVM}.host", "_grant_all", "while grant_next", "if grant_next"),
+    "a host's release lets one in": Mutation(f"{KVM}.host", "grant_all", "while who >= 0", "if who >= 0"),
     "a host gives way to nobody": Mutation(
         f"{HOST}.lock", "MmuLock.hold", "self._held(host, left_ns, unit_ns)", "self._held(host, left_ns, 0)"
     ),
@@ -109,16 +111,16 @@ MUTATIONS = {
     "the next exit has the kind of the last": Mutation(f"{KVM}.vcpu", "_note_exit", "k.vcpus[V_EXIT, v] = NOTHING", "pass"),
     # Ageing
     "an access leaves its page old": Mutation(
-        f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~OLD & 0xFF)", "k.sptes.spte[page]"
+        f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~AGED & 0xFF)", "k.sptes.spte[page]"
     ),
     "an access leaves a large spte old": Mutation(
-        f"{KVM}.mapping", "note_access", "(DIRTY if kind == LOG else 0)) & (~OLD & 0xFF)", "(DIRTY if kind == LOG else 0))"
+        f"{KVM}.mapping", "note_access", "(DIRTY if kind == LOG else 0)) & (~AGED & 0xFF)", "(DIRTY if kind == LOG else 0))"
     ),
     "an access-tracked page keeps W": Mutation(f"{KVM}.ageing", "_aged", "(~WRITABLE & 0xFF)", "0xFF"),
     "what was made old is not looked for anew": Mutation(
         f"{KVM}.ageing", "clear_young", "if found > 0:", "if found > 1 << 40:"
     ),
-    "a page that is made old is not counted": Mutation(f"{KVM}.armed", "is_armed", "wanted | STOPPED", "wanted | 2"),
+    "a page that is made old is not counted": Mutation(f"{KVM}.armed", "armed_as", "wanted | STOPPED", "wanted | 2"),
     "a page is old before the flush": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._walk", "            yield from self._flush()\n",
         "            self._engine.clear_young(first, end, young, self._env.now_ns)\n            yield from self._flush()\n",
@@ -128,6 +130,19 @@ MUTATIONS = {
     ),
     "mmu_lock goes before the flush of an invalidation": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._zap", "yield from self._flush()", "yield self._env.timeout(0)"
+    ),
+    # TLBs
+    "a flush leaves stale pages stale": Mutation(
+        f"{KVM}.tlb", "flush_translations", "k.counts[STALE_ROW, region] == 1", "k.counts[STALE_ROW, region] == 9"
+    ),
+    "a stale page is seen by the next access": Mutation(
+        f"{KVM}.vcpu", "_touch", "kind == YOUNG and _hits_tlb(k, v, page)", "kind == 99"
+    ),
+    "what is aged after a flush is stale": Mutation(
+        f"{HOST}.mmu_notifier", "MmuNotifier._walk", "flushed=flushes", "flushed=False"
+    ),
+    "a sweep looks at what it does not see": Mutation(
+        f"{KVM}.armed", "sweep_sees", "seen == FULL or (seen == IF_MISSED and weight_of(k, c, page, seen) > 0)", "seen > 0"
     ),
     # The log
     "no PML drain before a harvest": Mutation(f"{LOG}.kvm_log", "KvmLog._drain", "if self._plan.pml", "if not self._plan"),
@@ -148,10 +163,63 @@ MUTATIONS = {
         f"{LOG}.dirty_ring", "DirtyRing._reap", "        self._vm.times.reaps += 1\n",
         "        self._vm.times.reaps += 1\n        self._engine.reset_taken(self._env.now_ns)\n",
     ),
+    # Book3S PR
+    "a full table takes one more": Mutation(
+        f"{KVM}.hptes", "at_cap", "state[MAPPED] >= state[CAP]", "state[MAPPED] > state[CAP]"
+    ),
+    "sptes that went still count": Mutation(f"{KVM}.dirty_log", "zap_range", "k.state[MAPPED] -= gone", "pass"),
+    "unmapping all takes no time": Mutation(f"{KVM}.mmu_lock", "_begin_hold", "at_cap(k.state, kind)", "kind < 0"),
+    "unmapping all comes before touches of lower vCPUs": Mutation(
+        f"{KVM}.hptes", "unmap_all", "for other in range(v)", "for other in range(0)"
+    ),
+    "what is unmapped for room is not looked for anew": Mutation(
+        f"{KVM}.hptes", "unmap_all", "    rearm(k, 0, n_pages, now_ns)", "    pass"
+    ),
+    "a GET leaves mapped what it protects": Mutation(
+        f"{LOG}.get_dirty_log", "GetDirtyLog._get", "        if found:\n            self._invalidate()\n", ""
+    ),
+    "a log that begins leaves sptes": Mutation(
+        f"{LOG}.kvm_log", "KvmLog._start", "        self._invalidate()\n", ""
+    ),
     "a stopped log leaves small sptes": Mutation(
         f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.stop_log(plan.recovery,", 'self._engine.stop_log("none",'
     ),
 }  # fmt: skip
+
+
+WALKER = f"{KVM}.walker"
+WALKER_MUTATIONS = {
+    "a walker clears before its flush is over": Mutation(
+        WALKER, "_flush", "took_ns = k",
+        "clear_young(k, *k.calls[host, :2, walk[W_AT]].tolist(), k.young, now_ns, False)\n    took_ns = k",
+    ),
+    "a walker never flushes": Mutation(WALKER, "_step", "walk[W_FLUSHES] == 1", "walk[W_FLUSHES] == 2"),
+    "a walker flushes where nothing is young": Mutation(WALKER, "_step", "WALK_AGES and walk[W_FOUND] > 0", "WALK_AGES"),
+    "every call of a walker flushes": Mutation(WALKER, "_step", "walk[W_EVENT] == CALL_CLEAR_FLUSH", "walk[W_EVENT] >= 0"),
+    "a walker's test clears": Mutation(WALKER, "_step", "walk[W_EVENT] != CALL_TEST", "walk[W_EVENT] >= 0"),
+    "a walker reads before it has the lock": Mutation(
+        WALKER, "_read", "walk[W_SINCE_NS], ", "walk[W_FOUND] *= now_ns == walk[W_ASKED_NS]\n    walk[W_SINCE_NS], "
+    ),
+    "a walker stays in front of those who wait": Mutation(
+        WALKER, "_end_call", "            grant_all(k, now_ns)\n", "            pass\n",
+    ),
+    "a walker asks for the next lock too late": Mutation(
+        WALKER, "_step", "_ask(k, host, now_ns)", "_ask(k, host, now_ns + 1)"
+    ),
+    "a walker's event comes behind those of vCPUs": Mutation(
+        f"{KVM}.run", "run_vcpus", "k.state[WALK_NS] <= now_ns and", "k.state[WALK_NS] < now_ns and"
+    ),
+    "a walker runs into the next event of a vCPU": Mutation(WALKER, "walk", "now_ns <= vcpu_ns and ", ""),
+    "a walker goes on at the horizon": Mutation(WALKER, "walk", "now_ns < horizon_ns", "now_ns <= horizon_ns"),
+    "who is let in by a walker is not looked for": Mutation(f"{KVM}.host", "grant_all", "k.state[REORDERED] = 1", "pass"),
+    "a walker's hold has no end": Mutation(WALKER, "_end_call", "leave_lock(k.state, walk[W_MODE])", "pass"),
+    "a walker tells what it read before its flush": Mutation(
+        WALKER, "_clear", "walk[W_FOUND] = clear_young", "_ = clear_young"
+    ),
+    "a walker's waits are not counted": Mutation(WALKER, "_read", "walk[W_WAIT_NS] += ", "walk[W_WAIT_NS] += 0 * "),
+    "a lockless walker takes the lock": Mutation(WALKER, "_ask", "if walk[W_MODE] == NONE", "if walk[W_MODE] == 9"),
+}  # fmt: skip
+"""Of walkers: tests.twins.kvm_walks shows them."""
 
 
 def break_(mutation: Mutation) -> None:
@@ -171,18 +239,19 @@ def break_(mutation: Mutation) -> None:
     setattr(getattr(home, owner), name, scope[name])
 
 
-def caught_at(n_seeds: int) -> int:
+def caught_at(n_seeds: int, part: Callable[[int], str] = difference) -> int:
     """First seed whose twin differs from the engine, or whose engine breaks a law or cannot go on, or -1."""
-    return next((seed for seed in range(n_seeds) if _shows(seed)), -1)
+    return next((seed for seed in range(n_seeds) if _shows(seed, part)), -1)
 
 
-def _shows(seed: int) -> bool:
+def _shows(seed: int, part: Callable[[int], str]) -> bool:
     try:
-        return bool(difference(seed))
-    except (InvariantError, AssertionError, KeyError, IndexError, OverflowError):
+        return bool(part(seed))
+    except (InvariantError, AssertionError, KeyError, IndexError, OverflowError, ValueError):
         return True
 
 
 if __name__ == "__main__":
-    break_(MUTATIONS[sys.argv[1]])
-    sys.stdout.write(f"{caught_at(int(sys.argv[2]))}\n")
+    walks = sys.argv[1] in WALKER_MUTATIONS
+    break_((MUTATIONS | WALKER_MUTATIONS)[sys.argv[1]])
+    sys.stdout.write(f"{caught_at(int(sys.argv[2]), kvm_walks.difference if walks else difference)}\n")

@@ -83,10 +83,11 @@ class TwinPort:
         young = self.memory.young(pages)
         yield self.env.timeout(max(1, round(len(pages) * rules.age_ns)))
         if young and what.event != "test_young":
-            if rules.flush and what.event == "clear_flush_young":
+            flushes = rules.flush and what.event == "clear_flush_young"
+            if flushes:
                 yield from self.host.flush()
             young = self.memory.young(pages)
-            self.memory.age(young)
+            self.memory.age(young, flushed=flushes)
         return young
 
 
@@ -123,6 +124,7 @@ class TwinRun:
             "large": {region: sorted(flags) for region, flags in sorted(memory.large.items())},
             "blank": sorted(memory.blank),
             "host_pages": memory.pages_there(),
+            "emptied": memory.emptied,
             "version": {page: n for page, n in sorted(memory.version.items()) if n},
             "buffers": [vcpu.pml for vcpu in guest.vcpus],
             "rings": memory.rings,

@@ -40,6 +40,11 @@ class TwinTracker:
         yield from self.host.lock.hold(self.rules.mode, self._start_ns, self._unit_ns())
         yield from self.host.flush()
         self.memory.start_log(all_set=False)
+        self._invalidate()
+
+    def _invalidate(self) -> None:
+        if self.rules.invalidates:
+            self.memory.zap(range(self.n_pages))
 
     def _start_ns(self) -> float:
         large = self.memory.open_large(range(self.n_pages))
@@ -89,6 +94,7 @@ class TwinGet(TwinTracker):
         if found[0]:
             yield from self.host.flush()
             self.memory.clear(found[0])
+            self._invalidate()
             new = self._to_send(found[0])
         yield self.env.timeout(round(self.n_pages * self.costs.get_ns))
         return new

@@ -21,10 +21,13 @@ NO_FAULT = "nothing"
 
 
 class TwinStream:
-    """Touches of one sort, on a work clock that it may share; ``touch`` is the first that is not made yet."""
+    """Touches of one sort, on a work clock that it may share; ``touch`` is the first that is not made yet.
+
+    misses: the TLB, each time.
+    """
 
     def __init__(self, clock: TwinClock, touches: Iterator[Touch]) -> None:
-        self.clock, self._touches = clock, touches
+        self.clock, self._touches, self.misses = clock, touches, True
         self.advance()
 
     def advance(self) -> None:
@@ -50,7 +53,7 @@ class TwinVcpu:
         self.guest, self.rank, self.env = guest, rank, guest.env
         self.memory, self.costs = guest.memory, guest.case.costs
         self.clocks = [clock for *_, clock in loads]
-        self.streams = [stream for load in loads for stream in streams_of(*load)]
+        self.streams = [stream for load in loads for stream in self._streams(*load)]
         self.pml: list[int] = []
         self.stage, self.kicked, self.why = OUT, False, KICKED
         self.accesses = self.ring_full = 0
@@ -59,6 +62,12 @@ class TwinVcpu:
         self.stop_work_ns: int | None = None
         self.came_out: Callable[[], None] = lambda: None
         self._plan = 0
+
+    def _streams(self, load: Workload, i: int, clock: TwinClock) -> list[TwinStream]:
+        case, streams = self.guest.case, streams_of(load, i, clock)
+        for stream in streams:
+            stream.misses = case.tlb is None or case.tlb[case.workloads.index(load)]
+        return streams
 
     def _in(self, ns: int, step: Callable[[], None]) -> None:
         """``step`` comes ``ns`` from now, after the host and lower vCPUs, unless something else is planned before."""
@@ -177,6 +186,8 @@ class TwinVcpu:
     def _touch(self, stream: TwinStream) -> None:
         _, page, is_write = stream.touch
         need = self.memory.needs(page, is_write)
+        if need == "young" and "stale" in self.memory.flags(page) and not stream.misses:
+            need = ""
         if need in UNSEEN:
             self.accesses += 1
             self._complete(stream, need)
@@ -193,7 +204,7 @@ class TwinVcpu:
             self.memory.flags(page).add("dirty")
             stall_ns = self._log(page)
         if need:
-            self.memory.flags(page).discard("old")
+            self.memory.flags(page).difference_update({"old", "stale"})
         if need in {"log", "fill"}:
             self.memory.blank.discard(page)
         full = len(self.pml) == PML_ENTRIES
@@ -273,7 +284,8 @@ class Fault:
         if kind in {"spurious", "retry"}:
             return self.costs.spurious_ns
         queue_ns = self.costs.queue_ns[self.mode]
-        return self.costs.hold_ns[kind] + queue_ns[min(others, len(queue_ns) - 1)]
+        room_ns = self.costs.unmap_all_ns if kind == "map" and self.memory.full() else 0
+        return self.costs.hold_ns[kind] + queue_ns[min(others, len(queue_ns) - 1)] + room_ns
 
     def release(self, kind: str) -> None:
         changed = self.memory.needs(self.page, self.is_write) != kind

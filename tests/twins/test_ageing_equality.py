@@ -25,6 +25,7 @@ PAIRS: dict[str, Callable[[int], Pair]] = {
     "two-list": lambda n: (TwoList(n), TwoListTwin(second_chance=True)),
     "two-list before v5.9": lambda n: (TwoList(n, second_chance=False), TwoListTwin(second_chance=False)),
     "mglru": lambda n: (Generations(n), GenerationsTwin(n)),
+    "mglru before 6.13": lambda n: (Generations(n, walks=False), GenerationsTwin(n, walks=False)),
     "idle": lambda n: (IdlePages(n, 2), IdleTwin(2)),
 }
 OPERATIONS = ["insert", *["touch"] * 3, *["age"] * 2, *["evict"] * 5]

@@ -64,6 +64,7 @@ def test_drawn_hosts_cover_the_model() -> None:
     aged = [row for one in facts for row in one["ager"]]
     assert sum(len(young) > 0 for _, young in aged) > 100
     assert sum("old" in words for one in facts for words in (*one["spte"].values(), *one["large"].values())) > 1000
+    assert sum("stale" in words for one in facts for words in (*one["spte"].values(), *one["large"].values())) > 500
     assert sum(run.end_ns == run.case.end_ns for run in runs) > 200
     _check_interfaces(runs)
 

@@ -33,11 +33,12 @@ N_PAGES = 4096
 CAUGHT = {"book3s-hv": "d-bit"}
 OLD = MmuSpec(era="E0", costs="nehalem-2010")
 NEW = MmuSpec(era="E4", costs="cascade-lake")
-PROTECTING = tuple(name for name in INDEXES if name not in (MEASURED, "book3s-hv"))
+PROTECTING = tuple(name for name in INDEXES if name not in (MEASURED, "book3s-hv", "book3s-pr"))
 WAYS = [
     *(("get-dirty-log", replace(OLD, index=name)) for name in PROTECTING),
     *(("clear-dirty-log", replace(NEW, index=name)) for name in PROTECTING),
     ("get-dirty-log", replace(OLD, index="book3s-hv", write_tracking="d-bit")),
+    ("get-dirty-log", replace(OLD, index="book3s-pr")),
 ]
 IDS = [f"{tracking}, {mmu.index}" for tracking, mmu in WAYS]
 KNOBS = (Knobs(), Knobs(7, 64, 50_000), Knobs(1, 1 << 22, 1_000_000))
@@ -53,9 +54,11 @@ def loads() -> tuple[Workload, ...]:
 
 
 def migrating(tracking: str, mmu: MmuSpec, knobs: Knobs | None = None) -> Machine:
+    """Where reads dirty what a harvest has unmapped a migration over a slow link never ends."""
+    bits_per_s = 150_000_000 if mmu.index == "book3s-pr" else 30_000_000
     one = live_machine(
         *loads(), tracking=tracking, n_pages=N_PAGES, filled=2000, n_vcpus=2, mmu=mmu, duration_ns=8_000 * MS,
-        migration=MigrationParameters(max_bandwidth=0, downtime_limit_ms=20), link=LinkSpec(30_000_000, 100_000, 212_992),
+        migration=MigrationParameters(max_bandwidth=0, downtime_limit_ms=20), link=LinkSpec(bits_per_s, 100_000, 212_992),
     )  # fmt: skip
     one = Machine(one.spec, knobs)
     one.run()
@@ -78,8 +81,8 @@ def facts(one: Machine) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_all_designs_may_be_asked_for_but_one() -> None:
-    assert set(INDEXES) == set(DESIGNS) - {"book3s-pr"} | {MEASURED}
+def test_all_designs_may_be_asked_for() -> None:
+    assert set(INDEXES) == set(DESIGNS) | {MEASURED}
     assert get_args(IndexName) == INDEXES
 
 
@@ -90,7 +93,7 @@ def test_a_migration_ends_with_the_same_content(tracking: str, mmu: MmuSpec) -> 
     assert m is not None
     assert m.counters().status == "completed"
     assert (m.ram.copied == one.vm.memory.version).all()
-    assert len(m.recorder.syncs) > 2
+    assert len(m.recorder.syncs) > (1 if mmu.index == "book3s-pr" else 2)
     assert facts(runs[1]) == facts(runs[2]) == facts(one)
 
 
@@ -108,7 +111,7 @@ def test_its_calls_are_what_mmu_lock_is_held_for(tracking: str, mmu: MmuSpec) ->
 
 
 def uniform(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "index_costs", lambda _: IndexCosts(CacheCosts.uniform, CacheCosts.uniform))
+    monkeypatch.setattr(build, "index_costs", lambda _: IndexCosts(*[CacheCosts.uniform] * 4))
 
 
 @pytest.mark.parametrize("knobs", KNOBS)
@@ -254,6 +257,7 @@ def test_an_index_out_of_step_is_found() -> None:
         (MmuSpec(index="rmap", page_size="2MiB"), "get-dirty-log", "4KiB"),
         (MmuSpec(index="rmap", write_tracking="pml"), "get-dirty-log", "write-protect with all others"),
         (MmuSpec(index="book3s-hv"), "get-dirty-log", "d-bit with book3s-hv"),
+        (MmuSpec(index="book3s-pr"), "clear-dirty-log", "wanted one of get-dirty-log"),
     ],
 )
 def test_what_does_not_go_with_an_index_is_refused(mmu: MmuSpec, tracking: str, says: str) -> None:

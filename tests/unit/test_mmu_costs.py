@@ -16,7 +16,7 @@ from hostsim.mmu.costs import CostSheet, exit_costs, flush_ns, load_costs, log_c
 from hostsim.mmu.era import load_era
 
 SHEETS = ("arm64-jing", "cascade-lake", "haswell", "nehalem-2010", "skylake")
-UNIT = re.compile(r"_(ns|bytes|share|ratio|vcpus|flushes|regions)$")
+UNIT = re.compile(r"_(ns|bytes|share|ratio|vcpus|flushes|regions|entries)$")
 PAGES = 262_144
 """4 KiB pages of 1 GiB."""
 

@@ -105,14 +105,16 @@ def test_without_a_bits_ageing_costs_the_guest_faults(era: str) -> None:
 
 
 def test_a_daemon_counts_its_passes() -> None:
+    """Without a flush all that is read stays in the TLB, so it is seen once: when it was just mapped."""
     one, notifier = machine()
     daemon = AgeingDaemon(vm_of(one), notifier, 5 * MS, call_pages=256)
     one.run()
     assert [done.start_ns for done in daemon.passes] == [5 * MS, 10 * MS, 15 * MS]
-    assert [done.young for done in daemon.passes] == [N_PAGES, N_PAGES // 2, N_PAGES // 2]
+    assert [done.young for done in daemon.passes] == [N_PAGES, 0, 0]
+    assert [done.false_old for done in daemon.passes] == [0.0, N_PAGES // 2, N_PAGES // 2]
     assert {(done.calls, done.asked) for done in daemon.passes} == {(4, N_PAGES)}
     assert daemon.passes[0].took_ns == pytest.approx(AGE_NS, abs=5 * 400)
-    assert daemon.young_counts.tolist() == [3] * (N_PAGES // 2) + [1] * (N_PAGES // 2)
+    assert daemon.young_counts.tolist() == [1] * N_PAGES
 
 
 def test_a_policy_is_asked_for_the_pages_it_wants() -> None:
@@ -133,3 +135,67 @@ def test_a_pass_that_outlasts_its_period_delays_the_next() -> None:
     starts = [done.start_ns for done in daemon.passes]
     ends = [done.start_ns + done.took_ns for done in daemon.passes]
     assert starts[1:] == ends[:-1]
+
+
+def all_at_once(*, by_events: bool) -> tuple[list[Any], MmuNotifier, Any]:
+    """Six threads ask for all of memory, page by page, from instants of their own on."""
+    one, notifier = machine(duration_ns=4 * MS)
+    notifier.by_events = by_events
+    masks = [np.zeros(N_PAGES, np.uint8) for _ in range(6)]
+    pages = np.arange(N_PAGES)
+    over = [
+        timed(one, 100 + 7 * i, lambda mask=mask: notifier.each(CLEAR_FLUSH_YOUNG, pages, 1, mask))
+        for i, mask in enumerate(masks)
+    ]
+    one.run()
+    return [*over, *(mask.tolist() for mask in masks)], notifier, vm_of(one)
+
+
+def test_where_many_walk_at_once_some_of_them_are_processes() -> None:
+    (told, notifier, vm), (expected, plain, plain_vm) = (all_at_once(by_events=which) for which in (False, True))
+    assert told == expected
+    assert notifier.latencies[CLEAR_FLUSH_YOUNG].summary() == plain.latencies[CLEAR_FLUSH_YOUNG].summary()
+    assert (notifier.pages, notifier.young) == (plain.pages, plain.young) == ({CLEAR_FLUSH_YOUNG: 6 * N_PAGES}, N_PAGES)
+    assert vm.tally() == plain_vm.tally()
+    assert vm.lock.waits.summary() == plain_vm.lock.waits.summary()
+
+
+def test_what_a_walker_has_done_shows_while_it_walks() -> None:
+    """A run that ends in the middle of a walk, and a look at it from outside, see what processes would have done."""
+    facts = [seen_meanwhile(by_events=by_events) for by_events in (False, True)]
+    assert facts[0] == facts[1]
+    assert 0 < facts[0][0][1] < facts[0][1][1] < N_PAGES
+
+
+def seen_meanwhile(*, by_events: bool) -> list[Any]:
+    """20 and 50 us after a walk has begun."""
+    one, notifier = machine(duration_ns=MS + 50_000)
+    notifier.by_events = by_events
+    timed(one, MS, lambda: notifier.each(CLEAR_FLUSH_YOUNG, np.arange(N_PAGES), 1, np.zeros(N_PAGES, np.uint8)))
+    seen: list[Any] = []
+
+    def look() -> None:
+        latencies = notifier.latencies[CLEAR_FLUSH_YOUNG].summary()
+        seen.append((vm_of(one).tally(), notifier.young, notifier.pages.total(), latencies))
+
+    at(one, MS + 20_000, look)
+    one.run()
+    look()
+    return seen
+
+
+def test_no_calls_take_no_time() -> None:
+    one, notifier = machine()
+    over = timed(one, MS, lambda: notifier.each(CLEAR_YOUNG, np.arange(0), 1, np.zeros(N_PAGES, np.uint8)))
+    one.run()
+    assert over == [(MS, 0)]
+
+
+def test_who_gives_way_gives_way_to_a_walker() -> None:
+    """A hold in units of 1 us, on a VM whose vCPUs want nothing: the walker asks in the middle of the 51st."""
+    one, notifier = machine(duration_ns=MS)
+    held = timed(one, 100, lambda: vm_of(one).lock.hold(EXCLUSIVE, 100_000, 1_000))
+    over = timed(one, 50_500, lambda: notifier.each(TEST_YOUNG, np.arange(1), 1, np.zeros(N_PAGES, np.uint8)))
+    one.run()
+    age_ns = notifier.plan.age_ns(1)
+    assert [over[0][0], held[0][0]] == [51_100 + age_ns, 100_100 + age_ns]

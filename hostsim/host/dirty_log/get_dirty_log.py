@@ -38,6 +38,8 @@ class GetDirtyLog(KvmLog):
         if found:
             yield from self._vm.flush()
         newly = self._clear(bmap)
+        if found:
+            self._invalidate()
         self._check_recorded("after a GET")
         yield self._env.timeout(round(self._n_pages * self._plan.costs.get_ns))
         return Harvest(found, newly)

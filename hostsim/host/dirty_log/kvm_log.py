@@ -65,8 +65,15 @@ class KvmLog:
             yield from self._unlocked()
             yield from self._vm.flush()
         self._engine.start_log(plan.all_set, plan.eager_split, self._env.now_ns)
+        self._invalidate()
         self._logged = True
         self._check_recorded("when the log was switched on")
+
+    def _invalidate(self) -> None:
+        """Where a harvest does not protect but unmap."""
+        # Model limit: Book3S PR leaves mapped what was writable when a log began, and loses its writes; here it is unmapped.
+        if self._plan.invalidates:
+            self._engine.zap(0, self._n_pages, self._env.now_ns)
 
     def _unlocked(self) -> Timed[None]:
         """The rest of an index's call that needs no mmu_lock."""

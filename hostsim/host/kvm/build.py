@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hostsim.errors import InputError, Problem
 from hostsim.guest.workload import Guest
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import GuestEngine
-from hostsim.host.kvm.index_costs import added_to_faults, index_costs, kernel_has, locked_for, shares_lock
+from hostsim.host.kvm.index_costs import (
+    IndexCosts,
+    added_to_faults,
+    index_costs,
+    kernel_has,
+    locked_for,
+    shares_lock,
+    unmap_all_ns,
+)
 from hostsim.host.kvm.indexed import IndexedSptes, index_of
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.lock import N_HOSTS
+from hostsim.host.kvm.notifier_plan import notifies
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import BACKING_PAGES, LogCosts
-from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED, Interface, MmuSpec
+from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec
+from hostsim.host.spte_index.base import BaseIndex
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import exit_costs, load_costs, log_costs, number, populate_ns
 from hostsim.mmu.era import Era, era_names, load_era, unknown_name
 from hostsim.mmu.exits import EXCLUSIVE, SHARED, ExitCosts
+from hostsim.mmu.index.pr_hashes import BITS, CAP, LINK_BYTES, REST_BYTES
+from hostsim.mmu.index.tables import HPTE_BYTES
 from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import REGION_PAGES
+from hostsim.mmu.tlb import TlbReach
 
 RING_ERA = "E3"
 """First era whose kernels all have KVM_CAP_DIRTY_LOG_RING (5.11)."""
@@ -44,13 +58,24 @@ def live_vm(
     if mmu.index == MEASURED:
         engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity)
         return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan)
-    index, costs = index_of(mmu.index, memory), index_costs(mmu)
+    costs, cap_pages = index_costs(mmu), n_vcpus * CAP if mmu.index == UNMAPPING else 0
+    index = index_of(mmu.index, memory, cap_pages, has_notifiers=notifies(mmu))
     added = added_to_faults(mmu.index, mmu, costs.harvest, float(sum(index.bytes_used().values())))
     capacity = max(log_capacity, memory.n_pages)
+    if cap_pages:
+        config = _capped(config, mmu.index, index, costs, cap_pages)
     engine = GuestEngine(guest, memory, n_vcpus, config, added.on(exits), N_HOSTS, capacity)
     has = kernel_has(load_era(mmu.era), mmu.mmu)
     indexed = IndexedSptes(mmu.index, index, engine, costs, added, has, owns_log=log_capacity == 0)
     return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, indexed)
+
+
+def _capped(config: MmuConfig, design: str, index: BaseIndex, costs: IndexCosts, cap_pages: int) -> MmuConfig:
+    """``config`` with a cap on hptes, of all vCPUs together."""
+    a_page = REST_BYTES + LINK_BYTES * len(BITS) + HPTE_BYTES
+    full_bytes = index.index_bytes()["heads"] + cap_pages * a_page
+    unmapping_ns = unmap_all_ns(design, costs.unmapping, cap_pages, full_bytes)
+    return replace(config, cap_pages=cap_pages, unmap_all_ns=unmapping_ns)
 
 
 def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
@@ -68,6 +93,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
         recovery=era.recovery[mmu.mmu] if mmu.page_size != "4KiB" else "none",
         slot_mode=SHARED if is_shared else EXCLUSIVE,
         slot_yields=("eager-split" if is_eager else "enable") in era.yields,
+        invalidates=mmu.index == UNMAPPING,
     )
 
 
@@ -87,7 +113,15 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
         block_regions=max(1, BACKING_PAGES[mmu.page_size] // REGION_PAGES),
         a_bits=mmu.a_bits,
         ageing=load_era(mmu.era).ageing,
+        tlb=tlb_reach(mmu),
     )
+
+
+def tlb_reach(mmu: MmuSpec) -> TlbReach | None:
+    """What the TLB of a vCPU holds, where the hardware notes accesses on its walks."""
+    # Model limit: a vCPU has the second-level TLB of its core for itself: no hyperthread, no host process takes entries.
+    costs = load_costs(mmu.costs)
+    return TlbReach(int(costs.tlb_entries), int(costs.tlb_giant_entries)) if mmu.a_bits else None
 
 
 def exits_of(mmu: MmuSpec, n_vcpus: int) -> ExitCosts:
@@ -133,9 +167,9 @@ def _problems(mmu: MmuSpec, interface: Interface) -> Iterator[Problem]:
 
 
 def _index_problems(mmu: MmuSpec, interface: Interface) -> Iterator[Problem]:
-    by_hardware = mmu.index == "book3s-hv"
+    by_hardware, offered = mmu.index == "book3s-hv", INDEXED[:1] if mmu.index == UNMAPPING else INDEXED
     for key, got, is_wrong, wanted in (
-        ("vm.dirty_tracking", interface, interface not in INDEXED, "one of " + ", ".join(INDEXED)),
+        ("vm.dirty_tracking", interface, interface not in offered, "one of " + ", ".join(offered)),
         ("vm.mmu.mode", mmu.mmu, mmu.mmu == "shadow", "tdp or direct: one spte a page"),
         ("vm.mmu.page_size", mmu.page_size, mmu.page_size != "4KiB", "4KiB: sptes of one size"),
         ("vm.mmu.write_tracking", mmu.write_tracking, (mmu.write_tracking == "d-bit") != by_hardware

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.engine_log import EngineLog
 from hostsim.host.kvm.engine_pages import EnginePages
+from hostsim.host.kvm.engine_tlb import EngineTlb
+from hostsim.host.kvm.engine_walks import EngineWalks, Ints
 from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
 from hostsim.host.latency import Latencies
 from hostsim.kernels.kvm import dirty_log, host
 from hostsim.kernels.kvm.armed import count_range
+from hostsim.kernels.kvm.hptes import count_mapped
 from hostsim.kernels.kvm.layout import (
     COST,
     DUE,
@@ -21,6 +24,7 @@ from hostsim.kernels.kvm.layout import (
     DUE_FAULT,
     DUE_GRANTED,
     DUE_OUT,
+    DUE_WALKED,
     ENTRY_NS,
     EXITS,
     HOLD_NS,
@@ -44,18 +48,18 @@ from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import KEPT, Sptes
 
-GRANTED, OUT, CONTENDED, FAULT = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT
+GRANTED, OUT, CONTENDED, FAULT, WALKED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT, DUE_WALKED
 
 
 class Due(NamedTuple):
-    """What comes up for the host: GRANTED (who: host), OUT (who: vCPU), CONTENDED (who: host), FAULT (who: vCPU)."""
+    """What comes up for the host: GRANTED, CONTENDED, WALKED (who: host), OUT, FAULT (who: vCPU)."""
 
     ns: int
     what: int
     who: int
 
 
-class GuestEngine(EngineLog, EnginePages):
+class GuestEngine(EngineLog, EnginePages, EngineTlb, EngineWalks):
     """All vCPUs of one VM, exits included. ``now_ns`` is the host's time, up to which the guest has been advanced."""
 
     def __init__(
@@ -74,9 +78,11 @@ class GuestEngine(EngineLog, EnginePages):
 
         ``log_capacity``: exits to keep.
         """
-        super().__init__(lay_out(guest, memory, n_vcpus, config, exits, n_hosts, log_capacity), memory, config, n_vcpus)
+        kvm = lay_out(guest, memory, n_vcpus, config, exits, n_hosts, log_capacity)
+        super().__init__(kvm, memory, config, n_vcpus, guest)
         self._due: list[Due] = []
         dirty_log.map_filled(self.kvm, memory.n_pages)
+        count_mapped(self.kvm)
         host.begin_work(self.kvm, len(self.kvm.sptes.spte))
         if running:
             host.start(self.kvm)
@@ -123,7 +129,10 @@ class GuestEngine(EngineLog, EnginePages):
     def begin_work(self, guest: Guest) -> None:
         """The vCPUs, all of them out, have the work of ``guest`` from now on, and their clocks begin anew."""
         assert all(self.is_out(vcpu) for vcpu in range(self.n_vcpus)), "work changes while all vCPUs are in user space"
-        self.kvm = with_work(self.kvm, guest)
+        cleared = self._cleared() if self.models_tlb else None
+        self.kvm, self._guest = with_work(self.kvm, guest), guest
+        if cleared is not None:
+            self._carry_tlb(cleared)
         host.begin_work(self.kvm, len(self.kvm.sptes.spte))
 
     def run_to(self, work_ns: int, now_ns: int) -> None:
@@ -145,6 +154,7 @@ class GuestEngine(EngineLog, EnginePages):
         mine.level[:], mine.large[:] = sptes.level, sptes.large
         mine.spte[:] = (mine.spte & KEPT) | (sptes.spte & ~np.uint8(KEPT))
         count_range(self.kvm, 0, n_pages, 1)
+        count_mapped(self.kvm)
         rearm(self.kvm, 0, n_pages, now_ns)
         self._changed(now_ns)
 
@@ -157,7 +167,7 @@ class GuestEngine(EngineLog, EnginePages):
         return bool(self.kvm.vcpus[V_FULL, vcpu] == 1)
 
     def interrupt(self, now_ns: int) -> int:
-        """An IPI to all vCPUs in guest mode; returns how many those are."""
+        """An IPI to all vCPUs in guest mode, which flushes nothing; returns how many those are."""
         running = int(host.interrupt(self.kvm, now_ns))
         self._changed(now_ns)
         return running
@@ -181,6 +191,13 @@ class GuestEngine(EngineLog, EnginePages):
         granted = [due.who for due in self._due if due.what == GRANTED]
         self._due = before + [due for due in self._due if due.what != GRANTED]
         return granted
+
+    def begin_walk(
+        self, slot: int, event: int, mode: int, firsts: Ints, ends: Ints, holds_ns: Ints, now_ns: int, *, flushes: bool
+    ) -> None:
+        """See EngineWalks; what its first request brings up for others is kept."""
+        super().begin_walk(slot, event, mode, firsts, ends, holds_ns, now_ns, flushes=flushes)
+        self._granted(now_ns)
 
     def watch_lock(self, slot: int, on: bool) -> None:
         """While ``on``, CONTENDED comes up once when somebody queues behind host ``slot``."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.guest.workload import Guest
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.kernels.kvm.layout import Kvm
 from hostsim.mmu.memory import GuestMemory
@@ -15,8 +18,10 @@ Bytes = NDArray[np.uint8]
 class EngineState:
     """kvm: the arrays of the compiled loops; next_ns: no event of the guest comes before it."""
 
-    def __init__(self, kvm: Kvm, memory: GuestMemory, config: MmuConfig, n_vcpus: int) -> None:
-        self.kvm, self.memory, self.config, self.n_vcpus = kvm, memory, config, n_vcpus
+    def __init__(self, kvm: Kvm, memory: GuestMemory, config: MmuConfig, n_vcpus: int, guest: Guest) -> None:
+        self.kvm, self.memory, self.config, self.n_vcpus, self._guest = kvm, memory, config, n_vcpus, guest
+        self._tlb_levels: Bytes | None = None
+        self._tlb_chances: Sequence[float] | None = None
         self.next_ns = 0
 
     def _changed(self, now_ns: int) -> None:

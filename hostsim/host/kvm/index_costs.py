@@ -33,10 +33,15 @@ PROBED_PAGES, PROBED_FAULTS = 4096, 64
 
 @dataclass(frozen=True)
 class IndexCosts:
-    """harvest: of GET and CLEAR; switch: of the log's beginning and end. They differ in what changing an spte takes."""
+    """harvest: of GET and CLEAR; switch: of the log's beginning and end; ageing, unmapping: of notifiers.
+
+    They differ in what changing an spte takes, and in whether mmu_lock is taken.
+    """
 
     harvest: CacheCosts
     switch: CacheCosts
+    ageing: CacheCosts
+    unmapping: CacheCosts
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,28 @@ def index_costs(mmu: MmuSpec) -> IndexCosts:
     caches = CacheCosts.from_sheet(sheet)
     walk_ns = ordered_walk_ns(measured_on(era, mmu.mmu), replace(caches, change_ns=0.0))
     clear_ns = clear_page_ns(sheet, era, mmu.mmu)
+    # Model limit: a page that is unmapped costs what a page that is aged costs beside the walk to it, in every design.
+    aged = replace(caches, change_ns=max(0.0, sheet.age_page_ns - _ordered_ageing_ns(mmu, era, caches)))
     return IndexCosts(
         harvest=replace(caches, change_ns=max(0.0, clear_ns - walk_ns)),
         switch=replace(caches, change_ns=max(0.0, sheet.protect_page_ns - walk_ns)),
+        ageing=aged if era.ageing_lock != "none" else replace(aged, lock_pair_ns=0.0),
+        unmapping=aged,
     )
+
+
+def _ordered_ageing_ns(mmu: MmuSpec, era: Era, caches: CacheCosts) -> float:
+    """A page of one call that ages many in order, all of them young, in the kernel's own design."""
+    guest = build_guest(measured_on(era, mmu.mmu), one_slot(PROBED_PAGES))
+    young = np.zeros(PROBED_PAGES, np.uint8)
+    work = _spent(guest.index, lambda: guest.index.clear_young(0, PROBED_PAGES, young))
+    return replace(caches, change_ns=0.0).price_ns(work, inf) / PROBED_PAGES
+
+
+def unmap_all_ns(design: str, costs: CacheCosts, n_hptes: int, footprint_bytes: float) -> int:
+    """What a fault takes that finds the cap reached and unmaps ``n_hptes``, of all vCPUs."""
+    guest = build_guest(design, one_slot(PROBED_PAGES))
+    return round(costs.price_ns(_spent(guest.index, guest.index.zap_all), footprint_bytes) / PROBED_PAGES * n_hptes)
 
 
 def ordered_walk_ns(design: str, costs: CacheCosts) -> float:
@@ -94,11 +117,12 @@ def upkeep_of(design: str) -> Upkeep:
     if design in IN_PLACE:
         return Upkeep(Work(), Work())
     kept, bare = _faults(design), _faults("table-scan")
-    return Upkeep(_beyond(kept.map, bare.map), _beyond(kept.wp, bare.wp))
+    wp = Work() if kept.wp == Work() else _beyond(kept.wp, bare.wp)
+    return Upkeep(_beyond(kept.map, bare.map), wp)
 
 
 def _faults(design: str) -> Upkeep:
-    """All work of PROBED_FAULTS faults of each kind in a logged slot."""
+    """All work of PROBED_FAULTS faults of each kind in a logged slot; who unmaps to protect has no second kind."""
     guest = build_guest(design, one_slot(PROBED_PAGES), Layout(mapped=0.5))
     guest.index.start_log(0)
     there = guest.index.tables.flags[guest.spte_of] != 0

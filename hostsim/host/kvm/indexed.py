@@ -1,8 +1,10 @@
-"""The sptes of a VM in an index: kept in step with the guest, asked by the work on the dirty log, priced by its counts."""
+"""The sptes of a VM in an index: asked by the work on the dirty log and by mmu notifiers, priced by its counts."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,41 +12,42 @@ from numpy.typing import NDArray
 from hostsim.errors import InvariantError
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.index_costs import AddedToFaults, IndexCosts
+from hostsim.host.kvm.index_step import InStep, map_in_portions
 from hostsim.host.kvm.plan import whole_ns
 from hostsim.host.spte_index.base import BaseIndex
 from hostsim.host.spte_index.designs import make_index, tables_for
 from hostsim.host.spte_index.guests import one_slot
 from hostsim.host.spte_index.meter import Meter
-from hostsim.kernels.kvm.layout import LOGGED_EXITS
+from hostsim.kernels.kvm.layout import AGEING, TRACKS, UNMAPPED_ALL, ZAPS
 from hostsim.mmu.index.tables import ACCESSED, ENTRIES, take_tables
 from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
 
 Gfns = NDArray[np.int64]
 Bits = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
 FULL = PRESENT | WRITABLE | DIRTY | ACCESSED
-PORTION_PAGES = 4096
-LOG_PAGE = 2
-"""Column of the engine's log of exits."""
+AGED, UNMAPPED = "age", "unmap"
+"""What time is spent on for notifiers."""
 
 
-def index_of(design: str, memory: GuestMemory) -> BaseIndex:
-    """The index ``design`` over a direct map of ``memory``: what has content is mapped, linked in the order of gfns."""
+def index_of(design: str, memory: GuestMemory, cap_pages: int = 0, *, has_notifiers: bool = True) -> BaseIndex:
+    """The index ``design`` over a direct map of ``memory``: what has content is mapped, linked in the order of gfns.
+
+    cap_pages: so many hptes at most, 0: the design has no cap.
+    """
     # Model limit: one memslot holds all memory, and the pages of a guest that has run for long are linked in order.
+    # Model limit: where a design has a cap the guest has come to it when the run begins: the next fault unmaps all.
     n_tables = -(-memory.n_pages // ENTRIES)
     slots = one_slot(n_tables * ENTRIES)
     tables = tables_for(design, n_tables, slots[0].n_pages)
     take_tables(tables, np.arange(n_tables) * ENTRIES)
-    index = make_index(design, tables, slots)
-    _map(index, np.flatnonzero(memory.zero == 0), FULL)
+    options: dict[str, Any] = {}
+    if cap_pages:
+        options = {"cap": min(cap_pages, len(tables.flags)), "has_notifiers": has_notifiers}
+    index = make_index(design, tables, slots, **options)
+    map_in_portions(index, np.flatnonzero(memory.zero == 0)[: cap_pages or None], FULL)
     return index
-
-
-def _map(index: BaseIndex, gfns: Gfns, flags: int) -> None:
-    """In portions: an rmap makes room for as many descriptors as a call maps, and needs none for one spte a gfn."""
-    for first in range(0, len(gfns), PORTION_PAGES):
-        some = gfns[first : first + PORTION_PAGES]
-        index.map(some, some, flags)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class IndexFigures:
     the sptes themselves.
 
     start_ns, get_ns, clear_ns, stop_ns: what the calls took, summed, gets and clears: how many; map_ns, wp_ns: added to the
-    hold of each such fault.
+    hold of each such fault; age_ns, unmap_ns: of notifiers, in so many calls, ages and unmaps; emptied: how often a fault
+    found the cap of the design reached, and unmapped all.
     """
 
     design: str
@@ -67,6 +71,11 @@ class IndexFigures:
     stop_ns: int
     map_ns: float
     wp_ns: float
+    age_ns: int
+    ages: int
+    unmap_ns: int
+    unmaps: int
+    emptied: int
 
     @property
     def index_bytes(self) -> int:
@@ -78,7 +87,7 @@ class IndexedSptes:
     """``index`` beside ``engine``: number of an spte = its gfn. Each call returns what it takes under mmu_lock [ns].
 
     added: to faults; kernel_has: the design of the kernel itself. owns_log: the engine's log of exits is read by nobody
-    else, and starts anew at each call. unlocked_ns: what the last call takes besides, after mmu_lock.
+    else, and starts anew at each call. unlocked_ns: what the last call about the log takes besides, after mmu_lock.
     """
 
     def __init__(
@@ -89,43 +98,52 @@ class IndexedSptes:
         self.added, self.kernel_has = added, kernel_has
         self.harvests, self.switches = Meter(index, costs.harvest), Meter(index, costs.switch)
         self.unlocked_ns, self._most = 0, dict(index.bytes_used())
-        self._owns_log, self._read = owns_log, 0
+        self._footprint_bytes = float(sum(self._most.values()))
+        self._costs, self._step = costs, InStep(design, index, engine, owns_log=owns_log)
+        self._notifier_ns: Counter[str] = Counter()
+        self._notifier_calls: Counter[str] = Counter()
 
     # -- what the work on the log asks, at the grant of mmu_lock
 
     def start_log(self) -> int:
         """Logging begins: nothing stays writable, or C bits set so far are forgotten."""
-        self._follow()
+        self.follow()
         before = self._armed()
         with self.switches.of("start"):
             self.index.start_log(0)
         self._check(before, before, "when the log was switched on")
+        self._step.log_starts()
         return self._hold_ns(self.switches)
 
     def stop_log(self) -> int:
         """Logging ends."""
         with self.switches.of("stop"):
             self.index.stop_log(0)
+        self._step.log_stops()
         return self._hold_ns(self.switches)
 
     def get(self, due: Bits) -> int:
-        """KVM_GET_DIRTY_LOG that finds ``due`` (uint8[n_pages]) and protects it."""
-        self._follow()
+        """KVM_GET_DIRTY_LOG that finds ``due`` (uint8[n_pages], zeroed when the engine has done so) and protects it."""
+        self._step.one_harvest_is_over()
+        self.follow()
         before, dirty = self._armed(), self._mask(due)
         if self.index.traits.logs_by_hardware:
             dirty[:] = 0
         with self.harvests.of("get"):
             self.index.harvest(0, dirty)
-        self._check(before, before & (self._mask(due) == 1), "at a GET")
+        self._check(before, before & self._taken(due), "at a GET")
+        self._step.harvests(due)
         return self._hold_ns(self.harvests)
 
     def clear(self, due: Bits, first: int, end: int) -> int:
         """KVM_CLEAR_DIRTY_LOG of ``due`` in pages [first, end): one call, however many words of the bitmap it has."""
-        self._follow()
+        self._step.one_harvest_is_over()
+        self.follow()
         before = self._armed()
         with self.harvests.of("clear"):
             self.index.protect_masked(first, due[first:end])
-        self._check(before, before & (self._mask(due) == 1), "at a CLEAR")
+        self._check(before, before & self._taken(due), "at a CLEAR")
+        self._step.harvests(due)
         return self._hold_ns(self.harvests)
 
     def figures(self) -> IndexFigures:
@@ -136,6 +154,9 @@ class IndexedSptes:
             start_ns=round(switch.ns["start"]), get_ns=round(get.ns["get"]), gets=get.calls["get"],
             clear_ns=round(get.ns["clear"]), clears=get.calls["clear"], stop_ns=round(switch.ns["stop"]),
             map_ns=self.added.map_ns, wp_ns=self.added.wp_ns,
+            age_ns=self._notifier_ns[AGED], ages=self._notifier_calls[AGED],
+            unmap_ns=self._notifier_ns[UNMAPPED], unmaps=self._notifier_calls[UNMAPPED],
+            emptied=int(self.engine.kvm.state[UNMAPPED_ALL]),
         )  # fmt: skip
 
     def _hold_ns(self, meter: Meter) -> int:
@@ -145,68 +166,113 @@ class IndexedSptes:
         self.unlocked_ns = 0 if holds else took_ns
         return took_ns if holds else 1
 
-    # -- in step with the engine
+    # -- what mmu notifiers ask
 
     @property
-    def _flag(self) -> int:
-        """What a harvest takes."""
-        return DIRTY if self.index.traits.logs_by_hardware else WRITABLE
+    def sees_young(self) -> bool:
+        """Whether ageing finds A bits; else it answers "old" and changes nothing."""
+        return self.index.traits.sees_young
 
-    def _armed(self) -> NDArray[np.bool_]:
+    def age_ns(self, first: int, end: int, *, clears: bool = True) -> int:
+        """Young bits of pages [first, end) are read, and cleared if ``clears``."""
+        return int(self.age_holds_ns(np.array([first]), end - first, clears=clears)[0])
+
+    def age_holds_ns(self, firsts: Gfns, call_pages: int, *, clears: bool = True) -> Gfns:
+        """int64[k]: the same of k calls, for pages [first, first + call_pages) of each of ``firsts`` (int64[k]), in turn.
+
+        What is young is what the engine says now, for all of them.
+        """
+        # Model limit: a call finds no line of an index in the cache because the call before it has looked there.
+        ends = np.minimum(firsts + call_pages, self.engine.memory.n_pages)
+        low, high = (int(firsts.min()), int(ends.max())) if len(firsts) else (0, 0)
+        self.follow(low, high)
+        young = self._young_now(low, high)
+        asked, found = np.zeros((2, high - low), np.uint8)
+        work = np.empty((len(firsts), len(self.index.work)), np.int64)
+        for i, (first, end) in enumerate(zip(firsts.tolist(), ends.tolist(), strict=True)):
+            before = self.index.work.copy()
+            found[first - low : end - low] = self._age(first, end, clears=clears)
+            asked[first - low : end - low] += 1
+            work[i] = self.index.work - before
+        self._check_aged(low, asked, young, found, clears=clears)
+        return self._noted(AGED, self._costs.ageing.price_rows_ns(work, self._footprint_bytes))
+
+    def zap_ns(self, first: int, end: int) -> int:
+        """Pages [first, end) are unmapped."""
+        self.follow(first, end)
+        self._young_now(first, end)
+        before = self.index.work.copy()
+        self.index.unmap(first, end)
+        if self.index.tables.flags[first:end].any():
+            raise InvariantError(f"{self.design}: a page of [{first}, {end}) is still mapped after an unmapping")
+        work = (self.index.work - before)[np.newaxis]
+        return int(self._noted(UNMAPPED, self._costs.unmapping.price_rows_ns(work, self._footprint_bytes))[0])
+
+    def _young_now(self, first: int, end: int) -> Bits:
+        """A bits of [first, end) are the engine's: uint8[end - first], those of what is mapped here."""
+        young = np.zeros(end, np.uint8)
+        self.engine.test_young(first, end, young)
+        return self._step.set_young(first, end, young[first:])
+
+    def _age(self, first: int, end: int, *, clears: bool) -> Bits:
+        """What the index finds young of [first, end). Without an A bit ageing unmaps, or takes W with the same write."""
+        ageing, flags = self.engine.kvm.state[AGEING], self.index.tables.flags[first:end]
+        if clears and ageing == ZAPS and self.sees_young:
+            found = np.asarray(flags & ACCESSED != 0, np.uint8)
+            self.index.unmap(first, end)
+            return found
+        found = np.zeros(end - first, np.uint8)
+        (self.index.clear_young if clears else self.index.test_young)(first, end, found)
+        if clears and ageing == TRACKS:
+            flags[found == 1] &= ~np.uint8(WRITABLE)
+        return found
+
+    def _check_aged(self, low: int, asked: Bits, young: Bits, found: Bits, *, clears: bool) -> None:
+        """Each call found what the engine has young; a design that keeps bits of what has gone may find more."""
+        if not self.sees_young:
+            return
+        wrong = (young > found) | ((young < found) & (not self.index.traits.keeps_bits))
+        left = clears & (self.index.tables.flags[low : low + len(young)] & ACCESSED != 0)
+        if (bad := (wrong & (asked == 1)) | (left & (asked > 0))).any():
+            gfn = low + int(bad.argmax())
+            raise InvariantError(f"{self.design}: gfn {gfn} is young in the index or in the VM, not both, or after ageing")
+
+    def _noted(self, what: str, ns: NDArray[np.float64]) -> Gfns:
+        """``ns`` in whole nanoseconds, at least one; summed."""
+        held_ns = np.maximum(1, np.rint(ns)).astype(np.int64)
+        self._notifier_ns[what] += int(held_ns.sum())
+        self._notifier_calls[what] += len(held_ns)
+        return held_ns
+
+    # -- in step with the engine
+
+    def follow(self, first: int = 0, end: int | None = None) -> None:
+        """What faults did since the last call."""
+        self._step.follow(first, end)
+        self._note_bytes()
+
+    def _armed(self) -> Mask:
         """bool[sptes]: what the next harvest may take the flag from."""
-        return np.asarray(self.index.tables.flags & self._flag != 0)
+        return np.asarray(self.index.tables.flags & self._step.flag != 0)
 
     def _mask(self, due: Bits) -> Bits:
         mask = np.zeros(len(self.index.tables.flags), np.uint8)
         mask[: len(due)] = due
         return mask
 
-    def _follow(self) -> None:
-        """What faults did since the last call: first what was mapped, then what was made writable."""
-        # Model limit: of one interval between two calls all pages that were mapped are linked before those made writable.
-        # Model limit: nobody but faults and the log changes sptes: an mmu-notifier beside an index ends the run.
-        theirs, tables = self.engine.kvm.sptes.spte, self.index.tables
-        rank = self._rank_of_faults()
-        absent = (theirs & PRESENT != 0) & (tables.flags == 0)
-        for flag in (WRITABLE, 0):
-            _map(self.index, _ordered(absent & (theirs & WRITABLE == flag), rank), PRESENT | ACCESSED | flag)
-        if self.index.traits.logs_by_hardware:
-            tables.flags[:] |= np.where(theirs & PRESENT != 0, theirs & DIRTY, 0)
-        elif len(gfns := _ordered((theirs & WRITABLE != 0) & (tables.flags & WRITABLE == 0), rank)):
-            self.index.make_writable(gfns)
-        self._note_bytes()
-        self._check_in_step(theirs)
+    def _taken(self, due: Bits) -> Mask:
+        """What a harvest that finds ``due`` takes the flag from: those pages, or where it unmaps all, if there are any."""
+        taken = self._mask(due) == 1
+        return np.full_like(taken, taken.any()) if self.index.traits.protects_by_zapping else taken
 
     def _note_bytes(self) -> None:
         now = dict(self.index.bytes_used())
-        self._most = max(self._most, now, key=lambda by_part: sum(by_part.values()))
+        self._footprint_bytes = float(sum(now.values()))
+        if self._footprint_bytes > sum(self._most.values()):
+            self._most = now
 
-    def _rank_of_faults(self) -> NDArray[np.int32]:
-        """int32[sptes]: when the page had its last fault since the call before; not on record: behind all."""
-        kvm = self.engine.kvm
-        n = int(kvm.state[LOGGED_EXITS])
-        pages = kvm.log[self._read : n, LOG_PAGE]
-        rank = np.full(len(self.index.tables.flags), len(pages), np.int32)
-        rank[pages] = np.arange(len(pages))
-        self._read = 0 if self._owns_log else n
-        if self._owns_log:
-            kvm.state[LOGGED_EXITS] = 0
-        return rank
-
-    def _check_in_step(self, theirs: Bits) -> None:
-        wanted = PRESENT | self._flag
-        wrong = np.flatnonzero((theirs ^ self.index.tables.flags) & wanted)
-        if len(wrong):
-            raise InvariantError(f"{self.design}: gfn {wrong[0]} is mapped otherwise in the index than in the VM")
-
-    def _check(self, before: NDArray[np.bool_], wanted: NDArray[np.bool_], when: str) -> None:
+    def _check(self, before: Mask, wanted: Mask, when: str) -> None:
         """The sptes that the index changed are those that the log is about."""
         wrong = np.flatnonzero((before & ~self._armed()) != wanted)
         if len(wrong):
             raise InvariantError(f"{self.design}: gfn {wrong[0]} is in the log or was protected, not both, {when}")
-
-
-def _ordered(mask: NDArray[np.bool_], rank: NDArray[np.int32]) -> Gfns:
-    """Gfns of ``mask`` by rank, those of equal rank ascending."""
-    gfns = np.flatnonzero(mask)
-    return gfns[np.argsort(rank[gfns], kind="stable")]

@@ -19,6 +19,7 @@ from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import make_sptes
+from hostsim.mmu.tlb import TlbReach
 from hostsim.rng import NEVER, mix32
 
 Ints = NDArray[np.int64]
@@ -39,7 +40,8 @@ class MmuConfig:
     of those, 512 but for tests; whole_table: a fault that splits keeps the other pages of its table mapped; ring_entries,
     ring_soft: of a vCPU's dirty ring, 0: the log is a bitmap; pfn_ns: to look up the host page of a fault; populate_ns: to
     make one, of host_pages gfns, where there is none yet, 0: all of memory is there; a_bits: the hardware notes accesses;
-    ageing: what is done where it does not.
+    ageing: what is done where it does not; tlb: of a vCPU, None: its accesses always miss; cap_pages: so many sptes at most,
+    0: no cap, unmap_all_ns: to unmap all of them.
     """
 
     mechanism: Literal["write-protect", "pml", "d-bit"] = "write-protect"
@@ -53,6 +55,9 @@ class MmuConfig:
     block_regions: int = 1
     a_bits: bool = True
     ageing: Literal["zap", "access-tracking"] = "access-tracking"
+    tlb: TlbReach | None = None
+    cap_pages: int = 0
+    unmap_all_ns: int = 0
 
 
 def lay_out(
@@ -65,14 +70,36 @@ def lay_out(
     vcpus, state = np.zeros((lay.N_VCPU, n_vcpus), np.int64), np.zeros(_state_size(n_vcpus + n_hosts), np.int64)
     vcpus[lay.V_STAGE], vcpus[lay.V_STOP], vcpus[lay.V_EXIT] = lay.ENTRY, NEVER, lay.NO_EXIT
     _configure(state, config)
+    costs = cost_table(exits)
+    costs[lay.COST, lay.UNMAP_ALL_NS] = config.unmap_all_ns
     return lay.Kvm(
-        sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((2, n_regions + n_supers), np.int64),
+        sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((3, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
-        queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=cost_table(exits),
+        queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=costs,
         log=np.zeros((log_capacity, 4), np.int64), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
-        latencies=make_counters(lay.N_LATENCIES),
+        latencies=make_counters(lay.WALKER_CALLS + n_hosts), **_walkers(n_hosts, n_vcpus),
         **_work(guest, state, vcpus),
     )  # fmt: skip
+
+
+def _walkers(n_hosts: int, n_vcpus: int) -> dict[str, Any]:
+    """Arrays of walkers: nobody walks, so there is room for no calls."""
+    walks = np.zeros((n_hosts, lay.N_WALK), np.int64)
+    walks[:, lay.W_NS] = NEVER
+    return {
+        "walks": walks, "calls": np.zeros((n_hosts, lay.N_CALL, 0), np.int64), "found": np.zeros((n_hosts, 0), np.uint8),
+        "young": np.zeros(0, np.uint8), "flush_ns": np.zeros(n_vcpus + 1, np.int64), "unseen": np.zeros(n_hosts),
+    }  # fmt: skip
+
+
+def with_calls(kvm: lay.Kvm) -> lay.Kvm:
+    """The same VM, with room for the calls of walkers."""
+    n_hosts = len(kvm.walks)
+    return kvm._replace(
+        calls=np.zeros((n_hosts, lay.N_CALL, lay.CALLS_MAX), np.int64),
+        found=np.zeros((n_hosts, lay.FOUND_MAX), np.uint8),
+        young=np.zeros(len(kvm.sptes.spte), np.uint8),
+    )
 
 
 def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
@@ -87,7 +114,7 @@ def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
 
 def with_work(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
     """The same VM, its vCPUs with the work of ``guest`` instead of theirs; nothing is counted as armed. In place."""
-    kvm.counts[:] = 0
+    kvm.counts[: lay.STALE_ROW] = 0
     return kvm._replace(**_work(guest, kvm.state[: _state_size(kvm.queue.shape[1])], kvm.vcpus))
 
 
@@ -137,9 +164,11 @@ def _configure(state: Ints, config: MmuConfig) -> None:
     state[lay.HARDWARE], state[lay.PML] = config.mechanism != "write-protect", config.mechanism == "pml"
     state[lay.HUGE], state[lay.WHOLE_TABLE], state[lay.PFN_NS] = config.huge, config.whole_table, config.pfn_ns
     state[lay.BACKED], state[lay.POPULATE_NS] = config.populate_ns > 0, config.populate_ns
-    state[lay.BLOCK] = config.block_regions
+    state[lay.BLOCK], state[lay.WALK_NS] = config.block_regions, NEVER
     state[lay.HOST_PAGES], state[lay.FRAMES] = config.host_pages, UNLIMITED
     state[lay.RING], state[lay.RING_SOFT] = config.ring_entries > 0, config.ring_soft
+    state[lay.CAP] = config.cap_pages
+    assert not config.cap_pages or (config.mechanism == "write-protect" and not config.huge), "a cap is on hptes of 4 KiB"
     assert config.a_bits or config.mechanism == "write-protect", "D bits come with A bits"
     state[lay.AGEING] = lay.CLEARS_A if config.a_bits else lay.ZAPS if config.ageing == "zap" else lay.TRACKS
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hostsim.guest.workload import Guest
 from hostsim.host.clock import NEVER_NS, Clock
-from hostsim.host.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, Due, GuestEngine
+from hostsim.host.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, GuestEngine
 from hostsim.host.kvm.flush import RemoteFlush
 from hostsim.host.kvm.indexed import IndexedSptes, IndexFigures
 from hostsim.host.kvm.lock import MmuLock
@@ -83,7 +83,7 @@ class LiveVm(VmBase):
         """Wake who waits for ``due``."""
         if due.what == OUT:
             self.vcpus[due.who].left()
-        elif due.what == GRANTED:
+        elif due.what in {GRANTED, WALKED}:
             self.lock.granted(due.who)
         elif due.what == FAULT:
             assert self.host is not None

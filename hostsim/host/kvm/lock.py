@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import simpy
 
 from hostsim.host.clock import Clock
-from hostsim.host.latency import Latencies
+from hostsim.host.latency import Latencies, merged
+from hostsim.kernels.kvm.layout import W_HOLD_NS, W_WAIT_NS
 
 Step = Generator[simpy.Event, Any, None]
 N_HOSTS = 8
@@ -36,18 +37,54 @@ class LockQueue(Protocol):
         """While on: tell once that somebody queues."""
         ...
 
+    def walk_sum(self, column: int) -> int:
+        """Of a column of Kvm.walks, over all walkers so far."""
+        ...
+
+    def walker_waits(self) -> Latencies:
+        """Waits of walkers."""
+        ...
+
 
 class MmuLock:
-    """wait_ns, hold_ns: of all host processes so far; waits: how long each of them waited."""
+    """The lock as host processes take it; those that walk have their slots from it, and wait in the engine."""
 
     def __init__(self, env: Clock, queue: LockQueue) -> None:
-        self.waits = Latencies()
-        self.wait_ns = self.hold_ns = 0
+        self._waits = Latencies()
+        self._wait_ns = self._hold_ns = 0
         self._env, self._queue = env, queue
         self._free = list(range(N_HOSTS))
         self._outside: deque[simpy.Event] = deque()
         self._waiting: dict[int, simpy.Event] = {}
         self._watching: dict[int, simpy.Event] = {}
+
+    @property
+    def waits(self) -> Latencies:
+        """How long each of the host processes waited so far."""
+        return merged((self._waits, self._queue.walker_waits()))
+
+    @property
+    def wait_ns(self) -> int:
+        """Waits of all host processes so far."""
+        return self._wait_ns + self._queue.walk_sum(W_WAIT_NS)
+
+    @property
+    def hold_ns(self) -> int:
+        """Holds of all host processes so far."""
+        return self._hold_ns + self._queue.walk_sum(W_HOLD_NS)
+
+    def lend_slot(self) -> int | None:
+        """A slot for a walker; None where half of them are taken, for who holds the lock for a while needs one, too."""
+        return self._free.pop() if len(self._free) > N_HOSTS // 2 else None
+
+    def take_slot_back(self, host: int) -> None:
+        """The walker is done."""
+        self._leave(host)
+
+    def walk_over(self, host: int) -> simpy.Event:
+        """Comes up when the walker in slot ``host`` has made its calls."""
+        self._waiting[host] = self._env.event()
+        return self._waiting[host]
 
     @property
     def awaited(self) -> bool:
@@ -77,7 +114,7 @@ class MmuLock:
         yield from self._acquire(host, mode)
         start_ns = self._env.now_ns
         yield from work
-        self.hold_ns += self._env.now_ns - start_ns
+        self._hold_ns += self._env.now_ns - start_ns
         self._release(host)
         self._leave(host)
 
@@ -89,7 +126,7 @@ class MmuLock:
             asked_ns, turn = self._env.now_ns, self._env.event()
             self._outside.append(turn)
             host: int = yield turn
-            self.wait_ns += self._env.now_ns - asked_ns
+            self._wait_ns += self._env.now_ns - asked_ns
             return host
         host = min(self._free)
         self._free.remove(host)
@@ -102,7 +139,7 @@ class MmuLock:
             self._free.append(host)
 
     def granted(self, host: int) -> None:
-        """The engine has granted the lock to ``host``."""
+        """The engine has granted the lock to ``host``, or its walker has made all calls."""
         self._waiting.pop(host).succeed()
 
     def contended(self, host: int) -> None:
@@ -115,8 +152,8 @@ class MmuLock:
         if not self._queue.request_lock(host, mode, asked_ns):
             self._waiting[host] = self._env.event()
             yield self._waiting[host]
-        self.wait_ns += self._env.now_ns - asked_ns
-        self.waits.record(self._env.now_ns - asked_ns)
+        self._wait_ns += self._env.now_ns - asked_ns
+        self._waits.record(self._env.now_ns - asked_ns)
 
     def _release(self, host: int) -> None:
         for other in self._queue.release_lock(host, self._env.now_ns):
@@ -136,7 +173,7 @@ class MmuLock:
             held_ns = looks_ns
             if self._queue.queued > 0:
                 break
-        self.hold_ns += held_ns
+        self._hold_ns += held_ns
         return held_ns
 
     def _until_contended(self, host: int, most_ns: int) -> Step:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from hostsim.errors import InputError, Problem
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import MmuNotifier, NotifierPlan
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.host.kvm.spec import UNMAPPING, MmuSpec
 from hostsim.mmu.costs import MODES, load_costs
 from hostsim.mmu.era import load_era
+
+PINNING = "E0"
+"""Book3S PR pinned the pages of its guests in this era; notifiers came later (about 3.7, assumed)."""
 
 
 def notifier_plan(mmu: MmuSpec) -> NotifierPlan:
@@ -23,5 +27,14 @@ def notifier_plan(mmu: MmuSpec) -> NotifierPlan:
 
 
 def notifier_of(vm: LiveVm, mmu: MmuSpec) -> MmuNotifier:
-    """The mmu notifier of ``vm``."""
-    return MmuNotifier(vm.env, vm.engine, vm.lock, vm.flush, notifier_plan(mmu))
+    """The mmu notifier of ``vm``. InputError where the host of that VM has none."""
+    if not notifies(mmu):
+        got = f"'{mmu.index}' with era {mmu.era} and a host that ages or reclaims its memory"
+        wanted = "neither beside it: its pages were pinned in 2010; or a later era, where ageing finds all old"
+        raise InputError([Problem("", "vm.mmu.index", got, wanted, 'era = "E0b"')])
+    return MmuNotifier(vm.env, vm.engine, vm.lock, vm.flush, notifier_plan(mmu), vm.indexed)
+
+
+def notifies(mmu: MmuSpec) -> bool:
+    """Whether the host may unmap and age pages: Book3S PR had no notifiers in 2010."""
+    return mmu.index != UNMAPPING or mmu.era != PINNING

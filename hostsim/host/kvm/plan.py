@@ -28,7 +28,8 @@ class LogPlan:
 
     pml: buffers are drained before a harvest; d_bit: sptes are scanned, there is no log; eager_split: large sptes are split
     when they are protected; recovery: what becomes of 4 KiB sptes of huge pages when the log ends; slot_mode: how switching
-    the log on and off takes mmu_lock; slot_yields: whether it gives way.
+    the log on and off takes mmu_lock; slot_yields: whether it gives way; invalidates: a log that begins and a GET that finds
+    anything dirty unmap all of the slot (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr).
     """
 
     interface: Interface
@@ -42,6 +43,7 @@ class LogPlan:
     slot_yields: bool = True
     chunk_shift: int = CLEAR_BITMAP_SHIFT
     reap_period_ns: int = REAP_PERIOD_NS
+    invalidates: bool = False
 
     @property
     def all_set(self) -> bool:

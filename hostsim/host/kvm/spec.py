@@ -12,12 +12,12 @@ MEASURED: Final = "measured"
 """No index is held: the work on the log costs what was measured on the kernel's own."""
 IndexName = Literal[
     "measured", "rmap", "rmap-3", "rmap-15", "shadow-walk", "hybrid", "slot-list", "writable-chain", "logged-chain",
-    "logged-writable-chain", "gfn-hash", "book3s-hv", "tdp", "table-scan",
+    "logged-writable-chain", "gfn-hash", "book3s-pr", "book3s-hv", "tdp", "table-scan",
 ]  # fmt: skip
 INDEXES: tuple[IndexName, ...] = get_args(IndexName)
-"""Designs of hostsim.host.spte_index.designs that may hold the sptes of a VM. Without book3s-pr: it unmaps what it is to
-protect, and then the faults of a guest are other ones.
-"""
+"""Designs of hostsim.host.spte_index.designs that may hold the sptes of a VM."""
+UNMAPPING: Final = "book3s-pr"
+"""The design that unmaps what it is to protect, ages without looking, and has a cap."""
 INDEXED: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log")
 """Interfaces whose work an index is asked to do."""
 
@@ -27,7 +27,7 @@ class MmuSpec:
     """era: the kernel; costs: the sheet; mmu: tdp, direct or shadow; page_size: of the host's memory under the guest.
 
     write_tracking: what catches the first write; eager_split: None: as the era does; ring_entries: a vCPU's dirty ring;
-    index: what holds the sptes, book3s-hv with d-bit alone;
+    index: what holds the sptes, book3s-hv with d-bit alone, book3s-pr with get-dirty-log;
     a_bits: whether its page tables have accessed bits.
     """
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import simpy
 
+from hostsim.host.ageing_policies import named_for
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import MmuNotifier
@@ -50,10 +51,12 @@ class HostMemory:
         self.out_of_memory: OutOfMemory | None = None
         self.reclaim = Reclaim(env, self.frames, self.area, self.device, self.vms)
 
-    def add(self, vm: LiveVm, notifier: MmuNotifier, limit: int = NO_LIMIT) -> VmPages:
-        """``vm`` has its pages from here; limit: frames that it may have (memory.max of its group)."""
-        pages = VmPages(len(self.vms), vm, notifier, POLICIES[self.spec.policy](vm.memory.n_pages), limit)
+    def add(self, vm: LiveVm, notifier: MmuNotifier, limit: int = NO_LIMIT, era: str = "E6") -> VmPages:
+        """``vm`` has its pages from here; limit: frames that it may have (memory.max of its group); era: of its kernel."""
+        policy = POLICIES[named_for(self.spec.policy, era)](vm.memory.n_pages)
+        pages = VmPages(len(self.vms), vm, notifier, policy, limit)
         self.vms.append(pages)
+        vm.engine.model_tlb(self.env.now_ns)
         vm.engine.ask_for_frames(2 * PCP_BATCH + vm.engine.n_vcpus)
         vm.host = FaultIn(pages, self)
         return pages
@@ -127,6 +130,7 @@ class HostMemory:
         while True:
             yield self.env.timeout(self.spec.proactive_ns)
             for pages in self.vms:
+                pages.vm.engine.model_tlb(self.env.now_ns)
                 yield from self.reclaim.age(pages)
 
     def check(self) -> None:

@@ -130,18 +130,18 @@ class Reclaim:
         # Model limit: with all slots taken, pages of the swap cache that nobody has mapped are still dropped.
         return self._area.left > 0 or bool((pages.where == CACHED).any())
 
-    def age(self, pages: VmPages) -> Progress:
-        """One step of ageing; returns how many pages were asked about."""
+    def age(self, pages: VmPages, event: str = CLEAR_FLUSH_YOUNG) -> Progress:
+        """One step of ageing; returns how many pages were asked about. event: by which the notifier is asked."""
         pages.take_in_fresh()
         asked = pages.policy.age(pages.look()).asked
-        yield from self._ask(pages, asked)
+        yield from self._ask(pages, asked, event)
         return len(asked)
 
-    def _ask(self, pages: VmPages, asked: Pages) -> Step:
+    def _ask(self, pages: VmPages, asked: Pages, event: str = CLEAR_FLUSH_YOUNG) -> Step:
         """folio_referenced of each: its young bit is cleared through the notifier, if the host maps it."""
         young, mapped = np.zeros_like(pages.host_young), asked[pages.where[asked] == RESIDENT]
         pages.host_young[asked] = 0
-        yield from pages.notifier.each(CLEAR_FLUSH_YOUNG, mapped, 1, young)
+        yield from pages.notifier.each(event, mapped, 1, young)
         pages.not_idle[mapped[young[mapped] == 1]] = 1
 
     def _page_out(self, pages: VmPages, evicted: list[int]) -> Progress:

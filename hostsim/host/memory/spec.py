@@ -13,8 +13,13 @@ POLICIES: dict[str, Callable[[int], AgeingPolicy]] = {
     "two-list": TwoList,
     "two-list-before-5.9": lambda n_pages: TwoList(n_pages, second_chance=False),
     "mglru": Generations,
+    "mglru-walk": Generations,
+    "mglru-no-walk": lambda n_pages: Generations(n_pages, walks=False),
 }
-"""What decides which pages go, by the name a scenario gives it; made for a number of pages."""
+"""What decides which pages go, by the name a scenario gives it; made for a number of pages.
+
+"mglru" walks secondary MMUs, as "mglru-walk"; hostsim.host.ageing_policies.named_for gives the name that goes with an era.
+"""
 PAGE_CLUSTER = 3
 """mm/swap.c::page_cluster: 2 ** 3 pages are read at a time."""
 PCP_BATCH = 63

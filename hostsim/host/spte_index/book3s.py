@@ -8,15 +8,16 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.spte_index.base import BaseIndex
+from hostsim.host.spte_index.base import NO_BITS, BaseIndex
 from hostsim.kernels.index import hv_rings as hv
 from hostsim.kernels.index import pr_hashes as pr
-from hostsim.kernels.index.walk import PROTECT, ZAP, Walk
+from hostsim.kernels.index.walk import CLEAR_YOUNG, PROTECT, TEST_YOUNG, ZAP, Walk
 from hostsim.mmu.index.hv_rings import REVMAP_BYTES, WORD_BYTES, make_hv_rings
 from hostsim.mmu.index.pr_hashes import CAP, HEAD_BYTES, LINK_BYTES, REST_BYTES, make_pr_hashes
 from hostsim.mmu.index.protocol import Bits, Slot, SpteNumbers
 from hostsim.mmu.index.tables import HPTE_GROUP, SpteTables
 from hostsim.mmu.index.traits import Traits
+from hostsim.mmu.index.work import LOCKS
 
 
 class Book3sPrIndex(BaseIndex):
@@ -50,6 +51,13 @@ class Book3sPrIndex(BaseIndex):
         if walk.action in {ZAP, PROTECT}:  # kvmppc_mmu_pte_pflush invalidates, whatever for
             return pr.flush_gfns(self.tables, self.hashes, walk._replace(action=ZAP))
         return 0  # kvm_age_gfn_pr: nobody looks
+
+    def begin(self, action: int, first: int = 0, end: int = 0, mask: Bits = NO_BITS, young: Bits = NO_BITS) -> Walk:
+        """As of all; who looks at no list takes mmu_lock alone."""
+        walk = super().begin(action, first, end, mask, young)
+        if action in {CLEAR_YOUNG, TEST_YOUNG}:
+            walk.work[LOCKS] -= self.locks() - 1
+        return walk
 
     def harvest(self, slot: int, dirty: Bits) -> int:
         """If anything is dirty all hptes of the slot go (kvm_vm_ioctl_get_dirty_log_pr)."""

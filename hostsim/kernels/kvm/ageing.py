@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.armed import STOPPED, count_range, flags_of, span_end, span_first
-from hostsim.kernels.kvm.layout import AGEING, CLEARS_A, REGION_BITS, ZAPS, Ints, Kvm
+from hostsim.kernels.kvm.layout import AGEING, CAP, CLEARED, CLEARS_A, MAPPED, REGION_BITS, ZAPS, Ints, Kvm
 from hostsim.kernels.kvm.streams import rearm
-from hostsim.mmu.spte import KEPT, OLD, PRESENT, REGION_PAGES, TRACKED, WRITABLE
+from hostsim.kernels.kvm.tlb import mark_stale
+from hostsim.mmu.spte import KEPT, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE
 
 Bytes = NDArray[np.uint8]
 
@@ -25,22 +26,33 @@ def is_young(flags: int) -> bool:
 
 
 @inlined
-def _aged(state: Ints, flags: int) -> int:
-    """Flags of a young spte when it has been made old."""
+def _aged(state: Ints, flags: int, stale: int) -> int:
+    """Flags of a young spte when it has been made old; stale: STALE, or 0."""
     if state[AGEING] == CLEARS_A:
-        return flags | OLD
+        return flags | OLD | stale
     if state[AGEING] == ZAPS:
         return flags & KEPT
     return (flags | TRACKED) & (~WRITABLE & 0xFF)
 
 
-@jit
+@inlined
 def test_young(k: Kvm, first: int, end: int, young: Bytes) -> int:
     """young[first:end] says which pages are young; returns how many."""
-    n = 0
-    for page in range(first, end):
-        young[page] = is_young(flags_of(k.sptes, page))
-        n += int(young[page])
+    n, low, spte = 0, first, k.sptes.spte
+    while low < end:
+        region = low >> REGION_BITS
+        high = min(end, (region + 1) * REGION_PAGES)
+        if k.sptes.level[region] != 0:
+            is_one = is_young(k.sptes.large[region])
+            for page in range(low, high):
+                young[page] = is_one
+            n += is_one * (high - low)
+        else:
+            for page in range(low, high):
+                is_one = is_young(spte[page])
+                young[page] = is_one
+                n += is_one
+        low = high
     return n
 
 
@@ -54,17 +66,24 @@ def maps_any(k: Kvm, first: int, end: int) -> bool:
 
 
 @jit
-def _age_region(k: Kvm, region: int, low: int, high: int) -> None:
+def _age_region(k: Kvm, region: int, low: int, high: int, stale: int, now_ns: int) -> None:
     """Young sptes of pages [low, high), which lie in one region or under one large spte, become old."""
+    cleared, since_ns = k.state[CLEARED], now_ns if stale != 0 else 0
     if k.sptes.level[region] != 0:
-        flags = _aged(k.state, k.sptes.large[region])
+        flags = _aged(k.state, k.sptes.large[region], stale)
         level = 0 if k.state[AGEING] == ZAPS else k.sptes.level[region]
         for other in range(low // REGION_PAGES, high // REGION_PAGES):
             k.sptes.large[other], k.sptes.level[other] = flags, level
+            if cleared > 0:
+                k.tape[cleared + len(k.sptes.spte) + other] = since_ns
         return
     for page in range(low, high):
         if is_young(k.sptes.spte[page]):
-            k.sptes.spte[page] = _aged(k.state, k.sptes.spte[page])
+            k.sptes.spte[page] = _aged(k.state, k.sptes.spte[page], stale)
+            if cleared > 0:
+                k.tape[cleared + page] = since_ns
+            if k.state[CAP] > 0 and k.state[AGEING] == ZAPS:
+                k.state[MAPPED] -= 1
 
 
 @inlined
@@ -76,8 +95,12 @@ def _has_young(young: Bytes, low: int, high: int) -> bool:
 
 
 @jit
-def clear_young(k: Kvm, first: int, end: int, young: Bytes, now_ns: int) -> int:
-    """As ``test_young``, and what was young is old from ``now_ns`` on; a large spte is aged as a whole."""
+def clear_young(k: Kvm, first: int, end: int, young: Bytes, now_ns: int, flushed: bool) -> int:
+    """As ``test_young``, and what was young is old from ``now_ns`` on; a large spte is aged as a whole.
+
+    flushed: no TLB has a translation of before; else, where TLBs are modelled, those A bits are STALE.
+    """
+    stale = STALE if k.state[CLEARED] > 0 and k.state[AGEING] == CLEARS_A and not flushed else 0
     found = test_young(k, first, end, young)
     low, lowest, highest = first, first - first % REGION_PAGES, end + REGION_PAGES
     while low < end and found > 0:
@@ -88,8 +111,10 @@ def clear_young(k: Kvm, first: int, end: int, young: Bytes, now_ns: int) -> int:
             start = span_first(k, region) * REGION_PAGES if whole else low
             stop = span_end(k, region) * REGION_PAGES if whole else high
             count_range(k, start, stop, -1)
-            _age_region(k, region, start, stop)
+            _age_region(k, region, start, stop, stale, now_ns)
             count_range(k, start, stop, 1)
+            if stale != 0:
+                mark_stale(k, start, stop)
             lowest, highest = min(lowest, start), max(highest, stop)
         low = high
     if found > 0:

@@ -6,12 +6,14 @@ writes and is clear, or if its content is still zero.
 
 from __future__ import annotations
 
-from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, STRIDE_GCD, STRIDE_INVERSE
+from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, KIND, STRIDE_GCD, STRIDE_INVERSE, WEIGHTED
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.layout import (
     BLOCK,
     BY_VISIT,
     BY_WEIGHT,
+    C_MISS,
+    C_STEP,
     FILL,
     HARDWARE,
     LOG,
@@ -27,16 +29,18 @@ from hostsim.kernels.kvm.layout import (
     P_WRITE,
     REGION_BITS,
     SUPER_BITS,
+    UNIT,
     YOUNG,
     Ints,
     Kvm,
 )
 from hostsim.kernels.kvm.visits import set_visit, visit_of
 from hostsim.mmu.exits import MAP, NOTHING, SPLIT, TRACK, WP
-from hostsim.mmu.spte import BLANK, DIRTY, OLD, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+from hostsim.mmu.spte import BLANK, DIRTY, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE, Sptes
 
 STOPPED = TRACKED | OLD
 """Flags of an spte that lets no access pass unseen."""
+FULL, IF_MISSED = 1, 2
 
 
 @inlined
@@ -104,6 +108,16 @@ def is_armed(sptes: Sptes, state: Ints, page: int, is_write: int) -> bool:
 
 
 @inlined
+def armed_as(sptes: Sptes, state: Ints, page: int, is_write: int) -> int:
+    """0: ``page`` is not armed; FULL: it is; IF_MISSED: it is STALE, and only an access that misses the TLB is seen."""
+    wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
+    blank = is_write == 1 and sptes.spte[page] & BLANK != 0
+    if flags & (wanted | STOPPED) == wanted and not blank:
+        return 0
+    return IF_MISSED if flags & (wanted | TRACKED | STALE) == wanted | STALE and not blank else FULL
+
+
+@inlined
 def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> int:
     """Armed pages of [first, end), which lies within one region."""
     region, wanted, spte = first >> REGION_BITS, wanted_flags(state, is_write), sptes.spte
@@ -122,8 +136,13 @@ def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> in
 
 
 @inlined
-def weight_of(k: Kvm, c: int, page: int) -> int:
-    """Weight of gfn ``page`` in class ``c``: its rate in whole units of the class."""
+def weight_of(k: Kvm, c: int, page: int, seen: int) -> int:
+    """Weight of gfn ``page`` in class ``c``: its rate in whole units of the class; seen: as it is armed."""
+    row = k.ints[c]
+    if seen == IF_MISSED:
+        return int(k.tape[row[C_MISS] + (page - row[FIRST_GFN]) * row[C_STEP]])
+    if row[KIND] != WEIGHTED:
+        return UNIT
     return int(k.page_weights[k.ints[c, DATA_OFFSET] + page - k.ints[c, FIRST_GFN]])
 
 
@@ -131,11 +150,19 @@ def weight_of(k: Kvm, c: int, page: int) -> int:
 def _weigh(k: Kvm, p: int, first: int, end: int, sign: int) -> None:
     part, total = k.parts[p], 0
     for page in range(first, end):
-        if is_armed(k.sptes, k.state, page, part[P_WRITE]):
-            total += weight_of(k, part[P_CLASS], page)
+        seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+        if seen > 0:
+            total += weight_of(k, part[P_CLASS], page, seen)
     part[P_ARMED] += sign * total
     k.tape[part[P_WEIGHTS] + (first >> REGION_BITS) - (part[P_FIRST] >> REGION_BITS)] += sign * total
     k.tape[part[P_SUPERS] + (first >> SUPER_BITS) - (part[P_FIRST] >> SUPER_BITS)] += sign * total
+
+
+@inlined
+def sweep_sees(k: Kvm, c: int, page: int, is_write: int) -> bool:
+    """Whether a touch of ``page`` by class ``c`` is seen, a sweep or a trace: it misses the TLB always or never."""
+    seen = armed_as(k.sptes, k.state, page, is_write)
+    return bool(seen == FULL or (seen == IF_MISSED and weight_of(k, c, page, seen) > 0))
 
 
 @jit
@@ -147,7 +174,7 @@ def _mark_visits(k: Kvm, p: int, first: int, end: int) -> None:
         page += 1
         visit = visit_of(row, page - row[FIRST_GFN])
     while page < end:
-        if is_armed(k.sptes, k.state, page, k.parts[p, P_WRITE]):
+        if sweep_sees(k, k.parts[p, P_CLASS], page, k.parts[p, P_WRITE]):
             set_visit(k.tape, row, visit)
         page += gcd
         visit += row[STRIDE_INVERSE]
@@ -185,27 +212,29 @@ def count_range(k: Kvm, first: int, end: int, sign: int) -> None:
                 part = k.parts[p]
                 if part[P_WRITE] == is_write and part[P_FIRST] < high and part[P_END] > low:
                     inside = part[P_FIRST] <= low and part[P_END] >= high
-                    _count_part(
-                        k, p, max(low, part[P_FIRST]), min(high, part[P_END]), counted if inside else -1, sign
-                    )
+                    _count_part(k, p, max(low, part[P_FIRST]), min(high, part[P_END]), counted if inside else -1, sign)
         low = high
 
 
 @inlined
-def disarm_page(k: Kvm, page: int, read: bool, write: bool) -> None:
-    """``page`` is no longer armed for reads, for writes. A sweep's marks go when they are come upon."""
+def disarm_page(k: Kvm, page: int, read: int, write: int) -> None:
+    """``page`` is no longer armed as it was for reads, for writes; 0: it was not, or still is.
+
+    A sweep's marks go when they are come upon.
+    """
     region, upper = page >> REGION_BITS, super_at(k, page)
-    k.counts[0, region] -= read
-    k.counts[1, region] -= write
-    k.counts[0, upper] -= read
-    k.counts[1, upper] -= write
+    k.counts[0, region] -= read > 0
+    k.counts[1, region] -= write > 0
+    k.counts[0, upper] -= read > 0
+    k.counts[1, upper] -= write > 0
     for p in range(k.state[N_COUNTED]):
         part = k.parts[p]
         if page < part[P_FIRST] or page >= part[P_END]:
             continue
-        if (part[P_WRITE] == 1 and write) or (part[P_WRITE] == 0 and read):
+        seen = write if part[P_WRITE] == 1 else read
+        if seen > 0:
             if part[P_KIND] == BY_WEIGHT:
-                weight = weight_of(k, part[P_CLASS], page)
+                weight = weight_of(k, part[P_CLASS], page, seen)
                 part[P_ARMED] -= weight
                 k.tape[part[P_WEIGHTS] + region - (part[P_FIRST] >> REGION_BITS)] -= weight
                 k.tape[part[P_SUPERS] + (page >> SUPER_BITS) - (part[P_FIRST] >> SUPER_BITS)] -= weight

@@ -11,7 +11,21 @@ from numpy.typing import NDArray
 
 from hostsim.jit import jit
 from hostsim.kernels.kvm.armed import count_range, span_end, span_first
-from hostsim.kernels.kvm.layout import BLOCK, HARDWARE, HUGE, LOGGED, PML, REGION_BITS, V_HEAD, V_PML, V_RING, V_TAKEN, Kvm
+from hostsim.kernels.kvm.layout import (
+    BLOCK,
+    CAP,
+    HARDWARE,
+    HUGE,
+    LOGGED,
+    MAPPED,
+    PML,
+    REGION_BITS,
+    V_HEAD,
+    V_PML,
+    V_RING,
+    V_TAKEN,
+    Kvm,
+)
 from hostsim.kernels.kvm.mapping import set_region
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.mmu.cost_rules import PML_ENTRIES
@@ -31,12 +45,17 @@ def log_flag(k: Kvm) -> int:
 
 @jit
 def map_filled(k: Kvm, n_pages: int) -> None:
-    """A guest that has run for long: what has content is mapped, writable and dirty; what has none is blank."""
+    """A guest that has run for long: what has content is mapped, writable and dirty; what has none is blank.
+
+    Under a cap the first pages with content are mapped, so many as it lets be.
+    """
     spte, huge = k.sptes.spte, k.state[HUGE] == 1
-    full = PRESENT | WRITABLE | DIRTY
+    full, room = PRESENT | WRITABLE | DIRTY, k.state[CAP] if k.state[CAP] > 0 else n_pages
     for page in range(len(spte)):
         has_content = page < n_pages and k.zero[page] == 0
-        spte[page] = (0 if huge else full) if has_content else (BLANK if page < n_pages else 0)
+        is_mapped = has_content and not huge and room > 0
+        room -= int(is_mapped)
+        spte[page] = full if is_mapped else (BLANK if page < n_pages and not has_content else 0)
         if huge and has_content:
             k.sptes.level[page >> REGION_BITS], k.sptes.large[page >> REGION_BITS] = 1, full
     block = k.state[BLOCK]
@@ -290,7 +309,7 @@ def zap_range(k: Kvm, first: int, end: int, now_ns: int) -> None:
     A D bit that is the only record of a write goes into the log (book3s_64_mmu_hv.c::kvmppc_unmap_hpte keeps C).
     """
     by_spte = k.state[LOGGED] == 1 and k.state[HARDWARE] == 1 and k.state[PML] == 0
-    lowest, highest = first - first % REGION_PAGES, end + REGION_PAGES
+    lowest, highest, gone = first - first % REGION_PAGES, end + REGION_PAGES, 0
     for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
         low, high = max(first, region * REGION_PAGES), min(end, (region + 1) * REGION_PAGES)
         if k.sptes.level[region] != 0:
@@ -300,7 +319,10 @@ def zap_range(k: Kvm, first: int, end: int, now_ns: int) -> None:
         for other in range(low // REGION_PAGES, -(-high // REGION_PAGES)):
             k.sptes.level[other] = 0
         for page in range(low, high):
+            gone += int(k.sptes.spte[page] & PRESENT != 0)
             recorded = IN_LOG if by_spte and k.sptes.spte[page] & DIRTY != 0 else 0
             k.sptes.spte[page] = (k.sptes.spte[page] & KEPT) | recorded
         count_range(k, low, high, 1)
+    if k.state[CAP] > 0:
+        k.state[MAPPED] -= gone
     rearm(k, lowest, highest, now_ns)

@@ -20,6 +20,7 @@ from hostsim.kernels.kvm.layout import (
     Q_MODE,
     Q_STATE,
     Q_WATCH,
+    REORDERED,
     V_AWAY_NS,
     V_EXIT,
     V_FULL,
@@ -79,9 +80,13 @@ def interrupt(k: Kvm, now_ns: int) -> int:
 
 
 @jit
-def _grant_all(k: Kvm, now_ns: int) -> None:
-    while grant_next(k, now_ns) >= 0:
-        pass
+def grant_all(k: Kvm, now_ns: int) -> None:
+    """Let in all who may have mmu_lock now."""
+    who = 0
+    while who >= 0:
+        who = grant_next(k, now_ns)
+        if 0 <= who < k.vcpus.shape[1]:
+            k.state[REORDERED] = 1
 
 
 @jit
@@ -89,7 +94,7 @@ def request_lock(k: Kvm, host: int, mode: int, now_ns: int) -> None:
     """A host asks for mmu_lock; a grant comes up in Kvm.due."""
     k.queue[Q_STATE, k.vcpus.shape[1] + host], k.queue[Q_MODE, k.vcpus.shape[1] + host] = HOST_WAITING, mode
     join_queue(k.queue, k.state, k.vcpus.shape[1] + host, mode, now_ns)
-    _grant_all(k, now_ns)
+    grant_all(k, now_ns)
     tell_contended(k, now_ns)
 
 
@@ -98,7 +103,7 @@ def release_lock(k: Kvm, host: int, now_ns: int) -> None:
     """A host lets mmu_lock go; those it lets in are granted now."""
     k.queue[Q_STATE, k.vcpus.shape[1] + host], k.queue[Q_WATCH, k.vcpus.shape[1] + host] = HOST_IDLE, 0
     leave_lock(k.state, k.queue[Q_MODE, k.vcpus.shape[1] + host])
-    _grant_all(k, now_ns)
+    grant_all(k, now_ns)
 
 
 @jit

@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import jit
-from hostsim.kernels.kvm.armed import is_armed
+from hostsim.kernels.kvm.armed import armed_as, weight_of
 from hostsim.kernels.kvm.layout import (
+    BY_VISIT,
     HARDWARE,
     LOGGED,
     P_ARMED,
+    P_CLASS,
     P_END,
     P_FIRST,
     P_KIND,
@@ -23,17 +25,27 @@ from hostsim.kernels.kvm.layout import (
 )
 from hostsim.mmu.spte import DIRTY, IN_LOG, PRESENT, REGION_PAGES, TRACKED, WRITABLE
 
-_IN_BUFFER = 128
-"""Of a 4 KiB spte's place while a check runs: the page is in a PML buffer."""
-_RECORDED = IN_LOG | _IN_BUFFER
-
 
 @jit
-def _note_buffers(k: Kvm, flag: int) -> None:
+def _note_buffers(k: Kvm) -> None:
+    """Pages in PML buffers are in the log while a check runs; entries that put them there are turned round."""
     for v in range(k.vcpus.shape[1]):
         for i in range(k.vcpus[V_PML, v]):
             page = k.buffers[v, i]
-            k.sptes.spte[page] = (k.sptes.spte[page] & (~_IN_BUFFER & 0xFF)) | flag
+            if k.sptes.spte[page] & IN_LOG == 0:
+                k.sptes.spte[page] |= IN_LOG
+                k.buffers[v, i] = -1 - page
+
+
+@jit
+def _forget_buffers(k: Kvm) -> None:
+    """Undo ``_note_buffers``."""
+    for v in range(k.vcpus.shape[1]):
+        for i in range(k.vcpus[V_PML, v]):
+            if k.buffers[v, i] < 0:
+                page = -1 - k.buffers[v, i]
+                k.sptes.spte[page] &= ~IN_LOG & 0xFF
+                k.buffers[v, i] = page
 
 
 @jit
@@ -46,10 +58,10 @@ def _first_unseen(k: Kvm, first: int, end: int, wanted: int) -> int:
         bad = 0
         for page in range(low, high):
             writable = large or k.sptes.spte[page] & (wanted | TRACKED) == wanted
-            bad += writable and k.sptes.spte[page] & _RECORDED == 0
+            bad += writable and k.sptes.spte[page] & IN_LOG == 0
         if bad > 0:
             for page in range(low, high):
-                if (large or k.sptes.spte[page] & (wanted | TRACKED) == wanted) and k.sptes.spte[page] & _RECORDED == 0:
+                if (large or k.sptes.spte[page] & (wanted | TRACKED) == wanted) and k.sptes.spte[page] & IN_LOG == 0:
                     return page
     return -1
 
@@ -62,9 +74,9 @@ def first_unrecorded(k: Kvm, first: int, end: int) -> int:
     """
     if k.state[LOGGED] == 0 or (k.state[HARDWARE] == 1 and k.state[PML] == 0):
         return -1
-    _note_buffers(k, _IN_BUFFER)
+    _note_buffers(k)
     found = _first_unseen(k, first, end, PRESENT | WRITABLE | (DIRTY if k.state[HARDWARE] == 1 else 0))
-    _note_buffers(k, 0)
+    _forget_buffers(k)
     return found
 
 
@@ -72,27 +84,29 @@ def first_unrecorded(k: Kvm, first: int, end: int) -> int:
 def first_unharvested(k: Kvm, got: NDArray[np.uint8], n_pages: int) -> int:
     """First gfn with a record that user space has not got, or -1."""
     by_spte = k.state[HARDWARE] == 1 and k.state[PML] == 0
-    _note_buffers(k, _IN_BUFFER)
+    _note_buffers(k)
     found = -1
     for page in range(n_pages):
         d_bit = by_spte and k.sptes.spte[page] & (PRESENT | DIRTY) == PRESENT | DIRTY
-        dirty = d_bit or k.sptes.spte[page] & _RECORDED != 0
+        dirty = d_bit or k.sptes.spte[page] & IN_LOG != 0
         if dirty and got[page] == 0:
             found = page
             break
-    _note_buffers(k, 0)
+    _forget_buffers(k)
     return found
 
 
 @jit
 def first_miscounted(k: Kvm) -> int:
-    """First part of the guest's work whose count of armed pages is not what its sptes say, or -1 (uniform parts)."""
+    """First part of the guest's work whose armed pages or weights are not what its sptes say, or -1; sweeps count none."""
     for p in range(len(k.parts)):
-        part = k.parts[p]
-        if part[P_KIND] == UNIFORM:
-            n = 0
-            for page in range(part[P_FIRST], part[P_END]):
-                n += is_armed(k.sptes, k.state, page, part[P_WRITE])
-            if n != part[P_ARMED]:
-                return p
+        part, n = k.parts[p], 0
+        if part[P_KIND] == BY_VISIT:
+            continue
+        for page in range(part[P_FIRST], part[P_END]):
+            seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+            if seen > 0:
+                n += 1 if part[P_KIND] == UNIFORM else weight_of(k, part[P_CLASS], page, seen)
+        if n != part[P_ARMED]:
+            return p
     return -1

@@ -26,19 +26,23 @@ N_EXITS = 8
  LOCK_READERS, LOCK_WRITERS, LOCK_HEAD, LOCK_LENGTH,
  SEQ, IN_PROGRESS, RANGE_FIRST, RANGE_END,
  WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED, AGEING,
- BACKED, POPULATE_NS, HOST_PAGES, FRAMES, N_FRESH, BLOCK) = range(29)  # fmt: skip
+ BACKED, POPULATE_NS, HOST_PAGES, FRAMES, N_FRESH, BLOCK, CLEARED, CAP, MAPPED, UNMAPPED_ALL,
+ WALK_NS) = range(34)  # fmt: skip
 """Of Kvm.state. HARDWARE: D bits catch writes; RING: the log is a ring a vCPU; REORDERED: what comes next of vCPUs in guest
 mode was found anew; LOCK_..: mmu_lock; SEQ: mmu_invalidate_seq, IN_PROGRESS: mmu_invalidate_in_progress, with its range;
 WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host; N_COUNTED: parts, the first ones, whose
 armed pages are counted; AGEING: what ageing does to an spte; BACKED: Kvm.backing tells which pages the host has;
 POPULATE_NS: to make one; HOST_PAGES: gfns of a host page; FRAMES: free ones at hand for it, N_FRESH: used up of them;
-BLOCK: regions that the largest spte maps, 1: those of 2 MiB are the largest.
+BLOCK: regions that the largest spte maps, 1: those of 2 MiB are the largest; CLEARED: where it begins in Kvm.tape when
+sptes were last made old, 0: TLBs are not modelled (hostsim.kernels.kvm.tlb); CAP: sptes, all of 4 KiB, that may be there,
+0: no cap, and MAPPED, how many are there, is not kept; UNMAPPED_ALL: how often all went because of it; WALK_NS: of the
+walkers' next event.
 """
 CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of AGEING: clears the A bit; without A bits, makes the next access fault, or unmaps."""
-EXITS = 32
+EXITS = 40
 """Of Kvm.state, exits by kind from here on."""
-DUE = 40
+DUE = 48
 """Of Kvm.state, (ns, what, who) from here on; behind them the clocks by vCPU."""
 
 (V_NS, V_STAGE, V_PAGE, V_KIND, V_MODE, V_STREAM, V_FIRST, V_END, V_CLOCK, V_CLOCK_END, V_KICKED, V_FULL, V_PML, V_HEAD,
@@ -70,10 +74,15 @@ P_SUPERS: where their sums by region and by super-region begin in Kvm.tape.
 """
 N_PART = 8
 UNIFORM, BY_WEIGHT, BY_VISIT = range(3)
+UNIT = 1 << 24
+"""Weight of a page in a part by weight whose pages are alike; STALE ones differ, by their chance to miss the TLB."""
+STALE_ROW = 2
+"""Of Kvm.counts: 1 where a region, and how many regions of 512, may have STALE sptes."""
 
-C_PART, C_PARTS, C_TRACE, C_TRACE_END, C_GFN, C_LEVELS, C_LEVEL = range(N_INTS, N_INTS + 7)
+C_PART, C_PARTS, C_TRACE, C_TRACE_END, C_GFN, C_MISS, C_STEP, C_LEVELS, C_LEVEL = range(N_INTS, N_INTS + 9)
 """Columns of Kvm.ints behind those of a touch class. C_TRACE .. C_TRACE_END: times of a trace in Kvm.tape, their gfns C_GFN
-further on; C_LEVELS: levels of a sweep's tree of visits, whose words begin at C_LEVEL, C_LEVEL + 1, ..
+further on; C_MISS: where the weights of its pages while STALE begin in Kvm.tape, one each C_STEP words, 0: the same for all;
+C_LEVELS: levels of a sweep's tree of visits, whose words begin at C_LEVEL, C_LEVEL + 1, ..
 """
 LEVELS_MAX = 7
 N_CLASS = C_LEVEL + LEVELS_MAX + 1
@@ -89,7 +98,7 @@ COST, MODE_OF, HOLD_OF, QUEUE_OF = range(4)
 """Rows of Kvm.costs: single numbers; by kind of fault how it takes mmu_lock, and how long; from QUEUE_OF on by mode, what
 others at the lock add to a hold.
 """
-EXIT_NS, ENTRY_NS, SPURIOUS_NS, PML_NS, PML_DRAIN_NS, QUEUE_LENGTH = range(6)
+EXIT_NS, ENTRY_NS, SPURIOUS_NS, PML_NS, PML_DRAIN_NS, QUEUE_LENGTH, UNMAP_ALL_NS = range(7)
 N_COSTS = 6
 
 R_MEAN, R_SCALE = range(2)
@@ -102,9 +111,29 @@ UNTOUCHED, RESIDENT, AWAY = range(3)
 to be asked for it.
 """
 
-LOCK_WAITS, LOCK_HOLDS = N_EXITS, N_EXITS + 1
-"""Rows of Kvm.latencies behind those by V_EXIT: of vCPUs at mmu_lock."""
-N_LATENCIES = N_EXITS + 2
+LOCK_WAITS, LOCK_HOLDS, WALKER_WAITS, WALKER_CALLS = range(N_EXITS, N_EXITS + 4)
+"""Rows of Kvm.latencies behind those by V_EXIT: of vCPUs at mmu_lock, of walkers there; from WALKER_CALLS on of the calls of
+each host's walker.
+"""
+
+DUE_WALKED = 5
+(W_STAGE, W_NS, W_EVENT, W_MODE, W_FLUSHES, W_AT, W_CALLS, W_ASKED_NS, W_SINCE_NS, W_FOUND, W_TOLD, W_YOUNG, W_PAGES,
+ W_WAIT_NS, W_HOLD_NS, W_FLUSH_COUNT, W_FLUSH_NS) = range(17)  # fmt: skip
+"""Columns of Kvm.walks. W_NS: of what comes next; W_EVENT, W_MODE: what is called, how it takes mmu_lock; W_FLUSHES: 1: what
+was young is flushed; W_AT, W_CALLS: the call under way, how many there are; W_ASKED_NS, W_SINCE_NS: when it began, and when
+it had the lock; W_FOUND: young pages of it; W_TOLD: bytes of Kvm.found so far; W_YOUNG, W_PAGES: of calls so far; W_WAIT_NS,
+W_HOLD_NS: at mmu_lock; W_FLUSH_COUNT, W_FLUSH_NS: flushes.
+"""
+N_WALK = 17
+WALK_IDLE, WALK_BEGINS, WALK_ASKED, WALK_GRANTED, WALK_AGES, WALK_FLUSHES = range(6)
+"""Values of W_STAGE."""
+CALL_FIRST, CALL_END, CALL_HOLD = range(3)
+"""Of Kvm.calls: pages of a call, and how long it works on them."""
+N_CALL = 3
+CALLS_MAX, FOUND_MAX = 1 << 14, 1 << 20
+"""Calls, and pages of all of them together, that a walker is given at a time."""
+CALL_CLEAR_FLUSH, CALL_CLEAR, CALL_TEST = range(3)
+"""Values of W_EVENT: clear_flush_young, clear_young, test_young."""
 
 REGION_BITS = 9
 SUPER_BITS = 18
@@ -113,16 +142,20 @@ SUPER_BITS = 18
 class Kvm(NamedTuple):
     """One VM. Arrays are changed in place.
 
-    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint32[n_pages]. counts: int64[2, n_regions + n_supers],
-    armed pages by is_write and by region, then by 512 regions. parts: int64[n_parts, N_PART]; ints: int64[n_classes,
-    N_CLASS]; rates: float64[2, n_classes], mean time between touches of a page, scale of the weights; page_mean_ns:
-    float64, as in TouchTable; tape: int64, trees of visits (32 a word), traces, sums of armed weights. streams:
+    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint32[n_pages]. counts: int64[3, n_regions + n_supers],
+    armed pages by is_write and by region, then by 512 regions; STALE_ROW. parts: int64[n_parts, N_PART]; ints:
+    int64[n_classes, N_CLASS]; rates: float64[2, n_classes], mean time between touches of a page, scale of the weights (with
+    TLBs, of sweeps and traces: time between touches of a page); page_weights: int64, of WEIGHTED classes from DATA_OFFSET
+    on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and what TLBs need. streams:
     int64[n_streams, N_STREAM]; exact: float64[n_streams], the work time of a drawn touch before rounding, or the share of
     writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]. vcpus: int64[N_VCPU,
     n_vcpus]; buffers: int64[n_vcpus, 512 + n], PML buffer and dirty ring; queue: int64[N_QUEUE, n_vcpus + n_hosts];
     state: int64; costs: int64[N_COSTS, n]; log: int64[capacity, 4] gets (t_set, vcpu, page, kind). backing: uint8[n_pages]
-    if BACKED; fresh: int64[n], pages that got frames at hand, oldest first. latencies: int64[N_LATENCIES, N_COUNTERS], as in
-    hostsim.kernels.latencies: exits from guest to guest or to user space, waits for mmu_lock, holds of it.
+    if BACKED; fresh: int64[n], pages that got frames at hand, oldest first. latencies: int64[WALKER_CALLS + n_hosts,
+    N_COUNTERS], as in hostsim.kernels.latencies: exits from guest to guest or to user space, waits for mmu_lock, its holds,
+    calls of walkers. walks: int64[n_hosts, N_WALK]; calls: int64[n_hosts, N_CALL, CALLS_MAX]; found: uint8[n_hosts,
+    FOUND_MAX], what the calls found, page by page; young: uint8[n_pages], scratch of a call; flush_ns: int64[n_vcpus + 1], a
+    flush by how many vCPUs are in guest mode; unseen: float64[n_hosts], pages called old that were expected to be accessed.
     """
 
     sptes: Sptes
@@ -146,3 +179,9 @@ class Kvm(NamedTuple):
     backing: NDArray[np.uint8]
     fresh: Ints
     latencies: Ints
+    walks: Ints
+    calls: Ints
+    found: NDArray[np.uint8]
+    young: NDArray[np.uint8]
+    flush_ns: Ints
+    unseen: NDArray[np.float64]

@@ -6,13 +6,16 @@ Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::k
 from __future__ import annotations
 
 from hostsim.jit import inlined, jit
-from hostsim.kernels.kvm.armed import count_range, disarm_page, is_armed, span_end, span_first
+from hostsim.kernels.kvm.armed import armed_as, count_range, disarm_page, is_armed, span_end, span_first
+from hostsim.kernels.kvm.hptes import at_cap, unmap_all
 from hostsim.kernels.kvm.layout import (
     BLOCK,
+    CAP,
     HUGE,
     IN_GUEST,
     LOG,
     LOGGED,
+    MAPPED,
     REGION_BITS,
     RING,
     V_END,
@@ -28,16 +31,19 @@ from hostsim.kernels.kvm.layout import (
 from hostsim.kernels.kvm.streams import pass_by, rearm
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import MAP, SPLIT, TRACK
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+from hostsim.mmu.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
 
 
 @inlined
 def set_spte(k: Kvm, page: int, value: int) -> None:
     """The 4 KiB spte of ``page``, and what its place holds of the page's content, become ``value``. Disarms at most."""
-    read, write = is_armed(k.sptes, k.state, page, 0), is_armed(k.sptes, k.state, page, 1)
+    read, write = armed_as(k.sptes, k.state, page, 0), armed_as(k.sptes, k.state, page, 1)
     k.sptes.spte[page] = value
-    read = read and not is_armed(k.sptes, k.state, page, 0)
-    disarm_page(k, page, read, write and not is_armed(k.sptes, k.state, page, 1))
+    if is_armed(k.sptes, k.state, page, 0):
+        read = 0
+    if is_armed(k.sptes, k.state, page, 1):
+        write = 0
+    disarm_page(k, page, read, write)
 
 
 @inlined
@@ -157,9 +163,9 @@ def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: 
         _map_large(k, region, PRESENT | WRITABLE | (DIRTY if is_write else 0))
     elif kind == TRACK:
         writable = WRITABLE | DIRTY if is_write and not logged else 0
-        set_large(k, region, (large & (~(TRACKED | OLD) & 0xFF)) | writable)
+        set_large(k, region, (large & (~(TRACKED | AGED) & 0xFF)) | writable)
     elif not logged:
-        set_large(k, region, (large & (~OLD & 0xFF)) | WRITABLE | DIRTY)
+        set_large(k, region, (large & (~AGED & 0xFF)) | WRITABLE | DIRTY)
     else:
         _split(k, v, page, now_ns)
         return True
@@ -184,8 +190,12 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
     """
     if _sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, v, kind, page, is_write, now_ns):
         return
+    if at_cap(k.state, kind):
+        unmap_all(k, v, now_ns)
     flags = _small_flags(k.sptes, k.state, kind, page, is_write)
     set_spte(k, page, flags | (k.sptes.spte[page] & KEPT))
+    if kind == MAP and k.state[CAP] > 0:
+        k.state[MAPPED] += 1
     if k.state[LOGGED] == 1 and (is_write or kind != TRACK):
         mark_dirty(k.sptes, k.vcpus, k.buffers, k.state, v, page)
 
@@ -193,10 +203,11 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
 @inlined
 def note_access(k: Kvm, page: int, kind: int) -> None:
     """An access that faults no more, of LOG, FILL or YOUNG: the hardware sets A, a LOG sets D, a FILL or LOG is a write."""
-    region, value = page >> REGION_BITS, k.sptes.spte[page] & (~OLD & 0xFF)
+    # Model limit: the first write to a page of zeros makes it young, also where the TLB has its translation.
+    region, value = page >> REGION_BITS, k.sptes.spte[page] & (~AGED & 0xFF)
     if k.sptes.level[region] != 0:
         large = k.sptes.large[region]
-        flags = (large | (DIRTY if kind == LOG else 0)) & (~OLD & 0xFF)
+        flags = (large | (DIRTY if kind == LOG else 0)) & (~AGED & 0xFF)
         if flags != large:
             set_large(k, region, flags)
     elif kind == LOG:

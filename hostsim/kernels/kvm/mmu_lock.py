@@ -8,6 +8,7 @@ from __future__ import annotations
 from hostsim.guest.touch import IS_WRITE
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.armed import needed
+from hostsim.kernels.kvm.hptes import at_cap
 from hostsim.kernels.kvm.layout import (
     COST,
     DONE,
@@ -39,6 +40,7 @@ from hostsim.kernels.kvm.layout import (
     S_CLASS,
     SEQ,
     SPURIOUS_NS,
+    UNMAP_ALL_NS,
     V_KIND,
     V_MODE,
     V_NS,
@@ -46,7 +48,12 @@ from hostsim.kernels.kvm.layout import (
     V_SEQ,
     V_STAGE,
     V_STREAM,
+    W_NS,
+    W_STAGE,
     WAIT_NS,
+    WALK_ASKED,
+    WALK_GRANTED,
+    WALK_NS,
     Ints,
     Kvm,
 )
@@ -107,7 +114,11 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     else:
         host = who - k.vcpus.shape[1]
         k.queue[Q_STATE, k.vcpus.shape[1] + host] = HOST_HOLDS
-        tell_host(k.state, now_ns, DUE_GRANTED, host)
+        if k.walks[host, W_STAGE] == WALK_ASKED:
+            k.walks[host, W_STAGE], k.walks[host, W_NS] = WALK_GRANTED, now_ns
+            k.state[WALK_NS] = now_ns
+        else:
+            tell_host(k.state, now_ns, DUE_GRANTED, host)
     return int(who)
 
 
@@ -139,6 +150,8 @@ def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
         kind = RETRY
     elif kind != SPURIOUS:
         hold_ns = k.costs[HOLD_OF, kind] + k.costs[QUEUE_OF + mode, min(others, k.costs[COST, QUEUE_LENGTH] - 1)]
+        if at_cap(k.state, kind):
+            hold_ns += k.costs[COST, UNMAP_ALL_NS]
     k.state[WAIT_NS] += now_ns - k.queue[Q_ASKED, v]
     k.state[HOLD_NS] += hold_ns
     note(k.latencies, LOCK_WAITS, now_ns - k.queue[Q_ASKED, v])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
 from hostsim.jit import inlined, jit
-from hostsim.kernels.kvm.armed import is_armed, super_at, weight_of
+from hostsim.kernels.kvm.armed import FULL, armed_as, is_armed, super_at, weight_of
 from hostsim.kernels.kvm.layout import (
     BY_WEIGHT,
     P_ARMED,
@@ -15,7 +16,9 @@ from hostsim.kernels.kvm.layout import (
     P_WEIGHTS,
     P_WRITE,
     REGION_BITS,
+    STALE_ROW,
     SUPER_BITS,
+    UNIT,
     Ints,
     Kvm,
 )
@@ -36,8 +39,18 @@ def pick(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
         page = _try(k, p, key0, key1, draw)
         if page >= 0:
             return page
+    elif _are_alike(k, p) and part[P_ARMED] // UNIT * SPARSE >= part[P_END] - part[P_FIRST]:
+        page = _try_weights(k, p, key0, key1, draw)
+        if page >= 0:
+            return page
     rest = min(int(keyed_uniform(key0, key1, draw, TRIES) * part[P_ARMED]), part[P_ARMED] - 1)
     return _weigh_out(k, p, rest) if part[P_KIND] == BY_WEIGHT else _walk(k, p, rest)
+
+
+@inlined
+def _are_alike(k: Kvm, p: int) -> bool:
+    """Whether pages of a part by weight have UNIT each when they are armed in full."""
+    return bool(k.parts[p, P_KIND] == BY_WEIGHT and k.ints[k.parts[p, P_CLASS], KIND] != WEIGHTED)
 
 
 @inlined
@@ -59,6 +72,20 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
                 return int(page)
         elif keyed_word(key1, draw, attempt) >> (32 - REGION_BITS) < counted:
             return _within(k.sptes, k.state, page, is_write, counted, key1, draw)
+    return -1
+
+
+@jit
+def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+    """Places drawn until one is kept, each with its weight out of UNIT, or -1 after TRIES."""
+    part = k.parts[p]
+    for attempt in range(TRIES):
+        page = part[P_FIRST] + ((keyed_word(key0, draw, attempt) * (part[P_END] - part[P_FIRST])) >> 32)
+        seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+        if seen == FULL:
+            return int(page)
+        if seen > 0 and (keyed_word(key1, draw, attempt) * UNIT) >> 32 < weight_of(k, part[P_CLASS], page, seen):
+            return int(page)
     return -1
 
 
@@ -95,9 +122,18 @@ def _weigh_out(k: Kvm, p: int, rest: int) -> int:
         rest -= k.tape[at]
         at += 1
     page = max(part[P_FIRST], (lower + at - part[P_WEIGHTS]) << REGION_BITS)
+    row = k.ints[part[P_CLASS]]
+    if row[KIND] == WEIGHTED and k.counts[STALE_ROW, page >> REGION_BITS] == 0:
+        at = row[DATA_OFFSET] - row[FIRST_GFN]
+        while rest >= 0:
+            if is_armed(k.sptes, k.state, page, part[P_WRITE]):
+                rest -= k.page_weights[at + page]
+                found = page
+            page += 1
     while rest >= 0:
-        if is_armed(k.sptes, k.state, page, part[P_WRITE]):
-            rest -= weight_of(k, part[P_CLASS], page)
+        seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+        if seen > 0:
+            rest -= weight_of(k, part[P_CLASS], page, seen)
             found = page
         page += 1
     return int(found)

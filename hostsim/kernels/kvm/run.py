@@ -1,12 +1,13 @@
-"""All vCPUs of a VM advanced in exact time order, up to the next host event or to what comes up for the host."""
+"""All vCPUs of a VM, and walkers, advanced in exact time order, up to the next host event or what comes up for the host."""
 
 from __future__ import annotations
 
 from hostsim.jit import inlined, jit
 from hostsim.kernels.kvm.heap import push, sift_top
-from hostsim.kernels.kvm.layout import FAULTS, N_DUE, OUT, Q_HEAP, REORDERED, V_NS, V_STAGE, WAITING, Kvm
+from hostsim.kernels.kvm.layout import FAULTS, N_DUE, OUT, Q_HEAP, REORDERED, V_NS, V_STAGE, WAITING, WALK_NS, Kvm
 from hostsim.kernels.kvm.mmu_lock import grant_next, tell_contended
 from hostsim.kernels.kvm.vcpu import step
+from hostsim.kernels.kvm.walker import walk
 from hostsim.rng import NEVER
 
 
@@ -34,9 +35,17 @@ def run_vcpus(k: Kvm, horizon_ns: int) -> int:
     Stops early when Kvm.due gets rows; the events of that instant that are left come with the next call.
     """
     ns, heap, size = k.vcpus[V_NS], k.queue[Q_HEAP], _heap(k)
-    while size > 0:
+    while size > 0 or k.state[WALK_NS] < NEVER:
         v = heap[0]
-        now_ns = ns[v]
+        now_ns = ns[v] if size > 0 else NEVER
+        if k.state[WALK_NS] <= now_ns and k.state[WALK_NS] < horizon_ns:
+            now_ns = walk(k, now_ns, horizon_ns)
+            if k.state[REORDERED] == 1:
+                size = _heap(k)
+            if k.state[N_DUE] > 0:
+                return int(now_ns)
+            continue
+        now_ns = min(now_ns, k.state[WALK_NS])
         if now_ns >= horizon_ns:
             return int(now_ns)
         step(k, v)

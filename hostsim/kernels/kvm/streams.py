@@ -11,7 +11,6 @@ from hostsim.guest.pacing import MODE, STOPPED, work_at
 from hostsim.guest.touch import (
     CYCLE,
     FIRST_GFN,
-    FLAT,
     HOT_PAGES,
     IS_WRITE,
     KIND,
@@ -28,13 +27,14 @@ from hostsim.guest.touch import (
 )
 from hostsim.jit import inlined, jit
 from hostsim.kernels.armed import NO_WRITE
-from hostsim.kernels.kvm.armed import is_armed
+from hostsim.kernels.kvm.armed import sweep_sees
 from hostsim.kernels.kvm.layout import (
     C_GFN,
     C_PART,
     C_TRACE_END,
     IN_GUEST,
     P_ARMED,
+    P_KIND,
     R_MEAN,
     R_SCALE,
     REORDERED,
@@ -49,6 +49,7 @@ from hostsim.kernels.kvm.layout import (
     S_NEXT,
     S_OFFSET,
     S_PAGE,
+    UNIFORM,
     V_CLOCK,
     V_END,
     V_FIRST,
@@ -108,9 +109,9 @@ def _find_visit(tape: Ints, stream: Ints, row: Ints, active_ns: int) -> None:
 def _shares(k: Kvm, c: int) -> tuple[float, float]:
     """Shares of the writes of paced class ``c`` that go to armed pages of its hot part and of its cold part."""
     row, p = k.ints[c], k.ints[c, C_PART]
-    hot_share = k.rates[R_MEAN, c]
-    hot = k.parts[p, P_ARMED] * page_share(hot_share, row[HOT_PAGES])
-    return hot, k.parts[p + 1, P_ARMED] * page_share(1.0 - hot_share, row[N_PAGES] - row[HOT_PAGES])
+    hot_share, scale = k.rates[R_MEAN, c], k.rates[R_SCALE, c]
+    hot = k.parts[p, P_ARMED] / scale * page_share(hot_share, row[HOT_PAGES])
+    return hot, k.parts[p + 1, P_ARMED] / scale * page_share(1.0 - hot_share, row[N_PAGES] - row[HOT_PAGES])
 
 
 @inlined
@@ -128,14 +129,15 @@ def _draw_write(k: Kvm, s: int, stream: Ints, row: Ints, active_ns: int) -> None
 @inlined
 def _draw_touch(k: Kvm, s: int, stream: Ints, row: Ints, active_ns: int, goes_on: bool) -> None:
     c = stream[S_CLASS]
-    armed = k.parts[k.ints[c, C_PART], P_ARMED]
+    part = k.parts[k.ints[c, C_PART]]
+    armed = part[P_ARMED]
     stream[S_DRAWS] += 1
     stream[S_DRAWN], stream[S_NEXT] = armed, NEVER
     if not goes_on:
         k.exact[s] = active_ns
     if armed == 0:
         return
-    mean_ns = k.rates[R_MEAN, c] if row[KIND] == FLAT else k.rates[R_SCALE, c]
+    mean_ns = k.rates[R_MEAN, c] if part[P_KIND] == UNIFORM else k.rates[R_SCALE, c]
     wait_ns = keyed_exponential(int(stream[S_KEY0]), int(stream[S_KEY1]), 0, int(stream[S_DRAWS])) * (mean_ns / armed)
     if wait_ns < 4.0e18:
         k.exact[s] += wait_ns
@@ -180,7 +182,7 @@ def go_on(k: Kvm, s: int) -> None:
     """The candidate of stream ``s`` is over, made or not: the next one."""
     stream = k.streams[s]
     row = k.ints[stream[S_CLASS]]
-    if row[KIND] == SWEEP and not is_armed(k.sptes, k.state, stream[S_PAGE], row[IS_WRITE]):
+    if row[KIND] == SWEEP and not sweep_sees(k, stream[S_CLASS], stream[S_PAGE], row[IS_WRITE]):
         clear_visit(k.tape, k.ints[stream[S_CLASS]], visit_of(row, stream[S_PAGE] - row[FIRST_GFN]))
     stream[S_INDEX] = stream[S_FOUND] + 1
     find(k, s, 0, True)
@@ -216,18 +218,21 @@ def rearm(k: Kvm, first: int, end: int, now_ns: int) -> None:
 
     A drawn touch that is under way has its page and is left alone.
     """
-    for s in range(len(k.streams)):
-        stream = k.streams[s]
-        row = k.ints[stream[S_CLASS]]
-        if row[FIRST_GFN] >= end or row[FIRST_GFN] + row[N_PAGES] <= first or row[KIND] == TRACE:
-            continue
-        if _is_drawn(row) and stream[S_PAGE] >= 0:
-            continue
-        find(k, s, active_time(row, work_at(k.clocks[stream[S_CLOCK]], now_ns)), False)
     for v in range(k.vcpus.shape[1]):
-        if k.vcpus[V_STAGE, v] == IN_GUEST:
-            choose(k.vcpus, k.streams, k.clocks, k.state, v)
-    k.state[REORDERED] = 1
+        has_looked = False
+        for s in range(k.vcpus[V_FIRST, v], k.vcpus[V_END, v]):
+            stream = k.streams[s]
+            row = k.ints[stream[S_CLASS]]
+            if row[FIRST_GFN] >= end or row[FIRST_GFN] + row[N_PAGES] <= first or row[KIND] == TRACE:
+                continue
+            if _is_drawn(row) and stream[S_PAGE] >= 0:
+                continue
+            find(k, s, active_time(row, work_at(k.clocks[stream[S_CLOCK]], now_ns)), False)
+            has_looked = True
+        if has_looked:
+            k.state[REORDERED] = 1
+            if k.vcpus[V_STAGE, v] == IN_GUEST:
+                choose(k.vcpus, k.streams, k.clocks, k.state, v)
 
 
 @inlined

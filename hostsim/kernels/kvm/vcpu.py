@@ -5,9 +5,9 @@ Each step ends in one of a few ways (``step``); that each is written once matter
 
 from __future__ import annotations
 
-from hostsim.guest.touch import IS_WRITE
+from hostsim.guest.touch import IS_WRITE, KIND, SWEEP, TRACE
 from hostsim.jit import inlined
-from hostsim.kernels.kvm.armed import needed
+from hostsim.kernels.kvm.armed import flags_of, needed, sweep_sees
 from hostsim.kernels.kvm.backing import look_up, take_page
 from hostsim.kernels.kvm.layout import (
     AGAIN,
@@ -57,6 +57,7 @@ from hostsim.kernels.kvm.layout import (
     V_STOP,
     V_STREAM,
     WAITING,
+    YOUNG,
     Ints,
     Kvm,
 )
@@ -67,6 +68,7 @@ from hostsim.kernels.kvm.work import start_clocks, stop_clocks
 from hostsim.kernels.latencies import note
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
+from hostsim.mmu.spte import STALE
 from hostsim.rng import NEVER
 
 PASSES, STALLS, LEAVES, EXIT_OVER, RUNS, WAITS = range(6)
@@ -88,6 +90,17 @@ def drain_ns(k: Kvm, v: int) -> int:
 
 
 @inlined
+def _hits_tlb(k: Kvm, v: int, page: int) -> bool:
+    """Whether the touch finds a STALE translation in the TLB. Drawn touches that do are no candidates."""
+    if flags_of(k.sptes, page) & STALE == 0:
+        return False
+    row = k.ints[k.streams[k.vcpus[V_STREAM, v], S_CLASS]]
+    if row[KIND] != SWEEP and row[KIND] != TRACE:
+        return False
+    return not sweep_sees(k, k.streams[k.vcpus[V_STREAM, v], S_CLASS], page, row[IS_WRITE])
+
+
+@inlined
 def _touch(k: Kvm, v: int) -> int:
     """A touch that may be seen, at V_NS: passes, is noted by the hardware, or leaves the guest for a fault.
 
@@ -98,6 +111,8 @@ def _touch(k: Kvm, v: int) -> int:
         return LEAVES
     page = page_of(k, k.vcpus[V_STREAM, v])
     kind = needed(k.sptes, k.state, page, is_write(k.ints, k.streams, k.vcpus, v)) if page >= 0 else NOTHING
+    if kind == YOUNG and _hits_tlb(k, v, page):
+        kind = NOTHING
     k.vcpus[V_PAGE, v], k.vcpus[V_KIND, v] = page, kind
     if kind == NOTHING:
         return PASSES

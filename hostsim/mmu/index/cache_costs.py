@@ -5,7 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from hostsim.mmu.index.work import Work
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.mmu.index.work import (
+    ALLOCATIONS,
+    ATOMICS,
+    CHANGED,
+    DEPENDENT,
+    FREES,
+    LOCKS,
+    N_PARTS,
+    N_WORK,
+    OPERATIONS,
+    STREAMED,
+    VISITED,
+    Work,
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,15 @@ class CacheCosts:
             + (work.allocations + work.frees) * self.allocation_ns
             + work.operations * self.operation_ns
         )
+
+    def price_rows_ns(self, work: NDArray[np.int64], footprint_bytes: float) -> NDArray[np.float64]:
+        """float64[n]: the same of each row of ``work``, int64[n, N_WORK], what a call added to the counts of an index."""
+        each = np.zeros(N_WORK)
+        each[STREAMED : STREAMED + N_PARTS] = self.stream_ns(footprint_bytes)
+        each[DEPENDENT : DEPENDENT + N_PARTS] = self.load_ns(footprint_bytes)
+        each[[VISITED, CHANGED, ATOMICS, LOCKS]] = self.visit_ns, self.change_ns, self.atomic_ns, self.lock_pair_ns
+        each[[ALLOCATIONS, FREES, OPERATIONS]] = self.allocation_ns, self.allocation_ns, self.operation_ns
+        return np.asarray((work * each).sum(axis=1))
 
 
 _NOTHING = {field.name: 0.0 for field in fields(CacheCosts) if field.name.endswith("_ns")}

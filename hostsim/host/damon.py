@@ -1,0 +1,131 @@
+"""DAMON: regions of adjacent pages, one of which is sampled for all; regions alike are merged, all are split anew.
+
+Source: Linux 6.13, mm/damon/core.c::kdamond_fn, ::damon_merge_regions_of, ::kdamond_split_regions, ::damon_split_region_at;
+mm/damon/vaddr.c::damon_va_prepare_access_checks, ::damon_va_check_accesses. Intervals and bounds are its defaults.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.mmu.ageing import Pages, Scan, Young
+from hostsim.rng import keyed_uniform, stream_key
+
+SAMPLE_NS, AGGREGATION_SAMPLES = 5_000_000, 20
+"""Sampling and aggregation interval: 5 ms, 100 ms."""
+MIN_NR_REGIONS, MAX_NR_REGIONS = 10, 1000
+MERGE_SHARE = 10
+"""Regions whose counts differ by no more than a tenth of the greatest possible are alike."""
+PICK, SPLIT = range(2)
+
+
+class Damon:
+    """One ``age`` is a sample: it reads what became of the pages picked before, then clears one page of each region.
+
+    starts: int64[r + 1], where regions begin, n_pages at the end; accesses: int64[r], samples of this aggregation that were
+    young; age: int64[r], aggregations for which a region has been about as hot.
+    """
+
+    # Model limit: DAMON's test_young of a page that it picked is an observer's look as the next sample begins, at no cost.
+
+    name = "damon"
+
+    def __init__(self, n_pages: int, seed: int = 1) -> None:
+        n_regions = min(MIN_NR_REGIONS, n_pages)
+        self._n_pages, self._key = n_pages, stream_key(seed, "damon")
+        self.starts = np.linspace(0, n_pages, n_regions + 1).astype(np.int64)
+        self.accesses, self.last, self.age_of = (np.zeros(n_regions, np.int64) for _ in range(3))
+        self._resident = np.zeros(n_pages, np.bool_)
+        self._picked: Pages = np.empty(0, np.int64)
+        self._samples = self._last_regions = 0
+
+    def insert(self, pages: Pages) -> None:
+        """See AgeingPolicy; regions cover all of memory, resident or not."""
+        assert not self._resident[pages].any()
+        self._resident[pages] = True
+
+    def wants_ageing(self) -> bool:
+        """Samples come by the clock."""
+        return False
+
+    def age(self, young: Young) -> Scan:
+        """One sample."""
+        if len(self._picked):
+            self.accesses += young[self._picked] != 0
+            self._samples += 1
+            if self._samples % AGGREGATION_SAMPLES == 0:
+                self._aggregate()
+        sizes = np.diff(self.starts)
+        self._picked = self.starts[:-1] + (self._uniforms(PICK) * sizes).astype(np.int64)
+        asked = self._picked[self._resident[self._picked]]
+        young[asked] = 0
+        return Scan(asked, asked[:0])
+
+    def evict(self, young: Young, nr_pages: int) -> Scan:  # noqa: ARG002  # nobody is asked
+        """Pages of regions in which no sample was young, those that have been so longest first (DAMOS_PAGEOUT)."""
+        cold = np.flatnonzero(self.last == 0)
+        found: list[int] = []
+        for region in cold[np.argsort(-self.age_of[cold], kind="stable")].tolist():
+            first, end = self.starts[region], self.starts[region + 1]
+            found += (first + np.flatnonzero(self._resident[first:end])).tolist()[: nr_pages - len(found)]
+        evicted = np.array(found[:nr_pages], np.int64)
+        self._resident[evicted] = False
+        return Scan(evicted[:0], evicted)
+
+    def resident_pages(self) -> Pages:
+        """See AgeingPolicy."""
+        return np.flatnonzero(self._resident)
+
+    def working_set_pages(self) -> float:
+        """Pages of regions that were young in some sample of the last aggregation."""
+        return float(np.diff(self.starts)[self.last > 0].sum())
+
+    def _uniforms(self, purpose: int) -> NDArray[np.float64]:
+        """float64[r]: keyed by sample, region and purpose."""
+        key0, key1 = self._key
+        return np.array([keyed_uniform(key0, key1, self._samples, 2 * r + purpose) for r in range(len(self.starts) - 1)])
+
+    def _aggregate(self) -> None:
+        threshold = max(1, AGGREGATION_SAMPLES // MERGE_SHARE)
+        self.age_of = np.where(np.abs(self.accesses - self.last) > threshold, 0, self.age_of + 1)
+        self._merge(threshold)
+        self.last, self.accesses = self.accesses, np.zeros_like(self.accesses)
+        self._split()
+
+    def _merge(self, threshold: int) -> None:
+        """Neighbours alike become one, of the mean weighted by size, up to a size that leaves so many regions at least."""
+        most = max(1, self._n_pages // MIN_NR_REGIONS)
+        starts, counts, ages = [0], [int(self.accesses[0])], [int(self.age_of[0])]
+        for region in range(1, len(self.accesses)):
+            first, end = int(self.starts[region]), int(self.starts[region + 1])
+            count, age, size = int(self.accesses[region]), int(self.age_of[region]), first - starts[-1]
+            if abs(count - counts[-1]) <= threshold and end - starts[-1] <= most:
+                whole = end - starts[-1]
+                counts[-1] = (counts[-1] * size + count * (end - first)) // whole
+                ages[-1] = (ages[-1] * size + age * (end - first)) // whole
+                continue
+            starts.append(first)
+            counts.append(count)
+            ages.append(age)
+        self.starts = np.array([*starts, self._n_pages], np.int64)
+        self.accesses, self.age_of = np.array(counts, np.int64), np.array(ages, np.int64)
+
+    def _split(self) -> None:
+        """Each region in two at a tenth of its size, drawn; in three if merging has left their number as it was."""
+        n_regions = len(self.accesses)
+        parts = 3 if n_regions == self._last_regions and n_regions < MAX_NR_REGIONS // 3 else 2
+        self._last_regions = n_regions
+        if n_regions > MAX_NR_REGIONS // 2:
+            return
+        for _ in range(parts - 1):
+            self._split_once()
+
+    def _split_once(self) -> None:
+        sizes = np.diff(self.starts)
+        cuts = (1 + (self._uniforms(SPLIT) * 9).astype(np.int64)) * sizes // 10
+        cut = (cuts > 0) & (cuts < sizes)
+        where = np.flatnonzero(cut)
+        self.starts = np.sort(np.concatenate([self.starts, self.starts[where] + cuts[where]]))
+        copies = np.where(cut, 2, 1)
+        self.accesses, self.last, self.age_of = (np.repeat(a, copies) for a in (self.accesses, self.last, self.age_of))

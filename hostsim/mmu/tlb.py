@@ -1,0 +1,67 @@
+"""TLBs of a vCPU: how long a translation stays, from how often each is used.
+
+H. Che, Y. Tung, Z. Wang, "Hierarchical Web caching systems", IEEE JSAC 20(7), 2002: an LRU cache of C entries behaves as if
+each entry stayed for one *characteristic time* T after its last use, where w(T) = C and w(T) is the mean number of entries
+used within T (hostsim.study.working_set has w for Poisson accesses).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+HALVINGS = 200
+"""Of an interval of doubles: more than it takes until its ends are neighbours."""
+
+
+@dataclass(frozen=True)
+class TlbReach:
+    """Translations that the second-level TLB of a vCPU holds: entries of 4 KiB and 2 MiB together; giants of 1 GiB."""
+
+    entries: int
+    giants: int
+
+
+@dataclass(frozen=True)
+class Translations:
+    """Kinds of translations that a vCPU uses.
+
+    per_ns: float64[n], Poisson uses of one a nanosecond; gap_ns: float64[n], time between the visits of the quickest sweep,
+    inf: none; count: float64[n], how many there are of the kind.
+    """
+
+    per_ns: Floats
+    gap_ns: Floats
+    count: Floats
+
+
+def unused_chance(per_ns: Floats, gap_ns: Floats, t_ns: float) -> Floats:
+    """Chance that a translation is not used for ``t_ns`` (may be inf)."""
+    if np.isinf(t_ns):
+        return np.zeros(len(per_ns))
+    return np.exp(-per_ns * t_ns) * np.maximum(0.0, 1.0 - t_ns / gap_ns)
+
+
+def used_translations(kinds: Translations, t_ns: float) -> float:
+    """w(t): mean number of translations used within ``t_ns``."""
+    return float(kinds.count @ (1.0 - unused_chance(kinds.per_ns, kinds.gap_ns, t_ns)))
+
+
+def characteristic_ns(kinds: Translations, entries: int) -> float:
+    """T of a TLB of ``entries``; inf if all that the vCPU uses fits."""
+    if float(kinds.count.sum()) <= entries:
+        return float("inf")
+    high = 1.0
+    while used_translations(kinds, high) < entries:
+        high *= 2.0
+    low = 0.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2.0
+        if used_translations(kinds, middle) < entries:
+            low = middle
+        else:
+            high = middle
+    return high

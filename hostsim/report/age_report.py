@@ -1,0 +1,78 @@
+"""What ``hostsim age`` prints and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hostsim.report.age_plot import draw_age
+from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
+from hostsim.report.study_words import cell
+from hostsim.report.tables import titled_table
+from hostsim.results.encode import csv_bytes
+from hostsim.results.tables import Table
+from hostsim.study.ageing.options import AgeOptions, AgePlan
+from hostsim.study.ageing.outcome import AgeRow, row_verdict, verdict_lines
+from hostsim.study.compare.spread import method
+from hostsim.units import format_duration
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+COLUMNS = {
+    "pass": "pass_mean_ns", "longest": "pass_max_ns", "slowdown": "vcpu_slowdown_percent", "calls/s": "notifier_calls_per_s",
+    "host waits p99": "host_lock_wait_p99_ns", "vCPU waits p99": "vcpu_lock_wait_p99_ns", "lock held": "lock_held_percent",
+    "young": "young_pages", "false old": "false_old_pages", "ws estimate": "working_set_pages", "ws true": "used_pages",
+    "faults/pass": "faults_per_pass",
+}  # fmt: skip
+
+
+def age_content(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> dict[str, Any]:
+    """The content of age.json."""
+    told = [
+        {"settings": row.settings, "period_ns": row.case.period_ns, "verdict": row_verdict(row),
+         "figures": spreads(row.figures),
+         "latencies": {what: latencies.summary() for what, latencies in row.latencies.items()}}
+        for row in rows
+    ]  # fmt: skip
+    interval = method() if len(plan.seeds) > 1 else None
+    return study_content(
+        "age", options, plan.seeds, interval, verdict=verdict_lines(rows, plan.varied()), rows=told
+    )
+
+
+def write_age(out: Path, content: dict[str, Any], rows: Sequence[AgeRow], varied: Sequence[str]) -> list[Path]:
+    """All files; OutputError."""
+    tables = {"age": _table(rows), "latencies": latency_table(row.latencies for row in rows)}
+    return write_study(out, "age", content, tables, lambda: draw_age(rows, varied))
+
+
+def age_csv(rows: Sequence[AgeRow]) -> bytes:
+    """The table alone."""
+    return csv_bytes(_table(rows))
+
+
+def _table(rows: Sequence[AgeRow]) -> Table:
+    return figures_table("age", [(row.settings, row.figures, row_verdict(row)) for row in rows])
+
+
+def age_table(rows: Sequence[AgeRow], varied: Sequence[str]) -> RichTable:
+    """A line a case: what varies, the figures, the verdict."""
+    keys = [key for key in rows[0].settings if key in varied] or ["policy"]
+    table = titled_table("", [*keys, *COLUMNS, "verdict"], left=len(keys) + 1)
+    for row in rows:
+        cells = [cell(figure, row.figures[figure]) for figure in COLUMNS.values()]
+        table.add_row(*(row.settings[key] for key in keys), *cells, row_verdict(row))
+    return table
+
+
+def caption(plan: AgePlan, options: AgeOptions) -> str:
+    """What is the same for all rows."""
+    same = {key: value for key, value in plan.settings[0].items() if key not in plan.varied()}
+    same |= {"mem-per-vcpu": options.mem_per_vcpu, "a-bits": str(options.a_bits).lower(), "load": options.load}
+    periods = {format_duration(case.period_ns) for case in plan.cases}
+    same |= {"rate": options.rate, "period": " or ".join(sorted(periods)), "sheet": options.sheet}
+    seeds = f"seed {plan.seeds[0]}" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds from {plan.seeds[0]}; {method()}"
+    return ", ".join(f"{key}={value}" for key, value in same.items()) + f"; {seeds}"
+

@@ -1,0 +1,93 @@
+"""Files of a study: everything as JSON, its tables, latency distributions, the verdict, the picture, where it comes from."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hostsim.report.plots import has_plots, pictures_of
+from hostsim.results.aside import write_files
+from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
+from hostsim.results.provenance import git_revision
+from hostsim.results.tables import Table, plain
+from hostsim.study.compare.identity import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+
+    from hostsim.host.latency import Latencies
+    from hostsim.study.compare.spread import Spread
+
+LATENCY_COLUMNS = {"row": "int64", "what": "str", "latency_ns": "int64", "count": "int64"}
+"""A line a bucket that is not empty; latency_ns: the largest of its bucket."""
+
+
+def write_study(
+    out: Path, name: str, content: dict[str, Any], tables: Mapping[str, Table], draw: Callable[[], Figure]
+) -> list[Path]:
+    """Write <name>.json, provenance.json, verdict.txt, the tables and, with matplotlib, <name>.png and .svg.
+
+    Returns the paths; OutputError, then ``out`` is as it was. Files of an earlier run that are not written are removed.
+    """
+    files = {
+        f"{name}.json": json_bytes(content),
+        "provenance.json": json_bytes(_provenance(content)),
+        "verdict.txt": "".join(f"{line}\n" for line in content["verdict"]).encode(),
+    }
+    for stem, table in tables.items():
+        files[f"{stem}.csv"] = csv_bytes(table)
+        if has_parquet():
+            files[f"{stem}.parquet"] = parquet_bytes(table)
+    if has_plots():
+        files |= {f"{name}.{kind}": data for kind, data in pictures_of(draw).items()}
+    own = re.compile(rf"({'|'.join(map(re.escape, [name, *tables]))})\.(csv|parquet|png|svg)|verdict\.txt")
+    return write_files(out, files, stale=own if (out / f"{name}.json").exists() else None)
+
+
+def study_content(name: str, options: Any, seeds: Sequence[int], interval: str | None, **more: Any) -> dict[str, Any]:
+    """What <name>.json holds, and ``--json`` prints."""
+    content: dict[str, Any] = plain(
+        {"format": f"hostsim-{name}/1", "version": versions()["hostsim"], "options": vars(options), "seeds": list(seeds),
+         "interval": interval, **more}
+    )  # fmt: skip
+    return content
+
+
+def _provenance(content: dict[str, Any]) -> dict[str, Any]:
+    asked = {key: content[key] for key in ("options", "seeds")}
+    return {**versions(), "git": git_revision(), "python": platform.python_version(), **asked}
+
+
+def spreads(figures: Mapping[str, Spread]) -> dict[str, dict[str, Any]]:
+    """Figures as JSON has them."""
+    return {name: vars(spread) for name, spread in figures.items()}
+
+
+def figures_table(name: str, rows: Sequence[tuple[Mapping[str, str], Mapping[str, Spread], str]]) -> Table:
+    """A row a case: settings, for each figure mean and interval, verdict."""
+    settings, figures, _ = rows[0]
+    schema = dict.fromkeys(settings, "str")
+    for figure in figures:
+        schema |= {figure: "float64", f"{figure}_low": "float64", f"{figure}_high": "float64"}
+    return Table.of(name, schema | {"verdict": "str"}, [_flat(*row) for row in rows])
+
+
+def _flat(settings: Mapping[str, str], figures: Mapping[str, Spread], verdict: str) -> tuple[Any, ...]:
+    nan = float("nan")
+    ends = [(s.mean, nan if s.low is None else s.low, nan if s.high is None else s.high) for s in figures.values()]
+    return (*settings.values(), *(value for spread in ends for value in spread), verdict)
+
+
+def latency_table(rows: Iterable[Mapping[str, Latencies]]) -> Table:
+    """Distributions of all rows, numbered from 0 on."""
+    found = []
+    for number, latencies in enumerate(rows):
+        for what, counted in latencies.items():
+            ends_ns, counts = counted.buckets()
+            found += [(number, what, ns, n) for ns, n in zip(ends_ns.tolist(), counts.tolist(), strict=True)]
+    return Table.of("latencies", LATENCY_COLUMNS, found)

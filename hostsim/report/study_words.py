@@ -1,0 +1,32 @@
+"""Figures of studies in the cells of a table, by the unit their names end in."""
+
+from __future__ import annotations
+
+from hostsim.study.compare.spread import Spread
+
+SCALES_NS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
+
+
+def ns_words(ns: float) -> str:
+    """7168 -> "7.17us"."""
+    scale, unit = next(((scale, unit) for scale, unit in SCALES_NS if ns >= scale), SCALES_NS[-1])
+    return f"{ns / scale:.3g}{unit}"
+
+
+def cell(name: str, spread: Spread) -> str:
+    """``7.17us ±2%``: the mean, and how far the interval reaches on its longer side."""
+    text = value_words(name, spread.mean)
+    if not spread.reach or spread.mean <= 0:
+        return text
+    return f"{text} ±{100 * spread.reach / spread.mean:.2g}%"
+
+
+def value_words(name: str, value: float) -> str:
+    """A value alone."""
+    if name.endswith("_ns"):
+        return ns_words(value)
+    if name.endswith("_percent"):
+        return f"{value:.3g}%"
+    if name.endswith("_bytes"):
+        return f"{value / 2**20:.4g}MiB"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,1 @@
+"""What page ageing costs a guest: trials over policies, kernels and loads."""

@@ -1,0 +1,137 @@
+"""A VM whose memory is aged, for studies: its daemon, and where things stood as each pass began."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.guest.workload import build_guest
+from hostsim.host.ageing_daemon import AgeingDaemon, AgeingPass
+from hostsim.host.ageing_policies import ageing_policy, event_of, held_in_use, named_for, resident_of
+from hostsim.host.clock import Clock
+from hostsim.host.kvm.build import live_vm
+from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, MmuNotifier
+from hostsim.host.kvm.notifier_plan import notifier_of
+from hostsim.host.kvm.work_phases import WorkPhases
+from hostsim.mmu.costs import load_costs
+from hostsim.mmu.exits import EXCLUSIVE, NONE
+from hostsim.mmu.memory import lay_out, make_memory
+from hostsim.mmu.spte import PRESENT
+from hostsim.study.ageing.case import AgeCase
+
+LOCK_MODES = {"locked": EXCLUSIVE, "lockless": NONE}
+
+
+class Mark(NamedTuple):
+    """Where things stand as a pass begins; work_ns: of a vCPU in the mean."""
+
+    ns: int
+    work_ns: float
+    faults: int
+
+
+class AgedVm:
+    """A VM, its notifier, and, once it is aged, its daemon."""
+
+    def __init__(self, case: AgeCase, seed: int) -> None:
+        n_pages, env = case.n_pages, Clock()
+        there = [] if case.under == "faulting" else [(0, n_pages)]
+        memory = make_memory(lay_out([("pc.ram", n_pages, there)]))
+        guest = build_guest([case.workload()], seed)
+        self.case, self.marks, self.populated_ns = case, list[Mark](), 0
+        self.held: list[NDArray[np.int64]] = []
+        self.new_unasked: list[int] = []
+        self._new_is_young = named_for(case.policy, case.mmu.era) == "mglru-no-walk"
+        self.vm: LiveVm = live_vm(env, memory, guest, case.n_vcpus, 0, case.mmu, "get-dirty-log")
+        if case.under == "faulting":
+            self.vm.engine.look_up_pfn_in(round(load_costs(case.mmu.costs).populate_ns))
+        self._enough = env.event()
+
+    @cached_property
+    def notifier(self) -> MmuNotifier:
+        """With mmu_lock as the case has it."""
+        found = notifier_of(self.vm, self.case.mmu)
+        if self.case.notifier != "era":
+            found.plan = replace(found.plan, lock_mode=LOCK_MODES[self.case.notifier])
+        return found
+
+    def begin(self) -> None:
+        """Ageing begins, a period from now."""
+        case = self.case
+        self._policy = ageing_policy(case.policy, case.mmu.era, case.n_pages)
+        self.daemon = AgeingDaemon(
+            self.vm, self.notifier, case.period_ns, self._policy, flushes=event_of(case.policy) == CLEAR_FLUSH_YOUNG,
+            before_pass=self._mark,
+        )  # fmt: skip
+
+    def age(self) -> None:
+        """Until so many passes were made, or memory is populated and one pass over."""
+        self.begin()
+        case, env = self.case, self.vm.env
+        if case.under == "faulting":
+            self._populate()
+            while not self.daemon.passes:
+                env.run(until=env.now_ns + case.period_ns)
+        else:
+            env.run(until=self._enough)
+        self.end()
+
+    def end(self) -> None:
+        """Nothing is aged any more that counts."""
+        self.held.append(held_in_use(self._policy))
+
+    @property
+    def passes(self) -> list[AgeingPass]:
+        """As many as were asked for; under faulting all that are over."""
+        done = self.daemon.passes
+        return done if self.case.under == "faulting" else done[: self.case.passes]
+
+    def leave_alone(self, until_ns: int) -> None:
+        """As long as the other one, with nothing that ages; under faulting as long as it takes to populate memory."""
+        self._populate() if self.case.under == "faulting" else self.vm.env.run(until=until_ns)
+
+    def _populate(self) -> None:
+        self.vm.env.run(until=self.vm.env.process(self._walk()))
+        self.populated_ns = self.vm.env.now_ns
+
+    def _walk(self) -> Generator[Any, Any, None]:
+        yield from WorkPhases(self.vm).run_to(self.case.populate_work_ns)
+
+    def _mark(self) -> None:
+        """What has been mapped since the last pass comes under the policy."""
+        vm = self.vm
+        self.held += [held_in_use(self._policy)] if self.marks else []
+        flags = vm.engine.kvm.sptes.spte[: self.case.n_pages]
+        new = resident_of(flags, PRESENT, self._policy.resident_pages())
+        self._policy.insert(new)
+        self.new_unasked.append(len(new) if self._new_is_young else 0)
+        self.marks.append(Mark(vm.env.now_ns, vm.work_ns() / self.case.n_vcpus, vm.tally().faults))
+        if self.case.under != "faulting" and len(self.marks) == self.case.passes + 1:
+            self._enough.succeed()
+
+
+def against_the_truth(aged: AgedVm) -> dict[str, float]:
+    """Of passes that look back on a whole period: the first finds old what was never made young, or young what is new."""
+    case = aged.case
+    first, starts = int(case.under != "faulting"), [Mark(0, 0.0, 0), *aged.marks]
+    young, used, held, missed = [0.0], [0.0], [0.0], [0.0]
+    seen = list(zip(aged.passes, aged.held, aged.new_unasked, starts, starts[1:], strict=False))
+    for done, held_pages, new, before, begin in seen[first:]:
+        work_ns = begin.work_ns - before.work_ns
+        young.append(float(done.young))
+        held.append(float(len(held_pages) + new))
+        used.append(case.used_pages(work_ns))
+        missed.append(used[-1] - young[-1] - new - case.used_among(held_pages, work_ns))
+    n = max(1, len(young) - 1)
+    return {
+        "young_pages": sum(young) / n,
+        "working_set_pages": (sum(young) + sum(held)) / n,
+        "used_pages": sum(used) / n,
+        "false_old_pages": max(0.0, sum(missed) / n),
+    }

@@ -1,0 +1,136 @@
+"""Options of ``hostsim age`` as text, checked all at once and made into cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from hostsim.errors import InputError, Problem
+from hostsim.host.ageing_policies import POLICY_NAMES
+from hostsim.host.kvm.build import checked
+from hostsim.host.kvm.spec import INDEXES, MEASURED, MmuSpec
+from hostsim.mmu.cost_file import is_path
+from hostsim.mmu.costs import load_costs, sheet_names
+from hostsim.mmu.era import era_names
+from hostsim.study.ageing.case import NOTIFIERS, UNDER, AgeCase, Load
+from hostsim.study.option_text import PAGE_BYTES, listed, load_of, names, quantity, run_problems, whole_numbers
+from hostsim.units import parse_bytes, parse_duration, parse_rate
+
+PAGES_MAX = 1 << 22
+"""16 GiB of guest memory: state and passes of a case are to stay within minutes."""
+FAULTING_PERIOD, PERIOD = "1ms", "250ms"
+
+
+@dataclass(frozen=True)
+class AgeOptions:
+    """As typed; lists are separated by commas. period None: PERIOD, under faulting FAULTING_PERIOD."""
+
+    policy: str = "two-list,mglru,idle"
+    vcpus: str = "1"
+    mem_per_vcpu: str = "16MiB"
+    index: str = MEASURED
+    era: str = "E4"
+    notifier: str = "era"
+    under: str = "touching"
+    a_bits: bool = True
+    sheet: str = "cascade-lake"
+    mmu: str = "tdp"
+    load: str = "zipf:0.9"
+    rate: str = "200k/s"
+    period: str | None = None
+    passes: int = 4
+    seed: int = 1
+    reps: int = 1
+    max_runs: int = 1000
+
+
+@dataclass(frozen=True)
+class AgePlan:
+    """cases: in the order of their settings; settings: of each, every key with its value as text; seeds: of each case."""
+
+    cases: tuple[AgeCase, ...]
+    settings: tuple[dict[str, str], ...]
+    seeds: tuple[int, ...]
+
+    def varied(self) -> list[str]:
+        """Keys with more than one value."""
+        return [key for key in self.settings[0] if len({setting[key] for setting in self.settings}) > 1]
+
+
+def age_plan(options: AgeOptions) -> AgePlan:
+    """Check all options. Raises InputError with all problems."""
+    if problems := list(_problems(options)):
+        raise InputError(problems)
+    cases, settings = [], []
+    axes = (options.under, options.era, options.notifier, options.index, options.vcpus, options.policy)
+    for under, era, notifier, index, vcpus, policy in product(*map(listed, axes)):
+        cases.append(_case(options, under, era, notifier, index, int(vcpus), policy))
+        settings.append(
+            {"under": under, "era": era, "notifier": notifier, "index": index, "vcpus": vcpus, "policy": policy}
+        )
+    if problems := [*_kernel_problems(cases), *run_problems(len(cases), options.reps, options.max_runs)]:
+        raise InputError(problems)
+    return AgePlan(tuple(cases), tuple(settings), tuple(range(options.seed, options.seed + options.reps)))
+
+
+def _case(options: AgeOptions, under: Any, era: str, notifier: Any, index: Any, vcpus: int, policy: str) -> AgeCase:
+    period = options.period or (FAULTING_PERIOD if under == "faulting" else PERIOD)
+    tracking: Any = "d-bit" if index == "book3s-hv" else "write-protect"
+    mmu = MmuSpec(
+        era=era, costs=options.sheet, mmu=options.mmu, index=index, a_bits=options.a_bits, write_tracking=tracking
+    )
+    load = Load(load_of(options.load), parse_rate(options.rate))
+    pages = parse_bytes(options.mem_per_vcpu) // PAGE_BYTES
+    return AgeCase(policy, vcpus, pages, mmu, under, notifier, load, parse_duration(period), options.passes)
+
+
+def _problems(options: AgeOptions) -> Iterator[Problem]:
+    yield from names("--policy", options.policy, POLICY_NAMES)
+    yield from whole_numbers("--vcpus", options.vcpus, 1, 256)
+    yield from names("--index", options.index, INDEXES)
+    yield from names("--era", options.era, era_names())
+    yield from names("--notifier", options.notifier, NOTIFIERS)
+    yield from names("--under", options.under, UNDER)
+    yield from names("--mmu", options.mmu, ("tdp", "direct"))
+    yield from names("--sheet", options.sheet, (options.sheet,) if is_path(options.sheet) else sheet_names())
+    yield from quantity("--rate", options.rate, parse_rate, "200k/s")
+    if options.period is not None:
+        yield from quantity("--period", options.period, parse_duration, PERIOD)
+    yield from _load_problems(options)
+    yield from whole_numbers("--passes", str(options.passes), 2, 10_000)
+    yield from whole_numbers("--reps", str(options.reps), 1, 10_000)
+    yield from _size_problems(options)
+
+
+def _load_problems(options: AgeOptions) -> Iterator[Problem]:
+    try:
+        load_of(options.load)
+    except InputError as error:
+        yield from error.problems
+
+
+def _size_problems(options: AgeOptions) -> Iterator[Problem]:
+    wrong = list(quantity("--mem-per-vcpu", options.mem_per_vcpu, parse_bytes, "64MiB"))
+    yield from wrong
+    if wrong or list(whole_numbers("--vcpus", options.vcpus, 1, 256)):
+        return
+    size, most = parse_bytes(options.mem_per_vcpu), max(map(int, listed(options.vcpus)))
+    if size == 0 or size % PAGE_BYTES:
+        yield Problem("--mem-per-vcpu", "", options.mem_per_vcpu, "a multiple of 4KiB, not 0", "--mem-per-vcpu 64MiB")
+    elif size // PAGE_BYTES * most > PAGES_MAX:
+        got = f"{options.mem_per_vcpu} for each of {most} vCPUs"
+        yield Problem("--mem-per-vcpu", "", got, "at most 16GiB in all", "--mem-per-vcpu 64MiB")
+
+
+def _kernel_problems(cases: Iterable[AgeCase]) -> Iterator[Problem]:
+    """What an era, a machine and an index do not go together with; each once."""
+    told = set()
+    for mmu in dict.fromkeys(case.mmu for case in cases):
+        try:
+            checked(mmu, "get-dirty-log")
+            load_costs(mmu.costs)
+        except InputError as error:
+            told |= {replace(p, file="--index" if "index" in p.got else "") for p in error.problems}
+    yield from sorted(told, key=str)

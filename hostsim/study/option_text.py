@@ -1,0 +1,64 @@
+"""Options of studies as text: lists, names, quantities, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from hostsim.errors import InputError, Problem
+from hostsim.scenario.nearest import nearest
+
+PAGE_BYTES = 4096
+LOAD_WANTED = "uniform, or zipf:S with S from 0 to 3"
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a list, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",")))
+
+
+def names(option: str, text: str, valid: Sequence[str]) -> Iterator[Problem]:
+    """A problem for each name that is none of ``valid``."""
+    for name in listed(text):
+        if name not in valid:
+            example = f"{option} {nearest(name, valid) or valid[0]}"
+            yield Problem(option, "", repr(name), f"one of {', '.join(valid)}", example)
+
+
+def whole_numbers(option: str, text: str, least: int, most: int) -> Iterator[Problem]:
+    """A problem for each part that is no whole number from ``least`` to ``most``."""
+    for part in listed(text):
+        if not (part.isascii() and part.isdigit() and least <= int(part[:20]) <= most):
+            yield Problem(option, "", repr(part), f"a whole number from {least} to {most}", f"{option} {max(least, 2)}")
+
+
+def quantity(option: str, text: str, parse: Callable[[object], Any], example: str) -> Iterator[Problem]:
+    """A problem for each part that ``parse`` does not take, or that is 0."""
+    for part in listed(text):
+        try:
+            if parse(part) > 0:
+                continue
+            yield Problem(option, "", repr(part), "more than 0", f"{option} {example}")
+        except InputError as error:
+            yield from (Problem(option, "", p.got, p.wanted, f"{option} {example}") for p in error.problems)
+
+
+def load_of(text: str) -> float:
+    """Exponent of the Zipf law of ``zipf:0.9``, 0 of ``uniform``. InputError for anything else."""
+    kind, _, exponent = text.partition(":")
+    if kind == "uniform" and not exponent:
+        return 0.0
+    try:
+        value = float(exponent) if kind == "zipf" else -1.0
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 3.0:
+        raise InputError([Problem("--load", "", repr(text), LOAD_WANTED, "--load zipf:0.9")])
+    return value
+
+
+def run_problems(n_cases: int, reps: int, most: int) -> Iterator[Problem]:
+    """Too many runs."""
+    if n_cases * reps > most:
+        got = f"{n_cases} combinations with {reps} seeds each"
+        yield Problem("--max-runs", "", got, f"at most {most} runs", f"--max-runs {n_cases * reps}")

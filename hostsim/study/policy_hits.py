@@ -1,0 +1,95 @@
+"""All page policies on the same string of references by one protocol: which share hits with so many frames.
+
+Ageing policies see what a kernel sees: accessed bits when they ask, a page when it is faulted in; they are asked for room
+when there is none. Replacement policies (LRU, FIFO, CLOCK, MIN) see every reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.kernels.ageing.generations import Generations
+from hostsim.kernels.ageing.two_list import SWAP_CLUSTER_MAX, TwoList
+from hostsim.kernels.replacement.policies import POLICIES, empty_replay
+from hostsim.mmu.ageing import AgeingPolicy
+from hostsim.mmu.replacement import NO_PAGE, ReplacementPolicy, Replay
+
+Pages = NDArray[np.int64]
+ROUNDS_MAX = 64
+"""Batches of reclaim in vain, after which the page that came first goes: a kernel would be out of memory."""
+
+
+class Demand:
+    """An ageing policy as a replacement policy: pages are faulted in one by one, and reclaimed a few at a time.
+
+    spare: frames made free at a time, as watermarks do; a batch of reclaim is no larger, so that it stays a small part of
+    memory, as it is of a real one.
+    """
+
+    def __init__(self, policy: AgeingPolicy, capacity_pages: int, n_pages: int, spare: int) -> None:
+        assert 1 <= spare <= capacity_pages
+        self.name, self.capacity_pages = policy.name, capacity_pages
+        self._policy, self._spare = policy, spare
+        self._resident = np.zeros(n_pages, np.bool_)
+        self._young = np.zeros(n_pages, np.uint8)
+        self._used = 0
+
+    def resident_pages(self) -> Pages:
+        """What is in memory, ascending."""
+        return self._policy.resident_pages()
+
+    def replay(self, pages: Pages) -> Replay:
+        """See ReplacementPolicy; victims are not told one by one: a batch goes at a time."""
+        out = empty_replay(len(pages))
+        out.victims[:] = NO_PAGE
+        for i, page in enumerate(pages.tolist()):
+            out.hits[i] = self._resident[page]
+            if not self._resident[page]:
+                self._fault_in(page)
+            self._young[page] = 1
+        return out
+
+    def _fault_in(self, page: int) -> None:
+        if self._used == self.capacity_pages:
+            self._reclaim()
+        self._policy.insert(np.array([page], np.int64))
+        self._resident[page] = True
+        self._used += 1
+
+    def _reclaim(self) -> None:
+        """Until so many frames are free as are kept spare (mm/vmscan.c::shrink_lruvec: age if it has to, then evict)."""
+        vain = 0
+        while self._used > self.capacity_pages - self._spare:
+            if self._policy.wants_ageing():
+                self._policy.age(self._young)
+            evicted = self._policy.evict(self._young, min(self._spare, SWAP_CLUSTER_MAX)).evicted
+            self._resident[evicted] = False
+            self._young[evicted] = 0
+            self._used -= len(evicted)
+            vain = 0 if len(evicted) else vain + 1
+            assert vain < ROUNDS_MAX, "a policy finds a page to evict"
+
+
+AGEING: dict[str, Callable[[int], AgeingPolicy]] = {
+    "two-list": TwoList,
+    "mglru-walk": Generations,
+    "mglru-no-walk": lambda n_pages: Generations(n_pages, walks=False),
+}
+NAMES = ("fifo", "clock", "lru", *AGEING, "min")
+
+
+def policy_on_demand(name: str, capacity_pages: int, n_pages: int) -> ReplacementPolicy:
+    """Any policy by name; ageing policies keep a 32nd of the frames spare."""
+    if name in POLICIES:
+        return POLICIES[name](capacity_pages, n_pages)
+    return Demand(AGEING[name](n_pages), capacity_pages, n_pages, max(1, capacity_pages // 32))
+
+
+def hit_ratios(string: Pages, n_pages: int, capacity_pages: int, warm_up: int = 0) -> dict[str, float]:
+    """Of every policy, over the references after the first ``warm_up``."""
+    return {
+        name: float(policy_on_demand(name, capacity_pages, n_pages).replay(string).hits[warm_up:].mean()) for name in NAMES
+    }

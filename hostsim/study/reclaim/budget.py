@@ -1,0 +1,61 @@
+"""The budget of ``hostsim reclaim``: what stalls and slowdown may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from hostsim.errors import InputError, Problem
+from hostsim.study.compare.spread import Spread
+from hostsim.study.option_text import listed
+from hostsim.units import parse_duration, parse_fraction
+
+STALLS = ("p50", "p90", "p99", "p99.9")
+SLOWDOWN = "slowdown"
+WANTED = f"limits as {STALLS[2]}=2ms or {SLOWDOWN}=1%: one of {', '.join((*STALLS, SLOWDOWN))}, and a time or a share"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """figure: the name of what is limited; most: in its unit; text: as typed."""
+
+    figure: str
+    most: float
+    text: str
+
+    def is_met(self, figures: Mapping[str, Spread]) -> bool:
+        """Whether the mean is within it."""
+        return figures[self.figure].mean <= self.most
+
+
+def read_budget(text: str) -> tuple[Limit, ...]:
+    """Limits of ``p99=2ms,slowdown=1%``. InputError for anything else."""
+    return tuple(_limit(part) for part in listed(text))
+
+
+def budget_problems(text: str) -> Iterator[Problem]:
+    """A problem for each part that is no limit."""
+    for part in listed(text):
+        try:
+            _limit(part)
+        except InputError as error:
+            yield from error.problems
+
+
+def _limit(part: str) -> Limit:
+    key, _, value = part.partition("=")
+    wrong = InputError([Problem("--budget", "", repr(part), WANTED, "--budget p99=2ms,slowdown=1%")])
+    if key not in PARSERS:
+        raise wrong
+    try:
+        most = float(PARSERS[key](value))
+    except InputError:
+        raise wrong from None
+    return Limit("slowdown_percent" if key == SLOWDOWN else f"stall_{key}_ns", most, part)
+
+
+def _percent(text: str) -> float:
+    return 100.0 * parse_fraction(text)
+
+
+PARSERS: dict[str, Callable[[str], float]] = {**dict.fromkeys(STALLS, parse_duration), SLOWDOWN: _percent}

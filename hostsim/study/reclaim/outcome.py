@@ -1,0 +1,108 @@
+"""What ``hostsim reclaim`` found: a row a case, and the smallest age that meets the budget, with a migration and without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hostsim.host.latency import Latencies, merged
+from hostsim.study.compare.spread import Spread, spread_of
+from hostsim.study.reclaim.budget import Limit
+from hostsim.study.reclaim.case import ReclaimCase
+from hostsim.study.reclaim.options import ReclaimPlan
+from hostsim.study.reclaim.trial import LATENCIES, ReclaimTrial, reclaim_trial
+from hostsim.study.trials import Show, run_trials
+
+MIB = float(1 << 20)
+
+
+@dataclass(frozen=True)
+class ReclaimRow:
+    """settings as text; figures: over the seeds; latencies: of all seeds together; n_completed: migrations that did."""
+
+    case: ReclaimCase
+    settings: dict[str, str]
+    figures: dict[str, Spread]
+    latencies: dict[str, Latencies]
+    n_completed: int
+
+    def mean(self, name: str) -> float:
+        """The mean of a figure."""
+        return self.figures[name].mean
+
+
+def run_reclaim(plan: ReclaimPlan, workers: int | None, show: Show) -> list[ReclaimRow]:
+    """Run all cases with all seeds; workers: moves no result."""
+    found = run_trials(plan.cases, plan.seeds, reclaim_trial, workers, show)
+    return [_row(case, settings, trials) for case, settings, trials in zip(plan.cases, plan.settings, found, strict=True)]
+
+
+def _row(case: ReclaimCase, settings: dict[str, str], trials: Sequence[ReclaimTrial]) -> ReclaimRow:
+    spreads = {name: spread_of([trial.figures[name] for trial in trials]) for name in trials[0].figures}
+    figures = {name: spread for name, spread in spreads.items() if spread is not None}
+    latencies = {name: merged(trial.latencies[name] for trial in trials) for name in LATENCIES}
+    return ReclaimRow(case, settings, figures, latencies, sum(trial.completed is True for trial in trials))
+
+
+def row_verdict(row: ReclaimRow, limits: Sequence[Limit]) -> str:
+    """Which limits it breaks."""
+    broken = [limit.text for limit in limits if not limit.is_met(row.figures)]
+    return f"over {' and '.join(broken)}" if broken else "within the budget"
+
+
+def set_point(rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> ReclaimRow | None:
+    """The row of the smallest age from which on all ages are within the budget; None if the largest is not."""
+    found = None
+    for row in sorted(rows, key=lambda row: -row.case.age_ns):
+        if not all(limit.is_met(row.figures) for limit in limits):
+            break
+        found = row
+    return found
+
+
+def verdict_lines(rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> list[str]:
+    """The first opens with VERDICT; for each swap device and policy a line, and one more with a migration."""
+    groups = list(dict.fromkeys((row.settings["swap"], row.settings["policy"]) for row in rows))
+    lines = [line for swap, policy in groups for line in _group_lines(rows, swap, policy, limits)]
+    return [f"VERDICT: {lines[0]}", *lines[1:]]
+
+
+def _group_lines(rows: Sequence[ReclaimRow], swap: str, policy: str, limits: Sequence[Limit]) -> Iterator[str]:
+    mine = [row for row in rows if (row.settings["swap"], row.settings["policy"]) == (swap, policy)]
+    alone, meanwhile = ([row for row in mine if row.case.migrates is migrates] for migrates in (False, True))
+    point = set_point(alone, limits)
+    budget = ", ".join(limit.text for limit in limits)
+    ages = ", ".join(row.settings["age"] for row in alone)
+    yield f"{policy} to {swap}: " + (f"{_told(point)}." if point else f"no age of {ages} is safe for {budget}.")
+    if meanwhile:
+        yield f"{policy} to {swap} while a migration runs: {_with_migration(point, meanwhile, limits)}."
+
+
+def _told(row: ReclaimRow) -> str:
+    gone, whole = row.mean("reclaimed_bytes") / MIB, row.case.n_pages * 4096 / MIB
+    share = f"{gone:.1f} of {whole:.4g} MiB ({100 * gone / whole:.0f} %)"
+    rate, p99_us = row.mean("refaults_per_s"), row.mean("stall_p99_ns") / 1e3
+    cost = f"{rate:.3g} refaults/s, stalls p99 {p99_us:.3g} us, guest {row.mean('slowdown_percent'):.2g} % slower"
+    return f"{share} can go at age {row.settings['age']}: {cost}"
+
+
+def _with_migration(point: ReclaimRow | None, rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> str:
+    safe = set_point(rows, limits)
+    if safe is None:
+        kept = "no age is safe"
+    elif point is not None and safe.case.age_ns == point.case.age_ns:
+        kept = f"age {safe.settings['age']} stays safe"
+    else:
+        kept = f"the safe age is {safe.settings['age']}"
+    told = safe or (next((row for row in rows if row.case.age_ns == point.case.age_ns), rows[-1]) if point else rows[-1])
+    return f"{kept}; {_migration(told)}"
+
+
+def _migration(row: ReclaimRow) -> str:
+    took, plain = row.mean("migration_ns") / 1e9, row.mean("plain_migration_ns") / 1e9
+    sent, plainly = row.mean("migration_bytes") / MIB, row.mean("plain_migration_bytes") / MIB
+    done = "the migration takes" if row.n_completed else "the migration does not complete; it ran"
+    return (
+        f"at age {row.settings['age']} {done} {took:.3g} s and sends {sent:.3g} MiB (without reclaim {plain:.3g} s, "
+        f"{plainly:.3g} MiB), {row.mean('read_back_pages'):.0f} pages read back to be sent"
+    )

@@ -1,0 +1,169 @@
+"""A trial of ``hostsim reclaim``: the VM with proactive reclaim, the same without, and what the difference is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from hostsim.guest.workload import NS_PER_S, build_guest
+from hostsim.host.ageing_policies import named_for
+from hostsim.host.clock import Clock
+from hostsim.host.dirty_log import TRACKERS
+from hostsim.host.knobs import Knobs
+from hostsim.host.kvm.build import live_vm
+from hostsim.host.kvm.notifier_plan import notifier_of
+from hostsim.host.latency import Latencies
+from hostsim.host.link import LinkSpec
+from hostsim.host.memory.host_memory import HostMemory
+from hostsim.host.memory.proactive import ProactiveReclaim, ScanDone, cold_policy, scan_period_ns
+from hostsim.host.memory.spec import HostMemorySpec
+from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.host.migration.thread import Migration
+from hostsim.host.sheet import load_sheet
+from hostsim.kernels.kvm.layout import RESIDENT, UNTOUCHED
+from hostsim.mmu.memory import PAGE_SIZE, lay_out, make_memory
+from hostsim.study.reclaim.case import ReclaimCase
+from hostsim.study.stalls import StallWatch
+
+INTERFACE = "clear-dirty-log"
+SPARE_PAGES = 4096
+"""Frames beyond the VM's, so that nobody reclaims because memory is short."""
+LATENCIES = ("stall", "pass")
+OF_MIGRATIONS = (
+    "migration_ns", "migration_bytes", "plain_migration_ns", "plain_migration_bytes", "read_back_pages",
+    "dirtied_by_swap_in_pages",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ReclaimTrial:
+    """figures: by name, those of migrations only with one; latencies: by LATENCIES; completed: what became of it."""
+
+    figures: dict[str, float]
+    latencies: dict[str, Latencies]
+    completed: bool | None
+
+
+def reclaim_trial(case: ReclaimCase, seed: int) -> ReclaimTrial:
+    """Run ``case`` with that seed. InvariantError if a frame, a page or a write is lost."""
+    with_it, without = _Run(case, seed, reclaims=True), _Run(case, seed, reclaims=False)
+    with_it.run()
+    without.run()
+    passes = Latencies()
+    for scan in with_it.measured_scans:
+        passes.record(scan.took_ns)
+    figures = {**_figures(case, with_it, without, passes), **_of_migration(case, with_it, without)}
+    return ReclaimTrial(figures, {"stall": with_it.stalls.latencies, "pass": passes}, with_it.completed)
+
+
+class _Run:
+    """A VM whose host has memory enough, with proactive reclaim or without."""
+
+    def __init__(self, case: ReclaimCase, seed: int, *, reclaims: bool) -> None:
+        env, n_pages = Clock(), case.n_pages
+        memory = make_memory(lay_out([("pc.ram", n_pages, [(0, n_pages)])]))
+        self.case = case
+        self.vm = live_vm(env, memory, build_guest([case.workload()], seed), case.n_vcpus, 0, case.mmu, INTERFACE)
+        spec = HostMemorySpec(n_pages + n_pages // 4 + SPARE_PAGES, case.swap, async_pf=case.async_pf)
+        self.host = HostMemory(env, spec, seed)
+        self.pages = self.host.add(self.vm, notifier_of(self.vm, case.mmu))
+        self.reclaim: ProactiveReclaim | None = None
+        if reclaims:
+            name = named_for(case.policy, case.mmu.era)
+            policy = cold_policy(name, n_pages, case.age_scans)
+            period_ns = scan_period_ns(name, case.age_ns, case.scan_ns)
+            self.reclaim = ProactiveReclaim(self.host, self.pages, policy, period_ns)
+        self.host.begin()
+        self.stalls = StallWatch(self.vm)
+        self.migration = self._migration() if case.migrates else None
+        self.read_back = self.start_work_ns = self.start_ns = 0
+        self.start_counts = Counter[str]()
+        self.resident: list[int] = []
+
+    def _migration(self) -> Migration:
+        case, env = self.case, self.vm.env
+        tracker = TRACKERS[INTERFACE](self.vm, Knobs(), 0)
+        parameters = MigrationParameters(
+            max_bandwidth=0, start_ns=case.warm_up_ns, timeout_ns=case.timeout_ns
+        )
+        read_back = self.vm.read_back
+        self.vm.read_back = self._counted(read_back)  # type: ignore[method-assign]
+        return Migration(env, self.vm, tracker, parameters, LinkSpec(case.bandwidth), load_sheet("generic"), Knobs())
+
+    def _counted(self, read_back: Any) -> Any:
+        """Pages that the migration reads and that are not there."""
+
+        def counted(page: int) -> Generator[Any, Any, None]:
+            self.read_back += int(self.pages.where[page] not in {RESIDENT, UNTOUCHED})
+            yield from read_back(page)
+
+        return counted
+
+    def run(self) -> None:
+        """The warm-up, then what is measured."""
+        case, env = self.case, self.vm.env
+        env.run(until=case.warm_up_ns)
+        self.stalls.begin()
+        self.start_counts, self.start_work_ns, self.start_ns = Counter(self.pages.counts), self.vm.work_ns(), env.now_ns
+        env.run(until=self.migration.done if self.migration else env.now_ns + case.measure_ns)
+        self.vm.engine.check_counts()
+        self.host.check()
+
+    @property
+    def window_ns(self) -> int:
+        """How long it was measured."""
+        return self.vm.env.now_ns - self.start_ns
+
+    @property
+    def work_share(self) -> float:
+        """Work done in it, of what the vCPUs could have done; what a migration's stop takes is left out."""
+        end_ns = self.migration.state.downtime_start_ns if self.completed and self.migration else self.vm.env.now_ns
+        return (self.vm.work_ns() - self.start_work_ns) / ((end_ns - self.start_ns) * self.case.n_vcpus)
+
+    @property
+    def measured_scans(self) -> list[ScanDone]:
+        """Scans that began in it."""
+        assert self.reclaim is not None
+        return [scan for scan in self.reclaim.scans if scan.start_ns >= self.start_ns]
+
+    @property
+    def completed(self) -> bool | None:
+        """Whether the migration did; None without one."""
+        return None if self.migration is None else self.migration.state.status == "completed"
+
+
+def _figures(case: ReclaimCase, run: _Run, plain: _Run, passes: Latencies) -> dict[str, float]:
+    stalls = run.stalls.latencies
+    resident = [scan.resident for scan in run.measured_scans] or [run.pages.charged]
+    return {
+        "cold_bytes": case.cold_pages() * PAGE_SIZE,
+        "reclaimed_bytes": max(0.0, (case.n_pages - fmean(resident)) * PAGE_SIZE),
+        "refaults_per_s": stalls.count * NS_PER_S / run.window_ns,
+        "stall_p50_ns": float(stalls.percentile_ns(50.0)),
+        "stall_p90_ns": float(stalls.percentile_ns(90.0)),
+        "stall_p99_ns": float(stalls.percentile_ns(99.0)),
+        "stall_p99.9_ns": float(stalls.percentile_ns(99.9)),
+        "slowdown_percent": 100.0 * (plain.work_share / run.work_share - 1.0),
+        "pass_mean_ns": passes.mean_ns,
+        "pass_max_ns": float(passes.max_ns),
+        "swapped_out_per_s": (run.pages.counts["swapped_out"] - run.start_counts["swapped_out"]) * NS_PER_S / run.window_ns,
+    }
+
+
+def _of_migration(case: ReclaimCase, run: _Run, plain: _Run) -> dict[str, float]:
+    """Swap-in maps writable, so on a logged slot each fault that waited for the host dirtied its page."""
+    if not case.migrates:
+        return {}
+    assert run.migration is not None
+    assert plain.migration is not None
+    return {
+        "migration_ns": float(run.window_ns),
+        "migration_bytes": float(run.migration.transferred_bytes),
+        "plain_migration_ns": float(plain.window_ns),
+        "plain_migration_bytes": float(plain.migration.transferred_bytes),
+        "read_back_pages": float(run.read_back),
+        "dirtied_by_swap_in_pages": float(run.stalls.latencies.count),
+    }

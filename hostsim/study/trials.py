@@ -1,0 +1,53 @@
+"""Trials of a study: every case with every seed, by worker processes, in the order of the cases whoever is done first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any, TypeVar
+
+from hostsim.errors import HostsimError
+from hostsim.study.compare.runner import Progress
+from hostsim.study.compare.together import cores
+from hostsim.study.compare.workers import Died, run_tasks
+
+Case = TypeVar("Case")
+Answer = TypeVar("Answer")
+Show = Callable[[Progress], None]
+
+
+class TrialDiedError(HostsimError):
+    """A worker ended without an answer."""
+
+
+def seeds_of(seed: int, reps: int) -> list[int]:
+    """Seeds of ``reps`` replications, the same for every case: common random numbers."""
+    return list(range(seed, seed + reps))
+
+
+def run_trials(
+    cases: Sequence[Case], seeds: Sequence[int], trial: Callable[[Case, int], Answer], workers: int | None, show: Show
+) -> list[list[Answer]]:
+    """For each case the answers by seed. workers: None: one a core; moves no result. show: called when one is done.
+
+    Raises what a trial raises, and TrialDiedError if a worker dies.
+    """
+    tasks = [(case, seed) for case in cases for seed in seeds]
+    progress, answers = Progress(len(tasks)), [None] * len(tasks)
+    show(progress)
+    n_workers = min(workers or cores(), len(tasks)) or 1
+    with closing(run_tasks(partial(_one, trial, tasks), range(len(tasks)), n_workers)) as done:
+        for number, answer in done:
+            if isinstance(answer, Died):
+                raise TrialDiedError(f"a worker ended with exit code {answer.code}: if memory ran out, use fewer --workers")
+            answers[number] = answer
+            progress.done += 1
+            show(progress)
+    found: list[Any] = answers
+    return [found[i * len(seeds) : (i + 1) * len(seeds)] for i in range(len(cases))]
+
+
+def _one(trial: Callable[[Any, int], Any], tasks: Sequence[tuple[Any, int]], number: int, how_far: Any) -> Any:
+    del how_far
+    return trial(*tasks[number])

@@ -1,0 +1,59 @@
+"""The engine's walkers make the calls that processes of the host make: same locks, flushes, times and young pages."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hostsim.host.kvm.mmu_notifier import EVENTS
+from tests.tidy.source import report
+from tests.twins.kvm_mutate import WALKER_MUTATIONS
+from tests.twins.kvm_walks import certain_walks, difference
+
+GROUP = 40
+DEFAULT_SEEDS = range(0, 120, GROUP)
+SWARM_SEEDS = range(100_000, 104_000, GROUP)
+PLAIN_SEEDS = ("0", "7", "11", "23")
+
+
+@pytest.mark.parametrize("first", DEFAULT_SEEDS)
+def test_walkers_equal_processes_however_the_run_is_cut(first: int) -> None:
+    report([text for seed in range(first, first + GROUP) if (text := difference(seed))])
+
+
+@pytest.mark.swarm
+@pytest.mark.parametrize("first", SWARM_SEEDS)
+def test_walkers_equal_processes_on_many_hosts(first: int) -> None:
+    report([text for seed in range(first, first + GROUP) if (text := difference(seed))])
+
+
+def test_walkers_equal_processes_in_plain_python(root: Path) -> None:
+    assert plain("tests.twins.kvm_walks", *PLAIN_SEEDS, root=root) == "equal\n"
+
+
+def plain(module: str, *arguments: str, root: Path) -> str:
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+@pytest.mark.parametrize("name", WALKER_MUTATIONS)
+def test_a_broken_walker_is_caught(name: str, root: Path) -> None:
+    assert int(plain("tests.twins.kvm_mutate", name, "60", root=root)) >= 0
+
+
+def test_drawn_walks_cover_the_model() -> None:
+    runs = [certain_walks(seed) for seed in range(60)]
+    facts = [run.facts() for run in runs]
+    calls = {event: sum(one["calls"][event][0] for one in facts) for event in EVENTS[:3]}
+    assert min(calls.values()) > 500, calls
+    assert sum(one["flushes"] > 2 for one in facts) > 10
+    assert sum(one["host_waits"][1] > 0 for one in facts) > 20, "walkers wait"
+    assert sum(one["latencies"].get("wait", [0, 0])[1] > 0 for one in facts) > 10, "and vCPUs"
+    assert sum(one["young"] > 0 for one in facts) > 30
+    assert sum(len(one["told"]) for one in facts) > 20, "walks end"
+    assert sum(len(run.walks) > 1 and one["young"] > 0 for run, one in zip(runs, facts, strict=True)) > 5, "several walk"

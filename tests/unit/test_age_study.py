@@ -1,0 +1,113 @@
+"""Trials of ageing: what they count, against closed forms and against each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hostsim.errors import InputError
+from hostsim.host.ageing_policies import TwoListScan, ageing_policy, named_for
+from hostsim.host.kvm.spec import MmuSpec
+from hostsim.report.compare_progress import compare_progress
+from hostsim.report.study_words import ns_words
+from hostsim.study.ageing.case import AgeCase
+from hostsim.study.ageing.options import AgeOptions, age_plan
+from hostsim.study.ageing.outcome import row_verdict, run_age, verdict_lines
+from hostsim.study.ageing.trial import age_trial
+
+SMALL = AgeOptions(policy="idle", mem_per_vcpu="1MiB", period="20ms")
+
+
+def case(**more: Any) -> AgeCase:
+    return replace(age_plan(SMALL).cases[0], **more)
+
+
+def test_with_a_bits_the_guest_pays_nothing_and_with_a_flush_it_is_seen() -> None:
+    got = age_trial(case(mmu=MmuSpec(era="E6")), 1).figures
+    assert (got["vcpu_slowdown_percent"], got["faults_per_pass"], got["host_lock_wait_p99_ns"]) == (0.0, 0.0, 0.0)
+    assert got["notifier_calls_per_s"] == pytest.approx(256 / 0.02, rel=0.3)
+    flushed = age_trial(case(policy="two-list", mmu=MmuSpec(era="E4")), 1).figures
+    assert flushed["false_old_pages"] < 0.05 * flushed["used_pages"]
+
+
+def test_a_guest_that_fits_into_the_tlb_looks_idle_without_a_flush() -> None:
+    got = age_trial(case(mmu=MmuSpec(era="E4")), 1).figures
+    assert got["false_old_pages"] > 0.9 * got["used_pages"]
+
+
+def test_without_a_bits_a_pass_costs_the_working_set_in_faults() -> None:
+    """Oracle O14: w(P) faults a pass."""
+    got = age_trial(case(mmu=MmuSpec(era="E4", a_bits=False)), 1).figures
+    assert got["faults_per_pass"] == pytest.approx(got["used_pages"], abs=5.0)
+    assert 0.5 < got["vcpu_slowdown_percent"] < 3.0
+
+
+@pytest.mark.parametrize("era", ["E4", "E6"])
+def test_mglru_sees_guests_if_its_walk_asks_kvm(era: str) -> None:
+    got = age_trial(case(policy="mglru", mmu=MmuSpec(era=era, a_bits=False)), 1).figures
+    blind = era == "E4"
+    assert (got["notifier_calls_per_s"] == 0) is blind
+    assert (got["false_old_pages"] > 0.9 * got["used_pages"]) is blind
+    assert named_for("mglru", era) == ("mglru-no-walk" if blind else "mglru-walk")
+
+
+def test_lockless_ageing_waits_for_nobody() -> None:
+    faulting = case(under="faulting", period_ns=50_000, n_vcpus=2)
+    locked, lockless = (age_trial(replace(faulting, notifier=how), 1).figures for how in ("locked", "lockless"))
+    assert lockless["lock_held_percent"] == 0 < locked["lock_held_percent"]
+    assert lockless["host_lock_wait_p99_ns"] == 0 < locked["host_lock_wait_p99_ns"]
+    assert lockless["pass_mean_ns"] <= locked["pass_mean_ns"]
+    assert lockless["vcpu_slowdown_percent"] <= locked["vcpu_slowdown_percent"]
+
+
+def test_new_pages_are_seen_while_memory_is_populated() -> None:
+    got = age_trial(case(under="faulting", period_ns=100_000), 1).figures
+    assert got["passes"] > 3
+    assert got["young_pages"] == pytest.approx(got["used_pages"], rel=0.1)
+
+
+def test_an_idle_guest_is_seen_as_idle() -> None:
+    got = age_trial(case(under="idle"), 1).figures
+    assert (got["young_pages"], got["used_pages"], got["false_old_pages"]) == (0.0, 0.0, 0.0)
+
+
+def test_a_scan_of_the_two_lists_asks_for_all_or_holds_them_in_use() -> None:
+    policy, young, rng = TwoListScan(700), np.zeros(700, np.uint8), np.random.default_rng(1)
+    policy.insert(np.arange(700))
+    for _ in range(30):
+        young[rng.integers(0, 700, 300)] = 1
+        asked = set(policy.age(young).asked.tolist())
+        assert len(asked) + len(policy.held_in_use()) == 700
+        assert asked.isdisjoint(policy.held_in_use().tolist())
+        assert len(policy.resident_pages()) == 700
+
+
+def test_workers_and_order_move_nothing() -> None:
+    plan = age_plan(replace(SMALL, policy="idle,two-list", reps=2, a_bits=False, rate="2k/s"))
+    with compare_progress() as show:
+        one, two = (run_age(plan, workers, show) for workers in (1, 2))
+    assert [row.figures for row in one] == [row.figures for row in two]
+    assert verdict_lines(one, ["policy"])[0].startswith("VERDICT: 2 of 2 combinations")
+    assert row_verdict(one[0]).endswith("sees what is used")
+
+
+def test_all_bad_options_are_told_at_once() -> None:
+    bad = AgeOptions("x", "0", "1", "y", "E9", "z", "u", load="zipf:9", rate="0", period="0s", passes=1, reps=0, sheet="s")
+    with pytest.raises(InputError) as error:
+        age_plan(bad)
+    told = {problem.file for problem in error.value.problems}
+    assert told == {"--policy", "--vcpus", "--mem-per-vcpu", "--index", "--era", "--notifier", "--under", "--load", "--rate",
+                    "--period", "--passes", "--reps", "--sheet"}  # fmt: skip
+    with pytest.raises(InputError, match="at most 3 runs"):
+        age_plan(AgeOptions(reps=2, max_runs=3))
+    with pytest.raises(InputError, match="who has D bits has A bits"):
+        age_plan(AgeOptions(index="book3s-hv", a_bits=False))
+    with pytest.raises(InputError, match="policy"):
+        ageing_policy("none", "E4", 1)
+
+
+def test_nanoseconds_as_words() -> None:
+    assert [ns_words(ns) for ns in (0, 7, 7168, 1.5e6, 2e9)] == ["0ns", "7ns", "7.17us", "1.5ms", "2s"]

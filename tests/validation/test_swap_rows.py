@@ -1,0 +1,65 @@
+"""S2, S3 and O33 under swap: rows pass, and what is wrong would not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hostsim.study.far_memory import AgeHistograms, smallest_age
+from hostsim.study.stalls import StallWatch
+from hostsim.validation.oracles_faults import fault_rows
+from hostsim.validation.published_far_memory import far_memory_rows
+from hostsim.validation.published_swap import swap_rows
+from hostsim.validation.rows import Row
+from hostsim.validation.swap_runs import swapping_vm
+
+FAULTS, SWAP, FAR = list(fault_rows()), list(swap_rows()), list(far_memory_rows())
+
+
+@pytest.mark.parametrize("row", [*FAULTS, *(row for row in FAR if row.scored)], ids=lambda r: r.id)
+def test_scored_rows_pass(row: Row) -> None:
+    assert row.passed, row
+    assert row.scored
+
+
+def test_what_a_sheet_was_set_on_is_not_scored() -> None:
+    assert [(row.id, row.scored) for row in SWAP] == [
+        ("S2/swap-in", False), ("S2/swap-out", False), ("S2/fault", False), ("S2/guest", False),
+    ]  # fmt: skip
+    assert [row.got for row in SWAP[:3]] == [4050.0, 360.0, 4050.0]
+    assert SWAP[3].got == pytest.approx(5311, abs=50)
+
+
+def test_ids() -> None:
+    both = [(what, swap) for swap in ("nvme", "zram") for what in ("faults", "vcpu")]
+    assert [row.id for row in FAULTS] == [f"O33-run/{what}/{swap}" for what, swap in both]
+    assert [row.id for row in FAR] == ["S3/bound", "S3/form", "S3/cold", "S3/kept"]
+
+
+def test_a_fault_that_is_not_watched_breaks_littles_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = StallWatch._count
+
+    def late(watch: StallWatch, more: int) -> None:
+        count(watch, more if watch.faults != 7 else 0)
+
+    monkeypatch.setattr(StallWatch, "_count", late)
+    run = swapping_vm(1, "zram", 5_000_000, 100_000_000, 1)
+    waited_ns = sum(latencies.total_ns for latencies in run.host.vms[0].latencies.values())
+    assert run.watch.in_flight_ns != waited_ns
+
+
+def test_the_smallest_age_by_hand() -> None:
+    """Page 0 is always young, page 1 every second scan, page 2 every fourth, page 3 never."""
+    seen = AgeHistograms(4, 6)
+    for scan in range(40):
+        seen.note(np.array([1, scan % 2 == 0, scan % 4 == 0, 0], np.uint8))
+        if scan == 7:
+            seen.begin()
+    assert seen.scans == 32
+    assert seen.promoted[1:5].tolist() == [16 + 8, 8, 8, 0]
+    assert seen.cold[1] == 16 + 24 + 32
+    assert seen.working_set == 1 + 0.5 + 0.25
+    per_minute = 8 / 32 / 2
+    assert smallest_age(seen, share=per_minute / seen.working_set * 1.01) == 2
+    assert smallest_age(seen, share=per_minute / seen.working_set * 0.99) == 4
+    assert smallest_age(AgeHistograms(4, 6), share=1.0) == 1
