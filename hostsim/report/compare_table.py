@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hostsim.report.compare_words import TITLES, ended_words, figure_words, ratio_words, spread_words
-from hostsim.study.compare.figures import JUDGED, KVM
+from hostsim.study.compare.figures import JUDGED, KVM, MEMORY
 from hostsim.study.compare.spread import CONFIDENCE, has_intervals
 from hostsim.study.compare.summary import Difference, Row, Summary
 
@@ -43,6 +43,11 @@ COSTS = {
     "stall_share": "vCPUs stalled", "start_ns": "log begins", "index_bytes": "index",
 }  # fmt: skip
 """Shown in a table of their own, under KVM, if any combination has more than 0."""
+MEMORY_COSTS = {
+    "stall_share": "stalled for host", "swapped_in": "swapped in", "swap_in_p99_ns": "swap-in p99",
+    "direct_reclaims": "direct reclaims",
+}  # fmt: skip
+"""In the same table, where memory runs short."""
 
 
 def compare_tables(summary: Summary, width: int) -> list[Table]:
@@ -118,11 +123,13 @@ def _figures(summary: Summary) -> Iterator[list[Column]]:
 
 
 def _costs(summary: Summary) -> Iterator[Column]:
-    """What finding dirty pages cost under KVM."""
-    for name, title in COSTS.items():
-        spreads = [row.spread(f"{KVM}{name}") for row in summary.rows]
+    """What finding dirty pages cost under KVM, and what a host did that is short of memory."""
+    names = {f"{KVM}{name}": title for name, title in COSTS.items()}
+    names |= {f"{MEMORY}{name}": title for name, title in MEMORY_COSTS.items()}
+    for name, title in names.items():
+        spreads = [row.spread(name) for row in summary.rows]
         if any(spread is not None and spread.mean > 0 for spread in spreads):
-            yield Column(title, [_mean(row, f"{KVM}{name}") for row in summary.rows])
+            yield Column(title, [_mean(row, name) for row in summary.rows])
 
 
 def _mean(row: Row, name: str) -> str:

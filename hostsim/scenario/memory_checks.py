@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hostsim.host.ageing_daemon import SCANS
 from hostsim.host.kvm.spec import pins_pages
 from hostsim.host.memory.frames import kept_at_start
 from hostsim.host.memory.host_memory import NO_LIMIT
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 KVM_WANTED = "KVM under it: another dirty_tracking than 'tcg'"
 KVM_EXAMPLE = 'dirty_tracking = "get-dirty-log" under [vm]'
-LISTS = ("two-list", "mglru")
-"""Ageing that keeps lists of its own: of pages that do not come and go."""
 Vms = list[tuple[str, Vm]]
 
 
@@ -74,7 +73,8 @@ def _ageing(scenario: Scenario) -> Iterator[Finding]:
     if ageing.policy != "scan" and "call_pages" in ageing.model_fields_set:
         wanted = 'only with policy = "scan": other policies ask page by page'
         yield Finding("ageing.call_pages", "a key without meaning here", wanted, "", ("ageing.policy",))
-    if scenario.host.memory is not None and ageing.policy in LISTS:
+    if scenario.host.memory is not None and ageing.policy not in SCANS:
+        # All others keep lists of their own, of pages that do not come and go.
         wanted = "'scan' or 'idle' beside [host.memory], whose own policy keeps the lists and ages by itself (proactive)"
         yield Finding("ageing.policy", f"'{ageing.policy}'", wanted, 'policy = "idle"', ("host.memory",))
     for key, vm in vms_of(scenario):

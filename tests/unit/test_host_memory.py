@@ -333,3 +333,15 @@ def test_more_host_threads_than_places_at_mmu_lock_wait_their_turn() -> None:
 
 def _work_by_vcpu(machine: Machine) -> list[int]:
     return [int(work_at(row, machine.env.now_ns)) for row in machine.vm.guest.clocks]
+
+
+def test_who_looks_more_often_gets_the_same_run() -> None:
+    ends = []
+    for step_ns in (3 * US, 7 * MS):
+        machine = host(400, 900, 300, touches("uniform", 900, 30_000), ms=21)
+        while machine.env.now_ns < 21 * MS:
+            machine.env.run(until=min(21 * MS, machine.env.now_ns + step_ns))
+            memory_of(machine).check()
+        pages = pages_of(machine)
+        ends.append((pages.where.tolist(), pages.counts, pages.policy.resident_pages().tolist(), machine.vm.work_ns()))
+    assert ends[0] == ends[1]

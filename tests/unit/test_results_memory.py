@@ -19,6 +19,7 @@ from hostsim.results.store import run_files
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from hostsim.study.age_histogram import age_counts, expected_counts, misplaced_share
+from hostsim.study.compare.figures import figures_of
 from hostsim.study.page_rates import page_rates_per_s
 
 LOAD = {"pattern": "hotcold", "hot_size": "1MiB", "hot_share": 0.95, "write_rate": "20000/s", "read_rate": "20000/s"}
@@ -157,6 +158,14 @@ def test_pictures_are_drawn_the_same_twice(name: str, stems: set[str]) -> None:
     own = [file for file in first if file.partition(".")[0] in ("latencies", "stall", "age_map")]
     again = picture_files(ran(name))
     assert all(first[file] == again[file] for file in own)
+
+
+def test_a_comparison_has_figures_of_memory() -> None:
+    figures, (row, _) = figures_of(ran("all")), host_of("all").memory["vms"]  # type: ignore[index]
+    assert figures["memory.stall_share"] == row["stall_share"] > 0
+    assert figures["memory.swapped_in"] == row["swapped_in"]
+    assert 10_000 < figures["memory.swap_in_p99_ns"] < 10_000_000  # type: ignore[operator]
+    assert not any(name.startswith("memory.") for name in figures_of(ran("aged")))
 
 
 def test_rates_are_those_of_the_workloads() -> None:

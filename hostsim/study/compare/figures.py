@@ -18,6 +18,9 @@ JUDGED = (*OUTCOMES, "guest_slowdown_percent")
 NO_MIGRATION = "ran"
 KVM = "kvm."
 """Opens the names of figures that only runs under KVM have."""
+MEMORY = "memory."
+"""Opens the names of figures that only runs with [host.memory] have."""
+SWAP_IN = ("fault_major", "vm")
 INDEX = ("index_bytes", "start_ns")
 """Of an index of sptes: bytes beside the page tables, and what it took to switch the log on."""
 
@@ -29,7 +32,8 @@ def figures_of(result: RunResult) -> Figures:
     guest_lost_ms: work lost in all, the stop included, mean of the vCPUs' work clocks.
     """
     if not result.migrations:
-        return {"status": NO_MIGRATION, "guest_slowdown_percent": _idle_percent(result)} | _counters(result)
+        alone: Figures = {"status": NO_MIGRATION, "guest_slowdown_percent": _idle_percent(result)}
+        return alone | _counters(result) | _memory(result)
     migration = result.migrations[0]
     return {
         "status": migration.status,
@@ -39,7 +43,7 @@ def figures_of(result: RunResult) -> Figures:
         "guest_slowdown_percent": slowdown_percent(migration),
         "guest_lost_ms": lost_ms(migration),
         "throttle_max_percent": int(migration.series["throttle_percent"].max(initial=0)),
-    } | _counters(result) | _kvm(migration)  # fmt: skip
+    } | _counters(result) | _kvm(migration) | _memory(result)  # fmt: skip
 
 
 def figure_names(runs: Iterable[Figures]) -> list[str]:
@@ -88,6 +92,16 @@ def _kvm(migration: MigrationResult) -> Figures:
     index = migration.kvm.index or {}
     found = {**migration.kvm.logged, **{name: index[name] for name in INDEX if name in index}}
     return {f"{KVM}{name}": value for name, value in found.items() if _is_number(value)}
+
+
+def _memory(result: RunResult) -> Figures:
+    """What the first VM lost to a host that is short of memory; nothing where it is not."""
+    if result.host is None or result.host.memory is None:
+        return {}
+    row = result.host.memory["vms"][0]
+    p99_ns = [one.latencies.percentile_ns(99) for one in result.host.latencies if (one.what, one.vm) == SWAP_IN]
+    found = {**{name: row[name] for name in ("stall_share", "swapped_in", "direct_reclaims")}, "swap_in_p99_ns": sum(p99_ns)}
+    return {f"{MEMORY}{name}": value for name, value in found.items()}
 
 
 def _is_number(value: Any) -> bool:
