@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,8 @@ class AgedVm:
         self.case, self.marks, self.populated_ns = case, list[Mark](), 0
         self.held: list[NDArray[np.int64]] = []
         self.new_unasked: list[int] = []
+        self.told: list[int] = []
+        """Of all passes before the n-th, and at the end: answers "young". A page may be asked for twice in a pass."""
         self._new_is_young = named_for(case.policy, case.mmu.era) == "mglru-no-walk"
         self.vm: LiveVm = live_vm(env, memory, guest, case.n_vcpus, 0, case.mmu, "get-dirty-log")
         if case.under == "faulting":
@@ -85,6 +88,7 @@ class AgedVm:
     def end(self) -> None:
         """Nothing is aged any more that counts."""
         self.held.append(held_in_use(self._policy))
+        self.told.append(self.notifier.young)
 
     @property
     def passes(self) -> list[AgeingPass]:
@@ -106,6 +110,7 @@ class AgedVm:
     def _mark(self) -> None:
         """What has been mapped since the last pass comes under the policy."""
         vm = self.vm
+        self.told.append(self.notifier.young)
         self.held += [held_in_use(self._policy)] if self.marks else []
         flags = vm.engine.kvm.sptes.spte[: self.case.n_pages]
         new = resident_of(flags, PRESENT, self._policy.resident_pages())
@@ -121,10 +126,11 @@ def against_the_truth(aged: AgedVm) -> dict[str, float]:
     case = aged.case
     first, starts = int(case.under != "faulting"), [Mark(0, 0.0, 0), *aged.marks]
     young, used, held, missed = [0.0], [0.0], [0.0], [0.0]
-    seen = list(zip(aged.passes, aged.held, aged.new_unasked, starts, starts[1:], strict=False))
-    for done, held_pages, new, before, begin in seen[first:]:
+    told = [after - before for before, after in pairwise(aged.told)][: len(aged.passes)]
+    seen = list(zip(told, aged.held, aged.new_unasked, starts, starts[1:], strict=False))
+    for n_young, held_pages, new, before, begin in seen[first:]:
         work_ns = begin.work_ns - before.work_ns
-        young.append(float(done.young))
+        young.append(float(n_young))
         held.append(float(len(held_pages) + new))
         used.append(case.used_pages(work_ns))
         missed.append(used[-1] - young[-1] - new - case.used_among(held_pages, work_ns))
