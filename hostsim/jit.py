@@ -20,7 +20,8 @@ import numba.core.options
 
 F = TypeVar("F", bound=Callable[..., Any])
 PACKAGE = Path(__file__).parent
-COMPILED = ("jit.py", "rng.py", "guest/*.py", "mmu/**/*.py", "kernels/**/*.py")
+_njit: Any = numba.njit
+COMPILED = ("jit.py", "linked.py", "rng.py", "guest/*.py", "mmu/**/*.py", "kernels/**/*.py")
 """Files whose functions are compiled into each other."""
 
 
@@ -56,7 +57,7 @@ def jit(function: F) -> F:
     folder = cache_folder()
     if folder is not None:
         vars(numba.config)["CACHE_DIR"] = str(folder)
-    compiled: Any = numba.njit(cache=folder is not None, **_without_counting())(function)
+    compiled: Any = _njit(cache=folder is not None, **_without_counting())(function)
     return _once(compiled)  # type: ignore[no-any-return]
 
 
@@ -64,12 +65,31 @@ def inlined(function: F) -> F:
     """``jit`` for small functions of a hot loop that take many arrays: machine code of their own is never called.
 
     An array is seven words to a call, so a call with forty of them costs more than the work (measured: 1 us an exit, 0.1 us
-    inlined).
+    inlined). Nobody calls it from Python: it has no machine code but in the functions that it is part of.
     """
-    folder = cache_folder()
-    options: dict[str, Any] = {"forceinline": True}
-    compiled: Any = numba.njit(cache=folder is not None, **_without_counting(), **options)(function)
+    options: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, **_linked()}
+    compiled: Any = _njit(**_without_counting(), **options)(function)
     return _once(compiled)  # type: ignore[no-any-return]
+
+
+def part(function: F) -> F:
+    """``jit`` for functions that only compiled ones call: their machine code is made with that of who calls them."""
+    compiled: Any = _njit(**_without_counting(), no_cpython_wrapper=True, **_linked())(function)
+    return _once(compiled)  # type: ignore[no-any-return]
+
+
+def inlined_and_called(function: F) -> F:
+    """The same for functions that are called from Python, too."""
+    folder = cache_folder()
+    compiled: Any = _njit(cache=folder is not None, **_without_counting(), forceinline=True)(function)
+    return _once(compiled)  # type: ignore[no-any-return]
+
+
+def _linked() -> dict[str, Any]:
+    """How functions that are only inlined are compiled."""
+    from hostsim.linked import LinkedCompiler
+
+    return {"pipeline_class": LinkedCompiler}
 
 
 def _once(compiled: Any) -> Any:
@@ -103,4 +123,5 @@ def _without_counting() -> dict[str, Any]:
     cost ten times the work of a hot loop (measured: 300 ns an event with them, 31 ns without).
     """
     known = getattr(numba.core.options, "DefaultOptions", None)  # another numba: slower, never wrong
-    return {"_nrt": False} if hasattr(known, "_nrt") else {}
+    wanted = {"_nrt": False, "no_cfunc_wrapper": True}
+    return {name: value for name, value in wanted.items() if hasattr(known, name)}

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 
 STOPPED, CLOSED, OPEN = 0, 1, 2
 MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE, MISSED = range(10)
@@ -52,7 +52,7 @@ def last_tick_before(tick_ns: int, t_ns: int) -> int:
     return ((t_ns - 1) // tick_ns) * tick_ns if t_ns > 0 else 0
 
 
-@jit
+@part
 def _closed_work(row: NDArray[np.int64], t_ns: int) -> int:
     if row[TICK] == 0:
         return int(row[W0] + t_ns - row[T0])
@@ -65,7 +65,7 @@ def _closed_work(row: NDArray[np.int64], t_ns: int) -> int:
     return int(row[W0] + owed + max(last_tick_before(row[TICK], t_ns) - row[T0], 0))
 
 
-@jit
+@part
 def _open_work(row: NDArray[np.int64], t_ns: int) -> int:
     arrived = t_ns if row[TICK] == 0 else last_tick_before(row[TICK], t_ns)
     elapsed = t_ns - row[T0]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 from hostsim.rng import NEVER, keyed_exponential
 
 FLAT, WEIGHTED, SWEEP, TRACE, PACED = range(5)
@@ -64,7 +64,7 @@ def window_global(start: int, length: int, period: int, local_ns: int) -> int:
     return start + (local_ns // length) * period + local_ns % length
 
 
-@jit
+@part
 def _poisson_next(key0: int, key1: int, page: int, after_ns: int, mean_ns: float) -> int:
     wait = keyed_exponential(key0, key1, page, after_ns) * mean_ns
     return after_ns + int(wait) if wait < 4.0e18 else NEVER
@@ -84,7 +84,7 @@ def touch_time(rate_num: int, rate_den: int, index: int) -> int:
     return whole * rate_den + (rest * rate_den) // rate_num
 
 
-@jit
+@part
 def _sweep_next(row: NDArray[np.int64], page: int, after_ns: int) -> int:
     distance = (page - row[START_PAGE]) % row[N_PAGES]
     if distance % row[STRIDE_GCD] != 0:
@@ -95,7 +95,7 @@ def _sweep_next(row: NDArray[np.int64], page: int, after_ns: int) -> int:
     return touch_time(row[RATE_NUM], row[RATE_DEN], index)
 
 
-@jit
+@part
 def _trace_next(index: NDArray[np.int64], times: NDArray[np.int64], at: int, after_ns: int) -> int:
     low, high = index[at], index[at + 1]
     end = high

@@ -23,7 +23,7 @@ from hostsim.guest.touch import (
     TouchTable,
     next_touch,
 )
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 from hostsim.kernels.armed import Armed
 from hostsim.kernels.clocks import class_work
 from hostsim.kernels.paced import advance_paced, arm_paced, is_hit
@@ -54,7 +54,7 @@ def start_paced(table: TouchTable, c: int, after_ns: int, armed: Armed, zero: ND
     arm_paced(table, c, armed, after_ns)
 
 
-@jit
+@part
 def _clear_hits(table: TouchTable, c: int, armed: Armed) -> None:
     low = table.ints[c, OFFSET] // 8
     armed.hit[low : low + (table.ints[c, N_PAGES] + 7) // 8] = 0
@@ -182,7 +182,7 @@ def harvest_paced(
     arm_paced(table, c, armed, now_work_ns)
 
 
-@jit
+@part
 def is_written(
     table: TouchTable, clocks: NDArray[np.int64], armed: Armed, gfn: int, t_ns: int
 ) -> bool:

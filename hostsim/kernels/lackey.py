@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 
 PAGE_SHIFT = 12
 AT, REFERENCES, LINES = range(3)
@@ -24,7 +24,7 @@ DIGITS_MAX = 15
 """An address of 15 digits is beyond any user space and still an int64."""
 
 
-@jit
+@part
 def parse_number(text: NDArray[np.uint8], at: int, base: int) -> tuple[int, int]:
     """(number in ``base``, lower-case digits; index behind it); the index is ``at`` if no or too many digits stand there."""
     value, i = 0, at

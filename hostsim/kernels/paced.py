@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.guest.touch import HOT_PAGES, KEY0, KEY1, N_PAGES, OFFSET, TouchTable, first_touch_index
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 from hostsim.kernels.armed import (
     ARMED_COLD,
     ARMED_HOT,
@@ -26,19 +26,19 @@ from hostsim.rng import keyed_word, natural_log
 _TWO_POW_MINUS_32 = 1.0 / 4294967296.0
 
 
-@jit
+@part
 def is_hit(hit: NDArray[np.uint8], slot: int) -> bool:
     """Whether the page of ``slot`` was written since it was armed."""
     return bool((hit[slot >> 3] >> (slot & 7)) & 1 == 1)
 
 
-@jit
+@part
 def page_share(of_writes: float, n_pages: int) -> float:
     """Share of all writes that go to one page of a part that gets the share ``of_writes`` of them."""
     return of_writes / n_pages if n_pages > 0 else 0.0
 
 
-@jit
+@part
 def next_hit(key: int, hits: int, first: int, share: float) -> int:
     """Number of the write, ``first`` or later, that is the next to hit an armed page: geometric with ``share``."""
     if share <= 0.0:
@@ -51,13 +51,13 @@ def next_hit(key: int, hits: int, first: int, share: float) -> int:
     return first + int(min(natural_log(uniform) / natural_log(1.0 - share), 1.0e15))
 
 
-@jit
+@part
 def _pick(key: int, hits: int, attempt: int, choices: float) -> float:
     """A draw in [0, choices) for hit number ``hits``."""
     return keyed_word(key, hits, attempt) * _TWO_POW_MINUS_32 * choices
 
 
-@jit
+@part
 def _list_armed(hit: NDArray[np.uint8], few: NDArray[np.int32], start: int, n_pages: int) -> None:
     """Write the armed slots among ``n_pages`` from ``start`` on to the part's list, as distances from ``start``."""
     at = start // LIST_SHARE
@@ -67,7 +67,7 @@ def _list_armed(hit: NDArray[np.uint8], few: NDArray[np.int32], start: int, n_pa
             at += 1
 
 
-@jit
+@part
 def _take_listed(few: NDArray[np.int32], start: int, n_armed: int, key: int, hits: int) -> int:
     """Remove one of the ``n_armed`` listed pages of the part that starts at slot ``start``."""
     first = start // LIST_SHARE
@@ -77,7 +77,7 @@ def _take_listed(few: NDArray[np.int32], start: int, n_armed: int, key: int, hit
     return int(start + distance)
 
 
-@jit
+@part
 def _take_any(hit: NDArray[np.uint8], start: int, n_pages: int, key: int, hits: int) -> int:
     """Draw slots of a part until one is armed."""
     attempt = 0
@@ -111,7 +111,7 @@ def arm_paced(table: TouchTable, c: int, armed: Armed, after_ns: int) -> None:
     state[NEXT_WRITE] = next_hit(int(row[KEY0]), int(state[HITS]), first_touch_index(row, after_ns), share)
 
 
-@jit
+@part
 def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> None:
     """Let class ``c`` write up to (strictly below) work time ``now_work_ns``: the pages that are hit get their bit."""
     row, state, hit, few = table.ints[c], armed.paced[c], armed.hit, armed.few

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 from hostsim.kernels.armed import Armed
 from hostsim.kernels.harvest import is_written
 from hostsim.kernels.kvm.layout import AWAY
@@ -87,7 +87,7 @@ def next_dirty(bmap: NDArray[np.uint8], words: NDArray[np.uint64], cursor: int) 
     return gfn
 
 
-@jit
+@part
 def _block_of(block_ends: NDArray[np.int64], gfn: int) -> int:
     block = 0
     while gfn >= block_ends[block]:
@@ -95,7 +95,7 @@ def _block_of(block_ends: NDArray[np.int64], gfn: int) -> int:
     return block
 
 
-@jit
+@part
 def link_free_after(free_ps: int, t_ns: int, link_bytes_per_s: int, n_bytes: int) -> int:
     """Time [ps] at which the link has taken ``n_bytes`` written at ``t_ns``, given when it was free before."""
     return max(free_ps, t_ns * 1000) + n_bytes * PS_PER_S // link_bytes_per_s
@@ -125,7 +125,7 @@ def flush(state: NDArray[np.int64]) -> None:
     state[BUFFERED_PAGES] = 0
 
 
-@jit
+@part
 def _may_be_written(table: TouchTable, gfn: int) -> bool:
     for c in range(len(table.ints)):
         page = gfn - table.ints[c, FIRST_GFN]
@@ -134,7 +134,7 @@ def _may_be_written(table: TouchTable, gfn: int) -> bool:
     return False
 
 
-@jit
+@part
 def _held_back(
     limits: SendLimits,
     clear_marks: NDArray[np.uint8],

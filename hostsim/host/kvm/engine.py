@@ -29,6 +29,7 @@ from hostsim.kernels.kvm.layout import (
     EXITS,
     HOLD_NS,
     LOCK_HOLDS,
+    LOCK_LENGTH,
     LOCK_WAITS,
     N_DUE,
     N_EXITS,
@@ -206,7 +207,7 @@ class GuestEngine(EngineLog, EnginePages, EngineTlb, EngineWalks):
     @property
     def queued(self) -> int:
         """Who waits for mmu_lock."""
-        return int(host.waiters(self.kvm))
+        return int(self.kvm.state[LOCK_LENGTH])
 
     # -- counters
 

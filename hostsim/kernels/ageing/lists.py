@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 
 NOWHERE = -1
 Links = NDArray[np.int64]
@@ -22,7 +22,7 @@ def make_lists(n_pages: int, n_lists: int) -> tuple[Links, Links]:
     return towards_tail, towards_head
 
 
-@jit
+@part
 def add_head(page: int, head: int, towards_tail: Links, towards_head: Links) -> None:
     """Put ``page`` at the head of the list of entry ``head``."""
     first = towards_tail[head]
@@ -37,7 +37,7 @@ def add_heads(pages: NDArray[np.int64], head: int, towards_tail: Links, towards_
         add_head(page, head, towards_tail, towards_head)
 
 
-@jit
+@part
 def add_tail(page: int, head: int, towards_tail: Links, towards_head: Links) -> None:
     """Put ``page`` at the tail of the list of entry ``head``."""
     last = towards_head[head]
@@ -45,7 +45,7 @@ def add_tail(page: int, head: int, towards_tail: Links, towards_head: Links) -> 
     towards_head[head], towards_tail[last] = page, page
 
 
-@jit
+@part
 def take_off(page: int, towards_tail: Links, towards_head: Links) -> None:
     """Take ``page`` off its list."""
     before, behind = towards_head[page], towards_tail[page]

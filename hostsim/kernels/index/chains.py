@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 from hostsim.kernels.index.walk import (
     PROTECT,
     ZAP,
@@ -26,13 +26,13 @@ Ints = NDArray[np.int64]
 NODE_BYTES = LINK_BYTES + BACK_BYTES
 
 
-@jit
+@part
 def look_node(node: int, work: Ints) -> None:
     """Count the line in which a node begins."""
     look(work, NODES, node * NODE_BYTES // LINE_BYTES)
 
 
-@jit
+@part
 def chain_of(chains: Chains, gfn: int, level: int) -> int:
     """The chain on which an spte of ``gfn`` (its first) belongs."""
     if chains.bits > 0:
@@ -111,7 +111,7 @@ def walk_chain(tables: SpteTables, chains: Chains, chain: int, walk: Walk, whole
     return changed
 
 
-@jit
+@part
 def _is_meant(tables: SpteTables, walk: Walk, spte: int) -> bool:
     look_gfn(tables, spte, walk.work)
     return meets(tables, walk, spte)
@@ -149,7 +149,7 @@ def _names(walk: Walk, low: int, high: int) -> bool:
     return False
 
 
-@jit
+@part
 def _walk_gfn(tables: SpteTables, chains: Chains, gfn: int, level: int, walk: Walk) -> int:
     """Act on the sptes of one level whose first gfn is ``gfn``."""
     chain = bucket(gfn + level, chains.bits)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 from hostsim.kernels.index.walk import ZAP, Walk, act, set_spte
 from hostsim.kernels.index.walk import look as look_at
 from hostsim.mmu.index.rmap import AT_HEAD, EXT, FREE, MAPPED, N_DESCS, WALKED, Rmap
@@ -18,13 +18,13 @@ from hostsim.mmu.index.work import ALLOCATIONS, FREES, HEADS, NODES, VISITED
 Ints = NDArray[np.int64]
 
 
-@jit
+@part
 def head_of(rmap: Rmap, gfn: int, level: int) -> int:
     """Number of the head of ``gfn`` at ``level``."""
     return int(rmap.offset[level]) + (gfn >> (9 * level))
 
 
-@jit
+@part
 def look_head(rmap: Rmap, number: int, work: Ints) -> int:
     """Value of a head; counts its line."""
     look_at(work, HEADS, number >> 3)
@@ -32,7 +32,7 @@ def look_head(rmap: Rmap, number: int, work: Ints) -> int:
     return int(rmap.head[number])
 
 
-@jit
+@part
 def look_desc(rmap: Rmap, desc: int, work: Ints) -> None:
     """Count the lines of a descriptor: one of 32 B is half a line, one of 128 B two, the second if it holds over six."""
     work[VISITED] += 1
@@ -44,7 +44,7 @@ def look_desc(rmap: Rmap, desc: int, work: Ints) -> None:
         look_at(work, NODES, desc * 2 + 1)
 
 
-@jit
+@part
 def _take_desc(rmap: Rmap, work: Ints) -> int:
     desc = int(rmap.state[FREE])
     rmap.state[FREE] = rmap.more[desc]
@@ -54,7 +54,7 @@ def _take_desc(rmap: Rmap, work: Ints) -> int:
     return desc
 
 
-@jit
+@part
 def _free_desc(rmap: Rmap, desc: int, work: Ints) -> None:
     rmap.more[desc] = rmap.state[FREE]
     rmap.state[FREE] = desc
@@ -62,7 +62,7 @@ def _free_desc(rmap: Rmap, desc: int, work: Ints) -> None:
     work[FREES] += 1
 
 
-@jit
+@part
 def _append(rmap: Rmap, desc: int, spte: int) -> None:
     rmap.sptes[desc, rmap.filled[desc]] = spte
     rmap.filled[desc] += 1
@@ -88,7 +88,7 @@ def add(rmap: Rmap, number: int, spte: int, work: Ints) -> int:
     return _add_behind(rmap, -value - 1, spte, work)
 
 
-@jit
+@part
 def _add_in_front(rmap: Rmap, number: int, spte: int, work: Ints) -> int:
     """All but the first descriptor are full: a new one goes in front of it."""
     desc = -int(rmap.head[number]) - 1
@@ -105,7 +105,7 @@ def _add_in_front(rmap: Rmap, number: int, spte: int, work: Ints) -> int:
     return int(rmap.tail[desc] + rmap.filled[desc])
 
 
-@jit
+@part
 def _add_behind(rmap: Rmap, desc: int, spte: int, work: Ints) -> int:
     """The first descriptor with room takes it; none: a new one behind the last."""
     total = 0
@@ -153,7 +153,7 @@ def remove(rmap: Rmap, number: int, spte: int, work: Ints) -> None:
         _unlink_desc(rmap, number, before, source, work)
 
 
-@jit
+@part
 def _find(rmap: Rmap, desc: int, spte: int, work: Ints) -> int:
     look_desc(rmap, desc, work)
     for i in range(rmap.filled[desc]):
@@ -162,7 +162,7 @@ def _find(rmap: Rmap, desc: int, spte: int, work: Ints) -> int:
     return -1
 
 
-@jit
+@part
 def _unlink_desc(rmap: Rmap, number: int, before: int, desc: int, work: Ints) -> None:
     behind = int(rmap.more[desc])
     if before >= 0:
@@ -172,7 +172,7 @@ def _unlink_desc(rmap: Rmap, number: int, before: int, desc: int, work: Ints) ->
     _free_desc(rmap, desc, work)
 
 
-@jit
+@part
 def walk_head(tables: SpteTables, rmap: Rmap, number: int, walk: Walk) -> int:
     """Act on every spte of a head; returns how many were changed."""
     value = look_head(rmap, number, walk.work)
@@ -211,7 +211,7 @@ def walk_rmap(tables: SpteTables, rmap: Rmap, walk: Walk) -> int:
     return changed
 
 
-@jit
+@part
 def _is_masked(rmap: Rmap, walk: Walk, number: int, level: int) -> bool:
     """Whether the mask names a gfn of this head."""
     low = (number - int(rmap.offset[level])) << (9 * level)

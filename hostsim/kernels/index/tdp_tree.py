@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 from hostsim.kernels.index.walk import TABLE_LINES, Walk, act, look, set_spte
 from hostsim.mmu.index.tables import ENTRIES, SpteTables
 from hostsim.mmu.index.tdp_tree import N_UPPER, TREE_LEVELS, TdpTree
@@ -17,7 +17,7 @@ from hostsim.mmu.index.work import ALLOCATIONS, PAGES, SPTES, VISITED
 Ints = NDArray[np.int64]
 
 
-@jit
+@part
 def _look_entry(upper: int, entry: int, work: Ints) -> None:
     look(work, PAGES, upper * TABLE_LINES + (entry >> 3))
     work[VISITED] += 1
@@ -28,7 +28,7 @@ def _entry(gfn: int, level: int) -> int:
     return (gfn >> (9 * level)) & (ENTRIES - 1)
 
 
-@jit
+@part
 def _upper_of(tree: TdpTree, gfn: int, level: int, work: Ints, make: bool) -> int:
     """The table of ``level`` above ``gfn``, made if it is missing and ``make``; -1 if there is none."""
     upper = 0
@@ -47,7 +47,7 @@ def _upper_of(tree: TdpTree, gfn: int, level: int, work: Ints, make: bool) -> in
     return upper
 
 
-@jit
+@part
 def _hang_in(tables: SpteTables, tree: TdpTree, spte: int, gfn: int, work: Ints) -> None:
     """See to it that the tree leads to the table of ``spte``."""
     table = spte >> 9
@@ -83,7 +83,7 @@ def walk_tree(tables: SpteTables, tree: TdpTree, walk: Walk) -> int:
     return changed
 
 
-@jit
+@part
 def _walk_upper(tables: SpteTables, tree: TdpTree, upper: int, low: int, walk: Walk) -> int:
     """Table ``upper`` of level 2, first gfn ``low``: its large leaves, and the tables of level 1 below it."""
     changed = 0
@@ -101,7 +101,7 @@ def _walk_upper(tables: SpteTables, tree: TdpTree, upper: int, low: int, walk: W
     return changed
 
 
-@jit
+@part
 def _walk_leaves(tables: SpteTables, tree: TdpTree, upper: int, low: int, walk: Walk) -> int:
     """Table ``upper`` of level 1: its large leaves, and its leaf tables."""
     changed = 0
@@ -118,7 +118,7 @@ def _walk_leaves(tables: SpteTables, tree: TdpTree, upper: int, low: int, walk: 
     return changed
 
 
-@jit
+@part
 def _skips(walk: Walk, low: int, high: int) -> bool:
     """Whether the mask of the call names no gfn of [low, high)."""
     if len(walk.mask) == 0:
@@ -129,7 +129,7 @@ def _skips(walk: Walk, low: int, high: int) -> bool:
     return True
 
 
-@jit
+@part
 def _act_big(tables: SpteTables, tree: TdpTree, upper: int, entry: int, walk: Walk) -> int:
     table = int(tree.big[upper]) - 1
     if table < 0 or tables.flags[table * ENTRIES + entry] == 0:
@@ -137,7 +137,7 @@ def _act_big(tables: SpteTables, tree: TdpTree, upper: int, entry: int, walk: Wa
     return act(tables, walk, table * ENTRIES + entry)
 
 
-@jit
+@part
 def _walk_table(tables: SpteTables, table: int, low: int, walk: Walk) -> int:
     """Leaf table of gfns from ``low``: entries of the call in order, absent ones looked at, too."""
     changed = 0

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 
 Tables = NDArray[np.int64]
 
 
-@jit
+@part
 def host_walk(host: Tables, levels: int, gfn: int, references: NDArray[np.int64]) -> int:
     """Frame of ``gfn`` through ``levels`` of host tables; references: int64[1], counted in place.
 

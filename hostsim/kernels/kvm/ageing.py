@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import inlined, jit
+from hostsim.jit import inlined, inlined_and_called, jit, part
 from hostsim.kernels.kvm.armed import STOPPED, count_range, flags_of, span_end, span_first
 from hostsim.kernels.kvm.layout import AGEING, CAP, CLEARED, CLEARS_A, MAPPED, REGION_BITS, ZAPS, Ints, Kvm
 from hostsim.kernels.kvm.streams import rearm
@@ -19,7 +19,7 @@ from hostsim.mmu.spte import KEPT, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, W
 Bytes = NDArray[np.uint8]
 
 
-@inlined
+@inlined_and_called
 def is_young(flags: int) -> bool:
     """Whether an spte with ``flags`` was accessed since it was made old, or mapped."""
     return bool(flags & (PRESENT | STOPPED) == PRESENT)
@@ -35,7 +35,7 @@ def _aged(state: Ints, flags: int, stale: int) -> int:
     return (flags | TRACKED) & (~WRITABLE & 0xFF)
 
 
-@inlined
+@inlined_and_called
 def test_young(k: Kvm, first: int, end: int, young: Bytes) -> int:
     """young[first:end] says which pages are young; returns how many."""
     n, low, spte = 0, first, k.sptes.spte
@@ -65,7 +65,7 @@ def maps_any(k: Kvm, first: int, end: int) -> bool:
     return False
 
 
-@jit
+@part
 def _age_region(k: Kvm, region: int, low: int, high: int, stale: int, now_ns: int) -> None:
     """Young sptes of pages [low, high), which lie in one region or under one large spte, become old."""
     cleared, since_ns = k.state[CLEARED], now_ns if stale != 0 else 0

@@ -7,7 +7,7 @@ writes and is clear, or if its content is still zero.
 from __future__ import annotations
 
 from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, KIND, STRIDE_GCD, STRIDE_INVERSE, WEIGHTED
-from hostsim.jit import inlined, jit
+from hostsim.jit import inlined, jit, part
 from hostsim.kernels.kvm.layout import (
     BLOCK,
     BY_VISIT,
@@ -165,7 +165,7 @@ def sweep_sees(k: Kvm, c: int, page: int, is_write: int) -> bool:
     return bool(seen == FULL or (seen == IF_MISSED and weight_of(k, c, page, seen) > 0))
 
 
-@jit
+@part
 def _mark_visits(k: Kvm, p: int, first: int, end: int) -> None:
     row = k.ints[k.parts[p, P_CLASS]]
     visit, gcd = visit_of(row, first - row[FIRST_GFN]), row[STRIDE_GCD]
@@ -182,7 +182,7 @@ def _mark_visits(k: Kvm, p: int, first: int, end: int) -> None:
             visit -= row[CYCLE]
 
 
-@jit
+@part
 def _count_part(k: Kvm, p: int, first: int, end: int, counted: int, sign: int) -> None:
     """Armed pages of [first, end), ``counted`` of them if that is known (>= 0), come to part ``p`` or go from it."""
     part = k.parts[p]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 from hostsim.kernels.kvm.armed import count_range, span_end, span_first
 from hostsim.kernels.kvm.layout import (
     BLOCK,
@@ -37,7 +37,7 @@ MASK_PAGES = 64
 """Pages that one mask of KVM_RESET_DIRTY_RINGS spans."""
 
 
-@jit
+@part
 def log_flag(k: Kvm) -> int:
     """What is taken from a 4 KiB spte so that the next write is logged."""
     return DIRTY if k.state[HARDWARE] == 1 else WRITABLE
@@ -64,7 +64,7 @@ def map_filled(k: Kvm, n_pages: int) -> None:
             _join(k, first, full)
 
 
-@jit
+@part
 def _highest_level(k: Kvm, first: int) -> int:
     """Of the sptes of the block from region ``first`` on."""
     highest = 0
@@ -73,7 +73,7 @@ def _highest_level(k: Kvm, first: int) -> int:
     return highest
 
 
-@jit
+@part
 def _join(k: Kvm, first: int, flags: int) -> None:
     """One large spte with ``flags`` maps the block from region ``first`` on."""
     for region in range(first, first + k.state[BLOCK]):
@@ -102,7 +102,7 @@ def count_small(k: Kvm) -> int:
     return n
 
 
-@jit
+@part
 def _narrow(k: Kvm, region: int, split: bool) -> None:
     """A large spte is split into 512 with its flags, one of 1 GiB into smaller ones first; or it loses W."""
     large = k.sptes.large[region]
@@ -134,7 +134,7 @@ def start_log(k: Kvm, all_set: bool, eager: bool, now_ns: int) -> None:
     rearm(k, 0, len(spte), now_ns)
 
 
-@jit
+@part
 def _is_recoverable(k: Kvm, region: int) -> bool:
     if k.state[HUGE] == 0 or k.sptes.level[region] != 0:
         return False
@@ -156,14 +156,14 @@ def count_recoverable(k: Kvm) -> int:
     return n
 
 
-@jit
+@part
 def _recover(k: Kvm, region: int, recovery: int) -> None:
     """A region becomes large again, or empty to be mapped large later."""
     level = 1 if recovery == RECOVER_IN_PLACE else 0
     set_region(k, region, level, PRESENT | WRITABLE | DIRTY if level == 1 else 0, 0)
 
 
-@jit
+@part
 def _recover_blocks(k: Kvm, recovery: int) -> None:
     """So do blocks of 1 GiB in which something is mapped, and not as a whole."""
     block = k.state[BLOCK]
@@ -209,13 +209,13 @@ def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: in
     return n
 
 
-@jit
+@part
 def _clear_page(k: Kvm, page: int, flag: int) -> None:
     k.sptes.spte[page] &= ~(flag | IN_LOG) & 0xFF
     k.version[page] += 1
 
 
-@jit
+@part
 def _clear_region(k: Kvm, due: Bytes, first: int, end: int, flag: int) -> None:
     for page in range(first, end):
         if due[page] == 1:
@@ -223,7 +223,7 @@ def _clear_region(k: Kvm, due: Bytes, first: int, end: int, flag: int) -> None:
             _clear_page(k, page, flag)
 
 
-@jit
+@part
 def _has_due(due: Bytes, first: int, end: int) -> bool:
     n = 0
     for page in range(first, end):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import (
     COST,
@@ -14,7 +14,6 @@ from hostsim.kernels.kvm.layout import (
     HOST_WAITING,
     IN_GUEST,
     LEAVING,
-    LOCK_LENGTH,
     NO_EXIT,
     OUT,
     Q_MODE,
@@ -79,7 +78,7 @@ def interrupt(k: Kvm, now_ns: int) -> int:
     return running
 
 
-@jit
+@part
 def grant_all(k: Kvm, now_ns: int) -> None:
     """Let in all who may have mmu_lock now."""
     who = 0
@@ -104,12 +103,6 @@ def release_lock(k: Kvm, host: int, now_ns: int) -> None:
     k.queue[Q_STATE, k.vcpus.shape[1] + host], k.queue[Q_WATCH, k.vcpus.shape[1] + host] = HOST_IDLE, 0
     leave_lock(k.state, k.queue[Q_MODE, k.vcpus.shape[1] + host])
     grant_all(k, now_ns)
-
-
-@jit
-def waiters(k: Kvm) -> int:
-    """How many wait for mmu_lock."""
-    return int(k.state[LOCK_LENGTH])
 
 
 @jit

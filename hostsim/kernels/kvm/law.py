@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.jit import jit, part
 from hostsim.kernels.kvm.armed import armed_as, weight_of
 from hostsim.kernels.kvm.layout import (
     BY_VISIT,
@@ -26,7 +26,7 @@ from hostsim.kernels.kvm.layout import (
 from hostsim.mmu.spte import DIRTY, IN_LOG, PRESENT, REGION_PAGES, TRACKED, WRITABLE
 
 
-@jit
+@part
 def _note_buffers(k: Kvm) -> None:
     """Pages in PML buffers are in the log while a check runs; entries that put them there are turned round."""
     for v in range(k.vcpus.shape[1]):
@@ -37,7 +37,7 @@ def _note_buffers(k: Kvm) -> None:
                 k.buffers[v, i] = -1 - page
 
 
-@jit
+@part
 def _forget_buffers(k: Kvm) -> None:
     """Undo ``_note_buffers``."""
     for v in range(k.vcpus.shape[1]):
@@ -48,7 +48,7 @@ def _forget_buffers(k: Kvm) -> None:
                 k.buffers[v, i] = page
 
 
-@jit
+@part
 def _first_unseen(k: Kvm, first: int, end: int, wanted: int) -> int:
     for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
         low, high = max(first, region * REGION_PAGES), min(end, (region + 1) * REGION_PAGES)

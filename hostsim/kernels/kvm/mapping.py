@@ -5,7 +5,7 @@ Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::k
 
 from __future__ import annotations
 
-from hostsim.jit import inlined, jit
+from hostsim.jit import inlined, jit, part
 from hostsim.kernels.kvm.armed import armed_as, count_range, disarm_page, is_armed, span_end, span_first
 from hostsim.kernels.kvm.hptes import at_cap, unmap_all
 from hostsim.kernels.kvm.layout import (
@@ -68,7 +68,7 @@ def drain_pml(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> 
     return int(entries)
 
 
-@jit
+@part
 def set_region(k: Kvm, region: int, level: int, large: int, small: int) -> None:
     """All sptes of a region at once: a large one with flags ``large`` (level 1, 2), or 512 with flags ``small``."""
     first = region * REGION_PAGES
@@ -77,7 +77,7 @@ def set_region(k: Kvm, region: int, level: int, large: int, small: int) -> None:
         k.sptes.spte[page] = small | (k.sptes.spte[page] & KEPT)
 
 
-@jit
+@part
 def is_empty(sptes: Sptes, region: int) -> bool:
     """Whether nothing in the region is mapped."""
     if sptes.level[region] != 0:
@@ -88,7 +88,7 @@ def is_empty(sptes: Sptes, region: int) -> bool:
     return True
 
 
-@jit
+@part
 def is_empty_block(k: Kvm, region: int) -> bool:
     """Whether the block of ``region`` lies in memory as a whole, and nothing in it is mapped."""
     first = region - region % k.state[BLOCK]
@@ -100,7 +100,7 @@ def is_empty_block(k: Kvm, region: int) -> bool:
     return True
 
 
-@jit
+@part
 def set_regions_counted(k: Kvm, first: int, end: int, level: int, large: int, small: int) -> None:
     """``set_region`` for regions [first, end), with the counts of armed pages kept."""
     count_range(k, first * REGION_PAGES, end * REGION_PAGES, -1)
@@ -138,13 +138,13 @@ def _sets_region(sptes: Sptes, state: Ints, kind: int, page: int) -> bool:
     return bool(kind == MAP and state[HUGE] == 1 and state[LOGGED] == 0 and is_empty(sptes, region))
 
 
-@jit
+@part
 def set_large(k: Kvm, region: int, flags: int) -> None:
     """The flags of the large spte of ``region`` become ``flags``."""
     set_regions_counted(k, span_first(k, region), span_end(k, region), k.sptes.level[region], flags, 0)
 
 
-@jit
+@part
 def _map_large(k: Kvm, region: int, flags: int) -> None:
     """The largest spte that finds room."""
     if is_empty_block(k, region):
@@ -154,7 +154,7 @@ def _map_large(k: Kvm, region: int, flags: int) -> None:
         set_regions_counted(k, region, region + 1, 1, flags, 0)
 
 
-@jit
+@part
 def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> bool:
     """A fault on a large spte, or one that makes it; True if the 4 KiB spte of ``page`` remains to be set."""
     region, logged = page >> REGION_BITS, k.state[LOGGED] == 1

@@ -6,7 +6,7 @@ vCPUs and threads of the host stand in one queue.
 from __future__ import annotations
 
 from hostsim.guest.touch import IS_WRITE
-from hostsim.jit import inlined, jit
+from hostsim.jit import inlined, part
 from hostsim.kernels.kvm.armed import needed
 from hostsim.kernels.kvm.hptes import at_cap
 from hostsim.kernels.kvm.layout import (
@@ -78,7 +78,7 @@ def join_queue(queue: Ints, state: Ints, who: int, mode: int, now_ns: int) -> No
     state[LOCK_LENGTH] += 1
 
 
-@jit
+@part
 def tell_contended(k: Kvm, now_ns: int) -> None:
     """Hosts that hold the lock and watch it are told once that somebody waits."""
     if k.state[LOCK_LENGTH] == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
-from hostsim.jit import inlined, jit
+from hostsim.jit import inlined, jit, part
 from hostsim.kernels.kvm.armed import FULL, armed_as, is_armed, super_at, weight_of
 from hostsim.kernels.kvm.layout import (
     BY_WEIGHT,
@@ -75,7 +75,7 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     return -1
 
 
-@jit
+@part
 def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     """Places drawn until one is kept, each with its weight out of UNIT, or -1 after TRIES."""
     part = k.parts[p]
@@ -107,7 +107,7 @@ def _within(sptes: Sptes, state: Ints, page: int, is_write: int, counted: int, k
     return probe
 
 
-@jit
+@part
 def _weigh_out(k: Kvm, p: int, rest: int) -> int:
     """The page at which the armed weight passed exceeds ``rest``."""
     part = k.parts[p]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostsim.jit import inlined, jit
+from hostsim.jit import inlined, jit, part
 from hostsim.kernels.kvm.heap import push, sift_top
 from hostsim.kernels.kvm.layout import FAULTS, N_DUE, OUT, Q_HEAP, REORDERED, V_NS, V_STAGE, WAITING, WALK_NS, Kvm
 from hostsim.kernels.kvm.mmu_lock import grant_next, tell_contended
@@ -17,7 +17,7 @@ def has_event(stage: int) -> bool:
     return bool(stage not in (WAITING, OUT, FAULTS))
 
 
-@jit
+@part
 def _heap(k: Kvm) -> int:
     """Put all vCPUs that have something to do into the heap; returns its size."""
     heap, size = k.queue[Q_HEAP], 0

@@ -22,7 +22,7 @@ from hostsim.guest.touch import (
     TRACE,
     WEIGHTED,
 )
-from hostsim.jit import inlined, jit
+from hostsim.jit import inlined, jit, part
 from hostsim.kernels.kvm.armed import IF_MISSED, count_range, span_end, span_first, super_at, weight_of
 from hostsim.kernels.kvm.host import interrupt
 from hostsim.kernels.kvm.layout import CLEARED, R_MEAN, R_SCALE, REGION_BITS, STALE_ROW, SUPER_BITS, UNIT, Kvm
@@ -63,7 +63,7 @@ def flush_translations(k: Kvm, now_ns: int) -> int:
     return int(running)
 
 
-@jit
+@part
 def _flush_region(k: Kvm, region: int, now_ns: int) -> None:
     first, end = region * REGION_PAGES, (region + 1) * REGION_PAGES
     count_range(k, first, end, -1)
@@ -116,7 +116,7 @@ def judge_old(k: Kvm, first: int, end: int, now_ns: int) -> float:
     return expected
 
 
-@jit
+@part
 def _judge_large(k: Kvm, begin: int, stop: int, now_ns: int) -> float:
     """Of the spte that maps regions [begin, stop)."""
     flags, at = k.sptes.large[begin], len(k.sptes.spte) + begin
@@ -128,7 +128,7 @@ def _judge_large(k: Kvm, begin: int, stop: int, now_ns: int) -> float:
     return accessed_unseen(k, begin * REGION_PAGES, stop * REGION_PAGES, exposed_ns) if exposed_ns > 0 else 0.0
 
 
-@jit
+@part
 def _judge_small(k: Kvm, low: int, high: int, now_ns: int) -> float:
     expected = 0.0
     for page in range(low, high):
@@ -141,7 +141,7 @@ def _judge_small(k: Kvm, low: int, high: int, now_ns: int) -> float:
     return expected
 
 
-@jit
+@part
 def accessed_unseen(k: Kvm, first: int, end: int, exposed_ns: int) -> float:
     """Chance that gfns [first, end), of one spte, were accessed within ``exposed_ns``, if all accesses hit the TLB.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from hostsim.guest.touch import CYCLE, N_PAGES, START_PAGE, STRIDE_GCD, STRIDE_INVERSE
-from hostsim.jit import inlined
+from hostsim.jit import inlined, inlined_and_called
 from hostsim.kernels.kvm.layout import C_LEVEL, C_LEVELS, Ints
 
 WORD_BITS = 32
 
 
-@inlined
+@inlined_and_called
 def visit_of(row: Ints, page: int) -> int:
     """Number within the cycle of a sweep's visit to ``page`` (from FIRST_GFN), or -1 if it leaves the page out."""
     distance = (page - row[START_PAGE]) % row[N_PAGES]
@@ -18,7 +18,7 @@ def visit_of(row: Ints, page: int) -> int:
     return int(((distance // row[STRIDE_GCD]) * row[STRIDE_INVERSE]) % row[CYCLE])
 
 
-@inlined
+@inlined_and_called
 def set_visit(bits: Ints, levels: Ints, visit: int) -> None:
     """Mark ``visit``; levels: a row of Kvm.classes. In place."""
     at = visit
@@ -31,7 +31,7 @@ def set_visit(bits: Ints, levels: Ints, visit: int) -> None:
         at = at // WORD_BITS
 
 
-@inlined
+@inlined_and_called
 def clear_visit(bits: Ints, levels: Ints, visit: int) -> None:
     """Take the mark of ``visit`` away. In place."""
     at = visit
@@ -56,7 +56,7 @@ def _lowest(word: int) -> int:
     return at
 
 
-@inlined
+@inlined_and_called
 def next_visit(bits: Ints, levels: Ints, visit: int) -> int:
     """First marked visit at or after ``visit`` in the same cycle, or -1."""
     level, at = 0, visit

@@ -12,12 +12,12 @@ from hostsim.guest.touch import (
     window_global,
     window_local,
 )
-from hostsim.jit import inlined
+from hostsim.jit import inlined, inlined_and_called
 from hostsim.kernels.kvm.layout import V_AWAY_NS, V_CLOCK, V_CLOCK_END, V_STALL_NS, Ints
 from hostsim.rng import NEVER
 
 
-@inlined
+@inlined_and_called
 def touch_ns(row: Ints, work_ns: int) -> int:
     """Host time of a touch at ``work_ns`` of a clock that runs: it comes after the host events of that instant."""
     if row[MODE] == CLOSED:
