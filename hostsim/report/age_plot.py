@@ -75,7 +75,8 @@ def distributions(axes: Axes, latencies: dict[str, Latencies], title: str) -> No
         axes.step([ends_ns[0] / 1e3, *(ends_ns / 1e3)], [1.0, *np.maximum(longer, 0.5 / counted.count)], where="post",
                   color=colour, linewidth=1.2, label=name)  # fmt: skip
     if not there:
-        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center")
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, f"no {title}", transform=axes.transAxes, ha="center")
         return
     axes.set_xscale("log")
     axes.set_yscale("log")
