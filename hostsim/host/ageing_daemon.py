@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,8 @@ class AgeingPass:
     young: int
     false_old: float
     work_ns: int
-    mean_ages: NDArray[np.float64]
-    young_shares: NDArray[np.float64]
+    mean_ages: NDArray[np.float64] = field(compare=False)
+    young_shares: NDArray[np.float64] = field(compare=False)
 
 
 class AgeingDaemon:

@@ -104,8 +104,7 @@ class _Test:
 
     def phases(self) -> Step:
         """The test itself."""
-        yield from self._populate()
-        self.vm.engine.look_up_pfn_in(0)
+        yield from self._access(POPULATE)
         yield from self._access(WRITE)
         yield from self._access(READ)
         for name in (WRITE_IDLE, READ_IDLE):
@@ -114,7 +113,7 @@ class _Test:
 
     def benchmark(self) -> Step:
         """Ageing while memory is populated."""
-        before, populated = self.vm.tally(), self.vm.env.process(self._populate())
+        before, populated = self.vm.tally(), self.vm.env.process(self._access(POPULATE))
         passes = 0
         while self._plan.ages and not populated.processed:
             yield from self._age_all()
@@ -123,10 +122,6 @@ class _Test:
         if passes:
             young, pages = self._notifier.young, self._notifier.pages[CLEAR_YOUNG]
             self._result.phases.append(AccessPhase(AGEING, pages, self.vm.tally() - before, young, passes))
-
-    def _populate(self) -> Step:
-        self.vm.engine.look_up_pfn_in(round(self._costs.populate_ns))
-        yield from self._access(POPULATE)
 
     def _access(self, name: str) -> Step:
         before = self.vm.tally()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import astuple, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from random import Random
@@ -119,7 +119,8 @@ class Notified:
 
     def facts(self) -> dict[str, Any]:
         return {
-            "passes": [astuple(one) for one in self.daemon.passes], "young": self.daemon.young_counts.tolist(),
+            "passes": [(one.start_ns, one.took_ns, one.calls, one.asked, one.young) for one in self.daemon.passes],
+            "young": self.daemon.young_counts.tolist(),
             "harvests": self.harvests, "version": self.vm.memory.version.tolist(),
             "exits": self.vm.engine.exits.tolist(), "work_ns": self.vm.work_ns(), "flushes": self.vm.flush.ns,
             "lock": (self.vm.lock.hold_ns, self.vm.lock.wait_ns),

@@ -30,7 +30,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "vm": VM, "neighbour": [{"memory": "2MiB", "workload": [LOAD]}], "host": SHORT, "duration": "400ms",
         "ageing": {"policy": "idle", "period": "50ms"}, "migration": {"start": "250ms", "bandwidth": "100MB/s"},
     },
-    "aged": {"vm": VM, "ageing": {"policy": "scan", "period": "10ms", "call_pages": 16}, "duration": "205ms"},
+    "aged": {"vm": VM, "ageing": {"policy": "scan", "period": "10ms", "call_pages": 16, "flush": True}, "duration": "205ms"},
     "ran out": {
         "vm": VM | {"filled": "none"}, "host": {"memory": {"size": "3MiB", "swap": "none"}}, "duration": "3s",
         "migration": {"start": "10ms", "bandwidth": "1MB/s"},

@@ -11,7 +11,6 @@ from hostsim.kernels.kvm.layout import (
     FRAMES,
     IN_PROGRESS,
     N_FRESH,
-    PFN_NS,
     RANGE_END,
     RANGE_FIRST,
     SEQ,
@@ -59,10 +58,6 @@ class EnginePages(EngineState):
         found = int(ageing.clear_young(self.kvm, first, end, young, now_ns, flushed))
         self._changed(now_ns)
         return found
-
-    def look_up_pfn_in(self, ns: int) -> None:
-        """Faults that map take ``ns`` more from now on, before they ask for mmu_lock: the host finds or makes the page."""
-        self.kvm.state[PFN_NS] = ns
 
     # -- host memory
 

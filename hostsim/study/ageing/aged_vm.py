@@ -20,7 +20,6 @@ from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, MmuNotifier
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.work_phases import WorkPhases
-from hostsim.mmu.costs import load_costs
 from hostsim.mmu.exits import EXCLUSIVE, NONE
 from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.mmu.spte import PRESENT
@@ -52,8 +51,6 @@ class AgedVm:
         """Of all passes before the n-th, and at the end: answers "young". A page may be asked for twice in a pass."""
         self._new_is_young = named_for(case.policy, case.mmu.era) == "mglru-no-walk"
         self.vm: LiveVm = live_vm(env, memory, guest, case.n_vcpus, 0, case.mmu, "get-dirty-log")
-        if case.under == "faulting":
-            self.vm.engine.look_up_pfn_in(round(load_costs(case.mmu.costs).populate_ns))
         self._enough = env.event()
 
     @cached_property
