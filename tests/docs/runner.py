@@ -14,7 +14,7 @@ from tests.docs.blocks import ROOT, Block, Command, commands, shows
 
 PLAIN = {"NO_COLOR": "1", "COLUMNS": "110", "TERM": "dumb", "MPLBACKEND": "Agg"}
 HOSTSIM = Path(sys.executable).with_name("hostsim")
-TIME_LIMIT_S = 120
+TIME_LIMIT_S = 300
 
 
 class PageRunner:
