@@ -8,16 +8,18 @@ from hostsim.validation.index_runs import descriptors_by_sptes
 from hostsim.validation.published_index import ENTRIES_OF, index_rows
 from hostsim.validation.rows import Row
 
-ROWS = list(index_rows())
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    return list(index_rows())
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r.id}-{r.quantity}")
-def test_rows_pass(row: Row) -> None:
-    assert row.passed, row
+def test_rows_pass(rows: list[Row]) -> None:
+    assert [row for row in rows if not row.passed] == []
 
 
-def test_each_kind_and_each_walk_has_its_rows() -> None:
-    assert {row.id for row in ROWS} == {"K12/3", "K12/15", "K12/14", "K13/4x4", "K13/5x5", "K13/3x3"}
+def test_each_kind_and_each_walk_has_its_rows(rows: list[Row]) -> None:
+    assert {row.id for row in rows} == {"K12/3", "K12/15", "K12/14", "K13/4x4", "K13/5x5", "K13/3x3"}
 
 
 def test_the_kinds_differ_where_they_are_told_apart() -> None:

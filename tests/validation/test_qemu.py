@@ -14,44 +14,52 @@ from hostsim.validation.qemu.cases import CALIBRATION, HOST_SPEED, load_cases
 from hostsim.validation.qemu.machine import spec_of
 from hostsim.validation.rows import Row
 
-ROWS = run_suites(["qemu"], jobs=2)
-SCORED = [row for row in ROWS if row.scored]
 EXCEPTIONS: frozenset[str] = frozenset()
 """Scored cases that are known to fail, each explained on docs/background/validation.md; at most three."""
 TIMES = ("total_time_ms", "transferred_bytes")
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    return run_suites(["qemu"], jobs=2)
+
+
+@pytest.fixture(scope="module")
+def scored(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row.scored]
 
 
 def case_ids(rows: list[Row]) -> set[str]:
     return {row.id for row in rows}
 
 
-def test_all_pre_copy_cases_are_there() -> None:
-    assert len(case_ids(ROWS)) == 55
-    assert case_ids(ROWS) - case_ids(SCORED) == CALIBRATION | HOST_SPEED
+def test_all_pre_copy_cases_are_there(rows: list[Row], scored: list[Row]) -> None:
+    assert len(case_ids(rows)) == 55
+    assert case_ids(rows) - case_ids(scored) == CALIBRATION | HOST_SPEED
 
 
-def test_every_outcome_is_right() -> None:
-    assert [row.id for row in ROWS if row.quantity == "outcome" and not row.passed] == []
+def test_every_outcome_is_right(rows: list[Row]) -> None:
+    assert [row.id for row in rows if row.quantity == "outcome" and not row.passed] == []
 
 
-def test_what_fails_is_known() -> None:
-    assert case_ids([row for row in SCORED if not row.passed]) <= EXCEPTIONS
+def test_what_fails_is_known(scored: list[Row]) -> None:
+    assert case_ids([row for row in scored if not row.passed]) <= EXCEPTIONS
     assert len(EXCEPTIONS) <= 3
 
 
-def test_nine_in_ten_cases_are_within_five_percent() -> None:
-    off = case_ids([row for row in SCORED if row.quantity in TIMES and abs(row.error or 0.0) > 0.05])
-    assert len(off) <= 0.1 * len(case_ids(SCORED))
+def test_nine_in_ten_cases_are_within_five_percent(scored: list[Row]) -> None:
+    off = case_ids([row for row in scored if row.quantity in TIMES and abs(row.error or 0.0) > 0.05])
+    assert len(off) <= 0.1 * len(case_ids(scored))
 
 
-def test_all_cases_are_within_ten_percent() -> None:
-    off = [row for row in SCORED if row.quantity in TIMES and abs(row.error or 0.0) > 0.10]
+def test_all_cases_are_within_ten_percent(scored: list[Row]) -> None:
+    off = [row for row in scored if row.quantity in TIMES and abs(row.error or 0.0) > 0.10]
     assert case_ids(off) <= EXCEPTIONS
 
 
 @pytest.mark.parametrize("quantity", ["total_time_ms", "transferred_bytes", "dirty_sync_count", "downtime_ms"])
-def test_the_typical_error_is_small(quantity: str) -> None:
-    errors = sorted(abs(row.error or 0.0) for row in SCORED if row.quantity == quantity)
+def test_the_typical_error_is_small(scored: list[Row], quantity: str) -> None:
+    errors = sorted(abs(row.error or 0.0) for row in scored if row.quantity == quantity)
     assert errors[len(errors) // 2] < 0.01 or quantity == "downtime_ms"
 
 

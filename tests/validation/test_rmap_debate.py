@@ -11,32 +11,35 @@ from typing import Any
 import pytest
 
 from hostsim.study.rmap_debate import forms
-from hostsim.study.rmap_debate.claim import OFF_MAX, Crossing, bisect
+from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing, bisect
 from hostsim.study.rmap_debate.debate import all_claims, shown
 from hostsim.study.rmap_debate.notifying import scan
 from hostsim.study.rmap_debate.runs import costs
 
-CLAIMS = {claim.number: claim for claim in all_claims()}
+
+@pytest.fixture(scope="module")
+def claims() -> dict[int, Claim]:
+    return {claim.number: claim for claim in all_claims()}
 
 
-def test_there_are_the_twelve_claims_of_the_thread_with_a_verdict_each() -> None:
-    assert list(CLAIMS) == list(range(1, 13))
-    assert {claim.verdict for claim in CLAIMS.values()} <= {"holds", "holds if", "fails"}
-    assert all(claim.crossings and len(claim.panel.curves) >= 3 for claim in CLAIMS.values())
+def test_there_are_the_twelve_claims_of_the_thread_with_a_verdict_each(claims: dict[int, Claim]) -> None:
+    assert list(claims) == list(range(1, 13))
+    assert {claim.verdict for claim in claims.values()} <= {"holds", "holds if", "fails"}
+    assert all(claim.crossings and len(claim.panel.curves) >= 3 for claim in claims.values())
 
 
 @pytest.mark.parametrize("number", range(1, 13))
-def test_crossings_are_measured_and_near_their_closed_form(number: int) -> None:
-    for crossing in CLAIMS[number].crossings:
+def test_crossings_are_measured_and_near_their_closed_form(claims: dict[int, Claim], number: int) -> None:
+    for crossing in claims[number].crossings:
         assert math.isfinite(crossing.measured)
         assert abs(crossing.off) < OFF_MAX or crossing.why, shown(crossing)
         assert abs(crossing.off) < 0.04, shown(crossing)
 
 
-def test_lines_of_a_picture_lie_as_the_crossing_says() -> None:
+def test_lines_of_a_picture_lie_as_the_crossing_says(claims: dict[int, Claim]) -> None:
     """On one side of it the one design is below, on the other side the other."""
     for number, (first, second) in {1: ("list", "rmap"), 6: ("rmap of dirty gfns", "shadow-page walk")}.items():
-        claim = CLAIMS[number]
+        claim = claims[number]
         lines = {curve.name: curve for curve in claim.panel.curves}
         where = claim.crossings[0].measured
         points = zip(lines[first].x, lines[first].y, lines[second].y, strict=True)
@@ -65,10 +68,12 @@ def test_forms_by_hand() -> None:
     assert forms.drawn_pages(1000, 1) == pytest.approx(1.0)
 
 
-def test_the_script_prints_every_claim_and_crossing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_prints_every_claim_and_crossing(
+    claims: dict[int, Claim], root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runpy.run_path(str(root / "scenarios" / "rmap_debate.py"), run_name="__main__")
     printed = capsys.readouterr().out
-    for claim in CLAIMS.values():
+    for claim in claims.values():
         assert f"{claim.number:2}. {claim.who}: {claim.says}" in printed
         assert all(shown(crossing) in printed for crossing in claim.crossings)
 
@@ -82,8 +87,8 @@ def tool(root: Path) -> Any:
     return module
 
 
-def test_the_page_shows_what_is_measured_now(root: Path) -> None:
+def test_the_page_shows_what_is_measured_now(claims: dict[int, Claim], root: Path) -> None:
     drawing = tool(root)
     text = drawing.PAGE.read_text(encoding="utf-8")
     assert drawing.current(text) == text, "run `python docs/tools/draw_rmap_debate.py`"
-    assert all(f"<!-- measured: {number} -->\n**" in text for number in CLAIMS)
+    assert all(f"<!-- measured: {number} -->\n**" in text for number in claims)
