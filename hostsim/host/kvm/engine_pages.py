@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,7 +69,7 @@ class EnginePages(EngineState):
         ``most_fresh``: so many pages are populated, at most, between two calls of take_fresh.
         """
         self.kvm.state[FRAMES] = 0
-        self.kvm = self.kvm._replace(fresh=np.zeros(most_fresh, np.int64))
+        self.kvm = replace(self.kvm, fresh=np.zeros(most_fresh, np.int64))
 
     @property
     def backing(self) -> Bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -95,7 +95,8 @@ def _walkers(n_hosts: int, n_vcpus: int) -> dict[str, Any]:
 def with_calls(kvm: lay.Kvm) -> lay.Kvm:
     """The same VM, with room for the calls of walkers."""
     n_hosts = len(kvm.walks)
-    return kvm._replace(
+    return replace(
+        kvm,
         calls=np.zeros((n_hosts, lay.N_CALL, lay.CALLS_MAX), np.int64),
         found=np.zeros((n_hosts, lay.FOUND_MAX), np.uint8),
         young=np.zeros(len(kvm.sptes.spte), np.uint8),
@@ -115,7 +116,7 @@ def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
 def with_work(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
     """The same VM, its vCPUs with the work of ``guest`` instead of theirs; nothing is counted as armed. In place."""
     kvm.counts[: lay.STALE_ROW] = 0
-    return kvm._replace(**_work(guest, kvm.state[: _state_size(kvm.queue.shape[1])], kvm.vcpus))
+    return replace(kvm, **_work(guest, kvm.state[: _state_size(kvm.queue.shape[1])], kvm.vcpus))
 
 
 def _work(guest: Guest, state: Ints, vcpus: Ints) -> dict[str, Any]:

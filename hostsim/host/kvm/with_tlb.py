@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ def by_weight(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
     kvm.streams[np.isin(kvm.streams[:, lay.S_CLASS], flat), lay.S_DRAWN] *= lay.UNIT
     kvm.state[lay.CLEARED] = length
     tape.append(np.zeros(len(kvm.sptes.spte) + len(kvm.sptes.level), np.int64))
-    return kvm._replace(parts=parts, tape=np.concatenate(tape), rates=_rates(kvm, guest))
+    return replace(kvm, parts=parts, tape=np.concatenate(tape), rates=_rates(kvm, guest))
 
 
 def _sums(part: Ints, bits: int) -> int:
@@ -61,7 +62,7 @@ def with_columns(kvm: lay.Kvm, length: int, columns: Sequence[Ints]) -> lay.Kvm:
     for row, column in zip(ints, columns, strict=True):
         row[lay.C_MISS], row[lay.C_STEP] = at, len(column) > 1
         at += len(column)
-    return kvm._replace(ints=ints, tape=np.concatenate([kvm.tape[:length], *columns]))
+    return replace(kvm, ints=ints, tape=np.concatenate([kvm.tape[:length], *columns]))
 
 
 def column(kvm: lay.Kvm, c: int, chances: Iterable[NDArray[np.float64]]) -> Ints:

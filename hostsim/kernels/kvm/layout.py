@@ -1,16 +1,17 @@
 """The arrays of one VM under KVM that the compiled loops share, and what their rows and columns mean.
 
-They are few, for a call passes seven words for each: what is small lies together in ``state``, ``vcpus``, ``queue`` and
-``costs``.
+Compiled code is handed all of them as one word (hostsim.by_reference); what is small lies together in ``state``, ``vcpus``,
+``queue`` and ``costs``.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.by_reference import ByReference
 from hostsim.guest.touch import N_INTS
 from hostsim.mmu.spte import Sptes
 
@@ -139,7 +140,8 @@ REGION_BITS = 9
 SUPER_BITS = 18
 
 
-class Kvm(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Kvm(ByReference):
     """One VM. Arrays are changed in place.
 
     sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint32[n_pages]. counts: int64[3, n_regions + n_supers],

@@ -1,0 +1,128 @@
+"""Arrays that compiled code is handed together, as one word: the address of a table of where they are.
+
+numba by itself hands over a tuple of arrays as seven words each, at every call, and unpacks them one by one where Python
+calls. Measured with the 29 arrays of a KVM guest: its loops compile in three quarters of the time, and make 1.2 to 1.5 times
+as many exits a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import fields
+from typing import Any
+
+import numba
+import numba.core.cgutils
+import numba.core.typing
+import numba.extending
+import numpy as np
+from numpy.typing import NDArray
+
+_numba: Any = numba
+_types: Any = _numba.types
+_extending: Any = _numba.extending
+_cgutils: Any = _numba.core.cgutils
+_typing: Any = _numba.core.typing.templates
+DATA, SHAPE = 1, 2
+"""Words of an array in the table: how many elements, DATA: where, from SHAPE on its shape, behind that its strides."""
+
+
+class ByReference:
+    """Base of frozen dataclasses whose fields are arrays, or NamedTuples of arrays; one array is never put for another.
+
+    Plain Python reads the fields, compiled code the table. ``dataclasses.replace`` gives another with some arrays changed.
+    """
+
+    def __post_init__(self) -> None:
+        values = self._values()
+        flat = [array for value in values.values() for array in (value if isinstance(value, tuple) else (value,))]
+        table = np.array([word for array in flat for word in _words(array)], np.int64)
+        types = tuple((name, _numba.typeof(value)) for name, value in values.items())
+        more = {"_table": table, "_address": table.ctypes.data, "_numba_type_": Reference(type(self).__name__, types)}
+        vars(self).update(more)
+
+    def __reduce__(self) -> tuple[type[ByReference], tuple[Any, ...]]:
+        """A copy has arrays of its own, and a table of them."""
+        return type(self), tuple(self._values().values())
+
+    def _values(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+
+def _words(array: NDArray[Any]) -> list[int]:
+    return [array.size, array.ctypes.data, *array.shape, *array.strides]
+
+
+class Reference(_types.Type):  # type: ignore[misc]
+    """What compiled code knows of a ByReference: the types of its fields. Named by a digest of them, for names are long."""
+
+    def __init__(self, name: str, types: tuple[tuple[str, Any], ...]) -> None:
+        digest = hashlib.sha256(repr(types).encode()).hexdigest()[:12]
+        self.types = types
+        super().__init__(name=f"{name}-{digest}")
+
+    def place(self, name: str) -> tuple[int, Any]:
+        """(word of the table where field ``name`` begins, its type)."""
+        at = 0
+        for field, typ in self.types:
+            if field == name:
+                return at, typ
+            at += sum(_length(array) for array in _arrays(typ))
+        raise AttributeError(name)
+
+
+def _arrays(typ: Any) -> tuple[Any, ...]:
+    return tuple(typ) if isinstance(typ, _types.BaseTuple) else (typ,)
+
+
+def _length(array: Any) -> int:
+    return SHAPE + 2 * int(array.ndim)
+
+
+@_typing.infer_getattr
+class _Fields(_typing.AttributeTemplate):  # type: ignore[misc]
+    key = Reference
+
+    def generic_resolve(self, typ: Reference, name: str) -> Any:
+        return dict(typ.types).get(name)
+
+
+_extending.register_model(Reference)(_extending.models.OpaqueModel)
+
+
+@_extending.unbox(Reference)  # type: ignore[untyped-decorator]
+def _unbox(_typ: Reference, instance: Any, c: Any) -> Any:
+    number = c.pyapi.object_getattr_string(instance, "_address")
+    address = c.pyapi.long_as_voidptr(number)
+    c.pyapi.decref(number)
+    return _extending.NativeValue(address)
+
+
+@_extending.lower_getattr_generic(Reference)  # type: ignore[untyped-decorator]
+def _field(context: Any, builder: Any, typ: Reference, table: Any, name: str) -> Any:
+    at, found = typ.place(name)
+    arrays = []
+    for array in _arrays(found):
+        arrays.append(_array(context, builder, table, at, array))
+        at += _length(array)
+    return context.make_tuple(builder, found, arrays) if isinstance(found, _types.BaseTuple) else arrays[0]
+
+
+def _array(context: Any, builder: Any, table: Any, at: int, typ: Any) -> Any:
+    """The array whose words begin at ``at``, as numba has it."""
+    array = context.make_array(typ)(context, builder)
+    word = context.get_value_type(_types.intp)
+
+    def load(i: int, kind: Any = word) -> Any:
+        place = _cgutils.gep_inbounds(builder, builder.bitcast(table, word.as_pointer()), at + i)
+        loaded = builder.load(builder.bitcast(place, kind.as_pointer()))
+        loaded.set_metadata("invariant.load", builder.module.add_metadata([]))  # the table never changes
+        return loaded
+
+    ndim = typ.ndim
+    array.nitems, array.data = load(0), load(DATA, array.data.type)
+    array.itemsize = context.get_constant(_types.intp, context.get_abi_sizeof(context.get_data_type(typ.dtype)))
+    array.shape = _cgutils.pack_array(builder, [load(SHAPE + i) for i in range(ndim)], ty=word)
+    array.strides = _cgutils.pack_array(builder, [load(SHAPE + ndim + i) for i in range(ndim)], ty=word)
+    array.meminfo, array.parent = (_cgutils.get_null_value(kind) for kind in (array.meminfo.type, array.parent.type))
+    return array._getvalue()  # noqa: SLF001  # what numba calls it
