@@ -14,6 +14,7 @@ from hostsim.host.ageing_policies import ageing_policy
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, MmuNotifier
 from hostsim.host.memory.pages import VmPages
+from hostsim.kernels.ageing.ages import N_SUMS, mark_asked, note_pass
 from hostsim.kernels.kvm.layout import RESIDENT
 from hostsim.mmu.ageing import AgeingPolicy, Pages
 
@@ -37,8 +38,8 @@ class AgeingSpec:
 
 @dataclass(frozen=True)
 class AgeingPass:
-    """start_ns, took_ns; calls: of the notifier; asked: pages they were about; young: how many of those were young;
-    false_old: how many of the others are expected to have been accessed since the pass before, unseen.
+    """start_ns, took_ns; calls: of the notifier; asked: pages they were about, each once; young: how many of them
+    were young; false_old: how many of the others are expected to have been accessed since the pass before, unseen.
 
     work_ns: what the guest's work clocks had done at the start, summed; mean_ages, young_shares: float64[bins of gfns], of
     the pages of a bin that were ever asked about, after it; NaN where there are none.
@@ -89,7 +90,8 @@ class AgeingDaemon:
         self._vm, self._notifier, self._period_ns, self._policy = vm, notifier, period_ns, policy
         self._call_pages, self._flushes, self._host, self._before_pass = call_pages, flushes, pages, before_pass
         self._resident_only = resident_only or pages is not None
-        self._young = np.zeros(n_pages, np.uint8)
+        self._young, self._asked_about = np.zeros(n_pages, np.uint8), np.zeros(n_pages, np.uint8)
+        self._sums = np.zeros((N_SUMS, min(MAP_BINS, n_pages)), np.int64)
         self._edges = np.linspace(0, n_pages, min(MAP_BINS, n_pages) + 1).astype(np.int64)
         if policy is not None and before_pass is None:
             policy.insert(np.arange(n_pages))
@@ -119,11 +121,18 @@ class AgeingDaemon:
         false_before = self._notifier.false_old
         self._young[:] = 0
         yield from self._notifier.each(event, firsts, call_pages, self._young)
-        asked, false_old = self._pages_of(firsts, call_pages), self._notifier.false_old - false_before
-        young, took_ns = self._note(asked), env.now_ns - start_ns
+        mark_asked(self._asked_about, firsts, call_pages)
+        if self._host is not None:
+            self._share(self._host, np.flatnonzero(self._asked_about))
+        note_pass(self._young, self._asked_about, self.ages, self.young_counts, self._edges, self._sums)
+        known, ages, asked, young = self._sums
+        false_old = self._notifier.false_old - false_before
         self.passes.append(
-            AgeingPass(start_ns, took_ns, len(firsts), len(asked), young, false_old, work_ns, *self._binned(asked))
-        )
+            AgeingPass(
+                start_ns, env.now_ns - start_ns, len(firsts), int(asked.sum()), int(young.sum()), false_old, work_ns,
+                _mean(ages, known), _mean(young, asked),
+            )
+        )  # fmt: skip
 
     def _calls(self) -> tuple[Pages, int]:
         """(where the calls of a pass begin, pages of each)."""
@@ -141,31 +150,12 @@ class AgeingDaemon:
         self._notifier.look(self._young)
         return policy.age(self._young).asked
 
-    def _pages_of(self, firsts: Pages, call_pages: int) -> Pages:
-        pages = (firsts[:, None] + np.arange(call_pages)).ravel()
-        return pages[pages < len(self._young)]
-
-    def _note(self, asked: Pages) -> int:
-        """Young pages are of age 0, the others a pass older; returns how many are young."""
-        if self._host is not None:
-            self._share(self._host, asked)
-        self.young_counts += self._young
-        self.ages[asked] = np.where(self._young[asked] == 1, 0, np.maximum(self.ages[asked], 0) + 1)
-        return int(np.count_nonzero(self._young))
-
     def _share(self, host: VmPages, asked: Pages) -> None:
         """Reclaim is to know what was young, and what reclaim made old meanwhile was (folio_set_young, _test_idle)."""
         there = asked[host.where[asked] == RESIDENT]
         found = there[self._young[there] == 1]
         self._young[there] |= host.not_idle[there]
         host.not_idle[there], host.host_young[found] = 0, 1
-
-    def _binned(self, asked: Pages) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        known = self.ages >= 0
-        old = _means(np.where(known, self.ages, 0), known, self._edges)
-        is_asked = np.zeros(len(self._young), np.bool_)
-        is_asked[asked] = True
-        return old, _means(self._young, is_asked, self._edges)
 
 
 def daemon_of(
@@ -179,10 +169,8 @@ def daemon_of(
     )  # fmt: skip
 
 
-def _means(values: NDArray[Any], counted: NDArray[np.bool_], edges: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean of the ``counted`` values between ``edges``; NaN where there are none."""
-    sums = np.add.reduceat(np.where(counted, values, 0).astype(np.float64), edges[:-1])
-    counts = np.add.reduceat(counted.astype(np.float64), edges[:-1])
+def _mean(sums: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """float64[bins]; NaN where nothing is counted."""
     means = np.full(len(sums), np.nan)
     np.divide(sums, counts, out=means, where=counts > 0)
     return means

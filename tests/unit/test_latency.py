@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hostsim.host.latency import N_BUCKETS, Latencies, bucket_end_ns, bucket_of, merged
+from hostsim.jit import jit
 from hostsim.kernels.latencies import make_counters, note
 
 LATENCIES = st.lists(st.integers(0, 300) | st.integers(0, (1 << 63) - 1), min_size=1, max_size=60)
+
+
+@jit
+def note_all(counters: NDArray[np.int64], row: int, values: NDArray[np.int64]) -> None:
+    """A loop that counts as it goes."""
+    for i in range(len(values)):
+        note(counters, row, values[i])
 
 
 def histogram(values: list[int]) -> Latencies:
@@ -58,8 +67,7 @@ def test_merged_parts_are_the_whole(values: list[int], cut: int) -> None:
 @given(values=st.lists(st.integers(0, 300) | st.integers(0, (1 << 62) - 1), max_size=60))
 def test_a_compiled_loop_counts_the_same(values: list[int]) -> None:
     counters = make_counters(2)
-    for value in values:
-        note(counters, 1, value)
+    note_all(counters, 1, np.array(values, np.int64))
     if sum(values) < 1 << 63:
         found, expected = Latencies.counted(counters[1]), histogram(values)
         assert (found.summary(), found.min_ns) == (expected.summary(), expected.min_ns)

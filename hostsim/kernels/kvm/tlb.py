@@ -125,31 +125,46 @@ def _judge_large(k: Kvm, begin: int, stop: int, now_ns: int) -> float:
     exposed_ns = _exposed_ns(k, at, flags, now_ns)
     for region in range(stop - begin):
         k.tape[k.state[CLEARED] + at + region] = now_ns if flags & STALE != 0 else 0
-    return accessed_unseen(k, begin * REGION_PAGES, stop * REGION_PAGES, exposed_ns) if exposed_ns > 0 else 0.0
+    if exposed_ns <= 0:
+        return 0.0
+    first, end = begin * REGION_PAGES, stop * REGION_PAGES
+    return accessed_unseen(k, _classes(k, first, end), first, end, exposed_ns)
 
 
 @part
 def _judge_small(k: Kvm, low: int, high: int, now_ns: int) -> float:
-    expected = 0.0
+    expected, classes = 0.0, _classes(k, low, high)
     for page in range(low, high):
         flags = k.sptes.spte[page]
         if flags & (PRESENT | OLD) == PRESENT | OLD:
             exposed_ns = _exposed_ns(k, page, flags, now_ns)
             k.tape[k.state[CLEARED] + page] = now_ns if flags & STALE != 0 else 0
-            if exposed_ns > 0:
-                expected += accessed_unseen(k, page, page + 1, exposed_ns)
+            if exposed_ns > 0 and classes[0] < classes[1]:
+                expected += accessed_unseen(k, classes, page, page + 1, exposed_ns)
     return expected
 
 
 @part
-def accessed_unseen(k: Kvm, first: int, end: int, exposed_ns: int) -> float:
+def _classes(k: Kvm, first: int, end: int) -> tuple[int, int]:
+    """Classes from .. up to .. include all that touch any of gfns [first, end)."""
+    lowest, highest = len(k.ints), 0
+    for c in range(len(k.ints)):
+        if k.ints[c, FIRST_GFN] < end and k.ints[c, FIRST_GFN] + k.ints[c, N_PAGES] > first:
+            lowest, highest = min(lowest, c), c + 1
+    return lowest, highest
+
+
+@part
+def accessed_unseen(k: Kvm, classes: tuple[int, int], first: int, end: int, exposed_ns: int) -> float:
     """Chance that gfns [first, end), of one spte, were accessed within ``exposed_ns``, if all accesses hit the TLB.
+
+    classes: as of ``_classes``.
 
     Hits are independent of the misses that would have been seen, so that there were none says nothing about hits.
     """
     # Model limit: between two passes the guest is taken to run all the time, inside its active windows.
     hits, none = 0.0, 1.0
-    for c in range(len(k.ints)):
+    for c in range(classes[0], classes[1]):
         row = k.ints[c]
         low, high = max(first, row[FIRST_GFN]), min(end, row[FIRST_GFN] + row[N_PAGES])
         if low >= high:
