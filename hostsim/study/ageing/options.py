@@ -11,11 +11,10 @@ from hostsim.errors import InputError, Problem
 from hostsim.host.ageing_policies import POLICY_NAMES
 from hostsim.host.kvm.build import checked
 from hostsim.host.kvm.spec import INDEXES, MEASURED, MmuSpec
-from hostsim.mmu.cost_file import is_path
-from hostsim.mmu.costs import load_costs, sheet_names
-from hostsim.mmu.era import era_names
+from hostsim.mmu.costs import load_costs
 from hostsim.study.ageing.case import NOTIFIERS, UNDER, AgeCase, Load
 from hostsim.study.option_text import PAGE_BYTES, listed, load_of, names, quantity, run_problems, whole_numbers
+from hostsim.study.study_row import VCPUS_MAX, option_problems
 from hostsim.units import parse_bytes, parse_duration, parse_rate
 
 PAGES_MAX = 1 << 22
@@ -88,33 +87,23 @@ def _case(options: AgeOptions, under: Any, era: str, notifier: Any, index: Any, 
 
 def _problems(options: AgeOptions) -> Iterator[Problem]:
     yield from names("--policy", options.policy, POLICY_NAMES)
-    yield from whole_numbers("--vcpus", options.vcpus, 1, 256)
+    yield from option_problems(
+        options.era, options.sheet, options.vcpus, options.load, (options.rate, "200k/s"), options.reps
+    )
     yield from names("--index", options.index, INDEXES)
-    yield from names("--era", options.era, era_names())
     yield from names("--notifier", options.notifier, NOTIFIERS)
     yield from names("--under", options.under, UNDER)
     yield from names("--mmu", options.mmu, ("tdp", "direct"))
-    yield from names("--sheet", options.sheet, (options.sheet,) if is_path(options.sheet) else sheet_names())
-    yield from quantity("--rate", options.rate, parse_rate, "200k/s")
     if options.period is not None:
         yield from quantity("--period", options.period, parse_duration, PERIOD)
-    yield from _load_problems(options)
     yield from whole_numbers("--passes", str(options.passes), 2, 10_000)
-    yield from whole_numbers("--reps", str(options.reps), 1, 10_000)
     yield from _size_problems(options)
-
-
-def _load_problems(options: AgeOptions) -> Iterator[Problem]:
-    try:
-        load_of(options.load)
-    except InputError as error:
-        yield from error.problems
 
 
 def _size_problems(options: AgeOptions) -> Iterator[Problem]:
     wrong = list(quantity("--mem-per-vcpu", options.mem_per_vcpu, parse_bytes, "64MiB"))
     yield from wrong
-    if wrong or list(whole_numbers("--vcpus", options.vcpus, 1, 256)):
+    if wrong or list(whole_numbers("--vcpus", options.vcpus, 1, VCPUS_MAX)):
         return
     size, most = parse_bytes(options.mem_per_vcpu), max(map(int, listed(options.vcpus)))
     if size == 0 or size % PAGE_BYTES:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hostsim.host.latency import Latencies, merged
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.ageing.options import AgePlan
-from hostsim.study.ageing.trial import LATENCIES, AgeTrial, age_trial
-from hostsim.study.compare.spread import Spread, spread_of
+from hostsim.study.ageing.trial import AgeTrial, age_trial
+from hostsim.study.study_row import StudyRow, latencies_of, spreads_of
 from hostsim.study.trials import Show, run_trials
 
 FIGURES = (
@@ -24,17 +23,8 @@ MISJUDGED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class AgeRow:
-    """settings as text; figures: over the seeds; latencies: of all seeds together."""
-
-    case: AgeCase
-    settings: dict[str, str]
-    figures: dict[str, Spread]
-    latencies: dict[str, Latencies]
-
-    def mean(self, name: str) -> float:
-        """The mean of a figure."""
-        return self.figures[name].mean
+class AgeRow(StudyRow[AgeCase]):
+    """Of one combination."""
 
     @property
     def falls_behind(self) -> bool:
@@ -55,9 +45,8 @@ def run_age(plan: AgePlan, workers: int | None, show: Show) -> list[AgeRow]:
 
 
 def _row(case: AgeCase, settings: dict[str, str], trials: Sequence[AgeTrial]) -> AgeRow:
-    figures = {name: spread_of([trial.figures[name] for trial in trials]) for name in FIGURES}
-    latencies = {name: merged(trial.latencies[name] for trial in trials) for name in LATENCIES}
-    return AgeRow(case, settings, {name: spread for name, spread in figures.items() if spread is not None}, latencies)
+    figures = spreads_of([trial.figures for trial in trials], FIGURES)
+    return AgeRow(case, settings, figures, latencies_of([trial.latencies for trial in trials]))
 
 
 def row_verdict(row: AgeRow) -> str:

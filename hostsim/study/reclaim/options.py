@@ -11,13 +11,13 @@ from hostsim.errors import InputError, Problem
 from hostsim.host.kvm.build import checked
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.swap.sheet import swap_names
-from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import sheet_names
 from hostsim.mmu.era import era_names
-from hostsim.study.option_text import PAGE_BYTES, listed, load_of, names, quantity, run_problems, whole_numbers
+from hostsim.study.option_text import PAGE_BYTES, listed, load_of, names, quantity, run_problems
 from hostsim.study.reclaim.budget import Limit, budget_problems, read_budget
 from hostsim.study.reclaim.case import ReclaimCase
 from hostsim.study.reclaim.trial import INTERFACE
+from hostsim.study.study_row import option_problems
 from hostsim.units import format_duration, parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
 
 POLICIES = ("idle", "mglru", "mglru-walk", "mglru-no-walk")
@@ -100,11 +100,9 @@ def _case(options: ReclaimOptions, swap: str, policy: str, age_ns: int, *, migra
 def _problems(options: ReclaimOptions) -> Iterator[Problem]:
     yield from names("--policy", options.policy, POLICIES)
     yield from names("--swap", options.swap, swap_names())
-    yield from names("--era", options.era, era_names())
-    yield from names("--sheet", options.sheet, (options.sheet,) if is_path(options.sheet) else sheet_names())
-    yield from whole_numbers("--vcpus", str(options.vcpus), 1, 256)
-    yield from whole_numbers("--reps", str(options.reps), 1, 10_000)
-    yield from quantity("--rate", options.rate, parse_rate, "5k/s")
+    yield from option_problems(
+        options.era, options.sheet, str(options.vcpus), options.load, (options.rate, "5k/s"), options.reps
+    )
     yield from quantity("--used", options.used, parse_fraction, "75%")
     yield from quantity("--bandwidth", options.bandwidth, parse_bandwidth, "100Mbit/s")
     yield from quantity("--timeout", options.timeout, parse_duration, "60s")
@@ -113,7 +111,6 @@ def _problems(options: ReclaimOptions) -> Iterator[Problem]:
     yield from _size_problems(options)
     yield from _time_problems(options)
     try:
-        load_of(options.load)
         if options.era in era_names() and options.sheet in sheet_names():
             checked(MmuSpec(era=options.era, costs=options.sheet, a_bits=options.a_bits), INTERFACE)
     except InputError as error:

@@ -5,30 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hostsim.host.latency import Latencies, merged
-from hostsim.study.compare.spread import Spread, spread_of
 from hostsim.study.reclaim.budget import Limit
 from hostsim.study.reclaim.case import ReclaimCase
 from hostsim.study.reclaim.options import ReclaimPlan
-from hostsim.study.reclaim.trial import LATENCIES, ReclaimTrial, reclaim_trial
+from hostsim.study.reclaim.trial import ReclaimTrial, reclaim_trial
+from hostsim.study.study_row import StudyRow, latencies_of, spreads_of
 from hostsim.study.trials import Show, run_trials
 
 MIB = float(1 << 20)
 
 
 @dataclass(frozen=True)
-class ReclaimRow:
-    """settings as text; figures: over the seeds; latencies: of all seeds together; n_completed: migrations that did."""
+class ReclaimRow(StudyRow[ReclaimCase]):
+    """Of one age, device and policy; n_completed: migrations that did."""
 
-    case: ReclaimCase
-    settings: dict[str, str]
-    figures: dict[str, Spread]
-    latencies: dict[str, Latencies]
     n_completed: int
-
-    def mean(self, name: str) -> float:
-        """The mean of a figure."""
-        return self.figures[name].mean
 
 
 def run_reclaim(plan: ReclaimPlan, workers: int | None, show: Show) -> list[ReclaimRow]:
@@ -38,9 +29,8 @@ def run_reclaim(plan: ReclaimPlan, workers: int | None, show: Show) -> list[Recl
 
 
 def _row(case: ReclaimCase, settings: dict[str, str], trials: Sequence[ReclaimTrial]) -> ReclaimRow:
-    spreads = {name: spread_of([trial.figures[name] for trial in trials]) for name in trials[0].figures}
-    figures = {name: spread for name, spread in spreads.items() if spread is not None}
-    latencies = {name: merged(trial.latencies[name] for trial in trials) for name in LATENCIES}
+    figures = spreads_of([trial.figures for trial in trials], list(trials[0].figures))
+    latencies = latencies_of([trial.latencies for trial in trials])
     return ReclaimRow(case, settings, figures, latencies, sum(trial.completed is True for trial in trials))
 
 
