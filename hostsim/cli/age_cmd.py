@@ -38,7 +38,7 @@ UnderOption = Annotated[
 ]
 ABitsOption = Annotated[bool, typer.Option("--a-bits/--no-a-bits", help="Whether the page tables have accessed bits.")]
 MmuOption = Annotated[str, typer.Option(metavar="tdp|direct", help="Paging; direct: EPT through rmaps (tdp_mmu=N).")]
-LoadOption = Annotated[str, typer.Option(metavar="zipf:S|uniform", help="Which pages a touching guest reads.")]
+LoadOption = Annotated[str, typer.Option(metavar="LOAD,...", help="Which pages a touching guest reads: zipf:S, uniform.")]
 RateOption = Annotated[str, typer.Option(metavar="RATE", help="Reads of each vCPU a second.")]
 PeriodOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="From pass to pass.", show_default="250ms; 1ms under faulting")

@@ -70,7 +70,7 @@ def age_table(rows: Sequence[AgeRow], varied: Sequence[str]) -> RichTable:
 def caption(plan: AgePlan, options: AgeOptions) -> str:
     """What is the same for all rows."""
     same = {key: value for key, value in plan.settings[0].items() if key not in plan.varied()}
-    same |= {"mem-per-vcpu": options.mem_per_vcpu, "a-bits": str(options.a_bits).lower(), "load": options.load}
+    same |= {"mem-per-vcpu": options.mem_per_vcpu, "a-bits": str(options.a_bits).lower()}
     periods = {format_duration(case.period_ns) for case in plan.cases}
     same |= {"rate": options.rate, "period": " or ".join(sorted(periods)), "sheet": options.sheet}
     seeds = f"seed {plan.seeds[0]}" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds from {plan.seeds[0]}; {method()}"

@@ -49,13 +49,14 @@ def _passes_table(passes: Table, most: int = ROWS_MAX) -> RichTable:
     rows = list(passes.rows())
     shown = evenly(len(rows), most)
     left_out = f" ({len(shown)} of {len(rows)} passes)" if len(shown) < len(rows) else ""
-    headings = ["VM", "pass", "start", "took", "calls", "asked", "young", "working set"]
+    headings = ["VM", "pass", "start", "took", "calls", "asked", "young", "false old", "working set"]
     table = titled_table(f"Ageing{left_out}", headings)
     for row in (rows[index] for index in shown):
         true = row["working_set_pages"]
         table.add_row(
             row["vm"], str(row["pass"]), seconds_words(row["start_ns"] / 1e9), span_words(row["took_ns"]),
             count_words(row["calls"]), count_words(row["asked"]), count_words(row["young"]),
+            count_words(row["false_old"]),
             "" if math.isnan(true) else count_words(true),
         )  # fmt: skip
     return table

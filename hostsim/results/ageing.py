@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 NS_PER_S = 1e9
 PASSES = {
     "vm": "str", "pass": "int64", "start_ns": "int64", "took_ns": "int64", "calls": "int64", "asked": "int64",
-    "young": "int64", "working_set_pages": "float64",
+    "young": "int64", "false_old": "float64", "working_set_pages": "float64",
 }  # fmt: skip
-"""Columns of ``ageing_passes``. working_set_pages: what the guest accesses, of all its memory, in the work it did since the
-pass before, by its rates; empty for the first pass, and where rates do not say it (sweeps, traces).
+"""Columns of ``ageing_passes``. false_old: pages called old that are expected to have been accessed since the pass before,
+by translations in a TLB; working_set_pages: what the guest accesses, of all its memory, in the work it did since the pass
+before, by its rates; empty for the first pass, and where rates do not say it (sweeps, traces).
 """
 AGE_MAP = {
     "vm": "str", "pass": "int64", "first_gfn": "int64", "end_gfn": "int64", "mean_age_passes": "float64",
@@ -59,6 +60,7 @@ def _summary(machine: Machine, number: int) -> dict[str, Any]:
         "calls": calls,
         "asked_pages": sum(one.asked for one in passes),
         "young_pages": sum(one.young for one in passes),
+        "false_old_pages": sum(one.false_old for one in passes),
         "pass_mean_ns": took_ns / len(passes) if passes else None,
         "pass_max_ns": max((one.took_ns for one in passes), default=None),
         "calls_per_s": calls / seconds if seconds else 0.0,
@@ -105,7 +107,7 @@ def _asks_for_all(daemon: AgeingDaemon) -> bool:
 def _pass_rows(machine: Machine, number: int) -> list[tuple[Any, ...]]:
     name, passes = vm_name(number), machine.daemons[number].passes
     return [
-        (name, i, one.start_ns, one.took_ns, one.calls, one.asked, one.young, np.nan if w is None else w)
+        (name, i, one.start_ns, one.took_ns, one.calls, one.asked, one.young, one.false_old, np.nan if w is None else w)
         for i, (one, w) in enumerate(zip(passes, _true_sets(machine, number), strict=True))
     ]
 

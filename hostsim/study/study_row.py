@@ -12,7 +12,7 @@ from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import sheet_names
 from hostsim.mmu.era import era_names
 from hostsim.study.compare.spread import Spread, spread_of
-from hostsim.study.option_text import load_of, names, quantity, whole_numbers
+from hostsim.study.option_text import listed, load_of, names, quantity, whole_numbers
 from hostsim.units import parse_rate
 
 Case = TypeVar("Case")
@@ -44,16 +44,15 @@ def latencies_of(trials: Sequence[Mapping[str, Latencies]]) -> dict[str, Latenci
     return {name: merged(latencies[name] for latencies in trials) for name in trials[0]}
 
 
-def option_problems(
-    era: str, sheet: str, vcpus: str, load: str, rate: tuple[str, str], reps: int
-) -> Iterator[Problem]:
+def option_problems(era: str, sheet: str, vcpus: str, load: str, rate: tuple[str, str], reps: int) -> Iterator[Problem]:
     """What is wrong with options that every study has, as typed; rate: with an example of one."""
     yield from names("--era", era, era_names())
     yield from names("--sheet", sheet, (sheet,) if is_path(sheet) else sheet_names())
     yield from whole_numbers("--vcpus", vcpus, 1, VCPUS_MAX)
     yield from whole_numbers("--reps", str(reps), 1, REPS_MAX)
     yield from quantity("--rate", rate[0], parse_rate, rate[1])
-    try:
-        load_of(load)
-    except InputError as error:
-        yield from error.problems
+    for part in listed(load):
+        try:
+            load_of(part)
+        except InputError as error:
+            yield from error.problems

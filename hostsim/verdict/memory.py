@@ -64,7 +64,9 @@ def _working_set(row: dict[str, Any]) -> str:
     if estimate is None:
         return ""
     beside = "" if true is None else f" (by the guest's rates: {count_words(true)})"
-    return f"; {count_words(estimate)} pages young in a period{beside}"
+    unseen = row["false_old_pages"] / row["passes"]
+    missed = f", {count_words(unseen)} more accessed unseen" if unseen >= 0.5 else ""
+    return f"; {count_words(estimate)} pages young in a period{missed}{beside}"
 
 
 def _ages(row: dict[str, Any]) -> str:

@@ -103,6 +103,7 @@ def test_passes_and_map_are_of_each_vm() -> None:
         mine = passes["vm"] == row["vm"]
         assert mine.sum() == row["passes"] > 3
         assert (passes["asked"][mine] == passes["calls"][mine]).all()
+        assert passes["false_old"][mine].sum() == pytest.approx(row["false_old_pages"])
         bins = ages["vm"] == row["vm"]
         assert bins.sum() == 64 * row["passes"]
         assert ages["end_gfn"][bins].max() == {"vm": 1024, "neighbour[0]": 512}[row["vm"]]

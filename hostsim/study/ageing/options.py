@@ -19,6 +19,8 @@ from hostsim.units import parse_bytes, parse_duration, parse_rate
 
 PAGES_MAX = 1 << 22
 """16 GiB of guest memory: state and passes of a case are to stay within minutes."""
+AXES = ("under", "era", "notifier", "index", "load", "vcpus", "policy")
+"""Options that take a list; the last one varies fastest."""
 FAULTING_PERIOD, PERIOD = "1ms", "250ms"
 
 
@@ -63,26 +65,25 @@ def age_plan(options: AgeOptions) -> AgePlan:
     if problems := list(_problems(options)):
         raise InputError(problems)
     cases, settings = [], []
-    axes = (options.under, options.era, options.notifier, options.index, options.vcpus, options.policy)
-    for under, era, notifier, index, vcpus, policy in product(*map(listed, axes)):
-        cases.append(_case(options, under, era, notifier, index, int(vcpus), policy))
-        settings.append(
-            {"under": under, "era": era, "notifier": notifier, "index": index, "vcpus": vcpus, "policy": policy}
-        )
+    for values in product(*(listed(getattr(options, axis)) for axis in AXES)):
+        settings.append(dict(zip(AXES, values, strict=True)))
+        cases.append(_case(options, *values))
     if problems := [*_kernel_problems(cases), *run_problems(len(cases), options.reps, options.max_runs)]:
         raise InputError(problems)
     return AgePlan(tuple(cases), tuple(settings), tuple(range(options.seed, options.seed + options.reps)))
 
 
-def _case(options: AgeOptions, under: Any, era: str, notifier: Any, index: Any, vcpus: int, policy: str) -> AgeCase:
+def _case(
+    options: AgeOptions, under: Any, era: str, notifier: Any, index: Any, load: str, vcpus: str, policy: str
+) -> AgeCase:
     period = options.period or (FAULTING_PERIOD if under == "faulting" else PERIOD)
     tracking: Any = "d-bit" if index == "book3s-hv" else "write-protect"
     mmu = MmuSpec(
         era=era, costs=options.sheet, mmu=options.mmu, index=index, a_bits=options.a_bits, write_tracking=tracking
     )
-    load = Load(load_of(options.load), parse_rate(options.rate))
+    reads = Load(load_of(load), parse_rate(options.rate))
     pages = parse_bytes(options.mem_per_vcpu) // PAGE_BYTES
-    return AgeCase(policy, vcpus, pages, mmu, under, notifier, load, parse_duration(period), options.passes)
+    return AgeCase(policy, int(vcpus), pages, mmu, under, notifier, reads, parse_duration(period), options.passes)
 
 
 def _problems(options: AgeOptions) -> Iterator[Problem]:
