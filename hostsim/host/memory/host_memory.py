@@ -57,7 +57,7 @@ class HostMemory:
         pages = VmPages(len(self.vms), vm, notifier, policy, limit)
         self.vms.append(pages)
         vm.engine.model_tlb(self.env.now_ns)
-        vm.engine.ask_for_frames(2 * PCP_BATCH + vm.engine.n_vcpus)
+        vm.engine.ask_for_frames((PCP_BATCH + 1) * (vm.engine.n_vcpus + 1))  # all may wait for a batch at the same time
         vm.host = FaultIn(pages, self)
         return pages
 
