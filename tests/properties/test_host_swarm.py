@@ -12,7 +12,10 @@ from tests.swarm import drive
 from tests.swarm.configs import drawn_scenario
 
 BLOCK = 20
-FOUND = {2259: "many vCPUs waited for frames at once, and populated more pages than reclaim was told of"}
+FOUND = {
+    2259: "many vCPUs waited for frames at once, and populated more pages than reclaim was told of",
+    5975: "a page that was unmapped between touch and fault was mapped with no look at its host page",
+}
 """Seeds of the large swarm that failed once, and why."""
 
 

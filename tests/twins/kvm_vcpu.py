@@ -235,6 +235,8 @@ class TwinVcpu:
 
     def _fault(self, kind: str, page: int, is_write: bool) -> None:
         seq, mode = self.memory.seq, self.costs.mode[kind]
+        if mode != "none" and kind != "split" and self.memory.needs(page, is_write) == "map":
+            kind = "map"
         pfn_ns = self._look_up(page) if kind in {"map", "split"} else 0
         fault = Fault(self, page, is_write, seq, mode)
         if mode == "none":

@@ -68,7 +68,7 @@ from hostsim.kernels.kvm.work import start_clocks, stop_clocks
 from hostsim.kernels.latencies import note
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
-from hostsim.mmu.spte import STALE
+from hostsim.mmu.spte import PRESENT, STALE
 from hostsim.rng import NEVER
 
 PASSES, STALLS, LEAVES, EXIT_OVER, RUNS, WAITS = range(6)
@@ -162,10 +162,16 @@ def _stop(k: Kvm, v: int) -> None:
 
 @inlined
 def _request(k: Kvm, v: int) -> None:
-    """mmu_invalidate_seq is read, the host page looked up, the lock asked for."""
+    """mmu_invalidate_seq is read, the host page looked up, the lock asked for.
+
+    A page that was unmapped since the touch is looked up, too: its host page may be gone.
+    """
     kind, stage, now_ns = k.vcpus[V_KIND, v], k.vcpus[V_STAGE, v], k.vcpus[V_NS, v]
     if stage == REQUEST:
         k.vcpus[V_SEQ, v] = k.state[SEQ]
+        if kind != SPLIT and flags_of(k.sptes, k.vcpus[V_PAGE, v]) & PRESENT == 0:
+            kind = MAP
+            k.vcpus[V_KIND, v] = MAP
     k.vcpus[V_STAGE, v] = REQUEST
     if stage == PFN:
         take_page(k, v)
