@@ -21,7 +21,9 @@ import numba.core.options
 F = TypeVar("F", bound=Callable[..., Any])
 PACKAGE = Path(__file__).parent
 _njit: Any = numba.njit
-COMPILED = ("jit.py", "linked.py", "by_reference.py", "rng.py", "guest/*.py", "mmu/**/*.py", "kernels/**/*.py")
+COMPILED = (
+    "jit.py", "linked.py", "by_reference.py", "prefetch.py", "rng.py", "guest/*.py", "mmu/**/*.py", "kernels/**/*.py",
+)  # fmt: skip
 """Files whose functions are compiled into each other."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.tidy.source import Source
 
 FLOORS: dict[str, int] = {
-    "units": 0, "errors": 0, "rng": 0, "jit": 0, "linked": 0, "by_reference": 0, "version": 0, "trace": 0,
+    "units": 0, "errors": 0, "rng": 0, "jit": 0, "linked": 0, "by_reference": 0, "prefetch": 0, "version": 0, "trace": 0,
     "mmu": 1, "guest": 1,
     "kernels": 2,
     "host": 3,
@@ -18,7 +18,7 @@ FLOORS: dict[str, int] = {
 }  # fmt: skip
 
 HOMES: dict[str, tuple[tuple[str, ...], str]] = {
-    "numba": (("jit", "linked", "by_reference", "rng"), "decorate with hostsim.jit.jit"),
+    "numba": (("jit", "linked", "by_reference", "prefetch", "rng"), "decorate with hostsim.jit.jit"),
     "simpy": (("host", "scenario", "simulation"), "floors 0-2 have no clock: return what happened, floor 3 waits"),
     "structlog": (("trace", "host", "scenario", "results", "simulation", "validation", "cli", "report", "logs"),
                   "return facts from floors 0-2, log them on floor 3"),

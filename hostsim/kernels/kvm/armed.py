@@ -223,10 +223,12 @@ def disarm_page(k: Kvm, page: int, read: int, write: int) -> None:
     A sweep's marks go when they are come upon.
     """
     region, upper = page >> REGION_BITS, super_at(k, page)
-    k.counts[0, region] -= read > 0
-    k.counts[1, region] -= write > 0
-    k.counts[0, upper] -= read > 0
-    k.counts[1, upper] -= write > 0
+    if read > 0:
+        k.counts[0, region] -= 1
+        k.counts[0, upper] -= 1
+    if write > 0:
+        k.counts[1, region] -= 1
+        k.counts[1, upper] -= 1
     for p in range(k.state[N_COUNTED]):
         part = k.parts[p]
         if page < part[P_FIRST] or page >= part[P_END]:

@@ -32,6 +32,12 @@ SUPER_PAGES = 1 << SUPER_BITS
 
 
 @inlined
+def place(part: Ints, key0: int, draw: int, attempt: int) -> int:
+    """The page of ``part`` that is tried then, armed or not."""
+    return int(part[P_FIRST] + ((keyed_word(key0, draw, attempt) * (part[P_END] - part[P_FIRST])) >> 32))
+
+
+@inlined
 def pick(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     """An armed gfn of part ``p``, of which there is one at least; keyed by (key0, key1, draw)."""
     part = k.parts[p]
@@ -59,7 +65,7 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     part = k.parts[p]
     first, end, is_write = part[P_FIRST], part[P_END], part[P_WRITE]
     for attempt in range(TRIES):
-        page = first + ((keyed_word(key0, draw, attempt) * (end - first)) >> 32)
+        page = place(part, key0, draw, attempt)
         region = page >> REGION_BITS
         counted = k.counts[is_write, region]
         if counted == 0:
@@ -80,7 +86,7 @@ def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     """Places drawn until one is kept, each with its weight out of UNIT, or -1 after TRIES."""
     part = k.parts[p]
     for attempt in range(TRIES):
-        page = part[P_FIRST] + ((keyed_word(key0, draw, attempt) * (part[P_END] - part[P_FIRST])) >> 32)
+        page = place(part, key0, draw, attempt)
         seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
         if seen == FULL:
             return int(page)

@@ -35,8 +35,10 @@ from hostsim.kernels.kvm.layout import (
     IN_GUEST,
     P_ARMED,
     P_KIND,
+    P_WRITE,
     R_MEAN,
     R_SCALE,
+    REGION_BITS,
     REORDERED,
     S_CLASS,
     S_CLOCK,
@@ -60,10 +62,11 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
-from hostsim.kernels.kvm.pick import pick
+from hostsim.kernels.kvm.pick import pick, place
 from hostsim.kernels.kvm.visits import clear_visit, next_visit, visit_of
 from hostsim.kernels.kvm.work import active_time, touch_ns, work_time
 from hostsim.kernels.paced import next_hit, page_share
+from hostsim.prefetch import prefetch
 from hostsim.rng import NEVER, keyed_exponential, keyed_uniform
 
 ACCEPT, PART = 1 << 20, 1 << 21
@@ -124,6 +127,8 @@ def _draw_write(k: Kvm, s: int, stream: Ints, row: Ints, active_ns: int) -> None
     stream[S_FOUND] = write
     never = write >= NO_WRITE
     stream[S_NEXT] = NEVER if never else work_time(row, touch_time(row[RATE_NUM], row[RATE_DEN], write) + stream[S_OFFSET])
+    if not never:
+        _expect(k, stream, k.ints[stream[S_CLASS], C_PART] + (1 if _is_cold(stream, hot, cold) else 0))
 
 
 @inlined
@@ -142,6 +147,21 @@ def _draw_touch(k: Kvm, s: int, stream: Ints, row: Ints, active_ns: int, goes_on
     if wait_ns < 4.0e18:
         k.exact[s] += wait_ns
         stream[S_NEXT] = work_time(row, int(k.exact[s]))
+        _expect(k, stream, k.ints[c, C_PART])
+
+
+@inlined
+def _is_cold(stream: Ints, hot: float, cold: float) -> bool:
+    """Whether a write of a paced class goes to its cold part: armed shares of both."""
+    return bool(cold > 0.0 and (hot <= 0.0 or _uniform(stream, PART) * (hot + cold) >= hot))
+
+
+@inlined
+def _expect(k: Kvm, stream: Ints, p: int) -> None:
+    """What is known of the page that will be tried first when the candidate comes up is fetched: it is seldom in a cache."""
+    page = place(k.parts[p], int(stream[S_KEY0]), int(stream[S_DRAWS]), 0)
+    prefetch(k.counts[k.parts[p, P_WRITE]], page >> REGION_BITS)
+    prefetch(k.sptes.spte, page)
 
 
 @inlined
@@ -156,7 +176,7 @@ def page_of(k: Kvm, s: int) -> int:
         hot, cold = _shares(k, c)
         if not _is_still(stream, hot + cold, k.exact[s]):
             return -1
-        if cold > 0.0 and _uniform(stream, PART) * (hot + cold) >= hot:
+        if _is_cold(stream, hot, cold):
             p += 1
     elif not _is_still(stream, float(k.parts[p, P_ARMED]), float(stream[S_DRAWN])):
         return -1
