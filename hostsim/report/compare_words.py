@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from hostsim.study.compare.best import Best
+from hostsim.study.compare.figures import NO_MIGRATION, RAN_OUT
 from hostsim.study.compare.spread import Spread
 from hostsim.study.compare.summary import Row, Summary
 from hostsim.verdict.words import bytes_words, seconds_words
@@ -15,7 +16,7 @@ TITLES: Mapping[str, str] = {
     "transferred_bytes": "sent",
     "guest_slowdown_percent": "guest slowdown",
 }
-ENDED = {"active": "not complete", "ran": "no migration"}
+ENDED = {"active": "not complete", NO_MIGRATION: "no migration", RAN_OUT: "out of memory"}
 LISTED_MAX = 3
 
 
@@ -85,7 +86,9 @@ def _seeds(row: Row) -> str:
 
 def _ran(summary: Summary) -> str:
     done = sum(row.converges for row in summary.rows)
-    return f"{done} of {len(summary.rows)} combinations ran, without a migration"
+    gone = [label(row) for row in summary.rows if RAN_OUT in row.statuses]
+    ran_out = f"; out of memory: {_listed(gone)}" if gone else ""
+    return f"{done} of {len(summary.rows)} combinations ran, without a migration{ran_out}"
 
 
 def _best_line(summary: Summary, best: Best) -> str:

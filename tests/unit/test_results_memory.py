@@ -11,6 +11,7 @@ import pytest
 
 from hostsim import simulation
 from hostsim.cli.run_scenario import verdict_texts
+from hostsim.report.compare_words import ended_words, verdict_lines
 from hostsim.report.files import picture_files
 from hostsim.report.memory_tables import host_tables
 from hostsim.results.encode import json_bytes
@@ -20,6 +21,7 @@ from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from hostsim.study.age_histogram import age_counts, expected_counts, misplaced_share
 from hostsim.study.compare.figures import figures_of
+from hostsim.study.compare.summary import Row, Summary
 from hostsim.study.page_rates import page_rates_per_s
 
 LOAD = {"pattern": "hotcold", "hot_size": "1MiB", "hot_share": 0.95, "write_rate": "20000/s", "read_rate": "20000/s"}
@@ -121,6 +123,16 @@ def test_ageing_tells_the_working_set_of_a_guest() -> None:
     assert abs(row["working_set_estimate_pages"] - row["working_set_pages"]) < 5 * sigma
     assert sum(row["age_histogram_pages"]) == pytest.approx(sum(row["age_expected_pages"])) == 1024
     assert row["age_misplaced_share"] < 0.08
+
+
+def test_comparisons_say_what_ran_out_and_hold_nothing_of_it_against_others() -> None:
+    figures = figures_of(ran("ran out"))
+    assert figures["status"] == "out-of-memory"
+    assert "guest_slowdown_percent" not in figures
+    assert figures["memory.stall_share"] > 0
+    summary = Summary((Row({"a": "1"}, (figures,)), Row({"a": "2"}, (figures_of(ran("plain")),))), (1,))
+    assert [ended_words(row) for row in summary.rows] == ["out of memory", "no migration"]
+    assert verdict_lines(summary, [])[0] == "VERDICT: 1 of 2 combinations ran, without a migration; out of memory: a=1."
 
 
 def test_memory_that_ran_out_is_told_first_and_alone() -> None:

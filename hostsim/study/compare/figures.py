@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hostsim.results.memory import OUT_OF_MEMORY
 from hostsim.results.tables import MigrationResult, RunResult
 
 Figures = dict[str, int | float | str | None]
@@ -16,6 +17,8 @@ OUTCOMES = ("total_time_ms", "downtime_ms", "transferred_bytes")
 JUDGED = (*OUTCOMES, "guest_slowdown_percent")
 """The figures a verdict is about; of each the less the better."""
 NO_MIGRATION = "ran"
+RAN_OUT = OUT_OF_MEMORY
+"""Its host ran out of memory, with a migration or without: what it did until then is not held against other runs."""
 KVM = "kvm."
 """Opens the names of figures that only runs under KVM have."""
 MEMORY = "memory."
@@ -31,6 +34,8 @@ def figures_of(result: RunResult) -> Figures:
     guest_slowdown_percent: work the vCPUs lost while they were to run, that is without the stop of the switchover;
     guest_lost_ms: work lost in all, the stop included, mean of the vCPUs' work clocks.
     """
+    if result.host is not None and result.host.out_of_memory is not None:
+        return {"status": RAN_OUT} | _counters(result) | _memory(result)
     if not result.migrations:
         alone: Figures = {"status": NO_MIGRATION, "guest_slowdown_percent": _idle_percent(result)}
         return alone | _counters(result) | _memory(result)

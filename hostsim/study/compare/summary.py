@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hostsim.study.compare.figures import NO_MIGRATION, OUTCOMES, Figures, figure_names
+from hostsim.study.compare.figures import NO_MIGRATION, OUTCOMES, RAN_OUT, Figures, figure_names
 from hostsim.study.compare.plan import Plan
 from hostsim.study.compare.spread import Spread, spread_of
 
@@ -83,7 +83,7 @@ class Summary:
     @property
     def has_migration(self) -> bool:
         """Whether any run had one."""
-        return any(status not in {NO_MIGRATION, "failed"} for row in self.rows for status in row.statuses)
+        return any(status not in {NO_MIGRATION, RAN_OUT, "failed"} for row in self.rows for status in row.statuses)
 
     def names(self) -> list[str]:
         """Every figure that any run has, those that are judged first."""
