@@ -56,7 +56,7 @@ def age_command(
     *,
     policy: PolicyOption = "two-list,mglru,idle",
     vcpus: VcpusOption = "1",
-    mem_per_vcpu: MemOption = "16MiB",
+    mem_per_vcpu: MemOption = "64MiB",
     index: IndexOption = "measured",
     era: EraOption = "E4",
     notifier: NotifierOption = "era",

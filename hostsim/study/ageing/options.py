@@ -30,7 +30,7 @@ class AgeOptions:
 
     policy: str = "two-list,mglru,idle"
     vcpus: str = "1"
-    mem_per_vcpu: str = "16MiB"
+    mem_per_vcpu: str = "64MiB"
     index: str = MEASURED
     era: str = "E4"
     notifier: str = "era"
