@@ -113,7 +113,9 @@ def _places(layout: Layout, n_pages: int, rng: np.random.Generator) -> Gfns:
 
 
 def _map_first(guest: IndexedGuest, layout: Layout, rng: np.random.Generator) -> None:
-    chosen = np.sort(rng.permutation(guest.n_pages)[: round(layout.mapped * guest.n_pages)])
+    is_mapped = np.zeros(guest.n_pages, np.bool_)
+    is_mapped[rng.permutation(guest.n_pages)[: round(layout.mapped * guest.n_pages)]] = True
+    chosen = np.flatnonzero(is_mapped)
     gfns = chosen if layout.in_order else rng.permutation(chosen)
     if len(gfns):
         guest.index.map(guest.spte_of[gfns], gfns, PRESENT | WRITABLE | DIRTY | ACCESSED)
