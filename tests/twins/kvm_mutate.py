@@ -191,7 +191,8 @@ WALKER = f"{KVM}.walker"
 WALKER_MUTATIONS = {
     "a walker clears before its flush is over": Mutation(
         WALKER, "_flush", "took_ns = k",
-        "clear_young(k, *k.calls[host, :2, walk[W_AT]].tolist(), k.young, now_ns, False)\n    took_ns = k",
+        "first, end = k.calls[host, :2, walk[W_AT]].tolist()\n"
+        "    clear_young(k, first, end, k.found[host][: end - first].copy(), now_ns, False)\n    took_ns = k",
     ),
     "a walker never flushes": Mutation(WALKER, "_step", "walk[W_FLUSHES] == 1", "walk[W_FLUSHES] == 2"),
     "a walker flushes where nothing is young": Mutation(WALKER, "_step", "WALK_AGES and walk[W_FOUND] > 0", "WALK_AGES"),

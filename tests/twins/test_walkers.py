@@ -17,12 +17,19 @@ from tests.twins.kvm_walks import certain_walks, difference
 GROUP = 40
 DEFAULT_SEEDS = range(0, 120, GROUP)
 SWARM_SEEDS = range(100_000, 104_000, GROUP)
+FOUND = (100_482, 100_515)
+"""Two walkers ask about the same pages at a time; each once told what the other had found."""
 PLAIN_SEEDS = ("0", "7", "11", "23")
 
 
 @pytest.mark.parametrize("first", DEFAULT_SEEDS)
 def test_walkers_equal_processes_however_the_run_is_cut(first: int) -> None:
     report([text for seed in range(first, first + GROUP) if (text := difference(seed))])
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_what_the_swarm_found_is_equal(seed: int) -> None:
+    assert difference(seed) == ""
 
 
 @pytest.mark.swarm

@@ -50,14 +50,14 @@ class EnginePages(EngineState):
 
     def test_young(self, first: int, end: int, young: Bytes) -> int:
         """young[first:end] says which pages were accessed since they were last made old; returns how many."""
-        return int(ageing.test_young(self.kvm, first, end, young))
+        return int(ageing.test_young(self.kvm, first, end, young[first:end]))
 
     def clear_young(self, first: int, end: int, young: Bytes, now_ns: int, *, flushed: bool = True) -> int:
         """As ``test_young``; those pages are old from ``now_ns`` on, with all that shares a large spte with them.
 
         flushed: by a flush that is over, no TLB has a translation of theirs.
         """
-        found = int(ageing.clear_young(self.kvm, first, end, young, now_ns, flushed))
+        found = int(ageing.clear_young(self.kvm, first, end, young[first:end], now_ns, flushed))
         self._changed(now_ns)
         return found
 

@@ -44,7 +44,7 @@ class EngineWalks(EngineState):
         ``event``: CALL_CLEAR_FLUSH, .. of hostsim.kernels.kvm.layout; ``mode``: how each takes mmu_lock, for ``holds_ns``
         and a flush.
         """
-        if len(self.kvm.young) == 0:
+        if self.kvm.calls.shape[2] == 0:
             self.kvm = with_calls(self.kvm)
         calls = self.kvm.calls[slot]
         for row, values in ((CALL_FIRST, firsts), (CALL_END, ends), (CALL_HOLD, holds_ns)):

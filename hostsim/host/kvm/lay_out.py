@@ -88,7 +88,7 @@ def _walkers(n_hosts: int, n_vcpus: int) -> dict[str, Any]:
     walks[:, lay.W_NS] = NEVER
     return {
         "walks": walks, "calls": np.zeros((n_hosts, lay.N_CALL, 0), np.int64), "found": np.zeros((n_hosts, 0), np.uint8),
-        "young": np.zeros(0, np.uint8), "flush_ns": np.zeros(n_vcpus + 1, np.int64), "unseen": np.zeros(n_hosts),
+        "flush_ns": np.zeros(n_vcpus + 1, np.int64), "unseen": np.zeros(n_hosts),
     }  # fmt: skip
 
 
@@ -99,7 +99,6 @@ def with_calls(kvm: lay.Kvm) -> lay.Kvm:
         kvm,
         calls=np.zeros((n_hosts, lay.N_CALL, lay.CALLS_MAX), np.int64),
         found=np.zeros((n_hosts, lay.FOUND_MAX), np.uint8),
-        young=np.zeros(len(kvm.sptes.spte), np.uint8),
     )
 
 

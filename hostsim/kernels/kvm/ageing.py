@@ -1,7 +1,7 @@
 """Ageing by mmu notifiers: which pages were accessed since they were last asked about.
 
 Linux virt/kvm/kvm_main.c::kvm_mmu_notifier_clear_young, ::kvm_mmu_notifier_test_young; arch/x86/kvm/mmu/mmu.c::kvm_age_gfn;
-spte.c::mark_spte_for_access_track; before that mmu.c::kvm_age_rmapp. Masks are uint8, one a page.
+spte.c::mark_spte_for_access_track; before that mmu.c::kvm_age_rmapp. Masks are uint8, one for each page asked about.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _aged(state: Ints, flags: int, stale: int) -> int:
 
 @inlined_and_called
 def test_young(k: Kvm, first: int, end: int, young: Bytes) -> int:
-    """young[first:end] says which pages are young; returns how many."""
+    """``young`` says which of pages [first, end) are young; returns how many."""
     n, low, spte = 0, first, k.sptes.spte
     while low < end:
         region = low >> REGION_BITS
@@ -45,12 +45,12 @@ def test_young(k: Kvm, first: int, end: int, young: Bytes) -> int:
         if k.sptes.level[region] != 0:
             is_one = is_young(k.sptes.large[region])
             for page in range(low, high):
-                young[page] = is_one
+                young[page - first] = is_one
             n += is_one * (high - low)
         else:
             for page in range(low, high):
                 is_one = is_young(spte[page])
-                young[page] = is_one
+                young[page - first] = is_one
                 n += is_one
         low = high
     return n
@@ -89,8 +89,8 @@ def _age_region(k: Kvm, region: int, low: int, high: int, stale: int, now_ns: in
 @inlined
 def _has_young(young: Bytes, low: int, high: int) -> bool:
     n = 0
-    for page in range(low, high):
-        n += int(young[page])
+    for i in range(low, high):
+        n += int(young[i])
     return n > 0
 
 
@@ -107,7 +107,7 @@ def clear_young(k: Kvm, first: int, end: int, young: Bytes, now_ns: int, flushed
         region = low >> REGION_BITS
         high = min(end, (region + 1) * REGION_PAGES)
         whole = k.sptes.level[region] != 0
-        if (not whole or is_young(k.sptes.large[region])) and _has_young(young, low, high):
+        if (not whole or is_young(k.sptes.large[region])) and _has_young(young, low - first, high - first):
             start = span_first(k, region) * REGION_PAGES if whole else low
             stop = span_end(k, region) * REGION_PAGES if whole else high
             count_range(k, start, stop, -1)

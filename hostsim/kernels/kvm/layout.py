@@ -156,7 +156,7 @@ class Kvm(ByReference):
     if BACKED; fresh: int64[n], pages that got frames at hand, oldest first. latencies: int64[WALKER_CALLS + n_hosts,
     N_COUNTERS], as in hostsim.kernels.latencies: exits from guest to guest or to user space, waits for mmu_lock, its holds,
     calls of walkers. walks: int64[n_hosts, N_WALK]; calls: int64[n_hosts, N_CALL, CALLS_MAX]; found: uint8[n_hosts,
-    FOUND_MAX], what the calls found, page by page; young: uint8[n_pages], scratch of a call; flush_ns: int64[n_vcpus + 1], a
+    FOUND_MAX], what the calls found, page by page, that under way included; flush_ns: int64[n_vcpus + 1], a
     flush by how many vCPUs are in guest mode; unseen: float64[n_hosts], pages called old that were expected to be accessed.
     """
 
@@ -184,6 +184,5 @@ class Kvm(ByReference):
     walks: Ints
     calls: Ints
     found: NDArray[np.uint8]
-    young: NDArray[np.uint8]
     flush_ns: Ints
     unseen: NDArray[np.float64]

@@ -123,7 +123,8 @@ def _clear(k: Kvm, host: int, now_ns: int) -> None:
     first, end = k.calls[host, CALL_FIRST, walk[W_AT]], k.calls[host, CALL_END, walk[W_AT]]
     k.unseen[host] += judge_old(k, first, end, now_ns)
     if walk[W_FOUND] > 0:
-        walk[W_FOUND] = clear_young(k, first, end, k.young, now_ns, walk[W_STAGE] == WALK_FLUSHES)
+        young = k.found[host][walk[W_TOLD] : walk[W_TOLD] + end - first]
+        walk[W_FOUND] = clear_young(k, first, end, young, now_ns, walk[W_STAGE] == WALK_FLUSHES)
 
 
 @inlined
@@ -149,7 +150,8 @@ def _read(k: Kvm, host: int, now_ns: int) -> None:
         note(k.latencies, WALKER_WAITS, now_ns - walk[W_ASKED_NS])
         walk[W_WAIT_NS] += now_ns - walk[W_ASKED_NS]
     call = k.calls[host, :, walk[W_AT]]
-    walk[W_FOUND] = test_young(k, call[CALL_FIRST], call[CALL_END], k.young)
+    young = k.found[host][walk[W_TOLD] : walk[W_TOLD] + call[CALL_END] - call[CALL_FIRST]]
+    walk[W_FOUND] = test_young(k, call[CALL_FIRST], call[CALL_END], young)
     walk[W_SINCE_NS], walk[W_STAGE], walk[W_NS] = now_ns, WALK_AGES, now_ns + call[CALL_HOLD]
 
 
@@ -168,7 +170,10 @@ def _flush(k: Kvm, host: int, now_ns: int) -> None:
 def _end_call(k: Kvm, host: int, now_ns: int) -> None:
     """The lock goes, and whom it lets in has it, before the next call asks for it."""
     walk = k.walks[host]
-    _tell(k, host)
+    pages = k.calls[host, CALL_END, walk[W_AT]] - k.calls[host, CALL_FIRST, walk[W_AT]]
+    walk[W_TOLD] += pages
+    walk[W_YOUNG] += walk[W_FOUND]
+    walk[W_PAGES] += pages
     note(k.latencies, WALKER_CALLS + host, now_ns - walk[W_ASKED_NS])
     walk[W_AT] += 1
     if walk[W_MODE] != NONE:
@@ -177,19 +182,6 @@ def _end_call(k: Kvm, host: int, now_ns: int) -> None:
         leave_lock(k.state, walk[W_MODE])
         if k.state[LOCK_LENGTH] > 0:
             grant_all(k, now_ns)
-
-
-@inlined
-def _tell(k: Kvm, host: int) -> None:
-    """What the call found."""
-    walk = k.walks[host]
-    first, end = k.calls[host, CALL_FIRST, walk[W_AT]], k.calls[host, CALL_END, walk[W_AT]]
-    at = walk[W_TOLD] - first
-    for page in range(first, end):
-        k.found[host, at + page] = k.young[page]
-    walk[W_TOLD] += end - first
-    walk[W_YOUNG] += walk[W_FOUND]
-    walk[W_PAGES] += end - first
 
 
 @jit
