@@ -43,7 +43,7 @@ from hostsim.kernels.kvm.layout import (
 from hostsim.kernels.kvm.layout import (
     OUT as STAGE_OUT,
 )
-from hostsim.kernels.kvm.run import run_vcpus
+from hostsim.kernels.kvm.run import run_vcpus, run_with_walkers
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.memory import GuestMemory
@@ -95,7 +95,8 @@ class GuestEngine(EngineLog, EnginePages, EngineTlb, EngineWalks):
     def advance(self, horizon_ns: int) -> Due | None:
         """All guest events strictly below ``horizon_ns``; stops early at what comes up for the host, and returns it."""
         if not self._due and self.next_ns < horizon_ns:
-            self.next_ns = int(run_vcpus(self.kvm, horizon_ns))
+            run_on = run_with_walkers if self.is_walked else run_vcpus
+            self.next_ns = int(run_on(self.kvm, horizon_ns))
             self._collect()
         if not self._due:
             return None

@@ -16,13 +16,14 @@ Bytes = NDArray[np.uint8]
 
 
 class EngineState:
-    """kvm: the arrays of the compiled loops; next_ns: no event of the guest comes before it."""
+    """kvm: the arrays of the compiled loops; next_ns: no event of the guest comes before it; is_walked: walkers may come."""
 
     def __init__(self, kvm: Kvm, memory: GuestMemory, config: MmuConfig, n_vcpus: int, guest: Guest) -> None:
         self.kvm, self.memory, self.config, self.n_vcpus, self._guest = kvm, memory, config, n_vcpus, guest
         self._tlb_levels: Bytes | None = None
         self._tlb_chances: Sequence[float] | None = None
         self.next_ns = 0
+        self.is_walked = False
 
     def _changed(self, now_ns: int) -> None:
         """The host changed something: the next guest event has to be found anew."""

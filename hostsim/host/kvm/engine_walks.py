@@ -33,8 +33,9 @@ class EngineWalks(EngineState):
         return min(CALLS_MAX, FOUND_MAX // call_pages)
 
     def set_flush_ns(self, flush_ns: Ints) -> None:
-        """int64[n_vcpus + 1], what a flush takes by how many vCPUs are in guest mode."""
+        """Walkers may come; int64[n_vcpus + 1], what a flush takes them by how many vCPUs are in guest mode."""
         self.kvm.flush_ns[:] = flush_ns
+        self.is_walked = True
 
     def begin_walk(
         self, slot: int, event: int, mode: int, firsts: Ints, ends: Ints, holds_ns: Ints, now_ns: int, *, flushes: bool

@@ -28,26 +28,18 @@ def _heap(k: Kvm) -> int:
     return size
 
 
-@jit
-def run_vcpus(k: Kvm, horizon_ns: int) -> int:
-    """Advance up to (strictly below) ``horizon_ns``; returns the next event's time, NEVER if there is none.
+@part
+def _advance(k: Kvm, horizon_ns: int, size: int) -> tuple[int, int]:
+    """Events of vCPUs below ``horizon_ns`` and before the next of a walker; size: of the heap.
 
-    Stops early when Kvm.due gets rows; the events of that instant that are left come with the next call.
+    Returns (time of the event that comes next, or of the last one if Kvm.due got rows; size).
     """
-    ns, heap, size = k.vcpus[V_NS], k.queue[Q_HEAP], _heap(k)
-    while size > 0 or k.state[WALK_NS] < NEVER:
+    ns, heap = k.vcpus[V_NS], k.queue[Q_HEAP]
+    while size > 0:
         v = heap[0]
-        now_ns = ns[v] if size > 0 else NEVER
-        if k.state[WALK_NS] <= now_ns and k.state[WALK_NS] < horizon_ns:
-            now_ns = walk(k, now_ns, horizon_ns)
-            if k.state[REORDERED] == 1:
-                size = _heap(k)
-            if k.state[N_DUE] > 0:
-                return int(now_ns)
-            continue
-        now_ns = min(now_ns, k.state[WALK_NS])
-        if now_ns >= horizon_ns:
-            return int(now_ns)
+        now_ns = ns[v]
+        if now_ns >= horizon_ns or now_ns >= k.state[WALK_NS]:
+            return int(now_ns), size
         step(k, v)
         if not has_event(k.vcpus[V_STAGE, v]):
             size -= 1
@@ -63,5 +55,32 @@ def run_vcpus(k: Kvm, horizon_ns: int) -> int:
         if k.state[REORDERED] == 1:
             size = _heap(k)
         if k.state[N_DUE] > 0:
+            return int(now_ns), size
+    return NEVER, size
+
+
+@jit
+def run_vcpus(k: Kvm, horizon_ns: int) -> int:
+    """Advance up to (strictly below) ``horizon_ns``, nobody walking; returns the next event's time, NEVER if there is none.
+
+    Stops early when Kvm.due gets rows; the events of that instant that are left come with the next call.
+    """
+    return _advance(k, horizon_ns, _heap(k))[0]
+
+
+@jit
+def run_with_walkers(k: Kvm, horizon_ns: int) -> int:
+    """The same with the events of walkers, which come before those of vCPUs in the same instant.
+
+    A loop of its own, for it takes a third longer to compile, and most guests are not aged.
+    """
+    size = _heap(k)
+    while True:
+        now_ns, size = _advance(k, horizon_ns, size)
+        if k.state[N_DUE] > 0 or now_ns < k.state[WALK_NS] or k.state[WALK_NS] >= horizon_ns:
+            return int(min(now_ns, k.state[WALK_NS]))
+        now_ns = walk(k, now_ns, horizon_ns)
+        if k.state[REORDERED] == 1:
+            size = _heap(k)
+        if k.state[N_DUE] > 0:
             return int(now_ns)
-    return NEVER
