@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## run the first scenario: a verdict, a table, files under out/
 	$(BIN)/hostsim run scenarios/precopy_convergence.toml
 
-test: lint ## everything that must hold, about 20 minutes on 2 cores; what CI runs
+test: lint ## everything that must hold, about 10 minutes on 2 cores; what CI runs
 	$(PYTEST) -m "timing and not swarm" -p no:xdist --benchmark-disable
 	$(PYTEST) -m "not timing and not swarm" -n 2 --dist worksteal --benchmark-disable
 

@@ -45,8 +45,10 @@ HOST_BYTES_A_PAGE = 45
 """With [host.memory]: slot, token (int64), young bits of guest and host, places (uint8), and the policy's lists, two links
 and two marks (int64 or less).
 """
-AGEING_BYTES_A_PAGE = 17
-"""With [ageing]: how often and how long ago a page was young (int32), young bits, and what is asked in a pass (int64)."""
+AGEING_BYTES_A_PAGE = 26
+"""With [ageing]: how often and how long ago a page was young (int32), whether it is and is asked about (uint8), where calls
+begin (int64), since when TLBs may have it (int64).
+"""
 SWAP_BYTES_A_PAGE = 300
 """A copy in a slot: a tuple, its numbers, and its entry in a dict of Python."""
 PENDING_BYTES_A_PAGE = 8

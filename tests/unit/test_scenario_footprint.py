@@ -51,7 +51,7 @@ def kvm_scenario(loads: list[dict[str, Any]], tracking: str) -> Scenario:
 def kvm_array_bytes(machine: Machine) -> int:
     vm, ram = machine.vm, machine.migration.ram
     assert isinstance(vm, LiveVm)
-    roots = [vm.engine.kvm, vm.guest.table, vm.memory.zero, vm.memory.version, ram.bmap, ram.copied]
+    roots = [*vars(vm.engine.kvm).values(), vm.guest.table, vm.memory.zero, vm.memory.version, ram.bmap, ram.copied]
     roots += vars(machine.tracker).values()
     return sum({id(array): array.nbytes for root in roots for array in arrays_in(root)}.values())
 
