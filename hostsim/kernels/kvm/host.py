@@ -10,6 +10,7 @@ from hostsim.kernels.kvm.layout import (
     ENTRY_NS,
     EXIT_NS,
     EXITED,
+    HOLDERS,
     HOST_IDLE,
     HOST_WAITING,
     IN_GUEST,
@@ -101,6 +102,7 @@ def request_lock(k: Kvm, host: int, mode: int, now_ns: int) -> None:
 def release_lock(k: Kvm, host: int, now_ns: int) -> None:
     """A host lets mmu_lock go; those it lets in are granted now."""
     k.queue[Q_STATE, k.vcpus.shape[1] + host], k.queue[Q_WATCH, k.vcpus.shape[1] + host] = HOST_IDLE, 0
+    k.state[HOLDERS] -= 1
     leave_lock(k.state, k.queue[Q_MODE, k.vcpus.shape[1] + host])
     grant_all(k, now_ns)
 

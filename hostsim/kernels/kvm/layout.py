@@ -28,7 +28,7 @@ N_EXITS = 8
  SEQ, IN_PROGRESS, RANGE_FIRST, RANGE_END,
  WAIT_NS, HOLD_NS, LOGGED_EXITS, N_DUE, N_COUNTED, AGEING,
  BACKED, POPULATE_NS, HOST_PAGES, FRAMES, N_FRESH, BLOCK, CLEARED, CAP, MAPPED, UNMAPPED_ALL,
- WALK_NS) = range(34)  # fmt: skip
+ WALK_NS, HOLDERS) = range(35)  # fmt: skip
 """Of Kvm.state. HARDWARE: D bits catch writes; RING: the log is a ring a vCPU; REORDERED: what comes next of vCPUs in guest
 mode was found anew; LOCK_..: mmu_lock; SEQ: mmu_invalidate_seq, IN_PROGRESS: mmu_invalidate_in_progress, with its range;
 WAIT_NS, HOLD_NS: of vCPUs at mmu_lock; N_DUE: what comes up for the host; N_COUNTED: parts, the first ones, whose
@@ -37,7 +37,7 @@ POPULATE_NS: to make one; HOST_PAGES: gfns of a host page; FRAMES: free ones at 
 BLOCK: regions that the largest spte maps, 1: those of 2 MiB are the largest; CLEARED: where it begins in Kvm.tape when
 sptes were last made old, 0: TLBs are not modelled (hostsim.kernels.kvm.tlb); CAP: sptes, all of 4 KiB, that may be there,
 0: no cap, and MAPPED, how many are there, is not kept; UNMAPPED_ALL: how often all went because of it; WALK_NS: of the
-walkers' next event.
+walkers' next event; HOLDERS: hosts that have mmu_lock.
 """
 CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of AGEING: clears the A bit; without A bits, makes the next access fault, or unmaps."""

@@ -17,6 +17,7 @@ from hostsim.kernels.kvm.layout import (
     DUE_GRANTED,
     HOLD_NS,
     HOLD_OF,
+    HOLDERS,
     HOST_HOLDS,
     IN_PROGRESS,
     LOCK_HEAD,
@@ -74,14 +75,15 @@ def tell_host(state: Ints, now_ns: int, what: int, who: int) -> None:
 def join_queue(queue: Ints, state: Ints, who: int, mode: int, now_ns: int) -> None:
     """``who`` (a vCPU, or n_vcpus + a host) waits for the lock; hosts that want to know are told."""
     queue[Q_MODE, who], queue[Q_ASKED, who] = mode, now_ns
-    queue[Q_WHO, (state[LOCK_HEAD] + state[LOCK_LENGTH]) % queue.shape[1]] = who
+    at = state[LOCK_HEAD] + state[LOCK_LENGTH]
+    queue[Q_WHO, at - queue.shape[1] if at >= queue.shape[1] else at] = who
     state[LOCK_LENGTH] += 1
 
 
 @part
 def tell_contended(k: Kvm, now_ns: int) -> None:
     """Hosts that hold the lock and watch it are told once that somebody waits."""
-    if k.state[LOCK_LENGTH] == 0:
+    if k.state[LOCK_LENGTH] == 0 or k.state[HOLDERS] == 0:
         return
     for host in range(k.queue.shape[1] - k.vcpus.shape[1]):
         at = k.vcpus.shape[1] + host
@@ -105,7 +107,8 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     mode = k.queue[Q_MODE, who]
     if k.state[LOCK_WRITERS] > 0 or (mode != SHARED and k.state[LOCK_READERS] > 0):
         return -1
-    k.state[LOCK_HEAD] = (k.state[LOCK_HEAD] + 1) % k.queue.shape[1]
+    head = k.state[LOCK_HEAD] + 1
+    k.state[LOCK_HEAD] = head if head < k.queue.shape[1] else 0
     k.state[LOCK_LENGTH] -= 1
     others = k.state[LOCK_LENGTH] + k.state[LOCK_READERS] + k.state[LOCK_WRITERS]
     k.state[LOCK_READERS if mode == SHARED else LOCK_WRITERS] += 1
@@ -114,6 +117,7 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     else:
         host = who - k.vcpus.shape[1]
         k.queue[Q_STATE, k.vcpus.shape[1] + host] = HOST_HOLDS
+        k.state[HOLDERS] += 1
         if k.walks[host, W_STAGE] == WALK_ASKED:
             k.walks[host, W_STAGE], k.walks[host, W_NS] = WALK_GRANTED, now_ns
             k.state[WALK_NS] = now_ns

@@ -16,6 +16,7 @@ from hostsim.kernels.kvm.layout import (
     CALL_HOLD,
     CALL_TEST,
     DUE_WALKED,
+    HOLDERS,
     HOST_IDLE,
     HOST_WAITING,
     LOCK_LENGTH,
@@ -179,6 +180,7 @@ def _end_call(k: Kvm, host: int, now_ns: int) -> None:
     if walk[W_MODE] != NONE:
         walk[W_HOLD_NS] += now_ns - walk[W_SINCE_NS]
         k.queue[Q_STATE, k.vcpus.shape[1] + host] = HOST_IDLE
+        k.state[HOLDERS] -= 1
         leave_lock(k.state, walk[W_MODE])
         if k.state[LOCK_LENGTH] > 0:
             grant_all(k, now_ns)
