@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hostsim.errors import InputError, Problem
+from hostsim.mmu.cost_file import is_path
+from hostsim.mmu.costs import sheet_names
+from hostsim.mmu.era import era_names
 from hostsim.scenario.nearest import nearest
+from hostsim.units import parse_rate
 
 PAGE_BYTES = 4096
+VCPUS_MAX, REPS_MAX = 256, 10_000
 LOAD_WANTED = "uniform, or zipf:S with S from 0 to 3"
 
 
@@ -62,3 +67,17 @@ def run_problems(n_cases: int, reps: int, most: int) -> Iterator[Problem]:
     if n_cases * reps > most:
         got = f"{n_cases} combinations with {reps} seeds each"
         yield Problem("--max-runs", "", got, f"at most {most} runs", f"--max-runs {n_cases * reps}")
+
+
+def option_problems(era: str, sheet: str, vcpus: str, load: str, rate: tuple[str, str], reps: int) -> Iterator[Problem]:
+    """What is wrong with options that every study has, as typed; rate: with an example of one."""
+    yield from names("--era", era, era_names())
+    yield from names("--sheet", sheet, (sheet,) if is_path(sheet) else sheet_names())
+    yield from whole_numbers("--vcpus", vcpus, 1, VCPUS_MAX)
+    yield from whole_numbers("--reps", str(reps), 1, REPS_MAX)
+    yield from quantity("--rate", rate[0], parse_rate, rate[1])
+    for part in listed(load):
+        try:
+            load_of(part)
+        except InputError as error:
+            yield from error.problems

@@ -22,6 +22,7 @@ from hostsim.guest.touch import (
     STRIDE,
     SWEEP,
     TRACE,
+    WEIGHTED,
     touch_index,
     touch_time,
 )
@@ -147,7 +148,8 @@ def _draw_touch(k: Kvm, s: int, stream: Ints, row: Ints, active_ns: int, goes_on
     if wait_ns < 4.0e18:
         k.exact[s] += wait_ns
         stream[S_NEXT] = work_time(row, int(k.exact[s]))
-        _expect(k, stream, k.ints[c, C_PART])
+        if row[KIND] != WEIGHTED:
+            _expect(k, stream, k.ints[c, C_PART])
 
 
 @inlined

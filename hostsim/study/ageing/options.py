@@ -13,8 +13,17 @@ from hostsim.host.kvm.build import checked
 from hostsim.host.kvm.spec import INDEXES, MEASURED, MmuSpec
 from hostsim.mmu.costs import load_costs
 from hostsim.study.ageing.case import NOTIFIERS, UNDER, AgeCase, Load
-from hostsim.study.option_text import PAGE_BYTES, listed, load_of, names, quantity, run_problems, whole_numbers
-from hostsim.study.study_row import VCPUS_MAX, option_problems
+from hostsim.study.option_text import (
+    PAGE_BYTES,
+    VCPUS_MAX,
+    listed,
+    load_of,
+    names,
+    option_problems,
+    quantity,
+    run_problems,
+    whole_numbers,
+)
 from hostsim.units import parse_bytes, parse_duration, parse_rate
 
 PAGES_MAX = 1 << 22

@@ -13,11 +13,10 @@ from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.swap.sheet import swap_names
 from hostsim.mmu.costs import sheet_names
 from hostsim.mmu.era import era_names
-from hostsim.study.option_text import PAGE_BYTES, listed, load_of, names, quantity, run_problems
+from hostsim.study.option_text import PAGE_BYTES, listed, load_of, names, option_problems, quantity, run_problems
 from hostsim.study.reclaim.budget import Limit, budget_problems, read_budget
 from hostsim.study.reclaim.case import ReclaimCase
 from hostsim.study.reclaim.trial import INTERFACE
-from hostsim.study.study_row import option_problems
 from hostsim.units import format_duration, parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
 
 POLICIES = ("idle", "mglru", "mglru-walk", "mglru-no-walk")
