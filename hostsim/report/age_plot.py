@@ -23,20 +23,23 @@ LINES_MAX = len(COLOURS)
 
 
 def draw_age(rows: Sequence[AgeRow], varied: Sequence[str]) -> Figure:
-    """Three panels of bars, a bar a case, and one of distributions."""
+    """Three panels of bars, a bar a case, and one of distributions if the guest had faults."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     shown = rows[:ROWS_MAX]
     names = [label(row, varied) for row in shown]
-    figure = Figure(figsize=(11.0, 2.6 + 0.32 * len(shown) + 3.2), layout=ConstrainedLayoutEngine())
-    grid = figure.add_gridspec(2, 3, height_ratios=(1.2 + 0.32 * len(shown), 3.0))
+    faults = {name: row.latencies["guest fault"] for name, row in zip(names, shown, strict=True)}
+    below = 3.2 if any(counted.count for counted in faults.values()) else 0.0
+    figure = Figure(figsize=(11.0, 2.6 + 0.32 * len(shown) + below), layout=ConstrainedLayoutEngine())
+    heights = [1.2 + 0.32 * len(shown), *([3.0] if below else [])]
+    grid = figure.add_gridspec(len(heights), 3, height_ratios=heights)
     bars = [figure.add_subplot(grid[0, column]) for column in range(3)]
     _bars(bars[0], names, [row.figures["pass_mean_ns"] for row in shown], 1e6, "a pass [ms]", BLUE)
     _bars(bars[1], None, [row.figures["vcpu_slowdown_percent"] for row in shown], 1.0, "guest slower by [%]", VERMILION)
     _sight(bars[2], shown)
-    faults = {name: row.latencies["guest fault"] for name, row in zip(names, shown, strict=True)}
-    distributions(figure.add_subplot(grid[1, :]), faults, "a fault of the guest takes longer than")
+    if below:
+        distributions(figure.add_subplot(grid[1, :]), faults, "a fault of the guest takes longer than")
     left_out = f" ({len(rows) - len(shown)} more in age.csv)" if len(rows) > len(shown) else ""
     figure.suptitle(f"What page ageing costs the guest{left_out}", x=0.012, ha="left", fontsize=13, fontweight="bold")
     return figure
@@ -76,7 +79,7 @@ def distributions(axes: Axes, latencies: dict[str, Latencies], title: str) -> No
                   color=colour, linewidth=1.2, label=name)  # fmt: skip
     if not there:
         axes.set_axis_off()
-        axes.text(0.5, 0.5, f"no {title}", transform=axes.transAxes, ha="center")
+        axes.text(0.5, 0.5, "nothing waited", transform=axes.transAxes, ha="center")
         return
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -33,7 +33,8 @@ class Column:
 ROWS_MAX = 60
 NONE = "-"
 NOISE = "~"
-ENDED, RATIO = "converges", "x"
+ENDED, ENDED_ALONE, RATIO = "converges", "ended", "x"
+"""Heads of columns: how runs ended, with a migration and without; a figure over that of the first row."""
 ALSO = {"syncs": "syncs", "throttle_max_percent": "throttle"}
 """Shown without a ratio."""
 COSTS = {
@@ -96,7 +97,8 @@ def shown_figures(summary: Summary) -> list[str]:
 def caption(summary: Summary) -> str:
     """What the ratios, and the signs beside them, mean: a line below the tables."""
     others = any(summary.baseline(name) for name in shown_figures(summary))
-    parts = ["x: ratio to the first row" + (" that converges" if others else "")]
+    which = " that converges" if summary.has_migration else " that has it"
+    parts = ["x: ratio to the first row" + (which if others else "")]
     if len(summary.seeds) > 1:
         what = f"{CONFIDENCE:.0%} confidence interval" if has_intervals() else "farthest"
         parts += [f"±: {what} of {len(summary.seeds)} seeds", f"{NOISE}: within noise of that row"]
@@ -108,7 +110,8 @@ def caption(summary: Summary) -> str:
 def _settings(summary: Summary) -> list[Column]:
     titles = short_keys(list(summary.rows[0].settings))
     keys = [Column(title, [row.settings[key] for row in summary.rows], False) for key, title in titles.items()]
-    return [*keys, Column(ENDED, [ended_words(row) for row in summary.rows], False)]
+    head = ENDED if summary.has_migration else ENDED_ALONE
+    return [*keys, Column(head, [ended_words(row) for row in summary.rows], False)]
 
 
 def _figures(summary: Summary) -> Iterator[list[Column]]:

@@ -16,7 +16,7 @@ TITLES: Mapping[str, str] = {
     "transferred_bytes": "sent",
     "guest_slowdown_percent": "guest slowdown",
 }
-ENDED = {"active": "not complete", NO_MIGRATION: "no migration", RAN_OUT: "out of memory"}
+ENDED = {"active": "not complete", NO_MIGRATION: "at its end", RAN_OUT: "out of memory"}
 LISTED_MAX = 3
 
 

@@ -131,7 +131,7 @@ def test_comparisons_say_what_ran_out_and_hold_nothing_of_it_against_others() ->
     assert "guest_slowdown_percent" not in figures
     assert figures["memory.stall_share"] > 0
     summary = Summary((Row({"a": "1"}, (figures,)), Row({"a": "2"}, (figures_of(ran("plain")),))), (1,))
-    assert [ended_words(row) for row in summary.rows] == ["out of memory", "no migration"]
+    assert [ended_words(row) for row in summary.rows] == ["out of memory", "at its end"]
     assert verdict_lines(summary, [])[0] == "VERDICT: 1 of 2 combinations ran, without a migration; out of memory: a=1."
 
 
