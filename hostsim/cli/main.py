@@ -14,7 +14,7 @@ from hostsim.cli.errors_cli import exit_code_of
 
 COMMANDS = (
     "run_cmd", "compare_cmd", "sweep_cmd", "explain_cmd", "validate_cmd", "kvm_selftest_cmd", "calibrate_cmd",
-    "scenarios_cmd", "schema_cmd", "age_cmd", "reclaim_cmd",
+    "scenarios_cmd", "schema_cmd", "age_cmd", "reclaim_cmd", "debate_cmd",
 )  # fmt: skip
 """Modules of hostsim.cli; each has ``register(app)``. The order is that of the help."""
 

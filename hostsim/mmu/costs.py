@@ -59,7 +59,9 @@ class CostSheet:
     get, clear, protect, age: a page; idle_syscall: one of three that mark a page idle. pml_*: None where the machine has
     none; drain of an entry. flush: local, first target, each further host thread, each further vCPU in guest mode. l1, l2,
     llc, dram: a load that waits for the one before, its line being there; line_stream: each of many lines read in order
-    from memory; atomic: a read-modify-write of a line in the own cache; *_bytes: sizes of the data caches.
+    from memory; atomic: a read-modify-write of a line in the own cache; lock_pair: taking and releasing a lock that nobody
+    else wants; visit: an entry of an index looked at, beside its line; allocation: of a small object, or its freeing;
+    *_bytes: sizes of the data caches.
     tlb_entries, tlb_giant_entries: of the second-level TLB for 4 KiB and 2 MiB together, and for 1 GiB. numbers: all of them
     and what they are computed from.
     """
@@ -100,6 +102,9 @@ class CostSheet:
     dram_ns: float
     line_stream_ns: float
     atomic_ns: float
+    lock_pair_ns: float
+    visit_ns: float
+    allocation_ns: float
     l1_bytes: float
     l2_bytes: float
     llc_bytes: float

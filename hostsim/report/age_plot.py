@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hostsim.report.compare_plot import COLOURS
+from hostsim.report.compare_lines import COLOURS
 from hostsim.report.plots import BLUE, GREEN, GREY, VERMILION
 from hostsim.study.ageing.outcome import AgeRow, label
 from hostsim.study.compare.spread import Spread

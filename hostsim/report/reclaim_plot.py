@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hostsim.report.age_plot import distributions
-from hostsim.report.compare_plot import COLOURS, MARKERS
+from hostsim.report.compare_lines import COLOURS, MARKERS
 from hostsim.report.plots import GREY
 from hostsim.study.reclaim.budget import Limit
 from hostsim.study.reclaim.outcome import MIB, ReclaimRow

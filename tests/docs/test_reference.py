@@ -13,7 +13,7 @@ from tests.docs.blocks import ROOT
 from tests.docs.runner import HOSTSIM, PLAIN
 
 REFERENCE = ROOT / "docs" / "reference"
-COMMANDS = ("run", "compare", "sweep", "explain", "validate", "calibrate", "scenarios", "schema")
+COMMANDS = ("run", "compare", "sweep", "explain", "validate", "calibrate", "scenarios", "schema", "age", "reclaim", "debate")
 OF_TYPER = {"--help", "--install-completion", "--show-completion"}
 SMALL = {
     "vm": {"memory": "16MiB", "workload": [{"pattern": "uniform", "size": "4MiB", "write_rate": "500/s"}]},

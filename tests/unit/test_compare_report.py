@@ -201,6 +201,18 @@ def test_the_picture_is_the_same_each_time(plan: Plan) -> None:
         assert words in text
 
 
+def test_names_have_bars_with_their_figures_and_numbers_have_lines(tmp_path: Path) -> None:
+    (tmp_path / "quick.toml").write_text(QUICK)
+    axes = read_axes(["migration.auto_converge=true,false"])
+    plan = make_plan(Request(tmp_path / "quick.toml", axes))
+    assert not compare_plot.are_numbers(axes[0].labels)
+    assert compare_plot.are_numbers(["16MiB/s", "1.5GiB", "-3", ".5"])
+    summary = summarise(plan, outcome_of(plan, {**FIRST, "total_time_ms": 4321}, CUT).figures)
+    text = compare_pictures(plan, summary)["svg"].decode()
+    for words in ("true", "false", "total time [s]", "4.32", "cancelled", "migration.auto_converge"):
+        assert f">{words}</text>" in text, words
+
+
 @pytest.mark.parametrize("figures", [(CUT,) * 4, (None,) * 4, ({"status": "ran", "guest_slowdown_percent": 1.0},) * 4])
 def test_a_picture_of_little_is_drawn_too(plan: Plan, figures: tuple[dict[str, Any] | None, ...]) -> None:
     assert compare_pictures(plan, summarise(plan, outcome_of(plan, *figures).figures))["png"].startswith(b"\x89PNG")

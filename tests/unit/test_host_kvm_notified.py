@@ -260,7 +260,8 @@ def test_calls_in_a_batch_cost_what_single_ones_do() -> None:
 
 
 def test_rows_of_counts_cost_what_single_counts_do() -> None:
-    rows, costs = np.random.default_rng(1).integers(0, 1000, (5, N_WORK)), CacheCosts(operation_ns=3.0)
+    rows = np.random.default_rng(1).integers(0, 1000, (5, N_WORK))
+    costs = replace(CacheCosts.from_sheet(load_costs("cascade-lake")), operation_ns=3.0)
     for footprint in (1e4, 1e6, 1e9):
         single = [costs.price_ns(counted(row), footprint) for row in rows]
         assert costs.price_rows_ns(rows, footprint).tolist() == pytest.approx(single)

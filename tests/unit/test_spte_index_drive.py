@@ -10,12 +10,14 @@ from hostsim.host.spte_index.designs import DESIGNS
 from hostsim.host.spte_index.drive import Load, Script, drive
 from hostsim.host.spte_index.guests import DIRECT, Layout, build_guest, one_slot
 from hostsim.host.spte_index.rmap import RmapIndex
+from hostsim.mmu.costs import load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.protocol import Slot
 
 N_PAGES = 4096
 SLOTS = (Slot(0, 1024), Slot(1024, N_PAGES))
 MS = 1_000_000
+COSTS = CacheCosts.from_sheet(load_costs("cascade-lake"))
 SCRIPT = Script(100 * MS, (Load(0, N_PAGES, 50_000), Load(0, N_PAGES, 20_000, is_write=False)), {0: 10 * MS, 1: 25 * MS})
 
 
@@ -32,8 +34,8 @@ def test_calls_by_hand() -> None:
 @pytest.mark.parametrize("design", DESIGNS)
 def test_every_design_finds_the_same_pages_dirty(design: str) -> None:
     options = {"cap": N_PAGES} if design == "book3s-pr" else {}
-    driven = drive(build_guest(design, SLOTS, **options), SCRIPT, CacheCosts())
-    rmap = drive(build_guest("rmap", SLOTS), SCRIPT, CacheCosts())
+    driven = drive(build_guest(design, SLOTS, **options), SCRIPT, COSTS)
+    rmap = drive(build_guest("rmap", SLOTS), SCRIPT, COSTS)
     assert driven.dirty_pages == rmap.dirty_pages
     assert len(driven.dirty_pages[0]) == 10
     assert len(driven.dirty_pages[1]) == 4
@@ -42,12 +44,12 @@ def test_every_design_finds_the_same_pages_dirty(design: str) -> None:
 def test_a_lost_write_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RmapIndex, "harvest", lambda *_: 0)
     with pytest.raises(InvariantError, match="writable after its harvest"):
-        drive(build_guest("rmap", SLOTS), SCRIPT, CacheCosts())
+        drive(build_guest("rmap", SLOTS), SCRIPT, COSTS)
     monkeypatch.undo()
     guest = build_guest("book3s-hv", SLOTS)
     monkeypatch.setattr(type(guest.index), "harvest", lambda *_: 0)
     with pytest.raises(InvariantError, match="was written and not harvested"):
-        drive(guest, SCRIPT, CacheCosts())
+        drive(guest, SCRIPT, COSTS)
 
 
 @pytest.mark.parametrize("run_pages", [0, 1, 8, 100])

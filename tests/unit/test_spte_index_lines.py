@@ -125,7 +125,8 @@ def test_zap_all_may_be_put_off() -> None:
 
 
 def test_costs_by_hand() -> None:
-    costs = CacheCosts(l1_ns=1, l2_ns=2, llc_ns=4, dram_ns=8, line_stream_ns=3, l1_bytes=10, l2_bytes=20, llc_bytes=50)
+    caches = {"l1_ns": 1, "l2_ns": 2, "llc_ns": 4, "dram_ns": 8, "line_stream_ns": 3, "l1_bytes": 10, "l2_bytes": 20}
+    costs = CacheCosts(**caches, llc_bytes=50, visit_ns=1, change_ns=15, atomic_ns=7, lock_pair_ns=50)
     assert costs.load_ns(10) == 1
     assert costs.load_ns(20) == 0.5 * 1 + 0.5 * 2
     assert costs.load_ns(100) == pytest.approx(0.1 * 1 + 0.1 * 2 + 0.3 * 4 + 0.5 * 8)

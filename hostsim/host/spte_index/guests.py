@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from hostsim.mmu.index.tables import ACCESSED, ENTRIES, take_tables
 from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
 
 Gfns = NDArray[np.int64]
+PLACES, ORDER, GOES, COMES = range(1, 5)
+"""Streams of a layout's draws, beside that of which pages are mapped."""
 
 
 @dataclass(frozen=True)
@@ -89,41 +92,62 @@ def one_slot(n_pages: int) -> tuple[Slot, ...]:
 
 def build_guest(design: str, slots: Sequence[Slot], layout: Layout = DIRECT, **options: Any) -> IndexedGuest:
     """A guest whose sptes are mapped writable, as ``layout`` says; ``options`` are of the design."""
-    n_pages, rng = slots[-1].end, np.random.default_rng(layout.seed)
+    n_pages = slots[-1].end
     n_tables = -(-n_pages // ENTRIES)
     tables = tables_for(design, n_tables, n_pages)
     take_tables(tables, np.arange(n_tables) * ENTRIES, direct=layout.run_pages == 0)
     index = make_index(design, tables, slots, **options)
-    guest = IndexedGuest(index, _places(layout, n_pages, rng), tuple(slots))
-    _map_first(guest, layout, rng)
+    guest = IndexedGuest(index, _places(layout, n_pages), tuple(slots))
+    chosen = _chosen(layout, n_pages)
+    _map_writable(guest, chosen if layout.in_order else in_drawn_order(chosen, n_pages, (layout.seed, ORDER)))
     if layout.churned:
-        _churn(guest, rng)
+        _churn(guest, layout.seed)
     return guest
 
 
-def _places(layout: Layout, n_pages: int, rng: np.random.Generator) -> Gfns:
+@lru_cache(maxsize=6)
+def shuffled(n: int, seed: tuple[int, ...]) -> Gfns:
+    """int64[n]: a permutation, the same each time; not to be written to."""
+    order = np.random.default_rng(seed).permutation(n)
+    order.flags.writeable = False
+    return order
+
+
+def _places(layout: Layout, n_pages: int) -> Gfns:
     if layout.run_pages == 0:
         return np.arange(n_pages)
     run = layout.run_pages
-    starts = rng.permutation(-(-n_pages // run))
+    starts = shuffled(-(-n_pages // run), (layout.seed, PLACES))
     by_va = (starts[:, None] * run + np.arange(run)).ravel()
     spte_of = np.empty(n_pages, np.int64)
     spte_of[by_va[by_va < n_pages]] = np.arange(n_pages)  # sptes lie in guest-virtual order
     return spte_of
 
 
-def _map_first(guest: IndexedGuest, layout: Layout, rng: np.random.Generator) -> None:
-    is_mapped = np.zeros(guest.n_pages, np.bool_)
-    is_mapped[rng.permutation(guest.n_pages)[: round(layout.mapped * guest.n_pages)]] = True
-    chosen = np.flatnonzero(is_mapped)
-    gfns = chosen if layout.in_order else rng.permutation(chosen)
+def _chosen(layout: Layout, n_pages: int) -> Gfns:
+    """Gfns that are mapped, ascending."""
+    if layout.mapped >= 1.0:
+        return np.arange(n_pages)
+    is_mapped = np.zeros(n_pages, np.bool_)
+    is_mapped[shuffled(n_pages, (layout.seed,))[: round(layout.mapped * n_pages)]] = True
+    return np.flatnonzero(is_mapped)
+
+
+def in_drawn_order(gfns: Gfns, n_pages: int, seed: tuple[int, ...]) -> Gfns:
+    """Distinct ``gfns`` as a permutation of all pages has them."""
+    is_there = np.zeros(n_pages, np.bool_)
+    is_there[gfns] = True
+    order = shuffled(n_pages, seed)
+    return order[is_there[order]]
+
+
+def _map_writable(guest: IndexedGuest, gfns: Gfns) -> None:
     if len(gfns):
         guest.index.map(guest.spte_of[gfns], gfns, PRESENT | WRITABLE | DIRTY | ACCESSED)
 
 
-def _churn(guest: IndexedGuest, rng: np.random.Generator) -> None:
+def _churn(guest: IndexedGuest, seed: int) -> None:
     tables = guest.index.tables
-    gfns = rng.permutation(np.flatnonzero(tables.flags[guest.spte_of]))
-    guest.index.drop(guest.spte_of[gfns])
-    gfns = rng.permutation(gfns)
-    guest.index.map(guest.spte_of[gfns], gfns, PRESENT | WRITABLE | DIRTY | ACCESSED)
+    mapped = np.flatnonzero(tables.flags[guest.spte_of])
+    guest.index.drop(guest.spte_of[in_drawn_order(mapped, guest.n_pages, (seed, GOES))])
+    _map_writable(guest, in_drawn_order(mapped, guest.n_pages, (seed, COMES)))

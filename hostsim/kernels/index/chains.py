@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.jit import inlined, jit
 from hostsim.kernels.index.walk import (
     PROTECT,
     ZAP,
@@ -26,13 +26,13 @@ Ints = NDArray[np.int64]
 NODE_BYTES = LINK_BYTES + BACK_BYTES
 
 
-@part
+@inlined
 def look_node(node: int, work: Ints) -> None:
     """Count the line in which a node begins."""
     look(work, NODES, node * NODE_BYTES // LINE_BYTES)
 
 
-@part
+@inlined
 def chain_of(chains: Chains, gfn: int, level: int) -> int:
     """The chain on which an spte of ``gfn`` (its first) belongs."""
     if chains.bits > 0:
@@ -43,7 +43,7 @@ def chain_of(chains: Chains, gfn: int, level: int) -> int:
     return slot
 
 
-@jit
+@inlined
 def link(tables: SpteTables, chains: Chains, spte: int, work: Ints) -> None:
     """A node for ``spte`` at the front of its chain; nothing if it has one."""
     if chains.node_of[spte] != 0:
@@ -64,7 +64,7 @@ def link(tables: SpteTables, chains: Chains, spte: int, work: Ints) -> None:
     chains.head[chain] = chains.node_of[spte] = node + 1
 
 
-@jit
+@inlined
 def unlink(chains: Chains, spte: int, work: Ints) -> None:
     """Free the node of ``spte``; nothing if it has none."""
     node = int(chains.node_of[spte]) - 1
@@ -111,7 +111,7 @@ def walk_chain(tables: SpteTables, chains: Chains, chain: int, walk: Walk, whole
     return changed
 
 
-@part
+@inlined
 def _is_meant(tables: SpteTables, walk: Walk, spte: int) -> bool:
     look_gfn(tables, spte, walk.work)
     return meets(tables, walk, spte)
@@ -141,7 +141,7 @@ def walk_buckets(tables: SpteTables, chains: Chains, walk: Walk) -> int:
     return changed
 
 
-@jit
+@inlined
 def _names(walk: Walk, low: int, high: int) -> bool:
     for gfn in range(max(low, walk.first), min(high, walk.end)):
         if walk.mask[gfn - walk.first] != 0:
@@ -149,7 +149,7 @@ def _names(walk: Walk, low: int, high: int) -> bool:
     return False
 
 
-@part
+@inlined
 def _walk_gfn(tables: SpteTables, chains: Chains, gfn: int, level: int, walk: Walk) -> int:
     """Act on the sptes of one level whose first gfn is ``gfn``."""
     chain = bucket(gfn + level, chains.bits)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.jit import inlined, jit, part
 from hostsim.kernels.index.walk import CLEAR_YOUNG, ZAP, Walk, act, look, set_spte, spte_line
 from hostsim.mmu.index.hv_rings import HvRings
 from hostsim.mmu.index.tables import ACCESSED, SpteTables
@@ -18,13 +18,13 @@ from hostsim.mmu.spte import DIRTY
 Ints = NDArray[np.int64]
 
 
-@part
+@inlined
 def _look_revmap(tables: SpteTables, spte: int, work: Ints) -> None:
     """16 B an entry, as an hpte: 4 a line, at the same place of its array."""
     look(work, NODES, spte_line(tables, spte))
 
 
-@part
+@inlined
 def _look_word(gfn: int, work: Ints) -> None:
     """A word is locked by a bit of its own."""
     look(work, HEADS, gfn >> 3)
@@ -93,7 +93,7 @@ def walk_rings(tables: SpteTables, rings: HvRings, walk: Walk) -> int:
     return changed
 
 
-@part
+@inlined
 def _walk_ring(tables: SpteTables, rings: HvRings, gfn: int, walk: Walk) -> int:
     changed = _word_young(rings, gfn, walk)
     start = int(rings.ring[gfn]) - 1
@@ -109,7 +109,7 @@ def _walk_ring(tables: SpteTables, rings: HvRings, gfn: int, walk: Walk) -> int:
     return changed
 
 
-@part
+@inlined
 def _word_young(rings: HvRings, gfn: int, walk: Walk) -> int:
     """Ageing: whether the word says that an spte that has gone was accessed."""
     if walk.action < CLEAR_YOUNG or walk.action > CLEAR_YOUNG + 1 or rings.saved[gfn] & ACCESSED == 0:

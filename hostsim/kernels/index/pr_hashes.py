@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.jit import inlined, jit, part
 from hostsim.kernels.index.walk import Walk, act, bucket, look, meets, set_spte, va_of
 from hostsim.mmu.index.pr_hashes import (
     BITS,
@@ -27,7 +27,7 @@ from hostsim.mmu.index.work import ALLOCATIONS, FREES, HEADS, LINE_BYTES, NODES,
 Ints = NDArray[np.int64]
 
 
-@part
+@inlined
 def _vpage(tables: SpteTables, spte: int) -> int:
     """Virtual page: (vsid, page in its segment); an address space has a vsid for each of its segments."""
     va, space = va_of(tables, spte), int(tables.space[spte >> 9])
@@ -35,7 +35,7 @@ def _vpage(tables: SpteTables, spte: int) -> int:
     return (vsid << SEGMENT_BITS) | (va & ((1 << SEGMENT_BITS) - 1))
 
 
-@part
+@inlined
 def key_of(tables: SpteTables, spte: int, which: int) -> int:
     """What list ``which`` hashes of an hpte."""
     if which == EA:
@@ -50,24 +50,24 @@ def key_of(tables: SpteTables, spte: int, which: int) -> int:
     return (vpage & 0xFFFFFFFF0) >> 4
 
 
-@jit
+@inlined
 def _head(hashes: PrHashes, which: int, key: int) -> int:
     return int(hashes.offset[which]) + bucket(key, BITS[which])
 
 
-@part
+@inlined
 def _look_hpte(hashes: PrHashes, node: int, part: int, work: Ints) -> None:
     """Count a line of an hpte: 0 its links, 1 and 2 the rest; they lie one behind the other."""
     n_bytes = LINK_BYTES * len(hashes.offset) + REST_BYTES
     look(work, NODES, (node * n_bytes + part * LINE_BYTES) // LINE_BYTES)
 
 
-@part
+@inlined
 def _look_head(hashes: PrHashes, vcpu: int, number: int, work: Ints) -> None:
     look(work, HEADS, (vcpu * hashes.head.shape[1] + number) >> 3)
 
 
-@jit
+@inlined
 def _link(tables: SpteTables, hashes: PrHashes, vcpu: int, spte: int, work: Ints) -> None:
     hashes.used[vcpu] += 1
     cap = len(hashes.spte) // len(hashes.used)
@@ -87,7 +87,7 @@ def _link(tables: SpteTables, hashes: PrHashes, vcpu: int, spte: int, work: Ints
     hashes.spte[node], hashes.node_of[spte] = spte + 1, node + 1
 
 
-@part
+@inlined
 def _unlink(hashes: PrHashes, spte: int, work: Ints) -> None:
     """Off all lists: invalidate_pte."""
     node = int(hashes.node_of[spte]) - 1

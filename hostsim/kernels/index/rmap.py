@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.jit import inlined, jit, part
 from hostsim.kernels.index.walk import ZAP, Walk, act, set_spte
 from hostsim.kernels.index.walk import look as look_at
 from hostsim.mmu.index.rmap import AT_HEAD, EXT, FREE, MAPPED, N_DESCS, WALKED, Rmap
@@ -18,13 +18,13 @@ from hostsim.mmu.index.work import ALLOCATIONS, FREES, HEADS, NODES, VISITED
 Ints = NDArray[np.int64]
 
 
-@part
+@inlined
 def head_of(rmap: Rmap, gfn: int, level: int) -> int:
     """Number of the head of ``gfn`` at ``level``."""
     return int(rmap.offset[level]) + (gfn >> (9 * level))
 
 
-@part
+@inlined
 def look_head(rmap: Rmap, number: int, work: Ints) -> int:
     """Value of a head; counts its line."""
     look_at(work, HEADS, number >> 3)
@@ -68,7 +68,7 @@ def _append(rmap: Rmap, desc: int, spte: int) -> None:
     rmap.filled[desc] += 1
 
 
-@jit
+@inlined
 def add(rmap: Rmap, number: int, spte: int, work: Ints) -> int:
     """Add ``spte`` to a head; returns how many it has then. Room for one more descriptor must be there."""
     value = look_head(rmap, number, work)
@@ -172,7 +172,7 @@ def _unlink_desc(rmap: Rmap, number: int, before: int, desc: int, work: Ints) ->
     _free_desc(rmap, desc, work)
 
 
-@part
+@inlined
 def walk_head(tables: SpteTables, rmap: Rmap, number: int, walk: Walk) -> int:
     """Act on every spte of a head; returns how many were changed."""
     value = look_head(rmap, number, walk.work)
@@ -211,7 +211,7 @@ def walk_rmap(tables: SpteTables, rmap: Rmap, walk: Walk) -> int:
     return changed
 
 
-@part
+@inlined
 def _is_masked(rmap: Rmap, walk: Walk, number: int, level: int) -> bool:
     """Whether the mask names a gfn of this head."""
     low = (number - int(rmap.offset[level])) << (9 * level)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.jit import inlined, jit
 from hostsim.kernels.index.chains import link
 from hostsim.kernels.index.walk import HEADER_LINES, TABLE_LINES, Walk, act, look, meets, set_spte
 from hostsim.mmu.index.chains import Chains
@@ -34,7 +34,7 @@ def walk_tables(tables: SpteTables, walk: Walk, slot_bits: int) -> int:
     return changed
 
 
-@part
+@inlined
 def _walk_table(tables: SpteTables, table: int, walk: Walk) -> int:
     changed = 0
     for spte in range(table * ENTRIES, (table + 1) * ENTRIES):

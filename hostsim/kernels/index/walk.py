@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.jit import inlined, inlined_and_called, jit
 from hostsim.mmu.index.tables import ACCESSED, SpteTables
 from hostsim.mmu.index.work import (
     ATOMICS,
@@ -46,7 +46,7 @@ class Walk(NamedTuple):
     work: NDArray[np.int64]
 
 
-@jit
+@inlined_and_called
 def look(work: NDArray[np.int64], part: int, line: int) -> None:
     """Count ``line`` of ``part``: nothing if it was the last one, streamed if it is beside that, else dependent."""
     away = line - work[LAST_LINE + part]
@@ -66,20 +66,20 @@ def bucket(key: int, bits: int) -> int:
     return (((folded * GOLDEN) & 0xFFFFFFFF) >> (32 - bits)) if bits > 0 else 0
 
 
-@part
+@inlined
 def va_of(tables: SpteTables, spte: int) -> int:
     """Guest-virtual page number of an spte."""
     table = spte >> 9
     return int(tables.va[table]) + ((spte & 511) << (9 * int(tables.level[table])))
 
 
-@jit
+@inlined
 def pages_of(tables: SpteTables, spte: int) -> int:
     """4 KiB pages that an spte maps."""
     return 1 << (9 * int(tables.level[spte >> 9]))
 
 
-@part
+@inlined
 def spte_line(tables: SpteTables, spte: int) -> int:
     """Cache line in which an spte lies."""
     if tables.group_bits == 0:
@@ -88,14 +88,14 @@ def spte_line(tables: SpteTables, spte: int) -> int:
     return group * 2 + ((spte & 7) >> 2)
 
 
-@part
+@inlined
 def look_gfn(tables: SpteTables, spte: int, work: NDArray[np.int64]) -> int:
     """First gfn of an spte, found through its table's header: kvm_mmu_page_get_gfn."""
     look(work, PAGES, (spte >> 9) * HEADER_LINES)
     return int(tables.gfn[spte])
 
 
-@part
+@inlined
 def meets(tables: SpteTables, walk: Walk, spte: int) -> bool:
     """Whether an spte maps a gfn that the call is about."""
     low = int(tables.gfn[spte])
@@ -109,7 +109,7 @@ def meets(tables: SpteTables, walk: Walk, spte: int) -> bool:
     return False
 
 
-@part
+@inlined
 def act(tables: SpteTables, walk: Walk, spte: int) -> int:
     """Look at an spte and do to it what the call is for; 1 if it was changed or, for ageing, young."""
     work = walk.work
@@ -138,7 +138,7 @@ def act(tables: SpteTables, walk: Walk, spte: int) -> int:
     return 1
 
 
-@part
+@inlined
 def mark_young(tables: SpteTables, walk: Walk, spte: int) -> None:
     """The gfns of the call that an spte maps are young."""
     low = int(tables.gfn[spte])
@@ -147,7 +147,7 @@ def mark_young(tables: SpteTables, walk: Walk, spte: int) -> None:
         walk.young[gfn - walk.first] = 1
 
 
-@part
+@inlined
 def set_spte(tables: SpteTables, spte: int, gfn: int, flags: int, work: NDArray[np.int64]) -> None:
     """An absent spte maps ``gfn``."""
     look(work, SPTES, spte_line(tables, spte))

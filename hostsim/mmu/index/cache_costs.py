@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,29 +23,31 @@ from hostsim.mmu.index.work import (
     Work,
 )
 
+CHANGE = frozenset({"change_ns", "operation_ns"})
+"""Not in a sheet: computed here, or of a made-up machine."""
+
 
 @dataclass(frozen=True)
 class CacheCosts:
     """Load latencies by level, a streamed line from memory, cache sizes, and the rest of an operation [ns, bytes].
 
     visit_ns: an entry looked at, beside its line; change_ns: an spte changed, beside line and atomic operation;
-    operation_ns: a call by itself. Defaults are assumed, for a server of about 2020: L2 4, LLC 20 and DRAM 85 ns;
-    a core streams 13 GB/s.
+    operation_ns: a call by itself. What is not given takes no time.
     """
 
-    l1_ns: float = 1.4
-    l2_ns: float = 4.0
-    llc_ns: float = 20.0
-    dram_ns: float = 85.0
-    line_stream_ns: float = 5.0
-    l1_bytes: float = 32 << 10
-    l2_bytes: float = 1 << 20
-    llc_bytes: float = 27.5 * (1 << 20)
-    atomic_ns: float = 7.0
-    lock_pair_ns: float = 50.0
-    allocation_ns: float = 30.0
-    visit_ns: float = 1.0
-    change_ns: float = 15.0
+    l1_ns: float = 0.0
+    l2_ns: float = 0.0
+    llc_ns: float = 0.0
+    dram_ns: float = 0.0
+    line_stream_ns: float = 0.0
+    l1_bytes: float = 0.0
+    l2_bytes: float = 0.0
+    llc_bytes: float = 0.0
+    atomic_ns: float = 0.0
+    lock_pair_ns: float = 0.0
+    allocation_ns: float = 0.0
+    visit_ns: float = 0.0
+    change_ns: float = 0.0
     operation_ns: float = 0.0
 
     uniform: ClassVar[CacheCosts]
@@ -53,16 +55,15 @@ class CacheCosts:
 
     @classmethod
     def from_sheet(cls, sheet: Any) -> CacheCosts:
-        """Costs of a ``hostsim.mmu.costs.CostSheet``: the numbers that it has, the assumed ones above for the rest.
+        """Costs of a ``hostsim.mmu.costs.CostSheet``.
 
         change_ns is what CLEAR through the rmap (clear_rmap_ns, a page in order) costs beside lines, visits and the atomic.
         """
-        known = {field.name for field in fields(cls)}
-        given = {name: number.value for name, number in sheet.numbers.items() if name in known}
+        given = {field.name: getattr(sheet, field.name) for field in fields(cls) if field.name not in CHANGE}
         costs = cls(**given)
         lines_ns = costs.line_stream_ns * 2 / 8  # a head and an spte, 8 of each a line
         change_ns = sheet.clear_rmap_ns - lines_ns - 2 * costs.visit_ns - costs.atomic_ns
-        return cls(**{**given, "change_ns": max(0.0, change_ns)})
+        return replace(costs, change_ns=max(0.0, change_ns))
 
     def load_ns(self, footprint_bytes: float) -> float:
         """A line anywhere in ``footprint_bytes``: each cache holds its size's share of them."""
@@ -104,5 +105,4 @@ class CacheCosts:
         return np.asarray((work * each).sum(axis=1))
 
 
-_NOTHING = {field.name: 0.0 for field in fields(CacheCosts) if field.name.endswith("_ns")}
-CacheCosts.uniform = CacheCosts(**{**_NOTHING, "operation_ns": 1.0})
+CacheCosts.uniform = CacheCosts(operation_ns=1.0)

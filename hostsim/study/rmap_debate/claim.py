@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["holds", "holds if", "fails"]
-OFF_MAX = 0.25
+APART, STEPS_MAX = 2e-4, 40
+OFF_MAX = 0.002
 """A measured crossing that is further from the computed one than this share says why."""
 
 
@@ -28,6 +29,11 @@ class Crossing:
         """Measured over computed, less 1."""
         return self.measured / self.computed - 1.0
 
+    @property
+    def apart(self) -> str:
+        """``+0.3%``, "-" if there is nothing to compare."""
+        return "-" if math.isnan(self.off) else f"{self.off:+.1%}"
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -41,13 +47,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture: axes and lines."""
+    """A picture: axes and lines. crosses: crossings lie on its axis of x."""
 
     x_label: str
     y_label: str
     curves: tuple[Curve, ...]
     log_x: bool = False
     log_y: bool = True
+    crosses: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,22 +70,36 @@ class Claim:
     panel: Panel
 
 
-def bisect(difference: Callable[[float], float], low: float, high: float, steps: int = 8) -> float:
-    """Where ``difference`` changes its sign between ``low`` and ``high`` (both above 0), nan if nowhere.
+Cost = Callable[[float], float]
 
-    Halves on a logarithmic scale; what remains is split in proportion: the differences are smooth.
+
+def meet(one: Cost, other: Cost | float, low: float, high: float) -> float:
+    """Where two costs, both above 0, are the same between ``low`` and ``high`` (both above 0); nan if nowhere.
+
+    Regula falsi between logarithms, where a cost that grows with a power of x is a line; an end that stays counts half
+    (Illinois), and an interval that shrinks too slowly is halved. Ends with a step below a share APART.
     """
-    at_low, at_high = difference(low), difference(high)
+    at = _log_ratio(one, other)
+    at_low, at_high = at(low), at(high)
+    middle, before, moved = low, 0.0, 0
     if math.copysign(1.0, at_low) == math.copysign(1.0, at_high):
         return math.nan
-    for _ in range(steps):
-        middle = math.sqrt(low * high)
-        at = difference(middle)
-        if math.copysign(1.0, at) == math.copysign(1.0, at_low):
-            low, at_low = middle, at
+    for step in range(STEPS_MAX):
+        share = 0.5 if step % 4 == 3 else at_low / (at_low - at_high)
+        middle = low * math.exp(share * math.log(high / low))
+        at_middle = at(middle)
+        if abs(middle - before) < APART * middle:
+            break
+        before = middle
+        if math.copysign(1.0, at_middle) == math.copysign(1.0, at_low):
+            low, at_low, at_high, moved = middle, at_middle, at_high * (0.5 if moved == 1 else 1.0), 1
         else:
-            high, at_high = middle, at
-    return low + (high - low) * at_low / (at_low - at_high)
+            high, at_high, at_low, moved = middle, at_middle, at_low * (0.5 if moved == -1 else 1.0), -1
+    return middle
+
+
+def _log_ratio(one: Cost, other: Cost | float) -> Cost:
+    return lambda x: math.log(one(x) / (other(x) if callable(other) else other))
 
 
 def curve(name: str, xs: Sequence[float], y: Callable[[float], float]) -> Curve:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from hostsim.host.spte_index.guests import DIRECT, Layout
 from hostsim.mmu.index.work import SPTES
 from hostsim.study.rmap_debate import forms
-from hostsim.study.rmap_debate.claim import Claim, Crossing, Panel, bisect, curve
-from hostsim.study.rmap_debate.runs import PAGES, POINTS, costs, flush, guest_of, spent
+from hostsim.study.rmap_debate.claim import Claim, Cost, Crossing, Panel, curve, meet
+from hostsim.study.rmap_debate.runs import PAGES, POINTS, between, costs, flush, guest_of, spent
 
 SHARES = tuple(float(x) for x in np.geomspace(0.005, 1.0, POINTS))
 RUNS = tuple(float(2**i) for i in range(0, 13, 2))
@@ -20,18 +20,25 @@ def _at(share: float, *, churned: bool = False) -> Layout:
     return DIRECT.but(mapped=round(share, 6), churned=churned)
 
 
+def _flush_of(design: str, *, churned: bool = False) -> Cost:
+    return lambda share: flush(design, _at(share, churned=churned)).ns
+
+
 def list_speeds_up_flushing() -> Claim:
     """Claim 1."""
-    fresh = bisect(lambda s: flush("slot-list", _at(s)).ns - flush("rmap", _at(s)).ns, 0.005, 1.0)
-    churned = bisect(lambda s: flush("slot-list", _at(s, churned=True)).ns - flush("rmap", _at(s)).ns, 0.001, 1.0)
-    walk = bisect(lambda s: flush("slot-list", _at(s)).ns - flush("shadow-walk", _at(s)).ns, 0.001, 1.0)
+    c = costs()
+    fresh = meet(_flush_of("slot-list"), _flush_of("rmap"), 0.005, 1.0)
+    churned = meet(_flush_of("slot-list", churned=True), _flush_of("rmap"), 0.001, 1.0)
+    walk = meet(_flush_of("slot-list"), _flush_of("shadow-walk"), 0.001, 1.0)
     crossings = (
-        _share_crossing("list in order of touching = rmap", fresh, lambda S: _list(S) - _rmap(S),
+        _share_crossing("list in order of touching = rmap", fresh, _list, _rmap,
                         "s (3/8 stream + visit) = 1/8 stream + visit"),
-        _share_crossing("list after churn = rmap", churned, lambda S: _list(S, scattered=True) - _rmap(S),
+        _share_crossing("list after churn = rmap", churned, partial(_list, scattered=True), _rmap,
                         "s (2 load + visit) = heads + sptes in order"),
-        _share_crossing("list = walk of shadow pages", walk, lambda S: _list(S) - forms.walk_flush_ns(costs(), PAGES, S),
-                        "list(s) = U (2 load + 63 stream + 513 visit)"),
+        _share_crossing("list = walk of shadow pages", walk, _list, lambda S: forms.walk_flush_ns(c, PAGES, S),
+                        "list(s) = U (2 load + 63 stream + 513 visit)",
+                        "the lines meet at a small angle: which pages are mapped is chance, 0.02 % of a cost, and moves "
+                        "the crossing many times as far"),
     )  # fmt: skip
     lines = [
         curve("rmap", SHARES, lambda s: flush("rmap", _at(s)).ns / 1e3),
@@ -49,10 +56,10 @@ def list_speeds_up_flushing() -> Claim:
     )
 
 
-def _share_crossing(what: str, measured: float, difference: Callable[[float], float], formula: str) -> Crossing:
-    """A crossing over the share of pages mapped; ``difference`` takes the number of sptes."""
-    computed = bisect(lambda s: difference(s * PAGES), 0.001, 1.0, 40)
-    return Crossing(what, measured, computed, "of pages mapped", formula)
+def _share_crossing(what: str, measured: float, one: Cost, other: Cost, formula: str, why: str = "") -> Crossing:
+    """A crossing over the share of pages mapped; ``one`` and ``other`` are forms of the number of sptes."""
+    computed = meet(lambda s: one(s * PAGES), lambda s: other(s * PAGES), 0.001, 1.0)
+    return Crossing(what, measured, computed, "of pages mapped", formula, why)
 
 
 def _list(S: float, *, scattered: bool = False) -> float:
@@ -67,15 +74,15 @@ def sptes_dominate() -> Claim:
     """Claim 2."""
     c = costs()
     heads = flush("rmap", _at(0.0)).ns
-    measured = bisect(lambda s: flush("rmap", _at(s)).ns - 2 * heads, 0.001, 1.0)
-    idle = bisect(lambda s: _second_flush(s) - 2 * heads, 0.001, 1.0)
+    measured = meet(_flush_of("rmap"), 2 * heads, 0.001, 1.0)
+    idle = meet(_second_flush, 2 * heads, 0.001, 1.0)
     F = forms.rmap_bytes(PAGES)
     heads_form = forms.heads_ns(c, PAGES, F)
     crossings = (
-        _share_crossing("sptes = heads, each loses W", measured, lambda S: _rmap(S) - 2 * heads_form,
+        _share_crossing("sptes = heads, each loses W", measured, _rmap, lambda _S: 2 * heads_form,
                         "sptes(s) + s P (visit + change + atomic) = heads"),
         _share_crossing("sptes = heads, none has W", idle,
-                        lambda S: forms.sptes_in_order_ns(c, PAGES, S, F) + S * c.visit_ns - heads_form,
+                        lambda S: forms.sptes_in_order_ns(c, PAGES, S, F) + S * c.visit_ns, lambda _S: heads_form,
                         "sptes(s) + s P visit = heads"),
     )  # fmt: skip
     lines = [
@@ -97,12 +104,16 @@ def _second_flush(share: float) -> float:
 def sptes_scattered() -> Claim:
     """Claim 3."""
     c = costs()
-    measured = bisect(_waiting_less_streaming, 2.0, 4096.0)
+    measured = meet(lambda r: between(_waiting_ns, r, 1), lambda r: between(_streaming_ns, r, 1), 2.0, 4096.0)
     F = forms.rmap_bytes(PAGES, direct=False)
     load, stream = c.load_ns(F), c.stream_ns(F)
     form = (load + stream / 8) / (stream * (1 / 8 - 1 / 512) - load / 512)
     formula = "load (1/r + 1/512) = stream (1/8 - 1/(8 r) - 1/512)"
-    crossings = (Crossing("waiting for spte lines = streaming them", measured, form, "pages in a row", formula),)
+    why = (
+        "a run of an even number of pages begins at some of the 8 places of a line only, the form takes all for as "
+        "likely; runs of odd lengths are as it says"
+    )
+    crossings = (Crossing("waiting for spte lines = streaming them", measured, form, "pages in a row", formula, why),)
     lines = [
         curve("rmap, indirect map", RUNS, lambda r: flush("rmap", _run(r)).ns / PAGES),
         curve("shadow-page walk", RUNS, lambda r: flush("shadow-walk", _run(r)).ns / PAGES),
@@ -123,7 +134,11 @@ def _run(run_pages: float) -> Layout:
     return Layout(run_pages=round(run_pages))
 
 
-def _waiting_less_streaming(run_pages: float) -> float:
+def _waiting_ns(run_pages: int) -> float:
     flushed = flush("rmap", _run(run_pages))
-    waiting = flushed.work.dependent[SPTES] * costs().load_ns(flushed.footprint_bytes)
-    return waiting - flushed.work.streamed[SPTES] * costs().stream_ns(flushed.footprint_bytes)
+    return flushed.work.dependent[SPTES] * costs().load_ns(flushed.footprint_bytes)
+
+
+def _streaming_ns(run_pages: int) -> float:
+    flushed = flush("rmap", _run(run_pages))
+    return flushed.work.streamed[SPTES] * costs().stream_ns(flushed.footprint_bytes)

@@ -9,17 +9,17 @@ import numpy as np
 
 from hostsim.host.shadow.fan_out import published_guest
 from hostsim.host.shadow.spaces import ShadowGuest
-from hostsim.host.spte_index.guests import DIRECT, build_guest, distinct, one_slot
+from hostsim.host.spte_index.guests import DIRECT, build_guest, distinct, in_drawn_order, one_slot
 from hostsim.host.spte_index.rmap import RmapIndex
 from hostsim.mmu.index.tables import ENTRIES, make_tables, take_tables
 from hostsim.mmu.spte import PRESENT, WRITABLE
 from hostsim.study.rmap_debate import forms
-from hostsim.study.rmap_debate.claim import Claim, Crossing, Curve, Panel, bisect, curve
+from hostsim.study.rmap_debate.claim import Claim, Crossing, Curve, Panel, curve, meet
 from hostsim.study.rmap_debate.runs import PAGES, costs, flush, guest_of, spent
 
 NEARLY = 0.95
 """What "nearly every page" is taken to mean."""
-TOUCHES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+TOUCHES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Accesses, as a multiple of the pages."""
 SMALL_PAGES = 1 << 16
 """Sptes that are drawn from, of whatever size."""
@@ -32,12 +32,13 @@ INTERVALS_MS = (10.0, 50.0, 200.0, 1000.0, 5000.0, 20000.0, 60000.0)
 
 def nearly_every_page_is_mapped() -> Claim:
     """Claim 4."""
-    small = bisect(lambda x: mapped_share(x, 1) - NEARLY, 0.03, 30.0)
-    large = bisect(lambda x: mapped_share(x, ENTRIES) - NEARLY, 0.03 / ENTRIES, 30.0 / ENTRIES)
+    small = meet(lambda x: mapped_share(x, 1), NEARLY, 0.03, 30.0)
+    large = meet(lambda x: mapped_share(x, ENTRIES), NEARLY, 0.03 / ENTRIES, 30.0 / ENTRIES)
     x = math.log(1 / (1 - NEARLY))
+    why = f"one draw of {SMALL_PAGES} sptes, the same for both sizes: the standard deviation is 0.5 %"
     crossings = (
-        Crossing("95 % mapped in 4 KiB sptes", small, x, "accesses a page", "ln 20"),
-        Crossing("95 % mapped in 2 MiB sptes", large, x / ENTRIES, "accesses a page", "ln 20 / 512"),
+        Crossing("95 % mapped in 4 KiB sptes", small, x, "accesses a page", "ln 20", why),
+        Crossing("95 % mapped in 2 MiB sptes", large, x / ENTRIES, "accesses a page", "ln 20 / 512", why),
     )
     before, after = _split_flushes()
     condition = (
@@ -101,11 +102,12 @@ def _split_flushes() -> tuple[float, float]:
 def pages_are_mapped_often() -> Claim:
     """Claim 5."""
     n = 50
-    measured = bisect(lambda q: _shared_twice(n, q) - 0.5, 0.001, 0.5)
-    form = bisect(lambda q: _twice_form(n, q) - 0.5, 0.001, 0.5, 40)
+    measured = meet(partial(_shared_twice, n), 0.5, 0.001, 0.5)
+    form = meet(partial(_twice_form, n), 0.5, 0.001, 0.5)
     crossings = (
         Crossing("half of what is mapped is mapped twice or more, 50 processes", measured, form, "of pages in each process",
-                 "1 - n q (1-q)^(n-1) / (1 - (1-q)^n) = 1/2"),
+                 "1 - n q (1-q)^(n-1) / (1 - (1-q)^n) = 1/2",
+                 f"one draw of {SHARED_PAGES} pages: the standard deviation is 0.7 %"),
     )  # fmt: skip
     often, mean = _idle_guest()
     condition = (
@@ -163,11 +165,12 @@ def _twice_form(n: int, q: float) -> float:
 def laziness_loses_with_time() -> Claim:
     """Claim 6."""
     c = costs()
-    measured = bisect(lambda t: harvest_ns("rmap", t) - harvest_ns("shadow-walk", t), 10.0, 60_000.0)
-    form = bisect(lambda t: _lookups_form(t) - forms.walk_flush_ns(c, PAGES, PAGES * _dirty_share(t)), 10.0, 60_000.0, 40)
+    measured = meet(partial(harvest_ns, "rmap"), partial(harvest_ns, "shadow-walk"), 10.0, 60_000.0)
+    form = meet(_lookups_form, lambda t: forms.walk_flush_ns(c, PAGES, PAGES * _dirty_share(t)), 10.0, 60_000.0)
     crossings = (
         Crossing("looking up dirty gfns = walking all shadow pages", measured, form, "ms between harvests",
-                 "lookups(D(T)) = walk(D(T)), D(T) = P (1 - (1 - 1/P)^(w T))"),
+                 "lookups(D(T)) = walk(D(T)), D(T) = P (1 - (1 - 1/P)^(w T))",
+                 "one draw of the pages written: the look-ups of its lines cost 0.2 % less than the mean that the form has"),
     )  # fmt: skip
     dirty = PAGES * _dirty_share(measured)
     late = INTERVALS_MS[-1]
@@ -207,8 +210,8 @@ def _lookups_form(interval_ms: float) -> float:
 @cache
 def _written(interval_ms: float) -> np.ndarray:
     """Gfns written in so long, in a drawn order."""
-    rng = np.random.default_rng([9, round(interval_ms)])
-    return rng.permutation(distinct(rng, PAGES, round(WRITES_PER_S * interval_ms / 1e3)))
+    gfns = distinct(np.random.default_rng(9), PAGES, round(WRITES_PER_S * interval_ms / 1e3))
+    return in_drawn_order(gfns, PAGES, (9, 1))
 
 
 @cache

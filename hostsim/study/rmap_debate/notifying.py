@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from hostsim.host.spte_index.guests import DIRECT, IndexedGuest, Layout
 from hostsim.study.rmap_debate import forms
-from hostsim.study.rmap_debate.claim import Claim, Crossing, Curve, Panel, bisect, curve
-from hostsim.study.rmap_debate.runs import PAGES, age_one, costs, fault_ns, guest_of, spent, unmap_one
+from hostsim.study.rmap_debate.claim import Claim, Crossing, Curve, Panel, curve, meet
+from hostsim.study.rmap_debate.runs import PAGES, age_one, between, costs, fault_ns, guest_of, spent, unmap_one
 
 GIB_PAGES = 1 << 18
 DISK_NS, FLASH_NS, ZRAM_NS = 8e6, 90e3, 10e3
@@ -33,11 +33,12 @@ REFERENCED = tuple(float(x) for x in np.geomspace(0.01, 1.0, 7))
 
 def swapping_is_slow_anyway() -> Claim:
     """Claim 10."""
-    flash = bisect(lambda n: unmap_one("slot-list", CHURNED, round(n)) - FLASH_NS, 512, 1 << 20)
-    disk = bisect(lambda n: unmap_one("slot-list", CHURNED, round(n)) - DISK_NS, 1 << 14, 1 << 20)
-    scan = bisect(lambda n: unmap_one("table-scan", DIRECT, round(n)) - FLASH_NS, 512, 1 << 20)
+    flash = meet(partial(_unmap_ns, "slot-list", CHURNED), FLASH_NS, 1 << 12, 1 << 16)
+    disk = meet(partial(_unmap_ns, "slot-list", CHURNED), DISK_NS, 1 << 16, 1 << 20)
+    scan = meet(partial(_unmap_ns, "table-scan", DIRECT), FLASH_NS, 1 << 12, 1 << 18)
     crossings = (
-        _size_crossing("one page's unmapping by the list = NVMe read", flash, FLASH_NS, _list_scan_form),
+        _size_crossing("one page's unmapping by the list = NVMe read", flash, FLASH_NS, _list_scan_form,
+                       f"so few pages have {flash / 512:.0f} tables: one node in so many is of the table looked at last"),
         _size_crossing("one page's unmapping by the list = disk read", disk, DISK_NS, _list_scan_form),
         _size_crossing("one page's unmapping by a scan of all tables = NVMe read", scan, FLASH_NS, _table_scan_form),
     )
@@ -57,21 +58,31 @@ def swapping_is_slow_anyway() -> Claim:
     )
 
 
+def _unmap_ns(design: str, layout: Layout, n_pages: float) -> float:
+    return between(partial(unmap_one, design, layout), n_pages)
+
+
 def _unmap_us(design: str, n_pages: float) -> float:
-    return unmap_one(design, CHURNED, round(n_pages)) / 1e3
+    return _unmap_ns(design, CHURNED, n_pages) / 1e3
 
 
 def _pass_s(design: str, n_pages: float) -> float:
-    return n_pages * age_one(design, CHURNED, round(n_pages)) / 1e9
+    return _pass_by_page_ns(design, n_pages) / 1e9
+
+
+def _pass_by_page_ns(design: str, n_pages: float) -> float:
+    return n_pages * between(partial(age_one, design, CHURNED), n_pages)
 
 
 def _scan_ms(how: How, design: str, used: float) -> float:
     return scan(design, used, how).total_ns / 1e6
 
 
-def _size_crossing(what: str, pages: float, device_ns: float, form_of: Callable[[float], float]) -> Crossing:
-    computed = bisect(lambda n: form_of(n) - device_ns, 512, 1 << 23, 40)
-    return Crossing(what, pages, computed, "pages", "S cost an entry = latency of the device")
+def _size_crossing(
+    what: str, pages: float, device_ns: float, form_of: Callable[[float], float], why: str = ""
+) -> Crossing:
+    computed = meet(form_of, device_ns, 512, 1 << 23)
+    return Crossing(what, pages, computed, "pages", "S cost an entry = latency of the device", why)
 
 
 def _list_scan_form(S: float) -> float:
@@ -87,8 +98,8 @@ def _table_scan_form(S: float) -> float:
 
 def ageing_must_be_fast() -> Claim:
     """Claim 11."""
-    measured = bisect(lambda n: n * age_one("slot-list", CHURNED, round(n)) - SCAN_NS, 512, 1 << 19)
-    computed = bisect(lambda n: n * _list_scan_form(n) - SCAN_NS, 512, 1 << 23, 40)
+    measured = meet(partial(_pass_by_page_ns, "slot-list"), SCAN_NS, 1 << 12, 1 << 18)
+    computed = meet(lambda n: n * _list_scan_form(n), SCAN_NS, 512, 1 << 23)
     crossings = (
         Crossing("ageing page by page through the list = 120 s", measured, computed, "pages", "S^2 cost an entry = 120 s"),
     )  # fmt: skip
@@ -115,8 +126,9 @@ def _pass_ns(design: str, layout: Layout = DIRECT) -> float:
 
 def referenced_bit_needs_a_fast_rmap() -> Claim:
     """Claim 12."""
-    measured = bisect(lambda w: scan("rmap", w, "tracked").guest_ns - scan("rmap", w, "tracked").index_ns, 0.0005, 1.0)
-    computed = bisect(_fault_less_pass_form, 0.0005, 1.0, 40)
+    tracked = partial(scan, FAST, how="tracked")
+    measured = meet(lambda w: tracked(w).guest_ns, lambda w: tracked(w).index_ns, 0.0005, 1.0)
+    computed = meet(lambda w: w * fault_ns(), _pass_form, 0.0005, 1.0)
     crossings = (
         Crossing("faults without the bit = the pass itself, rmap", measured, computed, "of memory used between scans",
                  "w fault = lock + 4 load + 4 visit + w (change + atomic)"),
@@ -214,7 +226,7 @@ def _age_call(guest: IndexedGuest, gfn: int, how: How) -> tuple[float, int]:
     ]
 
 
-def _fault_less_pass_form(used: float) -> float:
+def _pass_form(used: float) -> float:
     c, F = costs(), forms.rmap_bytes(SCANNED_PAGES)
     lookup = c.lock_pair_ns + 4 * c.load_ns(F) + 4 * c.visit_ns  # a head of each level, far apart, and the spte
-    return used * fault_ns() - lookup - used * (c.change_ns + c.atomic_ns)
+    return lookup + used * (c.change_ns + c.atomic_ns)

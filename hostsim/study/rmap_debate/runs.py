@@ -14,20 +14,30 @@ from hostsim.host.spte_index.guests import DIRECT, IndexedGuest, Layout, build_g
 from hostsim.host.spte_index.meter import Meter
 from hostsim.mmu.costs import CostSheet, load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
+from hostsim.mmu.index.tables import ENTRIES
 from hostsim.mmu.index.work import Work
 
 SHEET = "nehalem-2010"
 """A machine of the year of the argument."""
+_chosen = [SHEET]
 PAGES = 1 << 20
 """A guest of 4 GiB, but where its size is what is varied."""
 POINTS = 7
 """Of a line in a picture."""
 
 
+def use_sheet(name: str) -> None:
+    """The machine whose costs decide: a process debates on one, named before anything is priced. InputError if unknown."""
+    asked = load_costs(name)
+    assert not costs.cache_info().currsize or asked == sheet(), "claims were priced already, on another machine"
+    sheet.cache_clear()
+    _chosen[0] = name
+
+
 @cache
 def sheet() -> CostSheet:
     """The machine's costs."""
-    return load_costs(SHEET)
+    return load_costs(_chosen[0])
 
 
 @cache
@@ -71,6 +81,14 @@ def flush(design: str, layout: Layout = DIRECT, n_pages: int = PAGES) -> Spent:
     return spent(guest.index, lambda: guest.index.protect_slot(0))
 
 
+def between(cost: Callable[[int], float], x: float, step: int = ENTRIES) -> float:
+    """A cost that is known at multiples of ``step`` alone (pages of whole tables); between two of them it is a line."""
+    low = max(step, int(x) // step * step)
+    share = (x - low) / step
+    return cost(low) if share <= 0.0 else (1.0 - share) * cost(low) + share * cost(low + step)
+
+
+@cache
 def unmap_one(design: str, layout: Layout, n_pages: int) -> float:
     """Time [ns] of unmapping one page, the mean of some drawn ones."""
     guest = guest_of(design, layout, n_pages)
@@ -78,6 +96,7 @@ def unmap_one(design: str, layout: Layout, n_pages: int) -> float:
     return float(np.mean([spent(guest.index, partial(guest.index.unmap, g, g + 1)).ns for g in gfns]))
 
 
+@cache
 def age_one(design: str, layout: Layout, n_pages: int) -> float:
     """Time [ns] of ageing one page, the mean of some drawn ones."""
     guest, young = guest_of(design, layout, n_pages), np.zeros(1, np.uint8)

@@ -1,0 +1,60 @@
+"""Pictures of the debate about the rmap: a panel a claim, its lines, and where the costs meet."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hostsim.report.compare_lines import COLOURS
+from hostsim.report.plots import GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from hostsim.study.rmap_debate.claim import Claim
+
+ACROSS = 3
+TITLE = 58
+"""Letters of a line of a panel's title."""
+LEVEL: dict[str, Any] = {"linestyle": "--", "linewidth": 1.0}
+RUN: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.3}
+
+
+def draw_debate(claims: Sequence[Claim]) -> Figure:
+    """Three claims a row."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    n_rows = -(-len(claims) // ACROSS)
+    figure = Figure(figsize=(4.4 * ACROSS, 3.9 * n_rows), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06))
+    panels = figure.subplots(n_rows, ACROSS, squeeze=False).ravel()
+    for axes, claim in zip(panels, claims, strict=False):
+        draw_panel(axes, claim)
+    for axes in panels[len(claims) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def draw_panel(axes: Axes, claim: Claim) -> None:
+    """Lines as they were run, levels dashed; a grey line where two of them were found to meet."""
+    panel = claim.panel
+    for colour, line in zip(COLOURS, panel.curves, strict=False):
+        axes.plot(line.x, line.y, color=colour, label=line.name, **(LEVEL if line.level else RUN))
+    axes.set_xscale("log" if panel.log_x else "linear")
+    axes.set_yscale("log" if panel.log_y else "linear")
+    for place in _places(claim):
+        axes.axvline(place, color=GREY, linewidth=0.8, zorder=0)
+    axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
+    title = textwrap.wrap(f"{claim.number}. {claim.says}: {claim.verdict}", TITLE)
+    axes.set_title("\n".join(title), loc="left", fontsize=9.5)
+    axes.legend(fontsize=7.5, frameon=True, framealpha=0.85, edgecolor="none")
+
+
+def _places(claim: Claim) -> list[float]:
+    """Measured crossings on the axis of the panel."""
+    if not claim.panel.crosses:
+        return []
+    return [crossing.measured for crossing in claim.crossings if not math.isnan(crossing.measured)]

@@ -1,0 +1,43 @@
+"""The argument about the rmap through the installed command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.command import hostsim
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+    """Measured crossings of a newer machine, by claim and what meets."""
+    done = hostsim("debate", "--sheet", "cascade-lake", "--json", "--no-files", cwd=tmp_path_factory.mktemp("debate"))
+    assert (done.returncode, done.stderr) == (0, "")
+    claims = json.loads(done.stdout)["claims"]
+    assert {claim["verdict"] for claim in claims} == {"holds", "holds if"}
+    return {str(claim["number"]): {one["what"]: one["measured"] for one in claim["crossings"]} for claim in claims}
+
+
+def test_the_page_says_what_comes_out_on_a_newer_machine(told: dict[str, dict[str, float]], root: Path) -> None:
+    page = (root / "docs" / "background" / "rmap-debate.md").read_text(encoding="utf-8")
+    (lookups,), (scattered,), (faults,) = (told[number].values() for number in ("6", "3", "12"))
+    for words in (f"{lookups:.0f} ms between harvests", f"below {scattered:.3g} pages", f"{100 * faults:.3g} % of memory"):
+        assert words in page, words
+
+
+def test_the_script_has_the_options_of_the_command(root: Path, tmp_path: Path) -> None:
+    script = root / "scenarios" / "rmap_debate.py"
+    refused = hostsim("run", str(script), "--", "--sheet", "cascade-lak", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "cascade-lake" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_nowhere_to_write_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    done = hostsim("debate", "--out", "taken", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "taken" in done.stderr
