@@ -28,7 +28,8 @@ def measured_block(claim: Claim) -> str:
 
 def _row(crossing: Crossing) -> str:
     formula = f"`{crossing.formula}`" + (f": {crossing.why}" if abs(crossing.off) >= OFF_MAX else "")
-    return f"| {crossing.what} | {crossing_words(crossing)} | {number_words(crossing.computed)} | {crossing.apart} | {formula} |"
+    cells = (crossing.what, crossing_words(crossing), number_words(crossing.computed), crossing.apart, formula)
+    return f"| {' | '.join(cells)} |"
 
 
 def current(text: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ACROSS = 3
 TITLE = 58
 """Letters of a line of a panel's title."""
+LEGEND_ACROSS = 3
 LEVEL: dict[str, Any] = {"linestyle": "--", "linewidth": 1.0}
 RUN: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.3}
 
@@ -50,7 +51,7 @@ def draw_panel(axes: Axes, claim: Claim) -> None:
     axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
     title = textwrap.wrap(f"{claim.number}. {claim.says}: {claim.verdict}", TITLE)
     axes.set_title("\n".join(title), loc="left", fontsize=9.5)
-    axes.legend(fontsize=7.5, frameon=True, framealpha=0.85, edgecolor="none")
+    axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=LEGEND_ACROSS, columnspacing=1.2)
 
 
 def _places(claim: Claim) -> list[float]:

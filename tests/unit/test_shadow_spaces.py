@@ -10,9 +10,9 @@ import pytest
 
 from hostsim.host.shadow.fan_out import (
     drawn_fan_out,
-    end_storm,
-    fork_storm,
+    fork_and_read,
     histogram,
+    in_drawn_order,
     published_buckets,
     published_guest,
 )
@@ -93,10 +93,14 @@ def test_a_fork_writes_each_entry_of_the_parent(mode: Mode, emulated: int, unsyn
 
 def test_a_storm_maps_a_page_in_every_process_and_its_end_in_none_but_one() -> None:
     guest = ShadowGuest("rmap", N_PAGES, 64)
-    fork_storm(guest, 50, 40)
+    parent = guest.spawn(50)
+    guest.touch(parent, np.arange(50), is_write=True)
+    for _ in range(40):
+        fork_and_read(guest, parent)
     assert isinstance(guest.index, RmapIndex)
     assert set(guest.index.lengths()[:50].tolist()) == {41}
-    end_storm(guest)
+    for child in in_drawn_order(guest):
+        guest.exit(child)
     assert set(guest.index.lengths()[:50].tolist()) == {1}
     assert guest.index.bytes_used()["descriptors"] == 50 * 128  # a descriptor goes with its last spte
 

@@ -1,4 +1,4 @@
-"""Guests with many sptes a page: a storm of forks, and the fan-out that was published of an idle guest."""
+"""Guests with many sptes a page: forks that stay, and the fan-out that was published of an idle guest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.shadow.spaces import ShadowGuest
+from hostsim.host.shadow.spaces import ShadowGuest, Space
 from hostsim.mmu.index.tables import ENTRIES
 
 Counts = NDArray[np.int64]
@@ -54,19 +54,15 @@ def published_guest(design: str, n_pages: int, seed: int = 1, **options: Any) ->
     return guest
 
 
-def fork_storm(guest: ShadowGuest, n_pages: int, n_children: int) -> None:
-    """A process of ``n_pages`` forks ``n_children`` times; every child reads all of them and stays."""
-    parent = guest.spawn(n_pages)
-    vas = np.arange(n_pages)
-    guest.touch(parent, vas, is_write=True)
-    for _ in range(n_children):
-        child = guest.fork(parent)
-        guest.touch(child, vas, is_write=False)
-        guest.touch(parent, vas, is_write=False)
+def fork_and_read(guest: ShadowGuest, parent: Space) -> Space:
+    """A fork of a process; then the child reads all of its pages, and the parent."""
+    child, vas = guest.fork(parent), np.arange(len(parent.gfn_of))
+    guest.touch(child, vas, is_write=False)
+    guest.touch(parent, vas, is_write=False)
+    return child
 
 
-def end_storm(guest: ShadowGuest, seed: int = 1) -> None:
-    """All processes but the first exit, in a drawn order."""
-    children = sorted(guest.spaces)[1:]
-    for i in np.random.default_rng([seed, 5]).permutation(len(children)).tolist():
-        guest.exit(guest.spaces[children[i]])
+def in_drawn_order(guest: ShadowGuest, seed: int = 1) -> list[Space]:
+    """All processes but the first."""
+    numbers = sorted(guest.spaces)[1:]
+    return [guest.spaces[numbers[i]] for i in np.random.default_rng([seed, 5]).permutation(len(numbers)).tolist()]

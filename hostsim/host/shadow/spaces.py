@@ -21,6 +21,7 @@ from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
 
 Pages = NDArray[np.int64]
 NO_PAGE = -1
+Writes = Literal["emulated", "unsync"]
 
 
 @dataclass
@@ -67,7 +68,7 @@ class ShadowGuest:
 
     def __init__(
         self, design: str, n_pages: int, n_tables: int, *,
-        writes: Literal["emulated", "unsync"] = "unsync", **options: Any,
+        writes: Writes = "unsync", **options: Any,
     ) -> None:  # fmt: skip
         self.index: BaseIndex = make_index(design, tables_for(design, n_tables, n_pages), [Slot(0, n_pages)], **options)
         assert not self.index.traits.one_spte, "several address spaces map a page"

@@ -13,6 +13,7 @@ from hostsim.mmu.index.work import Work, counted
 
 class Meter:
     """Prices calls of ``index``. ns, calls: by purpose. last: counts of the last call; last_ns: its time.
+    visited: entries looked at in all calls.
 
     The footprint is that of the whole index with its sptes when the call begins: the rest of the host is elsewhere.
     """
@@ -21,7 +22,7 @@ class Meter:
         self.index, self.costs = index, costs
         self.ns: defaultdict[str, float] = defaultdict(float)
         self.calls: defaultdict[str, int] = defaultdict(int)
-        self.last, self.last_ns = Work(), 0.0
+        self.last, self.last_ns, self.visited = Work(), 0.0, 0
 
     @contextmanager
     def of(self, purpose: str) -> Iterator[None]:
@@ -32,6 +33,7 @@ class Meter:
         self.last_ns = self.costs.price_ns(self.last, footprint)
         self.ns[purpose] += self.last_ns
         self.calls[purpose] += self.last.operations
+        self.visited += self.last.visited
 
     def footprint_bytes(self) -> float:
         """Bytes that the index and its sptes take."""
