@@ -11,7 +11,10 @@ from hostsim.study.compare.summary import Row
 COLOURS = (BLUE, VERMILION, GREEN, "#cc79a7", "#e69f00", "#56b4e9", INK, "#9a8c00")
 """Okabe and Ito's palette, its yellow darkened to be seen on white."""
 MARKERS = "osD^vPX*"
-SCALES = {"_ms": ((1000.0, "s"), (1.0, "ms")), "_bytes": ((1e9, "GB"), (1e6, "MB"), (1.0, "B")), "_percent": ((1.0, "%"),)}
+SCALES = {
+    "_ms": ((1000.0, "s"), (1.0, "ms")), "_ns": ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")),
+    "_bytes": ((1e9, "GB"), (1e6, "MB"), (1.0, "B")), "_percent": ((1.0, "%"),),
+}  # fmt: skip
 Line = tuple[str, list[Row]]
 """Label of a combination of the other axes, its rows in the order of the first axis."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hostsim.report.compare_words import TITLES, ended_words, figure_words, ratio_words, spread_words
-from hostsim.study.compare.figures import JUDGED, KVM, MEMORY
+from hostsim.study.compare.figures import AGEING, JUDGED, KVM, MEMORY
 from hostsim.study.compare.spread import CONFIDENCE, has_intervals
 from hostsim.study.compare.summary import Difference, Row, Summary
 
@@ -49,6 +49,11 @@ MEMORY_COSTS = {
     "direct_reclaims": "direct reclaims",
 }  # fmt: skip
 """In the same table, where memory runs short."""
+AGEING_COSTS = {
+    "pass_max_ns": "longest ageing pass", "young_pages": "young", "false_old_pages": "false old",
+    "lock_wait_p99_ns": "vCPU waits p99",
+}  # fmt: skip
+"""And where memory is aged."""
 
 
 def compare_tables(summary: Summary, width: int) -> list[Table]:
@@ -126,9 +131,10 @@ def _figures(summary: Summary) -> Iterator[list[Column]]:
 
 
 def _costs(summary: Summary) -> Iterator[Column]:
-    """What finding dirty pages cost under KVM, and what a host did that is short of memory."""
+    """What finding dirty pages cost under KVM, what a host did that is short of memory, and what ageing did."""
     names = {f"{KVM}{name}": title for name, title in COSTS.items()}
     names |= {f"{MEMORY}{name}": title for name, title in MEMORY_COSTS.items()}
+    names |= {f"{AGEING}{name}": title for name, title in AGEING_COSTS.items()}
     for name, title in names.items():
         spreads = [row.spread(name) for row in summary.rows]
         if any(spread is not None and spread.mean > 0 for spread in spreads):

@@ -15,6 +15,7 @@ TITLES: Mapping[str, str] = {
     "downtime_ms": "downtime",
     "transferred_bytes": "sent",
     "guest_slowdown_percent": "guest slowdown",
+    "ageing.pass_mean_ns": "ageing pass",
 }
 ENDED = {"active": "not complete", NO_MIGRATION: "at its end", RAN_OUT: "out of memory"}
 LISTED_MAX = 3

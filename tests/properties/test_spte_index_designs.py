@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hostsim.host.spte_index.designs import DESIGNS, make_index, tables_for
+from hostsim.host.spte_index.guests import DIRECT, build_guest, one_slot
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.protocol import Slot
 from hostsim.mmu.index.tables import ACCESSED, ENTRIES, take_tables
@@ -74,3 +75,25 @@ def test_pr_ends_with_the_same_contents() -> None:
     assert dirty == run_guest("rmap", 5)[0]
     assert not any(young)
     assert once == 1.0
+
+
+@pytest.mark.parametrize("clears", [True, False])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_many_calls_at_once_are_those_calls_in_turn(design: str, clears: bool) -> None:
+    """Answers, counts of each call, and sptes afterwards; calls overlap, and ask twice."""
+    rng = np.random.default_rng(3)
+    firsts = rng.integers(0, N_PAGES - 200, 40)
+    ends = firsts + rng.integers(1, 200, 40)
+    low, high = int(firsts.min()), int(ends.max())
+    at_once, in_turn = (build_guest(design, one_slot(N_PAGES), DIRECT.but(mapped=0.8)).index for _ in range(2))
+    young, rows = np.zeros(high - low, np.uint8), np.empty((40, len(at_once.work)), np.int64)
+    at_once.age_calls(firsts, ends, young, rows, clears=clears)
+    ask = in_turn.clear_young if clears else in_turn.test_young
+    found = np.zeros(high - low, np.uint8)
+    for row, first, end in zip(rows, firsts.tolist(), ends.tolist(), strict=True):
+        before = in_turn.work.copy()
+        ask(first, end, found[first - low : end - low])
+        assert row.tolist() == (in_turn.work - before).tolist()
+    assert young.tolist() == found.tolist()
+    assert young.any() == (design != "book3s-pr")
+    assert at_once.tables.flags.tolist() == in_turn.tables.flags.tolist()

@@ -134,6 +134,16 @@ def test_what_kvm_costs_is_a_table_of_its_own() -> None:
     assert "wp faults" not in [column.header for column in main.columns]
 
 
+def test_ageing_is_judged_and_told() -> None:
+    aged = {"ageing.pass_mean_ns": 2e6, "ageing.pass_max_ns": 3e6, "ageing.young_pages": 512, "ageing.lock_wait_p99_ns": 0}
+    summary = compared({**FIRST, **aged}, {**FIRST, **aged, "ageing.pass_mean_ns": 5e8})
+    assert "Ageing pass: best 2 ms with a.x=0, b.y=1." in verdict_lines(summary, all_best(summary))
+    main, costs = compare_tables(summary, 400)
+    cells = {column.header: list(column.cells) for column in main.columns}
+    assert cells["ageing pass"] == ["2 ms", "500 ms"]
+    assert [column.header for column in costs.columns] == ["x", "y", "converges", "longest ageing pass", "young"]
+
+
 def test_a_table_that_is_too_wide_becomes_several() -> None:
     summary = compared(FIRST, KVM)
     for width in (60, 80, 100):

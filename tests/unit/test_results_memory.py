@@ -181,6 +181,16 @@ def test_a_comparison_has_figures_of_memory() -> None:
     assert not any(name.startswith("memory.") for name in figures_of(ran("aged")))
 
 
+def test_a_comparison_has_figures_of_ageing() -> None:
+    figures, (row,) = figures_of(ran("aged")), host_of("aged").ageing or []
+    assert figures["ageing.pass_mean_ns"] == row["pass_mean_ns"] > 0
+    assert figures["ageing.pass_max_ns"] == row["pass_max_ns"] >= row["pass_mean_ns"]
+    assert figures["ageing.young_pages"] == round(row["young_pages"] / row["passes"])
+    waits = [one for one in host_of("aged").latencies if (one.what, one.vm) == ("lock_wait_vcpu", "vm")]
+    assert figures["ageing.lock_wait_p99_ns"] == sum(one.latencies.percentile_ns(99) for one in waits)
+    assert not any(name.startswith("ageing.") for name in figures_of(ran("plain")))
+
+
 def test_rates_are_those_of_the_workloads() -> None:
     tables = [
         LOAD, {"pattern": "zipf", "at": "2MiB", "write_rate": "1000/s"}, {"pattern": "uniform", "read_rate": "512/s"},

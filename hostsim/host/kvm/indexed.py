@@ -18,6 +18,7 @@ from hostsim.host.spte_index.base import BaseIndex
 from hostsim.host.spte_index.designs import make_index, tables_for
 from hostsim.host.spte_index.guests import one_slot
 from hostsim.host.spte_index.meter import Meter
+from hostsim.kernels.index.walk import PROTECT
 from hostsim.kernels.kvm.layout import AGEING, TRACKS, UNMAPPED_ALL, ZAPS
 from hostsim.mmu.index.tables import ACCESSED, ENTRIES, take_tables
 from hostsim.mmu.memory import GuestMemory
@@ -162,7 +163,7 @@ class IndexedSptes:
     def _hold_ns(self, meter: Meter) -> int:
         """The call just made: under mmu_lock, or beside it where entries have locks of their own."""
         self._note_bytes()
-        took_ns, holds = whole_ns(meter.last_ns), self.index.locks() > 0
+        took_ns, holds = whole_ns(meter.last_ns), self.index.locks(PROTECT) > 0
         self.unlocked_ns = 0 if holds else took_ns
         return took_ns if holds else 1
 
@@ -186,16 +187,12 @@ class IndexedSptes:
         ends = np.minimum(firsts + call_pages, self.engine.memory.n_pages)
         low, high = (int(firsts.min()), int(ends.max())) if len(firsts) else (0, 0)
         self.follow(low, high)
-        young = self._young_now(low, high)
-        asked, found = np.zeros((2, high - low), np.uint8)
-        work = np.empty((len(firsts), len(self.index.work)), np.int64)
-        for i, (first, end) in enumerate(zip(firsts.tolist(), ends.tolist(), strict=True)):
-            before = self.index.work.copy()
-            found[first - low : end - low] = self._age(first, end, clears=clears)
-            asked[first - low : end - low] += 1
-            work[i] = self.index.work - before
-        self._check_aged(low, asked, young, found, clears=clears)
-        return self._noted(AGED, self._costs.ageing.price_rows_ns(work, self._footprint_bytes))
+        young, found = self._young_now(low, high), np.zeros(high - low, np.uint8)
+        rows = np.empty((len(firsts), len(self.index.work)), np.int64)
+        if len(firsts):
+            self._age_calls(firsts, ends, found, rows, clears=clears)
+        self._check_aged(low, _times_asked(firsts - low, ends - low, high - low), young, found, clears=clears)
+        return self._noted(AGED, self._costs.ageing.price_rows_ns(rows, self._footprint_bytes))
 
     def zap_ns(self, first: int, end: int) -> int:
         """Pages [first, end) are unmapped."""
@@ -214,20 +211,25 @@ class IndexedSptes:
         self.engine.test_young(first, end, young)
         return self._step.set_young(first, end, young[first:])
 
-    def _age(self, first: int, end: int, *, clears: bool) -> Bits:
-        """What the index finds young of [first, end). Without an A bit ageing unmaps, or takes W with the same write."""
-        ageing, flags = self.engine.kvm.state[AGEING], self.index.tables.flags[first:end]
+    def _age_calls(self, firsts: Gfns, ends: Gfns, found: Bits, rows: NDArray[np.int64], *, clears: bool) -> None:
+        """What the index finds young, call by call. Without an A bit ageing unmaps, or takes W with the same write."""
+        ageing, low = self.engine.kvm.state[AGEING], int(firsts.min())
         if clears and ageing == ZAPS and self.sees_young:
-            found = np.asarray(flags & ACCESSED != 0, np.uint8)
-            self.index.unmap(first, end)
-            return found
-        found = np.zeros(end - first, np.uint8)
-        (self.index.clear_young if clears else self.index.test_young)(first, end, found)
+            for row, first, end in zip(rows, firsts.tolist(), ends.tolist(), strict=True):
+                row[:] = self._unmapped(first, end, found[first - low : end - low])
+            return
+        self.index.age_calls(firsts, ends, found, rows, clears=clears)
         if clears and ageing == TRACKS:
-            flags[found == 1] &= ~np.uint8(WRITABLE)
-        return found
+            self.index.tables.flags[low : low + len(found)][found == 1] &= ~np.uint8(WRITABLE)
 
-    def _check_aged(self, low: int, asked: Bits, young: Bits, found: Bits, *, clears: bool) -> None:
+    def _unmapped(self, first: int, end: int, found: Bits) -> NDArray[np.int64]:
+        """Ageing by unmapping: what was young is noted in ``found``; returns the counts of the call."""
+        before = self.index.work.copy()
+        found |= self.index.tables.flags[first:end] & ACCESSED != 0
+        self.index.unmap(first, end)
+        return np.asarray(self.index.work - before)
+
+    def _check_aged(self, low: int, asked: Gfns, young: Bits, found: Bits, *, clears: bool) -> None:
         """Each call found what the engine has young; a design that keeps bits of what has gone may find more."""
         if not self.sees_young:
             return
@@ -276,3 +278,9 @@ class IndexedSptes:
         wrong = np.flatnonzero((before & ~self._armed()) != wanted)
         if len(wrong):
             raise InvariantError(f"{self.design}: gfn {wrong[0]} is in the log or was protected, not both, {when}")
+
+
+def _times_asked(firsts: Gfns, ends: Gfns, n_pages: int) -> Gfns:
+    """int64[n_pages]: calls for [firsts[i], ends[i]) that a page is in."""
+    edges = np.bincount(firsts, minlength=n_pages + 1) - np.bincount(ends, minlength=n_pages + 1)
+    return np.cumsum(edges)[:n_pages]

@@ -78,15 +78,19 @@ class BaseIndex(ABC):
     # A call.
 
     def begin(self, action: int, first: int = 0, end: int = 0, mask: Bits = NO_BITS, young: Bits = NO_BITS) -> Walk:
-        """A call begins: one operation, one lock round trip, no cache line known."""
-        forget_lines(self.work)
-        self.work[ZAPPED] = 0
-        self.work[OPERATIONS] += 1
-        self.work[LOCKS] += self.locks()
-        return Walk(action, first, end, mask, young, self._zapped, self.work)
+        """A call of the index."""
+        return self.call(Walk(action, first, end, mask, young, self._zapped, self.work))
 
-    def locks(self) -> int:
-        """Lock round trips of a call."""
+    def call(self, walk: Walk) -> Walk:
+        """It begins: one operation, its lock round trips, no cache line known."""
+        forget_lines(walk.work)
+        walk.work[ZAPPED] = 0
+        walk.work[OPERATIONS] += 1
+        walk.work[LOCKS] += self.locks(walk.action)
+        return walk
+
+    def locks(self, action: int) -> int:  # noqa: ARG002  one design has others for ageing
+        """Lock round trips of a call that does ``action``."""
         return 1
 
     def map(self, sptes: SpteNumbers, gfns: NDArray[np.int64], flags: int) -> None:
@@ -114,6 +118,26 @@ class BaseIndex(ABC):
     def test_young(self, first: int, end: int, young: Bits) -> int:
         """Test accessed bits."""
         return self.apply(self.begin(TEST_YOUNG, first, end, young=young))
+
+    def age_calls(
+        self, firsts: SpteNumbers, ends: SpteNumbers, young: Bits, rows: NDArray[np.int64], *, clears: bool
+    ) -> None:
+        """Test accessed bits of gfns [firsts[i], ends[i]), and clear them if ``clears``, a call each, in turn.
+
+        young: uint8[ends.max() - firsts.min()], set to 1 in place; rows: int64[calls, N_WORK], filled with what each call
+        added to ``work``.
+        """
+        low, high = int(firsts.min()), int(ends.max())
+        action = CLEAR_YOUNG if clears else TEST_YOUNG
+        self.apply_each(Walk(action, low, high, NO_BITS, young, self._zapped, self.work), firsts, ends, rows)
+
+    def apply_each(self, walk: Walk, firsts: SpteNumbers, ends: SpteNumbers, rows: NDArray[np.int64]) -> None:
+        """Calls for parts of ``walk``; a design that many calls are made to has a loop of its own."""
+        for i, (first, end) in enumerate(zip(firsts.tolist(), ends.tolist(), strict=True)):
+            before = walk.work.copy()
+            young = walk.young[first - walk.first : end - walk.first]
+            self.apply(self.call(walk._replace(first=first, end=end, young=young)))
+            rows[i] = walk.work - before
 
     def protect_slot(self, slot: int) -> int:
         """Take W from all sptes of a slot."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.spte_index.base import NO_BITS, BaseIndex
+from hostsim.host.spte_index.base import BaseIndex
 from hostsim.kernels.index import hv_rings as hv
 from hostsim.kernels.index import pr_hashes as pr
 from hostsim.kernels.index.walk import CLEAR_YOUNG, PROTECT, TEST_YOUNG, ZAP, Walk
@@ -17,7 +17,6 @@ from hostsim.mmu.index.pr_hashes import CAP, HEAD_BYTES, LINK_BYTES, REST_BYTES,
 from hostsim.mmu.index.protocol import Bits, Slot, SpteNumbers
 from hostsim.mmu.index.tables import HPTE_GROUP, SpteTables
 from hostsim.mmu.index.traits import Traits
-from hostsim.mmu.index.work import LOCKS
 
 
 class Book3sPrIndex(BaseIndex):
@@ -34,9 +33,9 @@ class Book3sPrIndex(BaseIndex):
         self.hashes = make_pr_hashes(n_vcpus, len(tables.flags), n_lists, cap)
         self.flushes = 0
 
-    def locks(self) -> int:
-        """One round trip a vCPU: each has a lock of its own."""
-        return len(self.hashes.used)
+    def locks(self, action: int) -> int:
+        """One round trip a vCPU: each has a lock of its own. Ageing looks at no list and takes mmu_lock alone."""
+        return 1 if action in {CLEAR_YOUNG, TEST_YOUNG} else len(self.hashes.used)
 
     def place(self, sptes: SpteNumbers, gfns: NDArray[np.int64], flags: int, walk: Walk) -> None:
         """A node on every list; a full vCPU drops all it has first."""
@@ -51,13 +50,6 @@ class Book3sPrIndex(BaseIndex):
         if walk.action in {ZAP, PROTECT}:  # kvmppc_mmu_pte_pflush invalidates, whatever for
             return pr.flush_gfns(self.tables, self.hashes, walk._replace(action=ZAP))
         return 0  # kvm_age_gfn_pr: nobody looks
-
-    def begin(self, action: int, first: int = 0, end: int = 0, mask: Bits = NO_BITS, young: Bits = NO_BITS) -> Walk:
-        """As of all; who looks at no list takes mmu_lock alone."""
-        walk = super().begin(action, first, end, mask, young)
-        if action in {CLEAR_YOUNG, TEST_YOUNG}:
-            walk.work[LOCKS] -= self.locks() - 1
-        return walk
 
     def harvest(self, slot: int, dirty: Bits) -> int:
         """If anything is dirty all hptes of the slot go (kvm_vm_ioctl_get_dirty_log_pr)."""
@@ -101,7 +93,11 @@ class Book3sHvIndex(BaseIndex):
         """Word by word."""
         return hv.walk_rings(self.tables, self.rings, walk)
 
-    def locks(self) -> int:
+    def apply_each(self, walk: Walk, firsts: SpteNumbers, ends: SpteNumbers, rows: NDArray[np.int64]) -> None:
+        """Words of each call."""
+        hv.walk_rings_calls(self.tables, self.rings, walk, firsts, ends, self.locks(walk.action), rows)
+
+    def locks(self, action: int) -> int:  # noqa: ARG002
         """None: each word has a lock bit, counted as an atomic operation."""
         return 0
 

@@ -142,6 +142,10 @@ class WritableChainIndex(_ChainedIndex):
         self._forget_zapped(walk)
         return changed
 
+    def apply_each(self, walk: Walk, firsts: SpteNumbers, ends: SpteNumbers, rows: NDArray[np.int64]) -> None:
+        """Ageing is the partner's."""
+        self.partner.apply_each(walk, firsts, ends, rows)
+
     def _forget_zapped(self, walk: Walk) -> None:
         if len(self.zapped):
             kernels.unlink_all(self.chains, self.zapped, walk.work)

@@ -56,6 +56,10 @@ class RmapIndex(BaseIndex):
         """Heads in order, and what hangs on them."""
         return kernels.walk_rmap(self.tables, self.rmap, walk)
 
+    def apply_each(self, walk: Walk, firsts: SpteNumbers, ends: SpteNumbers, rows: NDArray[np.int64]) -> None:
+        """Heads of each call."""
+        kernels.walk_rmap_calls(self.tables, self.rmap, walk, firsts, ends, self.locks(walk.action), rows)
+
     def zap_all(self) -> int:
         """All sptes go, in the background with ``fast_zap``."""
         walk = self.begin(ZAP, 0, self.n_pages)

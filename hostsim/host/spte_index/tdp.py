@@ -39,6 +39,10 @@ class TdpIndex(BaseIndex):
         """From the root down, leaf tables in order."""
         return kernels.walk_tree(self.tables, self.tree, walk)
 
+    def apply_each(self, walk: Walk, firsts: SpteNumbers, ends: SpteNumbers, rows: NDArray[np.int64]) -> None:
+        """From the root for each call."""
+        kernels.walk_tree_calls(self.tables, self.tree, walk, firsts, ends, self.locks(walk.action), rows)
+
     def zap_all(self) -> int:
         """All sptes go, in the background with ``fast_zap``."""
         walk = self.begin(ZAP, 0, self.n_pages)

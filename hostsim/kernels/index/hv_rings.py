@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import inlined, jit, part
-from hostsim.kernels.index.walk import CLEAR_YOUNG, ZAP, Walk, act, look, set_spte, spte_line
+from hostsim.kernels.index.walk import CLEAR_YOUNG, ZAP, Walk, act, call_of, end_call, look, set_spte, spte_line
 from hostsim.mmu.index.hv_rings import HvRings
 from hostsim.mmu.index.tables import ACCESSED, SpteTables
 from hostsim.mmu.index.work import ATOMICS, CHANGED, HEADS, NODES, SPTES, VISITED
@@ -91,6 +91,17 @@ def walk_rings(tables: SpteTables, rings: HvRings, walk: Walk) -> int:
             walk.work[ATOMICS] += 1
             changed += _walk_ring(tables, rings, gfn, walk)
     return changed
+
+
+@jit
+def walk_rings_calls(
+    tables: SpteTables, rings: HvRings, walk: Walk, firsts: Ints, ends: Ints, n_locks: int, rows: NDArray[np.int64]
+) -> None:
+    """A call each for gfns [firsts[i], ends[i]) of ``walk``, in turn. rows: int64[calls, N_WORK], their counts, in place."""
+    for i in range(len(firsts)):
+        call = call_of(walk, int(firsts[i]), int(ends[i]), n_locks, rows[i])
+        walk_rings(tables, rings, call)
+        end_call(call, rows[i])
 
 
 @inlined

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import inlined, jit, part
-from hostsim.kernels.index.walk import ZAP, Walk, act, set_spte
+from hostsim.kernels.index.walk import ZAP, Walk, act, call_of, end_call, set_spte
 from hostsim.kernels.index.walk import look as look_at
 from hostsim.mmu.index.rmap import AT_HEAD, EXT, FREE, MAPPED, N_DESCS, WALKED, Rmap
 from hostsim.mmu.index.tables import LEVELS, SpteTables
@@ -209,6 +209,17 @@ def walk_rmap(tables: SpteTables, rmap: Rmap, walk: Walk) -> int:
             if not is_masked or _is_masked(rmap, walk, number, level):
                 changed += walk_head(tables, rmap, number, walk)
     return changed
+
+
+@jit
+def walk_rmap_calls(
+    tables: SpteTables, rmap: Rmap, walk: Walk, firsts: Ints, ends: Ints, n_locks: int, rows: NDArray[np.int64]
+) -> None:
+    """A call each for gfns [firsts[i], ends[i]) of ``walk``, in turn. rows: int64[calls, N_WORK], their counts, in place."""
+    for i in range(len(firsts)):
+        call = call_of(walk, int(firsts[i]), int(ends[i]), n_locks, rows[i])
+        walk_rmap(tables, rmap, call)
+        end_call(call, rows[i])
 
 
 @inlined

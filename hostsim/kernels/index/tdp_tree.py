@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.jit import jit, part
-from hostsim.kernels.index.walk import TABLE_LINES, Walk, act, look, set_spte
+from hostsim.kernels.index.walk import TABLE_LINES, Walk, act, call_of, end_call, look, set_spte
 from hostsim.mmu.index.tables import ENTRIES, SpteTables
 from hostsim.mmu.index.tdp_tree import N_UPPER, TREE_LEVELS, TdpTree
 from hostsim.mmu.index.work import ALLOCATIONS, PAGES, SPTES, VISITED
@@ -81,6 +81,17 @@ def walk_tree(tables: SpteTables, tree: TdpTree, walk: Walk) -> int:
         if upper >= 0:
             changed += _walk_upper(tables, tree, upper, top * span, walk)
     return changed
+
+
+@jit
+def walk_tree_calls(
+    tables: SpteTables, tree: TdpTree, walk: Walk, firsts: Ints, ends: Ints, n_locks: int, rows: NDArray[np.int64]
+) -> None:
+    """A call each for gfns [firsts[i], ends[i]) of ``walk``, in turn. rows: int64[calls, N_WORK], their counts, in place."""
+    for i in range(len(firsts)):
+        call = call_of(walk, int(firsts[i]), int(ends[i]), n_locks, rows[i])
+        walk_tree(tables, tree, call)
+        end_call(call, rows[i])
 
 
 @part

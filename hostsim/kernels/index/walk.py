@@ -13,7 +13,11 @@ from hostsim.mmu.index.work import (
     ATOMICS,
     CHANGED,
     DEPENDENT,
+    FAR,
     LAST_LINE,
+    LOCKS,
+    N_PARTS,
+    OPERATIONS,
     PAGES,
     SPTES,
     STREAMED,
@@ -64,6 +68,31 @@ def bucket(key: int, bits: int) -> int:
     """Bucket of ``key`` among 2^bits: include/linux/hash.h::hash_32 of its halves folded together."""
     folded = (key ^ (key >> 32)) & 0xFFFFFFFF
     return (((folded * GOLDEN) & 0xFFFFFFFF) >> (32 - bits)) if bits > 0 else 0
+
+
+@inlined
+def call_of(walk: Walk, first: int, end: int, n_locks: int, row: NDArray[np.int64]) -> Walk:
+    """The part of ``walk`` that is a call for gfns [first, end): an operation, its lock round trips, no cache line known.
+
+    row: int64[N_WORK], the counts before it with their signs turned, in place; ``end_call`` adds those after.
+    """
+    work = walk.work
+    for i in range(len(work)):
+        row[i] = -work[i]
+    for part in range(N_PARTS):
+        work[LAST_LINE + part] = FAR
+    work[ZAPPED] = 0
+    work[OPERATIONS] += 1
+    work[LOCKS] += n_locks
+    young = walk.young[first - walk.first : end - walk.first]
+    return Walk(walk.action, first, end, walk.mask, young, walk.zapped, work)
+
+
+@inlined
+def end_call(walk: Walk, row: NDArray[np.int64]) -> None:
+    """What the call added is in ``row``."""
+    for i in range(len(walk.work)):
+        row[i] += walk.work[i]
 
 
 @inlined

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.results.memory import OUT_OF_MEMORY
+from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.tables import MigrationResult, RunResult
 
 Figures = dict[str, int | float | str | None]
 
 OUTCOMES = ("total_time_ms", "downtime_ms", "transferred_bytes")
 """Of migrations that completed only: what was sent before a cancel is no price of anything."""
-JUDGED = (*OUTCOMES, "guest_slowdown_percent")
+AGEING = "ageing."
+"""Opens the names of figures that only runs with [ageing] have."""
+JUDGED = (*OUTCOMES, "guest_slowdown_percent", f"{AGEING}pass_mean_ns")
 """The figures a verdict is about; of each the less the better."""
 NO_MIGRATION = "ran"
 RAN_OUT = OUT_OF_MEMORY
@@ -23,7 +25,7 @@ KVM = "kvm."
 """Opens the names of figures that only runs under KVM have."""
 MEMORY = "memory."
 """Opens the names of figures that only runs with [host.memory] have."""
-SWAP_IN = ("fault_major", "vm")
+SWAP_IN, LOCK_WAIT = ("fault_major", "vm"), ("lock_wait_vcpu", "vm")
 INDEX = ("index_bytes", "start_ns")
 """Of an index of sptes: bytes beside the page tables, and what it took to switch the log on."""
 
@@ -35,10 +37,10 @@ def figures_of(result: RunResult) -> Figures:
     guest_lost_ms: work lost in all, the stop included, mean of the vCPUs' work clocks.
     """
     if result.host is not None and result.host.out_of_memory is not None:
-        return {"status": RAN_OUT} | _counters(result) | _memory(result)
+        return {"status": RAN_OUT} | _counters(result) | _of_host(result)
     if not result.migrations:
         alone: Figures = {"status": NO_MIGRATION, "guest_slowdown_percent": _idle_percent(result)}
-        return alone | _counters(result) | _memory(result)
+        return alone | _counters(result) | _of_host(result)
     migration = result.migrations[0]
     return {
         "status": migration.status,
@@ -48,7 +50,7 @@ def figures_of(result: RunResult) -> Figures:
         "guest_slowdown_percent": slowdown_percent(migration),
         "guest_lost_ms": lost_ms(migration),
         "throttle_max_percent": int(migration.series["throttle_percent"].max(initial=0)),
-    } | _counters(result) | _kvm(migration) | _memory(result)  # fmt: skip
+    } | _counters(result) | _kvm(migration) | _of_host(result)  # fmt: skip
 
 
 def figure_names(runs: Iterable[Figures]) -> list[str]:
@@ -99,14 +101,35 @@ def _kvm(migration: MigrationResult) -> Figures:
     return {f"{KVM}{name}": value for name, value in found.items() if _is_number(value)}
 
 
-def _memory(result: RunResult) -> Figures:
+def _of_host(result: RunResult) -> Figures:
+    return {} if result.host is None else _memory(result.host) | _ageing(result.host)
+
+
+def _memory(host: HostResult) -> Figures:
     """What the first VM lost to a host that is short of memory; nothing where it is not."""
-    if result.host is None or result.host.memory is None:
+    if host.memory is None:
         return {}
-    row = result.host.memory["vms"][0]
-    p99_ns = [one.latencies.percentile_ns(99) for one in result.host.latencies if (one.what, one.vm) == SWAP_IN]
-    found = {**{name: row[name] for name in ("stall_share", "swapped_in", "direct_reclaims")}, "swap_in_p99_ns": sum(p99_ns)}
-    return {f"{MEMORY}{name}": value for name, value in found.items()}
+    row = host.memory["vms"][0]
+    found = {name: row[name] for name in ("stall_share", "swapped_in", "direct_reclaims")}
+    return {f"{MEMORY}{name}": value for name, value in found.items()} | {f"{MEMORY}swap_in_p99_ns": _p99_ns(host, SWAP_IN)}
+
+
+def _ageing(host: HostResult) -> Figures:
+    """Passes over the first VM, what they found, and how long its vCPUs waited for mmu_lock; nothing without ageing."""
+    if not host.ageing or not host.ageing[0]["passes"]:
+        return {}
+    told = host.ageing[0]
+    found = {
+        "pass_mean_ns": told["pass_mean_ns"], "pass_max_ns": told["pass_max_ns"],
+        "young_pages": round(told["young_pages"] / told["passes"]),
+        "false_old_pages": round(told["false_old_pages"] / told["passes"]), "lock_wait_p99_ns": _p99_ns(host, LOCK_WAIT),
+    }  # fmt: skip
+    return {f"{AGEING}{name}": value for name, value in found.items()}
+
+
+def _p99_ns(host: HostResult, what: tuple[str, str]) -> int:
+    """Of what nobody waited for: 0."""
+    return sum(one.latencies.percentile_ns(99) for one in host.latencies if (one.what, one.vm) == what)
 
 
 def _is_number(value: Any) -> bool:
