@@ -7,9 +7,7 @@ debate`, after `--`: hostsim run scenarios/rmap_debate.py -- --sheet cascade-lak
 
 from __future__ import annotations
 
-import typer
-
-from hostsim.cli.debate_cmd import debate_command
+from hostsim.cli.debate_cmd import main
 
 if __name__ == "__main__":
-    typer.run(debate_command)
+    main()

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import JsonFlag, QuietFlag
+from hostsim.cli.errors_cli import exit_code_of
+from hostsim.cli.options import LOOK, JsonFlag, QuietFlag
 from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, tell
 
 HELP = """Run the argument of July 2010: which index should find the shadow PTEs of a page?
@@ -29,6 +30,13 @@ class DebateOptions:
 def register(app: typer.Typer) -> None:
     """Add the command ``debate``."""
     app.command("debate", help=HELP, short_help="The argument of 2010 about the index of sptes, run.")(debate_command)
+
+
+def main() -> None:
+    """The command by itself: what scenarios/rmap_debate.py runs."""
+    app = typer.Typer(**LOOK)
+    app.command(help=HELP)(debate_command)
+    raise SystemExit(exit_code_of(app))
 
 
 def debate_command(

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.errors_cli import exit_code_of
+from hostsim.cli.options import LOOK
 
 COMMANDS = (
     "run_cmd", "compare_cmd", "sweep_cmd", "explain_cmd", "validate_cmd", "kvm_selftest_cmd", "calibrate_cmd",
@@ -25,10 +26,7 @@ def build_app() -> typer.Typer:
         name="hostsim",
         help="Simulate a virtualized host: guests dirty memory, QEMU migrates them, a verdict says why.",
         no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        **LOOK,
     )
     app.callback()(_options)
     for name in COMMANDS:

@@ -37,8 +37,8 @@ def _unreadable(file: Path) -> list[Problem]:
 
 
 def _misplaced(option: str) -> Problem:
-    wanted = "a scenario file (.toml): a script sets these itself"
-    return Problem("command line", option, "a script", wanted, "hostsim run FILE.toml " + option)
+    wanted = "a scenario file (.toml): a script has options of its own, if any, behind --"
+    return Problem("command line", option, "a script", wanted, f"hostsim run FILE.py -- {option}")
 
 
 @contextmanager

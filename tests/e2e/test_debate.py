@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,10 +31,15 @@ def test_the_page_says_what_comes_out_on_a_newer_machine(told: dict[str, dict[st
 
 def test_the_script_has_the_options_of_the_command(root: Path, tmp_path: Path) -> None:
     script = root / "scenarios" / "rmap_debate.py"
-    refused = hostsim("run", str(script), "--", "--sheet", "cascade-lak", cwd=tmp_path)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "cascade-lake" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    wrong = ("--sheet", "cascade-lak")
+    alone = subprocess.run([sys.executable, script, *wrong], cwd=tmp_path, capture_output=True, text=True, check=False)
+    for refused in (hostsim("run", script, "--", *wrong, cwd=tmp_path), alone):
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.count("cascade-lake") == 2, refused.stderr  # as the nearest, and as an example
+        assert "Traceback" not in refused.stderr
+    told = hostsim("run", script, "--json", cwd=tmp_path)
+    assert told.returncode == 2
+    assert "hostsim run FILE.py -- --json" in told.stderr
     assert not list(tmp_path.iterdir())
 
 
