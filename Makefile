@@ -10,7 +10,7 @@ CHECKED := hostsim tests benchmarks scenarios docs/tools
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick golden validation swarm bench lint warm docs lock clean
+.PHONY: help setup demo test quick golden validation swarm bench lint docs lock clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,8 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## run the first scenario: a verdict, a table, files under out/
 	$(BIN)/hostsim run scenarios/precopy_convergence.toml
 
-test: $(STAMP) ## everything that must hold, about 10 minutes on 2 cores; what CI runs
-	@$(MAKE) --no-print-directory -j 2 lint warm
+test: lint ## everything that must hold, about 10 minutes on 2 cores; what CI runs
 	$(PYTEST) -m "timing and not swarm" -p no:xdist --benchmark-disable
 	$(PYTEST) -m "not timing and not swarm" -n 2 --dist worksteal --benchmark-disable
 
@@ -54,11 +53,6 @@ bench: $(STAMP) ## speed and memory, medians of 3
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check $(wildcard $(CHECKED))
 	$(BIN)/mypy
-
-# What most tests need is compiled once, while the code is looked at, and not by each of them.
-warm: $(STAMP)
-	@$(BIN)/hostsim run scenarios/kvm_write_protect.toml --no-files --quiet > /dev/null
-	@$(BIN)/hostsim run scenarios/migration_under_pressure.toml --no-files --quiet > /dev/null
 
 docs: $(STAMP) ## write the generated pages and pictures of docs/
 	$(BIN)/python docs/tools/collect_limits.py
