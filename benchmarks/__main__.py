@@ -1,7 +1,8 @@
-"""``python -m benchmarks``: every figure once, as a table and, with --json FILE, as JSON."""
+"""``python -m benchmarks [NAME ...]``: every figure once, or those named, as a table and, with --json FILE, as JSON."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -22,19 +23,25 @@ Figure = tuple[str, str, str]
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(WORK))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(WORK):
+        parser.error(f"no benchmark named {', '.join(sorted(unknown))}; there are {', '.join(WORK)}")
     console = Console(width=None if sys.stdout.isatty() else 110)
     with console.status("compiling"):
         migrating_guest(1).run()
     table = Table("what", "measured", "wanted", title=f"hostsim on {platform.machine()}, {os.cpu_count()} cores")
     figures: dict[str, Any] = {}
-    for name, work in WORK.items():
+    for name in asked.names or WORK:
         with console.status(name):
-            figures[name], lines = work()
+            figures[name], lines = WORK[name]()
         for line in lines:
             table.add_row(*line)
     console.print(table)
-    if "--json" in sys.argv:
-        Path(sys.argv[sys.argv.index("--json") + 1]).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 def _against_twin() -> tuple[Any, list[Figure]]:
