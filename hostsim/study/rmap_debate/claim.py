@@ -9,6 +9,7 @@ from typing import Literal
 
 Verdict = Literal["holds", "holds if", "fails"]
 APART, STEPS_MAX = 2e-4, 40
+"""Where the search for a crossing ends: a step of this share of it, or after so many without one, nowhere."""
 OFF_MAX = 0.002
 """A measured crossing that is further from the computed one than this share says why."""
 
@@ -89,13 +90,13 @@ def meet(one: Cost, other: Cost | float, low: float, high: float) -> float:
         middle = low * math.exp(share * math.log(high / low))
         at_middle = at(middle)
         if abs(middle - before) < APART * middle:
-            break
+            return middle
         before = middle
         if math.copysign(1.0, at_middle) == math.copysign(1.0, at_low):
             low, at_low, at_high, moved = middle, at_middle, at_high * (0.5 if moved == 1 else 1.0), 1
         else:
             high, at_high, at_low, moved = middle, at_middle, at_low * (0.5 if moved == -1 else 1.0), -1
-    return middle
+    return math.nan
 
 
 def _log_ratio(one: Cost, other: Cost | float) -> Cost:
