@@ -1,0 +1,56 @@
+"""No result moves unseen. ``python -m tests.golden.test_net`` writes net.json anew; the changelog then says what moved."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.golden.net_cases import cases, small_cases
+from tests.golden.net_digest import kept_of
+
+PATH = Path(__file__).with_name("net.json")
+CASES = cases()
+PLAIN = "import json; from tests.golden.test_net import small_now; print(json.dumps(small_now()))"
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = json.loads(PATH.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_result_is_what_it_was(name: str, kept: dict[str, dict[str, str]]) -> None:
+    assert kept_of(CASES[name]) == kept[name]
+
+
+def test_every_result_kept_has_its_case(kept: dict[str, dict[str, str]]) -> None:
+    assert list(kept) == list(CASES)
+
+
+def test_small_cases_are_the_same_without_the_jit(root: Path, kept: dict[str, dict[str, str]]) -> None:
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-c", PLAIN]
+    plain = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(plain.stdout) == {name: kept[name] for name in small_cases()}
+
+
+def test_a_hash_sees_a_figure_that_moved() -> None:
+    """Two seeds differ in every part that depends on draws: the hash is no constant."""
+    case = CASES["small get-dirty-log"]
+    assert kept_of(case)["run"] != kept_of({**case, "seed": case["seed"] + 1})["run"]
+
+
+def small_now() -> dict[str, dict[str, str]]:
+    """What the small cases give in this process."""
+    return {name: kept_of(case) for name, case in small_cases().items()}
+
+
+if __name__ == "__main__":
+    text = json.dumps({name: kept_of(case) for name, case in CASES.items()}, indent=1)
+    PATH.write_text(f"{text}\n", encoding="utf-8")
