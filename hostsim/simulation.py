@@ -14,7 +14,9 @@ from hostsim.results.collect import guest_table, migration_result
 from hostsim.results.memory import host_result
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
+from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.build import build
+from hostsim.scenario.plausible import warnings_of
 
 
 def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None) -> RunResult:
@@ -36,6 +38,8 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
         counters=counters(machine),
         end_ns=machine.env.now_ns,
         host=host_result(machine),
+        warnings=warnings_of(scenario),
+        assumptions=assumptions_of(scenario),
     )
 
 

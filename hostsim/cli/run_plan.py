@@ -15,12 +15,14 @@ from hostsim.report.compare_table import caption, compare_tables
 from hostsim.report.compare_words import verdict_lines
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
+from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.best import all_best
 from hostsim.study.compare.plan import Plan
 from hostsim.study.compare.record import FOLDER
 from hostsim.study.compare.runner import Outcome, failed_error, finished_runs, run_plan, runs_to_do
 from hostsim.study.compare.summary import Summary, summarise
 from hostsim.study.compare.together import choose_workers
+from hostsim.verdict.render import warning_lines
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ def _run(plan: Plan, options: Options, out: Path | None) -> Outcome:
 
 def _content(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]:
     bests = all_best(summary)
-    return as_object(plan, outcome, summary, bests, verdict_lines(summary, bests))
+    head, *others = verdict_lines(summary, bests)
+    warnings = dict.fromkeys(text for run in plan.runs for text in warnings_of(run.scenario))
+    return as_object(plan, outcome, summary, bests, [head, *warning_lines(list(warnings)), *others])
 
 
 def _tell(options: Options, summary: Summary, content: dict[str, Any], paths: Sequence[Path]) -> None:

@@ -59,13 +59,20 @@ def folder_name(name: str) -> str:
 
 
 def verdict_texts(result: RunResult, style: Literal["text", "markdown"]) -> list[str]:
-    """The verdict on each migration, if it had the time to come to one, and on the host's memory."""
+    """The verdict on each migration, if it had the time to come to one, and on the host's memory.
+
+    What no real machine does is warned of in the verdict on the migration, or, where there is none, by itself.
+    """
     from hostsim.verdict import diagnose, evidence_from_result, render
     from hostsim.verdict.memory import host_verdict
+    from hostsim.verdict.render import marked, warning_lines
 
     told = [] if result.host is None else ["\n".join(host_verdict(result.host, style))]
-    if result.host is not None and result.host.out_of_memory is not None:
-        return told
+    ran_out = result.host is not None and result.host.out_of_memory is not None
+    if ran_out or not result.migrations:
+        lines = warning_lines(result.warnings)
+        alone = "\n".join(lines if style == "text" else map(marked, lines))
+        return told + ([alone] if alone else [])
     return [render(diagnose(evidence_from_result(result, i)), style) for i in range(len(result.migrations))] + told
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import accumulate, repeat
 from math import gcd
 from typing import Any
 
@@ -45,7 +46,8 @@ class Workload:
     """What some vCPUs do to a region of gfns. Rates are page touches per second over all its vCPUs.
 
     arrivals: writes of uniform and hotcold come "paced" (a loop: one each 1/rate, the page drawn anew) or as a "poisson"
-    process (many independent clients); zipf and reads are Poisson.
+    process (many independent clients); zipf and reads are Poisson. split: each vCPU has a part of the region to itself;
+    False: each vCPU goes over all of it.
     """
 
     name: str
@@ -65,6 +67,16 @@ class Workload:
     start_page: int = 0
     active: Active | None = None
     trace: TouchTrace | None = None
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether its vCPUs go from page to page in order."""
+        return self.pattern in ("sequential", "strided")
+
+    @property
+    def step_pages(self) -> int:
+        """Pages from one touch of a sweep to the next."""
+        return self.stride_pages if self.pattern == "strided" else 1
 
     @property
     def rates(self) -> tuple[tuple[bool, Fraction], ...]:
@@ -166,7 +178,7 @@ def _classes(load: Workload, first_clock: int, seed: int) -> Iterator[_Class]:
         yield from _trace_classes(load, first_clock)
         return
     for is_write, rate in load.rates:
-        for part in _parts(load, first_clock):
+        for part in _parts(load, first_clock, seed):
             yield from _part_classes(load, part, rate * part.share, is_write, seed)
 
 
@@ -183,31 +195,69 @@ class _Part:
     label: str
 
 
-def _parts(load: Workload, first_clock: int) -> Iterable[_Part]:
+def part_sizes(load: Workload) -> tuple[int, ...]:
+    """Pages that each vCPU of ``load`` goes over: with ``split`` an equal part, as OpenMP's static schedule deals them out.
+
+    Pages that do not divide go to the first parts, one each; a stride that divides the region is not cut.
+    """
     k = len(load.vcpus)
-    swept = load.pattern in ("sequential", "strided")
-    if not load.split and not swept:
+    if not load.split:
+        return (load.n_pages,) * k
+    whole_strides = load.n_pages % load.step_pages == 0 and load.n_pages // load.step_pages >= k
+    unit = load.step_pages if whole_strides else 1
+    each, rest = divmod(load.n_pages // unit, k)
+    return tuple(unit * (each + (i < rest)) for i in range(k))
+
+
+def sweep_cycle(load: Workload, n_pages: int) -> tuple[int, int]:
+    """(touches of a sweep over ``n_pages`` until it is where it began, greatest common divisor of stride and pages)."""
+    common = gcd(load.step_pages % n_pages, n_pages) or n_pages
+    return n_pages // common, common
+
+
+def first_visits(load: Workload, seed: int) -> tuple[int, ...]:
+    """Which touch of its sweep each vCPU of ``load`` makes first, counted from ``start_page``.
+
+    Each begins its own part at touch 0. Where all go over one region, nothing keeps threads at a distance from each other:
+    the first is at touch 0, the others anywhere, drawn once.
+    """
+    k = len(load.vcpus)
+    if load.split:
+        return (0,) * k
+    cycle, _ = sweep_cycle(load, load.n_pages)
+    return (0, *(_below(cycle, stream_key(seed, f"{load.name}/{vcpu}/first visit")) for vcpu in load.vcpus[1:]))
+
+
+def _below(bound: int, key: tuple[int, int]) -> int:
+    """A draw from 0 to ``bound`` - 1."""
+    return ((key[0] << 32 | key[1]) * bound) >> 64
+
+
+def _parts(load: Workload, first_clock: int, seed: int) -> Iterable[_Part]:
+    k = len(load.vcpus)
+    if not load.split and not load.is_swept:
         return [_Part(load.first_gfn, load.n_pages, first_clock, k, Fraction(1), 0, "all")]
-    size = load.n_pages // k if load.split else load.n_pages
-    # Model limit: sweeps that share a region start evenly spread over it, as threads over slices of a buffer do.
-    shift = 0 if load.split else load.n_pages
+    sizes = part_sizes(load)
+    begins = accumulate(sizes, initial=0) if load.split else repeat(0)
+    visits = first_visits(load, seed) if load.is_swept else (0,) * k
+    each = zip(load.vcpus, sizes, begins, visits, strict=False)
     return [
         _Part(
-            load.first_gfn + (i * size if load.split else 0),
+            load.first_gfn + begin,
             size,
             first_clock + i,
             1,
             Fraction(1, k),
-            (load.start_page + i * shift // k) % size,
+            (load.start_page + visit * load.step_pages) % size,
             str(vcpu),
         )
-        for i, vcpu in enumerate(load.vcpus)
+        for i, (vcpu, size, begin, visit) in enumerate(each)
     ]
 
 
 def _part_classes(load: Workload, part: _Part, rate: Fraction, is_write: bool, seed: int) -> Iterator[_Class]:
     key = stream_key(seed, f"{load.name}/{part.label}/{'write' if is_write else 'read'}")
-    if load.pattern in ("sequential", "strided"):
+    if load.is_swept:
         yield _sweep(load, part, rate, is_write)
     elif load.pattern in ("uniform", "hotcold") and load.arrivals == "paced" and is_write:
         yield _paced(load, part, rate, key)
@@ -272,9 +322,8 @@ def _zipf(load: Workload, part: _Part, rate: Fraction, is_write: bool, key: tupl
 
 def _sweep(load: Workload, part: _Part, rate: Fraction, is_write: bool) -> _Class:
     row = _row(load, part, touch.SWEEP, part.first_gfn, part.n_pages, is_write)
-    stride = load.stride_pages % part.n_pages if load.pattern == "strided" else 1
-    common = gcd(stride, part.n_pages) or part.n_pages
-    cycle = part.n_pages // common
+    stride = load.step_pages % part.n_pages
+    cycle, common = sweep_cycle(load, part.n_pages)
     per_ns = (rate / NS_PER_S).limit_denominator(_DENOMINATOR_MAX)
     row[touch.START_PAGE], row[touch.STRIDE_GCD], row[touch.CYCLE] = part.start_page, common, cycle
     row[touch.STRIDE] = stride

@@ -38,12 +38,21 @@ def sheet_names() -> tuple[str, ...]:
 
 @cache
 def sheet_entries(name: str) -> Mapping[str, Mapping[str, object]]:
-    """Every constant of sheet ``name`` as {constant: {value, source}}. InputError if there is no such sheet."""
+    """Every constant of sheet ``name`` as {constant: {value, source}}, some with a range. InputError if there is none."""
     if name not in sheet_names():
         wanted = "one of " + ", ".join(sheet_names())
         raise InputError([Problem("scenario", "host.machine", name, wanted, 'machine = "generic"')])
     text = (files("hostsim") / "data" / "hosts" / f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
+
+
+def sheet_range(name: str, constant: str) -> tuple[int, int] | None:
+    """(least, most) that sheet ``name`` takes for likely of ``constant``; None where it gives one value only."""
+    bounds = sheet_entries(name)[constant].get("range")
+    if not isinstance(bounds, list):
+        return None
+    least, most = bounds
+    return int(least), int(most)
 
 
 def load_sheet(name: str, overrides: Mapping[str, int] | None = None) -> HostSheet:

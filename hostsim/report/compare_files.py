@@ -15,6 +15,7 @@ from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
 from hostsim.results.provenance import config_sha256, git_revision
 from hostsim.results.tables import Table, plain
+from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.best import Best
 from hostsim.study.compare.figures import figure_names
 from hostsim.study.compare.identity import versions
@@ -138,7 +139,8 @@ def _best(summary: Summary, best: Best) -> dict[str, Any]:
 def _run(plan: Plan, outcome: Outcome, index: int) -> dict[str, Any]:
     run = plan.runs[index]
     figures, failure = outcome.figures.get(run.key), outcome.failures.get(run.key)
-    about = {"settings": plan.settings(run.combination), "seed": run.seed, "key": run.key, "figures": figures}
+    about = {"settings": plan.settings(run.combination), "seed": run.seed, "key": run.key, "figures": figures,
+             "warnings": warnings_of(run.scenario)}  # fmt: skip
     return about | ({"error": failure.text} if failure else {})
 
 

@@ -141,7 +141,7 @@ def _speed(before: Sample | None, sample: Sample, n_clocks: int) -> float:
 
 def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, Any]:
     p, spec, vm = migration.parameters, machine.spec, machine.vm
-    curve = guest_curve(spec.workloads, vm.memory.n_pages)
+    curve = guest_curve(spec.workloads, vm.memory.n_pages, spec.seed)
     knots = np.unique(np.linspace(0, len(curve.t_s) - 1, 200).astype(int))
     filled = sum(length for block in vm.memory.blocks for _, length in block.filled)
     syncs = migration.recorder.syncs

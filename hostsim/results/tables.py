@@ -129,7 +129,8 @@ class MigrationResult:
 class RunResult:
     """One run: the scenario as resolved, its migrations, and what guests and host did until ``end_ns``.
 
-    host: None unless its memory may run short, it is aged, or there are several VMs.
+    host: None unless its memory may run short, it is aged, or there are several VMs. warnings: what in the scenario no real
+    machine does; assumptions: what it leaves open and a migration's answer may hang on.
     """
 
     scenario: dict[str, Any]
@@ -140,6 +141,8 @@ class RunResult:
     counters: dict[str, Any]
     end_ns: int
     host: HostResult | None = None
+    warnings: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -154,6 +157,7 @@ class RunResult:
             "seed": self.seed,
             "scenario": plain(self.scenario),
             "end_ns": int(self.end_ns),
+            "warnings": list(self.warnings),
             "migrations": [plain(m.query) for m in self.migrations],
             "facts": [plain(m.facts) for m in self.migrations],
             "rounds": [plain([{key: row[key] for key in ROUNDS} for row in m.rounds.rows()]) for m in self.migrations],

@@ -114,7 +114,7 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         write_rate_per_s=load.write_rate,
         read_rate_per_s=load.read_rate,
         pacing=Pacing(load.pacing == "open", Fraction(load.catch_up), load.tick, load.tick_late),
-        split=load.split,
+        split=load.is_split,
         stride_pages=load.stride // PAGE_SIZE or 1,
         hot_pages=load.hot_size // PAGE_SIZE,
         hot_share=load.hot_share,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from hostsim.mmu.era import load_era
-from hostsim.scenario.guest_schema import Vm, Workload
+from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
 from hostsim.scenario.host_schema import NS_PER_S, Migration
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.profiles import PROFILES
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 
-SWEEPS = ("sequential", "strided")
 TOUCHING = (*SWEEPS, "uniform", "hotcold", "zipf")
 
 
@@ -110,7 +109,7 @@ def _completed_mmu(mmu: Mmu) -> Mmu:
 
 
 def _completed_workload(workload: Workload, index: int, memory_bytes: int) -> Workload:
-    update: dict[str, Any] = {"name": workload_name(workload, index)}
+    update: dict[str, Any] = {"name": workload_name(workload, index), "split": workload.is_split}
     if workload.size is None and workload.pattern != "trace":
         update["size"] = memory_bytes - workload.at
     return _with(workload, update)

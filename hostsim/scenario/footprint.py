@@ -135,7 +135,7 @@ def _kvm_workload_bytes(vm: Vm, load: Workload) -> float:
     _, n_pages = load.region_gfns(vm.memory)
     if load.pattern not in ("sequential", "strided"):
         return _zipf_bytes(load, n_pages)
-    sweeps = 1 if load.split else len(load.vcpu_numbers(vm.vcpus))
+    sweeps = 1 if load.is_split else len(load.vcpu_numbers(vm.vcpus))
     return VISIT_BYTES_A_PAGE * n_pages * sweeps * _streams(load)
 
 
@@ -146,5 +146,5 @@ def _workload_bytes(vm: Vm, load: Workload) -> float:
         return total
     if load.pattern in ("uniform", "hotcold") and load.arrivals == "paced":
         return total + PACED_BYTES_A_PAGE * n_pages
-    shared = load.pattern in ("sequential", "strided") and not load.split
+    shared = load.pattern in ("sequential", "strided") and not load.is_split
     return total + PENDING_BYTES_A_PAGE * n_pages * (len(load.vcpu_numbers(vm.vcpus)) if shared else 1)

@@ -23,6 +23,7 @@ from hostsim.scenario.types import (
     Vcpus,
 )
 
+SWEEPS = ("sequential", "strided")
 MEMORY_MIN_BYTES = 1 << 20
 MEMORY_MAX_BYTES = 64 << 40
 Pattern = Literal["idle", "sequential", "strided", "uniform", "hotcold", "zipf", "trace"]
@@ -59,7 +60,11 @@ class Workload(Section):
     vcpus: Vcpus = Field(default="all", description='the vCPUs that run it: "all", a list, or "0-3"')
     at: PageBytes = Field(default=0, description="where its region starts")
     size: PageBytes | None = Field(default=None, gt=0, description="its region; without it, up to the end of memory")
-    split: Flag = Field(default=False, description="each vCPU has an equal part of the region to itself")
+    split: Flag | None = Field(
+        default=None,
+        description="each vCPU has an equal part of the region to itself; false: all go over the whole region; "
+        "default: true with sequential and strided, as threads divide a loop; else false",
+    )
     write_rate: Rate = Field(default=Fraction(0), description="page writes per second, over all its vCPUs")
     read_rate: Rate = Field(default=Fraction(0), description="page reads per second, over all its vCPUs")
     pacing: Literal["closed", "open"] = Field(
@@ -77,11 +82,20 @@ class Workload(Section):
     hot_size: PageBytes = Field(default=0, description="hotcold: the hot part, at the start of the region")
     hot_share: Share = Field(default=0.0, description="hotcold: share of the touches that go there")
     exponent: Number = Field(default=1.0, gt=0, le=5, description="zipf: rank k is touched in proportion to k^-exponent")
-    start_page: Count = Field(default=0, ge=0, description="sequential, strided: page where the sweep stands at time 0")
+    start_page: Count = Field(
+        default=0, ge=0, description="sequential, strided: page of its part where each vCPU stands at time 0; with "
+        "split = false the first vCPU, the others at drawn places",
+    )  # fmt: skip
     active: Active | None = Field(default=None, description="windows of its clock in which it runs; always without it")
     file: Annotated[str, Field(strict=True, min_length=1, max_length=1000)] | None = Field(
         default=None, description="trace: CSV of time,vcpu,gfn,rw; relative to the scenario file", examples=["trace.csv"]
     )
+
+    @property
+    def is_split(self) -> bool:
+        """``split``, or what holds without it."""
+        # Model limit: threads that divide a region sweep their parts at their own pace: no barrier between two sweeps.
+        return self.pattern in SWEEPS if self.split is None else self.split
 
     def vcpu_numbers(self, n_vcpus: int) -> tuple[int, ...]:
         """The vCPUs that run it, of a VM of ``n_vcpus``."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hostsim.scenario.complete import APPLIES, TOUCHING
 from hostsim.scenario.finding import Finding
-from hostsim.scenario.guest_schema import Vm, Workload
+from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
 from hostsim.scenario.types import PAGE_SIZE_BYTES
 from hostsim.units import format_bytes, format_duration
 
@@ -86,25 +86,30 @@ def _region(workload: Workload, vm: Vm, key: str) -> Iterator[Finding]:
 def _parts(workload: Workload, vm: Vm, key: str) -> Iterator[Finding]:
     k, n_pages = len(workload.vcpu_numbers(vm.vcpus)), workload.region_gfns(vm.memory)[1]
     uses = (*_keys(key, "vcpus", "at", "pattern", "split"), "vm.vcpus", "vm.memory")
-    if workload.split and n_pages % k:
+    if workload.is_split and n_pages < k:
+        wanted = f"at least a page for each of the {k} vCPUs, or split = false"
+        yield Finding(f"{key}.size", f"{n_pages} pages", wanted, f'size = "{format_bytes(k * PAGE_SIZE_BYTES)}"', uses)
+    elif workload.is_split and workload.pattern not in SWEEPS and n_pages % k:
         wanted = f"pages that divide by the {k} vCPUs (split)"
         yield Finding(f"{key}.size", f"{n_pages} pages", wanted, f'size = "{format_bytes(k * PAGE_SIZE_BYTES)}"', uses)
     hot_pages = workload.hot_size // PAGE_SIZE_BYTES
-    if workload.split and workload.pattern == "hotcold" and hot_pages % k:
+    if workload.is_split and workload.pattern == "hotcold" and hot_pages % k:
         wanted = f"pages that divide by the {k} vCPUs (split)"
         yield Finding(f"{key}.hot_size", f"{hot_pages} pages", wanted, "", uses)
 
 
 def _within(workload: Workload, vm: Vm, key: str) -> Iterator[Finding]:
     n_pages = workload.region_gfns(vm.memory)[1]
-    part = n_pages // len(workload.vcpu_numbers(vm.vcpus)) if workload.split else n_pages
+    k = len(workload.vcpu_numbers(vm.vcpus)) if workload.is_split else 1
+    part, otherwise = n_pages // k, "; split = false sweeps the whole region" if k > 1 else ""
     region = format_bytes(n_pages * PAGE_SIZE_BYTES)
     uses = (*_keys(key, "size", "at", "split", "vcpus"), "vm.memory", "vm.vcpus")
     if workload.hot_size > n_pages * PAGE_SIZE_BYTES:
         wanted = f"at most the region ({region})"
         yield Finding(f"{key}.hot_size", format_bytes(workload.hot_size), wanted, 'hot_size = "64MiB"', uses)
     if workload.pattern == "strided" and workload.stride >= part * PAGE_SIZE_BYTES:
-        wanted = f"less than what a vCPU sweeps ({format_bytes(part * PAGE_SIZE_BYTES)})"
+        wanted = f"less than what a vCPU sweeps ({format_bytes(part * PAGE_SIZE_BYTES)}{otherwise})"
         yield Finding(f"{key}.stride", format_bytes(workload.stride), wanted, 'stride = "64KiB"', uses)
     if workload.start_page >= part > 0:
-        yield Finding(f"{key}.start_page", str(workload.start_page), f"a page below {part}", "start_page = 0", uses)
+        wanted = f"a page below {part}{otherwise}"
+        yield Finding(f"{key}.start_page", str(workload.start_page), wanted, "start_page = 0", uses)

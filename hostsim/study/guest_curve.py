@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hostsim.guest.workload import TouchTrace, Workload
+from hostsim.guest.workload import TouchTrace, Workload, first_visits, part_sizes, sweep_cycle
 from hostsim.study.dirty_curve import DirtyCurve
 
 TRACE_KNOTS = 64
 
 
-def guest_curve(workloads: Sequence[Workload], memory_pages: int) -> DirtyCurve:
+def guest_curve(workloads: Sequence[Workload], memory_pages: int, seed: int) -> DirtyCurve:
     """D(t) of all that writes, unthrottled, cut off at the pages that anybody writes.
+
+    ``seed``: of the run; it draws where sweeps that share a region stand at first.
 
     Workloads that overlap are added up to that cut; one with active windows counts as if always in one (the worst interval).
     """
     total = DirtyCurve(np.array([0.0, 1.0]), np.zeros(2))
     for load in workloads:
-        total = total.plus(_curve(load))
+        total = total.plus(_curve(load, seed))
     return DirtyCurve(total.t_s, total.pages, total.last_slope_pages_per_s, float(_written_pages(workloads, memory_pages)))
 
 
@@ -33,7 +36,7 @@ def _written_pages(workloads: Sequence[Workload], memory_pages: int) -> int:
     return int(written.sum())
 
 
-def _curve(load: Workload) -> DirtyCurve:
+def _curve(load: Workload, seed: int) -> DirtyCurve:
     rate = float(load.write_rate_per_s)
     if load.trace is not None:
         return _trace_curve(load.trace)
@@ -45,8 +48,25 @@ def _curve(load: Workload) -> DirtyCurve:
         return DirtyCurve.hotcold(load.n_pages, load.hot_pages, load.hot_share, rate)
     if load.pattern == "zipf":
         return DirtyCurve.zipf(load.n_pages, load.exponent, rate)
-    reached = load.n_pages // np.gcd(load.stride_pages, load.n_pages) if load.pattern == "strided" else load.n_pages
-    return DirtyCurve.sequential(int(reached), rate)
+    return _swept(_reaches(load, seed), rate / len(load.vcpus))
+
+
+def _reaches(load: Workload, seed: int) -> NDArray[np.int64]:
+    """int64[vCPUs]: pages each vCPU writes before it comes to one that is dirty: its part, or up to the next vCPU."""
+    if load.split:
+        return np.array([sweep_cycle(load, size)[0] for size in part_sizes(load)], np.int64)
+    # Model limit: sweeps of one region keep the distances at which they begin; under KVM those of closed loops drift.
+    cycle, _ = sweep_cycle(load, load.n_pages)
+    visits = np.sort(np.array(first_visits(load, seed), np.int64))
+    return np.diff(visits, append=visits[0] + cycle)
+
+
+def _swept(reaches: NDArray[np.int64], rate_each: float) -> DirtyCurve:
+    """D(t) of sweeps that write ``rate_each`` pages per second until each has written its int64[vCPUs] ``reaches``."""
+    ends, counts = np.unique(reaches[reaches > 0], return_counts=True)
+    left = counts.sum() - np.concatenate([[0], np.cumsum(counts)[:-1]])
+    pages = np.cumsum(np.diff(ends, prepend=0) * left)
+    return DirtyCurve(np.concatenate([[0.0], ends / rate_each]), np.concatenate([[0.0], pages.astype(np.float64)]))
 
 
 def _trace_curve(trace: TouchTrace) -> DirtyCurve:

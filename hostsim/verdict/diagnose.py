@@ -13,7 +13,7 @@ from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_und
 from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
 from hostsim.verdict.remedies import more_time, post_copy, remedies_for
-from hostsim.verdict.words import bytes_words, seconds_words
+from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 from hostsim.verdict.xbzrle import DELTA_SYNCS, blocked_by_xbzrle
 
 SLOPE_SHARE = 0.75
@@ -38,8 +38,29 @@ def diagnose(evidence: Evidence) -> Verdict:
         verdict = judge(evidence)
         if verdict is not None:
             told = verdict if verdict.assumptions else replace(verdict, assumptions=_assumed(evidence, verdict))
-            return with_logging_cost(told, evidence)
+            return with_logging_cost(_with_scenario(told, evidence), evidence)
     raise AssertionError("the last judge always answers")
+
+
+def _with_scenario(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """``verdict`` with what the scenario of a run is to be warned of, and, if it did not end, what it leaves open."""
+    left_open = () if verdict.converged else evidence.assumptions
+    warnings = (*evidence.warnings, *_of_advice(verdict, evidence))
+    return replace(verdict, warnings=warnings, rests_on=left_open)
+
+
+def _of_advice(verdict: Verdict, evidence: Evidence) -> tuple[str, ...]:
+    """The warning where a bandwidth is advised that one stream may not carry, unless the run itself sent that fast."""
+    advised, sure = verdict.remedy("bandwidth"), evidence.surely_sent_bytes_per_s
+    if advised is None or not advised.helps or not sure or (advised.value or 0.0) <= sure:
+        return ()
+    if (evidence.bandwidth_bytes_per_s or 0.0) > sure:
+        return ()
+    text = (
+        f"one migration thread is only sure to send {bandwidth_words(sure)} (slow end of host.page_send_ns): the "
+        f"bandwidth of {bandwidth_words(advised.value or 0.0)} that is advised may be more than one stream carries"
+    )
+    return (text,)
 
 
 def _assumed(evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:

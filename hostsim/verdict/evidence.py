@@ -123,6 +123,12 @@ class Evidence:
     """What KVM's dirty logging cost; None where nobody counted."""
     profile: str = "qemu"
     qemu: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What in the scenario of a run no real machine does."""
+    assumptions: tuple[str, ...] = ()
+    """What the scenario of a run leaves open."""
+    surely_sent_bytes_per_s: float = 0.0
+    """What one stream of a run sends at the slow end of its sheet; 0 where there is no range."""
 
     @property
     def limit_s(self) -> float:

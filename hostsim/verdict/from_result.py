@@ -57,9 +57,18 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
         profile=str(facts.get("profile") or "qemu"),
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
+        warnings=result.warnings,
+        assumptions=result.assumptions,
+        surely_sent_bytes_per_s=_surely_sent_bytes_per_s(result),
         **_bandwidths(facts, migration),
         **_throttle(facts, migration),
     )
+
+
+def _surely_sent_bytes_per_s(result: RunResult) -> float:
+    from hostsim.scenario.plausible import surely_sent_bytes_per_s  # no scenario is loaded to read a log
+
+    return float(surely_sent_bytes_per_s(result.scenario))
 
 
 def _elapsed_s(migration: MigrationResult) -> float:

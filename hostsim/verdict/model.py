@@ -46,13 +46,19 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer for one migration; ``render`` writes it in at most eight lines."""
+    """The answer for one migration; ``render`` writes it in eight lines, and one more for each of warnings and rests_on.
+
+    warnings: what no real machine does, so the answer is about none; rests_on: what the scenario leaves open and the answer
+    may hang on; assumptions: what a log does not tell.
+    """
 
     outcome: Outcome
     headline: str
     reason: Reason | None = None
     findings: tuple[str, ...] = ()
     remedies: tuple[Remedy, ...] = ()
+    warnings: tuple[str, ...] = ()
+    rests_on: tuple[str, ...] = ()
     confidence: Confidence | None = None
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
-"""A verdict in at most eight lines, as text or markdown."""
+"""A verdict in at most eight lines, warnings and assumptions of the scenario not counted, as text or markdown."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from hostsim.verdict.model import Remedy, Verdict
@@ -11,14 +12,20 @@ LINES_MAX = 8
 
 def render(verdict: Verdict, style: Literal["text", "markdown"] = "text") -> str:
     """The verdict to paste into a ticket; the first line opens with VERDICT."""
-    lines = [f"VERDICT: {verdict.headline}.", *verdict.findings]
-    closing = _closing(verdict)
-    room = LINES_MAX - len(lines) - bool(closing)
+    head, closing = f"VERDICT: {verdict.headline}.", _closing(verdict)
+    room = max(0, LINES_MAX - 1 - len(verdict.findings) - bool(closing))
+    lines = [head, *warning_lines(verdict.warnings), *verdict.findings]
     lines += [f"- {_remedy(r)}" for r in verdict.remedies[:room]]
+    lines += [f"Assumption: {text}." for text in verdict.rests_on]
     lines += [closing] if closing else []
     if style == "markdown":
         lines = [marked(line) for line in lines]
     return "\n".join(lines)
+
+
+def warning_lines(warnings: Sequence[str]) -> list[str]:
+    """A line for each of ``warnings``; none is ever left out."""
+    return [f"Warning: {text}." for text in warnings]
 
 
 def _remedy(remedy: Remedy) -> str:

@@ -22,7 +22,7 @@ class TwinMachine:
         self.spec, self.env = spec, simpy.Environment()
         self.memory = TwinMemory(spec.blocks)
         self.works = [
-            TwinWork(self.env, self.memory, (w, vcpu), TwinClock(load.pacing), touches(load, i, rng))
+            TwinWork(self.env, self.memory, (w, vcpu), TwinClock(load.pacing), touches(load, i, rng, spec.seed))
             for w, load in enumerate(spec.workloads)
             for i, vcpu in enumerate(load.vcpus)
         ]

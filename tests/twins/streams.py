@@ -10,20 +10,20 @@ from itertools import count
 import numpy as np
 
 from hostsim.guest.popularity import scatter_step
-from hostsim.guest.workload import Active, Workload
+from hostsim.guest.workload import Active, Workload, first_visits
 
 NS_PER_S = 1_000_000_000
 Touch = tuple[int, int, bool]
 
 
-def touches(load: Workload, i: int, rng: np.random.Generator | None = None) -> Iterator[Touch]:
-    """Touches of the ``i``-th vCPU of ``load``; ``rng`` draws where the pattern does."""
+def touches(load: Workload, i: int, rng: np.random.Generator | None = None, seed: int = 1) -> Iterator[Touch]:
+    """Touches of the ``i``-th vCPU of ``load``; ``rng`` draws pages and times, ``seed`` where sweeps stand at first."""
     if load.pattern == "idle":
         return iter(())
     if load.pattern == "trace":
         return through_windows(load.active, _trace(load, i))
     return heapq.merge(
-        *(through_windows(load.active, _stream(load, i, rate, w, rng)) for w, rate in load.rates),
+        *(through_windows(load.active, _stream(load, i, rate, w, rng, seed)) for w, rate in load.rates),
     )
 
 
@@ -48,14 +48,15 @@ def _trace(load: Workload, i: int) -> Iterator[Touch]:
 
 
 def _stream(
-    load: Workload, i: int, rate: Fraction, is_write: bool, rng: np.random.Generator | None
+    load: Workload, i: int, rate: Fraction, is_write: bool, rng: np.random.Generator | None, seed: int = 1
 ) -> Iterator[Touch]:
     k = len(load.vcpus)
-    n_pages = load.n_pages // k if load.split else load.n_pages
-    first_gfn = load.first_gfn + (i * n_pages if load.split else 0)
+    stride = load.stride_pages if load.pattern == "strided" else 1
+    sizes = _dealt(load.n_pages, k, stride) if load.split else [load.n_pages] * k
+    n_pages = sizes[i]
+    first_gfn = load.first_gfn + (sum(sizes[:i]) if load.split else 0)
     if load.pattern in {"sequential", "strided"}:
-        stride = load.stride_pages if load.pattern == "strided" else 1
-        start = load.start_page + (0 if load.split else i * n_pages // k)
+        start = load.start_page + first_visits(load, seed)[i] * stride
         pages: Iterator[int] = ((start + n * stride) % n_pages for n in count())
     else:
         pages = iter(_page_drawer(load, n_pages, k, rng), -1)
@@ -65,6 +66,15 @@ def _stream(
         times = _even_times(rate / k)
     for local_ns, page in zip(times, pages, strict=False):
         yield local_ns, first_gfn + page, is_write
+
+
+def _dealt(n_pages: int, k: int, stride: int) -> list[int]:
+    """Pages of each of ``k`` parts: touches are dealt out one by one, whole strides where they divide the region."""
+    unit = stride if n_pages % stride == 0 and n_pages // stride >= k else 1
+    sizes = [0] * k
+    for n in range(n_pages // unit):
+        sizes[n % k] += unit
+    return sizes
 
 
 def _even_times(rate_per_s: Fraction) -> Iterator[int]:

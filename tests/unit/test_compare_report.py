@@ -169,6 +169,7 @@ def test_the_files_hold_every_figure(plan: Plan, tmp_path: Path) -> None:
     outcome = outcome_of(plan, FIRST, CUT, KVM, None)
     summary = summarise(plan, outcome.figures)
     content = as_object(plan, outcome, summary, all_best(summary), ["VERDICT: fine."])
+    assert [run["warnings"] for run in content["runs"]] == [[]] * 4
     paths = write_comparison(tmp_path / "out", plan, outcome, summary, content)
     assert {path.name for path in paths} == set(tree(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "compare.json").read_text()) == content

@@ -8,7 +8,7 @@ import pytest
 
 from hostsim.guest import touch
 from hostsim.guest.popularity import scatter_step, zipf_shares
-from hostsim.guest.workload import TouchTrace, Workload, build_guest
+from hostsim.guest.workload import TouchTrace, Workload, build_guest, part_sizes
 
 UNIFORM = Workload("load", "uniform", (0, 1, 2), 10, 90, Fraction(900))
 
@@ -29,9 +29,39 @@ def test_a_split_region_is_one_class_a_vcpu() -> None:
     assert column([split], touch.CLOCK_FIRST) == [0, 1, 2]
 
 
-def test_sweeps_of_a_shared_region_start_evenly_spread() -> None:
-    sweep = replace(UNIFORM, pattern="sequential", start_page=80)
-    assert column([sweep], touch.START_PAGE) == [80, 20, 50]
+SWEEP = replace(UNIFORM, pattern="sequential", start_page=80)
+
+
+def test_sweeps_of_a_shared_region_begin_where_the_seed_says() -> None:
+    starts = [build_guest([SWEEP], seed).table.ints[:, touch.START_PAGE].tolist() for seed in range(200)]
+    assert {first for first, *_ in starts} == {80}
+    others = np.array([one for _, *rest in starts for one in rest])
+    assert (others.min(), others.max()) == (0, 89)
+    assert abs(others.mean() - 44.5) < 4 * np.sqrt(90**2 / 12 / len(others))
+
+
+def test_reads_and_writes_of_a_sweep_stand_at_the_same_page() -> None:
+    starts = column([replace(SWEEP, read_rate_per_s=Fraction(5))], touch.START_PAGE)
+    assert starts[:3] == starts[3:]
+
+
+def test_strided_sweeps_of_a_shared_region_meet_the_same_pages() -> None:
+    starts = column([replace(SWEEP, pattern="strided", stride_pages=6, start_page=1)], touch.START_PAGE)
+    assert {start % 6 for start in starts} == {1}
+    assert len(set(starts)) == 3
+
+
+@pytest.mark.parametrize(
+    ("n_pages", "stride", "sizes"),
+    [(90, 1, (30, 30, 30)), (92, 1, (31, 31, 30)), (3, 1, (1, 1, 1)), (96, 6, (36, 30, 30)), (97, 6, (33, 32, 32)),
+     (12, 6, (4, 4, 4))],
+)  # fmt: skip
+def test_parts_are_dealt_out_as_a_static_schedule_does(n_pages: int, stride: int, sizes: tuple[int, ...]) -> None:
+    load = replace(SWEEP, pattern="strided", n_pages=n_pages, stride_pages=stride, start_page=0, split=True)
+    assert part_sizes(load) == sizes
+    table = build_guest([load], 1).table.ints
+    assert table[:, touch.FIRST_GFN].tolist() == [10, 10 + sizes[0], 10 + sizes[0] + sizes[1]]
+    assert table[:, touch.START_PAGE].tolist() == [0, 0, 0]
 
 
 def test_reads_are_classes_that_arm_nothing() -> None:

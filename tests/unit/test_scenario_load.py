@@ -195,3 +195,33 @@ def test_every_scenario_of_the_checkout_loads(root: Path) -> None:
         assert scenario.name == path.stem
         assert path.read_text().startswith("# Question:")
         assert Scenario.model_validate(scenario.resolved() | {"name": "again"}).vm.memory == scenario.vm.memory
+
+
+def _swept(pattern: str, size: str, vcpus: int, **keys: object) -> Scenario:
+    load = {"pattern": pattern, "size": size, "write_rate": "10/s", **keys}
+    return Scenario.model_validate({"vm": {"memory": "64MiB", "vcpus": vcpus, "workload": [load]}})
+
+
+@pytest.mark.parametrize(("pattern", "is_split"), [("sequential", True), ("uniform", False), ("zipf", False)])
+def test_sweeps_are_split_where_nobody_says_otherwise(pattern: str, is_split: bool) -> None:
+    scenario = _swept(pattern, "40KiB", 4)
+    assert scenario.vm.workload[0].split is is_split
+    assert scenario.resolved()["vm"]["workload"][0]["split"] is is_split
+    assert "split" not in scenario.vm.workload[0].model_fields_set
+
+
+@pytest.mark.parametrize(
+    ("pattern", "size", "keys", "told"),
+    [
+        ("sequential", "12KiB", {}, "size: got 3 pages, wanted at least a page for each of the 4 vCPUs"),
+        ("strided", "4MiB", {"stride": "1MiB"}, "wanted less than what a vCPU sweeps (1MiB; split = false sweeps the whole"),
+        ("sequential", "64KiB", {"start_page": 4}, "got 4, wanted a page below 4; split = false sweeps the whole region"),
+    ],
+)
+def test_what_does_not_fit_into_parts_is_refused_and_may_be_shared(
+    pattern: str, size: str, keys: dict[str, object], told: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        _swept(pattern, size, 4, **keys)
+    assert told in str(caught.value)
+    assert _swept(pattern, size, 4, split=False, **keys).vm.workload[0].split is False

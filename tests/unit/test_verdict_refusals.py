@@ -76,6 +76,15 @@ def test_long_verdicts_lose_remedies_not_lines_of_reason() -> None:
     assert lines[-1] == "Confidence: low (reason)."
 
 
+def test_no_warning_is_ever_cut_off() -> None:
+    nine = tuple(f"warning {i}" for i in range(9))
+    findings = tuple(f"Why: {i}." for i in range(9))
+    verdict = Verdict("not converging", "head", findings=findings, remedies=(Remedy("k", "change"),), warnings=nine)
+    lines = render(verdict).splitlines()
+    assert lines[1:10] == [f"Warning: warning {i}." for i in range(9)]
+    assert lines[10:] == list(findings)
+
+
 def test_markdown() -> None:
     verdict = Verdict("completed", "head", findings=("Why: one.",), remedies=(Remedy("k", "change"),))
     assert render(verdict, "markdown").splitlines() == ["**VERDICT:** head.", "- *Why:* one.", "- change"]

@@ -167,3 +167,34 @@ def test_a_verdict_is_json() -> None:
     assert told["outcome"] == "not converging"
     assert told["remedies"][0]["kind"] == "downtime_limit"
     assert np.isfinite(list(told["numbers"].values())).all()
+
+
+WARNED = ("vCPU 0 of vm is too fast",)
+
+
+def test_warnings_of_the_scenario_follow_the_headline() -> None:
+    evidence = evidence_from_result(replace(result("active", saturating(2.0)), warnings=WARNED))
+    verdict = diagnose(evidence)
+    assert verdict.to_dict()["warnings"] == WARNED
+    lines = render(verdict).splitlines()
+    assert lines[1] == "Warning: vCPU 0 of vm is too fast."
+    assert len(lines) == len(render(diagnose(replace(evidence, warnings=()))).splitlines()) + 1
+    assert "- *Warning:* vCPU 0 of vm is too fast." in render(verdict, "markdown")
+
+
+def test_what_a_scenario_leaves_open_is_told_of_a_migration_that_did_not_end() -> None:
+    left_open = ("the vCPUs are alike",)
+    stuck, ended = (replace(result(status, saturating(2.0)), assumptions=left_open) for status in ("active", "completed"))
+    lines = render(diagnose(evidence_from_result(stuck))).splitlines()
+    assert lines[-2] == "Assumption: the vCPUs are alike."
+    assert len(lines) == len(render(diagnose(evidence_from_result(replace(stuck, assumptions=())))).splitlines()) + 1
+    assert diagnose(evidence_from_result(ended)).rests_on == ()
+
+
+def test_an_advised_bandwidth_that_one_stream_may_not_carry_is_warned_of() -> None:
+    evidence = known(saturating(2.0))
+    advised = diagnose(evidence).remedy("bandwidth").value
+    assert diagnose(replace(evidence, surely_sent_bytes_per_s=advised)).warnings == ()
+    (text,) = diagnose(replace(evidence, surely_sent_bytes_per_s=LINK)).warnings
+    assert "may be more than one stream carries" in text
+    assert diagnose(replace(evidence, surely_sent_bytes_per_s=LINK / 2, bandwidth_bytes_per_s=LINK)).warnings == ()

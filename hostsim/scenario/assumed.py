@@ -1,0 +1,40 @@
+"""Assumptions that nobody wrote down and that a migration's answer may hang on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
+
+if TYPE_CHECKING:
+    from hostsim.scenario.schema import Scenario
+
+
+def assumptions_of(scenario: Scenario) -> tuple[str, ...]:
+    """What ``scenario``, checked and complete, leaves open and is taken for granted, a sentence each."""
+    return tuple(_sweeps(scenario.vm)) if scenario.migration is not None else ()
+
+
+def _drifts(load: Workload) -> bool:
+    """Whether a vCPU that faults falls behind those that do not, and stays there."""
+    return load.pattern in SWEEPS and load.write_rate > 0 and load.pacing == "closed"
+
+
+def _sweeps(vm: Vm) -> Iterator[str]:
+    """Sweeps of several vCPUs: under KVM, faults hold up the one in front."""
+    for i, load in enumerate(vm.workload):
+        k, key = len(load.vcpu_numbers(vm.vcpus)), f"vm.workload.{i}"
+        if k == 1 or vm.dirty_tracking == "tcg" or not _drifts(load):
+            continue
+        if "split" not in load.model_fields_set:
+            yield (
+                f"each of the {k} vCPUs of {key} sweeps a part of its own (split = true); {k} vCPUs that all "
+                "sweep the whole region catch up with one another and dirty fewer pages, so the answer may differ "
+                f"(--set {key}.split=false)"
+            )
+        elif not load.is_split:
+            yield (
+                f"the {k} vCPUs that sweep the region of {key} together (split = false) keep the distances at "
+                "which they begin; they catch up with one another and dirty fewer pages, so a longer run may complete"
+            )

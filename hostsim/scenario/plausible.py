@@ -1,0 +1,164 @@
+"""Scenarios that no real machine fits: each check says what is too much, by which figure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from hostsim.host.sheet import load_sheet, sheet_range
+from hostsim.scenario.complete import vms_of
+from hostsim.scenario.guest_schema import Vm, Workload
+from hostsim.scenario.limits import machine_limits
+from hostsim.scenario.types import PAGE_SIZE_BYTES
+from hostsim.units import format_rate
+
+if TYPE_CHECKING:
+    from hostsim.scenario.schema import Scenario
+
+PAGE_WIRE_BYTES = 8 + PAGE_SIZE_BYTES
+NS_PER_S = 1_000_000_000
+GIGA = 10**9
+
+Rate = Callable[[Workload], Fraction]
+"""What is added up over the workloads of a vCPU [pages/s]."""
+
+
+def warnings_of(scenario: Scenario) -> tuple[str, ...]:
+    """What of ``scenario``, checked and complete, goes beyond any real machine, each with its figure; most have none."""
+    return tuple(text for check in CHECKS for text in check(scenario))
+
+
+def touches_of_a_core(scenario: Scenario) -> Iterator[str]:
+    """A vCPU touches more pages than a loop over pages does, at its nominal speed or when it catches up."""
+    most = machine_limits().core_touches_per_s
+    for key, vm in vms_of(scenario):
+        vcpu, rate = _busiest(vm, _touches)
+        _, fastest = _busiest(vm, _touches_at_full_speed)
+        core = f"a core touches at most {_pages(most)} ({machine_limits().page_touch_ns} ns a page, measured)"
+        if rate > most:
+            yield f"vCPU {vcpu} of {key} touches {_pages(rate)}, but {core}: no real guest dirties its memory like this one"
+        elif fastest > most:
+            yield f"a vCPU of {key} that stalled catches up at {_pages(fastest)} (catch_up), but {core}"
+
+
+def bytes_of_a_core(scenario: Scenario) -> Iterator[str]:
+    """Whole pages would be more than a core, or the memory of a server, takes; parts of pages may be meant."""
+    limits = machine_limits()
+    busiest = [(key, *_busiest(vm, _writes)) for key, vm in vms_of(scenario)]
+    total = sum(load.write_rate for _, vm in vms_of(scenario) for load in vm.workload)
+    if any(rate > limits.core_touches_per_s for *_, rate in busiest):
+        return  # said already
+    only = "this guest is real only if it writes a part of each page"
+    for key, vcpu, rate in busiest:
+        if rate * PAGE_SIZE_BYTES > limits.core_write_bytes_per_s:
+            most = _gigabytes(limits.core_write_bytes_per_s)
+            yield (
+                f"vCPU {vcpu} of {key} writes to {_pages(rate)}: {_gigabytes(rate * PAGE_SIZE_BYTES)} if it writes whole "
+                f"pages, but a core writes at most {most}: {only}"
+            )
+    if total * PAGE_SIZE_BYTES > limits.host_write_bytes_per_s:
+        most = _gigabytes(limits.host_write_bytes_per_s)
+        yield (
+            f"all vCPUs together write to {_pages(total)}: {_gigabytes(total * PAGE_SIZE_BYTES)} if they write whole pages, "
+            f"but the memory of a large server takes at most {most}: {only}"
+        )
+
+
+def cpus_of_a_host(scenario: Scenario) -> Iterator[str]:
+    """More vCPUs than a server has CPUs; in the model each has one to itself."""
+    vcpus, most = sum(vm.vcpus for _, vm in vms_of(scenario)), machine_limits().host_threads
+    if vcpus > most:
+        yield (
+            f"{vcpus} vCPUs run at once, each on a CPU of its own, but a large server has {most} hardware threads: on a "
+            "real host they would wait for each other"
+        )
+
+
+def one_stream(scenario: Scenario) -> Iterator[str]:
+    """One migration thread is to send more than such threads were seen to send."""
+    if scenario.migration is None:
+        return
+    limits, page_ns = machine_limits(), scenario.host.sheet().page_send_ns
+    sent = _sent_bytes_per_s(scenario, page_ns)
+    fastest_ns, slowest_ns = page_send_range_ns(scenario.host.machine, page_ns)
+    if slowest_ns and sent > _stream(slowest_ns):
+        yield (
+            f"one stream sends up to {_bits(sent)} here; one migration thread is assumed to send between "
+            f"{_bits(_stream(slowest_ns))} and {_bits(_stream(fastest_ns))} (host.page_send_ns = {slowest_ns} to "
+            f"{fastest_ns}), and users reported {_reported()}: the answer rests on host.page_send_ns = {page_ns}"
+        )
+    elif not slowest_ns and sent > limits.tcp_flow_bytes_per_s:
+        yield (
+            f"one stream sends up to {_bits(sent)} here (host.page_send_ns = {page_ns}), but one TCP flow was measured at "
+            f"{_bits(limits.tcp_flow_bytes_per_s)} at most, and users of real hosts reported {_reported()}"
+        )
+
+
+CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (touches_of_a_core, bytes_of_a_core, cpus_of_a_host, one_stream)
+"""Each yields the warnings of one kind."""
+
+
+def page_send_range_ns(machine: str, page_send_ns: int) -> tuple[int, int]:
+    """(least, most) that sheet ``machine`` takes for likely; (0, 0) if it has no range or another value than this one."""
+    bounds = sheet_range(machine, "page_send_ns")
+    return bounds if bounds is not None and page_send_ns == load_sheet(machine).page_send_ns else (0, 0)
+
+
+def surely_sent_bytes_per_s(resolved: Mapping[str, Any]) -> int:
+    """What one stream sends at the slow end of its sheet's range, of a scenario as resolved; 0: there is no range."""
+    host = resolved.get("host", {})
+    _, slowest_ns = page_send_range_ns(host["machine"], host["page_send_ns"]) if "machine" in host else (0, 0)
+    return _stream(slowest_ns)
+
+
+def _writes(load: Workload) -> Fraction:
+    return load.write_rate
+
+
+def _touches(load: Workload) -> Fraction:
+    return load.write_rate + load.read_rate
+
+
+def _touches_at_full_speed(load: Workload) -> Fraction:
+    return _touches(load) * (Fraction(load.catch_up) if load.pacing == "open" else 1)
+
+
+def _busiest(vm: Vm, rate: Rate) -> tuple[int, Fraction]:
+    """(number, pages per second) of the vCPU of ``vm`` that does most."""
+    done: defaultdict[int, Fraction] = defaultdict(Fraction)
+    for load in vm.workload:
+        vcpus = load.vcpu_numbers(vm.vcpus)
+        for vcpu in vcpus:
+            done[vcpu] += rate(load) / len(vcpus)
+    return max(done.items(), key=lambda item: item[1], default=(0, Fraction(0)))
+
+
+def _sent_bytes_per_s(scenario: Scenario, page_ns: int) -> int:
+    assert scenario.migration is not None
+    brakes = (scenario.link.bandwidth, scenario.migration.bandwidth, _stream(page_ns))
+    return min((brake for brake in brakes if brake), default=0)
+
+
+def _stream(page_ns: int) -> int:
+    """Bytes per second of a thread that spends ``page_ns`` on a page; 0: no limit."""
+    return PAGE_WIRE_BYTES * NS_PER_S // page_ns if page_ns else 0
+
+
+def _reported() -> str:
+    limits = machine_limits()
+    least, most = limits.reported_stream_least_bytes_per_s, limits.reported_stream_most_bytes_per_s
+    return f"{_bits(least)} to {_bits(most)}"
+
+
+def _bits(bytes_per_s: int) -> str:
+    return f"{bytes_per_s * 8 / GIGA:.3g} Gbit/s"
+
+
+def _pages(per_s: Fraction | int) -> str:
+    return format_rate(Fraction(per_s), 3).replace("/s", " pages/s")
+
+
+def _gigabytes(bytes_per_s: Fraction | int) -> str:
+    return f"{float(bytes_per_s) / GIGA:.3g} GB/s"
