@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from hostsim.host.ageing_policies import ageing_policy
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, MmuNotifier
-from hostsim.host.memory.pages import VmPages
+from hostsim.host.memory.pages import BY_HOST, VmPages
 from hostsim.kernels.ageing.ages import N_SUMS, mark_asked, note_pass
 from hostsim.kernels.kvm.layout import RESIDENT
-from hostsim.mmu.ageing import AgeingPolicy, Pages
+from hostsim.mmu.ageing import AgeingPolicy, Pages, check_estimate
 
 SCANS = ("scan", "idle")
 """With these a daemon asks for all of memory, or for what the host has; no policy decides."""
@@ -39,7 +39,8 @@ class AgeingSpec:
 @dataclass(frozen=True)
 class AgeingPass:
     """start_ns, took_ns; calls: of the notifier; asked: pages they were about, each once; young: how many of them
-    were young; false_old: how many of the others are expected to have been accessed since the pass before, unseen.
+    were young, each once; host_read: of the young, how many the migration thread alone has read; false_old: how many of the
+    others are expected to have been accessed since the pass before, unseen.
 
     work_ns: what the guest's work clocks had done at the start, summed; mean_ages, young_shares: float64[bins of gfns], of
     the pages of a bin that were ever asked about, after it; NaN where there are none.
@@ -50,6 +51,7 @@ class AgeingPass:
     calls: int
     asked: int
     young: int
+    host_read: int
     false_old: float
     work_ns: int
     mean_ages: NDArray[np.float64] = field(compare=False)
@@ -122,15 +124,16 @@ class AgeingDaemon:
         self._young[:] = 0
         yield from self._notifier.each(event, firsts, call_pages, self._young)
         mark_asked(self._asked_about, firsts, call_pages)
-        if self._host is not None:
-            self._share(self._host, np.flatnonzero(self._asked_about))
+        host_read = 0 if self._host is None else self._share(self._host, np.flatnonzero(self._asked_about))
         note_pass(self._young, self._asked_about, self.ages, self.young_counts, self._edges, self._sums)
         known, ages, asked, young = self._sums
+        check_estimate(int(young.sum()), int(asked.sum()), "pages that a pass asked about")
+        check_estimate(int(asked.sum()), self._vm.memory.n_pages, "pages of the guest")
         false_old = self._notifier.false_old - false_before
         self.passes.append(
             AgeingPass(
-                start_ns, env.now_ns - start_ns, len(firsts), int(asked.sum()), int(young.sum()), false_old, work_ns,
-                _mean(ages, known), _mean(young, asked),
+                start_ns, env.now_ns - start_ns, len(firsts), int(asked.sum()), int(young.sum()), host_read, false_old,
+                work_ns, _mean(ages, known), _mean(young, asked),
             )
         )  # fmt: skip
 
@@ -150,12 +153,17 @@ class AgeingDaemon:
         self._notifier.look(self._young)
         return policy.age(self._young).asked
 
-    def _share(self, host: VmPages, asked: Pages) -> None:
-        """Reclaim is to know what was young, and what reclaim made old meanwhile was (folio_set_young, _test_idle)."""
+    def _share(self, host: VmPages, asked: Pages) -> int:
+        """Reclaim is to know what was young, and what reclaim made old meanwhile was (folio_set_young, _test_idle).
+
+        Returns how many pages are young because the migration thread has read them, and the guest has not accessed them.
+        """
         there = asked[host.where[asked] == RESIDENT]
-        found = there[self._young[there] == 1]
-        self._young[there] |= host.not_idle[there]
+        found, users = there[self._young[there] == 1], host.not_idle[there]
+        host_read = int(np.count_nonzero((self._young[there] == 0) & (users == BY_HOST)))
+        self._young[there] |= (users != 0).astype(np.uint8)
         host.not_idle[there], host.host_young[found] = 0, 1
+        return host_read
 
 
 def daemon_of(

@@ -12,6 +12,7 @@ import simpy
 from hostsim.errors import InvariantError
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.vcpu_times import check_vcpu_times
 from hostsim.host.memory.host_memory import HostMemory
 from hostsim.kernels.kvm.layout import RESIDENT
 
@@ -65,6 +66,7 @@ class Monitor:
             if gfn >= 0:
                 raise InvariantError(f"VM {number}, gfn {gfn}: mapped, and the host does not have it")
             vm.engine.check_counts()
+            check_vcpu_times(vm)
 
     def _sample(self) -> HostSample:
         memory = self._memory

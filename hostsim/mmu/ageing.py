@@ -7,8 +7,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.errors import InvariantError
+
 Pages = NDArray[np.int64]
 Young = NDArray[np.uint8]
+ROUNDING = 1e-9
+"""A mean of counts may be above the greatest of them by so much."""
 
 
 class Scan(NamedTuple):
@@ -49,3 +53,9 @@ class AgeingPolicy(Protocol):
     def resident_pages(self) -> Pages:
         """Pages inserted and not evicted, ascending."""
         ...
+
+
+def check_estimate(pages: float, most: float, of: str) -> None:
+    """InvariantError if more ``pages`` are taken for used than there are (``most``, named by ``of``): some count twice."""
+    if pages > most * (1 + ROUNDING):
+        raise InvariantError(f"{pages:.6g} pages are taken for used, of {most:.6g} {of}")

@@ -35,6 +35,8 @@ class DirtyTracker(Protocol):
     """Whether a page may be in the log, and get a new version, that was not written: read for the first time, or set to
     begin with.
     """
+    initial_records: int
+    """How many records of each page the log has to begin with: 1 where it begins all set, and no write made them."""
     chunk_shift: int
     clear_marks: NDArray[np.uint8]
     """uint8[chunks of 2^chunk_shift pages]: 1 where ``before_send`` has to come before the next page is sent."""

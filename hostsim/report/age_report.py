@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 COLUMNS = {
     "pass": "pass_mean_ns", "longest": "pass_max_ns", "slowdown": "vcpu_slowdown_percent", "calls/s": "notifier_calls_per_s",
     "host waits p99": "host_lock_wait_p99_ns", "vCPU waits p99": "vcpu_lock_wait_p99_ns", "lock held": "lock_held_percent",
-    "young": "young_pages", "false old": "false_old_pages", "ws estimate": "working_set_pages", "ws true": "used_pages",
+    "young": "young_pages", "false old": "false_old_pages", "false young": "false_young_pages",
+    "ws estimate": "working_set_pages", "ws true": "used_pages",
     "faults/pass": "faults_per_pass",
 }  # fmt: skip
 

@@ -41,12 +41,12 @@ COSTS = {
     "wp_faults": "wp faults", "map_faults": "map faults", "split_faults": "split faults", "pml_full": "PML full",
     "ring_full": "ring full", "flushes": "flushes", "sync_ns": "in sync", "clear_ns": "in CLEAR", "reap_ns": "in reaps",
     "host_hold_ns": "host holds", "lock_wait_ns": "vCPUs waiting", "host_wait_ns": "host waiting",
-    "stall_share": "vCPUs stalled", "start_ns": "log begins", "index_bytes": "index",
+    "page_wait_ns": "page waits", "stall_share": "vCPUs stalled", "start_ns": "log begins", "index_bytes": "index",
 }  # fmt: skip
 """Shown in a table of their own, under KVM, if any combination has more than 0."""
 MEMORY_COSTS = {
     "stall_share": "stalled for host", "swapped_in": "swapped in", "swap_in_p99_ns": "swap-in p99",
-    "direct_reclaims": "direct reclaims",
+    "direct_reclaims": "direct reclaims", "migration_wait_ns": "migration waiting",
 }  # fmt: skip
 """In the same table, where memory runs short."""
 AGEING_COSTS = {

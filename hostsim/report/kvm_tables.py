@@ -32,9 +32,12 @@ COLUMNS: tuple[tuple[str, str, Words], ...] = (
     ("reaps", "reap_ns", span_words),
     ("host wait", "host_wait_ns", span_words),
     ("host hold", "host_hold_ns", span_words),
+    ("page wait", "page_wait_ns", span_words),
     ("guest lost", "stall_share", lambda share: f"{100 * share:.3g} %"),
 )
-"""Heading, column of ``rounds``, how it is written. lock wait: of the vCPUs; host: of mmu_lock, by those who harvest."""
+"""Heading, column of ``rounds``, how it is written. lock wait, page wait: of the vCPUs; host: of mmu_lock, by threads that
+harvest.
+"""
 
 
 def migration_tables(migration: MigrationResult) -> list[RichTable]:

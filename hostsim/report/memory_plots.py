@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from hostsim.results.tables import Table
 
 KINDS = {
-    "fault_populate": ("first touch", GREEN, "-"), "fault_minor": ("fault, in the swap cache", GREY, "-"),
-    "fault_major": ("fault, swapped in", VERMILION, "-"), "direct_reclaim": ("direct reclaim", INK, "-"),
+    "fault_populate": ("vCPU, first touch", GREEN, "-"), "fault_minor": ("vCPU, in the swap cache", GREY, "-"),
+    "fault_major": ("vCPU, swapped in", VERMILION, "-"), "direct_reclaim": ("vCPU, direct reclaim", INK, "-"),
+    "async_fault_major": ("task asleep, swapped in", VERMILION, (0, (4, 2))),
+    "migration_fault_minor": ("migration thread, in the swap cache", GREY, (0, (1, 1.5))),
+    "migration_fault_major": ("migration thread, swapped in", VERMILION, (0, (1, 1.5))),
+    "migration_direct_reclaim": ("migration thread, direct reclaim", INK, (0, (1, 1.5))),
     "swap_read": ("swap device, read", ORANGE, (0, (4, 2))), "swap_write": ("swap device, write", PURPLE, (0, (4, 2))),
     "exit_track_faults": ("access-tracking fault", GREEN, (0, (1, 1.5))),
     "notifier_clear_young": ("clear_young", BLUE, (0, (1, 1.5))),
     "notifier_clear_flush_young": ("clear_flush_young", BLUE, "-"),
 }  # fmt: skip
-"""What is drawn, if it happened: label, colour, dashes. All VMs together."""
+"""What is drawn, if it happened: label, which names the waiter of a fault, colour, dashes. All VMs together."""
 LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
 """Of VMs, in the order of the host; others are grey."""
 MARKS = ("o", "s", "^", "D")

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 VM_COLUMNS = (
     ("pages", "pages"), ("resident", "resident_pages"), ("in swap", "swapped_pages"), ("populated", "populated"),
     ("swapped in", "swapped_in"), ("read ahead", "read_ahead"), ("swapped out", "swapped_out"), ("dropped", "dropped"),
-    ("direct reclaims", "direct_reclaims"), ("async", "async_faults"),
+    ("direct reclaims", "direct_reclaims"),
 )  # fmt: skip
-"""Heading, key of ``memory.vms``; pages, but for the last two."""
+"""Heading, key of ``memory.vms``; pages, but for the last."""
+IF_ANY = (
+    ("async faults", "async_faults"), ("tasks slept", "async_wait_ns"),
+    ("read back", "read_back"), ("migration waited", "migration_wait_ns"),
+)
+"""Shown where any VM has some: tasks that slept until their page came, and pages that the migration thread waited for."""
 PERCENTILES = (("p50", "p50_ns"), ("p90", "p90_ns"), ("p99", "p99_ns"), ("p99.9", "p99.9_ns"), ("max", "max_ns"))
 
 
@@ -33,15 +38,20 @@ def host_tables(host: HostResult) -> list[RichTable]:
 
 def _memory_table(memory: dict[str, Any]) -> RichTable:
     marks = memory["watermarks"]
+    columns = (*VM_COLUMNS, *(column for column in IF_ANY if any(row[column[1]] for row in memory["vms"])))
     title = (
         f"Memory: {count_words(memory['free_frames'])} of {count_words(memory['frames'])} frames free (low {marks['low']}, "
         f"high {marks['high']}), {count_words(memory['swap_used_pages'])} slots in use"
     )
-    table = titled_table(title, ["VM", *(heading for heading, _ in VM_COLUMNS), "stalled", "slowed by"])
+    table = titled_table(title, ["VM", *(heading for heading, _ in columns), "stalled", "slowed by"])
     for row in memory["vms"]:
         shares = (_percent(row["stall_share"]), _percent(row["guest_slowdown"]))
-        table.add_row(row["vm"], *(count_words(row[key]) for _, key in VM_COLUMNS), *shares)
+        table.add_row(row["vm"], *(_cell(key, row[key]) for _, key in columns), *shares)
     return table
+
+
+def _cell(key: str, value: int) -> str:
+    return span_words(value) if key.endswith("_ns") else count_words(value)
 
 
 def _passes_table(passes: Table, most: int = ROWS_MAX) -> RichTable:
@@ -49,14 +59,16 @@ def _passes_table(passes: Table, most: int = ROWS_MAX) -> RichTable:
     rows = list(passes.rows())
     shown = evenly(len(rows), most)
     left_out = f" ({len(shown)} of {len(rows)} passes)" if len(shown) < len(rows) else ""
-    headings = ["VM", "pass", "start", "took", "calls", "asked", "young", "false old", "working set"]
+    has_reads = bool(passes["host_read"].any())
+    reads = ["read by host"] if has_reads else []
+    headings = ["VM", "pass", "start", "took", "calls", "asked", "young", *reads, "false old", "working set"]
     table = titled_table(f"Ageing{left_out}", headings)
     for row in (rows[index] for index in shown):
         true = row["working_set_pages"]
         table.add_row(
             row["vm"], str(row["pass"]), seconds_words(row["start_ns"] / 1e9), span_words(row["took_ns"]),
             count_words(row["calls"]), count_words(row["asked"]), count_words(row["young"]),
-            count_words(row["false_old"]),
+            *([count_words(row["host_read"])] if has_reads else []), count_words(row["false_old"]),
             "" if math.isnan(true) else count_words(true),
         )  # fmt: skip
     return table

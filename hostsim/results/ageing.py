@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hostsim.mmu.ageing import check_estimate
 from hostsim.results.latencies import vm_name
 from hostsim.results.tables import Table
 from hostsim.study.age_histogram import age_counts, expected_counts, misplaced_share
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 NS_PER_S = 1e9
 PASSES = {
     "vm": "str", "pass": "int64", "start_ns": "int64", "took_ns": "int64", "calls": "int64", "asked": "int64",
-    "young": "int64", "false_old": "float64", "working_set_pages": "float64",
+    "young": "int64", "host_read": "int64", "false_old": "float64", "working_set_pages": "float64",
 }  # fmt: skip
-"""Columns of ``ageing_passes``. false_old: pages called old that are expected to have been accessed since the pass before,
+"""Columns of ``ageing_passes``. host_read: of the young pages, those that the migration thread has read, and the guest has
+not accessed; false_old: pages called old that are expected to have been accessed since the pass before,
 by translations in a TLB; working_set_pages: what the guest accesses, of all its memory, in the work it did since the pass
 before, by its rates; empty for the first pass, and where rates do not say it (sweeps, traces).
 """
@@ -60,6 +62,7 @@ def _summary(machine: Machine, number: int) -> dict[str, Any]:
         "calls": calls,
         "asked_pages": sum(one.asked for one in passes),
         "young_pages": sum(one.young for one in passes),
+        "host_read_pages": sum(one.host_read for one in passes),
         "false_old_pages": sum(one.false_old for one in passes),
         "pass_mean_ns": took_ns / len(passes) if passes else None,
         "pass_max_ns": max((one.took_ns for one in passes), default=None),
@@ -73,12 +76,17 @@ def _summary(machine: Machine, number: int) -> dict[str, Any]:
 
 
 def _working_set(machine: Machine, number: int) -> dict[str, Any]:
-    """Mean over the passes but the first: pages found young, and what the guest's rates say of the same spans of work."""
+    """Mean over the passes but the first: pages found young, those of them that the migration thread alone has read, and the
+    pages that the guest accesses by its rates in the same spans of work.
+    """
     pairs = [(one.young, w) for one, w in zip(machine.daemons[number].passes, _true_sets(machine, number), strict=True)]
     known = [(young, w) for young, w in pairs[1:] if w is not None]
-    found = [young for young, _ in pairs[1:]]
+    passes, n_pages = machine.daemons[number].passes[1:], machine.live_vms[number].memory.n_pages
+    estimate = float(np.mean([one.young for one in passes])) if passes else None
+    check_estimate(estimate or 0.0, n_pages, "pages of the guest")
     return {
-        "working_set_estimate_pages": float(np.mean(found)) if found else None,
+        "working_set_estimate_pages": estimate,
+        "working_set_host_read_pages": float(np.mean([one.host_read for one in passes])) if passes else None,
         "working_set_pages": float(np.mean([w for _, w in known])) if known else None,
     }
 
@@ -107,9 +115,13 @@ def _asks_for_all(daemon: AgeingDaemon) -> bool:
 def _pass_rows(machine: Machine, number: int) -> list[tuple[Any, ...]]:
     name, passes = vm_name(number), machine.daemons[number].passes
     return [
-        (name, i, one.start_ns, one.took_ns, one.calls, one.asked, one.young, one.false_old, np.nan if w is None else w)
+        (name, i, one.start_ns, one.took_ns, one.calls, one.asked, one.young, one.host_read, one.false_old, _or_nan(w))
         for i, (one, w) in enumerate(zip(passes, _true_sets(machine, number), strict=True))
     ]
+
+
+def _or_nan(pages: float | None) -> float:
+    return np.nan if pages is None else pages
 
 
 def _bin_rows(name: str, daemon: AgeingDaemon) -> list[tuple[Any, ...]]:

@@ -159,7 +159,7 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "auto_converge": p.auto_converge,
         "max_cpu_throttle": p.max_cpu_throttle,
         "timeout_ms": p.timeout_ns // 1_000_000 or None,
-        "working_set_pages": int(np.count_nonzero(vm.memory.version)),
+        "working_set_pages": int(np.count_nonzero(vm.memory.version > machine.tracker.initial_records)),
         "cpu_bound_share": _cpu_bound_share(machine),
         "dirty_curve_s": curve.t_s[knots].tolist(),
         "dirty_curve_pages": curve.at(curve.t_s[knots]).tolist(),

@@ -17,7 +17,7 @@ FIELDS: Mapping[str, str] = {
     "lock_hold_ns": "hold_ns", "host_wait_ns": "host_wait_ns", "host_hold_ns": "host_hold_ns", "flushes": "flushes",
     "flush_ns": "flush_ns",
     "sync_ns": "sync_ns", "clears": "clears", "clear_ns": "clear_ns", "ring_full": "ring_full", "reaps": "reaps",
-    "reap_ns": "reap_ns", "stall_ns": "stall_ns",
+    "reap_ns": "reap_ns", "stall_ns": "stall_ns", "page_wait_ns": "page_wait_ns",
 }  # fmt: skip
 """Column: the field of ``Tally`` it is the growth of."""
 FAULTS = ("wp_faults", "map_faults", "split_faults", "track_faults", "spurious", "retries")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hostsim.host.kvm.tally import KINDS
+from hostsim.host.memory.fault_waits import MIGRATION, TASK, VCPU
 from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 LATENCIES = {"what": "str", "vm": "str", "latency_ns": "int64", "count": "int64"}
 """Columns of ``latencies``: a row a bucket that is not empty, latency_ns: the longest that falls into it."""
+PREFIXES = {VCPU: "", TASK: "async_", MIGRATION: "migration_"}
+"""What a name opens with that says whose wait it is; a vCPU's has none."""
 HOST = "host"
 """Stands for a VM where the host itself waits."""
 
@@ -66,20 +69,21 @@ def _of_exits(vm: LiveVm) -> Iterator[tuple[str, Latencies]]:
 
 
 def _of_memory(machine: Machine, number: int) -> Iterator[tuple[str, Latencies]]:
-    """Calls of the mmu notifier by event, and faults that waited for the host by kind."""
+    """Calls of the mmu notifier by event, and faults that waited for the host by waiter and kind."""
     if machine.notifiers:
         calls = machine.notifiers[number].latencies
         yield from ((f"notifier_{event}", latencies) for event, latencies in calls.items())
     if machine.memory is not None:
-        faults = machine.memory.vms[number].latencies
-        yield from ((f"fault_{kind}", latencies) for kind, latencies in faults.items())
+        for waiter, waits in machine.memory.vms[number].waits.items():
+            prefix = PREFIXES[waiter]
+            yield from ((f"{prefix}fault_{kind}", latencies) for kind, latencies in waits.latencies.items())
+            yield f"{prefix}direct_reclaim", waits.reclaims
 
 
 def _of_host(machine: Machine) -> Iterator[Distribution]:
     memory = machine.memory
     if memory is None:
         return
-    yield Distribution("direct_reclaim", HOST, memory.reclaim.direct_latencies)
     if memory.device is not None:
         for kind, latencies in memory.device.latencies.items():
             yield Distribution(f"swap_{kind}", HOST, latencies)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from hostsim.host.kvm.vcpu_times import vcpu_times
+from hostsim.host.memory.fault_waits import MIGRATION, TASK
 from hostsim.results.ageing import ageing_section, ageing_tables
 from hostsim.results.latencies import Distribution, distributions, latency_table, vm_name
 from hostsim.results.tables import Table
@@ -22,6 +24,15 @@ SERIES = {
 """Columns of ``memory_series``: a row a VM about each 100 ms; what was swapped, and the slowdown, are of the time before.
 
 free_frames: -1 where memory does not run short; guest_slowdown: share of its nominal work that the guest did not do.
+"""
+VCPU_TIMES = {
+    "vm": "str", "vcpu": "int64", "elapsed_ns": "int64", "guest_ns": "int64", "exit_ns": "int64", "page_wait_ns": "int64",
+    "user_space_ns": "int64",
+}  # fmt: skip
+"""Columns of ``vcpu_times``: a row a vCPU that runs a workload, over the whole run.
+
+elapsed_ns = guest_ns + exit_ns + user_space_ns: in guest mode (halted ones, too), out of it because of exits, in user space
+(throttled, paused, at a full dirty ring); page_wait_ns: of exit_ns, waiting for pages that the host did not have.
 """
 COUNTS = (
     "populated", "swapped_in", "swapped_out", "read_ahead", "dropped", "no_slot", "direct_reclaims", "async_faults",
@@ -61,6 +72,7 @@ def host_result(machine: Machine) -> HostResult | None:
         return None
     found, end = tuple(distributions(machine)), machine.out_of_memory
     tables = [latency_table(found), _series(machine.monitor.samples, _n_clocks(machine))]
+    tables += [_vcpu_times(machine)] if machine.memory is not None else []
     tables += ageing_tables(machine) if machine.daemons else []
     return HostResult(
         out_of_memory=None if end is None else (end.ns, vm_name(end.vm)),
@@ -86,18 +98,32 @@ def _section(machine: Machine, memory: HostMemory) -> dict[str, Any]:
 
 def _of_vm(machine: Machine, memory: HostMemory, number: int) -> dict[str, Any]:
     pages, vm = memory.vms[number], machine.live_vms[number]
-    busy_ns = machine.env.now_ns * len(set(vm.guest.clock_vcpu.tolist()))
-    stall_ns = pages.stall_ns(machine.env.now_ns)
+    waited_ns, busy = vcpu_times(vm).page_wait_ns, sorted(set(vm.guest.clock_vcpu.tolist()))
+    shares = waited_ns[busy] / max(1, machine.env.now_ns)
     return {
         "vm": vm_name(number),
         "pages": len(pages.where),
         "resident_pages": machine_resident(machine, number),
         "swapped_pages": int((pages.slot >= 0).sum()),
         **{name: pages.counts[name] for name in COUNTS},
-        "stall_ns": stall_ns,
-        "stall_share": stall_ns / busy_ns if busy_ns else 0.0,
+        "read_back": pages.waits[MIGRATION].fetched,
+        "stall_ns": int(waited_ns.sum()),
+        "stall_share": float(shares.mean()) if busy else 0.0,
+        "stall_share_max": float(shares.max(initial=0.0)),
+        "async_wait_ns": pages.waits[TASK].ns,
+        "migration_wait_ns": pages.waits[MIGRATION].ns,
         "guest_slowdown": slowdown(machine, number),
     }
+
+
+def _vcpu_times(machine: Machine) -> Table:
+    rows: list[tuple[Any, ...]] = []
+    for number, vm in enumerate(machine.live_vms):
+        times = vcpu_times(vm)
+        columns = (times.guest_ns, times.exit_ns, times.page_wait_ns, times.user_space_ns)
+        busy = sorted(set(vm.guest.clock_vcpu.tolist()))
+        rows += [(vm_name(number), vcpu, times.elapsed_ns, *(int(column[vcpu]) for column in columns)) for vcpu in busy]
+    return Table.of("vcpu_times", VCPU_TIMES, rows)
 
 
 def machine_resident(machine: Machine, number: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hostsim.host.memory.fault_waits import VCPU
 from hostsim.kernels.kvm.layout import N_EXITS
 from hostsim.validation.rows import Row, exact
 from hostsim.validation.samples import SUITE, closed_requester_row
@@ -23,15 +24,15 @@ def fault_rows(seed: int = 1) -> Iterator[Row]:
 
 def _little_row(swap: str, run: SwapRun) -> Row:
     """From empty to empty: mean in flight = rate x mean latency, both sides times the duration."""
-    assert run.watch.in_flight == 0, "every fault has its answer by the end"
-    assert run.watch.faults > 500
-    waited_ns = sum(latencies.total_ns for latencies in run.host.vms[0].latencies.values())
-    what = f"faults in flight, integrated, ns, {run.watch.faults} faults of 4 vCPUs"
-    return exact(SUITE, f"O33-run/faults/{swap}", what, waited_ns, run.watch.in_flight_ns)
+    assert run.vm.page_waits.in_flight == 0, "every fault has its answer by the end"
+    assert run.vm.page_waits.faults > 500
+    waited_ns = run.host.vms[0].waits[VCPU].ns
+    what = f"faults in flight, integrated, ns, {run.vm.page_waits.faults} faults of 4 vCPUs"
+    return exact(SUITE, f"O33-run/faults/{swap}", what, waited_ns, run.vm.page_waits.in_flight_ns)
 
 
 def _cycle_row(swap: str, run: SwapRun) -> Row:
     """Its work is what it thinks; a fault lasts from where it left the guest to where it entered it again."""
     by_kind, now_ns = run.vm.engine.exit_latencies(), run.vm.env.now_ns
     exits_ns = sum(by_kind[kind].total_ns for kind in range(N_EXITS))
-    return closed_requester_row(f"O33-run/vcpu/{swap}", run.watch.faults, now_ns, exits_ns, run.vm.work_ns())
+    return closed_requester_row(f"O33-run/vcpu/{swap}", run.vm.page_waits.faults, now_ns, exits_ns, run.vm.work_ns())

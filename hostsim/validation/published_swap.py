@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hostsim.host.memory.fault_waits import MAJOR, VCPU
 from hostsim.mmu.exits import MAP
 from hostsim.validation.rows import Row, relative
 from hostsim.validation.swap_runs import swapping_vm
@@ -23,7 +24,7 @@ def swap_rows(seed: int = 1) -> Iterator[Row]:
     in_ns, out_ns = device.latencies["read"].mean_ns, device.latencies["write"].total_ns / pages.counts["swapped_out"]
     yield _row("swap-in", "device, a fault that swaps in, ns", SWAP_IN_NS, in_ns).unscored("fitted: its sheet has it")
     yield _row("swap-out", "device, a page swapped out, ns", SWAP_OUT_NS, out_ns).unscored("fitted: its sheet has it")
-    fault_ns = float(pages.latencies["major"].percentile_ns(50.0))
+    fault_ns = float(pages.waits[VCPU].latencies[MAJOR].percentile_ns(50.0))
     fault = _row("fault", "median of what a fault waits for the host, ns", SWAP_IN_NS, fault_ns)
     yield fault.unscored("fitted: nothing on the way comes on top of it")
     guest_ns = float(run.vm.engine.exit_latencies()[MAP].percentile_ns(50.0))

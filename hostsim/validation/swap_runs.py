@@ -14,7 +14,6 @@ from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.memory.host_memory import HostMemory, attach
 from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.mmu.memory import lay_out, make_memory
-from hostsim.study.stalls import StallWatch
 
 N_PAGES, FRAMES = 2048, 1400
 READS_PER_S = 20_000
@@ -22,11 +21,10 @@ READS_PER_S = 20_000
 
 @dataclass(frozen=True)
 class SwapRun:
-    """A VM that has swapped, its host, and who watched its faults."""
+    """A VM that has swapped, and its host."""
 
     vm: LiveVm
     host: HostMemory
-    watch: StallWatch
 
 
 def swapping_vm(n_vcpus: int, swap: str, work_ns: int, end_ns: int, seed: int) -> SwapRun:
@@ -39,7 +37,6 @@ def swapping_vm(n_vcpus: int, swap: str, work_ns: int, end_ns: int, seed: int) -
     memory = make_memory(lay_out([("pc.ram", N_PAGES, [(0, N_PAGES)])]))
     vm = live_vm(env, memory, build_guest([load], seed), n_vcpus, 0, mmu, "get-dirty-log")
     host = attach(env, HostMemorySpec(FRAMES, swap), [(vm, notifier_of(vm, mmu))], seed)
-    watch = StallWatch(vm)
     env.run(until=end_ns)
     host.check()
-    return SwapRun(vm, host, watch)
+    return SwapRun(vm, host)

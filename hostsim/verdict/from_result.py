@@ -121,11 +121,12 @@ def _throttle(facts: Mapping[str, Any], migration: MigrationResult) -> dict[str,
 
 
 def _logging(spent: Mapping[str, Any], rounds: Columns) -> LoggingCost:
-    stall_s = spent["stall_ns"] / 1e9
+    stall_ns = spent["stall_ns"] - spent["page_wait_ns"]
+    own = stall_ns / spent["stall_ns"] if spent["stall_ns"] else 0.0
     return LoggingCost(
         seconds=float(rounds.columns["end_ns"][-1] - rounds.columns["start_ns"][0]) / 1e9,
-        stall_s=stall_s,
-        stall_share=spent["stall_share"],
+        stall_s=stall_ns / 1e9,
+        stall_share=spent["stall_share"] * own,
         lock_wait_s=spent["lock_wait_ns"] / 1e9,
         harvest_s=(spent["sync_ns"] + spent["clear_ns"]) / 1e9,
         exits={name: spent[name] for name in KINDS},

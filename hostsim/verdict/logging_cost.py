@@ -27,7 +27,8 @@ KINDS = {
 
 @dataclass(frozen=True)
 class LoggingCost:
-    """From the first sync on. stall_s: vCPUs out of the guest because of exits; stall_share: of their time, if they work.
+    """From the first sync on. stall_s: vCPUs out of the guest because of exits, without waits for pages that the host did
+    not have, which are no cost of logging; stall_share: of their time, if they work.
 
     lock_wait_s: of the stall, at mmu_lock; harvest_s: of the migration thread in syncs and CLEARs; exits: by ``KINDS``.
     """

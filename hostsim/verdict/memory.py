@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
 
 PAGE_BYTES = 4096
+EXACT = 0.01
+"""An estimate that is off by less is called right (assumed)."""
 
 
 def host_verdict(host: HostResult, style: Literal["text", "markdown"] = "text") -> list[str]:
@@ -25,8 +27,8 @@ def _ended(host: HostResult) -> Iterator[str]:
         return
     t_ns, vm = host.out_of_memory
     yield (
-        f"VERDICT: out of memory after {seconds_words(t_ns / 1e9)}: nothing could be reclaimed any more; the kernel would "
-        f"kill {vm}, and the run ends here."
+        f"VERDICT: out of memory after {seconds_words(t_ns / 1e9)}: the host could not free any frame. A kernel would kill "
+        f"{vm} now; the run ends here."
     )
 
 
@@ -34,28 +36,50 @@ def _memory(host: HostResult) -> Iterator[str]:
     for row in () if host.memory is None else host.memory["vms"]:
         held = bytes_words(row["resident_pages"] * PAGE_BYTES)
         yield (
-            f"Memory: {row['vm']} ended with {held} in frames and {bytes_words(row['swapped_pages'] * PAGE_BYTES)} in swap; "
-            f"its vCPUs stalled for the host {_percent(row['stall_share'])} of the time, and its guest was slowed down by "
-            f"{_percent(row['guest_slowdown'])}{_swap_in(host, row['vm'])}."
+            f"Memory: {row['vm']} ended with {held} in memory and {bytes_words(row['swapped_pages'] * PAGE_BYTES)} in swap. "
+            f"Its vCPUs waited {_percent(row['stall_share'])} of their time for pages in swap or for free memory"
+            f"{_swap_ins(host, row['vm'], 'fault_major')}; the guest did {_percent(row['guest_slowdown'])} less work than "
+            "without any interruption."
+        )
+        yield from _asleep(host, row)
+        yield from _read_back(host, row)
+
+
+def _asleep(host: HostResult, row: dict[str, Any]) -> Iterator[str]:
+    if row["async_faults"]:
+        yield (
+            f"Memory: tasks of {row['vm']} slept {count_words(row['async_faults'])} times until a page was there, "
+            f"{span_words(row['async_wait_ns'])} in all{_swap_ins(host, row['vm'], 'async_fault_major')}; their vCPUs ran "
+            "other tasks meanwhile, or were idle."
         )
 
 
-def _swap_in(host: HostResult, vm: str) -> str:
-    found = next((one for one in host.latencies if one.what == "fault_major" and one.vm == vm), None)
+def _read_back(host: HostResult, row: dict[str, Any]) -> Iterator[str]:
+    if row["read_back"] or row["migration_wait_ns"]:
+        yield (
+            f"Memory: the migration thread waited {span_words(row['migration_wait_ns'])} in all to bring "
+            f"{count_words(row['read_back'])} pages of {row['vm']} back into memory before it could send them"
+            f"{_swap_ins(host, row['vm'], 'migration_fault_major')}; the guest did not wait for these."
+        )
+
+
+def _swap_ins(host: HostResult, vm: str, what: str) -> str:
+    found = next((one for one in host.latencies if one.what == what and one.vm == vm), None)
     if found is None:
         return ""
     p99 = span_words(found.latencies.percentile_ns(99))
-    return f"; {count_words(found.latencies.count)} swap-ins, p99 {p99}"
+    return f" ({count_words(found.latencies.count)} swap-ins; 99 % of them took at most {p99})"
 
 
 def _ageing(host: HostResult) -> Iterator[str]:
     for row in host.ageing or ():
         if not row["passes"]:
-            yield f"Ageing: no pass of {row['vm']} ended."
+            yield f"Ageing: no pass over {row['vm']} ended."
             continue
+        calls = count_words(row["calls"] / row["passes"])
         yield (
-            f"Ageing: {row['passes']} passes of {row['vm']}, {span_words(row['pass_mean_ns'])} each at "
-            f"{count_words(row['calls'] / row['passes'])} calls{_working_set(row)}{_ages(row)}."
+            f"Ageing: {row['passes']} passes over {row['vm']}; a pass made {calls} calls of the mmu notifier and took "
+            f"{span_words(row['pass_mean_ns'])}{_working_set(row)}{_ages(row)}."
         )
 
 
@@ -63,15 +87,34 @@ def _working_set(row: dict[str, Any]) -> str:
     estimate, true = row["working_set_estimate_pages"], row["working_set_pages"]
     if estimate is None:
         return ""
-    beside = "" if true is None else f" (by the guest's rates: {count_words(true)})"
-    unseen = row["false_old_pages"] / row["passes"]
-    missed = f", {count_words(unseen)} more accessed unseen" if unseen >= 0.5 else ""
-    return f"; {count_words(estimate)} pages young in a period{missed}{beside}"
+    host_read, unseen = row["working_set_host_read_pages"], row["false_old_pages"] / row["passes"]
+    found = f". It found {count_words(estimate)} pages accessed since the pass before"
+    if host_read >= 0.5:
+        found += f", {count_words(host_read)} of them by the migration thread alone"
+    if unseen >= 0.5:
+        found += f", and missed {count_words(unseen)} more whose translation was in a TLB"
+    if not true:
+        return found
+    return f"{found}. By its rates the guest accesses {count_words(true)}: {_off(estimate, host_read, true)}"
+
+
+def _off(estimate: float, host_read: float, true: float) -> str:
+    """How far the estimate is from the pages that the guest accesses, and how far without those of the migration thread."""
+    told = f"as an estimate of the guest's working set this is {_direction(estimate / true - 1)}"
+    if host_read < 0.5:
+        return told
+    return f"{told}, and {_direction((estimate - host_read) / true - 1)} without the migration thread's pages"
+
+
+def _direction(error: float) -> str:
+    if abs(error) < EXACT:
+        return f"right within {_percent(EXACT)}"
+    return f"{_percent(abs(error))} too {'high' if error > 0 else 'low'}"
 
 
 def _ages(row: dict[str, Any]) -> str:
     share = row["age_misplaced_share"]
-    return "" if share is None else f"; {_percent(share)} of the pages have a wrong age"
+    return "" if share is None else f". {_percent(share)} of the pages have another age than their access rates imply"
 
 
 def _percent(share: float) -> str:

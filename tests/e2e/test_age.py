@@ -18,8 +18,10 @@ def test_it_tells_a_verdict_a_table_and_the_files(tmp_path: Path) -> None:
     done = hostsim("age", *SMALL, "--policy", "mglru,idle", "--no-a-bits", "--rate", "2k/s", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "VERDICT: 1 of 2 combinations see what is used and slow the guest by less than 1 %."
-    assert any(line.split()[:1] == ["mglru"] and "takes 100 % of what is used for idle" in line for line in lines)
+    assert lines[0] == (
+        "VERDICT: 1 of 2 combinations are off by at most 10 % of the pages in use and slow the guest by less than 1 %."
+    )
+    assert any(line.split()[:1] == ["mglru"] and "takes 100 % of the pages in use for idle" in line for line in lines)
     assert set(tree(tmp_path / "out" / "age")) == FILES
     assert (tmp_path / "out" / "age" / "verdict.txt").read_text().splitlines()[0] == lines[0]
 

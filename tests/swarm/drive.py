@@ -6,10 +6,13 @@ import numpy as np
 
 from hostsim.guest.pacing import work_at
 from hostsim.host.kvm.live_vm import LiveVm
+from hostsim.host.kvm.vcpu_times import check_vcpu_times, vcpu_times
 from hostsim.host.machine import Machine
+from hostsim.host.memory.fault_waits import VCPU
 from hostsim.host.memory.pages import PLACES
 from hostsim.kernels.kvm.layout import FAULTS, OUT, V_STAGE, WAITING
 from hostsim.results.latencies import distributions
+from hostsim.results.memory import host_result
 from hostsim.scenario.build import build
 from tests.swarm.configs import drawn_scenario
 
@@ -33,6 +36,7 @@ def _checked(machine: Machine) -> str:
     _run(machine)
     _check_pages(machine)
     _check_latencies(machine)
+    _check_times(machine)
     if machine.out_of_memory is not None:
         _check_ran_out(machine)
         return "out of memory"
@@ -62,6 +66,7 @@ def _look(machine: Machine) -> None:
     for vm in machine.live_vms:
         vm.engine.check_counts()
         assert vm.engine.first_orphan() == -1
+        check_vcpu_times(vm)
     if machine.memory is not None:
         machine.memory.check()
 
@@ -77,6 +82,20 @@ def _check_pages(machine: Machine) -> None:
             pages.check_copy(page, memory.area.load(int(pages.slot[page])))
     if memory is not None:
         assert memory.area.used == sum(int((pages.slot >= 0).sum()) for pages in memory.vms)
+
+
+def _check_times(machine: Machine) -> None:
+    """No vCPU has more than its time, and the waits that are told are those of faults, each of its own waiter."""
+    for number, pages in enumerate([] if machine.memory is None else machine.memory.vms):
+        times = vcpu_times(machine.live_vms[number])
+        assert (times.exit_ns + times.user_space_ns <= times.elapsed_ns).all()
+        assert (times.page_wait_ns <= times.exit_ns).all()
+        assert times.page_wait_ns.sum() == pages.waits[VCPU].ns
+    told = host_result(machine)
+    for row in told.memory["vms"] if told is not None and told.memory is not None else []:
+        assert 0 <= row["stall_share"] <= row["stall_share_max"] <= 1
+    for daemon in machine.daemons:
+        assert all(done.host_read <= done.young <= done.asked <= len(daemon.ages) for done in daemon.passes)
 
 
 def _check_latencies(machine: Machine) -> None:

@@ -90,8 +90,28 @@ def test_workers_and_order_move_nothing() -> None:
     with compare_progress() as show:
         one, two = (run_age(plan, workers, show) for workers in (1, 2))
     assert [row.figures for row in one] == [row.figures for row in two]
-    assert verdict_lines(one, ["policy"])[0].startswith("VERDICT: 2 of 2 combinations")
-    assert row_verdict(one[0]).endswith("sees what is used")
+    assert verdict_lines(one, ["policy"])[0].startswith("VERDICT: 1 of 2 combinations")
+    assert row_verdict(one[0]).endswith("finds the pages in use")
+
+
+def test_pages_taken_for_used_are_judged_as_pages_taken_for_idle_are() -> None:
+    """A guest that accesses a few of its pages: the two lists hold more of them on the active list."""
+    plan = age_plan(replace(SMALL, policy="two-list,mglru", a_bits=False, rate="2k/s"))
+    with compare_progress() as show:
+        lists, blind = run_age(plan, 1, show)
+    assert (lists.sees, blind.sees) == (False, False)
+    assert lists.surplus_share > 0.1 > lists.missed_share
+    assert blind.missed_share > 0.9 > blind.surplus_share == 0
+    surplus, error = lists.mean("false_young_pages"), lists.mean("working_set_pages") - lists.mean("used_pages")
+    assert surplus - lists.mean("false_old_pages") == pytest.approx(error)
+    told = f"takes {surplus:.0f} idle pages, {100 * lists.surplus_share:.0f} % of those in use, for used"
+    assert told in row_verdict(lists)
+    assert "takes 100 % of the pages in use for idle" in row_verdict(blind)
+    lines = verdict_lines([lists, blind], ["policy"])
+    assert lines[0].startswith("VERDICT: 0 of 2 combinations are off by at most 10 % of the pages in use")
+    why = "takes idle pages for used: a page of the active list counts as used until it is asked for."
+    assert f"Why policy=two-list {why}" in lines
+    assert any(line.startswith("Why policy=mglru takes pages in use for idle: ") for line in lines)
 
 
 def test_all_bad_options_are_told_at_once() -> None:

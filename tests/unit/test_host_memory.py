@@ -18,6 +18,7 @@ from hostsim.host.ageing_daemon import AgeingSpec
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.machine import Machine, NeighbourSpec
+from hostsim.host.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, VCPU
 from hostsim.host.memory.frames import Frames, watermarks
 from hostsim.host.memory.pages import CACHED, READING, SWAPPED, WRITING
 from hostsim.host.memory.reclaim import SWAP_CLUSTER_MAX
@@ -111,13 +112,13 @@ def test_memory_that_is_enough_changes_nothing() -> None:
 def test_kswapd_wakes_at_low_and_sleeps_at_high() -> None:
     """A sweep populates its memory once: frames go down to low, kswapd brings them back to high, and nobody waits."""
     machine = host(600, 900, 0, touches("sequential", 900, 20_000), swap="memory")
-    memory, marks = memory_of(machine), watermarks(600)
+    marks = watermarks(600)
     free = run_in_steps(machine, 10 * US)
     lowest, swapped = min(free), pages_of(machine).counts["swapped_out"]
     assert marks.min < lowest < marks.low
     assert swapped >= 900 - 600
     assert pages_of(machine).counts["direct_reclaims"] == 0
-    assert memory.reclaim.direct_latencies.count == 0
+    assert pages_of(machine).waits[VCPU].reclaims.count == 0
     rises = [after for before, after in pairwise(free) if after > before]
     assert max(rises[1:]) <= marks.high + SWAP_CLUSTER_MAX, "it stops there"
     quiet = [before for before, after in pairwise(free) if after > before > marks.low + 63]
@@ -127,9 +128,9 @@ def test_kswapd_wakes_at_low_and_sleeps_at_high() -> None:
 def test_who_is_faster_than_kswapd_reclaims_for_himself() -> None:
     machine = host(400, 900, 0, touches("sequential", 900, 1_000_000), swap="hdd", ms=200)
     run_in_steps(machine)
-    pages, memory = pages_of(machine), memory_of(machine)
-    assert pages.counts["direct_reclaims"] == memory.reclaim.direct_latencies.count > 0
-    assert pages.latencies["populate"].max_ns >= memory.reclaim.direct_latencies.max_ns
+    pages = pages_of(machine)
+    assert pages.counts["direct_reclaims"] == pages.waits[VCPU].reclaims.count > 0
+    assert pages.waits[VCPU].latencies[POPULATE].max_ns >= pages.waits[VCPU].reclaims.max_ns
 
 
 def test_without_swap_memory_runs_out() -> None:
@@ -181,7 +182,8 @@ def test_a_page_that_is_being_written_is_taken_back() -> None:
     machine.env.process(machine.vm.read_back(page))
     machine.env.run(until=600 * US)
     assert (pages.where[page], pages.slot[page]) == (RESIDENT, NO_SLOT)
-    assert pages.latencies["minor"].count == 1
+    assert pages.waits[MIGRATION].latencies[MINOR].count == 1
+    assert pages.waits[VCPU].fetched == 0, "a thread of the host has waited, no vCPU"
     assert pages.charged == charged
     memory.check()
     machine.env.run(until=50 * MS)
@@ -221,9 +223,9 @@ def test_every_touch_of_a_swapped_page_is_one_fault() -> None:
     machine = host(460, 512, 512, touches("sequential", 512, 10_000), ms=60)
     run_in_steps(machine)
     pages = pages_of(machine)
-    faults = pages.latencies["major"].count + pages.latencies["minor"].count
+    faults = pages.waits[VCPU].fetched
     assert faults >= int((pages.token > 0).sum()) - int((pages.where != RESIDENT).sum())
-    assert pages.counts["swapped_in"] <= pages.latencies["major"].count
+    assert pages.counts["swapped_in"] <= pages.waits[VCPU].latencies[MAJOR].count
 
 
 def test_a_read_fault_does_not_touch_what_is_untouched() -> None:
@@ -239,7 +241,8 @@ def test_pages_are_read_back_to_be_sent_and_count_as_used() -> None:
     machine.run()
     assert machine.migration is not None
     assert machine.migration.state.status == "completed", "each page was sent as it is: check_complete says so"
-    assert pages.latencies["major"].count + pages.latencies["minor"].count >= away
+    assert pages.waits[MIGRATION].fetched >= away
+    assert pages.waits[VCPU].ns == machine.vm.page_waits.waited_ns(machine.env.now_ns).sum() == 0, "the guest is idle"
     read = (pages.where == RESIDENT) & (pages.slot == NO_SLOT) & (pages.token > 0)
     assert pages.host_young[read].any()
     memory.check()

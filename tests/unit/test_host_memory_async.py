@@ -13,6 +13,7 @@ from hostsim.host.clock import Clock
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.spec import MmuSpec
+from hostsim.host.memory.fault_waits import MAJOR, TASK, VCPU
 from hostsim.host.memory.host_memory import HostMemory, attach
 from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.mmu.memory import lay_out, make_memory
@@ -43,7 +44,8 @@ def test_a_task_that_waits_for_swap_does_not_hold_up_another_one() -> None:
     assert stays_parking > 0.8 * END_NS > 2 * stays_halting
     assert swaps_parking < 0.5 * END_NS
     assert halting.vms[0].counts["async_faults"] == 0 < parking.vms[0].counts["async_faults"]
-    waits_ns = sum(parking.vms[0].latencies[kind].total_ns for kind in ("major",))
+    waits_ns = parking.vms[0].waits[TASK].latencies[MAJOR].total_ns
+    assert parking.vms[0].waits[VCPU].latencies[MAJOR].count == 0, "no vCPU waits for swap"
     assert swaps_parking + waits_ns == pytest.approx(END_NS, rel=0.1), "asleep while it waits, and at no other time"
 
 

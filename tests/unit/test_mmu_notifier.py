@@ -184,6 +184,19 @@ def seen_meanwhile(*, by_events: bool) -> list[Any]:
     return seen
 
 
+@pytest.mark.parametrize("by_events", [True, False])
+def test_a_page_that_is_asked_for_again_stays_young_and_is_one_page(*, by_events: bool) -> None:
+    """The second call of a series finds the page old, for the first one has made it so."""
+    one, notifier = machine(duration_ns=2 * MS)
+    notifier.by_events = by_events
+    young = np.zeros(N_PAGES, np.uint8)
+    asked = np.concatenate([np.arange(N_PAGES), np.arange(N_PAGES // 2)])
+    timed(one, MS, lambda: notifier.each(CLEAR_YOUNG, asked, 1, young))
+    one.run()
+    assert notifier.pages[CLEAR_YOUNG] == len(asked)
+    assert young.sum() == N_PAGES
+
+
 def test_no_calls_take_no_time() -> None:
     one, notifier = machine()
     over = timed(one, MS, lambda: notifier.each(CLEAR_YOUNG, np.arange(0), 1, np.zeros(N_PAGES, np.uint8)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hostsim.host.kvm.page_waits import PageWaits
+from hostsim.host.memory.fault_waits import VCPU
 from hostsim.study.far_memory import AgeHistograms, smallest_age
-from hostsim.study.stalls import StallWatch
 from hostsim.validation.oracles_faults import fault_rows
 from hostsim.validation.published_far_memory import far_memory_rows
 from hostsim.validation.published_swap import swap_rows
@@ -45,15 +46,14 @@ def test_ids(faults: list[Row], far: list[Row]) -> None:
 
 
 def test_a_fault_that_is_not_watched_breaks_littles_law(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = StallWatch._count
+    count = PageWaits._count
 
-    def late(watch: StallWatch, more: int) -> None:
-        count(watch, more if watch.faults != 7 else 0)
+    def late(waits: PageWaits, more: int, now_ns: int) -> None:
+        count(waits, more if waits.faults != 7 else 0, now_ns)
 
-    monkeypatch.setattr(StallWatch, "_count", late)
+    monkeypatch.setattr(PageWaits, "_count", late)
     run = swapping_vm(1, "zram", 5_000_000, 100_000_000, 1)
-    waited_ns = sum(latencies.total_ns for latencies in run.host.vms[0].latencies.values())
-    assert run.watch.in_flight_ns != waited_ns
+    assert run.vm.page_waits.in_flight_ns != run.host.vms[0].waits[VCPU].ns
 
 
 def test_the_smallest_age_by_hand() -> None:

@@ -24,6 +24,7 @@ class KvmLog:
     def __init__(self, vm: LiveVm) -> None:
         n_pages = vm.memory.n_pages
         self.name: str = vm.plan.interface
+        self.initial_records = int(vm.plan.all_set)
         self.chunk_shift = vm.plan.chunk_shift
         self.clear_marks = np.zeros(-(-n_pages >> self.chunk_shift), np.uint8)
         self._vm, self._env, self._engine, self._plan = vm, vm.env, vm.engine, vm.plan

@@ -38,6 +38,7 @@ class TcgTracker:
 
     name = "tcg"
     logs_reads = False
+    initial_records = 0
     chunk_shift = 62
 
     def __init__(self, vm: Vm, knobs: Knobs, log_capacity: int = 0) -> None:

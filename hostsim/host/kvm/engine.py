@@ -28,6 +28,7 @@ from hostsim.kernels.kvm.layout import (
     ENTRY_NS,
     EXITS,
     HOLD_NS,
+    IN_GUEST,
     LOCK_HOLDS,
     LOCK_LENGTH,
     LOCK_WAITS,
@@ -35,6 +36,7 @@ from hostsim.kernels.kvm.layout import (
     N_EXITS,
     PFN_NS,
     Q_WATCH,
+    V_AWAY_NS,
     V_FULL,
     V_STAGE,
     V_STALL_NS,
@@ -224,8 +226,14 @@ class GuestEngine(EngineLog, EnginePages, EngineTlb, EngineWalks):
 
     @property
     def stall_ns(self) -> int:
-        """Time that vCPUs were out of the guest because of exits, summed [ns]."""
+        """Time that vCPUs were out of the guest because of exits that are over, summed [ns]."""
         return int(self.kvm.vcpus[V_STALL_NS].sum())
+
+    def stalls_ns(self, now_ns: int) -> NDArray[np.int64]:
+        """int64[n_vcpus]: the same of each vCPU, exits under way included."""
+        vcpus = self.kvm.vcpus
+        in_exit = (vcpus[V_STAGE] != IN_GUEST) & (vcpus[V_STAGE] != STAGE_OUT)
+        return np.asarray(vcpus[V_STALL_NS] + in_exit * np.maximum(0, now_ns - vcpus[V_AWAY_NS]), np.int64)
 
     def exit_latencies(self) -> dict[int, Latencies]:
         """By kind of exit: from where a vCPU left the guest to where it entered it again, or was in user space.

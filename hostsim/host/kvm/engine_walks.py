@@ -54,7 +54,7 @@ class EngineWalks(EngineState):
         self._changed(now_ns)
 
     def take_found(self, slot: int, young: Bytes) -> None:
-        """``young`` of the pages that the walker has asked about says what it found."""
+        """``young`` is 1, too, of pages that the walker has found young."""
         walker.take_found(self.kvm, slot, young)
 
     def walk_sum(self, column: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +16,12 @@ from hostsim.host.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due,
 from hostsim.host.kvm.flush import RemoteFlush
 from hostsim.host.kvm.indexed import IndexedSptes, IndexFigures
 from hostsim.host.kvm.lock import MmuLock
+from hostsim.host.kvm.page_waits import PageWaits
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.tally import LogTimes, Tally, live_tally
 from hostsim.host.kvm.turn import Turn
 from hostsim.host.kvm.vcpu import KvmVcpu
+from hostsim.host.kvm.vcpu_times import check_vcpu_times
 from hostsim.host.vm import VmBase
 from hostsim.kernels.armed import make_armed
 from hostsim.kernels.kvm.layout import V_RING
@@ -35,11 +38,11 @@ class HostPages(Protocol):
         ...
 
     def fault_in(self, page: int) -> Step:
-        """A thread of the host reads ``page``; returns when it is there."""
+        """The migration thread reads ``page``; returns when it is there."""
         ...
 
     def note_read(self, pages: NDArray[np.int64]) -> None:
-        """A thread of the host has read ``pages``, which are there."""
+        """The migration thread has read ``pages``, which are there."""
         ...
 
     def check(self) -> None:
@@ -51,7 +54,8 @@ class LiveVm(VmBase):
     """engine: sptes and vCPUs; lock: mmu_lock; flush: remote TLB flushes; slots_lock: one ioctl on the log at a time.
 
     plan: how the log is kept; times: what keeping it took so far; on_ring_full: what a vCPU does with a full ring;
-    indexed: the sptes in an index, None: its work is not modelled; host: what finds its pages, None: all of them are there.
+    indexed: the sptes in an index, None: its work is not modelled; host: what finds its pages, None: all of them are there;
+    page_waits: of its vCPUs and their tasks for pages that the host does not have.
     """
 
     vcpus: list[KvmVcpu]
@@ -67,6 +71,7 @@ class LiveVm(VmBase):
         self.slots_lock = Turn(env)
         self.on_ring_full: Callable[[], Step] = _no_ring
         self.host: HostPages | None = None
+        self.page_waits = PageWaits(n_vcpus)
         self.vcpus = [KvmVcpu(env, engine, index, self._ring_full, self._is_ring_full) for index in range(n_vcpus)]
         env.attach(self)
 
@@ -87,6 +92,7 @@ class LiveVm(VmBase):
             self.lock.granted(due.who)
         elif due.what == FAULT:
             assert self.host is not None
+            self.page_waits.begins(due.who, self.env.now_ns)
             self.host.vcpu_faults(due.who)
         else:
             assert due.what == CONTENDED
@@ -108,24 +114,42 @@ class LiveVm(VmBase):
         """uint8[n_pages]: which pages the host has; empty: all."""
         return self.engine.backing if self.host is not None else super().backing
 
+    def page_is_there(self, vcpu: int) -> None:
+        """The host has found the page that ``vcpu`` waits for, or a frame: it looks the page up again."""
+        self.page_waits.ends(vcpu, self.env.now_ns)
+        self.engine.look_again(vcpu, self.env.now_ns)
+
+    def put_to_sleep(self, vcpu: int) -> int:
+        """The task of ``vcpu`` waits for its page asleep, the vCPU does its other work; returns the task's work clock."""
+        clock = self.engine.park(vcpu, self.env.now_ns)
+        self.page_waits.falls_asleep(vcpu, clock, self.env.now_ns)
+        return clock
+
+    def wake(self, vcpu: int, clock: int) -> None:
+        """The page is there that the task of work clock ``clock`` waits for."""
+        self.page_waits.wakes(clock, self.env.now_ns)
+        self.engine.unpark(vcpu, clock, self.env.now_ns)
+
     def read_back(self, page: int) -> Step:
-        """A thread of the host reads ``page``; returns when it is there."""
+        """The migration thread reads ``page``; returns when it is there."""
         if self.host is not None:
             yield from self.host.fault_in(page)
 
     def note_read(self, pages: NDArray[np.int64]) -> None:
-        """A thread of the host has read ``pages``."""
+        """The migration thread has read ``pages``."""
         if self.host is not None:
             self.host.note_read(pages)
 
     def check_host(self) -> None:
-        """InvariantError if the host's memory contradicts itself or this VM."""
+        """InvariantError if the host's memory contradicts itself or this VM, or the time of a vCPU does not add up."""
+        check_vcpu_times(self)
         if self.host is not None:
             self.host.check()
 
     def tally(self) -> Tally:
         """All counters now."""
-        return live_tally(self.env.now_ns, self.engine, self.lock, self.flush, self.times, self.vcpus)
+        found = live_tally(self.env.now_ns, self.engine, self.lock, self.flush, self.times, self.vcpus)
+        return replace(found, page_wait_ns=int(self.page_waits.waited_ns(self.env.now_ns).sum()))
 
     def index_figures(self) -> IndexFigures | None:
         """What the index took so far; None without one."""

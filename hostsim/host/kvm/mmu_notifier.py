@@ -98,7 +98,7 @@ class MmuNotifier:
 
     @property
     def young(self) -> int:
-        """How many of them were young."""
+        """How many answers of calls were "young": not a number of pages, for a page may be asked for again."""
         return self._young + sum(self._engine.walked(slot)[2] for slot in self._walks)
 
     @property
@@ -122,7 +122,11 @@ class MmuNotifier:
         return (yield from self._age(TEST_YOUNG, first, end, young))
 
     def each(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
-        """A call of ``event`` for pages [first, first + call_pages) of each of ``firsts``, int64[k], one after the other."""
+        """A call of ``event`` for pages [first, first + call_pages) of each of ``firsts``, int64[k], one after the other.
+
+        young: uint8[n_pages], becomes 1 where a call found the page young, and stays so if a later call about the page does
+        not. Returns how many answers were "young": a page that is asked for twice may count twice.
+        """
         by_events = self.by_events or (self.indexed is not None and not self.indexed.sees_young)
         n_calls = 0 if by_events else self._engine.calls_at_once(call_pages)
         slot = self._lock.lend_slot() if n_calls else None
@@ -140,7 +144,10 @@ class MmuNotifier:
         """The same, each call as a process of the host makes it."""
         found = 0
         for first in firsts.tolist():
-            found += yield from self._age(event, first, min(first + call_pages, len(young)), young)
+            end = min(first + call_pages, len(young))
+            before = young[first:end].copy()
+            found += yield from self._age(event, first, end, young)
+            young[first:end] |= before
         return found
 
     def _begin_walk(self, slot: int, event: str, firsts: NDArray[np.int64], call_pages: int, n_pages: int) -> simpy.Event:

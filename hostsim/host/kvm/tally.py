@@ -22,6 +22,7 @@ KINDS = {
 """Counters of exits, by the engine's kind."""
 OF_A_LOG = (
     "retries", "host_wait_ns", "flush_ns", "sync_ns", "clears", "clear_ns", "ring_full", "reaps", "reap_ns", "stall_ns",
+    "page_wait_ns",
 )  # fmt: skip
 """Counters of a VM whose log is read while it runs."""
 
@@ -33,7 +34,8 @@ class Tally:
     wait_ns, hold_ns: of mmu_lock, summed over vCPUs; host_wait_ns, host_hold_ns: by threads that work on the log; flush_ns:
     what flushes took them. retries: faults that an invalidation sent back. sync_ns: in syncs of the bitmap; clears,
     clear_ns: CLEARs before pages are sent; ring_full: exits to user space; reaps, reap_ns: of dirty rings; times include
-    waits and flushes. stall_ns: vCPUs out of the guest because of exits and rings, not of throttle or pause; summed.
+    waits and flushes. stall_ns: vCPUs out of the guest because of exits and rings, not of throttle or pause; summed, exits
+    under way included. page_wait_ns: of that, waiting for pages that the host did not have.
     """
 
     now_ns: int = 0
@@ -57,6 +59,7 @@ class Tally:
     reaps: int = 0
     reap_ns: int = 0
     stall_ns: int = 0
+    page_wait_ns: int = 0
 
     def __sub__(self, before: Tally) -> Tally:
         """What happened since ``before``."""
@@ -105,6 +108,6 @@ def live_tally(
         host_wait_ns=lock.wait_ns,
         flush_ns=flush.ns,
         ring_full=sum(vcpu.ring_full_exits for vcpu in vcpus),
-        stall_ns=engine.stall_ns + sum(vcpu.stalled_ns for vcpu in vcpus),
+        stall_ns=int(engine.stalls_ns(now_ns).sum()) + sum(vcpu.stalled_ns for vcpu in vcpus),
         **asdict(times),
     )

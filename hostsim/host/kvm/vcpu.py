@@ -32,10 +32,31 @@ class VcpuExits(Protocol):
         ...
 
 
+class Stopwatch:
+    """Adds up spans of time, the one under way included."""
+
+    def __init__(self, env: Clock) -> None:
+        self._env, self._over_ns, self._since_ns = env, 0, -1
+
+    @property
+    def ns(self) -> int:
+        """How long it has run [ns]."""
+        return self._over_ns + (self._env.now_ns - self._since_ns if self._since_ns >= 0 else 0)
+
+    def start(self) -> None:
+        """A span begins."""
+        assert self._since_ns < 0, "it runs"
+        self._since_ns = self._env.now_ns
+
+    def stop(self) -> None:
+        """It is over."""
+        self._over_ns, self._since_ns = self.ns, -1
+
+
 class KvmVcpu:
     """One vCPU, in the guest to begin with. Leaving takes time: throttle and pause begin when it is out.
 
-    ring_full_exits: for a full dirty ring; stalled_ns: in user space although neither throttled nor paused.
+    ring_full_exits: for a full dirty ring.
     """
 
     def __init__(
@@ -46,7 +67,8 @@ class KvmVcpu:
         A vCPU that was kicked out may have a full ring too: KVM lets it in no more (kvm_dirty_ring_check_request).
         """
         self._must_reap = must_reap
-        self.ring_full_exits = self.stalled_ns = 0
+        self.ring_full_exits = 0
+        self._in_user_space, self._stalled_there = Stopwatch(env), Stopwatch(env)
         self._env, self._exits, self._index, self._on_ring_full = env, exits, index, on_ring_full
         self._out: simpy.Event = env.event()
         self._kicked = False
@@ -63,9 +85,20 @@ class KvmVcpu:
         """Whether it was kicked and is not out yet."""
         return self._kicked
 
+    @property
+    def user_space_ns(self) -> int:
+        """How long it was in user space, whatever for [ns]."""
+        return self._in_user_space.ns
+
+    @property
+    def stalled_ns(self) -> int:
+        """How long of that it was neither throttled nor paused [ns]."""
+        return self._stalled_there.ns
+
     def left(self) -> None:
         """The engine has it out of the guest."""
         self._kicked = False
+        self._in_user_space.start()
         self._out.succeed()
 
     def throttle(self, sleep_ns: int) -> None:
@@ -125,6 +158,7 @@ class KvmVcpu:
                 yield from self._ring_full()
                 yield from self._wait_io_event()
             self._out = self._env.event()
+            self._in_user_space.stop()
             self._exits.enter(self._index, self._env.now_ns)
 
     def _ring_full(self) -> Step:
@@ -145,9 +179,9 @@ class KvmVcpu:
 
     def _stalled(self, work: Step) -> Step:
         """Do ``work`` while the guest could run."""
-        started_ns = self._env.now_ns
+        self._stalled_there.start()
         yield from work
-        self.stalled_ns += self._env.now_ns - started_ns
+        self._stalled_there.stop()
 
     def _sleep(self) -> Step:
         timer = self._env.timeout(self._sleep_ns)

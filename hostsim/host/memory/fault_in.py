@@ -9,7 +9,8 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from hostsim.host.memory.pages import CACHED, READING, SWAPPED, WRITING, VmPages
+from hostsim.host.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, TASK, VCPU, FaultWaits
+from hostsim.host.memory.pages import BY_GUEST, BY_HOST, CACHED, READING, SWAPPED, WRITING, VmPages
 from hostsim.host.memory.spec import PCP_BATCH
 from hostsim.host.memory.swap_area import NO_SLOT
 from hostsim.host.swap.device import SwapDevice
@@ -35,77 +36,74 @@ class FaultIn:
         self._env.process(self._for_vcpu(vcpu))
 
     def _for_vcpu(self, vcpu: int) -> Step:
-        engine = self._pages.vm.engine
-        page = engine.faults_on(vcpu)
+        vm, waits = self._pages.vm, self._pages.waits[VCPU]
+        page = vm.engine.faults_on(vcpu)
         if self._where[page] == UNTOUCHED:
-            yield from self._timed("populate", self._fill_up())
+            yield from waits.timed(POPULATE, self._fill_up(waits))
         elif self._memory.spec.async_pf and self._where[page] in {SWAPPED, READING}:
             yield from self._asleep(vcpu, page)
             return
         else:
-            yield from self.fault_in(page)
-        engine.look_again(vcpu, self._env.now_ns)
+            yield from self._find(page, waits)
+        vm.page_is_there(vcpu)
 
     def _asleep(self, vcpu: int, page: int) -> Step:
         """KVM_ASYNC_PF: a worker fetches the page (virt/kvm/async_pf.c::async_pf_execute)."""
-        engine = self._pages.vm.engine
-        clock = engine.park(vcpu, self._env.now_ns)
+        vm = self._pages.vm
+        clock = vm.put_to_sleep(vcpu)
         self._pages.counts["async_faults"] += 1
-        yield from self.fault_in(page)
-        engine.unpark(vcpu, clock, self._env.now_ns)
+        yield from self._find(page, self._pages.waits[TASK])
+        vm.wake(vcpu, clock)
 
     def fault_in(self, page: int) -> Step:
         """See HostPages; a page that was never touched reads as zeros and stays so."""
+        yield from self._find(page, self._pages.waits[MIGRATION])
+
+    def _find(self, page: int, waits: FaultWaits) -> Step:
         place = int(self._where[page])
         if place not in {RESIDENT, UNTOUCHED}:
-            kind = "major" if place in {SWAPPED, READING} else "minor"
-            yield from self._timed(kind, self._bring(page))
+            kind = MAJOR if place in {SWAPPED, READING} else MINOR
+            yield from waits.timed(kind, self._bring(page, waits))
 
     def note_read(self, pages: NDArray[np.int64]) -> None:
         """See HostPages."""
         there = pages[self._where[pages] == RESIDENT]
-        self._pages.host_young[there] = self._pages.not_idle[there] = 1
+        self._pages.host_young[there] = 1
+        self._pages.not_idle[there] |= BY_HOST
 
     def check(self) -> None:
         """See HostPages."""
         self._memory.check()
 
-    def _timed(self, kind: str, work: Step) -> Step:
-        asked_ns = self._env.now_ns
-        self._pages.waiting_since_ns.append(asked_ns)
-        yield from work
-        self._pages.waiting_since_ns.remove(asked_ns)
-        self._pages.latencies[kind].record(self._env.now_ns - asked_ns)
-
-    def _fill_up(self) -> Step:
+    def _fill_up(self, waits: FaultWaits) -> Step:
         """A CPU's list of free frames is filled up (mm/page_alloc.c::rmqueue_bulk)."""
         pages, memory = self._pages, self._memory
         pages.take_in_fresh()
-        yield from memory.take(pages, 1)
+        yield from memory.take(pages, 1, waits)
         more = memory.at_leisure(pages, PCP_BATCH - 1)
         memory.charge(pages, more)
         pages.vm.engine.add_frames(1 + more)
 
-    def _bring(self, page: int) -> Step:
+    def _bring(self, page: int, waits: FaultWaits) -> Step:
         """Until the page is resident (mm/memory.c::do_swap_page)."""
         while (place := int(self._where[page])) != RESIDENT:
             if place == SWAPPED:
-                yield from self._read(page)
+                yield from self._read(page, waits)
             elif place == READING:
                 yield self._pages.arriving[page]
             else:
-                yield from self._from_cache(page)
+                yield from self._from_cache(page, waits)
 
-    def _from_cache(self, page: int) -> Step:
+    def _from_cache(self, page: int, waits: FaultWaits) -> Step:
         """The page is in the swap cache: read ahead, or not written out yet."""
         yield self._env.timeout(self._device.spec.cache_ns)
         if self._where[page] in {CACHED, WRITING}:
-            self._map(page)
+            self._map(page, waits)
 
-    def _read(self, page: int) -> Step:
+    def _read(self, page: int, waits: FaultWaits) -> Step:
         """Read a page, and what is swapped around it if frames are at leisure (mm/swap_state.c::swapin_readahead)."""
         pages, memory = self._pages, self._memory
-        yield from memory.take(pages, 1)
+        yield from memory.take(pages, 1, waits)
         if self._where[page] != SWAPPED:
             memory.give_back(pages, 1)
             return
@@ -116,10 +114,10 @@ class FaultIn:
         self._where[both] = READING
         pages.arriving.update(dict.fromkeys(both, arrived))
         yield self._device.submit("read", len(both), pages.number)
-        self._arrive(page, ahead)
+        self._arrive(page, ahead, waits)
         arrived.succeed()
 
-    def _arrive(self, page: int, ahead: list[int]) -> None:
+    def _arrive(self, page: int, ahead: list[int], waits: FaultWaits) -> None:
         pages, area = self._pages, self._memory.area
         for read in (page, *ahead):
             pages.check_copy(read, area.load(int(pages.slot[read])))
@@ -128,13 +126,14 @@ class FaultIn:
         pages.policy.insert(np.array(ahead, np.int64))
         pages.counts["read_ahead"] += len(ahead)
         pages.counts["swapped_in"] += 1
-        self._map(page)
+        self._map(page, waits)
 
-    def _map(self, page: int) -> None:
-        """The page goes into the host's page table; its slot is free."""
+    def _map(self, page: int, waits: FaultWaits) -> None:
+        """The page goes into the host's page table for the waiter; its slot is free."""
         pages = self._pages
         is_listed = self._where[page] == CACHED
-        self._where[page], pages.not_idle[page] = RESIDENT, 1
+        self._where[page] = RESIDENT
+        pages.not_idle[page] |= BY_HOST if waits is pages.waits[MIGRATION] else BY_GUEST
         self._memory.area.free(int(pages.slot[page]))
         pages.slot[page] = NO_SLOT
         if not is_listed:

@@ -13,6 +13,7 @@ from hostsim.host.clock import Clock
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import MmuNotifier
 from hostsim.host.memory.fault_in import FaultIn
+from hostsim.host.memory.fault_waits import FaultWaits
 from hostsim.host.memory.frames import Frames, kept_at_start
 from hostsim.host.memory.pages import SWAPPED, VmPages
 from hostsim.host.memory.reclaim import Reclaim
@@ -82,8 +83,8 @@ class HostMemory:
             pages.vm.engine.zap(page, page + 1, self.env.now_ns)
         pages.policy.insert(resident[:kept])
 
-    def take(self, pages: VmPages, n: int) -> Generator[simpy.Event, Any, None]:
-        """``n`` frames for a VM: below the low watermark kswapd wakes, below min who asks reclaims.
+    def take(self, pages: VmPages, n: int, waits: FaultWaits) -> Generator[simpy.Event, Any, None]:
+        """``n`` frames for a VM: below the low watermark kswapd wakes, below min the thread that asks (``waits``) reclaims.
 
         mm/page_alloc.c::__alloc_pages_slowpath; mm/memcontrol.c::try_charge_memcg.
         """
@@ -91,7 +92,7 @@ class HostMemory:
         while not self._has_room(pages, n):
             self.reclaim.wake()
             is_over = pages.charged + n > pages.limit
-            progress = yield from self.reclaim.direct([pages] if is_over else self.vms, pages)
+            progress = yield from self.reclaim.direct([pages] if is_over else self.vms, pages, waits)
             tries = 0 if progress else tries + 1
             if tries > MAX_RECLAIM_RETRIES:
                 yield from self._run_out([pages] if is_over else self.vms)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from hostsim.errors import InvariantError
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import MmuNotifier
-from hostsim.host.latency import Latencies
+from hostsim.host.kvm.vcpu_times import check_vcpu_times
+from hostsim.host.memory.fault_waits import WAITERS, FaultWaits
 from hostsim.host.memory.swap_area import NO_SLOT, Copy
 from hostsim.kernels.kvm.layout import AWAY, RESIDENT, UNTOUCHED
 from hostsim.mmu.ageing import AgeingPolicy, Pages
@@ -20,17 +21,19 @@ SWAPPED, READING, CACHED, WRITING = range(AWAY, AWAY + 4)
 """Beside UNTOUCHED and RESIDENT: in swap alone; being read; read and not mapped yet; unmapped and being written."""
 PLACES = {UNTOUCHED: "untouched", RESIDENT: "resident", SWAPPED: "swapped", READING: "reading", CACHED: "cached",
           WRITING: "writing"}  # fmt: skip
+BY_GUEST, BY_HOST = 1, 2
+"""Flags of ``not_idle``: who has accessed the page, or had it brought in."""
 HAS_FRAME = (RESIDENT, READING, CACHED, WRITING)
-FAULTS = ("populate", "minor", "major")
 
 
 class VmPages:
     """where: uint8[n_pages], the engine's backing; host_young: uint8[n_pages], 1: accessed, and reclaim has not seen it: a
-    thread of the host has read the page, or made it old (PG_young); not_idle: uint8[n_pages], 1: accessed, and who tracks
-    idle pages has not seen it: reclaim has made it old, or it has just come in (no PG_idle).
+    thread of the host has read the page, or made it old (PG_young); not_idle: uint8[n_pages], BY_GUEST | BY_HOST: accessed
+    (no PG_idle), and the daemon that tracks idle pages has not seen it: reclaim has made the page old, the migration thread
+    has read it, or it has just come in.
 
     charged: frames that the VM has, those at hand of its vCPUs included; limit: how many it may have; slot: int64[n_pages].
-    latencies: of faults that waited for the host, by kind; counts: what happened.
+    waits: of faults that waited for the host, by waiter; counts: what happened.
     """
 
     def __init__(self, number: int, vm: LiveVm, notifier: MmuNotifier, policy: AgeingPolicy, limit: int) -> None:
@@ -43,19 +46,12 @@ class VmPages:
         self.slot = np.full(n_pages, NO_SLOT, np.int64)
         self.token = np.zeros(n_pages, np.int64)
         self.charged = int(np.count_nonzero(self.where == RESIDENT))
-        self.latencies = {kind: Latencies() for kind in FAULTS}
+        self.waits = {waiter: FaultWaits(vm.env) for waiter in WAITERS}
         self.counts: Counter[str] = Counter()
-        self.waiting_since_ns: list[int] = []
-        """Of faults that wait for the host now."""
         self.arriving: dict[int, simpy.Event] = {}
         self.isolated: set[int] = set()
         """Taken from the policy to be swapped out, and mapped still."""
         self._young = np.zeros(n_pages, np.uint8)
-
-    def stall_ns(self, now_ns: int) -> int:
-        """Time that faults have waited for the host, those that still do included, summed [ns]."""
-        over_ns = sum(latencies.total_ns for latencies in self.latencies.values())
-        return over_ns + sum(now_ns - since_ns for since_ns in self.waiting_since_ns)
 
     def take_in_fresh(self) -> None:
         """Pages that vCPUs populated by themselves come under the policy (mm/swap.c::lru_add_drain)."""
@@ -81,7 +77,11 @@ class VmPages:
             raise InvariantError(f"VM {self.number}, gfn {page}: swapped in as {copy}, swapped out {self.token[page]} times")
 
     def check(self) -> None:
-        """InvariantError if pages are lost or counted twice, or if an spte outlives its host page."""
+        """InvariantError if pages are lost or counted twice, or an spte outlives its host page.
+
+        Also if the time of a vCPU does not add up (hostsim.host.kvm.vcpu_times).
+        """
+        check_vcpu_times(self.vm)
         gfn = self.vm.engine.first_orphan()
         if gfn >= 0:
             raise InvariantError(f"VM {self.number}, gfn {gfn}: mapped, and {PLACES[int(self.where[gfn])]} at the host")

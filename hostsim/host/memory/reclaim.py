@@ -11,9 +11,9 @@ import simpy
 from hostsim.errors import InvariantError
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
-from hostsim.host.latency import Latencies
+from hostsim.host.memory.fault_waits import FaultWaits
 from hostsim.host.memory.frames import Frames
-from hostsim.host.memory.pages import CACHED, SWAPPED, WRITING, VmPages
+from hostsim.host.memory.pages import BY_GUEST, CACHED, SWAPPED, WRITING, VmPages
 from hostsim.host.memory.swap_area import NO_SLOT, SwapArea
 from hostsim.host.swap.device import SwapDevice
 from hostsim.kernels.kvm.layout import RESIDENT
@@ -35,7 +35,7 @@ IDLE_ROUNDS = 8
 
 
 class Reclaim:
-    """writing: pages being written out; direct_latencies: of those who had to reclaim for themselves."""
+    """writing: pages being written out."""
 
     # Model limit: swap holds anonymous memory only: there is no page cache that could shrink first.
 
@@ -43,7 +43,6 @@ class Reclaim:
         self, env: Clock, frames: Frames, area: SwapArea, device: SwapDevice | None, vms: Sequence[VmPages]
     ) -> None:
         self.writing = 0
-        self.direct_latencies = Latencies()
         self._env, self._frames, self._area, self._device, self._vms = env, frames, area, device, vms
         self._shares: dict[int, float] = {}
         self._woken: simpy.Event = env.event()
@@ -86,8 +85,8 @@ class Reclaim:
         else:
             yield self._env.timeout(THROTTLE_NS)
 
-    def direct(self, vms: Sequence[VmPages], asker: VmPages) -> Progress:
-        """One batch of ``vms`` for somebody of ``asker`` who waits; what is being written is waited for. 0: in vain."""
+    def direct(self, vms: Sequence[VmPages], asker: VmPages, waits: FaultWaits) -> Progress:
+        """One batch of ``vms`` for a thread of ``asker`` that waits; what is being written is waited for. 0: in vain."""
         started_ns, charged = self._env.now_ns, sum(pages.charged for pages in vms)
         self._trace("mm_vmscan_direct_reclaim_begin", vm=asker.number)
         taken = yield from self.shrink(self._next(vms), SWAP_CLUSTER_MAX)
@@ -96,7 +95,7 @@ class Reclaim:
             yield self._frames.freed()
         elif not taken:
             yield self._env.timeout(THROTTLE_NS)
-        self.direct_latencies.record(self._env.now_ns - started_ns)
+        waits.reclaims.record(self._env.now_ns - started_ns)
         asker.counts["direct_reclaims"] += 1
         self._trace("mm_vmscan_direct_reclaim_end", vm=asker.number, taken=taken)
         return taken + was_writing + max(0, charged - sum(pages.charged for pages in vms))
@@ -142,7 +141,7 @@ class Reclaim:
         young, mapped = np.zeros_like(pages.host_young), asked[pages.where[asked] == RESIDENT]
         pages.host_young[asked] = 0
         yield from pages.notifier.each(event, mapped, 1, young)
-        pages.not_idle[mapped[young[mapped] == 1]] = 1
+        pages.not_idle[mapped[young[mapped] == 1]] |= BY_GUEST
 
     def _page_out(self, pages: VmPages, evicted: list[int]) -> Progress:
         """Unmap pages and write them out, drop those that swap has; how many go (mm/vmscan.c::shrink_folio_list)."""
@@ -177,7 +176,8 @@ class Reclaim:
         """mm/rmap.c::try_to_unmap: from then on the page is in the swap cache."""
         yield from pages.notifier.invalidate_range_start(page, page + 1)
         pages.isolated.discard(page)
-        pages.host_young[page] = 0
+        # The flags are the folio's; when the page comes back it is in another one.
+        pages.host_young[page] = pages.not_idle[page] = 0
         pages.where[page], pages.slot[page] = WRITING, slot
         self._area.store(slot, pages.copy_of(page))
         self.writing += 1

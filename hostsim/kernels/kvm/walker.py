@@ -188,10 +188,13 @@ def _end_call(k: Kvm, host: int, now_ns: int) -> None:
 
 @jit
 def take_found(k: Kvm, host: int, young: Bytes) -> None:
-    """young[first:end] of each call that the walker in slot ``host`` has made says what the call found."""
+    """young[page] is 1, too, where a call that the walker in slot ``host`` has made found the page young.
+
+    A page may be asked for again in the series, and is old then: the answer to the first call stays.
+    """
     at = 0
     for call in range(k.walks[host, W_AT]):
         first, end = k.calls[host, CALL_FIRST, call], k.calls[host, CALL_END, call]
         for page in range(first, end):
-            young[page] = k.found[host, at + page - first]
+            young[page] |= k.found[host, at + page - first]
         at += end - first

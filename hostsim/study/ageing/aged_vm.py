@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, MmuNotifier
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.work_phases import WorkPhases
+from hostsim.mmu.ageing import check_estimate
 from hostsim.mmu.exits import EXCLUSIVE, NONE
 from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.mmu.spte import PRESENT
@@ -47,8 +47,6 @@ class AgedVm:
         self.case, self.marks, self.populated_ns = case, list[Mark](), 0
         self.held: list[NDArray[np.int64]] = []
         self.new_unasked: list[int] = []
-        self.told: list[int] = []
-        """Of all passes before the n-th, and at the end: answers "young". A page may be asked for twice in a pass."""
         self._new_is_young = named_for(case.policy, case.mmu.era) == "mglru-no-walk"
         self.vm: LiveVm = live_vm(env, memory, guest, case.n_vcpus, 0, case.mmu, "get-dirty-log")
         self._enough = env.event()
@@ -85,7 +83,6 @@ class AgedVm:
     def end(self) -> None:
         """Nothing is aged any more that counts."""
         self.held.append(held_in_use(self._policy))
-        self.told.append(self.notifier.young)
 
     @property
     def passes(self) -> list[AgeingPass]:
@@ -107,7 +104,6 @@ class AgedVm:
     def _mark(self) -> None:
         """What has been mapped since the last pass comes under the policy."""
         vm = self.vm
-        self.told.append(self.notifier.young)
         self.held += [held_in_use(self._policy)] if self.marks else []
         flags = vm.engine.kvm.sptes.spte[: self.case.n_pages]
         new = resident_of(flags, PRESENT, self._policy.resident_pages())
@@ -119,22 +115,28 @@ class AgedVm:
 
 
 def against_the_truth(aged: AgedVm) -> dict[str, float]:
-    """Of passes that look back on a whole period: the first finds old what was never made young, or young what is new."""
+    """Of passes that look back on a whole period: the first finds old what was never made young, or young what is new.
+
+    working_set_pages: the estimate, pages found young and those that the policy holds in use unasked; used_pages: accessed
+    in truth; false_old_pages: used, and taken for idle; false_young_pages: not used in the period, and taken for used.
+    """
     case = aged.case
     first, starts = int(case.under != "faulting"), [Mark(0, 0.0, 0), *aged.marks]
     young, used, held, missed = [0.0], [0.0], [0.0], [0.0]
-    told = [after - before for before, after in pairwise(aged.told)][: len(aged.passes)]
-    seen = list(zip(told, aged.held, aged.new_unasked, starts, starts[1:], strict=False))
-    for n_young, held_pages, new, before, begin in seen[first:]:
+    seen = list(zip(aged.passes, aged.held, aged.new_unasked, starts, starts[1:], strict=False))
+    for done, held_pages, new, before, begin in seen[first:]:
         work_ns = begin.work_ns - before.work_ns
-        young.append(float(n_young))
+        young.append(float(done.young))
         held.append(float(len(held_pages) + new))
+        check_estimate(young[-1] + held[-1], case.n_pages, "pages of the guest")
         used.append(case.used_pages(work_ns))
         missed.append(used[-1] - young[-1] - new - case.used_among(held_pages, work_ns))
     n = max(1, len(young) - 1)
+    estimate, true, false_old = (sum(young) + sum(held)) / n, sum(used) / n, max(0.0, sum(missed) / n)
     return {
         "young_pages": sum(young) / n,
-        "working_set_pages": (sum(young) + sum(held)) / n,
-        "used_pages": sum(used) / n,
-        "false_old_pages": max(0.0, sum(missed) / n),
+        "working_set_pages": estimate,
+        "used_pages": true,
+        "false_old_pages": false_old,
+        "false_young_pages": max(0.0, estimate - true + false_old),
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hostsim.host.latency import merged
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.tables import MigrationResult, RunResult
 
@@ -25,7 +26,8 @@ KVM = "kvm."
 """Opens the names of figures that only runs under KVM have."""
 MEMORY = "memory."
 """Opens the names of figures that only runs with [host.memory] have."""
-SWAP_IN, LOCK_WAIT = ("fault_major", "vm"), ("lock_wait_vcpu", "vm")
+SWAP_IN, LOCK_WAIT = ("fault_major", "async_fault_major"), ("lock_wait_vcpu",)
+"""Distributions: what the guest waits for when a page is swapped in, its vCPU or a task of it; and vCPUs for mmu_lock."""
 INDEX = ("index_bytes", "start_ns")
 """Of an index of sptes: bytes beside the page tables, and what it took to switch the log on."""
 
@@ -110,7 +112,7 @@ def _memory(host: HostResult) -> Figures:
     if host.memory is None:
         return {}
     row = host.memory["vms"][0]
-    found = {name: row[name] for name in ("stall_share", "swapped_in", "direct_reclaims")}
+    found = {name: row[name] for name in ("stall_share", "swapped_in", "direct_reclaims", "migration_wait_ns")}
     return {f"{MEMORY}{name}": value for name, value in found.items()} | {f"{MEMORY}swap_in_p99_ns": _p99_ns(host, SWAP_IN)}
 
 
@@ -127,9 +129,9 @@ def _ageing(host: HostResult) -> Figures:
     return {f"{AGEING}{name}": value for name, value in found.items()}
 
 
-def _p99_ns(host: HostResult, what: tuple[str, str]) -> int:
-    """Of what nobody waited for: 0."""
-    return sum(one.latencies.percentile_ns(99) for one in host.latencies if (one.what, one.vm) == what)
+def _p99_ns(host: HostResult, names: tuple[str, ...]) -> int:
+    """Of the first VM; 0 where nothing was waited for."""
+    return merged(one.latencies for one in host.latencies if one.what in names and one.vm == "vm").percentile_ns(99)
 
 
 def _is_number(value: Any) -> bool:

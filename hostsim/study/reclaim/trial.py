@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from hostsim.guest.workload import NS_PER_S, build_guest
 from hostsim.host.ageing_policies import named_for
@@ -17,16 +15,15 @@ from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.latency import Latencies
 from hostsim.host.link import LinkSpec
+from hostsim.host.memory.fault_waits import MIGRATION
 from hostsim.host.memory.host_memory import HostMemory
 from hostsim.host.memory.proactive import ProactiveReclaim, ScanDone, cold_policy, scan_period_ns
 from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.thread import Migration
 from hostsim.host.sheet import load_sheet
-from hostsim.kernels.kvm.layout import RESIDENT, UNTOUCHED
 from hostsim.mmu.memory import PAGE_SIZE, lay_out, make_memory
 from hostsim.study.reclaim.case import ReclaimCase
-from hostsim.study.stalls import StallWatch
 
 INTERFACE = "clear-dirty-log"
 SPARE_PAGES = 4096
@@ -56,7 +53,7 @@ def reclaim_trial(case: ReclaimCase, seed: int) -> ReclaimTrial:
     for scan in with_it.measured_scans:
         passes.record(scan.took_ns)
     figures = {**_figures(case, with_it, without, passes), **_of_migration(case, with_it, without)}
-    return ReclaimTrial(figures, {"stall": with_it.stalls.latencies, "pass": passes}, with_it.completed)
+    return ReclaimTrial(figures, {"stall": with_it.vm.page_waits.latencies, "pass": passes}, with_it.completed)
 
 
 class _Run:
@@ -77,9 +74,8 @@ class _Run:
             period_ns = scan_period_ns(name, case.age_ns, case.scan_ns)
             self.reclaim = ProactiveReclaim(self.host, self.pages, policy, period_ns)
         self.host.begin()
-        self.stalls = StallWatch(self.vm)
         self.migration = self._migration() if case.migrates else None
-        self.read_back = self.start_work_ns = self.start_ns = 0
+        self.start_work_ns = self.start_ns = 0
         self.start_counts = Counter[str]()
         self.resident: list[int] = []
 
@@ -89,24 +85,13 @@ class _Run:
         parameters = MigrationParameters(
             max_bandwidth=0, start_ns=case.warm_up_ns, timeout_ns=case.timeout_ns
         )
-        read_back = self.vm.read_back
-        self.vm.read_back = self._counted(read_back)  # type: ignore[method-assign]
         return Migration(env, self.vm, tracker, parameters, LinkSpec(case.bandwidth), load_sheet("generic"), Knobs())
-
-    def _counted(self, read_back: Any) -> Any:
-        """Pages that the migration reads and that are not there."""
-
-        def counted(page: int) -> Generator[Any, Any, None]:
-            self.read_back += int(self.pages.where[page] not in {RESIDENT, UNTOUCHED})
-            yield from read_back(page)
-
-        return counted
 
     def run(self) -> None:
         """The warm-up, then what is measured."""
         case, env = self.case, self.vm.env
         env.run(until=case.warm_up_ns)
-        self.stalls.begin()
+        self.vm.page_waits.count_anew()
         self.start_counts, self.start_work_ns, self.start_ns = Counter(self.pages.counts), self.vm.work_ns(), env.now_ns
         env.run(until=self.migration.done if self.migration else env.now_ns + case.measure_ns)
         self.vm.engine.check_counts()
@@ -136,7 +121,7 @@ class _Run:
 
 
 def _figures(case: ReclaimCase, run: _Run, plain: _Run, passes: Latencies) -> dict[str, float]:
-    stalls = run.stalls.latencies
+    stalls = run.vm.page_waits.latencies
     resident = [scan.resident for scan in run.measured_scans] or [run.pages.charged]
     return {
         "cold_bytes": case.cold_pages() * PAGE_SIZE,
@@ -164,6 +149,6 @@ def _of_migration(case: ReclaimCase, run: _Run, plain: _Run) -> dict[str, float]
         "migration_bytes": float(run.migration.transferred_bytes),
         "plain_migration_ns": float(plain.window_ns),
         "plain_migration_bytes": float(plain.migration.transferred_bytes),
-        "read_back_pages": float(run.read_back),
-        "dirtied_by_swap_in_pages": float(run.stalls.latencies.count),
+        "read_back_pages": float(run.pages.waits[MIGRATION].fetched),
+        "dirtied_by_swap_in_pages": float(run.vm.page_waits.latencies.count),
     }

@@ -1,0 +1,45 @@
+"""Who waits for a page: a vCPU, a task of the guest that sleeps meanwhile, or the migration thread; each for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+
+from hostsim.host.clock import Clock
+from hostsim.host.latency import Latencies
+
+VCPU, TASK, MIGRATION = WAITERS = ("vcpu", "task", "migration")
+POPULATE, MINOR, MAJOR = FAULTS = ("populate", "minor", "major")
+"""Why a fault waits: for a frame for a first touch; for a page of the swap cache; for a page of the swap device."""
+Step = Generator[simpy.Event, Any, None]
+
+
+class FaultWaits:
+    """Of one kind of waiter of one VM. latencies: of faults, by kind; reclaims: of direct reclaim within them."""
+
+    def __init__(self, env: Clock) -> None:
+        self.latencies = {kind: Latencies() for kind in FAULTS}
+        self.reclaims = Latencies()
+        self._env = env
+        self._since_ns: list[int] = []
+
+    def timed(self, kind: str, work: Step) -> Step:
+        """A fault of ``kind`` waits for ``work``."""
+        asked_ns = self._env.now_ns
+        self._since_ns.append(asked_ns)
+        yield from work
+        self._since_ns.remove(asked_ns)
+        self.latencies[kind].record(self._env.now_ns - asked_ns)
+
+    @property
+    def ns(self) -> int:
+        """All waits so far, those under way included, summed [ns]."""
+        over_ns = sum(latencies.total_ns for latencies in self.latencies.values())
+        return over_ns + sum(self._env.now_ns - since_ns for since_ns in self._since_ns)
+
+    @property
+    def fetched(self) -> int:
+        """Pages that were waited for and came, from the swap cache or the swap device."""
+        return self.latencies[MINOR].count + self.latencies[MAJOR].count

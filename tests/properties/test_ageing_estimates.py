@@ -1,0 +1,107 @@
+"""An estimate of a working set counts pages: it is never above the guest's, and what is off about it adds up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hostsim.errors import InvariantError
+from hostsim.host.ageing_policies import POLICY_NAMES, ageing_policy, held_in_use
+from hostsim.host.damon import AGGREGATION_SAMPLES, Damon
+from hostsim.host.kvm.spec import MmuSpec
+from hostsim.mmu.ageing import AgeingPolicy, check_estimate
+from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
+from hostsim.study.ageing.case import UNDER, AgeCase, Load
+from hostsim.study.ageing.trial import age_trial
+from hostsim.study.far_memory import AgeHistograms
+
+MS = 1_000_000
+RATES = (Fraction(5_000), Fraction(400_000))
+CASES = st.builds(
+    AgeCase,
+    policy=st.sampled_from(POLICY_NAMES),
+    n_vcpus=st.sampled_from([1, 2, 3, 8]),
+    vcpu_pages=st.sampled_from([64, 129, 256]),
+    mmu=st.builds(MmuSpec, era=st.sampled_from(["E0b", "E4", "E6"]), a_bits=st.booleans()),
+    under=st.sampled_from(UNDER),
+    load=st.builds(Load, exponent=st.sampled_from([0.0, 0.9]), rate_per_s=st.sampled_from(RATES)),
+    period_ns=st.sampled_from([MS, 20 * MS]),
+    passes=st.sampled_from([2, 5]),
+)
+
+
+@given(case=CASES, seed=st.integers(1, 1000))
+@settings(max_examples=25, deadline=None)
+def test_no_estimate_is_above_the_guests_pages(case: AgeCase, seed: int) -> None:
+    found = age_trial(case, seed).figures
+    assert 0 <= found["young_pages"] <= found["working_set_pages"] <= case.n_pages
+    assert found["false_young_pages"] <= found["working_set_pages"] + 1e-6
+    error = found["working_set_pages"] - found["used_pages"]
+    assert found["false_young_pages"] - found["false_old_pages"] == pytest.approx(error, abs=1e-6)
+
+
+@given(
+    name=st.sampled_from([*POLICY_NAMES, "damon"]), era=st.sampled_from(["E4", "E6"]), n_pages=st.integers(1, 700),
+    seed=st.integers(0, 99), share=st.sampled_from([0.0, 0.02, 0.5, 1.0]),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_a_policy_takes_no_page_for_used_twice(name: str, era: str, n_pages: int, seed: int, share: float) -> None:
+    """Pages are touched again between the questions of a pass, as a guest does that is not stopped for it."""
+    policy: Any = Damon(n_pages, seed) if name == "damon" else ageing_policy(name, era, n_pages)
+    policy.insert(np.arange(n_pages))
+    draw, seen = np.random.default_rng(seed), AgeHistograms(n_pages, 4)
+    for _ in range(2 * AGGREGATION_SAMPLES):
+        young = (draw.random(n_pages) < share).astype(np.uint8)
+        found = _pass(policy, young.copy())
+        check_estimate(len(found), n_pages, "pages")
+        check_estimate(len(found) + len(held_in_use(policy)), n_pages, "pages")
+        seen.note(young)
+    assert 0 <= seen.working_set <= n_pages
+    assert seen.promoted.max() <= seen.young
+    if name == "damon":
+        check_estimate(policy.working_set_pages(), n_pages, "pages")
+
+
+def _pass(policy: AgeingPolicy, young: np.ndarray[Any, Any]) -> set[int]:
+    """Distinct pages that one step asked about and that were young."""
+    before = young.copy()
+    return {page for page in policy.age(young).asked.tolist() if before[page]}
+
+
+BUSY = AgeCase(
+    "two-list", 2, 256, MmuSpec(era="E4", a_bits=False), "touching", load=Load(0.0, Fraction(1_000_000)), period_ns=2 * MS,
+    passes=8,
+)  # fmt: skip
+"""Each page is touched several times a pass, and the two lists ask for many twice."""
+
+
+def test_a_page_that_is_young_twice_in_a_pass_is_one_page() -> None:
+    aged = AgedVm(BUSY, 1)
+    aged.age()
+    passes, found = aged.passes, against_the_truth(aged)
+    assert aged.notifier.young > sum(done.young for done in passes), "calls that found a page young are more than pages"
+    assert all(done.young <= done.asked <= BUSY.n_pages for done in passes)
+    assert any(done.asked < done.calls for done in passes), "pages were asked for twice"
+    assert found["working_set_pages"] <= BUSY.n_pages
+    assert found["working_set_pages"] == pytest.approx(found["used_pages"], rel=0.1)
+
+
+def test_an_estimate_of_calls_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    aged = AgedVm(BUSY, 1)
+    aged.age()
+    calls = [replace(done, young=2 * BUSY.n_pages) for done in aged.passes]
+    monkeypatch.setattr(AgedVm, "passes", calls)
+    with pytest.raises(InvariantError, match="pages are taken for used, of 512 pages of the guest"):
+        against_the_truth(aged)
+
+
+def test_a_pass_that_counts_more_young_pages_than_it_asked_for_is_found() -> None:
+    check_estimate(4.0, 4, "pages")
+    with pytest.raises(InvariantError, match="5 pages are taken for used, of 4 pages"):
+        check_estimate(5, 4, "pages")
