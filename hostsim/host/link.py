@@ -1,26 +1,55 @@
-"""The migration link: a socket buffer that drains at a bandwidth, and the way to the destination."""
+"""The migration link: the bandwidth of the network, one TCP connection over it, and the way to the destination."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
 from hostsim.host.clock import Clock
-from hostsim.kernels.send import LINK_FREE_PS, PS_PER_S
+from hostsim.kernels import tcp
+from hostsim.kernels.send import LINK_FREE_PS, STREAM
+from hostsim.kernels.tcp import PS_PER_S
+
+PS_PER_NS = 1000
+HEADER_BYTES = 52
+"""IPv4 20, TCP 20, the timestamps option 12 (include/net/tcp.h TCPOLEN_TSTAMP_ALIGNED): 1448 of 1500 bytes are payload."""
+MTU = 1500
+INITIAL_SEGMENTS = 10
+"""include/net/tcp.h TCP_INIT_CWND (RFC 6928)."""
+RTO_MIN_PS = 200_000_000_000
+"""include/net/tcp.h TCP_RTO_MIN, HZ/5: tcp_input.c::tcp_rtt_estimator adds at least this to the smoothed round trip."""
+SEND_BUFFER_MIN = 4608
+"""include/net/sock.h SOCK_MIN_SNDBUF, 2 * TCP_SKB_MIN_TRUESIZE on x86-64: no socket has less."""
+RECEIVE_WINDOW = 3_145_728
+"""Half of the largest of sysctl tcp_rmem (4096 131072 6291456): what tcp_adv_win_scale = 1 leaves of it for payload."""
+HYSTART_SEGMENTS = 16
+"""tcp_cubic.c hystart_low_window."""
+ACK_DELAY_MAX_PS = 1_000_000_000
+GSO_BYTES = 65536
+"""tcp_cubic.c::hystart_ack_delay: four GSO packets at the rate of the link, at most 1 ms, count as no delay."""
 
 
 @dataclass(frozen=True)
 class LinkSpec:
-    """bandwidth_bytes_per_s: 0 = never the brake; latency_ns: one way; socket_buffer_bytes: what write() accepts ahead."""
+    """What the network carries, and how the connection over it is set up.
+
+    bandwidth_bytes_per_s: 0 = never the brake. latency_ns: one way; 0: a write is acknowledged as it leaves, and no window
+    limits the stream. socket_buffer_bytes: payload the send buffer holds, until it is acknowledged. receive_window_bytes:
+    most the destination lets be in flight. mtu: bytes of an IP packet. slow_start_after_idle: the sysctl of that name.
+    """
 
     bandwidth_bytes_per_s: int = 0
     latency_ns: int = 0
     socket_buffer_bytes: int = 0
+    receive_window_bytes: int = RECEIVE_WINDOW
+    mtu: int = MTU
+    slow_start_after_idle: bool = True
 
     @property
     def socket_buffer_ps(self) -> int:
@@ -28,6 +57,73 @@ class LinkSpec:
         if self.bandwidth_bytes_per_s == 0:
             return 0
         return self.socket_buffer_bytes * PS_PER_S // self.bandwidth_bytes_per_s
+
+    @property
+    def rtt_ps(self) -> int:
+        """Round trip [ps]."""
+        return 2 * self.latency_ns * PS_PER_NS
+
+    @property
+    def send_buffer_bytes(self) -> int:
+        """What the send buffer holds, sent or not, until it is acknowledged."""
+        return max(self.socket_buffer_bytes, SEND_BUFFER_MIN)
+
+    @property
+    def window_bytes(self) -> int:
+        """Most bytes in flight, once the congestion window is open."""
+        return min(self.send_buffer_bytes, self.receive_window_bytes)
+
+    @property
+    def stream_bytes_per_s(self) -> int:
+        """Most one stream carries: the bandwidth, or a window each round trip; 0: no limit."""
+        if self.rtt_ps == 0:
+            return self.bandwidth_bytes_per_s
+        windows = self.window_bytes * PS_PER_S // self.rtt_ps
+        return min(windows, self.bandwidth_bytes_per_s) if self.bandwidth_bytes_per_s else windows
+
+    @property
+    def stream_limit(self) -> Literal["link", "socket buffer", "receive window"] | None:
+        """What holds ``stream_bytes_per_s`` where it is; None: nothing does."""
+        if self.stream_bytes_per_s == self.bandwidth_bytes_per_s:
+            return "link" if self.bandwidth_bytes_per_s else None
+        return "socket buffer" if self.send_buffer_bytes <= self.receive_window_bytes else "receive window"
+
+    @cached_property
+    def path(self) -> tcp.Path:
+        """The constants of the connection.
+
+        # Model limit: the round trip is constant, so the RTO is; a queue in the network, lost packets, pacing and delayed
+        # acknowledgements are not modelled. Congestion control is cubic; QEMU leaves it to the host.
+        """
+        if self.rtt_ps == 0:
+            return tcp.NO_LATENCY
+        rate, segment = self.bandwidth_bytes_per_s, self.mtu - HEADER_BYTES
+        piece_ps = tcp.PIECE_BYTES * PS_PER_S // rate if rate else 0
+        ticks = min(max(self.rtt_ps // piece_ps, 1), tcp.TICKS_MAX) if piece_ps else tcp.TICKS_MAX
+        return tcp.Path(
+            rtt_ps=self.rtt_ps,
+            tick_ps=max(self.rtt_ps // ticks, piece_ps),
+            ticks=ticks,
+            link_bytes_per_s=rate,
+            piece_ps=piece_ps,
+            send_buffer_bytes=self.send_buffer_bytes,
+            window_bytes=self.window_bytes,
+            initial_cwnd=INITIAL_SEGMENTS * segment,
+            train_bytes=max(self._train_bytes(), HYSTART_SEGMENTS * segment),
+            rto_ps=self.rtt_ps + RTO_MIN_PS if self.slow_start_after_idle else 0,
+        )
+
+    def _train_bytes(self) -> int:
+        """Window whose acknowledgements take half a round trip to come in: there slow start ends (hystart_update).
+
+        # Model limit: of HyStart's two signs there is the length of the train of acknowledgements; the other, a growing
+        # round trip, needs a queue in the network.
+        """
+        rate = self.bandwidth_bytes_per_s
+        if rate == 0:
+            return tcp.UNBOUNDED
+        delay_ps = min(ACK_DELAY_MAX_PS, 4 * GSO_BYTES * PS_PER_S // rate)
+        return min(rate * (self.rtt_ps + delay_ps) // (2 * PS_PER_S), tcp.UNBOUNDED)
 
 
 class Link:
@@ -37,7 +133,7 @@ class Link:
     """
 
     def __init__(self, env: Clock, spec: LinkSpec, send_state: NDArray[np.int64]) -> None:
-        """``send_state``: int64[N_STATE] of hostsim.kernels.send; the moment the link falls idle is kept there."""
+        """``send_state``: int64[N_STATE] of hostsim.kernels.send; the state of the connection is kept there."""
         self.spec = spec
         self._env, self._state = env, send_state
 
@@ -46,5 +142,8 @@ class Link:
 
         # Model limit: the destination answers at once; a real one has to load what it got.
         """
-        drained_ns = -(-int(self._state[LINK_FREE_PS]) // 1000)
+        state = self._state.copy()
+        if self.spec.rtt_ps:
+            tcp.drain(state[STREAM:], self.spec.path)
+        drained_ns = -(-int(state[LINK_FREE_PS]) // PS_PER_NS)
         yield self._env.timeout(max(0, drained_ns - self._env.now_ns) + 2 * self.spec.latency_ns)

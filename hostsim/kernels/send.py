@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
-from hostsim.jit import jit, part
+from hostsim.jit import inlined, jit, part
+from hostsim.kernels import tcp
 from hostsim.kernels.armed import Armed
 from hostsim.kernels.harvest import is_written
 from hostsim.kernels.kvm.layout import AWAY
+from hostsim.kernels.tcp import NO_LATENCY, PS_PER_S, Path
 from hostsim.rng import NEVER
 
 QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT, CLEAR, UNSETTLED, NOT_THERE = range(9)
@@ -26,8 +28,10 @@ NOT_THERE: the host has to fetch the next page.
 """
 
 (T_NS, CURSOR, DIRTY_PAGES, LAST_BLOCK, USED_BYTES, BUFFERED_BYTES, BUFFERED_PAGES, SENT_BYTES, NORMAL_PAGES, ZERO_PAGES,
- LINK_FREE_PS, ITERATION_PAGES, LOGGED) = range(13)  # fmt: skip
-N_STATE = 13
+ ITERATION_PAGES, LOGGED, LINK_FREE_PS) = range(13)  # fmt: skip
+STREAM = LINK_FREE_PS
+"""From here on the state is the row of the stream's connection (hostsim.kernels.tcp), which begins with LINK_FREE_PS."""
+N_STATE = STREAM + tcp.N_ROW
 
 PAGE_HEADER_BYTES = 8
 ZERO_PAGE_BYTES = 9
@@ -37,7 +41,6 @@ IO_BUFFER_BYTES = 32768
 MAX_WAIT_MS = 50
 """ram.c MAX_WAIT."""
 NEVER_COPIED = 0xFFFFFFFF
-PS_PER_S = 1_000_000_000_000
 
 
 class SendLimits(NamedTuple):
@@ -61,13 +64,14 @@ class SendLimits(NamedTuple):
 
 
 class SendCosts(NamedTuple):
-    """Host and link constants: see the host sheets."""
+    """Host and link constants: see the host sheets. ``path``: of the connection, where there is latency."""
 
     page_ns: int
     first_copy_ns: int
     zero_page_ns: int
     link_bytes_per_s: int
     socket_buffer_ps: int
+    path: Path = NO_LATENCY
 
 
 @jit
@@ -111,10 +115,30 @@ def written_at(free_ps: int, t_ns: int, socket_buffer_ps: int) -> int:
 @jit
 def write_to_link(state: NDArray[np.int64], costs: SendCosts, n_bytes: int) -> None:
     """Queue bytes on the socket at T_NS; T_NS moves to where the socket buffer has taken them. In place."""
+    if costs.path.rtt_ps > 0:
+        state[T_NS] = tcp.write(state[STREAM:], costs.path, state[T_NS], n_bytes)
+        return
     if costs.link_bytes_per_s == 0:
         return
     state[LINK_FREE_PS] = link_free_after(state[LINK_FREE_PS], state[T_NS], costs.link_bytes_per_s, n_bytes)
     state[T_NS] = written_at(state[LINK_FREE_PS], state[T_NS], costs.socket_buffer_ps)
+
+
+@inlined
+def _write_page(
+    state: NDArray[np.int64], costs: SendCosts, free_ps: int, t_ns: int, n_bytes: int, page_ps: int
+) -> tuple[int, int]:
+    """When the link has taken a page [ps], and when write() returns [ns]. ``page_ps``: the link's time for a normal page."""
+    if costs.path.rtt_ps > 0:
+        t_ns = tcp.write(state[STREAM:], costs.path, t_ns, n_bytes)
+        return state[LINK_FREE_PS], t_ns
+    if costs.link_bytes_per_s == 0:
+        return free_ps, t_ns
+    if n_bytes == NORMAL_PAGE_BYTES:
+        free_ps = max(free_ps, t_ns * 1000) + page_ps
+    else:
+        free_ps = link_free_after(free_ps, t_ns, costs.link_bytes_per_s, n_bytes)
+    return free_ps, written_at(free_ps, t_ns, costs.socket_buffer_ps)
 
 
 @jit
@@ -253,12 +277,7 @@ def send_pages(
         buffered += n_bytes
         if gathered >= limits.flush_pages or buffered - 4096 * gathered >= IO_BUFFER_BYTES or limits.flush_pages <= 1:
             used, buffered, gathered = used + buffered, 0, 0
-        if costs.link_bytes_per_s > 0:
-            if n_bytes == NORMAL_PAGE_BYTES:
-                free_ps = max(free_ps, t * 1000) + page_ps
-            else:
-                free_ps = link_free_after(free_ps, t, costs.link_bytes_per_s, n_bytes)
-            t = written_at(free_ps, t, costs.socket_buffer_ps)
+        free_ps, t = _write_page(state, costs, free_ps, t, n_bytes, page_ps)
         asks_time = limits.bounded_wait and iteration % 64 == 0
         iteration, done = iteration + 1, done + 1
         if asks_time and (t - limits.iteration_start_ns) // 1_000_000 > MAX_WAIT_MS:

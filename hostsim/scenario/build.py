@@ -35,13 +35,24 @@ def build(scenario: Scenario) -> MachineSpec:
         seed=scenario.seed,
         duration_ns=scenario.duration,
         dirty_tracking=vm.dirty_tracking,
-        link=LinkSpec(scenario.link.bandwidth, scenario.link.latency, scenario.link.socket_buffer),
+        link=_link(scenario.link),
         migration=_migration(scenario.migration) if scenario.migration else None,
         mmu=MmuSpec() if vm.mmu is None else _mmu(vm.mmu, scenario.costs()),
         limit_pages=_limit_pages(vm),
         neighbours=tuple(_neighbour(scenario, i, one) for i, one in enumerate(scenario.neighbour)),
         memory=_memory(scenario.host.memory) if scenario.host.memory else None,
         ageing=_ageing(scenario.ageing) if scenario.ageing else None,
+    )
+
+
+def _link(link: schema.Link) -> LinkSpec:
+    return LinkSpec(
+        bandwidth_bytes_per_s=link.bandwidth,
+        latency_ns=link.latency,
+        socket_buffer_bytes=link.socket_buffer,
+        receive_window_bytes=link.receive_window,
+        mtu=link.mtu,
+        slow_start_after_idle=link.slow_start_after_idle,
     )
 
 

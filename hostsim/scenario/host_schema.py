@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from hostsim.host.link import MTU, RECEIVE_WINDOW
 from hostsim.host.sheet import CONSTANTS, HostSheet, load_sheet
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
@@ -17,6 +18,9 @@ NS_PER_S = 1_000_000_000
 DOWNTIME_MAX_NS = 2000 * NS_PER_S
 """migration/options.c MAX_MIGRATE_DOWNTIME_SECONDS."""
 LATENCY_MAX_NS = 60 * NS_PER_S
+WINDOW_MAX = 1 << 32
+RECEIVE_WINDOW_MIN = 2304
+"""include/net/sock.h SOCK_MIN_RCVBUF, TCP_SKB_MIN_TRUESIZE on x86-64."""
 CONSTANT_MAX = NS_PER_S * 60
 
 
@@ -73,9 +77,26 @@ class Link(Section):
     bandwidth: Bandwidth = Field(
         default=1_250_000_000, description="what the network carries; unlimited: the migration thread is the brake"
     )
-    latency: Duration = Field(default=100_000, le=LATENCY_MAX_NS, description="one way (assumed: one rack)")
+    latency: Duration = Field(
+        default=100_000, le=LATENCY_MAX_NS,
+        description="one way (assumed: one rack); a stream carries at most a window each round trip. 0s: no window limits",
+    )  # fmt: skip
     socket_buffer: Bytes = Field(
-        default=2_621_440, le=1 << 32, description="what write() accepts ahead of the wire (assumed: of tcp_wmem's 4 MiB)"
+        default=2_621_440, le=WINDOW_MAX,
+        description="payload the send buffer holds until it is acknowledged, at least 4.5 KiB with latency (assumed: of the "
+        "4 MiB of tcp_wmem)",
+    )  # fmt: skip
+    receive_window: Bytes = Field(
+        default=RECEIVE_WINDOW, ge=RECEIVE_WINDOW_MIN, le=WINDOW_MAX,
+        description="most bytes the destination lets be in flight (half of tcp_rmem's 6 MiB, by tcp_adv_win_scale = 1)",
+    )  # fmt: skip
+    mtu: Count = Field(
+        default=MTU, ge=576, le=65_535,
+        description="bytes of an IP packet, 52 of them headers; the stream starts with 10 packets in flight (TCP_INIT_CWND)",
+    )  # fmt: skip
+    slow_start_after_idle: Flag = Field(
+        default=True,
+        description="sysctl tcp_slow_start_after_idle: the congestion window halves for each 200 ms + round trip of idling",
     )
 
 

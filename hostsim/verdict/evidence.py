@@ -7,6 +7,7 @@ from typing import Literal
 
 from hostsim.study.dirty_curve import DirtyCurve
 from hostsim.verdict.logging_cost import LoggingCost
+from hostsim.verdict.window import Stream
 
 PAGE_BYTES = 4096
 PAGE_WIRE_BYTES = 4104
@@ -14,7 +15,7 @@ PAGE_WIRE_BYTES = 4104
 DOWNTIME_LIMIT_MS = 300.0
 """QEMU's default downtime-limit (migration/options.c::DEFAULT_MIGRATE_SET_DOWNTIME)."""
 
-Brake = Literal["max-bandwidth", "link", "host"]
+Brake = Literal["max-bandwidth", "link", "host", "window"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class Evidence:
     max_bandwidth_bytes_per_s: float | None = None
     link_bandwidth_bytes_per_s: float | None = None
     host_bandwidth_bytes_per_s: float | None = None
+    stream: Stream | None = None
+    """What one connection carries over the link; None: not known, or no limit."""
     downtime_limit_ms: float | None = None
     downtime_limit_from: Literal["given", "log", "behaviour", "assumed"] = "assumed"
     limit_bounds_ms: tuple[float, float] | None = None
@@ -166,8 +169,19 @@ class Evidence:
             (self.max_bandwidth_bytes_per_s, "max-bandwidth"),
             (self.link_bandwidth_bytes_per_s, "link"),
             (self.host_bandwidth_bytes_per_s or 0.0, "host"),
+            (self.window.bytes_per_s if self.window else 0.0, "window"),
         ]
         return min(((value, name) for value, name in limits if value), default=(0.0, None))[1]
+
+    @property
+    def window(self) -> Stream | None:
+        """The stream, if its window and not the link limits it."""
+        return self.stream if self.stream and self.stream.is_held_by_window else None
+
+    @property
+    def carried_bytes_per_s(self) -> float | None:
+        """Most the network carries for this migration: the link, or a window each round trip; None: not known."""
+        return self.window.bytes_per_s if self.window else self.link_bandwidth_bytes_per_s
 
     @property
     def _at_max_bandwidth(self) -> bool:

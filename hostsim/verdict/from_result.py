@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hostsim.study.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import PAGE_BYTES, PAGE_WIRE_BYTES, Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
+from hostsim.verdict.window import Stream
 
 if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, RunResult
@@ -99,15 +100,29 @@ def _bandwidths(facts: Mapping[str, Any], migration: MigrationResult) -> dict[st
     known = {name: _number(facts.get(name)) for name in names}
     seen = migration.series.columns["bandwidth_bytes_per_s"]
     seen = seen[seen > 0]
-    limits = [value for value in known.values() if value]
+    stream = _stream(facts)
+    limits = [value for value in (*known.values(), stream and stream.bytes_per_s) if value]
     rate = float(np.median(seen)) if len(seen) else min(limits, default=0.0)
     return {
         **known,
+        "stream": stream,
         "bandwidth_bytes_per_s": rate or None,
         "bandwidth_peak_bytes_per_s": float(np.percentile(seen, 95)) if len(seen) else rate or None,
         "bandwidth_is_steady": True,
         "switchover_bandwidth_bytes_per_s": _number(facts.get("avail_switchover_bandwidth_bytes_per_s")) or None,
     }
+
+
+def _stream(facts: Mapping[str, Any]) -> Stream | None:
+    """None: without latency, and in records that do not say it."""
+    if not facts.get("stream_window_bytes"):
+        return None
+    return Stream(
+        float(facts["stream_bytes_per_s"]),
+        str(facts["stream_limit"]),
+        float(facts["stream_window_bytes"]),
+        float(facts["stream_round_trip_ms"]) / 1000.0,
+    )
 
 
 def _throttle(facts: Mapping[str, Any], migration: MigrationResult) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from hostsim.verdict.forecast import (
     time_left_s,
 )
 from hostsim.verdict.model import Remedy
+from hostsim.verdict.window import wider_window
 from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
 
 CERTAIN = 1.3
@@ -66,6 +67,9 @@ def bandwidth(evidence: Evidence, found: Forecast) -> Remedy:
     if host and value > host:
         text += f"one migration thread sends at most {bandwidth_words(host)} here, so out of reach"
         return Remedy("bandwidth", text, value, "bytes/s", helps=False)
+    if evidence.window and value > evidence.window.bytes_per_s:
+        text += wider_window(evidence.window, value)
+        return Remedy("bandwidth", text + may_do, value, "bytes/s", certain=_is_narrow(needed))
     if link and value > link:
         text += f"a faster link, this one has {bandwidth_words(link)}"
         return Remedy("bandwidth", text + may_do, value, "bytes/s", certain=_is_narrow(needed))
@@ -96,7 +100,7 @@ def throttle(evidence: Evidence, found: Forecast) -> Remedy:
 def post_copy(evidence: Evidence, pages: float, word: str = "about") -> Remedy:
     """Always ends; ``pages`` ("about" or "up to" so many) are left to fetch after the switch."""
     speed = (
-        evidence.link_bandwidth_bytes_per_s or evidence.bandwidth_peak_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0
+        evidence.carried_bytes_per_s or evidence.bandwidth_peak_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0
     )
     exposed_s = pages * evidence.page_wire_bytes / speed if speed else 0.0
     text = (

@@ -12,7 +12,7 @@ import numpy as np
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.host.knobs import Knobs
-from hostsim.host.link import LinkSpec
+from hostsim.host.link import RECEIVE_WINDOW, LinkSpec
 from hostsim.host.machine import MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.sheet import HostSheet
@@ -119,7 +119,12 @@ def _sheet(rng: Random) -> HostSheet:
 
 def _link(rng: Random) -> LinkSpec:
     bytes_per_s = rng.choice((0, 0, 410_400, 1_000_000, 4_104_000, 16_416_000))
-    return LinkSpec(bytes_per_s, rng.choice((0, 100_000, MS)), rng.choice((0, 4096, 20_000, 212_992)))
+    latency_ns = rng.choice((0, 0, 100_000, 100_000, MS, MS, 20 * MS, 150 * MS))
+    return LinkSpec(
+        bytes_per_s, latency_ns, rng.choice((0, 4096, 20_000, 212_992, 1 << 20)),
+        receive_window_bytes=rng.choice((5_000, 65_536, RECEIVE_WINDOW, RECEIVE_WINDOW)), mtu=rng.choice((576, 1500, 9000)),
+        slow_start_after_idle=rng.random() < 0.7,
+    )  # fmt: skip
 
 
 def _migration(rng: Random, n_pages: int) -> MigrationParameters:

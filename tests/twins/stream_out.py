@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hostsim.host.link import LinkSpec
+from tests.twins.tcp import TwinTcp
 
 PS_PER_S = 10**12
 
@@ -13,10 +14,13 @@ class TwinSocket:
     def __init__(self, spec: LinkSpec) -> None:
         self.bytes_per_s, self.buffer_bytes = spec.bandwidth_bytes_per_s, spec.socket_buffer_bytes
         self.latency_ns = spec.latency_ns
+        self.connection = TwinTcp(spec) if spec.latency_ns else None
         self.drained_ps = 0
 
     def write(self, t_ns: int, n_bytes: int) -> int:
         """Time at which a write() at ``t_ns`` returns."""
+        if self.connection is not None:
+            return self.connection.write(t_ns, n_bytes)
         if not self.bytes_per_s:
             return t_ns
         self.drained_ps = max(self.drained_ps, t_ns * 1000) + n_bytes * PS_PER_S // self.bytes_per_s
@@ -24,6 +28,8 @@ class TwinSocket:
         return max(t_ns, -(-room_ps // 1000))
 
     def drained_ns(self) -> int:
+        if self.connection is not None:
+            return self.connection.all_left_ns()
         return -(-self.drained_ps // 1000)
 
 

@@ -10,6 +10,7 @@ from tests.twins.configs import drawn_spec
 from tests.twins.replay import disagreement, moved_by_knobs
 
 GROUP = 100
+WINDOWS = ("socket buffer", "receive window")
 DEFAULT_SEEDS = range(0, 1600, GROUP)
 SWARM_SEEDS = range(100_000, 120_000, GROUP)
 
@@ -31,7 +32,9 @@ def test_speed_knobs_move_nothing_where_touches_are_drawn(first: int) -> None:
 
 
 def test_drawn_machines_cover_the_model() -> None:
-    facts = [twin_facts(drawn_spec(seed)) for seed in range(200)]
+    specs = [drawn_spec(seed) for seed in range(200)]
+    assert sum(spec.migration is not None and spec.link.stream_limit in WINDOWS for spec in specs) > 50
+    facts = [twin_facts(spec) for spec in specs]
     answers = [f["counters"] for f in facts]
     assert {"completed", "cancelled", "active"} <= {answer["status"] for answer in answers}
     assert sum(answer["duplicate"] > 0 for answer in answers) > 50

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from hostsim.errors import InvariantError
 from hostsim.host.clock import NEVER_NS, Clock
 from hostsim.host.knobs import Knobs
+from hostsim.host.link import LinkSpec
 from hostsim.host.sheet import HostSheet
 from hostsim.host.vm import VmBase
-from hostsim.kernels import send
+from hostsim.kernels import send, tcp
 from hostsim.kernels.harvest import first_false_zero, first_stale
 from hostsim.kernels.send import SendCosts, SendLimits
 from hostsim.mmu.dirty_tracker import DirtyTracker
@@ -35,23 +36,27 @@ class RamState:
     """
 
     def __init__(
-        self, env: Clock, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet, link: tuple[int, int], knobs: Knobs,
+        self, env: Clock, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet, link: LinkSpec, knobs: Knobs,
         log_capacity: int = 0,
     ) -> None:  # fmt: skip
-        """``link``: (bytes/s, socket buffer [ps]); ``log_capacity``: page sends to keep in ``send_log``, 0: none."""
+        """``log_capacity``: page sends to keep in ``send_log``, 0: none."""
         n_pages = vm.memory.n_pages
         padded = np.zeros(-(-n_pages // 8) * 8, np.uint8)
         self.bmap, self._words = padded[:n_pages], padded.view(np.uint64)
         self.copied = np.full(n_pages, send.NEVER_COPIED, np.uint32)
         self.send_state = np.zeros(send.N_STATE, np.int64)
         self.send_state[send.LAST_BLOCK] = -1
+        tcp.connect(self.send_state[send.STREAM :], link.path)
         self.send_log = np.empty((log_capacity, 3), np.int64)
         self._journal = np.empty((0 if vm.settled_ns == NEVER_NS else UNCERTAIN_PAGES, 3), np.int64)
         self.section_bytes = 0
         self._env, self._vm, self._tracker, self._knobs = env, vm, tracker, knobs
         self._block_ends = np.array([block.end_gfn for block in vm.memory.blocks], np.int64)
         self._block_id_bytes = np.array([len(block.idstr) for block in vm.memory.blocks], np.int64)
-        self._costs = SendCosts(sheet.page_send_ns, sheet.first_copy_ns, sheet.zero_page_ns, *link)
+        self._costs = SendCosts(
+            sheet.page_send_ns, sheet.first_copy_ns, sheet.zero_page_ns, link.bandwidth_bytes_per_s, link.socket_buffer_ps,
+            link.path,
+        )  # fmt: skip
 
     @property
     def remaining_bytes(self) -> int:

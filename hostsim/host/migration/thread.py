@@ -47,8 +47,7 @@ class Migration:
         """``log_capacity``: page sends to keep (tests), 0: none."""
         self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
         self.vm, self.tracker, self.sheet = vm, tracker, sheet
-        brake = (link.bandwidth_bytes_per_s, link.socket_buffer_ps)
-        self.ram = RamState(env, vm, tracker, sheet, brake, knobs, log_capacity)
+        self.ram = RamState(env, vm, tracker, sheet, link, knobs, log_capacity)
         self.link = Link(env, link, self.ram.send_state)
         self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
         self.done: simpy.Event = env.event()

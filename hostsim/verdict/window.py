@@ -1,0 +1,32 @@
+"""One TCP stream carries at most a window each round trip, whatever the link has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Most one stream carries. ``limit``: what holds it there, "link" or the window's name; window in payload bytes."""
+
+    bytes_per_s: float
+    limit: str
+    window_bytes: float
+    round_trip_s: float
+
+    @property
+    def is_held_by_window(self) -> bool:
+        """Whether a faster link would change nothing."""
+        return self.limit != "link"
+
+
+def wider_window(stream: Stream, wanted_bytes_per_s: float) -> str:
+    """What a stream that its window holds back needs in order to carry ``wanted_bytes_per_s``."""
+    needed = bytes_words(rounded_up(wanted_bytes_per_s * stream.round_trip_s))
+    return (
+        f"a window of {needed} (socket buffer at the source, receive window at the destination) or a shorter round trip: "
+        f"one TCP stream carries at most {bandwidth_words(stream.bytes_per_s)}, its {stream.limit} of "
+        f"{bytes_words(stream.window_bytes)} each {seconds_words(stream.round_trip_s)}"
+    )
