@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hostsim.logs.forms import HELP
 from hostsim.report.console import say, say_raw
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ LogArgument = Annotated[
     str,
     typer.Argument(
         metavar="LOG",
-        help="Polled query-migrate answers (JSON), virsh domjobinfo or info migrate; - is standard input.",
+        help=HELP,
     ),
 ]
 TagOption = Annotated[str | None, typer.Option(help="Only the migration of this tag, where a log holds several.")]
@@ -47,12 +48,18 @@ def explain(
 ) -> None:
     """Say whether a real migration converges, why not, and which single change would help."""
     from hostsim.logs import read_logs
-    from hostsim.verdict import diagnose, evidence_from_log
+    from hostsim.verdict import explain_log
+    from hostsim.verdict.dirty_rate import scenario_lines
 
     known = _known(downtime_limit, bandwidth, link, profile)
     logs = read_logs(log, tag)
-    verdicts = [diagnose(evidence_from_log(one, **known)) for one in logs]
-    _show_json(logs, verdicts) if as_json else _show(logs, verdicts, style)
+    verdicts = [explain_log(one, **known) for one in logs]
+    scenarios = ["\n".join(scenario_lines(one, known.get("link_bandwidth_bytes_per_s"))) for one in logs]
+    if as_json:
+        _show_json(logs, verdicts, scenarios)
+        return
+    _show(logs, verdicts, style)
+    _show_scenario(scenarios, style)
 
 
 def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: str) -> dict[str, Any]:
@@ -87,15 +94,38 @@ def _profile_problems(profile: str) -> list[Any]:
 def _show(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], style: Literal["text", "markdown"]) -> None:
     from hostsim.verdict import render
 
+    if len({(log.format, log.tag, log.part) for log in logs}) > 1 and any(log.part[1] > 1 for log in logs):
+        say([f"This log holds {len(logs)} migrations, each with a verdict of its own:", ""])
+    forms = len({log.format for log in logs})
     for i, (log, verdict) in enumerate(zip(logs, verdicts, strict=True)):
-        title = [""] * (i > 0) + [_title(log.tag, style)]
+        title = [""] * (i > 0) + [_title(_name(log, several_forms=forms > 1), style)]
         say([*(title if len(logs) > 1 else ()), render(verdict, style)])
 
 
-def _title(tag: str, style: str) -> str:
-    return f"### {tag}" if style == "markdown" else f"[{tag}]"
+def _name(log: MigrationLog, *, several_forms: bool) -> str:
+    """Tag, and which of how many migrations on which lines, as far as that tells them apart."""
+    part, parts = log.part
+    first, last = log.lines
+    lines = f"line {first}" if first == last else f"lines {first} to {last}"
+    names = [log.format] * several_forms + [log.tag] * bool(log.tag)
+    return ", ".join(names + [f"migration {part} of {parts}, {lines}"] * (parts > 1 or not names))
 
 
-def _show_json(logs: tuple[MigrationLog, ...], verdicts: list[Verdict]) -> None:
-    pairs = zip(logs, verdicts, strict=True)
-    say_raw(json.dumps([{"tag": log.tag, "format": log.format, **v.to_dict()} for log, v in pairs], indent=2) + "\n")
+def _title(name: str, style: str) -> str:
+    return f"### {name}" if style == "markdown" else f"[{name}]"
+
+
+def _show_scenario(scenarios: list[str], style: str) -> None:
+    fence = ["```"] if style == "markdown" else []
+    for text in filter(None, scenarios):
+        say(["", "To simulate it, write this to a file and run it as hostsim run FILE:", ""])
+        say_raw("\n".join([*(["```toml"] if fence else []), text, *fence]) + "\n")
+
+
+def _show_json(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], scenarios: list[str]) -> None:
+    told = [
+        {"tag": log.tag, "format": log.format, "migration": log.part[0], "migrations": log.part[1], "lines": list(log.lines),
+         **verdict.to_dict(), **({"scenario": scenario} if scenario else {})}
+        for log, verdict, scenario in zip(logs, verdicts, scenarios, strict=True)
+    ]  # fmt: skip
+    say_raw(json.dumps(told, indent=2) + "\n")

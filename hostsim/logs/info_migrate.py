@@ -1,48 +1,55 @@
-"""Reader of the monitor's ``info migrate``: the one-figure lines up to 10.0 and the grouped lines since
-10.1.
-"""
+"""Reader of the monitor's ``info migrate``: one figure a line up to QEMU 10.0, grouped lines since 10.1."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 
-from hostsim.logs.labels import Label, read_quantity
+from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
+from hostsim.logs.query_migrate import STATUSES
+from hostsim.logs.reader import Labels, Reader, labelled, tell
 
-STATUS_LINE = re.compile(r"\s*(?:Migration status|Status)\s*:\s*([a-z-]+)\s*(?:\((.*)\))?\s*", re.IGNORECASE)
+STATUS_LINE = re.compile(
+    rf"(?:^|.*[\s>|\])])(?:Migration status|Status)\s*:\s*({'|'.join(sorted(STATUSES, key=len, reverse=True))})"
+    r"\s*(?:\((.*)\))?\s*",
+)
+"""Written so by the monitor; Proxmox's task log has it in small letters."""
 PAIR = re.compile(r"([A-Za-z_]+)=([^,]+)")
-
 SINGLE = {
-    "total time": Label("total_time_ms", "ms"),
-    "setup": Label("setup_time_ms", "ms"),
-    "downtime": Label("downtime_ms", "ms"),
-    "expected downtime": Label("expected_downtime_ms", "ms"),
-    "transferred ram": Label("transferred_bytes", "bytes"),
-    "throughput": Label("mbps", "plain"),
-    "remaining ram": Label("remaining_bytes", "bytes"),
-    "total ram": Label("total_bytes", "bytes"),
-    "duplicate": Label("zero_pages", "plain"),
-    "normal": Label("normal_pages", "plain"),
-    "normal bytes": Label("normal_bytes", "bytes"),
-    "dirty sync count": Label("dirty_sync_count", "plain"),
-    "page size": Label("page_size_bytes", "bytes"),
-    "multifd bytes": Label("multifd_bytes", "bytes"),
-    "pages-per-second": Label("pages_per_second", "plain"),
-    "dirty pages rate": Label("dirty_pages_rate_per_s", "plain"),
-    "postcopy request count": Label("postcopy_requests", "plain"),
-    "precopy ram": Label("precopy_bytes", "bytes"),
-    "downtime ram": Label("downtime_bytes", "bytes"),
-    "postcopy ram": Label("postcopy_bytes", "bytes"),
-    "cpu throttle percentage": Label("throttle_percent", "plain"),
-    "throughput (mbps)": Label("mbps", "plain"),
-    "cpu throttle (%)": Label("throttle_percent", "plain"),
-    "cache size": Label("xbzrle_cache_bytes", "bytes"),
-    "xbzrle transferred": Label("xbzrle_bytes", "bytes"),
-    "xbzrle pages": Label("xbzrle_pages", "plain"),
-    "xbzrle cache miss": Label("xbzrle_cache_misses", "plain"),
-    "xbzrle encoding rate": Label("xbzrle_encoding_rate", "plain"),
-    "xbzrle overflow": Label("xbzrle_overflows", "plain"),
+    "total time": ("total_time_ms", "ms"),
+    "setup": ("setup_time_ms", "ms"),
+    "downtime": ("downtime_ms", "ms"),
+    "expected downtime": ("expected_downtime_ms", "ms"),
+    "transferred ram": ("transferred_bytes", "bytes"),
+    "throughput": ("mbps", "mbps"),
+    "remaining ram": ("remaining_bytes", "bytes"),
+    "total ram": ("total_bytes", "bytes"),
+    "duplicate": ("zero_pages", "plain"),
+    "normal": ("normal_pages", "plain"),
+    "normal bytes": ("normal_bytes", "bytes"),
+    "dirty sync count": ("dirty_sync_count", "plain"),
+    "page size": ("page_size_bytes", "bytes"),
+    "multifd bytes": ("multifd_bytes", "bytes"),
+    "pages-per-second": ("pages_per_second", "plain"),
+    "dirty pages rate": ("dirty_pages_rate_per_s", "plain"),
+    "postcopy request count": ("postcopy_requests", "plain"),
+    "precopy ram": ("precopy_bytes", "bytes"),
+    "downtime ram": ("downtime_bytes", "bytes"),
+    "postcopy ram": ("postcopy_bytes", "bytes"),
+    "cpu throttle percentage": ("throttle_percent", "plain"),
+    "throughput (mbps)": ("mbps", "mbps"),
+    "cpu throttle (%)": ("throttle_percent", "plain"),
+    "cache size": ("xbzrle_cache_bytes", "bytes"),
+    "xbzrle transferred": ("xbzrle_bytes", "bytes"),
+    "xbzrle pages": ("xbzrle_pages", "plain"),
+    "xbzrle cache miss": ("xbzrle_cache_misses", "plain"),
+    "xbzrle encoding rate": ("xbzrle_encoding_rate", "plain"),
+    "xbzrle overflow": ("xbzrle_overflows", "plain"),
+    "transferred disk": ("disk_transferred_bytes", "bytes"),
+    "remaining disk": ("disk_remaining_bytes", "bytes"),
+    "total disk": ("disk_total_bytes", "bytes"),
+    "vfio device transferred": ("vfio_bytes", "bytes"),
 }
 GROUPED = {
     "time (ms)": {"total": "total_time_ms", "setup": "setup_time_ms", "exp_down": "expected_downtime_ms",
@@ -57,35 +64,56 @@ GROUPED = {
         "xbzrle_cache_misses", "encode_rate": "xbzrle_encoding_rate", "overflow": "xbzrle_overflows",
     },
 }  # fmt: skip
+SHARED = ("page size", "expected downtime", "downtime", "setup", "normal", "others", "sizes", "channels", "cache size")
+"""Labels that other programs print, too: they open no answer."""
+LABELS = Labels({*SINGLE, *GROUPED})
 
 
-def read_info_migrate(text: str, source: str) -> list[Sample]:
-    """Samples of all answers in ``text``, each opened by its line of status; other lines are passed over.
+@dataclass
+class InfoMigrate(Reader):
+    """Each answer is opened by its line of status, or where that was left out by a label that comes again."""
 
-    Raises InputError naming the line of a figure that is none.
-    """
-    samples: list[Sample] = []
-    for line, content in enumerate(text.splitlines(), 1):
-        opened = STATUS_LINE.fullmatch(content)
+    told: frozenset[str] = frozenset()
+
+    def take(self, item: Item) -> None:
+        """A line of status or of a figure, whatever stands before it."""
+        if item.value is not None or ":" not in item.text:
+            return
+        opened = STATUS_LINE.fullmatch(item.text) if "tatus" in item.text else None
+        found = labelled(item.text, LABELS)
         if opened:
-            samples.append(Sample(line, opened.group(1).lower(), error_desc=opened.group(2) or ""))
-        elif samples:
-            samples[-1].figures.update(_figures(content, source, line))
-    return samples
+            self._open(item, opened.group(1).lower()).error_desc = opened.group(2) or ""
+        elif found:
+            self._figure(item, *found)
+
+    def finish(self) -> None:
+        """Lines of figures that no answer of a migration has (a label of another program) are none."""
+        known = {"transferred_bytes", "remaining_bytes", "total_time_ms"}
+        self.samples = [s for s in self.samples if s.status != "" or known & s.figures.keys()]
+        for sample in self.samples:
+            sample.status = sample.status or _status_of(sample)
+
+    def _open(self, item: Item, status: str) -> Sample:
+        self.told = frozenset()
+        return self.add(item, status)
+
+    def _figure(self, item: Item, key: str, text: str) -> None:
+        if (not self.samples or key in self.told) and key not in SHARED:
+            self._open(item, "")
+        if not self.samples:
+            return
+        self.told |= {key}
+        sample = self.samples[-1]
+        if key in SINGLE:
+            name, kind = SINGLE[key]
+            tell(sample, name, text, kind, key)
+            return
+        for part, figure in PAIR.findall(text):
+            if part in GROUPED[key]:
+                name = GROUPED[key][part]
+                tell(sample, name, figure, "bytes" if name.endswith("_bytes") else "plain", f"{key} {part}")
 
 
-def _figures(content: str, source: str, line: int) -> Iterator[tuple[str, float]]:
-    key, colon, value = content.partition(":")
-    key = " ".join(key.lower().split())
-    if colon and key in GROUPED:
-        yield from _grouped(key, value, source, line)
-    elif colon and key in SINGLE:
-        yield SINGLE[key].name, read_quantity(value, SINGLE[key], source, line, key)
-
-
-def _grouped(key: str, value: str, source: str, line: int) -> Iterator[tuple[str, float]]:
-    names = GROUPED[key]
-    for part, figure in PAIR.findall(value):
-        if part in names:
-            label = Label(names[part], "bytes" if names[part].endswith("_bytes") else "plain")
-            yield label.name, read_quantity(figure, label, source, line, f"{key} {part}")
+def _status_of(sample: Sample) -> str:
+    """QEMU tells the downtime of a migration that completed, the expected downtime of one that runs."""
+    return "completed" if "downtime_ms" in sample.figures and "expected_downtime_ms" not in sample.figures else "active"

@@ -14,19 +14,43 @@ from numpy.typing import NDArray
 from hostsim.errors import InputError, Problem
 
 Column = NDArray[np.float64]
-FIGURE_MAX = 2.0**63
-"""No counter of QEMU or libvirt exceeds 64 bits; a larger figure is a broken log."""
+TERMINAL = ("completed", "failed", "cancelled")
+COUNTERS = ("transferred_bytes", "normal_pages", "zero_pages", "dirty_sync_count", "disk_transferred_bytes")
+"""What only grows while one migration runs."""
+MBPS_MAX = 1e7
+"""A greater throughput (10 Tbit/s) is a division by a time of nothing (assumed)."""
+NAMED_MAX = 3
 
 
 @dataclass
 class Sample:
-    """One polled answer: where it stands in the text, and the figures it tells."""
+    """One polled answer: where it stands in the text, the figures it tells, and those that were broken."""
 
     line: int
     status: str
     tag: str = ""
     error_desc: str = ""
+    operation: str = ""
     figures: dict[str, float] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    def take(self, name: str, value: float, key: str, text: str) -> None:
+        """Keep ``value`` as figure ``name``; NaN: ``key`` is told as ``text``, which no counter can be."""
+        if math.isnan(value):
+            self.broken.append(f"line {self.line}, {key} {text.strip()[:24]}")
+        else:
+            self.figures[name] = value
+
+
+@dataclass(frozen=True)
+class DirtyReading:
+    """One measurement of calc-dirty-rate. status: measured, measuring or unstarted; bytes_per_s is None before."""
+
+    line: int
+    status: str
+    bytes_per_s: float | None = None
+    period_s: float | None = None
+    mode: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,68 +94,117 @@ class MigrationLog:
     xbzrle_cache_misses: Column
     xbzrle_overflows: Column
     xbzrle_encoding_rate: Column
+    disk_total_bytes: Column
+    disk_remaining_bytes: Column
+    disk_transferred_bytes: Column
+    disk_s: Column
+    """Since the copy of the disks began."""
+    vfio_bytes: Column
+    stamp_s: Column
+    limit_ms: Column
+    """The downtime limit that the log tells was set."""
+    timeout_s: Column
+    """The time-out that ended it, or acted on it."""
+    stuck_s: Column
+    watermark_bytes: Column
+    """The least that was ever left, as Nova keeps it."""
+    average_bytes_per_s: Column
+    """All memory over the whole time, as Proxmox prints it."""
+    percent: Column
+    operation: str = ""
+    """What libvirt says the job does; "" where that is not told."""
+    part: tuple[int, int] = (1, 1)
+    """The how many-th migration of how many of this form and tag."""
+    lines: tuple[int, int] = (1, 1)
+    notes: tuple[str, ...] = ()
+    readings: tuple[DirtyReading, ...] = ()
 
     def __len__(self) -> int:
         return len(self.status)
 
 
-FIGURES = frozenset(f.name for f in fields(MigrationLog)) - {
-    "source",
-    "format",
-    "tag",
-    "status",
-    "error_desc",
-}
+FIGURES = frozenset(f.name for f in fields(MigrationLog) if f.type == "Column")
 
 
-def build_log(samples: Sequence[Sample], source: str, log_format: str) -> MigrationLog:
-    """One log from the samples of one migration, in the order of the text. Raises InputError if time runs
-    backwards.
-    """
+def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tuple[int, int] = (1, 1)) -> MigrationLog:
+    """One log from the samples of one migration, in the order they were taken."""
     columns = {name: _column(samples, name) for name in FIGURES}
-    columns["t_s"] = _elapsed_s(samples, columns["t_s"], columns["total_time_ms"], source)
+    notes = [note for sample in samples for note in sample.broken]
+    _without_broken(columns, samples, notes)
+    columns["t_s"] = _elapsed_s(columns["t_s"], columns["total_time_ms"], columns["stamp_s"])
     for column in columns.values():
         column.flags.writeable = False
-    error_desc = next((s.error_desc for s in reversed(samples) if s.error_desc), "")
-    status = tuple(s.status for s in samples)
     return MigrationLog(
-        source=source, format=log_format, tag=samples[0].tag, status=status, error_desc=error_desc, **columns
+        source=source,
+        format=log_format,
+        tag=samples[0].tag,
+        status=tuple(s.status for s in samples),
+        error_desc=next((s.error_desc for s in reversed(samples) if s.error_desc), ""),
+        operation=next((s.operation for s in reversed(samples) if s.operation), ""),
+        part=part,
+        lines=(min(s.line for s in samples), max(s.line for s in samples)),
+        notes=_named(notes),
+        **columns,  # type: ignore[arg-type]
     )
 
 
 def broken(source: str, line: int, key: str, got: str, wanted: str, example: str = "") -> InputError:
     """The error for one broken place of a log."""
-    where = f"line {line}" + (f", {key}" if key else "")
-    return InputError([Problem(source, where, got[:80], wanted, example)])
+    where = (f"line {line}" if line else "") + (f", {key}" if key else "")
+    return InputError([Problem(source, where, got[:120], wanted, example)])
 
 
-def checked_figure(value: float, source: str, line: int, key: str) -> float:
-    """``value`` if a migration can have it: finite, not negative, below 2^63. Raises InputError."""
-    if not math.isfinite(value) or not 0 <= value < FIGURE_MAX:
-        raise broken(source, line, key, f"{value:.6g}", "a number from 0 to below 2^63")
-    return float(value)
+def _named(notes: Sequence[str]) -> tuple[str, ...]:
+    if not notes:
+        return ()
+    more = f" and {len(notes) - NAMED_MAX} more" if len(notes) > NAMED_MAX else ""
+    return (f"Figures that cannot be were not used: {'; '.join(notes[:NAMED_MAX])}{more}",)
 
 
 def _column(samples: Sequence[Sample], name: str) -> Column:
     return np.array([s.figures.get(name, math.nan) for s in samples], np.float64)
 
 
-def _elapsed_s(samples: Sequence[Sample], told_s: Column, total_time_ms: Column, source: str) -> Column:
-    """Seconds since the start: as told by the poller, else by total-time.
+def _without_broken(columns: dict[str, Column], samples: Sequence[Sample], notes: list[str]) -> None:
+    """A total of nothing, more left than there is, a counter that falls back for one answer: not told."""
+    for whole, left in (("total_bytes", "remaining_bytes"), ("disk_total_bytes", "disk_remaining_bytes")):
+        columns[left][columns[whole] == 0] = math.nan
+        columns[whole][columns[whole] == 0] = math.nan
+        _drop(columns, left, columns[left] > 1.05 * columns[whole], samples, notes)
+    _drop(columns, "mbps", columns["mbps"] > MBPS_MAX, samples, notes)
+    for name in COUNTERS:
+        _drop(columns, name, _falls_back(columns[name]), samples, notes)
+
+
+def _falls_back(counter: Column) -> NDArray[np.bool_]:
+    """Where a counter is below its greatest value so far, or above all that follow: a slip in one answer of many."""
+    told = np.nan_to_num(counter, nan=-1.0)
+    below = told < np.maximum.accumulate(told)
+    later = np.minimum.accumulate(np.where(np.isnan(counter), np.inf, counter)[::-1])[::-1]
+    above = ~np.isnan(counter) & (counter > np.append(later[1:], np.inf))
+    fewer = above if np.count_nonzero(above) < np.count_nonzero(below & (told >= 0)) else below
+    return np.asarray(fewer & ~np.isnan(counter), bool)
+
+
+def _drop(
+    columns: dict[str, Column], name: str, wrong: NDArray[np.bool_], samples: Sequence[Sample], notes: list[str]
+) -> None:
+    for i in np.flatnonzero(wrong).tolist():
+        notes.append(f"line {samples[i].line}, {name} {columns[name][i]:.0f}")
+        columns[name][i] = math.nan
+
+
+def _elapsed_s(told_s: Column, total_time_ms: Column, stamp_s: Column) -> Column:
+    """Seconds since the start: as told by the poller, else by total-time, else by the stamps before the answers.
 
     A zero total-time in an answer "completed" is a race in QEMU 7.2 (migration.c sets the status before it
     computes the time) and a cancelled answer has none: such a sample keeps the time of the one before it.
     """
-    by_qemu = np.where(total_time_ms > 0, total_time_ms / 1000.0, math.nan)
-    t_s = np.where(np.isnan(told_s), by_qemu, told_s)
-    last = 0.0
-    for i, sample in enumerate(samples):
-        t_s[i] = last if math.isnan(t_s[i]) else t_s[i]
-        if t_s[i] < last:
-            got, wanted = (
-                f"{t_s[i]:g} s after {last:g} s",
-                "samples of one migration in the order they were taken",
-            )
-            raise broken(source, sample.line, "time", got, wanted)
-        last = float(t_s[i])
-    return t_s
+    t_s = np.where(np.isnan(told_s), np.where(total_time_ms > 0, total_time_ms / 1000.0, math.nan), told_s)
+    both = np.flatnonzero(~np.isnan(t_s) & ~np.isnan(stamp_s))
+    stamped = stamp_s[~np.isnan(stamp_s)]
+    if len(stamped):
+        start_s = float(stamp_s[both[0]] - t_s[both[0]]) if len(both) else float(stamped[0])
+        t_s = np.where(np.isnan(t_s), np.maximum(stamp_s - start_s, 0.0), t_s)
+    t_s[:1] = np.nan_to_num(t_s[:1])
+    return np.asarray(np.fmax.accumulate(t_s), np.float64)

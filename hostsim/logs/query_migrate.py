@@ -1,17 +1,22 @@
-"""Reader of QMP ``query-migrate`` answers: one JSON object a line, an array, or objects one after the
-other.
-"""
+"""Reader of QMP: answers of ``query-migrate`` and ``query-block-jobs``, events, and errors, in any wrapping."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import re
+from dataclasses import dataclass, field
 from typing import Any
 
-from hostsim.logs.model import Sample, broken, checked_figure
+from hostsim.logs.figures import sane
+from hostsim.logs.items import Item
+from hostsim.logs.model import Sample
+from hostsim.logs.reader import Reader
 
-EXAMPLE = '{"t": 1.5, "info": {"status": "active", "ram": {...}}}'
-
+STATUSES = (
+    "none", "setup", "cancelling", "cancelled", "active", "postcopy-active", "postcopy-paused", "postcopy-recover",
+    "postcopy-recover-setup", "postcopy-device", "completed", "failed", "failing", "colo", "pre-switchover", "device",
+    "wait-unplug",
+)  # fmt: skip
+"""MigrationStatus of qapi/migration.json, QEMU 10.2."""
 TOP = {
     "total-time": "total_time_ms",
     "setup-time": "setup_time_ms",
@@ -45,96 +50,97 @@ XBZRLE = {
     "overflow": "xbzrle_overflows",
     "encoding-rate": "xbzrle_encoding_rate",
 }
-SECTIONS = (("ram", RAM), ("xbzrle-cache", XBZRLE))
+DISK = {"total": "disk_total_bytes", "remaining": "disk_remaining_bytes", "transferred": "disk_transferred_bytes"}
+SECTIONS = (("ram", RAM), ("xbzrle-cache", XBZRLE), ("disk", DISK), ("vfio", {"transferred": "vfio_bytes"}))
+MONITOR = re.compile(r"\bmon=(0x[0-9a-f]+)")
+WRAPPERS = ("info", "return", "reply", "result", "response")
 
 
-def read_query_migrate(text: str, source: str) -> list[Sample]:
-    """Samples of all answers in ``text``; QMP greetings, events and empty answers are passed over.
+@dataclass
+class QueryMigrate(Reader):
+    """``disks``: of block jobs that no answer about a migration has followed yet."""
 
-    An answer may be bare, within {"return": ..}, or within {"t": seconds, "info": .., "tag": ..}.
-    Raises InputError naming the line of what is broken.
-    """
-    samples = []
-    for line, record in _records(text, source):
-        sample = _sample(record, source, line)
-        if sample is not None:
-            samples.append(sample)
-    return samples
+    disks: dict[str, float] = field(default_factory=dict)
+
+    def take(self, item: Item) -> None:
+        """An answer, an event, an error, or an array of them."""
+        if isinstance(item.value, dict):
+            self._take_record(item, item.value)
+
+    def finish(self) -> None:
+        """Block jobs alone: the disks are copied, the memory has not begun."""
+        if self.disks and not self.samples:
+            sample = Sample(1, "active")
+            sample.figures.update(self.disks)
+            self.samples.append(sample)
+
+    def _take_record(self, item: Item, record: dict[str, Any]) -> None:
+        if isinstance(record.get("event"), str):
+            self._event(item, record)
+        elif isinstance(record.get("error"), dict) and "desc" in record["error"]:
+            error = record["error"]
+            self.refusals.append(
+                f"Line {item.line} is an error of QMP, {error.get('class', 'GenericError')}: {error['desc']}"
+            )
+        else:
+            answer = next((record[key] for key in WRAPPERS if key in record), record)
+            if isinstance(answer, list):
+                self._block_jobs(answer)
+            if _is_about_a_migration(answer):
+                self._answer(item, record, answer)
+
+    def _answer(self, item: Item, record: dict[str, Any], answer: dict[str, Any]) -> None:
+        sample = self.add(item, str(answer.get("status") or "active"), _text(record, "tag") or _monitor(item))
+        sample.error_desc = _text(answer, "error-desc")
+        _figures(sample, record if answer is not record else {}, {"t": "t_s"}, "")
+        _figures(sample, answer, TOP, "")
+        for section, names in SECTIONS:
+            if isinstance(answer.get(section), dict):
+                _figures(sample, answer[section], names, f"{section}.")
+        for name, value in self.disks.items():
+            sample.figures.setdefault(name, value)
+        self.disks = {}
+
+    def _event(self, item: Item, record: dict[str, Any]) -> None:
+        data, at = record.get("data"), record.get("timestamp")
+        status = data.get("status") if isinstance(data, dict) and record["event"] == "MIGRATION" else None
+        if status not in STATUSES:
+            return
+        sample = self.add(item, str(status), _monitor(item))
+        if isinstance(at, dict) and "stamp_s" not in sample.figures:
+            seconds = sane(at.get("seconds")) + sane(at.get("microseconds", 0)) / 1e6
+            sample.take("stamp_s", seconds, "timestamp", str(at))
+
+    def _block_jobs(self, jobs: list[Any]) -> None:
+        """Lengths of all jobs that copy a disk, together (qapi/block-core.json::BlockJobInfo)."""
+        told = [job for job in jobs if isinstance(job, dict) and {"len", "offset", "type"} <= job.keys()]
+        if told:
+            total, done = (sum(sane(job[key]) for job in told) for key in ("len", "offset"))
+            figures = {"disk_total_bytes": total, "disk_transferred_bytes": done, "disk_remaining_bytes": total - done}
+            self.disks = {name: value for name, value in figures.items() if value >= 0}
+            if self.samples:
+                self.samples[-1].figures.update(self.disks)
 
 
-def _records(text: str, source: str) -> Iterator[tuple[int, Any]]:
-    decoder = json.JSONDecoder()
-    at, line = _skip_blank(text, 0), 1 + text[: _skip_blank(text, 0)].count("\n")
-    while at < len(text):
-        value, end = _decode(decoder, text, at, source, line)
-        yield from ((line, item) for item in (value if isinstance(value, list) else [value]))
-        following = _skip_blank(text, end)
-        line += text.count("\n", at, following)
-        at = following
-
-
-def _skip_blank(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\r\n,\x1e":
-        at += 1
-    return at
-
-
-def _decode(decoder: json.JSONDecoder, text: str, at: int, source: str, line: int) -> tuple[Any, int]:
-    try:
-        return decoder.raw_decode(text, at)
-    except json.JSONDecodeError as error:
-        start = max(at, error.pos - 20)
-        got = f"{error.msg}: {text[start : error.pos + 20]!r}"
-        raise broken(source, error.lineno, "", got, "one JSON answer of query-migrate", EXAMPLE) from error
-    except (RecursionError, ValueError) as error:
-        raise broken(source, line, "", str(error), "one JSON answer of query-migrate", EXAMPLE) from error
-
-
-def _sample(record: Any, source: str, line: int) -> Sample | None:
-    if not isinstance(record, dict):
-        got = type(record).__name__
-        raise broken(source, line, "", got, "a JSON object: an answer of query-migrate", EXAMPLE)
-    if {"QMP", "event", "execute"} & record.keys():
-        return None
-    answer = _answer(record)
+def _is_about_a_migration(answer: Any) -> bool:
     if not isinstance(answer, dict):
-        raise broken(source, line, "", type(answer).__name__, "an answer of query-migrate as an object", EXAMPLE)
-    return _read_answer(record, answer, source, line) if answer else None
+        return False
+    ram = answer.get("ram")
+    has_ram = isinstance(ram, dict) and bool(RAM.keys() & ram.keys())
+    return answer.get("status") in STATUSES or (has_ram and isinstance(answer.get("status", ""), str))
 
 
-def _answer(record: dict[str, Any]) -> Any:
-    return next((record[key] for key in ("info", "return") if key in record), record)
+def _monitor(item: Item) -> str:
+    found = MONITOR.search(item.text)
+    return f"mon {found.group(1)}" if found else ""
 
 
-def _read_answer(record: dict[str, Any], answer: dict[str, Any], source: str, line: int) -> Sample:
-    sample = Sample(line, _text(answer, "status", source, line, needed=True))
-    sample.tag = _text(record, "tag", source, line)
-    sample.error_desc = _text(answer, "error-desc", source, line)
-    _take(sample, record if answer is not record else {}, {"t": "t_s"}, "", source)
-    _take(sample, answer, TOP, "", source)
-    for section, names in SECTIONS:
-        part = answer.get(section, {})
-        if not isinstance(part, dict):
-            raise broken(source, line, section, type(part).__name__, "an object of counters")
-        _take(sample, part, names, f"{section}.", source)
-    return sample
+def _text(record: dict[str, Any], key: str) -> str:
+    value = record.get(key, "")
+    return value if isinstance(value, str) else ""
 
 
-def _text(record: dict[str, Any], key: str, source: str, line: int, needed: bool = False) -> str:
-    value = record.get(key, None if needed else "")
-    if not isinstance(value, str):
-        got = "nothing" if value is None else repr(value)
-        raise broken(source, line, key, got, "a text", '"status": "active"')
-    return value
-
-
-def _take(sample: Sample, part: dict[str, Any], names: dict[str, str], prefix: str, source: str) -> None:
+def _figures(sample: Sample, part: dict[str, Any], names: dict[str, str], prefix: str) -> None:
     for key, name in names.items():
         if part.get(key) is not None:
-            sample.figures[name] = _number(part[key], source, sample.line, prefix + key)
-
-
-def _number(value: Any, source: str, line: int, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise broken(source, line, key, repr(value), "a number", '"remaining": 1069953024')
-    return checked_figure(value, source, line, key)
+            sample.take(name, sane(part[key]), prefix + key, str(part[key]))

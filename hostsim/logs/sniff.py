@@ -1,27 +1,33 @@
-"""From a file or standard input to logs: which format it is, and one log per tag."""
+"""From a file or standard input to logs: every reader takes the text, and each migration found is a log."""
 
 from __future__ import annotations
 
 import re
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from hostsim.errors import InputError, Problem
-from hostsim.logs.info_migrate import STATUS_LINE, read_info_migrate
-from hostsim.logs.model import MigrationLog, Sample, broken, build_log
-from hostsim.logs.query_migrate import read_query_migrate
-from hostsim.logs.virsh import LABELS, read_virsh
+import numpy as np
 
-Reader = Callable[[str, str], list[Sample]]
-WANTED = "answers of QMP query-migrate (JSON), output of virsh domjobinfo, or of the monitor's info migrate"
-VIRSH_LINE = re.compile(rf"^\s*(?:job type|{'|'.join(LABELS)})\s*:", re.IGNORECASE | re.MULTILINE)
-READERS: dict[str, Reader] = {
-    "query-migrate": read_query_migrate,
-    "info-migrate": read_info_migrate,
-    "domjobinfo": read_virsh,
-}
+from hostsim.errors import InputError, Problem
+from hostsim.logs.forms import FORMS, WANTED, Form
+from hostsim.logs.items import items_of
+from hostsim.logs.model import MigrationLog, Sample, broken, build_log
+from hostsim.logs.objects import objects_in
+from hostsim.logs.reader import Reader, labelled
+from hostsim.logs.split import migrations
+from hostsim.logs.virsh import ALL_LABELS
+
+BYTES_MAX = 64 << 20
+"""Larger files are to be cut first, with grep: reading takes up to 10 s at this size."""
+LOCALIZED = re.compile(r"\s*[^\W\d][^:\uff1a\d]{2,40}[:\uff1a]\s*[\d.,]+\s*(?:[KMGT]i?[Bo]|ms|\S{1,12}/s)?\s*")
+SIZED = re.compile(r"[:\uff1a]\s*[\d.,]+\s*[KMGT]i?[Bo]\s*$", re.MULTILINE)
+LABELS_MIN = 3
+LOCALE_HINT = "virsh's labels in English: run it as LC_ALL=C virsh domjobinfo DOMAIN"
+Read = tuple[Form, Reader]
 
 
 def read_logs(path: str, tag: str | None = None) -> tuple[MigrationLog, ...]:
@@ -31,43 +37,113 @@ def read_logs(path: str, tag: str | None = None) -> tuple[MigrationLog, ...]:
 
 
 def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[MigrationLog, ...]:
-    """All migrations in ``text`` as they first appear, or the one called ``tag``. Raises InputError."""
-    log_format = sniff_format(text, source)
-    samples = READERS[log_format](text, source)
-    if not samples:
-        raise broken(source, 1, "", "no answer about a migration", WANTED)
-    order = list(dict.fromkeys(s.tag for s in samples))
-    grouped = groupby(sorted(samples, key=lambda s: order.index(s.tag)), key=lambda s: s.tag)
-    picked = {name: list(group) for name, group in grouped if tag is None or name == tag}
+    """All migrations in ``text`` as they first appear, or those called ``tag``. Raises InputError."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    read = _read(text)
+    found = [(form, reader) for form, reader in read if reader.samples or reader.readings]
+    refusals = [refusal for _, reader in read for refusal in reader.refusals]
+    if not found:
+        raise _unknown(text, source, refusals)
+    strong = [one for one in found if not one[0].is_weak] or found[:1]
+    logs = [log for form, reader in strong for log in _logs_of(form, reader, source, refusals)]
+    _refuse_localized(text, source, logs)
+    logs = [log for log in logs if _has_figures(log)] or logs
+    picked = tuple(log for log in logs if tag is None or log.tag == tag)
     if not picked:
-        known = ", ".join(name or "(none)" for name in order)
-        raise InputError([Problem(source, "--tag", str(tag), f"one of: {known}", f"--tag {order[0]}")])
-    return tuple(build_log(group, source, log_format) for group in picked.values())
+        names = list(dict.fromkeys(log.tag for log in logs))
+        known = ", ".join(name or "(none)" for name in names)
+        raise InputError([Problem(source, "--tag", str(tag), f"one of: {known}", f"--tag {names[0]}")])
+    return picked
 
 
-def sniff_format(text: str, source: str = "log") -> str:
-    """Format of ``text``: a key of READERS. Raises InputError if it is none of them."""
-    if text.lstrip()[:1] in ("{", "["):
-        return "query-migrate"
-    if any(STATUS_LINE.fullmatch(line) for line in text.splitlines()):
-        return "info-migrate"
-    if VIRSH_LINE.search(text):
-        return "domjobinfo"
-    first = next((line for line in text.splitlines() if line.strip()), "nothing")
-    raise broken(source, 1, "", repr(first.strip()[:60]), WANTED)
+def _read(text: str) -> list[Read]:
+    reads = [(form, form.reader()) for form in FORMS]
+    for item in items_of(text):
+        for _, reader in reads:
+            reader.take(item)
+    for _, reader in reads:
+        reader.finish()
+    return reads
+
+
+def _logs_of(form: Form, reader: Reader, source: str, refusals: Sequence[str]) -> list[MigrationLog]:
+    """One log for each tag, and for each migration of that tag; readings of a dirty rate are one log."""
+    if reader.readings and not reader.samples:
+        log = build_log([Sample(reader.readings[0].line, "none")], source, form.name)
+        return [replace(log, readings=tuple(reader.readings))]
+    order = {tag: i for i, tag in enumerate(dict.fromkeys(s.tag for s in reader.samples))}
+    groups = groupby(sorted(reader.samples, key=lambda s: order[s.tag]), key=lambda s: s.tag)
+    logs = []
+    for _, group in groups:
+        parts = migrations(list(group))
+        logs += [build_log(part, source, form.name, (i, len(parts))) for i, part in enumerate(parts, 1)]
+    return [replace(log, notes=(*log.notes, *refusals[:1])) for log in logs]
+
+
+def _has_figures(log: MigrationLog) -> bool:
+    """Whether it tells more than a status: a word beside another form's figures is no migration of its own."""
+    columns = (log.t_s, log.transferred_bytes, log.remaining_bytes, log.disk_total_bytes, log.percent, log.timeout_s)
+    return any((np.nan_to_num(column) > 0).any() for column in columns) or bool(log.readings)
+
+
+def _unknown(text: str, source: str, refusals: Sequence[str]) -> InputError:
+    if refusals:
+        return broken(source, 0, "", refusals[0], "an answer about a migration beside it")
+    if _is_localized(text):
+        return broken(source, 1, "", "figures under labels that are not English", LOCALE_HINT)
+    cut = next((found for found in objects_in(text) if found.value is None), None)
+    if cut:
+        got = f"an object that is cut off or no JSON: {text[cut.start : cut.start + 40]!r}"
+        return broken(source, 1 + text.count("\n", 0, cut.start), "", got, WANTED)
+    lines = text.splitlines()
+    first = next((i for i, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        return broken(source, 1, "", "nothing", WANTED)
+    return broken(source, first + 1, "", f"no answer about a migration: {lines[first].strip()[:60]!r}", WANTED)
+
+
+def _refuse_localized(text: str, source: str, logs: Sequence[MigrationLog]) -> None:
+    """Translations are seldom complete: a few labels in English with the figures under others. Raises InputError."""
+    told = any((~np.isnan(log.remaining_bytes) | ~np.isnan(log.disk_remaining_bytes)).any() for log in logs)
+    if not told and all(log.format == "domjobinfo" for log in logs) and _is_localized(text):
+        raise broken(source, 1, "", "figures under labels that are not English", LOCALE_HINT)
+
+
+def _is_localized(text: str) -> bool:
+    """Several lines of a label, a number and a unit, two of them sizes, as domjobinfo prints them."""
+    lines = [line for line in text.splitlines() if LOCALIZED.fullmatch(line) and not labelled(line, ALL_LABELS)]
+    return len(lines) >= LABELS_MIN and sum(bool(SIZED.search(line)) for line in lines) >= 2
 
 
 def _bytes_of(path: str) -> bytes:
     try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        if path == "-":
+            content = sys.stdin.buffer.read(BYTES_MAX + 1)
+        else:
+            _require_regular(path)
+            with Path(path).open("rb") as file:
+                content = file.read(BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError([Problem(path, "LOG", reason, f"a readable file of {WANTED}")]) from error
+        raise InputError([Problem(path, "LOG", reason, f"a readable file; {WANTED}")]) from error
+    if len(content) > BYTES_MAX:
+        got, wanted = f"more than {BYTES_MAX >> 20} MiB", "the lines about one migration"
+        raise InputError([Problem(path, "LOG", got, wanted, "grep -i migration LOG > part.log")])
+    return content
+
+
+def _require_regular(path: str) -> None:
+    """Raises InputError for a device or a pipe, OSError if there is no such file."""
+    mode = Path(path).stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError([Problem(path, "LOG", "a device or a pipe", "a regular file, or - for standard input")])
 
 
 def _decoded(content: bytes, source: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = 1 + content.count(b"\n", 0, error.start)
-        raise broken(source, line, "", f"byte 0x{content[error.start]:02x}", "text in UTF-8") from error
+    """UTF-8 with or without a mark, UTF-16 with one; bytes that are no text in a line of a log are passed over."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    if b"\x00" in content[:4096]:
+        line = 1 + content.count(b"\n", 0, content.index(b"\x00"))
+        raise broken(source, line, "", "a byte of zero", "text in UTF-8")
+    return content.decode("utf-8-sig", errors="replace")

@@ -1,77 +1,173 @@
-"""Reader of ``virsh domjobinfo`` output, pasted once or many times over, ``--completed`` included."""
+"""Reader of libvirt's jobs: ``virsh domjobinfo`` as printed or with --rawstats, and the fields of its API anywhere."""
 
 from __future__ import annotations
 
-from hostsim.logs.labels import Label, read_quantity
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostsim.logs.figures import sane
+from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
+from hostsim.logs.reader import Labels, Reader, labelled, tell
 
 STATUS = {
-    "unbounded": "active",
-    "bounded": "active",
-    "completed": "completed",
-    "failed": "failed",
-    "cancelled": "cancelled",
-    "none": "none",
-}
-"""Job type of libvirt to status of QEMU; libvirt shows a running migration as "Unbounded"."""
-
+    "unbounded": "active", "bounded": "active", "completed": "completed", "failed": "failed",
+    "cancelled": "cancelled", "none": "none",
+    "0": "none", "1": "active", "2": "active", "3": "completed", "4": "failed", "5": "cancelled",
+}  # fmt: skip
+"""virDomainJobType, as word and number, to status of QEMU; a running migration is "Unbounded"."""
+OPERATIONS = (
+    "unknown", "start", "save", "restore", "incoming migration", "outgoing migration", "snapshot", "snapshot revert",
+    "dump", "backup", "snapshot delete",
+)  # fmt: skip
+"""virDomainJobOperation, in the order of its numbers."""
 LABELS = {
-    "time elapsed": Label("total_time_ms", "ms"),
-    "memory total": Label("total_bytes", "bytes"),
-    "memory remaining": Label("remaining_bytes", "bytes"),
-    "memory processed": Label("transferred_bytes", "bytes"),
-    "memory bandwidth": Label("mbps", "MiB/s"),
-    "dirty rate": Label("dirty_pages_rate_per_s", "plain"),
-    "page size": Label("page_size_bytes", "bytes"),
-    "iteration": Label("dirty_sync_count", "plain"),
-    "postcopy requests": Label("postcopy_requests", "plain"),
-    "constant pages": Label("zero_pages", "plain"),
-    "normal pages": Label("normal_pages", "plain"),
-    "normal data": Label("normal_bytes", "bytes"),
-    "expected downtime": Label("expected_downtime_ms", "ms"),
-    "total downtime": Label("downtime_ms", "ms"),
-    "setup time": Label("setup_time_ms", "ms"),
-    "auto converge throttle": Label("throttle_percent", "plain"),
-    "compression cache": Label("xbzrle_cache_bytes", "bytes"),
-    "compressed data": Label("xbzrle_bytes", "bytes"),
-    "compressed pages": Label("xbzrle_pages", "plain"),
-    "compression cache misses": Label("xbzrle_cache_misses", "plain"),
-    "compression overflows": Label("xbzrle_overflows", "plain"),
+    "time elapsed": ("total_time_ms", "ms"),
+    "memory total": ("total_bytes", "bytes"),
+    "memory remaining": ("remaining_bytes", "bytes"),
+    "memory processed": ("transferred_bytes", "bytes"),
+    "memory bandwidth": ("mbps", "mbps"),
+    "dirty rate": ("dirty_pages_rate_per_s", "plain"),
+    "page size": ("page_size_bytes", "bytes"),
+    "iteration": ("dirty_sync_count", "plain"),
+    "postcopy requests": ("postcopy_requests", "plain"),
+    "constant pages": ("zero_pages", "plain"),
+    "normal pages": ("normal_pages", "plain"),
+    "normal data": ("normal_bytes", "bytes"),
+    "expected downtime": ("expected_downtime_ms", "ms"),
+    "total downtime": ("downtime_ms", "ms"),
+    "setup time": ("setup_time_ms", "ms"),
+    "auto converge throttle": ("throttle_percent", "plain"),
+    "compression cache": ("xbzrle_cache_bytes", "bytes"),
+    "compressed data": ("xbzrle_bytes", "bytes"),
+    "compressed pages": ("xbzrle_pages", "plain"),
+    "compression cache misses": ("xbzrle_cache_misses", "plain"),
+    "compression overflows": ("xbzrle_overflows", "plain"),
+    "file processed": ("disk_transferred_bytes", "bytes"),
+    "file remaining": ("disk_remaining_bytes", "bytes"),
+    "file total": ("disk_total_bytes", "bytes"),
+    "data total": ("data_total", "bytes"),
+    "data remaining": ("data_remaining", "bytes"),
+    "data processed": ("data_processed", "bytes"),
 }
-OTHERWISE = {
-    "data total": "memory total",
-    "data remaining": "memory remaining",
-    "data processed": "memory processed",
-}
-"""Whole-job figures: they stand in where a job has no lines of memory; a storage copy is in them too."""
+FIELDS = {
+    "time_elapsed": "total_time_ms", "memory_total": "total_bytes", "memory_remaining": "remaining_bytes",
+    "memory_processed": "transferred_bytes", "memory_bps": "memory_bps", "memory_dirty_rate": "dirty_pages_rate_per_s",
+    "memory_page_size": "page_size_bytes", "memory_iteration": "dirty_sync_count", "memory_constant": "zero_pages",
+    "memory_postcopy_requests": "postcopy_requests", "memory_normal": "normal_pages", "memory_normal_bytes": "normal_bytes",
+    "downtime": "downtime_ms", "setup_time": "setup_time_ms", "auto_converge_throttle": "throttle_percent",
+    "compression_cache": "xbzrle_cache_bytes", "compression_bytes": "xbzrle_bytes", "compression_pages": "xbzrle_pages",
+    "compression_cache_misses": "xbzrle_cache_misses", "compression_overflow": "xbzrle_overflows",
+    "disk_total": "disk_total_bytes", "disk_processed": "disk_transferred_bytes", "disk_remaining": "disk_remaining_bytes",
+    "data_total": "data_total", "data_processed": "data_processed", "data_remaining": "data_remaining",
+}  # fmt: skip
+"""VIR_DOMAIN_JOB_* of libvirt-domain.h."""
+OTHERWISE = (
+    ("data_total", "total_bytes"), ("data_remaining", "remaining_bytes"), ("data_processed", "transferred_bytes"),
+)  # fmt: skip
+"""Whole-job figures: they stand in where a job has no lines of memory or files."""
+OWN = ("memory_", "data_", "disk_", "compression_", "time_elapsed", "auto_converge_throttle")
+OWN_LABELS = ("time elapsed", "memory", "data", "file", "normal data", "total downtime")
+ALL_LABELS = Labels({"job type", "operation", *LABELS})
+FIELD_HINTS = ("memory_", "data_", "disk_", "compression_", "time_", "operation", "downtime", "setup_time", "throttle")
+FIELD = re.compile(rf"\b({'|'.join(sorted({'operation', *FIELDS}, key=len, reverse=True))})['\"]?\s*[:=]\s*['\"]?([-\d]+)")
 
 
-def read_virsh(text: str, source: str) -> list[Sample]:
-    """Samples of all jobs in ``text``; a job begins at "Job type" or where a label comes again.
+@dataclass
+class Virsh(Reader):
+    """A job begins at "Job type" or where a label comes again. ``told``: what the open job has told."""
 
-    Lines that are no known label (shell lines, "Operation") are passed over. Raises InputError.
-    """
-    blocks: list[dict[str, tuple[int, str]]] = []
-    for line, content in enumerate(text.splitlines(), 1):
-        key, colon, value = content.partition(":")
-        key = " ".join(key.lower().split())
-        if not colon or key not in {"job type", *LABELS, *OTHERWISE}:
-            continue
-        if not blocks or key == "job type" or key in blocks[-1]:
-            blocks.append({})
-        blocks[-1][key] = (line, value)
-    return [_sample(block, source) for block in blocks]
+    told: set[str] = field(default_factory=set)
+    own: list[Sample] = field(default_factory=list)
+
+    def take(self, item: Item) -> None:
+        """A labelled line, a line with fields of the API, or an object of them."""
+        if isinstance(item.value, dict):
+            self._take_fields(item, item.value)
+        elif item.value is None:
+            found = labelled(item.text, ALL_LABELS)
+            if found and found[1] and not _is_raw(*found):
+                self._label(item, *found)
+            elif any(hint in item.text for hint in FIELD_HINTS):
+                for key, digits in FIELD.findall(item.text):
+                    self._field(item, key, digits)
+
+    def finish(self) -> None:
+        """Jobs of which nothing but a name of a field was seen are none of libvirt's; others get their whole figures."""
+        self.samples = self.own
+        for sample in self.samples:
+            _complete(sample)
+
+    def _take_fields(self, item: Item, record: dict[str, Any]) -> None:
+        known = {key: value for key, value in record.items() if key in FIELDS}
+        if any(key.startswith(OWN) for key in known):
+            self.told = {"job type"}
+            sample = self._open(item)
+            sample.status = STATUS.get(str(record.get("type", 2)), "active")
+            _operate(sample, str(record.get("operation", "")))
+            for key, value in known.items():
+                sample.take(FIELDS[key], sane(value), key, str(value))
+            self.told = {"job type", *known}
+
+    def _open(self, item: Item) -> Sample:
+        self.told = set()
+        return self.add(item, "active")
+
+    def _in_block(self, item: Item, key: str) -> Sample:
+        if not self.samples or key == "job type" or key in self.told:
+            self._open(item)
+        self.told.add(key)
+        return self.samples[-1]
+
+    def _label(self, item: Item, key: str, text: str) -> None:
+        if key == "operation" and "job type" not in self.told:
+            return
+        sample = self._in_block(item, key)
+        if key == "job type":
+            self._keep(sample)
+            sample.status = STATUS.get(text.split("(", maxsplit=1)[0].strip().lower(), "active")
+        elif key == "operation":
+            _operate(sample, text.lower())
+        else:
+            if key.startswith(OWN_LABELS):
+                self._keep(sample)
+            tell(sample, LABELS[key][0], text, LABELS[key][1], key)
+
+    def _field(self, item: Item, key: str, digits: str) -> None:
+        sample = self._in_block(item, key)
+        if key == "operation":
+            _operate(sample, digits)
+            return
+        if key.startswith(OWN):
+            self._keep(sample)
+        sample.take(FIELDS[key], _signed(digits), key, digits)
+
+    def _keep(self, sample: Sample) -> None:
+        if not self.own or self.own[-1] is not sample:
+            self.own.append(sample)
 
 
-def _sample(block: dict[str, tuple[int, str]], source: str) -> Sample:
-    line = next(iter(block.values()))[0]
-    job = block.get("job type", (line, "unbounded"))[1].split("(")[0].strip().lower()
-    sample = Sample(line, STATUS.get(job, job))
-    for instead, key in OTHERWISE.items():
-        if key not in block and instead in block:
-            block[key] = block[instead]
-    for key, label in LABELS.items():
-        if key in block:
-            at, value = block[key]
-            sample.figures[label.name] = read_quantity(value, label, source, at, key)
-    return sample
+def _is_raw(label: str, text: str) -> bool:
+    """``operation: 5`` is a field of the API, ``Operation: Outgoing migration`` a label of virsh."""
+    return label == "operation" and text.isdigit()
+
+
+def _signed(digits: str) -> float:
+    return sane(float(digits)) if re.fullmatch(r"-?\d{1,25}", digits) else float("nan")
+
+
+def _operate(sample: Sample, text: str) -> None:
+    number = int(text) if text.isdigit() and int(text) < len(OPERATIONS) else None
+    sample.operation = OPERATIONS[number] if number is not None else text
+
+
+def _complete(sample: Sample) -> None:
+    figures = sample.figures
+    whole = {name: figures.pop(data) for data, name in OTHERWISE if data in figures}
+    if "disk_total_bytes" not in figures and "total_bytes" not in figures:
+        figures.update(whole)
+    if "memory_bps" in figures:
+        figures["mbps"] = figures.pop("memory_bps") * 8 / 1e6
+    if sample.status == "active" and "downtime_ms" in figures:
+        figures.setdefault("expected_downtime_ms", figures.pop("downtime_ms"))

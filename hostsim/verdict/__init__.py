@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.evidence import Evidence, Round, XbzrleTail
+from hostsim.verdict.explained import explain_log
 from hostsim.verdict.from_log import evidence_from_log
 from hostsim.verdict.from_result import evidence_from_result
 from hostsim.verdict.model import Confidence, Remedy, Verdict
@@ -21,5 +22,6 @@ __all__ = [
     "diagnose",
     "evidence_from_log",
     "evidence_from_result",
+    "explain_log",
     "render",
 ]

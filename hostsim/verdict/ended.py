@@ -86,7 +86,7 @@ def _total_words(evidence: Evidence) -> str:
 
 def _downtime_words(evidence: Evidence) -> str:
     if evidence.downtime_ms is None:
-        return "not told (the last answer was taken before QEMU had computed it)"
+        return "not told by this log"
     return seconds_words(evidence.downtime_ms / 1000)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -32,12 +31,19 @@ XBZRLE_SHARE = 0.5
 def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
     """What ``log`` tells; ``known``: fields of Evidence the caller knows better (None is ignored)."""
     told = {name: value for name, value in known.items() if value is not None}
+    limit_ms = _last(log.limit_ms)
+    if limit_ms is not None:
+        told.setdefault("downtime_limit_ms", limit_ms)
     if told.get("downtime_limit_ms") is not None:
         told.setdefault("downtime_limit_from", "given")
     progress = np.flatnonzero(~np.isnan(log.remaining_bytes) & ~np.isnan(log.transferred_bytes))
     evidence = Evidence(source="log", status=log.status[-1], error_desc=log.error_desc, elapsed_s=float(log.t_s[-1]))
     if len(progress):
         evidence = replace(evidence, **_progress(log, progress))
+    else:
+        evidence = replace(evidence, sent_bytes=_last(log.transferred_bytes), ram_bytes=_last(log.total_bytes))
+    if log.status[-1] == "completed" and _last(log.transferred_bytes[_ended(log)]) is None:
+        evidence = replace(evidence, sent_bytes=None)  # the last poll before the end does not tell what was sent in all
     evidence = replace(evidence, **_ends(log), **told)
     return replace(evidence, **_with_limit(log, progress, evidence)) if len(progress) else evidence
 
@@ -83,14 +89,20 @@ def _bandwidth_between_polls(log: MigrationLog, live: NDArray[np.int64]) -> Arra
     return np.asarray(sent[moved] / seconds[moved], np.float64)
 
 
+def _ended(log: MigrationLog) -> NDArray[np.bool_]:
+    return np.array([status == "completed" for status in log.status], bool)
+
+
 def _ends(log: MigrationLog) -> dict[str, Any]:
-    """Totals and times of the last answer; "completed" with total-time 0 has not computed them yet."""
-    total, downtime = float(log.total_time_ms[-1]), float(log.downtime_ms[-1])
+    """Totals and times of the last answer that tells them; "completed" with total-time 0 has not computed them yet."""
+    ends = _ended(log)
+    total, downtime = (_last(column[ends]) or 0.0 for column in (log.total_time_ms, log.downtime_ms))
+    told = _last(log.downtime_ms[ends]) is not None
     computed = log.status[-1] == "completed" and total > 0
     switched = [i for i, status in enumerate(log.status) if status in POSTCOPY]
     return {
         "total_time_ms": total if computed else None,
-        "downtime_ms": downtime if computed and not math.isnan(downtime) else None,
+        "downtime_ms": downtime if told and (computed or downtime > 0) else None,
         "postcopy_s": float(log.t_s[-1] - log.t_s[switched[0]]) if switched else None,
     }
 

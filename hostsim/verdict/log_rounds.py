@@ -16,6 +16,8 @@ WINDOW_S = 0.1
 """QEMU's loop tests for a sync once a pass of about this long (migration/migration.c::BUFFER_DELAY)."""
 EVALUATED_S = 1.0
 """A sync this long after the last evaluation computes dirty-pages-rate anew (migration/ram.c::migration_bitmap_sync)."""
+MANY_SYNCS = 4
+"""So many syncs between two answers are as many rounds, one more or less, wherever the first began."""
 CLOCKS_OFF = 1.02
 """The poller's clock and QEMU's may differ by this (assumed)."""
 
@@ -68,11 +70,19 @@ def _course(log: MigrationLog, at: NDArray[np.int64], page_bytes: int) -> _Cours
         t_s=log.t_s[at] - _started_s(log, at),
         syncs=log.dirty_sync_count[at],
         remaining=log.remaining_bytes[at] / page_bytes,
-        sent=log.normal_pages[at] + zero + encoded,
+        sent=_sent_pages(log, at, page_bytes) + zero + encoded,
         encoded=encoded,
         rate=np.nan_to_num(log.dirty_pages_rate_per_s[at]),
         throttle=np.nan_to_num(log.throttle_percent[at]),
     )
+
+
+def _sent_pages(log: MigrationLog, at: NDArray[np.int64], page_bytes: int) -> Array:
+    """Whole pages sent; where they are not counted, by the bytes: a page is hardly ever less once its first pass is over."""
+    normal = log.normal_pages[at]
+    by_bytes = np.nan_to_num(log.normal_bytes[at] / page_bytes, nan=-1.0)
+    by_wire = log.transferred_bytes[at] / (page_bytes + 8)
+    return np.where(np.isnan(normal), np.where(by_bytes >= 0, by_bytes, by_wire), normal)
 
 
 def _started_s(log: MigrationLog, at: NDArray[np.int64]) -> float:
@@ -109,6 +119,9 @@ def _round(course: _Course, i: int, last: _Instant | None, evidence: Evidence) -
     if not found > 0:
         return None
     seconds, off_s = _by_qemu(course, i, found, syncs, last) or _between(last, _synced(course, i, evidence), syncs)
+    if last is None and syncs >= MANY_SYNCS and seconds <= 0:
+        seconds = float(course.t_s[i + 1] - course.t_s[i]) / syncs
+        off_s = seconds / (syncs - 1)
     if seconds <= 0:
         return None
     pending, off = _pending(course, i, evidence)

@@ -15,6 +15,9 @@ Outcome = Literal[
     "too early to tell",
     "failed",
     "cannot tell",
+    "stopped in device state",
+    "no migration yet",
+    "not a migration",
 ]
 Reason = Literal["floor", "slope", "near threshold", "xbzrle"]
 

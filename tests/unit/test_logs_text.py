@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from hostsim.errors import InputError
 from hostsim.logs import parse_logs
+from hostsim.logs.forms import FORMS, Form, forms_table
 
 JOB = """\
 Job type:         Unbounded
@@ -142,18 +147,70 @@ def test_a_failure_and_its_reason() -> None:
 
 
 BROKEN = {
-    "no number": (JOB.format(ms="soon"), "line 3, time elapsed"),
-    "a unit of another kind": (JOB.format(ms=1).replace("256.500 MiB", "256.500 ms"), "data remaining"),
-    "a figure with two points": (HMP_7.replace("480.01", "480.0.1"), "throughput"),
-    "a size without sense": (HMP_10.replace("pagesize=4 KiB", "pagesize=four"), "sizes pagesize"),
-    "beyond 64 bits": (JOB.format(ms=10**25), "time elapsed"),
-    "backwards": (JOB.format(ms=2000) + JOB.format(ms=1000), "line 21"),
+    "no number": (JOB.format(ms="soon"), "total_time_ms", "time elapsed soon"),
+    "another unit": (JOB.format(ms=1).replace("remaining: 256.500 MiB", "remaining: 9 ms"), "remaining_bytes", "9 ms"),
+    "a figure with two points": (HMP_7.replace("480.01", "480.0.1"), "mbps", "throughput 480.0.1"),
+    "not a number": (HMP_7.replace("480.01", "-nan"), "mbps", "throughput -nan"),
+    "minus one": (HMP_7.replace("22376", "18446744073709551615"), "remaining_bytes", "remaining ram"),
+    "a size without sense": (HMP_10.replace("pagesize=4 KiB", "pagesize=four"), "page_size_bytes", "sizes pagesize"),
+    "beyond 64 bits": (JOB.format(ms=10**25), "total_time_ms", "time elapsed"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_is_named(name: str) -> None:
-    text, wanted = BROKEN[name]
+def test_what_is_broken_is_named_and_not_told(name: str) -> None:
+    text, column, wanted = BROKEN[name]
+    (log,) = parse_logs(text, "job.txt")
+    assert np.isnan(getattr(log, column)[0])
+    assert wanted in log.notes[0]
+
+
+LOCALIZED = """\
+Job-Typ:          Unbegrenzt
+Operation:        Ausgehende Migration
+Verstrichene Zeit: 13050        ms
+Verarbeitete Daten: 1,234 GiB
+Verbleibende Daten: 256,500 MiB
+Gesamte Daten:    4,016 GiB
+"""
+
+
+def test_labels_of_another_language_get_the_hint() -> None:
+    for text in (LOCALIZED, LOCALIZED.replace(":", "\uff1a"), LOCALIZED.replace("Verstrichene Zeit", "Time elapsed")):
+        with pytest.raises(InputError, match="LC_ALL=C"):
+            parse_logs(text)
+
+
+def test_text_in_no_form_gets_all_forms() -> None:
     with pytest.raises(InputError) as caught:
-        parse_logs(text, "job.txt")
-    assert wanted.replace("data remaining", "remaining") in str(caught.value)
+        parse_logs("it never finishes\n")
+    assert all(form.known_by in str(caught.value) for form in FORMS)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_the_line_a_form_is_known_by_is_read(form: Form) -> None:
+    text = form.known_by.replace("{...}", '{"transferred_bytes": 5, "transferred": 5}')
+    assert parse_logs(text)[0].format == form.name
+
+
+PREFIXES = ("", "May  2 10:00:05 host virsh[12]: ", "2024-01-01T10:00:00.123Z ", "[pod/x/compute] ", "12:00:01 | ")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("text", [JOB.format(ms=900), COMPLETED, HMP_7, HMP_10], ids=["job", "completed", "hmp 7", "hmp 10"])
+def test_what_stands_before_a_line_is_passed_over(text: str, prefix: str) -> None:
+    (log,) = parse_logs("\n".join(prefix + line.replace("(qemu) ", "") for line in text.splitlines()))
+    (plain,) = parse_logs(text)
+    assert log.status == plain.status
+    for column in ("remaining_bytes", "transferred_bytes", "total_time_ms", "mbps", "dirty_sync_count"):
+        np.testing.assert_array_equal(getattr(log, column), getattr(plain, column))
+
+
+def test_logs_in_the_json_of_a_logger() -> None:
+    inner = json.dumps({"log": "Memory remaining: 256.5 MiB\nTime elapsed: 5 ms\n", "stream": "stdout"})
+    assert parse_logs(inner)[0].remaining_bytes[0] == 256.5 * 2**20
+
+
+def test_the_page_has_the_table_of_forms() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "read-a-log.md").read_text()
+    assert "\n".join(forms_table()) in page

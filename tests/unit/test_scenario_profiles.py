@@ -56,7 +56,7 @@ def test_every_profile_can_be_chosen_and_says_where_its_figures_are_from() -> No
     for name, profile in PROFILES.items():
         assert profile.name == name
         assert set(profile.commands) <= set(REMEDIES)
-        assert {"downtime_limit", "bandwidth", "auto_converge", "timeout"} <= set(profile.commands)
+        assert {"downtime_limit", "bandwidth", "auto_converge"} <= set(profile.commands)
         assert all(default.source for default in profile.defaults.values())
         assert bool(profile.timeout_source) is (profile.timeout_per_gib_s > 0)
 
@@ -70,7 +70,8 @@ def test_every_profile_can_be_chosen_and_says_where_its_figures_are_from() -> No
         ("proxmox", "downtime_limit", 1200, "qm set VMID --migrate_downtime 1.2"),
         ("proxmox", "post_copy", None, ""),
         ("libvirt", "bandwidth", (512 << 20) + 1000, "virsh migrate-setspeed DOMAIN 513"),
-        ("qemu", "timeout", 2.2, "migrate_cancel after 3 s"),
+        ("qemu", "timeout", 2.2, ""),
+        ("libvirt", "timeout", 2.2, "virsh migrate --live DOMAIN URI (without --timeout)"),
         ("qemu", "downtime_limit", 290.00000000000003, "migrate_set_parameter downtime-limit 290"),
     ],
 )

@@ -1,0 +1,64 @@
+"""Figures as logs print them: with any unit, or broken; a broken one counts as not told."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+NUMBER = r"[-+]?(?:nan|inf|\d[\d.,]*(?:[eE][+-]?\d+)?)"
+QUANTITY = re.compile(rf"\s*(?P<number>{NUMBER})\s*(?P<unit>%|\(?[A-Za-z][A-Za-z/]*\)?)?\s*", re.IGNORECASE)
+EXPONENT = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
+FIGURE_MAX = 2.0**63
+"""No counter of QEMU or libvirt exceeds 63 bits; larger is -1 read as unsigned, or a broken log."""
+TIME_MS = {"": 1.0, "ms": 1.0, "milliseconds": 1.0, "s": 1000.0, "sec": 1000.0, "seconds": 1000.0, "us": 0.001}
+
+
+def sane(value: Any) -> float:
+    """``value`` as a float if a migration can have it: a number from 0 to below 2^63; else NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value) if 0 <= value < FIGURE_MAX else math.nan
+
+
+def quantity(text: str, kind: str) -> float:
+    """The figure in ``text`` in the unit of ``kind`` (bytes, ms, mbps, plain); NaN if it is none."""
+    match = QUANTITY.fullmatch(text)
+    if match is None:
+        return math.nan
+    unit = (match["unit"] or "").strip("()")
+    return sane(number(match["number"]) * FACTORS[kind](unit))
+
+
+def number(digits: str) -> float:
+    """``digits`` with a decimal point or comma, or with commas between thousands; NaN if that is no number."""
+    if digits.count(",") == 1 and "." not in digits:
+        digits = digits.replace(",", ".")
+    try:
+        return float(digits.replace(",", ""))
+    except ValueError:
+        return math.nan
+
+
+def bytes_factor(unit: str) -> float:
+    """Virsh prints KiB, MiB .., the monitor "kbytes" for 1024 bytes, old Proxmox "MB" for 2^20."""
+    match = re.fullmatch(r"([kmgtpe]?)(?:i?b|bytes?)?", unit.lower())
+    return float(1024 ** EXPONENT[match.group(1)]) if match else math.nan
+
+
+def _ms_factor(unit: str) -> float:
+    return TIME_MS.get(unit.lower(), math.nan)
+
+
+def _mbps_factor(unit: str) -> float:
+    if unit.lower() in ("", "mbps", "mbit/s"):
+        return 1.0
+    per_s = bytes_factor(unit[:-2]) if unit.endswith("/s") else math.nan
+    return per_s * 8 / 1e6
+
+
+def _plain_factor(_unit: str) -> float:
+    return 1.0
+
+
+FACTORS = {"bytes": bytes_factor, "ms": _ms_factor, "mbps": _mbps_factor, "plain": _plain_factor}

@@ -1,0 +1,189 @@
+"""Reader of KubeVirt: virt-launcher's migration lines, and a VMI's status.migrationState as YAML or JSON.
+
+Forms: pkg/virt-launcher/virtwrap/live-migration-source.go::logMigrationInfo and its monitor;
+staging/src/kubevirt.io/api/core/v1/types.go::VirtualMachineInstanceMigrationState.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostsim.logs.figures import quantity
+from hostsim.logs.items import Item
+from hostsim.logs.model import Sample
+from hostsim.logs.reader import Reader, tell
+from hostsim.logs.stamps import stamp_s
+
+INFO = re.compile(r"Migration info for ([\w-]*)\s*:(.*)")
+PAIR = re.compile(r"\b([A-Z][A-Za-z]+):\s*(-?[\d.]+)\s?(ms|MiB|Mbps|%)?")
+NAMES = {
+    "TimeElapsed": ("total_time_ms", "ms"),
+    "DataProcessed": ("data_processed", "bytes"),
+    "DataRemaining": ("data_remaining", "bytes"),
+    "DataTotal": ("data_total", "bytes"),
+    "MemoryProcessed": ("transferred_bytes", "bytes"),
+    "MemoryRemaining": ("remaining_bytes", "bytes"),
+    "MemoryTotal": ("total_bytes", "bytes"),
+    "MemoryBandwidth": ("mbps", "mbps"),
+    "DirtyRate": ("dirty_mbps", "mbps"),
+    "Iteration": ("dirty_sync_count", "plain"),
+    "PostcopyRequests": ("postcopy_requests", "plain"),
+    "ConstantPages": ("zero_pages", "plain"),
+    "NormalPages": ("normal_pages", "plain"),
+    "NormalData": ("normal_bytes", "bytes"),
+    "ExpectedDowntime": ("expected_downtime_ms", "ms"),
+    "Downtime": ("downtime_ms", "ms"),
+}
+PAGE_BYTES = 4096
+WRONG_BY = 64
+"""Releases before 1.2 printed bytes / 8 as Mbps where bits, bytes x 8, were meant (logMigrationInfo::bToMbps)."""
+FAR = 8
+"""An average this many times the printed bandwidth shows that the release printed it so (assumed)."""
+STUCK = re.compile(r"live migration stuck for (\d+) sec(?:ond)?s?(?P<aborted> and has been aborted)?", re.IGNORECASE)
+TIMEOUT = re.compile(
+    r"live migration is not completed after (\d+) (?:sec(?:ond)?s?|ms)(?: and has been aborted)?", re.IGNORECASE
+)
+ABORTED = re.compile(r"Live migration abort detected with reason: (.+)|Live migration failed:? (.+)|"
+                     r"Migration aborted: (.+)|aborting migration:? (.+)", re.IGNORECASE)  # fmt: skip
+ENDS = (
+    (re.compile(r"Migration has been completed|Live migration succeeded", re.IGNORECASE), "completed"),
+    (re.compile(r"Migration job failed", re.IGNORECASE), "failed"),
+    (re.compile(r"Migration (?:job )?was cancell?ed", re.IGNORECASE), "cancelled"),
+    (re.compile(r"starting post[- ]?copy mode for migration|started post[- ]?copy", re.IGNORECASE), "postcopy-active"),
+)
+STATE = re.compile(
+    r"\s*(?:- )?\"?(startTimestamp|endTimestamp|completed|failed|failureReason|abortStatus|mode|migrationUid)\"?:\s*"
+    r"\"?([^\",]*)\"?,?\s*"
+)
+OPENS = re.compile(r"\s*migrationState:\s*")
+NANOSECONDS = 1e8
+"""Some releases print nanoseconds as "sec": nobody waits three years."""
+
+
+@dataclass
+class KubeVirt(Reader):
+    """``state``: fields of the migrationState that is being read, None outside of one."""
+
+    state: dict[str, str] | None = None
+    state_at: Item | None = None
+    uid: str = ""
+    sent: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def take(self, item: Item) -> None:
+        """A line of virt-launcher's log, or of a VMI's status; a VMI as an object."""
+        if isinstance(item.value, dict):
+            self._object(item, item.value)
+        elif item.value is None and (self.state is not None or self._may_follow(item) or "igrat" in item.text):
+            self._yaml(item) or self._info(item) or self._ended(item)
+
+    def finish(self) -> None:
+        """Close a status; lines that could be any program's count only beside one of KubeVirt's own."""
+        self._close()
+        if not any(s.figures.keys() - {"stamp_s"} or s.tag for s in self.samples):
+            self.samples = []
+
+    def _info(self, item: Item) -> bool:
+        found = INFO.search(item.text)
+        if not found and not self._may_follow(item):
+            return False
+        pairs = PAIR.findall(found.group(2) if found else item.text)
+        if found:
+            self.uid = found.group(1)
+            self.add(item, "active", self.uid)
+        elif not any(key in NAMES for key, _, _ in pairs):
+            return False
+        sample = self.samples[-1]
+        sample.line = item.line
+        for key, digits, unit in pairs:
+            if key in NAMES:
+                name, kind = NAMES[key]
+                tell(sample, name, f"{digits} {unit}", kind, key)
+        self._rates(sample)
+        return True
+
+    def _may_follow(self, item: Item) -> bool:
+        """Whether it may go on with the figures of the line before."""
+        return bool(self.samples) and self.samples[-1].line == item.line - 1
+
+    def _rates(self, sample: Sample) -> None:
+        """Bandwidth and dirty rate, put right where a release printed them divided by 8 twice."""
+        figures = sample.figures
+        seconds, sent = figures.get("total_time_ms", 0.0) / 1000, figures.get("transferred_bytes", 0.0)
+        printed, dirty = figures.get("mbps"), figures.pop("dirty_mbps", None)
+        if not printed:
+            figures.pop("mbps", None)
+        wrong = bool(printed and seconds and sent * 8 / 1e6 / seconds > FAR * printed)
+        if printed and wrong:
+            figures["mbps"] = printed * WRONG_BY
+        if dirty is not None:
+            figures["dirty_pages_rate_per_s"] = dirty * (WRONG_BY if wrong else 1) * 1e6 / 8 / PAGE_BYTES
+        if "downtime_ms" in figures:
+            sample.status = "completed"
+
+    def _ended(self, item: Item) -> bool:
+        stuck, timeout, aborted = (pattern.search(item.text) for pattern in (STUCK, TIMEOUT, ABORTED))
+        if stuck or timeout:
+            name, text = ("stuck_s", stuck.group(1)) if stuck else ("timeout_s", timeout.group(1) if timeout else "0")
+            sample = self._end(item, "cancelled" if "abort" in item.text.lower() else "active")
+            value = quantity(text, "plain")
+            sample.figures[name] = value / 1e9 if value > NANOSECONDS else value
+        elif aborted:
+            sample = self._end(item, "cancelled" if "abort" in item.text.lower() else "failed")
+            sample.error_desc = next(text for text in aborted.groups() if text).strip()[:300]
+        else:
+            status = next((end for pattern, end in ENDS if pattern.search(item.text)), None)
+            if status is None or not self.samples:
+                return False
+            self._end(item, status)
+        return True
+
+    def _end(self, item: Item, status: str) -> Sample:
+        return self.add(item, status, self.uid)
+
+    def _yaml(self, item: Item) -> bool:
+        if OPENS.fullmatch(item.text):
+            self._close()
+            self.state, self.state_at = {}, item
+            return True
+        found = STATE.fullmatch(item.text) if self.state is not None else None
+        if found and self.state is not None:
+            self.state[found.group(1)] = found.group(2).strip()
+        return found is not None
+
+    def _object(self, item: Item, record: dict[str, Any]) -> None:
+        for state in _states(record, 0):
+            self._close()
+            self.state = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in state.items()}
+            self.state_at = item
+            self._close()
+
+    def _close(self) -> None:
+        state, item, self.state = self.state, self.state_at, None
+        if not state or item is None or not {"startTimestamp", "completed", "failed"} & state.keys():
+            return
+        sample = self.add(item, _status_of(state), self.uid or state.get("migrationUid", ""))
+        sample.error_desc = state.get("failureReason", "")
+        started, ended = stamp_s(state.get("startTimestamp", "")), stamp_s(state.get("endTimestamp", ""))
+        if started is not None and ended is not None and ended >= started:
+            sample.figures["total_time_ms"] = (ended - started) * 1000
+            sample.figures["stamp_s"] = ended
+
+
+def _status_of(state: dict[str, str]) -> str:
+    if state.get("failed") == "true":
+        return "cancelled" if state.get("abortStatus", "").lower() == "succeeded" else "failed"
+    if state.get("completed") == "true":
+        return "completed"
+    return "postcopy-active" if state.get("mode") == "PostCopy" else "active"
+
+
+def _states(record: Any, depth: int) -> list[dict[str, Any]]:
+    """Every ``migrationState`` in a VMI, or in a list of them."""
+    if depth > 6 or not isinstance(record, dict):
+        return []
+    own = [record["migrationState"]] if isinstance(record.get("migrationState"), dict) else []
+    inner = [value for value in record.values() if isinstance(value, dict)]
+    inner += [value for value in record.get("items", []) if isinstance(value, dict)] if depth == 0 else []
+    return own or [state for value in inner for state in _states(value, depth + 1)]

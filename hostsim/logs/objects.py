@@ -1,0 +1,89 @@
+"""JSON objects and Python dicts wherever they stand in a text: between shell lines, dates, behind a logger's name."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+OPENING = re.compile(r"""\{\s*(?:["'][^"'\n]{1,80}["']\s*:|\})|\[\s*\{\s*["']""")
+TOKEN = re.compile(r"""[{}\[\]]|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'""")
+NOT_A_NUMBER = re.compile(r"(?<=[\s:,\[])[-+]?(nan|inf(?:inity)?)\b(?=\s*[,}\]])", re.IGNORECASE)
+LONG_NUMBER = re.compile(r"\d{41,}")
+DEPTH_MAX = 60
+SPAN_MAX = 1 << 22
+FAILED_CHARS_MAX = 1 << 24
+"""So many characters are read in vain before the rest is taken as plain text: a text of braces ends, too."""
+DIGITS_MAX = 40
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object in a text: characters ``start`` to ``end``, and its value; None if it is cut off or broken."""
+
+    start: int
+    end: int
+    value: Any
+
+
+def objects_in(text: str) -> Iterator[Found]:
+    """The outermost objects of ``text``, in its order; each that opens as one and is none comes with value None."""
+    at, spent = 0, 0
+    while spent < FAILED_CHARS_MAX and (opened := OPENING.search(text, at)):
+        start = opened.start()
+        value, end, cost = _read(text, start)
+        spent += cost
+        yield Found(start, end, value)
+        at = max(end, start + 1)
+
+
+def _read(text: str, start: int) -> tuple[Any, int, int]:
+    """Value, end, and the characters read in vain."""
+    try:
+        return (*DECODER.raw_decode(text, start), 0)
+    except json.JSONDecodeError as error:
+        cost = error.pos - start
+    except (RecursionError, ValueError):
+        return None, start + 1, SPAN_MAX
+    end = _end_of(text, start)
+    if end is None:
+        return None, start + 1, cost + SPAN_MAX // 64
+    value = _tolerant(text[start:end])
+    return value, end if value is not None else start + 1, cost + end - start
+
+
+def _end_of(text: str, start: int) -> int | None:
+    """Where the brackets that open at ``start`` are closed; None if they are not, or nest too deep."""
+    depth = 0
+    for token in TOKEN.finditer(text, start, min(len(text), start + SPAN_MAX)):
+        sign = token.group(0)
+        depth += (sign in "{[") - (sign in "}]") if len(sign) == 1 else 0
+        if depth == 0:
+            return token.end()
+        if depth > DEPTH_MAX:
+            return None
+    return None
+
+
+def _tolerant(text: str) -> Any:
+    """QEMU's ``-nan`` and Python's dicts; None if it is neither."""
+    text = LONG_NUMBER.sub("null", NOT_A_NUMBER.sub("null", text))
+    try:
+        return DECODER.decode(text)
+    except (RecursionError, ValueError):
+        pass
+    try:
+        return ast.literal_eval(re.sub(r"\bnull\b", "None", text).replace("\n", " "))
+    except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
+        return None
+
+
+def _whole(digits: str) -> float | int:
+    return int(digits) if len(digits) <= DIGITS_MAX else math.inf
+
+
+DECODER = json.JSONDecoder(parse_int=_whole, strict=False)

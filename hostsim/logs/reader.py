@@ -1,0 +1,75 @@
+"""What all readers are: each takes the items of a log that have its form and keeps the answers they tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hostsim.logs.figures import quantity
+from hostsim.logs.items import Item
+from hostsim.logs.model import DirtyReading, Sample
+
+
+@dataclass
+class Reader:
+    """Base of the readers of one form. refusals: why an object of this form tells nothing of a migration."""
+
+    samples: list[Sample] = field(default_factory=list)
+    readings: list[DirtyReading] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+
+    def take(self, item: Item) -> None:
+        """Keep what ``item`` tells, if it has this reader's form."""
+
+    def finish(self) -> None:
+        """The text has ended."""
+
+    def add(self, item: Item, status: str, tag: str = "") -> Sample:
+        """A new answer, taken at the time of ``item``."""
+        sample = Sample(item.line, status, tag)
+        if item.stamp_s is not None:
+            sample.figures["stamp_s"] = item.stamp_s
+        self.samples.append(sample)
+        return sample
+
+
+def tell(sample: Sample, name: str, text: str | None, kind: str, key: str = "") -> None:
+    """Keep the figure in ``text``, if there is one, as ``name`` in the unit of ``kind``."""
+    if text is not None:
+        sample.take(name, quantity(text, kind), key or name, text)
+
+
+COLONS_MAX = 12
+"""Before a label stand a date, a host and a program at most."""
+LABEL_WORDS_MAX = 4
+LABEL_CHARS = 80
+BEFORE = "|>])[(\"'"
+
+
+class Labels:
+    """A set of labels of several words, with their last words: most lines of a log have none before a colon."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        self.last_words = frozenset(name.rsplit(None, 1)[-1] for name in self.names)
+
+
+def labelled(text: str, labels: Labels) -> tuple[str, str] | None:
+    """The first of ``labels`` that ends at a colon of ``text``, and what follows; whatever stands before it."""
+    at = -1
+    for _ in range(COLONS_MAX):
+        at = text.find(":", at + 1)
+        if at < 0:
+            return None
+        key = _label_before(text[max(0, at - LABEL_CHARS) : at], labels)
+        if key:
+            return key, text[at + 1 :].strip()
+    return None
+
+
+def _label_before(text: str, labels: Labels) -> str:
+    words = text.lower().split()[-LABEL_WORDS_MAX:]
+    if not words or (words[-1].lstrip(BEFORE) not in labels.last_words and words[-1] not in labels.last_words):
+        return ""
+    keys = (" ".join([words[first].lstrip(BEFORE), *words[first + 1 :]]) for first in range(len(words)))
+    return next((key for key in keys if key in labels.names), "")

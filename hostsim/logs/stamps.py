@@ -1,0 +1,40 @@
+"""Times that stand before a line of a log, as seconds; the year is that of the text, or 1970 where it has none."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+SEARCHED_CHARS = 96
+"""A time stamp stands near the start of its line."""
+MONTHS = {
+    name: i for i, name in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)
+}
+CLOCK = r"(?P<h>[0-2]\d):(?P<m>[0-5]\d):(?P<s>[0-6]\d(?:[.,]\d{1,9})?)"
+ISO = re.compile(r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[T _]" + CLOCK)
+SYSLOG = re.compile(r"\b(?P<name>[A-Z][a-z]{2}) {1,2}(?P<day>\d{1,2}) " + CLOCK + r"(?: [A-Z]{2,5})?(?: (?P<year>\d{4}))?")
+BARE = re.compile(r"\W{0,4}" + CLOCK + r"\b")
+DAY_S = 86400.0
+
+
+def stamp_s(text: str) -> float | None:
+    """Seconds of the time stamp that opens ``text``; days are counted from the year 1; None if there is none."""
+    head = text[:SEARCHED_CHARS]
+    for pattern in (ISO, SYSLOG):
+        found = pattern.search(head)
+        if found and (day := _day(found.groupdict())) is not None:
+            return day * DAY_S + _clock_s(found)
+    bare = BARE.match(head)
+    return _clock_s(bare) if bare else None
+
+
+def _day(parts: dict[str, str | None]) -> int | None:
+    month = MONTHS.get((parts.get("name") or "").lower(), 0) or int(parts.get("month") or 0)
+    try:
+        return date(int(parts.get("year") or 1970), month, int(parts["day"] or 0)).toordinal()
+    except ValueError:
+        return None
+
+
+def _clock_s(found: re.Match[str]) -> float:
+    return int(found["h"]) * 3600 + int(found["m"]) * 60 + float(found["s"].replace(",", "."))

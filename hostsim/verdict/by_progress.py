@@ -1,0 +1,193 @@
+"""Logs without a count of bitmap syncs (Nova, Proxmox, virsh's percentage): judged by what was sent and what is left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hostsim.logs.model import MigrationLog
+from hostsim.verdict.commands import command_for
+from hostsim.verdict.course import last, rate, running
+from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.findings import sent_words
+from hostsim.verdict.forecast import MARGIN
+from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
+from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
+from hostsim.verdict.waiting import more_time_for
+from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
+
+OFTEN = 1.5
+"""So many times the RAM sent, and more left than fits: the guest keeps up with the link (assumed)."""
+SURELY = 3.0
+UNDECIDED: tuple[Outcome, ...] = ("too early to tell", "cannot tell", "undecided")
+
+
+def by_progress(log: MigrationLog, evidence: Evidence) -> Verdict | None:
+    """The answer for a log that never tells a dirty-sync-count, or never what remains."""
+    syncs_told, left_told = (not np.isnan(column).all() for column in (log.dirty_sync_count, log.remaining_bytes))
+    return None if syncs_told and left_told else by_ratio(log, evidence)
+
+
+def sent_over_and_over(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict | None:
+    """The answer where the rounds could not decide, but RAM was sent many times and more is left than fits."""
+    ratio = (evidence.sent_bytes or 0.0) / evidence.ram_bytes if evidence.ram_bytes else 0.0
+    if verdict.outcome not in UNDECIDED or ratio < SURELY or evidence.xbzrle is not None or evidence.xbzrle_unclear:
+        return None
+    found = by_ratio(log, evidence)
+    return found if found and found.outcome == "not converging" else None
+
+
+def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
+    """The answer by how many times RAM was sent, and by what is left."""
+    if evidence.status in ("completed", "failed"):
+        return None
+    sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes)
+    if sent is None or not total:
+        return _percent_only(log)
+    left = last(log.remaining_bytes[running(log)])
+    speed = _speed(log, sent)
+    if not speed:
+        return Verdict("cannot tell", "cannot tell: nothing was sent between the answers, so there is no bandwidth")
+    evidence = replace(
+        evidence, sent_bytes=sent, ram_bytes=total, bandwidth_bytes_per_s=speed, bandwidth_peak_bytes_per_s=None
+    )
+    outcome = _outcome(log, evidence, sent / total, left, speed)
+    if outcome == "too early to tell":
+        return _early(log, evidence, total, left, sent, speed)
+    return _verdict(log, evidence, outcome, sent / total, left, speed)
+
+
+def _speed(log: MigrationLog, sent: float) -> float:
+    """Bytes a second: over all answers, for one answer since the start."""
+    by = rate(log, log.transferred_bytes, recent=len(log))
+    told = last(log.mbps)
+    elapsed = float(log.t_s[running(log)[-1]])
+    if by:
+        return by.per_s
+    several = (~np.isnan(log.transferred_bytes)).sum() > 1
+    return told * 1e6 / 8 if told else sent / elapsed if elapsed > 0 and not several else 0.0
+
+
+def _outcome(log: MigrationLog, evidence: Evidence, ratio: float, left: float | None, speed: float) -> Outcome:
+    if left is not None and left <= speed * evidence.limit_s:
+        return "would converge"
+    if ratio >= OFTEN:
+        return "not converging"
+    falls = rate(log, log.remaining_bytes, falls=True)
+    if ratio < 1.0 and (left is None or falls or len(running(log)) <= 2):
+        return "too early to tell"
+    return "undecided"
+
+
+def _verdict(
+    log: MigrationLog, evidence: Evidence, outcome: Outcome, ratio: float, left: float | None, speed: float
+) -> Verdict:
+    words = {"not converging": "not converging (floor)", "would converge": "would converge given more time"}.get(
+        outcome, outcome
+    )
+    status = "timed out" if last(log.timeout_s) else "cancelled" if evidence.status.startswith("cancel") else "still active"
+    rest = "" if left is None else f" with {bytes_words(left)} left"
+    return Verdict(
+        outcome=outcome,
+        reason="floor" if outcome == "not converging" else None,
+        headline=f"{words}: {status} after {seconds_words(_ended_s(log, evidence))}{rest}"
+        f"{sent_words(evidence)} at {bandwidth_words(speed)}",
+        findings=tuple(line for line in (_why(log, ratio, speed), _fits(log, evidence, left, speed)) if line),
+        remedies=_remedies(log, evidence, outcome, left, speed),
+        confidence=Confidence("medium" if ratio >= SURELY or (ratio < OFTEN and left is not None) else "low",
+                              "judged by what was sent, not by rounds"),
+        measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it tells syncs and the dirty rate",),
+        numbers={
+            "bandwidth_bytes_per_s": speed, "threshold_bytes": speed * evidence.limit_s, "sent_over_ram": ratio,
+            **({} if left is None else {"remaining_bytes": left, "stop_now_s": left / speed}),
+        },
+    )  # fmt: skip
+
+
+def _ended_s(log: MigrationLog, evidence: Evidence) -> float:
+    return max(evidence.elapsed_s, last(log.timeout_s) or 0.0)
+
+
+def _why(log: MigrationLog, ratio: float, speed: float) -> str:
+    if ratio < OFTEN:
+        return ""
+    dirty = last(log.dirty_pages_rate_per_s)
+    told = f" (dirty rate in the log: {bandwidth_words(dirty * 4096)})" if dirty else ""
+    fast = f"the guest dirties about as fast as {bandwidth_words(speed)}{told}"
+    return f"Why: all of RAM was sent {ratio:.1f} times over, so {fast}."
+
+
+def _fits(log: MigrationLog, evidence: Evidence, left: float | None, speed: float) -> str:
+    fits = f"{bytes_words(speed * evidence.limit_s)} fit the downtime limit of {seconds_words(evidence.limit_s)}"
+    least = [value for value in (last(log.watermark_bytes), _least(log)) if value]
+    low = f"; the least ever left was {bytes_words(min(least))}" if least and left and min(least) < left else ""
+    if left is None:
+        return f"Limit: {fits}; what is left is not told by this form of log."
+    return f"Limit: {bytes_words(left)} left take {seconds_words(left / speed)} to send, {fits}{low}."
+
+
+def _least(log: MigrationLog) -> float | None:
+    told = log.remaining_bytes[running(log)]
+    told = told[told > 0]
+    return float(told.min()) if len(told) else None
+
+
+def _remedies(
+    log: MigrationLog, evidence: Evidence, outcome: Outcome, left: float | None, speed: float
+) -> tuple[Remedy, ...]:
+    pages = (left if left is not None else last(log.total_bytes) or 0.0) / evidence.page_bytes
+    copy = post_copy(evidence, pages)
+    if outcome == "would converge":
+        until = rounded_up((_ended_s(log, evidence) + (left or 0.0) / speed) * MARGIN)
+        return more_time_for(evidence, until), copy
+    more = f"bandwidth: clearly more than {bandwidth_words(speed)}, as much as the guest dirties now; "
+    bandwidth = Remedy("bandwidth", more + "how much more this log does not tell", certain=False)
+    slows = "throttling (auto-converge): slows a guest whose writes take all of its CPU time; a log does not show that"
+    command = command_for(evidence.profile, "auto_converge", 99)
+    throttle = Remedy("auto_converge", slows, command=command, certain=False)
+    return (*_limit(evidence, left, speed), bandwidth, throttle, copy)
+
+
+def _limit(evidence: Evidence, left: float | None, speed: float) -> tuple[Remedy, ...]:
+    value_s = rounded_up((left or 0.0) / speed * MARGIN)
+    if not 0 < value_s <= LIMIT_MAX_S:
+        return ()
+    text = f"downtime limit >= {seconds_words(value_s)} (now {seconds_words(evidence.limit_s)}) if as much is left at a sync"
+    command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
+    return (Remedy("downtime_limit", text, value_s * 1000, "ms", command, certain=False),)
+
+
+def _early(log: MigrationLog, evidence: Evidence, total: float, left: float | None, sent: float, speed: float) -> Verdict:
+    falls = rate(log, log.remaining_bytes, falls=True)
+    rest = max(0.0, total - sent) if left is None else left
+    left_s = rest / (falls.per_s if falls else speed)
+    return Verdict(
+        outcome="too early to tell",
+        headline=f"too early to tell: {evidence.status} after {seconds_words(evidence.elapsed_s)}, within the first pass"
+        f"{sent_words(evidence)}",
+        findings=(
+            (
+                f"Left: {bytes_words(rest)} of {bytes_words(total)}, {'at most' if left is None else 'about'} "
+                f"{seconds_words(left_s)} more at this speed; what the guest dirties meanwhile comes on top."
+            ),
+        ),
+        remedies=(post_copy(evidence, rest / evidence.page_bytes),),
+        confidence=Confidence("low", "not all of RAM was sent once"),
+        measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it tells syncs and the dirty rate",),
+        numbers={"remaining_bytes": rest, "first_pass_left_s": left_s, "bandwidth_bytes_per_s": speed},
+    )  # fmt: skip
+
+
+def _percent_only(log: MigrationLog) -> Verdict | None:
+    percent = last(log.percent)
+    if percent is None:
+        return None
+    ended = last(log.timeout_s)
+    after = f" when it timed out after {seconds_words(ended)}" if ended else ""
+    return Verdict(
+        outcome="cannot tell",
+        headline=f"cannot tell: the log tells only a percentage, {percent:.0f} %{after}; 99 % may last for hours",
+        measure_next=("virsh domjobinfo DOMAIN each second over several rounds",),
+        numbers={"percent": percent},
+    )

@@ -1,0 +1,260 @@
+"""What a single answer tells: where the migration stands, and the two rates that decide how it goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hostsim.logs.model import MigrationLog
+from hostsim.verdict.commands import command_for
+from hostsim.verdict.course import last, rate, running, seconds_in
+from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.forecast import MARGIN
+from hostsim.verdict.from_log import POSTCOPY
+from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
+from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
+from hostsim.verdict.waiting import more_time_for
+from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words, times_words
+
+CLEARLY = 0.9
+"""A dirty rate below this share of what is sent lets each round find less than the one before (assumed)."""
+NEARLY = 0.95
+ENDED = ("completed", "failed")
+AGAIN = ("poll again each second: whether remaining falls from sync to sync takes several answers",)
+
+
+def in_postcopy(log: MigrationLog, evidence: Evidence) -> Verdict | None:
+    """Post-copy that has not ended: every page crosses once, so one answer is enough."""
+    at = running(log)
+    if evidence.status in ENDED or not len(at) or log.status[at[-1]] not in POSTCOPY:
+        return None
+    status, left = log.status[at[-1]], last(log.remaining_bytes)
+    seconds = seconds_in(log, POSTCOPY)
+    span = f" for {seconds_words(seconds)}" if seconds else ""
+    speed = evidence.bandwidth_bytes_per_s or 0.0
+    left_s = left / speed if left is not None and speed else None
+    rest = "what is left is not told" if left is None else f"{bytes_words(left)} left"
+    about = "" if left_s is None else f", about {seconds_words(left_s)} more at {bandwidth_words(speed)}"
+    if status in ("postcopy-paused", "postcopy-recover", "postcopy-recover-setup"):
+        return _paused(status, rest)
+    return Verdict(
+        outcome="would converge",
+        headline=f"post-copy under way{span}: {rest}{about}; nothing is dirtied any more",
+        findings=((f"Requests: the guest has waited for {evidence.postcopy_requests:.0f} pages so far; until the last page "
+                  "is there it needs both hosts and the link."),),
+        confidence=Confidence("high", "every page crosses once after the switch"),
+        numbers={"remaining_bytes": left or 0.0, **({} if left_s is None else {"left_s": left_s})},
+    )  # fmt: skip
+
+
+def _paused(status: str, rest: str) -> Verdict:
+    return Verdict(
+        outcome="undecided",
+        headline=f"post-copy is interrupted ({status}), {rest}: the link broke, and the guest waits on the destination",
+        remedies=(Remedy("recover", "do not stop either QEMU: recover it once the link is back (migrate -r URI in the "
+                         "monitor, virsh migrate --postcopy-resume)"),),
+        confidence=Confidence("high", f'QEMU tells status "{status}"'),
+    )  # fmt: skip
+
+
+def one_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
+    """The answer where one picture with figures of RAM is all there is."""
+    at = [i for i in running(log) if not np.isnan(log.remaining_bytes[i])]
+    if len(at) != 1 or evidence.remaining_bytes is None or evidence.status in ENDED:
+        return None
+    syncs = last(log.dirty_sync_count)
+    speed = evidence.bandwidth_bytes_per_s or _mean_speed(log, evidence)
+    if syncs is None or syncs <= 1:
+        return _in_first_pass(log, evidence, speed, syncs)
+    return _later(log, evidence, speed)
+
+
+def _mean_speed(log: MigrationLog, evidence: Evidence) -> float:
+    elapsed = float(log.t_s[-1])
+    return (evidence.sent_bytes or 0.0) / elapsed if elapsed > 0 else 0.0
+
+
+def _later(log: MigrationLog, evidence: Evidence, speed: float) -> Verdict:
+    """After the first pass: as much was found dirty again as is left, at least."""
+    left, ram = evidence.remaining_bytes or 0.0, evidence.ram_bytes
+    dirty = (last(log.dirty_pages_rate_per_s) or 0.0) * evidence.page_bytes
+    threshold = speed * evidence.limit_s
+    outcome = _outcome(left, dirty, speed, threshold)
+    stop_s = left / speed if speed else None
+    total = f" of {bytes_words(ram)}" if ram else ""
+    return Verdict(
+        outcome=outcome,
+        headline=f"{_headline(outcome)}: one answer, {evidence.status} after {seconds_words(evidence.elapsed_s)} with "
+        f"{bytes_words(left)} left{_sent(evidence)}",
+        findings=(
+            (f"The first pass is over (dirty-sync-count {last(log.dirty_sync_count):.0f}): the last sync found at least "
+            f"{bytes_words(left)}{total} dirty again."),
+            _rates(dirty, speed, threshold, stop_s, evidence),
+        ),
+        remedies=_remedies(evidence, outcome, left, dirty, speed),
+        confidence=Confidence("low", "one answer is a picture, not a course"),
+        measure_next=AGAIN,
+        numbers={
+            "remaining_bytes": left, "dirty_bytes_per_s": dirty, "bandwidth_bytes_per_s": speed,
+            "threshold_bytes": threshold,
+            **({"stop_now_s": stop_s} if stop_s else {}), **({"bandwidth_factor": dirty / speed} if speed else {}),
+        },
+    )  # fmt: skip
+
+
+def _outcome(left: float, dirty: float, speed: float, threshold: float) -> Outcome:
+    if not speed:
+        return "undecided"
+    if left <= threshold or 0 < dirty < CLEARLY * speed:
+        return "would converge"
+    return "not converging" if dirty >= speed else "undecided"
+
+
+def _headline(outcome: Outcome) -> str:
+    return {
+        "not converging": "not converging, if the guest goes on so",
+        "would converge": "would converge, if the guest goes on so",
+    }.get(outcome, "undecided")
+
+
+def _sent(evidence: Evidence) -> str:
+    if not evidence.sent_bytes or not evidence.ram_bytes:
+        return ""
+    ratio = times_words(evidence.sent_bytes / evidence.ram_bytes)
+    return f"; {bytes_words(evidence.sent_bytes)} sent for {bytes_words(evidence.ram_bytes)} of RAM ({ratio})"
+
+
+def _rates(dirty: float, speed: float, threshold: float, stop_s: float | None, evidence: Evidence) -> str:
+    if not speed:
+        return "Rates: the answer tells no bandwidth."
+    fits = f"{bytes_words(threshold)} fit the downtime limit of {seconds_words(evidence.limit_s)}"
+    stop = f"a stop now would take {seconds_words(stop_s or 0.0)}; {fits}"
+    if not dirty:
+        return f"Rates: {bandwidth_words(speed)} is sent, no dirty rate is told; {stop}."
+    side = "above" if dirty > speed else "below" if dirty < speed else "as much as"
+    consequence = (
+        "so it will not end by itself unless the guest writes fewer pages"
+        if dirty >= speed
+        else ("so each round finds less than the one before")
+    )
+    return (
+        f"Rates: the guest dirties {bytes_words(dirty)}/s ({bandwidth_words(dirty)}), {side} the "
+        f"{bytes_words(speed)}/s ({bandwidth_words(speed)}) sent, {consequence}; {stop}."
+    )
+
+
+def _remedies(evidence: Evidence, outcome: Outcome, left: float, dirty: float, speed: float) -> tuple[Remedy, ...]:
+    pages = left / evidence.page_bytes
+    if outcome == "would converge" and speed:
+        share = min(dirty / speed, CLEARLY)
+        until = rounded_up((evidence.elapsed_s + left / speed / (1 - share)) * MARGIN)
+        return more_time_for(evidence, until), post_copy(evidence, pages)
+    if not speed:
+        return (post_copy(evidence, pages),)
+    return (*_limit(evidence, left / speed), _bandwidth(evidence, dirty, speed), _throttle(dirty, speed),
+            post_copy(evidence, pages))  # fmt: skip
+
+
+def _limit(evidence: Evidence, stop_s: float) -> tuple[Remedy, ...]:
+    value_s = rounded_up(stop_s * MARGIN)
+    if value_s > LIMIT_MAX_S:
+        return ()
+    text = f"downtime limit >= {seconds_words(value_s)} (now {seconds_words(evidence.limit_s)}) if as much is left at a sync"
+    command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
+    return (Remedy("downtime_limit", text, value_s * 1000, "ms", command, certain=False),)
+
+
+def _bandwidth(evidence: Evidence, dirty: float, speed: float) -> Remedy:
+    if not dirty:
+        return Remedy("bandwidth", f"bandwidth: more than {bandwidth_words(speed)}; how much more one answer does not tell")
+    value = dirty * MARGIN
+    text = (
+        f"bandwidth > {bandwidth_words(dirty)}, {times_words(dirty / speed)} what is sent now: then a round finds less than "
+        "the one before"
+    )
+    command = command_for(evidence.profile, "bandwidth", value) if evidence.brake in (None, "max-bandwidth") else ""
+    return Remedy("bandwidth", text, value, "bytes/s", command, certain=False)
+
+
+def _throttle(dirty: float, speed: float) -> Remedy:
+    needed = 100 * (1 - CLEARLY * speed / dirty) if dirty > CLEARLY * speed else 0.0
+    about = f" to about {rounded_up(needed):.0f} %" if needed else ""
+    text = (
+        f"throttling (auto-converge){about}: slows a guest whose writes take all of its CPU time; a log does not show that"
+    )
+    return Remedy("auto_converge", text, certain=False)
+
+
+def _in_first_pass(log: MigrationLog, evidence: Evidence, speed: float, syncs: float | None) -> Verdict | None:
+    if syncs is None:
+        return None
+    return first_pass_verdict(log, evidence, speed)
+
+
+def first_pass(log: MigrationLog, evidence: Evidence) -> Verdict | None:
+    """The answer where no sync after the first pass was seen: its end, by how fast remaining falls."""
+    syncs = last(log.dirty_sync_count)
+    if (
+        evidence.rounds
+        or evidence.status in ENDED
+        or syncs is None
+        or syncs > 1
+        or evidence.remaining_bytes is None
+        or evidence.samples < 1
+    ):
+        return None
+    return first_pass_verdict(log, evidence, evidence.bandwidth_bytes_per_s or 0.0)
+
+
+def first_pass_verdict(log: MigrationLog, evidence: Evidence, speed: float) -> Verdict | None:
+    """Zero pages cost a byte or two each, so pages a second, not bytes, tell when the pass ends."""
+    left, ram = evidence.remaining_bytes or 0.0, evidence.ram_bytes
+    passed = _pass_bytes_per_s(log, evidence) or speed
+    if not passed:
+        return None
+    left_s = left / passed
+    done = f"{100 * (1 - left / ram):.0f} % of {bytes_words(ram)} was sent once, " if ram else ""
+    return Verdict(
+        outcome="too early to tell",
+        headline=f"too early to tell: {evidence.status} after {seconds_words(evidence.elapsed_s)}, within the first pass "
+        f"with {bytes_words(left)} left",
+        findings=(
+            (f"{done}{_pages(log, evidence, passed)}: at that rate the {bytes_words(left)} left are through in about "
+            f"{seconds_words(left_s)}; what the guest dirties is not counted before that."),
+        ),
+        remedies=(_post_copy_in(evidence, left_s),),
+        confidence=Confidence("low", "no bitmap sync after the first pass was seen"),
+        measure_next=("poll query-migrate each second over several rounds",),
+        numbers={
+            "remaining_bytes": left, "first_pass_left_s": left_s, "pass_bytes_per_s": passed,
+            "pages_per_s": passed / evidence.page_bytes,
+        },
+    )  # fmt: skip
+
+
+def _pass_bytes_per_s(log: MigrationLog, evidence: Evidence) -> float:
+    """Memory passed over a second: by the answers, by QEMU's pages-per-second, else since the start."""
+    by = rate(log, log.remaining_bytes, falls=True)
+    if by:
+        return by.per_s
+    pages = last(log.pages_per_second)
+    if pages:
+        return pages * evidence.page_bytes
+    elapsed, ram = float(log.t_s[-1]), evidence.ram_bytes
+    if (~np.isnan(log.remaining_bytes)).sum() > 1 or not ram or elapsed <= 0:
+        return 0.0
+    return max(0.0, ram - (evidence.remaining_bytes or 0.0)) / elapsed
+
+
+def _pages(log: MigrationLog, evidence: Evidence, passed: float) -> str:
+    zero, normal = last(log.zero_pages), last(log.normal_pages)
+    share = zero / (zero + normal) if zero and normal is not None else 0.0
+    kind = ", nearly all of them zero" if share > NEARLY else f", {100 * share:.0f} % of them zero" if share else ""
+    return f"{passed / evidence.page_bytes:.0f} pages a second{kind}"
+
+
+def _post_copy_in(evidence: Evidence, seconds: float) -> Remedy:
+    text = (
+        f"post-copy: always ends; for about {seconds_words(seconds)} the guest needs both hosts and the link, and is lost "
+        "with them"
+    )
+    return Remedy("post_copy", text, seconds, "s", command_for(evidence.profile, "post_copy"))

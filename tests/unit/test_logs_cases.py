@@ -1,0 +1,176 @@
+"""Logs as operators have them, of every layer: what each verdict has to say, and what it must not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from hostsim.logs import MigrationLog, read_logs
+from hostsim.scenario import load_scenario
+from hostsim.verdict import Verdict, explain_log, render
+from hostsim.verdict.dirty_rate import scenario_lines
+
+CASES = Path(__file__).parents[1] / "data" / "logs" / "cases"
+MIB, GIB = 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of one migration: its outcome, numbers (within 2 %), words that must and must not stand in the text."""
+
+    outcome: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    form: str = ""
+    helps: tuple[str, ...] = ()
+    is_sure: bool = True
+
+
+END = {"elapsed_s": 24.8, "downtime_ms": 79, "sent_bytes": 9.1e9}
+UNSURE = ("cannot tell", "too early")
+FACTS: dict[str, tuple[Facts, ...]] = {
+    "hmp-2-completed.txt": (
+        Facts("completed", {"elapsed_s": 11.834, "downtime_ms": 18, "sent_bytes": 398.5e6, "ram_bytes": 1.628e9}),
+    ),
+    "dates-between-json.txt": (Facts("completed", END, form="query-migrate"),),
+    "shell-before-json.txt": (Facts("completed", END),),
+    "python-dicts.txt": (Facts("completed", END),),
+    "hmp-without-status.txt": (
+        Facts("not converging", {"remaining_bytes": 1.065e9, "threshold_bytes": 743e6, "bandwidth_bytes_per_s": 2.477e9},
+              ("17x", "floor"), ("no figures of RAM",), "info-migrate", ("downtime_limit", "bandwidth", "post_copy")),
+    ),
+    "two-migrations.jsonl": (
+        Facts("completed", {"elapsed_s": 22.004, "downtime_ms": 30}),
+        Facts("completed", {"elapsed_s": 23.166, "downtime_ms": 507}),
+    ),
+    "nova-timed-out.txt": (
+        Facts("not converging", {"sent_bytes": 1.4639e12, "ram_bytes": 17.185e9, "bandwidth_bytes_per_s": 961e6 / 8,
+                                 "timeout_s": 12800, "remaining_bytes": 831.1e6, "threshold_bytes": 6.01e6,
+                                 "downtime_limit_ms": 50}, ("85x", "800 s"), UNSURE, "nova", ("downtime_limit",)),
+    ),
+    "proxmox-8-completed.txt": (
+        Facts("completed", {"elapsed_s": 16, "downtime_ms": 59, "downtime_limit_ms": 100,
+                            "average_bytes_per_s": 806.6 * MIB}, form="proxmox"),
+    ),
+    "one-domjobinfo.txt": (
+        Facts("not converging", {"remaining_bytes": 26.287 * GIB, "dirty_bytes_per_s": 31340 * 4096, "stop_now_s": 264,
+                                 "bandwidth_factor": 1.2}, ("first pass is over",), ("cannot tell",), helps=("bandwidth",),
+              is_sure=False),
+    ),
+    "one-postcopy.txt": (
+        Facts("would converge", {"remaining_bytes": 2.64e9, "left_s": 15.7}, ("nothing is dirtied any more",), UNSURE),
+    ),
+    "nan.jsonl": (Facts("completed", {"elapsed_s": 33, "downtime_ms": 40}),),
+    "rawstats.txt": (
+        Facts("not converging", {"bandwidth_bytes_per_s": 796917760}, ("floor",), UNSURE, "domjobinfo", ("downtime_limit",)),
+    ),
+    "backup-job.txt": (Facts("not a migration", {}, ("backup",), ("no progress", "post-copy", "no figures of RAM")),),
+    "no-page-counts.jsonl": (
+        Facts("not converging", {"bandwidth_bytes_per_s": 8e8, "sent_bytes": 21e9}, ("floor",), ("no dirty rate", *UNSURE)),
+    ),
+    "zero-pages.jsonl": (
+        Facts("too early to tell", {"first_pass_left_s": 8.6, "pages_per_s": 2488, "remaining_bytes": 87.65e6},
+              ("zero",), ("64.4 min", "35.5 min", " min ")),
+    ),
+    "more-time.jsonl": (
+        Facts("would converge", {"elapsed_s": 69.217}, ("do not cancel",), ("migrate_cancel", "suspend"), "", ("timeout",)),
+    ),
+    "domstats-dirtyrate.txt": (
+        Facts("no migration yet", {"dirty_bytes_per_s": 412 * MIB, "dirty_bits_per_s": 3.456e9, "period_s": 1},
+              ("dirty rate", "same pages"), ("cannot tell",), "dirty-rate"),
+    ),
+    "block-migration.jsonl": (
+        Facts("would converge", {"disk_remaining_bytes": 191.9e9, "disk_total_bytes": 429.5e9, "disk_bytes_per_s": 1e8,
+                                 "disk_left_s": 1919}, ("disk", "RAM is not"), ("100 ms more",), "", ("timeout",)),
+    ),
+    "device-state.jsonl": (
+        Facts("stopped in device state", {"stopped_s": 52, "remaining_bytes": 0}, ("stopped", "vfio"), UNSURE),
+    ),
+    "pre-switchover.txt": (Facts("stopped in device state", {"stopped_s": 12}, ("migrate-continue",)),),
+    "nova-two-instances.txt": (
+        Facts("completed", {"elapsed_s": 39.4, "ram_bytes": 4.3e9}, never=("3.5 GB sent",)),
+        Facts("too early to tell", {"remaining_bytes": 2e9}),
+    ),
+    "proxmox-5-completed.txt": (Facts("completed", {"elapsed_s": 4, "downtime_ms": 7, "downtime_limit_ms": 100}),),
+    "proxmox-8-stuck.txt": (
+        Facts("not converging", {"sent_over_ram": 3.15, "downtime_limit_ms": 200}, ("1.47 Gbit/s",), UNSURE, "proxmox"),
+    ),
+    "proxmox-8-mirror.txt": (
+        Facts("would converge", {"disk_remaining_bytes": 29.6 * GIB, "disk_bytes_per_s": 0.12 * GIB, "disk_left_s": 247}),
+    ),
+    "proxmox-8-failed.txt": (Facts("failed", {"elapsed_s": 11}, ("too many query migrate failures",)),),
+    "virt-launcher-aborted.txt": (
+        Facts("not converging", {"sent_bytes": 167181 * MIB, "ram_bytes": 24596 * MIB, "bandwidth_bytes_per_s": 314e6},
+              ("6.8", "181 s"), UNSURE, "kubevirt", ("post_copy",)),
+    ),
+    "vmi-status.yaml": (Facts("cannot tell", {"elapsed_s": 1200}, ("cancelled", "20 min"), form="kubevirt"),),
+    "libvirtd-debug.txt": (Facts("completed", {"elapsed_s": 20.6}, never=("4 GB sent",), form="query-migrate"),),
+    "hmp-broken-counters.txt": (Facts("too early to tell", {"ram_bytes": 1049096 * 1024}, ("were not used",)),),
+    "guestperf.json": (Facts("completed", {"elapsed_s": 9.1, "downtime_ms": 31, "sent_bytes": 1.1e9}, form="guestperf"),),
+    "two-after-a-cancel.txt": (
+        Facts("not converging", {"elapsed_s": 61, "remaining_bytes": 910000 * 1024}, ("cancelled",)),
+        Facts("completed", {"elapsed_s": 36.2, "downtime_ms": 210}),
+    ),
+    "domjobinfo-storage.txt": (Facts("would converge", {"disk_left_s": 340, "disk_remaining_bytes": 34 * GIB}),),
+}  # fmt: skip
+
+
+@cache
+def judged(name: str) -> list[tuple[MigrationLog, Verdict]]:
+    return [(log, explain_log(log)) for log in read_logs(str(CASES / name))]
+
+
+def test_every_log_has_its_facts() -> None:
+    assert sorted(FACTS) == sorted(path.name for path in CASES.iterdir())
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_the_outcome_and_the_numbers(name: str) -> None:
+    found = judged(name)
+    assert [verdict.outcome for _, verdict in found] == [facts.outcome for facts in FACTS[name]]
+    for (log, verdict), facts in zip(found, FACTS[name], strict=True):
+        assert {key: verdict.numbers.get(key) for key in facts.numbers} == pytest.approx(facts.numbers, rel=0.02)
+        assert log.format == (facts.form or log.format)
+        assert all(verdict.remedy(kind) and verdict.remedy(kind).helps for kind in facts.helps)
+        assert facts.is_sure or verdict.confidence.level == "low"
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_what_is_said_and_what_is_not(name: str) -> None:
+    for (_, verdict), facts in zip(judged(name), FACTS[name], strict=True):
+        text = render(verdict)
+        assert len(text.splitlines()) <= 8
+        assert [word for word in facts.said if word not in text] == []
+        assert [word for word in facts.never if word in text] == []
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_values_are_said_to_be_unconfirmed(name: str) -> None:
+    for _, verdict in judged(name):
+        advises = any(remedy.helps and remedy.value is not None for remedy in verdict.remedies)
+        assert ("no run has confirmed" in render(verdict)) == (advises and verdict.outcome != "no migration yet")
+
+
+@pytest.mark.parametrize("profile", ["qemu", "libvirt", "nova", "kubevirt", "proxmox"])
+def test_no_profile_waits_with_a_command_that_ends(profile: str) -> None:
+    (log,) = read_logs(str(CASES / "more-time.jsonl"))
+    command = explain_log(log, profile=profile).remedy("timeout").command
+    assert not {"cancel", "suspend", "abort", "GIB"} & set(command.replace("--", " ").replace("_", " ").split())
+
+
+def test_the_scenario_of_a_dirty_rate_is_one(tmp_path: Path) -> None:
+    (log,) = read_logs(str(CASES / "domstats-dirtyrate.txt"))
+    path = tmp_path / "measured.toml"
+    path.write_text("\n".join(scenario_lines(log, 1.25e9)))
+    (workload,) = load_scenario(path).vm.workload
+    assert workload.size == 412 * MIB
+
+
+def test_a_link_that_is_told_is_compared() -> None:
+    (log,) = read_logs(str(CASES / "domstats-dirtyrate.txt"))
+    assert "1 Gbit/s, is slower" in render(explain_log(log, link_bandwidth_bytes_per_s=1.25e8))
+    assert "10 Gbit/s, is faster" in render(explain_log(log, link_bandwidth_bytes_per_s=1.25e9))
