@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.helpers import plain
+
 ROOT = Path(__file__).resolve().parents[1]
 
 TIER_OF_FOLDER = {
@@ -38,6 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(TIER_OF_FOLDER[folder])
         if item.path.stem == "test_help_speed":
             item.add_marker("timing")
+
+
+def pytest_sessionfinish() -> None:
+    plain.stop()
 
 
 @pytest.fixture(scope="session")

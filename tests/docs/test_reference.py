@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
 
 import pytest
 
 from tests.docs.blocks import ROOT
-from tests.docs.runner import HOSTSIM, PLAIN
+from tests.helpers.command import hostsim
 
 REFERENCE = ROOT / "docs" / "reference"
 COMMANDS = ("run", "compare", "sweep", "explain", "validate", "calibrate", "scenarios", "schema", "age", "reclaim", "debate")
@@ -22,13 +20,8 @@ SMALL = {
 
 
 def options_of(command: str) -> set[str]:
-    shown = subprocess.run(
-        [str(HOSTSIM), command, "--help"],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=os.environ | PLAIN | {"COLUMNS": "200"},
-    )
+    shown = hostsim(command, "--help", cwd=ROOT, COLUMNS="200")
+    assert shown.returncode == 0
     return set(re.findall(r"--[a-z][a-z-]+", shown.stdout)) - OF_TYPER
 
 

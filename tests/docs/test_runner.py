@@ -18,7 +18,8 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> runner.PageRunner:
     command.write_text(STAND_IN)
     command.chmod(0o755)
     (tmp_path / "root" / "scenarios").mkdir(parents=True)
-    monkeypatch.setattr(runner, "HOSTSIM", command)
+    monkeypatch.setattr(runner, "HOSTSIM", str(command))
+    monkeypatch.setattr(runner, "INSTALLED", {"page.md"})
     monkeypatch.setattr(runner, "ROOT", tmp_path / "root")
     return runner.PageRunner(tmp_path)
 

@@ -16,7 +16,7 @@ import pytest
 
 from hostsim.mmu.costs import load_costs
 from tests.e2e.test_help_speed import HEAVY, LOADED
-from tests.helpers.command import HOSTSIM, PATIENCE_S, environment, hostsim, tree
+from tests.helpers.command import HOSTSIM, PATIENCE_S, environment, hostsim, started, tree
 
 QUICK = ("calibrate", "--quick")
 
@@ -147,9 +147,7 @@ def test_the_made_up_calibration_can_be_written(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_no_file(tmp_path: Path) -> None:
-    running = subprocess.Popen(
-        [HOSTSIM, "calibrate"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    running = started("calibrate", cwd=tmp_path)
     time.sleep(3)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=PATIENCE_S)

@@ -7,14 +7,14 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.command import HOPELESS, HOSTSIM, PATIENCE_S, QUICK, environment, hostsim, tree
+from tests.helpers.command import HOPELESS, HOSTSIM, PATIENCE_S, QUICK, environment, hostsim, started, tree
+from tests.helpers.plain import run_plain
 
 DRAWN = QUICK.replace('pattern = "sequential"', 'pattern = "uniform"\narrivals = "poisson"').replace("2000/s", "4000/s")
 """Seeds matter."""
@@ -187,11 +187,8 @@ def test_a_run_that_fails_leaves_the_others(folder: Path) -> None:
 def test_a_broken_invariant_is_3_and_leaves_the_others(folder: Path, workers: str) -> None:
     (folder / "both.toml").write_text(TOUCHES_128_OR_NOT)
     vary = varied("vm.workload.0.at=0B,1MiB")
-    command = [sys.executable, "-m", "tests.helpers.broken", "a page has no record", "compare", "both.toml", *vary]
-    done = subprocess.run(
-        [*command, "--out", "o", "--workers", workers], cwd=folder, env=environment(NUMBA_DISABLE_JIT="1"),
-        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
+    options = ("compare", "both.toml", *vary, "--out", "o", "--workers", workers)
+    done = run_plain("tests.helpers.broken", "a page has no record", *options, cwd=folder)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     assert "replay: hostsim run both.toml --set 'vm.workload[0].at=0B' --seed 1" in done.stderr
@@ -224,10 +221,8 @@ def test_ctrl_c_leaves_finished_runs_and_no_process(folder: Path, workers: str) 
     """The first two combinations end at once, the others never."""
     (folder / "hopeless.toml").write_text(HOPELESS)
     vary = varied("vm.workload.0.write_rate=1/s,2/s,1M/s,2M/s,3M/s")
-    process = subprocess.Popen(
-        [HOSTSIM, "compare", "hopeless.toml", *vary, "--out", "o", "--workers", workers], cwd=folder, env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    options = ("--out", "o", "--workers", workers)
+    process = started("compare", "hopeless.toml", *vary, *options, cwd=folder, start_new_session=True)
     end_s = time.monotonic() + PATIENCE_S
     while len(list((folder / "o" / "runs").glob("*.json")) if (folder / "o" / "runs").exists() else []) < 2:
         assert process.poll() is None, process.communicate()

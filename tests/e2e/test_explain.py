@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.command import hostsim
+
 pytestmark = pytest.mark.e2e
 SAMPLES = Path(__file__).parents[1] / "data" / "logs" / "query_migrate_samples.jsonl"
-HOSTSIM = Path(sys.executable).with_name("hostsim")
 OUTCOMES = {
     "fast/precopy": "not converging",
     "fast/auto-converge": "not converging",
@@ -29,8 +29,7 @@ OUTCOMES = {
 
 
 def explain(*args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [str(HOSTSIM), "explain", *args]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    return hostsim("explain", *args, cwd=SAMPLES.parent, stdin=stdin)
 
 
 def test_every_migration_of_a_log() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,8 @@ from hostsim.host.vcpu import Vcpu
 from hostsim.scenario import load_scenario
 from hostsim.scenario.build import build
 from tests.helpers.broken import LOSSES
-from tests.helpers.command import PATIENCE_S, environment, tree
+from tests.helpers.command import tree
+from tests.helpers.plain import run_plain
 
 BOTH = """\
 duration = "60s"
@@ -51,11 +51,7 @@ def both(tmp_path: Path) -> Path:
 
 
 def run_broken(name: str, scenario: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.helpers.broken", name, "run", str(scenario), "--out", "out"]
-    return subprocess.run(
-        command, cwd=scenario.parent, env=environment(NUMBA_DISABLE_JIT="1"), capture_output=True, text=True,
-        timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
+    return run_plain("tests.helpers.broken", name, "run", str(scenario), "--out", "out", cwd=scenario.parent)
 
 
 @pytest.mark.parametrize("name", LOSSES)

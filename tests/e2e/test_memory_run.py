@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.command import hostsim, installed
+
 SCENARIO = """
 duration = "900ms"
 [vm]
@@ -54,8 +56,7 @@ TABLES = {"latencies", "memory_series", "ageing_passes", "age_map", "rounds", "s
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hostsim", "run", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    return hostsim("run", *arguments, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_everything_at_once_writes_the_same_bytes_twice(folder: Path) -> None:
-    first, second = (run("all.toml", "--quiet", "--out", out, cwd=folder) for out in ("one", "two"))
+    first = installed("run", "all.toml", "--quiet", "--out", "one", cwd=folder)
+    second = run("all.toml", "--quiet", "--out", "two", cwd=folder)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.replace("one/", "two/") == second.stdout
     names = sorted(path.name for path in (folder / "one").iterdir())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.helpers.command import hostsim
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "zero_pages.toml"
 NAMES = {
@@ -15,12 +16,12 @@ NAMES = {
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hostsim", "run", str(SCENARIO), "--no-files", "--json", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=True)
+    return hostsim("run", str(SCENARIO), "--no-files", "--json", *options, cwd=SCENARIO.parent)
 
 
 def test_events_go_to_standard_error_and_change_nothing() -> None:
     traced, silent = run("--trace"), run()
+    assert (traced.returncode, silent.returncode) == (0, 0)
     assert silent.stderr == ""
     assert traced.stdout == silent.stdout
     events = [json.loads(line) for line in traced.stderr.splitlines()]

@@ -1,6 +1,7 @@
 """Breaks one line of the engine of guests under KVM, or of the host's threads, and looks for a drawn case that shows it.
 
-``NUMBA_DISABLE_JIT=1 python -m tests.twins.kvm_mutate NAME SEEDS`` prints the first seed at which the two part.
+``NUMBA_DISABLE_JIT=1 python -m tests.twins.kvm_mutate NAME SEEDS [FIRST]`` prints a seed at which the two part: FIRST if they
+do, else the first of them.
 """
 
 from __future__ import annotations
@@ -240,9 +241,9 @@ def break_(mutation: Mutation) -> None:
     setattr(getattr(home, owner), name, scope[name])
 
 
-def caught_at(n_seeds: int, part: Callable[[int], str] = difference) -> int:
-    """First seed whose twin differs from the engine, or whose engine breaks a law or cannot go on, or -1."""
-    return next((seed for seed in range(n_seeds) if _shows(seed, part)), -1)
+def caught_at(n_seeds: int, first: int, part: Callable[[int], str] = difference) -> int:
+    """A seed whose twin differs from the engine, or whose engine breaks a law or cannot go on, or -1."""
+    return next((seed for seed in (first, *range(n_seeds)) if _shows(seed, part)), -1)
 
 
 def _shows(seed: int, part: Callable[[int], str]) -> bool:
@@ -255,4 +256,5 @@ def _shows(seed: int, part: Callable[[int], str]) -> bool:
 if __name__ == "__main__":
     walks = sys.argv[1] in WALKER_MUTATIONS
     break_((MUTATIONS | WALKER_MUTATIONS)[sys.argv[1]])
-    sys.stdout.write(f"{caught_at(int(sys.argv[2]), kvm_walks.difference if walks else difference)}\n")
+    seeds = map(int, [*sys.argv[2:], "0"][:2])
+    sys.stdout.write(f"{caught_at(*seeds, kvm_walks.difference if walks else difference)}\n")

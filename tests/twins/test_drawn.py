@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +11,7 @@ import pytest
 from hostsim.guest.popularity import zipf_shares
 from hostsim.host.machine import Machine
 from hostsim.host.migration.parameters import MigrationParameters
+from tests.helpers.plain import plain_output
 from tests.twins.drawn import (
     CASES,
     DURATION_NS,
@@ -117,10 +114,7 @@ def _twin_answer(case: Case, seed: int, migration: MigrationParameters) -> tuple
     return (*(answer[key] for key in keys), dirtied, throttle)
 
 
-def test_two_candidates_a_page_are_caught(root: Path) -> None:
+def test_two_candidates_a_page_are_caught() -> None:
     """A class armed twice has twice its rate: the mean of O2 shows it."""
-    command = [sys.executable, "-m", "tests.twins.drawn", "rate doubled", "200"]
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
-    assert abs(float(run.stdout)) > SIGMAS
+    assert abs(float(plain_output("tests.twins.drawn", "rate doubled", "200"))) > SIGMAS
     assert abs(poisson_mean_z(200)) < SIGMAS

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from tests.helpers.plain import plain_output
 from tests.tidy.source import report
 from tests.twins.kvm_compare import difference, replay_command
 from tests.twins.kvm_configs import INTERFACES, drawn_case
@@ -36,11 +33,8 @@ def test_engine_equals_twin_on_many_hosts(first: int) -> None:
     report(differences(first))
 
 
-def test_engine_equals_twin_in_plain_python(root: Path) -> None:
-    command = [sys.executable, "-m", "tests.twins.kvm_compare", *PLAIN_SEEDS]
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    assert (run.stdout, run.returncode) == ("equal\n", 0), run.stdout + run.stderr[-2000:]
+def test_engine_equals_twin_in_plain_python() -> None:
+    assert plain_output("tests.twins.kvm_compare", *PLAIN_SEEDS) == "equal\n"
 
 
 @pytest.mark.parametrize("seed", range(0, 300, 10))

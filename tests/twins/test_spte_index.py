@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +16,7 @@ from hostsim.host.spte_index.book3s import Book3sHvIndex, Book3sPrIndex
 from hostsim.host.spte_index.designs import DESIGNS
 from hostsim.kernels.index.hv_rings import drop_ring
 from hostsim.mmu.index.work import ALLOCATIONS, FREES
+from tests.helpers.plain import plain_output
 from tests.twins.spte_compare import OPS, Pair
 from tests.twins.spte_digest import digests, run_drawn
 
@@ -48,11 +45,8 @@ def test_index_equals_twin_on_many_sequences(design: str, steps: list[tuple[str,
     check_sequence(design, steps)
 
 
-def test_compiled_equals_plain_python(root: Path) -> None:
-    command = [sys.executable, "-m", "tests.twins.spte_digest", "3", "4"]
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    plain = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
-    assert plain.stdout.splitlines() == digests(3, 4)
+def test_compiled_equals_plain_python() -> None:
+    assert plain_output("tests.twins.spte_digest", "3", "4").splitlines() == digests(3, 4)
 
 
 def test_drawn_operations_meet_what_is_special(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from hostsim.host.kvm.mmu_notifier import EVENTS
+from tests.helpers.plain import plain_output
 from tests.tidy.source import report
 from tests.twins.kvm_mutate import WALKER_MUTATIONS
 from tests.twins.kvm_walks import certain_walks, difference
+from tests.twins.mutation_seeds import first_seed_that_shows
 
 GROUP = 40
 DEFAULT_SEEDS = range(0, 120, GROUP)
@@ -38,19 +35,13 @@ def test_walkers_equal_processes_on_many_hosts(first: int) -> None:
     report([text for seed in range(first, first + GROUP) if (text := difference(seed))])
 
 
-def test_walkers_equal_processes_in_plain_python(root: Path) -> None:
-    assert plain("tests.twins.kvm_walks", *PLAIN_SEEDS, root=root) == "equal\n"
-
-
-def plain(module: str, *arguments: str, root: Path) -> str:
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+def test_walkers_equal_processes_in_plain_python() -> None:
+    assert plain_output("tests.twins.kvm_walks", *PLAIN_SEEDS) == "equal\n"
 
 
 @pytest.mark.parametrize("name", WALKER_MUTATIONS)
-def test_a_broken_walker_is_caught(name: str, root: Path) -> None:
-    assert int(plain("tests.twins.kvm_mutate", name, "60", root=root)) >= 0
+def test_a_broken_walker_is_caught(name: str) -> None:
+    assert first_seed_that_shows("kvm_mutate", name, 60) >= 0
 
 
 def test_drawn_walks_cover_the_model() -> None:
