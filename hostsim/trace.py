@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -19,8 +22,31 @@ def enable(level: int = logging.DEBUG) -> None:
     )
 
 
+class _Mute:
+    """Takes events and drops them."""
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Nothing."""
+
+
+_MUTE = _Mute()
+_muted: ContextVar[bool] = ContextVar("muted", default=False)
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """No trace events meanwhile: of a run beside the one that is traced."""
+    token = _muted.set(True)
+    try:
+        yield
+    finally:
+        _muted.reset(token)
+
+
 def tracer() -> Any:  # structlog's proxy is typed Any
     """The logger of hostsim's trace events; nothing is printed before ``enable`` (or one's own structlog.configure)."""
+    if _muted.get():
+        return _MUTE
     if not structlog.is_configured():
         enable(logging.CRITICAL)
     return structlog.get_logger("hostsim")

@@ -7,16 +7,19 @@ error, but for 0. Formatting is exact, so that what is written parses to the sam
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from hostsim.errors import UnitError
 
 NS_PER_S = 1_000_000_000
+UNLIMITED = "unlimited"
 INT_MAX = (1 << 63) - 1
 """Largest quantity: arrays hold int64."""
 TEXT_MAX = 64
 SHOWN_MAX = 60
+LEAST = 1e-3
+"""Smaller figures are told as nothing: they are noise, or a limit that a solver came to."""
 
 _NUMBER = re.compile(r"([+-]?)((?:\d[\d_]*)(?:\.\d+)?|\.\d+)(?:[eE]([+-]?\d{1,2})(?![\d.]))?\s*(\S*)", re.ASCII)
 _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -40,7 +43,7 @@ _WRITTEN_BANDWIDTH = tuple((f"{unit}/s", factor) for unit, factor in _WRITTEN_BY
 _WRITTEN_DURATION = tuple(reversed(DURATION_UNITS.items()))[1:-1]
 
 BYTES_WANTED = ("a size with its unit (B, kB, MB, GB, TB or KiB, MiB, GiB, TiB)", "4GiB")
-BANDWIDTH_WANTED = ("a bandwidth with its unit (Gbit/s, MiB/s, ...) or 'unlimited'", "10Gbit/s")
+BANDWIDTH_WANTED = ("a bandwidth with its unit (Gbit/s, MiB/s, ...)", "10Gbit/s")
 DURATION_WANTED = ("a duration with its unit (ns, us, ms, s, min, h or d)", "300ms")
 RATE_WANTED = ("a rate per second (/s, k/s, M/s or G/s)", "50000/s")
 FRACTION_WANTED = ("a share from 0 to 1, or a percentage", "70%")
@@ -60,11 +63,27 @@ def parse_bytes(value: object) -> int:
     return _whole(value, BYTE_UNITS, BYTES_WANTED)
 
 
-def parse_bandwidth(value: object) -> int:
-    """Bytes per second of "10Gbit/s", "32MiB/s"; 0 for "unlimited", as QEMU's max-bandwidth. UnitError otherwise."""
-    if value == "unlimited":
+def parse_word(value: object, word: str, parse: Callable[[object], int]) -> int:
+    """0 for ``word``, else what ``parse`` reads. UnitError, also for a 0 in figures: here it would not mean none."""
+    if value == word:
         return 0
+    try:
+        number = parse(value)
+    except UnitError as error:
+        raise UnitError(error.got, f"{error.wanted}, or '{word}'", error.example) from None
+    if number == 0:
+        raise UnitError(shown(value), f"more than 0, or the word '{word}'", word)
+    return number
+
+
+def parse_speed(value: object) -> int:
+    """Bytes per second of "10Gbit/s", "32MiB/s", 0 of "0B/s". UnitError for anything else."""
     return _whole(value, BANDWIDTH_UNITS, BANDWIDTH_WANTED)
+
+
+def parse_bandwidth(value: object) -> int:
+    """Bytes per second of "10Gbit/s"; 0 for "unlimited" alone, as in QEMU's max-bandwidth. UnitError otherwise."""
+    return parse_word(value, UNLIMITED, parse_speed)
 
 
 def parse_duration(value: object) -> int:
@@ -128,6 +147,13 @@ def _whole(value: object, units: Mapping[str, Fraction], wanted: tuple[str, str]
     return rounded
 
 
+def number_words(value: float, digits: int = 3) -> str:
+    """0.56171 -> "0.562", 16623.4 -> "16,623", 3.7e-26 -> "0": for people, so never with an exponent."""
+    if abs(value) >= 10**digits - 0.5:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}" if abs(value) >= LEAST else "0"
+
+
 def format_bytes(value: int, digits: int | None = None) -> str:
     """"4GiB", exactly; with ``digits`` rounded to so many significant ones ("1.18MiB")."""
     return _written(Fraction(value), _WRITTEN_BYTES, "B", digits)
@@ -136,7 +162,7 @@ def format_bytes(value: int, digits: int | None = None) -> str:
 def format_bandwidth(value: int, digits: int | None = None) -> str:
     """"10Gbit/s", "32MiB/s", "unlimited" for 0, exactly; with ``digits`` rounded, in bits."""
     if value == 0:
-        return "unlimited"
+        return UNLIMITED
     written = _WRITTEN_BANDWIDTH if digits is None else _WRITTEN_BANDWIDTH[len(_BINARY) :]
     return _written(Fraction(value), written, "B/s", digits)
 

@@ -11,14 +11,21 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from hostsim.scenario.unmodelled import limit_lines
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "background" / "model-limits.md"
 MARK = "# Model limit:"
+UNMODELLED = """
+## Mechanisms that are not modelled yet
+
+What QEMU can do and a scenario cannot ask for; a key of that name is refused.
+"""
 HEADER = """\
 # Model limits
 
-Where hostsim differs from QEMU or KVM. Each entry is a `# Model limit:` comment beside the code it is about;
-this page is written by `make docs` from those comments.
+Where hostsim differs from QEMU or KVM. Each deviation is a `# Model limit:` comment beside the code it is about, and
+mechanisms stand in `hostsim/scenario/unmodelled.py`; this page is written by `make docs` from both.
 """
 
 
@@ -72,7 +79,8 @@ def page(package: Path = ROOT / "hostsim", root: Path = ROOT) -> str:
     """Return the whole page."""
     found = [limit for path in sorted(package.rglob("*.py")) for limit in limits_of(path, root)]
     entries = [f"- {limit.text}\n  (`{limit.place}`)" for limit in found]
-    return HEADER + "\n" + ("\n".join(entries) or "None is known.") + "\n"
+    mechanisms = "\n".join([UNMODELLED, *limit_lines()])
+    return HEADER + mechanisms + "\n\n## Deviations\n\n" + ("\n".join(entries) or "None is known.") + "\n"
 
 
 def main(arguments: list[str]) -> int:

@@ -8,9 +8,21 @@ from dataclasses import astuple
 from pathlib import Path
 
 from hostsim.mmu.costs import Number, load_costs, sheet_names
-from hostsim.mmu.era import BY_MMU, FIELDS, MMUS, Era, era_names, load_era
+from hostsim.mmu.era import (
+    BY_MMU,
+    FIELDS,
+    MMUS,
+    Era,
+    era_names,
+    era_of_kernel,
+    first_kernel,
+    last_kernel,
+    load_era,
+)
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"
+LONG_TERM = ("3.2", "3.10", "3.16", "4.4", "4.9", "4.14", "4.19", "5.4", "5.10", "5.15", "6.1", "6.6", "6.12")
+"""Long-term releases (kernel.org, "Active kernel releases" and its archive)."""
 ERAS_HEADER = """\
 # Eras of KVM
 
@@ -19,7 +31,9 @@ Which kernels took `mmu_lock` how, and how they read, cleared and ended a dirty 
 
 A fault is *none* (lockless), *shared* or *exclusive*, in the order map / access-track / write-protection / split. *tdp* is
 the TDP MMU, before E2 the direct MMU that did its work; *direct* is two-dimensional paging through rmaps (`tdp_mmu=N`);
-*shadow* is shadow paging. An era goes on until the next. What is *assumed* was recalled, not read in a source.
+*shadow* is shadow paging. An era goes on until the next: *releases* says from which kernel to which,
+*kernel* whose source was read. `--era` and `era =` take an era, `E4`, or a kernel, `6.1`. What is *assumed* was recalled,
+not read in a source.
 """
 COSTS_HEADER = """\
 # Cost sheets
@@ -37,13 +51,22 @@ from: against those rows it is no prediction. *Rests on* lists assumed numbers i
 def eras_page() -> str:
     """The whole page of eras."""
     eras = [load_era(name) for name in era_names()]
-    rows = [[field, *(_plain(era, field) for era in eras)] for field in _fields()]
+    rows = [["releases", *map(_releases, eras)]]
+    rows += [[field, *(_plain(era, field) for era in eras)] for field in _fields()]
     sources = [part for before, era in zip([None, *eras], eras, strict=False) for part in _sources(before, era)]
     return "\n".join([ERAS_HEADER, *_table(["", *(era.name for era in eras)], rows), "", "## Sources", "", *sources, ""])
 
 
 def _fields() -> list[str]:
     return [part for field in FIELDS for part in ([f"{field}.{mmu}" for mmu in MMUS] if field in BY_MMU else [field])]
+
+
+def _releases(era: Era) -> str:
+    """From which release to which the era holds, and the long-term ones among them."""
+    long_term = [release for release in LONG_TERM if era_of_kernel(release) == era.name]
+    last = last_kernel(era.name)
+    span = f"{first_kernel(era.name)} on" if last is None else f"{first_kernel(era.name)} to {last}"
+    return f"{span} (long-term: {', '.join(long_term)})" if long_term else span
 
 
 def _plain(era: Era, dotted: str) -> str:

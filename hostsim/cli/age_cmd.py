@@ -29,7 +29,9 @@ PolicyOption = Annotated[
 VcpusOption = Annotated[str, typer.Option(metavar="N,...", help="vCPUs.")]
 MemOption = Annotated[str, typer.Option("--mem-per-vcpu", metavar="SIZE", help="Memory of each vCPU.")]
 IndexOption = Annotated[str, typer.Option(metavar="NAME,...", help="What holds the sptes: measured, rmap, slot-list, ...")]
-EraOption = Annotated[str, typer.Option("--era", metavar="E,...", help="Kernels whose locking is modelled: E0 to E6.")]
+EraOption = Annotated[
+    str, typer.Option("--era", metavar="E,...", help="Whose kernels: eras, E0 to E6, or releases, as 6.1.")
+]
 NotifierOption = Annotated[
     str, typer.Option(metavar="NAME,...", help="Ageing takes mmu_lock: era (as its kernels do), locked, lockless.")
 ]

@@ -30,7 +30,7 @@ SourceOption = Annotated[
 ]
 OverlapOption = Annotated[bool, typer.Option("-o", help="All vCPUs walk the same memory.")]
 RunOption = Annotated[bool, typer.Option("-e", help="vCPUs run while logging is disabled.")]
-EraOption = Annotated[str, typer.Option("--era", help="Kernels whose locking is modelled: E0 to E6.")]
+EraOption = Annotated[str, typer.Option("--era", help="Whose kernel: an era, E0 to E6, or a release, as 6.1.")]
 SheetOption = Annotated[str, typer.Option("--sheet", help="Whose costs.")]
 MmuOption = Annotated[str, typer.Option(metavar="tdp|direct|shadow", help="Paging; direct: EPT through rmaps (tdp_mmu=N).")]
 PmlOption = Annotated[bool, typer.Option("--pml/--no-pml", help="Page-modification logging instead of write protection.")]

@@ -36,7 +36,7 @@ PolicyOption = Annotated[str, typer.Option(metavar="NAME,...", help="idle, mglru
 DuringOption = Annotated[bool, typer.Option("--during-migration/--no-migration", help="Also while a migration runs.")]
 BandwidthOption = Annotated[str, typer.Option(metavar="RATE", help="Of the migration's link.")]
 TimeoutOption = Annotated[str, typer.Option(metavar="TIME", help="After which the migration is given up.")]
-EraOption = Annotated[str, typer.Option("--era", help="Kernels whose locking is modelled: E0 to E6.")]
+EraOption = Annotated[str, typer.Option("--era", help="Whose kernel: an era, E0 to E6, or a release, as 6.1.")]
 ABitsOption = Annotated[bool, typer.Option("--a-bits/--no-a-bits", help="Whether the page tables have accessed bits.")]
 AsyncOption = Annotated[bool, typer.Option("--async-pf/--halt", help="A task that waits sleeps, or its vCPU halts.")]
 ScanOption = Annotated[str | None, typer.Option(metavar="TIME", help="From scan to scan.", show_default="the smallest age")]

@@ -37,6 +37,13 @@ def run_command(
     fail_if_not_converged: Annotated[
         bool, typer.Option("--fail-if-not-converged", help="Exit with 1 unless every migration completed.")
     ] = False,
+    confirm: Annotated[
+        bool | None,
+        typer.Option(
+            "--confirm/--no-confirm", help="Run again what the verdict advises, however long it takes, or never.",
+            show_default="where it takes seconds",
+        ),
+    ] = None,
     quiet: QuietFlag = False,
     trace: Annotated[
         bool, typer.Option("--trace", help="Trace events, named as QEMU's, as JSON lines on standard error.")
@@ -52,13 +59,14 @@ def run_command(
     scenario_only = {
         "--set": bool(overrides), "--seed": seed is not None, "--json": as_json, "--format": style != "text",
         "--out": out is not None, "--no-files": no_files, "--fail-if-not-converged": fail_if_not_converged,
-        "--quiet": quiet,
+        "--quiet": quiet, "--confirm": confirm is not None,
     }  # fmt: skip
     if file.suffix == ".py":
         run_script.run_script(file, arguments or [], [name for name, given in scenario_only.items() if given])
         return
     run_script.refuse_arguments(arguments or [])
     options = run_scenario.Options(
-        file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet or trace
-    )
+        file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet or trace,
+        confirm,
+    )  # fmt: skip
     raise typer.Exit(run_scenario.run_scenario(options))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,12 +12,14 @@ from hostsim.errors import InputError, Problem
 from hostsim.report import console, files, tables
 from hostsim.report.kvm_tables import migration_tables
 from hostsim.report.memory_tables import host_tables
-from hostsim.report.progress import run_progress
+from hostsim.report.progress import confirm_progress, run_progress
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
 
 if TYPE_CHECKING:
     from hostsim.results.tables import RunResult
+    from hostsim.scenario import Scenario
+    from hostsim.verdict import Verdict
 
 NOT_CONVERGED = 1
 
@@ -35,6 +37,8 @@ class Options:
     write_files: bool = True
     fail_if_not_converged: bool = False
     quiet: bool = False
+    confirm: bool | None = None
+    """Whether the verdict's values are run again; None: as far as that takes about two seconds, or thrice the run."""
 
 
 def run_scenario(options: Options) -> int:
@@ -47,8 +51,10 @@ def run_scenario(options: Options) -> int:
     if options.write_files:
         prepare_folder(out)
     result = _simulate(options, scenario)
-    paths = _write(result, out) if options.write_files else []
-    _tell(options, result, paths)
+    verdicts = _verdicts(options, scenario, result)
+    result = replace(result, verdicts=tuple(verdict.to_dict() for verdict in verdicts))
+    paths = _write(result, out, verdicts) if options.write_files else []
+    _tell(options, result, paths, verdicts)
     failed = options.fail_if_not_converged and not all(m.converged for m in result.migrations)
     return NOT_CONVERGED if failed else 0
 
@@ -58,22 +64,42 @@ def folder_name(name: str) -> str:
     return re.sub(r"[^\w.+=-]+", "-", name).strip(".-") or "run"
 
 
-def verdict_texts(result: RunResult, style: Literal["text", "markdown"]) -> list[str]:
+def verdict_texts(
+    result: RunResult, style: Literal["text", "markdown"], verdicts: Sequence[Verdict] | None = None
+) -> list[str]:
     """The verdict on each migration, if it had the time to come to one, and on the host's memory.
 
-    What no real machine does is warned of in the verdict on the migration, or, where there is none, by itself.
+    Warnings stand in the verdict on the migration or, where there is none, by themselves.
+    verdicts: where they are known already.
     """
     from hostsim.verdict import diagnose, evidence_from_result, render
     from hostsim.verdict.memory import host_verdict
     from hostsim.verdict.render import marked, warning_lines
 
     told = [] if result.host is None else ["\n".join(host_verdict(result.host, style))]
-    ran_out = result.host is not None and result.host.out_of_memory is not None
-    if ran_out or not result.migrations:
+    if _ran_out(result) or not result.migrations:
         lines = warning_lines(result.warnings)
         alone = "\n".join(lines if style == "text" else map(marked, lines))
         return told + ([alone] if alone else [])
-    return [render(diagnose(evidence_from_result(result, i)), style) for i in range(len(result.migrations))] + told
+    if verdicts is None:
+        verdicts = [diagnose(evidence_from_result(result, i)) for i in range(len(result.migrations))]
+    return [render(verdict, style) for verdict in verdicts] + told
+
+
+def _ran_out(result: RunResult) -> bool:
+    return result.host is not None and result.host.out_of_memory is not None
+
+
+def _verdicts(options: Options, scenario: Scenario, result: RunResult) -> list[Verdict]:
+    """On each migration, none where memory ran out; what they advise is run again first."""
+    from hostsim.verdict import diagnose, evidence_from_result
+    from hostsim.verdict.confirm import confirmed
+
+    numbers = [] if _ran_out(result) else range(len(result.migrations))
+    if options.confirm is False:
+        return [diagnose(evidence_from_result(result, i)) for i in numbers]
+    with confirm_progress(quiet=options.quiet or options.as_json) as show:
+        return [confirmed(scenario, result, i, all_of_it=options.confirm is True, show=show) for i in numbers]
 
 
 def _check_has_migration(options: Options, scenario: Any) -> None:
@@ -90,15 +116,15 @@ def _simulate(options: Options, scenario: Any) -> RunResult:
         return run(scenario, progress=progress)
 
 
-def _write(result: RunResult, out: Path) -> list[Path]:
-    return files.write_folder(result, out, verdict_texts(result, "text"))
+def _write(result: RunResult, out: Path, verdicts: Sequence[Verdict]) -> list[Path]:
+    return files.write_folder(result, out, verdict_texts(result, "text", verdicts))
 
 
-def _tell(options: Options, result: RunResult, paths: Sequence[Path]) -> None:
+def _tell(options: Options, result: RunResult, paths: Sequence[Path], verdicts: Sequence[Verdict]) -> None:
     if options.as_json:
         console.say_raw(json_bytes(result.to_dict()).decode())
         return
-    for text in verdict_texts(result, options.style):
+    for text in verdict_texts(result, options.style, verdicts):
         console.say([*text.strip("\n").splitlines(), ""])
     shown = [table for m in result.migrations for table in migration_tables(m)]
     shown += [] if result.host is None else host_tables(result.host)

@@ -5,6 +5,7 @@ The table is hostsim/data/eras.toml; each field has its source there and in ``Er
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -14,7 +15,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Literal
 
-from hostsim.errors import InputError, Problem
+from hostsim.errors import InputError, Problem, UnitError
+from hostsim.units import shown
 
 Mode = Literal["none", "shared", "exclusive"]
 Mmu = Literal["tdp", "direct", "shadow"]
@@ -108,6 +110,64 @@ def load_era(name: str) -> Era:
         sources=MappingProxyType({key: entry["source"] for key, entry in entries.items()}),
         **{field: _field(field, values) for field in FIELDS},
     )
+
+
+KERNEL_EXAMPLE = "6.1"
+_KERNEL = re.compile(r"[2-9]\.\d{1,3}(?:\.\d{1,3})?")
+
+
+def era_wanted() -> str:
+    """What stands for an era, in words."""
+    return f"an era, {', '.join(era_names())}, or a kernel's release"
+
+
+def read_era(value: object) -> str:
+    """The name of an era, from "E4" or from a kernel's version, "6.1". UnitError for anything else."""
+    if isinstance(value, str) and value in era_names():
+        return value
+    if not isinstance(value, str) or _KERNEL.fullmatch(value) is None:
+        raise UnitError(shown(value), era_wanted(), KERNEL_EXAMPLE)
+    era = era_of_kernel(value)
+    if era is None:
+        raise UnitError(shown(value), f"kernel {load_era(era_names()[0]).kernel} or later", KERNEL_EXAMPLE)
+    return era
+
+
+def with_era_names(text: str) -> str:
+    """A list of eras and kernels, comma between them, as names of eras; what is neither stays as it is."""
+    found = []
+    for part in (part.strip() for part in text.split(",")):
+        try:
+            found.append(read_era(part))
+        except UnitError:
+            found.append(part)
+    return ",".join(dict.fromkeys(found))
+
+
+def era_of_kernel(version: str) -> str | None:
+    """The era that kernel ``version`` ("6.1") falls into: an era goes on until the next; None before the first."""
+    # Model limit: what changed within an era comes with the next one: in 6.2 to 6.12 a split fault unmaps 511 pages (E4).
+    wanted = _numbers(version)
+    return next((name for name in reversed(era_names()) if _numbers(first_kernel(name)) <= wanted), None)
+
+
+def first_kernel(era: str) -> str:
+    """The release from which ``era`` holds."""
+    return load_era(era).kernel.split("-", 1)[0]
+
+
+def last_kernel(era: str) -> str | None:
+    """The release up to which ``era`` holds, the one before the next era's first; None for the last era."""
+    later = era_names()[era_names().index(era) + 1 :]
+    if not later:
+        return None
+    *major, minor = _numbers(first_kernel(later[0]))
+    assert minor > 0, "an era that begins with x.0 needs the last release of the series before"
+    return ".".join(map(str, [*major, minor - 1]))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 def _entries(name: str) -> dict[str, dict[str, Any]]:

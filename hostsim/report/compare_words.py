@@ -8,7 +8,7 @@ from hostsim.study.compare.best import Best
 from hostsim.study.compare.figures import NO_MIGRATION, RAN_OUT
 from hostsim.study.compare.spread import Spread
 from hostsim.study.compare.summary import Row, Summary
-from hostsim.verdict.words import bytes_words, seconds_words
+from hostsim.verdict.words import bytes_words, number_words, percent_words, seconds_words
 
 TITLES: Mapping[str, str] = {
     "total_time_ms": "total time",
@@ -30,8 +30,8 @@ def figure_words(name: str, value: float) -> str:
     if name.endswith("_bytes"):
         return bytes_words(value)
     if name.endswith("_share"):
-        return f"{100 * value:.3g} %"
-    return f"{value:.3g} %" if name.endswith("_percent") else f"{value:.6g}"
+        return percent_words(value)
+    return percent_words(value / 100) if name.endswith("_percent") else number_words(value, 6)
 
 
 def spread_words(name: str, spread: Spread) -> str:
@@ -44,7 +44,7 @@ def spread_words(name: str, spread: Spread) -> str:
 
 def ratio_words(ratio: float) -> str:
     """0.3521 -> "0.352x"."""
-    return f"{ratio:.3g}x"
+    return f"{number_words(ratio)}x"
 
 
 def label(row: Row) -> str:
@@ -89,7 +89,7 @@ def _ran(summary: Summary) -> str:
     done = sum(row.converges for row in summary.rows)
     gone = [label(row) for row in summary.rows if RAN_OUT in row.statuses]
     ran_out = f"; out of memory: {_listed(gone)}" if gone else ""
-    return f"{done} of {len(summary.rows)} combinations ran, without a migration{ran_out}"
+    return f"{done} of {len(summary.rows)} combinations ran to their end; the scenario has no migration{ran_out}"
 
 
 def _best_line(summary: Summary, best: Best) -> str:
@@ -98,11 +98,11 @@ def _best_line(summary: Summary, best: Best) -> str:
     if best.all_equal:
         return f"{title}: {value} with all{_of_those(summary, best)}"
     if best.all_as_good:
-        return f"{title}: about {value} with all{_of_those(summary, best)}, the differences are within noise"
+        return f"{title}: about {value} with all{_of_those(summary, best)}; the seeds differ by more than the combinations"
     winner = " and ".join(label(summary.rows[i]) for i in (best.row, *best.equal[:1]))
     more = f" and {len(best.equal) - 1} more" if len(best.equal) > 1 else ""
     others = [label(summary.rows[i]) for i in best.as_good]
-    noise = f"; within noise of it: {_listed(others)}" if others else ""
+    noise = f"; by these seeds as good: {_listed(others)}" if others else ""
     return f"{title}: best {value} with {winner}{more}{_against_first(summary, best)}{noise}"
 
 
@@ -117,12 +117,13 @@ def _against_first(summary: Summary, best: Best) -> str:
     alike = {best.row, *best.equal, *best.as_good}
     if first in alike or best.from_first is None or best.from_first.ratio is None:
         return ""
-    return f" ({ratio_words(best.from_first.ratio)} of {'the first' if first == 0 else label(summary.rows[first])})"
+    against = "the first combination" if first == 0 else label(summary.rows[first])
+    return f" ({number_words(best.from_first.ratio)} times that of {against})"
 
 
 def _chance(summary: Summary, bests: Sequence[Best]) -> Iterator[str]:
     if len(summary.seeds) == 1 and any(not best.all_equal for best in bests):
-        yield "One seed each: how much of this is chance is not known; --seeds 5 tells."
+        yield "Each combination ran with one seed, so chance may explain the differences; --seeds 5 shows whether it does."
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing
 from hostsim.study.rmap_debate.debate import machine_words
+from hostsim.verdict import words
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -28,7 +30,6 @@ CLAIM_COLUMNS = {
 }  # fmt: skip
 CURVE_COLUMNS = {"claim": "int64", "x_label": "str", "y_label": "str", "line": "str", "x": "float64", "y": "float64"}
 WIDTH = 118
-THOUSAND = 1000.0
 
 
 def debate_content(options: Any, claims: Sequence[Claim]) -> dict[str, Any]:
@@ -82,9 +83,7 @@ def crossing_words(crossing: Crossing) -> str:
 
 def number_words(value: float) -> str:
     """0.56171 -> "0.562", 16623.4 -> "16,623"."""
-    if math.isnan(value):
-        return "nowhere"
-    return f"{value:,.0f}" if value >= THOUSAND else f"{value:.3g}"
+    return "nowhere" if math.isnan(value) else words.number_words(value)
 
 
 def _cells(crossing: Crossing) -> tuple[str, str, str]:
@@ -96,9 +95,10 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def _summary(claims: Sequence[Claim]) -> str:
-    verdicts = [claim.verdict for claim in claims]
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
-    return f"VERDICT: of {len(claims)} claims {counts}"
+    counts = Counter(str(claim.verdict) for claim in claims)
+    told = {"holds": "hold", "holds if": "hold under the condition that stands with each of them", "fails": "do not hold"}
+    parts = [f"{counts[verdict]} {words}" for verdict, words in told.items() if counts[verdict]]
+    return f"VERDICT: of the {len(claims)} claims {' and '.join(parts)}"
 
 
 def _claims_table(claims: Sequence[Claim]) -> Table:

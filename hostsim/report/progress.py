@@ -63,6 +63,17 @@ def suite_progress(*, quiet: bool = False) -> Iterator[Callable[..., None] | Non
         yield lambda what, *counts: status.update(f"validated {what} {'/'.join(map(str, counts))}")
 
 
+@contextmanager
+def confirm_progress(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Yields a callback for what is run again to confirm a verdict; silent if ``quiet`` or not on a terminal."""
+    console = err_console()
+    if quiet or not console.is_terminal:
+        yield lambda _what: None
+        return
+    with console.status("confirming the verdict") as status:
+        yield lambda what: status.update(f"confirming the verdict by a run with {what}")
+
+
 def end_ns_estimate(sim_ns: int, cap_ns: int, info: Mapping[str, Any]) -> tuple[int, bool]:
     """Simulated end [ns] and whether it is a guess (remaining over bandwidth minus dirty rate) or the cap."""
     if not {"remaining_bytes", "bandwidth_bytes_per_s", "dirty_bytes_per_s"} <= info.keys():

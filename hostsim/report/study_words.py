@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hostsim.study.compare.spread import Spread
+from hostsim.verdict.words import number_words
 
 SCALES_NS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
 
@@ -10,7 +11,7 @@ SCALES_NS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
 def ns_words(ns: float) -> str:
     """7168 -> "7.17us"."""
     scale, unit = next(((scale, unit) for scale, unit in SCALES_NS if ns >= scale), SCALES_NS[-1])
-    return f"{ns / scale:.3g}{unit}"
+    return f"{number_words(ns / scale)}{unit}"
 
 
 def cell(name: str, spread: Spread) -> str:
@@ -26,7 +27,7 @@ def value_words(name: str, value: float) -> str:
     if name.endswith("_ns"):
         return ns_words(value)
     if name.endswith("_percent"):
-        return f"{value:.3g}%"
+        return f"{number_words(value)}%"
     if name.endswith("_bytes"):
-        return f"{value / 2**20:.4g}MiB"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+        return f"{number_words(value / 2**20, 4)}MiB"
+    return f"{value:.0f}" if value >= 100 else number_words(value)

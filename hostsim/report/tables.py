@@ -27,9 +27,9 @@ ROUND_COLUMNS: tuple[Column, ...] = (
     ("took", lambda row: seconds_words((row["end_ns"] - row["start_ns"]) / 1e9)),
     ("to send", lambda row: bytes_words(row["remaining_start_bytes"])),
     ("sent", lambda row: bytes_words(row["sent_bytes"])),
-    ("dirtied at", lambda row: bandwidth_words(row["dirty_rate_pages_per_s"] * PAGE_WIRE_BYTES)),
-    ("bandwidth", lambda row: bandwidth_words(row["bandwidth_bytes_per_s"])),
-    ("threshold", lambda row: bytes_words(row["threshold_bytes"])),
+    ("dirtied at", lambda row: _known(row["round"] > 1, bandwidth_words(row["dirty_rate_pages_per_s"] * PAGE_WIRE_BYTES))),
+    ("bandwidth", lambda row: _known(row["bandwidth_bytes_per_s"] > 0, bandwidth_words(row["bandwidth_bytes_per_s"]))),
+    ("threshold", lambda row: _known(row["bandwidth_bytes_per_s"] > 0, bytes_words(row["threshold_bytes"]))),
     ("throttle", lambda row: f"{row['throttle_percent']} %"),
 )
 
@@ -81,6 +81,11 @@ def summary_table(rows: Sequence[Row]) -> RichTable:
         shown = sum(row.suite == suite for row in rows) - len(scored)
         table.add_row(suite, str(passed), str(len(scored) - passed), str(shown))
     return table
+
+
+def _known(is_known: bool, text: str) -> str:
+    """``text``, or a dash for what QEMU has not measured yet: in the first round there is no rate to tell."""
+    return text if is_known else "-"
 
 
 def figure(value: Any) -> str:

@@ -165,6 +165,7 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "timeout_ms": p.timeout_ns // 1_000_000 or None,
         "working_set_pages": int(np.count_nonzero(vm.memory.version > machine.tracker.initial_records)),
         "cpu_bound_share": _cpu_bound_share(machine),
+        "paces": _paces(machine),
         "dirty_curve_s": curve.t_s[knots].tolist(),
         "dirty_curve_pages": curve.at(curve.t_s[knots]).tolist(),
         "zero_pages": vm.memory.n_pages - filled,
@@ -177,3 +178,10 @@ def _cpu_bound_share(machine: Machine) -> float | None:
     rates = [(float(load.write_rate_per_s), load.pacing.open_loop) for load in machine.spec.workloads]
     total = sum(rate for rate, _ in rates)
     return sum(rate for rate, is_open in rates if not is_open) / total if total else None
+
+
+def _paces(machine: Machine) -> list[list[float]]:
+    """[share of the writes, full speed of the vCPU over its nominal speed] of each workload that writes; closed loop: 1."""
+    loads = [(float(load.write_rate_per_s), load.pacing) for load in machine.spec.workloads]
+    total = sum(rate for rate, _ in loads)
+    return [[rate / total, float(pace.catch_up) if pace.open_loop else 1.0] for rate, pace in loads if rate]

@@ -130,7 +130,8 @@ class RunResult:
     """One run: the scenario as resolved, its migrations, and what guests and host did until ``end_ns``.
 
     host: None unless its memory may run short, it is aged, or there are several VMs. warnings: what in the scenario no real
-    machine does; assumptions: what it leaves open and a migration's answer may hang on.
+    machine does; assumptions: what it leaves open and a migration's answer may hang on. verdicts: of each migration, as
+    data, where they were asked for.
     """
 
     scenario: dict[str, Any]
@@ -143,6 +144,7 @@ class RunResult:
     host: HostResult | None = None
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
+    verdicts: tuple[dict[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -151,7 +153,8 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json: ``migrations[i]`` by QMP's names, ``facts[i]``, ``rounds[i]`` and so on beside."""
-        return self._costs() | {
+        verdicts = {"verdicts": [plain(verdict) for verdict in self.verdicts]} if self.verdicts else {}
+        return self._costs() | verdicts | {
             "format": FORMAT,
             "version": self.version,
             "seed": self.seed,

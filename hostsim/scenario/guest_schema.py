@@ -14,6 +14,8 @@ from hostsim.scenario.types import (
     VCPUS_MAX,
     Count,
     Duration,
+    DurationOrNever,
+    DurationOrOff,
     Flag,
     Name,
     Number,
@@ -49,7 +51,7 @@ class Active(Section):
 
     start: Duration = Field(default=0, description="begin of the first window")
     length: Duration = Field(gt=0, description="length of a window", examples=["10s"])
-    period: Duration = Field(default=0, description="from one window to the next; 0s: there is one window only")
+    period: DurationOrNever = Field(default=0, description="from one window to the next; never: there is one window only")
 
 
 class Workload(Section):
@@ -73,8 +75,10 @@ class Workload(Section):
     catch_up: Number = Field(
         default=10.0, ge=1, le=1e6, description="open: full speed of a vCPU over its nominal speed (assumed)"
     )
-    tick: Duration = Field(default=0, description="works at timer ticks of this period only; 0s: all the time")
-    tick_late: Duration = Field(default=0, description="closed, with tick: a tick later than this earns nothing; 0s: all do")
+    tick: DurationOrOff = Field(default=0, description="works at timer ticks of this period only; off: all the time")
+    tick_late: DurationOrNever = Field(
+        default=0, description="closed, with tick: a tick that is later than this earns nothing; never: all ticks earn"
+    )
     arrivals: Literal["paced", "poisson"] = Field(
         default="paced", description="uniform, hotcold: writes at even distances, or independent of each other"
     )

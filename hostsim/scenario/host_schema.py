@@ -12,7 +12,7 @@ from hostsim.host.sheet import CONSTANTS, HostSheet, load_sheet
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
-from hostsim.scenario.types import Bandwidth, BandwidthOrNone, Bytes, Count, Duration, Flag
+from hostsim.scenario.types import Bandwidth, BandwidthOrMeasured, Bytes, Count, Duration, DurationOrNever, Flag
 
 NS_PER_S = 1_000_000_000
 DOWNTIME_MAX_NS = 2000 * NS_PER_S
@@ -52,14 +52,14 @@ class Migration(Section):
     cpu_throttle_increment: Count = Field(default=10, ge=1, le=99, description="step of the throttle [percent]")
     cpu_throttle_tailslow: Flag = Field(default=False, description="smaller steps near the end")
     max_cpu_throttle: Count = Field(default=99, ge=1, le=99, description="largest throttle [percent]")
-    avail_switchover_bandwidth: BandwidthOrNone = Field(
-        default=0, description="10.x: bandwidth the threshold is computed with; 0B/s: the measured one"
+    avail_switchover_bandwidth: BandwidthOrMeasured = Field(
+        default=0, description="10.x: bandwidth the threshold is computed with; measured: that of the last 100 ms"
     )
     return_path: Flag = Field(
         default=False, description="capability return-path: downtime ends when the destination's answer is back"
     )
-    timeout: Duration = Field(
-        default=0, description="migrate-cancel that long after the start; 0s: never; default by profile and memory"
+    timeout: DurationOrNever = Field(
+        default=0, description="migrate-cancel that long after the start, or never; default by profile and memory"
     )
 
     @model_validator(mode="before")
@@ -100,15 +100,15 @@ class Link(Section):
     )
 
 
-def _constant(description: str) -> Any:
-    return Field(default=None, ge=0, le=CONSTANT_MAX, description=f"{description}; default from the sheet")
+def _constant(description: str, least: int = 0) -> Any:
+    return Field(default=None, ge=least, le=CONSTANT_MAX, description=f"{description}; default from the sheet")
 
 
 class Host(Section):
     """[host]: a sheet of constants, each of which may be replaced."""
 
     machine: Literal["generic", "qemu-tcg-2core"] = Field(default="generic", description="host sheet")
-    page_send_ns: Count | None = _constant("CPU time of the migration thread per page sent [ns]")
+    page_send_ns: Count | None = _constant("CPU time of the migration thread per page sent [ns]", least=1)
     first_copy_ns: Count | None = _constant("more of it for a page the destination never held [ns]")
     zero_page_ns: Count | None = _constant("CPU time per zero page [ns]")
     setup_ns: Count | None = _constant("from migrate to the first pass [ns]")

@@ -180,4 +180,4 @@ def _ticks(vm: Vm) -> Iterator[Finding]:
         if workload.tick:
             key, got = f"vm.workload[{i}].tick", f"{format_duration(workload.tick)} with KVM"
             wanted = "no tick: a vCPU under KVM works all the time; or dirty_tracking = 'tcg'"
-            yield Finding(key, got, wanted, 'tick = "0s"', ("vm.dirty_tracking",))
+            yield Finding(key, got, wanted, 'tick = "off"', ("vm.dirty_tracking",))

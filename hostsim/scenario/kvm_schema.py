@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from hostsim.errors import UnitError
 from hostsim.host.kvm.spec import INDEXES, MEASURED, IndexName, Interface
 from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import sheet_names
-from hostsim.mmu.era import era_names, load_era
+from hostsim.mmu.era import era_names, read_era
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag, refused
 from hostsim.units import shown
 
 Tracking = Literal["tcg", Interface]
-ERA_WANTED = "an era, " + ", ".join(era_names()) + ", or a kernel as text"
-_KERNEL = re.compile(r"[2-9]\.\d{1,3}(?:\.\d{1,3})?")
-
-Version = tuple[int, ...]
-
-
-def era_of_kernel(version: str) -> str | None:
-    """The era that kernel ``version`` ("6.1") falls into: an era goes on until the next; None before the first."""
-    # Model limit: what changed within an era comes with the next one: in 6.2 to 6.12 a split fault unmaps 511 pages (E4).
-    wanted = _numbers(version)
-    return next((name for name in reversed(era_names()) if _first_kernel(name) <= wanted), None)
-
-
-def _first_kernel(era: str) -> Version:
-    return _numbers(load_era(era).kernel.split("-", 1)[0])
-
-
-def _numbers(version: str) -> Version:
-    return tuple(int(part) for part in version.split("."))
 
 
 def _read_era(value: object) -> str:
     """The name of an era, from one or from a kernel's version."""
-    if isinstance(value, str) and value in era_names():
-        return value
-    if not isinstance(value, str) or _KERNEL.fullmatch(value) is None:
-        raise refused(shown(value), ERA_WANTED, '"5.10"')
-    era = era_of_kernel(value)
-    if era is None:
-        raise refused(shown(value), f"kernel {load_era(era_names()[0]).kernel} or later", '"5.10"')
-    return era
+    try:
+        return read_era(value)
+    except UnitError as error:
+        raise refused(error.got, error.wanted, f'"{error.example}"') from None
 
 
 def _read_costs(value: object) -> str:

@@ -11,7 +11,7 @@ from hostsim.host.memory.spec import PAGE_CLUSTER, POLICIES
 from hostsim.host.swap.sheet import swap_names
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.section import Section
-from hostsim.scenario.types import Count, Duration, Flag, PageBytes, refused
+from hostsim.scenario.types import Count, Duration, DurationOrOff, Flag, PageBytes, refused
 from hostsim.units import shown
 
 NO_SWAP = "none"
@@ -47,7 +47,9 @@ class HostMemory(Section):
     page_cluster: Count = Field(
         default=PAGE_CLUSTER, ge=0, le=PAGE_CLUSTER_MAX, description="vm.page-cluster: 2^n pages are read at a time"
     )
-    proactive: Duration = Field(default=0, description="memory is aged each so often besides; 0s: under pressure alone")
+    proactive: DurationOrOff = Field(
+        default=0, description="memory is aged each so often besides; off: under pressure alone"
+    )
     async_page_faults: Flag = Field(
         default=False, description="a task that waits for swap sleeps, and its vCPU does what else it has to do"
     )

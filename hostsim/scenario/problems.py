@@ -12,12 +12,14 @@ from pydantic_core import ErrorDetails
 
 from hostsim.errors import Problem
 from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.unmodelled import refusal
 from hostsim.units import shown
 
 Location = Sequence[int | str]
 REPEATED = {"neighbour": "tables with the keys of [vm]"}
 """Tables whose keys are those of another one, at the top level: nobody is sent there for a key."""
 
+MODELLED_EXAMPLE = "auto_converge = true"
 _TYPES = {
     "model_type": "a table",
     "model_attributes_type": "a table",
@@ -55,7 +57,7 @@ def _problem(error: ErrorDetails, model: type[BaseModel], file: str) -> Problem:
     field = field_at(model, location)
     example = _example(location, field, str(context.get("example", "")))
     if error["type"] == "extra_forbidden":
-        return _unknown(location, model, file)
+        return _unknown(location, error["input"], model, file)
     if error["type"] == "missing":
         return Problem(file, dotted(location), "nothing", "a value: this key has no default", example)
     if error["type"] == "refused":
@@ -65,9 +67,11 @@ def _problem(error: ErrorDetails, model: type[BaseModel], file: str) -> Problem:
     return Problem(file, dotted(location) or "the file", write(error["input"]), wanted, example)
 
 
-def _unknown(location: Location, model: type[BaseModel], file: str) -> Problem:
+def _unknown(location: Location, value: object, model: type[BaseModel], file: str) -> Problem:
     name, owner = str(location[-1]), model_at(model, location[:-1])
     keys = list(owner.model_fields) if owner else []
+    if (location[0] == "migration" or not places_of(name, model)) and (told := refusal(name, value)):
+        return Problem(file, dotted(location)[:200], *told, MODELLED_EXAMPLE)
     wanted = wanted_name(name, keys)
     elsewhere = [] if "nearest" in wanted else places_of(name, model)
     if elsewhere:

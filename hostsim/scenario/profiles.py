@@ -77,6 +77,8 @@ QEMU = Profile(
         "auto_converge": "migrate_set_capability auto-converge on; migrate_set_parameter max-cpu-throttle {value}",
         "post_copy": "migrate_set_capability postcopy-ram on (before migrate); then migrate_start_postcopy",
         "xbzrle": "migrate_set_capability xbzrle on",
+        # QEMU has no time-out: whoever runs migrate_cancel has to wait.
+        "timeout": "",
     },
 )
 
@@ -93,8 +95,8 @@ LIBVIRT = Profile(
         "auto_converge": "virsh migrate --live --auto-converge DOMAIN URI",
         "post_copy": "virsh migrate --live --postcopy DOMAIN URI; then virsh migrate-postcopy DOMAIN",
         "xbzrle": "virsh migrate --live --compressed --comp-methods xbzrle DOMAIN URI",
-        # --timeout suspends the guest or switches to post-copy; to wait is to leave it out.
-        "timeout": "virsh migrate --live DOMAIN URI (without --timeout)",
+        # --timeout N suspends the guest after N seconds (--timeout-postcopy switches): without it virsh waits.
+        "timeout": "virsh migrate --live DOMAIN URI",
     },
 )
 
@@ -150,6 +152,7 @@ PROXMOX = Profile(
         "downtime_limit": "qm set VMID --migrate_downtime {seconds}",
         "bandwidth": "qm set VMID --migrate_speed {mib_per_s}",
         "auto_converge": "qm monitor VMID: migrate_set_parameter max-cpu-throttle {value} (auto-converge is on)",
+        "timeout": "",
     },
 )
 

@@ -14,9 +14,10 @@ from hostsim.scenario.profiles import PROFILES, Profile
 from hostsim.scenario.schema import Scenario
 
 INTRODUCTION = (
-    "Sizes carry B, kB, MB, GB, TB or KiB, MiB, GiB, TiB; bandwidths the same or bits per second (`10Gbit/s`), or "
-    "`unlimited`; durations ns, us, ms, s, min, h or d; rates `/s`, `k/s`, `M/s`, `G/s`; shares are `70%` or `0.7`. "
-    "k, M, G, T are powers of 1000, Ki, Mi, Gi, Ti of 1024. A number without its unit is an error, but for 0."
+    "Sizes carry B, kB, MB, GB, TB or KiB, MiB, GiB, TiB; bandwidths the same or bits per second (`10Gbit/s`); "
+    "durations ns, us, ms, s, min, h or d; rates `/s`, `k/s`, `M/s`, `G/s`; shares are `70%` or `0.7`. "
+    "k, M, G, T are powers of 1000, Ki, Mi, Gi, Ti of 1024. A number without its unit is an error, but for 0. Where 0 would "
+    "not mean none the key has a word for it (`unlimited`, `never`, `measured`, `off`), and 0 is refused."
 )
 PROFILE_TEXT = "Defaults of `[migration]` by `profile`, for keys that are not written:"
 

@@ -40,6 +40,17 @@ def _text(description: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "description": description, "examples": list(examples)})
 
 
+def _worded(
+    word: str, parse: Callable[[object], int], write: Callable[[int], str], kind: str, example: str
+) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
+    """Of a quantity whose 0 does not mean none: ``word`` stands for it in the file, and 0 in figures is refused."""
+    return (
+        _from(lambda value: units.parse_word(value, word, parse)),
+        PlainSerializer(lambda value: write(value) if value else word),
+        _text(f'{kind}, or "{word}"', example, word),
+    )
+
+
 def _whole_pages(value: int) -> int:
     if value % PAGE_SIZE_BYTES:
         raise refused(units.format_bytes(value), "a multiple of 4KiB", '"4GiB"')
@@ -60,21 +71,15 @@ PageBytes = Annotated[
     PlainSerializer(units.format_bytes),
     _text("size, a multiple of 4KiB", "4GiB"),
 ]
-Bandwidth = Annotated[
-    int,
-    _from(units.parse_bandwidth),
-    PlainSerializer(units.format_bandwidth),
-    _text("bandwidth", "10Gbit/s", "32MiB/s", "unlimited"),
-]
-BandwidthOrNone = Annotated[
-    int,
-    _from(units.parse_bandwidth),
-    PlainSerializer(lambda value: units.format_bandwidth(value) if value else "0B/s"),
-    _text("bandwidth, 0B/s for none", "1GB/s"),
+Bandwidth = Annotated[int, *_worded(units.UNLIMITED, units.parse_speed, units.format_bandwidth, "bandwidth", "10Gbit/s")]
+BandwidthOrMeasured = Annotated[
+    int, *_worded("measured", units.parse_speed, units.format_bandwidth, "bandwidth", "1GB/s")
 ]
 Duration = Annotated[
     int, _from(units.parse_duration), PlainSerializer(units.format_duration), _text("duration", "300ms", "10min")
 ]
+DurationOrNever = Annotated[int, *_worded("never", units.parse_duration, units.format_duration, "duration", "10min")]
+DurationOrOff = Annotated[int, *_worded("off", units.parse_duration, units.format_duration, "duration", "100ms")]
 Rate = Annotated[
     Fraction, _from(_read_rate), PlainSerializer(units.format_rate), _text("rate per second", "50000/s")
 ]

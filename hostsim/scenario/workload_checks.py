@@ -42,15 +42,21 @@ def _needed(workload: Workload, key: str) -> Iterator[Finding]:
         rates = _keys(key, "write_rate", "read_rate")
         yield Finding(f"{key}.write_rate", "no rate at all", "write_rate or read_rate above 0", example, (*pattern, *rates))
     if workload.pattern == "strided" and workload.stride == 0:
-        yield Finding(f"{key}.stride", "nothing", "a distance of at least 4KiB", 'stride = "64KiB"', pattern)
+        got, wanted = _got(workload, "stride"), "a distance of at least 4KiB"
+        yield Finding(f"{key}.stride", got, wanted, 'stride = "64KiB"', pattern)
     if workload.pattern == "hotcold":
         yield from _needed_of_hotcold(workload, key)
+
+
+def _got(workload: Workload, name: str) -> str:
+    return format_bytes(getattr(workload, name)) if name in workload.model_fields_set else "nothing"
 
 
 def _needed_of_hotcold(workload: Workload, key: str) -> Iterator[Finding]:
     pattern = (f"{key}.pattern",)
     if workload.hot_size == 0:
-        yield Finding(f"{key}.hot_size", "nothing", "the size of the hot part", 'hot_size = "256MiB"', pattern)
+        got, wanted = _got(workload, "hot_size"), "the size of the hot part"
+        yield Finding(f"{key}.hot_size", got, wanted, 'hot_size = "256MiB"', pattern)
     if "hot_share" not in workload.model_fields_set:
         yield Finding(f"{key}.hot_share", "nothing", "the share of touches in the hot part", 'hot_share = "90%"', pattern)
 

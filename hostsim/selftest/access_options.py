@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hostsim.errors import InputError, Problem
 from hostsim.host.kvm.spec import MmuSpec
+from hostsim.mmu.era import with_era_names
 from hostsim.selftest.access_tracking_perf_test import AccessPlan
 from hostsim.selftest.options import PAGE_BYTES, Options, option_problems, size_bytes
 
@@ -27,6 +28,7 @@ class AccessOptions:
 
 def access_plan(options: AccessOptions) -> AccessPlan:
     """Check all options. Raises InputError with all problems."""
+    options = replace(options, era=with_era_names(options.era))
     shared = Options(vcpus=options.vcpus, size=options.size, era=options.era, sheet=options.sheet, mmu=options.mmu)
     problems = [*option_problems(shared), *_problems(options)]
     if problems:

@@ -12,10 +12,11 @@ from hostsim.host.kvm.costs import era_policy, kvm_costs
 from hostsim.host.kvm.setup import BACKING_PAGES, Backing, KvmCosts, KvmSetup
 from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import load_costs, sheet_names
-from hostsim.mmu.era import MMUS, Era, era_names, load_era
+from hostsim.mmu.era import MMUS, Era, era_names, load_era, with_era_names
 from hostsim.mmu.spte import REGION_PAGES
 from hostsim.scenario.nearest import nearest
 from hostsim.selftest.dirty_log_perf_test import Plan
+from hostsim.study.option_text import era_problems
 from hostsim.units import parse_bytes, parse_fraction
 
 PAGE_BYTES = 4096
@@ -62,6 +63,7 @@ class Asked:
 
 def asked_for(options: Options) -> Asked:
     """Check all options and build what they ask for. Raises InputError with all problems."""
+    options = replace(options, era=with_era_names(options.era))
     if problems := list(option_problems(options)):
         raise InputError(problems)
     setup, plan = _setup(options), Plan(options.iterations, write_every(options.written), options.run_while_disabling)
@@ -119,11 +121,11 @@ def _name_problems(options: Options) -> Iterator[Problem]:
     for key, got, valid in (
         ("-s", options.source, tuple(BACKINGS)),
         ("--mmu", options.mmu, MMUS),
-        ("--era", options.era, era_names()),
         ("--sheet", options.sheet, (options.sheet,) if is_path(options.sheet) else sheet_names()),
     ):
         if got not in valid:
             yield Problem(key, "", got, f"one of {', '.join(valid)}", f"{key} {nearest(got, valid) or valid[0]}")
+    yield from era_problems(options.era)
     if is_path(options.sheet) or options.sheet in sheet_names():
         yield from _sheet_problems(options)
 

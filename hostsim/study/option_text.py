@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from hostsim.errors import InputError, Problem
+from hostsim.errors import InputError, Problem, UnitError
 from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import sheet_names
-from hostsim.mmu.era import era_names
+from hostsim.mmu.era import read_era
 from hostsim.scenario.nearest import nearest
-from hostsim.units import parse_rate
+from hostsim.units import UNLIMITED, parse_rate
 
 PAGE_BYTES = 4096
 VCPUS_MAX, REPS_MAX = 256, 10_000
@@ -30,6 +30,15 @@ def names(option: str, text: str, valid: Sequence[str]) -> Iterator[Problem]:
             yield Problem(option, "", repr(name), f"one of {', '.join(valid)}", example)
 
 
+def era_problems(text: str) -> Iterator[Problem]:
+    """A problem for each part that is neither an era nor a kernel."""
+    for part in listed(text):
+        try:
+            read_era(part)
+        except UnitError as error:
+            yield Problem("--era", "", error.got, error.wanted, f"--era {error.example}")
+
+
 def whole_numbers(option: str, text: str, least: int, most: int) -> Iterator[Problem]:
     """A problem for each part that is no whole number from ``least`` to ``most``."""
     for part in listed(text):
@@ -38,10 +47,10 @@ def whole_numbers(option: str, text: str, least: int, most: int) -> Iterator[Pro
 
 
 def quantity(option: str, text: str, parse: Callable[[object], Any], example: str) -> Iterator[Problem]:
-    """A problem for each part that ``parse`` does not take, or that is 0."""
+    """A problem for each part that ``parse`` does not take, or that is 0, but for the word that stands for no limit."""
     for part in listed(text):
         try:
-            if parse(part) > 0:
+            if parse(part) > 0 or part == UNLIMITED:
                 continue
             yield Problem(option, "", repr(part), "more than 0", f"{option} {example}")
         except InputError as error:
@@ -71,7 +80,7 @@ def run_problems(n_cases: int, reps: int, most: int) -> Iterator[Problem]:
 
 def option_problems(era: str, sheet: str, vcpus: str, load: str, rate: tuple[str, str], reps: int) -> Iterator[Problem]:
     """What is wrong with options that every study has, as typed; rate: with an example of one."""
-    yield from names("--era", era, era_names())
+    yield from era_problems(era)
     yield from names("--sheet", sheet, (sheet,) if is_path(sheet) else sheet_names())
     yield from whole_numbers("--vcpus", vcpus, 1, VCPUS_MAX)
     yield from whole_numbers("--reps", str(reps), 1, REPS_MAX)

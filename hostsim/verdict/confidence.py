@@ -18,7 +18,7 @@ FAR = 2.0
 def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
     """How sure it is that the migration does, or does not, converge."""
     if evidence.source == "run":
-        return Confidence("high", "the simulated guest's dirty curve is known")
+        return Confidence("high", "the simulated guest is known exactly")
     later = len(evidence.rounds[1:])
     unsure = evidence.downtime_limit_from == "assumed" or evidence.limit_is_contradicted
     shaky = unsure and found.floor[0] < FAR * evidence.threshold_pages
@@ -35,6 +35,8 @@ def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
 
 def assumptions_of(evidence: Evidence) -> Iterator[str]:
     """What was not told and had to be assumed, or was read between the lines."""
+    if evidence.source == "log":
+        yield "advised values are computed from the log: there is no guest to run again"
     limit = seconds_words(evidence.limit_s)
     origin = {
         "assumed": f"downtime limit not told, {limit} assumed (default of the {evidence.profile} profile)",

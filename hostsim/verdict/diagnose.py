@@ -136,8 +136,19 @@ def _no_sync_seen(evidence: Evidence) -> Verdict | None:
 def _judged(evidence: Evidence) -> Verdict:
     found = forecast(evidence)
     if found is None:
-        return Verdict("cannot tell", "cannot tell: no round found dirty pages, so there is no dirty rate to judge by")
-    outcome, reason = _outcome(evidence, found), _reason(evidence, found)
+        return Verdict("cannot tell", "cannot tell: no iteration found dirty pages, so there is no dirty rate to judge by")
+    return _verdict(evidence, found, _outcome(evidence, found))
+
+
+def stuck_after_all(evidence: Evidence) -> Verdict:
+    """The verdict on a migration that seems to be on its way to its end and, given the time, does not get there."""
+    found = forecast(evidence)
+    assert found is not None, "a verdict that asks for more time rests on a forecast"
+    return with_logging_cost(_verdict(evidence, found, "not converging", "near threshold"), evidence)
+
+
+def _verdict(evidence: Evidence, found: Forecast, outcome: Outcome, reason: Reason | None = None) -> Verdict:
+    reason = reason or _reason(evidence, found)
     still = outcome == "would converge"
     return Verdict(
         outcome=outcome,
@@ -167,6 +178,8 @@ def _outcome(evidence: Evidence, found: Forecast) -> Outcome:
         return "would converge"
     if _throttle_is_on_its_way(evidence, found):
         return "would converge"
+    if evidence.source == "run":
+        return "not converging"
     return "not converging" if threshold < found.floor[0] else "undecided"
 
 

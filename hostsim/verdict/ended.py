@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.findings import found_numbers, sent_words
 from hostsim.verdict.forecast import MARGIN, Forecast, bandwidth_needed_bytes_per_s, forecast, limit_needed_s
-from hostsim.verdict.model import Confidence, Verdict
+from hostsim.verdict.model import Confidence, Remedy, Verdict
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
 IDENTIFIED = 2.0
 """A margin is told only where the curves that agree with the log leave it within this factor (assumed)."""
 LEAST_LIMIT_S = 0.001
+LEAST_SHARE = 0.02
+"""A bandwidth below this share of what there is says nothing that anybody plans with (assumed)."""
 SHORTEST_ROUND_S = 0.01
 """Shorter is only the stop itself, from the last sync of the running guest to the sync of the stopped one."""
 
@@ -30,10 +35,12 @@ def completed(evidence: Evidence) -> Verdict | None:
     if evidence.postcopy_s is not None or evidence.postcopy_requests:
         return _by_postcopy(evidence)
     found = forecast(evidence)
+    margins = tuple(_margins(evidence, found))
     return Verdict(
         outcome="completed",
         headline=f"completed (converged) in {_times_words(evidence)}{sent_words(evidence)}",
-        findings=tuple(line for line in (_why(evidence), _margin(evidence, found), _throttled(evidence)) if line),
+        findings=tuple(line for line in (_why(evidence), margin_line(margins, evidence), _throttled(evidence)) if line),
+        margins=margins,
         confidence=Confidence("high", "the migration completed"),
         numbers=found_numbers(evidence, found) if found else {},
     )
@@ -94,35 +101,68 @@ def _why(evidence: Evidence) -> str:
     rounds = [r for r in evidence.rounds if r.newly_dirty_pages >= 1 and r.duration_s >= SHORTEST_ROUND_S]
     if not rounds or not evidence.bandwidth_bytes_per_s:
         return ""
-    page = evidence.page_bytes
-    found = [f"{bytes_words(r.newly_dirty_pages * page)} in {seconds_words(r.duration_s)}{_mean_words(r)}" for r in rounds]
-    seen = f"what was dirty again fell from {found[0]} to {found[-1]}" if len(found) > 1 else f"{found[0]} was dirty again"
     return (
-        f"Why: {seen}; QEMU stops the guest below {bytes_words(evidence.threshold_pages * page)} "
-        f"({bandwidth_words(evidence.bandwidth_bytes_per_s)} x {seconds_words(evidence.limit_s)})."
+        f"Why: {_dirtied_words(rounds, evidence.page_bytes)}; QEMU stops the guest below "
+        f"{bytes_words(evidence.threshold_pages * evidence.page_bytes)}, what "
+        f"{bandwidth_words(evidence.bandwidth_bytes_per_s)} sends within the downtime limit of "
+        f"{seconds_words(evidence.limit_s)}."
+    )
+
+
+def _dirtied_words(rounds: list[Round], page_bytes: int) -> str:
+    first, last = rounds[0], rounds[-1]
+    sizes = [bytes_words(r.newly_dirty_pages * page_bytes) for r in (first, last)]
+    times = [f"{seconds_words(r.duration_s)}{_mean_words(r)}" for r in (first, last)]
+    if len(rounds) == 1:
+        return f"the guest dirtied {sizes[0]} again in an iteration of {times[0]}"
+    return (
+        f"the first iteration took {times[0]} and the guest dirtied {sizes[0]} again meanwhile, the last one took "
+        f"{times[1]} and it dirtied {sizes[1]}"
     )
 
 
 def _mean_words(r: Round) -> str:
-    return f" (mean of {r.syncs} rounds)" if r.syncs > 1 else ""
+    return f" (mean of {r.syncs} iterations)" if r.syncs > 1 else ""
 
 
-def _margin(evidence: Evidence, found: Forecast | None) -> str:
-    """Down to which limit or bandwidth it would still end, if that is known well enough."""
+def _margins(evidence: Evidence, found: Forecast | None) -> Iterator[Remedy]:
+    """The least limit and bandwidth with which it would end, too, where they are known well enough and are less."""
     if found is None or evidence.xbzrle is not None:
-        return ""
+        return
     limit, bandwidth = limit_needed_s(found, evidence), bandwidth_needed_bytes_per_s(found, evidence)
-    slowest = MARGIN * bandwidth[1]
-    if slowest == 0 or bandwidth[1] > IDENTIFIED * bandwidth[0] or slowest > (evidence.bandwidth_bytes_per_s or 0.0):
+    slowest, now = MARGIN * bandwidth[1], evidence.bandwidth_bytes_per_s or 0.0
+    if bandwidth[1] > IDENTIFIED * bandwidth[0] or slowest > now:
+        return
+    least_s = max(LEAST_LIMIT_S, rounded_up(MARGIN * limit[1]))
+    if least_s < evidence.limit_s:
+        text = f"with a downtime limit of {seconds_words(least_s)}"
+        yield Remedy("downtime_limit", text, least_s * 1000, "ms")
+    if slowest >= LEAST_SHARE * now:
+        value = rounded_up(slowest * 8) / 8
+        yield Remedy("bandwidth", f"at {bandwidth_words(value)}", value, "bytes/s")
+
+
+def margin_line(margins: Sequence[Remedy], evidence: Evidence) -> str:
+    """One sentence; "" without any."""
+    if not margins:
         return ""
-    least = rounded_up(MARGIN * limit[1])
-    limit_words = (
-        f"a downtime limit of {seconds_words(least)}" if least >= LEAST_LIMIT_S else "any downtime limit, given time"
-    )
-    return f"Margin: it would still end with {limit_words}, or at {bandwidth_words(rounded_up(slowest * 8) / 8)}."
+    limit, now = seconds_words(evidence.limit_s), bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)
+    given = {"downtime_limit": f" instead of {limit}", "bandwidth": f" instead of {now}"}
+    ran = " or ".join(one.text for one in margins if one.confirmed)
+    computed = " or ".join(one.text + given[one.kind] for one in margins if not one.confirmed)
+    parts = [f"it also completes {ran}"] if ran else []
+    parts += [f"by the rate of its writes it would also complete {computed} (computed, not run)"] if computed else []
+    return f"Margin: {'; '.join(parts)}."
+
+
+def with_margins(verdict: Verdict, evidence: Evidence, margins: tuple[Remedy, ...]) -> Verdict:
+    """``verdict`` with other margins, its sentence about them too."""
+    before, after = margin_line(verdict.margins, evidence), margin_line(margins, evidence)
+    lines = [after if line == before else line for line in verdict.findings]
+    return replace(verdict, margins=margins, findings=tuple(line for line in lines if line))
 
 
 def _throttled(evidence: Evidence) -> str:
     if not evidence.throttle_percent:
         return ""
-    return f"Cost: auto-converge held the guest's vCPUs back by up to {evidence.throttle_percent:.0f} %."
+    return f"Cost: auto-converge throttled the guest's vCPUs by up to {evidence.throttle_percent:.0f} %."

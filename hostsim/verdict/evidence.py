@@ -112,6 +112,8 @@ class Evidence:
     throttle_percent: float = 0.0
     max_cpu_throttle: float = 99.0
     cpu_bound_share: float | None = None
+    paces: tuple[tuple[float, float], ...] = ()
+    """(share of the writes, full speed of a vCPU over its nominal speed); 1 for work bound to the CPU, () if unknown."""
     timeout_ms: float | None = None
     working_set_pages: float | None = None
     curve: DirtyCurve | None = None

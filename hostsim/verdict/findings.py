@@ -14,6 +14,10 @@ from hostsim.verdict.model import Outcome, Reason
 from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, seconds_words, times_words
 
 LAST_ROUNDS = 5
+REASONS = {
+    "floor": "remaining stops falling", "slope": "memory is dirtied faster than it is sent",
+    "near threshold": "remaining stays just above what the downtime limit allows",
+}  # fmt: skip
 OPEN = 0.01
 """Less than this share of the greatest value is nothing (assumed)."""
 
@@ -21,10 +25,10 @@ OPEN = 0.01
 def where_it_stands(evidence: Evidence, outcome: Outcome, reason: Reason) -> str:
     """The headline of a migration that has not ended."""
     words = {"undecided": "undecided", "would converge": "would converge given more time"}.get(
-        outcome, f"not converging ({reason})"
+        outcome, f"not converging ({REASONS.get(reason, reason)})"
     )
     stopped = {"active": "still active", "cancelling": "cancelled"}.get(evidence.status, evidence.status)
-    left = f" with {bytes_words(evidence.remaining_bytes)} left" if evidence.remaining_bytes is not None else ""
+    left = f" with {bytes_words(evidence.remaining_bytes)} remaining" if evidence.remaining_bytes is not None else ""
     return f"{words}: {stopped} after {seconds_words(evidence.elapsed_s)}{left}{sent_words(evidence)}"
 
 
@@ -46,12 +50,13 @@ def why_still(evidence: Evidence, found: Forecast) -> tuple[str, ...]:
     floor, left = found.floor[1] * evidence.page_bytes, time_left_s(found, evidence)
     if left is None:
         why = (
-            f"at a throttle of {evidence.max_cpu_throttle:.0f} % the guest writes slowly enough, and "
-            "auto-converge is on its way"
+            f"auto-converge has throttled the guest by {evidence.throttle_percent:.0f} % so far and goes on; at "
+            f"{evidence.max_cpu_throttle:.0f} % the guest writes slowly enough"
         )
-        return (f"Why: {why} (now {evidence.throttle_percent:.0f} %).", _floor(evidence, found))
-    about = f"about {seconds_words(left)} more would do"
-    return (f"Why: remaining can fall to {bytes_words(floor)}, within {_threshold_words(evidence)}: {about}.",)
+        return (f"Why: {why}.", _floor(evidence, found))
+    goes = f"it can fall to {bytes_words(floor)}" if floor >= 1 else "it can fall to nothing"
+    about = f"; that takes about {seconds_words(left)} more" if left else ""
+    return (f"Why: remaining still falls: {goes}, and QEMU stops the guest below {_threshold_words(evidence)}{about}.",)
 
 
 def found_numbers(evidence: Evidence, found: Forecast) -> dict[str, float]:
@@ -77,15 +82,15 @@ def found_numbers(evidence: Evidence, found: Forecast) -> dict[str, float]:
 def _why(evidence: Evidence, found: Forecast, reason: Reason) -> str:
     rounds = evidence.rounds[1:][-LAST_ROUNDS:] or evidence.rounds
     per_round = (
-        f"{_per_round(evidence, rounds)} over a working set of {_working_set_words(evidence, found)}" if rounds else ""
+        f"{_per_round(evidence, rounds)}, out of a working set of {_working_set_words(evidence, found)}" if rounds else ""
     )
     if reason == "slope":
         outcome = "the guest dirties nearly all of it again before it is sent"
     elif reason == "near threshold":
-        outcome = "remaining creeps just above the threshold"
+        outcome = "remaining stays just above the point where QEMU would stop the guest"
     else:
-        outcome = f"{_settled_words(evidence, found, rounds)} at every sync"
-    return f"Why: {per_round or 'by its dirty curve'}: {outcome}."
+        outcome = f"{_settled_words(evidence, found, rounds)} after every iteration"
+    return f"Why: {per_round or 'by the rate at which the guest dirties memory'}: {outcome}."
 
 
 def _per_round(evidence: Evidence, rounds: tuple[Round, ...]) -> str:
@@ -93,10 +98,9 @@ def _per_round(evidence: Evidence, rounds: tuple[Round, ...]) -> str:
     pages = sum(r.newly_dirty_pages for r in rounds) / len(rounds)
     sent = evidence.sent_pages_per_s * seconds
     return (
-        f"a round of {seconds_words(seconds)} sends {bytes_words(sent * evidence.page_bytes)} at "
-        f"{bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)} and finds "
-        f"{bytes_words(pages * evidence.page_bytes)} "
-        f"({pages_words(pages)}) dirty again"
+        f"an iteration of {seconds_words(seconds)} sends {bytes_words(sent * evidence.page_bytes)} at "
+        f"{bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)}, and meanwhile the guest dirties "
+        f"{bytes_words(pages * evidence.page_bytes)} ({pages_words(pages)}) again"
     )
 
 
@@ -123,16 +127,19 @@ def _working_set_words(evidence: Evidence, found: Forecast) -> str:
 
 
 def _floor(evidence: Evidence, found: Forecast) -> str:
-    floor = f"remaining cannot fall below {_range_words(found.floor, evidence)}"
+    floor = f"remaining does not fall below {_range_words(found.floor, evidence)}"
+    later = [r.remaining_pages for r in evidence.rounds[1:]]
+    if evidence.source == "run" and later and found.floor[1] <= evidence.threshold_pages:
+        floor = f"remaining has not fallen below {bytes_words(min(later) * evidence.page_bytes)} after an iteration"
     if _is_open(found.floor):
         floor = f"remaining may fall to nothing or stay above as much as {bytes_words(found.floor[1] * evidence.page_bytes)}"
-    return f"Floor: at this bandwidth {floor}; QEMU stops the guest below {_threshold_words(evidence)}."
+    return f"Floor: at this bandwidth {floor}; QEMU stops the guest only below {_threshold_words(evidence)}."
 
 
 def _threshold_words(evidence: Evidence) -> str:
     speed = bandwidth_words(evidence.switchover_bandwidth_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0)
     threshold = bytes_words(evidence.threshold_pages * evidence.page_bytes)
-    return f"{threshold} ({speed} x {seconds_words(evidence.limit_s)})"
+    return f"{threshold}, what {speed} sends within the downtime limit of {seconds_words(evidence.limit_s)}"
 
 
 def _is_open(pages: Range) -> bool:

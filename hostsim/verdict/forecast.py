@@ -85,11 +85,15 @@ def forecast(evidence: Evidence) -> Forecast | None:
 
 
 def speed_under(evidence: Evidence, percent: float, cpu_bound: bool | None = None) -> float:
-    """Share of its dirtying the guest keeps under a throttle of ``percent``: only its CPU-bound part slows.
+    """Share of its dirtying the guest keeps under a throttle of ``percent``.
 
-    Unknown counts as not slowed.
+    A vCPU runs 1 - percent of the time. Work bound to the CPU slows as much. Work that arrives by the clock is caught up
+    with at catch_up times its speed, and slows from the throttle on where catch_up x (1 - percent) < 1. Where no pace is
+    known, what is not bound to the CPU counts as not slowed.
     """
-    # Model limit: a clock-paced part keeps its rate at any throttle; near 99 % its CPU time runs out too.
+    if evidence.paces:
+        runs = 1.0 - percent / 100
+        return sum(share * min(1.0, catch_up * runs) for share, catch_up in evidence.paces)
     share = evidence.cpu_bound_share
     share = (1.0 if cpu_bound else 0.0) if share is None else share
     return 1.0 - share * percent / 100.0
@@ -121,13 +125,19 @@ def speed_allowed(found: Forecast, evidence: Evidence) -> Range:
 
 
 def time_left_s(found: Forecast, evidence: Evidence) -> float | None:
-    """Seconds until it converges by the slowest of the curves; None if one of them never does."""
-    remaining = (evidence.remaining_bytes or 0.0) / evidence.page_bytes
+    """Seconds until it converges by the slowest of the curves; None if one of them never does.
+
+    Counted from the last sync, since between two of them ``remaining`` leaves out all that was dirtied meanwhile: at that
+    moment a migration seems closer to its end than it is.
+    """
+    now = (evidence.remaining_bytes or 0.0) / evidence.page_bytes
+    synced = max(evidence.rounds[-1].remaining_pages, now) if evidence.rounds else now
+    since_s = (synced - now) / evidence.sent_pages_per_s
     times = [
-        time_to_converge_s(curve, evidence.sent_pages_per_s, evidence.threshold_pages, remaining)
+        time_to_converge_s(curve, evidence.sent_pages_per_s, evidence.threshold_pages, synced)
         for curve in found.slowed(found.speed)
     ]
-    return None if None in times else max(t for t in times if t is not None)
+    return None if None in times else max(0.0, max(t for t in times if t is not None) - since_s)
 
 
 def span(curves: Sequence[DirtyCurve], figure: Callable[[DirtyCurve], float]) -> Range:

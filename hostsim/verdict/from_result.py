@@ -132,6 +132,7 @@ def _throttle(facts: Mapping[str, Any], migration: MigrationResult) -> dict[str,
         "throttle_percent": float(percent.max()) if len(percent) else 0.0,
         "max_cpu_throttle": float(facts.get("max_cpu_throttle") or 99.0),
         "cpu_bound_share": _number(facts.get("cpu_bound_share")),
+        "paces": tuple((float(share), float(catch_up)) for share, catch_up in facts.get("paces") or ()),
     }
 
 

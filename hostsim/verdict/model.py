@@ -35,7 +35,8 @@ class Remedy:
     """One change that alone would help (or, helps=False, one that would not, said because people try it).
 
     kind: key of the profile's commands; value: in ``unit`` (ms, bytes/s, percent), None where there is none;
-    certain: enough whatever the guest does between the points that were seen.
+    certain: enough whatever the guest does between the points that were seen. confirmed: the scenario completes with it,
+    with each of ``seeds``; else the value is computed.
     """
 
     kind: str
@@ -45,6 +46,8 @@ class Remedy:
     command: str = ""
     helps: bool = True
     certain: bool = True
+    confirmed: bool = False
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Verdict:
     remedies: tuple[Remedy, ...] = ()
     warnings: tuple[str, ...] = ()
     rests_on: tuple[str, ...] = ()
+    margins: tuple[Remedy, ...] = ()
+    """Of a migration that completed: how much less would do, too."""
     confidence: Confidence | None = None
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

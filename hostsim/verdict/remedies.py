@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 from hostsim.study.throttle import steps_needed
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.evidence import Evidence
@@ -10,8 +13,10 @@ from hostsim.verdict.forecast import (
     Forecast,
     Range,
     bandwidth_needed_bytes_per_s,
+    forecast,
     limit_needed_s,
     speed_allowed,
+    speed_under,
     time_left_s,
 )
 from hostsim.verdict.model import Remedy
@@ -26,75 +31,95 @@ THROTTLE_MAX = 99.0
 """Greatest max-cpu-throttle (migration/options.c)."""
 LEAST_SPEED = 2e-4
 """The solver's lower end: no throttle suffices."""
+CATCHES_UP = 1.005
+"""A pace above this is work that arrives by the clock and is caught up with."""
 
 
 def remedies_for(evidence: Evidence, found: Forecast) -> tuple[Remedy, ...]:
-    """For a migration that does not converge."""
+    """For a migration that does not converge.
+
+    Where the throttle that was reached should be enough and is not, limit and bandwidth are those of the unthrottled guest,
+    which need no throttle.
+    """
+    free = _unthrottled(evidence, found)
     return (
-        downtime_limit(evidence, found),
-        bandwidth(evidence, found),
+        downtime_limit(evidence, free),
+        bandwidth(evidence, free),
         throttle(evidence, found),
-        post_copy(evidence, found.settle[1], "about" if _is_narrow(found.settle) else "up to"),
+        post_copy(
+            evidence, max(found.settle[1], _remaining_pages(evidence)), "about" if _is_narrow(found.settle) else "up to"
+        ),
     )
 
 
-def downtime_limit(evidence: Evidence, found: Forecast) -> Remedy:
-    """The limit that reaches the floor, above it by MARGIN and rounded up to two digits."""
+def _unthrottled(evidence: Evidence, found: Forecast) -> Forecast:
+    is_enough = evidence.source == "run" and found.floor[1] <= evidence.threshold_pages
+    if not (is_enough and evidence.throttle_percent):
+        return found
+    return forecast(replace(evidence, throttle_percent=0.0)) or found
+
+
+def downtime_limit(evidence: Evidence, found: Forecast, value_ms: float | None = None) -> Remedy:
+    """The limit that reaches the floor, above it by MARGIN and rounded up to two digits; or ``value_ms``."""
     needed = limit_needed_s(found, evidence)
-    value_s = rounded_up(needed[1] * MARGIN)
+    value_s = rounded_up(needed[1] * MARGIN) if value_ms is None else value_ms / 1000
     if value_s > LIMIT_MAX_S:
-        text = f"downtime limit: QEMU's greatest, {LIMIT_MAX_S:.0f} s, is below the {seconds_words(value_s)} needed"
+        text = f"downtime limit: QEMU takes at most {LIMIT_MAX_S:.0f} s, and {seconds_words(value_s)} would be needed"
         return Remedy("downtime_limit", text, value_s * 1000, "ms", helps=False)
-    stops = ", of which a guest held back by max-bandwidth sees less" if evidence.brake == "max-bandwidth" else ""
-    text = f"downtime limit >= {seconds_words(value_s)} (now {seconds_words(evidence.limit_s)}{stops})"
+    now = f"now {seconds_words(evidence.limit_s)}"
+    stops = "; max-bandwidth does not hold back the stopped guest, so it stops for less" if _is_capped(evidence) else ""
+    text = f"downtime limit of at least {seconds_words(value_s)} ({now}{stops})"
     least_s = rounded_up(needed[0] * MARGIN)
     text += _may_do(needed, seconds_words(least_s) if least_s > evidence.limit_s else "the limit as it is")
     command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
     return Remedy("downtime_limit", text, value_s * 1000, "ms", command, certain=_is_narrow(needed))
 
 
-def bandwidth(evidence: Evidence, found: Forecast) -> Remedy:
-    """The bandwidth at which the floor comes under the threshold, and whose it is to raise."""
+def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -> Remedy:
+    """The bandwidth at which the floor comes under the threshold (or ``value``), and what has to be raised to it."""
     needed = bandwidth_needed_bytes_per_s(found, evidence)
-    value = rounded_up(needed[1] * MARGIN * 8) / 8
+    value = rounded_up(needed[1] * MARGIN * 8) / 8 if value is None else value
     now = bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)
-    text = f"bandwidth >= {bandwidth_words(value)} (now {now}): "
+    text = f"bandwidth of at least {bandwidth_words(value)} (now {now}): "
     least = rounded_up(needed[0] * MARGIN)
     faster = least > (evidence.bandwidth_bytes_per_s or 0.0)
     may_do = _may_do(needed, bandwidth_words(least) if faster else "what there is")
-    command = command_for(evidence.profile, "bandwidth", value)
-    link, host = evidence.link_bandwidth_bytes_per_s, evidence.host_bandwidth_bytes_per_s
-    if host and value > host:
-        text += f"one migration thread sends at most {bandwidth_words(host)} here, so out of reach"
+    if (host := evidence.host_bandwidth_bytes_per_s) and value > host:
+        text += f"out of reach, one migration thread sends at most {bandwidth_words(host)} here"
         return Remedy("bandwidth", text, value, "bytes/s", helps=False)
-    if evidence.window and value > evidence.window.bytes_per_s:
-        text += wider_window(evidence.window, value)
-        return Remedy("bandwidth", text + may_do, value, "bytes/s", certain=_is_narrow(needed))
-    if link and value > link:
-        text += f"a faster link, this one has {bandwidth_words(link)}"
-        return Remedy("bandwidth", text + may_do, value, "bytes/s", certain=_is_narrow(needed))
-    text += {"max-bandwidth": "raise max-bandwidth", "link": "a faster link", "host": "a faster host"}.get(
-        evidence.brake or "", "raise max-bandwidth if that is the brake, else a faster link"
-    )
-    command = "" if evidence.brake in ("link", "host") else command
-    return Remedy("bandwidth", text + may_do, value, "bytes/s", command, certain=_is_narrow(needed))
+    text += " and ".join(_brakes_below(evidence, value)) + may_do
+    command = "" if evidence.brake in ("link", "host") else command_for(evidence.profile, "bandwidth", value)
+    return Remedy("bandwidth", text, value, "bytes/s", command, certain=_is_narrow(needed))
 
 
-def throttle(evidence: Evidence, found: Forecast) -> Remedy:
-    """Auto-converge: the throttle it would have to reach, or why it does not help."""
-    share = evidence.cpu_bound_share
-    if share == 0 or (share is None and found.cpu_bound is False):
-        why = "the guest's writes follow the clock, not its CPU time, and catch up"
-        return Remedy("auto_converge", f"throttling (auto-converge) does not help: {why}", helps=False)
+def throttle(evidence: Evidence, found: Forecast, percent: float | None = None) -> Remedy:
+    """Auto-converge: the throttle it has to reach (or ``percent``), or why it does not help."""
+    if not evidence.paces and (evidence.cpu_bound_share == 0 or _is_clock_paced(evidence, found)):
+        return _throttle_not_seen(evidence)
     if found.fit is not None and not found.fit.rate_is_bounded:
         return _throttle_unknown(evidence)
     lowest, _ = speed_allowed(found, evidence)
-    share_slowed = 1.0 if share is None else share
-    percent = rounded_up(100.0 * (1 - lowest / MARGIN) / share_slowed)
-    if lowest <= LEAST_SPEED or percent > THROTTLE_MAX:
-        text = f"throttling (auto-converge) does not suffice: even {THROTTLE_MAX:.0f} % leaves too many writes"
+    percent = throttle_for(evidence, lowest / MARGIN) if percent is None else percent
+    if lowest <= LEAST_SPEED or percent is None:
+        left = 100 * throttled_speed(evidence, THROTTLE_MAX)
+        text = f"auto-converge does not suffice: at its greatest throttle, 99 %, the guest keeps {left:.0f} % of its writes"
+        return Remedy("auto_converge", text, THROTTLE_MAX, "percent", helps=False)
+    if evidence.auto_converge and evidence.throttle_percent >= percent:
+        text = f"auto-converge does not suffice: it has throttled the guest by {evidence.throttle_percent:.0f} % in vain"
         return Remedy("auto_converge", text, percent, "percent", helps=False)
-    return _throttle_to(evidence, percent, 1 - share_slowed * percent / 100)
+    return _throttle_to(evidence, percent)
+
+
+def throttled_speed(evidence: Evidence, percent: float) -> float:
+    """Share of its writes the guest keeps; where nothing is known of it, as if it was bound to the CPU."""
+    known = bool(evidence.paces) or evidence.cpu_bound_share is not None
+    return speed_under(evidence, percent) if known else 1 - percent / 100
+
+
+def throttle_for(evidence: Evidence, speed: float) -> float | None:
+    """The least throttle [percent] that leaves no more than ``speed``; None if none does."""
+    percents = range(1, int(THROTTLE_MAX) + 1)
+    return next((float(percent) for percent in percents if throttled_speed(evidence, percent) <= speed), None)
 
 
 def post_copy(evidence: Evidence, pages: float, word: str = "about") -> Remedy:
@@ -104,46 +129,105 @@ def post_copy(evidence: Evidence, pages: float, word: str = "about") -> Remedy:
     )
     exposed_s = pages * evidence.page_wire_bytes / speed if speed else 0.0
     text = (
-        f"post-copy: always ends; for {word} {seconds_words(exposed_s)} the guest needs both hosts and "
-        "the link, "
-        "and is lost with them"
+        f"post-copy always ends; for {word} {seconds_words(exposed_s)} the guest needs both hosts and the link, "
+        "and is lost if one of them fails"
     )
+    text += "; computed, post-copy is not modelled yet" if evidence.source == "run" else ""
     return Remedy("post_copy", text, exposed_s, "s", command_for(evidence.profile, "post_copy"))
 
 
-def more_time(evidence: Evidence, found: Forecast) -> Remedy:
-    """For a migration that was on its way: the time it needs."""
+def more_time(evidence: Evidence, found: Forecast, value_s: float | None = None) -> Remedy:
+    """For a migration that was on its way: the time it needs (or ``value_s``), which no time-out may cut short."""
     left_s = time_left_s(found, evidence) or 0.0
-    value_s = rounded_up((evidence.elapsed_s + left_s) * MARGIN)
-    text = f"time: let it run at least {seconds_words(value_s)} (it had {seconds_words(evidence.elapsed_s)})"
-    capped = evidence.source == "run" and evidence.status == "active"
-    command = f"--set duration={value_s:.0f}s" if capped else command_for(evidence.profile, "timeout", value_s)
-    return Remedy("timeout", text, value_s, "s", command)
+    value_s = rounded_up((evidence.elapsed_s + left_s) * MARGIN) if value_s is None else value_s
+    had = seconds_words(evidence.elapsed_s)
+    if evidence.source == "log":
+        text = f"time: do not cancel it before {seconds_words(value_s)} (it has had {had})"
+        return Remedy("timeout", text, value_s, "s", command_for(evidence.profile, "timeout", value_s))
+    capped = evidence.status == "active"
+    key = "duration" if capped else "migration.timeout"
+    ended = "the run ended" if capped else "it was cancelled"
+    text = f"time: let it run for at least {seconds_words(value_s)} ({ended} after {had}), by a higher {key}"
+    return Remedy("timeout", text, value_s, "s", f"--set {key}={value_s:.0f}s")
 
 
-def _throttle_unknown(evidence: Evidence) -> Remedy:
-    so_far = f" at {evidence.throttle_percent:.0f} % nothing has changed yet;" if evidence.throttle_percent else ""
-    text = f"throttling (auto-converge):{so_far} what it needs cannot be told, writes within one limit were not seen"
+BUILDERS: Mapping[str, Callable[[Evidence, Forecast, float | None], Remedy]] = {
+    "downtime_limit": downtime_limit, "bandwidth": bandwidth, "auto_converge": throttle, "timeout": more_time,
+}  # fmt: skip
+"""Of the remedies whose value can be tried."""
+
+
+def with_value(remedy: Remedy, evidence: Evidence, found: Forecast, value: float) -> Remedy:
+    """``remedy`` with another value than was computed."""
+    again = remedy if value == remedy.value else BUILDERS[remedy.kind](evidence, found, value)
+    return replace(again, certain=remedy.certain)
+
+
+def _remaining_pages(evidence: Evidence) -> float:
+    """After the last sync of a run whose curve says that nothing would be left, which it was not."""
+    return evidence.rounds[-1].remaining_pages if evidence.source == "run" and evidence.rounds else 0.0
+
+
+def _is_capped(evidence: Evidence) -> bool:
+    return evidence.brake == "max-bandwidth"
+
+
+def _brakes_below(evidence: Evidence, value: float) -> list[str]:
+    """What has to be raised to ``value``."""
+    found = []
+    if (most := evidence.max_bandwidth_bytes_per_s) and most < value:
+        found.append("raise max-bandwidth")
+    if (link := evidence.link_bandwidth_bytes_per_s) and link < value:
+        found.append(f"a faster link, this one has {bandwidth_words(link)}")
+    if evidence.window and evidence.window.bytes_per_s < value:
+        found.append(wider_window(evidence.window, value))
+    unknown = "raise max-bandwidth if that is what limits it, else a faster link"
+    return found or ["a faster host" if evidence.brake == "host" else unknown]
+
+
+def _is_clock_paced(evidence: Evidence, found: Forecast) -> bool:
+    return evidence.cpu_bound_share is None and found.cpu_bound is False
+
+
+def _throttle_not_seen(evidence: Evidence) -> Remedy:
+    so_far = f" (up to {evidence.throttle_percent:.0f} %)" if evidence.throttle_percent else ""
+    text = (
+        f"auto-converge: no throttle so far{so_far} has slowed the guest's writes, which follow the clock and catch up; one "
+        "that leaves too little CPU time to catch up would, at the cost of the guest's speed"
+    )
     return Remedy("auto_converge", text, unit="percent", helps=False, certain=False)
 
 
-def _throttle_to(evidence: Evidence, percent: float, speed: float) -> Remedy:
+def _throttle_unknown(evidence: Evidence) -> Remedy:
+    at = f" {evidence.throttle_percent:.0f} % has changed nothing yet;" if evidence.throttle_percent else ""
+    text = f"auto-converge:{at} the throttle it needs is not known, as writes within one downtime limit were not seen"
+    return Remedy("auto_converge", text, unit="percent", helps=False, certain=False)
+
+
+def _throttle_to(evidence: Evidence, percent: float) -> Remedy:
+    known = bool(evidence.paces) or evidence.cpu_bound_share is not None
     text = _throttle_words(evidence, percent)
-    known = evidence.cpu_bound_share is not None
-    text += "" if known else ", if the guest is CPU-bound (clock-paced writes catch up)"
-    text += f"; the guest keeps {100 * speed:.0f} % of its writes"
+    text += "" if known else ", if the guest's writes follow its CPU time (those that follow the clock catch up)"
+    text += f"; the guest keeps {100 * (1 - percent / 100):.0f} % of its CPU time"
+    kept = throttled_speed(evidence, percent)
+    text += f" and {100 * kept:.0f} % of its writes" if _catches_up(evidence) else ""
     command = command_for(evidence.profile, "auto_converge", percent)
     return Remedy("auto_converge", text, percent, "percent", command, certain=known)
 
 
+def _catches_up(evidence: Evidence) -> bool:
+    return any(catch_up > CATCHES_UP for _, catch_up in evidence.paces)
+
+
 def _throttle_words(evidence: Evidence, percent: float) -> str:
     if percent > evidence.max_cpu_throttle:
-        return f"auto-converge to >= {percent:.0f} % throttle: max-cpu-throttle is {evidence.max_cpu_throttle:.0f} % now"
+        now = f"max-cpu-throttle is {evidence.max_cpu_throttle:.0f} % now"
+        return f"auto-converge with a throttle of {percent:.0f} %, {now}"
     if evidence.auto_converge:
-        reached = f"auto-converge is on and reached {evidence.throttle_percent:.0f} %"
-        return f"{reached}: it needs >= {percent:.0f} %, so more time"
+        reached = f"auto-converge is on and has reached {evidence.throttle_percent:.0f} %"
+        return f"{reached}; it needs {percent:.0f} %, so more time"
     steps = steps_needed(percent / 100, max_percent=int(evidence.max_cpu_throttle)) or 1
-    return f"auto-converge to >= {percent:.0f} % throttle ({steps} steps of two rounds)"
+    return f"auto-converge up to a throttle of {percent:.0f} % ({steps} steps, each after two iterations)"
 
 
 def _is_narrow(needed: Range) -> bool:

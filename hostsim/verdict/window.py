@@ -21,10 +21,14 @@ class Stream:
         """Whether a faster link would change nothing."""
         return self.limit != "link"
 
+    def needed_bytes(self, wanted_bytes_per_s: float) -> float:
+        """The window [payload bytes] with which the stream carries ``wanted_bytes_per_s``; two digits, rounded up."""
+        return rounded_up(wanted_bytes_per_s * self.round_trip_s)
+
 
 def wider_window(stream: Stream, wanted_bytes_per_s: float) -> str:
     """What a stream that its window holds back needs in order to carry ``wanted_bytes_per_s``."""
-    needed = bytes_words(rounded_up(wanted_bytes_per_s * stream.round_trip_s))
+    needed = bytes_words(stream.needed_bytes(wanted_bytes_per_s))
     return (
         f"a window of {needed} (socket buffer at the source, receive window at the destination) or a shorter round trip: "
         f"one TCP stream carries at most {bandwidth_words(stream.bytes_per_s)}, its {stream.limit} of "

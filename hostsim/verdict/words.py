@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import math
 
+from hostsim.units import LEAST, number_words
+
+__all__ = [
+    "bandwidth_words", "bytes_words", "count_words", "number_words", "pages_words", "percent_words", "rounded_up",
+    "seconds_words", "span_words", "times_words",
+]  # fmt: skip
+
 NS_PER_US, NS_PER_MS = 1_000, 1_000_000
+SHORTEST_MS = 0.1
+"""Shorter times are told in microseconds."""
 
 
 def bytes_words(count: float) -> str:
@@ -29,6 +38,8 @@ def count_words(count: float) -> str:
 
 def seconds_words(seconds: float) -> str:
     """0.3 -> "300 ms", 4.2 -> "4.2 s", 5400 -> "1.5 h"."""
+    if 0 < seconds < SHORTEST_MS / 1000:
+        return span_words(seconds * 1e9)
     if seconds < 1:
         return f"{_digits(seconds * 1000)} ms"
     if seconds < 600:
@@ -40,7 +51,7 @@ def span_words(ns: float) -> str:
     """800 -> "800 ns", 81088 -> "81.1 us", 2e9 -> "2 s"."""
     if ns < NS_PER_US:
         return f"{ns:.0f} ns"
-    return f"{ns / NS_PER_US:.3g} us" if ns < NS_PER_MS else seconds_words(ns / 1e9)
+    return f"{_digits(ns / NS_PER_US)} us" if ns < NS_PER_MS else seconds_words(ns / 1e9)
 
 
 def times_words(ratio: float) -> str:
@@ -64,7 +75,14 @@ def _scaled(value: float, units: tuple[str, ...]) -> str:
     return f"{_digits(value)}{space}{units[power]}"
 
 
+def percent_words(share: float) -> str:
+    """0.0312 -> "3.12 %"; 0 stays 0, and less than a thousandth of a percent is said to be that."""
+    if 0 < share < LEAST / 100:
+        return f"less than {LEAST:g} %"
+    return f"{number_words(100 * share)} %"
+
+
 def _digits(value: float, digits: int = 3) -> str:
     if value >= 10 ** (digits - 1):
         return f"{value:.0f}"
-    return f"{value:.{digits}g}"
+    return f"{value:.{digits}g}" if value >= LEAST else "0"

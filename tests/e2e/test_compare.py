@@ -248,7 +248,7 @@ def test_a_guest_without_migration_is_compared_too(folder: Path) -> None:
     (folder / "guest.toml").write_text('duration = "1s"\n' + QUICK.partition("[migration]")[0])
     done = compare(folder, *varied("vm.vcpus=1,2"), "--no-files", file="guest.toml")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("VERDICT: 2 of 2 combinations ran, without a migration.")
+    assert done.stdout.startswith("VERDICT: 2 of 2 combinations ran to their end; the scenario has no migration.")
 
 
 def test_markdown_can_be_pasted(folder: Path) -> None:

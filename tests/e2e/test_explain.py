@@ -42,7 +42,7 @@ def test_one_migration_by_its_tag() -> None:
     ran = explain(str(SAMPLES), "--tag", "fast/precopy", "--profile", "libvirt")
     lines = ran.stdout.splitlines()
     assert ran.returncode == 0, ran.stderr
-    assert lines[0].startswith("VERDICT: not converging (floor)")
+    assert lines[0].startswith("VERDICT: not converging (remaining stops falling)")
     assert len(lines) <= 8
     assert "virsh migrate-setmaxdowntime" in ran.stdout
 

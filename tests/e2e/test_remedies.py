@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from hostsim import load_scenario, run
-from hostsim.verdict import diagnose, evidence_from_result
+from hostsim.verdict import Verdict
+from hostsim.verdict.confirm import confirmed
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 SHORT = 0.75
@@ -19,9 +21,16 @@ def outcome(name: str, *changes: str) -> str:
     return run(scenario).migrations[0].status
 
 
+@cache
+def verdict_on(name: str) -> Verdict:
+    scenario = load_scenario(SCENARIOS / f"{name}.toml")
+    return confirmed(scenario, run(scenario))
+
+
 def advised(name: str, kind: str) -> float:
-    remedy = diagnose(evidence_from_result(run(load_scenario(SCENARIOS / f"{name}.toml")))).remedy(kind)
+    remedy = verdict_on(name).remedy(kind)
     assert remedy is not None
+    assert remedy.confirmed
     assert remedy.value is not None
     return float(remedy.value)
 
@@ -43,14 +52,13 @@ def test_a_remedy_works_and_less_does_not(name: str, kind: str, change: str) -> 
 
 
 def test_auto_converge_is_advised_where_it_helps() -> None:
-    remedy = diagnose(evidence_from_result(run(load_scenario(SCENARIOS / "never_converges.toml")))).remedy("auto_converge")
+    remedy = verdict_on("never_converges").remedy("auto_converge")
     assert remedy is not None
     assert remedy.helps
     assert outcome("never_converges", "migration.auto_converge=true") == "completed"
 
 
-def test_auto_converge_is_not_advised_where_work_follows_the_clock() -> None:
-    evidence = evidence_from_result(run(load_scenario(SCENARIOS / "auto_converge_clock_paced.toml")))
-    remedy = diagnose(evidence).remedy("auto_converge")
+def test_auto_converge_is_not_advised_where_it_has_throttled_in_vain() -> None:
+    remedy = verdict_on("auto_converge_clock_paced").remedy("auto_converge")
     assert remedy is not None
     assert not remedy.helps

@@ -49,7 +49,7 @@ def _memory(draw: Draw, vms: list[dict[str, Any]]) -> dict[str, Any]:
     size_kib = max(1024, int(total_kib / draw.uniform(0.8, 2.0)) // 4 * 4)
     swap = _one(draw, ("none", *swap_names()))
     found = {"size": f"{size_kib}KiB", "swap": swap, "policy": _one(draw, tuple(POLICIES))}
-    found["proactive"] = f"{draw.choice([0, 0, 0, 5])}ms"
+    found["proactive"] = draw.choice(["off", "off", "off", "5ms"])
     if swap != "none":
         room_kib = int(total_kib * draw.choice([0.3, 1.0, 4.0])) // 4 * 4
         more = {"swap_size": f"{max(64, room_kib)}KiB", "page_cluster": int(draw.integers(0, 5))}

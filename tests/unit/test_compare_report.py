@@ -58,7 +58,7 @@ def outcome_of(plan: Plan, *figures: dict[str, Any] | None) -> Outcome:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("total_time_ms", 4250, "4.25 s"), ("hold_ns", 1500, "0.0015 ms"), ("transferred_bytes", 2e9, "2 GB"),
+        ("total_time_ms", 4250, "4.25 s"), ("hold_ns", 1500, "1.5 us"), ("transferred_bytes", 2e9, "2 GB"),
         ("guest_slowdown_percent", 4.5, "4.5 %"), ("syncs", 17, "17"), ("syncs", 17.5, "17.5"),
     ],
 )  # fmt: skip
@@ -71,11 +71,11 @@ def test_the_verdict_names_what_is_best_and_by_how_much() -> None:
     summary = compared(FIRST, KVM)
     assert verdict_lines(summary, all_best(summary)) == [
         "VERDICT: all 2 combinations converge.",
-        "Total time: best 3 s with a.x=1, b.y=1 (0.75x of the first).",
+        "Total time: best 3 s with a.x=1, b.y=1 (0.75 times that of the first combination).",
         "Downtime: 200 ms with all.",
         "Sent: 2 GB with all.",
         "Guest slowdown: best 0 % with a.x=0, b.y=1.",
-        "One seed each: how much of this is chance is not known; --seeds 5 tells.",
+        "Each combination ran with one seed, so chance may explain the differences; --seeds 5 shows whether it does.",
     ]
 
 
@@ -84,7 +84,7 @@ def test_the_verdict_names_what_does_not_converge() -> None:
     first, total, *_ = verdict_lines(summary, all_best(summary))
     not_these = "a.x=0, b.y=1 (cancelled); a.x=3, b.y=1 (failed); a.x=4, b.y=1 (cancelled); 1 more"
     assert first == f"VERDICT: 2 of 6 combinations converge; not: {not_these}."
-    assert total == "Total time: best 3 s with a.x=2, b.y=1 (0.75x of a.x=1, b.y=1)."
+    assert total == "Total time: best 3 s with a.x=2, b.y=1 (0.75 times that of a.x=1, b.y=1)."
     none = compared(CUT, {**CUT, "status": "active"})
     assert verdict_lines(none, all_best(none)) == [
         "VERDICT: none of 2 combinations converges: a.x=0, b.y=1 (cancelled); a.x=1, b.y=1 (not complete).",
@@ -101,8 +101,8 @@ def test_one_combination_alone(figures: dict[str, Any], words: str) -> None:
 def test_without_a_migration_the_guest_is_judged() -> None:
     summary = compared({"status": "ran", "guest_slowdown_percent": 3.0}, {"status": "ran", "guest_slowdown_percent": 1.5})
     assert verdict_lines(summary, all_best(summary))[:2] == [
-        "VERDICT: 2 of 2 combinations ran, without a migration.",
-        "Guest slowdown: best 1.5 % with a.x=1, b.y=1 (0.5x of the first).",
+        "VERDICT: 2 of 2 combinations ran to their end; the scenario has no migration.",
+        "Guest slowdown: best 1.5 % with a.x=1, b.y=1 (0.5 times that of the first combination).",
     ]
 
 
@@ -112,9 +112,11 @@ def test_chance_is_told_where_seeds_tell_it() -> None:
 
     summary = Summary((of("a", 1000, 1100, 1200), of("b", 501, 599, 700), of("c", 500, 600, 700)), (1, 2, 3))
     (line,) = [text for text in verdict_lines(summary, all_best(summary)) if text.startswith("Total")]
-    assert line == "Total time: best 600 ms with x=b (0.545x of the first); within noise of it: x=c."
+    best = "best 600 ms with x=b (0.545 times that of the first combination)"
+    assert line == f"Total time: {best}; by these seeds as good: x=c."
     alike = Summary(summary.rows[1:], (1, 2, 3))
-    assert "Total time: about 600 ms with all, the differences are within noise." in verdict_lines(alike, all_best(alike))
+    about = "Total time: about 600 ms with all; the seeds differ by more than the combinations."
+    assert about in verdict_lines(alike, all_best(alike))
     text = printed(alike)
     assert "1x ~" in text
     assert "±41 %" in text

@@ -2,12 +2,28 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Callable
 from importlib.resources import files
 
 import pytest
 
 from hostsim.errors import InputError
-from hostsim.mmu.era import BY_MMU, FIELDS, MMUS, FaultLocks, era_names, load_era
+from hostsim.mmu.era import (
+    BY_MMU,
+    FIELDS,
+    MMUS,
+    FaultLocks,
+    era_names,
+    era_of_kernel,
+    first_kernel,
+    last_kernel,
+    load_era,
+    with_era_names,
+)
+from hostsim.selftest.access_options import AccessOptions, access_plan
+from hostsim.selftest.options import Options, asked_for
+from hostsim.study.ageing.options import AgeOptions, age_plan
+from hostsim.study.reclaim.options import ReclaimOptions, reclaim_plan
 
 DOTTED = {f"{field}.{mmu}" for field in BY_MMU for mmu in MMUS} | set(FIELDS) - set(BY_MMU)
 ALL_EXCLUSIVE = FaultLocks("exclusive", "exclusive", "exclusive", "exclusive")
@@ -89,3 +105,37 @@ def test_an_unknown_era_names_the_nearest(name: str, nearest: str) -> None:
 def test_an_unknown_mmu_is_named() -> None:
     with pytest.raises(InputError, match="'shadow'"):
         load_era("E4").locks("shadows")
+
+
+def test_each_era_tells_from_which_release_to_which_it_holds() -> None:
+    spans = [(first_kernel(name), last_kernel(name)) for name in era_names()]
+    assert spans[-3:] == [("5.17", "6.12"), ("6.13", "6.14"), ("6.15", None)]
+    for name, (first, last) in zip(era_names(), spans, strict=True):
+        assert era_of_kernel(first) == name
+        assert last is None or era_of_kernel(f"{last}.99") == name
+
+
+@pytest.mark.parametrize(
+    ("text", "names"), [("6.1", "E4"), ("6.1,E4, 5.10.7", "E4,E2"), ("E9,6", "E9,6"), ("2.6.30", "2.6.30")]
+)
+def test_kernels_stand_for_their_eras_in_lists(text: str, names: str) -> None:
+    assert with_era_names(text) == names
+
+
+def test_every_command_takes_a_kernel_for_its_era() -> None:
+    assert [case.mmu.era for case in age_plan(AgeOptions(era="6.1,6.15", policy="idle")).cases] == ["E4", "E6"]
+    assert {case.mmu.era for case in reclaim_plan(ReclaimOptions(era="6.1")).cases} == {"E4"}
+    assert asked_for(Options(era="5.15.3")).setup == asked_for(Options(era="E3")).setup
+    assert access_plan(AccessOptions(era="6.14")).mmu.era == "E5"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda era: age_plan(AgeOptions(era=era)), lambda era: reclaim_plan(ReclaimOptions(era=era)),
+        lambda era: asked_for(Options(era=era)), lambda era: access_plan(AccessOptions(era=era)),
+    ],
+)  # fmt: skip
+def test_no_command_takes_what_is_neither(asked: Callable[[str], object]) -> None:
+    with pytest.raises(InputError, match=r"--era: got .6\.x., wanted an era, E0, .* release; example: --era 6\.1"):
+        asked("6.x")

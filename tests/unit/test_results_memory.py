@@ -132,7 +132,8 @@ def test_comparisons_say_what_ran_out_and_hold_nothing_of_it_against_others() ->
     assert figures["memory.stall_share"] > 0
     summary = Summary((Row({"a": "1"}, (figures,)), Row({"a": "2"}, (figures_of(ran("plain")),))), (1,))
     assert [ended_words(row) for row in summary.rows] == ["out of memory", "at its end"]
-    assert verdict_lines(summary, [])[0] == "VERDICT: 1 of 2 combinations ran, without a migration; out of memory: a=1."
+    ran_out = "VERDICT: 1 of 2 combinations ran to their end; the scenario has no migration; out of memory: a=1."
+    assert verdict_lines(summary, [])[0] == ran_out
 
 
 def test_memory_that_ran_out_is_told_first_and_alone() -> None:

@@ -11,9 +11,9 @@ from hostsim.errors import InputError
 from hostsim.host.kvm import build
 from hostsim.host.kvm.spec import INDEXES, INTERFACES, MEASURED
 from hostsim.host.machine import Machine
+from hostsim.mmu.era import era_of_kernel
 from hostsim.scenario import Scenario, kvm_checks, load_scenario, reference
 from hostsim.scenario.build import build as build_machine
-from hostsim.scenario.kvm_schema import era_of_kernel
 
 
 def scenario(tracking: str = "get-dirty-log", mmu: dict[str, Any] | None = None, **vm: Any) -> Scenario:
@@ -80,8 +80,8 @@ PML = {"write_tracking": "pml"}
 D_BIT = {"write_tracking": "d-bit"}
 REFUSED: dict[str, tuple[str, dict[str, Any] | None, str]] = {
     "an mmu without KVM": ("tcg", {}, r"vm\.mmu: got a table without meaning.*wanted KVM's way.*dirty_tracking = "),
-    "no such era": ("get-dirty-log", {"era": "E9"}, r"vm\.mmu\.era: got 'E9', wanted an era, E0, .*era = \"5\.10\""),
-    "5.10 as a number": ("get-dirty-log", {"era": 5.10}, r"vm\.mmu\.era: got 5\.1, wanted an era.*kernel as text"),
+    "no such era": ("get-dirty-log", {"era": "E9"}, r"vm\.mmu\.era: got 'E9', wanted an era, E0, .*era = \"6\.1\""),
+    "5.10 as a number": ("get-dirty-log", {"era": 5.10}, r"vm\.mmu\.era: got 5\.1, wanted an era.*kernel's release"),
     "a kernel before 2.6.35": ("get-dirty-log", {"era": "2.6.32"}, r"vm\.mmu\.era: .*wanted kernel 2\.6\.35 or later"),
     "no such sheet": ("get-dirty-log", {"costs": "cascadelake"}, r"vm\.mmu\.costs: .*wanted 'cascade-lake'"),
     "CLEAR before it was there": (

@@ -37,7 +37,7 @@ def test_a_profile_gives_defaults(
 
 
 def test_what_is_written_wins() -> None:
-    migration = migration_of(profile="nova", bandwidth="1MiB/s", downtime_limit="1s", timeout="0s", auto_converge=True)
+    migration = migration_of(profile="nova", bandwidth="1MiB/s", downtime_limit="1s", timeout="never", auto_converge=True)
     assert (migration.bandwidth, migration.downtime_limit, migration.timeout) == (1 << 20, 10**9, 0)
     assert migration.auto_converge
 
@@ -70,8 +70,8 @@ def test_every_profile_can_be_chosen_and_says_where_its_figures_are_from() -> No
         ("proxmox", "downtime_limit", 1200, "qm set VMID --migrate_downtime 1.2"),
         ("proxmox", "post_copy", None, ""),
         ("libvirt", "bandwidth", (512 << 20) + 1000, "virsh migrate-setspeed DOMAIN 513"),
-        ("qemu", "timeout", 2.2, ""),
-        ("libvirt", "timeout", 2.2, "virsh migrate --live DOMAIN URI (without --timeout)"),
+        ("qemu", "timeout", 2.2, ""), ("libvirt", "timeout", 2.2, "virsh migrate --live DOMAIN URI"),
+        ("nova", "timeout", 2.2, "nova.conf [libvirt] live_migration_completion_timeout = 3 divided by GIB, rounded up"),
         ("qemu", "downtime_limit", 290.00000000000003, "migrate_set_parameter downtime-limit 290"),
     ],
 )
@@ -82,3 +82,10 @@ def test_commands_have_the_unit_their_program_wants(profile: str, remedy: str, v
 def test_no_command_keeps_a_place_for_a_figure() -> None:
     filled = [profile.command(remedy, 1000.0) for profile in PROFILES.values() for remedy in REMEDIES]
     assert not [command for command in filled if "{value}" in command or "{mib" in command or "{sec" in command]
+
+
+def test_no_remedy_of_time_cancels_or_suspends() -> None:
+    for profile in PROFILES.values():
+        command = profile.command("timeout", 77)
+        assert "migrate_cancel" not in command
+        assert "--timeout" not in command

@@ -27,7 +27,7 @@ def test_bytes(text: object, value: int) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("10Gbit/s", 1_250_000_000), ("32MiB/s", 32 << 20), ("1MB/s", 10**6), ("8bit/s", 1), ("unlimited", 0), ("0", 0),
+        ("10Gbit/s", 1_250_000_000), ("32MiB/s", 32 << 20), ("1MB/s", 10**6), ("8bit/s", 1), ("unlimited", 0),
         ("1Gibit/s", 1 << 27),
     ],
 )  # fmt: skip

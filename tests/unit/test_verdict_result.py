@@ -12,6 +12,7 @@ import pytest
 from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, RunResult, Table
 from hostsim.study.dirty_curve import DirtyCurve
 from hostsim.verdict import Evidence, diagnose, evidence_from_result, render
+from hostsim.verdict.forecast import speed_under
 
 GIB = 2**30
 LINK = 1.25e9
@@ -76,7 +77,8 @@ def test_what_a_result_tells() -> None:
 def test_a_completed_run_and_its_margin() -> None:
     text = render(diagnose(evidence_from_result(result("completed", saturating(0.5)))))
     assert text.startswith("VERDICT: completed (converged) in 5 s, downtime 250 ms; 7.52 GB sent for 4.29 GB of RAM (1.8x).")
-    assert "Margin: it would still end with any downtime limit, given time, or at 5.3 Gbit/s" in text
+    assert "Margin: by the rate of its writes it would also complete with a downtime limit of 1 ms instead of 300 ms" in text
+    assert "or at 5.3 Gbit/s instead of 10 Gbit/s (computed, not run)" in text
 
 
 @pytest.mark.parametrize(("rho", "share"), [(1.5, 0.5), (2.0, 0.5), (4.0, 0.25)])
@@ -110,10 +112,31 @@ def test_dirtying_faster_than_the_link_is_not_the_end() -> None:
     assert verdict.remedy("timeout").value >= 5
 
 
-def test_writes_that_follow_the_clock_are_not_throttled() -> None:
+def test_writes_that_follow_the_clock_at_an_unknown_pace_promise_nothing() -> None:
     remedy = diagnose(known(saturating(2.0), cpu_bound_share=0.0)).remedy("auto_converge")
     assert not remedy.helps
-    assert "does not help" in remedy.text
+    assert "does not help" not in remedy.text
+
+
+@pytest.mark.parametrize("catch_up", [1.0, 2.0, 4.0, 10.0, 50.0])
+def test_writes_that_follow_the_clock_slow_once_a_vcpu_no_longer_catches_up(catch_up: float) -> None:
+    """The vCPU runs 1 - p of the time at catch_up times its nominal speed: slower from catch_up x (1 - p) < 1 on."""
+    evidence = known(saturating(1.5, 0.5), cpu_bound_share=0.0, paces=((1.0, catch_up),))
+    remedy = diagnose(evidence).remedy("auto_converge")
+    speed = 1 / (1.5 * (1 - LINK / 4096 * 0.3 / (PAGES * 0.5)))
+    needed = 100 * (1 - speed / 1.1 / catch_up)
+    assert remedy.helps is (needed <= 99)
+    if remedy.helps:
+        assert needed <= remedy.value < needed + 1.2
+        assert f"the guest keeps {100 - remedy.value:.0f} % of its CPU time" in remedy.text
+    else:
+        assert "does not suffice: at its greatest throttle, 99 %," in remedy.text
+
+
+def test_the_paces_of_several_workloads_add_up() -> None:
+    evidence = known(saturating(1.5), paces=((0.25, 1.0), (0.75, 10.0)))
+    speeds = [speed_under(evidence, percent) for percent in (0, 50, 90, 95, 99)]
+    assert speeds == pytest.approx([1.0, 0.875, 0.775, 0.3875, 0.0775])
 
 
 def test_a_part_that_follows_the_clock_may_be_too_much() -> None:
@@ -126,7 +149,7 @@ def test_auto_converge_on_its_way() -> None:
     evidence = known(saturating(3.0, 0.5), auto_converge=True, throttle_percent=30.0)
     verdict = diagnose(evidence)
     assert verdict.outcome == "would converge"
-    assert "auto-converge is on and reached 30 %" in verdict.remedy("auto_converge").text
+    assert "auto-converge is on and has reached 30 %" in verdict.remedy("auto_converge").text
     stuck = diagnose(replace(evidence, max_cpu_throttle=30.0))
     assert stuck.outcome == "not converging"
     assert "max-cpu-throttle is 30 % now" in stuck.remedy("auto_converge").text

@@ -12,6 +12,7 @@ from hostsim.host.ageing_policies import POLICY_NAMES
 from hostsim.host.kvm.build import checked
 from hostsim.host.kvm.spec import INDEXES, MEASURED, MmuSpec
 from hostsim.mmu.costs import load_costs
+from hostsim.mmu.era import with_era_names
 from hostsim.study.ageing.case import NOTIFIERS, UNDER, AgeCase, Load
 from hostsim.study.option_text import (
     PAGE_BYTES,
@@ -71,6 +72,7 @@ class AgePlan:
 
 def age_plan(options: AgeOptions) -> AgePlan:
     """Check all options. Raises InputError with all problems."""
+    options = replace(options, era=with_era_names(options.era))
     if problems := list(_problems(options)):
         raise InputError(problems)
     cases, settings = [], []

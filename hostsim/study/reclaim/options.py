@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 
@@ -12,7 +12,7 @@ from hostsim.host.kvm.build import checked
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.swap.sheet import swap_names
 from hostsim.mmu.costs import sheet_names
-from hostsim.mmu.era import era_names
+from hostsim.mmu.era import era_names, with_era_names
 from hostsim.study.option_text import PAGE_BYTES, listed, load_of, names, option_problems, quantity, run_problems
 from hostsim.study.reclaim.budget import Limit, budget_problems, read_budget
 from hostsim.study.reclaim.case import ReclaimCase
@@ -64,6 +64,7 @@ class ReclaimPlan:
 
 def reclaim_plan(options: ReclaimOptions) -> ReclaimPlan:
     """Check all options. Raises InputError with all problems."""
+    options = replace(options, era=with_era_names(options.era))
     if problems := list(_problems(options)):
         raise InputError(problems)
     cases, settings = [], []

@@ -11,6 +11,7 @@ from hostsim.study.reclaim.options import ReclaimPlan
 from hostsim.study.reclaim.trial import ReclaimTrial, reclaim_trial
 from hostsim.study.study_row import StudyRow, latencies_of, spreads_of
 from hostsim.study.trials import Show, run_trials
+from hostsim.units import number_words
 
 MIB = float(1 << 20)
 
@@ -63,27 +64,31 @@ def _group_lines(rows: Sequence[ReclaimRow], swap: str, policy: str, limits: Seq
     point = set_point(alone, limits)
     budget = ", ".join(limit.text for limit in limits)
     ages = ", ".join(row.settings["age"] for row in alone)
-    yield f"{policy} to {swap}: " + (f"{_told(point)}." if point else f"no age of {ages} is safe for {budget}.")
+    unsafe = f"no pages can be paged out within the budget {budget}, whichever of {ages} they have to be idle for."
+    yield f"policy {policy}, swap {swap}: " + (f"{_told(point)}." if point else unsafe)
     if meanwhile:
-        yield f"{policy} to {swap} while a migration runs: {_with_migration(point, meanwhile, limits)}."
+        yield f"policy {policy}, swap {swap}, while the VM migrates: {_with_migration(point, meanwhile, limits)}."
 
 
 def _told(row: ReclaimRow) -> str:
     gone, whole = row.mean("reclaimed_bytes") / MIB, row.case.n_pages * 4096 / MIB
-    share = f"{gone:.1f} of {whole:.4g} MiB ({100 * gone / whole:.0f} %)"
-    rate, p99_us = row.mean("refaults_per_s"), row.mean("stall_p99_ns") / 1e3
-    cost = f"{rate:.3g} refaults/s, stalls p99 {p99_us:.3g} us, guest {row.mean('slowdown_percent'):.2g} % slower"
-    return f"{share} can go at age {row.settings['age']}: {cost}"
+    share = f"{gone:.1f} of {whole:.0f} MiB ({100 * gone / whole:.0f} %)"
+    rate, p99_us, slower = row.mean("refaults_per_s"), row.mean("stall_p99_ns") / 1e3, row.mean("slowdown_percent")
+    cost = (
+        f"the guest reads {number_words(rate)} pages a second back, 99 % of its waits for them are shorter than "
+        f"{number_words(p99_us)} us, and it is {number_words(slower)} % slower"
+    )
+    return f"pages that are idle for {row.settings['age']} can be paged out, {share} of memory; {cost}"
 
 
 def _with_migration(point: ReclaimRow | None, rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> str:
     safe = set_point(rows, limits)
     if safe is None:
-        kept = "no age is safe"
+        kept = "no age keeps within the budget"
     elif point is not None and safe.case.age_ns == point.case.age_ns:
-        kept = f"age {safe.settings['age']} stays safe"
+        kept = f"{safe.settings['age']} still keeps within the budget"
     else:
-        kept = f"the safe age is {safe.settings['age']}"
+        kept = f"pages have to be idle for {safe.settings['age']} to keep within the budget"
     told = safe or (next((row for row in rows if row.case.age_ns == point.case.age_ns), rows[-1]) if point else rows[-1])
     return f"{kept}; {_migration(told)}"
 
@@ -92,7 +97,8 @@ def _migration(row: ReclaimRow) -> str:
     took, plain = row.mean("migration_ns") / 1e9, row.mean("plain_migration_ns") / 1e9
     sent, plainly = row.mean("migration_bytes") / MIB, row.mean("plain_migration_bytes") / MIB
     done = "the migration takes" if row.n_completed else "the migration does not complete; it ran"
+    back = f"{row.mean('read_back_pages'):.0f} pages are read back from swap only to be sent"
     return (
-        f"at age {row.settings['age']} {done} {took:.3g} s and sends {sent:.3g} MiB (without reclaim {plain:.3g} s, "
-        f"{plainly:.3g} MiB), {row.mean('read_back_pages'):.0f} pages read back to be sent"
+        f"with {row.settings['age']} {done} {number_words(took)} s and sends {number_words(sent)} MiB (without paging out "
+        f"{number_words(plain)} s and {number_words(plainly)} MiB), and {back}"
     )

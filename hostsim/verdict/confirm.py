@@ -1,0 +1,330 @@
+"""What a verdict advises, run again before it is told: a value that does not complete is raised until it does.
+
+A remedy is confirmed where the scenario, changed by it alone, completes with the scenario's seed and two more. What all
+this may cost is bounded by work that is counted (trial.py); what was not run says so.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hostsim.scenario.schema import DURATION_MAX_NS
+from hostsim.verdict.diagnose import diagnose, stuck_after_all
+from hostsim.verdict.ended import with_margins
+from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.forecast import MARGIN, forecast
+from hostsim.verdict.from_result import evidence_from_result
+from hostsim.verdict.model import Remedy, Verdict
+from hostsim.verdict.remedies import LIMIT_MAX_S, THROTTLE_MAX, with_value
+from hostsim.verdict.trial import EXIT_WORK, Changes, Trial, seeds_of, try_out
+from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
+
+if TYPE_CHECKING:
+    from hostsim.results.tables import RunResult
+    from hostsim.scenario import Scenario
+
+SEEDS = 3
+STEPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.6, 2.0, 2.8, 4.0)
+"""A value that does not do is raised, first by a twentieth, up to so many times."""
+FROM_NOW = 1.05
+"""Where a value seems to do that holds already, the least that is tried is above it by a twentieth."""
+WORK_LEAST, WORK_MOST, TIMES_THE_RUN = 40_000_000, 400_000_000, 3
+"""All trials of a run may cost this much: what takes about 2 s, or so many times the run itself; never above about 20 s."""
+MARGINS_WORK, AS_LONG = 24_000_000, 1.2
+"""For margins of a migration that completed, which nobody waits for, a second; one takes about so many times the run."""
+PASSES, PASSES_MOST = 3, 12
+"""Of all memory, sent and harvested: what a trial takes that completes at once, and after which it is given up (assumed)."""
+PATIENCE = 4.0
+"""A migration that is said to need more time is given up after so many times the time it had, and the advised one."""
+NS_PER_S, NS_PER_MS = 1_000_000_000, 1_000_000
+
+STEPS_TAKE_S = 600.0
+"""All nine steps of auto-converge at a sync each 5 s take 90 s; long iterations take longer."""
+THROTTLE_INITIAL = 20
+ALIKE = 1.05
+MARGIN_SHARES = (0.0, 0.25, 0.5, 0.75)
+"""How far from the computed margin to what there is now, on a logarithmic scale."""
+Show = Callable[[str], None]
+
+
+def ignore(what: str) -> None:
+    """Shows nothing."""
+    del what
+
+
+@dataclass
+class Purse:
+    """Work that is left for trials. most: of one, after which it counts as one that does not complete."""
+
+    scenario: Scenario
+    left: float
+    most: float
+    show: Show = ignore
+
+    def spend(self, what: str, changes: Changes, seed: int) -> Trial | None:
+        """A trial; None if there is not enough left for it."""
+        if self.left <= 0:
+            return None
+        self.show(f"{what}, seed {seed}")
+        gc.collect()  # a machine is full of circles, and a large one may leave no room for the next
+        trial = try_out(self.scenario, changes, seed, min(self.left, self.most))
+        self.left -= trial.work
+        return None if trial.status == "stopped" and self.left <= 0 else trial
+
+    def all_complete(self, what: str, changes: Changes) -> tuple[Trial, ...] | None:
+        """The trials of as many seeds as there is work for; () if one does not complete, None if there is none for one."""
+        found: list[Trial] = []
+        for seed in seeds_of(self.scenario, SEEDS):
+            trial = self.spend(what, changes, seed)
+            if trial is None:
+                break
+            if not trial.completed:
+                return ()
+            found.append(trial)
+        return tuple(found) or None
+
+
+def confirmed(
+    scenario: Scenario, result: RunResult, index: int = 0, *, all_of_it: bool = False, show: Show = ignore
+) -> Verdict:
+    """The verdict on the ``index``-th migration of ``result``, which ``scenario`` gave, with its advice run again.
+
+    all_of_it: however long it takes. show: called with what is run. InvariantError.
+    """
+    evidence = evidence_from_result(result, index)
+    verdict, own = diagnose(evidence), _work_of(result, index)
+    if not (verdict.remedies or verdict.margins):
+        return verdict
+    memory = 2 * (evidence.ram_pages or 0.0)
+    one = AS_LONG * own if verdict.converged else PASSES * memory
+    least = len(verdict.margins) * one if verdict.converged else one
+    budget = MARGINS_WORK if verdict.converged else min(WORK_MOST, max(WORK_LEAST, TIMES_THE_RUN * own))
+    budget = float("inf") if all_of_it else budget
+    if (scenario.shares_host and not all_of_it) or least > budget:
+        return _left_out(verdict, one / max(own, 1.0))
+    purse = Purse(scenario, budget, max(PASSES_MOST * memory, WORK_LEAST / 4, own if all_of_it else 0.0), show)
+    if verdict.converged:
+        verdict = with_margins(verdict, evidence, tuple(_kept(verdict.margins, evidence, purse)))
+    else:
+        verdict = _given_time(verdict, evidence, purse)
+        verdict = replace(verdict, remedies=tuple(_tried(remedy, evidence, purse) for remedy in verdict.remedies))
+    return _with_seeds(verdict)
+
+
+def _with_seeds(verdict: Verdict) -> Verdict:
+    """``verdict`` with a note on how its values were confirmed."""
+    runs = [one.seeds for one in (*verdict.remedies, *verdict.margins) if one.confirmed]
+    what = "Margins are" if verdict.converged else '"Run again" is'
+    if not runs:
+        return verdict
+    seeds = sorted(set().union(*runs))
+    told = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    note = f"{what} this scenario{' run again' * verdict.converged} with that change alone ({told})"
+    return replace(verdict, notes=(*verdict.notes, note))
+
+
+def _work_of(result: RunResult, index: int) -> float:
+    """Counted as a trial's."""
+    found, migration = result.counters, result.migrations[index]
+    exits = 0 if migration.kvm is None else sum(migration.kvm.logged[name] for name in ("wp_faults", "map_faults"))
+    names = ("pages_harvested", "normal_pages_sent", "zero_pages_sent")
+    return float(sum(found.get(name, 0) for name in names) + EXIT_WORK * exits)
+
+
+def _left_out(verdict: Verdict, times: float) -> Verdict:
+    """Nothing was run: say so, and what it would take."""
+    about = f", each of which takes about {rounded_up(times):g} times the work of this run" if times > 1 else ""
+    note = f"These values are computed, not confirmed by runs{about}; --confirm runs them"
+    return replace(verdict, notes=(*verdict.notes, note))
+
+
+# -- remedies
+
+
+def _tried(remedy: Remedy, evidence: Evidence, purse: Purse) -> Remedy:
+    """``remedy`` with the least value from its own on that completes; as computed, which it says, where none was run."""
+    values = _values(remedy, evidence)
+    for value in values:
+        trials = purse.all_complete(_what(remedy, value), CHANGES[remedy.kind](value, evidence))
+        if trials is None:
+            return _not_run(remedy, evidence)
+        if trials:
+            return _confirmed(remedy, evidence, value, trials)
+    if not values:
+        return remedy
+    name, tried = NAMES[remedy.kind], _what(remedy, values[-1])
+    return replace(remedy, text=f"{name}: run again with up to {tried}, it did not complete", helps=False)
+
+
+def _values(remedy: Remedy, evidence: Evidence) -> Sequence[float]:
+    """What to try, the least first: from the value of the remedy on, and never what holds already."""
+    if not remedy.helps or remedy.value is None or remedy.kind not in CHANGES:
+        return ()
+    if remedy.kind == "auto_converge":
+        return [*range(int(remedy.value), int(THROTTLE_MAX), 5), THROTTLE_MAX]
+    now = _now(remedy.kind, evidence)
+    first = remedy.value if remedy.value > now else _rounded_up(remedy.kind, now * _short_of(evidence))
+    rising = [first, *(_rounded_up(remedy.kind, first * step) for step in STEPS[1:])]
+    most = LIMIT_MAX_S * 1000 if remedy.kind == "downtime_limit" else evidence.host_bandwidth_bytes_per_s or float("inf")
+    return list(dict.fromkeys(value for value in rising if value <= most))
+
+
+def _now(kind: str, evidence: Evidence) -> float:
+    return evidence.limit_s * 1000 if kind == "downtime_limit" else evidence.bandwidth_bytes_per_s or 0.0
+
+
+def _short_of(evidence: Evidence) -> float:
+    """By how much what holds now is too little, where a forecast takes it for enough: by the least that ever remained."""
+    least = min((r.remaining_pages for r in evidence.rounds[1:]), default=0.0)
+    return max(FROM_NOW, least / evidence.threshold_pages if evidence.threshold_pages else 0.0)
+
+
+def _not_run(remedy: Remedy, evidence: Evidence) -> Remedy:
+    """The work is spent: the value is computed, and where it is none, no value is told."""
+    if remedy.kind != "auto_converge" and (remedy.value or 0.0) <= _now(remedy.kind, evidence):
+        text = f"{NAMES[remedy.kind]}: more than {_what(remedy, _now(remedy.kind, evidence))}; how much was not run"
+        return replace(remedy, text=text, value=None, command="", certain=False)
+    return replace(remedy, text=f"{remedy.text}; computed, not run again")
+
+
+def _rounded_up(kind: str, value: float) -> float:
+    """To two digits, of a bandwidth in bits."""
+    return rounded_up(value * 8) / 8 if kind == "bandwidth" else rounded_up(value)
+
+
+def _confirmed(remedy: Remedy, evidence: Evidence, value: float, trials: tuple[Trial, ...]) -> Remedy:
+    found = forecast(evidence)
+    assert found is not None, "a remedy rests on a forecast"
+    again = with_value(remedy, evidence, found, value)
+    text = f"{again.text}; {_ran_words(trials)}{_lost_words(remedy, trials)}{_late_words(evidence, trials)}"
+    return replace(again, text=text, confirmed=True, seeds=tuple(trial.seed for trial in trials))
+
+
+def _ran_words(trials: Sequence[Trial]) -> str:
+    total, downtime = (_span_words([getattr(t, name) for t in trials]) for name in ("total_s", "downtime_s"))
+    return f"run again, it completes in {total} with a downtime of {downtime}"
+
+
+def _span_words(seconds: Sequence[float]) -> str:
+    least, most = seconds_words(min(seconds)), seconds_words(max(seconds))
+    return most if max(seconds) <= ALIKE * min(seconds) else f"{least} to {most}"
+
+
+def _lost_words(remedy: Remedy, trials: Sequence[Trial]) -> str:
+    """The cost of a throttle."""
+    if remedy.kind != "auto_converge":
+        return ""
+    lost = 100 * max(trial.lost_share for trial in trials)
+    return f", and until then the guest does {f'{lost:.0f} %' if lost >= 1 else 'less than 1 %'} less work"
+
+
+def _late_words(evidence: Evidence, trials: Sequence[Trial]) -> str:
+    most_s, limit_s = max(trial.total_s for trial in trials), (evidence.timeout_ms or 0.0) / 1000
+    return f": raise migration.timeout, {seconds_words(limit_s)} now, above that" if 0 < limit_s < most_s else ""
+
+
+def _what(remedy: Remedy, value: float) -> str:
+    """``downtime limit 1.2 s``."""
+    words = {
+        "downtime_limit": seconds_words(value / 1000), "bandwidth": bandwidth_words(value),
+        "auto_converge": f"a throttle of {value:.0f} %",
+    }  # fmt: skip
+    return words.get(remedy.kind, "more time")
+
+
+def _more_limit(value: float, _evidence: Evidence) -> Changes:
+    return {"migration.downtime_limit": round(value) * NS_PER_MS}
+
+
+def _more_bandwidth(value: float, evidence: Evidence) -> Changes:
+    """Whatever holds it back is raised: limit, link, and the windows of the stream."""
+    found: Changes = {key: round(value) for key, now in _brakes(evidence).items() if now and now < value}
+    if evidence.window and evidence.window.bytes_per_s < value:
+        found |= dict.fromkeys(("link.socket_buffer", "link.receive_window"), round(evidence.window.needed_bytes(value)))
+    return found
+
+
+def _throttle(value: float, evidence: Evidence) -> Changes:
+    """As long as the steps take: what the time-out has to allow is told."""
+    cap_s = max(PATIENCE * evidence.elapsed_s, STEPS_TAKE_S)
+    return {
+        "migration.auto_converge": True, "migration.max_cpu_throttle": int(value), "migration.timeout": 0,
+        "migration.cpu_throttle_initial": min(int(value), THROTTLE_INITIAL), "duration": _within(cap_s),
+    }  # fmt: skip
+
+
+NAMES = {"downtime_limit": "downtime limit", "bandwidth": "bandwidth", "auto_converge": "auto-converge"}
+CHANGES: Mapping[str, Callable[[float, Evidence], Changes]] = {
+    "downtime_limit": _more_limit, "bandwidth": _more_bandwidth, "auto_converge": _throttle,
+}  # fmt: skip
+
+
+def _brakes(evidence: Evidence) -> dict[str, float | None]:
+    return {
+        "migration.bandwidth": evidence.max_bandwidth_bytes_per_s, "link.bandwidth": evidence.link_bandwidth_bytes_per_s,
+    }  # fmt: skip
+
+
+def _within(seconds: float) -> int:
+    return min(DURATION_MAX_NS, round(seconds * NS_PER_S))
+
+
+# -- more time
+
+
+def _given_time(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
+    """The time it takes without a time-out; where it does not complete then either, it does not converge."""
+    remedy = verdict.remedy("timeout")
+    if remedy is None or remedy.value is None:
+        return verdict
+    cap_s = PATIENCE * max(remedy.value, evidence.elapsed_s)
+    trials = purse.all_complete("more time", {"migration.timeout": 0, "duration": _within(cap_s)})
+    if trials == ():
+        return stuck_after_all(evidence)
+    if trials is None:
+        again = replace(remedy, text=f"{remedy.text}; computed, not run again")
+    else:
+        again = _confirmed(remedy, evidence, rounded_up(MARGIN * max(trial.total_s for trial in trials)), trials)
+        again = replace(again, text=again.text.replace(_late_words(evidence, trials), ""))
+    return replace(verdict, remedies=tuple(again if one is remedy else one for one in verdict.remedies))
+
+
+# -- margins
+
+
+def _kept(margins: Sequence[Remedy], evidence: Evidence, purse: Purse) -> Iterator[Remedy]:
+    """Each with a value that completes; one that only what there is now lets complete is left out."""
+    for margin in margins:
+        for value in _margin_values(margin, evidence):
+            trials = purse.all_complete(_what(margin, value), _less(margin.kind, value, evidence))
+            if trials is None:
+                yield margin
+            if trials:
+                yield _as_ran(margin, value, trials)
+            if trials is None or trials:
+                break
+
+
+def _margin_values(margin: Remedy, evidence: Evidence) -> Sequence[float]:
+    """From its value up towards what there is now."""
+    assert margin.value is not None, "a margin has a value"
+    now = _now(margin.kind, evidence)
+    between = (margin.value * (now / margin.value) ** share for share in MARGIN_SHARES)
+    return list(dict.fromkeys(value for value in (_rounded_up(margin.kind, one) for one in between) if value < now))
+
+
+def _less(kind: str, value: float, evidence: Evidence) -> Changes:
+    if kind == "downtime_limit":
+        return {"migration.downtime_limit": round(value) * NS_PER_MS}
+    return {"migration.bandwidth" if evidence.brake == "max-bandwidth" else "link.bandwidth": round(value)}
+
+
+def _as_ran(margin: Remedy, value: float, trials: tuple[Trial, ...]) -> Remedy:
+    with_it = "with a downtime limit of " + seconds_words(value / 1000)
+    text = with_it if margin.kind == "downtime_limit" else f"at {bandwidth_words(value)}"
+    total = _span_words([trial.total_s for trial in trials])
+    seeds = tuple(trial.seed for trial in trials)
+    return replace(margin, text=f"{text} (in {total})", value=value, confirmed=True, seeds=seeds)
