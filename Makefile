@@ -65,7 +65,7 @@ docs: $(STAMP) ## write the generated pages and pictures of docs/
 	$(BIN)/python docs/tools/draw_clear.py
 	$(BIN)/python docs/tools/draw_run.py
 	$(BIN)/python docs/tools/draw_rmap_debate.py
-	$(BIN)/python docs/tools/draw_ageing_2x2.py
+	$(BIN)/python docs/tools/draw_ageing_2x2.py --run
 
 lock: ## resolve the newest dependencies anew and write constraints.txt
 	$(PYTHON) docs/tools/lock.py

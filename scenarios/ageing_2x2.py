@@ -8,8 +8,10 @@ to be aged is mapped writable by its next read, so the dirty log has it again.
 
 from __future__ import annotations
 
+from hostsim.report.console import say, show
+from hostsim.report.two_by_two_report import two_by_two_tables
 from hostsim.study.ageing.two_by_two import ERA, PERIOD_NS, SHEET, run_all
-from hostsim.study.ageing.two_by_two_words import table_lines, verdict_lines
+from hostsim.study.ageing.two_by_two_words import verdict_lines
 
 PAGES, VCPUS, SEED = 2048, 2, 1
 
@@ -19,8 +21,9 @@ def main() -> None:
     print(f"{PAGES * 4 // 1024} MiB, {VCPUS} vCPUs, aged each {PERIOD_NS // 1_000_000} ms, kernel {ERA}, machine {SHEET}")
     print()
     cells = run_all(PAGES, VCPUS, SEED)
-    for line in (*table_lines(cells), *verdict_lines(cells)):
-        print(line)
+    for table in two_by_two_tables(cells):
+        show(table)
+    say(verdict_lines(cells))
 
 
 if __name__ == "__main__":

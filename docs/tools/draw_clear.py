@@ -6,12 +6,12 @@ import sys
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from pictures import Figures, run
 
 from hostsim.guest.workload import Workload
 from hostsim.host.kvm.live_vm import LiveVm
@@ -20,12 +20,8 @@ from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.sheet import load_sheet
 from hostsim.kernels.kvm.layout import DONE, HOLD_OF, IN_GUEST, LOGGED_EXITS, V_KIND, V_MODE, V_NS, V_STAGE, WAITING
 from hostsim.mmu.memory import lay_out
+from hostsim.report.drawing import BLUE, GREEN, GREY, INK, SKY, VERMILION, titled
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
-OUT = Path(__file__).resolve().parents[1] / "background" / "clear.png"
-BLUE, VERMILION, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#e69f00", "#9aa0a6", "#009e73"
 N_PAGES, N_VCPUS = 4096, 4
 WRITES_PER_S = 1_200_000
 START_NS, SYNC_NS, CLEAR_NS = 0, 400_000, 500_000
@@ -95,7 +91,7 @@ def _look(machine: Machine, seen: Seen) -> Generator[Any, Any, None]:
         yield machine.env.timeout(LOOK_NS)
 
 
-LANES = {WAITS: (ORANGE, "waits for mmu_lock"), HOLDS: (VERMILION, "handles a fault"), LEAVES: (GREY, "exit, entry")}
+LANES = {WAITS: (SKY, "waits for mmu_lock"), HOLDS: (VERMILION, "handles a fault"), LEAVES: (GREY, "exit, entry")}
 
 
 def draw_vcpus(axes: Any, seen: Seen) -> None:
@@ -110,7 +106,7 @@ def draw_vcpus(axes: Any, seen: Seen) -> None:
             )  # fmt: skip
     shown = seen.log[seen.log[:, 0] >= FROM_NS]
     set_us, lane = (shown[:, 0] - CLEAR_NS) / 1000, N_VCPUS - shown[:, 1]
-    axes.plot(set_us, lane + 0.44, "|", color="black", markersize=5, markeredgewidth=1.0, label="spte set")
+    axes.plot(set_us, lane + 0.44, "|", color=INK, markersize=5, markeredgewidth=1.0, label="spte set")
 
 
 def draw_host(axes: Any, marks: dict[str, int]) -> None:
@@ -129,20 +125,26 @@ def draw(axes: Any, era: str, seen: Seen) -> None:
     axes.set_yticks(range(N_VCPUS + 1), lanes)
     axes.set(xlim=((FROM_NS - CLEAR_NS) / 1000, (TO_NS - CLEAR_NS) / 1000), ylim=(-0.5, N_VCPUS + 0.65))
     axes.set_title(f"{era}, {ERAS[era]}", fontsize=10, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=False)
 
 
-def main() -> int:
-    """Write the picture."""
-    figure, rows = plt.subplots(2, 1, figsize=(9.6, 5.0), layout="constrained", sharex=True)
+def draw_both() -> Figure:
+    """A kernel below the other."""
+    figure = Figure(figsize=(9.6, 5.4), layout="constrained")
+    rows = figure.subplots(2, 1, sharex=True)
     for axes, era in zip(rows, ERAS, strict=True):
         draw(axes, era, simulated(era))
     rows[-1].set_xlabel("time since the CLEAR was asked for [us]")
     handles, labels = rows[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
-    figure.savefig(OUT, dpi=110, metadata={"Software": None})
-    return 0
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
+    titled(figure, "Do vCPUs wait while KVM_CLEAR_DIRTY_LOG goes over their pages?")
+    return figure
+
+
+def figures() -> Figures:
+    """By place under docs/."""
+    return {"background/clear.png": draw_both}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__file__, figures))

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from functools import partial
-from pathlib import Path
+
+from pictures import DOCS, Figures, problems, write
 
 from hostsim.report.debate_plot import draw_debate
 from hostsim.report.debate_report import crossing_words, number_words
-from hostsim.report.plots import pictures_of
 from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing
 from hostsim.study.rmap_debate.debate import GROUPS, all_claims
 
-FOLDER = Path(__file__).resolve().parents[1] / "background"
-PAGE = FOLDER / "rmap-debate.md"
+PAGE = DOCS / "background" / "rmap-debate.md"
 MARK = re.compile(r"<!-- measured: (\d+) -->\n.*?<!-- end of what was measured -->", re.DOTALL)
 
 
@@ -38,15 +37,24 @@ def current(text: str) -> str:
     return MARK.sub(lambda match: measured_block(claims[int(match.group(1))]), text)
 
 
+def figures() -> Figures:
+    """By place under docs/, three claims each."""
+    claims = {claim.number: claim for claim in all_claims()}
+    return {
+        f"background/rmap-debate-{name}.png": partial(draw_debate, [claims[3 * group + i] for i in (1, 2, 3)])
+        for group, name in enumerate(GROUPS)
+    }
+
+
 def main(arguments: list[str]) -> int:
-    """Write pictures and page, or with ``--check`` return 1 if the page is out of date."""
+    """Write pictures and page, or with ``--check`` return 1 if any is out of date."""
     text = PAGE.read_text(encoding="utf-8")
     if "--check" in arguments:
-        return int(current(text) != text)
-    claims = {claim.number: claim for claim in all_claims()}
-    for group, name in enumerate(GROUPS):
-        drawn = pictures_of(partial(draw_debate, [claims[3 * group + i] for i in (1, 2, 3)]))
-        (FOLDER / f"rmap-debate-{name}.png").write_bytes(drawn["png"])
+        stale = problems(__file__, figures())
+        stale += [] if current(text) == text else [f"{PAGE.name}: what was measured changed"]
+        print("\n".join(stale))
+        return int(bool(stale))
+    write(__file__, figures())
     PAGE.write_text(current(text), encoding="utf-8")
     return 0
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
+from pictures import DOCS, Figures, run
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from hostsim.report.drawing import BLUE, GREEN, GREY, VERMILION, label_ticks, titled
 
-FOLDER = Path(__file__).resolve().parents[1] / "background"
+FOLDER = DOCS / "background"
 RANGE = re.compile(r"measured (\S+) to ([^\s;]+)")
-BLUE, VERMILION, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#9aa0a6"
-KINDS = {"rate-limited": BLUE, "over a link": GREEN, "auto-converge": VERMILION, "not counted": GREY}
+KINDS = {
+    "rate-limited": (BLUE, "o"), "over a link": (GREEN, "s"), "auto-converge": (VERMILION, "D"), "not counted": (GREY, "v"),
+}  # fmt: skip
 BOUND_PERCENT = 5.0
 SHOWN_S = (1.8, 34.0)
 """Two cases that time the measuring host, 0.04 s and 0.4 s, lie outside."""
@@ -45,21 +45,20 @@ def deviation_percent(row: dict[str, Any]) -> float:
 
 def draw_scatter(axes: Any) -> None:
     """Measured range across, simulated median up."""
-    for label, colour in KINDS.items():
+    for label, (colour, marker) in KINDS.items():
         rows = [row for row in rows_of("total_time_ms") if kind(row) == label]
         low, high = np.array([[float(v) for v in RANGE.search(row["note"]).groups()] for row in rows]).T / 1000
         measured = np.array([row["expected"] for row in rows]) / 1000
         got = np.array([row["got"] for row in rows]) / 1000
         axes.errorbar(
-            measured, got, xerr=[measured - low, high - measured], fmt="o", markersize=4.5, color=colour, elinewidth=1.2,
+            measured, got, xerr=[measured - low, high - measured], fmt=marker, markersize=4.5, color=colour, elinewidth=1.2,
             markeredgecolor="white", markeredgewidth=0.5, label=f"{label} ({len(rows)})", capsize=2,
         )  # fmt: skip
     axes.plot(SHOWN_S, SHOWN_S, color="0.4", linewidth=0.8, zorder=0)
     axes.set(xscale="log", yscale="log", xlim=SHOWN_S, ylim=SHOWN_S)
     ticks = [2, 3, 5, 10, 20, 30]
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.set_yticks(ticks, [str(tick) for tick in ticks])
-    axes.minorticks_off()
+    label_ticks(axes, "x", ticks, str)
+    label_ticks(axes, "y", ticks, str)
     axes.set(xlabel="measured total time [s], bar: its repeats", ylabel="simulated total time [s]")
     axes.legend(loc="upper left", fontsize=8, frameon=False)
 
@@ -75,21 +74,25 @@ def draw_histogram(axes: Any) -> None:
         axes.axvline(edge, color="0.4", linestyle="--", linewidth=0.9)
     beyond = [int((abs(values) > BOUND_PERCENT).sum()) for values in drawn]
     note = f"bound: {BOUND_PERCENT:.0f} %\noutside: {beyond[0]} of the times,\n{beyond[1]} of the byte counts"
-    axes.text(0.10, 0.97, note, transform=axes.transAxes, va="top", fontsize=8)
+    axes.text(0.12, 0.97, note, transform=axes.transAxes, va="top", fontsize=8)
     axes.set(xlabel="simulated over measured median, less 1 [%]", ylabel="cases")
-    axes.legend(loc="upper right", fontsize=8, frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, fontsize=8)
 
 
-def main() -> int:
-    """Write the picture."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.4), layout="constrained")
+def draw() -> Figure:
+    """Times against each other, and how far they are apart."""
+    figure = Figure(figsize=(9.6, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
     draw_scatter(left)
     draw_histogram(right)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(FOLDER / "validation.png", dpi=110, metadata={"Software": None})
-    return 0
+    titled(figure, "Does a simulated migration take as long as the real one?")
+    return figure
+
+
+def figures() -> Figures:
+    """By place under docs/."""
+    return {"background/validation.png": draw}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__file__, figures))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
+from pictures import Figures, run
 
 from hostsim.guest.workload import Workload
 from hostsim.host.machine import Machine, MachineSpec
@@ -16,12 +16,8 @@ from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.sheet import load_sheet
 from hostsim.kernels.send import LOGGED
 from hostsim.mmu.memory import lay_out
+from hostsim.report.drawing import BLUE, GREY, VERMILION, titled
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
-OUT = Path(__file__).resolve().parents[1] / "background" / "window.png"
-BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#9aa0a6"
 N_PAGES = 16384
 WRITES_PER_S = 3000
 SHOWN_MS = 330
@@ -48,13 +44,14 @@ def draw_windows(axes: Any, log: Any, start_ns: int, syncs: list[Any]) -> None:
     sent_mb = np.arange(1, shown.sum() + 1) * 4104 / 1e6
     axes.step([0, *t_ms[shown], SHOWN_MS], [0, *sent_mb, sent_mb[-1]], where="post", color=BLUE, label="sent")
     even = np.array([0, SHOWN_MS])
-    axes.plot(even, even / 1e3 * (32 << 20) / 1e6, color=GREY, linestyle="--", linewidth=1, label="an even 32 MiB/s")
-    axes.plot(even, even / 1e3 * WRITES_PER_S * 4096 / 1e6, color=VERMILION, linewidth=1.2, label="written by the guest")
+    axes.plot(even, even / 1e3 * (32 << 20) / 1e6, color=GREY, linestyle="--", linewidth=1.4, label="an even 32 MiB/s")
+    written_mb = even / 1e3 * WRITES_PER_S * 4096 / 1e6
+    axes.plot(even, written_mb, color=VERMILION, linewidth=1.4, linestyle="-.", label="written by the guest")
     for i, sync in enumerate(s for s in syncs if 0 <= (s.t_ns - start_ns) / 1e6 <= SHOWN_MS):
         axes.axvline((sync.t_ns - start_ns) / 1e6, color="0.3", linewidth=0.9, linestyle=":", label="_" if i else "sync")
-    axes.set(xlim=(0, SHOWN_MS), ylim=(0, None), xlabel="time [ms]", ylabel="since the first of these windows [MB]")
-    axes.legend(loc="upper left", fontsize=8, frameon=False)
-    axes.set_title("Each window begins with its burst, then the thread sleeps", fontsize=10)
+    axes.set(xlim=(0, SHOWN_MS), ylim=(0, 17), xlabel="time [ms]", ylabel="since the first of these windows [MB]")
+    axes.legend(loc="upper left", bbox_to_anchor=(0.33, 1.0), ncols=2, fontsize=8)
+    axes.set_title("Each window begins with its burst, then the thread sleeps", loc="left", fontsize=9.5)
 
 
 def draw_burst(axes: Any, log: Any, start_ns: int) -> None:
@@ -63,23 +60,27 @@ def draw_burst(axes: Any, log: Any, start_ns: int) -> None:
     burst = (t_ms >= 0) & (t_ms < 50)
     axes.plot(t_ms[burst], log[burst, 1], ".", color=BLUE, markersize=2)
     axes.set(xlabel="time since the sync [ms]", ylabel="gfn")
-    axes.set_title(f"The burst after the sync: {burst.sum()} pages", fontsize=10)
+    axes.set_title(f"The burst after the sync: {burst.sum()} pages", loc="left", fontsize=9.5)
 
 
-def main() -> int:
-    """Write the picture."""
+def draw() -> Figure:
+    """Windows at the left, one burst at the right."""
     migration = simulated()
     log = migration.ram.send_log[: int(migration.ram.send_state[LOGGED])]
     syncs = migration.recorder.syncs
     start_ns = int(log[log[:, 0] > syncs[1].t_ns - WINDOW_BEFORE_NS, 0][0])
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained", width_ratios=(3, 2))
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     draw_windows(left, log, start_ns, syncs)
     draw_burst(right, log, int(syncs[1].t_ns))
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(OUT, dpi=110, metadata={"Software": None})
-    return 0
+    titled(figure, "When does a rate-limited migration send its pages?")
+    return figure
+
+
+def figures() -> Figures:
+    """By place under docs/."""
+    return {"background/window.png": draw}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__file__, figures))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hostsim.cli.options import WideFlag
+
 if TYPE_CHECKING:
     from hostsim.selftest.access_options import AccessOptions
     from hostsim.selftest.access_tracking_perf_test import AccessResult
@@ -37,6 +39,7 @@ def access_tracking_perf_test(
     era: EraOption = "E4",
     sheet: SheetOption = "cascade-lake",
     mmu: MmuOption = "tdp",
+    wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate and print."""
@@ -45,17 +48,17 @@ def access_tracking_perf_test(
 
     options = AccessOptions(vcpus, size, mglru, during_populate, a_bits, era, sheet, mmu)
     result = run_access_test(access_plan(options))
-    _tell_json(options, result) if as_json else _tell(result)
+    _tell_json(options, result) if as_json else _tell(result, wide=wide)
 
 
-def _tell(result: AccessResult) -> None:
+def _tell(result: AccessResult, *, wide: bool) -> None:
     from hostsim.report.console import say, show
     from hostsim.report.tables import plain_table
     from hostsim.selftest.access_lines import access_lines, access_table
 
     say([*access_lines(result), ""])
     table = access_table(result)
-    show(plain_table(table, most=len(table)))
+    show(plain_table(table, most=len(table)), wide=wide)
 
 
 def _tell_json(options: AccessOptions, result: AccessResult) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import JsonFlag, QuietFlag
+from hostsim.cli.options import JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.study_options import (
     FormatOption,
     MaxOption,
@@ -77,6 +77,7 @@ def age_command(
     as_json: JsonFlag = False,
     out: OutOption = Path("out/age"),
     no_files: NoFilesOption = False,
+    wide: WideFlag = False,
     max_runs: MaxOption = 1000,
     quiet: QuietFlag = False,
 ) -> None:
@@ -98,4 +99,4 @@ def age_command(
         rows = run_age(plan, workers, show)
     content = age_content(plan, options, rows)
     paths = [] if no_files else write_age(out, content, rows, plan.varied())
-    tell(told_as, content, [age_table(rows, plan.varied())], caption(plan, options), age_csv(rows), paths)
+    tell(told_as, content, [age_table(rows, plan.varied())], caption(plan, options), age_csv(rows), paths, wide=wide)

@@ -13,9 +13,8 @@ import typer
 from hostsim.cli.options import JsonFlag, QuietFlag
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from hostsim.calibrate.calibration import Calibration, Progress
+    from hostsim.calibrate.calibration import Calibration, Measured, Progress
+    from hostsim.report.columns import Grid
 
 HELP = """Measure what memory costs on this machine and write a cost sheet.
 
@@ -110,15 +109,17 @@ def _remarks(found: Calibration) -> Iterator[str]:
         yield f"repetitions lie far apart: {', '.join(found.noisy)}; {again}"
 
 
-def _table(found: Calibration) -> Table:
-    from rich import box
-    from rich.table import Table
+def _table(found: Calibration) -> Grid:
+    from hostsim.report.columns import Column, Role, grid_of
 
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("number", "value", "spread", "how"):
-        table.add_column(name, justify="right" if name in {"value", "spread"} else "left")
-    for number in found.numbers:
-        spread = "" if number.spread is None else f"{number.spread:.1%}"
-        how = number.source.partition(": ")[2] if number.spread is not None else number.source.partition(" (")[0]
-        table.add_row(number.name, f"{number.value:.12g}", spread, how.removeprefix(f"{found.date}: "))
-    return table
+    def how(number: Measured) -> str:
+        told = number.source.partition(": ")[2] if number.spread is not None else number.source.partition(" (")[0]
+        return told.removeprefix(f"{found.date}: ")
+
+    columns = [
+        Column("name", "number", role=Role.KEY, of=lambda number: number.name),
+        Column("value", "value", of=lambda number: f"{number.value:.12g}"),
+        Column("spread", "spread", of=lambda number: "" if number.spread is None else f"{100 * number.spread:.1f} %"),
+        Column("how", "how", prose=True, of=how),
+    ]
+    return grid_of(columns, found.numbers)

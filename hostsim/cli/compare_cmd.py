@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import Format, JsonFlag, QuietFlag
+from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
 
 HELP = """Run a scenario for every combination of some values, and hold each against the first.
 
@@ -52,6 +52,7 @@ def compare_command(
     no_files: NoFilesOption = False,
     force: ForceOption = False,
     max_runs: MaxOption = 1000,
+    wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Compare."""
@@ -61,4 +62,4 @@ def compare_command(
 
     texts = tuple(overrides or ())
     plan = make_plan(Request(file, read_axes(vary, texts), texts, seed, seeds, max_runs))
-    run_and_tell(plan, Options(workers, as_json, style, out, not no_files, force, quiet))
+    run_and_tell(plan, Options(workers, as_json, style, out, not no_files, force, quiet, wide))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.errors_cli import exit_code_of
-from hostsim.cli.options import LOOK, JsonFlag, QuietFlag
+from hostsim.cli.options import LOOK, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, tell
 
 HELP = """Run the argument of July 2010: which index should find the shadow PTEs of a page?
@@ -46,10 +46,11 @@ def debate_command(
     as_json: JsonFlag = False,
     out: OutOption = Path("out/debate"),
     no_files: NoFilesOption = False,
+    wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Run and tell."""
-    from hostsim.report.debate_report import claims_csv, condition_lines, debate_content, debate_table, write_debate
+    from hostsim.report.debate_report import claims_csv, condition_lines, debate_content, debate_tables, write_debate
     from hostsim.report.steps_progress import steps_progress
     from hostsim.results.store import prepare_folder
     from hostsim.study.rmap_debate.debate import N_CLAIMS, machine_words, run_claims
@@ -64,4 +65,4 @@ def debate_command(
     content = debate_content(DebateOptions(sheet), claims)
     paths = [] if no_files else write_debate(out, content, claims)
     caption = "\n".join([machine_words(), "", *condition_lines(claims)])
-    tell(told_as, content, [debate_table(claims)], caption, claims_csv(claims), paths)
+    tell(told_as, content, debate_tables(claims), caption, claims_csv(claims), paths, wide=wide)

@@ -10,6 +10,7 @@ import typer
 
 from hostsim.cli.access_tracking_cmd import HELP as ACCESS_HELP
 from hostsim.cli.access_tracking_cmd import access_tracking_perf_test
+from hostsim.cli.options import WideFlag
 
 if TYPE_CHECKING:
     from hostsim.selftest.dirty_log_perf_test import SelftestResult
@@ -76,6 +77,7 @@ def dirty_log_perf_test(
     pml: PmlOption = False,
     eager_split: EagerOption = None,
     initially_all_set: AllSetOption = False,
+    wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate and print."""
@@ -88,17 +90,17 @@ def dirty_log_perf_test(
     )  # fmt: skip
     asked = asked_for(options)
     result = run_selftest(asked.setup, asked.costs, asked.plan)
-    _tell_json(options, result) if as_json else _tell(result)
+    _tell_json(options, result) if as_json else _tell(result, wide=wide)
 
 
-def _tell(result: SelftestResult) -> None:
+def _tell(result: SelftestResult, *, wide: bool) -> None:
     from hostsim.report.console import say, show
     from hostsim.report.tables import plain_table
     from hostsim.selftest.lines import phase_table, selftest_lines
 
     say([*selftest_lines(result), ""])
     table = phase_table(result)
-    show(plain_table(table, most=len(table)))
+    show(plain_table(table, most=len(table)), wide=wide)
 
 
 def _tell_json(options: Options, result: SelftestResult) -> None:

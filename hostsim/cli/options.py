@@ -14,4 +14,5 @@ LOOK: dict[str, Any] = {
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.")]
 QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+WideFlag = Annotated[bool, typer.Option("--wide", help="All columns of each table, side by side, however wide.")]
 Format = Annotated[Literal["text", "markdown"], typer.Option("--format", help="How the verdict is written.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import JsonFlag, QuietFlag
+from hostsim.cli.options import JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.study_options import (
     FormatOption,
     MaxOption,
@@ -79,6 +79,7 @@ def reclaim_command(
     as_json: JsonFlag = False,
     out: OutOption = Path("out/reclaim"),
     no_files: NoFilesOption = False,
+    wide: WideFlag = False,
     max_runs: MaxOption = 1000,
     quiet: QuietFlag = False,
 ) -> None:
@@ -107,4 +108,4 @@ def reclaim_command(
     content = reclaim_content(plan, options, rows)
     paths = [] if no_files else write_reclaim(out, plan, content, rows)
     caption = reclaim_caption(plan, options)
-    tell(told_as, content, reclaim_tables(plan, rows), caption, reclaim_csv(plan, rows), paths)
+    tell(told_as, content, reclaim_tables(plan, rows), caption, reclaim_csv(plan, rows), paths, wide=wide)

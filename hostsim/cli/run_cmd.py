@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import Format, JsonFlag, QuietFlag
+from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
 
 HELP = """Simulate a scenario (.toml), or run a script (.py) over the same API.
 
@@ -44,6 +44,7 @@ def run_command(
             show_default="where it takes seconds",
         ),
     ] = None,
+    wide: WideFlag = False,
     quiet: QuietFlag = False,
     trace: Annotated[
         bool, typer.Option("--trace", help="Trace events, named as QEMU's, as JSON lines on standard error.")
@@ -59,7 +60,7 @@ def run_command(
     scenario_only = {
         "--set": bool(overrides), "--seed": seed is not None, "--json": as_json, "--format": style != "text",
         "--out": out is not None, "--no-files": no_files, "--fail-if-not-converged": fail_if_not_converged,
-        "--quiet": quiet, "--confirm": confirm is not None,
+        "--wide": wide, "--quiet": quiet, "--confirm": confirm is not None,
     }  # fmt: skip
     if file.suffix == ".py":
         run_script.run_script(file, arguments or [], [name for name, given in scenario_only.items() if given])
@@ -67,6 +68,6 @@ def run_command(
     run_script.refuse_arguments(arguments or [])
     options = run_scenario.Options(
         file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet or trace,
-        confirm,
+        confirm, wide,
     )  # fmt: skip
     raise typer.Exit(run_scenario.run_scenario(options))

@@ -36,6 +36,7 @@ class Options:
     write_files: bool = True
     force: bool = False
     quiet: bool = False
+    wide: bool = False
 
 
 def run_and_tell(plan: Plan, options: Options) -> None:
@@ -81,10 +82,10 @@ def _tell(options: Options, summary: Summary, content: dict[str, Any], paths: Se
         console.say_raw(json_bytes(content).decode())
         return
     console.say([*content["verdict"], ""])
-    screen = console.out_console()
-    for table in compare_tables(summary, screen.width if screen.is_terminal else console.WIDE):
-        console.show(table, markdown=options.style == "markdown")
-    console.say([caption(summary), ""])
+    for table in compare_tables(summary):
+        console.show(table, markdown=options.style == "markdown", wide=options.wide)
+    console.say_wrapped([caption(summary)])
+    console.say([""])
     if paths:
         folder = f"  {paths[0].parent / FOLDER}/<key>.json, one a run"
         console.say(["Files:", *(f"  {path}" for path in paths), folder])

@@ -39,6 +39,7 @@ class Options:
     quiet: bool = False
     confirm: bool | None = None
     """Whether the verdict's values are run again; None: as far as that takes about two seconds, or thrice the run."""
+    wide: bool = False
 
 
 def run_scenario(options: Options) -> int:
@@ -129,7 +130,7 @@ def _tell(options: Options, result: RunResult, paths: Sequence[Path], verdicts: 
     shown = [table for m in result.migrations for table in migration_tables(m)]
     shown += [] if result.host is None else host_tables(result.host)
     for table in shown or [tables.plain_table(result.guest)]:
-        console.show(table, markdown=options.style == "markdown")
+        console.show(table, markdown=options.style == "markdown", wide=options.wide)
     if paths:
         console.say(["Files:", *(f"  {path}" for path in paths)])
         if left_out := files.missing_files():

@@ -12,6 +12,7 @@ from hostsim.errors import InputError, Problem
 from hostsim.report.console import say_raw, show
 
 if TYPE_CHECKING:
+    from hostsim.report.columns import Grid
     from hostsim.scenario.catalogue import Entry
 
 
@@ -34,16 +35,13 @@ def scenarios(
     if as_json:
         say_raw(json.dumps([asdict(entry) for entry in entries], indent=2) + "\n")
     else:
-        _show(entries)
+        show(scenarios_table(entries))
 
 
-def _show(entries: list[Entry]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+def scenarios_table(entries: list[Entry]) -> Grid:
+    """A line a scenario: its question, or why it cannot be read."""
+    from hostsim.report.columns import Column, Role, grid_of
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file", no_wrap=True, overflow="ignore", min_width=max((len(e.path) for e in entries), default=1))
-    table.add_column("question")
-    for entry in entries:
-        table.add_row(Text(entry.path), Text(entry.problem or entry.question, style="red" if entry.problem else ""))
-    show(table)
+    file = Column("path", "file", role=Role.KEY, of=lambda entry: entry.path)
+    question = Column("question", "question", prose=True, of=lambda entry: entry.problem or entry.question)
+    return grid_of([file, question], entries)

@@ -22,8 +22,9 @@ SheetOption = Annotated[str, typer.Option("--sheet", help="Whose costs.")]
 
 
 def tell(
-    style: str, content: dict[str, Any], tables: Sequence[Any], caption: str, csv: bytes, paths: Sequence[Path]
-) -> None:
+    style: str, content: dict[str, Any], tables: Sequence[Any], caption: str, csv: bytes, paths: Sequence[Path], *,
+    wide: bool = False,
+) -> None:  # fmt: skip
     """JSON or CSV and nothing else; or verdict, tables, what is the same for all rows, and the files."""
     from hostsim.report import console, files
     from hostsim.results.encode import json_bytes
@@ -33,8 +34,8 @@ def tell(
         return
     console.say([*content["verdict"], ""])
     for table in tables:
-        console.show(table, markdown=style == "markdown")
-    console.say([caption])
+        console.show(table, markdown=style == "markdown", wide=wide)
+    console.say_wrapped(caption.split("\n"))
     if paths:
         console.say(["", "Files:", *(f"  {path}" for path in paths)])
         if left_out := files.missing_files():

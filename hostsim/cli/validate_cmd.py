@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hostsim.cli.options import JsonFlag, QuietFlag
+from hostsim.cli.options import JsonFlag, QuietFlag, WideFlag
 
 if TYPE_CHECKING:
     from hostsim.validation.rows import Row
@@ -36,6 +36,7 @@ def validate_command(
     cases: Annotated[Path | None, typer.Option(metavar="FILE", help="Other cases of real migrations (.jsonl).")] = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Worker processes.")] = 1,
     fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 if a scored row failed.")] = False,
+    wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Run suites and print their rows."""
@@ -44,20 +45,20 @@ def validate_command(
 
     with suite_progress(quiet=quiet or as_json) as progress:
         rows = run_suites(suites or (), cases=cases, jobs=jobs, progress=progress)
-    tell(rows, as_json=as_json)
+    tell(rows, as_json=as_json, wide=wide)
     if fail and not all(row.passed for row in rows if row.scored):
         raise typer.Exit(1)
 
 
-def tell(rows: Sequence[Row], *, as_json: bool) -> None:
+def tell(rows: Sequence[Row], *, as_json: bool, wide: bool = False) -> None:
     """Rows as JSON or as tables on standard output."""
     from hostsim.report import console, tables
 
     if as_json:
         console.say_raw(json.dumps([as_object(row) for row in rows], indent=2) + "\n")
         return
-    console.show(tables.validation_table(rows))
-    console.show(tables.summary_table(rows))
+    for table in (*tables.validation_tables(rows), tables.summary_table(rows)):
+        console.show(table, wide=wide)
 
 
 def as_object(row: Row) -> dict[str, Any]:

@@ -159,7 +159,10 @@ class Machine:
         spec = self.spec
         if spec.migration is None:
             return None
-        return Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
+        migration = Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
+        if self.monitor is not None:
+            migration.recorder.on_cut = self.monitor.cut
+        return migration
 
     def _report(self, progress: Progress) -> Generator[simpy.Event, Any, None]:
         while True:

@@ -1,4 +1,4 @@
-"""Who watches a host: invariants of its memory, and a series of how its VMs fare, each 100 ms."""
+"""Who watches a host: invariants of its memory, and a series of how its VMs fare."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HostSample:
 
 
 class Monitor:
-    """``samples`` so far. It changes nothing and draws nothing."""
+    """``samples`` so far: each 100 ms, and where ``cut`` is called. It changes nothing and draws nothing."""
 
     def __init__(self, env: Clock, vms: Sequence[LiveVm], memory: HostMemory | None) -> None:
         self.samples: list[HostSample] = []
@@ -50,6 +50,10 @@ class Monitor:
     def look(self) -> None:
         """Check all invariants and take a sample, if none was taken at this moment. InvariantError."""
         self._check()
+        self.cut()
+
+    def cut(self) -> None:
+        """Take a sample, if none was taken at this moment: from now on a guest runs at another rate."""
         if not self.samples or self.samples[-1].t_ns < self._env.now_ns:
             self.samples.append(self._sample())
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hostsim.report.compare_lines import COLOURS
-from hostsim.report.plots import BLUE, GREEN, GREY, VERMILION
+from hostsim.report.drawing import BLUE, COLOURS, DASHES, GREY, INK, VERMILION, log_axis, spans_decades, titled
+from hostsim.report.layout import wrapped
+from hostsim.report.memory_plots import survival_axes
+from hostsim.report.study_words import value_words
 from hostsim.study.ageing.outcome import AgeRow, label
-from hostsim.study.compare.spread import Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 24
 LINES_MAX = len(COLOURS)
+BAR_TICKS = 3
+NAME_LETTERS = 44
+LEGEND_LETTERS = 130
+"""Of a line of the legend."""
 
 
 def draw_age(rows: Sequence[AgeRow], varied: Sequence[str]) -> Figure:
@@ -28,30 +34,47 @@ def draw_age(rows: Sequence[AgeRow], varied: Sequence[str]) -> Figure:
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     shown = rows[:ROWS_MAX]
-    names = [label(row, varied) for row in shown]
+    names = [label(row, varied or ["policy"]) for row in shown]
     faults = {name: row.latencies["guest fault"] for name, row in zip(names, shown, strict=True)}
     below = 3.2 if any(counted.count for counted in faults.values()) else 0.0
     figure = Figure(figsize=(11.0, 2.6 + 0.32 * len(shown) + below), layout=ConstrainedLayoutEngine())
     heights = [1.2 + 0.32 * len(shown), *([3.0] if below else [])]
     grid = figure.add_gridspec(len(heights), 3, height_ratios=heights)
     bars = [figure.add_subplot(grid[0, column]) for column in range(3)]
-    _bars(bars[0], names, [row.figures["pass_mean_ns"] for row in shown], 1e6, "a pass [ms]", BLUE)
-    _bars(bars[1], None, [row.figures["vcpu_slowdown_percent"] for row in shown], 1.0, "guest slower by [%]", VERMILION)
+    _bars(bars[0], names, shown, "pass_mean_ns", "a pass takes", BLUE)
+    _bars(bars[1], None, shown, "vcpu_slowdown_percent", "guest slower by [%]", VERMILION)
     _sight(bars[2], shown)
     if below:
-        distributions(figure.add_subplot(grid[1, :]), faults, "a fault of the guest takes longer than")
+        below_axes = figure.add_subplot(grid[1, :])
+        distributions(below_axes, faults, "time of a fault of the guest")
+        across = max(1, min(3, LEGEND_LETTERS // max(map(len, names))))
+        figure.legend(*below_axes.get_legend_handles_labels(), loc="outside lower center", ncols=across, fontsize=8)
     left_out = f" ({len(rows) - len(shown)} more in age.csv)" if len(rows) > len(shown) else ""
-    figure.suptitle(f"What page ageing costs the guest{left_out}", x=0.012, ha="left", fontsize=13, fontweight="bold")
+    titled(figure, f"What does page ageing cost the guest, and what does it see?{left_out}")
     return figure
 
 
-def _bars(axes: Axes, names: Sequence[str] | None, values: Sequence[Spread], scale: float, title: str, colour: str) -> None:
-    at = np.arange(len(values))
-    gaps = [[_gap(s.low, s.mean) / scale for s in values], [_gap(s.mean, s.high) / scale for s in values]]
-    axes.barh(at, [s.mean / scale for s in values], xerr=gaps, color=colour, height=0.62, error_kw={"linewidth": 1.0})
-    axes.set_yticks(at, names or [""] * len(values))
+def _bars(axes: Axes, names: Sequence[str] | None, rows: Sequence[AgeRow], name: str, title: str, colour: str) -> None:
+    """A bar a row with its figure; from the least of them on a logarithmic axis where they span decades, else from 0."""
+    values, words = [row.figures[name] for row in rows], partial(value_words, name)
+    means, at = [s.mean for s in values], np.arange(len(values))
+    gaps = [[_gap(s.low, s.mean) for s in values], [_gap(s.mean, s.high) for s in values]]
+    look: dict[str, Any] = {"xerr": gaps, "error_kw": {"linewidth": 1.0}} if any(map(any, gaps)) else {}
+    axes.barh(at, means, color=colour, height=0.62, **look)
+    folded = ["\n".join(wrapped(name, NAME_LETTERS)) for name in names or [""] * len(values)]
+    axes.set_yticks(at, folded, fontsize=8.5)
     axes.invert_yaxis()
-    axes.set_xlim(left=0.0)
+    positive = [mean for mean in means if mean > 0]
+    if spans_decades(means) or (positive and name.endswith("_ns")):
+        low, high = min(positive) / 3, max(positive)
+        log_axis(axes, "x", [positive], words, (low, high * (high / low) ** 0.35), ticks_max=BAR_TICKS)
+    else:
+        axes.set_xlim(0.0, 1.35 * max([*means, 1e-9]))
+    beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8}
+    for place, mean in enumerate(means):
+        # A bar of 0 has no place on a logarithmic axis, a negative one none on either: their figures stand at the left.
+        where, coords = (mean, "data") if mean > 0 else (0.0, ("axes fraction", "data"))
+        axes.annotate(words(mean), (where, place), (4, 0), xycoords=coords, **beside)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(title)
 
@@ -61,7 +84,8 @@ def _sight(axes: Axes, rows: Sequence[AgeRow]) -> None:
     at = np.arange(len(rows))
     axes.barh(at, [row.mean("used_pages") for row in rows], color=GREY, height=0.62, label="in use")
     axes.barh(at, [row.mean("false_old_pages") for row in rows], color=VERMILION, height=0.34, label="taken for idle")
-    axes.plot([row.mean("working_set_pages") for row in rows], at, "|", color=GREEN, markersize=11, label="estimate")
+    look: dict[str, Any] = {"color": INK, "markersize": 11, "markeredgewidth": 1.8}
+    axes.plot([row.mean("working_set_pages") for row in rows], at, "|", label="estimate", **look)
     axes.set_yticks(at, [""] * len(rows))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
@@ -69,23 +93,24 @@ def _sight(axes: Axes, rows: Sequence[AgeRow]) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=7.5)
 
 
-def distributions(axes: Axes, latencies: dict[str, Latencies], title: str) -> None:
-    """Of each that is not empty, the share that takes longer, over time, both on logarithmic axes."""
+def distributions(axes: Axes, latencies: dict[str, Latencies], title: str, marks_ns: Sequence[float] = ()) -> None:
+    """Of each that is not empty, the share that takes longer, over time, both on logarithmic axes; a dashed line a mark."""
     there = {name: counted for name, counted in latencies.items() if counted.count}
-    for colour, (name, counted) in zip(COLOURS, there.items(), strict=False):
+    for number, (name, counted) in enumerate(there.items()):
         ends_ns, counts = counted.buckets()
         longer = 1.0 - np.cumsum(counts) / counted.count
-        axes.step([ends_ns[0] / 1e3, *(ends_ns / 1e3)], [1.0, *np.maximum(longer, 0.5 / counted.count)], where="post",
-                  color=colour, linewidth=1.2, label=name)  # fmt: skip
+        axes.step([max(1, ends_ns[0]), *np.maximum(ends_ns, 1)], [1.0, *np.maximum(longer, 0.5 / counted.count)],
+                  where="post", color=COLOURS[number % len(COLOURS)], linestyle=DASHES[number % len(DASHES)],
+                  linewidth=max(1.2, 2.8 - 0.3 * number), label=name)  # fmt: skip
     if not there:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "nothing waited", transform=axes.transAxes, ha="center")
         return
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel(f"{title} [us]")
-    axes.set_ylabel("share")
-    axes.legend(fontsize=7.5)
+    for mark_ns in marks_ns:
+        axes.axvline(mark_ns, color=GREY, linestyle="--", linewidth=1.2)
+    survival_axes(axes)
+    axes.set_xlabel(title)
+    axes.set_ylabel("share that took longer")
 
 
 def _gap(low: float | None, high: float | None) -> float:

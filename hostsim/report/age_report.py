@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hostsim.report.age_plot import draw_age
+from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
-from hostsim.report.study_words import cell
-from hostsim.report.tables import titled_table
+from hostsim.report.study_words import setting_column, study_column
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.ageing.options import AgeOptions, AgePlan
@@ -17,16 +17,22 @@ from hostsim.study.ageing.outcome import AgeRow, row_verdict, verdict_lines
 from hostsim.study.compare.spread import method
 from hostsim.units import format_duration
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
-COLUMNS = {
-    "pass": "pass_mean_ns", "longest": "pass_max_ns", "slowdown": "vcpu_slowdown_percent", "calls/s": "notifier_calls_per_s",
-    "host waits p99": "host_lock_wait_p99_ns", "vCPU waits p99": "vcpu_lock_wait_p99_ns", "lock held": "lock_held_percent",
-    "young": "young_pages", "false old": "false_old_pages", "false young": "false_young_pages",
-    "ws estimate": "working_set_pages", "ws true": "used_pages",
-    "faults/pass": "faults_per_pass",
-}  # fmt: skip
+COLUMNS = (
+    study_column("pass_mean_ns", "pass"),
+    study_column("pass_max_ns", "longest", Role.SPARE),
+    study_column("vcpu_slowdown_percent", "slowdown"),
+    study_column("notifier_calls_per_s", "calls/s", Role.SPARE),
+    study_column("host_lock_wait_p99_ns", "host waits p99", Role.SPARE),
+    study_column("vcpu_lock_wait_p99_ns", "vCPU waits p99"),
+    study_column("lock_held_percent", "lock held", Role.SPARE),
+    study_column("young_pages", "young", Role.SPARE),
+    study_column("false_old_pages", "false old"),
+    study_column("false_young_pages", "false young", Role.SPARE),
+    study_column("working_set_pages", "ws estimate"),
+    study_column("used_pages", "ws true"),
+    study_column("faults_per_pass", "faults/pass", Role.SPARE),
+    Column("verdict", "verdict", prose=True, of=row_verdict),
+)
 
 
 def age_content(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> dict[str, Any]:
@@ -58,14 +64,10 @@ def _table(rows: Sequence[AgeRow]) -> Table:
     return figures_table("age", [(row.settings, row.figures, row_verdict(row)) for row in rows])
 
 
-def age_table(rows: Sequence[AgeRow], varied: Sequence[str]) -> RichTable:
+def age_table(rows: Sequence[AgeRow], varied: Sequence[str]) -> Grid:
     """A line a case: what varies, the figures, the verdict."""
     keys = [key for key in rows[0].settings if key in varied] or ["policy"]
-    table = titled_table("", [*keys, *COLUMNS, "verdict"], left=len(keys) + 1)
-    for row in rows:
-        cells = [cell(figure, row.figures[figure]) for figure in COLUMNS.values()]
-        table.add_row(*(row.settings[key] for key in keys), *cells, row_verdict(row))
-    return table
+    return grid_of([*map(setting_column, keys), *COLUMNS], rows)
 
 
 def caption(plan: AgePlan, options: AgeOptions) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hostsim.report.compare_lines import COLOURS, Line, ended, scale_of, spread_of
+from hostsim.report.compare_lines import Line, ended, scale_of, spread_of
 from hostsim.report.compare_words import TITLES
+from hostsim.report.drawing import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

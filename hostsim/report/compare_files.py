@@ -10,7 +10,7 @@ from typing import Any
 
 from hostsim.report.compare_plot import compare_pictures
 from hostsim.report.compare_words import label
-from hostsim.report.plots import has_plots
+from hostsim.report.drawing import has_plots
 from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
 from hostsim.results.provenance import config_sha256, git_revision

@@ -1,16 +1,12 @@
-"""What lines and bars of a comparison's picture have in common: colours, the unit of a panel, means and their intervals."""
+"""What lines and bars of a comparison's picture have in common: the unit of a panel, means and their intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from hostsim.report.compare_words import ended_words
-from hostsim.report.plots import BLUE, GREEN, INK, VERMILION
 from hostsim.study.compare.summary import Row
 
-COLOURS = (BLUE, VERMILION, GREEN, "#cc79a7", "#e69f00", "#56b4e9", INK, "#9a8c00")
-"""Okabe and Ito's palette, its yellow darkened to be seen on white."""
-MARKERS = "osD^vPX*"
 SCALES = {
     "_ms": ((1000.0, "s"), (1.0, "ms")), "_ns": ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")),
     "_bytes": ((1e9, "GB"), (1e6, "MB"), (1.0, "B")), "_percent": ((1.0, "%"),),
@@ -24,11 +20,6 @@ def scale_of(lines: Sequence[Line], name: str) -> tuple[float, str]:
     top = max((spread.mean for _, rows in lines for row in rows if (spread := row.spread(name))), default=0.0)
     steps = next((steps for ending, steps in SCALES.items() if name.endswith(ending)), ((1.0, ""),))
     return next(((factor, unit) for factor, unit in steps if top >= factor), steps[-1])
-
-
-def shift_of(number: int, n_lines: int) -> float:
-    """Of line ``number`` from the middle of all, -0.5 to 0.5."""
-    return 0.0 if n_lines == 1 else number / (n_lines - 1) - 0.5
 
 
 def spread_of(rows: Sequence[Row], name: str, scale: float) -> tuple[list[int], list[float], list[list[float]]]:

@@ -4,31 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.compare_words import TITLES, ended_words, figure_words, ratio_words, spread_words
 from hostsim.study.compare.figures import AGEING, JUDGED, KVM, MEMORY
 from hostsim.study.compare.spread import CONFIDENCE, has_intervals
 from hostsim.study.compare.summary import Difference, Row, Summary
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-
-@dataclass(frozen=True)
-class Column:
-    """A title and a cell for each combination."""
-
-    title: str
-    cells: Sequence[str]
-    is_figure: bool = True
-
-    @property
-    def width(self) -> int:
-        """Places it takes, the space between columns included."""
-        return max(map(len, [self.title, *self.cells])) + 3
-
 
 ROWS_MAX = 60
 NONE = "-"
@@ -56,35 +37,11 @@ AGEING_COSTS = {
 """And where memory is aged."""
 
 
-def compare_tables(summary: Summary, width: int) -> list[Table]:
-    """One table, or several with the same rows where one is wider than ``width``; at most ROWS_MAX rows."""
-    sheets = _sheets(summary, width, list(_figures(summary)))
-    costs = [[column] for column in _costs(summary)]
-    sheets += _sheets(summary, width, costs) if costs else []
-    return [_table([*_settings(summary), *columns]) for columns in sheets]
-
-
-def _table(columns: Sequence[Column]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.is_figure else "left", no_wrap=True)
-    for cells in zip(*(column.cells[:ROWS_MAX] for column in columns), strict=True):
-        table.add_row(*cells)
-    return table
-
-
-def _sheets(summary: Summary, width: int, groups: Sequence[list[Column]]) -> list[list[Column]]:
-    """Columns of figures, cut between ``groups`` so that those of a sheet fit beside the settings."""
-    room = width - sum(column.width for column in _settings(summary))
-    sheets: list[list[Column]] = [[]]
-    for group in groups:
-        wanted = sum(column.width for column in (*sheets[-1], *group))
-        sheets += [[]] if sheets[-1] and wanted > room else []
-        sheets[-1] += group
-    return sheets
+def compare_tables(summary: Summary) -> list[Grid]:
+    """What was judged, and what it cost: rows are the same combinations, at most ROWS_MAX."""
+    settings, costs, rows = _settings(summary), list(_costs(summary)), summary.rows[:ROWS_MAX]
+    tables = [grid_of([*settings, *_figures(summary)], rows)]
+    return [*tables, grid_of([*settings, *costs], rows)] if costs else tables
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
@@ -114,20 +71,37 @@ def caption(summary: Summary) -> str:
 
 def _settings(summary: Summary) -> list[Column]:
     titles = short_keys(list(summary.rows[0].settings))
-    keys = [Column(title, [row.settings[key] for row in summary.rows], False) for key, title in titles.items()]
-    head = ENDED if summary.has_migration else ENDED_ALONE
-    return [*keys, Column(head, [ended_words(row) for row in summary.rows], False)]
+    keys = [_setting(key, title) for key, title in titles.items()]
+    return [*keys, Column("ended", ENDED if summary.has_migration else ENDED_ALONE, ended_words, Role.KEY, of=_itself)]
 
 
-def _figures(summary: Summary) -> Iterator[list[Column]]:
-    """Columns that stay together: a figure and its ratios."""
+def _setting(key: str, title: str) -> Column:
+    return Column(key, title, role=Role.KEY, of=lambda row: row.settings[key])
+
+
+def _itself(row: Row) -> Row:
+    return row
+
+
+def _figures(summary: Summary) -> Iterator[Column]:
+    """Each figure with its ratios to the first row, if there are any."""
     for name in shown_figures(summary):
-        ratios = [_ratio(summary.against_baseline(row, name)) for row in summary.rows]
-        means = Column(TITLES[name], [_mean(row, name) for row in summary.rows])
-        yield [means, *([Column(RATIO, ratios)] if set(ratios) != {NONE} else [])]
+        ratios = {_ratio(summary.against_baseline(row, name)) for row in summary.rows}
+        yield _mean_column(name, TITLES[name])
+        if ratios != {NONE}:
+            yield _ratio_column(summary, name)
     for name, title in ALSO.items():
         if any(row.spread(name) for row in summary.rows):
-            yield [Column(title, [_mean(row, name) for row in summary.rows])]
+            yield _mean_column(name, title)
+
+
+def _mean_column(name: str, title: str) -> Column:
+    return Column(name, title, of=lambda row: _mean(row, name))
+
+
+def _ratio_column(summary: Summary, name: str) -> Column:
+    """Never parted from the figure before."""
+    return Column(f"{name}_ratio", RATIO, of=lambda row: _ratio(summary.against_baseline(row, name)), joined=True)
 
 
 def _costs(summary: Summary) -> Iterator[Column]:
@@ -138,7 +112,7 @@ def _costs(summary: Summary) -> Iterator[Column]:
     for name, title in names.items():
         spreads = [row.spread(name) for row in summary.rows]
         if any(spread is not None and spread.mean > 0 for spread in spreads):
-            yield Column(title, [_mean(row, name) for row in summary.rows])
+            yield _mean_column(name, title)
 
 
 def _mean(row: Row, name: str) -> str:

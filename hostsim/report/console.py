@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hostsim.errors import OutputError
 
@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hostsim.errors import HostsimError
+    from hostsim.report.columns import Grid
+    from hostsim.report.layout import Part
 
-WIDE = 400
-"""Columns of text that a pipe is assumed to take."""
+PLAIN_WIDTH = 80
+"""Letters of a line where standard output is no terminal and COLUMNS does not say otherwise."""
+WITHOUT_LIMIT = 100_000
+FAILED = "FAILED"
+"""A cell that stands out."""
 NOBODY_READS = 2
 """Exit code where the reader of standard output has left: nowhere to write."""
 
@@ -27,7 +32,16 @@ def out_console() -> Console:
     """Standard output: results. Print to it within ``_written``."""
     from rich.console import Console
 
-    return Console(file=sys.stdout, highlight=False, emoji=False)
+    console = Console(file=sys.stdout, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _columns()
+    return console
+
+
+def _columns() -> int:
+    """COLUMNS, or PLAIN_WIDTH: a file or a pipe has no width of its own, and the terminal beside it is not asked."""
+    text = os.environ.get("COLUMNS", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else PLAIN_WIDTH
 
 
 @contextmanager
@@ -68,19 +82,50 @@ def say(lines: Iterable[str]) -> None:
             console.print(line, markup=False, soft_wrap=True)
 
 
-def show(table: Table, *, markdown: bool = False) -> None:
-    """A table on standard output, as wide as it needs to be where nobody looks at it on a terminal."""
-    from rich import box
+def say_wrapped(lines: Iterable[str], indent: str = "  ") -> None:
+    """Lines on standard output, wrapped at words, numbers kept with their units; ``indent``: added to a line's own."""
+    from hostsim.report.layout import wrapped
+
+    width = out_console().width
+    for line in lines:
+        say(wrapped(line, width, line[: len(line) - len(line.lstrip())] + indent))
+
+
+def show(grid: Grid, *, markdown: bool = False, wide: bool = False) -> None:
+    """A table on standard output: in parts that fit the lines of the terminal, or with all columns in one if ``wide``."""
+    from hostsim.report.layout import laid_out, wrapped
 
     console = out_console()
-    if markdown:
-        table.box = box.MARKDOWN
-    if not console.is_terminal:
-        console.width = max(
-            console.width, console.measure(table, options=console.options.update(max_width=WIDE)).maximum
-        )
+    width = console.width
+    layout = laid_out(grid, None if wide else WITHOUT_LIMIT if markdown else width)
+    console.width = max(width, *(part.width for part in layout.parts))
     with _written():
-        console.print(table)
+        for line in wrapped(grid.title, width) if grid.title else ():
+            console.print(line, style="bold", markup=False, soft_wrap=True)
+        for part in layout.parts:
+            console.print(_drawn(part, grid.dim, markdown=markdown))
+            console.print()
+        if layout.left_out:
+            for line in wrapped(f"--wide also shows: {', '.join(layout.left_out)}", width):
+                console.print(line, markup=False, soft_wrap=True)
+            console.print()
+
+
+def _drawn(part: Part, dim: frozenset[int], *, markdown: bool) -> Table:
+    """``part`` by rich, which has nothing left to wrap or to cut."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.MARKDOWN if markdown else box.SIMPLE_HEAD, pad_edge=markdown, collapse_padding=True)
+    table.show_edge = markdown
+    for width, heading, right in zip(part.widths, part.headings, part.right, strict=True):
+        justify: Literal["right", "left"] = "right" if right else "left"
+        table.add_column(Text("\n".join(heading)), justify=justify, no_wrap=True, min_width=width, overflow="fold")
+    for number, row in enumerate(part.rows):
+        cells = [Text("\n".join(lines), style="red" if lines == (FAILED,) else "") for lines in row]
+        table.add_row(*cells, style="dim" if number in dim else None)
+    return table
 
 
 def say_raw(text: str) -> None:

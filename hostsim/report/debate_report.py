@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.debate_plot import draw_debate
 from hostsim.report.study_files import study_content, write_study
-from hostsim.report.tables import titled_table
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing
 from hostsim.study.rmap_debate.debate import machine_words
 from hostsim.verdict import words
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
 NAME = "debate"
-COLUMNS = ("", "claim", "who", "verdict", "where it turns", "measured", "closed form", "apart")
-LEFT_ALIGNED = 5
 CLAIM_COLUMNS = {
     "claim": "int64", "says": "str", "who": "str", "verdict": "str", "turns": "str", "measured": "float64",
     "computed": "float64", "unit": "str", "formula": "str", "why": "str",
 }  # fmt: skip
 CURVE_COLUMNS = {"claim": "int64", "x_label": "str", "y_label": "str", "line": "str", "x": "float64", "y": "float64"}
-WIDTH = 118
+SAID = (
+    Column("number", "#", role=Role.KEY, of=lambda claim: claim.number),
+    Column("says", "claim", prose=True, of=lambda claim: claim.says),
+    Column("who", "who", of=lambda claim: claim.who),
+    Column("verdict", "verdict", of=lambda claim: claim.verdict),
+)
+TURNS = (
+    Column("number", "#", role=Role.KEY, of=lambda pair: pair[0].number),
+    Column("what", "where it turns", prose=True, of=lambda pair: pair[1].what),
+    Column("unit", "in", prose=True, of=lambda pair: pair[1].unit),
+    Column("measured", "measured", of=lambda pair: number_words(pair[1].measured)),
+    Column("computed", "closed form", of=lambda pair: number_words(pair[1].computed)),
+    Column("apart", "apart", of=lambda pair: pair[1].apart),
+)
+"""Of (claim, crossing)."""
 
 
 def debate_content(options: Any, claims: Sequence[Claim]) -> dict[str, Any]:
@@ -53,27 +61,20 @@ def claims_csv(claims: Sequence[Claim]) -> bytes:
     return csv_bytes(_claims_table(claims))
 
 
-def debate_table(claims: Sequence[Claim]) -> RichTable:
-    """A line a crossing; the claim beside its first."""
-    table = titled_table("", COLUMNS, left=0)
-    for column, name in zip(table.columns, COLUMNS, strict=True):
-        column.justify = "left" if name in COLUMNS[1:LEFT_ALIGNED] else "right"
-        column.no_wrap = name in {"", "who", "verdict", "apart"}
-    for claim in claims:
-        head = (str(claim.number), claim.says, claim.who, claim.verdict)
-        for i, crossing in enumerate(claim.crossings):
-            table.add_row(*(head if i == 0 else ("",) * len(head)), crossing.what, *_cells(crossing))
-    return table
+def debate_tables(claims: Sequence[Claim]) -> list[Grid]:
+    """The claims with their verdicts, then a line a crossing."""
+    crossings = [(claim, crossing) for claim in claims for crossing in claim.crossings]
+    return [grid_of(SAID, claims), grid_of(TURNS, crossings)]
 
 
 def condition_lines(claims: Sequence[Claim]) -> Iterator[str]:
     """What each verdict depends on, with the numbers found, and why a crossing is not where its form has it."""
     for claim in claims:
-        yield from _wrapped(f"{claim.number:2}. {claim.verdict.upper()}: {claim.condition}.", "    ")
+        yield f"{claim.number:2}. {claim.verdict.upper()}: {claim.condition}."
         for crossing in claim.crossings:
-            yield from _wrapped(f"    {crossing.what}: {crossing.formula}", "      ")
+            yield f"    {crossing.what}: {crossing.formula}"
             if crossing.why and abs(crossing.off) >= OFF_MAX:
-                yield from _wrapped(f"      {crossing.apart}: {crossing.why}", "        ")
+                yield f"      {crossing.apart}: {crossing.why}"
 
 
 def crossing_words(crossing: Crossing) -> str:
@@ -84,14 +85,6 @@ def crossing_words(crossing: Crossing) -> str:
 def number_words(value: float) -> str:
     """0.56171 -> "0.562", 16623.4 -> "16,623"."""
     return "nowhere" if math.isnan(value) else words.number_words(value)
-
-
-def _cells(crossing: Crossing) -> tuple[str, str, str]:
-    return crossing_words(crossing), number_words(crossing.computed), crossing.apart
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent)
 
 
 def _summary(claims: Sequence[Claim]) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hostsim.report.drawing import has_plots
 from hostsim.report.kvm_plots import kvm_pictures
 from hostsim.report.memory_plots import host_pictures
-from hostsim.report.plots import has_plots, migration_pictures
+from hostsim.report.plots import migration_pictures
 from hostsim.results.store import numbered, write_run
 
 if TYPE_CHECKING:

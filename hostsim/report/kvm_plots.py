@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hostsim.report.plots import BLUE, GREEN, GREY, INK, VERMILION, draw_panels, pictures_of
+from hostsim.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, log_axis, ns_axis, pictures_of
+from hostsim.report.plots import draw_panels
 from hostsim.verdict.words import count_words
 
 if TYPE_CHECKING:
@@ -17,11 +16,10 @@ if TYPE_CHECKING:
 
     from hostsim.results.tables import MigrationResult
 
-ORANGE, PURPLE = "#e69f00", "#cc79a7"
 EXITS = (
     ("wp_faults", "write protection", BLUE), ("map_faults", "map", GREEN), ("split_faults", "split", VERMILION),
     ("track_faults", "access tracking", ORANGE), ("spurious", "spurious", GREY), ("retries", "retried", PURPLE),
-    ("pml_full", "PML buffer full", INK), ("ring_full", "ring full", ORANGE),
+    ("pml_full", "PML buffer full", INK), ("ring_full", "ring full", SKY),
 )  # fmt: skip
 HARVEST = (
     ("sync_ns", "sync", BLUE, "o"), ("clear_ns", "CLEAR", VERMILION, "s"), ("reap_ns", "reap", GREEN, "^"),
@@ -29,7 +27,7 @@ HARVEST = (
 )  # fmt: skip
 NS_PER_MS = 1e6
 PLACES = 6
-LEAST_MS = 0.001
+LEAST_NS = 1_000
 """A CLEAR that finds nothing is not drawn."""
 SHORTEST_ROUND_NS = 10_000_000
 """Shorter is only the stop itself: a share of it says nothing."""
@@ -37,7 +35,7 @@ SHORTEST_ROUND_NS = 10_000_000
 
 def kvm_pictures(migration: MigrationResult, name: str) -> dict[str, bytes]:
     """``png`` and ``svg``, the same bytes each time; nothing unless KVM found the dirty pages."""
-    return {} if migration.kvm is None else pictures_of(lambda: _laid_out(draw_kvm(migration, name)))
+    return {} if migration.kvm is None else pictures_of(lambda: fixed_layout(draw_kvm(migration, name)))
 
 
 def draw_kvm(migration: MigrationResult, name: str) -> Figure:
@@ -45,7 +43,7 @@ def draw_kvm(migration: MigrationResult, name: str) -> Figure:
     return draw_panels(migration, name, {_slowdown: 1.0, _exits: 1.1, _harvest: 1.0})
 
 
-def _laid_out(figure: Figure) -> Figure:
+def fixed_layout(figure: Figure) -> Figure:
     """With panels where the layout has them, but for its last digits, which depend on what was drawn before."""
     figure.draw_without_rendering()
     places = [[round(edge, PLACES) for edge in axes.get_position().bounds] for axes in figure.axes]
@@ -64,7 +62,7 @@ def _slowdown(axes: Axes, migration: MigrationResult) -> None:
     axes.plot(t_s, 100 * slowed, color=GREEN, drawstyle="steps-pre", label="work not done")
     _stairs(axes, migration, stalled, color=INK, linewidth=1.3, label="lost to exits")
     if np.any(throttle):
-        axes.plot(t_s, throttle, color=VERMILION, drawstyle="steps-post", linewidth=1.3, label="throttle")
+        axes.plot(t_s, throttle, color=VERMILION, drawstyle="steps-pre", linewidth=1.3, label="throttle")
     top = max(float(np.nanmax(values, initial=0.0)) for values in (100 * slowed, stalled, throttle))
     axes.set_ylim(min(0.0, 115 * float(np.min(slowed, initial=0.0))), max(1.0, 1.15 * top))
     axes.set_ylabel("of the guest's time [%]")
@@ -85,37 +83,20 @@ def _exits(axes: Axes, migration: MigrationResult) -> None:
     for column, label, color in EXITS:
         if column in rates:
             _stairs(axes, migration, rates[column], color=color, label=label)
-    _decades(axes, list(rates.values()), count_words)
+    log_axis(axes, "y", rates.values(), count_words)
     axes.set_ylabel("exits per second")
 
 
 def _harvest(axes: Axes, migration: MigrationResult) -> None:
     """A mark a round, at its end: the sync that ends it stands there."""
     rounds = migration.rounds
-    took_ms = {column: _or_gap(rounds[column] / NS_PER_MS, LEAST_MS) for column, _, _, _ in HARVEST}
+    took_ns = {column: _or_gap(rounds[column], LEAST_NS) for column, _, _, _ in HARVEST}
     for column, label, color, marker in HARVEST:
-        if np.isfinite(took_ms[column]).any():
+        if np.isfinite(took_ns[column]).any():
             look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4, "linewidth": 0.8, "label": label}
-            axes.plot(rounds["end_ns"] / 1e9, took_ms[column], **look)
-    _decades(axes, list(took_ms.values()), lambda ms: f"{ms:g}")
-    axes.set_ylabel("in a round [ms]")
-
-
-def _decades(axes: Axes, drawn: list[Any], words: Callable[[float], str]) -> None:
-    """A logarithmic axis around ``drawn``, its ticks in ``words``: decades, or 1, 2 and 5 where there are few."""
-    from matplotlib.ticker import NullLocator
-
-    values = np.concatenate([np.empty(0), *drawn])
-    values = values[np.isfinite(values)]
-    low, high = (values.min() / 1.5, 1.5 * values.max()) if len(values) else (0.9, 11.0)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if len(powers) < 4 else (1,)
-    ticks = [step * 10.0**power for power in powers[:: max(1, len(powers) // 5)] for step in steps]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    axes.set_yscale("log")
-    axes.set_ylim(low, high)
-    axes.set_yticks(ticks, [words(tick) for tick in ticks])
-    axes.yaxis.set_minor_locator(NullLocator())
+            axes.plot(rounds["end_ns"] / 1e9, took_ns[column], **look)
+    ns_axis(axes, "y", took_ns.values())
+    axes.set_ylabel("time in a round")
 
 
 def _or_gap(values: Any, least: float = 0.0) -> Any:

@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hostsim.host.latency import PERCENTILES, Latencies, merged
-from hostsim.report.kvm_plots import ORANGE, PURPLE
-from hostsim.report.plots import BLUE, GREEN, GREY, INK, VERMILION, pictures_of
-from hostsim.verdict.words import count_words, span_words
+from hostsim.report.drawing import (
+    BLUE,
+    DASHES,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    label_ticks,
+    ns_axis,
+    pictures_of,
+    titled,
+)
+from hostsim.verdict.words import bytes_words, count_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +49,7 @@ LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
 MARKS = ("o", "s", "^", "D")
 """Of PERCENTILES."""
 VMS_DRAWN = 4
-MIB_PAGES = 256
+PAGE_BYTES = 4096
 
 
 def host_pictures(host: HostResult, name: str) -> dict[str, bytes]:
@@ -61,14 +73,9 @@ def draw_latencies(host: HostResult, name: str) -> Figure:
         parts = [one.latencies for one in host.latencies if one.what == what]
         if parts:
             _survival(axes, merged(parts), *look)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.grid(visible=True, axis="both")
-    axes.set_ylim(1e-4, 1.3)
-    axes.set_yticks([1, 0.5, 0.1, 0.01, 0.001, 0.0001], ["all", "50 %", "10 %", "1 %", "0.1 %", "0.01 %"])
-    _span_ticks(axes)
-    axes.set_xlabel("latency")
-    axes.set_ylabel("longer than that")
+    survival_axes(axes)
+    axes.set_xlabel("time waited")
+    axes.set_ylabel("share that waited longer")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     _name_marks(axes)
     return figure
@@ -80,21 +87,22 @@ def _survival(axes: Axes, latencies: Latencies, label: str, color: str, dashes: 
     x = np.concatenate([[max(1, ends_ns[0])], np.maximum(ends_ns, 1)])
     y = np.maximum(np.concatenate([[1.0], longer]), 1e-9)
     label = f"{label} ({count_words(latencies.count)})"
-    axes.plot(x, y, color=color, linestyle=dashes, drawstyle="steps-post", label=label)
+    # Two lines may lie on each other: the solid one is the wider, and lies below.
+    look: dict[str, Any] = {"linewidth": 3.0, "zorder": 2} if dashes == "-" else {"linewidth": 1.6, "zorder": 3}
+    axes.plot(x, y, color=color, linestyle=dashes, drawstyle="steps-post", label=label, **look)
     for percent, marker in zip(PERCENTILES, MARKS, strict=True):
         if latencies.count * (100 - percent) >= 100:
             at_ns = max(1, latencies.percentile_ns(percent))
-            axes.plot([at_ns], [1 - percent / 100], marker=marker, markersize=4.5, color=color, linestyle="none")
+            axes.plot([at_ns], [1 - percent / 100], marker=marker, markersize=5, color=color, linestyle="none", zorder=4)
 
 
-def _span_ticks(axes: Axes) -> None:
-    from matplotlib.ticker import NullLocator
-
-    low, high = axes.get_xlim()
-    ticks = [10.0**power for power in range(11) if low <= 10.0**power <= high]
-    axes.set_xticks(ticks, [span_words(tick) for tick in ticks])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_minor_locator(NullLocator())
+def survival_axes(axes: Axes) -> None:
+    """Times [ns] across, the share of waits that took longer up, both logarithmic with labelled ticks."""
+    ns_axis(axes, "x", [line.get_xdata() for line in axes.lines])
+    axes.set_yscale("log")
+    axes.grid(visible=True, axis="both")
+    axes.set_ylim(1e-4, 1.3)
+    label_ticks(axes, "y", [1, 0.5, 0.1, 0.01, 0.001, 0.0001], lambda share: "all" if share == 1 else f"{100 * share:g} %")
 
 
 def _name_marks(axes: Axes) -> None:
@@ -126,7 +134,7 @@ def _slowdowns(axes: Axes, series: Table) -> None:
         mine = series["vm"] == vm
         color = LINES[number] if number < len(LINES) else GREY
         t_s, lost = series["t_ns"][mine] / 1e9, 100 * series["guest_slowdown"][mine]
-        axes.plot(t_s, lost, color=color, drawstyle="steps-pre", label=vm)
+        axes.plot(t_s, lost, color=color, linestyle=DASHES[number % len(DASHES)], drawstyle="steps-pre", label=vm)
     axes.set_ylim(min(0.0, 105 * float(series["guest_slowdown"].min(initial=0.0))), None)
     axes.set_ylabel("work not done [%]")
 
@@ -195,12 +203,13 @@ def _heat(axes: Axes, table: Table, passes: Table, vm: str, oldest: float) -> An
     mine, of_vm = table["vm"] == vm, passes["vm"] == vm
     n_passes = int(table["pass"][mine].max()) + 1
     ages = table["mean_age_passes"][mine].reshape(n_passes, -1)
-    edges = np.append(table["first_gfn"][mine][: ages.shape[1]], table["end_gfn"][mine][-1]) / MIB_PAGES
+    edges = np.append(table["first_gfn"][mine][: ages.shape[1]], table["end_gfn"][mine][-1]) * PAGE_BYTES
     starts_s = passes["start_ns"][of_vm] / 1e9
     last_s = starts_s[-1] + (starts_s[-1] - starts_s[-2] if n_passes > 1 else starts_s[-1])
     look: dict[str, Any] = {"cmap": "cividis_r", "vmin": 0, "vmax": oldest, "rasterized": True}
     mesh = axes.pcolormesh(np.append(starts_s, last_s), edges, ages.T, **look)
-    axes.set_ylabel(f"memory of {vm} [MiB]")
+    axes.set_ylabel(f"memory of {vm}, by guest address")
+    axes.yaxis.set_major_formatter(lambda value, _: bytes_words(value))
     axes.grid(visible=False)
     return mesh
 
@@ -214,6 +223,6 @@ def _panels(name: str, title: str, count: int, height: float) -> tuple[Figure, l
 
     figure = Figure(figsize=(9.0, height), layout="constrained")
     panels = list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
-    figure.suptitle(name, x=0.012, ha="left", fontsize=13, fontweight="bold")
+    titled(figure, name)
     panels[0].set_title(title, loc="left", fontsize=9.5)
     return figure, panels

@@ -5,83 +5,81 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from hostsim.report.tables import ROWS_MAX, evenly, titled_table
+from hostsim.report.columns import Column, Grid, Role, grid_of
+from hostsim.report.tables import NONE, some_rows
 from hostsim.verdict.words import count_words, seconds_words, span_words
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
     from hostsim.results.latencies import Distribution
     from hostsim.results.memory import HostResult
-    from hostsim.results.tables import Table
-
-VM_COLUMNS = (
-    ("pages", "pages"), ("resident", "resident_pages"), ("in swap", "swapped_pages"), ("populated", "populated"),
-    ("swapped in", "swapped_in"), ("read ahead", "read_ahead"), ("swapped out", "swapped_out"), ("dropped", "dropped"),
-    ("direct reclaims", "direct_reclaims"),
-)  # fmt: skip
-"""Heading, key of ``memory.vms``; pages, but for the last."""
-IF_ANY = (
-    ("async faults", "async_faults"), ("tasks slept", "async_wait_ns"),
-    ("read back", "read_back"), ("migration waited", "migration_wait_ns"),
-)
-"""Shown where any VM has some: tasks that slept until their page came, and pages that the migration thread waited for."""
-PERCENTILES = (("p50", "p50_ns"), ("p90", "p90_ns"), ("p99", "p99_ns"), ("p99.9", "p99.9_ns"), ("max", "max_ns"))
-
-
-def host_tables(host: HostResult) -> list[RichTable]:
-    """Everything that happened, in the order memory, ageing, latencies."""
-    found = [] if host.memory is None else [_memory_table(host.memory)]
-    found += [_passes_table(host.tables["ageing_passes"])] if host.ageing is not None else []
-    return [*found, _latency_table(host.latencies)]
-
-
-def _memory_table(memory: dict[str, Any]) -> RichTable:
-    marks = memory["watermarks"]
-    columns = (*VM_COLUMNS, *(column for column in IF_ANY if any(row[column[1]] for row in memory["vms"])))
-    title = (
-        f"Memory: {count_words(memory['free_frames'])} of {count_words(memory['frames'])} frames free (low {marks['low']}, "
-        f"high {marks['high']}), {count_words(memory['swap_used_pages'])} slots in use"
-    )
-    table = titled_table(title, ["VM", *(heading for heading, _ in columns), "stalled", "slowed by"])
-    for row in memory["vms"]:
-        shares = (_percent(row["stall_share"]), _percent(row["guest_slowdown"]))
-        table.add_row(row["vm"], *(_cell(key, row[key]) for _, key in columns), *shares)
-    return table
-
-
-def _cell(key: str, value: int) -> str:
-    return span_words(value) if key.endswith("_ns") else count_words(value)
-
-
-def _passes_table(passes: Table, most: int = ROWS_MAX) -> RichTable:
-    """At most ``most`` passes of all VMs."""
-    rows = list(passes.rows())
-    shown = evenly(len(rows), most)
-    left_out = f" ({len(shown)} of {len(rows)} passes)" if len(shown) < len(rows) else ""
-    has_reads = bool(passes["host_read"].any())
-    reads = ["read by host"] if has_reads else []
-    headings = ["VM", "pass", "start", "took", "calls", "asked", "young", *reads, "false old", "working set"]
-    table = titled_table(f"Ageing{left_out}", headings)
-    for row in (rows[index] for index in shown):
-        true = row["working_set_pages"]
-        table.add_row(
-            row["vm"], str(row["pass"]), seconds_words(row["start_ns"] / 1e9), span_words(row["took_ns"]),
-            count_words(row["calls"]), count_words(row["asked"]), count_words(row["young"]),
-            *([count_words(row["host_read"])] if has_reads else []), count_words(row["false_old"]),
-            "" if math.isnan(true) else count_words(true),
-        )  # fmt: skip
-    return table
-
-
-def _latency_table(found: tuple[Distribution, ...]) -> RichTable:
-    table = titled_table("Latencies", ["what", "VM", "count", *(heading for heading, _ in PERCENTILES)], left=2)
-    for one in found:
-        summary = one.latencies.summary()
-        spans = (span_words(summary[key]) for _, key in PERCENTILES)
-        table.add_row(one.what.replace("_", " "), one.vm, count_words(one.latencies.count), *spans)
-    return table
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
+
+
+VM = Column("vm", "VM", role=Role.KEY)
+VM_COLUMNS = (
+    VM,
+    Column("pages", "pages", count_words, Role.SPARE),
+    Column("resident_pages", "resident", count_words),
+    Column("swapped_pages", "in swap", count_words),
+    Column("populated", "populated", count_words, Role.SPARE),
+    Column("swapped_in", "swapped in", count_words),
+    Column("read_ahead", "read ahead", count_words, Role.SPARE),
+    Column("swapped_out", "swapped out", count_words),
+    Column("dropped", "dropped", count_words, Role.SPARE),
+    Column("direct_reclaims", "direct reclaims", count_words, Role.SPARE),
+    Column("async_faults", "async faults", count_words, Role.SPARE, if_any=True),
+    Column("async_wait_ns", "tasks slept", span_words, Role.SPARE, if_any=True),
+    Column("read_back", "read back", count_words, Role.SPARE, if_any=True),
+    Column("migration_wait_ns", "migration waited", span_words, if_any=True),
+    Column("stall_share", "stalled", _percent),
+    Column("guest_slowdown", "slowed by", _percent),
+)
+"""Of ``memory.vms``; read back, migration waited: pages that the migration thread waited for, and how long."""
+PASS_COLUMNS = (
+    VM,
+    Column("pass", "pass", role=Role.KEY),
+    Column("start_ns", "start", lambda ns: seconds_words(ns / 1e9)),
+    Column("took_ns", "took", span_words),
+    Column("calls", "calls", count_words),
+    Column("asked", "asked", count_words),
+    Column("young", "young", count_words),
+    Column("host_read", "read by host", count_words, if_any=True),
+    Column("false_old", "false old", count_words),
+    Column("working_set_pages", "working set", lambda pages: NONE if math.isnan(pages) else count_words(pages)),
+)
+"""Of ``ageing_passes``; the working set before the first pass is not known."""
+PERCENTILES = (
+    ("p50", "p50_ns", Role.FIGURE), ("p90", "p90_ns", Role.SPARE), ("p99", "p99_ns", Role.FIGURE),
+    ("p99.9", "p99.9_ns", Role.SPARE), ("max", "max_ns", Role.FIGURE),
+)  # fmt: skip
+LATENCY_COLUMNS = (
+    Column("what", "what", lambda what: what.replace("_", " "), Role.KEY, prose=True),
+    VM,
+    Column("count", "count", count_words),
+    *(Column(name, heading, span_words, role) for heading, name, role in PERCENTILES),
+)
+
+
+def host_tables(host: HostResult) -> list[Grid]:
+    """Everything that happened, in the order memory, ageing, latencies."""
+    found = [] if host.memory is None else [_memory_table(host.memory)]
+    if host.ageing is not None:
+        passes = list(host.tables["ageing_passes"].rows())
+        found.append(some_rows("Ageing", PASS_COLUMNS, passes, of=" passes"))
+    return [*found, grid_of(LATENCY_COLUMNS, map(_latency_row, host.latencies), "Latencies")]
+
+
+def _memory_table(memory: dict[str, Any]) -> Grid:
+    marks = memory["watermarks"]
+    title = (
+        f"Memory: {count_words(memory['free_frames'])} of {count_words(memory['frames'])} frames free (low {marks['low']}, "
+        f"high {marks['high']}), {count_words(memory['swap_used_pages'])} slots in use"
+    )
+    return grid_of(VM_COLUMNS, memory["vms"], title)
+
+
+def _latency_row(one: Distribution) -> dict[str, Any]:
+    return {"what": one.what, "vm": one.vm, "count": one.latencies.count, **one.latencies.summary()}

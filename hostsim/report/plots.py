@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hostsim.errors import MissingExtraError
+from hostsim.report.drawing import BLUE, GREEN, GREY, INK, VERMILION, bytes_axis, pictures_of, titled
 from hostsim.verdict.words import seconds_words
 
 if TYPE_CHECKING:
@@ -20,59 +18,15 @@ if TYPE_CHECKING:
 
 Panel = Callable[["Axes", "MigrationResult"], None]
 """Draws one panel of a migration."""
-BLUE, VERMILION, GREEN, GREY, INK = "#0072b2", "#d55e00", "#009e73", "#b8bcc2", "#22262b"
-"""Okabe and Ito's palette: told apart by the colour-blind as well."""
 PAGE_BYTES = 4096
 PAGE_WIRE_BYTES = 4104
 """A page on the wire (QEMU migration/ram.c::save_normal_page): what a dirtied page costs the link."""
 LINES_MAX = 60
 """More syncs than this are marked at the upper edge alone: lines would make a grey area."""
 
-STYLE: dict[str, Any] = {
-    "svg.hashsalt": "hostsim",
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.labelcolor": INK,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": "#e6e8eb",
-    "grid.linewidth": 0.7,
-    "lines.linewidth": 1.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
-
-
-def has_plots() -> bool:
-    """Whether the extra that draws is installed."""
-    return find_spec("matplotlib") is not None
-
-
 def migration_pictures(migration: MigrationResult, name: str) -> dict[str, bytes]:
     """``png`` and ``svg`` of a migration, the same bytes each time. MissingExtraError without matplotlib."""
     return pictures_of(lambda: draw_migration(migration, name))
-
-
-def pictures_of(draw: Callable[[], Figure]) -> dict[str, bytes]:
-    """``png`` and ``svg`` of the figure that ``draw`` makes. MissingExtraError without matplotlib."""
-    if not has_plots():
-        raise MissingExtraError("matplotlib", "report", "pip install 'hostsim[report]'")
-    import matplotlib as mpl
-
-    style: Any = STYLE
-    with mpl.rc_context(style):
-        figure = draw()
-        without = {"png": {"Software": None}, "svg": {"Date": None}}
-        return {kind: _saved(figure, kind, metadata) for kind, metadata in without.items()}
 
 
 def draw_migration(migration: MigrationResult, name: str) -> Figure:
@@ -95,7 +49,7 @@ def draw_panels(migration: MigrationResult, name: str, panels_of: Mapping[Panel,
         axes.tick_params(length=3)
     panels[-1].set_xlabel("simulated time since the migration started [s]")
     panels[0].set_xlim(0.0, _end_s(migration))
-    figure.suptitle(name, x=0.012, ha="left", fontsize=13, fontweight="bold")
+    titled(figure, name)
     panels[0].set_title(_headline(migration), loc="left", fontsize=9.5)
     return figure
 
@@ -106,11 +60,8 @@ def _remaining(axes: Axes, migration: MigrationResult) -> None:
     axes.plot(at_s, remaining, color=BLUE, label="remaining")
     threshold = np.where(series["threshold_bytes"] > 0, series["threshold_bytes"], np.nan)
     axes.plot(t_s, threshold, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1.3, label="threshold")
-    axes.set_yscale("log", base=2)
-    low, high = _log_limits(remaining, threshold)
-    axes.set_ylim(low, high)
-    _power_ticks(axes, low, high)
-    axes.set_ylabel("bytes to send")
+    bytes_axis(axes, "y", [remaining, threshold])
+    axes.set_ylabel("left to send")
 
 
 def _saw_tooth(migration: MigrationResult) -> tuple[Any, Any]:
@@ -146,10 +97,10 @@ def _rates(axes: Axes, migration: MigrationResult) -> None:
 def _guest(axes: Axes, migration: MigrationResult) -> None:
     t_s, series = _seconds(migration), migration.series
     axes.plot(t_s, series["guest_speed"] * 100, color=GREEN, drawstyle="steps-pre", label="guest speed")
-    axes.plot(t_s, series["throttle_percent"], color=INK, drawstyle="steps-post", linewidth=1.3, label="throttle")
+    axes.plot(t_s, series["throttle_percent"], color=INK, drawstyle="steps-pre", linewidth=1.3, label="throttle")
     top = float(np.nanmax(series["guest_speed"], initial=1.0)) * 100
     axes.set_ylim(-3, max(109.0, 1.09 * top))
-    axes.set_ylabel("percent")
+    axes.set_ylabel("of full speed [%]")
 
 
 def _shade(axes: Axes, migration: MigrationResult, *, named: bool) -> None:
@@ -196,39 +147,6 @@ def _end_s(migration: MigrationResult) -> float:
     return max(last_s, total_s, 1e-3)
 
 
-def _log_limits(*lines: Any) -> tuple[float, float]:
-    """Powers of two around all finite values; from one page to 1 MiB where there are none."""
-    values = np.concatenate(lines)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return float(PAGE_BYTES), float(1 << 20)
-    low, high = np.floor(np.log2(values.min())), np.ceil(np.log2(values.max()))
-    return 2.0 ** max(low - 1, 12.0), 2.0 ** max(high + 0.4, 13.0)
-
-
-def _power_ticks(axes: Axes, low: float, high: float) -> None:
-    """At most about seven ticks at powers of two, in KiB, MiB, GiB."""
-    from matplotlib.ticker import NullLocator
-
-    first, last = int(np.ceil(np.log2(low))), int(np.floor(np.log2(high)))
-    step = max(1, -(-(last - first) // 6))
-    powers = range(first, last + 1, step)
-    axes.set_yticks([2.0**power for power in powers], [_binary_words(power) for power in powers])
-    axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _binary_words(power: int) -> str:
-    """20 -> "1 MiB"."""
-    units = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-    return f"{1 << power % 10} {units[power // 10]}"
-
-
 def _bit_scale(bits_per_s: float) -> tuple[float, str]:
     steps = ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"))
     return next(((scale, unit) for scale, unit in steps if bits_per_s >= scale), (1.0, "bit/s"))
-
-
-def _saved(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
-    return buffer.getvalue()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.reclaim_plot import draw_reclaim
 from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
-from hostsim.report.study_words import cell
-from hostsim.report.tables import titled_table
+from hostsim.report.study_words import setting_column, study_column
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.compare.spread import Spread, method
@@ -17,19 +17,27 @@ from hostsim.study.reclaim.options import ReclaimOptions, ReclaimPlan
 from hostsim.study.reclaim.outcome import ReclaimRow, row_verdict, verdict_lines
 from hostsim.study.reclaim.trial import OF_MIGRATIONS
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
-COLUMNS = {
-    "cold": "cold_bytes", "reclaimed": "reclaimed_bytes", "refaults/s": "refaults_per_s", "stall p50": "stall_p50_ns",
-    "p99": "stall_p99_ns", "p99.9": "stall_p99.9_ns", "slowdown": "slowdown_percent", "pass": "pass_mean_ns",
-    "longest": "pass_max_ns",
-}  # fmt: skip
-MIGRATION_COLUMNS = {
-    "took": "migration_ns", "sent": "migration_bytes", "took without": "plain_migration_ns",
-    "sent without": "plain_migration_bytes", "read back": "read_back_pages",
-    "dirtied by swap-in": "dirtied_by_swap_in_pages",
-}  # fmt: skip
+COLUMNS = (
+    study_column("cold_bytes", "cold"),
+    study_column("reclaimed_bytes", "reclaimed"),
+    study_column("refaults_per_s", "refaults/s"),
+    study_column("stall_p50_ns", "stall p50", Role.SPARE),
+    study_column("stall_p99_ns", "stall p99"),
+    study_column("stall_p99.9_ns", "stall p99.9", Role.SPARE),
+    study_column("slowdown_percent", "slowdown"),
+    study_column("pass_mean_ns", "pass", Role.SPARE),
+    study_column("pass_max_ns", "longest pass", Role.SPARE),
+)
+MIGRATION_COLUMNS = (
+    Column("completed", "completed", of=lambda row: f"{row.n_completed} of {row.figures['migration_ns'].n}"),
+    study_column("migration_ns", "took"),
+    study_column("migration_bytes", "sent"),
+    study_column("plain_migration_ns", "took without"),
+    study_column("plain_migration_bytes", "sent without"),
+    study_column("read_back_pages", "read back"),
+    study_column("dirtied_by_swap_in_pages", "dirtied by swap-in"),
+)
+"""without: what the same migration takes and sends where nothing is reclaimed."""
 NONE = Spread(0, float("nan"), None, None)
 
 
@@ -66,25 +74,14 @@ def _table(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> Table:
     )  # fmt: skip
 
 
-def reclaim_tables(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> list[RichTable]:
+def reclaim_tables(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> list[Grid]:
     """A line a case; with migrations another table that tells of these."""
     keys = [key for key in rows[0].settings if key == "age" or len({row.settings[key] for row in rows}) > 1]
-    table = titled_table("", [*keys, *COLUMNS, "verdict"], left=len(keys) + 1)
-    for row in rows:
-        cells = [cell(figure, row.figures[figure]) for figure in COLUMNS.values()]
-        table.add_row(*(row.settings[key] for key in keys), *cells, row_verdict(row, plan.limits))
+    verdict = Column("verdict", "verdict", prose=True, of=lambda row: row_verdict(row, plan.limits))
+    table = grid_of([*map(setting_column, keys), *COLUMNS, verdict], rows)
     moved = [row for row in rows if row.case.migrates]
-    return [table, _migrations(keys, moved)] if moved else [table]
-
-
-def _migrations(keys: Sequence[str], rows: Sequence[ReclaimRow]) -> RichTable:
-    keys = [key for key in keys if key != "migration"]
-    table = titled_table("Migrations", [*keys, "completed", *MIGRATION_COLUMNS], left=len(keys) + 1)
-    for row in rows:
-        cells = [cell(figure, row.figures[figure]) for figure in MIGRATION_COLUMNS.values()]
-        done = f"{row.n_completed} of {row.figures['migration_ns'].n}"
-        table.add_row(*(row.settings[key] for key in keys), done, *cells)
-    return table
+    named = [setting_column(key) for key in keys if key != "migration"]
+    return [table, grid_of([*named, *MIGRATION_COLUMNS], moved, "Migrations")] if moved else [table]
 
 
 def reclaim_caption(plan: ReclaimPlan, options: ReclaimOptions) -> str:

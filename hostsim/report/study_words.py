@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from hostsim.report.columns import Column, Role
 from hostsim.study.compare.spread import Spread
-from hostsim.verdict.words import number_words
-
-SCALES_NS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
-
-
-def ns_words(ns: float) -> str:
-    """7168 -> "7.17us"."""
-    scale, unit = next(((scale, unit) for scale, unit in SCALES_NS if ns >= scale), SCALES_NS[-1])
-    return f"{number_words(ns / scale)}{unit}"
+from hostsim.verdict.words import bytes_words, number_words, span_words
 
 
 def cell(name: str, spread: Spread) -> str:
-    """``7.17us ±2%``: the mean, and how far the interval reaches on its longer side."""
+    """``7.17 us ±2 %``: the mean, and how far the interval reaches on its longer side."""
     text = value_words(name, spread.mean)
     if not spread.reach or spread.mean <= 0:
         return text
-    return f"{text} ±{100 * spread.reach / spread.mean:.2g}%"
+    return f"{text} ±{100 * spread.reach / spread.mean:.2g} %"
 
 
 def value_words(name: str, value: float) -> str:
     """A value alone."""
     if name.endswith("_ns"):
-        return ns_words(value)
+        return span_words(value)
     if name.endswith("_percent"):
-        return f"{number_words(value)}%"
+        return f"{number_words(value)} %"
     if name.endswith("_bytes"):
-        return f"{number_words(value / 2**20, 4)}MiB"
+        return bytes_words(value)
     return f"{value:.0f}" if value >= 100 else number_words(value)
+
+
+def study_column(name: str, heading: str, role: Role = Role.FIGURE) -> Column:
+    """Of a figure that the rows of a study have over all seeds."""
+
+    def of(row: Any) -> str:
+        figures: Mapping[str, Spread] = row.figures
+        return cell(name, figures[name])
+
+    return Column(name, heading, role=role, of=of)
+
+
+def setting_column(key: str) -> Column:
+    """Of a setting that varies."""
+    return Column(key, key, role=Role.KEY, of=lambda row: row.settings[key])

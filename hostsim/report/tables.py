@@ -1,37 +1,61 @@
-"""Tables for the terminal: the rounds of a migration, the guests of a run, the rows of a validation."""
+"""Tables of a run and of a validation: the rounds of a migration, the guests of a run, the rows of a validation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hostsim.report.columns import Column, Grid, Role, grid_of, in_use
+from hostsim.report.console import FAILED
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
     from hostsim.results.tables import Table
     from hostsim.validation.rows import Row
 
 ROWS_MAX = 12
 PAGE_WIRE_BYTES = 4104
 """A whole page on the wire (QEMU migration/ram.c::save_normal_page): what a dirtied page costs the link."""
+NONE = "-"
+"""Stands for what is not known or does not apply."""
 
-VALIDATION_COLUMNS = ("suite", "id", "quantity", "expected", "got", "error", "tolerance", "", "note")
 
-Column = tuple[str, Callable[[dict[str, Any]], str]]
+def _dirtied(row: dict[str, Any]) -> str:
+    """The first sync has none before it to count from."""
+    return NONE if row["round"] == 1 else bandwidth_words(row["dirty_rate_pages_per_s"] * PAGE_WIRE_BYTES)
 
-ROUND_COLUMNS: tuple[Column, ...] = (
-    ("round", lambda row: str(row["round"])),
-    ("from", lambda row: seconds_words(row["start_ns"] / 1e9)),
-    ("took", lambda row: seconds_words((row["end_ns"] - row["start_ns"]) / 1e9)),
-    ("to send", lambda row: bytes_words(row["remaining_start_bytes"])),
-    ("sent", lambda row: bytes_words(row["sent_bytes"])),
-    ("dirtied at", lambda row: _known(row["round"] > 1, bandwidth_words(row["dirty_rate_pages_per_s"] * PAGE_WIRE_BYTES))),
-    ("bandwidth", lambda row: _known(row["bandwidth_bytes_per_s"] > 0, bandwidth_words(row["bandwidth_bytes_per_s"]))),
-    ("threshold", lambda row: _known(row["bandwidth_bytes_per_s"] > 0, bytes_words(row["threshold_bytes"]))),
-    ("throttle", lambda row: f"{row['throttle_percent']} %"),
+
+def _known(words: Any) -> Any:
+    """``words`` for what QEMU has measured; it has no bandwidth and no threshold before the first 100 ms window ends."""
+    return lambda value: words(value) if value > 0 else NONE
+
+
+ROUND_COLUMNS = (
+    Column("round", "round", role=Role.KEY),
+    Column("start_ns", "from", lambda ns: seconds_words(ns / 1e9), Role.SPARE),
+    Column("took", "took", lambda ns: seconds_words(ns / 1e9), of=lambda row: row["end_ns"] - row["start_ns"]),
+    Column("remaining_start_bytes", "to send", bytes_words),
+    Column("sent_bytes", "sent", bytes_words),
+    Column("dirty_rate_pages_per_s", "dirtied at", of=_dirtied),
+    Column("bandwidth_bytes_per_s", "bandwidth", _known(bandwidth_words)),
+    Column("threshold_bytes", "threshold", _known(bytes_words)),
+    Column("throttle_percent", "throttle", lambda percent: f"{percent} %", if_any=True),
 )
+VALIDATION_COLUMNS = (
+    Column("id", "case", role=Role.KEY, of=lambda row: row.id),
+    Column("quantity", "quantity", of=lambda row: row.quantity),
+    Column("expected", "expected", of=lambda row: figure(row.expected)),
+    Column("got", "got", of=lambda row: figure(row.got)),
+    Column("error", "error", of=lambda row: figure(row.error)),
+    Column("tolerance", "tolerance", role=Role.SPARE, of=lambda row: figure(row.tolerance)),
+    Column("passed", "", of=lambda row: "ok" if row.passed else FAILED),
+    Column("note", "note", role=Role.SPARE, prose=True, of=lambda row: row.note),
+)
+SUMMARY_COLUMNS = (
+    Column("suite", "suite", role=Role.KEY), Column("passed", "passed"), Column("failed", "failed"),
+    Column("shown", "shown only"),
+)  # fmt: skip
 
 
 def evenly(count: int, most: int = ROWS_MAX) -> list[int]:
@@ -41,51 +65,52 @@ def evenly(count: int, most: int = ROWS_MAX) -> list[int]:
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
-def rounds_table(rounds: Table, most: int = ROWS_MAX) -> RichTable:
-    """Rounds of a migration, at most ``most`` of them; times since it started."""
-    rows = list(rounds.rows())
+def some_rows(title: str, columns: Sequence[Column], rows: Sequence[Any], most: int = ROWS_MAX, of: str = "") -> Grid:
+    """A table of at most ``most`` of ``rows``; if that leaves any out the title has both numbers, and ``of`` them."""
     shown = evenly(len(rows), most)
-    left_out = f" ({len(shown)} of {len(rows)})" if len(shown) < len(rows) else ""
-    table = titled_table(f"Rounds{left_out}", [name for name, _ in ROUND_COLUMNS])
-    for index in shown:
-        table.add_row(*(text(rows[index]) for _, text in ROUND_COLUMNS))
-    return table
+    left_out = f" ({len(shown)} of {len(rows)}{of})" if len(shown) < len(rows) else ""
+    used = [replace(column, if_any=False) for column in in_use(columns, rows)]
+    return grid_of(used, [rows[index] for index in shown], f"{title}{left_out}")
 
 
-def plain_table(source: Table, most: int = ROWS_MAX) -> RichTable:
-    """Any table under its own column names."""
-    rows = list(source.rows())
-    table = titled_table(source.name, list(source.columns))
-    for index in evenly(len(rows), most):
-        table.add_row(*(figure(value) for value in rows[index].values()))
-    return table
+def rounds_table(rounds: Table, most: int = ROWS_MAX) -> Grid:
+    """Rounds of a migration, at most ``most`` of them; times since it started; the throttle if there is any."""
+    return some_rows("Rounds", ROUND_COLUMNS, list(rounds.rows()), most)
 
 
-def validation_table(rows: Sequence[Row]) -> RichTable:
-    """One line a row; rows that are shown only are dim."""
-    table = titled_table("", VALIDATION_COLUMNS, left=4)
-    for row in rows:
-        table.add_row(
-            row.suite, row.id, row.quantity, figure(row.expected), figure(row.got), figure(row.error),
-            figure(row.tolerance), _mark(row), row.note, style=None if row.scored else "dim",
-        )  # fmt: skip
-    return table
+def plain_table(source: Table, most: int = ROWS_MAX) -> Grid:
+    """Any table under its own column names; the first one names the rows."""
+    first, *others = source.columns
+    columns = [Column(first, first, figure, Role.KEY), *(_plain(name) for name in others)]
+    return some_rows(source.name, columns, list(source.rows()), most)
 
 
-def summary_table(rows: Sequence[Row]) -> RichTable:
-    """Passed and failed of each suite; rows that are shown only are counted apart."""
-    table = titled_table("Summary", ["suite", "passed", "failed", "shown only"])
+def _plain(name: str) -> Column:
+    """``lock_wait_s`` -> "lock wait [s]"."""
+    stem, _, unit = name.rpartition("_")
+    has_unit = bool(stem) and unit in {"s", "ms", "us", "ns"}
+    return Column(name, (stem if has_unit else name).replace("_", " "), figure, unit=unit if has_unit else "")
+
+
+def validation_tables(rows: Sequence[Row]) -> Iterator[Grid]:
+    """A table a suite, a line a row; rows that are shown only are dim."""
     for suite in dict.fromkeys(row.suite for row in rows):
-        scored = [row for row in rows if row.suite == suite and row.scored]
-        passed = sum(row.passed for row in scored)
-        shown = sum(row.suite == suite for row in rows) - len(scored)
-        table.add_row(suite, str(passed), str(len(scored) - passed), str(shown))
-    return table
+        mine = [row for row in rows if row.suite == suite]
+        yield grid_of(VALIDATION_COLUMNS, mine, suite, (i for i, row in enumerate(mine) if not row.scored))
 
 
-def _known(is_known: bool, text: str) -> str:
-    """``text``, or a dash for what QEMU has not measured yet: in the first round there is no rate to tell."""
-    return text if is_known else "-"
+def summary_table(rows: Sequence[Row]) -> Grid:
+    """Passed and failed of each suite; rows that are shown only are counted apart."""
+    suites = dict.fromkeys(row.suite for row in rows)
+    return grid_of(SUMMARY_COLUMNS, [_counted(suite, rows) for suite in suites], "Summary")
+
+
+def _counted(suite: str, rows: Sequence[Row]) -> dict[str, Any]:
+    mine = [row for row in rows if row.suite == suite]
+    passed = [row.passed for row in mine if row.scored]
+    return {
+        "suite": suite, "passed": sum(passed), "failed": len(passed) - sum(passed), "shown": len(mine) - len(passed)
+    }  # fmt: skip
 
 
 def figure(value: Any) -> str:
@@ -93,20 +118,3 @@ def figure(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def _mark(row: Row) -> str:
-    return "ok" if row.passed else "[red]FAILED[/red]"
-
-
-def titled_table(title: str, columns: Sequence[str], left: int = 1) -> RichTable:
-    """An empty table in the usual look; the first ``left`` columns are not wrapped."""
-    from rich import box
-    from rich.table import Table as RichTable
-
-    table = RichTable(
-        title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False
-    )
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < left - 1 else "right", no_wrap=index < left)
-    return table

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hostsim.guest.pacing import work_at
+from hostsim.host.clock import NEVER_NS
 from hostsim.host.machine import Machine
 from hostsim.host.migration.recorder import Sample, SyncPoint
 from hostsim.host.migration.state import Counters
@@ -46,7 +47,7 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
     counters = state.last_answer or migration.counters()
     ended = status == "completed"
     kvm = _kvm(machine, migration)
-    series = _series(migration.recorder.samples, len(machine.vm.guest.clocks), migration.recorder.syncs, state.start_ns)
+    series = _series(migration, len(machine.vm.guest.clocks))
     return MigrationResult(
         status=status,
         query=_query(counters, status, migration.parameters.qemu),
@@ -114,22 +115,37 @@ def _round(
     )  # fmt: skip
 
 
-def _series(samples: list[Sample], n_clocks: int, syncs: list[SyncPoint], start_ns: int) -> Table:
-    sync_t = np.array([sync.t_ns - start_ns for sync in syncs], np.int64)
-    spans = np.diff(sync_t, prepend=0) / NS_PER_S
-    rates = [sync.dirtied_pages / span if span > 0 else 0.0 for sync, span in zip(syncs, spans, strict=True)]
-    rows = []
-    before = None
-    for sample in samples:
-        ends = int(np.searchsorted(sync_t, sample.t_ns, side="left"))
-        rows.append((
+def _series(migration: Migration, n_clocks: int) -> Table:
+    samples = migration.recorder.samples
+    each = zip([None, *samples], samples, _dirtied_per_s(migration), strict=False)
+    rows = [
+        (
             sample.t_ns, sample.status, sample.dirty_sync_count, sample.remaining_bytes, sample.transferred_bytes,
-            sample.dirty_pages_rate, rates[ends] if ends < len(rates) else 0.0, sample.bandwidth_bytes_per_s,
-            sample.threshold_bytes, sample.expected_downtime_ms, sample.throttle_percent,
-            _speed(before, sample, n_clocks),
-        ))  # fmt: skip
-        before = sample
+            sample.dirty_pages_rate, rate, sample.bandwidth_bytes_per_s, sample.threshold_bytes,
+            sample.expected_downtime_ms, sample.throttle_percent, _speed(before, sample, n_clocks),
+        )
+        for before, sample, rate in each
+    ]  # fmt: skip
     return Table.of("series", SERIES, rows)
+
+
+def _dirtied_per_s(migration: Migration) -> list[float]:
+    """Of each sample, since the one before; what a sync finds was dirtied evenly since the last one, or until the stop.
+
+    nan where no sync has counted: before the first one, and after the last one of a guest that runs on.
+    """
+    recorder, start_ns = migration.recorder, migration.state.start_ns
+    stops_ns = [t_ns for t_ns, event, _ in recorder.marks if event == "migration_completion_vm_stop"]
+    last_ns = min(stops_ns, default=NEVER_NS)
+    counted_ns = [min(sync.t_ns, last_ns) - start_ns for sync in recorder.syncs]
+    dirtied = np.cumsum([0, *(sync.dirtied_pages for sync in recorder.syncs[1:])])
+    if not counted_ns:
+        return [float("nan")] * len(recorder.samples)
+    t_ns = np.array([sample.t_ns for sample in recorder.samples], np.int64)
+    known = np.interp(t_ns, counted_ns, dirtied, left=np.nan, right=dirtied[-1] if stops_ns else np.nan)
+    spans_s = np.diff(t_ns, prepend=t_ns[:1]) / NS_PER_S
+    grown = np.diff(known, prepend=known[:1])
+    return [float(rate) for rate in np.divide(grown, spans_s, out=np.full(len(t_ns), np.nan), where=spans_s > 0)]
 
 
 def _speed(before: Sample | None, sample: Sample, n_clocks: int) -> float:

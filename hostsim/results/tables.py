@@ -52,7 +52,9 @@ SERIES: dict[str, str] = {
     "throttle_percent": "int64",
     "guest_speed": "float64",
 }
-"""Columns of ``series``, about each 100 ms: counters at t_ns, rates and guest_speed of the time before it."""
+"""Columns of ``series``, each 100 ms and where a status changes: counters at t_ns; status, rates, guest_speed of the time
+before it.
+"""
 
 EVENTS: dict[str, str] = {"t_ns": "int64", "event": "str", "value": "int64"}
 """Columns of ``events``: marks and throttle steps."""

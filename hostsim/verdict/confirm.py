@@ -241,7 +241,7 @@ def _more_limit(value: float, _evidence: Evidence) -> Changes:
 
 def _more_bandwidth(value: float, evidence: Evidence) -> Changes:
     """Whatever holds it back is raised: limit, link, and the windows of the stream."""
-    found: Changes = {key: round(value) for key, now in _brakes(evidence).items() if now and now < value}
+    found = {key: round(value) for key, now in _brakes(evidence).items() if now and now < value}
     if evidence.window and evidence.window.bytes_per_s < value:
         found |= dict.fromkeys(("link.socket_buffer", "link.receive_window"), round(evidence.window.needed_bytes(value)))
     return found

@@ -15,7 +15,7 @@ FILES = {
 
 
 def test_it_tells_a_verdict_a_table_and_the_files(tmp_path: Path) -> None:
-    done = hostsim("age", *SMALL, "--policy", "mglru,idle", "--no-a-bits", "--rate", "2k/s", cwd=tmp_path)
+    done = hostsim("age", *SMALL, "--policy", "mglru,idle", "--no-a-bits", "--rate", "2k/s", "--wide", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == (

@@ -18,7 +18,7 @@ FILES = {
 
 
 def test_it_tells_a_verdict_tables_and_the_files(tmp_path: Path) -> None:
-    done = hostsim("reclaim", *SMALL, *MIGRATION, cwd=tmp_path)
+    done = hostsim("reclaim", *SMALL, *MIGRATION, "--wide", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].startswith("VERDICT: idle to nvme: ")

@@ -126,11 +126,13 @@ class TwinMigration:
             yield from self.ram.save(self.p.max_bandwidth // 10, True, lambda: self.active)
 
     def _stop_and_copy(self) -> Step:
+        self._sample()
         stopped_ms, self.before_stop_bytes, self.stopping = self.now_ms, self.ram.stream.ram_bytes, True
         self.marks.append((self.env.now, "migration_thread_low_pending", self.ram.remaining_bytes))
         self.throttle.vm_stopped = True
         yield self.env.all_of([vcpu.pause() for vcpu in self.vcpus])
         yield self.env.timeout(self.sheet.vm_stop_ns)
+        self._sample()
         self.marks.append((self.env.now, "migration_completion_vm_stop", 0))
         if not self.old:
             self._become("device")
@@ -149,12 +151,13 @@ class TwinMigration:
         self._end("completed")
 
     def _end(self, status: str) -> None:
-        self.throttle.percent = 0
         self._sample()
+        self.throttle.percent = 0
         self._become(status)
         self.done.succeed()
 
     def _become(self, status: str) -> None:
+        self._sample()
         self.status = status
         self.marks.append((self.env.now, f"migrate_set_state {status}", 0))
 
@@ -204,7 +207,9 @@ class TwinMigration:
     def _end_period(self) -> None:
         sent = self.transferred - self.period_start_bytes
         may_throttle = self.p.auto_converge and self.active
+        before = self._now()
         if may_throttle and self.throttle.evaluate(self.p, 4096 * self.period_pages, sent):
+            self._keep(before)
             self.marks.append((self.env.now, "migration_throttle", self.throttle.percent))
         self.dirty_rate = self.period_pages * 1000 // (self.now_ms - self.period_start_ms)
         self.period_pages, self.period_start_ms, self.period_start_bytes = 0, self.now_ms, self.transferred
@@ -231,11 +236,17 @@ class TwinMigration:
             yield self.env.timeout(100 * MS)
 
     def _sample(self) -> None:
+        self._keep(self._now())
+
+    def _keep(self, sample: tuple[Any, ...]) -> None:
+        """The first of an instant stays."""
+        if not self.samples or self.samples[-1][0] < sample[0]:
+            self.samples.append(sample)
+
+    def _now(self) -> tuple[Any, ...]:
         work_ns = sum(work.clock.work_before(self.env.now) for work in self.works)
-        self.samples.append(
-            (
-                self.env.now - self.start_ns, self.status, self.syncs, self.ram.remaining_bytes, self.transferred,
-                self.dirty_rate, self.bytes_per_ms * 1000, self.threshold_bytes, self.expected_ms, self.throttle.percent,
-                work_ns, self.pages_sent,
-            )
+        return (
+            self.env.now - self.start_ns, self.status, self.syncs, self.ram.remaining_bytes, self.transferred,
+            self.dirty_rate, self.bytes_per_ms * 1000, self.threshold_bytes, self.expected_ms, self.throttle.percent,
+            work_ns, self.pages_sent,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from hostsim.errors import InputError
 from hostsim.host.ageing_policies import TwoListScan, ageing_policy, named_for
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.report.compare_progress import compare_progress
-from hostsim.report.study_words import ns_words
+from hostsim.report.study_words import value_words
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.ageing.options import AgeOptions, age_plan
 from hostsim.study.ageing.outcome import row_verdict, run_age, verdict_lines
@@ -129,5 +129,7 @@ def test_all_bad_options_are_told_at_once() -> None:
         ageing_policy("none", "E4", 1)
 
 
-def test_nanoseconds_as_words() -> None:
-    assert [ns_words(ns) for ns in (0, 7, 7168, 1.5e6, 2e9)] == ["0ns", "7ns", "7.17us", "1.5ms", "2s"]
+def test_figures_are_written_as_in_all_other_tables() -> None:
+    assert [value_words("x_ns", ns) for ns in (0, 7, 7168, 1.5e6, 2e9)] == ["0 ns", "7 ns", "7.17 us", "1.5 ms", "2 s"]
+    assert value_words("x_bytes", 4_194_304.0) == "4.19 MB"
+    assert value_words("x_percent", 1.25) == "1.25 %"

@@ -167,7 +167,8 @@ def test_slowdown_is_the_work_that_a_throttle_took() -> None:
     free, slowed = migration(), migration(throttled=True)
     assert slowdown_percent(free) == 0.0
     series = slowed.series
-    live = series["status"] == "active"
+    (stop_ns,) = slowed.events["t_ns"][slowed.events["event"] == "migration_completion_vm_stop"]
+    live = (series["status"] == "active") & (series["t_ns"] <= stop_ns)
     by_hand = before_ns = lost_ns = 0
     for i, (t_ns, speed) in enumerate(zip(series["t_ns"], series["guest_speed"], strict=True)):
         if i > 0 and live[i]:

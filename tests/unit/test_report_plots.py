@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hostsim.errors import MissingExtraError
-from hostsim.report import files, plots
+from hostsim.report import drawing, files, plots
 from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, Table
 from tests.helpers.synthetic import migration, run_result
 
@@ -72,7 +72,7 @@ def test_nothing_left_is_a_gap() -> None:
 
 def test_every_round_is_marked_at_its_start() -> None:
     figure = plots.draw_migration(migration(), "x")
-    at_s = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_color() == plots.GREY]
+    at_s = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_color() == drawing.GREY]
     assert at_s == pytest.approx((migration().rounds["start_ns"] / 1e9).tolist())
 
 
@@ -105,7 +105,7 @@ def test_a_migration_that_hardly_began_is_drawn_too() -> None:
 
 
 def test_without_matplotlib_there_is_a_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "has_plots", lambda: False)
+    monkeypatch.setattr(drawing, "has_plots", lambda: False)
     with pytest.raises(MissingExtraError, match="pip install"):
         plots.migration_pictures(migration(), "x")
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from hostsim.report.two_by_two_report import two_by_two_tables
 from hostsim.study.ageing.two_by_two import Cell, run_all
-from hostsim.study.ageing.two_by_two_words import table_lines, verdict_lines
+from hostsim.study.ageing.two_by_two_words import verdict_lines
 
 CELL = Cell(True, "rmap", False, 1e6, 500.0, 0.0, 0.0, 0.0, 0)
 
@@ -41,9 +42,9 @@ def test_the_verdict_follows_the_ratios(ratios: tuple[float, float], said: str) 
 def test_the_price_of_the_missing_bit_is_told() -> None:
     *_, last = verdict_lines(cells(5.0, 4.0, migration_s=3.0, completed=False))
     assert last.endswith("the migration takes 3.0 times as long and is given up.")
-    lines = list(table_lines(cells(5.0, 4.0)))
-    assert lines[0] == "alone"
-    assert sum(line.startswith(("yes", "none")) for line in lines) == 8
+    alone, moved = two_by_two_tables(cells(5.0, 4.0, migration_s=3.0, completed=False))
+    assert [row[:2] for row in alone.cells] == [(bit, index) for bit in ("yes", "none") for index in ("rmap", "slot-list")]
+    assert [row[-2:] for row in moved.cells] == [("1 s", "1 s")] * 2 + [("3 s, given up", "1 s")] * 2
 
 
 def test_cells_by_the_daemon() -> None:

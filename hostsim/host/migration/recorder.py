@@ -1,7 +1,8 @@
-"""What a migration leaves behind: rounds, a series each 100 ms, marks; and the same as structlog trace events."""
+"""What a migration leaves behind: rounds, a series, marks; and the same as structlog trace events."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +32,11 @@ class SyncPoint:
 
 @dataclass(frozen=True)
 class Sample:
-    """One line of the series; counters as they are at t_ns."""
+    """One line of the series: counters as they are at t_ns; status: of the time since the sample before.
+
+    A sample is taken each 100 ms, and where a rate of the guest changes at once: at a change of status, when the guest is
+    asked to stop and when it has stopped, before a step of the throttle.
+    """
 
     t_ns: int
     status: str
@@ -49,12 +54,21 @@ class Sample:
 
 @dataclass
 class Recorder:
-    """Lists that grow as the migration goes on. tallies: one a sync, at its end; none for a guest that does not exit."""
+    """Lists that grow as the migration goes on. tallies: one a sync, at its end; none for a guest that does not exit.
+
+    on_cut: called when a sample is taken between two of the 100 ms, for other series of the same host.
+    """
 
     syncs: list[SyncPoint] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     marks: list[tuple[int, str, int]] = field(default_factory=list)
     tallies: list[Tally] = field(default_factory=list)
+    on_cut: Callable[[], None] = field(default=lambda: None)
+
+    def sample(self, sample: Sample) -> None:
+        """Keep a sample, unless there is one of this instant: that one ends the time before it."""
+        if not self.samples or self.samples[-1].t_ns < sample.t_ns:
+            self.samples.append(sample)
 
     def mark(self, t_ns: int, event: str, value: int = 0) -> None:
         """Keep a named moment (a throttle step, the stop) and trace it."""

@@ -153,9 +153,11 @@ class Migration:
     def _completion(self) -> Step:
         """migration_completion: stop the VM, send what is left without a limit, hand over."""
         m = self.state
+        self._cut()
         m.downtime_start_ns, m.precopy_bytes, m.switching_over = self._env.now_ns, self.ram.sent_bytes, True
         self.recorder.mark(self._env.now_ns, "migration_thread_low_pending", self.ram.remaining_bytes)
         yield from self.vm.stop()
+        self._cut()
         self.recorder.mark(self._env.now_ns, "migration_completion_vm_stop")
         if self._behaviour.has_device_status:
             self._set_status("device")
@@ -183,14 +185,15 @@ class Migration:
             raise InvariantError(f"gfn {gfn}: written after the last sync, on a VM that was to be stopped")
 
     def _finish(self, status: str) -> None:
+        self._cut()
         self.throttle.stop()
         _in_background(self._env, self.tracker.stop_log())
         self.state.end_ns = self._env.now_ns
-        self._sample()
         self._set_status(status)
         self.done.succeed()
 
     def _set_status(self, status: str) -> None:
+        self._cut()
         self.state.status = status
         self.recorder.status(self._env.now_ns, status)
 
@@ -219,6 +222,7 @@ class Migration:
         dirty_bytes = m.num_dirty_pages_period * PAGE_SIZE
         xfer_bytes = self.transferred_bytes - m.bytes_xfer_prev
         if p.auto_converge and self.active and auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
+            self._cut()
             self.throttle.set(auto_converge.next_percent(self.throttle.percent, p, dirty_bytes, xfer_bytes))
             self.recorder.mark(self._env.now_ns, "migration_throttle", self.throttle.percent)
         m.dirty_pages_rate = m.num_dirty_pages_period * 1000 // (self.now_ms - m.time_last_bitmap_sync_ms)
@@ -260,10 +264,15 @@ class Migration:
             self._sample()
             yield self._env.timeout(SERIES_PERIOD_NS)
 
+    def _cut(self) -> None:
+        """End a sample here, between two of the sampler's: from now on the guest runs at another rate."""
+        self._sample()
+        self.recorder.on_cut()
+
     def _sample(self) -> None:
         m, ram = self.state, self.ram
         work_ns = self.vm.work_ns()
-        self.recorder.samples.append(
+        self.recorder.sample(
             Sample(
                 self._env.now_ns - m.start_ns, m.status, m.dirty_sync_count, ram.remaining_bytes, self.transferred_bytes,
                 m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000, m.threshold_bytes, m.expected_downtime_ms,

@@ -1,4 +1,4 @@
-"""The 2x2 in words: a table, and what it says of "if so, you need a fast rmap"."""
+"""What the 2x2 says of "if so, you need a fast rmap"."""
 
 from __future__ import annotations
 
@@ -6,36 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from hostsim.study.ageing.two_by_two import Cell
 
-HEAD = (
-    f"{'bit':<4} {'index':<10} {'pass':>9} {'in use':>7} {'false old':>9} {'faults/pass':>11} {'slowdown':>9} "
-    f"{'longest wait':>12}  migration"
-)
 NEEDED_RATIO = 2.0
 """An index is needed where a pass without it takes more than this many times as long."""
-
-
-def table_lines(cells: Sequence[Cell]) -> Iterator[str]:
-    """A line a cell: first those without a migration."""
-    for migrates in (False, True):
-        yield "while the VM migrates" if migrates else "alone"
-        yield HEAD
-        yield from (_line(cell) for cell in cells if cell.migrates is migrates)
-        yield ""
-
-
-def _line(cell: Cell) -> str:
-    bit = "yes" if cell.a_bits else "none"
-    return (
-        f"{bit:<4} {cell.index:<10} {cell.pass_ns / 1e6:>7.2f}ms {cell.used_pages:>7.0f} {cell.false_old_pages:>9.1f} "
-        f"{cell.faults:>11.0f} {100 * cell.slowdown:>8.2f}% {cell.longest_wait_ns / 1e3:>10.1f}us  {_migration(cell)}"
-    )
-
-
-def _migration(cell: Cell) -> str:
-    if cell.migration_s is None:
-        return "-"
-    ended = "" if cell.completed else ", given up"
-    return f"{cell.migration_s:.2f} s{ended} (not aged: {cell.plain_migration_s:.2f} s)"
 
 
 def verdict_lines(cells: Sequence[Cell]) -> Iterator[str]:

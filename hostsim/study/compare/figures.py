@@ -28,6 +28,8 @@ MEMORY = "memory."
 """Opens the names of figures that only runs with [host.memory] have."""
 SWAP_IN, LOCK_WAIT = ("fault_major", "async_fault_major"), ("lock_wait_vcpu",)
 """Distributions: what the guest waits for when a page is swapped in, its vCPU or a task of it; and vCPUs for mmu_lock."""
+STOPS = ("migration_thread_low_pending", "migration_completion_vm_stop")
+"""Events from which on the guest is not to run."""
 INDEX = ("index_bytes", "start_ns")
 """Of an index of sptes: bytes beside the page tables, and what it took to switch the log on."""
 
@@ -63,9 +65,10 @@ def figure_names(runs: Iterable[Figures]) -> list[str]:
 
 def slowdown_percent(migration: MigrationResult) -> float | None:
     """100 (1 - work done / time), over the samples in which the guest was to run; None if there are none."""
-    series = migration.series
+    series, events = migration.series, migration.events
     spans = np.diff(series["t_ns"], prepend=0)
-    live = (series["status"] == "active") & (spans > 0)
+    stops_ns = events["t_ns"][np.isin(events["event"], STOPS)]
+    live = (series["status"] == "active") & (spans > 0) & (series["t_ns"] <= stops_ns.min(initial=np.iinfo(np.int64).max))
     live[:1] = False  # nothing before the first sample says what was done by then
     if not live.any():
         return None

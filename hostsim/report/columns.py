@@ -1,0 +1,81 @@
+"""A table before it is laid out: what its columns are called and how they are written, and its cells as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+class Role(Enum):
+    """KEY names its row: at the left of each part of a table. FIGURE is always shown. SPARE where a single part has room."""
+
+    KEY = "key"
+    FIGURE = "figure"
+    SPARE = "spare"
+
+
+@dataclass(frozen=True)
+class Column:
+    """name: key of a row; heading: may be wrapped at its words; words: a value as text, with its unit.
+
+    unit: of all cells, if they have none themselves; prose: cells may be wrapped at their words, as no other is;
+    of: makes the value from the whole row, where it is not ``row[name]``; joined: stays in the part of the column before;
+    if_any: shown only where any row has more than 0.
+    """
+
+    name: str
+    heading: str
+    words: Callable[[Any], str] = str
+    role: Role = Role.FIGURE
+    unit: str = ""
+    prose: bool = False
+    of: Callable[[Any], Any] | None = None
+    joined: bool = False
+    if_any: bool = False
+
+    @property
+    def title(self) -> str:
+        """The heading with the unit."""
+        return f"{self.heading} [{self.unit}]" if self.unit else self.heading
+
+    def cell(self, row: Any) -> str:
+        """Of ``row``: a mapping, or whatever ``of`` takes."""
+        return self.words(self.value(row))
+
+    def value(self, row: Any) -> Any:
+        """What the cell says in words."""
+        return row[self.name] if self.of is None else self.of(row)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text: ``cells``: a row a line; dim: rows that are less important; title: a line above."""
+
+    columns: tuple[Column, ...]
+    cells: tuple[tuple[str, ...], ...]
+    title: str = ""
+    dim: frozenset[int] = frozenset()
+
+    def of_column(self, number: int) -> list[str]:
+        """All cells of a column."""
+        return [row[number] for row in self.cells]
+
+
+def grid_of(columns: Iterable[Column], rows: Iterable[Any], title: str = "", dim: Iterable[int] = ()) -> Grid:
+    """The table of ``rows`` under ``columns``."""
+    every = list(rows)
+    shown = in_use(columns, every)
+    return Grid(shown, tuple(tuple(column.cell(row) for column in shown) for row in every), title, frozenset(dim))
+
+
+def in_use(columns: Iterable[Column], rows: Sequence[Any]) -> tuple[Column, ...]:
+    """``columns`` without those that are to be shown only ``if_any``, where no row has any."""
+    return tuple(column for column in columns if not column.if_any or any(column.value(row) for row in rows))
+
+
+def keys_of(names: Mapping[str, str] | Sequence[str]) -> list[Column]:
+    """A key column for each of ``names``, under its heading if these are given."""
+    headings = names if isinstance(names, Mapping) else {name: name for name in names}
+    return [Column(name, heading, role=Role.KEY) for name, heading in headings.items()]

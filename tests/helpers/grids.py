@@ -1,0 +1,143 @@
+"""Every table that a command prints, from small or made-up results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from hostsim.cli.calibrate_cmd import _table as calibration_table
+from hostsim.cli.scenarios_cmd import scenarios_table
+from hostsim.report.age_report import age_table
+from hostsim.report.columns import Grid
+from hostsim.report.compare_table import compare_tables
+from hostsim.report.debate_report import debate_tables
+from hostsim.report.kvm_tables import migration_tables
+from hostsim.report.memory_tables import host_tables
+from hostsim.report.reclaim_report import reclaim_tables
+from hostsim.report.tables import plain_table, summary_table, validation_tables
+from hostsim.report.two_by_two_report import two_by_two_tables
+from hostsim.results.kvm import FIELDS
+from hostsim.results.tables import MigrationResult, RunResult, Table
+from hostsim.scenario.catalogue import catalogue
+from hostsim.selftest.access_lines import PHASE_COLUMNS as ACCESS_COLUMNS
+from hostsim.selftest.lines import PHASE_COLUMNS
+from hostsim.study.ageing.two_by_two import Cell
+from hostsim.study.compare.spread import Spread
+from hostsim.study.compare.summary import Row, Summary
+from hostsim.study.rmap_debate.claim import Claim, Crossing, Panel
+from hostsim.validation.rows import relative
+from tests.helpers.kvm_synthetic import kvm_migration
+from tests.helpers.synthetic import migration, run_result
+
+ROOT = Path(__file__).resolve().parents[2]
+NS = 123_456_789_012
+WORD = "mglru-no-walk"
+WIDE_SPREAD = Spread(3, 123_456.0, 100_000.0, 199_999.0)
+NEIGHBOURS = ("vm", "neighbour[0]", "neighbour[10]")
+
+
+def every_table() -> Iterator[Grid]:
+    """All of them; wide figures, long names."""
+    yield from _of_runs()
+    yield from _of_studies()
+    yield from _of_tools()
+
+
+def _of_runs() -> Iterator[Grid]:
+    yield from migration_tables(migration(rounds=50, throttled=True))
+    yield from migration_tables(_busy())
+    yield from host_tables(_host())
+    result: RunResult = run_result()
+    yield plain_table(result.guest)
+    yield from compare_tables(compared())
+
+
+def _busy() -> MigrationResult:
+    """A migration under KVM in which everything happened that has a column."""
+    found = kvm_migration(throttled=True)
+    rounds = found.rounds.columns | {name: np.full(len(found.rounds), 123_456) for name in FIELDS}
+    return MigrationResult(**{**vars(found), "rounds": Table("rounds", rounds)})
+
+
+def _host() -> Any:
+    one = {"pages": 262_144, "resident_pages": 123_456, "swapped_pages": 98_765, "populated": 262_144,
+           "swapped_in": 123_456, "read_ahead": 98_765, "swapped_out": 123_456, "dropped": 123_456,
+           "direct_reclaims": 12_345, "async_faults": 1_234, "stall_share": 0.1234, "guest_slowdown": 0.2345}  # fmt: skip
+    vms = [{"vm": vm, **one} for vm in NEIGHBOURS]
+    marks = {"low": 276, "high": 331}
+    memory = {"free_frames": 294, "frames": 12_288, "watermarks": marks, "swap_used_pages": 8_180, "vms": vms}
+    pages = (float("nan"), 16_123.0, 1_616_123.0)
+    passes = [(vm, 12, NS, NS, 1_024, 65_536, 15_800, 281, true) for vm, true in zip(NEIGHBOURS, pages, strict=True)]
+    names = ("vm", "pass", "start_ns", "took_ns", "calls", "asked", "young", "false_old", "working_set_pages")
+    aged = Table.of("ageing_passes", {name: "str" if name == "vm" else "float64" for name in names}, passes)
+    figures = dict.fromkeys(("p50_ns", "p90_ns", "p99_ns", "p99.9_ns", "max_ns"), 123_456_789)
+    latencies = SimpleNamespace(count=123_456, summary=lambda: figures)
+    waits = [SimpleNamespace(what="notifier_invalidate_range_start", vm=vm, latencies=latencies) for vm in NEIGHBOURS]
+    return SimpleNamespace(memory=memory, ageing=[1], tables={"ageing_passes": aged}, latencies=waits)
+
+
+def compared() -> Summary:
+    """Two keys, three seeds, and every figure that has a column."""
+    costs = {"kvm.wp_faults": 77_777, "kvm.lock_wait_ns": NS, "kvm.stall_share": 0.045, "kvm.index_bytes": 10**9,
+             "memory.swapped_in": 12_345, "memory.swap_in_p99_ns": NS, "ageing.pass_max_ns": NS}  # fmt: skip
+    one = {"status": "completed", "total_time_ms": 4_001, "downtime_ms": 201, "transferred_bytes": 2_000_000_001,
+           "guest_slowdown_percent": 1.23, "ageing.pass_mean_ns": NS, "syncs": 5, "throttle_max_percent": 20}  # fmt: skip
+    rows = [
+        Row({"link.bandwidth": f"{n}Gbit/s", "vm.mmu.index": "writable-chain"},
+            tuple(one | costs | {"total_time_ms": 4_000 + 77 * seed * n} for seed in (1, 2, 3)))
+        for n in (1, 10)
+    ]  # fmt: skip
+    return Summary(tuple(rows), (1, 2, 3))
+
+
+def _of_studies() -> Iterator[Grid]:
+    figures = _AnyFigure()
+    settings = {"policy": WORD, "vcpus": "64", "index": "writable-chain"}
+    verdict = "guest 12.3 % slower; 2 passes in 10 fall behind; takes 23 % of what is used for idle"
+    case: Any = SimpleNamespace(migrates=True, period_ns=1, age_ns=10**9)
+    row: Any = _StudyRow(figures, settings, case, verdict)
+    yield age_table([row, row], ["policy", "vcpus", "index"])
+    plan: Any = SimpleNamespace(limits=[])
+    aged = _StudyRow(figures, {"age": "10s", "policy": WORD, "swap": "sata-ssd"}, case, verdict)
+    other = _StudyRow(figures, {"age": "20s", "policy": "idle", "swap": "nvme"}, case, verdict)
+    yield from reclaim_tables(plan, [aged, other])  # type: ignore[list-item]
+    turns = tuple(Crossing("half of what is mapped is mapped twice or more, 50 processes", 265_648.0, 265_589.0,
+                           "of memory used between scans", "n q = 1") for _ in range(2))  # fmt: skip
+    says = "chain only slots that are logged: no penalty for normal RAM of 16 GiB, unless Kemari or migration"
+    yield from debate_tables([Claim(8, says, "Graf / Kivity", "holds if", "x", turns, Panel("x", "y", ()))])
+    cell = Cell(True, "slot-list", True, 123_456_789.0, 2_048.0, 123.4, 2_048.0, 12.345, NS, 12.34, 5.67, False)
+    yield from two_by_two_tables([cell, Cell(False, "rmap", False, 1e6, 500.0, 0.0, 0.0, 0.0, 0)])
+
+
+class _AnyFigure(dict[str, Spread]):
+    """Every figure there may be."""
+
+    def __missing__(self, name: str) -> Spread:
+        return WIDE_SPREAD
+
+
+class _StudyRow:
+    def __init__(self, figures: dict[str, Spread], settings: dict[str, str], case: Any, verdict: str) -> None:
+        self.figures, self.settings, self.case, self.verdict = figures, settings, case, verdict
+        self.n_completed, self.misjudged_share, self.falls_behind, self.latencies = 3, 0.5, True, {}
+
+    def mean(self, name: str) -> float:
+        return self.figures[name].mean
+
+
+def _of_tools() -> Iterator[Grid]:
+    notes = "error and tolerance as share of expected; measured 12.3 s to 45.6 s over 10 repeats of one case"
+    rows = [relative(suite, "ac_link_rand150_throttle/25Gbps/300ms", "transferred_bytes", 1.2345e11, 1.23e11, 0.05)
+            .unscored(notes) for suite in ("qemu", "published")]  # fmt: skip
+    yield from (*validation_tables(rows), summary_table(rows))
+    for columns in (PHASE_COLUMNS, ACCESS_COLUMNS):
+        values = ["Mark memory idle (page_idle)" if dtype == "str" else 123_456_789 for dtype in columns.values()]
+        yield plain_table(Table.of("phases", columns, [values]))
+    how = "measured 2024-05-06: median of 31 repetitions of 4 MiB each, pinned to one core"
+    number = SimpleNamespace(name="tlb_flush_remote_ns", value=123.456789012, spread=0.123, source=how)
+    yield calibration_table(SimpleNamespace(numbers=[number], date="measured 2024-05-06"))  # type: ignore[arg-type]
+    yield scenarios_table(catalogue(ROOT / "scenarios"))
