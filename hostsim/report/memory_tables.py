@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.tables import NONE, some_rows
-from hostsim.verdict.words import count_words, seconds_words, span_words
+from hostsim.verdict.words import count_words, percent_words, seconds_words, span_words
 
 if TYPE_CHECKING:
     from hostsim.results.latencies import Distribution
     from hostsim.results.memory import HostResult
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 VM = Column("vm", "VM", role=Role.KEY)
@@ -34,8 +30,8 @@ VM_COLUMNS = (
     Column("async_wait_ns", "tasks slept", span_words, Role.SPARE, if_any=True),
     Column("read_back", "read back", count_words, Role.SPARE, if_any=True),
     Column("migration_wait_ns", "migration waited", span_words, if_any=True),
-    Column("stall_share", "stalled", _percent),
-    Column("guest_slowdown", "slowed by", _percent),
+    Column("stall_share", "stalled", percent_words),
+    Column("guest_slowdown", "slowed by", percent_words),
 )
 """Of ``memory.vms``; read back, migration waited: pages that the migration thread waited for, and how long."""
 PASS_COLUMNS = (

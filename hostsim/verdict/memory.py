@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from hostsim.verdict.render import marked
-from hostsim.verdict.words import bytes_words, count_words, seconds_words, span_words
+from hostsim.verdict.words import bytes_words, count_words, percent_words, seconds_words, span_words
 
 if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
@@ -37,8 +37,8 @@ def _memory(host: HostResult) -> Iterator[str]:
         held = bytes_words(row["resident_pages"] * PAGE_BYTES)
         yield (
             f"Memory: {row['vm']} ended with {held} in memory and {bytes_words(row['swapped_pages'] * PAGE_BYTES)} in swap. "
-            f"Its vCPUs waited {_percent(row['stall_share'])} of their time for pages in swap or for free memory"
-            f"{_swap_ins(host, row['vm'], 'fault_major')}; the guest did {_percent(row['guest_slowdown'])} less work than "
+            f"Its vCPUs waited {percent_words(row['stall_share'])} of their time for pages in swap or for free memory"
+            f"{_swap_ins(host, row['vm'], 'fault_major')}; the guest did {percent_words(row['guest_slowdown'])} less work than "
             "without any interruption."
         )
         yield from _asleep(host, row)
@@ -108,14 +108,10 @@ def _off(estimate: float, host_read: float, true: float) -> str:
 
 def _direction(error: float) -> str:
     if abs(error) < EXACT:
-        return f"right within {_percent(EXACT)}"
-    return f"{_percent(abs(error))} too {'high' if error > 0 else 'low'}"
+        return f"right within {percent_words(EXACT)}"
+    return f"{percent_words(abs(error))} too {'high' if error > 0 else 'low'}"
 
 
 def _ages(row: dict[str, Any]) -> str:
     share = row["age_misplaced_share"]
-    return "" if share is None else f". {_percent(share)} of the pages have another age than their access rates imply"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return "" if share is None else f". {percent_words(share)} of the pages have another age than their access rates imply"
