@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from tests.helpers import plain
+from tests.helpers import compile_once, plain
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +42,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(TIER_OF_FOLDER[folder])
         if item.path.stem == "test_help_speed":
             item.add_marker("timing")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Where the workers of pytest-xdist meet: they all get the same folder."""
+    if not hasattr(node.config, "hostsim_locks"):
+        node.config.hostsim_locks = tempfile.TemporaryDirectory(prefix="hostsim-tests-")
+    node.workerinput["hostsim_locks"] = node.config.hostsim_locks.name
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        compile_once.install(Path(config.workerinput["hostsim_locks"]))
 
 
 def pytest_sessionfinish() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hostsim.host.kvm.costs import era_policy, kvm_costs
 from hostsim.host.kvm.setup import KvmSetup
 from hostsim.host.kvm.tally import Tally
-from hostsim.validation.kvm_machine import dirtied, idle, logged, measured, rewritten, seconds, time_row
+from hostsim.validation.kvm_machine import dirtied, idle, logged, measured, measured_pass, rewritten, seconds, time_row
 from hostsim.validation.rows import Row, exact
 
 X86, ARM64, PML_HOST = "cascade-lake", "arm64-jing", "skylake"
@@ -17,18 +17,18 @@ LOCKS = {"shared": "E2", "lockless": "E3"}
 """K1: the eras whose TDP faults take mmu_lock like that."""
 
 
-def protected_rows() -> Iterator[Row]:
+def protected_rows(shrink: int = 1) -> Iterator[Row]:
     """K1: write-protection faults of the second pass."""
-    yield from _one_pass_rows("wp")
+    yield from _one_pass_rows("wp", shrink)
 
 
-def idle_rows() -> Iterator[Row]:
+def idle_rows(shrink: int = 1) -> Iterator[Row]:
     """K1: writes to idle memory."""
-    yield from _one_pass_rows("track")
+    yield from _one_pass_rows("track", shrink)
 
 
-def _one_pass_rows(kind: str) -> Iterator[Row]:
-    data = measured("K1")
+def _one_pass_rows(kind: str, shrink: int) -> Iterator[Row]:
+    data = measured_pass("K1", shrink)
     setup = KvmSetup(data["vcpus"], data["pages_per_vcpu"])
     for lock, era in LOCKS.items():
         costs, key = kvm_costs(X86, era, n_vcpus=setup.n_vcpus), f"{kind}/{lock}"
@@ -36,10 +36,10 @@ def _one_pass_rows(kind: str) -> Iterator[Row]:
         yield time_row(X86, f"K1/{key}", "a pass of 64 vCPUs, s", data["seconds"][key], seconds(tally), data["tolerance"])
 
 
-def lock_rows() -> Iterator[Row]:
+def lock_rows(shrink: int = 1) -> Iterator[Row]:
     """K2, K2b: permission faults under one exclusive lock, and under its shared side."""
     for row_id, era in (("K2", "E0"), ("K2b", "E2")):
-        data = measured(row_id)
+        data = measured_pass(row_id, shrink)
         for vcpus, expected in data["seconds"].items():
             setup = KvmSetup(int(vcpus), data["pages_per_vcpu"])
             got = seconds(dirtied(logged(setup, kvm_costs(ARM64, era, n_vcpus=int(vcpus)))))
@@ -88,9 +88,9 @@ def _sparse_row(data: dict[str, Any], row_id: str, mmu: str) -> Row:
     return exact("published", f"{row_id}/off-5%/2/faults", "faults", 2 * data["pages_per_vcpu"], tally.faults)
 
 
-def pml_rows() -> Iterator[Row]:
+def pml_rows(shrink: int = 1) -> Iterator[Row]:
     """K11: a page written under PML, the buffer drained in either order."""
-    data = measured("K11")
+    data = measured_pass("K11", shrink)
     for when, era in (("before", "E4"), ("after", "E6")):
         setup = KvmSetup(data["vcpus"], data["pages_per_vcpu"], policy=era_policy(era, pml=True))
         tally = dirtied(logged(setup, kvm_costs(PML_HOST, era, pml=True, n_vcpus=setup.n_vcpus)))

@@ -1,4 +1,4 @@
-"""The argument about the rmap through the installed command."""
+"""The argument about the rmap through the command: each in a process of its own, for a process debates on one machine."""
 
 from __future__ import annotations
 
@@ -9,16 +9,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command import hostsim
+from tests.helpers.command import environment, hostsim, installed
+
+NAMED = (3, 6, 12)
+"""Claims of which the page says what comes out on a newer machine."""
+OF_THESE = """\
+from hostsim.cli.main import main
+from hostsim.study.rmap_debate import debate
+claims = [claim for group in debate.GROUPS.values() for claim in group]
+debate.GROUPS = {"some": tuple(claims[number - 1] for number in (%s)) }
+main()
+"""
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+@pytest.fixture(scope="module", params=[NAMED, pytest.param(range(1, 13), marks=pytest.mark.swarm)], ids=["named", "all"])
+def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
     """Measured crossings of a newer machine, by claim and what meets."""
-    done = hostsim("debate", "--sheet", "cascade-lake", "--json", "--no-files", cwd=tmp_path_factory.mktemp("debate"))
+    code = OF_THESE % ", ".join(map(str, request.param))
+    command = [sys.executable, "-c", code, "debate", "--sheet", "cascade-lake", "--json", "--no-files"]
+    folder = tmp_path_factory.mktemp("debate")
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     claims = json.loads(done.stdout)["claims"]
-    assert {claim["verdict"] for claim in claims} == {"holds", "holds if"}
+    assert {claim["number"] for claim in claims} == set(request.param)
+    assert {claim["verdict"] for claim in claims} <= {"holds", "holds if"}
     return {str(claim["number"]): {one["what"]: one["measured"] for one in claim["crossings"]} for claim in claims}
 
 
@@ -45,6 +59,6 @@ def test_the_script_has_the_options_of_the_command(root: Path, tmp_path: Path) -
 
 def test_nowhere_to_write_is_said_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    done = hostsim("debate", "--out", "taken", cwd=tmp_path)
+    done = installed("debate", "--out", "taken", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "taken" in done.stderr

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from signal import SIG_DFL, SIGINT, SIGTERM, getsignal, signal
+from signal import SIGINT, SIGTERM, default_int_handler, getsignal, signal
 from types import ModuleType
 from typing import Any, TextIO
 from unittest import mock
@@ -80,10 +80,14 @@ def started(*arguments: str | Path, cwd: Path, **more: Any) -> subprocess.Popen[
 
     What runs in the background, as jobs of a CI do, ignores SIGINT and leaves that to its children.
     """
-    return subprocess.Popen(
-        [HOSTSIM, *map(str, arguments)], cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal(SIGINT, SIG_DFL), **more,
-    )  # fmt: skip
+    command = [HOSTSIM, *map(str, arguments)]
+    before = signal(SIGINT, default_int_handler)  # a child begins without handlers, and keeps what is ignored
+    try:
+        return subprocess.Popen(
+            command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+        )
+    finally:
+        signal(SIGINT, before)
 
 
 def environment(**also: str) -> dict[str, str]:
@@ -112,9 +116,9 @@ def run_here(
     """Call the entry point as the installed script does; the exit code, with everything else as it was before."""
     from hostsim.cli.main import main
 
-    with _as_a_process(["hostsim", *arguments], cwd, env), redirect_stdout(out), redirect_stderr(err):
-        with mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8")):
-            return _exit_code(main)
+    keys = mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
+    with _as_a_process(["hostsim", *arguments], cwd, env), redirect_stdout(out), redirect_stderr(err), keys:
+        return _exit_code(main)
 
 
 def _exit_code(main: object) -> int:
@@ -123,8 +127,7 @@ def _exit_code(main: object) -> int:
     try:
         main()
     except SystemExit as end:
-        assert isinstance(end.code, int | None), end.code
-        return end.code or 0
+        return int(end.code or 0)
     except Exception:  # noqa: BLE001  a process ends with 1 whatever it is
         traceback.print_exc()
         return 1

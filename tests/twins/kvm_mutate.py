@@ -1,7 +1,7 @@
 """Breaks one line of the engine of guests under KVM, or of the host's threads, and looks for a drawn case that shows it.
 
-``NUMBA_DISABLE_JIT=1 python -m tests.twins.kvm_mutate NAME SEEDS [FIRST]`` prints a seed at which the two part: FIRST if they
-do, else the first of them.
+``NUMBA_DISABLE_JIT=1 python -m tests.twins.kvm_mutate NAME SEEDS [FIRST]`` prints a seed at which the two part: FIRST if
+they do, else the first of them.
 """
 
 from __future__ import annotations

@@ -85,11 +85,12 @@ def test_poisson_writes_are_independent_bits(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["uniform", "uniform poisson, 3 vCPUs", "hotcold", "zipf"])
 @pytest.mark.parametrize("pace", MIGRATIONS)
-def test_migrations_have_the_same_distribution(name: str, pace: str) -> None:
+@pytest.mark.parametrize("seeds", [60, pytest.param(400, marks=pytest.mark.swarm)])
+def test_migrations_have_the_same_distribution(name: str, pace: str, seeds: int) -> None:
     rate, migration = MIGRATIONS[pace]
     case = Case(replace(CASES[name].load, write_rate_per_s=rate))
-    engine = np.array([_engine_answer(case, seed, migration) for seed in range(200)])
-    twin = np.array([_twin_answer(case, seed, migration) for seed in range(200)])
+    engine = np.array([_engine_answer(case, seed, migration) for seed in range(seeds)])
+    twin = np.array([_twin_answer(case, seed, migration) for seed in range(seeds)])
     scores = [abs(two_sample_z(engine[:, i], twin[:, i])) for i in range(engine.shape[1])]
     assert max(scores) < SIGMAS
 

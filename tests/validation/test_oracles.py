@@ -24,9 +24,9 @@ from hostsim.validation.samples import (
 from hostsim.validation.sigmas import mean_z, page_bits_z, variance_z
 
 
-@pytest.fixture(scope="module")
-def rows() -> list[Row]:
-    return run_suites(["oracles"])
+@pytest.fixture
+def rows(oracle_rows: list[Row]) -> list[Row]:
+    return oracle_rows
 
 
 def test_rows_pass(rows: list[Row]) -> None:

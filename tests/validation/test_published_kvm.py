@@ -12,7 +12,7 @@ from hostsim.host.kvm.costs import kvm_costs
 from hostsim.host.kvm.setup import KvmSetup
 from hostsim.validation import run_suites
 from hostsim.validation.data import published
-from hostsim.validation.kvm import GROUPS
+from hostsim.validation.kvm import GROUPS, kvm_rows
 from hostsim.validation.kvm_faults import ARM64
 from hostsim.validation.kvm_machine import dirtied, logged, measured, seconds, time_row
 from hostsim.validation.rows import Row
@@ -33,9 +33,13 @@ K8: a host that hands out memory to several vCPUs is slower than one by itself; 
 """
 
 
-@pytest.fixture(scope="module")
-def rows() -> list[Row]:
-    return run_suites(["published"], list(GROUPS))
+SHRINK = 16
+"""Passes of the default run go over so many times less memory than those that were measured."""
+
+
+@pytest.fixture(scope="module", params=[SHRINK, pytest.param(1, marks=pytest.mark.swarm)], ids="1/{}".format)
+def rows(request: pytest.FixtureRequest) -> list[Row]:
+    return list(kvm_rows(shrink=request.param))
 
 
 def test_the_table_is_complete(rows: list[Row]) -> None:
