@@ -18,6 +18,11 @@ _LAZY = {
 __all__ = ["RunResult", "Scenario", "__version__", "load_scenario", "run"]
 
 
+def __dir__() -> list[str]:
+    """Public names, loaded or not: what completion and ``dir(hostsim)`` show."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``hostsim --help`` loads nothing."""
     if name not in _LAZY:

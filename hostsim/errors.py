@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 LISTED_PROBLEMS_MAX = 50
 """More than these are counted, not listed."""
+PART_MAX = 300
+"""Characters of a file name, a key or a value in a message."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,15 @@ class Problem:
 
     def __str__(self) -> str:
         """One readable line, whatever the input holds: line ends and control characters are written out."""
-        place = ": ".join(part for part in (self.file, self.key) if part)
-        example = f"; example: {self.example}" if self.example else ""
-        line = f"{place}: got {self.got}, wanted {self.wanted}{example}"
+        place = ": ".join(_short(part) for part in (self.file, self.key) if part)
+        example = f"; example: {_short(self.example)}" if self.example else ""
+        line = f"{place}: got {_short(self.got)}, wanted {self.wanted}{example}"
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def _short(text: str) -> str:
+    """Names and values can be of any length; their two ends say which they are."""
+    return text if len(text) <= PART_MAX else f"{text[: PART_MAX // 2]}...{text[-PART_MAX // 4 :]}"
 
 
 class HostsimError(Exception):
@@ -44,7 +51,7 @@ class InputError(HostsimError):
         """One line a problem."""
         lines = [str(problem) for problem in self.problems[:LISTED_PROBLEMS_MAX]]
         more = len(self.problems) - len(lines)
-        return "\n".join([*lines, f"and {more} more"] if more else lines)
+        return "\n".join([*lines, f"and {more:,} more"] if more else lines)
 
 
 class UnitError(InputError):
@@ -63,8 +70,10 @@ class MissingExtraError(HostsimError):
     """A package of an optional extra is not installed."""
 
     def __init__(self, package: str, extra: str, command: str = "") -> None:
+        from hostsim.installed import extra_command
+
         self.package, self.extra = package, extra
-        self.command = command or f"pip install 'hostsim[{extra}]'"
+        self.command = command or extra_command(extra, package)
         super().__init__(f"{package} is not installed (extra '{extra}'): {self.command}")
 
 

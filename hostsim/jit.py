@@ -1,66 +1,27 @@
 """One decorator for every compiled loop.
 
 The same source runs compiled or, with ``NUMBA_DISABLE_JIT=1``, as plain Python; both give the same integers.
-Machine code is cached in a folder named after the content of all sources it is made of: numba by itself looks at the
-file of a function only, and would keep code into which an older version of another file was compiled.
+Machine code is kept on disk by ``hostsim.code_store``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import numba.core.options
 
+from hostsim.code_store import CodeFiles
+
 F = TypeVar("F", bound=Callable[..., Any])
-PACKAGE = Path(__file__).parent
 _njit: Any = numba.njit
-COMPILED = (
-    "jit.py", "linked.py", "by_reference.py", "prefetch.py", "rng.py", "guest/*.py", "mmu/**/*.py", "kernels/**/*.py",
-)  # fmt: skip
-"""Files whose functions are compiled into each other."""
-
-
-def sources_digest() -> str:
-    """16 hex digits for the content of all compiled sources."""
-    digest = hashlib.sha256()
-    for path in sorted(path for pattern in COMPILED for path in PACKAGE.glob(pattern)):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def cache_root() -> Path:
-    """Where caches go: NUMBA_CACHE_DIR, else the user's cache folder."""
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    return Path(given) if given else home / "hostsim"
-
-
-@cache
-def cache_folder() -> Path | None:
-    """The folder for this version's machine code; None where none can be written."""
-    folder = cache_root() / sources_digest()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except (OSError, RuntimeError):  # read-only, no home: compile in every process instead
-        return None
 
 
 def jit(function: F) -> F:
-    """Compile ``function`` without the Python API; cache it on disk where a cache can be written."""
-    folder = cache_folder()
-    if folder is not None:
-        vars(numba.config)["CACHE_DIR"] = str(folder)
-    compiled: Any = _njit(cache=folder is not None, **_without_counting())(function)
-    return _once(compiled)  # type: ignore[no-any-return]
+    """Compile ``function`` without the Python API; keep its machine code on disk where that can be written."""
+    return _kept(_once(_njit(**_without_counting())(function)))  # type: ignore[no-any-return]
 
 
 def inlined(function: F) -> F:
@@ -82,9 +43,7 @@ def part(function: F) -> F:
 
 def inlined_and_called(function: F) -> F:
     """The same for functions that are called from Python, too."""
-    folder = cache_folder()
-    compiled: Any = _njit(cache=folder is not None, **_without_counting(), forceinline=True)(function)
-    return _once(compiled)  # type: ignore[no-any-return]
+    return _kept(_once(_njit(**_without_counting(), forceinline=True)(function)))  # type: ignore[no-any-return]
 
 
 def _linked() -> dict[str, Any]:
@@ -92,6 +51,13 @@ def _linked() -> dict[str, Any]:
     from hostsim.linked import LinkedCompiler
 
     return {"pipeline_class": LinkedCompiler}
+
+
+def _kept(compiled: Any) -> Any:
+    """Its machine code is looked for on disk before it is made, and kept there."""
+    if hasattr(compiled, "_cache"):  # not so in plain Python
+        compiled._cache = CodeFiles(compiled.py_func)  # noqa: SLF001  # numba's own would end a run with a full disk
+    return compiled
 
 
 def _once(compiled: Any) -> Any:

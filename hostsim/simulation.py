@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from hostsim import __version__
 from hostsim.host.knobs import Knobs
 from hostsim.host.machine import Machine, Progress
-from hostsim.jit import cache_folder
-from hostsim.kernels.kvm.run import run_vcpus, run_with_walkers
-from hostsim.kernels.send import send_pages
 from hostsim.results.collect import guest_table, migration_result
 from hostsim.results.memory import host_result
 from hostsim.results.tables import RunResult
@@ -43,20 +38,14 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
     )
 
 
-def compiles_first(scenario: Scenario) -> bool:
-    """Whether the loops that ``scenario`` needs are not in the cache of machine code."""
-    folder = cache_folder()
-    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
-        return False
-    return folder is None or not any(folder.rglob(f"*.{_last_loop(scenario)}-*.nbi"))
-
-
-def _last_loop(scenario: Scenario) -> str:
-    """The name of a compiled loop that is there only once the others are."""
+def kinds_of(scenario: Scenario) -> tuple[str, ...]:
+    """Kinds of ``hostsim.compiling`` whose loops a run of ``scenario`` needs."""
+    vms = (scenario.vm, *scenario.neighbour)
+    kinds = ("migration",) if scenario.migration or any(vm.dirty_tracking == "tcg" for vm in vms) else ()
     if scenario.vm.dirty_tracking == "tcg":
-        return send_pages.__name__
-    is_aged = scenario.ageing is not None or scenario.host.memory is not None
-    return (run_with_walkers if is_aged else run_vcpus).__name__
+        return kinds
+    aged = ("ageing",) * (scenario.ageing is not None) + ("memory",) * (scenario.host.memory is not None)
+    return (*kinds, "kvm", *aged)
 
 
 def counters(machine: Machine) -> dict[str, int]:

@@ -18,6 +18,7 @@ from hostsim.cli.study_options import (
     WorkersOption,
     tell,
 )
+from hostsim.cli.warm_up_cmd import prepare
 
 HELP = """Age a guest's memory by a policy, and tell what that costs the guest and what it sees.
 
@@ -95,7 +96,9 @@ def age_command(
     plan, told_as = age_plan(options), "json" if as_json else style
     if not no_files:
         prepare_folder(out)
-    with compare_progress(quiet=quiet or told_as in {"json", "csv"}) as show:
+    silent = quiet or told_as in {"json", "csv"}
+    prepare(("kvm", "ageing"), quiet=silent)
+    with compare_progress(quiet=silent) as show:
         rows = run_age(plan, workers, show)
     content = age_content(plan, options, rows)
     paths = [] if no_files else write_age(out, content, rows, plan.varied())

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.strict import refuse_same_keys
 
 HELP = """Run a scenario for every combination of some values, and hold each against the first.
 
@@ -57,9 +58,12 @@ def compare_command(
 ) -> None:
     """Compare."""
     from hostsim.cli.run_plan import Options, run_and_tell
+    from hostsim.scenario.catalogue import found_file
     from hostsim.study.compare.axes import read_axes
     from hostsim.study.compare.plan import Request, make_plan
 
     texts = tuple(overrides or ())
-    plan = make_plan(Request(file, read_axes(vary, texts), texts, seed, seeds, max_runs))
+    axes = read_axes(vary, texts)
+    refuse_same_keys(texts, seed, [axis.key for axis in axes])
+    plan = make_plan(Request(found_file(file), axes, texts, seed, seeds, max_runs))
     run_and_tell(plan, Options(workers, as_json, style, out, not no_files, force, quiet, wide))

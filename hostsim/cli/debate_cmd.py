@@ -10,6 +10,7 @@ import typer
 
 from hostsim.cli.errors_cli import exit_code_of
 from hostsim.cli.options import LOOK, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.strict import StrictApp
 from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, tell
 
 HELP = """Run the argument of July 2010: which index should find the shadow PTEs of a page?
@@ -34,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def main() -> None:
     """The command by itself: what scenarios/rmap_debate.py runs."""
-    app = typer.Typer(**LOOK)
+    app = StrictApp(**LOOK)
     app.command(help=HELP)(debate_command)
     raise SystemExit(exit_code_of(app))
 

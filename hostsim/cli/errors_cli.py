@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hostsim.code_store import trouble
 from hostsim.errors import HostsimError
 from hostsim.report.console import note, show_error
 
@@ -15,6 +16,14 @@ NO_MEMORY = 2
 
 def exit_code_of(command: Callable[[], Any]) -> int:
     """Run ``command`` and say how it ended. Errors of HostsimError become messages, Ctrl-C becomes 130."""
+    try:
+        return _exit_code(command)
+    finally:
+        if trouble():
+            note(f"note: machine code is not kept, so each start compiles again: {trouble()}")
+
+
+def _exit_code(command: Callable[[], Any]) -> int:
     try:
         command()
     except HostsimError as error:

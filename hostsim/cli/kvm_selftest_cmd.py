@@ -11,6 +11,7 @@ import typer
 from hostsim.cli.access_tracking_cmd import HELP as ACCESS_HELP
 from hostsim.cli.access_tracking_cmd import access_tracking_perf_test
 from hostsim.cli.options import WideFlag
+from hostsim.cli.strict import StrictApp
 
 if TYPE_CHECKING:
     from hostsim.selftest.dirty_log_perf_test import SelftestResult
@@ -47,7 +48,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: options, li
 
 def register(app: typer.Typer) -> None:
     """Add the command ``kvm-selftest`` with its tests."""
-    tests = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    tests = StrictApp(no_args_is_help=True, rich_markup_mode=None)
     tests.callback()(_group)
     tests.command("dirty_log_perf_test", help=HELP, short_help="Time of faults, GET and CLEAR.")(dirty_log_perf_test)
     tests.command("access_tracking_perf_test", help=ACCESS_HELP, short_help="Time of ageing, and of access to old memory.")(

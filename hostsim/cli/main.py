@@ -12,21 +12,22 @@ import typer
 
 from hostsim.cli.errors_cli import exit_code_of
 from hostsim.cli.options import LOOK
+from hostsim.cli.strict import StrictApp
 
 COMMANDS = (
     "run_cmd", "compare_cmd", "sweep_cmd", "explain_cmd", "validate_cmd", "kvm_selftest_cmd", "calibrate_cmd",
-    "scenarios_cmd", "schema_cmd", "age_cmd", "reclaim_cmd", "debate_cmd",
+    "scenarios_cmd", "schema_cmd", "age_cmd", "reclaim_cmd", "debate_cmd", "warm_up_cmd",
 )  # fmt: skip
 """Modules of hostsim.cli; each has ``register(app)``. The order is that of the help."""
 
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    app = typer.Typer(
+    app = StrictApp(
         name="hostsim",
         help="Simulate a virtualized host: guests dirty memory, QEMU migrates them, a verdict says why.",
         no_args_is_help=True,
-        **LOOK,
+        **LOOK | {"add_completion": True},
     )
     app.callback()(_options)
     for name in COMMANDS:

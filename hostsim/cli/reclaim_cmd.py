@@ -18,6 +18,7 @@ from hostsim.cli.study_options import (
     WorkersOption,
     tell,
 )
+from hostsim.cli.warm_up_cmd import prepare
 
 HELP = """Page out what a guest has not used for an age; tell what that frees, what it costs, and which age is safe.
 
@@ -103,7 +104,9 @@ def reclaim_command(
     plan, told_as = reclaim_plan(options), "json" if as_json else style
     if not no_files:
         prepare_folder(out)
-    with compare_progress(quiet=quiet or told_as in {"json", "csv"}) as show:
+    silent = quiet or told_as in {"json", "csv"}
+    prepare(("kvm", "ageing", "memory"), quiet=silent)
+    with compare_progress(quiet=silent) as show:
         rows = run_reclaim(plan, workers, show)
     content = reclaim_content(plan, options, rows)
     paths = [] if no_files else write_reclaim(out, plan, content, rows)

@@ -8,10 +8,16 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.strict import refuse_same_keys
 
 HELP = """Simulate a scenario (.toml), or run a script (.py) over the same API.
 
 Prints a verdict, the rounds, and the files it wrote. Exits with 0 whatever the verdict."""
+
+FileArgument = Annotated[
+    Path,
+    typer.Argument(help="A scenario (.toml) or a script (.py), or the name of one of hostsim's own.", show_default=False),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run_command(
-    file: Annotated[Path, typer.Argument(help="A scenario (.toml) or a script (.py).", show_default=False)],
+    file: FileArgument,
     arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to a script.", show_default=False)] = None,
     *,
     overrides: Annotated[
@@ -62,10 +68,14 @@ def run_command(
         "--out": out is not None, "--no-files": no_files, "--fail-if-not-converged": fail_if_not_converged,
         "--wide": wide, "--quiet": quiet, "--confirm": confirm is not None,
     }  # fmt: skip
+    from hostsim.scenario.catalogue import found_file
+
+    file = found_file(file)
     if file.suffix == ".py":
         run_script.run_script(file, arguments or [], [name for name, given in scenario_only.items() if given])
         return
     run_script.refuse_arguments(arguments or [])
+    refuse_same_keys(overrides or (), seed)
     options = run_scenario.Options(
         file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet or trace,
         confirm, wide,

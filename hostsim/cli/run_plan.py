@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hostsim.cli.run_scenario import folder_name
+from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
 from hostsim.report.compare_files import as_object, write_comparison
 from hostsim.report.compare_progress import compare_progress
@@ -55,11 +56,14 @@ def run_and_tell(plan: Plan, options: Options) -> None:
 
 
 def _run(plan: Plan, options: Options, out: Path | None) -> Outcome:
+    from hostsim.simulation import kinds_of
+
     finished = {} if options.force else finished_runs(plan, out)
     to_do = runs_to_do(plan, finished)
     workers = choose_workers(to_do, options.workers)
     if finished:
         console.note(f"{len(finished)} of {len(to_do) + len(finished)} runs are finished in {out}; --force runs them again")
+    prepare([kind for run in to_do for kind in kinds_of(run.scenario)], quiet=options.quiet or options.as_json)
     try:
         with compare_progress(quiet=options.quiet or options.as_json) as show:
             return run_plan(to_do, finished, workers, out, show)

@@ -110,10 +110,10 @@ def _check_has_migration(options: Options, scenario: Any) -> None:
 
 
 def _simulate(options: Options, scenario: Any) -> RunResult:
-    from hostsim.simulation import compiles_first, run
+    from hostsim.simulation import kinds_of, run
 
     quiet = options.quiet or options.as_json
-    with run_progress(scenario.duration, quiet=quiet, compiles=compiles_first(scenario)) as progress:
+    with run_progress(scenario.duration, quiet=quiet, kinds=kinds_of(scenario)) as progress:
         return run(scenario, progress=progress)
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hostsim.errors import InputError, Problem
+from hostsim.user_files import SCRIPT, read_bytes
 
 
 def run_script(file: Path, arguments: Sequence[str], options: Sequence[str]) -> None:
@@ -29,10 +30,9 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
 
 def _unreadable(file: Path) -> list[Problem]:
     try:
-        file.read_bytes()
-    except OSError as error:
-        got = error.strerror or str(error)
-        return [Problem(str(file), "file", got, "a readable script", "scenarios/sweep_downtime.py")]
+        read_bytes(file, SCRIPT)
+    except InputError as error:
+        return error.problems
     return []
 
 

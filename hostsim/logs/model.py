@@ -159,8 +159,6 @@ def _named(notes: Sequence[str]) -> tuple[str, ...]:
         return ()
     more = f" and {len(notes) - NAMED_MAX} more" if len(notes) > NAMED_MAX else ""
     return (f"Figures that cannot be were not used: {'; '.join(notes[:NAMED_MAX])}{more}",)
-
-
 def _column(samples: Sequence[Sample], name: str) -> Column:
     return np.array([s.figures.get(name, math.nan) for s in samples], np.float64)
 

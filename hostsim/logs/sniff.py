@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
@@ -20,9 +18,8 @@ from hostsim.logs.objects import objects_in
 from hostsim.logs.reader import Reader, labelled
 from hostsim.logs.split import migrations
 from hostsim.logs.virsh import ALL_LABELS
+from hostsim.user_files import LOG, read_bytes
 
-BYTES_MAX = 64 << 20
-"""Larger files are to be cut first, with grep: reading takes up to 10 s at this size."""
 LOCALIZED = re.compile(r"\s*[^\W\d][^:\uff1a\d]{2,40}[:\uff1a]\s*[\d.,]+\s*(?:[KMGT]i?[Bo]|ms|\S{1,12}/s)?\s*")
 SIZED = re.compile(r"[:\uff1a]\s*[\d.,]+\s*[KMGT]i?[Bo]\s*$", re.MULTILINE)
 LABELS_MIN = 3
@@ -116,27 +113,13 @@ def _is_localized(text: str) -> bool:
 
 
 def _bytes_of(path: str) -> bytes:
-    try:
-        if path == "-":
-            content = sys.stdin.buffer.read(BYTES_MAX + 1)
-        else:
-            _require_regular(path)
-            with Path(path).open("rb") as file:
-                content = file.read(BYTES_MAX + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError([Problem(path, "LOG", reason, f"a readable file; {WANTED}")]) from error
-    if len(content) > BYTES_MAX:
-        got, wanted = f"more than {BYTES_MAX >> 20} MiB", "the lines about one migration"
-        raise InputError([Problem(path, "LOG", got, wanted, "grep -i migration LOG > part.log")])
+    if path != "-":
+        return read_bytes(path, LOG)
+    content = sys.stdin.buffer.read(LOG.bytes_max + 1)
+    if len(content) > LOG.bytes_max:
+        wanted = "the lines about one migration"
+        raise InputError([Problem(path, "LOG", f"more than {LOG.bytes_max >> 20} MiB", wanted, LOG.example)])
     return content
-
-
-def _require_regular(path: str) -> None:
-    """Raises InputError for a device or a pipe, OSError if there is no such file."""
-    mode = Path(path).stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise InputError([Problem(path, "LOG", "a device or a pipe", "a regular file, or - for standard input")])
 
 
 def _decoded(content: bytes, source: str) -> str:

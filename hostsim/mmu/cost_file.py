@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from hostsim.errors import InputError, Problem
+from hostsim.errors import LISTED_PROBLEMS_MAX, InputError, Problem
 from hostsim.mmu.cost_rules import RULES
 from hostsim.mmu.era import unknown_name
+from hostsim.units import shown
+from hostsim.user_files import SHEET, read_toml
 
 SUFFIX = ".toml"
-EXAMPLE = "cascade-lake, or my-host.toml as `hostsim calibrate --out my-host.toml` writes it"
 ENTRY_EXAMPLE = 'value = 400, source = "measured ..."'
 LARGEST = 1e12
 """No number of a sheet is larger: 1000 s in ns, 1 TB in bytes."""
-FILE_BYTES_MAX = 1 << 20
 HEAD: dict[str, type] = {"machine": str, "pml": bool, "otherwise": str}
 """Keys of a sheet that are no numbers; ``otherwise`` names the sheet that lends what this one lacks."""
 SHAPES = {"value": ("value",), "total": ("total", "count"), "rule": ("rule",), "as": ("as",)}
@@ -34,32 +32,11 @@ def read_sheet(path: str, known: Collection[str], sheets: Collection[str]) -> di
 
     InputError with all problems of the file: path, key, what was got, what was wanted.
     """
-    table = _parsed(path)
+    table = read_toml(path, SHEET)
     problems = [*_head_problems(path, table, sheets), *_number_problems(path, table, known, sheets)]
     if problems:
         raise InputError(problems)
     return table
-
-
-def _parsed(path: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(_content(path).decode("utf-8"))
-    except OSError as error:
-        raise InputError([Problem(path, "", error.strerror or str(error), "a cost sheet", EXAMPLE)]) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError([Problem(path, "", f"no TOML: {error}", "a cost sheet", EXAMPLE)]) from error
-
-
-def _content(path: str) -> bytes:
-    if not Path(path).is_file():
-        got = "a folder" if Path(path).is_dir() else "no such file"
-        raise InputError([Problem(path, "", got, "a cost sheet", EXAMPLE)])
-    with Path(path).open("rb") as file:
-        content = file.read(FILE_BYTES_MAX + 1)
-    if len(content) > FILE_BYTES_MAX:
-        wanted = f"a cost sheet, at most {FILE_BYTES_MAX >> 20} MiB"
-        raise InputError([Problem(path, "", "a larger file", wanted, EXAMPLE)])
-    return content
 
 
 def _head_problems(path: str, table: Mapping[str, Any], sheets: Collection[str]) -> Iterator[Problem]:
@@ -68,7 +45,7 @@ def _head_problems(path: str, table: Mapping[str, Any], sheets: Collection[str])
         if key not in table and key != "otherwise":
             yield Problem(path, key, "nothing", "what machine it is" if key == "machine" else "true or false", examples[key])
         elif key in table and not isinstance(table[key], kind):
-            yield Problem(path, key, repr(table[key]), "true or false" if kind is bool else "a text", examples[key])
+            yield Problem(path, key, shown(table[key]), "true or false" if kind is bool else "a text", examples[key])
     if isinstance(lender := table.get("otherwise"), str) and lender not in sheets:
         yield _not_among(path, "otherwise", lender, sheets)
 
@@ -76,13 +53,16 @@ def _head_problems(path: str, table: Mapping[str, Any], sheets: Collection[str])
 def _number_problems(
     path: str, table: Mapping[str, Any], known: Collection[str], sheets: Collection[str]
 ) -> Iterator[Problem]:
+    unknown = 0
     for key, entry in table.items():
         if key in HEAD:
             continue
         if key not in known:
-            yield _not_among(path, key, key, known)
+            unknown += 1
+            is_listed = unknown <= LISTED_PROBLEMS_MAX  # to look for the nearest name takes 0.1 ms
+            yield _not_among(path, key, key, known) if is_listed else Problem(path, key[:200], "", "as above")
         elif not isinstance(entry, dict):
-            yield Problem(path, key, repr(entry), "a table with value and source", f"[{key}] {ENTRY_EXAMPLE}")
+            yield Problem(path, key, shown(entry), "a table with value and source", f"[{key}] {ENTRY_EXAMPLE}")
         else:
             yield from _entry_problems(path, key, entry, sheets)
 
@@ -94,11 +74,11 @@ def _entry_problems(path: str, key: str, entry: Mapping[str, Any], sheets: Colle
         return
     allowed = {*shape, "source", "fitted_on"}
     for extra in entry.keys() - allowed:
-        yield Problem(path, f"{key}.{extra}", repr(entry[extra]), f"only {', '.join(sorted(allowed))}", ENTRY_EXAMPLE)
+        yield Problem(path, f"{key}.{extra}", shown(entry[extra]), f"only {', '.join(sorted(allowed))}", ENTRY_EXAMPLE)
     if shape != ("as",) and not _is_text(entry.get("source")):
-        yield Problem(path, f"{key}.source", repr(entry.get("source")), "where the number is from", ENTRY_EXAMPLE)
+        yield Problem(path, f"{key}.source", shown(entry.get("source")), "where the number is from", ENTRY_EXAMPLE)
     if not _are_rows(entry.get("fitted_on", [])):
-        yield Problem(path, f"{key}.fitted_on", repr(entry["fitted_on"]), "names of published rows", '["K3 on/2"]')
+        yield Problem(path, f"{key}.fitted_on", shown(entry["fitted_on"]), "names of published rows", '["K3 on/2"]')
     if shape == ("rule",) and str(entry["rule"]) not in RULES:
         yield _not_among(path, f"{key}.rule", str(entry["rule"]), RULES)
     elif shape == ("as",) and entry["as"] not in sheets:
@@ -112,8 +92,8 @@ def _value_problems(path: str, key: str, entry: Mapping[str, Any], shape: Iterab
         got, least = entry.get(name), 0 if name != "count" else 1e-9
         is_number = isinstance(got, int | float) and not isinstance(got, bool) and math.isfinite(got)
         if not is_number or not least <= got <= LARGEST:  # type: ignore[operator]  # it is a number here
-            shown = "nothing" if got is None else repr(got)
-            yield Problem(path, f"{key}.{name}", shown, f"a number from {least:g} to {LARGEST:g}", f"{name} = 400")
+            words = "nothing" if got is None else shown(got)
+            yield Problem(path, f"{key}.{name}", words, f"a number from {least:g} to {LARGEST:g}", f"{name} = 400")
 
 
 def _is_text(value: object) -> bool:

@@ -201,8 +201,12 @@ def _sheet_of_file(path: str) -> CostSheet:
         except KeyError as missing:
             wanted = "the number, or `otherwise` with a sheet that lends it"
             problems.append(Problem(path, str(missing.args[0]), "nothing", wanted, 'otherwise = "cascade-lake"'))
-        except (AssertionError, ArithmeticError, ValueError, RecursionError) as error:
-            problems.append(Problem(path, key, f"no number: {error}", "inputs that its rule can take", "value = 400"))
+        except RecursionError:
+            got = "a rule that needs its own result"
+            problems.append(Problem(path, key, got, "a value, or another rule", "value = 400"))
+        except (AssertionError, ArithmeticError, ValueError):
+            got = "inputs of which its rule makes no number"
+            problems.append(Problem(path, key, got, "inputs that its rule can take", "value = 400"))
     if problems:
         raise InputError(dict.fromkeys(problems))
     return _sheet(path, table, numbers)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hostsim.installed import extra_command
 from hostsim.report.drawing import has_plots
 from hostsim.report.kvm_plots import kvm_pictures
 from hostsim.report.memory_plots import host_pictures
@@ -50,4 +51,5 @@ def missing_files() -> str:
     from hostsim.results.encode import has_parquet
 
     left_out = [name for name, there in (("Parquet", has_parquet()), ("plots", has_plots())) if not there]
-    return f"no {' and '.join(left_out)}: pip install 'hostsim[report]'" if left_out else ""
+    command = extra_command("report", "matplotlib", "pyarrow")
+    return f"no {' and '.join(left_out)}: {command}" if left_out else ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hostsim.compiling import Standing
+from hostsim.report.compile_progress import compiling_words, described, shown_on
 from hostsim.report.console import err_console
 from hostsim.verdict.words import bytes_words, seconds_words
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 NS_PER_S = 1e9
 REFRESH_S = 0.1
-COMPILING = "compiling, once for this version: up to a minute"
 
 Report = Callable[[int, Mapping[str, Any]], None]
 """Called with simulated time [ns] and what is known: see ``run_progress``."""
@@ -29,10 +30,10 @@ def ignore(sim_ns: int, info: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def run_progress(cap_ns: int, *, quiet: bool = False, compiles: bool = False) -> Iterator[Report]:
+def run_progress(cap_ns: int, *, quiet: bool = False, kinds: Iterable[str] = ()) -> Iterator[Report]:
     """Yields the callback of a run of at most ``cap_ns`` simulated; silent if ``quiet`` or not on a terminal.
 
-    compiles: it begins with compiling, which it says.
+    kinds: of hostsim.compiling; what is compiled is said before and between.
 
     It reads, where there: ``round``, ``remaining_bytes``, ``bandwidth_bytes_per_s`` and ``dirty_bytes_per_s``.
     """
@@ -43,13 +44,15 @@ def run_progress(cap_ns: int, *, quiet: bool = False, compiles: bool = False) ->
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        described(),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[eta]}"),
     )
     with Progress(*columns, console=console, transient=True, refresh_per_second=1 / REFRESH_S) as bar:
-        yield _RunBar(bar, bar.add_task(COMPILING if compiles else "starting", total=cap_ns, eta=""), cap_ns)
+        task = bar.add_task("starting", total=cap_ns, eta="")
+        with shown_on(bar, task, kinds) as compiling:
+            yield _RunBar(bar, task, cap_ns, compiling)
 
 
 @contextmanager
@@ -59,7 +62,12 @@ def suite_progress(*, quiet: bool = False) -> Iterator[Callable[..., None] | Non
     if quiet or not console.is_terminal:
         yield None
         return
-    with console.status("validating") as status:
+    from hostsim.compiling import KINDS, compiling_watched, loops_to_compile
+
+    with (
+        console.status("validating") as status,
+        compiling_watched(loops_to_compile(KINDS), lambda standing: status.update(compiling_words(standing))),
+    ):
         yield lambda what, *counts: status.update(f"validated {what} {'/'.join(map(str, counts))}")
 
 
@@ -100,6 +108,7 @@ class _RunBar:
     bar: Bar
     task: TaskID
     cap_ns: int
+    compiling: Standing = field(default_factory=Standing)
     started_s: float = field(default_factory=time.monotonic)
     shown_s: float = 0.0
 
@@ -109,11 +118,12 @@ class _RunBar:
             return
         self.shown_s = now_s
         text = describe(sim_ns, self.cap_ns, info)
-        self.bar.update(self.task, description=text, completed=sim_ns, eta=self._eta(sim_ns, info, now_s))
+        self.bar.update(self.task, description=text, completed=sim_ns, total=self.cap_ns, eta=self._eta(sim_ns, info, now_s))
 
     def _eta(self, sim_ns: int, info: Mapping[str, Any], now_s: float) -> str:
         if sim_ns <= 0:
             return ""
         end_ns, is_guess = end_ns_estimate(sim_ns, self.cap_ns, info)
-        left_s = (now_s - self.started_s) * (end_ns - sim_ns) / sim_ns
+        ran_s = now_s - self.started_s - self.compiling.spent_s
+        left_s = ran_s * (end_ns - sim_ns) / sim_ns
         return f"ETA {'about' if is_guess else 'at most'} {seconds_words(left_s)}"

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from hostsim.report.compile_progress import described, shown_on
 from hostsim.report.console import err_console
 
 
 @contextmanager
-def steps_progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Yields what to call after each step with what it was about; silent if ``quiet`` or not on a terminal."""
+def steps_progress(total: int, *, quiet: bool = False, kinds: Iterable[str] = ()) -> Iterator[Callable[[str], None]]:
+    """Yields what to call after each step with what it was about; silent if ``quiet`` or not on a terminal.
+
+    kinds: of hostsim.compiling; what is compiled is said between.
+    """
     console = err_console()
     if quiet or not console.is_terminal:
         yield lambda _about: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (described(), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=total)
+        task, done = bar.add_task("starting", total=total), 0
 
         def step(about: str) -> None:
-            bar.update(task, advance=1, description=about)
+            nonlocal done
+            done += 1
+            bar.update(task, completed=done, total=total, description=f"{done}/{total} {about}")
 
-        yield step
+        with shown_on(bar, task, kinds):
+            yield step

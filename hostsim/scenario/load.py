@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +19,7 @@ from hostsim.scenario.schema import Scenario, Vm, Workload, trace_name
 from hostsim.scenario.section import SOURCE
 from hostsim.scenario.trace_csv import TraceColumns
 from hostsim.scenario.types import NAME_MAX
-
-FILE_BYTES_MAX = 16 << 20
-"""A scenario is written by hand; a larger file is something else."""
-WANTED = "a readable scenario file (TOML)"
-EXAMPLE = "scenarios/precopy_convergence.toml"
+from hostsim.user_files import SCENARIO, read_toml
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
@@ -32,7 +27,7 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = (), seed: int | N
 
     overrides: "migration.bandwidth=25Gbit/s", arrays by index; seed: replaces the file's. InputError with all problems.
     """
-    table = _read(path)
+    table = read_toml(path, SCENARIO, 'memory = "4GiB" under [vm]')
     table.setdefault("name", _name_of(path))
     set_keys, problems = apply_overrides(table, overrides)
     if seed is not None:
@@ -107,29 +102,3 @@ def _name_of(path: str | Path) -> str:
     """A valid name from the file's."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).stem).lstrip("._-")[:NAME_MAX]
     return name or "scenario"
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError([Problem(str(path), "file", reason, WANTED, EXAMPLE)]) from None
-    if len(content) > FILE_BYTES_MAX:
-        raise InputError([Problem(str(path), "file", f"more than {FILE_BYTES_MAX >> 20} MiB", WANTED, EXAMPLE)])
-    return _parsed(content, str(path))
-
-
-def _parsed(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        reason = f"bytes that are not UTF-8 (at byte {error.start})"
-    except tomllib.TOMLDecodeError as error:
-        reason = f"broken TOML: {str(error)[:200]}"
-    except RecursionError:
-        reason = "broken TOML: nested too deeply"
-    except ValueError as error:  # a number with more digits than Python reads
-        reason = f"broken TOML: {str(error)[:200]}"
-    raise InputError([Problem(name, "file", reason, WANTED, 'memory = "4GiB" under [vm]')])

@@ -11,6 +11,7 @@ from hostsim.errors import Problem
 from hostsim.scenario.problems import field_at
 from hostsim.scenario.schema import Scenario
 from hostsim.units import shown
+from hostsim.user_files import DEPTH_MAX, beyond_measure
 
 SOURCE = "--set"
 EXAMPLE = "--set migration.bandwidth=25Gbit/s"
@@ -41,7 +42,8 @@ def _parts(text: str) -> list[str] | None:
     key = key.strip()
     if not equals or not value.strip() or len(text) > TEXT_MAX or _KEY.fullmatch(key) is None:
         return None
-    return re.findall(r"[A-Za-z0-9_-]+", key)
+    parts = re.findall(r"[A-Za-z0-9_-]+", key)
+    return parts if len(parts) <= DEPTH_MAX else None
 
 
 def _dotted(parts: Sequence[str]) -> str:
@@ -56,6 +58,8 @@ def _value(text: str, parts: Sequence[str]) -> Any:
     try:
         read = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
+        return value
+    if beyond_measure(read):  # a text is refused wherever it does not belong
         return value
     return value if isinstance(read, float) and _is_text(parts) else read
 

@@ -10,12 +10,14 @@ from pydantic import BaseModel, PlainSerializer, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from hostsim.errors import Problem
+from hostsim.errors import LISTED_PROBLEMS_MAX, Problem
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.unmodelled import refusal
 from hostsim.units import shown
 
 Location = Sequence[int | str]
+LOOKED_UP_MAX = 2 * LISTED_PROBLEMS_MAX
+"""To look for the nearest name takes 0.1 ms; problems beyond those that are listed are only counted."""
 REPEATED = {"neighbour": "tables with the keys of [vm]"}
 """Tables whose keys are those of another one, at the top level: nobody is sent there for a key."""
 
@@ -48,7 +50,10 @@ def dotted(location: Location) -> str:
 
 def problems_of(error: ValidationError, model: type[BaseModel], file: str) -> list[Problem]:
     """Every error of ``error``, which came up when ``model`` was validated."""
-    return [_problem(one, model, file) for one in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    looked_up = [_problem(one, model, file) for one in found[:LOOKED_UP_MAX]]
+    rest = (Problem(file, dotted(one["loc"])[:200], "", "as above") for one in found[LOOKED_UP_MAX:])
+    return [*looked_up, *rest]
 
 
 def _problem(error: ErrorDetails, model: type[BaseModel], file: str) -> Problem:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from hostsim.errors import InputError
 from hostsim.scenario.checks import cross_findings
 from hostsim.scenario.finding import Finding
-from hostsim.scenario.problems import Location, dotted
+from hostsim.scenario.problems import LOOKED_UP_MAX, Location, dotted
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
@@ -25,6 +25,8 @@ STAND_INS: Mapping[str, str | int] = {
 
 def findings_despite(data: Any, error: ValidationError, validate: Callable[[Any], Scenario]) -> list[Finding]:
     """Findings of ``data`` that rest on none of the keys that ``error`` names; none if it cannot be told."""
+    if error.error_count() > LOOKED_UP_MAX:
+        return []
     locations = [one["loc"] for one in error.errors(include_url=False)]
     mended = _copy(data)
     if not all(_mend(mended, location) for location in locations):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 from hostsim.errors import InputError, Problem, UnitError
 from hostsim.scenario.types import VCPUS_MAX
 from hostsim.units import parse_duration, shown
+from hostsim.user_files import BOM, TRACE, as_text, read_bytes
 
 COLUMNS = ("time", "vcpu", "gfn", "rw")
 EXAMPLE = "1500000,0,1024,w"
 TIME_MAX_NS = (1 << 62) - 1
 GFN_MAX = (64 << 40) // 4096 - 1
+LINE_BYTES_MAX = 1000
 PROBLEMS_MAX = 20
 """A file of the wrong kind has as many bad lines as lines; these many are named."""
 
@@ -40,12 +43,7 @@ class TraceColumns(NamedTuple):
 
 def load_trace(path: str | Path) -> TraceColumns:
     """Touches of the CSV at ``path``. InputError naming the lines that are wrong."""
-    name = str(path)
-    try:
-        content = Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError([Problem(name, "file", reason, "a readable CSV of time,vcpu,gfn,rw", EXAMPLE)]) from None
+    name, content = str(path), read_bytes(path, TRACE).removeprefix(BOM)
     plain = _read_plain(content)
     return _by_vcpu(plain) if plain is not None else _by_vcpu(_read_lines(content, name))
 
@@ -108,18 +106,24 @@ def _read_lines(content: bytes, name: str) -> NDArray[np.int64]:
     return np.array(rows, np.int64).reshape(-1, len(COLUMNS))
 
 
-def _lines(content: bytes, name: str) -> list[tuple[int, str]]:
-    """(number, text) of the lines that hold a touch."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        wanted = "a text file of time,vcpu,gfn,rw"
-        raise InputError([Problem(f"{name}:{line}", "file", "bytes that are not UTF-8", wanted, EXAMPLE)]) from None
-    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
-    kept = [(number, line) for number, line in lines if line and not line.startswith("#")]
-    is_header = bool(kept) and tuple(part.strip().lower() for part in kept[0][1].split(",")) == COLUMNS
-    return kept[1:] if is_header else kept
+def _lines(content: bytes, name: str) -> Iterator[tuple[int, str]]:
+    """(number, text) of the lines that hold a touch, one by one: a file of the wrong kind is read no further than needed."""
+    is_first = True
+    for number, raw in enumerate(io.BytesIO(content), 1):
+        line = _text(raw, f"{name}:{number}")
+        if not line or line.startswith("#"):
+            continue
+        is_header = is_first and tuple(part.strip().lower() for part in line.split(",")) == COLUMNS
+        is_first = False
+        if not is_header:
+            yield number, line
+
+
+def _text(raw: bytes, place: str) -> str:
+    wanted = "a text file of time,vcpu,gfn,rw"
+    if len(raw) > LINE_BYTES_MAX:
+        raise InputError([Problem(place, "file", f"a line of {len(raw)} bytes", wanted, EXAMPLE)])
+    return as_text(raw, place, TRACE).strip()
 
 
 def _row(line: str, place: str) -> _Row | list[Problem]:

@@ -16,6 +16,7 @@ from hostsim.kernels.lackey import AT, LINES, N_STATE, REFERENCES, parse_lines
 from hostsim.mmu.replacement import dense_pages
 from hostsim.scenario.trace_csv import TIME_MAX_NS, TraceColumns
 from hostsim.units import shown
+from hostsim.user_files import LACKEY, open_file, reason_of
 
 EXAMPLE = " L 1fff000d08,8"
 WANTED = "a line of lackey's --trace-mem=yes: L, S, M or I, a hexadecimal address, a comma, bytes"
@@ -37,11 +38,10 @@ def load_lackey(path: str | Path, instructions: bool = False) -> PageReferences:
     """References of the trace at ``path``, fetches of instructions only on demand. InputError for what is no such trace."""
     name = str(path)
     try:
-        with Path(path).open("rb") as file:
+        with open_file(path, LACKEY) as file:
             parts = list(_parts(_unpacked(file), name, instructions))
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError([Problem(name, "file", reason, "a readable trace of valgrind's lackey", EXAMPLE)]) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError([Problem(name, "file", _broken(error), LACKEY.wanted, EXAMPLE)]) from None
     columns = PageReferences(
         np.concatenate([part.page for part in parts]), np.concatenate([part.is_write for part in parts])
     )
@@ -72,14 +72,21 @@ def _unpacked(file: BinaryIO) -> BinaryIO:
     return gzip.open(file, "rb") if packed else file  # type: ignore[return-value]
 
 
+def _broken(error: Exception) -> str:
+    is_system = isinstance(error, OSError) and error.strerror
+    return reason_of(error) if is_system else "a gzip file that is cut or damaged"
+
+
 def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
     """The content, cut behind ends of lines."""
     rest = b""
     while chunk := file.read(CHUNK_BYTES):
         cut = chunk.rfind(b"\n") + 1
+        if not cut and rest:  # a line of megabytes: its beginning says what it is
+            break
         if cut:
             yield rest + chunk[:cut]
-        rest = chunk[cut:] if cut else rest + chunk
+        rest = chunk[cut:]
     yield rest
 
 

@@ -38,8 +38,8 @@ def _memory(host: HostResult) -> Iterator[str]:
         yield (
             f"Memory: {row['vm']} ended with {held} in memory and {bytes_words(row['swapped_pages'] * PAGE_BYTES)} in swap. "
             f"Its vCPUs waited {percent_words(row['stall_share'])} of their time for pages in swap or for free memory"
-            f"{_swap_ins(host, row['vm'], 'fault_major')}; the guest did {percent_words(row['guest_slowdown'])} less work than "
-            "without any interruption."
+            f"{_swap_ins(host, row['vm'], 'fault_major')}; the guest did {percent_words(row['guest_slowdown'])} less work "
+            "than without any interruption."
         )
         yield from _asleep(host, row)
         yield from _read_back(host, row)

@@ -10,15 +10,16 @@ from tests.tidy.source import Source
 
 FLOORS: dict[str, int] = {
     "units": 0, "errors": 0, "rng": 0, "jit": 0, "linked": 0, "by_reference": 0, "prefetch": 0, "version": 0, "trace": 0,
+    "code_store": 0, "compiling": 0, "user_files": 0, "installed": 0,
     "mmu": 1, "guest": 1,
     "kernels": 2,
     "host": 3,
-    "scenario": 4, "results": 4, "study": 4, "logs": 4, "simulation": 4, "selftest": 4, "calibrate": 4,
+    "scenario": 4, "results": 4, "study": 4, "logs": 4, "simulation": 4, "warm_up": 4, "selftest": 4, "calibrate": 4,
     "verdict": 5, "report": 5, "validation": 5, "cli": 5, "__main__": 5,
 }  # fmt: skip
 
 HOMES: dict[str, tuple[tuple[str, ...], str]] = {
-    "numba": (("jit", "linked", "by_reference", "prefetch", "rng"), "decorate with hostsim.jit.jit"),
+    "numba": (("jit", "linked", "by_reference", "prefetch", "rng", "code_store", "compiling"), "decorate with hostsim.jit.jit"),
     "simpy": (("host", "scenario", "simulation"), "floors 0-2 have no clock: return what happened, floor 3 waits"),
     "structlog": (("trace", "host", "scenario", "results", "simulation", "validation", "cli", "report", "logs"),
                   "return facts from floors 0-2, log them on floor 3"),

@@ -22,4 +22,4 @@ def test_exit_codes() -> None:
 
 
 def test_a_missing_extra_names_the_command() -> None:
-    assert "pip install 'hostsim[report]'" in str(MissingExtraError("pyarrow", "report"))
+    assert "pip install 'matplotlib>=" in str(MissingExtraError("pyarrow", "report"))

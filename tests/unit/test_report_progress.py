@@ -81,18 +81,10 @@ def test_updates_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
         def update(self, *_: int, **fields: object) -> None:
             seen.append(fields["completed"])
 
-    bar = progress._RunBar(Bar(), 0, 600 * S, 0.0)  # type: ignore[arg-type]
+    bar = progress._RunBar(Bar(), 0, 600 * S, started_s=0.0)  # type: ignore[arg-type]
     for t_s in (1, 2, 3, 4):
         bar(t_s * S, {})
     assert seen == [1 * S, 3 * S]
-
-
-@pytest.mark.parametrize("compiles", [True, False])
-def test_a_first_start_says_that_it_compiles(monkeypatch: pytest.MonkeyPatch, compiles: bool) -> None:
-    screen = terminal(monkeypatch, is_terminal=True)
-    with progress.run_progress(600 * S, compiles=compiles):
-        pass
-    assert ("compiling" in screen.getvalue()) == compiles
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hostsim.errors import InputError, Problem
+from hostsim.errors import LISTED_PROBLEMS_MAX, InputError, Problem
 from hostsim.scenario.nearest import wanted_name
 from hostsim.study.compare.axes import Axis, canonical_key, key_problems
 from hostsim.study.compare.plan import RUNS_MAX, Request
 from hostsim.units import shown
+from hostsim.user_files import STUDY, read_toml
 
 KEYS: Mapping[str, tuple[type, str, str]] = {
     "scenario": (str, "a scenario file, relative to this one", 'scenario = "precopy_convergence.toml"'),
@@ -25,13 +25,12 @@ KEYS: Mapping[str, tuple[type, str, str]] = {
 }
 """Key of a study: type, what it is, example."""
 REQUIRED = ("scenario", "vary")
-WANTED = "a readable study file (TOML)"
 ARRAY = ("an array of at least one value", 'link.bandwidth = ["10Gbit/s", "25Gbit/s"]')
 
 
 def load_study(path: Path, max_runs: int = RUNS_MAX) -> Request:
     """The request of the study at ``path``. InputError with all problems of the study itself."""
-    table = _read(path)
+    table = read_toml(path, STUDY)
     problems = [*_shape_problems(table, str(path))]
     axes, found = _axes(table.get("vary"), str(path))
     overrides, more = _overrides(table.get("set"), str(path))
@@ -55,20 +54,10 @@ def toml_text(value: Any) -> str:
     return str(value)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except (ValueError, RecursionError) as error:
-        reason = f"broken TOML: {str(error)[:200]}"
-    raise InputError([Problem(str(path), "file", reason, WANTED, KEYS["scenario"][2])])
-
-
 def _shape_problems(table: Mapping[str, Any], file: str) -> Iterator[Problem]:
-    for key in table:
-        if key not in KEYS:
-            yield Problem(file, key, "an unknown key", wanted_name(key, KEYS))
+    for i, key in enumerate(key for key in table if key not in KEYS):
+        wanted = wanted_name(key, KEYS) if i < LISTED_PROBLEMS_MAX else "a key of a study"
+        yield Problem(file, key[:200], "an unknown key", wanted)
     for key, (kind, wanted, example) in KEYS.items():
         line = example.replace("\n", " ")
         if key not in table:

@@ -1,0 +1,67 @@
+"""``hostsim warm-up``: compile before the first run, and say where machine code is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from hostsim.cli.options import JsonFlag, QuietFlag
+from hostsim.compiling import KINDS
+
+HELP = """Compile the loops of simulations now, so that the first run does not have to.
+
+Machine code is kept on disk for each version of hostsim. The command says where, and how large it is."""
+ALL = ",".join(KINDS)
+WhatOption = Annotated[str, typer.Option(metavar="KIND,...", help="migration, kvm, ageing, memory.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``warm-up``."""
+    app.command("warm-up", help=HELP, short_help="Compile before the first run.")(warm_up_command)
+
+
+def prepare(kinds: Iterable[str], *, quiet: bool) -> list[str]:
+    """Compile what is missing for ``kinds`` in this process, with a bar: workers that are forked from it have it.
+
+    Returns the loops that were missing.
+    """
+    from hostsim.compiling import loops_to_compile
+    from hostsim.report.compile_progress import compile_bar
+
+    wanted = list(dict.fromkeys(kinds))
+    expected = loops_to_compile(wanted)
+    if not expected:
+        return []
+    with compile_bar(expected, quiet=quiet):
+        from hostsim.warm_up import warm_up
+
+        return warm_up(wanted)
+
+
+def warm_up_command(*, what: WhatOption = ALL, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
+    """Compile and tell."""
+    from hostsim.code_store import cache_folder, folder_bytes, trouble
+    from hostsim.report.console import say, say_raw
+    from hostsim.units import format_bytes
+
+    compiled = prepare(_checked(what), quiet=quiet or as_json)
+    folder = str(cache_folder() or "")
+    if as_json:
+        told = {"compiled": compiled, "folder": folder, "bytes": folder_bytes(), "trouble": trouble()}
+        say_raw(json.dumps(told, indent=2) + "\n")
+        return
+    say([f"compiled {len(compiled)} loops" if compiled else "nothing to compile: all loops are on disk"])
+    if folder and not trouble():
+        say([f"machine code: {format_bytes(folder_bytes(), 3)} in {folder}; a folder that you remove is made again"])
+
+
+def _checked(what: str) -> list[str]:
+    from hostsim.errors import InputError
+    from hostsim.study.option_text import listed, names
+
+    if problems := list(names("--what", what, KINDS)):
+        raise InputError(problems)
+    return listed(what)

@@ -1,0 +1,181 @@
+"""Machine code on disk: the folder, a file for each compiled function, and the reason where none can be kept.
+
+A folder is named after the content of all sources that its code is made of: numba by itself looks at the file of a
+function only, and would keep code into which an older version of another file was compiled. A file holds one function for
+one signature, behind its digest: a file that a crash or a full disk has cut is compiled again. Without a place to write a
+program compiles in every start, and results are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+COMPILED = (
+    "jit.py", "linked.py", "by_reference.py", "prefetch.py", "rng.py", "guest/*.py", "mmu/**/*.py", "kernels/**/*.py",
+)  # fmt: skip
+"""Files whose functions are compiled into each other."""
+SUFFIX = ".code"
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+_trouble: list[str] = []
+"""Why code is not kept: the first reason."""
+
+
+def sources_digest() -> str:
+    """16 hex digits for the content of all compiled sources."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in COMPILED for path in PACKAGE.glob(pattern)):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_root() -> Path | None:
+    """The folder of all versions: NUMBA_CACHE_DIR, else hostsim in the user's cache folder; None without a home."""
+    given, home = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
+    if given:
+        return Path(given)
+    try:
+        return (Path(home) if home else Path("~/.cache").expanduser()) / "hostsim"
+    except RuntimeError:  # the user has no home folder
+        return None
+
+
+@cache
+def cache_folder() -> Path | None:
+    """The folder for this version's machine code, whether it is there yet or not; None without a home."""
+    root = cache_root()
+    return None if root is None else root / sources_digest()
+
+
+def folder_bytes() -> int:
+    """Bytes of this version's machine code on disk."""
+    folder = cache_folder()
+    total = 0
+    for path in folder.glob(f"*{SUFFIX}") if folder is not None else ():
+        with suppress(OSError):  # another process has just replaced it
+            total += path.stat().st_size
+    return total
+
+
+def trouble() -> str:
+    """Why machine code was not kept in this process; "" if all of it was."""
+    return _trouble[0] if _trouble else ""
+
+
+def is_kept(name: str) -> bool:
+    """Whether code of a function called ``name`` is on disk."""
+    folder = cache_folder()
+    return folder is not None and any(folder.glob(f"*.{name}.*{SUFFIX}"))
+
+
+class CodeFiles:
+    """The files of one function, in the place of the cache of a numba dispatcher (``numba.core.caching._Cache``)."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._is_enabled = True
+
+    @property
+    def cache_path(self) -> str:
+        """The folder, "" if there is none."""
+        return str(cache_folder() or "")
+
+    def enable(self) -> None:
+        """Read and write from now on."""
+        self._is_enabled = True
+
+    def disable(self) -> None:
+        """Neither read nor write from now on."""
+        self._is_enabled = False
+
+    def flush(self) -> None:
+        """Forget the code of all signatures."""
+        folder = cache_folder()
+        for path in folder.glob(f"{self._stem()}.*{SUFFIX}") if folder is not None else ():
+            with suppress(OSError):
+                path.unlink()
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """The compiled function for ``signature``, None if it is not there or not whole."""
+        path = self._path(signature, target.codegen())
+        if path is None or not self._is_enabled:
+            return None
+        target.refresh()
+        try:
+            return _rebuilt(path.read_bytes(), target)
+        except OSError:
+            return None
+        except Exception:  # noqa: BLE001  whatever unpickling an unknown file raises: it is compiled again
+            return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep ``compiled``; where that fails the reason is noted once, and no more is written."""
+        path = self._path(signature, compiled.codegen)
+        if _trouble or path is None or not self._is_enabled or compiled.library.has_dynamic_globals:
+            _note_homeless(path)
+            return
+        try:
+            _write(path, _packed(compiled))
+        except OSError as error:
+            _trouble.append(f"{path.parent}: {error.strerror or 'cannot be written'}")
+
+    def _path(self, signature: Any, codegen: Any) -> Path | None:
+        folder = cache_folder()
+        if folder is None:
+            return None
+        import numba
+
+        bytecode = hashlib.sha256(self._function.__code__.co_code).hexdigest()
+        key = (str(signature), codegen.magic_tuple(), bytecode, numba.__version__, sys.version)
+        return folder / f"{self._stem()}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}{SUFFIX}"
+
+    def _stem(self) -> str:
+        return f"{self._function.__module__}.{self._function.__name__}"
+
+
+def _note_homeless(path: Path | None) -> None:
+    if path is None and not _trouble:
+        _trouble.append("there is no home folder, and neither XDG_CACHE_HOME nor NUMBA_CACHE_DIR is set")
+
+
+def _packed(compiled: Any) -> bytes:
+    from numba.core import serialize
+
+    module: Any = serialize
+    content: bytes = module.dumps(compiled._reduce())  # noqa: SLF001  # as numba.core.caching.CompileResultCacheImpl does
+    return hashlib.sha256(content).digest() + content
+
+
+def _rebuilt(content: bytes, target: Any) -> Any:
+    import pickle
+
+    from numba.core import compiler
+
+    digest, packed = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(packed).digest() != digest:
+        return None
+    result: Any = compiler.CompileResult
+    return result._rebuild(target, *pickle.loads(packed))  # noqa: S301, SLF001  # the user's own folder
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The whole file or none: other processes read meanwhile. OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, aside = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(aside).replace(path)
+    except OSError:
+        with suppress(OSError):
+            Path(aside).unlink()
+        raise

@@ -1,0 +1,144 @@
+"""Which loops a program still has to compile, how long that takes, and how far it is.
+
+numba compiles a function when it is called for the first time, with all that it calls. Code that is kept on disk
+(``hostsim.code_store``) is not compiled again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from hostsim.code_store import is_kept
+
+KINDS = ("migration", "kvm", "ageing", "memory")
+"""Sorts of simulations, each with loops of its own."""
+SECONDS_OF_UNKNOWN = 0.2
+"""For a loop that has not been measured [s]: most take as long."""
+SHARE_MAX = 0.95
+"""Of a loop that is at work."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A compiled loop that Python calls; ``seconds`` of CPU to compile it, ``parts``: functions compiled on the way."""
+
+    seconds: float
+    parts: int
+
+
+@cache
+def _table() -> dict[str, Any]:
+    """``loops``: name to seconds and parts; ``kinds``: kind to names, in the order in which they are compiled."""
+    return json.loads((files("hostsim") / "data" / "compiling.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def loops_of(kinds: Iterable[str]) -> dict[str, Loop]:
+    """The loops of ``kinds``, in the order in which they are compiled."""
+    table = _table()
+    return {name: Loop(*table["loops"][name]) for kind in kinds for name in table["kinds"][kind]}
+
+
+def loops_to_compile(kinds: Iterable[str]) -> dict[str, Loop]:
+    """Those of them whose machine code is not on disk; none in plain Python."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        return {}
+    return {name: loop for name, loop in loops_of(kinds).items() if not is_kept(name)}
+
+
+@dataclass
+class Standing:
+    """How far compiling is: what is expected, what is done, the loop at work and its parts that are done.
+
+    spent_s: time that the loops in ``done`` took; began_s: when the loop at work was begun.
+    """
+
+    expected: Mapping[str, Loop] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    name: str = ""
+    parts: int = 0
+    spent_s: float = 0.0
+    began_s: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Loops in all, with those that were not expected."""
+        return len({*self.expected, *self.done, *self._at_work()})
+
+    def seconds_in_all(self) -> float:
+        """Expected CPU seconds of all."""
+        return sum(self._loop(name).seconds for name in {*self.expected, *self.done, *self._at_work()})
+
+    def seconds_done(self) -> float:
+        """Of the expected CPU seconds."""
+        return self._finished() + sum(self._loop(name).seconds * self._share() for name in self._at_work())
+
+    def seconds_left(self) -> float:
+        """What is left, at the pace so far: this machine may be slower, or busy."""
+        return (self.seconds_in_all() - self.seconds_done()) * self._pace()
+
+    def _at_work(self) -> list[str]:
+        return [self.name] if self.name else []
+
+    def _finished(self) -> float:
+        return sum(self._loop(name).seconds for name in set(self.done))
+
+    def _pace(self) -> float:
+        """Seconds that a CPU second takes, by the loops that are done."""
+        finished = self._finished()
+        return max(1.0, self.spent_s / finished) if finished > 1.0 else 1.0
+
+    def _share(self) -> float:
+        """Of the loop at work: by its parts, or by time, for the last step has none and takes longest."""
+        loop = self._loop(self.name)
+        by_time = (time.monotonic() - self.began_s) / (loop.seconds * self._pace())
+        return min(SHARE_MAX, max(by_time, self.parts / (loop.parts + 1)))
+
+    def begin(self, name: str) -> None:
+        """A loop that Python has called is compiled."""
+        self.name, self.parts, self.began_s = name, 0, time.monotonic()
+
+    def end(self) -> None:
+        """It is compiled."""
+        self.spent_s += time.monotonic() - self.began_s
+        self.done.append(self.name)
+        self.name = ""
+
+    def _loop(self, name: str) -> Loop:
+        return self.expected.get(name, Loop(SECONDS_OF_UNKNOWN, 0))
+
+
+@contextmanager
+def compiling_watched(expected: Mapping[str, Loop], tell: Callable[[Standing], None]) -> Iterator[Standing]:
+    """Calls ``tell`` at each begin and end of compiling a function in this process."""
+    from numba.core import event
+
+    standing, depth = Standing(expected), 0
+
+    class _Listener(event.Listener):
+        def on_start(self, event: Any) -> None:
+            nonlocal depth
+            depth += 1
+            if depth == 1:
+                standing.begin(event.data["dispatcher"].py_func.__name__)
+                tell(standing)
+
+        def on_end(self, event: Any) -> None:
+            nonlocal depth
+            del event
+            depth -= 1
+            if depth == 0:
+                standing.end()
+            else:
+                standing.parts += 1
+            tell(standing)
+
+    with event.install_listener("numba:compile", _Listener()):
+        yield standing

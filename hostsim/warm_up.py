@@ -1,0 +1,54 @@
+"""Compiling ahead: the smallest simulation of each kind calls the loops that larger ones need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hostsim.compiling import KINDS, loops_to_compile
+
+_UNIFORM = {"pattern": "uniform", "write_rate": "1000/s", "size": "1MiB"}
+_LOADS = [
+    {**_UNIFORM, "name": "paced"},
+    {**_UNIFORM, "name": "drawn", "arrivals": "poisson"},
+    {"pattern": "sequential", "write_rate": "1000/s", "size": "1MiB"},
+    {"pattern": "zipf", "write_rate": "1000/s", "read_rate": "1000/s", "size": "1MiB"},
+]
+_SCANNED: dict[str, Any] = {"dirty_tracking": "clear-dirty-log"}
+
+
+def _scenario(vm: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {"duration": "3s", "vm": {"memory": "16MiB", "vcpus": 2, "workload": _LOADS, **vm}, **more}
+
+
+SCENARIOS: Mapping[str, tuple[dict[str, Any], ...]] = {
+    "migration": (_scenario({}, migration={}),),
+    "kvm": tuple(
+        _scenario({"dirty_tracking": tracking}, migration={})
+        for tracking in ("clear-dirty-log", "get-dirty-log", "dirty-ring")
+    ),
+    "ageing": (_scenario(_SCANNED, ageing={"period": "500ms"}),),
+    "memory": tuple(
+        _scenario(_SCANNED, host={"memory": {"size": "12MiB", "swap": "nvme", "policy": policy}})
+        for policy in ("two-list", "mglru")
+    ),
+}  # fmt: skip
+
+
+def warm_up(kinds: Iterable[str] = KINDS) -> list[str]:
+    """Compile what simulations of ``kinds`` need and what is not on disk. Returns the loops that were missing."""
+    missing = []
+    for kind in kinds:
+        found = loops_to_compile([kind])
+        if found:
+            missing += list(found)
+            _run(kind)
+    return missing
+
+
+def _run(kind: str) -> None:
+    from hostsim.scenario import Scenario
+    from hostsim.simulation import run
+
+    for table in SCENARIOS[kind]:
+        run(Scenario.model_validate(table))
