@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,14 @@ class Purse:
     most: float
     show: Show = ignore
 
+    @contextmanager
+    def part(self, share: float) -> Iterator[Purse]:
+        """``share`` of what is left, for one of several that are to have as much each; what it leaves comes back."""
+        inner = replace(self, left=self.left * share)
+        before = inner.left
+        yield inner
+        self.left = max(0.0, self.left - (before - inner.left)) if self.left < float("inf") else self.left
+
     def spend(self, what: str, changes: Changes, seed: int) -> Trial | None:
         """A trial; None if there is not enough left for it."""
         if self.left <= 0:
@@ -98,19 +107,19 @@ def confirmed(
     verdict, own = diagnose(evidence), _work_of(result, index)
     if not (verdict.remedies or verdict.margins):
         return verdict
-    memory = 2 * (evidence.ram_pages or 0.0)
+    memory = 2 * (evidence.ram_pages or 0.0) * own / max(1.0, _pages_of(result))
     one = AS_LONG * own if verdict.converged else PASSES * memory
     least = len(verdict.margins) * one if verdict.converged else one
     budget = MARGINS_WORK if verdict.converged else min(WORK_MOST, max(WORK_LEAST, TIMES_THE_RUN * own))
     budget = float("inf") if all_of_it else budget
     if (scenario.shares_host and not all_of_it) or least > budget:
         return _left_out(verdict, one / max(own, 1.0))
-    purse = Purse(scenario, budget, max(PASSES_MOST * memory, WORK_LEAST / 4, own if all_of_it else 0.0), show)
+    purse = Purse(scenario, budget, max(PASSES_MOST * memory, WORK_LEAST / 4), show)
     if verdict.converged:
         verdict = with_margins(verdict, evidence, tuple(_kept(verdict.margins, evidence, purse)))
     else:
         verdict = _given_time(verdict, evidence, purse)
-        verdict = replace(verdict, remedies=tuple(_tried(remedy, evidence, purse) for remedy in verdict.remedies))
+        verdict = replace(verdict, remedies=tuple(_all_tried(verdict.remedies, evidence, purse)))
     return _with_seeds(verdict)
 
 
@@ -120,18 +129,23 @@ def _with_seeds(verdict: Verdict) -> Verdict:
     what = "Margins are" if verdict.converged else '"Run again" is'
     if not runs:
         return verdict
-    seeds = sorted(set().union(*runs))
-    told = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    most, least = max(runs, key=len), min(runs, key=len)
+    told = f"seed{'s' * (len(most) > 1)} {', '.join(map(str, most))}"
+    told += f"; some with seed{'s' * (len(least) > 1)} {', '.join(map(str, least))} alone" if least != most else ""
     note = f"{what} this scenario{' run again' * verdict.converged} with that change alone ({told})"
     return replace(verdict, notes=(*verdict.notes, note))
 
 
 def _work_of(result: RunResult, index: int) -> float:
     """Counted as a trial's."""
-    found, migration = result.counters, result.migrations[index]
+    migration = result.migrations[index]
     exits = 0 if migration.kvm is None else sum(migration.kvm.logged[name] for name in ("wp_faults", "map_faults"))
-    names = ("pages_harvested", "normal_pages_sent", "zero_pages_sent")
-    return float(sum(found.get(name, 0) for name in names) + EXIT_WORK * exits)
+    return _pages_of(result) + EXIT_WORK * exits
+
+
+def _pages_of(result: RunResult) -> float:
+    """Harvested and sent."""
+    return float(sum(result.counters.get(name, 0) for name in ("pages_harvested", "normal_pages_sent", "zero_pages_sent")))
 
 
 def _left_out(verdict: Verdict, times: float) -> Verdict:
@@ -142,6 +156,18 @@ def _left_out(verdict: Verdict, times: float) -> Verdict:
 
 
 # -- remedies
+
+
+def _all_tried(remedies: Sequence[Remedy], evidence: Evidence, purse: Purse) -> Iterator[Remedy]:
+    """Each with an equal part of the work."""
+    to_run = sum(bool(_values(remedy, evidence)) for remedy in remedies)
+    for remedy in remedies:
+        if not _values(remedy, evidence):
+            yield remedy
+            continue
+        with purse.part(1 / to_run) as part:
+            yield _tried(remedy, evidence, part)
+        to_run -= 1
 
 
 def _tried(remedy: Remedy, evidence: Evidence, purse: Purse) -> Remedy:
