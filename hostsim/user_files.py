@@ -40,8 +40,8 @@ SHEET = Kind("a cost sheet (TOML)", _CALIBRATED, 1 << 20)
 SCRIPT = Kind("a readable script", "scenarios/sweep_downtime.py", 4 << 20)
 TRACE = Kind("a readable CSV of time,vcpu,gfn,rw", "1500000,0,1024,w", 1 << 30)
 LACKEY = Kind("a readable trace of valgrind's lackey", " L 1fff000d08,8", 64 << 30)
-LOG = Kind("a readable log of a migration", "grep -i migration LOG > part.log", 64 << 20)
-"""Larger logs are to be cut first: reading takes up to 10 s at this size."""
+LOG = Kind("a readable log of a migration", "grep -i migration LOG > part.log", 32 << 20)
+"""Larger logs are to be cut first: reading one of this size takes some seconds."""
 
 
 def open_file(path: str | Path, kind: Kind) -> BinaryIO:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hostsim.logs.dirty_rate import DirtyRate
+from hostsim.logs.dirty_rate import MONITOR, DirtyRate
 from hostsim.logs.guestperf import Guestperf
+from hostsim.logs.info_migrate import LABELS as HMP
 from hostsim.logs.info_migrate import InfoMigrate
 from hostsim.logs.kubevirt import KubeVirt
 from hostsim.logs.nova import Nova
@@ -13,7 +14,7 @@ from hostsim.logs.progress import VirshProgress
 from hostsim.logs.proxmox import Proxmox
 from hostsim.logs.query_migrate import QueryMigrate
 from hostsim.logs.reader import Reader
-from hostsim.logs.virsh import Virsh
+from hostsim.logs.virsh import ALL_LABELS, FIELD_HINTS, Virsh
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,21 @@ FORMS = (
     Form("virsh-migrate", "virsh migrate --verbose", "Migration: [ 37 %]",
          "a percentage tells when it ended, not why it does not", VirshProgress, is_weak=True),
 )  # fmt: skip
+COMMON_WORDS = (
+    "igrat", "dirty", "xbzrle", "drive-", "mirror-", "error", "post-copy", "postcopy", "data remaining", "downtime", "mib",
+    "timestamp", "uid", "abortstatus", "failurereason", "completed", "failed", "mode", "stuck for", *FIELD_HINTS,
+)  # fmt: skip
+"""One of these, or the end of a label, is in every line that a reader takes."""
+LABEL_ENDS = {f"{word}:" for labels in (HMP, ALL_LABELS, MONITOR) for word in labels.last_words}
+WORDS = tuple(sorted({*COMMON_WORDS, *LABEL_ENDS}))
+
+
+def is_worth_reading(text: str) -> bool:
+    """Whether any reader could take the line ``text``: most lines of a daemon's log are of something else."""
+    low = text.lower()
+    return any(word in low for word in WORDS)
+
+
 READ = "; ".join(f"{form.title} ({form.known_by})" for form in FORMS)
 WANTED = f"a log in one of these forms: {READ}"
 HELP = "A log of a migration: " + ", ".join(form.title for form in FORMS) + "; - is standard input."

@@ -11,7 +11,7 @@ from itertools import groupby
 import numpy as np
 
 from hostsim.errors import InputError, Problem
-from hostsim.logs.forms import FORMS, WANTED, Form
+from hostsim.logs.forms import FORMS, WANTED, Form, is_worth_reading
 from hostsim.logs.items import items_of
 from hostsim.logs.model import MigrationLog, Sample, broken, build_log
 from hostsim.logs.objects import objects_in
@@ -55,7 +55,7 @@ def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[
 
 def _read(text: str) -> list[Read]:
     reads = [(form, form.reader()) for form in FORMS]
-    for item in items_of(text):
+    for item in items_of(text, is_worth_reading):
         for _, reader in reads:
             reader.take(item)
     for _, reader in reads:

@@ -56,7 +56,8 @@ def _is_another_end(part: Sequence[Sample], sample: Sample) -> bool:
         return False
     for name in (CLOCK, "downtime_ms", "transferred_bytes"):
         told, new = _last(part, name, ends=True), sample.figures.get(name)
-        if told and new and abs(new - told) > (1 - SLACK) * told:
+        rounded = (1 - SLACK) * told if name == "transferred_bytes" else 0.0
+        if told and new and abs(new - told) > rounded:
             return True
     return False
 
@@ -64,14 +65,14 @@ def _is_another_end(part: Sequence[Sample], sample: Sample) -> bool:
 def _starts_again(part: Sequence[Sample], sample: Sample) -> bool:
     """Counters that fall back together; one alone is a slip of that counter."""
     falls = [_falls(part, sample, name) for name in MEANS_TOTAL]
-    has_clock = bool(_last(part, CLOCK)) and CLOCK in sample.figures
-    told = sum(name in sample.figures and _last(part, name) is not None for name in MEANS_TOTAL)
+    has_clock = CLOCK in sample.figures and bool(_last(part, CLOCK))
+    told = sum(name in sample.figures for name in MEANS_TOTAL)
     return sum(falls) >= min(2 if has_clock or told > 1 else 1, max(told, 1)) and not (has_clock and told == 1)
 
 
 def _falls(part: Sequence[Sample], sample: Sample, name: str) -> bool:
-    before, now = _last(part, name), sample.figures.get(name)
-    return bool(before) and now is not None and (now > 0 or name != CLOCK) and now < SLACK * before
+    now = sample.figures.get(name)
+    return now is not None and (now > 0 or name != CLOCK) and now < SLACK * _last(part, name)
 
 
 def _last(part: Sequence[Sample], name: str, *, ends: bool = False) -> float:

@@ -16,6 +16,8 @@ WINDOW_S = 0.1
 """QEMU's loop tests for a sync once a pass of about this long (migration/migration.c::BUFFER_DELAY)."""
 EVALUATED_S = 1.0
 """A sync this long after the last evaluation computes dirty-pages-rate anew (migration/ram.c::migration_bitmap_sync)."""
+ROUNDS_MAX = 100
+"""Of a long log the first pass and so many rounds at its end: curves are fitted to each."""
 MANY_SYNCS = 4
 """So many syncs between two answers are as many rounds, one more or less, wherever the first began."""
 CLOCKS_OFF = 1.02
@@ -55,7 +57,7 @@ def rounds_of(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> t
     for i in np.flatnonzero((np.diff(course.syncs) > 0) & (course.syncs[:-1] >= 1)):
         found, last = _round(course, int(i), last, evidence), _synced(course, int(i), evidence)
         rounds += [found] if found else []
-    return _first_pass_s(course, rounds), tuple(rounds)
+    return _first_pass_s(course, rounds), (*rounds[:1], *rounds[1:][-ROUNDS_MAX:])
 
 
 def _first_pass_s(course: _Course, rounds: list[Round]) -> float | None:

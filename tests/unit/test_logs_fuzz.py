@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from time import monotonic
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostsim.errors import InputError
 from hostsim.logs import MigrationLog, parse_logs
 from hostsim.logs.query_migrate import RAM, TOP, XBZRLE
-from hostsim.verdict import diagnose, evidence_from_log, render
+from hostsim.verdict import Verdict, diagnose, evidence_from_log, explain_log, render
 from tests.unit.test_logs_text import COMPLETED, HMP_7, HMP_10, JOB
 
 SAMPLES = Path(__file__).parents[1] / "data" / "logs" / "query_migrate_samples.jsonl"
 LINES = SAMPLES.read_text().splitlines()
-CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CALM = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 STATUS = st.sampled_from(["none", "setup", "active", "cancelled", "completed", "failed", "postcopy-active", "odd"])
 FIGURE = st.one_of(st.integers(-2, 2**64), st.floats(), st.none(), st.sampled_from([0, 1, 4096, 10**6]))
@@ -42,8 +45,13 @@ def read(text: str) -> tuple[MigrationLog, ...]:
 
 def judged(text: str) -> bool:
     """Whether what came out, if anything did, was a verdict."""
-    verdicts = [render(diagnose(evidence_from_log(log))).splitlines() for log in read(text)]
+    logs = read(text)
+    verdicts = [render(judge(log)).splitlines() for log in logs for judge in (explain_log, _as_any_migration)]
     return all(lines[0].startswith("VERDICT: ") and len(lines) <= 8 for lines in verdicts)
+
+
+def _as_any_migration(log: MigrationLog) -> Verdict:
+    return diagnose(evidence_from_log(log))
 
 
 @given(st.text(max_size=300))
@@ -52,7 +60,9 @@ def test_any_text(text: str) -> None:
     assert judged(text)
 
 
-KEYS = st.sampled_from(["status", "ram", "t", "info", "return", "tag"])
+KEYS = st.sampled_from(
+    ["status", "ram", "t", "info", "return", "tag", "event", "error", "data", "msg", "disk", "migrationState"]
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
@@ -96,3 +106,63 @@ def damaged(data: st.DataObject, text: str) -> str:
         at = data.draw(st.integers(0, len(text)))
         text = text[:at] + data.draw(st.text(max_size=3)) + text[at + data.draw(st.integers(0, 3)) :]
     return text
+
+
+CASES = sorted(path for path in (SAMPLES.parent / "cases").iterdir())
+ENDED = ("completed", "failed")
+NOISE = st.sampled_from(
+    ["", "$ date", "Mon Jan  1 10:00:05 UTC 2024", "INFO nova.compute.manager [-] Took 3 s", "--", '{"QMP": {}}',
+     "it's {not} json",
+     "error: timed out", "(qemu) ", "Status: ok", "{'a':", "domain: running"],
+)  # fmt: skip
+BROKEN_COUNTERS = ["-1", "18446744073709551615", "-nan", "nan", "0", "", "9" * 400, "1e400"]
+
+
+def outcomes(text: str) -> list[str]:
+    return [explain_log(log).outcome for log in read(text)]
+
+
+@given(st.data())
+@CALM
+def test_a_known_log_that_is_cut_is_judged_or_refused(data: st.DataObject) -> None:
+    lines = data.draw(st.sampled_from(CASES)).read_text().splitlines()
+    first = data.draw(st.integers(0, len(lines)))
+    assert judged("\n".join(lines[first : data.draw(st.integers(first, len(lines)))]))
+
+
+@given(st.data())
+@CALM
+def test_noise_between_the_answers_changes_nothing(data: st.DataObject) -> None:
+    """Between lines, not within an object that is printed over several."""
+    path = data.draw(st.sampled_from([p for p in CASES if p.name not in ("shell-before-json.txt", "vmi-status.yaml")]))
+    lines = path.read_text().splitlines()
+    noisy = [line for known in lines for line in (known, data.draw(NOISE)) if line or not known]
+    assert outcomes("\n".join(noisy)) == outcomes("\n".join(lines))
+
+
+@given(st.data())
+@CALM
+def test_a_broken_counter_leaves_a_verdict(data: st.DataObject) -> None:
+    text = data.draw(st.sampled_from(CASES)).read_text()
+    numbers = list(re.finditer(r"(?<=[ :=])\d+(?:\.\d+)?", text))
+    found = data.draw(st.sampled_from(numbers))
+    told = data.draw(st.sampled_from(BROKEN_COUNTERS))
+    assert judged(text[: found.start()] + told + text[found.end() :])
+
+
+@pytest.mark.parametrize("text", ['{"a":' * 50_000, "[{'a': " * 50_000, "{" * 300_000, "a: " * 200_000, '{"ram": "' * 9999])
+def test_braces_without_end_take_no_time(text: str) -> None:
+    began = monotonic()
+    assert read(text) == ()
+    assert monotonic() - began < 5
+
+
+def test_a_log_of_a_day_is_judged_in_seconds() -> None:
+    ram = {"total": 1 << 33, "mbps": 800, "dirty-pages-rate": 24000}
+    rows = [
+        {"status": "active", "total-time": 3000 * i, "ram": ram | {
+            "remaining": 10**9 + i % 7 * 10**7, "transferred": 10**8 * i, "normal": 24000 * i, "dirty-sync-count": 1 + i}} for i in range(1, 4000)
+    ]  # fmt: skip
+    began = monotonic()
+    assert outcomes("\n".join(json.dumps(row) for row in rows)) == ["not converging"]
+    assert monotonic() - began < 10
