@@ -69,11 +69,12 @@ def stamp_of(tool: str, figure: Figure) -> dict[str, str]:
 
 
 def drawing_code(tool: Path) -> list[Path]:
-    """``tool`` and what it imports from hostsim.report, directly or not."""
+    """``tool`` and the modules of hostsim.report that draw and that it imports, directly or not."""
     found = [tool]
     for path in found:
         names = REPORT_IMPORT.findall(path.read_text(encoding="utf-8"))
-        found += [more for name in names if (more := REPORT / f"{name}.py") not in found]
+        modules = (REPORT / f"{name}.py" for name in names)
+        found += [module for module in modules if module not in found and "matplotlib" in module.read_text(encoding="utf-8")]
     return [tool, *sorted(found[1:])]
 
 

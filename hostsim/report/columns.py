@@ -22,7 +22,7 @@ class Column:
 
     unit: of all cells, if they have none themselves; prose: cells may be wrapped at their words, as no other is;
     of: makes the value from the whole row, where it is not ``row[name]``; joined: stays in the part of the column before;
-    if_any: shown only where any row has more than 0.
+    if_any: shown only where any row has more than 0; least: letters that prose is not squeezed below, unless it is shorter.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Column:
     of: Callable[[Any], Any] | None = None
     joined: bool = False
     if_any: bool = False
+    least: int = 22
 
     @property
     def title(self) -> str:

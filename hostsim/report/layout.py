@@ -13,8 +13,8 @@ from hostsim.report.columns import Column, Grid, Role
 
 GAP = 2
 """Spaces between columns."""
-PROSE_MIN, PROSE_GOOD = 22, 40
-"""Letters that prose is not squeezed below, unless it is shorter; and that it keeps beside columns that are not needed."""
+PROSE_GOOD = 40
+"""Letters that prose keeps beside columns that are not needed, unless it is shorter."""
 GLUE = "\N{NO-BREAK SPACE}"
 _NUMBER_AND_WORD = re.compile(r"(?<![^\s(])([±+\-~<>=]*\d[\d.,]*[kMGT]?) (?=\S)")
 _LONG = re.compile(r"(?<=[,/=_:])(?=.)")
@@ -91,12 +91,12 @@ class _Sizes:
         self.natural = [_widest([column.title, *texts]) for column, texts in each]
         self.prose = [column.prose for column in grid.columns]
         self.narrow = [
-            max(_longest([column.title]), min(PROSE_MIN, _widest(texts)), _longest(texts))
+            max(_longest([column.title]), min(column.least, _widest(texts)), _longest(map(_breakable, texts)))
             if column.prose else max(_longest([column.title]), _widest(texts))
             for column, texts in each
         ]  # fmt: skip
 
-    def one_part(self, shown: Sequence[int], width: int, prose_min: int = PROSE_MIN) -> list[int] | None:
+    def one_part(self, shown: Sequence[int], width: int, prose_min: int = 0) -> list[int] | None:
         """Widths of the columns ``shown`` if they fit into one part: headings in one line, if need be in several."""
         for widths in (self.natural, self.narrow):
             fitted = self._fitted(shown, widths, width, prose_min)
@@ -189,7 +189,12 @@ def _lines(cell: str, column: Column, width: int) -> tuple[str, ...]:
 
 def _is_right(grid: Grid, number: int) -> bool:
     """Whether a column holds figures only."""
-    return not grid.columns[number].prose and all(_FIGURE.match(cell) for cell in grid.of_column(number))
+    return all(_FIGURE.match(cell) for cell in grid.of_column(number))
+
+
+def _breakable(text: str) -> str:
+    """``text`` with spaces where a word that is too long is broken."""
+    return _LONG.sub(" ", text)
 
 
 def _widest(cells: Iterable[str]) -> int:

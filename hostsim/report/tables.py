@@ -43,10 +43,9 @@ ROUND_COLUMNS = (
     Column("throttle_percent", "throttle", lambda percent: f"{percent} %", if_any=True),
 )
 VALIDATION_COLUMNS = (
-    Column("id", "case", role=Role.KEY, of=lambda row: row.id),
-    Column("quantity", "quantity", of=lambda row: row.quantity),
-    Column("expected", "expected", of=lambda row: figure(row.expected)),
-    Column("got", "got", of=lambda row: figure(row.got)),
+    Column("id", "case: quantity", role=Role.KEY, prose=True, of=lambda row: f"{row.id}: {row.quantity}"),
+    Column("expected", "expected", prose=True, least=12, of=lambda row: figure(row.expected)),
+    Column("got", "got", prose=True, least=12, of=lambda row: figure(row.got)),
     Column("error", "error", of=lambda row: figure(row.error)),
     Column("tolerance", "tolerance", role=Role.SPARE, of=lambda row: figure(row.tolerance)),
     Column("passed", "", of=lambda row: "ok" if row.passed else FAILED),
