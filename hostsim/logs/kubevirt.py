@@ -58,6 +58,8 @@ STATE = re.compile(
     r"\"?([^\",]*)\"?,?\s*"
 )
 OPENS = re.compile(r"\s*migrationState:\s*")
+NOVA = "[instance:"
+"""Nova has some sentences in common, and names the instance in each."""
 NANOSECONDS = 1e8
 """Some releases print nanoseconds as "sec": nobody waits three years."""
 
@@ -123,6 +125,8 @@ class KubeVirt(Reader):
             sample.status = "completed"
 
     def _ended(self, item: Item) -> bool:
+        if NOVA in item.text:
+            return False
         stuck, timeout, aborted = (pattern.search(item.text) for pattern in (STUCK, TIMEOUT, ABORTED))
         if stuck or timeout:
             name, text = ("stuck_s", stuck.group(1)) if stuck else ("timeout_s", timeout.group(1) if timeout else "0")

@@ -60,7 +60,8 @@ class Nova(Reader):
 
     def finish(self) -> None:
         """Lines that could be any program's are Nova's only beside progress or its own time-outs."""
-        if not any({"total_time_ms", "limit_ms", "timeout_s", "watermark_bytes"} & s.figures.keys() for s in self.samples):
+        own = {"total_time_ms", "limit_ms", "timeout_s", "watermark_bytes"}
+        if not any(s.tag or own & s.figures.keys() for s in self.samples):
             self.samples = []
 
     def _progress(self, item: Item, tag: str) -> bool:

@@ -67,6 +67,8 @@ OTHERWISE = (
     ("data_total", "total_bytes"), ("data_remaining", "remaining_bytes"), ("data_processed", "transferred_bytes"),
 )  # fmt: skip
 """Whole-job figures: they stand in where a job has no lines of memory or files."""
+JOB_COMPLETED = "event 'job-completed'"
+"""virsh event opens the fields of a job that has ended so."""
 OWN = ("memory_", "data_", "disk_", "compression_", "time_elapsed", "auto_converge_throttle")
 OWN_LABELS = ("time elapsed", "memory", "data", "file", "normal data", "total downtime")
 ALL_LABELS = Labels({"job type", "operation", *LABELS})
@@ -86,6 +88,9 @@ class Virsh(Reader):
         if isinstance(item.value, dict):
             self._take_fields(item, item.value)
         elif item.value is None:
+            if JOB_COMPLETED in item.text:
+                self._open(item).status = "completed"
+                return
             found = labelled(item.text, ALL_LABELS)
             if found and found[1] and not _is_raw(*found):
                 self._label(item, *found)

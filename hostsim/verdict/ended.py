@@ -25,7 +25,8 @@ def failed(evidence: Evidence) -> Verdict | None:
     if evidence.status != "failed":
         return None
     why = evidence.error_desc or "no error-desc in the log; the QEMU log of both hosts has it"
-    return Verdict("failed", f"failed after {seconds_words(evidence.elapsed_s)}, not a matter of convergence: {why}")
+    after = f" after {seconds_words(evidence.elapsed_s)}" if evidence.elapsed_s else ""
+    return Verdict("failed", f"failed{after}, not a matter of convergence: {why}")
 
 
 def completed(evidence: Evidence) -> Verdict | None:

@@ -23,6 +23,12 @@ OTHERS = {
 
 def not_a_migration(log: MigrationLog) -> Verdict | None:
     """The answer where libvirt names another job, or copies files and no memory."""
+    if log.operation == "incoming migration" and last(log.remaining_bytes) is None:
+        return Verdict(
+            outcome="cannot tell",
+            headline="cannot tell: this is the destination's side of a migration, which libvirt shows without figures",
+            measure_next=("virsh domjobinfo DOMAIN on the source, each second",),
+        )
     is_file_job = log.format == "domjobinfo" and log.operation == "" and _is_disks_only(log)
     what = OTHERS.get(log.operation, "a job on disks, as a backup is" if is_file_job else "")
     if not what:

@@ -92,7 +92,23 @@ def test_bad_input_is_named_on_standard_error(args: list[str], said: list[str]) 
     assert all(word in " ".join(ran.stderr.split()) for word in said)
 
 
-def test_a_broken_log_is_named_with_its_line() -> None:
-    ran = explain("-", stdin='{"status": "active"}\n{"status": ')
+def test_a_broken_log_is_named_with_its_line_and_the_forms_that_are_read() -> None:
+    ran = explain("-", stdin='\n{"status": ')
+    said = " ".join(ran.stderr.split())
     assert ran.returncode == 2
-    assert "line 2" in ran.stderr
+    assert "line 2" in said
+    assert "virsh domjobinfo" in said
+
+
+def test_two_migrations_in_a_log_are_both_told() -> None:
+    ran = explain(str(SAMPLES.parent / "cases" / "two-migrations.jsonl"))
+    assert ran.stdout.startswith("This log holds 2 migrations")
+    assert "[migration 1 of 2, line 1]" in ran.stdout
+    assert ran.stdout.count("VERDICT: completed") == 2
+
+
+def test_a_dirty_rate_comes_with_a_scenario() -> None:
+    path = str(SAMPLES.parent / "cases" / "domstats-dirtyrate.txt")
+    assert '[[vm.workload]]\npattern = "sequential"' in explain(path).stdout
+    (told,) = json.loads(explain(path, "--json").stdout)
+    assert told["scenario"].startswith("#")

@@ -115,6 +115,20 @@ FACTS: dict[str, tuple[Facts, ...]] = {
         Facts("not converging", {"elapsed_s": 61, "remaining_bytes": 910000 * 1024}, ("cancelled",)),
         Facts("completed", {"elapsed_s": 36.2, "downtime_ms": 210}),
     ),
+    "virsh-event.txt": (Facts("completed", {"elapsed_s": 20.1, "downtime_ms": 45}),),
+    "incoming.txt": (Facts("cannot tell", said=("destination",)),),
+    "nova-stuck.txt": (Facts("cannot tell", said=("150 s", "cancelled"), form="nova"),),
+    "virt-launcher-wrapped.txt": (
+        Facts("not converging", {"dirty_bytes_per_s": 328e6, "bandwidth_bytes_per_s": 304e6, "stop_now_s": 8.1},
+              form="kubevirt", is_sure=False),
+    ),
+    "postcopy-paused.json": (Facts("undecided", said=("recover",), never=("nothing was sent",)),),
+    "failed.json": (Facts("failed", said=("Broken pipe",), never=("0 ms",)),),
+    "nova-starlingx.txt": (Facts("too early to tell", {"remaining_bytes": 2446 * MIB, "ram_bytes": 4 * GIB}),),
+    "backup-rawstats.txt": (Facts("not a migration", said=("backup",)),),
+    "virsh-migrate-verbose.txt": (Facts("completed", form="virsh-migrate"),),
+    "hmp-dirty-rate.txt": (Facts("no migration yet", {"dirty_bytes_per_s": 412 * MIB, "period_s": 1}),),
+    "query-dirty-rate.json": (Facts("no migration yet", {"dirty_bytes_per_s": 108 * MIB, "period_s": 10}),),
     "domjobinfo-storage.txt": (Facts("would converge", {"disk_left_s": 340, "disk_remaining_bytes": 34 * GIB}),),
 }  # fmt: skip
 

@@ -115,6 +115,7 @@ NOISE = st.sampled_from(
      "it's {not} json",
      "error: timed out", "(qemu) ", "Status: ok", "{'a':", "domain: running"],
 )  # fmt: skip
+WHOLE = ("shell-before-json.txt", "vmi-status.yaml", "virt-launcher-wrapped.txt", "virsh-migrate-verbose.txt")
 BROKEN_COUNTERS = ["-1", "18446744073709551615", "-nan", "nan", "0", "", "9" * 400, "1e400"]
 
 
@@ -133,8 +134,8 @@ def test_a_known_log_that_is_cut_is_judged_or_refused(data: st.DataObject) -> No
 @given(st.data())
 @CALM
 def test_noise_between_the_answers_changes_nothing(data: st.DataObject) -> None:
-    """Between lines, not within an object that is printed over several."""
-    path = data.draw(st.sampled_from([p for p in CASES if p.name not in ("shell-before-json.txt", "vmi-status.yaml")]))
+    """Between lines, not within what is printed over several; and an error of virsh after its progress is no noise."""
+    path = data.draw(st.sampled_from([path for path in CASES if path.name not in WHOLE]))
     lines = path.read_text().splitlines()
     noisy = [line for known in lines for line in (known, data.draw(NOISE)) if line or not known]
     assert outcomes("\n".join(noisy)) == outcomes("\n".join(lines))
@@ -143,7 +144,7 @@ def test_noise_between_the_answers_changes_nothing(data: st.DataObject) -> None:
 @given(st.data())
 @CALM
 def test_a_broken_counter_leaves_a_verdict(data: st.DataObject) -> None:
-    text = data.draw(st.sampled_from(CASES)).read_text()
+    text = data.draw(st.sampled_from([path for path in CASES if path.name != "failed.json"])).read_text()
     numbers = list(re.finditer(r"(?<=[ :=])\d+(?:\.\d+)?", text))
     found = data.draw(st.sampled_from(numbers))
     told = data.draw(st.sampled_from(BROKEN_COUNTERS))
@@ -159,10 +160,10 @@ def test_braces_without_end_take_no_time(text: str) -> None:
 
 def test_a_log_of_a_day_is_judged_in_seconds() -> None:
     ram = {"total": 1 << 33, "mbps": 800, "dirty-pages-rate": 24000}
-    rows = [
-        {"status": "active", "total-time": 3000 * i, "ram": ram | {
-            "remaining": 10**9 + i % 7 * 10**7, "transferred": 10**8 * i, "normal": 24000 * i, "dirty-sync-count": 1 + i}} for i in range(1, 4000)
-    ]  # fmt: skip
+    rows = []
+    for i in range(1, 4000):
+        left = {"remaining": 10**9 + i % 7 * 10**7, "transferred": 10**8 * i, "normal": 24000 * i, "dirty-sync-count": 1 + i}
+        rows.append({"status": "active", "total-time": 3000 * i, "ram": ram | left})
     began = monotonic()
     assert outcomes("\n".join(json.dumps(row) for row in rows)) == ["not converging"]
     assert monotonic() - began < 10
