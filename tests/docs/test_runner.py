@@ -19,7 +19,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> runner.PageRunner:
     command.chmod(0o755)
     (tmp_path / "root" / "scenarios").mkdir(parents=True)
     monkeypatch.setattr(runner, "HOSTSIM", str(command))
-    monkeypatch.setattr(runner, "INSTALLED", {"page.md"})
+    monkeypatch.setattr(runner, "INSTALLED", ("hostsim good", "hostsim bad"))
     monkeypatch.setattr(runner, "ROOT", tmp_path / "root")
     return runner.PageRunner(tmp_path)
 

@@ -11,12 +11,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from hostsim.calibrate import calibration
+from hostsim.cli.calibrate_cmd import calibrate_command
+from hostsim.cli.errors_cli import exit_code_of
 from hostsim.mmu.costs import load_costs
 from tests.e2e.test_help_speed import HEAVY, LOADED
-from tests.helpers.command import HOSTSIM, PATIENCE_S, environment, hostsim, started, tree
+from tests.helpers.command import HOSTSIM, PATIENCE_S, environment, hostsim, limited, started, tree
+from tests.unit.test_calibrate_sheet import made
 
 QUICK = ("calibrate", "--quick")
 
@@ -115,34 +120,21 @@ def test_a_full_disk_leaves_what_was_there(before: bytes | None, tmp_path: Path)
     """Room for a few bytes only: the file that is there stays as it is."""
     if before:
         (tmp_path / "mine.toml").write_bytes(before)
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); {WRITE}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment(PYTHONDONTWRITEBYTECODE="1"), capture_output=True,
-        text=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
+    done = limited(lambda: write(tmp_path), 64, tmp_path)
     assert done.returncode == 2
     assert "mine.toml: cannot write: File too large" in done.stderr
     assert tree(tmp_path) == ({"mine.toml": before} if before else {})
 
 
-WRITE = """
-from pathlib import Path
-from hostsim.calibrate import calibration
-from hostsim.cli.calibrate_cmd import calibrate_command
-from hostsim.cli.errors_cli import exit_code_of
-from tests.unit.test_calibrate_sheet import made
-found = made(calibration.MachineFacts("x", False, (), None, None), ())
-calibration.calibrate = lambda *args, **more: found
-raise SystemExit(exit_code_of(lambda: calibrate_command(out=Path("mine.toml"))))
-"""
-"""Writes a made-up calibration: the same code without the measuring."""
+def write(folder: Path) -> int:
+    """Exit code of writing a made-up calibration: the same code without the measuring."""
+    found = made(calibration.MachineFacts("x", False, (), None, None), ())
+    with mock.patch.object(calibration, "calibrate", return_value=found):
+        return exit_code_of(lambda: calibrate_command(out=folder / "mine.toml"))
 
 
-def test_the_made_up_calibration_can_be_written(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WRITE], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+def test_the_made_up_calibration_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (write(tmp_path), capsys.readouterr().err) == (0, "")
     assert load_costs(str(tmp_path / "mine.toml")).machine == "x"
 
 

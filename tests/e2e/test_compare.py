@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.helpers.command import HOPELESS, HOSTSIM, PATIENCE_S, QUICK, environment, hostsim, started, tree
+from tests.helpers.command import HOPELESS, PATIENCE_S, QUICK, hostsim, installed, limited_hostsim, started, tree
 from tests.helpers.plain import run_plain
 
 DRAWN = QUICK.replace('pattern = "sequential"', 'pattern = "uniform"\narrivals = "poisson"').replace("2000/s", "4000/s")
@@ -102,7 +100,8 @@ def test_json_is_compare_json_and_nothing_else(folder: Path) -> None:
 def test_workers_move_no_byte(folder: Path) -> None:
     for workers in ("1", "3"):
         options = ("--seeds", "3", "--workers", workers, "--out", f"o{workers}")
-        assert compare(folder, *varied(BANDWIDTH, LIMIT), *options, file="drawn.toml").returncode == 0
+        command = installed if workers == "1" else hostsim
+        assert command("compare", "drawn.toml", *varied(BANDWIDTH, LIMIT), *options, cwd=folder).returncode == 0
     assert tree(folder / "o1") == tree(folder / "o3")
     assert len(records(folder / "o1")) == 12
 
@@ -199,15 +198,10 @@ def test_a_broken_invariant_is_3_and_leaves_the_others(folder: Path, workers: st
 
 
 def test_a_full_disk_leaves_whole_files(folder: Path) -> None:
-    def limited(limit_bytes: int) -> Any:
-        return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-
     assert compare(folder, *varied(LIMIT), "--no-files").returncode == 0  # compiled loops are cached now
     for limit_bytes, files in ((2_000, set()), (35_000, {"o/", "o/runs/"})):
-        done = subprocess.run(
-            [HOSTSIM, "compare", "quick.toml", *varied(LIMIT), "--out", "o"], cwd=folder, env=environment(),
-            preexec_fn=limited(limit_bytes), capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-        )  # fmt: skip
+        arguments = ("compare", "quick.toml", *varied(LIMIT), "--out", "o")
+        done = limited_hostsim(*arguments, file_bytes=limit_bytes, cwd=folder)
         assert (done.returncode, done.stdout) == (2, "")
         assert "cannot write: File too large" in done.stderr
         found = set(tree(folder)) - {"quick.toml", "drawn.toml"}

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from resource import RLIM_INFINITY
 
 import pytest
 
-from tests.helpers.command import HOSTSIM, PATIENCE_S, QUICK, ROOT, environment, hostsim, tree
+from hostsim.cli.errors_cli import exit_code_of
+from hostsim.report.files import write_folder
+from tests.helpers.command import (
+    HOSTSIM,
+    PATIENCE_S,
+    QUICK,
+    ROOT,
+    environment,
+    hostsim,
+    limited,
+    limited_hostsim,
+    tree,
+)
+from tests.helpers.synthetic import migration, run_result
 
 WRITE = """\
 import sys
 from pathlib import Path
+from resource import RLIM_INFINITY
 from hostsim.cli.errors_cli import exit_code_of
 from hostsim.report.files import write_folder
 from tests.helpers.synthetic import migration, run_result
@@ -28,19 +41,19 @@ LIMIT_BYTES = 40_000
 """The tables of the made-up run fit, its picture does not."""
 
 
-def limited() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT_BYTES, LIMIT_BYTES))
-
-
-def run(command: list[str], cwd: Path, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=cwd, env=environment(PYTHONDONTWRITEBYTECODE="1"), preexec_fn=before, capture_output=True,
-        text=True, timeout=PATIENCE_S, check=False,
+        command, cwd=cwd, env=environment(PYTHONDONTWRITEBYTECODE="1"), capture_output=True, text=True, timeout=PATIENCE_S,
+        check=False,
     )  # fmt: skip
 
 
-def write(out: str | Path, cwd: Path, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
-    return run([sys.executable, "-c", WRITE, str(out)], cwd, before)
+def write(out: str, cwd: Path, file_bytes: int = RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
+    """As WRITE, in a fork of this process."""
+    result = run_result(migration())
+    return limited(
+        lambda: exit_code_of(lambda: write_folder(result, Path(out), ["VERDICT: fine."])), file_bytes, cwd
+    )  # fmt: skip
 
 
 def may_mount() -> bool:
@@ -59,7 +72,7 @@ def test_the_made_up_run_can_be_written(tmp_path: Path) -> None:
 
 
 def test_a_file_size_limit_leaves_nothing(tmp_path: Path) -> None:
-    done = write("deep/out", tmp_path, limited)
+    done = write("deep/out", tmp_path, LIMIT_BYTES)
     assert done.returncode == 2
     assert "deep/out" in done.stderr
     assert "cannot write: File too large" in done.stderr
@@ -70,7 +83,7 @@ def test_a_file_size_limit_leaves_nothing(tmp_path: Path) -> None:
 def test_a_file_size_limit_leaves_the_files_of_the_run_before(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text("old")
-    assert write("out", tmp_path, limited).returncode == 2
+    assert write("out", tmp_path, LIMIT_BYTES).returncode == 2
     assert tree(tmp_path) == {"out/": b"", "out/run.json": b"old"}
 
 
@@ -81,7 +94,7 @@ FULL = ["limited file size", *["small tmpfs"] * may_mount()]
 def test_a_full_disk(tmp_path: Path, disk: str) -> None:
     (tmp_path / "disk").mkdir()
     if disk == "limited file size":
-        done = write("disk/out", tmp_path, limited)
+        done = write("disk/out", tmp_path, LIMIT_BYTES)
     else:
         mounted = 'mount -t tmpfs -o size=128k tmpfs disk && "$0" -c "$1" disk/out; code=$?; ls -A disk; exit $code'
         done = run(["unshare", "--mount", "sh", "-c", mounted, sys.executable, WRITE], tmp_path)
@@ -128,7 +141,7 @@ def test_a_folder_without_write_permission(tmp_path: Path) -> None:
 def test_a_run_that_meets_a_full_disk_ends_with_2(tmp_path: Path) -> None:
     (tmp_path / "quick.toml").write_text(QUICK)
     assert hostsim("run", "quick.toml", "--no-files", cwd=tmp_path).returncode == 0  # compiled loops are cached now
-    done = run([HOSTSIM, "run", "quick.toml", "--out", "out"], tmp_path, limited)
+    done = limited_hostsim("run", "quick.toml", "--out", "out", file_bytes=LIMIT_BYTES, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "cannot write: File too large" in done.stderr
     assert set(tree(tmp_path)) == {"quick.toml"}

@@ -12,10 +12,11 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from signal import SIGINT, SIGTERM, default_int_handler, getsignal, signal
+from resource import RLIMIT_FSIZE, setrlimit
+from signal import SIGINT, SIGTERM, alarm, default_int_handler, getsignal, signal
 from types import ModuleType
 from typing import Any, TextIO
 from unittest import mock
@@ -88,6 +89,41 @@ def started(*arguments: str | Path, cwd: Path, **more: Any) -> subprocess.Popen[
         )
     finally:
         signal(SIGINT, before)
+
+
+def limited(call: Callable[[], int], file_bytes: int, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Exit code and output of ``call`` in a fork of this process in which no file grows beyond ``file_bytes``."""
+    pipes = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os._exit(_limited_child(call, file_bytes, cwd, [writes for _, writes in pipes]))
+    for _, writes in pipes:
+        os.close(writes)
+    out, err = (_all_of(reads) for reads, _ in pipes)
+    _, status = os.waitpid(child, 0)
+    return subprocess.CompletedProcess([], os.waitstatus_to_exitcode(status), out, err)
+
+
+def _all_of(descriptor: int) -> str:
+    with os.fdopen(descriptor, encoding="utf-8") as pipe:
+        return pipe.read()
+
+
+def limited_hostsim(*arguments: str, file_bytes: int, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """``hostsim arguments`` where no file grows beyond ``file_bytes``."""
+    return limited(lambda: run_here([*arguments], cwd, environment(), sys.stdout, sys.stderr), file_bytes, cwd)
+
+
+def _limited_child(call: Callable[[], int], file_bytes: int, cwd: Path, writes: list[int]) -> int:
+    """Runs in the child: the exit code, whatever happens."""
+    alarm(PATIENCE_S)
+    try:
+        os.chdir(cwd)
+        with os.fdopen(writes[0], "w") as sys.stdout, os.fdopen(writes[1], "w") as sys.stderr:
+            setrlimit(RLIMIT_FSIZE, (file_bytes, file_bytes))
+            return call()
+    except BaseException:  # noqa: BLE001  nothing of the tests goes on in a child
+        return 70
 
 
 def environment(**also: str) -> dict[str, str]:
