@@ -10,10 +10,10 @@ CHECKED := hostsim tests benchmarks scenarios docs/tools
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick golden validation swarm bench lint docs lock clean
+.PHONY: help setup warm-up demo test quick golden validation swarm bench lint docs lock clean
 
 help:
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## create the virtual environment with the locked dependencies
 
@@ -28,7 +28,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## run the first scenario: a verdict, a table, files under out/
+warm-up: $(STAMP) ## compile the loops of simulations, once for each version: about a minute
+	$(BIN)/hostsim warm-up
+
+demo: warm-up ## compile once, then run the first scenario: a verdict, a table, files under out/
 	$(BIN)/hostsim run scenarios/precopy_convergence.toml
 
 test: lint ## everything that must hold, about 10 minutes on 2 cores; what CI runs

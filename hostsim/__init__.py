@@ -20,7 +20,7 @@ __all__ = ["RunResult", "Scenario", "__version__", "load_scenario", "run"]
 
 def __dir__() -> list[str]:
     """Public names, loaded or not: what completion and ``dir(hostsim)`` show."""
-    return sorted({*globals(), *__all__})
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -42,6 +42,7 @@ TRACE = Kind("a readable CSV of time,vcpu,gfn,rw", "1500000,0,1024,w", 1 << 30)
 LACKEY = Kind("a readable trace of valgrind's lackey", " L 1fff000d08,8", 64 << 30)
 LOG = Kind("a readable log of a migration", "grep -i migration LOG > part.log", 32 << 20)
 """Larger logs are to be cut first: reading one of this size takes some seconds."""
+CASES = Kind("a readable .jsonl or .jsonl.gz of cases", "hostsim validate --cases my-cases.jsonl", 256 << 20)
 
 
 def open_file(path: str | Path, kind: Kind) -> BinaryIO:

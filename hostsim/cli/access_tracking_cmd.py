@@ -43,11 +43,14 @@ def access_tracking_perf_test(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate and print."""
+    from hostsim.report.steps_progress import work_progress
     from hostsim.selftest.access_options import AccessOptions, access_plan
     from hostsim.selftest.access_tracking_perf_test import run_access_test
 
     options = AccessOptions(vcpus, size, mglru, during_populate, a_bits, era, sheet, mmu)
-    result = run_access_test(access_plan(options))
+    plan = access_plan(options)
+    with work_progress(("kvm", "ageing"), quiet=as_json):
+        result = run_access_test(plan)
     _tell_json(options, result) if as_json else _tell(result, wide=wide)
 
 

@@ -84,10 +84,11 @@ def age_command(
 ) -> None:
     """Run and tell."""
     from hostsim.report.age_report import age_content, age_csv, age_table, caption, write_age
-    from hostsim.report.compare_progress import compare_progress
+    from hostsim.report.compare_progress import compare_progress, say_size
     from hostsim.results.store import prepare_folder
     from hostsim.study.ageing.options import AgeOptions, age_plan
     from hostsim.study.ageing.outcome import run_age
+    from hostsim.study.sizing import age_size
 
     options = AgeOptions(
         policy, vcpus, mem_per_vcpu, index, era, notifier, under, a_bits, sheet, mmu, load, rate, period, passes, seed, reps,
@@ -98,6 +99,7 @@ def age_command(
         prepare_folder(out)
     silent = quiet or told_as in {"json", "csv"}
     prepare(("kvm", "ageing"), quiet=silent)
+    say_size(age_size(plan.cases, len(plan.seeds), workers), quiet=silent)
     with compare_progress(quiet=silent) as show:
         rows = run_age(plan, workers, show)
     content = age_content(plan, options, rows)

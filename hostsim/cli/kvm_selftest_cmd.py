@@ -82,6 +82,7 @@ def dirty_log_perf_test(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate and print."""
+    from hostsim.report.steps_progress import work_progress
     from hostsim.selftest.dirty_log_perf_test import run_selftest
     from hostsim.selftest.options import Options, asked_for
 
@@ -90,7 +91,8 @@ def dirty_log_perf_test(
         eager_split, initially_all_set,
     )  # fmt: skip
     asked = asked_for(options)
-    result = run_selftest(asked.setup, asked.costs, asked.plan)
+    with work_progress(("kvm",), quiet=as_json):
+        result = run_selftest(asked.setup, asked.costs, asked.plan)
     _tell_json(options, result) if as_json else _tell(result, wide=wide)
 
 

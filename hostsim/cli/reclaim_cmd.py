@@ -85,7 +85,7 @@ def reclaim_command(
     quiet: QuietFlag = False,
 ) -> None:
     """Run and tell."""
-    from hostsim.report.compare_progress import compare_progress
+    from hostsim.report.compare_progress import compare_progress, say_size
     from hostsim.report.reclaim_report import (
         reclaim_caption,
         reclaim_content,
@@ -96,6 +96,7 @@ def reclaim_command(
     from hostsim.results.store import prepare_folder
     from hostsim.study.reclaim.options import ReclaimOptions, reclaim_plan
     from hostsim.study.reclaim.outcome import run_reclaim
+    from hostsim.study.sizing import reclaim_size
 
     options = ReclaimOptions(
         memory, used, vcpus, load, rate, writes, ages, budget, swap, policy, during_migration, bandwidth, timeout, era,
@@ -106,6 +107,7 @@ def reclaim_command(
         prepare_folder(out)
     silent = quiet or told_as in {"json", "csv"}
     prepare(("kvm", "ageing", "memory"), quiet=silent)
+    say_size(reclaim_size(plan.cases, len(plan.seeds), workers), quiet=silent)
     with compare_progress(quiet=silent) as show:
         rows = run_reclaim(plan, workers, show)
     content = reclaim_content(plan, options, rows)

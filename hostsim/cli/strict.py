@@ -18,7 +18,6 @@ CONTRADICTIONS: tuple[tuple[str, str, str], ...] = (
     ("no_files", "force", "without files nothing is finished that could be run again"),
     ("as_json", "wide", "JSON has no tables"),
     ("as_json", "style", "JSON, or the other format"),
-    ("trace", "quiet", "with --trace there is no progress bar to be quiet about"),
     ("copy", "wide", "copy files, or list them"),
 )
 """Parameters of a command, and why they do not go together."""

@@ -32,3 +32,20 @@ def steps_progress(total: int, *, quiet: bool = False, kinds: Iterable[str] = ()
 
         with shown_on(bar, task, kinds):
             yield step
+
+
+@contextmanager
+def work_progress(kinds: Iterable[str], *, quiet: bool = False) -> Iterator[None]:
+    """For work without steps: what is compiled, then that it simulates, and for how long; silent as ``steps_progress``."""
+    console = err_console()
+    if quiet or not console.is_terminal:
+        yield
+        return
+    from rich.progress import BarColumn, Progress, TimeElapsedColumn
+
+    columns = (described(), BarColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, console=console, transient=True) as bar,
+        shown_on(bar, bar.add_task("simulating", total=None), kinds),
+    ):
+        yield

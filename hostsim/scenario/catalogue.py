@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hostsim.errors import InputError, OutputError, Problem
@@ -39,9 +39,10 @@ def scenario_folder() -> Path | None:
 
 
 def catalogue(folder: Path) -> list[Entry]:
-    """Every scenario and script in ``folder``, by name."""
+    """Every scenario and script in ``folder``, by name; of hostsim's own ones ``path`` is the name that ``run`` takes."""
     files = sorted(path for path in folder.iterdir() if path.suffix in {".toml", ".py"} and path.is_file())
-    return [_script(path) if path.suffix == ".py" else _scenario(path) for path in files]
+    found = [_script(path) if path.suffix == ".py" else _scenario(path) for path in files]
+    return found if folder != own_folder() else [replace(one, path=Path(one.path).name) for one in found]
 
 
 def found_file(path: Path) -> Path:

@@ -83,11 +83,12 @@ def _vm_bytes(vm: Vm, more_a_page: int) -> int:
     entries = PML_ENTRIES + (vm.mmu.ring_entries if vm.dirty_tracking == "dirty-ring" else 0)
     buffers = BUFFER_BYTES_AN_ENTRY * entries * vm.vcpus
     workloads = sum(_kvm_workload_bytes(vm, load) for load in vm.workload)
-    index = _index_bytes(vm.mmu.index, pages, vm.vcpus)
+    index = index_bytes(vm.mmu.index, pages, vm.vcpus)
     return int(pages * (a_page + KVM_BYTES_A_PAGE) + index + buffers + HISTOGRAM_BYTES + workloads)
 
 
-def _index_bytes(index: str, pages: int, vcpus: int) -> int:
+def index_bytes(index: str, pages: int, vcpus: int) -> int:
+    """Of the sptes and links of ``pages``; 0 where the cost of an index is measured, not simulated."""
     if index == MEASURED:
         return 0
     hptes = min(pages, vcpus * CAP) if index == UNMAPPING else 0

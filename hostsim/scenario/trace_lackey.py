@@ -21,6 +21,7 @@ from hostsim.user_files import LACKEY, open_file, reason_of
 EXAMPLE = " L 1fff000d08,8"
 WANTED = "a line of lackey's --trace-mem=yes: L, S, M or I, a hexadecimal address, a comma, bytes"
 CHUNK_BYTES = 1 << 22
+LINE_BYTES_MAX = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -82,11 +83,11 @@ def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
     rest = b""
     while chunk := file.read(CHUNK_BYTES):
         cut = chunk.rfind(b"\n") + 1
-        if not cut and rest:  # a line of megabytes: its beginning says what it is
-            break
         if cut:
             yield rest + chunk[:cut]
-        rest = chunk[cut:]
+        rest = chunk[cut:] if cut else rest + chunk
+        if len(rest) > LINE_BYTES_MAX:  # its beginning says what is wrong with it
+            break
     yield rest
 
 

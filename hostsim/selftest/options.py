@@ -14,15 +14,18 @@ from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import load_costs, sheet_names
 from hostsim.mmu.era import MMUS, Era, era_names, load_era, with_era_names
 from hostsim.mmu.spte import REGION_PAGES
+from hostsim.scenario.footprint import available_bytes
 from hostsim.scenario.nearest import nearest
 from hostsim.selftest.dirty_log_perf_test import Plan
 from hostsim.study.option_text import era_problems
-from hostsim.units import parse_bytes, parse_fraction
+from hostsim.units import format_bytes, parse_bytes, parse_fraction
 
 PAGE_BYTES = 4096
 VCPUS_MAX = 4096
 PAGES_MAX = 1 << 30
-"""4 TiB: eight bytes of state a page."""
+"""4 TiB."""
+BYTES_A_PAGE = 16
+"""State of a simulated page: spte, log, versions; measured 7 with 4 GiB, and twice that for safety."""
 ITERATIONS_MIN = 2
 """TEST_ASSERT in dirty_log_perf_test.c."""
 BACKINGS: dict[str, Backing] = {"anonymous": "4KiB", "anonymous_hugetlb_2mb": "2MiB", "anonymous_hugetlb_1gb": "1GiB"}
@@ -172,6 +175,15 @@ def _size_problems(options: Options) -> Iterator[Problem]:
         yield Problem("-b", "", options.size, "a multiple of 4K, not 0", SIZE_EXAMPLE)
     if size // PAGE_BYTES * max(options.vcpus, 1) > PAGES_MAX:
         yield Problem("-b", "", f"{options.size} for each of {options.vcpus} vCPUs", "at most 4 TiB in all", SIZE_EXAMPLE)
+    else:
+        yield from _memory_problems(options, size // PAGE_BYTES * max(options.vcpus, 1) * BYTES_A_PAGE)
+
+
+def _memory_problems(options: Options, needed_bytes: int) -> Iterator[Problem]:
+    free = available_bytes()
+    if free is not None and needed_bytes > free:
+        got = f"{options.size} for each of {options.vcpus} vCPUs, whose simulation takes {format_bytes(needed_bytes, 3)}"
+        yield Problem("-b", "", got, f"at most the {format_bytes(free, 3)} of memory that are free here", SIZE_EXAMPLE)
 
 
 def _mixed_walk_problem(setup: KvmSetup, plan: Plan) -> Problem | None:

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from hostsim.errors import HostsimError
 from hostsim.study.compare.runner import Progress
-from hostsim.study.compare.together import cores
+from hostsim.study.compare.together import cores, workers_that_fit
 from hostsim.study.compare.workers import Died, run_tasks
+from hostsim.study.how_far import WHOLE, HowFar
 
 Case = TypeVar("Case")
 Answer = TypeVar("Answer")
@@ -27,18 +28,28 @@ def seeds_of(seed: int, reps: int) -> list[int]:
 
 
 def run_trials(
-    cases: Sequence[Case], seeds: Sequence[int], trial: Callable[[Case, int], Answer], workers: int | None, show: Show
+    cases: Sequence[Case], seeds: Sequence[int], trial: Callable[[Case, int, HowFar], Answer], workers: int | None,
+    show: Show, trial_bytes: int = 0,
 ) -> list[list[Answer]]:
-    """For each case the answers by seed. workers: None: one a core; moves no result. show: called when one is done.
+    """For each case the answers by seed. workers: None: one a core, fewer where memory is short; moves no result.
+
+    show: called when one has come on; trial_bytes: memory that the largest takes.
 
     Raises what a trial raises, and TrialDiedError if a worker dies.
     """
     tasks = [(case, seed) for case in cases for seed in seeds]
     progress, answers = Progress(len(tasks)), [None] * len(tasks)
     show(progress)
-    n_workers = min(workers or cores(), len(tasks)) or 1
-    with closing(run_tasks(partial(_one, trial, tasks), range(len(tasks)), n_workers)) as done:
+    most = min(workers or cores(), len(tasks)) or 1
+    n_workers = most if workers is not None else workers_that_fit(trial_bytes, most)
+
+    def heard(number: int, per_mille: int) -> None:
+        progress.shares[number] = per_mille / WHOLE
+        show(progress)
+
+    with closing(run_tasks(partial(_one, trial, tasks), range(len(tasks)), n_workers, heard)) as done:
         for number, answer in done:
+            progress.shares.pop(number, None)
             if isinstance(answer, Died):
                 raise TrialDiedError(f"a worker ended with exit code {answer.code}: if memory ran out, use fewer --workers")
             answers[number] = answer
@@ -48,6 +59,5 @@ def run_trials(
     return [found[i * len(seeds) : (i + 1) * len(seeds)] for i in range(len(cases))]
 
 
-def _one(trial: Callable[[Any, int], Any], tasks: Sequence[tuple[Any, int]], number: int, how_far: Any) -> Any:
-    del how_far
-    return trial(*tasks[number])
+def _one(trial: Callable[..., Any], tasks: Sequence[tuple[Any, int]], number: int, how_far: HowFar) -> Any:
+    return trial(*tasks[number], how_far)

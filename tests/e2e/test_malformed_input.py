@@ -54,10 +54,14 @@ bandwidth = "10Gbit/s"
 """
 COSTED = '[vm]\nmemory = "16MiB"\ndirty_tracking = "get-dirty-log"\n[vm.mmu]\ncosts = "sheet.toml"\n[migration]\n'
 TRACE = "time,vcpu,gfn,rw\n" + "".join(f"{1000 * i},{i % 2},{i},{'rw'[i % 3 == 0]}\n" for i in range(20))
-STUDY = 'scenario = "base.toml"\nreplications = 2\nseed = 5\n[set]\n"vm.vcpus" = 2\n[vary]\n"link.bandwidth" = ["1Gbit/s", "2Gbit/s"]\n'
-LOG = (Path(__file__).parents[1] / "data" / "logs" / "query_migrate_samples.jsonl").read_bytes()[:6000].rpartition(b"\n")[0] + b"\n"
+STUDY = 'scenario = "base.toml"\nreplications = 2\n[set]\n"vm.vcpus" = 2\n[vary]\n"link.latency" = ["1ms", "2ms"]\n'
+LOG = (Path(__file__).parents[1] / "data" / "logs" / "query_migrate_samples.jsonl").read_bytes()[:6000].rpartition(b"\n")[
+    0
+] + b"\n"
 SHEET = (files("hostsim") / "data" / "costs" / "cascade-lake.toml").read_bytes()
-VIRSH = b"Job type:         Unbounded\nTime elapsed:     1234 ms\nData processed:   1.5 GiB\nData remaining:   2.25 GiB\n" * 3
+VIRSH = (
+    b"Job type:         Unbounded\nTime elapsed:     1234 ms\nData processed:   1.5 GiB\nData remaining:   2.25 GiB\n" * 3
+)
 
 
 class Input(NamedTuple):
@@ -77,19 +81,128 @@ KINDS = {
     "text log": Input("migration.log", VIRSH, ("explain", "migration.log")),
     "script": Input("script.py", b'"""A script."""\nprint(1 + 1)\n', ("scenarios",)),
 }
-KEYS = ("vm.memory", "vm.vcpus", "seed", "name", "vm.workload.0.size", "vm.workload.0.vcpus", "vm.workload[1].file",
-        "migration.downtime_limit", "link.bandwidth", "vm", "vm.workload", "x", "", ".", "vm..memory", "[0]", "a" + ".a" * 500,
-        "vm.mmu.costs", "migration.qemu", "host.memory")  # fmt: skip
-VALUES = ("", "0", "-1", "9" * 400, "1e400", "nan", "inf", "[]", "{}", "[[[[", "{a=1}", "true", '"', "'", "4GiB", "4 GiB", "4gib",
-          "1e99TiB", "10Gbit/s", "unlimited", "٣", "\0", "a\nb", "/dev/zero", "..", "x" * 20_000, "1979-05-27", "\ufeff4GiB",
-          "[" * 3000)  # fmt: skip
-WORDS = ("", "x", "0", "-1", "1.5", "nan", "9" * 30, "9" * 5000, "1,2,", ",", "1e3", "4GiB", "/dev/zero", "fifo", ".", "٣", "zipf:",
-         "zipf:nan", "zipf:1e400", "\0", "p99=", "p99=1ms,p99=2ms", "json", "two-list,", "E9", "é" * 300)  # fmt: skip
+KEYS = (
+    "vm.memory",
+    "vm.vcpus",
+    "seed",
+    "name",
+    "vm.workload.0.size",
+    "vm.workload.0.vcpus",
+    "vm.workload[1].file",
+    "migration.downtime_limit",
+    "link.bandwidth",
+    "vm",
+    "vm.workload",
+    "x",
+    "",
+    ".",
+    "vm..memory",
+    "[0]",
+    "a" + ".a" * 500,
+    "vm.mmu.costs",
+    "migration.qemu",
+    "host.memory",
+)
+VALUES = (
+    "",
+    "0",
+    "-1",
+    "9" * 400,
+    "1e400",
+    "nan",
+    "inf",
+    "[]",
+    "{}",
+    "[[[[",
+    "{a=1}",
+    "true",
+    '"',
+    "'",
+    "4GiB",
+    "4 GiB",
+    "4gib",
+    "1e99TiB",
+    "10Gbit/s",
+    "unlimited",
+    "٣",
+    "\0",
+    "a\nb",
+    "/dev/zero",
+    "..",
+    "x" * 20_000,
+    "1979-05-27",
+    "\ufeff4GiB",
+    "[" * 3000,
+)
+WORDS = (
+    "",
+    "x",
+    "0",
+    "-1",
+    "1.5",
+    "nan",
+    "9" * 30,
+    "9" * 5000,
+    "1,2,",
+    ",",
+    "1e3",
+    "4GiB",
+    "/dev/zero",
+    "fifo",
+    ".",
+    "٣",
+    "zipf:",
+    "zipf:nan",
+    "zipf:1e400",
+    "\0",
+    "p99=",
+    "p99=1ms,p99=2ms",
+    "json",
+    "two-list,",
+    "E9",
+    "é" * 300,
+)
 COMMANDS = {
-    "age": ("--policy", "--vcpus", "--mem-per-vcpu", "--index", "--era", "--notifier", "--under", "--sheet", "--mmu", "--load",
-            "--rate", "--period", "--passes", "--seed", "--reps", "--workers", "--format", "--max-runs"),
-    "reclaim": ("--memory", "--used", "--vcpus", "--load", "--rate", "--writes", "--ages", "--budget", "--swap", "--policy",
-                "--bandwidth", "--timeout", "--era", "--sheet", "--scan", "--measure", "--seed", "--reps"),
+    "age": (
+        "--policy",
+        "--vcpus",
+        "--mem-per-vcpu",
+        "--index",
+        "--era",
+        "--notifier",
+        "--under",
+        "--sheet",
+        "--mmu",
+        "--load",
+        "--rate",
+        "--period",
+        "--passes",
+        "--seed",
+        "--reps",
+        "--workers",
+        "--format",
+        "--max-runs",
+    ),
+    "reclaim": (
+        "--memory",
+        "--used",
+        "--vcpus",
+        "--load",
+        "--rate",
+        "--writes",
+        "--ages",
+        "--budget",
+        "--swap",
+        "--policy",
+        "--bandwidth",
+        "--timeout",
+        "--era",
+        "--sheet",
+        "--scan",
+        "--measure",
+        "--seed",
+        "--reps",
+    ),
     "kvm-selftest dirty_log_perf_test": ("-v", "-b", "-i", "-f", "-x", "-s", "--era", "--sheet", "--mmu"),
     "kvm-selftest access_tracking_perf_test": ("-v", "-b", "--era", "--sheet", "--mmu"),
     "compare base.toml": ("--vary", "--set", "--seed", "--seeds", "--workers", "--max-runs"),
@@ -100,15 +213,15 @@ COMMANDS = {
     "warm-up": ("--what",),
     "schema": ("--format",),
     "scenarios": ("--copy",),
-}  # fmt: skip
+}
 
 
-class Stopped(HostsimError):
+class StoppedError(HostsimError):
     """The command has read its input, and would work now."""
 
 
 def stop(*_: object, **__: object) -> None:
-    raise Stopped("stopped: the input is right")
+    raise StoppedError("stopped: the input is right")
 
 
 @pytest.fixture(scope="module")
@@ -136,19 +249,26 @@ def command(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Callable[
     import hostsim.cli.run_plan
     import hostsim.cli.warm_up_cmd
     import hostsim.simulation
+    from hostsim import validation
     from hostsim.calibrate import calibration
     from hostsim.cli.main import main
     from hostsim.selftest import access_tracking_perf_test, dirty_log_perf_test
     from hostsim.study.ageing import outcome as ageing
     from hostsim.study.reclaim import outcome as reclaim
     from hostsim.study.rmap_debate import debate
-    from hostsim import validation
 
     for home, name in (
-        (hostsim.simulation, "run"), (hostsim.cli.run_plan, "_run"), (hostsim.cli.warm_up_cmd, "prepare"),
-        (ageing, "run_age"), (reclaim, "run_reclaim"), (debate, "run_claims"), (calibration, "calibrate"),
-        (validation, "run_suites"), (dirty_log_perf_test, "run_selftest"), (access_tracking_perf_test, "run_access_test"),
-    ):  # fmt: skip
+        (hostsim.simulation, "run"),
+        (hostsim.cli.run_plan, "_run"),
+        (hostsim.cli.warm_up_cmd, "prepare"),
+        (ageing, "run_age"),
+        (reclaim, "run_reclaim"),
+        (debate, "run_claims"),
+        (calibration, "calibrate"),
+        (validation, "run_suites"),
+        (dirty_log_perf_test, "run_selftest"),
+        (access_tracking_perf_test, "run_access_test"),
+    ):
         monkeypatch.setattr(home, name, stop)
     monkeypatch.chdir(folder)
 
@@ -185,13 +305,17 @@ def test_damaged_files(kind: str, command: Callable[..., tuple[int, str]], folde
 def test_drawn_overrides(command: Callable[..., tuple[int, str]]) -> None:
     draw = random.Random(1)
     for _ in range(DRAWN):
-        texts = [draw.choice(["{}={}", "{}={}", "{}", "{}=={}"]).format(draw.choice(KEYS), draw.choice(VALUES)) for _ in range(2)]
+        texts = [
+            draw.choice(["{}={}", "{}={}", "{}", "{}=={}"]).format(draw.choice(KEYS), draw.choice(VALUES)) for _ in range(2)
+        ]
         code, _ = command("run", "base.toml", "--no-files", *(part for text in texts for part in ("--set", text)))
         assert code in {0, 2}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_drawn_options(name: str, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_drawn_options(
+    name: str, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
     draw, options = random.Random(name), COMMANDS[name]
     for _ in range(4 * len(options) if len(options) < 4 else 16):
         words = [part for option in draw.sample(options, min(len(options), 2)) for part in (option, draw.choice(WORDS))]

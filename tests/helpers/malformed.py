@@ -78,8 +78,18 @@ def binary(draw: random.Random, _: bytes) -> bytes:
 
 
 DAMAGES: tuple[Damage, ...] = (
-    cut, flip, strange_number, strange_text, twice, shuffled, wide, long_line, other_type, empty, binary,
-)  # fmt: skip
+    cut,
+    flip,
+    strange_number,
+    strange_text,
+    twice,
+    shuffled,
+    wide,
+    long_line,
+    other_type,
+    empty,
+    binary,
+)
 
 
 def damaged(seed: int, content: bytes) -> bytes:

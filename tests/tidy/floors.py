@@ -19,7 +19,8 @@ FLOORS: dict[str, int] = {
 }  # fmt: skip
 
 HOMES: dict[str, tuple[tuple[str, ...], str]] = {
-    "numba": (("jit", "linked", "by_reference", "prefetch", "rng", "code_store", "compiling"), "decorate with hostsim.jit.jit"),
+    "numba": (("jit", "linked", "by_reference", "prefetch", "rng", "code_store", "compiling"),
+              "decorate with hostsim.jit.jit"),
     "simpy": (("host", "scenario", "simulation"), "floors 0-2 have no clock: return what happened, floor 3 waits"),
     "structlog": (("trace", "host", "scenario", "results", "simulation", "validation", "cli", "report", "logs"),
                   "return facts from floors 0-2, log them on floor 3"),

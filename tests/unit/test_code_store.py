@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from hostsim import code_store
 from hostsim.jit import jit
+from tests.helpers.command import environment
 
 
 def add_one(value: int) -> int:
@@ -123,3 +127,43 @@ def test_the_digest_names_the_sources() -> None:
     digest = code_store.sources_digest()
     assert len(digest) == 16
     assert set(digest) <= set("0123456789abcdef")
+
+
+def may_mount() -> bool:
+    if not shutil.which("unshare"):
+        return False
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+
+
+SCRIPT = """\
+from hostsim.cli.errors_cli import exit_code_of
+from hostsim.jit import jit
+from hostsim.report.console import say
+
+def four_more(value):
+    return value + 4
+
+exit_code_of(lambda: say([str(jit(four_more)(0))]))
+"""
+
+
+def limited() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
+FULL = [("limited file size", "File too large"), *[("small tmpfs", "No space left on device")] * may_mount()]
+
+
+@pytest.mark.parametrize(("disk", "reason"), FULL)
+def test_a_full_file_system_costs_one_line(disk: str, reason: str, tmp_path: Path) -> None:
+    mount = 'mount -t tmpfs -o size=4k tmpfs "$1" && ' if disk == "small tmpfs" else ""
+    shell = ["unshare", "--mount", "sh"] if mount else ["sh"]
+    command = [*shell, "-c", f'{mount}exec "$0" -c "$2"', sys.executable, str(tmp_path), SCRIPT]
+    full = environment(XDG_CACHE_HOME=str(tmp_path), NUMBA_DISABLE_JIT="0")
+    full.pop("NUMBA_CACHE_DIR", None)
+    before = None if mount else limited
+    done = subprocess.run(command, env=full, preexec_fn=before, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "4\n")
+    assert len(done.stderr.splitlines()) == 1
+    assert "machine code is not kept" in done.stderr
+    assert reason in done.stderr

@@ -24,6 +24,7 @@ from hostsim.mmu.exits import EXCLUSIVE, NONE
 from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.mmu.spte import PRESENT
 from hostsim.study.ageing.case import AgeCase
+from hostsim.study.how_far import AGED_PER_MILLE, HowFar, ignore
 
 LOCK_MODES = {"locked": EXCLUSIVE, "lockless": NONE}
 
@@ -39,7 +40,8 @@ class Mark(NamedTuple):
 class AgedVm:
     """A VM, its notifier, and, once it is aged, its daemon."""
 
-    def __init__(self, case: AgeCase, seed: int) -> None:
+    def __init__(self, case: AgeCase, seed: int, how_far: HowFar = ignore) -> None:
+        self._how_far = how_far
         n_pages, env = case.n_pages, Clock()
         there = [] if case.under == "faulting" else [(0, n_pages)]
         memory = make_memory(lay_out([("pc.ram", n_pages, there)]))
@@ -110,8 +112,16 @@ class AgedVm:
         self._policy.insert(new)
         self.new_unasked.append(len(new) if self._new_is_young else 0)
         self.marks.append(Mark(vm.env.now_ns, vm.work_ns() / self.case.n_vcpus, vm.tally().faults))
+        self._how_far(round(AGED_PER_MILLE * self._share()))
         if self.case.under != "faulting" and len(self.marks) == self.case.passes + 1:
             self._enough.succeed()
+
+    def _share(self) -> float:
+        """Of the passes, or of the memory that is populated."""
+        case = self.case
+        if case.under == "faulting":
+            return min(1.0, self.marks[-1].work_ns / case.populate_work_ns)
+        return len(self.marks) / (case.passes + 2)
 
 
 def against_the_truth(aged: AgedVm) -> dict[str, float]:

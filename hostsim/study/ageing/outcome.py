@@ -12,6 +12,7 @@ from hostsim.mmu.era import load_era
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.ageing.options import AgePlan
 from hostsim.study.ageing.trial import AgeTrial, age_trial
+from hostsim.study.sizing import age_bytes
 from hostsim.study.study_row import StudyRow, latencies_of, spreads_of
 from hostsim.study.trials import Show, run_trials
 
@@ -57,7 +58,7 @@ class AgeRow(StudyRow[AgeCase]):
 
 def run_age(plan: AgePlan, workers: int | None, show: Show) -> list[AgeRow]:
     """Run all cases with all seeds; workers: moves no result."""
-    found = run_trials(plan.cases, plan.seeds, age_trial, workers, show)
+    found = run_trials(plan.cases, plan.seeds, age_trial, workers, show, max(map(age_bytes, plan.cases)))
     return [_row(case, settings, trials) for case, settings, trials in zip(plan.cases, plan.settings, found, strict=True)]
 
 

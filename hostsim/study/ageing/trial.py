@@ -10,6 +10,7 @@ from hostsim.host.latency import Latencies, merged
 from hostsim.mmu.exits import NOTHING
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import AgeCase
+from hostsim.study.how_far import AGED_PER_MILLE, HowFar, ignore
 
 LATENCIES = ("pass", "mmu_lock wait of the host", "mmu_lock wait of vCPUs", "guest fault")
 
@@ -22,10 +23,11 @@ class AgeTrial:
     latencies: dict[str, Latencies]
 
 
-def age_trial(case: AgeCase, seed: int) -> AgeTrial:
-    """Run ``case`` with that seed."""
-    aged, plain = AgedVm(case, seed), AgedVm(case, seed)
+def age_trial(case: AgeCase, seed: int, how_far: HowFar = ignore) -> AgeTrial:
+    """Run ``case`` with that seed; ``how_far``: called with thousandths of it."""
+    aged, plain = AgedVm(case, seed, how_far), AgedVm(case, seed)
     aged.age()
+    how_far(AGED_PER_MILLE)
     plain.leave_alone(aged.vm.env.now_ns)
     return AgeTrial(_figures(case, aged, plain), _latencies(aged))
 

@@ -29,11 +29,17 @@ class Failure:
 
 @dataclass
 class Progress:
-    """What is going on: shown by whoever listens."""
+    """What is going on: shown by whoever listens. simulated_ns, shares: of runs at work, by their number."""
 
     total: int
     done: int = 0
     simulated_ns: dict[int, int] = field(default_factory=dict)
+    shares: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def through(self) -> float:
+        """Runs that are done, and the shares of those that are not."""
+        return self.done + sum(self.shares.values())
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def run_plan(
 
     def heard(number: int, sim_ns: int) -> None:
         progress.simulated_ns[number] = sim_ns
+        progress.shares[number] = min(1.0, sim_ns / runs[number].scenario.duration)
         tell(progress)
 
     tell(progress)
@@ -92,6 +99,7 @@ def run_plan(
             figures[key] = _kept(key, answer, out, failures)
             progress.done += 1
             progress.simulated_ns.pop(number, None)
+            progress.shares.pop(number, None)
             tell(progress)
     return Outcome(figures, failures, frozenset(finished))
 

@@ -50,3 +50,9 @@ def _that_fit(runs: Sequence[Run], most: int, free_bytes: int | None) -> int:
     if free_bytes is None:
         return most
     return next((n for n in range(most, 0, -1) if together_bytes(runs, n) <= free_bytes), 0)
+
+
+def workers_that_fit(needed_bytes: int, most: int) -> int:
+    """How many trials of ``needed_bytes`` each fit into free memory at once, at least 1 and at most ``most``."""
+    free = available_bytes()
+    return most if free is None else max(1, min(most, free // (needed_bytes + WORKER_BYTES)))

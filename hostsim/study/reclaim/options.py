@@ -17,10 +17,11 @@ from hostsim.study.option_text import PAGE_BYTES, listed, load_of, names, option
 from hostsim.study.reclaim.budget import Limit, budget_problems, read_budget
 from hostsim.study.reclaim.case import ReclaimCase
 from hostsim.study.reclaim.trial import INTERFACE
+from hostsim.study.sizing import reclaim_bytes, size_problems
 from hostsim.units import format_duration, parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
 
 POLICIES = ("idle", "mglru", "mglru-walk", "mglru-no-walk")
-PAGES_MAX = 1 << 22
+SIZE_MIN, SIZE_MAX = 64 * PAGE_BYTES, 64 << 40
 AGE_SCANS_MAX = 10_000
 
 
@@ -75,7 +76,8 @@ def reclaim_plan(options: ReclaimOptions) -> ReclaimPlan:
         settings.append(
             {"swap": swap, "policy": policy, "migration": "yes" if migrates else "no", "age": format_duration(age_ns)}
         )
-    if problems := list(run_problems(len(cases), options.reps, options.max_runs)):
+    too_large = size_problems("--memory", options.memory, max(map(reclaim_bytes, cases)))
+    if problems := [*too_large, *run_problems(len(cases), options.reps, options.max_runs)]:
         raise InputError(problems)
     seeds = tuple(range(options.seed, options.seed + options.reps))
     return ReclaimPlan(tuple(cases), tuple(settings), seeds, read_budget(options.budget))
@@ -129,8 +131,8 @@ def _size_problems(options: ReclaimOptions) -> Iterator[Problem]:
     yield from wrong
     if not wrong:
         size = parse_bytes(options.memory)
-        if size % PAGE_BYTES or not 64 <= size // PAGE_BYTES <= PAGES_MAX:
-            yield Problem("--memory", "", options.memory, "a multiple of 4KiB, from 256KiB to 16GiB", "--memory 256MiB")
+        if size % PAGE_BYTES or not SIZE_MIN <= size <= SIZE_MAX:
+            yield Problem("--memory", "", options.memory, "a multiple of 4KiB, from 256KiB to 64TiB", "--memory 256MiB")
 
 
 def _time_problems(options: ReclaimOptions) -> Iterator[Problem]:

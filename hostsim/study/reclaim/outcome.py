@@ -9,6 +9,7 @@ from hostsim.study.reclaim.budget import Limit
 from hostsim.study.reclaim.case import ReclaimCase
 from hostsim.study.reclaim.options import ReclaimPlan
 from hostsim.study.reclaim.trial import ReclaimTrial, reclaim_trial
+from hostsim.study.sizing import reclaim_bytes
 from hostsim.study.study_row import StudyRow, latencies_of, spreads_of
 from hostsim.study.trials import Show, run_trials
 from hostsim.units import number_words
@@ -25,7 +26,7 @@ class ReclaimRow(StudyRow[ReclaimCase]):
 
 def run_reclaim(plan: ReclaimPlan, workers: int | None, show: Show) -> list[ReclaimRow]:
     """Run all cases with all seeds; workers: moves no result."""
-    found = run_trials(plan.cases, plan.seeds, reclaim_trial, workers, show)
+    found = run_trials(plan.cases, plan.seeds, reclaim_trial, workers, show, max(map(reclaim_bytes, plan.cases)))
     return [_row(case, settings, trials) for case, settings, trials in zip(plan.cases, plan.settings, found, strict=True)]
 
 

@@ -23,6 +23,7 @@ from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.thread import Migration
 from hostsim.host.sheet import load_sheet
 from hostsim.mmu.memory import PAGE_SIZE, lay_out, make_memory
+from hostsim.study.how_far import WITH_IT_PER_MILLE, HowFar, ignore
 from hostsim.study.reclaim.case import ReclaimCase
 
 INTERFACE = "clear-dirty-log"
@@ -44,10 +45,14 @@ class ReclaimTrial:
     completed: bool | None
 
 
-def reclaim_trial(case: ReclaimCase, seed: int) -> ReclaimTrial:
-    """Run ``case`` with that seed. InvariantError if a frame, a page or a write is lost."""
+def reclaim_trial(case: ReclaimCase, seed: int, how_far: HowFar = ignore) -> ReclaimTrial:
+    """Run ``case`` with that seed. InvariantError if a frame, a page or a write is lost.
+
+    how_far: called with thousandths of it.
+    """
     with_it, without = _Run(case, seed, reclaims=True), _Run(case, seed, reclaims=False)
     with_it.run()
+    how_far(WITH_IT_PER_MILLE)
     without.run()
     passes = Latencies()
     for scan in with_it.measured_scans:

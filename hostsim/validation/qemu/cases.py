@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.errors import InputError, Problem
+from hostsim.units import shown
+from hostsim.user_files import CASES, as_text, read_bytes
 
 NOT_MODELLED = frozenset({"xbzrle", "multifd", "postcopy-ram"})
 """Capabilities whose cases are left out until they are modelled."""
@@ -47,25 +51,35 @@ class Case:
 
 def load_cases(path: Path | None = None) -> list[Case]:
     """Cases of a .jsonl or .jsonl.gz file, or those that come with hostsim. InputError with file and line."""
+    own = files("hostsim") / "data" / "qemu" / "cases.jsonl.gz"
     name = str(path) if path else "hostsim/data/qemu/cases.jsonl.gz"
-    try:
-        raw = (
-            path.read_bytes()
-            if path
-            else (files("hostsim") / "data" / "qemu" / "cases.jsonl.gz").read_bytes()
-        )
-        text = (gzip.decompress(raw) if name.endswith(".gz") else raw).decode("utf-8")
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise InputError(
-            [Problem(name, "file", str(error), "a readable .jsonl or .jsonl.gz of cases")]
-        ) from error
+    raw = read_bytes(path, CASES) if path else own.read_bytes()
+    text = as_text(_unpacked(raw, name) if name.endswith(".gz") else raw, name, CASES)
     return [_case(name, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
+def _unpacked(raw: bytes, name: str) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(raw)) as file:
+            return file.read(CASES.bytes_max)
+    except (OSError, EOFError, zlib.error):
+        got = "a gzip file that is cut or damaged"
+        raise InputError([Problem(name, "file", got, CASES.wanted, CASES.example)]) from None
+
+
 def _case(name: str, number: int, line: str) -> Case:
+    wanted = "a JSON object with id, inputs (and capabilities in it), status, measured, repeats"
+    problem = Problem(f"{name}:{number}", "line", shown(line), wanted)
     try:
         raw = json.loads(line)
-        return Case(raw["id"], raw["inputs"], tuple(raw["status"]), raw["measured"], tuple(raw["repeats"]))
-    except (ValueError, KeyError, TypeError) as error:
-        wanted = "an object with id, inputs, status, measured, repeats"
-        raise InputError([Problem(f"{name}:{number}", "line", repr(error), wanted)]) from error
+    except (ValueError, RecursionError):
+        raise InputError([problem]) from None
+    if not _is_case(raw):
+        raise InputError([problem])
+    return Case(raw["id"], raw["inputs"], tuple(raw["status"]), raw["measured"], tuple(raw["repeats"]))
+
+
+def _is_case(raw: Any) -> bool:
+    shapes = {"id": str, "inputs": dict, "status": list, "measured": dict, "repeats": list}
+    is_object = isinstance(raw, dict) and all(isinstance(raw.get(key), kind) for key, kind in shapes.items())
+    return is_object and isinstance(raw["inputs"].get("capabilities"), list)

@@ -1,0 +1,100 @@
+"""What trials of ageing and reclaim take of this machine, asked before they are run: memory, and about how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hostsim.errors import Problem
+from hostsim.scenario.footprint import (
+    AGEING_BYTES_A_PAGE,
+    HOST_BYTES_A_PAGE,
+    KVM_BYTES_A_PAGE,
+    MEMORY_BYTES_A_PAGE,
+    MIGRATION_BYTES_A_PAGE,
+    SWAP_BYTES_A_PAGE,
+    ZIPF_BYTES_A_PAGE,
+    ZIPF_SCRATCH_BYTES_A_PAGE,
+    available_bytes,
+    index_bytes,
+)
+from hostsim.study.ageing.case import AgeCase
+from hostsim.study.compare.together import cores, workers_that_fit
+from hostsim.study.reclaim.case import ReclaimCase
+from hostsim.units import format_bytes
+
+GUEST_BYTES_A_PAGE = MEMORY_BYTES_A_PAGE + KVM_BYTES_A_PAGE + ZIPF_BYTES_A_PAGE
+"""Of the VM that is aged and again of the one beside it."""
+POLICY_BYTES_A_PAGE = 72
+"""Lists of a policy and what it looks at during a pass: measured 162 bytes a page in all with two-list, 116 with mglru."""
+AGED_NS, AGED_NS_A_VCPU = {"touching": 1500, "faulting": 3500, "idle": 300}, {"touching": 100, "faulting": 0, "idle": 0}
+"""CPU time for a page in a pass, and more of it for each vCPU, whose TLB is flushed and whose faults are simulated.
+
+Measured on one core of an AMD EPYC: 0.8 to 35 us by policy and vCPUs, so these tell minutes from seconds, no more.
+"""
+RECLAIM_NS = 4000
+"""The same for a page in a scan of reclaim, with what the guest does between two scans."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Runs in all, the CPU time of all, the memory of the largest, and how many run at a time."""
+
+    n_runs: int
+    cpu_seconds: float
+    run_bytes: int
+    workers: int
+
+    @property
+    def seconds(self) -> float:
+        """By the clock, about."""
+        return self.cpu_seconds / self.workers
+
+
+def age_size(cases: Sequence[AgeCase], n_seeds: int, workers: int | None) -> Size:
+    """Of all ``cases`` with ``n_seeds`` seeds; ``workers``: None for one a core."""
+    return _size(len(cases) * n_seeds, sum(map(age_seconds, cases)) * n_seeds, max(map(age_bytes, cases)), workers)
+
+
+def reclaim_size(cases: Sequence[ReclaimCase], n_seeds: int, workers: int | None) -> Size:
+    """Of all ``cases`` with ``n_seeds`` seeds; ``workers``: None for one a core."""
+    seconds = sum(map(reclaim_seconds, cases)) * n_seeds
+    return _size(len(cases) * n_seeds, seconds, max(map(reclaim_bytes, cases)), workers)
+
+
+def _size(n_runs: int, cpu_seconds: float, run_bytes: int, workers: int | None) -> Size:
+    at_once = min(workers or workers_that_fit(run_bytes, cores()), n_runs, cores())
+    return Size(n_runs, cpu_seconds, run_bytes, at_once)
+
+
+def age_bytes(case: AgeCase) -> int:
+    """Memory that a trial takes: two VMs, the policy, the arrays of a Zipf law while they are computed."""
+    n_pages = case.n_pages
+    more = AGEING_BYTES_A_PAGE + POLICY_BYTES_A_PAGE + ZIPF_SCRATCH_BYTES_A_PAGE
+    return n_pages * (2 * GUEST_BYTES_A_PAGE + more) + 2 * index_bytes(case.mmu.index, n_pages, case.n_vcpus)
+
+
+def age_seconds(case: AgeCase) -> float:
+    """CPU time of a trial, about."""
+    passes = case.passes + 1 if case.under != "faulting" else 4
+    return case.n_pages * passes * (AGED_NS[case.under] + AGED_NS_A_VCPU[case.under] * case.n_vcpus) / 1e9
+
+
+def reclaim_bytes(case: ReclaimCase) -> int:
+    """Memory that a trial takes: two VMs on hosts of their own, all idle memory of one in swap."""
+    more = ZIPF_SCRATCH_BYTES_A_PAGE + SWAP_BYTES_A_PAGE + MIGRATION_BYTES_A_PAGE * 2 * case.migrates
+    return case.n_pages * (2 * (GUEST_BYTES_A_PAGE + HOST_BYTES_A_PAGE) + more)
+
+
+def reclaim_seconds(case: ReclaimCase) -> float:
+    """CPU time of a trial, about."""
+    scans = (case.warm_up_ns + case.measure_ns) / case.scan_ns
+    return case.n_pages * scans * RECLAIM_NS / 1e9
+
+
+def size_problems(option: str, size: str, needed_bytes: int) -> Iterator[Problem]:
+    """A problem where one trial needs more memory than is free; ``size``: as typed."""
+    free = available_bytes()
+    if free is not None and needed_bytes > free:
+        got = f"{size}, whose simulation takes {format_bytes(needed_bytes, 3)}"
+        yield Problem(option, "", got, f"at most the {format_bytes(free, 3)} of memory that are free on this machine")
