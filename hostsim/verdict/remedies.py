@@ -88,7 +88,7 @@ def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -
         text += f"out of reach, one migration thread sends at most {bandwidth_words(host)} here"
         return Remedy("bandwidth", text, value, "bytes/s", helps=False)
     text += " and ".join(_brakes_below(evidence, value)) + may_do
-    command = "" if evidence.brake in ("link", "host") else command_for(evidence.profile, "bandwidth", value)
+    command = "" if evidence.brake in ("link", "host", "window") else command_for(evidence.profile, "bandwidth", value)
     return Remedy("bandwidth", text, value, "bytes/s", command, certain=_is_narrow(needed))
 
 

@@ -66,13 +66,14 @@ def _busy() -> MigrationResult:
 def _host() -> Any:
     one = {"pages": 262_144, "resident_pages": 123_456, "swapped_pages": 98_765, "populated": 262_144,
            "swapped_in": 123_456, "read_ahead": 98_765, "swapped_out": 123_456, "dropped": 123_456,
-           "direct_reclaims": 12_345, "async_faults": 1_234, "stall_share": 0.1234, "guest_slowdown": 0.2345}  # fmt: skip
+           "direct_reclaims": 12_345, "async_faults": 1_234, "async_wait_ns": 1_234_567_890, "read_back": 12_345,
+           "migration_wait_ns": 109_234_567, "stall_share": 0.1234, "guest_slowdown": 0.2345}  # fmt: skip
     vms = [{"vm": vm, **one} for vm in NEIGHBOURS]
     marks = {"low": 276, "high": 331}
     memory = {"free_frames": 294, "frames": 12_288, "watermarks": marks, "swap_used_pages": 8_180, "vms": vms}
     pages = (float("nan"), 16_123.0, 1_616_123.0)
-    passes = [(vm, 12, NS, NS, 1_024, 65_536, 15_800, 281, true) for vm, true in zip(NEIGHBOURS, pages, strict=True)]
-    names = ("vm", "pass", "start_ns", "took_ns", "calls", "asked", "young", "false_old", "working_set_pages")
+    passes = [(vm, 12, NS, NS, 1_024, 65_536, 15_800, 1_831, 281, true) for vm, true in zip(NEIGHBOURS, pages, strict=True)]
+    names = ("vm", "pass", "start_ns", "took_ns", "calls", "asked", "young", "host_read", "false_old", "working_set_pages")
     aged = Table.of("ageing_passes", {name: "str" if name == "vm" else "float64" for name in names}, passes)
     figures = dict.fromkeys(("p50_ns", "p90_ns", "p99_ns", "p99.9_ns", "max_ns"), 123_456_789)
     latencies = SimpleNamespace(count=123_456, summary=lambda: figures)
@@ -123,7 +124,8 @@ class _AnyFigure(dict[str, Spread]):
 class _StudyRow:
     def __init__(self, figures: dict[str, Spread], settings: dict[str, str], case: Any, verdict: str) -> None:
         self.figures, self.settings, self.case, self.verdict = figures, settings, case, verdict
-        self.n_completed, self.misjudged_share, self.falls_behind, self.latencies = 3, 0.5, True, {}
+        self.n_completed, self.falls_behind, self.latencies = 3, True, {}
+        self.sees, self.missed_share, self.surplus_share = False, 0.23, 0.48
 
     def mean(self, name: str) -> float:
         return self.figures[name].mean

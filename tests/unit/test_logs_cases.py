@@ -41,7 +41,7 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     "python-dicts.txt": (Facts("completed", END),),
     "hmp-without-status.txt": (
         Facts("not converging", {"remaining_bytes": 1.065e9, "threshold_bytes": 743e6, "bandwidth_bytes_per_s": 2.477e9},
-              ("17x", "floor"), ("no figures of RAM",), "info-migrate", ("downtime_limit", "bandwidth", "post_copy")),
+              ("17x", "Floor"), ("no figures of RAM",), "info-migrate", ("downtime_limit", "bandwidth", "post_copy")),
     ),
     "two-migrations.jsonl": (
         Facts("completed", {"elapsed_s": 22.004, "downtime_ms": 30}),
@@ -66,11 +66,11 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     ),
     "nan.jsonl": (Facts("completed", {"elapsed_s": 33, "downtime_ms": 40}),),
     "rawstats.txt": (
-        Facts("not converging", {"bandwidth_bytes_per_s": 796917760}, ("floor",), UNSURE, "domjobinfo", ("downtime_limit",)),
+        Facts("not converging", {"bandwidth_bytes_per_s": 796917760}, ("Floor",), UNSURE, "domjobinfo", ("downtime_limit",)),
     ),
     "backup-job.txt": (Facts("not a migration", {}, ("backup",), ("no progress", "post-copy", "no figures of RAM")),),
     "no-page-counts.jsonl": (
-        Facts("not converging", {"bandwidth_bytes_per_s": 8e8, "sent_bytes": 21e9}, ("floor",), ("no dirty rate", *UNSURE)),
+        Facts("not converging", {"bandwidth_bytes_per_s": 8e8, "sent_bytes": 21e9}, ("Floor",), ("no dirty rate", *UNSURE)),
     ),
     "zero-pages.jsonl": (
         Facts("too early to tell", {"first_pass_left_s": 8.6, "pages_per_s": 2488, "remaining_bytes": 87.65e6},

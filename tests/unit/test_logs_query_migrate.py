@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from hostsim.errors import InputError
 from hostsim.logs import parse_logs, read_logs
+from hostsim.user_files import LOG
 
 SAMPLES = Path(__file__).parents[1] / "data" / "logs" / "query_migrate_samples.jsonl"
 ACTIVE = {
@@ -181,7 +183,7 @@ def test_bytes_that_are_no_text(content: bytes, tmp_path: Path) -> None:
 def test_devices_and_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="device"):
         read_logs("/dev/zero")
-    monkeypatch.setattr("hostsim.logs.sniff.BYTES_MAX", 10)
+    monkeypatch.setattr("hostsim.logs.sniff.LOG", replace(LOG, bytes_max=10))
     (tmp_path / "log").write_bytes(b"x" * 11)
     with pytest.raises(InputError, match="more than"):
         read_logs(str(tmp_path / "log"))

@@ -163,7 +163,7 @@ def test_a_sheet_of_your_own_lies_beside_the_scenario(tmp_path: Path) -> None:
 
 
 def test_a_sheet_that_is_not_there_or_none_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"other\.toml: got no such file, wanted a cost sheet"):
+    with pytest.raises(InputError, match=r"other\.toml: file: got No such file or directory, wanted a cost sheet"):
         load_scenario(scenario_file(tmp_path, 'costs = "other.toml"'))
     with pytest.raises(InputError, match=r"a\.toml: .*machine"):
         load_scenario(scenario_file(tmp_path, 'costs = "./a.toml"'))

@@ -88,7 +88,7 @@ def test_all_problems_are_told_at_once() -> None:
     found = problems(
         vcpus=0, size="1.3G", source="huge", era="E9", sheet="skylak", written="0", iterations=1, slots=0, mmu="ept"
     )  # fmt: skip
-    assert [key for key, _ in found] == ["-v", "-i", "-x", "-b", "-s", "--mmu", "--era", "--sheet", "-f"]
+    assert [key for key, _ in found] == ["-v", "-i", "-x", "-b", "-s", "--mmu", "--sheet", "--era", "-f"]
     assert dict(found)["--sheet"].endswith("--sheet skylake")
 
 

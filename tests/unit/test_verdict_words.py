@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from hostsim.report.compare_words import figure_words, ratio_words
-from hostsim.report.study_words import ns_words, value_words
+from hostsim.report.study_words import value_words
 from hostsim.verdict.words import (
     bandwidth_words,
     bytes_words,
@@ -22,7 +22,8 @@ from hostsim.verdict.words import (
 
 WRITERS: tuple[Callable[[float], str], ...] = (
     bandwidth_words, bytes_words, count_words, number_words, percent_words, seconds_words, span_words, times_words,
-    ratio_words, ns_words, lambda value: figure_words("a_percent", value), lambda value: figure_words("a_share", value),
+    ratio_words, lambda value: value_words("a_ns", value),
+    lambda value: figure_words("a_percent", value), lambda value: figure_words("a_share", value),
     lambda value: figure_words("a_ns", value), lambda value: figure_words("other", value),
     lambda value: value_words("a_percent", value), lambda value: value_words("a_bytes", value),
     lambda value: value_words("other", value),
