@@ -185,7 +185,7 @@ def test_devices_and_large_files_are_refused(tmp_path: Path, monkeypatch: pytest
         read_logs("/dev/zero")
     monkeypatch.setattr("hostsim.logs.sniff.LOG", replace(LOG, bytes_max=10))
     (tmp_path / "log").write_bytes(b"x" * 11)
-    with pytest.raises(InputError, match="more than"):
+    with pytest.raises(InputError, match="at most"):
         read_logs(str(tmp_path / "log"))
 
 
