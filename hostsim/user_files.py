@@ -33,7 +33,7 @@ class Kind:
     bytes_max: int
 
 
-SCENARIO = Kind("a readable scenario file (TOML)", "scenarios/precopy_convergence.toml", 4 << 20)
+SCENARIO = Kind("a readable scenario file (TOML)", "precopy_convergence, or another that `hostsim scenarios` lists", 4 << 20)
 STUDY = Kind("a readable study file (TOML)", 'scenario = "precopy_convergence.toml"', 4 << 20)
 _CALIBRATED = "cascade-lake, or my-host.toml as `hostsim calibrate --out my-host.toml` writes it"
 SHEET = Kind("a cost sheet (TOML)", _CALIBRATED, 1 << 20)
