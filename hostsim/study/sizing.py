@@ -33,7 +33,7 @@ AGED_NS, AGED_NS_A_VCPU = {"touching": 1500, "faulting": 3500, "idle": 300}, {"t
 Measured on one core of an AMD EPYC: 0.8 to 35 us by policy and vCPUs, so these tell minutes from seconds, no more.
 """
 RECLAIM_NS = 4000
-"""The same for a page in a scan of reclaim, with what the guest does between two scans."""
+"""The same for a page in a scan of reclaim, with what the guest does between two scans (assumed)."""
 
 
 @dataclass(frozen=True)

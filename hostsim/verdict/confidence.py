@@ -35,8 +35,6 @@ def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
 
 def assumptions_of(evidence: Evidence) -> Iterator[str]:
     """What was not told and had to be assumed, or was read between the lines."""
-    if evidence.source == "log":
-        yield "advised values are computed from the log: there is no guest to run again"
     limit = seconds_words(evidence.limit_s)
     origin = {
         "assumed": f"downtime limit not told, {limit} assumed (default of the {evidence.profile} profile)",
