@@ -90,6 +90,7 @@ def _sight(axes: Axes, rows: Sequence[AgeRow]) -> None:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("pages a period")
+    axes.locator_params(axis="x", nbins=4)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=7.5)
 
 

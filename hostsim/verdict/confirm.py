@@ -115,12 +115,23 @@ def confirmed(
     if (scenario.shares_host and not all_of_it) or least > budget:
         return _left_out(verdict, one / max(own, 1.0))
     purse = Purse(scenario, budget, max(PASSES_MOST * memory, WORK_LEAST / 4), show)
-    if verdict.converged:
-        verdict = with_margins(verdict, evidence, tuple(_kept(verdict.margins, evidence, purse)))
-    else:
-        verdict = _given_time(verdict, evidence, purse)
-        verdict = replace(verdict, remedies=tuple(_all_tried(verdict.remedies, evidence, purse)))
+    with _only_new_garbage():
+        if verdict.converged:
+            verdict = with_margins(verdict, evidence, tuple(_kept(verdict.margins, evidence, purse)))
+        else:
+            verdict = _given_time(verdict, evidence, purse)
+            verdict = replace(verdict, remedies=tuple(_all_tried(verdict.remedies, evidence, purse)))
     return _with_seeds(verdict)
+
+
+@contextmanager
+def _only_new_garbage() -> Iterator[None]:
+    """Collections between trials look at what trials made alone: a caller's objects may be many (a notebook, a test)."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _with_seeds(verdict: Verdict) -> Verdict:
