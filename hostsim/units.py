@@ -154,6 +154,27 @@ def number_words(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if abs(value) >= LEAST else "0"
 
 
+def bytes_words(count: float) -> str:
+    """1074274304 -> "1.07 GB" (decimal units, as link speeds have them)."""
+    return scaled_words(count, ("B", "kB", "MB", "GB", "TB", "PB"))
+
+
+def scaled_words(value: float, units: tuple[str, ...]) -> str:
+    """``value`` in the largest of ``units``, each a thousand of the one before, in which it is at least 1."""
+    power = 0
+    while value >= 999.5 and power < len(units) - 1:
+        value, power = value / 1000, power + 1
+    space = " " if units[0] else ""
+    return f"{digits_words(value)}{space}{units[power]}"
+
+
+def digits_words(value: float, digits: int = 3) -> str:
+    """Three significant digits, no comma, no exponent."""
+    if value >= 10 ** (digits - 1):
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}" if value >= LEAST else "0"
+
+
 def format_bytes(value: int, digits: int | None = None) -> str:
     """"4GiB", exactly; with ``digits`` rounded to so many significant ones ("1.18MiB")."""
     return _written(Fraction(value), _WRITTEN_BYTES, "B", digits)

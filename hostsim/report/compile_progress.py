@@ -47,7 +47,7 @@ def shown_on(bar: Bar, task: TaskID, kinds: Iterable[str]) -> Iterator[Standing]
     def tell(standing: Standing) -> None:
         if standing.name:
             done, total = standing.seconds_done(), standing.seconds_in_all()
-            bar.update(task, completed=done, total=total, compiling=standing)
+            bar.update(task, completed=done, total=total, compiling=standing, refresh=True)
         else:
             bar.update(task, completed=0, total=before)
 
@@ -69,7 +69,7 @@ def compile_bar(expected: Mapping[str, Loop], *, quiet: bool = False) -> Iterato
 
         def tell(standing: Standing) -> None:
             done, total = standing.seconds_done(), standing.seconds_in_all()
-            bar.update(task, completed=done, total=total, compiling=standing)
+            bar.update(task, completed=done, total=total, compiling=standing, refresh=True)
 
         with compiling_watched(expected, tell):
             yield

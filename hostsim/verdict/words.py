@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hostsim.units import LEAST, number_words
+from hostsim.units import LEAST, bytes_words, digits_words, number_words, scaled_words
 
 __all__ = [
     "bandwidth_words", "bytes_words", "count_words", "number_words", "pages_words", "percent_words", "rounded_up",
@@ -16,24 +16,19 @@ SHORTEST_MS = 0.1
 """Shorter times are told in microseconds."""
 
 
-def bytes_words(count: float) -> str:
-    """1074274304 -> "1.07 GB" (decimal units, as link speeds have them)."""
-    return _scaled(count, ("B", "kB", "MB", "GB", "TB", "PB"))
-
-
 def bandwidth_words(bytes_per_s: float) -> str:
     """60e6 -> "480 Mbit/s"."""
-    return _scaled(bytes_per_s * 8, ("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"))
+    return scaled_words(bytes_per_s * 8, ("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"))
 
 
 def pages_words(pages: float) -> str:
     """61404 -> "61.4k pages"."""
-    return _scaled(pages, ("", "k", "M", "G")).strip() + " pages"
+    return scaled_words(pages, ("", "k", "M", "G")).strip() + " pages"
 
 
 def count_words(count: float) -> str:
     """2013000 -> "2.01M"."""
-    return _scaled(count, ("", "k", "M", "G", "T"))
+    return scaled_words(count, ("", "k", "M", "G", "T"))
 
 
 def seconds_words(seconds: float) -> str:
@@ -41,22 +36,22 @@ def seconds_words(seconds: float) -> str:
     if 0 < seconds < SHORTEST_MS / 1000:
         return span_words(seconds * 1e9)
     if seconds < 1:
-        return f"{_digits(seconds * 1000)} ms"
+        return f"{digits_words(seconds * 1000)} ms"
     if seconds < 600:
-        return f"{_digits(seconds)} s"
-    return f"{_digits(seconds / 60)} min" if seconds < 5400 else f"{_digits(seconds / 3600)} h"
+        return f"{digits_words(seconds)} s"
+    return f"{digits_words(seconds / 60)} min" if seconds < 5400 else f"{digits_words(seconds / 3600)} h"
 
 
 def span_words(ns: float) -> str:
     """800 -> "800 ns", 81088 -> "81.1 us", 2e9 -> "2 s"."""
     if ns < NS_PER_US:
         return f"{ns:.0f} ns"
-    return f"{_digits(ns / NS_PER_US)} us" if ns < NS_PER_MS else seconds_words(ns / 1e9)
+    return f"{digits_words(ns / NS_PER_US)} us" if ns < NS_PER_MS else seconds_words(ns / 1e9)
 
 
 def times_words(ratio: float) -> str:
     """1.68 -> "1.7x"."""
-    return f"{ratio:.2f}x" if ratio < 1.2 else f"{_digits(ratio, 2)}x"
+    return f"{ratio:.2f}x" if ratio < 1.2 else f"{digits_words(ratio, 2)}x"
 
 
 def rounded_up(value: float, digits: int = 2) -> float:
@@ -67,22 +62,8 @@ def rounded_up(value: float, digits: int = 2) -> float:
     return math.ceil(value / step - 1e-9) * step
 
 
-def _scaled(value: float, units: tuple[str, ...]) -> str:
-    power = 0
-    while value >= 999.5 and power < len(units) - 1:
-        value, power = value / 1000, power + 1
-    space = " " if units[0] else ""
-    return f"{_digits(value)}{space}{units[power]}"
-
-
 def percent_words(share: float) -> str:
     """0.0312 -> "3.12 %"; 0 stays 0, and less than a thousandth of a percent is said to be that."""
     if 0 < share < LEAST / 100:
         return f"less than {LEAST:g} %"
     return f"{number_words(100 * share)} %"
-
-
-def _digits(value: float, digits: int = 3) -> str:
-    if value >= 10 ** (digits - 1):
-        return f"{value:.0f}"
-    return f"{value:.{digits}g}" if value >= LEAST else "0"

@@ -95,7 +95,7 @@ UNITS = {
     "rate of a minute": Bad(swapped("100/s", "100/min"), ("vm.workload[0].write_rate", "50000/s")),
     "absurd rate": Bad(swapped("100/s", "2e12/s"), ("vm.workload[0].write_rate", "at most")),
     "seed too large": Bad("seed = 9223372036854775808\n" + GOOD, ("seed", "at most 9223372036854775807")),
-    "negative constant": Bad(GOOD + "[host]\npage_send_ns = -1\n", ("host.page_send_ns: got -1", "at least 0")),
+    "negative constant": Bad(GOOD + "[host]\npage_send_ns = -1\n", ("host.page_send_ns: got -1", "at least 1")),
 }
 GUESTS = {
     "no vcpus": Bad(swapped("vcpus = 2", "vcpus = 0"), ("vm.vcpus: got 0", "at least 1")),

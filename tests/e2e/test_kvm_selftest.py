@@ -64,7 +64,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     done = hostsim(*TEST, *wrong, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert [line.split()[1] for line in done.stderr.splitlines()] == [
-        "-v:", "-i:", "-x:", "-b:", "-s:", "--era:", "--sheet:", "-f:",
+        "-v:", "-i:", "-x:", "-b:", "-s:", "--sheet:", "--era:", "-f:",
     ]  # fmt: skip
 
 

@@ -21,8 +21,8 @@ def test_it_tells_a_verdict_tables_and_the_files(tmp_path: Path) -> None:
     done = hostsim("reclaim", *SMALL, *MIGRATION, "--wide", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("VERDICT: idle to nvme: ")
-    assert lines[1].startswith("idle to nvme while a migration runs: ")
+    assert lines[0].startswith("VERDICT: policy idle, swap nvme: ")
+    assert lines[1].startswith("policy idle, swap nvme, while the VM migrates: ")
     rows = [line.split()[:2] for line in lines if line.split()[:1] in (["no"], ["yes"])]
     assert rows == [["no", "100ms"], ["no", "300ms"], ["yes", "100ms"], ["yes", "300ms"]]
     assert any(line.startswith("Migrations") for line in lines)

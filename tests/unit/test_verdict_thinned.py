@@ -199,7 +199,7 @@ def test_answers_too_far_apart_are_named() -> None:
     assert verdict.outcome == "undecided"
     assert "answers too far apart: up to 2 syncs between two" in verdict.confidence.reason
     assert "may fall to nothing or come back to as much as 1.07 GB" in render(verdict)
-    assert verdict.remedy("post_copy").text.startswith("post-copy: always ends; for up to")
+    assert verdict.remedy("post_copy").text.startswith("post-copy always ends; for up to")
 
 
 def test_without_a_count_of_syncs_there_are_no_rounds() -> None:

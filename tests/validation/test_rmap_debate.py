@@ -106,7 +106,9 @@ def test_files_hold_all_claims_and_lines(claims: dict[int, Claim], tmp_path: Pat
     }  # fmt: skip
     told = json.loads((tmp_path / "out" / "debate.json").read_text())
     assert [claim["number"] for claim in told["claims"]] == list(range(1, 13))
-    assert told["verdict"] == ["VERDICT: of 12 claims 9 holds if, 3 holds"]
+    assert told["verdict"] == [
+        "VERDICT: of the 12 claims 3 hold and 9 hold under the condition that stands with each of them"
+    ]
     assert told["machine"] == machine_words()
     rows = (tmp_path / "out" / "debate.csv").read_text().splitlines()
     assert len(rows) == 1 + sum(len(claim.crossings) for claim in claims.values())

@@ -12,9 +12,7 @@ from hostsim.study.reclaim.trial import ReclaimTrial, reclaim_trial
 from hostsim.study.sizing import reclaim_bytes
 from hostsim.study.study_row import StudyRow, latencies_of, spreads_of
 from hostsim.study.trials import Show, run_trials
-from hostsim.units import number_words
-
-MIB = float(1 << 20)
+from hostsim.units import bytes_words, number_words
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,8 @@ def _group_lines(rows: Sequence[ReclaimRow], swap: str, policy: str, limits: Seq
 
 
 def _told(row: ReclaimRow) -> str:
-    gone, whole = row.mean("reclaimed_bytes") / MIB, row.case.n_pages * 4096 / MIB
-    share = f"{gone:.1f} of {whole:.0f} MiB ({100 * gone / whole:.0f} %)"
+    gone, whole = row.mean("reclaimed_bytes"), row.case.n_pages * 4096.0
+    share = f"{bytes_words(gone)} of {bytes_words(whole)} ({100 * gone / whole:.0f} %)"
     rate, p99_us, slower = row.mean("refaults_per_s"), row.mean("stall_p99_ns") / 1e3, row.mean("slowdown_percent")
     cost = (
         f"the guest reads {number_words(rate)} pages a second back, 99 % of its waits for them are shorter than "
@@ -96,10 +94,10 @@ def _with_migration(point: ReclaimRow | None, rows: Sequence[ReclaimRow], limits
 
 def _migration(row: ReclaimRow) -> str:
     took, plain = row.mean("migration_ns") / 1e9, row.mean("plain_migration_ns") / 1e9
-    sent, plainly = row.mean("migration_bytes") / MIB, row.mean("plain_migration_bytes") / MIB
+    sent, plainly = row.mean("migration_bytes"), row.mean("plain_migration_bytes")
     done = "the migration takes" if row.n_completed else "the migration does not complete; it ran"
     back = f"{row.mean('read_back_pages'):.0f} pages are read back from swap only to be sent"
     return (
-        f"with {row.settings['age']} {done} {number_words(took)} s and sends {number_words(sent)} MiB (without paging out "
-        f"{number_words(plain)} s and {number_words(plainly)} MiB), and {back}"
+        f"with {row.settings['age']} {done} {number_words(took)} s and sends {bytes_words(sent)} (without paging out "
+        f"{number_words(plain)} s and {bytes_words(plainly)}), and {back}"
     )
