@@ -7,8 +7,10 @@ pass-by-pass forecast of pre-copy has to know of a guest.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,8 +36,21 @@ class DirtyCurve:
     max_pages: float = math.inf
 
     def __call__(self, seconds: float) -> float:
-        """Distinct pages dirtied within ``seconds``."""
-        return float(self.at(seconds))
+        """Distinct pages dirtied within ``seconds``: as ``at``, which costs ten times as much for one number."""
+        t_s, pages = self._knots
+        right = bisect_right(t_s, seconds)
+        if right == len(t_s):
+            found = pages[-1] + (seconds - t_s[-1]) * self.last_slope_pages_per_s
+        elif right == 0:
+            found = pages[0]
+        else:
+            slope = (pages[right] - pages[right - 1]) / (t_s[right] - t_s[right - 1])
+            found = slope * (seconds - t_s[right - 1]) + pages[right - 1]
+        return float(min(found, self.max_pages))
+
+    @cached_property
+    def _knots(self) -> tuple[list[float], list[float]]:
+        return self.t_s.tolist(), self.pages.tolist()
 
     def at(self, seconds: ArrayLike) -> NDArray[np.float64]:
         """Distinct pages dirtied within ``seconds`` (float64[...]); same shape."""

@@ -24,7 +24,7 @@ from unittest import mock
 HOSTSIM = str(Path(sys.executable).with_name("hostsim"))
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120
-PAGE_COLUMNS = "110"
+PAGE_COLUMNS = "80"
 """Width of what the pages of the documentation show."""
 
 QUICK = """\

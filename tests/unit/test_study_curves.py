@@ -58,6 +58,15 @@ def test_inverse_inverts(curve: DirtyCurve, share: float) -> None:
     assert curve(float(curve.inverse(pages))) == pytest.approx(max(pages, curve(0.0)), rel=1e-9, abs=1e-6)
 
 
+@given(curves(), st.one_of(st.floats(0.0, 100.0), st.integers(0, 20)), st.floats(0.1, 10.0))
+def test_one_time_gives_what_an_array_of_times_does(curve: DirtyCurve, place: float, run_fraction: float) -> None:
+    """At knots (a whole number: the knot with that index), between and beyond them; fractions and slopes as drawn."""
+    slowed = curve.slowed(run_fraction)
+    seconds = float(slowed.t_s[place % len(slowed.t_s)]) if isinstance(place, int) else place
+    assert slowed(seconds) == pytest.approx(float(slowed.at(seconds)), rel=1e-15, abs=0.0)
+    assert isinstance(slowed(seconds), float)
+
+
 @given(curves(), curves(), st.floats(0.0, 100.0))
 def test_two_regions_add(one: DirtyCurve, other: DirtyCurve, seconds: float) -> None:
     assert one.plus(other)(seconds) == pytest.approx(one(seconds) + other(seconds), rel=1e-9, abs=1e-9)
