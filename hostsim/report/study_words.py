@@ -15,7 +15,7 @@ def cell(name: str, spread: Spread) -> str:
     text = value_words(name, spread.mean)
     if not spread.reach or spread.mean <= 0:
         return text
-    return f"{text} ±{100 * spread.reach / spread.mean:.2g} %"
+    return f"{text} ±{number_words(100 * spread.reach / spread.mean, 2)} %"
 
 
 def value_words(name: str, value: float) -> str:
