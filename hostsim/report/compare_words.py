@@ -39,7 +39,7 @@ def spread_words(name: str, spread: Spread) -> str:
     text = figure_words(name, spread.mean)
     if spread.reach is None or spread.mean <= 0:
         return text
-    return f"{text} ±{100 * spread.reach / spread.mean:.2g} %"
+    return f"{text} ±{number_words(100 * spread.reach / spread.mean, 2)} %"
 
 
 def ratio_words(ratio: float) -> str:

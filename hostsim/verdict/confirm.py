@@ -34,8 +34,8 @@ FROM_NOW = 1.05
 """Where a value seems to do that holds already, the least that is tried is above it by a twentieth."""
 WORK_LEAST, WORK_MOST, TIMES_THE_RUN = 40_000_000, 400_000_000, 3
 """All trials of a run may cost this much: what takes about 2 s, or so many times the run itself; never above about 20 s."""
-MARGINS_WORK, AS_LONG = 24_000_000, 1.2
-"""For margins of a migration that completed, which nobody waits for, a second; one takes about so many times the run."""
+MARGINS_WORK, AS_LONG = 80_000_000, 1.2
+"""For margins of a migration that completed: what takes at most about 4 s; one takes about so many times the run."""
 PASSES, PASSES_MOST = 3, 12
 """Of all memory, sent and harvested: what a trial takes that completes at once, and after which it is given up (assumed)."""
 PATIENCE = 4.0
@@ -333,16 +333,23 @@ def _given_time(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
 
 
 def _kept(margins: Sequence[Remedy], evidence: Evidence, purse: Purse) -> Iterator[Remedy]:
-    """Each with a value that completes; one that only what there is now lets complete is left out."""
-    for margin in margins:
-        for value in _margin_values(margin, evidence):
-            trials = purse.all_complete(_what(margin, value), _less(margin.kind, value, evidence))
-            if trials is None:
-                yield margin
-            if trials:
-                yield _as_ran(margin, value, trials)
-            if trials is None or trials:
-                break
+    """Each with an equal part of the work, and with a value that completes."""
+    for number, margin in enumerate(margins):
+        with purse.part(1 / (len(margins) - number)) as mine:
+            found = _kept_one(margin, evidence, mine)
+        if found is not None:
+            yield found
+
+
+def _kept_one(margin: Remedy, evidence: Evidence, purse: Purse) -> Remedy | None:
+    """``margin`` as it ran, or as computed where there was no work left; None where only what there is now completes."""
+    for value in _margin_values(margin, evidence):
+        trials = purse.all_complete(_what(margin, value), _less(margin.kind, value, evidence))
+        if trials is None:
+            return margin
+        if trials:
+            return _as_ran(margin, value, trials)
+    return None
 
 
 def _margin_values(margin: Remedy, evidence: Evidence) -> Sequence[float]:
