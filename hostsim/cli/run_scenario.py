@@ -93,12 +93,11 @@ def _ran_out(result: RunResult) -> bool:
 
 def _verdicts(options: Options, scenario: Scenario, result: RunResult) -> list[Verdict]:
     """On each migration, none where memory ran out; what they advise is run again first."""
-    from hostsim.verdict import diagnose, evidence_from_result
-    from hostsim.verdict.confirm import confirmed
+    from hostsim.verdict.confirm import confirmed, unconfirmed
 
     numbers = [] if _ran_out(result) else range(len(result.migrations))
     if options.confirm is False:
-        return [diagnose(evidence_from_result(result, i)) for i in numbers]
+        return [unconfirmed(result, i) for i in numbers]
     with confirm_progress(quiet=options.quiet or options.as_json) as show:
         return [confirmed(scenario, result, i, all_of_it=options.confirm is True, show=show) for i in numbers]
 

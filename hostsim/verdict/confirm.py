@@ -124,6 +124,12 @@ def confirmed(
     return _with_seeds(verdict)
 
 
+def unconfirmed(result: RunResult, index: int = 0) -> Verdict:
+    """The verdict on the ``index``-th migration of ``result``; it says that the values it advises were not run."""
+    verdict = diagnose(evidence_from_result(result, index))
+    return _left_out(verdict, 0.0) if verdict.remedies or verdict.margins else verdict
+
+
 @contextmanager
 def _only_new_garbage() -> Iterator[None]:
     """Collections between trials look at what trials made alone: a caller's objects may be many (a notebook, a test)."""

@@ -214,7 +214,9 @@ def test_the_command_confirms_and_says_so_in_json(tmp_path: Path) -> None:
 
 def test_the_command_without_confirming_promises_no_run(tmp_path: Path) -> None:
     assert "run again" in run_command(tmp_path).stdout
-    assert "run again" not in run_command(tmp_path, "--no-confirm").stdout
+    plain = run_command(tmp_path, "--no-confirm").stdout
+    assert "run again" not in plain
+    assert "These values are computed, not confirmed by runs; --confirm runs them" in plain
 
 
 def test_runs_that_confirm_are_not_traced(capfd: pytest.CaptureFixture[str]) -> None:
