@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hostsim.cli.strict import StrictCommand
+from hostsim.logs.forms import HELP
 from hostsim.report.console import say, say_raw
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LogArgument = Annotated[
     str,
-    typer.Argument(metavar="LOG", help="A log of a migration."),
+    typer.Argument(metavar="LOG", help=HELP),
 ]
 TagOption = Annotated[str | None, typer.Option(help="Only the migration of this tag, where a log holds several.")]
 LimitOption = Annotated[str | None, typer.Option(help="downtime-limit that was set, as 300ms.")]
@@ -28,21 +28,9 @@ FormatOption = Annotated[Literal["text", "markdown"], typer.Option("--format", h
 JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: a list, one verdict for each migration.")]
 
 
-class ExplainCommand(StrictCommand):
-    """The command; its help lists the forms of logs, whose readers are loaded for that help alone."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """As the base does, with every form that is read."""
-        from hostsim.logs.forms import HELP
-
-        log = next(param for param in self.params if param.name == "log")
-        vars(log)["help"] = HELP
-        super().format_help(ctx, formatter)
-
-
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command("explain", cls=ExplainCommand)(explain)
+    app.command("explain")(explain)
 
 
 def explain(

@@ -3,65 +3,78 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from hostsim.logs.dirty_rate import MONITOR, DirtyRate
-from hostsim.logs.guestperf import Guestperf
-from hostsim.logs.info_migrate import LABELS as HMP
-from hostsim.logs.info_migrate import InfoMigrate
-from hostsim.logs.kubevirt import KubeVirt
-from hostsim.logs.nova import Nova
-from hostsim.logs.progress import VirshProgress
-from hostsim.logs.proxmox import Proxmox
-from hostsim.logs.query_migrate import QueryMigrate
-from hostsim.logs.reader import Reader
-from hostsim.logs.virsh import ALL_LABELS, FIELD_HINTS, Virsh
+if TYPE_CHECKING:
+    from hostsim.logs.reader import Reader
 
 
 @dataclass(frozen=True)
 class Form:
-    """One form of log. known_by: a line that shows it; detail: what else is read; is_weak: read if nothing else is there."""
+    """One form of log. known_by: a line that shows it; detail: what else is read; is_weak: read if nothing else is there.
+
+    read_by: module of hostsim.logs and class in it; help lists forms without loading one.
+    """
 
     name: str
     title: str
     known_by: str
     detail: str
-    reader: type[Reader]
+    read_by: str
     is_weak: bool = False
+
+    def reader(self) -> Reader:
+        """A reader of this form, which has read nothing yet."""
+        module, name = self.read_by.split(":")
+        made: Reader = getattr(import_module(f"hostsim.logs.{module}"), name)()
+        return made
 
 
 FORMS = (
     Form("query-migrate", "QMP query-migrate", '{"return": {"status": "active", "ram": {...}}}',
-         "one line or pretty-printed, as JSON or Python dict, in libvirtd's log; events, query-block-jobs", QueryMigrate),
+         "one line or pretty-printed, as JSON or Python dict, in libvirtd's log; events, query-block-jobs",
+         "query_migrate:QueryMigrate"),
     Form("info-migrate", "the monitor's info migrate", "remaining ram: 1048116 kbytes",
-         "QEMU 1.x to 10.0, and the grouped lines since 10.1 (Transfers: transferred=1.41 GiB)", InfoMigrate),
+         "QEMU 1.x to 10.0, and the grouped lines since 10.1 (Transfers: transferred=1.41 GiB)", "info_migrate:InfoMigrate"),
     Form("domjobinfo", "virsh domjobinfo", "Memory remaining: 256.500 MiB",
-         "--completed, --rawstats and --anystats; libvirt's fields (memory_remaining) in any log", Virsh),
+         "--completed, --rawstats and --anystats; libvirt's fields (memory_remaining) in any log", "virsh:Virsh"),
     Form("nova", "the log of nova-compute", "Migration running for 60 secs, memory 52% remaining",
-         "steps of the downtime, low watermark, time-outs, the end; an instance each", Nova),
+         "steps of the downtime, low watermark, time-outs, the end; an instance each", "nova:Nova"),
     Form("proxmox", "the task log of Proxmox VE", "migration active, transferred 1.1 GiB of 12.6 GiB VM-state",
-         "the bytes of releases up to 6, XBZRLE, drive mirrors, errors", Proxmox),
+         "the bytes of releases up to 6, XBZRLE, drive mirrors, errors", "proxmox:Proxmox"),
     Form("kubevirt", "virt-launcher's log, or a VMI's migrationState", "Migration info for UID: TimeElapsed:561972ms",
-         "JSON lines, aborts; startTimestamp, endTimestamp, failed, abortStatus of the status", KubeVirt),
+         "JSON lines, aborts; startTimestamp, endTimestamp, failed, abortStatus of the status", "kubevirt:KubeVirt"),
     Form("guestperf", "a report of QEMU's guestperf", '{"progress_history": [{"status": "active", "ram": {...}}]}',
-         "every poll of it", Guestperf),
+         "every poll of it", "guestperf:Guestperf"),
     Form("dirty-rate", "a measured dirty rate", "dirtyrate.megabytes_per_second=412",
-         "virsh domstats --dirtyrate, QMP query-dirty-rate, info dirty_rate: no migration yet", DirtyRate, is_weak=True),
+         "virsh domstats --dirtyrate, QMP query-dirty-rate, info dirty_rate: no migration yet", "dirty_rate:DirtyRate",
+         is_weak=True),
     Form("virsh-migrate", "virsh migrate --verbose", "Migration: [ 37 %]",
-         "a percentage tells when it ended, not why it does not", VirshProgress, is_weak=True),
+         "a percentage tells when it ended, not why it does not", "progress:VirshProgress", is_weak=True),
 )  # fmt: skip
 COMMON_WORDS = (
     "igrat", "dirty", "xbzrle", "drive-", "mirror-", "error", "post-copy", "postcopy", "data remaining", "downtime", "mib",
-    "timestamp", "uid", "abortstatus", "failurereason", "completed", "failed", "mode", "stuck for", *FIELD_HINTS,
+    "timestamp", "uid", "abortstatus", "failurereason", "completed", "failed", "mode", "stuck for",
 )  # fmt: skip
-"""One of these, or the end of a label, is in every line that a reader takes."""
-LABEL_ENDS = {f"{word}:" for labels in (HMP, ALL_LABELS, MONITOR) for word in labels.last_words}
-WORDS = tuple(sorted({*COMMON_WORDS, *LABEL_ENDS}))
+"""One of these, a field of libvirt, or the end of a label, is in every line that a reader takes."""
+
+
+@cache
+def _words() -> tuple[str, ...]:
+    from hostsim.logs.dirty_rate import MONITOR
+    from hostsim.logs.info_migrate import LABELS
+    from hostsim.logs.virsh import ALL_LABELS, FIELD_HINTS
+
+    ends = {f"{word}:" for labels in (LABELS, ALL_LABELS, MONITOR) for word in labels.last_words}
+    return tuple(sorted({*COMMON_WORDS, *FIELD_HINTS, *ends}))
 
 
 def is_worth_reading(text: str) -> bool:
     """Whether any reader could take the line ``text``: most lines of a daemon's log are of something else."""
     low = text.lower()
-    return any(word in low for word in WORDS)
+    return any(word in low for word in _words())
 
 
 READ = "; ".join(f"{form.title} ({form.known_by})" for form in FORMS)
