@@ -38,7 +38,7 @@ KINDS = {
     "migration_fault_minor": ("migration thread, in the swap cache", GREY, (0, (1, 1.5))),
     "migration_fault_major": ("migration thread, swapped in", VERMILION, (0, (1, 1.5))),
     "migration_direct_reclaim": ("migration thread, direct reclaim", INK, (0, (1, 1.5))),
-    "swap_read": ("swap device, read", ORANGE, (0, (4, 2))), "swap_write": ("swap device, write", PURPLE, (0, (4, 2))),
+    "swap_read": ("swap device, read", INK, (0, (2, 2))), "swap_write": ("swap device, write", PURPLE, (0, (4, 2))),
     "exit_track_faults": ("access-tracking fault", GREEN, (0, (1, 1.5))),
     "notifier_clear_young": ("clear_young", BLUE, (0, (1, 1.5))),
     "notifier_clear_flush_young": ("clear_flush_young", BLUE, "-"),
