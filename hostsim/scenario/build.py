@@ -37,7 +37,7 @@ def build(scenario: Scenario) -> MachineSpec:
         dirty_tracking=vm.dirty_tracking,
         link=_link(scenario.link),
         migration=_migration(scenario.migration) if scenario.migration else None,
-        mmu=MmuSpec() if vm.mmu is None else _mmu(vm.mmu, scenario.costs()),
+        mmu=MmuSpec() if vm.mmu is None else vm.mmu.spec(scenario.costs()),
         limit_pages=_limit_pages(vm),
         neighbours=tuple(_neighbour(scenario, i, one) for i, one in enumerate(scenario.neighbour)),
         memory=_memory(scenario.host.memory) if scenario.host.memory else None,
@@ -65,7 +65,7 @@ def _neighbour(scenario: Scenario, number: int, vm: schema.Vm) -> NeighbourSpec:
         n_vcpus=vm.vcpus,
         seed=stream_key(scenario.seed, key)[0],
         dirty_tracking=vm.dirty_tracking,
-        mmu=_mmu(vm.mmu, scenario.costs()),
+        mmu=vm.mmu.spec(scenario.costs()),
         limit_pages=_limit_pages(vm),
     )
 
@@ -88,20 +88,6 @@ def _memory(memory: schema.HostMemory) -> HostMemorySpec:
 
 def _ageing(ageing: schema.Ageing) -> AgeingSpec:
     return AgeingSpec(ageing.policy, ageing.period, ageing.call_pages, ageing.flush)
-
-
-def _mmu(mmu: schema.Mmu, costs: str) -> MmuSpec:
-    return MmuSpec(
-        era=mmu.era,
-        costs=costs,
-        mmu=mmu.mode,
-        page_size=mmu.page_size,
-        write_tracking=mmu.caught_by,
-        eager_split=mmu.eager_split,
-        ring_entries=mmu.ring_entries,
-        index=mmu.index,
-        a_bits=mmu.a_bits,
-    )
 
 
 def _blocks(vm: schema.Vm) -> tuple[RamBlock, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from hostsim.finding import Finding, moved
 from hostsim.scenario.complete import vms_of, workload_name
-from hostsim.scenario.finding import Finding, moved
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings

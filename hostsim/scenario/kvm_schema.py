@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from hostsim.errors import UnitError
-from hostsim.host.kvm.spec import INDEXES, MEASURED, IndexName, Interface
+from hostsim.host.kvm.rules import caught_by
+from hostsim.host.kvm.spec import INDEXES, MEASURED, IndexName, Interface, MmuSpec
 from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import sheet_names
 from hostsim.mmu.era import era_names, read_era
@@ -99,7 +100,17 @@ class Mmu(Section):
         default=True, description="its page tables have accessed bits; false: as before Haswell, what is made old faults"
     )
 
-    @property
-    def caught_by(self) -> Literal["write-protect", "pml", "d-bit"]:
-        """``write_tracking``, but for an index that logs by hardware."""
-        return "d-bit" if self.index == "book3s-hv" else self.write_tracking
+    def spec(self, costs: str = "") -> MmuSpec:
+        """What a machine is made of; ``costs``: the sheet, where its file has been found."""
+        of_index = self.index != MEASURED and "write_tracking" not in self.model_fields_set
+        return MmuSpec(
+            era=self.era,
+            costs=costs or self.costs,
+            mmu=self.mode,
+            page_size=self.page_size,
+            write_tracking=caught_by(self.index) if of_index else self.write_tracking,
+            eager_split=self.eager_split,
+            ring_entries=self.ring_entries,
+            index=self.index,
+            a_bits=self.a_bits,
+        )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hostsim.finding import Finding
 from hostsim.host.ageing_daemon import SCANS
 from hostsim.host.kvm.spec import pins_pages
 from hostsim.host.memory.frames import kept_at_start
 from hostsim.host.memory.host_memory import NO_LIMIT
 from hostsim.scenario.complete import HOST_WIDE, vms_of
-from hostsim.scenario.finding import Finding
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.memory_schema import MIB, NO_SWAP, HostMemory

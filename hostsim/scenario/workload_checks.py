@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hostsim.finding import Finding
 from hostsim.scenario.complete import APPLIES, TOUCHING
-from hostsim.scenario.finding import Finding
 from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
 from hostsim.scenario.types import PAGE_SIZE_BYTES
 from hostsim.units import format_bytes, format_duration

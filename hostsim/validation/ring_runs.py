@@ -8,7 +8,8 @@ from fractions import Fraction
 from hostsim.guest.workload import NS_PER_S, Active, Workload, build_guest
 from hostsim.host.clock import Clock
 from hostsim.host.dirty_log.dirty_ring import DirtyRing
-from hostsim.host.kvm.build import RING_RESERVED, live_vm
+from hostsim.host.kvm.build import live_vm
+from hostsim.host.kvm.rules import RING_RESERVED
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.rng import NEVER

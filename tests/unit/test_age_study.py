@@ -123,7 +123,7 @@ def test_all_bad_options_are_told_at_once() -> None:
                     "--period", "--passes", "--reps", "--sheet"}  # fmt: skip
     with pytest.raises(InputError, match="at most 3 runs"):
         age_plan(AgeOptions(reps=2, max_runs=3))
-    with pytest.raises(InputError, match="who has D bits has A bits"):
+    with pytest.raises(InputError, match="page tables that have D bits have A bits"):
         age_plan(AgeOptions(index="book3s-hv", a_bits=False))
     with pytest.raises(InputError, match="policy"):
         ageing_policy("none", "E4", 1)

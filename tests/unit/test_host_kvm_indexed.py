@@ -252,12 +252,12 @@ def test_an_index_out_of_step_is_found() -> None:
 @pytest.mark.parametrize(
     ("mmu", "tracking", "says"),
     [
-        (MmuSpec(index="rmap"), "dirty-ring", "'dirty-ring' with index 'rmap'"),
+        (MmuSpec(index="rmap"), "dirty-ring", "'rmap' with dirty_tracking = 'dirty-ring'"),
         (MmuSpec(index="rmap", mmu="shadow"), "get-dirty-log", "one spte a page"),
-        (MmuSpec(index="rmap", page_size="2MiB"), "get-dirty-log", "4KiB"),
-        (MmuSpec(index="rmap", write_tracking="pml"), "get-dirty-log", "write-protect with all others"),
-        (MmuSpec(index="book3s-hv"), "get-dirty-log", "d-bit with book3s-hv"),
-        (MmuSpec(index="book3s-pr"), "clear-dirty-log", "wanted one of get-dirty-log"),
+        (MmuSpec(index="rmap", page_size="2MiB"), "get-dirty-log", "4 KiB sptes"),
+        (MmuSpec(index="rmap", write_tracking="pml"), "get-dirty-log", "'write-protect' with this index"),
+        (MmuSpec(index="book3s-hv"), "get-dirty-log", "'d-bit' with this index"),
+        (MmuSpec(index="book3s-pr"), "clear-dirty-log", "wanted an index beside 'get-dirty-log'"),
     ],
 )
 def test_what_does_not_go_with_an_index_is_refused(mmu: MmuSpec, tracking: str, says: str) -> None:

@@ -98,5 +98,5 @@ def test_an_access_tracked_page_keeps_its_record() -> None:
 
 
 def test_d_bits_without_a_bits_are_refused() -> None:
-    with pytest.raises(InputError, match="who has D bits has A bits"):
+    with pytest.raises(InputError, match="page tables that have D bits have A bits"):
         checked(MmuSpec(write_tracking="pml", a_bits=False), "get-dirty-log")

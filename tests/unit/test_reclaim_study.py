@@ -85,7 +85,7 @@ def test_the_set_point_is_the_smallest_age_from_which_on_all_are_safe() -> None:
     assert set_point(rows[:2], limits) is None
     assert row_verdict(row(1, 3.0, 3e6), limits) == "over p99=2ms and slowdown=1%"
     told = verdict_lines([*rows, *(row(age, 2.0 if age < 4 else 0.1, 1e6, True) for age in (1, 2, 3, 4))], limits)
-    safe = "VERDICT: policy idle, swap nvme: pages that are idle for 3s can be paged out, 1.0 of 1 MiB (95 %) of memory; "
+    safe = "VERDICT: policy idle, swap nvme: pages that are idle for 3s can be paged out, 1 MB of 1.05 MB (95 %) of memory; "
     assert told[0].startswith(safe)
     assert "while the VM migrates: pages have to be idle for 4s to keep within the budget" in told[1]
     unsafe = "within the budget p99=2ms, slowdown=1%, whichever of 1s, 2s they have to be idle for."

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +13,10 @@ import pytest
 
 from hostsim.errors import InputError
 from hostsim.host.kvm import build
-from hostsim.host.kvm.spec import INDEXES, INTERFACES, MEASURED
+from hostsim.host.kvm.spec import INDEXES, INTERFACES, MEASURED, MmuSpec
 from hostsim.host.machine import Machine
 from hostsim.mmu.era import era_of_kernel
-from hostsim.scenario import Scenario, kvm_checks, load_scenario, reference
+from hostsim.scenario import Scenario, load_scenario, reference
 from hostsim.scenario.build import build as build_machine
 
 
@@ -188,5 +192,21 @@ def test_the_reference_lists_every_way_and_key() -> None:
     assert all(f'"{name}"' in text for name in ("tcg", *INTERFACES))
 
 
-def test_the_constants_are_those_of_the_host() -> None:
-    assert (kvm_checks.RING_RESERVED, kvm_checks.RING_SINCE) == (build.RING_RESERVED, build.RING_ERA)
+@pytest.mark.parametrize("tracking", INTERFACES)
+@pytest.mark.parametrize("write_tracking", ["write-protect", "pml", "d-bit"])
+def test_scenarios_and_machines_refuse_the_same(tracking: str, write_tracking: str) -> None:
+    """What goes together is decided once: a scenario refuses what a machine refuses, and nothing else."""
+    drawn = product(("E0", "E1", "E2", "E4"), ("tdp", "shadow"), ("measured", "rmap"), (True, False))
+    for era, mode, index, a_bits in drawn:
+        mmu = {"era": era, "mode": mode, "index": index, "a_bits": a_bits, "write_tracking": write_tracking}
+        spec = MmuSpec(era, "cascade-lake", mode, "4KiB", write_tracking, index=index, a_bits=a_bits)
+        assert refused(partial(scenario, tracking, mmu=mmu)) == refused(partial(build.checked, spec, tracking))
+
+
+def refused(ask: Callable[[], object]) -> list[str]:
+    """The findings that ``ask`` ends with, without the file they stand in."""
+    try:
+        ask()
+    except InputError as error:
+        return [str(replace(problem, file="")) for problem in error.problems]
+    return []

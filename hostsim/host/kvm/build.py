@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-from hostsim.errors import InputError, Problem
+from hostsim.errors import InputError
 from hostsim.guest.workload import Guest
 from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import GuestEngine
@@ -23,23 +22,18 @@ from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.lock import N_HOSTS
 from hostsim.host.kvm.plan import LogPlan
+from hostsim.host.kvm.rules import conflicts, ring_reserve, sheet_conflicts
 from hostsim.host.kvm.setup import BACKING_PAGES, LogCosts
-from hostsim.host.kvm.spec import INDEXED, INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
+from hostsim.host.kvm.spec import INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
 from hostsim.host.spte_index.base import BaseIndex
-from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import exit_costs, load_costs, log_costs, number, populate_ns
-from hostsim.mmu.era import Era, era_names, load_era, unknown_name
+from hostsim.mmu.era import load_era, unknown_name
 from hostsim.mmu.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.mmu.index.pr_hashes import BITS, CAP, LINK_BYTES, REST_BYTES
 from hostsim.mmu.index.tables import HPTE_BYTES
 from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import REGION_PAGES
 from hostsim.mmu.tlb import TlbReach
-
-RING_ERA = "E3"
-"""First era whose kernels all have KVM_CAP_DIRTY_LOG_RING (5.11)."""
-RING_RESERVED = 64
-"""virt/kvm/dirty_ring.c::KVM_DIRTY_RING_RSVD_ENTRIES, kept free beside a PML buffer's."""
 
 
 def live_vm(
@@ -100,13 +94,12 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     """What the engine has to know."""
     # Model limit: what has content when a VM starts is all that its host has allocated for it.
     is_ring = interface == "dirty-ring"
-    reserved = RING_RESERVED + (PML_ENTRIES if mmu.write_tracking == "pml" else 0)
     return MmuConfig(
         mechanism=mmu.write_tracking,
         huge=mmu.page_size != "4KiB",
         whole_table=load_era(mmu.era).split_on_fault[mmu.mmu] == "whole-table",
         ring_entries=mmu.ring_entries if is_ring else 0,
-        ring_soft=mmu.ring_entries - reserved if is_ring else 0,
+        ring_soft=mmu.ring_entries - ring_reserve(mmu) if is_ring else 0,
         populate_ns=populate_ns(load_costs(mmu.costs), BACKING_PAGES[mmu.page_size]),
         host_pages=BACKING_PAGES[mmu.page_size],
         block_regions=max(1, BACKING_PAGES[mmu.page_size] // REGION_PAGES),
@@ -138,57 +131,6 @@ def checked(mmu: MmuSpec, interface: str) -> Interface:
         raise unknown_name("vm.dirty_tracking", interface, ("tcg", *INTERFACES))
     load_costs(mmu.costs)
     load_era(mmu.era).locks(mmu.mmu)
-    if problems := list(_problems(mmu, found)):
-        raise InputError(problems)
+    if findings := [*conflicts(mmu, found), *sheet_conflicts(mmu, mmu.costs)]:
+        raise InputError([finding.problem("") for finding in findings])
     return found
-
-
-def _problems(mmu: MmuSpec, interface: Interface) -> Iterator[Problem]:
-    era = load_era(mmu.era)
-    yield from _era_problems(mmu, interface, era)
-    if mmu.write_tracking == "pml" and not load_costs(mmu.costs).has_pml:
-        got = f"'pml' with costs = '{mmu.costs}'"
-        yield Problem("", "vm.mmu.write_tracking", got, "the costs of a machine with PML", 'costs = "cascade-lake"')
-    if mmu.write_tracking == "pml" and mmu.mmu == "shadow":
-        wanted = "tdp or direct: the D bits of two-dimensional paging"
-        yield Problem("", "vm.mmu.write_tracking", "'pml' with mmu = 'shadow'", wanted, 'mmu = "tdp"')
-    if mmu.write_tracking == "d-bit" and interface != "get-dirty-log":
-        got = f"'d-bit' with dirty_tracking = '{interface}'"
-        yield Problem("", "vm.mmu.write_tracking", got, "'get-dirty-log' beside it", 'dirty_tracking = "get-dirty-log"')
-    if mmu.write_tracking != "write-protect" and not mmu.a_bits:
-        got = f"'{mmu.write_tracking}' with no A bits"
-        example = 'write_tracking = "write-protect"'
-        yield Problem("", "vm.mmu.write_tracking", got, "'write-protect': who has D bits has A bits", example)
-    if interface == "dirty-ring" and mmu_config(mmu, interface).ring_soft < 2:
-        yield Problem("", "vm.mmu.ring_entries", str(mmu.ring_entries), "more than KVM keeps free", "ring_entries = 4096")
-    if mmu.index != MEASURED:
-        yield from _index_problems(mmu, interface)
-
-
-def _index_problems(mmu: MmuSpec, interface: Interface) -> Iterator[Problem]:
-    by_hardware, offered = mmu.index == "book3s-hv", INDEXED[:1] if mmu.index == UNMAPPING else INDEXED
-    for key, got, is_wrong, wanted in (
-        ("vm.dirty_tracking", interface, interface not in offered, "one of " + ", ".join(offered)),
-        ("vm.mmu.mode", mmu.mmu, mmu.mmu == "shadow", "tdp or direct: one spte a page"),
-        ("vm.mmu.page_size", mmu.page_size, mmu.page_size != "4KiB", "4KiB: sptes of one size"),
-        ("vm.mmu.write_tracking", mmu.write_tracking, (mmu.write_tracking == "d-bit") != by_hardware
-         or mmu.write_tracking == "pml", "d-bit with book3s-hv, write-protect with all others"),
-    ):  # fmt: skip
-        if is_wrong:
-            yield Problem("", key, f"'{got}' with index '{mmu.index}'", wanted)
-
-
-def _era_problems(mmu: MmuSpec, interface: Interface, era: Era) -> Iterator[Problem]:
-    for key, got, asked, offered, first in (
-        ("vm.dirty_tracking", interface, interface == "clear-dirty-log", era.manual_protect, "E2"),
-        ("vm.dirty_tracking", interface, interface == "initially-all-set", era.initially_all_set, "E2"),
-        ("vm.dirty_tracking", interface, interface == "dirty-ring", not _before(era, RING_ERA), RING_ERA),
-        ("vm.mmu.eager_split", "true", mmu.eager_split is True, era.eager_split, "E4"),
-    ):
-        if asked and not offered:
-            wanted = f"a kernel that has it: {first} or later"
-            yield Problem("", key, f"'{got}' with era {era.name}", wanted, f'era = "{first}"')
-
-
-def _before(era: Era, name: str) -> bool:
-    return era_names().index(era.name) < era_names().index(name)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 Interface = Literal["get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring"]
+WriteTracking = Literal["write-protect", "pml", "d-bit"]
+"""What catches the first write to a page."""
 INTERFACES: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring")
 """How user space learns of dirty pages: the values of ``dirty_tracking`` beside "tcg"."""
 MEASURED: Final = "measured"
@@ -37,7 +39,7 @@ class MmuSpec:
     costs: str = "cascade-lake"
     mmu: str = "tdp"
     page_size: Literal["4KiB", "2MiB", "1GiB"] = "4KiB"
-    write_tracking: Literal["write-protect", "pml", "d-bit"] = "write-protect"
+    write_tracking: WriteTracking = "write-protect"
     eager_split: bool | None = None
     ring_entries: int = 4096
     index: IndexName = MEASURED
