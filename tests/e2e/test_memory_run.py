@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command import hostsim, installed
+from tests.helpers.command import hostsim
 
 SCENARIO = """
 duration = "900ms"
@@ -67,8 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_everything_at_once_writes_the_same_bytes_twice(folder: Path) -> None:
-    first = installed("run", "all.toml", "--quiet", "--out", "one", cwd=folder)
-    second = run("all.toml", "--quiet", "--out", "two", cwd=folder)
+    first, second = (run("all.toml", "--quiet", "--out", out, cwd=folder) for out in ("one", "two"))
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.replace("one/", "two/") == second.stdout
     names = sorted(path.name for path in (folder / "one").iterdir())
