@@ -6,8 +6,9 @@ staging/src/kubevirt.io/api/core/v1/types.go::VirtualMachineInstanceMigrationSta
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hostsim.logs.figures import quantity
@@ -39,8 +40,8 @@ NAMES = {
 PAGE_BYTES = 4096
 WRONG_BY = 64
 """Releases before 1.2 printed bytes / 8 as Mbps where bits, bytes x 8, were meant (logMigrationInfo::bToMbps)."""
-FAR = 8
-"""An average this many times the printed bandwidth shows that the release printed it so (assumed)."""
+NEAR = 2.0
+"""A rate that is printed and one that is counted agree within this factor, or the counters are believed (assumed)."""
 STUCK = re.compile(r"live migration stuck for (\d+) sec(?:ond)?s?(?P<aborted> and has been aborted)?", re.IGNORECASE)
 TIMEOUT = re.compile(
     r"live migration is not completed after (\d+) (?:sec(?:ond)?s?|ms)(?: and has been aborted)?", re.IGNORECASE
@@ -71,7 +72,6 @@ class KubeVirt(Reader):
     state: dict[str, str] | None = None
     state_at: Item | None = None
     uid: str = ""
-    sent: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def take(self, item: Item) -> None:
         """A line of virt-launcher's log, or of a VMI's status; a VMI as an object."""
@@ -83,6 +83,8 @@ class KubeVirt(Reader):
     def finish(self) -> None:
         """Close a status; lines that could be any program's count only beside one of KubeVirt's own."""
         self._close()
+        for sample, before in zip(self.samples, [None, *self.samples], strict=False):
+            _rates(sample, before if before and before.tag == sample.tag else None)
         if not any(s.figures.keys() - {"stamp_s"} or s.tag for s in self.samples):
             self.samples = []
 
@@ -102,27 +104,11 @@ class KubeVirt(Reader):
             if key in NAMES:
                 name, kind = NAMES[key]
                 tell(sample, name, f"{digits} {unit}", kind, key)
-        self._rates(sample)
         return True
 
     def _may_follow(self, item: Item) -> bool:
         """Whether it may go on with the figures of the line before."""
         return bool(self.samples) and self.samples[-1].line == item.line - 1
-
-    def _rates(self, sample: Sample) -> None:
-        """Bandwidth and dirty rate, put right where a release printed them divided by 8 twice."""
-        figures = sample.figures
-        seconds, sent = figures.get("total_time_ms", 0.0) / 1000, figures.get("transferred_bytes", 0.0)
-        printed, dirty = figures.get("mbps"), figures.pop("dirty_mbps", None)
-        if not printed:
-            figures.pop("mbps", None)
-        wrong = bool(printed and seconds and sent * 8 / 1e6 / seconds > FAR * printed)
-        if printed and wrong:
-            figures["mbps"] = printed * WRONG_BY
-        if dirty is not None:
-            figures["dirty_pages_rate_per_s"] = dirty * (WRONG_BY if wrong else 1) * 1e6 / 8 / PAGE_BYTES
-        if "downtime_ms" in figures:
-            sample.status = "completed"
 
     def _ended(self, item: Item) -> bool:
         if NOVA in item.text:
@@ -173,6 +159,36 @@ class KubeVirt(Reader):
         if started is not None and ended is not None and ended >= started:
             sample.figures["total_time_ms"] = (ended - started) * 1000
             sample.figures["stamp_s"] = ended
+
+
+def _rates(sample: Sample, before: Sample | None) -> None:
+    """Bandwidth and dirty rate of an answer that is whole, in megabits and pages a second."""
+    figures = sample.figures
+    printed, dirty = figures.pop("mbps", None), figures.pop("dirty_mbps", None)
+    unit = _unit(printed, _counted_mbps(sample, before))
+    if printed:
+        figures["mbps"] = printed * unit
+    if dirty is not None:
+        figures["dirty_pages_rate_per_s"] = dirty * unit * 1e6 / 8 / PAGE_BYTES
+    if "downtime_ms" in figures:
+        sample.status = "completed"
+
+
+def _counted_mbps(sample: Sample, before: Sample | None) -> float:
+    """By the counters since the answer before, or since the start; 0 where they do not tell."""
+    seconds, sent = (
+        sample.figures.get(name, 0.0) - (before.figures.get(name, 0.0) if before else 0.0)
+        for name in ("total_time_ms", "transferred_bytes")
+    )
+    return sent * 8 / 1e3 / seconds if seconds > 0 and sent > 0 else 0.0
+
+
+def _unit(printed: float | None, counted: float) -> float:
+    """What printed rates are to be multiplied by to be megabits a second: the counters decide."""
+    if not printed or not counted:
+        return 1.0
+    unit = min((1.0, float(WRONG_BY)), key=lambda one: abs(math.log(printed * one / counted)))
+    return unit if 1 / NEAR <= printed * unit / counted <= NEAR else counted / printed
 
 
 def _status_of(state: dict[str, str]) -> str:

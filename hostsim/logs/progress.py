@@ -11,6 +11,7 @@ from hostsim.logs.reader import Reader
 
 PERCENT = re.compile(r"Migration:\s*\[\s*([\d.,]+)\s*%\s*\]")
 ERROR = re.compile(r"^\s*error: (.+)")
+CANCELLED = re.compile(r"cancell?ed", re.IGNORECASE)
 
 
 @dataclass
@@ -26,7 +27,7 @@ class VirshProgress(Reader):
             sample.figures["percent"] = quantity(digits, "plain")
         error = ERROR.search(item.text) if self.samples else None
         if error:
-            self.add(item, "failed").error_desc = error.group(1)
+            self.add(item, "cancelled" if CANCELLED.search(error.group(1)) else "failed").error_desc = error.group(1)
 
     def finish(self) -> None:
         """100 % is printed when virsh's call has returned without an error (tools/virsh-domain.c::virshWatchJob)."""

@@ -58,9 +58,10 @@ WRAPPERS = ("info", "return", "reply", "result", "response")
 
 @dataclass
 class QueryMigrate(Reader):
-    """``disks``: of block jobs that no answer about a migration has followed yet."""
+    """``disks``: of block jobs that no answer about a migration has followed yet; empty_at: line of an empty answer."""
 
     disks: dict[str, float] = field(default_factory=dict)
+    empty_at: int = 0
 
     def take(self, item: Item) -> None:
         """An answer, an event, an error, or an array of them."""
@@ -73,6 +74,9 @@ class QueryMigrate(Reader):
             sample = Sample(1, "active")
             sample.figures.update(self.disks)
             self.samples.append(sample)
+        if self.empty_at and not self.samples and not self.refusals:
+            text = "an empty answer: so query-migrate answers where no migration has been started"
+            self.refusals.append(f"Line {self.empty_at} is {text}")
 
     def _take_record(self, item: Item, record: dict[str, Any]) -> None:
         if isinstance(record.get("event"), str):
@@ -86,6 +90,8 @@ class QueryMigrate(Reader):
             answer = next((record[key] for key in WRAPPERS if key in record), record)
             if isinstance(answer, list):
                 self._block_jobs(answer)
+            if answer == {} and "return" in record:
+                self.empty_at = self.empty_at or item.line
             if _is_about_a_migration(answer):
                 self._answer(item, record, answer)
 

@@ -15,6 +15,7 @@ from hostsim.logs.forms import FORMS, WANTED, Form, is_worth_reading
 from hostsim.logs.items import items_of
 from hostsim.logs.model import MigrationLog, Sample, broken, build_log
 from hostsim.logs.objects import objects_in
+from hostsim.logs.prefixes import without_prefixes
 from hostsim.logs.reader import Reader, labelled
 from hostsim.logs.split import migrations
 from hostsim.logs.virsh import ALL_LABELS
@@ -36,7 +37,7 @@ def read_logs(path: str, tag: str | None = None) -> tuple[MigrationLog, ...]:
 def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[MigrationLog, ...]:
     """All migrations in ``text`` as they first appear, or those called ``tag``. Raises InputError."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    read = _read(text)
+    read = _read_best(text)
     found = [(form, reader) for form, reader in read if reader.samples or reader.readings]
     refusals = [refusal for _, reader in read for refusal in reader.refusals]
     if not found:
@@ -51,6 +52,20 @@ def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[
         known = ", ".join(name or "(none)" for name in names)
         raise InputError([Problem(source, "--tag", str(tag), f"one of: {known}", f"--tag {names[0]}")])
     return picked
+
+
+def _read_best(text: str) -> list[Read]:
+    """As the text stands; where objects are broken, also without the prefixes of its lines, if that tells more."""
+    read = _read(text)
+    if _told(read) and all(found.value is not None for found in objects_in(text)):
+        return read
+    again = _read(without_prefixes(text))
+    return again if _told(again) > _told(read) else read
+
+
+def _told(read: Sequence[Read]) -> int:
+    """Figures in all answers."""
+    return sum(len(sample.figures) for _, reader in read for sample in reader.samples)
 
 
 def _read(text: str) -> list[Read]:

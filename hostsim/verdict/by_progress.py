@@ -55,7 +55,7 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     outcome = _outcome(log, evidence, sent / total, left, speed)
     if outcome == "too early to tell":
         return _early(log, evidence, total, left, sent, speed)
-    return _verdict(log, evidence, outcome, sent / total, left, speed)
+    return verdict_by_progress(log, evidence, outcome, sent / total, left, speed, _why(log, sent / total, speed))
 
 
 def _speed(log: MigrationLog, sent: float) -> float:
@@ -80,12 +80,12 @@ def _outcome(log: MigrationLog, evidence: Evidence, ratio: float, left: float | 
     return "undecided"
 
 
-def _verdict(
-    log: MigrationLog, evidence: Evidence, outcome: Outcome, ratio: float, left: float | None, speed: float
+def verdict_by_progress(
+    log: MigrationLog, evidence: Evidence, outcome: Outcome, ratio: float, left: float | None, speed: float, why: str
 ) -> Verdict:
-    words = {"not converging": "not converging (floor)", "would converge": "would converge given more time"}.get(
-        outcome, outcome
-    )
+    """The verdict on a log without rounds. ratio: sent over RAM; left: bytes; speed: bytes/s; why: a line, or nothing."""
+    told = {"not converging": f"{outcome} (remaining stops falling)", "would converge": f"{outcome} given more time"}
+    words = told.get(outcome, outcome)
     status = "timed out" if last(log.timeout_s) else "cancelled" if evidence.status.startswith("cancel") else "still active"
     rest = "" if left is None else f" with {bytes_words(left)} left"
     return Verdict(
@@ -93,7 +93,7 @@ def _verdict(
         reason="floor" if outcome == "not converging" else None,
         headline=f"{words}: {status} after {seconds_words(_ended_s(log, evidence))}{rest}"
         f"{sent_words(evidence)} at {bandwidth_words(speed)}",
-        findings=tuple(line for line in (_why(log, ratio, speed), _fits(log, evidence, left, speed)) if line),
+        findings=tuple(line for line in (why, _fits(log, evidence, left, speed)) if line),
         remedies=_remedies(log, evidence, outcome, left, speed),
         confidence=Confidence("medium" if ratio >= SURELY or (ratio < OFTEN and left is not None) else "low",
                               "judged by what was sent, not by rounds"),
@@ -185,6 +185,7 @@ def _percent_only(log: MigrationLog) -> Verdict | None:
         return None
     ended = last(log.timeout_s)
     after = f" when it timed out after {seconds_words(ended)}" if ended else ""
+    after = after or (" when it was cancelled" if log.status[-1].startswith("cancel") else "")
     return Verdict(
         outcome="cannot tell",
         headline=f"cannot tell: the log tells only a percentage, {percent:.0f} %{after}; 99 % may last for hours",

@@ -18,11 +18,12 @@ from hostsim.verdict.from_log import evidence_from_log
 from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.one_answer import first_pass, in_postcopy, one_answer
 from hostsim.verdict.other_jobs import not_a_migration
+from hostsim.verdict.seldom_asked import seldom_asked
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 GIB = float(1 << 30)
-JUDGES = (stopped_in_device_state, waits_for_disks, in_postcopy, by_progress, one_answer, first_pass)
+JUDGES = (stopped_in_device_state, waits_for_disks, in_postcopy, by_progress, one_answer, first_pass, seldom_asked)
 UNCONFIRMED = "Values are computed from this log; no run has confirmed them"
 UNKNOWN = ("cannot tell", "too early to tell")
 

@@ -235,4 +235,4 @@ def _is_narrow(needed: Range) -> bool:
 
 
 def _may_do(needed: Range, least: str) -> str:
-    return "" if _is_narrow(needed) else f"; that is certain, {least} may do"
+    return "" if _is_narrow(needed) else f"; this is enough in any case, {least} may be enough"

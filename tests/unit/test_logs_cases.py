@@ -107,6 +107,21 @@ FACTS: dict[str, tuple[Facts, ...]] = {
         Facts("not converging", {"sent_bytes": 167181 * MIB, "ram_bytes": 24596 * MIB, "bandwidth_bytes_per_s": 314e6},
               ("6.8", "181 s"), UNSURE, "kubevirt", ("post_copy",)),
     ),
+    "dict-over-prefixed-lines.txt": (Facts("completed", {"elapsed_s": 9.756, "downtime_ms": 8}, form="query-migrate"),),
+    "json-over-dated-lines.txt": (Facts("completed", END, form="query-migrate"),),
+    "hmp-10-seldom-asked.txt": (
+        Facts("not converging", {"bandwidth_bytes_per_s": 33.55e6, "remaining_bytes": 298 * MIB}, ("3 iterations",), UNSURE,
+              "info-migrate", ("downtime_limit", "post_copy")),
+    ),
+    "virt-launcher-other-unit.txt": (
+        Facts("not converging", {"bandwidth_bytes_per_s": 128 * MIB, "remaining_bytes": 5004 * MIB}, ("151 s",),
+              ("8.19 Gbit/s", *UNSURE), "kubevirt", ("downtime_limit", "post_copy")),
+    ),
+    "virsh-migrate-cancelled.txt": (Facts("cannot tell", {"percent": 97}, ("cancelled",), ("0 ms",), "virsh-migrate"),),
+    "proxmox-7-mirror-running.txt": (
+        Facts("would converge", {"disk_remaining_bytes": 89 * GIB, "disk_bytes_per_s": 11 * GIB / 102}, ("disks",),
+              ("0 ms",)),
+    ),
     "vmi-status.yaml": (Facts("cannot tell", {"elapsed_s": 1200}, ("cancelled", "20 min"), form="kubevirt"),),
     "libvirtd-debug.txt": (Facts("completed", {"elapsed_s": 20.6}, never=("4 GB sent",), form="query-migrate"),),
     "hmp-broken-counters.txt": (Facts("too early to tell", {"ram_bytes": 1049096 * 1024}, ("were not used",)),),
