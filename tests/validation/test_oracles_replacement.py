@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+
 import numpy as np
 import pytest
 
@@ -16,8 +19,14 @@ from hostsim.validation.published_replacement import hit_ratio_rows
 from hostsim.validation.rows import Row
 
 
-def failed(rows: list[Row], start: str) -> int:
+def failed(rows: Iterable[Row], start: str) -> int:
     return sum(not row.passed for row in rows if row.id.startswith(start))
+
+
+def fails_twice(rows: Iterable[Row], start: str) -> bool:
+    """Whether two of ``rows`` fail; those behind them are not computed."""
+    off = (row for row in rows if row.id.startswith(start) and not row.passed)
+    return len(list(islice(off, 2))) == 2
 
 
 def test_published_hit_ratios_pass() -> None:
@@ -60,4 +69,4 @@ def test_lost_accessed_bits_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_service_tenth_too_slow_is_seen(monkeypatch: pytest.MonkeyPatch, service: type) -> None:
     at_ns = service.at_ns
     monkeypatch.setattr(service, "at_ns", lambda self, uniform: at_ns(self, uniform) * 1.1)
-    assert failed(list(swap_rows()), "O19-run/swap") >= 2
+    assert fails_twice(swap_rows(), "O19-run/swap")
