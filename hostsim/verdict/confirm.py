@@ -34,8 +34,8 @@ FROM_NOW = 1.05
 """Where a value seems to do that holds already, the least that is tried is above it by a twentieth."""
 WORK_LEAST, WORK_MOST, TIMES_THE_RUN = 40_000_000, 400_000_000, 3
 """All trials of a run may cost this much: what takes about 2 s, or so many times the run itself; never above about 20 s."""
-MARGINS_WORK, AS_LONG = 80_000_000, 1.2
-"""For margins of a migration that completed: what takes at most about 4 s; one takes about so many times the run."""
+MARGINS_WORK, AS_LONG = 40_000_000, 1.2
+"""For margins of a migration that completed: what takes at most about 2 s; one takes about so many times the run."""
 PASSES, PASSES_MOST = 3, 12
 """Of all memory, sent and harvested: what a trial takes that completes at once, and after which it is given up (assumed)."""
 PATIENCE = 4.0

@@ -227,7 +227,8 @@ def _throttle_words(evidence: Evidence, percent: float) -> str:
         reached = f"auto-converge is on and has reached {evidence.throttle_percent:.0f} %"
         return f"{reached}; it needs {percent:.0f} %, so more time"
     steps = steps_needed(percent / 100, max_percent=int(evidence.max_cpu_throttle)) or 1
-    return f"auto-converge up to a throttle of {percent:.0f} % ({steps} steps, each after two iterations)"
+    times = f"{steps} steps, each" if steps > 1 else "1 step,"
+    return f"auto-converge up to a throttle of {percent:.0f} % ({times} after two iterations)"
 
 
 def _is_narrow(needed: Range) -> bool:

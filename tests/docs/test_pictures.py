@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from tests.docs.blocks import ROOT, pages
+from tests.helpers.command import PAGE_COLUMNS
 
 TOOLS = ROOT / "docs" / "tools"
 NAMES = ("draw_ageing_2x2", "draw_clear", "draw_run", "draw_slope_floor", "draw_validation", "draw_window")
@@ -52,6 +53,7 @@ def test_every_picture_has_a_tool_and_every_tool_is_run() -> None:
 
 
 def test_the_page_of_the_2x2_shows_the_cells_that_are_drawn() -> None:
+    from hostsim.report.layout import laid_out
     from hostsim.report.two_by_two_report import two_by_two_tables
     from hostsim.study.ageing.two_by_two import Cell
 
@@ -59,8 +61,9 @@ def test_the_page_of_the_2x2_shows_the_cells_that_are_drawn() -> None:
     content = json.loads((folder / "ageing-2x2.json").read_text(encoding="utf-8"))
     page = " ".join((folder / "ageing-2x2.md").read_text(encoding="utf-8").split())
     for table in two_by_two_tables([Cell(**cell) for cell in content["cells"]]):
-        for row in table.cells:
-            assert " ".join(" ".join(row).split()) in page
+        for part in laid_out(table, int(PAGE_COLUMNS)).parts:
+            for row in part.rows:
+                assert " ".join(" ".join(line for cell in row for line in cell).split()) in page
     same = [Cell(**cell) for cell in content["by_size"]["2048"]]
     assert same == [Cell(**cell) for cell in content["cells"] if not cell["migrates"]]
 
