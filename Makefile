@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup warm-up demo test quick golden validation swarm bench lint docs lock clean
+.PHONY: help setup warm-up demo test quick golden validation swarm real bench lint docs lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,9 +36,9 @@ warm-up: $(STAMP) ## compile the loops of simulations, once for each version: ab
 demo: warm-up ## compile once, then run the first scenario: a verdict, a table, files under out/
 	$(BIN)/hostsim run scenarios/precopy_convergence.toml
 
-test: lint ## everything that must hold, about 5 minutes on 2 cores; what CI runs
-	$(PYTEST) -m "timing and not swarm" -p no:xdist --benchmark-disable tests/e2e
-	$(PYTEST) -m "not timing and not swarm" -n 2 --dist worksteal --benchmark-disable
+test: lint ## everything that must hold, about 8 minutes on 2 cores; what CI runs
+	$(PYTEST) -m "timing and not swarm and not real" -p no:xdist --benchmark-disable tests/e2e
+	$(PYTEST) -m "not timing and not swarm and not real" -n 2 --dist worksteal --benchmark-disable
 
 quick: $(STAMP) ## unit, property and tidy tests
 	$(PYTEST) -m "quick and not swarm and not timing" -n 2 --dist worksteal --benchmark-disable
@@ -47,10 +47,13 @@ golden: $(STAMP) ## results kept byte by byte
 	$(PYTEST) -m golden --benchmark-disable
 
 validation: $(STAMP) ## real migrations, published tables, closed forms
-	$(PYTEST) -m "validation and not swarm" -n 2 --dist worksteal --benchmark-disable
+	$(PYTEST) -m "validation and not swarm and not real" -n 2 --dist worksteal --benchmark-disable
 
 swarm: $(STAMP) ## many drawn configurations; not part of `make test`
 	$(PYTEST) -m swarm -n 2 --dist worksteal --benchmark-disable
+
+real: $(STAMP) ## streams of the kernel at hand beside the model, as root
+	$(PYTEST) -m real
 
 bench: $(STAMP) ## speed and memory, medians of 3
 	$(BIN)/python -m benchmarks

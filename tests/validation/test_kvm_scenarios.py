@@ -28,8 +28,12 @@ def logged(name: str, *overrides: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    "name", ["kvm_write_protect", "kvm_clear_chunks", "kvm_dirty_ring", "kvm_pml", "kvm_huge_pages", "rmap_under_migration"]
-)
+    "name",
+    [
+        "kvm_write_protect", "kvm_clear_chunks", "kvm_dirty_ring", "kvm_pml",
+        *(pytest.param(name, marks=pytest.mark.swarm) for name in ("kvm_huge_pages", "rmap_under_migration")),
+    ],
+)  # fmt: skip
 def test_it_completes(name: str) -> None:
     assert migrated(name).converged
 
