@@ -46,6 +46,8 @@ FORMS = (
          "the bytes of releases up to 6, XBZRLE, drive mirrors, errors", "proxmox:Proxmox"),
     Form("kubevirt", "virt-launcher's log, or a VMI's migrationState", "Migration info for UID: TimeElapsed:561972ms",
          "JSON lines, aborts; startTimestamp, endTimestamp, failed, abortStatus of the status", "kubevirt:KubeVirt"),
+    Form("vdsm", "vdsm's log (oVirt, RHV)", "Migration Progress: 10 seconds elapsed, 15% of data processed",
+         "all figures of it, steps of the downtime, stalls, time-outs, aborts; a guest each", "vdsm:Vdsm"),
     Form("guestperf", "a report of QEMU's guestperf", '{"progress_history": [{"status": "active", "ram": {...}}]}',
          "every poll of it", "guestperf:Guestperf"),
     Form("dirty-rate", "a measured dirty rate", "dirtyrate.megabytes_per_second=412",
@@ -53,10 +55,13 @@ FORMS = (
          is_weak=True),
     Form("virsh-migrate", "virsh migrate --verbose", "Migration: [ 37 %]",
          "a percentage tells when it ended, not why it does not", "progress:VirshProgress", is_weak=True),
+    Form("qemu-log", "libvirt's log of a QEMU", "initiating migration",
+         "begin, end and error: shutting down, reason=migrated; load of migration failed", "qemu_log:QemuLog", is_weak=True),
 )  # fmt: skip
 COMMON_WORDS = (
     "igrat", "dirty", "xbzrle", "drive-", "mirror-", "error", "post-copy", "postcopy", "data remaining", "downtime", "mib",
     "timestamp", "uid", "abortstatus", "failurereason", "completed", "failed", "mode", "stuck for",
+    "shutting down", "load", "unable to", "errmsg", "phase", "blocked", "miss_rate", "socket address", "vfio", " state",
 )  # fmt: skip
 """One of these, a field of libvirt, or the end of a label, is in every line that a reader takes."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ class Guestperf(Reader):
         for entry in history if isinstance(history, list) else [item.value]:
             if _is_entry(entry):
                 self._entry(item, entry, name)
+                self.samples[-1].figures.update(_limit(item.value))
 
     def _entry(self, item: Item, entry: dict[str, Any], name: str) -> None:
         sample = self.add(item, str(entry.get("status", "active")), name)
@@ -45,6 +47,13 @@ class Guestperf(Reader):
 
 def _is_entry(entry: Any) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get("ram"), dict) and "transferred_bytes" in entry["ram"]
+
+
+def _limit(report: dict[str, Any]) -> dict[str, float]:
+    """The downtime-limit of the scenario [ms]."""
+    scenario = report.get("scenario")
+    limit = sane(scenario.get("downtime")) if isinstance(scenario, dict) else math.nan
+    return {} if math.isnan(limit) else {"limit_ms": limit}
 
 
 def _name(report: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ GROUPED = {
     "time (ms)": {"total": "total_time_ms", "setup": "setup_time_ms", "exp_down": "expected_downtime_ms",
     "down": "downtime_ms"}, "sizes": {"pagesize": "page_size_bytes", "total": "total_bytes"},
     "transfers": {"transferred": "transferred_bytes", "remain": "remaining_bytes"},
-    "channels": {"precopy": "precopy_bytes", "multifd": "multifd_bytes", "postcopy": "postcopy_bytes"},
+    "channels": {"precopy": "precopy_bytes", "multifd": "multifd_bytes", "postcopy": "postcopy_bytes", "vfio": "vfio_bytes"},
     "page types": {"normal": "normal_pages", "zero": "zero_pages"},
     "page rates (pps)": {"transfer": "pages_per_second", "dirty": "dirty_pages_rate_per_s"},
     "others": {"dirty_syncs": "dirty_sync_count", "postcopy_req": "postcopy_requests", "downtime_bytes":
@@ -74,10 +74,20 @@ class InfoMigrate(Reader):
     """Each answer is opened by its line of status, or where that was left out by a label that comes again."""
 
     told: frozenset[str] = frozenset()
+    blocked: int = -1
 
     def take(self, item: Item) -> None:
         """A line of status or of a figure, whatever stands before it."""
+        if item.value is None and self.blocked == item.line - 1:
+            self._blocked(item)
+        if item.value is None and item.text.lstrip().startswith("miss_rate=") and self.samples:
+            self._pairs(self.samples[-1], "xbzrle", item.text)
         if item.value is not None or ":" not in item.text:
+            return
+        if "socket address:" in item.text and self.samples and not self.samples[-1].figures.get("total_bytes"):
+            self.samples[-1].operation = "incoming migration"
+        if "migration blocked" in item.text:
+            self.blocked = item.line
             return
         opened = STATUS_LINE.fullmatch(item.text) if "tatus" in item.text else None
         found = labelled(item.text, LABELS)
@@ -92,6 +102,10 @@ class InfoMigrate(Reader):
         self.samples = [s for s in self.samples if s.status != "" or known & s.figures.keys()]
         for sample in self.samples:
             sample.status = sample.status or _status_of(sample)
+
+    def _blocked(self, item: Item) -> None:
+        if not self.samples:
+            self._open(item, "failed").error_desc = f"QEMU blocks a migration of this guest: {item.text.strip()}"
 
     def _open(self, item: Item, status: str) -> Sample:
         self.told = frozenset()
@@ -108,6 +122,11 @@ class InfoMigrate(Reader):
             name, kind = SINGLE[key]
             tell(sample, name, text, kind, key)
             return
+        self._pairs(sample, key, text)
+
+    @staticmethod
+    def _pairs(sample: Sample, key: str, text: str) -> None:
+        """Figures of a grouped line."""
         for part, figure in PAIR.findall(text):
             if part in GROUPED[key]:
                 name = GROUPED[key][part]

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from hostsim.logs.objects import Found, objects_in
 from hostsim.logs.stamps import SEARCHED_CHARS, stamp_s
+from hostsim.logs.whose import domain_in
 
-MESSAGE_KEYS = ("msg", "message", "MESSAGE", "log", "line")
-"""Where loggers that write JSON (virt-launcher, kubelet, journald) keep the line they were given."""
+MESSAGE_KEYS = ("msg", "message", "MESSAGE", "log", "line", "stdout")
+"""Where loggers that write JSON (virt-launcher, kubelet, journald, Ansible) keep the text they were given."""
 TIME_KEYS = ("timestamp", "time", "ts", "@timestamp")
+EPOCH_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP")
+"""Microseconds since 1970 in the JSON of journalctl."""
 LINE_MAX = 4000
 """No form has longer lines; the objects in a line are found before."""
 Wanted = Callable[[str], bool]
 SHELLS_MAX = 3
+UNFINISHED = ("{", "[", ",")
 """So deep may a logger's JSON stand in another's."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A line of text, or an object with the text before it on its line. stamp_s: the last time told, None before any."""
+    """A line of text, or an object with the text before it on its line.
+
+    stamp_s: the last time told, None before any; domain: the guest that a command of virsh or an event named last.
+    """
 
     line: int
     stamp_s: float | None
     text: str
     value: Any = None
+    domain: str = ""
 
 
 @dataclass
@@ -35,6 +45,7 @@ class Clock:
 
     now_s: float | None = None
     passed: str = ""
+    domain: str = ""
 
     def see(self, text: str) -> None:
         """Pass over a line; its time is read when the next item asks for it."""
@@ -73,28 +84,69 @@ def _items(text: str, line: int, clock: Clock, depth: int, is_wanted: Wanted) ->
 
 def _lines(text: str, line: int, clock: Clock, is_wanted: Wanted) -> Iterator[Item]:
     for number, content in enumerate(text.split("\n"), line):
+        clock.domain = domain_in(content[:LINE_MAX]) or clock.domain
         if not is_wanted(content[:LINE_MAX]):
             clock.see(content)
         elif content.strip():
-            yield Item(number, clock.read(content), content[:LINE_MAX])
+            yield Item(number, clock.read(content), content[:LINE_MAX], domain=clock.domain)
 
 
 def _object(found: Found, line: int, head: str, clock: Clock, depth: int, is_wanted: Wanted) -> Iterator[Item]:
     values = found.value if isinstance(found.value, list) else [found.value]
     for value in values:
-        inner = _message(value)
-        if inner is not None and depth < SHELLS_MAX:
+        inner = _messages(value) if depth < SHELLS_MAX else []
+        for text in inner:
             clock.read(_time(value))
-            yield from _items(inner, line, clock, depth + 1, is_wanted)
-        else:
-            yield Item(line, clock.read(""), head, value)
+            yield from _items(text, line, clock, depth + 1, is_wanted)
+        if not inner:
+            yield Item(line, clock.read(""), head, value, domain=clock.domain)
 
 
-def _message(value: Any) -> str | None:
+def _messages(value: Any) -> list[str]:
+    """The texts that a logger or Ansible (a loop has several results) wrapped in its record."""
     if not isinstance(value, dict) or "return" in value or "ram" in value:
-        return None
-    return next((value[key] for key in MESSAGE_KEYS if isinstance(value.get(key), str)), None)
+        return []
+    results = value.get("results")
+    if isinstance(results, list):
+        return [text for result in results for text in _messages(result)]
+    told = next((value[key] for key in MESSAGE_KEYS if isinstance(value.get(key), str | list)), None)
+    if isinstance(told, list):
+        told = _of_bytes(told)
+    return [told] if told is not None else []
+
+
+def _of_bytes(values: list[Any]) -> str | None:
+    """A message with a byte that is no text, as journalctl prints it; lines of a text; None if it is neither."""
+    if values and all(isinstance(value, str) for value in values):
+        return "\n".join(values)
+    is_bytes = bool(values) and all(isinstance(value, int) and 0 <= value < 256 for value in values)
+    return bytes(values).decode("utf-8", errors="replace") if is_bytes else None
 
 
 def _time(value: dict[str, Any]) -> str:
+    epoch = next((value[key] for key in EPOCH_KEYS if str(value.get(key, "")).isdigit()), None)
+    if epoch is not None:
+        return datetime.fromtimestamp(int(epoch) % 10**17 / 1e6, UTC).isoformat()
     return next((value[key] for key in TIME_KEYS if isinstance(value.get(key), str)), "")
+
+
+def one_record_a_line(text: str) -> str:
+    """``text`` with the messages of loggers in place of their records, where an object goes on from one to the next."""
+    lines = text.split("\n")
+    records = [_line_of(line) if line.startswith("{") else None for line in lines]
+    for first in (i for i, told in enumerate(records) if told and told.rstrip().endswith(UNFINISHED)):
+        last = first
+        while last < len(lines) and records[last] is not None:
+            lines[last] = records[last] or ""
+            records[last], last = None, last + 1
+    return "\n".join(lines)
+
+
+def _line_of(line: str) -> str | None:
+    """The message in a record that is one line of a longer text; None if there is none."""
+    try:
+        value = json.loads(line)
+    except (RecursionError, ValueError):
+        return None
+    inner = _messages(value)
+    return inner[0].removesuffix("\n") if len(inner) == 1 and "\n" not in inner[0].removesuffix("\n") else None

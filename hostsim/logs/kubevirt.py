@@ -6,9 +6,10 @@ staging/src/kubevirt.io/api/core/v1/types.go::VirtualMachineInstanceMigrationSta
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from hostsim.logs.figures import quantity
@@ -40,8 +41,8 @@ NAMES = {
 PAGE_BYTES = 4096
 WRONG_BY = 64
 """Releases before 1.2 printed bytes / 8 as Mbps where bits, bytes x 8, were meant (logMigrationInfo::bToMbps)."""
-NEAR = 2.0
-"""A rate that is printed and one that is counted agree within this factor, or the counters are believed (assumed)."""
+AGREES = 1.5
+"""Counters and a printed rate that differ by less than this factor tell the same (assumed)."""
 STUCK = re.compile(r"live migration stuck for (\d+) sec(?:ond)?s?(?P<aborted> and has been aborted)?", re.IGNORECASE)
 TIMEOUT = re.compile(
     r"live migration is not completed after (\d+) (?:sec(?:ond)?s?|ms)(?: and has been aborted)?", re.IGNORECASE
@@ -55,10 +56,15 @@ ENDS = (
     (re.compile(r"starting post[- ]?copy mode for migration|started post[- ]?copy", re.IGNORECASE), "postcopy-active"),
 )
 STATE = re.compile(
-    r"\s*(?:- )?\"?(startTimestamp|endTimestamp|completed|failed|failureReason|abortStatus|mode|migrationUid)\"?:\s*"
-    r"\"?([^\",]*)\"?,?\s*"
+    r"\s*(?:- )?\"?(start ?Timestamp|end ?Timestamp|completed|failed|failure ?Reason|abort ?Status|mode|migration ?Uid|"
+    r"phase|phaseTransitionTimestamp)\"?:\s*\"?([^\",]*)\"?,?\s*",
+    re.IGNORECASE,
 )
-OPENS = re.compile(r"\s*migrationState:\s*")
+"""As YAML, or as kubectl describe prints it."""
+KEYS = {key.lower(): key for key in ("startTimestamp", "endTimestamp", "failureReason", "abortStatus", "migrationUid")}
+OPENS = re.compile(r"\s*(?:migration ?State:|kind:\s*VirtualMachineInstanceMigration)\s*", re.IGNORECASE)
+PHASES = {"succeeded": "completed", "failed": "failed", "running": "active"}
+"""VirtualMachineInstanceMigrationPhase; before Running nothing is sent."""
 NOVA = "[instance:"
 """Nova has some sentences in common, and names the instance in each."""
 NANOSECONDS = 1e8
@@ -72,6 +78,8 @@ class KubeVirt(Reader):
     state: dict[str, str] | None = None
     state_at: Item | None = None
     uid: str = ""
+    states: int = 0
+    sent: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def take(self, item: Item) -> None:
         """A line of virt-launcher's log, or of a VMI's status; a VMI as an object."""
@@ -83,9 +91,10 @@ class KubeVirt(Reader):
     def finish(self) -> None:
         """Close a status; lines that could be any program's count only beside one of KubeVirt's own."""
         self._close()
-        for sample, before in zip(self.samples, [None, *self.samples], strict=False):
-            _rates(sample, before if before and before.tag == sample.tag else None)
-        if not any(s.figures.keys() - {"stamp_s"} or s.tag for s in self.samples):
+        own = bool(self.states)
+        for uid in {sample.tag for sample in self.samples}:
+            _scale([sample for sample in self.samples if sample.tag == uid])
+        if not own and not any(s.figures.keys() - {"stamp_s"} or s.tag for s in self.samples):
             self.samples = []
 
     def _info(self, item: Item) -> bool:
@@ -104,6 +113,8 @@ class KubeVirt(Reader):
             if key in NAMES:
                 name, kind = NAMES[key]
                 tell(sample, name, f"{digits} {unit}", kind, key)
+        if "downtime_ms" in sample.figures:
+            sample.status = "completed"
         return True
 
     def _may_follow(self, item: Item) -> bool:
@@ -139,20 +150,31 @@ class KubeVirt(Reader):
             return True
         found = STATE.fullmatch(item.text) if self.state is not None else None
         if found and self.state is not None:
-            self.state[found.group(1)] = found.group(2).strip()
+            key = found.group(1).replace(" ", "").lower()
+            self.state[KEYS.get(key, key)] = found.group(2).strip()
+            self._phase(key, found.group(2).strip())
         return found is not None
 
+    def _phase(self, key: str, text: str) -> None:
+        """A migration runs from the time of its phase Running to that of its last phase."""
+        name = {"running": "startTimestamp", "succeeded": "endTimestamp", "failed": "endTimestamp"}
+        phase = self.state.get("phase", "").lower() if self.state else ""
+        if self.state is not None and key == "phasetransitiontimestamp" and phase in name:
+            self.state.setdefault(name[phase], text)
+
     def _object(self, item: Item, record: dict[str, Any]) -> None:
-        for state in _states(record, 0):
+        for name, state in _states(record, 0):
             self._close()
+            self.uid = name or self.uid
             self.state = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in state.items()}
             self.state_at = item
             self._close()
 
     def _close(self) -> None:
         state, item, self.state = self.state, self.state_at, None
-        if not state or item is None or not {"startTimestamp", "completed", "failed"} & state.keys():
+        if not state or item is None or not {"startTimestamp", "completed", "failed", "phase"} & state.keys():
             return
+        self.states += 1
         sample = self.add(item, _status_of(state), self.uid or state.get("migrationUid", ""))
         sample.error_desc = state.get("failureReason", "")
         started, ended = stamp_s(state.get("startTimestamp", "")), stamp_s(state.get("endTimestamp", ""))
@@ -161,34 +183,37 @@ class KubeVirt(Reader):
             sample.figures["stamp_s"] = ended
 
 
-def _rates(sample: Sample, before: Sample | None) -> None:
-    """Bandwidth and dirty rate of an answer that is whole, in megabits and pages a second."""
-    figures = sample.figures
-    printed, dirty = figures.pop("mbps", None), figures.pop("dirty_mbps", None)
-    unit = _unit(printed, _counted_mbps(sample, before))
-    if printed:
-        figures["mbps"] = printed * unit
-    if dirty is not None:
-        figures["dirty_pages_rate_per_s"] = dirty * unit * 1e6 / 8 / PAGE_BYTES
-    if "downtime_ms" in figures:
-        sample.status = "completed"
+def _scale(samples: list[Sample]) -> None:
+    """Bandwidth and dirty rate in Mbit/s, whatever a release printed under that name: the counters tell which."""
+    for sample in samples:
+        if not sample.figures.get("mbps"):
+            sample.figures.pop("mbps", None)
+    printed = [s.figures["mbps"] for s in samples if "mbps" in s.figures]
+    counted = _counted_mbps(samples)
+    factor = _factor(counted / median(printed)) if printed and counted else 1.0
+    for sample in samples:
+        figures = sample.figures
+        dirty = figures.pop("dirty_mbps", None)
+        if "mbps" in figures:
+            figures["mbps"] *= factor
+        if dirty is not None:
+            figures["dirty_pages_rate_per_s"] = dirty * factor * 1e6 / 8 / PAGE_BYTES
 
 
-def _counted_mbps(sample: Sample, before: Sample | None) -> float:
-    """By the counters since the answer before, or since the start; 0 where they do not tell."""
-    seconds, sent = (
-        sample.figures.get(name, 0.0) - (before.figures.get(name, 0.0) if before else 0.0)
-        for name in ("total_time_ms", "transferred_bytes")
-    )
-    return sent * 8 / 1e3 / seconds if seconds > 0 and sent > 0 else 0.0
+def _counted_mbps(samples: list[Sample]) -> float:
+    """By what was processed from answer to answer, for one answer since the start; 0 if it is not told."""
+    told = [(s.figures["total_time_ms"] / 1000, s.figures["transferred_bytes"]) for s in samples
+            if {"total_time_ms", "transferred_bytes"} <= s.figures.keys()]  # fmt: skip
+    steps = [(b - a, sent - before) for (a, before), (b, sent) in pairwise(told)]
+    speeds = [sent / seconds for seconds, sent in steps if seconds > 0 and sent > 0]
+    speeds = speeds or [sent / seconds for seconds, sent in told[:1] if seconds > 0]
+    return median(speeds) * 8 / 1e6 if speeds else 0.0
 
 
-def _unit(printed: float | None, counted: float) -> float:
-    """What printed rates are to be multiplied by to be megabits a second: the counters decide."""
-    if not printed or not counted:
-        return 1.0
-    unit = min((1.0, float(WRONG_BY)), key=lambda one: abs(math.log(printed * one / counted)))
-    return unit if 1 / NEAR <= printed * unit / counted <= NEAR else counted / printed
+def _factor(ratio: float) -> float:
+    """What a printed rate is to be multiplied by, if the counters say that it is ``ratio`` times too small."""
+    near = next((one for one in (1.0, float(WRONG_BY)) if one / AGREES <= ratio <= one * AGREES), None)
+    return near or (ratio if ratio > WRONG_BY / 8 else 1.0)
 
 
 def _status_of(state: dict[str, str]) -> str:
@@ -196,14 +221,18 @@ def _status_of(state: dict[str, str]) -> str:
         return "cancelled" if state.get("abortStatus", "").lower() == "succeeded" else "failed"
     if state.get("completed") == "true":
         return "completed"
-    return "postcopy-active" if state.get("mode") == "PostCopy" else "active"
+    if state.get("mode") == "PostCopy":
+        return "postcopy-active"
+    return PHASES.get(state.get("phase", "running").lower(), "setup")
 
 
-def _states(record: Any, depth: int) -> list[dict[str, Any]]:
-    """Every ``migrationState`` in a VMI, or in a list of them."""
+def _states(record: Any, depth: int, name: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Every ``migrationState`` in a VMI, or in a list of them, with the name of its VMI."""
     if depth > 6 or not isinstance(record, dict):
         return []
-    own = [record["migrationState"]] if isinstance(record.get("migrationState"), dict) else []
+    metadata = record.get("metadata")
+    name = str(metadata.get("name", "")) if isinstance(metadata, dict) else name
+    own = [(name, record["migrationState"])] if isinstance(record.get("migrationState"), dict) else []
     inner = [value for value in record.values() if isinstance(value, dict)]
     inner += [value for value in record.get("items", []) if isinstance(value, dict)] if depth == 0 else []
-    return own or [state for value in inner for state in _states(value, depth + 1)]
+    return own or [state for value in inner for state in _states(value, depth + 1, name)]

@@ -31,6 +31,8 @@ class Sample:
     tag: str = ""
     error_desc: str = ""
     operation: str = ""
+    head: str = ""
+    """What names the guest before it, as far as the log does."""
     figures: dict[str, float] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
 
@@ -138,7 +140,7 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
         source=source,
         format=log_format,
         tag=samples[0].tag,
-        status=tuple(s.status for s in samples),
+        status=tuple(_status_of(s) for s in samples),
         error_desc=next((s.error_desc for s in reversed(samples) if s.error_desc), ""),
         operation=next((s.operation for s in reversed(samples) if s.operation), ""),
         part=part,
@@ -159,6 +161,14 @@ def _named(notes: Sequence[str]) -> tuple[str, ...]:
         return ()
     more = f" and {len(notes) - NAMED_MAX} more" if len(notes) > NAMED_MAX else ""
     return (f"Figures that cannot be were not used: {'; '.join(notes[:NAMED_MAX])}{more}",)
+
+
+def _status_of(sample: Sample) -> str:
+    """Libvirt's jobs have no status for post-copy, but pages are requested only then."""
+    in_postcopy = sample.status == "active" and sample.figures.get("postcopy_requests", 0) > 0
+    return "postcopy-active" if in_postcopy else sample.status
+
+
 def _column(samples: Sequence[Sample], name: str) -> Column:
     return np.array([s.figures.get(name, math.nan) for s in samples], np.float64)
 

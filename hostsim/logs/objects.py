@@ -18,6 +18,8 @@ DEPTH_MAX = 60
 SPAN_MAX = 1 << 22
 FAILED_CHARS_MAX = 1 << 24
 """So many characters are read in vain before the rest is taken as plain text: a text of braces ends, too."""
+CUT_MAX, CUTS_MAX = 20_000, 8
+"""An answer has some kilobytes; after so many commas in vain its end is not what is missing."""
 DIGITS_MAX = 40
 
 
@@ -51,9 +53,34 @@ def _read(text: str, start: int) -> tuple[Any, int, int]:
         return None, start + 1, SPAN_MAX
     end = _end_of(text, start)
     if end is None:
-        return None, start + 1, cost + SPAN_MAX // 64
+        value, end = _cut_off(text, start)
+        return value, end, cost + SPAN_MAX // 64
     value = _tolerant(text[start:end])
     return value, end if value is not None else start + 1, cost + end - start
+
+
+def _cut_off(text: str, start: int) -> tuple[Any, int]:
+    """An object with which the text ends, as far as it goes; None if more than its end is missing."""
+    rest = text[start : start + CUT_MAX]
+    if len(text) - start > CUT_MAX or (OPENING.search(rest, 1) and "\n{" in rest):
+        return None, start + 1
+    cuts = [found.start() for found in re.finditer(r",|[}\]](?=\s*$)", rest)][-CUTS_MAX:]
+    for cut in reversed(cuts):
+        value = _tolerant(rest[:cut] + _closing(rest[:cut]))
+        if value is not None:
+            return value, len(text)
+    return None, start + 1
+
+
+def _closing(text: str) -> str:
+    """The brackets that close what ``text`` leaves open."""
+    open_signs: list[str] = []
+    for sign in TOKEN.findall(text):
+        if sign in ("{", "["):
+            open_signs.append("}" if sign == "{" else "]")
+        elif sign in ("}", "]") and open_signs:
+            open_signs.pop()
+    return "".join(reversed(open_signs))
 
 
 def _end_of(text: str, start: int) -> int | None:

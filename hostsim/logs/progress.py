@@ -10,8 +10,8 @@ from hostsim.logs.items import Item
 from hostsim.logs.reader import Reader
 
 PERCENT = re.compile(r"Migration:\s*\[\s*([\d.,]+)\s*%\s*\]")
-ERROR = re.compile(r"^\s*error: (.+)")
-CANCELLED = re.compile(r"cancell?ed", re.IGNORECASE)
+CANCELLED = re.compile(r"cancell?ed by client|operation aborted", re.IGNORECASE)
+ERROR = re.compile(r"(?:^|[\s\]])error: (.+)")
 
 
 @dataclass
@@ -27,7 +27,8 @@ class VirshProgress(Reader):
             sample.figures["percent"] = quantity(digits, "plain")
         error = ERROR.search(item.text) if self.samples else None
         if error:
-            self.add(item, "cancelled" if CANCELLED.search(error.group(1)) else "failed").error_desc = error.group(1)
+            status = "cancelled" if CANCELLED.search(error.group(1)) else "failed"
+            self.add(item, status).error_desc = error.group(1)
 
     def finish(self) -> None:
         """100 % is printed when virsh's call has returned without an error (tools/virsh-domain.c::virshWatchJob)."""

@@ -149,6 +149,7 @@ class Proxmox(Reader):
             sample = (
                 self.samples[-1] if self.samples and self.samples[-1].status in TERMINAL else self._sample(item, "failed")
             )
+            sample.status = "cancelled" if "interrupted by signal" in why else sample.status
             sample.error_desc = sample.error_desc or why
         return status is not None or aborted is not None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from hostsim.logs.figures import sane
-from hostsim.logs.items import Item
-from hostsim.logs.model import Sample
+from hostsim.logs.items import SHELLS_MAX, Item
+from hostsim.logs.model import TERMINAL, Sample
 from hostsim.logs.reader import Reader
 
 STATUSES = (
@@ -53,15 +54,28 @@ XBZRLE = {
 DISK = {"total": "disk_total_bytes", "remaining": "disk_remaining_bytes", "transferred": "disk_transferred_bytes"}
 SECTIONS = (("ram", RAM), ("xbzrle-cache", XBZRLE), ("disk", DISK), ("vfio", {"transferred": "vfio_bytes"}))
 MONITOR = re.compile(r"\bmon=(0x[0-9a-f]+)")
+DESTINATION = {"socket-address", "postcopy-blocktime", "postcopy-vcpu-blocktime"}
+"""Told by the QEMU that receives (migration.c::fill_destination_migration_info)."""
+REFUSED = re.compile(r"migrat", re.IGNORECASE)
+"""In the words of QEMU when it refuses to start one."""
+EXECUTE = ("execute", "exec-oob")
 WRAPPERS = ("info", "return", "reply", "result", "response")
 
 
 @dataclass
 class QueryMigrate(Reader):
-    """``disks``: of block jobs that no answer about a migration has followed yet; empty_at: line of an empty answer."""
+    """``disks``: of block jobs that no answer about a migration has followed yet; ``empty``: answers without a figure.
+
+    ``stop``: when the guest stopped and on which monitor; ``blackout_ms``: from then on until it ran on the other host;
+    ``limit_ms``: downtime-limit that was set; ``asked``: the command whose answer comes next.
+    """
 
     disks: dict[str, float] = field(default_factory=dict)
-    empty_at: int = 0
+    empty: list[Item] = field(default_factory=list)
+    stop: tuple[float, str] | None = None
+    blackout_ms: float | None = None
+    limit_ms: float | None = None
+    asked: str = ""
 
     def take(self, item: Item) -> None:
         """An answer, an event, an error, or an array of them."""
@@ -69,35 +83,57 @@ class QueryMigrate(Reader):
             self._take_record(item, item.value)
 
     def finish(self) -> None:
-        """Block jobs alone: the disks are copied, the memory has not begun."""
+        """Block jobs alone: the disks are copied, the memory has not begun. Empty answers alone: no migration yet."""
         if self.disks and not self.samples:
             sample = Sample(1, "active")
             sample.figures.update(self.disks)
             self.samples.append(sample)
-        if self.empty_at and not self.samples and not self.refusals:
-            text = "an empty answer: so query-migrate answers where no migration has been started"
-            self.refusals.append(f"Line {self.empty_at} is {text}")
+        if self.empty and not self.samples and not self.refusals:
+            self.add(self.empty[-1], "none")
+        for sample in self.samples:
+            if sample.status == "completed" and self.blackout_ms is not None and len(_ends(self.samples)) == 1:
+                sample.figures.setdefault("downtime_ms", self.blackout_ms)
 
-    def _take_record(self, item: Item, record: dict[str, Any]) -> None:
+    def _take_record(self, item: Item, record: dict[str, Any], depth: int = 0) -> None:
+        self.asked = next((str(record[key]) for key in EXECUTE if key in record), self.asked)
         if isinstance(record.get("event"), str):
             self._event(item, record)
         elif isinstance(record.get("error"), dict) and "desc" in record["error"]:
             error = record["error"]
-            self.refusals.append(
-                f"Line {item.line} is an error of QMP, {error.get('class', 'GenericError')}: {error['desc']}"
-            )
+            named = f"an error of QMP, {error.get('class', 'GenericError')}: {error['desc']}"
+            if REFUSED.search(str(error["desc"])) and not self.samples:
+                self.add(item, "failed").error_desc = f"it did not start, line {item.line} is {named}"
+            else:
+                self.refusals.append(f"Line {item.line} is {named}")
         else:
             answer = next((record[key] for key in WRAPPERS if key in record), record)
             if isinstance(answer, list):
                 self._block_jobs(answer)
-            if answer == {} and "return" in record:
-                self.empty_at = self.empty_at or item.line
+            self._parameters(record.get("arguments"))
+            self._parameters(answer)
             if _is_about_a_migration(answer):
                 self._answer(item, record, answer)
+            elif isinstance(answer, dict):
+                self._other(item, record, answer, depth)
+
+    def _other(self, item: Item, record: dict[str, Any], answer: dict[str, Any], depth: int) -> None:
+        """An answer without status and figures: what blocks a migration, nothing at all, or an answer within."""
+        if isinstance(answer.get("blocked-reasons"), list):
+            reasons = "; ".join(map(str, answer["blocked-reasons"]))
+            self.add(item, "failed").error_desc = f"QEMU blocks a migration of this guest: {reasons}"
+        elif answer == {} and "return" in record:
+            self.empty += [item] if self.asked in ("", "query-migrate") else []
+            self.asked = ""
+        elif depth < SHELLS_MAX:
+            for value in answer.values():
+                if isinstance(value, dict):
+                    self._take_record(item, value, depth + 1)
 
     def _answer(self, item: Item, record: dict[str, Any], answer: dict[str, Any]) -> None:
         sample = self.add(item, str(answer.get("status") or "active"), _text(record, "tag") or _monitor(item))
         sample.error_desc = _text(answer, "error-desc")
+        if "ram" not in answer and DESTINATION & answer.keys():
+            sample.operation = "incoming migration"
         _figures(sample, record if answer is not record else {}, {"t": "t_s"}, "")
         _figures(sample, answer, TOP, "")
         for section, names in SECTIONS:
@@ -105,17 +141,49 @@ class QueryMigrate(Reader):
                 _figures(sample, answer[section], names, f"{section}.")
         for name, value in self.disks.items():
             sample.figures.setdefault(name, value)
+        if self.limit_ms is not None:
+            sample.figures.setdefault("limit_ms", self.limit_ms)
         self.disks = {}
+
+    def _parameters(self, told: Any) -> None:
+        """What was set, or asked for: the limit holds from then on."""
+        value = told.get("downtime-limit") if isinstance(told, dict) else None
+        if value is not None and not math.isnan(sane(value)):
+            self.limit_ms = sane(value)
+            if self.samples and self.samples[-1].status not in TERMINAL:
+                self.samples[-1].figures["limit_ms"] = self.limit_ms
 
     def _event(self, item: Item, record: dict[str, Any]) -> None:
         data, at = record.get("data"), record.get("timestamp")
-        status = data.get("status") if isinstance(data, dict) and record["event"] == "MIGRATION" else None
-        if status not in STATUSES:
-            return
-        sample = self.add(item, str(status), _monitor(item))
-        if isinstance(at, dict) and "stamp_s" not in sample.figures:
-            seconds = sane(at.get("seconds")) + sane(at.get("microseconds", 0)) / 1e6
-            sample.take("stamp_s", seconds, "timestamp", str(at))
+        told, name = data if isinstance(data, dict) else {}, record["event"]
+        seconds = sane(at.get("seconds")) + sane(at.get("microseconds", 0)) / 1e6 if isinstance(at, dict) else math.nan
+        if name in ("STOP", "RESUME"):
+            self._moves(name, seconds, _monitor(item))
+        elif name == "MIGRATION" and told.get("status") in STATUSES:
+            self._told(item, str(told["status"]), seconds)
+        elif name == "MIGRATION_PASS" and isinstance(told.get("pass"), int):
+            last = next((s for s in reversed(self.samples) if s.tag == _monitor(item)), None)
+            is_on = last is not None and last.status not in (*TERMINAL, "setup", "none")
+            sample = self._told(item, last.status if last is not None and is_on else "active", seconds)
+            sample.take("dirty_sync_count", sane(told["pass"]), "pass", str(told["pass"]))
+
+    def _told(self, item: Item, status: str, seconds: float) -> Sample:
+        """An event's sample; its own time is better than that of the line."""
+        sample = self.add(item, status, _monitor(item))
+        if "stamp_s" not in sample.figures and not math.isnan(seconds):
+            sample.figures["stamp_s"] = seconds
+        return sample
+
+    def _moves(self, name: str, seconds: float, monitor: str) -> None:
+        """STOP on the source and RESUME on the destination: between them no guest ran."""
+        is_on = bool(self.samples) and self.samples[-1].status not in ("none", "failed", "cancelled")
+        if name == "STOP" and is_on:
+            self.stop = (seconds, monitor)
+        elif name == "RESUME" and is_on and self.stop is not None:
+            stopped, there = self.stop
+            if (monitor != there or not monitor) and seconds >= stopped:
+                self.blackout_ms = 1000 * (seconds - stopped)
+            self.stop = None
 
     def _block_jobs(self, jobs: list[Any]) -> None:
         """Lengths of all jobs that copy a disk, together (qapi/block-core.json::BlockJobInfo)."""
@@ -126,6 +194,10 @@ class QueryMigrate(Reader):
             self.disks = {name: value for name, value in figures.items() if value >= 0}
             if self.samples:
                 self.samples[-1].figures.update(self.disks)
+
+
+def _ends(samples: list[Sample]) -> list[Sample]:
+    return [sample for sample in samples if sample.status == "completed"]
 
 
 def _is_about_a_migration(answer: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hostsim.logs.figures import quantity
 from hostsim.logs.items import Item
 from hostsim.logs.model import DirtyReading, Sample
+from hostsim.logs.whose import head_of
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Reader:
 
     def add(self, item: Item, status: str, tag: str = "") -> Sample:
         """A new answer, taken at the time of ``item``."""
-        sample = Sample(item.line, status, tag)
+        sample = Sample(item.line, status, tag, head=head_of(item.text if item.value is not None else "", item.domain))
         if item.stamp_s is not None:
             sample.figures["stamp_s"] = item.stamp_s
         self.samples.append(sample)

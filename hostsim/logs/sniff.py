@@ -12,13 +12,14 @@ import numpy as np
 
 from hostsim.errors import InputError, Problem
 from hostsim.logs.forms import FORMS, WANTED, Form, is_worth_reading
-from hostsim.logs.items import items_of
+from hostsim.logs.items import items_of, one_record_a_line
+from hostsim.logs.joined import joined
 from hostsim.logs.model import MigrationLog, Sample, broken, build_log
 from hostsim.logs.objects import objects_in
-from hostsim.logs.prefixes import without_prefixes
 from hostsim.logs.reader import Reader, labelled
 from hostsim.logs.split import migrations
 from hostsim.logs.virsh import ALL_LABELS
+from hostsim.logs.whose import by_guest
 from hostsim.user_files import LOG, read_bytes
 
 LOCALIZED = re.compile(r"\s*[^\W\d][^:\uff1a\d]{2,40}[:\uff1a]\s*[\d.,]+\s*(?:[KMGT]i?[Bo]|ms|\S{1,12}/s)?\s*")
@@ -36,36 +37,24 @@ def read_logs(path: str, tag: str | None = None) -> tuple[MigrationLog, ...]:
 
 def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[MigrationLog, ...]:
     """All migrations in ``text`` as they first appear, or those called ``tag``. Raises InputError."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    read = _read_best(text)
+    text = joined(one_record_a_line(text.replace("\r\n", "\n").replace("\r", "\n")))
+    read = _read(text)
     found = [(form, reader) for form, reader in read if reader.samples or reader.readings]
+    found = [one for one in found if not _is_empty(one[1])] or found
     refusals = [refusal for _, reader in read for refusal in reader.refusals]
     if not found:
         raise _unknown(text, source, refusals)
     strong = [one for one in found if not one[0].is_weak] or found[:1]
     logs = [log for form, reader in strong for log in _logs_of(form, reader, source, refusals)]
     _refuse_localized(text, source, logs)
-    logs = [log for log in logs if _has_figures(log)] or logs
+    named = {log.tag for log in logs if _has_figures(log)}
+    logs = [log for log in logs if _has_figures(log) or (named and log.tag not in named and log.tag)] or logs
     picked = tuple(log for log in logs if tag is None or log.tag == tag)
     if not picked:
         names = list(dict.fromkeys(log.tag for log in logs))
         known = ", ".join(name or "(none)" for name in names)
         raise InputError([Problem(source, "--tag", str(tag), f"one of: {known}", f"--tag {names[0]}")])
     return picked
-
-
-def _read_best(text: str) -> list[Read]:
-    """As the text stands; where objects are broken, also without the prefixes of its lines, if that tells more."""
-    read = _read(text)
-    if _told(read) and all(found.value is not None for found in objects_in(text)):
-        return read
-    again = _read(without_prefixes(text))
-    return again if _told(again) > _told(read) else read
-
-
-def _told(read: Sequence[Read]) -> int:
-    """Figures in all answers."""
-    return sum(len(sample.figures) for _, reader in read for sample in reader.samples)
 
 
 def _read(text: str) -> list[Read]:
@@ -83,6 +72,7 @@ def _logs_of(form: Form, reader: Reader, source: str, refusals: Sequence[str]) -
     if reader.readings and not reader.samples:
         log = build_log([Sample(reader.readings[0].line, "none")], source, form.name)
         return [replace(log, readings=tuple(reader.readings))]
+    by_guest(reader.samples)
     order = {tag: i for i, tag in enumerate(dict.fromkeys(s.tag for s in reader.samples))}
     groups = groupby(sorted(reader.samples, key=lambda s: order[s.tag]), key=lambda s: s.tag)
     logs = []
@@ -90,6 +80,11 @@ def _logs_of(form: Form, reader: Reader, source: str, refusals: Sequence[str]) -
         parts = migrations(list(group))
         logs += [build_log(part, source, form.name, (i, len(parts))) for i, part in enumerate(parts, 1)]
     return [replace(log, notes=(*log.notes, *refusals[:1])) for log in logs]
+
+
+def _is_empty(reader: Reader) -> bool:
+    """Whether it tells only that no migration or job runs: beside anything else that is no answer."""
+    return not reader.readings and all(s.status == "none" and not s.figures.keys() - {"stamp_s"} for s in reader.samples)
 
 
 def _has_figures(log: MigrationLog) -> bool:

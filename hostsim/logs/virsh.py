@@ -72,7 +72,12 @@ JOB_COMPLETED = "event 'job-completed'"
 OWN = ("memory_", "data_", "disk_", "compression_", "time_elapsed", "auto_converge_throttle")
 OWN_LABELS = ("time elapsed", "memory", "data", "file", "normal data", "total downtime")
 ALL_LABELS = Labels({"job type", "operation", *LABELS})
-FIELD_HINTS = ("memory_", "data_", "disk_", "compression_", "time_", "operation", "downtime", "setup_time", "throttle")
+FIELD_HINTS = (
+    "memory_", "data_", "disk_", "compression_", "time_", "operation", "downtime", "setup_time", "throttle", "success",
+)  # fmt: skip
+ERROR = re.compile(r"^\s*(?:Error message|errmsg)\s*[:=]\s*(.+)")
+ITERATION = re.compile(r"event 'migration-iteration'.*iteration: '?(\d{1,9})")
+SUCCESS = re.compile(r"\bsuccess\s*[:=]\s*(\w+)")
 FIELD = re.compile(rf"\b({'|'.join(sorted({'operation', *FIELDS}, key=len, reverse=True))})['\"]?\s*[:=]\s*['\"]?([-\d]+)")
 
 
@@ -88,13 +93,22 @@ class Virsh(Reader):
         if isinstance(item.value, dict):
             self._take_fields(item, item.value)
         elif item.value is None:
+            iteration = ITERATION.search(item.text)
+            if iteration:
+                sample = self._open(item)
+                sample.take("dirty_sync_count", float(iteration.group(1)), "iteration", iteration.group(1))
+                self._keep(sample)
+                return
             if JOB_COMPLETED in item.text:
                 self._open(item).status = "completed"
                 return
             found = labelled(item.text, ALL_LABELS)
             if found and found[1] and not _is_raw(*found):
                 self._label(item, *found)
+            elif ERROR.search(item.text) and self.samples:
+                self.samples[-1].error_desc = ERROR.findall(item.text)[0].strip()
             elif any(hint in item.text for hint in FIELD_HINTS):
+                self._success(item.text)
                 for key, digits in FIELD.findall(item.text):
                     self._field(item, key, digits)
 
@@ -147,6 +161,12 @@ class Virsh(Reader):
         if key.startswith(OWN):
             self._keep(sample)
         sample.take(FIELDS[key], _signed(digits), key, digits)
+
+    def _success(self, text: str) -> None:
+        """Libvirt tells success of a job that has ended, and only of one."""
+        found = SUCCESS.search(text)
+        if found and self.samples:
+            self.samples[-1].status = "completed" if found.group(1) in ("1", "yes", "true") else "failed"
 
     def _keep(self, sample: Sample) -> None:
         if not self.own or self.own[-1] is not sample:

@@ -10,7 +10,7 @@ from hostsim.logs.model import MigrationLog
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.course import last, rate, running
 from hostsim.verdict.evidence import Evidence
-from hostsim.verdict.findings import sent_words
+from hostsim.verdict.findings import REASONS, after_words, sent_words
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
 from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
@@ -48,14 +48,26 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     left = last(log.remaining_bytes[running(log)])
     speed = _speed(log, sent)
     if not speed:
-        return Verdict("cannot tell", "cannot tell: nothing was sent between the answers, so there is no bandwidth")
+        return _without_speed(log, left)
     evidence = replace(
         evidence, sent_bytes=sent, ram_bytes=total, bandwidth_bytes_per_s=speed, bandwidth_peak_bytes_per_s=None
     )
     outcome = _outcome(log, evidence, sent / total, left, speed)
     if outcome == "too early to tell":
         return _early(log, evidence, total, left, sent, speed)
-    return verdict_by_progress(log, evidence, outcome, sent / total, left, speed, _why(log, sent / total, speed))
+    return _verdict(log, evidence, outcome, sent / total, left, speed)
+
+
+def _without_speed(log: MigrationLog, left: float | None) -> Verdict:
+    told = log.transferred_bytes[~np.isnan(log.transferred_bytes)]
+    grew = told.max() > told.min()
+    why = "the log tells no times" if grew or len(told) == 1 else "nothing was sent between the answers"
+    rest = "" if left is None else f"; {bytes_words(left)} are left"
+    return Verdict(
+        "cannot tell",
+        f"cannot tell: {why}, so there is no bandwidth{rest}",
+        measure_next=("the same with a time before each answer (date; ...), each second over several rounds",),
+    )
 
 
 def _speed(log: MigrationLog, sent: float) -> float:
@@ -80,20 +92,20 @@ def _outcome(log: MigrationLog, evidence: Evidence, ratio: float, left: float | 
     return "undecided"
 
 
-def verdict_by_progress(
-    log: MigrationLog, evidence: Evidence, outcome: Outcome, ratio: float, left: float | None, speed: float, why: str
+def _verdict(
+    log: MigrationLog, evidence: Evidence, outcome: Outcome, ratio: float, left: float | None, speed: float
 ) -> Verdict:
-    """The verdict on a log without rounds. ratio: sent over RAM; left: bytes; speed: bytes/s; why: a line, or nothing."""
-    told = {"not converging": f"{outcome} (remaining stops falling)", "would converge": f"{outcome} given more time"}
-    words = told.get(outcome, outcome)
+    words = {
+        "not converging": f"not converging ({REASONS['floor']})", "would converge": "would converge given more time",
+    }.get(outcome, outcome)  # fmt: skip
     status = "timed out" if last(log.timeout_s) else "cancelled" if evidence.status.startswith("cancel") else "still active"
     rest = "" if left is None else f" with {bytes_words(left)} left"
     return Verdict(
         outcome=outcome,
         reason="floor" if outcome == "not converging" else None,
-        headline=f"{words}: {status} after {seconds_words(_ended_s(log, evidence))}{rest}"
+        headline=f"{words}: {status}{_after(log, evidence)}{rest}"
         f"{sent_words(evidence)} at {bandwidth_words(speed)}",
-        findings=tuple(line for line in (why, _fits(log, evidence, left, speed)) if line),
+        findings=tuple(line for line in (_why(log, ratio, speed), _fits(log, evidence, left, speed)) if line),
         remedies=_remedies(log, evidence, outcome, left, speed),
         confidence=Confidence("medium" if ratio >= SURELY or (ratio < OFTEN and left is not None) else "low",
                               "judged by what was sent, not by rounds"),
@@ -103,6 +115,11 @@ def verdict_by_progress(
             **({} if left is None else {"remaining_bytes": left, "stop_now_s": left / speed}),
         },
     )  # fmt: skip
+
+
+def _after(log: MigrationLog, evidence: Evidence) -> str:
+    seconds = _ended_s(log, evidence)
+    return f" after {seconds_words(seconds)}" if seconds else ""
 
 
 def _ended_s(log: MigrationLog, evidence: Evidence) -> float:
@@ -123,8 +140,8 @@ def _fits(log: MigrationLog, evidence: Evidence, left: float | None, speed: floa
     least = [value for value in (last(log.watermark_bytes), _least(log)) if value]
     low = f"; the least ever left was {bytes_words(min(least))}" if least and left and min(least) < left else ""
     if left is None:
-        return f"Limit: {fits}; what is left is not told by this form of log."
-    return f"Limit: {bytes_words(left)} left take {seconds_words(left / speed)} to send, {fits}{low}."
+        return f"Floor: not told by this form of log; {fits}."
+    return f"Floor: {bytes_words(left)} left take {seconds_words(left / speed)} to send, {fits}{low}."
 
 
 def _least(log: MigrationLog) -> float | None:
@@ -146,14 +163,15 @@ def _remedies(
     slows = "throttling (auto-converge): slows a guest whose writes take all of its CPU time; a log does not show that"
     command = command_for(evidence.profile, "auto_converge", 99)
     throttle = Remedy("auto_converge", slows, command=command, certain=False)
-    return (*_limit(evidence, left, speed), bandwidth, throttle, copy)
+    return (*_limit(evidence, left, speed), bandwidth, copy, throttle)
 
 
 def _limit(evidence: Evidence, left: float | None, speed: float) -> tuple[Remedy, ...]:
     value_s = rounded_up((left or 0.0) / speed * MARGIN)
     if not 0 < value_s <= LIMIT_MAX_S:
         return ()
-    text = f"downtime limit >= {seconds_words(value_s)} (now {seconds_words(evidence.limit_s)}) if as much is left at a sync"
+    now = f"now {seconds_words(evidence.limit_s)}"
+    text = f"downtime limit of at least {seconds_words(value_s)} ({now}) if as much is left at a sync"
     command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
     return (Remedy("downtime_limit", text, value_s * 1000, "ms", command, certain=False),)
 
@@ -164,7 +182,7 @@ def _early(log: MigrationLog, evidence: Evidence, total: float, left: float | No
     left_s = rest / (falls.per_s if falls else speed)
     return Verdict(
         outcome="too early to tell",
-        headline=f"too early to tell: {evidence.status} after {seconds_words(evidence.elapsed_s)}, within the first pass"
+        headline=f"too early to tell: {evidence.status}{after_words(evidence)}, within the first pass"
         f"{sent_words(evidence)}",
         findings=(
             (
@@ -179,16 +197,24 @@ def _early(log: MigrationLog, evidence: Evidence, total: float, left: float | No
     )  # fmt: skip
 
 
+def _percent_words(log: MigrationLog, percent: float, after: str) -> str:
+    told = log.percent[~np.isnan(log.percent)]
+    falls = f" after {told.max():.0f} %" if told.max() > percent else ""
+    if log.status[-1].startswith("cancel"):
+        return f"cannot tell why it did not end: cancelled at {percent:.0f} %{falls}{after}"
+    return f"cannot tell: the log tells only a percentage, {percent:.0f} %{falls}{after}"
+
+
 def _percent_only(log: MigrationLog) -> Verdict | None:
     percent = last(log.percent)
     if percent is None:
         return None
     ended = last(log.timeout_s)
     after = f" when it timed out after {seconds_words(ended)}" if ended else ""
-    after = after or (" when it was cancelled" if log.status[-1].startswith("cancel") else "")
     return Verdict(
         outcome="cannot tell",
-        headline=f"cannot tell: the log tells only a percentage, {percent:.0f} %{after}; 99 % may last for hours",
+        headline=_percent_words(log, percent, after),
+        findings=("A percentage does not tell why: it may stay at 99 % for hours while the guest dirties memory.",),
         measure_next=("virsh domjobinfo DOMAIN each second over several rounds",),
         numbers={"percent": percent},
     )

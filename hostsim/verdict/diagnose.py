@@ -7,7 +7,7 @@ from dataclasses import replace
 from hostsim.verdict.confidence import assumptions_of, confidence_of, measure_next
 from hostsim.verdict.ended import completed, failed, switched_to_postcopy
 from hostsim.verdict.evidence import Evidence
-from hostsim.verdict.findings import found_numbers, where_it_stands, why_not, why_still
+from hostsim.verdict.findings import after_words, found_numbers, where_it_stands, why_not, why_still
 from hostsim.verdict.floor import floor_pages
 from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_under, time_left_s
 from hostsim.verdict.logging_cost import with_logging_cost
@@ -117,8 +117,7 @@ def _no_sync_seen(evidence: Evidence) -> Verdict | None:
     return Verdict(
         outcome="too early to tell",
         headline=(
-            f"too early to tell: {evidence.status} after {seconds_words(evidence.elapsed_s)}, but no bitmap sync between "
-            "the first answer and the last"
+            f"too early to tell: {evidence.status}{after_words(evidence)}, {_not_seen(evidence, mean.syncs)}"
         ),
         findings=(
             (
@@ -131,6 +130,13 @@ def _no_sync_seen(evidence: Evidence) -> Verdict | None:
         measure_next=tuple(measure_next(evidence, None)),
         numbers={"found_bytes": mean.newly_dirty_pages * evidence.page_bytes},
     )
+
+
+def _not_seen(evidence: Evidence, before: int) -> str:
+    later = int(evidence.sync_count or 0) - before - 1
+    if later <= 0:
+        return "but no bitmap sync between the first answer and the last"
+    return f"with {later} bitmap syncs between the answers, too few to see how remaining changes from one to the next"
 
 
 def _judged(evidence: Evidence) -> Verdict:

@@ -29,7 +29,7 @@ def waits_for_disks(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     how = (
         f"at {bytes_words(per_s)}/s ({bandwidth_words(per_s)}, {over}) about {seconds_words(left_s)} more"
         if per_s
-        else ("and nothing of it was copied between the answers")
+        else _no_speed_words(log)
     )
     return Verdict(
         outcome="would converge" if per_s else "undecided",
@@ -43,6 +43,13 @@ def waits_for_disks(log: MigrationLog, evidence: Evidence) -> Verdict | None:
             **({"disk_left_s": left_s} if per_s else {}),
         },
     )  # fmt: skip
+
+
+def _no_speed_words(log: MigrationLog) -> str:
+    told = log.disk_transferred_bytes[~np.isnan(log.disk_transferred_bytes)]
+    if len(told) and told[-1] > told[0]:
+        return "and the log tells no times, so how fast they are copied is not known"
+    return "and nothing of it was copied between the answers"
 
 
 def _speed(log: MigrationLog, left: float, total: float) -> tuple[float, str]:

@@ -74,14 +74,16 @@ def _by_postcopy(evidence: Evidence) -> Verdict:
         headline=f"completed by post-copy in {_times_words(evidence)}{sent_words(evidence)}",
         findings=(
             (
-                f"Exposed: for {seconds} the guest needed both hosts and the link; it waited for "
-                f"{evidence.postcopy_requests:.0f} "
-                "requested pages."
+                f"Exposed: for {seconds} the guest needed both hosts and the link{_waited_words(evidence)}."
             ),
             "Pre-copy was given up early, so this says nothing of whether pre-copy would have converged.",
         ),
         confidence=Confidence("high", "the migration completed"),
     )
+
+
+def _waited_words(evidence: Evidence) -> str:
+    return f"; it waited for {evidence.postcopy_requests:.0f} requested pages" if evidence.postcopy_requests else ""
 
 
 def _times_words(evidence: Evidence) -> str:

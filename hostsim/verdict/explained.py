@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hostsim.logs.model import MigrationLog
+from hostsim.verdict.by_passes import by_passes
 from hostsim.verdict.by_progress import by_progress, sent_over_and_over
 from hostsim.verdict.course import last
 from hostsim.verdict.device_state import stopped_in_device_state
@@ -14,16 +15,18 @@ from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.dirty_rate import no_migration_yet
 from hostsim.verdict.disks import waits_for_disks
 from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.far_apart import stays_where_it_is
 from hostsim.verdict.from_log import evidence_from_log
 from hostsim.verdict.model import Remedy, Verdict
-from hostsim.verdict.one_answer import first_pass, in_postcopy, one_answer
+from hostsim.verdict.one_answer import first_pass, in_postcopy, nothing_sent, one_answer
 from hostsim.verdict.other_jobs import not_a_migration
-from hostsim.verdict.seldom_asked import seldom_asked
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 GIB = float(1 << 30)
-JUDGES = (stopped_in_device_state, waits_for_disks, in_postcopy, by_progress, one_answer, first_pass, seldom_asked)
+JUDGES = (
+    stopped_in_device_state, waits_for_disks, in_postcopy, nothing_sent, by_passes, by_progress, one_answer, first_pass,
+)  # fmt: skip
 UNCONFIRMED = "Values are computed from this log; no run has confirmed them"
 UNKNOWN = ("cannot tell", "too early to tell")
 
@@ -36,17 +39,18 @@ def explain_log(log: MigrationLog, **known: Any) -> Verdict:
     evidence = evidence_from_log(log, **known)
     verdict = next((found for judge in JUDGES if (found := judge(log, evidence))), None)
     verdict = verdict or _without_time(evidence) or _ended_without_figures(log, evidence) or diagnose(evidence)
-    return _finished(log, evidence, sent_over_and_over(log, evidence, verdict) or verdict)
+    verdict = stays_where_it_is(log, evidence, verdict) or sent_over_and_over(log, evidence, verdict) or verdict
+    return _finished(log, evidence, verdict)
 
 
 def _without_time(evidence: Evidence) -> Verdict | None:
     """A word of completion, and nothing else."""
     if evidence.status != "completed" or evidence.elapsed_s > 0 or evidence.total_time_ms:
         return None
-    downtime = (
-        f"downtime {seconds_words(evidence.downtime_ms / 1000)}" if evidence.downtime_ms is not None else "no downtime"
-    )
-    return Verdict("completed", f"completed; the log tells {downtime} and not how long it took")
+    if evidence.downtime_ms is None:
+        return Verdict("completed", "completed; the log tells neither how long it took nor its downtime")
+    downtime = seconds_words(evidence.downtime_ms / 1000)
+    return Verdict("completed", f"completed, downtime {downtime}; the log does not tell how long it took")
 
 
 def _ended_without_figures(log: MigrationLog, evidence: Evidence) -> Verdict | None:

@@ -29,7 +29,12 @@ def where_it_stands(evidence: Evidence, outcome: Outcome, reason: Reason) -> str
     )
     stopped = {"active": "still active", "cancelling": "cancelled"}.get(evidence.status, evidence.status)
     left = f" with {bytes_words(evidence.remaining_bytes)} remaining" if evidence.remaining_bytes is not None else ""
-    return f"{words}: {stopped} after {seconds_words(evidence.elapsed_s)}{left}{sent_words(evidence)}"
+    return f"{words}: {stopped}{after_words(evidence)}{left}{sent_words(evidence)}"
+
+
+def after_words(evidence: Evidence) -> str:
+    """Half a sentence: after 20 s; nothing where the time is not known."""
+    return f" after {seconds_words(evidence.elapsed_s)}" if evidence.elapsed_s else ""
 
 
 def sent_words(evidence: Evidence) -> str:

@@ -24,6 +24,10 @@ POSTCOPY = (
 )
 STEADY = 0.02
 """Half of the bandwidth figures within this of their median: something constant holds it (assumed)."""
+AGREES = 1.5
+"""Printed and counted bandwidth that differ by less than this factor are the same (assumed)."""
+COUNTED_S = 1.0
+"""Over shorter times counters move in bursts: QEMU sends for 100 ms and then waits (migration.c::BUFFER_DELAY)."""
 XBZRLE_SHARE = 0.5
 """Of the pages sent since the first pass, this many encoded: XBZRLE decides what is going on (assumed)."""
 
@@ -69,8 +73,9 @@ def _progress(log: MigrationLog, at: NDArray[np.int64]) -> dict[str, Any]:
 def _bandwidth(log: MigrationLog, live: NDArray[np.int64]) -> dict[str, Any]:
     rates = log.mbps[live] * 1e6 / 8
     rates = rates[rates > 0]
-    if not len(rates):
-        rates = _bandwidth_between_polls(log, live)
+    counted = _bandwidth_between_polls(log, live)
+    if not len(rates) or _disagree(rates, counted):
+        rates = counted
     if not len(rates):
         return {}
     middle = float(np.median(rates))
@@ -83,9 +88,18 @@ def _bandwidth(log: MigrationLog, live: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
+def _disagree(rates: Array, counted: Array) -> bool:
+    """Whether the printed rates are not those by the counters: then the counters are right, which QEMU adds up itself."""
+    if not len(rates) or not len(counted):
+        return False
+    ratio = float(np.median(counted)) / float(np.median(rates))
+    return not 1 / AGREES <= ratio <= AGREES
+
+
 def _bandwidth_between_polls(log: MigrationLog, live: NDArray[np.int64]) -> Array:
     seconds, sent = np.diff(log.t_s[live]), np.diff(log.transferred_bytes[live])
-    moved = (seconds > 0) & (sent > 0)
+    moved = (seconds >= COUNTED_S) & (sent > 0)
+    moved = moved if moved.any() else (seconds > 0) & (sent > 0)
     return np.asarray(sent[moved] / seconds[moved], np.float64)
 
 

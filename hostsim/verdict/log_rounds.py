@@ -18,7 +18,7 @@ EVALUATED_S = 1.0
 """A sync this long after the last evaluation computes dirty-pages-rate anew (migration/ram.c::migration_bitmap_sync)."""
 ROUNDS_MAX = 100
 """Of a long log the first pass and so many rounds at its end: curves are fitted to each."""
-MANY_SYNCS = 4
+MANY_SYNCS = 3
 """So many syncs between two answers are as many rounds, one more or less, wherever the first began."""
 CLOCKS_OFF = 1.02
 """The poller's clock and QEMU's may differ by this (assumed)."""

@@ -8,6 +8,7 @@ from hostsim.logs.model import MigrationLog
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.course import last, rate, running, seconds_in
 from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.findings import after_words
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.from_log import POSTCOPY
 from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
@@ -56,9 +57,21 @@ def _paused(status: str, rest: str) -> Verdict:
     )  # fmt: skip
 
 
+def nothing_sent(log: MigrationLog, evidence: Evidence) -> Verdict | None:
+    """The answer where counters are still 0."""
+    if evidence.status in (*ENDED, "cancelled") or last(log.transferred_bytes) != 0 or last(log.disk_transferred_bytes):
+        return None
+    return Verdict(
+        outcome="too early to tell",
+        headline=f"too early to tell: {evidence.status}{after_words(evidence)}, and nothing has been sent yet",
+        measure_next=("poll again each second, over several rounds",),
+        numbers={"sent_bytes": 0.0},
+    )
+
+
 def one_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     """The answer where one picture with figures of RAM is all there is."""
-    at = [i for i in running(log) if not np.isnan(log.remaining_bytes[i])]
+    at = [i for i, status in enumerate(log.status) if status not in ENDED and not np.isnan(log.remaining_bytes[i])]
     if len(at) != 1 or evidence.remaining_bytes is None or evidence.status in ENDED:
         return None
     syncs = last(log.dirty_sync_count)
@@ -83,14 +96,14 @@ def _later(log: MigrationLog, evidence: Evidence, speed: float) -> Verdict:
     total = f" of {bytes_words(ram)}" if ram else ""
     return Verdict(
         outcome=outcome,
-        headline=f"{_headline(outcome)}: one answer, {evidence.status} after {seconds_words(evidence.elapsed_s)} with "
+        headline=f"{_headline(outcome)}: one answer, {evidence.status}{after_words(evidence)} with "
         f"{bytes_words(left)} left{_sent(evidence)}",
         findings=(
             (f"The first pass is over (dirty-sync-count {last(log.dirty_sync_count):.0f}): the last sync found at least "
             f"{bytes_words(left)}{total} dirty again."),
             _rates(dirty, speed, threshold, stop_s, evidence),
         ),
-        remedies=_remedies(evidence, outcome, left, dirty, speed),
+        remedies=remedies_at(evidence, outcome, left, dirty, speed),
         confidence=Confidence("low", "one answer is a picture, not a course"),
         measure_next=AGAIN,
         numbers={
@@ -127,22 +140,25 @@ def _rates(dirty: float, speed: float, threshold: float, stop_s: float | None, e
     if not speed:
         return "Rates: the answer tells no bandwidth."
     fits = f"{bytes_words(threshold)} fit the downtime limit of {seconds_words(evidence.limit_s)}"
-    stop = f"a stop now would take {seconds_words(stop_s or 0.0)}; {fits}"
+    stop = f"A stop now would take {seconds_words(stop_s or 0.0)}; {fits}"
     if not dirty:
-        return f"Rates: {bandwidth_words(speed)} is sent, no dirty rate is told; {stop}."
+        return f"Rates: {bandwidth_words(speed)} is sent, no dirty rate is told. {stop}."
     side = "above" if dirty > speed else "below" if dirty < speed else "as much as"
     consequence = (
-        "so it will not end by itself unless the guest writes fewer pages"
+        "It will not end by itself unless the guest writes fewer pages."
         if dirty >= speed
-        else ("so each round finds less than the one before")
+        else "Each iteration finds less than the one before."
+        if dirty < CLEARLY * speed
+        else "That is too close to tell."
     )
     return (
-        f"Rates: the guest dirties {bytes_words(dirty)}/s ({bandwidth_words(dirty)}), {side} the "
-        f"{bytes_words(speed)}/s ({bandwidth_words(speed)}) sent, {consequence}; {stop}."
+        f"Rates: the guest dirties {bytes_words(dirty)}/s ({bandwidth_words(dirty)}), {side} the {bytes_words(speed)}/s "
+        f"({bandwidth_words(speed)}) sent. {consequence} {stop}."
     )
 
 
-def _remedies(evidence: Evidence, outcome: Outcome, left: float, dirty: float, speed: float) -> tuple[Remedy, ...]:
+def remedies_at(evidence: Evidence, outcome: Outcome, left: float, dirty: float, speed: float) -> tuple[Remedy, ...]:
+    """The changes that one picture allows to name."""
     pages = left / evidence.page_bytes
     if outcome == "would converge" and speed:
         share = min(dirty / speed, CLEARLY)
@@ -150,15 +166,16 @@ def _remedies(evidence: Evidence, outcome: Outcome, left: float, dirty: float, s
         return more_time_for(evidence, until), post_copy(evidence, pages)
     if not speed:
         return (post_copy(evidence, pages),)
-    return (*_limit(evidence, left / speed), _bandwidth(evidence, dirty, speed), _throttle(dirty, speed),
-            post_copy(evidence, pages))  # fmt: skip
+    return (*_limit(evidence, left / speed), _bandwidth(evidence, dirty, speed), post_copy(evidence, pages),
+            _throttle(dirty, speed))  # fmt: skip
 
 
 def _limit(evidence: Evidence, stop_s: float) -> tuple[Remedy, ...]:
     value_s = rounded_up(stop_s * MARGIN)
     if value_s > LIMIT_MAX_S:
         return ()
-    text = f"downtime limit >= {seconds_words(value_s)} (now {seconds_words(evidence.limit_s)}) if as much is left at a sync"
+    now = f"now {seconds_words(evidence.limit_s)}"
+    text = f"downtime limit of at least {seconds_words(value_s)} ({now}) if as much is left at a sync"
     command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
     return (Remedy("downtime_limit", text, value_s * 1000, "ms", command, certain=False),)
 
@@ -166,10 +183,10 @@ def _limit(evidence: Evidence, stop_s: float) -> tuple[Remedy, ...]:
 def _bandwidth(evidence: Evidence, dirty: float, speed: float) -> Remedy:
     if not dirty:
         return Remedy("bandwidth", f"bandwidth: more than {bandwidth_words(speed)}; how much more one answer does not tell")
-    value = dirty * MARGIN
+    value = rounded_up(max(dirty, speed) * MARGIN * 8) / 8
     text = (
-        f"bandwidth > {bandwidth_words(dirty)}, {times_words(dirty / speed)} what is sent now: then a round finds less than "
-        "the one before"
+        f"bandwidth of at least {bandwidth_words(value)}, {times_words(value / speed)} what is sent now: then each "
+        "iteration finds less than the one before"
     )
     command = command_for(evidence.profile, "bandwidth", value) if evidence.brake in (None, "max-bandwidth") else ""
     return Remedy("bandwidth", text, value, "bytes/s", command, certain=False)
@@ -215,7 +232,7 @@ def first_pass_verdict(log: MigrationLog, evidence: Evidence, speed: float) -> V
     done = f"{100 * (1 - left / ram):.0f} % of {bytes_words(ram)} was sent once, " if ram else ""
     return Verdict(
         outcome="too early to tell",
-        headline=f"too early to tell: {evidence.status} after {seconds_words(evidence.elapsed_s)}, within the first pass "
+        headline=f"too early to tell: {evidence.status}{after_words(evidence)}, within the first pass "
         f"with {bytes_words(left)} left",
         findings=(
             (f"{done}{_pages(log, evidence, passed)}: at that rate the {bytes_words(left)} left are through in about "
@@ -254,7 +271,7 @@ def _pages(log: MigrationLog, evidence: Evidence, passed: float) -> str:
 
 def _post_copy_in(evidence: Evidence, seconds: float) -> Remedy:
     text = (
-        f"post-copy: always ends; for about {seconds_words(seconds)} the guest needs both hosts and the link, and is lost "
-        "with them"
+        f"post-copy always ends; for about {seconds_words(seconds)} the guest needs both hosts and the link, and is lost "
+        "if one of them fails"
     )
     return Remedy("post_copy", text, seconds, "s", command_for(evidence.profile, "post_copy"))

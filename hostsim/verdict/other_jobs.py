@@ -23,10 +23,14 @@ OTHERS = {
 
 def not_a_migration(log: MigrationLog) -> Verdict | None:
     """The answer where libvirt names another job, or copies files and no memory."""
+    if set(log.status) <= {"none"} and not log.readings:
+        return _not_started(log)
+    if log.status[-1] == "colo":
+        return _replicates()
     if log.operation == "incoming migration" and last(log.remaining_bytes) is None:
         return Verdict(
             outcome="cannot tell",
-            headline="cannot tell: this is the destination's side of a migration, which libvirt shows without figures",
+            headline="cannot tell: this is the destination's side of a migration, which is shown without figures",
             measure_next=("virsh domjobinfo DOMAIN on the source, each second",),
         )
     is_file_job = log.format == "domjobinfo" and log.operation == "" and _is_disks_only(log)
@@ -39,6 +43,34 @@ def not_a_migration(log: MigrationLog) -> Verdict | None:
         headline=f"not a migration: this job is {what}{named}, so it neither converges nor stops the guest for a switchover",
         findings=tuple(line for line in (_left(log),) if line),
         measure_next=("virsh domjobinfo DOMAIN while virsh migrate runs: it then says Operation: Outgoing migration",),
+    )
+
+
+def _not_started(log: MigrationLog) -> Verdict:
+    if log.format == "domjobinfo":
+        return _no_job()
+    return Verdict(
+        outcome="no migration yet",
+        headline="no migration yet: the answer is empty, as QEMU answers before any migration is started",
+        findings=("The destination answers so, too, until data arrive: ask the QEMU of the source.",),
+        measure_next=("query-migrate each second on the source, from the start of the migration",),
+    )
+
+
+def _no_job() -> Verdict:
+    return Verdict(
+        outcome="no migration yet",
+        headline="no migration runs: libvirt tells Job type None, as before a job and after its end",
+        measure_next=("virsh domjobinfo DOMAIN --completed once it has ended, each second while it runs",),
+    )
+
+
+def _replicates() -> Verdict:
+    return Verdict(
+        outcome="not a migration",
+        headline="not a migration that ends: COLO keeps a replica of the guest and sends each checkpoint to it",
+        findings=("Status colo follows the first copy of all memory; downtime limit and bandwidth do not end it.",),
+        measure_next=("query-colo-status on both hosts",),
     )
 
 

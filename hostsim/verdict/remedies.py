@@ -25,6 +25,8 @@ from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
 
 CERTAIN = 1.3
 """A range this narrow is one value."""
+OPEN = 20.0
+"""So many times what there is, where less may be enough, nobody can plan with (assumed)."""
 LIMIT_MAX_S = 2000.0
 """Greatest downtime-limit QEMU accepts (migration/options.c::MAX_MIGRATE_DOWNTIME)."""
 THROTTLE_MAX = 99.0
@@ -62,6 +64,10 @@ def _unthrottled(evidence: Evidence, found: Forecast) -> Forecast:
 def downtime_limit(evidence: Evidence, found: Forecast, value_ms: float | None = None) -> Remedy:
     """The limit that reaches the floor, above it by MARGIN and rounded up to two digits; or ``value_ms``."""
     needed = limit_needed_s(found, evidence)
+    if value_ms is None and _is_open(evidence, needed, evidence.limit_s):
+        stop_s = (evidence.remaining_bytes or 0.0) / (evidence.bandwidth_bytes_per_s or 1.0)
+        text = f"downtime limit: the log does not tell which is needed; a stop now would take {seconds_words(stop_s)}"
+        return Remedy("downtime_limit", text, unit="ms", certain=False)
     value_s = rounded_up(needed[1] * MARGIN) if value_ms is None else value_ms / 1000
     if value_s > LIMIT_MAX_S:
         text = f"downtime limit: QEMU takes at most {LIMIT_MAX_S:.0f} s, and {seconds_words(value_s)} would be needed"
@@ -70,7 +76,7 @@ def downtime_limit(evidence: Evidence, found: Forecast, value_ms: float | None =
     stops = "; max-bandwidth does not hold back a stopped guest, so its downtime is shorter" if _is_capped(evidence) else ""
     text = f"downtime limit of at least {seconds_words(value_s)} ({now}{stops})"
     least_s = rounded_up(needed[0] * MARGIN)
-    text += _may_do(needed, seconds_words(least_s) if least_s > evidence.limit_s else "the limit as it is")
+    text += _may_do(needed, seconds_words(least_s) if least_s > evidence.limit_s else "the present limit")
     command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
     return Remedy("downtime_limit", text, value_s * 1000, "ms", command, certain=_is_narrow(needed))
 
@@ -78,12 +84,16 @@ def downtime_limit(evidence: Evidence, found: Forecast, value_ms: float | None =
 def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -> Remedy:
     """The bandwidth at which the floor comes under the threshold (or ``value``), and what has to be raised to it."""
     needed = bandwidth_needed_bytes_per_s(found, evidence)
+    if value is None and _is_open(evidence, needed, evidence.bandwidth_bytes_per_s or 0.0):
+        now = bandwidth_words(max(needed[0], evidence.bandwidth_bytes_per_s or 0.0))
+        text = f"bandwidth: more than {now}; the log does not tell how much more is needed"
+        return Remedy("bandwidth", text, unit="bytes/s", certain=False)
     value = rounded_up(needed[1] * MARGIN * 8) / 8 if value is None else value
     now = bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)
     text = f"bandwidth of at least {bandwidth_words(value)} (now {now}): "
     least = rounded_up(needed[0] * MARGIN)
     faster = least > (evidence.bandwidth_bytes_per_s or 0.0)
-    may_do = _may_do(needed, bandwidth_words(least) if faster else "what there is")
+    may_do = _may_do(needed, bandwidth_words(least) if faster else "the present bandwidth")
     if (host := evidence.host_bandwidth_bytes_per_s) and value > host:
         text += f"out of reach, one migration thread sends at most {bandwidth_words(host)} here"
         return Remedy("bandwidth", text, value, "bytes/s", helps=False)
@@ -235,5 +245,10 @@ def _is_narrow(needed: Range) -> bool:
     return needed[1] <= CERTAIN * needed[0]
 
 
+def _is_open(evidence: Evidence, needed: Range, now: float) -> bool:
+    """Whether a log bounds what is needed so loosely that the upper end is no advice."""
+    return evidence.source == "log" and needed[1] > OPEN * max(needed[0], now)
+
+
 def _may_do(needed: Range, least: str) -> str:
-    return "" if _is_narrow(needed) else f"; this is enough in any case, {least} may be enough"
+    return "" if _is_narrow(needed) else f"; {least} may be enough"

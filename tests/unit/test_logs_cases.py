@@ -110,14 +110,13 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     "dict-over-prefixed-lines.txt": (Facts("completed", {"elapsed_s": 9.756, "downtime_ms": 8}, form="query-migrate"),),
     "json-over-dated-lines.txt": (Facts("completed", END, form="query-migrate"),),
     "hmp-10-seldom-asked.txt": (
-        Facts("not converging", {"bandwidth_bytes_per_s": 33.55e6, "remaining_bytes": 298 * MIB}, ("3 iterations",), UNSURE,
-              "info-migrate", ("downtime_limit", "post_copy")),
+        Facts("not converging", {"bandwidth_bytes_per_s": 33.55e6, "remaining_bytes": 298 * MIB}, (), UNSURE,
+              "info-migrate", ("post_copy",)),
     ),
     "virt-launcher-other-unit.txt": (
         Facts("not converging", {"bandwidth_bytes_per_s": 128 * MIB, "remaining_bytes": 5004 * MIB}, ("151 s",),
               ("8.19 Gbit/s", *UNSURE), "kubevirt", ("downtime_limit", "post_copy")),
     ),
-    "virsh-migrate-cancelled.txt": (Facts("cannot tell", {"percent": 97}, ("cancelled",), ("0 ms",), "virsh-migrate"),),
     "proxmox-7-mirror-running.txt": (
         Facts("would converge", {"disk_remaining_bytes": 89 * GIB, "disk_bytes_per_s": 11 * GIB / 102}, ("disks",),
               ("0 ms",)),
@@ -145,6 +144,66 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     "hmp-dirty-rate.txt": (Facts("no migration yet", {"dirty_bytes_per_s": 412 * MIB, "period_s": 1}),),
     "query-dirty-rate.json": (Facts("no migration yet", {"dirty_bytes_per_s": 108 * MIB, "period_s": 10}),),
     "domjobinfo-storage.txt": (Facts("would converge", {"disk_left_s": 340, "disk_remaining_bytes": 34 * GIB}),),
+    "python-dicts-in-a-tree.txt": (Facts("completed", {"elapsed_s": 9.76, "downtime_ms": 8}, form="query-migrate"),),
+    "pretty-behind-dates.txt": (Facts("completed", END),),
+    "virt-launcher-wrong-unit.txt": (
+        Facts("not converging", {"bandwidth_bytes_per_s": 128 * MIB, "remaining_bytes": 5004 * MIB}, ("floor", "151 s"),
+              ("430 Gbit/s", "8.19"), "kubevirt", ("downtime_limit", "bandwidth"), is_sure=False),
+    ),
+    "hmp-10-two-answers.txt": (
+        Facts("not converging", {"remaining_bytes": 298 * MIB, "dirty_bytes_per_s": 9022 * 4096},
+              ("3 bitmap syncs", "floor"), ("no bitmap sync",), "info-migrate", ("bandwidth", "post_copy")),
+    ),
+    "virsh-migrate-cancelled.txt": (
+        Facts("cannot tell", {"percent": 97}, ("cancelled", "98 %"), ("0 ms", "failed"), "virsh-migrate"),
+    ),
+    "vdsm.txt": (
+        Facts("not converging", {"bandwidth_bytes_per_s": 262e6, "remaining_bytes": 991 * MIB, "ram_bytes": 16456 * MIB},
+              ("floor", "16 bitmap syncs"), UNSURE, "vdsm", ("downtime_limit", "bandwidth", "post_copy")),
+    ),
+    "vdsm-aborted.txt": (Facts("not converging", {"downtime_limit_ms": 500}, ("cancelled", "client"), UNSURE, "vdsm"),),
+    "vdsm-old.txt": (Facts("cannot tell", {"percent": 94}, ("cancelled", "150 s"), form="vdsm"),),
+    "qmp-refused.txt": (Facts("failed", said=("did not start", "VirtFS", "GenericError")),),
+    "empty-answer.json": (Facts("no migration yet", never=UNSURE),),
+    "proxmox-mirror-untimed.txt": (Facts("would converge", {"disk_remaining_bytes": 89 * GIB}, never=("0 ms",)),),
+    "docker-json.txt": (Facts("not converging", {"bandwidth_bytes_per_s": 125e6}, form="query-migrate"),),
+    "wrapped-at-80.txt": (Facts("not converging", {"elapsed_s": 230, "bandwidth_bytes_per_s": 125e6}),),
+    "colours-and-returns.txt": (Facts("not converging", {"elapsed_s": 230}),),
+    "ansible.txt": (Facts("not converging", {"elapsed_s": 230}),),
+    "head-cut-off.txt": (Facts("undecided", {"dirty_bytes_per_s": 30000 * 4096}, never=("after 0 ms",), is_sure=False),),
+    "events-completed.txt": (Facts("completed", {"elapsed_s": 34.2, "downtime_ms": 100}),),
+    "events-running.txt": (Facts("not converging", {"passes": 13, "iteration_s": 20}, ("20 s",), is_sure=False),),
+    "qemu-log-migrated.txt": (Facts("completed", {"elapsed_s": 100.1}, form="qemu-log"),),
+    "qemu-log-destination.txt": (Facts("failed", said=("virtio-net",), form="qemu-log"),),
+    "libvirtd-error.txt": (Facts("failed", said=("unexpectedly failed",), never=("0 ms",)),),
+    "destination.json": (Facts("cannot tell", said=("destination",)),),
+    "colo.json": (Facts("not a migration", said=("COLO",), never=("post-copy",)),),
+    "two-guests.txt": (
+        Facts("not converging", {"bandwidth_bytes_per_s": 125e6}),
+        Facts("not converging", {"bandwidth_bytes_per_s": 62.5e6}),
+    ),
+    "domjobinfo-each-minute.txt": (
+        Facts("not converging", {"remaining_bytes": 2.6 * GIB, "bandwidth_bytes_per_s": 6.575 * GIB / 60},
+              ("8 bitmap syncs",)),
+    ),
+    "domjobinfo-two-guests.txt": (
+        Facts("too early to tell", {"elapsed_s": 41}), Facts("too early to tell", {"elapsed_s": 46}),
+    ),
+    "rawstats-completed.txt": (Facts("completed", {"elapsed_s": 97.3, "downtime_ms": 214}),),
+    "domjobinfo-failed.txt": (Facts("failed", {"elapsed_s": 97.3}, ("Broken pipe",)),),
+    "domjobinfo-postcopy.txt": (Facts("would converge", {"left_s": 17.3}, ("post-copy under way", "5521"), UNSURE),),
+    "nothing-sent.txt": (Facts("too early to tell", said=("nothing has been sent",), never=("100 %", "0 ms")),),
+    "hmp-1.1-no-times.txt": (Facts("cannot tell", said=("no times", "2.1 GB"), never=("nothing was sent",)),),
+    "hmp-blocked.txt": (Facts("failed", said=("VFIO migration is not supported",)),),
+    "hmp-10-postcopy.txt": (Facts("would converge", {"remaining_bytes": 1.2 * GIB}, ("2211",), UNSURE),),
+    "nova-postcopy.txt": (Facts("completed by post-copy", {"elapsed_s": 246}, never=(" 0 requested",)),),
+    "proxmox-7-interrupted.txt": (Facts("too early to tell", said=("cancelled", "interrupted by signal")),),
+    "proxmox-4-stuck.txt": (Facts("not converging", {"ram_bytes": 8594989056, "downtime_limit_ms": 100}, form="proxmox"),),
+    "virt-launcher-timed-out.txt": (Facts("not converging", {"timeout_s": 180}, ("180 s",), UNSURE, is_sure=False),),
+    "vmi-list.json": (Facts("completed", {"elapsed_s": 42}), Facts("cannot tell", said=("active",))),
+    "vmim-phases.yaml": (Facts("cannot tell", said=("active",)),),
+    "vmi-described.txt": (Facts("completed", {"elapsed_s": 102}),),
+    "parameters-beside.txt": (Facts("not converging", {"threshold_bytes": 67.1e6}, ("500 ms",), is_sure=False),),
 }  # fmt: skip
 
 
@@ -173,7 +232,7 @@ def test_what_is_said_and_what_is_not(name: str) -> None:
     for (_, verdict), facts in zip(judged(name), FACTS[name], strict=True):
         text = render(verdict)
         assert len(text.splitlines()) <= 8
-        assert [word for word in facts.said if word not in text] == []
+        assert [word for word in facts.said if word.lower() not in text.lower()] == []
         assert [word for word in facts.never if word in text] == []
 
 

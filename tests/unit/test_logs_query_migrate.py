@@ -94,7 +94,10 @@ NO_LOG = {
     "no status": ('{"return": {"total-time": 3}}', "no answer"),
     "status a number": ('{"status": 3}', "no answer"),
     "another command's": ('{"return": {"status": "running", "running": true}}', "no answer"),
-    "an error": ('{"error": {"class": "GenericError", "desc": "no migration"}}', "error of QMP, GenericError: no migration"),
+    "an error": (
+        '{"error": {"class": "GenericError", "desc": "no such thing"}}',
+        "error of QMP, GenericError: no such thing",
+    ),
     "a list in the list": ("[[1]]", "no answer"),
     "a number for an answer": ('{"return": 5}', "no answer"),
     "nothing in it": ("[]", "no answer"),

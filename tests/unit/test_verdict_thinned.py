@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 
 from hostsim.logs import parse_logs
 from hostsim.study.dirty_curve import DirtyCurve
-from hostsim.verdict import Evidence, Verdict, diagnose, evidence_from_log, render
+from hostsim.verdict import Evidence, Verdict, diagnose, evidence_from_log, explain_log, render
 from hostsim.verdict.floor import floor_pages
 from tests.unit.verdict_loop import Loop, Writer, hotcold, sequential, uniform
 
@@ -47,6 +47,10 @@ def evidence(answers: Answers, **known: Any) -> Evidence:
 
 def judged(answers: Answers, **known: Any) -> Verdict:
     return diagnose(evidence(answers, **known))
+
+
+def explained(answers: Answers) -> Verdict:
+    return explain_log(parse_logs("\n".join(json.dumps(answer) for answer in answers))[0])
 
 
 def syncs(answer: dict[str, Any]) -> int:
@@ -86,12 +90,12 @@ LATE = {
     "second half, 1/4": lambda answers: each(4)(second_half(answers)),
 }
 SHOWN = THINNED | LATE
-MORE = {"1/2 from 1", "1/4 from 1", "1/4 from 2", "1/4 from 3"}
-"""Thinned as others are; for the swarm."""
+QUICK = ("1/2 from 0", "1/4 from 1", "each 2 s", "no first pass, 1/4", "second half")
 
 
-def with_more(shown: dict[str, Any]) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.swarm) if name in MORE else name for name in shown]
+def some(names: Iterable[Any], quick: Container[Any]) -> list[Any]:
+    """All of ``names``, those that are not in ``quick`` for the swarm only: each part is judged by fitted curves."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.swarm) for name in names]
 
 
 @cache
@@ -99,14 +103,14 @@ def of(tag: str, shown: str = "") -> Verdict:
     return judged(SHOWN[shown](ANSWERS[tag]) if shown else ANSWERS[tag])
 
 
-@pytest.mark.parametrize("shown", with_more(SHOWN))
+@pytest.mark.parametrize("shown", some(SHOWN, QUICK))
 @pytest.mark.parametrize("tag", ANSWERS)
 def test_the_outcome_is_that_of_the_whole_log(tag: str, shown: str) -> None:
     whole, part = of(tag), of(tag, shown)
     assert (part.outcome, part.reason) == (whole.outcome, whole.reason)
 
 
-@pytest.mark.parametrize("shown", with_more(SHOWN))
+@pytest.mark.parametrize("shown", some(SHOWN, QUICK))
 @pytest.mark.parametrize("tag", STUCK)
 def test_the_ranges_contain_those_of_the_whole_log_and_are_not_inflated(tag: str, shown: str) -> None:
     whole, part = of(tag).numbers, of(tag, shown).numbers
@@ -117,7 +121,7 @@ def test_the_ranges_contain_those_of_the_whole_log_and_are_not_inflated(tag: str
         assert part[most] <= whole[most] * 1.1
 
 
-@pytest.mark.parametrize("shown", with_more(THINNED))
+@pytest.mark.parametrize("shown", some(THINNED, QUICK))
 @pytest.mark.parametrize("tag", ["slow/precopy", "slow/auto-converge", "slow/xbzrle"])
 def test_so_do_those_of_migrations_that_completed(tag: str, shown: str) -> None:
     whole, part = of(tag).numbers, of(tag, shown).numbers
@@ -143,8 +147,8 @@ CUT = {
 }
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.swarm), 5])
-@pytest.mark.parametrize("begun", CUT)
+@pytest.mark.parametrize("count", some([2, 3, 5], [3]))
+@pytest.mark.parametrize("begun", some(CUT, ["from the start", "after the first pass, each 2 s"]))
 @pytest.mark.parametrize("tag", ANSWERS)
 def test_a_log_cut_short_tells_the_same_or_says_why_it_cannot(tag: str, begun: str, count: int) -> None:
     whole, answers = of(tag), CUT[begun](ANSWERS[tag])[:count]
@@ -259,4 +263,6 @@ def test_a_migration_that_converges_is_not_called_stuck_from_part_of_its_log() -
         late = [a for a in running if syncs(a) >= begun]
         for step in (2, 4, 8):
             for end in range(2, len(late[::step]), 6):
-                assert judged(late[::step][:end]).outcome != "not converging"
+                part = late[::step][:end]
+                assert judged(part).outcome != "not converging"
+                assert explained(part).outcome != "not converging"

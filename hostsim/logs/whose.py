@@ -1,0 +1,44 @@
+"""Whose answers they are, where several guests are polled into one log: told by the text before each, or by the command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
+from hostsim.logs.model import Sample
+from hostsim.logs.split import migrations
+
+COMMAND = re.compile(
+    r"\bvirsh\b.*?\s(?:domjobinfo|domstats|qemu-monitor-command)\s+(?:--[\w-]+\s+)*(?:--domain[= ])?([\w.@:-]+)"
+    r"|\bfor domain '?([^' :]+)'?|^\s*Domain: '([^']+)'"
+)
+STAMPS = re.compile(r"[\d:.,+-]*\d[\d:.,+TZ-]*")
+HEAD_MAX = 80
+GUESTS_MAX = 64
+
+
+def domain_in(text: str) -> str:
+    """The guest that a command of virsh, or an event, in ``text`` is about; "" if none is named."""
+    found = COMMAND.search(text) if "virsh" in text or "omain" in text else None
+    return next((name for name in found.groups() if name), "") if found else ""
+
+
+def by_guest(samples: Sequence[Sample]) -> None:
+    """Tag ``samples`` by what stands before them, if that makes fewer and longer migrations of them."""
+    if any(sample.tag for sample in samples) or len(samples) < 4:
+        return
+    heads = [sample.head for sample in samples]
+    names = set(heads)
+    if not 2 <= len(names) <= min(GUESTS_MAX, len(samples) // 2) or "" in names:
+        return
+    groups = groupby(sorted(samples, key=lambda s: s.head), key=lambda s: s.head)
+    if sum(len(migrations(list(group))) for _, group in groups) < len(migrations(samples)):
+        for sample in samples:
+            sample.tag = sample.head
+
+
+def head_of(text: str, domain: str) -> str:
+    """What names the guest before an object on its line, without times; else the domain that was named last."""
+    head = STAMPS.sub(lambda found: found.group(0) if len(found.group(0)) < 3 else "", text[-HEAD_MAX:])
+    return " ".join(head.replace("{", "").split()).strip(" |:=>[]()") or domain
