@@ -15,7 +15,9 @@ _REQUIREMENT = re.compile(r"""(?P<wanted>[^;]+);\s*extra\s*==\s*['"](?P<extra>[\
 
 
 def extra_command(extra: str, *packages: str) -> str:
-    """The command that installs the packages of ``extra``; ``packages``: them by name, should nobody have noted which.
+    """The command that installs the packages of ``extra``.
+
+    packages: their names, for a checkout that was never installed and so has no metadata.
 
     It names them one by one: an index need not have hostsim, and the folder that it was installed from may be gone.
     """

@@ -19,7 +19,7 @@ INT_MAX = (1 << 63) - 1
 TEXT_MAX = 64
 SHOWN_MAX = 60
 LEAST = 1e-3
-"""Smaller figures are told as nothing: they are noise, or a limit that a solver came to."""
+"""Smaller figures are printed as 0: they are noise, or a limit that a solver came to."""
 
 _NUMBER = re.compile(r"([+-]?)((?:\d[\d_]*)(?:\.\d+)?|\.\d+)(?:[eE]([+-]?\d{1,2})(?![\d.]))?\s*(\S*)", re.ASCII)
 _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}

@@ -68,7 +68,7 @@ PHASES = {"succeeded": "completed", "failed": "failed", "running": "active"}
 NOVA = "[instance:"
 """Nova has some sentences in common, and names the instance in each."""
 NANOSECONDS = 1e8
-"""Some releases print nanoseconds as "sec": nobody waits three years."""
+"""Some releases print nanoseconds and write "sec"; as seconds, this would be three years."""
 
 
 @dataclass

@@ -37,7 +37,7 @@ class Sample:
     broken: list[str] = field(default_factory=list)
 
     def take(self, name: str, value: float, key: str, text: str) -> None:
-        """Keep ``value`` as figure ``name``; NaN: ``key`` is told as ``text``, which no counter can be."""
+        """Keep ``value`` as figure ``name``; if it is NaN, keep ``key`` and its ``text`` among the broken counters."""
         if math.isnan(value):
             self.broken.append(f"line {self.line}, {key} {text.strip()[:24]}")
         else:

@@ -1,4 +1,4 @@
-"""Assumptions that nobody wrote down and that a migration's answer may hang on."""
+"""Values that a scenario leaves out, that hostsim assumes, and that a migration's answer may hang on."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ QEMU = Profile(
         "auto_converge": "migrate_set_capability auto-converge on; migrate_set_parameter max-cpu-throttle {value}",
         "post_copy": "migrate_set_capability postcopy-ram on (before migrate); then migrate_start_postcopy",
         "xbzrle": "migrate_set_capability xbzrle on",
-        # QEMU has no time-out: whoever runs migrate_cancel has to wait.
+        # QEMU has no time-out: the tool that runs migrate_cancel has to wait.
         "timeout": "",
     },
 )

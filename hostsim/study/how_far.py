@@ -1,4 +1,4 @@
-"""How far a trial is: thousandths, told now and then to whoever shows them."""
+"""How far a trial is, in thousandths, reported now and then to the progress display."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ AGAIN = ("query-migrate or virsh domjobinfo DOMAIN each second: only they tell w
 
 
 def by_passes(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The answer where passes are told and no figure of RAM."""
+    """The answer for a log that has passes and no figure of RAM."""
     at = [i for i in running(log) if log.dirty_sync_count[i] > 0]
     is_event_log = np.isnan(log.remaining_bytes).all() and np.isnan(log.transferred_bytes).all()
     if not is_event_log or not at or evidence.status in ("completed", "failed") or log.status[at[-1]].startswith("postcopy"):

@@ -1,4 +1,4 @@
-"""What a verdict advises, run again before it is told: a value that does not complete is raised until it does.
+"""Runs each value that a verdict would advise; if the migration does not complete, raises the value and runs again.
 
 A remedy is confirmed where the scenario, changed by it alone, completes with the scenario's seed and two more. What all
 this may cost is bounded by work that is counted (trial.py); what was not run says so.
@@ -226,7 +226,7 @@ def _short_of(evidence: Evidence) -> float:
 
 
 def _not_run(remedy: Remedy, evidence: Evidence) -> Remedy:
-    """The work is spent: the value is computed, and where it is none, no value is told."""
+    """The remedy when no work is left to run it: with its computed value, or with none if that is not above today's."""
     if remedy.kind != "auto_converge" and (remedy.value or 0.0) <= _now(remedy.kind, evidence):
         text = f"{NAMES[remedy.kind]}: more than {_what(remedy, _now(remedy.kind, evidence))}; how much was not run"
         return replace(remedy, text=text, value=None, command="", certain=False)
@@ -283,7 +283,7 @@ def _more_limit(value: float, _evidence: Evidence) -> Changes:
 
 
 def _more_bandwidth(value: float, evidence: Evidence) -> Changes:
-    """Whatever holds it back is raised: limit, link, and the windows of the stream."""
+    """Raise each limit below ``value``: max-bandwidth, the link, and the windows of the stream."""
     found = {key: round(value) for key, now in _brakes(evidence).items() if now and now < value}
     if evidence.window and evidence.window.bytes_per_s < value:
         found |= dict.fromkeys(("link.socket_buffer", "link.receive_window"), round(evidence.window.needed_bytes(value)))
@@ -291,7 +291,7 @@ def _more_bandwidth(value: float, evidence: Evidence) -> Changes:
 
 
 def _throttle(value: float, evidence: Evidence) -> Changes:
-    """As long as the steps take: what the time-out has to allow is told."""
+    """Auto-converge for as long as its steps take, without a time-out; the remedy's text names the one it needs."""
     cap_s = max(PATIENCE * evidence.elapsed_s, STEPS_TAKE_S)
     return {
         "migration.auto_converge": True, "migration.max_cpu_throttle": int(value), "migration.timeout": 0,

@@ -23,7 +23,7 @@ class Rate:
 
 
 def last(column: Array) -> float | None:
-    """The last figure of ``column`` that is told."""
+    """The last figure of ``column`` that is in the log."""
     told = column[~np.isnan(column)]
     return float(told[-1]) if len(told) else None
 

@@ -17,7 +17,7 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 UNDECIDED: tuple[Outcome, ...] = ("too early to tell", "cannot tell", "undecided")
 SYNCS_MIN = 2
 MANY_SYNCS = 3
-"""So many syncs later and as much left: it comes back, also where no dirty rate is told (assumed)."""
+"""So many syncs later and as much left: it comes back, also where the log has no dirty rate (assumed)."""
 KEEPS = 0.9
 """Remaining, or the dirty rate against what is sent, at least at this share: no decline (assumed)."""
 FAR = 2.0

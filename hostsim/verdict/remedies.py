@@ -26,7 +26,7 @@ from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
 CERTAIN = 1.3
 """A range this narrow is one value."""
 OPEN = 20.0
-"""So many times what there is, where less may be enough, nobody can plan with (assumed)."""
+"""A log gives no value where it could be so many times the least that may be enough (assumed)."""
 LIMIT_MAX_S = 2000.0
 """Greatest downtime-limit QEMU accepts (migration/options.c::MAX_MIGRATE_DOWNTIME)."""
 THROTTLE_MAX = 99.0

@@ -13,7 +13,7 @@ __all__ = [
 
 NS_PER_US, NS_PER_MS = 1_000, 1_000_000
 SHORTEST_MS = 0.1
-"""Shorter times are told in microseconds."""
+"""Shorter times are printed in microseconds."""
 
 
 def bandwidth_words(bytes_per_s: float) -> str:

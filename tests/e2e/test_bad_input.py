@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.command import hostsim, tree
+
+Command = Callable[..., tuple[int, str, str]]
 
 GUEST = """\
 [vm]
@@ -195,23 +197,6 @@ TRACES = {
 CASES = FILES | KEYS | UNITS | GUESTS | MIGRATIONS | OPTIONS | TRACES
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> object:
-    """``hostsim ...`` in this process, as the installed script calls it: a process each would take a minute."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        from hostsim.cli.main import main
-
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["hostsim", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
-
-
 def lay_out(folder: Path, bad: Bad) -> None:
     (folder / "bad.toml").write_bytes(bad.text if isinstance(bad.text, bytes) else bad.text.encode())
     if bad.trace is not None:
@@ -219,8 +204,7 @@ def lay_out(folder: Path, bad: Bad) -> None:
 
 
 @pytest.mark.parametrize("bad", CASES.values(), ids=CASES)
-def test_bad_input_is_explained(bad: Bad, command: object, tmp_path: Path) -> None:
-    assert callable(command)
+def test_bad_input_is_explained(bad: Bad, command: Command, tmp_path: Path) -> None:
     lay_out(tmp_path, bad)
     before = tree(tmp_path)
     code, out, err = command("run", "bad.toml", "--quiet", *bad.options)
@@ -237,8 +221,7 @@ def test_there_are_many_cases() -> None:
 @pytest.mark.parametrize(
     ("path", "says"), [("missing.toml", "No such file"), ("folder", "directory"), ("bad.toml/x", "Not a directory")]
 )
-def test_what_is_no_file_is_explained(path: str, says: str, command: object, tmp_path: Path) -> None:
-    assert callable(command)
+def test_what_is_no_file_is_explained(path: str, says: str, command: Command, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     lay_out(tmp_path, Bad(GOOD, ()))
     code, _, err = command("run", path, "--quiet")
@@ -246,9 +229,8 @@ def test_what_is_no_file_is_explained(path: str, says: str, command: object, tmp
     assert says in err
 
 
-def test_an_unreadable_file_is_explained(command: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_explained(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Whoever is root reads a file of mode 000 as well, so the refusal is the kernel's words from elsewhere.
-    assert callable(command)
     lay_out(tmp_path, Bad(GOOD, ()))
 
     def refuse(*_: object, **__: object) -> None:

@@ -13,25 +13,6 @@ from hostsim.scenario import catalogue
 from tests.helpers.command import HOSTSIM, QUICK, ROOT, environment, tree
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """``hostsim ...`` in this process, in an empty folder outside the checkout."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        from hostsim.cli.main import main
-
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["hostsim", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
-
-
 VARY = ("compare", "quick.toml", "--vary", "vm.vcpus=1,2")
 BOTH = [
     (("run", "quick.toml", "--no-files", "--out", "x"), "--out"),

@@ -29,7 +29,7 @@ class Failure:
 
 @dataclass
 class Progress:
-    """What is going on: shown by whoever listens. simulated_ns, shares: of runs at work, by their number."""
+    """The state of the runs, for the progress display. simulated_ns, shares: of runs at work, by their number."""
 
     total: int
     done: int = 0
