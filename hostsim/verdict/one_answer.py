@@ -142,7 +142,7 @@ def _rates(dirty: float, speed: float, threshold: float, stop_s: float | None, e
     fits = f"{bytes_words(threshold)} fit the downtime limit of {seconds_words(evidence.limit_s)}"
     stop = f"A stop now would take {seconds_words(stop_s or 0.0)}; {fits}"
     if not dirty:
-        return f"Rates: {bandwidth_words(speed)} is sent; the answer has no dirty rate. {stop}."
+        return f"Rates: {bandwidth_words(speed)} is sent; the dirty rate is not known from this answer. {stop}."
     side = "above" if dirty > speed else "below" if dirty < speed else "as much as"
     consequence = (
         "It will not end by itself unless the guest writes fewer pages."
