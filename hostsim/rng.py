@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 
-from hostsim.jit import jit
+from hostsim.compiled.jit import jit
 
 NEVER = 1 << 62
 """Work time [ns] of a touch that does not come."""

@@ -39,7 +39,7 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
 
 
 def kinds_of(scenario: Scenario) -> tuple[str, ...]:
-    """Kinds of ``hostsim.compiling`` whose loops a run of ``scenario`` needs."""
+    """Kinds of ``hostsim.compiled.compiling`` whose loops a run of ``scenario`` needs."""
     vms = (scenario.vm, *scenario.neighbour)
     kinds = ("migration",) if scenario.migration or any(vm.dirty_tracking == "tcg" for vm in vms) else ()
     if scenario.vm.dirty_tracking == "tcg":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hostsim.compiling import KINDS, loops_to_compile
+from hostsim.compiled.compiling import KINDS, loops_to_compile
 
 _UNIFORM = {"pattern": "uniform", "write_rate": "1000/s", "size": "1MiB"}
 _LOADS = [

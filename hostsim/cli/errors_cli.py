@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hostsim.code_store import trouble
+from hostsim.compiled.code_store import trouble
 from hostsim.errors import HostsimError
 from hostsim.report.console import note, show_error
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.options import JsonFlag, QuietFlag
-from hostsim.compiling import KINDS
+from hostsim.compiled.compiling import KINDS
 
 HELP = """Compile the loops of simulations now, so that the first run does not have to.
 
@@ -28,7 +28,7 @@ def prepare(kinds: Iterable[str], *, quiet: bool) -> list[str]:
 
     Returns the loops that were missing.
     """
-    from hostsim.compiling import loops_to_compile
+    from hostsim.compiled.compiling import loops_to_compile
     from hostsim.report.compile_progress import compile_bar
 
     wanted = list(dict.fromkeys(kinds))
@@ -43,7 +43,7 @@ def prepare(kinds: Iterable[str], *, quiet: bool) -> list[str]:
 
 def warm_up_command(*, what: WhatOption = ALL, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Compile and tell."""
-    from hostsim.code_store import cache_folder, folder_bytes, trouble
+    from hostsim.compiled.code_store import cache_folder, folder_bytes, trouble
     from hostsim.report.console import say, say_raw
     from hostsim.units import format_bytes
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.compiled.jit import jit, part
 from hostsim.rng import NEVER, keyed_exponential
 
 FLAT, WEIGHTED, SWEEP, TRACE, PACED = range(5)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.jit import jit
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_COUNT, CLOCK_FIRST
-from hostsim.jit import jit
 
 
 @jit

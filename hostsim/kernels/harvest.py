@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.jit import jit, part
 from hostsim.guest.touch import (
     FIRST_GFN,
     IS_WRITE,
@@ -23,7 +24,6 @@ from hostsim.guest.touch import (
     TouchTable,
     next_touch,
 )
-from hostsim.jit import jit, part
 from hostsim.kernels.armed import Armed
 from hostsim.kernels.clocks import class_work
 from hostsim.kernels.paced import advance_paced, arm_paced, is_hit

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.compiled.jit import jit, part
 
 PAGE_SHIFT = 12
 AT, REFERENCES, LINES = range(3)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import inlined
+from hostsim.compiled.jit import inlined
 
 SUB_BITS = 7
 N_BUCKETS = (64 - SUB_BITS) << SUB_BITS

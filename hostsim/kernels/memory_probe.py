@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.compiled.jit import jit
 
 LINE_WORDS = 8
 """64-bit words of a 64-byte cache line."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.jit import jit, part
 from hostsim.guest.touch import HOT_PAGES, KEY0, KEY1, N_PAGES, OFFSET, TouchTable, first_touch_index
-from hostsim.jit import jit, part
 from hostsim.kernels.armed import (
     ARMED_COLD,
     ARMED_HOT,

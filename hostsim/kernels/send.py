@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
-from hostsim.jit import inlined, jit, part
 from hostsim.kernels import tcp
 from hostsim.kernels.armed import Armed
 from hostsim.kernels.harvest import is_written

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import inlined, jit
+from hostsim.compiled.jit import inlined, jit
 
 (FREE_PS, TICK, UNSENT, IN_FLIGHT, ACKED, CWND, SSTHRESH, LIMITED, MAX_OUT, USAGE_END, USED, STAMP_PS, ACKS) = range(13)
 """Columns: when the last byte has left [ps], number of the current tick, bytes that wait in the send buffer, bytes sent and

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hostsim.compiling import Loop, Standing, compiling_watched, loops_to_compile
+from hostsim.compiled.compiling import Loop, Standing, compiling_watched, loops_to_compile
 from hostsim.report.console import err_console
 from hostsim.verdict.words import seconds_words
 
@@ -38,7 +38,7 @@ def described() -> Any:
 
 @contextmanager
 def shown_on(bar: Bar, task: TaskID, kinds: Iterable[str]) -> Iterator[Standing]:
-    """While this runs, ``task`` of ``bar`` says what is compiled. ``kinds``: of hostsim.compiling.
+    """While this runs, ``task`` of ``bar`` says what is compiled. ``kinds``: of hostsim.compiled.compiling.
 
     The bar has the column ``described``; what the task counts is counted on afterwards.
     """

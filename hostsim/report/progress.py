@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hostsim.compiling import Standing
+from hostsim.compiled.compiling import Standing
 from hostsim.report.compile_progress import compiling_words, described, shown_on
 from hostsim.report.console import err_console
 from hostsim.verdict.words import bytes_words, seconds_words
@@ -33,7 +33,7 @@ def ignore(sim_ns: int, info: Mapping[str, Any]) -> None:
 def run_progress(cap_ns: int, *, quiet: bool = False, kinds: Iterable[str] = ()) -> Iterator[Report]:
     """Yields the callback of a run of at most ``cap_ns`` simulated; silent if ``quiet`` or not on a terminal.
 
-    kinds: of hostsim.compiling; what is compiled is said before and between.
+    kinds: of hostsim.compiled.compiling; what is compiled is said before and between.
 
     It reads, where there: ``round``, ``remaining_bytes``, ``bandwidth_bytes_per_s`` and ``dirty_bytes_per_s``.
     """
@@ -62,7 +62,7 @@ def suite_progress(*, quiet: bool = False) -> Iterator[Callable[..., None] | Non
     if quiet or not console.is_terminal:
         yield None
         return
-    from hostsim.compiling import KINDS, compiling_watched, loops_to_compile
+    from hostsim.compiled.compiling import KINDS, compiling_watched, loops_to_compile
 
     with (
         console.status("validating") as status,

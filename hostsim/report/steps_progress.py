@@ -13,7 +13,7 @@ from hostsim.report.console import err_console
 def steps_progress(total: int, *, quiet: bool = False, kinds: Iterable[str] = ()) -> Iterator[Callable[[str], None]]:
     """Yields what to call after each step with what it was about; silent if ``quiet`` or not on a terminal.
 
-    kinds: of hostsim.compiling; what is compiled is said between.
+    kinds: of hostsim.compiled.compiling; what is compiled is said between.
     """
     console = err_console()
     if quiet or not console.is_terminal:

@@ -106,8 +106,8 @@ def test_the_public_names_are_listed() -> None:
 
 
 def test_warm_up_says_where_code_is_and_leaves_nothing_to_compile(command: Command) -> None:
-    from hostsim.code_store import cache_folder
-    from hostsim.compiling import loops_to_compile
+    from hostsim.compiled.code_store import cache_folder
+    from hostsim.compiled.compiling import loops_to_compile
 
     code, out, _ = command("warm-up", "--quiet", "--what", "migration")
     assert code == 0

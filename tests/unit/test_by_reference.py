@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hostsim.by_reference import ByReference
-from hostsim.jit import jit
+from hostsim.compiled.by_reference import ByReference
+from hostsim.compiled.jit import jit
 
 
 class Pair(NamedTuple):

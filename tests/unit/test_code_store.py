@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from hostsim import code_store
-from hostsim.jit import jit
+from hostsim.compiled import code_store
+from hostsim.compiled.jit import jit
 from tests.helpers.command import environment
 
 
@@ -137,7 +137,7 @@ def may_mount() -> bool:
 
 SCRIPT = """\
 from hostsim.cli.errors_cli import exit_code_of
-from hostsim.jit import jit
+from hostsim.compiled.jit import jit
 from hostsim.report.console import say
 
 def four_more(value):

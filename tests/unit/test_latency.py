@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hostsim.compiled.jit import jit
 from hostsim.host.latency import N_BUCKETS, Latencies, bucket_end_ns, bucket_of, merged
-from hostsim.jit import jit
 from hostsim.kernels.latencies import make_counters, note
 
 LATENCIES = st.lists(st.integers(0, 300) | st.integers(0, (1 << 63) - 1), min_size=1, max_size=60)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
-from hostsim.prefetch import prefetch
+from hostsim.compiled.jit import jit
+from hostsim.compiled.prefetch import prefetch
 
 
 @jit

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hostsim import Scenario, code_store, compiling
-from hostsim.compiling import KINDS, Loop, Standing, compiling_watched, loops_of, loops_to_compile
-from hostsim.jit import jit
+from hostsim import Scenario
+from hostsim.compiled import code_store, compiling
+from hostsim.compiled.compiling import KINDS, Loop, Standing, compiling_watched, loops_of, loops_to_compile
+from hostsim.compiled.jit import jit
 from hostsim.report import compile_progress, progress
 from hostsim.report.compile_progress import compile_bar, compiling_words
 from hostsim.simulation import kinds_of

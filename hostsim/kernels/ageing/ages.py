@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.compiled.jit import jit
 
 KNOWN, AGES, ASKED, YOUNG = range(4)
 """Rows of sums by bin: pages of known age, the sum of their ages; pages that a pass asked about, the young ones of them."""

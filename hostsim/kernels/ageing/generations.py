@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.compiled.jit import jit, part
 from hostsim.kernels.ageing.lists import NOWHERE, add_head, add_heads, add_tail, make_lists, take_off
 from hostsim.mmu.ageing import Pages, Scan, Young
 

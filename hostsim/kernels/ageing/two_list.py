@@ -11,7 +11,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.compiled.jit import jit
 from hostsim.kernels.ageing.lists import NOWHERE, add_head, add_heads, make_lists, take_off
 from hostsim.mmu.ageing import Pages, Scan, Young
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import inlined, jit
+from hostsim.compiled.jit import inlined, jit
 from hostsim.kernels.index.walk import (
     PROTECT,
     ZAP,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import inlined, jit, part
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.kernels.index.walk import CLEAR_YOUNG, ZAP, Walk, act, call_of, end_call, look, set_spte, spte_line
 from hostsim.mmu.index.hv_rings import HvRings
 from hostsim.mmu.index.tables import ACCESSED, SpteTables

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import inlined, jit, part
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.kernels.index.walk import Walk, act, bucket, look, meets, set_spte, va_of
 from hostsim.mmu.index.pr_hashes import (
     BITS,

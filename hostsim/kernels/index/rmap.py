@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import inlined, jit, part
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.kernels.index.walk import ZAP, Walk, act, call_of, end_call, set_spte
 from hostsim.kernels.index.walk import look as look_at
 from hostsim.mmu.index.rmap import AT_HEAD, EXT, FREE, MAPPED, N_DESCS, WALKED, Rmap

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import inlined, jit
+from hostsim.compiled.jit import inlined, jit
 from hostsim.kernels.index.chains import link
 from hostsim.kernels.index.walk import HEADER_LINES, TABLE_LINES, Walk, act, look, meets, set_spte
 from hostsim.mmu.index.chains import Chains

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.compiled.jit import jit, part
 from hostsim.kernels.index.walk import TABLE_LINES, Walk, act, call_of, end_call, look, set_spte
 from hostsim.mmu.index.tables import ENTRIES, SpteTables
 from hostsim.mmu.index.tdp_tree import N_UPPER, TREE_LEVELS, TdpTree

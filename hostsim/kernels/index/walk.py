@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import inlined, inlined_and_called, jit
+from hostsim.compiled.jit import inlined, inlined_and_called, jit
 from hostsim.mmu.index.tables import ACCESSED, SpteTables
 from hostsim.mmu.index.work import (
     ATOMICS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import inlined, inlined_and_called, jit, part
+from hostsim.compiled.jit import inlined, inlined_and_called, jit, part
 from hostsim.kernels.kvm.armed import STOPPED, count_range, flags_of, span_end, span_first
 from hostsim.kernels.kvm.layout import AGEING, CAP, CLEARED, CLEARS_A, MAPPED, REGION_BITS, ZAPS, Ints, Kvm
 from hostsim.kernels.kvm.streams import rearm

@@ -6,8 +6,8 @@ writes and is clear, or if its content is still zero.
 
 from __future__ import annotations
 
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, KIND, STRIDE_GCD, STRIDE_INVERSE, WEIGHTED
-from hostsim.jit import inlined, jit, part
 from hostsim.kernels.kvm.layout import (
     BLOCK,
     BY_VISIT,

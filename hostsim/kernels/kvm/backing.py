@@ -5,7 +5,7 @@ Linux virt/kvm/kvm_main.c::hva_to_pfn; mm/memory.c::do_anonymous_page, mm/hugetl
 
 from __future__ import annotations
 
-from hostsim.jit import inlined, jit
+from hostsim.compiled.jit import inlined, jit
 from hostsim.kernels.kvm.armed import flags_of
 from hostsim.kernels.kvm.layout import (
     AGAIN,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.compiled.jit import jit, part
 from hostsim.kernels.kvm.armed import count_range, span_end, span_first
 from hostsim.kernels.kvm.layout import (
     BLOCK,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostsim.jit import jit
+from hostsim.compiled.jit import jit
 from hostsim.kernels.kvm.layout import Ints
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostsim.jit import jit, part
+from hostsim.compiled.jit import jit, part
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import (
     COST,

@@ -5,7 +5,7 @@ Linux arch/powerpc/kvm/book3s_mmu_hpte.c::kvmppc_mmu_hpte_cache_next, ::kvmppc_m
 
 from __future__ import annotations
 
-from hostsim.jit import inlined, jit
+from hostsim.compiled.jit import inlined, jit
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import CAP, IN_GUEST, MAPPED, UNMAPPED_ALL, V_END, V_STAGE, Ints, Kvm
 from hostsim.kernels.kvm.streams import pass_by, rearm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit, part
+from hostsim.compiled.jit import jit, part
 from hostsim.kernels.kvm.armed import armed_as, weight_of
 from hostsim.kernels.kvm.layout import (
     BY_VISIT,

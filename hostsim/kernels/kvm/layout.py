@@ -1,6 +1,6 @@
 """The arrays of one VM under KVM that the compiled loops share, and what their rows and columns mean.
 
-Compiled code is handed all of them as one word (hostsim.by_reference); what is small lies together in ``state``, ``vcpus``,
+Compiled code is handed all of them as one word (hostsim.compiled.by_reference); what is small lies together in ``state``, ``vcpus``,
 ``queue`` and ``costs``.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.by_reference import ByReference
+from hostsim.compiled.by_reference import ByReference
 from hostsim.guest.touch import N_INTS
 from hostsim.mmu.spte import Sptes
 

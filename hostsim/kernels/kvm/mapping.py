@@ -5,7 +5,7 @@ Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::k
 
 from __future__ import annotations
 
-from hostsim.jit import inlined, jit, part
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.kernels.kvm.armed import armed_as, count_range, disarm_page, is_armed, span_end, span_first
 from hostsim.kernels.kvm.hptes import at_cap, unmap_all
 from hostsim.kernels.kvm.layout import (

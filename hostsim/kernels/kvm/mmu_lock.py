@@ -5,8 +5,8 @@ vCPUs and threads of the host stand in one queue.
 
 from __future__ import annotations
 
+from hostsim.compiled.jit import inlined, part
 from hostsim.guest.touch import IS_WRITE
-from hostsim.jit import inlined, part
 from hostsim.kernels.kvm.armed import needed
 from hostsim.kernels.kvm.hptes import at_cap
 from hostsim.kernels.kvm.layout import (

@@ -6,7 +6,7 @@ kvm_arch_async_page_not_present, ::kvm_arch_async_page_present; in the guest arc
 
 from __future__ import annotations
 
-from hostsim.jit import inlined, jit
+from hostsim.compiled.jit import inlined, jit
 from hostsim.kernels.kvm.layout import (
     COST,
     ENTRY,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
-from hostsim.jit import inlined, jit, part
 from hostsim.kernels.kvm.armed import FULL, armed_as, is_armed, super_at, weight_of
 from hostsim.kernels.kvm.layout import (
     BY_WEIGHT,

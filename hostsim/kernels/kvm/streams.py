@@ -7,6 +7,8 @@ with that probability (thinning), with more it was drawn anew when they were arm
 
 from __future__ import annotations
 
+from hostsim.compiled.jit import inlined, jit
+from hostsim.compiled.prefetch import prefetch
 from hostsim.guest.pacing import MODE, STOPPED, work_at
 from hostsim.guest.touch import (
     CYCLE,
@@ -26,7 +28,6 @@ from hostsim.guest.touch import (
     touch_index,
     touch_time,
 )
-from hostsim.jit import inlined, jit
 from hostsim.kernels.armed import NO_WRITE
 from hostsim.kernels.kvm.armed import sweep_sees
 from hostsim.kernels.kvm.layout import (
@@ -67,7 +68,6 @@ from hostsim.kernels.kvm.pick import pick, place
 from hostsim.kernels.kvm.visits import clear_visit, next_visit, visit_of
 from hostsim.kernels.kvm.work import active_time, touch_ns, work_time
 from hostsim.kernels.paced import next_hit, page_share
-from hostsim.prefetch import prefetch
 from hostsim.rng import NEVER, keyed_exponential, keyed_uniform
 
 ACCEPT, PART = 1 << 20, 1 << 21

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from math import exp
 
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.guest.touch import (
     CLOCK_COUNT,
     DATA_OFFSET,
@@ -22,7 +23,6 @@ from hostsim.guest.touch import (
     TRACE,
     WEIGHTED,
 )
-from hostsim.jit import inlined, jit, part
 from hostsim.kernels.kvm.armed import IF_MISSED, count_range, span_end, span_first, super_at, weight_of
 from hostsim.kernels.kvm.host import interrupt
 from hostsim.kernels.kvm.layout import CLEARED, R_MEAN, R_SCALE, REGION_BITS, STALE_ROW, SUPER_BITS, UNIT, Kvm

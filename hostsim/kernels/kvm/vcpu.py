@@ -5,8 +5,8 @@ Each step ends in one of a few ways (``step``); that each is written once matter
 
 from __future__ import annotations
 
+from hostsim.compiled.jit import inlined
 from hostsim.guest.touch import IS_WRITE, KIND, SWEEP, TRACE
-from hostsim.jit import inlined
 from hostsim.kernels.kvm.armed import flags_of, needed, sweep_sees
 from hostsim.kernels.kvm.backing import look_up, take_page
 from hostsim.kernels.kvm.layout import (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hostsim.compiled.jit import inlined, inlined_and_called
 from hostsim.guest.touch import CYCLE, N_PAGES, START_PAGE, STRIDE_GCD, STRIDE_INVERSE
-from hostsim.jit import inlined, inlined_and_called
 from hostsim.kernels.kvm.layout import C_LEVEL, C_LEVELS, Ints
 
 WORD_BITS = 32

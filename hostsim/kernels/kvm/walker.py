@@ -6,7 +6,7 @@ after what other threads of the host do in their instant; of two walkers the one
 
 from __future__ import annotations
 
-from hostsim.jit import inlined, jit
+from hostsim.compiled.jit import inlined, jit
 from hostsim.kernels.kvm.ageing import Bytes, clear_young, test_young
 from hostsim.kernels.kvm.host import grant_all
 from hostsim.kernels.kvm.layout import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.jit import jit
+from hostsim.compiled.jit import jit
 from hostsim.mmu.replacement import NO_PAGE
 
 USED, HAND = range(2)

@@ -1,7 +1,7 @@
 """One decorator for every compiled loop.
 
 The same source runs compiled or, with ``NUMBA_DISABLE_JIT=1``, as plain Python; both give the same integers.
-Machine code is kept on disk by ``hostsim.code_store``.
+Machine code is kept on disk by ``hostsim.compiled.code_store``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numba
 import numba.core.options
 
-from hostsim.code_store import CodeFiles
+from hostsim.compiled.code_store import CodeFiles
 
 F = TypeVar("F", bound=Callable[..., Any])
 _njit: Any = numba.njit
@@ -48,7 +48,7 @@ def inlined_and_called(function: F) -> F:
 
 def _linked() -> dict[str, Any]:
     """How functions that are only inlined are compiled."""
-    from hostsim.linked import LinkedCompiler
+    from hostsim.compiled.linked import LinkedCompiler
 
     return {"pipeline_class": LinkedCompiler}
 

@@ -1,7 +1,7 @@
 """Which loops a program still has to compile, how long that takes, and how far it is.
 
 numba compiles a function when it is called for the first time, with all that it calls. Code that is kept on disk
-(``hostsim.code_store``) is not compiled again.
+(``hostsim.compiled.code_store``) is not compiled again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from hostsim.code_store import is_kept
+from hostsim.compiled.code_store import is_kept
 
 KINDS = ("migration", "kvm", "ageing", "memory")
 """Sorts of simulations, each with loops of its own."""

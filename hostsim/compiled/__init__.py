@@ -1,0 +1,1 @@
+"""Compilation of loops by numba, and every trick with it."""
