@@ -13,15 +13,15 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.measure import median_s, peak_bytes
+from hostsim.core.clock import Clock
+from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import NS_PER_S, Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon
-from hostsim.host.clock import Clock
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import CLEAR_YOUNG, MmuNotifier
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.spec import MmuSpec
-from hostsim.mmu.memory import lay_out, make_memory
 
 PageSize = Literal["4KiB", "2MiB"]
 Pattern = Literal["sequential", "uniform"]

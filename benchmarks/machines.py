@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from hostsim.core.memory import lay_out
 from hostsim.guest.workload import Workload
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.link import LinkSpec
@@ -11,7 +12,6 @@ from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.sheet import load_sheet
 from hostsim.kernels.send import NORMAL_PAGE_BYTES
-from hostsim.mmu.memory import lay_out
 
 LINK_BYTES_PER_S = 12_500_000_000
 """100 Gbit/s."""

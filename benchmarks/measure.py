@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks import machines
 from benchmarks.machines import harvested_guest, migrating_guest
+from hostsim.core.dirty_tracker import at_once
 from hostsim.host.machine import Machine
-from hostsim.mmu.dirty_tracker import at_once
 
 REPEATS = 3
 HARVESTS = 40

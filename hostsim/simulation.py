@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hostsim import __version__
-from hostsim.host.knobs import Knobs
+from hostsim.core.knobs import Knobs
 from hostsim.host.machine import Machine, Progress
 from hostsim.results.collect import guest_table, migration_result
 from hostsim.results.memory import host_result

@@ -12,7 +12,7 @@ from hostsim.calibrate.levels import Curve, Plateau, agrees, knees, matched, pla
 from hostsim.calibrate.machine import MachineFacts, read_machine
 from hostsim.calibrate.measure import KIB, MIB, Timing, effort, is_compiled, measure_curve, measure_timings, warm_up
 from hostsim.calibrate.sample import Sample, joined
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 from hostsim.mmu.costs import CostSheet, load_costs, sheet_names
 from hostsim.mmu.era import unknown_name
 

@@ -55,7 +55,7 @@ def calibrate_command(
 
 def _check_place(out: Path) -> None:
     """InputError or OutputError before anything is measured."""
-    from hostsim.errors import InputError, OutputError, Problem
+    from hostsim.core.errors import InputError, OutputError, Problem
     from hostsim.results.aside import check_folder
 
     if out.suffix != SUFFIX:
@@ -67,7 +67,7 @@ def _check_place(out: Path) -> None:
 
 def _write(out: Path, text: str) -> None:
     """The whole file, or OutputError and what was there before."""
-    from hostsim.errors import OutputError
+    from hostsim.core.errors import OutputError
     from hostsim.results.aside import write_files
 
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hostsim.compiled.code_store import trouble
-from hostsim.errors import HostsimError
+from hostsim.core.errors import HostsimError
 from hostsim.report.console import note, show_error
 
 INTERRUPTED = 130

@@ -61,8 +61,8 @@ def explain(
 
 def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: str) -> dict[str, Any]:
     """What the options tell, all of their errors at once. Raises InputError."""
-    from hostsim.errors import InputError
-    from hostsim.units import parse_bandwidth, parse_duration
+    from hostsim.core.errors import InputError
+    from hostsim.core.units import parse_bandwidth, parse_duration
 
     problems = _profile_problems(profile)
     known: dict[str, Any] = {"profile": profile}
@@ -81,7 +81,7 @@ def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: 
 
 
 def _profile_problems(profile: str) -> list[Any]:
-    from hostsim.errors import Problem
+    from hostsim.core.errors import Problem
     from hostsim.scenario.profiles import PROFILES
 
     wanted = f"one of: {', '.join(PROFILES)}"

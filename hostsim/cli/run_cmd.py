@@ -58,7 +58,7 @@ def run_command(
 ) -> None:
     """Run a scenario or a script."""
     if trace:
-        from hostsim.trace import enable
+        from hostsim.core.trace import enable
 
         enable()
     from hostsim.cli import run_scenario, run_script

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 from hostsim.report import console, files, tables
 from hostsim.report.kvm_tables import migration_tables
 from hostsim.report.memory_tables import host_tables

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from hostsim.errors import InputError, Problem
-from hostsim.user_files import SCRIPT, read_bytes
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.user_files import SCRIPT, read_bytes
 
 
 def run_script(file: Path, arguments: Sequence[str], options: Sequence[str]) -> None:

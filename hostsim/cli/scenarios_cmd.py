@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 from hostsim.report.console import say, say_raw, show
 
 if TYPE_CHECKING:

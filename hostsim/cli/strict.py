@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 
 PLACE = "command line"
 PROSE = ("text", "markdown")

@@ -44,8 +44,8 @@ def prepare(kinds: Iterable[str], *, quiet: bool) -> list[str]:
 def warm_up_command(*, what: WhatOption = ALL, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Compile and tell."""
     from hostsim.compiled.code_store import cache_folder, folder_bytes, trouble
+    from hostsim.core.units import format_bytes
     from hostsim.report.console import say, say_raw
-    from hostsim.units import format_bytes
 
     compiled = prepare(_checked(what), quiet=quiet or as_json)
     folder = str(cache_folder() or "")
@@ -59,7 +59,7 @@ def warm_up_command(*, what: WhatOption = ALL, as_json: JsonFlag = False, quiet:
 
 
 def _checked(what: str) -> list[str]:
-    from hostsim.errors import InputError
+    from hostsim.core.errors import InputError
     from hostsim.study.option_text import listed, names
 
     if problems := list(names("--what", what, KINDS)):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
-from hostsim.rng import NEVER, keyed_exponential
+from hostsim.core.rng import NEVER, keyed_exponential
 
 FLAT, WEIGHTED, SWEEP, TRACE, PACED = range(5)
 

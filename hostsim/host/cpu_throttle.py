@@ -7,7 +7,7 @@ from typing import Any
 
 import simpy
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
 from hostsim.host.vm import VmBase
 
 Step = Generator[simpy.Event, Any, None]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.rng import keyed_uniform, stream_key
 from hostsim.mmu.ageing import Pages, Scan, Young
-from hostsim.rng import keyed_uniform, stream_key
 
 SAMPLE_NS, AGGREGATION_SAMPLES = 5_000_000, 20
 """Sampling and aggregation interval: 5 ms, 100 ms."""

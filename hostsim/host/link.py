@@ -11,7 +11,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
 from hostsim.kernels import tcp
 from hostsim.kernels.send import LINK_FREE_PS, STREAM
 from hostsim.kernels.tcp import PS_PER_S

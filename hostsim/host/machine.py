@@ -8,11 +8,12 @@ from typing import Any
 
 import simpy
 
+from hostsim.core.clock import Clock
+from hostsim.core.knobs import Knobs
+from hostsim.core.memory import PAGE_SIZE, RamBlock, make_memory
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
-from hostsim.host.clock import Clock
 from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.knobs import Knobs
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import MmuNotifier
@@ -26,7 +27,6 @@ from hostsim.host.migration.thread import Migration
 from hostsim.host.monitor import Monitor
 from hostsim.host.sheet import HostSheet
 from hostsim.host.vm import Vm, VmBase
-from hostsim.mmu.memory import PAGE_SIZE, RamBlock, make_memory
 
 Progress = Callable[[int, dict[str, Any]], None]
 PROGRESS_PERIOD_NS = 100_000_000

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import simpy
 
-from hostsim.errors import InvariantError
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InvariantError
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.vcpu_times import check_vcpu_times
 from hostsim.host.memory.host_memory import HostMemory

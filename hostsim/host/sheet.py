@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 
 
 @dataclass(frozen=True)

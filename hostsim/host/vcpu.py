@@ -9,8 +9,8 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from hostsim.core.clock import Clock
 from hostsim.guest import pacing
-from hostsim.host.clock import Clock
 
 THROTTLE, PAUSE = "throttle", "pause"
 

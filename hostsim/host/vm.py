@@ -9,13 +9,13 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from hostsim.core.clock import NEVER_NS, Clock
+from hostsim.core.memory import GuestMemory
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Guest
-from hostsim.host.clock import NEVER_NS, Clock
 from hostsim.host.vcpu import Vcpu, VcpuThread
 from hostsim.kernels.armed import Armed, make_armed
 from hostsim.kernels.clocks import class_work
-from hostsim.mmu.memory import GuestMemory
 
 if TYPE_CHECKING:
     from hostsim.host.kvm.indexed import IndexFigures

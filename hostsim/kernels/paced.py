@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
+from hostsim.core.rng import keyed_word, natural_log
 from hostsim.guest.touch import HOT_PAGES, KEY0, KEY1, N_PAGES, OFFSET, TouchTable, first_touch_index
 from hostsim.kernels.armed import (
     ARMED_COLD,
@@ -21,7 +22,6 @@ from hostsim.kernels.armed import (
     NO_WRITE,
     Armed,
 )
-from hostsim.rng import keyed_word, natural_log
 
 _TWO_POW_MINUS_32 = 1.0 / 4294967296.0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 
 Column = NDArray[np.float64]
 TERMINAL = ("completed", "failed", "cancelled")

@@ -10,7 +10,8 @@ from itertools import groupby
 
 import numpy as np
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.user_files import LOG, read_bytes
 from hostsim.logs.forms import FORMS, WANTED, Form, is_worth_reading
 from hostsim.logs.items import items_of, one_record_a_line
 from hostsim.logs.joined import joined
@@ -20,7 +21,6 @@ from hostsim.logs.reader import Reader, labelled
 from hostsim.logs.split import migrations
 from hostsim.logs.virsh import ALL_LABELS
 from hostsim.logs.whose import by_guest
-from hostsim.user_files import LOG, read_bytes
 
 LOCALIZED = re.compile(r"\s*[^\W\d][^:\uff1a\d]{2,40}[:\uff1a]\s*[\d.,]+\s*(?:[KMGT]i?[Bo]|ms|\S{1,12}/s)?\s*")
 SIZED = re.compile(r"[:\uff1a]\s*[\d.,]+\s*[KMGT]i?[Bo]\s*$", re.MULTILINE)

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 
 Pages = NDArray[np.int64]
 Young = NDArray[np.uint8]

@@ -6,11 +6,11 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from hostsim.errors import LISTED_PROBLEMS_MAX, InputError, Problem
+from hostsim.core.errors import LISTED_PROBLEMS_MAX, InputError, Problem
+from hostsim.core.units import shown
+from hostsim.core.user_files import SHEET, read_toml
 from hostsim.mmu.cost_rules import RULES
 from hostsim.mmu.era import unknown_name
-from hostsim.units import shown
-from hostsim.user_files import SHEET, read_toml
 
 SUFFIX = ".toml"
 ENTRY_EXAMPLE = 'value = 400, source = "measured ..."'

@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 from hostsim.mmu.cost_file import is_path, read_sheet
 from hostsim.mmu.cost_rules import PML_ENTRIES, RULES
 from hostsim.mmu.era import Era, unknown_name

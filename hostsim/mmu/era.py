@@ -15,8 +15,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Literal
 
-from hostsim.errors import InputError, Problem, UnitError
-from hostsim.units import shown
+from hostsim.core.errors import InputError, Problem, UnitError
+from hostsim.core.units import shown
 
 Mode = Literal["none", "shared", "exclusive"]
 Mmu = Literal["tdp", "direct", "shadow"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hostsim.host.latency import Latencies
+    from hostsim.core.latency import Latencies
 
 ROWS_MAX = 24
 LINES_MAX = len(COLOURS)

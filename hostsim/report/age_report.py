@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hostsim.core.units import format_duration
 from hostsim.report.age_plot import draw_age
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
@@ -15,7 +16,6 @@ from hostsim.results.tables import Table
 from hostsim.study.ageing.options import AgeOptions, AgePlan
 from hostsim.study.ageing.outcome import AgeRow, row_verdict, verdict_lines
 from hostsim.study.compare.spread import method
-from hostsim.units import format_duration
 
 COLUMNS = (
     study_column("pass_mean_ns", "pass"),

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from hostsim.errors import UnitError
+from hostsim.core.errors import UnitError
+from hostsim.core.units import parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
 from hostsim.report import compare_bars
 from hostsim.report.compare_lines import Line, ended, scale_of, spread_of
 from hostsim.report.compare_table import short_keys, shown_figures
@@ -28,7 +29,6 @@ from hostsim.report.drawing import (
     titled,
 )
 from hostsim.study.compare.summary import Summary
-from hostsim.units import parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
-from hostsim.errors import OutputError
+from hostsim.core.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from hostsim.errors import HostsimError
+    from hostsim.core.errors import HostsimError
     from hostsim.report.columns import Grid
     from hostsim.report.layout import Part
 

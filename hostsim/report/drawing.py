@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hostsim.errors import MissingExtraError
+from hostsim.core.errors import MissingExtraError
 from hostsim.verdict.words import bytes_words, span_words
 
 if TYPE_CHECKING:

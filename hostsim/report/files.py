@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hostsim.installed import extra_command
+from hostsim.core.installed import extra_command
 from hostsim.report.drawing import has_plots
 from hostsim.report.kvm_plots import kvm_pictures
 from hostsim.report.memory_plots import host_pictures

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hostsim.host.latency import PERCENTILES, Latencies, merged
+from hostsim.core.latency import PERCENTILES, Latencies, merged
 from hostsim.report.drawing import (
     BLUE,
     DASHES,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from hostsim.host.latency import Latencies
+    from hostsim.core.latency import Latencies
     from hostsim.study.compare.spread import Spread
 
 LATENCY_COLUMNS = {"row": "int64", "what": "str", "latency_ns": "int64", "count": "int64"}

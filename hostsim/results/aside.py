@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from hostsim.errors import OutputError
+from hostsim.core.errors import OutputError
 
 
 def check_folder(out: Path) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from hostsim.core.clock import NEVER_NS
+from hostsim.core.memory import PAGE_SIZE
 from hostsim.guest.pacing import work_at
-from hostsim.host.clock import NEVER_NS
 from hostsim.host.machine import Machine
 from hostsim.host.migration.recorder import Sample, SyncPoint
 from hostsim.host.migration.state import Counters
 from hostsim.host.migration.thread import Migration
 from hostsim.kernels.send import NORMAL_PAGE_BYTES
-from hostsim.mmu.memory import PAGE_SIZE
 from hostsim.results.kvm import KVM_ROUNDS, KVM_SERIES, KvmCosts, kvm_columns, kvm_costs
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, Table

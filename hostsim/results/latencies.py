@@ -10,8 +10,8 @@ from hostsim.host.memory.fault_waits import MIGRATION, TASK, VCPU
 from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
+    from hostsim.core.latency import Latencies
     from hostsim.host.kvm.live_vm import LiveVm
-    from hostsim.host.latency import Latencies
     from hostsim.host.machine import Machine
 
 LATENCIES = {"what": "str", "vm": "str", "latency_ns": "int64", "count": "int64"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from hostsim.core.memory import PAGE_SIZE, RamBlock, lay_out
+from hostsim.core.rng import stream_key
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.host.ageing_daemon import AgeingSpec
@@ -13,8 +15,6 @@ from hostsim.host.machine import MachineSpec, NeighbourSpec
 from hostsim.host.memory.host_memory import NO_LIMIT
 from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.mmu.memory import PAGE_SIZE, RamBlock, lay_out
-from hostsim.rng import stream_key
 from hostsim.scenario import schema
 from hostsim.scenario.footprint import check_footprint
 from hostsim.scenario.schema import Scenario, trace_name

@@ -6,9 +6,9 @@ import ast
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hostsim.errors import InputError, OutputError, Problem
+from hostsim.core.errors import InputError, OutputError, Problem
+from hostsim.core.user_files import SCRIPT, read_bytes
 from hostsim.scenario.load import load_scenario
-from hostsim.user_files import SCRIPT, read_bytes
 
 FOLDER = "scenarios"
 SUFFIXES = (".toml", ".py", ".csv")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from hostsim.finding import Finding, moved
+from hostsim.core.finding import Finding, moved
+from hostsim.core.units import format_bandwidth, format_bytes, format_duration
 from hostsim.scenario.complete import vms_of, workload_name
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Link, Migration
@@ -14,7 +15,6 @@ from hostsim.scenario.kvm_checks import kvm_findings
 from hostsim.scenario.memory_checks import memory_findings
 from hostsim.scenario.types import PAGE_SIZE_BYTES
 from hostsim.scenario.workload_checks import workload_findings
-from hostsim.units import format_bandwidth, format_bytes, format_duration
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario

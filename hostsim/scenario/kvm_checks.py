@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hostsim.finding import Finding
+from hostsim.core.finding import Finding
+from hostsim.core.units import format_bytes, format_duration
 from hostsim.host.kvm.rules import conflicts, sheet_conflicts
 from hostsim.host.kvm.spec import INTERFACES, MEASURED
 from hostsim.mmu.cost_file import is_path
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
-from hostsim.units import format_bytes, format_duration
 
 PAGE_SIZE_BYTES = {"4KiB": 1 << 12, "2MiB": 1 << 21, "1GiB": 1 << 30}
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from hostsim.errors import UnitError
+from hostsim.core.errors import UnitError
+from hostsim.core.units import shown
 from hostsim.host.kvm.rules import caught_by
 from hostsim.host.kvm.spec import INDEXES, MEASURED, IndexName, Interface, MmuSpec
 from hostsim.mmu.cost_file import is_path
@@ -15,7 +16,6 @@ from hostsim.mmu.era import era_names, read_era
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag, refused
-from hostsim.units import shown
 
 Tracking = Literal["tcg", Interface]
 

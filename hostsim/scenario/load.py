@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.user_files import SCENARIO, read_toml
 from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import load_costs
 from hostsim.scenario.complete import vms_of
@@ -19,7 +20,6 @@ from hostsim.scenario.schema import Scenario, Vm, Workload, trace_name
 from hostsim.scenario.section import SOURCE
 from hostsim.scenario.trace_csv import TraceColumns
 from hostsim.scenario.types import NAME_MAX
-from hostsim.user_files import SCENARIO, read_toml
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:

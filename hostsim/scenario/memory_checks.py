@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hostsim.finding import Finding
+from hostsim.core.finding import Finding
+from hostsim.core.units import format_bytes
 from hostsim.host.ageing_daemon import SCANS
 from hostsim.host.kvm.spec import pins_pages
 from hostsim.host.memory.frames import kept_at_start
@@ -15,7 +16,6 @@ from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.memory_schema import MIB, NO_SWAP, HostMemory
 from hostsim.scenario.types import PAGE_SIZE_BYTES
-from hostsim.units import format_bytes
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario

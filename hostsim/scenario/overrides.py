@@ -7,11 +7,11 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from hostsim.errors import Problem
+from hostsim.core.errors import Problem
+from hostsim.core.units import shown
+from hostsim.core.user_files import DEPTH_MAX, beyond_measure
 from hostsim.scenario.problems import field_at
 from hostsim.scenario.schema import Scenario
-from hostsim.units import shown
-from hostsim.user_files import DEPTH_MAX, beyond_measure
 
 SOURCE = "--set"
 EXAMPLE = "--set migration.bandwidth=25Gbit/s"

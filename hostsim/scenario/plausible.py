@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from hostsim.core.units import format_rate
 from hostsim.host.sheet import load_sheet, sheet_range
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.limits import machine_limits
 from hostsim.scenario.types import PAGE_SIZE_BYTES
-from hostsim.units import format_rate
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario

@@ -10,10 +10,10 @@ from pydantic import BaseModel, PlainSerializer, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from hostsim.errors import LISTED_PROBLEMS_MAX, Problem
+from hostsim.core.errors import LISTED_PROBLEMS_MAX, Problem
+from hostsim.core.units import shown
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.unmodelled import refusal
-from hostsim.units import shown
 
 Location = Sequence[int | str]
 LOOKED_UP_MAX = 2 * LISTED_PROBLEMS_MAX

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from hostsim.errors import InputError
-from hostsim.finding import Finding
+from hostsim.core.errors import InputError
+from hostsim.core.finding import Finding
 from hostsim.scenario.checks import cross_findings
 from hostsim.scenario.problems import LOOKED_UP_MAX, Location, dotted
 

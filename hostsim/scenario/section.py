@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.scenario.problems import problems_of
 
 SOURCE = "scenario"

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InputError, Problem, UnitError
+from hostsim.core.errors import InputError, Problem, UnitError
+from hostsim.core.units import parse_duration, shown
+from hostsim.core.user_files import BOM, TRACE, as_text, read_bytes
 from hostsim.scenario.types import VCPUS_MAX
-from hostsim.units import parse_duration, shown
-from hostsim.user_files import BOM, TRACE, as_text, read_bytes
 
 COLUMNS = ("time", "vcpu", "gfn", "rw")
 EXAMPLE = "1500000,0,1024,w"

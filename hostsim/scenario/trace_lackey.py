@@ -11,12 +11,12 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.units import shown
+from hostsim.core.user_files import LACKEY, open_file, reason_of
 from hostsim.kernels.lackey import AT, LINES, N_STATE, REFERENCES, parse_lines
 from hostsim.mmu.replacement import dense_pages
 from hostsim.scenario.trace_csv import TIME_MAX_NS, TraceColumns
-from hostsim.units import shown
-from hostsim.user_files import LACKEY, open_file, reason_of
 
 EXAMPLE = " L 1fff000d08,8"
 WANTED = "a line of lackey's --trace-mem=yes: L, S, M or I, a hexadecimal address, a comma, bytes"

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from hostsim import units
-from hostsim.errors import UnitError
-from hostsim.units import shown
+from hostsim.core import units
+from hostsim.core.errors import UnitError
+from hostsim.core.units import shown
 
 PAGE_SIZE_BYTES = 4096
 VCPUS_MAX = 4096

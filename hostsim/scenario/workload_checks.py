@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hostsim.finding import Finding
+from hostsim.core.finding import Finding
+from hostsim.core.units import format_bytes, format_duration
 from hostsim.scenario.complete import APPLIES, TOUCHING
 from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
 from hostsim.scenario.types import PAGE_SIZE_BYTES
-from hostsim.units import format_bytes, format_duration
 
 
 def workload_findings(workload: Workload, vm: Vm, key: str) -> list[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.mmu.era import with_era_names
 from hostsim.selftest.access_tracking_perf_test import AccessPlan

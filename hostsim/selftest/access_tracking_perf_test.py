@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.errors import InvariantError
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InvariantError
+from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import Active, Workload, build_guest
-from hostsim.host.clock import Clock
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import CLEAR_YOUNG
@@ -26,7 +27,6 @@ from hostsim.host.kvm.tally import Tally
 from hostsim.host.kvm.work_phases import WorkPhases
 from hostsim.mmu.costs import CostSheet, load_costs
 from hostsim.mmu.exits import NONE
-from hostsim.mmu.memory import lay_out, make_memory
 
 POPULATE, WRITE, READ, MARK_IDLE, WRITE_IDLE, READ_IDLE, AGEING = (
     "Populating memory", "Writing to populated memory", "Reading from populated memory", "Mark memory idle",

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.errors import InvariantError
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InvariantError
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.setup import KvmCosts, KvmSetup
 from hostsim.host.kvm.tally import Tally

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.units import format_bytes, parse_bytes, parse_fraction
 from hostsim.host.kvm.costs import era_policy, kvm_costs
 from hostsim.host.kvm.setup import BACKING_PAGES, Backing, KvmCosts, KvmSetup
 from hostsim.mmu.cost_file import is_path
@@ -18,7 +19,6 @@ from hostsim.scenario.footprint import available_bytes
 from hostsim.scenario.nearest import nearest
 from hostsim.selftest.dirty_log_perf_test import Plan
 from hostsim.study.option_text import era_problems
-from hostsim.units import format_bytes, parse_bytes, parse_fraction
 
 PAGE_BYTES = 4096
 VCPUS_MAX = 4096

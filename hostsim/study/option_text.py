@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from hostsim.errors import InputError, Problem, UnitError
+from hostsim.core.errors import InputError, Problem, UnitError
+from hostsim.core.units import UNLIMITED, parse_rate
 from hostsim.mmu.cost_file import is_path
 from hostsim.mmu.costs import sheet_names
 from hostsim.mmu.era import read_era
 from hostsim.scenario.nearest import nearest
-from hostsim.units import UNLIMITED, parse_rate
 
 PAGE_BYTES = 4096
 VCPUS_MAX, REPS_MAX = 256, 10_000

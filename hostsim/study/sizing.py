@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hostsim.errors import Problem
+from hostsim.core.errors import Problem
+from hostsim.core.units import format_bytes
 from hostsim.scenario.footprint import (
     AGEING_BYTES_A_PAGE,
     HOST_BYTES_A_PAGE,
@@ -21,7 +22,6 @@ from hostsim.scenario.footprint import (
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.compare.together import cores, workers_that_fit
 from hostsim.study.reclaim.case import ReclaimCase
-from hostsim.units import format_bytes
 
 GUEST_BYTES_A_PAGE = MEMORY_BYTES_A_PAGE + KVM_BYTES_A_PAGE + ZIPF_BYTES_A_PAGE
 """Of the VM that is aged and again of the one beside it."""

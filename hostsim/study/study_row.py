@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from hostsim.host.latency import Latencies, merged
+from hostsim.core.latency import Latencies, merged
 from hostsim.study.compare.spread import Spread, spread_of
 
 Case = TypeVar("Case")

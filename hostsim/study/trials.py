@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any, TypeVar
 
-from hostsim.errors import HostsimError
+from hostsim.core.errors import HostsimError
 from hostsim.study.compare.runner import Progress
 from hostsim.study.compare.together import cores, workers_that_fit
 from hostsim.study.compare.workers import Died, run_tasks

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.setup import KvmCosts, KvmSetup
 from hostsim.host.kvm.tally import Tally

@@ -10,15 +10,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.memory import lay_out, make_memory
+from hostsim.core.rng import NEVER
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import NS_PER_S, Active, TouchTrace, Workload, build_guest
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.kernels.kvm.layout import LOGGED_EXITS
 from hostsim.mmu.exits import N_KINDS, ExitCosts
-from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.mmu.spte import Sptes
-from hostsim.rng import NEVER
 
 Ints = NDArray[np.int64]
 EXIT_NS, ENTRY_NS = 400, 300

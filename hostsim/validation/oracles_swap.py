@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
+from hostsim.core.rng import keyed_exponential, stream_key
 from hostsim.host.swap.device import SwapDevice
 from hostsim.host.swap.service import Constant, Exponential, Service
 from hostsim.host.swap.sheet import SwapSpec
-from hostsim.rng import keyed_exponential, stream_key
 from hostsim.study import queues
 from hostsim.validation.rows import Row, sigma
 from hostsim.validation.samples import SUITE, little_row

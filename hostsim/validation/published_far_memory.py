@@ -10,14 +10,14 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.clock import Clock
+from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import NS_PER_S, Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon
-from hostsim.host.clock import Clock
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.spec import MmuSpec
-from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.study.far_memory import PROMOTED_SHARE_A_MINUTE, SCAN_S, AgeHistograms, smallest_age
 from hostsim.validation.rows import SIGMAS, Row, absolute, sigma
 

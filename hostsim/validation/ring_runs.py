@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+from hostsim.core.clock import Clock
+from hostsim.core.memory import lay_out, make_memory
+from hostsim.core.rng import NEVER
 from hostsim.guest.workload import NS_PER_S, Active, Workload, build_guest
-from hostsim.host.clock import Clock
 from hostsim.host.dirty_log.dirty_ring import DirtyRing
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.rules import RING_RESERVED
 from hostsim.host.kvm.spec import MmuSpec
-from hostsim.mmu.memory import lay_out, make_memory
-from hostsim.rng import NEVER
 
 START_NS, LOOP_NS, FAULT_NS = 10_000_000, 200, 20_000
 """The log is on by then; a vCPU's own work on a page; more than a fault takes, its share of a reap included. Checked."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hostsim.core.units import parse_duration
 from hostsim.scenario.profiles import PROFILES
-from hostsim.units import parse_duration
 from hostsim.verdict.evidence import DOWNTIME_LIMIT_MS
 
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hostsim.core.trace import muted
 from hostsim.host.machine import Machine
 from hostsim.scenario import Scenario
 from hostsim.scenario.build import build
 from hostsim.scenario.schema import SEED_MAX
-from hostsim.trace import muted
 
 NS_PER_S = 1e9
 EXIT_WORK = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hostsim.units import LEAST, bytes_words, digits_words, number_words, scaled_words
+from hostsim.core.units import LEAST, bytes_words, digits_words, number_words, scaled_words
 
 __all__ = [
     "bandwidth_words", "bytes_words", "count_words", "number_words", "pages_words", "percent_words", "rounded_up",

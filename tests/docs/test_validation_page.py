@@ -47,8 +47,8 @@ def test_the_engine_still_gives_the_figures_of_the_page(kept: list[dict[str, Any
 
 
 def test_the_profiles_on_the_page_have_their_defaults() -> None:
+    from hostsim.core.units import parse_bandwidth, parse_duration
     from hostsim.scenario.profiles import PROFILES
-    from hostsim.units import parse_bandwidth, parse_duration
 
     page = (ROOT / "docs" / "howto" / "never-finishes.md").read_text(encoding="utf-8")
     shown = {line.split("|")[1].strip(" `"): [cell.strip() for cell in line.split("|")[2:-1]] for line in page.splitlines()

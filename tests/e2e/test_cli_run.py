@@ -171,8 +171,8 @@ def test_a_script_runs_as_main_with_its_arguments_and_neighbours(tmp_path: Path)
         ("import sys\nsys.exit('no luck')", 1, "no luck\n"),
         ("import sys\nsys.exit()", 0, ""),
         ("raise KeyboardInterrupt", 130, "interrupted"),
-        ("from hostsim.errors import OutputError\nraise OutputError('disk full')", 2, "error: disk full\n"),
-        ("from hostsim.errors import InvariantError\nraise InvariantError('lost')", 3, "error: lost\n"),
+        ("from hostsim.core.errors import OutputError\nraise OutputError('disk full')", 2, "error: disk full\n"),
+        ("from hostsim.core.errors import InvariantError\nraise InvariantError('lost')", 3, "error: lost\n"),
         ("raise MemoryError('17 TiB')", 2, "error: not enough memory on this machine: 17 TiB\n"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 from hostsim.host.machine import Machine
 from hostsim.host.vcpu import Vcpu
 from hostsim.scenario import load_scenario

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from hostsim.errors import HostsimError
+from hostsim.core.errors import HostsimError
 from tests.helpers.malformed import damaged, said_exceptions
 
 SECONDS_MAX = 10.0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from hostsim.core.memory import lay_out
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.sheet import HostSheet
-from hostsim.mmu.memory import lay_out
 
 MS = 1_000_000
 MIB = 1 << 20

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hostsim import Scenario, run
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.results.tables import RunResult, Table
 
 DIGITS = 9

@@ -204,7 +204,7 @@ def _main_module() -> Iterator[None]:
 
 @contextmanager
 def _structlog() -> Iterator[None]:
-    """hostsim.trace configures structlog once a process, with the standard error it has then."""
+    """hostsim.core.trace configures structlog once a process, with the standard error it has then."""
     import structlog
 
     before = structlog.get_config() if structlog.is_configured() else None

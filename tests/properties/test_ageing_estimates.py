@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 from hostsim.host.ageing_policies import POLICY_NAMES, ageing_policy, held_in_use
 from hostsim.host.damon import AGGREGATION_SAMPLES, Damon
 from hostsim.host.kvm.spec import MmuSpec

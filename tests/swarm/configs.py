@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.host.kvm.spec import INDEXES, INTERFACES
 from hostsim.host.memory.spec import POLICIES
 from hostsim.host.swap.sheet import swap_names

@@ -19,7 +19,7 @@ CALLS = {
 RAISES = {
     "NotImplementedError": "a Protocol for what others implement, a literal of the schema for what exists",
     "ValueError": "errors.InputError for input, an assertion for a programmer's mistake",
-    "Exception": "an error of hostsim.errors",
+    "Exception": "an error of hostsim.core.errors",
     "RuntimeError": "errors.InvariantError for a broken law, an assertion for a programmer's mistake",
 }
 
@@ -27,7 +27,7 @@ RAISES = {
 VALUE_ERROR_HOMES = ("hostsim/scenario/",)
 
 NUMPY_RANDOM_FINE = {"Generator", "SeedSequence", "PCG64", "Philox", "default_rng", "BitGenerator"}
-RANDOM_INSTEAD = "the keyed draws of hostsim.rng: no global state, no stream to shift"
+RANDOM_INSTEAD = "the keyed draws of hostsim.core.rng: no global state, no stream to shift"
 
 
 def banned_problems(source: Source) -> list[str]:

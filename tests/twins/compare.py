@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from hostsim.core.knobs import Knobs
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
-from hostsim.host.knobs import Knobs
 from hostsim.host.machine import Machine, MachineSpec
 from tests.twins.machine import Facts, TwinMachine
 

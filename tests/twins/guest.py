@@ -7,7 +7,7 @@ from typing import Any
 
 import simpy
 
-from hostsim.mmu.memory import RamBlock
+from hostsim.core.memory import RamBlock
 from tests.twins.clock import TwinClock
 from tests.twins.instant import at_guest_rank
 from tests.twins.streams import Touch

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import simpy
 
+from hostsim.core.clock import Clock
+from hostsim.core.knobs import Knobs
+from hostsim.core.memory import GuestMemory, RamBlock
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
 from hostsim.guest.workload import build_guest
-from hostsim.host.clock import Clock
 from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.knobs import Knobs
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.live_vm import LiveVm
@@ -23,7 +24,6 @@ from hostsim.host.kvm.setup import LogCosts
 from hostsim.kernels.kvm import layout as lay
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
-from hostsim.mmu.memory import GuestMemory, RamBlock
 from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation

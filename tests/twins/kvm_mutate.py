@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Callable
 from importlib import import_module
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 from tests.twins import kvm_walks
 from tests.twins.kvm_compare import difference
 from tests.twins.mutate import Mutation, apply

@@ -7,7 +7,7 @@ from typing import Any
 
 import simpy
 
-from hostsim.host.latency import Latencies
+from hostsim.core.latency import Latencies
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_host import TwinHost

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import simpy
 
-from hostsim.host.latency import Latencies
+from hostsim.core.latency import Latencies
 from tests.twins.clock import TwinClock
 from tests.twins.kvm_case import Case
 from tests.twins.kvm_lock import TwinLock

@@ -15,7 +15,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
 from hostsim.host.kvm.lock import MmuLock
 from hostsim.host.kvm.mmu_notifier import EVENTS
 from tests.twins.compare import first_difference

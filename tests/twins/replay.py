@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from hostsim.host.knobs import Knobs
+from hostsim.core.knobs import Knobs
 from tests.twins.compare import engine_facts, first_difference, twin_facts
 from tests.twins.configs import RANDOM, drawn_knobs, drawn_spec
 

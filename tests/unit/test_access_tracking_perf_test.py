@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.mmu.costs import exit_costs, load_costs
 from hostsim.mmu.era import load_era

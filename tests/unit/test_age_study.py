@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.host.ageing_policies import TwoListScan, ageing_policy, named_for
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.report.compare_progress import compare_progress

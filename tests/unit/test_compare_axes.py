@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.study.compare.axes import Axis, read_axes, split_values
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.study.compare import identity, together
 from hostsim.study.compare.axes import read_axes
 from hostsim.study.compare.plan import Plan, Request, make_plan

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.errors import InvariantError, OutputError
+from hostsim.core.errors import InvariantError, OutputError
 from hostsim.study.compare import runner
 from hostsim.study.compare.figures import figures_of
 from hostsim.study.compare.plan import Run

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hostsim.errors import InputError, InvariantError, MissingExtraError
+from hostsim.core.errors import InputError, InvariantError, MissingExtraError
 from hostsim.report import compare_files, compare_plot, compare_progress, drawing
 from hostsim.report.columns import Grid
 from hostsim.report.compare_files import as_object, combinations_table, runs_table, write_comparison

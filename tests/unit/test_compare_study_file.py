@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.study.compare.plan import make_plan
 from hostsim.study.compare.study_file import load_study, toml_text
 from tests.helpers.command import QUICK

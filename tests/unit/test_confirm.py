@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from hostsim import Scenario, run
 from hostsim.cli.main import build_app
+from hostsim.core.trace import muted, tracer
 from hostsim.results.tables import RunResult
-from hostsim.trace import muted, tracer
 from hostsim.verdict import Remedy, Verdict, diagnose, evidence_from_result, render
 from hostsim.verdict import confirm as confirming
 from hostsim.verdict.confirm import CHANGES, confirmed

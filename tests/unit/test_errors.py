@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hostsim.errors import HostsimError, InputError, InvariantError, MissingExtraError, Problem
+from hostsim.core.errors import HostsimError, InputError, InvariantError, MissingExtraError, Problem
 
 
 def test_a_problem_is_one_line() -> None:

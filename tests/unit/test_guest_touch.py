@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostsim.core.rng import NEVER
 from hostsim.guest.touch import (
     FIRST_GFN,
     first_touch_index,
@@ -21,7 +22,6 @@ from hostsim.guest.touch import (
     window_local,
 )
 from hostsim.guest.workload import Active, TouchTrace, Workload, build_guest
-from hostsim.rng import NEVER
 from tests.twins.streams import touches
 
 SECOND = 10**9

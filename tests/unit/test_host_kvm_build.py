@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.host.kvm.build import checked, exits_of, log_plan, mmu_config
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import LogCosts

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 import simpy
 
-from hostsim.host.clock import NEVER_NS, Clock
+from hostsim.core.clock import NEVER_NS, Clock
 
 
 class Came(NamedTuple):

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from hostsim.core.memory import lay_out, make_memory
+from hostsim.core.rng import NEVER
 from hostsim.guest.workload import TouchTrace, Workload, build_guest
 from hostsim.host.kvm.engine import OUT, GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.kernels.kvm.layout import LOGGED_EXITS
 from hostsim.mmu.exits import EXCLUSIVE, MAP, N_KINDS, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
-from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.mmu.spte import DIRTY, IN_LOG, PRESENT, TRACKED, WRITABLE, make_sptes
-from hostsim.rng import NEVER
 from tests.helpers.kvm_guest import HandGuest, exit_costs, load
 
 Touch = tuple[int, int, bool]

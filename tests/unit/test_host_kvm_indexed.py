@@ -9,10 +9,10 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from hostsim.errors import InputError, InvariantError
+from hostsim.core.errors import InputError, InvariantError
+from hostsim.core.knobs import Knobs
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
-from hostsim.host.knobs import Knobs
 from hostsim.host.kvm import build, index_costs
 from hostsim.host.kvm.index_costs import IndexCosts, added_to_faults, locked_for, upkeep_of
 from hostsim.host.kvm.indexed import IndexedSptes

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
+from hostsim.core.knobs import Knobs
 from hostsim.guest.pacing import Pacing, work_at
 from hostsim.guest.workload import Workload
-from hostsim.host.knobs import Knobs
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.kvm.tally import Tally
 from hostsim.host.link import LinkSpec

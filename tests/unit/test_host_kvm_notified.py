@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.errors import InputError, InvariantError
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InputError, InvariantError
+from hostsim.core.knobs import Knobs
+from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon
-from hostsim.host.clock import Clock
-from hostsim.host.knobs import Knobs
 from hostsim.host.kvm import build
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.index_costs import IndexCosts
@@ -32,7 +33,6 @@ from hostsim.kernels.kvm.layout import CAP, MAPPED, UNMAPPED_ALL
 from hostsim.mmu.costs import load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.work import N_WORK, counted
-from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
 from tests.helpers.live import MS, at, live_machine, sweep, timed, vm_of
 

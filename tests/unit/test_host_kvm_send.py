@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hostsim.core.knobs import Knobs
 from hostsim.guest.workload import Workload
-from hostsim.host.knobs import Knobs
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine

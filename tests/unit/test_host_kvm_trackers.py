@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.errors import InvariantError
+from hostsim.core.dirty_tracker import Harvest
+from hostsim.core.errors import InvariantError
 from hostsim.host.dirty_log.kvm_log import KvmLog
 from hostsim.host.kvm.build import exits_of
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.machine import Machine
-from hostsim.mmu.dirty_tracker import Harvest
 from hostsim.mmu.exits import WP
 from tests.helpers.live import MS, TRACKING, at, live_machine, sweep, timed, vm_of
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.errors import InvariantError
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InvariantError
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload
 from hostsim.host.ageing_daemon import AgeingSpec
-from hostsim.host.clock import Clock
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.machine import Machine, NeighbourSpec
 from hostsim.host.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, VCPU

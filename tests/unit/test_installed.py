@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from hostsim import installed
+from hostsim.core import installed
 
 NOTED = [
     "numba>=0.59", 'matplotlib>=3.8; extra == "report"', "pyarrow>=15; extra == 'report'", 'hostsim[report]; extra == "all"',

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from hostsim.core.rng import NEVER
 from hostsim.guest.touch import TouchTable, next_touch
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.kernels.armed import Armed, make_armed
@@ -19,7 +20,6 @@ from hostsim.kernels.harvest import (
     mark_written,
 )
 from hostsim.kernels.paced import arm_paced
-from hostsim.rng import NEVER
 
 N_PAGES = 40
 SECOND = 10**9

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
+from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import build_guest
 from hostsim.host.kvm.build import checked
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.mmu.exits import MAP, TRACK
-from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.mmu.spte import IN_LOG, OLD, TRACKED, WRITABLE
 from tests.helpers.kvm_guest import HandGuest, exit_costs, load
 

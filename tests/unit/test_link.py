@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
 from hostsim.host.link import Link, LinkSpec
 from hostsim.kernels.send import LINK_FREE_PS, N_STATE
 

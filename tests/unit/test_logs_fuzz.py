@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.logs import MigrationLog, parse_logs
 from hostsim.logs.query_migrate import RAM, TOP, XBZRLE
 from hostsim.verdict import Verdict, diagnose, evidence_from_log, explain_log, render

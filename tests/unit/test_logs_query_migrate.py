@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
+from hostsim.core.user_files import LOG
 from hostsim.logs import parse_logs, read_logs
-from hostsim.user_files import LOG
 
 SAMPLES = Path(__file__).parents[1] / "data" / "logs" / "query_migrate_samples.jsonl"
 ACTIVE = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.logs import parse_logs
 from hostsim.logs.forms import FORMS, Form, forms_table
 

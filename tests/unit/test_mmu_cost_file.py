@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.mmu.costs import load_costs, sheet_names
 
 HEAD = 'machine = "mine"\npml = false\notherwise = "haswell"\n'

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.mmu import costs, exits
 from hostsim.mmu.cost_rules import RULES, Rule, exclusive_base_ns, queued_service_ns
 from hostsim.mmu.costs import CostSheet, exit_costs, flush_ns, load_costs, log_costs, sheet_names

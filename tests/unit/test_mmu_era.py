@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.mmu.era import (
     BY_MMU,
     FIELDS,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.study.compare.spread import Spread
 from hostsim.study.reclaim.budget import read_budget
 from hostsim.study.reclaim.case import ReclaimCase

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from hostsim.host.latency import Latencies
+from hostsim.core.latency import Latencies
 from hostsim.report import drawing
 from hostsim.report.age_plot import draw_age
 from hostsim.report.compare_plot import draw, places

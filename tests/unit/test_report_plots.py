@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from hostsim.errors import MissingExtraError
+from hostsim.core.errors import MissingExtraError
 from hostsim.report import drawing, files, plots
 from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, Table
 from tests.helpers.synthetic import migration, run_result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 from hostsim.report import console
 from hostsim.report.columns import Grid
 from hostsim.report.layout import laid_out

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from hostsim.errors import OutputError
+from hostsim.core.errors import OutputError
 from hostsim.results import aside, encode, provenance, store
 from hostsim.results.tables import ROUNDS, Table
 from tests.helpers.synthetic import migration, run_result

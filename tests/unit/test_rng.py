@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.rng import keyed_exponential, keyed_uniform, keyed_word, mix32, natural_log, stream_key
+from hostsim.core.rng import keyed_exponential, keyed_uniform, keyed_word, mix32, natural_log, stream_key
 
 N = 20_000
 KEYS = stream_key(1, "load/all/write")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.spec import INDEXES, INTERFACES
 from hostsim.host.machine import Machine

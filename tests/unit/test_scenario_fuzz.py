@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 from hostsim.host.kvm.spec import INTERFACES
 from hostsim.scenario import Scenario, load_scenario, load_trace
 from hostsim.scenario.complete import APPLIES

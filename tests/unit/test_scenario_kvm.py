@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.host.kvm import build
 from hostsim.host.kvm.spec import INDEXES, INTERFACES, MEASURED, MmuSpec
 from hostsim.host.machine import Machine

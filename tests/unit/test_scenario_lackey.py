@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.scenario import trace_lackey
 from hostsim.scenario.trace_lackey import load_lackey, touches
 from tests.helpers.record_lackey import other_pages

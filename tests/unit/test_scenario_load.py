@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.host.dirty_log import TRACKERS
 from hostsim.host.sheet import CONSTANTS, sheet_names
 from hostsim.scenario import Migration, Scenario, Vm, Workload, load_scenario

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.host.memory.frames import kept_at_start
 from hostsim.host.memory.spec import POLICIES
 from hostsim.host.swap.sheet import swap_names

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.scenario import load_scenario, load_trace, trace_csv
 
 SCENARIO = '[vm]\nmemory = "1MiB"\nvcpus = 2\n[[vm.workload]]\npattern = "trace"\nfile = "t.csv"\n'

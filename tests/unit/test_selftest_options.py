@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.selftest.dirty_log_perf_test import SelftestResult, run_selftest
 from hostsim.selftest.options import Options, asked_for, write_every
 

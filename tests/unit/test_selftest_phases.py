@@ -7,8 +7,8 @@ from itertools import product
 
 import pytest
 
-from hostsim.errors import InvariantError
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InvariantError
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.setup import Backing, KvmSetup, LogPolicy
 from hostsim.host.kvm.vm import KvmVm, Walk

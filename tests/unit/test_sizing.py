@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.report import compare_progress
 from hostsim.selftest.options import Options, asked_for
 from hostsim.study import sizing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 from hostsim.host.spte_index.designs import DESIGNS
 from hostsim.host.spte_index.drive import Load, Script, drive
 from hostsim.host.spte_index.guests import DIRECT, Layout, build_guest, one_slot

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.study.curve_limits import (
     bandwidth_needed_bytes_per_s,
     converges,

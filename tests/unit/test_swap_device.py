@@ -12,8 +12,8 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.errors import InputError
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InputError
 from hostsim.host.swap.device import SwapDevice
 from hostsim.host.swap.service import Constant, Exponential, Lognormal, Service, Table
 from hostsim.host.swap.sheet import SwapSpec, load_swap, swap_entries, swap_names

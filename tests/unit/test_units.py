@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim import units
-from hostsim.errors import InputError, UnitError
+from hostsim.core import units
+from hostsim.core.errors import InputError, UnitError
 
 WHOLE = st.integers(0, units.INT_MAX)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.scenario import Scenario, load_scenario
 from hostsim.scenario.host_schema import Migration
 from hostsim.scenario.unmodelled import UNMODELLED, limit_lines, mechanism_of

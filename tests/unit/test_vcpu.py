@@ -5,11 +5,11 @@ from fractions import Fraction
 
 import simpy
 
+from hostsim.core.memory import lay_out
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.sheet import load_sheet
-from hostsim.mmu.memory import lay_out
 
 
 def machine(n_vcpus: int = 1, duration_ns: int = 1000) -> Machine:

@@ -14,7 +14,7 @@ from hostsim import simulation
 from hostsim.cli.errors_cli import exit_code_of
 from hostsim.cli.main import build_app
 from hostsim.cli.run_scenario import verdict_texts
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.vcpu_times import check_vcpu_times, vcpu_times
 from hostsim.host.machine import Machine

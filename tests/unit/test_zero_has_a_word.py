@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from hostsim.cli.main import build_app
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.scenario import Scenario, reference
 from hostsim.scenario.problems import model_in
 from hostsim.study.reclaim.options import ReclaimOptions, reclaim_plan

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.study.page_classes import PageClasses
 from hostsim.validation import run_suites
 from hostsim.validation.oracles_drawn import drawn_rows

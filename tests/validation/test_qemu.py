@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.validation import run_suites
 from hostsim.validation.qemu.cases import CALIBRATION, HOST_SPEED, load_cases
 from hostsim.validation.qemu.machine import spec_of

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hostsim.cli.debate_cmd import DebateOptions
-from hostsim.errors import InputError
+from hostsim.core.errors import InputError
 from hostsim.report.debate_report import condition_lines, crossing_words, debate_content, debate_tables, write_debate
 from hostsim.study.rmap_debate import forms
 from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing, meet

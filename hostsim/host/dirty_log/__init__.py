@@ -1,17 +1,17 @@
-"""Dirty trackers, each behind hostsim.mmu.dirty_tracker.DirtyTracker."""
+"""Dirty trackers, each behind hostsim.core.dirty_tracker.DirtyTracker."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from hostsim.core.dirty_tracker import DirtyTracker
+from hostsim.core.knobs import Knobs
 from hostsim.host.dirty_log.clear_dirty_log import ClearDirtyLog
 from hostsim.host.dirty_log.dirty_ring import DirtyRing
 from hostsim.host.dirty_log.get_dirty_log import GetDirtyLog
 from hostsim.host.dirty_log.tcg import TcgTracker
-from hostsim.host.knobs import Knobs
 from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.mmu.dirty_tracker import DirtyTracker
 
 
 def _kvm(tracker: Callable[[LiveVm], DirtyTracker]) -> Callable[[Any, Knobs, int], DirtyTracker]:

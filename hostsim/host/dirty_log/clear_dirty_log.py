@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.dirty_tracker import Harvest, Timed
 from hostsim.host.dirty_log.kvm_log import KvmLog
 from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.mmu.dirty_tracker import Harvest, Timed
 from hostsim.mmu.exits import EXCLUSIVE
 
 

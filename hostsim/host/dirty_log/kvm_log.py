@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InvariantError
+from hostsim.core.dirty_tracker import Timed
+from hostsim.core.errors import InvariantError
 from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.mmu.dirty_tracker import Timed
 
 
 class KvmLog:

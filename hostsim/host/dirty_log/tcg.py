@@ -12,9 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InvariantError
+from hostsim.core.dirty_tracker import Harvest, Timed
+from hostsim.core.errors import InvariantError
+from hostsim.core.knobs import Knobs
 from hostsim.guest import touch
-from hostsim.host.knobs import Knobs
 from hostsim.host.vm import Vm
 from hostsim.kernels.armed import ARMED_COLD, ARMED_HOT
 from hostsim.kernels.harvest import (
@@ -27,7 +28,6 @@ from hostsim.kernels.harvest import (
     mark_written,
     start_paced,
 )
-from hostsim.mmu.dirty_tracker import Harvest, Timed
 
 CHECKED_SHARE = 64
 """Of the pages of a sweep or trace, each sync looks whether 1 in so many awaits its next touch; another one each time."""

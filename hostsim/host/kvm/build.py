@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hostsim.errors import InputError
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InputError
+from hostsim.core.memory import GuestMemory
 from hostsim.guest.workload import Guest
-from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.index_costs import (
     IndexCosts,
@@ -31,7 +32,6 @@ from hostsim.mmu.era import load_era, unknown_name
 from hostsim.mmu.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.mmu.index.pr_hashes import BITS, CAP, LINK_BYTES, REST_BYTES
 from hostsim.mmu.index.tables import HPTE_BYTES
-from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import REGION_PAGES
 from hostsim.mmu.tlb import TlbReach
 

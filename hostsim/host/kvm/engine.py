@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.latency import Latencies
+from hostsim.core.memory import GuestMemory
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.engine_log import EngineLog
 from hostsim.host.kvm.engine_pages import EnginePages
 from hostsim.host.kvm.engine_tlb import EngineTlb
 from hostsim.host.kvm.engine_walks import EngineWalks, Ints
 from hostsim.host.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
-from hostsim.host.latency import Latencies
 from hostsim.kernels.kvm import dirty_log, host
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.hptes import count_mapped
@@ -48,7 +49,6 @@ from hostsim.kernels.kvm.layout import (
 from hostsim.kernels.kvm.run import run_vcpus, run_with_walkers
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.mmu.exits import ExitCosts
-from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import KEPT, Sptes
 
 GRANTED, OUT, CONTENDED, FAULT, WALKED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT, DUE_WALKED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 from hostsim.host.kvm.engine_state import Bytes, EngineState
 from hostsim.kernels.kvm import dirty_log, law
 

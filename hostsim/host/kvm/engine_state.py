@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.memory import GuestMemory
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.kernels.kvm.layout import Kvm
-from hostsim.mmu.memory import GuestMemory
 
 Bytes = NDArray[np.uint8]
 

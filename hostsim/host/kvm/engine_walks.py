@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.latency import Latencies
 from hostsim.host.kvm.engine_state import Bytes, EngineState
 from hostsim.host.kvm.lay_out import with_calls
-from hostsim.host.latency import Latencies
 from hostsim.kernels.kvm import walker
 from hostsim.kernels.kvm.layout import (
     CALL_END,

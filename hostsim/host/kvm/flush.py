@@ -9,7 +9,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
 from hostsim.host.kvm.setup import LogCosts
 from hostsim.kernels.kvm.layout import W_FLUSH_COUNT, W_FLUSH_NS
 

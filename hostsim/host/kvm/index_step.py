@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.spte_index.base import BaseIndex
 from hostsim.kernels.kvm.layout import (

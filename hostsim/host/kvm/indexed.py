@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
+from hostsim.core.memory import GuestMemory
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.index_costs import AddedToFaults, IndexCosts
 from hostsim.host.kvm.index_step import InStep, map_in_portions
@@ -21,7 +22,6 @@ from hostsim.host.spte_index.meter import Meter
 from hostsim.kernels.index.walk import PROTECT
 from hostsim.kernels.kvm.layout import AGEING, TRACKS, UNMAPPED_ALL, ZAPS
 from hostsim.mmu.index.tables import ACCESSED, ENTRIES, take_tables
-from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
 
 Gfns = NDArray[np.int64]

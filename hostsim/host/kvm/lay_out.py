@@ -8,19 +8,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.latencies import make_counters
+from hostsim.core.memory import GuestMemory
+from hostsim.core.rng import NEVER, mix32
 from hostsim.guest import touch
 from hostsim.guest.pacing import TICK
 from hostsim.guest.touch import TouchTable
 from hostsim.guest.workload import Guest
 from hostsim.kernels.kvm import layout as lay
 from hostsim.kernels.kvm.visits import level_sizes
-from hostsim.kernels.latencies import make_counters
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import ExitCosts
-from hostsim.mmu.memory import GuestMemory
 from hostsim.mmu.spte import make_sptes
 from hostsim.mmu.tlb import TlbReach
-from hostsim.rng import NEVER, mix32
 
 Ints = NDArray[np.int64]
 RING_SPARE = PML_ENTRIES + 64

@@ -10,8 +10,9 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from hostsim.core.clock import NEVER_NS, Clock
+from hostsim.core.memory import GuestMemory
 from hostsim.guest.workload import Guest
-from hostsim.host.clock import NEVER_NS, Clock
 from hostsim.host.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, GuestEngine
 from hostsim.host.kvm.flush import RemoteFlush
 from hostsim.host.kvm.indexed import IndexedSptes, IndexFigures
@@ -25,7 +26,6 @@ from hostsim.host.kvm.vcpu_times import check_vcpu_times
 from hostsim.host.vm import VmBase
 from hostsim.kernels.armed import make_armed
 from hostsim.kernels.kvm.layout import V_RING
-from hostsim.mmu.memory import GuestMemory
 
 Step = Generator[simpy.Event, Any, None]
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import simpy
 
-from hostsim.host.clock import Clock
-from hostsim.host.latency import Latencies, merged
+from hostsim.core.clock import Clock
+from hostsim.core.latency import Latencies, merged
 from hostsim.kernels.kvm.layout import W_HOLD_NS, W_WAIT_NS
 
 Step = Generator[simpy.Event, Any, None]

@@ -14,13 +14,13 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
+from hostsim.core.latency import Latencies, merged
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.engine_state import Bytes
 from hostsim.host.kvm.flush import RemoteFlush
 from hostsim.host.kvm.indexed import IndexedSptes
 from hostsim.host.kvm.lock import MmuLock
-from hostsim.host.latency import Latencies, merged
 from hostsim.mmu.exits import EXCLUSIVE, NONE
 
 Step = Generator[simpy.Event, Any, None]

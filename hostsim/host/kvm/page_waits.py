@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.latency import Latencies
+from hostsim.core.latency import Latencies
 
 
 class PageWaits:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hostsim.finding import Finding
+from hostsim.core.finding import Finding
 from hostsim.host.kvm.spec import INDEXED, MEASURED, UNMAPPING, Interface, MmuSpec, WriteTracking
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.costs import load_costs, sheet_names

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import simpy
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import simpy
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
 
 Step = Generator[simpy.Event, Any, None]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InvariantError
+from hostsim.core.clock import NEVER_NS
+from hostsim.core.errors import InvariantError
 from hostsim.guest.pacing import CLOSED, RUN_MODE, SPEED_DEN, SPEED_NUM, TICK, work_at
-from hostsim.host.clock import NEVER_NS
 
 if TYPE_CHECKING:
     from hostsim.host.kvm.live_vm import LiveVm

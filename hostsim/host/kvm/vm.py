@@ -10,13 +10,13 @@ from typing import Any, Literal
 import numpy as np
 import simpy
 
+from hostsim.core.clock import Clock
+from hostsim.core.memory import GuestMemory, RamBlock
 from hostsim.guest.workload import NS_PER_S, Active, Guest, Workload, build_guest
-from hostsim.host.clock import Clock
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.setup import BACKING_PAGES, KvmCosts, KvmSetup
 from hostsim.host.kvm.tally import Tally, tally_of
-from hostsim.mmu.memory import GuestMemory, RamBlock
 from hostsim.mmu.spte import REGION_PAGES, Sptes, make_sptes
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import simpy
 
-from hostsim.host.clock import Clock
-from hostsim.host.latency import Latencies
+from hostsim.core.clock import Clock
+from hostsim.core.latency import Latencies
 
 VCPU, TASK, MIGRATION = WAITERS = ("vcpu", "task", "migration")
 POPULATE, MINOR, MAJOR = FAULTS = ("populate", "minor", "major")

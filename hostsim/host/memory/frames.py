@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import simpy
 
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
 
 KIB_PER_PAGE = 4
 WATERMARK_SCALE = 10

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import simpy
 
+from hostsim.core.clock import Clock
+from hostsim.core.trace import tracer
 from hostsim.host.ageing_policies import named_for
-from hostsim.host.clock import Clock
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import MmuNotifier
 from hostsim.host.memory.fault_in import FaultIn
@@ -22,7 +23,6 @@ from hostsim.host.memory.swap_area import SwapArea
 from hostsim.host.swap.device import SwapDevice
 from hostsim.host.swap.sheet import load_swap
 from hostsim.kernels.kvm.layout import RESIDENT
-from hostsim.trace import tracer
 
 NO_LIMIT = 1 << 62
 

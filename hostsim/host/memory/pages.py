@@ -8,7 +8,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import MmuNotifier
 from hostsim.host.kvm.vcpu_times import check_vcpu_times

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import simpy
 
-from hostsim.errors import InvariantError
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InvariantError
+from hostsim.core.trace import tracer
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
 from hostsim.host.memory.fault_waits import FaultWaits
 from hostsim.host.memory.frames import Frames
@@ -18,7 +19,6 @@ from hostsim.host.memory.swap_area import NO_SLOT, SwapArea
 from hostsim.host.swap.device import SwapDevice
 from hostsim.kernels.kvm.layout import RESIDENT
 from hostsim.mmu.ageing import Pages
-from hostsim.trace import tracer
 
 Step = Generator[simpy.Event, Any, None]
 Progress = Generator[simpy.Event, Any, int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 
 SLOTS_CACHE = 64
 """include/linux/swap_slots.h::SWAP_SLOTS_CACHE_SIZE: freed slots go back so many at a time."""

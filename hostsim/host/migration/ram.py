@@ -9,17 +9,17 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from hostsim.errors import InvariantError
-from hostsim.host.clock import NEVER_NS, Clock
-from hostsim.host.knobs import Knobs
+from hostsim.core.clock import NEVER_NS, Clock
+from hostsim.core.dirty_tracker import DirtyTracker
+from hostsim.core.errors import InvariantError
+from hostsim.core.knobs import Knobs
+from hostsim.core.memory import PAGE_SIZE
 from hostsim.host.link import LinkSpec
 from hostsim.host.sheet import HostSheet
 from hostsim.host.vm import VmBase
 from hostsim.kernels import send, tcp
 from hostsim.kernels.harvest import first_false_zero, first_stale
 from hostsim.kernels.send import SendCosts, SendLimits
-from hostsim.mmu.dirty_tracker import DirtyTracker
-from hostsim.mmu.memory import PAGE_SIZE
 
 EOS_BYTES = 8
 SECTION_BYTES = 10

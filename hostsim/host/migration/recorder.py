@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hostsim.core.trace import tracer
 from hostsim.host.kvm.tally import Tally
-from hostsim.trace import tracer
 
 SERIES_PERIOD_NS = 100_000_000
 

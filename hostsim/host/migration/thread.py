@@ -10,10 +10,12 @@ from typing import Any
 
 import simpy
 
-from hostsim.errors import InvariantError
-from hostsim.host.clock import Clock
+from hostsim.core.clock import Clock
+from hostsim.core.dirty_tracker import DirtyTracker
+from hostsim.core.errors import InvariantError
+from hostsim.core.knobs import Knobs
+from hostsim.core.memory import PAGE_SIZE
 from hostsim.host.cpu_throttle import CpuThrottle, dirty_sync_timer
-from hostsim.host.knobs import Knobs
 from hostsim.host.link import Link, LinkSpec
 from hostsim.host.migration import auto_converge, window
 from hostsim.host.migration.parameters import MigrationParameters
@@ -22,8 +24,6 @@ from hostsim.host.migration.recorder import SERIES_PERIOD_NS, Recorder, Sample, 
 from hostsim.host.migration.state import NS_PER_MS, Counters, MigrationState
 from hostsim.host.sheet import HostSheet
 from hostsim.host.vm import VmBase
-from hostsim.mmu.dirty_tracker import DirtyTracker
-from hostsim.mmu.memory import PAGE_SIZE
 
 Step = Generator[simpy.Event, Any, None]
 RATE_PERIOD_MS = 1000

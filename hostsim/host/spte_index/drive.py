@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.errors import InvariantError
+from hostsim.core.errors import InvariantError
 from hostsim.host.spte_index.guests import IndexedGuest, distinct
 from hostsim.host.spte_index.meter import Meter
 from hostsim.mmu.index.cache_costs import CacheCosts

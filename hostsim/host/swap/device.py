@@ -8,10 +8,10 @@ from typing import Literal
 
 import simpy
 
-from hostsim.host.clock import Clock
-from hostsim.host.latency import Latencies
+from hostsim.core.clock import Clock
+from hostsim.core.latency import Latencies
+from hostsim.core.rng import keyed_uniform, stream_key
 from hostsim.host.swap.sheet import SwapSpec
-from hostsim.rng import keyed_uniform, stream_key
 
 Kind = Literal["read", "write"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Protocol
 
-from hostsim.rng import natural_log
+from hostsim.core.rng import natural_log
 
 _P99 = NormalDist().inv_cdf(0.99)
 

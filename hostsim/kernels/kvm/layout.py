@@ -154,7 +154,7 @@ class Kvm(ByReference):
     n_vcpus]; buffers: int64[n_vcpus, 512 + n], PML buffer and dirty ring; queue: int64[N_QUEUE, n_vcpus + n_hosts];
     state: int64; costs: int64[N_COSTS, n]; log: int64[capacity, 4] gets (t_set, vcpu, page, kind). backing: uint8[n_pages]
     if BACKED; fresh: int64[n], pages that got frames at hand, oldest first. latencies: int64[WALKER_CALLS + n_hosts,
-    N_COUNTERS], as in hostsim.kernels.latencies: exits from guest to guest or to user space, waits for mmu_lock, its holds,
+    N_COUNTERS], as in hostsim.core.latencies: exits from guest to guest or to user space, waits for mmu_lock, its holds,
     calls of walkers. walks: int64[n_hosts, N_WALK]; calls: int64[n_hosts, N_CALL, CALLS_MAX]; found: uint8[n_hosts,
     FOUND_MAX], what the calls found, page by page, that under way included; flush_ns: int64[n_vcpus + 1], a
     flush by how many vCPUs are in guest mode; unseen: float64[n_hosts], pages called old that were expected to be accessed.

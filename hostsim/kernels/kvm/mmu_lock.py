@@ -6,6 +6,7 @@ vCPUs and threads of the host stand in one queue.
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, part
+from hostsim.core.latencies import note
 from hostsim.guest.touch import IS_WRITE
 from hostsim.kernels.kvm.armed import needed
 from hostsim.kernels.kvm.hptes import at_cap
@@ -58,7 +59,6 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
-from hostsim.kernels.latencies import note
 from hostsim.mmu.exits import MAP, NOTHING, SHARED, SPLIT, SPURIOUS
 from hostsim.mmu.spte import Sptes
 

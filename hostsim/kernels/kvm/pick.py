@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit, part
+from hostsim.core.rng import keyed_uniform, keyed_word
 from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
 from hostsim.kernels.kvm.armed import FULL, armed_as, is_armed, super_at, weight_of
 from hostsim.kernels.kvm.layout import (
@@ -23,7 +24,6 @@ from hostsim.kernels.kvm.layout import (
     Kvm,
 )
 from hostsim.mmu.spte import REGION_PAGES, Sptes
-from hostsim.rng import keyed_uniform, keyed_word
 
 SPARSE = 32
 """With fewer than 1 page in SPARSE armed, places are not tried any more: counts lead to the page."""

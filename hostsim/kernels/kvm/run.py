@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit, part
+from hostsim.core.rng import NEVER
 from hostsim.kernels.kvm.heap import push, sift_top
 from hostsim.kernels.kvm.layout import FAULTS, N_DUE, OUT, Q_HEAP, REORDERED, V_NS, V_STAGE, WAITING, WALK_NS, Kvm
 from hostsim.kernels.kvm.mmu_lock import grant_next, tell_contended
 from hostsim.kernels.kvm.vcpu import step
 from hostsim.kernels.kvm.walker import walk
-from hostsim.rng import NEVER
 
 
 @inlined

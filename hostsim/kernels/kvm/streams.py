@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit
 from hostsim.compiled.prefetch import prefetch
+from hostsim.core.rng import NEVER, keyed_exponential, keyed_uniform
 from hostsim.guest.pacing import MODE, STOPPED, work_at
 from hostsim.guest.touch import (
     CYCLE,
@@ -68,7 +69,6 @@ from hostsim.kernels.kvm.pick import pick, place
 from hostsim.kernels.kvm.visits import clear_visit, next_visit, visit_of
 from hostsim.kernels.kvm.work import active_time, touch_ns, work_time
 from hostsim.kernels.paced import next_hit, page_share
-from hostsim.rng import NEVER, keyed_exponential, keyed_uniform
 
 ACCEPT, PART = 1 << 20, 1 << 21
 """Keys of draws beside those of the page."""

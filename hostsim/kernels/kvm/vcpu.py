@@ -6,6 +6,8 @@ Each step ends in one of a few ways (``step``); that each is written once matter
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined
+from hostsim.core.latencies import note
+from hostsim.core.rng import NEVER
 from hostsim.guest.touch import IS_WRITE, KIND, SWEEP, TRACE
 from hostsim.kernels.kvm.armed import flags_of, needed, sweep_sees
 from hostsim.kernels.kvm.backing import look_up, take_page
@@ -65,11 +67,9 @@ from hostsim.kernels.kvm.mapping import drain_pml, handle, note_access
 from hostsim.kernels.kvm.mmu_lock import is_stale, join_queue, kind_now, leave_lock, tell_host
 from hostsim.kernels.kvm.streams import choose, go_on, page_of, pass_by
 from hostsim.kernels.kvm.work import start_clocks, stop_clocks
-from hostsim.kernels.latencies import note
 from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.mmu.spte import PRESENT, STALE
-from hostsim.rng import NEVER
 
 PASSES, STALLS, LEAVES, EXIT_OVER, RUNS, WAITS = range(6)
 """How a step ends: the access is over and the guest runs on; .. and the vCPU stands still for a PML entry; the vCPU leaves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, inlined_and_called
+from hostsim.core.rng import NEVER
 from hostsim.guest.pacing import CLOSED, MODE, RUN_MODE, SPEED_DEN, SPEED_NUM, STOPPED, T0, W0, work_at
 from hostsim.guest.touch import (
     ALWAYS,
@@ -14,7 +15,6 @@ from hostsim.guest.touch import (
     window_local,
 )
 from hostsim.kernels.kvm.layout import V_AWAY_NS, V_CLOCK, V_CLOCK_END, V_STALL_NS, Ints
-from hostsim.rng import NEVER
 
 
 @inlined_and_called

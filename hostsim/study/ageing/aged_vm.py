@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.clock import Clock
+from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon, AgeingPass
 from hostsim.host.ageing_policies import ageing_policy, event_of, held_in_use, named_for, resident_of
-from hostsim.host.clock import Clock
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, MmuNotifier
@@ -21,7 +22,6 @@ from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.work_phases import WorkPhases
 from hostsim.mmu.ageing import check_estimate
 from hostsim.mmu.exits import EXCLUSIVE, NONE
-from hostsim.mmu.memory import lay_out, make_memory
 from hostsim.mmu.spte import PRESENT
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.how_far import AGED_PER_MILLE, HowFar, ignore

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.units import parse_bytes, parse_duration, parse_rate
 from hostsim.host.ageing_policies import POLICY_NAMES
 from hostsim.host.kvm.build import checked
 from hostsim.host.kvm.spec import INDEXES, MEASURED, MmuSpec
@@ -26,7 +27,6 @@ from hostsim.study.option_text import (
     whole_numbers,
 )
 from hostsim.study.sizing import age_bytes, size_problems
-from hostsim.units import parse_bytes, parse_duration, parse_rate
 
 SIZE_MAX = 64 << 40
 """Of one vCPU's part, beyond every machine's memory; what this one takes is asked for when the cases are known."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
+from hostsim.core.latency import Latencies, merged
 from hostsim.guest.workload import NS_PER_S
-from hostsim.host.latency import Latencies, merged
 from hostsim.mmu.exits import NOTHING
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import AgeCase

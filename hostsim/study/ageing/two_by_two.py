@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import fmean
 
+from hostsim.core.knobs import Knobs
 from hostsim.guest.workload import NS_PER_S
 from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.knobs import Knobs
 from hostsim.host.kvm.spec import IndexName, MmuSpec
 from hostsim.host.link import LinkSpec
 from hostsim.host.migration.parameters import MigrationParameters

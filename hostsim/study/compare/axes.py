@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.units import shown
 from hostsim.scenario.overrides import apply_overrides
-from hostsim.units import shown
 
 SOURCE = "--vary"
 EXAMPLE = "--vary link.bandwidth=1Gbit/s,10Gbit/s"

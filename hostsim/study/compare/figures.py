@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.host.latency import merged
+from hostsim.core.latency import merged
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.tables import MigrationResult, RunResult
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
 from hostsim.scenario import load_scenario
 from hostsim.scenario.overrides import SOURCE as SET
 from hostsim.scenario.schema import SEED_MAX, Scenario

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hostsim.errors import HostsimError, InvariantError
+from hostsim.core.errors import HostsimError, InvariantError
 from hostsim.study.compare.figures import Figures
 from hostsim.study.compare.plan import Plan, Run
 from hostsim.study.compare.record import figures_in, read_record, record_bytes, write_record

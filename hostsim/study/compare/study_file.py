@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hostsim.errors import LISTED_PROBLEMS_MAX, InputError, Problem
+from hostsim.core.errors import LISTED_PROBLEMS_MAX, InputError, Problem
+from hostsim.core.units import shown
+from hostsim.core.user_files import STUDY, read_toml
 from hostsim.scenario.nearest import wanted_name
 from hostsim.study.compare.axes import Axis, canonical_key, key_problems
 from hostsim.study.compare.plan import RUNS_MAX, Request
-from hostsim.units import shown
-from hostsim.user_files import STUDY, read_toml
 
 KEYS: Mapping[str, tuple[type, str, str]] = {
     "scenario": (str, "a scenario file, relative to this one", 'scenario = "precopy_convergence.toml"'),

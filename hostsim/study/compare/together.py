@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.units import format_bytes
 from hostsim.scenario.footprint import available_bytes, footprint_bytes
 from hostsim.study.compare.plan import Run
-from hostsim.units import format_bytes
 
 WORKER_BYTES = 128 << 20
 """What a worker has to itself besides the arrays of its run: compiled code, libraries.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.units import parse_duration, parse_fraction
 from hostsim.study.compare.spread import Spread
 from hostsim.study.option_text import listed
-from hostsim.units import parse_duration, parse_fraction
 
 STALLS = ("p50", "p90", "p99", "p99.9")
 SLOWDOWN = "slowdown"

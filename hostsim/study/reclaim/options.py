@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 
-from hostsim.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.units import format_duration, parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
 from hostsim.host.kvm.build import checked
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.swap.sheet import swap_names
@@ -18,7 +19,6 @@ from hostsim.study.reclaim.budget import Limit, budget_problems, read_budget
 from hostsim.study.reclaim.case import ReclaimCase
 from hostsim.study.reclaim.trial import INTERFACE
 from hostsim.study.sizing import reclaim_bytes, size_problems
-from hostsim.units import format_duration, parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
 
 POLICIES = ("idle", "mglru", "mglru-walk", "mglru-no-walk")
 SIZE_MIN, SIZE_MAX = 64 * PAGE_BYTES, 64 << 40

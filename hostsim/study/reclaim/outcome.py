@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hostsim.core.units import bytes_words, number_words
 from hostsim.study.reclaim.budget import Limit
 from hostsim.study.reclaim.case import ReclaimCase
 from hostsim.study.reclaim.options import ReclaimPlan
@@ -12,7 +13,6 @@ from hostsim.study.reclaim.trial import ReclaimTrial, reclaim_trial
 from hostsim.study.sizing import reclaim_bytes
 from hostsim.study.study_row import StudyRow, latencies_of, spreads_of
 from hostsim.study.trials import Show, run_trials
-from hostsim.units import bytes_words, number_words
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from statistics import fmean
 
+from hostsim.core.clock import Clock
+from hostsim.core.knobs import Knobs
+from hostsim.core.latency import Latencies
+from hostsim.core.memory import PAGE_SIZE, lay_out, make_memory
 from hostsim.guest.workload import NS_PER_S, build_guest
 from hostsim.host.ageing_policies import named_for
-from hostsim.host.clock import Clock
 from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.knobs import Knobs
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.notifier_plan import notifier_of
-from hostsim.host.latency import Latencies
 from hostsim.host.link import LinkSpec
 from hostsim.host.memory.fault_waits import MIGRATION
 from hostsim.host.memory.host_memory import HostMemory
@@ -22,7 +23,6 @@ from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.thread import Migration
 from hostsim.host.sheet import load_sheet
-from hostsim.mmu.memory import PAGE_SIZE, lay_out, make_memory
 from hostsim.study.how_far import WITH_IT_PER_MILLE, HowFar, ignore
 from hostsim.study.reclaim.case import ReclaimCase
 

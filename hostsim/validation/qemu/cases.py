@@ -12,9 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from hostsim.errors import InputError, Problem
-from hostsim.units import shown
-from hostsim.user_files import CASES, as_text, read_bytes
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.units import shown
+from hostsim.core.user_files import CASES, as_text, read_bytes
 
 NOT_MODELLED = frozenset({"xbzrle", "multifd", "postcopy-ram"})
 """Capabilities whose cases are left out until they are modelled."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from hostsim.errors import UnitError
+from hostsim.core.errors import UnitError
 
 NS_PER_S = 1_000_000_000
 UNLIMITED = "unlimited"

@@ -70,7 +70,7 @@ class MissingExtraError(HostsimError):
     """A package of an optional extra is not installed."""
 
     def __init__(self, package: str, extra: str, command: str = "") -> None:
-        from hostsim.installed import extra_command
+        from hostsim.core.installed import extra_command
 
         self.package, self.extra = package, extra
         self.command = command or extra_command(extra, package)

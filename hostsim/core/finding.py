@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hostsim.errors import Problem
+from hostsim.core.errors import Problem
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.kernels.latencies import BUCKETS, MAX, MIN, N_BUCKETS, SUB_BITS, TOTAL, make_counters
+from hostsim.core.latencies import BUCKETS, MAX, MIN, N_BUCKETS, SUB_BITS, TOTAL, make_counters
 
 SUB_BUCKETS = 1 << SUB_BITS
 _EMPTY = make_counters(1)[0]
@@ -29,13 +29,13 @@ class Latencies:
 
     @classmethod
     def counted(cls, counters: NDArray[np.int64]) -> Latencies:
-        """What a compiled loop has counted: a row of hostsim.kernels.latencies."""
+        """What a compiled loop has counted: a row of hostsim.core.latencies."""
         found = cls()
         found.take(counters.copy())
         return found
 
     def take(self, counters: NDArray[np.int64]) -> None:
-        """Count what is in a row of hostsim.kernels.latencies, in which nothing is counted then. In place."""
+        """Count what is in a row of hostsim.core.latencies, in which nothing is counted then. In place."""
         added = int(counters[BUCKETS:].sum())
         if added == 0:
             return

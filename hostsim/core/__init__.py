@@ -1,0 +1,1 @@
+"""The clock, guest memory, units, errors, draws: used in every room."""
