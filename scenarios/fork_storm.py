@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hostsim.mmu.costs import load_costs
+from hostsim.costs.costs import load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.study.fork_storm import Storm, run_storm
 

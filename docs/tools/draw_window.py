@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from pictures import Figures, run
 
 from hostsim.core.memory import lay_out
+from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.sheet import load_sheet
 from hostsim.kernels.send import LOGGED
 from hostsim.report.drawing import BLUE, GREY, VERMILION, titled
 

@@ -7,18 +7,8 @@ from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
 
-from hostsim.mmu.costs import Number, load_costs, sheet_names
-from hostsim.mmu.era import (
-    BY_MMU,
-    FIELDS,
-    MMUS,
-    Era,
-    era_names,
-    era_of_kernel,
-    first_kernel,
-    last_kernel,
-    load_era,
-)
+from hostsim.costs.costs import Number, load_costs, sheet_names
+from hostsim.costs.era import BY_MMU, FIELDS, MMUS, Era, era_names, era_of_kernel, first_kernel, last_kernel, load_era
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"
 LONG_TERM = ("3.2", "3.10", "3.16", "4.4", "4.9", "4.14", "4.19", "5.4", "5.10", "5.15", "6.1", "6.6", "6.12")
@@ -27,7 +17,7 @@ ERAS_HEADER = """\
 # Eras of KVM
 
 Which kernels took `mmu_lock` how, and how they read, cleared and ended a dirty log. Written by
-`python docs/tools/write_kvm_tables.py` from `hostsim/data/eras.toml`; in Python `hostsim.mmu.era.load_era("E4")`.
+`python docs/tools/write_kvm_tables.py` from `hostsim/data/eras.toml`; in Python `hostsim.costs.era.load_era("E4")`.
 
 A fault is *none* (lockless), *shared* or *exclusive*, in the order map / access-track / write-protection / split. *tdp* is
 the TDP MMU, before E2 the direct MMU that did its work; *direct* is two-dimensional paging through rmaps (`tdp_mmu=N`);
@@ -39,7 +29,7 @@ COSTS_HEADER = """\
 # Cost sheets
 
 What the operations of KVM's MMU cost, machine by machine. Written by `python docs/tools/write_kvm_tables.py` from
-`hostsim/data/costs/*.toml`; in Python `hostsim.mmu.costs.load_costs("cascade-lake")`. Eras: [eras of KVM](eras.md).
+`hostsim/data/costs/*.toml`; in Python `hostsim.costs.costs.load_costs("cascade-lake")`. Eras: [eras of KVM](eras.md).
 A sheet of your own machine: [how to](../howto/calibrate.md).
 
 A number is given, or computed from others of its sheet (`=`), or another machine's (*assumed: as ...*; only its value is

@@ -13,8 +13,8 @@ from hostsim.calibrate.machine import MachineFacts, read_machine
 from hostsim.calibrate.measure import KIB, MIB, Timing, effort, is_compiled, measure_curve, measure_timings, warm_up
 from hostsim.calibrate.sample import Sample, joined
 from hostsim.core.errors import InputError, Problem
-from hostsim.mmu.costs import CostSheet, load_costs, sheet_names
-from hostsim.mmu.era import unknown_name
+from hostsim.costs.costs import CostSheet, load_costs, sheet_names
+from hostsim.costs.era import unknown_name
 
 CACHES = ("l1", "l2", "llc")
 LARGEST_LEAST_BYTES, LARGEST_MOST_BYTES = 256 * MIB, 1024 * MIB

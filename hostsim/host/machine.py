@@ -11,6 +11,7 @@ import simpy
 from hostsim.core.clock import Clock
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import PAGE_SIZE, RamBlock, make_memory
+from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.host.dirty_log import TRACKERS
@@ -25,7 +26,6 @@ from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.thread import Migration
 from hostsim.host.monitor import Monitor
-from hostsim.host.sheet import HostSheet
 from hostsim.host.vm import Vm, VmBase
 
 Progress = Callable[[int, dict[str, Any]], None]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
-from hostsim.mmu.era import load_era
+from hostsim.costs.era import load_era
 from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
 from hostsim.scenario.host_schema import NS_PER_S, Migration
 from hostsim.scenario.kvm_schema import Mmu

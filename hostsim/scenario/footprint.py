@@ -8,10 +8,10 @@ from pathlib import Path
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.latencies import N_COUNTERS
 from hostsim.core.units import format_bytes
+from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.host.kvm.lock import N_HOSTS
 from hostsim.host.kvm.spec import MEASURED, UNMAPPING
 from hostsim.kernels.kvm.layout import WALKER_CALLS
-from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.index.pr_hashes import CAP
 from hostsim.scenario.memory_schema import NO_SWAP
 from hostsim.scenario.schema import Scenario, Vm, Workload

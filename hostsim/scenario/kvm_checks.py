@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes, format_duration
+from hostsim.costs.cost_file import is_path
 from hostsim.host.kvm.rules import conflicts, sheet_conflicts
 from hostsim.host.kvm.spec import INTERFACES, MEASURED
-from hostsim.mmu.cost_file import is_path
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
 

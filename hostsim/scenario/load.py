@@ -10,8 +10,8 @@ from typing import Any
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.user_files import SCENARIO, read_toml
-from hostsim.mmu.cost_file import is_path
-from hostsim.mmu.costs import load_costs
+from hostsim.costs.cost_file import is_path
+from hostsim.costs.costs import load_costs
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.kvm_checks import sheet_findings
 from hostsim.scenario.overrides import SOURCE as SET

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from hostsim.core.units import format_rate
-from hostsim.host.sheet import load_sheet, sheet_range
+from hostsim.costs.host_sheet import load_sheet, sheet_range
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.limits import machine_limits

@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from hostsim.core.errors import InputError
-from hostsim.mmu.cost_file import is_path
+from hostsim.costs.cost_file import is_path
 from hostsim.scenario.checks import cross_findings
 from hostsim.scenario.complete import complete, vms_of, without_idle_keys
 from hostsim.scenario.guest_schema import Active, Fill, RamBlock, Vm, Workload

@@ -17,6 +17,8 @@ import numpy as np
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
 from hostsim.core.memory import lay_out, make_memory
+from hostsim.costs.costs import CostSheet, load_costs
+from hostsim.costs.exits import NONE
 from hostsim.guest.workload import Active, Workload, build_guest
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.live_vm import LiveVm
@@ -25,8 +27,6 @@ from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.kvm.tally import Tally
 from hostsim.host.kvm.work_phases import WorkPhases
-from hostsim.mmu.costs import CostSheet, load_costs
-from hostsim.mmu.exits import NONE
 
 POPULATE, WRITE, READ, MARK_IDLE, WRITE_IDLE, READ_IDLE, AGEING = (
     "Populating memory", "Writing to populated memory", "Reading from populated memory", "Mark memory idle",

@@ -9,11 +9,11 @@ from fractions import Fraction
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import format_bytes, parse_bytes, parse_fraction
+from hostsim.costs.cost_file import is_path
+from hostsim.costs.costs import load_costs, sheet_names
+from hostsim.costs.era import MMUS, Era, era_names, load_era, with_era_names
 from hostsim.host.kvm.costs import era_policy, kvm_costs
 from hostsim.host.kvm.setup import BACKING_PAGES, Backing, KvmCosts, KvmSetup
-from hostsim.mmu.cost_file import is_path
-from hostsim.mmu.costs import load_costs, sheet_names
-from hostsim.mmu.era import MMUS, Era, era_names, load_era, with_era_names
 from hostsim.mmu.spte import REGION_PAGES
 from hostsim.scenario.footprint import available_bytes
 from hostsim.scenario.nearest import nearest

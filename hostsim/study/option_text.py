@@ -7,9 +7,9 @@ from typing import Any
 
 from hostsim.core.errors import InputError, Problem, UnitError
 from hostsim.core.units import UNLIMITED, parse_rate
-from hostsim.mmu.cost_file import is_path
-from hostsim.mmu.costs import sheet_names
-from hostsim.mmu.era import read_era
+from hostsim.costs.cost_file import is_path
+from hostsim.costs.costs import sheet_names
+from hostsim.costs.era import read_era
 from hostsim.scenario.nearest import nearest
 
 PAGE_BYTES = 4096

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.core.rng import NEVER
+from hostsim.costs.exits import N_KINDS, ExitCosts
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import NS_PER_S, Active, TouchTrace, Workload, build_guest
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.kernels.kvm.layout import LOGGED_EXITS
-from hostsim.mmu.exits import N_KINDS, ExitCosts
 from hostsim.mmu.spte import Sptes
 
 Ints = NDArray[np.int64]

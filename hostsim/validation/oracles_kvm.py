@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hostsim.costs.costs import flush_ns, load_costs
+from hostsim.costs.exits import MAP, NONE, PML_FULL
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.costs import era_policy, kvm_costs
 from hostsim.host.kvm.setup import KvmSetup
-from hostsim.mmu.costs import flush_ns, load_costs
-from hostsim.mmu.exits import MAP, NONE, PML_FULL
 from hostsim.mmu.page_tables import table_count, tables_by_level
 from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
 from hostsim.study.log_buffers import PREFETCHED, faults_of_touches, full_buffer_exits, hidden_faults

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hostsim.mmu.exits import EXCLUSIVE, MAP, SHARED, WP
+from hostsim.costs.exits import EXCLUSIVE, MAP, SHARED, WP
 from hostsim.mmu.spte import PRESENT, make_sptes
 from hostsim.study import queues
 from hostsim.validation import draws

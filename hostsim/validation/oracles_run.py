@@ -9,13 +9,13 @@ import numpy as np
 
 from hostsim.core.dirty_tracker import at_once
 from hostsim.core.memory import lay_out
+from hostsim.costs.exits import EXCLUSIVE, WP
+from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
 from hostsim.host.cpu_throttle import CpuThrottle
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.sheet import load_sheet
-from hostsim.mmu.exits import EXCLUSIVE, WP
 from hostsim.mmu.spte import PRESENT, make_sptes
 from hostsim.study import distinct
 from hostsim.study.page_classes import PageClasses

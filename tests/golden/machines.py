@@ -5,12 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 
 from hostsim.core.memory import lay_out
+from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.sheet import HostSheet
 
 MS = 1_000_000
 MIB = 1 << 20

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
+from hostsim.costs.era import era_names
 from hostsim.host.ageing_daemon import AGEING
 from hostsim.host.kvm.spec import INDEXES, INTERFACES, MEASURED
 from hostsim.host.memory.spec import POLICIES
 from hostsim.host.swap.sheet import swap_names
-from hostsim.mmu.era import era_names
 
 Table = dict[str, Any]
 

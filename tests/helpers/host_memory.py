@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from hostsim.core.memory import RamBlock, lay_out
+from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.workload import Workload
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec, NeighbourSpec
@@ -13,7 +14,6 @@ from hostsim.host.memory.host_memory import HostMemory
 from hostsim.host.memory.pages import VmPages
 from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.sheet import HostSheet
 
 US, MS = 1_000, 1_000_000
 SHEET = HostSheet(1_000, 500, 100, 100_000, 10_000, 100_000, 1_000, 1_000, 1_000)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hostsim.costs.exits import EXCLUSIVE, MAP, N_KINDS, NONE, SHARED, SPLIT, TRACK, WP, ExitCosts
 from hostsim.host.kvm.setup import KvmCosts, LogCosts
-from hostsim.mmu.exits import EXCLUSIVE, MAP, N_KINDS, NONE, SHARED, SPLIT, TRACK, WP, ExitCosts
 
 EXIT_NS, ENTRY_NS, LOOP_NS, READ_LOOP_NS = 600, 400, 60, 15
 HOLD_NS = {MAP: 1000, TRACK: 100, WP: 120, SPLIT: 30_000}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from hostsim.core.memory import lay_out, make_memory
+from hostsim.costs.exits import EXCLUSIVE, MAP, N_KINDS, NONE, SHARED, SPLIT, WP, ExitCosts
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
-from hostsim.mmu.exits import EXCLUSIVE, MAP, N_KINDS, NONE, SHARED, SPLIT, WP, ExitCosts
 
 
 def exit_costs(mode: int = NONE, ns: int = 300) -> ExitCosts:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from hostsim.core.errors import InputError
+from hostsim.costs.era import era_names
 from hostsim.host.kvm.spec import INDEXES, INTERFACES
 from hostsim.host.memory.spec import POLICIES
 from hostsim.host.swap.sheet import swap_names
-from hostsim.mmu.era import era_names
 from hostsim.scenario import Scenario
 
 Draw = np.random.Generator

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from hostsim.core.dirty_tracker import at_once
 from hostsim.core.memory import lay_out
+from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, Workload
 from hostsim.host.cpu_throttle import CpuThrottle
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.sheet import HostSheet
 from tests.twins.machine import TwinMachine
 from tests.twins.mutate import MUTATIONS, apply
 from tests.twins.throttle import TwinThrottle

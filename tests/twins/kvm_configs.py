@@ -10,9 +10,9 @@ from random import Random
 
 import numpy as np
 
+from hostsim.costs.era import MMUS, era_names, load_era
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
-from hostsim.mmu.era import MMUS, era_names, load_era
 from tests.twins.kvm_case import (
     FAULTS,
     REGION_PAGES,

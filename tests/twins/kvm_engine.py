@@ -11,6 +11,8 @@ import simpy
 from hostsim.core.clock import Clock
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import GuestMemory, RamBlock
+from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.costs.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
 from hostsim.guest.workload import build_guest
@@ -22,8 +24,6 @@ from hostsim.host.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import LogCosts
 from hostsim.kernels.kvm import layout as lay
-from hostsim.mmu.cost_rules import PML_ENTRIES
-from hostsim.mmu.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
 from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation

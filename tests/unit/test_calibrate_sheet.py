@@ -15,8 +15,8 @@ from hostsim.calibrate.measure import TIMINGS, effort
 from hostsim.calibrate.sample import Sample, joined, repeat, repeat_counted
 from hostsim.calibrate.sheet_text import as_object, sheet_text
 from hostsim.core.errors import InputError
+from hostsim.costs.costs import ALSO_MEASURED, CONSTANTS, known_numbers, load_costs
 from hostsim.kernels import memory_probe
-from hostsim.mmu.costs import ALSO_MEASURED, CONSTANTS, known_numbers, load_costs
 from tests.unit.test_calibrate_levels import CACHES, KIB, LATENCIES, curve
 
 ODD_MODEL = 'An "odd" \\ CPU \t with % and é'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hostsim.mmu.costs import load_costs
+from hostsim.costs.costs import load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.study.fork_storm import run_storm
 

@@ -11,6 +11,9 @@ import pytest
 
 from hostsim.core.errors import InputError, InvariantError
 from hostsim.core.knobs import Knobs
+from hostsim.costs.costs import clear_page_ns, load_costs
+from hostsim.costs.era import load_era
+from hostsim.costs.exits import EXCLUSIVE, SHARED
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.host.kvm import build, index_costs
@@ -21,9 +24,6 @@ from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.spte_index.designs import DESIGNS
-from hostsim.mmu.costs import clear_page_ns, load_costs
-from hostsim.mmu.era import load_era
-from hostsim.mmu.exits import EXCLUSIVE, SHARED
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.work import Work
 from hostsim.mmu.spte import PRESENT, WRITABLE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hostsim.costs.exits import EXCLUSIVE, SHARED
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.machine import Machine
-from hostsim.mmu.exits import EXCLUSIVE, SHARED
 from tests.helpers.live import live_machine, sweep, timed, vm_of
 
 

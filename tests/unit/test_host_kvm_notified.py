@@ -16,6 +16,7 @@ from hostsim.core.clock import Clock
 from hostsim.core.errors import InputError, InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import lay_out, make_memory
+from hostsim.costs.costs import load_costs
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon
@@ -30,7 +31,6 @@ from hostsim.host.machine import Machine
 from hostsim.host.memory.host_memory import attach
 from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.kernels.kvm.layout import CAP, MAPPED, UNMAPPED_ALL
-from hostsim.mmu.costs import load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.work import N_WORK, counted
 from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from hostsim.costs.exits import WP
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import NS_PER_S, Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon
@@ -16,7 +17,6 @@ from hostsim.host.kvm.miss_chances import Mapped, MissChances
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.kernels.kvm.layout import CLEARED, STALE_ROW
-from hostsim.mmu.exits import WP
 from hostsim.mmu.spte import AGED, OLD, PRESENT, STALE
 from hostsim.mmu.tlb import TlbReach, Translations, characteristic_ns, used_translations
 from hostsim.study.working_set import working_set_pages, young_probability

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from hostsim.core.memory import lay_out
+from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.workload import Workload
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.sheet import HostSheet
 from hostsim.results.collect import migration_result
 from tests.twins.compare import record_windows
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.mmu.costs import load_costs, sheet_names
+from hostsim.costs.costs import load_costs, sheet_names
 
 HEAD = 'machine = "mine"\npml = false\notherwise = "haswell"\n'
 

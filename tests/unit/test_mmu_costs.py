@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.mmu import costs, exits
-from hostsim.mmu.cost_rules import RULES, Rule, exclusive_base_ns, queued_service_ns
-from hostsim.mmu.costs import CostSheet, exit_costs, flush_ns, load_costs, log_costs, sheet_names
-from hostsim.mmu.era import load_era
+from hostsim.costs import costs, exits
+from hostsim.costs.cost_rules import RULES, Rule, exclusive_base_ns, queued_service_ns
+from hostsim.costs.costs import CostSheet, exit_costs, flush_ns, load_costs, log_costs, sheet_names
+from hostsim.costs.era import load_era
 
 SHEETS = ("arm64-jing", "cascade-lake", "haswell", "nehalem-2010", "skylake")
 UNIT = re.compile(r"_(ns|bytes|share|ratio|vcpus|flushes|regions|entries)$")

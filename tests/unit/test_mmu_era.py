@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.mmu.era import (
+from hostsim.costs.era import (
     BY_MMU,
     FIELDS,
     MMUS,

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from hostsim.core.errors import InputError
+from hostsim.costs.era import era_of_kernel
 from hostsim.host.kvm import build
 from hostsim.host.kvm.spec import INDEXES, INTERFACES, MEASURED, MmuSpec
 from hostsim.host.machine import Machine
-from hostsim.mmu.era import era_of_kernel
 from hostsim.scenario import Scenario, load_scenario, reference
 from hostsim.scenario.build import build as build_machine
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from hostsim.core.errors import InvariantError
+from hostsim.costs.costs import load_costs
 from hostsim.host.spte_index.designs import DESIGNS
 from hostsim.host.spte_index.drive import Load, Script, drive
 from hostsim.host.spte_index.guests import DIRECT, Layout, build_guest, one_slot
 from hostsim.host.spte_index.rmap import RmapIndex
-from hostsim.mmu.costs import load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.protocol import Slot
 

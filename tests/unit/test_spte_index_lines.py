@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hostsim.costs.costs import load_costs
 from hostsim.host.spte_index.base import BaseIndex
 from hostsim.host.spte_index.designs import make_index, tables_for
 from hostsim.kernels.index.walk import look
-from hostsim.mmu.costs import load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.protocol import Slot
 from hostsim.mmu.index.tables import ENTRIES, take_tables

@@ -6,10 +6,10 @@ from fractions import Fraction
 import simpy
 
 from hostsim.core.memory import lay_out
+from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload
 from hostsim.host.machine import Machine, MachineSpec
-from hostsim.host.sheet import load_sheet
 
 
 def machine(n_vcpus: int = 1, duration_ns: int = 1000) -> Machine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hostsim.mmu.exits import EXCLUSIVE, MAP, PML_FULL, SHARED, WP
+from hostsim.costs.exits import EXCLUSIVE, MAP, PML_FULL, SHARED, WP
 from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
 from hostsim.study import queues
 from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, Arrivals, LockRun, Loops, exit_costs

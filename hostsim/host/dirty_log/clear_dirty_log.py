@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.dirty_tracker import Harvest, Timed
+from hostsim.costs.exits import EXCLUSIVE
 from hostsim.host.dirty_log.kvm_log import KvmLog
 from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.mmu.exits import EXCLUSIVE
 
 
 class ClearDirtyLog(KvmLog):

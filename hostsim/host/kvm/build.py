@@ -7,6 +7,9 @@ from dataclasses import replace
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InputError
 from hostsim.core.memory import GuestMemory
+from hostsim.costs.costs import exit_costs, load_costs, log_costs, number, populate_ns
+from hostsim.costs.era import load_era, unknown_name
+from hostsim.costs.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.index_costs import (
@@ -27,9 +30,6 @@ from hostsim.host.kvm.rules import conflicts, ring_reserve, sheet_conflicts
 from hostsim.host.kvm.setup import BACKING_PAGES, LogCosts
 from hostsim.host.kvm.spec import INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
 from hostsim.host.spte_index.base import BaseIndex
-from hostsim.mmu.costs import exit_costs, load_costs, log_costs, number, populate_ns
-from hostsim.mmu.era import load_era, unknown_name
-from hostsim.mmu.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.mmu.index.pr_hashes import BITS, CAP, LINK_BYTES, REST_BYTES
 from hostsim.mmu.index.tables import HPTE_BYTES
 from hostsim.mmu.spte import REGION_PAGES

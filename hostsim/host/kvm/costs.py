@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from hostsim.costs.costs import exit_costs, load_costs, log_costs
+from hostsim.costs.era import load_era
+from hostsim.costs.exits import ExitCosts
 from hostsim.host.kvm.setup import KvmCosts, LogCosts, LogPolicy
-from hostsim.mmu.costs import exit_costs, load_costs, log_costs
-from hostsim.mmu.era import load_era
-from hostsim.mmu.exits import ExitCosts
 
 
 def kvm_costs(sheet: str, era: str, mmu: str = "tdp", *, pml: bool = False, n_vcpus: int = 64) -> KvmCosts:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.latency import Latencies
 from hostsim.core.memory import GuestMemory
+from hostsim.costs.exits import ExitCosts
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.engine_log import EngineLog
 from hostsim.host.kvm.engine_pages import EnginePages
@@ -48,7 +49,6 @@ from hostsim.kernels.kvm.layout import (
 )
 from hostsim.kernels.kvm.run import run_vcpus, run_with_walkers
 from hostsim.kernels.kvm.streams import rearm
-from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.spte import KEPT, Sptes
 
 GRANTED, OUT, CONTENDED, FAULT, WALKED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT, DUE_WALKED

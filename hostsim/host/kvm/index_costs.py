@@ -10,12 +10,12 @@ from types import MappingProxyType
 
 import numpy as np
 
+from hostsim.costs.costs import clear_page_ns, load_costs
+from hostsim.costs.era import Era, load_era
+from hostsim.costs.exits import MAP, WP, ExitCosts
 from hostsim.host.kvm.spec import MEASURED, MmuSpec
 from hostsim.host.spte_index.base import BaseIndex
 from hostsim.host.spte_index.guests import IndexedGuest, Layout, build_guest, one_slot
-from hostsim.mmu.costs import clear_page_ns, load_costs
-from hostsim.mmu.era import Era, load_era
-from hostsim.mmu.exits import MAP, WP, ExitCosts
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.work import Work, counted
 from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE

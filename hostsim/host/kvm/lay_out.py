@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from hostsim.core.latencies import make_counters
 from hostsim.core.memory import GuestMemory
 from hostsim.core.rng import NEVER, mix32
+from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.costs.exits import ExitCosts
 from hostsim.guest import touch
 from hostsim.guest.pacing import TICK
 from hostsim.guest.touch import TouchTable
 from hostsim.guest.workload import Guest
 from hostsim.kernels.kvm import layout as lay
 from hostsim.kernels.kvm.visits import level_sizes
-from hostsim.mmu.cost_rules import PML_ENTRIES
-from hostsim.mmu.exits import ExitCosts
 from hostsim.mmu.spte import make_sptes
 from hostsim.mmu.tlb import TlbReach
 

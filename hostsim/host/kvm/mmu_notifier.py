@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.core.latency import Latencies, merged
+from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.engine_state import Bytes
 from hostsim.host.kvm.flush import RemoteFlush
 from hostsim.host.kvm.indexed import IndexedSptes
 from hostsim.host.kvm.lock import MmuLock
-from hostsim.mmu.exits import EXCLUSIVE, NONE
 
 Step = Generator[simpy.Event, Any, None]
 Found = Generator[simpy.Event, Any, int]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hostsim.core.errors import InputError, Problem
+from hostsim.costs.costs import MODES, load_costs
+from hostsim.costs.era import load_era
 from hostsim.host.kvm.live_vm import LiveVm
 from hostsim.host.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.host.kvm.spec import MmuSpec, pins_pages
-from hostsim.mmu.costs import MODES, load_costs
-from hostsim.mmu.era import load_era
 
 
 def notifier_plan(mmu: MmuSpec) -> NotifierPlan:

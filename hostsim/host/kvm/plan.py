@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hostsim.costs.exits import EXCLUSIVE
 from hostsim.host.kvm.setup import LogCosts, Recovery
 from hostsim.host.kvm.spec import Interface
-from hostsim.mmu.exits import EXCLUSIVE
 
 CLEAR_BITMAP_SHIFT = 18
 """QEMU x-clear-bitmap-shift: 2^18 pages are cleared at a go (migration/migration.h::CLEAR_BITMAP_SHIFT_DEFAULT)."""

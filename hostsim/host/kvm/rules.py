@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hostsim.core.finding import Finding
+from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.costs.costs import load_costs, sheet_names
+from hostsim.costs.era import Era, era_names, load_era
 from hostsim.host.kvm.spec import INDEXED, MEASURED, UNMAPPING, Interface, MmuSpec, WriteTracking
-from hostsim.mmu.cost_rules import PML_ENTRIES
-from hostsim.mmu.costs import load_costs, sheet_names
-from hostsim.mmu.era import Era, era_names, load_era
 
 RING_RESERVED = 64
 """Entries that stay free in a ring, with PML a buffer more (virt/kvm/dirty_ring.c::kvm_dirty_ring_get_rsvd_entries)."""

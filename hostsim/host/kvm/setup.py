@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hostsim.mmu.exits import ExitCosts
+from hostsim.costs.exits import ExitCosts
 from hostsim.mmu.spte import REGION_PAGES
 
 Backing = Literal["4KiB", "2MiB", "1GiB"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from hostsim.costs.exits import MAP, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.kernels.kvm.layout import RETRY
-from hostsim.mmu.exits import MAP, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 
 if TYPE_CHECKING:
     from hostsim.host.kvm.engine import GuestEngine

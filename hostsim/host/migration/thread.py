@@ -15,6 +15,7 @@ from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import PAGE_SIZE
+from hostsim.costs.host_sheet import HostSheet
 from hostsim.host.cpu_throttle import CpuThrottle, dirty_sync_timer
 from hostsim.host.link import Link, LinkSpec
 from hostsim.host.migration import auto_converge, window
@@ -22,7 +23,6 @@ from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.ram import RamState
 from hostsim.host.migration.recorder import SERIES_PERIOD_NS, Recorder, Sample, SyncPoint
 from hostsim.host.migration.state import NS_PER_MS, Counters, MigrationState
-from hostsim.host.sheet import HostSheet
 from hostsim.host.vm import VmBase
 
 Step = Generator[simpy.Event, Any, None]

@@ -9,8 +9,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from hostsim.costs.era import unknown_name
 from hostsim.host.swap.service import Constant, Exponential, Lognormal, Service, Table
-from hostsim.mmu.era import unknown_name
 
 DISTRIBUTIONS: dict[str, Callable[[dict[str, Any]], Service]] = {
     "constant": lambda entry: Constant(entry["value_ns"]),

@@ -7,6 +7,7 @@ writes and is clear, or if its content is still zero.
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit, part
+from hostsim.costs.exits import MAP, NOTHING, SPLIT, TRACK, WP
 from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, KIND, STRIDE_GCD, STRIDE_INVERSE, WEIGHTED
 from hostsim.kernels.kvm.layout import (
     BLOCK,
@@ -35,7 +36,6 @@ from hostsim.kernels.kvm.layout import (
     Kvm,
 )
 from hostsim.kernels.kvm.visits import set_visit, visit_of
-from hostsim.mmu.exits import MAP, NOTHING, SPLIT, TRACK, WP
 from hostsim.mmu.spte import BLANK, DIRTY, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE, Sptes
 
 STOPPED = TRACKED | OLD

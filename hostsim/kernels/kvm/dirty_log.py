@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
+from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.kernels.kvm.armed import count_range, span_end, span_first
 from hostsim.kernels.kvm.layout import (
     BLOCK,
@@ -28,7 +29,6 @@ from hostsim.kernels.kvm.layout import (
 )
 from hostsim.kernels.kvm.mapping import set_region
 from hostsim.kernels.kvm.streams import rearm
-from hostsim.mmu.cost_rules import PML_ENTRIES
 from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, WRITABLE
 
 Bytes = NDArray[np.uint8]

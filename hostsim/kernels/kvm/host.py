@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hostsim.compiled.jit import jit, part
+from hostsim.costs.exits import NOTHING
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import (
     COST,
@@ -34,7 +35,6 @@ from hostsim.kernels.kvm.mmu_lock import grant_next, join_queue, leave_lock, tel
 from hostsim.kernels.kvm.streams import choose, find
 from hostsim.kernels.kvm.vcpu import drain_ns, is_full
 from hostsim.kernels.kvm.work import start_clocks, stop_clocks
-from hostsim.mmu.exits import NOTHING
 
 
 @jit

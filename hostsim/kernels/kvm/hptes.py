@@ -6,10 +6,10 @@ Linux arch/powerpc/kvm/book3s_mmu_hpte.c::kvmppc_mmu_hpte_cache_next, ::kvmppc_m
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit
+from hostsim.costs.exits import MAP
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import CAP, IN_GUEST, MAPPED, UNMAPPED_ALL, V_END, V_STAGE, Ints, Kvm
 from hostsim.kernels.kvm.streams import pass_by, rearm
-from hostsim.mmu.exits import MAP
 from hostsim.mmu.spte import KEPT, PRESENT
 
 # Model limit: the hptes of all vCPUs are one table that is full when all of theirs would be; in KVM each vCPU has a table of

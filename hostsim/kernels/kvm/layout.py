@@ -18,7 +18,7 @@ from hostsim.mmu.spte import Sptes
 Ints = NDArray[np.int64]
 
 RETRY, LOG, FILL, YOUNG = 7, 8, 9, 10
-"""Beside the kinds of hostsim.mmu.exits. RETRY: an invalidation went over the page meanwhile. LOG, FILL, YOUNG: no
+"""Beside the kinds of hostsim.costs.exits. RETRY: an invalidation went over the page meanwhile. LOG, FILL, YOUNG: no
 exits: the hardware sets the D bit, a zero page gets content, the hardware sets the A bit.
 """
 N_EXITS = 8

@@ -6,6 +6,8 @@ Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::k
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit, part
+from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.costs.exits import MAP, SPLIT, TRACK
 from hostsim.kernels.kvm.armed import armed_as, count_range, disarm_page, is_armed, span_end, span_first
 from hostsim.kernels.kvm.hptes import at_cap, unmap_all
 from hostsim.kernels.kvm.layout import (
@@ -29,8 +31,6 @@ from hostsim.kernels.kvm.layout import (
     Kvm,
 )
 from hostsim.kernels.kvm.streams import pass_by, rearm
-from hostsim.mmu.cost_rules import PML_ENTRIES
-from hostsim.mmu.exits import MAP, SPLIT, TRACK
 from hostsim.mmu.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, part
 from hostsim.core.latencies import note
+from hostsim.costs.exits import MAP, NOTHING, SHARED, SPLIT, SPURIOUS
 from hostsim.guest.touch import IS_WRITE
 from hostsim.kernels.kvm.armed import needed
 from hostsim.kernels.kvm.hptes import at_cap
@@ -59,7 +60,6 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
-from hostsim.mmu.exits import MAP, NOTHING, SHARED, SPLIT, SPURIOUS
 from hostsim.mmu.spte import Sptes
 
 

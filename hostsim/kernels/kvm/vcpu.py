@@ -8,6 +8,8 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined
 from hostsim.core.latencies import note
 from hostsim.core.rng import NEVER
+from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.costs.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.guest.touch import IS_WRITE, KIND, SWEEP, TRACE
 from hostsim.kernels.kvm.armed import flags_of, needed, sweep_sees
 from hostsim.kernels.kvm.backing import look_up, take_page
@@ -67,8 +69,6 @@ from hostsim.kernels.kvm.mapping import drain_pml, handle, note_access
 from hostsim.kernels.kvm.mmu_lock import is_stale, join_queue, kind_now, leave_lock, tell_host
 from hostsim.kernels.kvm.streams import choose, go_on, page_of, pass_by
 from hostsim.kernels.kvm.work import start_clocks, stop_clocks
-from hostsim.mmu.cost_rules import PML_ENTRIES
-from hostsim.mmu.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.mmu.spte import PRESENT, STALE
 
 PASSES, STALLS, LEAVES, EXIT_OVER, RUNS, WAITS = range(6)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined, jit
 from hostsim.core.latencies import note
 from hostsim.core.rng import NEVER
+from hostsim.costs.exits import NONE
 from hostsim.kernels.kvm.ageing import Bytes, clear_young, test_young
 from hostsim.kernels.kvm.host import grant_all
 from hostsim.kernels.kvm.layout import (
@@ -55,7 +56,6 @@ from hostsim.kernels.kvm.layout import (
 )
 from hostsim.kernels.kvm.mmu_lock import join_queue, leave_lock, tell_contended, tell_host
 from hostsim.kernels.kvm.tlb import flush_translations, judge_old
-from hostsim.mmu.exits import NONE
 
 
 @jit

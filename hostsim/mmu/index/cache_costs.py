@@ -55,7 +55,7 @@ class CacheCosts:
 
     @classmethod
     def from_sheet(cls, sheet: Any) -> CacheCosts:
-        """Costs of a ``hostsim.mmu.costs.CostSheet``.
+        """Costs of a ``hostsim.costs.costs.CostSheet``.
 
         change_ns is what CLEAR through the rmap (clear_rmap_ns, a page in order) costs beside lines, visits and the atomic.
         """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
+from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.guest.workload import build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon, AgeingPass
 from hostsim.host.ageing_policies import ageing_policy, event_of, held_in_use, named_for, resident_of
@@ -21,7 +22,6 @@ from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, MmuNotifier
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.work_phases import WorkPhases
 from hostsim.mmu.ageing import check_estimate
-from hostsim.mmu.exits import EXCLUSIVE, NONE
 from hostsim.mmu.spte import PRESENT
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.how_far import AGED_PER_MILLE, HowFar, ignore

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from hostsim.costs.era import load_era
 from hostsim.host.ageing_policies import event_of, named_for
 from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
-from hostsim.mmu.era import load_era
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.ageing.options import AgePlan
 from hostsim.study.ageing.trial import AgeTrial, age_trial

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from hostsim.core.latency import Latencies, merged
+from hostsim.costs.exits import NOTHING
 from hostsim.guest.workload import NS_PER_S
-from hostsim.mmu.exits import NOTHING
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.how_far import AGED_PER_MILLE, HowFar, ignore

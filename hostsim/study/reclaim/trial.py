@@ -10,6 +10,7 @@ from hostsim.core.clock import Clock
 from hostsim.core.knobs import Knobs
 from hostsim.core.latency import Latencies
 from hostsim.core.memory import PAGE_SIZE, lay_out, make_memory
+from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import NS_PER_S, build_guest
 from hostsim.host.ageing_policies import named_for
 from hostsim.host.dirty_log import TRACKERS
@@ -22,7 +23,6 @@ from hostsim.host.memory.proactive import ProactiveReclaim, ScanDone, cold_polic
 from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.thread import Migration
-from hostsim.host.sheet import load_sheet
 from hostsim.study.how_far import WITH_IT_PER_MILLE, HowFar, ignore
 from hostsim.study.reclaim.case import ReclaimCase
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from hostsim.costs.costs import CostSheet, load_costs
 from hostsim.host.spte_index.base import BaseIndex
 from hostsim.host.spte_index.guests import DIRECT, IndexedGuest, Layout, build_guest, one_slot
 from hostsim.host.spte_index.meter import Meter
-from hostsim.mmu.costs import CostSheet, load_costs
 from hostsim.mmu.index.cache_costs import CacheCosts
 from hostsim.mmu.index.tables import ENTRIES
 from hostsim.mmu.index.work import Work

@@ -9,8 +9,8 @@ from typing import Any
 from hostsim.core.errors import LISTED_PROBLEMS_MAX, InputError, Problem
 from hostsim.core.units import shown
 from hostsim.core.user_files import SHEET, read_toml
-from hostsim.mmu.cost_rules import RULES
-from hostsim.mmu.era import unknown_name
+from hostsim.costs.cost_rules import RULES
+from hostsim.costs.era import unknown_name
 
 SUFFIX = ".toml"
 ENTRY_EXAMPLE = 'value = 400, source = "measured ..."'

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InputError, Problem
-from hostsim.mmu.cost_file import is_path, read_sheet
-from hostsim.mmu.cost_rules import PML_ENTRIES, RULES
-from hostsim.mmu.era import Era, unknown_name
+from hostsim.costs.cost_file import is_path, read_sheet
+from hostsim.costs.cost_rules import PML_ENTRIES, RULES
+from hostsim.costs.era import Era, unknown_name
 
 MODES = ("none", "shared", "exclusive")
 """Rows of queue_ns, in the order of the engine's modes."""
@@ -132,7 +132,7 @@ ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
 
 
 class ExitNumbers(TypedDict):
-    """Keyword arguments of ``hostsim.mmu.exits.ExitCosts``."""
+    """Keyword arguments of ``hostsim.costs.exits.ExitCosts``."""
 
     exit_ns: int
     entry_ns: int
@@ -293,7 +293,7 @@ def queue_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
 def exit_costs(
     sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, populate: bool = False, n_vcpus: int = 64
 ) -> ExitNumbers:
-    """What ``hostsim.mmu.exits.ExitCosts`` takes, in whole ns, at least 1 where time has to pass.
+    """What ``hostsim.costs.exits.ExitCosts`` takes, in whole ns, at least 1 where time has to pass.
 
     populate: host memory is not there yet, each fault allocates it. InputError for an MMU that does not exist and for PML
     on a machine without.

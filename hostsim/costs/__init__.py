@@ -1,0 +1,1 @@
+"""Cost sheets, eras of the kernel, kinds of exits: numbers with unit and source."""
