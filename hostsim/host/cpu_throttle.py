@@ -8,7 +8,7 @@ from typing import Any
 import simpy
 
 from hostsim.core.clock import Clock
-from hostsim.host.vm import VmBase
+from hostsim.guest.vm import VmBase
 
 Step = Generator[simpy.Event, Any, None]
 TIMESLICE_NS = 10_000_000

@@ -12,6 +12,7 @@ from hostsim.core.clock import Clock
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import PAGE_SIZE, RamBlock, make_memory
 from hostsim.costs.host_sheet import HostSheet
+from hostsim.guest.vm import Vm, VmBase
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.host.dirty_log import TRACKERS
@@ -26,7 +27,6 @@ from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.thread import Migration
 from hostsim.host.monitor import Monitor
-from hostsim.host.vm import Vm, VmBase
 
 Progress = Callable[[int, dict[str, Any]], None]
 PROGRESS_PERIOD_NS = 100_000_000

@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
+from hostsim.guest.armed import Armed
+from hostsim.guest.clocks import class_work
+from hostsim.guest.paced import advance_paced, arm_paced, is_hit
 from hostsim.guest.touch import (
     FIRST_GFN,
     IS_WRITE,
@@ -24,9 +27,6 @@ from hostsim.guest.touch import (
     TouchTable,
     next_touch,
 )
-from hostsim.kernels.armed import Armed
-from hostsim.kernels.clocks import class_work
-from hostsim.kernels.paced import advance_paced, arm_paced, is_hit
 
 
 @jit

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import NEVER
+from hostsim.guest.armed import Armed
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
 from hostsim.kernels import tcp
-from hostsim.kernels.armed import Armed
 from hostsim.kernels.harvest import is_written
 from hostsim.kernels.kvm.layout import AWAY
 from hostsim.kernels.tcp import NO_LATENCY, PS_PER_S, Path

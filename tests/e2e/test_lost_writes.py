@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hostsim.core.errors import InvariantError
+from hostsim.guest.vcpu import Vcpu
 from hostsim.host.machine import Machine
-from hostsim.host.vcpu import Vcpu
 from hostsim.scenario import load_scenario
 from hostsim.scenario.build import build
 from tests.helpers.broken import LOSSES

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from hostsim.core.rng import NEVER
+from hostsim.guest.armed import Armed, make_armed
+from hostsim.guest.paced import arm_paced
 from hostsim.guest.touch import TouchTable, next_touch
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.kernels.armed import Armed, make_armed
 from hostsim.kernels.harvest import (
     Pages,
     arm,
@@ -19,7 +20,6 @@ from hostsim.kernels.harvest import (
     harvest,
     mark_written,
 )
-from hostsim.kernels.paced import arm_paced
 
 N_PAGES = 40
 SECOND = 10**9

@@ -16,8 +16,8 @@ from hostsim.core.dirty_tracker import Harvest, Timed
 from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.guest import touch
-from hostsim.host.vm import Vm
-from hostsim.kernels.armed import ARMED_COLD, ARMED_HOT
+from hostsim.guest.armed import ARMED_COLD, ARMED_HOT
+from hostsim.guest.vm import Vm
 from hostsim.kernels.harvest import (
     Pages,
     arm,

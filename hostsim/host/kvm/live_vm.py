@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import NEVER_NS, Clock
 from hostsim.core.memory import GuestMemory
+from hostsim.guest.armed import make_armed
+from hostsim.guest.vm import VmBase
 from hostsim.guest.workload import Guest
 from hostsim.host.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, GuestEngine
 from hostsim.host.kvm.flush import RemoteFlush
@@ -23,8 +25,6 @@ from hostsim.host.kvm.tally import LogTimes, Tally, live_tally
 from hostsim.host.kvm.turn import Turn
 from hostsim.host.kvm.vcpu import KvmVcpu
 from hostsim.host.kvm.vcpu_times import check_vcpu_times
-from hostsim.host.vm import VmBase
-from hostsim.kernels.armed import make_armed
 from hostsim.kernels.kvm.layout import V_RING
 
 Step = Generator[simpy.Event, Any, None]

@@ -15,8 +15,8 @@ from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import PAGE_SIZE
 from hostsim.costs.host_sheet import HostSheet
+from hostsim.guest.vm import VmBase
 from hostsim.host.link import LinkSpec
-from hostsim.host.vm import VmBase
 from hostsim.kernels import send, tcp
 from hostsim.kernels.harvest import first_false_zero, first_stale
 from hostsim.kernels.send import SendCosts, SendLimits

@@ -16,6 +16,7 @@ from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import PAGE_SIZE
 from hostsim.costs.host_sheet import HostSheet
+from hostsim.guest.vm import VmBase
 from hostsim.host.cpu_throttle import CpuThrottle, dirty_sync_timer
 from hostsim.host.link import Link, LinkSpec
 from hostsim.host.migration import auto_converge, window
@@ -23,7 +24,6 @@ from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.ram import RamState
 from hostsim.host.migration.recorder import SERIES_PERIOD_NS, Recorder, Sample, SyncPoint
 from hostsim.host.migration.state import NS_PER_MS, Counters, MigrationState
-from hostsim.host.vm import VmBase
 
 Step = Generator[simpy.Event, Any, None]
 RATE_PERIOD_MS = 1000

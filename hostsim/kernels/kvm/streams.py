@@ -10,6 +10,8 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined, jit
 from hostsim.compiled.prefetch import prefetch
 from hostsim.core.rng import NEVER, keyed_exponential, keyed_uniform
+from hostsim.guest.armed import NO_WRITE
+from hostsim.guest.paced import next_hit, page_share
 from hostsim.guest.pacing import MODE, STOPPED, work_at
 from hostsim.guest.touch import (
     CYCLE,
@@ -29,7 +31,6 @@ from hostsim.guest.touch import (
     touch_index,
     touch_time,
 )
-from hostsim.kernels.armed import NO_WRITE
 from hostsim.kernels.kvm.armed import sweep_sees
 from hostsim.kernels.kvm.layout import (
     C_GFN,
@@ -68,7 +69,6 @@ from hostsim.kernels.kvm.layout import (
 from hostsim.kernels.kvm.pick import pick, place
 from hostsim.kernels.kvm.visits import clear_visit, next_visit, visit_of
 from hostsim.kernels.kvm.work import active_time, touch_ns, work_time
-from hostsim.kernels.paced import next_hit, page_share
 
 ACCEPT, PART = 1 << 20, 1 << 21
 """Keys of draws beside those of the page."""

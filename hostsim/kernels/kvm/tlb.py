@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import exp
 
 from hostsim.compiled.jit import inlined, jit, part
+from hostsim.guest.paced import page_share
 from hostsim.guest.touch import (
     CLOCK_COUNT,
     DATA_OFFSET,
@@ -28,7 +29,6 @@ from hostsim.kernels.kvm.host import interrupt
 from hostsim.kernels.kvm.layout import CLEARED, R_MEAN, R_SCALE, REGION_BITS, STALE_ROW, SUPER_BITS, UNIT, Kvm
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.kernels.kvm.visits import visit_of
-from hostsim.kernels.paced import page_share
 from hostsim.mmu.spte import OLD, PRESENT, REGION_PAGES, STALE
 
 

@@ -12,16 +12,8 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
 from hostsim.core.rng import keyed_word, natural_log
+from hostsim.guest.armed import ARMED_COLD, ARMED_HOT, HITS, LIST_SHARE, NEXT_WRITE, NO_WRITE, Armed
 from hostsim.guest.touch import HOT_PAGES, KEY0, KEY1, N_PAGES, OFFSET, TouchTable, first_touch_index
-from hostsim.kernels.armed import (
-    ARMED_COLD,
-    ARMED_HOT,
-    HITS,
-    LIST_SHARE,
-    NEXT_WRITE,
-    NO_WRITE,
-    Armed,
-)
 
 _TWO_POW_MINUS_32 = 1.0 / 4294967296.0
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import NEVER_NS, Clock
 from hostsim.core.memory import GuestMemory
+from hostsim.guest.armed import Armed, make_armed
+from hostsim.guest.clocks import class_work
 from hostsim.guest.pacing import work_at
+from hostsim.guest.vcpu import Vcpu, VcpuThread
 from hostsim.guest.workload import Guest
-from hostsim.host.vcpu import Vcpu, VcpuThread
-from hostsim.kernels.armed import Armed, make_armed
-from hostsim.kernels.clocks import class_work
 
 if TYPE_CHECKING:
     from hostsim.host.kvm.indexed import IndexFigures
