@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from hostsim.guest.popularity import zipf_shares
-from hostsim.study.hit_ratio import static_hit_ratio
 from hostsim.study.policy_hits import NAMES, hit_ratios
+from hostsim.theory.hit_ratio import static_hit_ratio
 
 PAGES, FRAMES, REFERENCES, WARM_UP = 4000, 400, 60_000, 20_000
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pictures import Figures, run
 
 from hostsim.report.drawing import DASHES, GREEN, GREY, ORANGE, VERMILION, titled
-from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.theory.dirty_curve import DirtyCurve
 
 PAGE_BYTES, WIRE_BYTES = 4096, 4104
 LINK_BYTES_PER_S = 10e9 / 8

@@ -2,7 +2,7 @@
 
 H. Che, Y. Tung, Z. Wang, "Hierarchical Web caching systems", IEEE JSAC 20(7), 2002: an LRU cache of C entries behaves as if
 each entry stayed for one *characteristic time* T after its last use, where w(T) = C and w(T) is the mean number of entries
-used within T (hostsim.study.working_set has w for Poisson accesses).
+used within T (hostsim.theory.working_set has w for Poisson accesses).
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ import numpy as np
 from hostsim.mmu.ageing import check_estimate
 from hostsim.results.latencies import vm_name
 from hostsim.results.tables import Table
-from hostsim.study.age_histogram import age_counts, expected_counts, misplaced_share
-from hostsim.study.page_rates import page_rates_per_s
-from hostsim.study.working_set import working_set_pages
+from hostsim.theory.age_histogram import age_counts, expected_counts, misplaced_share
+from hostsim.theory.page_rates import page_rates_per_s
+from hostsim.theory.working_set import working_set_pages
 
 if TYPE_CHECKING:
     from hostsim.guest.workload import Workload

@@ -17,7 +17,7 @@ from hostsim.kernels.send import NORMAL_PAGE_BYTES
 from hostsim.results.kvm import KVM_ROUNDS, KVM_SERIES, KvmCosts, kvm_columns, kvm_costs
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, Table
-from hostsim.study.guest_curve import guest_curve
+from hostsim.theory.guest_curve import guest_curve
 
 NS_PER_S = 1_000_000_000
 GUEST = {

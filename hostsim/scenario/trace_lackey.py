@@ -15,8 +15,8 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import shown
 from hostsim.core.user_files import LACKEY, open_file, reason_of
 from hostsim.kernels.lackey import AT, LINES, N_STATE, REFERENCES, parse_lines
-from hostsim.mmu.replacement import dense_pages
 from hostsim.scenario.trace_csv import TIME_MAX_NS, TraceColumns
+from hostsim.theory.replacement.protocol import dense_pages
 
 EXAMPLE = " L 1fff000d08,8"
 WANTED = "a line of lackey's --trace-mem=yes: L, S, M or I, a hexadecimal address, a comma, bytes"

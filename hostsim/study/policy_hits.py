@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from hostsim.kernels.ageing.generations import Generations
 from hostsim.kernels.ageing.two_list import SWAP_CLUSTER_MAX, TwoList
-from hostsim.kernels.replacement.policies import POLICIES, empty_replay
 from hostsim.mmu.ageing import AgeingPolicy
-from hostsim.mmu.replacement import NO_PAGE, ReplacementPolicy, Replay
+from hostsim.theory.replacement.policies import POLICIES, empty_replay
+from hostsim.theory.replacement.protocol import NO_PAGE, ReplacementPolicy, Replay
 
 Pages = NDArray[np.int64]
 ROUNDS_MAX = 64

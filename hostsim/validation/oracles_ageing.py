@@ -16,7 +16,7 @@ from hostsim.guest.workload import NS_PER_S, Workload, build_guest
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.kernels.kvm.layout import RETRY
-from hostsim.study import working_set
+from hostsim.theory import working_set
 from hostsim.validation import draws
 from hostsim.validation.oracles_working_set import AGES, N_PAGES, SCAN_NS, SCANS, count_variance, idle_rows, young_rows
 from hostsim.validation.rows import Row, exact, sigma

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hostsim.study.distinct import (
+from hostsim.theory.distinct import (
     all_dirty_mean_writes,
     all_dirty_sd_writes,
     distinct_mean_pages,
     distinct_variance_pages,
     sweep_distinct_pages,
 )
-from hostsim.study.page_classes import PageClasses
+from hostsim.theory.page_classes import PageClasses
 from hostsim.validation import draws
 from hostsim.validation.rows import Row, exact, sigma
 from hostsim.validation.samples import (

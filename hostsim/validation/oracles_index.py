@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from hostsim.mmu.index.rmap import DESC_KINDS
-from hostsim.study.distinct import distinct_mean_pages, distinct_variance_pages
-from hostsim.study.page_classes import PageClasses
+from hostsim.theory.distinct import distinct_mean_pages, distinct_variance_pages
+from hostsim.theory.page_classes import PageClasses
 from hostsim.validation import draws
 from hostsim.validation.index_runs import bucket_lengths, descriptors_by_sptes, scan_faults, shared_lengths
 from hostsim.validation.rows import Row, digits, exact, sigma

@@ -11,9 +11,9 @@ from hostsim.costs.exits import MAP, NONE, PML_FULL
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.costs import era_policy, kvm_costs
 from hostsim.host.kvm.setup import KvmSetup
-from hostsim.mmu.page_tables import table_count, tables_by_level
 from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
-from hostsim.study.log_buffers import PREFETCHED, faults_of_touches, full_buffer_exits, hidden_faults
+from hostsim.theory.log_buffers import PREFETCHED, faults_of_touches, full_buffer_exits, hidden_faults
+from hostsim.theory.page_tables import table_count, tables_by_level
 from hostsim.validation import draws
 from hostsim.validation.kvm_machine import populated, took
 from hostsim.validation.lock_runs import LockRun, Loops, exit_costs

@@ -8,7 +8,7 @@ import numpy as np
 
 from hostsim.costs.exits import EXCLUSIVE, MAP, SHARED, WP
 from hostsim.mmu.spte import PRESENT, make_sptes
-from hostsim.study import queues
+from hostsim.theory import queues
 from hostsim.validation import draws
 from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, Arrivals, Faults, Ints, LockRun, Loops, exit_costs
 from hostsim.validation.rows import Row, digits, exact, sigma

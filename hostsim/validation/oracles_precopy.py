@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hostsim.study.curve_limits import converges, longest_standing_pass_s
-from hostsim.study.dirty_curve import DirtyCurve
-from hostsim.study.precopy_map import (
+from hostsim.theory.curve_limits import converges, longest_standing_pass_s
+from hostsim.theory.dirty_curve import DirtyCurve
+from hostsim.theory.precopy_map import (
     Caps,
     PrecopyOutcome,
     geometric_precopy,
@@ -14,7 +14,7 @@ from hostsim.study.precopy_map import (
     saturating_curve,
     saturating_fixed_point,
 )
-from hostsim.study.wire import page_seconds
+from hostsim.theory.wire import page_seconds
 from hostsim.validation.data import published
 from hostsim.validation.published_curve import measured_curve
 from hostsim.validation.rows import Row, absolute, digits, exact

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.guest.popularity import zipf_shares
-from hostsim.kernels.replacement.policies import POLICIES
-from hostsim.study import hit_ratio as forms
+from hostsim.theory import hit_ratio as forms
+from hostsim.theory.replacement.policies import POLICIES
 from hostsim.validation import draws
 from hostsim.validation.rows import Row, digits, exact, sigma
 from hostsim.validation.samples import SUITE

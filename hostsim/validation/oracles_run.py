@@ -17,11 +17,11 @@ from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.mmu.spte import PRESENT, make_sptes
-from hostsim.study import distinct
-from hostsim.study.page_classes import PageClasses
-from hostsim.study.precopy_map import PrecopyOutcome
-from hostsim.study.throttle import throttle_needed
-from hostsim.study.wire import throughput_mbps
+from hostsim.theory import distinct
+from hostsim.theory.page_classes import PageClasses
+from hostsim.theory.precopy_map import PrecopyOutcome
+from hostsim.theory.throttle import throttle_needed
+from hostsim.theory.wire import throughput_mbps
 from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, LockRun, Loops, exit_costs
 from hostsim.validation.oracles_precopy import GEOMETRIC, LIMIT_S, PAGE_S, PAGES, SATURATING, saturating
 from hostsim.validation.passes import PassPlan, guest_machine, harvest_counts, run_passes

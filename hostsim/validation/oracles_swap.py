@@ -13,7 +13,7 @@ from hostsim.core.rng import keyed_exponential, stream_key
 from hostsim.host.swap.device import SwapDevice
 from hostsim.host.swap.service import Constant, Exponential, Service
 from hostsim.host.swap.sheet import SwapSpec
-from hostsim.study import queues
+from hostsim.theory import queues
 from hostsim.validation.rows import Row, sigma
 from hostsim.validation.samples import SUITE, little_row
 from hostsim.validation.sigmas import sample_z

@@ -18,7 +18,7 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
 from hostsim.host.machine import Machine, MachineSpec
-from hostsim.study.precopy_map import PrecopyOutcome
+from hostsim.theory.precopy_map import PrecopyOutcome
 
 NS_PER_S = 1_000_000_000
 

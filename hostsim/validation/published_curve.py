@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.study.dirty_curve import DirtyCurve
-from hostsim.study.fit import curve_of, fit_classes
-from hostsim.study.precopy_map import PrecopyOutcome
-from hostsim.study.predict import predict_precopy
+from hostsim.theory.dirty_curve import DirtyCurve
+from hostsim.theory.fit import curve_of, fit_classes
+from hostsim.theory.precopy_map import PrecopyOutcome
+from hostsim.theory.predict import predict_precopy
 from hostsim.validation.data import published
 from hostsim.validation.rows import SIGMAS, Row, absolute, exact, relative
 

@@ -18,7 +18,7 @@ from hostsim.host.ageing_daemon import AgeingDaemon
 from hostsim.host.kvm.build import live_vm
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.spec import MmuSpec
-from hostsim.study.far_memory import PROMOTED_SHARE_A_MINUTE, SCAN_S, AgeHistograms, smallest_age
+from hostsim.theory.far_memory import PROMOTED_SHARE_A_MINUTE, SCAN_S, AgeHistograms, smallest_age
 from hostsim.validation.rows import SIGMAS, Row, absolute, sigma
 
 N_PAGES, USED_PAGES = 2048, 1750

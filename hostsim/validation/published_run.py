@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from hostsim.guest.workload import Workload
 from hostsim.host.cpu_throttle import CpuThrottle
-from hostsim.study.precopy_map import PrecopyOutcome
+from hostsim.theory.precopy_map import PrecopyOutcome
 from hostsim.validation.data import published
 from hostsim.validation.passes import PassPlan, guest_machine, run_passes
 from hostsim.validation.published_curve import fitted_classes, fitted_total_rows

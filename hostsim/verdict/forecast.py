@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, median
 
-from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.dirty_curve import TOLERANCE, FittedCurves, fit_curves, worst_curve
 from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.floor import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import PAGE_BYTES, PAGE_WIRE_BYTES, Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
 from hostsim.verdict.window import Stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from hostsim.study.throttle import steps_needed
+from hostsim.theory.throttle import steps_needed
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.forecast import (

@@ -19,7 +19,7 @@ from hostsim.mmu.ageing import AgeingPolicy, check_estimate
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import UNDER, AgeCase, Load
 from hostsim.study.ageing.trial import age_trial
-from hostsim.study.far_memory import AgeHistograms
+from hostsim.theory.far_memory import AgeHistograms
 
 MS = 1_000_000
 RATES = (Fraction(5_000), Fraction(400_000))

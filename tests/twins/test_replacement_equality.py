@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.kernels.replacement.policies import POLICIES
-from hostsim.mmu.replacement import dense_pages
+from hostsim.theory.replacement.policies import POLICIES
+from hostsim.theory.replacement.protocol import dense_pages
 from tests.twins.replacement import TWINS
 
 N_PAGES = 12
@@ -82,7 +82,7 @@ def test_dense_pages_keep_the_order_of_addresses() -> None:
 
 PLAIN = """
 import numpy as np
-from hostsim.kernels.replacement.policies import POLICIES
+from hostsim.theory.replacement.policies import POLICIES
 pages = np.random.default_rng(3).integers(0, 9, 400)
 for name in sorted(POLICIES):
     print(name, *POLICIES[name](5, 9).replay(pages).victims)

@@ -19,7 +19,7 @@ from hostsim.host.kvm.spec import MmuSpec
 from hostsim.kernels.kvm.layout import CLEARED, STALE_ROW
 from hostsim.mmu.spte import AGED, OLD, PRESENT, STALE
 from hostsim.mmu.tlb import TlbReach, Translations, characteristic_ns, used_translations
-from hostsim.study.working_set import working_set_pages, young_probability
+from hostsim.theory.working_set import working_set_pages, young_probability
 from hostsim.validation.sigmas import mean_z
 from tests.helpers.kvm_guest import HandGuest, load
 from tests.helpers.live import MS, live_machine, vm_of

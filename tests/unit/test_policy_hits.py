@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hostsim.guest.popularity import zipf_shares
-from hostsim.study.hit_ratio import static_hit_ratio
 from hostsim.study.policy_hits import AGEING, NAMES, hit_ratios, policy_on_demand
+from hostsim.theory.hit_ratio import static_hit_ratio
 
 N_PAGES, FRAMES, WARM_UP = 1000, 100, 6000
 

@@ -19,10 +19,10 @@ from hostsim.results.memory import HostResult
 from hostsim.results.store import run_files
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
-from hostsim.study.age_histogram import age_counts, expected_counts, misplaced_share
 from hostsim.study.compare.figures import figures_of
 from hostsim.study.compare.summary import Row, Summary
-from hostsim.study.page_rates import page_rates_per_s
+from hostsim.theory.age_histogram import age_counts, expected_counts, misplaced_share
+from hostsim.theory.page_rates import page_rates_per_s
 
 LOAD = {"pattern": "hotcold", "hot_size": "1MiB", "hot_share": 0.95, "write_rate": "20000/s", "read_rate": "20000/s"}
 VM = {"memory": "4MiB", "dirty_tracking": "get-dirty-log", "workload": [LOAD]}

@@ -12,7 +12,7 @@ from hostsim.guest.workload import Workload, first_visits
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from hostsim.simulation import run
-from hostsim.study.guest_curve import guest_curve
+from hostsim.theory.guest_curve import guest_curve
 from hostsim.verdict import diagnose, evidence_from_result
 
 WRITES_PER_S = 976_560

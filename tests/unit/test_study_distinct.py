@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.study.distinct import (
+from hostsim.theory.distinct import (
     all_dirty_mean_writes,
     all_dirty_sd_writes,
     distinct_mean_pages,

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hostsim.guest.popularity import zipf_shares
-from hostsim.study.hit_ratio import (
+from hostsim.theory.hit_ratio import (
     clock_hit_ratio,
     fifo_hit_ratio,
     fifo_hit_ratio_exact,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hostsim.study.working_set import cold_pages, promotion_rate_per_s, working_set_pages, young_probability
+from hostsim.theory.working_set import cold_pages, promotion_rate_per_s, working_set_pages, young_probability
 
 RATES = np.array([1.0, 2.0])
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.floor import (
     bandwidth_needed_pages_per_s,
     floor_pages,

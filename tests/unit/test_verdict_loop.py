@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hostsim.logs import parse_logs
-from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict import Evidence, Verdict, diagnose, evidence_from_log
 from tests.unit.verdict_loop import WIRE, Loop, hotcold, sequential, uniform
 

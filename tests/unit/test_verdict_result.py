@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, RunResult, Table
-from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict import Evidence, diagnose, evidence_from_result, render
 from hostsim.verdict.forecast import speed_under
 

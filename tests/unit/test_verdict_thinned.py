@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hostsim.logs import parse_logs
-from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict import Evidence, Verdict, diagnose, evidence_from_log, explain_log, render
 from hostsim.verdict.floor import floor_pages
 from tests.unit.verdict_loop import Loop, Writer, hotcold, sequential, uniform

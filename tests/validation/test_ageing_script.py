@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hostsim.guest.popularity import zipf_shares
-from hostsim.study.working_set import working_set_pages
+from hostsim.theory.working_set import working_set_pages
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scenarios" / "ageing_without_a_bits.py"
 

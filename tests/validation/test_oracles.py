@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.study.page_classes import PageClasses
+from hostsim.theory.page_classes import PageClasses
 from hostsim.validation import run_suites
 from hostsim.validation.oracles_drawn import drawn_rows
 from hostsim.validation.rows import Row

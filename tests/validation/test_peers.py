@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from hostsim.guest.popularity import zipf_shares
-from hostsim.kernels.replacement.optimal import NEVER_USED, find_next_uses
-from hostsim.kernels.replacement.policies import POLICIES
-from hostsim.mmu.replacement import dense_pages
 from hostsim.scenario.trace_lackey import load_lackey
+from hostsim.theory.replacement.optimal import NEVER_USED, find_next_uses
+from hostsim.theory.replacement.policies import POLICIES
+from hostsim.theory.replacement.protocol import dense_pages
 
 PEERS = {"fifo": libcachesim.FIFO, "clock": libcachesim.Clock, "lru": libcachesim.LRU, "min": libcachesim.Belady}
 NEVER = (1 << 63) - 1

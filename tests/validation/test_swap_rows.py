@@ -7,7 +7,7 @@ import pytest
 
 from hostsim.host.kvm.page_waits import PageWaits
 from hostsim.host.memory.fault_waits import VCPU
-from hostsim.study.far_memory import AgeHistograms, smallest_age
+from hostsim.theory.far_memory import AgeHistograms, smallest_age
 from hostsim.validation.oracles_faults import fault_rows
 from hostsim.validation.published_far_memory import far_memory_rows
 from hostsim.validation.published_swap import swap_rows

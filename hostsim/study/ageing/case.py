@@ -13,7 +13,7 @@ from hostsim.costs.costs import load_costs
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import NS_PER_S, Active, Workload
 from hostsim.host.kvm.spec import MmuSpec
-from hostsim.study.working_set import working_set_pages
+from hostsim.theory.working_set import working_set_pages
 
 Under = Literal["faulting", "touching", "idle"]
 UNDER: tuple[Under, ...] = ("faulting", "touching", "idle")

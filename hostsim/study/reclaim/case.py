@@ -8,7 +8,7 @@ from fractions import Fraction
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import NS_PER_S, Workload
 from hostsim.host.kvm.spec import MmuSpec
-from hostsim.study.working_set import working_set_pages
+from hostsim.theory.working_set import working_set_pages
 
 WARM_UP_AGES, WARM_UP_SCANS = 2, 2
 """Until what is resident is what it will be: pages have to be idle for an age before they go."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.guest.workload import TouchTrace, Workload, first_visits, part_sizes, sweep_cycle
-from hostsim.study.dirty_curve import DirtyCurve
+from hostsim.theory.dirty_curve import DirtyCurve
 
 TRACE_KNOTS = 64
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit
-from hostsim.kernels.replacement.frames import ABSENT, USED
-from hostsim.mmu.replacement import NO_PAGE
+from hostsim.theory.replacement.frames import ABSENT, USED
+from hostsim.theory.replacement.protocol import NO_PAGE
 
 NEVER_USED = 1 << 62
 """Next use of a page that is not referenced again."""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.kernels.replacement.frames import ABSENT, N_STATE, USED, replay_clock, replay_fifo
-from hostsim.kernels.replacement.lru import replay_lru
-from hostsim.kernels.replacement.optimal import NEVER_USED, find_next_uses, play, replay_min
-from hostsim.mmu.replacement import ReplacementPolicy, Replay
+from hostsim.theory.replacement.frames import ABSENT, N_STATE, USED, replay_clock, replay_fifo
+from hostsim.theory.replacement.lru import replay_lru
+from hostsim.theory.replacement.optimal import NEVER_USED, find_next_uses, play, replay_min
+from hostsim.theory.replacement.protocol import ReplacementPolicy, Replay
 
 Pages = NDArray[np.int64]
 

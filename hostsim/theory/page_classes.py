@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hostsim.study.distinct import poisson_distinct_mean_pages, poisson_distinct_variance_pages
+from hostsim.theory.distinct import poisson_distinct_mean_pages, poisson_distinct_variance_pages
 
 EXACT_RANKS = 256
 """Zipf ranks that keep a class of their own; behind them a class spans about 1/EXACT_RANKS of its rank."""

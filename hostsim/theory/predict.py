@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from hostsim.study.dirty_curve import DirtyCurve
-from hostsim.study.precopy_map import PrecopyOutcome, iterate_precopy
-from hostsim.study.wire import NORMAL_PAGE_BYTES, PAGE_HEADER_BYTES
+from hostsim.theory.dirty_curve import DirtyCurve
+from hostsim.theory.precopy_map import PrecopyOutcome, iterate_precopy
+from hostsim.theory.wire import NORMAL_PAGE_BYTES, PAGE_HEADER_BYTES
 
 
 def predict_precopy(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hostsim.core.errors import InputError, Problem
-from hostsim.study.page_classes import PageClasses
+from hostsim.theory.page_classes import PageClasses
 
 KNOTS_PER_DECADE = 160
 """Knots of a computed curve; a straight line between two of them is within 2e-5 of the curve."""

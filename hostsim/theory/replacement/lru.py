@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit
-from hostsim.mmu.replacement import NO_PAGE
+from hostsim.theory.replacement.protocol import NO_PAGE
 
 ABSENT = -1
 """Neighbour of a page that is not resident."""

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from hostsim.study.dirty_curve import DirtyCurve
-from hostsim.study.wire import NORMAL_PAGE_BYTES
+from hostsim.theory.dirty_curve import DirtyCurve
+from hostsim.theory.wire import NORMAL_PAGE_BYTES
 
 
 def longest_standing_pass_s(curve: DirtyCurve, page_s: float) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.study.dirty_curve import DirtyCurve
-from hostsim.study.nnls import nonneg_least_squares
-from hostsim.study.page_classes import PageClasses
+from hostsim.theory.dirty_curve import DirtyCurve
+from hostsim.theory.nnls import nonneg_least_squares
+from hostsim.theory.page_classes import PageClasses
 
 RATES_PER_DECADE = 16
 """Grid of rates: neighbours give curves within 2.7% of each other, mixtures of neighbours far less."""

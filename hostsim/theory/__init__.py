@@ -1,0 +1,1 @@
+"""Closed forms, and models that need no clock."""

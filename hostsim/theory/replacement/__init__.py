@@ -1,0 +1,1 @@
+"""Page replacement on demand: reference policies that a published simulator agrees with."""
