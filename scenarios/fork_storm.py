@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from hostsim.costs.costs import load_costs
-from hostsim.mmu.index.cache_costs import CacheCosts
+from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.study.fork_storm import Storm, run_storm
 
 PAGES, CHILDREN = 256, 500

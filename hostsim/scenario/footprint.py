@@ -12,11 +12,11 @@ from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.host.kvm.lock import N_HOSTS
 from hostsim.host.kvm.spec import MEASURED, UNMAPPING
 from hostsim.kernels.kvm.layout import WALKER_CALLS
-from hostsim.mmu.index.pr_hashes import CAP
 from hostsim.scenario.memory_schema import NO_SWAP
 from hostsim.scenario.schema import Scenario, Vm, Workload
 from hostsim.scenario.section import SOURCE
 from hostsim.scenario.types import PAGE_SIZE_BYTES
+from hostsim.spte_index.pr_hashes_arrays import CAP
 
 MEMORY_BYTES_A_PAGE = 7
 """zero and due (uint8), version (uint32), and a byte for the mask of written pages that the verdict counts."""

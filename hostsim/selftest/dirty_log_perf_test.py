@@ -19,7 +19,7 @@ from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.setup import KvmCosts, KvmSetup
 from hostsim.host.kvm.tally import Tally
 from hostsim.host.kvm.vm import KvmVm, Walk
-from hostsim.mmu.spte import PRESENT, REGION_PAGES, TRACKED, WRITABLE
+from hostsim.spte_index.spte import PRESENT, REGION_PAGES, TRACKED, WRITABLE
 
 POPULATE, ENABLE, DIRTY_MEMORY, GET, CLEAR, DISABLE = (
     "populate", "enable logging", "dirty memory", "get dirty log", "clear dirty log", "disable logging",

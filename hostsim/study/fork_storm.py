@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hostsim.host.shadow.fan_out import fork_and_read, in_drawn_order
-from hostsim.host.shadow.spaces import ShadowCounts, ShadowGuest, Writes
-from hostsim.host.spte_index.meter import Meter
-from hostsim.mmu.index.cache_costs import CacheCosts
-from hostsim.mmu.index.tables import ENTRIES
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.fan_out import fork_and_read, in_drawn_order
+from hostsim.spte_index.meter import Meter
+from hostsim.spte_index.spaces import ShadowCounts, ShadowGuest, Writes
+from hostsim.spte_index.tables import ENTRIES
 
 COMES, GOES = "comes", "goes"
 

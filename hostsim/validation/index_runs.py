@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.host.spte_index.chains import GfnHashIndex
-from hostsim.host.spte_index.designs import tables_for
-from hostsim.host.spte_index.guests import build_guest, one_slot
-from hostsim.host.spte_index.rmap import RmapIndex
-from hostsim.kernels.index.chains import lengths
-from hostsim.kernels.index.walk2d import nested_walk
-from hostsim.mmu.index.protocol import Slot
-from hostsim.mmu.index.rmap import DESC_KINDS, N_DESCS, WALKED
-from hostsim.mmu.index.tables import ENTRIES, make_tables, take_tables
-from hostsim.mmu.spte import PRESENT
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.chains import GfnHashIndex
+from hostsim.spte_index.chains_loops import lengths
+from hostsim.spte_index.designs import tables_for
+from hostsim.spte_index.guests import build_guest, one_slot
+from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.rmap import RmapIndex
+from hostsim.spte_index.rmap_arrays import DESC_KINDS, N_DESCS, WALKED
+from hostsim.spte_index.spte import PRESENT
+from hostsim.spte_index.tables import ENTRIES, make_tables, take_tables
+from hostsim.spte_index.walk2d import nested_walk
 
 Counts = NDArray[np.int64]
 

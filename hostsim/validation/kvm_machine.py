@@ -13,8 +13,8 @@ from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.setup import KvmCosts, KvmSetup
 from hostsim.host.kvm.tally import Tally
 from hostsim.host.kvm.vm import KvmVm, Walk
-from hostsim.mmu.spte import PRESENT, TRACKED, WRITABLE, Sptes
 from hostsim.selftest.dirty_log_perf_test import check_harvest, walk_for
+from hostsim.spte_index.spte import PRESENT, TRACKED, WRITABLE, Sptes
 from hostsim.validation.data import published
 from hostsim.validation.rows import Row, relative
 

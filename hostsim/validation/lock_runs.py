@@ -18,7 +18,7 @@ from hostsim.guest.workload import NS_PER_S, Active, TouchTrace, Workload, build
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.kernels.kvm.layout import LOGGED_EXITS
-from hostsim.mmu.spte import Sptes
+from hostsim.spte_index.spte import Sptes
 
 Ints = NDArray[np.int64]
 EXIT_NS, ENTRY_NS = 400, 300

@@ -11,7 +11,7 @@ from hostsim.costs.exits import MAP, NONE, PML_FULL
 from hostsim.host.kvm import dirty_log
 from hostsim.host.kvm.costs import era_policy, kvm_costs
 from hostsim.host.kvm.setup import KvmSetup
-from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
+from hostsim.spte_index.spte import PRESENT, WRITABLE, make_sptes
 from hostsim.theory.log_buffers import PREFETCHED, faults_of_touches, full_buffer_exits, hidden_faults
 from hostsim.theory.page_tables import table_count, tables_by_level
 from hostsim.validation import draws

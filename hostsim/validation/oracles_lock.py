@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hostsim.costs.exits import EXCLUSIVE, MAP, SHARED, WP
-from hostsim.mmu.spte import PRESENT, make_sptes
+from hostsim.spte_index.spte import PRESENT, make_sptes
 from hostsim.theory import queues
 from hostsim.validation import draws
 from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, Arrivals, Faults, Ints, LockRun, Loops, exit_costs

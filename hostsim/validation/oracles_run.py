@@ -16,7 +16,7 @@ from hostsim.host.cpu_throttle import CpuThrottle
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.mmu.spte import PRESENT, make_sptes
+from hostsim.spte_index.spte import PRESENT, make_sptes
 from hostsim.theory import distinct
 from hostsim.theory.page_classes import PageClasses
 from hostsim.theory.precopy_map import PrecopyOutcome

@@ -7,13 +7,13 @@ from random import Random
 import numpy as np
 import pytest
 
-from hostsim.host.spte_index.designs import DESIGNS, make_index, tables_for
-from hostsim.host.spte_index.guests import DIRECT, build_guest, one_slot
-from hostsim.mmu.index.cache_costs import CacheCosts
-from hostsim.mmu.index.protocol import Slot
-from hostsim.mmu.index.tables import ACCESSED, ENTRIES, take_tables
-from hostsim.mmu.index.work import counted
-from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.designs import DESIGNS, make_index, tables_for
+from hostsim.spte_index.guests import DIRECT, build_guest, one_slot
+from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.tables import ACCESSED, ENTRIES, take_tables
+from hostsim.spte_index.work import counted
 
 N_PAGES = 4 * ENTRIES
 ACCESSES, EVERY = 4000, 250

@@ -24,7 +24,7 @@ from hostsim.host.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.setup import LogCosts
 from hostsim.kernels.kvm import layout as lay
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
+from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts, told

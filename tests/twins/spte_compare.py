@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.host.spte_index.chains import SlotListIndex, WritableChainIndex
-from hostsim.host.spte_index.designs import DESIGNS, make_index, tables_for
-from hostsim.host.spte_index.rmap import RmapIndex
-from hostsim.mmu.index.chains import N_NODES
-from hostsim.mmu.index.protocol import Slot
-from hostsim.mmu.index.rmap import MAPPED
-from hostsim.mmu.index.tables import ACCESSED, ENTRIES, take_tables
-from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.chains import SlotListIndex, WritableChainIndex
+from hostsim.spte_index.chains_arrays import N_NODES
+from hostsim.spte_index.designs import DESIGNS, make_index, tables_for
+from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.rmap import RmapIndex
+from hostsim.spte_index.rmap_arrays import MAPPED
+from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.tables import ACCESSED, ENTRIES, take_tables
 from tests.twins.spte_twin import TwinIndex, TwinSpte
 
 SLOTS = (Slot(0, 1024), Slot(1024, 1536), Slot(1536, 2560))

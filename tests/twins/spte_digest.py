@@ -6,7 +6,7 @@ import hashlib
 import sys
 from random import Random
 
-from hostsim.host.spte_index.designs import DESIGNS
+from hostsim.spte_index.designs import DESIGNS
 from tests.twins.spte_compare import OPS, Pair
 
 STEPS = 60

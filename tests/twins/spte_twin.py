@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from hostsim.mmu.index.protocol import Slot
-from hostsim.mmu.index.tables import ACCESSED
-from hostsim.mmu.index.traits import Traits
-from hostsim.mmu.spte import DIRTY, WRITABLE
+from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.spte import DIRTY, WRITABLE
+from hostsim.spte_index.tables import ACCESSED
+from hostsim.spte_index.traits import Traits
 
 
 @dataclass

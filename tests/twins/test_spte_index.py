@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostsim.host.spte_index import chains, rmap
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.host.spte_index.book3s import Book3sHvIndex, Book3sPrIndex
-from hostsim.host.spte_index.designs import DESIGNS
-from hostsim.kernels.index.hv_rings import drop_ring
-from hostsim.mmu.index.work import ALLOCATIONS, FREES
+from hostsim.spte_index import chains, rmap
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.book3s import Book3sHvIndex, Book3sPrIndex
+from hostsim.spte_index.designs import DESIGNS
+from hostsim.spte_index.hv_rings_loops import drop_ring
+from hostsim.spte_index.work import ALLOCATIONS, FREES
 from tests.helpers.plain import plain_output
 from tests.twins.spte_compare import OPS, Pair
 from tests.twins.spte_digest import digests, run_drawn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hostsim.costs.costs import load_costs
-from hostsim.mmu.index.cache_costs import CacheCosts
+from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.study.fork_storm import run_storm
 
 PAGES, CHILDREN = 12, 40

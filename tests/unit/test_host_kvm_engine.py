@@ -14,7 +14,7 @@ from hostsim.guest.workload import TouchTrace, Workload, build_guest
 from hostsim.host.kvm.engine import OUT, GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.kernels.kvm.layout import LOGGED_EXITS
-from hostsim.mmu.spte import DIRTY, IN_LOG, PRESENT, TRACKED, WRITABLE, make_sptes
+from hostsim.spte_index.spte import DIRTY, IN_LOG, PRESENT, TRACKED, WRITABLE, make_sptes
 from tests.helpers.kvm_guest import HandGuest, exit_costs, load
 
 Touch = tuple[int, int, bool]

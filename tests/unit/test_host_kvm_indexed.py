@@ -23,10 +23,10 @@ from hostsim.host.kvm.spec import INDEXED, INDEXES, MEASURED, IndexName, MmuSpec
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.spte_index.designs import DESIGNS
-from hostsim.mmu.index.cache_costs import CacheCosts
-from hostsim.mmu.index.work import Work
-from hostsim.mmu.spte import PRESENT, WRITABLE
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.designs import DESIGNS
+from hostsim.spte_index.spte import PRESENT, WRITABLE
+from hostsim.spte_index.work import Work
 from tests.helpers.live import MS, live_machine, sweep, timed, vm_of
 
 N_PAGES = 4096

@@ -18,7 +18,7 @@ from hostsim.host.kvm.tally import Tally
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.mmu.spte import IN_LOG
+from hostsim.spte_index.spte import IN_LOG
 from tests.helpers.live import MS, TRACKING, live_machine, vm_of
 
 N_PAGES = 4096

@@ -31,9 +31,9 @@ from hostsim.host.machine import Machine
 from hostsim.host.memory.host_memory import attach
 from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.kernels.kvm.layout import CAP, MAPPED, UNMAPPED_ALL
-from hostsim.mmu.index.cache_costs import CacheCosts
-from hostsim.mmu.index.work import N_WORK, counted
-from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.work import N_WORK, counted
 from tests.helpers.live import MS, at, live_machine, sweep, timed, vm_of
 
 N_PAGES = 2048

@@ -15,7 +15,7 @@ from hostsim.host.kvm.build import checked
 from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.spec import MmuSpec
-from hostsim.mmu.spte import IN_LOG, OLD, TRACKED, WRITABLE
+from hostsim.spte_index.spte import IN_LOG, OLD, TRACKED, WRITABLE
 from tests.helpers.kvm_guest import HandGuest, exit_costs, load
 
 pytestmark = pytest.mark.quick

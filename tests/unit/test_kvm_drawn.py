@@ -12,7 +12,7 @@ from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.touch import first_touch_index
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import S_OFFSET
-from hostsim.mmu.spte import IN_LOG, WRITABLE
+from hostsim.spte_index.spte import IN_LOG, WRITABLE
 from tests.helpers.kvm_guest import EXCLUSIVE, NONE, HandGuest, MmuConfig, exit_costs, load
 
 pytestmark = pytest.mark.quick

@@ -17,8 +17,8 @@ from hostsim.host.kvm.miss_chances import Mapped, MissChances
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.spec import MmuSpec
 from hostsim.kernels.kvm.layout import CLEARED, STALE_ROW
-from hostsim.mmu.spte import AGED, OLD, PRESENT, STALE
 from hostsim.mmu.tlb import TlbReach, Translations, characteristic_ns, used_translations
+from hostsim.spte_index.spte import AGED, OLD, PRESENT, STALE
 from hostsim.theory.working_set import working_set_pages, young_probability
 from hostsim.validation.sigmas import mean_z
 from tests.helpers.kvm_guest import HandGuest, load

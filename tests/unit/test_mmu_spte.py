@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hostsim.mmu.spte import DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, make_sptes
+from hostsim.spte_index.spte import DIRTY, PRESENT, REGION_PAGES, TRACKED, WRITABLE, make_sptes
 
 
 @pytest.mark.parametrize(("n_pages", "n_regions"), [(1, 1), (511, 1), (512, 1), (513, 2), (262_144, 512)])

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from hostsim.host.shadow.fan_out import (
+from hostsim.spte_index.fan_out import (
     drawn_fan_out,
     fork_and_read,
     histogram,
@@ -16,9 +16,9 @@ from hostsim.host.shadow.fan_out import (
     published_buckets,
     published_guest,
 )
-from hostsim.host.shadow.spaces import NO_PAGE, ShadowGuest, Space
-from hostsim.host.spte_index.rmap import RmapIndex
-from hostsim.mmu.spte import WRITABLE
+from hostsim.spte_index.rmap import RmapIndex
+from hostsim.spte_index.spaces import NO_PAGE, ShadowGuest, Space
+from hostsim.spte_index.spte import WRITABLE
 
 Mode = Literal["emulated", "unsync"]
 N_PAGES = 4096

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.host.spte_index.designs import DESIGNS, make_index, tables_for
-from hostsim.mmu.index.protocol import Slot
-from hostsim.mmu.index.tables import ENTRIES, take_tables
-from hostsim.mmu.spte import PRESENT, WRITABLE
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.designs import DESIGNS, make_index, tables_for
+from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.spte import PRESENT, WRITABLE
+from hostsim.spte_index.tables import ENTRIES, take_tables
 
 GIB_PAGES = 1 << 18
 SMALL = 4 * ENTRIES

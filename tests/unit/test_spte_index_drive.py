@@ -7,12 +7,12 @@ import pytest
 
 from hostsim.core.errors import InvariantError
 from hostsim.costs.costs import load_costs
-from hostsim.host.spte_index.designs import DESIGNS
-from hostsim.host.spte_index.drive import Load, Script, drive
-from hostsim.host.spte_index.guests import DIRECT, Layout, build_guest, one_slot
-from hostsim.host.spte_index.rmap import RmapIndex
-from hostsim.mmu.index.cache_costs import CacheCosts
-from hostsim.mmu.index.protocol import Slot
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.designs import DESIGNS
+from hostsim.spte_index.drive import Load, Script, drive
+from hostsim.spte_index.guests import DIRECT, Layout, build_guest, one_slot
+from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.rmap import RmapIndex
 
 N_PAGES = 4096
 SLOTS = (Slot(0, 1024), Slot(1024, N_PAGES))

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from hostsim.costs.costs import load_costs
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.host.spte_index.designs import make_index, tables_for
-from hostsim.kernels.index.walk import look
-from hostsim.mmu.index.cache_costs import CacheCosts
-from hostsim.mmu.index.protocol import Slot
-from hostsim.mmu.index.tables import ENTRIES, take_tables
-from hostsim.mmu.index.work import DEPENDENT, HEADS, NODES, PAGES, SPTES, STREAMED, Work, counted, make_work
-from hostsim.mmu.spte import PRESENT, WRITABLE
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.designs import make_index, tables_for
+from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.spte import PRESENT, WRITABLE
+from hostsim.spte_index.tables import ENTRIES, take_tables
+from hostsim.spte_index.walk import look
+from hostsim.spte_index.work import DEPENDENT, HEADS, NODES, PAGES, SPTES, STREAMED, Work, counted, make_work
 
 TABLES = 16
 PAGES_ALL = TABLES * ENTRIES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hostsim.costs.exits import EXCLUSIVE, MAP, PML_FULL, SHARED, WP
-from hostsim.mmu.spte import PRESENT, WRITABLE, make_sptes
+from hostsim.spte_index.spte import PRESENT, WRITABLE, make_sptes
 from hostsim.theory import queues
 from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, Arrivals, LockRun, Loops, exit_costs
 from hostsim.validation.oracles_lock import READ_NS, WRITE_NS, lock_rows

@@ -29,11 +29,11 @@ from hostsim.host.kvm.plan import LogPlan
 from hostsim.host.kvm.rules import conflicts, ring_reserve, sheet_conflicts
 from hostsim.host.kvm.setup import BACKING_PAGES, LogCosts
 from hostsim.host.kvm.spec import INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.mmu.index.pr_hashes import BITS, CAP, LINK_BYTES, REST_BYTES
-from hostsim.mmu.index.tables import HPTE_BYTES
-from hostsim.mmu.spte import REGION_PAGES
 from hostsim.mmu.tlb import TlbReach
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.pr_hashes_arrays import BITS, CAP, LINK_BYTES, REST_BYTES
+from hostsim.spte_index.spte import REGION_PAGES
+from hostsim.spte_index.tables import HPTE_BYTES
 
 
 def live_vm(

@@ -15,7 +15,7 @@ import numpy as np
 import simpy
 
 from hostsim.host.kvm.vm import KvmVm
-from hostsim.mmu.spte import REGION_PAGES, WRITABLE
+from hostsim.spte_index.spte import REGION_PAGES, WRITABLE
 
 Timed = Generator[simpy.Event, Any, int]
 

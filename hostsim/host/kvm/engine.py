@@ -49,7 +49,7 @@ from hostsim.kernels.kvm.layout import (
 )
 from hostsim.kernels.kvm.run import run_vcpus, run_with_walkers
 from hostsim.kernels.kvm.streams import rearm
-from hostsim.mmu.spte import KEPT, Sptes
+from hostsim.spte_index.spte import KEPT, Sptes
 
 GRANTED, OUT, CONTENDED, FAULT, WALKED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT, DUE_WALKED
 

@@ -14,11 +14,11 @@ from hostsim.costs.costs import clear_page_ns, load_costs
 from hostsim.costs.era import Era, load_era
 from hostsim.costs.exits import MAP, WP, ExitCosts
 from hostsim.host.kvm.spec import MEASURED, MmuSpec
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.host.spte_index.guests import IndexedGuest, Layout, build_guest, one_slot
-from hostsim.mmu.index.cache_costs import CacheCosts
-from hostsim.mmu.index.work import Work, counted
-from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.guests import IndexedGuest, Layout, build_guest, one_slot
+from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.work import Work, counted
 
 KERNEL_HAS = {"active-walk": "shadow-walk", "hybrid": "hybrid", "rmap": "rmap", "tdp-tree": "tdp"}
 """The design that reads the log in a kernel, by ``Era.log_read``."""

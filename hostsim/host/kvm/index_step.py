@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from hostsim.core.errors import InvariantError
 from hostsim.host.kvm.engine import GuestEngine
-from hostsim.host.spte_index.base import BaseIndex
 from hostsim.kernels.kvm.layout import (
     AGEING,
     CAP,
@@ -19,8 +18,9 @@ from hostsim.kernels.kvm.layout import (
     UNMAPPED_ALL,
     ZAPS,
 )
-from hostsim.mmu.index.tables import ACCESSED
-from hostsim.mmu.spte import DIRTY, PRESENT, TRACKED, WRITABLE
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.spte import DIRTY, PRESENT, TRACKED, WRITABLE
+from hostsim.spte_index.tables import ACCESSED
 
 Gfns = NDArray[np.int64]
 Mask = NDArray[np.bool_]

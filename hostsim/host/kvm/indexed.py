@@ -15,14 +15,14 @@ from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.index_costs import AddedToFaults, IndexCosts
 from hostsim.host.kvm.index_step import InStep, map_in_portions
 from hostsim.host.kvm.plan import whole_ns
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.host.spte_index.designs import make_index, tables_for
-from hostsim.host.spte_index.guests import one_slot
-from hostsim.host.spte_index.meter import Meter
-from hostsim.kernels.index.walk import PROTECT
 from hostsim.kernels.kvm.layout import AGEING, TRACKS, UNMAPPED_ALL, ZAPS
-from hostsim.mmu.index.tables import ACCESSED, ENTRIES, take_tables
-from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.designs import make_index, tables_for
+from hostsim.spte_index.guests import one_slot
+from hostsim.spte_index.meter import Meter
+from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.tables import ACCESSED, ENTRIES, take_tables
+from hostsim.spte_index.walk import PROTECT
 
 Gfns = NDArray[np.int64]
 Bits = NDArray[np.uint8]

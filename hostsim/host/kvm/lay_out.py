@@ -19,8 +19,8 @@ from hostsim.guest.touch import TouchTable
 from hostsim.guest.workload import Guest
 from hostsim.kernels.kvm import layout as lay
 from hostsim.kernels.kvm.visits import level_sizes
-from hostsim.mmu.spte import make_sptes
 from hostsim.mmu.tlb import TlbReach
+from hostsim.spte_index.spte import make_sptes
 
 Ints = NDArray[np.int64]
 RING_SPARE = PML_ENTRIES + 64

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hostsim.guest import touch
 from hostsim.guest.workload import Guest
-from hostsim.mmu.spte import REGION_PAGES
 from hostsim.mmu.tlb import Floats, TlbReach, Translations, characteristic_ns, unused_chance
+from hostsim.spte_index.spte import REGION_PAGES
 
 CHUNK_PAGES = 1 << 18
 """Pages looked at together."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hostsim.costs.exits import ExitCosts
-from hostsim.mmu.spte import REGION_PAGES
+from hostsim.spte_index.spte import REGION_PAGES
 
 Backing = Literal["4KiB", "2MiB", "1GiB"]
 Recovery = Literal["none", "zap", "in-place"]

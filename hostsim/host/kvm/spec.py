@@ -17,7 +17,7 @@ IndexName = Literal[
     "logged-writable-chain", "gfn-hash", "book3s-pr", "book3s-hv", "tdp", "table-scan",
 ]  # fmt: skip
 INDEXES: tuple[IndexName, ...] = get_args(IndexName)
-"""Designs of hostsim.host.spte_index.designs that may hold the sptes of a VM."""
+"""Designs of hostsim.spte_index.designs that may hold the sptes of a VM."""
 UNMAPPING: Final = "book3s-pr"
 """The design that unmaps what it is to protect, ages without looking, and has a cap."""
 PINNING: Final = "E0"

@@ -17,7 +17,7 @@ from hostsim.host.kvm.engine import GuestEngine
 from hostsim.host.kvm.lay_out import MmuConfig
 from hostsim.host.kvm.setup import BACKING_PAGES, KvmCosts, KvmSetup
 from hostsim.host.kvm.tally import Tally, tally_of
-from hostsim.mmu.spte import REGION_PAGES, Sptes, make_sptes
+from hostsim.spte_index.spte import REGION_PAGES, Sptes, make_sptes
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hostsim.kernels.kvm.armed import STOPPED, count_range, flags_of, span_end, 
 from hostsim.kernels.kvm.layout import AGEING, CAP, CLEARED, CLEARS_A, MAPPED, REGION_BITS, ZAPS, Ints, Kvm
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.kernels.kvm.tlb import mark_stale
-from hostsim.mmu.spte import KEPT, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE
+from hostsim.spte_index.spte import KEPT, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE
 
 Bytes = NDArray[np.uint8]
 

@@ -36,7 +36,7 @@ from hostsim.kernels.kvm.layout import (
     Kvm,
 )
 from hostsim.kernels.kvm.visits import set_visit, visit_of
-from hostsim.mmu.spte import BLANK, DIRTY, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE, Sptes
+from hostsim.spte_index.spte import BLANK, DIRTY, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE, Sptes
 
 STOPPED = TRACKED | OLD
 """Flags of an spte that lets no access pass unseen."""

@@ -28,7 +28,7 @@ from hostsim.kernels.kvm.layout import (
     Kvm,
 )
 from hostsim.kernels.kvm.mmu_lock import tell_host
-from hostsim.mmu.spte import PRESENT
+from hostsim.spte_index.spte import PRESENT
 
 
 @inlined

@@ -29,7 +29,7 @@ from hostsim.kernels.kvm.layout import (
 )
 from hostsim.kernels.kvm.mapping import set_region
 from hostsim.kernels.kvm.streams import rearm
-from hostsim.mmu.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, WRITABLE
+from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, WRITABLE
 
 Bytes = NDArray[np.uint8]
 RECOVER_NONE, RECOVER_ZAP, RECOVER_IN_PLACE = range(3)

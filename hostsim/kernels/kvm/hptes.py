@@ -10,7 +10,7 @@ from hostsim.costs.exits import MAP
 from hostsim.kernels.kvm.armed import count_range
 from hostsim.kernels.kvm.layout import CAP, IN_GUEST, MAPPED, UNMAPPED_ALL, V_END, V_STAGE, Ints, Kvm
 from hostsim.kernels.kvm.streams import pass_by, rearm
-from hostsim.mmu.spte import KEPT, PRESENT
+from hostsim.spte_index.spte import KEPT, PRESENT
 
 # Model limit: the hptes of all vCPUs are one table that is full when all of theirs would be; in KVM each vCPU has a table of
 # its own, unmaps what is in that, and maps again what another vCPU has mapped for itself.

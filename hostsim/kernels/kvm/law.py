@@ -23,7 +23,7 @@ from hostsim.kernels.kvm.layout import (
     V_PML,
     Kvm,
 )
-from hostsim.mmu.spte import DIRTY, IN_LOG, PRESENT, REGION_PAGES, TRACKED, WRITABLE
+from hostsim.spte_index.spte import DIRTY, IN_LOG, PRESENT, REGION_PAGES, TRACKED, WRITABLE
 
 
 @part

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.by_reference import ByReference
 from hostsim.guest.touch import N_INTS
-from hostsim.mmu.spte import Sptes
+from hostsim.spte_index.spte import Sptes
 
 Ints = NDArray[np.int64]
 

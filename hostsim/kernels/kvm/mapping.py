@@ -31,7 +31,7 @@ from hostsim.kernels.kvm.layout import (
     Kvm,
 )
 from hostsim.kernels.kvm.streams import pass_by, rearm
-from hostsim.mmu.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+from hostsim.spte_index.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
 
 
 @inlined

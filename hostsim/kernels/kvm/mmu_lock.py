@@ -60,7 +60,7 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
-from hostsim.mmu.spte import Sptes
+from hostsim.spte_index.spte import Sptes
 
 
 @inlined

@@ -23,7 +23,7 @@ from hostsim.kernels.kvm.layout import (
     Ints,
     Kvm,
 )
-from hostsim.mmu.spte import REGION_PAGES, Sptes
+from hostsim.spte_index.spte import REGION_PAGES, Sptes
 
 SPARSE = 32
 """With fewer than 1 page in SPARSE armed, places are not tried any more: counts lead to the page."""

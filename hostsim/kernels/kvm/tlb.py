@@ -29,7 +29,7 @@ from hostsim.kernels.kvm.host import interrupt
 from hostsim.kernels.kvm.layout import CLEARED, R_MEAN, R_SCALE, REGION_BITS, STALE_ROW, SUPER_BITS, UNIT, Kvm
 from hostsim.kernels.kvm.streams import rearm
 from hostsim.kernels.kvm.visits import visit_of
-from hostsim.mmu.spte import OLD, PRESENT, REGION_PAGES, STALE
+from hostsim.spte_index.spte import OLD, PRESENT, REGION_PAGES, STALE
 
 
 @inlined

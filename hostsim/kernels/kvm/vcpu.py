@@ -69,7 +69,7 @@ from hostsim.kernels.kvm.mapping import drain_pml, handle, note_access
 from hostsim.kernels.kvm.mmu_lock import is_stale, join_queue, kind_now, leave_lock, tell_host
 from hostsim.kernels.kvm.streams import choose, go_on, page_of, pass_by
 from hostsim.kernels.kvm.work import start_clocks, stop_clocks
-from hostsim.mmu.spte import PRESENT, STALE
+from hostsim.spte_index.spte import PRESENT, STALE
 
 PASSES, STALLS, LEAVES, EXIT_OVER, RUNS, WAITS = range(6)
 """How a step ends: the access is over and the guest runs on; .. and the vCPU stands still for a PML entry; the vCPU leaves

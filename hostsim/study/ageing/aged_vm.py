@@ -22,7 +22,7 @@ from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, MmuNotifier
 from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.kvm.work_phases import WorkPhases
 from hostsim.mmu.ageing import check_estimate
-from hostsim.mmu.spte import PRESENT
+from hostsim.spte_index.spte import PRESENT
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.how_far import AGED_PER_MILLE, HowFar, ignore
 

@@ -6,12 +6,12 @@ from functools import cache, partial
 
 import numpy as np
 
-from hostsim.host.spte_index.drive import NS_PER_S, Load, Script, drive
-from hostsim.host.spte_index.guests import DIRECT, build_guest, shuffled
-from hostsim.mmu.index.protocol import Slot
-from hostsim.mmu.index.rmap import HEAD_BYTES
-from hostsim.mmu.index.work import LINE_BYTES
-from hostsim.mmu.spte import PRESENT, WRITABLE
+from hostsim.spte_index.drive import NS_PER_S, Load, Script, drive
+from hostsim.spte_index.guests import DIRECT, build_guest, shuffled
+from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.rmap_arrays import HEAD_BYTES
+from hostsim.spte_index.spte import PRESENT, WRITABLE
+from hostsim.spte_index.work import LINE_BYTES
 from hostsim.study.rmap_debate import forms
 from hostsim.study.rmap_debate.claim import Claim, Crossing, Curve, Panel, curve, meet
 from hostsim.study.rmap_debate.runs import PAGES, between, costs, guest_of, spent

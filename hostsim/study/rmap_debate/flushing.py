@@ -6,8 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from hostsim.host.spte_index.guests import DIRECT, Layout
-from hostsim.mmu.index.work import SPTES
+from hostsim.spte_index.guests import DIRECT, Layout
+from hostsim.spte_index.work import SPTES
 from hostsim.study.rmap_debate import forms
 from hostsim.study.rmap_debate.claim import Claim, Cost, Crossing, Panel, curve, meet
 from hostsim.study.rmap_debate.runs import PAGES, POINTS, between, costs, flush, guest_of, spent

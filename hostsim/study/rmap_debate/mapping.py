@@ -7,12 +7,12 @@ from functools import cache, partial
 
 import numpy as np
 
-from hostsim.host.shadow.fan_out import published_guest
-from hostsim.host.shadow.spaces import ShadowGuest
-from hostsim.host.spte_index.guests import DIRECT, build_guest, distinct, in_drawn_order, one_slot
-from hostsim.host.spte_index.rmap import RmapIndex
-from hostsim.mmu.index.tables import ENTRIES, make_tables, take_tables
-from hostsim.mmu.spte import PRESENT, WRITABLE
+from hostsim.spte_index.fan_out import published_guest
+from hostsim.spte_index.guests import DIRECT, build_guest, distinct, in_drawn_order, one_slot
+from hostsim.spte_index.rmap import RmapIndex
+from hostsim.spte_index.spaces import ShadowGuest
+from hostsim.spte_index.spte import PRESENT, WRITABLE
+from hostsim.spte_index.tables import ENTRIES, make_tables, take_tables
 from hostsim.study.rmap_debate import forms
 from hostsim.study.rmap_debate.claim import Claim, Crossing, Curve, Panel, curve, meet
 from hostsim.study.rmap_debate.runs import PAGES, costs, flush, guest_of, spent

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.spte_index.guests import DIRECT, IndexedGuest, Layout
+from hostsim.spte_index.guests import DIRECT, IndexedGuest, Layout
 from hostsim.study.rmap_debate import forms
 from hostsim.study.rmap_debate.claim import Claim, Crossing, Curve, Panel, curve, meet
 from hostsim.study.rmap_debate.runs import PAGES, age_one, between, costs, fault_ns, guest_of, spent, unmap_one

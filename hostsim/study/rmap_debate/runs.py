@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from hostsim.costs.costs import CostSheet, load_costs
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.host.spte_index.guests import DIRECT, IndexedGuest, Layout, build_guest, one_slot
-from hostsim.host.spte_index.meter import Meter
-from hostsim.mmu.index.cache_costs import CacheCosts
-from hostsim.mmu.index.tables import ENTRIES
-from hostsim.mmu.index.work import Work
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.guests import DIRECT, IndexedGuest, Layout, build_guest, one_slot
+from hostsim.spte_index.meter import Meter
+from hostsim.spte_index.tables import ENTRIES
+from hostsim.spte_index.work import Work
 
 SHEET = "nehalem-2010"
 """A machine of the year of the argument."""

@@ -8,12 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.spte_index.base import BaseIndex, put_off
-from hostsim.kernels.index import rmap as kernels
-from hostsim.kernels.index.table_walk import drop_in_tables, map_in_tables, walk_tables
-from hostsim.kernels.index.walk import PROTECT, ZAP, Walk
-from hostsim.mmu.index.protocol import Bits, Slot, SpteNumbers
-from hostsim.mmu.index.rmap import (
+from hostsim.spte_index import rmap_loops as kernels
+from hostsim.spte_index.base import BaseIndex, put_off
+from hostsim.spte_index.protocol import Bits, Slot, SpteNumbers
+from hostsim.spte_index.rmap_arrays import (
     DESC_KINDS,
     HEAD_BYTES,
     N_DESCS,
@@ -23,9 +21,11 @@ from hostsim.mmu.index.rmap import (
     heads_of,
     make_rmap,
 )
-from hostsim.mmu.index.tables import SpteTables
-from hostsim.mmu.index.traits import Traits
-from hostsim.mmu.index.work import ZAPPED
+from hostsim.spte_index.table_walk import drop_in_tables, map_in_tables, walk_tables
+from hostsim.spte_index.tables import SpteTables
+from hostsim.spte_index.traits import Traits
+from hostsim.spte_index.walk import PROTECT, ZAP, Walk
+from hostsim.spte_index.work import ZAPPED
 
 
 class RmapIndex(BaseIndex):

@@ -9,19 +9,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.kernels.index.walk import (
-    CLEAR_YOUNG,
-    PROTECT,
-    TEST_YOUNG,
-    ZAP,
-    Walk,
-    grant_writes,
-    note_slots,
-)
-from hostsim.mmu.index.protocol import Bits, Slot, SpteNumbers
-from hostsim.mmu.index.tables import SpteTables, table_bytes
-from hostsim.mmu.index.traits import Traits
-from hostsim.mmu.index.work import LOCKS, N_WORK, OPERATIONS, ZAPPED, forget_lines, make_work
+from hostsim.spte_index.protocol import Bits, Slot, SpteNumbers
+from hostsim.spte_index.tables import SpteTables, table_bytes
+from hostsim.spte_index.traits import Traits
+from hostsim.spte_index.walk import CLEAR_YOUNG, PROTECT, TEST_YOUNG, ZAP, Walk, grant_writes, note_slots
+from hostsim.spte_index.work import LOCKS, N_WORK, OPERATIONS, ZAPPED, forget_lines, make_work
 
 NO_BITS = np.zeros(0, np.uint8)
 

@@ -8,14 +8,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.spte_index.base import BaseIndex, put_off
-from hostsim.kernels.index import tdp_tree as kernels
-from hostsim.kernels.index.walk import ZAP, Walk
-from hostsim.mmu.index.protocol import Slot, SpteNumbers
-from hostsim.mmu.index.tables import HEADER_BYTES, TABLE_BYTES, SpteTables
-from hostsim.mmu.index.tdp_tree import N_UPPER, make_tdp_tree
-from hostsim.mmu.index.traits import Traits
-from hostsim.mmu.index.work import ZAPPED
+from hostsim.spte_index import tdp_tree_loops as kernels
+from hostsim.spte_index.base import BaseIndex, put_off
+from hostsim.spte_index.protocol import Slot, SpteNumbers
+from hostsim.spte_index.tables import HEADER_BYTES, TABLE_BYTES, SpteTables
+from hostsim.spte_index.tdp_tree_arrays import N_UPPER, make_tdp_tree
+from hostsim.spte_index.traits import Traits
+from hostsim.spte_index.walk import ZAP, Walk
+from hostsim.spte_index.work import ZAPPED
 
 
 class TdpIndex(BaseIndex):

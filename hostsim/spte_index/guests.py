@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.host.spte_index.designs import make_index, tables_for
-from hostsim.mmu.index.protocol import Slot
-from hostsim.mmu.index.tables import ACCESSED, ENTRIES, take_tables
-from hostsim.mmu.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.designs import make_index, tables_for
+from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.tables import ACCESSED, ENTRIES, take_tables
 
 Gfns = NDArray[np.int64]
 PLACES, ORDER, GOES, COMES = range(1, 5)

@@ -6,21 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit
-from hostsim.kernels.index.walk import (
-    PROTECT,
-    ZAP,
-    Walk,
-    act,
-    bucket,
-    look,
-    look_gfn,
-    meets,
-    set_spte,
-)
-from hostsim.mmu.index.chains import BACK_BYTES, FREE, LINK_BYTES, N_NODES, Chains
-from hostsim.mmu.index.tables import LEVELS, SpteTables
-from hostsim.mmu.index.work import ALLOCATIONS, FREES, HEADS, LINE_BYTES, NODES, VISITED
-from hostsim.mmu.spte import WRITABLE
+from hostsim.spte_index.chains_arrays import BACK_BYTES, FREE, LINK_BYTES, N_NODES, Chains
+from hostsim.spte_index.spte import WRITABLE
+from hostsim.spte_index.tables import LEVELS, SpteTables
+from hostsim.spte_index.walk import PROTECT, ZAP, Walk, act, bucket, look, look_gfn, meets, set_spte
+from hostsim.spte_index.work import ALLOCATIONS, FREES, HEADS, LINE_BYTES, NODES, VISITED
 
 Ints = NDArray[np.int64]
 NODE_BYTES = LINK_BYTES + BACK_BYTES

@@ -8,15 +8,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.kernels.index import hv_rings as hv
-from hostsim.kernels.index import pr_hashes as pr
-from hostsim.kernels.index.walk import CLEAR_YOUNG, PROTECT, TEST_YOUNG, ZAP, Walk
-from hostsim.mmu.index.hv_rings import REVMAP_BYTES, WORD_BYTES, make_hv_rings
-from hostsim.mmu.index.pr_hashes import CAP, HEAD_BYTES, LINK_BYTES, REST_BYTES, make_pr_hashes
-from hostsim.mmu.index.protocol import Bits, Slot, SpteNumbers
-from hostsim.mmu.index.tables import HPTE_GROUP, SpteTables
-from hostsim.mmu.index.traits import Traits
+from hostsim.spte_index import hv_rings_loops as hv
+from hostsim.spte_index import pr_hashes_loops as pr
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.hv_rings_arrays import REVMAP_BYTES, WORD_BYTES, make_hv_rings
+from hostsim.spte_index.pr_hashes_arrays import CAP, HEAD_BYTES, LINK_BYTES, REST_BYTES, make_pr_hashes
+from hostsim.spte_index.protocol import Bits, Slot, SpteNumbers
+from hostsim.spte_index.tables import HPTE_GROUP, SpteTables
+from hostsim.spte_index.traits import Traits
+from hostsim.spte_index.walk import CLEAR_YOUNG, PROTECT, TEST_YOUNG, ZAP, Walk
 
 
 class Book3sPrIndex(BaseIndex):
@@ -56,7 +56,7 @@ class Book3sPrIndex(BaseIndex):
         return self.protect_slot(slot) if dirty.any() else 0
 
     def flush_list(self, vcpu: int, which: int, key: int) -> int:
-        """The guest invalidates by a key of list ``which``: hostsim.mmu.index.pr_hashes."""
+        """The guest invalidates by a key of list ``which``: hostsim.spte_index.pr_hashes_arrays."""
         walk = self.begin(ZAP, 0, self.n_pages)
         return pr.flush_list(self.tables, self.hashes, vcpu, which, key, walk)
 

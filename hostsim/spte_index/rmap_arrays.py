@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.mmu.index.tables import LEVELS
+from hostsim.spte_index.tables import LEVELS
 
 HEAD_BYTES = 8
 RECYCLE_THRESHOLD = 1000

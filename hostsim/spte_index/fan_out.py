@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.shadow.spaces import ShadowGuest, Space
-from hostsim.mmu.index.tables import ENTRIES
+from hostsim.spte_index.spaces import ShadowGuest, Space
+from hostsim.spte_index.tables import ENTRIES
 
 Counts = NDArray[np.int64]
 

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.mmu.index.cache_costs import CacheCosts
-from hostsim.mmu.index.work import Work, counted
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.work import Work, counted
 
 
 class Meter:

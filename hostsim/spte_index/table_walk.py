@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit
-from hostsim.kernels.index.chains import link
-from hostsim.kernels.index.walk import HEADER_LINES, TABLE_LINES, Walk, act, look, meets, set_spte
-from hostsim.mmu.index.chains import Chains
-from hostsim.mmu.index.tables import ENTRIES, SpteTables
-from hostsim.mmu.index.work import PAGES, SPTES, VISITED
+from hostsim.spte_index.chains_arrays import Chains
+from hostsim.spte_index.chains_loops import link
+from hostsim.spte_index.tables import ENTRIES, SpteTables
+from hostsim.spte_index.walk import HEADER_LINES, TABLE_LINES, Walk, act, look, meets, set_spte
+from hostsim.spte_index.work import PAGES, SPTES, VISITED
 
 Ints = NDArray[np.int64]
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.host.spte_index.book3s import Book3sHvIndex, Book3sPrIndex
-from hostsim.host.spte_index.chains import GfnHashIndex, LoggedChainIndex, SlotListIndex, WritableChainIndex
-from hostsim.host.spte_index.rmap import HybridIndex, RmapIndex, ShadowWalkIndex, TableScanIndex
-from hostsim.host.spte_index.tdp import TdpIndex
-from hostsim.mmu.index.protocol import Slot
-from hostsim.mmu.index.rmap import DESC_KINDS
-from hostsim.mmu.index.tables import HPTE_GROUP, SpteTables, make_tables
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.book3s import Book3sHvIndex, Book3sPrIndex
+from hostsim.spte_index.chains import GfnHashIndex, LoggedChainIndex, SlotListIndex, WritableChainIndex
+from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.rmap import HybridIndex, RmapIndex, ShadowWalkIndex, TableScanIndex
+from hostsim.spte_index.rmap_arrays import DESC_KINDS
+from hostsim.spte_index.tables import HPTE_GROUP, SpteTables, make_tables
+from hostsim.spte_index.tdp import TdpIndex
 
 HPT_ENTRIES_A_PAGE = 4
 """A hash table of 1/64 of guest memory, 16 B an entry (LoPAR's upper recommendation; assumed)."""

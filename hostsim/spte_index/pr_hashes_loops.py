@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
-from hostsim.kernels.index.walk import Walk, act, bucket, look, meets, set_spte, va_of
-from hostsim.mmu.index.pr_hashes import (
+from hostsim.spte_index.pr_hashes_arrays import (
     BITS,
     EA,
     EA_LONG,
@@ -21,8 +20,9 @@ from hostsim.mmu.index.pr_hashes import (
     VPTE_LONG,
     PrHashes,
 )
-from hostsim.mmu.index.tables import SpteTables
-from hostsim.mmu.index.work import ALLOCATIONS, FREES, HEADS, LINE_BYTES, NODES, VISITED
+from hostsim.spte_index.tables import SpteTables
+from hostsim.spte_index.walk import Walk, act, bucket, look, meets, set_spte, va_of
+from hostsim.spte_index.work import ALLOCATIONS, FREES, HEADS, LINE_BYTES, NODES, VISITED
 
 Ints = NDArray[np.int64]
 

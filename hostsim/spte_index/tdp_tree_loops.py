@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
-from hostsim.kernels.index.walk import TABLE_LINES, Walk, act, call_of, end_call, look, set_spte
-from hostsim.mmu.index.tables import ENTRIES, SpteTables
-from hostsim.mmu.index.tdp_tree import N_UPPER, TREE_LEVELS, TdpTree
-from hostsim.mmu.index.work import ALLOCATIONS, PAGES, SPTES, VISITED
+from hostsim.spte_index.tables import ENTRIES, SpteTables
+from hostsim.spte_index.tdp_tree_arrays import N_UPPER, TREE_LEVELS, TdpTree
+from hostsim.spte_index.walk import TABLE_LINES, Walk, act, call_of, end_call, look, set_spte
+from hostsim.spte_index.work import ALLOCATIONS, PAGES, SPTES, VISITED
 
 Ints = NDArray[np.int64]
 

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.mmu.index.tables import SpteTables
-from hostsim.mmu.index.traits import Traits
+from hostsim.spte_index.tables import SpteTables
+from hostsim.spte_index.traits import Traits
 
 Bits = NDArray[np.uint8]
 SpteNumbers = NDArray[np.int64]

@@ -8,16 +8,16 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.host.spte_index.base import BaseIndex
-from hostsim.host.spte_index.rmap import RmapIndex
-from hostsim.kernels.index import chains as kernels
-from hostsim.kernels.index.table_walk import link_slot
-from hostsim.kernels.index.walk import PROTECT, ZAP, Walk
-from hostsim.mmu.index.chains import BACK_BYTES, HEAD_BYTES, LINK_BYTES, N_NODES, make_chains
-from hostsim.mmu.index.protocol import Bits, Slot, SpteNumbers
-from hostsim.mmu.index.tables import SpteTables
-from hostsim.mmu.index.traits import Traits
-from hostsim.mmu.spte import WRITABLE
+from hostsim.spte_index import chains_loops as kernels
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.chains_arrays import BACK_BYTES, HEAD_BYTES, LINK_BYTES, N_NODES, make_chains
+from hostsim.spte_index.protocol import Bits, Slot, SpteNumbers
+from hostsim.spte_index.rmap import RmapIndex
+from hostsim.spte_index.spte import WRITABLE
+from hostsim.spte_index.table_walk import link_slot
+from hostsim.spte_index.tables import SpteTables
+from hostsim.spte_index.traits import Traits
+from hostsim.spte_index.walk import PROTECT, ZAP, Walk
 
 
 class _ChainedIndex(BaseIndex):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.mmu.index.work import (
+from hostsim.spte_index.work import (
     ALLOCATIONS,
     ATOMICS,
     CHANGED,

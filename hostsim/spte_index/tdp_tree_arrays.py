@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.mmu.index.tables import ENTRIES
+from hostsim.spte_index.tables import ENTRIES
 
 TREE_LEVELS = 4
 """Levels of a tree, leaf tables included."""

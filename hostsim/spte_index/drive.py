@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InvariantError
-from hostsim.host.spte_index.guests import IndexedGuest, distinct
-from hostsim.host.spte_index.meter import Meter
-from hostsim.mmu.index.cache_costs import CacheCosts
-from hostsim.mmu.spte import WRITABLE
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.guests import IndexedGuest, distinct
+from hostsim.spte_index.meter import Meter
+from hostsim.spte_index.spte import WRITABLE
 
 NS_PER_S = 1_000_000_000
 

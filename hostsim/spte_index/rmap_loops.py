@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
-from hostsim.kernels.index.walk import ZAP, Walk, act, call_of, end_call, set_spte
-from hostsim.kernels.index.walk import look as look_at
-from hostsim.mmu.index.rmap import AT_HEAD, EXT, FREE, MAPPED, N_DESCS, WALKED, Rmap
-from hostsim.mmu.index.tables import LEVELS, SpteTables
-from hostsim.mmu.index.work import ALLOCATIONS, FREES, HEADS, NODES, VISITED
+from hostsim.spte_index.rmap_arrays import AT_HEAD, EXT, FREE, MAPPED, N_DESCS, WALKED, Rmap
+from hostsim.spte_index.tables import LEVELS, SpteTables
+from hostsim.spte_index.walk import ZAP, Walk, act, call_of, end_call, set_spte
+from hostsim.spte_index.walk import look as look_at
+from hostsim.spte_index.work import ALLOCATIONS, FREES, HEADS, NODES, VISITED
 
 Ints = NDArray[np.int64]
 

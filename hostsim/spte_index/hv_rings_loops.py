@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
-from hostsim.kernels.index.walk import CLEAR_YOUNG, ZAP, Walk, act, call_of, end_call, look, set_spte, spte_line
-from hostsim.mmu.index.hv_rings import HvRings
-from hostsim.mmu.index.tables import ACCESSED, SpteTables
-from hostsim.mmu.index.work import ATOMICS, CHANGED, HEADS, NODES, SPTES, VISITED
-from hostsim.mmu.spte import DIRTY
+from hostsim.spte_index.hv_rings_arrays import HvRings
+from hostsim.spte_index.spte import DIRTY
+from hostsim.spte_index.tables import ACCESSED, SpteTables
+from hostsim.spte_index.walk import CLEAR_YOUNG, ZAP, Walk, act, call_of, end_call, look, set_spte, spte_line
+from hostsim.spte_index.work import ATOMICS, CHANGED, HEADS, NODES, SPTES, VISITED
 
 Ints = NDArray[np.int64]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ACCESSED = 32
-"""A bit of an spte, beside the flags of hostsim.mmu.spte."""
+"""A bit of an spte, beside the flags of hostsim.spte_index.spte."""
 ENTRIES = 512
 TABLE_BYTES = 4096
 HEADER_BYTES = 184

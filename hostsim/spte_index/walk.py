@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, inlined_and_called, jit
-from hostsim.mmu.index.tables import ACCESSED, SpteTables
-from hostsim.mmu.index.work import (
+from hostsim.spte_index.spte import DIRTY, WRITABLE
+from hostsim.spte_index.tables import ACCESSED, SpteTables
+from hostsim.spte_index.work import (
     ATOMICS,
     CHANGED,
     DEPENDENT,
@@ -24,7 +25,6 @@ from hostsim.mmu.index.work import (
     VISITED,
     ZAPPED,
 )
-from hostsim.mmu.spte import DIRTY, WRITABLE
 
 ZAP, CLEAR_YOUNG, TEST_YOUNG, PROTECT = range(4)
 """What is done to an spte that was found."""

@@ -1,1 +1,0 @@
-"""Shadow paging: guest address spaces whose page tables KVM shadows, over any index of sptes."""

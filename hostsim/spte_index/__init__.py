@@ -1,0 +1,1 @@
+"""Designs that find the sptes of a gfn: one file a design."""
