@@ -17,11 +17,11 @@ from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import NS_PER_S, Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon
-from hostsim.host.kvm.build import live_vm
-from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.host.kvm.mmu_notifier import CLEAR_YOUNG, MmuNotifier
-from hostsim.host.kvm.notifier_plan import notifier_of
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.kvm.build import live_vm
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.mmu_notifier import CLEAR_YOUNG, MmuNotifier
+from hostsim.kvm.notifier_plan import notifier_of
+from hostsim.kvm.spec import MmuSpec
 
 PageSize = Literal["4KiB", "2MiB"]
 Pattern = Literal["sequential", "uniform"]

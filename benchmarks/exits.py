@@ -21,8 +21,8 @@ from hostsim.core.memory import lay_out, make_memory
 from hostsim.core.rng import NEVER
 from hostsim.costs.exits import EXCLUSIVE, N_KINDS, WP, ExitCosts
 from hostsim.guest.workload import Active, Workload, build_guest
-from hostsim.host.kvm.engine import GuestEngine
-from hostsim.host.kvm.lay_out import MmuConfig
+from hostsim.kvm.engine import GuestEngine
+from hostsim.kvm.lay_out import MmuConfig
 
 N_VCPUS = 16
 EXIT_NS, HOLD_NS, ENTRY_NS, LOOP_NS = 700, 400, 300, 100

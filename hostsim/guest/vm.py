@@ -18,8 +18,8 @@ from hostsim.guest.vcpu import Vcpu, VcpuThread
 from hostsim.guest.workload import Guest
 
 if TYPE_CHECKING:
-    from hostsim.host.kvm.indexed import IndexFigures
-    from hostsim.host.kvm.tally import Tally
+    from hostsim.kvm.indexed import IndexFigures
+    from hostsim.kvm.tally import Tally
 
 
 _ALL_THERE = np.zeros(0, np.uint8)
@@ -47,7 +47,7 @@ class VmBase:
 
     @property
     def backing(self) -> NDArray[np.uint8]:
-        """uint8[n_pages]: which pages the host has (hostsim.kernels.kvm.layout); empty: all of them."""
+        """uint8[n_pages]: which pages the host has (hostsim.kvm.loops.layout); empty: all of them."""
         return _ALL_THERE
 
     def read_back(self, page: int) -> Generator[simpy.Event, Any, None]:  # noqa: ARG002  # all are there

@@ -11,11 +11,11 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.host.ageing_policies import ageing_policy
-from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, MmuNotifier
 from hostsim.host.memory.pages import BY_HOST, VmPages
 from hostsim.kernels.ageing.ages import N_SUMS, mark_asked, note_pass
-from hostsim.kernels.kvm.layout import RESIDENT
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.loops.layout import RESIDENT
+from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, MmuNotifier
 from hostsim.mmu.ageing import AgeingPolicy, Pages, check_estimate
 
 SCANS = ("scan", "idle")

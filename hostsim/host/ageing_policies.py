@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from hostsim.costs.era import load_era, unknown_name
-from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG
 from hostsim.kernels.ageing.generations import Generations
 from hostsim.kernels.ageing.idle import IdlePages
 from hostsim.kernels.ageing.two_list import SWAP_CLUSTER_MAX, TwoList
+from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG
 from hostsim.mmu.ageing import AgeingPolicy, Pages, Scan, Young
 
 COLD_SCANS = 1

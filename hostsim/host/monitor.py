@@ -11,10 +11,10 @@ import simpy
 
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
-from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.host.kvm.vcpu_times import check_vcpu_times
 from hostsim.host.memory.host_memory import HostMemory
-from hostsim.kernels.kvm.layout import RESIDENT
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.loops.layout import RESIDENT
+from hostsim.kvm.vcpu_times import check_vcpu_times
 
 SERIES_PERIOD_NS = 100_000_000
 

@@ -18,8 +18,8 @@ from hostsim.guest.armed import Armed
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
 from hostsim.kernels import tcp
 from hostsim.kernels.harvest import is_written
-from hostsim.kernels.kvm.layout import AWAY
 from hostsim.kernels.tcp import NO_LATENCY, PS_PER_S, Path
+from hostsim.kvm.loops.layout import AWAY
 
 QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT, CLEAR, UNSETTLED, NOT_THERE = range(9)
 """Why the loop returned. NO_BIT: pages are counted as dirty and none is marked, which must not be. CLEAR: the log of the

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hostsim.host.kvm.indexed import IndexFigures
-    from hostsim.host.kvm.tally import Tally
+    from hostsim.kvm.indexed import IndexFigures
+    from hostsim.kvm.tally import Tally
 
 FIELDS: Mapping[str, str] = {
     "wp_faults": "wp_faults", "map_faults": "map_faults", "split_faults": "split_faults", "track_faults": "track_faults",

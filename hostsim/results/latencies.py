@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hostsim.host.kvm.tally import KINDS
 from hostsim.host.memory.fault_waits import MIGRATION, TASK, VCPU
+from hostsim.kvm.tally import KINDS
 from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
     from hostsim.core.latency import Latencies
-    from hostsim.host.kvm.live_vm import LiveVm
     from hostsim.host.machine import Machine
+    from hostsim.kvm.live_vm import LiveVm
 
 LATENCIES = {"what": "str", "vm": "str", "latency_ns": "int64", "count": "int64"}
 """Columns of ``latencies``: a row a bucket that is not empty, latency_ns: the longest that falls into it."""

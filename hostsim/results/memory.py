@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from hostsim.host.kvm.vcpu_times import vcpu_times
 from hostsim.host.memory.fault_waits import MIGRATION, TASK
+from hostsim.kvm.vcpu_times import vcpu_times
 from hostsim.results.ageing import ageing_section, ageing_tables
 from hostsim.results.latencies import Distribution, distributions, latency_table, vm_name
 from hostsim.results.tables import Table

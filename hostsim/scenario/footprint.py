@@ -9,9 +9,9 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.core.latencies import N_COUNTERS
 from hostsim.core.units import format_bytes
 from hostsim.costs.cost_rules import PML_ENTRIES
-from hostsim.host.kvm.lock import N_HOSTS
-from hostsim.host.kvm.spec import MEASURED, UNMAPPING
-from hostsim.kernels.kvm.layout import WALKER_CALLS
+from hostsim.kvm.lock import N_HOSTS
+from hostsim.kvm.loops.layout import WALKER_CALLS
+from hostsim.kvm.spec import MEASURED, UNMAPPING
 from hostsim.scenario.memory_schema import NO_SWAP
 from hostsim.scenario.schema import Scenario, Vm, Workload
 from hostsim.scenario.section import SOURCE

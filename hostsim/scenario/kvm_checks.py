@@ -1,4 +1,4 @@
-"""Checks of [vm.mmu] as text: keys without meaning, and what hostsim.host.kvm.rules finds between them."""
+"""Checks of [vm.mmu] as text: keys without meaning, and what hostsim.kvm.rules finds between them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes, format_duration
 from hostsim.costs.cost_file import is_path
-from hostsim.host.kvm.rules import conflicts, sheet_conflicts
-from hostsim.host.kvm.spec import INTERFACES, MEASURED
+from hostsim.kvm.rules import conflicts, sheet_conflicts
+from hostsim.kvm.spec import INTERFACES, MEASURED
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
 

@@ -11,8 +11,8 @@ from hostsim.core.units import shown
 from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import sheet_names
 from hostsim.costs.era import era_names, read_era
-from hostsim.host.kvm.rules import caught_by
-from hostsim.host.kvm.spec import INDEXES, MEASURED, IndexName, Interface, MmuSpec
+from hostsim.kvm.rules import caught_by
+from hostsim.kvm.spec import INDEXES, MEASURED, IndexName, Interface, MmuSpec
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag, refused

@@ -20,13 +20,13 @@ from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.costs import CostSheet, load_costs
 from hostsim.costs.exits import NONE
 from hostsim.guest.workload import Active, Workload, build_guest
-from hostsim.host.kvm.build import live_vm
-from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.host.kvm.mmu_notifier import CLEAR_YOUNG
-from hostsim.host.kvm.notifier_plan import notifier_of
-from hostsim.host.kvm.spec import MmuSpec
-from hostsim.host.kvm.tally import Tally
-from hostsim.host.kvm.work_phases import WorkPhases
+from hostsim.kvm.build import live_vm
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.mmu_notifier import CLEAR_YOUNG
+from hostsim.kvm.notifier_plan import notifier_of
+from hostsim.kvm.spec import MmuSpec
+from hostsim.kvm.tally import Tally
+from hostsim.kvm.work_phases import WorkPhases
 
 POPULATE, WRITE, READ, MARK_IDLE, WRITE_IDLE, READ_IDLE, AGEING = (
     "Populating memory", "Writing to populated memory", "Reading from populated memory", "Mark memory idle",

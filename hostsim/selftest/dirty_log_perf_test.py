@@ -15,10 +15,10 @@ import numpy as np
 
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
-from hostsim.host.kvm import dirty_log
-from hostsim.host.kvm.setup import KvmCosts, KvmSetup
-from hostsim.host.kvm.tally import Tally
-from hostsim.host.kvm.vm import KvmVm, Walk
+from hostsim.kvm import dirty_log
+from hostsim.kvm.setup import KvmCosts, KvmSetup
+from hostsim.kvm.tally import Tally
+from hostsim.kvm.vm import KvmVm, Walk
 from hostsim.spte_index.spte import PRESENT, REGION_PAGES, TRACKED, WRITABLE
 
 POPULATE, ENABLE, DIRTY_MEMORY, GET, CLEAR, DISABLE = (

@@ -12,8 +12,8 @@ from hostsim.core.units import format_bytes, parse_bytes, parse_fraction
 from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import load_costs, sheet_names
 from hostsim.costs.era import MMUS, Era, era_names, load_era, with_era_names
-from hostsim.host.kvm.costs import era_policy, kvm_costs
-from hostsim.host.kvm.setup import BACKING_PAGES, Backing, KvmCosts, KvmSetup
+from hostsim.kvm.costs import era_policy, kvm_costs
+from hostsim.kvm.setup import BACKING_PAGES, Backing, KvmCosts, KvmSetup
 from hostsim.scenario.footprint import available_bytes
 from hostsim.scenario.nearest import nearest
 from hostsim.selftest.dirty_log_perf_test import Plan

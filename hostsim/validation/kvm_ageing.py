@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.kvm.spec import MmuSpec
 from hostsim.selftest.access_tracking_perf_test import AGEING, MARK_IDLE, POPULATE, AccessPlan, run_access_test
 from hostsim.validation.kvm_machine import measured, time_row
 from hostsim.validation.rows import Row, relative

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from hostsim.host.kvm.costs import era_policy, kvm_costs
-from hostsim.host.kvm.setup import KvmSetup
-from hostsim.host.kvm.tally import Tally
+from hostsim.kvm.costs import era_policy, kvm_costs
+from hostsim.kvm.setup import KvmSetup
+from hostsim.kvm.tally import Tally
 from hostsim.validation.kvm_machine import dirtied, idle, logged, measured, measured_pass, rewritten, seconds, time_row
 from hostsim.validation.rows import Row, exact
 

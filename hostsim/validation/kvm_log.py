@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hostsim.costs.costs import flush_ns, load_costs
-from hostsim.host.kvm import dirty_log
-from hostsim.host.kvm.costs import era_policy, kvm_costs
-from hostsim.host.kvm.setup import KvmSetup, LogPolicy
+from hostsim.kvm import dirty_log
+from hostsim.kvm.costs import era_policy, kvm_costs
+from hostsim.kvm.setup import KvmSetup, LogPolicy
 from hostsim.spte_index.spte import IN_LOG
 from hostsim.validation.kvm_machine import dirtied, logged, measured, populated, seconds, time_row, took
 from hostsim.validation.rows import Row, exact

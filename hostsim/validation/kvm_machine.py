@@ -9,10 +9,10 @@ import numpy as np
 
 from hostsim.core.clock import Clock
 from hostsim.costs.costs import load_costs
-from hostsim.host.kvm import dirty_log
-from hostsim.host.kvm.setup import KvmCosts, KvmSetup
-from hostsim.host.kvm.tally import Tally
-from hostsim.host.kvm.vm import KvmVm, Walk
+from hostsim.kvm import dirty_log
+from hostsim.kvm.setup import KvmCosts, KvmSetup
+from hostsim.kvm.tally import Tally
+from hostsim.kvm.vm import KvmVm, Walk
 from hostsim.selftest.dirty_log_perf_test import check_harvest, walk_for
 from hostsim.spte_index.spte import PRESENT, TRACKED, WRITABLE, Sptes
 from hostsim.validation.data import published

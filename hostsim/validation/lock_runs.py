@@ -15,9 +15,9 @@ from hostsim.core.rng import NEVER
 from hostsim.costs.exits import N_KINDS, ExitCosts
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import NS_PER_S, Active, TouchTrace, Workload, build_guest
-from hostsim.host.kvm.engine import GuestEngine
-from hostsim.host.kvm.lay_out import MmuConfig
-from hostsim.kernels.kvm.layout import LOGGED_EXITS
+from hostsim.kvm.engine import GuestEngine
+from hostsim.kvm.lay_out import MmuConfig
+from hostsim.kvm.loops.layout import LOGGED_EXITS
 from hostsim.spte_index.spte import Sptes
 
 Ints = NDArray[np.int64]

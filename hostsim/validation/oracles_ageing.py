@@ -13,9 +13,9 @@ from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.exits import EXCLUSIVE, MAP, N_KINDS, NONE, TRACK, ExitCosts
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import NS_PER_S, Workload, build_guest
-from hostsim.host.kvm.engine import GuestEngine
-from hostsim.host.kvm.lay_out import MmuConfig
-from hostsim.kernels.kvm.layout import RETRY
+from hostsim.kvm.engine import GuestEngine
+from hostsim.kvm.lay_out import MmuConfig
+from hostsim.kvm.loops.layout import RETRY
 from hostsim.theory import working_set
 from hostsim.validation import draws
 from hostsim.validation.oracles_working_set import AGES, N_PAGES, SCAN_NS, SCANS, count_variance, idle_rows, young_rows

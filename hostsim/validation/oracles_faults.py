@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hostsim.host.memory.fault_waits import VCPU
-from hostsim.kernels.kvm.layout import N_EXITS
+from hostsim.kvm.loops.layout import N_EXITS
 from hostsim.validation.rows import Row, exact
 from hostsim.validation.samples import SUITE, closed_requester_row
 from hostsim.validation.swap_runs import SwapRun, swapping_vm

@@ -8,9 +8,9 @@ import numpy as np
 
 from hostsim.costs.costs import flush_ns, load_costs
 from hostsim.costs.exits import MAP, NONE, PML_FULL
-from hostsim.host.kvm import dirty_log
-from hostsim.host.kvm.costs import era_policy, kvm_costs
-from hostsim.host.kvm.setup import KvmSetup
+from hostsim.kvm import dirty_log
+from hostsim.kvm.costs import era_policy, kvm_costs
+from hostsim.kvm.setup import KvmSetup
 from hostsim.spte_index.spte import PRESENT, WRITABLE, make_sptes
 from hostsim.theory.log_buffers import PREFETCHED, faults_of_touches, full_buffer_exits, hidden_faults
 from hostsim.theory.page_tables import table_count, tables_by_level

@@ -9,10 +9,10 @@ from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.core.rng import NEVER
 from hostsim.guest.workload import NS_PER_S, Active, Workload, build_guest
-from hostsim.host.dirty_log.dirty_ring import DirtyRing
-from hostsim.host.kvm.build import live_vm
-from hostsim.host.kvm.rules import RING_RESERVED
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.kvm.build import live_vm
+from hostsim.kvm.rules import RING_RESERVED
+from hostsim.kvm.spec import MmuSpec
+from hostsim.kvm.trackers.dirty_ring import DirtyRing
 
 START_NS, LOOP_NS, FAULT_NS = 10_000_000, 200, 20_000
 """The log is on by then; a vCPU's own work on a page; more than a fault takes, its share of a reap included. Checked."""

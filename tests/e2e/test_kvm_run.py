@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.host.kvm.spec import INTERFACES
+from hostsim.kvm.spec import INTERFACES
 from hostsim.results.kvm import KVM_ROUNDS
 from tests.helpers.command import hostsim
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from hostsim.costs.era import era_names
 from hostsim.host.ageing_daemon import AGEING
-from hostsim.host.kvm.spec import INDEXES, INTERFACES, MEASURED
 from hostsim.host.memory.spec import POLICIES
 from hostsim.host.swap.sheet import swap_names
+from hostsim.kvm.spec import INDEXES, INTERFACES, MEASURED
 
 Table = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hostsim.costs.exits import EXCLUSIVE, MAP, N_KINDS, NONE, SHARED, SPLIT, TRACK, WP, ExitCosts
-from hostsim.host.kvm.setup import KvmCosts, LogCosts
+from hostsim.kvm.setup import KvmCosts, LogCosts
 
 EXIT_NS, ENTRY_NS, LOOP_NS, READ_LOOP_NS = 600, 400, 60, 15
 HOLD_NS = {MAP: 1000, TRACK: 100, WP: 120, SPLIT: 30_000}

@@ -11,8 +11,8 @@ from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.exits import EXCLUSIVE, MAP, N_KINDS, NONE, SHARED, SPLIT, WP, ExitCosts
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.host.kvm.engine import GuestEngine
-from hostsim.host.kvm.lay_out import MmuConfig
+from hostsim.kvm.engine import GuestEngine
+from hostsim.kvm.lay_out import MmuConfig
 
 
 def exit_costs(mode: int = NONE, ns: int = 300) -> ExitCosts:

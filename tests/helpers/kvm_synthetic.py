@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hostsim.host.kvm.tally import Tally
+from hostsim.kvm.tally import Tally
 from hostsim.results.kvm import KVM_ROUNDS, kvm_columns, kvm_costs
 from hostsim.results.tables import ROUNDS, SERIES, MigrationResult, Table
 from tests.helpers.synthetic import migration

@@ -9,9 +9,9 @@ import numpy as np
 
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import NS_PER_S, Workload, build_guest
-from hostsim.host.kvm.engine import GuestEngine
-from hostsim.host.kvm.lay_out import MmuConfig
-from hostsim.mmu.tlb import TlbReach
+from hostsim.kvm.engine import GuestEngine
+from hostsim.kvm.lay_out import MmuConfig
+from hostsim.kvm.tlb import TlbReach
 from tests.helpers.kvm_guest import exit_costs
 from tests.twins.tlb_twin import Seen, Watched
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hostsim.core.errors import InvariantError
 from hostsim.host.ageing_policies import POLICY_NAMES, ageing_policy, held_in_use
 from hostsim.host.damon import AGGREGATION_SAMPLES, Damon
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.kvm.spec import MmuSpec
 from hostsim.mmu.ageing import AgeingPolicy, check_estimate
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import UNDER, AgeCase, Load

@@ -16,8 +16,8 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
-from hostsim.host.kvm.lock import MmuLock
-from hostsim.host.kvm.mmu_notifier import EVENTS
+from hostsim.kvm.lock import MmuLock
+from hostsim.kvm.mmu_notifier import EVENTS
 from tests.twins.compare import first_difference
 from tests.twins.kvm_actors import Process
 from tests.twins.kvm_case import REGION_PAGES, Case, Hold

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hostsim.guest.popularity import zipf_shares
-from hostsim.mmu.tlb import Translations, characteristic_ns
+from hostsim.kvm.tlb import Translations, characteristic_ns
 from tests.helpers.tlb_guest import scan_engine
 from tests.twins.tlb_twin import Seen, Watched, scan_twin
 

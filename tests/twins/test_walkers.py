@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hostsim.host.kvm.mmu_notifier import EVENTS
+from hostsim.kvm.mmu_notifier import EVENTS
 from tests.helpers.plain import plain_output
 from tests.tidy.source import report
 from tests.twins.kvm_mutate import WALKER_MUTATIONS

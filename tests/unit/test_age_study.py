@@ -10,7 +10,7 @@ import pytest
 
 from hostsim.core.errors import InputError
 from hostsim.host.ageing_policies import TwoListScan, ageing_policy, named_for
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.kvm.spec import MmuSpec
 from hostsim.report.compare_progress import compare_progress
 from hostsim.report.study_words import value_words
 from hostsim.study.ageing.case import AgeCase

@@ -11,9 +11,9 @@ from hostsim.core.memory import lay_out, make_memory
 from hostsim.core.rng import NEVER
 from hostsim.costs.exits import EXCLUSIVE, MAP, N_KINDS, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
 from hostsim.guest.workload import TouchTrace, Workload, build_guest
-from hostsim.host.kvm.engine import OUT, GuestEngine
-from hostsim.host.kvm.lay_out import MmuConfig
-from hostsim.kernels.kvm.layout import LOGGED_EXITS
+from hostsim.kvm.engine import OUT, GuestEngine
+from hostsim.kvm.lay_out import MmuConfig
+from hostsim.kvm.loops.layout import LOGGED_EXITS
 from hostsim.spte_index.spte import DIRTY, IN_LOG, PRESENT, TRACKED, WRITABLE, make_sptes
 from tests.helpers.kvm_guest import HandGuest, exit_costs, load
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hostsim.costs.exits import MAP, SPLIT
-from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.spec import MmuSpec
 from tests.helpers.live import MS, at, live_machine, sweep, timed, vm_of
 
 pytestmark = pytest.mark.quick

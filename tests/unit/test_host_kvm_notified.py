@@ -20,17 +20,17 @@ from hostsim.costs.costs import load_costs
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon
-from hostsim.host.kvm import build
-from hostsim.host.kvm.build import live_vm
-from hostsim.host.kvm.index_costs import IndexCosts
-from hostsim.host.kvm.indexed import IndexedSptes
-from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, RANGE_START, TEST_YOUNG, MmuNotifier
-from hostsim.host.kvm.notifier_plan import notifier_of
-from hostsim.host.kvm.spec import INDEXES, MEASURED, MmuSpec
 from hostsim.host.machine import Machine
 from hostsim.host.memory.host_memory import attach
 from hostsim.host.memory.spec import HostMemorySpec
-from hostsim.kernels.kvm.layout import CAP, MAPPED, UNMAPPED_ALL
+from hostsim.kvm import build
+from hostsim.kvm.build import live_vm
+from hostsim.kvm.index_costs import IndexCosts
+from hostsim.kvm.indexed import IndexedSptes
+from hostsim.kvm.loops.layout import CAP, MAPPED, UNMAPPED_ALL
+from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, RANGE_START, TEST_YOUNG, MmuNotifier
+from hostsim.kvm.notifier_plan import notifier_of
+from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
 from hostsim.spte_index.work import N_WORK, counted

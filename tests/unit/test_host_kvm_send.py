@@ -11,13 +11,13 @@ import pytest
 
 from hostsim.core.knobs import Knobs
 from hostsim.guest.workload import Workload
-from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.ram import RamState
 from hostsim.kernels import send
 from hostsim.kernels.send import SendLimits
+from hostsim.kvm.spec import MmuSpec
 from tests.helpers.live import MS, live_machine, sweep, vm_of
 
 NEVER_NS = 1 << 62

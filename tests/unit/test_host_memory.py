@@ -16,7 +16,6 @@ from hostsim.core.errors import InvariantError
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload
 from hostsim.host.ageing_daemon import AgeingSpec
-from hostsim.host.kvm.spec import MmuSpec
 from hostsim.host.machine import Machine, NeighbourSpec
 from hostsim.host.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, VCPU
 from hostsim.host.memory.frames import Frames, watermarks
@@ -24,7 +23,8 @@ from hostsim.host.memory.pages import CACHED, READING, SWAPPED, WRITING
 from hostsim.host.memory.reclaim import SWAP_CLUSTER_MAX
 from hostsim.host.memory.swap_area import NO_SLOT, Copy, SwapArea
 from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.kernels.kvm.layout import RESIDENT, UNTOUCHED
+from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
+from hostsim.kvm.spec import MmuSpec
 from tests.helpers.host_memory import MS, US, blocks, host, memory_of, pages_of, touches
 
 GIB_PAGES = 1 << 18

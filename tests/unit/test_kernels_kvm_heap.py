@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hostsim.kernels.kvm.heap import push, sift_top
+from hostsim.kvm.loops.heap import push, sift_top
 
 pytestmark = pytest.mark.quick
 

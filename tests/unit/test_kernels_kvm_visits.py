@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hostsim.guest import touch
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.kernels.kvm.layout import C_LEVEL, C_LEVELS, N_CLASS
-from hostsim.kernels.kvm.visits import clear_visit, level_sizes, next_visit, set_visit, visit_of
+from hostsim.kvm.loops.layout import C_LEVEL, C_LEVELS, N_CLASS
+from hostsim.kvm.loops.visits import clear_visit, level_sizes, next_visit, set_visit, visit_of
 
 pytestmark = pytest.mark.quick
 

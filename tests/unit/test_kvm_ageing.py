@@ -11,10 +11,10 @@ from hostsim.core.errors import InputError
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.exits import MAP, TRACK
 from hostsim.guest.workload import build_guest
-from hostsim.host.kvm.build import checked
-from hostsim.host.kvm.engine import GuestEngine
-from hostsim.host.kvm.lay_out import MmuConfig
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.kvm.build import checked
+from hostsim.kvm.engine import GuestEngine
+from hostsim.kvm.lay_out import MmuConfig
+from hostsim.kvm.spec import MmuSpec
 from hostsim.spte_index.spte import IN_LOG, OLD, TRACKED, WRITABLE
 from tests.helpers.kvm_guest import HandGuest, exit_costs, load
 

@@ -10,8 +10,8 @@ import pytest
 
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.touch import first_touch_index
-from hostsim.kernels.kvm.armed import count_range
-from hostsim.kernels.kvm.layout import S_OFFSET
+from hostsim.kvm.loops.armed import count_range
+from hostsim.kvm.loops.layout import S_OFFSET
 from hostsim.spte_index.spte import IN_LOG, WRITABLE
 from tests.helpers.kvm_guest import EXCLUSIVE, NONE, HandGuest, MmuConfig, exit_costs, load
 

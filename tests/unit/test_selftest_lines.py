@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hostsim.host.kvm.setup import KvmSetup, LogPolicy
+from hostsim.kvm.setup import KvmSetup, LogPolicy
 from hostsim.selftest.dirty_log_perf_test import Plan, run_selftest
 from hostsim.selftest.lines import PHASE_COLUMNS, phase_table, seconds, selftest_lines
 from tests.helpers.kvm import exclusive_costs, round_costs

@@ -10,9 +10,9 @@ import pytest
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
 from hostsim.costs.exits import SHARED, WP
-from hostsim.host.kvm import dirty_log
-from hostsim.host.kvm.setup import Backing, KvmSetup, LogPolicy
-from hostsim.host.kvm.vm import KvmVm, Walk
+from hostsim.kvm import dirty_log
+from hostsim.kvm.setup import Backing, KvmSetup, LogPolicy
+from hostsim.kvm.vm import KvmVm, Walk
 from hostsim.selftest.dirty_log_perf_test import (
     CLEAR,
     DIRTY_MEMORY,

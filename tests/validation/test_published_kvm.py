@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hostsim.host.kvm.costs import kvm_costs
-from hostsim.host.kvm.setup import KvmSetup
+from hostsim.kvm.costs import kvm_costs
+from hostsim.kvm.setup import KvmSetup
 from hostsim.validation import run_suites
 from hostsim.validation.data import published
 from hostsim.validation.kvm import GROUPS, kvm_rows

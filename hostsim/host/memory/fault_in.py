@@ -14,7 +14,7 @@ from hostsim.host.memory.pages import BY_GUEST, BY_HOST, CACHED, READING, SWAPPE
 from hostsim.host.memory.spec import PCP_BATCH
 from hostsim.host.memory.swap_area import NO_SLOT
 from hostsim.host.swap.device import SwapDevice
-from hostsim.kernels.kvm.layout import RESIDENT, UNTOUCHED
+from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
 
 if TYPE_CHECKING:
     from hostsim.host.memory.host_memory import HostMemory

@@ -11,8 +11,6 @@ import simpy
 from hostsim.core.clock import Clock
 from hostsim.core.trace import tracer
 from hostsim.host.ageing_policies import named_for
-from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.host.kvm.mmu_notifier import MmuNotifier
 from hostsim.host.memory.fault_in import FaultIn
 from hostsim.host.memory.fault_waits import FaultWaits
 from hostsim.host.memory.frames import Frames, kept_at_start
@@ -22,7 +20,9 @@ from hostsim.host.memory.spec import PCP_BATCH, POLICIES, HostMemorySpec
 from hostsim.host.memory.swap_area import SwapArea
 from hostsim.host.swap.device import SwapDevice
 from hostsim.host.swap.sheet import load_swap
-from hostsim.kernels.kvm.layout import RESIDENT
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.loops.layout import RESIDENT
+from hostsim.kvm.mmu_notifier import MmuNotifier
 
 NO_LIMIT = 1 << 62
 

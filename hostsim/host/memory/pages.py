@@ -9,12 +9,12 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InvariantError
-from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.host.kvm.mmu_notifier import MmuNotifier
-from hostsim.host.kvm.vcpu_times import check_vcpu_times
 from hostsim.host.memory.fault_waits import WAITERS, FaultWaits
 from hostsim.host.memory.swap_area import NO_SLOT, Copy
-from hostsim.kernels.kvm.layout import AWAY, RESIDENT, UNTOUCHED
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.loops.layout import AWAY, RESIDENT, UNTOUCHED
+from hostsim.kvm.mmu_notifier import MmuNotifier
+from hostsim.kvm.vcpu_times import check_vcpu_times
 from hostsim.mmu.ageing import AgeingPolicy, Pages
 
 SWAPPED, READING, CACHED, WRITING = range(AWAY, AWAY + 4)
@@ -79,7 +79,7 @@ class VmPages:
     def check(self) -> None:
         """InvariantError if pages are lost or counted twice, or an spte outlives its host page.
 
-        Also if the time of a vCPU does not add up (hostsim.host.kvm.vcpu_times).
+        Also if the time of a vCPU does not add up (hostsim.kvm.vcpu_times).
         """
         check_vcpu_times(self.vm)
         gfn = self.vm.engine.first_orphan()

@@ -11,13 +11,13 @@ import simpy
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
 from hostsim.core.trace import tracer
-from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
 from hostsim.host.memory.fault_waits import FaultWaits
 from hostsim.host.memory.frames import Frames
 from hostsim.host.memory.pages import BY_GUEST, CACHED, SWAPPED, WRITING, VmPages
 from hostsim.host.memory.swap_area import NO_SLOT, SwapArea
 from hostsim.host.swap.device import SwapDevice
-from hostsim.kernels.kvm.layout import RESIDENT
+from hostsim.kvm.loops.layout import RESIDENT
+from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
 from hostsim.mmu.ageing import Pages
 
 Step = Generator[simpy.Event, Any, None]

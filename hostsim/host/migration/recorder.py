@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hostsim.core.trace import tracer
-from hostsim.host.kvm.tally import Tally
+from hostsim.kvm.tally import Tally
 
 SERIES_PERIOD_NS = 100_000_000
 

@@ -16,11 +16,11 @@ from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.guest.workload import build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon, AgeingPass
 from hostsim.host.ageing_policies import ageing_policy, event_of, held_in_use, named_for, resident_of
-from hostsim.host.kvm.build import live_vm
-from hostsim.host.kvm.live_vm import LiveVm
-from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, MmuNotifier
-from hostsim.host.kvm.notifier_plan import notifier_of
-from hostsim.host.kvm.work_phases import WorkPhases
+from hostsim.kvm.build import live_vm
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, MmuNotifier
+from hostsim.kvm.notifier_plan import notifier_of
+from hostsim.kvm.work_phases import WorkPhases
 from hostsim.mmu.ageing import check_estimate
 from hostsim.spte_index.spte import PRESENT
 from hostsim.study.ageing.case import AgeCase

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hostsim.costs.costs import load_costs
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import NS_PER_S, Active, Workload
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.kvm.spec import MmuSpec
 from hostsim.theory.working_set import working_set_pages
 
 Under = Literal["faulting", "touching", "idle"]

@@ -8,7 +8,7 @@ from math import inf
 
 from hostsim.costs.era import load_era
 from hostsim.host.ageing_policies import event_of, named_for
-from hostsim.host.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
+from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.ageing.options import AgePlan
 from hostsim.study.ageing.trial import AgeTrial, age_trial

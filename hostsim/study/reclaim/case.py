@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import NS_PER_S, Workload
-from hostsim.host.kvm.spec import MmuSpec
+from hostsim.kvm.spec import MmuSpec
 from hostsim.theory.working_set import working_set_pages
 
 WARM_UP_AGES, WARM_UP_SCANS = 2, 2

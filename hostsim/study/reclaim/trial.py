@@ -14,8 +14,6 @@ from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import NS_PER_S, build_guest
 from hostsim.host.ageing_policies import named_for
 from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.kvm.build import live_vm
-from hostsim.host.kvm.notifier_plan import notifier_of
 from hostsim.host.link import LinkSpec
 from hostsim.host.memory.fault_waits import MIGRATION
 from hostsim.host.memory.host_memory import HostMemory
@@ -23,6 +21,8 @@ from hostsim.host.memory.proactive import ProactiveReclaim, ScanDone, cold_polic
 from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.host.migration.thread import Migration
+from hostsim.kvm.build import live_vm
+from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.study.how_far import WITH_IT_PER_MILLE, HowFar, ignore
 from hostsim.study.reclaim.case import ReclaimCase
 

@@ -1,0 +1,136 @@
+"""From a machine's words on KVM to a VM with its engine: costs, era and interface, checked together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InputError
+from hostsim.core.memory import GuestMemory
+from hostsim.costs.costs import exit_costs, load_costs, log_costs, number, populate_ns
+from hostsim.costs.era import load_era, unknown_name
+from hostsim.costs.exits import EXCLUSIVE, SHARED, ExitCosts
+from hostsim.guest.workload import Guest
+from hostsim.kvm.engine import GuestEngine
+from hostsim.kvm.index_costs import (
+    IndexCosts,
+    added_to_faults,
+    index_costs,
+    kernel_has,
+    locked_for,
+    shares_lock,
+    unmap_all_ns,
+)
+from hostsim.kvm.indexed import IndexedSptes, index_of
+from hostsim.kvm.lay_out import MmuConfig
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.lock import N_HOSTS
+from hostsim.kvm.plan import LogPlan
+from hostsim.kvm.rules import conflicts, ring_reserve, sheet_conflicts
+from hostsim.kvm.setup import BACKING_PAGES, LogCosts
+from hostsim.kvm.spec import INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
+from hostsim.kvm.tlb import TlbReach
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.pr_hashes_arrays import BITS, CAP, LINK_BYTES, REST_BYTES
+from hostsim.spte_index.spte import REGION_PAGES
+from hostsim.spte_index.tables import HPTE_BYTES
+
+
+def live_vm(
+    env: Clock,
+    memory: GuestMemory,
+    guest: Guest,
+    n_vcpus: int,
+    stop_ns: int,
+    mmu: MmuSpec,
+    interface: str,
+    log_capacity: int = 0,
+) -> LiveVm:
+    """A VM under KVM on ``env``. InputError for what its era, its machine or its interface does not offer."""
+    plan, config, exits = log_plan(mmu, interface), mmu_config(mmu, interface), exits_of(mmu, n_vcpus)
+    if mmu.index == MEASURED:
+        engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity)
+        return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan)
+    costs, cap_pages = index_costs(mmu), n_vcpus * CAP if mmu.index == UNMAPPING else 0
+    index = index_of(mmu.index, memory, cap_pages, has_notifiers=not pins_pages(mmu.index, mmu.era))
+    added = added_to_faults(mmu.index, mmu, costs.harvest, float(sum(index.bytes_used().values())))
+    capacity = max(log_capacity, memory.n_pages)
+    if cap_pages:
+        config = _capped(config, mmu.index, index, costs, cap_pages)
+    engine = GuestEngine(guest, memory, n_vcpus, config, added.on(exits), N_HOSTS, capacity)
+    has = kernel_has(load_era(mmu.era), mmu.mmu)
+    indexed = IndexedSptes(mmu.index, index, engine, costs, added, has, owns_log=log_capacity == 0)
+    return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, indexed)
+
+
+def _capped(config: MmuConfig, design: str, index: BaseIndex, costs: IndexCosts, cap_pages: int) -> MmuConfig:
+    """``config`` with a cap on hptes, of all vCPUs together."""
+    a_page = REST_BYTES + LINK_BYTES * len(BITS) + HPTE_BYTES
+    full_bytes = index.index_bytes()["heads"] + cap_pages * a_page
+    unmapping_ns = unmap_all_ns(design, costs.unmapping, cap_pages, full_bytes)
+    return replace(config, cap_pages=cap_pages, unmap_all_ns=unmapping_ns)
+
+
+def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
+    """How the log is kept. InputError for what is not offered."""
+    known, era, costs = checked(mmu, interface), load_era(mmu.era), load_costs(mmu.costs)
+    is_eager = era.eager_split if mmu.eager_split is None else mmu.eager_split
+    is_shared = mmu.mmu == "tdp" and era.lock == "rwlock" and era.tdp_mmu != "absent" and shares_lock(mmu.index)
+    return LogPlan(
+        interface=known,
+        costs=LogCosts(**log_costs(costs, era, mmu.mmu)),
+        lock_pair_ns=number(mmu.costs, "lock_pair_ns").value,
+        pml=mmu.write_tracking == "pml",
+        d_bit=mmu.write_tracking == "d-bit",
+        eager_split=is_eager,
+        recovery=era.recovery[mmu.mmu] if mmu.page_size != "4KiB" else "none",
+        slot_mode=SHARED if is_shared else EXCLUSIVE,
+        slot_yields=("eager-split" if is_eager else "enable") in era.yields,
+        invalidates=mmu.index == UNMAPPING,
+    )
+
+
+def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
+    """What the engine has to know."""
+    # Model limit: what has content when a VM starts is all that its host has allocated for it.
+    is_ring = interface == "dirty-ring"
+    return MmuConfig(
+        mechanism=mmu.write_tracking,
+        huge=mmu.page_size != "4KiB",
+        whole_table=load_era(mmu.era).split_on_fault[mmu.mmu] == "whole-table",
+        ring_entries=mmu.ring_entries if is_ring else 0,
+        ring_soft=mmu.ring_entries - ring_reserve(mmu) if is_ring else 0,
+        populate_ns=populate_ns(load_costs(mmu.costs), BACKING_PAGES[mmu.page_size]),
+        host_pages=BACKING_PAGES[mmu.page_size],
+        block_regions=max(1, BACKING_PAGES[mmu.page_size] // REGION_PAGES),
+        a_bits=mmu.a_bits,
+        ageing=load_era(mmu.era).ageing,
+        tlb=tlb_reach(mmu),
+    )
+
+
+def tlb_reach(mmu: MmuSpec) -> TlbReach | None:
+    """What the TLB of a vCPU holds, where the hardware notes accesses on its walks."""
+    # Model limit: a vCPU has the second-level TLB of its core for itself: no hyperthread, no host process takes entries.
+    costs = load_costs(mmu.costs)
+    return TlbReach(int(costs.tlb_entries), int(costs.tlb_giant_entries)) if mmu.a_bits else None
+
+
+def exits_of(mmu: MmuSpec, n_vcpus: int) -> ExitCosts:
+    """What exits of ``n_vcpus`` vCPUs take."""
+    costs, era = load_costs(mmu.costs), load_era(mmu.era)
+    if mmu.index != MEASURED:
+        era = locked_for(mmu.index, era, mmu.mmu)
+    return ExitCosts(**exit_costs(costs, era, mmu.mmu, pml=mmu.write_tracking == "pml", n_vcpus=n_vcpus + N_HOSTS))
+
+
+def checked(mmu: MmuSpec, interface: str) -> Interface:
+    """The interface, if era, machine and interface go together; else InputError with all problems."""
+    found = next((known for known in INTERFACES if known == interface), None)
+    if found is None:
+        raise unknown_name("vm.dirty_tracking", interface, ("tcg", *INTERFACES))
+    load_costs(mmu.costs)
+    load_era(mmu.era).locks(mmu.mmu)
+    if findings := [*conflicts(mmu, found), *sheet_conflicts(mmu, mmu.costs)]:
+        raise InputError([finding.problem("") for finding in findings])
+    return found

@@ -1,0 +1,193 @@
+"""What an index under a VM costs: its calls under mmu_lock, and what it adds to faults. All of it from counted work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from math import inf
+from types import MappingProxyType
+
+import numpy as np
+
+from hostsim.costs.costs import clear_page_ns, load_costs
+from hostsim.costs.era import Era, load_era
+from hostsim.costs.exits import MAP, WP, ExitCosts
+from hostsim.kvm.spec import MEASURED, MmuSpec
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.guests import IndexedGuest, Layout, build_guest, one_slot
+from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.work import Work, counted
+
+KERNEL_HAS = {"active-walk": "shadow-walk", "hybrid": "hybrid", "rmap": "rmap", "tdp-tree": "tdp"}
+"""The design that reads the log in a kernel, by ``Era.log_read``."""
+IN_PLACE = frozenset({"tdp", "table-scan"})
+"""A fault links nothing: it has walked the page table down to the spte anyway."""
+WORD_LOCKS = frozenset({"book3s-hv"})
+"""What a fault links has a lock of its own, a bit of the gfn's word."""
+CHAINED_WRITES = frozenset({"writable-chain", "logged-writable-chain"})
+"""A write-protection fault links its spte."""
+PROBED_PAGES, PROBED_FAULTS = 4096, 64
+
+
+@dataclass(frozen=True)
+class IndexCosts:
+    """harvest: of GET and CLEAR; switch: of the log's beginning and end; ageing, unmapping: of notifiers.
+
+    They differ in what changing an spte takes, and in whether mmu_lock is taken.
+    """
+
+    harvest: CacheCosts
+    switch: CacheCosts
+    ageing: CacheCosts
+    unmapping: CacheCosts
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """Work of the index in one fault that maps, and in one that makes an spte writable while its slot is logged."""
+
+    map: Work
+    wp: Work
+
+
+def kernel_has(era: Era, mmu: str) -> str:
+    """The design of that kernel itself."""
+    return KERNEL_HAS[era.log_read[mmu]]
+
+
+def measured_on(era: Era, mmu: str) -> str:
+    """The design under which the sheet's CLEAR of that kernel was measured: clear_rmap_ns or clear_tree_*_ns."""
+    return "tdp" if era.log_read[mmu] == "tdp-tree" else "rmap"
+
+
+def shares_lock(design: str) -> bool:
+    """Whether what the era does with mmu_lock shared can be done so with ``design``: it links nothing under that lock."""
+    return design in IN_PLACE | WORD_LOCKS | {MEASURED}
+
+
+def index_costs(mmu: MmuSpec) -> IndexCosts:
+    """By the sheet's caches; what is left of a measured page beside the walk that found it is the change of its spte."""
+    sheet, era = load_costs(mmu.costs), load_era(mmu.era)
+    caches = CacheCosts.from_sheet(sheet)
+    walk_ns = ordered_walk_ns(measured_on(era, mmu.mmu), replace(caches, change_ns=0.0))
+    clear_ns = clear_page_ns(sheet, era, mmu.mmu)
+    # Model limit: a page that is unmapped costs what a page that is aged costs beside the walk to it, in every design.
+    aged = replace(caches, change_ns=max(0.0, sheet.age_page_ns - _ordered_ageing_ns(mmu, era, caches)))
+    return IndexCosts(
+        harvest=replace(caches, change_ns=max(0.0, clear_ns - walk_ns)),
+        switch=replace(caches, change_ns=max(0.0, sheet.protect_page_ns - walk_ns)),
+        ageing=aged if era.ageing_lock != "none" else replace(aged, lock_pair_ns=0.0),
+        unmapping=aged,
+    )
+
+
+def _ordered_ageing_ns(mmu: MmuSpec, era: Era, caches: CacheCosts) -> float:
+    """A page of one call that ages many in order, all of them young, in the kernel's own design."""
+    guest = build_guest(measured_on(era, mmu.mmu), one_slot(PROBED_PAGES))
+    young = np.zeros(PROBED_PAGES, np.uint8)
+    work = _spent(guest.index, lambda: guest.index.clear_young(0, PROBED_PAGES, young))
+    return replace(caches, change_ns=0.0).price_ns(work, inf) / PROBED_PAGES
+
+
+def unmap_all_ns(design: str, costs: CacheCosts, n_hptes: int, footprint_bytes: float) -> int:
+    """What a fault takes that finds the cap reached and unmaps ``n_hptes``, of all vCPUs."""
+    guest = build_guest(design, one_slot(PROBED_PAGES))
+    return round(costs.price_ns(_spent(guest.index, guest.index.zap_all), footprint_bytes) / PROBED_PAGES * n_hptes)
+
+
+def ordered_walk_ns(design: str, costs: CacheCosts) -> float:
+    """A page of a walk over many in order, all of them mapped and writable, out of memory."""
+    guest = build_guest(design, one_slot(PROBED_PAGES))
+    work = _spent(guest.index, lambda: guest.index.protect_masked(0, np.ones(PROBED_PAGES, np.uint8)))
+    return costs.price_ns(work, inf) / PROBED_PAGES
+
+
+def _spent(index: BaseIndex, *calls: Callable[[], object]) -> Work:
+    before = index.work.copy()
+    for call in calls:
+        call()
+    return counted(index.work, before)
+
+
+@cache
+def upkeep_of(design: str) -> Upkeep:
+    """Counted on a small guest, half of it mapped, a fault at a time; setting the spte itself is no upkeep."""
+    if design in IN_PLACE:
+        return Upkeep(Work(), Work())
+    kept, bare = _faults(design), _faults("table-scan")
+    wp = Work() if kept.wp == Work() else _beyond(kept.wp, bare.wp)
+    return Upkeep(_beyond(kept.map, bare.map), wp)
+
+
+def _faults(design: str) -> Upkeep:
+    """All work of PROBED_FAULTS faults of each kind in a logged slot; who unmaps to protect has no second kind."""
+    guest = build_guest(design, one_slot(PROBED_PAGES), Layout(mapped=0.5))
+    guest.index.start_log(0)
+    there = guest.index.tables.flags[guest.spte_of] != 0
+    absent, present = (np.flatnonzero(mask)[:: PROBED_PAGES // (2 * PROBED_FAULTS)] for mask in (~there, there))
+    return Upkeep(
+        _spent(guest.index, *(_mapping(guest, gfn) for gfn in absent[:PROBED_FAULTS])),
+        _spent(guest.index, *(_granting(guest, gfn) for gfn in present[:PROBED_FAULTS])),
+    )
+
+
+def _mapping(guest: IndexedGuest, gfn: int) -> Callable[[], object]:
+    flags, one = PRESENT | WRITABLE | DIRTY, np.array([gfn])
+    return lambda: guest.index.map(guest.spte_of[one], one, flags)
+
+
+def _granting(guest: IndexedGuest, gfn: int) -> Callable[[], object]:
+    return lambda: guest.index.make_writable(guest.spte_of[gfn : gfn + 1])
+
+
+def _beyond(work: Work, bare: Work) -> Work:
+    """``work`` without what no index does, either. Locks are left out: how a fault takes mmu_lock is the era's."""
+    return Work(
+        streamed=tuple(a - b for a, b in zip(work.streamed, bare.streamed, strict=True)),
+        dependent=tuple(a - b for a, b in zip(work.dependent, bare.dependent, strict=True)),
+        visited=work.visited - bare.visited,
+        atomics=work.atomics - bare.atomics,
+        allocations=work.allocations - bare.allocations,
+        frees=work.frees - bare.frees,
+    )
+
+
+@dataclass(frozen=True)
+class AddedToFaults:
+    """What a design adds to a hold [ns], less what the kernel's own has added to the measured one."""
+
+    map_ns: float
+    wp_ns: float
+
+    def on(self, exits: ExitCosts) -> ExitCosts:
+        """``exits`` with it; a hold is at least 1 ns."""
+        hold_ns = exits.hold_ns.copy()
+        for kind, added_ns in ((MAP, self.map_ns), (WP, self.wp_ns)):
+            hold_ns[kind] = max(1, int(hold_ns[kind]) + round(added_ns))
+        return exits._replace(hold_ns=hold_ns)
+
+
+def added_to_faults(design: str, mmu: MmuSpec, costs: CacheCosts, footprint_bytes: float) -> AddedToFaults:
+    """Of ``design``, in a VM whose index and sptes take ``footprint_bytes``."""
+    own, measured = upkeep_of(design), upkeep_of(measured_on(load_era(mmu.era), mmu.mmu))
+
+    def price_ns(work: Work) -> float:
+        return costs.price_ns(work, footprint_bytes) / PROBED_FAULTS
+
+    return AddedToFaults(price_ns(own.map) - price_ns(measured.map), price_ns(own.wp) - price_ns(measured.wp))
+
+
+def locked_for(design: str, era: Era, mmu: str) -> Era:
+    """``era`` with faults that change the index under mmu_lock held exclusively.
+
+    As direct MMUs map to this day, for their rmap; a design whose links lie in the page table, or have a lock of their own,
+    leaves the era's way.
+    """
+    locks = era.locks(mmu)
+    if not shares_lock(design):
+        locks = replace(locks, map="exclusive", split="exclusive")
+    if design in CHAINED_WRITES:
+        locks = replace(locks, wp="exclusive")
+    return replace(era, faults=MappingProxyType({**era.faults, mmu: locks}))

@@ -1,0 +1,183 @@
+"""An index beside an engine: what the guest and its ageing did to sptes is done to those in the index, uncounted in time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.core.errors import InvariantError
+from hostsim.kvm.engine import GuestEngine
+from hostsim.kvm.loops.layout import (
+    AGEING,
+    CAP,
+    IN_PROGRESS,
+    LOGGED,
+    LOGGED_EXITS,
+    RANGE_END,
+    RANGE_FIRST,
+    UNMAPPED_ALL,
+    ZAPS,
+)
+from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.spte import DIRTY, PRESENT, TRACKED, WRITABLE
+from hostsim.spte_index.tables import ACCESSED
+
+Gfns = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Bits = NDArray[np.uint8]
+PORTION_PAGES = 4096
+LOG_PAGE = 2
+"""Column of the engine's log of exits."""
+
+
+def map_in_portions(index: BaseIndex, gfns: Gfns, flags: int) -> None:
+    """An rmap makes room for as many descriptors as a call maps, and needs none for one spte a gfn."""
+    for first in range(0, len(gfns), PORTION_PAGES):
+        some = gfns[first : first + PORTION_PAGES]
+        index.map(some, some, flags)
+
+
+class InStep:
+    """``index`` as ``engine`` is: number of an spte = its gfn. InvariantError where they differ and should not.
+
+    What the host does to sptes the index does when it is asked, under mmu_lock, the engine later, at the end of a hold or of
+    a flush; what is in between is left alone until both have done it.
+    owns_log: the engine's log of exits is read by nobody else, and starts anew at each look.
+    """
+
+    def __init__(self, design: str, index: BaseIndex, engine: GuestEngine, *, owns_log: bool) -> None:
+        self.design, self.index, self.engine = design, index, engine
+        self._owns_log, self._read = owns_log, 0
+        self._late: Gfns = np.zeros(0, np.int64)
+        """Pages that were left alone."""
+        self._due: Bits = np.zeros(0, np.uint8)
+        self._starts, self._begun, self._emptied = False, False, 0
+        self._seen = np.zeros(len(index.tables.flags), np.bool_)
+
+    @property
+    def flag(self) -> int:
+        """What a harvest takes."""
+        return DIRTY if self.index.traits.logs_by_hardware else WRITABLE
+
+    def log_starts(self) -> None:
+        """The index has taken the flag from all, or forgotten D bits; the engine will."""
+        self._starts = True
+
+    def log_stops(self) -> None:
+        """The log ends; one that begins after that is another one."""
+        self._starts = False
+
+    def one_harvest_is_over(self) -> None:
+        """Another begins (slots_lock): what it finds may be in the array of the one before."""
+        self._due = np.zeros(0, np.uint8)
+
+    def harvests(self, due: Bits) -> None:
+        """The index has taken the flag from ``due``; the engine will, and sets ``due`` to 0 then."""
+        self._due = due
+
+    def follow(self, first: int = 0, end: int | None = None) -> None:
+        """What faults did since the last call, first what was mapped, then what was made writable, in their order.
+
+        Also what else differs in pages [first, end), all: where no fault tells of it.
+        """
+        # Model limit: of one interval between two calls all pages that were mapped are linked before those made writable.
+        gfns = self._candidates(first, len(self._seen) if end is None else end)
+        theirs = self.engine.kvm.sptes.spte[gfns]
+        gone, waits = self._goes(gfns), self._waits(gfns)
+        differs = (theirs ^ self.index.tables.flags[gfns]) & (PRESENT | self.flag) != 0
+        self._late = gfns[differs & (gone | waits)]
+        self._lose(gfns[~gone], theirs[~gone])
+        self._gain(gfns[~gone], theirs[~gone], waits[~gone])
+        self._check(gfns[~gone], theirs[~gone], waits[~gone])
+        self._begun = True
+
+    def set_young(self, first: int, end: int, young: Bits) -> Bits:
+        """A bits of [first, end) as the engine has them: ``young`` of these pages; returns those that are mapped here."""
+        flags = self.index.tables.flags[first:end]
+        is_young = (flags != 0) & (young == 1)
+        flags &= ~np.uint8(ACCESSED)
+        flags[is_young] |= ACCESSED
+        return np.asarray(is_young, np.uint8)
+
+    # -- which pages
+
+    def _candidates(self, first: int, end: int) -> Gfns:
+        """Those with a fault, the oldest last fault first; behind them others of [first, end) that differ, ascending."""
+        pages, is_complete = self._faults()
+        emptied = int(self.engine.kvm.state[UNMAPPED_ALL])
+        if not is_complete or emptied != self._emptied or not self._begun:
+            first, end = 0, len(self._seen)
+        self._emptied = emptied
+        unlike = (self.engine.kvm.sptes.spte[first:end] ^ self.index.tables.flags[first:end]) & (PRESENT | self.flag)
+        rest = first + np.flatnonzero(unlike)
+        self._seen[pages] = True
+        rest = rest[~self._seen[rest]]
+        self._seen[pages] = False
+        return np.concatenate([pages, rest])
+
+    def _faults(self) -> tuple[Gfns, bool]:
+        """(pages by their last fault since the call before, after those left alone then; whether none is missing)."""
+        kvm = self.engine.kvm
+        n = int(kvm.state[LOGGED_EXITS])
+        pages = np.concatenate([self._late, kvm.log[self._read : n, LOG_PAGE]])
+        is_complete = n < len(kvm.log)
+        self._read = 0 if self._owns_log else n
+        if self._owns_log:
+            kvm.state[LOGGED_EXITS] = 0
+        found, from_end = np.unique(pages[::-1], return_index=True)
+        return found[np.argsort(-from_end)], is_complete
+
+    def _goes(self, gfns: Gfns) -> Mask:
+        """Which of ``gfns`` are unmapped in the index and will be in the engine, which maps none of them meanwhile."""
+        state = self.engine.kvm.state
+        if self.index.traits.protects_by_zapping and self._harvest_is_under_way():
+            return np.ones(len(gfns), np.bool_)
+        if state[IN_PROGRESS] == 0:
+            return np.zeros(len(gfns), np.bool_)
+        return np.asarray((gfns >= state[RANGE_FIRST]) & (gfns < state[RANGE_END]))
+
+    def _harvest_is_under_way(self) -> bool:
+        return self._log_is_to_start() or bool(self._due.any())
+
+    def _log_is_to_start(self) -> bool:
+        return self._starts and self.engine.kvm.state[LOGGED] == 0
+
+    def _waits(self, gfns: Gfns) -> Mask:
+        """Which of ``gfns`` have lost the flag in the index and will in the engine."""
+        if self._log_is_to_start():
+            return np.ones(len(gfns), np.bool_)
+        waits = np.zeros(len(gfns), np.bool_)
+        inside = gfns < len(self._due)
+        waits[inside] = self._due[gfns[inside]] == 1
+        return waits
+
+    # -- what is done to them
+
+    def _lose(self, gfns: Gfns, theirs: Bits) -> None:
+        """W that ageing took; sptes that ageing, a cap, or the host before the run, took."""
+        state, flags = self.engine.kvm.state, self.index.tables.flags
+        aged = gfns[(theirs & TRACKED != 0) & (flags[gfns] & WRITABLE != 0)]
+        flags[aged] &= ~np.uint8(WRITABLE)
+        is_extra = (theirs & PRESENT == 0) & (flags[gfns] != 0)
+        if not self._begun:  # what the host took before may be back, with less than it had
+            is_extra |= flags[gfns] & ~theirs & self.flag != 0
+        if is_extra.any() and (state[AGEING] == ZAPS or state[CAP] > 0 or not self._begun):
+            self.index.drop(gfns[is_extra])
+
+    def _gain(self, gfns: Gfns, theirs: Bits, waits: Mask) -> None:
+        flags, by_hardware = self.index.tables.flags, self.index.traits.logs_by_hardware
+        writable = (theirs & WRITABLE != 0) & (by_hardware | ~waits)
+        absent = (theirs & PRESENT != 0) & (flags[gfns] == 0)
+        map_in_portions(self.index, gfns[absent & writable], PRESENT | ACCESSED | WRITABLE)
+        map_in_portions(self.index, gfns[absent & ~writable], PRESENT | ACCESSED)
+        if by_hardware:
+            written = gfns[(theirs & PRESENT != 0) & (theirs & DIRTY != 0) & ~waits]
+            flags[written] |= DIRTY
+        elif len(granted := gfns[writable & (flags[gfns] & WRITABLE == 0)]):
+            self.index.make_writable(granted)
+
+    def _check(self, gfns: Gfns, theirs: Bits, waits: Mask) -> None:
+        wanted = np.where(waits, PRESENT, PRESENT | self.flag)
+        wrong = np.flatnonzero((theirs ^ self.index.tables.flags[gfns]) & wanted)
+        if len(wrong):
+            raise InvariantError(f"{self.design}: gfn {gfns[wrong[0]]} is mapped otherwise in the index than in the VM")

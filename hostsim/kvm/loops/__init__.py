@@ -1,0 +1,1 @@
+"""Compiled loops over the sptes and vCPUs of one VM."""

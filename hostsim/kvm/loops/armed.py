@@ -1,0 +1,244 @@
+"""Which pages are armed, that is, would not let an access pass unseen; counted by region and by part of the guest's work.
+
+A page is armed for reads if its mapping is missing, access-tracked or old; for writes also if W is off, if the D bit catches
+writes and is clear, or if its content is still zero.
+"""
+
+from __future__ import annotations
+
+from hostsim.compiled.jit import inlined, jit, part
+from hostsim.costs.exits import MAP, NOTHING, SPLIT, TRACK, WP
+from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, KIND, STRIDE_GCD, STRIDE_INVERSE, WEIGHTED
+from hostsim.kvm.loops.layout import (
+    BLOCK,
+    BY_VISIT,
+    BY_WEIGHT,
+    C_MISS,
+    C_STEP,
+    FILL,
+    HARDWARE,
+    LOG,
+    LOGGED,
+    N_COUNTED,
+    P_ARMED,
+    P_CLASS,
+    P_END,
+    P_FIRST,
+    P_KIND,
+    P_SUPERS,
+    P_WEIGHTS,
+    P_WRITE,
+    REGION_BITS,
+    SUPER_BITS,
+    UNIT,
+    YOUNG,
+    Ints,
+    Kvm,
+)
+from hostsim.kvm.loops.visits import set_visit, visit_of
+from hostsim.spte_index.spte import BLANK, DIRTY, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE, Sptes
+
+STOPPED = TRACKED | OLD
+"""Flags of an spte that lets no access pass unseen."""
+FULL, IF_MISSED = 1, 2
+
+
+@inlined
+def super_at(k: Kvm, page: int) -> int:
+    """Column of Kvm.counts for the 512 regions around ``page``."""
+    return len(k.sptes.level) + (page >> SUPER_BITS)
+
+
+@inlined
+def hardware_logs(state: Ints) -> bool:
+    """Whether D bits catch writes now."""
+    return bool(state[LOGGED] * state[HARDWARE] == 1)
+
+
+@jit
+def flags_of(sptes: Sptes, page: int) -> int:
+    """Flags of the spte that maps ``page``."""
+    region = page // REGION_PAGES
+    return int(sptes.large[region]) if sptes.level[region] != 0 else int(sptes.spte[page])
+
+
+@inlined
+def span_first(k: Kvm, region: int) -> int:
+    """First region of those that the large spte of ``region`` maps."""
+    return region - region % k.state[BLOCK] if k.sptes.level[region] == 2 else region
+
+
+@inlined
+def span_end(k: Kvm, region: int) -> int:
+    """First region behind them."""
+    return span_first(k, region) + k.state[BLOCK] if k.sptes.level[region] == 2 else region + 1
+
+
+@inlined
+def needed(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
+    """What an access needs: a kind of fault, LOG, FILL, YOUNG or NOTHING. LOG and FILL make young too."""
+    flags = flags_of(sptes, page)
+    if flags & PRESENT == 0:
+        return MAP
+    if flags & TRACKED != 0:
+        return TRACK
+    passes = YOUNG if flags & OLD != 0 else NOTHING
+    if not is_write:
+        return passes
+    if flags & WRITABLE == 0:
+        return SPLIT if sptes.level[page >> REGION_BITS] != 0 else WP
+    if flags & DIRTY == 0 and hardware_logs(state):
+        return LOG
+    return FILL if sptes.spte[page] & BLANK != 0 else passes
+
+
+@inlined
+def wanted_flags(state: Ints, is_write: int) -> int:
+    """Flags without which a page is armed."""
+    if is_write == 0:
+        return PRESENT
+    return PRESENT | WRITABLE | (DIRTY if hardware_logs(state) else 0)
+
+
+@inlined
+def is_armed(sptes: Sptes, state: Ints, page: int, is_write: int) -> bool:
+    """Whether an access to ``page`` would be seen."""
+    wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
+    return bool(flags & (wanted | STOPPED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
+
+
+@inlined
+def armed_as(sptes: Sptes, state: Ints, page: int, is_write: int) -> int:
+    """0: ``page`` is not armed; FULL: it is; IF_MISSED: it is STALE, and only an access that misses the TLB is seen."""
+    wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
+    blank = is_write == 1 and sptes.spte[page] & BLANK != 0
+    if flags & (wanted | STOPPED) == wanted and not blank:
+        return 0
+    return IF_MISSED if flags & (wanted | TRACKED | STALE) == wanted | STALE and not blank else FULL
+
+
+@inlined
+def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> int:
+    """Armed pages of [first, end), which lies within one region."""
+    region, wanted, spte = first >> REGION_BITS, wanted_flags(state, is_write), sptes.spte
+    blank = BLANK if is_write == 1 else 0
+    n = 0
+    if sptes.level[region] != 0:
+        if sptes.large[region] & (wanted | STOPPED) != wanted:
+            return end - first
+        for page in range(first, end):
+            n += spte[page] & blank != 0
+        return n
+    mask = wanted | STOPPED | blank
+    for page in range(first, end):
+        n += spte[page] & mask != wanted
+    return n
+
+
+@inlined
+def weight_of(k: Kvm, c: int, page: int, seen: int) -> int:
+    """Weight of gfn ``page`` in class ``c``: its rate in whole units of the class; seen: as it is armed."""
+    row = k.ints[c]
+    if seen == IF_MISSED:
+        return int(k.tape[row[C_MISS] + (page - row[FIRST_GFN]) * row[C_STEP]])
+    if row[KIND] != WEIGHTED:
+        return UNIT
+    return int(k.page_weights[k.ints[c, DATA_OFFSET] + page - k.ints[c, FIRST_GFN]])
+
+
+@jit
+def _weigh(k: Kvm, p: int, first: int, end: int, sign: int) -> None:
+    part, total = k.parts[p], 0
+    for page in range(first, end):
+        seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+        if seen > 0:
+            total += weight_of(k, part[P_CLASS], page, seen)
+    part[P_ARMED] += sign * total
+    k.tape[part[P_WEIGHTS] + (first >> REGION_BITS) - (part[P_FIRST] >> REGION_BITS)] += sign * total
+    k.tape[part[P_SUPERS] + (first >> SUPER_BITS) - (part[P_FIRST] >> SUPER_BITS)] += sign * total
+
+
+@inlined
+def sweep_sees(k: Kvm, c: int, page: int, is_write: int) -> bool:
+    """Whether a touch of ``page`` by class ``c`` is seen, a sweep or a trace: it misses the TLB always or never."""
+    seen = armed_as(k.sptes, k.state, page, is_write)
+    return bool(seen == FULL or (seen == IF_MISSED and weight_of(k, c, page, seen) > 0))
+
+
+@part
+def _mark_visits(k: Kvm, p: int, first: int, end: int) -> None:
+    row = k.ints[k.parts[p, P_CLASS]]
+    visit, gcd = visit_of(row, first - row[FIRST_GFN]), row[STRIDE_GCD]
+    page = first
+    while visit < 0 and page < end:
+        page += 1
+        visit = visit_of(row, page - row[FIRST_GFN])
+    while page < end:
+        if sweep_sees(k, k.parts[p, P_CLASS], page, k.parts[p, P_WRITE]):
+            set_visit(k.tape, row, visit)
+        page += gcd
+        visit += row[STRIDE_INVERSE]
+        if visit >= row[CYCLE]:
+            visit -= row[CYCLE]
+
+
+@part
+def _count_part(k: Kvm, p: int, first: int, end: int, counted: int, sign: int) -> None:
+    """Armed pages of [first, end), ``counted`` of them if that is known (>= 0), come to part ``p`` or go from it."""
+    part = k.parts[p]
+    if part[P_KIND] == BY_WEIGHT:
+        _weigh(k, p, first, end, sign)
+    elif part[P_KIND] == BY_VISIT:
+        if sign > 0:
+            _mark_visits(k, p, first, end)
+    else:
+        part[P_ARMED] += sign * (counted if counted >= 0 else _count(k.sptes, k.state, first, end, part[P_WRITE]))
+
+
+@jit
+def count_range(k: Kvm, first: int, end: int, sign: int) -> None:
+    """Count the armed pages of [first, end) in (sign 1) or out (-1): once before they are changed and once after."""
+    low = first
+    while low < end:
+        region = low >> REGION_BITS
+        high = min(end, (region + 1) * REGION_PAGES)
+        for is_write in range(2):
+            counted = _count(k.sptes, k.state, low, high, is_write)
+            k.counts[is_write, region] += sign * counted
+            k.counts[is_write, super_at(k, low)] += sign * counted
+            if counted == 0:
+                continue
+            for p in range(len(k.parts)):
+                part = k.parts[p]
+                if part[P_WRITE] == is_write and part[P_FIRST] < high and part[P_END] > low:
+                    inside = part[P_FIRST] <= low and part[P_END] >= high
+                    _count_part(k, p, max(low, part[P_FIRST]), min(high, part[P_END]), counted if inside else -1, sign)
+        low = high
+
+
+@inlined
+def disarm_page(k: Kvm, page: int, read: int, write: int) -> None:
+    """``page`` is no longer armed as it was for reads, for writes; 0: it was not, or still is.
+
+    A sweep's marks go when they are come upon.
+    """
+    region, upper = page >> REGION_BITS, super_at(k, page)
+    if read > 0:
+        k.counts[0, region] -= 1
+        k.counts[0, upper] -= 1
+    if write > 0:
+        k.counts[1, region] -= 1
+        k.counts[1, upper] -= 1
+    for p in range(k.state[N_COUNTED]):
+        part = k.parts[p]
+        if page < part[P_FIRST] or page >= part[P_END]:
+            continue
+        seen = write if part[P_WRITE] == 1 else read
+        if seen > 0:
+            if part[P_KIND] == BY_WEIGHT:
+                weight = weight_of(k, part[P_CLASS], page, seen)
+                part[P_ARMED] -= weight
+                k.tape[part[P_WEIGHTS] + region - (part[P_FIRST] >> REGION_BITS)] -= weight
+                k.tape[part[P_SUPERS] + (page >> SUPER_BITS) - (part[P_FIRST] >> SUPER_BITS)] -= weight
+            else:
+                part[P_ARMED] -= 1

@@ -1,0 +1,328 @@
+"""What work on the dirty log does to sptes: protection, D bits, splitting, rings. Each effect takes place at one instant.
+
+Linux virt/kvm/kvm_main.c::kvm_get_dirty_log_protect, ::kvm_clear_dirty_log_protect;
+virt/kvm/dirty_ring.c::kvm_dirty_ring_reset; arch/x86/kvm/x86.c::kvm_mmu_slot_apply_flags. Masks are uint8, one a page.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.compiled.jit import jit, part
+from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.kvm.loops.armed import count_range, span_end, span_first
+from hostsim.kvm.loops.layout import (
+    BLOCK,
+    CAP,
+    HARDWARE,
+    HUGE,
+    LOGGED,
+    MAPPED,
+    PML,
+    REGION_BITS,
+    V_HEAD,
+    V_PML,
+    V_RING,
+    V_TAKEN,
+    Kvm,
+)
+from hostsim.kvm.loops.mapping import set_region
+from hostsim.kvm.loops.streams import rearm
+from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, WRITABLE
+
+Bytes = NDArray[np.uint8]
+RECOVER_NONE, RECOVER_ZAP, RECOVER_IN_PLACE = range(3)
+MASK_PAGES = 64
+"""Pages that one mask of KVM_RESET_DIRTY_RINGS spans."""
+
+
+@part
+def log_flag(k: Kvm) -> int:
+    """What is taken from a 4 KiB spte so that the next write is logged."""
+    return DIRTY if k.state[HARDWARE] == 1 else WRITABLE
+
+
+@jit
+def map_filled(k: Kvm, n_pages: int) -> None:
+    """A guest that has run for long: what has content is mapped, writable and dirty; what has none is blank.
+
+    Under a cap the first pages with content are mapped, so many as it lets be.
+    """
+    spte, huge = k.sptes.spte, k.state[HUGE] == 1
+    full, room = PRESENT | WRITABLE | DIRTY, k.state[CAP] if k.state[CAP] > 0 else n_pages
+    for page in range(len(spte)):
+        has_content = page < n_pages and k.zero[page] == 0
+        is_mapped = has_content and not huge and room > 0
+        room -= int(is_mapped)
+        spte[page] = full if is_mapped else (BLANK if page < n_pages and not has_content else 0)
+        if huge and has_content:
+            k.sptes.level[page >> REGION_BITS], k.sptes.large[page >> REGION_BITS] = 1, full
+    block = k.state[BLOCK]
+    for first in range(0, len(k.sptes.level) - block + 1, block):
+        if block > 1 and _highest_level(k, first) > 0:
+            _join(k, first, full)
+
+
+@part
+def _highest_level(k: Kvm, first: int) -> int:
+    """Of the sptes of the block from region ``first`` on."""
+    highest = 0
+    for region in range(first, first + k.state[BLOCK]):
+        highest = max(highest, k.sptes.level[region])
+    return highest
+
+
+@part
+def _join(k: Kvm, first: int, flags: int) -> None:
+    """One large spte with ``flags`` maps the block from region ``first`` on."""
+    for region in range(first, first + k.state[BLOCK]):
+        set_region(k, region, 2, flags, 0)
+
+
+@jit
+def count_large(k: Kvm, first: int, end: int, splits: bool) -> int:
+    """Large sptes of pages [first, end); with ``splits`` the tables that split them there: one more for one of 1 GiB."""
+    n, block = 0, -1
+    for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
+        if k.sptes.level[region] == 2 and span_first(k, region) != block:
+            block = span_first(k, region)
+            n += 1
+        if k.sptes.level[region] == 1 or (splits and k.sptes.level[region] == 2):
+            n += 1
+    return n
+
+
+@jit
+def count_small(k: Kvm) -> int:
+    """4 KiB sptes with the flag that logging takes away."""
+    flag, n = log_flag(k), 0
+    for page in range(len(k.sptes.spte)):
+        n += k.sptes.spte[page] & flag != 0
+    return n
+
+
+@part
+def _narrow(k: Kvm, region: int, split: bool) -> None:
+    """A large spte is split into 512 with its flags, one of 1 GiB into smaller ones first; or it loses W."""
+    large = k.sptes.large[region]
+    for other in range(span_first(k, region), span_end(k, region)):
+        if split:
+            k.sptes.level[other] = 1
+        else:
+            k.sptes.large[other] = large & (~WRITABLE & 0xFF)
+    if split:
+        set_region(k, region, 0, 0, large)
+
+
+@jit
+def start_log(k: Kvm, all_set: bool, eager: bool, now_ns: int) -> None:
+    """Logging is on: all pages are dirty to begin with, or clean and protected."""
+    spte, flag = k.sptes.spte, log_flag(k)
+    count_range(k, 0, len(spte), -1)
+    k.state[LOGGED] = 1
+    if not all_set:
+        for region in range(len(k.sptes.level)):
+            if k.sptes.level[region] != 0:
+                _narrow(k, region, eager)
+        for page in range(len(spte)):
+            spte[page] &= ~(flag | IN_LOG) & 0xFF
+    else:
+        for page in range(len(spte)):
+            spte[page] |= IN_LOG
+    count_range(k, 0, len(spte), 1)
+    rearm(k, 0, len(spte), now_ns)
+
+
+@part
+def _is_recoverable(k: Kvm, region: int) -> bool:
+    if k.state[HUGE] == 0 or k.sptes.level[region] != 0:
+        return False
+    for page in range(region * REGION_PAGES, (region + 1) * REGION_PAGES):
+        if k.sptes.spte[page] & PRESENT != 0:
+            return True
+    return False
+
+
+@jit
+def count_recoverable(k: Kvm) -> int:
+    """Regions of huge host pages that are mapped in 4 KiB sptes, and blocks of 1 GiB pages that have 2 MiB sptes."""
+    n, block = 0, k.state[BLOCK]
+    for region in range(len(k.sptes.level)):
+        n += _is_recoverable(k, region)
+    if block > 1:
+        for first in range(0, len(k.sptes.level) - block + 1, block):
+            n += _highest_level(k, first) == 1
+    return n
+
+
+@part
+def _recover(k: Kvm, region: int, recovery: int) -> None:
+    """A region becomes large again, or empty to be mapped large later."""
+    level = 1 if recovery == RECOVER_IN_PLACE else 0
+    set_region(k, region, level, PRESENT | WRITABLE | DIRTY if level == 1 else 0, 0)
+
+
+@part
+def _recover_blocks(k: Kvm, recovery: int) -> None:
+    """So do blocks of 1 GiB in which something is mapped, and not as a whole."""
+    block = k.state[BLOCK]
+    for first in range(0, len(k.sptes.level) - block + 1, block):
+        if _highest_level(k, first) != 1:
+            continue
+        if recovery == RECOVER_IN_PLACE:
+            _join(k, first, PRESENT | WRITABLE | DIRTY)
+        else:
+            for region in range(first, first + block):
+                set_region(k, region, 0, 0, 0)
+
+
+@jit
+def stop_log(k: Kvm, recovery: int, now_ns: int) -> None:
+    """Logging is off: no log, no rings; regions become large again, or empty to be mapped large later."""
+    n_pages = len(k.sptes.spte)
+    count_range(k, 0, n_pages, -1)
+    k.state[LOGGED] = 0
+    for page in range(n_pages):
+        k.sptes.spte[page] &= ~IN_LOG & 0xFF
+    for v in range(k.vcpus.shape[1]):
+        k.vcpus[V_RING, v] = k.vcpus[V_TAKEN, v] = k.vcpus[V_PML, v] = 0
+    for region in range(len(k.sptes.level)):
+        if recovery != RECOVER_NONE and _is_recoverable(k, region):
+            _recover(k, region, recovery)
+    if recovery != RECOVER_NONE and k.state[BLOCK] > 1:
+        _recover_blocks(k, recovery)
+    count_range(k, 0, n_pages, 1)
+    rearm(k, 0, n_pages, now_ns)
+
+
+@jit
+def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: int) -> int:
+    """Mark in ``due`` the pages of [first, end) whose bit in the log (or, with D bits alone, in the spte) is dirty."""
+    by_spte, n = k.state[HARDWARE] == 1 and k.state[PML] == 0, 0
+    for page in range(first, end):
+        bits = k.sptes.spte[page] & (PRESENT | DIRTY)
+        dirty = k.sptes.spte[page] & IN_LOG != 0 or (by_spte and bits == PRESENT | DIRTY)
+        if dirty and (not uses_got or got[page] == 1):
+            due[page] = 1
+            n += 1
+    return n
+
+
+@part
+def _clear_page(k: Kvm, page: int, flag: int) -> None:
+    k.sptes.spte[page] &= ~(flag | IN_LOG) & 0xFF
+    k.version[page] += 1
+
+
+@part
+def _clear_region(k: Kvm, due: Bytes, first: int, end: int, flag: int) -> None:
+    for page in range(first, end):
+        if due[page] == 1:
+            due[page] = 0
+            _clear_page(k, page, flag)
+
+
+@part
+def _has_due(due: Bytes, first: int, end: int) -> bool:
+    n = 0
+    for page in range(first, end):
+        n += int(due[page])
+    return n > 0
+
+
+@jit
+def clear(k: Kvm, due: Bytes, first: int, end: int, split: bool, protect: bool, now_ns: int) -> None:
+    """For pages of [first, end) in ``due`` log bit and flag go, one version more; large sptes there are split or lose W."""
+    flag, low, lowest, highest = log_flag(k), first, len(k.sptes.spte), -1
+    while low < end:
+        region = low >> REGION_BITS
+        high = min(end, (region + 1) * REGION_PAGES)
+        large = k.sptes.level[region] != 0 and (split or (protect and k.sptes.large[region] & WRITABLE != 0))
+        if large or _has_due(due, low, high):
+            start = span_first(k, region) * REGION_PAGES if large else low
+            stop = span_end(k, region) * REGION_PAGES if large else high
+            count_range(k, start, stop, -1)
+            if large:
+                _narrow(k, region, split)
+            _clear_region(k, due, low, high, flag)
+            count_range(k, start, stop, 1)
+            lowest, highest = min(lowest, start), max(highest, stop)
+        low = high
+    if highest >= 0:
+        rearm(k, min(lowest, first - first % REGION_PAGES), max(highest, end + REGION_PAGES), now_ns)
+
+
+@jit
+def copy_log(k: Kvm, got: Bytes, bmap: Bytes) -> int:
+    """``got`` and ``bmap`` take in the whole log; returns how many were new in bmap."""
+    new = 0
+    for page in range(len(bmap)):
+        if k.sptes.spte[page] & IN_LOG != 0:
+            got[page] = 1
+        new += int(got[page] & (1 - bmap[page]))
+        bmap[page] |= got[page]
+    return new
+
+
+@jit
+def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64]) -> None:
+    """User space collects all entries so far: n[0] of them, in n[1] masks as KVM_RESET_DIRTY_RINGS will coalesce them."""
+    n[0], n[1] = 0, 0
+    for v in range(k.vcpus.shape[1]):
+        low = high = -MASK_PAGES
+        for i in range(k.vcpus[V_TAKEN, v], k.vcpus[V_RING, v]):
+            page = k.buffers[v, PML_ENTRIES + (k.vcpus[V_HEAD, v] + i) % (k.buffers.shape[1] - PML_ENTRIES)]
+            got[page] = 1
+            n[0] += 1
+            if max(high, page) - min(low, page) < MASK_PAGES:
+                low, high = min(low, page), max(high, page)
+            else:
+                low = high = page
+                n[1] += 1
+        k.vcpus[V_TAKEN, v] = k.vcpus[V_RING, v]
+
+
+@jit
+def reset_rings(k: Kvm, now_ns: int) -> None:
+    """KVM_RESET_DIRTY_RINGS: what was taken is protected again and leaves the rings."""
+    flag, size = log_flag(k), (k.buffers.shape[1] - PML_ENTRIES)
+    lowest, highest = len(k.sptes.spte), -1
+    for v in range(k.vcpus.shape[1]):
+        for i in range(k.vcpus[V_TAKEN, v]):
+            page = k.buffers[v, PML_ENTRIES + (k.vcpus[V_HEAD, v] + i) % size]
+            count_range(k, page, page + 1, -1)
+            _clear_page(k, page, flag)
+            count_range(k, page, page + 1, 1)
+            lowest, highest = min(lowest, page), max(highest, page)
+        k.vcpus[V_HEAD, v] = (k.vcpus[V_HEAD, v] + k.vcpus[V_TAKEN, v]) % size
+        k.vcpus[V_RING, v] -= k.vcpus[V_TAKEN, v]
+        k.vcpus[V_TAKEN, v] = 0
+    if highest >= 0:
+        rearm(k, lowest, highest + 1, now_ns)
+
+
+@jit
+def zap_range(k: Kvm, first: int, end: int, now_ns: int) -> None:
+    """Unmap pages [first, end) (kvm_unmap_gfn_range); a large spte goes as a whole.
+
+    A D bit that is the only record of a write goes into the log (book3s_64_mmu_hv.c::kvmppc_unmap_hpte keeps C).
+    """
+    by_spte = k.state[LOGGED] == 1 and k.state[HARDWARE] == 1 and k.state[PML] == 0
+    lowest, highest, gone = first - first % REGION_PAGES, end + REGION_PAGES, 0
+    for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
+        low, high = max(first, region * REGION_PAGES), min(end, (region + 1) * REGION_PAGES)
+        if k.sptes.level[region] != 0:
+            low, high = span_first(k, region) * REGION_PAGES, span_end(k, region) * REGION_PAGES
+            lowest, highest = min(lowest, low), max(highest, high)
+        count_range(k, low, high, -1)
+        for other in range(low // REGION_PAGES, -(-high // REGION_PAGES)):
+            k.sptes.level[other] = 0
+        for page in range(low, high):
+            gone += int(k.sptes.spte[page] & PRESENT != 0)
+            recorded = IN_LOG if by_spte and k.sptes.spte[page] & DIRTY != 0 else 0
+            k.sptes.spte[page] = (k.sptes.spte[page] & KEPT) | recorded
+        count_range(k, low, high, 1)
+    if k.state[CAP] > 0:
+        k.state[MAPPED] -= gone
+    rearm(k, lowest, highest, now_ns)

@@ -1,0 +1,37 @@
+"""A heap of vCPUs by what comes next for them: the earliest first, of equals the lowest."""
+
+from __future__ import annotations
+
+from hostsim.compiled.jit import jit
+from hostsim.kvm.loops.layout import Ints
+
+
+@jit
+def _before(ns: Ints, a: int, b: int) -> bool:
+    return bool(ns[a] < ns[b] or (ns[a] == ns[b] and a < b))
+
+
+@jit
+def push(heap: Ints, size: int, ns: Ints, v: int) -> int:
+    """Add vCPU ``v`` to the heap of ``size``; returns the new size."""
+    at = size
+    while at > 0 and _before(ns, v, heap[(at - 1) // 2]):
+        heap[at] = heap[(at - 1) // 2]
+        at = (at - 1) // 2
+    heap[at] = v
+    return size + 1
+
+
+@jit
+def sift_top(heap: Ints, size: int, ns: Ints, v: int) -> None:
+    """Put ``v`` where it belongs, the place at the top being free."""
+    at = 0
+    while 2 * at + 1 < size:
+        below = 2 * at + 1
+        if below + 1 < size and _before(ns, heap[below + 1], heap[below]):
+            below += 1
+        if not _before(ns, heap[below], v):
+            break
+        heap[at] = heap[below]
+        at = below
+    heap[at] = v

@@ -1,0 +1,47 @@
+"""A cap on what is mapped: who maps one page more unmaps all of memory first.
+
+Linux arch/powerpc/kvm/book3s_mmu_hpte.c::kvmppc_mmu_hpte_cache_next, ::kvmppc_mmu_pte_flush_all.
+"""
+
+from __future__ import annotations
+
+from hostsim.compiled.jit import inlined, jit
+from hostsim.costs.exits import MAP
+from hostsim.kvm.loops.armed import count_range
+from hostsim.kvm.loops.layout import CAP, IN_GUEST, MAPPED, UNMAPPED_ALL, V_END, V_STAGE, Ints, Kvm
+from hostsim.kvm.loops.streams import pass_by, rearm
+from hostsim.spte_index.spte import KEPT, PRESENT
+
+# Model limit: the hptes of all vCPUs are one table that is full when all of theirs would be; in KVM each vCPU has a table of
+# its own, unmaps what is in that, and maps again what another vCPU has mapped for itself.
+
+
+@inlined
+def at_cap(state: Ints, kind: int) -> bool:
+    """Whether a fault of ``kind`` finds no room for its page."""
+    return bool(kind == MAP and state[CAP] > 0 and state[MAPPED] >= state[CAP])
+
+
+@jit
+def unmap_all(k: Kvm, v: int, now_ns: int) -> None:
+    """No spte is left. VCPU ``v`` does it: those before it have made their touches of this instant."""
+    n_pages = len(k.sptes.spte)
+    count_range(k, 0, n_pages, -1)
+    for page in range(n_pages):
+        k.sptes.spte[page] &= KEPT
+    count_range(k, 0, n_pages, 1)
+    k.state[MAPPED] = 0
+    k.state[UNMAPPED_ALL] += 1
+    for other in range(v):
+        if k.vcpus[V_STAGE, other] == IN_GUEST:
+            pass_by(k, other, k.vcpus[V_END, other], now_ns)
+    rearm(k, 0, n_pages, now_ns)
+
+
+@jit
+def count_mapped(k: Kvm) -> None:
+    """MAPPED of Kvm.state from the sptes themselves: 4 KiB ones."""
+    n = 0
+    for page in range(len(k.sptes.spte)):
+        n += int(k.sptes.spte[page] & PRESENT != 0)
+    k.state[MAPPED] = n

@@ -1,0 +1,112 @@
+"""Law 3: while a slot is logged, what can be written without an exit has its record."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.compiled.jit import jit, part
+from hostsim.kvm.loops.armed import armed_as, weight_of
+from hostsim.kvm.loops.layout import (
+    BY_VISIT,
+    HARDWARE,
+    LOGGED,
+    P_ARMED,
+    P_CLASS,
+    P_END,
+    P_FIRST,
+    P_KIND,
+    P_WRITE,
+    PML,
+    REGION_BITS,
+    UNIFORM,
+    V_PML,
+    Kvm,
+)
+from hostsim.spte_index.spte import DIRTY, IN_LOG, PRESENT, REGION_PAGES, TRACKED, WRITABLE
+
+
+@part
+def _note_buffers(k: Kvm) -> None:
+    """Pages in PML buffers are in the log while a check runs; entries that put them there are turned round."""
+    for v in range(k.vcpus.shape[1]):
+        for i in range(k.vcpus[V_PML, v]):
+            page = k.buffers[v, i]
+            if k.sptes.spte[page] & IN_LOG == 0:
+                k.sptes.spte[page] |= IN_LOG
+                k.buffers[v, i] = -1 - page
+
+
+@part
+def _forget_buffers(k: Kvm) -> None:
+    """Undo ``_note_buffers``."""
+    for v in range(k.vcpus.shape[1]):
+        for i in range(k.vcpus[V_PML, v]):
+            if k.buffers[v, i] < 0:
+                page = -1 - k.buffers[v, i]
+                k.sptes.spte[page] &= ~IN_LOG & 0xFF
+                k.buffers[v, i] = page
+
+
+@part
+def _first_unseen(k: Kvm, first: int, end: int, wanted: int) -> int:
+    for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
+        low, high = max(first, region * REGION_PAGES), min(end, (region + 1) * REGION_PAGES)
+        if k.sptes.level[region] != 0 and k.sptes.large[region] & (wanted | TRACKED) != wanted:
+            continue
+        large = k.sptes.level[region] != 0
+        bad = 0
+        for page in range(low, high):
+            writable = large or k.sptes.spte[page] & (wanted | TRACKED) == wanted
+            bad += writable and k.sptes.spte[page] & IN_LOG == 0
+        if bad > 0:
+            for page in range(low, high):
+                if (large or k.sptes.spte[page] & (wanted | TRACKED) == wanted) and k.sptes.spte[page] & IN_LOG == 0:
+                    return page
+    return -1
+
+
+@jit
+def first_unrecorded(k: Kvm, first: int, end: int) -> int:
+    """First of gfns [first, end) that the guest can write unseen and that has no record in log, ring or PML buffer, or -1.
+
+    With D bits alone the bit that lets a write pass unseen is the record.
+    """
+    if k.state[LOGGED] == 0 or (k.state[HARDWARE] == 1 and k.state[PML] == 0):
+        return -1
+    _note_buffers(k)
+    found = _first_unseen(k, first, end, PRESENT | WRITABLE | (DIRTY if k.state[HARDWARE] == 1 else 0))
+    _forget_buffers(k)
+    return found
+
+
+@jit
+def first_unharvested(k: Kvm, got: NDArray[np.uint8], n_pages: int) -> int:
+    """First gfn with a record that user space has not got, or -1."""
+    by_spte = k.state[HARDWARE] == 1 and k.state[PML] == 0
+    _note_buffers(k)
+    found = -1
+    for page in range(n_pages):
+        d_bit = by_spte and k.sptes.spte[page] & (PRESENT | DIRTY) == PRESENT | DIRTY
+        dirty = d_bit or k.sptes.spte[page] & IN_LOG != 0
+        if dirty and got[page] == 0:
+            found = page
+            break
+    _forget_buffers(k)
+    return found
+
+
+@jit
+def first_miscounted(k: Kvm) -> int:
+    """First part of the guest's work whose armed pages or weights are not what its sptes say, or -1; sweeps count none."""
+    for p in range(len(k.parts)):
+        part, n = k.parts[p], 0
+        if part[P_KIND] == BY_VISIT:
+            continue
+        for page in range(part[P_FIRST], part[P_END]):
+            seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+            if seen > 0:
+                n += 1 if part[P_KIND] == UNIFORM else weight_of(k, part[P_CLASS], page, seen)
+        if n != part[P_ARMED]:
+            return p
+    return -1

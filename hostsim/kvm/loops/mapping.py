@@ -1,0 +1,218 @@
+"""What handling a fault sets, with the counts of armed pages kept.
+
+Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::kvm_tdp_mmu_map; spte.c::make_spte.
+"""
+
+from __future__ import annotations
+
+from hostsim.compiled.jit import inlined, jit, part
+from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.costs.exits import MAP, SPLIT, TRACK
+from hostsim.kvm.loops.armed import armed_as, count_range, disarm_page, is_armed, span_end, span_first
+from hostsim.kvm.loops.hptes import at_cap, unmap_all
+from hostsim.kvm.loops.layout import (
+    BLOCK,
+    CAP,
+    HUGE,
+    IN_GUEST,
+    LOG,
+    LOGGED,
+    MAPPED,
+    REGION_BITS,
+    RING,
+    V_END,
+    V_HEAD,
+    V_PML,
+    V_RING,
+    V_STAGE,
+    WHOLE_TABLE,
+    YOUNG,
+    Ints,
+    Kvm,
+)
+from hostsim.kvm.loops.streams import pass_by, rearm
+from hostsim.spte_index.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
+
+
+@inlined
+def set_spte(k: Kvm, page: int, value: int) -> None:
+    """The 4 KiB spte of ``page``, and what its place holds of the page's content, become ``value``. Disarms at most."""
+    read, write = armed_as(k.sptes, k.state, page, 0), armed_as(k.sptes, k.state, page, 1)
+    k.sptes.spte[page] = value
+    if is_armed(k.sptes, k.state, page, 0):
+        read = 0
+    if is_armed(k.sptes, k.state, page, 1):
+        write = 0
+    disarm_page(k, page, read, write)
+
+
+@inlined
+def mark_dirty(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int, page: int) -> None:
+    """mark_page_dirty_in_slot: the bit in the log, or an entry in the ring of vCPU ``v``."""
+    if sptes.spte[page] & IN_LOG != 0:
+        return
+    sptes.spte[page] |= IN_LOG
+    if state[RING] == 1:
+        size = buffers.shape[1] - PML_ENTRIES
+        buffers[v, PML_ENTRIES + (vcpus[V_HEAD, v] + vcpus[V_RING, v]) % size] = page
+        vcpus[V_RING, v] += 1
+
+
+@inlined
+def drain_pml(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> int:
+    """Move the PML buffer of vCPU ``v`` into the log, oldest first; returns how many entries it had."""
+    entries = vcpus[V_PML, v]
+    for i in range(entries):
+        mark_dirty(sptes, vcpus, buffers, state, v, buffers[v, i])
+    vcpus[V_PML, v] = 0
+    return int(entries)
+
+
+@part
+def set_region(k: Kvm, region: int, level: int, large: int, small: int) -> None:
+    """All sptes of a region at once: a large one with flags ``large`` (level 1, 2), or 512 with flags ``small``."""
+    first = region * REGION_PAGES
+    k.sptes.level[region], k.sptes.large[region] = level, large
+    for page in range(first, first + REGION_PAGES):
+        k.sptes.spte[page] = small | (k.sptes.spte[page] & KEPT)
+
+
+@part
+def is_empty(sptes: Sptes, region: int) -> bool:
+    """Whether nothing in the region is mapped."""
+    if sptes.level[region] != 0:
+        return False
+    for page in range(region * REGION_PAGES, (region + 1) * REGION_PAGES):
+        if sptes.spte[page] & PRESENT != 0:
+            return False
+    return True
+
+
+@part
+def is_empty_block(k: Kvm, region: int) -> bool:
+    """Whether the block of ``region`` lies in memory as a whole, and nothing in it is mapped."""
+    first = region - region % k.state[BLOCK]
+    if k.state[BLOCK] == 1 or first + k.state[BLOCK] > len(k.sptes.level):
+        return False
+    for other in range(first, first + k.state[BLOCK]):
+        if not is_empty(k.sptes, other):
+            return False
+    return True
+
+
+@part
+def set_regions_counted(k: Kvm, first: int, end: int, level: int, large: int, small: int) -> None:
+    """``set_region`` for regions [first, end), with the counts of armed pages kept."""
+    count_range(k, first * REGION_PAGES, end * REGION_PAGES, -1)
+    for region in range(first, end):
+        set_region(k, region, level, large, small)
+    count_range(k, first * REGION_PAGES, end * REGION_PAGES, 1)
+
+
+@jit
+def _split(k: Kvm, v: int, page: int, now_ns: int) -> None:
+    """In a logged slot: 512 sptes with the large one's flags, or none at all; of 1 GiB the other 2 MiB stay large, or go.
+
+    It is set by vCPU ``v``: those before it have made their touches of this instant.
+    """
+    region = page >> REGION_BITS
+    first, end, flags = span_first(k, region), span_end(k, region), k.sptes.large[region]
+    if k.state[WHOLE_TABLE] == 1:
+        for other in range(first, end):
+            k.sptes.level[other] = 1
+        set_regions_counted(k, region, region + 1, 0, 0, flags)
+    else:
+        set_regions_counted(k, first, end, 0, 0, 0)
+    for other in range(v):
+        if k.vcpus[V_STAGE, other] == IN_GUEST:
+            pass_by(k, other, k.vcpus[V_END, other], now_ns)
+    rearm(k, first * REGION_PAGES, end * REGION_PAGES, now_ns)
+
+
+@inlined
+def _sets_region(sptes: Sptes, state: Ints, kind: int, page: int) -> bool:
+    """Whether the fault sets one large spte, or replaces it."""
+    region = page >> REGION_BITS
+    if sptes.level[region] != 0:
+        return True
+    return bool(kind == MAP and state[HUGE] == 1 and state[LOGGED] == 0 and is_empty(sptes, region))
+
+
+@part
+def set_large(k: Kvm, region: int, flags: int) -> None:
+    """The flags of the large spte of ``region`` become ``flags``."""
+    set_regions_counted(k, span_first(k, region), span_end(k, region), k.sptes.level[region], flags, 0)
+
+
+@part
+def _map_large(k: Kvm, region: int, flags: int) -> None:
+    """The largest spte that finds room."""
+    if is_empty_block(k, region):
+        first = region - region % k.state[BLOCK]
+        set_regions_counted(k, first, first + k.state[BLOCK], 2, flags, 0)
+    else:
+        set_regions_counted(k, region, region + 1, 1, flags, 0)
+
+
+@part
+def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> bool:
+    """A fault on a large spte, or one that makes it; True if the 4 KiB spte of ``page`` remains to be set."""
+    region, logged = page >> REGION_BITS, k.state[LOGGED] == 1
+    large = k.sptes.large[region]
+    if kind == MAP:
+        _map_large(k, region, PRESENT | WRITABLE | (DIRTY if is_write else 0))
+    elif kind == TRACK:
+        writable = WRITABLE | DIRTY if is_write and not logged else 0
+        set_large(k, region, (large & (~(TRACKED | AGED) & 0xFF)) | writable)
+    elif not logged:
+        set_large(k, region, (large & (~AGED & 0xFF)) | WRITABLE | DIRTY)
+    else:
+        _split(k, v, page, now_ns)
+        return True
+    return False
+
+
+@inlined
+def _small_flags(sptes: Sptes, state: Ints, kind: int, page: int, is_write: bool) -> int:
+    """Flags of the 4 KiB spte that the fault sets."""
+    if kind == MAP or (kind == SPLIT and state[WHOLE_TABLE] == 0):
+        return PRESENT | WRITABLE | (DIRTY if is_write or state[LOGGED] == 1 else 0)
+    kept = sptes.spte[page] & (PRESENT if is_write else PRESENT | WRITABLE | DIRTY)
+    return int(kept | (WRITABLE | DIRTY if is_write else 0))
+
+
+@inlined
+def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> None:
+    """Set what a fault of ``kind`` sets, at the end of its hold.
+
+    The page is young then. W comes back to an access-tracked page only with a write; what is mapped writable in a logged
+    slot is dirty.
+    """
+    if _sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, v, kind, page, is_write, now_ns):
+        return
+    if at_cap(k.state, kind):
+        unmap_all(k, v, now_ns)
+    flags = _small_flags(k.sptes, k.state, kind, page, is_write)
+    set_spte(k, page, flags | (k.sptes.spte[page] & KEPT))
+    if kind == MAP and k.state[CAP] > 0:
+        k.state[MAPPED] += 1
+    if k.state[LOGGED] == 1 and (is_write or kind != TRACK):
+        mark_dirty(k.sptes, k.vcpus, k.buffers, k.state, v, page)
+
+
+@inlined
+def note_access(k: Kvm, page: int, kind: int) -> None:
+    """An access that faults no more, of LOG, FILL or YOUNG: the hardware sets A, a LOG sets D, a FILL or LOG is a write."""
+    # Model limit: the first write to a page of zeros makes it young, also where the TLB has its translation.
+    region, value = page >> REGION_BITS, k.sptes.spte[page] & (~AGED & 0xFF)
+    if k.sptes.level[region] != 0:
+        large = k.sptes.large[region]
+        flags = (large | (DIRTY if kind == LOG else 0)) & (~AGED & 0xFF)
+        if flags != large:
+            set_large(k, region, flags)
+    elif kind == LOG:
+        value |= DIRTY
+    if kind != YOUNG:
+        value &= ~BLANK & 0xFF
+        k.zero[page] = 0
+    set_spte(k, page, value)

@@ -1,0 +1,181 @@
+"""Drawing one armed page of a part of the guest's work, uniformly or by weight."""
+
+from __future__ import annotations
+
+from hostsim.compiled.jit import inlined, jit, part
+from hostsim.core.rng import keyed_uniform, keyed_word
+from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
+from hostsim.kvm.loops.armed import FULL, armed_as, is_armed, super_at, weight_of
+from hostsim.kvm.loops.layout import (
+    BY_WEIGHT,
+    P_ARMED,
+    P_CLASS,
+    P_END,
+    P_FIRST,
+    P_KIND,
+    P_SUPERS,
+    P_WEIGHTS,
+    P_WRITE,
+    REGION_BITS,
+    STALE_ROW,
+    SUPER_BITS,
+    UNIT,
+    Ints,
+    Kvm,
+)
+from hostsim.spte_index.spte import REGION_PAGES, Sptes
+
+SPARSE = 32
+"""With fewer than 1 page in SPARSE armed, places are not tried any more: counts lead to the page."""
+TRIES = 64
+SUPER_PAGES = 1 << SUPER_BITS
+
+
+@inlined
+def place(part: Ints, key0: int, draw: int, attempt: int) -> int:
+    """The page of ``part`` that is tried then, armed or not."""
+    return int(part[P_FIRST] + ((keyed_word(key0, draw, attempt) * (part[P_END] - part[P_FIRST])) >> 32))
+
+
+@inlined
+def pick(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+    """An armed gfn of part ``p``, of which there is one at least; keyed by (key0, key1, draw)."""
+    part = k.parts[p]
+    if part[P_KIND] != BY_WEIGHT and part[P_ARMED] * SPARSE >= part[P_END] - part[P_FIRST]:
+        page = _try(k, p, key0, key1, draw)
+        if page >= 0:
+            return page
+    elif _are_alike(k, p) and part[P_ARMED] // UNIT * SPARSE >= part[P_END] - part[P_FIRST]:
+        page = _try_weights(k, p, key0, key1, draw)
+        if page >= 0:
+            return page
+    rest = min(int(keyed_uniform(key0, key1, draw, TRIES) * part[P_ARMED]), part[P_ARMED] - 1)
+    return _weigh_out(k, p, rest) if part[P_KIND] == BY_WEIGHT else _walk(k, p, rest)
+
+
+@inlined
+def _are_alike(k: Kvm, p: int) -> bool:
+    """Whether pages of a part by weight have UNIT each when they are armed in full."""
+    return bool(k.parts[p, P_KIND] == BY_WEIGHT and k.ints[k.parts[p, P_CLASS], KIND] != WEIGHTED)
+
+
+@inlined
+def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+    """Places drawn until one is armed, or -1 after TRIES: the region by its share of armed pages, then the page."""
+    part = k.parts[p]
+    first, end, is_write = part[P_FIRST], part[P_END], part[P_WRITE]
+    for attempt in range(TRIES):
+        page = place(part, key0, draw, attempt)
+        region = page >> REGION_BITS
+        counted = k.counts[is_write, region]
+        if counted == 0:
+            continue
+        start = region * REGION_PAGES
+        if counted == REGION_PAGES:
+            return int(page)
+        if start < first or start + REGION_PAGES > end:
+            if is_armed(k.sptes, k.state, page, is_write):
+                return int(page)
+        elif keyed_word(key1, draw, attempt) >> (32 - REGION_BITS) < counted:
+            return _within(k.sptes, k.state, page, is_write, counted, key1, draw)
+    return -1
+
+
+@part
+def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+    """Places drawn until one is kept, each with its weight out of UNIT, or -1 after TRIES."""
+    part = k.parts[p]
+    for attempt in range(TRIES):
+        page = place(part, key0, draw, attempt)
+        seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+        if seen == FULL:
+            return int(page)
+        if seen > 0 and (keyed_word(key1, draw, attempt) * UNIT) >> 32 < weight_of(k, part[P_CLASS], page, seen):
+            return int(page)
+    return -1
+
+
+@jit
+def _within(sptes: Sptes, state: Ints, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
+    """One of the ``counted`` armed pages of the region of ``page``, which was drawn."""
+    start = page - page % REGION_PAGES
+    probe = page
+    for attempt in range(TRIES, 2 * TRIES):
+        if is_armed(sptes, state, probe, is_write):
+            return probe
+        probe = start + (keyed_word(key, draw, attempt) >> (32 - REGION_BITS))
+    rest = (keyed_word(key, draw, 2 * TRIES) * counted) >> 32
+    probe = start
+    while rest > 0 or not is_armed(sptes, state, probe, is_write):
+        if is_armed(sptes, state, probe, is_write):
+            rest -= 1
+        probe += 1
+    return probe
+
+
+@part
+def _weigh_out(k: Kvm, p: int, rest: int) -> int:
+    """The page at which the armed weight passed exceeds ``rest``."""
+    part = k.parts[p]
+    upper, lower, found = part[P_FIRST] >> SUPER_BITS, part[P_FIRST] >> REGION_BITS, -1
+    at, last = part[P_SUPERS], part[P_SUPERS] + ((part[P_END] - 1) >> SUPER_BITS) - upper
+    while at < last and rest >= k.tape[at]:
+        rest -= k.tape[at]
+        at += 1
+    region = max(lower, (upper + at - part[P_SUPERS]) << (SUPER_BITS - REGION_BITS))
+    at, last = part[P_WEIGHTS] + region - lower, part[P_WEIGHTS] + ((part[P_END] - 1) >> REGION_BITS) - lower
+    while at < last and rest >= k.tape[at]:
+        rest -= k.tape[at]
+        at += 1
+    page = max(part[P_FIRST], (lower + at - part[P_WEIGHTS]) << REGION_BITS)
+    row = k.ints[part[P_CLASS]]
+    if row[KIND] == WEIGHTED and k.counts[STALE_ROW, page >> REGION_BITS] == 0:
+        at = row[DATA_OFFSET] - row[FIRST_GFN]
+        while rest >= 0:
+            if is_armed(k.sptes, k.state, page, part[P_WRITE]):
+                rest -= k.page_weights[at + page]
+                found = page
+            page += 1
+    while rest >= 0:
+        seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+        if seen > 0:
+            rest -= weight_of(k, part[P_CLASS], page, seen)
+            found = page
+        page += 1
+    return int(found)
+
+
+@inlined
+def _armed(k: Kvm, is_write: int, page: int, step: int) -> int:
+    """Armed pages of the ``step`` from ``page`` on: one page, a region or a super-region."""
+    if step == 1:
+        return int(is_armed(k.sptes, k.state, page, is_write))
+    if step == REGION_PAGES:
+        return int(k.counts[is_write, page >> REGION_BITS])
+    return int(k.counts[is_write, super_at(k, page)])
+
+
+@inlined
+def _step(page: int, end: int, largest: int) -> int:
+    """The largest step up to ``largest`` that begins at ``page`` and does not go beyond ``end``."""
+    if largest >= SUPER_PAGES and page % SUPER_PAGES == 0 and page + SUPER_PAGES <= end:
+        return SUPER_PAGES
+    if largest >= REGION_PAGES and page % REGION_PAGES == 0 and page + REGION_PAGES <= end:
+        return REGION_PAGES
+    return 1
+
+
+@jit
+def _walk(k: Kvm, p: int, rest: int) -> int:
+    """The armed page of part ``p`` that has ``rest`` armed ones before it."""
+    page, largest = k.parts[p, P_FIRST], SUPER_PAGES
+    while True:
+        step = _step(page, k.parts[p, P_END], largest)
+        counted = _armed(k, k.parts[p, P_WRITE], page, step)
+        if rest >= counted:
+            rest -= counted
+            page += step
+        elif step == 1:
+            return int(page)
+        else:
+            largest = 1 if step == REGION_PAGES else REGION_PAGES

@@ -1,0 +1,90 @@
+"""Which visits of a sweep go to armed pages: a tree of bits, so that the next armed visit is found in a few steps."""
+
+from __future__ import annotations
+
+from hostsim.compiled.jit import inlined, inlined_and_called
+from hostsim.guest.touch import CYCLE, N_PAGES, START_PAGE, STRIDE_GCD, STRIDE_INVERSE
+from hostsim.kvm.loops.layout import C_LEVEL, C_LEVELS, Ints
+
+WORD_BITS = 32
+
+
+@inlined_and_called
+def visit_of(row: Ints, page: int) -> int:
+    """Number within the cycle of a sweep's visit to ``page`` (from FIRST_GFN), or -1 if it leaves the page out."""
+    distance = (page - row[START_PAGE]) % row[N_PAGES]
+    if distance % row[STRIDE_GCD] != 0:
+        return -1
+    return int(((distance // row[STRIDE_GCD]) * row[STRIDE_INVERSE]) % row[CYCLE])
+
+
+@inlined_and_called
+def set_visit(bits: Ints, levels: Ints, visit: int) -> None:
+    """Mark ``visit``; levels: a row of Kvm.classes. In place."""
+    at = visit
+    for level in range(levels[C_LEVELS]):
+        word = levels[C_LEVEL + level] + at // WORD_BITS
+        before = bits[word]
+        bits[word] = before | (1 << (at % WORD_BITS))
+        if before != 0:
+            return
+        at = at // WORD_BITS
+
+
+@inlined_and_called
+def clear_visit(bits: Ints, levels: Ints, visit: int) -> None:
+    """Take the mark of ``visit`` away. In place."""
+    at = visit
+    for level in range(levels[C_LEVELS]):
+        word = levels[C_LEVEL + level] + at // WORD_BITS
+        bits[word] = bits[word] & ~(1 << (at % WORD_BITS))
+        if bits[word] != 0:
+            return
+        at = at // WORD_BITS
+
+
+@inlined
+def _lowest(word: int) -> int:
+    """Place of the lowest bit set; ``word`` is not 0."""
+    at = 0
+    while word & 0xFF == 0:
+        word >>= 8
+        at += 8
+    while word & 1 == 0:
+        word >>= 1
+        at += 1
+    return at
+
+
+@inlined_and_called
+def next_visit(bits: Ints, levels: Ints, visit: int) -> int:
+    """First marked visit at or after ``visit`` in the same cycle, or -1."""
+    level, at = 0, visit
+    while level < levels[C_LEVELS]:
+        n_words = levels[C_LEVEL + level + 1] - levels[C_LEVEL + level]
+        if at // WORD_BITS < n_words:
+            rest = bits[levels[C_LEVEL + level] + at // WORD_BITS] >> (at % WORD_BITS)
+            if rest != 0:
+                return _down(bits, levels, level, at + _lowest(rest))
+        at = at // WORD_BITS + 1
+        level += 1
+    return -1
+
+
+@inlined
+def _down(bits: Ints, levels: Ints, level: int, at: int) -> int:
+    """The first visit under entry ``at`` of ``level``."""
+    while level > 0:
+        level -= 1
+        at = at * WORD_BITS + _lowest(bits[levels[C_LEVEL + level] + at])
+    return at
+
+
+def level_sizes(n_visits: int) -> list[int]:
+    """Words of each level of the tree, the last level one word."""
+    sizes = [-(-n_visits // WORD_BITS)]
+    while sizes[-1] > 1:
+        sizes.append(-(-sizes[-1] // WORD_BITS))
+    return sizes
+
+

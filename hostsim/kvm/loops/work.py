@@ -1,0 +1,67 @@
+"""Work clocks of vCPUs that exit: stopped at an exit, running again from the entry on."""
+
+from __future__ import annotations
+
+from hostsim.compiled.jit import inlined, inlined_and_called
+from hostsim.core.rng import NEVER
+from hostsim.guest.pacing import CLOSED, MODE, RUN_MODE, SPEED_DEN, SPEED_NUM, STOPPED, T0, W0, work_at
+from hostsim.guest.touch import (
+    ALWAYS,
+    CLOCK_COUNT,
+    WINDOW_LENGTH,
+    WINDOW_PERIOD,
+    WINDOW_START,
+    window_global,
+    window_local,
+)
+from hostsim.kvm.loops.layout import V_AWAY_NS, V_CLOCK, V_CLOCK_END, V_STALL_NS, Ints
+
+
+@inlined_and_called
+def touch_ns(row: Ints, work_ns: int) -> int:
+    """Host time of a touch at ``work_ns`` of a clock that runs: it comes after the host events of that instant."""
+    if row[MODE] == CLOSED:
+        return int(row[T0] + work_ns - row[W0])
+    able = row[T0] - 1 - (-(work_ns + 1 - row[W0]) * row[SPEED_DEN] // row[SPEED_NUM])
+    return int(max(work_ns, able, row[T0]))
+
+
+@inlined
+def stop_clocks(vcpus: Ints, clocks: Ints, state: Ints, v: int, now_ns: int) -> None:
+    """The vCPU ``v`` is out of the guest from ``now_ns`` on."""
+    for at in range(vcpus[V_CLOCK, v], vcpus[V_CLOCK_END, v]):
+        if state[at] < 0:
+            continue
+        row = clocks[state[at]]
+        row[W0] = work_at(row, now_ns)
+        row[T0], row[MODE] = now_ns, STOPPED
+    vcpus[V_AWAY_NS, v] = now_ns
+
+
+@inlined
+def start_clocks(vcpus: Ints, clocks: Ints, state: Ints, v: int, now_ns: int) -> None:
+    """The vCPU ``v`` is in the guest again; clocks of parked tasks (hostsim.kvm.loops.parking) stand still."""
+    for at in range(vcpus[V_CLOCK, v], vcpus[V_CLOCK_END, v]):
+        if state[at] < 0:
+            continue
+        row = clocks[state[at]]
+        row[T0], row[MODE] = now_ns, row[RUN_MODE]
+    vcpus[V_STALL_NS, v] += now_ns - vcpus[V_AWAY_NS, v]
+
+
+@inlined
+def active_time(row: Ints, work_ns: int) -> int:
+    """Time spent in the active windows of a class by one of its clocks; row: its ints."""
+    if row[WINDOW_LENGTH] == ALWAYS:
+        return int(work_ns)
+    n = row[CLOCK_COUNT]
+    return window_local(row[WINDOW_START] // n, row[WINDOW_LENGTH] // n, row[WINDOW_PERIOD] // n, work_ns)
+
+
+@inlined
+def work_time(row: Ints, active_ns: int) -> int:
+    """Inverse of ``active_time``."""
+    if row[WINDOW_LENGTH] == ALWAYS or active_ns >= NEVER:
+        return int(active_ns)
+    n = row[CLOCK_COUNT]
+    return window_global(row[WINDOW_START] // n, row[WINDOW_LENGTH] // n, row[WINDOW_PERIOD] // n, active_ns)

@@ -1,0 +1,239 @@
+"""mmu-notifier events as KVM handles them: young bits asked for and cleared, ranges invalidated.
+
+Linux virt/kvm/kvm_main.c::kvm_handle_hva_range and the kvm_mmu_notifier_.. that call it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from hostsim.core.clock import Clock
+from hostsim.core.latency import Latencies, merged
+from hostsim.costs.exits import EXCLUSIVE, NONE
+from hostsim.kvm.engine import GuestEngine
+from hostsim.kvm.engine_state import Bytes
+from hostsim.kvm.flush import RemoteFlush
+from hostsim.kvm.indexed import IndexedSptes
+from hostsim.kvm.lock import MmuLock
+
+Step = Generator[simpy.Event, Any, None]
+Found = Generator[simpy.Event, Any, int]
+CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG, RANGE_START, RANGE_END = EVENTS = (
+    "clear_flush_young", "clear_young", "test_young", "invalidate_range_start", "invalidate_range_end",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NotifierPlan:
+    """How a kernel handles notifier events, and what that takes.
+
+    age_page_ns: a page whose young bit is read or cleared; zap_page_ns: one that an invalidation goes over; lock_pair_ns: of
+    mmu_lock for the end of one; lock_mode: how ageing takes mmu_lock; flush: whether clear_flush_young flushes where
+    something was young.
+    """
+
+    age_page_ns: float
+    zap_page_ns: float
+    lock_pair_ns: float
+    lock_mode: int = EXCLUSIVE
+    flush: bool = True
+
+    def age_ns(self, pages: int) -> int:
+        """Work on the young bits of ``pages``."""
+        return max(1, round(pages * self.age_page_ns))
+
+    def zap_ns(self, pages: int) -> int:
+        """Work on the sptes of ``pages`` that go."""
+        return max(1, round(pages * self.zap_page_ns))
+
+    def ages_ns(self, pages: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``age_ns`` of each; hardly any differ from the first."""
+        took_ns = np.full(len(pages), self.age_ns(int(pages[0])), np.int64)
+        for other in np.flatnonzero(pages != pages[0]).tolist():
+            took_ns[other] = self.age_ns(int(pages[other]))
+        return took_ns
+
+
+class MmuNotifier:
+    """Calls of one VM's memory. by_events: each of a series is a process of its own, as a check of the engine's walkers.
+
+    indexed: the sptes in an index, which says what calls take; None: the plan does.
+    """
+
+    def __init__(
+        self, env: Clock, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, plan: NotifierPlan,
+        indexed: IndexedSptes | None = None,
+    ) -> None:  # fmt: skip
+        self.plan, self.indexed, self.by_events = plan, indexed, False
+        self._latencies = {event: Latencies() for event in EVENTS}
+        self._pages: Counter[str] = Counter()
+        self._young = 0
+        self._false_old = 0.0
+        self._walks: dict[int, str] = {}
+        self._env, self._engine, self._lock, self._flush = env, engine, lock, flush
+        engine.set_flush_ns(flush.table_ns(engine.n_vcpus))
+
+    @property
+    def latencies(self) -> dict[str, Latencies]:
+        """Of the calls of each event so far, waits and flushes included."""
+        found = dict(self._latencies)
+        for slot, event in self._walks.items():
+            found[event] = merged((found[event], self._engine.walked(slot)[0]))
+        return found
+
+    @property
+    def pages(self) -> Counter[str]:
+        """Pages that calls were about so far, by event."""
+        found = Counter(self._pages)
+        for slot, event in self._walks.items():
+            found[event] += self._engine.walked(slot)[1]
+        return found
+
+    @property
+    def young(self) -> int:
+        """How many answers of calls were "young": not a number of pages, for a page may be asked for again."""
+        return self._young + sum(self._engine.walked(slot)[2] for slot in self._walks)
+
+    @property
+    def false_old(self) -> float:
+        """Pages that clear_flush_young and clear_young called old although they were accessed since the call before.
+
+        So many are expected: a TLB had their translation, so no A bit was set; 0 where the engine does not model TLBs.
+        """
+        return self._false_old + sum(self._engine.walked(slot)[3] for slot in self._walks)
+
+    def clear_flush_young(self, first: int, end: int, young: Bytes) -> Found:
+        """young[first:end] says what was young and is old now, on all CPUs if the kernel flushes; returns how many."""
+        return (yield from self._age(CLEAR_FLUSH_YOUNG, first, end, young))
+
+    def clear_young(self, first: int, end: int, young: Bytes) -> Found:
+        """The same with no flush."""
+        return (yield from self._age(CLEAR_YOUNG, first, end, young))
+
+    def test_young(self, first: int, end: int, young: Bytes) -> Found:
+        """The same, but nothing changes."""
+        return (yield from self._age(TEST_YOUNG, first, end, young))
+
+    def each(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
+        """A call of ``event`` for pages [first, first + call_pages) of each of ``firsts``, int64[k], one after the other.
+
+        young: uint8[n_pages], becomes 1 where a call found the page young, and stays so if a later call about the page does
+        not. Returns how many answers were "young": a page that is asked for twice may count twice.
+        """
+        by_events = self.by_events or (self.indexed is not None and not self.indexed.sees_young)
+        n_calls = 0 if by_events else self._engine.calls_at_once(call_pages)
+        slot = self._lock.lend_slot() if n_calls else None
+        if slot is None:
+            return (yield from self.each_by_events(event, firsts, call_pages, young))
+        self._walks[slot] = event
+        for at in range(0, len(firsts), n_calls):
+            yield self._begin_walk(slot, event, firsts[at : at + n_calls], call_pages, len(young))
+            self._engine.take_found(slot, young)
+        found = self._end_walk(slot)
+        self._lock.take_slot_back(slot)
+        return found
+
+    def each_by_events(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
+        """The same, each call as a process of the host makes it."""
+        found = 0
+        for first in firsts.tolist():
+            end = min(first + call_pages, len(young))
+            before = young[first:end].copy()
+            found += yield from self._age(event, first, end, young)
+            young[first:end] |= before
+        return found
+
+    def _begin_walk(self, slot: int, event: str, firsts: NDArray[np.int64], call_pages: int, n_pages: int) -> simpy.Event:
+        """The engine makes these calls; the event comes up when it has."""
+        ends = np.minimum(firsts + call_pages, n_pages)
+        over = self._lock.walk_over(slot)
+        if self.indexed is None:
+            holds_ns = self.plan.ages_ns(ends - firsts)
+        else:
+            holds_ns = self.indexed.age_holds_ns(firsts, call_pages, clears=event != TEST_YOUNG)
+        self._engine.begin_walk(
+            slot, EVENTS.index(event), self.plan.lock_mode, firsts, ends, holds_ns, self._env.now_ns, flushes=self.plan.flush
+        )
+        return over
+
+    def _end_walk(self, slot: int) -> int:
+        """What the walker's calls took is counted; returns how many pages were young."""
+        event = self._walks.pop(slot)
+        pages, young, false_old = self._engine.take_walked(slot, self._latencies[event])
+        self._pages[event] += pages
+        self._young += young
+        self._false_old += false_old
+        return young
+
+    def look(self, young: Bytes) -> int:
+        """What test_young would say of all memory, for an observer: takes no time and is no call."""
+        return self._test_young(0, len(young), young)
+
+    def invalidate_range_start(self, first: int, end: int) -> Step:
+        """Pages [first, end) are about to go: no fault maps them before invalidate_range_end; flushed under the lock."""
+        yield from self._timed(RANGE_START, end - first, self._lock.during(EXCLUSIVE, self._zap(first, end)))
+
+    def invalidate_range_end(self, first: int, end: int) -> Step:
+        """They are gone: faults that looked up a host page before now look again."""
+        yield from self._timed(RANGE_END, end - first, self._lock.during(EXCLUSIVE, self._end()))
+
+    def _timed(self, event: str, pages: int, work: Step) -> Step:
+        asked_ns = self._env.now_ns
+        yield from work
+        self._latencies[event].record(self._env.now_ns - asked_ns)
+        self._pages[event] += pages
+
+    def _age(self, event: str, first: int, end: int, young: Bytes) -> Found:
+        work = self._walk(event, first, end, young)
+        locked = work if self.plan.lock_mode == NONE else self._lock.during(self.plan.lock_mode, work)
+        yield from self._timed(event, end - first, locked)
+        found = int(young[first:end].sum(dtype=int))
+        self._young += found
+        return found
+
+    def _walk(self, event: str, first: int, end: int, young: Bytes) -> Step:
+        """What was young when the walk begins decides; what has become so since is cleared and told with it."""
+        hold_ns = self._age_ns(event, first, end)
+        found = self._test_young(first, end, young)
+        yield self._env.timeout(hold_ns)
+        if event == TEST_YOUNG:
+            return
+        flushes = found > 0 and event == CLEAR_FLUSH_YOUNG and self.plan.flush
+        if flushes:
+            yield from self._flush()
+        self._false_old += self._engine.judge_old(first, end, self._env.now_ns)
+        if found > 0:
+            self._engine.clear_young(first, end, young, self._env.now_ns, flushed=flushes)
+
+    def _age_ns(self, event: str, first: int, end: int) -> int:
+        """Asked where the walk begins: under mmu_lock, if the kernel takes it."""
+        if self.indexed is None:
+            return self.plan.age_ns(end - first)
+        return self.indexed.age_ns(first, end, clears=event != TEST_YOUNG)
+
+    def _test_young(self, first: int, end: int, young: Bytes) -> int:
+        """As the engine says; all is old in an index whose ageing looks at nothing (book3s_pr.c::kvm_age_gfn_pr)."""
+        if self.indexed is not None and not self.indexed.sees_young:
+            young[first:end] = 0
+            return 0
+        return self._engine.test_young(first, end, young)
+
+    def _zap(self, first: int, end: int) -> Step:
+        hold_ns = self.plan.zap_ns(end - first) if self.indexed is None else self.indexed.zap_ns(first, end)
+        self._engine.invalidate_begin(first, end)
+        is_mapped = self._engine.maps_any(first, end)
+        yield self._env.timeout(hold_ns)
+        if is_mapped:
+            yield from self._flush()
+            self._engine.zap(first, end, self._env.now_ns)
+
+    def _end(self) -> Step:
+        self._engine.invalidate_end()
+        yield self._env.timeout(max(1, round(self.plan.lock_pair_ns)))

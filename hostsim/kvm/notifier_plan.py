@@ -1,0 +1,32 @@
+"""How the kernel of an era handles mmu-notifier events on a machine."""
+
+from __future__ import annotations
+
+from hostsim.core.errors import InputError, Problem
+from hostsim.costs.costs import MODES, load_costs
+from hostsim.costs.era import load_era
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.mmu_notifier import MmuNotifier, NotifierPlan
+from hostsim.kvm.spec import MmuSpec, pins_pages
+
+
+def notifier_plan(mmu: MmuSpec) -> NotifierPlan:
+    """From the words of a machine. InputError for names that do not exist."""
+    # Model limit: a page that goes costs what a page that is aged costs, one atomic operation on its spte.
+    costs, era = load_costs(mmu.costs), load_era(mmu.era)
+    return NotifierPlan(
+        age_page_ns=costs.age_page_ns,
+        zap_page_ns=costs.age_page_ns,
+        lock_pair_ns=2 * costs.atomic_ns,
+        lock_mode=MODES.index(era.ageing_lock),
+        flush=era.flush_when_ageing,
+    )
+
+
+def notifier_of(vm: LiveVm, mmu: MmuSpec) -> MmuNotifier:
+    """The mmu notifier of ``vm``. InputError where the host of that VM has none."""
+    if pins_pages(mmu.index, mmu.era):
+        got = f"'{mmu.index}' with era {mmu.era} and a host that ages or reclaims its memory"
+        wanted = "neither beside it: its pages were pinned in 2010; or a later era, where ageing finds all old"
+        raise InputError([Problem("", "vm.mmu.index", got, wanted, 'era = "E0b"')])
+    return MmuNotifier(vm.env, vm.engine, vm.lock, vm.flush, notifier_plan(mmu), vm.indexed)

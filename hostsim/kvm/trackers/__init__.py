@@ -1,0 +1,1 @@
+"""Dirty trackers of KVM, one file an interface."""

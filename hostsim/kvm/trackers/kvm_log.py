@@ -1,0 +1,113 @@
+"""What all dirty trackers of KVM share: switching the log on and off, and the checks of law 3.
+
+KVM_SET_USER_MEMORY_REGION with KVM_MEM_LOG_DIRTY_PAGES: arch/x86/kvm/x86.c::kvm_mmu_slot_apply_flags.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.core.dirty_tracker import Timed
+from hostsim.core.errors import InvariantError
+from hostsim.kvm.live_vm import LiveVm
+
+
+class KvmLog:
+    """Base of the trackers. One log operation at a time: each takes slots_lock."""
+
+    # Model limit: sptes change when the flush after a hold is over; in KVM within the hold, and a vCPU without a stale TLB
+    # entry meets them at once.
+
+    logs_reads = True
+
+    def __init__(self, vm: LiveVm) -> None:
+        n_pages = vm.memory.n_pages
+        self.name: str = vm.plan.interface
+        self.initial_records = int(vm.plan.all_set)
+        self.chunk_shift = vm.plan.chunk_shift
+        self.clear_marks = np.zeros(-(-n_pages >> self.chunk_shift), np.uint8)
+        self._vm, self._env, self._engine, self._plan = vm, vm.env, vm.engine, vm.plan
+        self._n_pages = n_pages
+        self._due = np.zeros(n_pages, np.uint8)
+        """What the operation under way found; all 0 between two of them."""
+        self._logged = False
+
+    def start_log(self) -> Timed[None]:
+        """Protect everything, or set the whole log. Takes slots_lock and, to protect, mmu_lock; then flushes."""
+        yield from self._vm.slots_lock.of(self._start())
+
+    def stop_log(self) -> Timed[None]:
+        """Logging off, huge pages recovered. Takes slots_lock and mmu_lock."""
+        yield from self._vm.slots_lock.of(self._stop())
+
+    def before_send(self, gfn: int) -> Timed[None]:
+        """Nothing: a harvest clears what it finds."""
+        yield from ()
+
+    def harvested(self) -> NDArray[np.uint8] | None:
+        """A sync moves records from the log into the bitmap at one go."""
+        return None
+
+    def first_unharvested(self, now_ns: int) -> int:
+        """First gfn that is in log, ring or PML buffer now and in no harvest, or -1."""
+        return self._engine.first_unharvested(self._got())
+
+    def _got(self) -> NDArray[np.uint8]:
+        """uint8[n_pages], 1: a harvest has the page, its record stays in the log until it is cleared."""
+        return self._due
+
+    def _start(self) -> Timed[None]:
+        plan = self._plan
+        if plan.all_set:
+            yield self._env.timeout(round(self._n_pages * plan.costs.all_set_ns))
+        else:
+            yield from self._vm.lock.hold(plan.slot_mode, self._start_hold_ns, plan.start_unit_ns)
+            yield from self._unlocked()
+            yield from self._vm.flush()
+        self._engine.start_log(plan.all_set, plan.eager_split, self._env.now_ns)
+        self._invalidate()
+        self._logged = True
+        self._check_recorded("when the log was switched on")
+
+    def _invalidate(self) -> None:
+        """Where a harvest does not protect but unmap."""
+        # Model limit: Book3S PR leaves mapped what was writable when a log began, and loses its writes; here it is unmapped.
+        if self._plan.invalidates:
+            self._engine.zap(0, self._n_pages, self._env.now_ns)
+
+    def _unlocked(self) -> Timed[None]:
+        """The rest of an index's call that needs no mmu_lock."""
+        if self._vm.indexed is not None and self._vm.indexed.unlocked_ns:
+            yield self._env.timeout(self._vm.indexed.unlocked_ns)
+
+    def _start_hold_ns(self) -> int:
+        if self._vm.indexed is not None:
+            return self._vm.indexed.start_log()
+        return self._plan.start_hold_ns(*self._engine.count_start(splits=self._plan.eager_split))
+
+    def _stop(self) -> Timed[None]:
+        plan, recovered = self._plan, 0
+
+        def hold_ns() -> int:
+            nonlocal recovered
+            recovered = self._engine.count_recoverable() if plan.recovery != "none" else 0
+            return self._vm.indexed.stop_log() if self._vm.indexed else plan.stop_hold_ns(recovered)
+
+        yield from self._vm.lock.hold(plan.slot_mode, hold_ns, plan.stop_unit_ns)
+        # Model limit: recovered regions are flushed once, also in kernels that flush for each of them.
+        if recovered:
+            yield from self._vm.flush()
+        self._engine.stop_log(plan.recovery, self._env.now_ns)
+        self._logged = False
+
+    def _drain(self) -> None:
+        """Every vCPU leaves the guest for a moment, which empties its PML buffer (vmx.c::vmx_sync_dirty_log)."""
+        if self._plan.pml:
+            self._engine.interrupt(self._env.now_ns)
+
+    def _check_recorded(self, when: str, first: int = 0, end: int | None = None) -> None:
+        """Law 3: what the guest can write unseen of pages [first, end) has its record."""
+        gfn = self._engine.first_unrecorded(first, end)
+        if gfn >= 0:
+            raise InvariantError(f"gfn {gfn}: writable without a record at {self._env.now_ns} ns, {when}")

@@ -1,0 +1,85 @@
+"""Where the time of vCPUs went, and the check that none of it is counted twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.core.clock import NEVER_NS
+from hostsim.core.errors import InvariantError
+from hostsim.guest.pacing import CLOSED, RUN_MODE, SPEED_DEN, SPEED_NUM, TICK, work_at
+
+if TYPE_CHECKING:
+    from hostsim.kvm.live_vm import LiveVm
+
+Ns = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class VcpuTimes:
+    """From the start of the run to now, int64[n_vcpus] each but for ``elapsed_ns`` [ns].
+
+    exit_ns: out of the guest because of exits; page_wait_ns: of that, waiting for a page that the host does not have;
+    user_space_ns: in user space: paused, throttled, or because of a dirty ring.
+    """
+
+    elapsed_ns: int
+    exit_ns: Ns
+    page_wait_ns: Ns
+    user_space_ns: Ns
+
+    @property
+    def guest_ns(self) -> Ns:
+        """In guest mode; a vCPU that halts because all its tasks sleep is in guest mode, too."""
+        return self.elapsed_ns - self.exit_ns - self.user_space_ns
+
+
+def vcpu_times(vm: LiveVm) -> VcpuTimes:
+    """Of all vCPUs of ``vm`` by now."""
+    now_ns = vm.env.now_ns
+    out_ns = np.array([vcpu.user_space_ns for vcpu in vm.vcpus], np.int64)
+    return VcpuTimes(now_ns, vm.engine.stalls_ns(now_ns), vm.page_waits.waited_ns(now_ns), out_ns)
+
+
+def check_vcpu_times(vm: LiveVm) -> None:
+    """InvariantError if the parts of a vCPU's time are more than there was, or if work says otherwise than they do.
+
+    Work clocks measure guest mode, exits and user space are measured elsewhere. So a wait that is counted as two vCPUs', or
+    as a vCPU's although another thread waited, shows here.
+    """
+    times = vcpu_times(vm)
+    for vcpu, guest_ns in enumerate(times.guest_ns.tolist()):
+        least_ns, most_ns = _worked_ns(vm, vcpu)
+        if not (least_ns <= guest_ns <= most_ns and times.page_wait_ns[vcpu] <= times.exit_ns[vcpu]):
+            raise InvariantError(_told(times, vcpu, least_ns))
+
+
+def _told(times: VcpuTimes, vcpu: int, worked_ns: int) -> str:
+    exit_ns, wait_ns, out_ns = (int(part[vcpu]) for part in (times.exit_ns, times.page_wait_ns, times.user_space_ns))
+    percent = 100 * (exit_ns + out_ns + worked_ns) / max(1, times.elapsed_ns)
+    exits = f"{exit_ns} ns in exits ({wait_ns} ns of it waiting for pages)"
+    parts = f"{worked_ns} ns of work, {exits}, {out_ns} ns in user space"
+    return f"vCPU {vcpu}: {parts} add up to {percent:.4g} % of its {times.elapsed_ns} ns"
+
+
+def _worked_ns(vm: LiveVm, vcpu: int) -> tuple[int, int]:
+    """(least, most) time in guest mode that agrees with the work done; work at timer ticks says nothing of it.
+
+    Closed-loop work takes its own time, unless its task slept while the vCPU went on; open-loop work is done at the full
+    speed of the vCPU at most.
+    """
+    least_ns, most_ns = 0, NEVER_NS
+    for clock in np.flatnonzero(vm.guest.clock_vcpu == vcpu):
+        row = vm.guest.clocks[clock]
+        work_ns = int(work_at(row, vm.env.now_ns))
+        if row[TICK]:
+            continue
+        if row[RUN_MODE] != CLOSED:
+            least_ns = max(least_ns, work_ns * int(row[SPEED_DEN]) // int(row[SPEED_NUM]))
+            continue
+        least_ns = max(least_ns, work_ns)
+        most_ns = most_ns if vm.page_waits.sleeps else min(most_ns, work_ns)
+    return least_ns, most_ns
