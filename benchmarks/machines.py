@@ -7,11 +7,11 @@ from fractions import Fraction
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
-from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
-from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.kernels.send import NORMAL_PAGE_BYTES
 from hostsim.kvm.spec import MmuSpec
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.send import NORMAL_PAGE_BYTES
 
 LINK_BYTES_PER_S = 12_500_000_000
 """100 Gbit/s."""

@@ -14,8 +14,8 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
 from hostsim.host.machine import Machine, MachineSpec
-from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.kernels.send import LOGGED
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.send import LOGGED
 from hostsim.report.drawing import BLUE, GREY, VERMILION, titled
 
 N_PAGES = 16384

@@ -16,17 +16,17 @@ from hostsim.guest.vm import Vm, VmBase
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.host.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.link import LinkSpec
 from hostsim.host.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
 from hostsim.host.memory.spec import HostMemorySpec
-from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.migration.thread import Migration
 from hostsim.host.monitor import Monitor
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.thread import Migration
 
 Progress = Callable[[int, dict[str, Any]], None]
 PROGRESS_PERIOD_NS = 100_000_000

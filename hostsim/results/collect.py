@@ -10,10 +10,10 @@ from hostsim.core.clock import NEVER_NS
 from hostsim.core.memory import PAGE_SIZE
 from hostsim.guest.pacing import work_at
 from hostsim.host.machine import Machine
-from hostsim.host.migration.recorder import Sample, SyncPoint
-from hostsim.host.migration.state import Counters
-from hostsim.host.migration.thread import Migration
-from hostsim.kernels.send import NORMAL_PAGE_BYTES
+from hostsim.qemu.recorder import Sample, SyncPoint
+from hostsim.qemu.send import NORMAL_PAGE_BYTES
+from hostsim.qemu.state import Counters
+from hostsim.qemu.thread import Migration
 from hostsim.results.kvm import KVM_ROUNDS, KVM_SERIES, KvmCosts, kvm_columns, kvm_costs
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, Table

@@ -9,12 +9,12 @@ from hostsim.core.rng import stream_key
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.host.ageing_daemon import AgeingSpec
-from hostsim.host.link import LinkSpec
 from hostsim.host.machine import MachineSpec, NeighbourSpec
 from hostsim.host.memory.host_memory import NO_LIMIT
 from hostsim.host.memory.spec import HostMemorySpec
-from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.kvm.spec import MmuSpec
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
 from hostsim.scenario import schema
 from hostsim.scenario.footprint import check_footprint
 from hostsim.scenario.schema import Scenario, trace_name

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
-from hostsim.host.link import MTU, RECEIVE_WINDOW
+from hostsim.qemu.link import MTU, RECEIVE_WINDOW
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section

@@ -12,10 +12,10 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.exits import EXCLUSIVE, WP
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
-from hostsim.host.cpu_throttle import CpuThrottle
-from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
-from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.qemu.cpu_throttle import CpuThrottle
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
 from hostsim.spte_index.spte import PRESENT, make_sptes
 from hostsim.theory import distinct
 from hostsim.theory.page_classes import PageClasses

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from hostsim.guest.workload import Workload
-from hostsim.host.cpu_throttle import CpuThrottle
+from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.theory.precopy_map import PrecopyOutcome
 from hostsim.validation.data import published
 from hostsim.validation.passes import PassPlan, guest_machine, run_passes

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hostsim.host.dirty_log import tcg
 from hostsim.host.machine import Machine, MachineSpec
-from hostsim.kernels import send
+from hostsim.qemu import send, tcg
 from tests.golden.machines import MACHINES
 
 PATH = Path(__file__).with_name("counts.json")

@@ -8,9 +8,9 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
-from hostsim.host.link import LinkSpec
 from hostsim.host.machine import MachineSpec
-from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
 
 MS = 1_000_000
 MIB = 1 << 20

@@ -10,7 +10,7 @@ import sys
 from hostsim.cli.main import main
 from tests.twins.mutate import Mutation, apply
 
-HARVEST, SEND = "hostsim.kernels.harvest", "hostsim.kernels.send"
+HARVEST, SEND = "hostsim.qemu.harvest", "hostsim.qemu.send"
 SKIP_128 = "    if gfn == 128:\n        return\n    pages.zero"
 REARM_ALL = "arm_paced(table, c, armed, now_work_ns)"
 REARM = "armed.pending[offset + page] = next_touch(table, c, page, now_work_ns)"

@@ -8,12 +8,12 @@ from typing import Any
 from hostsim.core.memory import RamBlock, lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.workload import Workload
-from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec, NeighbourSpec
 from hostsim.host.memory.host_memory import HostMemory
 from hostsim.host.memory.pages import VmPages
 from hostsim.host.memory.spec import HostMemorySpec
-from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
 
 US, MS = 1_000, 1_000_000
 SHEET = HostSheet(1_000, 500, 100, 100_000, 10_000, 100_000, 1_000, 1_000, 1_000)

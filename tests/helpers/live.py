@@ -9,11 +9,11 @@ from typing import Any
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.workload import Workload
-from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
-from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.spec import MmuSpec
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
 
 MS = 1_000_000
 SHEET = HostSheet(1_000, 0, 100, MS, 50_000, MS, 0, 0, 5_000)

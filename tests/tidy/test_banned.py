@@ -35,8 +35,8 @@ def test_a_banned_name_is_found(text: str) -> None:
     ("path", "text"),
     [
         ("hostsim/scenario/types.py", "raise ValueError('x')"),
-        ("hostsim/host/link.py", "import numpy as np\nrng: np.random.Generator"),
-        ("hostsim/host/link.py", "assert remaining >= 0"),
+        ("hostsim/qemu/link.py", "import numpy as np\nrng: np.random.Generator"),
+        ("hostsim/qemu/link.py", "assert remaining >= 0"),
         ("hostsim/report/progress.py", "import time\ntime.monotonic()"),
     ],
 )

@@ -14,9 +14,9 @@ from hostsim.core.memory import RamBlock, lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
-from hostsim.host.link import RECEIVE_WINDOW, LinkSpec
 from hostsim.host.machine import MachineSpec
-from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.qemu.link import RECEIVE_WINDOW, LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
 
 MS = 1_000_000
 RATES_PER_S = tuple(Fraction(r) for r in (6, 60, 240, 600, 600, 1200, 1800, 3000))

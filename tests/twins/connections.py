@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.host.link import LinkSpec
-from hostsim.kernels import tcp
+from hostsim.qemu import tcp
+from hostsim.qemu.link import LinkSpec
 from tests.twins.tcp import TwinTcp
 
 Facts = tuple[int, int, int, int]

@@ -14,9 +14,9 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, Workload
-from hostsim.host.cpu_throttle import CpuThrottle
 from hostsim.host.machine import Machine, MachineSpec
-from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.qemu.cpu_throttle import CpuThrottle
+from hostsim.qemu.parameters import MigrationParameters
 from tests.twins.machine import TwinMachine
 from tests.twins.mutate import MUTATIONS, apply
 from tests.twins.throttle import TwinThrottle

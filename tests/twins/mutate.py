@@ -26,22 +26,22 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = {
-    "none": Mutation("hostsim.kernels.harvest", "harvest", "touched", "touched"),
+    "none": Mutation("hostsim.qemu.harvest", "harvest", "touched", "touched"),
     "harvest sees its own instant": Mutation(
-        "hostsim.kernels.harvest", "harvest", "touched >= now_work_ns", "touched > now_work_ns"
+        "hostsim.qemu.harvest", "harvest", "touched >= now_work_ns", "touched > now_work_ns"
     ),
     "after is exclusive": Mutation(
-        "hostsim.kernels.harvest", "harvest", "page, now_work_ns)", "page, now_work_ns + 1)"
+        "hostsim.qemu.harvest", "harvest", "page, now_work_ns)", "page, now_work_ns + 1)"
     ),
-    "arming is exclusive": Mutation("hostsim.kernels.harvest", "arm", "page, after_ns)", "page, after_ns + 1)"),
+    "arming is exclusive": Mutation("hostsim.qemu.harvest", "arm", "page, after_ns)", "page, after_ns + 1)"),
     "a page harvested by two classes counts twice": Mutation(
-        "hostsim.kernels.harvest", "_record", "pages.due[gfn] == RECORDED", "pages.due[gfn] == -1"
+        "hostsim.qemu.harvest", "_record", "pages.due[gfn] == RECORDED", "pages.due[gfn] == -1"
     ),
     "a copy sees its own instant": Mutation(
-        "hostsim.kernels.harvest", "is_written", "+ page] < now", "+ page] <= now"
+        "hostsim.qemu.harvest", "is_written", "+ page] < now", "+ page] <= now"
     ),
     "a page goes out before the host's event of its instant": Mutation(
-        "hostsim.kernels.send", "send_pages", "t >= limits.horizon_ns", "t > limits.horizon_ns"
+        "hostsim.qemu.send", "send_pages", "t >= limits.horizon_ns", "t > limits.horizon_ns"
     ),
     "the clock is one nanosecond ahead": Mutation(
         "hostsim.guest.pacing", "_closed_work", "+ t_ns - row[T0]", "+ t_ns - row[T0] + 1"

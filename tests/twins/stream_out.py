@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostsim.host.link import LinkSpec
+from hostsim.qemu.link import LinkSpec
 from tests.twins.tcp import TwinTcp
 
 PS_PER_S = 10**12

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from hostsim.host.link import LinkSpec
+from hostsim.qemu.link import LinkSpec
 
 PS_PER_S = 10**12
 PIECE = 4104

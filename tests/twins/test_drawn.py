@@ -10,7 +10,7 @@ import pytest
 
 from hostsim.guest.popularity import zipf_shares
 from hostsim.host.machine import Machine
-from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.qemu.parameters import MigrationParameters
 from tests.helpers.plain import plain_output
 from tests.twins.drawn import (
     CASES,

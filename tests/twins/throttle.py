@@ -8,7 +8,7 @@ from typing import Any
 import simpy
 
 from hostsim.costs.host_sheet import HostSheet
-from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.qemu.parameters import MigrationParameters
 from tests.twins.guest import TwinVcpu
 
 SLICE_NS = 10_000_000

@@ -13,11 +13,11 @@ from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.guest.pacing import Pacing, work_at
 from hostsim.guest.workload import Workload
-from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine
-from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tally import Tally
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
 from hostsim.spte_index.spte import IN_LOG
 from tests.helpers.live import MS, TRACKING, live_machine, vm_of
 

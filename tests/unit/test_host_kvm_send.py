@@ -11,13 +11,13 @@ import pytest
 
 from hostsim.core.knobs import Knobs
 from hostsim.guest.workload import Workload
-from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine
-from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.migration.ram import RamState
-from hostsim.kernels import send
-from hostsim.kernels.send import SendLimits
 from hostsim.kvm.spec import MmuSpec
+from hostsim.qemu import send
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.ram import RamState
+from hostsim.qemu.send import SendLimits
 from tests.helpers.live import MS, live_machine, sweep, vm_of
 
 NEVER_NS = 1 << 62

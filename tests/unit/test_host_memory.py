@@ -22,9 +22,9 @@ from hostsim.host.memory.frames import Frames, watermarks
 from hostsim.host.memory.pages import CACHED, READING, SWAPPED, WRITING
 from hostsim.host.memory.reclaim import SWAP_CLUSTER_MAX
 from hostsim.host.memory.swap_area import NO_SLOT, Copy, SwapArea
-from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
 from hostsim.kvm.spec import MmuSpec
+from hostsim.qemu.parameters import MigrationParameters
 from tests.helpers.host_memory import MS, US, blocks, host, memory_of, pages_of, touches
 
 GIB_PAGES = 1 << 18

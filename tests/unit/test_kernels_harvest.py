@@ -10,16 +10,7 @@ from hostsim.guest.armed import Armed, make_armed
 from hostsim.guest.paced import arm_paced
 from hostsim.guest.touch import TouchTable, next_touch
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.kernels.harvest import (
-    Pages,
-    arm,
-    first_false_zero,
-    first_lost,
-    first_misarmed,
-    first_stale,
-    harvest,
-    mark_written,
-)
+from hostsim.qemu.harvest import Pages, arm, first_false_zero, first_lost, first_misarmed, first_stale, harvest, mark_written
 
 N_PAGES = 40
 SECOND = 10**9

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.kernels import send
-from hostsim.kernels.send import LINK_FREE_PS, N_STATE, T_NS, SendCosts
+from hostsim.qemu import send
+from hostsim.qemu.send import LINK_FREE_PS, N_STATE, T_NS, SendCosts
 
 bitmaps = st.lists(st.booleans(), min_size=1, max_size=60).filter(any)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.host.link import LinkSpec
-from hostsim.kernels import tcp
-from hostsim.kernels.send import NORMAL_PAGE_BYTES
+from hostsim.qemu import tcp
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.send import NORMAL_PAGE_BYTES
 
 MS = 1_000_000
 S = 1_000_000_000

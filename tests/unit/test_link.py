@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hostsim.core.clock import Clock
-from hostsim.host.link import Link, LinkSpec
-from hostsim.kernels.send import LINK_FREE_PS, N_STATE
+from hostsim.qemu.link import Link, LinkSpec
+from hostsim.qemu.send import LINK_FREE_PS, N_STATE
 
 
 def link_at(free_ps: int, spec: LinkSpec) -> tuple[Clock, Link]:

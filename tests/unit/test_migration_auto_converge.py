@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.host.migration.auto_converge import dirty_rate_is_high, next_percent
-from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.migration.state import MigrationState
+from hostsim.qemu.auto_converge import dirty_rate_is_high, next_percent
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.state import MigrationState
 
 P = MigrationParameters(auto_converge=True)
 

@@ -10,9 +10,9 @@ import pytest
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.workload import Workload
-from hostsim.host.link import LinkSpec
 from hostsim.host.machine import Machine, MachineSpec
-from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
 from hostsim.results.collect import migration_result
 from tests.twins.compare import record_windows
 

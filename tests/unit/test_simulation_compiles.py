@@ -55,7 +55,7 @@ def test_what_is_on_disk_is_not_compiled_again(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
     monkeypatch.setattr(code_store, "cache_folder", lambda: tmp_path)
     assert "send_pages" in loops_to_compile(["migration"])
-    (tmp_path / "hostsim.kernels.send.send_pages.0123.code").touch()
+    (tmp_path / "hostsim.qemu.send.send_pages.0123.code").touch()
     assert "send_pages" not in loops_to_compile(["migration"])
     monkeypatch.setattr(code_store, "cache_folder", lambda: None)
     assert len(loops_to_compile(["migration"])) == len(loops_of(["migration"]))

@@ -17,10 +17,10 @@ from hostsim.cli.run_scenario import verdict_texts
 from hostsim.core.errors import InvariantError
 from hostsim.host.machine import Machine
 from hostsim.host.memory.fault_waits import MIGRATION, TASK, VCPU
-from hostsim.host.migration.parameters import MigrationParameters
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import IN_GUEST, V_STAGE, V_STALL_NS
 from hostsim.kvm.vcpu_times import check_vcpu_times, vcpu_times
+from hostsim.qemu.parameters import MigrationParameters
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from tests.helpers.host_memory import MS, host, memory_of, pages_of, touches

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.host.link import LinkSpec
-from hostsim.kernels import tcp
+from hostsim.qemu import tcp
+from hostsim.qemu.link import LinkSpec
 
 S = 1_000_000_000
 LARGE = 16 << 20

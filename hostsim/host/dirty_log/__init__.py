@@ -7,11 +7,11 @@ from typing import Any
 
 from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.knobs import Knobs
-from hostsim.host.dirty_log.tcg import TcgTracker
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.trackers.clear_dirty_log import ClearDirtyLog
 from hostsim.kvm.trackers.dirty_ring import DirtyRing
 from hostsim.kvm.trackers.get_dirty_log import GetDirtyLog
+from hostsim.qemu.tcg import TcgTracker
 
 
 def _kvm(tracker: Callable[[LiveVm], DirtyTracker]) -> Callable[[Any, Knobs, int], DirtyTracker]:

@@ -13,10 +13,10 @@ from hostsim.core.knobs import Knobs
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import NS_PER_S
 from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.link import LinkSpec
-from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.migration.thread import Migration
 from hostsim.kvm.spec import IndexName, MmuSpec
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.thread import Migration
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import AgeCase, Load
 

@@ -14,15 +14,15 @@ from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import NS_PER_S, build_guest
 from hostsim.host.ageing_policies import named_for
 from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.link import LinkSpec
 from hostsim.host.memory.fault_waits import MIGRATION
 from hostsim.host.memory.host_memory import HostMemory
 from hostsim.host.memory.proactive import ProactiveReclaim, ScanDone, cold_policy, scan_period_ns
 from hostsim.host.memory.spec import HostMemorySpec
-from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.migration.thread import Migration
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.thread import Migration
 from hostsim.study.how_far import WITH_IT_PER_MILLE, HowFar, ignore
 from hostsim.study.reclaim.case import ReclaimCase
 

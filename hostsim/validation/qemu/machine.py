@@ -11,9 +11,9 @@ from hostsim.core.memory import RamBlock, lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
-from hostsim.host.link import LinkSpec
 from hostsim.host.machine import MachineSpec
-from hostsim.host.migration.parameters import MigrationParameters
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
 from hostsim.validation.qemu.cases import Case
 
 SHEET = "qemu-tcg-2core"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.migration.state import MigrationState
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.state import MigrationState
 
 HIGH_PERIODS_A_STEP = 2
 

@@ -18,16 +18,7 @@ from hostsim.core.knobs import Knobs
 from hostsim.guest import touch
 from hostsim.guest.armed import ARMED_COLD, ARMED_HOT
 from hostsim.guest.vm import Vm
-from hostsim.kernels.harvest import (
-    Pages,
-    arm,
-    first_lost,
-    first_misarmed,
-    harvest,
-    harvest_paced,
-    mark_written,
-    start_paced,
-)
+from hostsim.qemu.harvest import Pages, arm, first_lost, first_misarmed, harvest, harvest_paced, mark_written, start_paced
 
 CHECKED_SHARE = 64
 """Of the pages of a sweep or trace, each sync looks whether 1 in so many awaits its next touch; another one each time."""

@@ -16,10 +16,10 @@ from hostsim.core.knobs import Knobs
 from hostsim.core.memory import PAGE_SIZE
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
-from hostsim.host.link import LinkSpec
-from hostsim.kernels import send, tcp
-from hostsim.kernels.harvest import first_false_zero, first_stale
-from hostsim.kernels.send import SendCosts, SendLimits
+from hostsim.qemu import send, tcp
+from hostsim.qemu.harvest import first_false_zero, first_stale
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.send import SendCosts, SendLimits
 
 EOS_BYTES = 8
 SECTION_BYTES = 10

@@ -12,9 +12,9 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
-from hostsim.kernels import tcp
-from hostsim.kernels.send import LINK_FREE_PS, STREAM
-from hostsim.kernels.tcp import PS_PER_S
+from hostsim.qemu import tcp
+from hostsim.qemu.send import LINK_FREE_PS, STREAM
+from hostsim.qemu.tcp import PS_PER_S
 
 PS_PER_NS = 1000
 HEADER_BYTES = 52
@@ -133,7 +133,7 @@ class Link:
     """
 
     def __init__(self, env: Clock, spec: LinkSpec, send_state: NDArray[np.int64]) -> None:
-        """``send_state``: int64[N_STATE] of hostsim.kernels.send; the state of the connection is kept there."""
+        """``send_state``: int64[N_STATE] of hostsim.qemu.send; the state of the connection is kept there."""
         self.spec = spec
         self._env, self._state = env, send_state
 

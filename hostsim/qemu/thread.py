@@ -17,13 +17,13 @@ from hostsim.core.knobs import Knobs
 from hostsim.core.memory import PAGE_SIZE
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
-from hostsim.host.cpu_throttle import CpuThrottle, dirty_sync_timer
-from hostsim.host.link import Link, LinkSpec
-from hostsim.host.migration import auto_converge, window
-from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.migration.ram import RamState
-from hostsim.host.migration.recorder import SERIES_PERIOD_NS, Recorder, Sample, SyncPoint
-from hostsim.host.migration.state import NS_PER_MS, Counters, MigrationState
+from hostsim.qemu import auto_converge, window
+from hostsim.qemu.cpu_throttle import CpuThrottle, dirty_sync_timer
+from hostsim.qemu.link import Link, LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.ram import RamState
+from hostsim.qemu.recorder import SERIES_PERIOD_NS, Recorder, Sample, SyncPoint
+from hostsim.qemu.state import NS_PER_MS, Counters, MigrationState
 
 Step = Generator[simpy.Event, Any, None]
 RATE_PERIOD_MS = 1000

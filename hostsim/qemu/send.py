@@ -16,10 +16,10 @@ from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import NEVER
 from hostsim.guest.armed import Armed
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
-from hostsim.kernels import tcp
-from hostsim.kernels.harvest import is_written
-from hostsim.kernels.tcp import NO_LATENCY, PS_PER_S, Path
 from hostsim.kvm.loops.layout import AWAY
+from hostsim.qemu import tcp
+from hostsim.qemu.harvest import is_written
+from hostsim.qemu.tcp import NO_LATENCY, PS_PER_S, Path
 
 QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT, CLEAR, UNSETTLED, NOT_THERE = range(9)
 """Why the loop returned. NO_BIT: pages are counted as dirty and none is marked, which must not be. CLEAR: the log of the
@@ -30,7 +30,7 @@ NOT_THERE: the host has to fetch the next page.
 (T_NS, CURSOR, DIRTY_PAGES, LAST_BLOCK, USED_BYTES, BUFFERED_BYTES, BUFFERED_PAGES, SENT_BYTES, NORMAL_PAGES, ZERO_PAGES,
  ITERATION_PAGES, LOGGED, LINK_FREE_PS) = range(13)  # fmt: skip
 STREAM = LINK_FREE_PS
-"""From here on the state is the row of the stream's connection (hostsim.kernels.tcp), which begins with LINK_FREE_PS."""
+"""From here on the state is the row of the stream's connection (hostsim.qemu.tcp), which begins with LINK_FREE_PS."""
 N_STATE = STREAM + tcp.N_ROW
 
 PAGE_HEADER_BYTES = 8

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hostsim.host.migration.parameters import MigrationParameters
-from hostsim.host.migration.ram import RamState
-from hostsim.host.migration.state import MigrationState
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.ram import RamState
+from hostsim.qemu.state import MigrationState
 
 BUFFER_DELAY_MS = 100
 """migration.c BUFFER_DELAY."""

@@ -1,0 +1,1 @@
+"""Migration as QEMU codes it: the thread, RAM, the throttle, the link."""
