@@ -16,12 +16,12 @@ from benchmarks.measure import median_s, peak_bytes
 from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import NS_PER_S, Workload, build_guest
-from hostsim.host.ageing_daemon import AgeingDaemon
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import CLEAR_YOUNG, MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.ageing_daemon import AgeingDaemon
 
 PageSize = Literal["4KiB", "2MiB"]
 Pattern = Literal["sequential", "uniform"]

@@ -17,11 +17,11 @@ import numpy as np
 from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.host.ageing_daemon import AgeingDaemon
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import INDEXES, MmuSpec
 from hostsim.kvm.trackers.get_dirty_log import GetDirtyLog
+from hostsim.memory.ageing_daemon import AgeingDaemon
 
 PAGES, CALL_PAGES, VCPUS = 16_384, 64, 2
 WRITES_PER_S, READS_PER_S = 40_000, 40_000

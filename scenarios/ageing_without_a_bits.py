@@ -12,10 +12,10 @@ from fractions import Fraction
 from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.host.ageing_daemon import AgeingDaemon
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.ageing_daemon import AgeingDaemon
 
 PAGES, READS_PER_S = 16_384, 200_000
 RUN_NS, PERIODS_MS = 1_000_000_000, (10, 50, 250)

@@ -14,16 +14,16 @@ from hostsim.core.memory import PAGE_SIZE, RamBlock, make_memory
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import Vm, VmBase
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.host.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
-from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.host.monitor import Monitor
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
+from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
+from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.thread import Migration

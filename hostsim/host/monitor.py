@@ -11,10 +11,10 @@ import simpy
 
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
-from hostsim.host.memory.host_memory import HostMemory
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import RESIDENT
 from hostsim.kvm.vcpu_times import check_vcpu_times
+from hostsim.memory.host_memory import HostMemory
 
 SERIES_PERIOD_NS = 100_000_000
 

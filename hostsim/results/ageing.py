@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hostsim.mmu.ageing import check_estimate
+from hostsim.memory.policies.protocol import check_estimate
 from hostsim.results.latencies import vm_name
 from hostsim.results.tables import Table
 from hostsim.theory.age_histogram import age_counts, expected_counts, misplaced_share
@@ -17,8 +17,8 @@ from hostsim.theory.working_set import working_set_pages
 
 if TYPE_CHECKING:
     from hostsim.guest.workload import Workload
-    from hostsim.host.ageing_daemon import AgeingDaemon, AgeingPass
     from hostsim.host.machine import Machine
+    from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingPass
 
 NS_PER_S = 1e9
 PASSES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hostsim.host.memory.fault_waits import MIGRATION, TASK, VCPU
 from hostsim.kvm.tally import KINDS
+from hostsim.memory.fault_waits import MIGRATION, TASK, VCPU
 from hostsim.results.tables import Table
 
 if TYPE_CHECKING:

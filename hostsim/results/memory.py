@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from hostsim.host.memory.fault_waits import MIGRATION, TASK
 from hostsim.kvm.vcpu_times import vcpu_times
+from hostsim.memory.fault_waits import MIGRATION, TASK
 from hostsim.results.ageing import ageing_section, ageing_tables
 from hostsim.results.latencies import Distribution, distributions, latency_table, vm_name
 from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
     from hostsim.host.machine import Machine
-    from hostsim.host.memory.host_memory import HostMemory
     from hostsim.host.monitor import HostSample
+    from hostsim.memory.host_memory import HostMemory
 
 SERIES = {
     "t_ns": "int64", "vm": "str", "free_frames": "int64", "swap_used_pages": "int64", "resident_pages": "int64",

@@ -8,11 +8,11 @@ from hostsim.core.memory import PAGE_SIZE, RamBlock, lay_out
 from hostsim.core.rng import stream_key
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
-from hostsim.host.ageing_daemon import AgeingSpec
 from hostsim.host.machine import MachineSpec, NeighbourSpec
-from hostsim.host.memory.host_memory import NO_LIMIT
-from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.ageing_daemon import AgeingSpec
+from hostsim.memory.host_memory import NO_LIMIT
+from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.scenario import schema

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes
-from hostsim.host.ageing_daemon import SCANS
-from hostsim.host.memory.frames import kept_at_start
-from hostsim.host.memory.host_memory import NO_LIMIT
 from hostsim.kvm.spec import pins_pages
+from hostsim.memory.ageing_daemon import SCANS
+from hostsim.memory.frames import kept_at_start
+from hostsim.memory.host_memory import NO_LIMIT
 from hostsim.scenario.complete import HOST_WIDE, vms_of
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu

@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from hostsim.core.units import shown
-from hostsim.host.ageing_daemon import AGEING
-from hostsim.host.memory.spec import PAGE_CLUSTER, POLICIES
-from hostsim.host.swap.sheet import swap_names
+from hostsim.memory.ageing_daemon import AGEING
+from hostsim.memory.spec import PAGE_CLUSTER, POLICIES
+from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Duration, DurationOrOff, Flag, PageBytes, refused

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.kernels.ageing.generations import Generations
-from hostsim.kernels.ageing.two_list import SWAP_CLUSTER_MAX, TwoList
-from hostsim.mmu.ageing import AgeingPolicy
+from hostsim.memory.policies.generations import Generations
+from hostsim.memory.policies.protocol import AgeingPolicy
+from hostsim.memory.policies.two_list import SWAP_CLUSTER_MAX, TwoList
 from hostsim.theory.replacement.policies import POLICIES, empty_replay
 from hostsim.theory.replacement.protocol import NO_PAGE, ReplacementPolicy, Replay
 

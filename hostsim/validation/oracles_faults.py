@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hostsim.host.memory.fault_waits import VCPU
 from hostsim.kvm.loops.layout import N_EXITS
+from hostsim.memory.fault_waits import VCPU
 from hostsim.validation.rows import Row, exact
 from hostsim.validation.samples import SUITE, closed_requester_row
 from hostsim.validation.swap_runs import SwapRun, swapping_vm

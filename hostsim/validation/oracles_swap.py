@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.core.rng import keyed_exponential, stream_key
-from hostsim.host.swap.device import SwapDevice
-from hostsim.host.swap.service import Constant, Exponential, Service
-from hostsim.host.swap.sheet import SwapSpec
+from hostsim.memory.swap_device import SwapDevice
+from hostsim.memory.swap_service import Constant, Exponential, Service
+from hostsim.memory.swap_sheet import SwapSpec
 from hostsim.theory import queues
 from hostsim.validation.rows import Row, sigma
 from hostsim.validation.samples import SUITE, little_row

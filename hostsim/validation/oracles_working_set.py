@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hostsim.guest.touch import TouchTable, next_touches
 from hostsim.guest.workload import NS_PER_S, Workload, build_guest
-from hostsim.kernels.ageing.idle import IdlePages
+from hostsim.memory.policies.idle import IdlePages
 from hostsim.theory import working_set
 from hostsim.validation.rows import Row, relative, sigma
 from hostsim.validation.samples import SUITE, count_rows

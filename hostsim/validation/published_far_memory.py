@@ -14,10 +14,10 @@ from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import NS_PER_S, Workload, build_guest
-from hostsim.host.ageing_daemon import AgeingDaemon
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.ageing_daemon import AgeingDaemon
 from hostsim.theory.far_memory import PROMOTED_SHARE_A_MINUTE, SCAN_S, AgeHistograms, smallest_age
 from hostsim.validation.rows import SIGMAS, Row, absolute, sigma
 

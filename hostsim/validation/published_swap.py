@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hostsim.costs.exits import MAP
-from hostsim.host.memory.fault_waits import MAJOR, VCPU
+from hostsim.memory.fault_waits import MAJOR, VCPU
 from hostsim.validation.rows import Row, relative
 from hostsim.validation.swap_runs import swapping_vm
 

@@ -8,12 +8,12 @@ from fractions import Fraction
 from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import Active, Workload, build_guest
-from hostsim.host.memory.host_memory import HostMemory, attach
-from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.host_memory import HostMemory, attach
+from hostsim.memory.spec import HostMemorySpec
 
 N_PAGES, FRAMES = 2048, 1400
 READS_PER_S = 20_000

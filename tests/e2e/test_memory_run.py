@@ -119,7 +119,7 @@ def test_bad_keys_are_told_at_once(folder: Path) -> None:
 def test_an_invariant_that_breaks_ends_with_3(folder: Path) -> None:
     (folder / "broken.py").write_text(
         "import sys\n"
-        "from hostsim.host.memory.host_memory import HostMemory\n"
+        "from hostsim.memory.host_memory import HostMemory\n"
         "check = HostMemory.check\n"
         "def broken(memory):\n"
         "    memory.frames.free -= memory.env.now_ns > 200_000_000\n"

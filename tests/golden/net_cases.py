@@ -11,10 +11,10 @@ from itertools import product
 from typing import Any
 
 from hostsim.costs.era import era_names
-from hostsim.host.ageing_daemon import AGEING
-from hostsim.host.memory.spec import POLICIES
-from hostsim.host.swap.sheet import swap_names
 from hostsim.kvm.spec import INDEXES, INTERFACES, MEASURED
+from hostsim.memory.ageing_daemon import AGEING
+from hostsim.memory.spec import POLICIES
+from hostsim.memory.swap_sheet import swap_names
 
 Table = dict[str, Any]
 

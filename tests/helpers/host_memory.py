@@ -9,9 +9,9 @@ from hostsim.core.memory import RamBlock, lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.workload import Workload
 from hostsim.host.machine import Machine, MachineSpec, NeighbourSpec
-from hostsim.host.memory.host_memory import HostMemory
-from hostsim.host.memory.pages import VmPages
-from hostsim.host.memory.spec import HostMemorySpec
+from hostsim.memory.host_memory import HostMemory
+from hostsim.memory.pages import VmPages
+from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 

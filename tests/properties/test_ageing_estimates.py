@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostsim.core.errors import InvariantError
-from hostsim.host.ageing_policies import POLICY_NAMES, ageing_policy, held_in_use
-from hostsim.host.damon import AGGREGATION_SAMPLES, Damon
 from hostsim.kvm.spec import MmuSpec
-from hostsim.mmu.ageing import AgeingPolicy, check_estimate
+from hostsim.memory.ageing_policies import POLICY_NAMES, ageing_policy, held_in_use
+from hostsim.memory.policies.damon import AGGREGATION_SAMPLES, Damon
+from hostsim.memory.policies.protocol import AgeingPolicy, check_estimate
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import UNDER, AgeCase, Load
 from hostsim.study.ageing.trial import age_trial

@@ -8,9 +8,9 @@ import numpy as np
 
 from hostsim.core.errors import InputError
 from hostsim.costs.era import era_names
-from hostsim.host.memory.spec import POLICIES
-from hostsim.host.swap.sheet import swap_names
 from hostsim.kvm.spec import INDEXES, INTERFACES
+from hostsim.memory.spec import POLICIES
+from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario import Scenario
 
 Draw = np.random.Generator

@@ -6,11 +6,11 @@ import numpy as np
 
 from hostsim.guest.pacing import work_at
 from hostsim.host.machine import Machine
-from hostsim.host.memory.fault_waits import VCPU
-from hostsim.host.memory.pages import PLACES
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import FAULTS, OUT, V_STAGE, WAITING
 from hostsim.kvm.vcpu_times import check_vcpu_times, vcpu_times
+from hostsim.memory.fault_waits import VCPU
+from hostsim.memory.pages import PLACES
 from hostsim.results.latencies import distributions
 from hostsim.results.memory import host_result
 from hostsim.scenario.build import build

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostsim.kernels.ageing.generations import MAX_NR_GENS, Generations
-from hostsim.kernels.ageing.idle import IdlePages
-from hostsim.kernels.ageing.lists import pages_of
-from hostsim.kernels.ageing.two_list import TwoList
+from hostsim.memory.policies.generations import MAX_NR_GENS, Generations
+from hostsim.memory.policies.idle import IdlePages
+from hostsim.memory.policies.lists import pages_of
+from hostsim.memory.policies.two_list import TwoList
 from tests.twins.ageing import GenerationsTwin, IdleTwin, TwoListTwin
 
 Pair = tuple[Any, Any]

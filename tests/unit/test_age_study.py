@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.host.ageing_policies import TwoListScan, ageing_policy, named_for
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.ageing_policies import TwoListScan, ageing_policy, named_for
 from hostsim.report.compare_progress import compare_progress
 from hostsim.report.study_words import value_words
 from hostsim.study.ageing.case import AgeCase

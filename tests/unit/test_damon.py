@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostsim.host.damon import AGGREGATION_SAMPLES, MAX_NR_REGIONS, Damon
-from hostsim.mmu.ageing import AgeingPolicy
+from hostsim.memory.policies.damon import AGGREGATION_SAMPLES, MAX_NR_REGIONS, Damon
+from hostsim.memory.policies.protocol import AgeingPolicy
 
 
 def sampled(n_pages: int, hot: slice, samples: int) -> Damon:

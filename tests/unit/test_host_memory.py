@@ -15,15 +15,15 @@ from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload
-from hostsim.host.ageing_daemon import AgeingSpec
 from hostsim.host.machine import Machine, NeighbourSpec
-from hostsim.host.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, VCPU
-from hostsim.host.memory.frames import Frames, watermarks
-from hostsim.host.memory.pages import CACHED, READING, SWAPPED, WRITING
-from hostsim.host.memory.reclaim import SWAP_CLUSTER_MAX
-from hostsim.host.memory.swap_area import NO_SLOT, Copy, SwapArea
 from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.ageing_daemon import AgeingSpec
+from hostsim.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, VCPU
+from hostsim.memory.frames import Frames, watermarks
+from hostsim.memory.pages import CACHED, READING, SWAPPED, WRITING
+from hostsim.memory.reclaim import SWAP_CLUSTER_MAX
+from hostsim.memory.swap_area import NO_SLOT, Copy, SwapArea
 from hostsim.qemu.parameters import MigrationParameters
 from tests.helpers.host_memory import MS, US, blocks, host, memory_of, pages_of, touches
 

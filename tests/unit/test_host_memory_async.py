@@ -11,12 +11,12 @@ from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.pacing import Pacing, work_at
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.host.memory.fault_waits import MAJOR, TASK, VCPU
-from hostsim.host.memory.host_memory import HostMemory, attach
-from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.fault_waits import MAJOR, TASK, VCPU
+from hostsim.memory.host_memory import HostMemory, attach
+from hostsim.memory.spec import HostMemorySpec
 
 N_PAGES, FRAMES, END_NS = 1024, 700, 40_000_000
 SWAPS = Workload("swaps", "uniform", (0,), 0, N_PAGES - 64, Fraction(0), Fraction(100_000), Pacing())

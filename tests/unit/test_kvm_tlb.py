@@ -11,13 +11,13 @@ import pytest
 from hostsim.costs.exits import WP
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import NS_PER_S, Workload, build_guest
-from hostsim.host.ageing_daemon import AgeingDaemon
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.loops.layout import CLEARED, STALE_ROW
 from hostsim.kvm.miss_chances import Mapped, MissChances
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tlb import TlbReach, Translations, characteristic_ns, used_translations
+from hostsim.memory.ageing_daemon import AgeingDaemon
 from hostsim.spte_index.spte import AGED, OLD, PRESENT, STALE
 from hostsim.theory.working_set import working_set_pages, young_probability
 from hostsim.validation.sigmas import mean_z

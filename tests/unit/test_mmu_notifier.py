@@ -11,11 +11,11 @@ import pytest
 from hostsim.costs.costs import load_costs
 from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.guest.workload import NS_PER_S, Workload
-from hostsim.host.ageing_daemon import AgeingDaemon
-from hostsim.kernels.ageing.idle import IdlePages
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, RANGE_START, TEST_YOUNG, MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of, notifier_plan
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.ageing_daemon import AgeingDaemon
+from hostsim.memory.policies.idle import IdlePages
 from tests.helpers.live import MS, at, live_machine, timed, vm_of
 
 pytestmark = pytest.mark.quick

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.kernels.ageing.ages import AGES, ASKED, KNOWN, N_SUMS, YOUNG, mark_asked, note_pass
+from hostsim.memory.policies.ages import AGES, ASKED, KNOWN, N_SUMS, YOUNG, mark_asked, note_pass
 
 N_PAGES = 40
 EDGES = np.array([0, 7, 8, 33, N_PAGES])

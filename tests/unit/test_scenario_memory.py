@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.host.memory.frames import kept_at_start
-from hostsim.host.memory.spec import POLICIES
-from hostsim.host.swap.sheet import swap_names
+from hostsim.memory.frames import kept_at_start
+from hostsim.memory.spec import POLICIES
+from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario import Scenario, reference
 from hostsim.scenario.build import build
 from hostsim.scenario.memory_schema import SWAPS

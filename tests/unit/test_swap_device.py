@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InputError
-from hostsim.host.swap.device import SwapDevice
-from hostsim.host.swap.service import Constant, Exponential, Lognormal, Service, Table
-from hostsim.host.swap.sheet import SwapSpec, load_swap, swap_entries, swap_names
+from hostsim.memory.swap_device import SwapDevice
+from hostsim.memory.swap_service import Constant, Exponential, Lognormal, Service, Table
+from hostsim.memory.swap_sheet import SwapSpec, load_swap, swap_entries, swap_names
 
 SERVICES: tuple[Service, ...] = (
     Constant(500), Exponential(500), Lognormal(500, 3000), Table(((0, 100), (50, 500), (99, 900), (100, 4000)))

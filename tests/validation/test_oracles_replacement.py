@@ -8,8 +8,8 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from hostsim.host.swap.service import Constant, Exponential
-from hostsim.kernels.ageing.idle import IdlePages
+from hostsim.memory.policies.idle import IdlePages
+from hostsim.memory.swap_service import Constant, Exponential
 from hostsim.theory.replacement.policies import POLICIES
 from hostsim.validation import oracles_replacement, oracles_working_set
 from hostsim.validation.oracles_replacement import replacement_rows

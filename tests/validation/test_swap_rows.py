@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hostsim.host.memory.fault_waits import VCPU
 from hostsim.kvm.page_waits import PageWaits
+from hostsim.memory.fault_waits import VCPU
 from hostsim.theory.far_memory import AgeHistograms, smallest_age
 from hostsim.validation.oracles_faults import fault_rows
 from hostsim.validation.published_far_memory import far_memory_rows

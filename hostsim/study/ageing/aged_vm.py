@@ -14,14 +14,14 @@ from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.guest.workload import build_guest
-from hostsim.host.ageing_daemon import AgeingDaemon, AgeingPass
-from hostsim.host.ageing_policies import ageing_policy, event_of, held_in_use, named_for, resident_of
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.work_phases import WorkPhases
-from hostsim.mmu.ageing import check_estimate
+from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingPass
+from hostsim.memory.ageing_policies import ageing_policy, event_of, held_in_use, named_for, resident_of
+from hostsim.memory.policies.protocol import check_estimate
 from hostsim.spte_index.spte import PRESENT
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.how_far import AGED_PER_MILLE, HowFar, ignore

@@ -11,9 +11,9 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import parse_bytes, parse_duration, parse_rate
 from hostsim.costs.costs import load_costs
 from hostsim.costs.era import with_era_names
-from hostsim.host.ageing_policies import POLICY_NAMES
 from hostsim.kvm.build import checked
 from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
+from hostsim.memory.ageing_policies import POLICY_NAMES
 from hostsim.study.ageing.case import NOTIFIERS, UNDER, AgeCase, Load
 from hostsim.study.option_text import (
     PAGE_BYTES,

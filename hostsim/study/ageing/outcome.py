@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import inf
 
 from hostsim.costs.era import load_era
-from hostsim.host.ageing_policies import event_of, named_for
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
+from hostsim.memory.ageing_policies import event_of, named_for
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.ageing.options import AgePlan
 from hostsim.study.ageing.trial import AgeTrial, age_trial

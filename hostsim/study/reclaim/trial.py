@@ -12,14 +12,14 @@ from hostsim.core.latency import Latencies
 from hostsim.core.memory import PAGE_SIZE, lay_out, make_memory
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import NS_PER_S, build_guest
-from hostsim.host.ageing_policies import named_for
 from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.memory.fault_waits import MIGRATION
-from hostsim.host.memory.host_memory import HostMemory
-from hostsim.host.memory.proactive import ProactiveReclaim, ScanDone, cold_policy, scan_period_ns
-from hostsim.host.memory.spec import HostMemorySpec
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
+from hostsim.memory.ageing_policies import named_for
+from hostsim.memory.fault_waits import MIGRATION
+from hostsim.memory.host_memory import HostMemory
+from hostsim.memory.proactive import ProactiveReclaim, ScanDone, cold_policy, scan_period_ns
+from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.thread import Migration

@@ -33,7 +33,7 @@ def note_pass(
 ) -> None:
     """A pass has asked about pages: young ones are of age 0 now, the others a pass older; ``asked`` is empty again.
 
-    young, asked: uint8[n_pages]; ages, young_counts: int32[n_pages], as in hostsim.host.ageing_daemon; sums: int64[N_SUMS,
+    young, asked: uint8[n_pages]; ages, young_counts: int32[n_pages], as in hostsim.memory.ageing_daemon; sums: int64[N_SUMS,
     bins], set for gfns between ``edges``, int64[bins + 1].
     """
     for b in range(len(edges) - 1):

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from hostsim.costs.era import load_era, unknown_name
-from hostsim.kernels.ageing.generations import Generations
-from hostsim.kernels.ageing.idle import IdlePages
-from hostsim.kernels.ageing.two_list import SWAP_CLUSTER_MAX, TwoList
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG
-from hostsim.mmu.ageing import AgeingPolicy, Pages, Scan, Young
+from hostsim.memory.policies.generations import Generations
+from hostsim.memory.policies.idle import IdlePages
+from hostsim.memory.policies.protocol import AgeingPolicy, Pages, Scan, Young
+from hostsim.memory.policies.two_list import SWAP_CLUSTER_MAX, TwoList
 
 COLD_SCANS = 1
 """Scans after which idle-page tracking calls a page cold, where nobody asks for cold pages."""

@@ -11,7 +11,7 @@ import simpy
 from hostsim.core.clock import Clock
 from hostsim.core.latency import Latencies
 from hostsim.core.rng import keyed_uniform, stream_key
-from hostsim.host.swap.sheet import SwapSpec
+from hostsim.memory.swap_sheet import SwapSpec
 
 Kind = Literal["read", "write"]
 

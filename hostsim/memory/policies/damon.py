@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.rng import keyed_uniform, stream_key
-from hostsim.mmu.ageing import Pages, Scan, Young
+from hostsim.memory.policies.protocol import Pages, Scan, Young
 
 SAMPLE_NS, AGGREGATION_SAMPLES = 5_000_000, 20
 """Sampling and aggregation interval: 5 ms, 100 ms."""

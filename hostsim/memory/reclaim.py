@@ -11,14 +11,14 @@ import simpy
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
 from hostsim.core.trace import tracer
-from hostsim.host.memory.fault_waits import FaultWaits
-from hostsim.host.memory.frames import Frames
-from hostsim.host.memory.pages import BY_GUEST, CACHED, SWAPPED, WRITING, VmPages
-from hostsim.host.memory.swap_area import NO_SLOT, SwapArea
-from hostsim.host.swap.device import SwapDevice
 from hostsim.kvm.loops.layout import RESIDENT
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
-from hostsim.mmu.ageing import Pages
+from hostsim.memory.fault_waits import FaultWaits
+from hostsim.memory.frames import Frames
+from hostsim.memory.pages import BY_GUEST, CACHED, SWAPPED, WRITING, VmPages
+from hostsim.memory.policies.protocol import Pages
+from hostsim.memory.swap_area import NO_SLOT, SwapArea
+from hostsim.memory.swap_device import SwapDevice
 
 Step = Generator[simpy.Event, Any, None]
 Progress = Generator[simpy.Event, Any, int]

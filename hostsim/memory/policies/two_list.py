@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit
-from hostsim.kernels.ageing.lists import NOWHERE, add_head, add_heads, make_lists, take_off
-from hostsim.mmu.ageing import Pages, Scan, Young
+from hostsim.memory.policies.lists import NOWHERE, add_head, add_heads, make_lists, take_off
+from hostsim.memory.policies.protocol import Pages, Scan, Young
 
 ACTIVE, INACTIVE = range(2)
 SWAP_CLUSTER_MAX = 32

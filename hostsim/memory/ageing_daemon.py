@@ -10,13 +10,13 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from hostsim.host.ageing_policies import ageing_policy
-from hostsim.host.memory.pages import BY_HOST, VmPages
-from hostsim.kernels.ageing.ages import N_SUMS, mark_asked, note_pass
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import RESIDENT
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, MmuNotifier
-from hostsim.mmu.ageing import AgeingPolicy, Pages, check_estimate
+from hostsim.memory.ageing_policies import ageing_policy
+from hostsim.memory.pages import BY_HOST, VmPages
+from hostsim.memory.policies.ages import N_SUMS, mark_asked, note_pass
+from hostsim.memory.policies.protocol import AgeingPolicy, Pages, check_estimate
 
 SCANS = ("scan", "idle")
 """With these a daemon asks for all of memory, or for what the host has; no policy decides."""

@@ -9,15 +9,15 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from hostsim.host.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, TASK, VCPU, FaultWaits
-from hostsim.host.memory.pages import BY_GUEST, BY_HOST, CACHED, READING, SWAPPED, WRITING, VmPages
-from hostsim.host.memory.spec import PCP_BATCH
-from hostsim.host.memory.swap_area import NO_SLOT
-from hostsim.host.swap.device import SwapDevice
 from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
+from hostsim.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, TASK, VCPU, FaultWaits
+from hostsim.memory.pages import BY_GUEST, BY_HOST, CACHED, READING, SWAPPED, WRITING, VmPages
+from hostsim.memory.spec import PCP_BATCH
+from hostsim.memory.swap_area import NO_SLOT
+from hostsim.memory.swap_device import SwapDevice
 
 if TYPE_CHECKING:
-    from hostsim.host.memory.host_memory import HostMemory
+    from hostsim.memory.host_memory import HostMemory
 
 Step = Generator[simpy.Event, Any, None]
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from hostsim.costs.era import unknown_name
-from hostsim.host.swap.service import Constant, Exponential, Lognormal, Service, Table
+from hostsim.memory.swap_service import Constant, Exponential, Lognormal, Service, Table
 
 DISTRIBUTIONS: dict[str, Callable[[dict[str, Any]], Service]] = {
     "constant": lambda entry: Constant(entry["value_ns"]),

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
-from hostsim.kernels.ageing.lists import NOWHERE, add_head, add_heads, add_tail, make_lists, take_off
-from hostsim.mmu.ageing import Pages, Scan, Young
+from hostsim.memory.policies.lists import NOWHERE, add_head, add_heads, add_tail, make_lists, take_off
+from hostsim.memory.policies.protocol import Pages, Scan, Young
 
 MIN_NR_GENS, MAX_NR_GENS = 2, 4
 """include/linux/mmzone.h."""

@@ -9,13 +9,13 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InvariantError
-from hostsim.host.memory.fault_waits import WAITERS, FaultWaits
-from hostsim.host.memory.swap_area import NO_SLOT, Copy
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import AWAY, RESIDENT, UNTOUCHED
 from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.vcpu_times import check_vcpu_times
-from hostsim.mmu.ageing import AgeingPolicy, Pages
+from hostsim.memory.fault_waits import WAITERS, FaultWaits
+from hostsim.memory.policies.protocol import AgeingPolicy, Pages
+from hostsim.memory.swap_area import NO_SLOT, Copy
 
 SWAPPED, READING, CACHED, WRITING = range(AWAY, AWAY + 4)
 """Beside UNTOUCHED and RESIDENT: in swap alone; being read; read and not mapped yet; unmapped and being written."""

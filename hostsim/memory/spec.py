@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hostsim.kernels.ageing.generations import Generations
-from hostsim.kernels.ageing.two_list import TwoList
-from hostsim.mmu.ageing import AgeingPolicy
+from hostsim.memory.policies.generations import Generations
+from hostsim.memory.policies.protocol import AgeingPolicy
+from hostsim.memory.policies.two_list import TwoList
 
 POLICIES: dict[str, Callable[[int], AgeingPolicy]] = {
     "two-list": TwoList,
@@ -18,7 +18,7 @@ POLICIES: dict[str, Callable[[int], AgeingPolicy]] = {
 }
 """What decides which pages go, by the name a scenario gives it; made for a number of pages.
 
-"mglru" walks secondary MMUs, as "mglru-walk"; hostsim.host.ageing_policies.named_for gives the name that goes with an era.
+"mglru" walks secondary MMUs, as "mglru-walk"; hostsim.memory.ageing_policies.named_for gives the name that goes with an era.
 """
 PAGE_CLUSTER = 3
 """mm/swap.c::page_cluster: 2 ** 3 pages are read at a time."""

@@ -10,19 +10,19 @@ import simpy
 
 from hostsim.core.clock import Clock
 from hostsim.core.trace import tracer
-from hostsim.host.ageing_policies import named_for
-from hostsim.host.memory.fault_in import FaultIn
-from hostsim.host.memory.fault_waits import FaultWaits
-from hostsim.host.memory.frames import Frames, kept_at_start
-from hostsim.host.memory.pages import SWAPPED, VmPages
-from hostsim.host.memory.reclaim import Reclaim
-from hostsim.host.memory.spec import PCP_BATCH, POLICIES, HostMemorySpec
-from hostsim.host.memory.swap_area import SwapArea
-from hostsim.host.swap.device import SwapDevice
-from hostsim.host.swap.sheet import load_swap
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import RESIDENT
 from hostsim.kvm.mmu_notifier import MmuNotifier
+from hostsim.memory.ageing_policies import named_for
+from hostsim.memory.fault_in import FaultIn
+from hostsim.memory.fault_waits import FaultWaits
+from hostsim.memory.frames import Frames, kept_at_start
+from hostsim.memory.pages import SWAPPED, VmPages
+from hostsim.memory.reclaim import Reclaim
+from hostsim.memory.spec import PCP_BATCH, POLICIES, HostMemorySpec
+from hostsim.memory.swap_area import SwapArea
+from hostsim.memory.swap_device import SwapDevice
+from hostsim.memory.swap_sheet import load_swap
 
 NO_LIMIT = 1 << 62
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.mmu.ageing import Pages, Scan, Young
+from hostsim.memory.policies.protocol import Pages, Scan, Young
 
 GONE = -1
 """Age of a page that is not resident."""

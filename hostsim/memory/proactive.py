@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import simpy
 
-from hostsim.host.memory.host_memory import HostMemory
-from hostsim.host.memory.pages import VmPages
-from hostsim.kernels.ageing.generations import MIN_NR_GENS, Generations
-from hostsim.kernels.ageing.idle import IdlePages
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
-from hostsim.mmu.ageing import AgeingPolicy, Pages, Scan, Young
+from hostsim.memory.host_memory import HostMemory
+from hostsim.memory.pages import VmPages
+from hostsim.memory.policies.generations import MIN_NR_GENS, Generations
+from hostsim.memory.policies.idle import IdlePages
+from hostsim.memory.policies.protocol import AgeingPolicy, Pages, Scan, Young
 
 
 class ColdPolicy(AgeingPolicy, Protocol):

@@ -1,1 +1,0 @@
-"""Swap devices: queues with their service times."""

@@ -1,1 +1,0 @@
-"""Page ageing over arrays: active and inactive lists, generations (MGLRU), idle-page tracking."""

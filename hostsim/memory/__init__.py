@@ -1,0 +1,1 @@
+"""Memory of the host: frames, reclaim, swap, page ageing."""

@@ -1,0 +1,1 @@
+"""Policies of page ageing, behind one protocol."""

@@ -1,1 +1,0 @@
-"""Memory as the host sees it: RAMBlocks, page contents, dirty logs."""
