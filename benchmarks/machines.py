@@ -7,8 +7,8 @@ from fractions import Fraction
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
-from hostsim.host.machine import Machine, MachineSpec
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.send import NORMAL_PAGE_BYTES

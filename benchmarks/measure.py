@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks import machines
 from benchmarks.machines import harvested_guest, migrating_guest
 from hostsim.core.dirty_tracker import at_once
-from hostsim.host.machine import Machine
+from hostsim.machine.machine import Machine
 
 REPEATS = 3
 HARVESTS = 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hostsim import __version__
 from hostsim.core.knobs import Knobs
-from hostsim.host.machine import Machine, Progress
+from hostsim.machine.machine import Machine, Progress
 from hostsim.results.collect import guest_table, migration_result
 from hostsim.results.memory import host_result
 from hostsim.results.tables import RunResult

@@ -16,10 +16,10 @@ from pictures import Figures, run
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
-from hostsim.host.machine import Machine, MachineSpec
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import DONE, HOLD_OF, IN_GUEST, LOGGED_EXITS, V_KIND, V_MODE, V_NS, V_STAGE, WAITING
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.report.drawing import BLUE, GREEN, GREY, INK, SKY, VERMILION, titled
 
 N_PAGES, N_VCPUS = 4096, 4

@@ -17,7 +17,7 @@ from hostsim.theory.working_set import working_set_pages
 
 if TYPE_CHECKING:
     from hostsim.guest.workload import Workload
-    from hostsim.host.machine import Machine
+    from hostsim.machine.machine import Machine
     from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingPass
 
 NS_PER_S = 1e9

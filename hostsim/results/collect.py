@@ -9,7 +9,7 @@ import numpy as np
 from hostsim.core.clock import NEVER_NS
 from hostsim.core.memory import PAGE_SIZE
 from hostsim.guest.pacing import work_at
-from hostsim.host.machine import Machine
+from hostsim.machine.machine import Machine
 from hostsim.qemu.recorder import Sample, SyncPoint
 from hostsim.qemu.send import NORMAL_PAGE_BYTES
 from hostsim.qemu.state import Counters

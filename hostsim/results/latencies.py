@@ -11,8 +11,8 @@ from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
     from hostsim.core.latency import Latencies
-    from hostsim.host.machine import Machine
     from hostsim.kvm.live_vm import LiveVm
+    from hostsim.machine.machine import Machine
 
 LATENCIES = {"what": "str", "vm": "str", "latency_ns": "int64", "count": "int64"}
 """Columns of ``latencies``: a row a bucket that is not empty, latency_ns: the longest that falls into it."""

@@ -13,8 +13,8 @@ from hostsim.results.latencies import Distribution, distributions, latency_table
 from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
-    from hostsim.host.machine import Machine
-    from hostsim.host.monitor import HostSample
+    from hostsim.machine.machine import Machine
+    from hostsim.machine.monitor import HostSample
     from hostsim.memory.host_memory import HostMemory
 
 SERIES = {

@@ -8,8 +8,8 @@ from hostsim.core.memory import PAGE_SIZE, RamBlock, lay_out
 from hostsim.core.rng import stream_key
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
-from hostsim.host.machine import MachineSpec, NeighbourSpec
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import MachineSpec, NeighbourSpec
 from hostsim.memory.ageing_daemon import AgeingSpec
 from hostsim.memory.host_memory import NO_LIMIT
 from hostsim.memory.spec import HostMemorySpec

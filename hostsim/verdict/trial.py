@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hostsim.core.trace import muted
-from hostsim.host.machine import Machine
+from hostsim.machine.machine import Machine
 from hostsim.scenario import Scenario
 from hostsim.scenario.build import build
 from hostsim.scenario.schema import SEED_MAX

@@ -9,7 +9,7 @@ import pytest
 
 from hostsim.core.errors import InvariantError
 from hostsim.guest.vcpu import Vcpu
-from hostsim.host.machine import Machine
+from hostsim.machine.machine import Machine
 from hostsim.scenario import load_scenario
 from hostsim.scenario.build import build
 from tests.helpers.broken import LOSSES

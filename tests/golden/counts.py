@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hostsim.host.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu import send, tcg
 from tests.golden.machines import MACHINES
 

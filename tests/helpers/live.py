@@ -9,9 +9,9 @@ from typing import Any
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.workload import Workload
-from hostsim.host.machine import Machine, MachineSpec
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 

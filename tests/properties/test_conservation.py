@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.host.machine import Machine
+from hostsim.machine.machine import Machine
 from hostsim.qemu.thread import Migration
 from tests.twins.configs import RANDOM, SWEPT, drawn_spec
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from hostsim.host.machine import Machine
+from hostsim.machine.machine import Machine
 from hostsim.scenario.build import build
 from tests.swarm import drive
 from tests.swarm.configs import drawn_scenario

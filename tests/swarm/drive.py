@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hostsim.guest.pacing import work_at
-from hostsim.host.machine import Machine
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import FAULTS, OUT, V_STAGE, WAITING
 from hostsim.kvm.vcpu_times import check_vcpu_times, vcpu_times
+from hostsim.machine.machine import Machine
 from hostsim.memory.fault_waits import VCPU
 from hostsim.memory.pages import PLACES
 from hostsim.results.latencies import distributions

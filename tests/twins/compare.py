@@ -11,7 +11,7 @@ import numpy as np
 from hostsim.core.knobs import Knobs
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
-from hostsim.host.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine, MachineSpec
 from tests.twins.machine import Facts, TwinMachine
 
 LOG_CAPACITY = 1 << 15

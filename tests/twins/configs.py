@@ -14,7 +14,7 @@ from hostsim.core.memory import RamBlock, lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
-from hostsim.host.machine import MachineSpec
+from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.link import RECEIVE_WINDOW, LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 

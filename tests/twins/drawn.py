@@ -14,7 +14,7 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, Workload
-from hostsim.host.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.parameters import MigrationParameters
 from tests.twins.machine import TwinMachine

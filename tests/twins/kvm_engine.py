@@ -16,7 +16,6 @@ from hostsim.costs.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, S
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
 from hostsim.guest.workload import build_guest
-from hostsim.host.dirty_log import TRACKERS
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.live_vm import LiveVm
@@ -24,6 +23,7 @@ from hostsim.kvm.loops import layout as lay
 from hostsim.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.setup import LogCosts
+from hostsim.machine.trackers import TRACKERS
 from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
 from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation

@@ -19,7 +19,7 @@ from tests.twins.kvm_compare import difference
 from tests.twins.mutate import Mutation, apply
 
 KVM = "hostsim.kernels.kvm"
-HOST, LOG = "hostsim.host.kvm", "hostsim.host.dirty_log"
+HOST, LOG = "hostsim.host.kvm", "hostsim.machine.trackers"
 SET_AT_TOUCH = """k.vcpus[V_MODE, v] = mode
         handle(k, v, kind, k.vcpus[V_PAGE, v], is_write(k.ints, k.streams, k.vcpus, v), now_ns)
 """

@@ -7,7 +7,7 @@ from typing import Any
 
 import simpy
 
-from hostsim.host.machine import MachineSpec
+from hostsim.machine.machine import MachineSpec
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.ram import TwinRam
 from tests.twins.throttle import TwinThrottle

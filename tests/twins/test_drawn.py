@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hostsim.guest.popularity import zipf_shares
-from hostsim.host.machine import Machine
+from hostsim.machine.machine import Machine
 from hostsim.qemu.parameters import MigrationParameters
 from tests.helpers.plain import plain_output
 from tests.twins.drawn import (

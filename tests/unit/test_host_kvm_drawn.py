@@ -14,8 +14,8 @@ from hostsim.costs.era import era_names
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
-from hostsim.host.machine import Machine, MachineSpec
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from tests.helpers.live import MS, TRACKING, vm_of

@@ -16,11 +16,11 @@ from hostsim.costs.era import load_era
 from hostsim.costs.exits import EXCLUSIVE, SHARED
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
-from hostsim.host.machine import Machine
 from hostsim.kvm import build, index_costs
 from hostsim.kvm.index_costs import IndexCosts, added_to_faults, locked_for, upkeep_of
 from hostsim.kvm.indexed import IndexedSptes
 from hostsim.kvm.spec import INDEXED, INDEXES, MEASURED, IndexName, MmuSpec
+from hostsim.machine.machine import Machine
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.spte_index.cache_costs import CacheCosts

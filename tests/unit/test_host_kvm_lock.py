@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hostsim.costs.exits import EXCLUSIVE, SHARED
-from hostsim.host.machine import Machine
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import Machine
 from tests.helpers.live import live_machine, sweep, timed, vm_of
 
 

@@ -13,9 +13,9 @@ from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.guest.pacing import Pacing, work_at
 from hostsim.guest.workload import Workload
-from hostsim.host.machine import Machine
 from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tally import Tally
+from hostsim.machine.machine import Machine
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.spte_index.spte import IN_LOG

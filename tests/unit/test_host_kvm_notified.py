@@ -19,7 +19,6 @@ from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.costs import load_costs
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.host.machine import Machine
 from hostsim.kvm import build
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.index_costs import IndexCosts
@@ -28,6 +27,7 @@ from hostsim.kvm.loops.layout import CAP, MAPPED, UNMAPPED_ALL
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, RANGE_START, TEST_YOUNG, MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
+from hostsim.machine.machine import Machine
 from hostsim.memory.ageing_daemon import AgeingDaemon
 from hostsim.memory.host_memory import attach
 from hostsim.memory.spec import HostMemorySpec

@@ -11,8 +11,8 @@ import pytest
 
 from hostsim.core.knobs import Knobs
 from hostsim.guest.workload import Workload
-from hostsim.host.machine import Machine
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import Machine
 from hostsim.qemu import send
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters

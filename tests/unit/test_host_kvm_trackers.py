@@ -11,10 +11,10 @@ import pytest
 from hostsim.core.dirty_tracker import Harvest
 from hostsim.core.errors import InvariantError
 from hostsim.costs.exits import WP
-from hostsim.host.machine import Machine
 from hostsim.kvm.build import exits_of
 from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.trackers.kvm_log import KvmLog
+from hostsim.machine.machine import Machine
 from tests.helpers.live import MS, TRACKING, at, live_machine, sweep, timed, vm_of
 
 N_PAGES = 1024

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hostsim.guest.pacing import work_at
-from hostsim.host.machine import Machine
 from hostsim.kvm.build import exits_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import Machine
 from hostsim.qemu.cpu_throttle import CpuThrottle
 from tests.helpers.live import MS, SHEET, at, live_machine, sweep, timed, vm_of
 

@@ -15,9 +15,9 @@ from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload
-from hostsim.host.machine import Machine, NeighbourSpec
 from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import Machine, NeighbourSpec
 from hostsim.memory.ageing_daemon import AgeingSpec
 from hostsim.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, VCPU
 from hostsim.memory.frames import Frames, watermarks

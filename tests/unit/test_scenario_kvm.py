@@ -13,9 +13,9 @@ import pytest
 
 from hostsim.core.errors import InputError
 from hostsim.costs.era import era_of_kernel
-from hostsim.host.machine import Machine
 from hostsim.kvm import build
 from hostsim.kvm.spec import INDEXES, INTERFACES, MEASURED, MmuSpec
+from hostsim.machine.machine import Machine
 from hostsim.scenario import Scenario, load_scenario, reference
 from hostsim.scenario.build import build as build_machine
 

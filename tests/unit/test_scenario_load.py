@@ -7,7 +7,7 @@ import pytest
 
 from hostsim.core.errors import InputError
 from hostsim.costs.host_sheet import CONSTANTS, sheet_names
-from hostsim.host.dirty_log import TRACKERS
+from hostsim.machine.trackers import TRACKERS
 from hostsim.scenario import Migration, Scenario, Vm, Workload, load_scenario
 from hostsim.scenario.host_schema import Host
 

@@ -15,10 +15,10 @@ from hostsim.cli.errors_cli import exit_code_of
 from hostsim.cli.main import build_app
 from hostsim.cli.run_scenario import verdict_texts
 from hostsim.core.errors import InvariantError
-from hostsim.host.machine import Machine
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import IN_GUEST, V_STAGE, V_STALL_NS
 from hostsim.kvm.vcpu_times import check_vcpu_times, vcpu_times
+from hostsim.machine.machine import Machine
 from hostsim.memory.fault_waits import MIGRATION, TASK, VCPU
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.results.tables import RunResult

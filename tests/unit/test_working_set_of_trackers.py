@@ -9,7 +9,7 @@ import pytest
 
 from hostsim import simulation
 from hostsim.cli.run_scenario import verdict_texts
-from hostsim.host.dirty_log import TRACKERS
+from hostsim.machine.trackers import TRACKERS
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 

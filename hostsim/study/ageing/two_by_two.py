@@ -12,8 +12,8 @@ from statistics import fmean
 from hostsim.core.knobs import Knobs
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import NS_PER_S
-from hostsim.host.dirty_log import TRACKERS
 from hostsim.kvm.spec import IndexName, MmuSpec
+from hostsim.machine.trackers import TRACKERS
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.thread import Migration

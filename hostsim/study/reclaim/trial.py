@@ -12,9 +12,9 @@ from hostsim.core.latency import Latencies
 from hostsim.core.memory import PAGE_SIZE, lay_out, make_memory
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import NS_PER_S, build_guest
-from hostsim.host.dirty_log import TRACKERS
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
+from hostsim.machine.trackers import TRACKERS
 from hostsim.memory.ageing_policies import named_for
 from hostsim.memory.fault_waits import MIGRATION
 from hostsim.memory.host_memory import HostMemory

@@ -11,7 +11,7 @@ from hostsim.core.memory import RamBlock, lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
-from hostsim.host.machine import MachineSpec
+from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.validation.qemu.cases import Case

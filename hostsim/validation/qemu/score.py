@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from hostsim.host.machine import Machine
+from hostsim.machine.machine import Machine
 from hostsim.validation.qemu.cases import HOST_SPEED, Case
 from hostsim.validation.qemu.machine import spec_of
 from hostsim.validation.rows import Row

@@ -14,13 +14,13 @@ from hostsim.core.memory import PAGE_SIZE, RamBlock, make_memory
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import Vm, VmBase
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.host.dirty_log import TRACKERS
-from hostsim.host.monitor import Monitor
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.monitor import Monitor
+from hostsim.machine.trackers import TRACKERS
 from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
 from hostsim.memory.spec import HostMemorySpec

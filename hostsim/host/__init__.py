@@ -1,1 +1,0 @@
-"""The host on SimPy's clock: vCPUs, throttle, link, migration."""

@@ -1,0 +1,1 @@
+"""A host put together: VMs, daemons, link, migrations on one clock."""
