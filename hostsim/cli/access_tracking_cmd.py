@@ -11,8 +11,8 @@ import typer
 from hostsim.cli.options import WideFlag
 
 if TYPE_CHECKING:
-    from hostsim.selftest.access_options import AccessOptions
-    from hostsim.selftest.access_tracking_perf_test import AccessResult
+    from hostsim.measure.selftest.access_options import AccessOptions
+    from hostsim.measure.selftest.access_tracking_perf_test import AccessResult
 
 HELP = """Run the phases of Linux' access_tracking_perf_test on a simulated host and print its lines.
 
@@ -43,9 +43,9 @@ def access_tracking_perf_test(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate and print."""
+    from hostsim.measure.selftest.access_options import AccessOptions, access_plan
+    from hostsim.measure.selftest.access_tracking_perf_test import run_access_test
     from hostsim.report.steps_progress import work_progress
-    from hostsim.selftest.access_options import AccessOptions, access_plan
-    from hostsim.selftest.access_tracking_perf_test import run_access_test
 
     options = AccessOptions(vcpus, size, mglru, during_populate, a_bits, era, sheet, mmu)
     plan = access_plan(options)
@@ -55,9 +55,9 @@ def access_tracking_perf_test(
 
 
 def _tell(result: AccessResult, *, wide: bool) -> None:
+    from hostsim.measure.selftest.access_lines import access_lines, access_table
     from hostsim.report.console import say, show
     from hostsim.report.tables import plain_table
-    from hostsim.selftest.access_lines import access_lines, access_table
 
     say([*access_lines(result), ""])
     table = access_table(result)
@@ -65,8 +65,8 @@ def _tell(result: AccessResult, *, wide: bool) -> None:
 
 
 def _tell_json(options: AccessOptions, result: AccessResult) -> None:
+    from hostsim.measure.selftest.access_lines import access_lines
     from hostsim.report.console import say_raw
-    from hostsim.selftest.access_lines import access_lines
 
     phases: list[dict[str, Any]] = [
         {"phase": phase.name, "pages": phase.pages, "young": phase.young, "passes": phase.passes, **phase.tally.to_dict()}

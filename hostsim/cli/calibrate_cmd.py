@@ -13,7 +13,7 @@ import typer
 from hostsim.cli.options import JsonFlag, QuietFlag
 
 if TYPE_CHECKING:
-    from hostsim.calibrate.calibration import Calibration, Measured, Progress
+    from hostsim.measure.calibrate.calibration import Calibration, Measured, Progress
     from hostsim.report.columns import Grid
 
 HELP = """Measure what memory costs on this machine and write a cost sheet.
@@ -37,8 +37,8 @@ def calibrate_command(
     quiet: QuietFlag = False,
 ) -> None:
     """Measure, write, print."""
-    from hostsim.calibrate.calibration import calibrate, check_options
-    from hostsim.calibrate.sheet_text import as_object, sheet_text
+    from hostsim.measure.calibrate.calibration import calibrate, check_options
+    from hostsim.measure.calibrate.sheet_text import as_object, sheet_text
 
     check_options(base)
     _check_place(out)

@@ -14,8 +14,8 @@ from hostsim.cli.options import WideFlag
 from hostsim.cli.strict import StrictApp
 
 if TYPE_CHECKING:
-    from hostsim.selftest.dirty_log_perf_test import SelftestResult
-    from hostsim.selftest.options import Options
+    from hostsim.measure.selftest.dirty_log_perf_test import SelftestResult
+    from hostsim.measure.selftest.options import Options
 
 HELP = """Run the phases of Linux' dirty_log_perf_test on a simulated host and print its lines.
 
@@ -82,9 +82,9 @@ def dirty_log_perf_test(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate and print."""
+    from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
+    from hostsim.measure.selftest.options import Options, asked_for
     from hostsim.report.steps_progress import work_progress
-    from hostsim.selftest.dirty_log_perf_test import run_selftest
-    from hostsim.selftest.options import Options, asked_for
 
     options = Options(
         vcpus, size, iterations, written, get_protects, slots, source, overlap, run_while_disabling, era, sheet, mmu, pml,
@@ -97,9 +97,9 @@ def dirty_log_perf_test(
 
 
 def _tell(result: SelftestResult, *, wide: bool) -> None:
+    from hostsim.measure.selftest.lines import phase_table, selftest_lines
     from hostsim.report.console import say, show
     from hostsim.report.tables import plain_table
-    from hostsim.selftest.lines import phase_table, selftest_lines
 
     say([*selftest_lines(result), ""])
     table = phase_table(result)
@@ -107,8 +107,8 @@ def _tell(result: SelftestResult, *, wide: bool) -> None:
 
 
 def _tell_json(options: Options, result: SelftestResult) -> None:
+    from hostsim.measure.selftest.lines import selftest_lines
     from hostsim.report.console import say_raw
-    from hostsim.selftest.lines import selftest_lines
 
     phases: list[dict[str, Any]] = [
         {"phase": phase.name, "iteration": phase.iteration, "pages": phase.pages, **phase.tally.to_dict()}

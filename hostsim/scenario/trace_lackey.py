@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import shown
 from hostsim.core.user_files import LACKEY, open_file, reason_of
-from hostsim.kernels.lackey import AT, LINES, N_STATE, REFERENCES, parse_lines
+from hostsim.scenario.lackey_loops import AT, LINES, N_STATE, REFERENCES, parse_lines
 from hostsim.scenario.trace_csv import TIME_MAX_NS, TraceColumns
 from hostsim.theory.replacement.protocol import dense_pages
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hostsim.kvm.spec import MmuSpec
-from hostsim.selftest.access_tracking_perf_test import AGEING, MARK_IDLE, POPULATE, AccessPlan, run_access_test
+from hostsim.measure.selftest.access_tracking_perf_test import AGEING, MARK_IDLE, POPULATE, AccessPlan, run_access_test
 from hostsim.validation.kvm_machine import measured, time_row
 from hostsim.validation.rows import Row, relative
 

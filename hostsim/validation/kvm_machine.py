@@ -13,7 +13,7 @@ from hostsim.kvm import dirty_log
 from hostsim.kvm.setup import KvmCosts, KvmSetup
 from hostsim.kvm.tally import Tally
 from hostsim.kvm.vm import KvmVm, Walk
-from hostsim.selftest.dirty_log_perf_test import check_harvest, walk_for
+from hostsim.measure.selftest.dirty_log_perf_test import check_harvest, walk_for
 from hostsim.spte_index.spte import PRESENT, TRACKED, WRITABLE, Sptes
 from hostsim.validation.data import published
 from hostsim.validation.rows import Row, relative

@@ -15,10 +15,10 @@ from unittest import mock
 
 import pytest
 
-from hostsim.calibrate import calibration
 from hostsim.cli.calibrate_cmd import calibrate_command
 from hostsim.cli.errors_cli import exit_code_of
 from hostsim.costs.costs import load_costs
+from hostsim.measure.calibrate import calibration
 from tests.e2e.test_help_speed import HEAVY, LOADED
 from tests.helpers.command import HOSTSIM, PATIENCE_S, environment, hostsim, limited, started, tree
 from tests.unit.test_calibrate_sheet import made

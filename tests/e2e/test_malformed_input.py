@@ -250,9 +250,9 @@ def command(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Callable[
     import hostsim.cli.warm_up_cmd
     import hostsim.simulation
     from hostsim import validation
-    from hostsim.calibrate import calibration
     from hostsim.cli.main import main
-    from hostsim.selftest import access_tracking_perf_test, dirty_log_perf_test
+    from hostsim.measure.calibrate import calibration
+    from hostsim.measure.selftest import access_tracking_perf_test, dirty_log_perf_test
     from hostsim.study.ageing import outcome as ageing
     from hostsim.study.reclaim import outcome as reclaim
     from hostsim.study.rmap_debate import debate

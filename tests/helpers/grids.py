@@ -11,6 +11,8 @@ import numpy as np
 
 from hostsim.cli.calibrate_cmd import _table as calibration_table
 from hostsim.cli.scenarios_cmd import scenarios_table
+from hostsim.measure.selftest.access_lines import PHASE_COLUMNS as ACCESS_COLUMNS
+from hostsim.measure.selftest.lines import PHASE_COLUMNS
 from hostsim.report.age_report import age_table
 from hostsim.report.columns import Grid
 from hostsim.report.compare_table import compare_tables
@@ -23,8 +25,6 @@ from hostsim.report.two_by_two_report import two_by_two_tables
 from hostsim.results.kvm import FIELDS
 from hostsim.results.tables import MigrationResult, RunResult, Table
 from hostsim.scenario.catalogue import catalogue
-from hostsim.selftest.access_lines import PHASE_COLUMNS as ACCESS_COLUMNS
-from hostsim.selftest.lines import PHASE_COLUMNS
 from hostsim.study.ageing.two_by_two import Cell
 from hostsim.study.compare.spread import Spread
 from hostsim.study.compare.summary import Row, Summary

@@ -9,9 +9,9 @@ from hostsim.costs.costs import exit_costs, load_costs
 from hostsim.costs.era import load_era
 from hostsim.costs.exits import ExitCosts
 from hostsim.kvm.spec import MmuSpec
-from hostsim.selftest.access_lines import access_lines
-from hostsim.selftest.access_options import AccessOptions, access_plan
-from hostsim.selftest.access_tracking_perf_test import (
+from hostsim.measure.selftest.access_lines import access_lines
+from hostsim.measure.selftest.access_options import AccessOptions, access_plan
+from hostsim.measure.selftest.access_tracking_perf_test import (
     ACCESSES,
     AGEING,
     MARK_IDLE,

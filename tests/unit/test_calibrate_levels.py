@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hostsim.calibrate.levels import Curve, agrees, knees, matched, plateaus, plateaus_at
-from hostsim.calibrate.measure import effort
+from hostsim.measure.calibrate.levels import Curve, agrees, knees, matched, plateaus, plateaus_at
+from hostsim.measure.calibrate.measure import effort
 
 KIB, MIB = 1 << 10, 1 << 20
 CACHES = (48 * KIB, MIB, 32 * MIB)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.calibrate.calibration import LARGEST_LEAST_BYTES, LARGEST_MOST_BYTES, largest_bytes
-from hostsim.calibrate.machine import MachineFacts, read_machine
+from hostsim.measure.calibrate.calibration import LARGEST_LEAST_BYTES, LARGEST_MOST_BYTES, largest_bytes
+from hostsim.measure.calibrate.machine import MachineFacts, read_machine
 
 CPUINFO = """\
 processor\t: 0

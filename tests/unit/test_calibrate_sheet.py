@@ -6,17 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hostsim.calibrate import calibration
-from hostsim.calibrate.atomic import atomic_adder
-from hostsim.calibrate.calibration import Calibration, Measured, calibrate, found_levels
-from hostsim.calibrate.levels import Curve, plateaus
-from hostsim.calibrate.machine import MachineFacts
-from hostsim.calibrate.measure import TIMINGS, effort
-from hostsim.calibrate.sample import Sample, joined, repeat, repeat_counted
-from hostsim.calibrate.sheet_text import as_object, sheet_text
 from hostsim.core.errors import InputError
 from hostsim.costs.costs import ALSO_MEASURED, CONSTANTS, known_numbers, load_costs
-from hostsim.kernels import memory_probe
+from hostsim.measure.calibrate import calibration, memory_probe
+from hostsim.measure.calibrate.atomic import atomic_adder
+from hostsim.measure.calibrate.calibration import Calibration, Measured, calibrate, found_levels
+from hostsim.measure.calibrate.levels import Curve, plateaus
+from hostsim.measure.calibrate.machine import MachineFacts
+from hostsim.measure.calibrate.measure import TIMINGS, effort
+from hostsim.measure.calibrate.sample import Sample, joined, repeat, repeat_counted
+from hostsim.measure.calibrate.sheet_text import as_object, sheet_text
 from tests.unit.test_calibrate_levels import CACHES, KIB, LATENCIES, curve
 
 ODD_MODEL = 'An "odd" \\ CPU \t with % and é'

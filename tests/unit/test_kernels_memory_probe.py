@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from hostsim.calibrate.arena import fresh, huge_bytes, make_cycle, written
-from hostsim.kernels import memory_probe as probe
+from hostsim.measure.calibrate import memory_probe as probe
+from hostsim.measure.calibrate.arena import fresh, huge_bytes, make_cycle, written
 from tests.helpers.command import environment
 
 LINES = 257
@@ -64,7 +64,7 @@ def test_clearing_touching_and_copying() -> None:
 def test_plain_python_does_the_same() -> None:
     script = """\
 import numpy as np
-from hostsim.calibrate.arena import make_cycle
+from hostsim.measure.calibrate.arena import make_cycle
 from hostsim.kernels import memory_probe as probe
 words = np.zeros(1600, np.uint64)
 make_cycle(words, 100, np.random.default_rng(3))

@@ -20,8 +20,8 @@ from hostsim.costs.era import (
     load_era,
     with_era_names,
 )
-from hostsim.selftest.access_options import AccessOptions, access_plan
-from hostsim.selftest.options import Options, asked_for
+from hostsim.measure.selftest.access_options import AccessOptions, access_plan
+from hostsim.measure.selftest.options import Options, asked_for
 from hostsim.study.ageing.options import AgeOptions, age_plan
 from hostsim.study.reclaim.options import ReclaimOptions, reclaim_plan
 

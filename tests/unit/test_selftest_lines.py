@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from hostsim.kvm.setup import KvmSetup, LogPolicy
-from hostsim.selftest.dirty_log_perf_test import Plan, run_selftest
-from hostsim.selftest.lines import PHASE_COLUMNS, phase_table, seconds, selftest_lines
+from hostsim.measure.selftest.dirty_log_perf_test import Plan, run_selftest
+from hostsim.measure.selftest.lines import PHASE_COLUMNS, phase_table, seconds, selftest_lines
 from tests.helpers.kvm import exclusive_costs, round_costs
 
 TIME = re.compile(r"\d+\.\d{9}s")

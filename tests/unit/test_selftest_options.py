@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.selftest.dirty_log_perf_test import SelftestResult, run_selftest
-from hostsim.selftest.options import Options, asked_for, write_every
+from hostsim.measure.selftest.dirty_log_perf_test import SelftestResult, run_selftest
+from hostsim.measure.selftest.options import Options, asked_for, write_every
 
 HUGE = "anonymous_hugetlb_2mb"
 PAGES = 2048

@@ -13,7 +13,7 @@ from hostsim.costs.exits import SHARED, WP
 from hostsim.kvm import dirty_log
 from hostsim.kvm.setup import Backing, KvmSetup, LogPolicy
 from hostsim.kvm.vm import KvmVm, Walk
-from hostsim.selftest.dirty_log_perf_test import (
+from hostsim.measure.selftest.dirty_log_perf_test import (
     CLEAR,
     DIRTY_MEMORY,
     DISABLE,

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from hostsim.core.errors import InputError
+from hostsim.measure.selftest.options import Options, asked_for
 from hostsim.report import compare_progress
-from hostsim.selftest.options import Options, asked_for
 from hostsim.study import sizing
 from hostsim.study.ageing.options import AgeOptions, age_plan
 from hostsim.study.ageing.trial import age_trial
@@ -25,7 +25,7 @@ GIB = 1 << 30
 def four_gib_free(monkeypatch: pytest.MonkeyPatch) -> None:
     for home in (sizing, together):
         monkeypatch.setattr(home, "available_bytes", lambda: 4 * GIB)
-    monkeypatch.setattr("hostsim.selftest.options.available_bytes", lambda: 4 * GIB)
+    monkeypatch.setattr("hostsim.measure.selftest.options.available_bytes", lambda: 4 * GIB)
 
 
 @pytest.mark.usefixtures("four_gib_free")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from hostsim import __version__
-from hostsim.calibrate.calibration import Calibration
-from hostsim.calibrate.measure import KIB
+from hostsim.measure.calibrate.calibration import Calibration
+from hostsim.measure.calibrate.measure import KIB
 
 
 def sheet_text(found: Calibration) -> str:

@@ -8,12 +8,12 @@ from itertools import takewhile
 
 import numpy as np
 
-from hostsim.calibrate.arena import Words, fresh, huge_bytes, make_cycle, written
-from hostsim.calibrate.atomic import atomic_adder
-from hostsim.calibrate.levels import Curve
-from hostsim.calibrate.sample import Sample, repeat
-from hostsim.calibrate.sample import repeat_counted as counted
-from hostsim.kernels import memory_probe as probe
+from hostsim.measure.calibrate import memory_probe as probe
+from hostsim.measure.calibrate.arena import Words, fresh, huge_bytes, make_cycle, written
+from hostsim.measure.calibrate.atomic import atomic_adder
+from hostsim.measure.calibrate.levels import Curve
+from hostsim.measure.calibrate.sample import Sample, repeat
+from hostsim.measure.calibrate.sample import repeat_counted as counted
 
 KIB, MIB = 1 << 10, 1 << 20
 LINE_BYTES, PAGE_BYTES = 64, 4096

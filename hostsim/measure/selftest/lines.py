@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hostsim.core.units import NS_PER_S
+from hostsim.measure.selftest.dirty_log_perf_test import (
+    CLEAR,
+    DIRTY_MEMORY,
+    DISABLE,
+    ENABLE,
+    GET,
+    POPULATE,
+    Phase,
+    SelftestResult,
+)
 from hostsim.results.tables import Table
-from hostsim.selftest.dirty_log_perf_test import CLEAR, DIRTY_MEMORY, DISABLE, ENABLE, GET, POPULATE, Phase, SelftestResult
 
 WORDS = {
     POPULATE: "Populate memory time",

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hostsim.calibrate.levels import Curve, Plateau, agrees, knees, matched, plateaus, plateaus_at
-from hostsim.calibrate.machine import MachineFacts, read_machine
-from hostsim.calibrate.measure import KIB, MIB, Timing, effort, is_compiled, measure_curve, measure_timings, warm_up
-from hostsim.calibrate.sample import Sample, joined
 from hostsim.core.errors import InputError, Problem
 from hostsim.costs.costs import CostSheet, load_costs, sheet_names
 from hostsim.costs.era import unknown_name
+from hostsim.measure.calibrate.levels import Curve, Plateau, agrees, knees, matched, plateaus, plateaus_at
+from hostsim.measure.calibrate.machine import MachineFacts, read_machine
+from hostsim.measure.calibrate.measure import KIB, MIB, Timing, effort, is_compiled, measure_curve, measure_timings, warm_up
+from hostsim.measure.calibrate.sample import Sample, joined
 
 CACHES = ("l1", "l2", "llc")
 LARGEST_LEAST_BYTES, LARGEST_MOST_BYTES = 256 * MIB, 1024 * MIB

@@ -14,9 +14,9 @@ from hostsim.costs.costs import load_costs, sheet_names
 from hostsim.costs.era import MMUS, Era, era_names, load_era, with_era_names
 from hostsim.kvm.costs import era_policy, kvm_costs
 from hostsim.kvm.setup import BACKING_PAGES, Backing, KvmCosts, KvmSetup
+from hostsim.measure.selftest.dirty_log_perf_test import Plan
 from hostsim.scenario.footprint import available_bytes
 from hostsim.scenario.nearest import nearest
-from hostsim.selftest.dirty_log_perf_test import Plan
 from hostsim.spte_index.spte import REGION_PAGES
 from hostsim.study.option_text import era_problems
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from hostsim.core.errors import InputError, Problem
 from hostsim.costs.era import with_era_names
 from hostsim.kvm.spec import MmuSpec
-from hostsim.selftest.access_tracking_perf_test import AccessPlan
-from hostsim.selftest.options import PAGE_BYTES, Options, option_problems, size_bytes
+from hostsim.measure.selftest.access_tracking_perf_test import AccessPlan
+from hostsim.measure.selftest.options import PAGE_BYTES, Options, option_problems, size_bytes
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hostsim.measure.selftest.access_tracking_perf_test import AGEING, MARK_IDLE, POPULATE, AccessPhase, AccessResult
+from hostsim.measure.selftest.lines import seconds
 from hostsim.results.tables import Table
-from hostsim.selftest.access_tracking_perf_test import AGEING, MARK_IDLE, POPULATE, AccessPhase, AccessResult
-from hostsim.selftest.lines import seconds
 
 WIDTH = 30
 PHASE_COLUMNS = {

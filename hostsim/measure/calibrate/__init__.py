@@ -1,0 +1,1 @@
+"""Costs of the memory of this machine, measured."""

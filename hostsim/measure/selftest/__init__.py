@@ -1,0 +1,1 @@
+"""Selftests of the kernel, on a simulated machine."""
