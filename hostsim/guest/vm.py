@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import simpy
@@ -16,11 +16,6 @@ from hostsim.guest.clocks import class_work
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vcpu import Vcpu, VcpuThread
 from hostsim.guest.workload import Guest
-
-if TYPE_CHECKING:
-    from hostsim.kvm.indexed import IndexFigures
-    from hostsim.kvm.tally import Tally
-
 
 _ALL_THERE = np.zeros(0, np.uint8)
 
@@ -60,12 +55,12 @@ class VmBase:
     def check_host(self) -> None:
         """InvariantError if the host's memory contradicts itself or this VM."""
 
-    def tally(self) -> Tally | None:
-        """What exits and the work on the log took so far; None where there are none."""
+    def tally(self) -> Any:
+        """Counts of exits and of work on the log so far (hostsim.kvm.tally.Tally); None where vCPUs have no exits."""
         return None
 
-    def index_figures(self) -> IndexFigures | None:
-        """What an index of the VM's sptes took so far; None where there is none."""
+    def index_figures(self) -> Any:
+        """Work of the index of the VM's sptes so far (hostsim.kvm.indexed.IndexFigures); None without an index."""
         return None
 
     def work_ns(self) -> int:

@@ -1,4 +1,4 @@
-"""GuestEngine: all vCPUs of a VM under KVM as the host sees them. The compiled loops are in hostsim.kernels.kvm."""
+"""GuestEngine: all vCPUs of a VM under KVM as the host sees them. The compiled loops are in hostsim.kvm.loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a guest's work to the arrays that the compiled loops of hostsim.kernels.kvm share."""
+"""From a guest's work to the arrays that the compiled loops of hostsim.kvm.loops share."""
 
 from __future__ import annotations
 

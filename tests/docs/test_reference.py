@@ -46,8 +46,8 @@ def test_every_column_is_described() -> None:
 
 
 def traced_events() -> set[str]:
-    """First words of the strings that hostsim.host marks or traces."""
-    trees = [ast.parse(path.read_text()) for path in (ROOT / "hostsim" / "host").rglob("*.py")]
+    """First words of the strings that hostsim marks or traces."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "hostsim").rglob("*.py")]
     calls = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Call)]
     named = [
         c for c in calls if isinstance(c.func, ast.Attribute) and c.func.attr in {"mark", "trace", "debug"}

@@ -14,10 +14,6 @@ ROOMS = (
 )  # fmt: skip
 """A room imports itself and rooms before it."""
 
-MOVING = {"host", "kernels", "mmu", "calibrate", "selftest", "study", "jit", "linked", "by_reference", "prefetch",
-          "code_store", "compiling", "errors", "installed", "user_files", "units", "trace", "finding", "rng"}  # fmt: skip
-"""Parts of the house that are not rooms yet: whatever they import, and their importers too."""
-
 HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     "numba": (("compiled", "core"), "decorate with hostsim.compiled.jit.jit"),
     "simpy": (("core", "guest", "kvm", "qemu", "memory", "machine", "measure", "study", "scenario", "simulation"),
@@ -96,8 +92,6 @@ def room_problems(source: Source) -> list[str]:
     room = room_of(source.module)
     if not room:  # the facade stands above all rooms
         return []
-    if room in MOVING:
-        return []
     if room not in ROOMS:
         return [f"{source.path}: hostsim.{room} is no room; give it a place in tests/tidy/rooms.py"]
     inner = [i for i in imports(source) if i.target.startswith("hostsim.")]
@@ -107,8 +101,6 @@ def room_problems(source: Source) -> list[str]:
 def _upward(source: Source, room: str, found: Import) -> str:
     target = room_of(found.target)
     where = f"{source.path}:{found.line}"
-    if target in MOVING or target == "kvm":
-        return ""
     if target not in ROOMS:
         return f"{where}: hostsim.{target} is no room; import it from the module that defines it"
     if ROOMS.index(target) <= ROOMS.index(room):
@@ -166,8 +158,6 @@ def third_party_problems(source: Source) -> list[str]:
     for found in imports(source):
         top = found.target.split(".")[0]
         homes, instead = HOMES.get(top, ((room,), ""))
-        if room in MOVING:
-            continue
         if room not in homes:
             problems.append(f"{source.path}:{found.line}: {top} belongs in {', '.join(homes)}: {instead}")
         if top in LAZY and not found.lazy:

@@ -18,8 +18,8 @@ from tests.twins import kvm_walks
 from tests.twins.kvm_compare import difference
 from tests.twins.mutate import Mutation, apply
 
-KVM = "hostsim.kernels.kvm"
-HOST, LOG = "hostsim.host.kvm", "hostsim.machine.trackers"
+KVM = "hostsim.kvm.loops"
+HOST, LOG = "hostsim.kvm", "hostsim.kvm.trackers"
 SET_AT_TOUCH = """k.vcpus[V_MODE, v] = mode
         handle(k, v, kind, k.vcpus[V_PAGE, v], is_write(k.ints, k.streams, k.vcpus, v), now_ns)
 """

@@ -65,7 +65,7 @@ def test_plain_python_does_the_same() -> None:
     script = """\
 import numpy as np
 from hostsim.measure.calibrate.arena import make_cycle
-from hostsim.kernels import memory_probe as probe
+from hostsim.measure.calibrate import memory_probe as probe
 words = np.zeros(1600, np.uint64)
 make_cycle(words, 100, np.random.default_rng(3))
 print(int(probe.chase(words, np.uint64(0), 70)), probe.store_at_random(words, 5, 9))

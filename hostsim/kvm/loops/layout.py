@@ -1,7 +1,7 @@
 """The arrays of one VM under KVM that the compiled loops share, and what their rows and columns mean.
 
-Compiled code is handed all of them as one word (hostsim.compiled.by_reference); what is small lies together in ``state``, ``vcpus``,
-``queue`` and ``costs``.
+Compiled code is handed all of them as one word (hostsim.compiled.by_reference); what is small lies together in
+``state``, ``vcpus``, ``queue`` and ``costs``.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from hostsim.results.tables import plain
 from hostsim.scenario.schema import Scenario
 
 PACKAGE = Path(__file__).parents[2]
-MOVES_NOTHING = ("cli", "report", "verdict", "validation", "logs", "selftest")
-"""Parts of the package that no result depends on."""
+MOVES_NOTHING = ("cli", "report", "verdict", "validation", "logs", "measure")
+"""Rooms of the package that no result depends on."""
 KEY_DIGITS = 20
 
 
