@@ -25,10 +25,9 @@ from hostsim.kvm.indexed import IndexedSptes, index_of
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.lock import N_HOSTS
-from hostsim.kvm.plan import LogPlan
+from hostsim.kvm.plan import LogCosts, LogPlan
 from hostsim.kvm.rules import conflicts, ring_reserve, sheet_conflicts
-from hostsim.kvm.setup import BACKING_PAGES, LogCosts
-from hostsim.kvm.spec import INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
+from hostsim.kvm.spec import BACKING_PAGES, INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
 from hostsim.kvm.tlb import TlbReach
 from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.pr_hashes_arrays import BITS, CAP, LINK_BYTES, REST_BYTES
@@ -45,22 +44,27 @@ def live_vm(
     mmu: MmuSpec,
     interface: str,
     log_capacity: int = 0,
+    *,
+    running: bool = True,
 ) -> LiveVm:
-    """A VM under KVM on ``env``. InputError for what its era, its machine or its interface does not offer."""
+    """A VM under KVM on ``env``, its vCPUs in the guest or, with ``running`` false, held in user space.
+
+    InputError for choices that its era, its machine or its interface does not offer.
+    """
     plan, config, exits = log_plan(mmu, interface), mmu_config(mmu, interface), exits_of(mmu, n_vcpus)
     if mmu.index == MEASURED:
-        engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity)
-        return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan)
+        engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity, running=running)
+        return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, running=running)
     costs, cap_pages = index_costs(mmu), n_vcpus * CAP if mmu.index == UNMAPPING else 0
     index = index_of(mmu.index, memory, cap_pages, has_notifiers=not pins_pages(mmu.index, mmu.era))
     added = added_to_faults(mmu.index, mmu, costs.harvest, float(sum(index.bytes_used().values())))
     capacity = max(log_capacity, memory.n_pages)
     if cap_pages:
         config = _capped(config, mmu.index, index, costs, cap_pages)
-    engine = GuestEngine(guest, memory, n_vcpus, config, added.on(exits), N_HOSTS, capacity)
+    engine = GuestEngine(guest, memory, n_vcpus, config, added.on(exits), N_HOSTS, capacity, running=running)
     has = kernel_has(load_era(mmu.era), mmu.mmu)
     indexed = IndexedSptes(mmu.index, index, engine, costs, added, has, owns_log=log_capacity == 0)
-    return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, indexed)
+    return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, indexed, running=running)
 
 
 def _capped(config: MmuConfig, design: str, index: BaseIndex, costs: IndexCosts, cap_pages: int) -> MmuConfig:
@@ -87,6 +91,8 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
         slot_mode=SHARED if is_shared else EXCLUSIVE,
         slot_yields=("eager-split" if is_eager else "enable") in era.yields,
         invalidates=mmu.index == UNMAPPING,
+        flush_each=era.recovery_flush == "each",
+        n_slots=mmu.n_slots,
     )
 
 

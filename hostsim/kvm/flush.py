@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.kvm.loops.layout import W_FLUSH_COUNT, W_FLUSH_NS
-from hostsim.kvm.setup import LogCosts
+from hostsim.kvm.plan import LogCosts
 
 
 class Interruptible(Protocol):

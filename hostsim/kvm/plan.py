@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from hostsim.costs.exits import EXCLUSIVE
-from hostsim.kvm.setup import LogCosts, Recovery
 from hostsim.kvm.spec import Interface
 
+Recovery = Literal["none", "zap", "in-place"]
+"""Fate of the 4 KiB sptes of huge pages when logging ends."""
 CLEAR_BITMAP_SHIFT = 18
 """QEMU x-clear-bitmap-shift: 2^18 pages are cleared at a go (migration/migration.h::CLEAR_BITMAP_SHIFT_DEFAULT)."""
 REAP_PERIOD_NS = 1_000_000_000
@@ -23,13 +25,40 @@ def whole_ns(ns: float) -> int:
 
 
 @dataclass(frozen=True)
+class LogCosts:
+    """Nanoseconds of the thread that works on the log of a slot, each for one unit of work.
+
+    get_ns: a page whose bit is copied; clear_ns: a page cleared; protect_ns: an spte protected; split_ns, recover_ns: a
+    2 MiB region; all_set_ns: a page of a log that begins all set; flush_ns, first_ipi_ns, more_ipi_ns: a TLB flush, with the
+    first and with each further vCPU in guest mode.
+    """
+
+    get_ns: float
+    clear_ns: float
+    protect_ns: float
+    split_ns: float
+    recover_ns: float
+    all_set_ns: float
+    flush_ns: float
+    first_ipi_ns: float
+    more_ipi_ns: float
+
+    def remote_flush_ns(self, running: int) -> float:
+        """One flush with ``running`` other vCPUs in guest mode (oracle O35)."""
+        if running == 0:
+            return self.flush_ns
+        return self.flush_ns + self.first_ipi_ns + self.more_ipi_ns * (running - 1)
+
+
+@dataclass(frozen=True)
 class LogPlan:
     """interface: of user space; costs: a unit each, [ns]; lock_pair_ns: taking and releasing mmu_lock once more.
 
     pml: buffers are drained before a harvest; d_bit: sptes are scanned, there is no log; eager_split: large sptes are split
     when they are protected; recovery: what becomes of 4 KiB sptes of huge pages when the log ends; slot_mode: how switching
-    the log on and off takes mmu_lock; slot_yields: whether it gives way; invalidates: a log that begins and a GET that finds
-    anything dirty unmap all of the slot (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr).
+    the log on and off takes mmu_lock; slot_yields: whether it yields; invalidates: a log that begins and a GET that finds
+    anything dirty unmap all of the slot (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr); flush_each: a flush for each region
+    that is recovered, else one a slot; n_slots: memslots, each of which is switched on and off by an ioctl of its own.
     """
 
     interface: Interface
@@ -44,6 +73,8 @@ class LogPlan:
     chunk_shift: int = CLEAR_BITMAP_SHIFT
     reap_period_ns: int = REAP_PERIOD_NS
     invalidates: bool = False
+    flush_each: bool = False
+    n_slots: int = 1
 
     @property
     def all_set(self) -> bool:

@@ -1,10 +1,15 @@
-"""What a machine says of KVM's MMU under its VM."""
+"""The choices of a scenario, a study or a selftest about KVM's MMU under one VM."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from hostsim.spte_index.spte import REGION_PAGES
+
+PageSize = Literal["4KiB", "2MiB", "1GiB"]
+BACKING_PAGES: dict[PageSize, int] = {"4KiB": 1, "2MiB": REGION_PAGES, "1GiB": REGION_PAGES * REGION_PAGES}
+"""4 KiB pages of a host page."""
 Interface = Literal["get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring"]
 WriteTracking = Literal["write-protect", "pml", "d-bit"]
 """What catches the first write to a page."""
@@ -32,18 +37,19 @@ class MmuSpec:
 
     write_tracking: what catches the first write; eager_split: None: as the era does; ring_entries: a vCPU's dirty ring;
     index: what holds the sptes, book3s-hv with d-bit alone, book3s-pr with get-dirty-log;
-    a_bits: whether its page tables have accessed bits.
+    a_bits: whether its page tables have accessed bits; n_slots: memslots of equal size that its memory is split into.
     """
 
     era: str = "E4"
     costs: str = "cascade-lake"
     mmu: str = "tdp"
-    page_size: Literal["4KiB", "2MiB", "1GiB"] = "4KiB"
+    page_size: PageSize = "4KiB"
     write_tracking: WriteTracking = "write-protect"
     eager_split: bool | None = None
     ring_entries: int = 4096
     index: IndexName = MEASURED
     a_bits: bool = True
+    n_slots: int = 1
 
 
 def pins_pages(index: str, era: str) -> bool:

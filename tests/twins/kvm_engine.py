@@ -21,8 +21,7 @@ from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops import layout as lay
 from hostsim.kvm.mmu_notifier import MmuNotifier, NotifierPlan
-from hostsim.kvm.plan import LogPlan
-from hostsim.kvm.setup import LogCosts
+from hostsim.kvm.plan import LogCosts, LogPlan
 from hostsim.machine.trackers import TRACKERS
 from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
