@@ -25,7 +25,7 @@ from hostsim.kvm.indexed import IndexedSptes, index_of
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.lock import N_HOSTS
-from hostsim.kvm.plan import LogCosts, LogPlan
+from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.rules import conflicts, ring_reserve, sheet_conflicts
 from hostsim.kvm.spec import BACKING_PAGES, INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
 from hostsim.kvm.tlb import TlbReach
@@ -82,7 +82,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
     is_shared = mmu.mmu == "tdp" and era.lock == "rwlock" and era.tdp_mmu != "absent" and shares_lock(mmu.index)
     return LogPlan(
         interface=known,
-        costs=LogCosts(**log_costs(costs, era, mmu.mmu)),
+        costs=log_costs(costs, era, mmu.mmu),
         lock_pair_ns=number(mmu.costs, "lock_pair_ns").value,
         pml=mmu.write_tracking == "pml",
         d_bit=mmu.write_tracking == "d-bit",
@@ -127,7 +127,7 @@ def exits_of(mmu: MmuSpec, n_vcpus: int) -> ExitCosts:
     costs, era = load_costs(mmu.costs), load_era(mmu.era)
     if mmu.index != MEASURED:
         era = locked_for(mmu.index, era, mmu.mmu)
-    return ExitCosts(**exit_costs(costs, era, mmu.mmu, pml=mmu.write_tracking == "pml", n_vcpus=n_vcpus + N_HOSTS))
+    return exit_costs(costs, era, mmu.mmu, pml=mmu.write_tracking == "pml", n_vcpus=n_vcpus + N_HOSTS)
 
 
 def checked(mmu: MmuSpec, interface: str) -> Interface:

@@ -10,8 +10,8 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
+from hostsim.costs.costs import LogCosts
 from hostsim.kvm.loops.layout import W_FLUSH_COUNT, W_FLUSH_NS
-from hostsim.kvm.plan import LogCosts
 
 
 class Interruptible(Protocol):

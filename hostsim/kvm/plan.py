@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hostsim.costs.costs import LogCosts
 from hostsim.costs.exits import EXCLUSIVE
 from hostsim.kvm.spec import Interface
 
@@ -22,32 +23,6 @@ PROTECTED_A_LOOK = 64
 def whole_ns(ns: float) -> int:
     """A hold of mmu_lock in whole nanoseconds, at least one."""
     return max(1, round(ns))
-
-
-@dataclass(frozen=True)
-class LogCosts:
-    """Nanoseconds of the thread that works on the log of a slot, each for one unit of work.
-
-    get_ns: a page whose bit is copied; clear_ns: a page cleared; protect_ns: an spte protected; split_ns, recover_ns: a
-    2 MiB region; all_set_ns: a page of a log that begins all set; flush_ns, first_ipi_ns, more_ipi_ns: a TLB flush, with the
-    first and with each further vCPU in guest mode.
-    """
-
-    get_ns: float
-    clear_ns: float
-    protect_ns: float
-    split_ns: float
-    recover_ns: float
-    all_set_ns: float
-    flush_ns: float
-    first_ipi_ns: float
-    more_ipi_ns: float
-
-    def remote_flush_ns(self, running: int) -> float:
-        """One flush with ``running`` other vCPUs in guest mode (oracle O35)."""
-        if running == 0:
-            return self.flush_ns
-        return self.flush_ns + self.first_ipi_ns + self.more_ipi_ns * (running - 1)
 
 
 @dataclass(frozen=True)

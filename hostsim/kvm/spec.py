@@ -10,6 +10,8 @@ from hostsim.spte_index.spte import REGION_PAGES
 PageSize = Literal["4KiB", "2MiB", "1GiB"]
 BACKING_PAGES: dict[PageSize, int] = {"4KiB": 1, "2MiB": REGION_PAGES, "1GiB": REGION_PAGES * REGION_PAGES}
 """4 KiB pages of a host page."""
+Mode = Literal["tdp", "direct", "shadow"]
+"""Paging; direct: two-dimensional paging through rmaps."""
 Interface = Literal["get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring"]
 WriteTracking = Literal["write-protect", "pml", "d-bit"]
 """What catches the first write to a page."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hostsim.costs.costs import LogCosts
 from hostsim.costs.exits import MAP, SPLIT, WP
-from hostsim.kvm.plan import LogCosts
 from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.measure.selftest.walked_vm import WalkedSpec
 
