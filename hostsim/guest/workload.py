@@ -43,7 +43,7 @@ class TouchTrace:
 
 @dataclass(frozen=True)
 class Workload:
-    """What some vCPUs do to a region of gfns. Rates are page touches per second over all its vCPUs.
+    """Accesses of some vCPUs to a region of gfns. Rates are page touches per second, summed over these vCPUs.
 
     arrivals: writes of uniform and hotcold come "paced" (a loop: one each 1/rate, the page drawn anew) or as a "poisson"
     process (many independent clients); zipf and reads are Poisson. split: each vCPU has a part of the region to itself;
@@ -109,7 +109,7 @@ class Guest:
 
     @property
     def pending_size(self) -> int:
-        """Slots for pending touches: one per (class that writes, page). Nobody reads A bits yet, so reads arm nothing."""
+        """Slots for pending touches: one per (class that writes, page). Under tcg no daemon reads A bits: reads arm nothing."""
         independent = self.table.ints[self.table.ints[:, touch.KIND] != touch.PACED]
         return int((independent[:, touch.N_PAGES] * independent[:, touch.IS_WRITE]).sum())
 
