@@ -109,7 +109,7 @@ class Guest:
 
     @property
     def pending_size(self) -> int:
-        """Slots for pending touches: one per (class that writes, page). Under tcg no daemon reads A bits: reads arm nothing."""
+        """Slots for pending touches: one per (class that writes, page). Under tcg reads arm nothing: A bits are not read."""
         independent = self.table.ints[self.table.ints[:, touch.KIND] != touch.PACED]
         return int((independent[:, touch.N_PAGES] * independent[:, touch.IS_WRITE]).sum())
 
