@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import median_s
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.designs import DESIGNS, make_index, tables_for
-from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.protocol import BaseIndex, Slot
 from hostsim.spte_index.spte import PRESENT, WRITABLE
 from hostsim.spte_index.tables import ACCESSED, ENTRIES, take_tables
 from tests.twins.spte_twin import TwinIndex, TwinSpte

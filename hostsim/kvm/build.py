@@ -29,8 +29,8 @@ from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.rules import conflicts, ring_reserve, sheet_conflicts
 from hostsim.kvm.spec import BACKING_PAGES, INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
 from hostsim.kvm.tlb import TlbReach
-from hostsim.spte_index.base import BaseIndex
-from hostsim.spte_index.pr_hashes_arrays import BITS, CAP, LINK_BYTES, REST_BYTES
+from hostsim.spte_index.book3s_pr import BITS, CAP, LINK_BYTES, REST_BYTES
+from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.spte import REGION_PAGES
 from hostsim.spte_index.tables import HPTE_BYTES
 

@@ -14,9 +14,9 @@ from hostsim.costs.costs import clear_page_ns, load_costs
 from hostsim.costs.era import Era, load_era
 from hostsim.costs.exits import MAP, WP, ExitCosts
 from hostsim.kvm.spec import MEASURED, MmuSpec
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.guests import IndexedGuest, Layout, build_guest, one_slot
+from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
 from hostsim.spte_index.work import Work, counted
 

@@ -18,7 +18,7 @@ from hostsim.kvm.loops.layout import (
     UNMAPPED_ALL,
     ZAPS,
 )
-from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.spte import DIRTY, PRESENT, TRACKED, WRITABLE
 from hostsim.spte_index.tables import ACCESSED
 

@@ -16,7 +16,7 @@ from hostsim.scenario.memory_schema import NO_SWAP
 from hostsim.scenario.schema import Scenario, Vm, Workload
 from hostsim.scenario.section import SOURCE
 from hostsim.scenario.types import PAGE_SIZE_BYTES
-from hostsim.spte_index.pr_hashes_arrays import CAP
+from hostsim.spte_index.book3s_pr import CAP
 
 MEMORY_BYTES_A_PAGE = 7
 """zero and due (uint8), version (uint32), and a byte for the mask of written pages that the verdict counts."""

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.work import Work, counted
 
 

@@ -126,13 +126,16 @@ def look_gfn(tables: SpteTables, spte: int, work: NDArray[np.int64]) -> int:
 
 @inlined
 def meets(tables: SpteTables, walk: Walk, spte: int) -> bool:
-    """Whether an spte maps a gfn that the call is about."""
-    low = int(tables.gfn[spte])
-    high = min(low + pages_of(tables, spte), walk.end)
-    low = max(low, walk.first)
-    if len(walk.mask) == 0:
-        return low < high
-    for gfn in range(low, high):
+    """Whether an spte maps a gfn of the call."""
+    low = max(int(tables.gfn[spte]), walk.first)
+    high = min(int(tables.gfn[spte]) + pages_of(tables, spte), walk.end)
+    return low < high if len(walk.mask) == 0 else masks_any(walk, low, high)
+
+
+@inlined
+def masks_any(walk: Walk, low: int, high: int) -> bool:
+    """Whether the mask of the call names a gfn of [low, high)."""
+    for gfn in range(max(low, walk.first), min(high, walk.end)):
         if walk.mask[gfn - walk.first] != 0:
             return True
     return False
