@@ -27,9 +27,9 @@ from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.lock import N_HOSTS
 from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.rules import conflicts, ring_reserve, sheet_conflicts
-from hostsim.kvm.spec import BACKING_PAGES, INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
+from hostsim.kvm.spec import BACKING_PAGES, INTERFACES, MEASURED, Interface, MmuSpec, pins_pages, traits_of
 from hostsim.kvm.tlb import TlbReach
-from hostsim.spte_index.book3s_pr import BITS, CAP, LINK_BYTES, REST_BYTES
+from hostsim.spte_index.book3s_pr import BITS, LINK_BYTES, REST_BYTES
 from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.spte import REGION_PAGES
 from hostsim.spte_index.tables import HPTE_BYTES
@@ -55,7 +55,7 @@ def live_vm(
     if mmu.index == MEASURED:
         engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity, running=running)
         return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, running=running)
-    costs, cap_pages = index_costs(mmu), n_vcpus * CAP if mmu.index == UNMAPPING else 0
+    costs, cap_pages = index_costs(mmu), n_vcpus * traits_of(mmu.index).cap
     index = index_of(mmu.index, memory, cap_pages, has_notifiers=not pins_pages(mmu.index, mmu.era))
     added = added_to_faults(mmu.index, mmu, costs.harvest, float(sum(index.bytes_used().values())))
     capacity = max(log_capacity, memory.n_pages)
@@ -90,7 +90,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
         recovery=era.recovery[mmu.mmu] if mmu.page_size != "4KiB" else "none",
         slot_mode=SHARED if is_shared else EXCLUSIVE,
         slot_yields=("eager-split" if is_eager else "enable") in era.yields,
-        invalidates=mmu.index == UNMAPPING,
+        invalidates=traits_of(mmu.index).protects_by_zapping,
         flush_each=era.recovery_flush == "each",
         n_slots=mmu.n_slots,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -12,13 +12,17 @@ from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import sheet_names
 from hostsim.costs.era import era_names, read_era
 from hostsim.kvm.rules import caught_by
-from hostsim.kvm.spec import INDEXES, MEASURED, IndexName, Interface, MmuSpec, Mode, PageSize, WriteTracking
+from hostsim.kvm.spec import INDEXES, MEASURED, Interface, MmuSpec, Mode, PageSize, WriteTracking
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag, refused
 
 Tracking = Literal["tcg", Interface]
 DEFAULT = MmuSpec()
+if TYPE_CHECKING:
+    IndexName = str
+else:
+    IndexName = Literal[INDEXES]  # the schema lists the designs of the registry
 
 
 def _read_era(value: object) -> str:

@@ -26,7 +26,7 @@ from hostsim.kvm.indexed import IndexedSptes
 from hostsim.kvm.loops.layout import CAP, MAPPED, UNMAPPED_ALL
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, RANGE_START, TEST_YOUNG, MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
-from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
+from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec, traits_of
 from hostsim.machine.machine import Machine
 from hostsim.memory.ageing_daemon import AgeingDaemon
 from hostsim.memory.host_memory import attach
@@ -335,7 +335,7 @@ def test_a_get_that_finds_something_unmaps_all_and_reads_dirty_what_they_touch()
 
 def test_a_full_table_is_emptied_by_the_fault_that_finds_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """100 hptes of each of two vCPUs: 500 pages in turn, each pass over them maps all, and empties the table twice or so."""
-    monkeypatch.setattr(build, "CAP", 100)
+    monkeypatch.setattr(build, "traits_of", lambda name: traits_of(name).but(cap=100))
     load = Workload("load", "sequential", (0,), 0, 500, Fraction(500_000))
     mmu = MmuSpec(era="E0", costs="nehalem-2010", index=PR)
     one = live_machine(load, n_pages=512, n_vcpus=2, mmu=mmu, duration_ns=40 * MS)
