@@ -1,4 +1,4 @@
-"""The registry of designs: everything that lists or asks for an index by name reads it here."""
+"""The registry of designs by name. A new design is a file beside this one and a line of DESIGNS."""
 
 from __future__ import annotations
 

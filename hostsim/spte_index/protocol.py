@@ -71,15 +71,15 @@ class Traits:
 
 
 class BaseIndex(ABC):
-    """Finds sptes by gfn, changes them in ``tables``, and counts in ``work`` what that takes.
+    """Finds sptes by gfn, changes them in ``tables``, and counts the cache lines, locks and allocations of each call.
 
     Each call is one operation under one lock, made of the primitives ``place``, ``remove`` and ``apply`` of the design. A
     call that returns a number returns how many sptes it changed.
 
     tables: the sptes, changed in place.
     slots: of the VM, in the order of their gfns.
-    work: int64[N_WORK], counts since the start of what was done under the lock.
-    background: int64[N_WORK], counts of what was put off until the lock was dropped.
+    work: int64[N_WORK], counts since the start of work under the lock.
+    background: int64[N_WORK], counts of work that was put off until the lock was dropped.
     gone: numbers of deleted slots.
     """
 
