@@ -201,23 +201,6 @@ def flush_ea(tables: SpteTables, hashes: PrHashes, spte: int, walk: Walk) -> Non
 
 
 @jit
-def flush_key(tables: SpteTables, hashes: PrHashes, vcpu: int, which: int, key: int, walk: Walk) -> int:
-    """Invalidate the hptes of ``vcpu`` that have ``key`` in list ``which``: one bucket is walked. Returns how many."""
-    number = head_of_key(hashes, which, key)
-    look_list_head(hashes, vcpu, number, walk.work)
-    changed, node = 0, int(hashes.head[vcpu, number])
-    while node > 0:
-        look_hpte(hashes, node - 1, 0, walk.work)
-        walk.work[VISITED] += 1
-        behind, spte = int(hashes.next[which, node - 1]), int(hashes.spte[node - 1]) - 1
-        if key_of(tables, spte, which) == key:
-            changed += act(tables, walk, spte)
-            unlink_hpte(hashes, spte, walk.work)
-        node = behind
-    return changed
-
-
-@jit
 def flush_vcpu(tables: SpteTables, hashes: PrHashes, vcpu: int, walk: Walk) -> int:
     """Invalidate all hptes of a vCPU, bucket by bucket of VPTE_LONG (kvmppc_mmu_pte_flush_all). Returns how many."""
     changed, low = 0, int(hashes.offset[VPTE_LONG])
@@ -306,10 +289,6 @@ class Book3sPrIndex(BaseIndex):
     def harvest(self, slot: int, dirty: Bits) -> int:
         """Invalidate all hptes of the slot if any page of the slot is dirty (kvm_vm_ioctl_get_dirty_log_pr)."""
         return self.protect_slot(slot) if dirty.any() else 0
-
-    def flush_list(self, vcpu: int, which: int, key: int) -> int:
-        """Invalidate the hptes of ``vcpu`` that have ``key`` in list ``which``, one of EA to VPTE_64K."""
-        return flush_key(self.tables, self.hashes, vcpu, which, key, self.begin(ZAP, 0, self.n_pages))
 
     def zap_all(self) -> int:
         """Invalidate all hptes of each vCPU."""

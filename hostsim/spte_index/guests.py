@@ -43,7 +43,6 @@ class Layout:
 
 
 DIRECT = Layout()
-SCATTERED = Layout(run_pages=1, in_order=False)
 
 
 @dataclass(frozen=True)
