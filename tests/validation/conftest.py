@@ -6,9 +6,10 @@ import pytest
 
 from hostsim.validation import run_suites
 from hostsim.validation.rows import Row
+from tests.helpers.shared import once
 
 
 @pytest.fixture(scope="session")
 def oracle_rows() -> list[Row]:
     """All rows of suite ``oracles``."""
-    return run_suites(["oracles"])
+    return once("rows of oracles", lambda: run_suites(["oracles"]))

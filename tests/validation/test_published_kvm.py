@@ -13,6 +13,7 @@ from hostsim.validation.kvm import GROUPS, kvm_rows
 from hostsim.validation.kvm_faults import ARM64
 from hostsim.validation.kvm_machine import dirtied, logged, machine, measured, seconds, time_row
 from hostsim.validation.rows import Row
+from tests.helpers.shared import once
 
 FITTED = {
     "K1/wp/shared", "K1/wp/lockless", "K2/1", "K2/64", "K2b/1", "K2b/64", "K3/on/2", "K3/on/16", "K3/on-5%/2",
@@ -32,13 +33,13 @@ K8: a host that hands out memory to several vCPUs is slower than one by itself; 
 """
 
 
-SHRINK = 16
+SHRINK = 64
 """Passes of the default run go over so many times less memory than those that were measured."""
 
 
 @pytest.fixture(scope="module", params=[SHRINK, pytest.param(1, marks=pytest.mark.swarm)], ids="1/{}".format)
 def rows(request: pytest.FixtureRequest) -> list[Row]:
-    return list(kvm_rows(shrink=request.param))
+    return once(f"rows of KVM, 1 of {request.param}", lambda: list(kvm_rows(shrink=request.param)))
 
 
 def test_the_table_is_complete(rows: list[Row]) -> None:
