@@ -117,7 +117,7 @@ def uniform(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "index_costs", lambda _: IndexCosts(*[CacheCosts.uniform] * 4))
 
 
-@pytest.mark.parametrize("knobs", KNOBS)
+@pytest.mark.parametrize("knobs", [KNOBS[0], *(pytest.param(knobs, marks=pytest.mark.swarm) for knobs in KNOBS[1:])])
 @pytest.mark.parametrize("tracking", INDEXED)
 def test_where_each_call_costs_the_same_all_designs_harvest_alike(
     tracking: str, knobs: Knobs, monkeypatch: pytest.MonkeyPatch

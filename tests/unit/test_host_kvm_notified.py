@@ -161,7 +161,7 @@ def test_the_same_with_a_log_that_is_cleared_in_chunks(design: str, kernel: str)
     assert one.indexed.figures().clears > 10
 
 
-@pytest.mark.parametrize("knobs", KNOBS)
+@pytest.mark.parametrize("knobs", [KNOBS[0], pytest.param(KNOBS[1], marks=pytest.mark.swarm)])
 @pytest.mark.parametrize("kernel", ["2010, zaps", "2012, A bits", "5.17, access tracking"])
 def test_where_all_calls_cost_the_same_all_designs_see_the_same(
     kernel: str, knobs: Knobs, monkeypatch: pytest.MonkeyPatch
