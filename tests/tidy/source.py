@@ -40,12 +40,17 @@ def source_of(text: str, path: str = "hostsim/host/sample.py") -> Source:
 @cache
 def sources() -> tuple[Source, ...]:
     """Every Python file of the project."""
-    found = sorted(p for folder in CODE_FOLDERS for p in (ROOT / folder).rglob("*.py"))
-    return tuple(source_of(p.read_text(), str(p.relative_to(ROOT))) for p in found)
+    return tuple(sorted((s for folder in CODE_FOLDERS for s in _sources_in(folder)), key=lambda s: Path(s.path)))
 
 
 def package_sources() -> tuple[Source, ...]:
-    return tuple(s for s in sources() if s.in_package())
+    return _sources_in("hostsim")
+
+
+@cache
+def _sources_in(folder: str) -> tuple[Source, ...]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    return tuple(source_of(p.read_text(), str(p.relative_to(ROOT))) for p in found)
 
 
 @cache
