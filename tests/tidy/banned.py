@@ -37,13 +37,13 @@ def banned_problems(source: Source) -> list[str]:
 
 
 def _calls(source: Source) -> Iterator[tuple[int, str, str]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Call) and (name := dotted(node.func)) in CALLS:
             yield node.lineno, f"{name}()", CALLS[name]
 
 
 def _raises(source: Source) -> Iterator[tuple[int, str, str]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Raise) and (name := _raised(node)) in RAISES:
             if name == "ValueError" and source.path.startswith(VALUE_ERROR_HOMES):
                 continue
@@ -56,7 +56,7 @@ def _raised(node: ast.Raise) -> str:
 
 
 def _random(source: Source) -> Iterator[tuple[int, str, str]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import) and any(alias.name == "random" for alias in node.names):
             yield node.lineno, "import random", RANDOM_INSTEAD
         if isinstance(node, ast.ImportFrom) and node.module == "random":
@@ -72,6 +72,6 @@ def _global_numpy_draw(name: str) -> bool:
 
 
 def _assert_false(source: Source) -> Iterator[tuple[int, str, str]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Assert) and isinstance(node.test, ast.Constant) and not node.test.value:
             yield node.lineno, "assert False", "an assertion that states what must hold"
