@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 from math import log2
@@ -22,12 +22,10 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.costs.cost_file import is_path, read_sheet
 from hostsim.costs.cost_rules import PML_ENTRIES, RULES
 from hostsim.costs.era import Era, unknown_name
-from hostsim.costs.exits import ExitCosts
+from hostsim.costs.exits import COST_KEYS, ExitCosts
 
 MODES = ("none", "shared", "exclusive")
 """Rows of queue_ns, in the order of the engine's modes."""
-KINDS = ("nothing", "map", "track", "wp", "split", "spurious", "pml_full")
-"""Entries of mode and hold_ns, in the order of the engine's kinds."""
 
 
 @dataclass(frozen=True)
@@ -296,7 +294,7 @@ def exit_costs(
     InputError for an MMU that does not exist and for PML on a machine without.
     """
     locks = era.locks(mmu)
-    kinds = {"map": locks.map, "track": locks.track, "wp": locks.wp, "split": locks.split}
+    kinds: dict[str, str] = asdict(locks)
     holds = {kind: _hold_ns(sheet, kind, mode) for kind, mode in kinds.items()}
     log_ns, drain_ns = _pml_ns(sheet, era) if pml else (0.0, 0.0)
     return ExitCosts(
@@ -305,8 +303,8 @@ def exit_costs(
         spurious_ns=_at_least_1(sheet.spurious_hold_ns),
         pml_ns=round(log_ns),
         pml_drain_ns=round(drain_ns),
-        mode=np.array([MODES.index(kinds.get(kind, "none")) for kind in KINDS], np.int64),
-        hold_ns=np.array([_at_least_1(holds.get(kind, 1.0)) for kind in KINDS], np.int64),
+        mode=np.array([MODES.index(kinds.get(kind, "none")) for kind in COST_KEYS], np.int64),
+        hold_ns=np.array([_at_least_1(holds.get(kind, 1.0)) for kind in COST_KEYS], np.int64),
         queue_ns=queue_table_ns(sheet, max(1, n_vcpus)),
     )
 

@@ -173,7 +173,7 @@ def test_a_lock_with_room_does_not_give_its_service() -> None:
 
 
 def test_kinds_and_modes_stand_in_the_engines_order() -> None:
-    assert [getattr(exits, kind.upper()) for kind in costs.KINDS] == list(range(exits.N_KINDS))
+    assert [getattr(exits, key.upper()) for key in exits.COST_KEYS] == list(range(exits.N_KINDS))
     assert [getattr(exits, mode.upper()) for mode in costs.MODES] == [0, 1, 2]
 
 

@@ -10,6 +10,7 @@ import pytest
 from hostsim.kvm.spec import Interface
 from hostsim.measure.selftest.dirty_log_perf_test import Plan, run_selftest
 from hostsim.measure.selftest.lines import PHASE_COLUMNS, phase_table, seconds, selftest_lines
+from hostsim.results.columns import names
 from tests.helpers.kvm import round_sheet, walked
 
 TIME = re.compile(r"\d+\.\d{9}s")
@@ -62,7 +63,7 @@ def test_the_average_is_of_the_phases(sheet: str) -> None:
 def test_the_table_has_a_row_a_phase(sheet: str) -> None:
     result = run_selftest(walked(sheet, 4, 512, mmu="shadow"), Plan())
     table = phase_table(result)
-    assert list(table.columns) == list(PHASE_COLUMNS)
+    assert list(table.columns) == names(PHASE_COLUMNS)
     assert list(table["phase"])[:3] == ["populate", "enable logging", "dirty memory 1"]
     rows = {row["phase"]: row for row in table.rows()}
     assert rows["dirty memory 1"]["wp"] == rows["dirty memory 2"]["wp"] == 4 * 512
