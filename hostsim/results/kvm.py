@@ -43,7 +43,7 @@ KVM_ROUNDS: Columns[Spent] = (
     *_exits(in_user_space=False),
     Column(
         "lock_wait_ns", INT, "ns", "lock wait", "time that vCPUs waited for `mmu_lock`, summed over them",
-        lambda spent: spent.tally.wait_ns, if_any=True, place=1, title="vCPUs waiting",
+        lambda spent: spent.tally.wait_ns, if_any=True, place=4, title="vCPUs waiting",
     ),
     Column(
         "lock_hold_ns", INT, "ns", "", "time that vCPUs held `mmu_lock`, summed over them",
@@ -56,16 +56,16 @@ KVM_ROUNDS: Columns[Spent] = (
     ),
     Column(
         "host_hold_ns", INT, "ns", "host hold", "time that threads that work on the log held `mmu_lock`",
-        lambda spent: spent.tally.host_hold_ns, spare=True, if_any=True, place=4, title="host holds",
+        lambda spent: spent.tally.host_hold_ns, spare=True, if_any=True, place=3, title="host holds",
     ),
     Column(
         "flushes", INT, "flushes", "flushes", "remote TLB flushes",
-        lambda spent: spent.tally.flushes, spare=True, if_any=True, place=2, title="flushes",
+        lambda spent: spent.tally.flushes, spare=True, if_any=True, place=1, title="flushes",
     ),
     Column("flush_ns", INT, "ns", "", "how long these flushes took", lambda spent: spent.tally.flush_ns),
     Column(
         "sync_ns", INT, "ns", "syncs", "time of the migration thread in syncs, waits and flushes included",
-        lambda spent: spent.tally.sync_ns, if_any=True, place=3, title="in sync", label="sync",
+        lambda spent: spent.tally.sync_ns, if_any=True, place=2, title="in sync", label="sync",
     ),
     Column(
         "clears", INT, "calls", "", "`KVM_CLEAR_DIRTY_LOG` before pages of a chunk are sent",
@@ -73,13 +73,13 @@ KVM_ROUNDS: Columns[Spent] = (
     ),
     Column(
         "clear_ns", INT, "ns", "CLEARs", "time of the migration thread in these calls",
-        lambda spent: spent.tally.clear_ns, if_any=True, place=3, title="in CLEAR", label="CLEAR",
+        lambda spent: spent.tally.clear_ns, if_any=True, place=2, title="in CLEAR", label="CLEAR",
     ),
     *_exits(in_user_space=True),
     Column("reaps", INT, "harvests", "", "harvests of all dirty rings", lambda spent: spent.tally.reaps),
     Column(
         "reap_ns", INT, "ns", "reaps", "how long these harvests took, waits included",
-        lambda spent: spent.tally.reap_ns, if_any=True, place=3, title="in reaps", label="reap",
+        lambda spent: spent.tally.reap_ns, if_any=True, place=2, title="in reaps", label="reap",
     ),
     Column(
         "stall_ns", INT, "ns", "",

@@ -56,7 +56,7 @@ def test_tables_of_files_have_them(tmp_path: Path) -> None:
 def test_the_table_shows_what_happened_alone() -> None:
     text = text_of(kvm_table(kvm_migration().rounds))
     head = text.splitlines()[1]
-    assert head.split() == ["round", "wp", "lock", "wait", "flushes", "syncs", "host", "hold", "guest", "lost"]
+    assert head.split() == ["round", "wp", "flushes", "syncs", "host", "hold", "lock", "wait", "guest", "lost"]
     assert sum("100k" in line for line in text.splitlines()) == 10
     assert len(migration_tables(migration())) == 1
     assert len(migration_tables(kvm_migration())) == 2

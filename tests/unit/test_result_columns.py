@@ -170,5 +170,5 @@ def test_what_never_happened_is_not_shown() -> None:
     found = kvm_migration()
     (_, costs) = migration_tables(found)
     assert [column.heading for column in costs.columns] == [
-        "round", "wp", "lock wait", "flushes", "syncs", "host hold", "guest lost",
+        "round", "wp", "flushes", "syncs", "host hold", "lock wait", "guest lost",
     ]  # fmt: skip
