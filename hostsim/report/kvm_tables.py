@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hostsim.report.columns import Grid, shown
+from hostsim.report.columns import Grid, Role, shown
 from hostsim.report.tables import ROUND_COLUMNS, ROWS_MAX, rounds_table, some_rows
 from hostsim.results.kvm import KVM_ROUNDS
 
 if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, Table
 
-COLUMNS = (ROUND_COLUMNS[0], *shown(KVM_ROUNDS))
+COLUMNS = (*(column for column in ROUND_COLUMNS if column.role is Role.KEY), *shown(KVM_ROUNDS))
 """lock wait, page wait: of the vCPUs; host: of mmu_lock, by threads that harvest."""
 
 
