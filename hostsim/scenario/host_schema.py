@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
 from hostsim.qemu.link import MTU, RECEIVE_WINDOW, LinkSpec
-from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.parameters import MigrationParameters, Version
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
@@ -38,7 +38,7 @@ class Migration(Section):
     profile: Literal["qemu", "libvirt", "nova", "kubevirt", "proxmox"] = Field(
         default="qemu", description="whose defaults hold for keys not written here, and whose commands a verdict names"
     )
-    qemu: Annotated[Literal["7.2", "10.0", "10.2"], BeforeValidator(_as_written)] = Field(
+    qemu: Annotated[Version, BeforeValidator(_as_written)] = Field(
         default=QEMU_DEFAULTS.qemu, description="behaviour as coded in this version"
     )
     start: Duration = Field(default=0, description="when the migration is started")
