@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.rng import stream_key
 from hostsim.guest import touch
 from hostsim.guest.pacing import N_FIELDS, Pacing, clock_row
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.touch import TouchTable
 
-NS_PER_S = 1_000_000_000
 _DENOMINATOR_MAX = (1 << 31) - 1
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.latency import PERCENTILES, Latencies, merged
 from hostsim.report.drawing import (
     BLUE,
@@ -52,7 +53,6 @@ MARKS = ("o", "s", "^", "D")
 """Of PERCENTILES."""
 LABELS = labels(MEMORY_SERIES)
 VMS_DRAWN = 4
-PAGE_BYTES = 4096
 
 
 def host_pictures(host: HostResult, name: str) -> dict[str, bytes]:

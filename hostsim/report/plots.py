@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.report.drawing import BLUE, GREEN, GREY, INK, VERMILION, bytes_axis, pictures_of, titled
 from hostsim.results.columns import labels
 from hostsim.results.series import SERIES
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 Panel = Callable[["Axes", "MigrationResult"], None]
 """Draws one panel of a migration."""
-PAGE_BYTES = 4096
-PAGE_WIRE_BYTES = 4104
-"""A page on the wire (QEMU migration/ram.c::save_normal_page): what a dirtied page costs the link."""
 LABELS = labels(SERIES)
 LINES_MAX = 60
 """More syncs than this are marked at the upper edge alone: lines would make a grey area."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hostsim.core.constants import PAGE_WIRE_BYTES
 from hostsim.report.columns import Column, Grid, Role, grid_of, in_use, shown
 from hostsim.report.console import FAILED
 from hostsim.results.rounds import ROUNDS
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from hostsim.validation.rows import Row
 
 ROWS_MAX = 12
-PAGE_WIRE_BYTES = 4104
-"""A whole page on the wire (QEMU migration/ram.c::save_normal_page): what a dirtied page costs the link."""
 NONE = "-"
 """Stands for what is not known or does not apply."""
 

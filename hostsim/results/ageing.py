@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.memory.policies.protocol import check_estimate
 from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
 from hostsim.results.latencies import vm_name
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from hostsim.machine.machine import Machine
     from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingPass
 
-NS_PER_S = 1e9
 
 
 class PassOf(NamedTuple):

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.core.memory import PAGE_SIZE
-from hostsim.core.units import NS_PER_S
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.machine.machine import Machine
-from hostsim.qemu.send import NORMAL_PAGE_BYTES
 from hostsim.qemu.state import Counters
 from hostsim.qemu.thread import Migration
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
@@ -68,8 +66,8 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
     syncs = migration.recorder.syncs
     return {
         "memory_bytes": vm.memory.n_bytes,
-        "page_size": PAGE_SIZE,
-        "page_wire_bytes": NORMAL_PAGE_BYTES,
+        "page_size": PAGE_BYTES,
+        "page_wire_bytes": PAGE_WIRE_BYTES,
         "downtime_limit_ms": p.downtime_limit_ms,
         "max_bandwidth_bytes_per_s": p.max_bandwidth,
         "link_bandwidth_bytes_per_s": spec.link.bandwidth_bytes_per_s,
@@ -77,7 +75,7 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "stream_limit": spec.link.stream_limit,
         "stream_window_bytes": spec.link.window_bytes if spec.link.rtt_ps else None,
         "stream_round_trip_ms": 2 * spec.link.latency_ns / 1_000_000,
-        "host_bandwidth_bytes_per_s": NORMAL_PAGE_BYTES * NS_PER_S // spec.sheet.page_send_ns,
+        "host_bandwidth_bytes_per_s": PAGE_WIRE_BYTES * NS_PER_S // spec.sheet.page_send_ns,
         "avail_switchover_bandwidth_bytes_per_s": p.avail_switchover_bandwidth,
         "qemu": p.qemu,
         "profile": profile,

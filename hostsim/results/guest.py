@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hostsim.core.units import NS_PER_S
+from hostsim.core.constants import NS_PER_S
 from hostsim.guest.pacing import work_at
 from hostsim.results.columns import FLOAT, INT, STR, Column, Columns
 from hostsim.results.tables import Table

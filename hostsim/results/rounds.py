@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from hostsim.core.units import NS_PER_S
+from hostsim.core.constants import NS_PER_S
 from hostsim.results.columns import FLOAT, INT, Column, Columns
 
 if TYPE_CHECKING:

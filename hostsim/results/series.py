@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hostsim.core.clock import NEVER_NS
-from hostsim.core.units import NS_PER_S
+from hostsim.core.constants import NS_PER_S
 from hostsim.results.columns import FLOAT, INT, STR, Column, Columns
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hostsim.core.memory import PAGE_SIZE, RamBlock, lay_out
+from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.memory import RamBlock, lay_out
 from hostsim.core.rng import stream_key
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
@@ -57,14 +58,14 @@ def _neighbour(scenario: Scenario, number: int, vm: schema.Vm) -> NeighbourSpec:
 
 
 def _limit_pages(vm: schema.Vm) -> int:
-    return NO_LIMIT if vm.memory_limit is None else vm.memory_limit // PAGE_SIZE
+    return NO_LIMIT if vm.memory_limit is None else vm.memory_limit // PAGE_BYTES
 
 
 def _memory(memory: schema.HostMemory) -> HostMemorySpec:
     return HostMemorySpec(
-        frames=memory.size // PAGE_SIZE,
+        frames=memory.size // PAGE_BYTES,
         swap=memory.swap,
-        swap_pages=memory.swap_size // PAGE_SIZE,
+        swap_pages=memory.swap_size // PAGE_BYTES,
         policy=memory.policy,
         page_cluster=memory.page_cluster,
         proactive_ns=memory.proactive,
@@ -77,7 +78,7 @@ def _ageing(ageing: schema.Ageing) -> AgeingSpec:
 
 
 def _blocks(vm: schema.Vm) -> tuple[RamBlock, ...]:
-    others = [(block.name, block.size // PAGE_SIZE, [(0, block.filled_pages)]) for block in vm.ramblock]
+    others = [(block.name, block.size // PAGE_BYTES, [(0, block.filled_pages)]) for block in vm.ramblock]
     return lay_out([(MAIN_BLOCK, vm.memory_pages, vm.filled_gfns()), *others])
 
 
@@ -98,8 +99,8 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         read_rate_per_s=load.read_rate,
         pacing=Pacing(load.pacing == "open", Fraction(load.catch_up), load.tick, load.tick_late),
         split=load.is_split,
-        stride_pages=load.stride // PAGE_SIZE or 1,
-        hot_pages=load.hot_size // PAGE_SIZE,
+        stride_pages=load.stride // PAGE_BYTES or 1,
+        hot_pages=load.hot_size // PAGE_BYTES,
         hot_share=load.hot_share,
         exponent=load.exponent,
         arrivals=load.arrivals,

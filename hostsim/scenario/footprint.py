@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.latencies import N_COUNTERS
 from hostsim.core.units import format_bytes
@@ -15,7 +16,6 @@ from hostsim.kvm.spec import MEASURED
 from hostsim.scenario.memory_schema import NO_SWAP
 from hostsim.scenario.schema import Scenario, Vm, Workload
 from hostsim.scenario.section import SOURCE
-from hostsim.scenario.types import PAGE_SIZE_BYTES
 from hostsim.spte_index.designs import DESIGNS
 
 MEMORY_BYTES_A_PAGE = 7
@@ -65,11 +65,11 @@ def _swap_bytes(scenario: Scenario) -> int:
     if memory is None or memory.swap == NO_SWAP:
         return 0
     over = scenario.vm.memory + sum(vm.memory for vm in scenario.neighbour) - memory.size
-    return SWAP_BYTES_A_PAGE * (min(max(0, over), memory.swap_size) // PAGE_SIZE_BYTES)
+    return SWAP_BYTES_A_PAGE * (min(max(0, over), memory.swap_size) // PAGE_BYTES)
 
 
 def _vm_bytes(vm: Vm, more_a_page: int) -> int:
-    pages = vm.memory_pages + sum(block.size // PAGE_SIZE_BYTES for block in vm.ramblock)
+    pages = vm.memory_pages + sum(block.size // PAGE_BYTES for block in vm.ramblock)
     a_page = MEMORY_BYTES_A_PAGE + more_a_page
     if vm.mmu is None:
         return int(pages * a_page + sum(_workload_bytes(vm, load) for load in vm.workload))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
 from hostsim.qemu.link import MTU, RECEIVE_WINDOW, LinkSpec
 from hostsim.qemu.parameters import MigrationParameters, Version
@@ -16,7 +17,6 @@ from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Bandwidth, BandwidthOrMeasured, Bytes, Count, Duration, DurationOrNever, Flag
 
-NS_PER_S, NS_PER_MS = 1_000_000_000, 1_000_000
 DOWNTIME_MAX_NS = 2000 * NS_PER_S
 """migration/options.c MAX_MIGRATE_DOWNTIME_SECONDS."""
 LATENCY_MAX_NS = 60 * NS_PER_S

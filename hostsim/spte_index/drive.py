@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.errors import InvariantError
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.guests import IndexedGuest, distinct
 from hostsim.spte_index.meter import Meter
 from hostsim.spte_index.spte import WRITABLE
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True)

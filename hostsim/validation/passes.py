@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.dirty_tracker import at_once
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.theory.precopy_map import PrecopyOutcome
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True)

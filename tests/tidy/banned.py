@@ -30,9 +30,13 @@ NUMPY_RANDOM_FINE = {"Generator", "SeedSequence", "PCG64", "Philox", "default_rn
 RANDOM_INSTEAD = "the keyed draws of hostsim.core.rng: no global state, no stream to shift"
 
 
+SAID_ONCE = {"NS_PER_MS", "NS_PER_S", "PAGE_SIZE", "PAGE_BYTES", "PAGE_WIRE_BYTES", "ZERO_PAGE_BYTES"}
+SAID_IN = "hostsim/core/constants.py"
+
+
 def banned_problems(source: Source) -> list[str]:
     """Banned names of a package file."""
-    found = [*_calls(source), *_raises(source), *_random(source), *_assert_false(source)]
+    found = [*_calls(source), *_raises(source), *_random(source), *_assert_false(source), *_said_again(source)]
     return [f"{source.path}:{line}: {what}; use instead: {instead}" for line, what, instead in found]
 
 
@@ -75,3 +79,11 @@ def _assert_false(source: Source) -> Iterator[tuple[int, str, str]]:
     for node in source.nodes:
         if isinstance(node, ast.Assert) and isinstance(node.test, ast.Constant) and not node.test.value:
             yield node.lineno, "assert False", "an assertion that states what must hold"
+
+
+def _said_again(source: Source) -> Iterator[tuple[int, str, str]]:
+    for node in source.tree.body:
+        if isinstance(node, ast.Assign) and source.path != SAID_IN:
+            for target in node.targets:
+                if isinstance(target, ast.Name) and target.id in SAID_ONCE:
+                    yield node.lineno, f"{target.id} =", "the constant of hostsim.core.constants"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hostsim.core.units import NS_PER_S
+from hostsim.core.constants import NS_PER_S
 from hostsim.costs.exits import COSTED, MAP, SPURIOUS, TRACK
 from hostsim.kvm.tally import Tally
 from hostsim.measure.selftest.access_tracking_perf_test import AGEING, MARK_IDLE, POPULATE, AccessPhase, AccessResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from hostsim.core.units import NS_PER_S
+from hostsim.core.constants import NS_PER_S
 from hostsim.costs.exits import COSTED, ExitKind
 from hostsim.kvm.tally import Tally
 from hostsim.measure.selftest.dirty_log_perf_test import (

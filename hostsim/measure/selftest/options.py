@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes, parse_bytes, parse_fraction
@@ -22,7 +23,6 @@ from hostsim.scenario.nearest import nearest
 from hostsim.spte_index.spte import REGION_PAGES
 from hostsim.study.option_text import era_problems
 
-PAGE_BYTES = 4096
 VCPUS_MAX = 4096
 PAGES_MAX = 1 << 30
 """4 TiB."""

@@ -14,11 +14,12 @@ import numpy as np
 import simpy
 
 from hostsim.core.clock import Clock
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.costs import load_costs
-from hostsim.guest.workload import NS_PER_S, Active, Guest, Workload, build_guest
+from hostsim.guest.workload import Active, Guest, Workload, build_guest
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.kvm.tally import Tally

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import parse_bytes, parse_duration, parse_rate
 from hostsim.costs.costs import load_costs
@@ -17,7 +18,6 @@ from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
 from hostsim.memory.ageing_policies import POLICY_NAMES
 from hostsim.study.ageing.case import NOTIFIERS, UNDER, AgeCase, Load
 from hostsim.study.option_text import (
-    PAGE_BYTES,
     VCPUS_MAX,
     listed,
     load_of,

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import fmean
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.knobs import Knobs
 from hostsim.costs.host_sheet import load_sheet
-from hostsim.guest.workload import NS_PER_S
 from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.trackers import TRACKERS
 from hostsim.qemu.link import LinkSpec
