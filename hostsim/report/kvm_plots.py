@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hostsim.core.constants import NS_PER_MS
 from hostsim.costs.exits import EXITS
 from hostsim.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, log_axis, ns_axis, pictures_of
 from hostsim.report.plots import draw_panels
@@ -26,7 +27,6 @@ COLOURS = cycle((BLUE, GREEN, VERMILION, ORANGE, GREY, PURPLE, INK, SKY))
 EXIT_COLOURS = {kind.name: colour for kind, colour in zip(EXITS, COLOURS, strict=False)}
 HARVEST = {"sync_ns": (BLUE, "o"), "clear_ns": (VERMILION, "s"), "reap_ns": (GREEN, "^"), "host_wait_ns": (GREY, "v")}
 """Colours and marks of times of the threads that work on the log."""
-NS_PER_MS = 1e6
 PLACES = 6
 LEAST_NS = 1_000
 """A CLEAR that finds nothing is not drawn."""
