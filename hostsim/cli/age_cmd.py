@@ -19,14 +19,13 @@ from hostsim.cli.study_options import (
     tell,
 )
 from hostsim.cli.warm_up_cmd import prepare
+from hostsim.memory.policies.registry import policy_names
 
 HELP = """Age a guest's memory by a policy, and tell what that costs the guest and what it sees.
 
 Lists are separated by commas; every combination is a row. Each runs beside the same guest without ageing."""
 
-PolicyOption = Annotated[
-    str, typer.Option(metavar="NAME,...", help="two-list, mglru (as kernels of the era), mglru-walk, mglru-no-walk, idle.")
-]
+PolicyOption = Annotated[str, typer.Option(metavar="NAME,...", help=f"{', '.join(policy_names('age'))}.")]
 VcpusOption = Annotated[str, typer.Option(metavar="N,...", help="vCPUs.")]
 MemOption = Annotated[str, typer.Option("--mem-per-vcpu", metavar="SIZE", help="Memory of each vCPU.")]
 IndexOption = Annotated[str, typer.Option(metavar="NAME,...", help="What holds the sptes: measured, rmap, slot-list, ...")]

@@ -19,6 +19,7 @@ from hostsim.cli.study_options import (
     tell,
 )
 from hostsim.cli.warm_up_cmd import prepare
+from hostsim.memory.policies.registry import policy_names
 
 HELP = """Page out what a guest has not used for an age; tell what that frees, what it costs, and which age is safe.
 
@@ -33,7 +34,7 @@ WritesOption = Annotated[str, typer.Option(metavar="SHARE", help="Share of those
 AgesOption = Annotated[str, typer.Option(metavar="TIME,...", help="Pages idle for as long are paged out.")]
 BudgetOption = Annotated[str, typer.Option(metavar="LIMIT,...", help="p50=, p90=, p99=, p99.9= of stalls; slowdown=.")]
 SwapOption = Annotated[str, typer.Option(metavar="NAME,...", help="nvme, sata-ssd, hdd, zram, memory.")]
-PolicyOption = Annotated[str, typer.Option(metavar="NAME,...", help="idle, mglru (as of the era), mglru-walk, -no-walk.")]
+PolicyOption = Annotated[str, typer.Option(metavar="NAME,...", help=f"{', '.join(policy_names('reclaim'))}.")]
 DuringOption = Annotated[bool, typer.Option("--during-migration/--no-migration", help="Also while a migration runs.")]
 BandwidthOption = Annotated[str, typer.Option(metavar="RATE", help="Of the migration's link.")]
 TimeoutOption = Annotated[str, typer.Option(metavar="TIME", help="After which the migration is given up.")]

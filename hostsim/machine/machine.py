@@ -138,7 +138,7 @@ class Machine:
             return []
         pages = [None] * len(self.live_vms) if self.memory is None else self.memory.vms
         each = zip(self.live_vms, self.notifiers, self._eras, pages, strict=True)
-        return [daemon_of(vm, notifier, spec, era, place) for vm, notifier, era, place in each]
+        return [daemon_of(vm, notifier, spec, era, place, self.spec.seed) for vm, notifier, era, place in each]
 
     @property
     def _eras(self) -> list[str]:

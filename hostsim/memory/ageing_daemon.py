@@ -12,23 +12,21 @@ from numpy.typing import NDArray
 
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import RESIDENT
-from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, MmuNotifier
-from hostsim.memory.ageing_policies import ageing_policy
+from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG, MmuNotifier
 from hostsim.memory.pages import BY_HOST, VmPages
 from hostsim.memory.policies.ages import N_SUMS, mark_asked, note_pass
-from hostsim.memory.policies.protocol import AgeingPolicy, Pages, check_estimate
+from hostsim.memory.policies.protocol import NO_PAGES, AgeingPolicy, Pages, Scan, check_estimate
+from hostsim.memory.policies.registry import policy_of
 
-SCANS = ("scan", "idle")
-"""With these a daemon asks for all of memory, or for what the host has; no policy decides."""
-AGEING = (*SCANS, "two-list", "mglru", "mglru-walk", "mglru-no-walk")
-"""What a daemon may age by."""
 MAP_BINS = 64
 """Most bins of gfns of a map of ages."""
 
 
 @dataclass(frozen=True)
 class AgeingSpec:
-    """policy: one of AGEING; call_pages: of a scan; flush: by clear_flush_young, as reclaim does, else by clear_young."""
+    """policy: a name of the registry, for "ageing"; call_pages: of a scan; flush: by clear_flush_young, as reclaim does,
+    else by clear_young.
+    """
 
     policy: str = "scan"
     period_ns: int = 1_000_000_000
@@ -38,9 +36,11 @@ class AgeingSpec:
 
 @dataclass(frozen=True)
 class AgeingPass:
-    """start_ns, took_ns; calls: of the notifier; asked: pages they were about, each once; young: how many of them
-    were young, each once; host_read: of the young, how many the migration thread alone has read; false_old: how many of the
-    others are expected to have been accessed since the pass before, unseen.
+    """start_ns; took_ns: of its calls, without the waits between the samples of a policy that has several.
+
+    calls: of the notifier; asked: pages they were about, each once; young: how many of them were young, each once;
+    host_read: of the young, how many the migration thread alone has read; false_old: how many of the others are expected to
+    have been accessed since the pass before, unseen.
 
     work_ns: what the guest's work clocks had done at the start, summed; mean_ages, young_shares: float64[bins of gfns], of
     the pages of a bin that were ever asked about, after it; NaN where there are none.
@@ -62,9 +62,10 @@ class AgeingDaemon:
     """``passes`` so far. young_counts: int32[n_pages], how many passes found each page young; ages: int32[n_pages], how many
     of those that asked about it since did not, -1: none has asked.
 
-    A pass begins each ``period_ns``, or when the one before is over if that takes longer. With a policy it asks, page by
-    page, for those that the policy asks for; without one for all memory, ``call_pages`` a call. ``flushes``: by
-    clear_flush_young, as reclaim does; else by clear_young.
+    A pass begins each ``period_ns``, or when the one before is over if that takes longer. With a policy it asks about the
+    pages that the policy names, page by page, in ``samples`` steps at even distances; without one about all memory,
+    ``call_pages`` a call. ``flushes``: by clear_flush_young, as reclaim does; else by clear_young.
+    young: uint8[n_pages], the pages that the last pass found young.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class AgeingDaemon:
         policy: AgeingPolicy | None = None,
         call_pages: int = 1,
         *,
+        samples: int = 1,
         flushes: bool = False,
         resident_only: bool = False,
         pages: VmPages | None = None,
@@ -86,13 +88,15 @@ class AgeingDaemon:
         """
         assert period_ns >= 1, "a period takes time"
         assert call_pages >= 1, "a call is about a page at least"
+        assert samples >= 1, "a pass is a step at least"
         n_pages = vm.memory.n_pages
         self.passes: list[AgeingPass] = []
         self.young_counts, self.ages = np.zeros(n_pages, np.int32), np.full(n_pages, -1, np.int32)
         self._vm, self._notifier, self._period_ns, self._policy = vm, notifier, period_ns, policy
         self._call_pages, self._flushes, self._host, self._before_pass = call_pages, flushes, pages, before_pass
+        self._samples = samples
         self._resident_only = resident_only or pages is not None
-        self._young, self._asked_about = np.zeros(n_pages, np.uint8), np.zeros(n_pages, np.uint8)
+        self.young, self._asked_about, self._seen = (np.zeros(n_pages, np.uint8) for _ in range(3))
         self._sums = np.zeros((N_SUMS, min(MAP_BINS, n_pages)), np.int64)
         self._edges = np.linspace(0, n_pages, min(MAP_BINS, n_pages) + 1).astype(np.int64)
         if policy is not None and before_pass is None:
@@ -117,41 +121,58 @@ class AgeingDaemon:
 
     def _pass(self) -> Generator[simpy.Event, Any, None]:
         env, start_ns, work_ns = self._vm.env, self._vm.env.now_ns, self._vm.work_ns()
-        firsts, call_pages = self._calls()
-        event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
-        self._vm.engine.model_tlb(start_ns)
         false_before = self._notifier.false_old
-        self._young[:] = 0
-        yield from self._notifier.each(event, firsts, call_pages, self._young)
-        mark_asked(self._asked_about, firsts, call_pages)
+        self.young[:] = 0
+        calls = took_ns = 0
+        for sample in range(self._samples):
+            due_ns = start_ns + sample * self._period_ns // self._samples
+            if due_ns > env.now_ns:
+                yield env.timeout(due_ns - env.now_ns)
+            began_ns = env.now_ns
+            calls += yield from self._step()
+            took_ns += env.now_ns - began_ns
         host_read = 0 if self._host is None else self._share(self._host, np.flatnonzero(self._asked_about))
-        note_pass(self._young, self._asked_about, self.ages, self.young_counts, self._edges, self._sums)
+        note_pass(self.young, self._asked_about, self.ages, self.young_counts, self._edges, self._sums)
         known, ages, asked, young = self._sums
         check_estimate(int(young.sum()), int(asked.sum()), "pages that a pass asked about")
         check_estimate(int(asked.sum()), self._vm.memory.n_pages, "pages of the guest")
         false_old = self._notifier.false_old - false_before
         self.passes.append(
             AgeingPass(
-                start_ns, env.now_ns - start_ns, len(firsts), int(asked.sum()), int(young.sum()), host_read, false_old,
+                start_ns, took_ns, calls, int(asked.sum()), int(young.sum()), host_read, false_old,
                 work_ns, _mean(ages, known), _mean(young, asked),
             )
         )  # fmt: skip
 
-    def _calls(self) -> tuple[Pages, int]:
-        """(where the calls of a pass begin, pages of each)."""
+    def _step(self) -> Generator[simpy.Event, Any, int]:
+        """The calls of one step; returns how many. A step that tests pages learns from the tests what was young."""
+        firsts, call_pages, tested = self._calls()
+        event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
+        self._vm.engine.model_tlb(self._vm.env.now_ns)
+        if len(tested):
+            yield from self._notifier.each(TEST_YOUNG, tested, 1, self.young)
+            mark_asked(self._asked_about, tested, 1)
+        yield from self._notifier.each(event, firsts, call_pages, self._seen if self._samples > 1 else self.young)
+        if self._samples == 1:
+            mark_asked(self._asked_about, firsts, call_pages)
+        return len(tested) + len(firsts)
+
+    def _calls(self) -> tuple[Pages, int, Pages]:
+        """(where the clearing calls of a step begin, pages of each, pages that are tested before)."""
         if self._policy is not None:
-            return self._asked(self._policy), 1
+            scan = self._asked(self._policy)
+            return scan.asked, 1, scan.tested
         firsts = np.arange(0, self._vm.memory.n_pages, self._call_pages)
         if self._resident_only:
             is_there = self._vm.engine.backing == RESIDENT
             firsts = firsts[np.logical_or.reduceat(is_there, firsts)]
-        return firsts, self._call_pages
+        return firsts, self._call_pages, NO_PAGES
 
-    def _asked(self, policy: AgeingPolicy) -> Pages:
+    def _asked(self, policy: AgeingPolicy) -> Scan:
         # Model limit: a policy decides on what was young when its step began; a page that is accessed between then and its
         # own call is made old unseen.
-        self._notifier.look(self._young)
-        return policy.age(self._young).asked
+        self._notifier.look(self._seen)
+        return policy.age(self._seen)
 
     def _share(self, host: VmPages, asked: Pages) -> int:
         """Reclaim is to know what was young, and what reclaim made old meanwhile was (folio_set_young, _test_idle).
@@ -159,21 +180,22 @@ class AgeingDaemon:
         Returns how many pages are young because the migration thread has read them, and the guest has not accessed them.
         """
         there = asked[host.where[asked] == RESIDENT]
-        found, users = there[self._young[there] == 1], host.not_idle[there]
-        host_read = int(np.count_nonzero((self._young[there] == 0) & (users == BY_HOST)))
-        self._young[there] |= (users != 0).astype(np.uint8)
+        found, users = there[self.young[there] == 1], host.not_idle[there]
+        host_read = int(np.count_nonzero((self.young[there] == 0) & (users == BY_HOST)))
+        self.young[there] |= (users != 0).astype(np.uint8)
         host.not_idle[there], host.host_young[found] = 0, 1
         return host_read
 
 
 def daemon_of(
-    vm: LiveVm, notifier: MmuNotifier, spec: AgeingSpec, era: str, pages: VmPages | None = None
+    vm: LiveVm, notifier: MmuNotifier, spec: AgeingSpec, era: str, pages: VmPages | None = None, seed: int = 1
 ) -> AgeingDaemon:
-    """The daemon that ``spec`` asks for, in a kernel of ``era``."""
-    policy = None if spec.policy in SCANS else ageing_policy(spec.policy, era, vm.memory.n_pages)
+    """The daemon that ``spec`` asks for, in a kernel of ``era``; seed: of the draws of a policy that draws. InputError."""
+    found = policy_of(spec.policy, era, "ageing")
+    by = None if found.scans else found.passes
     return AgeingDaemon(
-        vm, notifier, spec.period_ns, policy, spec.call_pages, flushes=spec.flush, resident_only=spec.policy == "idle",
-        pages=pages,
+        vm, notifier, spec.period_ns, by.make(vm.memory.n_pages, seed) if by else None, spec.call_pages,
+        samples=by.samples if by else 1, flushes=spec.flush, resident_only=found.scans == "resident", pages=pages,
     )  # fmt: skip
 
 

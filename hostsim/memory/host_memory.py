@@ -13,13 +13,14 @@ from hostsim.core.trace import tracer
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import RESIDENT
 from hostsim.kvm.mmu_notifier import MmuNotifier
-from hostsim.memory.ageing_policies import named_for
 from hostsim.memory.fault_in import FaultIn
 from hostsim.memory.fault_waits import FaultWaits
 from hostsim.memory.frames import Frames, kept_at_start
 from hostsim.memory.pages import SWAPPED, VmPages
+from hostsim.memory.policies.protocol import AgeingPolicy
+from hostsim.memory.policies.registry import policy_of
 from hostsim.memory.reclaim import Reclaim
-from hostsim.memory.spec import PCP_BATCH, POLICIES, HostMemorySpec
+from hostsim.memory.spec import PCP_BATCH, HostMemorySpec
 from hostsim.memory.swap_area import SwapArea
 from hostsim.memory.swap_device import SwapDevice
 from hostsim.memory.swap_sheet import load_swap
@@ -52,15 +53,27 @@ class HostMemory:
         self.out_of_memory: OutOfMemory | None = None
         self.reclaim = Reclaim(env, self.frames, self.area, self.device, self.vms)
 
-    def add(self, vm: LiveVm, notifier: MmuNotifier, limit: int = NO_LIMIT, era: str = "E6") -> VmPages:
-        """``vm`` has its pages from here; limit: frames that it may have (memory.max of its group); era: of its kernel."""
-        policy = POLICIES[named_for(self.spec.policy, era)](vm.memory.n_pages)
-        pages = VmPages(len(self.vms), vm, notifier, policy, limit)
+    def add(
+        self, vm: LiveVm, notifier: MmuNotifier, limit: int = NO_LIMIT, era: str = "E6", policy: AgeingPolicy | None = None
+    ) -> VmPages:
+        """``vm`` has its pages from here.
+
+        limit: frames that it may have (memory.max of its group); era: of its kernel; policy: in place of that of the host.
+        InputError if there is no such policy.
+        """
+        made = policy or self._policy(era, vm.memory.n_pages)
+        pages = VmPages(len(self.vms), vm, notifier, made, limit)
         self.vms.append(pages)
         vm.engine.model_tlb(self.env.now_ns)
         vm.engine.ask_for_frames((PCP_BATCH + 1) * (vm.engine.n_vcpus + 1))  # all may wait for a batch at the same time
         vm.host = FaultIn(pages, self)
         return pages
+
+    def _policy(self, era: str, n_pages: int) -> AgeingPolicy:
+        evicts = policy_of(self.spec.policy, era, "memory").evicts
+        assert evicts is not None, "policy_of refuses what does not evict"
+        made: AgeingPolicy = evicts(n_pages)
+        return made
 
     def begin(self) -> None:
         """What does not fit is in swap to begin with: of each VM the same share, its highest gfns. kswapd runs."""

@@ -3,64 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import numpy as np
 import simpy
 
-from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
+from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG
 from hostsim.memory.host_memory import HostMemory
 from hostsim.memory.pages import VmPages
-from hostsim.memory.policies.generations import MIN_NR_GENS, Generations
-from hostsim.memory.policies.idle import IdlePages
-from hostsim.memory.policies.protocol import AgeingPolicy, Pages, Scan, Young
-
-
-class ColdPolicy(AgeingPolicy, Protocol):
-    """An ageing policy that can say how many pages are cold."""
-
-    def cold_pages(self) -> int:
-        """Pages that evict may give up now."""
-        ...
-
-
-class ColdIdlePages(IdlePages):
-    """Idle-page tracking: cold is what was idle for ``cold_scans`` scans."""
-
-    def cold_pages(self) -> int:
-        """See ColdPolicy."""
-        return int(np.count_nonzero(self.idle_scans() >= self._cold_scans))
-
-
-class ColdGenerations(Generations):
-    """MGLRU: cold are generations but the two youngest; each is looked at again before it goes."""
-
-    def cold_pages(self) -> int:
-        """See ColdPolicy."""
-        return sum(self.generations()[:-MIN_NR_GENS])
-
-    def wants_ageing(self) -> bool:
-        """Scans come by the clock; reclaim asks for none."""
-        return False
-
-    def evict(self, young: Young, nr_pages: int) -> Scan:
-        """See Generations; asks nobody once nothing is cold."""
-        if not self.cold_pages():
-            nothing: Pages = np.empty(0, np.int64)
-            return Scan(nothing, nothing)
-        return super().evict(young, nr_pages)
-
-
-def cold_policy(name: str, n_pages: int, age_scans: int) -> ColdPolicy:
-    """``idle`` counts scans, ``age_scans`` of them; with mglru-walk and mglru-no-walk an age is two generations."""
-    if name == "idle":
-        return ColdIdlePages(n_pages, age_scans)
-    return ColdGenerations(n_pages, walks=name == "mglru-walk")
-
-
-def scan_period_ns(name: str, age_ns: int, scan_ns: int) -> int:
-    """From scan to scan: ``scan_ns``; of MGLRU, whose pages are cold after two generations, half an age."""
-    return scan_ns if name == "idle" else max(1, age_ns // MIN_NR_GENS)
+from hostsim.memory.policies.protocol import ColdPolicy
 
 
 class ScanDone(NamedTuple):
@@ -75,12 +25,15 @@ class ScanDone(NamedTuple):
 class ProactiveReclaim:
     """``scans`` so far. A scan begins each ``scan_ns``, or when the one before is over."""
 
-    def __init__(self, memory: HostMemory, pages: VmPages, policy: ColdPolicy, scan_ns: int) -> None:
-        """``policy`` takes the place of that of ``pages``, which has no pages yet."""
+    def __init__(
+        self, memory: HostMemory, pages: VmPages, policy: ColdPolicy, scan_ns: int, *, flushes: bool = True
+    ) -> None:
+        """``policy``: of ``pages``; flushes: accessed bits are cleared by clear_flush_young, else by clear_young."""
         assert scan_ns >= 1, "a scan takes time"
+        assert pages.policy is policy, "pages go by the policy that is scanned"
         self.scans: list[ScanDone] = []
         self._memory, self._pages, self._policy, self._scan_ns = memory, pages, policy, scan_ns
-        pages.policy = policy
+        self._event = CLEAR_FLUSH_YOUNG if flushes else CLEAR_YOUNG
         memory.env.process(self._run())
 
     def _run(self) -> Generator[simpy.Event, Any, None]:
@@ -92,10 +45,10 @@ class ProactiveReclaim:
             yield from self._scan()
 
     def _scan(self) -> Generator[simpy.Event, Any, None]:
-        """Young bits are asked for by clear_flush_young, as folio_referenced does; the flush is gone from era E5 on."""
+        """A step of ageing, then cold pages go. The flush of clear_flush_young is gone from era E5 on."""
         env, reclaim, pages = self._memory.env, self._memory.reclaim, self._pages
         start_ns = env.now_ns
-        yield from reclaim.age(pages, CLEAR_FLUSH_YOUNG)
+        yield from reclaim.age(pages, self._event)
         took_ns = env.now_ns - start_ns
         wanted = self._policy.cold_pages()
         taken = (yield from reclaim.shrink(pages, wanted)) if wanted else 0

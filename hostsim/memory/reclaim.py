@@ -12,7 +12,7 @@ from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
 from hostsim.core.trace import tracer
 from hostsim.kvm.loops.layout import RESIDENT
-from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
+from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, TEST_YOUNG
 from hostsim.memory.fault_waits import FaultWaits
 from hostsim.memory.frames import Frames
 from hostsim.memory.pages import BY_GUEST, CACHED, SWAPPED, WRITING, VmPages
@@ -130,14 +130,17 @@ class Reclaim:
         return self._area.left > 0 or bool((pages.where == CACHED).any())
 
     def age(self, pages: VmPages, event: str = CLEAR_FLUSH_YOUNG) -> Progress:
-        """One step of ageing; returns how many pages were asked about. event: by which the notifier is asked."""
+        """One step of ageing; returns how many pages were asked about. event: by which the notifier clears accessed bits."""
         pages.take_in_fresh()
-        asked = pages.policy.age(pages.look()).asked
-        yield from self._ask(pages, asked, event)
-        return len(asked)
+        scan = pages.policy.age(pages.look())
+        tested = scan.tested[pages.where[scan.tested] == RESIDENT]
+        if len(tested):
+            yield from pages.notifier.each(TEST_YOUNG, tested, 1, np.zeros_like(pages.host_young))
+        yield from self._ask(pages, scan.asked, event)
+        return len(scan.asked)
 
     def _ask(self, pages: VmPages, asked: Pages, event: str = CLEAR_FLUSH_YOUNG) -> Step:
-        """folio_referenced of each: its young bit is cleared through the notifier, if the host maps it."""
+        """folio_referenced of each page: its young bit is cleared through the notifier, if the host maps the page."""
         young, mapped = np.zeros_like(pages.host_young), asked[pages.where[asked] == RESIDENT]
         pages.host_young[asked] = 0
         yield from pages.notifier.each(event, mapped, 1, young)

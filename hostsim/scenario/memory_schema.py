@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from hostsim.core.units import shown
-from hostsim.memory.ageing_daemon import AGEING
-from hostsim.memory.spec import PAGE_CLUSTER, POLICIES
+from hostsim.memory.policies.registry import policy_names
+from hostsim.memory.spec import PAGE_CLUSTER
 from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.section import Section
@@ -20,7 +20,7 @@ PAGE_CLUSTER_MAX = 8
 MIB = 1 << 20
 
 
-def _one_of(names: tuple[str, ...], what: str) -> tuple[BeforeValidator, WithJsonSchema]:
+def _one_of(names: tuple[str, ...]) -> tuple[BeforeValidator, WithJsonSchema]:
     """A text that is one of ``names``, which are told where it is none."""
 
     def read(value: object) -> str:
@@ -28,13 +28,14 @@ def _one_of(names: tuple[str, ...], what: str) -> tuple[BeforeValidator, WithJso
             raise refused(shown(value), wanted_name(str(value), names), f'"{names[0]}"')
         return value
 
-    return BeforeValidator(read), WithJsonSchema({"type": "string", "description": what, "enum": list(names)})
+    told = f"one of {', '.join(names)}"
+    return BeforeValidator(read), WithJsonSchema({"type": "string", "description": told, "enum": list(names)})
 
 
 SWAPS = (NO_SWAP, *swap_names())
-SwapName = Annotated[str, *_one_of(SWAPS, "one of " + ", ".join(SWAPS))]
-PolicyName = Annotated[str, *_one_of(tuple(POLICIES), "one of " + ", ".join(POLICIES))]
-AgeingName = Annotated[str, *_one_of(tuple(AGEING), "one of " + ", ".join(AGEING))]
+SwapName = Annotated[str, *_one_of(SWAPS)]
+PolicyName = Annotated[str, *_one_of(policy_names("memory"))]
+AgeingName = Annotated[str, *_one_of(policy_names("ageing"))]
 
 
 class HostMemory(Section):
@@ -59,9 +60,7 @@ class Ageing(Section):
     """[ageing]: a thread of the host for each VM that asks, period after period, which pages were accessed. Needs KVM."""
 
     policy: AgeingName = Field(
-        default="scan",
-        description="scan: all memory, call_pages a call; idle: page by page what the host has; two-list, mglru: what that "
-        "policy asks for in a step of ageing",
+        default="scan", description="which pages a pass asks about: see [ageing policies](#ageing-policies)"
     )
     period: Duration = Field(default=1_000_000_000, gt=0, description="from the start of a pass to that of the next")
     call_pages: Count = Field(default=1, ge=1, le=1 << 20, description="scan: pages that one call of the notifier is about")

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hostsim.memory.policies.registry import policies_markdown
 from hostsim.scenario.problems import REPEATED, metadata_of, model_in, writer_of
 from hostsim.scenario.profiles import PROFILES, Profile
 from hostsim.scenario.schema import Scenario
@@ -21,6 +22,7 @@ INTRODUCTION = (
     "not mean none the key has a word for it (`unlimited`, `never`, `measured`, `off`), and 0 is refused."
 )
 INDEX_TEXT = "Designs of `index` in `[vm.mmu]`, beside `measured`:"
+POLICY_TEXT = "What `policy` may be, and where; the commands of the table take the names as `--policy`:"
 PROFILE_TEXT = "Defaults of `[migration]` by `profile`, for keys that are not written:"
 
 
@@ -48,6 +50,7 @@ def markdown() -> str:
     parts += ["## Profiles", PROFILE_TEXT, _table(("profile", "key", "default", "source"), rows)]
     designs: list[tuple[str, ...]] = [(f"`{name}`", design.says) for name, design in DESIGNS.items()]
     parts += ["## Indexes", INDEX_TEXT, _table(("index", "design"), designs)]
+    parts += ["## Ageing policies", POLICY_TEXT, policies_markdown()]
     return "\n\n".join(parts) + "\n"
 
 

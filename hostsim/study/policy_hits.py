@@ -6,14 +6,13 @@ when there is none. Replacement policies (LRU, FIFO, CLOCK, MIN) see every refer
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.memory.policies.generations import Generations
 from hostsim.memory.policies.protocol import AgeingPolicy
-from hostsim.memory.policies.two_list import SWAP_CLUSTER_MAX, TwoList
+from hostsim.memory.policies.registry import POLICIES as PAGE_POLICIES
+from hostsim.memory.policies.registry import Maker
+from hostsim.memory.policies.two_list import SWAP_CLUSTER_MAX
 from hostsim.theory.replacement.policies import POLICIES, empty_replay
 from hostsim.theory.replacement.protocol import NO_PAGE, ReplacementPolicy, Replay
 
@@ -73,10 +72,8 @@ class Demand:
             assert vain < ROUNDS_MAX, "a policy finds a page to evict"
 
 
-AGEING: dict[str, Callable[[int], AgeingPolicy]] = {
-    "two-list": TwoList,
-    "mglru-walk": Generations,
-    "mglru-no-walk": lambda n_pages: Generations(n_pages, walks=False),
+AGEING: dict[str, Maker] = {
+    name: policy.evicts for name, policy in PAGE_POLICIES.items() if policy.evicts is not None and policy.passes is not None
 }
 NAMES = ("fifo", "clock", "lru", *AGEING, "min")
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from hostsim.costs.era import era_names
 from hostsim.kvm.spec import INDEXES, INTERFACES, MEASURED
-from hostsim.memory.ageing_daemon import AGEING
-from hostsim.memory.spec import POLICIES
+from hostsim.memory.policies.registry import policy_names
 from hostsim.memory.swap_sheet import swap_names
 
 Table = dict[str, Any]
@@ -92,7 +91,7 @@ def _eras() -> Iterator[tuple[str, Table]]:
 
 
 def _ageing() -> Iterator[tuple[str, Table]]:
-    for policy in AGEING:
+    for policy in policy_names("ageing"):
         for a_bits in (True, False):
             ageing = {"policy": policy, "period": "100ms"}
             yield f"ageing {policy} a_bits={a_bits}", _kvm("8MiB", None, {"a_bits": a_bits}) | {"ageing": ageing}
@@ -113,7 +112,7 @@ def _memory() -> Iterator[tuple[str, Table]]:
     moved = {"migration": {"bandwidth": "32MiB/s", "start": "200ms"}, "duration": "6s"}
     for swap in swap_names():
         yield f"memory swap {swap}", _pressed(swap=swap)
-    for policy in POLICIES:
+    for policy in policy_names("memory"):
         yield f"memory policy {policy}", _pressed(policy=policy)
     yield "memory migrated", _pressed() | moved
     yield "memory migrated hdd", _pressed(swap="hdd") | moved

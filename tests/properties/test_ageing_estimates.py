@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.spec import MmuSpec
-from hostsim.memory.ageing_policies import POLICY_NAMES, ageing_policy, held_in_use
-from hostsim.memory.policies.damon import AGGREGATION_SAMPLES, Damon
-from hostsim.memory.policies.protocol import AgeingPolicy, check_estimate
+from hostsim.memory.policies.protocol import AgeingPolicy, check_estimate, held_in_use
+from hostsim.memory.policies.registry import SAMPLES_A_PERIOD, policy_names, policy_of
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import UNDER, AgeCase, Load
 from hostsim.study.ageing.trial import age_trial
@@ -25,7 +24,7 @@ MS = 1_000_000
 RATES = (Fraction(5_000), Fraction(400_000))
 CASES = st.builds(
     AgeCase,
-    policy=st.sampled_from(POLICY_NAMES),
+    policy=st.sampled_from(policy_names("age")),
     n_vcpus=st.sampled_from([1, 2, 3, 8]),
     vcpu_pages=st.sampled_from([64, 129, 256]),
     mmu=st.builds(MmuSpec, era=st.sampled_from(["E0b", "E4", "E6"]), a_bits=st.booleans()),
@@ -47,25 +46,25 @@ def test_no_estimate_is_above_the_guests_pages(case: AgeCase, seed: int) -> None
 
 
 @given(
-    name=st.sampled_from([*POLICY_NAMES, "damon"]), era=st.sampled_from(["E4", "E6"]), n_pages=st.integers(1, 700),
+    name=st.sampled_from(policy_names("age")), era=st.sampled_from(["E4", "E6"]), n_pages=st.integers(1, 700),
     seed=st.integers(0, 99), share=st.sampled_from([0.0, 0.02, 0.5, 1.0]),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
 def test_a_policy_takes_no_page_for_used_twice(name: str, era: str, n_pages: int, seed: int, share: float) -> None:
     """Pages are touched again between the questions of a pass, as a guest does that is not stopped for it."""
-    policy: Any = Damon(n_pages, seed) if name == "damon" else ageing_policy(name, era, n_pages)
+    passes = policy_of(name, era, "age").passes
+    assert passes is not None
+    policy = passes.make(n_pages, seed)
     policy.insert(np.arange(n_pages))
     draw, seen = np.random.default_rng(seed), AgeHistograms(n_pages, 4)
-    for _ in range(2 * AGGREGATION_SAMPLES):
+    for _ in range(2 * SAMPLES_A_PERIOD):
         young = (draw.random(n_pages) < share).astype(np.uint8)
         found = _pass(policy, young.copy())
         check_estimate(len(found), n_pages, "pages")
-        check_estimate(len(found) + len(held_in_use(policy)), n_pages, "pages")
+        check_estimate(len(found | set(held_in_use(policy).tolist())), n_pages, "pages")
         seen.note(young)
     assert 0 <= seen.working_set <= n_pages
     assert seen.promoted.max() <= seen.young
-    if name == "damon":
-        check_estimate(policy.working_set_pages(), n_pages, "pages")
 
 
 def _pass(policy: AgeingPolicy, young: np.ndarray[Any, Any]) -> set[int]:

@@ -9,7 +9,7 @@ import numpy as np
 from hostsim.core.errors import InputError
 from hostsim.costs.era import era_names
 from hostsim.kvm.spec import INDEXES, INTERFACES
-from hostsim.memory.spec import POLICIES
+from hostsim.memory.policies.registry import policy_names
 from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario import Scenario
 
@@ -48,7 +48,7 @@ def _memory(draw: Draw, vms: list[dict[str, Any]]) -> dict[str, Any]:
     total_kib = sum(int(vm["memory"].removesuffix("KiB")) for vm in vms)
     size_kib = max(1024, int(total_kib / draw.uniform(0.8, 2.0)) // 4 * 4)
     swap = _one(draw, ("none", *swap_names()))
-    found = {"size": f"{size_kib}KiB", "swap": swap, "policy": _one(draw, tuple(POLICIES))}
+    found = {"size": f"{size_kib}KiB", "swap": swap, "policy": _one(draw, policy_names("memory"))}
     found["proactive"] = draw.choice(["off", "off", "off", "5ms"])
     if swap != "none":
         room_kib = int(total_kib * draw.choice([0.3, 1.0, 4.0])) // 4 * 4

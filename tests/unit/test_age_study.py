@@ -10,7 +10,8 @@ import pytest
 
 from hostsim.core.errors import InputError
 from hostsim.kvm.spec import MmuSpec
-from hostsim.memory.ageing_policies import TwoListScan, ageing_policy, named_for
+from hostsim.memory.policies.registry import policy_of
+from hostsim.memory.policies.two_list import TwoListScan
 from hostsim.report.compare_progress import compare_progress
 from hostsim.report.study_words import value_words
 from hostsim.study.ageing.case import AgeCase
@@ -51,7 +52,15 @@ def test_mglru_sees_guests_if_its_walk_asks_kvm(era: str) -> None:
     blind = era == "E4"
     assert (got["notifier_calls_per_s"] == 0) is blind
     assert (got["false_old_pages"] > 0.9 * got["used_pages"]) is blind
-    assert named_for("mglru", era) == ("mglru-no-walk" if blind else "mglru-walk")
+    assert policy_of("mglru", era, "age") is policy_of("mglru-no-walk" if blind else "mglru-walk", era, "age")
+
+
+def test_damon_asks_about_a_page_a_region_and_finds_the_pages_in_use() -> None:
+    mmu = MmuSpec(era="E6", a_bits=False)
+    damon, idle = (age_trial(case(policy=policy, mmu=mmu), 1).figures for policy in ("damon", "idle"))
+    assert damon["notifier_calls_per_s"] > idle["notifier_calls_per_s"], "20 samples of a small memory are more than a scan"
+    assert damon["working_set_pages"] == pytest.approx(damon["used_pages"], rel=0.1)
+    assert damon["faults_per_pass"] > 0
 
 
 def test_lockless_ageing_waits_for_nobody() -> None:
@@ -126,7 +135,7 @@ def test_all_bad_options_are_told_at_once() -> None:
     with pytest.raises(InputError, match="page tables that have D bits have A bits"):
         age_plan(AgeOptions(index="book3s-hv", a_bits=False))
     with pytest.raises(InputError, match="policy"):
-        ageing_policy("none", "E4", 1)
+        policy_of("none", "E4", "age")
 
 
 def test_figures_are_written_as_in_all_other_tables() -> None:

@@ -61,6 +61,15 @@ def test_mglru_reclaims_too(policy: str) -> None:
     assert (got["pass_mean_ns"] == 0.0) is (policy == "mglru-no-walk"), "a walk that asks nobody takes no time"
 
 
+def test_damon_reclaims_regions_that_are_idle() -> None:
+    """A guest that uses the first half of its memory: the other half goes and does not come back."""
+    half = reclaim_plan(replace(SMALL, used="50%", load="uniform", rate="20k/s", policy="damon", a_bits=False))
+    got = reclaim_trial(half.cases[-1], 1).figures
+    assert got["reclaimed_bytes"] == pytest.approx(128 * PAGE, rel=0.1)
+    assert got["refaults_per_s"] < 5.0
+    assert got["pass_mean_ns"] > 0
+
+
 def test_a_task_that_waits_asleep_is_watched_as_well() -> None:
     halting, asleep = (reclaim_trial(case(async_pf=on), 1).figures for on in (False, True))
     assert asleep["refaults_per_s"] == pytest.approx(halting["refaults_per_s"], rel=0.3)

@@ -8,7 +8,7 @@ import pytest
 
 from hostsim.core.errors import InputError
 from hostsim.memory.frames import kept_at_start
-from hostsim.memory.spec import POLICIES
+from hostsim.memory.policies.registry import POLICIES
 from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario import Scenario, reference
 from hostsim.scenario.build import build
@@ -45,7 +45,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "pinned pages that are aged": ({"mmu": PINNED}, {"ageing": {}}, r"vm\.mmu\.index: got 'book3s-pr' with \[ageing\]"),
     "no such swap": ({}, {"host": memory(swap="nvmee")}, r"host\.memory\.swap: got 'nvmee', wanted 'nvme'.*swap = \"none\""),
     "no such policy": ({}, {"host": memory(policy="lru")}, r"host\.memory\.policy: got 'lru', wanted 'mglru'"),
-    "no such ageing": ({}, {"ageing": {"policy": "damon"}}, r"ageing\.policy: got 'damon', wanted one of scan, idle"),
+    "no such ageing": ({}, {"ageing": {"policy": "clock"}}, r"ageing\.policy: got 'clock', wanted one of scan, idle"),
     "no unit": ({}, {"host": memory(size=4)}, r"host\.memory\.size: got 4, wanted "),
     "hardly a frame": (
         {"filled": "none"}, {"host": memory(size="64KiB")}, r"host\.memory\.size: got 64KiB, wanted at least 1MiB",

@@ -1,7 +1,8 @@
 """DAMON: regions of adjacent pages, one of which is sampled for all; regions alike are merged, all are split anew.
 
 Source: Linux 6.13, mm/damon/core.c::kdamond_fn, ::damon_merge_regions_of, ::kdamond_split_regions, ::damon_split_region_at;
-mm/damon/vaddr.c::damon_va_prepare_access_checks, ::damon_va_check_accesses. Intervals and bounds are its defaults.
+mm/damon/vaddr.c::damon_va_prepare_access_checks, ::damon_va_check_accesses; mm/damon/ops-common.c::damon_ptep_mkold.
+Bounds are its defaults; who calls ``age`` keeps the sampling interval.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.rng import keyed_uniform, stream_key
-from hostsim.memory.policies.protocol import Pages, Scan, Young
+from hostsim.memory.policies.protocol import NO_PAGES, Pages, Scan, Young
+from hostsim.memory.policies.registry import SAMPLES_A_PERIOD
 
-SAMPLE_NS, AGGREGATION_SAMPLES = 5_000_000, 20
-"""Sampling and aggregation interval: 5 ms, 100 ms."""
 MIN_NR_REGIONS, MAX_NR_REGIONS = 10, 1000
 MERGE_SHARE = 10
 """Regions whose counts differ by no more than a tenth of the greatest possible are alike."""
@@ -21,13 +21,13 @@ PICK, SPLIT = range(2)
 
 
 class Damon:
-    """One ``age`` is a sample: it reads what became of the pages picked before, then clears one page of each region.
+    """One ``age`` is a sample: it tests the pages picked before, then picks a page of each region and clears its bit.
+
+    Every SAMPLES_A_PERIOD samples are an aggregation, after which regions are merged and split.
 
     starts: int64[r + 1], where regions begin, n_pages at the end; accesses: int64[r], samples of this aggregation that were
     young; age: int64[r], aggregations for which a region has been about as hot.
     """
-
-    # Model limit: DAMON's test_young of a page that it picked is an observer's look as the next sample begins, at no cost.
 
     name = "damon"
 
@@ -37,7 +37,7 @@ class Damon:
         self.starts = np.linspace(0, n_pages, n_regions + 1).astype(np.int64)
         self.accesses, self.last, self.age_of = (np.zeros(n_regions, np.int64) for _ in range(3))
         self._resident = np.zeros(n_pages, np.bool_)
-        self._picked: Pages = np.empty(0, np.int64)
+        self._picked = NO_PAGES
         self._samples = self._last_regions = 0
 
     def insert(self, pages: Pages) -> None:
@@ -50,36 +50,44 @@ class Damon:
         return False
 
     def age(self, young: Young) -> Scan:
-        """One sample."""
+        """One sample: mmu_notifier_test_young of each page picked before, then mmu_notifier_clear_young of each new one.
+
+        A page that the host does not have is mapped nowhere: no notifier is called for it.
+        """
+        tested = self._picked[self._resident[self._picked]]
         if len(self._picked):
             self.accesses += young[self._picked] != 0
             self._samples += 1
-            if self._samples % AGGREGATION_SAMPLES == 0:
+            if self._samples % SAMPLES_A_PERIOD == 0:
                 self._aggregate()
         sizes = np.diff(self.starts)
         self._picked = self.starts[:-1] + (self._uniforms(PICK) * sizes).astype(np.int64)
         asked = self._picked[self._resident[self._picked]]
         young[asked] = 0
-        return Scan(asked, asked[:0])
+        return Scan(asked, NO_PAGES, tested)
 
-    def evict(self, young: Young, nr_pages: int) -> Scan:  # noqa: ARG002  # nobody is asked
+    def evict(self, young: Young, nr_pages: int) -> Scan:  # noqa: ARG002  # no page is asked about
         """Pages of regions in which no sample was young, those that have been so longest first (DAMOS_PAGEOUT)."""
-        cold = np.flatnonzero(self.last == 0)
+        cold = self._cold()
         found: list[int] = []
         for region in cold[np.argsort(-self.age_of[cold], kind="stable")].tolist():
             first, end = self.starts[region], self.starts[region + 1]
             found += (first + np.flatnonzero(self._resident[first:end])).tolist()[: nr_pages - len(found)]
         evicted = np.array(found[:nr_pages], np.int64)
         self._resident[evicted] = False
-        return Scan(evicted[:0], evicted)
+        return Scan(NO_PAGES, evicted)
 
     def resident_pages(self) -> Pages:
         """See AgeingPolicy."""
         return np.flatnonzero(self._resident)
 
-    def working_set_pages(self) -> float:
-        """Pages of regions that were young in some sample of the last aggregation."""
-        return float(np.diff(self.starts)[self.last > 0].sum())
+    def held_in_use(self) -> Pages:
+        """Resident pages of regions that were young in some sample of the last aggregation."""
+        return np.flatnonzero(np.repeat(self.last > 0, np.diff(self.starts)) & self._resident)
+
+    def _cold(self) -> NDArray[np.int64]:
+        """Regions that may go."""
+        return np.flatnonzero(self.last == 0)
 
     def _uniforms(self, purpose: int) -> NDArray[np.float64]:
         """float64[r]: keyed by sample, region and purpose."""
@@ -87,7 +95,7 @@ class Damon:
         return np.array([keyed_uniform(key0, key1, self._samples, 2 * r + purpose) for r in range(len(self.starts) - 1)])
 
     def _aggregate(self) -> None:
-        threshold = max(1, AGGREGATION_SAMPLES // MERGE_SHARE)
+        threshold = max(1, SAMPLES_A_PERIOD // MERGE_SHARE)
         self.age_of = np.where(np.abs(self.accesses - self.last) > threshold, 0, self.age_of + 1)
         self._merge(threshold)
         self.last, self.accesses = self.accesses, np.zeros_like(self.accesses)
@@ -129,3 +137,23 @@ class Damon:
         self.starts = np.sort(np.concatenate([self.starts, self.starts[where] + cuts[where]]))
         copies = np.where(cut, 2, 1)
         self.accesses, self.last, self.age_of = (np.repeat(a, copies) for a in (self.accesses, self.last, self.age_of))
+
+
+class ColdDamon(Damon):
+    """DAMON for proactive reclaim: cold are regions in which no sample was young for ``cold_scans`` aggregations.
+
+    Source: mm/damon/reclaim.c, min_age; mm/damon/core.c::damos_valid_target.
+    """
+
+    def __init__(self, n_pages: int, seed: int = 1, cold_scans: int = 1) -> None:
+        super().__init__(n_pages, seed)
+        self._cold_scans = cold_scans
+
+    def cold_pages(self) -> int:
+        """See hostsim.memory.policies.protocol.ColdPolicy."""
+        is_cold = np.zeros(len(self.last), np.bool_)
+        is_cold[self._cold()] = True
+        return int(np.count_nonzero(np.repeat(is_cold, np.diff(self.starts)) & self._resident))
+
+    def _cold(self) -> NDArray[np.int64]:
+        return np.flatnonzero((self.last == 0) & (self.age_of >= self._cold_scans))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
 from hostsim.memory.policies.lists import NOWHERE, add_head, add_heads, add_tail, make_lists, take_off
-from hostsim.memory.policies.protocol import Pages, Scan, Young
+from hostsim.memory.policies.protocol import NO_PAGES, Pages, Scan, Young
 
 MIN_NR_GENS, MAX_NR_GENS = 2, 4
 """include/linux/mmzone.h."""
@@ -214,3 +214,19 @@ class Generations:
         """Pages of each generation, oldest first."""
         first, last = self._seqs.tolist()
         return [int(np.count_nonzero(self._generation == seq)) for seq in range(first, last + 1)]
+
+
+class ColdGenerations(Generations):
+    """MGLRU for proactive reclaim: all generations but the two youngest are cold; evict asks about their pages again."""
+
+    def cold_pages(self) -> int:
+        """See hostsim.memory.policies.protocol.ColdPolicy."""
+        return sum(self.generations()[:-MIN_NR_GENS])
+
+    def wants_ageing(self) -> bool:
+        """Scans come by the clock; reclaim asks for none."""
+        return False
+
+    def evict(self, young: Young, nr_pages: int) -> Scan:
+        """See Generations; asks about no page once none is cold."""
+        return super().evict(young, nr_pages) if self.cold_pages() else Scan(NO_PAGES, NO_PAGES)

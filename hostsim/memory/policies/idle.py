@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.memory.policies.protocol import Pages, Scan, Young
+from hostsim.memory.policies.protocol import NO_PAGES, Pages, Scan, Young
 
 GONE = -1
 """Age of a page that is not resident."""
@@ -20,7 +20,7 @@ class IdlePages:
 
     name = "idle"
 
-    def __init__(self, n_pages: int, cold_scans: int) -> None:
+    def __init__(self, n_pages: int, cold_scans: int = 1) -> None:
         assert cold_scans >= 1
         self._age = np.full(n_pages, GONE, np.int64)
         self._cold_scans = cold_scans
@@ -44,7 +44,7 @@ class IdlePages:
         self.promoted_pages += int(np.count_nonzero(self._age[asked[found]] >= self._cold_scans))
         self._age[asked] = np.where(found, 0, self._age[asked] + 1)
         young[asked] = 0
-        return Scan(asked, asked[:0])
+        return Scan(asked, NO_PAGES)
 
     def evict(self, young: Young, nr_pages: int) -> Scan:  # noqa: ARG002  # nobody is asked: age() was
         """Evict cold pages."""
@@ -53,7 +53,7 @@ class IdlePages:
         evicted = np.roll(cold, -turn)[:nr_pages]
         self._age[evicted] = GONE
         self._next_gfn = int(evicted[-1]) + 1 if len(evicted) else self._next_gfn
-        return Scan(evicted[:0], evicted)
+        return Scan(NO_PAGES, evicted)
 
     def resident_pages(self) -> Pages:
         """See AgeingPolicy."""
@@ -62,3 +62,11 @@ class IdlePages:
     def idle_scans(self) -> NDArray[np.int64]:
         """int64[n_pages]: scans since a page was last young; GONE if it is not resident."""
         return self._age.copy()
+
+
+class ColdIdlePages(IdlePages):
+    """See hostsim.memory.policies.protocol.ColdPolicy."""
+
+    def cold_pages(self) -> int:
+        """Pages that were idle for ``cold_scans`` scans."""
+        return int(np.count_nonzero(self._age >= self._cold_scans))

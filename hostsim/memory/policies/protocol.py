@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from hostsim.core.errors import InvariantError
 
 Pages = NDArray[np.int64]
 Young = NDArray[np.uint8]
+NO_PAGES: Pages = np.empty(0, np.int64)
 ROUNDING = 1e-9
 """A mean of counts may be above the greatest of them by so much."""
 
@@ -18,11 +19,14 @@ ROUNDING = 1e-9
 class Scan(NamedTuple):
     """What one step did, in its order.
 
-    asked: int64[k], pages whose accessed bit was tested and cleared, one call of an mmu notifier each; evicted: int64[m].
+    asked: int64[k], pages whose accessed bit was tested and cleared, one call of an mmu notifier each; evicted: int64[m];
+    tested: int64[t], pages whose bit was tested alone, before the others: if a policy tests, what it finds is found there,
+    and its clearing only arms the next test.
     """
 
     asked: Pages
     evicted: Pages
+    tested: Pages = NO_PAGES
 
 
 class AgeingPolicy(Protocol):
@@ -53,6 +57,28 @@ class AgeingPolicy(Protocol):
     def resident_pages(self) -> Pages:
         """Pages inserted and not evicted, ascending."""
         ...
+
+
+@runtime_checkable
+class HoldsPages(Protocol):
+    """A policy that takes pages for used without asking about them."""
+
+    def held_in_use(self) -> Pages:
+        """int64[k]: those pages, after the last pass."""
+        ...
+
+
+class ColdPolicy(AgeingPolicy, Protocol):
+    """A policy for proactive reclaim: it can tell how many pages are cold."""
+
+    def cold_pages(self) -> int:
+        """Pages that evict may give up now."""
+        ...
+
+
+def held_in_use(policy: AgeingPolicy) -> Pages:
+    """int64[k]: pages that ``policy`` takes for used although its last pass did not ask about them."""
+    return policy.held_in_use() if isinstance(policy, HoldsPages) else NO_PAGES
 
 
 def check_estimate(pages: float, most: float, of: str) -> None:

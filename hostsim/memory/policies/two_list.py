@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit
 from hostsim.memory.policies.lists import NOWHERE, add_head, add_heads, make_lists, take_off
-from hostsim.memory.policies.protocol import Pages, Scan, Young
+from hostsim.memory.policies.protocol import NO_PAGES, Pages, Scan, Young
 
 ACTIVE, INACTIVE = range(2)
 SWAP_CLUSTER_MAX = 32
@@ -133,3 +133,30 @@ class TwoList:
     def active_pages(self) -> int:
         """Length of the active list."""
         return int(self._sizes[ACTIVE])
+
+
+class TwoListScan(TwoList):
+    """The two lists, scanned with nothing to reclaim: what would go is put back at the head of the inactive one."""
+
+    # Model limit: the two-list policy scans under pressure alone; a pass looks at what reclaim would at its utmost.
+
+    def __init__(self, n_pages: int) -> None:
+        super().__init__(n_pages)
+        self._asked = NO_PAGES
+
+    def held_in_use(self) -> Pages:
+        """Pages that the last pass did not ask about: they are on the active list, and count as used."""
+        return np.setdiff1d(self.resident_pages(), self._asked)
+
+    def age(self, young: Young) -> Scan:
+        """Scan clusters until as many pages were looked at as are resident; those deactivated are asked about as well."""
+        left, asked = len(self.resident_pages()), [NO_PAGES]
+        while left > 0:
+            if self.wants_ageing():
+                asked.append(super().age(young).asked)
+            scan = self.evict(young, min(left, SWAP_CLUSTER_MAX))
+            self.insert(scan.evicted)
+            asked.append(scan.asked)
+            left -= max(1, len(scan.asked))
+        self._asked = np.concatenate(asked)
+        return Scan(self._asked, NO_PAGES)

@@ -16,12 +16,11 @@ from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.guest.workload import build_guest
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.live_vm import LiveVm
-from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, MmuNotifier
+from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.work_phases import WorkPhases
 from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingPass
-from hostsim.memory.ageing_policies import ageing_policy, event_of, held_in_use, named_for, resident_of
-from hostsim.memory.policies.protocol import check_estimate
+from hostsim.memory.policies.protocol import AgeingPolicy, Pages, check_estimate, held_in_use
 from hostsim.spte_index.spte import PRESENT
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.how_far import AGED_PER_MILLE, HowFar, ignore
@@ -41,7 +40,7 @@ class AgedVm:
     """A VM, its notifier, and, once it is aged, its daemon."""
 
     def __init__(self, case: AgeCase, seed: int, how_far: HowFar = ignore) -> None:
-        self._how_far = how_far
+        self._how_far, self._seed = how_far, seed
         n_pages, env = case.n_pages, Clock()
         there = [] if case.under == "faulting" else [(0, n_pages)]
         memory = make_memory(lay_out([("pc.ram", n_pages, there)]))
@@ -49,7 +48,6 @@ class AgedVm:
         self.case, self.marks, self.populated_ns = case, list[Mark](), 0
         self.held: list[NDArray[np.int64]] = []
         self.new_unasked: list[int] = []
-        self._new_is_young = named_for(case.policy, case.mmu.era) == "mglru-no-walk"
         self.vm: LiveVm = live_vm(env, memory, guest, case.n_vcpus, 0, case.mmu, "get-dirty-log")
         self._enough = env.event()
 
@@ -64,10 +62,10 @@ class AgedVm:
     def begin(self) -> None:
         """Ageing begins, a period from now."""
         case = self.case
-        self._policy = ageing_policy(case.policy, case.mmu.era, case.n_pages)
+        self._policy: AgeingPolicy = case.passes_by.make(case.n_pages, self._seed)
         self.daemon = AgeingDaemon(
-            self.vm, self.notifier, case.period_ns, self._policy, flushes=event_of(case.policy) == CLEAR_FLUSH_YOUNG,
-            before_pass=self._mark,
+            self.vm, self.notifier, case.period_ns, self._policy, samples=case.passes_by.samples,
+            flushes=case.passes_by.flushes, before_pass=self._mark,
         )  # fmt: skip
 
     def age(self) -> None:
@@ -84,7 +82,11 @@ class AgedVm:
 
     def end(self) -> None:
         """Nothing is aged any more that counts."""
-        self.held.append(held_in_use(self._policy))
+        self.held.append(self._held())
+
+    def _held(self) -> Pages:
+        """Pages that the policy takes for used although the pass did not find them young."""
+        return np.setdiff1d(held_in_use(self._policy), np.flatnonzero(self.daemon.young))
 
     @property
     def passes(self) -> list[AgeingPass]:
@@ -106,11 +108,11 @@ class AgedVm:
     def _mark(self) -> None:
         """What has been mapped since the last pass comes under the policy."""
         vm = self.vm
-        self.held += [held_in_use(self._policy)] if self.marks else []
+        self.held += [self._held()] if self.marks else []
         flags = vm.engine.kvm.sptes.spte[: self.case.n_pages]
-        new = resident_of(flags, PRESENT, self._policy.resident_pages())
+        new = np.setdiff1d(np.flatnonzero(flags & PRESENT), self._policy.resident_pages(), assume_unique=True)
         self._policy.insert(new)
-        self.new_unasked.append(len(new) if self._new_is_young else 0)
+        self.new_unasked.append(len(new) if self.case.by.new_in_use else 0)
         self.marks.append(Mark(vm.env.now_ns, vm.work_ns() / self.case.n_vcpus, vm.tally().faults))
         self._how_far(round(AGED_PER_MILLE * self._share()))
         if self.case.under != "faulting" and len(self.marks) == self.case.passes + 1:

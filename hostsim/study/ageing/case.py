@@ -14,6 +14,7 @@ from hostsim.costs.costs import load_costs
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import Active, Workload
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.policies.registry import Passes, Policy, policy_of
 from hostsim.theory.working_set import working_set_pages
 
 Under = Literal["faulting", "touching", "idle"]
@@ -51,6 +52,17 @@ class AgeCase:
     load: Load = Load()
     period_ns: int = 250_000_000
     passes: int = 4
+
+    @property
+    def by(self) -> Policy:
+        """The policy, as kernels of the era have it. InputError if there is none of that name."""
+        return policy_of(self.policy, self.mmu.era, "age")
+
+    @property
+    def passes_by(self) -> Passes:
+        """How a daemon ages by it."""
+        assert self.by.passes is not None, "policy_of refuses what no daemon ages by"
+        return self.by.passes
 
     @property
     def n_pages(self) -> int:

@@ -15,7 +15,7 @@ from hostsim.costs.era import with_era_names
 from hostsim.kvm.build import checked
 from hostsim.kvm.rules import caught_by
 from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
-from hostsim.memory.ageing_policies import POLICY_NAMES
+from hostsim.memory.policies.registry import policy_names
 from hostsim.study.ageing.case import NOTIFIERS, UNDER, AgeCase, Load
 from hostsim.study.option_text import (
     VCPUS_MAX,
@@ -102,7 +102,7 @@ def _case(
 
 
 def _problems(options: AgeOptions) -> Iterator[Problem]:
-    yield from names("--policy", options.policy, POLICY_NAMES)
+    yield from names("--policy", options.policy, policy_names("age"))
     yield from option_problems(
         options.era, options.sheet, options.vcpus, options.load, (options.rate, "200k/s"), options.reps
     )

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from math import inf
 
 from hostsim.costs.era import load_era
-from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG
-from hostsim.memory.ageing_policies import event_of, named_for
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.ageing.options import AgePlan
 from hostsim.study.ageing.trial import AgeTrial, age_trial
@@ -121,20 +119,16 @@ def _reason_lines(rows: Sequence[AgeRow], varied: Sequence[str]) -> list[str]:
 
 
 def _why_missed(case: AgeCase) -> str:
-    if named_for(case.policy, case.mmu.era) == "mglru-no-walk":
-        return "before Linux 6.13 (era E5) the walk of MGLRU does not ask KVM"
-    flushes = event_of(case.policy) == CLEAR_FLUSH_YOUNG and load_era(case.mmu.era).flush_when_ageing
+    if case.by.misses:
+        return case.by.misses
+    flushes = case.passes_by.flushes and load_era(case.mmu.era).flush_when_ageing
     if case.mmu.a_bits and not flushes:
         return "without a TLB flush translations stay in the TLB, and the hardware sets no accessed bit"
     return "what the guest accesses between a pass's look at a page and its call is missed"
 
 
 def _why_surplus(case: AgeCase) -> str:
-    if case.policy == "two-list":
-        return "a page of the active list counts as used until it is asked for"
-    if named_for(case.policy, case.mmu.era) == "mglru-no-walk":
-        return "a new page counts as used, and none is asked for"
-    return "accessed bits that are older than a period count, too"
+    return case.by.holds or "accessed bits that are older than a period count, too"
 
 
 def verdict_lines(rows: Sequence[AgeRow], varied: Sequence[str]) -> list[str]:

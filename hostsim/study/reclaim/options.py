@@ -14,6 +14,7 @@ from hostsim.costs.costs import sheet_names
 from hostsim.costs.era import era_names, with_era_names
 from hostsim.kvm.build import checked
 from hostsim.kvm.spec import MmuSpec
+from hostsim.memory.policies.registry import policy_names
 from hostsim.memory.swap_sheet import swap_names
 from hostsim.study.option_text import listed, load_of, names, option_problems, quantity, run_problems
 from hostsim.study.reclaim.budget import Limit, budget_problems, read_budget
@@ -21,7 +22,6 @@ from hostsim.study.reclaim.case import ReclaimCase
 from hostsim.study.reclaim.trial import INTERFACE
 from hostsim.study.sizing import reclaim_bytes, size_problems
 
-POLICIES = ("idle", "mglru", "mglru-walk", "mglru-no-walk")
 SIZE_MIN, SIZE_MAX = 64 * PAGE_BYTES, 64 << 40
 AGE_SCANS_MAX = 10_000
 
@@ -101,7 +101,7 @@ def _case(options: ReclaimOptions, swap: str, policy: str, age_ns: int, *, migra
 
 
 def _problems(options: ReclaimOptions) -> Iterator[Problem]:
-    yield from names("--policy", options.policy, POLICIES)
+    yield from names("--policy", options.policy, policy_names("reclaim"))
     yield from names("--swap", options.swap, swap_names())
     yield from option_problems(
         options.era, options.sheet, str(options.vcpus), options.load, (options.rate, "5k/s"), options.reps

@@ -16,10 +16,10 @@ from hostsim.guest.workload import build_guest
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.machine.trackers import TRACKERS
-from hostsim.memory.ageing_policies import named_for
 from hostsim.memory.fault_waits import MIGRATION
 from hostsim.memory.host_memory import HostMemory
-from hostsim.memory.proactive import ProactiveReclaim, ScanDone, cold_policy, scan_period_ns
+from hostsim.memory.policies.registry import policy_of
+from hostsim.memory.proactive import ProactiveReclaim, ScanDone
 from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
@@ -72,13 +72,14 @@ class _Run:
         self.vm = live_vm(env, memory, build_guest([case.workload()], seed), case.n_vcpus, 0, case.mmu, INTERFACE)
         spec = HostMemorySpec(n_pages + n_pages // 4 + SPARE_PAGES, case.swap, async_pf=case.async_pf)
         self.host = HostMemory(env, spec, seed)
-        self.pages = self.host.add(self.vm, notifier_of(self.vm, case.mmu))
+        by = policy_of(case.policy, case.mmu.era, "reclaim").pages_out
+        assert by is not None, "policy_of refuses what does not page out"
+        policy = by.make(n_pages, seed, case.age_scans) if reclaims else None
+        self.pages = self.host.add(self.vm, notifier_of(self.vm, case.mmu), policy=policy)
         self.reclaim: ProactiveReclaim | None = None
-        if reclaims:
-            name = named_for(case.policy, case.mmu.era)
-            policy = cold_policy(name, n_pages, case.age_scans)
-            period_ns = scan_period_ns(name, case.age_ns, case.scan_ns)
-            self.reclaim = ProactiveReclaim(self.host, self.pages, policy, period_ns)
+        if policy is not None:
+            period_ns = by.period_ns(case.age_ns, case.scan_ns)
+            self.reclaim = ProactiveReclaim(self.host, self.pages, policy, period_ns, flushes=by.flushes)
         self.host.begin()
         self.migration = self._migration() if case.migrates else None
         self.start_work_ns = self.start_ns = 0
