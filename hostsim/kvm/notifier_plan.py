@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal, get_args
+
 from hostsim.core.errors import InputError, Problem
 from hostsim.costs.costs import MODES, load_costs
 from hostsim.costs.era import load_era
+from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.kvm.spec import MmuSpec, pins_pages
+
+AgeingLock = Literal["era", "locked", "lockless"]
+"""How ageing takes mmu_lock: as the kernels of the era do, exclusively, or not at all."""
+AGEING_LOCKS: tuple[AgeingLock, ...] = get_args(AgeingLock)
+LOCK_MODES = {"locked": EXCLUSIVE, "lockless": NONE}
 
 
 def notifier_plan(mmu: MmuSpec) -> NotifierPlan:
@@ -23,10 +32,13 @@ def notifier_plan(mmu: MmuSpec) -> NotifierPlan:
     )
 
 
-def notifier_of(vm: LiveVm, mmu: MmuSpec) -> MmuNotifier:
+def notifier_of(vm: LiveVm, mmu: MmuSpec, ageing_lock: AgeingLock = "era") -> MmuNotifier:
     """The mmu notifier of ``vm``. InputError where the host of that VM has none."""
     if pins_pages(mmu.index, mmu.era):
         got = f"'{mmu.index}' with era {mmu.era} and a host that ages or reclaims its memory"
         wanted = "neither beside it: its pages were pinned in 2010; or a later era, where ageing finds all old"
         raise InputError([Problem("", "vm.mmu.index", got, wanted, 'era = "E0b"')])
-    return MmuNotifier(vm.env, vm.engine, vm.lock, vm.flush, notifier_plan(mmu), vm.indexed)
+    plan = notifier_plan(mmu)
+    if ageing_lock != "era":
+        plan = replace(plan, lock_mode=LOCK_MODES[ageing_lock])
+    return MmuNotifier(vm.env, vm.engine, vm.lock, vm.flush, plan, vm.indexed)

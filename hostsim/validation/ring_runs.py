@@ -1,8 +1,7 @@
-"""Guests with dirty rings that nobody reaps before they are full: exits because of it, by vCPU."""
+"""Guests whose dirty rings are reaped only when one is full: exits with a full ring, by vCPU."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 from hostsim.core.clock import Clock
@@ -34,8 +33,7 @@ def ring_full_exits(pages: int, entries: int, n_vcpus: int = 2, *, in_turn: bool
     memory, env = make_memory(lay_out([("pc.ram", n_pages, [(0, n_pages)])])), Clock()
     mmu = MmuSpec(era="E4", ring_entries=entries + RING_RESERVED)
     vm = live_vm(env, memory, build_guest(loads, 1), n_vcpus, 0, mmu, "dirty-ring")
-    vm.plan = replace(vm.plan, reap_period_ns=NEVER // 2)
-    ring = DirtyRing(vm)
+    ring = DirtyRing(vm, reap_period_ns=NEVER // 2)
     env.process(ring.start_log())
     env.run(until=max(turns) + pages * FAULT_NS)
     assert vm.tally().wp_faults >= n_pages, "all of them have been written"

@@ -20,8 +20,10 @@ class DirtyRing(KvmLog):
 
     # Model limit: at a sync all vCPUs stay out until the rings are reaped; QEMU lets each go on once it was out.
 
-    def __init__(self, vm: LiveVm) -> None:
+    def __init__(self, vm: LiveVm, reap_period_ns: int | None = None) -> None:
+        """``reap_period_ns``: from one reap of the reaper thread to the next; None: as the plan of ``vm`` says."""
         super().__init__(vm)
+        self._reap_period_ns = self._plan.reap_period_ns if reap_period_ns is None else reap_period_ns
         self._reaped = np.zeros(self._n_pages, np.uint8)
         """1: reaped since the last sync."""
         vm.on_ring_full = self.reap
@@ -67,6 +69,6 @@ class DirtyRing(KvmLog):
 
     def _reaper(self) -> Timed[None]:
         while True:
-            yield self._env.timeout(self._plan.reap_period_ns)
+            yield self._env.timeout(self._reap_period_ns)
             if self._logged:
                 yield from self.reap()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out, make_memory
-from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.guest.workload import build_guest
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.live_vm import LiveVm
@@ -24,8 +22,6 @@ from hostsim.memory.policies.protocol import AgeingPolicy, Pages, check_estimate
 from hostsim.spte_index.spte import PRESENT
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.how_far import AGED_PER_MILLE, HowFar, ignore
-
-LOCK_MODES = {"locked": EXCLUSIVE, "lockless": NONE}
 
 
 class Mark(NamedTuple):
@@ -54,10 +50,7 @@ class AgedVm:
     @cached_property
     def notifier(self) -> MmuNotifier:
         """With mmu_lock as the case has it."""
-        found = notifier_of(self.vm, self.case.mmu)
-        if self.case.notifier != "era":
-            found.plan = replace(found.plan, lock_mode=LOCK_MODES[self.case.notifier])
-        return found
+        return notifier_of(self.vm, self.case.mmu, self.case.notifier)
 
     def begin(self) -> None:
         """Ageing begins, a period from now."""

@@ -13,14 +13,13 @@ from hostsim.core.constants import NS_PER_S
 from hostsim.costs.costs import load_costs
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import Active, Workload
+from hostsim.kvm.notifier_plan import AgeingLock
 from hostsim.kvm.spec import MmuSpec
 from hostsim.memory.policies.registry import Passes, Policy, policy_of
 from hostsim.theory.working_set import working_set_pages
 
 Under = Literal["faulting", "touching", "idle"]
 UNDER: tuple[Under, ...] = ("faulting", "touching", "idle")
-Notifier = Literal["era", "locked", "lockless"]
-NOTIFIERS: tuple[Notifier, ...] = ("era", "locked", "lockless")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class AgeCase:
     vcpu_pages: int
     mmu: MmuSpec
     under: Under
-    notifier: Notifier = "era"
+    notifier: AgeingLock = "era"
     load: Load = Load()
     period_ns: int = 250_000_000
     passes: int = 4

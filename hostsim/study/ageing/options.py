@@ -13,10 +13,11 @@ from hostsim.core.units import parse_bytes, parse_duration, parse_rate
 from hostsim.costs.costs import load_costs
 from hostsim.costs.era import with_era_names
 from hostsim.kvm.build import checked
+from hostsim.kvm.notifier_plan import AGEING_LOCKS
 from hostsim.kvm.rules import caught_by
 from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
 from hostsim.memory.policies.registry import policy_names
-from hostsim.study.ageing.case import NOTIFIERS, UNDER, AgeCase, Load
+from hostsim.study.ageing.case import UNDER, AgeCase, Load
 from hostsim.study.option_text import (
     VCPUS_MAX,
     listed,
@@ -107,7 +108,7 @@ def _problems(options: AgeOptions) -> Iterator[Problem]:
         options.era, options.sheet, options.vcpus, options.load, (options.rate, "200k/s"), options.reps
     )
     yield from names("--index", options.index, INDEXES)
-    yield from names("--notifier", options.notifier, NOTIFIERS)
+    yield from names("--notifier", options.notifier, AGEING_LOCKS)
     yield from names("--under", options.under, UNDER)
     yield from names("--mmu", options.mmu, ("tdp", "direct"))
     if options.period is not None:
