@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pictures import DOCS, Figures, run
 
 from hostsim.report.drawing import BLUE, DASHES, GREEN, INK, PURPLE, VERMILION, log_axis, ns_axis, titled
-from hostsim.study.ageing.two_by_two import FAST, SLOW, Cell, cell_case, run_all, run_cell
+from hostsim.study.ageing.two_by_two import FAST, SLOW, Cell, cell_guest, run_all, run_cell
 from hostsim.verdict.words import count_words
 
 KEPT = DOCS / "background" / "ageing-2x2.json"
@@ -30,7 +30,7 @@ def name_of(a_bits: bool, index: str) -> str:
 def simulated() -> dict[str, Any]:
     """Cells of the script, and those without a migration by the pages of the VM."""
     cells = run_all(PAGES, VCPUS, SEED)
-    small = {n: [run_cell(cell_case(a, i, n, VCPUS), SEED, migrates=False) for a, i in LOOKS] for n in SIZES if n != PAGES}
+    small = {n: [run_cell(cell_guest(a, i, n, VCPUS), SEED, migrates=False) for a, i in LOOKS] for n in SIZES if n != PAGES}
     by_size = {**small, PAGES: [cell for cell in cells if not cell.migrates]}
     sizes = {n: [asdict(cell) for cell in some] for n, some in by_size.items()}
     return {"cells": [asdict(cell) for cell in cells], "by_size": sizes}

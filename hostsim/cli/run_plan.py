@@ -45,7 +45,7 @@ def run_and_tell(plan: Plan, options: Options) -> None:
     out = (options.out or Path("out") / f"{folder_name(plan.name)}-compare") if options.write_files else None
     if out is not None:
         prepare_folder(out)
-    outcome = _run(plan, options, out)
+    outcome = run_what_is_left(plan, options, out)
     summary = summarise(plan, outcome.figures)
     content = _content(plan, outcome, summary)
     paths = write_comparison(out, plan, outcome, summary, content) if out is not None else []
@@ -55,7 +55,8 @@ def run_and_tell(plan: Plan, options: Options) -> None:
         raise failed
 
 
-def _run(plan: Plan, options: Options, out: Path | None) -> Outcome:
+def run_what_is_left(plan: Plan, options: Options, out: Path | None) -> Outcome:
+    """Run what is not finished in ``out``. InputError if memory does not take the workers that are asked for."""
     from hostsim.simulation import kinds_of
 
     finished = {} if options.force else finished_runs(plan, out)
@@ -66,7 +67,7 @@ def _run(plan: Plan, options: Options, out: Path | None) -> Outcome:
     prepare([kind for run in to_do for kind in kinds_of(run.scenario)], quiet=options.quiet or options.as_json)
     try:
         with compare_progress(quiet=options.quiet or options.as_json) as show:
-            return run_plan(to_do, finished, workers, out, show)
+            return run_plan(to_do, finished, workers, out, show, plan.request.measure)
     except KeyboardInterrupt:
         if out is not None:
             kept = len(to_do) + len(finished) - len(runs_to_do(plan, finished_runs(plan, out)))

@@ -1,24 +1,99 @@
-"""Options that studies of ageing and reclaim share, and how their results are told."""
+"""Commands of studies whose options are the fields of an object, what they share, and how their results are told."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-SeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="The first seed.")]
-RepsOption = Annotated[int, typer.Option(metavar="K", help="Replications: seeds N, N + 1, ..., the same for all rows.")]
+from hostsim.cli.options import JsonFlag, QuietFlag, WideFlag
+
 WorkersOption = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Processes; moves no result.", show_default="one a core")
 ]
 FormatOption = Annotated[
     Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="How results are printed.")
 ]
-NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files.")]
-MaxOption = Annotated[int, typer.Option(metavar="N", min=1, help="Refuse more runs than this.")]
 SheetOption = Annotated[str, typer.Option("--sheet", help="Whose costs.")]
+OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")]
+NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run again what is finished in the folder.")]
+ShowOption = Annotated[bool, typer.Option("--show-scenario", help="Print the scenarios that rows run, and run nothing.")]
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How a study is run and told; out: where the files go, unless there are none."""
+
+    out: Path
+    workers: int | None = None
+    style: str = "text"
+    as_json: bool = False
+    no_files: bool = False
+    wide: bool = False
+    quiet: bool = False
+    force: bool = False
+    show_scenario: bool = False
+
+    @property
+    def told_as(self) -> str:
+        """text, markdown, json or csv."""
+        return "json" if self.as_json else self.style
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is said on standard error."""
+        return self.quiet or self.told_as in {"json", "csv"}
+
+    @property
+    def folder(self) -> Path | None:
+        """None: no files."""
+        return None if self.no_files else self.out
+
+
+def add_study(
+    app: typer.Typer, name: str, options: type, run: Callable[[Any, Telling], None], text: str, short: str, *,
+    resumes: bool = False,
+) -> None:  # fmt: skip
+    """Add the command ``name``. options: a dataclass of hostsim.study.asking; run: called with one, and how to tell.
+
+    resumes: its runs are those of `compare`: what is finished in the folder is not run again, and scenarios can be shown.
+    """
+    asked = [_parameter(options, one) for one in fields(options)]
+    common = [
+        _keyword("workers", WorkersOption, None), _keyword("style", FormatOption, "text"),
+        _keyword("as_json", JsonFlag, default=False), _keyword("out", OutOption, Path("out") / name),
+        _keyword("no_files", NoFilesOption, default=False), _keyword("wide", WideFlag, default=False),
+        _keyword("quiet", QuietFlag, default=False),
+    ]  # fmt: skip
+    if resumes:
+        common += [_keyword("force", ForceOption, default=False), _keyword("show_scenario", ShowOption, default=False)]
+
+    def command(**given: Any) -> None:
+        chosen = options(**{one.name: given.pop(one.name) for one in asked})
+        run(chosen, Telling(**given))
+
+    # typer reads the parameters of a function: these stand in the fields of ``options``.
+    parameters = [*asked, *common]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    app.command(name, help=text, short_help=short)(command)
+
+
+def _parameter(options: type, one: Any) -> Parameter:
+    """The option of a field."""
+    more = dict(one.metadata)
+    flag, text = more.pop("flag", None), more.pop("text")
+    option = typer.Option(*([flag] if flag else []), help=text, **more)
+    return _keyword(one.name, Annotated[get_type_hints(options)[one.name], option], one.default)
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def tell(

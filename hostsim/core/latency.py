@@ -5,7 +5,8 @@ The layout is that of HdrHistogram (Gil Tene): a bucket's width doubles with eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,23 @@ class Latencies:
         """Count, mean, p50 to p99.9 and maximum [ns]."""
         found = {f"p{percent:g}_ns": self.percentile_ns(percent) for percent in PERCENTILES}
         return {"count": self.count, "mean_ns": self.mean_ns, **found, "max_ns": self.max_ns}
+
+    def state(self) -> dict[str, Any]:
+        """All that is counted, JSON-able; ``of_state`` makes the same of it."""
+        used = np.flatnonzero(self._counts)
+        pairs = [list(pair) for pair in zip(used.tolist(), self._counts[used].tolist(), strict=True)]
+        return {"buckets": pairs, "total_ns": self.total_ns, "min_ns": self.min_ns, "max_ns": self.max_ns}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> Latencies:
+        """What ``state`` has told."""
+        found = cls()
+        for bucket, count in state["buckets"]:
+            found._counts[bucket] = count
+        found.count = int(found._counts.sum())
+        found.total_ns, found.max_ns = state["total_ns"], state["max_ns"]
+        found._min_ns = state["min_ns"] if found.count else found._min_ns
+        return found
 
     def buckets(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(largest latency of each bucket that is not empty, int64[k] ns, ascending; its count, int64[k])."""

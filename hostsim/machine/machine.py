@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import RamBlock, make_memory
 from hostsim.costs.host_sheet import HostSheet
+from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import Vm, VmBase
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.kvm.build import live_vm
@@ -65,13 +66,16 @@ class MachineSpec:
     neighbours: tuple[NeighbourSpec, ...] = ()
     memory: HostMemorySpec | None = None
     ageing: AgeingSpec | None = None
+    until_work: bool = False
+    """The run is over when the workloads of the VM have done their windows of work, each the only one of its workload."""
 
 
 class Machine:
     """A machine ready to run: ``run()`` once, then read the rest.
 
     vm: the one that may be migrated; live_vms: all of them under KVM, ``vm`` first; notifiers: of each, if anybody asks;
-    memory: None if all is there; daemons: one a VM, or none; monitor: None unless there is anything of these.
+    memory: None if all is there; daemons: one a VM, or none; monitor: None unless there is anything of these. work_done_ns:
+    when the workloads of the VM have done their windows of work, if the run waits for that.
     """
 
     def __init__(self, spec: MachineSpec, knobs: Knobs | None = None, log_capacity: int = 0) -> None:
@@ -90,17 +94,40 @@ class Machine:
         self.daemons = self._daemons()
         self.monitor = self._monitor()
         self.migration = self._migration(knobs, log_capacity)
+        self.work_done_ns: int | None = None
 
     def run(self, progress: Progress | None = None) -> None:
-        """Run until the migration has ended, memory has run out, or the duration is over. InvariantError."""
+        """Run until all that is waited for has come, memory has run out, or the duration is over. InvariantError.
+
+        Waited for are the end of the migration, that of the work, and so many passes over the first VM.
+        """
         end = self.env.timeout(self.spec.duration_ns)
         if progress is not None:
             self.env.process(self._report(progress))
-        others = [self.migration.done] if self.migration is not None else []
+        goals = list(self._goals())
+        others = goals if len(goals) < 2 else [self.env.all_of(goals)]
         others += [self.memory.exhausted] if self.memory is not None else []
         self.env.run(until=self.env.any_of([end, *others]) if others else end)
         if self.monitor is not None:
             self.monitor.look()
+
+    def _goals(self) -> Iterator[simpy.Event]:
+        if self.migration is not None:
+            yield self.migration.done
+        if self.spec.until_work:
+            yield self.env.process(self._work())
+        if self.spec.ageing is not None and self.spec.ageing.passes:
+            yield self.daemons[0].over
+
+    def _work(self) -> Generator[simpy.Event, Any, None]:
+        """Until no window of work is left. Work is never ahead of time, so a look when it could be done misses nothing."""
+        guest = self.vm.guest
+        for row, number in zip(guest.clocks, guest.clock_workload.tolist(), strict=True):
+            active = self.spec.workloads[number].active
+            end_ns = 0 if active is None else active.start_ns + active.length_ns
+            while (left_ns := end_ns - int(work_at(row, self.env.now_ns))) > 0:
+                yield self.env.timeout(left_ns)
+        self.work_done_ns = self.env.now_ns
 
     def _vm(self, log_capacity: int) -> VmBase:
         spec, memory = self.spec, make_memory(self.spec.blocks)
@@ -119,7 +146,8 @@ class Machine:
         if spec.memory is None and spec.ageing is None:
             return []
         mmus = [spec.mmu, *(neighbour.mmu for neighbour in spec.neighbours)]
-        return [notifier_of(vm, mmu) for vm, mmu in zip(self.live_vms, mmus, strict=True)]
+        lock = "era" if spec.ageing is None else spec.ageing.mmu_lock
+        return [notifier_of(vm, mmu, lock) for vm, mmu in zip(self.live_vms, mmus, strict=True)]
 
     def _memory(self) -> HostMemory | None:
         spec = self.spec

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import RESIDENT
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG, MmuNotifier
+from hostsim.kvm.notifier_plan import AgeingLock
 from hostsim.memory.pages import BY_HOST, VmPages
 from hostsim.memory.policies.ages import N_SUMS, mark_asked, note_pass
-from hostsim.memory.policies.protocol import NO_PAGES, AgeingPolicy, Pages, Scan, check_estimate
+from hostsim.memory.policies.protocol import NO_PAGES, AgeingPolicy, Pages, Scan, check_estimate, held_in_use
 from hostsim.memory.policies.registry import policy_of
 
 MAP_BINS = 64
@@ -25,13 +26,15 @@ MAP_BINS = 64
 @dataclass(frozen=True)
 class AgeingSpec:
     """policy: a name of the registry, for "ageing"; call_pages: of a scan; flush: by clear_flush_young, as reclaim does,
-    else by clear_young.
+    else by clear_young; passes: a run waits for, 0: for none; mmu_lock: how ageing takes it.
     """
 
     policy: str = "scan"
     period_ns: int = 1_000_000_000
     call_pages: int = 1
     flush: bool = False
+    passes: int = 0
+    mmu_lock: AgeingLock = "era"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class AgeingPass:
 
     calls: of the notifier; asked: pages they were about, each once; young: how many of them were young, each once;
     host_read: of the young, how many the migration thread alone has read; false_old: how many of the others are expected to
-    have been accessed since the pass before, unseen.
+    have been accessed since the pass before, unseen; new: pages that came under the policy as the pass began.
 
     work_ns: what the guest's work clocks had done at the start, summed; mean_ages, young_shares: float64[bins of gfns], of
     the pages of a bin that were ever asked about, after it; NaN where there are none.
@@ -54,8 +57,13 @@ class AgeingPass:
     host_read: int
     false_old: float
     work_ns: int
+    new: int
     mean_ages: NDArray[np.float64] = field(compare=False)
     young_shares: NDArray[np.float64] = field(compare=False)
+
+
+Listener = Callable[[AgeingPass, Pages], None]
+"""Told of a pass that is over: with int64[k] pages that the policy takes for used and the pass did not find young."""
 
 
 class AgeingDaemon:
@@ -65,7 +73,8 @@ class AgeingDaemon:
     A pass begins each ``period_ns``, or when the one before is over if that takes longer. With a policy it asks about the
     pages that the policy names, page by page, in ``samples`` steps at even distances; without one about all memory,
     ``call_pages`` a call. ``flushes``: by clear_flush_young, as reclaim does; else by clear_young.
-    young: uint8[n_pages], the pages that the last pass found young.
+    young: uint8[n_pages], the pages that the last pass found young. over: comes up as a pass begins when so many as are
+    waited for are over.
     """
 
     def __init__(
@@ -80,11 +89,12 @@ class AgeingDaemon:
         flushes: bool = False,
         resident_only: bool = False,
         pages: VmPages | None = None,
-        before_pass: Callable[[], None] | None = None,
+        passes: int = 0,
     ) -> None:
-        """A ``policy`` gets every page here, in the order of gfns: all of memory is resident. resident_only: calls that are
-        about no page which the host has are left out. pages: where the VM's pages are, if its host can run short.
-        before_pass: called when a pass begins; who gives it gives the policy its pages as well.
+        """``policy``: gets the pages that the host has, in the order of gfns: here, and new ones when a pass begins.
+
+        resident_only: calls that are about no page which the host has are left out. pages: where the VM's pages are, if its
+        host can run short. passes: how many are waited for, 0: none.
         """
         assert period_ns >= 1, "a period takes time"
         assert call_pages >= 1, "a call is about a page at least"
@@ -93,14 +103,15 @@ class AgeingDaemon:
         self.passes: list[AgeingPass] = []
         self.young_counts, self.ages = np.zeros(n_pages, np.int32), np.full(n_pages, -1, np.int32)
         self._vm, self._notifier, self._period_ns, self._policy = vm, notifier, period_ns, policy
-        self._call_pages, self._flushes, self._host, self._before_pass = call_pages, flushes, pages, before_pass
-        self._samples = samples
+        self._call_pages, self._flushes, self._host = call_pages, flushes, pages
+        self._samples, self._n_passes = samples, passes
+        self._listeners: list[Listener] = []
+        self.over: simpy.Event = vm.env.event()
         self._resident_only = resident_only or pages is not None
         self.young, self._asked_about, self._seen = (np.zeros(n_pages, np.uint8) for _ in range(3))
         self._sums = np.zeros((N_SUMS, min(MAP_BINS, n_pages)), np.int64)
         self._edges = np.linspace(0, n_pages, min(MAP_BINS, n_pages) + 1).astype(np.int64)
-        if policy is not None and before_pass is None:
-            policy.insert(np.arange(n_pages))
+        self._take_in()
         vm.engine.model_tlb(vm.env.now_ns)
         self.process = vm.env.process(self._run())
 
@@ -109,19 +120,41 @@ class AgeingDaemon:
         """int64[bins + 1], gfns: where the bins of ``mean_ages`` and ``young_shares`` begin and end."""
         return self._edges
 
+    def listen(self, listener: Listener) -> None:
+        """Tell ``listener`` of each pass from now on."""
+        self._listeners.append(listener)
+
     def _run(self) -> Generator[simpy.Event, Any, None]:
         env = self._vm.env
         start_ns = env.now_ns + self._period_ns
         while True:
             yield env.timeout(max(0, start_ns - env.now_ns))
             start_ns = env.now_ns + self._period_ns
-            if self._before_pass is not None:
-                self._before_pass()
+            if self._n_passes and len(self.passes) == self._n_passes:
+                self.over.succeed()
             yield from self._pass()
+            for tell in self._listeners:
+                tell(self.passes[-1], self._held())
+
+    def _take_in(self) -> int:
+        """Pages that the host has got come under the policy; returns how many."""
+        if self._policy is None:
+            return 0
+        backing = self._vm.engine.backing
+        is_new = backing == RESIDENT if len(backing) else np.ones(self._vm.memory.n_pages, np.bool_)
+        is_new[self._policy.resident_pages()] = False
+        new = np.flatnonzero(is_new)
+        self._policy.insert(new)
+        return len(new)
+
+    def _held(self) -> Pages:
+        if self._policy is None:
+            return NO_PAGES
+        return np.setdiff1d(held_in_use(self._policy), np.flatnonzero(self.young))
 
     def _pass(self) -> Generator[simpy.Event, Any, None]:
         env, start_ns, work_ns = self._vm.env, self._vm.env.now_ns, self._vm.work_ns()
-        false_before = self._notifier.false_old
+        false_before, new = self._notifier.false_old, self._take_in()
         self.young[:] = 0
         calls = took_ns = 0
         for sample in range(self._samples):
@@ -140,7 +173,7 @@ class AgeingDaemon:
         self.passes.append(
             AgeingPass(
                 start_ns, took_ns, calls, int(asked.sum()), int(young.sum()), host_read, false_old,
-                work_ns, _mean(ages, known), _mean(young, asked),
+                work_ns, new, _mean(ages, known), _mean(young, asked),
             )
         )  # fmt: skip
 
@@ -196,6 +229,7 @@ def daemon_of(
     return AgeingDaemon(
         vm, notifier, spec.period_ns, by.make(vm.memory.n_pages, seed) if by else None, spec.call_pages,
         samples=by.samples if by else 1, flushes=spec.flush, resident_only=found.scans == "resident", pages=pages,
+        passes=spec.passes,
     )  # fmt: skip
 
 

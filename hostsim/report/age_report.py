@@ -13,8 +13,9 @@ from hostsim.report.study_files import figures_table, latency_table, spreads, st
 from hostsim.report.study_words import setting_column, study_column
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
-from hostsim.study.ageing.options import AgeOptions, AgePlan
+from hostsim.study.ageing.options import AgeOptions
 from hostsim.study.ageing.outcome import AgeRow, row_verdict, verdict_lines
+from hostsim.study.ageing.preset import AgePlan
 from hostsim.study.compare.spread import method
 
 COLUMNS = (
@@ -38,7 +39,7 @@ COLUMNS = (
 def age_content(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> dict[str, Any]:
     """The content of age.json."""
     told = [
-        {"settings": row.settings, "period_ns": row.case.period_ns, "verdict": row_verdict(row),
+        {"settings": row.settings, "period_ns": row.ageing.period, "verdict": row_verdict(row),
          "figures": spreads(row.figures),
          "latencies": {what: latencies.summary() for what, latencies in row.latencies.items()}}
         for row in rows
@@ -70,11 +71,11 @@ def age_table(rows: Sequence[AgeRow], varied: Sequence[str]) -> Grid:
     return grid_of([*map(setting_column, keys), *COLUMNS], rows)
 
 
-def caption(plan: AgePlan, options: AgeOptions) -> str:
+def caption(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> str:
     """What is the same for all rows."""
     same = {key: value for key, value in plan.settings[0].items() if key not in plan.varied()}
     same |= {"mem-per-vcpu": options.mem_per_vcpu, "a-bits": str(options.a_bits).lower()}
-    periods = {format_duration(case.period_ns) for case in plan.cases}
+    periods = {format_duration(row.ageing.period) for row in rows}
     same |= {"rate": options.rate, "period": " or ".join(sorted(periods)), "sheet": options.sheet}
     seeds = f"seed {plan.seeds[0]}" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds from {plan.seeds[0]}; {method()}"
     return ", ".join(f"{key}={value}" for key, value in same.items()) + f"; {seeds}"

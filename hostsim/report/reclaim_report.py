@@ -13,8 +13,9 @@ from hostsim.report.study_words import setting_column, study_column
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.compare.spread import Spread, method
-from hostsim.study.reclaim.options import ReclaimOptions, ReclaimPlan
+from hostsim.study.reclaim.options import ReclaimOptions
 from hostsim.study.reclaim.outcome import ReclaimRow, row_verdict, verdict_lines
+from hostsim.study.reclaim.preset import ReclaimPlan
 from hostsim.study.reclaim.trial import OF_MIGRATIONS
 
 COLUMNS = (

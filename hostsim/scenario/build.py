@@ -40,6 +40,7 @@ def build(scenario: Scenario) -> MachineSpec:
         neighbours=tuple(_neighbour(scenario, i, one) for i, one in enumerate(scenario.neighbour)),
         memory=_memory(scenario.host.memory) if scenario.host.memory else None,
         ageing=_ageing(scenario.ageing) if scenario.ageing else None,
+        until_work=scenario.until == "work",
     )
 
 
@@ -74,7 +75,9 @@ def _memory(memory: schema.HostMemory) -> HostMemorySpec:
 
 
 def _ageing(ageing: schema.Ageing) -> AgeingSpec:
-    return AgeingSpec(ageing.policy, ageing.period, ageing.call_pages, ageing.flush)
+    return AgeingSpec(
+        ageing.policy, ageing.period, ageing.call_pages, ageing.flush, ageing.passes or 0, ageing.mmu_lock
+    )
 
 
 def _blocks(vm: schema.Vm) -> tuple[RamBlock, ...]:

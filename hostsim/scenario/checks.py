@@ -34,7 +34,22 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
-    return [*found, *memory_findings(scenario)]
+    return [*found, *_until(scenario), *memory_findings(scenario)]
+
+
+def _until(scenario: Scenario) -> Iterator[Finding]:
+    """A run that waits for the end of the work needs work that ends."""
+    if scenario.until != "work":
+        return
+    example, wanted = 'active = { length = "10s" }', "one window of work, whose end until = 'work' waits for"
+    works = [(i, load) for i, load in enumerate(scenario.vm.workload) if load.pattern != "idle"]
+    if not works:
+        yield Finding("until", "'work' without a workload that works", "[[vm.workload]] with an active window", example)
+    for i, load in works:
+        key = f"vm.workload[{i}]"
+        if load.active is None or load.active.period:
+            got = "nothing" if load.active is None else "windows without end"
+            yield Finding(f"{key}.active", got, wanted, example, ("until",))
 
 
 def _of_vm(vm: Vm) -> list[Finding]:

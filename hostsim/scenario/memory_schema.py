@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from hostsim.core.units import shown
+from hostsim.kvm.notifier_plan import AgeingLock
 from hostsim.memory.policies.registry import policy_names
 from hostsim.memory.spec import PAGE_CLUSTER
 from hostsim.memory.swap_sheet import swap_names
@@ -66,4 +67,11 @@ class Ageing(Section):
     call_pages: Count = Field(default=1, ge=1, le=1 << 20, description="scan: pages that one call of the notifier is about")
     flush: Flag = Field(
         default=False, description="by clear_flush_young, as reclaim does; else by clear_young, which flushes no TLB"
+    )
+    passes: Count | None = Field(
+        default=None, ge=1,
+        description="the run waits for so many passes over [vm], and for the begin of the next; without it for none",
+    )
+    mmu_lock: AgeingLock = Field(
+        default="era", description="how ageing takes mmu_lock: as kernels of the era do, locked (exclusively), or lockless"
     )

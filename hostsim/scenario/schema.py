@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -41,6 +41,9 @@ class Scenario(Section):
     seed: Count = Field(default=1, ge=0, le=SEED_MAX, description="every random draw follows from it")
     duration: Duration = Field(
         default=600_000_000_000, gt=0, le=DURATION_MAX_NS, description="cap on simulated time", examples=["10min"]
+    )
+    until: Literal["duration", "work"] = Field(
+        default="duration", description="work: the run ends when every workload of [vm] has done its one `active` window"
     )
     vm: Vm = Field(description="the guest")
     migration: Migration | None = Field(default=None, description="one live migration")

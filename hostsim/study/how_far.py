@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 HowFar = Callable[[int], None]
 WHOLE = 1000
-AGED_PER_MILLE = 800
-"""Of a trial when the VM that is aged is through; the one beside it, with nothing that ages, takes less."""
 WITH_IT_PER_MILLE = 600
 """Of a trial of reclaim when the VM with reclaim is through."""
 

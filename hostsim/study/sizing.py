@@ -1,4 +1,4 @@
-"""What trials of ageing and reclaim take of this machine, asked before they are run: memory, and about how long."""
+"""What runs of ageing and trials of reclaim take of this machine, asked before they are run: memory, and about how long."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from hostsim.core.errors import Problem
 from hostsim.core.units import format_bytes
 from hostsim.scenario.footprint import (
-    AGEING_BYTES_A_PAGE,
     HOST_BYTES_A_PAGE,
     KVM_BYTES_A_PAGE,
     MEMORY_BYTES_A_PAGE,
@@ -17,18 +16,18 @@ from hostsim.scenario.footprint import (
     ZIPF_BYTES_A_PAGE,
     ZIPF_SCRATCH_BYTES_A_PAGE,
     available_bytes,
-    index_bytes,
+    footprint_bytes,
 )
-from hostsim.study.ageing.case import AgeCase
+from hostsim.scenario.schema import Scenario
+from hostsim.study.compare.plan import Run
 from hostsim.study.compare.together import cores, workers_that_fit
 from hostsim.study.reclaim.case import ReclaimCase
 
 GUEST_BYTES_A_PAGE = MEMORY_BYTES_A_PAGE + KVM_BYTES_A_PAGE + ZIPF_BYTES_A_PAGE
-"""Of the VM that is aged and again of the one beside it."""
-POLICY_BYTES_A_PAGE = 72
-"""Lists of a policy and what it looks at during a pass: measured 162 bytes a page in all with two-list, 116 with mglru."""
-AGED_NS, AGED_NS_A_VCPU = {"touching": 1500, "faulting": 3500, "idle": 300}, {"touching": 100, "faulting": 0, "idle": 0}
-"""CPU time for a page in a pass, and more of it for each vCPU, whose TLB is flushed and whose faults are simulated.
+"""Of the VM that is reclaimed from and again of the one beside it."""
+AGED_NS, AGED_TOUCHED_NS = {"sequential": (3500, 0), "idle": (300, 0)}, (1500, 100)
+"""By pattern of the guest: CPU time for a page in a pass, and more of it for each vCPU, whose TLB is flushed and whose
+faults are simulated.
 
 Measured on one core of an AMD EPYC: 0.8 to 35 us by policy and vCPUs, so these tell minutes from seconds, no more.
 """
@@ -51,9 +50,10 @@ class Size:
         return self.cpu_seconds / self.workers
 
 
-def age_size(cases: Sequence[AgeCase], n_seeds: int, workers: int | None) -> Size:
-    """Of all ``cases`` with ``n_seeds`` seeds; ``workers``: None for one a core."""
-    return _size(len(cases) * n_seeds, sum(map(age_seconds, cases)) * n_seeds, max(map(age_bytes, cases)), workers)
+def age_size(runs: Sequence[Run], workers: int | None) -> Size:
+    """Of ``runs`` of `hostsim age`; ``workers``: None for one a core."""
+    largest = max((footprint_bytes(run.scenario) for run in runs), default=0)
+    return _size(len(runs), sum(age_seconds(run.scenario) for run in runs), largest, workers)
 
 
 def reclaim_size(cases: Sequence[ReclaimCase], n_seeds: int, workers: int | None) -> Size:
@@ -67,17 +67,14 @@ def _size(n_runs: int, cpu_seconds: float, run_bytes: int, workers: int | None) 
     return Size(n_runs, cpu_seconds, run_bytes, at_once)
 
 
-def age_bytes(case: AgeCase) -> int:
-    """Memory that a trial takes: two VMs, the policy, the arrays of a Zipf law while they are computed."""
-    n_pages = case.n_pages
-    more = AGEING_BYTES_A_PAGE + POLICY_BYTES_A_PAGE + ZIPF_SCRATCH_BYTES_A_PAGE
-    return n_pages * (2 * GUEST_BYTES_A_PAGE + more) + 2 * index_bytes(case.mmu.index, n_pages, case.n_vcpus)
-
-
-def age_seconds(case: AgeCase) -> float:
-    """CPU time of a trial, about."""
-    passes = case.passes + 1 if case.under != "faulting" else 4
-    return case.n_pages * passes * (AGED_NS[case.under] + AGED_NS_A_VCPU[case.under] * case.n_vcpus) / 1e9
+def age_seconds(scenario: Scenario) -> float:
+    """CPU time of a run, about; of one that nobody ages hardly any."""
+    ageing, (load, *_) = scenario.ageing, scenario.vm.workload
+    if ageing is None:
+        return 0.0
+    passes = 4 if load.pattern == "sequential" else 1 + (ageing.passes or 0)
+    page_ns, vcpu_ns = AGED_NS.get(load.pattern, AGED_TOUCHED_NS)
+    return scenario.vm.memory_pages * passes * (page_ns + vcpu_ns * scenario.vm.vcpus) / 1e9
 
 
 def reclaim_bytes(case: ReclaimCase) -> int:

@@ -14,6 +14,16 @@ FILES = {
 }  # fmt: skip
 
 
+def files_in(out: Path) -> set[str]:
+    """Names of files but for those of single runs."""
+    return {name for name in tree(out) if not name.startswith("runs/")}
+
+
+def runs_in(out: Path) -> list[str]:
+    """Names of the files of single runs."""
+    return [name for name in tree(out) if name.startswith("runs/") and name != "runs/"]
+
+
 def test_it_tells_a_verdict_a_table_and_the_files(tmp_path: Path) -> None:
     done = hostsim("age", *SMALL, "--policy", "mglru,idle", "--no-a-bits", "--rate", "2k/s", "--wide", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -22,7 +32,7 @@ def test_it_tells_a_verdict_a_table_and_the_files(tmp_path: Path) -> None:
         "VERDICT: 1 of 2 combinations are off by at most 10 % of the pages in use and slow the guest by less than 1 %."
     )
     assert any(line.split()[:1] == ["mglru"] and "takes 100 % of the pages in use for idle" in line for line in lines)
-    assert set(tree(tmp_path / "out" / "age")) == FILES
+    assert files_in(tmp_path / "out" / "age") == FILES
     assert (tmp_path / "out" / "age" / "verdict.txt").read_text().splitlines()[0] == lines[0]
 
 
@@ -34,6 +44,27 @@ def test_json_is_only_json_and_the_same_bytes_with_two_workers(tmp_path: Path) -
     assert tree(tmp_path / "o1") == tree(tmp_path / "o2")
     figures = json.loads(one.stdout)["rows"][0]["figures"]
     assert figures["faults_per_pass"]["low"] < figures["faults_per_pass"]["mean"] < figures["faults_per_pass"]["high"]
+
+
+def test_finished_runs_are_not_run_again(tmp_path: Path) -> None:
+    """One run of the guest that nobody ages serves both policies; a third policy adds one."""
+    first = hostsim("age", *SMALL, "--policy", "mglru,idle", "--out", "o", cwd=tmp_path)
+    assert (first.returncode, len(runs_in(tmp_path / "o"))) == (0, 3)
+    again = hostsim("age", *SMALL, "--policy", "mglru,idle,two-list", "--out", "o", cwd=tmp_path)
+    assert again.stderr.startswith("3 of 4 runs are finished in o; --force runs them again")
+    assert len(runs_in(tmp_path / "o")) == 4
+    alone = hostsim("age", *SMALL, "--policy", "mglru,idle,two-list", "--out", "p", "--force", cwd=tmp_path)
+    assert (alone.returncode, alone.stderr) == (0, "")
+    assert tree(tmp_path / "o") == tree(tmp_path / "p")
+
+
+def test_a_shown_scenario_runs(tmp_path: Path) -> None:
+    shown = hostsim("age", *SMALL, "--policy", "two-list", "--under", "faulting", "--show-scenario", cwd=tmp_path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    (tmp_path / "age.toml").write_text(shown.stdout)
+    done = hostsim("run", "age.toml", "--no-files", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["ageing"][0]["passes"] >= 1
 
 
 def test_bad_options_are_told_all_at_once_and_leave_nothing(tmp_path: Path) -> None:

@@ -12,34 +12,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostsim.core.errors import InvariantError
-from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import Machine
 from hostsim.memory.policies.protocol import AgeingPolicy, check_estimate, held_in_use
 from hostsim.memory.policies.registry import SAMPLES_A_PERIOD, policy_names, policy_of
-from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
-from hostsim.study.ageing.case import UNDER, AgeCase, Load
-from hostsim.study.ageing.trial import age_trial
+from hostsim.scenario import Scenario
+from hostsim.scenario.build import build
+from hostsim.study.ageing.guest import UNDER, AgedGuest, Load
+from hostsim.study.ageing.measure import Truth
+from hostsim.study.ageing.preset import age_plan
 from hostsim.theory.far_memory import AgeHistograms
+from tests.helpers.aged import SMALL, aged_figures
 
-MS = 1_000_000
-RATES = (Fraction(5_000), Fraction(400_000))
-CASES = st.builds(
-    AgeCase,
-    policy=st.sampled_from(policy_names("age")),
-    n_vcpus=st.sampled_from([1, 2, 3, 8]),
-    vcpu_pages=st.sampled_from([64, 129, 256]),
-    mmu=st.builds(MmuSpec, era=st.sampled_from(["E0b", "E4", "E6"]), a_bits=st.booleans()),
-    under=st.sampled_from(UNDER),
-    load=st.builds(Load, exponent=st.sampled_from([0.0, 0.9]), rate_per_s=st.sampled_from(RATES)),
-    period_ns=st.sampled_from([MS, 20 * MS]),
-    passes=st.sampled_from([2, 5]),
-)
+CASES = st.fixed_dictionaries({
+    "policy": st.sampled_from(policy_names("age")),
+    "vcpus": st.sampled_from(["1", "2", "3", "8"]),
+    "mem_per_vcpu": st.sampled_from(["1MiB", "1028KiB"]),
+    "era": st.sampled_from(["E0b", "E4", "E6"]),
+    "a_bits": st.booleans(),
+    "under": st.sampled_from(UNDER),
+    "load": st.sampled_from(["uniform", "zipf:0.9"]),
+    "rate": st.sampled_from(["5k/s", "400k/s"]),
+    "period": st.sampled_from(["1ms", "20ms"]),
+    "passes": st.sampled_from([2, 5]),
+})  # fmt: skip
 
 
 @given(case=CASES, seed=st.integers(1, 1000))
 @settings(max_examples=25, deadline=None)
-def test_no_estimate_is_above_the_guests_pages(case: AgeCase, seed: int) -> None:
-    found = age_trial(case, seed).figures
-    assert 0 <= found["young_pages"] <= found["working_set_pages"] <= case.n_pages
+def test_no_estimate_is_above_the_guests_pages(case: dict[str, Any], seed: int) -> None:
+    found, n_pages = aged_figures(seed, **case), age_plan(replace(SMALL, **case)).scenario(0).vm.memory_pages
+    assert 0 <= found["young_pages"] <= found["working_set_pages"] <= n_pages
     assert found["false_young_pages"] <= found["working_set_pages"] + 1e-6
     error = found["working_set_pages"] - found["used_pages"]
     assert found["false_young_pages"] - found["false_old_pages"] == pytest.approx(error, abs=1e-6)
@@ -73,31 +75,37 @@ def _pass(policy: AgeingPolicy, young: np.ndarray[Any, Any]) -> set[int]:
     return {page for page in policy.age(young).asked.tolist() if before[page]}
 
 
-BUSY = AgeCase(
-    "two-list", 2, 256, MmuSpec(era="E4", a_bits=False), "touching", load=Load(0.0, Fraction(1_000_000)), period_ns=2 * MS,
-    passes=8,
+BUSY = AgedGuest(
+    2, 256, "touching", Load(0.0, Fraction(1_000_000)),
+    {"era": "E4", "costs": "cascade-lake", "index": "measured", "a_bits": False}, 2_000_000, 8,
 )  # fmt: skip
 """Each page is touched several times a pass, and the two lists ask for many twice."""
 
 
+def busy() -> tuple[Machine, Truth]:
+    machine = Machine(build(Scenario.model_validate(BUSY.table("two-list"))))
+    truth = Truth(machine, new_in_use=False)
+    machine.run()
+    return machine, truth
+
+
 def test_a_page_that_is_young_twice_in_a_pass_is_one_page() -> None:
-    aged = AgedVm(BUSY, 1)
-    aged.age()
-    passes, found = aged.passes, against_the_truth(aged)
-    assert aged.notifier.young > sum(done.young for done in passes), "calls that found a page young are more than pages"
-    assert all(done.young <= done.asked <= BUSY.n_pages for done in passes)
+    machine, truth = busy()
+    passes, found = machine.daemons[0].passes, truth.figures()
+    assert len(passes) == 8
+    n_young = sum(done.young for done in passes)
+    assert machine.notifiers[0].young > n_young, "calls that find a page young are more than pages"
+    assert all(done.young <= done.asked <= 512 for done in passes)
     assert any(done.asked < done.calls for done in passes), "pages were asked for twice"
-    assert found["working_set_pages"] <= BUSY.n_pages
+    assert found["working_set_pages"] <= 512
     assert found["working_set_pages"] == pytest.approx(found["used_pages"], rel=0.1)
 
 
-def test_an_estimate_of_calls_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    aged = AgedVm(BUSY, 1)
-    aged.age()
-    calls = [replace(done, young=2 * BUSY.n_pages) for done in aged.passes]
-    monkeypatch.setattr(AgedVm, "passes", calls)
+def test_an_estimate_of_calls_is_found() -> None:
+    machine, truth = busy()
+    done = machine.daemons[0].passes[-1]
     with pytest.raises(InvariantError, match="pages are taken for used, of 512 pages of the guest"):
-        against_the_truth(aged)
+        truth.note(replace(done, young=2 * 512), np.empty(0, np.int64))
 
 
 def test_a_pass_that_counts_more_young_pages_than_it_asked_for_is_found() -> None:

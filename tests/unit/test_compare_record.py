@@ -12,13 +12,13 @@ from hostsim.core.errors import InvariantError, OutputError
 from hostsim.study.compare import runner
 from hostsim.study.compare.figures import figures_of
 from hostsim.study.compare.plan import Run
-from hostsim.study.compare.record import read_record, record_bytes, record_name, write_record
+from hostsim.study.compare.record import WHOLE_RUN, content_of, read_record, record_bytes, record_name, write_record
 from hostsim.study.compare.runner import Failure, Progress, run_plan, simulate
 from hostsim.study.compare.workers import Died
 from tests.helpers.synthetic import migration, run_result
 
 RESULT = run_result(migration())
-WHOLE = record_bytes("abc", RESULT)
+WHOLE = record_bytes("abc", content_of(RESULT))
 
 
 def runs(*keys: str) -> list[Run]:
@@ -28,7 +28,8 @@ def runs(*keys: str) -> list[Run]:
 def simulated(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> None:
     """Runs give ``answers`` by their key; an exception is raised."""
 
-    def instead(some: list[Run], number: int, how_far: Callable[[int], None]) -> Any:
+    def instead(some: list[Run], measure: object, number: int, how_far: Callable[[int], None]) -> Any:
+        assert measure is WHOLE_RUN
         answer = answers[some[number].key]
         if isinstance(answer, BaseException):
             raise answer
@@ -39,7 +40,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> None:
 
 def test_a_whole_record_is_read_back(tmp_path: Path) -> None:
     write_record(tmp_path, "abc", WHOLE)
-    assert (tmp_path / record_name("abc")).read_bytes() == WHOLE == record_bytes("abc", RESULT)
+    assert (tmp_path / record_name("abc")).read_bytes() == WHOLE == record_bytes("abc", content_of(RESULT))
     assert read_record(tmp_path, "abc") == figures_of(RESULT)
 
 
@@ -90,7 +91,7 @@ def test_errors_of_a_run_become_failures(monkeypatch: pytest.MonkeyPatch, error:
         raise error
 
     monkeypatch.setattr("hostsim.simulation.run", raising)
-    failure = simulate(runs("a"), 0, lambda _: None)
+    failure = simulate(runs("a"), WHOLE_RUN, 0, lambda _: None)
     assert isinstance(failure, Failure)
     assert failure.exit_code == code
     assert str(error) in failure.text

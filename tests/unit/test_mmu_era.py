@@ -22,8 +22,10 @@ from hostsim.costs.era import (
 )
 from hostsim.measure.selftest.access_options import AccessOptions, access_plan
 from hostsim.measure.selftest.options import Options, asked_for
-from hostsim.study.ageing.options import AgeOptions, age_plan
-from hostsim.study.reclaim.options import ReclaimOptions, reclaim_plan
+from hostsim.study.ageing.options import AgeOptions
+from hostsim.study.ageing.preset import age_plan
+from hostsim.study.reclaim.options import ReclaimOptions
+from hostsim.study.reclaim.preset import reclaim_plan
 
 DOTTED = {f"{field}.{mmu}" for field in BY_MMU for mmu in MMUS} | set(FIELDS) - set(BY_MMU)
 ALL_EXCLUSIVE = FaultLocks("exclusive", "exclusive", "exclusive", "exclusive")
@@ -123,7 +125,8 @@ def test_kernels_stand_for_their_eras_in_lists(text: str, names: str) -> None:
 
 
 def test_every_command_takes_a_kernel_for_its_era() -> None:
-    assert [case.mmu.era for case in age_plan(AgeOptions(era="6.1,6.15", policy="idle")).cases] == ["E4", "E6"]
+    aged = age_plan(AgeOptions(era="6.1,6.15", policy="idle"))
+    assert [mmu.era for row in range(2) if (mmu := aged.scenario(row).vm.mmu) is not None] == ["E4", "E6"]
     assert {case.mmu.era for case in reclaim_plan(ReclaimOptions(era="6.1")).cases} == {"E4"}
     assert asked_for(Options(era="5.15.3")).setup == asked_for(Options(era="E3")).setup
     assert access_plan(AccessOptions(era="6.14")).mmu.era == "E5"

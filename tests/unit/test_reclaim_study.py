@@ -11,8 +11,9 @@ from hostsim.core.errors import InputError
 from hostsim.study.compare.spread import Spread
 from hostsim.study.reclaim.budget import read_budget
 from hostsim.study.reclaim.case import ReclaimCase
-from hostsim.study.reclaim.options import ReclaimOptions, reclaim_plan
+from hostsim.study.reclaim.options import ReclaimOptions
 from hostsim.study.reclaim.outcome import ReclaimRow, row_verdict, set_point, verdict_lines
+from hostsim.study.reclaim.preset import reclaim_plan
 from hostsim.study.reclaim.trial import ReclaimTrial, reclaim_trial
 
 SMALL = ReclaimOptions(

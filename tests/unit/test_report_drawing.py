@@ -13,8 +13,9 @@ from hostsim.core.latency import Latencies
 from hostsim.report import drawing
 from hostsim.report.age_plot import draw_age
 from hostsim.report.compare_plot import draw, places
-from hostsim.study.ageing.options import AgeOptions, age_plan
+from hostsim.study.ageing.options import AgeOptions
 from hostsim.study.ageing.outcome import FIGURES, AgeRow
+from hostsim.study.ageing.preset import age_plan
 from hostsim.study.compare.axes import Axis
 from hostsim.study.compare.spread import Spread
 from hostsim.study.compare.summary import Row, Summary
@@ -70,7 +71,7 @@ def test_a_comparison_has_numbers_at_their_places(labels: list[str], scale: str)
 def aged(pass_ns: float) -> AgeRow:
     plan = age_plan(AgeOptions(policy="idle"))
     figures = dict.fromkeys(FIGURES, Spread(1, 1.0, None, None)) | {"pass_mean_ns": Spread(1, pass_ns, None, None)}
-    return AgeRow(plan.cases[0], plan.settings[0], figures, {"guest fault": Latencies()})
+    return AgeRow(plan.scenario(0), plan.settings[0], figures, {"guest fault": Latencies()})
 
 
 def test_passes_that_are_decades_apart_are_told_apart() -> None:

@@ -11,11 +11,12 @@ from hostsim.core.errors import InputError
 from hostsim.measure.selftest.options import Options, asked_for
 from hostsim.report import compare_progress
 from hostsim.study import sizing
-from hostsim.study.ageing.options import AgeOptions, age_plan
-from hostsim.study.ageing.trial import age_trial
+from hostsim.study.ageing.options import AgeOptions
+from hostsim.study.ageing.preset import age_plan
 from hostsim.study.compare import together
 from hostsim.study.compare.runner import Progress
-from hostsim.study.reclaim.options import ReclaimOptions, reclaim_plan
+from hostsim.study.reclaim.options import ReclaimOptions
+from hostsim.study.reclaim.preset import reclaim_plan
 from hostsim.study.sizing import Size
 
 GIB = 1 << 30
@@ -30,7 +31,7 @@ def four_gib_free(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("four_gib_free")
 def test_what_fits_into_memory_is_aged_however_large_the_guest() -> None:
-    assert age_plan(AgeOptions(vcpus="16", mem_per_vcpu="4GiB")).cases[0].n_pages == 1 << 24
+    assert age_plan(AgeOptions(vcpus="16", mem_per_vcpu="4GiB")).scenario(0).vm.memory_pages == 1 << 24
     with pytest.raises(InputError, match=r"--mem-per-vcpu: got 64GiB for each of 16 vCPUs, whose simulation takes "):
         age_plan(AgeOptions(vcpus="1,16", mem_per_vcpu="64GiB"))
 
@@ -50,15 +51,6 @@ def test_there_are_as_many_workers_as_fit() -> None:
     assert together.workers_that_fit(GIB, 8) == 3
     assert together.workers_that_fit(0, 8) == 8
     assert together.workers_that_fit(100 * GIB, 8) == 1
-
-
-def test_a_trial_says_how_far_it_is() -> None:
-    (case,) = age_plan(AgeOptions(policy="idle", mem_per_vcpu="256KiB", passes=3)).cases
-    heard: list[int] = []
-    assert age_trial(case, 1, heard.append).figures == age_trial(case, 1).figures
-    assert heard == sorted(heard)
-    assert len(heard) >= 3
-    assert 0 < heard[0] < heard[-1] < 1000
 
 
 def test_the_bar_says_what_is_left() -> None:

@@ -14,7 +14,8 @@ from hostsim.cli.main import build_app
 from hostsim.core.errors import InputError
 from hostsim.scenario import Scenario, reference
 from hostsim.scenario.problems import model_in
-from hostsim.study.reclaim.options import ReclaimOptions, reclaim_plan
+from hostsim.study.reclaim.options import ReclaimOptions
+from hostsim.study.reclaim.preset import reclaim_plan
 
 ZEROS = ("0B/s", "0Gbit/s", "-0B/s", "0s", "0ms", "0B", "0GiB", "0/s", "0%", "0", 0)
 TINY = ("0.0000001bit/s", "1e-9B/s", "0.1ns", "1e-30s", "0.01B")

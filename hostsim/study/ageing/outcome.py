@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
+from hostsim.core.latency import Latencies
 from hostsim.costs.era import load_era
-from hostsim.study.ageing.case import AgeCase
-from hostsim.study.ageing.options import AgePlan
-from hostsim.study.ageing.trial import AgeTrial, age_trial
-from hostsim.study.sizing import age_bytes
+from hostsim.memory.policies.registry import Policy, policy_of
+from hostsim.scenario.schema import Ageing, Scenario
+from hostsim.study.ageing.measure import age_figures
+from hostsim.study.ageing.preset import AgePlan
 from hostsim.study.study_row import StudyRow, latencies_of, spreads_of
-from hostsim.study.trials import Show, run_trials
 
 FIGURES = (
     "pass_mean_ns", "pass_max_ns", "vcpu_slowdown_percent", "notifier_calls_per_s", "host_lock_wait_p99_ns",
@@ -26,13 +27,30 @@ MISJUDGED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class AgeRow(StudyRow[AgeCase]):
-    """Of one combination."""
+class AgeRow(StudyRow[Scenario]):
+    """Of one combination; case: the scenario of the aged guest."""
+
+    @property
+    def era(self) -> str:
+        """Of the kernel."""
+        assert self.case.vm.mmu is not None, "a guest that is aged is under KVM"
+        return self.case.vm.mmu.era
+
+    @property
+    def ageing(self) -> Ageing:
+        """[ageing] of the scenario."""
+        assert self.case.ageing is not None, "a row is aged"
+        return self.case.ageing
+
+    @property
+    def by(self) -> Policy:
+        """The policy, as kernels of the era have it."""
+        return policy_of(self.ageing.policy, self.era, "age")
 
     @property
     def falls_behind(self) -> bool:
         """Whether a pass takes longer than its period."""
-        return self.mean("pass_mean_ns") > self.case.period_ns
+        return self.mean("pass_mean_ns") > self.ageing.period
 
     @property
     def missed_share(self) -> float:
@@ -54,15 +72,16 @@ class AgeRow(StudyRow[AgeCase]):
         return wrong / used if used > 0 else (inf if wrong >= 1 else 0.0)
 
 
-def run_age(plan: AgePlan, workers: int | None, show: Show) -> list[AgeRow]:
-    """Run all cases with all seeds; workers: moves no result."""
-    found = run_trials(plan.cases, plan.seeds, age_trial, workers, show, max(map(age_bytes, plan.cases)))
-    return [_row(case, settings, trials) for case, settings, trials in zip(plan.cases, plan.settings, found, strict=True)]
+def age_rows(plan: AgePlan, figures: Mapping[str, Any]) -> list[AgeRow]:
+    """A row a combination. figures: of each run by its key, as the record has them."""
+    return [_row(plan, number, figures) for number in range(len(plan.pairs))]
 
 
-def _row(case: AgeCase, settings: dict[str, str], trials: Sequence[AgeTrial]) -> AgeRow:
-    figures = spreads_of([trial.figures for trial in trials], FIGURES)
-    return AgeRow(case, settings, figures, latencies_of([trial.latencies for trial in trials]))
+def _row(plan: AgePlan, number: int, figures: Mapping[str, Any]) -> AgeRow:
+    aged, plain = ([figures[run.key] for run in plan.runs_of(which)] for which in plan.pairs[number])
+    trials = [age_figures(mine, other) for mine, other in zip(aged, plain, strict=True)]
+    latencies = [{what: Latencies.of_state(one) for what, one in mine["latencies"].items()} for mine in aged]
+    return AgeRow(plan.scenario(number), plan.settings[number], spreads_of(trials, FIGURES), latencies_of(latencies))
 
 
 def row_verdict(row: AgeRow) -> str:
@@ -103,9 +122,9 @@ def _surplus(row: AgeRow) -> str:
 def _reasons(row: AgeRow) -> Iterator[str]:
     """Why it is off."""
     if row.missed_share > MISJUDGED_SHARE:
-        yield f"takes pages in use for idle: {_why_missed(row.case)}"
+        yield f"takes pages in use for idle: {_why_missed(row)}"
     if row.surplus_share > MISJUDGED_SHARE:
-        yield f"takes idle pages for used: {_why_surplus(row.case)}"
+        yield f"takes idle pages for used: {_why_surplus(row)}"
 
 
 def _reason_lines(rows: Sequence[AgeRow], varied: Sequence[str]) -> list[str]:
@@ -118,17 +137,17 @@ def _reason_lines(rows: Sequence[AgeRow], varied: Sequence[str]) -> list[str]:
     return [f"Why {labels[0]}{more[reason]} {reason}." for reason, labels in found.items()]
 
 
-def _why_missed(case: AgeCase) -> str:
-    if case.by.misses:
-        return case.by.misses
-    flushes = case.passes_by.flushes and load_era(case.mmu.era).flush_when_ageing
-    if case.mmu.a_bits and not flushes:
+def _why_missed(row: AgeRow) -> str:
+    if row.by.misses:
+        return row.by.misses
+    flushes = row.ageing.flush and load_era(row.era).flush_when_ageing
+    if row.case.vm.mmu is not None and row.case.vm.mmu.a_bits and not flushes:
         return "without a TLB flush translations stay in the TLB, and the hardware sets no accessed bit"
     return "what the guest accesses between a pass's look at a page and its call is missed"
 
 
-def _why_surplus(case: AgeCase) -> str:
-    return case.by.holds or "accessed bits that are older than a period count, too"
+def _why_surplus(row: AgeRow) -> str:
+    return row.by.holds or "accessed bits that are older than a period count, too"
 
 
 def verdict_lines(rows: Sequence[AgeRow], varied: Sequence[str]) -> list[str]:

@@ -8,27 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import fmean
+from typing import Any, NamedTuple
 
 from hostsim.core.constants import NS_PER_S
-from hostsim.core.knobs import Knobs
-from hostsim.costs.host_sheet import load_sheet
-from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.trackers import TRACKERS
-from hostsim.qemu.link import LinkSpec
-from hostsim.qemu.parameters import MigrationParameters
-from hostsim.qemu.thread import Migration
-from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
-from hostsim.study.ageing.case import AgeCase, Load
+from hostsim.machine.machine import Machine
+from hostsim.scenario.build import build
+from hostsim.scenario.schema import Scenario
+from hostsim.study.ageing.guest import AgedGuest, Load
+from hostsim.study.ageing.measure import Truth
 
 FAST, SLOW = "rmap", "slot-list"
 ERA, SHEET = "E0", "nehalem-2010"
 """The kernel of the argument, and a machine of its time."""
 PERIOD_NS = 250_000_000
 PASSES, WARM_UP_PASSES = 6, 2
-INTERFACE = "get-dirty-log"
-BANDWIDTH = 8_000_000
-"""Bytes a second: so slow a link that a migration of this small VM lasts for several passes, as that of a large one does."""
-TIMEOUT_NS = 20 * NS_PER_S
+LINK = {"bandwidth": "8MB/s", "latency": "0s", "socket_buffer": "0B"}
+"""No socket buffer takes the stream of so small a VM at once, and the link is so slow that its migration lasts for several
+passes, as that of a large one does.
+"""
+HOST = {"vm_stop_ns": 0}
+TIMEOUT, CAP = "20s", "60s"
 LOAD = Load(0.9, Fraction(4_000), Fraction(1, 20))
 POLICY = "two-list"
 """Its page_referenced of each page is what kernels of 2010 age by; it is the flushing one."""
@@ -56,59 +55,76 @@ class Cell:
     completed: bool | None = None
 
 
-def cell_case(a_bits: bool, index: str, n_pages: int, n_vcpus: int) -> AgeCase:
-    """The VM of a cell."""
-    mmu = MmuSpec(era=ERA, costs=SHEET, mmu="tdp", index=index, a_bits=a_bits)
-    return AgeCase(POLICY, n_vcpus, n_pages // n_vcpus, mmu, "touching", "era", LOAD, PERIOD_NS, PASSES)
+def cell_guest(a_bits: bool, index: str, n_pages: int, n_vcpus: int) -> AgedGuest:
+    """The guest of a cell."""
+    mmu = {"era": ERA, "costs": SHEET, "mode": "tdp", "index": index, "a_bits": a_bits}
+    return AgedGuest(n_vcpus, n_pages // n_vcpus, "touching", LOAD, mmu, PERIOD_NS, PASSES)
 
 
-def run_cell(case: AgeCase, seed: int, *, migrates: bool) -> Cell:
-    """Age the VM, migrate it meanwhile or not; beside it the same VM that nobody ages."""
-    aged, plain = AgedVm(case, seed), AgedVm(case, seed)
-    if migrates:
-        return _migrated(case, aged, plain)
-    aged.age()
-    plain.leave_alone(aged.vm.env.now_ns)
-    slowdown = plain.vm.work_ns() / aged.vm.work_ns() - 1.0
-    return _cell(case, aged, plain, slowdown, migrates=False)
+def run_cell(guest: AgedGuest, seed: int, *, migrates: bool) -> Cell:
+    """Age the guest, migrate it meanwhile or not; beside it the same guest that nobody ages."""
+    aged = _run(_table(guest, POLICY, seed, migrates=migrates))
+    plain = _run(_table(guest, "", seed, migrates=migrates))
+    mine, other = (one.machine.vm.work_ns() / _ran_ns(one.machine) for one in (aged, plain))
+    cell = _cell(guest, aged, plain, other / mine - 1.0, migrates=migrates)
+    if not migrates:
+        return cell
+    moves = [one.machine.migration for one in (aged, plain)]
+    took_s, plain_s = ((move.state.end_ns - move.state.start_ns) / NS_PER_S for move in moves if move is not None)
+    return replace(cell, migration_s=took_s, plain_migration_s=plain_s, completed=_status(aged.machine) == "completed")
 
 
-def _migrated(case: AgeCase, aged: AgedVm, plain: AgedVm) -> Cell:
-    aged.begin()
-    moves = [_migration(vm) for vm in (aged, plain)]
-    for vm, move in zip((aged, plain), moves, strict=True):
-        vm.vm.env.run(until=move.done)
-    aged.end()
-    mine, other = (vm.vm.work_ns() / _ran_ns(move) for vm, move in zip((aged, plain), moves, strict=True))
-    took_s, plain_s = ((move.state.end_ns - move.state.start_ns) / NS_PER_S for move in moves)
-    cell = _cell(case, aged, plain, other / mine - 1.0, migrates=True)
-    completed = moves[0].state.status == "completed"
-    return replace(cell, migration_s=took_s, plain_migration_s=plain_s, completed=completed)
+class _Aged(NamedTuple):
+    """A machine that has run; truth: None where nobody ages the guest."""
+
+    machine: Machine
+    truth: Truth | None
 
 
-def _migration(aged: AgedVm) -> Migration:
-    tracker = TRACKERS[INTERFACE](aged.vm, Knobs(), 0)
+def _table(guest: AgedGuest, policy: str, seed: int, *, migrates: bool) -> dict[str, Any]:
+    """The scenario of a cell; with a migration the run ends with that, and not with the passes."""
+    table = guest.table(policy, seed=seed)
+    if not migrates:
+        return table
+    if policy:
+        del table["ageing"]["passes"]
     start_ns = WARM_UP_PASSES * PERIOD_NS + PERIOD_NS // 2
-    parameters = MigrationParameters(max_bandwidth=0, start_ns=start_ns, timeout_ns=TIMEOUT_NS)
-    return Migration(aged.vm.env, aged.vm, tracker, parameters, LinkSpec(BANDWIDTH), load_sheet("generic"), Knobs())
+    migration = {"start": f"{start_ns}ns", "bandwidth": "unlimited", "timeout": TIMEOUT}
+    return table | {"duration": CAP, "migration": migration, "link": LINK, "host": HOST}
 
 
-def _ran_ns(migration: Migration) -> int:
-    """Until the VM was stopped to be handed over, or the migration was given up."""
-    return migration.state.downtime_start_ns or migration.state.end_ns
+def _run(table: dict[str, Any]) -> _Aged:
+    machine = Machine(build(Scenario.model_validate(table)))
+    truth = Truth(machine, new_in_use=False, most=PASSES) if machine.daemons else None
+    machine.run()
+    return _Aged(machine, truth)
 
 
-def _cell(case: AgeCase, aged: AgedVm, plain: AgedVm, slowdown: float, *, migrates: bool) -> Cell:
-    passes, truth = aged.passes, against_the_truth(aged)
-    more_faults = aged.vm.tally().faults - plain.vm.tally().faults
+def _status(machine: Machine) -> str:
+    return "" if machine.migration is None else machine.migration.state.status
+
+
+def _ran_ns(machine: Machine) -> int:
+    """Until the VM was stopped to be handed over, or the run was over."""
+    state = None if machine.migration is None else machine.migration.state
+    return machine.env.now_ns if state is None else state.downtime_start_ns or state.end_ns
+
+
+def _cell(guest: AgedGuest, aged: _Aged, plain: _Aged, slowdown: float, *, migrates: bool) -> Cell:
+    assert aged.truth is not None, "the guest is aged"
+    # A migration that is drawn out leaves time for more passes; the last of them may find a VM that was stopped.
+    n_passes, seen = len(aged.machine.daemons[0].passes), aged.truth.figures()
+    passes = aged.machine.daemons[0].passes[:PASSES]
+    vm, other = aged.machine.live_vms[0], plain.machine.live_vms[0]
+    more_faults = vm.tally().faults - other.tally().faults
     return Cell(
-        case.mmu.a_bits, case.mmu.index, migrates, fmean(done.took_ns for done in passes), truth["used_pages"],
-        truth["false_old_pages"], max(0.0, more_faults / max(1, len(passes))), slowdown, aged.vm.engine.lock_waits().max_ns,
+        guest.mmu["a_bits"], guest.mmu["index"], migrates, fmean(done.took_ns for done in passes), seen["used_pages"],
+        seen["false_old_pages"], max(0.0, more_faults / max(1, n_passes)), slowdown, vm.engine.lock_waits().max_ns,
     )  # fmt: skip
 
 
 def run_all(n_pages: int, n_vcpus: int, seed: int, fast: str = FAST, slow: str = SLOW) -> list[Cell]:
     """The eight cells: without a migration, then with one."""
-    cases = [cell_case(a_bits, index, n_pages, n_vcpus) for a_bits in (True, False) for index in (fast, slow)]
-    return [run_cell(case, seed, migrates=migrates) for migrates in (False, True) for case in cases]
+    guests = [cell_guest(a_bits, index, n_pages, n_vcpus) for a_bits in (True, False) for index in (fast, slow)]
+    return [run_cell(guest, seed, migrates=migrates) for migrates in (False, True) for guest in guests]
 

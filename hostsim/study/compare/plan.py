@@ -14,6 +14,7 @@ from hostsim.scenario.overrides import SOURCE as SET
 from hostsim.scenario.schema import SEED_MAX, Scenario
 from hostsim.study.compare.axes import EXAMPLE, SOURCE, Axis
 from hostsim.study.compare.identity import run_key
+from hostsim.study.compare.record import WHOLE_RUN, Measure
 
 RUNS_MAX = 1000
 """More runs than this have to be asked for."""
@@ -23,7 +24,9 @@ RUNS_MAX = 1000
 class Request:
     """What is compared: ``seed`` None is the file's; ``n_seeds`` seeds from it on, the same for all combinations.
 
-    name: "" is the scenario's; source, set_source: what a problem of a varied key, or of another that was set, is told of.
+    measure: what is taken from each run. command: of a preset, which makes the scenarios itself: its program and options but
+    for the varied ones. name: "" is the scenario's; source, set_source: what a problem of a varied key, or of another that
+    was set, is told of.
     """
 
     file: Path
@@ -35,6 +38,8 @@ class Request:
     name: str = ""
     source: str = SOURCE
     set_source: str = SET
+    measure: Measure = WHOLE_RUN
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,12 @@ def make_plan(request: Request) -> Plan:
         raise InputError(_told(request, labels, found))
     seeds = tuple(run.seed for run in runs[: request.n_seeds])
     return Plan(request, request.name or runs[0].scenario.name or request.file.stem, labels, seeds, tuple(runs))
+
+
+def plan_of(request: Request, combinations: Sequence[tuple[str, ...]], scenarios: Sequence[Scenario]) -> Plan:
+    """The plan of scenarios that are made already: a label for each axis and a scenario a combination. InputError."""
+    runs = [run for i, scenario in enumerate(scenarios) for run in _runs(i, scenario, request)]
+    return Plan(request, request.name, tuple(combinations), tuple(run.seed for run in runs[: request.n_seeds]), tuple(runs))
 
 
 def _runs(combination: int, scenario: Scenario, request: Request) -> list[Run]:

@@ -1,10 +1,12 @@
-"""A finished run as a file: its key, its figures, and the whole of run.json."""
+"""A finished run as a file: its key, its figures, and for a comparison the whole of run.json."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hostsim.results.aside import write_files
 from hostsim.results.encode import json_bytes
@@ -12,14 +14,44 @@ from hostsim.results.tables import RunResult, plain
 from hostsim.study.compare.figures import Figures, figures_of
 from hostsim.study.compare.identity import versions
 
-FORMAT = "hostsim-compare-run/1"
+if TYPE_CHECKING:
+    from hostsim.scenario.schema import Scenario
+
 FOLDER = "runs"
+Heard = Callable[[int, Mapping[str, Any]], None]
+"""Called with (simulated ns, what is known) now and then."""
 
 
-def record_bytes(key: str, result: RunResult) -> bytes:
+@dataclass(frozen=True)
+class Measure:
+    """What a study takes from a run.
+
+    format: names it in the files; take: runs a scenario, and returns what the file has of it: a table with "figures", in
+    which "status" says how the run ended.
+    """
+
+    format: str
+    take: Callable[[Scenario, Heard], dict[str, Any]]
+
+
+def content_of(result: RunResult) -> dict[str, Any]:
+    """The figures of a comparison, and run.json."""
+    return {"figures": plain(figures_of(result)), "run": result.to_dict()}
+
+
+def _run_whole(scenario: Scenario, heard: Heard) -> dict[str, Any]:
+    from hostsim.simulation import run
+
+    return content_of(run(scenario, progress=heard))
+
+
+WHOLE_RUN = Measure("hostsim-compare-run/1", _run_whole)
+"""What a comparison of scenarios takes."""
+
+
+def record_bytes(key: str, content: Mapping[str, Any], measure: Measure = WHOLE_RUN) -> bytes:
     """The content of a run's file; the same for the same key."""
-    figures = plain(figures_of(result))
-    return json_bytes({"format": FORMAT, "key": key, "versions": versions(), "figures": figures, "run": result.to_dict()})
+    return json_bytes({"format": measure.format, "key": key, "versions": versions(), **content})
 
 
 def figures_in(content: bytes) -> Figures:
@@ -38,11 +70,12 @@ def write_record(out: Path, key: str, content: bytes) -> None:
     write_files(out / FOLDER, {f"{key}.json": content})
 
 
-def read_record(out: Path, key: str) -> Figures | None:
+def read_record(out: Path, key: str, measure: Measure = WHOLE_RUN) -> Figures | None:
     """Figures of the run ``key`` if it is finished and its file is whole; else it is to be run."""
     try:
         content: Any = json.loads((out / record_name(key)).read_bytes())
-        whole = content["format"] == FORMAT and content["key"] == key and isinstance(content["figures"]["status"], str)
+        is_own = content["format"] == measure.format and content["key"] == key
+        whole = is_own and isinstance(content["figures"]["status"], str)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return content["figures"] if whole else None

@@ -12,7 +12,7 @@ from typing import Any
 from hostsim.core.errors import HostsimError, InvariantError
 from hostsim.study.compare.figures import Figures
 from hostsim.study.compare.plan import Plan, Run
-from hostsim.study.compare.record import figures_in, read_record, record_bytes, write_record
+from hostsim.study.compare.record import WHOLE_RUN, Measure, figures_in, read_record, record_bytes, write_record
 from hostsim.study.compare.workers import Died, run_tasks
 
 NO_MEMORY = 2
@@ -63,7 +63,7 @@ def finished_runs(plan: Plan, out: Path | None) -> dict[str, Figures]:
     """Figures of the plan's runs whose files are in ``out``."""
     if out is None:
         return {}
-    found = {run.key: read_record(out, run.key) for run in plan.runs}
+    found = {run.key: read_record(out, run.key, plan.request.measure) for run in plan.runs}
     return {key: figures for key, figures in found.items() if figures is not None}
 
 
@@ -78,10 +78,11 @@ def run_plan(
     n_workers: int,
     out: Path | None = None,
     show: Callable[[Progress], None] | None = None,
+    measure: Measure = WHOLE_RUN,
 ) -> Outcome:
     """Run ``runs``, and write the file of each into ``out`` once it is done. OutputError: those before it are whole.
 
-    n_workers: moves no result; show: called when something has come on.
+    n_workers: moves no result; show: called when something has come on; measure: what is taken from a run.
     """
     figures: dict[str, Figures | None] = dict(finished)
     failures: dict[str, Failure] = {}
@@ -93,7 +94,7 @@ def run_plan(
         tell(progress)
 
     tell(progress)
-    with closing(_answers(runs, n_workers, heard)) as answers:
+    with closing(_answers(runs, n_workers, heard, measure)) as answers:
         for number, answer in answers:
             key = runs[number].key
             figures[key] = _kept(key, answer, out, failures)
@@ -104,26 +105,25 @@ def run_plan(
     return Outcome(figures, failures, frozenset(finished))
 
 
-def simulate(runs: Sequence[Run], number: int, how_far: Callable[[int], None]) -> bytes | Failure:
+def simulate(runs: Sequence[Run], measure: Measure, number: int, how_far: Callable[[int], None]) -> bytes | Failure:
     """The record of run ``number``, or why there is none."""
-    from hostsim.simulation import run
 
     def progress(sim_ns: int, info: Mapping[str, Any]) -> None:
         del info
         how_far(sim_ns)
 
     try:
-        return record_bytes(runs[number].key, run(runs[number].scenario, progress=progress))
+        return record_bytes(runs[number].key, measure.take(runs[number].scenario, progress), measure)
     except HostsimError as error:
         return Failure(str(error), error.exit_code)
     except MemoryError as error:
         return Failure(f"not enough memory on this machine: {error or 'the guest is too large'}", NO_MEMORY)
 
 
-def _answers(runs: Sequence[Run], n_workers: int, heard: Callable[[int, int], None]) -> Answers:
+def _answers(runs: Sequence[Run], n_workers: int, heard: Callable[[int, int], None], measure: Measure) -> Answers:
     import hostsim.simulation  # noqa: F401  before workers are forked: each would load it for itself
 
-    return run_tasks(partial(simulate, runs), range(len(runs)), n_workers, heard)
+    return run_tasks(partial(simulate, runs, measure), range(len(runs)), n_workers, heard)
 
 
 def _kept(key: str, answer: bytes | Failure | Died, out: Path | None, failures: dict[str, Failure]) -> Figures | None:
@@ -151,9 +151,12 @@ def failed_error(plan: Plan, outcome: Outcome) -> RunsFailedError | None:
 
 
 def replay(plan: Plan, run: Run) -> str:
-    """The command that runs it alone."""
+    """The command that runs it alone; of a preset the one that runs its row."""
     from shlex import join
 
+    if plan.request.command:
+        chosen = [text for key, value in plan.settings(run.combination).items() if value for text in (f"--{key}", value)]
+        return join([*plan.request.command, *chosen, "--seed", str(run.seed)])
     settings = zip(plan.axes, plan.combinations[run.combination], strict=True)
     texts = [*plan.request.overrides, *(_override(axis, label) for axis, label in settings)]
     options = [part for text in texts for part in ("--set", text)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from hostsim.core.errors import LISTED_PROBLEMS_MAX, InputError, Problem
 from hostsim.core.units import shown
 from hostsim.core.user_files import STUDY, read_toml
 from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.toml_text import toml_text
 from hostsim.study.compare.axes import Axis, canonical_key, key_problems
 from hostsim.study.compare.plan import RUNS_MAX, Request
 
@@ -39,19 +39,6 @@ def load_study(path: Path, max_runs: int = RUNS_MAX) -> Request:
         raise InputError(problems)
     file, n_seeds = path.parent / table["scenario"], table.get("replications", 1)
     return Request(file, axes, overrides, table.get("seed"), n_seeds, max_runs, path.stem, str(path), str(path))
-
-
-def toml_text(value: Any) -> str:
-    """``value`` as TOML writes it on one line."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list):
-        return f"[{', '.join(map(toml_text, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{json.dumps(key)} = {toml_text(inner)}' for key, inner in value.items())}}}"
-    return str(value)
 
 
 def _shape_problems(table: Mapping[str, Any], file: str) -> Iterator[Problem]:

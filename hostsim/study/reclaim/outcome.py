@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hostsim.core.units import bytes_words, number_words
 from hostsim.study.reclaim.budget import Limit
 from hostsim.study.reclaim.case import ReclaimCase
-from hostsim.study.reclaim.options import ReclaimPlan
+from hostsim.study.reclaim.preset import ReclaimPlan
 from hostsim.study.reclaim.trial import ReclaimTrial, reclaim_trial
 from hostsim.study.sizing import reclaim_bytes
 from hostsim.study.study_row import StudyRow, latencies_of, spreads_of

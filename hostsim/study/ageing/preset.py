@@ -1,0 +1,186 @@
+"""``hostsim age`` as a plan of scenarios: its options checked all at once, a guest aged by each policy and one by none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.units import format_bytes, parse_bytes, parse_duration, parse_rate
+from hostsim.costs.era import with_era_names
+from hostsim.kvm.notifier_plan import AGEING_LOCKS
+from hostsim.kvm.spec import INDEXES
+from hostsim.memory.policies.registry import policy_names
+from hostsim.scenario.footprint import footprint_bytes
+from hostsim.scenario.guest_schema import MEMORY_MIN_BYTES
+from hostsim.scenario.load import costs_problems
+from hostsim.scenario.schema import Scenario
+from hostsim.study.ageing.guest import UNDER, AgedGuest, Load
+from hostsim.study.ageing.measure import AGED_RUN
+from hostsim.study.ageing.options import FAULTING_PERIOD, PERIOD, AgeOptions
+from hostsim.study.compare.axes import Axis
+from hostsim.study.compare.plan import Plan, Request, Run, plan_of
+from hostsim.study.option_text import (
+    VCPUS_MAX,
+    listed,
+    load_of,
+    names,
+    option_problems,
+    quantity,
+    run_problems,
+    whole_numbers,
+)
+from hostsim.study.sizing import size_problems
+
+SIZE_MAX = 64 << 40
+"""Of one vCPU's part, beyond every machine's memory; what this machine can take is asked when the scenarios are made."""
+OPTION_OF = {
+    "vm.mmu.era": "--era", "vm.mmu.costs": "--sheet", "vm.mmu.mode": "--mmu", "vm.mmu.index": "--index",
+    "vm.mmu.a_bits": "--a-bits",
+}  # fmt: skip
+"""The option that writes a key of the scenario."""
+AXES = ("under", "era", "notifier", "index", "load", "vcpus", "policy")
+"""Options that take a list; the last one varies fastest."""
+
+
+@dataclass(frozen=True)
+class AgePlan:
+    """plan: its runs; settings: of each row, every key with its value as text; pairs: of each row, the combinations of the
+    guest that is aged, and of the guest that is not.
+    """
+
+    plan: Plan
+    settings: tuple[dict[str, str], ...]
+    pairs: tuple[tuple[int, int], ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of each row."""
+        return self.plan.seeds
+
+    def runs_of(self, combination: int) -> tuple[Run, ...]:
+        """The runs of a combination, seed by seed."""
+        return self.plan.runs[combination * len(self.seeds) : (combination + 1) * len(self.seeds)]
+
+    def scenario(self, row: int) -> Scenario:
+        """What row ``row`` runs, with the first seed."""
+        return self.runs_of(self.pairs[row][0])[0].scenario
+
+    def varied(self) -> list[str]:
+        """Keys with more than one value."""
+        return [key for key in self.settings[0] if len({setting[key] for setting in self.settings}) > 1]
+
+
+def age_plan(options: AgeOptions) -> AgePlan:
+    """Check all options, and all scenarios that they make. Raises InputError with all problems."""
+    options = replace(options, era=with_era_names(options.era))
+    if problems := list(_problems(options)):
+        raise InputError(problems)
+    lists = {axis: listed(getattr(options, axis)) for axis in AXES}
+    if problems := list(run_problems(len(list(product(*lists.values()))), options.reps, options.max_runs)):
+        raise InputError(problems)
+    labels: list[tuple[str, ...]] = []
+    settings, pairs = [], []
+    for values in product(*(lists[axis] for axis in AXES[:-1])):
+        plain = len(labels)
+        labels.append((*values, ""))
+        for policy in lists["policy"]:
+            pairs.append((len(labels), plain))
+            labels.append((*values, policy))
+            settings.append(dict(zip(AXES, labels[-1], strict=True)))
+    scenarios = _scenarios([age_table(options, dict(zip(AXES, label, strict=True))) for label in labels])
+    _check_size(options, scenarios)
+    return AgePlan(plan_of(_request(options), labels, scenarios), tuple(settings), tuple(pairs))
+
+
+def age_tables(options: AgeOptions) -> list[tuple[str, dict[str, Any]]]:
+    """(the setting of a row in words, its scenario) of each row; checked options."""
+    options = replace(options, era=with_era_names(options.era))
+    lists = [listed(getattr(options, axis)) for axis in AXES]
+    settings = [dict(zip(AXES, values, strict=True)) for values in product(*lists)]
+    return [(", ".join(f"{key}={value}" for key, value in one.items()), age_table(options, one)) for one in settings]
+
+
+def age_table(options: AgeOptions, setting: Mapping[str, str]) -> dict[str, Any]:
+    """The scenario of one value for each of AXES; policy "": nobody ages the guest."""
+    under: Any = setting["under"]
+    period = options.period or (FAULTING_PERIOD if under == "faulting" else PERIOD)
+    mmu = {
+        "era": setting["era"], "costs": options.sheet, "mode": options.mmu, "index": setting["index"],
+        "a_bits": options.a_bits,
+    }  # fmt: skip
+    load = Load(load_of(setting["load"]), parse_rate(options.rate))
+    pages = parse_bytes(options.mem_per_vcpu) // PAGE_BYTES
+    guest = AgedGuest(int(setting["vcpus"]), pages, under, load, mmu, parse_duration(period), options.passes)
+    return guest.table(setting["policy"], setting["notifier"], options.seed)
+
+
+def _request(options: AgeOptions) -> Request:
+    """axes: their labels are those of settings; the command replays a row with the options that do not vary."""
+    axes = tuple(Axis(axis, tuple(listed(getattr(options, axis))), tuple(listed(getattr(options, axis)))) for axis in AXES)
+    command = ["hostsim", "age"]
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if one.name not in (*AXES, "seed", "reps", "max_runs") and value != one.default:
+            flag = one.name.replace("_", "-")
+            command += [f"--no-{flag}"] if value is False else [f"--{flag}", str(value)]
+    return Request(
+        Path(), axes, n_seeds=options.reps, max_runs=options.max_runs, name="age", measure=AGED_RUN, command=tuple(command)
+    )
+
+
+def _scenarios(tables: Sequence[dict[str, Any]]) -> list[Scenario]:
+    """InputError with what an era, a machine and an index do not go together with, each once."""
+    scenarios, told = [], set()
+    for table in tables:
+        try:
+            scenario = Scenario.model_validate(table).in_folder(Path())
+            problems = costs_problems(scenario)
+            scenarios.append(scenario)
+        except InputError as error:
+            problems = error.problems
+        told |= {replace(p, file=OPTION_OF[p.key], key="", example="") if p.key in OPTION_OF else p for p in problems}
+    if told:
+        raise InputError(sorted(told, key=str))
+    return scenarios
+
+
+def _check_size(options: AgeOptions, scenarios: Sequence[Scenario]) -> None:
+    largest = max(scenarios, key=footprint_bytes)
+    told_as = f"{options.mem_per_vcpu} for each of {largest.vm.vcpus} vCPUs"
+    if problems := list(size_problems("--mem-per-vcpu", told_as, footprint_bytes(largest))):
+        raise InputError(problems)
+
+
+def _problems(options: AgeOptions) -> Iterator[Problem]:
+    yield from names("--policy", options.policy, policy_names("age"))
+    yield from option_problems(
+        options.era, options.sheet, options.vcpus, options.load, (options.rate, "200k/s"), options.reps
+    )
+    yield from names("--index", options.index, INDEXES)
+    yield from names("--notifier", options.notifier, AGEING_LOCKS)
+    yield from names("--under", options.under, UNDER)
+    yield from names("--mmu", options.mmu, ("tdp", "direct"))
+    if options.period is not None:
+        yield from quantity("--period", options.period, parse_duration, PERIOD)
+    yield from whole_numbers("--passes", str(options.passes), 2, 10_000)
+    yield from _size_problems(options)
+
+
+def _size_problems(options: AgeOptions) -> Iterator[Problem]:
+    wrong = list(quantity("--mem-per-vcpu", options.mem_per_vcpu, parse_bytes, "64MiB"))
+    yield from wrong
+    if wrong or list(whole_numbers("--vcpus", options.vcpus, 1, VCPUS_MAX)):
+        return
+    size, fewest = parse_bytes(options.mem_per_vcpu), min(map(int, listed(options.vcpus)))
+    if size == 0 or size % PAGE_BYTES:
+        yield Problem("--mem-per-vcpu", "", options.mem_per_vcpu, "a multiple of 4KiB, not 0", "--mem-per-vcpu 64MiB")
+    elif size * fewest < MEMORY_MIN_BYTES:
+        wanted = f"at least {format_bytes(MEMORY_MIN_BYTES)} for all vCPUs together"
+        yield Problem("--mem-per-vcpu", "", options.mem_per_vcpu, wanted, "--mem-per-vcpu 64MiB")
+    elif size > SIZE_MAX:
+        yield Problem("--mem-per-vcpu", "", options.mem_per_vcpu, "at most 64TiB", "--mem-per-vcpu 64MiB")

@@ -1,0 +1,39 @@
+"""Options of a study, each said once: the name and default of a field, the help beside it.
+
+Commands are made of these fields. Nothing heavy is imported here: ``--help`` reads the options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+
+def asked(default: Any, text: str, metavar: str | None = None, **more: Any) -> Any:
+    """A field of an options object. text: its help; more: what the command line needs besides (min, show_default, flag)."""
+    return field(default=default, metadata={"text": text, "metavar": metavar, **more})
+
+
+def first_seed() -> Any:
+    """The option --seed."""
+    return asked(1, "The first seed.", "N", min=0)
+
+
+def replications() -> Any:
+    """The option --reps."""
+    return asked(1, "Replications: seeds N, N + 1, ..., the same for all rows.", "K")
+
+
+def most_runs() -> Any:
+    """The option --max-runs."""
+    return asked(1000, "Refuse more runs than this.", "N", min=1)
+
+
+def cost_sheet() -> Any:
+    """The option --sheet."""
+    return asked("cascade-lake", "Whose costs.")
+
+
+def has_a_bits() -> Any:
+    """The option --a-bits."""
+    return asked(True, "Whether the page tables have accessed bits.", flag="--a-bits/--no-a-bits")
