@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -97,3 +98,14 @@ def test_many_values_are_close() -> None:
     for percent in (50, 90, 99, 99.9):
         exact = np.percentile(values, percent, method="inverted_cdf")
         assert found.percentile_ns(percent) == pytest.approx(exact, rel=0.008)
+
+
+def test_a_state_is_all_that_was_counted() -> None:
+    """Through JSON, as the record of a run keeps it."""
+    counted = Latencies()
+    for latency_ns in (0, 7, 7, 1_000, 123_456_789):
+        counted.record(latency_ns)
+    again = Latencies.of_state(json.loads(json.dumps(counted.state())))
+    assert again.summary() == counted.summary()
+    assert (again.count, again.total_ns, again.min_ns) == (5, 123_457_803, 0)
+    assert Latencies.of_state(Latencies().state()).summary() == Latencies().summary()
