@@ -56,7 +56,7 @@ def run_and_tell(plan: Plan, options: Options) -> None:
 
 
 def run_what_is_left(plan: Plan, options: Options, out: Path | None) -> Outcome:
-    """Run what is not finished in ``out``. InputError if memory does not take the workers that are asked for."""
+    """Run the runs that are not finished in ``out``. InputError if memory is too small for the workers asked for."""
     from hostsim.simulation import kinds_of
 
     finished = {} if options.force else finished_runs(plan, out)

@@ -1,4 +1,4 @@
-"""Commands of studies whose options are the fields of an object, what they share, and how their results are told."""
+"""Commands of studies: options from the fields of an object, options that all share, and how results are told."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def add_study(
 ) -> None:  # fmt: skip
     """Add the command ``name``. options: a dataclass of hostsim.study.asking; run: called with one, and how to tell.
 
-    resumes: its runs are those of `compare`: what is finished in the folder is not run again, and scenarios can be shown.
+    resumes: runs that are finished in the folder are not run again, as in `compare`, and scenarios can be shown.
     """
     asked = [_parameter(options, one) for one in fields(options)]
     common = [

@@ -87,14 +87,14 @@ class Latencies:
         return {"count": self.count, "mean_ns": self.mean_ns, **found, "max_ns": self.max_ns}
 
     def state(self) -> dict[str, Any]:
-        """All that is counted, JSON-able; ``of_state`` makes the same of it."""
+        """All counts, JSON-able; ``of_state`` reads them back."""
         used = np.flatnonzero(self._counts)
         pairs = [list(pair) for pair in zip(used.tolist(), self._counts[used].tolist(), strict=True)]
         return {"buckets": pairs, "total_ns": self.total_ns, "min_ns": self.min_ns, "max_ns": self.max_ns}
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> Latencies:
-        """What ``state`` has told."""
+        """The latencies whose ``state`` is given."""
         found = cls()
         for bucket, count in state["buckets"]:
             found._counts[bucket] = count

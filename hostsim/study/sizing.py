@@ -68,7 +68,7 @@ def _size(n_runs: int, cpu_seconds: float, run_bytes: int, workers: int | None) 
 
 
 def age_seconds(scenario: Scenario) -> float:
-    """CPU time of a run, about; of one that nobody ages hardly any."""
+    """CPU time of a run, about; hardly any of one without ageing."""
     ageing, (load, *_) = scenario.ageing, scenario.vm.workload
     if ageing is None:
         return 0.0

@@ -132,7 +132,7 @@ def test_all_bad_options_are_told_at_once() -> None:
         policy_of("none", "E4", "age")
 
 
-def test_a_guest_that_nobody_ages_runs_once_for_all_policies() -> None:
+def test_a_guest_that_is_not_aged_runs_once_for_all_policies() -> None:
     plan = age_plan(replace(SMALL, policy="idle,two-list,mglru", vcpus="1,2"))
     assert len(plan.settings) == 6
     assert len(runs_to_do(plan.plan, {})) == 8

@@ -2,7 +2,7 @@
 
 Source: Linux 6.13, mm/damon/core.c::kdamond_fn, ::damon_merge_regions_of, ::kdamond_split_regions, ::damon_split_region_at;
 mm/damon/vaddr.c::damon_va_prepare_access_checks, ::damon_va_check_accesses; mm/damon/ops-common.c::damon_ptep_mkold.
-Bounds are its defaults; who calls ``age`` keeps the sampling interval.
+Bounds are its defaults; the caller of ``age`` keeps the sampling interval.
 """
 
 from __future__ import annotations

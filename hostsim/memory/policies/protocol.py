@@ -20,8 +20,8 @@ class Scan(NamedTuple):
     """What one step did, in its order.
 
     asked: int64[k], pages whose accessed bit was tested and cleared, one call of an mmu notifier each; evicted: int64[m];
-    tested: int64[t], pages whose bit was tested alone, before the others: if a policy tests, what it finds is found there,
-    and its clearing only arms the next test.
+    tested: int64[t], pages whose bit was tested alone, before the others: a policy that tests learns from its tests, and
+    clears only to arm the next test.
     """
 
     asked: Pages

@@ -1,4 +1,4 @@
-"""Every ageing policy in one table: its name, what makes it for each use, and what users are told about it.
+"""Every ageing policy in one table: its name, its maker for each use, and the words that users read about it.
 
 A new policy is its own file and an entry of POLICIES; the values that scenarios and commands take, their help, their
 errors and the tables of the documentation come from here. Loading this file loads no policy: ``--help`` reads it.
@@ -66,10 +66,10 @@ class PagingOut:
 
 @dataclass(frozen=True)
 class Policy:
-    """help: one sentence for users. What a policy cannot be used for is None.
+    """help: one sentence for users. A use that a policy does not serve is None.
 
     scans: a daemon of [ageing] asks about all memory, or about what the host has, and needs no policy for that. passes: how
-    a daemon ages by it otherwise. evicts: what decides which pages go when memory is short. pages_out: for proactive
+    a daemon ages by it otherwise. evicts: makes it to decide which pages go when memory is short. pages_out: for proactive
     reclaim. of_era: the name of the policy that kernels of an era mean by this one; such an entry makes none itself.
     misses, holds: why it takes pages in use for idle, or idle pages for used. new_in_use: a new page counts as used,
     although no pass asks about it.

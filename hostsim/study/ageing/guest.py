@@ -16,7 +16,7 @@ UNDER: tuple[Under, ...] = ("faulting", "touching", "idle")
 CAP_PERIODS = 1000
 """An aged run is over after its passes, or when memory is populated; this many times as long is the cap of its duration."""
 POPULATING = "600s"
-"""The cap where nobody ages a guest that populates its memory."""
+"""The cap of a guest that populates its memory and is not aged."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class AgedGuest:
     passes: int = 4
 
     def table(self, policy: str = "", mmu_lock: str = "era", seed: int = 1) -> dict[str, Any]:
-        """The scenario. policy: of [ageing]; "": nobody ages the guest. InputError if there is no such policy or sheet."""
+        """The scenario. policy: of [ageing]; "": the guest is not aged. InputError if there is no such policy or sheet."""
         vm = {
             "memory": format_bytes(self.n_vcpus * self.vcpu_pages * PAGE_BYTES), "vcpus": self.n_vcpus,
             "filled": "none" if self.under == "faulting" else "all", "dirty_tracking": "get-dirty-log", "mmu": self.mmu,

@@ -1,4 +1,4 @@
-"""What a run of ``hostsim age`` is measured by: its passes beside the truth, waits for mmu_lock, faults, work done."""
+"""Figures of a run of ``hostsim age``: its passes beside the truth, waits for mmu_lock, faults, work done."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ RAN = "ran"
 
 
 class Truth:
-    """Listens to a daemon and holds what each pass says against what the guest has accessed by its rates.
+    """Listens to a daemon, and compares the estimate of each pass with the pages that the guest accesses by its rates.
 
-    Counted are passes that look back on a whole period: the first pass over memory that was there before finds old what was
-    never made young, or young what is new.
+    Passes count that look back on a whole period: the first pass over memory that was there before finds pages old that were
+    never made young, or new pages young.
     """
 
     def __init__(self, machine: Machine, *, new_in_use: bool, most: int = 0) -> None:
@@ -80,7 +80,7 @@ class Truth:
         return working_set_pages(self._rates, work_ns / NS_PER_S)
 
     def _used_among(self, pages: NDArray[np.int64], work_ns: float) -> float:
-        """The same of int64[k] ``pages`` alone; of a sweep none: what is new is asked about."""
+        """Pages accessed among int64[k] ``pages``; none of a sweep, whose new pages are asked about."""
         return 0.0 if self._rates is None else working_set_pages(self._rates[pages], work_ns / NS_PER_S)
 
 
@@ -111,7 +111,7 @@ AGED_RUN = Measure("hostsim-age-run/1", measure_age)
 
 
 def age_figures(aged: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, float]:
-    """Figures of a row for one seed: those of the aged guest, and what they are beside the guest that nobody ages."""
+    """Figures of a row for one seed: those of the aged guest, and differences from the guest that is not aged."""
     return {
         **{name: float(value) for name, value in aged.items() if isinstance(value, int | float)},
         "vcpu_slowdown_percent": 100.0 * _slowdown(aged, plain),
@@ -148,7 +148,7 @@ def _of_passes(machine: Machine) -> dict[str, Any]:
 
 
 def _passes(machine: Machine) -> list[AgeingPass]:
-    """Those that count; none of a guest that nobody ages."""
+    """The passes that count; none of a guest that is not aged."""
     return machine.daemons[0].passes[: counted(machine)] if machine.daemons else []
 
 

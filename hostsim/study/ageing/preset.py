@@ -1,4 +1,4 @@
-"""``hostsim age`` as a plan of scenarios: its options checked all at once, a guest aged by each policy and one by none."""
+"""``hostsim age`` as a plan of scenarios: options checked all at once, each guest aged by each policy, and once not aged."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def age_tables(options: AgeOptions) -> list[tuple[str, dict[str, Any]]]:
 
 
 def age_table(options: AgeOptions, setting: Mapping[str, str]) -> dict[str, Any]:
-    """The scenario of one value for each of AXES; policy "": nobody ages the guest."""
+    """The scenario of one value for each of AXES; policy "": the guest is not aged."""
     under: Any = setting["under"]
     period = options.period or (FAULTING_PERIOD if under == "faulting" else PERIOD)
     mmu = {
@@ -134,7 +134,7 @@ def _request(options: AgeOptions) -> Request:
 
 
 def _scenarios(tables: Sequence[dict[str, Any]]) -> list[Scenario]:
-    """InputError with what an era, a machine and an index do not go together with, each once."""
+    """InputError with each conflict of an era, a machine and an index, once."""
     scenarios, told = [], set()
     for table in tables:
         try:

@@ -62,7 +62,7 @@ def cell_guest(a_bits: bool, index: str, n_pages: int, n_vcpus: int) -> AgedGues
 
 
 def run_cell(guest: AgedGuest, seed: int, *, migrates: bool) -> Cell:
-    """Age the guest, migrate it meanwhile or not; beside it the same guest that nobody ages."""
+    """Age the guest, migrate it meanwhile or not; beside it the same guest, not aged."""
     aged = _run(_table(guest, POLICY, seed, migrates=migrates))
     plain = _run(_table(guest, "", seed, migrates=migrates))
     mine, other = (one.machine.vm.work_ns() / _ran_ns(one.machine) for one in (aged, plain))
@@ -75,7 +75,7 @@ def run_cell(guest: AgedGuest, seed: int, *, migrates: bool) -> Cell:
 
 
 class _Aged(NamedTuple):
-    """A machine that has run; truth: None where nobody ages the guest."""
+    """A machine that has run; truth: None where the guest is not aged."""
 
     machine: Machine
     truth: Truth | None

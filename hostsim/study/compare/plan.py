@@ -24,7 +24,7 @@ RUNS_MAX = 1000
 class Request:
     """What is compared: ``seed`` None is the file's; ``n_seeds`` seeds from it on, the same for all combinations.
 
-    measure: what is taken from each run. command: of a preset, which makes the scenarios itself: its program and options but
+    measure: how each run is measured. command: of a preset, which makes the scenarios itself: its program and options but
     for the varied ones. name: "" is the scenario's; source, set_source: what a problem of a varied key, or of another that
     was set, is told of.
     """

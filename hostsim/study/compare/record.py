@@ -24,9 +24,9 @@ Heard = Callable[[int, Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Measure:
-    """What a study takes from a run.
+    """How a study measures a run.
 
-    format: names it in the files; take: runs a scenario, and returns what the file has of it: a table with "figures", in
+    format: names it in the files; take: runs a scenario, and returns the content of the file, a table with "figures", in
     which "status" says how the run ended.
     """
 
@@ -46,7 +46,7 @@ def _run_whole(scenario: Scenario, heard: Heard) -> dict[str, Any]:
 
 
 WHOLE_RUN = Measure("hostsim-compare-run/1", _run_whole)
-"""What a comparison of scenarios takes."""
+"""Of a comparison of scenarios: figures, and run.json."""
 
 
 def record_bytes(key: str, content: Mapping[str, Any], measure: Measure = WHOLE_RUN) -> bytes:

@@ -82,7 +82,7 @@ def run_plan(
 ) -> Outcome:
     """Run ``runs``, and write the file of each into ``out`` once it is done. OutputError: those before it are whole.
 
-    n_workers: moves no result; show: called when something has come on; measure: what is taken from a run.
+    n_workers: moves no result; show: called when something has come on; measure: how a run is measured.
     """
     figures: dict[str, Figures | None] = dict(finished)
     failures: dict[str, Failure] = {}
@@ -151,7 +151,7 @@ def failed_error(plan: Plan, outcome: Outcome) -> RunsFailedError | None:
 
 
 def replay(plan: Plan, run: Run) -> str:
-    """The command that runs it alone; of a preset the one that runs its row."""
+    """The command that runs it alone; the run of a preset is replayed by the command of its row."""
     from shlex import join
 
     if plan.request.command:
