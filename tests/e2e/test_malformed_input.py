@@ -254,15 +254,13 @@ def command(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Callable[
     from hostsim.cli.main import main
     from hostsim.measure.calibrate import calibration
     from hostsim.measure.selftest import access_tracking_perf_test, dirty_log_perf_test
-    from hostsim.study.ageing import outcome as ageing
     from hostsim.study.reclaim import outcome as reclaim
     from hostsim.study.rmap_debate import debate
 
     for home, name in (
         (hostsim.simulation, "run"),
-        (hostsim.cli.run_plan, "_run"),
+        (hostsim.cli.run_plan, "run_what_is_left"),
         (hostsim.cli.warm_up_cmd, "prepare"),
-        (ageing, "run_age"),
         (reclaim, "run_reclaim"),
         (debate, "run_claims"),
         (calibration, "calibrate"),
