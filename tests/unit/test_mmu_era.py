@@ -128,7 +128,7 @@ def test_every_command_takes_a_kernel_for_its_era() -> None:
     aged = age_plan(AgeOptions(era="6.1,6.15", policy="idle"))
     assert [mmu.era for row in range(2) if (mmu := aged.scenario(row).vm.mmu) is not None] == ["E4", "E6"]
     assert {case.mmu.era for case in reclaim_plan(ReclaimOptions(era="6.1")).cases} == {"E4"}
-    assert asked_for(Options(era="5.15.3")).setup == asked_for(Options(era="E3")).setup
+    assert asked_for(Options(era="5.15.3")).spec == asked_for(Options(era="E3")).spec
     assert access_plan(AccessOptions(era="6.14")).mmu.era == "E5"
 
 
