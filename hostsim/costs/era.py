@@ -98,6 +98,11 @@ def era_names() -> tuple[str, ...]:
     return tuple(_table())
 
 
+def is_before(era: Era, name: str) -> bool:
+    """Whether ``era`` comes before the era ``name``."""
+    return era_names().index(era.name) < era_names().index(name)
+
+
 @cache
 def load_era(name: str) -> Era:
     """The era ``name``. InputError names the nearest if there is none."""

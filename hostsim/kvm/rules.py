@@ -10,25 +10,17 @@ from collections.abc import Callable, Iterator
 from hostsim.core.finding import Finding
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.costs import load_costs, sheet_names
-from hostsim.costs.era import Era, era_names, load_era
-from hostsim.kvm.spec import INDEXED, MEASURED, Interface, MmuSpec, WriteTracking, traits_of
+from hostsim.costs.era import Era, era_names, is_before, load_era
+from hostsim.kvm.spec import INDEXED, MEASURED, OFFERED, Interface, MmuSpec, WriteTracking, traits_of
 
 RING_RESERVED = 64
 """Entries that stay free in a ring, with PML a buffer more (virt/kvm/dirty_ring.c::kvm_dirty_ring_get_rsvd_entries)."""
 PML_SINCE = "E1"
 """VMX has PML since 2015; release 4.0 assumed."""
-RING_SINCE = "E3"
-"""KVM_CAP_DIRTY_LOG_RING, in 5.11 assumed: after the first kernel of E2."""
 TRACKING, WRITES, MODE = "vm.dirty_tracking", "vm.mmu.write_tracking", "vm.mmu.mode"
 ERA, COSTS, INDEX, PAGES = "vm.mmu.era", "vm.mmu.costs", "vm.mmu.index", "vm.mmu.page_size"
 
 Offers = Callable[[Era], bool]
-OFFERED: dict[str, Offers] = {
-    "clear-dirty-log": lambda era: era.manual_protect,
-    "initially-all-set": lambda era: era.initially_all_set,
-    "dirty-ring": lambda era: not _before(era, RING_SINCE),
-}
-"""Whether the kernels of an era have that value of vm.dirty_tracking."""
 
 
 def conflicts(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
@@ -62,10 +54,6 @@ def caught_by(index: str) -> WriteTracking:
     return "d-bit" if traits_of(index).logs_by_hardware else "write-protect"
 
 
-def _before(era: Era, name: str) -> bool:
-    return era_names().index(era.name) < era_names().index(name)
-
-
 def _not_in(era: Era, key: str, got: str, offers: Offers) -> Iterator[Finding]:
     """``got`` where ``era`` does not offer it; the first era that does is named, with its kernel."""
     if not offers(era):
@@ -75,9 +63,7 @@ def _not_in(era: Era, key: str, got: str, offers: Offers) -> Iterator[Finding]:
 
 
 def _of_interface(interface: Interface, era: Era) -> Iterator[Finding]:
-    offers = OFFERED.get(interface)
-    if offers is not None:
-        yield from _not_in(era, TRACKING, f"'{interface}'", offers)
+    yield from _not_in(era, TRACKING, f"'{interface}'", OFFERED[interface])
 
 
 def _of_write_tracking(mmu: MmuSpec, interface: Interface, era: Era) -> Iterator[Finding]:
@@ -96,7 +82,7 @@ def _of_pml(mmu: MmuSpec, era: Era) -> Iterator[Finding]:
     if mmu.mmu == "shadow":
         wanted = "mode = 'tdp' or 'direct': the processor logs through its own second page tables"
         yield Finding(WRITES, "'pml' with mode = 'shadow'", wanted, 'mode = "tdp"', (MODE,))
-    yield from _not_in(era, WRITES, "'pml'", lambda one: not _before(one, PML_SINCE))
+    yield from _not_in(era, WRITES, "'pml'", lambda one: not is_before(one, PML_SINCE))
 
 
 def _of_ring(mmu: MmuSpec) -> Iterator[Finding]:

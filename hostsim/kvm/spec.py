@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from hostsim.costs.era import Era, is_before
 from hostsim.spte_index.designs import DESIGNS
 from hostsim.spte_index.protocol import Traits
 from hostsim.spte_index.spte import REGION_PAGES
@@ -17,8 +19,17 @@ Mode = Literal["tdp", "direct", "shadow"]
 Interface = Literal["get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring"]
 WriteTracking = Literal["write-protect", "pml", "d-bit"]
 """What catches the first write to a page."""
-INTERFACES: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring")
-"""How user space learns of dirty pages: the values of ``dirty_tracking`` beside "tcg"."""
+OFFERED: dict[Interface, Callable[[Era], bool]] = {
+    "get-dirty-log": lambda _era: True,
+    "clear-dirty-log": lambda era: era.manual_protect,
+    "initially-all-set": lambda era: era.initially_all_set,
+    "dirty-ring": lambda era: not is_before(era, RING_SINCE),
+}
+"""Whether the kernels of an era have the interface."""
+INTERFACES: tuple[Interface, ...] = tuple(OFFERED)
+"""Interfaces by which user space learns of dirty pages: the values of ``dirty_tracking`` beside "tcg"."""
+RING_SINCE = "E3"
+"""KVM_CAP_DIRTY_LOG_RING, in 5.11 assumed: after the first kernel of E2."""
 MEASURED: Final = "measured"
 """No index is held: the work on the log costs what was measured on the kernel's own."""
 INDEXES: tuple[str, ...] = (MEASURED, *DESIGNS)
