@@ -114,7 +114,7 @@ def _upward(source: Source, room: str, found: Import) -> str:
 def circles(package: tuple[Source, ...]) -> list[str]:
     """Modules that import each other, directly or by way of others, when they are loaded: one line a circle."""
     known = {source.module for source in package}
-    graph = {source.module: _loaded(source, known) for source in package}
+    graph = {source.module: loaded(source, known) for source in package}
     order: list[str] = []
     while graph:
         free = [module for module, targets in graph.items() if not targets & graph.keys()]
@@ -125,7 +125,7 @@ def circles(package: tuple[Source, ...]) -> list[str]:
     return []
 
 
-def _loaded(source: Source, known: set[str]) -> set[str]:
+def loaded(source: Source, known: set[str]) -> set[str]:
     """Modules of the package that loading ``source`` loads, as far as its own text says."""
     names = {name for i in _eager_names(source) for name in (i, i.rpartition(".")[0]) if name in known}
     return {name for name in names if name != source.module and not source.module.startswith(f"{name}.")}

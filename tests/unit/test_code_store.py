@@ -123,10 +123,16 @@ def test_where_code_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert code_store.cache_root() is None
 
 
-def test_the_digest_names_the_sources() -> None:
-    digest = code_store.sources_digest()
-    assert len(digest) == 16
-    assert set(digest) <= set("0123456789abcdef")
+def test_the_digest_names_the_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(code_store, "PACKAGE", tmp_path)
+    source = tmp_path / "kvm" / "loops" / "run.py"
+    source.parent.mkdir(parents=True)
+    digests = set()
+    for text in ("a = 1\n", "a = 2\n"):
+        source.write_text(text)
+        digests.add(code_store.sources_digest())
+    assert len(digests) == 2
+    assert all(len(digest) == 16 and set(digest) <= set("0123456789abcdef") for digest in digests)
 
 
 def may_mount() -> bool:
