@@ -23,9 +23,9 @@ Timed = Generator[simpy.Event, Any, int]
 def enable(vm: KvmVm) -> Timed:
     """Start logging; returns sptes and regions changed. The flush is unconditional."""
     policy, costs = vm.setup.policy, vm.costs.log
-    large, (_, small) = _open_large(vm, 0, vm.setup.n_pages), vm.engine.count_start(splits=policy.eager_split)
+    large, (_, small) = _open_large(vm, 0, vm.setup.n_pages), vm.engine.log.count_start(splits=policy.eager_split)
     vm.logged = True
-    vm.engine.start_log(policy.initially_all_set, policy.eager_split, vm.env.now_ns)
+    vm.engine.log.start(policy.initially_all_set, policy.eager_split, vm.env.now_ns)
     if policy.initially_all_set:
         yield from _spend(vm, 0.0, vm.setup.n_pages * costs.all_set_ns, vm.setup.n_slots)
         return 0
@@ -37,7 +37,7 @@ def enable(vm: KvmVm) -> Timed:
 def get(vm: KvmVm) -> Timed:
     """KVM_GET_DIRTY_LOG: copy the log to ``vm.bitmap``; without manual protect clear it too. Returns dirty pages."""
     vm.bitmap[:] = 0
-    found = vm.engine.mark_due(vm.bitmap, 0, vm.setup.n_pages)
+    found = vm.engine.log.mark_due(vm.bitmap, 0, vm.setup.n_pages)
     yield from _spend(vm, 0.0, vm.setup.n_pages * vm.costs.log.get_ns, 0)
     if not vm.setup.policy.manual_protect:
         yield from clear(vm)
@@ -52,8 +52,8 @@ def clear(vm: KvmVm) -> Timed:
     policy, total, due = vm.setup.policy, 0, np.zeros(vm.setup.n_pages, np.uint8)
     for first, end in _slots(vm):
         large = _open_large(vm, first, end) if policy.initially_all_set else 0
-        cleared = vm.engine.mark_due(due, first, end, got=vm.bitmap)
-        vm.engine.clear(
+        cleared = vm.engine.log.mark_due(due, first, end, got=vm.bitmap)
+        vm.engine.log.clear(
             due, first, end, split=policy.initially_all_set and policy.eager_split, protect_large=policy.initially_all_set,
             now_ns=vm.env.now_ns,
         )  # fmt: skip
@@ -72,8 +72,8 @@ def disable(vm: KvmVm, running: int = 0) -> Timed:
     vm.logged = False
     # Model limit: looking for 4 KiB sptes to recover takes no time where there are none.
     policy = vm.setup.policy
-    recovered = vm.engine.count_recoverable() if policy.recovery != "none" else 0
-    vm.engine.stop_log(policy.recovery, vm.env.now_ns)
+    recovered = vm.engine.log.count_recoverable() if policy.recovery != "none" else 0
+    vm.engine.log.stop(policy.recovery, vm.env.now_ns)
     flushes = recovered if policy.flush_each else vm.setup.n_slots
     yield from _spend(vm, recovered * vm.costs.log.recover_ns, 0.0, flushes, running)
     return recovered
@@ -90,7 +90,7 @@ def _spend(vm: KvmVm, held_ns: float, free_ns: float, flushes: int, running: int
 def _open_large(vm: KvmVm, first: int, end: int) -> int:
     """Large sptes of pages [first, end) that lose W when they are protected; or the tables that split them."""
     if vm.setup.policy.eager_split:
-        return vm.engine.count_large(first, end, splits=True)
+        return vm.engine.log.count_large(first, end, splits=True)
     regions = np.arange(first // REGION_PAGES, -(-end // REGION_PAGES))
     level, is_writable = vm.sptes.level[regions], vm.sptes.large[regions] & WRITABLE != 0
     begins = (level == 1) | ((level == 2) & (regions % vm.engine.config.block_regions == 0))

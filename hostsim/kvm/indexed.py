@@ -208,7 +208,7 @@ class IndexedSptes:
     def _young_now(self, first: int, end: int) -> Bits:
         """A bits of [first, end) are the engine's: uint8[end - first], those of what is mapped here."""
         young = np.zeros(end, np.uint8)
-        self.engine.test_young(first, end, young)
+        self.engine.mmu.test_young(first, end, young)
         return self._step.set_young(first, end, young[first:])
 
     def _age_calls(self, firsts: Gfns, ends: Gfns, found: Bits, rows: NDArray[np.int64], *, clears: bool) -> None:

@@ -67,7 +67,8 @@ class LiveVm(VmBase):
         """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
         super().__init__(env, memory, guest, make_armed(0, 0, len(guest.table.ints)), stop_ns)
         self.engine, self.plan, self.times, self.indexed = engine, plan, LogTimes(), indexed
-        self.lock, self.flush = MmuLock(env, engine), RemoteFlush(env, engine, plan.costs)
+        self.lock = MmuLock(env, engine.lock, engine.walks)
+        self.flush = RemoteFlush(env, engine.tlb, engine.walks, plan.costs)
         self.slots_lock = Turn(env)
         self.on_ring_full: Callable[[], Step] = _no_ring
         self.host: HostPages | None = None
@@ -112,23 +113,23 @@ class LiveVm(VmBase):
     @property
     def backing(self) -> NDArray[np.uint8]:
         """uint8[n_pages]: which pages the host has; empty: all."""
-        return self.engine.backing if self.host is not None else super().backing
+        return self.engine.pages.backing if self.host is not None else super().backing
 
     def page_is_there(self, vcpu: int) -> None:
         """The host has found the page that ``vcpu`` waits for, or a frame: it looks the page up again."""
         self.page_waits.ends(vcpu, self.env.now_ns)
-        self.engine.look_again(vcpu, self.env.now_ns)
+        self.engine.pages.look_again(vcpu, self.env.now_ns)
 
     def put_to_sleep(self, vcpu: int) -> int:
         """The task of ``vcpu`` waits for its page asleep, the vCPU does its other work; returns the task's work clock."""
-        clock = self.engine.park(vcpu, self.env.now_ns)
+        clock = self.engine.pages.park(vcpu, self.env.now_ns)
         self.page_waits.falls_asleep(vcpu, clock, self.env.now_ns)
         return clock
 
     def wake(self, vcpu: int, clock: int) -> None:
         """The page is there that the task of work clock ``clock`` waits for."""
         self.page_waits.wakes(clock, self.env.now_ns)
-        self.engine.unpark(vcpu, clock, self.env.now_ns)
+        self.engine.pages.unpark(vcpu, clock, self.env.now_ns)
 
     def read_back(self, page: int) -> Step:
         """The migration thread reads ``page``; returns when it is there."""

@@ -18,7 +18,7 @@ from hostsim.core.clock import Clock
 from hostsim.core.latency import Latencies, merged
 from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.kvm.engine import GuestEngine
-from hostsim.kvm.engine_state import Bytes
+from hostsim.kvm.engine_mmu import Bytes
 from hostsim.kvm.flush import RemoteFlush
 from hostsim.kvm.indexed import IndexedSptes
 from hostsim.kvm.lock import MmuLock
@@ -78,14 +78,14 @@ class MmuNotifier:
         self._false_old = 0.0
         self._walks: dict[int, str] = {}
         self._env, self._engine, self._lock, self._flush = env, engine, lock, flush
-        engine.set_flush_ns(flush.table_ns(engine.n_vcpus))
+        engine.walks.set_flush_ns(flush.table_ns(engine.n_vcpus))
 
     @property
     def latencies(self) -> dict[str, Latencies]:
         """Of the calls of each event so far, waits and flushes included."""
         found = dict(self._latencies)
         for slot, event in self._walks.items():
-            found[event] = merged((found[event], self._engine.walked(slot)[0]))
+            found[event] = merged((found[event], self._engine.walks.walked(slot).latencies))
         return found
 
     @property
@@ -93,13 +93,13 @@ class MmuNotifier:
         """Pages that calls were about so far, by event."""
         found = Counter(self._pages)
         for slot, event in self._walks.items():
-            found[event] += self._engine.walked(slot)[1]
+            found[event] += self._engine.walks.walked(slot).pages
         return found
 
     @property
     def young(self) -> int:
         """How many answers of calls were "young": not a number of pages, for a page may be asked for again."""
-        return self._young + sum(self._engine.walked(slot)[2] for slot in self._walks)
+        return self._young + sum(self._engine.walks.walked(slot).young for slot in self._walks)
 
     @property
     def false_old(self) -> float:
@@ -107,7 +107,7 @@ class MmuNotifier:
 
         So many are expected: a TLB had their translation, so no A bit was set; 0 where the engine does not model TLBs.
         """
-        return self._false_old + sum(self._engine.walked(slot)[3] for slot in self._walks)
+        return self._false_old + sum(self._engine.walks.walked(slot).false_old for slot in self._walks)
 
     def clear_flush_young(self, first: int, end: int, young: Bytes) -> Found:
         """young[first:end] says what was young and is old now, on all CPUs if the kernel flushes; returns how many."""
@@ -128,14 +128,14 @@ class MmuNotifier:
         not. Returns how many answers were "young": a page that is asked for twice may count twice.
         """
         by_events = self.by_events or (self.indexed is not None and not self.indexed.sees_young)
-        n_calls = 0 if by_events else self._engine.calls_at_once(call_pages)
+        n_calls = 0 if by_events else self._engine.walks.calls_at_once(call_pages)
         slot = self._lock.lend_slot() if n_calls else None
         if slot is None:
             return (yield from self.each_by_events(event, firsts, call_pages, young))
         self._walks[slot] = event
         for at in range(0, len(firsts), n_calls):
             yield self._begin_walk(slot, event, firsts[at : at + n_calls], call_pages, len(young))
-            self._engine.take_found(slot, young)
+            self._engine.walks.take_found(slot, young)
         found = self._end_walk(slot)
         self._lock.take_slot_back(slot)
         return found
@@ -158,7 +158,7 @@ class MmuNotifier:
             holds_ns = self.plan.ages_ns(ends - firsts)
         else:
             holds_ns = self.indexed.age_holds_ns(firsts, call_pages, clears=event != TEST_YOUNG)
-        self._engine.begin_walk(
+        self._engine.walks.begin(
             slot, EVENTS.index(event), self.plan.lock_mode, firsts, ends, holds_ns, self._env.now_ns, flushes=self.plan.flush
         )
         return over
@@ -166,11 +166,11 @@ class MmuNotifier:
     def _end_walk(self, slot: int) -> int:
         """What the walker's calls took is counted; returns how many pages were young."""
         event = self._walks.pop(slot)
-        pages, young, false_old = self._engine.take_walked(slot, self._latencies[event])
-        self._pages[event] += pages
-        self._young += young
-        self._false_old += false_old
-        return young
+        walked = self._engine.walks.take_walked(slot, self._latencies[event])
+        self._pages[event] += walked.pages
+        self._young += walked.young
+        self._false_old += walked.false_old
+        return walked.young
 
     def look(self, young: Bytes) -> int:
         """What test_young would say of all memory, for an observer: takes no time and is no call."""
@@ -208,9 +208,9 @@ class MmuNotifier:
         flushes = found > 0 and event == CLEAR_FLUSH_YOUNG and self.plan.flush
         if flushes:
             yield from self._flush()
-        self._false_old += self._engine.judge_old(first, end, self._env.now_ns)
+        self._false_old += self._engine.tlb.judge_old(first, end, self._env.now_ns)
         if found > 0:
-            self._engine.clear_young(first, end, young, self._env.now_ns, flushed=flushes)
+            self._engine.mmu.clear_young(first, end, young, self._env.now_ns, flushed=flushes)
 
     def _age_ns(self, event: str, first: int, end: int) -> int:
         """Asked where the walk begins: under mmu_lock, if the kernel takes it."""
@@ -223,17 +223,17 @@ class MmuNotifier:
         if self.indexed is not None and not self.indexed.sees_young:
             young[first:end] = 0
             return 0
-        return self._engine.test_young(first, end, young)
+        return self._engine.mmu.test_young(first, end, young)
 
     def _zap(self, first: int, end: int) -> Step:
         hold_ns = self.plan.zap_ns(end - first) if self.indexed is None else self.indexed.zap_ns(first, end)
-        self._engine.invalidate_begin(first, end)
-        is_mapped = self._engine.maps_any(first, end)
+        self._engine.mmu.invalidate_begin(first, end)
+        is_mapped = self._engine.mmu.maps_any(first, end)
         yield self._env.timeout(hold_ns)
         if is_mapped:
             yield from self._flush()
-            self._engine.zap(first, end, self._env.now_ns)
+            self._engine.mmu.zap(first, end, self._env.now_ns)
 
     def _end(self) -> Step:
-        self._engine.invalidate_end()
+        self._engine.mmu.invalidate_end()
         yield self._env.timeout(max(1, round(self.plan.lock_pair_ns)))

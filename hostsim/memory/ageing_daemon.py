@@ -97,7 +97,7 @@ class AgeingDaemon:
         self._edges = np.linspace(0, n_pages, min(MAP_BINS, n_pages) + 1).astype(np.int64)
         if policy is not None and before_pass is None:
             policy.insert(np.arange(n_pages))
-        vm.engine.model_tlb(vm.env.now_ns)
+        vm.engine.tlb.model(vm.env.now_ns)
         self.process = vm.env.process(self._run())
 
     @property
@@ -119,7 +119,7 @@ class AgeingDaemon:
         env, start_ns, work_ns = self._vm.env, self._vm.env.now_ns, self._vm.work_ns()
         firsts, call_pages = self._calls()
         event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
-        self._vm.engine.model_tlb(start_ns)
+        self._vm.engine.tlb.model(start_ns)
         false_before = self._notifier.false_old
         self._young[:] = 0
         yield from self._notifier.each(event, firsts, call_pages, self._young)
@@ -143,7 +143,7 @@ class AgeingDaemon:
             return self._asked(self._policy), 1
         firsts = np.arange(0, self._vm.memory.n_pages, self._call_pages)
         if self._resident_only:
-            is_there = self._vm.engine.backing == RESIDENT
+            is_there = self._vm.engine.pages.backing == RESIDENT
             firsts = firsts[np.logical_or.reduceat(is_there, firsts)]
         return firsts, self._call_pages
 

@@ -109,7 +109,7 @@ class LockRun:
         memory = make_memory(lay_out([("pc.ram", n_pages, [(0, n_pages)])]))
         guest, config = build_guest(list(self._workloads()), seed=0), MmuConfig(mechanism)
         self._engine = GuestEngine(guest, memory, n_vcpus, config, costs, log_capacity=n_faults)
-        self._engine.start_log(all_set=False, eager=False, now_ns=0)
+        self._engine.log.start(all_set=False, eager=False, now_ns=0)
         self._engine.set_sptes(sptes, 0)
 
     def _workloads(self) -> Iterator[Workload]:

@@ -64,8 +64,8 @@ def _run(machine: Machine) -> None:
 
 def _look(machine: Machine) -> None:
     for vm in machine.live_vms:
-        vm.engine.check_counts()
-        assert vm.engine.first_orphan() == -1
+        vm.engine.mmu.check_counts()
+        assert vm.engine.pages.first_orphan() == -1
         check_vcpu_times(vm)
     if machine.memory is not None:
         machine.memory.check()

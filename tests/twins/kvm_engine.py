@@ -68,11 +68,11 @@ class EnginePort:
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         if case.costs.populate_ns:
-            self.engine.backing[:] = _backing(case)
+            self.engine.pages.backing[:] = _backing(case)
         self.engine.set_sptes(_sptes(case), 0)
         if case.tlb is not None:
             firsts = self.guest.table.ints[:, CLOCK_FIRST]
-            self.engine.model_tlb(0, [float(case.tlb[w]) for w in self.guest.clock_workload[firsts].tolist()])
+            self.engine.tlb.model(0, [float(case.tlb[w]) for w in self.guest.clock_workload[firsts].tolist()])
         self.kvm = self.engine.kvm
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
         self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
@@ -177,7 +177,7 @@ class EngineRun:
             "giant": self._giant(),
             "large": {r: words_of(int(sptes.large[r])) for r in np.flatnonzero(sptes.level == 1).tolist()},
             "blank": np.flatnonzero(sptes.spte & BLANK).tolist(),
-            "host_pages": np.flatnonzero(engine.backing == lay.RESIDENT).tolist(),
+            "host_pages": np.flatnonzero(engine.pages.backing == lay.RESIDENT).tolist(),
             "emptied": int(kvm.state[lay.UNMAPPED_ALL]),
             "version": {page: n for page, n in enumerate(engine.memory.version.tolist()) if n},
             "buffers": [port.buffer(v) for v in range(self.case.n_vcpus)],

@@ -124,7 +124,8 @@ MUTATIONS = {
     "a page that is made old is not counted": Mutation(f"{KVM}.armed", "armed_as", "wanted | STOPPED", "wanted | 2"),
     "a page is old before the flush": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._walk", "            yield from self._flush()\n",
-        "            self._engine.clear_young(first, end, young, self._env.now_ns)\n            yield from self._flush()\n",
+        "            self._engine.mmu.clear_young(first, end, young, self._env.now_ns)\n"
+        "            yield from self._flush()\n",
     ),
     "ageing lets mmu_lock go before its flush": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._age", "lock_mode == NONE", "flush"
@@ -162,7 +163,7 @@ MUTATIONS = {
     ),
     "rings are reset when they are taken": Mutation(
         f"{LOG}.dirty_ring", "DirtyRing._reap", "        self._vm.times.reaps += 1\n",
-        "        self._vm.times.reaps += 1\n        self._engine.reset_taken(self._env.now_ns)\n",
+        "        self._vm.times.reaps += 1\n        self._engine.log.reset_rings(self._env.now_ns)\n",
     ),
     # Book3S PR
     "a full table takes one more": Mutation(
@@ -183,7 +184,7 @@ MUTATIONS = {
         f"{LOG}.kvm_log", "KvmLog._start", "        self._invalidate()\n", ""
     ),
     "a stopped log leaves small sptes": Mutation(
-        f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.stop_log(plan.recovery,", 'self._engine.stop_log("none",'
+        f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.log.stop(plan.recovery,", 'self._engine.log.stop("none",'
     ),
 }  # fmt: skip
 

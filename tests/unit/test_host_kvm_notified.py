@@ -237,7 +237,7 @@ def test_a_chain_of_writable_sptes_asks_the_index_that_it_names() -> None:
 def test_nothing_changes_when_young_bits_are_only_read() -> None:
     _, vm, took_ns = asked("rmap", TEST_YOUNG, 0, N_PAGES)
     assert 0 < took_ns < asked("rmap", CLEAR_YOUNG, 0, N_PAGES, era="E5")[2]
-    assert vm.engine.test_young(0, N_PAGES, np.zeros(N_PAGES, np.uint8)) == N_PAGES
+    assert vm.engine.mmu.test_young(0, N_PAGES, np.zeros(N_PAGES, np.uint8)) == N_PAGES
 
 
 def test_lockless_ageing_takes_no_lock() -> None:
@@ -297,7 +297,7 @@ def test_book3s_pr_finds_all_old_and_looks_at_nothing() -> None:
     assert (notifier.young, vm.flush.count) == (0, 0)
     assert took_ns < 100
     assert notifier.look(np.ones(N_PAGES, np.uint8)) == 0
-    assert vm.engine.test_young(0, N_PAGES, np.zeros(N_PAGES, np.uint8)) == N_PAGES
+    assert vm.engine.mmu.test_young(0, N_PAGES, np.zeros(N_PAGES, np.uint8)) == N_PAGES
 
 
 def test_book3s_pr_looks_at_all_hptes_for_one_page() -> None:

@@ -113,5 +113,5 @@ def arm_only(vm: HandGuest, pages: slice) -> None:
     kvm.sptes.spte[: vm.n_pages] |= WRITABLE | IN_LOG
     count_range(kvm, 0, len(kvm.sptes.spte), 1)
     due[pages] = 1
-    vm.engine.clear(due, 0, vm.n_pages, split=False, protect_large=False, now_ns=0)
-    vm.engine.check_counts()
+    vm.engine.log.clear(due, 0, vm.n_pages, split=False, protect_large=False, now_ns=0)
+    vm.engine.mmu.check_counts()

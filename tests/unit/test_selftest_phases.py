@@ -196,9 +196,9 @@ def test_a_log_read_before_the_vcpus_have_left_the_guest_is_found_short() -> Non
         vm.env.process(work)
         vm.env.run(until=vm.env.now_ns + 300 * (LOOP_NS + 40))
     with pytest.raises(InvariantError, match="300 of them lost"):
-        check_harvest(vm, Walk(), vm.engine.mark_due(vm.bitmap, 0, 300))
+        check_harvest(vm, Walk(), vm.engine.log.mark_due(vm.bitmap, 0, 300))
     vm.env.run()
-    check_harvest(vm, Walk(), vm.engine.mark_due(vm.bitmap, 0, 300))
+    check_harvest(vm, Walk(), vm.engine.log.mark_due(vm.bitmap, 0, 300))
 
 
 def test_a_host_process_beside_the_vcpus_moves_nothing() -> None:

@@ -51,7 +51,7 @@ class KvmLog:
 
     def first_unharvested(self, now_ns: int) -> int:
         """First gfn that is in log, ring or PML buffer now and in no harvest, or -1."""
-        return self._engine.first_unharvested(self._got())
+        return self._engine.log.first_unharvested(self._got())
 
     def _got(self) -> NDArray[np.uint8]:
         """uint8[n_pages], 1: a harvest has the page, its record stays in the log until it is cleared."""
@@ -65,7 +65,7 @@ class KvmLog:
             yield from self._vm.lock.hold(plan.slot_mode, self._start_hold_ns, plan.start_unit_ns)
             yield from self._unlocked()
             yield from self._vm.flush()
-        self._engine.start_log(plan.all_set, plan.eager_split, self._env.now_ns)
+        self._engine.log.start(plan.all_set, plan.eager_split, self._env.now_ns)
         self._invalidate()
         self._logged = True
         self._check_recorded("when the log was switched on")
@@ -74,7 +74,7 @@ class KvmLog:
         """Where a harvest does not protect but unmap."""
         # Model limit: Book3S PR leaves mapped what was writable when a log began, and loses its writes; here it is unmapped.
         if self._plan.invalidates:
-            self._engine.zap(0, self._n_pages, self._env.now_ns)
+            self._engine.mmu.zap(0, self._n_pages, self._env.now_ns)
 
     def _unlocked(self) -> Timed[None]:
         """The rest of an index's call that needs no mmu_lock."""
@@ -84,21 +84,21 @@ class KvmLog:
     def _start_hold_ns(self) -> int:
         if self._vm.indexed is not None:
             return self._vm.indexed.start_log()
-        return self._plan.start_hold_ns(*self._engine.count_start(splits=self._plan.eager_split))
+        return self._plan.start_hold_ns(*self._engine.log.count_start(splits=self._plan.eager_split))
 
     def _stop(self) -> Timed[None]:
         plan, recovered = self._plan, 0
 
         def hold_ns() -> int:
             nonlocal recovered
-            recovered = self._engine.count_recoverable() if plan.recovery != "none" else 0
+            recovered = self._engine.log.count_recoverable() if plan.recovery != "none" else 0
             return self._vm.indexed.stop_log() if self._vm.indexed else plan.stop_hold_ns(recovered)
 
         yield from self._vm.lock.hold(plan.slot_mode, hold_ns, plan.stop_unit_ns)
         # Model limit: recovered regions are flushed once, also in kernels that flush for each of them.
         if recovered:
             yield from self._vm.flush()
-        self._engine.stop_log(plan.recovery, self._env.now_ns)
+        self._engine.log.stop(plan.recovery, self._env.now_ns)
         self._logged = False
 
     def _drain(self) -> None:
@@ -108,6 +108,6 @@ class KvmLog:
 
     def _check_recorded(self, when: str, first: int = 0, end: int | None = None) -> None:
         """Law 3: what the guest can write unseen of pages [first, end) has its record."""
-        gfn = self._engine.first_unrecorded(first, end)
+        gfn = self._engine.log.first_unrecorded(first, end)
         if gfn >= 0:
             raise InvariantError(f"gfn {gfn}: writable without a record at {self._env.now_ns} ns, {when}")
