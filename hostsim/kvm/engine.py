@@ -16,27 +16,11 @@ from hostsim.kvm.engine_pages import HostPages
 from hostsim.kvm.engine_state import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, EngineState
 from hostsim.kvm.engine_tlb import Tlbs
 from hostsim.kvm.engine_walks import Walkers
-from hostsim.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
+from hostsim.kvm.lay_out import MmuConfig, lay_out, set_costs, with_work
 from hostsim.kvm.loops import dirty_log, host
 from hostsim.kvm.loops.armed import count_range
 from hostsim.kvm.loops.hptes import count_mapped
-from hostsim.kvm.loops.layout import (
-    COST,
-    ENTRY_NS,
-    EXITS,
-    HOLD_NS,
-    IN_GUEST,
-    LOCK_HOLDS,
-    LOCK_WAITS,
-    N_EXITS,
-    PFN_NS,
-    V_AWAY_NS,
-    V_FULL,
-    V_STAGE,
-    V_STALL_NS,
-    WAIT_NS,
-    Kvm,
-)
+from hostsim.kvm.loops.layout import IN_GUEST, LOCK_HOLDS, LOCK_WAITS, N_EXITS, Kvm
 from hostsim.kvm.loops.layout import OUT as STAGE_OUT
 from hostsim.kvm.loops.run import run_vcpus, run_with_walkers
 from hostsim.kvm.loops.streams import rearm
@@ -81,7 +65,7 @@ class GuestEngine:
         if running:
             host.start(kvm)
         else:
-            kvm.vcpus[V_STAGE] = STAGE_OUT
+            kvm.vcpus["stage"] = STAGE_OUT
 
     @property
     def kvm(self) -> Kvm:
@@ -120,7 +104,7 @@ class GuestEngine:
     def enter(self, vcpu: int, now_ns: int) -> None:
         """KVM_RUN of ``vcpu``, which is in user space."""
         assert self.is_out(vcpu), "only a vCPU in user space can enter"
-        host.enter_guest(self.kvm, vcpu, now_ns, self.kvm.costs[COST, ENTRY_NS])
+        host.enter_guest(self.kvm, vcpu, now_ns, self.kvm.costs.entry_ns)
         self._state.changed(now_ns)
 
     def stop_at(self, vcpu: int, work_ns: int, now_ns: int) -> None:
@@ -145,8 +129,8 @@ class GuestEngine:
 
     def set_costs(self, exits: ExitCosts, pfn_ns: int) -> None:
         """Exits cost ``exits`` from now on; pfn_ns: as in MmuConfig."""
-        self.kvm.costs[:] = cost_table(exits)
-        self.kvm.state[PFN_NS] = pfn_ns
+        set_costs(self.kvm, exits)
+        self.kvm.state.pfn_ns = pfn_ns
 
     def set_sptes(self, sptes: Sptes, now_ns: int) -> None:
         """Take over the mappings of ``sptes``; content and log bits of pages stay as they are."""
@@ -161,11 +145,11 @@ class GuestEngine:
 
     def is_out(self, vcpu: int) -> bool:
         """Whether ``vcpu`` is in user space."""
-        return bool(self.kvm.vcpus[V_STAGE, vcpu] == STAGE_OUT)
+        return bool(self.kvm.vcpus[vcpu].stage == STAGE_OUT)
 
     def ring_full(self, vcpu: int) -> bool:
         """Whether ``vcpu``, which is in user space, left the guest because its dirty ring was soft-full."""
-        return bool(self.kvm.vcpus[V_FULL, vcpu] == 1)
+        return bool(self.kvm.vcpus[vcpu].is_ring_full == 1)
 
     def interrupt(self, now_ns: int) -> int:
         """Send an IPI, which flushes nothing, to all vCPUs in guest mode; returns how many those are."""
@@ -178,23 +162,23 @@ class GuestEngine:
     @property
     def exits(self) -> NDArray[np.int64]:
         """int64[N_EXITS], exits by kind."""
-        return self.kvm.state[EXITS : EXITS + N_EXITS]
+        return self.kvm.state.exits
 
     @property
     def sums(self) -> NDArray[np.int64]:
         """int64[2]: waits for mmu_lock, and holds of mmu_lock, by vCPUs [ns]."""
-        return self.kvm.state[WAIT_NS : HOLD_NS + 1]
+        return np.array([self.kvm.state.wait_ns, self.kvm.state.hold_ns])
 
     @property
     def stall_ns(self) -> int:
         """Time that vCPUs were out of the guest because of exits that are over, summed [ns]."""
-        return int(self.kvm.vcpus[V_STALL_NS].sum())
+        return int(self.kvm.vcpus["stall_ns"].sum())
 
     def stalls_ns(self, now_ns: int) -> NDArray[np.int64]:
         """int64[n_vcpus]: time that each vCPU was out of the guest because of exits, exits under way included [ns]."""
         vcpus = self.kvm.vcpus
-        in_exit = (vcpus[V_STAGE] != IN_GUEST) & (vcpus[V_STAGE] != STAGE_OUT)
-        return np.asarray(vcpus[V_STALL_NS] + in_exit * np.maximum(0, now_ns - vcpus[V_AWAY_NS]), np.int64)
+        in_exit = (vcpus["stage"] != IN_GUEST) & (vcpus["stage"] != STAGE_OUT)
+        return np.asarray(vcpus["stall_ns"] + in_exit * np.maximum(0, now_ns - vcpus["away_since_ns"]), np.int64)
 
     def exit_latencies(self) -> dict[int, Latencies]:
         """Latencies by kind of exit: from leaving the guest to entering it again, or to user space.

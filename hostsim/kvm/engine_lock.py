@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hostsim.kvm.engine_state import EngineState
 from hostsim.kvm.loops import host
-from hostsim.kvm.loops.layout import LOCK_LENGTH, Q_WATCH
 
 
 class LockQueue:
@@ -16,7 +15,7 @@ class LockQueue:
     @property
     def queued(self) -> int:
         """How many vCPUs and host processes wait now."""
-        return int(self._state.kvm.state[LOCK_LENGTH])
+        return int(self._state.kvm.state.lock_queued)
 
     def request(self, slot: int, mode: int, now_ns: int) -> bool:
         """Queue the host process in ``slot``; True if the lock is granted at once, else GRANTED comes up later.
@@ -33,4 +32,4 @@ class LockQueue:
 
     def watch(self, slot: int, on: bool) -> None:
         """While ``on``, CONTENDED comes up once when a vCPU or a host process queues behind the holder in ``slot``."""
-        self._state.kvm.queue[Q_WATCH, self._state.n_vcpus + slot] = on
+        self._state.kvm.waiters[self._state.n_vcpus + slot].is_watched = on

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.engine_state import EngineState
 from hostsim.kvm.loops import ageing, dirty_log, law
-from hostsim.kvm.loops.layout import IN_PROGRESS, RANGE_END, RANGE_FIRST, SEQ
 
 Bytes = NDArray[np.uint8]
 
@@ -22,16 +21,16 @@ class Mmu:
     def invalidate_begin(self, first: int, end: int) -> None:
         """Raise mmu_invalidate_in_progress; ranges that are invalidated at the same time become one range around them."""
         notifier = self._state.kvm.state
-        alone = notifier[IN_PROGRESS] == 0
-        notifier[RANGE_FIRST] = first if alone else min(int(notifier[RANGE_FIRST]), first)
-        notifier[RANGE_END] = end if alone else max(int(notifier[RANGE_END]), end)
-        notifier[IN_PROGRESS] += 1
+        alone = notifier.invalidate_in_progress == 0
+        notifier.invalidate_first = first if alone else min(int(notifier.invalidate_first), first)
+        notifier.invalidate_end = end if alone else max(int(notifier.invalidate_end), end)
+        notifier.invalidate_in_progress += 1
 
     def invalidate_end(self) -> None:
         """Raise mmu_invalidate_seq, then lower mmu_invalidate_in_progress."""
         # A fault that looked its page up before retries by seq, one that looks it up meanwhile by the range: no gap between.
-        self._state.kvm.state[SEQ] += 1
-        self._state.kvm.state[IN_PROGRESS] -= 1
+        self._state.kvm.state.invalidate_seq += 1
+        self._state.kvm.state.invalidate_in_progress -= 1
 
     def zap(self, first: int, end: int, now_ns: int) -> None:
         """Unmap the pages."""

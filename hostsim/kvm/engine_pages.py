@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from hostsim.kvm.engine_state import EngineState
 from hostsim.kvm.loops import backing, parking
-from hostsim.kvm.loops.layout import FRAMES, N_FRESH, V_FRAMES, V_PAGE
 
 
 class HostPages:
@@ -28,31 +27,31 @@ class HostPages:
 
         most_fresh: so many pages are populated, at most, between two calls of ``take_fresh``.
         """
-        self._state.kvm.state[FRAMES] = 0
+        self._state.kvm.state.frames = 0
         self._state.kvm = replace(self._state.kvm, fresh=np.zeros(most_fresh, np.int64))
 
     @property
     def frames_at_hand(self) -> int:
         """Frames that vCPUs may populate, or are populating, and that are no page yet."""
-        return int(self._state.kvm.state[FRAMES] + self._state.kvm.vcpus[V_FRAMES].sum())
+        return int(self._state.kvm.state.frames + self._state.kvm.vcpus["frames"].sum())
 
     def add_frames(self, frames: int) -> None:
         """Put ``frames`` more at hand."""
-        self._state.kvm.state[FRAMES] += frames
+        self._state.kvm.state.frames += frames
 
     def fresh(self) -> NDArray[np.int64]:
         """int64[k]: gfns that were populated since the last ``take_fresh``, oldest first."""
-        return self._state.kvm.fresh[: int(self._state.kvm.state[N_FRESH])].copy()
+        return self._state.kvm.fresh[: int(self._state.kvm.state.fresh_pages)].copy()
 
     def take_fresh(self) -> NDArray[np.int64]:
         """As ``fresh``; the list is empty afterwards."""
         taken = self.fresh()
-        self._state.kvm.state[N_FRESH] = 0
+        self._state.kvm.state.fresh_pages = 0
         return taken
 
     def faults_on(self, vcpu: int) -> int:
         """The gfn whose host page ``vcpu`` asks for, or last faulted on."""
-        return int(self._state.kvm.vcpus[V_PAGE, vcpu])
+        return int(self._state.kvm.vcpus[vcpu].page)
 
     def look_again(self, vcpu: int, now_ns: int) -> None:
         """The host has handled the FAULT of ``vcpu``: the vCPU looks its page up again."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hostsim.core.memory import GuestMemory
 from hostsim.guest.workload import Guest
 from hostsim.kvm.lay_out import MmuConfig
-from hostsim.kvm.loops.layout import DUE, DUE_CONTENDED, DUE_FAULT, DUE_GRANTED, DUE_OUT, DUE_WALKED, N_DUE, Kvm
+from hostsim.kvm.loops.layout import DUE_CONTENDED, DUE_FAULT, DUE_GRANTED, DUE_OUT, DUE_WALKED, Kvm
 
 GRANTED, OUT, CONTENDED, FAULT, WALKED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT, DUE_WALKED
 
@@ -36,7 +36,7 @@ class EngineState:
     @property
     def n_vcpus(self) -> int:
         """How many vCPUs the VM has."""
-        return int(self.kvm.vcpus.shape[1])
+        return len(self.kvm.vcpus)
 
     def changed(self, now_ns: int) -> None:
         """The host has changed something at ``now_ns``: the next event of the guest has to be found anew."""
@@ -45,9 +45,8 @@ class EngineState:
     def collect(self) -> None:
         """Move the events that the compiled loops have left for the host to ``due``."""
         state = self.kvm.state
-        rows = state[DUE : DUE + 3 * int(state[N_DUE])].reshape(-1, 3)
-        self.due += [Due(*row) for row in rows.tolist()]
-        state[N_DUE] = 0
+        self.due += [Due(*row) for row in self.kvm.due[: int(state.n_due)].tolist()]
+        state.n_due = 0
 
     def granted(self, now_ns: int) -> list[int]:
         """The host slots that a change at ``now_ns`` has granted mmu_lock; other events of the change stay in ``due``."""

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.kvm.engine_state import EngineState
-from hostsim.kvm.loops import layout as lay
 from hostsim.kvm.loops import tlb
 from hostsim.kvm.loops.streams import rearm
 from hostsim.kvm.miss_chances import Mapped, MissChances
@@ -68,16 +67,16 @@ class Tlbs:
         """Since when sptes are old [ns], small ones, then large ones; None where TLBs are not modelled."""
         if not self.is_modelled:
             return None
-        at = int(self._state.kvm.state[lay.CLEARED])
+        at = int(self._state.kvm.state.cleared_at)
         return self._state.kvm.tape[at : at + self._n_cleared()].copy()
 
     def carry(self, cleared: NDArray[np.int64] | None) -> None:
         """The vCPUs have other work: weigh its pages, and keep ``cleared`` of before. No page is counted as armed yet."""
         if cleared is None:
             return
-        self._state.kvm.state[lay.CLEARED] = 0
+        self._state.kvm.state.cleared_at = 0
         self._weigh()
-        at = int(self._state.kvm.state[lay.CLEARED])
+        at = int(self._state.kvm.state.cleared_at)
         self._state.kvm.tape[at : at + len(cleared)] = cleared
 
     def _n_cleared(self) -> int:
@@ -86,9 +85,9 @@ class Tlbs:
     def _weigh(self) -> None:
         """Lay out the weights that pages have while they are STALE."""
         state = self._state
-        if state.kvm.state[lay.CLEARED] == 0:
+        if state.kvm.state.cleared_at == 0:
             state.kvm = by_weight(state.kvm, state.guest)
-        length = int(state.kvm.state[lay.CLEARED]) + self._n_cleared()
+        length = int(state.kvm.state.cleared_at) + self._n_cleared()
         state.kvm = with_columns(state.kvm, length, self._columns())
 
     def _columns(self) -> list[NDArray[np.int64]]:

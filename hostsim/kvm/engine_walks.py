@@ -11,17 +11,7 @@ from hostsim.core.latency import Latencies
 from hostsim.kvm.engine_state import EngineState
 from hostsim.kvm.lay_out import with_calls
 from hostsim.kvm.loops import walker
-from hostsim.kvm.loops.layout import (
-    CALL_END,
-    CALL_FIRST,
-    CALL_HOLD,
-    CALLS_MAX,
-    FOUND_MAX,
-    W_PAGES,
-    W_YOUNG,
-    WALKER_CALLS,
-    WALKER_WAITS,
-)
+from hostsim.kvm.loops.layout import CALLS_MAX, FOUND_MAX, WALKER_CALLS, WALKER_WAITS
 
 Ints = NDArray[np.int64]
 
@@ -63,11 +53,10 @@ class Walkers:
         event: CALL_CLEAR_FLUSH, .. of hostsim.kvm.loops.layout; mode: how each call takes mmu_lock; firsts, ends: int64[k],
         gfns, k >= 1; holds_ns: int64[k], work under the lock, a flush not included; flushes: young pages are flushed.
         """
-        if self._state.kvm.calls.shape[2] == 0:
+        if self._state.kvm.calls.shape[1] == 0:
             self._state.kvm = with_calls(self._state.kvm)
-        calls = self._state.kvm.calls[slot]
-        for row, values in ((CALL_FIRST, firsts), (CALL_END, ends), (CALL_HOLD, holds_ns)):
-            calls[row, : len(firsts)] = values
+        for name, values in (("first", firsts), ("end", ends), ("hold_ns", holds_ns)):
+            self._state.kvm.calls[name][slot, : len(firsts)] = values
         walker.begin_walk(self._state.kvm, slot, event, mode, flushes, len(firsts), now_ns)
         granted = self._state.granted(now_ns)
         assert not granted, "a walker's grant is an event of the loops, not of the host"
@@ -76,9 +65,9 @@ class Walkers:
         """Set ``young`` (uint8[n_pages]) to 1 where the walker has found a page young; other pages stay as they are."""
         walker.take_found(self._state.kvm, slot, young)
 
-    def sum(self, column: int) -> int:
-        """Sum of a column of Kvm.walks (W_WAIT_NS, ..) over all walkers so far."""
-        return int(self._state.kvm.walks[:, column].sum())
+    def sum(self, name: str) -> int:
+        """Sum of field ``name`` of Walk (wait_ns, ..) over all walkers so far."""
+        return int(self._state.kvm.walks[name].sum())
 
     def waits(self) -> Latencies:
         """Waits of walkers for mmu_lock."""
@@ -86,14 +75,14 @@ class Walkers:
 
     def walked(self, slot: int) -> Walked:
         """The calls that the walker in ``slot`` has made since ``take_walked``."""
-        pages, young = self._state.kvm.walks[slot, [W_PAGES, W_YOUNG]].tolist()
+        walk = self._state.kvm.walks[slot]
         found = Latencies.counted(self._state.kvm.latencies[WALKER_CALLS + slot])
-        return Walked(found, pages, young, float(self._state.kvm.unseen[slot]))
+        return Walked(found, int(walk.pages), int(walk.young), float(self._state.kvm.unseen[slot]))
 
     def take_walked(self, slot: int, latencies: Latencies) -> Walked:
         """As ``walked``, with its latencies added to ``latencies``; the next walker in ``slot`` counts anew."""
         walked = self.walked(slot)
         latencies.take(self._state.kvm.latencies[WALKER_CALLS + slot])
         walk = self._state.kvm.walks[slot]
-        walk[W_PAGES] = walk[W_YOUNG] = self._state.kvm.unseen[slot] = 0
+        walk.pages = walk.young = self._state.kvm.unseen[slot] = 0
         return walked

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from hostsim.core.clock import Clock
 from hostsim.kvm.engine_tlb import Tlbs
 from hostsim.kvm.engine_walks import Walkers
-from hostsim.kvm.loops.layout import W_FLUSH_COUNT, W_FLUSH_NS
 from hostsim.kvm.setup import LogCosts
 
 
@@ -26,12 +25,12 @@ class RemoteFlush:
     @property
     def count(self) -> int:
         """Flushes so far, those of walkers included."""
-        return self._count + self._walks.sum(W_FLUSH_COUNT)
+        return self._count + self._walks.sum("flushes")
 
     @property
     def ns(self) -> int:
         """Length of all flushes so far [ns], those of walkers included."""
-        return self._ns + self._walks.sum(W_FLUSH_NS)
+        return self._ns + self._walks.sum("flush_ns")
 
     def table_ns(self, n_vcpus: int) -> NDArray[np.int64]:
         """int64[n_vcpus + 1], the length of a flush by how many vCPUs are in guest mode [ns]."""

@@ -7,17 +7,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.engine import GuestEngine
-from hostsim.kvm.loops.layout import (
-    AGEING,
-    CAP,
-    IN_PROGRESS,
-    LOGGED,
-    LOGGED_EXITS,
-    RANGE_END,
-    RANGE_FIRST,
-    UNMAPPED_ALL,
-    ZAPS,
-)
+from hostsim.kvm.loops.layout import ZAPS
 from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.spte import DIRTY, PRESENT, TRACKED, WRITABLE
 from hostsim.spte_index.tables import ACCESSED
@@ -26,8 +16,6 @@ Gfns = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Bits = NDArray[np.uint8]
 PORTION_PAGES = 4096
-LOG_PAGE = 2
-"""Column of the engine's log of exits."""
 
 
 def map_in_portions(index: BaseIndex, gfns: Gfns, flags: int) -> None:
@@ -104,7 +92,7 @@ class InStep:
     def _candidates(self, first: int, end: int) -> Gfns:
         """Those with a fault, the oldest last fault first; behind them others of [first, end) that differ, ascending."""
         pages, is_complete = self._faults()
-        emptied = int(self.engine.kvm.state[UNMAPPED_ALL])
+        emptied = int(self.engine.kvm.state.emptied)
         if not is_complete or emptied != self._emptied or not self._begun:
             first, end = 0, len(self._seen)
         self._emptied = emptied
@@ -118,12 +106,12 @@ class InStep:
     def _faults(self) -> tuple[Gfns, bool]:
         """(pages by their last fault since the call before, after those left alone then; whether none is missing)."""
         kvm = self.engine.kvm
-        n = int(kvm.state[LOGGED_EXITS])
-        pages = np.concatenate([self._late, kvm.log[self._read : n, LOG_PAGE]])
+        n = int(kvm.state.logged_exits)
+        pages = np.concatenate([self._late, kvm.log["page"][self._read : n]])
         is_complete = n < len(kvm.log)
         self._read = 0 if self._owns_log else n
         if self._owns_log:
-            kvm.state[LOGGED_EXITS] = 0
+            kvm.state.logged_exits = 0
         found, from_end = np.unique(pages[::-1], return_index=True)
         return found[np.argsort(-from_end)], is_complete
 
@@ -132,15 +120,15 @@ class InStep:
         state = self.engine.kvm.state
         if self.index.traits.protects_by_zapping and self._harvest_is_under_way():
             return np.ones(len(gfns), np.bool_)
-        if state[IN_PROGRESS] == 0:
+        if state.invalidate_in_progress == 0:
             return np.zeros(len(gfns), np.bool_)
-        return np.asarray((gfns >= state[RANGE_FIRST]) & (gfns < state[RANGE_END]))
+        return np.asarray((gfns >= state.invalidate_first) & (gfns < state.invalidate_end))
 
     def _harvest_is_under_way(self) -> bool:
         return self._log_is_to_start() or bool(self._due.any())
 
     def _log_is_to_start(self) -> bool:
-        return self._starts and self.engine.kvm.state[LOGGED] == 0
+        return self._starts and self.engine.kvm.state.is_logged == 0
 
     def _waits(self, gfns: Gfns) -> Mask:
         """Which of ``gfns`` have lost the flag in the index and will in the engine."""
@@ -161,7 +149,7 @@ class InStep:
         is_extra = (theirs & PRESENT == 0) & (flags[gfns] != 0)
         if not self._begun:  # what the host took before may be back, with less than it had
             is_extra |= flags[gfns] & ~theirs & self.flag != 0
-        if is_extra.any() and (state[AGEING] == ZAPS or state[CAP] > 0 or not self._begun):
+        if is_extra.any() and (state.ageing == ZAPS or state.cap_sptes > 0 or not self._begun):
             self.index.drop(gfns[is_extra])
 
     def _gain(self, gfns: Gfns, theirs: Bits, waits: Mask) -> None:

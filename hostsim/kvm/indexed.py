@@ -14,7 +14,7 @@ from hostsim.core.memory import GuestMemory
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.index_costs import AddedToFaults, IndexCosts
 from hostsim.kvm.index_step import InStep, map_in_portions
-from hostsim.kvm.loops.layout import AGEING, TRACKS, UNMAPPED_ALL, ZAPS
+from hostsim.kvm.loops.layout import TRACKS, ZAPS
 from hostsim.kvm.plan import whole_ns
 from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.designs import make_index, tables_for
@@ -157,7 +157,7 @@ class IndexedSptes:
             map_ns=self.added.map_ns, wp_ns=self.added.wp_ns,
             age_ns=self._notifier_ns[AGED], ages=self._notifier_calls[AGED],
             unmap_ns=self._notifier_ns[UNMAPPED], unmaps=self._notifier_calls[UNMAPPED],
-            emptied=int(self.engine.kvm.state[UNMAPPED_ALL]),
+            emptied=int(self.engine.kvm.state.emptied),
         )  # fmt: skip
 
     def _hold_ns(self, meter: Meter) -> int:
@@ -213,7 +213,7 @@ class IndexedSptes:
 
     def _age_calls(self, firsts: Gfns, ends: Gfns, found: Bits, rows: NDArray[np.int64], *, clears: bool) -> None:
         """What the index finds young, call by call. Without an A bit ageing unmaps, or takes W with the same write."""
-        ageing, low = self.engine.kvm.state[AGEING], int(firsts.min())
+        ageing, low = self.engine.kvm.state.ageing, int(firsts.min())
         if clears and ageing == ZAPS and self.sees_young:
             for row, first, end in zip(rows, firsts.tolist(), ends.tolist(), strict=True):
                 row[:] = self._unmapped(first, end, found[first - low : end - low])

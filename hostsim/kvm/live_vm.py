@@ -19,7 +19,6 @@ from hostsim.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, Gues
 from hostsim.kvm.flush import RemoteFlush
 from hostsim.kvm.indexed import IndexedSptes, IndexFigures
 from hostsim.kvm.lock import MmuLock
-from hostsim.kvm.loops.layout import V_RING
 from hostsim.kvm.page_waits import PageWaits
 from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.tally import LogTimes, Tally, live_tally
@@ -166,7 +165,7 @@ class LiveVm(VmBase):
             vcpu.release()
 
     def _is_ring_full(self, vcpu: int) -> bool:
-        config, entries = self.engine.config, int(self.engine.kvm.vcpus[V_RING, vcpu])
+        config, entries = self.engine.config, int(self.engine.kvm.vcpus[vcpu].ring_entries)
         return config.ring_entries > 0 and entries >= config.ring_soft
 
     def _ring_full(self) -> Step:

@@ -12,7 +12,6 @@ from hostsim.core.clock import Clock
 from hostsim.core.latency import Latencies, merged
 from hostsim.kvm.engine_lock import LockQueue
 from hostsim.kvm.engine_walks import Walkers
-from hostsim.kvm.loops.layout import W_HOLD_NS, W_WAIT_NS
 
 Step = Generator[simpy.Event, Any, None]
 N_HOSTS = 8
@@ -43,12 +42,12 @@ class MmuLock:
     @property
     def wait_ns(self) -> int:
         """Sum of the waits of host processes so far, walkers included [ns]."""
-        return self._wait_ns + self._walks.sum(W_WAIT_NS)
+        return self._wait_ns + self._walks.sum("wait_ns")
 
     @property
     def hold_ns(self) -> int:
         """Sum of the holds of host processes so far, walkers included [ns]."""
-        return self._hold_ns + self._walks.sum(W_HOLD_NS)
+        return self._hold_ns + self._walks.sum("hold_ns")
 
     def lend_slot(self) -> int | None:
         """Lend a slot to a walker; None if half of the slots are taken."""

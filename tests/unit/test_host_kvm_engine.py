@@ -13,7 +13,6 @@ from hostsim.costs.exits import EXCLUSIVE, MAP, N_KINDS, NONE, PML_FULL, SHARED,
 from hostsim.guest.workload import TouchTrace, Workload, build_guest
 from hostsim.kvm.engine import OUT, GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
-from hostsim.kvm.loops.layout import LOGGED_EXITS
 from hostsim.spte_index.spte import DIRTY, IN_LOG, PRESENT, TRACKED, WRITABLE, make_sptes
 from tests.helpers.kvm_guest import HandGuest, exit_costs, load
 
@@ -63,7 +62,7 @@ def guest(
 def log_of(engine: GuestEngine) -> list[tuple[int, ...]]:
     engine.advance(NEVER)
     assert engine.next_ns == NEVER
-    return [tuple(row) for row in engine.kvm.log[: engine.kvm.state[LOGGED_EXITS]].tolist()]
+    return [tuple(row) for row in engine.kvm.log[: engine.kvm.state.logged_exits].tolist()]
 
 
 @pytest.mark.parametrize("mode", MODES)

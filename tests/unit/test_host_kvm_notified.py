@@ -23,7 +23,6 @@ from hostsim.kvm import build
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.index_costs import IndexCosts
 from hostsim.kvm.indexed import IndexedSptes
-from hostsim.kvm.loops.layout import CAP, MAPPED, UNMAPPED_ALL
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, RANGE_START, TEST_YOUNG, MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
@@ -343,11 +342,11 @@ def test_a_full_table_is_emptied_by_the_fault_that_finds_it_so(monkeypatch: pyte
     vm = vm_of(one)
     state, faults = vm.engine.kvm.state, vm.tally().map_faults
     mapped = np.count_nonzero(vm.engine.kvm.sptes.spte & PRESENT)
-    assert (state[CAP], state[MAPPED]) == (200, mapped)
+    assert (state.cap_sptes, state.mapped_sptes) == (200, mapped)
     assert vm.indexed is not None
-    assert vm.indexed.figures().emptied == state[UNMAPPED_ALL] == (faults + 200 - mapped) // 200 > 10
+    assert vm.indexed.figures().emptied == state.emptied == (faults + 200 - mapped) // 200 > 10
     vm.indexed.follow()
     assert np.count_nonzero(vm.indexed.index.tables.flags) == mapped <= 200
-    full_ns = int(vm.engine.kvm.costs[0, 6])
+    full_ns = int(vm.engine.kvm.costs.unmap_all_ns)
     assert full_ns > 200 * 10
-    assert vm.engine.sums[1] > full_ns * state[UNMAPPED_ALL]
+    assert vm.engine.sums[1] > full_ns * state.emptied
