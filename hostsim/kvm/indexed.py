@@ -104,7 +104,7 @@ class IndexedSptes:
         self._notifier_ns: Counter[str] = Counter()
         self._notifier_calls: Counter[str] = Counter()
 
-    # -- what the work on the log asks, at the grant of mmu_lock
+    # -- for the work on the log, at the grant of mmu_lock
 
     def start_log(self) -> int:
         """Logging begins: nothing stays writable, or C bits set so far are forgotten."""
@@ -148,7 +148,7 @@ class IndexedSptes:
         return self._hold_ns(self.harvests)
 
     def figures(self) -> IndexFigures:
-        """What it took so far."""
+        """Work and bytes of the index so far."""
         get, switch = self.harvests, self.switches
         return IndexFigures(
             self.design, self.kernel_has, self._most,
@@ -167,7 +167,7 @@ class IndexedSptes:
         self.unlocked_ns = 0 if holds else took_ns
         return took_ns if holds else 1
 
-    # -- what mmu notifiers ask
+    # -- for mmu notifiers
 
     @property
     def sees_young(self) -> bool:
@@ -179,9 +179,9 @@ class IndexedSptes:
         return int(self.age_holds_ns(np.array([first]), end - first, clears=clears)[0])
 
     def age_holds_ns(self, firsts: Gfns, call_pages: int, *, clears: bool = True) -> Gfns:
-        """int64[k]: the same of k calls, for pages [first, first + call_pages) of each of ``firsts`` (int64[k]), in turn.
+        """int64[k]: ``age_ns`` of k calls, for pages [first, first + call_pages) of each of ``firsts`` (int64[k]), in turn.
 
-        What is young is what the engine says now, for all of them.
+        Pages are young or old as the engine has them now, for all calls.
         """
         # Model limit: a call finds no line of an index in the cache because the call before it has looked there.
         ends = np.minimum(firsts + call_pages, self.engine.memory.n_pages)
@@ -249,7 +249,7 @@ class IndexedSptes:
     # -- in step with the engine
 
     def follow(self, first: int = 0, end: int | None = None) -> None:
-        """What faults did since the last call."""
+        """Repeat the changes of faults since the last call."""
         self._step.follow(first, end)
         self._note_bytes()
 

@@ -80,7 +80,7 @@ MUTATIONS = {
         f"{KVM}.mmu_lock", "grant_next", "others = ", "others = 1 + "
     ),
     "a host's release lets one in": Mutation(f"{KVM}.host", "grant_all", "while who >= 0", "if who >= 0"),
-    "a host gives way to nobody": Mutation(
+    "a host never yields": Mutation(
         f"{HOST}.lock", "MmuLock.hold", "self._held(host, left_ns, unit_ns)", "self._held(host, left_ns, 0)"
     ),
     "a host asks again in front": Mutation(

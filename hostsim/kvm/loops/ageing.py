@@ -103,6 +103,7 @@ def clear_young(k: Kvm, first: int, end: int, young: Bytes, now_ns: int, flushed
     stale = STALE if k.state.cleared_at > 0 and k.state.ageing == CLEARS_A and not flushed else 0
     found = test_young(k, first, end, young)
     low, lowest, highest = first, first - first % REGION_PAGES, end + REGION_PAGES
+    # A region at a time, counted out before it is changed and in after it: both counts have to see one state of its sptes.
     while low < end and found > 0:
         region = low >> REGION_BITS
         high = min(end, (region + 1) * REGION_PAGES)

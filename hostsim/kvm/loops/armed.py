@@ -1,4 +1,4 @@
-"""Which pages are armed, that is, would not let an access pass unseen; counted by region and by part of the guest's work.
+"""Armed pages, on which an access would be seen; counted by region and by part of the guest's work.
 
 A page is armed for reads if its mapping is missing, access-tracked or old; for writes also if W is off, if the D bit catches
 writes and is clear, or if its content is still zero.
@@ -197,6 +197,7 @@ def disarm_page(k: Kvm, page: int, read: int, write: int) -> None:
 
     A sweep's marks go when they are come upon.
     """
+    # Every exit comes here, so the parts are walked once for reads and writes together.
     region, upper = page >> REGION_BITS, super_at(k, page)
     if read > 0:
         k.counts[0, region] -= 1

@@ -14,7 +14,7 @@ from hostsim.spte_index.spte import PRESENT
 
 @inlined
 def look_up(k: Kvm, v: int, now_ns: int) -> None:
-    """VCPU ``v`` wants the host page of its fault: it waits (PFN, FAULTS) if that takes time."""
+    """VCPU ``v`` looks the host page of its fault up; it waits (PFN, FAULTS) if that takes time."""
     vcpu = k.vcpus[v]
     look_ns = k.state.pfn_ns
     if k.state.is_backed == 1:
@@ -40,6 +40,7 @@ def take_page(k: Kvm, v: int) -> None:
         return
     page = vcpu.page
     vcpu.frames = 0
+    # Two vCPUs may populate one page at the same time: the second finds a pte, and gives its frame back.
     if k.backing[page] != UNTOUCHED:
         k.state.frames += n_pages
         return

@@ -1,4 +1,4 @@
-"""What work on the dirty log does to sptes: protection, D bits, splitting, rings. Each effect takes place at one instant.
+"""Effects of the work on the dirty log: protection, D bits, splitting, rings. Each takes place at one instant.
 
 Linux virt/kvm/kvm_main.c::kvm_get_dirty_log_protect, ::kvm_clear_dirty_log_protect;
 virt/kvm/dirty_ring.c::kvm_dirty_ring_reset; arch/x86/kvm/x86.c::kvm_mmu_slot_apply_flags. Masks are uint8, one a page.
@@ -197,6 +197,8 @@ def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: in
 
 @part
 def _clear_page(k: Kvm, page: int, flag: int) -> None:
+    # The version grows where the record goes, not at the write: the next write leaves a record of its own, and all writes up
+    # to now share one version (docs/background/data-model.md).
     k.sptes.spte[page] &= ~(flag | IN_LOG) & 0xFF
     k.version[page] += 1
 
@@ -256,6 +258,7 @@ def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64]) -> None:
     """User space collects all entries so far: n[0] of them, in n[1] masks as KVM_RESET_DIRTY_RINGS will coalesce them."""
     n[0], n[1] = 0, 0
     for v in range(len(k.vcpus)):
+        # KVM resets ring after ring: a mask never spans two of them.
         low = high = -MASK_PAGES
         for i in range(k.vcpus[v].ring_taken, k.vcpus[v].ring_entries):
             page = k.buffers[v, PML_ENTRIES + (k.vcpus[v].ring_head + i) % (k.buffers.shape[1] - PML_ENTRIES)]

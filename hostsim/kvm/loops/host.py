@@ -58,26 +58,26 @@ def interrupt(k: Kvm, now_ns: int) -> int:
 
 @part
 def grant_all(k: Kvm, now_ns: int) -> None:
-    """Let in all who may have mmu_lock now."""
+    """Grant mmu_lock to all at the head of the queue that can hold it together."""
     who = 0
     while who >= 0:
         who = grant_next(k, now_ns)
         if 0 <= who < len(k.vcpus):
-            k.state.is_reordered = 1
+            k.state.is_reordered = 1  # the vCPU has an event again, and is not in the heap
 
 
 @jit
 def request_lock(k: Kvm, host: int, mode: int, now_ns: int) -> None:
-    """A host asks for mmu_lock; a grant comes up in Kvm.due."""
+    """A host asks for mmu_lock; its grant is a row of Kvm.due."""
     k.waiters[len(k.vcpus) + host].state, k.waiters[len(k.vcpus) + host].lock_mode = HOST_WAITING, mode
     join_queue(k, len(k.vcpus) + host, mode, now_ns)
     grant_all(k, now_ns)
-    tell_contended(k, now_ns)
+    tell_contended(k, now_ns)  # after the grants: a request that is granted at once waits behind no holder
 
 
 @jit
 def release_lock(k: Kvm, host: int, now_ns: int) -> None:
-    """A host lets mmu_lock go; those it lets in are granted now."""
+    """A host drops mmu_lock, and the head of the queue is granted it at once."""
     k.waiters[len(k.vcpus) + host].state, k.waiters[len(k.vcpus) + host].is_watched = HOST_IDLE, 0
     k.state.host_holders -= 1
     leave_lock(k.state, k.waiters[len(k.vcpus) + host].lock_mode)
@@ -86,7 +86,7 @@ def release_lock(k: Kvm, host: int, now_ns: int) -> None:
 
 @jit
 def begin_work(k: Kvm, n_pages: int) -> None:
-    """The vCPUs, all of them out of the guest, have new work: what is armed is counted, what comes first is found."""
+    """The vCPUs, all out of the guest, have new work: count the armed pages, find the first candidate of each stream."""
     count_range(k, 0, n_pages, 1)
     for s in range(len(k.streams)):
         find(k, s, 0, False)

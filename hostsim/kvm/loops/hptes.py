@@ -1,4 +1,4 @@
-"""A cap on what is mapped: who maps one page more unmaps all of memory first.
+"""A cap on mapped pages: a fault that finds the cap reached unmaps all of memory first.
 
 Linux arch/powerpc/kvm/book3s_mmu_hpte.c::kvmppc_mmu_hpte_cache_next, ::kvmppc_mmu_pte_flush_all.
 """
@@ -24,7 +24,7 @@ def at_cap(state: State, kind: int) -> bool:
 
 @jit
 def unmap_all(k: Kvm, v: int, now_ns: int) -> None:
-    """No spte is left. VCPU ``v`` does it: those before it have made their touches of this instant."""
+    """VCPU ``v`` unmaps all of memory; vCPUs before it have made their touches of this instant."""
     n_pages = len(k.sptes.spte)
     count_range(k, 0, n_pages, -1)
     for page in range(n_pages):

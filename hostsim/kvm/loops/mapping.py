@@ -18,6 +18,7 @@ from hostsim.spte_index.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, R
 @inlined
 def set_spte(k: Kvm, page: int, value: int) -> None:
     """The 4 KiB spte of ``page``, and what its place holds of the page's content, become ``value``. Disarms at most."""
+    # Asked before the change: how a page was armed says what it weighed in the counts.
     read, write = armed_as(k.sptes, k.state, page, 0), armed_as(k.sptes, k.state, page, 1)
     k.sptes.spte[page] = value
     if is_armed(k.sptes, k.state, page, 0):
@@ -104,6 +105,8 @@ def _split(k: Kvm, v: int, page: int, now_ns: int) -> None:
         set_regions_counted(k, region, region + 1, 0, 0, flags)
     else:
         set_regions_counted(k, first, end, 0, 0, 0)
+    # Events of one instant are ordered by vCPU. Sweeps of lower vCPUs have made their touches of this instant while the page
+    # was mapped; rearm would find them anew.
     for other in range(v):
         if k.vcpus[other].stage == IN_GUEST:
             pass_by(k, other, k.vcpus[other].stream_end, now_ns)

@@ -38,7 +38,7 @@ def tell_host(k: Kvm, now_ns: int, what: int, who: int) -> None:
 
 @inlined
 def join_queue(k: Kvm, who: int, mode: int, now_ns: int) -> None:
-    """``who`` (a vCPU, or n_vcpus + a host) waits for the lock; hosts that want to know are told."""
+    """Queue ``who``, a vCPU or n_vcpus + a host slot, for the lock."""
     k.waiters[who].lock_mode, k.waiters[who].asked_ns = mode, now_ns
     at = k.state.lock_head + k.state.lock_queued
     # A comparison and no remainder: a division costs more than the rest of a request.
@@ -48,7 +48,8 @@ def join_queue(k: Kvm, who: int, mode: int, now_ns: int) -> None:
 
 @part
 def tell_contended(k: Kvm, now_ns: int) -> None:
-    """Hosts that hold the lock and watch it are told once that somebody waits."""
+    """Tell hosts that hold the lock and watch it, once, that a vCPU or a host process is queued."""
+    # After each event of a vCPU: hosts hold the lock rarely, and the loop over them is left out then.
     if k.state.lock_queued == 0 or k.state.host_holders == 0:
         return
     for host in range(len(k.waiters) - len(k.vcpus)):
@@ -60,7 +61,7 @@ def tell_contended(k: Kvm, now_ns: int) -> None:
 
 @inlined
 def leave_lock(state: State, mode: int) -> None:
-    """A holder lets go."""
+    """A holder drops the lock."""
     if mode == SHARED:
         state.lock_readers -= 1
     else:
@@ -69,16 +70,18 @@ def leave_lock(state: State, mode: int) -> None:
 
 @inlined
 def grant_next(k: Kvm, now_ns: int) -> int:
-    """Let the head of the queue in, if it may; returns who, or -1."""
+    """Grant the lock to the head of the queue, if it can be granted; returns the head, or -1."""
     if k.state.lock_queued == 0:
         return -1
     who = k.lock_ring[k.state.lock_head]
     mode = k.waiters[who].lock_mode
+    # The head alone is looked at: a reader behind a writer waits, or readers could starve the writer (queued rwlock).
     if k.state.lock_writers > 0 or (mode != SHARED and k.state.lock_readers > 0):
         return -1
     head = k.state.lock_head + 1
     k.state.lock_head = head if head < len(k.waiters) else 0
     k.state.lock_queued -= 1
+    # Those that spin on the lock, or share it, slow the holder down: counted before the new holder is.
     others = k.state.lock_queued + k.state.lock_readers + k.state.lock_writers
     if mode == SHARED:
         k.state.lock_readers += 1
@@ -90,6 +93,7 @@ def grant_next(k: Kvm, now_ns: int) -> int:
         host = who - len(k.vcpus)
         k.waiters[who].state = HOST_HOLDS
         k.state.host_holders += 1
+        # A walker goes on among the events of the vCPUs; a host process is woken on SimPy's clock.
         if k.walks[host].stage == WALK_ASKED:
             k.walks[host].stage, k.walks[host].next_ns = WALK_GRANTED, now_ns
             k.state.walk_ns = now_ns
@@ -111,14 +115,14 @@ def is_stale(k: Kvm, v: int, kind: int) -> bool:
 
 @inlined
 def kind_now(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
-    """What an access that faulted needs now; SPURIOUS if no fault any more."""
+    """Kind of fault that an access needs now; SPURIOUS if it needs none any more."""
     kind = needed(sptes, state, page, is_write)
     return SPURIOUS if kind == NOTHING or kind >= LOG else kind
 
 
 @inlined
 def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
-    """The lock is vCPU ``v``'s: read the state, hold as long as that takes."""
+    """VCPU ``v`` has the lock: read the spte, and hold the lock for as long as the fault takes."""
     vcpu = k.vcpus[v]
     is_write = k.ints[k.streams[vcpu.stream].touch_class, IS_WRITE] == 1
     kind = kind_now(k.sptes, k.state, vcpu.page, is_write)

@@ -1,4 +1,4 @@
-"""All vCPUs of a VM, and walkers, advanced in exact time order, up to the next host event or what comes up for the host."""
+"""All vCPUs of a VM, and walkers, advanced in exact time order up to a horizon or to the first event for the host."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def _advance(k: Kvm, horizon_ns: int, size: int) -> tuple[int, int]:
     while size > 0:
         v = heap[0]
         now_ns = k.vcpus[v].next_ns
+        # Strictly below: events of the host come before those of vCPUs in the same instant, and walkers are of the host.
         if now_ns >= horizon_ns or now_ns >= k.state.walk_ns:
             return int(now_ns), size
         step(k, v)
@@ -46,14 +47,17 @@ def _advance(k: Kvm, horizon_ns: int, size: int) -> tuple[int, int]:
             v = heap[size]
         if size > 0:
             sift_top(heap, size, k.vcpus, v)
+        # A grant is part of the event that releases or asks for the lock, so the queue is looked at after each event.
         who = 0
         while who >= 0:
             who = grant_next(k, now_ns)
             if 0 <= who < len(k.vcpus):
                 size = push(heap, size, k.vcpus, who)
         tell_contended(k, now_ns)
+        # A split or an unmapping has armed pages for other vCPUs: their next touches moved, and the heap does not know.
         if k.state.is_reordered == 1:
             size = _heap(k)
+        # The host process that an event wakes runs before the guest events that are left in this instant.
         if k.state.n_due > 0:
             return int(now_ns), size
     return NEVER, size
@@ -61,18 +65,18 @@ def _advance(k: Kvm, horizon_ns: int, size: int) -> tuple[int, int]:
 
 @jit
 def run_vcpus(k: Kvm, horizon_ns: int) -> int:
-    """Advance up to (strictly below) ``horizon_ns``, nobody walking; returns the next event's time, NEVER if there is none.
+    """Advance a VM without walkers up to (strictly below) ``horizon_ns``; returns the time of the next event, or NEVER.
 
-    Stops early when Kvm.due gets rows; the events of that instant that are left come with the next call.
+    Stops early when Kvm.due gets rows; the events that are left in that instant come with the next call.
     """
     return _advance(k, horizon_ns, _heap(k))[0]
 
 
 @jit
 def run_with_walkers(k: Kvm, horizon_ns: int) -> int:
-    """The same with the events of walkers, which come before those of vCPUs in the same instant.
+    """``run_vcpus`` with the events of walkers, which come before those of vCPUs in the same instant.
 
-    A loop of its own, for it takes a third longer to compile, and most guests are not aged.
+    It is a loop of its own because it takes a third longer to compile, and most guests are not aged.
     """
     size = _heap(k)
     while True:

@@ -189,11 +189,11 @@ def choose(k: Kvm, v: int) -> None:
     for s in range(vcpu.stream_first, vcpu.stream_end):
         if streams[s].next_work_ns < NEVER and clocks[streams[s].clock, MODE] != STOPPED:
             ns = touch_ns(clocks[streams[s].clock], streams[s].next_work_ns)
-            if ns < best_ns:
+            if ns < best_ns:  # of equals the first stream: an order that no window can change
                 best_ns, best = ns, s
     if vcpu.stop_work_ns < NEVER:
         stop_ns = touch_ns(clocks[k.own_clocks[vcpu.clock_first]], vcpu.stop_work_ns)
-        if stop_ns < best_ns:
+        if stop_ns < best_ns:  # not <=: the touches of the instant in which the work is done are made
             best_ns, best = stop_ns, -1
     vcpu.next_ns, vcpu.stream, vcpu.stage = best_ns, best, IN_GUEST
 
@@ -216,6 +216,7 @@ def rearm(k: Kvm, first: int, end: int, now_ns: int) -> None:
             row = k.ints[stream.touch_class]
             if row[FIRST_GFN] >= end or row[FIRST_GFN] + row[N_PAGES] <= first or row[KIND] == TRACE:
                 continue
+            # The exit of such a touch is under way. Another candidate would be drawn from its key, and the access lost.
             if _is_drawn(row) and stream.page >= 0:
                 continue
             find(k, s, active_time(row, work_at(k.clocks[stream.clock], now_ns)), False)

@@ -74,10 +74,11 @@ def _touch(k: Kvm, v: int) -> int:
     No stream: the vCPU has done the work that it was let in for.
     """
     vcpu = k.vcpus[v]
-    if vcpu.stream < 0:
+    if vcpu.stream < 0:  # choose found no touch before the work that the vCPU was let in for is done
         vcpu.kind, vcpu.is_kicked = NOTHING, 1
         return LEAVES
     page = page_of(k, vcpu.stream)
+    # No page: fewer pages are armed than when the touch was drawn, and it fell to one that is not armed any more.
     kind = needed(k.sptes, k.state, page, is_write(k, v)) if page >= 0 else NOTHING
     if kind == YOUNG and _hits_tlb(k, v, page):
         kind = NOTHING
@@ -112,6 +113,7 @@ def _leave(k: Kvm, v: int) -> None:
     else:
         mode = k.costs.lock_modes[kind]
         vcpu.lock_mode = mode
+        # fast_page_fault needs no host page, so nothing is read between the exit and the cmpxchg that sets W: one step.
         alone = mode == NONE and kind in (WP, TRACK)
         vcpu.next_ns = left_ns + (k.costs.hold_ns[kind] if alone else 0)
         vcpu.stage = DONE if alone else REQUEST
@@ -122,6 +124,8 @@ def _stop(k: Kvm, v: int) -> None:
     """The clocks stand still from next_ns on; touches of this instant that come before the one under way are over."""
     vcpu = k.vcpus[v]
     s = vcpu.stream
+    # Before the clocks stop: a stopped clock says that nothing of this instant has been done, and those touches would come
+    # again.
     pass_by(k, v, s if s >= 0 else vcpu.stream_end, vcpu.next_ns)
     stop_clocks(k, v, vcpu.next_ns)
     if s >= 0:
@@ -132,13 +136,14 @@ def _stop(k: Kvm, v: int) -> None:
 
 @inlined
 def _request(k: Kvm, v: int) -> None:
-    """mmu_invalidate_seq is read, the host page looked up, the lock asked for.
+    """The vCPU reads mmu_invalidate_seq, looks its host page up, and asks for the lock.
 
-    A page that was unmapped since the touch is looked up, too: its host page may be gone.
+    It looks up a page, too, that was unmapped since the touch: its host page may be gone.
     """
     vcpu = k.vcpus[v]
     kind, stage, now_ns = vcpu.kind, vcpu.stage, vcpu.next_ns
     if stage == REQUEST:
+        # Read before the host page is looked up: an invalidation that comes between the two has to be seen at the grant.
         vcpu.invalidate_seq = k.state.invalidate_seq
         if kind != SPLIT and flags_of(k.sptes, vcpu.page) & PRESENT == 0:
             kind = MAP
@@ -159,17 +164,16 @@ def _request(k: Kvm, v: int) -> None:
 
 @inlined
 def _done(k: Kvm, v: int) -> None:
-    """State is set and logged, the lock released.
-
-    It is read again here, at the cmpxchg: others may have set it, and revocations take effect when their flush is over,
-    which is after their hold.
-    """
+    """The vCPU sets the spte, logs, and drops the lock."""
     vcpu = k.vcpus[v]
     kind, mode, now_ns = vcpu.kind, vcpu.lock_mode, vcpu.next_ns
     write = is_write(k, v)
+    # The spte is read again here, at the cmpxchg. Without the lock another vCPU may have set it; with the lock, exclusive as
+    # well, a revocation may have: it takes effect when its flush is over, which is after its hold.
     if kind not in (SPURIOUS, RETRY):
         if kind_now(k.sptes, k.state, vcpu.page, write) != kind:
             kind = SPURIOUS
+        # With the lock the grant has asked, and no invalidation begins or ends until it is dropped.
         elif mode == NONE and is_stale(k, v, kind):
             kind = RETRY
     if kind not in (SPURIOUS, RETRY):
@@ -214,7 +218,7 @@ def _exit_over(k: Kvm, v: int) -> None:
     if not leaving and vcpu.is_kicked == 0 and not is_full(k, v):
         vcpu.next_ns, vcpu.stage = vcpu.next_ns + k.costs.entry_ns, ENTRY
         return
-    vcpu.is_ring_full = 1 - vcpu.is_kicked
+    vcpu.is_ring_full = 1 - vcpu.is_kicked  # kicked with a full ring: the thread asks for itself (KvmVcpu.must_reap)
     vcpu.stage = OUT
     vcpu.stall_ns += vcpu.next_ns - vcpu.away_since_ns
     _note_exit(k, v)
@@ -250,6 +254,8 @@ def step(k: Kvm, v: int) -> None:
         start_clocks(k, v, vcpu.next_ns)
     if in_guest and end != PASSES:
         _stop(k, v)
+    # A fault keeps its candidate: the access is made again at the entry. A touch that passed, or that the hardware logged,
+    # is over.
     if end in (PASSES, STALLS) or (in_guest and vcpu.kind == PML_FULL):
         go_on(k, vcpu.stream)
     if end == STALLS:

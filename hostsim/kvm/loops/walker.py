@@ -47,7 +47,7 @@ def begin_walk(k: Kvm, host: int, event: int, mode: int, flushes: bool, n_calls:
 def walk(k: Kvm, vcpu_ns: int, horizon_ns: int) -> int:
     """Events of walkers up to ``vcpu_ns`` and strictly below ``horizon_ns``, one at least; returns the last one's time.
 
-    Stops early when Kvm.due gets rows, or when vCPUs have other events than before.
+    Stops early when Kvm.due gets rows, or when the next events of vCPUs have changed: they may come before a walker's.
     """
     now_ns = k.state.walk_ns
     last_ns = now_ns
@@ -73,7 +73,7 @@ def _first(k: Kvm) -> int:
 
 @jit
 def _step(k: Kvm, host: int, now_ns: int) -> None:
-    """One event of the walker in slot ``host``; what it asks for and gets at once is of the same event."""
+    """One event of the walker in slot ``host``; a lock that it asks for and is granted at once is part of the event."""
     walk = k.walks[host]
     if walk.stage == WALK_AGES and walk.found > 0 and walk.does_flush == 1 and walk.event == CALL_CLEAR_FLUSH:
         _flush(k, host, now_ns)
@@ -93,9 +93,10 @@ def _step(k: Kvm, host: int, now_ns: int) -> None:
 
 @inlined
 def _clear(k: Kvm, host: int, now_ns: int) -> None:
-    """What the call found young is old now; what it calls old may have been accessed unseen."""
+    """Make the pages that the call found young old; count those that it calls old although they were accessed."""
     walk = k.walks[host]
     first, end = k.calls[host, walk.call].first, k.calls[host, walk.call].end
+    # Before they are cleared: clearing begins their time unseen anew.
     k.unseen[host] += judge_old(k, first, end, now_ns)
     if walk.found > 0:
         young = k.found[host][walk.told : walk.told + end - first]
@@ -104,7 +105,7 @@ def _clear(k: Kvm, host: int, now_ns: int) -> None:
 
 @inlined
 def _ask(k: Kvm, host: int, now_ns: int) -> None:
-    """A call begins: mmu_lock is asked for, if it takes it."""
+    """A call begins, and asks for mmu_lock if the kernel takes it for ageing."""
     walk = k.walks[host]
     walk.asked_ns, walk.stage = now_ns, WALK_GRANTED
     if walk.lock_mode == NONE:
@@ -119,7 +120,7 @@ def _ask(k: Kvm, host: int, now_ns: int) -> None:
 
 @inlined
 def _read(k: Kvm, host: int, now_ns: int) -> None:
-    """The lock is the walker's: what is young now decides whether the call clears and flushes."""
+    """The walker has the lock. Pages that are young now decide whether the call clears and flushes."""
     walk = k.walks[host]
     if walk.lock_mode != NONE:
         note(k.latencies, WALKER_WAITS, now_ns - walk.asked_ns)
@@ -132,18 +133,18 @@ def _read(k: Kvm, host: int, now_ns: int) -> None:
 
 @inlined
 def _flush(k: Kvm, host: int, now_ns: int) -> None:
-    """kvm_flush_remote_tlbs, under mmu_lock if the call has it."""
+    """kvm_flush_remote_tlbs, with mmu_lock held if the call has it."""
     walk = k.walks[host]
     took_ns = k.flush_ns[flush_translations(k, now_ns)]
     walk.flushes += 1
     walk.flush_ns += took_ns
     walk.stage, walk.next_ns = WALK_FLUSHES, now_ns + took_ns
-    k.state.is_reordered = 1
+    k.state.is_reordered = 1  # the IPI took vCPUs out of the guest
 
 
 @inlined
 def _end_call(k: Kvm, host: int, now_ns: int) -> None:
-    """The lock goes, and whom it lets in has it, before the next call asks for it."""
+    """Count the call and drop the lock."""
     walk = k.walks[host]
     pages = k.calls[host, walk.call].end - k.calls[host, walk.call].first
     walk.told += pages
@@ -156,13 +157,14 @@ def _end_call(k: Kvm, host: int, now_ns: int) -> None:
         k.waiters[len(k.vcpus) + host].state = HOST_IDLE
         k.state.host_holders -= 1
         leave_lock(k.state, walk.lock_mode)
+        # The head of the queue is granted the lock now. The walker's next call asks for it in the same instant, behind it.
         if k.state.lock_queued > 0:
             grant_all(k, now_ns)
 
 
 @jit
 def take_found(k: Kvm, host: int, young: Bytes) -> None:
-    """young[page] is 1, too, where a call that the walker in slot ``host`` has made found the page young.
+    """Set ``young`` to 1 where a call of the walker in slot ``host`` found the page young; other pages stay as they are.
 
     A page may be asked for again in the series, and is old then: the answer to the first call stays.
     """
