@@ -33,7 +33,7 @@ AGED, UNMAPPED = "age", "unmap"
 
 
 def index_of(design: str, memory: GuestMemory, cap_pages: int = 0, *, has_notifiers: bool = True) -> BaseIndex:
-    """The index ``design`` over a direct map of ``memory``: what has content is mapped, linked in the order of gfns.
+    """The index ``design`` over a direct map of ``memory``: pages with content are mapped, linked in the order of gfns.
 
     cap_pages: so many hptes at most, 0: the design has no cap.
     """
@@ -85,10 +85,10 @@ class IndexFigures:
 
 
 class IndexedSptes:
-    """``index`` beside ``engine``: number of an spte = its gfn. Each call returns what it takes under mmu_lock [ns].
+    """``index`` beside ``engine``: number of an spte = its gfn. Each call returns its time under mmu_lock [ns].
 
-    added: to faults; kernel_has: the design of the kernel itself. owns_log: the engine's log of exits is read by nobody
-    else, and starts anew at each call. unlocked_ns: what the last call about the log takes besides, after mmu_lock.
+    added: to faults; kernel_has: the design of the kernel itself. owns_log: this is the only reader of the engine's log of
+    exits, and empties it at each call. unlocked_ns: what the last call about the log takes besides, after mmu_lock.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class IndexedSptes:
         return self._step.set_young(first, end, young[first:])
 
     def _age_calls(self, firsts: Gfns, ends: Gfns, found: Bits, rows: NDArray[np.int64], *, clears: bool) -> None:
-        """What the index finds young, call by call. Without an A bit ageing unmaps, or takes W with the same write."""
+        """Ask the index, call by call, for young pages. Without A bits ageing unmaps, or takes W with the same write."""
         ageing, low = self.engine.kvm.state.ageing, int(firsts.min())
         if clears and ageing == ZAPS and self.sees_young:
             for row, first, end in zip(rows, firsts.tolist(), ends.tolist(), strict=True):
@@ -223,14 +223,14 @@ class IndexedSptes:
             self.index.tables.flags[low : low + len(found)][found == 1] &= ~np.uint8(WRITABLE)
 
     def _unmapped(self, first: int, end: int, found: Bits) -> NDArray[np.int64]:
-        """Ageing by unmapping: what was young is noted in ``found``; returns the counts of the call."""
+        """Ageing by unmapping: young pages are noted in ``found``; returns the counts of the call."""
         before = self.index.work.copy()
         found |= self.index.tables.flags[first:end] & ACCESSED != 0
         self.index.unmap(first, end)
         return np.asarray(self.index.work - before)
 
     def _check_aged(self, low: int, asked: Gfns, young: Bits, found: Bits, *, clears: bool) -> None:
-        """Each call found what the engine has young; a design that keeps bits of what has gone may find more."""
+        """Each call found the young pages of the engine; a design that keeps bits of unmapped pages may find more."""
         if not self.sees_young:
             return
         wrong = (young > found) | ((young < found) & (not self.index.traits.keeps_bits))

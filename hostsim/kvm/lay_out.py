@@ -158,7 +158,7 @@ class _Tape:
         return at
 
     def words(self) -> Ints:
-        """All of it."""
+        """All words."""
         return np.concatenate(self._pieces)
 
 

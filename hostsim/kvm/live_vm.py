@@ -85,7 +85,7 @@ class LiveVm(VmBase):
         return self.engine.advance(horizon_ns)
 
     def deliver(self, due: Due) -> None:
-        """Wake who waits for ``due``."""
+        """Wake the process that waits for ``due``."""
         if due.what == OUT:
             self.vcpus[due.who].left()
         elif due.what in {GRANTED, WALKED}:
@@ -106,7 +106,7 @@ class LiveVm(VmBase):
 
     @property
     def settled_ns(self) -> int:
-        """The guest's memory is what it is now up to here [ns], this instant included."""
+        """The guest's memory does not change before this instant is over [ns]."""
         return min(self.engine.next_ns, NEVER_NS - 1)
 
     @property
@@ -160,7 +160,7 @@ class LiveVm(VmBase):
         yield self.env.all_of([vcpu.hold() for vcpu in self.vcpus])
 
     def release_all(self) -> None:
-        """Undo ``hold_all``: those that nobody else keeps out enter again."""
+        """Undo ``hold_all``: vCPUs enter the guest again, unless a throttle or a pause keeps them out."""
         for vcpu in self.vcpus:
             vcpu.release()
 

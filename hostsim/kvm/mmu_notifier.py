@@ -110,15 +110,15 @@ class MmuNotifier:
         return self._false_old + sum(self._engine.walks.walked(slot).false_old for slot in self._walks)
 
     def clear_flush_young(self, first: int, end: int, young: Bytes) -> Found:
-        """young[first:end] says what was young and is old now, on all CPUs if the kernel flushes; returns how many."""
+        """Make pages old, on all CPUs if the kernel flushes; young[first:end]: which were young. Returns how many."""
         return (yield from self._age(CLEAR_FLUSH_YOUNG, first, end, young))
 
     def clear_young(self, first: int, end: int, young: Bytes) -> Found:
-        """The same with no flush."""
+        """``clear_flush_young`` without a flush."""
         return (yield from self._age(CLEAR_YOUNG, first, end, young))
 
     def test_young(self, first: int, end: int, young: Bytes) -> Found:
-        """The same, but nothing changes."""
+        """``clear_young``, but no page becomes old."""
         return (yield from self._age(TEST_YOUNG, first, end, young))
 
     def each(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
@@ -141,7 +141,7 @@ class MmuNotifier:
         return found
 
     def each_by_events(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
-        """The same, each call as a process of the host makes it."""
+        """``each``, every call made by a process of the host."""
         found = 0
         for first in firsts.tolist():
             end = min(first + call_pages, len(young))
@@ -164,7 +164,7 @@ class MmuNotifier:
         return over
 
     def _end_walk(self, slot: int) -> int:
-        """What the walker's calls took is counted; returns how many pages were young."""
+        """Count the calls of the walker; returns how many answers were "young"."""
         event = self._walks.pop(slot)
         walked = self._engine.walks.take_walked(slot, self._latencies[event])
         self._pages[event] += walked.pages
@@ -181,7 +181,7 @@ class MmuNotifier:
         yield from self._timed(RANGE_START, end - first, self._lock.during(EXCLUSIVE, self._zap(first, end)))
 
     def invalidate_range_end(self, first: int, end: int) -> Step:
-        """They are gone: faults that looked up a host page before now look again."""
+        """The pages are gone: faults that looked up a host page before now look again."""
         yield from self._timed(RANGE_END, end - first, self._lock.during(EXCLUSIVE, self._end()))
 
     def _timed(self, event: str, pages: int, work: Step) -> Step:
@@ -199,7 +199,7 @@ class MmuNotifier:
         return found
 
     def _walk(self, event: str, first: int, end: int, young: Bytes) -> Step:
-        """What was young when the walk begins decides; what has become so since is cleared and told with it."""
+        """Pages young at the begin decide whether the call clears; pages that became young since are cleared with them."""
         hold_ns = self._age_ns(event, first, end)
         found = self._test_young(first, end, young)
         yield self._env.timeout(hold_ns)

@@ -87,7 +87,7 @@ def column(kvm: lay.Kvm, c: int, chances: Iterable[NDArray[np.float64]]) -> Ints
 
 
 def count_anew(kvm: lay.Kvm) -> None:
-    """What is armed is counted again, all of it. In place."""
+    """Count all armed pages again. In place."""
     kvm.counts[: lay.STALE_ROW] = 0
     kvm.parts["armed"] = 0
     for part in kvm.parts:
