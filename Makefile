@@ -65,6 +65,7 @@ lint: $(STAMP) ## ruff and mypy
 docs: $(STAMP) ## write the generated pages and pictures of docs/
 	$(BIN)/python docs/tools/collect_limits.py
 	$(BIN)/python docs/tools/write_schema.py
+	$(BIN)/python docs/tools/write_results.py
 	$(BIN)/python docs/tools/write_kvm_tables.py
 	$(BIN)/python docs/tools/write_validation.py
 	$(BIN)/python docs/tools/draw_slope_floor.py

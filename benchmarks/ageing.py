@@ -14,8 +14,9 @@ import numpy as np
 
 from benchmarks.measure import median_s, peak_bytes
 from hostsim.core.clock import Clock
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.memory import lay_out, make_memory
-from hostsim.guest.workload import NS_PER_S, Workload, build_guest
+from hostsim.guest.workload import Workload, build_guest
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import CLEAR_YOUNG, MmuNotifier

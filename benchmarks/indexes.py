@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import median_s
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.designs import DESIGNS, make_index, tables_for
-from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.protocol import BaseIndex, Slot
 from hostsim.spte_index.spte import PRESENT, WRITABLE
 from hostsim.spte_index.tables import ACCESSED, ENTRIES, take_tables
 from tests.twins.spte_twin import TwinIndex, TwinSpte
@@ -24,7 +23,7 @@ FLAGS = PRESENT | WRITABLE | ACCESSED
 
 def sptes_per_second(design: str) -> dict[str, float]:
     """Sptes a wall second in each operation, index and twin, and the ratio over all of them."""
-    n_pages = 32768 if design == "book3s-pr" else INDEX_PAGES
+    n_pages = DESIGNS[design].kind.traits.cap or INDEX_PAGES
     fast = _timed(n_pages, lambda: _index_steps(design, n_pages))
     slow = _timed(TWIN_PAGES, lambda: _twin_steps(design))
     ratio = sum(1 / rate for rate in slow.values()) / sum(1 / rate for rate in fast.values())

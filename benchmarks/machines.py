@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from hostsim.core.constants import PAGE_WIRE_BYTES
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
@@ -11,7 +12,6 @@ from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
-from hostsim.qemu.send import NORMAL_PAGE_BYTES
 
 LINK_BYTES_PER_S = 12_500_000_000
 """100 Gbit/s."""
@@ -22,7 +22,7 @@ DIRTY_RATIO = Fraction(7, 10)
 def migrating_guest(gib: int, *, split: bool = False, link_bytes_per_s: int = LINK_BYTES_PER_S) -> Machine:
     """A guest of 16 vCPUs that writes uniformly over all its pages at 0.7 of what the link carries."""
     n_pages = gib << 18
-    rate = DIRTY_RATIO * link_bytes_per_s / NORMAL_PAGE_BYTES
+    rate = DIRTY_RATIO * link_bytes_per_s / PAGE_WIRE_BYTES
     load = Workload("uniform", "uniform", tuple(range(N_VCPUS)), 0, n_pages, rate, split=split)
     return Machine(
         MachineSpec(
@@ -35,7 +35,7 @@ def migrating_guest(gib: int, *, split: bool = False, link_bytes_per_s: int = LI
 
 def kvm_guest(gib: int, mmu: MmuSpec | None = None, dirty_ratio: Fraction = DIRTY_RATIO) -> Machine:
     """``migrating_guest`` under KVM, its log kept with CLEAR in chunks of 1 GiB; 4 KiB pages and era E4 unless said."""
-    n_pages, rate = gib << 18, dirty_ratio * LINK_BYTES_PER_S / NORMAL_PAGE_BYTES
+    n_pages, rate = gib << 18, dirty_ratio * LINK_BYTES_PER_S / PAGE_WIRE_BYTES
     load = Workload("uniform", "uniform", tuple(range(N_VCPUS)), 0, n_pages, rate)
     return Machine(
         MachineSpec(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hostsim import __version__
 from hostsim.core.knobs import Knobs
 from hostsim.machine.machine import Machine, Progress
-from hostsim.results.collect import guest_table, migration_result
+from hostsim.results.collect import migration_result
+from hostsim.results.guest import guest_table
 from hostsim.results.memory import host_result
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario

@@ -19,6 +19,7 @@ from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
+from hostsim.kvm.rules import caught_by
 from hostsim.kvm.spec import INDEXES, MmuSpec
 from hostsim.kvm.trackers.get_dirty_log import GetDirtyLog
 from hostsim.memory.ageing_daemon import AgeingDaemon
@@ -38,7 +39,7 @@ def main() -> None:
 
 def told(design: str, *, aged: bool) -> tuple[float, float, float]:
     """(ms of a pass, pages it finds young, share of the guest's time that exits took), the first pass left out."""
-    mmu = MmuSpec("E0b", "nehalem-2010", write_tracking="d-bit" if design == "book3s-hv" else "write-protect", index=design)
+    mmu = MmuSpec("E0b", "nehalem-2010", write_tracking=caught_by(design), index=design)
     rates = Fraction(WRITES_PER_S), Fraction(READS_PER_S)
     load = Workload("zipf", "zipf", tuple(range(VCPUS)), 0, PAGES, *rates, exponent=0.8)
     memory = make_memory(lay_out([("pc.ram", PAGES, [(0, PAGES)])]))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.helpers import compile_once, plain
+from tests.helpers import compile_once, plain, shared
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,6 +55,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         compile_once.install(Path(config.workerinput["hostsim_locks"]))
+        shared.install(Path(config.workerinput["hostsim_locks"]))
 
 
 def pytest_sessionfinish() -> None:

@@ -92,7 +92,7 @@ def dirty_log_perf_test(
     )  # fmt: skip
     asked = asked_for(options)
     with work_progress(("kvm",), quiet=as_json):
-        result = run_selftest(asked.setup, asked.costs, asked.plan)
+        result = run_selftest(asked.spec, asked.plan)
     _tell_json(options, result) if as_json else _tell(result, wide=wide)
 
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PAGE_SIZE = 4096
-"""TARGET_PAGE_SIZE [bytes]."""
+from hostsim.core.constants import PAGE_BYTES
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class GuestMemory:
     @property
     def n_bytes(self) -> int:
         """ram.total [bytes]."""
-        return self.n_pages * PAGE_SIZE
+        return self.n_pages * PAGE_BYTES
 
 
 def make_memory(blocks: tuple[RamBlock, ...]) -> GuestMemory:

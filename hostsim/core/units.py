@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.errors import UnitError
 
-NS_PER_S = 1_000_000_000
 UNLIMITED = "unlimited"
 INT_MAX = (1 << 63) - 1
 """Largest quantity: arrays hold int64."""

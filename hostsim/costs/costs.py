@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 from math import log2
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,10 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.costs.cost_file import is_path, read_sheet
 from hostsim.costs.cost_rules import PML_ENTRIES, RULES
 from hostsim.costs.era import Era, unknown_name
+from hostsim.costs.exits import COST_KEYS, ExitCosts
 
 MODES = ("none", "shared", "exclusive")
 """Rows of queue_ns, in the order of the engine's modes."""
-KINDS = ("nothing", "map", "track", "wp", "split", "spurious", "pml_full")
-"""Entries of mode and hold_ns, in the order of the engine's kinds."""
 
 
 @dataclass(frozen=True)
@@ -131,22 +130,13 @@ ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
 """Numbers that a sheet may have besides, with nothing computed from them yet."""
 
 
-class ExitNumbers(TypedDict):
-    """Keyword arguments of ``hostsim.costs.exits.ExitCosts``."""
+@dataclass(frozen=True)
+class LogCosts:
+    """Nanoseconds of the thread that works on the log of a slot, each for one unit of work.
 
-    exit_ns: int
-    entry_ns: int
-    spurious_ns: int
-    pml_ns: int
-    pml_drain_ns: int
-    mode: NDArray[np.int64]
-    hold_ns: NDArray[np.int64]
-    queue_ns: NDArray[np.int64]
-
-
-class LogNumbers(TypedDict):
-    """Costs of the thread that works on a log [ns]: get, clear, protect, all_set a page; split, recover a 2 MiB region;
-    a flush by itself, with the first and with each further vCPU in guest mode.
+    get_ns: a page whose bit is copied; clear_ns: a page cleared; protect_ns: an spte protected; split_ns, recover_ns: a
+    2 MiB region; all_set_ns: a page of a log that begins all set; flush_ns, first_ipi_ns, more_ipi_ns: a TLB flush, with the
+    first and with each further vCPU in guest mode.
     """
 
     get_ns: float
@@ -158,6 +148,12 @@ class LogNumbers(TypedDict):
     flush_ns: float
     first_ipi_ns: float
     more_ipi_ns: float
+
+    def remote_flush_ns(self, running: int) -> float:
+        """One flush with ``running`` other vCPUs in guest mode (oracle O35)."""
+        if running == 0:
+            return self.flush_ns
+        return self.flush_ns + self.first_ipi_ns + self.more_ipi_ns * (running - 1)
 
 
 @cache
@@ -291,26 +287,24 @@ def queue_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
 
 
 def exit_costs(
-    sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, populate: bool = False, n_vcpus: int = 64
-) -> ExitNumbers:
-    """What ``hostsim.costs.exits.ExitCosts`` takes, in whole ns, at least 1 where time has to pass.
+    sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, n_vcpus: int = 64
+) -> ExitCosts:
+    """Costs of the exits of ``n_vcpus`` vCPUs, in whole ns, at least 1 where time has to pass.
 
-    populate: host memory is not there yet, each fault allocates it. InputError for an MMU that does not exist and for PML
-    on a machine without.
+    InputError for an MMU that does not exist and for PML on a machine without.
     """
-    # Model limit: allocating a host page is part of the exit, so all faults of a run do it, or none.
     locks = era.locks(mmu)
-    kinds = {"map": locks.map, "track": locks.track, "wp": locks.wp, "split": locks.split}
+    kinds: dict[str, str] = asdict(locks)
     holds = {kind: _hold_ns(sheet, kind, mode) for kind, mode in kinds.items()}
     log_ns, drain_ns = _pml_ns(sheet, era) if pml else (0.0, 0.0)
-    return ExitNumbers(
-        exit_ns=_at_least_1(sheet.exit_ns + (sheet.populate_ns if populate else 0)),
+    return ExitCosts(
+        exit_ns=_at_least_1(sheet.exit_ns),
         entry_ns=_at_least_1(sheet.entry_ns),
         spurious_ns=_at_least_1(sheet.spurious_hold_ns),
         pml_ns=round(log_ns),
         pml_drain_ns=round(drain_ns),
-        mode=np.array([MODES.index(kinds.get(kind, "none")) for kind in KINDS], np.int64),
-        hold_ns=np.array([_at_least_1(holds.get(kind, 1.0)) for kind in KINDS], np.int64),
+        mode=np.array([MODES.index(kinds.get(kind, "none")) for kind in COST_KEYS], np.int64),
+        hold_ns=np.array([_at_least_1(holds.get(kind, 1.0)) for kind in COST_KEYS], np.int64),
         queue_ns=queue_table_ns(sheet, max(1, n_vcpus)),
     )
 
@@ -356,9 +350,9 @@ def clear_page_ns(sheet: CostSheet, era: Era, mmu: str = "tdp") -> float:
     return sheet.clear_tree_atomic_ns if era.clear == "atomic-and" else sheet.clear_tree_cmpxchg_ns
 
 
-def log_costs(sheet: CostSheet, era: Era, mmu: str = "tdp") -> LogNumbers:
+def log_costs(sheet: CostSheet, era: Era, mmu: str = "tdp") -> LogCosts:
     """Costs of enabling, reading, clearing and ending a log. InputError for an MMU that does not exist."""
-    return LogNumbers(
+    return LogCosts(
         get_ns=sheet.get_page_ns,
         clear_ns=clear_page_ns(sheet, era, mmu),
         protect_ns=sheet.protect_page_ns,

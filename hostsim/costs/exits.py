@@ -1,10 +1,14 @@
-"""Exits of a guest under KVM: kinds of faults, how they take mmu_lock, what they cost.
+"""Exits of a guest under KVM: the one list of their kinds, how their faults take mmu_lock, what they cost.
+
+A kind is said once, in ``EXITS``. Cost tables, counters, columns of results, tables, pictures, the verdict and the page of
+results follow that list; the compiled loops use the numbers.
 
 Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, ::kvm_tdp_mmu_map.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +16,87 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-NOTHING, MAP, TRACK, WP, SPLIT, SPURIOUS, PML_FULL = range(7)
-N_KINDS = 7
+NOTHING, MAP, TRACK, WP, SPLIT, SPURIOUS, PML_FULL, RETRY = range(8)
+"""Numbers of the engine. NOTHING: no fault, as IPIs and kicks. Kinds with a cost of their own come before RETRY."""
+USER_SPACE = -1
+"""Number of what the vCPU's thread counts, in user space."""
 NONE, SHARED, EXCLUSIVE = range(3)
 """How a fault takes mmu_lock."""
+
+
+@dataclass(frozen=True)
+class ExitKind:
+    """A kind of exit.
+
+    number: of the engine's counters and cost tables, or USER_SPACE.
+    name: counter of ``Tally`` and column of results.
+    cost: key of eras and cost tables; "" where the exit costs nothing but leaving and entering the guest.
+    heading: of a column; label: of a line in a picture; title: of a column where figures of other kinds stand beside.
+    words: plural, for a sentence; meaning: for the page of results.
+    handles_fault: whether a fault ends with it. spare: whether narrow tables may leave it out. compared: whether tables of
+    ``hostsim compare`` show it.
+    """
+
+    number: int
+    name: str
+    cost: str
+    heading: str
+    label: str
+    words: str
+    meaning: str
+    handles_fault: bool = True
+    spare: bool = False
+    compared: bool = False
+
+    @property
+    def title(self) -> str:
+        """``wp faults``, ``PML full``."""
+        return self.name.replace("_", " ") if self.handles_fault else self.heading
+
+
+EXITS = (
+    ExitKind(
+        WP, "wp_faults", cost="wp", heading="wp", label="write protection", words="write-protection faults",
+        meaning="exits that handled the first write to a write-protected page", compared=True,
+    ),
+    ExitKind(
+        MAP, "map_faults", cost="map", heading="map", label="map", words="map faults",
+        meaning="exits that mapped a page", compared=True,
+    ),
+    ExitKind(
+        SPLIT, "split_faults", cost="split", heading="split", label="split", words="faults that split a large page",
+        meaning="exits that split a large page, because a write to it has to be logged by 4 KiB", compared=True,
+    ),
+    ExitKind(
+        TRACK, "track_faults", cost="track", heading="track", label="access tracking", words="access-tracking faults",
+        meaning="exits that made a page accessible again after ageing had taken the access away",
+    ),
+    ExitKind(
+        SPURIOUS, "spurious", cost="spurious", heading="spurious", label="spurious", words="spurious faults",
+        meaning="faults on a page that another vCPU had opened meanwhile", spare=True,
+    ),
+    ExitKind(
+        RETRY, "retries", cost="", heading="retried", label="retried", words="retried faults",
+        meaning="faults that an mmu-notifier invalidation sent back", handles_fault=False, spare=True,
+    ),
+    ExitKind(
+        PML_FULL, "pml_full", cost="pml_full", heading="PML full", label="PML buffer full", words="full PML buffers",
+        meaning="exits because a PML buffer was full (512 pages)", handles_fault=False, compared=True,
+    ),
+    ExitKind(
+        USER_SPACE, "ring_full", cost="", heading="ring full", label="ring full", words="full rings",
+        meaning="exits to user space because a dirty ring was full", handles_fault=False, compared=True,
+    ),
+)  # fmt: skip
+"""In the order of results: columns of files, tables, legends."""
+COUNTED = tuple(sorted((kind for kind in EXITS if kind.number != USER_SPACE), key=lambda kind: kind.number))
+"""Those that the engine counts, by number."""
+COSTED = tuple(kind for kind in COUNTED if kind.cost)
+"""Those with a cost of their own, by number: from 1 on, without a gap."""
+COST_KEYS = ("nothing", *(kind.cost for kind in COSTED))
+"""Keys of the rows of ``ExitCosts.mode`` and ``hold_ns``."""
+N_KINDS = len(COST_KEYS)
+assert [kind.number for kind in COUNTED] == list(range(1, len(COUNTED) + 1)), "numbers of exits have a gap"
 
 
 class ExitCosts(NamedTuple):

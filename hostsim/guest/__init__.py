@@ -1,1 +1,1 @@
-"""Guests: what touches memory, and when, in virtual time. No SimPy here."""
+"""Guests: VM and vCPU threads, and the touch processes that say when a page is accessed next, in virtual time."""

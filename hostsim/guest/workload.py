@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.rng import stream_key
 from hostsim.guest import touch
 from hostsim.guest.pacing import N_FIELDS, Pacing, clock_row
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.touch import TouchTable
 
-NS_PER_S = 1_000_000_000
 _DENOMINATOR_MAX = (1 << 31) - 1
 
 
@@ -43,7 +43,7 @@ class TouchTrace:
 
 @dataclass(frozen=True)
 class Workload:
-    """What some vCPUs do to a region of gfns. Rates are page touches per second over all its vCPUs.
+    """Accesses of some vCPUs to a region of gfns. Rates are page touches per second, summed over these vCPUs.
 
     arrivals: writes of uniform and hotcold come "paced" (a loop: one each 1/rate, the page drawn anew) or as a "poisson"
     process (many independent clients); zipf and reads are Poisson. split: each vCPU has a part of the region to itself;
@@ -109,7 +109,7 @@ class Guest:
 
     @property
     def pending_size(self) -> int:
-        """Slots for pending touches: one per (class that writes, page). Nobody reads A bits yet, so reads arm nothing."""
+        """Slots for pending touches: one per (class that writes, page). Under tcg reads arm nothing: A bits are not read."""
         independent = self.table.ints[self.table.ints[:, touch.KIND] != touch.PACED]
         return int((independent[:, touch.N_PAGES] * independent[:, touch.IS_WRITE]).sum())
 

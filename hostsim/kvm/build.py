@@ -27,11 +27,10 @@ from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.lock import N_HOSTS
 from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.rules import conflicts, ring_reserve, sheet_conflicts
-from hostsim.kvm.setup import BACKING_PAGES, LogCosts
-from hostsim.kvm.spec import INTERFACES, MEASURED, UNMAPPING, Interface, MmuSpec, pins_pages
+from hostsim.kvm.spec import BACKING_PAGES, INTERFACES, MEASURED, Interface, MmuSpec, pins_pages, traits_of
 from hostsim.kvm.tlb import TlbReach
-from hostsim.spte_index.base import BaseIndex
-from hostsim.spte_index.pr_hashes_arrays import BITS, CAP, LINK_BYTES, REST_BYTES
+from hostsim.spte_index.book3s_pr import BITS, LINK_BYTES, REST_BYTES
+from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.spte import REGION_PAGES
 from hostsim.spte_index.tables import HPTE_BYTES
 
@@ -45,22 +44,27 @@ def live_vm(
     mmu: MmuSpec,
     interface: str,
     log_capacity: int = 0,
+    *,
+    running: bool = True,
 ) -> LiveVm:
-    """A VM under KVM on ``env``. InputError for what its era, its machine or its interface does not offer."""
+    """A VM under KVM on ``env``, its vCPUs in the guest or, with ``running`` false, held in user space.
+
+    InputError for choices that its era, its machine or its interface does not offer.
+    """
     plan, config, exits = log_plan(mmu, interface), mmu_config(mmu, interface), exits_of(mmu, n_vcpus)
     if mmu.index == MEASURED:
-        engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity)
-        return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan)
-    costs, cap_pages = index_costs(mmu), n_vcpus * CAP if mmu.index == UNMAPPING else 0
+        engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity, running=running)
+        return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, running=running)
+    costs, cap_pages = index_costs(mmu), n_vcpus * traits_of(mmu.index).cap
     index = index_of(mmu.index, memory, cap_pages, has_notifiers=not pins_pages(mmu.index, mmu.era))
     added = added_to_faults(mmu.index, mmu, costs.harvest, float(sum(index.bytes_used().values())))
     capacity = max(log_capacity, memory.n_pages)
     if cap_pages:
         config = _capped(config, mmu.index, index, costs, cap_pages)
-    engine = GuestEngine(guest, memory, n_vcpus, config, added.on(exits), N_HOSTS, capacity)
+    engine = GuestEngine(guest, memory, n_vcpus, config, added.on(exits), N_HOSTS, capacity, running=running)
     has = kernel_has(load_era(mmu.era), mmu.mmu)
     indexed = IndexedSptes(mmu.index, index, engine, costs, added, has, owns_log=log_capacity == 0)
-    return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, indexed)
+    return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, indexed, running=running)
 
 
 def _capped(config: MmuConfig, design: str, index: BaseIndex, costs: IndexCosts, cap_pages: int) -> MmuConfig:
@@ -78,7 +82,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
     is_shared = mmu.mmu == "tdp" and era.lock == "rwlock" and era.tdp_mmu != "absent" and shares_lock(mmu.index)
     return LogPlan(
         interface=known,
-        costs=LogCosts(**log_costs(costs, era, mmu.mmu)),
+        costs=log_costs(costs, era, mmu.mmu),
         lock_pair_ns=number(mmu.costs, "lock_pair_ns").value,
         pml=mmu.write_tracking == "pml",
         d_bit=mmu.write_tracking == "d-bit",
@@ -86,7 +90,9 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
         recovery=era.recovery[mmu.mmu] if mmu.page_size != "4KiB" else "none",
         slot_mode=SHARED if is_shared else EXCLUSIVE,
         slot_yields=("eager-split" if is_eager else "enable") in era.yields,
-        invalidates=mmu.index == UNMAPPING,
+        invalidates=traits_of(mmu.index).protects_by_zapping,
+        flush_each=era.recovery_flush == "each",
+        n_slots=mmu.n_slots,
     )
 
 
@@ -121,7 +127,7 @@ def exits_of(mmu: MmuSpec, n_vcpus: int) -> ExitCosts:
     costs, era = load_costs(mmu.costs), load_era(mmu.era)
     if mmu.index != MEASURED:
         era = locked_for(mmu.index, era, mmu.mmu)
-    return ExitCosts(**exit_costs(costs, era, mmu.mmu, pml=mmu.write_tracking == "pml", n_vcpus=n_vcpus + N_HOSTS))
+    return exit_costs(costs, era, mmu.mmu, pml=mmu.write_tracking == "pml", n_vcpus=n_vcpus + N_HOSTS)
 
 
 def checked(mmu: MmuSpec, interface: str) -> Interface:

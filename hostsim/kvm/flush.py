@@ -10,9 +10,9 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
+from hostsim.costs.costs import LogCosts
 from hostsim.kvm.engine_tlb import Tlbs
 from hostsim.kvm.engine_walks import Walkers
-from hostsim.kvm.setup import LogCosts
 
 
 class RemoteFlush:

@@ -13,21 +13,15 @@ import numpy as np
 from hostsim.costs.costs import clear_page_ns, load_costs
 from hostsim.costs.era import Era, load_era
 from hostsim.costs.exits import MAP, WP, ExitCosts
-from hostsim.kvm.spec import MEASURED, MmuSpec
-from hostsim.spte_index.base import BaseIndex
+from hostsim.kvm.spec import MEASURED, MmuSpec, traits_of
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.guests import IndexedGuest, Layout, build_guest, one_slot
+from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
 from hostsim.spte_index.work import Work, counted
 
 KERNEL_HAS = {"active-walk": "shadow-walk", "hybrid": "hybrid", "rmap": "rmap", "tdp-tree": "tdp"}
 """The design that reads the log in a kernel, by ``Era.log_read``."""
-IN_PLACE = frozenset({"tdp", "table-scan"})
-"""A fault links nothing: it has walked the page table down to the spte anyway."""
-WORD_LOCKS = frozenset({"book3s-hv"})
-"""What a fault links has a lock of its own, a bit of the gfn's word."""
-CHAINED_WRITES = frozenset({"writable-chain", "logged-writable-chain"})
-"""A write-protection fault links its spte."""
 PROBED_PAGES, PROBED_FAULTS = 4096, 64
 
 
@@ -64,7 +58,7 @@ def measured_on(era: Era, mmu: str) -> str:
 
 def shares_lock(design: str) -> bool:
     """Whether what the era does with mmu_lock shared can be done so with ``design``: it links nothing under that lock."""
-    return design in IN_PLACE | WORD_LOCKS | {MEASURED}
+    return design == MEASURED or traits_of(design).links != "mmu_lock"
 
 
 def index_costs(mmu: MmuSpec) -> IndexCosts:
@@ -114,7 +108,7 @@ def _spent(index: BaseIndex, *calls: Callable[[], object]) -> Work:
 @cache
 def upkeep_of(design: str) -> Upkeep:
     """Counted on a small guest, half of it mapped, a fault at a time; setting the spte itself is no upkeep."""
-    if design in IN_PLACE:
+    if traits_of(design).links == "nothing":
         return Upkeep(Work(), Work())
     kept, bare = _faults(design), _faults("table-scan")
     wp = Work() if kept.wp == Work() else _beyond(kept.wp, bare.wp)
@@ -188,6 +182,6 @@ def locked_for(design: str, era: Era, mmu: str) -> Era:
     locks = era.locks(mmu)
     if not shares_lock(design):
         locks = replace(locks, map="exclusive", split="exclusive")
-    if design in CHAINED_WRITES:
+    if traits_of(design).links_writes:
         locks = replace(locks, wp="exclusive")
     return replace(era, faults=MappingProxyType({**era.faults, mmu: locks}))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.loops.layout import ZAPS
-from hostsim.spte_index.base import BaseIndex
+from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.spte import DIRTY, PRESENT, TRACKED, WRITABLE
 from hostsim.spte_index.tables import ACCESSED
 

@@ -16,10 +16,10 @@ from hostsim.kvm.index_costs import AddedToFaults, IndexCosts
 from hostsim.kvm.index_step import InStep, map_in_portions
 from hostsim.kvm.loops.layout import TRACKS, ZAPS
 from hostsim.kvm.plan import whole_ns
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.designs import make_index, tables_for
 from hostsim.spte_index.guests import one_slot
 from hostsim.spte_index.meter import Meter
+from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
 from hostsim.spte_index.tables import ACCESSED, ENTRIES, take_tables
 from hostsim.spte_index.walk import PROTECT

@@ -61,9 +61,9 @@ class LiveVm(VmBase):
 
     def __init__(
         self, env: Clock, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int, engine: GuestEngine, plan: LogPlan,
-        indexed: IndexedSptes | None = None,
+        indexed: IndexedSptes | None = None, *, running: bool = True,
     ) -> None:  # fmt: skip
-        """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
+        """stop_ns: time of vm_stop once all vCPUs are out of the guest; running: the vCPUs are in the guest, else held."""
         super().__init__(env, memory, guest, make_armed(0, 0, len(guest.table.ints)), stop_ns)
         self.engine, self.plan, self.times, self.indexed = engine, plan, LogTimes(), indexed
         self.lock = MmuLock(env, engine.lock, engine.walks)
@@ -72,7 +72,9 @@ class LiveVm(VmBase):
         self.on_ring_full: Callable[[], Step] = _no_ring
         self.host: HostPages | None = None
         self.page_waits = PageWaits(n_vcpus)
-        self.vcpus = [KvmVcpu(env, engine, index, self._ring_full, self._is_ring_full) for index in range(n_vcpus)]
+        self.vcpus = [
+            KvmVcpu(env, engine, index, self._ring_full, self._is_ring_full, running=running) for index in range(n_vcpus)
+        ]
         env.attach(self)
 
     @property
@@ -154,6 +156,11 @@ class LiveVm(VmBase):
     def index_figures(self) -> IndexFigures | None:
         """What the index took so far; None without one."""
         return None if self.indexed is None else self.indexed.figures()
+
+    def begin_work(self, guest: Guest) -> None:
+        """The vCPUs, all of them out of the guest, have the work of ``guest`` from now on; their work clocks begin anew."""
+        self.guest = guest
+        self.engine.begin_work(guest)
 
     def hold_all(self) -> Step:
         """Keep all vCPUs out of the guest; returns when they are."""

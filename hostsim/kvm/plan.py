@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from hostsim.costs.costs import LogCosts
 from hostsim.costs.exits import EXCLUSIVE
-from hostsim.kvm.setup import LogCosts, Recovery
 from hostsim.kvm.spec import Interface
 
+Recovery = Literal["none", "zap", "in-place"]
+"""Fate of the 4 KiB sptes of huge pages when logging ends."""
 CLEAR_BITMAP_SHIFT = 18
 """QEMU x-clear-bitmap-shift: 2^18 pages are cleared at a go (migration/migration.h::CLEAR_BITMAP_SHIFT_DEFAULT)."""
 REAP_PERIOD_NS = 1_000_000_000
@@ -28,8 +31,9 @@ class LogPlan:
 
     pml: buffers are drained before a harvest; d_bit: sptes are scanned, there is no log; eager_split: large sptes are split
     when they are protected; recovery: what becomes of 4 KiB sptes of huge pages when the log ends; slot_mode: how switching
-    the log on and off takes mmu_lock; slot_yields: whether it gives way; invalidates: a log that begins and a GET that finds
-    anything dirty unmap all of the slot (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr).
+    the log on and off takes mmu_lock; slot_yields: whether it yields; invalidates: a log that begins and a GET that finds
+    anything dirty unmap all of the slot (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr); flush_each: a flush for each region
+    that is recovered, else one a slot; n_slots: memslots, each of which is switched on and off by an ioctl of its own.
     """
 
     interface: Interface
@@ -44,6 +48,8 @@ class LogPlan:
     chunk_shift: int = CLEAR_BITMAP_SHIFT
     reap_period_ns: int = REAP_PERIOD_NS
     invalidates: bool = False
+    flush_each: bool = False
+    n_slots: int = 1
 
     @property
     def all_set(self) -> bool:

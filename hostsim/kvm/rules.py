@@ -11,7 +11,7 @@ from hostsim.core.finding import Finding
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.costs import load_costs, sheet_names
 from hostsim.costs.era import Era, era_names, load_era
-from hostsim.kvm.spec import INDEXED, MEASURED, UNMAPPING, Interface, MmuSpec, WriteTracking
+from hostsim.kvm.spec import INDEXED, MEASURED, Interface, MmuSpec, WriteTracking, traits_of
 
 RING_RESERVED = 64
 """Entries that stay free in a ring, with PML a buffer more (virt/kvm/dirty_ring.c::kvm_dirty_ring_get_rsvd_entries)."""
@@ -58,8 +58,8 @@ def ring_reserve(mmu: MmuSpec) -> int:
 
 
 def caught_by(index: str) -> WriteTracking:
-    """How a first write is found where ``index`` holds the sptes: Book3S HV's C bits, else protection."""
-    return "d-bit" if index == "book3s-hv" else "write-protect"
+    """How a first write is found where ``index`` holds the sptes: by bits that the hardware sets, or by protection."""
+    return "d-bit" if traits_of(index).logs_by_hardware else "write-protect"
 
 
 def _before(era: Era, name: str) -> bool:
@@ -111,7 +111,8 @@ def _of_ring(mmu: MmuSpec) -> Iterator[Finding]:
 def _of_index(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
     """An index is asked to write-protect 4 KiB sptes of a direct map; Book3S HV's to read C bits."""
     index, caught = f"'{mmu.index}'", caught_by(mmu.index)
-    offered = INDEXED[:1] if mmu.index in ("book3s-hv", UNMAPPING) else INDEXED
+    traits = traits_of(mmu.index)
+    offered = INDEXED[:1] if traits.logs_by_hardware or traits.protects_by_zapping else INDEXED
     if interface not in offered:
         wanted = "an index beside " + " or ".join(f"'{name}'" for name in offered)
         example = f'dirty_tracking = "{offered[0]}"'

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from operator import add, sub
 from typing import TYPE_CHECKING, Any
 
-from hostsim.costs.exits import MAP, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
-from hostsim.kvm.loops.layout import RETRY
+from hostsim.costs.exits import COSTED, COUNTED
 
 if TYPE_CHECKING:
     from hostsim.kvm.engine import GuestEngine
@@ -15,41 +15,29 @@ if TYPE_CHECKING:
     from hostsim.kvm.lock import MmuLock
     from hostsim.kvm.vcpu import KvmVcpu
 
-KINDS = {
-    "map_faults": MAP, "track_faults": TRACK, "wp_faults": WP, "split_faults": SPLIT, "spurious": SPURIOUS,
-    "pml_full": PML_FULL,
-}  # fmt: skip
-"""Counters of exits, by the engine's kind."""
-OF_A_LOG = (
-    "retries", "host_wait_ns", "flush_ns", "sync_ns", "clears", "clear_ns", "ring_full", "reaps", "reap_ns", "stall_ns",
-    "page_wait_ns",
-)  # fmt: skip
-"""Counters of a VM whose log is read while it runs."""
+NUMBERS = {kind.name: kind.number for kind in COUNTED}
+"""Place in ``Tally.exits`` by name."""
+NO_EXITS = (0,) * (1 + len(COUNTED))
 
 
 @dataclass(frozen=True)
 class Tally:
     """Counters of a VM; the difference of two is a phase. Times in ns.
 
+    exits: by number of their kind (hostsim.costs.exits); each is an attribute under its name, too: ``tally.wp_faults``.
     wait_ns, hold_ns: of mmu_lock, summed over vCPUs; host_wait_ns, host_hold_ns: by threads that work on the log; flush_ns:
-    what flushes took them. retries: faults that an invalidation sent back. sync_ns: in syncs of the bitmap; clears,
-    clear_ns: CLEARs before pages are sent; ring_full: exits to user space; reaps, reap_ns: of dirty rings; times include
-    waits and flushes. stall_ns: vCPUs out of the guest because of exits and rings, not of throttle or pause; summed, exits
-    under way included. page_wait_ns: of that, waiting for pages that the host did not have.
+    how long the threads that flush waited. sync_ns: in syncs of the bitmap; clears, clear_ns: CLEARs before pages are sent;
+    ring_full: exits to user space; reaps, reap_ns: of dirty rings; times include waits and flushes. stall_ns: vCPUs out of
+    the guest because of exits and rings, not of throttle or pause; summed, exits under way included. page_wait_ns: of that,
+    waiting for pages that the host did not have.
     """
 
     now_ns: int = 0
-    map_faults: int = 0
-    track_faults: int = 0
-    wp_faults: int = 0
-    split_faults: int = 0
-    spurious: int = 0
-    pml_full: int = 0
+    exits: tuple[int, ...] = NO_EXITS
     wait_ns: int = 0
     hold_ns: int = 0
     host_hold_ns: int = 0
     flushes: int = 0
-    retries: int = 0
     host_wait_ns: int = 0
     flush_ns: int = 0
     sync_ns: int = 0
@@ -61,23 +49,41 @@ class Tally:
     stall_ns: int = 0
     page_wait_ns: int = 0
 
+    def __getattr__(self, name: str) -> int:
+        """Exits by the name of their kind."""
+        number = NUMBERS.get(name)
+        if number is None:
+            raise AttributeError(f"Tally has no {name}")
+        return self.exits[number]
+
     def __sub__(self, before: Tally) -> Tally:
         """What happened since ``before``."""
-        return Tally(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(self)))
+        return self._with(before, sub)
 
     def __add__(self, other: Tally) -> Tally:
         """Both together."""
-        return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return self._with(other, add)
+
+    def _with(self, other: Tally, combine: Callable[[int, int], int]) -> Tally:
+        exits = tuple(map(combine, self.exits, other.exits))
+        names = [field.name for field in fields(self) if field.name != "exits"]
+        return Tally(exits=exits, **{name: combine(getattr(self, name), getattr(other, name)) for name in names})
 
     @property
     def faults(self) -> int:
         """Exits that handled a fault, spurious ones too."""
-        return self.map_faults + self.track_faults + self.wp_faults + self.split_faults + self.spurious
+        return sum(self.exits[kind.number] for kind in COUNTED if kind.handles_fault)
 
     def to_dict(self) -> dict[str, Any]:
-        """What a phase of the selftest has, by name; the time as ``duration_ns``."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in OF_A_LOG}
-        return {"duration_ns": values.pop("now_ns"), **values}
+        """What a phase of the selftest has, by name; the time as ``duration_ns``. Its log is not read while it runs."""
+        exits = {kind.name: getattr(self, kind.name) for kind in COSTED}
+        lock = {"wait_ns": self.wait_ns, "hold_ns": self.hold_ns, "host_hold_ns": self.host_hold_ns}
+        return {"duration_ns": self.now_ns, **exits, **lock, "flushes": self.flushes}
+
+
+def exits_of(**counts: int) -> tuple[int, ...]:
+    """``Tally.exits`` of some kinds by name, none of the others."""
+    return tuple(counts.get(name, 0) for name in ("", *NUMBERS))
 
 
 @dataclass
@@ -93,9 +99,9 @@ class LogTimes:
 
 def tally_of(now_ns: int, engine: GuestEngine, host_hold_ns: int, flushes: int) -> Tally:
     """The counters as they stand."""
-    kinds = {name: int(engine.exits[kind]) for name, kind in KINDS.items()}
     wait_ns, hold_ns = engine.sums.tolist()
-    return Tally(now_ns, **kinds, wait_ns=wait_ns, hold_ns=hold_ns, host_hold_ns=host_hold_ns, flushes=flushes)
+    exits = tuple(engine.exits.tolist())
+    return Tally(now_ns, exits, wait_ns=wait_ns, hold_ns=hold_ns, host_hold_ns=host_hold_ns, flushes=flushes)
 
 
 def live_tally(
@@ -104,7 +110,6 @@ def live_tally(
     """The counters of a live VM as they stand."""
     return replace(
         tally_of(now_ns, engine, lock.hold_ns, flush.count),
-        retries=int(engine.exits[RETRY]),
         host_wait_ns=lock.wait_ns,
         flush_ns=flush.ns,
         ring_full=sum(vcpu.ring_full_exits for vcpu in vcpus),

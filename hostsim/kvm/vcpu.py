@@ -31,6 +31,10 @@ class VcpuExits(Protocol):
         """Whether it came out because its dirty ring is full."""
         ...
 
+    def stop_at(self, vcpu: int, work_ns: int, now_ns: int) -> None:
+        """Let ``vcpu`` come out by itself once its first work clock has come to ``work_ns``."""
+        ...
+
 
 class Stopwatch:
     """Adds up spans of time, the one under way included."""
@@ -54,15 +58,17 @@ class Stopwatch:
 
 
 class KvmVcpu:
-    """One vCPU, in the guest to begin with. Leaving takes time: throttle and pause begin when it is out.
+    """One vCPU. Leaving the guest takes time: throttle and pause begin when it is out.
 
     ring_full_exits: for a full dirty ring.
     """
 
     def __init__(
-        self, env: Clock, exits: VcpuExits, index: int, on_ring_full: Callable[[], Step], must_reap: Callable[[int], bool]
-    ) -> None:
-        """``on_ring_full``: what the thread does about a full ring; ``must_reap``: whether KVM_RUN would return for one.
+        self, env: Clock, exits: VcpuExits, index: int, on_ring_full: Callable[[], Step], must_reap: Callable[[int], bool],
+        *, running: bool = True,
+    ) -> None:  # fmt: skip
+        """on_ring_full: reaps the rings; must_reap: whether KVM_RUN would return for a full ring; running: the vCPU is in
+        the guest to begin with, else it is out and held.
 
         A vCPU that was kicked out may have a full ring too: KVM lets it in no more (kvm_dirty_ring_check_request).
         """
@@ -74,16 +80,20 @@ class KvmVcpu:
         self._kicked = False
         self._sleep_ns = 0
         self._paused = False
-        self._holds = 0
+        self._holds = 0 if running else 1
+        self._done: simpy.Event | None = None
         self._stopped: simpy.Event = env.event()
         self._changed: simpy.Event = env.event()
         self._awake: simpy.Event = env.event().succeed()
+        if not running:
+            self._in_user_space.start()
+            self._out.succeed()
         self.process = env.process(self._loop())
 
     @property
     def leaving(self) -> bool:
-        """Whether it was kicked and is not out yet."""
-        return self._kicked
+        """Whether it is to come out: it was kicked and is not out yet, or it stops by itself."""
+        return self._kicked or self._done is not None
 
     @property
     def user_space_ns(self) -> int:
@@ -100,6 +110,10 @@ class KvmVcpu:
         self._kicked = False
         self._in_user_space.start()
         self._out.succeed()
+        if self._done is not None and not self._exits.ring_full(self._index):
+            self._holds += 1
+            self._done.succeed()
+            self._done = None
 
     def throttle(self, sleep_ns: int) -> None:
         """Kick the vCPU out to sleep, unless it sleeps already (softmmu/cpu-throttle.c::cpu_throttle_timer_tick)."""
@@ -128,6 +142,13 @@ class KvmVcpu:
         """Undo one ``hold``."""
         self._holds -= 1
         self._notify()
+
+    def run_to(self, work_ns: int) -> simpy.Event:
+        """Let the vCPU in, which is held; it leaves and is held once it has done ``work_ns``: then the event comes up."""
+        self._exits.stop_at(self._index, work_ns, self._env.now_ns)
+        self._done = self._env.event()
+        self.release()
+        return self._done
 
     def run_on_cpu(self) -> simpy.Event:
         """Comes up when the vCPU thread has run a work item queued now: at once, or when its throttled sleep ends."""

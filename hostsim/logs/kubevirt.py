@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.logs.figures import quantity
 from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
@@ -38,7 +39,6 @@ NAMES = {
     "ExpectedDowntime": ("expected_downtime_ms", "ms"),
     "Downtime": ("downtime_ms", "ms"),
 }
-PAGE_BYTES = 4096
 WRONG_BY = 64
 """Releases before 1.2 printed bytes / 8 as Mbps where bits, bytes x 8, were meant (logMigrationInfo::bToMbps)."""
 AGREES = 1.5

@@ -9,8 +9,9 @@ from typing import Any
 import simpy
 
 from hostsim.core.clock import Clock
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.knobs import Knobs
-from hostsim.core.memory import PAGE_SIZE, RamBlock, make_memory
+from hostsim.core.memory import RamBlock, make_memory
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import Vm, VmBase
 from hostsim.guest.workload import Workload, build_guest
@@ -176,6 +177,6 @@ class Machine:
         rate = self.migration.state.bandwidth_bytes_per_ms * 1000
         return {
             "status": now.status, "round": now.dirty_sync_count, "remaining_bytes": now.remaining,
-            "total_bytes": now.total, "dirty_bytes_per_s": now.dirty_pages_rate * PAGE_SIZE, "bandwidth_bytes_per_s": rate,
+            "total_bytes": now.total, "dirty_bytes_per_s": now.dirty_pages_rate * PAGE_BYTES, "bandwidth_bytes_per_s": rate,
             "threshold_bytes": self.migration.state.threshold_bytes, "throttle_percent": now.cpu_throttle_percentage,
         }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 PAGES_A_FLUSH = 32
 """64 iovecs, two a page (migration/qemu-file.c MAX_IOV_SIZE)."""
@@ -28,7 +29,8 @@ class Behaviour:
     has_device_status: bool
 
 
-BEHAVIOUR = {
+Version = Literal["7.2", "10.0", "10.2"]
+BEHAVIOUR: dict[Version, Behaviour] = {
     "7.2": Behaviour(False, 1, False, False, False, False),
     "10.0": Behaviour(True, PAGES_A_FLUSH, True, True, False, True),
     "10.2": Behaviour(True, PAGES_A_FLUSH, True, True, True, True),
@@ -39,7 +41,7 @@ BEHAVIOUR = {
 class MigrationParameters:
     """As QMP names them; max_bandwidth and avail_switchover_bandwidth in bytes/s, 0: none; timeout_ns 0: none."""
 
-    qemu: str = "10.2"
+    qemu: Version = "10.2"
     max_bandwidth: int = 128 << 20
     downtime_limit_ms: int = 300
     auto_converge: bool = False

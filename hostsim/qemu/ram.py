@@ -10,10 +10,10 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.clock import NEVER_NS, Clock
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
-from hostsim.core.memory import PAGE_SIZE
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import send, tcp
@@ -61,7 +61,7 @@ class RamState:
     @property
     def remaining_bytes(self) -> int:
         """Pages still to be sent, each counted as a whole page [bytes] (ram_bytes_remaining)."""
-        return int(self.send_state[send.DIRTY_PAGES]) * PAGE_SIZE
+        return int(self.send_state[send.DIRTY_PAGES]) * PAGE_BYTES
 
     @property
     def sent_bytes(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
+from hostsim.core.constants import PAGE_WIRE_BYTES, ZERO_PAGE_BYTES
 from hostsim.core.rng import NEVER
 from hostsim.guest.armed import Armed
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
@@ -33,9 +34,6 @@ STREAM = LINK_FREE_PS
 """From here on the state is the row of the stream's connection (hostsim.qemu.tcp), which begins with LINK_FREE_PS."""
 N_STATE = STREAM + tcp.N_ROW
 
-PAGE_HEADER_BYTES = 8
-ZERO_PAGE_BYTES = 9
-NORMAL_PAGE_BYTES = 8 + 4096
 IO_BUFFER_BYTES = 32768
 """qemu-file.c IO_BUF_SIZE."""
 MAX_WAIT_MS = 50
@@ -134,7 +132,7 @@ def _write_page(
         return state[LINK_FREE_PS], t_ns
     if costs.link_bytes_per_s == 0:
         return free_ps, t_ns
-    if n_bytes == NORMAL_PAGE_BYTES:
+    if n_bytes == PAGE_WIRE_BYTES:
         free_ps = max(free_ps, t_ns * 1000) + page_ps
     else:
         free_ps = link_free_after(free_ps, t_ns, costs.link_bytes_per_s, n_bytes)
@@ -232,7 +230,7 @@ def send_pages(
     t, cursor, dirty, block = state[T_NS], state[CURSOR], state[DIRTY_PAGES], state[LAST_BLOCK]
     used, buffered, gathered, free_ps = state[USED_BYTES], state[BUFFERED_BYTES], state[BUFFERED_PAGES], state[LINK_FREE_PS]
     sent_bytes, iteration, done, zeros = 0, state[ITERATION_PAGES], 0, 0
-    page_ps = link_free_after(0, 0, max(costs.link_bytes_per_s, 1), NORMAL_PAGE_BYTES)
+    page_ps = link_free_after(0, 0, max(costs.link_bytes_per_s, 1), PAGE_WIRE_BYTES)
     while True:
         if limits.rate_limit_bytes > 0 and used > limits.rate_limit_bytes:
             reason = QUOTA
@@ -260,7 +258,7 @@ def send_pages(
         reads_zero = journal[done, 2] == 1 if is_known else is_zero(limits, zero, table, clocks, armed, gfn, t)
         if state[LOGGED] < len(log):
             _note(state, log, t, gfn, reads_zero)
-        n_bytes = ZERO_PAGE_BYTES if reads_zero else NORMAL_PAGE_BYTES
+        n_bytes = ZERO_PAGE_BYTES if reads_zero else PAGE_WIRE_BYTES
         if block < 0 or gfn >= block_ends[block] or (block > 0 and gfn < block_ends[block - 1]):
             block = _block_of(block_ends, gfn)
             n_bytes += 1 + block_id_bytes[block]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NS_PER_MS = 1_000_000
-
 
 @dataclass
 class MigrationState:

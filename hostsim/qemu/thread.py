@@ -11,10 +11,10 @@ from typing import Any
 import simpy
 
 from hostsim.core.clock import Clock
+from hostsim.core.constants import NS_PER_MS, PAGE_BYTES
 from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
-from hostsim.core.memory import PAGE_SIZE
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import auto_converge, window
@@ -23,7 +23,7 @@ from hostsim.qemu.link import Link, LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.ram import RamState
 from hostsim.qemu.recorder import SERIES_PERIOD_NS, Recorder, Sample, SyncPoint
-from hostsim.qemu.state import NS_PER_MS, Counters, MigrationState
+from hostsim.qemu.state import Counters, MigrationState
 
 Step = Generator[simpy.Event, Any, None]
 RATE_PERIOD_MS = 1000
@@ -219,7 +219,7 @@ class Migration:
 
     def _evaluate_period(self) -> None:
         m, p = self.state, self.parameters
-        dirty_bytes = m.num_dirty_pages_period * PAGE_SIZE
+        dirty_bytes = m.num_dirty_pages_period * PAGE_BYTES
         xfer_bytes = self.transferred_bytes - m.bytes_xfer_prev
         if p.auto_converge and self.active and auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
             self._cut()

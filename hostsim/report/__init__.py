@@ -1,1 +1,1 @@
-"""What a person sees of a run: tables, a progress bar, a picture, the files."""
+"""Presentation: terminal tables, progress, pictures, files."""

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from hostsim.results.columns import in_place
+from hostsim.verdict.words import bandwidth_words, bytes_words, count_words, percent_words, span_words
+
+if TYPE_CHECKING:
+    from hostsim.results.columns import Column as ResultColumn
+
+WORDS: Mapping[str, Callable[[Any], str]] = {
+    "": str, "ns": span_words, "bytes": bytes_words, "bytes/s": bandwidth_words, "share": percent_words,
+    "percent": lambda percent: f"{percent} %",
+}  # fmt: skip
+"""How a value of results is written, by its unit; in any other unit it is a count."""
 
 
 class Role(Enum):
@@ -18,7 +30,9 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """name: key of a row; heading: may be wrapped at its words; words: a value as text, with its unit.
+    """A column of a table on the terminal; for one of results, ``shown`` makes it from the entry of the registry.
+
+    name: key of a row; heading: may be wrapped at its words; words: a value as text, with its unit.
 
     unit: of all cells, if they have none themselves; prose: cells may be wrapped at their words, as no other is;
     of: makes the value from the whole row, where it is not ``row[name]``; joined: stays in the part of the column before;
@@ -74,6 +88,20 @@ def grid_of(columns: Iterable[Column], rows: Iterable[Any], title: str = "", dim
 def in_use(columns: Iterable[Column], rows: Sequence[Any]) -> tuple[Column, ...]:
     """``columns`` without those that are to be shown only ``if_any``, where no row has any."""
     return tuple(column for column in columns if not column.if_any or any(column.value(row) for row in rows))
+
+
+def shown(columns: Iterable[ResultColumn[Any]], **otherwise: Mapping[str, Any]) -> tuple[Column, ...]:
+    """Of the registry those that have a heading; rows are mappings by name.
+
+    otherwise: by name, fields of ``Column`` that differ in this table from what follows from unit and entry.
+    """
+    return tuple(_shown(column, otherwise.get(column.name, {})) for column in in_place(columns) if column.heading)
+
+
+def _shown(column: ResultColumn[Any], otherwise: Mapping[str, Any]) -> Column:
+    role = Role.KEY if column.key else Role.SPARE if column.spare else Role.FIGURE
+    words = WORDS.get(column.unit, count_words)
+    return replace(Column(column.name, column.heading, words, role, if_any=column.if_any), **otherwise)
 
 
 def keys_of(names: Mapping[str, str] | Sequence[str]) -> list[Column]:

@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.compare_words import TITLES, ended_words, figure_words, ratio_words, spread_words
+from hostsim.results.ageing import AGEING as AGEING_SECTION
+from hostsim.results.columns import titles
+from hostsim.results.kvm import INDEX, KVM_ROUNDS
+from hostsim.results.memory import VMS
 from hostsim.study.compare.figures import AGEING, JUDGED, KVM, MEMORY
 from hostsim.study.compare.spread import CONFIDENCE, has_intervals
 from hostsim.study.compare.summary import Difference, Row, Summary
@@ -19,22 +23,13 @@ ENDED, ENDED_ALONE, RATIO = "converges", "ended", "x"
 ALSO = {"syncs": "syncs", "throttle_max_percent": "throttle"}
 """Shown without a ratio."""
 COSTS = {
-    "wp_faults": "wp faults", "map_faults": "map faults", "split_faults": "split faults", "pml_full": "PML full",
-    "ring_full": "ring full", "flushes": "flushes", "sync_ns": "in sync", "clear_ns": "in CLEAR", "reap_ns": "in reaps",
-    "host_hold_ns": "host holds", "lock_wait_ns": "vCPUs waiting", "host_wait_ns": "host waiting",
-    "page_wait_ns": "page waits", "stall_share": "vCPUs stalled", "start_ns": "log begins", "index_bytes": "index",
+    **titles(KVM_ROUNDS, KVM), **titles(INDEX, KVM),
+    **titles(VMS, MEMORY), f"{MEMORY}swap_in_p99_ns": "swap-in p99",
+    **titles(AGEING_SECTION, AGEING), f"{AGEING}lock_wait_p99_ns": "vCPU waits p99",
 }  # fmt: skip
-"""Shown in a table of their own, under KVM, if any combination has more than 0."""
-MEMORY_COSTS = {
-    "stall_share": "stalled for host", "swapped_in": "swapped in", "swap_in_p99_ns": "swap-in p99",
-    "direct_reclaims": "direct reclaims", "migration_wait_ns": "migration waiting",
-}  # fmt: skip
-"""In the same table, where memory runs short."""
-AGEING_COSTS = {
-    "pass_max_ns": "longest ageing pass", "young_pages": "young", "false_old_pages": "false old",
-    "lock_wait_p99_ns": "vCPU waits p99",
-}  # fmt: skip
-"""And where memory is aged."""
+"""What finding dirty pages cost under KVM, what a host did that is short of memory, and what ageing did: shown in a table of
+their own, if any combination has more than 0.
+"""
 
 
 def compare_tables(summary: Summary) -> list[Grid]:
@@ -105,11 +100,7 @@ def _ratio_column(summary: Summary, name: str) -> Column:
 
 
 def _costs(summary: Summary) -> Iterator[Column]:
-    """What finding dirty pages cost under KVM, what a host did that is short of memory, and what ageing did."""
-    names = {f"{KVM}{name}": title for name, title in COSTS.items()}
-    names |= {f"{MEMORY}{name}": title for name, title in MEMORY_COSTS.items()}
-    names |= {f"{AGEING}{name}": title for name, title in AGEING_COSTS.items()}
-    for name, title in names.items():
+    for name, title in COSTS.items():
         spreads = [row.spread(name) for row in summary.rows]
         if any(spread is not None and spread.mean > 0 for spread in spreads):
             yield _mean_column(name, title)

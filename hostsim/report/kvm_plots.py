@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hostsim.core.constants import NS_PER_MS
+from hostsim.costs.exits import EXITS
 from hostsim.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, log_axis, ns_axis, pictures_of
 from hostsim.report.plots import draw_panels
+from hostsim.results.columns import labels
+from hostsim.results.kvm import KVM_ROUNDS
+from hostsim.results.series import KVM_SERIES, SERIES
 from hostsim.verdict.words import count_words
 
 if TYPE_CHECKING:
@@ -16,16 +22,11 @@ if TYPE_CHECKING:
 
     from hostsim.results.tables import MigrationResult
 
-EXITS = (
-    ("wp_faults", "write protection", BLUE), ("map_faults", "map", GREEN), ("split_faults", "split", VERMILION),
-    ("track_faults", "access tracking", ORANGE), ("spurious", "spurious", GREY), ("retries", "retried", PURPLE),
-    ("pml_full", "PML buffer full", INK), ("ring_full", "ring full", SKY),
-)  # fmt: skip
-HARVEST = (
-    ("sync_ns", "sync", BLUE, "o"), ("clear_ns", "CLEAR", VERMILION, "s"), ("reap_ns", "reap", GREEN, "^"),
-    ("host_wait_ns", "of it, waiting for mmu_lock", GREY, "v"),
-)  # fmt: skip
-NS_PER_MS = 1e6
+LABELS = labels((*KVM_ROUNDS, *SERIES, *KVM_SERIES))
+COLOURS = cycle((BLUE, GREEN, VERMILION, ORANGE, GREY, PURPLE, INK, SKY))
+EXIT_COLOURS = {kind.name: colour for kind, colour in zip(EXITS, COLOURS, strict=False)}
+HARVEST = {"sync_ns": (BLUE, "o"), "clear_ns": (VERMILION, "s"), "reap_ns": (GREEN, "^"), "host_wait_ns": (GREY, "v")}
+"""Colours and marks of times of the threads that work on the log."""
 PLACES = 6
 LEAST_NS = 1_000
 """A CLEAR that finds nothing is not drawn."""
@@ -59,10 +60,10 @@ def _slowdown(axes: Axes, migration: MigrationResult) -> None:
     rounds = migration.rounds
     stalled = np.where(rounds["end_ns"] - rounds["start_ns"] >= SHORTEST_ROUND_NS, 100 * rounds["stall_share"], np.nan)
     stalled[-1] = np.nan if migration.downtime_ms is not None else stalled[-1]
-    axes.plot(t_s, 100 * slowed, color=GREEN, drawstyle="steps-pre", label="work not done")
-    _stairs(axes, migration, stalled, color=INK, linewidth=1.3, label="lost to exits")
+    axes.plot(t_s, 100 * slowed, color=GREEN, drawstyle="steps-pre", label=LABELS["guest_slowdown"])
+    _stairs(axes, migration, stalled, color=INK, linewidth=1.3, label=LABELS["stall_share"])
     if np.any(throttle):
-        axes.plot(t_s, throttle, color=VERMILION, drawstyle="steps-pre", linewidth=1.3, label="throttle")
+        axes.plot(t_s, throttle, color=VERMILION, drawstyle="steps-pre", linewidth=1.3, label=LABELS["throttle_percent"])
     top = max(float(np.nanmax(values, initial=0.0)) for values in (100 * slowed, stalled, throttle))
     axes.set_ylim(min(0.0, 115 * float(np.min(slowed, initial=0.0))), max(1.0, 1.15 * top))
     axes.set_ylabel("of the guest's time [%]")
@@ -79,10 +80,9 @@ def _running(migration: MigrationResult, *columns: str) -> list[Any]:
 def _exits(axes: Axes, migration: MigrationResult) -> None:
     rounds = migration.rounds
     seconds = np.maximum(rounds["end_ns"] - rounds["start_ns"], 1) / 1e9
-    rates = {column: _or_gap(rounds[column] / seconds) for column, _, _ in EXITS if np.any(rounds[column])}
-    for column, label, color in EXITS:
-        if column in rates:
-            _stairs(axes, migration, rates[column], color=color, label=label)
+    rates = {column: _or_gap(rounds[column] / seconds) for column in EXIT_COLOURS if np.any(rounds[column])}
+    for column, rate in rates.items():
+        _stairs(axes, migration, rate, color=EXIT_COLOURS[column], label=LABELS[column])
     log_axis(axes, "y", rates.values(), count_words)
     axes.set_ylabel("exits per second")
 
@@ -90,10 +90,11 @@ def _exits(axes: Axes, migration: MigrationResult) -> None:
 def _harvest(axes: Axes, migration: MigrationResult) -> None:
     """A mark a round, at its end: the sync that ends it stands there."""
     rounds = migration.rounds
-    took_ns = {column: _or_gap(rounds[column], LEAST_NS) for column, _, _, _ in HARVEST}
-    for column, label, color, marker in HARVEST:
+    took_ns = {column: _or_gap(rounds[column], LEAST_NS) for column in HARVEST}
+    for column, (color, marker) in HARVEST.items():
         if np.isfinite(took_ns[column]).any():
-            look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4, "linewidth": 0.8, "label": label}
+            look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4, "linewidth": 0.8}
+            look["label"] = LABELS[column]
             axes.plot(rounds["end_ns"] / 1e9, took_ns[column], **look)
     ns_axis(axes, "y", took_ns.values())
     axes.set_ylabel("time in a round")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.latency import PERCENTILES, Latencies, merged
 from hostsim.report.drawing import (
     BLUE,
@@ -22,6 +23,8 @@ from hostsim.report.drawing import (
     pictures_of,
     titled,
 )
+from hostsim.results.columns import labels
+from hostsim.results.memory import MEMORY_SERIES
 from hostsim.verdict.words import bytes_words, count_words
 
 if TYPE_CHECKING:
@@ -48,8 +51,8 @@ LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
 """Of VMs, in the order of the host; others are grey."""
 MARKS = ("o", "s", "^", "D")
 """Of PERCENTILES."""
+LABELS = labels(MEMORY_SERIES)
 VMS_DRAWN = 4
-PAGE_BYTES = 4096
 
 
 def host_pictures(host: HostResult, name: str) -> dict[str, bytes]:
@@ -143,7 +146,7 @@ def _frames(axes: Axes, host: HostResult, series: Table) -> None:
     assert host.memory is not None
     first = series["vm"] == series["vm"][0]
     t_s, free = series["t_ns"][first] / 1e9, series["free_frames"][first]
-    axes.plot(t_s, free, color=INK, drawstyle="steps-pre", label="free frames")
+    axes.plot(t_s, free, color=INK, drawstyle="steps-pre", label=LABELS["free_frames"])
     for mark, dashes in (("high", (0, (6, 2))), ("low", (0, (3, 2))), ("min", (0, (1, 1.5)))):
         level = host.memory["watermarks"][mark]
         axes.axhline(level, color=VERMILION, linewidth=0.9, linestyle=dashes, label=mark)
@@ -157,10 +160,10 @@ def _swapped(axes: Axes, series: Table) -> None:
     times = np.unique(series["t_ns"])
     by_time = np.searchsorted(times, series["t_ns"])
     spans_s = np.maximum(np.diff(times, prepend=times[:1]), 1) / 1e9
-    for column, label, color in (("swapped_out_pages", "out", GREY), ("swapped_in_pages", "in", BLUE)):
+    for column, color in (("swapped_out_pages", GREY), ("swapped_in_pages", BLUE)):
         rates = np.bincount(by_time, series[column]) / spans_s
         rates[0] = 0
-        axes.plot(times / 1e9, rates, color=color, drawstyle="steps-pre", label=f"swapped {label}")
+        axes.plot(times / 1e9, rates, color=color, drawstyle="steps-pre", label=LABELS[column])
     axes.set_ylim(0, None)
     axes.set_ylabel("pages per second")
     _count_ticks(axes, None)

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.report.drawing import BLUE, GREEN, GREY, INK, VERMILION, bytes_axis, pictures_of, titled
+from hostsim.results.columns import labels
+from hostsim.results.series import SERIES
 from hostsim.verdict.words import seconds_words
 
 if TYPE_CHECKING:
@@ -18,9 +21,7 @@ if TYPE_CHECKING:
 
 Panel = Callable[["Axes", "MigrationResult"], None]
 """Draws one panel of a migration."""
-PAGE_BYTES = 4096
-PAGE_WIRE_BYTES = 4104
-"""A page on the wire (QEMU migration/ram.c::save_normal_page): what a dirtied page costs the link."""
+LABELS = labels(SERIES)
 LINES_MAX = 60
 """More syncs than this are marked at the upper edge alone: lines would make a grey area."""
 
@@ -57,9 +58,9 @@ def draw_panels(migration: MigrationResult, name: str, panels_of: Mapping[Panel,
 def _remaining(axes: Axes, migration: MigrationResult) -> None:
     t_s, series = _seconds(migration), migration.series
     at_s, remaining = _saw_tooth(migration)
-    axes.plot(at_s, remaining, color=BLUE, label="remaining")
+    axes.plot(at_s, remaining, color=BLUE, label=LABELS["remaining_bytes"])
     threshold = np.where(series["threshold_bytes"] > 0, series["threshold_bytes"], np.nan)
-    axes.plot(t_s, threshold, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1.3, label="threshold")
+    axes.plot(t_s, threshold, color=VERMILION, linestyle=(0, (4, 2)), linewidth=1.3, label=LABELS["threshold_bytes"])
     bytes_axis(axes, "y", [remaining, threshold])
     axes.set_ylabel("left to send")
 
@@ -88,16 +89,17 @@ def _rates(axes: Axes, migration: MigrationResult) -> None:
     dirtied = series["dirtied_pages_per_s"] * PAGE_WIRE_BYTES * 8
     top = max(float(np.nanmax(np.concatenate([bandwidth, dirtied]), initial=0.0)), 1.0)
     scale, unit = _bit_scale(top)
-    axes.plot(t_s, bandwidth / scale, color=BLUE, drawstyle="steps-pre", label="bandwidth")
-    axes.plot(t_s, dirtied / scale, color=VERMILION, drawstyle="steps-pre", label="dirtied by the guest")
+    axes.plot(t_s, bandwidth / scale, color=BLUE, drawstyle="steps-pre", label=LABELS["bandwidth_bytes_per_s"])
+    axes.plot(t_s, dirtied / scale, color=VERMILION, drawstyle="steps-pre", label=LABELS["dirtied_pages_per_s"])
     axes.set_ylim(0, top / scale * 1.12)
     axes.set_ylabel(f"rate [{unit}]")
 
 
 def _guest(axes: Axes, migration: MigrationResult) -> None:
     t_s, series = _seconds(migration), migration.series
-    axes.plot(t_s, series["guest_speed"] * 100, color=GREEN, drawstyle="steps-pre", label="guest speed")
-    axes.plot(t_s, series["throttle_percent"], color=INK, drawstyle="steps-pre", linewidth=1.3, label="throttle")
+    axes.plot(t_s, series["guest_speed"] * 100, color=GREEN, drawstyle="steps-pre", label=LABELS["guest_speed"])
+    look: dict[str, Any] = {"color": INK, "drawstyle": "steps-pre", "linewidth": 1.3}
+    axes.plot(t_s, series["throttle_percent"], label=LABELS["throttle_percent"], **look)
     top = float(np.nanmax(series["guest_speed"], initial=1.0)) * 100
     axes.set_ylim(-3, max(109.0, 1.09 * top))
     axes.set_ylabel("of full speed [%]")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hostsim.compiled.compiling import Standing
+from hostsim.core.constants import NS_PER_S
 from hostsim.report.compile_progress import compiling_words, described, shown_on
 from hostsim.report.console import err_console
 from hostsim.verdict.words import bytes_words, seconds_words
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-NS_PER_S = 1e9
 REFRESH_S = 0.1
 
 Report = Callable[[int, Mapping[str, Any]], None]

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hostsim.report.columns import Column, Grid, Role, grid_of, in_use
+from hostsim.core.constants import PAGE_WIRE_BYTES
+from hostsim.report.columns import Column, Grid, Role, grid_of, in_use, shown
 from hostsim.report.console import FAILED
+from hostsim.results.rounds import ROUNDS
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 if TYPE_CHECKING:
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from hostsim.validation.rows import Row
 
 ROWS_MAX = 12
-PAGE_WIRE_BYTES = 4104
-"""A whole page on the wire (QEMU migration/ram.c::save_normal_page): what a dirtied page costs the link."""
 NONE = "-"
 """Stands for what is not known or does not apply."""
 
@@ -31,16 +31,18 @@ def _known(words: Any) -> Any:
     return lambda value: words(value) if value > 0 else NONE
 
 
-ROUND_COLUMNS = (
-    Column("round", "round", role=Role.KEY),
-    Column("start_ns", "from", lambda ns: seconds_words(ns / 1e9), Role.SPARE),
-    Column("took", "took", lambda ns: seconds_words(ns / 1e9), of=lambda row: row["end_ns"] - row["start_ns"]),
-    Column("remaining_start_bytes", "to send", bytes_words),
-    Column("sent_bytes", "sent", bytes_words),
-    Column("dirty_rate_pages_per_s", "dirtied at", of=_dirtied),
-    Column("bandwidth_bytes_per_s", "bandwidth", _known(bandwidth_words)),
-    Column("threshold_bytes", "threshold", _known(bytes_words)),
-    Column("throttle_percent", "throttle", lambda percent: f"{percent} %", if_any=True),
+def moment_words(ns: float) -> str:
+    """A time since the start: in milliseconds at least, for it stands below larger ones."""
+    return seconds_words(ns / 1e9)
+
+
+ROUND_COLUMNS = shown(
+    ROUNDS,
+    start_ns={"words": moment_words},
+    end_ns={"words": moment_words, "of": lambda row: row["end_ns"] - row["start_ns"]},
+    dirty_rate_pages_per_s={"words": str, "of": _dirtied},
+    bandwidth_bytes_per_s={"words": _known(bandwidth_words)},
+    threshold_bytes={"words": _known(bytes_words)},
 )
 VALIDATION_COLUMNS = (
     Column("id", "case: quantity", role=Role.KEY, prose=True, of=lambda row: f"{row.id}: {row.quantity}"),

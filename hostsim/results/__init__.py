@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
+from hostsim.results.rounds import ROUNDS
+from hostsim.results.series import EVENTS, SERIES
 from hostsim.results.store import prepare_folder, write_run
-from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, RunResult, Table
+from hostsim.results.tables import MigrationResult, RunResult, Table
 
 __all__ = [
     "EVENTS",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.memory.policies.protocol import check_estimate
+from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
 from hostsim.results.latencies import vm_name
 from hostsim.results.tables import Table
 from hostsim.theory.age_histogram import age_counts, expected_counts, misplaced_share
@@ -17,93 +19,218 @@ from hostsim.theory.working_set import working_set_pages
 
 if TYPE_CHECKING:
     from hostsim.guest.workload import Workload
+    from hostsim.kvm.lock import MmuLock
     from hostsim.machine.machine import Machine
     from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingPass
 
-NS_PER_S = 1e9
-PASSES = {
-    "vm": "str", "pass": "int64", "start_ns": "int64", "took_ns": "int64", "calls": "int64", "asked": "int64",
-    "young": "int64", "host_read": "int64", "false_old": "float64", "working_set_pages": "float64",
-}  # fmt: skip
-"""Columns of ``ageing_passes``. host_read: of the young pages, those that the migration thread has read, and the guest has
-not accessed; false_old: pages called old that are expected to have been accessed since the pass before,
-by translations in a TLB; working_set_pages: what the guest accesses, of all its memory, in the work it did since the pass
-before, by its rates; empty for the first pass, and where rates do not say it (sweeps, traces).
-"""
-AGE_MAP = {
-    "vm": "str", "pass": "int64", "first_gfn": "int64", "end_gfn": "int64", "mean_age_passes": "float64",
-    "young_share": "float64",
-}  # fmt: skip
-"""Columns of ``age_map``: a row a pass and bin of gfns. Empty: an age where no pass has asked yet, a share where this pass
-did not.
-"""
+
+
+class PassOf(NamedTuple):
+    """A pass of the daemon of ``vm``. working_set_pages: None where rates do not say it, and for the first pass."""
+
+    vm: str
+    number: int
+    found: AgeingPass
+    working_set_pages: float | None
+
+
+class Bin(NamedTuple):
+    """A range of gfns of ``vm`` after a pass. mean_age: NaN where no pass has asked yet; young_share: where this did not."""
+
+    vm: str
+    number: int
+    first_gfn: int
+    end_gfn: int
+    mean_age_passes: float
+    young_share: float
+
+
+class Aged(NamedTuple):
+    """Ageing of a VM over a whole run.
+
+    true_sets: of each pass, as ``PassOf.working_set_pages``; histogram: int64[ages], pages; expected: float64[ages], by the
+    guest's rates, None where they or the daemon do not tell; seconds: of the run; lock: of the VM.
+    """
+
+    vm: str
+    passes: Sequence[AgeingPass]
+    true_sets: Sequence[float | None]
+    histogram: Any
+    expected: Any
+    notifier_calls: int
+    lock: MmuLock
+    seconds: float
+
+    def total(self, name: str) -> Any:
+        """Sum of a field of the passes."""
+        return sum(getattr(one, name) for one in self.passes)
+
+    def mean_but_first(self, name: str) -> float | None:
+        """Mean of a field of the passes, without the first one: all it finds is new to it."""
+        return float(np.mean([getattr(one, name) for one in self.passes[1:]])) if len(self.passes) > 1 else None
+
+    @property
+    def working_set_pages(self) -> float | None:
+        """Mean of those that are known."""
+        known = [pages for pages in self.true_sets[1:] if pages is not None]
+        return float(np.mean(known)) if known else None
+
+
+PASSES: Columns[PassOf] = (
+    Column("vm", STR, "", "VM", "the VM", lambda row: row.vm, key=True),
+    Column("pass", INT, "", "pass", "number of the pass, from 0 on", lambda row: row.number, key=True),
+    Column("start_ns", INT, "ns", "start", "since the start of the run", lambda row: row.found.start_ns),
+    Column("took_ns", INT, "ns", "took", "from its start to its end", lambda row: row.found.took_ns),
+    Column("calls", INT, "calls", "calls", "calls of the mmu notifier", lambda row: row.found.calls),
+    Column("asked", INT, "pages", "asked", "pages these calls were about, each once", lambda row: row.found.asked),
+    Column("young", INT, "pages", "young", "pages of these that were young, each once", lambda row: row.found.young),
+    Column(
+        "host_read", INT, "pages", "read by host",
+        "young pages that the migration thread has read, and the guest has not accessed",
+        lambda row: row.found.host_read, if_any=True,
+    ),
+    Column(
+        "false_old", FLOAT, "pages", "false old",
+        "pages called old that are expected to have been accessed since the pass before, by translations in a TLB",
+        lambda row: row.found.false_old,
+    ),
+    Column(
+        "working_set_pages", FLOAT, "pages", "working set",
+        "pages of all its memory that the guest accesses, by its rates, in the work it did since the pass before; empty for "
+        "the first pass, and where rates do not say it (sweeps, traces)",
+        lambda row: np.nan if row.working_set_pages is None else row.working_set_pages,
+    ),
+)  # fmt: skip
+"""Columns of ``ageing_passes``: a row a VM and pass."""
+AGE_MAP: Columns[Bin] = (
+    Column("vm", STR, "", "", "the VM", lambda row: row.vm),
+    Column("pass", INT, "", "", "number of the pass, from 0 on", lambda row: row.number),
+    Column("first_gfn", INT, "", "", "the first one of the bin", lambda row: row.first_gfn),
+    Column("end_gfn", INT, "", "", "the first one behind it", lambda row: row.end_gfn),
+    Column(
+        "mean_age_passes", FLOAT, "passes", "",
+        "mean age of its pages: passes since one found the page young; empty where no pass has asked yet",
+        lambda row: row.mean_age_passes,
+    ),
+    Column(
+        "young_share", FLOAT, "share", "", "young pages of those asked about; empty where this pass asked for none",
+        lambda row: row.young_share,
+    ),
+)  # fmt: skip
+"""Columns of ``age_map``: a row a VM, pass and bin of gfns."""
+AGEING: Columns[Aged] = (
+    Column("vm", STR, "", "", "the VM", lambda aged: aged.vm),
+    Column("passes", INT, "passes", "", "passes of the daemon", lambda aged: len(aged.passes)),
+    Column("calls", INT, "calls", "", "calls of the daemon to the mmu notifier", lambda aged: aged.total("calls")),
+    Column(
+        "asked_pages", INT, "pages", "",
+        "pages asked for, summed over the passes; a page counts once a pass, however often it is asked for",
+        lambda aged: aged.total("asked"),
+    ),
+    Column(
+        "young_pages", INT, "pages", "", "of these, pages found young", lambda aged: aged.total("young"), title="young",
+        place=1,
+    ),
+    Column(
+        "host_read_pages", INT, "pages", "",
+        "of `young_pages`, pages that the migration thread has read, and the guest has not accessed",
+        lambda aged: aged.total("host_read"),
+    ),
+    Column(
+        "false_old_pages", FLOAT, "pages", "",
+        "pages called old that are expected to have been accessed since the pass before, by translations in a TLB "
+        "([why](../background/timing-model.md)), summed over the passes",
+        lambda aged: aged.total("false_old"), title="false old", place=1,
+    ),
+    Column(
+        "pass_mean_ns", FLOAT, "ns", "", "mean time from the start of a pass to its end",
+        lambda aged: aged.total("took_ns") / len(aged.passes) if aged.passes else None,
+    ),
+    Column(
+        "pass_max_ns", INT, "ns", "", "longest time from the start of a pass to its end",
+        lambda aged: max((one.took_ns for one in aged.passes), default=None), title="longest ageing pass",
+    ),
+    Column(
+        "calls_per_s", FLOAT, "calls/s", "", "these calls over the time of the run",
+        lambda aged: aged.total("calls") / aged.seconds if aged.seconds else 0.0,
+    ),
+    Column(
+        "notifier_calls_per_s", FLOAT, "calls/s", "", "calls of all callers of the mmu notifier, reclaim included",
+        lambda aged: aged.notifier_calls / aged.seconds if aged.seconds else 0.0,
+    ),
+    Column(
+        "lock_wait_ns", INT, "ns", "", "`mmu_lock`: waited for, by all threads of the host",
+        lambda aged: aged.lock.wait_ns,
+    ),
+    Column("lock_hold_ns", INT, "ns", "", "`mmu_lock`: held, by all threads of the host", lambda aged: aged.lock.hold_ns),
+    Column(
+        "working_set_estimate_pages", FLOAT, "pages", "",
+        "mean of the pages found young in a pass, the first left out; never above the guest's pages",
+        lambda aged: aged.mean_but_first("young"),
+    ),
+    Column(
+        "working_set_host_read_pages", FLOAT, "pages", "", "of these, the pages that the migration thread alone has read",
+        lambda aged: aged.mean_but_first("host_read"),
+    ),
+    Column(
+        "working_set_pages", FLOAT, "pages", "",
+        "pages that the guest accesses in the work it did in those periods, by its rates; null where they do not tell "
+        "(sweeps, traces)",
+        lambda aged: aged.working_set_pages,
+    ),
+    Column(
+        "age_histogram_pages", JSON, "pages", "",
+        "pages by age at the end: passes since one found the page young; the last entry stands for all older ones",
+        lambda aged: aged.histogram.tolist(),
+    ),
+    Column(
+        "age_expected_pages", JSON, "pages", "",
+        "what it should be by the guest's rates; null where not every pass asks for every page",
+        lambda aged: None if aged.expected is None else aged.expected.tolist(),
+    ),
+    Column(
+        "age_misplaced_share", FLOAT, "share", "", "share of pages that would have to change their age for that",
+        lambda aged: None if aged.expected is None else misplaced_share(aged.histogram, aged.expected),
+    ),
+)  # fmt: skip
+"""Keys of ``ageing[]`` in run.json."""
 
 
 def ageing_section(machine: Machine) -> list[dict[str, Any]]:
     """``ageing`` of run.json: what each daemon did, summed up."""
-    return [_summary(machine, number) for number in range(len(machine.daemons))]
+    return [read_row(AGEING, _aged(machine, number)) for number in range(len(machine.daemons))]
 
 
 def ageing_tables(machine: Machine) -> list[Table]:
     """``ageing_passes`` and ``age_map``."""
-    passes = [row for number in range(len(machine.daemons)) for row in _pass_rows(machine, number)]
-    bins = [row for number, daemon in enumerate(machine.daemons) for row in _bin_rows(vm_name(number), daemon)]
-    return [Table.of("ageing_passes", PASSES, passes), Table.of("age_map", AGE_MAP, bins)]
+    passes = [row for number in range(len(machine.daemons)) for row in _passes(machine, number)]
+    bins = [row for number, daemon in enumerate(machine.daemons) for row in _bins(vm_name(number), daemon)]
+    return [Table.read("ageing_passes", PASSES, passes), Table.read("age_map", AGE_MAP, bins)]
 
 
-def _summary(machine: Machine, number: int) -> dict[str, Any]:
-    daemon, notifier, lock = machine.daemons[number], machine.notifiers[number], machine.live_vms[number].lock
-    passes = daemon.passes
-    calls, took_ns = sum(one.calls for one in passes), sum(one.took_ns for one in passes)
-    seconds = machine.env.now_ns / NS_PER_S
-    return {
-        "vm": vm_name(number),
-        "passes": len(passes),
-        "calls": calls,
-        "asked_pages": sum(one.asked for one in passes),
-        "young_pages": sum(one.young for one in passes),
-        "host_read_pages": sum(one.host_read for one in passes),
-        "false_old_pages": sum(one.false_old for one in passes),
-        "pass_mean_ns": took_ns / len(passes) if passes else None,
-        "pass_max_ns": max((one.took_ns for one in passes), default=None),
-        "calls_per_s": calls / seconds if seconds else 0.0,
-        "notifier_calls_per_s": sum(one.count for one in notifier.latencies.values()) / seconds if seconds else 0.0,
-        "lock_wait_ns": lock.wait_ns,
-        "lock_hold_ns": lock.hold_ns,
-        **_working_set(machine, number),
-        **_histogram(machine, number),
-    }
-
-
-def _working_set(machine: Machine, number: int) -> dict[str, Any]:
-    """Mean over the passes but the first: pages found young, those of them that the migration thread alone has read, and the
-    pages that the guest accesses by its rates in the same spans of work.
-    """
-    pairs = [(one.young, w) for one, w in zip(machine.daemons[number].passes, _true_sets(machine, number), strict=True)]
-    known = [(young, w) for young, w in pairs[1:] if w is not None]
-    passes, n_pages = machine.daemons[number].passes[1:], machine.live_vms[number].memory.n_pages
-    estimate = float(np.mean([one.young for one in passes])) if passes else None
-    check_estimate(estimate or 0.0, n_pages, "pages of the guest")
-    return {
-        "working_set_estimate_pages": estimate,
-        "working_set_host_read_pages": float(np.mean([one.host_read for one in passes])) if passes else None,
-        "working_set_pages": float(np.mean([w for _, w in known])) if known else None,
-    }
-
-
-def _histogram(machine: Machine, number: int) -> dict[str, Any]:
-    """Ages at the end, and how many pages have another than they should by their rates."""
+def _aged(machine: Machine, number: int) -> Aged:
     daemon = machine.daemons[number]
-    n_passes = len(daemon.passes)
-    counts, rates = age_counts(daemon.ages, n_passes), _rates(machine, number)
+    aged = Aged(
+        vm=vm_name(number),
+        passes=daemon.passes,
+        true_sets=_true_sets(machine, number),
+        histogram=age_counts(daemon.ages, len(daemon.passes)),
+        expected=_expected(machine, number),
+        notifier_calls=sum(one.count for one in machine.notifiers[number].latencies.values()),
+        lock=machine.live_vms[number].lock,
+        seconds=machine.env.now_ns / NS_PER_S,
+    )
+    check_estimate(aged.mean_but_first("young") or 0.0, machine.live_vms[number].memory.n_pages, "pages of the guest")
+    return aged
+
+
+def _expected(machine: Machine, number: int) -> Any:
+    """float64[ages]: pages by age, as they should be by the guest's rates; None where these or the daemon do not tell."""
+    daemon, rates = machine.daemons[number], _rates(machine, number)
     spans_s = _work_spans_s(daemon.passes, _clocks(machine, number))
-    found: dict[str, Any] = {"age_histogram_pages": counts.tolist(), "age_expected_pages": None, "age_misplaced_share": None}
     if rates is None or not spans_s or not _asks_for_all(daemon):
-        return found
-    expected = expected_counts(rates[daemon.ages >= 0], float(np.mean(spans_s)), n_passes)
-    return found | {
-        "age_expected_pages": expected.tolist(), "age_misplaced_share": misplaced_share(counts, expected),
-    }  # fmt: skip
+        return None
+    return expected_counts(rates[daemon.ages >= 0], float(np.mean(spans_s)), len(daemon.passes))
 
 
 def _asks_for_all(daemon: AgeingDaemon) -> bool:
@@ -112,25 +239,17 @@ def _asks_for_all(daemon: AgeingDaemon) -> bool:
     return all(one.asked == n_pages for one in daemon.passes)
 
 
-def _pass_rows(machine: Machine, number: int) -> list[tuple[Any, ...]]:
-    name, passes = vm_name(number), machine.daemons[number].passes
+def _passes(machine: Machine, number: int) -> list[PassOf]:
+    each = zip(machine.daemons[number].passes, _true_sets(machine, number), strict=True)
+    return [PassOf(vm_name(number), i, found, pages) for i, (found, pages) in enumerate(each)]
+
+
+def _bins(name: str, daemon: AgeingDaemon) -> list[Bin]:
+    bins = list(pairwise(daemon.bin_edges.tolist()))
     return [
-        (name, i, one.start_ns, one.took_ns, one.calls, one.asked, one.young, one.host_read, one.false_old, _or_nan(w))
-        for i, (one, w) in enumerate(zip(passes, _true_sets(machine, number), strict=True))
-    ]
-
-
-def _or_nan(pages: float | None) -> float:
-    return np.nan if pages is None else pages
-
-
-def _bin_rows(name: str, daemon: AgeingDaemon) -> list[tuple[Any, ...]]:
-    edges = daemon.bin_edges.tolist()
-    bins = list(pairwise(edges))
-    return [
-        (name, i, *bin_, age, young)
+        Bin(name, i, first_gfn, end_gfn, age, young)
         for i, one in enumerate(daemon.passes)
-        for bin_, age, young in zip(bins, one.mean_ages.tolist(), one.young_shares.tolist(), strict=True)
+        for (first_gfn, end_gfn), age, young in zip(bins, one.mean_ages.tolist(), one.young_shares.tolist(), strict=True)
     ]
 
 

@@ -29,13 +29,18 @@ def csv_bytes(table: Table) -> bytes:
 
 
 def parquet_bytes(table: Table) -> bytes:
-    """The same columns with their types. Needs pyarrow: see ``has_parquet``."""
+    """The same columns with their types; a field of results tells its unit and its meaning as metadata.
+
+    Needs pyarrow: see ``has_parquet``.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
-    arrays = {name: pa.array(column.tolist(), _type(column.dtype.kind)) for name, column in table.columns.items()}
+    about = {entry.name: {"unit": entry.unit, "description": entry.words} for entry in table.entries}
+    fields = [pa.field(name, _type(column.dtype.kind), metadata=about.get(name)) for name, column in table.columns.items()]
     buffer = io.BytesIO()
-    parquet.write_table(pa.table(arrays), buffer, compression="snappy")
+    arrays = [column.tolist() for column in table.columns.values()]
+    parquet.write_table(pa.table(arrays, schema=pa.schema(fields)), buffer, compression="snappy")
     return buffer.getvalue()
 
 

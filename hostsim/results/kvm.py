@@ -1,42 +1,147 @@
-"""What finding dirty pages cost under KVM: columns of ``rounds`` and ``series``, and sums of a migration."""
+"""What finding dirty pages cost under KVM: columns of ``rounds``, sums of a migration, figures of an index of sptes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hostsim.costs.exits import EXITS, USER_SPACE, ExitKind
+from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
 
 if TYPE_CHECKING:
     from hostsim.kvm.indexed import IndexFigures
     from hostsim.kvm.tally import Tally
 
-FIELDS: Mapping[str, str] = {
-    "wp_faults": "wp_faults", "map_faults": "map_faults", "split_faults": "split_faults", "track_faults": "track_faults",
-    "spurious": "spurious", "retries": "retries", "pml_full": "pml_full", "lock_wait_ns": "wait_ns",
-    "lock_hold_ns": "hold_ns", "host_wait_ns": "host_wait_ns", "host_hold_ns": "host_hold_ns", "flushes": "flushes",
-    "flush_ns": "flush_ns",
-    "sync_ns": "sync_ns", "clears": "clears", "clear_ns": "clear_ns", "ring_full": "ring_full", "reaps": "reaps",
-    "reap_ns": "reap_ns", "stall_ns": "stall_ns", "page_wait_ns": "page_wait_ns",
-}  # fmt: skip
-"""Column: the field of ``Tally`` it is the growth of."""
-FAULTS = ("wp_faults", "map_faults", "split_faults", "track_faults", "spurious", "retries")
 
-KVM_ROUNDS: Mapping[str, str] = {**dict.fromkeys(FIELDS, "int64"), "stall_share": "float64"}
-"""Columns that ``rounds`` has besides under KVM; the sync that ends a round is part of it.
+class Spent(NamedTuple):
+    """A phase: what its counters grew by. n_busy: vCPUs that run a workload."""
 
-stall_share: of the time of the vCPUs that run a workload, how much they were kept out of the guest by exits.
-"""
-KVM_SERIES: Mapping[str, str] = {"guest_slowdown": "float64"}
-"""Columns that ``series`` has besides: 1 - guest_speed."""
+    tally: Tally
+    n_busy: int
+
+    @property
+    def stall_share(self) -> float:
+        """Of the time of the vCPUs that run a workload, how much exits kept them out of the guest."""
+        vcpu_ns = self.tally.now_ns * self.n_busy
+        return self.tally.stall_ns / vcpu_ns if vcpu_ns > 0 else 0.0
+
+
+def _exits(*, in_user_space: bool) -> Iterator[Column[Spent]]:
+    return (_exit(kind) for kind in EXITS if (kind.number == USER_SPACE) == in_user_space)
+
+
+def _exit(kind: ExitKind) -> Column[Spent]:
+    return Column(
+        kind.name, INT, "exits", kind.heading, kind.meaning, lambda spent: int(getattr(spent.tally, kind.name)),
+        spare=kind.spare, if_any=True, title=kind.title if kind.compared else "", label=kind.label,
+    )  # fmt: skip
+
+
+KVM_ROUNDS: Columns[Spent] = (
+    *_exits(in_user_space=False),
+    Column(
+        "lock_wait_ns", INT, "ns", "lock wait", "time that vCPUs waited for `mmu_lock`, summed over them",
+        lambda spent: spent.tally.wait_ns, if_any=True, place=4, title="vCPUs waiting",
+    ),
+    Column(
+        "lock_hold_ns", INT, "ns", "", "time that vCPUs held `mmu_lock`, summed over them",
+        lambda spent: spent.tally.hold_ns,
+    ),
+    Column(
+        "host_wait_ns", INT, "ns", "host wait", "time that threads that work on the log waited for `mmu_lock`",
+        lambda spent: spent.tally.host_wait_ns, if_any=True, place=4, title="host waiting",
+        label="of it, waiting for mmu_lock",
+    ),
+    Column(
+        "host_hold_ns", INT, "ns", "host hold", "time that threads that work on the log held `mmu_lock`",
+        lambda spent: spent.tally.host_hold_ns, spare=True, if_any=True, place=3, title="host holds",
+    ),
+    Column(
+        "flushes", INT, "flushes", "flushes", "remote TLB flushes",
+        lambda spent: spent.tally.flushes, spare=True, if_any=True, place=1, title="flushes",
+    ),
+    Column("flush_ns", INT, "ns", "", "how long these flushes took", lambda spent: spent.tally.flush_ns),
+    Column(
+        "sync_ns", INT, "ns", "syncs", "time of the migration thread in syncs, waits and flushes included",
+        lambda spent: spent.tally.sync_ns, if_any=True, place=2, title="in sync", label="sync",
+    ),
+    Column(
+        "clears", INT, "calls", "", "`KVM_CLEAR_DIRTY_LOG` before pages of a chunk are sent",
+        lambda spent: spent.tally.clears,
+    ),
+    Column(
+        "clear_ns", INT, "ns", "CLEARs", "time of the migration thread in these calls",
+        lambda spent: spent.tally.clear_ns, if_any=True, place=2, title="in CLEAR", label="CLEAR",
+    ),
+    *_exits(in_user_space=True),
+    Column("reaps", INT, "harvests", "", "harvests of all dirty rings", lambda spent: spent.tally.reaps),
+    Column(
+        "reap_ns", INT, "ns", "reaps", "how long these harvests took, waits included",
+        lambda spent: spent.tally.reap_ns, if_any=True, place=2, title="in reaps", label="reap",
+    ),
+    Column(
+        "stall_ns", INT, "ns", "",
+        "time that vCPUs were out of the guest because of exits, summed over them, exits under way included; throttle and "
+        "pause are not in it",
+        lambda spent: spent.tally.stall_ns,
+    ),
+    Column(
+        "page_wait_ns", INT, "ns", "page wait",
+        "of `stall_ns`, waiting for pages that the host did not have: with `[host.memory]` only, and no cost of logging",
+        lambda spent: spent.tally.page_wait_ns, if_any=True, place=5, title="page waits",
+    ),
+    Column(
+        "stall_share", FLOAT, "share", "guest lost", "`stall_ns` over the time of the vCPUs that run a workload",
+        lambda spent: spent.stall_share, place=6, title="vCPUs stalled", label="lost to exits",
+    ),
+)  # fmt: skip
+"""Columns that ``rounds`` has besides under KVM; the sync that ends a round is part of it."""
+INDEX: Columns[IndexFigures] = (
+    Column("design", STR, "", "", "design of the index", lambda index: index.design),
+    Column("kernel_has", STR, "", "", "design that kernels of the era have", lambda index: index.kernel_has),
+    Column(
+        "bytes", JSON, "bytes", "", "by what they hold (`tables`: the sptes themselves), when they were most",
+        lambda index: dict(index.bytes),
+    ),
+    Column(
+        "index_bytes", INT, "bytes", "", "of these, all but the tables", lambda index: index.index_bytes, title="index",
+        place=1,
+    ),
+    Column(
+        "start_ns", INT, "ns", "", "time of its calls when logging began", lambda index: index.start_ns, title="log begins",
+    ),
+    Column("stop_ns", INT, "ns", "", "time of its calls when logging ended", lambda index: index.stop_ns),
+    Column("gets", INT, "calls", "", "its calls under GET", lambda index: index.gets),
+    Column("get_ns", INT, "ns", "", "time of its calls under GET", lambda index: index.get_ns),
+    Column("clears", INT, "calls", "", "its calls under CLEAR", lambda index: index.clears),
+    Column("clear_ns", INT, "ns", "", "time of its calls under CLEAR", lambda index: index.clear_ns),
+    Column(
+        "map_ns", FLOAT, "ns", "", "added to the hold of each map fault, less what the measured hold contains",
+        lambda index: index.map_ns,
+    ),
+    Column(
+        "wp_ns", FLOAT, "ns", "", "added to the hold of each write-protection fault, likewise", lambda index: index.wp_ns,
+    ),
+    Column("ages", INT, "calls", "", "its calls under notifiers that ask for the age of pages", lambda index: index.ages),
+    Column("age_ns", INT, "ns", "", "time of these calls", lambda index: index.age_ns),
+    Column("unmaps", INT, "calls", "", "its calls under notifiers that unmap pages", lambda index: index.unmaps),
+    Column("unmap_ns", INT, "ns", "", "time of these calls", lambda index: index.unmap_ns),
+    Column(
+        "emptied", INT, "faults", "", "how often a fault found the cap of `book3s-pr` reached, and unmapped all",
+        lambda index: index.emptied,
+    ),
+)  # fmt: skip
+"""Keys of ``kvm[i].index`` in run.json, of a VM whose sptes are in an index."""
 
 
 @dataclass(frozen=True)
 class KvmCosts:
-    """Counters and times by the names of ``FIELDS``, and stall_share.
+    """Counters and times by the names of ``KVM_ROUNDS``.
 
     before: from the start of the run to the first sync; rounds: with their number; logged: from the first sync to the end.
-    index: of a VM whose sptes are in one, the fields of ``IndexFigures`` and index_bytes.
+    index: by the names of ``INDEX``, of a VM whose sptes are in one.
     """
 
     before: dict[str, Any]
@@ -58,16 +163,9 @@ def kvm_costs(
         before=_spent(tallies[0], n_busy),
         rounds=tuple({"round": number, **_spent(after - before, n_busy)} for number, (before, after) in pairs),
         logged=_spent(last - tallies[0], n_busy),
-        index=None if index is None else {**asdict(index), "index_bytes": index.index_bytes},
+        index=None if index is None else read_row(INDEX, index),
     )
 
 
-def kvm_columns(costs: KvmCosts) -> list[tuple[Any, ...]]:
-    """Values of ``KVM_ROUNDS``, a tuple a round."""
-    return [tuple(spent[column] for column in KVM_ROUNDS) for spent in costs.rounds]
-
-
 def _spent(tally: Tally, n_busy: int) -> dict[str, Any]:
-    values: dict[str, Any] = {column: int(getattr(tally, field)) for column, field in FIELDS.items()}
-    vcpu_ns = tally.now_ns * n_busy
-    return {**values, "stall_share": values["stall_ns"] / vcpu_ns if vcpu_ns > 0 else 0.0}
+    return read_row(KVM_ROUNDS, Spent(tally, n_busy))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hostsim.kvm.tally import KINDS
+from hostsim.core.latency import PERCENTILES
+from hostsim.costs.exits import COSTED
 from hostsim.memory.fault_waits import MIGRATION, TASK, VCPU
+from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
 from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
@@ -14,8 +17,6 @@ if TYPE_CHECKING:
     from hostsim.kvm.live_vm import LiveVm
     from hostsim.machine.machine import Machine
 
-LATENCIES = {"what": "str", "vm": "str", "latency_ns": "int64", "count": "int64"}
-"""Columns of ``latencies``: a row a bucket that is not empty, latency_ns: the longest that falls into it."""
 PREFIXES = {VCPU: "", TASK: "async_", MIGRATION: "migration_"}
 """What a name opens with that says whose wait it is; a vCPU's has none."""
 HOST = "host"
@@ -23,17 +24,57 @@ HOST = "host"
 
 
 class Distribution(NamedTuple):
-    """What was waited for, by whom, and how long each time."""
+    """What was waited for, by which VM, and how long each time."""
 
     what: str
     vm: str
     latencies: Latencies
 
     def to_dict(self) -> dict[str, Any]:
-        """Count, mean, p50 to p99.9 and maximum, and (longest of a bucket, its count) of the buckets in use."""
-        ends_ns, counts = self.latencies.buckets()
-        pairs = [list(pair) for pair in zip(ends_ns.tolist(), counts.tolist(), strict=True)]
-        return {"what": self.what, "vm": self.vm, **self.latencies.summary(), "buckets": pairs}
+        """By the names of ``DISTRIBUTION``."""
+        return read_row(DISTRIBUTION, self)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Waits of a distribution that fall into one bucket, of which ``latency_ns`` is the longest."""
+
+    what: str
+    vm: str
+    latency_ns: int
+    count: int
+
+
+def _percentile(percent: float) -> Column[Distribution]:
+    """The median and the 99th are always shown."""
+    return Column(
+        f"p{percent:g}_ns", INT, "ns", f"p{percent:g}", f"{percent:g} % of the waits were not longer",
+        lambda one: one.latencies.percentile_ns(percent), spare=percent not in {50.0, 99.0},
+    )  # fmt: skip
+
+
+def _pairs(one: Distribution) -> list[list[int]]:
+    ends_ns, counts = one.latencies.buckets()
+    return [list(pair) for pair in zip(ends_ns.tolist(), counts.tolist(), strict=True)]
+
+
+DISTRIBUTION: Columns[Distribution] = (
+    Column("what", STR, "", "what", "the kind of wait", lambda one: one.what, key=True),
+    Column("vm", STR, "", "VM", "the VM, or `host`", lambda one: one.vm, key=True),
+    Column("count", INT, "waits", "count", "how many", lambda one: one.latencies.count),
+    Column("mean_ns", FLOAT, "ns", "", "their mean", lambda one: one.latencies.mean_ns),
+    *map(_percentile, PERCENTILES),
+    Column("max_ns", INT, "ns", "max", "the longest", lambda one: one.latencies.max_ns),
+    Column("buckets", JSON, "", "", "pairs: longest latency [ns] of a bucket that is not empty, its count", _pairs),
+)
+"""Keys of ``latencies[]`` in run.json."""
+LATENCIES: Columns[Bucket] = (
+    Column("what", STR, "", "", "the kind of wait", lambda bucket: bucket.what),
+    Column("vm", STR, "", "", "the VM, or `host`", lambda bucket: bucket.vm),
+    Column("latency_ns", INT, "ns", "", "the longest that falls into the bucket", lambda bucket: bucket.latency_ns),
+    Column("count", INT, "waits", "", "how many fell into it", lambda bucket: bucket.count),
+)
+"""Columns of ``latencies``: a row a bucket that is not empty."""
 
 
 def vm_name(number: int) -> str:
@@ -49,8 +90,8 @@ def distributions(machine: Machine) -> list[Distribution]:
 
 def latency_table(found: Sequence[Distribution]) -> Table:
     """All buckets in use."""
-    rows = [(one.what, one.vm, *pair) for one in found for pair in one.to_dict()["buckets"]]
-    return Table.of("latencies", LATENCIES, rows)
+    buckets = [Bucket(one.what, one.vm, ns, count) for one in found for ns, count in _pairs(one)]
+    return Table.read("latencies", LATENCIES, buckets)
 
 
 def _of_vm(machine: Machine, number: int) -> Iterator[Distribution]:
@@ -62,7 +103,7 @@ def _of_vm(machine: Machine, number: int) -> Iterator[Distribution]:
 def _of_exits(vm: LiveVm) -> Iterator[tuple[str, Latencies]]:
     """Exits by kind, and waits for mmu_lock by vCPUs and by threads of the host."""
     exits = vm.engine.exit_latencies()
-    yield from ((f"exit_{name}", exits[kind]) for name, kind in KINDS.items())
+    yield from ((f"exit_{kind.name}", exits[kind.number]) for kind in COSTED)
     yield "lock_wait_vcpu", vm.engine.lock_waits()
     yield "lock_hold_vcpu", vm.engine.lock_holds()
     yield "lock_wait_host", vm.lock.waits

@@ -4,41 +4,206 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hostsim.kvm.vcpu_times import vcpu_times
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.kvm.vcpu_times import VcpuTimes, vcpu_times
 from hostsim.memory.fault_waits import MIGRATION, TASK
 from hostsim.results.ageing import ageing_section, ageing_tables
+from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
 from hostsim.results.latencies import Distribution, distributions, latency_table, vm_name
 from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
+    from hostsim.kvm.live_vm import LiveVm
     from hostsim.machine.machine import Machine
-    from hostsim.machine.monitor import HostSample
+    from hostsim.machine.monitor import HostSample, VmSample
     from hostsim.memory.host_memory import HostMemory
+    from hostsim.memory.pages import VmPages
 
-SERIES = {
-    "t_ns": "int64", "vm": "str", "free_frames": "int64", "swap_used_pages": "int64", "resident_pages": "int64",
-    "swapped_in_pages": "int64", "swapped_out_pages": "int64", "guest_slowdown": "float64",
-}  # fmt: skip
-"""Columns of ``memory_series``: a row a VM about each 100 ms; what was swapped, and the slowdown, are of the time before.
-
-free_frames: -1 where memory does not run short; guest_slowdown: share of its nominal work that the guest did not do.
-"""
-VCPU_TIMES = {
-    "vm": "str", "vcpu": "int64", "elapsed_ns": "int64", "guest_ns": "int64", "exit_ns": "int64", "page_wait_ns": "int64",
-    "user_space_ns": "int64",
-}  # fmt: skip
-"""Columns of ``vcpu_times``: a row a vCPU that runs a workload, over the whole run.
-
-elapsed_ns = guest_ns + exit_ns + user_space_ns: in guest mode (halted ones, too), out of it because of exits, in user space
-(throttled, paused, at a full dirty ring); page_wait_ns: of exit_ns, waiting for pages that the host did not have.
-"""
-COUNTS = (
-    "populated", "swapped_in", "swapped_out", "read_ahead", "dropped", "no_slot", "direct_reclaims", "async_faults",
-)  # fmt: skip
-"""Of each VM: pages, and calls."""
 ENDED, OUT_OF_MEMORY = "ended", "out-of-memory"
+
+
+class Span(NamedTuple):
+    """The time between two samples of the host, as VM ``number`` spent it. n_clocks: its work clocks."""
+
+    before: HostSample
+    after: HostSample
+    number: int
+    n_clocks: int
+
+    @property
+    def then(self) -> VmSample:
+        """The VM at the sample before."""
+        return self.before.vms[self.number]
+
+    @property
+    def now(self) -> VmSample:
+        """The VM at this sample."""
+        return self.after.vms[self.number]
+
+    @property
+    def slowdown(self) -> float:
+        """Share of its nominal work that the guest did not do."""
+        span_ns = (self.after.t_ns - self.before.t_ns) * self.n_clocks
+        return 1.0 - (self.now.work_ns - self.then.work_ns) / span_ns if span_ns else 0.0
+
+
+class BusyVcpu(NamedTuple):
+    """A vCPU that runs a workload, over the whole run."""
+
+    vm: str
+    vcpu: int
+    times: VcpuTimes
+
+
+class VmMemory(NamedTuple):
+    """A VM at the end of a run. wait_shares: float64[vCPUs that run a workload], of the time, waiting for pages or frames.
+
+    whole: the run, as the VM spent it.
+    """
+
+    name: str
+    pages: VmPages
+    waited_ns: NDArray[np.int64]
+    wait_shares: NDArray[np.float64]
+    whole: Span
+
+
+def _counted(name: str, unit: str, heading: str, words: str, **shown: Any) -> Column[VmMemory]:
+    """A counter of ``VmPages.counts``."""
+    return Column(name, INT, unit, heading, words, lambda vm: vm.pages.counts[name], **shown)
+
+
+MEMORY_SERIES: Columns[Span] = (
+    Column("t_ns", INT, "ns", "", "since the start of the run", lambda span: span.after.t_ns),
+    Column("vm", STR, "", "", "the VM", lambda span: vm_name(span.number)),
+    Column(
+        "free_frames", INT, "frames", "", "free frames of the host; -1 without `[host.memory]`",
+        lambda span: -1 if span.after.free_frames is None else span.after.free_frames, label="free frames",
+    ),
+    Column(
+        "swap_used_pages", INT, "pages", "", "slots of the host that hold a page", lambda span: span.after.swap_used_pages,
+    ),
+    Column("resident_pages", INT, "pages", "", "pages of the VM that the host has", lambda span: span.now.resident_pages),
+    Column(
+        "swapped_in_pages", INT, "pages", "", "pages of the VM read from swap since the row before",
+        lambda span: span.now.swapped_in - span.then.swapped_in, label="swapped in",
+    ),
+    Column(
+        "swapped_out_pages", INT, "pages", "", "pages of the VM written to swap since the row before",
+        lambda span: span.now.swapped_out - span.then.swapped_out, label="swapped out",
+    ),
+    Column(
+        "guest_slowdown", FLOAT, "share", "",
+        "share of its nominal work that the VM did not do since the row before; below 0 where it catches up",
+        lambda span: span.slowdown,
+    ),
+)  # fmt: skip
+"""Columns of ``memory_series``: a row a VM about each 100 ms."""
+VCPU_TIMES: Columns[BusyVcpu] = (
+    Column("vm", STR, "", "", "the VM", lambda one: one.vm),
+    Column("vcpu", INT, "", "", "the vCPU", lambda one: one.vcpu),
+    Column("elapsed_ns", INT, "ns", "", "time of the whole run", lambda one: one.times.elapsed_ns),
+    Column(
+        "guest_ns", INT, "ns", "", "time in guest mode, also while it halts because all its tasks sleep",
+        lambda one: int(one.times.guest_ns[one.vcpu]),
+    ),
+    Column(
+        "exit_ns", INT, "ns", "", "time out of the guest because of exits", lambda one: int(one.times.exit_ns[one.vcpu]),
+    ),
+    Column(
+        "page_wait_ns", INT, "ns", "", "of `exit_ns`, waiting for pages that the host did not have",
+        lambda one: int(one.times.page_wait_ns[one.vcpu]),
+    ),
+    Column(
+        "user_space_ns", INT, "ns", "", "time in user space: throttled, paused, or because of a dirty ring",
+        lambda one: int(one.times.user_space_ns[one.vcpu]),
+    ),
+)  # fmt: skip
+"""Columns of ``vcpu_times``: a row a vCPU that runs a workload; elapsed_ns = guest_ns + exit_ns + user_space_ns."""
+MEMORY: Columns[HostMemory] = (
+    Column("frames", INT, "frames", "", "frames of the host", lambda memory: memory.frames.total),
+    Column("free_frames", INT, "frames", "", "frames free at the end", lambda memory: memory.frames.free),
+    Column(
+        "watermarks", JSON, "frames", "", "`min`, `low`, `high`: frames that are free",
+        lambda memory: {name: getattr(memory.frames, name) for name in ("min", "low", "high")},
+    ),
+    Column("swap_pages", INT, "pages", "", "slots of the swap device", lambda memory: memory.area.n_slots),
+    Column(
+        "swap_used_pages", INT, "pages", "", "slots that hold a copy at the end", lambda memory: memory.area.used,
+    ),
+    Column(
+        "swap_busy_ns", INT, "ns", "", "how long the swap device worked",
+        lambda memory: 0 if memory.device is None else memory.device.busy_ns,
+    ),
+)  # fmt: skip
+"""Keys of ``memory`` in run.json, beside ``vms``."""
+VMS: Columns[VmMemory] = (
+    Column("vm", STR, "", "VM", "its name", lambda vm: vm.name, key=True),
+    Column("pages", INT, "pages", "pages", "pages of its memory", lambda vm: len(vm.pages.where), spare=True),
+    Column(
+        "resident_pages", INT, "pages", "resident", "pages that the host has at the end",
+        lambda vm: vm.whole.now.resident_pages,
+    ),
+    Column(
+        "swapped_pages", INT, "pages", "in swap",
+        "pages that have a slot at the end; a page of the swap cache has one and counts as swapped",
+        lambda vm: int((vm.pages.slot >= 0).sum()),
+    ),
+    _counted(
+        "populated", "pages", "populated", "first touches that got a frame, those that reclaim has been told of", spare=True,
+    ),
+    _counted(
+        "swapped_in", "pages", "swapped in", "pages read because a vCPU, a task or the migration thread waited",
+        title="swapped in",
+    ),
+    _counted("read_ahead", "pages", "read ahead", "pages read along with them", spare=True),
+    _counted("swapped_out", "pages", "swapped out", "pages written"),
+    _counted("dropped", "pages", "dropped", "pages of the swap cache freed, whose copy was still there", spare=True),
+    _counted("no_slot", "pages", "", "pages that reclaim put back, for swap was full"),
+    _counted(
+        "direct_reclaims", "calls", "direct reclaims", "batches that its faults had to reclaim for themselves", spare=True,
+        title="direct reclaims",
+    ),
+    _counted("async_faults", "faults", "async faults", "tasks put to sleep", spare=True, if_any=True),
+    Column(
+        "async_wait_ns", INT, "ns", "tasks slept",
+        "time of its tasks asleep until their page came, summed: their vCPUs ran other tasks meanwhile",
+        lambda vm: vm.pages.waits[TASK].ns, spare=True, if_any=True,
+    ),
+    Column(
+        "read_back", INT, "pages", "read back",
+        "pages that the migration thread had to bring back from swap to send them",
+        lambda vm: vm.pages.waits[MIGRATION].fetched, spare=True, if_any=True,
+    ),
+    Column(
+        "migration_wait_ns", INT, "ns", "migration waited",
+        "time that the migration thread waited for these pages; no vCPU waits for them",
+        lambda vm: vm.pages.waits[MIGRATION].ns, if_any=True, title="migration waiting",
+    ),
+    Column(
+        "stall_ns", INT, "ns", "",
+        "time that its vCPUs waited for pages or frames, summed, waits under way included",
+        lambda vm: int(vm.waited_ns.sum()),
+    ),
+    Column(
+        "stall_share", FLOAT, "share", "stalled",
+        "`stall_ns` over the time of the vCPUs that run a workload, so at most 1",
+        lambda vm: float(vm.wait_shares.mean()) if len(vm.wait_shares) else 0.0, title="stalled for host",
+    ),
+    Column(
+        "stall_share_max", FLOAT, "share", "", "that share of the vCPU that waited longest",
+        lambda vm: float(vm.wait_shares.max(initial=0.0)),
+    ),
+    Column(
+        "guest_slowdown", FLOAT, "share", "slowed by", "share of its nominal work that it did not do, over the whole run",
+        lambda vm: vm.whole.slowdown,
+    ),
+)  # fmt: skip
+"""Keys of ``memory.vms[]`` in run.json."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +236,7 @@ def host_result(machine: Machine) -> HostResult | None:
     if machine.monitor is None:
         return None
     found, end = tuple(distributions(machine)), machine.out_of_memory
-    tables = [latency_table(found), _series(machine.monitor.samples, _n_clocks(machine))]
+    tables = [latency_table(found), _series(machine.monitor.samples, [len(vm.guest.clocks) for vm in machine.live_vms])]
     tables += [_vcpu_times(machine)] if machine.memory is not None else []
     tables += ageing_tables(machine) if machine.daemons else []
     return HostResult(
@@ -84,82 +249,33 @@ def host_result(machine: Machine) -> HostResult | None:
 
 
 def _section(machine: Machine, memory: HostMemory) -> dict[str, Any]:
-    frames, device = memory.frames, memory.device
-    return {
-        "frames": frames.total,
-        "free_frames": frames.free,
-        "watermarks": {"min": frames.min, "low": frames.low, "high": frames.high},
-        "swap_pages": memory.area.n_slots,
-        "swap_used_pages": memory.area.used,
-        "swap_busy_ns": 0 if device is None else device.busy_ns,
-        "vms": [_of_vm(machine, memory, number) for number in range(len(memory.vms))],
-    }
+    vms = [read_row(VMS, _of_vm(machine, memory, number)) for number in range(len(memory.vms))]
+    return {**read_row(MEMORY, memory), "vms": vms}
 
 
-def _of_vm(machine: Machine, memory: HostMemory, number: int) -> dict[str, Any]:
-    pages, vm = memory.vms[number], machine.live_vms[number]
-    waited_ns, busy = vcpu_times(vm).page_wait_ns, sorted(set(vm.guest.clock_vcpu.tolist()))
-    shares = waited_ns[busy] / max(1, machine.env.now_ns)
-    return {
-        "vm": vm_name(number),
-        "pages": len(pages.where),
-        "resident_pages": machine_resident(machine, number),
-        "swapped_pages": int((pages.slot >= 0).sum()),
-        **{name: pages.counts[name] for name in COUNTS},
-        "read_back": pages.waits[MIGRATION].fetched,
-        "stall_ns": int(waited_ns.sum()),
-        "stall_share": float(shares.mean()) if busy else 0.0,
-        "stall_share_max": float(shares.max(initial=0.0)),
-        "async_wait_ns": pages.waits[TASK].ns,
-        "migration_wait_ns": pages.waits[MIGRATION].ns,
-        "guest_slowdown": slowdown(machine, number),
-    }
+def _of_vm(machine: Machine, memory: HostMemory, number: int) -> VmMemory:
+    assert machine.monitor is not None
+    vm, samples = machine.live_vms[number], machine.monitor.samples
+    waited_ns = vcpu_times(vm).page_wait_ns
+    shares = waited_ns[_busy(vm)] / max(1, machine.env.now_ns)
+    whole = Span(samples[0], samples[-1], number, len(vm.guest.clocks))
+    return VmMemory(vm_name(number), memory.vms[number], waited_ns, shares, whole)
+
+
+def _busy(vm: LiveVm) -> list[int]:
+    """The vCPUs that run a workload."""
+    return sorted(set(vm.guest.clock_vcpu.tolist()))
 
 
 def _vcpu_times(machine: Machine) -> Table:
-    rows: list[tuple[Any, ...]] = []
-    for number, vm in enumerate(machine.live_vms):
-        times = vcpu_times(vm)
-        columns = (times.guest_ns, times.exit_ns, times.page_wait_ns, times.user_space_ns)
-        busy = sorted(set(vm.guest.clock_vcpu.tolist()))
-        rows += [(vm_name(number), vcpu, times.elapsed_ns, *(int(column[vcpu]) for column in columns)) for vcpu in busy]
-    return Table.of("vcpu_times", VCPU_TIMES, rows)
-
-
-def machine_resident(machine: Machine, number: int) -> int:
-    """Pages of VM ``number`` that the host has at the end."""
-    assert machine.monitor is not None
-    return machine.monitor.samples[-1].vms[number].resident_pages
-
-
-def slowdown(machine: Machine, number: int) -> float:
-    """Share of its nominal work that VM ``number`` did not do, over the whole run."""
-    assert machine.monitor is not None
-    return _slowdown(machine.monitor.samples[0], machine.monitor.samples[-1], number, _n_clocks(machine)[number])
-
-
-def _n_clocks(machine: Machine) -> list[int]:
-    return [len(vm.guest.clocks) for vm in machine.live_vms]
+    each = [(vm_name(number), vm, vcpu_times(vm)) for number, vm in enumerate(machine.live_vms)]
+    return Table.read("vcpu_times", VCPU_TIMES, [BusyVcpu(name, i, times) for name, vm, times in each for i in _busy(vm)])
 
 
 def _series(samples: list[HostSample], n_clocks: list[int]) -> Table:
-    rows = [
-        _row(before, after, number, clocks)
+    spans = [
+        Span(before, after, number, clocks)
         for before, after in pairwise([samples[0], *samples])
         for number, clocks in enumerate(n_clocks)
     ]
-    return Table.of("memory_series", SERIES, rows)
-
-
-def _row(before: HostSample, after: HostSample, number: int, n_clocks: int) -> tuple[Any, ...]:
-    then, now = before.vms[number], after.vms[number]
-    return (
-        after.t_ns, vm_name(number), -1 if after.free_frames is None else after.free_frames, after.swap_used_pages,
-        now.resident_pages, now.swapped_in - then.swapped_in, now.swapped_out - then.swapped_out,
-        _slowdown(before, after, number, n_clocks),
-    )  # fmt: skip
-
-
-def _slowdown(before: HostSample, after: HostSample, number: int, n_clocks: int) -> float:
-    span_ns = (after.t_ns - before.t_ns) * n_clocks
-    return 1.0 - (after.vms[number].work_ns - before.vms[number].work_ns) / span_ns if span_ns else 0.0
+    return Table.read("memory_series", MEMORY_SERIES, spans)

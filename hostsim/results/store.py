@@ -11,11 +11,8 @@ from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_b
 from hostsim.results.provenance import provenance
 from hostsim.results.tables import RunResult, Table
 
-OWN_FILES = re.compile(
-    r"(rounds|series|migration|kvm|verdict|latencies|memory_series|ageing_passes|age_map|stall)(-\d+)?"
-    r"\.(csv|parquet|png|svg|txt)"
-)
-"""Names that a run may give to files besides run.json and provenance.json."""
+OTHERS = ("migration", "kvm", "verdict", "stall")
+"""Stems of files that a run may have besides run.json, provenance.json and its tables: pictures, and the verdict."""
 
 
 def prepare_folder(out: Path) -> None:
@@ -29,7 +26,7 @@ def write_run(result: RunResult, out: Path, also: Mapping[str, bytes] | None = N
     Returns the paths. Files of an earlier run that this one does not have are removed. OutputError if a file
     cannot be written whole; then ``out`` is as it was. Without pyarrow no Parquet is written.
     """
-    stale = OWN_FILES if (out / "run.json").exists() else None
+    stale = _own_files() if (out / "run.json").exists() else None
     return write_files(out, run_files(result) | dict(also or {}), stale=stale)
 
 
@@ -42,6 +39,14 @@ def run_files(result: RunResult) -> dict[str, bytes]:
     for name, table in ({} if result.host is None else result.host.tables).items():
         files |= _table_files(table, name)
     return files
+
+
+def _own_files() -> re.Pattern[str]:
+    """Names that a run may give to files besides run.json and provenance.json."""
+    from hostsim.results.registry import OF_HOST, OF_MIGRATIONS  # what they read is heavy to import
+
+    stems = "|".join((*OF_MIGRATIONS, *OF_HOST, *OTHERS))
+    return re.compile(rf"({stems})(-\d+)?\.(csv|parquet|png|svg|txt)")
 
 
 def numbered(stem: str, index: int) -> str:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.results.columns import Column, R, names, read_row, schema
 from hostsim.results.kvm import KvmCosts
+from hostsim.results.rounds import ROUNDS
 
 if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
@@ -19,53 +21,17 @@ Array = NDArray[Any]
 Status = Literal["completed", "cancelled", "active"]
 FORMAT = "hostsim-run/1"
 
-ROUNDS: dict[str, str] = {
-    "round": "int64",
-    "start_ns": "int64",
-    "end_ns": "int64",
-    "remaining_start_bytes": "int64",
-    "newly_dirty_pages": "int64",
-    "normal_pages": "int64",
-    "zero_pages": "int64",
-    "sent_bytes": "int64",
-    "dirty_rate_pages_per_s": "float64",
-    "bandwidth_bytes_per_s": "float64",
-    "threshold_bytes": "int64",
-    "throttle_percent": "int64",
-}
-"""Columns of ``rounds``: a row for each sync (round = dirty-sync-count) up to the next one.
-
-Times here and below: since the migration started. newly_dirty_pages: dirty since the sync before, not pending.
-"""
-
-SERIES: dict[str, str] = {
-    "t_ns": "int64",
-    "status": "str",
-    "round": "int64",
-    "remaining_bytes": "int64",
-    "transferred_bytes": "int64",
-    "dirty_pages_rate_per_s": "int64",
-    "dirtied_pages_per_s": "float64",
-    "bandwidth_bytes_per_s": "float64",
-    "threshold_bytes": "int64",
-    "expected_downtime_ms": "int64",
-    "throttle_percent": "int64",
-    "guest_speed": "float64",
-}
-"""Columns of ``series``, each 100 ms and where a status changes: counters at t_ns; status, rates, guest_speed of the time
-before it.
-"""
-
-EVENTS: dict[str, str] = {"t_ns": "int64", "event": "str", "value": "int64"}
-"""Columns of ``events``: marks and throttle steps."""
-
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Named columns of equal length, each a read-only 1-D array; names carry units."""
+    """Named columns of equal length, each a read-only 1-D array; names carry units.
+
+    entries: of the registry, of a table of results: units and meanings that Parquet tells.
+    """
 
     name: str
     columns: dict[str, Array]
+    entries: tuple[Column[Any], ...] = ()
 
     def __post_init__(self) -> None:
         columns = {name: _read_only(column) for name, column in self.columns.items()}
@@ -80,6 +46,22 @@ class Table:
         assert len(by_column) == len(schema), f"table {name}: {len(by_column)} values for {len(schema)} columns"
         pairs = zip(schema.items(), by_column, strict=True)
         return cls(name, {key: np.array(values, dtype) for (key, dtype), values in pairs})
+
+    @classmethod
+    def read(cls, name: str, columns: Sequence[Column[R]], records: Iterable[R]) -> Table:
+        """A row a record, each value read by its column's source."""
+        return cls.of_dicts(name, columns, (read_row(columns, record) for record in records))
+
+    @classmethod
+    def of_dicts(cls, name: str, columns: Sequence[Column[Any]], rows: Iterable[Mapping[str, Any]] = ()) -> Table:
+        """From rows that have the names of ``columns``, and may have others."""
+        every = list(rows)
+        arrays = {key: np.array([row[key] for row in every], dtype) for key, dtype in schema(columns).items()}
+        return cls(name, arrays, tuple(columns))
+
+    def beside(self, other: Table) -> Table:
+        """This table with the columns of ``other`` behind its own."""
+        return Table(self.name, {**self.columns, **other.columns}, (*self.entries, *other.entries))
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -107,7 +89,7 @@ class MigrationResult:
     """One migration. ``query``: its last query-migrate answer; ``facts``: figures the verdict reads.
 
     status "active": the run's cap on simulated time came first; times are None where QEMU tells none. kvm: None where KVM
-    did not find the dirty pages; else ``rounds`` and ``series`` have the columns of hostsim.results.kvm too.
+    did not find the dirty pages; else ``rounds`` has KVM_ROUNDS and ``series`` KVM_SERIES, too.
     """
 
     status: Status
@@ -165,7 +147,7 @@ class RunResult:
             "warnings": list(self.warnings),
             "migrations": [plain(m.query) for m in self.migrations],
             "facts": [plain(m.facts) for m in self.migrations],
-            "rounds": [plain([{key: row[key] for key in ROUNDS} for row in m.rounds.rows()]) for m in self.migrations],
+            "rounds": [_without_costs(m.rounds) for m in self.migrations],
             "events": [plain(list(m.events.rows())) for m in self.migrations],
             "guest": plain(list(self.guest.rows())),
             "counters": plain(self.counters),
@@ -175,6 +157,11 @@ class RunResult:
         """``kvm[i]``, only of a run in which KVM found dirty pages."""
         costs = [None if m.kvm is None else plain(m.kvm.to_dict()) for m in self.migrations]
         return {"kvm": costs} if any(costs) else {}
+
+
+def _without_costs(rounds: Table) -> Any:
+    """Rows of ``rounds`` without the columns of KVM, which ``kvm[i]`` has."""
+    return plain([{key: row[key] for key in names(ROUNDS)} for row in rounds.rows()])
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Scenarios: what a run is made of, from a file or from Python."""
+"""Scenarios: the description of a run, from a file or from Python."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hostsim.core.memory import PAGE_SIZE, RamBlock, lay_out
+from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.memory import RamBlock, lay_out
 from hostsim.core.rng import stream_key
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
@@ -13,14 +14,11 @@ from hostsim.machine.machine import MachineSpec, NeighbourSpec
 from hostsim.memory.ageing_daemon import AgeingSpec
 from hostsim.memory.host_memory import NO_LIMIT
 from hostsim.memory.spec import HostMemorySpec
-from hostsim.qemu.link import LinkSpec
-from hostsim.qemu.parameters import MigrationParameters
 from hostsim.scenario import schema
 from hostsim.scenario.footprint import check_footprint
 from hostsim.scenario.schema import Scenario, trace_name
 
 MAIN_BLOCK = "pc.ram"
-NS_PER_MS = 1_000_000
 
 
 def build(scenario: Scenario) -> MachineSpec:
@@ -35,24 +33,13 @@ def build(scenario: Scenario) -> MachineSpec:
         seed=scenario.seed,
         duration_ns=scenario.duration,
         dirty_tracking=vm.dirty_tracking,
-        link=_link(scenario.link),
-        migration=_migration(scenario.migration) if scenario.migration else None,
+        link=scenario.link.spec(),
+        migration=scenario.migration.parameters() if scenario.migration else None,
         mmu=MmuSpec() if vm.mmu is None else vm.mmu.spec(scenario.costs()),
         limit_pages=_limit_pages(vm),
         neighbours=tuple(_neighbour(scenario, i, one) for i, one in enumerate(scenario.neighbour)),
         memory=_memory(scenario.host.memory) if scenario.host.memory else None,
         ageing=_ageing(scenario.ageing) if scenario.ageing else None,
-    )
-
-
-def _link(link: schema.Link) -> LinkSpec:
-    return LinkSpec(
-        bandwidth_bytes_per_s=link.bandwidth,
-        latency_ns=link.latency,
-        socket_buffer_bytes=link.socket_buffer,
-        receive_window_bytes=link.receive_window,
-        mtu=link.mtu,
-        slow_start_after_idle=link.slow_start_after_idle,
     )
 
 
@@ -71,14 +58,14 @@ def _neighbour(scenario: Scenario, number: int, vm: schema.Vm) -> NeighbourSpec:
 
 
 def _limit_pages(vm: schema.Vm) -> int:
-    return NO_LIMIT if vm.memory_limit is None else vm.memory_limit // PAGE_SIZE
+    return NO_LIMIT if vm.memory_limit is None else vm.memory_limit // PAGE_BYTES
 
 
 def _memory(memory: schema.HostMemory) -> HostMemorySpec:
     return HostMemorySpec(
-        frames=memory.size // PAGE_SIZE,
+        frames=memory.size // PAGE_BYTES,
         swap=memory.swap,
-        swap_pages=memory.swap_size // PAGE_SIZE,
+        swap_pages=memory.swap_size // PAGE_BYTES,
         policy=memory.policy,
         page_cluster=memory.page_cluster,
         proactive_ns=memory.proactive,
@@ -91,7 +78,7 @@ def _ageing(ageing: schema.Ageing) -> AgeingSpec:
 
 
 def _blocks(vm: schema.Vm) -> tuple[RamBlock, ...]:
-    others = [(block.name, block.size // PAGE_SIZE, [(0, block.filled_pages)]) for block in vm.ramblock]
+    others = [(block.name, block.size // PAGE_BYTES, [(0, block.filled_pages)]) for block in vm.ramblock]
     return lay_out([(MAIN_BLOCK, vm.memory_pages, vm.filled_gfns()), *others])
 
 
@@ -112,30 +99,12 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         read_rate_per_s=load.read_rate,
         pacing=Pacing(load.pacing == "open", Fraction(load.catch_up), load.tick, load.tick_late),
         split=load.is_split,
-        stride_pages=load.stride // PAGE_SIZE or 1,
-        hot_pages=load.hot_size // PAGE_SIZE,
+        stride_pages=load.stride // PAGE_BYTES or 1,
+        hot_pages=load.hot_size // PAGE_BYTES,
         hot_share=load.hot_share,
         exponent=load.exponent,
         arrivals=load.arrivals,
         start_page=load.start_page,
         active=Active(load.active.start, load.active.length, load.active.period) if load.active else None,
         trace=None if trace is None else TouchTrace(*trace),
-    )
-
-
-def _migration(migration: schema.Migration) -> MigrationParameters:
-    return MigrationParameters(
-        qemu=migration.qemu,
-        max_bandwidth=migration.bandwidth,
-        downtime_limit_ms=migration.downtime_limit // NS_PER_MS,
-        auto_converge=migration.auto_converge,
-        throttle_trigger_threshold=migration.throttle_trigger_threshold,
-        cpu_throttle_initial=migration.cpu_throttle_initial,
-        cpu_throttle_increment=migration.cpu_throttle_increment,
-        cpu_throttle_tailslow=migration.cpu_throttle_tailslow,
-        max_cpu_throttle=migration.max_cpu_throttle,
-        avail_switchover_bandwidth=migration.avail_switchover_bandwidth,
-        return_path=migration.return_path,
-        start_ns=migration.start,
-        timeout_ns=migration.timeout,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from hostsim.core.constants import NS_PER_MS, PAGE_BYTES
 from hostsim.core.finding import Finding, moved
 from hostsim.core.units import format_bandwidth, format_bytes, format_duration
 from hostsim.scenario.complete import vms_of, workload_name
@@ -13,7 +14,6 @@ from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings
 from hostsim.scenario.memory_checks import memory_findings
-from hostsim.scenario.types import PAGE_SIZE_BYTES
 from hostsim.scenario.workload_checks import workload_findings
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 BANDWIDTH_MIN_BYTES_PER_S = 4096
 """A page a second; below 10 bytes/s QEMU's quota of a window would be 0, which means no limit."""
-NS_PER_MS = 1_000_000
 MAIN_BLOCK = "pc.ram"
 
 
@@ -76,7 +75,7 @@ def _blocks(vm: Vm) -> Iterator[Finding]:
         if block.size > vm.memory:
             wanted = f"at most vm.memory ({format_bytes(vm.memory)}): the main RAMBlock is the largest"
             yield Finding(f"{key}.size", format_bytes(block.size), wanted, 'size = "16MiB"', ("vm.memory",))
-        pages = block.size // PAGE_SIZE_BYTES
+        pages = block.size // PAGE_BYTES
         if block.filled_pages > pages:
             yield Finding(f"{key}.filled_pages", str(block.filled_pages), f"at most its {pages} pages", "", (f"{key}.size",))
         names.append(block.name)

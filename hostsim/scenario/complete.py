@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.costs.era import load_era
 from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
-from hostsim.scenario.host_schema import NS_PER_S, Migration
+from hostsim.scenario.host_schema import Migration
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.profiles import PROFILES
 

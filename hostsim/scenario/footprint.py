@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.latencies import N_COUNTERS
 from hostsim.core.units import format_bytes
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.kvm.lock import N_HOSTS
 from hostsim.kvm.loops.layout import WALKER_CALLS
-from hostsim.kvm.spec import MEASURED, UNMAPPING
+from hostsim.kvm.spec import MEASURED
 from hostsim.scenario.memory_schema import NO_SWAP
 from hostsim.scenario.schema import Scenario, Vm, Workload
 from hostsim.scenario.section import SOURCE
-from hostsim.scenario.types import PAGE_SIZE_BYTES
-from hostsim.spte_index.pr_hashes_arrays import CAP
+from hostsim.spte_index.designs import DESIGNS
 
 MEMORY_BYTES_A_PAGE = 7
 """zero and due (uint8), version (uint32), and a byte for the mask of written pages that the verdict counts."""
@@ -34,13 +34,6 @@ INDEX_BYTES_A_PAGE = 60
 """Under KVM with an index: its tables (gfn, flags, zapped: 9), the log of a fault a page (32), and while it is asked ranks
 and masks (19).
 """
-LINK_BYTES_A_PAGE = {"tdp": 0, "table-scan": 0, "book3s-hv": 13, "slot-list": 16, "logged-writable-chain": 16,
-                     "gfn-hash": 16, "writable-chain": 20, "logged-chain": 20, "book3s-pr": 4}  # fmt: skip
-"""What a design links: nodes (next, prev, spte, node of an spte: int32), heads (int32), words and rings."""
-BYTES_AN_HPTE = 48
-"""Of book3s-pr: five lists (next, prev: int32), its spte and a place in the stack of free ones (int32)."""
-HEAD_BYTES_A_PAGE = 4
-"""All others: heads of an rmap."""
 HOST_BYTES_A_PAGE = 45
 """With [host.memory]: slot, token (int64), young bits of guest and host, places (uint8), and the policy's lists, two links
 and two marks (int64 or less).
@@ -72,11 +65,11 @@ def _swap_bytes(scenario: Scenario) -> int:
     if memory is None or memory.swap == NO_SWAP:
         return 0
     over = scenario.vm.memory + sum(vm.memory for vm in scenario.neighbour) - memory.size
-    return SWAP_BYTES_A_PAGE * (min(max(0, over), memory.swap_size) // PAGE_SIZE_BYTES)
+    return SWAP_BYTES_A_PAGE * (min(max(0, over), memory.swap_size) // PAGE_BYTES)
 
 
 def _vm_bytes(vm: Vm, more_a_page: int) -> int:
-    pages = vm.memory_pages + sum(block.size // PAGE_SIZE_BYTES for block in vm.ramblock)
+    pages = vm.memory_pages + sum(block.size // PAGE_BYTES for block in vm.ramblock)
     a_page = MEMORY_BYTES_A_PAGE + more_a_page
     if vm.mmu is None:
         return int(pages * a_page + sum(_workload_bytes(vm, load) for load in vm.workload))
@@ -91,8 +84,7 @@ def index_bytes(index: str, pages: int, vcpus: int) -> int:
     """Of the sptes and links of ``pages``; 0 where the cost of an index is measured, not simulated."""
     if index == MEASURED:
         return 0
-    hptes = min(pages, vcpus * CAP) if index == UNMAPPING else 0
-    return pages * (INDEX_BYTES_A_PAGE + LINK_BYTES_A_PAGE.get(index, HEAD_BYTES_A_PAGE)) + hptes * BYTES_AN_HPTE
+    return pages * INDEX_BYTES_A_PAGE + DESIGNS[index].kind.array_bytes(pages, vcpus)
 
 
 def check_footprint(scenario: Scenario) -> None:

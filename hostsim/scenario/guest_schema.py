@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.scenario.kvm_schema import Mmu, Tracking
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import (
-    PAGE_SIZE_BYTES,
     VCPUS_MAX,
     Count,
     Duration,
@@ -108,7 +108,7 @@ class Workload(Section):
     def region_gfns(self, memory_bytes: int) -> tuple[int, int]:
         """(first gfn, pages) of its region."""
         size = memory_bytes - self.at if self.size is None else self.size
-        return self.at // PAGE_SIZE_BYTES, size // PAGE_SIZE_BYTES
+        return self.at // PAGE_BYTES, size // PAGE_BYTES
 
 
 class Vm(Section):
@@ -139,10 +139,10 @@ class Vm(Section):
     @property
     def memory_pages(self) -> int:
         """Pages of the main RAMBlock."""
-        return self.memory // PAGE_SIZE_BYTES
+        return self.memory // PAGE_BYTES
 
     def filled_gfns(self) -> tuple[tuple[int, int], ...]:
         """(first gfn, pages) of what is not zero in the main RAMBlock."""
         if self.filled == "all":
             return ((0, self.memory_pages),)
-        return tuple((one.at // PAGE_SIZE_BYTES, one.size // PAGE_SIZE_BYTES) for one in self.fill)
+        return tuple((one.at // PAGE_BYTES, one.size // PAGE_BYTES) for one in self.fill)

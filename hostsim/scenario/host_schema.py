@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
-from hostsim.qemu.link import MTU, RECEIVE_WINDOW
+from hostsim.qemu.link import MTU, RECEIVE_WINDOW, LinkSpec
+from hostsim.qemu.parameters import MigrationParameters, Version
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Bandwidth, BandwidthOrMeasured, Bytes, Count, Duration, DurationOrNever, Flag
 
-NS_PER_S = 1_000_000_000
 DOWNTIME_MAX_NS = 2000 * NS_PER_S
 """migration/options.c MAX_MIGRATE_DOWNTIME_SECONDS."""
 LATENCY_MAX_NS = 60 * NS_PER_S
@@ -22,6 +24,7 @@ WINDOW_MAX = 1 << 32
 RECEIVE_WINDOW_MIN = 2304
 """include/net/sock.h SOCK_MIN_RCVBUF, TCP_SKB_MIN_TRUESIZE on x86-64."""
 CONSTANT_MAX = NS_PER_S * 60
+QEMU_DEFAULTS = MigrationParameters()
 
 
 def _as_written(value: object) -> object:
@@ -35,28 +38,41 @@ class Migration(Section):
     profile: Literal["qemu", "libvirt", "nova", "kubevirt", "proxmox"] = Field(
         default="qemu", description="whose defaults hold for keys not written here, and whose commands a verdict names"
     )
-    qemu: Annotated[Literal["7.2", "10.0", "10.2"], BeforeValidator(_as_written)] = Field(
-        default="10.2", description="behaviour as coded in this version"
+    qemu: Annotated[Version, BeforeValidator(_as_written)] = Field(
+        default=QEMU_DEFAULTS.qemu, description="behaviour as coded in this version"
     )
     start: Duration = Field(default=0, description="when the migration is started")
-    bandwidth: Bandwidth = Field(default=128 << 20, description="max-bandwidth; default by profile")
+    bandwidth: Bandwidth = Field(default=QEMU_DEFAULTS.max_bandwidth, description="max-bandwidth; default by profile")
     downtime_limit: Duration = Field(
         default=300_000_000, le=DOWNTIME_MAX_NS, description="downtime-limit, whole milliseconds; default by profile",
         examples=["300ms"],
     )  # fmt: skip
-    auto_converge: Flag = Field(default=False, description="capability auto-converge; default by profile")
-    throttle_trigger_threshold: Count = Field(
-        default=50, ge=1, le=100, description="dirtied over sent [percent] above which a period counts as too dirty"
+    auto_converge: Flag = Field(
+        default=QEMU_DEFAULTS.auto_converge, description="capability auto-converge; default by profile"
     )
-    cpu_throttle_initial: Count = Field(default=20, ge=1, le=99, description="first throttle [percent]")
-    cpu_throttle_increment: Count = Field(default=10, ge=1, le=99, description="step of the throttle [percent]")
-    cpu_throttle_tailslow: Flag = Field(default=False, description="smaller steps near the end")
-    max_cpu_throttle: Count = Field(default=99, ge=1, le=99, description="largest throttle [percent]")
+    throttle_trigger_threshold: Count = Field(
+        default=QEMU_DEFAULTS.throttle_trigger_threshold, ge=1, le=100,
+        description="dirtied over sent [percent] above which a period counts as too dirty",
+    )  # fmt: skip
+    cpu_throttle_initial: Count = Field(
+        default=QEMU_DEFAULTS.cpu_throttle_initial, ge=1, le=99, description="first throttle [percent]"
+    )
+    cpu_throttle_increment: Count = Field(
+        default=QEMU_DEFAULTS.cpu_throttle_increment, ge=1, le=99, description="step of the throttle [percent]"
+    )
+    cpu_throttle_tailslow: Flag = Field(
+        default=QEMU_DEFAULTS.cpu_throttle_tailslow, description="smaller steps near the end"
+    )
+    max_cpu_throttle: Count = Field(
+        default=QEMU_DEFAULTS.max_cpu_throttle, ge=1, le=99, description="largest throttle [percent]"
+    )
     avail_switchover_bandwidth: BandwidthOrMeasured = Field(
-        default=0, description="10.x: bandwidth the threshold is computed with; measured: that of the last 100 ms"
+        default=QEMU_DEFAULTS.avail_switchover_bandwidth,
+        description="10.x: bandwidth the threshold is computed with; measured: that of the last 100 ms",
     )
     return_path: Flag = Field(
-        default=False, description="capability return-path: downtime ends when the destination's answer is back"
+        default=QEMU_DEFAULTS.return_path,
+        description="capability return-path: downtime ends when the destination's answer is back",
     )
     timeout: DurationOrNever = Field(
         default=0, description="migrate-cancel that long after the start, or never; default by profile and memory"
@@ -69,6 +85,15 @@ class Migration(Section):
         if not isinstance(name, str) or name not in PROFILES:
             return data
         return {key: default.value for key, default in PROFILES[name].defaults.items()} | dict(data)
+
+    def parameters(self) -> MigrationParameters:
+        """QEMU's parameters; keys of the same name are handed on as they are."""
+        keys = type(self).model_fields
+        same = {field.name: getattr(self, field.name) for field in fields(MigrationParameters) if field.name in keys}
+        return MigrationParameters(
+            **same, max_bandwidth=self.bandwidth, downtime_limit_ms=self.downtime_limit // NS_PER_MS, start_ns=self.start,
+            timeout_ns=self.timeout,
+        )  # fmt: skip
 
 
 class Link(Section):
@@ -98,6 +123,12 @@ class Link(Section):
         default=True,
         description="sysctl tcp_slow_start_after_idle: the congestion window halves for each 200 ms + round trip of idling",
     )
+
+    def spec(self) -> LinkSpec:
+        """The link of a machine."""
+        return LinkSpec(
+            self.bandwidth, self.latency, self.socket_buffer, self.receive_window, self.mtu, self.slow_start_after_idle
+        )
 
 
 def _constant(description: str, least: int = 0) -> Any:

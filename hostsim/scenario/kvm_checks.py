@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes, format_duration
 from hostsim.costs.cost_file import is_path
-from hostsim.kvm.rules import conflicts, sheet_conflicts
+from hostsim.kvm.rules import caught_by, conflicts, sheet_conflicts
 from hostsim.kvm.spec import INTERFACES, MEASURED
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
@@ -38,7 +38,7 @@ def idle_keys(vm: Vm) -> frozenset[str]:
         "eager_split": mmu.page_size == "4KiB",
         "ring_entries": vm.dirty_tracking != "dirty-ring",
         "index": mmu.index == MEASURED,
-        "write_tracking": mmu.index == "book3s-hv",
+        "write_tracking": caught_by(mmu.index) != "write-protect",
         "a_bits": mmu.a_bits,
     }
     return frozenset(key for key, idle in keys.items() if idle)

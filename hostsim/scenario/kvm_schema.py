@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -12,12 +12,17 @@ from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import sheet_names
 from hostsim.costs.era import era_names, read_era
 from hostsim.kvm.rules import caught_by
-from hostsim.kvm.spec import INDEXES, MEASURED, IndexName, Interface, MmuSpec
+from hostsim.kvm.spec import INDEXES, MEASURED, Interface, MmuSpec, Mode, PageSize, WriteTracking
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag, refused
 
 Tracking = Literal["tcg", Interface]
+DEFAULT = MmuSpec()
+if TYPE_CHECKING:
+    IndexName = str
+else:
+    IndexName = Literal[INDEXES]  # the schema lists the designs of the registry
 
 
 def _read_era(value: object) -> str:
@@ -68,36 +73,40 @@ class Mmu(Section):
     """[vm.mmu]: which kernel, on which machine, in which mode. Without KVM it has no meaning."""
 
     era: EraName = Field(
-        default="E4", description='how KVM locks, logs and splits: an era, or the kernel, as in "5.10"', examples=["5.10"]
+        default=DEFAULT.era,
+        description='how KVM locks, logs and splits: an era, or the kernel, as in "5.10"',
+        examples=["5.10"],
     )
     costs: CostsName = Field(
-        default="cascade-lake",
+        default=DEFAULT.costs,
         description="cost sheet: what exits, faults, flushes and walks take; or a file of your own, relative to "
         "the scenario file",
     )
-    mode: Literal["tdp", "direct", "shadow"] = Field(
+    mode: Mode = Field(
         default="tdp", description="tdp: the TDP MMU; direct: two-dimensional paging through rmaps; shadow: shadow paging"
     )
-    page_size: Literal["4KiB", "2MiB", "1GiB"] = Field(
-        default="4KiB", description="pages of the host's memory under the guest, mapped so until they are logged"
+    page_size: PageSize = Field(
+        default=DEFAULT.page_size, description="pages of the host's memory under the guest, mapped so until they are logged"
     )
-    write_tracking: Literal["write-protect", "pml", "d-bit"] = Field(
-        default="write-protect",
+    write_tracking: WriteTracking = Field(
+        default=DEFAULT.write_tracking,
         description="how a first write is found: by a fault, by the processor's log (PML), or by a scan of D bits",
     )
     eager_split: Flag | None = Field(
-        default=None, description="large pages are split when they are protected, not by faults; default: as the era does"
+        default=DEFAULT.eager_split,
+        description="large pages are split when they are protected, not by faults; default: as the era does"
     )
     ring_entries: Annotated[Count, BeforeValidator(_read_entries)] = Field(
-        default=4096, ge=128, le=65536, description="dirty-ring: entries of each vCPU's ring, a power of two"
+        default=DEFAULT.ring_entries, ge=128, le=65536, description="dirty-ring: entries of each vCPU's ring, a power of two"
     )
     index: Annotated[IndexName, BeforeValidator(_read_index)] = Field(
-        default=MEASURED,
+        default=DEFAULT.index,
         description="what finds sptes by gfn, of whatever era: its counted work takes the place of the measured one; "
         "measured: the kernel's own; book3s-hv reads C bits, nothing is protected; book3s-pr unmaps what others protect",
     )
     a_bits: Flag = Field(
-        default=True, description="its page tables have accessed bits; false: as before Haswell, what is made old faults"
+        default=DEFAULT.a_bits,
+        description="its page tables have accessed bits; false: as before Haswell, what is made old faults"
     )
 
     def spec(self, costs: str = "") -> MmuSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes
 from hostsim.kvm.spec import pins_pages
@@ -15,7 +16,6 @@ from hostsim.scenario.complete import HOST_WIDE, vms_of
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.memory_schema import MIB, NO_SWAP, HostMemory
-from hostsim.scenario.types import PAGE_SIZE_BYTES
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
@@ -116,14 +116,14 @@ def _pages(key: str, vm: Vm) -> Iterator[Finding]:
 def _room(memory: HostMemory, vms: Vms) -> Iterator[Finding]:
     """What has content at the start has to be somewhere."""
     filled = [filled_pages(vm) for _, vm in vms]
-    limits = [NO_LIMIT if vm.memory_limit is None else vm.memory_limit // PAGE_SIZE_BYTES for _, vm in vms]
-    out = sum(filled) - sum(kept_at_start(filled, limits, memory.size // PAGE_SIZE_BYTES))
-    room = 0 if memory.swap == NO_SWAP else memory.swap_size // PAGE_SIZE_BYTES
+    limits = [NO_LIMIT if vm.memory_limit is None else vm.memory_limit // PAGE_BYTES for _, vm in vms]
+    out = sum(filled) - sum(kept_at_start(filled, limits, memory.size // PAGE_BYTES))
+    room = 0 if memory.swap == NO_SWAP else memory.swap_size // PAGE_BYTES
     if out > room:
         tail = ("memory", "filled", "fill", "ramblock", "memory_limit")
         uses = ("host.memory", *(f"{key}.{name}" for key, _ in vms for name in tail))
-        got = f"{format_bytes(sum(filled) * PAGE_SIZE_BYTES)} that have content at the start"
-        wanted = f"at most what frames and swap hold: {format_bytes(out * PAGE_SIZE_BYTES)} have no place"
+        got = f"{format_bytes(sum(filled) * PAGE_BYTES)} that have content at the start"
+        wanted = f"at most what frames and swap hold: {format_bytes(out * PAGE_BYTES)} have no place"
         if memory.swap != NO_SWAP:
             wanted = f"{wanted} in frames, and swap_size is {format_bytes(memory.swap_size)}"
         yield Finding("host.memory.size", got, wanted, 'filled = "none" under [vm], or swap = "nvme"', uses)

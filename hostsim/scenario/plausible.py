@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.core.units import format_rate
 from hostsim.costs.host_sheet import load_sheet, sheet_range
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.limits import machine_limits
-from hostsim.scenario.types import PAGE_SIZE_BYTES
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
 
-PAGE_WIRE_BYTES = 8 + PAGE_SIZE_BYTES
-NS_PER_S = 1_000_000_000
 GIGA = 10**9
 
 Rate = Callable[[Workload], Fraction]
@@ -52,16 +50,16 @@ def bytes_of_a_core(scenario: Scenario) -> Iterator[str]:
         return  # said already
     only = "this guest is real only if it writes a part of each page"
     for key, vcpu, rate in busiest:
-        if rate * PAGE_SIZE_BYTES > limits.core_write_bytes_per_s:
+        if rate * PAGE_BYTES > limits.core_write_bytes_per_s:
             most = _gigabytes(limits.core_write_bytes_per_s)
             yield (
-                f"vCPU {vcpu} of {key} writes to {_pages(rate)}: {_gigabytes(rate * PAGE_SIZE_BYTES)} if it writes whole "
+                f"vCPU {vcpu} of {key} writes to {_pages(rate)}: {_gigabytes(rate * PAGE_BYTES)} if it writes whole "
                 f"pages, but a core writes at most {most}: {only}"
             )
-    if total * PAGE_SIZE_BYTES > limits.host_write_bytes_per_s:
+    if total * PAGE_BYTES > limits.host_write_bytes_per_s:
         most = _gigabytes(limits.host_write_bytes_per_s)
         yield (
-            f"all vCPUs together write to {_pages(total)}: {_gigabytes(total * PAGE_SIZE_BYTES)} if they write whole pages, "
+            f"all vCPUs together write to {_pages(total)}: {_gigabytes(total * PAGE_BYTES)} if they write whole pages, "
             f"but the memory of a large server takes at most {most}: {only}"
         )
 

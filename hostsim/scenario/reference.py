@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from hostsim.scenario.problems import REPEATED, metadata_of, model_in, writer_of
 from hostsim.scenario.profiles import PROFILES, Profile
 from hostsim.scenario.schema import Scenario
+from hostsim.spte_index.designs import DESIGNS
 
 INTRODUCTION = (
     "Sizes carry B, kB, MB, GB, TB or KiB, MiB, GiB, TiB; bandwidths the same or bits per second (`10Gbit/s`); "
@@ -19,6 +20,7 @@ INTRODUCTION = (
     "k, M, G, T are powers of 1000, Ki, Mi, Gi, Ti of 1024. A number without its unit is an error, but for 0. Where 0 would "
     "not mean none the key has a word for it (`unlimited`, `never`, `measured`, `off`), and 0 is refused."
 )
+INDEX_TEXT = "Designs of `index` in `[vm.mmu]`, beside `measured`:"
 PROFILE_TEXT = "Defaults of `[migration]` by `profile`, for keys that are not written:"
 
 
@@ -38,12 +40,14 @@ def json_schema() -> dict[str, Any]:
 
 
 def markdown() -> str:
-    """The reference: a table of keys for each table of the file, and the profiles."""
+    """The reference: a table of keys for each table of the file, the profiles, and the designs of an index."""
     parts = [INTRODUCTION]
     for title, model in tables():
         parts += [f"## `{title}`", _table(("key", "type", "default", "meaning"), [_cells(key) for key in keys(model)])]
     rows = [row for profile in PROFILES.values() for row in _profile_rows(profile)]
     parts += ["## Profiles", PROFILE_TEXT, _table(("profile", "key", "default", "source"), rows)]
+    designs: list[tuple[str, ...]] = [(f"`{name}`", design.says) for name, design in DESIGNS.items()]
+    parts += ["## Indexes", INDEX_TEXT, _table(("index", "design"), designs)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -10,10 +10,10 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, St
 from pydantic_core import PydanticCustomError
 
 from hostsim.core import units
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import UnitError
 from hostsim.core.units import shown
 
-PAGE_SIZE_BYTES = 4096
 VCPUS_MAX = 4096
 RATE_MAX_PER_S = 10**12
 """A touch a picosecond: beyond any machine."""
@@ -52,7 +52,7 @@ def _worded(
 
 
 def _whole_pages(value: int) -> int:
-    if value % PAGE_SIZE_BYTES:
+    if value % PAGE_BYTES:
         raise refused(units.format_bytes(value), "a multiple of 4KiB", '"4GiB"')
     return value
 

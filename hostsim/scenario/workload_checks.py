@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes, format_duration
 from hostsim.scenario.complete import APPLIES, TOUCHING
 from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
-from hostsim.scenario.types import PAGE_SIZE_BYTES
 
 
 def workload_findings(workload: Workload, vm: Vm, key: str) -> list[Finding]:
@@ -94,11 +94,11 @@ def _parts(workload: Workload, vm: Vm, key: str) -> Iterator[Finding]:
     uses = (*_keys(key, "vcpus", "at", "pattern", "split"), "vm.vcpus", "vm.memory")
     if workload.is_split and n_pages < k:
         wanted = f"at least a page for each of the {k} vCPUs, or split = false"
-        yield Finding(f"{key}.size", f"{n_pages} pages", wanted, f'size = "{format_bytes(k * PAGE_SIZE_BYTES)}"', uses)
+        yield Finding(f"{key}.size", f"{n_pages} pages", wanted, f'size = "{format_bytes(k * PAGE_BYTES)}"', uses)
     elif workload.is_split and workload.pattern not in SWEEPS and n_pages % k:
         wanted = f"pages that divide by the {k} vCPUs (split)"
-        yield Finding(f"{key}.size", f"{n_pages} pages", wanted, f'size = "{format_bytes(k * PAGE_SIZE_BYTES)}"', uses)
-    hot_pages = workload.hot_size // PAGE_SIZE_BYTES
+        yield Finding(f"{key}.size", f"{n_pages} pages", wanted, f'size = "{format_bytes(k * PAGE_BYTES)}"', uses)
+    hot_pages = workload.hot_size // PAGE_BYTES
     if workload.is_split and workload.pattern == "hotcold" and hot_pages % k:
         wanted = f"pages that divide by the {k} vCPUs (split)"
         yield Finding(f"{key}.hot_size", f"{hot_pages} pages", wanted, "", uses)
@@ -108,13 +108,13 @@ def _within(workload: Workload, vm: Vm, key: str) -> Iterator[Finding]:
     n_pages = workload.region_gfns(vm.memory)[1]
     k = len(workload.vcpu_numbers(vm.vcpus)) if workload.is_split else 1
     part, otherwise = n_pages // k, "; split = false sweeps the whole region" if k > 1 else ""
-    region = format_bytes(n_pages * PAGE_SIZE_BYTES)
+    region = format_bytes(n_pages * PAGE_BYTES)
     uses = (*_keys(key, "size", "at", "split", "vcpus"), "vm.memory", "vm.vcpus")
-    if workload.hot_size > n_pages * PAGE_SIZE_BYTES:
+    if workload.hot_size > n_pages * PAGE_BYTES:
         wanted = f"at most the region ({region})"
         yield Finding(f"{key}.hot_size", format_bytes(workload.hot_size), wanted, 'hot_size = "64MiB"', uses)
-    if workload.pattern == "strided" and workload.stride >= part * PAGE_SIZE_BYTES:
-        wanted = f"less than what a vCPU sweeps ({format_bytes(part * PAGE_SIZE_BYTES)}{otherwise})"
+    if workload.pattern == "strided" and workload.stride >= part * PAGE_BYTES:
+        wanted = f"less than what a vCPU sweeps ({format_bytes(part * PAGE_BYTES)}{otherwise})"
         yield Finding(f"{key}.stride", format_bytes(workload.stride), wanted, 'stride = "64KiB"', uses)
     if workload.start_page >= part > 0:
         wanted = f"a page below {part}{otherwise}"

@@ -1,1 +1,1 @@
-"""Designs that find the sptes of a gfn: one file a design."""
+"""Designs of an index that finds the sptes of a gfn: one file for each design, listed in designs.py."""

@@ -1,4 +1,4 @@
-"""What counted work costs on a machine: residency by footprint against the sizes of the caches."""
+"""The price of counted work on a machine: which cache answers a line follows from the size of the structure."""
 
 from __future__ import annotations
 
@@ -24,15 +24,20 @@ from hostsim.spte_index.work import (
 )
 
 CHANGE = frozenset({"change_ns", "operation_ns"})
-"""Not in a sheet: computed here, or of a made-up machine."""
+"""Fields that no sheet has: change_ns is computed below, operation_ns belongs to a made-up machine."""
 
 
 @dataclass(frozen=True)
 class CacheCosts:
-    """Load latencies by level, a streamed line from memory, cache sizes, and the rest of an operation [ns, bytes].
+    """Prices [ns] and cache sizes [bytes] of a machine; a price that is not given is 0.
 
-    visit_ns: an entry looked at, beside its line; change_ns: an spte changed, beside line and atomic operation;
-    operation_ns: a call by itself. What is not given takes no time.
+    l1_ns, l2_ns, llc_ns, dram_ns: a load that this level answers.
+    line_stream_ns: a line beside the line before, out of memory.
+    l1_bytes, l2_bytes, llc_bytes: sizes of the caches.
+    atomic_ns, lock_pair_ns, allocation_ns: an atomic operation, a lock round trip, an object allocated or freed.
+    visit_ns: an entry looked at, beside its line.
+    change_ns: an spte changed, beside its line and the atomic operation.
+    operation_ns: a call by itself.
     """
 
     l1_ns: float = 0.0
@@ -51,13 +56,14 @@ class CacheCosts:
     operation_ns: float = 0.0
 
     uniform: ClassVar[CacheCosts]
-    """Every call costs 1 ns, whatever it does."""
+    """A machine on which every call costs 1 ns, so that designs differ in nothing but their answers."""
 
     @classmethod
     def from_sheet(cls, sheet: Any) -> CacheCosts:
         """Costs of a ``hostsim.costs.costs.CostSheet``.
 
-        change_ns is what CLEAR through the rmap (clear_rmap_ns, a page in order) costs beside lines, visits and the atomic.
+        change_ns is the rest of a page that CLEAR finds through the rmap (clear_rmap_ns, pages in order), when the lines,
+        the visits and the atomic operation are paid.
         """
         given = {field.name: getattr(sheet, field.name) for field in fields(cls) if field.name not in CHANGE}
         costs = cls(**given)
@@ -66,7 +72,7 @@ class CacheCosts:
         return replace(costs, change_ns=max(0.0, change_ns))
 
     def load_ns(self, footprint_bytes: float) -> float:
-        """A line anywhere in ``footprint_bytes``: each cache holds its size's share of them."""
+        """Price of a line anywhere in ``footprint_bytes``: a cache of a tenth of that size answers a tenth of the loads."""
         levels = ((self.l1_bytes, self.l1_ns), (self.l2_bytes, self.l2_ns), (self.llc_bytes, self.llc_ns))
         cost, held = 0.0, 0.0
         for size, ns in levels:
@@ -76,14 +82,14 @@ class CacheCosts:
         return cost + (1.0 - held) * self.dram_ns
 
     def stream_ns(self, footprint_bytes: float) -> float:
-        """A line beside the one before: a walk longer than a cache finds nothing in it, but needs not wait."""
+        """Price of a line beside the line before: a walk longer than a cache has pushed its own lines out of the cache."""
         for size, ns in ((self.l1_bytes, self.l1_ns), (self.l2_bytes, self.l2_ns), (self.llc_bytes, self.llc_ns)):
             if footprint_bytes <= size:
                 return min(ns, self.line_stream_ns)
         return self.line_stream_ns
 
     def price_ns(self, work: Work, footprint_bytes: float) -> float:
-        """Time of ``work`` by one thread in a structure of ``footprint_bytes``."""
+        """Time of ``work`` on one CPU in a structure of ``footprint_bytes``."""
         return (
             work.lines_streamed * self.stream_ns(footprint_bytes)
             + work.lines_dependent * self.load_ns(footprint_bytes)
@@ -96,7 +102,7 @@ class CacheCosts:
         )
 
     def price_rows_ns(self, work: NDArray[np.int64], footprint_bytes: float) -> NDArray[np.float64]:
-        """float64[n]: the same of each row of ``work``, int64[n, N_WORK], what a call added to the counts of an index."""
+        """float64[n]: the time of each call. work: int64[n, N_WORK], the counts that each call has added."""
         each = np.zeros(N_WORK)
         each[STREAMED : STREAMED + N_PARTS] = self.stream_ns(footprint_bytes)
         each[DEPENDENT : DEPENDENT + N_PARTS] = self.load_ns(footprint_bytes)

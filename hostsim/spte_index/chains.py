@@ -1,236 +1,245 @@
-"""The designs of chained nodes: a list a slot, writable sptes only, only while a slot is logged, and a hash by gfn."""
+"""Chains of nodes that point to sptes: the structure under slot lists, writable chains and the gfn hash."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.spte_index import chains_loops as kernels
-from hostsim.spte_index.base import BaseIndex
-from hostsim.spte_index.chains_arrays import BACK_BYTES, HEAD_BYTES, LINK_BYTES, N_NODES, make_chains
-from hostsim.spte_index.protocol import Bits, Slot, SpteNumbers
-from hostsim.spte_index.rmap import RmapIndex
+from hostsim.compiled.jit import inlined, jit
+from hostsim.spte_index.protocol import BaseIndex, Slot
 from hostsim.spte_index.spte import WRITABLE
-from hostsim.spte_index.table_walk import link_slot
 from hostsim.spte_index.tables import SpteTables
-from hostsim.spte_index.traits import Traits
-from hostsim.spte_index.walk import PROTECT, ZAP, Walk
+from hostsim.spte_index.walk import PROTECT, ZAP, Walk, act, bucket, look, look_gfn, meets, set_spte
+from hostsim.spte_index.work import ALLOCATIONS, FREES, HEADS, LINE_BYTES, NODES, VISITED
+
+Ints = NDArray[np.int64]
+LINK_BYTES = 16
+"""struct hlist_node: next and pprev."""
+BACK_BYTES = 8
+"""From the node to its spte."""
+NODE_BYTES = LINK_BYTES + BACK_BYTES
+HEAD_BYTES = 8
+"""struct hlist_head."""
+
+# The arrays.
+
+FREE, N_NODES = range(2)
+"""Of Chains.state: first free node, nodes in use."""
 
 
-class _ChainedIndex(BaseIndex):
-    """An index of nodes; ``bits``: 2^bits buckets by gfn, 0: a chain a slot."""
+class Chains(NamedTuple):
+    """Heads and nodes, changed in place. A link to node n is n + 1, and 0 is none.
 
-    def __init__(self, tables: SpteTables, slots: Sequence[Slot], traits: Traits, bits: int = 0) -> None:
-        super().__init__(tables, slots, traits)
+    head: int32[chains], the first node.
+    next: int32[nodes], the node behind; of a free node, the next free one.
+    prev: int32[nodes], the node before; of a first node, -(chain + 1).
+    spte: int32[nodes], the spte.
+    node_of: int32[sptes], the node of an spte.
+    state: int64[2], counts as named above.
+    bits: 0: a node is on the chain of its slot; else chains are 2^bits buckets by gfn.
+    first: int64[slots + 1], first gfn of each slot.
+    """
+
+    head: NDArray[np.int32]
+    next: NDArray[np.int32]
+    prev: NDArray[np.int32]
+    spte: NDArray[np.int32]
+    node_of: NDArray[np.int32]
+    state: NDArray[np.int64]
+    bits: int
+    first: NDArray[np.int64]
+
+
+def make_chains(first: NDArray[np.int64], n_sptes: int, bits: int = 0) -> Chains:
+    """Empty chains. Nodes are handed out in the order of their addresses until freed ones are taken again."""
+    n_chains = 1 << bits if bits else len(first) - 1
+    behind = np.arange(2, n_sptes + 2, dtype=np.int32)
+    behind[-1] = 0
+    prev, spte, node_of = (np.zeros(n_sptes, np.int32) for _ in range(3))
+    return Chains(np.zeros(n_chains, np.int32), behind, prev, spte, node_of, np.array([1, 0], np.int64), bits, first)
+
+
+# The loops.
+
+
+@inlined
+def look_node(node: int, work: Ints) -> None:
+    """Count the line in which a node begins."""
+    look(work, NODES, node * NODE_BYTES // LINE_BYTES)
+
+
+@inlined
+def chain_of(chains: Chains, gfn: int, level: int) -> int:
+    """The chain of an spte that maps ``gfn`` first, at ``level``."""
+    if chains.bits > 0:
+        return bucket(gfn + level, chains.bits)  # gfns of large sptes end in zeros, so levels do not collide
+    slot = 0
+    while gfn >= chains.first[slot + 1]:
+        slot += 1
+    return slot
+
+
+@inlined
+def link(tables: SpteTables, chains: Chains, spte: int, work: Ints) -> None:
+    """Put a node for ``spte`` in front of its chain, unless ``spte`` has a node."""
+    if chains.node_of[spte] != 0:
+        return
+    chain = chain_of(chains, int(tables.gfn[spte]), int(tables.level[spte >> 9]))
+    node = int(chains.state[FREE]) - 1
+    chains.state[FREE] = chains.next[node]
+    chains.state[N_NODES] += 1
+    work[ALLOCATIONS] += 1
+    work[VISITED] += 1
+    look(work, HEADS, chain >> 3)
+    look_node(node, work)
+    front = int(chains.head[chain])
+    if front > 0:
+        look_node(front - 1, work)
+        chains.prev[front - 1] = node + 1
+    chains.next[node], chains.prev[node], chains.spte[node] = front, -(chain + 1), spte
+    chains.head[chain] = chains.node_of[spte] = node + 1
+
+
+@inlined
+def unlink(chains: Chains, spte: int, work: Ints) -> None:
+    """Free the node of ``spte``, if it has one."""
+    node = int(chains.node_of[spte]) - 1
+    if node < 0:
+        return
+    behind, before = int(chains.next[node]), int(chains.prev[node])
+    look_node(node, work)
+    work[VISITED] += 1
+    if before > 0:
+        look_node(before - 1, work)
+        chains.next[before - 1] = behind
+    else:
+        look(work, HEADS, (-before - 1) >> 3)
+        chains.head[-before - 1] = behind
+    if behind > 0:
+        look_node(behind - 1, work)
+        chains.prev[behind - 1] = before
+    chains.node_of[spte] = 0
+    chains.next[node] = chains.state[FREE]
+    chains.state[FREE] = node + 1
+    chains.state[N_NODES] -= 1
+    work[FREES] += 1
+
+
+@jit
+def walk_chain(tables: SpteTables, chains: Chains, chain: int, walk: Walk, whole: bool, let_go: bool) -> int:
+    """Act on the sptes of a chain; returns how many sptes were changed. The node of a zapped spte is freed.
+
+    whole: on all sptes of the chain, without a look at their gfns; else on those that map a gfn of the call.
+    let_go: the node of an spte that loses W is freed, too.
+    """
+    look(walk.work, HEADS, chain >> 3)
+    changed, node = 0, int(chains.head[chain]) - 1
+    while node >= 0:
+        look_node(node, walk.work)
+        walk.work[VISITED] += 1
+        behind, spte = int(chains.next[node]) - 1, int(chains.spte[node])
+        if whole or is_meant(tables, walk, spte):
+            changed += act(tables, walk, spte)
+            if walk.action == ZAP or (let_go and walk.action == PROTECT):
+                unlink(chains, spte, walk.work)
+                if behind >= 0:  # unlink looked at both neighbours; the walk goes on from the one behind
+                    look_node(behind, walk.work)
+        node = behind
+    return changed
+
+
+@inlined
+def is_meant(tables: SpteTables, walk: Walk, spte: int) -> bool:
+    """Whether an spte maps a gfn of the call; the gfn is found through the header of the table."""
+    look_gfn(tables, spte, walk.work)
+    return meets(tables, walk, spte)
+
+
+@jit
+def walk_all_chains(tables: SpteTables, chains: Chains, walk: Walk, whole: bool, let_go: bool) -> int:
+    """``walk_chain`` of every chain."""
+    changed = 0
+    for chain in range(len(chains.head)):
+        changed += walk_chain(tables, chains, chain, walk, whole, let_go)
+    return changed
+
+
+@jit
+def map_linked(tables: SpteTables, chains: Chains, sptes: Ints, gfns: Ints, flags: int, walk: Walk) -> None:
+    """Map ``sptes``, each with a node."""
+    for i in range(len(sptes)):
+        set_spte(tables, int(sptes[i]), int(gfns[i]), flags, walk.work)
+        link(tables, chains, int(sptes[i]), walk.work)
+
+
+@jit
+def drop_linked(tables: SpteTables, chains: Chains, sptes: Ints, walk: Walk) -> None:
+    """Zap each of ``sptes`` and free its node."""
+    for spte in sptes:
+        unlink(chains, int(spte), walk.work)
+        act(tables, walk, int(spte))
+
+
+@jit
+def link_all(tables: SpteTables, chains: Chains, sptes: Ints, writable_only: bool, work: Ints) -> None:
+    """Give each of ``sptes`` a node, or each that is writable."""
+    for spte in sptes:
+        if not writable_only or tables.flags[spte] & WRITABLE != 0:
+            link(tables, chains, int(spte), work)
+
+
+@jit
+def unlink_all(chains: Chains, sptes: NDArray[np.int32], work: Ints) -> None:
+    """Free the nodes of ``sptes``, of those that have one."""
+    for spte in sptes:
+        unlink(chains, int(spte), work)
+
+
+@jit
+def free_chain(chains: Chains, chain: int, work: Ints) -> None:
+    """Free all nodes of a chain."""
+    look(work, HEADS, chain >> 3)
+    while chains.head[chain] > 0:
+        unlink(chains, int(chains.spte[chains.head[chain] - 1]), work)
+
+
+@jit
+def count_by_chain(chains: Chains, counts: Ints) -> None:
+    """Count the nodes of each chain. counts: int64[chains], zeros, filled in place."""
+    for chain in range(len(counts)):
+        node = int(chains.head[chain])
+        while node > 0:
+            counts[chain] += 1
+            node = int(chains.next[node - 1])
+
+
+# What the designs of chains have in common.
+
+
+class ChainedIndex(BaseIndex):
+    """An index of chained nodes.
+
+    bits: 2^bits buckets by gfn; 0: a chain for each slot.
+    """
+
+    link_bytes: ClassVar[int] = 16
+
+    def __init__(self, tables: SpteTables, slots: Sequence[Slot], bits: int = 0) -> None:
+        super().__init__(tables, slots)
         self.chains = make_chains(self.first, len(tables.flags), bits)
 
     def index_bytes(self) -> dict[str, int]:
-        """Heads, the links of each node, and its way back to the spte."""
+        """Heads, and of each node in use its links and its way back to the spte."""
         nodes = int(self.chains.state[N_NODES])
         heads = len(self.chains.head) * HEAD_BYTES
         return {"heads": heads, "links": nodes * LINK_BYTES, "back references": nodes * BACK_BYTES}
 
-    def _walk_slots(self, walk: Walk, *, whole: bool = False, let_go: bool = False) -> int:
-        """The chains of the slots that the call is about."""
+    def walk_slots(self, walk: Walk, *, whole: bool = False, let_go: bool = False) -> int:
+        """Walk the chains of the slots that hold the gfns of the call."""
         return sum(
-            kernels.walk_chain(self.tables, self.chains, slot, walk, whole, let_go)
+            walk_chain(self.tables, self.chains, slot, walk, whole, let_go)
             for slot in self.slots_of(walk.first, walk.end)
         )
-
-
-class SlotListIndex(_ChainedIndex):
-    """One list of all sptes of a slot, and nothing else."""
-
-    name: ClassVar[str] = "slot-list"
-
-    def __init__(self, tables: SpteTables, slots: Sequence[Slot]) -> None:
-        super().__init__(tables, slots, Traits())
-
-    def place(self, sptes: SpteNumbers, gfns: NDArray[np.int64], flags: int, walk: Walk) -> None:
-        """A node each, in front of the slot's list."""
-        kernels.map_linked(self.tables, self.chains, sptes, gfns, flags, walk)
-
-    def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Off the list: it is linked both ways."""
-        kernels.drop_linked(self.tables, self.chains, sptes, walk)
-
-    def apply(self, walk: Walk) -> int:
-        """The lists of the slots that the gfns are in, node by node."""
-        return self._walk_slots(walk)
-
-    def protect_slot(self, slot: int) -> int:
-        """Every node of the list is meant: no gfn is looked up."""
-        return self._walk_slots(self.begin(PROTECT, self.slots[slot].first, self.slots[slot].end), whole=True)
-
-    def harvest(self, slot: int, dirty: Bits) -> int:
-        """The whole list, if anything is dirty."""
-        return self.protect_slot(slot) if dirty.any() else 0
-
-    def zap_all(self) -> int:
-        """All lists."""
-        return self._walk_slots(self.begin(ZAP, 0, self.n_pages), whole=True)
-
-    def _zap_slot(self, slot: int) -> int:
-        return self._walk_slots(self.begin(ZAP, self.slots[slot].first, self.slots[slot].end), whole=True)
-
-
-class GfnHashIndex(_ChainedIndex):
-    """Hash by gfn with a bounded array of heads."""
-
-    name: ClassVar[str] = "gfn-hash"
-
-    def __init__(self, tables: SpteTables, slots: Sequence[Slot], bits: int = 12) -> None:
-        super().__init__(tables, slots, Traits(), bits)
-
-    def place(self, sptes: SpteNumbers, gfns: NDArray[np.int64], flags: int, walk: Walk) -> None:
-        """A node each, in the bucket of its gfn."""
-        kernels.map_linked(self.tables, self.chains, sptes, gfns, flags, walk)
-
-    def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Off the bucket."""
-        kernels.drop_linked(self.tables, self.chains, sptes, walk)
-
-    def apply(self, walk: Walk) -> int:
-        """The buckets of the gfns, or all if those are fewer."""
-        named = int(np.count_nonzero(walk.mask)) if len(walk.mask) else walk.end - walk.first
-        if named > len(self.chains.head):
-            return kernels.walk_all_chains(self.tables, self.chains, walk, False, False)
-        return kernels.walk_buckets(self.tables, self.chains, walk)
-
-    def zap_all(self) -> int:
-        """All buckets."""
-        return kernels.walk_all_chains(self.tables, self.chains, self.begin(ZAP, 0, self.n_pages), True, False)
-
-
-class WritableChainIndex(_ChainedIndex):
-    """A chain a slot of its writable sptes: after a flush it is the list of what was written since.
-
-    Unmapping and ageing need ``partner``, another index over the same tables, whose bytes count.
-    """
-
-    name: ClassVar[str] = "writable-chain"
-
-    def __init__(self, tables: SpteTables, slots: Sequence[Slot], partner: BaseIndex | None = None) -> None:
-        self.partner = partner or RmapIndex(tables, slots)
-        super().__init__(tables, slots, self.partner.traits)
-
-    def place(self, sptes: SpteNumbers, gfns: NDArray[np.int64], flags: int, walk: Walk) -> None:
-        """Into the partner, and writable ones into the chain."""
-        self.partner.place(sptes, gfns, flags, walk)
-        if flags & WRITABLE:
-            kernels.link_all(self.tables, self.chains, sptes, True, walk.work)
-        self._forget_zapped(walk)
-
-    def make_writable(self, sptes: SpteNumbers) -> None:
-        """The price of the chain: an insertion with each write fault."""
-        super().make_writable(sptes)
-        kernels.link_all(self.tables, self.chains, sptes, True, self.work)
-
-    def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Out of both."""
-        self.partner.remove(sptes, walk)
-        self._forget_zapped(walk)
-
-    def apply(self, walk: Walk) -> int:
-        """Protecting walks the chain; the partner finds what is to be zapped or aged."""
-        if walk.action == PROTECT:
-            return self._walk_slots(walk, let_go=True)
-        changed = self.partner.apply(walk)
-        self._forget_zapped(walk)
-        return changed
-
-    def apply_each(self, walk: Walk, firsts: SpteNumbers, ends: SpteNumbers, rows: NDArray[np.int64]) -> None:
-        """Ageing is the partner's."""
-        self.partner.apply_each(walk, firsts, ends, rows)
-
-    def _forget_zapped(self, walk: Walk) -> None:
-        if len(self.zapped):
-            kernels.unlink_all(self.chains, self.zapped, walk.work)
-
-    def protect_slot(self, slot: int) -> int:
-        """The whole chain; it is empty afterwards."""
-        walk = self.begin(PROTECT, self.slots[slot].first, self.slots[slot].end)
-        return self._walk_slots(walk, whole=True, let_go=True)
-
-    def harvest(self, slot: int, dirty: Bits) -> int:  # noqa: ARG002  the chain is the dirty list
-        """Walk what is writable."""
-        return self.protect_slot(slot)
-
-    def delete_slot(self, slot: int) -> int:
-        """The partner's heads go, too."""
-        self.partner.gone.add(slot)
-        return super().delete_slot(slot)
-
-    def index_bytes(self) -> dict[str, int]:
-        """The chain's, and the partner's by its name."""
-        other = {f"{self.partner.name}: {part}": n for part, n in self.partner.index_bytes().items()}
-        return {**super().index_bytes(), **other}
-
-
-class LoggedChainIndex(WritableChainIndex):
-    """A chain a slot, built when its log begins and freed when it ends; ``partner`` for notifiers and for other slots.
-
-    writable_only: the chain holds writable sptes; else all of the slot.
-    """
-
-    name: ClassVar[str] = "logged-chain"
-    notes_slots: ClassVar[bool] = True
-
-    def __init__(
-        self, tables: SpteTables, slots: Sequence[Slot], partner: BaseIndex | None = None, *, writable_only: bool = False
-    ) -> None:
-        super().__init__(tables, slots, partner)
-        self.writable_only = writable_only
-        self.logged: set[int] = set()
-
-    def place(self, sptes: SpteNumbers, gfns: NDArray[np.int64], flags: int, walk: Walk) -> None:
-        """Into the partner, and into the chain of a slot that is logged."""
-        self.partner.place(sptes, gfns, flags, walk)
-        if not self.writable_only or flags & WRITABLE:
-            self._link(sptes, gfns)
-        self._forget_zapped(walk)
-
-    def _link(self, sptes: SpteNumbers, gfns: NDArray[np.int64] | NDArray[np.int32]) -> None:
-        for slot in sorted(self.logged):
-            inside = (gfns >= self.slots[slot].first) & (gfns < self.slots[slot].end)
-            kernels.link_all(self.tables, self.chains, sptes[inside], self.writable_only, self.work)
-
-    def make_writable(self, sptes: SpteNumbers) -> None:
-        """Chained only in a logged slot."""
-        BaseIndex.make_writable(self, sptes)
-        if self.writable_only:
-            self._link(sptes, self.tables.gfn[sptes])
-
-    def apply(self, walk: Walk) -> int:
-        """As the writable chain in a logged slot; in another the partner protects, too."""
-        if walk.action != PROTECT:
-            return super().apply(walk)
-        wanted = self.slots_of(walk.first, walk.end)
-        if all(slot in self.logged for slot in wanted):
-            return self._walk_slots(walk, let_go=self.writable_only)
-        return self.partner.apply(walk)
-
-    def protect_slot(self, slot: int) -> int:
-        """The chain, if the slot has one; else the tables."""
-        walk = self.begin(PROTECT, self.slots[slot].first, self.slots[slot].end)
-        if slot in self.logged:
-            return self._walk_slots(walk, whole=True, let_go=self.writable_only)
-        return self.partner.apply(walk)
-
-    def harvest(self, slot: int, dirty: Bits) -> int:
-        """The chain, if anything is dirty."""
-        return self.protect_slot(slot) if dirty.any() else 0
-
-    def start_log(self, slot: int) -> int:
-        """Build the chain while W is taken away."""
-        self.logged.add(slot)
-        walk = self.begin(PROTECT, self.slots[slot].first, self.slots[slot].end)
-        return link_slot(self.tables, self.chains, walk, 1 << slot, self.writable_only)
-
-    def stop_log(self, slot: int) -> None:
-        """Free the chain."""
-        self.logged.discard(slot)
-        kernels.free_chain(self.chains, slot, self.begin(PROTECT).work)

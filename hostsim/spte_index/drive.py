@@ -1,4 +1,4 @@
-"""A script of what happens to an index: writes, harvests, ageing, swap-outs, each at its rate; time summed by purpose."""
+"""A script of writes, harvests, ageing and swap-outs, each at its rate, run on an index; time is summed by purpose."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.errors import InvariantError
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.guests import IndexedGuest, distinct
 from hostsim.spte_index.meter import Meter
 from hostsim.spte_index.spte import WRITABLE
 
-NS_PER_S = 1_000_000_000
-
 
 @dataclass(frozen=True)
 class Load:
-    """Accesses to gfns drawn uniformly from [first, end), so many a second."""
+    """Accesses to gfns drawn uniformly from [first, end), ``per_s`` a second."""
 
     first: int
     end: int
@@ -29,8 +28,13 @@ class Load:
 
 @dataclass(frozen=True)
 class Script:
-    """harvest_every_ns: by slot; its log is on from the start. age_every_ns: 0: never; age_call_pages: gfns of one notifier
-    call. unmaps_per_s: pages swapped out, drawn from all. seed: of all draws.
+    """The rates of a run.
+
+    harvest_every_ns: interval by slot; these slots are logged from the start.
+    age_every_ns: interval of ageing passes, 0: never.
+    age_call_pages: gfns of one notifier call.
+    unmaps_per_s: pages swapped out a second, drawn from all pages.
+    seed: of all draws.
     """
 
     duration_ns: int
@@ -44,7 +48,7 @@ class Script:
 
 @dataclass
 class Driven:
-    """What came of a script. dirty_pages: harvested, by slot; young_pages: of each pass; faults: map, write protection."""
+    """The result. dirty_pages: of each harvest, by slot; young_pages: of each pass; faults: [map, write protection]."""
 
     meter: Meter
     dirty_pages: dict[int, list[int]] = field(default_factory=dict)
@@ -68,7 +72,7 @@ class Driver:
         self.done = [0] * len(script.loads)
 
     def run(self) -> Driven:
-        """All events in order of time; at the same time harvests come before ageing, ageing before swap-outs."""
+        """Run the events in order of time; in one instant harvests come before ageing, ageing before swap-outs."""
         for slot in self.log:
             with self.driven.meter.of("start log"):
                 self.guest.index.start_log(slot)
@@ -118,7 +122,7 @@ class Driver:
         log[:] = 0
 
     def _check(self, slot: int, log: NDArray[np.uint8], dirty: NDArray[np.uint8]) -> None:
-        """No write is lost: it was reported, and the next one to its page will be seen."""
+        """No write is lost: the harvest reported the page, and the next write to the page will be seen."""
         index, first = self.guest.index, self.guest.slots[slot].first
         lost = np.flatnonzero(log > dirty)
         if len(lost):
@@ -143,5 +147,5 @@ class Driver:
 
 
 def drive(guest: IndexedGuest, script: Script, costs: CacheCosts) -> Driven:
-    """Run ``script``."""
+    """Run ``script`` over ``guest`` and price the calls. InvariantError if a write is lost."""
     return Driver(guest, script, costs).run()

@@ -16,13 +16,13 @@ Counts = NDArray[np.int64]
 
 
 def published_buckets() -> list[tuple[int, int, int]]:
-    """(fewest, most sptes, pages with so many), ascending: hostsim/data/published/rmap_fan_out.json."""
+    """(fewest sptes, most sptes, pages between), ascending: hostsim/data/published/rmap_fan_out.json."""
     text = (files("hostsim") / "data" / "published" / "rmap_fan_out.json").read_text(encoding="utf-8")
     return [(bucket["low"], bucket["high"], bucket["pages"]) for bucket in json.loads(text)["buckets"]]
 
 
 def drawn_fan_out(rng: np.random.Generator) -> Counts:
-    """int64[mapped pages]: sptes of each, as published; within a bucket 1 / n of the pages have n sptes or more."""
+    """int64[mapped pages]: sptes of each page, as published; within a bucket 1 / n of the pages have n sptes or more."""
     counts = []
     for low, high, pages in published_buckets():
         drawn = low / (1.0 - rng.random(pages) * (1.0 - low / (high + 1)))
@@ -38,7 +38,7 @@ def histogram(counts: Counts) -> list[int]:
 def published_guest(design: str, n_pages: int, seed: int = 1, **options: Any) -> ShadowGuest:
     """The idle guest: pages drawn from all gfns, each in as many of 127 processes as the histogram says, all touched.
 
-    # Model limit: which processes share a page is drawn for each page by itself; real ones share whole libraries.
+    # Model limit: which processes share a page is drawn for each page alone; real processes share whole libraries.
     """
     rng = np.random.default_rng([seed, 3])
     counts = drawn_fan_out(rng)
@@ -55,7 +55,7 @@ def published_guest(design: str, n_pages: int, seed: int = 1, **options: Any) ->
 
 
 def fork_and_read(guest: ShadowGuest, parent: Space) -> Space:
-    """A fork of a process; then the child reads all of its pages, and the parent."""
+    """Fork a process; the child, then the parent, reads all its pages."""
     child, vas = guest.fork(parent), np.arange(len(parent.gfn_of))
     guest.touch(child, vas, is_write=False)
     guest.touch(parent, vas, is_write=False)
@@ -63,6 +63,6 @@ def fork_and_read(guest: ShadowGuest, parent: Space) -> Space:
 
 
 def in_drawn_order(guest: ShadowGuest, seed: int = 1) -> list[Space]:
-    """All processes but the first."""
+    """All processes but the first, in a drawn order."""
     numbers = sorted(guest.spaces)[1:]
     return [guest.spaces[numbers[i]] for i in np.random.default_rng([seed, 5]).permutation(len(numbers)).tolist()]

@@ -1,4 +1,4 @@
-"""Guests of one address space for an index: which pages are mapped, where their sptes lie, in which order they came."""
+"""Guests of one address space over an index: which pages are mapped, where their sptes lie, in which order they came."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.designs import make_index, tables_for
-from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.protocol import BaseIndex, Slot
 from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
 from hostsim.spte_index.tables import ACCESSED, ENTRIES, take_tables
 
 Gfns = NDArray[np.int64]
 PLACES, ORDER, GOES, COMES = range(1, 5)
-"""Streams of a layout's draws, beside that of which pages are mapped."""
+"""Streams of the draws of a layout, beside the stream that draws which pages are mapped."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """mapped: share of all pages that have an spte, drawn. run_pages: pages in a row, guest-virtual and guest-physical;
-    0: the map is direct. in_order: pages were first touched in order; else as drawn. churned: all sptes went and came back,
-    so that what was freed lies scattered.
+    """How the pages of a guest are mapped.
+
+    mapped: share of all pages that have an spte, drawn.
+    run_pages: pages that are in a row both guest-virtually and guest-physically; 0: the map is direct.
+    in_order: pages were first touched in order; else in a drawn order.
+    churned: all sptes were zapped and mapped again, so that nodes are taken from a scattered list of free ones.
+    seed: of all draws.
     """
 
     mapped: float = 1.0
@@ -35,17 +38,16 @@ class Layout:
     seed: int = 1
 
     def but(self, **changes: Any) -> Layout:
-        """The same with some of it changed."""
+        """This layout with ``changes``."""
         return replace(self, **changes)
 
 
 DIRECT = Layout()
-SCATTERED = Layout(run_pages=1, in_order=False)
 
 
 @dataclass(frozen=True)
 class IndexedGuest:
-    """``spte_of``: int64[pages], the place of the spte of each gfn, mapped or not."""
+    """An index and the guest over it. spte_of: int64[pages], number of the spte for each gfn, mapped or not."""
 
     index: BaseIndex
     spte_of: Gfns
@@ -57,9 +59,10 @@ class IndexedGuest:
         return len(self.spte_of)
 
     def touch(self, gfns: Gfns, *, is_write: bool) -> tuple[int, int]:
-        """Access ``gfns`` (distinct) once each: absent ones are mapped, protected ones made writable if written.
+        """Access each of ``gfns`` once: an absent page is mapped, a protected page that is written becomes writable.
 
-        Returns faults of each kind: (map, write protection).
+        gfns: int64, distinct.
+        Returns faults: (map, write protection).
         """
         tables, sptes = self.index.tables, self.spte_of[gfns]
         absent = tables.flags[sptes] == 0
@@ -69,7 +72,7 @@ class IndexedGuest:
         protected = is_write & ~absent & (tables.flags[sptes] & WRITABLE == 0)
         if protected.any():
             self.index.make_writable(sptes[protected])
-        there = sptes[tables.flags[sptes] != 0]  # a full vCPU of PR drops what it has just mapped
+        there = sptes[tables.flags[sptes] != 0]  # a full vCPU of Book3S PR drops sptes that it has just mapped
         tables.flags[there] |= ACCESSED | (DIRTY if is_write else 0)
         return int(absent.sum()), int(protected.sum())
 
@@ -79,7 +82,7 @@ class IndexedGuest:
 
 
 def distinct(rng: np.random.Generator, n_pages: int, draws: int, first: int = 0) -> Gfns:
-    """Distinct pages of uniform draws with replacement from [first, first + n_pages), ascending."""
+    """Distinct pages, ascending, of ``draws`` uniform draws with replacement from [first, first + n_pages)."""
     hit = np.zeros(n_pages, np.bool_)
     hit[rng.integers(n_pages, size=draws)] = True
     return first + np.flatnonzero(hit)
@@ -91,7 +94,7 @@ def one_slot(n_pages: int) -> tuple[Slot, ...]:
 
 
 def build_guest(design: str, slots: Sequence[Slot], layout: Layout = DIRECT, **options: Any) -> IndexedGuest:
-    """A guest whose sptes are mapped writable, as ``layout`` says; ``options`` are of the design."""
+    """A guest over the index ``design`` whose sptes are mapped writable. options: of the constructor of the design."""
     n_pages = slots[-1].end
     n_tables = -(-n_pages // ENTRIES)
     tables = tables_for(design, n_tables, n_pages)
@@ -107,7 +110,7 @@ def build_guest(design: str, slots: Sequence[Slot], layout: Layout = DIRECT, **o
 
 @lru_cache(maxsize=6)
 def shuffled(n: int, seed: tuple[int, ...]) -> Gfns:
-    """int64[n]: a permutation, the same each time; not to be written to."""
+    """int64[n], read-only: the permutation of ``seed``."""
     order = np.random.default_rng(seed).permutation(n)
     order.flags.writeable = False
     return order
@@ -134,7 +137,7 @@ def _chosen(layout: Layout, n_pages: int) -> Gfns:
 
 
 def in_drawn_order(gfns: Gfns, n_pages: int, seed: tuple[int, ...]) -> Gfns:
-    """Distinct ``gfns`` as a permutation of all pages has them."""
+    """Distinct ``gfns`` in the order of a permutation of all pages."""
     is_there = np.zeros(n_pages, np.bool_)
     is_there[gfns] = True
     order = shuffled(n_pages, seed)

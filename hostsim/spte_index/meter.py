@@ -1,4 +1,4 @@
-"""Time spent in an index, by what it was spent on."""
+"""Time spent in an index, by purpose."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.work import Work, counted
 
 
 class Meter:
-    """Prices calls of ``index``. ns, calls: by purpose. last: counts of the last call; last_ns: its time.
-    visited: entries looked at in all calls.
+    """Prices the calls of ``index`` with ``costs``.
 
-    The footprint is that of the whole index with its sptes when the call begins: the rest of the host is elsewhere.
+    ns, calls: time and number of calls by purpose.
+    last, last_ns: counts and time of the last call.
+    visited: entries looked at in all calls.
+    The footprint is that of the index with its sptes when the call begins; the caches hold nothing else.
     """
 
     def __init__(self, index: BaseIndex, costs: CacheCosts) -> None:
@@ -26,7 +28,7 @@ class Meter:
 
     @contextmanager
     def of(self, purpose: str) -> Iterator[None]:
-        """Everything the index does inside is for ``purpose``."""
+        """Book the calls made inside under ``purpose``."""
         before, footprint = self.index.work.copy(), self.footprint_bytes()
         yield
         self.last = counted(self.index.work, before)
@@ -36,5 +38,5 @@ class Meter:
         self.visited += self.last.visited
 
     def footprint_bytes(self) -> float:
-        """Bytes that the index and its sptes take."""
+        """Bytes of the index and its sptes."""
         return float(sum(self.index.bytes_used().values()))

@@ -1,144 +1,417 @@
-"""The x86 rmap, and the designs that keep it for notifiers and walk the shadow pages for the dirty log."""
+"""The x86 reverse map: a head for each gfn and level, with one spte inlined in it or a chain of descriptors behind it.
+
+Linux arch/x86/kvm/mmu/mmu.c::gfn_to_rmap, ::pte_list_add, ::pte_list_remove, ::walk_slot_rmaps,
+::kvm_mmu_write_protect_pt_masked; struct kvm_rmap_head, struct pte_list_desc.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.spte_index import rmap_loops as kernels
-from hostsim.spte_index.base import BaseIndex, put_off
-from hostsim.spte_index.protocol import Bits, Slot, SpteNumbers
-from hostsim.spte_index.rmap_arrays import (
-    DESC_KINDS,
-    HEAD_BYTES,
-    N_DESCS,
-    RECYCLE_THRESHOLD,
-    DescKind,
-    grown,
-    heads_of,
-    make_rmap,
-)
-from hostsim.spte_index.table_walk import drop_in_tables, map_in_tables, walk_tables
-from hostsim.spte_index.tables import SpteTables
-from hostsim.spte_index.traits import Traits
-from hostsim.spte_index.walk import PROTECT, ZAP, Walk
-from hostsim.spte_index.work import ZAPPED
+from hostsim.compiled.jit import inlined, jit, part
+from hostsim.spte_index.protocol import BaseIndex, Gfns, Slot, SpteNumbers, Traits
+from hostsim.spte_index.tables import LEVELS, SpteTables
+from hostsim.spte_index.walk import ZAP, Walk, act, call_of, end_call, look, masks_any, set_spte
+from hostsim.spte_index.work import ALLOCATIONS, FREES, HEADS, NODES, VISITED
+
+Ints = NDArray[np.int64]
+HEAD_BYTES = 8
+RECYCLE_THRESHOLD = 1000
+"""RMAP_RECYCLE_THRESHOLD: a gfn with more sptes than this loses them all."""
+
+
+@dataclass(frozen=True)
+class DescKind:
+    """A layout of struct pte_list_desc.
+
+    ext: sptes that a descriptor holds (PTE_LIST_EXT).
+    n_bytes: size of a descriptor.
+    at_head: a new descriptor goes in front of the full ones, so that adding an spte is O(1).
+    """
+
+    ext: int
+    n_bytes: int
+    at_head: bool
+
+
+DESC_KINDS = {
+    "3": DescKind(3, 32, at_head=False),
+    "15": DescKind(15, 128, at_head=False),
+    "14-behind": DescKind(14, 128, at_head=False),
+    "14": DescKind(14, 128, at_head=True),
+}
+"""By PTE_LIST_EXT: until 5.13; 5.14; with a counter, until 6.3; since 6.4."""
+
+# The arrays.
+
+FREE, N_DESCS, WALKED, EXT, AT_HEAD, MAPPED = range(6)
+"""Of Rmap.state: first free descriptor; descriptors in use; descriptors visited by additions; sptes that a descriptor holds;
+whether a new descriptor goes in front; from MAPPED on, sptes of each level.
+"""
+
+
+class Rmap(NamedTuple):
+    """Heads and descriptors, changed in place.
+
+    head: int32[heads], those of level 0 first: 0 empty, s + 1 the only spte s, -(d + 1) the first descriptor d.
+    offset: int64[LEVELS + 1], first head of each level.
+    sptes: int32[descriptors, ext], spte numbers.
+    filled: int32[descriptors], how many entries of a row of ``sptes`` are set.
+    tail: int32[descriptors], sptes in all descriptors behind this one.
+    more: int32[descriptors], the descriptor behind or -1; of a free descriptor, the next free one.
+    state: int64[8], counts and options as named above.
+    """
+
+    head: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    sptes: NDArray[np.int32]
+    filled: NDArray[np.int32]
+    tail: NDArray[np.int32]
+    more: NDArray[np.int32]
+    state: NDArray[np.int64]
+
+
+def heads_of(n_pages: int) -> NDArray[np.int64]:
+    """int64[LEVELS]: heads of each level for ``n_pages``, one for each 4 KiB, 2 MiB and 1 GiB page begun."""
+    return np.array([-(-n_pages // (1 << 9 * level)) for level in range(LEVELS)])
+
+
+def make_rmap(n_pages: int, kind: DescKind, n_descs: int = 64) -> Rmap:
+    """An rmap of ``n_pages`` with nothing mapped, and room for ``n_descs`` descriptors."""
+    offset = np.concatenate([[0], np.cumsum(heads_of(n_pages))])
+    state = np.array([-1, 0, 0, kind.ext, kind.at_head, 0, 0, 0], np.int64)
+    none = np.zeros(0, np.int32)
+    empty = Rmap(np.zeros(offset[-1], np.int32), offset, np.zeros((0, kind.ext), np.int32), none, none, none, state)
+    return grown(empty, n_descs)
+
+
+def grown(rmap: Rmap, more_descs: int) -> Rmap:
+    """``rmap`` with room for ``more_descs`` more descriptors: descriptors are copied, head and state are shared."""
+    old, new = len(rmap.more), len(rmap.more) + more_descs
+    sptes, filled, tail, more = (np.zeros((new, *a.shape[1:]), np.int32) for a in rmap[2:6])
+    for fresh, stale in zip((sptes, filled, tail, more), rmap[2:6], strict=True):
+        fresh[:old] = stale
+    more[old:] = np.arange(old + 1, new + 1)
+    more[-1] = rmap.state[FREE]
+    rmap.state[FREE] = old
+    return Rmap(rmap.head, rmap.offset, sptes, filled, tail, more, rmap.state)
+
+
+# The loops.
+
+
+@inlined
+def head_of(rmap: Rmap, gfn: int, level: int) -> int:
+    """Number of the head of ``gfn`` at ``level``."""
+    return int(rmap.offset[level]) + (gfn >> (9 * level))
+
+
+@inlined
+def look_head(rmap: Rmap, number: int, work: Ints) -> int:
+    """Count the line of a head; returns the value of the head."""
+    look(work, HEADS, number >> 3)
+    work[VISITED] += 1
+    return int(rmap.head[number])
+
+
+@part
+def look_desc(rmap: Rmap, desc: int, work: Ints) -> None:
+    """Count the lines of a descriptor: one of 32 B is half a line, one of 128 B has two."""
+    work[VISITED] += 1
+    if rmap.state[EXT] <= 3:
+        look(work, NODES, desc >> 1)
+        return
+    look(work, NODES, desc * 2)
+    if rmap.filled[desc] > 6:  # more, the counter and 6 sptes fill the first line of a descriptor of 14
+        look(work, NODES, desc * 2 + 1)
+
+
+@part
+def take_desc(rmap: Rmap, work: Ints) -> int:
+    """Take a free descriptor into use; a free one must be there, since a loop cannot make the arrays larger."""
+    desc = int(rmap.state[FREE])
+    rmap.state[FREE] = rmap.more[desc]
+    rmap.state[N_DESCS] += 1
+    rmap.filled[desc], rmap.tail[desc], rmap.more[desc] = 0, 0, -1
+    work[ALLOCATIONS] += 1
+    return desc
+
+
+@part
+def free_desc(rmap: Rmap, desc: int, work: Ints) -> None:
+    """Put a descriptor on the list of free ones."""
+    rmap.more[desc] = rmap.state[FREE]
+    rmap.state[FREE] = desc
+    rmap.state[N_DESCS] -= 1
+    work[FREES] += 1
+
+
+@part
+def append_to_desc(rmap: Rmap, desc: int, spte: int) -> None:
+    """Put ``spte`` into a descriptor that has room."""
+    rmap.sptes[desc, rmap.filled[desc]] = spte
+    rmap.filled[desc] += 1
+
+
+@inlined
+def add_to_head(rmap: Rmap, number: int, spte: int, work: Ints) -> int:
+    """Add ``spte`` to a head (pte_list_add); returns how many sptes the head has then."""
+    value = look_head(rmap, number, work)
+    if value == 0:
+        rmap.head[number] = spte + 1
+        return 1
+    if value > 0:  # the inlined spte moves into a descriptor
+        desc = take_desc(rmap, work)
+        append_to_desc(rmap, desc, value - 1)
+        append_to_desc(rmap, desc, spte)
+        rmap.head[number] = -(desc + 1)
+        look_desc(rmap, desc, work)
+        rmap.state[WALKED] += 1
+        return 2
+    if rmap.state[AT_HEAD] != 0:
+        return add_in_front(rmap, number, spte, work)
+    return add_behind(rmap, -value - 1, spte, work)
+
+
+@part
+def add_in_front(rmap: Rmap, number: int, spte: int, work: Ints) -> int:
+    """Since 6.4 all descriptors but the first are full: the first takes ``spte``, or a new one goes in front."""
+    desc = -int(rmap.head[number]) - 1
+    look_desc(rmap, desc, work)
+    rmap.state[WALKED] += 1
+    if rmap.filled[desc] == rmap.state[EXT]:
+        front = take_desc(rmap, work)
+        rmap.more[front] = desc
+        rmap.tail[front] = rmap.tail[desc] + rmap.filled[desc]
+        rmap.head[number] = -(front + 1)
+        desc = front
+        look_desc(rmap, desc, work)
+    append_to_desc(rmap, desc, spte)
+    return int(rmap.tail[desc] + rmap.filled[desc])
+
+
+@part
+def add_behind(rmap: Rmap, desc: int, spte: int, work: Ints) -> int:
+    """Until 6.3 the first descriptor with room takes ``spte``; if all are full a new one goes behind the last."""
+    total = 0
+    look_desc(rmap, desc, work)
+    rmap.state[WALKED] += 1
+    while rmap.filled[desc] == rmap.state[EXT] and rmap.more[desc] >= 0:
+        total += int(rmap.filled[desc])
+        desc = int(rmap.more[desc])
+        look_desc(rmap, desc, work)
+        rmap.state[WALKED] += 1
+    if rmap.filled[desc] == rmap.state[EXT]:
+        total += int(rmap.filled[desc])
+        behind = take_desc(rmap, work)
+        rmap.more[desc] = behind
+        desc = behind
+        look_desc(rmap, desc, work)
+        rmap.state[WALKED] += 1
+    append_to_desc(rmap, desc, spte)
+    total += int(rmap.filled[desc])
+    while rmap.more[desc] >= 0:  # removals leave holes, so the sptes behind the hole are counted one by one
+        desc = int(rmap.more[desc])
+        total += int(rmap.filled[desc])
+    return total
+
+
+@jit
+def take_off_head(rmap: Rmap, number: int, spte: int, work: Ints) -> None:
+    """Take ``spte`` off a head (pte_list_remove): the descriptors are searched one after the other."""
+    value = look_head(rmap, number, work)
+    if value > 0:
+        rmap.head[number] = 0
+        return
+    before, desc = -1, -value - 1
+    place = find_in_desc(rmap, desc, spte, work)
+    while place < 0:
+        before, desc = desc, int(rmap.more[desc])
+        place = find_in_desc(rmap, desc, spte, work)
+    if rmap.state[AT_HEAD] != 0:  # the hole is filled from the first descriptor, so that the others stay full
+        before, source = -1, -value - 1
+    else:
+        source = desc
+    rmap.filled[source] -= 1
+    rmap.sptes[desc, place] = rmap.sptes[source, rmap.filled[source]]
+    if rmap.filled[source] == 0:
+        unlink_desc(rmap, number, before, source, work)
+
+
+@part
+def find_in_desc(rmap: Rmap, desc: int, spte: int, work: Ints) -> int:
+    """Place of ``spte`` in a descriptor, -1 if it is in another one."""
+    look_desc(rmap, desc, work)
+    for i in range(rmap.filled[desc]):
+        if rmap.sptes[desc, i] == spte:
+            return i
+    return -1
+
+
+@part
+def unlink_desc(rmap: Rmap, number: int, before: int, desc: int, work: Ints) -> None:
+    """Free an empty descriptor behind ``before``, or behind the head if ``before`` is -1."""
+    behind = int(rmap.more[desc])
+    if before >= 0:
+        rmap.more[before] = behind
+    else:
+        rmap.head[number] = 0 if behind < 0 else -(behind + 1)
+    free_desc(rmap, desc, work)
+
+
+@inlined
+def walk_head(tables: SpteTables, rmap: Rmap, number: int, walk: Walk) -> int:
+    """Act on every spte of a head; returns how many sptes were changed."""
+    value = look_head(rmap, number, walk.work)
+    if value == 0:
+        return 0
+    changed = 0
+    if value > 0:
+        changed = act(tables, walk, value - 1)
+    else:
+        desc = -value - 1
+        while desc >= 0:
+            look_desc(rmap, desc, walk.work)
+            for i in range(rmap.filled[desc]):
+                changed += act(tables, walk, int(rmap.sptes[desc, i]))
+            behind = int(rmap.more[desc])  # read before free_desc, which links the descriptor to the free ones
+            if walk.action == ZAP:
+                free_desc(rmap, desc, walk.work)
+            desc = behind
+    if walk.action == ZAP:
+        rmap.head[number] = 0
+        level = 0 if number < rmap.offset[1] else 1 if number < rmap.offset[2] else 2
+        rmap.state[MAPPED + level] -= changed
+    return changed
+
+
+@jit
+def walk_rmap(tables: SpteTables, rmap: Rmap, walk: Walk) -> int:
+    """Act on every spte that maps a gfn of the call, level by level; returns how many sptes were changed."""
+    changed, is_masked = 0, len(walk.mask) > 0
+    for level in range(LEVELS):
+        if is_masked and level > 0 and rmap.state[MAPPED + level] == 0:
+            continue  # CLEAR looks at 4 KiB heads; large sptes of a logged slot have no W, but for a caller that kept it
+        for number in range(head_of(rmap, walk.first, level), head_of(rmap, walk.end - 1, level) + 1):
+            low = (number - int(rmap.offset[level])) << (9 * level)
+            if not is_masked or masks_any(walk, low, low + (1 << (9 * level))):
+                changed += walk_head(tables, rmap, number, walk)
+    return changed
+
+
+@jit
+def walk_rmap_calls(
+    tables: SpteTables, rmap: Rmap, walk: Walk, firsts: Ints, ends: Ints, n_locks: int, rows: NDArray[np.int64]
+) -> None:
+    """Make one call for each range of gfns [firsts[i], ends[i]) of ``walk``, in turn.
+
+    n_locks: lock round trips of a call.
+    rows: int64[calls, N_WORK], filled in place with the counts of each call.
+    """
+    for i in range(len(firsts)):
+        call = call_of(walk, int(firsts[i]), int(ends[i]), n_locks, rows[i])
+        walk_rmap(tables, rmap, call)
+        end_call(call, rows[i])
+
+
+@jit
+def map_to_heads(
+    tables: SpteTables, rmap: Rmap, sptes: Ints, gfns: Ints, flags: int, recycle: int, walk: Walk
+) -> None:
+    """Map ``sptes``; a gfn that has more than ``recycle`` (0: no limit) then loses them all (__rmap_add)."""
+    for i in range(len(sptes)):
+        spte, gfn = int(sptes[i]), int(gfns[i])
+        set_spte(tables, spte, gfn, flags, walk.work)
+        level = int(tables.level[spte >> 9])
+        number = head_of(rmap, gfn, level)
+        rmap.state[MAPPED + level] += 1
+        if add_to_head(rmap, number, spte, walk.work) > recycle > 0:
+            walk_head(tables, rmap, number, walk)
+
+
+@jit
+def drop_off_heads(tables: SpteTables, rmap: Rmap, sptes: Ints, walk: Walk) -> None:
+    """Unlink and zap each of ``sptes``."""
+    for i in range(len(sptes)):
+        spte = int(sptes[i])
+        level = int(tables.level[spte >> 9])
+        take_off_head(rmap, head_of(rmap, int(tables.gfn[spte]), level), spte, walk.work)
+        rmap.state[MAPPED + level] -= 1
+        act(tables, walk, spte)
+
+
+@jit
+def count_by_head(rmap: Rmap, counts: Ints) -> None:
+    """Count the 4 KiB sptes of each gfn. counts: int64[pages], zeros, filled in place."""
+    for number in range(len(counts)):
+        value = int(rmap.head[number])
+        if value > 0:
+            counts[number] = 1
+        desc = -value - 1
+        while desc >= 0:
+            counts[number] += rmap.filled[desc]
+            desc = int(rmap.more[desc])
+
+
+# The design.
 
 
 class RmapIndex(BaseIndex):
-    """x86: a head a gfn. fast_zap: zap-all only makes roots obsolete, the rest is background (kvm_mmu_zap_all_fast)."""
+    """The rmap of x86.
+
+    kind: layout of the descriptors.
+    recycle: as in Traits.
+    fast_zap: zapping all sptes is put off until the lock is dropped (kvm_mmu_zap_all_fast).
+    """
 
     name: ClassVar[str] = "rmap"
+    link_bytes: ClassVar[int] = 4
+    traits = Traits(zaps_all_on_delete=True, recycle=RECYCLE_THRESHOLD)
 
     def __init__(
         self, tables: SpteTables, slots: Sequence[Slot], kind: DescKind = DESC_KINDS["14"],
         recycle: int = RECYCLE_THRESHOLD, *, fast_zap: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(tables, slots, Traits(zaps_all_on_delete=True, recycle=recycle))
+        super().__init__(tables, slots)
+        self.traits = self.traits.but(recycle=recycle)
         self.kind, self.fast_zap = kind, fast_zap
         self.rmap = make_rmap(self.n_pages, self.kind)
 
-    def place(self, sptes: SpteNumbers, gfns: NDArray[np.int64], flags: int, walk: Walk) -> None:
-        """On the head of each gfn."""
+    def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
+        """Add each spte to the head of its gfn."""
         room = len(self.rmap.more) - int(self.rmap.state[N_DESCS])
-        if room < len(sptes):  # each may need one
+        if room < len(sptes):  # each spte may need a descriptor, and a compiled loop cannot make room
             self.rmap = grown(self.rmap, max(len(sptes), len(self.rmap.more)))
-        kernels.map_all(self.tables, self.rmap, sptes, gfns, flags, self.traits.recycle, walk)
+        map_to_heads(self.tables, self.rmap, sptes, gfns, flags, self.traits.recycle, walk)
 
     def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Off the heads: each is searched."""
-        kernels.drop_all(self.tables, self.rmap, sptes, walk)
+        """Search the head of each spte, and take the spte off."""
+        drop_off_heads(self.tables, self.rmap, sptes, walk)
 
     def apply(self, walk: Walk) -> int:
-        """Heads in order, and what hangs on them."""
-        return kernels.walk_rmap(self.tables, self.rmap, walk)
+        """Walk the heads of the gfns in order."""
+        return walk_rmap(self.tables, self.rmap, walk)
 
-    def apply_each(self, walk: Walk, firsts: SpteNumbers, ends: SpteNumbers, rows: NDArray[np.int64]) -> None:
-        """Heads of each call."""
-        kernels.walk_rmap_calls(self.tables, self.rmap, walk, firsts, ends, self.locks(walk.action), rows)
+    def apply_each(self, walk: Walk, firsts: Gfns, ends: Gfns, rows: NDArray[np.int64]) -> None:
+        """Walk the heads of each call."""
+        walk_rmap_calls(self.tables, self.rmap, walk, firsts, ends, self.locks(walk.action), rows)
 
     def zap_all(self) -> int:
-        """All sptes go, in the background with ``fast_zap``."""
-        walk = self.begin(ZAP, 0, self.n_pages)
-        if not self.fast_zap:
-            return self.apply(walk)
-        zapped = self.apply(put_off(self, walk))
-        self.work[ZAPPED] = self.background[ZAPPED]
-        return zapped
+        """Zap all sptes, with ``fast_zap`` after the lock is dropped."""
+        return self.zap_all_later() if self.fast_zap else super().zap_all()
 
     def lengths(self) -> NDArray[np.int64]:
         """int64[pages]: 4 KiB sptes of each gfn."""
         counts = np.zeros(self.n_pages, np.int64)
-        kernels.lengths(self.rmap, counts)
+        count_by_head(self.rmap, counts)
         return counts
 
     def index_bytes(self) -> dict[str, int]:
-        """Heads of three levels whether mapped or not, and descriptors."""
+        """Heads of three levels, of mapped gfns or not, and descriptors in use."""
         heads = sum(int(heads_of(slot.n_pages).sum()) for i, slot in enumerate(self.slots) if i not in self.gone)
         return {"heads": heads * HEAD_BYTES, "descriptors": int(self.rmap.state[N_DESCS]) * self.kind.n_bytes}
-
-
-class ShadowWalkIndex(RmapIndex):
-    """x86 of 2008-2011: rmap for notifiers; write protection walks all active shadow pages that hold some of the slot.
-
-    # Model limit: 2.6.35 took W from every spte of such a table; here sptes of another slot in the same table keep it.
-    """
-
-    name: ClassVar[str] = "shadow-walk"
-    notes_slots: ClassVar[bool] = True
-
-    def protect_slot(self, slot: int) -> int:
-        """Walk the tables."""
-        walk = self.begin(PROTECT, self.slots[slot].first, self.slots[slot].end)
-        return walk_tables(self.tables, walk, 1 << slot)
-
-    def harvest(self, slot: int, dirty: Bits) -> int:
-        """If anything is dirty the whole slot is protected, however little it is."""
-        return self.protect_slot(slot) if dirty.any() else 0
-
-    def index_bytes(self) -> dict[str, int]:
-        """As the rmap, and a bit a slot in each table's header, in whole words."""
-        words = -(-len(self.slots) // 64)
-        return {**super().index_bytes(), "slot bitmaps": 8 * words * int(self.tables.n_active[0])}
-
-
-class HybridIndex(ShadowWalkIndex):
-    """x86 of 2011: the rmap of the dirty gfns if they are fewer than the shadow pages, else the walk (95d4c16ce78c)."""
-
-    name: ClassVar[str] = "hybrid"
-
-    def harvest(self, slot: int, dirty: Bits) -> int:
-        """Whichever is expected to be shorter."""
-        if int(np.count_nonzero(dirty)) < int(self.tables.n_active[0]):
-            return self.protect_masked(self.slots[slot].first, dirty)
-        return self.protect_slot(slot)
-
-
-class TableScanIndex(BaseIndex):
-    """No index: whatever is asked for, all tables are read."""
-
-    name: ClassVar[str] = "table-scan"
-    notes_slots: ClassVar[bool] = True
-
-    def __init__(self, tables: SpteTables, slots: Sequence[Slot]) -> None:
-        super().__init__(tables, slots, Traits())
-
-    def place(self, sptes: SpteNumbers, gfns: NDArray[np.int64], flags: int, walk: Walk) -> None:
-        """Nothing to link."""
-        map_in_tables(self.tables, sptes, gfns, flags, walk.work)
-
-    def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Nothing to unlink."""
-        drop_in_tables(self.tables, sptes, walk)
-
-    def apply(self, walk: Walk) -> int:
-        """All tables that hold some of the slots."""
-        bits = sum(1 << slot for slot in self.slots_of(walk.first, walk.end))
-        return walk_tables(self.tables, walk, bits)
-
-    def harvest(self, slot: int, dirty: Bits) -> int:
-        """One walk of the slot."""
-        return self.protect_slot(slot) if dirty.any() else 0

@@ -1,7 +1,9 @@
 """Guest address spaces under shadow paging: processes that share pages, fork, write copies, and exit.
 
-What the guest does to its page tables reaches KVM as exits: each write emulated, or one exit that lets the table go out of
-sync and a comparison at the next CR3 load. Linux arch/x86/kvm/mmu/mmu.c::mmu_try_to_unsync_pages, ::kvm_mmu_sync_roots.
+A write of the guest to its page tables reaches KVM as an exit: KVM emulates each write, or lets the table go out of sync at
+the first one and compares the table at the next CR3 load.
+
+Linux arch/x86/kvm/mmu/mmu.c::mmu_try_to_unsync_pages, ::kvm_mmu_sync_roots.
 """
 
 from __future__ import annotations
@@ -13,9 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.designs import make_index, tables_for
-from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.protocol import BaseIndex, Slot
 from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
 from hostsim.spte_index.tables import ACCESSED, ENTRIES, drop_tables, take_tables
 
@@ -26,9 +27,13 @@ Writes = Literal["emulated", "unsync"]
 
 @dataclass
 class Space:
-    """A process. gfn_of: int64[va pages], NO_PAGE where its page table is empty; writable: uint8[va pages], W of its page
-    table; table_of: int64[regions], the shadow table, NO_PAGE if there is none; unsynced: regions whose guest table may have
-    changed behind it.
+    """A process of the guest.
+
+    number: of the address space.
+    gfn_of: int64[va pages], NO_PAGE where the page table of the process is empty.
+    writable: uint8[va pages], W of its page table.
+    table_of: int64[regions], number of the shadow table, NO_PAGE if there is none.
+    unsynced: regions whose guest table may have changed since their shadow table was compared.
     """
 
     number: int
@@ -38,7 +43,7 @@ class Space:
     unsynced: set[int] = field(default_factory=set)
 
     def sptes(self, vas: Pages) -> Pages:
-        """Where the sptes of ``vas`` lie; their tables must be there."""
+        """Numbers of the sptes of ``vas``; their shadow tables must exist."""
         return self.table_of[vas // ENTRIES] * ENTRIES + vas % ENTRIES
 
     def shadowed(self) -> Pages:
@@ -48,8 +53,14 @@ class Space:
 
 @dataclass
 class ShadowCounts:
-    """Exits and work beside the index. hidden_faults: an spte was missing or protected, the guest's own entry was not;
-    guest_faults: the guest saw one (copy on write).
+    """Exits, and work beside the index.
+
+    hidden_faults: the spte was missing or protected, the entry of the guest was not, so KVM handled the fault alone.
+    guest_faults: the guest got the fault (copy on write).
+    emulated_writes: writes to shadowed page tables that KVM emulated.
+    unsync_faults: exits that let a table go out of sync.
+    synced_tables: tables compared at a CR3 load.
+    cr3_loads: CR3 loads.
     """
 
     hidden_faults: int = 0
@@ -63,7 +74,8 @@ class ShadowCounts:
 class ShadowGuest:
     """A guest of one slot with page frames [0, n_pages), over an index of ``design``.
 
-    writes: how KVM takes writes to shadowed page tables.
+    writes: how KVM handles writes to shadowed page tables.
+    shares: int64[pages], processes that map each frame.
     """
 
     def __init__(
@@ -77,17 +89,17 @@ class ShadowGuest:
         self.spaces: dict[int, Space] = {}
         self._born = 0
 
-    # What the guest's kernel does.
+    # Actions of the guest's kernel.
 
     def spawn(self, n_pages: int, gfns: Sequence[int] | Pages | None = None) -> Space:
-        """A process with ``n_pages`` of its own (drawn from free frames in order), or with those given, all writable."""
+        """Start a process with ``n_pages`` free frames, lowest first, or with ``gfns``; all pages are writable."""
         pages = self._free_frames(n_pages) if gfns is None else np.asarray(gfns, np.int64)
         space = self._new_space(pages.copy(), np.ones(len(pages), np.uint8))
         self.shares[pages] += 1
         return space
 
     def fork(self, parent: Space) -> Space:
-        """A child that shares all pages; both lose W, so the parent's page table is written, and its TLB flushed."""
+        """Fork: child and parent share all pages and lose W, so the guest writes its page table and flushes the TLB."""
         child = self._new_space(parent.gfn_of.copy(), np.zeros(len(parent.gfn_of), np.uint8))
         self.shares[parent.gfn_of[parent.gfn_of != NO_PAGE]] += 1
         self._write_entries(parent, np.flatnonzero(parent.writable))
@@ -96,7 +108,7 @@ class ShadowGuest:
         return child
 
     def touch(self, space: Space, vas: Pages, *, is_write: bool) -> None:
-        """Access distinct pages of a process once each, after whatever copies on write that takes."""
+        """Access distinct pages of a process once each; the guest first copies pages that are written and not writable."""
         if is_write:
             self._copy(space, vas[space.writable[vas] == 0])
         self._shadow(space, np.unique(vas // ENTRIES))
@@ -113,7 +125,7 @@ class ShadowGuest:
         self.counts.hidden_faults += int(absent.sum()) + int(protected.sum())
 
     def exit(self, space: Space) -> None:
-        """A process ends: its shadow tables are zapped with their sptes, its frames have one user less."""
+        """End a process: KVM zaps its shadow tables with their sptes, and its frames have one user less."""
         regions = space.shadowed()
         for region in regions:
             self._drop_present(space.table_of[region] * ENTRIES + np.arange(ENTRIES))
@@ -122,7 +134,7 @@ class ShadowGuest:
         del self.spaces[space.number]
 
     def switch_to(self, space: Space) -> None:
-        """A CR3 load: tables that are out of sync are compared, entry by entry, and stale sptes go."""
+        """Load CR3: KVM compares tables that are out of sync, entry by entry, and zaps stale sptes."""
         self.counts.cr3_loads += 1
         for region in sorted(space.unsynced):
             self.counts.synced_tables += 1
@@ -130,10 +142,10 @@ class ShadowGuest:
             self._drop_present(space.sptes(vas)[self._is_stale(space, vas)])
         space.unsynced.clear()
 
-    # How KVM hears of it.
+    # Exits that these actions cause.
 
     def _write_entries(self, space: Space, vas: Pages) -> None:
-        """The guest writes entries of its page table, before they take effect."""
+        """The guest writes entries of its page table; KVM emulates, or lets the tables go out of sync."""
         shadowed = vas[space.table_of[vas // ENTRIES] != NO_PAGE]
         if self.writes == "emulated":
             self.counts.emulated_writes += len(shadowed)
@@ -144,7 +156,7 @@ class ShadowGuest:
         space.unsynced |= regions
 
     def _copy(self, space: Space, vas: Pages) -> None:
-        """Copy on write: the last user of a frame keeps it. Each entry is written and its translation flushed (INVLPG)."""
+        """Copy on write; the last user of a frame keeps it. The guest writes each entry and flushes it from the TLB."""
         if not len(vas):
             return
         self.counts.guest_faults += len(vas)

@@ -1,4 +1,4 @@
-"""Sptes of one VM: what the hardware may do without leaving the guest, and the dirty log of their slot.
+"""Sptes of one VM: the accesses that the hardware makes without an exit, and the dirty log of their slot.
 
 Flags, kernel spelling: arch/x86/kvm/mmu/spte.h (PT_WRITABLE_MASK, shadow_dirty_mask, is_access_track_spte).
 """
@@ -14,9 +14,9 @@ PRESENT, WRITABLE, TRACKED, DIRTY = 1, 2, 4, 8
 BLANK, IN_LOG = 16, 32
 OLD = 64
 STALE = 128
-"""BLANK, IN_LOG: of the page, not of its mapping, and kept in the place of the 4 KiB spte whatever maps it: its content is
-zero; it is in the dirty log, or in a dirty ring. OLD: of the mapping: its A bit is clear; STALE, with OLD: and no TLB has
-been flushed since, so an access that finds the translation there leaves the bit clear.
+"""BLANK, IN_LOG: of the page, kept in the place of the 4 KiB spte whatever spte maps the page: the content is zero; the page
+is in the dirty log, or in a dirty ring. OLD: of the mapping: the A bit is clear. STALE, with OLD: no TLB has been flushed
+since, so an access that finds the translation in the TLB leaves the A bit clear.
 """
 AGED = OLD | STALE
 KEPT = BLANK | IN_LOG
@@ -25,11 +25,11 @@ REGION_PAGES = 512
 
 
 class Sptes(NamedTuple):
-    """Arrays of one slot, changed in place: one look at memory tells all of a 4 KiB page.
+    """Sptes of one slot, changed in place. All flags of a 4 KiB page are one byte, so that an exit misses one cache line.
 
-    spte: uint8[n_pages], flags of 4 KiB sptes, with BLANK and IN_LOG of their pages; level: uint8[n_regions], 1 where one
-    large spte maps the region, 2 where one maps the whole block that it is in (1 GiB: 512 regions); its flags are large:
-    uint8[n_regions], in a block all the same.
+    spte: uint8[n_pages], flags of 4 KiB sptes, with BLANK and IN_LOG of their pages.
+    level: uint8[n_regions], 1: a 2 MiB spte maps the region; 2: a 1 GiB spte maps the block of 512 regions around it.
+    large: uint8[n_regions], flags of the large spte; all regions of a block hold equal flags.
     """
 
     spte: NDArray[np.uint8]
@@ -38,7 +38,7 @@ class Sptes(NamedTuple):
 
 
 def make_sptes(n_pages: int) -> Sptes:
-    """Nothing mapped, nothing dirty. ``n_pages`` is rounded up to whole regions."""
+    """Sptes of ``n_pages``, rounded up to whole regions, with nothing mapped and nothing dirty."""
     n_regions = -(-n_pages // REGION_PAGES)
     sizes = (n_regions * REGION_PAGES, n_regions, n_regions)
     return Sptes(*(np.zeros(size, np.uint8) for size in sizes))

@@ -1,7 +1,7 @@
 """Page tables that hold sptes: the store that all indexes point into.
 
-An spte is number ``table * 512 + index``; its number is its address, so whether a walk streams or jumps follows from the
-order in which it visits sptes. Tables of shadow paging: arch/x86/include/asm/kvm_host.h::struct kvm_mmu_page.
+The number of an spte is ``table * 512 + entry`` and stands for its address, so the order in which a walk visits sptes says
+whether the walk streams or jumps. Tables of shadow paging: arch/x86/include/asm/kvm_host.h::struct kvm_mmu_page.
 """
 
 from __future__ import annotations
@@ -27,14 +27,20 @@ LEVELS = 3
 
 
 class SpteTables(NamedTuple):
-    """Arrays, changed in place. n = tables x 512 sptes.
+    """Sptes and their tables, changed in place. n = tables x 512 sptes.
 
-    gfn: int32[n], first gfn of an spte; stale where flags is 0. flags: uint8[n]. A table a row in the rest: level: uint8,
-    0 for 4 KiB sptes; space: int32, its guest address space; va: int64, guest-virtual page number of its first spte (of a
-    direct table its first gfn); direct: uint8; vcpu: int32, who owns it where vCPUs do not share; used: int32, sptes in it;
-    slots: int64, bit i: some spte of slot i was put here since it was made; active: int32, tables in use, oldest first, as
-    counted in n_active: int64[1]. group_bits: 0 where tables hold the sptes; else they lie in a hash table of 2^group_bits
-    groups of 8, by (space, va).
+    gfn: int32[n], first gfn of an spte; stale where flags is 0.
+    flags: uint8[n], as in hostsim.spte_index.spte, and ACCESSED; 0: absent.
+    level: uint8[tables], 0 for 4 KiB sptes, 1 for 2 MiB, 2 for 1 GiB.
+    space: int32[tables], guest address space.
+    va: int64[tables], guest-virtual page of the first spte; of a direct table its first gfn.
+    direct: uint8[tables], 1: entry i maps the i-th gfn, so no gfn is stored with it.
+    vcpu: int32[tables], the owner where vCPUs do not share tables.
+    used: int32[tables], sptes present.
+    slots: int64[tables], bit i: the table has held an spte of slot i since it was made.
+    active: int32[tables], tables in use, the oldest first, n_active of them.
+    n_active: int64[1].
+    group_bits: 0: page tables hold the sptes; else they lie in a hash table of 2^group_bits groups of 8, by (space, va).
     """
 
     gfn: NDArray[np.int32]
@@ -52,7 +58,7 @@ class SpteTables(NamedTuple):
 
 
 def make_tables(n_tables: int, group_bits: int = 0) -> SpteTables:
-    """Room for ``n_tables``, none in use."""
+    """Room for ``n_tables`` tables, none in use. group_bits: as in SpteTables."""
     n = n_tables * ENTRIES
     return SpteTables(
         np.zeros(n, np.int32), np.zeros(n, np.uint8),
@@ -67,9 +73,11 @@ def take_tables(
     tables: SpteTables, vas: Sequence[int] | NDArray[np.int64], space: int = 0, *,
     level: int = 0, direct: bool = True, vcpu: int = 0,
 ) -> NDArray[np.int64]:  # fmt: skip
-    """Put a table into use for each guest-virtual first page of ``vas``: int64[len(vas)], their numbers, ascending.
+    """Put free tables into use, in the order of their addresses, and change ``tables`` in place.
 
-    Tables are taken in the order of their addresses. In place; assertion if there is no room.
+    vas: guest-virtual first page of each table.
+    space, level, direct, vcpu: of all these tables, as in SpteTables.
+    Returns int64[len(vas)], table numbers, ascending. Assertion if there is no room.
     """
     free = np.ones(len(tables.level), np.bool_)
     n_active = int(tables.n_active[0])
@@ -85,7 +93,7 @@ def take_tables(
 
 
 def drop_tables(tables: SpteTables, dropped: NDArray[np.int64]) -> None:
-    """Free tables that hold no spte any more. In place."""
+    """Free tables whose sptes have been zapped, and change ``tables`` in place. dropped: int64, table numbers."""
     assert not tables.used[dropped].any(), "a table goes when its sptes have gone"
     active = tables.active[: int(tables.n_active[0])]
     kept = active[~np.isin(active, dropped)]
@@ -94,7 +102,7 @@ def drop_tables(tables: SpteTables, dropped: NDArray[np.int64]) -> None:
 
 
 def table_bytes(tables: SpteTables) -> int:
-    """Bytes of the tables in use: the pages, their headers, and the translations of indirect ones."""
+    """Bytes of the tables in use: pages, headers, and the translations of indirect tables."""
     active = tables.active[: int(tables.n_active[0])]
     indirect = len(active) - int(tables.direct[active].sum())
     return len(active) * (TABLE_BYTES + HEADER_BYTES) + indirect * TRANSLATION_BYTES

@@ -1,4 +1,4 @@
-"""What every walk does: look at a cache line, look at an spte and act on it."""
+"""The steps of every walk: count a cache line, look at an spte, and act on it."""
 
 from __future__ import annotations
 
@@ -27,18 +27,24 @@ from hostsim.spte_index.work import (
 )
 
 ZAP, CLEAR_YOUNG, TEST_YOUNG, PROTECT = range(4)
-"""What is done to an spte that was found."""
+"""The action of a call: each spte that the walk finds is zapped, aged, tested or loses W."""
 GOLDEN = 0x61C88647
 """include/linux/hash.h, GOLDEN_RATIO_32."""
 TABLE_LINES = 65
-"""Lines from one table to the next: 64, and a gap, since no prefetcher goes beyond a 4 KiB page."""
+"""Lines from one table to the next: 64, and a gap, since no prefetcher crosses a 4 KiB page."""
 HEADER_LINES = 3
-"""Lines from one header of a table to the next."""
+"""Lines from the header of one table to that of the next."""
 
 
 class Walk(NamedTuple):
-    """One call. action; gfns [first, end) it is about; mask: uint8[end - first], which of them, or empty: all. young:
-    uint8[end - first], set in place; zapped: int32[sptes], filled in place; work: int64[N_WORK], counts, in place.
+    """One call of an index.
+
+    action: one of ZAP to PROTECT.
+    first, end: the call is for gfns [first, end).
+    mask: uint8[end - first], 1 for the gfns that are meant; empty: all are.
+    young: uint8[end - first], set to 1 for young gfns, in place.
+    zapped: int32[sptes], filled in place, work[ZAPPED] of them.
+    work: int64[N_WORK], counts, changed in place.
     """
 
     action: int
@@ -52,12 +58,12 @@ class Walk(NamedTuple):
 
 @inlined_and_called
 def look(work: NDArray[np.int64], part: int, line: int) -> None:
-    """Count ``line`` of ``part``: nothing if it was the last one, streamed if it is beside that, else dependent."""
+    """Count ``line`` of structure ``part``, unless it is the last one: streamed if it is beside that, else dependent."""
     away = line - work[LAST_LINE + part]
-    if away == 0:
+    if away == 0:  # the line is still in the first-level cache
         return
     work[LAST_LINE + part] = line
-    if abs(away) == 1:
+    if abs(away) == 1:  # the prefetcher has asked for it, in either direction
         work[STREAMED + part] += 1
     else:
         work[DEPENDENT + part] += 1
@@ -65,16 +71,16 @@ def look(work: NDArray[np.int64], part: int, line: int) -> None:
 
 @jit
 def bucket(key: int, bits: int) -> int:
-    """Bucket of ``key`` among 2^bits: include/linux/hash.h::hash_32 of its halves folded together."""
+    """Bucket of ``key`` among 2^bits: include/linux/hash.h::hash_32 of the two halves of ``key`` folded together."""
     folded = (key ^ (key >> 32)) & 0xFFFFFFFF
     return (((folded * GOLDEN) & 0xFFFFFFFF) >> (32 - bits)) if bits > 0 else 0
 
 
 @inlined
 def call_of(walk: Walk, first: int, end: int, n_locks: int, row: NDArray[np.int64]) -> Walk:
-    """The part of ``walk`` that is a call for gfns [first, end): an operation, its lock round trips, no cache line known.
+    """Begin a call for gfns [first, end) of ``walk``: count an operation and its lock round trips, forget the last lines.
 
-    row: int64[N_WORK], the counts before it with their signs turned, in place; ``end_call`` adds those after.
+    row: int64[N_WORK], set in place to the counts so far with their signs turned; ``end_call`` adds the counts after it.
     """
     work = walk.work
     for i in range(len(work)):
@@ -90,7 +96,7 @@ def call_of(walk: Walk, first: int, end: int, n_locks: int, row: NDArray[np.int6
 
 @inlined
 def end_call(walk: Walk, row: NDArray[np.int64]) -> None:
-    """What the call added is in ``row``."""
+    """Leave in ``row`` the counts that the call has added. row: int64[N_WORK], in place."""
     for i in range(len(walk.work)):
         row[i] += walk.work[i]
 
@@ -110,7 +116,7 @@ def pages_of(tables: SpteTables, spte: int) -> int:
 
 @inlined
 def spte_line(tables: SpteTables, spte: int) -> int:
-    """Cache line in which an spte lies."""
+    """Cache line of an spte: by its number in page tables, by the hash of its virtual page in a hash table."""
     if tables.group_bits == 0:
         return (spte >> 9) * TABLE_LINES + ((spte & 511) >> 3)
     group = bucket(va_of(tables, spte) ^ (int(tables.space[spte >> 9]) << 16), tables.group_bits)
@@ -119,20 +125,23 @@ def spte_line(tables: SpteTables, spte: int) -> int:
 
 @inlined
 def look_gfn(tables: SpteTables, spte: int, work: NDArray[np.int64]) -> int:
-    """First gfn of an spte, found through its table's header: kvm_mmu_page_get_gfn."""
+    """First gfn of an spte; counts the header of its table, through which KVM finds it (kvm_mmu_page_get_gfn)."""
     look(work, PAGES, (spte >> 9) * HEADER_LINES)
     return int(tables.gfn[spte])
 
 
 @inlined
 def meets(tables: SpteTables, walk: Walk, spte: int) -> bool:
-    """Whether an spte maps a gfn that the call is about."""
-    low = int(tables.gfn[spte])
-    high = min(low + pages_of(tables, spte), walk.end)
-    low = max(low, walk.first)
-    if len(walk.mask) == 0:
-        return low < high
-    for gfn in range(low, high):
+    """Whether an spte maps a gfn of the call."""
+    low = max(int(tables.gfn[spte]), walk.first)
+    high = min(int(tables.gfn[spte]) + pages_of(tables, spte), walk.end)
+    return low < high if len(walk.mask) == 0 else masks_any(walk, low, high)
+
+
+@inlined
+def masks_any(walk: Walk, low: int, high: int) -> bool:
+    """Whether the mask of the call names a gfn of [low, high)."""
+    for gfn in range(max(low, walk.first), min(high, walk.end)):
         if walk.mask[gfn - walk.first] != 0:
             return True
     return False
@@ -140,7 +149,7 @@ def meets(tables: SpteTables, walk: Walk, spte: int) -> bool:
 
 @inlined
 def act(tables: SpteTables, walk: Walk, spte: int) -> int:
-    """Look at an spte and do to it what the call is for; 1 if it was changed or, for ageing, young."""
+    """Look at an spte and do the action of the call; returns 1 if the spte was changed or, for ageing, young."""
     work = walk.work
     look(work, SPTES, spte_line(tables, spte))
     work[VISITED] += 1
@@ -152,7 +161,7 @@ def act(tables: SpteTables, walk: Walk, spte: int) -> int:
         work[ZAPPED] += 1
         work[ATOMICS] += 1
     elif walk.action == PROTECT:
-        if flags & WRITABLE == 0:
+        if flags & WRITABLE == 0:  # no atomic operation for an spte that has no W (spte_write_protect)
             return 0
         tables.flags[spte] = flags & ~WRITABLE
         work[ATOMICS] += 1
@@ -169,7 +178,7 @@ def act(tables: SpteTables, walk: Walk, spte: int) -> int:
 
 @inlined
 def mark_young(tables: SpteTables, walk: Walk, spte: int) -> None:
-    """The gfns of the call that an spte maps are young."""
+    """Note as young the gfns of the call that an spte maps."""
     low = int(tables.gfn[spte])
     high = min(low + pages_of(tables, spte), walk.end)
     for gfn in range(max(low, walk.first), high):
@@ -178,7 +187,7 @@ def mark_young(tables: SpteTables, walk: Walk, spte: int) -> None:
 
 @inlined
 def set_spte(tables: SpteTables, spte: int, gfn: int, flags: int, work: NDArray[np.int64]) -> None:
-    """An absent spte maps ``gfn``."""
+    """Make an absent spte map ``gfn`` with ``flags``."""
     look(work, SPTES, spte_line(tables, spte))
     tables.gfn[spte], tables.flags[spte] = gfn, flags
     tables.used[spte >> 9] += 1
@@ -188,7 +197,10 @@ def set_spte(tables: SpteTables, spte: int, gfn: int, flags: int, work: NDArray[
 
 @jit
 def note_slots(tables: SpteTables, sptes: NDArray[np.int64], first: NDArray[np.int64]) -> None:
-    """Mark the tables of ``sptes`` as holding some of their slots: kvm_mmu_page.slot_bitmap. first: int64[slots + 1]."""
+    """Note in the table of each of ``sptes`` that it holds an spte of that slot (kvm_mmu_page.slot_bitmap).
+
+    first: int64[slots + 1], first gfn of each slot.
+    """
     for spte in sptes:
         slot = 0
         while tables.gfn[spte] >= first[slot + 1]:
@@ -198,7 +210,7 @@ def note_slots(tables: SpteTables, sptes: NDArray[np.int64], first: NDArray[np.i
 
 @jit
 def grant_writes(tables: SpteTables, sptes: NDArray[np.int64], work: NDArray[np.int64]) -> None:
-    """W, D and A come on in each of ``sptes``."""
+    """Set W, D and A in each of ``sptes``."""
     for spte in sptes:
         look(work, SPTES, spte_line(tables, int(spte)))
         tables.flags[spte] |= WRITABLE | DIRTY | ACCESSED

@@ -1,4 +1,4 @@
-"""What an operation on an index of sptes does, counted: cache lines by structure, atomics, locks, allocations."""
+"""The work of an operation on an index, counted: cache lines by structure, atomic operations, locks, allocations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 HEADS, NODES, SPTES, PAGES = range(4)
-"""Structures that a walk reads: arrays of heads or words; descriptors, list nodes, hptes; sptes; headers and upper levels of
+"""The structures that a walk reads: heads or words; descriptors, list nodes or hptes; sptes; headers and upper levels of
 page tables.
 """
 PARTS = ("heads", "nodes", "sptes", "tables")
@@ -18,31 +18,31 @@ N_PARTS = len(PARTS)
 LINE_BYTES = 64
 
 STREAMED, DEPENDENT, LAST_LINE = 0, N_PARTS, 2 * N_PARTS
-"""Where the counts of a part begin: lines beside the one before, lines anywhere else, and the line looked at last."""
+"""First place of the counts by structure: lines beside the line before; lines anywhere else; the line looked at last."""
 VISITED, CHANGED, ATOMICS, LOCKS, ALLOCATIONS, FREES, OPERATIONS, ZAPPED = range(3 * N_PARTS, 3 * N_PARTS + 8)
-"""Entries looked at; sptes changed (or found young); atomic operations; lock round trips; objects allocated and freed;
-calls; length of the list of sptes that the call zapped.
+"""Places of the other counts: entries looked at; sptes changed (or found young); atomic operations; lock round trips;
+objects allocated; objects freed; calls; sptes that the call has zapped.
 """
 N_WORK = ZAPPED + 1
 FAR = -(1 << 40)
-"""A line that is beside no other."""
+"""A line number that is beside no line."""
 
 
 def make_work() -> Ints:
-    """int64[N_WORK], nothing counted, no line looked at yet."""
+    """int64[N_WORK]: nothing counted, and no line looked at yet."""
     work = np.zeros(N_WORK, np.int64)
     forget_lines(work)
     return work
 
 
 def forget_lines(work: Ints) -> None:
-    """The next line of every part is a dependent one. In place."""
+    """Make the next line of every structure a dependent one: the guest has run since the last call. In place."""
     work[LAST_LINE : LAST_LINE + N_PARTS] = FAR
 
 
 @dataclass(frozen=True)
 class Work:
-    """Counts of one or more operations: lines by part of PARTS, the rest as in the constants above."""
+    """Counts of one or more operations. streamed, dependent: lines by structure, as in PARTS; the rest as above."""
 
     streamed: tuple[int, ...] = (0,) * N_PARTS
     dependent: tuple[int, ...] = (0,) * N_PARTS
@@ -56,12 +56,12 @@ class Work:
 
     @property
     def lines_streamed(self) -> int:
-        """Lines beside the one that the walk had looked at before in the same structure."""
+        """Lines beside the line that the walk looked at before in that structure."""
         return sum(self.streamed)
 
     @property
     def lines_dependent(self) -> int:
-        """Lines whose address was known only when another had come."""
+        """Lines whose address the processor knew only when another line had come."""
         return sum(self.dependent)
 
     @property
@@ -71,6 +71,6 @@ class Work:
 
 
 def counted(work: Ints, before: Ints | None = None) -> Work:
-    """What ``work`` holds, or what was added since ``before`` was copied from it: int64[N_WORK] both."""
+    """The counts in ``work``, or those added since ``before`` was copied from it. work, before: int64[N_WORK]."""
     n = (work if before is None else work - before).tolist()
     return Work(tuple(n[STREAMED : STREAMED + N_PARTS]), tuple(n[DEPENDENT : DEPENDENT + N_PARTS]), *n[VISITED:ZAPPED])

@@ -1,1 +1,1 @@
-"""Studies that need no engine: closed forms of dirtying and pre-copy, the dirty curve, the predictor."""
+"""Studies: questions answered by many simulations, or by running the data structures themselves."""

@@ -12,7 +12,6 @@ from hostsim.costs.costs import sheet_names
 from hostsim.costs.era import read_era
 from hostsim.scenario.nearest import nearest
 
-PAGE_BYTES = 4096
 VCPUS_MAX, REPS_MAX = 256, 10_000
 LOAD_WANTED = "uniform, or zipf:S with S from 0 to 3"
 

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
+from hostsim.core.constants import PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.theory.wire import NORMAL_PAGE_BYTES
 
 
 def longest_standing_pass_s(curve: DirtyCurve, page_s: float) -> float:
@@ -47,7 +47,7 @@ def fastest_dirtying_pages_per_s(curve: DirtyCurve, limit_s: float) -> float:
 
 
 def bandwidth_needed_bytes_per_s(
-    curve: DirtyCurve, limit_s: float, page_bytes: float = NORMAL_PAGE_BYTES
+    curve: DirtyCurve, limit_s: float, page_bytes: float = PAGE_WIRE_BYTES
 ) -> float:
     """Bandwidth above which passes shrink to ``limit_s``, nothing else changed."""
     return page_bytes * fastest_dirtying_pages_per_s(curve, limit_s)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from hostsim.core.constants import PAGE_HEADER_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.theory.precopy_map import PrecopyOutcome, iterate_precopy
-from hostsim.theory.wire import NORMAL_PAGE_BYTES, PAGE_HEADER_BYTES
 
 
 def predict_precopy(
@@ -16,7 +16,7 @@ def predict_precopy(
     bandwidth_bytes_per_s: float,
     downtime_limit_s: float = math.inf,
     give_up_s: float = 3600.0,
-    page_bytes: int = NORMAL_PAGE_BYTES,
+    page_bytes: int = PAGE_WIRE_BYTES,
     zero_page_bytes: int = PAGE_HEADER_BYTES,
 ) -> PrecopyOutcome:
     """Passes until the next would take at most ``downtime_limit_s``; that one is sent with the VM stopped.

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-PAGE_BYTES = 4096
-PAGE_HEADER_BYTES = 8
-"""Page offset with the flags in its low bits (QEMU 7.2, migration/ram.c::save_page_header)."""
-NORMAL_PAGE_BYTES = PAGE_HEADER_BYTES + PAGE_BYTES
-ZERO_PAGE_BYTES = PAGE_HEADER_BYTES + 1
-"""Header and the fill byte (QEMU 7.2, migration/ram.c::save_zero_page_to_file)."""
+from hostsim.core.constants import PAGE_WIRE_BYTES, ZERO_PAGE_BYTES
+
 SETUP_BYTES_APPROX = 8 * 1024
 """Block list and end marks: what two completed QEMU migrations sent beyond their pages, 7.2 and 8.9 KiB."""
 
@@ -18,7 +14,7 @@ def transferred_bytes(normal_pages: int, duplicate_pages: int, skipped_pages: in
     QEMU 1.6 counts a zero page that it leaves out in both ``duplicate`` and ``skipped``.
     """
     zero_bytes = (duplicate_pages - skipped_pages) * ZERO_PAGE_BYTES
-    return normal_pages * NORMAL_PAGE_BYTES + zero_bytes + SETUP_BYTES_APPROX
+    return normal_pages * PAGE_WIRE_BYTES + zero_bytes + SETUP_BYTES_APPROX
 
 
 def throughput_mbps(sent_bytes: int, total_time_ms: int, setup_time_ms: int) -> float:
@@ -29,6 +25,6 @@ def throughput_mbps(sent_bytes: int, total_time_ms: int, setup_time_ms: int) -> 
     return sent_bytes * 8.0 / (total_time_ms - setup_time_ms) / 1000.0
 
 
-def page_seconds(bandwidth_bytes_per_s: float, page_bytes: float = NORMAL_PAGE_BYTES) -> float:
+def page_seconds(bandwidth_bytes_per_s: float, page_bytes: float = PAGE_WIRE_BYTES) -> float:
     """Seconds one page takes at ``bandwidth_bytes_per_s``."""
     return page_bytes / bandwidth_bytes_per_s

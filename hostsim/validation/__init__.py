@@ -1,4 +1,4 @@
-"""Validation: every target with what was expected, what came out, and the error, as rows of one table."""
+"""Validation: every target with expected and simulated value and the error, as rows of one table."""
 
 from __future__ import annotations
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.spte_index.base import BaseIndex
-from hostsim.spte_index.chains import GfnHashIndex
-from hostsim.spte_index.chains_loops import lengths
+from hostsim.spte_index.chains import count_by_chain
 from hostsim.spte_index.designs import tables_for
+from hostsim.spte_index.gfn_hash import GfnHashIndex
 from hostsim.spte_index.guests import build_guest, one_slot
-from hostsim.spte_index.protocol import Slot
-from hostsim.spte_index.rmap import RmapIndex
-from hostsim.spte_index.rmap_arrays import DESC_KINDS, N_DESCS, WALKED
+from hostsim.spte_index.protocol import BaseIndex, Slot
+from hostsim.spte_index.rmap import DESC_KINDS, N_DESCS, WALKED, RmapIndex
 from hostsim.spte_index.spte import PRESENT
 from hostsim.spte_index.tables import ENTRIES, make_tables, take_tables
 from hostsim.spte_index.walk2d import nested_walk
@@ -75,7 +73,7 @@ def bucket_lengths(rng: np.random.Generator, keys: int, bits: int) -> Counts:
     index = GfnHashIndex(tables, [Slot(0, 1 << 31)], bits)
     index.map(np.arange(keys), rng.integers(1 << 31, size=keys), PRESENT)
     counts = np.zeros(1 << bits, np.int64)
-    lengths(index.chains, counts)
+    count_by_chain(index.chains, counts)
     return counts
 
 

@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[Callable[..., Iterator[Row]], ...]] = {
 """What computes the rows of each id; only those that are asked for run."""
 
 
-PASSES = (protected_rows, idle_rows, lock_rows, pml_rows)
+PASSES = (protected_rows, idle_rows, lock_rows, pml_rows, disable_rows)
 """Rows of passes over memory that is all alike, so that their time grows with it; these take most of the work."""
 
 

@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from hostsim.kvm.costs import era_policy, kvm_costs
-from hostsim.kvm.setup import KvmSetup
 from hostsim.kvm.tally import Tally
-from hostsim.validation.kvm_machine import dirtied, idle, logged, measured, measured_pass, rewritten, seconds, time_row
+from hostsim.validation.kvm_machine import (
+    dirtied,
+    idle,
+    logged,
+    machine,
+    measured,
+    measured_pass,
+    rewritten,
+    seconds,
+    time_row,
+)
 from hostsim.validation.rows import Row, exact
 
 X86, ARM64, PML_HOST = "cascade-lake", "arm64-jing", "skylake"
@@ -29,10 +37,9 @@ def idle_rows(shrink: int = 1) -> Iterator[Row]:
 
 def _one_pass_rows(kind: str, shrink: int) -> Iterator[Row]:
     data = measured_pass("K1", shrink)
-    setup = KvmSetup(data["vcpus"], data["pages_per_vcpu"])
     for lock, era in LOCKS.items():
-        costs, key = kvm_costs(X86, era, n_vcpus=setup.n_vcpus), f"{kind}/{lock}"
-        tally = dirtied(logged(setup, costs)) if kind == "wp" else rewritten(idle(setup, costs))
+        spec, key = machine(X86, era, data["vcpus"], data["pages_per_vcpu"]), f"{kind}/{lock}"
+        tally = dirtied(logged(spec)) if kind == "wp" else rewritten(idle(spec))
         yield time_row(X86, f"K1/{key}", "a pass of 64 vCPUs, s", data["seconds"][key], seconds(tally), data["tolerance"])
 
 
@@ -41,8 +48,7 @@ def lock_rows(shrink: int = 1) -> Iterator[Row]:
     for row_id, era in (("K2", "E0"), ("K2b", "E2")):
         data = measured_pass(row_id, shrink)
         for vcpus, expected in data["seconds"].items():
-            setup = KvmSetup(int(vcpus), data["pages_per_vcpu"])
-            got = seconds(dirtied(logged(setup, kvm_costs(ARM64, era, n_vcpus=int(vcpus)))))
+            got = seconds(dirtied(logged(machine(ARM64, era, int(vcpus), data["pages_per_vcpu"]))))
             tolerance = data.get("tolerance_at", {}).get(vcpus, data["tolerance"])
             yield time_row(ARM64, f"{row_id}/{vcpus}", f"a pass of {vcpus} vCPUs, s", expected, got, tolerance)
 
@@ -69,10 +75,12 @@ def _first_pass_rows(row_id: str, mmu: str, *, pml: bool) -> Iterator[Row]:
 
 def _first_pass(data: dict[str, Any], series: str, vcpus: int, mmu: str, *, pml: bool) -> Tally:
     """``series``: off, on (eager split), and a share of writes."""
-    policy = replace(era_policy("E4", mmu, pml=pml), eager_split=series.startswith("on"))
-    setup = KvmSetup(vcpus, data["pages_per_vcpu"], backing="1GiB", policy=policy)
-    costs = kvm_costs(X86, "E4", mmu, pml=pml, n_vcpus=vcpus)
-    return dirtied(logged(setup, costs), data["write_every"][series])
+    tracking = "pml" if pml else "write-protect"
+    spec = machine(
+        X86, "E4", vcpus, data["pages_per_vcpu"], mmu=mmu, page_size="1GiB", write_tracking=tracking,
+        eager_split=series.startswith("on"),
+    )  # fmt: skip
+    return dirtied(logged(spec), data["write_every"][series])
 
 
 def _faults(data: dict[str, Any], series: str, vcpus: int, *, pml: bool) -> int:
@@ -92,9 +100,9 @@ def pml_rows(shrink: int = 1) -> Iterator[Row]:
     """K11: a page written under PML, the buffer drained in either order."""
     data = measured_pass("K11", shrink)
     for when, era in (("before", "E4"), ("after", "E6")):
-        setup = KvmSetup(data["vcpus"], data["pages_per_vcpu"], policy=era_policy(era, pml=True))
-        tally = dirtied(logged(setup, kvm_costs(PML_HOST, era, pml=True, n_vcpus=setup.n_vcpus)))
+        spec = machine(PML_HOST, era, data["vcpus"], data["pages_per_vcpu"], write_tracking="pml")
+        tally = dirtied(logged(spec))
         got, key = tally.now_ns / data["pages_per_vcpu"], f"K11/{when}"
         yield time_row(PML_HOST, key, "a page and vCPU, ns", data["ns_per_page"][when], got, data["tolerance"])
-        expected = setup.n_vcpus * (data["pages_per_vcpu"] // 512)
+        expected = spec.n_vcpus * (data["pages_per_vcpu"] // 512)
         yield exact("published", f"{key}/exits", "exits, one for each full buffer", expected, tally.pml_full + tally.faults)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hostsim.costs.costs import flush_ns, load_costs
-from hostsim.kvm import dirty_log
-from hostsim.kvm.costs import era_policy, kvm_costs
-from hostsim.kvm.setup import KvmSetup, LogPolicy
+from hostsim.kvm.spec import Interface
+from hostsim.measure.selftest.walked_vm import WalkedVm
 from hostsim.spte_index.spte import IN_LOG
-from hostsim.validation.kvm_machine import dirtied, logged, measured, populated, seconds, time_row, took
+from hostsim.validation.kvm_machine import dirtied, logged, machine, measured, measured_pass, seconds, time_row, took
 from hostsim.validation.rows import Row, exact
 
+INTERFACES: dict[str, Interface] = {"protect": "clear-dirty-log", "all-set": "initially-all-set"}
+"""K10: the interface of each series."""
 X86, ENABLING_HOST, FLUSHING_HOST = "cascade-lake", "skylake", "haswell"
 
 
@@ -19,11 +20,10 @@ def rmap_rows() -> Iterator[Row]:
     """K3b: eager split when logging starts, CLEAR through the rmap."""
     data = measured("K3b")
     for vcpus in map(int, data["enable_seconds"]):
-        setup = KvmSetup(vcpus, data["pages_per_vcpu"], backing="1GiB", policy=era_policy("E4", "shadow"))
-        vm = populated(setup, kvm_costs(X86, "E4", "shadow", n_vcpus=vcpus))
-        got = {"enable": seconds(took(vm, dirty_log.enable(vm)))}
+        vm = WalkedVm(machine(X86, "E4", vcpus, data["pages_per_vcpu"], mmu="shadow", page_size="1GiB"))
+        got = {"enable": seconds(took(vm, vm.enable()))}
         dirtied(vm)
-        got["clear"] = seconds(took(vm, dirty_log.clear(vm)))
+        got["clear"] = seconds(took(vm, vm.clear()))
         for what, took_s in got.items():
             expected = data[f"{what}_seconds"][str(vcpus)]
             yield time_row(X86, f"K3b/{what}/{vcpus}", f"{what}, {vcpus} GiB, s", expected, took_s, data["tolerance"])
@@ -32,25 +32,25 @@ def rmap_rows() -> Iterator[Row]:
 def clear_rows() -> Iterator[Row]:
     """K5: CLEAR of 160 GiB through the TDP tree, before and after a bit was cleared by one atomic AND."""
     data = measured("K5")
-    setup = KvmSetup(1, data["pages"])
     for when, era in (("before", "E4"), ("after", "E5")):
-        vm = logged(setup, kvm_costs(X86, era))
+        vm = logged(machine(X86, era, 1, data["pages"]))
         vm.sptes.spte[:] |= IN_LOG
-        vm.bitmap[:] = 1
-        got = seconds(took(vm, dirty_log.clear(vm)))
+        took(vm, vm.get())
+        got = seconds(took(vm, vm.clear()))
         yield time_row(X86, f"K5/{when}", "CLEAR of 160 GiB, s", data["seconds"][when], got, data["tolerance"])
 
 
-def disable_rows() -> Iterator[Row]:
+def disable_rows(shrink: int = 1) -> Iterator[Row]:
     """K6: logging disabled while 64 vCPUs run, a flush for each region and batched."""
-    data = measured("K6")
+    data = measured_pass("K6", shrink)
     for when, era in (("before", "E4"), ("after", "E5")):
-        setup = KvmSetup(data["vcpus"], data["pages_per_vcpu"], backing="2MiB", policy=era_policy(era))
-        vm = logged(setup, kvm_costs(FLUSHING_HOST, era, n_vcpus=setup.n_vcpus))
-        tally = took(vm, dirty_log.disable(vm, running=setup.n_vcpus))
-        what = f"disable 256 GiB, {tally.flushes} flushes, s"
+        spec = machine(FLUSHING_HOST, era, data["vcpus"], data["pages_per_vcpu"], page_size="2MiB")
+        vm = logged(spec)
+        tally = took(vm, vm.run_while(vm.disable()))
+        what = f"disable {256 // shrink} GiB, {tally.flushes} flushes, s"
         yield time_row(FLUSHING_HOST, f"K6/{when}", what, data["seconds"][when], seconds(tally), data["tolerance"])
-    yield exact("published", "K6/regions", "regions of 2 MiB recovered", data["flushes"]["before"], setup.n_pages // 512)
+    expected = data["flushes"]["before"] // shrink
+    yield exact("published", "K6/regions", "regions of 2 MiB recovered", expected, spec.n_pages // 512)
 
 
 def flush_rows() -> Iterator[Row]:
@@ -64,11 +64,10 @@ def flush_rows() -> Iterator[Row]:
 def enable_rows() -> Iterator[Row]:
     """K10: enabling the log of 128 GiB, and how much shorter it is with initially-all-set."""
     data = measured("K10")
-    costs = kvm_costs(ENABLING_HOST, "E2")
     got = {}
-    for when, all_set in (("protect", False), ("all-set", True)):
-        vm = populated(KvmSetup(1, data["pages"], policy=LogPolicy(initially_all_set=all_set)), costs)
-        got[when] = seconds(took(vm, dirty_log.enable(vm)))
+    for when, interface in INTERFACES.items():
+        vm = WalkedVm(machine(ENABLING_HOST, "E2", 1, data["pages"], interface))
+        got[when] = seconds(took(vm, vm.enable()))
         expected = data["seconds"][when]
         yield time_row(ENABLING_HOST, f"K10/{when}", "enable, 128 GiB, s", expected, got[when], data["tolerance"])
     ratio = data["seconds"]["protect"] / data["seconds"]["all-set"]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 
-from hostsim.core.clock import Clock
 from hostsim.costs.costs import load_costs
-from hostsim.kvm import dirty_log
-from hostsim.kvm.setup import KvmCosts, KvmSetup
+from hostsim.costs.era import load_era
+from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.kvm.tally import Tally
-from hostsim.kvm.vm import KvmVm, Walk
-from hostsim.measure.selftest.dirty_log_perf_test import check_harvest, walk_for
+from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.spte_index.spte import PRESENT, TRACKED, WRITABLE, Sptes
 from hostsim.validation.data import published
 from hostsim.validation.rows import Row, relative
@@ -41,46 +38,49 @@ def time_row(sheet: str, row_id: str, what: str, expected: float, got: float, to
     return row.unscored("fitted") if is_fitted else row
 
 
-def populated(setup: KvmSetup, costs: KvmCosts) -> KvmVm:
-    """A VM whose vCPUs have written all of their memory, before logging."""
-    return KvmVm(Clock(), setup, costs)
+def machine(
+    sheet: str, era: str, n_vcpus: int, vcpu_pages: int, interface: Interface | None = None, **mmu: Any
+) -> WalkedSpec:
+    """A VM that has written all of its memory, before logging; ``interface``: the newest of ``era``; ``mmu``: of MmuSpec."""
+    newest: Interface = "clear-dirty-log" if load_era(era).manual_protect else "get-dirty-log"
+    return WalkedSpec(MmuSpec(era=era, costs=sheet, **mmu), interface or newest, n_vcpus, vcpu_pages, populated=True)
 
 
-def idle(setup: KvmSetup, costs: KvmCosts) -> KvmVm:
-    """The same after all of it was marked idle, on a CPU without A bits."""
-    vm = populated(setup, costs)
-    spte = vm.sptes.spte
+def idle(spec: WalkedSpec) -> WalkedVm:
+    """The VM after all of its memory was marked idle, on a CPU without A bits."""
+    walked = WalkedVm(spec)
+    spte = walked.sptes.spte
     old = np.where(spte & PRESENT, (spte | TRACKED) & ~np.uint8(WRITABLE), spte)
-    vm.engine.set_sptes(Sptes(old, vm.sptes.level, vm.sptes.large), vm.env.now_ns)
-    return vm
+    walked.vm.engine.set_sptes(Sptes(old, walked.sptes.level, walked.sptes.large), walked.env.now_ns)
+    return walked
 
 
-def logged(setup: KvmSetup, costs: KvmCosts) -> KvmVm:
-    """The same after logging was enabled."""
-    vm = populated(setup, costs)
-    took(vm, dirty_log.enable(vm))
-    return vm
+def logged(spec: WalkedSpec) -> WalkedVm:
+    """The VM after logging was enabled."""
+    walked = WalkedVm(spec)
+    took(walked, walked.enable())
+    return walked
 
 
-def took(vm: KvmVm, work: Generator[Any, Any, Any]) -> Tally:
-    """Run one phase to its end: what it cost."""
+def took(vm: WalkedVm, work: Timed) -> Tally:
+    """Run one phase to its end; its counters."""
     before = vm.tally()
     vm.env.process(work)
     vm.env.run()
     return vm.tally() - before
 
 
-def dirtied(vm: KvmVm, write_every: int = 1) -> Tally:
+def dirtied(vm: WalkedVm, write_every: int = 1) -> Tally:
     """One pass over all memory, and a look at the log: no write may be missing in it."""
-    walk = walk_for(vm, write_every)
+    walk = vm.walk_for(write_every)
     tally = took(vm, vm.run(walk))
     if vm.logged:
-        took(vm, dirty_log.get(vm))
-        check_harvest(vm, walk, int(vm.bitmap.sum(dtype=int)))
+        took(vm, vm.get())
+        vm.check_harvest(walk, int(vm.bitmap.sum(dtype=int)))
     return tally
 
 
-def rewritten(vm: KvmVm) -> Tally:
+def rewritten(vm: WalkedVm) -> Tally:
     """One pass over memory whose writes nobody logs."""
     return took(vm, vm.run(Walk()))
 

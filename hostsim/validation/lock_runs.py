@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.record import Records
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.core.rng import NEVER
 from hostsim.costs.exits import N_KINDS, ExitCosts
 from hostsim.guest.pacing import Pacing
-from hostsim.guest.workload import NS_PER_S, Active, TouchTrace, Workload, build_guest
+from hostsim.guest.workload import Active, TouchTrace, Workload, build_guest
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.loops.layout import LoggedExit

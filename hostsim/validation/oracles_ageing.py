@@ -9,10 +9,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.exits import EXCLUSIVE, MAP, N_KINDS, NONE, TRACK, ExitCosts
 from hostsim.guest.popularity import zipf_shares
-from hostsim.guest.workload import NS_PER_S, Workload, build_guest
+from hostsim.guest.workload import Workload, build_guest
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.loops.layout import RETRY

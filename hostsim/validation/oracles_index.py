@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hostsim.spte_index.rmap_arrays import DESC_KINDS
+from hostsim.spte_index.rmap import DESC_KINDS
 from hostsim.theory.distinct import distinct_mean_pages, distinct_variance_pages
 from hostsim.theory.page_classes import PageClasses
 from hostsim.validation import draws

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.dirty_tracker import at_once
 from hostsim.core.memory import lay_out
 from hostsim.costs.exits import EXCLUSIVE, WP
@@ -28,7 +29,6 @@ from hostsim.validation.passes import PassPlan, guest_machine, harvest_counts, r
 from hostsim.validation.rows import Row, exact, relative, sigma
 from hostsim.validation.samples import SUITE, closed_requester_row, count_rows, distinct_rows, pages_sent_row
 
-SECOND_NS = 1_000_000_000
 HARVESTS = 400
 COUPON_REPLICATIONS = 400
 THROTTLED_RATIO = 1.5
@@ -57,7 +57,7 @@ def _uniform(n_pages: int, rate: float, pattern: str = "uniform", **more: object
 def _distinct_rows() -> Iterator[Row]:
     """Distinct pages a second: 15 000 uniform writes to 10 000 pages (O1), and the same as Poisson processes (O2)."""
     pages, writes = 10_000, 15_000
-    paced = harvest_counts(guest_machine((_uniform(pages, writes),), pages), SECOND_NS, HARVESTS)
+    paced = harvest_counts(guest_machine((_uniform(pages, writes),), pages), NS_PER_S, HARVESTS)
     mean = distinct.distinct_mean_pages(pages, writes)
     yield from count_rows("O1-run", "distinct pages", paced, mean, distinct.distinct_variance_pages(pages, writes))
     loads = {
@@ -69,13 +69,13 @@ def _distinct_rows() -> Iterator[Row]:
         "zipf": (_uniform(pages, writes, "zipf", exponent=1.0), PageClasses.zipf(pages, 1.0, writes)),
     }
     for name, (load, classes) in loads.items():
-        found = harvest_counts(guest_machine((load,), pages), SECOND_NS, HARVESTS)
+        found = harvest_counts(guest_machine((load,), pages), NS_PER_S, HARVESTS)
         yield from distinct_rows(f"O2-run/{name}", found, classes, 1.0)
 
 
 def _sweep_row() -> Row:
     """O3: a sweep of 7 000 pages a second over 10 000 pages, harvested each second."""
-    found = harvest_counts(guest_machine((_uniform(10_000, 7_000, "sequential"),), 10_000), SECOND_NS, 50)
+    found = harvest_counts(guest_machine((_uniform(10_000, 7_000, "sequential"),), 10_000), NS_PER_S, 50)
     return exact(SUITE, "O3-run", "distinct pages of 50 harvests", 50 * 7_000, sum(found))
 
 
@@ -93,11 +93,11 @@ def _writes_until_all_dirty(pages: int, rate: int, seed: int) -> int:
     machine = guest_machine((_uniform(pages, rate),), pages, seed=seed)
     bmap = np.zeros(pages, np.uint8)
     at_once(machine.tracker.start_log())
-    step_ns = SECOND_NS // rate * pages // COUPON_STEPS_A_PAGE
+    step_ns = NS_PER_S // rate * pages // COUPON_STEPS_A_PAGE
     while not bmap.all():
         machine.env.run(until=machine.env.now_ns + step_ns)
         at_once(machine.tracker.sync(bmap))
-    return machine.env.now_ns * rate // SECOND_NS
+    return machine.env.now_ns * rate // NS_PER_S
 
 
 def _plan(limit_s: float = LIMIT_S, max_passes: int = 400) -> PassPlan:

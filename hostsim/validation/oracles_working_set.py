@@ -8,8 +8,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.guest.touch import TouchTable, next_touches
-from hostsim.guest.workload import NS_PER_S, Workload, build_guest
+from hostsim.guest.workload import Workload, build_guest
 from hostsim.memory.policies.idle import IdlePages
 from hostsim.theory import working_set
 from hostsim.validation.rows import Row, relative, sigma

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.dirty_tracker import at_once
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.theory.precopy_map import PrecopyOutcome
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,20 @@ class PassPlan:
 
 
 @dataclass
-class _Log:
+class Passes:
+    """Pages that each pass sent, and when it ended."""
+
     pages: list[int] = field(default_factory=list)
+    ends_ns: list[int] = field(default_factory=list)
+
+    def outcome(self, plan: PassPlan) -> PrecopyOutcome:
+        """Pre-copy by ``plan``, whose limit is at least that of the run: where it stops first, the passes are the same."""
+        short = (n for n, pages in enumerate(self.pages) if n and pages * plan.page_s <= plan.limit_s)
+        last = 0 if math.isinf(plan.limit_s) else next(short, None)
+        pages = self.pages if last is None else self.pages[: last + 1]
+        total_s = self.ends_ns[len(pages) - 1] / NS_PER_S
+        pass_s = pages[-1] * plan.page_s if len(pages) > 1 else plan.first_pass_s
+        return PrecopyOutcome(last is not None, len(pages), total_s, pass_s, sum(pages), False)
 
 
 def guest_machine(workloads: tuple[Workload, ...], n_pages: int, seed: int = 1, n_vcpus: int = 1) -> Machine:
@@ -47,33 +58,33 @@ def guest_machine(workloads: tuple[Workload, ...], n_pages: int, seed: int = 1, 
 
 def run_passes(machine: Machine, plan: PassPlan) -> PrecopyOutcome:
     """Pre-copy of the machine's guest, pass by pass."""
-    log = _Log()
-    process = machine.env.process(_passes(machine, plan, log))
-    converged = machine.env.run(until=process)
-    total_s = machine.env.now_ns / NS_PER_S
-    return PrecopyOutcome(bool(converged), len(log.pages), total_s, _pass_s(plan, log), sum(log.pages), False)
+    return passes_of(machine, plan).outcome(plan)
 
 
-def _pass_s(plan: PassPlan, log: _Log) -> float:
-    return log.pages[-1] * plan.page_s if len(log.pages) > 1 else plan.first_pass_s
+def passes_of(machine: Machine, plan: PassPlan) -> Passes:
+    """The passes of pre-copy by ``plan``."""
+    log = Passes()
+    machine.env.run(until=machine.env.process(_passes(machine, plan, log)))
+    return log
 
 
-def _passes(machine: Machine, plan: PassPlan, log: _Log) -> Generator[Any, Any, bool]:
+def _passes(machine: Machine, plan: PassPlan, log: Passes) -> Generator[Any, Any, None]:
     bmap = np.zeros(machine.vm.memory.n_pages, np.uint8)
     at_once(machine.tracker.start_log())
     log.pages.append(machine.vm.memory.n_pages)
     yield machine.env.timeout(round(plan.first_pass_s * NS_PER_S))
+    log.ends_ns.append(machine.env.now_ns)
     if math.isinf(plan.limit_s):
-        return True
+        return
     while len(log.pages) < plan.max_passes and machine.env.now_ns < plan.give_up_s * NS_PER_S:
         bmap[:] = 0
         dirty = at_once(machine.tracker.sync(bmap)).newly_dirty_pages
         log.pages.append(dirty)
         last = dirty * plan.page_s <= plan.limit_s
         yield machine.env.timeout(round(dirty * plan.page_s * NS_PER_S))
+        log.ends_ns.append(machine.env.now_ns)
         if last:
-            return True
-    return False
+            return
 
 
 def harvest_counts(machine: Machine, period_ns: int, times: int) -> list[int]:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.guest.popularity import zipf_shares
-from hostsim.guest.workload import NS_PER_S, Workload, build_guest
+from hostsim.guest.workload import Workload, build_guest
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec

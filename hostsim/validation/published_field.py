@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.theory.curve_limits import converges
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.theory.precopy_map import never_completes_above_pages
 from hostsim.theory.throttle import run_fraction
-from hostsim.theory.wire import PAGE_BYTES, page_seconds, transferred_bytes
+from hostsim.theory.wire import page_seconds, transferred_bytes
 from hostsim.validation.data import published
 from hostsim.validation.rows import Row, absolute, digits, exact
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hostsim.spte_index.rmap_arrays import DESC_KINDS
+from hostsim.spte_index.rmap import DESC_KINDS
 from hostsim.validation.index_runs import descriptors_by_sptes, walk_references
 from hostsim.validation.rows import Row, exact
 

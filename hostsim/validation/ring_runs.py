@@ -6,9 +6,10 @@ from dataclasses import replace
 from fractions import Fraction
 
 from hostsim.core.clock import Clock
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.core.rng import NEVER
-from hostsim.guest.workload import NS_PER_S, Active, Workload, build_guest
+from hostsim.guest.workload import Active, Workload, build_guest
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.rules import RING_RESERVED
 from hostsim.kvm.spec import MmuSpec

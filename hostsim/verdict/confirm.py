@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.scenario.schema import DURATION_MAX_NS
 from hostsim.verdict.diagnose import diagnose, stuck_after_all
 from hostsim.verdict.ended import with_margins
@@ -40,7 +41,6 @@ PASSES, PASSES_MOST = 3, 12
 """Of all memory, sent and harvested: what a trial takes that completes at once, and after which it is given up (assumed)."""
 PATIENCE = 4.0
 """A migration that is said to need more time is given up after so many times the time it had, and the advised one."""
-NS_PER_S, NS_PER_MS = 1_000_000_000, 1_000_000
 
 STEPS_TAKE_S = 600.0
 """All nine steps of auto-converge at a sync each 5 s take 90 s; long iterations take longer."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.logs.model import DirtyReading, MigrationLog
 from hostsim.verdict.model import Confidence, Remedy, Verdict
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
-PAGE_BYTES = 4096
-WIRE = 4104 / 4096
+WIRE = PAGE_WIRE_BYTES / PAGE_BYTES
 """A page takes 8 bytes more on the wire (QEMU migration/ram.c::save_page_header)."""
 SNIPPET_MEMORY = "8GiB"
 PERIODS = "1, 2, 5, 10 and 30 s"

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.logging_cost import LoggingCost
 from hostsim.verdict.window import Stream
 
-PAGE_BYTES = 4096
-PAGE_WIRE_BYTES = 4104
-"""A whole page on the wire: 8 bytes of header and 4096 (QEMU migration/ram.c::save_normal_page)."""
 DOWNTIME_LIMIT_MS = 300.0
 """QEMU's default downtime-limit (migration/options.c::DEFAULT_MIGRATE_SET_DOWNTIME)."""
 

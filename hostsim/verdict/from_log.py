@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.commands import default_limit_ms
-from hostsim.verdict.evidence import PAGE_BYTES, Evidence, XbzrleTail
+from hostsim.verdict.evidence import Evidence, XbzrleTail
 from hostsim.verdict.limit import limit_bounds_ms, revealed_limit_ms
 from hostsim.verdict.log_rounds import rounds_of
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.evidence import PAGE_BYTES, PAGE_WIRE_BYTES, Evidence, Round
+from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
 from hostsim.verdict.window import Stream
 

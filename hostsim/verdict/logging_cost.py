@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hostsim.costs.exits import EXITS
 from hostsim.verdict.words import count_words, seconds_words
 
 if TYPE_CHECKING:
@@ -17,11 +18,7 @@ MUCH = 0.1
 """A share of the stall from which a wait is named as its reason (assumed)."""
 RARE = 0.01
 """A share of all exits up to which a kind is not named (assumed)."""
-KINDS = {
-    "wp_faults": "write-protection faults", "map_faults": "map faults", "split_faults": "faults that split a large page",
-    "track_faults": "access-tracking faults", "spurious": "spurious faults", "retries": "retried faults",
-    "pml_full": "full PML buffers", "ring_full": "full rings",
-}  # fmt: skip
+KINDS = {kind.name: kind.words for kind in EXITS}
 """Why a vCPU left the guest, by column of ``rounds``."""
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.verdict.render import marked
 from hostsim.verdict.words import bytes_words, count_words, percent_words, seconds_words, span_words
 
 if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
 
-PAGE_BYTES = 4096
 EXACT = 0.01
 """An estimate that is off by less is called right (assumed)."""
 

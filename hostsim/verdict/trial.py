@@ -15,7 +15,6 @@ from hostsim.scenario import Scenario
 from hostsim.scenario.build import build
 from hostsim.scenario.schema import SEED_MAX
 
-NS_PER_S = 1e9
 EXIT_WORK = 16
 """An exit is as much work as this many pages sent (measured: 0.4 to 1.1 us against 0.05 us)."""
 REPORT_WORK = 2000

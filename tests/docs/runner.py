@@ -6,16 +6,22 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tests.docs.blocks import ROOT, Block, Command, commands, shows
 from tests.helpers.command import HOSTSIM, PAGE_COLUMNS, PATIENCE_S, merged
+from tests.helpers.shared import once
 
 PLAIN = {"NO_COLOR": "1", "COLUMNS": PAGE_COLUMNS, "TERM": "dumb", "MPLBACKEND": "Agg"}
 INSTALLED = ("hostsim run scenarios/precopy_convergence.toml --out first", "hostsim scenarios")
 """Commands that run through the installed script; the others call its entry point in this process."""
+
+WITH_ROWS = {"hostsim validate --suite qemu": "rows of qemu"}
+"""Commands that show rows of a whole suite, which tests of the suite compute, too."""
 
 
 class PageRunner:
@@ -49,7 +55,9 @@ class PageRunner:
             return
         assert program == "hostsim", f"{block.place}: only hostsim and make run here: {command.line}"
         run = as_process if command.line in INSTALLED else merged
-        code, printed = run(arguments, self.folder, os.environ | PLAIN)
+        rows = computed_once(command.line) if command.line in WITH_ROWS else nullcontext()
+        with rows:
+            code, printed = run(arguments, self.folder, os.environ | PLAIN)
         what = f"{block.place}: $ {command.line}\n"
         assert code == block.exits, f"{what}exit {code}\n{printed}"
         assert not command.shown or shows(command.shown, printed), f"{what}printed\n{printed}"
@@ -71,6 +79,21 @@ class PageRunner:
         path.write_text(block.text)
         scenario = load_scenario(path)
         assert scenario.vm.memory > 0, block.place
+
+
+@contextmanager
+def computed_once(line: str) -> Iterator[None]:
+    """The rows that ``line`` asks for are those of the tests of the suite."""
+    from hostsim import validation
+
+    run_suites = validation.run_suites
+
+    def shared(names: Sequence[str], **options: Any) -> list[Any]:
+        assert (list(names), options["cases"]) == (line.split()[3:], None)
+        return once(WITH_ROWS[line], lambda: run_suites(names, jobs=2))
+
+    with mock.patch.object(validation, "run_suites", shared):
+        yield
 
 
 def as_process(arguments: list[str], cwd: Path, env: Mapping[str, str]) -> tuple[int, str]:

@@ -209,7 +209,7 @@ def interrupted(arguments: list[str], cwd: Path, ready: Path | None) -> tuple[in
     """Exit code and output of a command that gets SIGINT once ``ready`` is there, or after it has worked a while."""
     process = started(*arguments, cwd=cwd)
     end_s = time.monotonic() + PATIENCE_S
-    while not (ready.exists() if ready else cpu_s(process.pid) > 3.0):
+    while not (ready.exists() if ready else cpu_s(process.pid) > 2.2):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end_s
         time.sleep(0.05)

@@ -17,6 +17,7 @@ SHORT = 0.7
 in between a migration may complete by chance."""
 
 
+@cache
 def outcome(name: str, *changes: str) -> str:
     scenario = load_scenario(SCENARIOS / f"{name}.toml", overrides=changes)
     return run(scenario).migrations[0].status

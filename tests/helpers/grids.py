@@ -11,6 +11,7 @@ import numpy as np
 
 from hostsim.cli.calibrate_cmd import _table as calibration_table
 from hostsim.cli.scenarios_cmd import scenarios_table
+from hostsim.core.latency import Latencies
 from hostsim.measure.selftest.access_lines import PHASE_COLUMNS as ACCESS_COLUMNS
 from hostsim.measure.selftest.lines import PHASE_COLUMNS
 from hostsim.report.age_report import age_table
@@ -22,7 +23,9 @@ from hostsim.report.memory_tables import host_tables
 from hostsim.report.reclaim_report import reclaim_tables
 from hostsim.report.tables import plain_table, summary_table, validation_tables
 from hostsim.report.two_by_two_report import two_by_two_tables
-from hostsim.results.kvm import FIELDS
+from hostsim.results.ageing import PASSES
+from hostsim.results.kvm import KVM_ROUNDS
+from hostsim.results.latencies import Distribution
 from hostsim.results.tables import MigrationResult, RunResult, Table
 from hostsim.scenario.catalogue import catalogue
 from hostsim.study.ageing.two_by_two import Cell
@@ -59,7 +62,8 @@ def _of_runs() -> Iterator[Grid]:
 def _busy() -> MigrationResult:
     """A migration under KVM in which everything happened that has a column."""
     found = kvm_migration(throttled=True)
-    rounds = found.rounds.columns | {name: np.full(len(found.rounds), 123_456) for name in FIELDS}
+    counters = [column.name for column in KVM_ROUNDS if column.dtype == "int64"]
+    rounds = found.rounds.columns | {name: np.full(len(found.rounds), 123_456) for name in counters}
     return MigrationResult(**{**vars(found), "rounds": Table("rounds", rounds)})
 
 
@@ -72,12 +76,14 @@ def _host() -> Any:
     marks = {"low": 276, "high": 331}
     memory = {"free_frames": 294, "frames": 12_288, "watermarks": marks, "swap_used_pages": 8_180, "vms": vms}
     pages = (float("nan"), 16_123.0, 1_616_123.0)
-    passes = [(vm, 12, NS, NS, 1_024, 65_536, 15_800, 1_831, 281, true) for vm, true in zip(NEIGHBOURS, pages, strict=True)]
-    names = ("vm", "pass", "start_ns", "took_ns", "calls", "asked", "young", "host_read", "false_old", "working_set_pages")
-    aged = Table.of("ageing_passes", {name: "str" if name == "vm" else "float64" for name in names}, passes)
-    figures = dict.fromkeys(("p50_ns", "p90_ns", "p99_ns", "p99.9_ns", "max_ns"), 123_456_789)
-    latencies = SimpleNamespace(count=123_456, summary=lambda: figures)
-    waits = [SimpleNamespace(what="notifier_invalidate_range_start", vm=vm, latencies=latencies) for vm in NEIGHBOURS]
+    found = {"pass": 12, "start_ns": NS, "took_ns": NS, "calls": 1_024, "asked": 65_536, "young": 15_800, "host_read": 1_831}
+    passes = [{"vm": vm, "false_old": 281, "working_set_pages": true, **found}
+              for vm, true in zip(NEIGHBOURS, pages, strict=True)]  # fmt: skip
+    aged = Table.of_dicts("ageing_passes", PASSES, passes)
+    latencies = Latencies()
+    for _ in range(123):
+        latencies.record(123_456_789)
+    waits = [Distribution("notifier_invalidate_range_start", vm, latencies) for vm in NEIGHBOURS]
     return SimpleNamespace(memory=memory, ageing=[1], tables={"ageing_passes": aged}, latencies=waits)
 
 
@@ -137,8 +143,8 @@ def _of_tools() -> Iterator[Grid]:
             .unscored(notes) for suite in ("qemu", "published")]  # fmt: skip
     yield from (*validation_tables(rows), summary_table(rows))
     for columns in (PHASE_COLUMNS, ACCESS_COLUMNS):
-        values = ["Mark memory idle (page_idle)" if dtype == "str" else 123_456_789 for dtype in columns.values()]
-        yield plain_table(Table.of("phases", columns, [values]))
+        row = {column.name: "Mark memory idle (page_idle)" if column.key else 123_456_789 for column in columns}
+        yield plain_table(Table.of_dicts("phases", columns, [row]))
     how = "measured 2024-05-06: median of 31 repetitions of 4 MiB each, pinned to one core"
     number = SimpleNamespace(name="tlb_flush_remote_ns", value=123.456789012, spread=0.123, source=how)
     yield calibration_table(SimpleNamespace(numbers=[number], date="measured 2024-05-06"))  # type: ignore[arg-type]

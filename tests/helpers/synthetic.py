@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
-from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, RunResult, Table
+from hostsim.results.rounds import ROUNDS
+from hostsim.results.series import EVENTS, SERIES, Mark
+from hostsim.results.tables import MigrationResult, RunResult, Table
 
 PAGE = 4096
 WIRE = 4104
@@ -30,8 +32,7 @@ def migration(
     rows = [_round(i, starts, rate, bandwidth, throttle[i]) for i in range(rounds)]
     series = [row for i in range(rounds) for row in _samples(i, starts, rate, bandwidth, throttle[i])]
     total_ms, downtime_ms = round(starts[-1] * 1000) + 40, 40
-    last = (round(starts[-1] * SECOND_NS) + downtime_ms * 1_000_000, *series[-1][1:])
-    series.append(last)
+    series.append(series[-1] | {"t_ns": round(starts[-1] * SECOND_NS) + downtime_ms * 1_000_000})
     counters = _counters(status, total_ms, downtime_ms, memory, rounds, throttle[-1], rate)
     return MigrationResult(
         status=status,  # type: ignore[arg-type]
@@ -39,9 +40,9 @@ def migration(
         total_time_ms=total_ms,
         downtime_ms=downtime_ms if status == "completed" else None,
         setup_time_ms=2,
-        rounds=Table.of("rounds", ROUNDS, rows),
-        series=Table.of("series", SERIES, series),
-        events=Table.of("events", EVENTS, _events(status, starts, throttle, downtime_ms)),
+        rounds=Table.of_dicts("rounds", ROUNDS, rows),
+        series=Table.of_dicts("series", SERIES, series),
+        events=Table.read("events", EVENTS, _events(status, starts, throttle, downtime_ms)),
         facts=_facts(memory, bandwidth, rate, throttled),
     )
 
@@ -52,33 +53,38 @@ def run_result(*migrations: MigrationResult, name: str = "synthetic") -> RunResu
     return RunResult(scenario, 7, "0.1.0", migrations, guest, {"transitions": 12345}, 20 * SECOND_NS)
 
 
-def _round(i: int, starts: np.ndarray, rate: float, bandwidth: float, throttle: int) -> tuple[Any, ...]:
+def _round(i: int, starts: np.ndarray, rate: float, bandwidth: float, throttle: int) -> dict[str, Any]:
     begin, end = starts[i], starts[i + 1]
     pages = round((end - begin) * bandwidth / WIRE)
-    return (
-        i + 1, round(begin * SECOND_NS), round(end * SECOND_NS), pages * PAGE, pages, pages, 0, pages * WIRE,
-        rate * (1 - throttle / 100), bandwidth, round(bandwidth * 0.3), throttle,
-    )  # fmt: skip
+    return {
+        "round": i + 1, "start_ns": round(begin * SECOND_NS), "end_ns": round(end * SECOND_NS),
+        "remaining_start_bytes": pages * PAGE, "newly_dirty_pages": pages, "normal_pages": pages, "zero_pages": 0,
+        "sent_bytes": pages * WIRE, "dirty_rate_pages_per_s": rate * (1 - throttle / 100),
+        "bandwidth_bytes_per_s": bandwidth, "threshold_bytes": round(bandwidth * 0.3), "throttle_percent": throttle,
+    }  # fmt: skip
 
 
-def _samples(i: int, starts: np.ndarray, rate: float, bandwidth: float, throttle: int) -> list[tuple[Any, ...]]:
+def _samples(i: int, starts: np.ndarray, rate: float, bandwidth: float, throttle: int) -> list[dict[str, Any]]:
     begin, end = starts[i], starts[i + 1]
     speed = 1 - throttle / 100
     return [
-        (
-            round(t * SECOND_NS), "active", i + 1, round((end - t) * bandwidth), round(t * bandwidth),
-            round(rate * speed), rate * speed * (1 + 0.1 * np.sin(9 * t)), bandwidth,
-            round(bandwidth * 0.3), 300, throttle, speed,
-        )
+        {
+            "t_ns": round(t * SECOND_NS), "status": "active", "round": i + 1,
+            "remaining_bytes": round((end - t) * bandwidth), "transferred_bytes": round(t * bandwidth),
+            "dirty_pages_rate_per_s": round(rate * speed),
+            "dirtied_pages_per_s": rate * speed * (1 + 0.1 * np.sin(9 * t)), "bandwidth_bytes_per_s": bandwidth,
+            "threshold_bytes": round(bandwidth * 0.3), "expected_downtime_ms": 300, "throttle_percent": throttle,
+            "guest_speed": speed,
+        }
         for t in np.arange(begin, end, 0.1)
     ]  # fmt: skip
 
 
-def _events(status: str, starts: np.ndarray, throttle: list[int], downtime_ms: int) -> list[tuple[Any, ...]]:
+def _events(status: str, starts: np.ndarray, throttle: list[int], downtime_ms: int) -> list[Mark]:
     end = round(starts[-1] * SECOND_NS)
-    steps = [(round(starts[i] * SECOND_NS), "migration_throttle", p) for i, p in enumerate(throttle) if p]
-    stop = [(end, "migration_completion_vm_stop", 0)] if status == "completed" else []
-    return [*steps, *stop, (end + downtime_ms * 1_000_000, f"migrate_set_state {status}", 0)]
+    steps = [Mark(round(starts[i] * SECOND_NS), "migration_throttle", p) for i, p in enumerate(throttle) if p]
+    stop = [Mark(end, "migration_completion_vm_stop", 0)] if status == "completed" else []
+    return [*steps, *stop, Mark(end + downtime_ms * 1_000_000, f"migrate_set_state {status}", 0)]
 
 
 def _counters(

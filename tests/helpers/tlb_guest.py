@@ -7,8 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.memory import lay_out, make_memory
-from hostsim.guest.workload import NS_PER_S, Workload, build_guest
+from hostsim.guest.workload import Workload, build_guest
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.tlb import TlbReach

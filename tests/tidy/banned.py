@@ -30,20 +30,24 @@ NUMPY_RANDOM_FINE = {"Generator", "SeedSequence", "PCG64", "Philox", "default_rn
 RANDOM_INSTEAD = "the keyed draws of hostsim.core.rng: no global state, no stream to shift"
 
 
+SAID_ONCE = {"NS_PER_MS", "NS_PER_S", "PAGE_SIZE", "PAGE_BYTES", "PAGE_WIRE_BYTES", "ZERO_PAGE_BYTES"}
+SAID_IN = "hostsim/core/constants.py"
+
+
 def banned_problems(source: Source) -> list[str]:
     """Banned names of a package file."""
-    found = [*_calls(source), *_raises(source), *_random(source), *_assert_false(source)]
+    found = [*_calls(source), *_raises(source), *_random(source), *_assert_false(source), *_said_again(source)]
     return [f"{source.path}:{line}: {what}; use instead: {instead}" for line, what, instead in found]
 
 
 def _calls(source: Source) -> Iterator[tuple[int, str, str]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Call) and (name := dotted(node.func)) in CALLS:
             yield node.lineno, f"{name}()", CALLS[name]
 
 
 def _raises(source: Source) -> Iterator[tuple[int, str, str]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Raise) and (name := _raised(node)) in RAISES:
             if name == "ValueError" and source.path.startswith(VALUE_ERROR_HOMES):
                 continue
@@ -56,7 +60,7 @@ def _raised(node: ast.Raise) -> str:
 
 
 def _random(source: Source) -> Iterator[tuple[int, str, str]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import) and any(alias.name == "random" for alias in node.names):
             yield node.lineno, "import random", RANDOM_INSTEAD
         if isinstance(node, ast.ImportFrom) and node.module == "random":
@@ -72,6 +76,14 @@ def _global_numpy_draw(name: str) -> bool:
 
 
 def _assert_false(source: Source) -> Iterator[tuple[int, str, str]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Assert) and isinstance(node.test, ast.Constant) and not node.test.value:
             yield node.lineno, "assert False", "an assertion that states what must hold"
+
+
+def _said_again(source: Source) -> Iterator[tuple[int, str, str]]:
+    for node in source.tree.body:
+        if isinstance(node, ast.Assign) and source.path != SAID_IN:
+            for target in node.targets:
+                if isinstance(target, ast.Name) and target.id in SAID_ONCE:
+                    yield node.lineno, f"{target.id} =", "the constant of hostsim.core.constants"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE_FOLDERS = ("hostsim", "tests", "benchmarks", "docs", "scenarios")
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".cfg", ".yml", ".json", ".csv", ""}
-TOP_FILES = ("README.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml", ".ci/run")
+TOP_FILES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml", ".ci/run")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class Source:
     path: str
     text: str
     tree: ast.Module
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All of the tree."""
+        return tuple(ast.walk(self.tree))
 
     @property
     def module(self) -> str:
@@ -40,12 +45,17 @@ def source_of(text: str, path: str = "hostsim/host/sample.py") -> Source:
 @cache
 def sources() -> tuple[Source, ...]:
     """Every Python file of the project."""
-    found = sorted(p for folder in CODE_FOLDERS for p in (ROOT / folder).rglob("*.py"))
-    return tuple(source_of(p.read_text(), str(p.relative_to(ROOT))) for p in found)
+    return tuple(sorted((s for folder in CODE_FOLDERS for s in _sources_in(folder)), key=lambda s: Path(s.path)))
 
 
 def package_sources() -> tuple[Source, ...]:
-    return tuple(s for s in sources() if s.in_package())
+    return _sources_in("hostsim")
+
+
+@cache
+def _sources_in(folder: str) -> tuple[Source, ...]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    return tuple(source_of(p.read_text(), str(p.relative_to(ROOT))) for p in found)
 
 
 @cache

@@ -25,6 +25,7 @@ def test_no_banned_names() -> None:
         "raise ValueError('x')",
         "assert False, 'never'",
         "assert 0",
+        "PAGE_BYTES = 4096",
     ],
 )
 def test_a_banned_name_is_found(text: str) -> None:

@@ -12,6 +12,7 @@ from hostsim.core.clock import Clock
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import GuestMemory, RamBlock
 from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.costs.costs import LogCosts
 from hostsim.costs.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP, ExitCosts
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
@@ -22,7 +23,6 @@ from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops import layout as lay
 from hostsim.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.kvm.plan import LogPlan
-from hostsim.kvm.setup import LogCosts
 from hostsim.machine.trackers import TRACKERS
 from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors

@@ -186,7 +186,7 @@ MUTATIONS = {
         f"{LOG}.kvm_log", "KvmLog._start", "        self._invalidate()\n", ""
     ),
     "a stopped log leaves small sptes": Mutation(
-        f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.log.stop(plan.recovery,", 'self._engine.log.stop("none",'
+        f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.log.stop(self._plan.recovery,", 'self._engine.log.stop("none",'
     ),
 }  # fmt: skip
 

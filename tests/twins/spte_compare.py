@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.spte_index.chains import SlotListIndex, WritableChainIndex
-from hostsim.spte_index.chains_arrays import N_NODES
+from hostsim.spte_index.chains import N_NODES
 from hostsim.spte_index.designs import DESIGNS, make_index, tables_for
 from hostsim.spte_index.protocol import Slot
-from hostsim.spte_index.rmap import RmapIndex
-from hostsim.spte_index.rmap_arrays import MAPPED
+from hostsim.spte_index.rmap import MAPPED, RmapIndex
+from hostsim.spte_index.slot_list import SlotListIndex
 from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
 from hostsim.spte_index.tables import ACCESSED, ENTRIES, take_tables
+from hostsim.spte_index.writable_chain import WritableChainIndex
 from tests.twins.spte_twin import TwinIndex, TwinSpte
 
 SLOTS = (Slot(0, 1024), Slot(1024, 1536), Slot(1536, 2560))
@@ -25,7 +25,7 @@ HOT_GFNS = (3, 4, 5, 511, 512, 1023, 1024, 1100, 1535, 1536, 2559)
 RECYCLE, CAP, N_VCPUS = 5, 12, 2
 """Small, so that they are met."""
 OPTIONS: dict[str, dict[str, Any]] = {
-    **{name: {"recycle": RECYCLE} for name in ("rmap", "rmap-3", "rmap-15", "shadow-walk", "hybrid")},
+    **{name: {"recycle": RECYCLE} for name, design in DESIGNS.items() if issubclass(design.kind, RmapIndex)},
     "gfn-hash": {"bits": 3},
     "book3s-pr": {"n_vcpus": N_VCPUS, "cap": CAP},
 }
@@ -53,7 +53,8 @@ class Pair:
         for space in range(1, SMALL_TABLES + 1):
             take_tables(self.tables, [ENTRIES * (2 + space)], space, direct=False, vcpu=space % N_VCPUS)
         take_tables(self.tables, [0], level=1)
-        self.has_large, self.one_spte = not DESIGNS[design].hashed, design == "tdp"
+        traits = DESIGNS[design].kind.traits
+        self.has_large, self.one_spte = not traits.hashed, traits.one_spte
 
     def step(self, op: str, seed: int) -> None:
         """Do ``op`` to both; AssertionError where they differ."""

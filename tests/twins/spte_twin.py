@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.protocol import Slot, Traits
 from hostsim.spte_index.spte import DIRTY, WRITABLE
 from hostsim.spte_index.tables import ACCESSED
-from hostsim.spte_index.traits import Traits
 
 
 @dataclass

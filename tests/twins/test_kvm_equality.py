@@ -13,7 +13,7 @@ from tests.twins.kvm_configs import INTERFACES, drawn_case
 from tests.twins.kvm_run import TwinRun, certain_run
 
 GROUP = 50
-DEFAULT_SEEDS = range(0, 300, GROUP)
+DEFAULT_SEEDS, MORE_SEEDS = range(0, 200, GROUP), range(200, 300, GROUP)
 SWARM_SEEDS = range(100_000, 110_000, GROUP)
 PLAIN_SEEDS = ("3", "41", "87")
 
@@ -28,7 +28,7 @@ def test_engine_equals_twin_however_the_run_is_cut(first: int) -> None:
 
 
 @pytest.mark.swarm
-@pytest.mark.parametrize("first", SWARM_SEEDS)
+@pytest.mark.parametrize("first", [*MORE_SEEDS, *SWARM_SEEDS])
 def test_engine_equals_twin_on_many_hosts(first: int) -> None:
     report(differences(first))
 
@@ -37,7 +37,7 @@ def test_engine_equals_twin_in_plain_python() -> None:
     assert plain_output("tests.twins.kvm_compare", *PLAIN_SEEDS) == "equal\n"
 
 
-@pytest.mark.parametrize("seed", range(0, 300, 10))
+@pytest.mark.parametrize("seed", range(0, 300, 20))
 def test_what_comes_after_the_end_changes_nothing_before(seed: int) -> None:
     case = drawn_case(seed)
     whole = TwinRun(case).port.guest.log

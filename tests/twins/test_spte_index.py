@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostsim.spte_index import chains, rmap
-from hostsim.spte_index.base import BaseIndex
-from hostsim.spte_index.book3s import Book3sHvIndex, Book3sPrIndex
+from hostsim.spte_index import rmap
+from hostsim.spte_index.book3s_hv import Book3sHvIndex, drop_off_rings
+from hostsim.spte_index.book3s_pr import Book3sPrIndex
 from hostsim.spte_index.designs import DESIGNS
-from hostsim.spte_index.hv_rings_loops import drop_ring
+from hostsim.spte_index.logged_chain import LoggedChainIndex
+from hostsim.spte_index.protocol import BaseIndex
+from hostsim.spte_index.shadow_walk import HybridIndex, ShadowWalkIndex
 from hostsim.spte_index.work import ALLOCATIONS, FREES
+from hostsim.spte_index.writable_chain import WritableChainIndex
 from tests.helpers.plain import plain_output
 from tests.twins.spte_compare import OPS, Pair
 from tests.twins.spte_digest import digests, run_drawn
@@ -61,8 +64,8 @@ def test_drawn_operations_meet_what_is_special(monkeypatch: pytest.MonkeyPatch) 
 
         monkeypatch.setattr(kind, method, counting)
 
-    seen(rmap.HybridIndex, "protect_slot")
-    seen(rmap.HybridIndex, "protect_masked")
+    seen(HybridIndex, "protect_slot")
+    seen(HybridIndex, "protect_masked")
     for design, count in (("rmap", FREES), ("hybrid", FREES), ("book3s-pr", ALLOCATIONS), ("book3s-hv", ALLOCATIONS)):
         pairs = [run_drawn(design, seed) for seed in DRAWN_SEEDS]
         met[design] = sum(int(pair.index.work[count]) for pair in pairs)
@@ -87,21 +90,21 @@ def _protects_without_a_chain(index: Any, slot: int) -> int:
 
 def _maps_without_limit(index: Any, sptes: Any, gfns: Any, flags: int, walk: Any) -> None:
     index.rmap = rmap.grown(index.rmap, 64)
-    rmap.kernels.map_all(index.tables, index.rmap, sptes, gfns, flags, 0, walk)
+    rmap.map_to_heads(index.tables, index.rmap, sptes, gfns, flags, 0, walk)
 
 
 def _forgets_bits(index: Any, sptes: Any, walk: Any) -> None:
     saved = index.rings.saved.copy()
-    drop_ring(index.tables, index.rings, sptes, walk)
+    drop_off_rings(index.tables, index.rings, sptes, walk)
     index.rings.saved[:] = saved
 
 
 MUTATIONS: dict[str, tuple[str, Any, str, Any]] = {
-    "a zapped spte stays on the chain": ("writable-chain", chains.WritableChainIndex, "_forget_zapped", lambda *_: None),
-    "a write fault is not chained": ("writable-chain", chains.WritableChainIndex, "make_writable", BaseIndex.make_writable),
-    "the chain is not built": ("logged-chain", chains.LoggedChainIndex, "start_log", _protects_without_a_chain),
-    "a mapping in a logged slot is not chained": ("logged-chain", chains.LoggedChainIndex, "_link", lambda *_: None),
-    "tables do not know their slots": ("shadow-walk", rmap.ShadowWalkIndex, "notes_slots", False),
+    "a zapped spte stays on the chain": ("writable-chain", WritableChainIndex, "_forget_zapped", lambda *_: None),
+    "a write fault is not chained": ("writable-chain", WritableChainIndex, "make_writable", BaseIndex.make_writable),
+    "the chain is not built": ("logged-chain", LoggedChainIndex, "start_log", _protects_without_a_chain),
+    "a mapping in a logged slot is not chained": ("logged-chain", LoggedChainIndex, "_link", lambda *_: None),
+    "tables do not know their slots": ("shadow-walk", ShadowWalkIndex, "notes_slots", False),
     "a harvest protects nothing": ("rmap", BaseIndex, "harvest", _harvests_nothing),
     "an rmap is never recycled": ("rmap", rmap.RmapIndex, "place", _maps_without_limit),
     "deleting a slot keeps the others": ("tdp", BaseIndex, "move_slot", BaseIndex._zap_slot),

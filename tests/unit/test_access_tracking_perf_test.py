@@ -7,7 +7,6 @@ import pytest
 from hostsim.core.errors import InputError
 from hostsim.costs.costs import exit_costs, load_costs
 from hostsim.costs.era import load_era
-from hostsim.costs.exits import ExitCosts
 from hostsim.kvm.spec import MmuSpec
 from hostsim.measure.selftest.access_lines import access_lines
 from hostsim.measure.selftest.access_options import AccessOptions, access_plan
@@ -45,7 +44,7 @@ def test_the_phases_are_those_of_the_selftest() -> None:
 
 
 def test_with_a_bits_idle_memory_costs_what_other_memory_does() -> None:
-    result, costs = run(), ExitCosts(**exit_costs(SHEET, load_era("E4"), n_vcpus=2))
+    result, costs = run(), exit_costs(SHEET, load_era("E4"), n_vcpus=2)
     for name, idle in ((WRITE, WRITE_IDLE), (READ, READ_IDLE)):
         assert took_ns(result, name) == took_ns(result, idle)
         assert took_ns(result, name) == PAGES * loop_ns(SHEET, name) + costs.exit_ns + costs.entry_ns
@@ -54,7 +53,7 @@ def test_with_a_bits_idle_memory_costs_what_other_memory_does() -> None:
 
 @pytest.mark.parametrize("era", ["E3", "E6"])
 def test_without_a_bits_each_page_costs_a_lockless_fault(era: str) -> None:
-    result, costs = run(era, a_bits=False), ExitCosts(**exit_costs(SHEET, load_era(era), n_vcpus=2))
+    result, costs = run(era, a_bits=False), exit_costs(SHEET, load_era(era), n_vcpus=2)
     fault_ns = costs.exit_ns + costs.entry_ns + round(SHEET.lockless_hold_ns)
     for name in (WRITE_IDLE, READ_IDLE):
         own_ns = PAGES * loop_ns(SHEET, name) + costs.exit_ns + costs.entry_ns

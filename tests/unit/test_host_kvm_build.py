@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.costs.costs import load_costs
+from hostsim.costs.costs import LogCosts, load_costs
 from hostsim.costs.exits import EXCLUSIVE, SHARED
 from hostsim.kvm.build import checked, exits_of, log_plan, mmu_config
 from hostsim.kvm.plan import LogPlan
-from hostsim.kvm.setup import LogCosts
 from hostsim.kvm.spec import INTERFACES, MmuSpec
 from hostsim.machine.machine import Machine
 from tests.helpers.live import live_machine

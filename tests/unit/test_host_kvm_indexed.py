@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import astuple, replace
 from fractions import Fraction
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +19,11 @@ from hostsim.guest.workload import Workload
 from hostsim.kvm import build, index_costs
 from hostsim.kvm.index_costs import IndexCosts, added_to_faults, locked_for, upkeep_of
 from hostsim.kvm.indexed import IndexedSptes
-from hostsim.kvm.spec import INDEXED, INDEXES, MEASURED, IndexName, MmuSpec
+from hostsim.kvm.spec import INDEXED, INDEXES, MEASURED, MmuSpec, traits_of
 from hostsim.machine.machine import Machine
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
+from hostsim.scenario.reference import json_schema
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.designs import DESIGNS
 from hostsim.spte_index.spte import PRESENT, WRITABLE
@@ -33,7 +34,9 @@ N_PAGES = 4096
 CAUGHT = {"book3s-hv": "d-bit"}
 OLD = MmuSpec(era="E0", costs="nehalem-2010")
 NEW = MmuSpec(era="E4", costs="cascade-lake")
-PROTECTING = tuple(name for name in INDEXES if name not in (MEASURED, "book3s-hv", "book3s-pr"))
+PROTECTING = tuple(
+    name for name in DESIGNS if not (traits_of(name).logs_by_hardware or traits_of(name).protects_by_zapping)
+)
 WAYS = [
     *(("get-dirty-log", replace(OLD, index=name)) for name in PROTECTING),
     *(("clear-dirty-log", replace(NEW, index=name)) for name in PROTECTING),
@@ -82,8 +85,8 @@ def facts(one: Machine) -> dict[str, Any]:
 
 
 def test_all_designs_may_be_asked_for() -> None:
-    assert set(INDEXES) == set(DESIGNS) | {MEASURED}
-    assert get_args(IndexName) == INDEXES
+    asked = json_schema()["$defs"]["Mmu"]["properties"]["index"]
+    assert tuple(asked["enum"]) == INDEXES == (MEASURED, *DESIGNS)
 
 
 @pytest.mark.parametrize(("tracking", "mmu"), WAYS, ids=IDS)
@@ -114,7 +117,7 @@ def uniform(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "index_costs", lambda _: IndexCosts(*[CacheCosts.uniform] * 4))
 
 
-@pytest.mark.parametrize("knobs", KNOBS)
+@pytest.mark.parametrize("knobs", [KNOBS[0], *(pytest.param(knobs, marks=pytest.mark.swarm) for knobs in KNOBS[1:])])
 @pytest.mark.parametrize("tracking", INDEXED)
 def test_where_each_call_costs_the_same_all_designs_harvest_alike(
     tracking: str, knobs: Knobs, monkeypatch: pytest.MonkeyPatch
@@ -122,7 +125,7 @@ def test_where_each_call_costs_the_same_all_designs_harvest_alike(
     """Their locks, too: CLEAR came when faults were lockless, and a design that links in a fault takes that away."""
     uniform(monkeypatch)
     spec = replace(OLD, era="E2", mmu="direct") if tracking == "clear-dirty-log" else OLD
-    monkeypatch.setattr(index_costs, "CHAINED_WRITES", frozenset(PROTECTING))
+    monkeypatch.setattr(index_costs, "traits_of", lambda name: traits_of(name).but(links_writes=True))
     runs = [facts(migrating(tracking, replace(spec, index=name), knobs)) for name in PROTECTING]
     for name, run in zip(PROTECTING, runs, strict=True):
         assert {**run, "index": 0} == {**runs[0], "index": 0}, name

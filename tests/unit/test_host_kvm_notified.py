@@ -25,7 +25,7 @@ from hostsim.kvm.index_costs import IndexCosts
 from hostsim.kvm.indexed import IndexedSptes
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, RANGE_START, TEST_YOUNG, MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
-from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
+from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec, traits_of
 from hostsim.machine.machine import Machine
 from hostsim.memory.ageing_daemon import AgeingDaemon
 from hostsim.memory.host_memory import attach
@@ -160,7 +160,7 @@ def test_the_same_with_a_log_that_is_cleared_in_chunks(design: str, kernel: str)
     assert one.indexed.figures().clears > 10
 
 
-@pytest.mark.parametrize("knobs", KNOBS)
+@pytest.mark.parametrize("knobs", [KNOBS[0], pytest.param(KNOBS[1], marks=pytest.mark.swarm)])
 @pytest.mark.parametrize("kernel", ["2010, zaps", "2012, A bits", "5.17, access tracking"])
 def test_where_all_calls_cost_the_same_all_designs_see_the_same(
     kernel: str, knobs: Knobs, monkeypatch: pytest.MonkeyPatch
@@ -334,7 +334,7 @@ def test_a_get_that_finds_something_unmaps_all_and_reads_dirty_what_they_touch()
 
 def test_a_full_table_is_emptied_by_the_fault_that_finds_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """100 hptes of each of two vCPUs: 500 pages in turn, each pass over them maps all, and empties the table twice or so."""
-    monkeypatch.setattr(build, "CAP", 100)
+    monkeypatch.setattr(build, "traits_of", lambda name: traits_of(name).but(cap=100))
     load = Workload("load", "sequential", (0,), 0, 500, Fraction(500_000))
     mmu = MmuSpec(era="E0", costs="nehalem-2010", index=PR)
     one = live_machine(load, n_pages=512, n_vcpus=2, mmu=mmu, duration_ns=40 * MS)

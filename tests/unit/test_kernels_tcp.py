@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostsim.core.constants import PAGE_WIRE_BYTES
 from hostsim.qemu import tcp
 from hostsim.qemu.link import LinkSpec
-from hostsim.qemu.send import NORMAL_PAGE_BYTES
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -28,7 +28,7 @@ class Writer:
         tcp.connect(self.row, self.path)
         self.t_ns = self.written = 0
 
-    def write(self, n_bytes: int = NORMAL_PAGE_BYTES) -> None:
+    def write(self, n_bytes: int = PAGE_WIRE_BYTES) -> None:
         self.t_ns = tcp.write(self.row, self.path, self.t_ns + self.page_ns, n_bytes)
         self.written += n_bytes
 
@@ -39,7 +39,7 @@ class Writer:
         return int(self.row[tcp.ACKED])
 
     def burst(self, n_bytes: int, pause_ns: int) -> None:
-        for _ in range(n_bytes // NORMAL_PAGE_BYTES):
+        for _ in range(n_bytes // PAGE_WIRE_BYTES):
             self.write()
         self.t_ns += pause_ns
 
@@ -173,8 +173,8 @@ def test_a_stream_that_does_not_use_its_window_does_not_open_it() -> None:
     """16 kB each 50 ms over a round trip of 20 ms: the window grows to twice of that in flight, and no further."""
     writer = Writer(LinkSpec(GBIT10, 10 * MS, 1 << 20))
     for _ in range(100):
-        writer.burst(4 * NORMAL_PAGE_BYTES, 50 * MS)
-    assert IW < writer.cwnd <= 2 * 4 * NORMAL_PAGE_BYTES
+        writer.burst(4 * PAGE_WIRE_BYTES, 50 * MS)
+    assert IW < writer.cwnd <= 2 * 4 * PAGE_WIRE_BYTES
 
 
 def test_a_window_that_is_too_wide_for_an_rto_shrinks_towards_what_is_used() -> None:
@@ -199,7 +199,7 @@ def test_a_writer_that_waits_for_the_buffer_keeps_the_window() -> None:
 
 def test_a_write_returns_when_the_last_byte_fits_into_the_buffer() -> None:
     """What is in flight stays in the buffer for a round trip: the 5th page has to wait for the first acknowledgement."""
-    writer = Writer(LinkSpec(0, 10 * MS, 4 * NORMAL_PAGE_BYTES), page_ns=1)
+    writer = Writer(LinkSpec(0, 10 * MS, 4 * PAGE_WIRE_BYTES), page_ns=1)
     for _ in range(4):
         writer.write()
         assert writer.t_ns < 10

@@ -8,9 +8,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.costs.exits import WP
 from hostsim.guest.popularity import zipf_shares
-from hostsim.guest.workload import NS_PER_S, Workload, build_guest
+from hostsim.guest.workload import Workload, build_guest
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.loops.layout import STALE_ROW
 from hostsim.kvm.miss_chances import Mapped, MissChances

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.costs.costs import load_costs
 from hostsim.costs.exits import EXCLUSIVE, NONE
-from hostsim.guest.workload import NS_PER_S, Workload
+from hostsim.guest.workload import Workload
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, RANGE_START, TEST_YOUNG, MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of, notifier_plan
 from hostsim.kvm.spec import MmuSpec

@@ -10,11 +10,13 @@ import pytest
 
 from hostsim.core.errors import MissingExtraError
 from hostsim.report import drawing, files, plots
-from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, Table
+from hostsim.results.rounds import ROUNDS
+from hostsim.results.series import EVENTS, SERIES
+from hostsim.results.tables import MigrationResult, Table
+from tests.helpers.rows import row_of
 from tests.helpers.synthetic import migration, run_result
 
 S, PAGE = 1_000_000_000, 4096
-REST = ("active", 1, 4 * PAGE, 0, 0, 0.0, 0.0, 0, 300, 0, 1.0)
 """A sample without its time: four pages remaining."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MANY = {"rounds": 500, "shrink": 0.9, "status": "cancelled", "throttled": True}
@@ -51,11 +53,14 @@ def test_a_migration_that_did_not_stop_has_no_downtime() -> None:
 
 
 def test_a_sync_is_a_step_of_what_it_found() -> None:
-    series = [(0, *REST), (2 * S, *REST)]
-    rounds = [(1, 0, S, 8 * PAGE, 8, 6, 0, 0, 0.0, 0.0, 0, 0), (2, S, 2 * S, 5 * PAGE, 3, 4, 0, 0, 0.0, 0.0, 0, 0)]
+    series = [row_of(SERIES, t_ns=t_ns, remaining_bytes=4 * PAGE) for t_ns in (0, 2 * S)]
+    rounds = [
+        row_of(ROUNDS, start_ns=0, end_ns=S, remaining_start_bytes=8 * PAGE, newly_dirty_pages=8),
+        row_of(ROUNDS, start_ns=S, end_ns=2 * S, remaining_start_bytes=5 * PAGE, newly_dirty_pages=3),
+    ]
     drawn = MigrationResult(
-        "active", {}, None, None, None, Table.of("rounds", ROUNDS, rounds), Table.of("series", SERIES, series),
-        Table.of("events", EVENTS), {},
+        "active", {}, None, None, None, Table.of_dicts("rounds", ROUNDS, rounds), Table.of_dicts("series", SERIES, series),
+        Table.of_dicts("events", EVENTS), {},
     )  # fmt: skip
     at_s, remaining = plots._saw_tooth(drawn)
     assert at_s.tolist() == [0, 0, 1, 1, 2]
@@ -99,8 +104,8 @@ def test_the_headline_says_how_it_ended(drawn: MigrationResult, headline: str) -
 
 def test_a_migration_that_hardly_began_is_drawn_too() -> None:
     empty = MigrationResult(
-        "active", {"status": "setup"}, None, None, None, Table.of("rounds", ROUNDS),
-        Table.of("series", SERIES), Table.of("events", EVENTS), {},
+        "active", {"status": "setup"}, None, None, None, Table.of_dicts("rounds", ROUNDS),
+        Table.of_dicts("series", SERIES), Table.of_dicts("events", EVENTS), {},
     )  # fmt: skip
     assert plots.migration_pictures(empty, "x")["png"].startswith(PNG_MAGIC)
 

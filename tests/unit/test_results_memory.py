@@ -163,7 +163,9 @@ def test_tables_follow_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("name", "stems"),
     [
-        ("all", {"latencies", "stall", "age_map", "migration", "kvm"}), ("aged", {"latencies", "stall", "age_map"}),
+        # A run with all of it is written twice through the command, in tests/e2e/test_memory_run.py.
+        pytest.param("all", {"latencies", "stall", "age_map", "migration", "kvm"}, marks=pytest.mark.swarm),
+        ("aged", {"latencies", "stall", "age_map"}),
         pytest.param("ran out", {"latencies", "stall", "migration", "kvm"}, marks=pytest.mark.swarm),
         ("neighbours", {"stall"}), ("plain", set()),
     ],

@@ -13,7 +13,10 @@ import pytest
 
 from hostsim.core.errors import OutputError
 from hostsim.results import aside, encode, provenance, store
-from hostsim.results.tables import ROUNDS, Table
+from hostsim.results.columns import schema
+from hostsim.results.registry import OF_HOST
+from hostsim.results.rounds import ROUNDS
+from hostsim.results.tables import Table
 from tests.helpers.synthetic import migration, run_result
 
 PLAIN = {
@@ -59,9 +62,15 @@ def test_csv_and_parquet_hold_the_table(tmp_path: Path) -> None:
 
 def test_an_empty_table_keeps_its_types(tmp_path: Path) -> None:
     path = tmp_path / "rounds.parquet"
-    path.write_bytes(encode.parquet_bytes(Table.of("rounds", ROUNDS)))
+    path.write_bytes(encode.parquet_bytes(Table.read("rounds", ROUNDS, [])))
     kinds = {field.name: str(field.type) for field in pyarrow.parquet.read_schema(path)}
-    assert kinds == {name: {"float64": "double"}.get(dtype, dtype) for name, dtype in ROUNDS.items()}
+    assert kinds == {name: {"float64": "double"}.get(dtype, dtype) for name, dtype in schema(ROUNDS).items()}
+
+
+def test_a_field_of_parquet_tells_its_unit_and_its_meaning(tmp_path: Path) -> None:
+    store.write_run(run_result(migration()), tmp_path / "out")
+    for field, entry in zip(pyarrow.parquet.read_schema(tmp_path / "out" / "rounds.parquet"), ROUNDS, strict=True):
+        assert field.metadata == {b"unit": entry.unit.encode(), b"description": entry.words.encode()}
 
 
 def test_what_is_not_finite_is_an_empty_field() -> None:
@@ -80,6 +89,13 @@ def test_files_of_the_run_before_go_and_those_of_others_stay(tmp_path: Path) -> 
     (out / "notes.txt").write_text("mine")
     store.write_run(run_result(migration()), out)
     assert names(out) == PLAIN | {"notes.txt"}
+
+
+@pytest.mark.parametrize("stem", OF_HOST)
+def test_tables_of_a_host_that_is_no_longer_short_of_memory_go(stem: str, tmp_path: Path) -> None:
+    store.write_run(run_result(migration()), tmp_path / "out", {f"{stem}.csv": b"old", f"{stem}.parquet": b"old"})
+    store.write_run(run_result(migration()), tmp_path / "out")
+    assert names(tmp_path / "out") == PLAIN
 
 
 def test_without_pyarrow_there_is_csv_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

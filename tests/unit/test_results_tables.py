@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.results.tables import EVENTS, ROUNDS, SERIES, Table, plain
+from hostsim.results.columns import Columns, schema
+from hostsim.results.registry import OF_HOST, OF_MIGRATIONS, UNDER_KVM
+from hostsim.results.series import EVENTS
+from hostsim.results.tables import Table, plain
 from tests.helpers.synthetic import migration, run_result
 
 
@@ -32,16 +36,16 @@ def test_a_column_has_one_dimension() -> None:
         Table("t", {"a": np.zeros((2, 2))})
 
 
-@pytest.mark.parametrize("schema", [ROUNDS, SERIES, EVENTS])
-def test_an_empty_table_has_its_columns_and_types(schema: dict[str, str]) -> None:
-    table = Table.of("t", schema)
-    assert list(table.columns) == list(schema)
+@pytest.mark.parametrize("columns", [*OF_MIGRATIONS.values(), *UNDER_KVM.values(), *OF_HOST.values(), EVENTS])
+def test_an_empty_table_has_its_columns_and_types(columns: Columns[Any]) -> None:
+    table = Table.read("t", columns, [])
+    assert list(table.columns) == list(schema(columns))
     assert len(table) == 0
-    assert all(table[name].dtype.kind == np.dtype(dtype).kind for name, dtype in schema.items())
+    assert all(table[name].dtype.kind == np.dtype(dtype).kind for name, dtype in schema(columns).items())
 
 
 def test_rows_and_columns_are_the_same_table() -> None:
-    table = Table.of("t", EVENTS, [(1, "stop", 2), (3, "go", 4)])
+    table = Table.of("t", schema(EVENTS), [(1, "stop", 2), (3, "go", 4)])
     assert list(table.rows()) == [
         {"t_ns": 1, "event": "stop", "value": 2},
         {"t_ns": 3, "event": "go", "value": 4},
@@ -50,7 +54,7 @@ def test_rows_and_columns_are_the_same_table() -> None:
 
 def test_a_row_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(AssertionError, match="2 values for 3 columns"):
-        Table.of("t", EVENTS, [(1, "stop")])
+        Table.of("t", schema(EVENTS), [(1, "stop")])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hostsim.scenario import reference
 from hostsim.scenario.catalogue import catalogue, scenario_folder
 from hostsim.scenario.nearest import nearest, wanted_name
+from hostsim.spte_index.designs import DESIGNS
 
 
 def test_the_schema_is_json_and_describes_every_key() -> None:
@@ -19,13 +20,14 @@ def test_the_schema_is_json_and_describes_every_key() -> None:
 
 
 def test_the_reference_has_a_row_for_every_key() -> None:
-    text = reference.markdown()
+    text, indexes = reference.markdown().split("## Indexes")
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     for title, model in reference.tables():
         assert f"## `{title}`" in text
         for key in reference.keys(model):
             assert any(row.startswith(f"| `{key.name}` |") and key.meaning in row for row in rows)
     assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
+    assert all(f"| `{name}` | {design.says} |" in indexes for name, design in DESIGNS.items())
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from hostsim.kvm.setup import KvmSetup, LogPolicy
+import pytest
+
+from hostsim.kvm.spec import Interface
 from hostsim.measure.selftest.dirty_log_perf_test import Plan, run_selftest
 from hostsim.measure.selftest.lines import PHASE_COLUMNS, phase_table, seconds, selftest_lines
-from tests.helpers.kvm import exclusive_costs, round_costs
+from hostsim.results.columns import names
+from tests.helpers.kvm import round_sheet, walked
 
 TIME = re.compile(r"\d+\.\d{9}s")
 
 
-def shape(policy: LogPolicy) -> list[str]:
-    result = run_selftest(KvmSetup(2, 512, policy=policy), round_costs(), Plan())
+@pytest.fixture
+def sheet(tmp_path: Path) -> str:
+    return round_sheet(tmp_path)
+
+
+def shape(sheet: str, interface: Interface) -> list[str]:
+    result = run_selftest(walked(sheet, 2, 512, interface), Plan())
     return [TIME.sub("T", line) for line in selftest_lines(result)]
 
 
-def test_lines_come_in_the_order_of_the_selftest() -> None:
+def test_lines_come_in_the_order_of_the_selftest(sheet: str) -> None:
     iteration = "Iteration {} dirty memory time: T|Iteration {} get dirty log time: T|Iteration {} clear dirty log time: T"
-    assert shape(LogPolicy()) == [
+    assert shape(sheet, "clear-dirty-log") == [
         "Test iterations: 2",
         "Populate memory time: T",
         "Enabling dirty logging time: T",
@@ -32,8 +41,8 @@ def test_lines_come_in_the_order_of_the_selftest() -> None:
     ]
 
 
-def test_without_manual_protect_nothing_is_said_of_clear() -> None:
-    lines = shape(LogPolicy(manual_protect=False))
+def test_without_manual_protect_nothing_is_said_of_clear(sheet: str) -> None:
+    lines = shape(sheet, "get-dirty-log")
     assert not [line for line in lines if "clear" in line.lower()]
     assert len(lines) == 4 + 2 * 2 + 2
 
@@ -44,17 +53,17 @@ def test_times_have_nine_decimals() -> None:
     ]  # fmt: skip
 
 
-def test_the_average_is_of_the_phases() -> None:
-    result = run_selftest(KvmSetup(1, 512), round_costs(), Plan())
+def test_the_average_is_of_the_phases(sheet: str) -> None:
+    result = run_selftest(walked(sheet, 1, 512), Plan())
     times = [phase.duration_ns for phase in result.of("get dirty log")]
     line = next(line for line in selftest_lines(result) if line.startswith("Get dirty log over"))
     assert TIME.findall(line) == [seconds(sum(times)), seconds(sum(times) // 2)]
 
 
-def test_the_table_has_a_row_a_phase() -> None:
-    result = run_selftest(KvmSetup(4, 512), exclusive_costs(), Plan())
+def test_the_table_has_a_row_a_phase(sheet: str) -> None:
+    result = run_selftest(walked(sheet, 4, 512, mmu="shadow"), Plan())
     table = phase_table(result)
-    assert list(table.columns) == list(PHASE_COLUMNS)
+    assert list(table.columns) == names(PHASE_COLUMNS)
     assert list(table["phase"])[:3] == ["populate", "enable logging", "dirty memory 1"]
     rows = {row["phase"]: row for row in table.rows()}
     assert rows["dirty memory 1"]["wp"] == rows["dirty memory 2"]["wp"] == 4 * 512

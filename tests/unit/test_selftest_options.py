@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from hostsim.core.errors import InputError
+from hostsim.kvm.build import log_plan
+from hostsim.kvm.plan import LogPlan
 from hostsim.measure.selftest.dirty_log_perf_test import SelftestResult, run_selftest
 from hostsim.measure.selftest.options import Options, asked_for, write_every
 
@@ -17,7 +19,7 @@ PAGES = 2048
 
 def ran(**options: Any) -> SelftestResult:
     asked = asked_for(Options(**{"vcpus": 2, "size": "8M"} | options))
-    return run_selftest(asked.setup, asked.costs, asked.plan)
+    return run_selftest(asked.spec, asked.plan)
 
 
 def problems(**options: Any) -> list[tuple[str, str]]:
@@ -41,16 +43,21 @@ def test_what_is_not_one_in_n_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("size", "pages"), [("8M", 2048), ("8MiB", 2048), ("4k", 1), ("1G", 262144), ("8388608", 2048)])
 def test_sizes_are_read_as_the_selftest_reads_them(size: str, pages: int) -> None:
-    assert asked_for(Options(size=size)).setup.vcpu_pages == pages
+    assert asked_for(Options(size=size)).spec.vcpu_pages == pages
+
+
+def plan_of(**options: Any) -> LogPlan:
+    spec = asked_for(Options(**options)).spec
+    return log_plan(spec.mmu, spec.interface)
 
 
 def test_defaults_are_those_of_the_era() -> None:
-    setup = asked_for(Options()).setup
-    assert (setup.policy.eager_split, setup.policy.manual_protect, setup.policy.initially_all_set) == (True, True, False)
-    old = asked_for(Options(era="E1")).setup.policy
-    assert (old.eager_split, old.manual_protect, old.recovery) == (False, False, "none")
-    assert asked_for(Options(era="E5")).setup.policy.recovery == "in-place"
-    assert asked_for(Options(era="E4", eager_split=False)).setup.policy.eager_split is False
+    assert (plan_of().eager_split, plan_of().interface) == (True, "clear-dirty-log")
+    old = plan_of(era="E1", source=HUGE)
+    assert (old.eager_split, old.interface, old.recovery) == (False, "get-dirty-log", "none")
+    recovered = {era: (plan_of(era=era, source=HUGE).recovery, plan_of(era=era).flush_each) for era in ("E4", "E5")}
+    assert recovered == {"E4": ("zap", True), "E5": ("in-place", False)}
+    assert plan_of(era="E4", eager_split=False).eager_split is False
 
 
 @pytest.mark.parametrize("written", ["4", "1/4", "25%"])
@@ -98,8 +105,8 @@ def test_all_problems_are_told_at_once() -> None:
         (dict(get_protects=True, initially_all_set=True), "--initially-all-set", "no -g"),
         (dict(pml=True, mmu="shadow"), "--pml", "--mmu tdp"),
         (dict(pml=True, sheet="haswell"), "--pml", "--sheet cascade-lake"),
-        (dict(eager_split=True, era="E1"), "--eager-split", "E4 or later"),
-        (dict(initially_all_set=True, era="E1"), "--initially-all-set", "E2 or later"),
+        (dict(eager_split=True, era="E1"), "--eager-split", "E4 (kernel 5.17) or later"),
+        (dict(initially_all_set=True, era="E1"), "--initially-all-set", "E2 (kernel 5.10) or later"),
         (dict(source=HUGE, eager_split=False, written="20"), "-f", "-f 16"),
         (dict(size="5K"), "-b", "multiple of 4K"),
         (dict(size="0"), "-b", "not 0"),

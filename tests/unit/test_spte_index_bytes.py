@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.designs import DESIGNS, make_index, tables_for
-from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.protocol import BaseIndex, Slot
 from hostsim.spte_index.spte import PRESENT, WRITABLE
 from hostsim.spte_index.tables import ENTRIES, take_tables
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from hostsim.costs.costs import load_costs
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.designs import make_index, tables_for
-from hostsim.spte_index.protocol import Slot
+from hostsim.spte_index.protocol import BaseIndex, Slot
 from hostsim.spte_index.spte import PRESENT, WRITABLE
 from hostsim.spte_index.tables import ENTRIES, take_tables
 from hostsim.spte_index.walk import look

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.results.tables import EVENTS, ROUNDS, SERIES, MigrationResult, RunResult, Table
+from hostsim.results.rounds import ROUNDS
+from hostsim.results.series import EVENTS, SERIES
+from hostsim.results.tables import MigrationResult, RunResult, Table
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict import Evidence, diagnose, evidence_from_result, render
 from hostsim.verdict.forecast import speed_under
+from tests.helpers.rows import row_of
 
 GIB = 2**30
 LINK = 1.25e9
@@ -33,20 +36,30 @@ def facts(curve: DirtyCurve, **other: Any) -> dict[str, Any]:
 def result(status: str, curve: DirtyCurve, **other: Any) -> RunResult:
     """Three rounds: the first pass, and two that find 200000 and 190000 pages."""
     s = 10**9
-    rounds = Table.of("rounds", ROUNDS, [
-        (1, 0, 3 * s, 4 * GIB, PAGES, PAGES, 0, PAGES * 4104, 0.0, LINK, 0, 0),
-        (2, 3 * s, 4 * s, 200_000 * 4096, 200_000, 195_000, 0, 1, 0.0, LINK, 1, 0),
-        (3, 4 * s, 5 * s, 195_000 * 4096, 190_000, 190_000, 0, 1, 0.0, LINK, 1, 0),
+    rounds = Table.of_dicts("rounds", ROUNDS, [
+        _round(1, 0, 3 * s, PAGES, newly_dirty_pages=PAGES, normal_pages=PAGES, sent_bytes=PAGES * 4104, threshold_bytes=0),
+        _round(2, 3 * s, 4 * s, 200_000, newly_dirty_pages=200_000, normal_pages=195_000),
+        _round(3, 4 * s, 5 * s, 195_000, newly_dirty_pages=190_000, normal_pages=190_000),
     ])  # fmt: skip
-    row = ("active", 1, GIB, GIB, 0, 0.0, LINK, 1, 300, 0, 1.0)
-    series = Table.of("series", SERIES, [(i * s // 10, *row) for i in range(50)])
+    one = row_of(
+        SERIES, status="active", round=1, remaining_bytes=GIB, transferred_bytes=GIB, bandwidth_bytes_per_s=LINK,
+        threshold_bytes=1, expected_downtime_ms=300, guest_speed=1.0,
+    )  # fmt: skip
+    series = Table.of_dicts("series", SERIES, [one | {"t_ns": i * s // 10} for i in range(50)])
     query = {"status": status, "ram": {"transferred": 7 * GIB, "remaining": GIB, "dirty-sync-count": 3}}
     done = status == "completed"
     migration = MigrationResult(
-        status, query, 5000 if done else None, 250 if done else None, 1, rounds, series, Table.of("events", EVENTS),
+        status, query, 5000 if done else None, 250 if done else None, 1, rounds, series, Table.of_dicts("events", EVENTS),
         facts(curve, **other),
     )  # fmt: skip
     return RunResult({}, 1, "0", (migration,), Table("guest", {}), {}, 5 * s)
+
+
+def _round(number: int, start_ns: int, end_ns: int, remaining_pages: int, **found: int) -> dict[str, Any]:
+    return row_of(ROUNDS, **{
+        "round": number, "start_ns": start_ns, "end_ns": end_ns, "remaining_start_bytes": remaining_pages * 4096,
+        "sent_bytes": 1, "bandwidth_bytes_per_s": LINK, "threshold_bytes": 1, **found,
+    })  # fmt: skip
 
 
 def saturating(rho: float, share: float = 1.0) -> DirtyCurve:

@@ -12,13 +12,14 @@ from hostsim.validation import run_suites
 from hostsim.validation.published_curve import curve_rows, fitted_classes, fitted_total_rows
 from hostsim.validation.published_field import run_fraction_rows
 from hostsim.validation.rows import Row, digits, exact, relative, selected, sigma
+from tests.helpers.shared import once
 
 IDS = ("P1", "P1-fit", "P1-run", "P2", "P3", "P4", "P4-run")
 
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    return run_suites(["published"], IDS)
+    return once("rows of published", lambda: run_suites(["published"], IDS))
 
 
 def test_scored_rows_pass(rows: list[Row]) -> None:

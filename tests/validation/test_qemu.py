@@ -13,6 +13,7 @@ from hostsim.validation import run_suites
 from hostsim.validation.qemu.cases import CALIBRATION, HOST_SPEED, load_cases
 from hostsim.validation.qemu.machine import spec_of
 from hostsim.validation.rows import Row
+from tests.helpers.shared import once
 
 EXCEPTIONS: frozenset[str] = frozenset()
 """Scored cases that are known to fail, each explained on docs/background/validation.md; at most three."""
@@ -21,7 +22,7 @@ TIMES = ("total_time_ms", "transferred_bytes")
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    return run_suites(["qemu"], jobs=2)
+    return once("rows of qemu", lambda: run_suites(["qemu"], jobs=2))
 
 
 @pytest.fixture(scope="module")

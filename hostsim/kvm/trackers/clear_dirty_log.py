@@ -37,8 +37,15 @@ class ClearDirtyLog(KvmLog):
     def before_send(self, gfn: int) -> Timed[None]:
         """CLEAR the chunk of ``gfn`` if it is marked. Takes slots_lock and mmu_lock, then flushes."""
         started_ns = self._env.now_ns
-        yield from self._vm.slots_lock.of(self._clear(gfn >> self.chunk_shift))
+        yield from self._vm.slots_lock.of(self._clear_chunk(gfn >> self.chunk_shift))
         self._vm.times.clear_ns += self._env.now_ns - started_ns
+
+    def clear(self, first: int, end: int) -> Timed[int]:
+        """KVM_CLEAR_DIRTY_LOG of pages [first, end); returns pages cleared. Takes slots_lock and mmu_lock, then flushes."""
+        started_ns = self._env.now_ns
+        pages = yield from self._vm.slots_lock.of(self._clear(first, end))
+        self._vm.times.clear_ns += self._env.now_ns - started_ns
+        return pages
 
     def _got(self) -> NDArray[np.uint8]:
         return self._in_log
@@ -52,12 +59,15 @@ class ClearDirtyLog(KvmLog):
         yield self._env.timeout(round(self._n_pages * self._plan.costs.get_ns))
         return Harvest(dirtied, newly)
 
-    def _clear(self, chunk: int) -> Timed[None]:
+    def _clear_chunk(self, chunk: int) -> Timed[None]:
         if self.clear_marks[chunk] == 0:
             return
         self.clear_marks[chunk] = 0
         first = chunk << self.chunk_shift
-        end, pages, large = min(self._n_pages, first + (1 << self.chunk_shift)), 0, 0
+        yield from self._clear(first, min(self._n_pages, first + (1 << self.chunk_shift)))
+
+    def _clear(self, first: int, end: int) -> Timed[int]:
+        pages = large = 0
 
         def hold_ns() -> int:
             nonlocal pages, large
@@ -75,6 +85,7 @@ class ClearDirtyLog(KvmLog):
         self._known_pages -= pages
         self._vm.times.clears += 1
         self._check_recorded("after a CLEAR", first, end)
+        return pages
 
     def _protect(self, first: int, end: int) -> None:
         """What was found, and large sptes of a log that began all set."""

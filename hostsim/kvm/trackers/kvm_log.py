@@ -5,6 +5,8 @@ KVM_SET_USER_MEMORY_REGION with KVM_MEM_LOG_DIRTY_PAGES: arch/x86/kvm/x86.c::kvm
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,8 @@ class KvmLog:
         self._due = np.zeros(n_pages, np.uint8)
         """What the operation under way found; all 0 between two of them."""
         self._logged = False
+        self.recovered_regions = 0
+        """Regions that were mapped large again, over all times that the log was switched off."""
 
     def start_log(self) -> Timed[None]:
         """Protect everything, or set the whole log. Takes slots_lock and, to protect, mmu_lock; then flushes."""
@@ -62,13 +66,26 @@ class KvmLog:
         if plan.all_set:
             yield self._env.timeout(round(self._n_pages * plan.costs.all_set_ns))
         else:
-            yield from self._vm.lock.hold(plan.slot_mode, self._start_hold_ns, plan.start_unit_ns)
-            yield from self._unlocked()
-            yield from self._vm.flush()
+            yield from self._protect_slots()
         self._engine.log.start(plan.all_set, plan.eager_split, self._env.now_ns)
         self._invalidate()
         self._logged = True
         self._check_recorded("when the log was switched on")
+
+    def _protect_slots(self) -> Timed[None]:
+        """An ioctl a slot: each takes mmu_lock for its share of the work and flushes unconditionally."""
+        # Model limit: sptes lose W, and writes are logged, when the last slot is switched on.
+        plan, total_ns = self._plan, 0
+
+        def share_ns(slot: int) -> int:
+            nonlocal total_ns
+            total_ns = total_ns or self._start_hold_ns()
+            return total_ns * (slot + 1) // plan.n_slots - total_ns * slot // plan.n_slots
+
+        for slot in range(plan.n_slots):
+            yield from self._vm.lock.hold(plan.slot_mode, partial(share_ns, slot), plan.start_unit_ns)
+            yield from self._unlocked()
+            yield from self._vm.flush()
 
     def _invalidate(self) -> None:
         """Where a harvest does not protect but unmap."""
@@ -87,19 +104,38 @@ class KvmLog:
         return self._plan.start_hold_ns(*self._engine.log.count_start(splits=self._plan.eager_split))
 
     def _stop(self) -> Timed[None]:
-        plan, recovered = self._plan, 0
-
-        def hold_ns() -> int:
-            nonlocal recovered
-            recovered = self._engine.log.count_recoverable() if plan.recovery != "none" else 0
-            return self._vm.indexed.stop_log() if self._vm.indexed else plan.stop_hold_ns(recovered)
-
-        yield from self._vm.lock.hold(plan.slot_mode, hold_ns, plan.stop_unit_ns)
-        # Model limit: recovered regions are flushed once, also in kernels that flush for each of them.
-        if recovered:
-            yield from self._vm.flush()
-        self._engine.log.stop(plan.recovery, self._env.now_ns)
+        recovered_before = self.recovered_regions
+        if self._plan.flush_each and self._plan.recovery != "none":
+            yield from self._recover_each()
+        else:
+            yield from self._vm.lock.hold(self._plan.slot_mode, self._stop_hold_ns, self._plan.stop_unit_ns)
+            for _ in range(self._plan.n_slots if self.recovered_regions > recovered_before else 0):
+                yield from self._vm.flush()
+        self._engine.log.stop(self._plan.recovery, self._env.now_ns)
         self._logged = False
+
+    def _count_recovered(self) -> int:
+        """Regions that are to be mapped large again, counted when mmu_lock is taken."""
+        found = self._engine.log.count_recoverable() if self._plan.recovery != "none" else 0
+        self.recovered_regions += found
+        return found
+
+    def _stop_hold_ns(self) -> int:
+        regions = self._count_recovered()
+        return self._vm.indexed.stop_log() if self._vm.indexed else self._plan.stop_hold_ns(regions)
+
+    def _recover_each(self) -> Timed[None]:
+        """Zap the 4 KiB sptes of a region and flush, under mmu_lock, before the next region (until 5.17).
+
+        arch/x86/kvm/mmu/tdp_mmu.c::zap_collapsible_spte_range.
+        """
+        region_ns = self._plan.stop_hold_ns(1)
+        for _ in range(self._count_recovered()):
+            yield from self._vm.lock.during(self._plan.slot_mode, self._zap_and_flush(region_ns))
+
+    def _zap_and_flush(self, region_ns: int) -> Timed[None]:
+        yield self._env.timeout(region_ns)
+        yield from self._vm.flush()
 
     def _drain(self) -> None:
         """Every vCPU leaves the guest for a moment, which empties its PML buffer (vmx.c::vmx_sync_dirty_log)."""

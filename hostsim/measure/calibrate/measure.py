@@ -8,6 +8,7 @@ from itertools import takewhile
 
 import numpy as np
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.measure.calibrate import memory_probe as probe
 from hostsim.measure.calibrate.arena import Words, fresh, huge_bytes, make_cycle, written
 from hostsim.measure.calibrate.atomic import atomic_adder
@@ -16,7 +17,7 @@ from hostsim.measure.calibrate.sample import Sample, repeat
 from hostsim.measure.calibrate.sample import repeat_counted as counted
 
 KIB, MIB = 1 << 10, 1 << 20
-LINE_BYTES, PAGE_BYTES = 64, 4096
+LINE_BYTES = 64
 BITMAP_BYTES = 3 * MIB
 BITMAP_PAGES = 8 * BITMAP_BYTES
 """A dirty bitmap of 96 GiB, the size for which the shipped sheets have GET."""

@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
+from hostsim.core.constants import NS_PER_S
+from hostsim.costs.exits import COSTED, MAP, SPURIOUS, TRACK
+from hostsim.kvm.tally import Tally
 from hostsim.measure.selftest.access_tracking_perf_test import AGEING, MARK_IDLE, POPULATE, AccessPhase, AccessResult
-from hostsim.measure.selftest.lines import seconds
+from hostsim.measure.selftest.lines import exit_columns, seconds
+from hostsim.results.columns import FLOAT, INT, STR, Column, Columns
 from hostsim.results.tables import Table
 
 WIDTH = 30
-PHASE_COLUMNS = {
-    "phase": "str", "took_s": "float64", "pages": "int64", "young": "int64", "map": "int64", "track": "int64",
-    "spurious": "int64", "lock_wait_s": "float64", "lock_hold_s": "float64", "flushes": "int64",
-}  # fmt: skip
-"""pages: accessed, or asked about; young: of those asked about; lock times are summed over vCPUs and ageing threads."""
+
+
+class NamedPhase(NamedTuple):
+    """A phase and its name."""
+
+    name: str
+    phase: AccessPhase
+
+    @property
+    def tally(self) -> Tally:
+        """Its counters."""
+        return self.phase.tally
+
+
+PHASE_COLUMNS: Columns[NamedPhase] = (
+    Column("phase", STR, "", "phase", "the phase, and for ages its interface", lambda row: row.name, key=True),
+    Column("took_s", FLOAT, "s", "took", "how long it took", lambda row: row.phase.duration_ns / NS_PER_S),
+    Column("pages", INT, "pages", "pages", "accessed, or asked about", lambda row: row.phase.pages),
+    Column("young", INT, "pages", "young", "of those asked about", lambda row: row.phase.young),
+    *exit_columns(kind for kind in COSTED if kind.number in {MAP, TRACK, SPURIOUS}),
+    Column(
+        "lock_wait_s", FLOAT, "s", "lock wait", "`mmu_lock`: waited for, by vCPUs and ageing threads",
+        lambda row: (row.tally.wait_ns + row.tally.host_wait_ns) / NS_PER_S,
+    ),
+    Column(
+        "lock_hold_s", FLOAT, "s", "lock hold", "`mmu_lock`: held, by vCPUs and ageing threads",
+        lambda row: (row.tally.hold_ns + row.tally.host_hold_ns) / NS_PER_S,
+    ),
+    Column("flushes", INT, "flushes", "flushes", "remote TLB flushes", lambda row: row.tally.flushes),
+)  # fmt: skip
+"""Times of mmu_lock are summed over threads, so they may exceed took_s."""
 
 
 def access_lines(result: AccessResult) -> Iterator[str]:
@@ -27,7 +58,8 @@ def access_lines(result: AccessResult) -> Iterator[str]:
 
 def access_table(result: AccessResult) -> Table:
     """One row a phase."""
-    return Table.of("phases", PHASE_COLUMNS, (_row(_named(result, phase), phase) for phase in result.phases))
+    phases = [NamedPhase(_named(result, phase), phase) for phase in result.phases]
+    return Table.read("phases", PHASE_COLUMNS, phases)
 
 
 def _line(what: str, told: str) -> str:
@@ -45,11 +77,3 @@ def _benchmark_line(phase: AccessPhase) -> str:
     assert phase.name == AGEING
     mean, total = seconds(phase.duration_ns // phase.passes), seconds(phase.duration_ns)
     return _line("lru_gen avg pass duration", f"{mean}, (passes:{phase.passes}, total:{total})")
-
-
-def _row(name: str, phase: AccessPhase) -> tuple[str | int | float, ...]:
-    tally = phase.tally
-    return (
-        name, phase.duration_ns / 1e9, phase.pages, phase.young, tally.map_faults, tally.track_faults, tally.spurious,
-        (tally.wait_ns + tally.host_wait_ns) / 1e9, (tally.hold_ns + tally.host_hold_ns) / 1e9, tally.flushes,
-    )  # fmt: skip

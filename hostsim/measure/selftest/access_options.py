@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.costs.era import with_era_names
 from hostsim.kvm.spec import MmuSpec
 from hostsim.measure.selftest.access_tracking_perf_test import AccessPlan
-from hostsim.measure.selftest.options import PAGE_BYTES, Options, option_problems, size_bytes
+from hostsim.measure.selftest.options import Options, option_problems, size_bytes
 
 
 @dataclass(frozen=True)

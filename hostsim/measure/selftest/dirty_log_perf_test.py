@@ -11,15 +11,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from hostsim.core.clock import Clock
-from hostsim.core.errors import InvariantError
-from hostsim.kvm import dirty_log
-from hostsim.kvm.setup import KvmCosts, KvmSetup
 from hostsim.kvm.tally import Tally
-from hostsim.kvm.vm import KvmVm, Walk
-from hostsim.spte_index.spte import PRESENT, REGION_PAGES, TRACKED, WRITABLE
+from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 
 POPULATE, ENABLE, DIRTY_MEMORY, GET, CLEAR, DISABLE = (
     "populate", "enable logging", "dirty memory", "get dirty log", "clear dirty log", "disable logging",
@@ -54,7 +47,7 @@ class Plan:
 class SelftestResult:
     """``phases`` in the order in which they ran."""
 
-    setup: KvmSetup
+    spec: WalkedSpec
     plan: Plan
     phases: list[Phase] = field(default_factory=list)
 
@@ -63,79 +56,34 @@ class SelftestResult:
         return [phase for phase in self.phases if phase.name == name]
 
 
-def run_selftest(setup: KvmSetup, costs: KvmCosts, plan: Plan) -> SelftestResult:
-    """Run all phases. Raises InvariantError if a harvest is not what was written (law 3)."""
-    vm = KvmVm(Clock(), setup, costs)
-    vm.unmap_all()
-    result = SelftestResult(setup, plan)
+def run_selftest(spec: WalkedSpec, plan: Plan) -> SelftestResult:
+    """Run all phases. InputError for a VM that its era does not offer; InvariantError if a write is lost (law 3)."""
+    vm, result = WalkedVm(spec), SelftestResult(spec, plan)
     vm.env.process(_phases(vm, result))
     vm.env.run()
     return result
 
 
-def _phases(vm: KvmVm, result: SelftestResult) -> Generator[Any, Any, None]:
-    plan, running = result.plan, vm.setup.n_vcpus if result.plan.run_while_disabling else 0
-    yield from _phase(vm, result, POPULATE, 0, _walk(vm, Walk(), populate=True))
-    yield from _phase(vm, result, ENABLE, 0, dirty_log.enable(vm))
-    for iteration in range(1, plan.iterations + 1):
+def _phases(vm: WalkedVm, result: SelftestResult) -> Generator[Any, Any, None]:
+    yield from _phase(vm, result, POPULATE, 0, vm.run(Walk()))
+    yield from _phase(vm, result, ENABLE, 0, vm.enable())
+    for iteration in range(1, result.plan.iterations + 1):
         yield from _iteration(vm, result, iteration)
-    yield from _phase(vm, result, DISABLE, 0, dirty_log.disable(vm, running))
+    disabling = vm.run_while(vm.disable()) if result.plan.run_while_disabling else vm.disable()
+    yield from _phase(vm, result, DISABLE, 0, disabling)
 
 
-def _iteration(vm: KvmVm, result: SelftestResult, iteration: int) -> Generator[Any, Any, None]:
-    walk = walk_for(vm, result.plan.write_every)
-    all_set = vm.setup.policy.initially_all_set and iteration == 1
-    yield from _phase(vm, result, DIRTY_MEMORY, iteration, _walk(vm, walk))
-    yield from _phase(vm, result, GET, iteration, dirty_log.get(vm))
-    check_harvest(vm, walk, result.phases[-1].pages, vm.setup.n_pages if all_set else None)
-    if vm.setup.policy.manual_protect:
-        yield from _phase(vm, result, CLEAR, iteration, dirty_log.clear(vm))
+def _iteration(vm: WalkedVm, result: SelftestResult, iteration: int) -> Generator[Any, Any, None]:
+    walk = vm.walk_for(result.plan.write_every)
+    all_set = vm.vm.plan.all_set and iteration == 1
+    yield from _phase(vm, result, DIRTY_MEMORY, iteration, vm.run(walk))
+    yield from _phase(vm, result, GET, iteration, vm.get())
+    vm.check_harvest(walk, result.phases[-1].pages, vm.spec.n_pages if all_set else None)
+    if vm.spec.interface != "get-dirty-log":
+        yield from _phase(vm, result, CLEAR, iteration, vm.clear())
 
 
-def walk_for(vm: KvmVm, write_every: int) -> Walk:
-    """The accesses that KVM can see: the writes alone where reads need nothing, else all of them.
-
-    Where the first write splits a large spte, the pages around it are unmapped and dirty as soon as they are read (W on a
-    logged slot dirties the page), so reading and writing them is the same.
-    """
-    if write_every == 1 or _only_writes_fault(vm):
-        return Walk(write_every, write_every)
-    return Walk(1, write_every)
-
-
-def _only_writes_fault(vm: KvmVm) -> bool:
-    """Whether a read of any page that is walked needs nothing, and no write has to split a large spte."""
-    n_pages = vm.setup.walked_pages
-    n_regions = -(-n_pages // REGION_PAGES)
-    level, large = vm.sptes.level[:n_regions], vm.sptes.large[:n_regions]
-    if (large[level != 0] & (PRESENT | WRITABLE | TRACKED) != PRESENT | WRITABLE).any():
-        return False
-    small = np.repeat(level == 0, REGION_PAGES)[:n_pages]
-    return not (small & (vm.sptes.spte[:n_pages] & (PRESENT | TRACKED) != PRESENT)).any()
-
-
-def check_harvest(vm: KvmVm, walk: Walk, found: int, expected: int | None = None) -> None:
-    """Law 3: every page written is in the harvest, and no other unless ``expected`` pages were dirty to begin with.
-
-    Raises InvariantError.
-    """
-    per_vcpu = walk.accesses(vm.setup.vcpu_pages)
-    walkers = 1 if vm.setup.overlap else vm.setup.n_vcpus
-    wanted = per_vcpu * walkers if expected is None else expected
-    firsts = [vm.setup.first_page(v) for v in range(walkers)]
-    lost = sum(int((vm.bitmap[first : first + vm.setup.vcpu_pages : walk.step] == 0).sum()) for first in firsts)
-    if lost or found != wanted:
-        raise InvariantError(f"dirty log: {found} pages harvested, {wanted} dirtied, {lost} of them lost")
-
-
-def _walk(vm: KvmVm, walk: Walk, populate: bool = False) -> Generator[Any, Any, int]:
-    yield from vm.run(walk, populate)
-    return walk.accesses(vm.setup.vcpu_pages) * vm.setup.n_vcpus
-
-
-def _phase(
-    vm: KvmVm, result: SelftestResult, name: str, iteration: int, work: Generator[Any, Any, int]
-) -> Generator[Any, Any, None]:
+def _phase(vm: WalkedVm, result: SelftestResult, name: str, iteration: int, work: Timed) -> Generator[Any, Any, None]:
     before = vm.tally()
     pages = yield from work
     result.phases.append(Phase(name, iteration, pages, vm.tally() - before))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
-from hostsim.core.units import NS_PER_S
+from hostsim.core.constants import NS_PER_S
+from hostsim.costs.exits import COSTED, ExitKind
+from hostsim.kvm.tally import Tally
 from hostsim.measure.selftest.dirty_log_perf_test import (
     CLEAR,
     DIRTY_MEMORY,
@@ -15,6 +18,7 @@ from hostsim.measure.selftest.dirty_log_perf_test import (
     Phase,
     SelftestResult,
 )
+from hostsim.results.columns import FLOAT, INT, STR, Column, Columns
 from hostsim.results.tables import Table
 
 WORDS = {
@@ -26,11 +30,45 @@ WORDS = {
     DISABLE: "Disabling dirty logging time",
 }
 TOTALS = {GET: "Get dirty log", CLEAR: "Clear dirty log"}
-PHASE_COLUMNS = {
-    "phase": "str", "took_s": "float64", "pages": "int64", "map": "int64", "track": "int64", "wp": "int64", "split": "int64",
-    "spurious": "int64", "pml_full": "int64", "lock_wait_s": "float64", "lock_hold_s": "float64", "flushes": "int64",
-}  # fmt: skip
-"""lock_wait_s, lock_hold_s: summed over vCPUs and the thread that works on the log, so they may exceed took_s."""
+
+
+class HasTally(Protocol):
+    """A phase of either selftest."""
+
+    @property
+    def tally(self) -> Tally:
+        """Its counters."""
+
+
+def exit_columns(kinds: Iterable[ExitKind]) -> Iterator[Column[HasTally]]:
+    """A column a kind of exit, under the key of its cost: ``map``, ``wp``."""
+    return (_exit_column(kind) for kind in kinds)
+
+
+def _exit_column(kind: ExitKind) -> Column[HasTally]:
+    return Column(kind.cost, INT, "exits", kind.heading, kind.meaning, lambda phase: int(getattr(phase.tally, kind.name)))
+
+
+def _named(phase: Phase) -> str:
+    return f"{phase.name} {phase.iteration}" if phase.iteration else phase.name
+
+
+PHASE_COLUMNS: Columns[Phase] = (
+    Column("phase", STR, "", "phase", "the phase, and its iteration", _named, key=True),
+    Column("took_s", FLOAT, "s", "took", "how long it took", lambda phase: phase.duration_ns / NS_PER_S),
+    Column("pages", INT, "pages", "pages", "written, dirty, cleared, or sptes changed", lambda phase: phase.pages),
+    *exit_columns(COSTED),
+    Column(
+        "lock_wait_s", FLOAT, "s", "lock wait", "`mmu_lock`: waited for, summed over the vCPUs",
+        lambda phase: phase.tally.wait_ns / NS_PER_S,
+    ),
+    Column(
+        "lock_hold_s", FLOAT, "s", "lock hold", "`mmu_lock`: held, by vCPUs and the thread that works on the log",
+        lambda phase: (phase.tally.hold_ns + phase.tally.host_hold_ns) / NS_PER_S,
+    ),
+    Column("flushes", INT, "flushes", "flushes", "remote TLB flushes", lambda phase: phase.tally.flushes),
+)  # fmt: skip
+"""Times of mmu_lock are summed over threads, so they may exceed took_s."""
 
 
 def seconds(ns: int) -> str:
@@ -52,7 +90,7 @@ def selftest_lines(result: SelftestResult) -> Iterator[str]:
 
 def phase_table(result: SelftestResult) -> Table:
     """One row a phase: exits by kind handled, mmu_lock, flushes."""
-    return Table.of("phases", PHASE_COLUMNS, (_row(phase) for phase in result.phases))
+    return Table.read("phases", PHASE_COLUMNS, result.phases)
 
 
 def _line(phase: Phase) -> str:
@@ -63,13 +101,3 @@ def _line(phase: Phase) -> str:
 def _total(words: str, times_ns: list[int]) -> str:
     n, total = len(times_ns), sum(times_ns)
     return f"{words} over {n} iterations took {seconds(total)}. (Avg {seconds(total // n)}/iteration)"
-
-
-def _row(phase: Phase) -> tuple[str | int | float, ...]:
-    tally = phase.tally
-    name = f"{phase.name} {phase.iteration}" if phase.iteration else phase.name
-    return (
-        name, phase.duration_ns / 1e9, phase.pages, tally.map_faults, tally.track_faults, tally.wp_faults,
-        tally.split_faults, tally.spurious, tally.pml_full, tally.wait_ns / 1e9,
-        (tally.hold_ns + tally.host_hold_ns) / 1e9, tally.flushes,
-    )  # fmt: skip

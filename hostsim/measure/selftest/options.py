@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
+from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes, parse_bytes, parse_fraction
 from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import load_costs, sheet_names
-from hostsim.costs.era import MMUS, Era, era_names, load_era, with_era_names
-from hostsim.kvm.costs import era_policy, kvm_costs
-from hostsim.kvm.setup import BACKING_PAGES, Backing, KvmCosts, KvmSetup
+from hostsim.costs.era import MMUS, era_names, load_era, with_era_names
+from hostsim.kvm.rules import conflicts, sheet_conflicts
+from hostsim.kvm.spec import BACKING_PAGES, Interface, MmuSpec, PageSize
 from hostsim.measure.selftest.dirty_log_perf_test import Plan
+from hostsim.measure.selftest.walked_vm import WalkedSpec
 from hostsim.scenario.footprint import available_bytes
 from hostsim.scenario.nearest import nearest
 from hostsim.spte_index.spte import REGION_PAGES
 from hostsim.study.option_text import era_problems
 
-PAGE_BYTES = 4096
 VCPUS_MAX = 4096
 PAGES_MAX = 1 << 30
 """4 TiB."""
@@ -28,7 +30,7 @@ BYTES_A_PAGE = 16
 """State of a simulated page: spte, log, versions; measured 7 with 4 GiB, and twice that for safety."""
 ITERATIONS_MIN = 2
 """TEST_ASSERT in dirty_log_perf_test.c."""
-BACKINGS: dict[str, Backing] = {"anonymous": "4KiB", "anonymous_hugetlb_2mb": "2MiB", "anonymous_hugetlb_1gb": "1GiB"}
+BACKINGS: dict[str, PageSize] = {"anonymous": "4KiB", "anonymous_hugetlb_2mb": "2MiB", "anonymous_hugetlb_1gb": "1GiB"}
 BINARY = {"K": "KiB", "M": "MiB", "G": "GiB", "T": "TiB", "": "B"}
 SIZE_EXAMPLE = "-b 1G"
 WRITTEN_WANTED = "one page in n: n, 1/n, or its percentage"
@@ -57,34 +59,38 @@ class Options:
 
 @dataclass(frozen=True)
 class Asked:
-    """What ``run_selftest`` takes."""
+    """Arguments of ``run_selftest``."""
 
-    setup: KvmSetup
-    costs: KvmCosts
+    spec: WalkedSpec
     plan: Plan
 
 
 def asked_for(options: Options) -> Asked:
-    """Check all options and build what they ask for. Raises InputError with all problems."""
+    """Check all options and build the VM and the plan that they ask for. Raises InputError with all problems."""
     options = replace(options, era=with_era_names(options.era))
     if problems := list(option_problems(options)):
         raise InputError(problems)
-    setup, plan = _setup(options), Plan(options.iterations, write_every(options.written), options.run_while_disabling)
-    if problem := _mixed_walk_problem(setup, plan):
-        raise InputError([problem])
-    return Asked(setup, kvm_costs(options.sheet, options.era, options.mmu, pml=options.pml, n_vcpus=options.vcpus), plan)
-
-
-def _setup(options: Options) -> KvmSetup:
-    policy = era_policy(options.era, options.mmu, pml=options.pml)
-    policy = replace(
-        policy,
-        eager_split=policy.eager_split if options.eager_split is None else options.eager_split,
-        manual_protect=policy.manual_protect and not options.get_protects,
-        initially_all_set=options.initially_all_set,
-    )
     pages = size_bytes(options.size) // PAGE_BYTES
-    return KvmSetup(options.vcpus, pages, options.overlap, BACKINGS[options.source], options.slots, policy)
+    spec = WalkedSpec(_mmu(options), interface_of(options), options.vcpus, pages, options.overlap)
+    plan = Plan(options.iterations, write_every(options.written), options.run_while_disabling)
+    if problem := _mixed_walk_problem(spec, plan):
+        raise InputError([problem])
+    return Asked(spec, plan)
+
+
+def _mmu(options: Options) -> MmuSpec:
+    return MmuSpec(
+        era=options.era, costs=options.sheet, mmu=options.mmu, page_size=BACKINGS[options.source],
+        write_tracking="pml" if options.pml else "write-protect", eager_split=options.eager_split, n_slots=options.slots,
+    )  # fmt: skip
+
+
+def interface_of(options: Options) -> Interface:
+    """The selftest takes manual protect where the kernel has it, unless -g."""
+    if options.initially_all_set:
+        return "initially-all-set"
+    has_clear = load_era(options.era).manual_protect and not options.get_protects
+    return "clear-dirty-log" if has_clear else "get-dirty-log"
 
 
 def write_every(text: str) -> int:
@@ -114,10 +120,47 @@ def option_problems(options: Options) -> Iterator[Problem]:
         yield Problem("-f", "", options.written, WRITTEN_WANTED, "-f 20")
     if options.get_protects and options.initially_all_set:
         yield Problem("--initially-all-set", "", "with -g", "CLEAR to protect, so no -g", "--initially-all-set")
-    if options.pml and options.mmu == "shadow":
-        yield Problem("--pml", "", "with --mmu shadow", "the D bits of two-dimensional paging", "--pml --mmu tdp")
-    if options.era in era_names():
-        yield from _era_problems(options, load_era(options.era))
+    yield from _kvm_problems(options)
+
+
+OPTION_OF = {
+    "vm.dirty_tracking": "--initially-all-set", "vm.mmu.write_tracking": "--pml", "vm.mmu.eager_split": "--eager-split",
+    "vm.mmu.mode": "--mmu", "vm.mmu.era": "--era", "vm.mmu.costs": "--sheet",
+}  # fmt: skip
+"""Options that stand for keys of a scenario."""
+
+
+def _kvm_problems(options: Options) -> Iterator[Problem]:
+    """Choices that do not go together under KVM: the rules of scenarios, in the words of options."""
+    known = options.era in era_names() and options.mmu in MMUS and options.source in BACKINGS
+    if not known:
+        return
+    mmu = _mmu(options)
+    findings = list(conflicts(mmu, interface_of(options)))
+    if options.sheet in sheet_names() or is_path(options.sheet):
+        findings += _sheet_findings(mmu)
+    yield from (_in_options(finding) for finding in findings)
+
+
+def _sheet_findings(mmu: MmuSpec) -> list[Finding]:
+    """A sheet that cannot be read is said where its name is checked."""
+    try:
+        return list(sheet_conflicts(mmu, mmu.costs))
+    except InputError:
+        return []
+
+
+def _in_options(finding: Finding) -> Problem:
+    """``finding`` about keys of a scenario, about options instead."""
+    option = OPTION_OF[finding.key]
+    return Problem(option, "", _as_options(finding.got), _as_options(finding.wanted), _as_options(finding.example))
+
+
+def _as_options(text: str) -> str:
+    """``era = "E2"`` as ``--era E2``, wherever a key stands in ``text``."""
+    for key, option in OPTION_OF.items():
+        text = re.sub(rf"\b{key.rpartition('.')[2]} = (['\"])(.*?)\1", rf"{option} \2", text)
+    return text
 
 
 def _name_problems(options: Options) -> Iterator[Problem]:
@@ -135,24 +178,9 @@ def _name_problems(options: Options) -> Iterator[Problem]:
 
 def _sheet_problems(options: Options) -> Iterator[Problem]:
     try:
-        has_pml = load_costs(options.sheet).has_pml
+        load_costs(options.sheet)
     except InputError as error:
         yield from error.problems
-        return
-    if options.pml and not has_pml:
-        with_pml = [name for name in sheet_names() if load_costs(name).has_pml]
-        wanted = f"a machine that has PML: {', '.join(with_pml)}"
-        yield Problem("--pml", "", f"with --sheet {options.sheet}", wanted, f"--sheet {with_pml[0]}")
-
-
-def _era_problems(options: Options, era: Era) -> Iterator[Problem]:
-    for key, asked, has, first in (
-        ("--eager-split", options.eager_split, era.eager_split, "E4"),
-        ("--initially-all-set", options.initially_all_set, era.initially_all_set, "E2"),
-    ):
-        if asked and not has:
-            wanted = f"a kernel that has it: {first} or later"
-            yield Problem(key, "", f"with --era {era.name}", wanted, f"--era {first} {key}")
 
 
 def _range_problems(options: Options) -> Iterator[Problem]:
@@ -186,15 +214,14 @@ def _memory_problems(options: Options, needed_bytes: int) -> Iterator[Problem]:
         yield Problem("-b", "", got, f"at most the {format_bytes(free, 3)} of memory that are free here", SIZE_EXAMPLE)
 
 
-def _mixed_walk_problem(setup: KvmSetup, plan: Plan) -> Problem | None:
+def _mixed_walk_problem(spec: WalkedSpec, plan: Plan) -> Problem | None:
     """A walk that reads a huge page before its first write splits it: a vCPU of the engine either reads or writes."""
     # Model limit: with huge pages split on a fault, each has to be written before it is read.
-    unit = BACKING_PAGES[setup.backing]
-    small = setup.vcpu_pages <= unit and unit % setup.vcpu_pages == 0
-    if setup.policy.eager_split or unit == 1 or unit % plan.write_every == 0 or small:
+    unit = BACKING_PAGES[spec.mmu.page_size]
+    small = spec.vcpu_pages <= unit and unit % spec.vcpu_pages == 0
+    is_eager = load_era(spec.mmu.era).eager_split if spec.mmu.eager_split is None else spec.mmu.eager_split
+    if is_eager or unit == 1 or unit % plan.write_every == 0 or small:
         return None
     fitting = next(n for n in range(plan.write_every, 0, -1) if REGION_PAGES % n == 0)
     wanted = "with huge pages split on a fault: one in n where n divides 512, so that each begins with a write"
     return Problem("-f", "", str(plan.write_every), wanted, f"-f {fitting}")
-
-

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.costs.costs import load_costs
 from hostsim.guest.popularity import zipf_shares
-from hostsim.guest.workload import NS_PER_S, Active, Workload
+from hostsim.guest.workload import Active, Workload
 from hostsim.kvm.spec import MmuSpec
 from hostsim.theory.working_set import working_set_pages
 

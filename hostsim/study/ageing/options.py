@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import parse_bytes, parse_duration, parse_rate
 from hostsim.costs.costs import load_costs
 from hostsim.costs.era import with_era_names
 from hostsim.kvm.build import checked
+from hostsim.kvm.rules import caught_by
 from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
 from hostsim.memory.ageing_policies import POLICY_NAMES
 from hostsim.study.ageing.case import NOTIFIERS, UNDER, AgeCase, Load
 from hostsim.study.option_text import (
-    PAGE_BYTES,
     VCPUS_MAX,
     listed,
     load_of,
@@ -92,9 +93,8 @@ def _case(
     options: AgeOptions, under: Any, era: str, notifier: Any, index: Any, load: str, vcpus: str, policy: str
 ) -> AgeCase:
     period = options.period or (FAULTING_PERIOD if under == "faulting" else PERIOD)
-    tracking: Any = "d-bit" if index == "book3s-hv" else "write-protect"
     mmu = MmuSpec(
-        era=era, costs=options.sheet, mmu=options.mmu, index=index, a_bits=options.a_bits, write_tracking=tracking
+        era=era, costs=options.sheet, mmu=options.mmu, index=index, a_bits=options.a_bits, write_tracking=caught_by(index)
     )
     reads = Load(load_of(load), parse_rate(options.rate))
     pages = parse_bytes(options.mem_per_vcpu) // PAGE_BYTES

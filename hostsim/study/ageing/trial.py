@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.latency import Latencies, merged
 from hostsim.costs.exits import NOTHING
-from hostsim.guest.workload import NS_PER_S
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import AgeCase
 from hostsim.study.how_far import AGED_PER_MILLE, HowFar, ignore

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import fmean
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.knobs import Knobs
 from hostsim.costs.host_sheet import load_sheet
-from hostsim.guest.workload import NS_PER_S
-from hostsim.kvm.spec import IndexName, MmuSpec
+from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.trackers import TRACKERS
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
@@ -20,8 +20,7 @@ from hostsim.qemu.thread import Migration
 from hostsim.study.ageing.aged_vm import AgedVm, against_the_truth
 from hostsim.study.ageing.case import AgeCase, Load
 
-FAST: IndexName = "rmap"
-SLOW: IndexName = "slot-list"
+FAST, SLOW = "rmap", "slot-list"
 ERA, SHEET = "E0", "nehalem-2010"
 """The kernel of the argument, and a machine of its time."""
 PERIOD_NS = 250_000_000
@@ -57,7 +56,7 @@ class Cell:
     completed: bool | None = None
 
 
-def cell_case(a_bits: bool, index: IndexName, n_pages: int, n_vcpus: int) -> AgeCase:
+def cell_case(a_bits: bool, index: str, n_pages: int, n_vcpus: int) -> AgeCase:
     """The VM of a cell."""
     mmu = MmuSpec(era=ERA, costs=SHEET, mmu="tdp", index=index, a_bits=a_bits)
     return AgeCase(POLICY, n_vcpus, n_pages // n_vcpus, mmu, "touching", "era", LOAD, PERIOD_NS, PASSES)
@@ -108,7 +107,7 @@ def _cell(case: AgeCase, aged: AgedVm, plain: AgedVm, slowdown: float, *, migrat
     )  # fmt: skip
 
 
-def run_all(n_pages: int, n_vcpus: int, seed: int, fast: IndexName = FAST, slow: IndexName = SLOW) -> list[Cell]:
+def run_all(n_pages: int, n_vcpus: int, seed: int, fast: str = FAST, slow: str = SLOW) -> list[Cell]:
     """The eight cells: without a migration, then with one."""
     cases = [cell_case(a_bits, index, n_pages, n_vcpus) for a_bits in (True, False) for index in (fast, slow)]
     return [run_cell(case, seed, migrates=migrates) for migrates in (False, True) for case in cases]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.guest.popularity import zipf_shares
-from hostsim.guest.workload import NS_PER_S, Workload
+from hostsim.guest.workload import Workload
 from hostsim.kvm.spec import MmuSpec
 from hostsim.theory.working_set import working_set_pages
 

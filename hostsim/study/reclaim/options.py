@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import format_duration, parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
 from hostsim.costs.costs import sheet_names
@@ -14,7 +15,7 @@ from hostsim.costs.era import era_names, with_era_names
 from hostsim.kvm.build import checked
 from hostsim.kvm.spec import MmuSpec
 from hostsim.memory.swap_sheet import swap_names
-from hostsim.study.option_text import PAGE_BYTES, listed, load_of, names, option_problems, quantity, run_problems
+from hostsim.study.option_text import listed, load_of, names, option_problems, quantity, run_problems
 from hostsim.study.reclaim.budget import Limit, budget_problems, read_budget
 from hostsim.study.reclaim.case import ReclaimCase
 from hostsim.study.reclaim.trial import INTERFACE

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from hostsim.core.clock import Clock
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.core.knobs import Knobs
 from hostsim.core.latency import Latencies
-from hostsim.core.memory import PAGE_SIZE, lay_out, make_memory
+from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.host_sheet import load_sheet
-from hostsim.guest.workload import NS_PER_S, build_guest
+from hostsim.guest.workload import build_guest
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.machine.trackers import TRACKERS
@@ -129,8 +130,8 @@ def _figures(case: ReclaimCase, run: _Run, plain: _Run, passes: Latencies) -> di
     stalls = run.vm.page_waits.latencies
     resident = [scan.resident for scan in run.measured_scans] or [run.pages.charged]
     return {
-        "cold_bytes": case.cold_pages() * PAGE_SIZE,
-        "reclaimed_bytes": max(0.0, (case.n_pages - fmean(resident)) * PAGE_SIZE),
+        "cold_bytes": case.cold_pages() * PAGE_BYTES,
+        "reclaimed_bytes": max(0.0, (case.n_pages - fmean(resident)) * PAGE_BYTES),
         "refaults_per_s": stalls.count * NS_PER_S / run.window_ns,
         "stall_p50_ns": float(stalls.percentile_ns(50.0)),
         "stall_p90_ns": float(stalls.percentile_ns(90.0)),

@@ -6,10 +6,11 @@ from functools import cache, partial
 
 import numpy as np
 
-from hostsim.spte_index.drive import NS_PER_S, Load, Script, drive
+from hostsim.core.constants import NS_PER_S
+from hostsim.spte_index.drive import Load, Script, drive
 from hostsim.spte_index.guests import DIRECT, build_guest, shuffled
 from hostsim.spte_index.protocol import Slot
-from hostsim.spte_index.rmap_arrays import HEAD_BYTES
+from hostsim.spte_index.rmap import HEAD_BYTES
 from hostsim.spte_index.spte import PRESENT, WRITABLE
 from hostsim.spte_index.work import LINE_BYTES
 from hostsim.study.rmap_debate import forms

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 from hostsim.spte_index.cache_costs import CacheCosts
-from hostsim.spte_index.chains_arrays import BACK_BYTES, LINK_BYTES
-from hostsim.spte_index.rmap_arrays import HEAD_BYTES
+from hostsim.spte_index.chains import BACK_BYTES, LINK_BYTES
+from hostsim.spte_index.rmap import HEAD_BYTES
 from hostsim.spte_index.tables import ENTRIES, HEADER_BYTES, TABLE_BYTES, TRANSLATION_BYTES
 from hostsim.spte_index.work import LINE_BYTES
 

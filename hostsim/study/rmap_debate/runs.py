@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from hostsim.costs.costs import CostSheet, load_costs
-from hostsim.spte_index.base import BaseIndex
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.guests import DIRECT, IndexedGuest, Layout, build_guest, one_slot
 from hostsim.spte_index.meter import Meter
+from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.tables import ENTRIES
 from hostsim.spte_index.work import Work
 

@@ -13,7 +13,7 @@ from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.link import LinkSpec
-from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.parameters import MigrationParameters, Version
 from hostsim.validation.qemu.cases import Case
 
 SHEET = "qemu-tcg-2core"
@@ -27,7 +27,7 @@ TICK_LATE_NS = 1_900_000
 BIOS_LOW_GFN, BIOS_LOW_PAGES = 216, 41
 """Non-zero pages below 1 MiB, from page 0xd8: 41 of them were sent in the first window of the traces."""
 PATTERNS = {"seq": "sequential", "rand": "uniform", "hotcold": "hotcold"}
-VERSIONS = {"7.2": "7.2", "10.0": "10.0", "10.2": "10.2"}
+VERSIONS: dict[str, Version] = {"7.2": "7.2", "10.0": "10.0", "10.2": "10.2"}
 
 
 def spec_of(case: Case, repeat: Mapping[str, Any]) -> MachineSpec:

@@ -1,0 +1,30 @@
+"""Every table and object of results by name, with its columns: the reference page and the names of files follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hostsim.results.ageing import AGE_MAP, AGEING, PASSES
+from hostsim.results.columns import Columns
+from hostsim.results.guest import GUEST
+from hostsim.results.kvm import INDEX, KVM_ROUNDS
+from hostsim.results.latencies import DISTRIBUTION, LATENCIES
+from hostsim.results.memory import MEMORY, MEMORY_SERIES, VCPU_TIMES, VMS
+from hostsim.results.rounds import ROUNDS
+from hostsim.results.series import EVENTS, KVM_SERIES, SERIES
+
+OF_MIGRATIONS: Mapping[str, Columns[Any]] = {"rounds": ROUNDS, "series": SERIES}
+"""Tables with files of their own for each migration."""
+UNDER_KVM: Mapping[str, Columns[Any]] = {"rounds": KVM_ROUNDS, "series": KVM_SERIES}
+"""Columns that these have besides where KVM finds the dirty pages."""
+OF_HOST: Mapping[str, Columns[Any]] = {
+    "latencies": LATENCIES, "memory_series": MEMORY_SERIES, "vcpu_times": VCPU_TIMES, "ageing_passes": PASSES,
+    "age_map": AGE_MAP,
+}  # fmt: skip
+"""Tables with files of a host that does more than run one VM."""
+IN_RUN_JSON: Mapping[str, Columns[Any]] = {
+    "guest[]": GUEST, "events[][]": EVENTS, "kvm[].index": INDEX, "memory": MEMORY, "memory.vms[]": VMS, "ageing[]": AGEING,
+    "latencies[]": DISTRIBUTION,
+}  # fmt: skip
+"""Objects of run.json that have no file, or not in this form; ``rounds`` and ``kvm`` have the columns above."""

@@ -1,0 +1,42 @@
+"""A list of all sptes of a slot, and nothing else."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from hostsim.spte_index.chains import ChainedIndex, drop_linked, map_linked
+from hostsim.spte_index.protocol import Bits, Gfns, SpteNumbers
+from hostsim.spte_index.walk import ZAP, Walk
+
+
+class SlotListIndex(ChainedIndex):
+    """A node for each spte, on the list of its slot: flushing a slot reads no gfn, all else reads the gfn of every spte."""
+
+    name: ClassVar[str] = "slot-list"
+
+    def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
+        """Put a node for each spte in front of the list of its slot."""
+        map_linked(self.tables, self.chains, sptes, gfns, flags, walk)
+
+    def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
+        """Take the nodes off their lists; links go both ways, so nothing is searched."""
+        drop_linked(self.tables, self.chains, sptes, walk)
+
+    def apply(self, walk: Walk) -> int:
+        """Walk the lists of the slots that hold the gfns, and compare the gfn of each node."""
+        return self.walk_slots(walk)
+
+    def protect_slot(self, slot: int) -> int:
+        """Walk the whole list; no gfn is looked up, since every node is meant."""
+        return self.walk_slots(self.protecting(slot), whole=True)
+
+    def harvest(self, slot: int, dirty: Bits) -> int:
+        """Walk the whole list if any page of the slot is dirty."""
+        return self.protect_slot(slot) if dirty.any() else 0
+
+    def zap_all(self) -> int:
+        """Walk all lists."""
+        return self.walk_slots(self.begin(ZAP, 0, self.n_pages), whole=True)
+
+    def _zap_slot(self, slot: int) -> int:
+        return self.walk_slots(self.begin(ZAP, self.slots[slot].first, self.slots[slot].end), whole=True)
