@@ -100,7 +100,7 @@ def _guest(loads: list[Workload], n_pages: int) -> GuestEngine:
     mode, hold_ns = np.full(N_KINDS, EXCLUSIVE, np.int64), np.full(N_KINDS, HOLD_NS, np.int64)
     costs = ExitCosts(EXIT_NS, ENTRY_NS, HOLD_NS, 0, 0, mode, hold_ns, np.zeros((3, 1), np.int64))
     engine = GuestEngine(build_guest(loads, 1), memory, N_VCPUS, MmuConfig(), costs, running=False)
-    engine.start_log(all_set=False, eager=True, now_ns=0)
+    engine.log.start(all_set=False, eager=True, now_ns=0)
     return engine
 
 

@@ -17,7 +17,7 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
 from hostsim.kvm.live_vm import LiveVm
-from hostsim.kvm.loops.layout import DONE, HOLD_OF, IN_GUEST, LOGGED_EXITS, V_KIND, V_MODE, V_NS, V_STAGE, WAITING
+from hostsim.kvm.loops.layout import DONE, IN_GUEST, WAITING
 from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.report.drawing import BLUE, GREEN, GREY, INK, SKY, VERMILION, titled
@@ -54,7 +54,7 @@ def simulated(era: str) -> Seen:
     machine.env.process(_look(machine, seen))
     machine.run()
     kvm = _vm(machine).engine.kvm
-    seen.log = kvm.log[: kvm.state[LOGGED_EXITS]]
+    seen.log = kvm.log[: kvm.state.logged_exits]
     return seen
 
 
@@ -81,10 +81,10 @@ def _look(machine: Machine, seen: Seen) -> Generator[Any, Any, None]:
     kvm = _vm(machine).engine.kvm
     yield machine.env.timeout(FROM_NS)
     while True:
-        stage = kvm.vcpus[V_STAGE]
+        stage, hold_ns = kvm.vcpus["stage"], kvm.costs.hold_ns
         # A fault without the lock is one stage from the touch on: what comes before its hold is the exit.
-        holds = kvm.vcpus[V_NS] - machine.env.now_ns <= kvm.costs[HOLD_OF, kvm.vcpus[V_KIND]]
-        handles = (stage == DONE) & (holds | (kvm.vcpus[V_MODE] != LOCKLESS))
+        holds = kvm.vcpus["next_ns"] - machine.env.now_ns <= hold_ns[kvm.vcpus["kind"]]
+        handles = (stage == DONE) & (holds | (kvm.vcpus["lock_mode"] != LOCKLESS))
         what = np.select([stage == IN_GUEST, stage == WAITING, handles], [RUNS, WAITS, HOLDS], LEAVES)
         seen.t_ns.append(machine.env.now_ns)
         seen.looks.append(what)
@@ -104,8 +104,8 @@ def draw_vcpus(axes: Any, seen: Seen) -> None:
                 t_us, N_VCPUS - v - 0.38, N_VCPUS - v + 0.38, where=looks[:, v] == what, step="post", color=color,
                 linewidth=0, label="_" if v else label,
             )  # fmt: skip
-    shown = seen.log[seen.log[:, 0] >= FROM_NS]
-    set_us, lane = (shown[:, 0] - CLEAR_NS) / 1000, N_VCPUS - shown[:, 1]
+    is_shown = seen.log["ns"] >= FROM_NS
+    set_us, lane = (seen.log["ns"][is_shown] - CLEAR_NS) / 1000, N_VCPUS - seen.log["vcpu"][is_shown]
     axes.plot(set_us, lane + 0.44, "|", color=INK, markersize=5, markeredgewidth=1.0, label="spte set")
 
 

@@ -16,7 +16,6 @@ import numba.core.cgutils
 import numba.core.typing
 import numba.extending
 import numpy as np
-from numpy.typing import NDArray
 
 _numba: Any = numba
 _types: Any = _numba.types
@@ -28,15 +27,16 @@ DATA, SHAPE = 1, 2
 
 
 class ByReference:
-    """Base of frozen dataclasses whose fields are arrays, or NamedTuples of arrays; one array is never put for another.
+    """Base of frozen dataclasses whose fields are arrays, records, or NamedTuples of arrays; none is ever replaced.
 
     Plain Python reads the fields, compiled code the table. ``dataclasses.replace`` gives another with some arrays changed.
     """
 
     def __post_init__(self) -> None:
+        vars(self).update({name: _in_an_array(value) for name, value in self._values().items()})
         values = self._values()
         flat = [array for value in values.values() for array in (value if isinstance(value, tuple) else (value,))]
-        table = np.array([word for array in flat for word in _words(array)], np.int64)
+        table = np.array([word for one in flat for word in _words(one)], np.int64)
         types = tuple((name, _numba.typeof(value)) for name, value in values.items())
         more = {"_table": table, "_address": table.ctypes.data, "_numba_type_": Reference(type(self).__name__, types)}
         vars(self).update(more)
@@ -49,8 +49,16 @@ class ByReference:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
 
-def _words(array: NDArray[Any]) -> list[int]:
-    return [array.size, array.ctypes.data, *array.shape, *array.strides]
+def _in_an_array(value: Any) -> Any:
+    """``value``; a record that was unpickled, and so lies in no array, is put into one: only then has it an address."""
+    if isinstance(value, np.void) and value.base is None:
+        return np.array([value])[0]
+    return value
+
+
+def _words(array: Any) -> list[int]:
+    place = array.__array_interface__["data"][0]  # a record is where the array is that it belongs to
+    return [array.size, place, *array.shape, *array.strides]
 
 
 class Reference(_types.Type):  # type: ignore[misc]
@@ -76,7 +84,8 @@ def _arrays(typ: Any) -> tuple[Any, ...]:
 
 
 def _length(array: Any) -> int:
-    return SHAPE + 2 * int(array.ndim)
+    """Words of an array, or of a record, in the table."""
+    return SHAPE if isinstance(array, _types.Record) else SHAPE + 2 * int(array.ndim)
 
 
 @_typing.infer_getattr
@@ -103,26 +112,34 @@ def _field(context: Any, builder: Any, typ: Reference, table: Any, name: str) ->
     at, found = typ.place(name)
     arrays = []
     for array in _arrays(found):
-        arrays.append(_array(context, builder, table, at, array))
+        arrays.append((_record if isinstance(array, _types.Record) else _array)(context, builder, table, at, array))
         at += _length(array)
     return context.make_tuple(builder, found, arrays) if isinstance(found, _types.BaseTuple) else arrays[0]
+
+
+def _load(context: Any, builder: Any, table: Any, at: int, kind: Any = None) -> Any:
+    """Word ``at`` of the table, as a value of type ``kind``."""
+    word = context.get_value_type(_types.intp)
+    place = _cgutils.gep_inbounds(builder, builder.bitcast(table, word.as_pointer()), at)
+    loaded = builder.load(builder.bitcast(place, (kind or word).as_pointer()))
+    loaded.set_metadata("invariant.load", builder.module.add_metadata([]))  # the table never changes
+    return loaded
+
+
+def _record(context: Any, builder: Any, table: Any, at: int, typ: Any) -> Any:
+    """The record whose words begin at ``at``: numba knows it by its address."""
+    return _load(context, builder, table, at + DATA, context.get_value_type(typ))
 
 
 def _array(context: Any, builder: Any, table: Any, at: int, typ: Any) -> Any:
     """The array whose words begin at ``at``, as numba has it."""
     array = context.make_array(typ)(context, builder)
-    word = context.get_value_type(_types.intp)
-
-    def load(i: int, kind: Any = word) -> Any:
-        place = _cgutils.gep_inbounds(builder, builder.bitcast(table, word.as_pointer()), at + i)
-        loaded = builder.load(builder.bitcast(place, kind.as_pointer()))
-        loaded.set_metadata("invariant.load", builder.module.add_metadata([]))  # the table never changes
-        return loaded
-
-    ndim = typ.ndim
-    array.nitems, array.data = load(0), load(DATA, array.data.type)
+    ndim, word = typ.ndim, context.get_value_type(_types.intp)
+    array.nitems = _load(context, builder, table, at)
+    array.data = _load(context, builder, table, at + DATA, array.data.type)
     array.itemsize = context.get_constant(_types.intp, context.get_abi_sizeof(context.get_data_type(typ.dtype)))
-    array.shape = _cgutils.pack_array(builder, [load(SHAPE + i) for i in range(ndim)], ty=word)
-    array.strides = _cgutils.pack_array(builder, [load(SHAPE + ndim + i) for i in range(ndim)], ty=word)
+    shape_and_strides = [_load(context, builder, table, at + SHAPE + i) for i in range(2 * ndim)]
+    array.shape = _cgutils.pack_array(builder, shape_and_strides[:ndim], ty=word)
+    array.strides = _cgutils.pack_array(builder, shape_and_strides[ndim:], ty=word)
     array.meminfo, array.parent = (_cgutils.get_null_value(kind) for kind in (array.meminfo.type, array.parent.type))
     return array._getvalue()  # noqa: SLF001  # what numba calls it

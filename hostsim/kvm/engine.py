@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,57 +9,33 @@ from hostsim.core.latency import Latencies
 from hostsim.core.memory import GuestMemory
 from hostsim.costs.exits import ExitCosts
 from hostsim.guest.workload import Guest
-from hostsim.kvm.engine_log import EngineLog
-from hostsim.kvm.engine_pages import EnginePages
-from hostsim.kvm.engine_tlb import EngineTlb
-from hostsim.kvm.engine_walks import EngineWalks, Ints
-from hostsim.kvm.lay_out import MmuConfig, cost_table, lay_out, with_work
+from hostsim.kvm.engine_lock import LockQueue
+from hostsim.kvm.engine_log import DirtyLog
+from hostsim.kvm.engine_mmu import Mmu
+from hostsim.kvm.engine_pages import HostPages
+from hostsim.kvm.engine_state import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, EngineState
+from hostsim.kvm.engine_tlb import Tlbs
+from hostsim.kvm.engine_walks import Walkers
+from hostsim.kvm.lay_out import MmuConfig, lay_out, set_costs, with_work
 from hostsim.kvm.loops import dirty_log, host
 from hostsim.kvm.loops.armed import count_range
 from hostsim.kvm.loops.hptes import count_mapped
-from hostsim.kvm.loops.layout import (
-    COST,
-    DUE,
-    DUE_CONTENDED,
-    DUE_FAULT,
-    DUE_GRANTED,
-    DUE_OUT,
-    DUE_WALKED,
-    ENTRY_NS,
-    EXITS,
-    HOLD_NS,
-    IN_GUEST,
-    LOCK_HOLDS,
-    LOCK_LENGTH,
-    LOCK_WAITS,
-    N_DUE,
-    N_EXITS,
-    PFN_NS,
-    Q_WATCH,
-    V_AWAY_NS,
-    V_FULL,
-    V_STAGE,
-    V_STALL_NS,
-    WAIT_NS,
-)
+from hostsim.kvm.loops.layout import IN_GUEST, LOCK_HOLDS, LOCK_WAITS, N_EXITS, Kvm
 from hostsim.kvm.loops.layout import OUT as STAGE_OUT
 from hostsim.kvm.loops.run import run_vcpus, run_with_walkers
 from hostsim.kvm.loops.streams import rearm
 from hostsim.spte_index.spte import KEPT, Sptes
 
-GRANTED, OUT, CONTENDED, FAULT, WALKED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT, DUE_WALKED
+__all__ = ["CONTENDED", "FAULT", "GRANTED", "OUT", "WALKED", "Due", "GuestEngine"]
 
 
-class Due(NamedTuple):
-    """What comes up for the host: GRANTED, CONTENDED, WALKED (who: host), OUT, FAULT (who: vCPU)."""
+class GuestEngine:
+    """The vCPUs of one VM, exits included: advanced in time, let in and out of the guest, counted.
 
-    ns: int
-    what: int
-    who: int
-
-
-class GuestEngine(EngineLog, EnginePages, EngineTlb, EngineWalks):
-    """All vCPUs of one VM, exits included. ``now_ns`` is the host's time, up to which the guest has been advanced."""
+    lock: the queue of mmu_lock; log: the dirty log; mmu: sptes, for mmu notifiers; pages: host memory under faults; tlb:
+    the vCPUs' TLBs; walks: host threads whose notifier calls the loops make. memory: content of the VM's pages; config:
+    behaviour of its MMU.
+    """
 
     def __init__(
         self,
@@ -75,82 +49,91 @@ class GuestEngine(EngineLog, EnginePages, EngineTlb, EngineWalks):
         *,
         running: bool = True,
     ) -> None:
-        """Memory that is not zero is mapped. running: all vCPUs are in guest mode from 0 on, else in user space.
+        """Memory that is not zero is mapped.
 
-        ``log_capacity``: exits to keep.
+        n_hosts: slots of host processes at mmu_lock; log_capacity: exits that the log of exits has room for; running: all
+        vCPUs are in guest mode from 0 on, else in user space.
         """
         kvm = lay_out(guest, memory, n_vcpus, config, exits, n_hosts, log_capacity)
-        super().__init__(kvm, memory, config, n_vcpus, guest)
-        self._due: list[Due] = []
-        dirty_log.map_filled(self.kvm, memory.n_pages)
-        count_mapped(self.kvm)
-        host.begin_work(self.kvm, len(self.kvm.sptes.spte))
+        self.memory, self.config, self.n_vcpus = memory, config, n_vcpus
+        self._state = EngineState(kvm, memory, config, guest)
+        self.lock, self.log, self.mmu = LockQueue(self._state), DirtyLog(self._state), Mmu(self._state)
+        self.pages, self.tlb, self.walks = HostPages(self._state), Tlbs(self._state), Walkers(self._state)
+        dirty_log.map_filled(kvm, memory.n_pages)
+        count_mapped(kvm)
+        host.begin_work(kvm, len(kvm.sptes.spte))
         if running:
-            host.start(self.kvm)
+            host.start(kvm)
         else:
-            self.kvm.vcpus[V_STAGE] = STAGE_OUT
+            kvm.vcpus["stage"] = STAGE_OUT
+
+    @property
+    def kvm(self) -> Kvm:
+        """The arrays of the compiled loops now; another object after ``begin_work`` and some calls of the parts."""
+        return self._state.kvm
+
+    @property
+    def next_ns(self) -> int:
+        """No event of the guest comes before it [ns]."""
+        return self._state.next_ns
 
     # -- time
 
     def advance(self, horizon_ns: int) -> Due | None:
-        """All guest events strictly below ``horizon_ns``; stops early at what comes up for the host, and returns it."""
-        if not self._due and self.next_ns < horizon_ns:
-            run_on = run_with_walkers if self.is_walked else run_vcpus
-            self.next_ns = int(run_on(self.kvm, horizon_ns))
-            self._collect()
-        if not self._due:
+        """Make all guest events strictly below ``horizon_ns``, or up to the first event for the host, and return that."""
+        state = self._state
+        if not state.due and state.next_ns < horizon_ns:
+            run_on = run_with_walkers if self.walks.may_come else run_vcpus
+            state.next_ns = int(run_on(state.kvm, horizon_ns))
+            state.collect()
+        if not state.due:
             return None
-        due = self._due.pop(0)
-        self.next_ns = due.ns
+        # Events of one instant are handed out one by one: the host may change the guest between them, so the time stands
+        # at the instant until the last of them is out.
+        due = state.due.pop(0)
+        state.next_ns = due.ns
         return due
-
-    def _collect(self) -> None:
-        state = self.kvm.state
-        rows = state[DUE : DUE + 3 * int(state[N_DUE])].reshape(-1, 3)
-        self._due += [Due(*row) for row in rows.tolist()]
-        state[N_DUE] = 0
 
     # -- vCPUs
 
     def kick(self, vcpu: int, now_ns: int) -> None:
-        """Ask ``vcpu`` to user space; it comes up as OUT."""
+        """Kick ``vcpu`` to user space; OUT comes up when it is there."""
         host.kick(self.kvm, vcpu, now_ns)
-        self._changed(now_ns)
+        self._state.changed(now_ns)
 
     def enter(self, vcpu: int, now_ns: int) -> None:
-        """KVM_RUN of a vCPU that is out."""
+        """KVM_RUN of ``vcpu``, which is in user space."""
         assert self.is_out(vcpu), "only a vCPU in user space can enter"
-        host.enter_guest(self.kvm, vcpu, now_ns, self.kvm.costs[COST, ENTRY_NS])
-        self._changed(now_ns)
+        host.enter_guest(self.kvm, vcpu, now_ns, self.kvm.costs.entry_ns)
+        self._state.changed(now_ns)
 
     def stop_at(self, vcpu: int, work_ns: int, now_ns: int) -> None:
-        """``vcpu`` comes OUT by itself once its first work clock has come to ``work_ns``, which is still to be done."""
+        """``vcpu`` leaves for user space (OUT) once its first work clock has come to ``work_ns``, still to be done."""
         host.stop_at(self.kvm, vcpu, work_ns)
-        self._changed(now_ns)
+        self._state.changed(now_ns)
 
     def begin_work(self, guest: Guest) -> None:
-        """The vCPUs, all of them out, have the work of ``guest`` from now on, and their clocks begin anew."""
+        """Give the vCPUs, all of them in user space, the work of ``guest``; their clocks begin anew."""
         assert all(self.is_out(vcpu) for vcpu in range(self.n_vcpus)), "work changes while all vCPUs are in user space"
-        cleared = self._cleared() if self.models_tlb else None
-        self.kvm, self._guest = with_work(self.kvm, guest), guest
-        if cleared is not None:
-            self._carry_tlb(cleared)
+        cleared = self.tlb.cleared()
+        self._state.kvm, self._state.guest = with_work(self.kvm, guest), guest
+        self.tlb.carry(cleared)
         host.begin_work(self.kvm, len(self.kvm.sptes.spte))
 
     def run_to(self, work_ns: int, now_ns: int) -> None:
-        """All vCPUs, which are out, are in guest mode from ``now_ns`` on; each comes OUT once it has done ``work_ns``."""
+        """Let all vCPUs, which are in user space, enter the guest; each leaves (OUT) once it has done ``work_ns``."""
         for vcpu in range(self.n_vcpus):
             assert self.is_out(vcpu), "only a vCPU in user space can enter"
             host.enter_guest(self.kvm, vcpu, now_ns, 0)
             self.stop_at(vcpu, work_ns, now_ns)
 
     def set_costs(self, exits: ExitCosts, pfn_ns: int) -> None:
-        """What exits take from now on; pfn_ns: as in MmuConfig."""
-        self.kvm.costs[:] = cost_table(exits)
-        self.kvm.state[PFN_NS] = pfn_ns
+        """Exits cost ``exits`` from now on; pfn_ns: as in MmuConfig."""
+        set_costs(self.kvm, exits)
+        self.kvm.state.pfn_ns = pfn_ns
 
     def set_sptes(self, sptes: Sptes, now_ns: int) -> None:
-        """Take over mappings as they are in ``sptes``; content and log bits of pages stay what they are."""
+        """Take over the mappings of ``sptes``; content and log bits of pages stay as they are."""
         mine, n_pages = self.kvm.sptes, len(self.kvm.sptes.spte)
         count_range(self.kvm, 0, n_pages, -1)
         mine.level[:], mine.large[:] = sptes.level, sptes.large
@@ -158,90 +141,54 @@ class GuestEngine(EngineLog, EnginePages, EngineTlb, EngineWalks):
         count_range(self.kvm, 0, n_pages, 1)
         count_mapped(self.kvm)
         rearm(self.kvm, 0, n_pages, now_ns)
-        self._changed(now_ns)
+        self._state.changed(now_ns)
 
     def is_out(self, vcpu: int) -> bool:
         """Whether ``vcpu`` is in user space."""
-        return bool(self.kvm.vcpus[V_STAGE, vcpu] == STAGE_OUT)
+        return bool(self.kvm.vcpus[vcpu].stage == STAGE_OUT)
 
     def ring_full(self, vcpu: int) -> bool:
-        """Whether a vCPU that is out came because its dirty ring was soft-full."""
-        return bool(self.kvm.vcpus[V_FULL, vcpu] == 1)
+        """Whether ``vcpu``, which is in user space, left the guest because its dirty ring was soft-full."""
+        return bool(self.kvm.vcpus[vcpu].is_ring_full == 1)
 
     def interrupt(self, now_ns: int) -> int:
-        """An IPI to all vCPUs in guest mode, which flushes nothing; returns how many those are."""
+        """Send an IPI, which flushes nothing, to all vCPUs in guest mode; returns how many those are."""
         running = int(host.interrupt(self.kvm, now_ns))
-        self._changed(now_ns)
+        self._state.changed(now_ns)
         return running
-
-    # -- mmu_lock
-
-    def request_lock(self, slot: int, mode: int, now_ns: int) -> bool:
-        """Host ``slot`` asks for mmu_lock: True if it has it at once, else GRANTED comes up."""
-        host.request_lock(self.kvm, slot, mode, now_ns)
-        return slot in self._granted(now_ns)
-
-    def release_lock(self, slot: int, now_ns: int) -> list[int]:
-        """Host ``slot`` lets mmu_lock go; returns the hosts that have it from now on."""
-        host.release_lock(self.kvm, slot, now_ns)
-        return self._granted(now_ns)
-
-    def _granted(self, now_ns: int) -> list[int]:
-        self._changed(now_ns)
-        before, self._due = self._due, []
-        self._collect()
-        granted = [due.who for due in self._due if due.what == GRANTED]
-        self._due = before + [due for due in self._due if due.what != GRANTED]
-        return granted
-
-    def begin_walk(
-        self, slot: int, event: int, mode: int, firsts: Ints, ends: Ints, holds_ns: Ints, now_ns: int, *, flushes: bool
-    ) -> None:
-        """See EngineWalks; what its first request brings up for others is kept."""
-        super().begin_walk(slot, event, mode, firsts, ends, holds_ns, now_ns, flushes=flushes)
-        self._granted(now_ns)
-
-    def watch_lock(self, slot: int, on: bool) -> None:
-        """While ``on``, CONTENDED comes up once when somebody queues behind host ``slot``."""
-        self.kvm.queue[Q_WATCH, self.n_vcpus + slot] = on
-
-    @property
-    def queued(self) -> int:
-        """Who waits for mmu_lock."""
-        return int(self.kvm.state[LOCK_LENGTH])
 
     # -- counters
 
     @property
     def exits(self) -> NDArray[np.int64]:
-        """int64[8], exits by kind."""
-        return self.kvm.state[EXITS : EXITS + N_EXITS]
+        """int64[N_EXITS], exits by kind."""
+        return self.kvm.state.exits
 
     @property
     def sums(self) -> NDArray[np.int64]:
-        """int64[2]: waits for mmu_lock and holds of it by vCPUs [ns]."""
-        return self.kvm.state[WAIT_NS : HOLD_NS + 1]
+        """int64[2]: waits for mmu_lock, and holds of mmu_lock, by vCPUs [ns]."""
+        return np.array([self.kvm.state.wait_ns, self.kvm.state.hold_ns])
 
     @property
     def stall_ns(self) -> int:
         """Time that vCPUs were out of the guest because of exits that are over, summed [ns]."""
-        return int(self.kvm.vcpus[V_STALL_NS].sum())
+        return int(self.kvm.vcpus["stall_ns"].sum())
 
     def stalls_ns(self, now_ns: int) -> NDArray[np.int64]:
-        """int64[n_vcpus]: the same of each vCPU, exits under way included."""
+        """int64[n_vcpus]: time that each vCPU was out of the guest because of exits, exits under way included [ns]."""
         vcpus = self.kvm.vcpus
-        in_exit = (vcpus[V_STAGE] != IN_GUEST) & (vcpus[V_STAGE] != STAGE_OUT)
-        return np.asarray(vcpus[V_STALL_NS] + in_exit * np.maximum(0, now_ns - vcpus[V_AWAY_NS]), np.int64)
+        in_exit = (vcpus["stage"] != IN_GUEST) & (vcpus["stage"] != STAGE_OUT)
+        return np.asarray(vcpus["stall_ns"] + in_exit * np.maximum(0, now_ns - vcpus["away_since_ns"]), np.int64)
 
     def exit_latencies(self) -> dict[int, Latencies]:
-        """By kind of exit: from where a vCPU left the guest to where it entered it again, or was in user space.
+        """Latencies by kind of exit: from leaving the guest to entering it again, or to user space.
 
-        NOTHING: no fault: IPIs, kicks, tasks put to sleep. Exits under way are not in it.
+        NOTHING: IPIs, kicks, tasks put to sleep. Exits under way are not counted.
         """
         return {kind: Latencies.counted(self.kvm.latencies[kind]) for kind in range(N_EXITS)}
 
     def lock_waits(self) -> Latencies:
-        """Waits of vCPUs for mmu_lock, those of no time included."""
+        """Waits of vCPUs for mmu_lock, waits of 0 ns included."""
         return Latencies.counted(self.kvm.latencies[LOCK_WAITS])
 
     def lock_holds(self) -> Latencies:

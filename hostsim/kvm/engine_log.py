@@ -1,48 +1,57 @@
-"""The dirty log of a VM as its engine keeps it, and law 3: no write is lost."""
+"""DirtyLog: the dirty log of a VM as its engine keeps it, and law 3: no write is lost."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hostsim.core.errors import InvariantError
-from hostsim.kvm.engine_state import Bytes, EngineState
+from hostsim.kvm.engine_state import EngineState
 from hostsim.kvm.loops import dirty_log, law
 
+Bytes = NDArray[np.uint8]
 RECOVERY: dict[str, int] = {
     "none": dirty_log.RECOVER_NONE, "zap": dirty_log.RECOVER_ZAP, "in-place": dirty_log.RECOVER_IN_PLACE,
 }  # fmt: skip
 
 
-class EngineLog(EngineState):
-    """The part of GuestEngine that is about the log."""
+class DirtyLog:
+    """The log of all memory, a bitmap or rings. Each effect takes place at ``now_ns``, with no time of its own.
 
-    # -- dirty log; each effect takes place at now_ns
+    Masks of pages (``due``, ``got``, ``bmap``) are uint8[n_pages], 1 or 0.
+    """
+
+    def __init__(self, state: EngineState) -> None:
+        self._state = state
 
     def count_start(self, *, splits: bool) -> tuple[int, int]:
-        """(as ``count_large``, small sptes with the flag that logging takes)."""
-        return self.count_large(0, self.memory.n_pages, splits), int(dirty_log.count_small(self.kvm))
+        """How many sptes switching the log on is about: (as ``count_large`` of all memory, small sptes with the flag)."""
+        return self.count_large(0, self._state.memory.n_pages, splits), int(dirty_log.count_small(self._state.kvm))
 
-    def start_log(self, all_set: bool, eager: bool, now_ns: int) -> None:
-        """Logging is on. all_set: all is dirty and nothing protected; eager: large sptes are split, else they lose W."""
-        dirty_log.start_log(self.kvm, all_set, eager, now_ns)
-        self._changed(now_ns)
+    def start(self, all_set: bool, eager: bool, now_ns: int) -> None:
+        """Switch the log on.
+
+        all_set: all pages are dirty to begin with and none is write-protected; eager: large sptes are split, else they
+        lose W.
+        """
+        dirty_log.start_log(self._state.kvm, all_set, eager, now_ns)
+        self._state.changed(now_ns)
 
     def count_recoverable(self) -> int:
-        """Regions that would become large again."""
-        return int(dirty_log.count_recoverable(self.kvm))
+        """How many regions would become large again when the log is switched off."""
+        return int(dirty_log.count_recoverable(self._state.kvm))
 
-    def stop_log(self, recovery: str, now_ns: int) -> None:
-        """Logging is off. recovery: none, zap or in-place."""
-        dirty_log.stop_log(self.kvm, RECOVERY[recovery], now_ns)
-        self._changed(now_ns)
+    def stop(self, recovery: str, now_ns: int) -> None:
+        """Switch the log off. recovery: what becomes of split regions, a key of RECOVERY."""
+        dirty_log.stop_log(self._state.kvm, RECOVERY[recovery], now_ns)
+        self._state.changed(now_ns)
 
     def mark_due(self, due: Bytes, first: int, end: int, got: Bytes | None = None) -> int:
-        """Mark in ``due`` the dirty pages of [first, end), with ``got`` those of them that it has; how many."""
-        return int(dirty_log.mark_due(self.kvm, due, due if got is None else got, got is not None, first, end))
+        """Mark in ``due`` the dirty pages of [first, end); returns how many. got: only pages that are in it."""
+        return int(dirty_log.mark_due(self._state.kvm, due, due if got is None else got, got is not None, first, end))
 
     def count_large(self, first: int, end: int, splits: bool) -> int:
-        """Large sptes of pages [first, end), or tables that split those there: one of 1 GiB takes one more."""
-        return int(dirty_log.count_large(self.kvm, first, end, splits))
+        """Large sptes of [first, end), or with ``splits`` the tables that split them there: one of 1 GiB takes one more."""
+        return int(dirty_log.count_large(self._state.kvm, first, end, splits))
 
     def clear(
         self,
@@ -56,9 +65,10 @@ class EngineLog(EngineState):
         got: Bytes | None = None,
         bmap: Bytes | None = None,
     ) -> int:
-        """Log bit and flag of pages of [first, end) in ``due`` go; large sptes there are split or lose W.
+        """Take log bit and flag from the pages of [first, end) in ``due``; returns how many of them were new in ``bmap``.
 
-        What is in ``due`` goes from ``got`` and into ``bmap``. Returns how many pages were new in bmap; due is zero then.
+        split, protect_large: large sptes there are split, or lose W. In place: ``due`` becomes 0 there, its pages go from
+        ``got`` and into ``bmap``.
         """
         new = 0
         if bmap is not None:
@@ -66,38 +76,30 @@ class EngineLog(EngineState):
             bmap[first:end] |= due[first:end]
         if got is not None:
             got[first:end] &= 1 - due[first:end]
-        dirty_log.clear(self.kvm, due, first, end, split, protect_large, now_ns)
-        self._changed(now_ns)
+        dirty_log.clear(self._state.kvm, due, first, end, split, protect_large, now_ns)
+        self._state.changed(now_ns)
         return new
 
-    def copy_log(self, got: Bytes, bmap: Bytes) -> tuple[int, int]:
-        """``got`` and ``bmap`` take in the log: (pages in got, of them new in bmap)."""
-        new = int(dirty_log.copy_log(self.kvm, got, bmap))
+    def copy(self, got: Bytes, bmap: Bytes) -> tuple[int, int]:
+        """Put all pages of the log into ``got`` and ``bmap``; returns (pages in got, how many were new in bmap)."""
+        new = int(dirty_log.copy_log(self._state.kvm, got, bmap))
         return int(np.count_nonzero(got)), new
 
     def take_rings(self, got: Bytes) -> tuple[int, int]:
-        """User space collects all ring entries: (entries, masks they will be reset in)."""
+        """User space collects all ring entries into ``got``; returns (entries, masks that KVM will reset them in)."""
         counts = np.zeros(2, np.int64)
-        dirty_log.take_rings(self.kvm, got, counts)
+        dirty_log.take_rings(self._state.kvm, got, counts)
         return int(counts[0]), int(counts[1])
 
-    def reset_taken(self, now_ns: int) -> None:
-        """KVM_RESET_DIRTY_RINGS takes effect for what was collected."""
-        dirty_log.reset_rings(self.kvm, now_ns)
-        self._changed(now_ns)
-
-    # -- law 3
+    def reset_rings(self, now_ns: int) -> None:
+        """KVM_RESET_DIRTY_RINGS takes effect for the entries that user space has collected."""
+        dirty_log.reset_rings(self._state.kvm, now_ns)
+        self._state.changed(now_ns)
 
     def first_unrecorded(self, first: int = 0, end: int | None = None) -> int:
-        """First of gfns [first, end) that can be written without an exit and has no record, or -1."""
-        return int(law.first_unrecorded(self.kvm, first, self.memory.n_pages if end is None else end))
+        """First of gfns [first, end), all by default, that can be written without an exit and has no record, or -1."""
+        return int(law.first_unrecorded(self._state.kvm, first, self._state.memory.n_pages if end is None else end))
 
     def first_unharvested(self, got: Bytes) -> int:
         """First gfn with a record that user space has not got, or -1."""
-        return int(law.first_unharvested(self.kvm, got, self.memory.n_pages))
-
-    def check_counts(self) -> None:
-        """InvariantError if armed pages are not counted right."""
-        part = int(law.first_miscounted(self.kvm))
-        if part >= 0:
-            raise InvariantError(f"part {part} of the guest's work: armed pages are miscounted")
+        return int(law.first_unharvested(self._state.kvm, got, self._state.memory.n_pages))

@@ -1,30 +1,58 @@
-"""What all parts of the engine share: the arrays, and when something comes up next."""
+"""EngineState: the arrays of one VM and the events it has for the host, as the parts of GuestEngine share them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from hostsim.core.memory import GuestMemory
 from hostsim.guest.workload import Guest
 from hostsim.kvm.lay_out import MmuConfig
-from hostsim.kvm.loops.layout import Kvm
+from hostsim.kvm.loops.layout import DUE_CONTENDED, DUE_FAULT, DUE_GRANTED, DUE_OUT, DUE_WALKED, Kvm
 
-Bytes = NDArray[np.uint8]
+GRANTED, OUT, CONTENDED, FAULT, WALKED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DUE_FAULT, DUE_WALKED
+
+
+class Due(NamedTuple):
+    """An event for the host at ``ns``. what: GRANTED, CONTENDED, WALKED (who: host slot), OUT, FAULT (who: vCPU)."""
+
+    ns: int
+    what: int
+    who: int
 
 
 class EngineState:
-    """kvm: the arrays of the compiled loops; next_ns: no event of the guest comes before it; is_walked: walkers may come."""
+    """What the parts of a GuestEngine share.
 
-    def __init__(self, kvm: Kvm, memory: GuestMemory, config: MmuConfig, n_vcpus: int, guest: Guest) -> None:
-        self.kvm, self.memory, self.config, self.n_vcpus, self._guest = kvm, memory, config, n_vcpus, guest
-        self._tlb_levels: Bytes | None = None
-        self._tlb_chances: Sequence[float] | None = None
+    kvm: the arrays of the compiled loops, replaced when they get another shape; memory: content of the VM's pages;
+    config: behaviour of its MMU; guest: work of its vCPUs; next_ns: no event of the guest comes before it [ns]; due: events
+    that the host has not taken yet, oldest first.
+    """
+
+    def __init__(self, kvm: Kvm, memory: GuestMemory, config: MmuConfig, guest: Guest) -> None:
+        self.kvm, self.memory, self.config, self.guest = kvm, memory, config, guest
         self.next_ns = 0
-        self.is_walked = False
+        self.due: list[Due] = []
 
-    def _changed(self, now_ns: int) -> None:
-        """The host changed something: the next guest event has to be found anew."""
+    @property
+    def n_vcpus(self) -> int:
+        """How many vCPUs the VM has."""
+        return len(self.kvm.vcpus)
+
+    def changed(self, now_ns: int) -> None:
+        """The host has changed something at ``now_ns``: the next event of the guest has to be found anew."""
         self.next_ns = now_ns
+
+    def collect(self) -> None:
+        """Move the events that the compiled loops have left for the host to ``due``."""
+        state = self.kvm.state
+        self.due += [Due(*row) for row in self.kvm.due[: int(state.n_due)].tolist()]
+        state.n_due = 0
+
+    def granted(self, now_ns: int) -> list[int]:
+        """The host slots that a change at ``now_ns`` has granted mmu_lock; other events of the change stay in ``due``."""
+        self.changed(now_ns)
+        before, self.due = self.due, []
+        self.collect()
+        granted = [due.who for due in self.due if due.what == GRANTED]
+        self.due = before + [due for due in self.due if due.what != GRANTED]
+        return granted

@@ -1,4 +1,4 @@
-"""The TLBs of a VM's vCPUs, if they are modelled: what ageing does not see, and what a flush brings back."""
+"""Tlbs: the TLBs of a VM's vCPUs, if they are modelled: accesses that ageing misses, and flushes that make it see them."""
 
 from __future__ import annotations
 
@@ -8,76 +8,92 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.kvm.engine_state import EngineState
-from hostsim.kvm.loops import layout as lay
 from hostsim.kvm.loops import tlb
 from hostsim.kvm.loops.streams import rearm
 from hostsim.kvm.miss_chances import Mapped, MissChances
 from hostsim.kvm.with_tlb import by_weight, column, count_anew, with_columns
 
 
-class EngineTlb(EngineState):
-    """The part of GuestEngine that is about TLBs."""
+class Tlbs:
+    """Not modelled, and without effect, until ``model`` is called."""
 
-    def model_tlb(self, now_ns: int, chances: Sequence[float] | None = None) -> None:
-        """From now on an access sets an A bit that was cleared without a flush only if it misses the TLB.
-
-        Who ages a VM calls it, and again before each pass: chances to miss are found anew if what maps memory has changed.
-        It does nothing without A bits, or where the machine's TLB is not known. ``chances``: by touch class, 0 or 1 for
-        sweeps and traces, instead of those that follow from MmuConfig.tlb.
-        """
-        # Model limit: access tracking without A bits takes effect at once, also where a TLB still has the translation.
-        if not self.config.a_bits or (self.config.tlb is None and chances is None):
-            return
-        levels = self.kvm.sptes.level
-        if self._tlb_levels is not None and np.array_equal(self._tlb_levels, levels):
-            return
-        again = self._tlb_levels is not None
-        self._tlb_levels, self._tlb_chances = levels.copy(), chances
-        self._weigh()
-        count_anew(self.kvm)
-        if again:
-            rearm(self.kvm, 0, len(self.kvm.sptes.spte), now_ns)
-            self._changed(now_ns)
+    def __init__(self, state: EngineState) -> None:
+        self._state = state
+        self._levels: NDArray[np.uint8] | None = None
+        """Sptes.level when chances were last found."""
+        self._chances: Sequence[float] | None = None
 
     @property
-    def models_tlb(self) -> bool:
-        """Whether ``model_tlb`` was called, and had something to do."""
-        return self._tlb_levels is not None
+    def is_modelled(self) -> bool:
+        """Whether ``model`` was called, and had something to do."""
+        return self._levels is not None
 
-    def _weigh(self) -> None:
-        """Lay out what STALE pages weigh."""
-        if self.kvm.state[lay.CLEARED] == 0:
-            self.kvm = by_weight(self.kvm, self._guest)
-        length = int(self.kvm.state[lay.CLEARED]) + len(self.kvm.sptes.spte) + len(self.kvm.sptes.level)
-        self.kvm = with_columns(self.kvm, length, self._columns())
+    def model(self, now_ns: int, chances: Sequence[float] | None = None) -> None:
+        """From now on an access sets an A bit that was cleared without a flush only if it misses the TLB.
 
-    def _columns(self) -> list[NDArray[np.int64]]:
-        if self._tlb_chances is not None:
-            return [column(self.kvm, c, [np.array([chance])]) for c, chance in enumerate(self._tlb_chances)]
-        assert self.config.tlb is not None
-        found = MissChances(self._guest, Mapped(self.kvm.sptes.level, self.config.block_regions), self.config.tlb)
-        return [column(self.kvm, c, found.of(c)) for c in range(len(self.kvm.ints))]
-
-    def _carry_tlb(self, cleared: NDArray[np.int64]) -> None:
-        """The vCPUs have other work; cleared: since when sptes are old, of before. Nothing is counted as armed."""
-        self.kvm.state[lay.CLEARED] = 0
+        Code that ages a VM calls it first, and again before each pass: chances to miss are found anew if the sizes of the
+        mappings have changed. It does nothing without A bits, or where the machine's TLB is not known.
+        chances: by touch class, 0 or 1 for sweeps and traces, instead of those that follow from MmuConfig.tlb.
+        """
+        # Model limit: access tracking without A bits takes effect at once, also where a TLB still has the translation.
+        config = self._state.config
+        if not config.a_bits or (config.tlb is None and chances is None):
+            return
+        levels = self._state.kvm.sptes.level
+        if self._levels is not None and np.array_equal(self._levels, levels):
+            return
+        again = self._levels is not None
+        self._levels, self._chances = levels.copy(), chances
         self._weigh()
-        at = int(self.kvm.state[lay.CLEARED])
-        self.kvm.tape[at : at + len(cleared)] = cleared
+        count_anew(self._state.kvm)
+        if again:
+            rearm(self._state.kvm, 0, len(self._state.kvm.sptes.spte), now_ns)
+            self._state.changed(now_ns)
 
-    def _cleared(self) -> NDArray[np.int64]:
-        at = int(self.kvm.state[lay.CLEARED])
-        return self.kvm.tape[at : at + len(self.kvm.sptes.spte) + len(self.kvm.sptes.level)].copy()
-
-    def flush_translations(self, now_ns: int) -> int:
-        """A remote TLB flush: ``interrupt``, and no vCPU has an old translation; returns how many were in guest mode."""
-        running = int(tlb.flush_translations(self.kvm, now_ns))
-        self._changed(now_ns)
+    def flush(self, now_ns: int) -> int:
+        """A remote TLB flush: an IPI to all vCPUs in guest mode, and no stale translation is left; returns how many."""
+        running = int(tlb.flush_translations(self._state.kvm, now_ns))
+        self._state.changed(now_ns)
         return running
 
     def judge_old(self, first: int, end: int, now_ns: int) -> float:
-        """How many of pages [first, end) are expected to be old although they were accessed since they were last cleared.
+        """Pages of [first, end) that are expected to be old although they were accessed since they were last cleared.
 
-        It begins anew with ``now_ns``. 0 where TLBs are not modelled.
+        Counting begins anew at ``now_ns``. 0 where TLBs are not modelled.
         """
-        return float(tlb.judge_old(self.kvm, first, end, now_ns)) if self.models_tlb else 0.0
+        return float(tlb.judge_old(self._state.kvm, first, end, now_ns)) if self.is_modelled else 0.0
+
+    def cleared(self) -> NDArray[np.int64] | None:
+        """Since when sptes are old [ns], small ones, then large ones; None where TLBs are not modelled."""
+        if not self.is_modelled:
+            return None
+        at = int(self._state.kvm.state.cleared_at)
+        return self._state.kvm.tape[at : at + self._n_cleared()].copy()
+
+    def carry(self, cleared: NDArray[np.int64] | None) -> None:
+        """The vCPUs have other work: weigh its pages, and keep ``cleared`` of before. No page is counted as armed yet."""
+        if cleared is None:
+            return
+        self._state.kvm.state.cleared_at = 0
+        self._weigh()
+        at = int(self._state.kvm.state.cleared_at)
+        self._state.kvm.tape[at : at + len(cleared)] = cleared
+
+    def _n_cleared(self) -> int:
+        return len(self._state.kvm.sptes.spte) + len(self._state.kvm.sptes.level)
+
+    def _weigh(self) -> None:
+        """Lay out the weights that pages have while they are STALE."""
+        state = self._state
+        if state.kvm.state.cleared_at == 0:
+            state.kvm = by_weight(state.kvm, state.guest)
+        length = int(state.kvm.state.cleared_at) + self._n_cleared()
+        state.kvm = with_columns(state.kvm, length, self._columns())
+
+    def _columns(self) -> list[NDArray[np.int64]]:
+        kvm, config = self._state.kvm, self._state.config
+        if self._chances is not None:
+            return [column(kvm, c, [np.array([chance])]) for c, chance in enumerate(self._chances)]
+        assert config.tlb is not None
+        found = MissChances(self._state.guest, Mapped(kvm.sptes.level, config.block_regions), config.tlb)
+        return [column(kvm, c, found.of(c)) for c in range(len(kvm.ints))]

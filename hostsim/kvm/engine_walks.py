@@ -1,31 +1,39 @@
-"""Walkers of the engine: threads of the host whose mmu-notifier calls are made among the events of the vCPUs."""
+"""Walkers: threads of the host whose mmu-notifier calls the compiled loops make among the events of the vCPUs."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.latency import Latencies
-from hostsim.kvm.engine_state import Bytes, EngineState
+from hostsim.kvm.engine_state import EngineState
 from hostsim.kvm.lay_out import with_calls
 from hostsim.kvm.loops import walker
-from hostsim.kvm.loops.layout import (
-    CALL_END,
-    CALL_FIRST,
-    CALL_HOLD,
-    CALLS_MAX,
-    FOUND_MAX,
-    W_PAGES,
-    W_YOUNG,
-    WALKER_CALLS,
-    WALKER_WAITS,
-)
+from hostsim.kvm.loops.layout import CALLS_MAX, FOUND_MAX, WALKER_CALLS, WALKER_WAITS
 
 Ints = NDArray[np.int64]
 
 
-class EngineWalks(EngineState):
-    """The part of GuestEngine that is about walkers; they are numbered by host slots."""
+class Walked(NamedTuple):
+    """The calls of one walker so far: their latencies, pages they were about, answers "young".
+
+    false_old: pages that were called old and are expected to have been accessed.
+    """
+
+    latencies: Latencies
+    pages: int
+    young: int
+    false_old: float
+
+
+class Walkers:
+    """One walker a host slot. may_come: the vCPUs are advanced by the loop that knows walkers."""
+
+    def __init__(self, state: EngineState) -> None:
+        self._state = state
+        self.may_come = False
 
     @staticmethod
     def calls_at_once(call_pages: int) -> int:
@@ -33,50 +41,48 @@ class EngineWalks(EngineState):
         return min(CALLS_MAX, FOUND_MAX // call_pages)
 
     def set_flush_ns(self, flush_ns: Ints) -> None:
-        """Walkers may come; int64[n_vcpus + 1], what a flush takes them by how many vCPUs are in guest mode."""
-        self.kvm.flush_ns[:] = flush_ns
-        self.is_walked = True
+        """Walkers may come. flush_ns: int64[n_vcpus + 1], the length of a flush by how many vCPUs are in guest mode [ns]."""
+        self._state.kvm.flush_ns[:] = flush_ns
+        self.may_come = True
 
-    def begin_walk(
+    def begin(
         self, slot: int, event: int, mode: int, firsts: Ints, ends: Ints, holds_ns: Ints, now_ns: int, *, flushes: bool
     ) -> None:
-        """Make calls about pages [firsts, ends), one after the other; then WALKED comes up. All int64[k], k >= 1.
+        """The walker in ``slot`` makes calls about pages [firsts, ends), one after the other; then WALKED comes up.
 
-        ``event``: CALL_CLEAR_FLUSH, .. of hostsim.kvm.loops.layout; ``mode``: how each takes mmu_lock, for ``holds_ns``
-        and a flush.
+        event: CALL_CLEAR_FLUSH, .. of hostsim.kvm.loops.layout; mode: how each call takes mmu_lock; firsts, ends: int64[k],
+        gfns, k >= 1; holds_ns: int64[k], work under the lock, a flush not included; flushes: young pages are flushed.
         """
-        if self.kvm.calls.shape[2] == 0:
-            self.kvm = with_calls(self.kvm)
-        calls = self.kvm.calls[slot]
-        for row, values in ((CALL_FIRST, firsts), (CALL_END, ends), (CALL_HOLD, holds_ns)):
-            calls[row, : len(firsts)] = values
-        walker.begin_walk(self.kvm, slot, event, mode, flushes, len(firsts), now_ns)
-        self._changed(now_ns)
+        if self._state.kvm.calls.shape[1] == 0:
+            self._state.kvm = with_calls(self._state.kvm)
+        for name, values in (("first", firsts), ("end", ends), ("hold_ns", holds_ns)):
+            self._state.kvm.calls[name][slot, : len(firsts)] = values
+        walker.begin_walk(self._state.kvm, slot, event, mode, flushes, len(firsts), now_ns)
+        granted = self._state.granted(now_ns)
+        assert not granted, "a walker's grant is an event of the loops, not of the host"
 
-    def take_found(self, slot: int, young: Bytes) -> None:
-        """``young`` is 1, too, of pages that the walker has found young."""
-        walker.take_found(self.kvm, slot, young)
+    def take_found(self, slot: int, young: NDArray[np.uint8]) -> None:
+        """Set ``young`` (uint8[n_pages]) to 1 where the walker has found a page young; other pages stay as they are."""
+        walker.take_found(self._state.kvm, slot, young)
 
-    def walk_sum(self, column: int) -> int:
-        """Of a column of Kvm.walks, over all walkers so far."""
-        return int(self.kvm.walks[:, column].sum())
+    def sum(self, name: str) -> int:
+        """Sum of field ``name`` of Walk (wait_ns, ..) over all walkers so far."""
+        return int(self._state.kvm.walks[name].sum())
 
-    def walker_waits(self) -> Latencies:
+    def waits(self) -> Latencies:
         """Waits of walkers for mmu_lock."""
-        return Latencies.counted(self.kvm.latencies[WALKER_WAITS])
+        return Latencies.counted(self._state.kvm.latencies[WALKER_WAITS])
 
-    def walked(self, slot: int) -> tuple[Latencies, int, int, float]:
-        """Calls that the walker has made since ``take_walked``: latencies, pages asked about, young ones of them.
+    def walked(self, slot: int) -> Walked:
+        """The calls that the walker in ``slot`` has made since ``take_walked``."""
+        walk = self._state.kvm.walks[slot]
+        found = Latencies.counted(self._state.kvm.latencies[WALKER_CALLS + slot])
+        return Walked(found, int(walk.pages), int(walk.young), float(self._state.kvm.unseen[slot]))
 
-        And those expected to be old although they were accessed.
-        """
-        pages, young = self.kvm.walks[slot, [W_PAGES, W_YOUNG]].tolist()
-        return Latencies.counted(self.kvm.latencies[WALKER_CALLS + slot]), pages, young, float(self.kvm.unseen[slot])
-
-    def take_walked(self, slot: int, latencies: Latencies) -> tuple[int, int, float]:
-        """The same, the latencies added to ``latencies``; the next walker in ``slot`` counts anew."""
-        walk = self.kvm.walks[slot]
-        latencies.take(self.kvm.latencies[WALKER_CALLS + slot])
-        pages, young, false_old = int(walk[W_PAGES]), int(walk[W_YOUNG]), float(self.kvm.unseen[slot])
-        walk[W_PAGES] = walk[W_YOUNG] = self.kvm.unseen[slot] = 0
-        return pages, young, false_old
+    def take_walked(self, slot: int, latencies: Latencies) -> Walked:
+        """As ``walked``, with its latencies added to ``latencies``; the next walker in ``slot`` counts anew."""
+        walked = self.walked(slot)
+        latencies.take(self._state.kvm.latencies[WALKER_CALLS + slot])
+        walk = self._state.kvm.walks[slot]
+        walk.pages = walk.young = self._state.kvm.unseen[slot] = 0
+        return walked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import simpy
@@ -11,48 +11,37 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.costs.costs import LogCosts
-from hostsim.kvm.loops.layout import W_FLUSH_COUNT, W_FLUSH_NS
-
-
-class Interruptible(Protocol):
-    """The part of the engine that takes IPIs."""
-
-    def flush_translations(self, now_ns: int) -> int:
-        """Every vCPU in guest mode leaves it for a moment; how many there were. None has an old translation any more."""
-        ...
-
-    def walk_sum(self, column: int) -> int:
-        """Of a column of Kvm.walks, over all walkers so far."""
-        ...
+from hostsim.kvm.engine_tlb import Tlbs
+from hostsim.kvm.engine_walks import Walkers
 
 
 class RemoteFlush:
-    """kvm_flush_remote_tlbs."""
+    """kvm_flush_remote_tlbs of one VM, as a process of the host calls it."""
 
-    def __init__(self, env: Clock, vcpus: Interruptible, costs: LogCosts) -> None:
+    def __init__(self, env: Clock, tlb: Tlbs, walks: Walkers, costs: LogCosts) -> None:
         self._count = self._ns = 0
-        self._env, self._vcpus, self._costs = env, vcpus, costs
+        self._env, self._tlb, self._walks, self._costs = env, tlb, walks, costs
 
     @property
     def count(self) -> int:
         """Flushes so far, those of walkers included."""
-        return self._count + self._vcpus.walk_sum(W_FLUSH_COUNT)
+        return self._count + self._walks.sum("flushes")
 
     @property
     def ns(self) -> int:
-        """What they took [ns]."""
-        return self._ns + self._vcpus.walk_sum(W_FLUSH_NS)
+        """Length of all flushes so far [ns], those of walkers included."""
+        return self._ns + self._walks.sum("flush_ns")
 
     def table_ns(self, n_vcpus: int) -> NDArray[np.int64]:
-        """int64[n_vcpus + 1], what a flush takes by how many vCPUs are in guest mode."""
+        """int64[n_vcpus + 1], the length of a flush by how many vCPUs are in guest mode [ns]."""
         return np.array([self._took_ns(running) for running in range(n_vcpus + 1)], np.int64)
 
     def _took_ns(self, running: int) -> int:
         return round(self._costs.remote_flush_ns(running))
 
     def __call__(self) -> Generator[simpy.Event, Any, None]:
-        """Interrupt the vCPUs now; returns when no stale translation is left. Takes no lock."""
-        took_ns = self._took_ns(self._vcpus.flush_translations(self._env.now_ns))
+        """Interrupt the vCPUs now; returns when all have answered. Takes no lock, and may be called with mmu_lock held."""
+        took_ns = self._took_ns(self._tlb.flush(self._env.now_ns))
         self._count += 1
         self._ns += took_ns
         yield self._env.timeout(took_ns)

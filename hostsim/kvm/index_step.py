@@ -1,4 +1,4 @@
-"""An index beside an engine: what the guest and its ageing did to sptes is done to those in the index, uncounted in time."""
+"""An index beside an engine: it repeats, without time, the changes that the guest and its ageing made to sptes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.engine import GuestEngine
-from hostsim.kvm.loops.layout import (
-    AGEING,
-    CAP,
-    IN_PROGRESS,
-    LOGGED,
-    LOGGED_EXITS,
-    RANGE_END,
-    RANGE_FIRST,
-    UNMAPPED_ALL,
-    ZAPS,
-)
+from hostsim.kvm.loops.layout import ZAPS
 from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.spte import DIRTY, PRESENT, TRACKED, WRITABLE
 from hostsim.spte_index.tables import ACCESSED
@@ -26,8 +16,6 @@ Gfns = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Bits = NDArray[np.uint8]
 PORTION_PAGES = 4096
-LOG_PAGE = 2
-"""Column of the engine's log of exits."""
 
 
 def map_in_portions(index: BaseIndex, gfns: Gfns, flags: int) -> None:
@@ -40,35 +28,35 @@ def map_in_portions(index: BaseIndex, gfns: Gfns, flags: int) -> None:
 class InStep:
     """``index`` as ``engine`` is: number of an spte = its gfn. InvariantError where they differ and should not.
 
-    What the host does to sptes the index does when it is asked, under mmu_lock, the engine later, at the end of a hold or of
-    a flush; what is in between is left alone until both have done it.
-    owns_log: the engine's log of exits is read by nobody else, and starts anew at each look.
+    A change by the host reaches the index when the index is asked, under mmu_lock, and the engine at the end of the hold or
+    of the flush. InStep leaves an spte alone between the two.
+    owns_log: InStep is the only reader of the engine's log of exits, and empties it at each look.
     """
 
     def __init__(self, design: str, index: BaseIndex, engine: GuestEngine, *, owns_log: bool) -> None:
         self.design, self.index, self.engine = design, index, engine
         self._owns_log, self._read = owns_log, 0
         self._late: Gfns = np.zeros(0, np.int64)
-        """Pages that were left alone."""
+        """Pages whose change only one of the two has made."""
         self._due: Bits = np.zeros(0, np.uint8)
         self._starts, self._begun, self._emptied = False, False, 0
         self._seen = np.zeros(len(index.tables.flags), np.bool_)
 
     @property
     def flag(self) -> int:
-        """What a harvest takes."""
+        """The flag that a harvest takes from an spte."""
         return DIRTY if self.index.traits.logs_by_hardware else WRITABLE
 
     def log_starts(self) -> None:
-        """The index has taken the flag from all, or forgotten D bits; the engine will."""
+        """The index has taken the flag from all sptes, or forgotten D bits; the engine will."""
         self._starts = True
 
     def log_stops(self) -> None:
-        """The log ends; one that begins after that is another one."""
+        """The log ends."""
         self._starts = False
 
     def one_harvest_is_over(self) -> None:
-        """Another begins (slots_lock): what it finds may be in the array of the one before."""
+        """Another harvest begins (slots_lock): it may use the array of the one before."""
         self._due = np.zeros(0, np.uint8)
 
     def harvests(self, due: Bits) -> None:
@@ -76,9 +64,9 @@ class InStep:
         self._due = due
 
     def follow(self, first: int = 0, end: int | None = None) -> None:
-        """What faults did since the last call, first what was mapped, then what was made writable, in their order.
+        """Repeat the changes of faults since the last call: first pages that were mapped, then pages made writable.
 
-        Also what else differs in pages [first, end), all: where no fault tells of it.
+        Changes that no fault tells of are looked for in pages [first, end), by default in all.
         """
         # Model limit: of one interval between two calls all pages that were mapped are linked before those made writable.
         gfns = self._candidates(first, len(self._seen) if end is None else end)
@@ -99,12 +87,12 @@ class InStep:
         flags[is_young] |= ACCESSED
         return np.asarray(is_young, np.uint8)
 
-    # -- which pages
+    # -- pages
 
     def _candidates(self, first: int, end: int) -> Gfns:
-        """Those with a fault, the oldest last fault first; behind them others of [first, end) that differ, ascending."""
+        """Pages with a fault, the oldest last fault first; then other pages of [first, end) that differ, ascending."""
         pages, is_complete = self._faults()
-        emptied = int(self.engine.kvm.state[UNMAPPED_ALL])
+        emptied = int(self.engine.kvm.state.emptied)
         if not is_complete or emptied != self._emptied or not self._begun:
             first, end = 0, len(self._seen)
         self._emptied = emptied
@@ -116,34 +104,34 @@ class InStep:
         return np.concatenate([pages, rest])
 
     def _faults(self) -> tuple[Gfns, bool]:
-        """(pages by their last fault since the call before, after those left alone then; whether none is missing)."""
+        """(pages by their last fault since the call before, behind those left alone then; whether the log lost none)."""
         kvm = self.engine.kvm
-        n = int(kvm.state[LOGGED_EXITS])
-        pages = np.concatenate([self._late, kvm.log[self._read : n, LOG_PAGE]])
+        n = int(kvm.state.logged_exits)
+        pages = np.concatenate([self._late, kvm.log["page"][self._read : n]])
         is_complete = n < len(kvm.log)
         self._read = 0 if self._owns_log else n
         if self._owns_log:
-            kvm.state[LOGGED_EXITS] = 0
+            kvm.state.logged_exits = 0
         found, from_end = np.unique(pages[::-1], return_index=True)
         return found[np.argsort(-from_end)], is_complete
 
     def _goes(self, gfns: Gfns) -> Mask:
-        """Which of ``gfns`` are unmapped in the index and will be in the engine, which maps none of them meanwhile."""
+        """bool[k]: ``gfns`` that are unmapped in the index and will be in the engine, which maps none of them meanwhile."""
         state = self.engine.kvm.state
         if self.index.traits.protects_by_zapping and self._harvest_is_under_way():
             return np.ones(len(gfns), np.bool_)
-        if state[IN_PROGRESS] == 0:
+        if state.invalidate_in_progress == 0:
             return np.zeros(len(gfns), np.bool_)
-        return np.asarray((gfns >= state[RANGE_FIRST]) & (gfns < state[RANGE_END]))
+        return np.asarray((gfns >= state.invalidate_first) & (gfns < state.invalidate_end))
 
     def _harvest_is_under_way(self) -> bool:
         return self._log_is_to_start() or bool(self._due.any())
 
     def _log_is_to_start(self) -> bool:
-        return self._starts and self.engine.kvm.state[LOGGED] == 0
+        return self._starts and self.engine.kvm.state.is_logged == 0
 
     def _waits(self, gfns: Gfns) -> Mask:
-        """Which of ``gfns`` have lost the flag in the index and will in the engine."""
+        """bool[k]: ``gfns`` that have lost the flag in the index and will lose it in the engine."""
         if self._log_is_to_start():
             return np.ones(len(gfns), np.bool_)
         waits = np.zeros(len(gfns), np.bool_)
@@ -151,17 +139,17 @@ class InStep:
         waits[inside] = self._due[gfns[inside]] == 1
         return waits
 
-    # -- what is done to them
+    # -- changes
 
     def _lose(self, gfns: Gfns, theirs: Bits) -> None:
-        """W that ageing took; sptes that ageing, a cap, or the host before the run, took."""
+        """Take W where ageing took it; drop sptes that ageing, a cap, or the host before the run unmapped."""
         state, flags = self.engine.kvm.state, self.index.tables.flags
         aged = gfns[(theirs & TRACKED != 0) & (flags[gfns] & WRITABLE != 0)]
         flags[aged] &= ~np.uint8(WRITABLE)
         is_extra = (theirs & PRESENT == 0) & (flags[gfns] != 0)
         if not self._begun:  # what the host took before may be back, with less than it had
             is_extra |= flags[gfns] & ~theirs & self.flag != 0
-        if is_extra.any() and (state[AGEING] == ZAPS or state[CAP] > 0 or not self._begun):
+        if is_extra.any() and (state.ageing == ZAPS or state.cap_sptes > 0 or not self._begun):
             self.index.drop(gfns[is_extra])
 
     def _gain(self, gfns: Gfns, theirs: Bits, waits: Mask) -> None:

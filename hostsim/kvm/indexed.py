@@ -14,7 +14,7 @@ from hostsim.core.memory import GuestMemory
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.index_costs import AddedToFaults, IndexCosts
 from hostsim.kvm.index_step import InStep, map_in_portions
-from hostsim.kvm.loops.layout import AGEING, TRACKS, UNMAPPED_ALL, ZAPS
+from hostsim.kvm.loops.layout import TRACKS, ZAPS
 from hostsim.kvm.plan import whole_ns
 from hostsim.spte_index.designs import make_index, tables_for
 from hostsim.spte_index.guests import one_slot
@@ -33,7 +33,7 @@ AGED, UNMAPPED = "age", "unmap"
 
 
 def index_of(design: str, memory: GuestMemory, cap_pages: int = 0, *, has_notifiers: bool = True) -> BaseIndex:
-    """The index ``design`` over a direct map of ``memory``: what has content is mapped, linked in the order of gfns.
+    """The index ``design`` over a direct map of ``memory``: pages with content are mapped, linked in the order of gfns.
 
     cap_pages: so many hptes at most, 0: the design has no cap.
     """
@@ -85,10 +85,10 @@ class IndexFigures:
 
 
 class IndexedSptes:
-    """``index`` beside ``engine``: number of an spte = its gfn. Each call returns what it takes under mmu_lock [ns].
+    """``index`` beside ``engine``: number of an spte = its gfn. Each call returns its time under mmu_lock [ns].
 
-    added: to faults; kernel_has: the design of the kernel itself. owns_log: the engine's log of exits is read by nobody
-    else, and starts anew at each call. unlocked_ns: what the last call about the log takes besides, after mmu_lock.
+    added: to faults; kernel_has: the design of the kernel itself. owns_log: this is the only reader of the engine's log of
+    exits, and empties it at each call. unlocked_ns: what the last call about the log takes besides, after mmu_lock.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class IndexedSptes:
         self._notifier_ns: Counter[str] = Counter()
         self._notifier_calls: Counter[str] = Counter()
 
-    # -- what the work on the log asks, at the grant of mmu_lock
+    # -- for the work on the log, at the grant of mmu_lock
 
     def start_log(self) -> int:
         """Logging begins: nothing stays writable, or C bits set so far are forgotten."""
@@ -148,7 +148,7 @@ class IndexedSptes:
         return self._hold_ns(self.harvests)
 
     def figures(self) -> IndexFigures:
-        """What it took so far."""
+        """Work and bytes of the index so far."""
         get, switch = self.harvests, self.switches
         return IndexFigures(
             self.design, self.kernel_has, self._most,
@@ -157,7 +157,7 @@ class IndexedSptes:
             map_ns=self.added.map_ns, wp_ns=self.added.wp_ns,
             age_ns=self._notifier_ns[AGED], ages=self._notifier_calls[AGED],
             unmap_ns=self._notifier_ns[UNMAPPED], unmaps=self._notifier_calls[UNMAPPED],
-            emptied=int(self.engine.kvm.state[UNMAPPED_ALL]),
+            emptied=int(self.engine.kvm.state.emptied),
         )  # fmt: skip
 
     def _hold_ns(self, meter: Meter) -> int:
@@ -167,7 +167,7 @@ class IndexedSptes:
         self.unlocked_ns = 0 if holds else took_ns
         return took_ns if holds else 1
 
-    # -- what mmu notifiers ask
+    # -- for mmu notifiers
 
     @property
     def sees_young(self) -> bool:
@@ -179,9 +179,9 @@ class IndexedSptes:
         return int(self.age_holds_ns(np.array([first]), end - first, clears=clears)[0])
 
     def age_holds_ns(self, firsts: Gfns, call_pages: int, *, clears: bool = True) -> Gfns:
-        """int64[k]: the same of k calls, for pages [first, first + call_pages) of each of ``firsts`` (int64[k]), in turn.
+        """int64[k]: ``age_ns`` of k calls, for pages [first, first + call_pages) of each of ``firsts`` (int64[k]), in turn.
 
-        What is young is what the engine says now, for all of them.
+        Pages are young or old as the engine has them now, for all calls.
         """
         # Model limit: a call finds no line of an index in the cache because the call before it has looked there.
         ends = np.minimum(firsts + call_pages, self.engine.memory.n_pages)
@@ -208,12 +208,12 @@ class IndexedSptes:
     def _young_now(self, first: int, end: int) -> Bits:
         """A bits of [first, end) are the engine's: uint8[end - first], those of what is mapped here."""
         young = np.zeros(end, np.uint8)
-        self.engine.test_young(first, end, young)
+        self.engine.mmu.test_young(first, end, young)
         return self._step.set_young(first, end, young[first:])
 
     def _age_calls(self, firsts: Gfns, ends: Gfns, found: Bits, rows: NDArray[np.int64], *, clears: bool) -> None:
-        """What the index finds young, call by call. Without an A bit ageing unmaps, or takes W with the same write."""
-        ageing, low = self.engine.kvm.state[AGEING], int(firsts.min())
+        """Ask the index, call by call, for young pages. Without A bits ageing unmaps, or takes W with the same write."""
+        ageing, low = self.engine.kvm.state.ageing, int(firsts.min())
         if clears and ageing == ZAPS and self.sees_young:
             for row, first, end in zip(rows, firsts.tolist(), ends.tolist(), strict=True):
                 row[:] = self._unmapped(first, end, found[first - low : end - low])
@@ -223,14 +223,14 @@ class IndexedSptes:
             self.index.tables.flags[low : low + len(found)][found == 1] &= ~np.uint8(WRITABLE)
 
     def _unmapped(self, first: int, end: int, found: Bits) -> NDArray[np.int64]:
-        """Ageing by unmapping: what was young is noted in ``found``; returns the counts of the call."""
+        """Ageing by unmapping: young pages are noted in ``found``; returns the counts of the call."""
         before = self.index.work.copy()
         found |= self.index.tables.flags[first:end] & ACCESSED != 0
         self.index.unmap(first, end)
         return np.asarray(self.index.work - before)
 
     def _check_aged(self, low: int, asked: Gfns, young: Bits, found: Bits, *, clears: bool) -> None:
-        """Each call found what the engine has young; a design that keeps bits of what has gone may find more."""
+        """Each call found the young pages of the engine; a design that keeps bits of unmapped pages may find more."""
         if not self.sees_young:
             return
         wrong = (young > found) | ((young < found) & (not self.index.traits.keeps_bits))
@@ -249,7 +249,7 @@ class IndexedSptes:
     # -- in step with the engine
 
     def follow(self, first: int = 0, end: int | None = None) -> None:
-        """What faults did since the last call."""
+        """Repeat the changes of faults since the last call."""
         self._step.follow(first, end)
         self._note_bytes()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.record import Record, Records, one, records
 from hostsim.core.latencies import make_counters
 from hostsim.core.memory import GuestMemory
 from hostsim.core.rng import NEVER, mix32
@@ -23,6 +24,7 @@ from hostsim.kvm.tlb import TlbReach
 from hostsim.spte_index.spte import make_sptes
 
 Ints = NDArray[np.int64]
+R = TypeVar("R", bound=Record)
 RING_SPARE = PML_ENTRIES + 64
 """Entries a ring may get beyond its soft limit before its vCPU is out: a PML buffer, and faults under way."""
 DUE_MAX = 64
@@ -67,37 +69,40 @@ def lay_out(
     sptes = make_sptes(memory.n_pages)
     n_regions = len(sptes.level)
     n_supers = (n_regions >> (lay.SUPER_BITS - lay.REGION_BITS)) + 1
-    vcpus, state = np.zeros((lay.N_VCPU, n_vcpus), np.int64), np.zeros(_state_size(n_vcpus + n_hosts), np.int64)
-    vcpus[lay.V_STAGE], vcpus[lay.V_STOP], vcpus[lay.V_EXIT] = lay.ENTRY, NEVER, lay.NO_EXIT
+    vcpus, state = records(lay.Vcpu, n_vcpus), one(lay.State)
+    vcpus["stage"], vcpus["stop_work_ns"], vcpus["exit_kind"] = lay.ENTRY, NEVER, lay.NO_EXIT
     _configure(state, config)
-    costs = cost_table(exits)
-    costs[lay.COST, lay.UNMAP_ALL_NS] = config.unmap_all_ns
-    return lay.Kvm(
+    kvm = lay.Kvm(
         sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((3, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
-        queue=np.zeros((lay.N_QUEUE, n_vcpus + n_hosts), np.int64), costs=costs,
-        log=np.zeros((log_capacity, 4), np.int64), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
+        heap=np.zeros(n_vcpus, np.int64), waiters=records(lay.Waiter, n_vcpus + n_hosts),
+        lock_ring=np.zeros(n_vcpus + n_hosts, np.int64), state=state, due=records(lay.DueEvent, DUE_MAX + n_vcpus + n_hosts),
+        costs=one(lay.Costs), queue_ns=np.zeros_like(exits.queue_ns),
+        log=records(lay.LoggedExit, log_capacity), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
         latencies=make_counters(lay.WALKER_CALLS + n_hosts), **_walkers(n_hosts, n_vcpus),
         **_work(guest, state, vcpus),
     )  # fmt: skip
+    set_costs(kvm, exits)
+    kvm.costs.unmap_all_ns = config.unmap_all_ns
+    return kvm
 
 
 def _walkers(n_hosts: int, n_vcpus: int) -> dict[str, Any]:
-    """Arrays of walkers: nobody walks, so there is room for no calls."""
-    walks = np.zeros((n_hosts, lay.N_WALK), np.int64)
-    walks[:, lay.W_NS] = NEVER
+    """Arrays of walkers. Most VMs are never aged, so the rows of calls have no columns until the first walk (with_calls)."""
+    walks = records(lay.Walk, n_hosts)
+    walks["next_ns"] = NEVER
     return {
-        "walks": walks, "calls": np.zeros((n_hosts, lay.N_CALL, 0), np.int64), "found": np.zeros((n_hosts, 0), np.uint8),
+        "walks": walks, "calls": records(lay.Call, n_hosts, 0), "found": np.zeros((n_hosts, 0), np.uint8),
         "flush_ns": np.zeros(n_vcpus + 1, np.int64), "unseen": np.zeros(n_hosts),
     }  # fmt: skip
 
 
 def with_calls(kvm: lay.Kvm) -> lay.Kvm:
-    """The same VM, with room for the calls of walkers."""
+    """Give ``kvm`` room for the calls of walkers."""
     n_hosts = len(kvm.walks)
     return replace(
         kvm,
-        calls=np.zeros((n_hosts, lay.N_CALL, lay.CALLS_MAX), np.int64),
+        calls=records(lay.Call, n_hosts, lay.CALLS_MAX),
         found=np.zeros((n_hosts, lay.FOUND_MAX), np.uint8),
     )
 
@@ -115,24 +120,26 @@ def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
 def with_work(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
     """The same VM, its vCPUs with the work of ``guest`` instead of theirs; nothing is counted as armed. In place."""
     kvm.counts[: lay.STALE_ROW] = 0
-    return replace(kvm, **_work(guest, kvm.state[: _state_size(kvm.queue.shape[1])], kvm.vcpus))
+    return replace(kvm, **_work(guest, kvm.state, kvm.vcpus))
 
 
-def _work(guest: Guest, state: Ints, vcpus: Ints) -> dict[str, Any]:
+def _work(guest: Guest, state: lay.State, vcpus: Records[lay.Vcpu]) -> dict[str, Any]:
     """The arrays that are about what the vCPUs do; their rows in ``vcpus`` are set."""
     tape = _Tape()
     parts, scale = _parts(guest.table, tape)
-    ints = _classes(guest.table, parts, tape)
-    streams, n_vcpus = _streams(guest, ints), vcpus.shape[1]
-    bounds, _ = _grouped(streams[:, lay.S_VCPU], n_vcpus)
-    vcpus[lay.V_FIRST], vcpus[lay.V_END] = bounds[:-1], bounds[1:]
+    classes = _classes(guest.table, parts, tape)
+    streams, n_vcpus = _streams(guest, classes), len(vcpus)
+    bounds, _ = _grouped(streams["vcpu"], n_vcpus)
+    vcpus["stream_first"], vcpus["stream_end"] = bounds[:-1], bounds[1:]
     bounds, clocks = _grouped(guest.clock_vcpu, n_vcpus)
-    state[lay.N_COUNTED] = np.count_nonzero(parts[:, lay.P_KIND] != lay.BY_VISIT)
-    vcpus[lay.V_CLOCK], vcpus[lay.V_CLOCK_END] = len(state) + bounds[:-1], len(state) + bounds[1:]
+    state.counted_parts = int(np.count_nonzero(parts["kind"] != lay.BY_VISIT))
+    vcpus["clock_first"], vcpus["clock_end"] = bounds[:-1], bounds[1:]
+    rates = records(lay.Rate, len(classes))
+    rates["mean_ns"], rates["scale"] = guest.table.mean_ns, scale
     return {
-        "parts": parts, "ints": ints, "rates": np.stack([guest.table.mean_ns, scale]),
+        "parts": parts, "ints": guest.table.ints, "classes": classes, "rates": rates,
         "page_weights": _weights(guest.table, scale), "tape": tape.words(), "streams": streams,
-        "exact": np.zeros(len(streams), np.float64), "clocks": guest.clocks, "state": np.concatenate([state, clocks]),
+        "exact": np.zeros(len(streams), np.float64), "clocks": guest.clocks, "own_clocks": clocks,
     }  # fmt: skip
 
 
@@ -151,37 +158,30 @@ class _Tape:
         return at
 
     def words(self) -> Ints:
-        """All of it."""
+        """All words."""
         return np.concatenate(self._pieces)
 
 
-def _state_size(n_queue: int) -> int:
-    """Words of Kvm.state before the clocks; n_queue: vCPUs and hosts."""
-    return lay.DUE + 3 * (DUE_MAX + n_queue)
-
-
-def _configure(state: Ints, config: MmuConfig) -> None:
-    state[lay.HARDWARE], state[lay.PML] = config.mechanism != "write-protect", config.mechanism == "pml"
-    state[lay.HUGE], state[lay.WHOLE_TABLE], state[lay.PFN_NS] = config.huge, config.whole_table, config.pfn_ns
-    state[lay.BACKED], state[lay.POPULATE_NS] = config.populate_ns > 0, config.populate_ns
-    state[lay.BLOCK], state[lay.WALK_NS] = config.block_regions, NEVER
-    state[lay.HOST_PAGES], state[lay.FRAMES] = config.host_pages, UNLIMITED
-    state[lay.RING], state[lay.RING_SOFT] = config.ring_entries > 0, config.ring_soft
-    state[lay.CAP] = config.cap_pages
+def _configure(state: lay.State, config: MmuConfig) -> None:
+    state.has_d_bits, state.has_pml = config.mechanism != "write-protect", config.mechanism == "pml"
+    state.is_huge, state.splits_whole, state.pfn_ns = config.huge, config.whole_table, config.pfn_ns
+    state.is_backed, state.populate_ns = config.populate_ns > 0, config.populate_ns
+    state.block_regions, state.walk_ns = config.block_regions, NEVER
+    state.host_page_gfns, state.frames = config.host_pages, UNLIMITED
+    state.has_rings, state.ring_soft_entries = config.ring_entries > 0, config.ring_soft
+    state.cap_sptes = config.cap_pages
     assert not config.cap_pages or (config.mechanism == "write-protect" and not config.huge), "a cap is on hptes of 4 KiB"
     assert config.a_bits or config.mechanism == "write-protect", "D bits come with A bits"
-    state[lay.AGEING] = lay.CLEARS_A if config.a_bits else lay.ZAPS if config.ageing == "zap" else lay.TRACKS
+    state.ageing = lay.CLEARS_A if config.a_bits else lay.ZAPS if config.ageing == "zap" else lay.TRACKS
 
 
-def cost_table(exits: ExitCosts) -> Ints:
-    """Kvm.costs."""
-    n_modes, length = exits.queue_ns.shape
-    costs = np.zeros((lay.QUEUE_OF + n_modes, max(lay.N_EXITS, length)), np.int64)
-    single = (exits.exit_ns, exits.entry_ns, exits.spurious_ns, exits.pml_ns, exits.pml_drain_ns, length)
-    costs[lay.COST, : len(single)] = single
-    costs[lay.MODE_OF, : len(exits.mode)], costs[lay.HOLD_OF, : len(exits.mode)] = exits.mode, exits.hold_ns
-    costs[lay.QUEUE_OF :, :length] = exits.queue_ns
-    return costs
+def set_costs(kvm: lay.Kvm, exits: ExitCosts) -> None:
+    """Exits of the VM cost ``exits``. In place."""
+    costs = kvm.costs
+    costs.exit_ns, costs.entry_ns, costs.spurious_ns = exits.exit_ns, exits.entry_ns, exits.spurious_ns
+    costs.pml_ns, costs.pml_drain_ns, costs.queue_length = exits.pml_ns, exits.pml_drain_ns, exits.queue_ns.shape[1]
+    costs.lock_modes[: len(exits.mode)], costs.hold_ns[: len(exits.mode)] = exits.mode, exits.hold_ns
+    kvm.queue_ns[:] = exits.queue_ns
 
 
 def _ring(config: MmuConfig) -> int:
@@ -195,51 +195,74 @@ def _grouped(owner: Ints, n_vcpus: int) -> tuple[Ints, Ints]:
     return np.searchsorted(owner[order], np.arange(n_vcpus + 1)).astype(np.int64), order
 
 
-def _streams(guest: Guest, ints: Ints) -> Ints:
-    """One row for each (class, clock), those of a vCPU together, by class and then clock."""
+def _streams(guest: Guest, classes: Records[lay.TouchClass]) -> Records[lay.Stream]:
+    """One for each (class, clock), those of a vCPU together, by class and then clock."""
     rows = [
         _stream(guest.table.ints[c], c, rank, guest)
         for c in range(len(guest.table.ints))
         for rank in range(int(guest.table.ints[c, touch.CLOCK_COUNT]))
     ]
-    streams = np.array(rows, np.int64).reshape(-1, lay.N_STREAM)
-    traces = ints[streams[:, lay.S_CLASS], touch.KIND] == touch.TRACE
-    streams[traces, lay.S_INDEX] = ints[streams[traces, lay.S_CLASS], lay.C_TRACE]
-    return streams[np.argsort(streams[:, lay.S_VCPU], kind="stable")]
+    streams = _gathered(lay.Stream, rows)
+    for stream in streams:
+        if guest.table.ints[stream.touch_class, touch.KIND] == touch.TRACE:
+            stream.index = classes[stream.touch_class].trace_at
+    return _taken(streams, np.argsort(streams["vcpu"], kind="stable"))
 
 
-def _stream(row: Ints, c: int, rank: int, guest: Guest) -> Ints:
-    stream = np.zeros(lay.N_STREAM, np.int64)
+def _gathered(record: type[R], rows: list[R]) -> Records[R]:
+    """An array of copies of ``rows``."""
+    found = records(record, len(rows))
+    for at, row in enumerate(rows):
+        cast("Any", found)[at] = row
+    return found
+
+
+def _taken(array: Records[R], order: Ints) -> Records[R]:
+    """``array`` in ``order``."""
+    return cast("Records[R]", cast("Any", array)[order])
+
+
+def _stream(row: Ints, c: int, rank: int, guest: Guest) -> lay.Stream:
+    stream = one(lay.Stream)
     clock, count = int(row[touch.CLOCK_FIRST]) + rank, int(row[touch.CLOCK_COUNT])
     assert guest.clocks[clock, TICK] == 0, "a guest that works at ticks does not exit"
-    stream[[lay.S_CLASS, lay.S_CLOCK, lay.S_VCPU]] = c, clock, guest.clock_vcpu[clock]
-    stream[lay.S_NEXT], stream[lay.S_PAGE] = NEVER, -1
-    stream[lay.S_KEY0] = mix32(int(row[touch.KEY0]) ^ mix32(rank + 1))
-    stream[lay.S_KEY1] = mix32(int(row[touch.KEY1]) ^ mix32(rank + 1))
+    stream.touch_class, stream.clock, stream.vcpu = c, clock, int(guest.clock_vcpu[clock])
+    stream.next_work_ns, stream.page = NEVER, -1
+    stream.key0 = mix32(int(row[touch.KEY0]) ^ mix32(rank + 1))
+    stream.key1 = mix32(int(row[touch.KEY1]) ^ mix32(rank + 1))
     if row[touch.KIND] == touch.PACED:
-        stream[lay.S_OFFSET] = rank * int(row[touch.RATE_DEN]) // (int(row[touch.RATE_NUM]) * count)
+        stream.offset_ns = rank * int(row[touch.RATE_DEN]) // (int(row[touch.RATE_NUM]) * count)
     return stream
 
 
-def _parts(table: TouchTable, tape: _Tape) -> tuple[Ints, NDArray[np.float64]]:
+def _parts(table: TouchTable, tape: _Tape) -> tuple[Records[lay.Part], NDArray[np.float64]]:
     """(parts, those of sweeps last; scale of the weights by class)."""
-    rows: list[list[int]] = []
+    found: list[lay.Part] = []
     scale = np.ones(len(table.ints))
     for c, ints in enumerate(table.ints):
         first, end = int(ints[touch.FIRST_GFN]), int(ints[touch.FIRST_GFN] + ints[touch.N_PAGES])
-        write, kind = int(ints[touch.IS_WRITE]), int(ints[touch.KIND])
+        kind = int(ints[touch.KIND])
         if kind == touch.WEIGHTED:
-            sums = [tape.add(np.zeros((end - 1 >> bits) - (first >> bits) + 1, np.int64)) for bits in _SUM_BITS]
-            rows.append([c, first, end, write, lay.BY_WEIGHT, 0, *sums])
+            part = _part(c, ints, first, end, lay.BY_WEIGHT)
+            part.weights_at, part.supers_at = (
+                tape.add(np.zeros((end - 1 >> bits) - (first >> bits) + 1, np.int64)) for bits in _SUM_BITS
+            )
+            found.append(part)
             means = table.page_mean_ns[ints[touch.DATA_OFFSET] :][: end - first]
             scale[c] = 2.0 ** int(np.log2(2.0**WEIGHT_BITS / float((1.0 / means).sum())))
         elif kind == touch.PACED:
             hot = first + int(ints[touch.HOT_PAGES])
-            rows += [[c, a, b, write, lay.UNIFORM, 0, 0, 0] for a, b in ((first, hot), (hot, end))]
+            found += [_part(c, ints, a, b, lay.UNIFORM) for a, b in ((first, hot), (hot, end))]
         elif kind != touch.TRACE:
-            rows.append([c, first, end, write, lay.BY_VISIT if kind == touch.SWEEP else lay.UNIFORM, 0, 0, 0])
-    rows.sort(key=lambda row: row[lay.P_KIND] == lay.BY_VISIT)
-    return np.array(rows, np.int64).reshape(-1, lay.N_PART), scale
+            found.append(_part(c, ints, first, end, lay.BY_VISIT if kind == touch.SWEEP else lay.UNIFORM))
+    found.sort(key=lambda part: part.kind == lay.BY_VISIT)
+    return _gathered(lay.Part, found), scale
+
+
+def _part(c: int, ints: Ints, first: int, end: int, kind: int) -> lay.Part:
+    part = one(lay.Part)
+    part.touch_class, part.first, part.end, part.is_write, part.kind = c, first, end, int(ints[touch.IS_WRITE]), kind
+    return part
 
 
 def _weights(table: TouchTable, scale: NDArray[np.float64]) -> Ints:
@@ -255,23 +278,22 @@ def _weights(table: TouchTable, scale: NDArray[np.float64]) -> Ints:
 _SUM_BITS = (lay.REGION_BITS, lay.SUPER_BITS)
 
 
-def _classes(table: TouchTable, parts: Ints, tape: _Tape) -> Ints:
+def _classes(table: TouchTable, parts: Records[lay.Part], tape: _Tape) -> Records[lay.TouchClass]:
     """The touch classes, and where their parts, traces and trees of visits are."""
-    classes = np.zeros((len(table.ints), lay.N_CLASS), np.int64)
-    classes[:, : touch.N_INTS] = table.ints
-    for c, row in enumerate(classes):
-        own = np.flatnonzero(parts[:, lay.P_CLASS] == c)
-        row[lay.C_PART], row[lay.C_PARTS] = own[0] if len(own) else 0, len(own)
+    classes = records(lay.TouchClass, len(table.ints))
+    for c, (row, found) in enumerate(zip(table.ints, classes, strict=True)):
+        own = np.flatnonzero(parts["touch_class"] == c)
+        found.part, found.n_parts = int(own[0]) if len(own) else 0, len(own)
         if row[touch.KIND] == touch.SWEEP:
             sizes = level_sizes(int(row[touch.CYCLE]))
-            row[lay.C_LEVELS] = len(sizes)
+            found.n_levels = len(sizes)
             first = tape.add(np.zeros(sum(sizes), np.int64))
-            row[lay.C_LEVEL : lay.C_LEVEL + len(sizes) + 1] = first + np.concatenate([[0], np.cumsum(sizes)])
+            found.level_at[: len(sizes) + 1] = first + np.concatenate([[0], np.cumsum(sizes)])
         elif row[touch.KIND] == touch.TRACE:
             times, gfns = _trace(table, row)
-            row[lay.C_TRACE] = tape.add(times)
-            row[lay.C_TRACE_END] = row[lay.C_TRACE] + len(times)
-            row[lay.C_GFN] = tape.add(gfns) - row[lay.C_TRACE]
+            found.trace_at = tape.add(times)
+            found.trace_end = found.trace_at + len(times)
+            found.gfn_distance = tape.add(gfns) - found.trace_at
     return classes
 
 

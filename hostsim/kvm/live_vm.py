@@ -19,7 +19,6 @@ from hostsim.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, Gues
 from hostsim.kvm.flush import RemoteFlush
 from hostsim.kvm.indexed import IndexedSptes, IndexFigures
 from hostsim.kvm.lock import MmuLock
-from hostsim.kvm.loops.layout import V_RING
 from hostsim.kvm.page_waits import PageWaits
 from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.tally import LogTimes, Tally, live_tally
@@ -67,7 +66,8 @@ class LiveVm(VmBase):
         """stop_ns: time of vm_stop once all vCPUs are out of the guest; running: the vCPUs are in the guest, else held."""
         super().__init__(env, memory, guest, make_armed(0, 0, len(guest.table.ints)), stop_ns)
         self.engine, self.plan, self.times, self.indexed = engine, plan, LogTimes(), indexed
-        self.lock, self.flush = MmuLock(env, engine), RemoteFlush(env, engine, plan.costs)
+        self.lock = MmuLock(env, engine.lock, engine.walks)
+        self.flush = RemoteFlush(env, engine.tlb, engine.walks, plan.costs)
         self.slots_lock = Turn(env)
         self.on_ring_full: Callable[[], Step] = _no_ring
         self.host: HostPages | None = None
@@ -87,7 +87,7 @@ class LiveVm(VmBase):
         return self.engine.advance(horizon_ns)
 
     def deliver(self, due: Due) -> None:
-        """Wake who waits for ``due``."""
+        """Wake the process that waits for ``due``."""
         if due.what == OUT:
             self.vcpus[due.who].left()
         elif due.what in {GRANTED, WALKED}:
@@ -108,29 +108,29 @@ class LiveVm(VmBase):
 
     @property
     def settled_ns(self) -> int:
-        """The guest's memory is what it is now up to here [ns], this instant included."""
+        """The guest's memory does not change before this instant is over [ns]."""
         return min(self.engine.next_ns, NEVER_NS - 1)
 
     @property
     def backing(self) -> NDArray[np.uint8]:
         """uint8[n_pages]: which pages the host has; empty: all."""
-        return self.engine.backing if self.host is not None else super().backing
+        return self.engine.pages.backing if self.host is not None else super().backing
 
     def page_is_there(self, vcpu: int) -> None:
         """The host has found the page that ``vcpu`` waits for, or a frame: it looks the page up again."""
         self.page_waits.ends(vcpu, self.env.now_ns)
-        self.engine.look_again(vcpu, self.env.now_ns)
+        self.engine.pages.look_again(vcpu, self.env.now_ns)
 
     def put_to_sleep(self, vcpu: int) -> int:
         """The task of ``vcpu`` waits for its page asleep, the vCPU does its other work; returns the task's work clock."""
-        clock = self.engine.park(vcpu, self.env.now_ns)
+        clock = self.engine.pages.park(vcpu, self.env.now_ns)
         self.page_waits.falls_asleep(vcpu, clock, self.env.now_ns)
         return clock
 
     def wake(self, vcpu: int, clock: int) -> None:
         """The page is there that the task of work clock ``clock`` waits for."""
         self.page_waits.wakes(clock, self.env.now_ns)
-        self.engine.unpark(vcpu, clock, self.env.now_ns)
+        self.engine.pages.unpark(vcpu, clock, self.env.now_ns)
 
     def read_back(self, page: int) -> Step:
         """The migration thread reads ``page``; returns when it is there."""
@@ -167,12 +167,12 @@ class LiveVm(VmBase):
         yield self.env.all_of([vcpu.hold() for vcpu in self.vcpus])
 
     def release_all(self) -> None:
-        """Undo ``hold_all``: those that nobody else keeps out enter again."""
+        """Undo ``hold_all``: vCPUs enter the guest again, unless a throttle or a pause keeps them out."""
         for vcpu in self.vcpus:
             vcpu.release()
 
     def _is_ring_full(self, vcpu: int) -> bool:
-        config, entries = self.engine.config, int(self.engine.kvm.vcpus[V_RING, vcpu])
+        config, entries = self.engine.config, int(self.engine.kvm.vcpus[vcpu].ring_entries)
         return config.ring_entries > 0 and entries >= config.ring_soft
 
     def _ring_full(self) -> Step:

@@ -1,58 +1,34 @@
-"""mmu_lock as processes of the host take it; vCPUs stand in the same queue (hostsim.kvm.engine)."""
+"""mmu_lock as processes of the host take it; vCPUs stand in the same queue (hostsim.kvm.engine_lock)."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, Protocol
+from typing import Any
 
 import simpy
 
 from hostsim.core.clock import Clock
 from hostsim.core.latency import Latencies, merged
-from hostsim.kvm.loops.layout import W_HOLD_NS, W_WAIT_NS
+from hostsim.kvm.engine_lock import LockQueue
+from hostsim.kvm.engine_walks import Walkers
 
 Step = Generator[simpy.Event, Any, None]
 N_HOSTS = 8
-"""Host processes that may stand at one mmu_lock: slots_lock keeps those that work on the log fewer, reclaim may be more."""
-
-
-class LockQueue(Protocol):
-    """The part of the engine that keeps the queue; hosts are numbered slots."""
-
-    @property
-    def queued(self) -> int:
-        """Who waits now."""
-        ...
-
-    def request_lock(self, host: int, mode: int, now_ns: int) -> bool:
-        """Join the queue; True if the lock is granted at once."""
-        ...
-
-    def release_lock(self, host: int, now_ns: int) -> list[int]:
-        """Leave; the hosts that are granted the lock by it."""
-        ...
-
-    def watch_lock(self, host: int, on: bool) -> None:
-        """While on: tell once that somebody queues."""
-        ...
-
-    def walk_sum(self, column: int) -> int:
-        """Of a column of Kvm.walks, over all walkers so far."""
-        ...
-
-    def walker_waits(self) -> Latencies:
-        """Waits of walkers."""
-        ...
+"""Slots of host processes in the queue of one mmu_lock. slots_lock lets one process work on the log at a time; notifier
+calls of reclaim and ageing may need more slots than there are.
+"""
 
 
 class MmuLock:
-    """The lock as host processes take it; those that walk have their slots from it, and wait in the engine."""
+    """The slots of a VM's mmu_lock: lent to host processes, which wait on SimPy's clock, and to walkers, which wait in the
+    engine.
+    """
 
-    def __init__(self, env: Clock, queue: LockQueue) -> None:
+    def __init__(self, env: Clock, queue: LockQueue, walks: Walkers) -> None:
         self._waits = Latencies()
         self._wait_ns = self._hold_ns = 0
-        self._env, self._queue = env, queue
+        self._env, self._queue, self._walks = env, queue, walks
         self._free = list(range(N_HOSTS))
         self._outside: deque[simpy.Event] = deque()
         self._waiting: dict[int, simpy.Event] = {}
@@ -60,42 +36,44 @@ class MmuLock:
 
     @property
     def waits(self) -> Latencies:
-        """How long each of the host processes waited so far."""
-        return merged((self._waits, self._queue.walker_waits()))
+        """Waits of host processes for the lock so far, walkers included."""
+        return merged((self._waits, self._walks.waits()))
 
     @property
     def wait_ns(self) -> int:
-        """Waits of all host processes so far."""
-        return self._wait_ns + self._queue.walk_sum(W_WAIT_NS)
+        """Sum of the waits of host processes so far, walkers included [ns]."""
+        return self._wait_ns + self._walks.sum("wait_ns")
 
     @property
     def hold_ns(self) -> int:
-        """Holds of all host processes so far."""
-        return self._hold_ns + self._queue.walk_sum(W_HOLD_NS)
+        """Sum of the holds of host processes so far, walkers included [ns]."""
+        return self._hold_ns + self._walks.sum("hold_ns")
 
     def lend_slot(self) -> int | None:
-        """A slot for a walker; None where half of them are taken, for who holds the lock for a while needs one, too."""
+        """Lend a slot to a walker; None if half of the slots are taken."""
+        # A walker keeps its slot for a whole series of calls. Were all slots lent to walkers, a harvest or an invalidation
+        # could not even queue until a series ended.
         return self._free.pop() if len(self._free) > N_HOSTS // 2 else None
 
     def take_slot_back(self, host: int) -> None:
-        """The walker is done."""
+        """The walker in slot ``host`` has ended its series."""
         self._leave(host)
 
     def walk_over(self, host: int) -> simpy.Event:
-        """Comes up when the walker in slot ``host`` has made its calls."""
+        """An event that succeeds when the walker in slot ``host`` has made its calls."""
         self._waiting[host] = self._env.event()
         return self._waiting[host]
 
     @property
     def awaited(self) -> bool:
-        """Whether a host process waits for the lock, or for contention."""
+        """Whether a host process waits for a grant, or for another one to queue behind it."""
         return bool(self._waiting or self._watching)
 
     def hold(self, mode: int, hold_ns: int | Callable[[], int], unit_ns: int = 0) -> Step:
-        """Wait for mmu_lock and hold it for ``hold_ns``; a question is asked at the first grant.
+        """Wait for mmu_lock and hold it for ``hold_ns`` [ns]; a function is called for the length at the first grant.
 
-        unit_ns: work that is done between two looks whether somebody waits, who is then let in
-        (cond_resched_rwlock_write, ::_read); 0: held to the end.
+        unit_ns: work between two calls of cond_resched_rwlock_write or _read [ns], which yield the lock if a vCPU or a
+        process is queued; 0: the lock is held to the end.
         """
         host = yield from self._enter()
         yield from self._acquire(host, mode)
@@ -105,6 +83,7 @@ class MmuLock:
             self._release(host)
             if left_ns == 0:
                 break
+            # Back to the end of the queue: those that were queued meanwhile get the lock first.
             yield from self._acquire(host, mode)
         self._leave(host)
 
@@ -121,19 +100,19 @@ class MmuLock:
     # Model limit: at most 8 host threads stand in the queue of an mmu_lock; others wait for a place before they queue.
 
     def _enter(self) -> Generator[simpy.Event, Any, int]:
-        """A place in the queue, at once if one is free."""
+        """Get a slot, at once if one is free."""
         if not self._free:
             asked_ns, turn = self._env.now_ns, self._env.event()
             self._outside.append(turn)
             host: int = yield turn
             self._wait_ns += self._env.now_ns - asked_ns
             return host
-        host = min(self._free)
+        host = min(self._free)  # the lowest, so that a run does not depend on the order in which slots came back
         self._free.remove(host)
         return host
 
     def _leave(self, host: int) -> None:
-        if self._outside:
+        if self._outside:  # handed over directly: a process that comes later must not take the slot in between
             self._outside.popleft().succeed(host)
         else:
             self._free.append(host)
@@ -143,27 +122,30 @@ class MmuLock:
         self._waiting.pop(host).succeed()
 
     def contended(self, host: int) -> None:
-        """The engine saw somebody queue behind ``host``."""
+        """The engine saw a vCPU or a process queue behind ``host``."""
+        # The watch may have ended in the same instant, by its own timeout.
         if host in self._watching:
             self._watching.pop(host).succeed()
 
     def _acquire(self, host: int, mode: int) -> Step:
         asked_ns = self._env.now_ns
-        if not self._queue.request_lock(host, mode, asked_ns):
+        if not self._queue.request(host, mode, asked_ns):
             self._waiting[host] = self._env.event()
             yield self._waiting[host]
         self._wait_ns += self._env.now_ns - asked_ns
         self._waits.record(self._env.now_ns - asked_ns)
 
     def _release(self, host: int) -> None:
-        for other in self._queue.release_lock(host, self._env.now_ns):
+        for other in self._queue.release(host, self._env.now_ns):
             self.granted(other)
 
     def _held(self, host: int, left_ns: int, unit_ns: int) -> Generator[simpy.Event, Any, int]:
-        """Hold the lock to its end or to the first look that finds somebody waiting; returns how long that was."""
+        """Hold the lock to its end or to the first look that finds the queue not empty; returns for how long [ns]."""
         start_ns = self._env.now_ns
         held_ns = 0
         while held_ns < left_ns:
+            # An event a unit would be an event a page. While the queue is empty the hold sleeps until it is not; the look
+            # that follows is the next multiple of the unit, where the kernel would have looked.
             if 0 < unit_ns < left_ns and self._queue.queued == 0:
                 yield from self._until_contended(host, left_ns - held_ns)
                 held_ns = self._env.now_ns - start_ns
@@ -177,8 +159,8 @@ class MmuLock:
         return held_ns
 
     def _until_contended(self, host: int, most_ns: int) -> Step:
-        self._watching[host] = somebody = self._env.event()
-        self._queue.watch_lock(host, True)
-        yield self._env.any_of([somebody, self._env.timeout(most_ns)])
+        self._watching[host] = queued = self._env.event()
+        self._queue.watch(host, True)
+        yield self._env.any_of([queued, self._env.timeout(most_ns)])
         self._watching.pop(host, None)
-        self._queue.watch_lock(host, False)
+        self._queue.watch(host, False)

@@ -18,7 +18,7 @@ from hostsim.core.clock import Clock
 from hostsim.core.latency import Latencies, merged
 from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.kvm.engine import GuestEngine
-from hostsim.kvm.engine_state import Bytes
+from hostsim.kvm.engine_mmu import Bytes
 from hostsim.kvm.flush import RemoteFlush
 from hostsim.kvm.indexed import IndexedSptes
 from hostsim.kvm.lock import MmuLock
@@ -78,14 +78,14 @@ class MmuNotifier:
         self._false_old = 0.0
         self._walks: dict[int, str] = {}
         self._env, self._engine, self._lock, self._flush = env, engine, lock, flush
-        engine.set_flush_ns(flush.table_ns(engine.n_vcpus))
+        engine.walks.set_flush_ns(flush.table_ns(engine.n_vcpus))
 
     @property
     def latencies(self) -> dict[str, Latencies]:
         """Of the calls of each event so far, waits and flushes included."""
         found = dict(self._latencies)
         for slot, event in self._walks.items():
-            found[event] = merged((found[event], self._engine.walked(slot)[0]))
+            found[event] = merged((found[event], self._engine.walks.walked(slot).latencies))
         return found
 
     @property
@@ -93,13 +93,13 @@ class MmuNotifier:
         """Pages that calls were about so far, by event."""
         found = Counter(self._pages)
         for slot, event in self._walks.items():
-            found[event] += self._engine.walked(slot)[1]
+            found[event] += self._engine.walks.walked(slot).pages
         return found
 
     @property
     def young(self) -> int:
         """How many answers of calls were "young": not a number of pages, for a page may be asked for again."""
-        return self._young + sum(self._engine.walked(slot)[2] for slot in self._walks)
+        return self._young + sum(self._engine.walks.walked(slot).young for slot in self._walks)
 
     @property
     def false_old(self) -> float:
@@ -107,18 +107,18 @@ class MmuNotifier:
 
         So many are expected: a TLB had their translation, so no A bit was set; 0 where the engine does not model TLBs.
         """
-        return self._false_old + sum(self._engine.walked(slot)[3] for slot in self._walks)
+        return self._false_old + sum(self._engine.walks.walked(slot).false_old for slot in self._walks)
 
     def clear_flush_young(self, first: int, end: int, young: Bytes) -> Found:
-        """young[first:end] says what was young and is old now, on all CPUs if the kernel flushes; returns how many."""
+        """Make pages old, on all CPUs if the kernel flushes; young[first:end]: which were young. Returns how many."""
         return (yield from self._age(CLEAR_FLUSH_YOUNG, first, end, young))
 
     def clear_young(self, first: int, end: int, young: Bytes) -> Found:
-        """The same with no flush."""
+        """``clear_flush_young`` without a flush."""
         return (yield from self._age(CLEAR_YOUNG, first, end, young))
 
     def test_young(self, first: int, end: int, young: Bytes) -> Found:
-        """The same, but nothing changes."""
+        """``clear_young``, but no page becomes old."""
         return (yield from self._age(TEST_YOUNG, first, end, young))
 
     def each(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
@@ -128,20 +128,20 @@ class MmuNotifier:
         not. Returns how many answers were "young": a page that is asked for twice may count twice.
         """
         by_events = self.by_events or (self.indexed is not None and not self.indexed.sees_young)
-        n_calls = 0 if by_events else self._engine.calls_at_once(call_pages)
+        n_calls = 0 if by_events else self._engine.walks.calls_at_once(call_pages)
         slot = self._lock.lend_slot() if n_calls else None
         if slot is None:
             return (yield from self.each_by_events(event, firsts, call_pages, young))
         self._walks[slot] = event
         for at in range(0, len(firsts), n_calls):
             yield self._begin_walk(slot, event, firsts[at : at + n_calls], call_pages, len(young))
-            self._engine.take_found(slot, young)
+            self._engine.walks.take_found(slot, young)
         found = self._end_walk(slot)
         self._lock.take_slot_back(slot)
         return found
 
     def each_by_events(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
-        """The same, each call as a process of the host makes it."""
+        """``each``, every call made by a process of the host."""
         found = 0
         for first in firsts.tolist():
             end = min(first + call_pages, len(young))
@@ -158,19 +158,19 @@ class MmuNotifier:
             holds_ns = self.plan.ages_ns(ends - firsts)
         else:
             holds_ns = self.indexed.age_holds_ns(firsts, call_pages, clears=event != TEST_YOUNG)
-        self._engine.begin_walk(
+        self._engine.walks.begin(
             slot, EVENTS.index(event), self.plan.lock_mode, firsts, ends, holds_ns, self._env.now_ns, flushes=self.plan.flush
         )
         return over
 
     def _end_walk(self, slot: int) -> int:
-        """What the walker's calls took is counted; returns how many pages were young."""
+        """Count the calls of the walker; returns how many answers were "young"."""
         event = self._walks.pop(slot)
-        pages, young, false_old = self._engine.take_walked(slot, self._latencies[event])
-        self._pages[event] += pages
-        self._young += young
-        self._false_old += false_old
-        return young
+        walked = self._engine.walks.take_walked(slot, self._latencies[event])
+        self._pages[event] += walked.pages
+        self._young += walked.young
+        self._false_old += walked.false_old
+        return walked.young
 
     def look(self, young: Bytes) -> int:
         """What test_young would say of all memory, for an observer: takes no time and is no call."""
@@ -181,7 +181,7 @@ class MmuNotifier:
         yield from self._timed(RANGE_START, end - first, self._lock.during(EXCLUSIVE, self._zap(first, end)))
 
     def invalidate_range_end(self, first: int, end: int) -> Step:
-        """They are gone: faults that looked up a host page before now look again."""
+        """The pages are gone: faults that looked up a host page before now look again."""
         yield from self._timed(RANGE_END, end - first, self._lock.during(EXCLUSIVE, self._end()))
 
     def _timed(self, event: str, pages: int, work: Step) -> Step:
@@ -199,7 +199,7 @@ class MmuNotifier:
         return found
 
     def _walk(self, event: str, first: int, end: int, young: Bytes) -> Step:
-        """What was young when the walk begins decides; what has become so since is cleared and told with it."""
+        """Pages young at the begin decide whether the call clears; pages that became young since are cleared with them."""
         hold_ns = self._age_ns(event, first, end)
         found = self._test_young(first, end, young)
         yield self._env.timeout(hold_ns)
@@ -208,9 +208,9 @@ class MmuNotifier:
         flushes = found > 0 and event == CLEAR_FLUSH_YOUNG and self.plan.flush
         if flushes:
             yield from self._flush()
-        self._false_old += self._engine.judge_old(first, end, self._env.now_ns)
+        self._false_old += self._engine.tlb.judge_old(first, end, self._env.now_ns)
         if found > 0:
-            self._engine.clear_young(first, end, young, self._env.now_ns, flushed=flushes)
+            self._engine.mmu.clear_young(first, end, young, self._env.now_ns, flushed=flushes)
 
     def _age_ns(self, event: str, first: int, end: int) -> int:
         """Asked where the walk begins: under mmu_lock, if the kernel takes it."""
@@ -223,17 +223,17 @@ class MmuNotifier:
         if self.indexed is not None and not self.indexed.sees_young:
             young[first:end] = 0
             return 0
-        return self._engine.test_young(first, end, young)
+        return self._engine.mmu.test_young(first, end, young)
 
     def _zap(self, first: int, end: int) -> Step:
         hold_ns = self.plan.zap_ns(end - first) if self.indexed is None else self.indexed.zap_ns(first, end)
-        self._engine.invalidate_begin(first, end)
-        is_mapped = self._engine.maps_any(first, end)
+        self._engine.mmu.invalidate_begin(first, end)
+        is_mapped = self._engine.mmu.maps_any(first, end)
         yield self._env.timeout(hold_ns)
         if is_mapped:
             yield from self._flush()
-            self._engine.zap(first, end, self._env.now_ns)
+            self._engine.mmu.zap(first, end, self._env.now_ns)
 
     def _end(self) -> Step:
-        self._engine.invalidate_end()
+        self._engine.mmu.invalidate_end()
         yield self._env.timeout(max(1, round(self.plan.lock_pair_ns)))

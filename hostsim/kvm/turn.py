@@ -1,4 +1,4 @@
-"""A mutex of the host: first come, first served; no event where nobody waits."""
+"""A mutex of the host: first come, first served; no event where the queue is empty."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class KvmVcpu:
             self._changed.succeed()
 
     def _change(self) -> simpy.Event:
-        """Comes up when somebody wants something else of the vCPU."""
+        """An event that succeeds when a throttle, a pause, a hold or their end changes what the vCPU shall do."""
         self._changed = self._env.event()
         return self._changed
 

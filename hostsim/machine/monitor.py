@@ -66,10 +66,10 @@ class Monitor:
         if self._memory is not None:
             self._memory.check()
         for number, vm in enumerate(self._vms):
-            gfn = vm.engine.first_orphan()
+            gfn = vm.engine.pages.first_orphan()
             if gfn >= 0:
                 raise InvariantError(f"VM {number}, gfn {gfn}: mapped, and the host does not have it")
-            vm.engine.check_counts()
+            vm.engine.mmu.check_counts()
             check_vcpu_times(vm)
 
     def _sample(self) -> HostSample:
@@ -81,5 +81,5 @@ class Monitor:
     def _of(self, number: int) -> VmSample:
         vm, memory = self._vms[number], self._memory
         counts = {} if memory is None else memory.vms[number].counts
-        resident = int(np.count_nonzero(vm.engine.backing == RESIDENT))
+        resident = int(np.count_nonzero(vm.engine.pages.backing == RESIDENT))
         return VmSample(vm.work_ns(), resident, counts.get("swapped_in", 0), counts.get("swapped_out", 0))

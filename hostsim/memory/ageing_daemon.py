@@ -112,7 +112,7 @@ class AgeingDaemon:
         self._sums = np.zeros((N_SUMS, min(MAP_BINS, n_pages)), np.int64)
         self._edges = np.linspace(0, n_pages, min(MAP_BINS, n_pages) + 1).astype(np.int64)
         self._take_in()
-        vm.engine.model_tlb(vm.env.now_ns)
+        vm.engine.tlb.model(vm.env.now_ns)
         self.process = vm.env.process(self._run())
 
     @property
@@ -140,7 +140,7 @@ class AgeingDaemon:
         """Pages that the host has got come under the policy; returns how many."""
         if self._policy is None:
             return 0
-        backing = self._vm.engine.backing
+        backing = self._vm.engine.pages.backing
         is_new = backing == RESIDENT if len(backing) else np.ones(self._vm.memory.n_pages, np.bool_)
         is_new[self._policy.resident_pages()] = False
         new = np.flatnonzero(is_new)
@@ -181,7 +181,7 @@ class AgeingDaemon:
         """The calls of one step; returns how many. A step that tests pages learns from the tests what was young."""
         firsts, call_pages, tested = self._calls()
         event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
-        self._vm.engine.model_tlb(self._vm.env.now_ns)
+        self._vm.engine.tlb.model(self._vm.env.now_ns)
         if len(tested):
             yield from self._notifier.each(TEST_YOUNG, tested, 1, self.young)
             mark_asked(self._asked_about, tested, 1)
@@ -197,7 +197,7 @@ class AgeingDaemon:
             return scan.asked, 1, scan.tested
         firsts = np.arange(0, self._vm.memory.n_pages, self._call_pages)
         if self._resident_only:
-            is_there = self._vm.engine.backing == RESIDENT
+            is_there = self._vm.engine.pages.backing == RESIDENT
             firsts = firsts[np.logical_or.reduceat(is_there, firsts)]
         return firsts, self._call_pages, NO_PAGES
 

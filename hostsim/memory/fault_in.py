@@ -37,7 +37,7 @@ class FaultIn:
 
     def _for_vcpu(self, vcpu: int) -> Step:
         vm, waits = self._pages.vm, self._pages.waits[VCPU]
-        page = vm.engine.faults_on(vcpu)
+        page = vm.engine.pages.faults_on(vcpu)
         if self._where[page] == UNTOUCHED:
             yield from waits.timed(POPULATE, self._fill_up(waits))
         elif self._memory.spec.async_pf and self._where[page] in {SWAPPED, READING}:
@@ -82,7 +82,7 @@ class FaultIn:
         yield from memory.take(pages, 1, waits)
         more = memory.at_leisure(pages, PCP_BATCH - 1)
         memory.charge(pages, more)
-        pages.vm.engine.add_frames(1 + more)
+        pages.vm.engine.pages.add_frames(1 + more)
 
     def _bring(self, page: int, waits: FaultWaits) -> Step:
         """Until the page is resident (mm/memory.c::do_swap_page)."""

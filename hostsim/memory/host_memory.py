@@ -64,8 +64,9 @@ class HostMemory:
         made = policy or self._policy(era, vm.memory.n_pages)
         pages = VmPages(len(self.vms), vm, notifier, made, limit)
         self.vms.append(pages)
-        vm.engine.model_tlb(self.env.now_ns)
-        vm.engine.ask_for_frames((PCP_BATCH + 1) * (vm.engine.n_vcpus + 1))  # all may wait for a batch at the same time
+        vm.engine.tlb.model(self.env.now_ns)
+        # All vCPUs may wait for a batch at the same time.
+        vm.engine.pages.ask_for_frames((PCP_BATCH + 1) * (vm.engine.n_vcpus + 1))
         vm.host = FaultIn(pages, self)
         return pages
 
@@ -93,7 +94,7 @@ class HostMemory:
             assert slot >= 0, "a scenario is checked for room"
             self.area.store(slot, pages.copy_of(page))
             pages.slot[page], pages.where[page] = slot, SWAPPED
-            pages.vm.engine.zap(page, page + 1, self.env.now_ns)
+            pages.vm.engine.mmu.zap(page, page + 1, self.env.now_ns)
         pages.policy.insert(resident[:kept])
 
     def take(self, pages: VmPages, n: int, waits: FaultWaits) -> Generator[simpy.Event, Any, None]:
@@ -144,7 +145,7 @@ class HostMemory:
         while True:
             yield self.env.timeout(self.spec.proactive_ns)
             for pages in self.vms:
-                pages.vm.engine.model_tlb(self.env.now_ns)
+                pages.vm.engine.tlb.model(self.env.now_ns)
                 yield from self.reclaim.age(pages)
 
     def check(self) -> None:

@@ -39,7 +39,7 @@ class VmPages:
     def __init__(self, number: int, vm: LiveVm, notifier: MmuNotifier, policy: AgeingPolicy, limit: int) -> None:
         n_pages = vm.memory.n_pages
         self.number, self.vm, self.notifier, self.policy, self.limit = number, vm, notifier, policy, limit
-        self.where = vm.engine.backing
+        self.where = vm.engine.pages.backing
         assert len(self.where) == n_pages, "the engine knows which pages the host has"
         self.host_young = np.zeros(n_pages, np.uint8)
         self.not_idle = np.zeros(n_pages, np.uint8)
@@ -55,7 +55,7 @@ class VmPages:
 
     def take_in_fresh(self) -> None:
         """Pages that vCPUs populated by themselves come under the policy (mm/swap.c::lru_add_drain)."""
-        fresh: Pages = self.vm.engine.take_fresh()
+        fresh: Pages = self.vm.engine.pages.take_fresh()
         if len(fresh):
             self.counts["populated"] += len(fresh)
             self.policy.insert(fresh)
@@ -82,11 +82,11 @@ class VmPages:
         Also if the time of a vCPU does not add up (hostsim.kvm.vcpu_times).
         """
         check_vcpu_times(self.vm)
-        gfn = self.vm.engine.first_orphan()
+        gfn = self.vm.engine.pages.first_orphan()
         if gfn >= 0:
             raise InvariantError(f"VM {self.number}, gfn {gfn}: mapped, and {PLACES[int(self.where[gfn])]} at the host")
         n_by_place = np.bincount(self.where, minlength=WRITING + 1)
-        frames = int(n_by_place[list(HAS_FRAME)].sum()) + self.vm.engine.frames_at_hand
+        frames = int(n_by_place[list(HAS_FRAME)].sum()) + self.vm.engine.pages.frames_at_hand
         if frames != self.charged:
             raise InvariantError(f"VM {self.number}: {frames} frames in use, {self.charged} charged")
         in_swap = np.isin(self.where, (SWAPPED, READING, CACHED, WRITING))
@@ -99,7 +99,7 @@ class VmPages:
         """Under the policy is what is resident or read ahead, but for what came in since it was last told."""
         listed = np.zeros(len(self.where), np.bool_)
         listed[self.policy.resident_pages()] = True
-        listed[self.vm.engine.fresh()] = True
+        listed[self.vm.engine.pages.fresh()] = True
         wanted = np.isin(self.where, (RESIDENT, CACHED))
         wanted[list(self.isolated)] = False
         if not np.array_equal(listed, wanted):

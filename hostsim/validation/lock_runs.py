@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.record import Records
 from hostsim.core.constants import NS_PER_S
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.core.rng import NEVER
@@ -18,7 +19,7 @@ from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload, build_guest
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
-from hostsim.kvm.loops.layout import LOGGED_EXITS
+from hostsim.kvm.loops.layout import LoggedExit
 from hostsim.spte_index.spte import Sptes
 
 Ints = NDArray[np.int64]
@@ -110,7 +111,7 @@ class LockRun:
         memory = make_memory(lay_out([("pc.ram", n_pages, [(0, n_pages)])]))
         guest, config = build_guest(list(self._workloads()), seed=0), MmuConfig(mechanism)
         self._engine = GuestEngine(guest, memory, n_vcpus, config, costs, log_capacity=n_faults)
-        self._engine.start_log(all_set=False, eager=False, now_ns=0)
+        self._engine.log.start(all_set=False, eager=False, now_ns=0)
         self._engine.set_sptes(sptes, 0)
 
     def _workloads(self) -> Iterator[Workload]:
@@ -151,18 +152,18 @@ class LockRun:
         return int(self._engine.sums.sum())
 
     @property
-    def _log(self) -> Ints:
+    def _log(self) -> Records[LoggedExit]:
         kvm = self._engine.kvm
-        return kvm.log[: kvm.state[LOGGED_EXITS]]
+        return kvm.log[: kvm.state.logged_exits]
 
     @property
     def set_ns(self) -> Ints:
         """int64[faults so far]: when each fault was over, in order."""
-        return self._log[:, 0]
+        return self._log["ns"]
 
     def faults(self) -> Faults:
         """All faults so far, of vCPUs that fault on every page."""
-        vcpu, set_ns, page, kind = self._log[:, 1], self._log[:, 0], self._log[:, 2], self._log[:, 3]
+        vcpu, set_ns, page, kind = (self._log[name] for name in ("vcpu", "ns", "page", "kind"))
         order = np.argsort(vcpu, kind="stable")
         asked = np.empty(len(order), np.int64)
         asked[order] = self._begun_ns(vcpu[order], page[order], set_ns[order]) + EXIT_NS

@@ -57,12 +57,12 @@ def _engine(load: Workload, filled: bool, config: MmuConfig, mode: int, seed: in
 def _scanned(config: MmuConfig, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """bool[SCANS, N_PAGES] of what scans found young, int64[SCANS, 8] exits before each."""
     engine, found = _engine(READER, True, config, NONE, seed), np.zeros(N_PAGES, np.uint8)
-    engine.clear_young(0, N_PAGES, found, 0)
+    engine.mmu.clear_young(0, N_PAGES, found, 0)
     young, exits = np.empty((SCANS, N_PAGES), np.bool_), np.empty((SCANS, len(engine.exits)), np.int64)
     for scan in range(SCANS):
         now_ns = (scan + 1) * SCAN_NS
         engine.advance(now_ns)
-        engine.clear_young(0, N_PAGES, found, now_ns)
+        engine.mmu.clear_young(0, N_PAGES, found, now_ns)
         young[scan], exits[scan] = found, engine.exits
     return young, np.diff(exits, axis=0, prepend=0)
 
@@ -94,8 +94,8 @@ def _retry_rows(rng: np.random.Generator, share: float) -> Iterator[Row]:
     while engine.exits[MAP] < FAULTS:
         ns += rng.exponential(WINDOW_NS / share)
         engine.advance(math.ceil(ns))
-        engine.invalidate_begin(0, FAULTS)
-        engine.invalidate_end()
+        engine.mmu.invalidate_begin(0, FAULTS)
+        engine.mmu.invalidate_end()
     retries, chance, where = int(engine.exits[RETRY]), -math.expm1(-share), f"O22-kvm/vF {share:g}"
     attempts = retries + FAULTS
     z = mean_z([retries / attempts], chance, chance * (1.0 - chance) / attempts)

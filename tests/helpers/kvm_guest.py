@@ -32,7 +32,7 @@ class HandGuest:
         config, costs = settings.get("config", MmuConfig()), settings.get("costs", exit_costs())
         log_capacity = settings.get("log_capacity", 0)
         self.engine = GuestEngine(self.guest, self.memory, n_vcpus, config, costs, log_capacity=log_capacity)
-        self.engine.start_log(all_set=False, eager=settings.get("eager", True), now_ns=0)
+        self.engine.log.start(all_set=False, eager=settings.get("eager", True), now_ns=0)
         self.n_pages = n_pages
 
     def run(self, until_ns: int) -> None:
@@ -42,10 +42,10 @@ class HandGuest:
     def harvest(self, now_ns: int) -> np.ndarray:
         """Gfns in the log, which is cleared."""
         due, bmap = np.zeros(self.n_pages, np.uint8), np.zeros(self.n_pages, np.uint8)
-        self.engine.mark_due(due, 0, self.n_pages)
-        self.engine.clear(due, 0, self.n_pages, split=False, protect_large=False, now_ns=now_ns, bmap=bmap)
-        self.engine.check_counts()
-        assert self.engine.first_unrecorded() == -1
+        self.engine.log.mark_due(due, 0, self.n_pages)
+        self.engine.log.clear(due, 0, self.n_pages, split=False, protect_large=False, now_ns=now_ns, bmap=bmap)
+        self.engine.mmu.check_counts()
+        assert self.engine.log.first_unrecorded() == -1
         return np.flatnonzero(bmap)
 
     def work_ns(self, now_ns: int) -> list[int]:

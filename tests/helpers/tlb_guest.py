@@ -39,15 +39,15 @@ def scan(engine: GuestEngine, scans: int, *, flush: bool = False, warm_up: int =
     """Scan all memory each SCAN_NS, from scan number ``first`` on. ``flush``: before what was young is made old."""
     n_pages = engine.memory.n_pages
     bits, young, false_old = np.zeros(n_pages, np.uint8), [], []
-    engine.model_tlb(first * SCAN_NS)
+    engine.tlb.model(first * SCAN_NS)
     for number in range(first + 1, first + scans + warm_up + 1):
         now_ns = number * SCAN_NS
         assert engine.advance(now_ns) is None
         if flush:
-            engine.flush_translations(now_ns)
-        false_old.append(engine.judge_old(0, n_pages, now_ns) / span)
-        young.append(engine.clear_young(0, n_pages, bits, now_ns, flushed=flush) / span)
-        engine.check_counts()
+            engine.tlb.flush(now_ns)
+        false_old.append(engine.tlb.judge_old(0, n_pages, now_ns) / span)
+        young.append(engine.mmu.clear_young(0, n_pages, bits, now_ns, flushed=flush) / span)
+        engine.mmu.check_counts()
     return Seen(np.array(young[warm_up:], np.float64), np.array(false_old[warm_up:], np.float64))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from hostsim.guest.pacing import work_at
 from hostsim.kvm.live_vm import LiveVm
-from hostsim.kvm.loops.layout import FAULTS, OUT, V_STAGE, WAITING
+from hostsim.kvm.loops.layout import FAULTS, OUT, WAITING
 from hostsim.kvm.vcpu_times import check_vcpu_times, vcpu_times
 from hostsim.machine.machine import Machine
 from hostsim.memory.fault_waits import VCPU
@@ -64,8 +64,8 @@ def _run(machine: Machine) -> None:
 
 def _look(machine: Machine) -> None:
     for vm in machine.live_vms:
-        vm.engine.check_counts()
-        assert vm.engine.first_orphan() == -1
+        vm.engine.mmu.check_counts()
+        assert vm.engine.pages.first_orphan() == -1
         check_vcpu_times(vm)
     if machine.memory is not None:
         machine.memory.check()
@@ -125,7 +125,7 @@ def _check_goes_on(machine: Machine, vm: LiveVm) -> None:
         watched_ns += step_ns
         after = _work(vm)
         still = [vcpu for vcpu in still if after[vcpu] <= before[vcpu]]
-    stages = {vcpu: int(vm.engine.kvm.vcpus[V_STAGE, vcpu]) for vcpu in still}
+    stages = {vcpu: int(vm.engine.kvm.vcpus[vcpu].stage) for vcpu in still}
     told = {vcpu: WAITS.get(stage, f"stage {stage}") for vcpu, stage in stages.items()}
     assert _over(machine) or not still, f"vCPUs stand still and wait for {told}"
 

@@ -68,11 +68,11 @@ class EnginePort:
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         if case.costs.populate_ns:
-            self.engine.backing[:] = _backing(case)
+            self.engine.pages.backing[:] = _backing(case)
         self.engine.set_sptes(_sptes(case), 0)
         if case.tlb is not None:
             firsts = self.guest.table.ints[:, CLOCK_FIRST]
-            self.engine.model_tlb(0, [float(case.tlb[w]) for w in self.guest.clock_workload[firsts].tolist()])
+            self.engine.tlb.model(0, [float(case.tlb[w]) for w in self.guest.clock_workload[firsts].tolist()])
         self.kvm = self.engine.kvm
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
         self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
@@ -98,16 +98,16 @@ class EnginePort:
             own = self.buffer(vcpu)
             both = [*entries[: PML_ENTRIES - 1 - len(own)], *own]
             kvm.buffers[vcpu, : len(both)] = both
-            kvm.vcpus[lay.V_PML, vcpu] = len(both)
+            kvm.vcpus[vcpu].pml_entries = len(both)
 
     def buffer(self, vcpu: int) -> list[int]:
         """The vCPU's PML buffer."""
-        return [int(page) for page in self.kvm.buffers[vcpu, : self.kvm.vcpus[lay.V_PML, vcpu]]]
+        return [int(page) for page in self.kvm.buffers[vcpu, : self.kvm.vcpus[vcpu].pml_entries]]
 
     def ring(self, vcpu: int) -> list[int]:
         """The vCPU's dirty ring, oldest entry first."""
         entries = self.kvm.buffers[vcpu, PML_ENTRIES:]
-        head, n = self.kvm.vcpus[[lay.V_HEAD, lay.V_RING], vcpu].tolist()
+        head, n = int(self.kvm.vcpus[vcpu].ring_head), int(self.kvm.vcpus[vcpu].ring_entries)
         return [int(entries[(head + i) % len(entries)]) for i in range(n)]
 
     def throttle(self, vcpu: int, sleep_ns: int) -> None:
@@ -166,7 +166,7 @@ class EngineRun:
         port, kvm = self.port, self.port.kvm
         engine, vm, sptes = port.engine, port.vm, kvm.sptes
         wait_ns, hold_ns = engine.sums.tolist()
-        log = kvm.log[: kvm.state[lay.LOGGED_EXITS]].tolist()
+        log = kvm.log[: kvm.state.logged_exits].tolist()
         return {
             "log": [(ns, vcpu, page, NAME[kind]) for ns, vcpu, page, kind in log],
             "exits": {NAME[kind]: n for kind, n in sorted(enumerate(engine.exits.tolist()), key=_by_name) if n},
@@ -177,8 +177,8 @@ class EngineRun:
             "giant": self._giant(),
             "large": {r: words_of(int(sptes.large[r])) for r in np.flatnonzero(sptes.level == 1).tolist()},
             "blank": np.flatnonzero(sptes.spte & BLANK).tolist(),
-            "host_pages": np.flatnonzero(engine.backing == lay.RESIDENT).tolist(),
-            "emptied": int(kvm.state[lay.UNMAPPED_ALL]),
+            "host_pages": np.flatnonzero(engine.pages.backing == lay.RESIDENT).tolist(),
+            "emptied": int(kvm.state.emptied),
             "version": {page: n for page, n in enumerate(engine.memory.version.tolist()) if n},
             "buffers": [port.buffer(v) for v in range(self.case.n_vcpus)],
             "rings": [port.ring(v) for v in range(self.case.n_vcpus)],

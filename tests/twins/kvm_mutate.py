@@ -20,30 +20,30 @@ from tests.twins.mutate import Mutation, apply
 
 KVM = "hostsim.kvm.loops"
 HOST, LOG = "hostsim.kvm", "hostsim.kvm.trackers"
-SET_AT_TOUCH = """k.vcpus[V_MODE, v] = mode
-        handle(k, v, kind, k.vcpus[V_PAGE, v], is_write(k.ints, k.streams, k.vcpus, v), now_ns)
+SET_AT_TOUCH = """vcpu.lock_mode = mode
+        handle(k, v, kind, vcpu.page, is_write(k, v), now_ns)
 """
 
 MUTATIONS = {
     "none": Mutation(f"{KVM}.vcpu", "_done", "now_ns", "now_ns"),
     # Faults
     "a granted fault is always handled": Mutation(
-        f"{KVM}.mmu_lock", "_begin_hold", "kind_now(k.sptes, k.state, k.vcpus[V_PAGE, v], is_write)", "k.vcpus[V_KIND, v]"
+        f"{KVM}.mmu_lock", "_begin_hold", "kind_now(k.sptes, k.state, vcpu.page, is_write)", "vcpu.kind"
     ),
     "nothing is read again where it is set": Mutation(
-        f"{KVM}.vcpu", "_done", "kind_now(k.sptes, k.state, k.vcpus[V_PAGE, v], write) != kind", "kind < 0"
+        f"{KVM}.vcpu", "_done", "kind_now(k.sptes, k.state, vcpu.page, write) != kind", "kind < 0"
     ),
     "who holds the lock alone does not read again": Mutation(
         f"{KVM}.vcpu", "_done", "if kind not in (SPURIOUS, RETRY):\n        if kind_now",
         "if mode != 2 and kind not in (SPURIOUS, RETRY):\n        if kind_now",
     ),
-    "state is set at the touch": Mutation(f"{KVM}.vcpu", "_leave", "k.vcpus[V_MODE, v] = mode\n", SET_AT_TOUCH),
+    "state is set at the touch": Mutation(f"{KVM}.vcpu", "_leave", "vcpu.lock_mode = mode\n", SET_AT_TOUCH),
     "every host page is looked up": Mutation(f"{KVM}.vcpu", "_request", "kind in (MAP, SPLIT)", "kind >= 0"),
     "an invalidation that is over is not seen": Mutation(
-        f"{KVM}.mmu_lock", "is_stale", "state[SEQ] != vcpus[V_SEQ, v]", "state[SEQ] < 0"
+        f"{KVM}.mmu_lock", "is_stale", "state.invalidate_seq != k.vcpus[v].invalidate_seq", "state.invalidate_seq < 0"
     ),
     "an invalidation under way is not seen": Mutation(
-        f"{KVM}.mmu_lock", "is_stale", "state[IN_PROGRESS] > 0", "state[IN_PROGRESS] > 9"
+        f"{KVM}.mmu_lock", "is_stale", "state.invalidate_in_progress > 0", "state.invalidate_in_progress > 9"
     ),
     "a write leaves its page blank": Mutation(f"{KVM}.mapping", "note_access", "~BLANK & 0xFF", "0xFF"),
     # Host pages and 1 GiB
@@ -60,16 +60,16 @@ MUTATIONS = {
     "a D bit is lost with its mapping": Mutation(f"{KVM}.dirty_log", "zap_range", "| recorded", "| 0"),
     "every host page is made anew": Mutation(f"{KVM}.backing", "take_page", "k.backing[other] = RESIDENT", "pass"),
     "a host page is there before it is made": Mutation(
-        f"{KVM}.backing", "look_up", "look_ns += k.state[POPULATE_NS]", "look_ns += 1"
+        f"{KVM}.backing", "look_up", "look_ns += k.state.populate_ns", "look_ns += 1"
     ),
     # Order
     "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),
     "the horizon is inclusive": Mutation(f"{KVM}.run", "_advance", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
     "a revocation misses its own instant": Mutation(
-        f"{KVM}.streams", "rearm", "stream[S_CLOCK]], now_ns)), False", "stream[S_CLOCK]], now_ns) + 1), False"
+        f"{KVM}.streams", "rearm", "stream.clock], now_ns)), False", "stream.clock], now_ns) + 1), False"
     ),
     "touches of this instant come again": Mutation(
-        f"{KVM}.vcpu", "_stop", "pass_by(k, v, s if s >= 0 else k.vcpus[V_END, v], k.vcpus[V_NS, v])", "pass"
+        f"{KVM}.vcpu", "_stop", "pass_by(k, v, s if s >= 0 else vcpu.stream_end, vcpu.next_ns)", "pass"
     ),
     "a split comes before touches of lower vCPUs": Mutation(
         f"{KVM}.mapping", "_split", "for other in range(v)", "for other in range(0)"
@@ -80,7 +80,7 @@ MUTATIONS = {
         f"{KVM}.mmu_lock", "grant_next", "others = ", "others = 1 + "
     ),
     "a host's release lets one in": Mutation(f"{KVM}.host", "grant_all", "while who >= 0", "if who >= 0"),
-    "a host gives way to nobody": Mutation(
+    "a host never yields": Mutation(
         f"{HOST}.lock", "MmuLock.hold", "self._held(host, left_ns, unit_ns)", "self._held(host, left_ns, 0)"
     ),
     "a host asks again in front": Mutation(
@@ -89,27 +89,29 @@ MUTATIONS = {
     ),
     # In and out
     "a kick drops a vCPU in the queue": Mutation(
-        f"{KVM}.host", "kick", "if k.vcpus[V_STAGE, v] == IN_GUEST", "if k.vcpus[V_STAGE, v] in (IN_GUEST, 3)"
+        f"{KVM}.host", "kick", "if vcpu.stage == IN_GUEST", "if vcpu.stage in (IN_GUEST, 3)"
     ),
     "a kick stays when the vCPU enters": Mutation(
-        f"{KVM}.host", "enter_guest", "k.vcpus[V_KICKED, v] = k.vcpus[V_FULL, v] = 0", "k.vcpus[V_FULL, v] = 0"
+        f"{KVM}.host", "enter_guest", "vcpu.is_kicked = vcpu.is_ring_full = 0", "vcpu.is_ring_full = 0"
     ),
     "a vCPU stops before the touches of its instant": Mutation(
         f"{KVM}.streams", "choose", "stop_ns < best_ns", "stop_ns <= best_ns"
     ),
-    "a vCPU that has stopped stops again": Mutation(f"{KVM}.vcpu", "_stop", "k.vcpus[V_STOP, v] = NEVER", "pass"),
+    "a vCPU that has stopped stops again": Mutation(f"{KVM}.vcpu", "_stop", "vcpu.stop_work_ns = NEVER", "pass"),
     "an IPI leaves the PML buffer full": Mutation(f"{KVM}.host", "interrupt", "+ drain_ns(k, v)", ""),
     "an IPI stops vCPUs that are out of the guest": Mutation(
-        f"{KVM}.host", "interrupt", "if k.vcpus[V_STAGE, v] == IN_GUEST", "if k.vcpus[V_STAGE, v] in (IN_GUEST, ENTRY)"
+        f"{KVM}.host", "interrupt", "if k.vcpus[v].stage == IN_GUEST", "if k.vcpus[v].stage in (IN_GUEST, ENTRY)"
     ),
     "a ring is full one entry late": Mutation(
-        f"{KVM}.vcpu", "is_full", ">= state[RING_SOFT]", "> state[RING_SOFT]"
+        f"{KVM}.vcpu", "is_full", ">= k.state.ring_soft_entries", "> k.state.ring_soft_entries"
     ),
     "what a vCPU waits is not in its exit": Mutation(
-        f"{KVM}.vcpu", "_note_exit", "k.vcpus[V_AWAY_NS, v])", "k.vcpus[V_AWAY_NS, v] - 1)"
+        f"{KVM}.vcpu", "_note_exit", "vcpu.away_since_ns)", "vcpu.away_since_ns - 1)"
     ),
     "an exit that ends in user space is not counted": Mutation(f"{KVM}.vcpu", "_exit_over", "_note_exit(k, v)", "pass"),
-    "the next exit has the kind of the last": Mutation(f"{KVM}.vcpu", "_note_exit", "k.vcpus[V_EXIT, v] = NOTHING", "pass"),
+    "the next exit has the kind of the last": Mutation(
+        f"{KVM}.vcpu", "_note_exit", "vcpu.exit_kind = NOTHING", "pass"
+    ),
     # Ageing
     "an access leaves its page old": Mutation(
         f"{KVM}.mapping", "note_access", "k.sptes.spte[page] & (~AGED & 0xFF)", "k.sptes.spte[page]"
@@ -124,7 +126,8 @@ MUTATIONS = {
     "a page that is made old is not counted": Mutation(f"{KVM}.armed", "armed_as", "wanted | STOPPED", "wanted | 2"),
     "a page is old before the flush": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._walk", "            yield from self._flush()\n",
-        "            self._engine.clear_young(first, end, young, self._env.now_ns)\n            yield from self._flush()\n",
+        "            self._engine.mmu.clear_young(first, end, young, self._env.now_ns)\n"
+        "            yield from self._flush()\n",
     ),
     "ageing lets mmu_lock go before its flush": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._age", "lock_mode == NONE", "flush"
@@ -162,13 +165,13 @@ MUTATIONS = {
     ),
     "rings are reset when they are taken": Mutation(
         f"{LOG}.dirty_ring", "DirtyRing._reap", "        self._vm.times.reaps += 1\n",
-        "        self._vm.times.reaps += 1\n        self._engine.reset_taken(self._env.now_ns)\n",
+        "        self._vm.times.reaps += 1\n        self._engine.log.reset_rings(self._env.now_ns)\n",
     ),
     # Book3S PR
     "a full table takes one more": Mutation(
-        f"{KVM}.hptes", "at_cap", "state[MAPPED] >= state[CAP]", "state[MAPPED] > state[CAP]"
+        f"{KVM}.hptes", "at_cap", "state.mapped_sptes >= state.cap_sptes", "state.mapped_sptes > state.cap_sptes"
     ),
-    "sptes that went still count": Mutation(f"{KVM}.dirty_log", "zap_range", "k.state[MAPPED] -= gone", "pass"),
+    "sptes that went still count": Mutation(f"{KVM}.dirty_log", "zap_range", "k.state.mapped_sptes -= gone", "pass"),
     "unmapping all takes no time": Mutation(f"{KVM}.mmu_lock", "_begin_hold", "at_cap(k.state, kind)", "kind < 0"),
     "unmapping all comes before touches of lower vCPUs": Mutation(
         f"{KVM}.hptes", "unmap_all", "for other in range(v)", "for other in range(0)"
@@ -183,7 +186,7 @@ MUTATIONS = {
         f"{LOG}.kvm_log", "KvmLog._start", "        self._invalidate()\n", ""
     ),
     "a stopped log leaves small sptes": Mutation(
-        f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.stop_log(plan.recovery,", 'self._engine.stop_log("none",'
+        f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.log.stop(self._plan.recovery,", 'self._engine.log.stop("none",'
     ),
 }  # fmt: skip
 
@@ -192,15 +195,15 @@ WALKER = f"{KVM}.walker"
 WALKER_MUTATIONS = {
     "a walker clears before its flush is over": Mutation(
         WALKER, "_flush", "took_ns = k",
-        "first, end = k.calls[host, :2, walk[W_AT]].tolist()\n"
+        "first, end = k.calls[host, walk.call].first, k.calls[host, walk.call].end\n"
         "    clear_young(k, first, end, k.found[host][: end - first].copy(), now_ns, False)\n    took_ns = k",
     ),
-    "a walker never flushes": Mutation(WALKER, "_step", "walk[W_FLUSHES] == 1", "walk[W_FLUSHES] == 2"),
-    "a walker flushes where nothing is young": Mutation(WALKER, "_step", "WALK_AGES and walk[W_FOUND] > 0", "WALK_AGES"),
-    "every call of a walker flushes": Mutation(WALKER, "_step", "walk[W_EVENT] == CALL_CLEAR_FLUSH", "walk[W_EVENT] >= 0"),
-    "a walker's test clears": Mutation(WALKER, "_step", "walk[W_EVENT] != CALL_TEST", "walk[W_EVENT] >= 0"),
+    "a walker never flushes": Mutation(WALKER, "_step", "walk.does_flush == 1", "walk.does_flush == 2"),
+    "a walker flushes where nothing is young": Mutation(WALKER, "_step", "WALK_AGES and walk.found > 0", "WALK_AGES"),
+    "every call of a walker flushes": Mutation(WALKER, "_step", "walk.event == CALL_CLEAR_FLUSH", "walk.event >= 0"),
+    "a walker's test clears": Mutation(WALKER, "_step", "walk.event != CALL_TEST", "walk.event >= 0"),
     "a walker reads before it has the lock": Mutation(
-        WALKER, "_read", "walk[W_SINCE_NS], ", "walk[W_FOUND] *= now_ns == walk[W_ASKED_NS]\n    walk[W_SINCE_NS], "
+        WALKER, "_read", "walk.since_ns, ", "walk.found *= now_ns == walk.asked_ns\n    walk.since_ns, "
     ),
     "a walker stays in front of those who wait": Mutation(
         WALKER, "_end_call", "            grant_all(k, now_ns)\n", "            pass\n",
@@ -209,17 +212,17 @@ WALKER_MUTATIONS = {
         WALKER, "_step", "_ask(k, host, now_ns)", "_ask(k, host, now_ns + 1)"
     ),
     "a walker's event comes behind those of vCPUs": Mutation(
-        f"{KVM}.run", "_advance", "now_ns >= k.state[WALK_NS]", "now_ns > k.state[WALK_NS]"
+        f"{KVM}.run", "_advance", "now_ns >= k.state.walk_ns", "now_ns > k.state.walk_ns"
     ),
     "a walker runs into the next event of a vCPU": Mutation(WALKER, "walk", "now_ns <= vcpu_ns and ", ""),
     "a walker goes on at the horizon": Mutation(WALKER, "walk", "now_ns < horizon_ns", "now_ns <= horizon_ns"),
-    "who is let in by a walker is not looked for": Mutation(f"{KVM}.host", "grant_all", "k.state[REORDERED] = 1", "pass"),
-    "a walker's hold has no end": Mutation(WALKER, "_end_call", "leave_lock(k.state, walk[W_MODE])", "pass"),
+    "who is let in by a walker is not looked for": Mutation(f"{KVM}.host", "grant_all", "k.state.is_reordered = 1", "pass"),
+    "a walker's hold has no end": Mutation(WALKER, "_end_call", "leave_lock(k.state, walk.lock_mode)", "pass"),
     "a walker tells what it read before its flush": Mutation(
-        WALKER, "_clear", "walk[W_FOUND] = clear_young", "_ = clear_young"
+        WALKER, "_clear", "walk.found = clear_young", "_ = clear_young"
     ),
-    "a walker's waits are not counted": Mutation(WALKER, "_read", "walk[W_WAIT_NS] += ", "walk[W_WAIT_NS] += 0 * "),
-    "a lockless walker takes the lock": Mutation(WALKER, "_ask", "if walk[W_MODE] == NONE", "if walk[W_MODE] == 9"),
+    "a walker's waits are not counted": Mutation(WALKER, "_read", "walk.wait_ns += ", "walk.wait_ns += 0 * "),
+    "a lockless walker takes the lock": Mutation(WALKER, "_ask", "if walk.lock_mode == NONE", "if walk.lock_mode == 9"),
 }  # fmt: skip
 """Of walkers: tests.twins.kvm_walks shows them."""
 

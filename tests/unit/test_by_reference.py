@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.by_reference import ByReference
 from hostsim.compiled.jit import jit
+from hostsim.compiled.record import Record, Records, dtype_of, one, records
 
 
 class Pair(NamedTuple):
@@ -93,3 +95,63 @@ def test_another_kind_of_array_is_another_type() -> None:
     first, second = arrays_of(), replace(arrays_of(), cube=np.zeros((1, 1, 1), np.int32))
     assert code(first) == code(arrays_of(9)) != code(second)
     assert visit(second) == pytest.approx(sum_of(second))
+
+
+class Place(Record):
+    """A record of each kind of field."""
+
+    start_ns: int
+    share: float
+    counts: Annotated[NDArray[np.int64], 3]
+
+
+@dataclass(frozen=True, eq=False)
+class Places(ByReference):
+    """A single record and arrays of records."""
+
+    here: Place
+    row: Records[Place]
+    table: Records[Place]
+
+
+@jit
+def move(places: Places, at: int) -> float:
+    """Change a field of each; returns a sum of what was read."""
+    places.here.start_ns += 5
+    places.here.counts[1] += 7
+    place = places.row[at]
+    place.share, place.start_ns = 0.5, places.here.start_ns
+    places.table[at, 1].counts[2] = len(places.row)
+    return place.share + places.here.counts[1] + places.table[at, 1].counts[2]
+
+
+def places_of() -> Places:
+    return Places(one(Place), records(Place, 4), records(Place, 4, 2))
+
+
+def test_compiled_code_reads_and_writes_records_by_name() -> None:
+    places = places_of()
+    assert move(places, 2) == 0.5 + 7 + 4
+    assert (places.here.start_ns, places.here.counts.tolist()) == (5, [0, 7, 0])
+    assert (places.row[2].share, places.row["start_ns"].tolist()) == (0.5, [0, 0, 5, 0])
+    assert places.table[2, 1].counts.tolist() == [0, 0, 4]
+    assert [place.start_ns for place in places.row] == [0, 0, 5, 0]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda places: pickle.loads(pickle.dumps(places))])  # noqa: S301  # its own
+def test_a_copied_record_is_another_one(copied: Any) -> None:
+    first = places_of()
+    move(first, 0)
+    second = copied(first)
+    assert move(second, 0) == 0.5 + 14 + 4
+    assert (first.here.start_ns, second.here.start_ns) == (5, 10)
+    assert (first.here.counts[1], second.here.counts[1]) == (7, 14)
+
+
+def test_records_are_aligned() -> None:
+    assert dtype_of(Place).isalignedstruct, "compiled code reads the fields of others byte by byte"
+
+
+def test_a_record_has_no_other_names() -> None:
+    with pytest.raises(AttributeError):
+        _ = one(Place).end_ns  # type: ignore[attr-defined]

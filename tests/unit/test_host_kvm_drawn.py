@@ -75,7 +75,7 @@ def check_one(seed: int) -> None:
     runs = [Machine(spec, knobs, log_capacity=1 << 12) for knobs in (None, drawn_knobs(seed))]
     for one in runs:
         one.run()
-    vm_of(runs[0]).engine.check_counts()
+    vm_of(runs[0]).engine.mmu.check_counts()
     plain, cut = facts(runs[0]), facts(runs[1])
     parted = [name for name in plain if plain[name] != cut[name]]
     assert not parted, f"{parted} with {drawn_knobs(seed)}: python -m pytest {__file__} -m '' -k 'many_machines[{seed}]'"

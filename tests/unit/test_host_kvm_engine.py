@@ -13,7 +13,6 @@ from hostsim.costs.exits import EXCLUSIVE, MAP, N_KINDS, NONE, PML_FULL, SHARED,
 from hostsim.guest.workload import TouchTrace, Workload, build_guest
 from hostsim.kvm.engine import OUT, GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
-from hostsim.kvm.loops.layout import LOGGED_EXITS
 from hostsim.spte_index.spte import DIRTY, IN_LOG, PRESENT, TRACKED, WRITABLE, make_sptes
 from tests.helpers.kvm_guest import HandGuest, exit_costs, load
 
@@ -50,7 +49,7 @@ def guest(
     config = settings.get("config", MmuConfig())
     engine = GuestEngine(work, memory, len(vcpus), config, cost, log_capacity=3000)  # type: ignore[arg-type]
     if settings.get("logged", True):
-        engine.start_log(all_set=False, eager=False, now_ns=0)
+        engine.log.start(all_set=False, eager=False, now_ns=0)
     sptes = make_sptes(1024)
     sptes.spte[:] = flags
     sptes.spte[list(unmapped)] = 0
@@ -63,7 +62,7 @@ def guest(
 def log_of(engine: GuestEngine) -> list[tuple[int, ...]]:
     engine.advance(NEVER)
     assert engine.next_ns == NEVER
-    return [tuple(row) for row in engine.kvm.log[: engine.kvm.state[LOGGED_EXITS]].tolist()]
+    return [tuple(row) for row in engine.kvm.log[: engine.kvm.state.logged_exits].tolist()]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -174,12 +173,12 @@ def test_a_pml_buffer_not_yet_drained_loses_nothing_that_is_kicked_out_before_th
     engine = guest([write(0, n=n_writes)], costs(), PRESENT | WRITABLE, config=MmuConfig("pml"))
     log_of(engine)
     got, due = np.zeros(1024, np.uint8), np.zeros(1024, np.uint8)
-    assert engine.mark_due(got, 0, 1024) == n_writes // 512 * 512
+    assert engine.log.mark_due(got, 0, 1024) == n_writes // 512 * 512
     in_buffer = n_writes % 512 > 0
-    assert engine.first_unharvested(got) == (n_writes // 512 * 512 if in_buffer else -1)
+    assert engine.log.first_unharvested(got) == (n_writes // 512 * 512 if in_buffer else -1)
     assert engine.interrupt(1_000_000) == 1
-    assert engine.mark_due(due, 0, 1024) == n_writes
-    assert engine.first_unharvested(due) == -1
+    assert engine.log.mark_due(due, 0, 1024) == n_writes
+    assert engine.log.first_unharvested(due) == -1
 
 
 # A vCPU that leaves by itself

@@ -44,7 +44,7 @@ def test_readers_enter_together_and_a_writer_keeps_others_out() -> None:
 @pytest.mark.parametrize(
     ("asked_ns", "yields_ns"), [(130, 140), (140, 140), (141, 160), (100, 120), (101, 120), (181, 200), (195, 200)]
 )
-def test_a_long_hold_gives_way_at_the_next_look(asked_ns: int, yields_ns: int) -> None:
+def test_a_long_hold_yields_at_the_next_look(asked_ns: int, yields_ns: int) -> None:
     """Units of 20 from 100 on, 100 in all: who asks gets the lock at a multiple, and the rest of the hold comes after."""
     one = live_machine()
     long, short = ends_of(one, (100, 100, 20), (asked_ns, 7))
@@ -56,7 +56,7 @@ def test_without_a_unit_a_hold_is_not_interrupted() -> None:
     assert ends_of(live_machine(), (100, 100), (130, 7)) == [200, 207]
 
 
-def test_two_that_give_way_take_turns() -> None:
+def test_two_holds_that_yield_take_turns() -> None:
     """Each unit ends with the other one waiting."""
     one = live_machine()
     assert ends_of(one, (100, 40, 10), (105, 40, 10)) == [170, 180]
@@ -79,7 +79,7 @@ def test_how_long_is_asked_at_the_first_grant_alone() -> None:
 
 
 def test_vcpus_stand_in_the_same_queue() -> None:
-    """A guest that maps page after page under the exclusive lock gets in where a long hold gives way."""
+    """A guest that maps page after page under the exclusive lock gets in where a long hold yields."""
     loads = sweep(512, 1_000_000)
     shadow = MmuSpec(era="E4", mmu="shadow")
     polite, rude = (live_machine(loads, filled=0, mmu=shadow, duration_ns=3_000_000) for _ in range(2))

@@ -73,7 +73,7 @@ def test_a_migration_completes_and_nothing_is_lost(tracking: str, mmu: MmuSpec) 
     assert (m.ram.copied == one.vm.memory.version).all()
     assert m.state.dirty_sync_count == len(m.recorder.syncs) == len(m.recorder.tallies) > 2
     assert m.ram.zero_pages > 0
-    vm_of(one).engine.check_counts()
+    vm_of(one).engine.mmu.check_counts()
 
 
 @pytest.mark.parametrize(("tracking", "mmu"), WAYS, ids=IDS)
@@ -146,14 +146,14 @@ def test_a_record_that_is_forgotten_ends_the_run(tracking: str) -> None:
 def test_a_ring_entry_that_is_overlooked_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     one = migrating("dirty-ring", MmuSpec(), writes=20_000)
     engine = vm_of(one).engine
-    take = engine.take_rings
+    take = engine.log.take_rings
 
     def overlook(got: Any) -> tuple[int, int]:
         found = take(got)
         got[150] = 0
         return found
 
-    monkeypatch.setattr(engine, "take_rings", overlook)
+    monkeypatch.setattr(engine.log, "take_rings", overlook)
     with pytest.raises(InvariantError, match="gfn 150: the destination's copy is old"):
         one.run()
 

@@ -23,7 +23,6 @@ from hostsim.kvm import build
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.index_costs import IndexCosts
 from hostsim.kvm.indexed import IndexedSptes
-from hostsim.kvm.loops.layout import CAP, MAPPED, UNMAPPED_ALL
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, RANGE_START, TEST_YOUNG, MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec, traits_of
@@ -237,7 +236,7 @@ def test_a_chain_of_writable_sptes_asks_the_index_that_it_names() -> None:
 def test_nothing_changes_when_young_bits_are_only_read() -> None:
     _, vm, took_ns = asked("rmap", TEST_YOUNG, 0, N_PAGES)
     assert 0 < took_ns < asked("rmap", CLEAR_YOUNG, 0, N_PAGES, era="E5")[2]
-    assert vm.engine.test_young(0, N_PAGES, np.zeros(N_PAGES, np.uint8)) == N_PAGES
+    assert vm.engine.mmu.test_young(0, N_PAGES, np.zeros(N_PAGES, np.uint8)) == N_PAGES
 
 
 def test_lockless_ageing_takes_no_lock() -> None:
@@ -297,7 +296,7 @@ def test_book3s_pr_finds_all_old_and_looks_at_nothing() -> None:
     assert (notifier.young, vm.flush.count) == (0, 0)
     assert took_ns < 100
     assert notifier.look(np.ones(N_PAGES, np.uint8)) == 0
-    assert vm.engine.test_young(0, N_PAGES, np.zeros(N_PAGES, np.uint8)) == N_PAGES
+    assert vm.engine.mmu.test_young(0, N_PAGES, np.zeros(N_PAGES, np.uint8)) == N_PAGES
 
 
 def test_book3s_pr_looks_at_all_hptes_for_one_page() -> None:
@@ -343,11 +342,11 @@ def test_a_full_table_is_emptied_by_the_fault_that_finds_it_so(monkeypatch: pyte
     vm = vm_of(one)
     state, faults = vm.engine.kvm.state, vm.tally().map_faults
     mapped = np.count_nonzero(vm.engine.kvm.sptes.spte & PRESENT)
-    assert (state[CAP], state[MAPPED]) == (200, mapped)
+    assert (state.cap_sptes, state.mapped_sptes) == (200, mapped)
     assert vm.indexed is not None
-    assert vm.indexed.figures().emptied == state[UNMAPPED_ALL] == (faults + 200 - mapped) // 200 > 10
+    assert vm.indexed.figures().emptied == state.emptied == (faults + 200 - mapped) // 200 > 10
     vm.indexed.follow()
     assert np.count_nonzero(vm.indexed.index.tables.flags) == mapped <= 200
-    full_ns = int(vm.engine.kvm.costs[0, 6])
+    full_ns = int(vm.engine.kvm.costs.unmap_all_ns)
     assert full_ns > 200 * 10
-    assert vm.engine.sums[1] > full_ns * state[UNMAPPED_ALL]
+    assert vm.engine.sums[1] > full_ns * state.emptied

@@ -253,7 +253,7 @@ def test_one_operation_at_a_time(tracking: str) -> None:
 @pytest.mark.parametrize("tracking", TRACKING)
 def test_a_page_without_a_record_ends_the_run(tracking: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = machine(tracking)
-    monkeypatch.setattr(vm_of(one).engine, "first_unrecorded", lambda *_: 7)
+    monkeypatch.setattr(vm_of(one).engine.log, "first_unrecorded", lambda *_: 7)
     started(one)
     with pytest.raises(InvariantError, match="gfn 7: writable without a record"):
         one.run()

@@ -32,7 +32,7 @@ def ran(*, async_pf: bool, workloads: tuple[Workload, ...] = (SWAPS, STAYS)) -> 
     for end_ns in range(1_000_000, END_NS + 1, 1_000_000):
         env.run(until=end_ns)
         host.check()
-    vm.engine.check_counts()
+    vm.engine.mmu.check_counts()
     return host, [int(work_at(row, END_NS)) for row in guest.clocks]
 
 

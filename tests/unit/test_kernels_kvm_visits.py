@@ -9,20 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostsim.compiled.record import one
 from hostsim.guest import touch
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.kvm.loops.layout import C_LEVEL, C_LEVELS, N_CLASS
+from hostsim.kvm.loops.layout import TouchClass
 from hostsim.kvm.loops.visits import clear_visit, level_sizes, next_visit, set_visit, visit_of
 
 pytestmark = pytest.mark.quick
 
 
-def tree(n_visits: int) -> tuple[np.ndarray, np.ndarray]:
-    """(words, row of the class) of an empty tree that begins at word 3."""
+def tree(n_visits: int) -> tuple[np.ndarray, TouchClass]:
+    """(words, record of the class) of an empty tree that begins at word 3."""
     sizes = level_sizes(n_visits)
-    row = np.zeros(N_CLASS, np.int64)
-    row[C_LEVELS] = len(sizes)
-    row[C_LEVEL : C_LEVEL + len(sizes) + 1] = 3 + np.concatenate([[0], np.cumsum(sizes)])
+    row = one(TouchClass)
+    row.n_levels = len(sizes)
+    row.level_at[: len(sizes) + 1] = 3 + np.concatenate([[0], np.cumsum(sizes)])
     return np.zeros(3 + sum(sizes), np.int64), row
 
 

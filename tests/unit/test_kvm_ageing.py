@@ -33,10 +33,10 @@ def engine_of(config: MmuConfig, *, reads: bool = False, pages: int = N_PAGES) -
 
 def aged(engine: GuestEngine, now_ns: int, first: int = 0, end: int = N_PAGES) -> np.ndarray:
     young = np.full(N_PAGES, 7, np.uint8)
-    found = engine.clear_young(first, end, young, now_ns)
+    found = engine.mmu.clear_young(first, end, young, now_ns)
     assert found == np.count_nonzero(young[first:end])
     assert (np.delete(young, np.s_[first:end]) == 7).all(), "what was not asked about is told of"
-    engine.check_counts()
+    engine.mmu.check_counts()
     return young[first:end]
 
 
@@ -58,8 +58,8 @@ def test_to_test_changes_nothing() -> None:
     aged(engine, 0)
     engine.advance(SWEEP_NS // 2)
     first, again = np.zeros(N_PAGES, np.uint8), np.zeros(N_PAGES, np.uint8)
-    assert engine.test_young(0, N_PAGES, first) == N_PAGES // 2
-    assert engine.test_young(0, N_PAGES, again) == N_PAGES // 2
+    assert engine.mmu.test_young(0, N_PAGES, first) == N_PAGES // 2
+    assert engine.mmu.test_young(0, N_PAGES, again) == N_PAGES // 2
     assert (first == again).all()
 
 
@@ -91,9 +91,9 @@ def test_an_access_tracked_page_keeps_its_record() -> None:
     logged = np.flatnonzero(spte & IN_LOG)
     assert len(logged) > 100
     young = np.zeros(N_PAGES, np.uint8)
-    vm.engine.clear_young(0, N_PAGES, young, SWEEP_NS // 2)
+    vm.engine.mmu.clear_young(0, N_PAGES, young, SWEEP_NS // 2)
     assert (spte[logged] & (TRACKED | IN_LOG | WRITABLE) == TRACKED | IN_LOG).all()
-    assert vm.engine.first_unrecorded() == -1
+    assert vm.engine.log.first_unrecorded() == -1
     assert set(logged) <= set(vm.harvest(SWEEP_NS // 2))
 
 

@@ -11,7 +11,6 @@ import pytest
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.touch import first_touch_index
 from hostsim.kvm.loops.armed import count_range
-from hostsim.kvm.loops.layout import S_OFFSET
 from hostsim.spte_index.spte import IN_LOG, WRITABLE
 from tests.helpers.kvm_guest import EXCLUSIVE, NONE, HandGuest, MmuConfig, exit_costs, load
 
@@ -69,7 +68,7 @@ def test_paced_writes_are_balls_into_bins(seed: int, hot_share: float) -> None:
 
 def writes_by(vm: HandGuest, row: np.ndarray, streams: np.ndarray, now_ns: int) -> int:
     """Writes that the work clocks have made by ``now_ns``; the one under way at an exit is not made."""
-    offsets = streams[:, S_OFFSET]
+    offsets = streams["offset_ns"]
     return sum(first_touch_index(row, max(0, w - o)) for w, o in zip(vm.work_ns(now_ns), offsets.tolist(), strict=True))
 
 
@@ -113,5 +112,5 @@ def arm_only(vm: HandGuest, pages: slice) -> None:
     kvm.sptes.spte[: vm.n_pages] |= WRITABLE | IN_LOG
     count_range(kvm, 0, len(kvm.sptes.spte), 1)
     due[pages] = 1
-    vm.engine.clear(due, 0, vm.n_pages, split=False, protect_large=False, now_ns=0)
-    vm.engine.check_counts()
+    vm.engine.log.clear(due, 0, vm.n_pages, split=False, protect_large=False, now_ns=0)
+    vm.engine.mmu.check_counts()

@@ -88,7 +88,7 @@ def test_an_invalidated_range_is_mapped_again_by_faults() -> None:
     vm = vm_of(one)
     timed(one, MS, lambda: notifier.invalidate_range_start(0, N_PAGES), lambda: notifier.invalidate_range_end(0, N_PAGES))
     before: list[bool] = []
-    at(one, 2 * MS, lambda: before.append(vm.engine.maps_any(N_PAGES // 2, N_PAGES)))
+    at(one, 2 * MS, lambda: before.append(vm.engine.mmu.maps_any(N_PAGES // 2, N_PAGES)))
     one.run()
     assert before == [False]
     assert vm.tally().map_faults == N_PAGES // 2

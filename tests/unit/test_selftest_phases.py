@@ -221,7 +221,7 @@ def test_a_get_drains_the_pml_buffers_of_vcpus_in_guest_mode(sheet: str) -> None
     ended(vm, vm.run(Walk()), vm.enable())
     vm.env.process(vm.run(Walk()))
     vm.env.run(until=vm.env.now_ns + ENTRY_NS + 200 * (LOOP_NS + 40) + 50)
-    assert vm.vm.engine.mark_due(np.zeros(300, np.uint8), 0, 300) == 0
+    assert vm.vm.engine.log.mark_due(np.zeros(300, np.uint8), 0, 300) == 0
     ended(vm, vm.get())
     assert vm.bitmap.nonzero()[0].tolist() == list(range(200))
 

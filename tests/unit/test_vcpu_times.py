@@ -16,7 +16,7 @@ from hostsim.cli.main import build_app
 from hostsim.cli.run_scenario import verdict_texts
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.live_vm import LiveVm
-from hostsim.kvm.loops.layout import IN_GUEST, V_STAGE, V_STALL_NS
+from hostsim.kvm.loops.layout import IN_GUEST
 from hostsim.kvm.vcpu_times import check_vcpu_times, vcpu_times
 from hostsim.machine.machine import Machine
 from hostsim.memory.fault_waits import MIGRATION, TASK, VCPU
@@ -108,11 +108,11 @@ def wait_of_another(machine: Machine) -> None:
 
 
 def exit_counted_twice(machine: Machine) -> None:
-    machine.live_vms[0].engine.kvm.vcpus[V_STALL_NS, 0] += 1
+    machine.live_vms[0].engine.kvm.vcpus[0].stall_ns += 1
 
 
 def exit_not_counted(machine: Machine) -> None:
-    machine.live_vms[0].engine.kvm.vcpus[V_STALL_NS, 0] -= 1
+    machine.live_vms[0].engine.kvm.vcpus[0].stall_ns -= 1
 
 
 def user_space_forgotten(machine: Machine) -> None:
@@ -147,7 +147,7 @@ def test_a_wait_under_way_counts_up_to_now() -> None:
     while not vm.page_waits.in_flight:
         machine.env.run(until=machine.env.now_ns + 50_000)
     first = vcpu_times(vm)
-    assert vm.engine.kvm.vcpus[V_STAGE, 0] != IN_GUEST
+    assert vm.engine.kvm.vcpus[0].stage != IN_GUEST
     machine.env.run(until=machine.env.now_ns + 1000)
     second = vcpu_times(vm)
     assert (second.page_wait_ns - first.page_wait_ns).tolist() == [1000]

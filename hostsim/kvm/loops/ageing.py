@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, inlined_and_called, jit, part
 from hostsim.kvm.loops.armed import STOPPED, count_range, flags_of, span_end, span_first
-from hostsim.kvm.loops.layout import AGEING, CAP, CLEARED, CLEARS_A, MAPPED, REGION_BITS, ZAPS, Ints, Kvm
+from hostsim.kvm.loops.layout import CLEARS_A, REGION_BITS, ZAPS, Kvm, State
 from hostsim.kvm.loops.streams import rearm
 from hostsim.kvm.loops.tlb import mark_stale
 from hostsim.spte_index.spte import KEPT, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE
@@ -26,11 +26,11 @@ def is_young(flags: int) -> bool:
 
 
 @inlined
-def _aged(state: Ints, flags: int, stale: int) -> int:
+def _aged(state: State, flags: int, stale: int) -> int:
     """Flags of a young spte when it has been made old; stale: STALE, or 0."""
-    if state[AGEING] == CLEARS_A:
+    if state.ageing == CLEARS_A:
         return flags | OLD | stale
-    if state[AGEING] == ZAPS:
+    if state.ageing == ZAPS:
         return flags & KEPT
     return (flags | TRACKED) & (~WRITABLE & 0xFF)
 
@@ -68,10 +68,10 @@ def maps_any(k: Kvm, first: int, end: int) -> bool:
 @part
 def _age_region(k: Kvm, region: int, low: int, high: int, stale: int, now_ns: int) -> None:
     """Young sptes of pages [low, high), which lie in one region or under one large spte, become old."""
-    cleared, since_ns = k.state[CLEARED], now_ns if stale != 0 else 0
+    cleared, since_ns = k.state.cleared_at, now_ns if stale != 0 else 0
     if k.sptes.level[region] != 0:
         flags = _aged(k.state, k.sptes.large[region], stale)
-        level = 0 if k.state[AGEING] == ZAPS else k.sptes.level[region]
+        level = 0 if k.state.ageing == ZAPS else k.sptes.level[region]
         for other in range(low // REGION_PAGES, high // REGION_PAGES):
             k.sptes.large[other], k.sptes.level[other] = flags, level
             if cleared > 0:
@@ -82,8 +82,8 @@ def _age_region(k: Kvm, region: int, low: int, high: int, stale: int, now_ns: in
             k.sptes.spte[page] = _aged(k.state, k.sptes.spte[page], stale)
             if cleared > 0:
                 k.tape[cleared + page] = since_ns
-            if k.state[CAP] > 0 and k.state[AGEING] == ZAPS:
-                k.state[MAPPED] -= 1
+            if k.state.cap_sptes > 0 and k.state.ageing == ZAPS:
+                k.state.mapped_sptes -= 1
 
 
 @inlined
@@ -100,9 +100,10 @@ def clear_young(k: Kvm, first: int, end: int, young: Bytes, now_ns: int, flushed
 
     flushed: no TLB has a translation of before; else, where TLBs are modelled, those A bits are STALE.
     """
-    stale = STALE if k.state[CLEARED] > 0 and k.state[AGEING] == CLEARS_A and not flushed else 0
+    stale = STALE if k.state.cleared_at > 0 and k.state.ageing == CLEARS_A and not flushed else 0
     found = test_young(k, first, end, young)
     low, lowest, highest = first, first - first % REGION_PAGES, end + REGION_PAGES
+    # A region at a time, counted out before it is changed and in after it: both counts have to see one state of its sptes.
     while low < end and found > 0:
         region = low >> REGION_BITS
         high = min(end, (region + 1) * REGION_PAGES)

@@ -1,4 +1,4 @@
-"""Which pages are armed, that is, would not let an access pass unseen; counted by region and by part of the guest's work.
+"""Armed pages, on which an access would be seen; counted by region and by part of the guest's work.
 
 A page is armed for reads if its mapping is missing, access-tracked or old; for writes also if W is off, if the D bit catches
 writes and is clear, or if its content is still zero.
@@ -9,32 +9,7 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.costs.exits import MAP, NOTHING, SPLIT, TRACK, WP
 from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, KIND, STRIDE_GCD, STRIDE_INVERSE, WEIGHTED
-from hostsim.kvm.loops.layout import (
-    BLOCK,
-    BY_VISIT,
-    BY_WEIGHT,
-    C_MISS,
-    C_STEP,
-    FILL,
-    HARDWARE,
-    LOG,
-    LOGGED,
-    N_COUNTED,
-    P_ARMED,
-    P_CLASS,
-    P_END,
-    P_FIRST,
-    P_KIND,
-    P_SUPERS,
-    P_WEIGHTS,
-    P_WRITE,
-    REGION_BITS,
-    SUPER_BITS,
-    UNIT,
-    YOUNG,
-    Ints,
-    Kvm,
-)
+from hostsim.kvm.loops.layout import BY_VISIT, BY_WEIGHT, FILL, LOG, REGION_BITS, SUPER_BITS, UNIT, YOUNG, Kvm, State
 from hostsim.kvm.loops.visits import set_visit, visit_of
 from hostsim.spte_index.spte import BLANK, DIRTY, OLD, PRESENT, REGION_PAGES, STALE, TRACKED, WRITABLE, Sptes
 
@@ -50,9 +25,9 @@ def super_at(k: Kvm, page: int) -> int:
 
 
 @inlined
-def hardware_logs(state: Ints) -> bool:
+def hardware_logs(state: State) -> bool:
     """Whether D bits catch writes now."""
-    return bool(state[LOGGED] * state[HARDWARE] == 1)
+    return bool(state.is_logged * state.has_d_bits == 1)
 
 
 @jit
@@ -65,17 +40,17 @@ def flags_of(sptes: Sptes, page: int) -> int:
 @inlined
 def span_first(k: Kvm, region: int) -> int:
     """First region of those that the large spte of ``region`` maps."""
-    return region - region % k.state[BLOCK] if k.sptes.level[region] == 2 else region
+    return region - region % k.state.block_regions if k.sptes.level[region] == 2 else region
 
 
 @inlined
 def span_end(k: Kvm, region: int) -> int:
     """First region behind them."""
-    return span_first(k, region) + k.state[BLOCK] if k.sptes.level[region] == 2 else region + 1
+    return span_first(k, region) + k.state.block_regions if k.sptes.level[region] == 2 else region + 1
 
 
 @inlined
-def needed(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
+def needed(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
     """What an access needs: a kind of fault, LOG, FILL, YOUNG or NOTHING. LOG and FILL make young too."""
     flags = flags_of(sptes, page)
     if flags & PRESENT == 0:
@@ -93,7 +68,7 @@ def needed(sptes: Sptes, state: Ints, page: int, is_write: bool) -> int:
 
 
 @inlined
-def wanted_flags(state: Ints, is_write: int) -> int:
+def wanted_flags(state: State, is_write: int) -> int:
     """Flags without which a page is armed."""
     if is_write == 0:
         return PRESENT
@@ -101,14 +76,14 @@ def wanted_flags(state: Ints, is_write: int) -> int:
 
 
 @inlined
-def is_armed(sptes: Sptes, state: Ints, page: int, is_write: int) -> bool:
+def is_armed(sptes: Sptes, state: State, page: int, is_write: int) -> bool:
     """Whether an access to ``page`` would be seen."""
     wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
     return bool(flags & (wanted | STOPPED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
 
 
 @inlined
-def armed_as(sptes: Sptes, state: Ints, page: int, is_write: int) -> int:
+def armed_as(sptes: Sptes, state: State, page: int, is_write: int) -> int:
     """0: ``page`` is not armed; FULL: it is; IF_MISSED: it is STALE, and only an access that misses the TLB is seen."""
     wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
     blank = is_write == 1 and sptes.spte[page] & BLANK != 0
@@ -118,7 +93,7 @@ def armed_as(sptes: Sptes, state: Ints, page: int, is_write: int) -> int:
 
 
 @inlined
-def _count(sptes: Sptes, state: Ints, first: int, end: int, is_write: int) -> int:
+def _count(sptes: Sptes, state: State, first: int, end: int, is_write: int) -> int:
     """Armed pages of [first, end), which lies within one region."""
     region, wanted, spte = first >> REGION_BITS, wanted_flags(state, is_write), sptes.spte
     blank = BLANK if is_write == 1 else 0
@@ -140,7 +115,7 @@ def weight_of(k: Kvm, c: int, page: int, seen: int) -> int:
     """Weight of gfn ``page`` in class ``c``: its rate in whole units of the class; seen: as it is armed."""
     row = k.ints[c]
     if seen == IF_MISSED:
-        return int(k.tape[row[C_MISS] + (page - row[FIRST_GFN]) * row[C_STEP]])
+        return int(k.tape[k.classes[c].miss_at + (page - row[FIRST_GFN]) * k.classes[c].miss_step])
     if row[KIND] != WEIGHTED:
         return UNIT
     return int(k.page_weights[k.ints[c, DATA_OFFSET] + page - k.ints[c, FIRST_GFN]])
@@ -150,12 +125,12 @@ def weight_of(k: Kvm, c: int, page: int, seen: int) -> int:
 def _weigh(k: Kvm, p: int, first: int, end: int, sign: int) -> None:
     part, total = k.parts[p], 0
     for page in range(first, end):
-        seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+        seen = armed_as(k.sptes, k.state, page, part.is_write)
         if seen > 0:
-            total += weight_of(k, part[P_CLASS], page, seen)
-    part[P_ARMED] += sign * total
-    k.tape[part[P_WEIGHTS] + (first >> REGION_BITS) - (part[P_FIRST] >> REGION_BITS)] += sign * total
-    k.tape[part[P_SUPERS] + (first >> SUPER_BITS) - (part[P_FIRST] >> SUPER_BITS)] += sign * total
+            total += weight_of(k, part.touch_class, page, seen)
+    part.armed += sign * total
+    k.tape[part.weights_at + (first >> REGION_BITS) - (part.first >> REGION_BITS)] += sign * total
+    k.tape[part.supers_at + (first >> SUPER_BITS) - (part.first >> SUPER_BITS)] += sign * total
 
 
 @inlined
@@ -167,15 +142,15 @@ def sweep_sees(k: Kvm, c: int, page: int, is_write: int) -> bool:
 
 @part
 def _mark_visits(k: Kvm, p: int, first: int, end: int) -> None:
-    row = k.ints[k.parts[p, P_CLASS]]
+    row = k.ints[k.parts[p].touch_class]
     visit, gcd = visit_of(row, first - row[FIRST_GFN]), row[STRIDE_GCD]
     page = first
     while visit < 0 and page < end:
         page += 1
         visit = visit_of(row, page - row[FIRST_GFN])
     while page < end:
-        if sweep_sees(k, k.parts[p, P_CLASS], page, k.parts[p, P_WRITE]):
-            set_visit(k.tape, row, visit)
+        if sweep_sees(k, k.parts[p].touch_class, page, k.parts[p].is_write):
+            set_visit(k.tape, k.classes[k.parts[p].touch_class], visit)
         page += gcd
         visit += row[STRIDE_INVERSE]
         if visit >= row[CYCLE]:
@@ -186,13 +161,13 @@ def _mark_visits(k: Kvm, p: int, first: int, end: int) -> None:
 def _count_part(k: Kvm, p: int, first: int, end: int, counted: int, sign: int) -> None:
     """Armed pages of [first, end), ``counted`` of them if that is known (>= 0), come to part ``p`` or go from it."""
     part = k.parts[p]
-    if part[P_KIND] == BY_WEIGHT:
+    if part.kind == BY_WEIGHT:
         _weigh(k, p, first, end, sign)
-    elif part[P_KIND] == BY_VISIT:
+    elif part.kind == BY_VISIT:
         if sign > 0:
             _mark_visits(k, p, first, end)
     else:
-        part[P_ARMED] += sign * (counted if counted >= 0 else _count(k.sptes, k.state, first, end, part[P_WRITE]))
+        part.armed += sign * (counted if counted >= 0 else _count(k.sptes, k.state, first, end, part.is_write))
 
 
 @jit
@@ -210,9 +185,9 @@ def count_range(k: Kvm, first: int, end: int, sign: int) -> None:
                 continue
             for p in range(len(k.parts)):
                 part = k.parts[p]
-                if part[P_WRITE] == is_write and part[P_FIRST] < high and part[P_END] > low:
-                    inside = part[P_FIRST] <= low and part[P_END] >= high
-                    _count_part(k, p, max(low, part[P_FIRST]), min(high, part[P_END]), counted if inside else -1, sign)
+                if part.is_write == is_write and part.first < high and part.end > low:
+                    inside = part.first <= low and part.end >= high
+                    _count_part(k, p, max(low, part.first), min(high, part.end), counted if inside else -1, sign)
         low = high
 
 
@@ -222,6 +197,7 @@ def disarm_page(k: Kvm, page: int, read: int, write: int) -> None:
 
     A sweep's marks go when they are come upon.
     """
+    # Every exit comes here, so the parts are walked once for reads and writes together.
     region, upper = page >> REGION_BITS, super_at(k, page)
     if read > 0:
         k.counts[0, region] -= 1
@@ -229,16 +205,16 @@ def disarm_page(k: Kvm, page: int, read: int, write: int) -> None:
     if write > 0:
         k.counts[1, region] -= 1
         k.counts[1, upper] -= 1
-    for p in range(k.state[N_COUNTED]):
+    for p in range(k.state.counted_parts):
         part = k.parts[p]
-        if page < part[P_FIRST] or page >= part[P_END]:
+        if page < part.first or page >= part.end:
             continue
-        seen = write if part[P_WRITE] == 1 else read
+        seen = write if part.is_write == 1 else read
         if seen > 0:
-            if part[P_KIND] == BY_WEIGHT:
-                weight = weight_of(k, part[P_CLASS], page, seen)
-                part[P_ARMED] -= weight
-                k.tape[part[P_WEIGHTS] + region - (part[P_FIRST] >> REGION_BITS)] -= weight
-                k.tape[part[P_SUPERS] + (page >> SUPER_BITS) - (part[P_FIRST] >> SUPER_BITS)] -= weight
+            if part.kind == BY_WEIGHT:
+                weight = weight_of(k, part.touch_class, page, seen)
+                part.armed -= weight
+                k.tape[part.weights_at + region - (part.first >> REGION_BITS)] -= weight
+                k.tape[part.supers_at + (page >> SUPER_BITS) - (part.first >> SUPER_BITS)] -= weight
             else:
-                part[P_ARMED] -= 1
+                part.armed -= 1

@@ -7,71 +7,55 @@ from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit
 from hostsim.kvm.loops.armed import flags_of
-from hostsim.kvm.loops.layout import (
-    AGAIN,
-    AWAY,
-    BACKED,
-    DUE_FAULT,
-    FAULTS,
-    FRAMES,
-    HOST_PAGES,
-    N_FRESH,
-    PFN,
-    PFN_NS,
-    POPULATE_NS,
-    RESIDENT,
-    UNTOUCHED,
-    V_FRAMES,
-    V_NS,
-    V_PAGE,
-    V_STAGE,
-    Kvm,
-)
+from hostsim.kvm.loops.layout import AGAIN, AWAY, DUE_FAULT, FAULTS, PFN, RESIDENT, UNTOUCHED, Kvm
 from hostsim.kvm.loops.mmu_lock import tell_host
 from hostsim.spte_index.spte import PRESENT
 
 
 @inlined
 def look_up(k: Kvm, v: int, now_ns: int) -> None:
-    """VCPU ``v`` wants the host page of its fault: it waits (PFN, FAULTS) if that takes time."""
-    look_ns = k.state[PFN_NS]
-    if k.state[BACKED] == 1:
-        found = k.backing[k.vcpus[V_PAGE, v]]
-        if found >= AWAY or (found == UNTOUCHED and k.state[FRAMES] < k.state[HOST_PAGES]):
-            k.vcpus[V_STAGE, v] = FAULTS
-            tell_host(k.state, now_ns, DUE_FAULT, v)
+    """VCPU ``v`` looks the host page of its fault up; it waits (PFN, FAULTS) if that takes time."""
+    vcpu = k.vcpus[v]
+    look_ns = k.state.pfn_ns
+    if k.state.is_backed == 1:
+        found = k.backing[vcpu.page]
+        if found >= AWAY or (found == UNTOUCHED and k.state.frames < k.state.host_page_gfns):
+            vcpu.stage = FAULTS
+            tell_host(k, now_ns, DUE_FAULT, v)
             return
         if found == UNTOUCHED:
-            k.vcpus[V_FRAMES, v] = k.state[HOST_PAGES]
-            k.state[FRAMES] -= k.state[HOST_PAGES]
-            look_ns += k.state[POPULATE_NS]
+            vcpu.frames = k.state.host_page_gfns
+            k.state.frames -= k.state.host_page_gfns
+            look_ns += k.state.populate_ns
     if look_ns > 0:
-        k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + look_ns, PFN
+        vcpu.next_ns, vcpu.stage = now_ns + look_ns, PFN
 
 
 @inlined
 def take_page(k: Kvm, v: int) -> None:
     """The frame that vCPU ``v`` has filled becomes the host page, unless another was faster (pte_none under the lock)."""
-    n_pages = k.vcpus[V_FRAMES, v]
+    vcpu = k.vcpus[v]
+    n_pages = vcpu.frames
     if n_pages == 0:
         return
-    page = k.vcpus[V_PAGE, v]
-    k.vcpus[V_FRAMES, v] = 0
+    page = vcpu.page
+    vcpu.frames = 0
+    # Two vCPUs may populate one page at the same time: the second finds a pte, and gives its frame back.
     if k.backing[page] != UNTOUCHED:
-        k.state[FRAMES] += n_pages
+        k.state.frames += n_pages
         return
     first = page - page % n_pages
     for other in range(first, min(first + n_pages, len(k.backing))):
         k.backing[other] = RESIDENT
-    if k.state[N_FRESH] < len(k.fresh):
-        k.fresh[k.state[N_FRESH]] = page
-        k.state[N_FRESH] += 1
+    if k.state.fresh_pages < len(k.fresh):
+        k.fresh[k.state.fresh_pages] = page
+        k.state.fresh_pages += 1
 
 
 @jit
 def look_again(k: Kvm, v: int, now_ns: int) -> None:
     """The host has done what vCPU ``v`` asked for: it looks the page up again, as of the mmu_invalidate_seq it has."""
-    k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns, AGAIN
+    k.vcpus[v].next_ns, k.vcpus[v].stage = now_ns, AGAIN
 
 
 @jit

@@ -1,4 +1,4 @@
-"""What work on the dirty log does to sptes: protection, D bits, splitting, rings. Each effect takes place at one instant.
+"""Effects of the work on the dirty log: protection, D bits, splitting, rings. Each takes place at one instant.
 
 Linux virt/kvm/kvm_main.c::kvm_get_dirty_log_protect, ::kvm_clear_dirty_log_protect;
 virt/kvm/dirty_ring.c::kvm_dirty_ring_reset; arch/x86/kvm/x86.c::kvm_mmu_slot_apply_flags. Masks are uint8, one a page.
@@ -12,21 +12,7 @@ from numpy.typing import NDArray
 from hostsim.compiled.jit import jit, part
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.kvm.loops.armed import count_range, span_end, span_first
-from hostsim.kvm.loops.layout import (
-    BLOCK,
-    CAP,
-    HARDWARE,
-    HUGE,
-    LOGGED,
-    MAPPED,
-    PML,
-    REGION_BITS,
-    V_HEAD,
-    V_PML,
-    V_RING,
-    V_TAKEN,
-    Kvm,
-)
+from hostsim.kvm.loops.layout import REGION_BITS, Kvm
 from hostsim.kvm.loops.mapping import set_region
 from hostsim.kvm.loops.streams import rearm
 from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, WRITABLE
@@ -40,7 +26,7 @@ MASK_PAGES = 64
 @part
 def log_flag(k: Kvm) -> int:
     """What is taken from a 4 KiB spte so that the next write is logged."""
-    return DIRTY if k.state[HARDWARE] == 1 else WRITABLE
+    return DIRTY if k.state.has_d_bits == 1 else WRITABLE
 
 
 @jit
@@ -49,8 +35,8 @@ def map_filled(k: Kvm, n_pages: int) -> None:
 
     Under a cap the first pages with content are mapped, so many as it lets be.
     """
-    spte, huge = k.sptes.spte, k.state[HUGE] == 1
-    full, room = PRESENT | WRITABLE | DIRTY, k.state[CAP] if k.state[CAP] > 0 else n_pages
+    spte, huge = k.sptes.spte, k.state.is_huge == 1
+    full, room = PRESENT | WRITABLE | DIRTY, k.state.cap_sptes if k.state.cap_sptes > 0 else n_pages
     for page in range(len(spte)):
         has_content = page < n_pages and k.zero[page] == 0
         is_mapped = has_content and not huge and room > 0
@@ -58,7 +44,7 @@ def map_filled(k: Kvm, n_pages: int) -> None:
         spte[page] = full if is_mapped else (BLANK if page < n_pages and not has_content else 0)
         if huge and has_content:
             k.sptes.level[page >> REGION_BITS], k.sptes.large[page >> REGION_BITS] = 1, full
-    block = k.state[BLOCK]
+    block = k.state.block_regions
     for first in range(0, len(k.sptes.level) - block + 1, block):
         if block > 1 and _highest_level(k, first) > 0:
             _join(k, first, full)
@@ -68,7 +54,7 @@ def map_filled(k: Kvm, n_pages: int) -> None:
 def _highest_level(k: Kvm, first: int) -> int:
     """Of the sptes of the block from region ``first`` on."""
     highest = 0
-    for region in range(first, first + k.state[BLOCK]):
+    for region in range(first, first + k.state.block_regions):
         highest = max(highest, k.sptes.level[region])
     return highest
 
@@ -76,7 +62,7 @@ def _highest_level(k: Kvm, first: int) -> int:
 @part
 def _join(k: Kvm, first: int, flags: int) -> None:
     """One large spte with ``flags`` maps the block from region ``first`` on."""
-    for region in range(first, first + k.state[BLOCK]):
+    for region in range(first, first + k.state.block_regions):
         set_region(k, region, 2, flags, 0)
 
 
@@ -120,7 +106,7 @@ def start_log(k: Kvm, all_set: bool, eager: bool, now_ns: int) -> None:
     """Logging is on: all pages are dirty to begin with, or clean and protected."""
     spte, flag = k.sptes.spte, log_flag(k)
     count_range(k, 0, len(spte), -1)
-    k.state[LOGGED] = 1
+    k.state.is_logged = 1
     if not all_set:
         for region in range(len(k.sptes.level)):
             if k.sptes.level[region] != 0:
@@ -136,7 +122,7 @@ def start_log(k: Kvm, all_set: bool, eager: bool, now_ns: int) -> None:
 
 @part
 def _is_recoverable(k: Kvm, region: int) -> bool:
-    if k.state[HUGE] == 0 or k.sptes.level[region] != 0:
+    if k.state.is_huge == 0 or k.sptes.level[region] != 0:
         return False
     for page in range(region * REGION_PAGES, (region + 1) * REGION_PAGES):
         if k.sptes.spte[page] & PRESENT != 0:
@@ -147,7 +133,7 @@ def _is_recoverable(k: Kvm, region: int) -> bool:
 @jit
 def count_recoverable(k: Kvm) -> int:
     """Regions of huge host pages that are mapped in 4 KiB sptes, and blocks of 1 GiB pages that have 2 MiB sptes."""
-    n, block = 0, k.state[BLOCK]
+    n, block = 0, k.state.block_regions
     for region in range(len(k.sptes.level)):
         n += _is_recoverable(k, region)
     if block > 1:
@@ -166,7 +152,7 @@ def _recover(k: Kvm, region: int, recovery: int) -> None:
 @part
 def _recover_blocks(k: Kvm, recovery: int) -> None:
     """So do blocks of 1 GiB in which something is mapped, and not as a whole."""
-    block = k.state[BLOCK]
+    block = k.state.block_regions
     for first in range(0, len(k.sptes.level) - block + 1, block):
         if _highest_level(k, first) != 1:
             continue
@@ -182,15 +168,15 @@ def stop_log(k: Kvm, recovery: int, now_ns: int) -> None:
     """Logging is off: no log, no rings; regions become large again, or empty to be mapped large later."""
     n_pages = len(k.sptes.spte)
     count_range(k, 0, n_pages, -1)
-    k.state[LOGGED] = 0
+    k.state.is_logged = 0
     for page in range(n_pages):
         k.sptes.spte[page] &= ~IN_LOG & 0xFF
-    for v in range(k.vcpus.shape[1]):
-        k.vcpus[V_RING, v] = k.vcpus[V_TAKEN, v] = k.vcpus[V_PML, v] = 0
+    for v in range(len(k.vcpus)):
+        k.vcpus[v].ring_entries = k.vcpus[v].ring_taken = k.vcpus[v].pml_entries = 0
     for region in range(len(k.sptes.level)):
         if recovery != RECOVER_NONE and _is_recoverable(k, region):
             _recover(k, region, recovery)
-    if recovery != RECOVER_NONE and k.state[BLOCK] > 1:
+    if recovery != RECOVER_NONE and k.state.block_regions > 1:
         _recover_blocks(k, recovery)
     count_range(k, 0, n_pages, 1)
     rearm(k, 0, n_pages, now_ns)
@@ -199,7 +185,7 @@ def stop_log(k: Kvm, recovery: int, now_ns: int) -> None:
 @jit
 def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: int) -> int:
     """Mark in ``due`` the pages of [first, end) whose bit in the log (or, with D bits alone, in the spte) is dirty."""
-    by_spte, n = k.state[HARDWARE] == 1 and k.state[PML] == 0, 0
+    by_spte, n = k.state.has_d_bits == 1 and k.state.has_pml == 0, 0
     for page in range(first, end):
         bits = k.sptes.spte[page] & (PRESENT | DIRTY)
         dirty = k.sptes.spte[page] & IN_LOG != 0 or (by_spte and bits == PRESENT | DIRTY)
@@ -211,6 +197,8 @@ def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: in
 
 @part
 def _clear_page(k: Kvm, page: int, flag: int) -> None:
+    # The version grows where the record goes, not at the write: the next write leaves a record of its own, and all writes up
+    # to now share one version (docs/background/data-model.md).
     k.sptes.spte[page] &= ~(flag | IN_LOG) & 0xFF
     k.version[page] += 1
 
@@ -269,10 +257,11 @@ def copy_log(k: Kvm, got: Bytes, bmap: Bytes) -> int:
 def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64]) -> None:
     """User space collects all entries so far: n[0] of them, in n[1] masks as KVM_RESET_DIRTY_RINGS will coalesce them."""
     n[0], n[1] = 0, 0
-    for v in range(k.vcpus.shape[1]):
+    for v in range(len(k.vcpus)):
+        # KVM resets ring after ring: a mask never spans two of them.
         low = high = -MASK_PAGES
-        for i in range(k.vcpus[V_TAKEN, v], k.vcpus[V_RING, v]):
-            page = k.buffers[v, PML_ENTRIES + (k.vcpus[V_HEAD, v] + i) % (k.buffers.shape[1] - PML_ENTRIES)]
+        for i in range(k.vcpus[v].ring_taken, k.vcpus[v].ring_entries):
+            page = k.buffers[v, PML_ENTRIES + (k.vcpus[v].ring_head + i) % (k.buffers.shape[1] - PML_ENTRIES)]
             got[page] = 1
             n[0] += 1
             if max(high, page) - min(low, page) < MASK_PAGES:
@@ -280,7 +269,7 @@ def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64]) -> None:
             else:
                 low = high = page
                 n[1] += 1
-        k.vcpus[V_TAKEN, v] = k.vcpus[V_RING, v]
+        k.vcpus[v].ring_taken = k.vcpus[v].ring_entries
 
 
 @jit
@@ -288,16 +277,16 @@ def reset_rings(k: Kvm, now_ns: int) -> None:
     """KVM_RESET_DIRTY_RINGS: what was taken is protected again and leaves the rings."""
     flag, size = log_flag(k), (k.buffers.shape[1] - PML_ENTRIES)
     lowest, highest = len(k.sptes.spte), -1
-    for v in range(k.vcpus.shape[1]):
-        for i in range(k.vcpus[V_TAKEN, v]):
-            page = k.buffers[v, PML_ENTRIES + (k.vcpus[V_HEAD, v] + i) % size]
+    for v in range(len(k.vcpus)):
+        for i in range(k.vcpus[v].ring_taken):
+            page = k.buffers[v, PML_ENTRIES + (k.vcpus[v].ring_head + i) % size]
             count_range(k, page, page + 1, -1)
             _clear_page(k, page, flag)
             count_range(k, page, page + 1, 1)
             lowest, highest = min(lowest, page), max(highest, page)
-        k.vcpus[V_HEAD, v] = (k.vcpus[V_HEAD, v] + k.vcpus[V_TAKEN, v]) % size
-        k.vcpus[V_RING, v] -= k.vcpus[V_TAKEN, v]
-        k.vcpus[V_TAKEN, v] = 0
+        k.vcpus[v].ring_head = (k.vcpus[v].ring_head + k.vcpus[v].ring_taken) % size
+        k.vcpus[v].ring_entries -= k.vcpus[v].ring_taken
+        k.vcpus[v].ring_taken = 0
     if highest >= 0:
         rearm(k, lowest, highest + 1, now_ns)
 
@@ -308,7 +297,7 @@ def zap_range(k: Kvm, first: int, end: int, now_ns: int) -> None:
 
     A D bit that is the only record of a write goes into the log (book3s_64_mmu_hv.c::kvmppc_unmap_hpte keeps C).
     """
-    by_spte = k.state[LOGGED] == 1 and k.state[HARDWARE] == 1 and k.state[PML] == 0
+    by_spte = k.state.is_logged == 1 and k.state.has_d_bits == 1 and k.state.has_pml == 0
     lowest, highest, gone = first - first % REGION_PAGES, end + REGION_PAGES, 0
     for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
         low, high = max(first, region * REGION_PAGES), min(end, (region + 1) * REGION_PAGES)
@@ -323,6 +312,6 @@ def zap_range(k: Kvm, first: int, end: int, now_ns: int) -> None:
             recorded = IN_LOG if by_spte and k.sptes.spte[page] & DIRTY != 0 else 0
             k.sptes.spte[page] = (k.sptes.spte[page] & KEPT) | recorded
         count_range(k, low, high, 1)
-    if k.state[CAP] > 0:
-        k.state[MAPPED] -= gone
+    if k.state.cap_sptes > 0:
+        k.state.mapped_sptes -= gone
     rearm(k, lowest, highest, now_ns)

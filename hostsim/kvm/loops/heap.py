@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from hostsim.compiled.jit import jit
-from hostsim.kvm.loops.layout import Ints
+from hostsim.compiled.record import Records
+from hostsim.kvm.loops.layout import Ints, Vcpu
 
 
 @jit
-def _before(ns: Ints, a: int, b: int) -> bool:
-    return bool(ns[a] < ns[b] or (ns[a] == ns[b] and a < b))
+def _before(vcpus: Records[Vcpu], a: int, b: int) -> bool:
+    return bool(vcpus[a].next_ns < vcpus[b].next_ns or (vcpus[a].next_ns == vcpus[b].next_ns and a < b))
 
 
 @jit
-def push(heap: Ints, size: int, ns: Ints, v: int) -> int:
+def push(heap: Ints, size: int, vcpus: Records[Vcpu], v: int) -> int:
     """Add vCPU ``v`` to the heap of ``size``; returns the new size."""
     at = size
-    while at > 0 and _before(ns, v, heap[(at - 1) // 2]):
+    while at > 0 and _before(vcpus, v, heap[(at - 1) // 2]):
         heap[at] = heap[(at - 1) // 2]
         at = (at - 1) // 2
     heap[at] = v
@@ -23,14 +24,14 @@ def push(heap: Ints, size: int, ns: Ints, v: int) -> int:
 
 
 @jit
-def sift_top(heap: Ints, size: int, ns: Ints, v: int) -> None:
+def sift_top(heap: Ints, size: int, vcpus: Records[Vcpu], v: int) -> None:
     """Put ``v`` where it belongs, the place at the top being free."""
     at = 0
     while 2 * at + 1 < size:
         below = 2 * at + 1
-        if below + 1 < size and _before(ns, heap[below + 1], heap[below]):
+        if below + 1 < size and _before(vcpus, heap[below + 1], heap[below]):
             below += 1
-        if not _before(ns, heap[below], v):
+        if not _before(vcpus, heap[below], v):
             break
         heap[at] = heap[below]
         at = below

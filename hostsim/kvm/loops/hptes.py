@@ -1,4 +1,4 @@
-"""A cap on what is mapped: who maps one page more unmaps all of memory first.
+"""A cap on mapped pages: a fault that finds the cap reached unmaps all of memory first.
 
 Linux arch/powerpc/kvm/book3s_mmu_hpte.c::kvmppc_mmu_hpte_cache_next, ::kvmppc_mmu_pte_flush_all.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined, jit
 from hostsim.costs.exits import MAP
 from hostsim.kvm.loops.armed import count_range
-from hostsim.kvm.loops.layout import CAP, IN_GUEST, MAPPED, UNMAPPED_ALL, V_END, V_STAGE, Ints, Kvm
+from hostsim.kvm.loops.layout import IN_GUEST, Kvm, State
 from hostsim.kvm.loops.streams import pass_by, rearm
 from hostsim.spte_index.spte import KEPT, PRESENT
 
@@ -17,24 +17,24 @@ from hostsim.spte_index.spte import KEPT, PRESENT
 
 
 @inlined
-def at_cap(state: Ints, kind: int) -> bool:
+def at_cap(state: State, kind: int) -> bool:
     """Whether a fault of ``kind`` finds no room for its page."""
-    return bool(kind == MAP and state[CAP] > 0 and state[MAPPED] >= state[CAP])
+    return bool(kind == MAP and state.cap_sptes > 0 and state.mapped_sptes >= state.cap_sptes)
 
 
 @jit
 def unmap_all(k: Kvm, v: int, now_ns: int) -> None:
-    """No spte is left. VCPU ``v`` does it: those before it have made their touches of this instant."""
+    """VCPU ``v`` unmaps all of memory; vCPUs before it have made their touches of this instant."""
     n_pages = len(k.sptes.spte)
     count_range(k, 0, n_pages, -1)
     for page in range(n_pages):
         k.sptes.spte[page] &= KEPT
     count_range(k, 0, n_pages, 1)
-    k.state[MAPPED] = 0
-    k.state[UNMAPPED_ALL] += 1
+    k.state.mapped_sptes = 0
+    k.state.emptied += 1
     for other in range(v):
-        if k.vcpus[V_STAGE, other] == IN_GUEST:
-            pass_by(k, other, k.vcpus[V_END, other], now_ns)
+        if k.vcpus[other].stage == IN_GUEST:
+            pass_by(k, other, k.vcpus[other].stream_end, now_ns)
     rearm(k, 0, n_pages, now_ns)
 
 
@@ -44,4 +44,4 @@ def count_mapped(k: Kvm) -> None:
     n = 0
     for page in range(len(k.sptes.spte)):
         n += int(k.sptes.spte[page] & PRESENT != 0)
-    k.state[MAPPED] = n
+    k.state.mapped_sptes = n

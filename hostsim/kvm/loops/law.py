@@ -7,30 +7,15 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
 from hostsim.kvm.loops.armed import armed_as, weight_of
-from hostsim.kvm.loops.layout import (
-    BY_VISIT,
-    HARDWARE,
-    LOGGED,
-    P_ARMED,
-    P_CLASS,
-    P_END,
-    P_FIRST,
-    P_KIND,
-    P_WRITE,
-    PML,
-    REGION_BITS,
-    UNIFORM,
-    V_PML,
-    Kvm,
-)
+from hostsim.kvm.loops.layout import BY_VISIT, REGION_BITS, UNIFORM, Kvm
 from hostsim.spte_index.spte import DIRTY, IN_LOG, PRESENT, REGION_PAGES, TRACKED, WRITABLE
 
 
 @part
 def _note_buffers(k: Kvm) -> None:
     """Pages in PML buffers are in the log while a check runs; entries that put them there are turned round."""
-    for v in range(k.vcpus.shape[1]):
-        for i in range(k.vcpus[V_PML, v]):
+    for v in range(len(k.vcpus)):
+        for i in range(k.vcpus[v].pml_entries):
             page = k.buffers[v, i]
             if k.sptes.spte[page] & IN_LOG == 0:
                 k.sptes.spte[page] |= IN_LOG
@@ -40,8 +25,8 @@ def _note_buffers(k: Kvm) -> None:
 @part
 def _forget_buffers(k: Kvm) -> None:
     """Undo ``_note_buffers``."""
-    for v in range(k.vcpus.shape[1]):
-        for i in range(k.vcpus[V_PML, v]):
+    for v in range(len(k.vcpus)):
+        for i in range(k.vcpus[v].pml_entries):
             if k.buffers[v, i] < 0:
                 page = -1 - k.buffers[v, i]
                 k.sptes.spte[page] &= ~IN_LOG & 0xFF
@@ -72,10 +57,10 @@ def first_unrecorded(k: Kvm, first: int, end: int) -> int:
 
     With D bits alone the bit that lets a write pass unseen is the record.
     """
-    if k.state[LOGGED] == 0 or (k.state[HARDWARE] == 1 and k.state[PML] == 0):
+    if k.state.is_logged == 0 or (k.state.has_d_bits == 1 and k.state.has_pml == 0):
         return -1
     _note_buffers(k)
-    found = _first_unseen(k, first, end, PRESENT | WRITABLE | (DIRTY if k.state[HARDWARE] == 1 else 0))
+    found = _first_unseen(k, first, end, PRESENT | WRITABLE | (DIRTY if k.state.has_d_bits == 1 else 0))
     _forget_buffers(k)
     return found
 
@@ -83,7 +68,7 @@ def first_unrecorded(k: Kvm, first: int, end: int) -> int:
 @jit
 def first_unharvested(k: Kvm, got: NDArray[np.uint8], n_pages: int) -> int:
     """First gfn with a record that user space has not got, or -1."""
-    by_spte = k.state[HARDWARE] == 1 and k.state[PML] == 0
+    by_spte = k.state.has_d_bits == 1 and k.state.has_pml == 0
     _note_buffers(k)
     found = -1
     for page in range(n_pages):
@@ -101,12 +86,12 @@ def first_miscounted(k: Kvm) -> int:
     """First part of the guest's work whose armed pages or weights are not what its sptes say, or -1; sweeps count none."""
     for p in range(len(k.parts)):
         part, n = k.parts[p], 0
-        if part[P_KIND] == BY_VISIT:
+        if part.kind == BY_VISIT:
             continue
-        for page in range(part[P_FIRST], part[P_END]):
-            seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+        for page in range(part.first, part.end):
+            seen = armed_as(k.sptes, k.state, page, part.is_write)
             if seen > 0:
-                n += 1 if part[P_KIND] == UNIFORM else weight_of(k, part[P_CLASS], page, seen)
-        if n != part[P_ARMED]:
+                n += 1 if part.kind == UNIFORM else weight_of(k, part.touch_class, page, seen)
+        if n != part.armed:
             return p
     return -1

@@ -10,26 +10,7 @@ from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.exits import MAP, SPLIT, TRACK
 from hostsim.kvm.loops.armed import armed_as, count_range, disarm_page, is_armed, span_end, span_first
 from hostsim.kvm.loops.hptes import at_cap, unmap_all
-from hostsim.kvm.loops.layout import (
-    BLOCK,
-    CAP,
-    HUGE,
-    IN_GUEST,
-    LOG,
-    LOGGED,
-    MAPPED,
-    REGION_BITS,
-    RING,
-    V_END,
-    V_HEAD,
-    V_PML,
-    V_RING,
-    V_STAGE,
-    WHOLE_TABLE,
-    YOUNG,
-    Ints,
-    Kvm,
-)
+from hostsim.kvm.loops.layout import IN_GUEST, LOG, REGION_BITS, YOUNG, Kvm, State
 from hostsim.kvm.loops.streams import pass_by, rearm
 from hostsim.spte_index.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes
 
@@ -37,6 +18,7 @@ from hostsim.spte_index.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, R
 @inlined
 def set_spte(k: Kvm, page: int, value: int) -> None:
     """The 4 KiB spte of ``page``, and what its place holds of the page's content, become ``value``. Disarms at most."""
+    # Asked before the change: how a page was armed says what it weighed in the counts.
     read, write = armed_as(k.sptes, k.state, page, 0), armed_as(k.sptes, k.state, page, 1)
     k.sptes.spte[page] = value
     if is_armed(k.sptes, k.state, page, 0):
@@ -47,24 +29,24 @@ def set_spte(k: Kvm, page: int, value: int) -> None:
 
 
 @inlined
-def mark_dirty(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int, page: int) -> None:
+def mark_dirty(k: Kvm, v: int, page: int) -> None:
     """mark_page_dirty_in_slot: the bit in the log, or an entry in the ring of vCPU ``v``."""
-    if sptes.spte[page] & IN_LOG != 0:
+    if k.sptes.spte[page] & IN_LOG != 0:
         return
-    sptes.spte[page] |= IN_LOG
-    if state[RING] == 1:
-        size = buffers.shape[1] - PML_ENTRIES
-        buffers[v, PML_ENTRIES + (vcpus[V_HEAD, v] + vcpus[V_RING, v]) % size] = page
-        vcpus[V_RING, v] += 1
+    k.sptes.spte[page] |= IN_LOG
+    if k.state.has_rings == 1:
+        vcpu, size = k.vcpus[v], k.buffers.shape[1] - PML_ENTRIES
+        k.buffers[v, PML_ENTRIES + (vcpu.ring_head + vcpu.ring_entries) % size] = page
+        vcpu.ring_entries += 1
 
 
 @inlined
-def drain_pml(sptes: Sptes, vcpus: Ints, buffers: Ints, state: Ints, v: int) -> int:
+def drain_pml(k: Kvm, v: int) -> int:
     """Move the PML buffer of vCPU ``v`` into the log, oldest first; returns how many entries it had."""
-    entries = vcpus[V_PML, v]
+    entries = k.vcpus[v].pml_entries
     for i in range(entries):
-        mark_dirty(sptes, vcpus, buffers, state, v, buffers[v, i])
-    vcpus[V_PML, v] = 0
+        mark_dirty(k, v, k.buffers[v, i])
+    k.vcpus[v].pml_entries = 0
     return int(entries)
 
 
@@ -91,10 +73,10 @@ def is_empty(sptes: Sptes, region: int) -> bool:
 @part
 def is_empty_block(k: Kvm, region: int) -> bool:
     """Whether the block of ``region`` lies in memory as a whole, and nothing in it is mapped."""
-    first = region - region % k.state[BLOCK]
-    if k.state[BLOCK] == 1 or first + k.state[BLOCK] > len(k.sptes.level):
+    first = region - region % k.state.block_regions
+    if k.state.block_regions == 1 or first + k.state.block_regions > len(k.sptes.level):
         return False
-    for other in range(first, first + k.state[BLOCK]):
+    for other in range(first, first + k.state.block_regions):
         if not is_empty(k.sptes, other):
             return False
     return True
@@ -117,25 +99,27 @@ def _split(k: Kvm, v: int, page: int, now_ns: int) -> None:
     """
     region = page >> REGION_BITS
     first, end, flags = span_first(k, region), span_end(k, region), k.sptes.large[region]
-    if k.state[WHOLE_TABLE] == 1:
+    if k.state.splits_whole == 1:
         for other in range(first, end):
             k.sptes.level[other] = 1
         set_regions_counted(k, region, region + 1, 0, 0, flags)
     else:
         set_regions_counted(k, first, end, 0, 0, 0)
+    # Events of one instant are ordered by vCPU. Sweeps of lower vCPUs have made their touches of this instant while the page
+    # was mapped; rearm would find them anew.
     for other in range(v):
-        if k.vcpus[V_STAGE, other] == IN_GUEST:
-            pass_by(k, other, k.vcpus[V_END, other], now_ns)
+        if k.vcpus[other].stage == IN_GUEST:
+            pass_by(k, other, k.vcpus[other].stream_end, now_ns)
     rearm(k, first * REGION_PAGES, end * REGION_PAGES, now_ns)
 
 
 @inlined
-def _sets_region(sptes: Sptes, state: Ints, kind: int, page: int) -> bool:
+def _sets_region(sptes: Sptes, state: State, kind: int, page: int) -> bool:
     """Whether the fault sets one large spte, or replaces it."""
     region = page >> REGION_BITS
     if sptes.level[region] != 0:
         return True
-    return bool(kind == MAP and state[HUGE] == 1 and state[LOGGED] == 0 and is_empty(sptes, region))
+    return bool(kind == MAP and state.is_huge == 1 and state.is_logged == 0 and is_empty(sptes, region))
 
 
 @part
@@ -148,8 +132,8 @@ def set_large(k: Kvm, region: int, flags: int) -> None:
 def _map_large(k: Kvm, region: int, flags: int) -> None:
     """The largest spte that finds room."""
     if is_empty_block(k, region):
-        first = region - region % k.state[BLOCK]
-        set_regions_counted(k, first, first + k.state[BLOCK], 2, flags, 0)
+        first = region - region % k.state.block_regions
+        set_regions_counted(k, first, first + k.state.block_regions, 2, flags, 0)
     else:
         set_regions_counted(k, region, region + 1, 1, flags, 0)
 
@@ -157,7 +141,7 @@ def _map_large(k: Kvm, region: int, flags: int) -> None:
 @part
 def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> bool:
     """A fault on a large spte, or one that makes it; True if the 4 KiB spte of ``page`` remains to be set."""
-    region, logged = page >> REGION_BITS, k.state[LOGGED] == 1
+    region, logged = page >> REGION_BITS, k.state.is_logged == 1
     large = k.sptes.large[region]
     if kind == MAP:
         _map_large(k, region, PRESENT | WRITABLE | (DIRTY if is_write else 0))
@@ -173,10 +157,10 @@ def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: 
 
 
 @inlined
-def _small_flags(sptes: Sptes, state: Ints, kind: int, page: int, is_write: bool) -> int:
+def _small_flags(sptes: Sptes, state: State, kind: int, page: int, is_write: bool) -> int:
     """Flags of the 4 KiB spte that the fault sets."""
-    if kind == MAP or (kind == SPLIT and state[WHOLE_TABLE] == 0):
-        return PRESENT | WRITABLE | (DIRTY if is_write or state[LOGGED] == 1 else 0)
+    if kind == MAP or (kind == SPLIT and state.splits_whole == 0):
+        return PRESENT | WRITABLE | (DIRTY if is_write or state.is_logged == 1 else 0)
     kept = sptes.spte[page] & (PRESENT if is_write else PRESENT | WRITABLE | DIRTY)
     return int(kept | (WRITABLE | DIRTY if is_write else 0))
 
@@ -194,10 +178,10 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
         unmap_all(k, v, now_ns)
     flags = _small_flags(k.sptes, k.state, kind, page, is_write)
     set_spte(k, page, flags | (k.sptes.spte[page] & KEPT))
-    if kind == MAP and k.state[CAP] > 0:
-        k.state[MAPPED] += 1
-    if k.state[LOGGED] == 1 and (is_write or kind != TRACK):
-        mark_dirty(k.sptes, k.vcpus, k.buffers, k.state, v, page)
+    if kind == MAP and k.state.cap_sptes > 0:
+        k.state.mapped_sptes += 1
+    if k.state.is_logged == 1 and (is_write or kind != TRACK):
+        mark_dirty(k, v, page)
 
 
 @inlined

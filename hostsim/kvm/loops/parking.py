@@ -7,21 +7,7 @@ kvm_arch_async_page_not_present, ::kvm_arch_async_page_present; in the guest arc
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit
-from hostsim.kvm.loops.layout import (
-    COST,
-    ENTRY,
-    ENTRY_NS,
-    EXIT_NS,
-    EXITED,
-    IN_GUEST,
-    S_CLOCK,
-    V_CLOCK,
-    V_CLOCK_END,
-    V_NS,
-    V_STAGE,
-    V_STREAM,
-    Kvm,
-)
+from hostsim.kvm.loops.layout import ENTRY, EXITED, IN_GUEST, Kvm
 from hostsim.kvm.loops.vcpu import drain_ns
 from hostsim.kvm.loops.work import stop_clocks
 
@@ -29,26 +15,28 @@ from hostsim.kvm.loops.work import stop_clocks
 @jit
 def park(k: Kvm, v: int, now_ns: int) -> int:
     """The task of vCPU ``v``, which is in FAULTS, sleeps; the vCPU enters the guest without it. Returns the task's clock."""
-    clock = k.streams[k.vcpus[V_STREAM, v], S_CLOCK]
-    for at in range(k.vcpus[V_CLOCK, v], k.vcpus[V_CLOCK_END, v]):
-        if k.state[at] == clock:
-            k.state[at] = -1 - clock
-    k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns, EXITED
+    vcpu = k.vcpus[v]
+    clock = k.streams[vcpu.stream].clock
+    for at in range(vcpu.clock_first, vcpu.clock_end):
+        if k.own_clocks[at] == clock:
+            k.own_clocks[at] = -1 - clock
+    vcpu.next_ns, vcpu.stage = now_ns, EXITED
     return int(clock)
 
 
 @jit
 def unpark(k: Kvm, v: int, clock: int, now_ns: int) -> None:
     """The page is there: an interrupt tells the guest, and the task goes on when vCPU ``v`` is in the guest next."""
-    if k.vcpus[V_STAGE, v] == IN_GUEST:
-        stop_clocks(k.vcpus, k.clocks, k.state, v, now_ns)
-        k.vcpus[V_NS, v] = now_ns + k.costs[COST, EXIT_NS] + drain_ns(k, v) + k.costs[COST, ENTRY_NS]
-        k.vcpus[V_STAGE, v] = ENTRY
+    vcpu = k.vcpus[v]
+    if vcpu.stage == IN_GUEST:
+        stop_clocks(k, v, now_ns)
+        vcpu.next_ns = now_ns + k.costs.exit_ns + drain_ns(k, v) + k.costs.entry_ns
+        vcpu.stage = ENTRY
     _wake(k, v, clock)
 
 
 @inlined
 def _wake(k: Kvm, v: int, clock: int) -> None:
-    for at in range(k.vcpus[V_CLOCK, v], k.vcpus[V_CLOCK_END, v]):
-        if k.state[at] == -1 - clock:
-            k.state[at] = clock
+    for at in range(k.vcpus[v].clock_first, k.vcpus[v].clock_end):
+        if k.own_clocks[at] == -1 - clock:
+            k.own_clocks[at] = clock

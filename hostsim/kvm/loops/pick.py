@@ -6,23 +6,7 @@ from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import keyed_uniform, keyed_word
 from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
 from hostsim.kvm.loops.armed import FULL, armed_as, is_armed, super_at, weight_of
-from hostsim.kvm.loops.layout import (
-    BY_WEIGHT,
-    P_ARMED,
-    P_CLASS,
-    P_END,
-    P_FIRST,
-    P_KIND,
-    P_SUPERS,
-    P_WEIGHTS,
-    P_WRITE,
-    REGION_BITS,
-    STALE_ROW,
-    SUPER_BITS,
-    UNIT,
-    Ints,
-    Kvm,
-)
+from hostsim.kvm.loops.layout import BY_WEIGHT, REGION_BITS, STALE_ROW, SUPER_BITS, UNIT, Kvm, Part, State
 from hostsim.spte_index.spte import REGION_PAGES, Sptes
 
 SPARSE = 32
@@ -32,38 +16,38 @@ SUPER_PAGES = 1 << SUPER_BITS
 
 
 @inlined
-def place(part: Ints, key0: int, draw: int, attempt: int) -> int:
+def place(part: Part, key0: int, draw: int, attempt: int) -> int:
     """The page of ``part`` that is tried then, armed or not."""
-    return int(part[P_FIRST] + ((keyed_word(key0, draw, attempt) * (part[P_END] - part[P_FIRST])) >> 32))
+    return int(part.first + ((keyed_word(key0, draw, attempt) * (part.end - part.first)) >> 32))
 
 
 @inlined
 def pick(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     """An armed gfn of part ``p``, of which there is one at least; keyed by (key0, key1, draw)."""
     part = k.parts[p]
-    if part[P_KIND] != BY_WEIGHT and part[P_ARMED] * SPARSE >= part[P_END] - part[P_FIRST]:
+    if part.kind != BY_WEIGHT and part.armed * SPARSE >= part.end - part.first:
         page = _try(k, p, key0, key1, draw)
         if page >= 0:
             return page
-    elif _are_alike(k, p) and part[P_ARMED] // UNIT * SPARSE >= part[P_END] - part[P_FIRST]:
+    elif _are_alike(k, p) and part.armed // UNIT * SPARSE >= part.end - part.first:
         page = _try_weights(k, p, key0, key1, draw)
         if page >= 0:
             return page
-    rest = min(int(keyed_uniform(key0, key1, draw, TRIES) * part[P_ARMED]), part[P_ARMED] - 1)
-    return _weigh_out(k, p, rest) if part[P_KIND] == BY_WEIGHT else _walk(k, p, rest)
+    rest = min(int(keyed_uniform(key0, key1, draw, TRIES) * part.armed), part.armed - 1)
+    return _weigh_out(k, p, rest) if part.kind == BY_WEIGHT else _walk(k, p, rest)
 
 
 @inlined
 def _are_alike(k: Kvm, p: int) -> bool:
     """Whether pages of a part by weight have UNIT each when they are armed in full."""
-    return bool(k.parts[p, P_KIND] == BY_WEIGHT and k.ints[k.parts[p, P_CLASS], KIND] != WEIGHTED)
+    return bool(k.parts[p].kind == BY_WEIGHT and k.ints[k.parts[p].touch_class, KIND] != WEIGHTED)
 
 
 @inlined
 def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     """Places drawn until one is armed, or -1 after TRIES: the region by its share of armed pages, then the page."""
     part = k.parts[p]
-    first, end, is_write = part[P_FIRST], part[P_END], part[P_WRITE]
+    first, end, is_write = part.first, part.end, part.is_write
     for attempt in range(TRIES):
         page = place(part, key0, draw, attempt)
         region = page >> REGION_BITS
@@ -87,16 +71,16 @@ def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     part = k.parts[p]
     for attempt in range(TRIES):
         page = place(part, key0, draw, attempt)
-        seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+        seen = armed_as(k.sptes, k.state, page, part.is_write)
         if seen == FULL:
             return int(page)
-        if seen > 0 and (keyed_word(key1, draw, attempt) * UNIT) >> 32 < weight_of(k, part[P_CLASS], page, seen):
+        if seen > 0 and (keyed_word(key1, draw, attempt) * UNIT) >> 32 < weight_of(k, part.touch_class, page, seen):
             return int(page)
     return -1
 
 
 @jit
-def _within(sptes: Sptes, state: Ints, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
+def _within(sptes: Sptes, state: State, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
     """One of the ``counted`` armed pages of the region of ``page``, which was drawn."""
     start = page - page % REGION_PAGES
     probe = page
@@ -117,29 +101,29 @@ def _within(sptes: Sptes, state: Ints, page: int, is_write: int, counted: int, k
 def _weigh_out(k: Kvm, p: int, rest: int) -> int:
     """The page at which the armed weight passed exceeds ``rest``."""
     part = k.parts[p]
-    upper, lower, found = part[P_FIRST] >> SUPER_BITS, part[P_FIRST] >> REGION_BITS, -1
-    at, last = part[P_SUPERS], part[P_SUPERS] + ((part[P_END] - 1) >> SUPER_BITS) - upper
+    upper, lower, found = part.first >> SUPER_BITS, part.first >> REGION_BITS, -1
+    at, last = part.supers_at, part.supers_at + ((part.end - 1) >> SUPER_BITS) - upper
     while at < last and rest >= k.tape[at]:
         rest -= k.tape[at]
         at += 1
-    region = max(lower, (upper + at - part[P_SUPERS]) << (SUPER_BITS - REGION_BITS))
-    at, last = part[P_WEIGHTS] + region - lower, part[P_WEIGHTS] + ((part[P_END] - 1) >> REGION_BITS) - lower
+    region = max(lower, (upper + at - part.supers_at) << (SUPER_BITS - REGION_BITS))
+    at, last = part.weights_at + region - lower, part.weights_at + ((part.end - 1) >> REGION_BITS) - lower
     while at < last and rest >= k.tape[at]:
         rest -= k.tape[at]
         at += 1
-    page = max(part[P_FIRST], (lower + at - part[P_WEIGHTS]) << REGION_BITS)
-    row = k.ints[part[P_CLASS]]
+    page = max(part.first, (lower + at - part.weights_at) << REGION_BITS)
+    row = k.ints[part.touch_class]
     if row[KIND] == WEIGHTED and k.counts[STALE_ROW, page >> REGION_BITS] == 0:
         at = row[DATA_OFFSET] - row[FIRST_GFN]
         while rest >= 0:
-            if is_armed(k.sptes, k.state, page, part[P_WRITE]):
+            if is_armed(k.sptes, k.state, page, part.is_write):
                 rest -= k.page_weights[at + page]
                 found = page
             page += 1
     while rest >= 0:
-        seen = armed_as(k.sptes, k.state, page, part[P_WRITE])
+        seen = armed_as(k.sptes, k.state, page, part.is_write)
         if seen > 0:
-            rest -= weight_of(k, part[P_CLASS], page, seen)
+            rest -= weight_of(k, part.touch_class, page, seen)
             found = page
         page += 1
     return int(found)
@@ -168,10 +152,10 @@ def _step(page: int, end: int, largest: int) -> int:
 @jit
 def _walk(k: Kvm, p: int, rest: int) -> int:
     """The armed page of part ``p`` that has ``rest`` armed ones before it."""
-    page, largest = k.parts[p, P_FIRST], SUPER_PAGES
+    page, largest = k.parts[p].first, SUPER_PAGES
     while True:
-        step = _step(page, k.parts[p, P_END], largest)
-        counted = _armed(k, k.parts[p, P_WRITE], page, step)
+        step = _step(page, k.parts[p].end, largest)
+        counted = _armed(k, k.parts[p].is_write, page, step)
         if rest >= counted:
             rest -= counted
             page += step

@@ -1,11 +1,11 @@
-"""All vCPUs of a VM, and walkers, advanced in exact time order, up to the next host event or what comes up for the host."""
+"""All vCPUs of a VM, and walkers, advanced in exact time order up to a horizon or to the first event for the host."""
 
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import NEVER
 from hostsim.kvm.loops.heap import push, sift_top
-from hostsim.kvm.loops.layout import FAULTS, N_DUE, OUT, Q_HEAP, REORDERED, V_NS, V_STAGE, WAITING, WALK_NS, Kvm
+from hostsim.kvm.loops.layout import FAULTS, OUT, WAITING, Kvm
 from hostsim.kvm.loops.mmu_lock import grant_next, tell_contended
 from hostsim.kvm.loops.vcpu import step
 from hostsim.kvm.loops.walker import walk
@@ -20,11 +20,11 @@ def has_event(stage: int) -> bool:
 @part
 def _heap(k: Kvm) -> int:
     """Put all vCPUs that have something to do into the heap; returns its size."""
-    heap, size = k.queue[Q_HEAP], 0
-    for v in range(k.vcpus.shape[1]):
-        if has_event(k.vcpus[V_STAGE, v]):
-            size = push(heap, size, k.vcpus[V_NS], v)
-    k.state[REORDERED] = 0
+    heap, size = k.heap, 0
+    for v in range(len(k.vcpus)):
+        if has_event(k.vcpus[v].stage):
+            size = push(heap, size, k.vcpus, v)
+    k.state.is_reordered = 0
     return size
 
 
@@ -34,53 +34,57 @@ def _advance(k: Kvm, horizon_ns: int, size: int) -> tuple[int, int]:
 
     Returns (time of the event that comes next, or of the last one if Kvm.due got rows; size).
     """
-    ns, heap = k.vcpus[V_NS], k.queue[Q_HEAP]
+    heap = k.heap
     while size > 0:
         v = heap[0]
-        now_ns = ns[v]
-        if now_ns >= horizon_ns or now_ns >= k.state[WALK_NS]:
+        now_ns = k.vcpus[v].next_ns
+        # Strictly below: events of the host come before those of vCPUs in the same instant, and walkers are of the host.
+        if now_ns >= horizon_ns or now_ns >= k.state.walk_ns:
             return int(now_ns), size
         step(k, v)
-        if not has_event(k.vcpus[V_STAGE, v]):
+        if not has_event(k.vcpus[v].stage):
             size -= 1
             v = heap[size]
         if size > 0:
-            sift_top(heap, size, ns, v)
+            sift_top(heap, size, k.vcpus, v)
+        # A grant is part of the event that releases or asks for the lock, so the queue is looked at after each event.
         who = 0
         while who >= 0:
             who = grant_next(k, now_ns)
-            if 0 <= who < k.vcpus.shape[1]:
-                size = push(heap, size, ns, who)
+            if 0 <= who < len(k.vcpus):
+                size = push(heap, size, k.vcpus, who)
         tell_contended(k, now_ns)
-        if k.state[REORDERED] == 1:
+        # A split or an unmapping has armed pages for other vCPUs: their next touches moved, and the heap does not know.
+        if k.state.is_reordered == 1:
             size = _heap(k)
-        if k.state[N_DUE] > 0:
+        # The host process that an event wakes runs before the guest events that are left in this instant.
+        if k.state.n_due > 0:
             return int(now_ns), size
     return NEVER, size
 
 
 @jit
 def run_vcpus(k: Kvm, horizon_ns: int) -> int:
-    """Advance up to (strictly below) ``horizon_ns``, nobody walking; returns the next event's time, NEVER if there is none.
+    """Advance a VM without walkers up to (strictly below) ``horizon_ns``; returns the time of the next event, or NEVER.
 
-    Stops early when Kvm.due gets rows; the events of that instant that are left come with the next call.
+    Stops early when Kvm.due gets rows; the events that are left in that instant come with the next call.
     """
     return _advance(k, horizon_ns, _heap(k))[0]
 
 
 @jit
 def run_with_walkers(k: Kvm, horizon_ns: int) -> int:
-    """The same with the events of walkers, which come before those of vCPUs in the same instant.
+    """``run_vcpus`` with the events of walkers, which come before those of vCPUs in the same instant.
 
-    A loop of its own, for it takes a third longer to compile, and most guests are not aged.
+    It is a loop of its own because it takes a third longer to compile, and most guests are not aged.
     """
     size = _heap(k)
     while True:
         now_ns, size = _advance(k, horizon_ns, size)
-        if k.state[N_DUE] > 0 or now_ns < k.state[WALK_NS] or k.state[WALK_NS] >= horizon_ns:
-            return int(min(now_ns, k.state[WALK_NS]))
+        if k.state.n_due > 0 or now_ns < k.state.walk_ns or k.state.walk_ns >= horizon_ns:
+            return int(min(now_ns, k.state.walk_ns))
         now_ns = walk(k, now_ns, horizon_ns)
-        if k.state[REORDERED] == 1:
+        if k.state.is_reordered == 1:
             size = _heap(k)
-        if k.state[N_DUE] > 0:
+        if k.state.n_due > 0:
             return int(now_ns)

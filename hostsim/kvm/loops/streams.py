@@ -32,40 +32,7 @@ from hostsim.guest.touch import (
     touch_time,
 )
 from hostsim.kvm.loops.armed import sweep_sees
-from hostsim.kvm.loops.layout import (
-    C_GFN,
-    C_PART,
-    C_TRACE_END,
-    IN_GUEST,
-    P_ARMED,
-    P_KIND,
-    P_WRITE,
-    R_MEAN,
-    R_SCALE,
-    REGION_BITS,
-    REORDERED,
-    S_CLASS,
-    S_CLOCK,
-    S_DRAWN,
-    S_DRAWS,
-    S_FOUND,
-    S_INDEX,
-    S_KEY0,
-    S_KEY1,
-    S_NEXT,
-    S_OFFSET,
-    S_PAGE,
-    UNIFORM,
-    V_CLOCK,
-    V_END,
-    V_FIRST,
-    V_NS,
-    V_STAGE,
-    V_STOP,
-    V_STREAM,
-    Ints,
-    Kvm,
-)
+from hostsim.kvm.loops.layout import IN_GUEST, REGION_BITS, UNIFORM, Ints, Kvm, Stream
 from hostsim.kvm.loops.pick import pick, place
 from hostsim.kvm.loops.visits import clear_visit, next_visit, visit_of
 from hostsim.kvm.loops.work import active_time, touch_ns, work_time
@@ -77,16 +44,16 @@ ACCEPT, PART = 1 << 20, 1 << 21
 @inlined
 def find(k: Kvm, s: int, active_ns: int, goes_on: bool) -> None:
     """The candidate of stream ``s`` from ``active_ns`` of its class on. goes_on: from the touch before, which was made."""
-    stream, row = k.streams[s], k.ints[k.streams[s, S_CLASS]]
-    stream[S_PAGE] = -1
+    stream, row = k.streams[s], k.ints[k.streams[s].touch_class]
+    stream.page = -1
     if row[KIND] == SWEEP:
-        _find_visit(k.tape, stream, row, active_ns)
+        _find_visit(k, stream, row, active_ns)
     elif row[KIND] == TRACE:
-        at = stream[S_INDEX]
-        stream[S_FOUND] = at
-        ended = at >= k.ints[stream[S_CLASS], C_TRACE_END]
-        stream[S_NEXT] = NEVER if ended else work_time(row, k.tape[at])
-        stream[S_PAGE] = -1 if ended else k.tape[at + k.ints[stream[S_CLASS], C_GFN]]
+        at = stream.index
+        stream.found_index = at
+        ended = at >= k.classes[stream.touch_class].trace_end
+        stream.next_work_ns = NEVER if ended else work_time(row, k.tape[at])
+        stream.page = -1 if ended else k.tape[at + k.classes[stream.touch_class].gfn_distance]
     elif row[KIND] == PACED:
         _draw_write(k, s, stream, row, active_ns)
     else:
@@ -94,75 +61,76 @@ def find(k: Kvm, s: int, active_ns: int, goes_on: bool) -> None:
 
 
 @inlined
-def _find_visit(tape: Ints, stream: Ints, row: Ints, active_ns: int) -> None:
-    index = max(stream[S_INDEX], touch_index(row[RATE_NUM], row[RATE_DEN], active_ns))
+def _find_visit(k: Kvm, stream: Stream, row: Ints, active_ns: int) -> None:
+    tape, levels = k.tape, k.classes[stream.touch_class]
+    index = max(stream.index, touch_index(row[RATE_NUM], row[RATE_DEN], active_ns))
     start = index - index % row[CYCLE]
-    visit = next_visit(tape, row, index % row[CYCLE])
+    visit = next_visit(tape, levels, index % row[CYCLE])
     if visit < 0:
         start += row[CYCLE]
-        visit = next_visit(tape, row, 0)
+        visit = next_visit(tape, levels, 0)
     if visit < 0:
-        stream[S_NEXT] = NEVER
+        stream.next_work_ns = NEVER
         return
-    stream[S_FOUND] = start + visit
-    stream[S_NEXT] = work_time(row, touch_time(row[RATE_NUM], row[RATE_DEN], start + visit))
-    stream[S_PAGE] = row[FIRST_GFN] + (row[START_PAGE] + visit * row[STRIDE]) % row[N_PAGES]
+    stream.found_index = start + visit
+    stream.next_work_ns = work_time(row, touch_time(row[RATE_NUM], row[RATE_DEN], start + visit))
+    stream.page = row[FIRST_GFN] + (row[START_PAGE] + visit * row[STRIDE]) % row[N_PAGES]
 
 
 @inlined
 def _shares(k: Kvm, c: int) -> tuple[float, float]:
     """Shares of the writes of paced class ``c`` that go to armed pages of its hot part and of its cold part."""
-    row, p = k.ints[c], k.ints[c, C_PART]
-    hot_share, scale = k.rates[R_MEAN, c], k.rates[R_SCALE, c]
-    hot = k.parts[p, P_ARMED] / scale * page_share(hot_share, row[HOT_PAGES])
-    return hot, k.parts[p + 1, P_ARMED] / scale * page_share(1.0 - hot_share, row[N_PAGES] - row[HOT_PAGES])
+    row, p = k.ints[c], k.classes[c].part
+    hot_share, scale = k.rates[c].mean_ns, k.rates[c].scale
+    hot = k.parts[p].armed / scale * page_share(hot_share, row[HOT_PAGES])
+    return hot, k.parts[p + 1].armed / scale * page_share(1.0 - hot_share, row[N_PAGES] - row[HOT_PAGES])
 
 
 @inlined
-def _draw_write(k: Kvm, s: int, stream: Ints, row: Ints, active_ns: int) -> None:
-    hot, cold = _shares(k, stream[S_CLASS])
-    due = touch_index(row[RATE_NUM], row[RATE_DEN], max(0, active_ns - stream[S_OFFSET]))
-    stream[S_DRAWS] += 1
+def _draw_write(k: Kvm, s: int, stream: Stream, row: Ints, active_ns: int) -> None:
+    hot, cold = _shares(k, stream.touch_class)
+    due = touch_index(row[RATE_NUM], row[RATE_DEN], max(0, active_ns - stream.offset_ns))
+    stream.draws += 1
     k.exact[s] = hot + cold
-    write = next_hit(int(stream[S_KEY0]), int(stream[S_DRAWS]), max(stream[S_INDEX], due), hot + cold)
-    stream[S_FOUND] = write
-    never = write >= NO_WRITE
-    stream[S_NEXT] = NEVER if never else work_time(row, touch_time(row[RATE_NUM], row[RATE_DEN], write) + stream[S_OFFSET])
-    if not never:
-        _expect(k, stream, k.ints[stream[S_CLASS], C_PART] + (1 if _is_cold(stream, hot, cold) else 0))
+    write = next_hit(int(stream.key0), int(stream.draws), max(stream.index, due), hot + cold)
+    stream.found_index = write
+    stream.next_work_ns = NEVER
+    if write < NO_WRITE:
+        stream.next_work_ns = work_time(row, touch_time(row[RATE_NUM], row[RATE_DEN], write) + stream.offset_ns)
+        _expect(k, stream, k.classes[stream.touch_class].part + (1 if _is_cold(stream, hot, cold) else 0))
 
 
 @inlined
-def _draw_touch(k: Kvm, s: int, stream: Ints, row: Ints, active_ns: int, goes_on: bool) -> None:
-    c = stream[S_CLASS]
-    part = k.parts[k.ints[c, C_PART]]
-    armed = part[P_ARMED]
-    stream[S_DRAWS] += 1
-    stream[S_DRAWN], stream[S_NEXT] = armed, NEVER
+def _draw_touch(k: Kvm, s: int, stream: Stream, row: Ints, active_ns: int, goes_on: bool) -> None:
+    c = stream.touch_class
+    part = k.parts[k.classes[c].part]
+    armed = part.armed
+    stream.draws += 1
+    stream.drawn_weight, stream.next_work_ns = armed, NEVER
     if not goes_on:
         k.exact[s] = active_ns
     if armed == 0:
         return
-    mean_ns = k.rates[R_MEAN, c] if part[P_KIND] == UNIFORM else k.rates[R_SCALE, c]
-    wait_ns = keyed_exponential(int(stream[S_KEY0]), int(stream[S_KEY1]), 0, int(stream[S_DRAWS])) * (mean_ns / armed)
+    mean_ns = k.rates[c].mean_ns if part.kind == UNIFORM else k.rates[c].scale
+    wait_ns = keyed_exponential(int(stream.key0), int(stream.key1), 0, int(stream.draws)) * (mean_ns / armed)
     if wait_ns < 4.0e18:
         k.exact[s] += wait_ns
-        stream[S_NEXT] = work_time(row, int(k.exact[s]))
+        stream.next_work_ns = work_time(row, int(k.exact[s]))
         if row[KIND] != WEIGHTED:
-            _expect(k, stream, k.ints[c, C_PART])
+            _expect(k, stream, k.classes[c].part)
 
 
 @inlined
-def _is_cold(stream: Ints, hot: float, cold: float) -> bool:
+def _is_cold(stream: Stream, hot: float, cold: float) -> bool:
     """Whether a write of a paced class goes to its cold part: armed shares of both."""
     return bool(cold > 0.0 and (hot <= 0.0 or _uniform(stream, PART) * (hot + cold) >= hot))
 
 
 @inlined
-def _expect(k: Kvm, stream: Ints, p: int) -> None:
+def _expect(k: Kvm, stream: Stream, p: int) -> None:
     """What is known of the page that will be tried first when the candidate comes up is fetched: it is seldom in a cache."""
-    page = place(k.parts[p], int(stream[S_KEY0]), int(stream[S_DRAWS]), 0)
-    prefetch(k.counts[k.parts[p, P_WRITE]], page >> REGION_BITS)
+    page = place(k.parts[p], int(stream.key0), int(stream.draws), 0)
+    prefetch(k.counts[k.parts[p].is_write], page >> REGION_BITS)
     prefetch(k.sptes.spte, page)
 
 
@@ -170,31 +138,31 @@ def _expect(k: Kvm, stream: Ints, p: int) -> None:
 def page_of(k: Kvm, s: int) -> int:
     """The page of the candidate that has come up; -1 if it goes to no armed page."""
     stream = k.streams[s]
-    if stream[S_PAGE] >= 0:
-        return int(stream[S_PAGE])
-    c = stream[S_CLASS]
-    row, p = k.ints[c], k.ints[c, C_PART]
+    if stream.page >= 0:
+        return int(stream.page)
+    c = stream.touch_class
+    row, p = k.ints[c], k.classes[c].part
     if row[KIND] == PACED:
         hot, cold = _shares(k, c)
         if not _is_still(stream, hot + cold, k.exact[s]):
             return -1
         if _is_cold(stream, hot, cold):
             p += 1
-    elif not _is_still(stream, float(k.parts[p, P_ARMED]), float(stream[S_DRAWN])):
+    elif not _is_still(stream, float(k.parts[p].armed), float(stream.drawn_weight)):
         return -1
-    if k.parts[p, P_ARMED] == 0:
+    if k.parts[p].armed == 0:
         return -1
-    stream[S_PAGE] = pick(k, p, int(stream[S_KEY0]), int(stream[S_KEY1]), int(stream[S_DRAWS]))
-    return int(stream[S_PAGE])
+    stream.page = pick(k, p, int(stream.key0), int(stream.key1), int(stream.draws))
+    return int(stream.page)
 
 
 @inlined
-def _uniform(stream: Ints, purpose: int) -> float:
-    return keyed_uniform(int(stream[S_KEY0]), int(stream[S_KEY1]), int(stream[S_DRAWS]), purpose)
+def _uniform(stream: Stream, purpose: int) -> float:
+    return keyed_uniform(int(stream.key0), int(stream.key1), int(stream.draws), purpose)
 
 
 @inlined
-def _is_still(stream: Ints, now: float, drawn: float) -> bool:
+def _is_still(stream: Stream, now: float, drawn: float) -> bool:
     """Thinning: whether a touch drawn when ``drawn`` was armed goes to the part that still is."""
     return now >= drawn or _uniform(stream, ACCEPT) * drawn < now
 
@@ -203,30 +171,31 @@ def _is_still(stream: Ints, now: float, drawn: float) -> bool:
 def go_on(k: Kvm, s: int) -> None:
     """The candidate of stream ``s`` is over, made or not: the next one."""
     stream = k.streams[s]
-    row = k.ints[stream[S_CLASS]]
-    if row[KIND] == SWEEP and not sweep_sees(k, stream[S_CLASS], stream[S_PAGE], row[IS_WRITE]):
-        clear_visit(k.tape, k.ints[stream[S_CLASS]], visit_of(row, stream[S_PAGE] - row[FIRST_GFN]))
-    stream[S_INDEX] = stream[S_FOUND] + 1
+    row = k.ints[stream.touch_class]
+    if row[KIND] == SWEEP and not sweep_sees(k, stream.touch_class, stream.page, row[IS_WRITE]):
+        clear_visit(k.tape, k.classes[stream.touch_class], visit_of(row, stream.page - row[FIRST_GFN]))
+    stream.index = stream.found_index + 1
     find(k, s, 0, True)
 
 
 @inlined
-def choose(vcpus: Ints, streams: Ints, clocks: Ints, state: Ints, v: int) -> None:
+def choose(k: Kvm, v: int) -> None:
     """What vCPU ``v``, whose clocks run, will touch next: the earliest of its streams, of equals the first.
 
     No stream if it leaves by itself before: after the touches of the instant in which it has done its work.
     """
     best_ns, best = NEVER, -1
-    for s in range(vcpus[V_FIRST, v], vcpus[V_END, v]):
-        if streams[s, S_NEXT] < NEVER and clocks[streams[s, S_CLOCK], MODE] != STOPPED:
-            ns = touch_ns(clocks[streams[s, S_CLOCK]], streams[s, S_NEXT])
-            if ns < best_ns:
+    vcpu, streams, clocks = k.vcpus[v], k.streams, k.clocks
+    for s in range(vcpu.stream_first, vcpu.stream_end):
+        if streams[s].next_work_ns < NEVER and clocks[streams[s].clock, MODE] != STOPPED:
+            ns = touch_ns(clocks[streams[s].clock], streams[s].next_work_ns)
+            if ns < best_ns:  # of equals the first stream: an order that no window can change
                 best_ns, best = ns, s
-    if vcpus[V_STOP, v] < NEVER:
-        stop_ns = touch_ns(clocks[state[vcpus[V_CLOCK, v]]], vcpus[V_STOP, v])
-        if stop_ns < best_ns:
+    if vcpu.stop_work_ns < NEVER:
+        stop_ns = touch_ns(clocks[k.own_clocks[vcpu.clock_first]], vcpu.stop_work_ns)
+        if stop_ns < best_ns:  # not <=: the touches of the instant in which the work is done are made
             best_ns, best = stop_ns, -1
-    vcpus[V_NS, v], vcpus[V_STREAM, v], vcpus[V_STAGE, v] = best_ns, best, IN_GUEST
+    vcpu.next_ns, vcpu.stream, vcpu.stage = best_ns, best, IN_GUEST
 
 
 @inlined
@@ -240,29 +209,30 @@ def rearm(k: Kvm, first: int, end: int, now_ns: int) -> None:
 
     A drawn touch that is under way has its page and is left alone.
     """
-    for v in range(k.vcpus.shape[1]):
+    for v in range(len(k.vcpus)):
         has_looked = False
-        for s in range(k.vcpus[V_FIRST, v], k.vcpus[V_END, v]):
+        for s in range(k.vcpus[v].stream_first, k.vcpus[v].stream_end):
             stream = k.streams[s]
-            row = k.ints[stream[S_CLASS]]
+            row = k.ints[stream.touch_class]
             if row[FIRST_GFN] >= end or row[FIRST_GFN] + row[N_PAGES] <= first or row[KIND] == TRACE:
                 continue
-            if _is_drawn(row) and stream[S_PAGE] >= 0:
+            # The exit of such a touch is under way. Another candidate would be drawn from its key, and the access lost.
+            if _is_drawn(row) and stream.page >= 0:
                 continue
-            find(k, s, active_time(row, work_at(k.clocks[stream[S_CLOCK]], now_ns)), False)
+            find(k, s, active_time(row, work_at(k.clocks[stream.clock], now_ns)), False)
             has_looked = True
         if has_looked:
-            k.state[REORDERED] = 1
-            if k.vcpus[V_STAGE, v] == IN_GUEST:
-                choose(k.vcpus, k.streams, k.clocks, k.state, v)
+            k.state.is_reordered = 1
+            if k.vcpus[v].stage == IN_GUEST:
+                choose(k, v)
 
 
 @inlined
 def pass_by(k: Kvm, v: int, stream_under_way: int, now_ns: int) -> None:
     """As vCPU ``v`` stops within ``now_ns``, sweeps before the stream under way have made their touches of that instant."""
-    for s in range(k.vcpus[V_FIRST, v], stream_under_way):
+    for s in range(k.vcpus[v].stream_first, stream_under_way):
         stream = k.streams[s]
-        row = k.ints[stream[S_CLASS]]
+        row = k.ints[stream.touch_class]
         if row[KIND] == SWEEP:
-            done_ns = active_time(row, work_at(k.clocks[stream[S_CLOCK]], now_ns + 1))
-            stream[S_INDEX] = max(stream[S_INDEX], touch_index(row[RATE_NUM], row[RATE_DEN], done_ns))
+            done_ns = active_time(row, work_at(k.clocks[stream.clock], now_ns + 1))
+            stream.index = max(stream.index, touch_index(row[RATE_NUM], row[RATE_DEN], done_ns))

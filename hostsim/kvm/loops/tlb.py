@@ -26,7 +26,7 @@ from hostsim.guest.touch import (
 )
 from hostsim.kvm.loops.armed import IF_MISSED, count_range, span_end, span_first, super_at, weight_of
 from hostsim.kvm.loops.host import interrupt
-from hostsim.kvm.loops.layout import CLEARED, R_MEAN, R_SCALE, REGION_BITS, STALE_ROW, SUPER_BITS, UNIT, Kvm
+from hostsim.kvm.loops.layout import REGION_BITS, STALE_ROW, SUPER_BITS, UNIT, Kvm
 from hostsim.kvm.loops.streams import rearm
 from hostsim.kvm.loops.visits import visit_of
 from hostsim.spte_index.spte import OLD, PRESENT, REGION_PAGES, STALE
@@ -81,13 +81,13 @@ def _flush_region(k: Kvm, region: int, now_ns: int) -> None:
 @inlined
 def _end_exposure(k: Kvm, at: int, now_ns: int) -> None:
     """Accesses were unseen until now: from now on the negative of how long is kept in place of since when."""
-    k.tape[k.state[CLEARED] + at] -= now_ns
+    k.tape[k.state.cleared_at + at] -= now_ns
 
 
 @inlined
 def _exposed_ns(k: Kvm, at: int, flags: int, now_ns: int) -> int:
     """How long accesses to a page that is old could pass unseen, since it was last asked about."""
-    since_ns = k.tape[k.state[CLEARED] + at]
+    since_ns = k.tape[k.state.cleared_at + at]
     if flags & STALE != 0:
         return int(now_ns - since_ns)
     return int(max(0, -since_ns))
@@ -101,7 +101,7 @@ def judge_old(k: Kvm, first: int, end: int, now_ns: int) -> float:
     0 where TLBs are not modelled.
     """
     expected, low = 0.0, first
-    if k.state[CLEARED] == 0:
+    if k.state.cleared_at == 0:
         return expected
     while low < end:
         region = low >> REGION_BITS
@@ -124,7 +124,7 @@ def _judge_large(k: Kvm, begin: int, stop: int, now_ns: int) -> float:
         return 0.0
     exposed_ns = _exposed_ns(k, at, flags, now_ns)
     for region in range(stop - begin):
-        k.tape[k.state[CLEARED] + at + region] = now_ns if flags & STALE != 0 else 0
+        k.tape[k.state.cleared_at + at + region] = now_ns if flags & STALE != 0 else 0
     if exposed_ns <= 0:
         return 0.0
     first, end = begin * REGION_PAGES, stop * REGION_PAGES
@@ -138,7 +138,7 @@ def _judge_small(k: Kvm, low: int, high: int, now_ns: int) -> float:
         flags = k.sptes.spte[page]
         if flags & (PRESENT | OLD) == PRESENT | OLD:
             exposed_ns = _exposed_ns(k, page, flags, now_ns)
-            k.tape[k.state[CLEARED] + page] = now_ns if flags & STALE != 0 else 0
+            k.tape[k.state.cleared_at + page] = now_ns if flags & STALE != 0 else 0
             if exposed_ns > 0 and classes[0] < classes[1]:
                 expected += accessed_unseen(k, classes, page, page + 1, exposed_ns)
     return expected
@@ -171,7 +171,7 @@ def accessed_unseen(k: Kvm, classes: tuple[int, int], first: int, end: int, expo
             continue
         if row[KIND] == SWEEP:
             if weight_of(k, c, low, IF_MISSED) == 0 and (high - low > 1 or visit_of(row, low - row[FIRST_GFN]) >= 0):
-                none *= max(0.0, 1.0 - exposed_ns / k.rates[R_SCALE, c])
+                none *= max(0.0, 1.0 - exposed_ns / k.rates[c].scale)
             continue
         for page in range(low, high):
             hits += _hits_per_ns(k, c, page)
@@ -185,11 +185,11 @@ def _hits_per_ns(k: Kvm, c: int, page: int) -> float:
     missed = weight_of(k, c, page, IF_MISSED)
     if row[KIND] == WEIGHTED:
         full = k.page_weights[row[DATA_OFFSET] + page - row[FIRST_GFN]]
-        return float(row[CLOCK_COUNT] * ((full - missed) / k.rates[R_SCALE, c]))
+        return float(row[CLOCK_COUNT] * ((full - missed) / k.rates[c].scale))
     share = row[CLOCK_COUNT] * (1.0 - missed / UNIT)
     if row[KIND] == PACED:
-        hot, hot_share = row[HOT_PAGES], k.rates[R_MEAN, c]
+        hot, hot_share = row[HOT_PAGES], k.rates[c].mean_ns
         is_hot = page - row[FIRST_GFN] < hot
         of_writes = page_share(hot_share, hot) if is_hot else page_share(1.0 - hot_share, row[N_PAGES] - hot)
         return float(share * of_writes * row[RATE_NUM] / row[RATE_DEN])
-    return float(share / k.rates[R_SCALE if row[KIND] == TRACE else R_MEAN, c])
+    return float(share / (k.rates[c].scale if row[KIND] == TRACE else k.rates[c].mean_ns))

@@ -15,54 +15,21 @@ from hostsim.kvm.loops.armed import flags_of, needed, sweep_sees
 from hostsim.kvm.loops.backing import look_up, take_page
 from hostsim.kvm.loops.layout import (
     AGAIN,
-    COST,
     DONE,
     DUE_OUT,
     ENTRY,
-    ENTRY_NS,
-    EXIT_NS,
     EXITED,
-    EXITS,
-    HOLD_OF,
     IN_GUEST,
     LEAVING,
     LOG,
-    LOGGED_EXITS,
-    MODE_OF,
     NO_EXIT,
     OUT,
     PFN,
-    PML,
-    PML_DRAIN_NS,
-    PML_NS,
     REQUEST,
     RESUME,
     RETRY,
-    RING,
-    RING_SOFT,
-    S_CLASS,
-    S_FOUND,
-    S_INDEX,
-    SEQ,
-    V_AWAY_NS,
-    V_END,
-    V_EXIT,
-    V_FULL,
-    V_KICKED,
-    V_KIND,
-    V_MODE,
-    V_NS,
-    V_PAGE,
-    V_PML,
-    V_RING,
-    V_SEQ,
-    V_STAGE,
-    V_STALL_NS,
-    V_STOP,
-    V_STREAM,
     WAITING,
     YOUNG,
-    Ints,
     Kvm,
 )
 from hostsim.kvm.loops.mapping import drain_pml, handle, note_access
@@ -78,15 +45,15 @@ the guest; its exit has been handled; it runs; it waits for what comes next.
 
 
 @inlined
-def is_write(ints: Ints, streams: Ints, vcpus: Ints, v: int) -> bool:
+def is_write(k: Kvm, v: int) -> bool:
     """Whether the access under way is a write."""
-    return bool(ints[streams[vcpus[V_STREAM, v], S_CLASS], IS_WRITE] == 1)
+    return bool(k.ints[k.streams[k.vcpus[v].stream].touch_class, IS_WRITE] == 1)
 
 
 @inlined
 def drain_ns(k: Kvm, v: int) -> int:
     """Empty the PML buffer of vCPU ``v``; returns what it takes."""
-    return int(k.costs[COST, PML_DRAIN_NS] * drain_pml(k.sptes, k.vcpus, k.buffers, k.state, v) // PML_ENTRIES)
+    return int(k.costs.pml_drain_ns * drain_pml(k, v) // PML_ENTRIES)
 
 
 @inlined
@@ -94,167 +61,180 @@ def _hits_tlb(k: Kvm, v: int, page: int) -> bool:
     """Whether the touch finds a STALE translation in the TLB. Drawn touches that do are no candidates."""
     if flags_of(k.sptes, page) & STALE == 0:
         return False
-    row = k.ints[k.streams[k.vcpus[V_STREAM, v], S_CLASS]]
+    row = k.ints[k.streams[k.vcpus[v].stream].touch_class]
     if row[KIND] != SWEEP and row[KIND] != TRACE:
         return False
-    return not sweep_sees(k, k.streams[k.vcpus[V_STREAM, v], S_CLASS], page, row[IS_WRITE])
+    return not sweep_sees(k, k.streams[k.vcpus[v].stream].touch_class, page, row[IS_WRITE])
 
 
 @inlined
 def _touch(k: Kvm, v: int) -> int:
-    """A touch that may be seen, at V_NS: passes, is noted by the hardware, or leaves the guest for a fault.
+    """A touch that may be seen, at next_ns: it passes, is noted by the hardware, or leaves the guest for a fault.
 
     No stream: the vCPU has done the work that it was let in for.
     """
-    if k.vcpus[V_STREAM, v] < 0:
-        k.vcpus[V_KIND, v], k.vcpus[V_KICKED, v] = NOTHING, 1
+    vcpu = k.vcpus[v]
+    if vcpu.stream < 0:  # choose found no touch before the work that the vCPU was let in for is done
+        vcpu.kind, vcpu.is_kicked = NOTHING, 1
         return LEAVES
-    page = page_of(k, k.vcpus[V_STREAM, v])
-    kind = needed(k.sptes, k.state, page, is_write(k.ints, k.streams, k.vcpus, v)) if page >= 0 else NOTHING
+    page = page_of(k, vcpu.stream)
+    # No page: fewer pages are armed than when the touch was drawn, and it fell to one that is not armed any more.
+    kind = needed(k.sptes, k.state, page, is_write(k, v)) if page >= 0 else NOTHING
     if kind == YOUNG and _hits_tlb(k, v, page):
         kind = NOTHING
-    k.vcpus[V_PAGE, v], k.vcpus[V_KIND, v] = page, kind
+    vcpu.page, vcpu.kind = page, kind
     if kind == NOTHING:
         return PASSES
     if kind < LOG:
         return LEAVES
     note_access(k, page, kind)
-    if kind != LOG or k.state[PML] == 0:
+    if kind != LOG or k.state.has_pml == 0:
         return PASSES
-    k.buffers[v, k.vcpus[V_PML, v]] = page
-    k.vcpus[V_PML, v] += 1
-    if k.vcpus[V_PML, v] == PML_ENTRIES:
-        k.vcpus[V_KIND, v] = PML_FULL
+    k.buffers[v, vcpu.pml_entries] = page
+    vcpu.pml_entries += 1
+    if vcpu.pml_entries == PML_ENTRIES:
+        vcpu.kind = PML_FULL
         return LEAVES
-    return STALLS if k.costs[COST, PML_NS] > 0 else PASSES
+    return STALLS if k.costs.pml_ns > 0 else PASSES
 
 
 @inlined
 def _leave(k: Kvm, v: int) -> None:
     """Out of the guest, the PML buffer drained: for a fault, for a full buffer, or to user space."""
-    kind, now_ns = k.vcpus[V_KIND, v], k.vcpus[V_NS, v]
-    left_ns = now_ns + k.costs[COST, EXIT_NS] + drain_ns(k, v)
+    vcpu = k.vcpus[v]
+    kind, now_ns = vcpu.kind, vcpu.next_ns
+    left_ns = now_ns + k.costs.exit_ns + drain_ns(k, v)
     if kind == PML_FULL:
-        k.state[EXITS + PML_FULL] += 1
-        k.vcpus[V_EXIT, v] = PML_FULL
-        k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = left_ns + k.costs[COST, PML_NS], EXITED
+        k.state.exits[PML_FULL] += 1
+        vcpu.exit_kind = PML_FULL
+        vcpu.next_ns, vcpu.stage = left_ns + k.costs.pml_ns, EXITED
     elif kind == NOTHING:
-        k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = left_ns, LEAVING
+        vcpu.next_ns, vcpu.stage = left_ns, LEAVING
     else:
-        mode = k.costs[MODE_OF, kind]
-        k.vcpus[V_MODE, v] = mode
+        mode = k.costs.lock_modes[kind]
+        vcpu.lock_mode = mode
+        # fast_page_fault needs no host page, so nothing is read between the exit and the cmpxchg that sets W: one step.
         alone = mode == NONE and kind in (WP, TRACK)
-        k.vcpus[V_NS, v] = left_ns + (k.costs[HOLD_OF, kind] if alone else 0)
-        k.vcpus[V_STAGE, v] = DONE if alone else REQUEST
+        vcpu.next_ns = left_ns + (k.costs.hold_ns[kind] if alone else 0)
+        vcpu.stage = DONE if alone else REQUEST
 
 
 @inlined
 def _stop(k: Kvm, v: int) -> None:
-    """The clocks stand still from V_NS on; touches of this instant that come before the one under way are over."""
-    s = k.vcpus[V_STREAM, v]
-    pass_by(k, v, s if s >= 0 else k.vcpus[V_END, v], k.vcpus[V_NS, v])
-    stop_clocks(k.vcpus, k.clocks, k.state, v, k.vcpus[V_NS, v])
+    """The clocks stand still from next_ns on; touches of this instant that come before the one under way are over."""
+    vcpu = k.vcpus[v]
+    s = vcpu.stream
+    # Before the clocks stop: a stopped clock says that nothing of this instant has been done, and those touches would come
+    # again.
+    pass_by(k, v, s if s >= 0 else vcpu.stream_end, vcpu.next_ns)
+    stop_clocks(k, v, vcpu.next_ns)
     if s >= 0:
-        k.streams[s, S_INDEX] = k.streams[s, S_FOUND]
+        k.streams[s].index = k.streams[s].found_index
     else:
-        k.vcpus[V_STOP, v] = NEVER
+        vcpu.stop_work_ns = NEVER
 
 
 @inlined
 def _request(k: Kvm, v: int) -> None:
-    """mmu_invalidate_seq is read, the host page looked up, the lock asked for.
+    """The vCPU reads mmu_invalidate_seq, looks its host page up, and asks for the lock.
 
-    A page that was unmapped since the touch is looked up, too: its host page may be gone.
+    It looks up a page, too, that was unmapped since the touch: its host page may be gone.
     """
-    kind, stage, now_ns = k.vcpus[V_KIND, v], k.vcpus[V_STAGE, v], k.vcpus[V_NS, v]
+    vcpu = k.vcpus[v]
+    kind, stage, now_ns = vcpu.kind, vcpu.stage, vcpu.next_ns
     if stage == REQUEST:
-        k.vcpus[V_SEQ, v] = k.state[SEQ]
-        if kind != SPLIT and flags_of(k.sptes, k.vcpus[V_PAGE, v]) & PRESENT == 0:
+        # Read before the host page is looked up: an invalidation that comes between the two has to be seen at the grant.
+        vcpu.invalidate_seq = k.state.invalidate_seq
+        if kind != SPLIT and flags_of(k.sptes, vcpu.page) & PRESENT == 0:
             kind = MAP
-            k.vcpus[V_KIND, v] = MAP
-    k.vcpus[V_STAGE, v] = REQUEST
+            vcpu.kind = MAP
+    vcpu.stage = REQUEST
     if stage == PFN:
         take_page(k, v)
     elif kind in (MAP, SPLIT):
         look_up(k, v, now_ns)
-    if k.vcpus[V_STAGE, v] != REQUEST:
+    if vcpu.stage != REQUEST:
         return
-    if k.vcpus[V_MODE, v] == NONE:
-        k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = now_ns + k.costs[HOLD_OF, kind], DONE
+    if vcpu.lock_mode == NONE:
+        vcpu.next_ns, vcpu.stage = now_ns + k.costs.hold_ns[kind], DONE
     else:
-        k.vcpus[V_STAGE, v] = WAITING
-        join_queue(k.queue, k.state, v, k.vcpus[V_MODE, v], now_ns)
+        vcpu.stage = WAITING
+        join_queue(k, v, vcpu.lock_mode, now_ns)
 
 
 @inlined
 def _done(k: Kvm, v: int) -> None:
-    """State is set and logged, the lock released.
-
-    It is read again here, at the cmpxchg: others may have set it, and revocations take effect when their flush is over,
-    which is after their hold.
-    """
-    kind, mode, now_ns = k.vcpus[V_KIND, v], k.vcpus[V_MODE, v], k.vcpus[V_NS, v]
-    write = is_write(k.ints, k.streams, k.vcpus, v)
+    """The vCPU sets the spte, logs, and drops the lock."""
+    vcpu = k.vcpus[v]
+    kind, mode, now_ns = vcpu.kind, vcpu.lock_mode, vcpu.next_ns
+    write = is_write(k, v)
+    # The spte is read again here, at the cmpxchg. Without the lock another vCPU may have set it; with the lock, exclusive as
+    # well, a revocation may have: it takes effect when its flush is over, which is after its hold.
     if kind not in (SPURIOUS, RETRY):
-        if kind_now(k.sptes, k.state, k.vcpus[V_PAGE, v], write) != kind:
+        if kind_now(k.sptes, k.state, vcpu.page, write) != kind:
             kind = SPURIOUS
-        elif mode == NONE and is_stale(k.state, k.vcpus, v, kind):
+        # With the lock the grant has asked, and no invalidation begins or ends until it is dropped.
+        elif mode == NONE and is_stale(k, v, kind):
             kind = RETRY
     if kind not in (SPURIOUS, RETRY):
-        handle(k, v, kind, k.vcpus[V_PAGE, v], write, now_ns)
-    k.state[EXITS + kind] += 1
-    k.vcpus[V_EXIT, v] = kind
-    _log(k.log, k.state, k.vcpus, v, kind)
+        handle(k, v, kind, vcpu.page, write, now_ns)
+    k.state.exits[kind] += 1
+    vcpu.exit_kind = kind
+    _log(k, v, kind)
     if mode != NONE:
         leave_lock(k.state, mode)
 
 
 @inlined
-def _log(log: Ints, state: Ints, vcpus: Ints, v: int, kind: int) -> None:
-    at = state[LOGGED_EXITS]
-    if at < len(log):
-        log[at, 0], log[at, 1] = vcpus[V_NS, v], v
-        log[at, 2], log[at, 3] = vcpus[V_PAGE, v], kind
-        state[LOGGED_EXITS] = at + 1
+def _log(k: Kvm, v: int, kind: int) -> None:
+    at = k.state.logged_exits
+    if at < len(k.log):
+        exit_ = k.log[at]
+        exit_.ns, exit_.vcpu = k.vcpus[v].next_ns, v
+        exit_.page, exit_.kind = k.vcpus[v].page, kind
+        k.state.logged_exits = at + 1
 
 
 @inlined
-def is_full(vcpus: Ints, state: Ints, v: int) -> bool:
+def is_full(k: Kvm, v: int) -> bool:
     """Whether the dirty ring of vCPU ``v`` is soft-full: it may not enter the guest."""
-    return bool(state[RING] == 1 and vcpus[V_RING, v] >= state[RING_SOFT])
+    return bool(k.state.has_rings == 1 and k.vcpus[v].ring_entries >= k.state.ring_soft_entries)
 
 
 @inlined
 def _note_exit(k: Kvm, v: int) -> None:
-    """What vCPU ``v`` was out of the guest for is over at V_NS."""
-    if k.vcpus[V_EXIT, v] != NO_EXIT:
-        note(k.latencies, k.vcpus[V_EXIT, v], k.vcpus[V_NS, v] - k.vcpus[V_AWAY_NS, v])
-    k.vcpus[V_EXIT, v] = NOTHING
+    """The exit of vCPU ``v`` is over at next_ns: its latency is counted."""
+    vcpu = k.vcpus[v]
+    if vcpu.exit_kind != NO_EXIT:
+        note(k.latencies, vcpu.exit_kind, vcpu.next_ns - vcpu.away_since_ns)
+    vcpu.exit_kind = NOTHING
 
 
 @inlined
 def _exit_over(k: Kvm, v: int) -> None:
-    """An exit has been handled at V_NS: to user space if it is asked for there, else to the guest."""
-    leaving = k.vcpus[V_STAGE, v] == LEAVING
-    if not leaving and k.vcpus[V_KICKED, v] == 0 and not is_full(k.vcpus, k.state, v):
-        k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = k.vcpus[V_NS, v] + k.costs[COST, ENTRY_NS], ENTRY
+    """An exit has been handled at next_ns: to user space if the vCPU is kicked or its ring is full, else to the guest."""
+    vcpu = k.vcpus[v]
+    leaving = vcpu.stage == LEAVING
+    if not leaving and vcpu.is_kicked == 0 and not is_full(k, v):
+        vcpu.next_ns, vcpu.stage = vcpu.next_ns + k.costs.entry_ns, ENTRY
         return
-    k.vcpus[V_FULL, v] = 1 - k.vcpus[V_KICKED, v]
-    k.vcpus[V_STAGE, v] = OUT
-    k.vcpus[V_STALL_NS, v] += k.vcpus[V_NS, v] - k.vcpus[V_AWAY_NS, v]
+    vcpu.is_ring_full = 1 - vcpu.is_kicked  # kicked with a full ring: the thread asks for itself (KvmVcpu.must_reap)
+    vcpu.stage = OUT
+    vcpu.stall_ns += vcpu.next_ns - vcpu.away_since_ns
     _note_exit(k, v)
-    tell_host(k.state, k.vcpus[V_NS, v], DUE_OUT, v)
+    tell_host(k, vcpu.next_ns, DUE_OUT, v)
 
 
 @inlined
 def _begin(k: Kvm, v: int) -> int:
     """The event of vCPU ``v`` that is due; returns how its step ends."""
-    stage = k.vcpus[V_STAGE, v]
+    vcpu = k.vcpus[v]
+    stage = vcpu.stage
     if stage == IN_GUEST:
         return _touch(k, v)
     if stage in (ENTRY, RESUME):
-        k.vcpus[V_KIND, v] = NOTHING
-        return LEAVES if k.vcpus[V_KICKED, v] == 1 else RUNS
+        vcpu.kind = NOTHING
+        return LEAVES if vcpu.is_kicked == 1 else RUNS
     if stage in (REQUEST, PFN, AGAIN):
         _request(k, v)
         return WAITS
@@ -266,21 +246,24 @@ def _begin(k: Kvm, v: int) -> int:
 @inlined
 def step(k: Kvm, v: int) -> None:
     """One event of vCPU ``v``."""
-    in_guest = k.vcpus[V_STAGE, v] == IN_GUEST
+    vcpu = k.vcpus[v]
+    in_guest = vcpu.stage == IN_GUEST
     end = _begin(k, v)
     if end == RUNS:
         _note_exit(k, v)
-        start_clocks(k.vcpus, k.clocks, k.state, v, k.vcpus[V_NS, v])
+        start_clocks(k, v, vcpu.next_ns)
     if in_guest and end != PASSES:
         _stop(k, v)
-    if end in (PASSES, STALLS) or (in_guest and k.vcpus[V_KIND, v] == PML_FULL):
-        go_on(k, k.vcpus[V_STREAM, v])
+    # A fault keeps its candidate: the access is made again at the entry. A touch that passed, or that the hardware logged,
+    # is over.
+    if end in (PASSES, STALLS) or (in_guest and vcpu.kind == PML_FULL):
+        go_on(k, vcpu.stream)
     if end == STALLS:
-        k.vcpus[V_EXIT, v] = NO_EXIT
-        k.vcpus[V_NS, v], k.vcpus[V_STAGE, v] = k.vcpus[V_NS, v] + k.costs[COST, PML_NS], RESUME
+        vcpu.exit_kind = NO_EXIT
+        vcpu.next_ns, vcpu.stage = vcpu.next_ns + k.costs.pml_ns, RESUME
     elif end == LEAVES:
         _leave(k, v)
     elif end == EXIT_OVER:
         _exit_over(k, v)
     elif end != WAITS:
-        choose(k.vcpus, k.streams, k.clocks, k.state, v)
+        choose(k, v)

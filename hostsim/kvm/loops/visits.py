@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, inlined_and_called
 from hostsim.guest.touch import CYCLE, N_PAGES, START_PAGE, STRIDE_GCD, STRIDE_INVERSE
-from hostsim.kvm.loops.layout import C_LEVEL, C_LEVELS, Ints
+from hostsim.kvm.loops.layout import Ints, TouchClass
 
 WORD_BITS = 32
 
@@ -19,11 +19,11 @@ def visit_of(row: Ints, page: int) -> int:
 
 
 @inlined_and_called
-def set_visit(bits: Ints, levels: Ints, visit: int) -> None:
-    """Mark ``visit``; levels: a row of Kvm.classes. In place."""
+def set_visit(bits: Ints, levels: TouchClass, visit: int) -> None:
+    """Mark ``visit``; levels: the class of the sweep. In place."""
     at = visit
-    for level in range(levels[C_LEVELS]):
-        word = levels[C_LEVEL + level] + at // WORD_BITS
+    for level in range(levels.n_levels):
+        word = levels.level_at[level] + at // WORD_BITS
         before = bits[word]
         bits[word] = before | (1 << (at % WORD_BITS))
         if before != 0:
@@ -32,11 +32,11 @@ def set_visit(bits: Ints, levels: Ints, visit: int) -> None:
 
 
 @inlined_and_called
-def clear_visit(bits: Ints, levels: Ints, visit: int) -> None:
+def clear_visit(bits: Ints, levels: TouchClass, visit: int) -> None:
     """Take the mark of ``visit`` away. In place."""
     at = visit
-    for level in range(levels[C_LEVELS]):
-        word = levels[C_LEVEL + level] + at // WORD_BITS
+    for level in range(levels.n_levels):
+        word = levels.level_at[level] + at // WORD_BITS
         bits[word] = bits[word] & ~(1 << (at % WORD_BITS))
         if bits[word] != 0:
             return
@@ -57,13 +57,13 @@ def _lowest(word: int) -> int:
 
 
 @inlined_and_called
-def next_visit(bits: Ints, levels: Ints, visit: int) -> int:
+def next_visit(bits: Ints, levels: TouchClass, visit: int) -> int:
     """First marked visit at or after ``visit`` in the same cycle, or -1."""
     level, at = 0, visit
-    while level < levels[C_LEVELS]:
-        n_words = levels[C_LEVEL + level + 1] - levels[C_LEVEL + level]
+    while level < levels.n_levels:
+        n_words = levels.level_at[level + 1] - levels.level_at[level]
         if at // WORD_BITS < n_words:
-            rest = bits[levels[C_LEVEL + level] + at // WORD_BITS] >> (at % WORD_BITS)
+            rest = bits[levels.level_at[level] + at // WORD_BITS] >> (at % WORD_BITS)
             if rest != 0:
                 return _down(bits, levels, level, at + _lowest(rest))
         at = at // WORD_BITS + 1
@@ -72,11 +72,11 @@ def next_visit(bits: Ints, levels: Ints, visit: int) -> int:
 
 
 @inlined
-def _down(bits: Ints, levels: Ints, level: int, at: int) -> int:
+def _down(bits: Ints, levels: TouchClass, level: int, at: int) -> int:
     """The first visit under entry ``at`` of ``level``."""
     while level > 0:
         level -= 1
-        at = at * WORD_BITS + _lowest(bits[levels[C_LEVEL + level] + at])
+        at = at * WORD_BITS + _lowest(bits[levels.level_at[level] + at])
     return at
 
 

@@ -14,7 +14,7 @@ from hostsim.guest.touch import (
     window_global,
     window_local,
 )
-from hostsim.kvm.loops.layout import V_AWAY_NS, V_CLOCK, V_CLOCK_END, V_STALL_NS, Ints
+from hostsim.kvm.loops.layout import Ints, Kvm
 
 
 @inlined_and_called
@@ -27,26 +27,28 @@ def touch_ns(row: Ints, work_ns: int) -> int:
 
 
 @inlined
-def stop_clocks(vcpus: Ints, clocks: Ints, state: Ints, v: int, now_ns: int) -> None:
+def stop_clocks(k: Kvm, v: int, now_ns: int) -> None:
     """The vCPU ``v`` is out of the guest from ``now_ns`` on."""
-    for at in range(vcpus[V_CLOCK, v], vcpus[V_CLOCK_END, v]):
-        if state[at] < 0:
+    vcpu = k.vcpus[v]
+    for at in range(vcpu.clock_first, vcpu.clock_end):
+        if k.own_clocks[at] < 0:  # its task sleeps until the host has the page
             continue
-        row = clocks[state[at]]
+        row = k.clocks[k.own_clocks[at]]
         row[W0] = work_at(row, now_ns)
         row[T0], row[MODE] = now_ns, STOPPED
-    vcpus[V_AWAY_NS, v] = now_ns
+    vcpu.away_since_ns = now_ns
 
 
 @inlined
-def start_clocks(vcpus: Ints, clocks: Ints, state: Ints, v: int, now_ns: int) -> None:
+def start_clocks(k: Kvm, v: int, now_ns: int) -> None:
     """The vCPU ``v`` is in the guest again; clocks of parked tasks (hostsim.kvm.loops.parking) stand still."""
-    for at in range(vcpus[V_CLOCK, v], vcpus[V_CLOCK_END, v]):
-        if state[at] < 0:
+    vcpu = k.vcpus[v]
+    for at in range(vcpu.clock_first, vcpu.clock_end):
+        if k.own_clocks[at] < 0:  # its task sleeps until the host has the page
             continue
-        row = clocks[state[at]]
+        row = k.clocks[k.own_clocks[at]]
         row[T0], row[MODE] = now_ns, row[RUN_MODE]
-    vcpus[V_STALL_NS, v] += now_ns - vcpus[V_AWAY_NS, v]
+    vcpu.stall_ns += now_ns - vcpu.away_since_ns
 
 
 @inlined

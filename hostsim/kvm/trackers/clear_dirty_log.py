@@ -52,7 +52,7 @@ class ClearDirtyLog(KvmLog):
 
     def _copy(self, bmap: NDArray[np.uint8]) -> Timed[Harvest]:
         self._drain()
-        found, newly = self._engine.copy_log(self._in_log, bmap)
+        found, newly = self._engine.log.copy(self._in_log, bmap)
         self.clear_marks[:] = 1
         self._check_recorded("after a GET")
         dirtied, self._known_pages = found - self._known_pages, found
@@ -71,8 +71,8 @@ class ClearDirtyLog(KvmLog):
 
         def hold_ns() -> int:
             nonlocal pages, large
-            pages = self._engine.mark_due(self._due, first, end, self._in_log)
-            large = self._engine.count_large(first, end, self._plan.eager_split) if self._plan.all_set else 0
+            pages = self._engine.log.mark_due(self._due, first, end, self._in_log)
+            large = self._engine.log.count_large(first, end, self._plan.eager_split) if self._plan.all_set else 0
             if self._vm.indexed is not None:
                 return self._vm.indexed.clear(self._due, first, end)
             return self._plan.clear_hold_ns(pages, large)
@@ -92,6 +92,6 @@ class ClearDirtyLog(KvmLog):
         splits = self._plan.all_set and self._plan.eager_split
         protects = self._plan.all_set and not self._plan.eager_split
         now_ns = self._env.now_ns
-        self._engine.clear(
+        self._engine.log.clear(
             self._due, first, end, split=splits, protect_large=protects, now_ns=now_ns, got=self._in_log
         )

@@ -51,14 +51,14 @@ class DirtyRing(KvmLog):
         return self._reaped
 
     def _reap(self) -> Timed[None]:
-        entries, masks = self._engine.take_rings(self._reaped)
+        entries, masks = self._engine.log.take_rings(self._reaped)
         self._vm.times.reaps += 1
         if entries == 0:
             return
         hold_ns = self._plan.reset_hold_ns(masks, entries)
         yield from self._vm.lock.hold(EXCLUSIVE, hold_ns, max(1, hold_ns // masks))
         yield from self._vm.flush()
-        self._engine.reset_taken(self._env.now_ns)
+        self._engine.log.reset_rings(self._env.now_ns)
         self._check_recorded("after a reset of the rings")
 
     def _move(self, bmap: NDArray[np.uint8]) -> Harvest:

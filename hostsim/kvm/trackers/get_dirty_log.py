@@ -29,7 +29,7 @@ class GetDirtyLog(KvmLog):
 
         def hold_ns() -> int:
             nonlocal found
-            found = self._engine.mark_due(self._due, 0, self._n_pages)
+            found = self._engine.log.mark_due(self._due, 0, self._n_pages)
             return self._hold_ns(found)
 
         self._drain()
@@ -46,7 +46,7 @@ class GetDirtyLog(KvmLog):
 
     def _clear(self, bmap: NDArray[np.uint8]) -> int:
         now_ns = self._env.now_ns
-        return self._engine.clear(
+        return self._engine.log.clear(
             self._due, 0, self._n_pages, split=False, protect_large=False, now_ns=now_ns, bmap=bmap
         )
 

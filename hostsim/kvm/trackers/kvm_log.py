@@ -55,7 +55,7 @@ class KvmLog:
 
     def first_unharvested(self, now_ns: int) -> int:
         """First gfn that is in log, ring or PML buffer now and in no harvest, or -1."""
-        return self._engine.first_unharvested(self._got())
+        return self._engine.log.first_unharvested(self._got())
 
     def _got(self) -> NDArray[np.uint8]:
         """uint8[n_pages], 1: a harvest has the page, its record stays in the log until it is cleared."""
@@ -67,7 +67,7 @@ class KvmLog:
             yield self._env.timeout(round(self._n_pages * plan.costs.all_set_ns))
         else:
             yield from self._protect_slots()
-        self._engine.start_log(plan.all_set, plan.eager_split, self._env.now_ns)
+        self._engine.log.start(plan.all_set, plan.eager_split, self._env.now_ns)
         self._invalidate()
         self._logged = True
         self._check_recorded("when the log was switched on")
@@ -91,7 +91,7 @@ class KvmLog:
         """Where a harvest does not protect but unmap."""
         # Model limit: Book3S PR leaves mapped what was writable when a log began, and loses its writes; here it is unmapped.
         if self._plan.invalidates:
-            self._engine.zap(0, self._n_pages, self._env.now_ns)
+            self._engine.mmu.zap(0, self._n_pages, self._env.now_ns)
 
     def _unlocked(self) -> Timed[None]:
         """The rest of an index's call that needs no mmu_lock."""
@@ -101,7 +101,7 @@ class KvmLog:
     def _start_hold_ns(self) -> int:
         if self._vm.indexed is not None:
             return self._vm.indexed.start_log()
-        return self._plan.start_hold_ns(*self._engine.count_start(splits=self._plan.eager_split))
+        return self._plan.start_hold_ns(*self._engine.log.count_start(splits=self._plan.eager_split))
 
     def _stop(self) -> Timed[None]:
         recovered_before = self.recovered_regions
@@ -111,12 +111,12 @@ class KvmLog:
             yield from self._vm.lock.hold(self._plan.slot_mode, self._stop_hold_ns, self._plan.stop_unit_ns)
             for _ in range(self._plan.n_slots if self.recovered_regions > recovered_before else 0):
                 yield from self._vm.flush()
-        self._engine.stop_log(self._plan.recovery, self._env.now_ns)
+        self._engine.log.stop(self._plan.recovery, self._env.now_ns)
         self._logged = False
 
     def _count_recovered(self) -> int:
         """Regions that are to be mapped large again, counted when mmu_lock is taken."""
-        found = self._engine.count_recoverable() if self._plan.recovery != "none" else 0
+        found = self._engine.log.count_recoverable() if self._plan.recovery != "none" else 0
         self.recovered_regions += found
         return found
 
@@ -144,6 +144,6 @@ class KvmLog:
 
     def _check_recorded(self, when: str, first: int = 0, end: int | None = None) -> None:
         """Law 3: what the guest can write unseen of pages [first, end) has its record."""
-        gfn = self._engine.first_unrecorded(first, end)
+        gfn = self._engine.log.first_unrecorded(first, end)
         if gfn >= 0:
             raise InvariantError(f"gfn {gfn}: writable without a record at {self._env.now_ns} ns, {when}")

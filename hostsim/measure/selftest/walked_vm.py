@@ -107,7 +107,7 @@ class WalkedVm:
 
     def enable(self) -> Timed:
         """Start logging; returns sptes that lost W and regions that were split."""
-        large, small = (0, 0) if self.vm.plan.all_set else self.vm.engine.count_start(splits=self.vm.plan.eager_split)
+        large, small = (0, 0) if self.vm.plan.all_set else self.vm.engine.log.count_start(splits=self.vm.plan.eager_split)
         yield from self.tracker.start_log()
         self.logged = True
         return large + small

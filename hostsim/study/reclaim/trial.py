@@ -101,7 +101,7 @@ class _Run:
         self.vm.page_waits.count_anew()
         self.start_counts, self.start_work_ns, self.start_ns = Counter(self.pages.counts), self.vm.work_ns(), env.now_ns
         env.run(until=self.migration.done if self.migration else env.now_ns + case.measure_ns)
-        self.vm.engine.check_counts()
+        self.vm.engine.mmu.check_counts()
         self.host.check()
 
     @property

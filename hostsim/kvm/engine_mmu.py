@@ -1,0 +1,61 @@
+"""Mmu: the sptes of a VM as mmu notifiers see and change them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.core.errors import InvariantError
+from hostsim.kvm.engine_state import EngineState
+from hostsim.kvm.loops import ageing, dirty_log, law
+
+Bytes = NDArray[np.uint8]
+
+
+class Mmu:
+    """Pages are gfns [first, end); ``young`` is uint8[n_pages], 1 or 0. Each effect takes place at ``now_ns``."""
+
+    def __init__(self, state: EngineState) -> None:
+        self._state = state
+
+    def invalidate_begin(self, first: int, end: int) -> None:
+        """Raise mmu_invalidate_in_progress; ranges that are invalidated at the same time become one range around them."""
+        notifier = self._state.kvm.state
+        alone = notifier.invalidate_in_progress == 0
+        notifier.invalidate_first = first if alone else min(int(notifier.invalidate_first), first)
+        notifier.invalidate_end = end if alone else max(int(notifier.invalidate_end), end)
+        notifier.invalidate_in_progress += 1
+
+    def invalidate_end(self) -> None:
+        """Raise mmu_invalidate_seq, then lower mmu_invalidate_in_progress."""
+        # A fault that looked its page up before retries by seq, one that looks it up meanwhile by the range: no gap between.
+        self._state.kvm.state.invalidate_seq += 1
+        self._state.kvm.state.invalidate_in_progress -= 1
+
+    def zap(self, first: int, end: int, now_ns: int) -> None:
+        """Unmap the pages."""
+        dirty_log.zap_range(self._state.kvm, first, end, now_ns)
+        self._state.changed(now_ns)
+
+    def maps_any(self, first: int, end: int) -> bool:
+        """Whether any of the pages is mapped."""
+        return bool(ageing.maps_any(self._state.kvm, first, end))
+
+    def test_young(self, first: int, end: int, young: Bytes) -> int:
+        """Set young[first:end] to which pages were accessed since they were last made old; returns how many."""
+        return int(ageing.test_young(self._state.kvm, first, end, young[first:end]))
+
+    def clear_young(self, first: int, end: int, young: Bytes, now_ns: int, *, flushed: bool = True) -> int:
+        """As ``test_young``, and make those pages old, with all pages that share a large spte with them.
+
+        flushed: a flush that is over has removed their translations from all TLBs.
+        """
+        found = int(ageing.clear_young(self._state.kvm, first, end, young[first:end], now_ns, flushed))
+        self._state.changed(now_ns)
+        return found
+
+    def check_counts(self) -> None:
+        """InvariantError if the counts of armed pages are not what the sptes say."""
+        part = int(law.first_miscounted(self._state.kvm))
+        if part >= 0:
+            raise InvariantError(f"part {part} of the guest's work: armed pages are miscounted")
