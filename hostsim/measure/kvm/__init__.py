@@ -1,0 +1,1 @@
+"""Real KVM, measured through /dev/kvm."""

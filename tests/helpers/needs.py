@@ -1,0 +1,22 @@
+"""What a test needs and a machine may not have; without it the test is skipped with the reason."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from hostsim.measure.kvm.device import Kvm, KvmError
+
+
+def why_no_kvm() -> str:
+    """Empty if /dev/kvm opens and can do what is needed."""
+    try:
+        Kvm.open().close()
+    except KvmError as error:
+        return str(error)
+    return ""
+
+
+needs_kvm = pytest.mark.skipif(bool(why_no_kvm()), reason=why_no_kvm() or "/dev/kvm opens")
+needs_nasm = pytest.mark.skipif(shutil.which("nasm") is None, reason="nasm is not installed")
