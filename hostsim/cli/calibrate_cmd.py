@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,12 +15,13 @@ from hostsim.cli.options import JsonFlag, QuietFlag
 
 if TYPE_CHECKING:
     from hostsim.measure.calibrate.calibration import Calibration, Measured, Progress
+    from hostsim.measure.kvm.calibrate_kvm import KvmCalibration
     from hostsim.report.columns import Grid
 
 HELP = """Measure what memory costs on this machine and write a cost sheet.
 
-Latency of each cache and of memory, stores, atomics, zeroing, copying. What user space cannot measure is taken from another
-sheet and marked as assumed."""
+Latency of each cache and of memory, stores, atomics, zeroing, copying. With --kvm also faults, exits, flushes and the dirty
+log of this host's KVM, by a tiny guest. What cannot be measured is taken from another sheet and marked as assumed."""
 SUFFIX = ".toml"
 
 
@@ -33,6 +35,8 @@ def calibrate_command(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The sheet; its name ends in .toml.")] = Path("out/costs.toml"),
     base: Annotated[str, typer.Option(metavar="SHEET", help="Who lends what cannot be measured.")] = "cascade-lake",
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions, a few seconds.")] = False,
+    kvm: Annotated[bool, typer.Option("--kvm", help="Measure KVM too, through /dev/kvm; x86-64 Linux, never root.")] = False,
+    busy: Annotated[bool, typer.Option("--busy", help="With --kvm: accept a machine on which others work.")] = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -43,7 +47,12 @@ def calibrate_command(
     check_options(base)
     _check_place(out)
     with _progress(quiet=quiet or as_json) as progress:
+        real = _measure_kvm(quick=quick, busy=busy, progress=progress) if kvm else None
         found = calibrate(base, quick=quick, progress=progress)
+    if real:
+        from hostsim.measure.kvm.calibrate_kvm import with_kvm
+
+        found = with_kvm(found, real)
     _write(out, sheet_text(found))
     if as_json:
         from hostsim.report.console import say_raw
@@ -51,6 +60,15 @@ def calibrate_command(
         say_raw(json.dumps(as_object(found, str(out)), indent=2) + "\n")
     else:
         _tell(found, out)
+
+
+def _measure_kvm(*, quick: bool, busy: bool, progress: Progress | None) -> KvmCalibration:
+    """KVM first: what is missing is said before anything else is measured."""
+    from hostsim.measure.kvm.calibrate_kvm import calibrate_kvm
+    from hostsim.measure.kvm.device import Kvm
+
+    with Kvm.open() as device:
+        return calibrate_kvm(device, quick=quick, busy=busy, progress=progress)
 
 
 def _check_place(out: Path) -> None:
@@ -98,7 +116,17 @@ def _tell(found: Calibration, out: Path) -> None:
 
     say([found.machine.title, ""])
     show(_table(found))
+    if found.notes:
+        say(["", *(part for line in found.notes for part in _wrapped(line))])
     say(["", *_remarks(found), f"wrote {out}; what is not in it is assumed: as {found.base}"])
+
+
+def _wrapped(line: str) -> list[str]:
+    """Lines of a note, no wider than a table."""
+    from hostsim.report.console import PLAIN_WIDTH
+
+    indent = " " * (len(line) - len(line.lstrip()))
+    return wrap(line, PLAIN_WIDTH, subsequent_indent=f"{indent}  ") or [""]
 
 
 def _remarks(found: Calibration) -> Iterator[str]:

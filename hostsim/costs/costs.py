@@ -128,6 +128,14 @@ PML_CONSTANTS = tuple(name for name in CONSTANTS if name.startswith("pml_"))
 LINES_PER_PAGE = 64
 ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
 """Numbers that a sheet may have besides, with nothing computed from them yet."""
+KVM_MEASURED = (
+    "dirty_pass_ns", "dirty_pass_own_ns", "dirty_pass_shared_ns", "lone_fault_200us_ns", "lone_fault_1000us_ns",
+    "enable_call_ns", "disable_page_ns", "get_call_ns", "get_dirty_page_ns", "clear_call_ns", "clear_nothing_ns",
+    "all_set_first_clear_ns", "event_exit_ns", "user_exit_ns", "ring_pass_ns", "ring_harvest_ns", "ring_reset_ns",
+    "ring_full_exit_ns", "unmap_page_ns", "mprotect_page_ns", "further_spte_enable_ns", "further_spte_get_ns",
+    "further_spte_disable_ns", "further_spte_unmap_ns",
+)  # fmt: skip
+"""The same, of those that are measured through /dev/kvm."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +232,7 @@ def _names_in(table: Mapping[str, Any]) -> Iterable[str]:
 
 def known_numbers() -> frozenset[str]:
     """Names that an entry of a sheet may have: constants, what rules take, what is measured besides."""
-    return frozenset([*CONSTANTS, *ALSO_MEASURED, *(name for rule in RULES.values() for name in rule.inputs)])
+    return frozenset([*CONSTANTS, *ALSO_MEASURED, *KVM_MEASURED, *(name for rule in RULES.values() for name in rule.inputs)])
 
 
 def number(sheet: str, name: str) -> Number:

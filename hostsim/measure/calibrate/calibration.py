@@ -41,7 +41,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Calibration:
-    """numbers: what was measured, in the order of the sheet; the rest is that of the sheet ``base``."""
+    """numbers: what was measured, in the order of the sheet; the rest is that of the sheet ``base``.
+
+    through_kvm: names of those measured through /dev/kvm; notes: lines that say how, and what was not.
+    """
 
     machine: MachineFacts
     date: str
@@ -50,6 +53,8 @@ class Calibration:
     curve: Curve
     levels: tuple[Plateau, ...]
     numbers: tuple[Measured, ...]
+    notes: tuple[str, ...] = ()
+    through_kvm: tuple[str, ...] = ()
 
     @property
     def unseen(self) -> tuple[str, ...]:

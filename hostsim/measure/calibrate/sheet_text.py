@@ -18,7 +18,9 @@ def sheet_text(found: Calibration) -> str:
 
 def _head(found: Calibration) -> Iterator[str]:
     yield f"# Written by `hostsim calibrate`, hostsim {__version__}. Numbers that are not here are those of the sheet"
-    yield f"# '{found.base}' and count as assumed: exits, mmu_lock, flushes and the dirty log are out of user space's sight."
+    why = "." if found.through_kvm else ": exits, mmu_lock, flushes and the dirty log are out of user space's sight."
+    yield f"# '{found.base}' and count as assumed{why}"
+    yield from (f"# {line}" for line in found.notes)
     yield "# A load's latency, ns, by the KiB that the loads are spread over:"
     points = zip(found.curve.footprint_bytes, found.curve.ns, strict=True)
     cells = [f"{size / KIB:.0f}: {ns:.4g}" for size, ns in points]
@@ -59,6 +61,8 @@ def as_object(found: Calibration, file: str) -> dict[str, Any]:
         "not_told_apart": list(found.unseen),
         "noisy": list(found.noisy),
         "reported_cache_bytes": list(found.machine.cache_bytes),
+        "through_kvm": list(found.through_kvm),
+        "notes": list(found.notes),
         "curve": [
             {"footprint_bytes": int(size), "load_ns": float(ns)}
             for size, ns in zip(found.curve.footprint_bytes, found.curve.ns, strict=True)

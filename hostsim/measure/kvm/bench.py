@@ -1,0 +1,136 @@
+"""Timed work of guests and of the host, held against KVM's counters, repetition by repetition."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hostsim.measure.calibrate.sample import Sample
+from hostsim.measure.kvm import abi
+from hostsim.measure.kvm.counters import changed
+from hostsim.measure.kvm.device import Kvm, ioctl
+from hostsim.measure.kvm.guest import Command, Work
+from hostsim.measure.kvm.rules import REPETITIONS_MIN, Expected, complaint
+from hostsim.measure.kvm.vcpu import Outcome
+from hostsim.measure.kvm.vm import Call, Vm, VmSpec
+
+NS_PER_MS = 1_000_000
+WARMING = 3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """wall_ns, cpu_ns: of the slowest vCPU, or of the host's thread; counters: that moved.
+
+    outcomes: of the vCPUs.
+    """
+
+    wall_ns: float
+    cpu_ns: float
+    counters: Mapping[str, int]
+    outcomes: Sequence[Outcome] = ()
+
+    @property
+    def ns(self) -> float:
+        """The smaller: a neighbour on the processor lengthens the one, entry and Python the other; neither is shortened."""
+        return min(self.wall_ns, self.cpu_ns)
+
+
+def guest_timing(vm: Vm, works: Sequence[Work]) -> Timing:
+    """Let the vCPUs do ``works``: time between two reads of the guest's own clock, and the thread's in KVM_RUN."""
+    before = vm.read_counters()
+    outcomes = vm.run(works)
+    moved = changed(before, vm.read_counters())
+    ns_per_tick = NS_PER_MS / vm.tsc_khz
+    slowest = max(outcomes, key=lambda one: min(one.ticks * ns_per_tick, one.cpu_ns))
+    return Timing(slowest.ticks * ns_per_tick, slowest.cpu_ns, moved, outcomes)
+
+
+def host_timing(vm: Vm, call: Callable[[], object]) -> Timing:
+    """Time a call of the host's thread, on its clock and on the wall's.
+
+    Before it ioctls that do nothing: the first after a while finds neither Python's code nor the kernel's in a cache.
+    """
+    before = vm.read_counters()
+    for _ in range(WARMING):
+        _clocked(partial(ioctl, vm.kvm.fd, abi.KVM_CHECK_EXTENSION, abi.KVM_CAP_USER_MEMORY))
+    wall_ns, cpu_ns = _clocked(call)
+    return Timing(wall_ns, max(1, cpu_ns), changed(before, vm.read_counters()))
+
+
+def _clocked(call: Callable[[], object]) -> tuple[int, int]:
+    """(wall, thread) ns."""
+    wall_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
+    call()
+    cpu_ns, wall_ns = time.thread_time_ns() - cpu_ns, time.perf_counter_ns() - wall_ns
+    return wall_ns, cpu_ns
+
+
+def asking(vm: Vm, calls: Sequence[Call]) -> Timing:
+    """Time ioctls of the VM."""
+    return host_timing(vm, partial(vm.ask, calls))
+
+
+@dataclass
+class Bench:
+    """values: ns a unit by name, a repetition each; refused: why repetitions of a name were not taken; absent: why a
+    number is not there at all.
+    """
+
+    kvm: Kvm
+    repetitions: int
+    memory_bytes: int
+    cpus: tuple[int, ...]
+    pml: bool = False
+    values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    refused: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    absent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def n_cpus(self) -> int:
+        """Processors there are."""
+        return len(self.cpus)
+
+    @contextmanager
+    def vm(self, **spec: Any) -> Iterator[Vm]:
+        """A VM for one measurement; memory_bytes: this bench's unless given."""
+        with Vm(self.kvm, VmSpec(**{"memory_bytes": self.memory_bytes, "cpus": self.cpus, **spec})) as vm:
+            vm.run([Work(Command.NOTHING)] * len(vm.vcpus))  # the first entry maps the program
+            yield vm
+
+    def take(self, name: str, timing: Timing, units: float, *expected: Expected) -> Timing:
+        """Keep a repetition of ``name`` if its counters are as expected."""
+        self.keep(name, timing.ns / units, complaint(timing.counters, expected))
+        return timing
+
+    def keep(self, name: str, ns: float, why_not: str = "") -> None:
+        """Keep a value that was computed, unless there is a reason against it."""
+        if why_not:
+            self.refused[name].append(why_not)
+        else:
+            self.values[name].append(ns)
+
+    def sample(self, name: str) -> Sample | None:
+        """All repetitions of ``name``; None if fewer than REPETITIONS_MIN were taken."""
+        found = self.values.get(name, [])
+        return Sample(np.array(found)) if len(found) >= REPETITIONS_MIN else None
+
+    def why_not(self, name: str) -> str:
+        """Why there is no number ``name``."""
+        reasons = self.refused.get(name)
+        return self.absent.get(name) or (f"refused: {reasons[-1]}" if reasons else "not reached")
+
+    def call_ns(self) -> float:
+        """The least ioctl: a system call, and Python around it."""
+        calls = 200
+        begin_ns = time.thread_time_ns()
+        for _ in range(calls):
+            ioctl(self.kvm.fd, abi.KVM_CHECK_EXTENSION, abi.KVM_CAP_USER_MEMORY)
+        return (time.thread_time_ns() - begin_ns) / calls

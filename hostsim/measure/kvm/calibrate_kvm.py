@@ -1,0 +1,100 @@
+"""The costs of this host's KVM: every measurement, then numbers of a cost sheet and what could not be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from hostsim.measure.calibrate.calibration import Calibration, Measured
+from hostsim.measure.kvm.bench import Bench
+from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
+from hostsim.measure.kvm.device import Kvm
+from hostsim.measure.kvm.host import KvmHost, read_host
+from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, MEASURES, chain_name
+from hostsim.measure.kvm.numbers import CANNOT, RENAMED, WHAT, Teller
+from hostsim.measure.kvm.rules import BUSY_SHARE, REPETITIONS_MIN
+from hostsim.measure.kvm.vm import pinned, usable_cpus
+
+MEMORY_BYTES = 64 << 20
+SPARE = 2
+"""Repetitions made beyond those that a median needs, for such as are refused."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class KvmCalibration:
+    """numbers: of the sheet; absent: names that were not measured, and why; chains: median ns by what was done and sptes a
+    page; foreign_share: of the processors, taken by others meanwhile.
+    """
+
+    host: KvmHost
+    numbers: tuple[Measured, ...]
+    absent: dict[str, str]
+    chains: dict[str, dict[int, float]]
+    foreign_share: float
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether others took more than a measurement should stand."""
+        return self.foreign_share > BUSY_SHARE
+
+
+def calibrate_kvm(kvm: Kvm, *, quick: bool = False, busy: bool = False, progress: Progress | None = None) -> KvmCalibration:
+    """Measure KVM; quick: no spare repetition; busy: accept a machine on which others work.
+
+    KvmError if the machine is busy or KVM fails.
+    """
+    look_first(accept=busy)
+    host, cpus = read_host(), usable_cpus()
+    repetitions = REPETITIONS_MIN + (0 if quick else SPARE)
+    bench = Bench(kvm, repetitions, MEMORY_BYTES, cpus, host.pml)
+    bystanders = Bystanders()
+    with pinned(cpus[0]):
+        for done, (what, measure) in enumerate(MEASURES.items()):
+            if progress:
+                progress(what, done, len(MEASURES))
+            measure(bench)
+    share = bystanders.share()
+    check_quiet(share, accept=busy)
+    return told(host, bench, share)
+
+
+def told(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
+    """What the repetitions of ``bench`` say."""
+    remark = f", other processes took {share:.0%} of the processors" if share > BUSY_SHARE else ""
+    teller = Teller(host, bench, remark)
+    numbers = tuple({number.name: number for number in [*teller.derived(), *teller.measured()]}.values())
+    return KvmCalibration(host, numbers, _absent(host, bench, {number.name for number in numbers}), _chains(bench), share)
+
+
+def _absent(host: KvmHost, bench: Bench, found: set[str]) -> dict[str, str]:
+    timed = {RENAMED.get(name, {}).get(host.mmu, name): bench.why_not(name) for name in WHAT if not bench.sample(name)}
+    pml = {"pml_log_ns": "PML: told apart from its drain by no counter here"} if host.pml else {}
+    return {name: why for name, why in {**CANNOT, **pml, **timed}.items() if name not in found}
+
+
+def _chains(bench: Bench) -> dict[str, dict[int, float]]:
+    found = {
+        work: {k: round(sample.median_ns, 2) for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
+        for work in CHAIN_WORK
+    }
+    return {work: row for work, row in found.items() if row}
+
+
+def with_kvm(plain: Calibration, kvm: KvmCalibration) -> Calibration:
+    """``plain`` with the numbers of KVM, which stand before its own of the same name."""
+    ours = {number.name for number in kvm.numbers}
+    numbers = (*(number for number in plain.numbers if number.name not in ours), *kvm.numbers)
+    return replace(plain, pml=kvm.host.pml, numbers=numbers, notes=tuple(notes(kvm)), through_kvm=tuple(sorted(ours)))
+
+
+def notes(kvm: KvmCalibration) -> list[str]:
+    """Lines for the head of the sheet and for people: how it was measured, chains, what stays assumed and why."""
+    lines = [f"KVM measured through /dev/kvm: {kvm.host.told}, {kvm.host.n_cpus} processors."]
+    if kvm.is_busy:
+        lines.append(f"The machine was busy: other processes took {kvm.foreign_share:.0%} of its processors; accepted.")
+    if kvm.chains:
+        lines.append("ns a page by sptes a page:")
+        lines += [f"  {work}: " + ", ".join(f"{k}: {ns:.4g}" for k, ns in row.items()) for work, row in kvm.chains.items()]
+    return [*lines, "Not measured through KVM:", *(f"  {name}: {why}" for name, why in kvm.absent.items())]

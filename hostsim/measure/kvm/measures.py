@@ -1,0 +1,358 @@
+"""What is measured, one VM after the other; each function fills a bench and says which counters must have moved.
+
+Names are those of the numbers in a cost sheet. Linux arch/x86/kvm/mmu/mmu.c, virt/kvm/kvm_main.c, virt/kvm/dirty_ring.c.
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.measure.kvm import abi
+from hostsim.measure.kvm.bench import NS_PER_MS, Bench, Timing, asking, guest_timing, host_timing
+from hostsim.measure.kvm.guest import Command, Work
+from hostsim.measure.kvm.rules import Expected, about, none_of, slope
+from hostsim.measure.kvm.vm import Vm, address_of, clear
+
+PROT_NONE = 0
+"""mman.h; not in the module mmap."""
+LOOPS = 5
+GETS = 64
+CHUNKS = (0, 512, 64)
+"""Pages a call of CLEAR, 0: all."""
+SMALL_BYTES = 2 << 20
+"""Of the smaller of two VMs between whose times a line is drawn: next to nothing, since a few MiB lie in caches."""
+NOTHINGS = 256
+"""Calls of CLEAR that find nothing."""
+EXITS, USER_EXITS = 2000, 100
+PACES_US, PACED_WRITES = (200, 1000), 60
+CHAINS = (1, 2, 8, 16)
+CHAIN_WORK = ("enable", "get", "disable", "unmap")
+FAULTS, FLUSHES, ASKED, LEAVES = "pf_taken", "remote_tlb_flush", "remote_tlb_flush_requests", "pages_4k"
+RESERVED_ENTRIES, PML_RESERVED_ENTRIES = 64, 576
+"""Entries of a dirty ring below its size at which user space is called, without and with PML: dirty_ring.c."""
+SINGLES_A_BATCH, PAUSE_S = 4, 1e-3
+
+
+def write(vm: Vm, passes: int = 1, alias: int = 0) -> Timing:
+    """One vCPU writes every page."""
+    return guest_timing(vm, [Work(Command.WRITE, address_of(0, alias), vm.spec.n_pages, passes=passes)])
+
+
+def unmap(vm: Vm) -> None:
+    """The host's pages are given back, KVM's sptes with them."""
+    vm.memory.advise(mmap.MADV_DONTNEED)
+
+
+def forget(vm: Vm) -> None:
+    """KVM's sptes go, the host's pages stay."""
+    vm.memory.protect(PROT_NONE)
+    vm.memory.protect(mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+def loops_and_maps(bench: Bench) -> None:
+    """Memory that is mapped, or is not: loop, populate, map, unmap, protect."""
+    with bench.vm() as vm:
+        n = vm.spec.n_pages
+        for _ in range(bench.repetitions):
+            unmap(vm)
+            bench.take("populate_pass_ns", write(vm), n, about(FAULTS, n))
+            bench.take("loop_ns", write(vm, LOOPS), n * LOOPS, none_of(FAULTS))
+            read = [Work(Command.READ, address_of(0), n, passes=LOOPS)]
+            bench.take("read_loop_ns", guest_timing(vm, read), n * LOOPS, none_of(FAULTS))
+            forget(vm)
+            mapped = bench.take("map_pass_ns", write(vm), n, Expected(FAULTS, n / 512, 1.01 * n + 8), about(LEAVES, n))
+            bench.keep("pages_a_map_fault", n / max(1, mapped.counters.get(FAULTS, 1)))
+            to_read = host_timing(vm, lambda: vm.memory.protect(mmap.PROT_READ))
+            bench.take("mprotect_page_ns", to_read, n, about(LEAVES, -n))
+            forget(vm)
+            write(vm)
+            bench.take("unmap_page_ns", host_timing(vm, partial(unmap, vm)), n, about(LEAVES, -n))
+
+
+def clear_log(bench: Bench) -> None:
+    """Manual protect: enabling by size, faults, GET, CLEAR by chunk, disabling."""
+    flags = abi.KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE
+    with bench.vm(manual_protect=flags) as vm, bench.vm(manual_protect=flags, memory_bytes=SMALL_BYTES) as small:
+        _all_writable(small, vm)
+        for _ in range(bench.repetitions):
+            enables = [_enable(one) for one in (small, vm)]
+            bench.keep("enable_call_ns", _line(bench, "protect_page_ns", (small, vm), enables))
+            _clear_round(bench, vm)
+            small.ask(small.logs(on=False))
+            bench.take("disable_page_ns", asking(vm, vm.logs(on=False)), vm.spec.n_pages)
+            _all_writable(small, vm)
+
+
+def _clear_round(bench: Bench, vm: Vm) -> None:
+    n, calls, took = vm.spec.n_pages, [], []
+    bitmaps = vm.bitmaps()
+    for chunk in CHUNKS:
+        bench.take("dirty_pass_ns", write(vm), n, _faults(bench, n))
+        gets = asking(vm, vm.gets(bitmaps) * GETS)
+        bench.keep("get_call_ns", max(0.0, gets.ns / GETS - bench.call_ns()), _lost(bitmaps, n))
+        clears = vm.clears(bitmaps, chunk)
+        calls.append(len(clears))
+        took.append(asking(vm, clears).ns - len(clears) * bench.call_ns())
+    a_call, rest = slope(calls, took)
+    bench.keep("clear_call_ns", a_call)
+    bench.keep("clear_dirty_page_ns", rest / n)
+
+
+def get_log(bench: Bench) -> None:
+    """GET that protects: faults back to back and far apart."""
+    with bench.vm() as vm:
+        n = vm.spec.n_pages
+        _all_writable(vm)
+        vm.ask(vm.logs(on=True))
+        bitmaps = vm.bitmaps()
+        for _ in range(bench.repetitions):
+            write(vm)
+            got = asking(vm, vm.gets(bitmaps))
+            bench.keep("get_dirty_page_ns", got.ns / n, _lost(bitmaps, n))
+            for pace_us in PACES_US:
+                _paced(bench, vm, pace_us)
+
+
+def _paced(bench: Bench, vm: Vm, pace_us: int) -> None:
+    ticks = vm.tsc_khz * pace_us // 1000
+    timing = guest_timing(vm, [Work(Command.PACED, address_of(0), PACED_WRITES, every=ticks)])
+    median = float(np.median(timing.outcomes[0].samples)) * NS_PER_MS / vm.tsc_khz
+    bench.keep(f"lone_fault_{pace_us}us_ns", median, "" if timing.counters.get(FAULTS, 0) >= PACED_WRITES else "no fault")
+    vm.ask(vm.gets(vm.bitmaps()))
+
+
+def all_set(bench: Bench) -> None:
+    """A log that begins all set."""
+    flags = abi.KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | abi.KVM_DIRTY_LOG_INITIALLY_SET
+    with bench.vm(manual_protect=flags) as vm, bench.vm(manual_protect=flags, memory_bytes=SMALL_BYTES) as small:
+        bitmaps = vm.bitmaps()
+        _all_writable(small, vm)
+        for _ in range(bench.repetitions):
+            _line(bench, "all_set_page_ns", (small, vm), [_enable(one) for one in (small, vm)])
+            vm.ask(vm.gets(bitmaps))
+            first = asking(vm, vm.clears(bitmaps))
+            bench.take("all_set_first_clear_ns", first, vm.spec.n_pages, Expected(ASKED, 1, 2))
+            for one in (small, vm):
+                one.ask(one.logs(on=False))
+            _all_writable(small, vm)
+
+
+def exits(bench: Bench) -> None:
+    """Exits that are no faults: an ioeventfd ends one in the kernel, else user space does."""
+    with bench.vm(memory_bytes=2 << 20) as vm:
+        for _ in range(bench.repetitions):
+            with vm.event_ends_in_kernel():
+                done = guest_timing(vm, [Work(Command.EVENT, count=EXITS)])
+            bench.take("event_exit_ns", done, EXITS, Expected("exits", EXITS, 2 * EXITS))
+            done = guest_timing(vm, [Work(Command.EVENT, count=USER_EXITS)])
+            bench.take("user_exit_ns", done, USER_EXITS, Expected("exits", USER_EXITS, 4 * USER_EXITS))
+
+
+def all_vcpus(bench: Bench) -> None:
+    """Faults of as many vCPUs as there are processors, 8 at most, each in its own memory, then all in the same."""
+    n_vcpus = min(8, bench.n_cpus)
+    if n_vcpus < 2:
+        bench.absent |= dict.fromkeys(("dirty_pass_own_ns", "dirty_pass_shared_ns"), "there is one processor")
+        return
+    with bench.vm(n_vcpus=n_vcpus) as vm:
+        n = vm.spec.n_pages // n_vcpus
+        _all_writable(vm)
+        vm.ask(vm.logs(on=True))
+        bitmaps = vm.bitmaps()
+        own = [Work(Command.WRITE, address_of(v * n), n) for v in range(n_vcpus)]
+        for name, works, least in (("own", own, n_vcpus * n), ("shared", own[:1] * n_vcpus, n)):
+            for _ in range(bench.repetitions):
+                vm.ask(vm.gets(bitmaps))
+                faults = Expected(FAULTS, 0 if bench.pml else least * 0.99, 1.01 * n_vcpus * n + 64)
+                bench.take(f"dirty_pass_{name}_ns", guest_timing(vm, works), n, faults)
+
+
+def rings(bench: Bench) -> None:
+    """The dirty ring: a push, harvest and reset of an entry, an exit when it is nearly full."""
+    if not bench.kvm.has(abi.KVM_CAP_DIRTY_LOG_RING_ACQ_REL):
+        names = ("ring_pass_ns", "ring_harvest_ns", "ring_reset_ns", "ring_full_exit_ns")
+        bench.absent |= dict.fromkeys(names, "KVM has no dirty ring here")
+        return
+    _large_ring(bench)
+    _small_ring(bench)
+
+
+def _large_ring(bench: Bench) -> None:
+    with bench.vm(ring_entries=65536) as vm:
+        n, ring = vm.spec.n_pages, vm.vcpus[0].ring
+        assert ring is not None
+        _all_writable(vm)
+        vm.ask(vm.logs(on=True))
+        for _ in range(bench.repetitions):
+            bench.take("ring_pass_ns", write(vm), n, _faults(bench, n))
+            entries: list[int] = []
+            harvest = host_timing(vm, lambda: entries.append(len(ring.harvest())))  # noqa: B023  called at once
+            bench.keep("ring_harvest_ns", harvest.ns / max(1, entries[0]), "" if entries[0] >= n else "entries lost")
+            reset: list[int] = []
+            timing = host_timing(vm, lambda: reset.append(vm.reset_rings()))  # noqa: B023
+            bench.keep("ring_reset_ns", timing.ns / n, "" if reset == entries else f"{reset[0]} of {entries[0]} reset")
+
+
+def _small_ring(bench: Bench) -> None:
+    """Passes over more pages than the ring takes; harvest and reset are not counted."""
+    entries, reserved = (1024, PML_RESERVED_ENTRIES) if bench.pml else (256, RESERVED_ENTRIES)
+    with bench.vm(ring_entries=entries) as vm:
+        n = vm.spec.n_pages
+        _all_writable(vm)
+        vm.ask(vm.logs(on=True))
+        expected = n / (entries - reserved)
+        for _ in range(bench.repetitions):
+            done = write(vm)
+            fulls = done.outcomes[0].ring_fulls
+            without = bench.sample("ring_pass_ns")
+            assert without is not None
+            why_not = "" if abs(fulls - expected) <= 2 else f"{fulls} exits of a full ring, expected {expected:.0f}"
+            bench.keep("ring_full_exit_ns", max(0.0, done.cpu_ns - without.median_ns * n) / max(1, fulls), why_not)
+
+
+def flushes(bench: Bench) -> None:
+    """CLEAR of a page at a time: nothing dirty; one dirty; one dirty with a vCPU in guest mode."""
+    for processors, name in ((2, "flush_first_ns"), (3, "flush_vcpu_ns")):
+        if bench.n_cpus < processors:
+            bench.absent[name] = f"needs {processors} processors, there are {bench.n_cpus}"
+    with bench.vm(manual_protect=1, n_vcpus=max(1, min(2, bench.n_cpus - 1))) as vm:
+        _all_writable(vm)
+        vm.ask(vm.logs(on=True))
+        for _ in range(bench.repetitions):
+            _flush_round(bench, vm)
+
+
+def _flush_round(bench: Bench, vm: Vm) -> None:
+    write(vm)
+    vm.ask(vm.gets(vm.bitmaps()))
+    one, none = np.array([2], np.uint64), np.zeros(1, np.uint64)
+    nothing = [clear(64, 64, none)] * NOTHINGS
+    bench.keep("clear_nothing_ns", max(0.0, asking(vm, nothing).ns / NOTHINGS - bench.call_ns()))
+    words = iter(range(1, vm.spec.n_pages // 64))
+    took = [_clear_singles(vm, one, words, 0, 8)]
+    for v in range(min(len(vm.vcpus), bench.n_cpus - 1)):
+        vm.start(Work(Command.SPIN, address_of(0), 1), v)
+        _until_spinning(vm, v)
+        took.append(_clear_singles(vm, one, words, 1, 20))
+    for v in range(len(took) - 1):
+        vm.stop(v)
+    for name, pair in zip(("flush_first_ns", "flush_vcpu_ns"), pairwise(took), strict=False):
+        bench.keep(name, max(0.0, pair[1] - pair[0]), "" if np.isfinite(pair).all() else "no vCPU was in guest mode")
+
+
+def _until_spinning(vm: Vm, vcpu: int) -> None:
+    while vm.vcpus[vcpu].mailbox.progress == 0:
+        time.sleep(1e-4)
+
+
+def _clear_singles(vm: Vm, word: NDArray[np.uint64], places: Iterator[int], wanted: int, n_batches: int) -> float:
+    """Median time [ns] of a CLEAR of 64 pages, those set in ``word`` dirty; NaN if no batch counts.
+
+    wanted: 1: batches count whose flushes all reached a vCPU in guest mode, 0: whose flushes reached none. Between batches a
+    neighbour on the vCPU's processor may come to its end.
+    """
+    batches = []
+    for _ in range(n_batches):
+        calls = [clear(64 * place, 64, word) for place in islice(places, SINGLES_A_BATCH)]
+        timing = asking(vm, calls)
+        if calls and timing.counters.get(FLUSHES, 0) == wanted * len(calls):
+            batches.append(timing.ns / len(calls))
+        time.sleep(wanted * PAUSE_S)
+    return float(np.median(batches)) if batches else float("nan")
+
+
+def _enable(vm: Vm) -> float:
+    return asking(vm, vm.logs(on=True)).ns
+
+
+def _all_writable(*vms: Vm) -> None:
+    for vm in vms:
+        write(vm)
+
+
+def _line(bench: Bench, name: str, vms: Sequence[Vm], ns: Sequence[float]) -> float:
+    """Keep the slope over the pages of the VMs; returns what is left for a VM without pages."""
+    a_page, at_none = slope([vm.spec.n_pages for vm in vms], ns)
+    bench.keep(name, max(0.0, a_page))
+    return max(0.0, at_none)
+
+
+def _faults(bench: Bench, n: int) -> Expected:
+    """A write to a protected page is a fault, unless the processor logs it."""
+    return none_of(FAULTS) if bench.pml else about(FAULTS, n)
+
+
+def _lost(bitmaps: Sequence[NDArray[np.uint64]], n: int) -> str:
+    found = sum(int(np.unpackbits(one.view(np.uint8)).sum()) for one in bitmaps)
+    return "" if found == n else f"{found} pages in the log, {n} were written"
+
+
+def chains(bench: Bench) -> None:
+    """A page mapped at 1, 2, 8, 16 addresses: what a further spte adds to enabling, GET, disabling, unmapping."""
+    for length in CHAINS:
+        with bench.vm(memory_bytes=bench.memory_bytes // 2, aliases=length) as vm:
+            for _ in range(bench.repetitions):
+                if not _chain_round(bench, vm, length):
+                    names = [chain_name(what, k) for what in CHAIN_WORK for k in CHAINS]
+                    bench.absent |= dict.fromkeys(names, "a page has one spte here, whatever the guest maps (EPT, NPT)")
+                    return
+
+
+def chain_name(what: str, length: int) -> str:
+    """Of ``what`` with ``length`` sptes a page."""
+    return f"{what}_{length}_sptes_ns"
+
+
+def _chain_round(bench: Bench, vm: Vm, length: int) -> bool:
+    """False if KVM keeps no chain."""
+    n, bitmaps = vm.spec.n_pages, vm.bitmaps()
+    before = vm.read_counters()[LEAVES]
+    _write_all(vm)
+    if vm.read_counters()[LEAVES] - before < 0.99 * n * length:
+        return False
+    bench.keep(chain_name("enable", length), _enable(vm) / n)
+    write(vm)
+    bench.keep(chain_name("get", length), asking(vm, vm.gets(bitmaps)).ns / n, _lost(bitmaps, n))
+    bench.take(chain_name("disable", length), asking(vm, vm.logs(on=False)), n)
+    bench.take(chain_name("unmap", length), host_timing(vm, partial(unmap, vm)), n, about(LEAVES, -n * length))
+    return True
+
+
+def _write_all(vm: Vm) -> None:
+    for alias in range(vm.spec.aliases):
+        write(vm, alias=alias)
+
+
+def huge_pages(bench: Bench) -> None:
+    """Memory in 2 MiB pages, split while it is logged and recovered when the log ends."""
+    with bench.vm(huge=True, guest_huge=True) as vm:
+        regions = vm.spec.n_pages // 512
+        for _ in range(bench.repetitions):
+            unmap(vm)
+            mapped = write(vm).counters.get("pages_2m", 0)
+            why_not = "" if mapped >= regions else f"{mapped} of {regions} regions were mapped by a huge page"
+            vm.ask(vm.logs(on=True))
+            write(vm)
+            bench.keep("recover_region_ns", asking(vm, vm.logs(on=False)).ns / regions, why_not)
+
+
+MEASURES: dict[str, Callable[[Bench], None]] = {
+    "loop, populate, map, unmap": loops_and_maps,
+    "enable, fault, GET, CLEAR": clear_log,
+    "faults that come alone": get_log,
+    "a log that begins all set": all_set,
+    "exits": exits,
+    "faults of all vCPUs": all_vcpus,
+    "dirty rings": rings,
+    "TLB flushes": flushes,
+    "chains of sptes": chains,
+    "huge pages": huge_pages,
+}
+"""In this order; a ring's exit is what a pass takes beyond one without."""

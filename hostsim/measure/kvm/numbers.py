@@ -1,0 +1,160 @@
+"""From repetitions to numbers of a cost sheet: what each means, and how those that cannot be timed alone follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hostsim.measure.calibrate.calibration import Measured
+from hostsim.measure.calibrate.sample import Sample
+from hostsim.measure.kvm.bench import Bench
+from hostsim.measure.kvm.host import KvmHost
+from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, chain_name
+from hostsim.measure.kvm.rules import slope
+
+EXIT_SHARE = 0.6
+"""Of a round trip: leaving the guest and finding out why costs more than entering it; assumed, as shipped sheets do."""
+LOCKED_SHARE = 0.17
+"""Of a write-protection fault of the shadow MMU under mmu_lock: perf on a Zen 4 host with Linux 6.18."""
+ROUND_TRIP_SHARE = 0.55
+"""Of such a fault: exit and entry, from the same run of perf; where an exit that is no fault costs more than a fault."""
+
+WHAT = {
+    "loop_ns": "a page written, nothing to fault on",
+    "read_loop_ns": "a page read, nothing to fault on",
+    "populate_pass_ns": "first write to a page that the host has to allocate",
+    "map_pass_ns": "first write to a page that the host has, not logged",
+    "unmap_page_ns": "MADV_DONTNEED of mapped memory, a page",
+    "mprotect_page_ns": "mprotect to read-only of mapped memory, a page",
+    "protect_page_ns": "logging enabled, slope over pages of two VMs",
+    "enable_call_ns": "logging enabled, what is left for no page",
+    "dirty_pass_ns": "a write-protected page written, one vCPU, back to back",
+    "dirty_pass_own_ns": "the same, all vCPUs at once, each in its own memory",
+    "dirty_pass_shared_ns": "the same, all vCPUs at once in one memory",
+    "lone_fault_200us_ns": "the same alone, a write each 200 us",
+    "lone_fault_1000us_ns": "the same alone, a write each 1000 us",
+    "get_call_ns": "GET that protects nothing, a call",
+    "get_dirty_page_ns": "GET that protects, a dirty page",
+    "clear_dirty_page_ns": "CLEAR, a dirty page: all, 512 and 64 pages a call, no call at all",
+    "clear_call_ns": "CLEAR, a call and its flush, from the same line",
+    "clear_nothing_ns": "CLEAR of 64 clean pages, a call",
+    "disable_page_ns": "logging disabled, nothing to recover, a page",
+    "all_set_page_ns": "a log that begins all set, enabled, slope over pages",
+    "all_set_first_clear_ns": "the first CLEAR of such a log, a page",
+    "event_exit_ns": "OUT that an ioeventfd ends in the kernel: exit, entry, dispatch",
+    "user_exit_ns": "OUT that user space ends, Python's part in it",
+    "ring_pass_ns": "a write-protected page written, the dirty ring takes it",
+    "ring_harvest_ns": "an entry read by NumPy",
+    "ring_reset_ns": "KVM_RESET_DIRTY_RINGS, an entry",
+    "ring_full_exit_ns": "an exit because a ring is full, harvest and reset not counted",
+    "flush_first_ns": "CLEAR of one page, what a vCPU in guest mode adds",
+    "flush_vcpu_ns": "CLEAR of one page, what a second vCPU in guest mode adds",
+    "recover_region_ns": "logging disabled, a 2 MiB region that was split",
+}
+"""What each number of a bench is."""
+RENAMED = {"clear_dirty_page_ns": {"shadow": "clear_rmap_ns", "direct": "clear_rmap_ns", "tdp": "clear_tree_atomic_ns"}}
+"""The sheet's name of a number, by MMU."""
+ABOVE_ALL = ("all_set_page_ns",)
+"""Only inputs of other numbers."""
+REACHES = "needs privileges or devices that a measurement does not take"
+CANNOT = {
+    "age_page_ns": f"ageing: {REACHES} (page_idle, MGLRU's and DAMON's files are root's)",
+    "idle_syscall_ns": f"marking pages idle: {REACHES}",
+    "exclusive_growth_ns": "queueing at mmu_lock: needs more vCPUs at once than two or eight",
+    "shared_turn_ns": "queueing of readers at mmu_lock: needs many processors",
+    "eager_split_ns": "huge pages split when logging begins: only the TDP MMU does",
+    "spurious_hold_ns": "a spurious fault: it cannot be made at will",
+    "flush_thread_ns": "a flush of the host's own threads is not KVM's",
+}
+"""Numbers that stay assumed on every host, and why."""
+
+
+@dataclass(frozen=True)
+class Teller:
+    """Makes sourced numbers of a bench on a host; remark: appended to each source, as that the machine was busy."""
+
+    host: KvmHost
+    bench: Bench
+    remark: str = ""
+
+    def measured(self) -> Iterator[Measured]:
+        """Every number that was timed."""
+        for name, what in WHAT.items():
+            sample = self.bench.sample(name)
+            if sample and name not in ABOVE_ALL:
+                yield self._timed(RENAMED.get(name, {}).get(self.host.mmu, name), sample, what)
+        for work in CHAIN_WORK:
+            if sample := chain_slope(self.bench, work):
+                what = f"{work}, what a further spte of a page adds, from 2 to 16"
+                yield self._timed(f"further_spte_{work}_ns", sample, what)
+
+    def derived(self) -> Iterator[Measured]:
+        """Numbers that follow from timed ones."""
+        samples = {name: sample for name in WHAT if (sample := self.bench.sample(name))}
+        medians = {name: sample.median_ns for name, sample in samples.items()}
+        pages = self.bench.sample("pages_a_map_fault")
+        medians["pages_a_map_fault"] = pages.median_ns if pages else 1.0
+        for name, value, how, of in follow(self.host, medians):
+            if value >= 0:
+                yield self._told(name, value, samples[of], f"{how} [{of}]")
+
+    def _timed(self, name: str, sample: Sample, what: str) -> Measured:
+        return self._told(name, sample.median_ns, sample, what)
+
+    def _told(self, name: str, value: float, sample: Sample, what: str) -> Measured:
+        """A spread of a median of 0 is 0."""
+        spread = sample.spread if sample.median_ns > 0 else 0.0
+        source = f"measured on {self.host.told}{self.remark}, median of {len(sample.ns)}, spread {spread:.1%}: {what}"
+        return Measured(name, float(f"{value:.4g}"), source, len(sample.ns), round(spread, 4))
+
+
+def follow(host: KvmHost, ns: Mapping[str, float]) -> Iterator[tuple[str, float, str, str]]:
+    """(number, value, its arithmetic, the timed number whose spread it has) from medians ``ns``."""
+    if {"loop_ns", "dirty_pass_ns"} <= ns.keys() and not host.pml:
+        yield from _of_a_fault(host, ns, ns["dirty_pass_ns"] - ns["loop_ns"])
+    if ns.get("protect_page_ns") and "all_set_page_ns" in ns:
+        ratio = ns["all_set_page_ns"] / ns["protect_page_ns"]
+        yield "initially_set_ratio", ratio, "enabling a log that begins all set, as share of enabling", "protect_page_ns"
+    if {"clear_call_ns", "clear_nothing_ns"} <= ns.keys():
+        flush_ns = ns["clear_call_ns"] - ns["clear_nothing_ns"]
+        yield "flush_local_ns", flush_ns, "a call of CLEAR less one that finds nothing", "clear_call_ns"
+
+
+def _of_a_fault(host: KvmHost, ns: Mapping[str, float], fault_ns: float) -> Iterator[tuple[str, float, str, str]]:
+    """Exit, entry and holds of which a fault of ``fault_ns`` is made."""
+    if host.mmu == "shadow":
+        locked_ns = LOCKED_SHARE * fault_ns
+        around_ns, how = fault_ns - locked_ns, f"the fault less what mmu_lock covers (a share of {LOCKED_SHARE}, assumed)"
+        yield "exclusive_base_ns", locked_ns, f"a share of {LOCKED_SHARE} of the fault, assumed", "dirty_pass_ns"
+        map_ns = fault_ns
+    else:
+        around_ns, how = _round_trip(ns, fault_ns)
+        yield "lockless_hold_ns", fault_ns - around_ns, "the fault less exit and entry", "dirty_pass_ns"
+        map_ns = ns.get("map_pass_ns", 0.0) * ns["pages_a_map_fault"] - ns["loop_ns"]
+        yield "map_hold_ns", map_ns - around_ns, "a map fault less loop, exit and entry", "map_pass_ns"
+    yield "exit_ns", EXIT_SHARE * around_ns, f"{how}, a share of {EXIT_SHARE} (assumed)", "dirty_pass_ns"
+    yield "entry_ns", (1 - EXIT_SHARE) * around_ns, f"{how}, the rest", "dirty_pass_ns"
+    if "populate_pass_ns" in ns:
+        populate_ns = ns["populate_pass_ns"] - ns["loop_ns"] - map_ns
+        yield "populate_ns", populate_ns, "a populating fault less one that has its page", "populate_pass_ns"
+
+
+def _round_trip(ns: Mapping[str, float], fault_ns: float) -> tuple[float, str]:
+    event_ns = ns.get("event_exit_ns", float("inf"))
+    if event_ns < fault_ns:
+        return event_ns, "an exit that an ioeventfd ends"
+    return ROUND_TRIP_SHARE * fault_ns, f"a share of {ROUND_TRIP_SHARE} of the fault, assumed"
+
+
+def chain_slope(bench: Bench, work: str) -> Sample | None:
+    """What a further spte adds to ``work`` [ns], repetition by repetition.
+
+    The second spte of a page also brings its descriptor, so the line begins there.
+    """
+    samples = [bench.sample(chain_name(work, length)) for length in CHAINS[1:]]
+    if not all(samples):
+        return None
+    rows = zip(*(sample.ns for sample in samples if sample), strict=False)
+    return Sample(np.array([slope(CHAINS[1:], row)[0] for row in rows]))

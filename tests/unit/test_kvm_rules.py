@@ -1,0 +1,182 @@
+"""Rules of a measurement, on records made up for them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hostsim.costs.costs import KVM_MEASURED, known_numbers, load_costs
+from hostsim.measure.calibrate.machine import MachineFacts
+from hostsim.measure.calibrate.sheet_text import as_object, sheet_text
+from hostsim.measure.kvm import device
+from hostsim.measure.kvm.bench import Bench, Timing
+from hostsim.measure.kvm.bystanders import busy_s, check_quiet
+from hostsim.measure.kvm.calibrate_kvm import told, with_kvm
+from hostsim.measure.kvm.device import Kvm, KvmError, check_platform
+from hostsim.measure.kvm.host import KvmHost, read_host
+from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, chain_name
+from hostsim.measure.kvm.numbers import LOCKED_SHARE, RENAMED, WHAT, chain_slope, follow
+from hostsim.measure.kvm.rules import REPETITIONS_MIN, Expected, about, complaint, foreign_share, none_of, slope
+from tests.unit.test_calibrate_sheet import CACHES, made
+
+SHADOW = KvmHost("shadow", False, "6.18.44-x", "AMD EPYC", 2)
+TDP = KvmHost("tdp", False, "6.8.0", "Intel Xeon", 8)
+FAULT = {"loop_ns": 10.0, "dirty_pass_ns": 2510.0, "populate_pass_ns": 4610.0}
+
+
+def bench(**medians: float) -> Bench:
+    """Seven repetitions of each, 1 % apart."""
+    made_up = Bench(None, REPETITIONS_MIN, 1 << 26, (0, 1))  # type: ignore[arg-type]  # no KVM is asked
+    for name, ns in medians.items():
+        for step in range(-3, 4):
+            made_up.keep(name, ns * (1 + step / 100))
+    return made_up
+
+
+def test_a_line_has_slope_and_intercept() -> None:
+    a_call, rest = slope([1, 32, 256], [100 + 2 * 1, 100 + 2 * 32, 100 + 2 * 256])
+    assert (round(a_call, 9), round(rest, 6)) == (2, 100)
+
+
+@pytest.mark.parametrize(
+    ("counters", "expected", "said"),
+    [
+        ({"pf_taken": 16384}, about("pf_taken", 16384), ""),
+        ({"pf_taken": 16000}, about("pf_taken", 16384), "pf_taken moved by 16000, expected 16212 to 16556"),
+        ({}, none_of("pf_taken"), ""),
+        ({"pf_taken": 9}, none_of("pf_taken"), "pf_taken moved by 9, expected -8 to 8"),
+        ({"pages_4k": -16384}, about("pages_4k", -16384), ""),
+        ({"pages_4k": 16384}, about("pages_4k", -16384), "pages_4k moved by 16384, expected -16556 to -16212"),
+    ],
+)
+def test_counters_prove_what_happened(counters: dict[str, int], expected: Expected, said: str) -> None:
+    assert complaint(counters, [expected]) == said
+
+
+def test_a_repetition_with_a_fault_too_many_is_refused() -> None:
+    found = bench(read_loop_ns=5)
+    for faults in [0] * (REPETITIONS_MIN - 1) + [4000]:
+        found.take("loop_ns", Timing(2000.0, 1000.0, {"pf_taken": faults}), 100, none_of("pf_taken"))
+    assert found.values["loop_ns"] == [10.0] * (REPETITIONS_MIN - 1)
+    assert found.sample("loop_ns") is None
+    assert found.why_not("loop_ns") == "refused: pf_taken moved by 4000, expected -8 to 8"
+    assert found.why_not("ring_reset_ns") == "not reached"
+
+
+def test_time_of_others_is_what_is_not_ours() -> None:
+    assert foreign_share(busy_s=3.0, own_s=1.0, elapsed_s=2.0, n_cpus=2) == 0.5
+    assert foreign_share(busy_s=0.9, own_s=1.0, elapsed_s=2.0, n_cpus=2) == 0.0
+    ticks = os.sysconf("SC_CLK_TCK")
+    # user nice system idle iowait irq softirq steal guest guest_nice; guest time is in user already
+    assert busy_s(f"cpu  {5 * ticks} 0 {ticks} 900 80 0 0 {ticks} {4 * ticks} 0\ncpu0 1 2 3") == 7
+
+
+def test_a_busy_machine_is_refused_unless_accepted() -> None:
+    check_quiet(0.05, accept=False)
+    check_quiet(0.9, accept=True)
+    with pytest.raises(KvmError, match=r"the machine is busy: other processes took 90% .* or accept it with --busy"):
+        check_quiet(0.9, accept=False)
+
+
+def test_a_fault_of_the_shadow_mmu_is_shared_out() -> None:
+    found = {name: value for name, value, *_ in follow(SHADOW, {**FAULT, "pages_a_map_fault": 8.0})}
+    assert found["exclusive_base_ns"] == LOCKED_SHARE * 2500
+    assert found["exit_ns"] + found["entry_ns"] + found["exclusive_base_ns"] == pytest.approx(2500)
+    assert found["populate_ns"] == 2100
+    assert "lockless_hold_ns" not in found
+
+
+def test_a_fault_of_the_tdp_mmu_pays_exit_and_entry_as_measured() -> None:
+    ns = {**FAULT, "event_exit_ns": 1000.0, "map_pass_ns": 3010.0, "pages_a_map_fault": 1.0}
+    found = {name: value for name, value, *_ in follow(TDP, ns)}
+    assert found["exit_ns"] + found["entry_ns"] == pytest.approx(1000)
+    assert (found["lockless_hold_ns"], found["map_hold_ns"], found["populate_ns"]) == (1500, 2000, 1600)
+    assert "exclusive_base_ns" not in found
+
+
+def test_an_exit_that_costs_more_than_a_fault_is_no_measure_of_it() -> None:
+    ns = {**FAULT, "event_exit_ns": 3000.0, "pages_a_map_fault": 1.0}
+    found = {name: value for name, value, *_ in follow(TDP, ns)}
+    assert 0 < found["exit_ns"] + found["entry_ns"] < 2500
+
+
+def test_faults_that_the_processor_logs_are_no_faults() -> None:
+    with_pml = KvmHost("tdp", True, "6.8.0", "Intel Xeon", 8)
+    assert list(follow(with_pml, {**FAULT, "pages_a_map_fault": 1.0})) == []
+
+
+def test_the_sheet_of_a_measurement_loads(tmp_path: Path) -> None:
+    calibration = told(SHADOW, bench(**FAULT, clear_dirty_page_ns=24.0, protect_page_ns=36.0, all_set_page_ns=0.0), 0.01)
+    whole = with_kvm(made(MachineFacts("a CPU", False, CACHES, None, None), ()), calibration)
+    path = tmp_path / "mine.toml"
+    path.write_text(sheet_text(whole), encoding="utf-8")
+    sheet = load_costs(str(path))
+    assert (sheet.clear_rmap_ns, sheet.protect_page_ns, sheet.loop_ns, sheet.initially_set_ratio) == (24, 36, 10, 0)
+    source = sheet.numbers["clear_rmap_ns"].source
+    assert source.startswith("measured on AMD EPYC, Linux 6.18, KVM's shadow MMU, median of 7")
+    assert sheet.numbers["flush_first_ns"].assumed
+    assert "flush_first_ns: not reached" in path.read_text(encoding="utf-8")
+    assert "exit_ns" in as_object(whole, "mine.toml")["through_kvm"]
+
+
+def test_a_busy_machine_is_named_in_every_source() -> None:
+    calibration = told(SHADOW, bench(**FAULT), 0.8)
+    assert calibration.is_busy
+    assert all("other processes took 80% of the processors" in number.source for number in calibration.numbers)
+
+
+def test_every_number_has_a_place_in_a_sheet() -> None:
+    names = {renamed for name in WHAT for renamed in RENAMED.get(name, {"": name}).values()} - {"all_set_page_ns"}
+    names |= {f"further_spte_{work}_ns" for work in CHAIN_WORK}
+    assert names <= known_numbers()
+    assert set(KVM_MEASURED) <= names
+
+
+def test_a_further_spte_is_a_line_from_the_second_on() -> None:
+    found = bench(**{chain_name("get", k): 24 + (50 if k > 1 else 0) + 11 * (k - 1) for k in CHAINS})
+    sample = chain_slope(found, "get")
+    assert sample is not None
+    assert np.median(sample.ns) == pytest.approx(11)
+    assert chain_slope(found, "unmap") is None
+
+
+def test_a_host_is_read_from_its_modules(tmp_path: Path) -> None:
+    assert read_host(tmp_path).mmu == "shadow"
+    parameters = {"kvm/parameters/tdp_mmu": "Y", "kvm_intel/parameters/ept": "Y", "kvm_intel/parameters/pml": "N"}
+    for name, value in parameters.items():
+        path = tmp_path / "sys/module" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{value}\n")
+    assert (read_host(tmp_path).mmu, read_host(tmp_path).pml) == ("tdp", False)
+    (tmp_path / "sys/module/kvm/parameters/tdp_mmu").write_text("N\n")
+    assert read_host(tmp_path).mmu == "direct"
+
+
+def test_what_is_missing_is_said_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(device, "DEVICE", str(tmp_path / "kvm"))
+    with pytest.raises(KvmError, match=r"kvm: No such file or directory; load the module kvm_intel or kvm_amd"):
+        Kvm.open()
+    monkeypatch.setattr(device, "DEVICE", "/dev/null")
+    with pytest.raises(KvmError, match=r"KVM_GET_API_VERSION: Inappropriate ioctl"):
+        Kvm.open()
+
+
+def test_no_right_is_a_matter_of_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(KvmError, match=r"/dev/kvm: Permission denied; join the group kvm"):
+        Kvm.open()
+
+
+def test_other_machines_are_told_so() -> None:
+    with pytest.raises(KvmError, match=r"this is aarch64 under linux; hostsim measures KVM on x86-64 Linux only"):
+        check_platform("aarch64", "linux")
+    with pytest.raises(KvmError, match="darwin"):
+        check_platform("x86_64", "darwin")
+    check_platform("x86_64", "linux")
