@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from hostsim.cli.options import WideFlag
 from hostsim.cli.strict import StrictApp
 
 if TYPE_CHECKING:
+    from hostsim.measure.kvm.beside import Pair
     from hostsim.measure.selftest.dirty_log_perf_test import SelftestResult
     from hostsim.measure.selftest.options import Options
 
@@ -32,10 +34,20 @@ SourceOption = Annotated[
 ]
 OverlapOption = Annotated[bool, typer.Option("-o", help="All vCPUs walk the same memory.")]
 RunOption = Annotated[bool, typer.Option("-e", help="vCPUs run while logging is disabled.")]
-EraOption = Annotated[str, typer.Option("--era", help="Whose kernel: an era, E0 to E6, or a release, as 6.1.")]
+EraOption = Annotated[
+    str | None,
+    typer.Option("--era", help="Whose kernel: an era, E0 to E6, or a release, as 6.1; E4, with --real this host's."),
+]
 SheetOption = Annotated[str, typer.Option("--sheet", help="Whose costs.")]
-MmuOption = Annotated[str, typer.Option(metavar="tdp|direct|shadow", help="Paging; direct: EPT through rmaps (tdp_mmu=N).")]
-PmlOption = Annotated[bool, typer.Option("--pml/--no-pml", help="Page-modification logging instead of write protection.")]
+MmuOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="tdp|direct|shadow", help="Paging; direct: EPT through rmaps (tdp_mmu=N); tdp, with --real this host's."
+    ),
+]
+PmlOption = Annotated[
+    bool | None, typer.Option("--pml/--no-pml", help="Page-modification logging instead of write protection.")
+]
 EagerOption = Annotated[
     bool | None,
     typer.Option("--eager-split/--no-eager-split", help="When huge mappings are split; default: as kernels of the era do."),
@@ -43,6 +55,10 @@ EagerOption = Annotated[
 AllSetOption = Annotated[
     bool, typer.Option("--initially-all-set", help="The log begins all dirty, CLEAR protects (as recent selftests ask).")
 ]
+RealOption = Annotated[
+    bool, typer.Option("--real", help="Also on this host's /dev/kvm: real, simulated and their ratio, phase by phase.")
+]
+BusyOption = Annotated[bool, typer.Option("--busy", help="With --real: accept a machine on which others work.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: options, lines, and the phases with all counters.")]
 
 
@@ -72,28 +88,87 @@ def dirty_log_perf_test(
     source: SourceOption = "anonymous",
     overlap: OverlapOption = False,
     run_while_disabling: RunOption = False,
-    era: EraOption = "E4",
+    era: EraOption = None,
     sheet: SheetOption = "cascade-lake",
-    mmu: MmuOption = "tdp",
-    pml: PmlOption = False,
+    mmu: MmuOption = None,
+    pml: PmlOption = None,
     eager_split: EagerOption = None,
     initially_all_set: AllSetOption = False,
+    real: RealOption = False,
+    busy: BusyOption = False,
     wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate and print."""
+    """Simulate and print; with ``real`` run the phases on /dev/kvm too."""
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import Options, asked_for
     from hostsim.report.steps_progress import work_progress
 
+    usual_era, usual_mmu, usual_pml = _of_this_host() if real else ("E4", "tdp", False)
     options = Options(
-        vcpus, size, iterations, written, get_protects, slots, source, overlap, run_while_disabling, era, sheet, mmu, pml,
-        eager_split, initially_all_set,
+        vcpus, size, iterations, written, get_protects, slots, source, overlap, run_while_disabling, era or usual_era, sheet,
+        mmu or usual_mmu, usual_pml if pml is None else pml, eager_split, initially_all_set,
     )  # fmt: skip
+    if real:
+        _beside_real(options, busy=busy, wide=wide, as_json=as_json)
+        return
     asked = asked_for(options)
     with work_progress(("kvm",), quiet=as_json):
         result = run_selftest(asked.spec, asked.plan)
     _tell_json(options, result) if as_json else _tell(result, wide=wide)
+
+
+def _of_this_host() -> tuple[str, str, bool]:
+    """(kernel, MMU, PML) that --real stands beside unless others are named."""
+    from hostsim.measure.kvm.host import read_host
+
+    host = read_host()
+    return host.version, host.mmu, host.pml
+
+
+def _beside_real(options: Options, *, busy: bool, wide: bool, as_json: bool) -> None:
+    """Run on /dev/kvm first, then simulate, so that neither takes the other's time."""
+    from hostsim.measure.kvm.beside import as_row, pairs
+    from hostsim.measure.kvm.device import Kvm
+    from hostsim.measure.kvm.host import read_host
+    from hostsim.measure.kvm.real_selftest import RUNS, run_real
+    from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
+    from hostsim.measure.selftest.options import asked_for
+    from hostsim.report.steps_progress import steps_progress, work_progress
+
+    asked = asked_for(options)
+    with Kvm.open() as kvm, steps_progress(RUNS, quiet=as_json) as step:
+        real = run_real(kvm, asked.spec, asked.plan, busy=busy, step=step)
+    with work_progress(("kvm",), quiet=as_json):
+        simulated = run_selftest(asked.spec, asked.plan)
+    found = pairs(real.phases, simulated.phases)
+    if as_json:
+        told = {"host": read_host().told, "options": asdict(options), "runs": RUNS, "foreign_share": real.foreign_share}
+        _say_json({**told, "phases": [as_row(pair) for pair in found]})
+    else:
+        _tell_beside(found, options, real.foreign_share, wide=wide)
+
+
+def _tell_beside(found: list[Pair], options: Options, foreign_share: float, *, wide: bool) -> None:
+    from hostsim.measure.kvm.beside import beside_table, verdict
+    from hostsim.measure.kvm.host import read_host
+    from hostsim.measure.kvm.rules import BUSY_SHARE
+    from hostsim.report.console import PLAIN_WIDTH, say, show
+    from hostsim.report.tables import plain_table
+
+    say([f"real: {read_host().told}", f"simulated: {options.era}, {options.mmu}, sheet {options.sheet}", ""])
+    table = beside_table(found)
+    show(plain_table(table, most=len(table)), wide=wide)
+    lines = [*verdict(found)]
+    if foreign_share > BUSY_SHARE:
+        lines.append(f"the machine was busy: other processes took {foreign_share:.0%} of its processors; accepted")
+    say(["", *(part for line in lines for part in wrap(line, PLAIN_WIDTH))])
+
+
+def _say_json(told: dict[str, Any]) -> None:
+    from hostsim.report.console import say_raw
+
+    say_raw(json.dumps(told, indent=2) + "\n")
 
 
 def _tell(result: SelftestResult, *, wide: bool) -> None:
@@ -108,11 +183,9 @@ def _tell(result: SelftestResult, *, wide: bool) -> None:
 
 def _tell_json(options: Options, result: SelftestResult) -> None:
     from hostsim.measure.selftest.lines import selftest_lines
-    from hostsim.report.console import say_raw
 
     phases: list[dict[str, Any]] = [
         {"phase": phase.name, "iteration": phase.iteration, "pages": phase.pages, **phase.tally.to_dict()}
         for phase in result.phases
     ]
-    told = {"options": asdict(options), "lines": list(selftest_lines(result)), "phases": phases}
-    say_raw(json.dumps(told, indent=2) + "\n")
+    _say_json({"options": asdict(options), "lines": list(selftest_lines(result)), "phases": phases})
