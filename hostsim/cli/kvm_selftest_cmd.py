@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -104,10 +104,11 @@ def dirty_log_perf_test(
     from hostsim.measure.selftest.options import Options, asked_for
     from hostsim.report.steps_progress import work_progress
 
-    usual_era, usual_mmu, usual_pml = _of_this_host() if real else ("E4", "tdp", False)
+    usual = _of_this_host() if real else Usual()
     options = Options(
-        vcpus, size, iterations, written, get_protects, slots, source, overlap, run_while_disabling, era or usual_era, sheet,
-        mmu or usual_mmu, usual_pml if pml is None else pml, eager_split, initially_all_set,
+        vcpus, size, iterations, written, get_protects, slots, source, overlap, run_while_disabling, era or usual.era, sheet,
+        mmu or usual.mmu, usual.pml if pml is None else pml, usual.eager_split if eager_split is None else eager_split,
+        initially_all_set,
     )  # fmt: skip
     if real:
         _beside_real(options, busy=busy, wide=wide, as_json=as_json)
@@ -118,12 +119,24 @@ def dirty_log_perf_test(
     _tell_json(options, result) if as_json else _tell(result, wide=wide)
 
 
-def _of_this_host() -> tuple[str, str, bool]:
-    """(kernel, MMU, PML) that --real stands beside unless others are named."""
+class Usual(NamedTuple):
+    """What holds where an option is not given; eager_split: None: as the era does."""
+
+    era: str = "E4"
+    mmu: str = "tdp"
+    pml: bool = False
+    eager_split: bool | None = None
+
+
+def _of_this_host() -> Usual:
+    """What --real stands beside; without the TDP MMU no huge page is split when logging begins.
+
+    arch/x86/kvm/mmu/mmu.c::kvm_mmu_slot_try_split_huge_pages.
+    """
     from hostsim.measure.kvm.host import read_host
 
     host = read_host()
-    return host.version, host.mmu, host.pml
+    return Usual(host.version, host.mmu, host.pml, None if host.mmu == "tdp" else False)
 
 
 def _beside_real(options: Options, *, busy: bool, wide: bool, as_json: bool) -> None:

@@ -274,7 +274,11 @@ def test_a_table_and_a_verdict(tmp_path: Path) -> None:
 @needs_kvm
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(("-s", "anonymous_hugetlb_1gb"), "no page of 1 GiB"), (("-v", "65", "-b", "4M"), "more vCPUs than 64")],
+    [
+        (("-s", "anonymous_hugetlb_1gb"), "no page of 1 GiB"),
+        (("-v", "65", "-b", "4M"), "more vCPUs than 64"),
+        (("-b", "4K", "-x", "2"), "more memslots than pages, 1"),
+    ],
 )
 def test_what_cannot_be_had_is_refused(options: tuple[str, ...], said: str, tmp_path: Path) -> None:
     done = hostsim(*TEST, *options, cwd=tmp_path)

@@ -107,6 +107,9 @@ def test_an_exit_that_costs_more_than_a_fault_is_no_measure_of_it() -> None:
 def test_faults_that_the_processor_logs_are_no_faults() -> None:
     with_pml = KvmHost("tdp", True, "6.8.0", "Intel Xeon", 8)
     assert list(follow(with_pml, {**FAULT, "pages_a_map_fault": 1.0})) == []
+    ns = {**FAULT, "event_exit_ns": 1000.0, "map_pass_ns": 3010.0, "pages_a_map_fault": 1.0}
+    found = {name: value for name, value, *_ in follow(with_pml, ns)}
+    assert found == {"exit_ns": 600, "entry_ns": 400, "map_hold_ns": 2000, "populate_ns": 1600}
 
 
 def test_the_sheet_of_a_measurement_loads(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -112,8 +113,9 @@ class Teller:
 
 def follow(host: KvmHost, ns: Mapping[str, float]) -> Iterator[tuple[str, float, str, str]]:
     """(number, value, its arithmetic, the timed number whose spread it has) from medians ``ns``."""
-    if {"loop_ns", "dirty_pass_ns"} <= ns.keys() and not host.pml:
-        yield from _of_a_fault(host, ns, ns["dirty_pass_ns"] - ns["loop_ns"])
+    if {"loop_ns", "dirty_pass_ns"} <= ns.keys():
+        fault_ns = float("inf") if host.pml else ns["dirty_pass_ns"] - ns["loop_ns"]
+        yield from _of_shadow(ns, fault_ns) if host.mmu == "shadow" else _of_two_dimensions(ns, fault_ns)
     if ns.get("protect_page_ns") and "all_set_page_ns" in ns:
         ratio = ns["all_set_page_ns"] / ns["protect_page_ns"]
         yield "initially_set_ratio", ratio, "enabling a log that begins all set, as share of enabling", "protect_page_ns"
@@ -122,30 +124,40 @@ def follow(host: KvmHost, ns: Mapping[str, float]) -> Iterator[tuple[str, float,
         yield "flush_local_ns", flush_ns, "a call of CLEAR less one that finds nothing", "clear_call_ns"
 
 
-def _of_a_fault(host: KvmHost, ns: Mapping[str, float], fault_ns: float) -> Iterator[tuple[str, float, str, str]]:
-    """Exit, entry and holds of which a fault of ``fault_ns`` is made."""
-    if host.mmu == "shadow":
-        locked_ns = LOCKED_SHARE * fault_ns
-        around_ns, how = fault_ns - locked_ns, f"the fault less what mmu_lock covers (a share of {LOCKED_SHARE}, assumed)"
-        yield "exclusive_base_ns", locked_ns, f"a share of {LOCKED_SHARE} of the fault, assumed", "dirty_pass_ns"
-        map_ns = fault_ns
-    else:
-        around_ns, how = _round_trip(ns, fault_ns)
+def _of_shadow(ns: Mapping[str, float], fault_ns: float) -> Iterator[tuple[str, float, str, str]]:
+    """Every fault takes mmu_lock alone; how much of it the lock covers an ordinary user does not see."""
+    locked_ns = LOCKED_SHARE * fault_ns
+    yield "exclusive_base_ns", locked_ns, f"a share of {LOCKED_SHARE} of the fault, assumed", "dirty_pass_ns"
+    how = f"the fault less what mmu_lock covers (a share of {LOCKED_SHARE}, assumed)"
+    yield from _exit_and_entry(fault_ns - locked_ns, how, "dirty_pass_ns")
+    yield from _populate(ns, fault_ns)
+
+
+def _of_two_dimensions(ns: Mapping[str, float], fault_ns: float) -> Iterator[tuple[str, float, str, str]]:
+    """EPT or NPT: exit and entry as an exit that is no fault has them; fault_ns: infinite if the processor logs writes."""
+    around_ns, how = ns.get("event_exit_ns", math.inf), "an exit that an ioeventfd ends"
+    if around_ns >= fault_ns:
+        around_ns, how = ROUND_TRIP_SHARE * fault_ns, f"a share of {ROUND_TRIP_SHARE} of the fault, assumed"
+    if math.isinf(around_ns):
+        return
+    yield from _exit_and_entry(around_ns, how, "event_exit_ns" if "event_exit_ns" in ns else "dirty_pass_ns")
+    if not math.isinf(fault_ns):
         yield "lockless_hold_ns", fault_ns - around_ns, "the fault less exit and entry", "dirty_pass_ns"
-        map_ns = ns.get("map_pass_ns", 0.0) * ns["pages_a_map_fault"] - ns["loop_ns"]
+    if "map_pass_ns" in ns:
+        map_ns = ns["map_pass_ns"] * ns["pages_a_map_fault"] - ns["loop_ns"]
         yield "map_hold_ns", map_ns - around_ns, "a map fault less loop, exit and entry", "map_pass_ns"
-    yield "exit_ns", EXIT_SHARE * around_ns, f"{how}, a share of {EXIT_SHARE} (assumed)", "dirty_pass_ns"
-    yield "entry_ns", (1 - EXIT_SHARE) * around_ns, f"{how}, the rest", "dirty_pass_ns"
+        yield from _populate(ns, map_ns)
+
+
+def _exit_and_entry(around_ns: float, how: str, of: str) -> Iterator[tuple[str, float, str, str]]:
+    yield "exit_ns", EXIT_SHARE * around_ns, f"{how}, a share of {EXIT_SHARE} (assumed)", of
+    yield "entry_ns", (1 - EXIT_SHARE) * around_ns, f"{how}, the rest", of
+
+
+def _populate(ns: Mapping[str, float], map_ns: float) -> Iterator[tuple[str, float, str, str]]:
     if "populate_pass_ns" in ns:
         populate_ns = ns["populate_pass_ns"] - ns["loop_ns"] - map_ns
         yield "populate_ns", populate_ns, "a populating fault less one that has its page", "populate_pass_ns"
-
-
-def _round_trip(ns: Mapping[str, float], fault_ns: float) -> tuple[float, str]:
-    event_ns = ns.get("event_exit_ns", float("inf"))
-    if event_ns < fault_ns:
-        return event_ns, "an exit that an ioeventfd ends"
-    return ROUND_TRIP_SHARE * fault_ns, f"a share of {ROUND_TRIP_SHARE} of the fault, assumed"
 
 
 def chain_slope(bench: Bench, work: str) -> Sample | None:

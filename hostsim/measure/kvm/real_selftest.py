@@ -76,6 +76,8 @@ def check_real(spec: WalkedSpec) -> None:
         raise refusal("-s anonymous_hugetlb_1gb", "no page of 1 GiB is to be had without root", "-s anonymous_hugetlb_2mb")
     if spec.n_vcpus > VCPUS_MAX:
         raise refusal(f"-v {spec.n_vcpus}", f"more vCPUs than {VCPUS_MAX}", f"-v {VCPUS_MAX}")
+    if spec.mmu.n_slots > spec.n_pages:
+        raise refusal(f"-x {spec.mmu.n_slots}", f"more memslots than pages, {spec.n_pages}", "-x 1")
     free, wanted = available_bytes(), spec.n_pages * PAGE_BYTES
     if free is not None and wanted * MEMORY_SHARE > free:
         got = f"{format_bytes(wanted, 3)} of guest memory, {format_bytes(free, 3)} are free here"

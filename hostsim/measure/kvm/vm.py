@@ -144,6 +144,8 @@ class Vm:
         vcpu = Vcpu(self.kvm, self.fd, place)
         self._stack.callback(vcpu.close)
         self.tsc_khz = self.tsc_khz or vcpu.tsc_khz()
+        if self.tsc_khz <= 0:
+            raise refusal("KVM_GET_TSC_KHZ", "KVM does not know the frequency of the time stamp counter")
         return vcpu
 
     # -- memslots and the log: ioctls of user space, made ready before they are timed
