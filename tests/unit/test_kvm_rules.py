@@ -19,7 +19,7 @@ from hostsim.measure.kvm.calibrate_kvm import told, with_kvm
 from hostsim.measure.kvm.device import Kvm, KvmError, check_platform
 from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, chain_name
-from hostsim.measure.kvm.numbers import LOCKED_SHARE, RENAMED, WHAT, chain_slope, follow
+from hostsim.measure.kvm.numbers import LOCKED_SHARE, MEANING, RENAMED, chain_slope, follow
 from hostsim.measure.kvm.rules import REPETITIONS_MIN, Expected, about, complaint, foreign_share, none_of, slope
 from tests.unit.test_calibrate_sheet import CACHES, made
 
@@ -133,7 +133,7 @@ def test_a_busy_machine_is_named_in_every_source() -> None:
 
 
 def test_every_number_has_a_place_in_a_sheet() -> None:
-    names = {renamed for name in WHAT for renamed in RENAMED.get(name, {"": name}).values()} - {"all_set_page_ns"}
+    names = {renamed for name in MEANING for renamed in RENAMED.get(name, {"": name}).values()} - {"all_set_page_ns"}
     names |= {f"further_spte_{work}_ns" for work in CHAIN_WORK}
     assert names <= known_numbers()
     assert set(KVM_MEASURED) <= names
@@ -145,6 +145,10 @@ def test_a_further_spte_is_a_line_from_the_second_on() -> None:
     assert sample is not None
     assert np.median(sample.ns) == pytest.approx(11)
     assert chain_slope(found, "unmap") is None
+    calibration = told(SHADOW, found, 0.0)
+    assert [number.value for number in calibration.numbers if number.name == "further_spte_get_ns"] == [11]
+    assert calibration.chains == {"get": {1: 24, 2: 85, 8: 151, 16: 239}}
+    assert calibration.absent["further_spte_unmap_ns"] == "not reached"
 
 
 def test_a_host_is_read_from_its_modules(tmp_path: Path) -> None:

@@ -27,9 +27,11 @@ WARMING = 3
 
 @dataclass(frozen=True)
 class Timing:
-    """wall_ns, cpu_ns: of the slowest vCPU, or of the host's thread; counters: that moved.
+    """One repetition.
 
-    outcomes: of the vCPUs.
+    wall_ns, cpu_ns: of the slowest vCPU, or of the host's thread.
+    counters: of KVM, that moved.
+    outcomes: of the vCPUs, () for work of the host.
     """
 
     wall_ns: float
@@ -80,8 +82,15 @@ def asking(vm: Vm, calls: Sequence[Call]) -> Timing:
 
 @dataclass
 class Bench:
-    """values: ns a unit by name, a repetition each; refused: why repetitions of a name were not taken; absent: why a
-    number is not there at all.
+    """Repetitions by name.
+
+    repetitions: of each measurement.
+    memory_bytes: of a VM, unless a measurement asks for less.
+    cpus: processors for vCPUs and the host's thread.
+    pml: whether the processor logs writes by itself.
+    values: ns a unit, a repetition each.
+    refused: reasons of repetitions that were not taken.
+    absent: reasons of numbers that this host cannot give.
     """
 
     kvm: Kvm

@@ -37,7 +37,7 @@ class Pair:
 
 
 def pairs(real: Sequence[RealPhase], simulated: Sequence[Phase]) -> list[Pair]:
-    """Phase by phase; both ran the same ones."""
+    """Phase by phase; both sides ran phases of equal names."""
     assert [(one.name, one.iteration) for one in real] == [(one.name, one.iteration) for one in simulated]
     return [Pair(*both) for both in zip(real, simulated, strict=True)]
 

@@ -1,4 +1,4 @@
-"""The costs of this host's KVM: every measurement, then numbers of a cost sheet and what could not be measured."""
+"""The costs of this host's KVM: every measurement, then numbers of a cost sheet, and reasons for those that are missing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
 from hostsim.measure.kvm.device import Kvm
 from hostsim.measure.kvm.host import KvmHost, read_host
-from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, MEASURES, chain_name
-from hostsim.measure.kvm.numbers import CANNOT, RENAMED, WHAT, Teller
+from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, MEASURES, chain_name, further_name
+from hostsim.measure.kvm.numbers import CANNOT, MEANING, RENAMED, Teller
 from hostsim.measure.kvm.rules import BUSY_SHARE, REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
 
@@ -24,8 +24,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class KvmCalibration:
-    """numbers: of the sheet; absent: names that were not measured, and why; chains: median ns by what was done and sptes a
-    page; foreign_share: of the processors, taken by others meanwhile.
+    """The measured costs of one host's KVM.
+
+    host: where they were measured.
+    numbers: of the sheet, with their sources.
+    absent: numbers that were not measured, each with its reason.
+    chains: median ns a page by ioctl or call, then by sptes a page.
+    foreign_share: of all processors' time, taken by other processes meanwhile.
     """
 
     host: KvmHost
@@ -41,9 +46,13 @@ class KvmCalibration:
 
 
 def calibrate_kvm(kvm: Kvm, *, quick: bool = False, busy: bool = False, progress: Progress | None = None) -> KvmCalibration:
-    """Measure KVM; quick: no spare repetition; busy: accept a machine on which others work.
+    """Measure this host's KVM; the thread is pinned meanwhile.
 
-    KvmError if the machine is busy or KVM fails.
+    kvm: the opened device.
+    quick: make no spare repetition.
+    busy: accept a machine on which other processes work.
+    progress: called with the next measurement, how many are done, of how many.
+    Raises KvmError if the machine is busy or KVM fails.
     """
     look_first(accept=busy)
     host, cpus = read_host(), usable_cpus()
@@ -61,7 +70,7 @@ def calibrate_kvm(kvm: Kvm, *, quick: bool = False, busy: bool = False, progress
 
 
 def told(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
-    """What the repetitions of ``bench`` say."""
+    """Numbers, reasons and chains from the repetitions of ``bench``."""
     remark = f", other processes took {share:.0%} of the processors" if share > BUSY_SHARE else ""
     teller = Teller(host, bench, remark)
     numbers = tuple({number.name: number for number in [*teller.derived(), *teller.measured()]}.values())
@@ -69,7 +78,8 @@ def told(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
 
 
 def _absent(host: KvmHost, bench: Bench, found: set[str]) -> dict[str, str]:
-    timed = {RENAMED.get(name, {}).get(host.mmu, name): bench.why_not(name) for name in WHAT if not bench.sample(name)}
+    timed = {RENAMED.get(name, {}).get(host.mmu, name): bench.why_not(name) for name in MEANING if not bench.sample(name)}
+    timed |= {name: bench.why_not(name) for name in map(further_name, CHAIN_WORK)}
     no_fault = "with PML a write to a logged page is no fault, and logging it is not told apart from draining the buffer"
     pml = dict.fromkeys(("lockless_hold_ns", "pml_log_ns", "pml_drain_entry_ns"), no_fault) if host.pml else {}
     return {name: why for name, why in {**CANNOT, **pml, **timed}.items() if name not in found}
@@ -84,14 +94,14 @@ def _chains(bench: Bench) -> dict[str, dict[int, float]]:
 
 
 def with_kvm(plain: Calibration, kvm: KvmCalibration) -> Calibration:
-    """``plain`` with the numbers of KVM, which stand before its own of the same name."""
+    """``plain`` with the numbers of KVM in place of its own."""
     ours = {number.name for number in kvm.numbers}
     numbers = (*(number for number in plain.numbers if number.name not in ours), *kvm.numbers)
     return replace(plain, pml=kvm.host.pml, numbers=numbers, notes=tuple(notes(kvm)), through_kvm=tuple(sorted(ours)))
 
 
 def notes(kvm: KvmCalibration) -> list[str]:
-    """Lines for the head of the sheet and for people: how it was measured, chains, what stays assumed and why."""
+    """Lines for the head of the sheet and for people: the host, chains, and each assumed number with its reason."""
     lines = [f"KVM measured through /dev/kvm: {kvm.host.told}, {kvm.host.n_cpus} processors."]
     if kvm.is_busy:
         lines.append(f"The machine was busy: other processes took {kvm.foreign_share:.0%} of its processors; accepted.")

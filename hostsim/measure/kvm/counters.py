@@ -1,4 +1,4 @@
-"""KVM's own counters of a VM or a vCPU, through KVM_GET_STATS_FD: proof of what happened.
+"""KVM's own counters of a VM or a vCPU, through KVM_GET_STATS_FD.
 
 Linux virt/kvm/binary_stats.c, Documentation/virt/kvm/api.rst 4.133.
 """

@@ -1,4 +1,4 @@
-"""/dev/kvm, and every ioctl with an error that says what was tried, how it failed, what to do."""
+"""/dev/kvm, and every ioctl with an error that names the call, its failure and the remedy."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ NO_RIGHT = "join the group kvm (sudo usermod -aG kvm $USER) and log in again; ho
 NEEDED = {
     "KVM_CAP_USER_MEMORY": "KVM of Linux 2.6.25 or later",
     "KVM_CAP_IMMEDIATE_EXIT": "Linux 4.12 or later",
-    "KVM_CAP_BINARY_STATS_FD": "Linux 5.14 or later: KVM's counters prove that what was measured is what was meant",
+    "KVM_CAP_BINARY_STATS_FD": "Linux 5.14 or later: KVM's counters prove what happened",
 }
-"""Capabilities without which nothing is measured, and who has them."""
+"""Capabilities without which nothing is measured, and kernels that have them."""
 REMEDIES = {
     ("KVM_CREATE_VM", errno.EBUSY): "another hypervisor holds the processor's virtualization (VirtualBox, VMware): end it",
     ("KVM_CREATE_VM", errno.ENOTTY): f"{DEVICE} is no KVM device",
@@ -40,7 +40,7 @@ _ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
 
 
 class KvmError(HostsimError):
-    """KVM is not there, may not be used, or does not do what is asked: a message for people, exit code 2."""
+    """KVM is missing, may not be used, or fails: a message for people, exit code 2."""
 
 
 def refusal(tried: str, reason: str, remedy: str = "") -> KvmError:
@@ -84,7 +84,7 @@ class Kvm:
 
     @classmethod
     def open(cls) -> Self:
-        """Open /dev/kvm. Raises KvmError with what is missing and how to get it."""
+        """Open /dev/kvm. Raises KvmError with the cause and the remedy."""
         check_platform()
         path = DEVICE
         try:
@@ -102,12 +102,12 @@ class Kvm:
         version = ioctl(self.fd, abi.KVM_GET_API_VERSION)
         if version != abi.KVM_API_VERSION:
             raise refusal("KVM_GET_API_VERSION", f"got {version}, wanted {abi.KVM_API_VERSION}", "use a newer kernel")
-        for name, who in NEEDED.items():
+        for name, kernels in NEEDED.items():
             if not self.has(getattr(abi, name)):
-                raise refusal("KVM_CHECK_EXTENSION", f"KVM lacks {name}", f"this needs {who}")
+                raise refusal("KVM_CHECK_EXTENSION", f"KVM lacks {name}", f"this needs {kernels}")
 
     def has(self, capability: int) -> int:
-        """What KVM_CHECK_EXTENSION says: 0 if the capability is missing."""
+        """The answer of KVM_CHECK_EXTENSION: 0 if the capability is missing."""
         return ioctl(self.fd, abi.KVM_CHECK_EXTENSION, capability)
 
     def close(self) -> None:

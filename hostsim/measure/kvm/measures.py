@@ -1,4 +1,4 @@
-"""What is measured, one VM after the other; each function fills a bench and says which counters must have moved.
+"""The measurements, one VM after the other; each function fills a bench and names the counters that have to move.
 
 Names are those of the numbers in a cost sheet. Linux arch/x86/kvm/mmu/mmu.c, virt/kvm/kvm_main.c, virt/kvm/dirty_ring.c.
 """
@@ -156,7 +156,7 @@ def exits(bench: Bench) -> None:
 
 
 def all_vcpus(bench: Bench) -> None:
-    """Faults of as many vCPUs as there are processors, 8 at most, each in its own memory, then all in the same."""
+    """Faults of as many vCPUs as there are processors, 8 at most, each in its own memory, then all in one."""
     n_vcpus = min(8, bench.n_cpus)
     if n_vcpus < 2:
         bench.absent |= dict.fromkeys(("dirty_pass_own_ns", "dirty_pass_shared_ns"), "there is one processor")
@@ -274,7 +274,7 @@ def _all_writable(*vms: Vm) -> None:
 
 
 def _line(bench: Bench, name: str, vms: Sequence[Vm], ns: Sequence[float]) -> float:
-    """Keep the slope over the pages of the VMs; returns what is left for a VM without pages."""
+    """Keep the slope over the pages of the VMs; returns the line's value for a VM without pages."""
     a_page, at_none = slope([vm.spec.n_pages for vm in vms], ns)
     bench.keep(name, max(0.0, a_page))
     return max(0.0, at_none)
@@ -291,19 +291,24 @@ def _lost(bitmaps: Sequence[NDArray[np.uint64]], n: int) -> str:
 
 
 def chains(bench: Bench) -> None:
-    """A page mapped at 1, 2, 8, 16 addresses: what a further spte adds to enabling, GET, disabling, unmapping."""
+    """A page mapped at 1, 2, 8, 16 addresses: enabling, GET, disabling, unmapping by sptes a page."""
     for length in CHAINS:
         with bench.vm(memory_bytes=bench.memory_bytes // 2, aliases=length) as vm:
             for _ in range(bench.repetitions):
                 if not _chain_round(bench, vm, length):
-                    names = [chain_name(what, k) for what in CHAIN_WORK for k in CHAINS]
+                    names = [further_name(work) for work in CHAIN_WORK]
                     bench.absent |= dict.fromkeys(names, "a page has one spte here, whatever the guest maps (EPT, NPT)")
                     return
 
 
-def chain_name(what: str, length: int) -> str:
-    """Of ``what`` with ``length`` sptes a page."""
-    return f"{what}_{length}_sptes_ns"
+def chain_name(work: str, length: int) -> str:
+    """Name of ``work`` with ``length`` sptes a page."""
+    return f"{work}_{length}_sptes_ns"
+
+
+def further_name(work: str) -> str:
+    """Name of the time that a further spte adds to ``work``."""
+    return f"further_spte_{work}_ns"
 
 
 def _chain_round(bench: Bench, vm: Vm, length: int) -> bool:
@@ -351,4 +356,4 @@ MEASURES: dict[str, Callable[[Bench], None]] = {
     "chains of sptes": chains,
     "huge pages": huge_pages,
 }
-"""What is shown while it runs, and what runs."""
+"""By the words of the progress bar: the measurement."""

@@ -1,4 +1,4 @@
-"""From repetitions to numbers of a cost sheet: what each means, and how those that cannot be timed alone follow."""
+"""From repetitions to numbers of a cost sheet: the meaning of each, and the arithmetic of those that no clock sees alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hostsim.measure.calibrate.calibration import Measured
 from hostsim.measure.calibrate.sample import Sample
 from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.host import KvmHost
-from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, chain_name
+from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, chain_name, further_name
 from hostsim.measure.kvm.rules import slope
 
 EXIT_SHARE = 0.6
@@ -20,9 +20,9 @@ EXIT_SHARE = 0.6
 LOCKED_SHARE = 0.17
 """Of a write-protection fault of the shadow MMU under mmu_lock: perf on a Zen 4 host with Linux 6.18."""
 ROUND_TRIP_SHARE = 0.55
-"""Of such a fault: exit and entry, from the same run of perf; where an exit that is no fault costs more than a fault."""
+"""Of such a fault, exit and entry, from that run of perf; used where an exit that is no fault costs more than a fault."""
 
-WHAT = {
+MEANING = {
     "loop_ns": "a page written, nothing to fault on",
     "read_loop_ns": "a page read, nothing to fault on",
     "populate_pass_ns": "first write to a page that the host has to allocate",
@@ -30,16 +30,16 @@ WHAT = {
     "unmap_page_ns": "MADV_DONTNEED of mapped memory, a page",
     "mprotect_page_ns": "mprotect to read-only of mapped memory, a page",
     "protect_page_ns": "logging enabled, slope over pages of two VMs",
-    "enable_call_ns": "logging enabled, what is left for no page",
+    "enable_call_ns": "logging enabled, the rest for a slot without pages",
     "dirty_pass_ns": "a write-protected page written, one vCPU, back to back",
-    "dirty_pass_own_ns": "the same, all vCPUs at once, each in its own memory",
-    "dirty_pass_shared_ns": "the same, all vCPUs at once in one memory",
-    "lone_fault_200us_ns": "the same alone, a write each 200 us",
-    "lone_fault_1000us_ns": "the same alone, a write each 1000 us",
+    "dirty_pass_own_ns": "a write-protected page written, all vCPUs at once, each in its own memory",
+    "dirty_pass_shared_ns": "a write-protected page written, all vCPUs at once in one memory",
+    "lone_fault_200us_ns": "a write-protected page written, one write each 200 us",
+    "lone_fault_1000us_ns": "a write-protected page written, one write each 1000 us",
     "get_call_ns": "GET that protects nothing, a call",
     "get_dirty_page_ns": "GET that protects, a dirty page",
-    "clear_dirty_page_ns": "CLEAR, a dirty page: all, 512 and 64 pages a call, no call at all",
-    "clear_call_ns": "CLEAR, a call and its flush, from the same line",
+    "clear_dirty_page_ns": "CLEAR, a dirty page: the line through all, 512 and 64 pages a call",
+    "clear_call_ns": "CLEAR, a call and its flush, from that line",
     "clear_nothing_ns": "CLEAR of 64 clean pages, a call",
     "disable_page_ns": "logging disabled, nothing to recover, a page",
     "all_set_page_ns": "a log that begins all set, enabled, slope over pages",
@@ -50,11 +50,11 @@ WHAT = {
     "ring_harvest_ns": "an entry read by NumPy",
     "ring_reset_ns": "KVM_RESET_DIRTY_RINGS, an entry",
     "ring_full_exit_ns": "an exit because a ring is full, harvest and reset not counted",
-    "flush_first_ns": "CLEAR of one page, what a vCPU in guest mode adds",
-    "flush_vcpu_ns": "CLEAR of one page, what a second vCPU in guest mode adds",
+    "flush_first_ns": "CLEAR of one page, the share of a vCPU in guest mode",
+    "flush_vcpu_ns": "CLEAR of one page, the share of a second vCPU in guest mode",
     "recover_region_ns": "logging disabled, a 2 MiB region that was split",
 }
-"""What each number of a bench is."""
+"""By name of a bench's number: the work that was timed."""
 RENAMED = {"clear_dirty_page_ns": {"shadow": "clear_rmap_ns", "direct": "clear_rmap_ns", "tdp": "clear_tree_atomic_ns"}}
 """The sheet's name of a number, by MMU."""
 ABOVE_ALL = ("all_set_page_ns",)
@@ -74,7 +74,12 @@ CANNOT = {
 
 @dataclass(frozen=True)
 class Teller:
-    """Makes sourced numbers of a bench on a host; remark: appended to each source, as that the machine was busy."""
+    """Makes sourced numbers of a bench.
+
+    host: where it ran.
+    bench: its repetitions.
+    remark: appended to each source, as that the machine was busy.
+    """
 
     host: KvmHost
     bench: Bench
@@ -82,18 +87,18 @@ class Teller:
 
     def measured(self) -> Iterator[Measured]:
         """Every number that was timed."""
-        for name, what in WHAT.items():
+        for name, what in MEANING.items():
             sample = self.bench.sample(name)
             if sample and name not in ABOVE_ALL:
                 yield self._timed(RENAMED.get(name, {}).get(self.host.mmu, name), sample, what)
         for work in CHAIN_WORK:
             if sample := chain_slope(self.bench, work):
-                what = f"{work}, what a further spte of a page adds, from 2 to 16"
-                yield self._timed(f"further_spte_{work}_ns", sample, what)
+                what = f"{work}, the share of a further spte of a page, from 2 to 16"
+                yield self._timed(further_name(work), sample, what)
 
     def derived(self) -> Iterator[Measured]:
         """Numbers that follow from timed ones."""
-        samples = {name: sample for name in WHAT if (sample := self.bench.sample(name))}
+        samples = {name: sample for name in MEANING if (sample := self.bench.sample(name))}
         medians = {name: sample.median_ns for name, sample in samples.items()}
         pages = self.bench.sample("pages_a_map_fault")
         medians["pages_a_map_fault"] = pages.median_ns if pages else 1.0
@@ -125,10 +130,10 @@ def follow(host: KvmHost, ns: Mapping[str, float]) -> Iterator[tuple[str, float,
 
 
 def _of_shadow(ns: Mapping[str, float], fault_ns: float) -> Iterator[tuple[str, float, str, str]]:
-    """Every fault takes mmu_lock alone; how much of it the lock covers an ordinary user does not see."""
+    """Every fault takes mmu_lock exclusively; an ordinary user does not see how long."""
     locked_ns = LOCKED_SHARE * fault_ns
     yield "exclusive_base_ns", locked_ns, f"a share of {LOCKED_SHARE} of the fault, assumed", "dirty_pass_ns"
-    how = f"the fault less what mmu_lock covers (a share of {LOCKED_SHARE}, assumed)"
+    how = f"the fault less its hold of mmu_lock (a share of {LOCKED_SHARE}, assumed)"
     yield from _exit_and_entry(fault_ns - locked_ns, how, "dirty_pass_ns")
     yield from _populate(ns, fault_ns)
 
@@ -161,7 +166,7 @@ def _populate(ns: Mapping[str, float], map_ns: float) -> Iterator[tuple[str, flo
 
 
 def chain_slope(bench: Bench, work: str) -> Sample | None:
-    """What a further spte adds to ``work`` [ns], repetition by repetition.
+    """Time [ns] that a further spte adds to ``work``, repetition by repetition.
 
     The second spte of a page also brings its descriptor, so the line begins there.
     """

@@ -37,8 +37,11 @@ MANUAL: dict[Interface, int] = {
 
 @dataclass(frozen=True)
 class RealPhase:
-    """iteration: 0 outside of iterations; pages: of all vCPUs, that are written or worked on; ns: the median of the runs.
+    """One phase on /dev/kvm.
 
+    iteration: 0 outside of iterations.
+    pages: of all vCPUs or slots, that are written or worked on.
+    ns: the median of the runs.
     counters: of KVM, that moved in the first run.
     """
 
@@ -71,7 +74,7 @@ class RealResult:
 
 
 def check_real(spec: WalkedSpec) -> None:
-    """KvmError for what cannot be had of this host."""
+    """KvmError for a VM that this host cannot give."""
     if spec.mmu.page_size == "1GiB":
         raise refusal("-s anonymous_hugetlb_1gb", "no page of 1 GiB is to be had without root", "-s anonymous_hugetlb_2mb")
     if spec.n_vcpus > VCPUS_MAX:

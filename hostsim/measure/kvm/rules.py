@@ -1,4 +1,4 @@
-"""Rules of a measurement: what counters must show, when a machine is too busy, slope and intercept."""
+"""Rules of a measurement: expected counters, the limit of a busy machine, slope and intercept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Expected:
 
 
 def about(counter: str, count: float, slack: float = 0.01) -> Expected:
-    """As many as ``count``, a share ``slack`` of it and 8 more or less: the VM's own pages may fault as well."""
+    """``count`` moves, give or take a share ``slack`` and 8: the VM's own pages may fault as well."""
     off = abs(count) * slack + 8
     return Expected(counter, count - off, count + off)
 

@@ -37,9 +37,12 @@ RFLAGS = 0x2 | 0x200 | 0x3000
 
 @dataclass(frozen=True)
 class Place:
-    """Where a vCPU's memory is: mailbox_gpa, samples_gpa in the VM's ``own`` memory; root_gpa: of the page tables.
+    """The memory and the processor of a vCPU.
 
-    cpu: the processor its thread is pinned to; ring_entries: 0 for none.
+    mailbox_gpa, samples_gpa: places in the VM's ``own`` memory.
+    root_gpa: of the page tables.
+    cpu: its thread is pinned there.
+    ring_entries: of its dirty ring, 0 for none.
     """
 
     index: int
@@ -53,10 +56,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Outcome:
-    """ticks: of the time stamp counter, in the guest; cpu_ns: the thread's, of all KVM_RUN of the command.
+    """A command that a guest has carried out.
 
-    ring_fulls: exits because the dirty ring was full; ring_full_ns: to harvest and reset then; user_exits: the others.
-    samples: uint32[count], ticks of each paced write; progress: writes of SPIN.
+    ticks: of the time stamp counter, from begin to end in the guest.
+    cpu_ns: the thread's, in KVM_RUN, harvests and resets of a full ring left out.
+    ring_fulls: exits because the dirty ring was full.
+    ring_full_ns: the thread's, to harvest and reset then.
+    user_exits: exits to user space by OUT, the last one left out.
+    progress: writes of SPIN.
+    samples: uint32[count], ticks of each paced write.
     """
 
     ticks: int

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.counters import Counters
-from hostsim.measure.kvm.device import Kvm, ioctl, refusal
+from hostsim.measure.kvm.device import Kvm, KvmError, ioctl, refusal
 from hostsim.measure.kvm.guest import CODE_GPA, EVENT_PORT, PROGRAM, Work
 from hostsim.measure.kvm.page_tables import PAGE_BYTES, REGION_BYTES, PageTables, tables_bytes
 from hostsim.measure.kvm.region import Region
@@ -34,11 +34,16 @@ Call = tuple[int, ctypes.Structure]
 
 @dataclass(frozen=True)
 class VmSpec:
-    """memory_bytes: of the memslots that are measured, a multiple of 2 MiB; n_slots: so many, of equal size.
+    """A VM to be made.
 
-    huge: transparent huge pages of the host; guest_huge: 2 MiB pages of the guest; aliases: each page is mapped at so many
-    guest-virtual addresses; ring_entries: of each vCPU's dirty ring, 0: the bitmap; manual_protect: flags of
-    KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; cpus: processors that vCPUs and the host's thread share, (): those of this thread.
+    memory_bytes: of the memslots that are measured, a multiple of 4 KiB.
+    n_slots: so many share that memory.
+    huge: the host's memory is of transparent huge pages.
+    guest_huge: the guest's page tables have 2 MiB pages.
+    aliases: guest-virtual addresses of each page.
+    ring_entries: of each vCPU's dirty ring, 0: the log is a bitmap.
+    manual_protect: flags of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
+    cpus: processors for vCPUs and the host's thread, (): those of this thread.
     """
 
     memory_bytes: int
@@ -113,7 +118,8 @@ class Vm:
         if self.spec.manual_protect:
             self._enable_cap(abi.KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, self.spec.manual_protect)
         if self.spec.aliases > 1:
-            ioctl(self.fd, abi.KVM_SET_NR_MMU_PAGES, SHADOW_PAGES_MAX)
+            with suppress(KvmError):  # only a limit of shadow paging: without it pages are recycled, and counters show that
+                ioctl(self.fd, abi.KVM_SET_NR_MMU_PAGES, SHADOW_PAGES_MAX)
 
     def _enable_cap(self, cap: int, argument: int) -> None:
         enable = abi.kvm_enable_cap(cap=cap)
@@ -218,7 +224,7 @@ class Vm:
         return [vcpu.finish() for vcpu, _ in active]
 
     def start(self, work: Work, vcpu: int = 0) -> None:
-        """Let vCPU ``vcpu`` begin ``work`` and go on while the host does something else."""
+        """Let vCPU ``vcpu`` begin ``work``; the host's thread goes on meanwhile."""
         self.vcpus[vcpu].begin(work, at_once=True)
 
     def stop(self, vcpu: int = 0) -> Outcome:
