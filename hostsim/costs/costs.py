@@ -118,6 +118,10 @@ class CostSheet:
         """Whether the processor logs pages by itself."""
         return self.pml_log_ns is not None
 
+    def measured_ns(self, name: str) -> float:
+        """A number of KVM_MEASURED; 0.0 in a sheet that lacks it: its cost is in other numbers, or is not known."""
+        return self.numbers[name].value if name in self.numbers else 0.0
+
     def fitted_on(self) -> frozenset[str]:
         """Published rows, "row key", that some number of this sheet was set on."""
         return frozenset(row for number in self.numbers.values() for row in number.fitted_on)
@@ -130,7 +134,8 @@ ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
 """Numbers that a sheet may have besides, with nothing computed from them yet."""
 KVM_MEASURED = (
     "dirty_pass_ns", "dirty_pass_own_ns", "dirty_pass_shared_ns", "lone_fault_200us_ns", "lone_fault_1000us_ns",
-    "enable_call_ns", "disable_page_ns", "get_call_ns", "get_dirty_page_ns", "clear_call_ns", "clear_nothing_ns",
+    "enable_call_ns", "disable_call_ns", "disable_page_ns", "get_call_ns", "get_dirty_page_ns", "clear_call_ns",
+    "clear_nothing_ns",
     "all_set_first_clear_ns", "event_exit_ns", "user_exit_ns", "ring_pass_ns", "ring_harvest_ns", "ring_reset_ns",
     "ring_full_exit_ns", "unmap_page_ns", "mprotect_page_ns", "further_spte_enable_ns", "further_spte_get_ns",
     "further_spte_disable_ns", "further_spte_unmap_ns",
@@ -144,7 +149,10 @@ class LogCosts:
 
     get_ns: a page whose bit is copied; clear_ns: a page cleared; protect_ns: an spte protected; split_ns, recover_ns: a
     2 MiB region; all_set_ns: a page of a log that begins all set; flush_ns, first_ipi_ns, more_ipi_ns: a TLB flush, with the
-    first and with each further vCPU in guest mode.
+    first and with each further vCPU in guest mode. Of sheets that were measured through /dev/kvm, else 0: enable_call_ns,
+    disable_call_ns: switching a memslot's log on and off, beside its pages; disable_page_ns: a page whose mapping is looked
+    at when the log ends, and stays; clear_call_ns: a CLEAR that finds nothing; ring_reset_ns: an entry of a ring reset,
+    0: as clear_ns.
     """
 
     get_ns: float
@@ -156,6 +164,11 @@ class LogCosts:
     flush_ns: float
     first_ipi_ns: float
     more_ipi_ns: float
+    enable_call_ns: float = 0.0
+    disable_call_ns: float = 0.0
+    disable_page_ns: float = 0.0
+    clear_call_ns: float = 0.0
+    ring_reset_ns: float = 0.0
 
     def remote_flush_ns(self, running: int) -> float:
         """One flush with ``running`` other vCPUs in guest mode (oracle O35)."""
@@ -370,6 +383,11 @@ def log_costs(sheet: CostSheet, era: Era, mmu: str = "tdp") -> LogCosts:
         flush_ns=sheet.flush_local_ns,
         first_ipi_ns=sheet.flush_first_ns,
         more_ipi_ns=sheet.flush_vcpu_ns,
+        enable_call_ns=sheet.measured_ns("enable_call_ns"),
+        disable_call_ns=sheet.measured_ns("disable_call_ns"),
+        disable_page_ns=sheet.measured_ns("disable_page_ns"),
+        clear_call_ns=sheet.measured_ns("clear_nothing_ns"),
+        ring_reset_ns=sheet.measured_ns("ring_reset_ns"),
     )
 
 

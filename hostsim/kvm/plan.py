@@ -72,9 +72,9 @@ class LogPlan:
         large_ns = self.costs.split_ns if self.eager_split else self.costs.protect_ns
         return whole_ns(large * large_ns + small * self.costs.protect_ns)
 
-    def stop_hold_ns(self, regions: int) -> int:
-        """Hold of mmu_lock that recovers ``regions`` of huge pages."""
-        return whole_ns(regions * self.costs.recover_ns)
+    def stop_hold_ns(self, regions: int, pages: int = 0) -> int:
+        """Hold of mmu_lock that recovers ``regions`` of huge pages, and looks at mappings of ``pages`` that stay."""
+        return whole_ns(regions * self.costs.recover_ns + pages * self.costs.disable_page_ns)
 
     def clear_hold_ns(self, pages: int, large: int) -> int:
         """Hold of mmu_lock that clears ``pages``, and protects or splits ``large`` sptes of a log that began all set."""
@@ -83,4 +83,4 @@ class LogPlan:
 
     def reset_hold_ns(self, masks: int, entries: int) -> int:
         """Hold of mmu_lock that resets ``entries`` of dirty rings, one turn at the lock for each of ``masks``."""
-        return whole_ns(masks * self.lock_pair_ns + entries * self.costs.clear_ns)
+        return whole_ns(masks * self.lock_pair_ns + entries * (self.costs.ring_reset_ns or self.costs.clear_ns))

@@ -16,6 +16,7 @@ Progress = Callable[[str, int, int], None]
 SUITES: dict[str, str] = {
     "qemu": "hostsim.validation.qemu",
     "published": "hostsim.validation.published",
+    "kvm": "hostsim.validation.kvm_real",
     "oracles": "hostsim.validation.oracles",
 }
 """Name of a suite and the module whose ``rows(only, jobs, progress)`` computes it; imported when it runs."""

@@ -51,7 +51,7 @@ def test_a_person_gets_rows_and_a_summary(few: str, tmp_path: Path) -> None:
 def test_a_suite_that_is_not_there(tmp_path: Path) -> None:
     done = hostsim("validate", "--suite", "dreams", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "got dreams, wanted one of qemu, published, oracles" in done.stderr
+    assert "got dreams, wanted one of qemu, published, kvm, oracles" in done.stderr
 
 
 def test_cases_come_from_a_file(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hostsim.costs.cost_rules import RULES, Rule, exclusive_base_ns, queued_serv
 from hostsim.costs.costs import CostSheet, exit_costs, flush_ns, load_costs, log_costs, sheet_names
 from hostsim.costs.era import load_era
 
-SHEETS = ("arm64-jing", "cascade-lake", "haswell", "nehalem-2010", "skylake")
+SHEETS = ("arm64-jing", "cascade-lake", "haswell", "nehalem-2010", "skylake", "zen4-pvm")
 UNIT = re.compile(r"_(ns|bytes|share|ratio|vcpus|flushes|regions|entries)$")
 PAGES = 262_144
 """4 KiB pages of 1 GiB."""
@@ -233,7 +233,7 @@ def test_rows_that_are_no_prediction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"), [("cascade", "'cascade-lake'"), ("Haswel", "'haswell'"), ("zen", "one of arm64")]
+    ("name", "wanted"), [("cascade", "'cascade-lake'"), ("Haswel", "'haswell'"), ("xeon", "one of arm64")]
 )
 def test_an_unknown_sheet_names_the_nearest(name: str, wanted: str) -> None:
     with pytest.raises(InputError) as caught:

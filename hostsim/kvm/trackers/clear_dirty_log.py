@@ -78,6 +78,8 @@ class ClearDirtyLog(KvmLog):
             return self._plan.clear_hold_ns(pages, large)
 
         self._drain()
+        if self._plan.costs.clear_call_ns:
+            yield self._env.timeout(round(self._plan.costs.clear_call_ns))
         yield from self._vm.lock.hold(EXCLUSIVE, hold_ns)
         if pages or large:
             yield from self._vm.flush()

@@ -26,6 +26,8 @@ class DirtyRing(KvmLog):
         self._reap_period_ns = self._plan.reap_period_ns if reap_period_ns is None else reap_period_ns
         self._reaped = np.zeros(self._n_pages, np.uint8)
         """1: reaped since the last sync."""
+        self.reset_entries = 0
+        """Entries of all rings that the last reap reset."""
         vm.on_ring_full = self.reap
         self._env.process(self._reaper())
 
@@ -53,6 +55,7 @@ class DirtyRing(KvmLog):
     def _reap(self) -> Timed[None]:
         entries, masks = self._engine.log.take_rings(self._reaped)
         self._vm.times.reaps += 1
+        self.reset_entries = entries
         if entries == 0:
             return
         hold_ns = self._plan.reset_hold_ns(masks, entries)

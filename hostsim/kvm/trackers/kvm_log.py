@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hostsim.core.dirty_tracker import Timed
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.live_vm import LiveVm
+from hostsim.spte_index.spte import REGION_PAGES
 
 
 class KvmLog:
@@ -63,6 +64,7 @@ class KvmLog:
 
     def _start(self) -> Timed[None]:
         plan = self._plan
+        yield from self._slot_calls(plan.costs.enable_call_ns)
         if plan.all_set:
             yield self._env.timeout(round(self._n_pages * plan.costs.all_set_ns))
         else:
@@ -93,6 +95,11 @@ class KvmLog:
         if self._plan.invalidates:
             self._engine.mmu.zap(0, self._n_pages, self._env.now_ns)
 
+    def _slot_calls(self, call_ns: float) -> Timed[None]:
+        """KVM_SET_USER_MEMORY_REGION of each slot beside the work on its pages (kvm_set_memslot, synchronize_srcu)."""
+        if call_ns:
+            yield self._env.timeout(round(call_ns * self._plan.n_slots))
+
     def _unlocked(self) -> Timed[None]:
         """The rest of an index's call that needs no mmu_lock."""
         if self._vm.indexed is not None and self._vm.indexed.unlocked_ns:
@@ -104,6 +111,7 @@ class KvmLog:
         return self._plan.start_hold_ns(*self._engine.log.count_start(splits=self._plan.eager_split))
 
     def _stop(self) -> Timed[None]:
+        yield from self._slot_calls(self._plan.costs.disable_call_ns)
         recovered_before = self.recovered_regions
         if self._plan.flush_each and self._plan.recovery != "none":
             yield from self._recover_each()
@@ -122,7 +130,9 @@ class KvmLog:
 
     def _stop_hold_ns(self) -> int:
         regions = self._count_recovered()
-        return self._vm.indexed.stop_log() if self._vm.indexed else self._plan.stop_hold_ns(regions)
+        if self._vm.indexed:
+            return self._vm.indexed.stop_log()
+        return self._plan.stop_hold_ns(regions, self._n_pages - regions * REGION_PAGES)
 
     def _recover_each(self) -> Timed[None]:
         """Zap the 4 KiB sptes of a region and flush, under mmu_lock, before the next region (until 5.17).

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hostsim.core.constants import NS_PER_MS
 from hostsim.measure.calibrate.sample import Sample
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.counters import changed
@@ -21,7 +22,6 @@ from hostsim.measure.kvm.rules import REPETITIONS_MIN, Expected, complaint
 from hostsim.measure.kvm.vcpu import Outcome
 from hostsim.measure.kvm.vm import Call, Vm, VmSpec
 
-NS_PER_MS = 1_000_000
 WARMING = 3
 
 

@@ -14,8 +14,9 @@ from itertools import islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_MS
 from hostsim.measure.kvm import abi
-from hostsim.measure.kvm.bench import NS_PER_MS, Bench, Timing, asking, guest_timing, host_timing
+from hostsim.measure.kvm.bench import Bench, Timing, asking, guest_timing, host_timing
 from hostsim.measure.kvm.guest import Command, Work
 from hostsim.measure.kvm.rules import Expected, about, none_of, slope
 from hostsim.measure.kvm.vm import Vm, address_of, clear
@@ -77,7 +78,7 @@ def loops_and_maps(bench: Bench) -> None:
 
 
 def clear_log(bench: Bench) -> None:
-    """Manual protect: enabling by size, faults, GET, CLEAR by chunk, disabling."""
+    """Manual protect: enabling by size, faults, GET, CLEAR by chunk, disabling by size."""
     flags = abi.KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE
     with bench.vm(manual_protect=flags) as vm, bench.vm(manual_protect=flags, memory_bytes=SMALL_BYTES) as small:
         _all_writable(small, vm)
@@ -85,8 +86,8 @@ def clear_log(bench: Bench) -> None:
             enables = [_enable(one) for one in (small, vm)]
             bench.keep("enable_call_ns", _line(bench, "protect_page_ns", (small, vm), enables))
             _clear_round(bench, vm)
-            small.ask(small.logs(on=False))
-            bench.take("disable_page_ns", asking(vm, vm.logs(on=False)), vm.spec.n_pages)
+            disables = [asking(one, one.logs(on=False)).ns for one in (small, vm)]
+            bench.keep("disable_call_ns", _line(bench, "disable_page_ns", (small, vm), disables))
             _all_writable(small, vm)
 
 

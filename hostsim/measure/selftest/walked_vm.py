@@ -99,6 +99,11 @@ class WalkedVm:
         """Sptes of the VM, to be looked at."""
         return self.vm.engine.kvm.sptes
 
+    @property
+    def reset_entries(self) -> int:
+        """Entries that the last reset of the dirty rings found."""
+        return int(self.tracker.reset_entries)
+
     def tally(self) -> Tally:
         """All counters now."""
         return self.vm.tally()
@@ -118,11 +123,15 @@ class WalkedVm:
         harvest = yield from self.tracker.sync(self.bitmap)
         return int(harvest.newly_dirty_pages)
 
-    def clear(self) -> Timed:
-        """KVM_CLEAR_DIRTY_LOG of all that the last GET found, an ioctl a slot; returns pages cleared."""
+    def clear(self, chunk_pages: int = 0) -> Timed:
+        """KVM_CLEAR_DIRTY_LOG of all that the last GET found; returns pages cleared.
+
+        chunk_pages: pages of an ioctl, 0: a slot.
+        """
         cleared = 0
         for first, end in self.spec.slots():
-            cleared += yield from self.tracker.clear(first, end)
+            for start in range(first, end, chunk_pages or end - first):
+                cleared += yield from self.tracker.clear(start, min(end, start + (chunk_pages or end - first)))
         return cleared
 
     def disable(self) -> Timed:
