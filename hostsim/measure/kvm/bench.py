@@ -84,7 +84,7 @@ def asking(vm: Vm, calls: Sequence[Call]) -> Timing:
 class Bench:
     """Repetitions by name.
 
-    repetitions: of each measurement.
+    repetitions: of each measurement, each time that it is made.
     memory_bytes: of a VM, unless a measurement asks for less.
     cpus: processors for vCPUs and the host's thread.
     pml: whether the processor logs writes by itself.

@@ -16,8 +16,10 @@ from hostsim.measure.kvm.rules import BUSY_SHARE, REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
 
 MEMORY_BYTES = 64 << 20
-SPARE = 2
-"""Repetitions made beyond those that a median needs, for such as are refused."""
+ROUNDS, A_ROUND = 4, 3
+"""Every measurement is made in each round, with so many repetitions and in new VMs, so that drift of the machine shows as
+spread; together more than a median needs, for such as are refused.
+"""
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,20 +51,20 @@ def calibrate_kvm(kvm: Kvm, *, quick: bool = False, busy: bool = False, progress
     """Measure this host's KVM; the thread is pinned meanwhile.
 
     kvm: the opened device.
-    quick: make no spare repetition.
+    quick: a single round, with no repetition to spare.
     busy: accept a machine on which other processes work.
     progress: called with the next measurement, how many are done, of how many.
     Raises KvmError if the machine is busy or KVM fails.
     """
     look_first(accept=busy)
     host, cpus = read_host(), usable_cpus()
-    repetitions = REPETITIONS_MIN + (0 if quick else SPARE)
+    rounds, repetitions = (1, REPETITIONS_MIN) if quick else (ROUNDS, A_ROUND)
     bench = Bench(kvm, repetitions, MEMORY_BYTES, cpus, host.pml)
     bystanders = Bystanders()
     with pinned(cpus[0]):
-        for done, (what, measure) in enumerate(MEASURES.items()):
+        for done, (what, measure) in enumerate([*MEASURES.items()] * rounds):
             if progress:
-                progress(what, done, len(MEASURES))
+                progress(what, done, rounds * len(MEASURES))
             measure(bench)
     share = bystanders.share()
     check_quiet(share, accept=busy)
