@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,12 @@ HELP = """Run the argument of July 2010: which index should find the shadow PTEs
 Twelve claims, each with a verdict and the point where it turns, measured by running the structures. Beside it stands a
 closed form."""
 
+RealFlag = Annotated[
+    bool, typer.Option("--real", help="Only this host's KVM: what a spte of a page costs, beside model and closed form.")
+]
+BusyFlag = Annotated[bool, typer.Option("--busy", help="With --real: accept a machine on which other processes work.")]
+DEFAULT_SHEET, REAL_SHEET = "nehalem-2010", "zen4-pvm"
+"""The sheet of --real without --sheet: of a host that was measured through /dev/kvm."""
 OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")]
 
 
@@ -42,7 +49,9 @@ def main() -> None:
 
 def debate_command(
     *,
-    sheet: SheetOption = "nehalem-2010",
+    sheet: SheetOption = DEFAULT_SHEET,
+    real: RealFlag = False,
+    busy: BusyFlag = False,
     style: FormatOption = "text",
     as_json: JsonFlag = False,
     out: OutOption = Path("out/debate"),
@@ -51,6 +60,9 @@ def debate_command(
     quiet: QuietFlag = False,
 ) -> None:
     """Run and tell."""
+    if real:
+        _real(REAL_SHEET if sheet == DEFAULT_SHEET else sheet, busy=busy, as_json=as_json, wide=wide)
+        return
     from hostsim.report.debate_report import claims_csv, condition_lines, debate_content, debate_tables, write_debate
     from hostsim.report.steps_progress import steps_progress
     from hostsim.results.store import prepare_folder
@@ -67,3 +79,22 @@ def debate_command(
     paths = [] if no_files else write_debate(out, content, claims)
     caption = "\n".join([machine_words(), "", *condition_lines(claims)])
     tell(told_as, content, debate_tables(claims), caption, claims_csv(claims), paths, wide=wide)
+
+
+def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool) -> None:
+    """Chains of sptes on this host, beside the modelled rmap and the closed form."""
+    from hostsim.costs.costs import load_costs
+    from hostsim.measure.kvm.chain_costs import chain_costs
+    from hostsim.measure.kvm.device import Kvm
+    from hostsim.report.console import say, say_raw, show
+    from hostsim.report.tables import plain_table
+
+    costs = load_costs(sheet)
+    with Kvm.open() as device:
+        found = chain_costs(device, costs, busy=busy)
+    table = found.table()
+    if as_json:
+        say_raw(json.dumps({"host": found.host.told, "sheet": sheet, "rows": list(table.rows())}, indent=2) + "\n")
+        return
+    say([f"real: {found.host.told}", f"modelled: the rmap since 6.4, sheet {sheet}", *found.lines(), ""])
+    show(plain_table(table, most=len(table)), wide=wide)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ import pytest
 from hostsim.costs.costs import load_costs
 from hostsim.measure.kvm import calibrate_kvm, device
 from hostsim.measure.kvm.bench import asking, guest_timing
+from hostsim.measure.kvm.chain_costs import form_ns, modelled_ns
 from hostsim.measure.kvm.device import Kvm, KvmError, ioctl
 from hostsim.measure.kvm.guest import Command, Work
 from hostsim.measure.kvm.host import read_host
 from hostsim.measure.kvm.real_selftest import dirty_pages
 from hostsim.measure.kvm.vm import Vm, VmSpec, address_of
+from hostsim.spte_index.cache_costs import CacheCosts
 from tests.helpers.command import hostsim, started
 from tests.helpers.needs import needs_kvm
 
@@ -349,3 +352,23 @@ def test_phases_are_as_the_own_sheet_says(options: tuple[str, ...], tmp_path: Pa
     long = [row for row in json.loads(done.stdout)["phases"] if row["real_ns_a_page"] >= 20]
     near = [row for row in long if abs(row["ratio"] - 1) <= 0.2]
     assert len(near) >= 0.9 * len(long), [(row["phase"], row["ratio"]) for row in long]
+
+
+@needs_kvm
+def test_the_debate_measures_chains_beside_model_and_form(tmp_path: Path) -> None:
+    done = hostsim("debate", "--real", "--busy", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = json.loads(done.stdout)["rows"]
+    assert list(tmp_path.iterdir()) == []
+    if read_host().mmu == "shadow":
+        assert [(row["work"], row["sptes_a_page"]) for row in rows][:4] == [("enable", k) for k in (1, 2, 8, 16)]
+        assert all(row["real_ns"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize("length", [1, 2, 8, 16])
+def test_the_form_of_a_chain_is_near_the_index_where_lines_cost_alike(length: int) -> None:
+    """All levels of the memory cost the same, so the order in which lines are read does not matter."""
+    costs = replace(CacheCosts.from_sheet(load_costs("zen4-pvm")), l1_ns=5, l2_ns=5, llc_ns=5, dram_ns=5, line_stream_ns=5)
+    for work, ns in modelled_ns(costs, length).items():
+        if work == "enable":
+            assert form_ns(costs, work, length) == pytest.approx(ns, rel=0.35)

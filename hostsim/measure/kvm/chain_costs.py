@@ -1,0 +1,139 @@
+"""The argument of 2010 on this host: the price of each further spte of a page, real, in the modelled rmap, by a form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from hostsim.costs.costs import CostSheet
+from hostsim.measure.kvm.bench import Bench
+from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
+from hostsim.measure.kvm.device import Kvm
+from hostsim.measure.kvm.host import KvmHost, read_host
+from hostsim.measure.kvm.measures import CHAINS, chain_name, chains
+from hostsim.measure.kvm.rules import REPETITIONS_MIN
+from hostsim.measure.kvm.vm import pinned, usable_cpus
+from hostsim.results.tables import Table
+from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.spte_index.designs import make_index, tables_for
+from hostsim.spte_index.guests import one_slot
+from hostsim.spte_index.meter import Meter
+from hostsim.spte_index.protocol import BaseIndex
+from hostsim.spte_index.rmap import HEAD_BYTES
+from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
+from hostsim.spte_index.tables import ENTRIES, take_tables
+from hostsim.spte_index.work import LINE_BYTES
+
+MEMORY_BYTES = 64 << 20
+PAGES = 8192
+"""Pages of the modelled guest: as many as the measured one has."""
+DESC_SPTES = 14
+"""Sptes of a descriptor of the rmap since 6.4 (arch/x86/kvm/mmu/mmu.c::PTE_LIST_EXT)."""
+SPTES_A_LINE = 8
+WORDS = {"enable": "Enabling a log", "get": "A GET that protects", "unmap": "Unmapping, beside the host's own work"}
+WORKS = tuple(WORDS)
+COLUMNS = {"work": "str", "sptes_a_page": "int64", "real_ns": "float64", "rmap_ns": "float64", "form_ns": "float64"}
+
+
+@dataclass(frozen=True)
+class ChainCosts:
+    """Costs a page [ns] by (work, sptes a page).
+
+    host: where the real ones were measured.
+    real: medians; modelled: of the index ``rmap`` with the costs of a sheet; form: closed form of its counted lines.
+    """
+
+    host: KvmHost
+    real: dict[tuple[str, int], float]
+    modelled: dict[tuple[str, int], float]
+    form: dict[tuple[str, int], float]
+
+    def lines(self) -> list[str]:
+        """A sentence a work: what a further spte of a page adds, from 2 to 16."""
+        few, many = CHAINS[1], CHAINS[-1]
+        return [
+            f"{WORDS[work]}: each further spte of a page adds {self._further(self.real, work, few, many):.1f} ns here, "
+            f"{self._further(self.modelled, work, few, many):.1f} in the model, "
+            f"{self._further(self.form, work, few, many):.1f} by the closed form."
+            for work in WORKS if (work, few) in self.real and (work, many) in self.real
+        ]  # fmt: skip
+
+    def _further(self, costs: dict[tuple[str, int], float], work: str, few: int, many: int) -> float:
+        return (costs[work, many] - costs[work, few]) / (many - few)
+
+    def table(self) -> Table:
+        """A row a work and number of sptes."""
+        return Table.of("sptes", COLUMNS, self._rows())
+
+    def _rows(self) -> Iterator[tuple[str, int, float, float, float]]:
+        for key, real_ns in self.real.items():
+            work, length = key
+            yield work, length, round(real_ns, 2), round(self.modelled[key], 2), round(self.form[key], 2)
+
+
+def chain_costs(kvm: Kvm, sheet: CostSheet, *, busy: bool = False) -> ChainCosts:
+    """Measure chains of 1, 2, 8 and 16 sptes a page on this host, and price the modelled rmap by ``sheet``.
+
+    kvm: the opened device.
+    busy: accept a machine on which other processes work.
+    Raises KvmError if the machine is busy or KVM fails.
+    """
+    look_first(accept=busy)
+    host, cpus, bystanders = read_host(), usable_cpus(), Bystanders()
+    bench = Bench(kvm, REPETITIONS_MIN, MEMORY_BYTES, cpus, host.pml)
+    with pinned(cpus[0]):
+        chains(bench)
+    check_quiet(bystanders.share(), accept=busy)
+    found = {(work, k): sample.median_ns for work in WORKS for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
+    costs = CacheCosts.from_sheet(sheet)
+    modelled = {(work, k): ns for k in CHAINS for work, ns in modelled_ns(costs, k).items()}
+    form = {(work, k): form_ns(costs, work, k) for work in WORKS for k in CHAINS}
+    return ChainCosts(host, found, modelled, form)
+
+
+def modelled_ns(costs: CacheCosts, length: int) -> dict[str, float]:
+    """Cost a page of each work on an rmap of ``length`` sptes a page, in order; one of them is writable at GET."""
+    index, sptes = _rmap(length)
+    meter = Meter(index, costs)
+    enable_ns = _ns(meter, lambda: index.protect_slot(0))
+    index.make_writable(sptes[0])
+    get_ns = _ns(meter, lambda: index.protect_masked(0, np.ones(PAGES, np.uint8)))
+    unmap_ns = _ns(meter, lambda: index.unmap(0, PAGES))
+    return {"enable": enable_ns, "get": get_ns, "unmap": unmap_ns}
+
+
+def _ns(meter: Meter, call: object) -> float:
+    assert callable(call)
+    with meter.of("call"):
+        call()
+    return meter.last_ns / PAGES
+
+
+def _rmap(length: int) -> tuple[BaseIndex, list[np.ndarray[tuple[int], np.dtype[np.int64]]]]:
+    """An rmap over ``length`` address spaces that map all pages, and the sptes of each."""
+    n_tables, slots = PAGES // ENTRIES, one_slot(PAGES)
+    tables = tables_for("rmap", n_tables * length, PAGES)
+    gfns, spaces = np.arange(PAGES), []
+    index = make_index("rmap", tables, slots)
+    for space in range(length):
+        taken = take_tables(tables, np.arange(n_tables) * ENTRIES, space, direct=False)
+        spaces.append((taken[:, None] * ENTRIES + np.arange(ENTRIES)).ravel())
+        index.map(spaces[-1], gfns, PRESENT | WRITABLE | DIRTY)
+    return index, spaces
+
+
+def form_ns(costs: CacheCosts, work: str, length: int) -> float:
+    """Closed form: a head, descriptors beyond one spte, and each spte with its share of a line, all read in order.
+
+    GET changes one spte of a page, the others are looked at; enabling and unmapping change all.
+    """
+    footprint = PAGES * (HEAD_BYTES + length * 8 + (ceil(length / DESC_SPTES) * 128 if length > 1 else 0))
+    stream_ns, load_ns = costs.stream_ns(footprint), costs.load_ns(footprint)
+    head_ns = costs.visit_ns + stream_ns * HEAD_BYTES / LINE_BYTES
+    spte_lines_ns = length * stream_ns / SPTES_A_LINE
+    descriptors_ns = ceil(length / DESC_SPTES) * 2 * load_ns if length > 1 else 0.0
+    changed = 1 if work == "get" else length
+    return head_ns + spte_lines_ns + descriptors_ns + length * costs.visit_ns + changed * (costs.change_ns + costs.atomic_ns)
