@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def assumptions_of(scenario: Scenario) -> tuple[str, ...]:
-    """What ``scenario``, checked and complete, leaves open and is taken for granted, a sentence each."""
+    """A sentence for each value that hostsim assumes because ``scenario``, checked and complete, leaves it out."""
     return tuple(_sweeps(scenario.vm)) if scenario.migration is not None else ()
 
 
@@ -22,7 +22,7 @@ def _drifts(load: Workload) -> bool:
 
 
 def _sweeps(vm: Vm) -> Iterator[str]:
-    """Sweeps of several vCPUs: under KVM, faults hold up the one in front."""
+    """Sweeps of several vCPUs: under KVM, faults delay the vCPU in front, so the others catch up with it."""
     for i, load in enumerate(vm.workload):
         k, key = len(load.vcpu_numbers(vm.vcpus)), f"vm.workload.{i}"
         if k == 1 or vm.dirty_tracking == "tcg" or not _drifts(load):

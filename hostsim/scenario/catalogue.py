@@ -1,4 +1,4 @@
-"""The scenarios at hand: those of the current folder, of the checkout, or those that came with the package."""
+"""The scenarios at hand: in the current folder, else in the checkout, else in the installed package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Entry:
-    """A scenario or script: its name, where it is, what it asks, and what is wrong with it, if anything."""
+    """A scenario or script.
+
+    name: of the scenario, else the stem of the file; path: as ``hostsim run`` takes it; question: the one it asks.
+    problem: why the file cannot be loaded, "" if it can.
+    """
 
     name: str
     path: str
@@ -27,19 +31,19 @@ class Entry:
 
 
 def own_folder() -> Path | None:
-    """The scenarios of hostsim itself: of the checkout that it runs from, else those that the wheel has brought."""
+    """The folder of hostsim's own scenarios: in its checkout, else in the installed wheel; None if neither has it."""
     places = (PACKAGE.parent / FOLDER, PACKAGE / "data" / FOLDER)
     return next((place for place in places if place.is_dir()), None)
 
 
 def scenario_folder() -> Path | None:
-    """The folder ``scenarios`` here, else that of hostsim itself; None if there is neither."""
+    """The folder ``scenarios`` of the current folder, else hostsim's own; None if there is neither."""
     here = Path(FOLDER)
     return here if here.is_dir() else own_folder()
 
 
 def catalogue(folder: Path) -> list[Entry]:
-    """Every scenario and script in ``folder``, by name; of hostsim's own ones ``path`` is the name that ``run`` takes."""
+    """Every scenario and script in ``folder``, by name; for hostsim's own files ``path`` is the name that ``run`` takes."""
     files = sorted(path for path in folder.iterdir() if path.suffix in {".toml", ".py"} and path.is_file())
     found = [_script(path) if path.suffix == ".py" else _scenario(path) for path in files]
     return found if folder != own_folder() else [replace(one, path=Path(one.path).name) for one in found]

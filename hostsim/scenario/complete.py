@@ -47,7 +47,7 @@ APPLIES: Mapping[str, tuple[Callable[[Workload], bool], str]] = {
     "catch_up": (lambda workload: workload.pacing == "open", 'only with pacing = "open"'),
     "tick_late": (_late_ticks_matter, 'only with pacing = "closed" and a tick'),
 }
-"""Key of a workload: when it means something, and what to say otherwise."""
+"""Key of a workload: a test whether the workload reads the key, and the words of the error where it does not."""
 
 
 def without_idle_keys(workload: Workload, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,18 +64,18 @@ def complete(scenario: Scenario) -> None:
 
 
 def _with(model: M, values: Mapping[str, Any]) -> M:
-    """A copy with ``values``, which do not count as written by anybody."""
+    """A copy with ``values``; pydantic does not count them as written in the file (``model_fields_set``)."""
     copy = model.model_copy()
     copy.__dict__.update(values)
     return copy
 
 
 HOST_WIDE = ("era", "costs", "a_bits")
-"""Keys of [vm.mmu] that say what the host is: neighbours have them from the VM beside which they stand."""
+"""Keys of [vm.mmu] that describe the host: a neighbour takes them from [vm]."""
 
 
 def neighbours(scenario: Scenario) -> tuple[Vm, ...]:
-    """The neighbours, each with what it does not say of KVM: it is never logged, and its host is that of ``vm``."""
+    """The neighbours, each with the KVM keys that it leaves out: it is never logged, and it runs on the host of ``vm``."""
     host = scenario.vm.mmu or Mmu()
     return tuple(_on_host(vm, host) for vm in scenario.neighbour)
 
@@ -88,12 +88,12 @@ def _on_host(vm: Vm, host: Mmu) -> Vm:
 
 
 def vms_of(scenario: Scenario) -> list[tuple[str, Vm]]:
-    """(its key, a VM) of all VMs of the host, that which may be migrated first."""
+    """(key, VM) of all VMs of the host; the first is the VM that may be migrated."""
     return [("vm", scenario.vm), *((f"neighbour[{i}]", vm) for i, vm in enumerate(neighbours(scenario)))]
 
 
 def workload_name(workload: Workload, index: int) -> str:
-    """Its name, or the one it gets."""
+    """The name of ``workload``; without one, its pattern and its index."""
     return workload.name or f"{workload.pattern}-{index}"
 
 
@@ -104,7 +104,7 @@ def _completed_vm(vm: Vm) -> Vm:
 
 
 def _completed_mmu(mmu: Mmu) -> Mmu:
-    """With what its era does to large pages; there are none to split with 4 KiB."""
+    """``mmu``, its ``eager_split`` filled in from its era where the file has none: False with 4 KiB pages."""
     as_era = mmu.page_size != "4KiB" and load_era(mmu.era).eager_split
     return _with(mmu, {"eager_split": as_era if mmu.eager_split is None else mmu.eager_split})
 

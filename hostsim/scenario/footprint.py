@@ -1,4 +1,4 @@
-"""What a scenario takes of this machine's memory, asked before it is taken."""
+"""Memory of this machine that a run will take, estimated before the run allocates it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEMORY_BYTES_A_PAGE = 7
 MIGRATION_BYTES_A_PAGE = 5
 """bmap (uint8) and copied (uint32)."""
 KVM_BYTES_A_PAGE = 3
-"""spte, dirty log, and what a harvest got (uint8 each)."""
+"""spte, dirty log, and the bitmap that a harvest read (uint8 each)."""
 VISIT_BYTES_A_PAGE = 0.26
 """Under KVM: a sweep's visits as bits of a tree, 32 in 8 bytes, and its upper levels."""
 BUFFER_BYTES_AN_ENTRY = 8
@@ -40,12 +40,12 @@ HOST_BYTES_A_PAGE = 45
 and two marks (int64 or less).
 """
 POLICY_BYTES_A_PAGE = 72
-"""With an ageing policy that keeps lists, and what it looks at during a pass: measured 162 bytes a page in all with
+"""With an ageing policy that keeps lists: the lists, and the arrays of a pass. Measured in all: 162 bytes a page with
 two-list, 116 with mglru.
 """
 AGEING_BYTES_A_PAGE = 26
-"""With [ageing]: how often and how long ago a page was young (int32), whether it is and is asked about (uint8), where calls
-begin (int64), since when TLBs may have it (int64).
+"""With [ageing]: how often and how long ago a page was young (int32), flags young and asked (uint8), where calls of the
+notifier begin (int64), since when a TLB may hold the page (int64).
 """
 SWAP_BYTES_A_PAGE = 300
 """A copy in a slot: a tuple, its numbers, and its entry in a dict of Python."""
@@ -57,7 +57,7 @@ ZIPF_BYTES_A_PAGE, ZIPF_SCRATCH_BYTES_A_PAGE = 8, 32
 
 
 def footprint_bytes(scenario: Scenario) -> int:
-    """Bytes that the arrays of a run take; those of traces, which are read by then, are left out."""
+    """Bytes that the arrays of a run take, without the traces: these are in memory already."""
     more = (HOST_BYTES_A_PAGE if scenario.host.memory else 0) + _ageing_bytes_a_page(scenario)
     migrated = MIGRATION_BYTES_A_PAGE if scenario.migration else 0
     vms = sum(_vm_bytes(vm, more) for vm in scenario.neighbour) + _vm_bytes(scenario.vm, migrated + more)
@@ -71,7 +71,7 @@ def _ageing_bytes_a_page(scenario: Scenario) -> int:
 
 
 def _swap_bytes(scenario: Scenario) -> int:
-    """What is in swap when it is fullest, at most."""
+    """Upper bound of the bytes that this process keeps for pages in swap."""
     memory = scenario.host.memory
     if memory is None or memory.swap == NO_SWAP:
         return 0
@@ -109,7 +109,7 @@ def check_footprint(scenario: Scenario) -> None:
 
 
 def available_bytes(path: Path = Path("/proc/meminfo")) -> int | None:
-    """Memory that can be had without swapping [bytes] (MemAvailable); all there is where Linux does not tell; else None."""
+    """Memory that a program can take without swapping [bytes]: MemAvailable; without it all physical memory; else None."""
     try:
         lines = dict(line.split(":", 1) for line in path.read_text(encoding="ascii").splitlines() if ":" in line)
         return int(lines["MemAvailable"].split()[0]) * 1024

@@ -87,7 +87,7 @@ class Migration(Section):
         return {key: default.value for key, default in PROFILES[name].defaults.items()} | dict(data)
 
     def parameters(self) -> MigrationParameters:
-        """QEMU's parameters; keys of the same name are handed on as they are."""
+        """QEMU's parameters; a key whose name is QEMU's is passed on unchanged."""
         keys = type(self).model_fields
         same = {field.name: getattr(self, field.name) for field in fields(MigrationParameters) if field.name in keys}
         return MigrationParameters(

@@ -1,4 +1,4 @@
-"""Checks of [vm.mmu] as text: keys without meaning, and what hostsim.kvm.rules finds between them."""
+"""Checks of [vm.mmu]: keys without meaning, and conflicts between keys that hostsim.kvm.rules finds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE_SIZE_BYTES = {"4KiB": 1 << 12, "2MiB": 1 << 21, "1GiB": 1 << 30}
 
 
 def kvm_findings(vm: Vm) -> list[Finding]:
-    """All that is wrong with [vm.mmu], or with what it stands beside."""
+    """All findings in [vm.mmu], and between it and the other keys of ``vm``."""
     if vm.dirty_tracking == "tcg":
         return list(_without_kvm(vm))
     mmu = vm.mmu or Mmu()
@@ -27,7 +27,7 @@ def kvm_findings(vm: Vm) -> list[Finding]:
 
 
 def sheet_findings(mmu: Mmu, sheet: str) -> Iterator[Finding]:
-    """What is wrong between ``mmu`` and the cost sheet ``sheet``, its own or where that is found. InputError."""
+    """Conflicts between ``mmu`` and the cost sheet ``sheet`` (a name or a path). InputError if it cannot be read."""
     yield from sheet_conflicts(mmu.spec(), sheet)
 
 

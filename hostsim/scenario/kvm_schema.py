@@ -49,7 +49,7 @@ def _read_entries(value: Any) -> Any:
 
 
 def _read_index(value: object) -> object:
-    """``Literal`` lists what there is; the nearest name is worth more."""
+    """Refuse an unknown design with the nearest name; pydantic's ``Literal`` alone would list all designs."""
     if not isinstance(value, str) or value not in INDEXES:
         raise refused(shown(value), wanted_name(str(value), INDEXES), '"rmap"')
     return value
@@ -110,7 +110,7 @@ class Mmu(Section):
     )
 
     def spec(self, costs: str = "") -> MmuSpec:
-        """What a machine is made of; ``costs``: the sheet, where its file has been found."""
+        """The MMU of a machine; ``costs``: name or resolved path of the sheet, "" for the key ``costs`` as written."""
         of_index = self.index != MEASURED and "write_tracking" not in self.model_fields_set
         return MmuSpec(
             era=self.era,

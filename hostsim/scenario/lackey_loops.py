@@ -49,11 +49,11 @@ def parse_lines(
     pages: NDArray[np.int64],
     is_write: NDArray[np.bool_],
 ) -> bool:
-    """Page references of whole lines; an access that crosses into the next page is one to each.
+    """Page references of whole lines; an access that crosses into the next page is one reference to each page.
 
-    text: uint8[n]. In place: state int64[N_STATE], where to go on, references written, lines read; pages int64[m] and
-    is_write bool[m], m at least 2 n / 7 + 2 (a line has 7 bytes or more). Returns False at a line that is not lackey's;
-    lines that begin with = or - are valgrind's own and passed over, empty ones too.
+    text: uint8[n]. In place: state int64[N_STATE], the next byte, references written, lines read; pages int64[m] and
+    is_write bool[m], m at least 2 n / 7 + 2 (a line has 7 bytes or more). Returns False at a line that lackey does not
+    write; lines that begin with = or - (valgrind's own) and empty lines are skipped.
     """
     while state[AT] < len(text):
         i = state[AT]

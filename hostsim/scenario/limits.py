@@ -1,4 +1,4 @@
-"""What real machines do at most: figures with unit (in the name) and source, from hostsim/data/limits.toml."""
+"""Limits of real machines: figures with unit (in the name) and source, from hostsim/data/limits.toml."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Limits:
-    """Beyond these a scenario describes no machine there is.
+    """Limits of real machines: a scenario beyond one of them gets a warning.
 
-    page_touch_ns: the fastest loop over pages; core_write_bytes_per_s: whole pages written by one core;
-    host_write_bytes_per_s: by all; host_threads: CPUs of a server; tcp_flow_bytes_per_s: the fastest TCP flow of one core;
-    reported_stream_*: what migrations over one stream were seen to send.
+    page_touch_ns: a page in the fastest loop over pages.
+    core_write_bytes_per_s: whole pages written by one core; host_write_bytes_per_s: by all cores.
+    host_threads: CPUs of a server.
+    tcp_flow_bytes_per_s: the fastest TCP flow of one core.
+    reported_stream_*_bytes_per_s: least and most that users reported of migrations over one stream.
     """
 
     page_touch_ns: int

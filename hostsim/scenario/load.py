@@ -50,7 +50,7 @@ def _validated(table: dict[str, Any], folder: Path) -> tuple[Scenario | None, li
 
 
 def trace_problems(scenario: Scenario) -> list[Problem]:
-    """What is wrong with the trace files of ``scenario``, or between them and its VM."""
+    """Problems of the trace files of ``scenario``, and between them and its VMs."""
     try:
         traces = scenario.traces()
     except InputError as error:
@@ -79,7 +79,7 @@ def _touch_problems(workload: Workload, vm: Vm, key: str, trace: TraceColumns) -
 
 
 def costs_problems(scenario: Scenario) -> list[Problem]:
-    """What is wrong with the cost sheet of ``scenario``, if it is a file."""
+    """Problems of the cost sheet of ``scenario``, if the sheet is a file."""
     mmu, sheet = scenario.vm.mmu, scenario.costs()
     if mmu is None or not is_path(sheet):
         return []

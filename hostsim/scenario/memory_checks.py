@@ -114,7 +114,7 @@ def _pages(key: str, vm: Vm) -> Iterator[Finding]:
 
 
 def _room(memory: HostMemory, vms: Vms) -> Iterator[Finding]:
-    """What has content at the start has to be somewhere."""
+    """Every page that has content at the start needs a frame or a swap slot."""
     filled = [filled_pages(vm) for _, vm in vms]
     limits = [NO_LIMIT if vm.memory_limit is None else vm.memory_limit // PAGE_BYTES for _, vm in vms]
     out = sum(filled) - sum(kept_at_start(filled, limits, memory.size // PAGE_BYTES))

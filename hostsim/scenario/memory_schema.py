@@ -22,7 +22,7 @@ MIB = 1 << 20
 
 
 def _one_of(names: tuple[str, ...]) -> tuple[BeforeValidator, WithJsonSchema]:
-    """A text that is one of ``names``, which are told where it is none."""
+    """A text that is one of ``names``; the error lists them."""
 
     def read(value: object) -> str:
         if not isinstance(value, str) or value not in names:

@@ -1,4 +1,4 @@
-"""The nearest valid name for one that is not."""
+"""The nearest valid name for an invalid name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 LISTED_MAX = 30
 LONGEST = 100
-"""Longer names are not compared: nobody mistypes that much, and comparing takes their square."""
+"""Only so many characters are compared: the time grows with the square of the length."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -19,7 +19,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def wanted_name(name: str, valid: Iterable[str]) -> str:
-    """What was wanted in place of ``name``: the nearest, or all of them."""
+    """Words for the valid name wanted in place of ``name``: the nearest, else the first LISTED_MAX."""
     names = list(valid)
     found = nearest(name, names)
     return f"'{found}' (the nearest valid key)" if found else "one of " + ", ".join(names[:LISTED_MAX])

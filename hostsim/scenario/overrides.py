@@ -20,7 +20,7 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+|\[\d+\])*")
 
 
 def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> tuple[frozenset[str], list[Problem]]:
-    """Set each key in ``table``, in place. Returns the dotted keys set, and what was wrong with the texts."""
+    """Set each key in ``table``, in place. Returns the dotted keys set, and the problems of the texts."""
     keys: set[str] = set()
     problems: list[Problem] = []
     for text in overrides:
@@ -51,7 +51,7 @@ def _dotted(parts: Sequence[str]) -> str:
 
 
 def _value(text: str, parts: Sequence[str]) -> Any:
-    """What stands behind "=": a TOML value, or a text without its quotes."""
+    """The value behind "=", read as TOML; as a text where it is not TOML."""
     value = text.partition("=")[2].strip()
     if "\n" in value:
         return value

@@ -1,4 +1,4 @@
-"""Scenarios that no real machine fits: each check says what is too much, by which figure."""
+"""Warnings of scenarios that no real machine fits: each names the key, its value and the limit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 GIGA = 10**9
 
 Rate = Callable[[Workload], Fraction]
-"""What is added up over the workloads of a vCPU [pages/s]."""
+"""The rate of a workload that a check adds up over a vCPU [pages/s]."""
 
 
 def warnings_of(scenario: Scenario) -> tuple[str, ...]:
-    """What of ``scenario``, checked and complete, goes beyond any real machine, each with its figure; most have none."""
+    """A warning, with its figure, for each value of ``scenario``, checked and complete, beyond any real machine."""
     return tuple(text for check in CHECKS for text in check(scenario))
 
 
@@ -105,7 +105,7 @@ def page_send_range_ns(machine: str, page_send_ns: int) -> tuple[int, int]:
 
 
 def surely_sent_bytes_per_s(resolved: Mapping[str, Any]) -> int:
-    """What one stream sends at the slow end of its sheet's range, of a scenario as resolved; 0: there is no range."""
+    """Bytes/s of one stream at the slow end of its sheet's range, from a scenario as resolved; 0: there is no range."""
     host = resolved.get("host", {})
     _, slowest_ns = page_send_range_ns(host["machine"], host["page_send_ns"]) if "machine" in host else (0, 0)
     return _stream(slowest_ns)

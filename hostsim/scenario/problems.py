@@ -1,4 +1,4 @@
-"""From pydantic's errors to Problems: dotted key, what was got, what was wanted, an example."""
+"""From pydantic's errors to Problems: dotted key, value got, value wanted, an example."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Location = Sequence[int | str]
 LOOKED_UP_MAX = 2 * LISTED_PROBLEMS_MAX
 """To look for the nearest name takes 0.1 ms; problems beyond those that are listed are only counted."""
 REPEATED = {"neighbour": "tables with the keys of [vm]"}
-"""Tables whose keys are those of another one, at the top level: nobody is sent there for a key."""
+"""Top-level tables that repeat the keys of another table: ``places_of`` does not search them."""
 
 MODELLED_EXAMPLE = "auto_converge = true"
 _TYPES = {

@@ -38,8 +38,8 @@ class Profile:
         """The command that applies ``remedy``; "" if there is none here.
 
         value: milliseconds for "downtime_limit", bytes/s for "bandwidth", percent for "auto_converge", seconds for
-        "timeout"; {value} is that, {mib_per_s} and {seconds} the unit the command wants. Whole numbers are rounded up:
-        a remedy tells the least that helps.
+        "timeout". {value} is replaced by it, {mib_per_s} and {seconds} by it in that unit. Whole numbers are rounded up:
+        ``value`` is the least that helps.
         """
         template = self.commands.get(remedy, "")
         if value is None:

@@ -1,6 +1,6 @@
-"""What is wrong between keys although some keys are wrong by themselves, so that one run reports everything.
+"""Findings between keys of a scenario in which some keys are wrong by themselves, so that one run reports all problems.
 
-Wrong keys are taken out, keys without a default get a stand-in, and what rests on either is not reported.
+Wrong keys are taken out, keys without a default get a stand-in, and a finding that rests on either is not reported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STAND_INS: Mapping[str, str | int] = {
 
 
 def findings_despite(data: Any, error: ValidationError, validate: Callable[[Any], Scenario]) -> list[Finding]:
-    """Findings of ``data`` that rest on none of the keys that ``error`` names; none if it cannot be told."""
+    """Findings of ``data`` that rest on none of the keys that ``error`` names; none if ``data`` cannot be repaired."""
     if error.error_count() > LOOKED_UP_MAX:
         return []
     locations = [one["loc"] for one in error.errors(include_url=False)]

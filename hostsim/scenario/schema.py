@@ -73,7 +73,7 @@ class Scenario(Section):
         return scenario
 
     def resolved(self) -> dict[str, Any]:
-        """Everything with its defaults, JSON-able, in canonical units; a scenario made of it is the same scenario."""
+        """All keys with their defaults, JSON-able, in canonical units; a scenario made from this dict equals this one."""
         table = self.model_dump(mode="json", exclude_none=True)
         table["vm"] = _resolved_vm(self.vm, table["vm"])
         both = zip(self.neighbour, table.pop("neighbour"), strict=True)
@@ -102,18 +102,18 @@ class Scenario(Section):
 
     @property
     def shares_host(self) -> bool:
-        """Whether the host does more than run one VM whose memory is all there."""
+        """Whether the host has [host.memory], [ageing] or neighbours."""
         return self.host.memory is not None or self.ageing is not None or len(self.neighbour) > 0
 
     def in_folder(self, folder: Path) -> Self:
-        """The same scenario, with trace files and cost sheets relative to ``folder``."""
+        """A copy whose trace files and cost sheets are relative to ``folder``."""
         copy = self.model_copy()
         copy._folder, copy._traces = folder, {}  # noqa: SLF001  its own kind
         return copy
 
 
 def trace_name(key: str, workload: Workload) -> str:
-    """What the touches of ``workload``, of the VM at ``key``, are called."""
+    """The key in ``Scenario.traces()`` of the touches of ``workload``, of the VM at ``key``."""
     return str(workload.name) if key == "vm" else f"{key}.{workload.name}"
 
 

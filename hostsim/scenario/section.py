@@ -10,7 +10,7 @@ from hostsim.core.errors import InputError
 from hostsim.scenario.problems import problems_of
 
 SOURCE = "scenario"
-"""What stands for the file name where a scenario is made in Python."""
+"""Takes the place of the file name in problems of a scenario that is made in Python."""
 
 
 class Section(BaseModel):

@@ -1,4 +1,4 @@
-"""Recorded touches from valgrind: what ``--tool=lackey --trace-mem=yes`` wrote, plain or gzipped."""
+"""Recorded touches from valgrind: the output of ``--tool=lackey --trace-mem=yes``, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PageReferences(NamedTuple):
 
 
 def load_lackey(path: str | Path, instructions: bool = False) -> PageReferences:
-    """References of the trace at ``path``, fetches of instructions only on demand. InputError for what is no such trace."""
+    """References of the trace at ``path``, fetches of instructions only on demand. InputError if it is no lackey trace."""
     name = str(path)
     try:
         with open_file(path, LACKEY) as file:

@@ -1,4 +1,4 @@
-"""Field types of a scenario: texts with units outside, integers inside; pydantic reports what units.py refuses."""
+"""Field types of a scenario: texts with units outside, integers inside; pydantic collects the refusals of units.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME_MAX = 100
 
 
 def refused(got: str, wanted: str, example: str = "") -> PydanticCustomError:
-    """What a validator raises: pydantic collects it, hostsim.scenario.problems turns it into a Problem."""
+    """The error that a validator raises: pydantic collects it, hostsim.scenario.problems turns it into a Problem."""
     context = {"got": got, "wanted": wanted, "example": example}
     return PydanticCustomError("refused", "got {got}, wanted {wanted}", context)
 
@@ -43,7 +43,7 @@ def _text(description: str, *examples: str) -> WithJsonSchema:
 def _worded(
     word: str, parse: Callable[[object], int], write: Callable[[int], str], kind: str, example: str
 ) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
-    """Of a quantity whose 0 does not mean none: ``word`` stands for it in the file, and 0 in figures is refused."""
+    """Validator, serializer and schema of a quantity whose 0 is written as ``word`` in the file; a figure 0 is refused."""
     return (
         _from(lambda value: units.parse_word(value, word, parse)),
         PlainSerializer(lambda value: write(value) if value else word),

@@ -1,4 +1,4 @@
-"""What QEMU's migration can do and hostsim does not model yet: the errors, the page of limits and the README read it."""
+"""Mechanisms of QEMU's migration that hostsim does not model yet, read by errors, the page of limits and the README."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ MODELLED = "pre-copy with limits of bandwidth and downtime, auto-converge, avail
 
 @dataclass(frozen=True)
 class Mechanism:
-    """name: as people call it; does: what it would change; parameters: QEMU's capabilities and parameters (QEMU 10.2
-    migration/options.c; 7.2 where they are gone); also: what libvirt, Nova, KubeVirt or HMP call it; instead: what can be
-    asked meanwhile.
+    """A mechanism of QEMU's migration without a model.
+
+    name: the usual name.
+    does: its effect on a migration.
+    parameters: QEMU's capabilities and parameters (QEMU 10.2 migration/options.c; 7.2 for removed names).
+    also: names in libvirt, Nova, KubeVirt or HMP.
+    instead: advice for the meantime, part of the error.
     """
 
     name: str
@@ -101,7 +105,7 @@ STEM_MIN = 6
 
 
 def refusal(key: str, value: object) -> tuple[str, str] | None:
-    """(got, wanted) of an unknown ``key`` that names such a mechanism, or whose ``value`` does; None else."""
+    """(got, wanted) if the unknown ``key``, or its ``value``, names a mechanism without a model; None otherwise."""
     found = (_named(value) if isinstance(value, str) else None) or mechanism_of(key)
     if found is None:
         return None
@@ -110,7 +114,7 @@ def refusal(key: str, value: object) -> tuple[str, str] | None:
 
 
 def mechanism_of(text: str) -> Mechanism | None:
-    """The mechanism that ``text`` names, by whichever of its names, hyphens or underscores or neither."""
+    """The mechanism that ``text`` names, by any of its names, with hyphens, underscores or neither."""
     return _named(text) or next((one for one in UNMODELLED if _has_stem(_plain(text), one)), None)
 
 
@@ -131,7 +135,7 @@ def _names(one: Mechanism) -> tuple[str, ...]:
 
 
 def _has_stem(name: str, one: Mechanism) -> bool:
-    """Whether one of its longer names is in ``name``: "live_migration_permit_post_copy", "multifd-foo"."""
+    """Whether ``name`` contains a longer name of ``one``: "live_migration_permit_post_copy", "multifd-foo"."""
     return any(stem in name for stem in map(_plain, _names(one)) if len(stem) >= STEM_MIN)
 
 
