@@ -1,4 +1,4 @@
-"""What ageing found: passes, a map of ages, and the working set that they show beside the true one."""
+"""Results of ageing: passes, a map of ages, and the estimated working set beside the true one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class PassOf(NamedTuple):
-    """A pass of the daemon of ``vm``. working_set_pages: None where rates do not say it, and for the first pass."""
+    """A pass of the daemon of ``vm``. working_set_pages: None for the first pass and for guests whose rates are unknown."""
 
     vm: str
     number: int
@@ -35,7 +35,10 @@ class PassOf(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """A range of gfns of ``vm`` after a pass. mean_age: NaN where no pass has asked yet; young_share: where this did not."""
+    """A range of gfns of ``vm`` after a pass.
+
+    mean_age_passes: NaN if no pass has asked for a page of the range yet; young_share: NaN if this pass did not.
+    """
 
     vm: str
     number: int
@@ -48,8 +51,10 @@ class Bin(NamedTuple):
 class Aged(NamedTuple):
     """Ageing of a VM over a whole run.
 
-    true_sets: of each pass, as ``PassOf.working_set_pages``; histogram: int64[ages], pages; expected: float64[ages], by the
-    guest's rates, None where they or the daemon do not tell; seconds: of the run; lock: of the VM.
+    true_sets: of each pass, as ``PassOf.working_set_pages``.
+    histogram: int64[ages], pages; expected: float64[ages], pages computed from the guest's rates, None if the rates are
+    unknown or the daemon does not ask for every page.
+    seconds: length of the run; lock: mmu_lock of the VM.
     """
 
     vm: str
@@ -71,7 +76,7 @@ class Aged(NamedTuple):
 
     @property
     def working_set_pages(self) -> float | None:
-        """Mean of those that are known."""
+        """Mean of the known true sets, without the first pass; None if none is known."""
         known = [pages for pages in self.true_sets[1:] if pages is not None]
         return float(np.mean(known)) if known else None
 
@@ -197,7 +202,7 @@ AGEING: Columns[Aged] = (
 
 
 def ageing_section(machine: Machine) -> list[dict[str, Any]]:
-    """``ageing`` of run.json: what each daemon did, summed up."""
+    """``ageing`` of run.json: a row of totals for each daemon."""
     return [read_row(AGEING, _aged(machine, number)) for number in range(len(machine.daemons))]
 
 
@@ -225,7 +230,7 @@ def _aged(machine: Machine, number: int) -> Aged:
 
 
 def _expected(machine: Machine, number: int) -> Any:
-    """float64[ages]: pages by age, as they should be by the guest's rates; None where these or the daemon do not tell."""
+    """float64[ages]: pages by age, computed from the guest's rates; None as in ``Aged.expected``."""
     daemon, rates = machine.daemons[number], _rates(machine, number)
     spans_s = _work_spans_s(daemon.passes, _clocks(machine, number))
     if rates is None or not spans_s or not _asks_for_all(daemon):
@@ -234,7 +239,7 @@ def _expected(machine: Machine, number: int) -> Any:
 
 
 def _asks_for_all(daemon: AgeingDaemon) -> bool:
-    """Whether each pass asks for every page: else ages are not in passes of the page itself."""
+    """Whether each pass asks for every page: only then an age counts all passes since the page was young."""
     n_pages = len(daemon.ages)
     return all(one.asked == n_pages for one in daemon.passes)
 

@@ -23,10 +23,10 @@ def check_folder(out: Path) -> None:
 
 
 def write_files(out: Path, files: Mapping[str, bytes], stale: re.Pattern[str] | None = None) -> list[Path]:
-    """Write ``files`` (name to content) to the folder ``out``: all, or OutputError and ``out`` as it was.
+    """Write ``files`` (name to content) to the folder ``out``, all or none: on OutputError ``out`` is as it was.
 
-    A new folder appears whole; in one that exists each file is replaced at once, and files whose whole name
-    matches ``stale`` and that were not written are removed.
+    A new folder appears whole; in an existing folder each file is replaced atomically, and a file that was not written
+    now and whose whole name matches ``stale`` is removed.
     """
     with _as_output_error(out):
         _refuse_non_folder(out)
@@ -87,7 +87,7 @@ def _as_output_error(out: Path) -> Iterator[None]:
 
 
 def _outside(path: Path, out: Path) -> Path:
-    """``path`` as the user knows it: what lies in the folder aside will lie in ``out``."""
+    """``path``, or ``out`` for a path in the folder aside: the user knows only ``out``."""
     return out if ".part" in path.name or path.parent.name.endswith(".part") else path
 
 
@@ -126,7 +126,7 @@ def _refuse_folders_in_place(out: Path, names: list[str]) -> None:
 def _remove_if_empty(folder: Path) -> None:
     try:
         folder.rmdir()
-    except OSError:  # not made, or somebody else has put something there
+    except OSError:  # not made, or another program has put a file there
         return
 
 

@@ -19,7 +19,7 @@ from hostsim.theory.guest_curve import guest_curve
 
 
 def migration_result(machine: Machine, migration: Migration, profile: str) -> MigrationResult:
-    """The result of ``migration``; ``profile`` is told to the verdict."""
+    """The result of ``migration``; ``profile`` becomes a fact that the verdict reads."""
     state = migration.state
     status: Any = state.status if state.status in ("completed", "cancelled") else "active"
     counters = state.last_answer or migration.counters()

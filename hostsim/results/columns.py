@@ -1,4 +1,4 @@
-"""A column of results, said once: what it is called, in which unit, what it means, and where its value is read.
+"""A column of results, said once: its name, its unit, its meaning, and the place from which its value is read.
 
 ``Column`` is an entry of the registry. A table of results is a tuple of them, in the order of its files, beside the record
 that they read: ``ROUNDS`` reads a ``Round``, ``SERIES`` a ``Moment``. From that tuple follow
@@ -44,14 +44,15 @@ class Column(Generic[R_contra]):
     """One figure of results.
 
     name: of the column or key; a unit of ``UNITS`` ends it. dtype: of NumPy, or "json".
-    unit: of the value, "" where it has none. words: what it means, a sentence without its full stop, in Markdown.
-    source: reads it from a record of the table.
+    unit: of the value, "" where it has none. words: the meaning, a sentence without its full stop, in Markdown.
+    source: reads the value from a record of the table.
 
-    heading: in a table of the terminal, "" if no such table shows it.
-    key: it names the row there. spare: left out where the terminal is narrow. if_any: shown only if a row has more than 0.
+    heading: in a table of the terminal, "" if no such table shows the column.
+    key: the column names the row there. spare: left out where the terminal is narrow. if_any: shown only if a row has
+    more than 0.
     place: terminal tables are sorted by it first, by the order of files then.
-    title: heading in a table of ``hostsim compare``, "" if it is not shown there.
-    label: of its line in a picture, if that is not the heading.
+    title: heading in a table of ``hostsim compare``, "" if that table does not show the column.
+    label: of the column's line in a picture, if that is not the heading.
     """
 
     name: str
@@ -81,7 +82,7 @@ def names(columns: Iterable[Column[Any]]) -> list[str]:
 
 
 def schema(columns: Iterable[Column[Any]]) -> dict[str, str]:
-    """Name to dtype, in the order of files: what ``Table.of`` takes."""
+    """Name to dtype, in the order of files: the argument of ``Table.of``."""
     return {column.name: column.dtype for column in columns}
 
 
@@ -91,7 +92,7 @@ def read_row(columns: Iterable[Column[R]], record: R) -> dict[str, Any]:
 
 
 def titles(columns: Iterable[Column[Any]], prefix: str = "") -> dict[str, str]:
-    """``prefix`` and name to the title in a comparison, of those that are shown there, in the order of terminal tables."""
+    """``prefix`` and name to the title in a comparison, of columns with a title, in the order of terminal tables."""
     return {f"{prefix}{column.name}": column.title for column in in_place(columns) if column.title}
 
 

@@ -1,4 +1,4 @@
-"""Tables and dicts as the bytes of files: JSON, CSV, Parquet. The same content gives the same bytes."""
+"""Tables and dicts as the bytes of files: JSON, CSV, Parquet. Equal content gives equal bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def json_bytes(content: Any) -> bytes:
 
 
 def csv_bytes(table: Table) -> bytes:
-    """A header line and a line a row; floats at full precision, what is not finite as an empty field."""
+    """A header line and a line a row; floats at full precision, NaN and infinity as an empty field."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.columns)
@@ -29,7 +29,7 @@ def csv_bytes(table: Table) -> bytes:
 
 
 def parquet_bytes(table: Table) -> bytes:
-    """The same columns with their types; a field of results tells its unit and its meaning as metadata.
+    """The columns of ``table`` with their types; a column of results has its unit and meaning as metadata of the field.
 
     Needs pyarrow: see ``has_parquet``.
     """

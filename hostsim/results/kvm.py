@@ -1,4 +1,4 @@
-"""What finding dirty pages cost under KVM: columns of ``rounds``, sums of a migration, figures of an index of sptes."""
+"""Cost of finding dirty pages under KVM: columns of ``rounds``, sums of a migration, figures of an index of sptes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Spent(NamedTuple):
-    """A phase: what its counters grew by. n_busy: vCPUs that run a workload."""
+    """A phase. tally: growth of the counters over the phase; n_busy: vCPUs that run a workload."""
 
     tally: Tally
     n_busy: int
 
     @property
     def stall_share(self) -> float:
-        """Of the time of the vCPUs that run a workload, how much exits kept them out of the guest."""
+        """Share of the time of the vCPUs that run a workload that exits kept them out of the guest."""
         vcpu_ns = self.tally.now_ns * self.n_busy
         return self.tally.stall_ns / vcpu_ns if vcpu_ns > 0 else 0.0
 
@@ -97,7 +97,7 @@ KVM_ROUNDS: Columns[Spent] = (
         lambda spent: spent.stall_share, place=6, title="vCPUs stalled", label="lost to exits",
     ),
 )  # fmt: skip
-"""Columns that ``rounds`` has besides under KVM; the sync that ends a round is part of it."""
+"""Further columns of ``rounds`` under KVM; a round includes the sync that ends it."""
 INDEX: Columns[IndexFigures] = (
     Column("design", STR, "", "", "design of the index", lambda index: index.design),
     Column("kernel_has", STR, "", "", "design that kernels of the era have", lambda index: index.kernel_has),
@@ -133,7 +133,7 @@ INDEX: Columns[IndexFigures] = (
         lambda index: index.emptied,
     ),
 )  # fmt: skip
-"""Keys of ``kvm[i].index`` in run.json, of a VM whose sptes are in an index."""
+"""Keys of ``kvm[i].index`` in run.json, for a VM whose sptes are in an index."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class KvmCosts:
     """Counters and times by the names of ``KVM_ROUNDS``.
 
     before: from the start of the run to the first sync; rounds: with their number; logged: from the first sync to the end.
-    index: by the names of ``INDEX``, of a VM whose sptes are in one.
+    index: by the names of ``INDEX``; None if the VM's sptes are in no index.
     """
 
     before: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Latencies of a run as whole distributions: who waited for what, and how often how long."""
+"""Latencies of a run as whole distributions: waits by waiter and cause, and a count for each latency."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from hostsim.machine.machine import Machine
 
 PREFIXES = {VCPU: "", TASK: "async_", MIGRATION: "migration_"}
-"""What a name opens with that says whose wait it is; a vCPU's has none."""
+"""Prefix of a distribution's name for each waiter; a vCPU's wait has none."""
 HOST = "host"
 """Stands for a VM where the host itself waits."""
 
 
 class Distribution(NamedTuple):
-    """What was waited for, by which VM, and how long each time."""
+    """The latencies of one kind of wait (``what``) of one VM."""
 
     what: str
     vm: str

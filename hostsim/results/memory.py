@@ -1,4 +1,4 @@
-"""What became of memory that runs short: frames, swap, and how each VM fared."""
+"""Results of a host whose memory may run short: frames, swap, and the time that each VM lost."""
 
 from __future__ import annotations
 
@@ -208,10 +208,11 @@ VMS: Columns[VmMemory] = (
 
 @dataclass(frozen=True, eq=False)
 class HostResult:
-    """A host that does more than run one VM whose memory is all there.
+    """A host with [host.memory], [ageing] or neighbours.
 
-    out_of_memory: when [ns] and the VM that would have gone; memory, ageing: sections of run.json, None without the table;
-    tables: by name, of which ``memory_series`` is always one.
+    out_of_memory: the instant [ns] and the VM that the kernel would have killed; None if memory sufficed.
+    memory, ageing: sections of run.json, None without the table in the scenario.
+    tables: by name; ``memory_series`` is always present.
     """
 
     out_of_memory: tuple[int, str] | None
@@ -221,7 +222,7 @@ class HostResult:
     tables: dict[str, Table]
 
     def to_dict(self) -> dict[str, Any]:
-        """What run.json has of it."""
+        """The keys that the host adds to run.json."""
         found: dict[str, Any] = {"status": OUT_OF_MEMORY if self.out_of_memory else ENDED}
         if self.out_of_memory is not None:
             t_ns, vm = self.out_of_memory
@@ -232,7 +233,7 @@ class HostResult:
 
 
 def host_result(machine: Machine) -> HostResult | None:
-    """The result of a machine that has run; None if it has nothing of this."""
+    """The result of a machine that has run; None without [host.memory], [ageing] and neighbours."""
     if machine.monitor is None:
         return None
     found, end = tuple(distributions(machine)), machine.out_of_memory

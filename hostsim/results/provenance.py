@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, scenario, seed. No wall time: the same run gives the same bytes."""
+"""Where a result comes from: versions, scenario, seed. No wall time: a second run gives equal bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hostsim.results.encode import json_bytes
 from hostsim.results.tables import RunResult, plain
 
 LIBRARIES = ("numba", "numpy", "simpy")
-"""Those whose version can move a result."""
+"""Libraries whose version can move a result."""
 PATIENCE_S = 5.0
 
 
@@ -47,7 +47,7 @@ def git_revision(package: Path = Path(__file__).parents[1]) -> str | None:
     """Commit of the checkout ``package`` is part of, ``-dirty`` if changed; None outside of one."""
     top = _git(package, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() / package.name != package.resolve():
-        return None  # installed below somebody else's checkout
+        return None  # installed below the checkout of another project
     return _git(package, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
 
 

@@ -11,9 +11,9 @@ WITHOUT_FIGURES = frozenset({"setup", "cancelled", "failed", "wait-unplug"})
 
 @dataclass(frozen=True)
 class QmpCounters:
-    """What an answer is made of; names are QEMU's, ``mbps`` is in 10^6 bit/s.
+    """The fields of an answer; names are QEMU's, ``mbps`` is in 10^6 bit/s.
 
-    Bytes: transferred, remaining, total, page_size and what ends so; pages: duplicate (zero pages), normal;
+    Bytes: transferred, remaining, total, page_size and names that end in ``_bytes``; pages: duplicate (zero pages), normal;
     pages a second: dirty_pages_rate, pages_per_second; percent: cpu_throttle_percentage.
     """
 

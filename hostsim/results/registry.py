@@ -17,12 +17,12 @@ from hostsim.results.series import EVENTS, KVM_SERIES, SERIES
 OF_MIGRATIONS: Mapping[str, Columns[Any]] = {"rounds": ROUNDS, "series": SERIES}
 """Tables with files of their own for each migration."""
 UNDER_KVM: Mapping[str, Columns[Any]] = {"rounds": KVM_ROUNDS, "series": KVM_SERIES}
-"""Columns that these have besides where KVM finds the dirty pages."""
+"""Further columns of these tables where KVM finds the dirty pages."""
 OF_HOST: Mapping[str, Columns[Any]] = {
     "latencies": LATENCIES, "memory_series": MEMORY_SERIES, "vcpu_times": VCPU_TIMES, "ageing_passes": PASSES,
     "age_map": AGE_MAP,
 }  # fmt: skip
-"""Tables with files of a host that does more than run one VM."""
+"""Tables with files of a host with [host.memory], [ageing] or neighbours."""
 IN_RUN_JSON: Mapping[str, Columns[Any]] = {
     "guest[]": GUEST, "events[][]": EVENTS, "kvm[].index": INDEX, "memory": MEMORY, "memory.vms[]": VMS, "ageing[]": AGEING,
     "latencies[]": DISTRIBUTION,

@@ -119,9 +119,10 @@ def marks_of(migration: Migration) -> list[Mark]:
 
 
 def _dirtied_per_s(migration: Migration) -> list[float]:
-    """Of each sample, since the one before; what a sync finds was dirtied evenly since the last one, or until the stop.
+    """Pages dirtied per second in the time before each sample.
 
-    nan where no sync has counted: before the first one, and after the last one of a guest that runs on.
+    The pages that a sync finds are spread evenly over the time since the sync before, but not beyond the guest's stop.
+    NaN where no sync has counted: before the first sync, and after the last sync of a guest that runs on.
     """
     recorder, start_ns = migration.recorder, migration.state.start_ns
     stops_ns = [t_ns for t_ns, event, _ in recorder.marks if event == "migration_completion_vm_stop"]

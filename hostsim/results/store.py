@@ -1,4 +1,4 @@
-"""The folder of a run: which files it has, and what each holds."""
+"""The folder of a run: its files and the content of each."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_files(result: RunResult) -> dict[str, bytes]:
 
 def _own_files() -> re.Pattern[str]:
     """Names that a run may give to files besides run.json and provenance.json."""
-    from hostsim.results.registry import OF_HOST, OF_MIGRATIONS  # what they read is heavy to import
+    from hostsim.results.registry import OF_HOST, OF_MIGRATIONS  # the registry is heavy to import
 
     stems = "|".join((*OF_MIGRATIONS, *OF_HOST, *OTHERS))
     return re.compile(rf"({stems})(-\d+)?\.(csv|parquet|png|svg|txt)")

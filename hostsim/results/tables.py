@@ -1,4 +1,4 @@
-"""What a run leaves behind: tables of read-only columns, one result a migration, one a run."""
+"""The results of a run: tables of read-only columns, one result a migration, one a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMAT = "hostsim-run/1"
 class Table:
     """Named columns of equal length, each a read-only 1-D array; names carry units.
 
-    entries: of the registry, of a table of results: units and meanings that Parquet tells.
+    entries: the registry's columns of a table of results, with the units and meanings that Parquet files carry.
     """
 
     name: str
@@ -88,8 +88,8 @@ class Table:
 class MigrationResult:
     """One migration. ``query``: its last query-migrate answer; ``facts``: figures the verdict reads.
 
-    status "active": the run's cap on simulated time came first; times are None where QEMU tells none. kvm: None where KVM
-    did not find the dirty pages; else ``rounds`` has KVM_ROUNDS and ``series`` KVM_SERIES, too.
+    status "active": the run's cap on simulated time came first. Times are None where QEMU reports none. kvm: None where
+    KVM did not find the dirty pages; else ``rounds`` has KVM_ROUNDS and ``series`` KVM_SERIES, too.
     """
 
     status: Status
@@ -113,9 +113,10 @@ class MigrationResult:
 class RunResult:
     """One run: the scenario as resolved, its migrations, and what guests and host did until ``end_ns``.
 
-    host: None unless its memory may run short, it is aged, or there are several VMs. warnings: what in the scenario no real
-    machine does; assumptions: what it leaves open and a migration's answer may hang on. verdicts: of each migration, as
-    data, where they were asked for.
+    host: None without [host.memory], [ageing] and neighbours.
+    warnings: values of the scenario beyond any real machine; assumptions: values that it leaves out and that may change
+    the outcome of a migration.
+    verdicts: of each migration, as data, if the caller asked for them.
     """
 
     scenario: dict[str, Any]
@@ -165,7 +166,7 @@ def _without_costs(rounds: Table) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON has it: NumPy unwrapped, tuples as lists, what is not finite as null."""
+    """``value`` as JSON has it: NumPy unwrapped, tuples as lists, NaN and infinity as null."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
