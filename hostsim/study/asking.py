@@ -10,7 +10,7 @@ from typing import Any
 
 
 def asked(default: Any, text: str, metavar: str | None = None, **more: Any) -> Any:
-    """A field of an options object. text: its help; more: what the command line needs besides (min, show_default, flag)."""
+    """A field of an options object. text: its help; more: further arguments of the option (min, show_default, flag)."""
     return field(default=default, metadata={"text": text, "metavar": metavar, **more})
 
 

@@ -1,4 +1,4 @@
-"""A storm of forks under shadow paging: what an index takes for each child that comes, and for each that goes."""
+"""A storm of forks under shadow paging: time in the index for each child that starts, and for each that exits."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ COMES, GOES = "comes", "goes"
 
 @dataclass(frozen=True)
 class Storm:
-    """comes_ns, goes_ns: in the index, of each child in turn (those that go in a drawn order); index_bytes: when all are
-    there, beside the page tables; visited: entries looked at in all; counts: exits and what else KVM did.
+    """Costs of a storm of forks in one index.
+
+    comes_ns: time in the index of each child's fork and reads; goes_ns: of each child's exit, in a drawn order.
+    index_bytes: memory beside the page tables while all children live.
+    visited: entries read in all; counts: exits and other work of KVM.
     """
 
     design: str

@@ -1,4 +1,4 @@
-"""How far a trial is, in thousandths, reported now and then to the progress display."""
+"""The finished share of a trial, in thousandths, reported from time to time to the progress display."""
 
 from __future__ import annotations
 

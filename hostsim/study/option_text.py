@@ -1,4 +1,4 @@
-"""Options of studies as text: lists, names, quantities, and what is wrong with them."""
+"""Options of studies as text: lists, names, quantities, and their problems."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def run_problems(n_cases: int, reps: int, most: int) -> Iterator[Problem]:
 
 
 def option_problems(era: str, sheet: str, vcpus: str, load: str, rate: tuple[str, str], reps: int) -> Iterator[Problem]:
-    """What is wrong with options that every study has, as typed; rate: with an example of one."""
+    """Problems of the options that every study has, as typed; rate: (text, example)."""
     yield from era_problems(era)
     yield from names("--sheet", sheet, (sheet,) if is_path(sheet) else sheet_names())
     yield from whole_numbers("--vcpus", vcpus, 1, VCPUS_MAX)

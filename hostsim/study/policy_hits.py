@@ -1,7 +1,7 @@
-"""All page policies on the same string of references by one protocol: which share hits with so many frames.
+"""Hit ratios of all page policies on one string of references, by one protocol.
 
-Ageing policies see what a kernel sees: accessed bits when they ask, a page when it is faulted in; they are asked for room
-when there is none. Replacement policies (LRU, FIFO, CLOCK, MIN) see every reference.
+An ageing policy sees only accessed bits when it asks, and a page when it is faulted in, as in a kernel; it evicts when
+memory is full. Replacement policies (LRU, FIFO, CLOCK, MIN) see every reference.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ ROUNDS_MAX = 64
 
 
 class Demand:
-    """An ageing policy as a replacement policy: pages are faulted in one by one, and reclaimed a few at a time.
+    """An ageing policy as a replacement policy: pages are faulted in one by one, and reclaimed in batches.
 
-    spare: frames made free at a time, as watermarks do; a batch of reclaim is no larger, so that it stays a small part of
-    memory, as it is of a real one.
+    spare: frames that reclaim makes free at a time, as with watermarks. A batch is no larger: on a real host it is a small
+    part of memory, too.
     """
 
     def __init__(self, policy: AgeingPolicy, capacity_pages: int, n_pages: int, spare: int) -> None:
@@ -37,11 +37,11 @@ class Demand:
         self._used = 0
 
     def resident_pages(self) -> Pages:
-        """What is in memory, ascending."""
+        """Pages in memory, ascending, int64."""
         return self._policy.resident_pages()
 
     def replay(self, pages: Pages) -> Replay:
-        """See ReplacementPolicy; victims are not told one by one: a batch goes at a time."""
+        """See ReplacementPolicy; ``victims`` is NO_PAGE throughout: reclaim evicts batches."""
         out = empty_replay(len(pages))
         out.victims[:] = NO_PAGE
         for i, page in enumerate(pages.tolist()):
@@ -59,7 +59,7 @@ class Demand:
         self._used += 1
 
     def _reclaim(self) -> None:
-        """Until so many frames are free as are kept spare (mm/vmscan.c::shrink_lruvec: age if it has to, then evict)."""
+        """Evict until ``spare`` frames are free (mm/vmscan.c::shrink_lruvec: age if the policy wants it, then evict)."""
         vain = 0
         while self._used > self.capacity_pages - self._spare:
             if self._policy.wants_ageing():
@@ -86,7 +86,7 @@ def policy_on_demand(name: str, capacity_pages: int, n_pages: int) -> Replacemen
 
 
 def hit_ratios(string: Pages, n_pages: int, capacity_pages: int, warm_up: int = 0) -> dict[str, float]:
-    """Of every policy, over the references after the first ``warm_up``."""
+    """Hit ratio of every policy over the references after the first ``warm_up``."""
     return {
         name: float(policy_on_demand(name, capacity_pages, n_pages).replay(string).hits[warm_up:].mean()) for name in NAMES
     }

@@ -1,4 +1,4 @@
-"""What runs of ageing and trials of reclaim take of this machine, asked before they are run: memory, and about how long."""
+"""Memory and time that runs of ageing and trials of reclaim will take on this machine, estimated before they run."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from hostsim.study.compare.together import cores, workers_that_fit
 from hostsim.study.reclaim.case import ReclaimCase
 
 GUEST_BYTES_A_PAGE = MEMORY_BYTES_A_PAGE + KVM_BYTES_A_PAGE + ZIPF_BYTES_A_PAGE
-"""Of the VM that is reclaimed from and again of the one beside it."""
+"""For each of the two VMs of a trial: with reclaim and without."""
 AGED_NS, AGED_TOUCHED_NS = {"sequential": (3500, 0), "idle": (300, 0)}, (1500, 100)
-"""By pattern of the guest: CPU time for a page in a pass, and more of it for each vCPU, whose TLB is flushed and whose
-faults are simulated.
+"""CPU time [ns] for a page in a pass, and for each vCPU in addition: its TLB is flushed and its faults are simulated. By
+pattern of the guest; the last pair is for all other patterns.
 
 Measured on one core of an AMD EPYC: 0.8 to 35 us by policy and vCPUs, so these tell minutes from seconds, no more.
 """
 RECLAIM_NS = 4000
-"""The same for a page in a scan of reclaim, with what the guest does between two scans (assumed)."""
+"""CPU time [ns] for a page in a scan of reclaim, including the guest's touches between two scans (assumed)."""
 
 
 @dataclass(frozen=True)

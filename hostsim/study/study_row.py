@@ -27,7 +27,7 @@ class StudyRow(Generic[Case]):
 
 
 def spreads_of(trials: Sequence[Mapping[str, float]], names_of: Sequence[str]) -> dict[str, Spread]:
-    """Figures of that name, trial by trial, as one each; those that no trial has are left out."""
+    """The spread over the trials of each figure in ``names_of``; a figure that no trial has is left out."""
     found = {name: spread_of([figures[name] for figures in trials]) for name in names_of}
     return {name: spread for name, spread in found.items() if spread is not None}
 

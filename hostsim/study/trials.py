@@ -23,7 +23,7 @@ class TrialDiedError(HostsimError):
 
 
 def seeds_of(seed: int, reps: int) -> list[int]:
-    """Seeds of ``reps`` replications, the same for every case: common random numbers."""
+    """Seeds of ``reps`` replications, shared by all cases: common random numbers."""
     return list(range(seed, seed + reps))
 
 
@@ -31,11 +31,11 @@ def run_trials(
     cases: Sequence[Case], seeds: Sequence[int], trial: Callable[[Case, int, HowFar], Answer], workers: int | None,
     show: Show, trial_bytes: int = 0,
 ) -> list[list[Answer]]:
-    """For each case the answers by seed. workers: None: one a core, fewer where memory is short; moves no result.
+    """For each case the answers by seed.
 
-    show: called when one has come on; trial_bytes: memory that the largest takes.
-
-    Raises what a trial raises, and TrialDiedError if a worker dies.
+    workers: None: one a core, fewer where memory is short; moves no result.
+    show: called when a trial has progressed; trial_bytes: memory of the largest trial.
+    Errors of a trial are raised here; TrialDiedError if a worker dies.
     """
     tasks = [(case, seed) for case in cases for seed in seeds]
     progress, answers = Progress(len(tasks)), [None] * len(tasks)

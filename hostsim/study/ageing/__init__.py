@@ -1,1 +1,1 @@
-"""What page ageing costs a guest: trials over policies, kernels and loads."""
+"""The cost of page ageing to a guest: trials over policies, kernels and loads."""

@@ -1,4 +1,4 @@
-"""The scenario of a guest whose memory is aged: a table as a scenario file has it."""
+"""The scenario of a guest whose memory is aged, as the table of a scenario file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ POPULATING = "600s"
 
 @dataclass(frozen=True)
 class Load:
-    """How a guest touches its memory: ``exponent`` of a Zipf law, 0: all pages alike; touches of a vCPU a second.
+    """The touches of a guest.
 
-    write_share: of those; the others read.
+    exponent: of the Zipf law by which pages are drawn, 0: all pages alike.
+    rate_per_s: touches of a vCPU a second; write_share: share of them that write, the others read.
     """
 
     exponent: float = 0.9

@@ -63,8 +63,10 @@ class Truth:
     def figures(self) -> dict[str, float]:
         """Means over the passes.
 
-        working_set_pages: the estimate, pages found young and those that the policy holds in use unasked; used_pages:
-        accessed in truth; false_old_pages: used, and taken for idle; false_young_pages: not used, and taken for used.
+        working_set_pages: the estimate, pages found young and pages that the policy takes for used without asking.
+        used_pages: pages that the guest accessed.
+        false_old_pages: accessed pages that the estimate leaves out; false_young_pages: pages in the estimate that the
+        guest did not access.
         """
         young, held, true, missed = np.mean(self._rows or [(0.0,) * 4], axis=0).tolist()
         estimate, false_old = young + held, max(0.0, missed)
@@ -80,12 +82,12 @@ class Truth:
         return working_set_pages(self._rates, work_ns / NS_PER_S)
 
     def _used_among(self, pages: NDArray[np.int64], work_ns: float) -> float:
-        """Pages accessed among int64[k] ``pages``; none of a sweep, whose new pages are asked about."""
+        """Expected pages accessed among ``pages``, int64[k]; 0 for a sweep: its new pages are asked about."""
         return 0.0 if self._rates is None else working_set_pages(self._rates[pages], work_ns / NS_PER_S)
 
 
 def counted(machine: Machine) -> int:
-    """How many passes count: those that are waited for, or all until memory is populated.
+    """The number of passes that count: ``ageing.passes``; without limit if the run ends with the guest's work.
 
     A pass that takes no time may follow in the instant in which the run ends.
     """
@@ -120,7 +122,7 @@ def age_figures(aged: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, 
 
 
 def _slowdown(aged: Mapping[str, Any], plain: Mapping[str, Any]) -> float:
-    """Time for the same work, over that without ageing, less 1."""
+    """Time for a unit of work with ageing, over the time for it without, less 1."""
     if aged["work_done_ns"] is not None:
         return float(aged["work_done_ns"] / plain["work_done_ns"] - 1.0)
     mine, other = (one["work_ns"] / one["end_ns"] for one in (aged, plain))

@@ -1,4 +1,4 @@
-"""What ``hostsim age`` found: a row a case, its figures over all seeds, and a verdict on each."""
+"""Results of ``hostsim age``: a row a case, its figures over all seeds, and a verdict on each."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ MISJUDGED_SHARE = 0.1
 
 @dataclass(frozen=True)
 class AgeRow(StudyRow[Scenario]):
-    """Of one combination; case: the scenario of the aged guest."""
+    """Figures of one combination; case: the scenario of the aged guest."""
 
     @property
     def era(self) -> str:
-        """Of the kernel."""
+        """The era of the kernel."""
         assert self.case.vm.mmu is not None, "a guest that is aged is under KVM"
         return self.case.vm.mmu.era
 
@@ -54,17 +54,17 @@ class AgeRow(StudyRow[Scenario]):
 
     @property
     def missed_share(self) -> float:
-        """Pages in use that it takes for idle, over the pages in use."""
+        """Pages in use that the policy takes for idle, over the pages in use."""
         return self._of_used("false_old_pages")
 
     @property
     def surplus_share(self) -> float:
-        """Pages that were not used and that it takes for used, over the pages in use; infinite where none is."""
+        """Unused pages that the policy takes for used, over the pages in use; infinite if no page is in use."""
         return self._of_used("false_young_pages")
 
     @property
     def sees(self) -> bool:
-        """Whether it is off by little in either direction."""
+        """Whether both shares of misjudged pages are at most MISJUDGED_SHARE."""
         return max(self.missed_share, self.surplus_share) <= MISJUDGED_SHARE
 
     def _of_used(self, name: str) -> float:
@@ -85,7 +85,7 @@ def _row(plan: AgePlan, number: int, figures: Mapping[str, Any]) -> AgeRow:
 
 
 def row_verdict(row: AgeRow) -> str:
-    """One line: what it costs the guest, and what it sees."""
+    """One line: the cost of ageing to the guest, and the quality of its estimate."""
     return f"{_cost(row)}; {_sight(row)}"
 
 
@@ -101,7 +101,7 @@ def _cost(row: AgeRow) -> str:
 
 
 def _sight(row: AgeRow) -> str:
-    """How far off, and in which direction."""
+    """The shares of pages that the policy misjudges, in either direction."""
     if row.sees:
         return "finds the pages in use" if row.mean("used_pages") > 0 else "no page is in use, and it finds none"
     wrong = []
@@ -165,12 +165,12 @@ def verdict_lines(rows: Sequence[AgeRow], varied: Sequence[str]) -> list[str]:
 
 
 def is_fit(row: AgeRow) -> bool:
-    """Whether its estimate is right, its passes keep up, and it costs the guest little."""
+    """Whether the estimate of ``row`` is right, its passes keep up with the period, and the guest slows down little."""
     return row.sees and not row.falls_behind and row.mean("vcpu_slowdown_percent") < NOTICED_PERCENT
 
 
 def label(row: AgeRow, varied: Sequence[str]) -> str:
-    """``vcpus=8, policy=mglru``: what varies; all of them if nothing does."""
+    """The settings of ``row`` that vary, as ``vcpus=8, policy=mglru``; all settings if none varies."""
     return ", ".join(f"{key}={value}" for key, value in row.settings.items() if key in varied or not varied)
 
 

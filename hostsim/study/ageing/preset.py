@@ -37,7 +37,7 @@ from hostsim.study.option_text import (
 from hostsim.study.sizing import size_problems
 
 SIZE_MAX = 64 << 40
-"""Of one vCPU's part, beyond every machine's memory; what this machine can take is asked when the scenarios are made."""
+"""Bound of one vCPU's part, beyond every machine's memory; this machine's memory is checked when the scenarios are made."""
 OPTION_OF = {
     "vm.mmu.era": "--era", "vm.mmu.costs": "--sheet", "vm.mmu.mode": "--mmu", "vm.mmu.index": "--index",
     "vm.mmu.a_bits": "--a-bits",
@@ -67,7 +67,7 @@ class AgePlan:
         return self.plan.runs[combination * len(self.seeds) : (combination + 1) * len(self.seeds)]
 
     def scenario(self, row: int) -> Scenario:
-        """What row ``row`` runs, with the first seed."""
+        """The scenario that row ``row`` runs with the first seed."""
         return self.runs_of(self.pairs[row][0])[0].scenario
 
     def varied(self) -> list[str]:

@@ -30,15 +30,17 @@ HOST = {"vm_stop_ns": 0}
 TIMEOUT, CAP = "20s", "60s"
 LOAD = Load(0.9, Fraction(4_000), Fraction(1, 20))
 POLICY = "two-list"
-"""Its page_referenced of each page is what kernels of 2010 age by; it is the flushing one."""
+"""Kernels of 2010 age by page_referenced of each page, as this policy does; it flushes the TLB."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One of eight; slowdown: time for the same work over that of the guest that is not aged, less 1.
+    """One of the eight cells: with or without A bits, fast or slow index, with or without a migration.
 
-    faults: more than without ageing, from a pass to the next; longest_wait_ns: of a vCPU for mmu_lock;
-    migration_s: None without one, plain: without ageing.
+    faults: of the aged guest less those of the plain guest, from a pass to the next.
+    slowdown: time for a unit of work of the aged guest, over that of the plain guest, less 1.
+    longest_wait_ns: of a vCPU for mmu_lock.
+    migration_s: of the aged guest; plain_migration_s: of the plain guest; None without a migration.
     """
 
     a_bits: bool
@@ -62,7 +64,7 @@ def cell_guest(a_bits: bool, index: str, n_pages: int, n_vcpus: int) -> AgedGues
 
 
 def run_cell(guest: AgedGuest, seed: int, *, migrates: bool) -> Cell:
-    """Age the guest, migrate it meanwhile or not; beside it the same guest, not aged."""
+    """Run the guest twice, aged and plain, with or without a migration meanwhile."""
     aged = _run(_table(guest, POLICY, seed, migrates=migrates))
     plain = _run(_table(guest, "", seed, migrates=migrates))
     mine, other = (one.machine.vm.work_ns() / _ran_ns(one.machine) for one in (aged, plain))

@@ -1,4 +1,4 @@
-"""What the 2x2 says of "if so, you need a fast rmap"."""
+"""The verdict of the 2x2 on "if so, you need a fast rmap"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NEEDED_RATIO = 2.0
 
 
 def verdict_lines(cells: Sequence[Cell]) -> Iterator[str]:
-    """What the figures say; nothing is said that they do not."""
+    """The verdict as lines, each computed from the figures of ``cells``."""
     alone = [cell for cell in cells if not cell.migrates]
     ratios = {a_bits: _ratio([cell for cell in alone if cell.a_bits is a_bits]) for a_bits in (True, False)}
     for a_bits, ratio in ratios.items():
@@ -35,7 +35,7 @@ def _logic(needed: set[bool]) -> str:
 
 
 def _price(cells: Sequence[Cell]) -> Iterator[str]:
-    """What a missing bit costs besides, by the fast index."""
+    """The faults and the time of a migration that a missing bit adds, with the fast index."""
     fast = cells[0].index
     for migrates in (False, True):
         mine = {cell.a_bits: cell for cell in cells if cell.migrates is migrates and cell.index == fast}

@@ -1,4 +1,4 @@
 """Comparing scenarios: the cross product of values for some keys, run with common random numbers, held against the first.
 
-``axes`` and ``plan`` say what is run, ``runner`` and ``workers`` run it, ``summary`` and ``best`` say what came of it.
+``axes`` and ``plan`` make the runs, ``runner`` and ``workers`` run them, ``summary`` and ``best`` compare their figures.
 """

@@ -32,7 +32,7 @@ class Axis:
 
 
 def read_axes(texts: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Axis, ...]:
-    """The axes of ``texts``; ``overrides``: those of ``--set``, whose keys cannot be varied too. InputError with all."""
+    """The axes of ``texts``; ``overrides``: texts of ``--set``, whose keys cannot vary. InputError with all problems."""
     problems: list[Problem] = []
     axes: list[Axis] = []
     for text in texts:

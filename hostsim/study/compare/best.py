@@ -1,4 +1,4 @@
-"""Which combination is best for a figure, and which of the others are as good."""
+"""The best combination for a figure, and the others that are as good."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from hostsim.study.compare.summary import Difference, Row, Summary
 
 @dataclass(frozen=True)
 class Best:
-    """For figure ``name`` the combination ``row`` (index) has the least mean; ``equal`` and ``as_good`` are indexes too.
+    """For figure ``name`` the combination ``row`` (an index of ``Summary.rows``) has the least mean.
 
-    as_good: others that lie within noise of it; judged: how many were; tells: whether chance can be told from effect;
-    from_first: it against the baseline of the figure.
+    equal, as_good: indexes of the others that equal it, and of those that lie within noise.
+    judged: number of combinations compared.
+    tells: whether the seeds suffice to separate an effect from chance.
+    from_first: difference of ``row`` from the baseline of the figure.
     """
 
     name: str
@@ -27,12 +29,12 @@ class Best:
 
     @property
     def all_equal(self) -> bool:
-        """Whether no combination that was judged differs."""
+        """Whether all combinations compared are equal."""
         return len(self.equal) + 1 == self.judged
 
     @property
     def all_as_good(self) -> bool:
-        """Whether every difference may be chance."""
+        """Whether chance may explain every difference."""
         return len(self.equal) + len(self.as_good) + 1 == self.judged
 
 
@@ -43,7 +45,7 @@ def all_best(summary: Summary) -> tuple[Best, ...]:
 
 
 def best_for(summary: Summary, name: str) -> Best | None:
-    """Among the combinations that converge with every seed; if none does, among all that have the figure."""
+    """The best of the combinations that converge with every seed; if none does, of all that have the figure."""
     having = [i for i, row in enumerate(summary.rows) if row.spread(name) is not None]
     judged = [i for i in having if summary.rows[i].converges] or having
     if len(judged) < 2:

@@ -14,24 +14,24 @@ from hostsim.results.tables import MigrationResult, RunResult
 Figures = dict[str, int | float | str | None]
 
 OUTCOMES = ("total_time_ms", "downtime_ms", "transferred_bytes")
-"""Of migrations that completed only: what was sent before a cancel is no price of anything."""
+"""Figures that count only if the migration completed: bytes sent before a cancel are not the cost of a migration."""
 AGEING = "ageing."
 """Opens the names of figures that only runs with [ageing] have."""
 JUDGED = (*OUTCOMES, "guest_slowdown_percent", f"{AGEING}pass_mean_ns")
 """The figures a verdict is about; of each the less the better."""
 NO_MIGRATION = "ran"
 RAN_OUT = OUT_OF_MEMORY
-"""Its host ran out of memory, with a migration or without: what it did until then is not held against other runs."""
+"""The host ran out of memory, with a migration or without: the figures until then are not compared with other runs."""
 KVM = "kvm."
 """Opens the names of figures that only runs under KVM have."""
 MEMORY = "memory."
 """Opens the names of figures that only runs with [host.memory] have."""
 SWAP_IN, LOCK_WAIT = ("fault_major", "async_fault_major"), ("lock_wait_vcpu",)
-"""Distributions: what the guest waits for when a page is swapped in, its vCPU or a task of it; and vCPUs for mmu_lock."""
+"""Names of distributions: waits of a vCPU, and of a task of the guest, for swap-in; waits of vCPUs for mmu_lock."""
 STOPS = ("migration_thread_low_pending", "migration_completion_vm_stop")
 """Events from which on the guest is not to run."""
 INDEX = ("index_bytes", "start_ns")
-"""Of an index of sptes: bytes beside the page tables, and what it took to switch the log on."""
+"""Figures of an index of sptes: bytes beside the page tables, and the time that switching the log on takes."""
 
 
 def figures_of(result: RunResult) -> Figures:
@@ -58,7 +58,7 @@ def figures_of(result: RunResult) -> Figures:
 
 
 def figure_names(runs: Iterable[Figures]) -> list[str]:
-    """Every figure that any of ``runs`` has, those that are judged first."""
+    """Every figure that any of ``runs`` has, the judged figures first."""
     found = dict.fromkeys(name for figures in runs for name in figures if name != "status")
     return [*(name for name in JUDGED if name in found), *(name for name in found if name not in JUDGED)]
 
@@ -69,7 +69,7 @@ def slowdown_percent(migration: MigrationResult) -> float | None:
     spans = np.diff(series["t_ns"], prepend=0)
     stops_ns = events["t_ns"][np.isin(events["event"], STOPS)]
     live = (series["status"] == "active") & (spans > 0) & (series["t_ns"] <= stops_ns.min(initial=np.iinfo(np.int64).max))
-    live[:1] = False  # nothing before the first sample says what was done by then
+    live[:1] = False  # no earlier sample: the work before the first one is unknown
     if not live.any():
         return None
     return _percent(1.0 - float(np.average(series["guest_speed"][live], weights=spans[live])))
@@ -98,7 +98,7 @@ def _counters(result: RunResult) -> Figures:
 
 
 def _kvm(migration: MigrationResult) -> Figures:
-    """What finding dirty pages cost from the first sync to the end; nothing where KVM did not find them."""
+    """The cost of finding dirty pages from the first sync to the end; {} where KVM did not find them."""
     if migration.kvm is None:
         return {}
     index = migration.kvm.index or {}
@@ -111,7 +111,7 @@ def _of_host(result: RunResult) -> Figures:
 
 
 def _memory(host: HostResult) -> Figures:
-    """What the first VM lost to a host that is short of memory; nothing where it is not."""
+    """Stalls, swap-in and reclaim of the first VM on a host with [host.memory]; {} without."""
     if host.memory is None:
         return {}
     row = host.memory["vms"][0]
@@ -120,7 +120,7 @@ def _memory(host: HostResult) -> Figures:
 
 
 def _ageing(host: HostResult) -> Figures:
-    """Passes over the first VM, what they found, and how long its vCPUs waited for mmu_lock; nothing without ageing."""
+    """Passes over the first VM, their young pages, and its vCPUs' waits for mmu_lock; {} without ageing."""
     if not host.ageing or not host.ageing[0]["passes"]:
         return {}
     told = host.ageing[0]

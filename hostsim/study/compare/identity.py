@@ -1,4 +1,4 @@
-"""What a finished run is known by: the resolved scenario, its traces, and the version of everything that moves a result."""
+"""The key of a run: a hash of the resolved scenario, its traces, and the versions of everything that moves a result."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def versions() -> dict[str, Any]:
 
 
 def run_key(scenario: Scenario) -> str:
-    """The same for two runs that give the same bytes, other for any that may not. InputError if a trace cannot be read."""
+    """The key of a run: runs with equal keys give equal bytes. InputError if a trace cannot be read."""
     traces = {name: _columns_sha256(columns) for name, columns in scenario.traces().items()}
     content = {"versions": versions(), "scenario": plain(scenario.resolved()), "traces": traces}
     return hashlib.sha256(json_bytes(content)).hexdigest()[:KEY_DIGITS]

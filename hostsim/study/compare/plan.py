@@ -1,4 +1,4 @@
-"""Which runs a comparison consists of: every combination of the axes' values, each with the same seeds."""
+"""The runs of a comparison: every combination of the axes' values, all with the same seeds."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ RUNS_MAX = 1000
 
 @dataclass(frozen=True)
 class Request:
-    """What is compared: ``seed`` None is the file's; ``n_seeds`` seeds from it on, the same for all combinations.
+    """A comparison as the user asks for it.
 
-    measure: how each run is measured. command: of a preset, which makes the scenarios itself: its program and options but
-    for the varied ones. name: "" is the scenario's; source, set_source: what a problem of a varied key, or of another that
-    was set, is told of.
+    seed: the first, None: the file's; n_seeds: seeds from it on, shared by all combinations.
+    name: of the comparison, "": the scenario's.
+    source, set_source: named in problems of a varied key, and of a key that was set.
+    measure: how each run is measured.
+    command: of a preset, which makes the scenarios itself: its program and the options that do not vary.
     """
 
     file: Path
@@ -44,7 +46,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: combination ``combination`` with ``seed``; runs of equal ``key`` give the same result."""
+    """One run: combination ``combination`` with ``seed``; runs of equal ``key`` give equal results."""
 
     combination: int
     seed: int
@@ -65,7 +67,7 @@ class Plan:
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """What is varied."""
+        """The axes of the request."""
         return self.request.axes
 
     def settings(self, combination: int) -> dict[str, str]:

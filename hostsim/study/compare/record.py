@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 FOLDER = "runs"
 Heard = Callable[[int, Mapping[str, Any]], None]
-"""Called with (simulated ns, what is known) now and then."""
+"""Called with (simulated ns, figures so far) from time to time."""
 
 
 @dataclass(frozen=True)
 class Measure:
     """How a study measures a run.
 
-    format: names it in the files; take: runs a scenario, and returns the content of the file, a table with "figures", in
-    which "status" says how the run ended.
+    format: name of the measure in the files.
+    take: runs a scenario, and returns the content of the file: a table with "figures", whose "status" is the end of the
+    run.
     """
 
     format: str
@@ -50,7 +51,7 @@ WHOLE_RUN = Measure("hostsim-compare-run/1", _run_whole)
 
 
 def record_bytes(key: str, content: Mapping[str, Any], measure: Measure = WHOLE_RUN) -> bytes:
-    """The content of a run's file; the same for the same key."""
+    """The content of a run's file; equal keys give equal bytes."""
     return json_bytes({"format": measure.format, "key": key, "versions": versions(), **content})
 
 

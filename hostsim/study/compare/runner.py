@@ -1,4 +1,4 @@
-"""Running a plan: what is finished is read, the rest is run and written one by one, what fails costs itself alone."""
+"""Running a plan: finished runs are read, the others run and written one by one; a failed run does not stop the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Answers = Generator[tuple[int, Any], None, None]
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that gave no result: what it said, and the exit code that goes with it."""
+    """A run that gave no result: the text of its error, and the exit code of the program."""
 
     text: str
     exit_code: int
@@ -38,13 +38,13 @@ class Progress:
 
     @property
     def through(self) -> float:
-        """Runs that are done, and the shares of those that are not."""
+        """Runs that are done, plus the finished share of each run at work."""
         return self.done + sum(self.shares.values())
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Figures by key of the run, None for those that failed; ``reused``: keys that were finished before."""
+    """Figures by key of the run, None for a failed run; ``reused``: keys of runs that were finished before."""
 
     figures: Mapping[str, Figures | None]
     failures: Mapping[str, Failure]
@@ -52,7 +52,7 @@ class Outcome:
 
 
 class RunsFailedError(HostsimError):
-    """Some runs failed, the others are finished; ``exit_code`` is the gravest of theirs."""
+    """Some runs failed, the others are finished; ``exit_code``: the highest of the failures'."""
 
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
@@ -80,9 +80,9 @@ def run_plan(
     show: Callable[[Progress], None] | None = None,
     measure: Measure = WHOLE_RUN,
 ) -> Outcome:
-    """Run ``runs``, and write the file of each into ``out`` once it is done. OutputError: those before it are whole.
+    """Run ``runs``, and write the file of each into ``out`` once it is done. On OutputError the files before are whole.
 
-    n_workers: moves no result; show: called when something has come on; measure: how a run is measured.
+    n_workers: moves no result; show: called when a run has progressed; measure: how a run is measured.
     """
     figures: dict[str, Figures | None] = dict(finished)
     failures: dict[str, Failure] = {}
@@ -142,7 +142,7 @@ def _of_dead_worker(died: Died) -> Failure:
 
 
 def failed_error(plan: Plan, outcome: Outcome) -> RunsFailedError | None:
-    """All failures with what replays each; None if there are none."""
+    """All failures, each with the command that replays it; None if there are none."""
     if not outcome.failures:
         return None
     failed = {run.key: run for run in plan.runs if run.key in outcome.failures}

@@ -1,4 +1,4 @@
-"""How far replications lie apart: Student's t interval where scipy is there, least and greatest without it."""
+"""Spread of replications: Student's t interval with scipy, least and greatest value without it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Spread:
 
     @property
     def is_zero_within(self) -> bool | None:
-        """Whether 0 lies in the interval; None if there is none."""
+        """Whether 0 lies in the interval; None if there is no interval."""
         if self.low is None or self.high is None:
             return None
         return self.low <= 0.0 <= self.high
@@ -41,7 +41,7 @@ def has_intervals() -> bool:
 
 
 def method() -> str:
-    """What ``low`` and ``high`` are, in words."""
+    """The meaning of ``low`` and ``high``, in words."""
     return f"{CONFIDENCE:.0%} confidence interval (Student's t)" if has_intervals() else "least and greatest value"
 
 

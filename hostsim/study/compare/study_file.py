@@ -23,7 +23,7 @@ KEYS: Mapping[str, tuple[type, str, str]] = {
     "seed": (int, "a whole number", "seed = 1"),
     "set": (dict, "a table of keys and values", '[set]\n"vm.vcpus" = 4'),
 }
-"""Key of a study: type, what it is, example."""
+"""Key of a study: type, meaning, example."""
 REQUIRED = ("scenario", "vary")
 ARRAY = ("an array of at least one value", 'link.bandwidth = ["10Gbit/s", "25Gbit/s"]')
 
@@ -83,7 +83,7 @@ def _overrides(table: Any, file: str) -> tuple[tuple[str, ...], list[Problem]]:
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys: ``link.bandwidth = []`` and ``"link.bandwidth" = []`` are the same."""
+    """(dotted key, value) of each leaf: ``link.bandwidth = []`` and ``"link.bandwidth" = []`` give equal keys."""
     for key, value in table.items():
         if isinstance(value, dict) and value:
             yield from _leaves(value, f"{prefix}{key}.")

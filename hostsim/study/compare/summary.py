@@ -1,4 +1,4 @@
-"""What the runs of each combination say, and how they differ from those of the baseline, seed by seed."""
+"""Figures of each combination over its runs, and their differences from the baseline, seed by seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hostsim.study.compare.plan import Plan
 from hostsim.study.compare.spread import Spread, spread_of
 
 Effect = Literal["less", "more", "same", "within noise", "not known"]
-"""How a combination differs from another; not known: seeds are too few to tell chance from effect."""
+"""How a combination differs from another; not known: too few seeds to separate an effect from chance."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Row:
 
     @property
     def converges(self) -> bool:
-        """Whether it completed with every seed."""
+        """Whether the run completed with every seed."""
         return self.n_converged == len(self.by_seed)
 
     def values(self, name: str) -> list[float | None]:
-        """Figure ``name`` for each seed, None where it has none or where it does not count."""
+        """Figure ``name`` for each seed, None where the run lacks the figure or the figure does not count."""
         return [_counted(figures, name) for figures in self.by_seed]
 
     def spread(self, name: str) -> Spread | None:
-        """Over the seeds that have ``name``."""
+        """The spread of figure ``name`` over the seeds that have it."""
         return spread_of([value for value in self.values(name) if value is not None])
 
     def against(self, other: Row, name: str) -> Difference | None:
@@ -73,7 +73,7 @@ class Summary:
     seeds: tuple[int, ...]
 
     def baseline(self, name: str) -> int:
-        """Index of what figure ``name`` is held against: the first combination, or the first that has it."""
+        """Index of the combination that figure ``name`` is compared with: the first that has the figure."""
         return next((i for i, row in enumerate(self.rows) if row.spread(name) is not None), 0)
 
     def against_baseline(self, row: Row, name: str) -> Difference | None:
@@ -82,11 +82,11 @@ class Summary:
 
     @property
     def has_migration(self) -> bool:
-        """Whether any run had one."""
+        """Whether any run had a migration."""
         return any(status not in {NO_MIGRATION, RAN_OUT, "failed"} for row in self.rows for status in row.statuses)
 
     def names(self) -> list[str]:
-        """Every figure that any run has, those that are judged first."""
+        """Every figure that any run has, the judged figures first."""
         runs = [figures for row in self.rows for figures in row.by_seed if figures is not None]
         return figure_names(runs)
 

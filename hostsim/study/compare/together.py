@@ -1,4 +1,4 @@
-"""How many simulations fit into this machine at the same time."""
+"""The number of simulations that fit into this machine at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hostsim.scenario.footprint import available_bytes, footprint_bytes
 from hostsim.study.compare.plan import Run
 
 WORKER_BYTES = 128 << 20
-"""What a worker has to itself besides the arrays of its run: compiled code, libraries.
+"""Private memory of a worker besides the arrays of its run: compiled code, libraries.
 
 Measured: 131 MB of Private_Dirty with a guest of 64 MiB (Linux, forked, Python 3.11, numba 0.68).
 """
@@ -53,6 +53,6 @@ def _that_fit(runs: Sequence[Run], most: int, free_bytes: int | None) -> int:
 
 
 def workers_that_fit(needed_bytes: int, most: int) -> int:
-    """How many trials of ``needed_bytes`` each fit into free memory at once, at least 1 and at most ``most``."""
+    """The number of trials of ``needed_bytes`` each that fit into free memory at a time, from 1 to ``most``."""
     free = available_bytes()
     return most if free is None else max(1, min(most, free // (needed_bytes + WORKER_BYTES)))

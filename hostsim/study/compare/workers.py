@@ -29,7 +29,7 @@ STOP_S = 5.0
 
 @dataclass(frozen=True)
 class Died:
-    """The answer for a task whose worker ended without one; ``code``: its exit code, negative for a signal."""
+    """Stands for the answer of a worker that ended without one; ``code``: its exit code, negative for a signal."""
 
     code: int
 
@@ -75,7 +75,7 @@ def _deal(pool: _Pool, waiting: deque[int], n_workers: int, heard: Heard) -> Ans
 
 
 class _Pool:
-    """Processes that wait for tasks, and those that work."""
+    """The worker processes, idle and busy."""
 
     def __init__(self, job: Job) -> None:
         self.workers: list[_Worker] = []
@@ -136,7 +136,7 @@ class _Worker:
 
 
 def _serve(link: Connection, job: Job, inherited: Sequence[Connection]) -> None:
-    """The life of a worker. Ends when nobody is at the other end; Ctrl-C is the parent's business."""
+    """The loop of a worker. It ends when the parent has closed the link; the parent alone handles Ctrl-C."""
     for other in inherited:
         other.close()  # else the parent's death would go unnoticed
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -150,7 +150,7 @@ def _serve(link: Connection, job: Job, inherited: Sequence[Connection]) -> None:
 def _answer(job: Job, number: int, how_far: Callable[[int], None]) -> tuple[str, Any]:
     try:
         return "done", job(number, how_far)
-    except OSError:  # nobody listens any more
+    except OSError:  # the parent has closed the link
         raise
     except Exception as error:  # noqa: BLE001  a mistake in the program: the parent raises it once, for all workers
         error.add_note(f"in a worker process:\n{traceback.format_exc()}")
@@ -158,7 +158,7 @@ def _answer(job: Job, number: int, how_far: Callable[[int], None]) -> tuple[str,
 
 
 def _seldom(tell: Callable[[int], None]) -> Callable[[int], None]:
-    """``tell``, but for calls that follow the last one too soon."""
+    """``tell``, called at most once in TELL_EVERY_S; calls in between are dropped."""
     told_s = time.monotonic()
 
     def seldom(how_far: int) -> None:

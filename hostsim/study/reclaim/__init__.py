@@ -1,1 +1,1 @@
-"""How much memory can be reclaimed at a latency budget, and what a migration does to that."""
+"""The memory that proactive reclaim can take within a latency budget, with and without a migration."""

@@ -1,4 +1,4 @@
-"""The budget of ``hostsim reclaim``: what stalls and slowdown may be."""
+"""The budget of ``hostsim reclaim``: upper limits of stalls and slowdown."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ WANTED = f"limits as {STALLS[2]}=2ms or {SLOWDOWN}=1%: one of {', '.join((*STALL
 
 @dataclass(frozen=True)
 class Limit:
-    """figure: the name of what is limited; most: in its unit; text: as typed."""
+    """An upper limit of a figure. figure: its name; most: the limit in the figure's unit; text: the limit as typed."""
 
     figure: str
     most: float
     text: str
 
     def is_met(self, figures: Mapping[str, Spread]) -> bool:
-        """Whether the mean is within it."""
+        """Whether the mean of the figure is within the limit."""
         return figures[self.figure].mean <= self.most
 
 

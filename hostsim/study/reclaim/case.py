@@ -12,7 +12,7 @@ from hostsim.kvm.spec import MmuSpec
 from hostsim.theory.working_set import working_set_pages
 
 WARM_UP_AGES, WARM_UP_SCANS = 2, 2
-"""Until what is resident is what it will be: pages have to be idle for an age before they go."""
+"""Warm-up until the resident set is steady: reclaim takes a page only after it was idle for an age."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class ReclaimCase:
 
     @property
     def warm_up_ns(self) -> int:
-        """Until it is measured, or until the migration begins."""
+        """Time until measuring, or the migration, begins."""
         return WARM_UP_AGES * self.age_ns + WARM_UP_SCANS * self.scan_ns + self.scan_ns // 2
 
     @property
     def age_ns(self) -> int:
-        """Pages idle for as long go."""
+        """Reclaim takes pages that are idle for this long."""
         return self.age_scans * self.scan_ns
 
     def workload(self) -> Workload:
@@ -64,5 +64,5 @@ class ReclaimCase:
         return self.n_pages - working_set_pages(rates, self.age_ns / NS_PER_S)
 
     def with_migration(self) -> ReclaimCase:
-        """The same while a migration runs."""
+        """This case with a migration."""
         return replace(self, migrates=True)

@@ -1,4 +1,4 @@
-"""What ``hostsim reclaim`` found: a row a case, and the smallest age that meets the budget, with a migration and without."""
+"""Results of ``hostsim reclaim``: a row a case, and the smallest age within the budget, with and without a migration."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _row(case: ReclaimCase, settings: dict[str, str], trials: Sequence[ReclaimTr
 
 
 def row_verdict(row: ReclaimRow, limits: Sequence[Limit]) -> str:
-    """Which limits it breaks."""
+    """The limits that ``row`` breaks, in words."""
     broken = [limit.text for limit in limits if not limit.is_met(row.figures)]
     return f"over {' and '.join(broken)}" if broken else "within the budget"
 

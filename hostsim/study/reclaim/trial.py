@@ -1,4 +1,4 @@
-"""A trial of ``hostsim reclaim``: the VM with proactive reclaim, the same without, and what the difference is."""
+"""A trial of ``hostsim reclaim``: a run of the VM with proactive reclaim, a run without, and their difference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hostsim.study.reclaim.case import ReclaimCase
 
 INTERFACE = "clear-dirty-log"
 SPARE_PAGES = 4096
-"""Frames beyond the VM's, so that nobody reclaims because memory is short."""
+"""Frames beyond the VM's, so that the host never reclaims because memory is short."""
 LATENCIES = ("stall", "pass")
 OF_MIGRATIONS = (
     "migration_ns", "migration_bytes", "plain_migration_ns", "plain_migration_bytes", "read_back_pages",
@@ -39,7 +39,11 @@ OF_MIGRATIONS = (
 
 @dataclass(frozen=True)
 class ReclaimTrial:
-    """figures: by name, those of migrations only with one; latencies: by LATENCIES; completed: what became of it."""
+    """Results of a trial.
+
+    figures: by name, OF_MIGRATIONS only with a migration; latencies: by LATENCIES.
+    completed: whether the migration completed, None without one.
+    """
 
     figures: dict[str, float]
     latencies: dict[str, Latencies]
@@ -47,9 +51,9 @@ class ReclaimTrial:
 
 
 def reclaim_trial(case: ReclaimCase, seed: int, how_far: HowFar = ignore) -> ReclaimTrial:
-    """Run ``case`` with that seed. InvariantError if a frame, a page or a write is lost.
+    """Run ``case`` with ``seed``. InvariantError if a frame, a page or a write is lost.
 
-    how_far: called with thousandths of it.
+    how_far: called with the finished thousandths of the trial.
     """
     with_it, without = _Run(case, seed, reclaims=True), _Run(case, seed, reclaims=False)
     with_it.run()
@@ -63,7 +67,7 @@ def reclaim_trial(case: ReclaimCase, seed: int, how_far: HowFar = ignore) -> Rec
 
 
 class _Run:
-    """A VM whose host has memory enough, with proactive reclaim or without."""
+    """A VM on a host with enough memory, with proactive reclaim or without."""
 
     def __init__(self, case: ReclaimCase, seed: int, *, reclaims: bool) -> None:
         env, n_pages = Clock(), case.n_pages
@@ -95,7 +99,7 @@ class _Run:
         return Migration(env, self.vm, tracker, parameters, LinkSpec(case.bandwidth), load_sheet("generic"), Knobs())
 
     def run(self) -> None:
-        """The warm-up, then what is measured."""
+        """Run the warm-up, then the window that is measured."""
         case, env = self.case, self.vm.env
         env.run(until=case.warm_up_ns)
         self.vm.page_waits.count_anew()
@@ -106,12 +110,12 @@ class _Run:
 
     @property
     def window_ns(self) -> int:
-        """How long it was measured."""
+        """Length of the window that is measured."""
         return self.vm.env.now_ns - self.start_ns
 
     @property
     def work_share(self) -> float:
-        """Work done in it, of what the vCPUs could have done; what a migration's stop takes is left out."""
+        """Work done in the window, over the work that the vCPUs could have done; a migration's stop is left out."""
         end_ns = self.migration.state.downtime_start_ns if self.completed and self.migration else self.vm.env.now_ns
         return (self.vm.work_ns() - self.start_work_ns) / ((end_ns - self.start_ns) * self.case.n_vcpus)
 
@@ -123,7 +127,7 @@ class _Run:
 
     @property
     def completed(self) -> bool | None:
-        """Whether the migration did; None without one."""
+        """Whether the migration completed; None without one."""
         return None if self.migration is None else self.migration.state.status == "completed"
 
 

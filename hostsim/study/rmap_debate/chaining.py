@@ -1,4 +1,4 @@
-"""Claims 7 to 9: what a list costs, chains of logged slots only, chains of writable sptes only."""
+"""Claims 7 to 9: the cost of a list, chains of logged slots only, chains of writable sptes only."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _frames_ns(design: str, frames: int) -> float:
 
 @cache
 def _frame_ns(design: str, ram: int) -> float:
-    """Time [ns] of one harvest of the framebuffer beside so many pages of RAM, half of it written."""
+    """Time [ns] of one harvest of the framebuffer, half of its pages written, beside ``ram`` pages of RAM."""
     guest = build_guest(design, (Slot(0, ram), Slot(ram, ram + FRAME_PAGES)))
     guest.index.start_log(1)
     gfns = np.arange(ram, ram + FRAME_PAGES, 2)
@@ -140,7 +140,7 @@ def _walk_frame_form(ram_pages: float) -> float:
 
 
 def _penalty_ns() -> float:
-    """What a mapping in an unlogged slot costs more with the chain than without."""
+    """Extra time [ns] of a mapping in an unlogged slot with the chain."""
     per_map = []
     for design in ("logged-chain", "rmap"):
         guest = build_guest(design, SLOTS, DIRECT.but(mapped=0.0))

@@ -1,4 +1,4 @@
-"""A claim of the argument, with what running the structures says of it."""
+"""A claim of the argument, with the verdict and the figures from running the structures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 Verdict = Literal["holds", "holds if", "fails"]
 APART, STEPS_MAX = 2e-4, 40
-"""Where the search for a crossing ends: a step of this share of it, or after so many without one, nowhere."""
+"""The search for a crossing ends at a step below this share of x; after so many steps without one it finds none."""
 OFF_MAX = 0.002
 """A measured crossing that is further from the computed one than this share says why."""
 
@@ -60,7 +60,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Claim:
-    """number, says and who: of the thread. condition: what the verdict depends on, with the numbers found."""
+    """A claim. number, says, who: of the thread; condition: of the verdict, with the numbers found."""
 
     number: int
     says: str
@@ -75,7 +75,7 @@ Cost = Callable[[float], float]
 
 
 def meet(one: Cost, other: Cost | float, low: float, high: float) -> float:
-    """Where two costs, both above 0, are the same between ``low`` and ``high`` (both above 0); nan if nowhere.
+    """The x between ``low`` and ``high`` (both above 0) at which two costs, both above 0, are equal; nan if there is none.
 
     Regula falsi between logarithms, where a cost that grows with a power of x is a line; an end that stays counts half
     (Illinois), and an interval that shrinks too slowly is halved. Ends with a step below a share APART.

@@ -19,12 +19,12 @@ GROUPS: dict[str, tuple[Callable[[], Claim], ...]] = {
         notifying.swapping_is_slow_anyway, notifying.ageing_must_be_fast, notifying.referenced_bit_needs_a_fast_rmap,
     ),
 }  # fmt: skip
-"""Claims by what they are about, three each."""
+"""Claims by subject, three each."""
 N_CLAIMS = sum(map(len, GROUPS.values()))
 
 
 def run_claims(step: Callable[[str], None]) -> tuple[Claim, ...]:
-    """Run one after the other: half a minute of work. ``step`` is called after each, with what it was about."""
+    """Run the claims one after the other: half a minute of work. ``step`` is called after each with its subject."""
     claims = []
     for about, group in GROUPS.items():
         for claim in group:
@@ -40,7 +40,7 @@ def all_claims() -> tuple[Claim, ...]:
 
 
 def machine_words() -> str:
-    """The machine whose costs decide, in a line."""
+    """The machine whose costs price the claims, in a line."""
     c = costs()
     return (
         f"{sheet().name}: L1 {c.l1_ns:.1f}, L2 {c.l2_ns:.1f}, LLC {c.llc_ns:.1f} ({c.llc_bytes / (1 << 20):.0f} MiB), "

@@ -1,4 +1,4 @@
-"""Closed forms of the same costs, from the sheet and the sizes alone: nothing here runs a structure.
+"""Closed forms of the costs that ``runs`` measures, from the sheet and the sizes alone, without running a structure.
 
 P pages, S sptes, s = S / P, F the footprint [bytes]; ``c`` are the cache costs. All results in ns.
 """
@@ -20,7 +20,7 @@ LINES = ENTRIES // SPTES_A_LINE
 
 
 def tables_bytes(P: float, *, direct: bool = True) -> float:
-    """All page tables of a guest of P pages; indirect ones with their translations."""
+    """Bytes of all page tables of a guest of P pages; indirect tables with their translations."""
     return P / ENTRIES * (TABLE if direct else TABLE + TRANSLATION_BYTES)
 
 
@@ -41,9 +41,9 @@ def heads_ns(c: CacheCosts, P: float, F: float) -> float:
 
 
 def sptes_in_order_ns(c: CacheCosts, P: float, S: float, F: float) -> float:
-    """Lines of S of P sptes, drawn, in the order of their addresses.
+    """Time to read the lines of S drawn sptes of P, in the order of their addresses.
 
-    A line is read if one of its 8 sptes is there; it streams if the line before it was read and is of the same table.
+    A line is read if it holds one of the S sptes; it streams if the line before it was read and is of its table.
     """
     p = 1.0 - (1.0 - S / P) ** SPTES_A_LINE
     beside = p * (1.0 - 1.0 / LINES)
@@ -71,7 +71,7 @@ def nodes_scattered_ns(c: CacheCosts, S: float, F: float) -> float:
 
 
 def rmap_flush_ns(c: CacheCosts, P: float, S: float) -> float:
-    """All heads, and what hangs on them, in order: a direct map."""
+    """Time of a flush over all heads and their sptes, in order: a direct map."""
     F = rmap_bytes(P)
     return heads_ns(c, P, F) + sptes_in_order_ns(c, P, S, F) + S * act_ns(c)
 
@@ -98,5 +98,5 @@ def lookups_ns(c: CacheCosts, P: float, D: float) -> float:
 
 
 def drawn_pages(P: float, writes: float) -> float:
-    """Distinct pages of ``writes`` uniform ones."""
+    """Expected distinct pages that ``writes`` uniform writes touch."""
     return P * -math.expm1(writes * math.log1p(-1.0 / P))

@@ -1,4 +1,4 @@
-"""Claims 4 to 6: how much is mapped, how often, and what laziness saves."""
+"""Claims 4 to 6: the share of memory that is mapped, the rate of mapping, and the savings of laziness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hostsim.study.rmap_debate.claim import Claim, Crossing, Curve, Panel, curve
 from hostsim.study.rmap_debate.runs import PAGES, costs, flush, guest_of, spent
 
 NEARLY = 0.95
-"""What "nearly every page" is taken to mean."""
+"""The share of pages that counts as "nearly every page"."""
 TOUCHES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Accesses, as a multiple of the pages."""
 SMALL_PAGES = 1 << 16
@@ -65,7 +65,7 @@ def mapped_share(touches_a_page: float, pages_an_spte: int) -> float:
 
 
 def zipf_share(touches_a_page: float) -> float:
-    """The same with Zipf popularity, exponent 0.99, pages in a drawn order."""
+    """``mapped_share`` with Zipf popularity, exponent 0.99, pages in a drawn order."""
     rng = np.random.default_rng(4)
     weights = 1.0 / np.arange(1, SMALL_PAGES + 1) ** 0.99
     edges = np.cumsum(weights) / weights.sum()
@@ -92,7 +92,7 @@ def _large_index(n_pages: int) -> RmapIndex:
 
 
 def _split_flushes() -> tuple[float, float]:
-    """One flush [ns] of a guest mapped in 2 MiB sptes, and of the same when all have been split."""
+    """One flush [ns] of a guest mapped in 2 MiB sptes, and one when all are split into 4 KiB sptes."""
     index = _large_index(PAGES)
     regions = np.arange(PAGES // ENTRIES)
     index.map(regions, regions * ENTRIES, PRESENT | WRITABLE)
@@ -216,7 +216,7 @@ def _written(interval_ms: float) -> np.ndarray:
 
 @cache
 def harvest_ns(design: str, interval_ms: float) -> float:
-    """One GET after so long: all is mapped, nothing writable but what was written since."""
+    """Time [ns] of one GET after ``interval_ms``: all pages are mapped, only pages written since are writable."""
     guest = guest_of(design)
     guest.index.start_log(0)
     gfns = _written(interval_ms)

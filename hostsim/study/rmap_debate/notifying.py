@@ -1,4 +1,4 @@
-"""Claims 10 to 12: may unmapping be slow, must ageing be fast, and what has the referenced bit to do with it."""
+"""Claims 10 to 12: may unmapping be slow, must ageing be fast, and does that depend on the referenced bit."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _size_crossing(
 
 
 def _list_scan_form(S: float) -> float:
-    """One page looked for in a list whose nodes are scattered: of each node the spte's table is asked for its gfn."""
+    """Time [ns] to search a list of S scattered nodes for a page: each node's gfn is read from its spte's table."""
     c, F = costs(), forms.list_bytes(S, S)
     return S * (c.load_ns(F) + c.visit_ns + c.load_ns(F))
 
@@ -189,7 +189,7 @@ def scan(design: str, used: float, how: How) -> Scan:
 
 
 def _make_old(guest: IndexedGuest, gfns: NDArray[np.int64], how: How) -> float:
-    """All pages are aged, then ``gfns`` accessed. Returns the time [ns] in the index of mapping what had gone."""
+    """Age all pages, then access ``gfns``. Returns the time [ns] in the index to map zapped pages again."""
     if how == "zapped":
         guest.index.zap_all()
         return spent(guest.index, lambda: guest.touch(np.random.default_rng(13).permutation(gfns), is_write=False)).ns

@@ -21,13 +21,13 @@ SHEET = "nehalem-2010"
 """A machine of the year of the argument."""
 _chosen = [SHEET]
 PAGES = 1 << 20
-"""A guest of 4 GiB, but where its size is what is varied."""
+"""A guest of 4 GiB, except where a claim varies its size."""
 POINTS = 7
-"""Of a line in a picture."""
+"""Points of a line in a picture."""
 
 
 def use_sheet(name: str) -> None:
-    """The machine whose costs decide: a process debates on one, named before anything is priced. InputError if unknown."""
+    """Choose the machine whose costs price the claims, once a process and before any claim runs. InputError if unknown."""
     asked = load_costs(name)
     assert not costs.cache_info().currsize or asked == sheet(), "claims were priced already, on another machine"
     sheet.cache_clear()
@@ -42,12 +42,12 @@ def sheet() -> CostSheet:
 
 @cache
 def costs() -> CacheCosts:
-    """What counted work costs on it."""
+    """The costs of counted work on the machine of ``sheet``."""
     return CacheCosts.from_sheet(sheet())
 
 
 def fault_ns() -> float:
-    """An exit, a fault under mmu_lock that nobody contends, and the entry."""
+    """An exit, a fault under an uncontended mmu_lock, and the entry."""
     return sheet().exit_ns + sheet().exclusive_base_ns + sheet().entry_ns
 
 
@@ -90,7 +90,7 @@ def between(cost: Callable[[int], float], x: float, step: int = ENTRIES) -> floa
 
 @cache
 def unmap_one(design: str, layout: Layout, n_pages: int) -> float:
-    """Time [ns] of unmapping one page, the mean of some drawn ones."""
+    """Time [ns] of unmapping one page, the mean over 8 drawn pages."""
     guest = guest_of(design, layout, n_pages)
     gfns = np.random.default_rng(5).permutation(guest.n_pages)[:8].tolist()
     return float(np.mean([spent(guest.index, partial(guest.index.unmap, g, g + 1)).ns for g in gfns]))
@@ -98,7 +98,7 @@ def unmap_one(design: str, layout: Layout, n_pages: int) -> float:
 
 @cache
 def age_one(design: str, layout: Layout, n_pages: int) -> float:
-    """Time [ns] of ageing one page, the mean of some drawn ones."""
+    """Time [ns] of ageing one page, the mean over 8 drawn pages."""
     guest, young = guest_of(design, layout, n_pages), np.zeros(1, np.uint8)
     gfns = np.random.default_rng(6).permutation(guest.n_pages)[:8].tolist()
     return float(np.mean([spent(guest.index, partial(guest.index.clear_young, g, g + 1, young)).ns for g in gfns]))
