@@ -21,7 +21,7 @@ SECONDS = {"second": 1.0, "millisecond": 0.001}
 
 @dataclass
 class DirtyRate(Reader):
-    """``told``: fields of the measurement that is being read."""
+    """Reader of measured dirty rates. ``told``: fields of the measurement that is being read."""
 
     told: dict[str, str] = field(default_factory=dict)
     line: int = 0

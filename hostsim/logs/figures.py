@@ -1,4 +1,4 @@
-"""Figures as logs print them: with any unit, or broken; a broken one counts as not told."""
+"""Figures as logs print them: with any unit, or broken; a broken figure counts as missing."""
 
 from __future__ import annotations
 

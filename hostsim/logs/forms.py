@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Form:
-    """One form of log. known_by: a line that shows it; detail: what else is read; is_weak: read if nothing else is there.
+    """One form of log.
 
-    read_by: module of hostsim.logs and class in it; help lists forms without loading one.
+    known_by: a line typical of the form; detail: further contents that its reader reads.
+    read_by: module of hostsim.logs and class in it, as text: help lists the forms without loading a reader.
+    is_weak: its answers count only if the log has none of another form.
     """
 
     name: str
@@ -77,7 +79,7 @@ def _words() -> tuple[str, ...]:
 
 
 def is_worth_reading(text: str) -> bool:
-    """Whether any reader could take the line ``text``: most lines of a daemon's log are of something else."""
+    """Whether any reader could take the line ``text``: most lines of a daemon's log are not about a migration."""
     low = text.lower()
     return any(word in low for word in _words())
 

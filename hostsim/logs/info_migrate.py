@@ -134,5 +134,5 @@ class InfoMigrate(Reader):
 
 
 def _status_of(sample: Sample) -> str:
-    """QEMU tells the downtime of a migration that completed, the expected downtime of one that runs."""
+    """QEMU prints the downtime of a completed migration, and the expected downtime of a running one."""
     return "completed" if "downtime_ms" in sample.figures and "expected_downtime_ms" not in sample.figures else "active"

@@ -1,4 +1,4 @@
-"""A log as readers take it: lines and objects in the order of the text, each with the time that was last told."""
+"""A log as readers take it: lines and objects in the order of the text, each with the last timestamp before it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNFINISHED = ("{", "[", ",")
 class Item:
     """A line of text, or an object with the text before it on its line.
 
-    stamp_s: the last time told, None before any; domain: the guest that a command of virsh or an event named last.
+    stamp_s: the last timestamp, None before the first; domain: the guest that a command of virsh or an event named last.
     """
 
     line: int
@@ -41,7 +41,7 @@ class Item:
 
 @dataclass
 class Clock:
-    """The time that was last told: an answer has the time of the line before it."""
+    """The last timestamp of the log: an answer has the time of the line before it."""
 
     now_s: float | None = None
     passed: str = ""

@@ -1,4 +1,4 @@
-"""A text as its program wrote it: without colours, without what a logger set before each line, without line wraps.
+"""A text as its program wrote it: without colours, without a logger's prefix on each line, without line wraps.
 
 The number of lines stays as it was, so that a line is named by its place in the file.
 """
@@ -19,13 +19,13 @@ BODY = re.compile(r"\s*(?:[\"'][^\"'\n]*[\"']\s*(?:[:,\]}]|$)|[{}\[\]]|-?(?:\d|n
 BRACKET = re.compile(r"""[{}\[\]]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
 CLOSES = re.compile(r"[}\]]")
 HEADS = ('{"return": ', '{"ram": ', "{")
-"""What an answer of query-migrate opens with, outermost first."""
+"""Openings of an answer of query-migrate, outermost first."""
 UNIT = re.compile(r"\d+|\D")
 LINES_MAX = 4000
 WRAP_MIN, WRAP_MAX = 60, 400
 ALIKE = 6
 WRAPPED_MIN = 3
-"""So many lines end at the same last column: the text was wrapped there (assumed)."""
+"""If so many lines end at the last column, the text was wrapped there (assumed)."""
 
 
 def joined(text: str) -> str:
@@ -63,7 +63,7 @@ def _missing(text: str) -> int:
 
 
 def _without_prefixes(lines: list[str]) -> list[str]:
-    """Objects that are printed over several lines, each line behind the same time, host or program."""
+    """Drop the prefix (time, host, program) that a logger repeats on each line of an object. In place."""
     at = 0
     while at < len(lines) - 1:
         opened = OPENS.search(lines[at]) if lines[at].rstrip().endswith(UNFINISHED) else None
@@ -75,7 +75,7 @@ def _without_prefixes(lines: list[str]) -> list[str]:
 
 
 def _common(first: str, second: str) -> re.Pattern[str] | None:
-    """What both lines begin with, any number for a number; None if that is only space."""
+    """Pattern of the common beginning of both lines, any number matching a number; None if it is only space."""
     same = []
     for one, other in zip(UNIT.findall(first), UNIT.findall(second), strict=False):
         if one != other and not (one.isdigit() and other.isdigit()):
@@ -113,7 +113,7 @@ def _width(text: str) -> int:
 
 
 def _begins(line: str, record: str) -> bool:
-    """Whether ``line`` is a record of its own, beside ``record``: it opens as that does, with a time, or with an object."""
+    """Whether ``line`` is a record of its own: it opens as ``record`` does, with a time, or with an object."""
     alike = [re.sub(r"\d+", "0", text[:ALIKE]) for text in (line, record)]
     return line.lstrip().startswith("{") or stamp_s(line[:32]) is not None or alike[0] == alike[1]
 

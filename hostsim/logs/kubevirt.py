@@ -42,7 +42,7 @@ NAMES = {
 WRONG_BY = 64
 """Releases before 1.2 printed bytes / 8 as Mbps where bits, bytes x 8, were meant (logMigrationInfo::bToMbps)."""
 AGREES = 1.5
-"""Counters and a printed rate that differ by less than this factor tell the same (assumed)."""
+"""Counters and a printed rate that differ by less than this factor agree (assumed)."""
 STUCK = re.compile(r"live migration stuck for (\d+) sec(?:ond)?s?(?P<aborted> and has been aborted)?", re.IGNORECASE)
 TIMEOUT = re.compile(
     r"live migration is not completed after (\d+) (?:sec(?:ond)?s?|ms)(?: and has been aborted)?", re.IGNORECASE
@@ -73,7 +73,7 @@ NANOSECONDS = 1e8
 
 @dataclass
 class KubeVirt(Reader):
-    """``state``: fields of the migrationState that is being read, None outside of one."""
+    """Reader of KubeVirt's logs. ``state``: fields of the migrationState that is being read, None outside of one."""
 
     state: dict[str, str] | None = None
     state_at: Item | None = None
@@ -118,7 +118,7 @@ class KubeVirt(Reader):
         return True
 
     def _may_follow(self, item: Item) -> bool:
-        """Whether it may go on with the figures of the line before."""
+        """Whether ``item`` may continue the figures of the line before."""
         return bool(self.samples) and self.samples[-1].line == item.line - 1
 
     def _ended(self, item: Item) -> bool:
@@ -184,7 +184,7 @@ class KubeVirt(Reader):
 
 
 def _scale(samples: list[Sample]) -> None:
-    """Bandwidth and dirty rate in Mbit/s, whatever a release printed under that name: the counters tell which."""
+    """Convert bandwidth and dirty rate to Mbit/s: releases printed other units, which the counters reveal. In place."""
     for sample in samples:
         if not sample.figures.get("mbps"):
             sample.figures.pop("mbps", None)
@@ -201,7 +201,7 @@ def _scale(samples: list[Sample]) -> None:
 
 
 def _counted_mbps(samples: list[Sample]) -> float:
-    """By what was processed from answer to answer, for one answer since the start; 0 if it is not told."""
+    """Median speed [Mbit/s] of the bytes processed from answer to answer, for one answer since the start; 0 if unknown."""
     told = [(s.figures["total_time_ms"] / 1000, s.figures["transferred_bytes"]) for s in samples
             if {"total_time_ms", "transferred_bytes"} <= s.figures.keys()]  # fmt: skip
     steps = [(b - a, sent - before) for (a, before), (b, sent) in pairwise(told)]
@@ -211,7 +211,7 @@ def _counted_mbps(samples: list[Sample]) -> float:
 
 
 def _factor(ratio: float) -> float:
-    """What a printed rate is to be multiplied by, if the counters say that it is ``ratio`` times too small."""
+    """The factor by which to multiply a printed rate that is ``ratio`` times too small by the counters."""
     near = next((one for one in (1.0, float(WRONG_BY)) if one / AGREES <= ratio <= one * AGREES), None)
     return near or (ratio if ratio > WRONG_BY / 8 else 1.0)
 

@@ -1,6 +1,4 @@
-"""One migration as it was polled: a row per answer, a column per figure, NaN where an answer does not
-tell.
-"""
+"""One migration as it was polled: a row per answer, a column per figure, NaN where an answer lacks the figure."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from hostsim.core.errors import InputError, Problem
 Column = NDArray[np.float64]
 TERMINAL = ("completed", "failed", "cancelled")
 COUNTERS = ("transferred_bytes", "normal_pages", "zero_pages", "dirty_sync_count", "disk_transferred_bytes")
-"""What only grows while one migration runs."""
+"""Counters that only grow while one migration runs."""
 MBPS_MAX = 1e7
 """A greater throughput (10 Tbit/s) is a division by a time of nothing (assumed)."""
 NAMED_MAX = 3
@@ -24,7 +22,7 @@ NAMED_MAX = 3
 
 @dataclass
 class Sample:
-    """One polled answer: where it stands in the text, the figures it tells, and those that were broken."""
+    """One polled answer: its line in the text, its figures, and the texts of broken figures."""
 
     line: int
     status: str
@@ -32,7 +30,7 @@ class Sample:
     error_desc: str = ""
     operation: str = ""
     head: str = ""
-    """What names the guest before it, as far as the log does."""
+    """The text before the answer, which may name the guest."""
     figures: dict[str, float] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
 
@@ -57,7 +55,7 @@ class DirtyReading:
 
 @dataclass(frozen=True, eq=False)
 class MigrationLog:
-    """A polled migration: every array is float64[samples], read-only, NaN for "not told".
+    """A polled migration: every array is float64[samples], read-only, NaN where the log lacks the figure.
 
     Names are those of QMP ``query-migrate`` with the unit last; ``dirty_pages_rate_per_s`` is in pages,
     ``mbps`` in megabits per second. ``t_s`` counts from the start of the migration and never falls.
@@ -104,7 +102,7 @@ class MigrationLog:
     vfio_bytes: Column
     stamp_s: Column
     limit_ms: Column
-    """The downtime limit that the log tells was set."""
+    """The downtime limit that was set, by the log."""
     timeout_s: Column
     """The time-out that ended it, or acted on it."""
     stuck_s: Column
@@ -114,7 +112,7 @@ class MigrationLog:
     """All memory over the whole time, as Proxmox prints it."""
     percent: Column
     operation: str = ""
-    """What libvirt says the job does; "" where that is not told."""
+    """The operation of the job that libvirt names; "" where it names none."""
     part: tuple[int, int] = (1, 1)
     """The how many-th migration of how many of this form and tag."""
     lines: tuple[int, int] = (1, 1)
@@ -174,7 +172,7 @@ def _column(samples: Sequence[Sample], name: str) -> Column:
 
 
 def _without_broken(columns: dict[str, Column], samples: Sequence[Sample], notes: list[str]) -> None:
-    """A total of nothing, more left than there is, a counter that falls back for one answer: not told."""
+    """Set to NaN a total of 0, more left than the total, a counter that falls back for one answer. In place."""
     for whole, left in (("total_bytes", "remaining_bytes"), ("disk_total_bytes", "disk_remaining_bytes")):
         columns[left][columns[whole] == 0] = math.nan
         columns[whole][columns[whole] == 0] = math.nan
@@ -203,7 +201,7 @@ def _drop(
 
 
 def _elapsed_s(told_s: Column, total_time_ms: Column, stamp_s: Column) -> Column:
-    """Seconds since the start: as told by the poller, else by total-time, else by the stamps before the answers.
+    """Seconds since the start: the poller's, else total-time, else the timestamps before the answers.
 
     A zero total-time in an answer "completed" is a race in QEMU 7.2 (migration.c sets the status before it
     computes the time) and a cancelled answer has none: such a sample keeps the time of the one before it.

@@ -19,7 +19,7 @@ SPAN_MAX = 1 << 22
 FAILED_CHARS_MAX = 1 << 24
 """So many characters are read in vain before the rest is taken as plain text: a text of braces ends, too."""
 CUT_MAX, CUTS_MAX = 20_000, 8
-"""An answer has some kilobytes; after so many commas in vain its end is not what is missing."""
+"""An answer has some kilobytes; if cutting at so many commas does not help, the object is broken elsewhere."""
 DIGITS_MAX = 40
 
 
@@ -73,7 +73,7 @@ def _cut_off(text: str, start: int) -> tuple[Any, int]:
 
 
 def _closing(text: str) -> str:
-    """The brackets that close what ``text`` leaves open."""
+    """The brackets that close the open brackets of ``text``."""
     open_signs: list[str] = []
     for sign in TOKEN.findall(text):
         if sign in ("{", "["):

@@ -1,4 +1,4 @@
-"""Reader of what ``virsh migrate --verbose`` prints: a percentage, and nothing else."""
+"""Reader of the output of ``virsh migrate --verbose``: a percentage, and nothing else."""
 
 from __future__ import annotations
 

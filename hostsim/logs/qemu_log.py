@@ -24,7 +24,7 @@ REASONS = {"migrated": "completed", "crashed": "failed", "failed": "failed"}
 
 @dataclass
 class QemuLog(Reader):
-    """``errors``: what QEMU or libvirt gave as reason before the end was told."""
+    """Reader of QEMU's log. ``errors``: reasons that QEMU or libvirt logged before the end of the migration."""
 
     errors: list[str] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ class QemuLog(Reader):
             self._end(item, "failed")
 
     def _end(self, item: Item, status: str) -> None:
-        """One end, with the first reason: what follows are consequences."""
+        """Record one end, with the first reason: later errors are its consequences."""
         if self.samples and self.samples[-1].status == status:
             return
         self.add(item, status).error_desc = self.errors[0][:300]

@@ -55,7 +55,7 @@ DISK = {"total": "disk_total_bytes", "remaining": "disk_remaining_bytes", "trans
 SECTIONS = (("ram", RAM), ("xbzrle-cache", XBZRLE), ("disk", DISK), ("vfio", {"transferred": "vfio_bytes"}))
 MONITOR = re.compile(r"\bmon=(0x[0-9a-f]+)")
 DESTINATION = {"socket-address", "postcopy-blocktime", "postcopy-vcpu-blocktime"}
-"""Told by the QEMU that receives (migration.c::fill_destination_migration_info)."""
+"""Keys that only the receiving QEMU reports (migration.c::fill_destination_migration_info)."""
 REFUSED = re.compile(r"migrat", re.IGNORECASE)
 """In the words of QEMU when it refuses to start one."""
 EXECUTE = ("execute", "exec-oob")
@@ -64,10 +64,12 @@ WRAPPERS = ("info", "return", "reply", "result", "response")
 
 @dataclass
 class QueryMigrate(Reader):
-    """``disks``: of block jobs that no answer about a migration has followed yet; ``empty``: answers without a figure.
+    """Reader of query-migrate.
 
-    ``stop``: when the guest stopped and on which monitor; ``blackout_ms``: from then on until it ran on the other host;
-    ``limit_ms``: downtime-limit that was set; ``asked``: the command whose answer comes next.
+    disks: figures of block jobs, kept for the next answer about a migration; empty: answers without a figure.
+    stop: (instant [s], monitor) at which the guest stopped; blackout_ms: from the stop until the guest ran on the other
+    host.
+    limit_ms: downtime-limit that was set; asked: the command whose answer comes next.
     """
 
     disks: dict[str, float] = field(default_factory=dict)
@@ -117,7 +119,7 @@ class QueryMigrate(Reader):
                 self._other(item, record, answer, depth)
 
     def _other(self, item: Item, record: dict[str, Any], answer: dict[str, Any], depth: int) -> None:
-        """An answer without status and figures: what blocks a migration, nothing at all, or an answer within."""
+        """An answer without status and figures: reasons that block a migration, an empty answer, or a nested answer."""
         if isinstance(answer.get("blocked-reasons"), list):
             reasons = "; ".join(map(str, answer["blocked-reasons"]))
             self.add(item, "failed").error_desc = f"QEMU blocks a migration of this guest: {reasons}"
@@ -146,7 +148,7 @@ class QueryMigrate(Reader):
         self.disks = {}
 
     def _parameters(self, told: Any) -> None:
-        """What was set, or asked for: the limit holds from then on."""
+        """Parameters that were set or queried: their downtime limit holds from here on."""
         value = told.get("downtime-limit") if isinstance(told, dict) else None
         if value is not None and not math.isnan(sane(value)):
             self.limit_ms = sane(value)

@@ -1,4 +1,4 @@
-"""What all readers are: each takes the items of a log that have its form and keeps the answers they tell."""
+"""The base of all readers: each takes the items of a log that have its form and keeps their answers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hostsim.logs.whose import head_of
 
 @dataclass
 class Reader:
-    """Base of the readers of one form. refusals: why an object of this form tells nothing of a migration."""
+    """Base of the readers of one form. refusals: reasons why an object of this form holds no answer about a migration."""
 
     samples: list[Sample] = field(default_factory=list)
     readings: list[DirtyReading] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
     def take(self, item: Item) -> None:
-        """Keep what ``item`` tells, if it has this reader's form."""
+        """Keep the answer in ``item``, if it has this reader's form."""
 
     def finish(self) -> None:
         """The text has ended."""
@@ -56,7 +56,7 @@ class Labels:
 
 
 def labelled(text: str, labels: Labels) -> tuple[str, str] | None:
-    """The first of ``labels`` that ends at a colon of ``text``, and what follows; whatever stands before it."""
+    """(label, text behind its colon) of the first of ``labels`` that ends at a colon of ``text``; None without one."""
     at = -1
     for _ in range(COLONS_MAX):
         at = text.find(":", at + 1)

@@ -83,12 +83,12 @@ def _logs_of(form: Form, reader: Reader, source: str, refusals: Sequence[str]) -
 
 
 def _is_empty(reader: Reader) -> bool:
-    """Whether it tells only that no migration or job runs: beside anything else that is no answer."""
+    """Whether all answers of ``reader`` are that no migration or job runs: they do not count beside other answers."""
     return not reader.readings and all(s.status == "none" and not s.figures.keys() - {"stamp_s"} for s in reader.samples)
 
 
 def _has_figures(log: MigrationLog) -> bool:
-    """Whether it tells more than a status: a word beside another form's figures is no migration of its own."""
+    """Whether ``log`` has more than statuses: a status beside another form's figures is no migration of its own."""
     columns = (log.t_s, log.transferred_bytes, log.remaining_bytes, log.disk_total_bytes, log.percent, log.timeout_s)
     return any((np.nan_to_num(column) > 0).any() for column in columns) or bool(log.readings)
 

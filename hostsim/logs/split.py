@@ -11,7 +11,7 @@ RUNNING = ("setup", "active", "device", "pre-switchover", "wait-unplug")
 CLOCK = "total_time_ms"
 MEANS_TOTAL = ("transferred_bytes", "normal_pages", "dirty_sync_count")
 SLACK = 0.999
-"""Printed figures are rounded: only what falls by more begins anew."""
+"""Printed figures are rounded: only a fall below this share of the last figure begins another migration."""
 
 
 def migrations(samples: Sequence[Sample]) -> list[list[Sample]]:
@@ -34,7 +34,7 @@ def _forwards(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _tells(part: Sequence[Sample]) -> bool:
-    """Whether it is more than the "none" before a migration."""
+    """Whether ``part`` has more than the "none" before a migration."""
     return any(s.status != "none" for s in part)
 
 
@@ -51,7 +51,7 @@ def _begins(part: Sequence[Sample], sample: Sample) -> bool:
 
 
 def _is_another_end(part: Sequence[Sample], sample: Sample) -> bool:
-    """Two ends with figures that differ are two migrations; an end may be told twice, first before it is computed."""
+    """Two ends with different figures are two migrations; QEMU may report an end twice, at first without its figures."""
     if any(s.status in RUNNING for s in part) and sample.status != part[-1].status and not sample.figures.get(CLOCK):
         return False
     for name in (CLOCK, "downtime_ms", "transferred_bytes"):

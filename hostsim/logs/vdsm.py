@@ -28,7 +28,7 @@ FIGURES = (
     (re.compile(r"dirty rate: (-?\d+)"), "dirty_pages_rate_per_s", 1.0),
     (re.compile(r"memory iteration: (-?\d+)"), "dirty_sync_count", 1.0),
 )
-"""Zero pages are a count, whatever the unit says; a rate or an iteration of -1 is not told by that libvirt."""
+"""vdsm prints the count of zero pages with a unit of MB; a rate or an iteration of -1 is unknown to that libvirt."""
 LIMIT = re.compile(r"setting (?:migration )?downtime to (\d+)", re.IGNORECASE)
 STALLING = re.compile(r"Migration stalling: remaining \((\d+)MiB\) > lowmark \((\d+)MiB\)")
 TIMEOUT = re.compile(r"The migration took (\d+) seconds which is exceeding the configured maximum time for migrations "

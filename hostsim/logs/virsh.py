@@ -83,7 +83,7 @@ FIELD = re.compile(rf"\b({'|'.join(sorted({'operation', *FIELDS}, key=len, rever
 
 @dataclass
 class Virsh(Reader):
-    """A job begins at "Job type" or where a label comes again. ``told``: what the open job has told."""
+    """Reader of domjobinfo. A job begins at "Job type" or where a label repeats. ``told``: labels of the open job."""
 
     told: set[str] = field(default_factory=set)
     own: list[Sample] = field(default_factory=list)
@@ -163,7 +163,7 @@ class Virsh(Reader):
         sample.take(FIELDS[key], _signed(digits), key, digits)
 
     def _success(self, text: str) -> None:
-        """Libvirt tells success of a job that has ended, and only of one."""
+        """Libvirt prints success only for a job that has ended."""
         found = SUCCESS.search(text)
         if found and self.samples:
             self.samples[-1].status = "completed" if found.group(1) in ("1", "yes", "true") else "failed"

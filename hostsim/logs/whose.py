@@ -1,4 +1,4 @@
-"""Whose answers they are, where several guests are polled into one log: told by the text before each, or by the command."""
+"""The guest of each answer, where several guests are polled into one log: named by the text before it or the command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def domain_in(text: str) -> str:
 
 
 def by_guest(samples: Sequence[Sample]) -> None:
-    """Tag ``samples`` by what stands before them, if that makes fewer and longer migrations of them."""
+    """Tag ``samples`` by the text before them, if that gives fewer and longer migrations. In place."""
     if any(sample.tag for sample in samples) or len(samples) < 4:
         return
     heads = [sample.head for sample in samples]
@@ -39,6 +39,6 @@ def by_guest(samples: Sequence[Sample]) -> None:
 
 
 def head_of(text: str, domain: str) -> str:
-    """What names the guest before an object on its line, without times; else the domain that was named last."""
+    """The text before an object on its line, without times, which may name the guest; else ``domain``."""
     head = STAMPS.sub(lambda found: found.group(0) if len(found.group(0)) < 3 else "", text[-HEAD_MAX:])
     return " ".join(head.replace("{", "").split()).strip(" |:=>[]()") or domain
