@@ -1,4 +1,4 @@
-"""The picture of ``hostsim age``: pass time, slowdown, what is seen, and how long guest faults take."""
+"""The picture of ``hostsim age``: time of a pass, slowdown, quality of the estimate, latency of guest faults."""
 
 from __future__ import annotations
 

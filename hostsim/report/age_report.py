@@ -1,4 +1,4 @@
-"""What ``hostsim age`` prints and writes."""
+"""The output of ``hostsim age``: table, caption and files."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def _table(rows: Sequence[AgeRow]) -> Table:
 
 
 def age_table(rows: Sequence[AgeRow], varied: Sequence[str]) -> Grid:
-    """A line a case: what varies, the figures, the verdict."""
+    """A line a case: the settings that vary, the figures, the verdict."""
     keys = [key for key in rows[0].settings if key in varied] or ["policy"]
     return grid_of([*map(setting_column, keys), *COLUMNS], rows)
 
 
 def caption(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> str:
-    """What is the same for all rows."""
+    """The settings that all rows share, and the seeds."""
     same = {key: value for key, value in plan.settings[0].items() if key not in plan.varied()}
     same |= {"mem-per-vcpu": options.mem_per_vcpu, "a-bits": str(options.a_bits).lower()}
     periods = {format_duration(row.ageing.period) for row in rows}

@@ -1,4 +1,4 @@
-"""A table before it is laid out: what its columns are called and how they are written, and its cells as text."""
+"""A table before it is laid out: headings and formats of its columns, and its cells as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
     "": str, "ns": span_words, "bytes": bytes_words, "bytes/s": bandwidth_words, "share": percent_words,
     "percent": lambda percent: f"{percent} %",
 }  # fmt: skip
-"""How a value of results is written, by its unit; in any other unit it is a count."""
+"""The format of a value of results, by its unit; a value with another unit is written as a count."""
 
 
 class Role(Enum):
@@ -60,7 +60,7 @@ class Column:
         return self.words(self.value(row))
 
     def value(self, row: Any) -> Any:
-        """What the cell says in words."""
+        """The value of the cell of ``row``."""
         return row[self.name] if self.of is None else self.of(row)
 
 
@@ -86,14 +86,14 @@ def grid_of(columns: Iterable[Column], rows: Iterable[Any], title: str = "", dim
 
 
 def in_use(columns: Iterable[Column], rows: Sequence[Any]) -> tuple[Column, ...]:
-    """``columns`` without those that are to be shown only ``if_any``, where no row has any."""
+    """``columns`` without the ``if_any`` columns in which no row has more than 0."""
     return tuple(column for column in columns if not column.if_any or any(column.value(row) for row in rows))
 
 
 def shown(columns: Iterable[ResultColumn[Any]], **otherwise: Mapping[str, Any]) -> tuple[Column, ...]:
-    """Of the registry those that have a heading; rows are mappings by name.
+    """The registry's columns with a heading; rows are mappings by name.
 
-    otherwise: by name, fields of ``Column`` that differ in this table from what follows from unit and entry.
+    otherwise: by name, fields of ``Column`` that replace in this table the ones derived from unit and entry.
     """
     return tuple(_shown(column, otherwise.get(column.name, {})) for column in in_place(columns) if column.heading)
 

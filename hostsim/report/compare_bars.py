@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FILLED = 0.78
 """Of the room of a name that its bars take."""
 ROOM = 1.16
-"""Of the longest bar: what is behind it is for the figures."""
+"""Length of the axis over the longest bar: the space behind the bar is for the figures."""
 
 
 def height(n_values: int, n_lines: int) -> float:

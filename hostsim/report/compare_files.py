@@ -43,7 +43,7 @@ def write_comparison(out: Path, plan: Plan, outcome: Outcome, summary: Summary, 
 
 
 def as_object(plan: Plan, outcome: Outcome, summary: Summary, bests: Sequence[Best], lines: Sequence[str]) -> dict[str, Any]:
-    """The content of compare.json, and what ``--json`` prints."""
+    """The content of compare.json, which ``--json`` prints, too."""
     content = {
         "format": FORMAT,
         "name": plan.name,

@@ -1,4 +1,4 @@
-"""What lines and bars of a comparison's picture have in common: the unit of a panel, means and their intervals."""
+"""Common parts of lines and bars in a comparison's picture: the unit of a panel, means and their intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Line = tuple[str, list[Row]]
 
 
 def scale_of(lines: Sequence[Line], name: str) -> tuple[float, str]:
-    """What a figure is divided by, and its unit then."""
+    """(divisor, unit) in which the values of figure ``name`` are shown."""
     top = max((spread.mean for _, rows in lines for row in rows if (spread := row.spread(name))), default=0.0)
     steps = next((steps for ending, steps in SCALES.items() if name.endswith(ending)), ((1.0, ""),))
     return next(((factor, unit) for factor, unit in steps if top >= factor), steps[-1])

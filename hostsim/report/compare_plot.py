@@ -44,7 +44,7 @@ NUMBER = re.compile(r"[-+]?\.?\d")
 
 
 def compare_pictures(plan: Plan, summary: Summary) -> dict[str, bytes]:
-    """``png`` and ``svg``, the same bytes each time. MissingExtraError without matplotlib."""
+    """``png`` and ``svg``; equal arguments give equal bytes. MissingExtraError without matplotlib."""
     return pictures_of(lambda: draw(plan, summary))
 
 
@@ -73,7 +73,7 @@ def draw(plan: Plan, summary: Summary) -> Figure:
 
 
 def are_numbers(labels: Sequence[str]) -> bool:
-    """Whether the values of an axis are numbers, with units or without."""
+    """Whether all values of an axis are numbers, with units or without."""
     return all(NUMBER.match(label) for label in labels)
 
 

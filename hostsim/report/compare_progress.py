@@ -18,7 +18,7 @@ LONG_S = 20.0
 
 @contextmanager
 def compare_progress(*, quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """Yields what to call with the progress; silent if ``quiet`` or not on a terminal."""
+    """Yields a callback that takes the progress; silent if ``quiet`` or not on a terminal."""
     console = err_console()
     if quiet or not console.is_terminal:
         yield lambda _: None
@@ -27,7 +27,7 @@ def compare_progress(*, quiet: bool = False) -> Iterator[Callable[[Progress], No
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
-    # Workers are forked below: no thread of the bar may hold a lock by then, so it draws when it is told something.
+    # Workers are forked below: no thread of the bar may hold a lock by then, so it draws only at a call of the callback.
     with Bar(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task, began_s = bar.add_task("starting", total=None, left=""), time.monotonic()
 
@@ -47,7 +47,7 @@ def left_words(progress: Progress, spent_s: float) -> str:
 
 
 def say_size(size: Size, *, quiet: bool) -> None:
-    """How long runs take and how much memory, before they begin, if it is long; silent as the bar is."""
+    """Print time and memory of the runs before they begin, if they take long; silent where the bar is."""
     console = err_console()
     if quiet or not console.is_terminal or size.seconds < LONG_S:
         return

@@ -27,32 +27,32 @@ COSTS = {
     **titles(VMS, MEMORY), f"{MEMORY}swap_in_p99_ns": "swap-in p99",
     **titles(AGEING_SECTION, AGEING), f"{AGEING}lock_wait_p99_ns": "vCPU waits p99",
 }  # fmt: skip
-"""What finding dirty pages cost under KVM, what a host did that is short of memory, and what ageing did: shown in a table of
-their own, if any combination has more than 0.
+"""Figures of finding dirty pages under KVM, of a host that is short of memory, and of ageing: shown in a table of their
+own, if any combination has more than 0.
 """
 
 
 def compare_tables(summary: Summary) -> list[Grid]:
-    """What was judged, and what it cost: rows are the same combinations, at most ROWS_MAX."""
+    """A table of the judged figures and, if there are any, one of costs; rows: the first ROWS_MAX combinations in each."""
     settings, costs, rows = _settings(summary), list(_costs(summary)), summary.rows[:ROWS_MAX]
     tables = [grid_of([*settings, *_figures(summary)], rows)]
     return [*tables, grid_of([*settings, *costs], rows)] if costs else tables
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of each key where that tells them apart, else all of it."""
+    """Key to its last part where that is unique, else to the whole key."""
     last = {key: key.rpartition(".")[2] for key in keys}
     counts = Counter(last.values())
     return {key: short if counts[short] == 1 else key for key, short in last.items()}
 
 
 def shown_figures(summary: Summary) -> list[str]:
-    """Those that any combination has."""
+    """The judged figures that any combination has."""
     return [name for name in JUDGED if any(row.spread(name) for row in summary.rows)]
 
 
 def caption(summary: Summary) -> str:
-    """What the ratios, and the signs beside them, mean: a line below the tables."""
+    """The line below the tables: the meaning of the ratios and of the signs beside them."""
     others = any(summary.baseline(name) for name in shown_figures(summary))
     which = " that converges" if summary.has_migration else " that has it"
     parts = ["x: ratio to the first row" + (which if others else "")]

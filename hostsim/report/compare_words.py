@@ -1,4 +1,4 @@
-"""The verdict on a comparison: what converges, which combination is best for what, and whether that may be chance."""
+"""The verdict on a comparison: combinations that converge, the best for each figure, and whether that may be chance."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def label(row: Row) -> str:
 
 
 def ended_words(row: Row) -> str:
-    """How a combination's runs ended: "yes", "cancelled", or how many of its seeds completed."""
+    """The end of a combination's runs: "yes", "cancelled", or the count of its seeds that completed."""
     if len(row.statuses) > 1:
         return f"{row.n_converged} of {len(row.statuses)}"
     status = row.statuses[0]

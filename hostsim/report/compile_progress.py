@@ -38,9 +38,9 @@ def described() -> Any:
 
 @contextmanager
 def shown_on(bar: Bar, task: TaskID, kinds: Iterable[str]) -> Iterator[Standing]:
-    """While this runs, ``task`` of ``bar`` says what is compiled. ``kinds``: of hostsim.compiled.compiling.
+    """Inside this context ``task`` of ``bar`` names the loop that is compiled. ``kinds``: of hostsim.compiled.compiling.
 
-    The bar has the column ``described``; what the task counts is counted on afterwards.
+    The bar needs the column ``described``; after compiling the task gets its own total again.
     """
     before = bar.tasks[0].total
 
@@ -57,7 +57,7 @@ def shown_on(bar: Bar, task: TaskID, kinds: Iterable[str]) -> Iterator[Standing]
 
 @contextmanager
 def compile_bar(expected: Mapping[str, Loop], *, quiet: bool = False) -> Iterator[None]:
-    """A bar of its own for what is compiled in it; silent if ``quiet`` or not on a terminal."""
+    """A bar for the loops that are compiled inside this context; silent if ``quiet`` or not on a terminal."""
     console = err_console()
     if quiet or not console.is_terminal:
         yield

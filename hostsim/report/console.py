@@ -62,7 +62,7 @@ def _written() -> Iterator[None]:
 
 
 def _drop_output() -> None:
-    """What the buffer still holds goes nowhere, else the interpreter would fail on it when it ends."""
+    """Send the rest of the buffer to /dev/null, else the interpreter would fail to flush it at its exit."""
     with suppress(OSError):  # not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,4 +1,4 @@
-"""What ``hostsim debate`` prints and writes: the claims as a table, what their verdicts depend on, and their curves."""
+"""The output of ``hostsim debate``: a table of the claims, the conditions of their verdicts, and their curves."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def debate_tables(claims: Sequence[Claim]) -> list[Grid]:
 
 
 def condition_lines(claims: Sequence[Claim]) -> Iterator[str]:
-    """What each verdict depends on, with the numbers found, and why a crossing is not where its form has it."""
+    """The condition of each verdict, with the numbers found, and the reason where a crossing is off its closed form."""
     for claim in claims:
         yield f"{claim.number:2}. {claim.verdict.upper()}: {claim.condition}."
         for crossing in claim.crossings:

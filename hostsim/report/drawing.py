@@ -1,4 +1,4 @@
-"""What all pictures share: colours that the colour-blind tell apart, styles of lines, axes with ticks in words, files."""
+"""Parts of all pictures: colours for colour-blind readers, styles of lines, axes with ticks in words, files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def has_plots() -> bool:
 
 
 def pictures_of(draw: Callable[[], Figure]) -> dict[str, bytes]:
-    """``png`` and ``svg`` of what ``draw`` makes, the same bytes each time. MissingExtraError without matplotlib."""
+    """``png`` and ``svg`` of the figure that ``draw`` makes, without the date. MissingExtraError without matplotlib."""
     if not has_plots():
         raise MissingExtraError("matplotlib", "report", "pip install 'hostsim[report]'")
     without: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None}}

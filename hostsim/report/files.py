@@ -1,4 +1,4 @@
-"""All files of a run: what results make, the verdict of each migration, the pictures."""
+"""All files of a run: the files of its results, the verdict of each migration, the pictures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def picture_files(result: RunResult) -> dict[str, bytes]:
 
 
 def missing_files() -> str:
-    """What the missing extra would add, "" if it is installed."""
+    """The files that a missing extra would add, with the command to install it; "" if nothing is missing."""
     from hostsim.results.encode import has_parquet
 
     left_out = [name for name, there in (("Parquet", has_parquet()), ("plots", has_plots())) if not there]

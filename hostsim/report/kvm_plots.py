@@ -1,4 +1,4 @@
-"""The picture of what KVM's dirty logging costs: the guest's time, faults by kind, harvests."""
+"""The picture of the cost of KVM's dirty logging: the guest's time, faults by kind, harvests."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ PLACES = 6
 LEAST_NS = 1_000
 """A CLEAR that finds nothing is not drawn."""
 SHORTEST_ROUND_NS = 10_000_000
-"""Shorter is only the stop itself: a share of it says nothing."""
+"""A shorter round is only the stop itself: shares of so short a time are meaningless."""
 
 
 def kvm_pictures(migration: MigrationResult, name: str) -> dict[str, bytes]:
-    """``png`` and ``svg``, the same bytes each time; nothing unless KVM found the dirty pages."""
+    """``png`` and ``svg``; equal results give equal bytes. {} unless KVM found the dirty pages."""
     return {} if migration.kvm is None else pictures_of(lambda: fixed_layout(draw_kvm(migration, name)))
 
 
@@ -45,7 +45,7 @@ def draw_kvm(migration: MigrationResult, name: str) -> Figure:
 
 
 def fixed_layout(figure: Figure) -> Figure:
-    """With panels where the layout has them, but for its last digits, which depend on what was drawn before."""
+    """Fix the panels at the layout's places, rounded: the last digits depend on figures drawn before. In place."""
     figure.draw_without_rendering()
     places = [[round(edge, PLACES) for edge in axes.get_position().bounds] for axes in figure.axes]
     figure.set_layout_engine("none")

@@ -1,4 +1,4 @@
-"""The table of what KVM's dirty logging costs, round by round."""
+"""The table of the cost of KVM's dirty logging, round by round."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = (*(column for column in ROUND_COLUMNS if column.role is Role.KEY), *sh
 
 
 def migration_tables(migration: MigrationResult) -> list[Grid]:
-    """The rounds of a migration, and under KVM what they cost."""
+    """The rounds of a migration, and under KVM the cost of each."""
     rounds = migration.rounds
     return [rounds_table(rounds)] if migration.kvm is None else [rounds_table(rounds), kvm_table(rounds)]
 

@@ -1,4 +1,4 @@
-"""How a table gets onto a terminal: in one part if it fits, else in several, one below the other, each with the keys.
+"""Layout of a table on a terminal: in one part if it fits, else in several, one below the other, each with the keys.
 
 No cell is cut. Headings are wrapped at their words; so is prose, but never between a number and its unit.
 """
@@ -69,7 +69,7 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
 
 
 def _pieces(text: str, width: int) -> Iterator[tuple[str, str]]:
-    """(what separates it from the one before, piece) of what may stand on a line of its own."""
+    """(separator from the piece before, piece) of each piece of ``text`` that may stand on a line of its own."""
     lead = text[: len(text) - len(text.lstrip(" "))]
     for i, word in enumerate(_glued(text).split(" ")):
         parts = _LONG.split(word) if len(word) > width else [word]

@@ -1,4 +1,4 @@
-"""Pictures of a host whose memory runs short: how long who waited, how its guests fared, which memory is old."""
+"""Pictures of a host whose memory runs short: latencies by waiter, time that guests lost, ages of their memory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ KINDS = {
     "notifier_clear_young": ("clear_young", BLUE, (0, (1, 1.5))),
     "notifier_clear_flush_young": ("clear_flush_young", BLUE, "-"),
 }  # fmt: skip
-"""What is drawn, if it happened: label, which names the waiter of a fault, colour, dashes. All VMs together."""
+"""Kinds of waits that are drawn, all VMs together: label, which names the waiter of a fault, colour, dashes."""
 LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
 """Of VMs, in the order of the host; others are grey."""
 MARKS = ("o", "s", "^", "D")
@@ -56,7 +56,7 @@ VMS_DRAWN = 4
 
 
 def host_pictures(host: HostResult, name: str) -> dict[str, bytes]:
-    """``png`` and ``svg`` of each picture, by file name: stall, latencies of what is drawn, and age_map if it was aged."""
+    """``png`` and ``svg`` of each picture, by file name: stall, latencies if a drawn kind occurred, age_map with ageing."""
     draws = {"stall": draw_stall}
     if any(one.what in KINDS for one in host.latencies):
         draws["latencies"] = draw_latencies
@@ -114,7 +114,7 @@ def _name_marks(axes: Axes) -> None:
 
 
 def draw_stall(host: HostResult, name: str) -> Figure:
-    """What guests lost over time, with free frames and what went to swap and came back."""
+    """Time that guests lost, over the run, with free frames and the pages swapped out and in."""
     series = host.tables["memory_series"]
     has_frames = host.memory is not None
     count, height = (3, 7.0) if has_frames else (1, 3.4)

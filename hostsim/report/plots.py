@@ -26,7 +26,7 @@ LINES_MAX = 60
 """More syncs than this are marked at the upper edge alone: lines would make a grey area."""
 
 def migration_pictures(migration: MigrationResult, name: str) -> dict[str, bytes]:
-    """``png`` and ``svg`` of a migration, the same bytes each time. MissingExtraError without matplotlib."""
+    """``png`` and ``svg`` of a migration; equal results give equal bytes. MissingExtraError without matplotlib."""
     return pictures_of(lambda: draw_migration(migration, name))
 
 

@@ -1,4 +1,4 @@
-"""A progress bar on standard error: simulated time, round, what remains, when it will be over."""
+"""A progress bar on standard error: simulated time, round, remaining bytes, time left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REFRESH_S = 0.1
 
 Report = Callable[[int, Mapping[str, Any]], None]
-"""Called with simulated time [ns] and what is known: see ``run_progress``."""
+"""Called with simulated time [ns] and a mapping of figures: see ``run_progress``."""
 
 
 def ignore(sim_ns: int, info: Mapping[str, Any]) -> None:
@@ -33,9 +33,9 @@ def ignore(sim_ns: int, info: Mapping[str, Any]) -> None:
 def run_progress(cap_ns: int, *, quiet: bool = False, kinds: Iterable[str] = ()) -> Iterator[Report]:
     """Yields the callback of a run of at most ``cap_ns`` simulated; silent if ``quiet`` or not on a terminal.
 
-    kinds: of hostsim.compiled.compiling; what is compiled is said before and between.
+    kinds: of hostsim.compiled.compiling; the bar names the loops that are compiled before and during the run.
 
-    It reads, where there: ``round``, ``remaining_bytes``, ``bandwidth_bytes_per_s`` and ``dirty_bytes_per_s``.
+    The callback reads, if present: ``round``, ``remaining_bytes``, ``bandwidth_bytes_per_s``, ``dirty_bytes_per_s``.
     """
     console = err_console()
     if quiet or not console.is_terminal:
@@ -57,7 +57,7 @@ def run_progress(cap_ns: int, *, quiet: bool = False, kinds: Iterable[str] = ())
 
 @contextmanager
 def suite_progress(*, quiet: bool = False) -> Iterator[Callable[..., None] | None]:
-    """Yields a callback for validations (what is done, how many, of how many), or None where it is silent."""
+    """Yields a callback (name of the step, number, total) for validations; None if ``quiet`` or not on a terminal."""
     console = err_console()
     if quiet or not console.is_terminal:
         yield None
@@ -73,7 +73,7 @@ def suite_progress(*, quiet: bool = False) -> Iterator[Callable[..., None] | Non
 
 @contextmanager
 def confirm_progress(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Yields a callback for what is run again to confirm a verdict; silent if ``quiet`` or not on a terminal."""
+    """Yields a callback that takes the words of each confirming run; silent if ``quiet`` or not on a terminal."""
     console = err_console()
     if quiet or not console.is_terminal:
         yield lambda _what: None

@@ -1,4 +1,4 @@
-"""The picture of ``hostsim reclaim``: cold memory and refaults over the age, stalls, and what a migration takes."""
+"""The picture of ``hostsim reclaim``: cold memory and refaults over the age, stalls, time and bytes of a migration."""
 
 from __future__ import annotations
 

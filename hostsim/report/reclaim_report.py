@@ -1,4 +1,4 @@
-"""What ``hostsim reclaim`` prints and writes."""
+"""The output of ``hostsim reclaim``: tables, caption and files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MIGRATION_COLUMNS = (
     study_column("read_back_pages", "read back"),
     study_column("dirtied_by_swap_in_pages", "dirtied by swap-in"),
 )
-"""without: what the same migration takes and sends where nothing is reclaimed."""
+"""without: time and bytes of the migration in a run without reclaim."""
 NONE = Spread(0, float("nan"), None, None)
 
 
@@ -76,7 +76,7 @@ def _table(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> Table:
 
 
 def reclaim_tables(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> list[Grid]:
-    """A line a case; with migrations another table that tells of these."""
+    """A table with a line a case; with migrations a second table for them."""
     keys = [key for key in rows[0].settings if key == "age" or len({row.settings[key] for row in rows}) > 1]
     verdict = Column("verdict", "verdict", prose=True, of=lambda row: row_verdict(row, plan.limits))
     table = grid_of([*map(setting_column, keys), *COLUMNS, verdict], rows)
@@ -86,7 +86,7 @@ def reclaim_tables(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> list[Grid]:
 
 
 def reclaim_caption(plan: ReclaimPlan, options: ReclaimOptions) -> str:
-    """What is the same for all rows."""
+    """The settings that all rows share, and the seeds."""
     same = {key: getattr(options, key) for key in ("memory", "used", "vcpus", "load", "rate", "writes", "era", "sheet")}
     if options.during_migration:
         same["bandwidth"] = options.bandwidth

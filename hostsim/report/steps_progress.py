@@ -11,9 +11,9 @@ from hostsim.report.console import err_console
 
 @contextmanager
 def steps_progress(total: int, *, quiet: bool = False, kinds: Iterable[str] = ()) -> Iterator[Callable[[str], None]]:
-    """Yields what to call after each step with what it was about; silent if ``quiet`` or not on a terminal.
+    """Yields a callback for each finished step, which takes its subject; silent if ``quiet`` or not on a terminal.
 
-    kinds: of hostsim.compiled.compiling; what is compiled is said between.
+    kinds: of hostsim.compiled.compiling; the bar names the loops that are compiled between steps.
     """
     console = err_console()
     if quiet or not console.is_terminal:
@@ -36,7 +36,7 @@ def steps_progress(total: int, *, quiet: bool = False, kinds: Iterable[str] = ()
 
 @contextmanager
 def work_progress(kinds: Iterable[str], *, quiet: bool = False) -> Iterator[None]:
-    """For work without steps: what is compiled, then that it simulates, and for how long; silent as ``steps_progress``."""
+    """A bar for work without steps: the loops that are compiled, then the time of simulating; else ``steps_progress``."""
     console = err_console()
     if quiet or not console.is_terminal:
         yield

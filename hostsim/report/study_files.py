@@ -50,7 +50,7 @@ def write_study(
 
 
 def study_content(name: str, options: Any, seeds: Sequence[int], interval: str | None, **more: Any) -> dict[str, Any]:
-    """What <name>.json holds, and ``--json`` prints."""
+    """The content of <name>.json, which ``--json`` prints, too."""
     content: dict[str, Any] = plain(
         {"format": f"hostsim-{name}/1", "version": versions()["hostsim"], "options": vars(options), "seeds": list(seeds),
          "interval": interval, **more}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 12
 NONE = "-"
-"""Stands for what is not known or does not apply."""
+"""Stands for a value that is unknown or does not apply."""
 
 
 def _dirtied(row: dict[str, Any]) -> str:
@@ -27,7 +27,7 @@ def _dirtied(row: dict[str, Any]) -> str:
 
 
 def _known(words: Any) -> Any:
-    """``words`` for what QEMU has measured; it has no bandwidth and no threshold before the first 100 ms window ends."""
+    """``words`` for a measured value, else NONE; QEMU has no bandwidth or threshold before its first 100 ms window ends."""
     return lambda value: words(value) if value > 0 else NONE
 
 

@@ -1,4 +1,4 @@
-"""The tables of the 2x2 of ageing: a bit or none, a fast index or a slow one; and the same while the VM migrates."""
+"""The tables of the 2x2 of ageing: with or without A bits, fast or slow index; without and with a migration."""
 
 from __future__ import annotations
 
