@@ -1,1 +1,1 @@
-"""The command ``hostsim``: each command a thin wrapper around what the library offers."""
+"""The command ``hostsim``: each command is a thin wrapper around functions of the library."""

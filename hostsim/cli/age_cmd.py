@@ -1,4 +1,4 @@
-"""``hostsim age``: what page ageing costs a guest, and how much of its use it sees."""
+"""``hostsim age``: the cost of page ageing to a guest, and the quality of its estimate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _run(options: AgeOptions, telling: Telling) -> None:
-    """Run and tell."""
+    """Run the study, write its files, and print its results."""
     from hostsim.cli.run_plan import Options, run_what_is_left
     from hostsim.report import console
     from hostsim.report.age_report import age_content, age_csv, age_table, caption, write_age

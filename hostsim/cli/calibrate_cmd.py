@@ -84,7 +84,7 @@ def _check_place(out: Path) -> None:
 
 
 def _write(out: Path, text: str) -> None:
-    """The whole file, or OutputError and what was there before."""
+    """Write the whole file; on OutputError an earlier file stays as it was."""
     from hostsim.core.errors import OutputError
     from hostsim.results.aside import write_files
 

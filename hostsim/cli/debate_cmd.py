@@ -30,7 +30,7 @@ OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the files go
 
 @dataclass(frozen=True)
 class DebateOptions:
-    """What the claims depend on besides the structures."""
+    """Options of the debate. sheet: name of the cost sheet that prices the claims."""
 
     sheet: str
 
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def main() -> None:
-    """The command by itself: what scenarios/rmap_debate.py runs."""
+    """The command by itself, for scenarios/rmap_debate.py."""
     app = StrictApp(**LOOK)
     app.command(help=HELP)(debate_command)
     raise SystemExit(exit_code_of(app))

@@ -1,4 +1,4 @@
-"""From errors to exit codes: a message on standard error, no traceback for what a user can put right."""
+"""From errors to exit codes: a message on standard error, no traceback for an error that the user can correct."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def explain(
 
 
 def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: str) -> dict[str, Any]:
-    """What the options tell, all of their errors at once. Raises InputError."""
+    """Fields of Evidence that the options give. Raises one InputError with the problems of all options."""
     from hostsim.core.errors import InputError
     from hostsim.core.units import parse_bandwidth, parse_duration
 
@@ -100,7 +100,7 @@ def _show(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], style: Litera
 
 
 def _name(log: MigrationLog, *, several_forms: bool) -> str:
-    """Tag, and which of how many migrations on which lines, as far as that tells them apart."""
+    """The name of a migration among several: form, tag, number and lines, as far as they differ."""
     part, parts = log.part
     first, last = log.lines
     lines = f"line {first}" if first == last else f"lines {first} to {last}"

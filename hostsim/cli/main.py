@@ -1,4 +1,4 @@
-"""The entry point: commands, and what an error becomes.
+"""The entry point: commands, and the exit codes of errors.
 
 Commands import what they need when they run: ``hostsim --help`` loads neither numba nor SimPy.
 """

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _run(options: ReclaimOptions, telling: Telling) -> None:
-    """Run and tell."""
+    """Run the study, write its files, and print its results."""
     from hostsim.report.compare_progress import compare_progress, say_size
     from hostsim.report.reclaim_report import (
         reclaim_caption,

@@ -1,4 +1,4 @@
-"""``hostsim run``: simulate a scenario file, or run a script over the same API."""
+"""``hostsim run``: simulate a scenario file, or run a Python script over hostsim's API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running the plan of a comparison from the command line: what is there, run the rest, write, tell."""
+"""Running the plan of a comparison from the command line: read finished runs, run the rest, write, print."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from hostsim.verdict.render import warning_lines
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says; ``out`` None: out/<name>-compare."""
+    """Options of the command line; ``out`` None: out/<name>-compare."""
 
     workers: int | None = None
     as_json: bool = False
@@ -41,7 +41,7 @@ class Options:
 
 
 def run_and_tell(plan: Plan, options: Options) -> None:
-    """Run what is not finished, write, print. InputError, OutputError; RunsFailedError after all else is written."""
+    """Run the unfinished runs, write, print. InputError, OutputError; RunsFailedError after the files are written."""
     out = (options.out or Path("out") / f"{folder_name(plan.name)}-compare") if options.write_files else None
     if out is not None:
         prepare_folder(out)

@@ -1,4 +1,4 @@
-"""Simulating a scenario from the command line: load, run, tell."""
+"""Simulating a scenario from the command line: load, run, write, print."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOT_CONVERGED = 1
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says; ``out`` None: out/<name>."""
+    """Options of the command line; ``out`` None: out/<name>."""
 
     file: Path
     overrides: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Options:
     fail_if_not_converged: bool = False
     quiet: bool = False
     confirm: bool | None = None
-    """Whether the verdict's values are run again; None: as far as that takes about two seconds, or thrice the run."""
+    """Whether runs confirm the verdict's values; None: as far as that takes about 2 s, or thrice the time of the run."""
     wide: bool = False
 
 
@@ -61,7 +61,7 @@ def run_scenario(options: Options) -> int:
 
 
 def folder_name(name: str) -> str:
-    """``name`` without what a path would read as more than a name."""
+    """``name`` with characters that a path may treat specially replaced by "-"; "run" if nothing is left."""
     return re.sub(r"[^\w.+=-]+", "-", name).strip(".-") or "run"
 
 
@@ -92,7 +92,7 @@ def _ran_out(result: RunResult) -> bool:
 
 
 def _verdicts(options: Options, scenario: Scenario, result: RunResult) -> list[Verdict]:
-    """On each migration, none where memory ran out; what they advise is run again first."""
+    """The verdict on each migration, none where memory ran out; advised values are confirmed by runs first."""
     from hostsim.verdict.confirm import confirmed, unconfirmed
 
     numbers = [] if _ran_out(result) else range(len(result.migrations))

@@ -22,7 +22,7 @@ def run_script(file: Path, arguments: Sequence[str], options: Sequence[str]) -> 
 
 
 def refuse_arguments(arguments: Sequence[str]) -> None:
-    """InputError if a scenario is given what only a script takes."""
+    """InputError if ``arguments``, which only a script takes, follow a scenario."""
     wanted = "no further arguments after a scenario file"
     if arguments:
         raise InputError([Problem("command line", "arguments", a, wanted, "--set KEY=VALUE") for a in arguments])

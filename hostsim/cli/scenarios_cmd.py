@@ -1,4 +1,4 @@
-"""``hostsim scenarios``: what there is to run, each with its question."""
+"""``hostsim scenarios``: a list of scenarios and scripts, each with its question."""
 
 from __future__ import annotations
 

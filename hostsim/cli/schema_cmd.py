@@ -12,7 +12,7 @@ from hostsim.report.console import say_raw
 
 
 class SchemaFormat(StrEnum):
-    """How the keys are written."""
+    """The format of the list of keys."""
 
     JSON = "json"
     MARKDOWN = "markdown"

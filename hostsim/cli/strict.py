@@ -22,7 +22,7 @@ CONTRADICTIONS: tuple[tuple[str, str, str], ...] = (
 )
 """Parameters of a command, and why they do not go together."""
 GOES_WITH = {("as_json", "style"): "json"}
-"""Pairs that mean one thing all the same when the second one has this value."""
+"""Pairs of options that agree if the second has this value, and may then stand together."""
 
 
 class StrictCommand(TyperCommand):
@@ -87,7 +87,7 @@ def _takes_one(param: Any) -> bool:
 
 
 def _is_on(ctx: Any, name: str) -> bool:
-    """Whether the option was given, and is no flag that was given as off."""
+    """Whether the user gave the option, other than a flag switched off."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE" and ctx.params[name] is not False
 

@@ -1,4 +1,4 @@
-"""Commands of studies: options from the fields of an object, options that all share, and how results are told."""
+"""Commands of studies: options from the fields of an object, options that all studies share, and printing of results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ShowOption = Annotated[bool, typer.Option("--show-scenario", help="Print the sce
 
 @dataclass(frozen=True)
 class Telling:
-    """How a study is run and told; out: where the files go, unless there are none."""
+    """Options that all studies share: how a study runs and prints. out: folder of the files; no_files: none."""
 
     out: Path
     workers: int | None = None
@@ -46,7 +46,7 @@ class Telling:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing is said on standard error."""
+        """Whether the command prints nothing on standard error."""
         return self.quiet or self.told_as in {"json", "csv"}
 
     @property
@@ -59,9 +59,10 @@ def add_study(
     app: typer.Typer, name: str, options: type, run: Callable[[Any, Telling], None], text: str, short: str, *,
     resumes: bool = False,
 ) -> None:  # fmt: skip
-    """Add the command ``name``. options: a dataclass of hostsim.study.asking; run: called with one, and how to tell.
+    """Add the command ``name``.
 
-    resumes: runs that are finished in the folder are not run again, as in `compare`, and scenarios can be shown.
+    options: a dataclass of hostsim.study.asking; run: called with an instance and a ``Telling``.
+    resumes: finished runs in the folder are read, not run again, as in `compare`, and scenarios can be shown.
     """
     asked = [_parameter(options, one) for one in fields(options)]
     common = [
@@ -100,7 +101,7 @@ def tell(
     style: str, content: dict[str, Any], tables: Sequence[Any], caption: str, csv: bytes, paths: Sequence[Path], *,
     wide: bool = False,
 ) -> None:  # fmt: skip
-    """JSON or CSV and nothing else; or verdict, tables, what is the same for all rows, and the files."""
+    """Print JSON or CSV and nothing else; or verdict, tables, caption, and names of the files."""
     from hostsim.report import console, files
     from hostsim.results.encode import json_bytes
 

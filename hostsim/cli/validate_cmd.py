@@ -1,4 +1,4 @@
-"""``hostsim validate``: every target with what was expected, what came out, and the error."""
+"""``hostsim validate``: every target with the expected figure, the simulated one, and the error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hostsim.validation.rows import Row
 
 KEYS = ("suite", "id", "quantity", "expected", "got", "error", "tolerance", "passed")
-"""What each object of --json begins with, in this order."""
+"""The first keys of each object of --json, in this order."""
 HELP = """Compare with real migrations, published tables and closed forms; print every error.
 
 Exits with 0 whatever the errors are; with --fail, with 1 if a scored row failed."""
@@ -62,6 +62,6 @@ def tell(rows: Sequence[Row], *, as_json: bool, wide: bool = False) -> None:
 
 
 def as_object(row: Row) -> dict[str, Any]:
-    """A row by the names of ``KEYS``, then what else it says."""
+    """A row as a dict: ``KEYS`` first, then its other fields."""
     fields = row.to_dict()
     return {key: fields[key] for key in KEYS} | {key: value for key, value in fields.items() if key not in KEYS}

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(kinds: Iterable[str], *, quiet: bool) -> list[str]:
-    """Compile what is missing for ``kinds`` in this process, with a bar: workers that are forked from it have it.
+    """Compile the missing loops of ``kinds`` in this process, with a bar: workers forked from it inherit them.
 
     Returns the loops that were missing.
     """
