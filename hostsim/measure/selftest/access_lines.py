@@ -1,4 +1,4 @@
-"""What access_tracking_perf_test prints: its lines in their order, and a table of what each phase cost."""
+"""Output of access_tracking_perf_test: its lines in their order, and a table of the cost of each phase."""
 
 from __future__ import annotations
 

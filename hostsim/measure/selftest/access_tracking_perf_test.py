@@ -42,7 +42,7 @@ Step = Generator[Any, Any, None]
 
 @dataclass(frozen=True)
 class AccessPlan:
-    """What is asked for: mglru: ageing by page-table walks, not page by page from user space."""
+    """Options of a run. mglru: ageing by page-table walks, not page by page from user space."""
 
     mmu: MmuSpec
     n_vcpus: int
@@ -53,13 +53,17 @@ class AccessPlan:
 
     @property
     def n_pages(self) -> int:
-        """Of all vCPUs."""
+        """Pages of all vCPUs."""
         return self.n_vcpus * self.vcpu_pages
 
 
 @dataclass(frozen=True)
 class AccessPhase:
-    """pages: accessed, or aged; young: of those aged, how many were young; passes: over all memory; tally: what it cost."""
+    """A phase of the selftest.
+
+    pages: accessed or aged; young: aged pages that were young.
+    passes: over all memory; tally: growth of the VM's counters.
+    """
 
     name: str
     pages: int
@@ -69,7 +73,7 @@ class AccessPhase:
 
     @property
     def duration_ns(self) -> int:
-        """How long it took."""
+        """Duration of the phase."""
         return self.tally.now_ns
 
 
@@ -130,7 +134,7 @@ class _Test:
         self._result.phases.append(AccessPhase(name, self._plan.n_pages, self.vm.tally() - before))
 
     def _mark_idle(self) -> Step:
-        """From user space, page by page, or by a walk of MGLRU. All of it is young: it was just accessed."""
+        """Mark all pages idle, page by page from user space or by a walk of MGLRU; the guest just accessed all of them."""
         before = self.vm.tally()
         if not self._plan.mglru:
             # Model limit: threads that mark pages idle wait for each other all the time (with 8 vCPUs it takes 8 times as

@@ -30,13 +30,13 @@ class Phase:
 
     @property
     def duration_ns(self) -> int:
-        """How long it took."""
+        """Duration of the phase."""
         return self.tally.now_ns
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for besides the VM: one page in ``write_every`` is written, the others are read."""
+    """Options of a run besides the VM: one page in ``write_every`` is written, the others are read."""
 
     iterations: int = 2
     write_every: int = 1

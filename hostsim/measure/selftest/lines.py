@@ -1,4 +1,4 @@
-"""What the selftest prints: the lines of dirty_log_perf_test.c in their order, and a table of what each phase cost."""
+"""Output of the selftest: the lines of dirty_log_perf_test.c in their order, and a table of the cost of each phase."""
 
 from __future__ import annotations
 

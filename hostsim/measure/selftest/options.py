@@ -38,7 +38,7 @@ WRITTEN_WANTED = "one page in n: n, 1/n, or its percentage"
 
 @dataclass(frozen=True)
 class Options:
-    """As typed; None: what the kernel of the era and the host of the sheet do."""
+    """Options as typed; None: the default of the era's kernel or of the sheet's host."""
 
     vcpus: int = 1
     size: str = "1G"
@@ -110,7 +110,7 @@ def size_bytes(text: str) -> int:
 
 
 def option_problems(options: Options) -> Iterator[Problem]:
-    """What is wrong with them."""
+    """The problems of ``options``."""
     yield from _range_problems(options)
     yield from _size_problems(options)
     yield from _name_problems(options)

@@ -1,6 +1,6 @@
 """A VM under KVM whose vCPUs walk their memory, phase by phase, while one thread works on its dirty log.
 
-The selftests and rows of published tables use it; log, mmu_lock and flushes are those of a VM that migrates.
+The selftests and rows of published tables use it; its log, mmu_lock and flushes are the code that a migrating VM runs.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class WalkedVm:
         return Walk(1, write_every)
 
     def _only_writes_fault(self) -> bool:
-        """Whether a read of any page that is walked needs nothing, and no write has to split a large spte."""
+        """Whether no read of a walked page faults, and no write has to split a large spte."""
         n_pages = self.spec.walked_pages
         n_regions = -(-n_pages // REGION_PAGES)
         level, large = self.sptes.level[:n_regions], self.sptes.large[:n_regions]
