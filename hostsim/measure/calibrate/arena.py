@@ -46,7 +46,7 @@ def written(n_bytes: int) -> Words:
 
 
 def huge_bytes() -> int:
-    """How much of this process lies in huge pages now; 0 where the kernel does not say."""
+    """Bytes of this process in huge pages now; 0 where the kernel does not report them."""
     try:
         lines = ROLLUP.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""A calibration: what was measured on this machine, made into numbers of a cost sheet with their sources."""
+"""A calibration: measurements of this machine, made into numbers of a cost sheet with their sources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOISY = 0.5
 """A spread above this is worth a word."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is measured next, how many measurements are done, of how many."""
+"""Called with (next measurement, measurements done, measurements in all)."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Calibration:
-    """numbers: what was measured, in the order of the sheet; the rest is that of the sheet ``base``.
+    """Numbers for a cost sheet.
 
-    through_kvm: names of those measured through /dev/kvm; notes: lines that say how, and what was not.
+    numbers: measured, in the order of the sheet; all others are those of the sheet ``base``.
+    through_kvm: names of the numbers measured through /dev/kvm; notes: lines on the method and on numbers not measured.
     """
 
     machine: MachineFacts
@@ -63,7 +64,7 @@ class Calibration:
 
     @property
     def noisy(self) -> tuple[str, ...]:
-        """Names of numbers whose repetitions lie far apart."""
+        """Names of numbers whose repetitions differ by more than NOISY."""
         return tuple(n.name for n in self.numbers if n.spread is not None and n.spread > NOISY)
 
 
@@ -102,9 +103,9 @@ def calibrate(base: str = "cascade-lake", *, quick: bool = False, progress: Prog
 
 
 def found_levels(curve: Curve, cache_bytes: Sequence[int]) -> list[Plateau]:
-    """Levels that stand out; where they are not those of the caches that the kernel reports, levels at its sizes.
+    """Levels that stand out in ``curve``; where they do not agree with the reported caches, levels at the reported sizes.
 
-    The last cache may be shared, so that less of it is to be had than is reported.
+    The last cache is not compared: other CPUs may use a share of it.
     """
     found = plateaus(curve)
     own = list(zip(knees(curve, found), cache_bytes[:-1], strict=False))
@@ -130,13 +131,13 @@ def largest_bytes(machine: MachineFacts) -> int:
 
 @dataclass(frozen=True)
 class _Teller:
-    """Numbers with their sources; ``measured``: on what, and when."""
+    """Makes numbers with their sources; ``measured``: words for machine and date."""
 
     measured: str
     huge: bool
 
     def timing(self, timing: Timing) -> Measured | None:
-        """None for what could not be measured."""
+        """The number of ``timing``; None if it could not be measured."""
         return self._number(timing.name, timing.sample, timing.what) if timing.sample else None
 
     def levels(

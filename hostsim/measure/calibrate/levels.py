@@ -77,7 +77,7 @@ def _is_flat(curve: Curve, level: Plateau) -> bool:
 
 
 def _segments(values: NDArray[np.float64], count: int) -> list[tuple[int, int]]:
-    """The cut of ``values`` into ``count`` runs whose summed distances from their medians are least."""
+    """Cut ``values`` into ``count`` runs, [first, end) each, with the least summed distances from their medians."""
     n = len(values)
     cost = np.full((n + 1, n + 1), math.inf)
     for i in range(n):
@@ -118,5 +118,5 @@ def matched(knee_bytes: Sequence[float], cache_bytes: Sequence[float]) -> list[i
 
 
 def agrees(knee: float, reported: float) -> bool:
-    """Whether a knee confirms the size that the kernel reports."""
+    """Whether a knee [bytes] confirms the size that the kernel reports [bytes]."""
     return 1 / AGREE <= knee / reported <= AGREE

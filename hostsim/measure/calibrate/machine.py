@@ -1,4 +1,4 @@
-"""What the kernel says of this machine: its processor, its caches, how much memory is free."""
+"""Facts that the kernel reports of this machine: its processor, its caches, its available memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """model: of the processor; is_guest: a hypervisor runs below; cache_bytes: data caches, nearest first, () if not told;
-    has_pml: None if it cannot be told; available_bytes: of memory, None if not told.
+    """Facts about a machine.
+
+    model: of the processor; is_guest: whether a hypervisor runs below.
+    cache_bytes: data caches, nearest first, () if not reported.
+    has_pml: None if unknown; available_bytes: of memory, None if not reported.
     """
 
     model: str
@@ -30,7 +33,7 @@ class MachineFacts:
 
 
 def read_machine(root: Path = Path("/")) -> MachineFacts:
-    """Facts from the files below ``root``; what is not there is left open."""
+    """Facts from the files below ``root``; a fact without its file is None, empty or False."""
     info = dict(_fields(_text(root / "proc/cpuinfo")))
     model = " ".join(re.sub(r"[^\x20-\x7e]", " ", info.get("model name", "")).split())
     return MachineFacts(

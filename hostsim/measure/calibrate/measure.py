@@ -26,7 +26,7 @@ WARM_LINES = 1 << 17
 """First steps that are not timed: a whole round where the nearer caches matter."""
 
 Report = Callable[[str], None]
-"""Called with what is measured next."""
+"""Called with the name of the next measurement."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Effort:
 
     @property
     def steps(self) -> int:
-        """How often a report is made."""
+        """Number of reports in all."""
         return len(self.footprints_bytes) + len(TIMINGS) + 1
 
 
 @dataclass(frozen=True)
 class Timing:
-    """A cost in ns: name as in a cost sheet, what was timed, the repetitions; None if it cannot be measured here."""
+    """A cost in ns. name: in a cost sheet; what: words for the work timed; sample: repetitions, None if not measurable."""
 
     name: str
     what: str
@@ -80,7 +80,10 @@ def measure_curve(plan: Effort, report: Report) -> tuple[Curve, list[Sample], bo
 
 
 def _loads(words: Words, n_lines: int, repetitions: int, rng: np.random.Generator) -> Sample:
-    """Each repetition goes on where the one before ended. Writing the cycle has left in the caches what fits in them."""
+    """Time of a load in a cycle over ``n_lines``: each repetition continues where the last ended.
+
+    The caches are warm: writing the cycle has filled them.
+    """
     make_cycle(words, n_lines, rng)
     at = probe.chase(words, np.uint64(0), min(n_lines, WARM_LINES))
 
@@ -92,7 +95,7 @@ def _loads(words: Words, n_lines: int, repetitions: int, rng: np.random.Generato
 
 
 def measure_timings(plan: Effort, report: Report) -> list[Timing]:
-    """Everything that is one number; what needs memory is given as much as the end of the curve had."""
+    """All timings of TIMINGS, on as much memory as the largest footprint of the curve."""
     words = written(plan.footprints_bytes[-1])
     timings = []
     for name, (what, measure) in TIMINGS.items():
@@ -177,7 +180,7 @@ TIMINGS: dict[str, tuple[str, Callable[[Words, Effort], Sample | None]]] = {
     "populate_ns": ("first store to a 4 KiB page: the host's fault, a page, its zeroing", _populate),
     "get_page_ns": ("a bit of a 3 MiB bitmap copied; KVM also looks at each word", _copy_bitmap),
 }
-"""By name in the sheet: what is timed, and how."""
+"""Name in the sheet: words for the work, and the function that times it."""
 
 
 def warm_up(duration_ns: int = 100_000_000) -> None:

@@ -1,6 +1,7 @@
-"""Loops whose time is that of the machine's memory: what ``hostsim calibrate`` measures.
+"""Loops that ``hostsim calibrate`` times: their time is the time of the machine's memory.
 
-Written so that a compiler can neither drop the work nor hide it: each returns something that depends on all of it.
+A compiler can neither drop nor shorten their work: each loop returns a value that depends on all of the work, or writes to
+the caller's array.
 """
 
 from __future__ import annotations

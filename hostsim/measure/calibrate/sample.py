@@ -1,4 +1,4 @@
-"""Repeated timings of one loop, and what they say: the median, and how far they are apart."""
+"""Repeated timings of one loop: their median and their spread."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Sample:
 
 
 def joined(samples: list[Sample]) -> Sample:
-    """All repetitions of several samples of the same thing."""
+    """One sample with the repetitions of all ``samples``."""
     return Sample(np.concatenate([sample.ns for sample in samples]))
 
 
 def timed_ns(run: Callable[[], object]) -> int:
-    """Processor time of this thread in one call, at least 1; what other processes take of the clock is not in it."""
+    """Processor time of this thread in one call [ns], at least 1: other processes do not add to it."""
     begin_ns = time.thread_time_ns()
     run()
     return max(1, time.thread_time_ns() - begin_ns)

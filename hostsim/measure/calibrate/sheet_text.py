@@ -1,4 +1,4 @@
-"""A calibration as text: the cost sheet that hostsim reads (TOML), and all of it for other programs."""
+"""A calibration as text: the cost sheet that hostsim reads (TOML), and JSON-able data for other programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hostsim.measure.calibrate.measure import KIB
 
 
 def sheet_text(found: Calibration) -> str:
-    """The cost sheet: what was measured, and the name of the sheet that lends the rest."""
+    """The cost sheet in TOML: the measured numbers, and the name of the sheet that lends the others."""
     return "\n".join([*_head(found), *_entries(found)])
 
 
