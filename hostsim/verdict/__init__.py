@@ -1,6 +1,4 @@
-"""The verdict on a migration, simulated or real: did it converge, why not, and what single change would
-help.
-"""
+"""The verdict on a migration, simulated or real: did it converge, why not, and which single change would help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs of events alone: MIGRATION_PASS tells when each iteration began, and nothing of what is left."""
+"""Logs of events alone: MIGRATION_PASS marks the start of each iteration, without the bytes remaining."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hostsim.verdict.model import Confidence, Outcome, Verdict
 from hostsim.verdict.words import seconds_words
 
 LATE = 4
-"""So many iterations of about one length: what is left after each is about the same, too (assumed)."""
+"""So many iterations of about equal length leave about equal numbers of pages (assumed)."""
 ALIKE = 0.8
 FAR = 3.0
 """An iteration so many times the downtime limit sends far more than may be left (assumed)."""

@@ -1,4 +1,4 @@
-"""Logs without a count of bitmap syncs (Nova, Proxmox, virsh's percentage): judged by what was sent and what is left."""
+"""Logs without a count of bitmap syncs (Nova, Proxmox, virsh's percentage): judged by bytes sent and remaining."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNDECIDED: tuple[Outcome, ...] = ("too early to tell", "cannot tell", "undecided
 
 
 def by_progress(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The answer for a log that never tells a dirty-sync-count, or never what remains."""
+    """The verdict on a log that lacks dirty-sync-count or remaining bytes in all answers; None for other logs."""
     syncs_told, left_told = (not np.isnan(column).all() for column in (log.dirty_sync_count, log.remaining_bytes))
     return None if syncs_told and left_told else by_ratio(log, evidence)
 
@@ -39,7 +39,7 @@ def sent_over_and_over(log: MigrationLog, evidence: Evidence, verdict: Verdict) 
 
 
 def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The answer by how many times RAM was sent, and by what is left."""
+    """The verdict from the number of times that RAM was sent, and from the bytes remaining."""
     if evidence.status in ("completed", "failed"):
         return None
     sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes)

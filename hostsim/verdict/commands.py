@@ -1,4 +1,4 @@
-"""What the management layer in use brings along: the command that applies a change, its default downtime limit."""
+"""Data of the management layer in use: the command that applies a change, its default downtime limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def command_for(profile: str, kind: str, value: float | None = None) -> str:
 
 
 def default_limit_ms(profile: str) -> float:
-    """The downtime limit [ms] that holds where nobody set one."""
+    """The default downtime limit [ms] of management layer ``profile``, QEMU's if the profile is unknown."""
     if profile not in PROFILES:
         return DOWNTIME_LIMIT_MS
     return parse_duration(str(PROFILES[profile].defaults["downtime_limit"].value)) / 1e6

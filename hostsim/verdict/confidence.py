@@ -1,4 +1,4 @@
-"""How sure a verdict from a log is, what it takes for granted, and what to measure to know more."""
+"""Confidence in a verdict from a log, its assumptions, and the measurements that would reveal more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAR = 2.0
 
 
 def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
-    """How sure it is that the migration does, or does not, converge."""
+    """Confidence that the migration does, or does not, converge."""
     if evidence.source == "run":
         return Confidence("high", "the simulated guest is known exactly")
     later = len(evidence.rounds[1:])
@@ -34,7 +34,7 @@ def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
 
 
 def assumptions_of(evidence: Evidence) -> Iterator[str]:
-    """What was not told and had to be assumed, or was read between the lines."""
+    """A sentence for each value that the log lacks: assumed, or inferred from other figures."""
     limit = seconds_words(evidence.limit_s)
     origin = {
         "assumed": f"downtime limit not told, {limit} assumed (default of the {evidence.profile} profile)",

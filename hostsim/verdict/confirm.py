@@ -1,7 +1,7 @@
 """Runs each value that a verdict would advise; if the migration does not complete, raises the value and runs again.
 
-A remedy is confirmed where the scenario, changed by it alone, completes with the scenario's seed and two more. What all
-this may cost is bounded by work that is counted (trial.py); what was not run says so.
+A remedy is confirmed if the scenario with this change alone completes with the scenario's seed and two more. Counted work
+(trial.py) bounds the cost of all trials; a remedy that was not run says so in its text.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ STEPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.6, 2.0, 2.8, 4.0)
 FROM_NOW = 1.05
 """Where a value seems to do that holds already, the least that is tried is above it by a twentieth."""
 WORK_LEAST, WORK_MOST, TIMES_THE_RUN = 40_000_000, 400_000_000, 3
-"""All trials of a run may cost this much: what takes about 2 s, or so many times the run itself; never above about 20 s."""
+"""Work that all trials may take: about 2 s of it, or so many times the run's own if more; never above about 20 s of it."""
 MARGINS_WORK, AS_LONG = 40_000_000, 1.2
-"""For margins of a migration that completed: what takes at most about 2 s; one takes about so many times the run."""
+"""Work for the margins of a migration that completed, about 2 s of it; a trial takes so many times the run's own."""
 PASSES, PASSES_MOST = 3, 12
-"""Of all memory, sent and harvested: what a trial takes that completes at once, and after which it is given up (assumed)."""
+"""Work in passes over all memory, sent and harvested: of a trial that completes at once; a trial ends after the second
+(assumed).
+"""
 PATIENCE = 4.0
 """A migration that is said to need more time is given up after so many times the time it had, and the advised one."""
 
@@ -47,7 +49,7 @@ STEPS_TAKE_S = 600.0
 THROTTLE_INITIAL = 20
 ALIKE = 1.05
 MARGIN_SHARES = (0.0, 0.25, 0.5, 0.75)
-"""How far from the computed margin to what there is now, on a logarithmic scale."""
+"""Shares of the way from the computed margin to the present value, on a logarithmic scale."""
 Show = Callable[[str], None]
 
 
@@ -67,14 +69,14 @@ class Purse:
 
     @contextmanager
     def part(self, share: float) -> Iterator[Purse]:
-        """``share`` of what is left, for one of several that are to have as much each; what it leaves comes back."""
+        """A purse with ``share`` of the work left; work that it does not spend comes back to this purse."""
         inner = replace(self, left=self.left * share)
         before = inner.left
         yield inner
         self.left = max(0.0, self.left - (before - inner.left)) if self.left < float("inf") else self.left
 
     def spend(self, what: str, changes: Changes, seed: int) -> Trial | None:
-        """A trial; None if there is not enough left for it."""
+        """A trial; None if there is not enough work left for it."""
         if self.left <= 0:
             return None
         self.show(f"{what}, seed {seed}")
@@ -84,7 +86,7 @@ class Purse:
         return None if trial.status == "stopped" and self.left <= 0 else trial
 
     def all_complete(self, what: str, changes: Changes) -> tuple[Trial, ...] | None:
-        """The trials of as many seeds as there is work for; () if one does not complete, None if there is none for one."""
+        """Trials with as many seeds as the work allows; () if one does not complete, None if no work is left for a trial."""
         found: list[Trial] = []
         for seed in seeds_of(self.scenario, SEEDS):
             trial = self.spend(what, changes, seed)
@@ -99,9 +101,9 @@ class Purse:
 def confirmed(
     scenario: Scenario, result: RunResult, index: int = 0, *, all_of_it: bool = False, show: Show = ignore
 ) -> Verdict:
-    """The verdict on the ``index``-th migration of ``result``, which ``scenario`` gave, with its advice run again.
+    """The verdict on the ``index``-th migration of ``result``, the result of ``scenario``; runs confirm its values.
 
-    all_of_it: however long it takes. show: called with what is run. InvariantError.
+    all_of_it: without a limit of work; show: called with words for each trial. InvariantError as of a run.
     """
     evidence = evidence_from_result(result, index)
     verdict, own = diagnose(evidence), _work_of(result, index)
@@ -132,7 +134,7 @@ def unconfirmed(result: RunResult, index: int = 0) -> Verdict:
 
 @contextmanager
 def _only_new_garbage() -> Iterator[None]:
-    """Collections between trials look at what trials made alone: a caller's objects may be many (a notebook, a test)."""
+    """Garbage collections inside look at new objects only: a caller may hold many (a notebook, a test)."""
     gc.freeze()
     try:
         yield
@@ -154,19 +156,19 @@ def _with_seeds(verdict: Verdict) -> Verdict:
 
 
 def _work_of(result: RunResult, index: int) -> float:
-    """Counted as a trial's."""
+    """The work of the run, counted as for a trial."""
     migration = result.migrations[index]
     exits = 0 if migration.kvm is None else sum(migration.kvm.logged[name] for name in ("wp_faults", "map_faults"))
     return _pages_of(result) + EXIT_WORK * exits
 
 
 def _pages_of(result: RunResult) -> float:
-    """Harvested and sent."""
+    """Pages harvested and sent."""
     return float(sum(result.counters.get(name, 0) for name in ("pages_harvested", "normal_pages_sent", "zero_pages_sent")))
 
 
 def _left_out(verdict: Verdict, times: float) -> Verdict:
-    """Nothing was run: say so, and what it would take."""
+    """``verdict`` with the note that no value was run, and with the work of a trial."""
     about = f", each of which takes about {rounded_up(times):g} times the work of this run" if times > 1 else ""
     note = f"These values are computed, not confirmed by runs{about}; --confirm runs them"
     return replace(verdict, notes=(*verdict.notes, note))
@@ -176,7 +178,7 @@ def _left_out(verdict: Verdict, times: float) -> Verdict:
 
 
 def _all_tried(remedies: Sequence[Remedy], evidence: Evidence, purse: Purse) -> Iterator[Remedy]:
-    """Each with an equal part of the work."""
+    """The remedies, each tried with an equal part of the work."""
     to_run = sum(bool(_values(remedy, evidence)) for remedy in remedies)
     for remedy in remedies:
         if not _values(remedy, evidence):
@@ -188,7 +190,7 @@ def _all_tried(remedies: Sequence[Remedy], evidence: Evidence, purse: Purse) -> 
 
 
 def _tried(remedy: Remedy, evidence: Evidence, purse: Purse) -> Remedy:
-    """``remedy`` with the least value from its own on that completes; as computed, which it says, where none was run."""
+    """``remedy`` with the least value, from its own on, that completes; if none was run, ``remedy`` with a note."""
     values = _values(remedy, evidence)
     for value in values:
         trials = purse.all_complete(_what(remedy, value), CHANGES[remedy.kind](value, evidence))
@@ -203,7 +205,7 @@ def _tried(remedy: Remedy, evidence: Evidence, purse: Purse) -> Remedy:
 
 
 def _values(remedy: Remedy, evidence: Evidence) -> Sequence[float]:
-    """What to try, the least first: from the value of the remedy on, and never what holds already."""
+    """Values to try, ascending from the remedy's own, or from above the present value if that is higher."""
     if not remedy.helps or remedy.value is None or remedy.kind not in CHANGES:
         return ()
     if remedy.kind == "auto_converge":
@@ -220,7 +222,7 @@ def _now(kind: str, evidence: Evidence) -> float:
 
 
 def _short_of(evidence: Evidence) -> float:
-    """By how much what holds now is too little, where a forecast takes it for enough: by the least that ever remained."""
+    """Factor by which to raise a present value that a forecast wrongly takes for enough: least remaining over threshold."""
     least = min((r.remaining_pages for r in evidence.rounds[1:]), default=0.0)
     return max(FROM_NOW, least / evidence.threshold_pages if evidence.threshold_pages else 0.0)
 
@@ -234,7 +236,7 @@ def _not_run(remedy: Remedy, evidence: Evidence) -> Remedy:
 
 
 def _rounded_up(kind: str, value: float) -> float:
-    """To two digits, of a bandwidth in bits."""
+    """``value`` rounded up to two digits; a bandwidth to two digits of bit/s."""
     return rounded_up(value * 8) / 8 if kind == "bandwidth" else rounded_up(value)
 
 
@@ -319,7 +321,7 @@ def _within(seconds: float) -> int:
 
 
 def _given_time(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
-    """The time it takes without a time-out; where it does not complete then either, it does not converge."""
+    """The verdict with the time that trials take without a time-out; if no trial completes, it does not converge."""
     remedy = verdict.remedy("timeout")
     if remedy is None or remedy.value is None:
         return verdict
@@ -339,7 +341,7 @@ def _given_time(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
 
 
 def _kept(margins: Sequence[Remedy], evidence: Evidence, purse: Purse) -> Iterator[Remedy]:
-    """Each with an equal part of the work, and with a value that completes."""
+    """The margins with values that complete, each tried with an equal part of the work."""
     for number, margin in enumerate(margins):
         with purse.part(1 / (len(margins) - number)) as mine:
             found = _kept_one(margin, evidence, mine)
@@ -348,7 +350,7 @@ def _kept(margins: Sequence[Remedy], evidence: Evidence, purse: Purse) -> Iterat
 
 
 def _kept_one(margin: Remedy, evidence: Evidence, purse: Purse) -> Remedy | None:
-    """``margin`` as it ran, or as computed where there was no work left; None where only what there is now completes."""
+    """``margin`` as it ran, or as computed if no work was left; None if only the present value completes."""
     for value in _margin_values(margin, evidence):
         trials = purse.all_complete(_what(margin, value), _less(margin.kind, value, evidence))
         if trials is None:
@@ -359,7 +361,7 @@ def _kept_one(margin: Remedy, evidence: Evidence, purse: Purse) -> Remedy | None
 
 
 def _margin_values(margin: Remedy, evidence: Evidence) -> Sequence[float]:
-    """From its value up towards what there is now."""
+    """Values from the margin's own up towards the present value."""
     assert margin.value is not None, "a margin has a value"
     now = _now(margin.kind, evidence)
     between = (margin.value * (now / margin.value) ** share for share in MARGIN_SHARES)

@@ -1,4 +1,4 @@
-"""What the last answers of a log tell, and how fast a figure moved over them: shared by the judges of logs."""
+"""The last answers of a log and the rates of figures over them, shared by the judges of logs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hostsim.logs.model import TERMINAL, MigrationLog
 
 Array = NDArray[np.float64]
 RECENT = 5
-"""A rate is that of so many answers at the end: what was before may have been another phase (assumed)."""
+"""A rate is taken over so many answers at the end: earlier ones may belong to another phase (assumed)."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How a figure moved: bytes a second, over how many seconds."""
+    """Movement of a figure: bytes a second, over so many seconds."""
 
     per_s: float
     seconds: float
@@ -36,7 +36,7 @@ def running(log: MigrationLog) -> NDArray[np.int64]:
 def rate(
     log: MigrationLog, column: Array, *, falls: bool = False, recent: int = RECENT, clock: Array | None = None
 ) -> Rate | None:
-    """How fast ``column`` grew (or fell) over its last answers; None with fewer than two, or if it did not move so.
+    """The rate at which ``column`` grew (``falls``: fell) over its last answers; None with fewer than two, or if it did not.
 
     clock: float64[samples], seconds, if not those since the start of the migration.
     """
@@ -50,7 +50,7 @@ def rate(
 
 
 def seconds_in(log: MigrationLog, statuses: tuple[str, ...]) -> float:
-    """How long the answers show the last stretch of ``statuses`` [s]; 0 for one answer."""
+    """Duration [s] of the last run of answers with one of ``statuses``; 0 for one answer."""
     at = [i for i in running(log) if log.status[i] in statuses]
     first = at[-1] if at else 0
     while first - 1 in at:

@@ -24,7 +24,7 @@ NEAR = 1.5
 
 
 def diagnose(evidence: Evidence) -> Verdict:
-    """The verdict on one migration; refuses, with the reason, where the evidence cannot tell."""
+    """The verdict on one migration; "cannot tell", with the reason, where the evidence does not suffice."""
     for judge in (
         failed,
         completed,
@@ -43,14 +43,14 @@ def diagnose(evidence: Evidence) -> Verdict:
 
 
 def _with_scenario(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """``verdict`` with what the scenario of a run is to be warned of, and, if it did not end, what it leaves open."""
+    """``verdict`` with the warnings of the scenario and, if the migration did not converge, its assumptions."""
     left_open = () if verdict.converged else evidence.assumptions
     warnings = (*evidence.warnings, *_of_advice(verdict, evidence))
     return replace(verdict, warnings=warnings, rests_on=left_open)
 
 
 def _of_advice(verdict: Verdict, evidence: Evidence) -> tuple[str, ...]:
-    """The warning where a bandwidth is advised that one stream may not carry, unless the run itself sent that fast."""
+    """The warning if one stream may not carry the advised bandwidth; none if the run itself sent faster than is sure."""
     advised, sure = verdict.remedy("bandwidth"), evidence.surely_sent_bytes_per_s
     if advised is None or not advised.helps or not sure or (advised.value or 0.0) <= sure:
         return ()

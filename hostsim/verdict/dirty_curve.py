@@ -1,8 +1,8 @@
-"""Which dirty curves agree with the rounds of a log: seldom one, so all of them are kept.
+"""Dirty curves that agree with the rounds of a log: seldom only one, so all of them are kept.
 
 Two shapes bound what guests do: a sweep that never meets a page twice before it has met all, D = min(W, r
 t), and independent writes, D = W (1 - exp(-r t / W)). Each round gives one point of the curve; a log in its
-steady state gives the same point again and again, and says nothing of shorter times.
+steady state gives one point again and again, and does not constrain the curve at shorter times.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ AT_ONCE_S = 1e-5
 
 @dataclass(frozen=True)
 class FittedCurves:
-    """All curves that agree with the rounds, as far apart as they come.
+    """All curves that agree with the rounds.
 
-    misfit: root mean square of log(expected / found) of the best; working_set_pages, rate_pages_per_s: least
-    and greatest that agree; the greatest rate is FASTEST times what was seen where nothing bounds it.
+    misfit: root mean square of log(expected / found) of the best curve.
+    working_set_pages, rate_pages_per_s: least and greatest that agree; where the rounds do not bound the rate, the greatest
+    is FASTEST times the greatest rate seen.
     """
 
     curves: tuple[DirtyCurve, ...]
@@ -59,11 +60,11 @@ SHAPES: tuple[Shape, ...] = (ramp, saturating)
 
 
 def worst_curve(rounds: Sequence[Round], ram_pages: float) -> DirtyCurve:
-    """The greatest curve the rounds allow: D(T) is no more than a sync after T seconds finds remaining, and before the
-    shortest round nothing is known, so all of it may be dirty at once.
+    """The greatest curve the rounds allow: D(T) is at most the pages remaining at a sync after T seconds. Times below the
+    shortest round are unknown: its pages may all be dirty at once.
 
-    Of the first pass only what it found newly dirty counts, for what it had not sent yet is not dirty. Of rounds known
-    only by their mean, one may have found all.
+    Of the first pass only newly dirty pages count: pages that it had not sent yet are not dirty. Of rounds known only by
+    their mean, one may have found all pages.
     """
     later = [(_least_s(r), r.newly_dirty_pages * r.syncs + r.pending_pages + r.pending_off_pages) for r in rounds[1:]]
     used = sorted(later or [(_least_s(r), r.newly_dirty_pages * r.syncs) for r in rounds])
@@ -90,10 +91,10 @@ class _Points:
 
 
 def fit_curves(rounds: Sequence[Round], ram_pages: float, speeds: Sequence[float] | None = None) -> FittedCurves | None:
-    """Curves of the unthrottled guest that agree with ``rounds``; None where none found dirty pages.
+    """Curves of the unthrottled guest that agree with ``rounds``; None if no round found dirty pages.
 
-    ram_pages: no working set is larger; speeds: share of its speed the guest had in each round (default: 1).
-    What the first round, the pass over all memory, found is a lower bound if others follow: pages written
+    ram_pages: upper bound of the working set; speeds: the guest's share of its full speed in each round (default: 1).
+    The pages that the first round, the pass over all memory, found are a lower bound if others follow: pages written
     before they were first sent may not have been logged (KVM protects memory chunk by chunk as it is sent).
     """
     speeds = [1.0] * len(rounds) if speeds is None else speeds

@@ -15,7 +15,7 @@ from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
 LEFT_SHARE = 0.002
-"""Less of the disk left than this is what a mirror has pending while the guest writes (assumed)."""
+"""A mirror has up to this share of the disk pending while the guest writes (assumed)."""
 
 
 def waits_for_disks(log: MigrationLog, evidence: Evidence) -> Verdict | None:

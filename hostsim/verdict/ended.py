@@ -12,16 +12,18 @@ from hostsim.verdict.model import Confidence, Remedy, Verdict
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
 IDENTIFIED = 2.0
-"""A margin is told only where the curves that agree with the log leave it within this factor (assumed)."""
+"""A margin is printed only if the curves that agree with the log bound it within this factor (assumed)."""
 LEAST_LIMIT_S = 0.001
 LEAST_SHARE = 0.02
-"""A bandwidth below this share of what there is says nothing that anybody plans with (assumed)."""
+"""Margins of bandwidth below this share of the present bandwidth are not printed: no operator plans with so little
+(assumed).
+"""
 SHORTEST_ROUND_S = 0.01
 """Shorter is only the stop itself, from the last sync of the running guest to the sync of the stopped one."""
 
 
 def failed(evidence: Evidence) -> Verdict | None:
-    """A failed migration says nothing of convergence: QEMU's own reason is what counts."""
+    """The verdict on a failed migration: QEMU's own reason, as a failure is no evidence about convergence."""
     if evidence.status != "failed":
         return None
     why = evidence.error_desc or "no error-desc in the log; the QEMU log of both hosts has it"

@@ -1,4 +1,4 @@
-"""What is known of one migration, whoever tells it: a simulated run knows all of it, a log only part."""
+"""Facts about one migration, from a simulated run (all of them) or from a log (some of them)."""
 
 from __future__ import annotations
 
@@ -101,11 +101,11 @@ class Evidence:
     link_bandwidth_bytes_per_s: float | None = None
     host_bandwidth_bytes_per_s: float | None = None
     stream: Stream | None = None
-    """What one connection carries over the link; None: not known, or no limit."""
+    """The most that one connection carries over the link; None: not known, or no limit."""
     downtime_limit_ms: float | None = None
     downtime_limit_from: Literal["given", "log", "behaviour", "assumed"] = "assumed"
     limit_bounds_ms: tuple[float, float] | None = None
-    """Between which limits it was, by when QEMU synced."""
+    """(least, greatest) downtime limit [ms] by the instants at which QEMU synced."""
     auto_converge: bool | None = None
     throttle_percent: float = 0.0
     max_cpu_throttle: float = 99.0
@@ -120,18 +120,18 @@ class Evidence:
     xbzrle_unclear: bool = False
     """Most pages have come to travel as deltas, but too late in the log to see how fast."""
     postcopy_s: float | None = None
-    """How long the guest depended on both hosts; None if it never switched."""
+    """Time [s] that the guest depended on both hosts; None if the migration never switched to post-copy."""
     postcopy_requests: float = 0.0
     logging: LoggingCost | None = None
-    """What KVM's dirty logging cost; None where nobody counted."""
+    """The cost of KVM's dirty logging; None if it was not counted."""
     profile: str = "qemu"
     qemu: str | None = None
     warnings: tuple[str, ...] = ()
-    """What in the scenario of a run no real machine does."""
+    """Sentences about values in the scenario of a run that are beyond any real machine."""
     assumptions: tuple[str, ...] = ()
-    """What the scenario of a run leaves open."""
+    """Sentences about values that the scenario of a run leaves out."""
     surely_sent_bytes_per_s: float = 0.0
-    """What one stream of a run sends at the slow end of its sheet; 0 where there is no range."""
+    """Bytes/s of one stream of a run at the slow end of its sheet; 0 where there is no range."""
 
     @property
     def limit_s(self) -> float:
@@ -140,7 +140,7 @@ class Evidence:
 
     @property
     def limit_is_contradicted(self) -> bool:
-        """Whether QEMU synced, or went on, where the limit that was told would have had it do the other."""
+        """Whether QEMU synced, or went on sending, against the downtime limit that was given."""
         low, high = self.limit_bounds_ms or (0.0, float("inf"))
         return not low <= self.limit_s * 1000 <= high
 
@@ -162,7 +162,7 @@ class Evidence:
 
     @property
     def brake(self) -> Brake | None:
-        """What holds the bandwidth where it is; None if it cannot be told."""
+        """The tightest limit of the bandwidth; None if it is unknown."""
         if self.max_bandwidth_bytes_per_s is None or self.link_bandwidth_bytes_per_s is None:
             return "max-bandwidth" if self._at_max_bandwidth else None
         limits: list[tuple[float, Brake]] = [

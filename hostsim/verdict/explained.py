@@ -1,4 +1,4 @@
-"""The verdict on a real log: what only logs have is judged first, then as every migration is."""
+"""The verdict on a real log: cases that only logs have are judged first, then the cases of every migration."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _without_time(evidence: Evidence) -> Verdict | None:
 
 
 def _ended_without_figures(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """Cancelled, by a log that tells times at most."""
+    """The verdict on a cancelled migration whose log has no figures but times; None otherwise."""
     if not evidence.status.startswith("cancel") or evidence.samples or last(log.percent) is not None:
         return None
     after = f" after {seconds_words(evidence.elapsed_s)}" if evidence.elapsed_s else ""
@@ -78,7 +78,7 @@ def _finished(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdic
 
 
 def _as_logs_can_tell(remedy: Remedy, evidence: Evidence) -> Remedy:
-    """A log does not show what the guest is, and a remedy that waits must not cancel."""
+    """``remedy`` for a log: the guest's pacing is unknown, and a remedy that waits must not cancel the migration."""
     if remedy.kind == "timeout" and remedy.value:
         return more_time_for(evidence, remedy.value)
     if remedy.kind == "auto_converge" and "clock" in remedy.text and not remedy.helps:

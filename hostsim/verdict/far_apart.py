@@ -19,9 +19,9 @@ SYNCS_MIN = 2
 MANY_SYNCS = 3
 """So many syncs later and as much left: it comes back, also where the log has no dirty rate (assumed)."""
 KEEPS = 0.9
-"""Remaining, or the dirty rate against what is sent, at least at this share: no decline (assumed)."""
+"""Remaining over its earlier value, or dirty rate over bandwidth, of at least this is no decline (assumed)."""
 FAR = 2.0
-"""So many times what fits the limit is left: how exactly the limit is known does not matter (assumed)."""
+"""If so many times the bytes that fit the limit remain, an inexact limit does not matter (assumed)."""
 
 
 def stays_where_it_is(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict | None:

@@ -1,4 +1,4 @@
-"""The lines between headline and remedies: what was sent and dirtied, and why remaining stays where it is."""
+"""The lines between headline and remedies: bytes sent, pages dirtied, and the reason why remaining does not fall."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _threshold_words(evidence: Evidence) -> str:
 
 
 def _is_open(pages: Range) -> bool:
-    """Whether nothing bounds it from below."""
+    """Whether the evidence leaves ``pages`` without a useful lower bound."""
     return pages[0] < OPEN * pages[1]
 
 

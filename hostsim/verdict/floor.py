@@ -1,13 +1,11 @@
-"""What a dirty curve and a bandwidth decide: where remaining settles, and below what QEMU's test cannot find
-it.
+"""Remaining by a dirty curve and a bandwidth: where it settles, and the floor below which QEMU's test never finds it.
 
-Pages are sent in one cyclic sweep. In the steady state a sweep takes P seconds with D(P) = B P: what is
-dirtied while it lasts is what it sends. The bitmap synced at any instant shows, of pages cleaned u seconds
-ago, those dirtied since; u is spread evenly over 0 .. P, so remaining at that instant is the mean of D over
-0 .. P. That mean, not D(P), is what a threshold has to reach, because QEMU syncs as soon as the pages left
-over from the last sync are fewer than the threshold (migration/migration.c::migration_iteration_run), after
-however short a round. For uniform writes the mean is W (1 - B/r). A writer that sweeps its pages in order
-can be found lower, never higher.
+Pages are sent in one cyclic sweep. In the steady state a sweep takes P seconds with D(P) = B P: it sends as many pages as
+the guest dirties meanwhile. The bitmap synced at any instant shows, of pages cleaned u seconds ago, those dirtied since; u
+is spread evenly over 0 .. P, so remaining at that instant is the mean of D over 0 .. P. The threshold has to reach that
+mean, not D(P), because QEMU syncs as soon as the pages left over from the last sync are fewer than the threshold
+(migration/migration.c::migration_iteration_run), after however short a round. For uniform writes the mean is W (1 - B/r).
+Of a writer that sweeps its pages in order, a sync may find fewer pages, never more.
 """
 
 from __future__ import annotations
@@ -93,7 +91,7 @@ def time_to_converge_s(
 
     A round lasts until the threshold is reached and at least a window, unless all is sent before the window ends:
     then the loop does not sleep. Pages still pending at a sync are not dirtied anew; they are taken to be as hot
-    as the rest of what the guest writes, which is exact for uniform writes.
+    as the guest's other pages, which is exact for uniform writes.
     """
     elapsed, remaining = 0.0, remaining_pages
     for duration, found in _rounds(curve, sent_pages_per_s, threshold_pages, remaining):

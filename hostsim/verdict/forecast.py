@@ -1,4 +1,4 @@
-"""What the evidence lets one expect: where remaining settles and what would have to change, as ranges."""
+"""Forecasts from the evidence, as ranges: where remaining settles, and the values at which the migration would end."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ Range = tuple[float, float]
 class Forecast:
     """Ranges (least, greatest) over all dirty curves that agree with the evidence, in pages.
 
-    curves: the guest unthrottled; worst: above all that agree, whatever their shape; speed: share of its
-    dirtying left under the last throttle; cpu_bound: whether the rounds show that throttling slows the
-    dirtying (None: they cannot tell). worst and fit are None where the curve is known.
+    curves: of the unthrottled guest; worst: a curve above all that agree, of any shape; fit: the fitted curves; worst and
+    fit are None where the curve is known.
+    speed: share of the guest's dirtying left under the last throttle.
+    cpu_bound: whether the rounds show that throttling slows the dirtying; None: they do not show it.
     """
 
     curves: tuple[DirtyCurve, ...]
@@ -87,9 +88,9 @@ def forecast(evidence: Evidence) -> Forecast | None:
 def speed_under(evidence: Evidence, percent: float, cpu_bound: bool | None = None) -> float:
     """Share of its dirtying the guest keeps under a throttle of ``percent``.
 
-    A vCPU runs 1 - percent of the time. Work bound to the CPU slows as much. Work that arrives by the clock is caught up
-    with at catch_up times its speed, and slows from the throttle on where catch_up x (1 - percent) < 1. Where no pace is
-    known, what is not bound to the CPU counts as not slowed.
+    A vCPU runs 1 - percent of the time. Work bound to the CPU slows as much. Work that arrives by the clock catches up at
+    catch_up times its speed, and slows only if catch_up x (1 - percent) < 1. Where no pace is known, work that is not
+    bound to the CPU counts as not slowed.
     """
     if evidence.paces:
         runs = 1.0 - percent / 100
@@ -162,9 +163,9 @@ def extremes(curves: Sequence[DirtyCurve], evidence: Evidence) -> tuple[DirtyCur
 
 
 def remaining_seen(evidence: Evidence) -> list[float]:
-    """Pages remaining after each sync of the later half of a long log, or after all that a short one shows.
+    """Pages remaining after each sync of the later half of a long log, or after each sync of a short one.
 
-    Where a log begins late, what the first round sent tells what remained before it.
+    Where a log begins late, the pages that the first round sent reveal the pages remaining before it.
     """
     later = [r.remaining_pages for r in evidence.rounds[1:]]
     if len(later) >= STUCK_ROUNDS:
@@ -207,7 +208,7 @@ def is_stuck(rounds: Sequence[Round]) -> bool:
 
 
 def _fit(evidence: Evidence) -> tuple[FittedCurves | None, bool | None]:
-    """Fit as if the throttle slowed the guest and as if not; the rounds may tell which it does."""
+    """(fit, cpu_bound): fits with and without slowing by the throttle are compared; None if neither is far better."""
     rounds, ram = _alike(evidence), evidence.ram_pages or 0.0
     unmoved = fit_curves(rounds, ram)
     percents = [r.throttle_percent for r in rounds]
@@ -240,7 +241,7 @@ def _creeps(evidence: Evidence) -> bool:
 
 
 def _alike(evidence: Evidence) -> Sequence[Round]:
-    """The rounds; where remaining neither falls nor grows those that the polls did not tell apart are taken as alike."""
+    """The rounds; in a steady state a round that is the mean of several counts as one: they are taken as alike."""
     steady = _is_steady(remaining_seen(evidence))
     return tuple(replace(r, syncs=1) for r in evidence.rounds) if steady else evidence.rounds
 

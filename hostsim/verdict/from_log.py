@@ -26,15 +26,15 @@ POSTCOPY = (
 STEADY = 0.02
 """Half of the bandwidth figures within this of their median: something constant holds it (assumed)."""
 AGREES = 1.5
-"""Printed and counted bandwidth that differ by less than this factor are the same (assumed)."""
+"""Printed and counted bandwidth that differ by less than this factor agree (assumed)."""
 COUNTED_S = 1.0
 """Over shorter times counters move in bursts: QEMU sends for 100 ms and then waits (migration.c::BUFFER_DELAY)."""
 XBZRLE_SHARE = 0.5
-"""Of the pages sent since the first pass, this many encoded: XBZRLE decides what is going on (assumed)."""
+"""If this share of the pages sent since the first pass is encoded, XBZRLE decides the outcome (assumed)."""
 
 
 def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
-    """What ``log`` tells; ``known``: fields of Evidence the caller knows better (None is ignored)."""
+    """Evidence from ``log``; ``known``: fields of Evidence that the caller knows better (None is ignored)."""
     told = {name: value for name, value in known.items() if value is not None}
     limit_ms = _last(log.limit_ms)
     if limit_ms is not None:
@@ -48,7 +48,7 @@ def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
     else:
         evidence = replace(evidence, sent_bytes=_last(log.transferred_bytes), ram_bytes=_last(log.total_bytes))
     if log.status[-1] == "completed" and _last(log.transferred_bytes[_ended(log)]) is None:
-        evidence = replace(evidence, sent_bytes=None)  # the last poll before the end does not tell what was sent in all
+        evidence = replace(evidence, sent_bytes=None)  # bytes were sent after the last poll before the end
     evidence = replace(evidence, **_ends(log), **told)
     return replace(evidence, **_with_limit(log, progress, evidence)) if len(progress) else evidence
 
@@ -90,7 +90,7 @@ def _bandwidth(log: MigrationLog, live: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def _disagree(rates: Array, counted: Array) -> bool:
-    """Whether the printed rates are not those by the counters: then the counters are right, which QEMU adds up itself."""
+    """Whether printed and counted rates disagree: then the counters are right, as QEMU itself adds them up."""
     if not len(rates) or not len(counted):
         return False
     ratio = float(np.median(counted)) / float(np.median(rates))
@@ -109,7 +109,7 @@ def _ended(log: MigrationLog) -> NDArray[np.bool_]:
 
 
 def _ends(log: MigrationLog) -> dict[str, Any]:
-    """Totals and times of the last answer that tells them; "completed" with total-time 0 has not computed them yet."""
+    """Totals and times of the last answer that has them; QEMU has not computed them in "completed" with total-time 0."""
     ends = _ended(log)
     total, downtime = (_last(column[ends]) or 0.0 for column in (log.total_time_ms, log.downtime_ms))
     told = _last(log.downtime_ms[ends]) is not None
@@ -123,7 +123,7 @@ def _ends(log: MigrationLog) -> dict[str, Any]:
 
 
 def _with_limit(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> dict[str, Any]:
-    """What needs the downtime limit: the pages pending at a sync are as many as the threshold lets wait."""
+    """Fields that depend on the downtime limit: as many pages are pending at a sync as the threshold allows."""
     live = at[np.array([log.status[i] not in ("completed", *POSTCOPY) for i in at], bool)]
     steady = evidence.bandwidth_bytes_per_s if evidence.bandwidth_is_steady else None
     bounds = limit_bounds_ms(log, live, steady or 0.0)
@@ -169,7 +169,7 @@ def _xbzrle_tail(log: MigrationLog, at: NDArray[np.int64]) -> XbzrleTail | None:
 
 
 def _is_xbzrle_unclear(log: MigrationLog, at: NDArray[np.int64]) -> bool:
-    """Only the last answer shows encoded pages, and that most pages are by now: how fast that goes cannot be seen."""
+    """Whether only the last answer has encoded pages, and most pages by then: the speed of encoding is unknown."""
     encoded = np.nan_to_num(log.xbzrle_pages[at])
     if np.count_nonzero(encoded) != 1 or len(at) < 2:
         return False

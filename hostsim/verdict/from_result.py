@@ -31,7 +31,7 @@ class Columns(Protocol):
 
 
 def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
-    """What the ``index``-th migration of a run tells: rounds, limits, and the dirty curve of its guest."""
+    """Evidence from the ``index``-th migration of a run: rounds, limits, and the dirty curve of its guest."""
     migration = result.migrations[index]
     facts, ram = migration.facts, migration.query.get("ram", {})
     limit = facts.get("downtime_limit_ms")
@@ -151,14 +151,14 @@ def _logging(spent: Mapping[str, Any], rounds: Columns) -> LoggingCost:
 
 
 def _speed(migration: MigrationResult) -> float:
-    """Of the guest's work how much exits left it, where it cannot catch up."""
+    """Share of the guest's work that exits leave it, where it cannot catch up."""
     # Model limit: exits take more of short rounds than of long ones; the curve of a forecast is slowed down by the mean.
     lost = 0.0 if migration.kvm is None else float(migration.kvm.logged["stall_share"])
     return max(1 - lost * float(migration.facts.get("cpu_bound_share") or 0.0), SPEED_LEAST)
 
 
 def _curve(facts: Mapping[str, Any], speed: float) -> DirtyCurve | None:
-    """What the guest dirties in an interval, if it does only ``speed`` of its work."""
+    """Pages that the guest dirties in an interval, if it does only the share ``speed`` of its work."""
     t_s = np.asarray(facts.get("dirty_curve_s") or [], np.float64) / speed
     pages = np.asarray(facts.get("dirty_curve_pages") or [], np.float64)
     positive = t_s > 0

@@ -1,4 +1,4 @@
-"""Rounds of a polled log: what QEMU's bitmap syncs found, and when they were."""
+"""Rounds of a polled log: the instants of QEMU's bitmap syncs, and the pages that each found."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Course:
 
 @dataclass(frozen=True)
 class _Instant:
-    """When a sync was, as far as the polls tell: within ``off_s`` of ``at_s``."""
+    """The instant of a sync, as far as the polls show it: within ``off_s`` of ``at_s``."""
 
     at_s: float
     off_s: float
@@ -88,16 +88,16 @@ def _sent_pages(log: MigrationLog, at: NDArray[np.int64], page_bytes: int) -> Ar
 
 
 def _started_s(log: MigrationLog, at: NDArray[np.int64]) -> float:
-    """When the migration began by the poller's clock, which may count from anywhere."""
+    """The start of the migration by the poller's clock [s], which may have any origin."""
     told = at[log.total_time_ms[at] > 0][:1]
     return float(log.t_s[told[0]] - log.total_time_ms[told[0]] / 1000) if len(told) else 0.0
 
 
 def _before(course: _Course, evidence: Evidence) -> tuple[list[Round], _Instant | None]:
-    """What came before the first answer, and when its last sync was: nothing and the start, unless the log begins late.
+    """(rounds before the first answer, instant of their last sync); ([], start) unless the log begins late.
 
-    Every page is dirty at the start, so the syncs have found all that was sent or is left beyond that. A first pass
-    is timed by QEMU's own rate. What cannot be told of it counts as nothing found, which refutes no curve.
+    Every page is dirty at the start, so the syncs have found all pages sent or left beyond the whole memory. QEMU's own
+    rate gives the duration of a first pass. Unknown pages count as not found, which refutes no curve.
     """
     if not len(course.syncs) or not course.syncs[0] > 1:
         return [], _Instant(0.0, 0.0)
@@ -115,7 +115,7 @@ def _before(course: _Course, evidence: Evidence) -> tuple[list[Round], _Instant 
 
 
 def _round(course: _Course, i: int, last: _Instant | None, evidence: Evidence) -> Round | None:
-    """The round (or, on average, the rounds) that ended between answers ``i`` and ``i + 1``; None if it is not told."""
+    """The round (or the mean of the rounds) that ended between answers ``i`` and ``i + 1``; None if it is unknown."""
     syncs = int(course.syncs[i + 1] - course.syncs[i])
     found = float(course.remaining[i + 1] - course.remaining[i] + course.sent[i + 1] - course.sent[i]) / syncs
     if not found > 0:
@@ -151,7 +151,7 @@ def _by_qemu(course: _Course, i: int, found: float, syncs: int, last: _Instant |
 
 
 def _synced(course: _Course, i: int, evidence: Evidence) -> _Instant:
-    """When the (last) sync between answers ``i`` and ``i + 1`` was: what has been sent since is no longer remaining.
+    """The instant of the (last) sync between answers ``i`` and ``i + 1``, from the pages sent since then.
 
     Before the sync that ends the first pass zero pages are sent at no cost, after it whole pages only.
     """
@@ -177,10 +177,10 @@ def _pending(course: _Course, i: int, evidence: Evidence) -> tuple[float, float]
 
 
 def _within(least: float, most: float, evidence: Evidence, first_pass: bool) -> tuple[float, float]:
-    """What the threshold lets wait, held between ``least`` and ``most``, and how far off that may be.
+    """(pages that the threshold lets wait, between ``least`` and ``most``; greatest error of that number).
 
     The first pass may end among zero pages, of which a pass of the loop sends any number. Where the log contradicts the
-    limit all between is possible.
+    limit every number between is possible.
     """
     if evidence.limit_is_contradicted:
         return (least + most) / 2, (most - least) / 2

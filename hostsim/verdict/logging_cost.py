@@ -1,4 +1,4 @@
-"""What finding the dirty pages cost guest and migration, in a sentence, where it is worth one."""
+"""The cost of finding dirty pages to guest and migration, in a sentence, unless it is negligible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hostsim.verdict.model import Verdict
 
 WORTH = 0.005
-"""A share of the vCPUs' time, or of the migration's, below which nobody would look for it (assumed)."""
+"""Shares of the vCPUs' or the migration's time below this are negligible (assumed)."""
 MUCH = 0.1
 """A share of the stall from which a wait is named as its reason (assumed)."""
 RARE = 0.01
@@ -24,10 +24,12 @@ KINDS = {kind.name: kind.words for kind in EXITS}
 
 @dataclass(frozen=True)
 class LoggingCost:
-    """From the first sync on. stall_s: vCPUs out of the guest because of exits, without waits for pages that the host did
-    not have, which are no cost of logging; stall_share: of their time, if they work.
+    """Cost of logging from the first sync on.
 
-    lock_wait_s: of the stall, at mmu_lock; harvest_s: of the migration thread in syncs and CLEARs; exits: by ``KINDS``.
+    stall_s: time of the vCPUs out of the guest because of exits, without waits for pages that the host did not have, which
+    logging does not cause; stall_share: share of the time of vCPUs that work.
+    lock_wait_s: part of the stall at mmu_lock; harvest_s: time of the migration thread in syncs and CLEARs.
+    exits: by ``KINDS``.
     """
 
     seconds: float
@@ -44,7 +46,7 @@ class LoggingCost:
 
 
 def with_logging_cost(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """``verdict`` with a note on the cost of logging, if there is one worth telling."""
+    """``verdict`` with a note on the cost of logging, unless it is negligible."""
     cost = evidence.logging
     parts = [] if cost is None else [part for part in (_stall(cost), _harvest(cost)) if part]
     if cost is None or not parts:
@@ -63,7 +65,7 @@ def _stall(cost: LoggingCost) -> str:
 
 
 def _main(exits: dict[str, int]) -> list[tuple[str, int]]:
-    """The two most frequent kinds but for rare ones, and full rings, whose exits are few and long."""
+    """The two most frequent kinds of exits, without rare kinds; full rings always, as their exits are few and long."""
     often = sorted(exits.items(), key=lambda item: -item[1])[:2]
     kept = [(name, count) for name, count in often if count > RARE * sum(exits.values()) and name != "ring_full"]
     return [*kept, *((name, count) for name, count in exits.items() if name == "ring_full" and count)]

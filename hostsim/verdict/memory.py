@@ -1,4 +1,4 @@
-"""What a run says of its host's memory: lines to paste into a ticket."""
+"""The verdict on a host's memory: lines to paste into a ticket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXACT = 0.01
 
 
 def host_verdict(host: HostResult, style: Literal["text", "markdown"] = "text") -> list[str]:
-    """Lines, each opening with what it is about."""
+    """The lines of the verdict; each opens with its subject."""
     lines = [*_ended(host), *_memory(host), *_ageing(host)]
     return [marked(line) for line in lines] if style == "markdown" else lines
 
@@ -99,7 +99,7 @@ def _working_set(row: dict[str, Any]) -> str:
 
 
 def _off(estimate: float, host_read: float, true: float) -> str:
-    """How far the estimate is from the pages that the guest accesses, and how far without those of the migration thread."""
+    """The error of the estimate against the pages that the guest accesses, with and without the migration thread's pages."""
     told = f"as an estimate of the guest's working set this is {_direction(estimate / true - 1)}"
     if host_read < 0.5:
         return told

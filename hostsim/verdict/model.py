@@ -24,7 +24,7 @@ Reason = Literal["floor", "slope", "near threshold", "xbzrle"]
 
 @dataclass(frozen=True)
 class Confidence:
-    """How sure the verdict is, and why."""
+    """Confidence in the verdict, and its reason."""
 
     level: Literal["high", "medium", "low"]
     reason: str
@@ -52,10 +52,11 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer for one migration; ``render`` writes it in eight lines, and one more for each of warnings and rests_on.
+    """The verdict on one migration; ``render`` writes it in eight lines, and one more for each of warnings and rests_on.
 
-    warnings: what no real machine does, so the answer is about none; rests_on: what the scenario leaves open and the answer
-    may hang on; assumptions: what a log does not tell.
+    warnings: values of the scenario beyond any real machine, so that the verdict holds for none.
+    rests_on: values that the scenario leaves out and that may change the verdict.
+    assumptions: values that a log lacks.
     """
 
     outcome: Outcome
@@ -66,7 +67,7 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     rests_on: tuple[str, ...] = ()
     margins: tuple[Remedy, ...] = ()
-    """Of a migration that completed: how much less would do, too."""
+    """Lower values with which a migration that completed would complete, too."""
     confidence: Confidence | None = None
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -83,5 +84,5 @@ class Verdict:
         return next((r for r in self.remedies if r.kind == kind), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON-able data, figures with their unit in the name."""
+        """The verdict as JSON-able data, figures with their unit in the name."""
         return {**asdict(self), "converged": self.converged}

@@ -1,4 +1,4 @@
-"""What a single answer tells: where the migration stands, and the two rates that decide how it goes on."""
+"""The verdict from a single answer: the state of the migration, and the two rates that decide its course."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words, times_words
 
 CLEARLY = 0.9
-"""A dirty rate below this share of what is sent lets each round find less than the one before (assumed)."""
+"""With a dirty rate below this share of the bandwidth each round finds less than the round before (assumed)."""
 NEARLY = 0.95
 ENDED = ("completed", "failed")
 AGAIN = ("poll again each second: whether remaining falls from sync to sync takes several answers",)
@@ -158,7 +158,7 @@ def _rates(dirty: float, speed: float, threshold: float, stop_s: float | None, e
 
 
 def remedies_at(evidence: Evidence, outcome: Outcome, left: float, dirty: float, speed: float) -> tuple[Remedy, ...]:
-    """The changes that one picture allows to name."""
+    """The changes that the figures of one answer suffice to name."""
     pages = left / evidence.page_bytes
     if outcome == "would converge" and speed:
         share = min(dirty / speed, CLEARLY)
@@ -223,7 +223,7 @@ def first_pass(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 
 
 def first_pass_verdict(log: MigrationLog, evidence: Evidence, speed: float) -> Verdict | None:
-    """Zero pages cost a byte or two each, so pages a second, not bytes, tell when the pass ends."""
+    """The verdict within the first pass: zero pages cost a byte or two each, so pages a second give its end, not bytes."""
     left, ram = evidence.remaining_bytes or 0.0, evidence.ram_bytes
     passed = _pass_bytes_per_s(log, evidence) or speed
     if not passed:

@@ -1,4 +1,4 @@
-"""Jobs of libvirt that are no migration: backups, snapshots, saves and dumps show the same labels."""
+"""Jobs of libvirt that are no migration: backups, snapshots, saves and dumps show the labels of a migration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The single changes that would make a migration end, each with its value, and those that would not."""
+"""The single changes that would make a migration end, each with its value, and changes that would not."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def downtime_limit(evidence: Evidence, found: Forecast, value_ms: float | None =
 
 
 def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -> Remedy:
-    """The bandwidth at which the floor comes under the threshold (or ``value``), and what has to be raised to it."""
+    """The bandwidth at which the floor falls below the threshold (or ``value``), and the limits to raise to it."""
     needed = bandwidth_needed_bytes_per_s(found, evidence)
     if value is None and _is_open(evidence, needed, evidence.bandwidth_bytes_per_s or 0.0):
         now = bandwidth_words(max(needed[0], evidence.bandwidth_bytes_per_s or 0.0))
@@ -121,7 +121,7 @@ def throttle(evidence: Evidence, found: Forecast, percent: float | None = None) 
 
 
 def throttled_speed(evidence: Evidence, percent: float) -> float:
-    """Share of its writes the guest keeps; where nothing is known of it, as if it was bound to the CPU."""
+    """Share of its writes that the guest keeps; a guest of unknown pacing counts as bound to the CPU."""
     known = bool(evidence.paces) or evidence.cpu_bound_share is not None
     return speed_under(evidence, percent) if known else 1 - percent / 100
 
@@ -164,7 +164,7 @@ def more_time(evidence: Evidence, found: Forecast, value_s: float | None = None)
 BUILDERS: Mapping[str, Callable[[Evidence, Forecast, float | None], Remedy]] = {
     "downtime_limit": downtime_limit, "bandwidth": bandwidth, "auto_converge": throttle, "timeout": more_time,
 }  # fmt: skip
-"""Of the remedies whose value can be tried."""
+"""Builders of the remedies whose value can be tried, by kind."""
 
 
 def with_value(remedy: Remedy, evidence: Evidence, found: Forecast, value: float) -> Remedy:
@@ -174,7 +174,7 @@ def with_value(remedy: Remedy, evidence: Evidence, found: Forecast, value: float
 
 
 def _remaining_pages(evidence: Evidence) -> float:
-    """After the last sync of a run whose curve says that nothing would be left, which it was not."""
+    """Pages remaining after the last sync of a run; 0 for a log. The curve of the run may forecast fewer."""
     return evidence.rounds[-1].remaining_pages if evidence.source == "run" and evidence.rounds else 0.0
 
 
@@ -183,7 +183,7 @@ def _is_capped(evidence: Evidence) -> bool:
 
 
 def _brakes_below(evidence: Evidence, value: float) -> list[str]:
-    """What has to be raised to ``value``."""
+    """Words for each limit of the bandwidth that has to be raised to ``value``."""
     found = []
     if (most := evidence.max_bandwidth_bytes_per_s) and most < value:
         found.append("raise max-bandwidth")
@@ -246,7 +246,7 @@ def _is_narrow(needed: Range) -> bool:
 
 
 def _is_open(evidence: Evidence, needed: Range, now: float) -> bool:
-    """Whether a log bounds what is needed so loosely that the upper end is no advice."""
+    """Whether a log bounds the needed value so loosely that the upper end is no advice."""
     return evidence.source == "log" and needed[1] > OPEN * max(needed[0], now)
 
 

@@ -45,7 +45,7 @@ def _closing(verdict: Verdict) -> str:
 
 
 def marked(line: str) -> str:
-    """A line of a verdict with what it is about marked up."""
+    """A line of a verdict with its subject marked up."""
     if line.startswith("VERDICT:"):
         return f"**VERDICT:**{line.removeprefix('VERDICT:')}"
     word, colon, rest = line.partition(":")

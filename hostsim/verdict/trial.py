@@ -1,6 +1,6 @@
-"""A scenario run again with some keys changed, as far as a verdict asks: did it complete, how fast, at what cost.
+"""A scenario run again with some keys changed, to confirm a verdict: did it complete, in what time, at what cost.
 
-What a trial may cost is counted in pages and exits, never in seconds, so that the answer is the same on every machine.
+The limit of a trial's work is in pages and exits, never in seconds, so that all machines give equal answers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hostsim.scenario.schema import SEED_MAX
 EXIT_WORK = 16
 """An exit is as much work as this many pages sent (measured: 0.4 to 1.1 us against 0.05 us)."""
 REPORT_WORK = 2000
-"""What 100 ms of simulated time are worth, however little happens in them (measured: about 0.1 ms)."""
+"""Work counted for 100 ms of simulated time, even if little happens in them (measured: about 0.1 ms)."""
 Changes = Mapping[str, Any]
 """Dotted key of the scenario to its value inside: ns, bytes/s, bool."""
 
@@ -46,7 +46,7 @@ class Trial:
 
 
 class _WorkSpentError(Exception):
-    """Ends a run whose work is spent; SimPy makes it anew where it leaves the clock."""
+    """Ends a run whose work is spent; SimPy creates the exception anew where it leaves the clock."""
 
 
 def changed(scenario: Scenario, changes: Changes, seed: int) -> Scenario:
@@ -61,7 +61,7 @@ def changed(scenario: Scenario, changes: Changes, seed: int) -> Scenario:
 
 
 def seeds_of(scenario: Scenario, count: int) -> list[int]:
-    """Its own seed and the next ones."""
+    """The seed of ``scenario`` and the next ones, ``count`` in all."""
     return [(scenario.seed + i) % (SEED_MAX + 1) for i in range(count)]
 
 
@@ -93,7 +93,7 @@ def _outcome(machine: Machine, seed: int) -> Trial:
 
 
 def _lost_share(machine: Machine) -> float:
-    """Of the nominal work between the first sample and the last."""
+    """Share of the nominal work between the first sample and the last that the guest did not do."""
     clocks = len(machine.vm.guest.clocks)
     assert machine.migration is not None, "a trial is a migration"
     samples = machine.migration.recorder.samples

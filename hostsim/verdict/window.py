@@ -9,7 +9,10 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seco
 
 @dataclass(frozen=True)
 class Stream:
-    """Most one stream carries. ``limit``: what holds it there, "link" or the window's name; window in payload bytes."""
+    """The most that one stream carries.
+
+    limit: the cause, "link" or the window's name; window_bytes: payload.
+    """
 
     bytes_per_s: float
     limit: str
@@ -18,7 +21,7 @@ class Stream:
 
     @property
     def is_held_by_window(self) -> bool:
-        """Whether a faster link would change nothing."""
+        """Whether the window limits the stream, so that a faster link would not help."""
         return self.limit != "link"
 
     def needed_bytes(self, wanted_bytes_per_s: float) -> float:
@@ -27,7 +30,7 @@ class Stream:
 
 
 def wider_window(stream: Stream, wanted_bytes_per_s: float) -> str:
-    """What a stream that its window holds back needs in order to carry ``wanted_bytes_per_s``."""
+    """The window, in words, that a stream limited by its window needs to carry ``wanted_bytes_per_s``."""
     needed = bytes_words(stream.needed_bytes(wanted_bytes_per_s))
     return (
         f"a window of {needed} (socket buffer at the source, receive window at the destination) or a shorter round trip: "

@@ -1,9 +1,8 @@
-"""A migration that could end but is never let: XBZRLE deltas, counted by QEMU as if they were whole pages.
+"""A migration that could end but never does, because QEMU counts XBZRLE deltas as if they were whole pages.
 
-QEMU compares remaining (4096 bytes a page) with bandwidth x downtime limit, where bandwidth is what the last
-window put on the wire (migration/migration.c::migration_update_counters). When every dirty page travels as a
-delta of a few bytes, the wire is nearly idle, the measured bandwidth tiny, and the test fails although the
-rest would take milliseconds.
+QEMU compares remaining (4096 bytes a page) with bandwidth x downtime limit, where bandwidth is the bytes on the wire in
+the last window (migration/migration.c::migration_update_counters). When every dirty page travels as a delta of a few
+bytes, the wire is nearly idle, the measured bandwidth tiny, and the test fails although the rest would take milliseconds.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
 from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, rounded_up, seconds_words
 
 DELTA_SYNCS = 3
-"""So many syncs of deltas in a row show what they cost (assumed)."""
+"""So many syncs of deltas in a row suffice to measure the cost of a delta (assumed)."""
 
 
 def outage_s(tail: XbzrleTail, evidence: Evidence) -> float:
-    """What the stop would really take [s]: encoding the pages left as fast as seen, then the deltas."""
+    """The real time of the stop [s]: encoding the remaining pages at the speed seen, then sending the deltas."""
     pages = tail.remaining_bytes[1] / evidence.page_bytes
     wire_s = pages * tail.wire_bytes_per_page / (evidence.bandwidth_peak_bytes_per_s or float("inf"))
     return pages / tail.pages_per_s + wire_s
