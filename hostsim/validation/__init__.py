@@ -11,7 +11,7 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.validation.rows import Row
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is done, how many are done, how many there are)."""
+"""Called with (name of the finished step, steps done, steps in all)."""
 
 SUITES: dict[str, str] = {
     "qemu": "hostsim.validation.qemu",

@@ -27,7 +27,7 @@ GROUPS: dict[str, tuple[Callable[..., Iterator[Row]], ...]] = {
     "K10": (enable_rows,),
     "K11": (pml_rows,),
 }
-"""What computes the rows of each id; only those that are asked for run."""
+"""Functions that compute the rows of each id; only those of the wanted ids run."""
 
 
 PASSES = (protected_rows, idle_rows, lock_rows, pml_rows, disable_rows)

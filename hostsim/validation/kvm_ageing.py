@@ -1,4 +1,4 @@
-"""K8, K9: what ageing takes, and what it takes from guests that populate their memory meanwhile."""
+"""K8, K9: time of ageing, and its cost to guests that populate their memory meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUITE = "published"
 
 
 def populate_rows() -> Iterator[Row]:
-    """K8: wall time of the vCPUs and mean pass of ageing; shapes: each over what it is without ageing, without the lock."""
+    """K8: wall time of the vCPUs and mean pass of ageing; shapes: times over those without ageing, or without the lock."""
     # Model limit: vCPUs that populate memory meet at mmu_lock alone; in a host they meet at its page allocator, too.
     data = measured("K8")
     times = _populate_times(data)

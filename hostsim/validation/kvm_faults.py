@@ -22,7 +22,7 @@ from hostsim.validation.rows import Row, exact
 
 X86, ARM64, PML_HOST = "cascade-lake", "arm64-jing", "skylake"
 LOCKS = {"shared": "E2", "lockless": "E3"}
-"""K1: the eras whose TDP faults take mmu_lock like that."""
+"""K1: for each way of taking mmu_lock, an era whose TDP faults take it so."""
 
 
 def protected_rows(shrink: int = 1) -> Iterator[Row]:
@@ -84,7 +84,7 @@ def _first_pass(data: dict[str, Any], series: str, vcpus: int, mmu: str, *, pml:
 
 
 def _faults(data: dict[str, Any], series: str, vcpus: int, *, pml: bool) -> int:
-    """Eager off: every page, whatever is written; eager on: the written ones, none with D bits."""
+    """Expected faults: none with eager split under PML (D bits), else one for each written page."""
     if series.startswith("on") and pml:
         return 0
     accesses = -(-data["pages_per_vcpu"] // data["write_every"][series])

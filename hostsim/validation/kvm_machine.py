@@ -17,13 +17,13 @@ from hostsim.validation.rows import Row, relative
 
 
 def measured(key: str) -> dict[str, Any]:
-    """What was published for ``key``."""
+    """The published figures of ``key``."""
     row: dict[str, Any] = published("kvm")[key]
     return row
 
 
 def measured_pass(key: str, shrink: int) -> dict[str, Any]:
-    """What was published for ``key``, as of a machine with ``shrink`` times less memory, all of it alike."""
+    """The published figures of ``key``, scaled to ``shrink`` times less memory: all memory is alike."""
     row = measured(key)
     row["pages_per_vcpu"] //= shrink
     if "seconds" in row:
@@ -81,10 +81,10 @@ def dirtied(vm: WalkedVm, write_every: int = 1) -> Tally:
 
 
 def rewritten(vm: WalkedVm) -> Tally:
-    """One pass over memory whose writes nobody logs."""
+    """One pass over memory without logging."""
     return took(vm, vm.run(Walk()))
 
 
 def seconds(tally: Tally) -> float:
-    """How long it took."""
+    """Duration of a phase [s]."""
     return tally.now_ns / 1e9

@@ -1,4 +1,4 @@
-"""Runs of guests under KVM for the oracles of queues: vCPUs that fault, and what each fault had to wait."""
+"""Runs of guests under KVM for the oracles of queues: vCPUs that fault, and the wait of each fault."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Loops:
     loop_ns: Ints
 
     def workload(self, i: int, vcpu: int) -> Workload:
-        """What loop ``i`` is for ``vcpu``."""
+        """The workload of loop ``i`` on ``vcpu``."""
         first, n, loop_ns = int(self.first[i]), int(self.end[i] - self.first[i]), int(self.loop_ns[i])
         once = Active(int(self.start_ns[i]), n * loop_ns)
         return Workload(f"loop {i}", "sequential", (vcpu,), first, n, Fraction(NS_PER_S, loop_ns), active=once)
@@ -47,7 +47,10 @@ class Loops:
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Each touch has a page of its own. at_ns: int64[n], when, ascending; n_vcpus take turns, enough to be free then."""
+    """Touches, each of a page of its own.
+
+    at_ns: int64[n], instants, ascending; n_vcpus: vCPUs that take turns, enough for each to be free at its instants.
+    """
 
     at_ns: Ints
     n_vcpus: int
@@ -60,7 +63,7 @@ class Arrivals:
         return np.asarray(self.first + vcpu * -(-len(self.at_ns) // self.n_vcpus) + turn, np.int64)
 
     def workload(self, first_vcpu: int) -> Workload:
-        """What they are for the vCPUs from ``first_vcpu`` on."""
+        """The workload of the arrivals on the vCPUs from ``first_vcpu`` on."""
         n, vcpus = len(self.at_ns), tuple(range(first_vcpu, first_vcpu + self.n_vcpus))
         whose = (first_vcpu + np.arange(n) % self.n_vcpus).astype(np.int32)
         trace = TouchTrace(self.at_ns, whose, self.pages, np.ones(n, np.bool_))
@@ -69,7 +72,7 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class Faults:
-    """int64[n_faults] each, in order of set_ns; wait_and_hold_ns: all their waits and holds, as the engine counted them."""
+    """Faults of a run: int64[n_faults] each, in order of set_ns; wait_and_hold_ns: sum that the engine counted."""
 
     vcpu: Ints
     asked_ns: Ints
@@ -80,7 +83,7 @@ class Faults:
 
     @property
     def wait_ns(self) -> Ints:
-        """Of each fault, for the lock."""
+        """int64[n_faults]: wait of each fault for the lock."""
         return self.granted_ns - self.asked_ns
 
 

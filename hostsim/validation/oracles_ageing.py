@@ -26,7 +26,7 @@ from hostsim.validation.sigmas import mean_z
 
 READS_PER_S, EXPONENT = 3000, 0.9
 NO_A_BITS = {"access-tracking": TRACK, "zap": MAP}
-"""What an access to an old page needs, by what ageing did to it."""
+"""The exit that an access to an old page takes, by the way in which ageing made the page old."""
 READER = Workload("reader", "zipf", (0,), 0, N_PAGES, read_rate_per_s=Fraction(READS_PER_S), exponent=EXPONENT)
 RATES = READS_PER_S * zipf_shares(N_PAGES, EXPONENT)
 """Reads of each page a second."""
@@ -45,7 +45,7 @@ def ageing_rows(seed: int = 1) -> Iterator[Row]:
 
 
 def _engine(load: Workload, filled: bool, config: MmuConfig, mode: int, seed: int) -> GuestEngine:
-    """One vCPU. Exits take 3 ns where nobody asks what they take: what they keep from the guest is far below a sigma."""
+    """An engine with one vCPU. Without a lock exits take 3 ns: they keep far less than a sigma of time from the guest."""
     n = load.n_pages
     outside_ns, hold_ns = (1, 1) if mode == NONE else (OUTSIDE_NS, OUTSIDE_NS)
     modes, holds = np.full(N_KINDS, mode, np.int64), np.full(N_KINDS, hold_ns, np.int64)
@@ -55,7 +55,7 @@ def _engine(load: Workload, filled: bool, config: MmuConfig, mode: int, seed: in
 
 
 def _scanned(config: MmuConfig, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """bool[SCANS, N_PAGES] of what scans found young, int64[SCANS, 8] exits before each."""
+    """(bool[SCANS, N_PAGES]: pages that each scan found young; int64[SCANS, 8]: exits between scans, by kind)."""
     engine, found = _engine(READER, True, config, NONE, seed), np.zeros(N_PAGES, np.uint8)
     engine.mmu.clear_young(0, N_PAGES, found, 0)
     young, exits = np.empty((SCANS, N_PAGES), np.bool_), np.empty((SCANS, len(engine.exits)), np.int64)
@@ -76,7 +76,7 @@ def _a_bit_rows(seed: int) -> Iterator[Row]:
 
 
 def _fault_rows(seed: int, ageing: str, kind: int) -> Iterator[Row]:
-    """Every page that is used once between two scans faults once, and only then."""
+    """A page faults once between two scans if the guest uses it, and not otherwise."""
     young, exits = _scanned(MmuConfig(a_bits=False, ageing="zap" if ageing == "zap" else "access-tracking"), seed)
     scan_s, where = SCAN_NS / NS_PER_S, f"O14-kvm/{ageing}"
     mean = working_set.working_set_pages(RATES, scan_s)
@@ -86,7 +86,7 @@ def _fault_rows(seed: int, ageing: str, kind: int) -> Iterator[Row]:
 
 
 def _retry_rows(rng: np.random.Generator, share: float) -> Iterator[Row]:
-    """A fault looks its host page up for WINDOW_NS; an invalidation that is over meanwhile sends it back."""
+    """A fault looks its host page up for WINDOW_NS; an invalidation that ends meanwhile makes it retry."""
     # Model limit: a sequence count has no range, so an invalidation that is over sends back all faults under way.
     load = Workload("writer", "sequential", (0,), 0, FAULTS, Fraction(NS_PER_S))
     engine = _engine(load, False, MmuConfig(pfn_ns=WINDOW_NS), EXCLUSIVE, 1)

@@ -32,7 +32,7 @@ WRITES_PER_S = 1000.0
 
 
 def drawn_rows(seed: int = 1) -> Iterator[Row]:
-    """About a million writes in all, the same for the same ``seed``."""
+    """Rows from about a million drawn writes; equal seeds give equal rows."""
     yield from _occupancy_rows(draws.generator(seed, 1))
     yield from _popularity_rows(draws.generator(seed, 2))
     yield from _sweep_rows()

@@ -32,7 +32,7 @@ def _little_row(swap: str, run: SwapRun) -> Row:
 
 
 def _cycle_row(swap: str, run: SwapRun) -> Row:
-    """Its work is what it thinks; a fault lasts from where it left the guest to where it entered it again."""
+    """The vCPU as closed requester: its work is the think time; a fault lasts from the exit to the next entry."""
     by_kind, now_ns = run.vm.engine.exit_latencies(), run.vm.env.now_ns
     exits_ns = sum(by_kind[kind].total_ns for kind in range(N_EXITS))
     return closed_requester_row(f"O33-run/vcpu/{swap}", run.vm.page_waits.faults, now_ns, exits_ns, run.vm.work_ns())

@@ -131,7 +131,7 @@ def _full_ring_run_rows() -> Iterator[Row]:
 
 
 def _flush_rows() -> Iterator[Row]:
-    """Local + first IPI + further IPIs x (targets - 1); on a VM, what a flush adds to disabling a log."""
+    """Local + first IPI + further IPIs x (targets - 1); on a VM, the time that a flush adds to disabling a log."""
     sheet = load_costs(FLUSHING_HOST)
     yield exact(SUITE, "O35", "flush without a target in guest mode, ns", 661, flush_ns(sheet, 0))
     yield exact(SUITE, "O35", "more with the first target, ns", 775, flush_ns(sheet, 1) - flush_ns(sheet, 0))

@@ -19,11 +19,11 @@ SERVICE_NS = 20_000
 WAITS_US = {0.5: ("20", "10"), 0.7: ("46.7", "23.3"), 0.9: ("180", "90")}
 """Utilisation: mean wait with exponential and with constant service of 20 us."""
 REPLICATIONS, REQUESTS, FIRST_COUNTED = 30, 20_000, 4_000
-"""Each replication begins with an empty queue; what remains of that after 4000 requests at 0.9 is below 1e-4 of the wait."""
+"""Each replication begins with an empty queue; its effect after 4000 requests at 0.9 is below 1e-4 of the wait."""
 OPEN_VCPUS = 256
 """More than ever wait: one that comes finds a vCPU in the guest."""
 TWO_POINTS_NS = ((0.2, 3 * SERVICE_NS), (0.8, SERVICE_NS // 2))
-"""Mean and second moment of an exponential service of 20 us: so the same mean wait, by Pollaczek and Khinchine."""
+"""Mean and second moment of an exponential service of 20 us, hence its mean wait, by Pollaczek and Khinchine."""
 
 THINK_NS, CLOSED_SERVICE_NS = 10_000, 2_000
 CLOSED = {4: ("300829", "3.2966"), 8: ("464976", "7.2052"), 16: ("499975", "22.0016")}
@@ -87,7 +87,7 @@ def _wait_row(row_id: str, what: str, expected_ns: float, runs: list[Faults]) ->
 
 
 def _open_run(rng: np.random.Generator, rho: float, share_mapped: float) -> Faults:
-    """share_mapped: part of the faults that map (the longer hold), the others take W back; 0: all holds are the same."""
+    """Faults of an open run. share_mapped: share that map (the longer hold), the others take W back; 0: equal holds."""
     arrivals = Arrivals(np.cumsum(rng.exponential(SERVICE_NS / rho, REQUESTS)).astype(np.int64), OPEN_VCPUS)
     sptes = make_sptes(int(arrivals.pages.max()) + 1)
     sptes.spte[arrivals.pages] = np.where(rng.random(REQUESTS) < share_mapped, 0, PRESENT)
@@ -126,7 +126,7 @@ def _closed_run_rows(rng: np.random.Generator) -> Iterator[Row]:
         run = _looping(n, 1100, (WP, EXCLUSIVE), CLOSED_SERVICE_NS, _same_loops(n))
         run.advance()
         cycle_ns = round(n / queues.closed_throughput_bound(n, THINK_NS, CLOSED_SERVICE_NS))
-        # 1000 cycles from the end of the 20th on: by then nobody queues who need not.
+        # 1000 cycles from the end of the 20th on: by then the start no longer affects the queue.
         begin_ns = 20 * cycle_ns + EXIT_NS
         counted = int(np.sum((run.set_ns > begin_ns) & (run.set_ns <= begin_ns + 1000 * cycle_ns)))
         yield exact(SUITE, f"O20-run/{n}/constant", "faults in 1000 cycles of max(Z + S, N S)", 1000 * n, counted)
@@ -146,7 +146,7 @@ def _exponential_rows(rng: np.random.Generator, n: int) -> Iterator[Row]:
 
 
 def _reader_rows() -> Iterator[Row]:
-    """O21: readers alone do not wait; their throughput is linear, above what a spinlock would let through."""
+    """O21: readers alone do not wait; their throughput is linear, above that of a spinlock."""
     for n in (1, 8, 64):
         run = _looping(n, 400, (WP, SHARED), CLOSED_SERVICE_NS, _same_loops(n))
         run.advance()

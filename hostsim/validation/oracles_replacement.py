@@ -64,7 +64,7 @@ def irm_string(rng: np.random.Generator, shares: NDArray[np.float64], references
 
 
 def drawn_ratios(rng: np.random.Generator, shares: NDArray[np.float64], frames: int) -> dict[str, Ratios]:
-    """Of each online policy, the hit ratio of each string once memory is warm; the strings are the same for all."""
+    """For each online policy, the hit ratio of each string after warm-up; all policies replay each string."""
     warm_up = WARM_UP_TURNS * frames
     found = {policy: np.empty(STRINGS) for policy in FORMS}
     for number in range(STRINGS):
@@ -139,7 +139,7 @@ def _belady_rows() -> Iterator[Row]:
 
 
 def _stack_rows(rng: np.random.Generator) -> Iterator[Row]:
-    """Memory larger by one frame, for every size: with LRU what hit hits again, with MIN as many hit."""
+    """Memory larger by one frame, for every size: with LRU every hit stays a hit, with MIN the hits are not fewer."""
     pages, references = STACK_STRING
     string = irm_string(rng, zipf_shares(pages, 0.7), references)
     for policy in ("lru", "min"):

@@ -55,7 +55,7 @@ def _uniform(n_pages: int, rate: float, pattern: str = "uniform", **more: object
 
 
 def _distinct_rows() -> Iterator[Row]:
-    """Distinct pages a second: 15 000 uniform writes to 10 000 pages (O1), and the same as Poisson processes (O2)."""
+    """Distinct pages a second: 15 000 uniform writes to 10 000 pages, paced (O1) and as Poisson processes (O2)."""
     pages, writes = 10_000, 15_000
     paced = harvest_counts(guest_machine((_uniform(pages, writes),), pages), NS_PER_S, HARVESTS)
     mean = distinct.distinct_mean_pages(pages, writes)
@@ -113,7 +113,7 @@ def _geometric_rows() -> Iterator[Row]:
 
 
 def _saturating_rows() -> Iterator[Row]:
-    """O5: uniform writes; one run, so the drawn total is within 1 % and passes may differ by what that moves."""
+    """O5: uniform writes; one run, so the drawn total is within 1 %, and the number of passes may differ accordingly."""
     for rho, (total_s, passes) in SATURATING.items():
         load = _uniform(PAGES, float(rho) / PAGE_S)
         got = run_passes(guest_machine((load,), PAGES), _plan())
@@ -151,7 +151,7 @@ def _pass_rows(where: str, total_s: float, passes: int, got: PrecopyOutcome, tol
 
 
 def _migration_rows() -> Iterator[Row]:
-    """O32 and O34 on QEMU's loop: pages sent are all pages and every newly dirty one; mbps is what it is made of."""
+    """O32 and O34 on QEMU's loop: pages sent are all pages plus every newly dirty page; mbps follows from its counters."""
     machine = _migrating()
     machine.run()
     migration = machine.migration

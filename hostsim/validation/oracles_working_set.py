@@ -1,4 +1,4 @@
-"""O12, O13: what ageing scans find of a drawn guest, against the working-set forms."""
+"""O12, O13: pages that ageing scans find young in a drawn guest, against the working-set forms."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Textbook pre-copy on the simulated guest: send a whole pass at constant speed, harvest, stop when the next is short.
 
-What the closed forms describe (Clark et al., "Live Migration of Virtual Machines", NSDI 2005), not what QEMU does: the
+The closed forms describe this pre-copy (Clark et al., "Live Migration of Virtual Machines", NSDI 2005), not QEMU's. The
 guest, its clocks and its dirty log are the engine's own.
 """
 
@@ -41,7 +41,7 @@ class Passes:
     ends_ns: list[int] = field(default_factory=list)
 
     def outcome(self, plan: PassPlan) -> PrecopyOutcome:
-        """Pre-copy by ``plan``, whose limit is at least that of the run: where it stops first, the passes are the same."""
+        """Pre-copy by ``plan``, whose limit is at least that of the run: up to its stop the passes are those of the run."""
         short = (n for n, pages in enumerate(self.pages) if n and pages * plan.page_s <= plan.limit_s)
         last = 0 if math.isinf(plan.limit_s) else next(short, None)
         pages = self.pages if last is None else self.pages[: last + 1]
@@ -51,7 +51,7 @@ class Passes:
 
 
 def guest_machine(workloads: tuple[Workload, ...], n_pages: int, seed: int = 1, n_vcpus: int = 1) -> Machine:
-    """A machine whose guest nobody migrates: all pages filled, constants of the generic sheet."""
+    """A machine without a migration: all pages filled, constants of the generic sheet."""
     blocks = lay_out([("pc.ram", n_pages, [(0, n_pages)])])
     return Machine(MachineSpec(blocks, workloads, n_vcpus, load_sheet("generic"), seed=seed, duration_ns=1 << 61))
 

@@ -20,9 +20,7 @@ FITTED_TOLERANCE = 0.05
 SETTLED_S = 1.0
 """From here on a point of the curve counts at least 236 samples and is known to 6.5% or better."""
 NUDGE = 0.01
-"""A forecast that moves by more than FITTED_TOLERANCE when the curve moves by this share tells nothing of a
-fit.
-"""
+"""A forecast that moves by more than FITTED_TOLERANCE when the curve moves by this share cannot test a fit."""
 
 Predict = Callable[[float, float], PrecopyOutcome]
 
@@ -56,14 +54,14 @@ def curve_rows() -> Iterator[Row]:
 
 
 def fitted_guest_rows() -> Iterator[Row]:
-    """A stationary guest fitted to the curve: how near its curve is, and what its forecasts come to."""
+    """A stationary guest fitted to the curve: errors of its curve, and its forecasts."""
     fitted = curve_of(fitted_classes())
     yield from _curve_error_rows(measured_curve(), fitted)
     yield from fitted_total_rows(_predictor(fitted))
 
 
 def fitted_total_rows(predict: Predict, prefix: str = "P1-fit") -> Iterator[Row]:
-    """Total times of a fitted guest within 5% of those published to the millisecond.
+    """Total times of a fitted guest, within 5% of the figures published to the millisecond.
 
     predict: (bandwidth bytes/s, downtime limit s) to outcome: the predictor on the fitted curve, or an
     engine run.

@@ -23,11 +23,11 @@ from hostsim.theory.far_memory import PROMOTED_SHARE_A_MINUTE, SCAN_S, AgeHistog
 from hostsim.validation.rows import SIGMAS, Row, absolute, sigma
 
 N_PAGES, USED_PAGES = 2048, 1750
-"""What is not in use was written once: 15 % of memory (assumed: idle for good, as much of a fleet's is)."""
+"""Pages not in use were written once: 15 % of memory (assumed: idle for good, as much of a fleet's memory is)."""
 READS_PER_S, EXPONENT = 70.0, 0.9
 OLDEST = 30
 WARM_UP, LEARNT, HELD = 40, 60, 60
-"""Scans: until ages are what they will be, those that the controller sees, those in which its choice has to hold."""
+"""Scans: until the ages are steady, scans that the controller sees, and scans in which its choice has to hold."""
 COLD_SHARE = 0.32
 CALL_PAGES = 512
 
@@ -73,7 +73,7 @@ def _form_row(age: int, held: AgeHistograms) -> Row:
 
 
 def _scans(seed: int) -> tuple[AgeHistograms, AgeHistograms]:
-    """What the controller sees, and what comes after. Each call flushes: no stale translation hides an access."""
+    """Histograms of the scans that the controller sees, and of later ones; calls flush: no stale TLB entry hides a read."""
     env, mmu = Clock(), MmuSpec(era="E4")
     memory = make_memory(lay_out([("pc.ram", N_PAGES, [(0, N_PAGES)])]))
     load = Workload(

@@ -1,4 +1,4 @@
-"""P2-P4: bytes on the wire, migrations that never completed, and what cpu-throttle leaves to a vCPU."""
+"""P2-P4: bytes on the wire, migrations that never completed, and the share of time that cpu-throttle leaves a vCPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hostsim.validation.rows import Row, absolute, digits, exact
 
 THROTTLES_PERCENT = (1, 20, 50, 75, 90, 99)
 BESIDE = 0.02
-"""How far below and above the critical working set the map is tried."""
+"""The map is tried at this share below and above the critical working set."""
 
 
 def wire_byte_rows() -> Iterator[Row]:

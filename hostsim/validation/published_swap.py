@@ -1,4 +1,4 @@
-"""S2: what a fault that swaps in, and a page that is swapped out, take where swap is as fast as memory."""
+"""S2: time of a fault that swaps in, and of a page that is swapped out, where swap is as fast as memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SWAP_IN_NS, SWAP_OUT_NS = 4_050, 360
 """As published; hostsim/data/swap/memory.toml has them."""
 WORK_NS, END_NS = 30_000_000, 150_000_000
 TOLERANCE = 0.05
-"""None is published."""
+"""Assumed: no tolerance is published."""
 
 
 def swap_rows(seed: int = 1) -> Iterator[Row]:

@@ -21,7 +21,7 @@ START_NS, LOOP_NS, FAULT_NS = 10_000_000, 200, 20_000
 def ring_full_exits(pages: int, entries: int, n_vcpus: int = 2, *, in_turn: bool = True) -> list[int]:
     """Ring-full exits of each vCPU that writes ``pages`` of its own once, in order, with ``entries`` to the soft limit.
 
-    in_turn: one vCPU after the other, for who reaps takes the entries of all; else all at once.
+    in_turn: one vCPU after the other, because a reap takes the entries of all vCPUs; else all at once.
     """
     rate, length_ns = Fraction(NS_PER_S, LOOP_NS), pages * LOOP_NS
     turns = [START_NS + v * pages * FAULT_NS * in_turn for v in range(n_vcpus)]

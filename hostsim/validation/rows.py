@@ -1,4 +1,4 @@
-"""One line of the validation table: what was expected, what came out, and by how much it may differ."""
+"""One line of the validation table: the expected figure, the simulated one, and the tolerance."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Row:
         return {key: _jsonable(value) for key, value in asdict(self).items()}
 
     def unscored(self, why: str) -> Row:
-        """The same row, shown only."""
+        """A copy of this row that is shown but not scored, with the reason."""
         return replace(self, scored=False, note=f"{self.note}; {why}" if self.note else why)
 
 

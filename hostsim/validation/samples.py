@@ -58,8 +58,8 @@ def pages_sent_row(row_id: str, vm_pages: int, newly_dirty_pages: ArrayLike, sen
 def little_row(row_id: str, arrivals_ns: ArrayLike, departures_ns: ArrayLike, in_flight_ns: int) -> Row:
     """Little's law (O33) from empty to empty: summed waits are the area under requests in flight.
 
-    arrivals_ns, departures_ns: int64[n] of the same requests; in_flight_ns: requests in flight integrated
-    over time, as the simulator counted it.
+    arrivals_ns, departures_ns: int64[n], n requests; in_flight_ns: requests in flight integrated over time, by the
+    simulator's count.
     """
     waits = int(np.sum(np.asarray(departures_ns, np.int64)) - np.sum(np.asarray(arrivals_ns, np.int64)))
     return exact(SUITE, row_id, "requests in flight, integrated, ns", waits, in_flight_ns)

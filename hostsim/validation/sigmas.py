@@ -1,4 +1,4 @@
-"""z-scores of drawn figures: how many standard deviations samples lie from what a closed form says.
+"""z-scores of drawn figures: the distance of samples from a closed form, in standard deviations.
 
 ``samples``: float64[n], one figure per independent replication. The forms give mean and variance; nothing
 is fitted.

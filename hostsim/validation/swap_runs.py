@@ -1,4 +1,4 @@
-"""VMs that swap, watched: what their faults waited for, counted twice."""
+"""VMs that swap, whose waits of faults are counted twice: by the VM and by its host."""
 
 from __future__ import annotations
 

@@ -22,10 +22,10 @@ NOT_MODELLED = frozenset({"xbzrle", "multifd", "postcopy-ram"})
 LEFT_OUT = frozenset({"v10_link_rand150_asb16"})
 
 CALIBRATION = frozenset({"idle_f128", "v10_idle_f128", "idle_unlimited", "idle_zero_m512", "ac_rand300_spin"})
-"""Cases a constant of the host sheet qemu-tcg-2core was set on: reported, not counted."""
+"""Cases on which a constant of the host sheet qemu-tcg-2core was set: reported, not counted."""
 
 HOST_SPEED = frozenset({"idle_zero_m512", "idle_unlimited"})
-"""Cases whose times are the speed of the machine they ran on."""
+"""Cases whose times measure the speed of the machine on which they ran."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Case:
 
     @property
     def modelled(self) -> bool:
-        """Whether every mechanism that the case needs is there."""
+        """Whether hostsim models every mechanism that the case needs."""
         return self.id not in LEFT_OUT and not NOT_MODELLED & set(self.inputs["capabilities"])
 
     @property
@@ -50,7 +50,7 @@ class Case:
 
 
 def load_cases(path: Path | None = None) -> list[Case]:
-    """Cases of a .jsonl or .jsonl.gz file, or those that come with hostsim. InputError with file and line."""
+    """Cases of a .jsonl or .jsonl.gz file, None: hostsim's own. InputError with file and line."""
     own = files("hostsim") / "data" / "qemu" / "cases.jsonl.gz"
     name = str(path) if path else "hostsim/data/qemu/cases.jsonl.gz"
     raw = read_bytes(path, CASES) if path else own.read_bytes()

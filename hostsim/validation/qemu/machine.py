@@ -18,7 +18,7 @@ from hostsim.validation.qemu.cases import Case
 
 SHEET = "qemu-tcg-2core"
 SOCKET_BUFFER_BYTES = 212_992
-"""net.core.wmem_default of Linux: what a unix socket takes ahead of its reader; "0.2 MB per hop" in the runs' README."""
+"""net.core.wmem_default of Linux: bytes that a unix socket queues for its reader; "0.2 MB per hop" in the runs' README."""
 WRITE_NS = 200
 """One write of the guest's loop: tens of TCG instructions at some 10^8 a second (assumed). It bounds how fast work that is
 paced by the clock catches up; the 5 % of a core that the guest takes (README of the runs) are its 1000 wake-ups a second."""

@@ -1,4 +1,4 @@
-"""Simulate every repeat of a case and hold the medians against what QEMU did."""
+"""Simulate every repeat of a case and compare the medians with QEMU's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DOWNTIME_MS, DOWNTIME_RELATIVE = 30, 0.15
 
 @dataclass(frozen=True)
 class Simulated:
-    """What one simulated repeat gave; figures of a cancelled one are those at the cancel."""
+    """Figures of one simulated repeat; of a cancelled one, at the cancel."""
 
     status: str
     total_time_ms: int
