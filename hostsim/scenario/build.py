@@ -1,4 +1,4 @@
-"""From a checked scenario to the machine it describes."""
+"""Building the machine that a checked scenario describes."""
 
 from __future__ import annotations
 

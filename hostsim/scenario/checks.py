@@ -25,7 +25,7 @@ MAIN_BLOCK = "pc.ram"
 
 
 def cross_findings(scenario: Scenario) -> list[Finding]:
-    """All that is wrong between keys."""
+    """All findings between keys."""
     found = [*_of_vm(scenario.vm), *_link(scenario.link)]
     for i, workload in enumerate(scenario.vm.workload):
         found.extend(workload_findings(workload, scenario.vm, f"vm.workload[{i}]"))

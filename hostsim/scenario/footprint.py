@@ -92,7 +92,7 @@ def _vm_bytes(vm: Vm, more_a_page: int) -> int:
 
 
 def index_bytes(index: str, pages: int, vcpus: int) -> int:
-    """Of the sptes and links of ``pages``; 0 where the cost of an index is measured, not simulated."""
+    """Bytes of the sptes and links of ``pages``; 0 where the cost of an index is measured, not simulated."""
     if index == MEASURED:
         return 0
     return pages * INDEX_BYTES_A_PAGE + DESIGNS[index].kind.array_bytes(pages, vcpus)

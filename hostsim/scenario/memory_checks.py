@@ -26,7 +26,7 @@ Vms = list[tuple[str, Vm]]
 
 
 def memory_findings(scenario: Scenario) -> list[Finding]:
-    """All that is wrong with memory that may run short, with ageing, or with several VMs on a host."""
+    """All findings about memory that may run short, ageing, and several VMs on a host."""
     vms = vms_of(scenario)
     found = [*_without_kvm(scenario, vms), *_one_host(scenario), *_ageing(scenario)]
     memory = scenario.host.memory
@@ -56,7 +56,7 @@ def _without_kvm(scenario: Scenario, vms: Vms) -> Iterator[Finding]:
 
 
 def _one_host(scenario: Scenario) -> Iterator[Finding]:
-    """All VMs of a host have its kernel and its machine."""
+    """Findings where a neighbour has another kernel or machine than [vm]: a host has one of each."""
     host = scenario.vm.mmu or Mmu()
     for i, vm in enumerate(scenario.neighbour):
         for name in HOST_WIDE:

@@ -29,7 +29,7 @@ def warnings_of(scenario: Scenario) -> tuple[str, ...]:
 
 
 def touches_of_a_core(scenario: Scenario) -> Iterator[str]:
-    """A vCPU touches more pages than a loop over pages does, at its nominal speed or when it catches up."""
+    """Warnings of a vCPU that touches more pages than a loop over pages, at its nominal speed or when it catches up."""
     most = machine_limits().core_touches_per_s
     for key, vm in vms_of(scenario):
         vcpu, rate = _busiest(vm, _touches)
@@ -42,7 +42,7 @@ def touches_of_a_core(scenario: Scenario) -> Iterator[str]:
 
 
 def bytes_of_a_core(scenario: Scenario) -> Iterator[str]:
-    """Whole pages would be more than a core, or the memory of a server, takes; parts of pages may be meant."""
+    """Warnings of writes that, as whole pages, exceed a core or a server's memory; parts of pages may be meant."""
     limits = machine_limits()
     busiest = [(key, *_busiest(vm, _writes)) for key, vm in vms_of(scenario)]
     total = sum(load.write_rate for _, vm in vms_of(scenario) for load in vm.workload)
@@ -65,7 +65,7 @@ def bytes_of_a_core(scenario: Scenario) -> Iterator[str]:
 
 
 def cpus_of_a_host(scenario: Scenario) -> Iterator[str]:
-    """More vCPUs than a server has CPUs; in the model each has one to itself."""
+    """A warning of more vCPUs than a server has CPUs; in the model each vCPU has a CPU to itself."""
     vcpus, most = sum(vm.vcpus for _, vm in vms_of(scenario)), machine_limits().host_threads
     if vcpus > most:
         yield (
@@ -75,7 +75,7 @@ def cpus_of_a_host(scenario: Scenario) -> Iterator[str]:
 
 
 def one_stream(scenario: Scenario) -> Iterator[str]:
-    """One migration thread is to send more than such threads were seen to send."""
+    """A warning of one migration thread that is to send more than such threads were seen to send."""
     if scenario.migration is None:
         return
     limits, page_ns = machine_limits(), scenario.host.sheet().page_send_ns
@@ -95,7 +95,7 @@ def one_stream(scenario: Scenario) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (touches_of_a_core, bytes_of_a_core, cpus_of_a_host, one_stream)
-"""Each yields the warnings of one kind."""
+"""The checks; each yields the warnings of one kind."""
 
 
 def page_send_range_ns(machine: str, page_send_ns: int) -> tuple[int, int]:

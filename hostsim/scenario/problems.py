@@ -17,7 +17,7 @@ from hostsim.scenario.unmodelled import refusal
 
 Location = Sequence[int | str]
 LOOKED_UP_MAX = 2 * LISTED_PROBLEMS_MAX
-"""To look for the nearest name takes 0.1 ms; problems beyond those that are listed are only counted."""
+"""The search for the nearest name takes 0.1 ms; problems beyond the listed ones are only counted."""
 REPEATED = {"neighbour": "tables with the keys of [vm]"}
 """Top-level tables that repeat the keys of another table: ``places_of`` does not search them."""
 
@@ -49,7 +49,7 @@ def dotted(location: Location) -> str:
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], file: str) -> list[Problem]:
-    """Every error of ``error``, which came up when ``model`` was validated."""
+    """A Problem for each error in ``error``, which the validation of ``model`` raised."""
     found = error.errors(include_url=False)
     looked_up = [_problem(one, model, file) for one in found[:LOOKED_UP_MAX]]
     rest = (Problem(file, dotted(one["loc"])[:200], "", "as above") for one in found[LOOKED_UP_MAX:])

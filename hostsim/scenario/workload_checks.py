@@ -12,7 +12,7 @@ from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
 
 
 def workload_findings(workload: Workload, vm: Vm, key: str) -> list[Finding]:
-    """All that is wrong with ``workload``, which stands at ``key``."""
+    """All findings about ``workload``, which stands at ``key``."""
     found = [*_needless(workload, key), *_needed(workload, key), *_vcpus(workload, vm, key), *_clock(workload, key)]
     if workload.pattern not in (*TOUCHING, "idle"):
         return found
