@@ -71,7 +71,7 @@ class Aged(NamedTuple):
         return sum(getattr(one, name) for one in self.passes)
 
     def mean_but_first(self, name: str) -> float | None:
-        """Mean of a field of the passes, without the first one: all it finds is new to it."""
+        """Mean of a field of the passes, without the first pass, to which every page is new."""
         return float(np.mean([getattr(one, name) for one in self.passes[1:]])) if len(self.passes) > 1 else None
 
     @property

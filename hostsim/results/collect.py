@@ -1,4 +1,4 @@
-"""From a machine that has run to its results: plain tables and counters, nothing that still moves."""
+"""The results of a machine that has run: plain tables and counters, copied from its live state."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ Columns = tuple[Column[R], ...]
 
 
 def names(columns: Iterable[Column[Any]]) -> list[str]:
-    """In the order of files."""
+    """Names of ``columns``, in the order of files."""
     return [column.name for column in columns]
 
 
@@ -102,5 +102,5 @@ def labels(columns: Iterable[Column[Any]]) -> dict[str, str]:
 
 
 def in_place(columns: Iterable[Column[R]]) -> Sequence[Column[R]]:
-    """In the order of terminal tables."""
+    """``columns`` in the order of terminal tables."""
     return sorted(columns, key=lambda column: column.place)

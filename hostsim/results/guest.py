@@ -23,7 +23,7 @@ class Work(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Its share of the workload's time: rates are those of all vCPUs of a workload together."""
+        """The vCPU's share of the workload's time [s]: the rates of a workload are those of all its vCPUs together."""
         return self.work_ns / NS_PER_S / len(self.load.vcpus)
 
 

@@ -150,7 +150,7 @@ class KvmCosts:
     index: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """By name; ``index`` only if there is one."""
+        """Counters and times by name; ``index`` only if there is one."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 

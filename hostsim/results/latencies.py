@@ -31,7 +31,7 @@ class Distribution(NamedTuple):
     latencies: Latencies
 
     def to_dict(self) -> dict[str, Any]:
-        """By the names of ``DISTRIBUTION``."""
+        """The distribution by the names of ``DISTRIBUTION``."""
         return read_row(DISTRIBUTION, self)
 
 
@@ -89,7 +89,7 @@ def distributions(machine: Machine) -> list[Distribution]:
 
 
 def latency_table(found: Sequence[Distribution]) -> Table:
-    """All buckets in use."""
+    """The table ``latencies``: all buckets in use."""
     buckets = [Bucket(one.what, one.vm, ns, count) for one in found for ns, count in _pairs(one)]
     return Table.read("latencies", LATENCIES, buckets)
 

@@ -41,7 +41,7 @@ class Table:
 
     @classmethod
     def of(cls, name: str, schema: Mapping[str, str], rows: Iterable[Sequence[Any]] = ()) -> Table:
-        """From rows in the order of ``schema`` (column name to dtype)."""
+        """A table from rows in the order of ``schema`` (column name to dtype)."""
         by_column = list(zip(*rows, strict=True)) or [()] * len(schema)
         assert len(by_column) == len(schema), f"table {name}: {len(by_column)} values for {len(schema)} columns"
         pairs = zip(schema.items(), by_column, strict=True)
@@ -54,7 +54,7 @@ class Table:
 
     @classmethod
     def of_dicts(cls, name: str, columns: Sequence[Column[Any]], rows: Iterable[Mapping[str, Any]] = ()) -> Table:
-        """From rows that have the names of ``columns``, and may have others."""
+        """A table from rows that have the names of ``columns``, and may have others."""
         every = list(rows)
         arrays = {key: np.array([row[key] for row in every], dtype) for key, dtype in schema(columns).items()}
         return cls(name, arrays, tuple(columns))
