@@ -7,7 +7,7 @@ from collections.abc import Callable
 HowFar = Callable[[int], None]
 WHOLE = 1000
 WITH_IT_PER_MILLE = 600
-"""Of a trial of reclaim when the VM with reclaim is through."""
+"""Thousandths of a trial of reclaim that are done when the run with reclaim ends."""
 
 
 def ignore(per_mille: int) -> None:

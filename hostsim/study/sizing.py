@@ -46,18 +46,18 @@ class Size:
 
     @property
     def seconds(self) -> float:
-        """By the clock, about."""
+        """Estimate of the wall time."""
         return self.cpu_seconds / self.workers
 
 
 def age_size(runs: Sequence[Run], workers: int | None) -> Size:
-    """Of ``runs`` of `hostsim age`; ``workers``: None for one a core."""
+    """The size of ``runs`` of `hostsim age`; ``workers``: None for one a core."""
     largest = max((footprint_bytes(run.scenario) for run in runs), default=0)
     return _size(len(runs), sum(age_seconds(run.scenario) for run in runs), largest, workers)
 
 
 def reclaim_size(cases: Sequence[ReclaimCase], n_seeds: int, workers: int | None) -> Size:
-    """Of all ``cases`` with ``n_seeds`` seeds; ``workers``: None for one a core."""
+    """The size of all ``cases`` with ``n_seeds`` seeds; ``workers``: None for one a core."""
     seconds = sum(map(reclaim_seconds, cases)) * n_seeds
     return _size(len(cases) * n_seeds, seconds, max(map(reclaim_bytes, cases)), workers)
 

@@ -33,5 +33,5 @@ def spreads_of(trials: Sequence[Mapping[str, float]], names_of: Sequence[str]) -
 
 
 def latencies_of(trials: Sequence[Mapping[str, Latencies]]) -> dict[str, Latencies]:
-    """Of all trials together, by name."""
+    """Latencies of all trials together, by name."""
     return {name: merged(latencies[name] for latencies in trials) for name in trials[0]}

@@ -60,7 +60,7 @@ class AgedGuest:
         return found | ({"ageing": self._ageing(policy, mmu_lock)} if policy else {})
 
     def _duration(self, *, aged: bool) -> str:
-        """Without ageing as long as all passes take that keep up with their period."""
+        """Length of the run; of the plain guest, the time of all passes if they keep up with their period."""
         if self.under == "faulting" and not aged:
             return POPULATING
         return format_duration((self.passes + 1) * self.period_ns * (CAP_PERIODS if aged else 1))

@@ -128,7 +128,7 @@ def _reasons(row: AgeRow) -> Iterator[str]:
 
 
 def _reason_lines(rows: Sequence[AgeRow], varied: Sequence[str]) -> list[str]:
-    """Each reason once, with the first row that it holds for."""
+    """A line for each reason, with the first row to which it applies."""
     found: dict[str, list[str]] = {}
     for row in rows:
         for reason in _reasons(row):

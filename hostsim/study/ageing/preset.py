@@ -59,7 +59,7 @@ class AgePlan:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Of each row."""
+        """The seeds of each row."""
         return self.plan.seeds
 
     def runs_of(self, combination: int) -> tuple[Run, ...]:

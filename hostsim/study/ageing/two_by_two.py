@@ -107,7 +107,7 @@ def _status(machine: Machine) -> str:
 
 
 def _ran_ns(machine: Machine) -> int:
-    """Until the VM was stopped to be handed over, or the run was over."""
+    """Time until the VM stopped for the switchover, or until the end of the migration or the run."""
     state = None if machine.migration is None else machine.migration.state
     return machine.env.now_ns if state is None else state.downtime_start_ns or state.end_ns
 

@@ -89,7 +89,7 @@ def _idle_percent(result: RunResult) -> float | None:
 
 
 def _percent(share: float) -> float:
-    """Without the last digits, in which only the rounding of sums differs."""
+    """``share`` in percent, without the last digits, in which only the rounding of sums differs."""
     return round(100.0 * share, 6) + 0.0
 
 
@@ -133,7 +133,7 @@ def _ageing(host: HostResult) -> Figures:
 
 
 def _p99_ns(host: HostResult, names: tuple[str, ...]) -> int:
-    """Of the first VM; 0 where nothing was waited for."""
+    """99th percentile of the distributions ``names`` of the first VM; 0 without a wait."""
     return merged(one.latencies for one in host.latencies if one.what in names and one.vm == "vm").percentile_ns(99)
 
 

@@ -17,7 +17,7 @@ from hostsim.study.compare.identity import run_key
 from hostsim.study.compare.record import WHOLE_RUN, Measure
 
 RUNS_MAX = 1000
-"""More runs than this have to be asked for."""
+"""A comparison with more runs has to be asked for by an option."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Plan:
 
 
 def make_plan(request: Request) -> Plan:
-    """Every scenario loaded and checked. InputError with the problems of all combinations, each once."""
+    """The plan of ``request``, every scenario loaded and checked. InputError with all problems, each once."""
     _check_count(request)
     labels = tuple(product(*(axis.labels for axis in request.axes)))
     runs: list[Run] = []
@@ -100,7 +100,7 @@ def plan_of(request: Request, combinations: Sequence[tuple[str, ...]], scenarios
 
 
 def _runs(combination: int, scenario: Scenario, request: Request) -> list[Run]:
-    """One for each seed. Scenarios are kept without their traces: a worker that runs one reads them again."""
+    """A run for each seed. Scenarios are kept without their traces: the worker reads them again."""
     last = scenario.seed + request.n_seeds - 1
     if last > SEED_MAX:
         raise InputError([Problem("--seeds", "", f"seeds {scenario.seed} to {last}", f"seeds up to {SEED_MAX}", "--seed 1")])
@@ -134,7 +134,7 @@ def _is_of(key: str, axis_key: str) -> bool:
 
 
 def _told(request: Request, labels: Sequence[tuple[str, ...]], found: dict[Problem, list[int]]) -> Iterator[Problem]:
-    """Each problem once; one that takes certain values of a key it does not name says with which it came up first."""
+    """Each problem once; one that depends on the values of another key names the first values with which it occurs."""
     for problem, where in found.items():
         names_itself = problem.file == request.source
         if len(where) == len(labels) or names_itself:

@@ -47,7 +47,7 @@ def _run_whole(scenario: Scenario, heard: Heard) -> dict[str, Any]:
 
 
 WHOLE_RUN = Measure("hostsim-compare-run/1", _run_whole)
-"""Of a comparison of scenarios: figures, and run.json."""
+"""The measure of a comparison of scenarios: figures, and run.json."""
 
 
 def record_bytes(key: str, content: Mapping[str, Any], measure: Measure = WHOLE_RUN) -> bytes:
@@ -62,7 +62,7 @@ def figures_in(content: bytes) -> Figures:
 
 
 def record_name(key: str) -> str:
-    """Where a record stands below the folder of a comparison."""
+    """Path of a record below the folder of a comparison."""
     return f"{FOLDER}/{key}.json"
 
 

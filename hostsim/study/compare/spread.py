@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Spread:
-    """Of ``n`` values the mean and where it lies; ``low`` and ``high`` are None for one value alone."""
+    """The mean of ``n`` values with its interval; ``low`` and ``high`` are None for a single value."""
 
     n: int
     mean: float

@@ -54,7 +54,7 @@ class Row:
         return spread_of([value for value in self.values(name) if value is not None])
 
     def against(self, other: Row, name: str) -> Difference | None:
-        """This combination against ``other``; None if no seed has the figure in both."""
+        """Figure ``name`` of this combination against ``other``; None if no seed has the figure in both."""
         both = zip(self.values(name), other.values(name), strict=True)
         pairs = [(mine, theirs) for mine, theirs in both if mine is not None and theirs is not None]
         spread = spread_of([mine - theirs for mine, theirs in pairs])

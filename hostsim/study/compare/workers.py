@@ -21,7 +21,7 @@ from typing import Any
 Heard = Callable[[int, int], None]
 """Called with (number of the task, how far it is)."""
 Job = Callable[[int, Callable[[int], None]], Any]
-"""Does the task of that number; may call its second argument with how far it is."""
+"""Does the task with the given number; may call its second argument with its progress."""
 Answers = Generator[tuple[int, Any], None, None]
 TELL_EVERY_S = 0.2
 STOP_S = 5.0
@@ -107,7 +107,7 @@ class _Pool:
 
 
 class _Worker:
-    """One process and the link to it; ``number``: the task it is at."""
+    """One process and the link to it; ``number``: its current task, None if idle."""
 
     def __init__(self, context: Any, job: Job, others: Sequence[Connection]) -> None:
         self.number: int | None = None

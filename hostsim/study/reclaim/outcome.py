@@ -17,7 +17,7 @@ from hostsim.study.trials import Show, run_trials
 
 @dataclass(frozen=True)
 class ReclaimRow(StudyRow[ReclaimCase]):
-    """Of one age, device and policy; n_completed: migrations that did."""
+    """Figures of one age, device and policy; n_completed: migrations that completed."""
 
     n_completed: int
 

@@ -16,7 +16,7 @@ OFF_MAX = 0.002
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where two costs meet. measured: by bisection over runs; computed: root of the closed form; nan: none in range."""
+    """The point where two costs meet. measured: by ``meet`` over runs; computed: root of the closed form; nan: none."""
 
     what: str
     measured: float

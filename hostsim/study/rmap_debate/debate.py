@@ -35,7 +35,7 @@ def run_claims(step: Callable[[str], None]) -> tuple[Claim, ...]:
 
 @cache
 def all_claims() -> tuple[Claim, ...]:
-    """All of them, run once."""
+    """All claims, run once in a process."""
     return run_claims(lambda _about: None)
 
 

@@ -35,7 +35,7 @@ def list_bytes(P: float, S: float, *, direct: bool = True) -> float:
 
 
 def heads_ns(c: CacheCosts, P: float, F: float) -> float:
-    """All heads in order."""
+    """Time of reading all heads in order."""
     n = P * (1 + 1 / ENTRIES)
     return n * (c.visit_ns + c.stream_ns(F) * HEAD_BYTES / LINE_BYTES)
 

@@ -136,7 +136,7 @@ def pages_are_mapped_often() -> Claim:
 
 
 def _idle_guest() -> tuple[float, float]:
-    """Of mapped pages of the guest that was published: share mapped twice or more, sptes a page."""
+    """(share mapped twice or more, sptes a page) of the mapped pages of the published guest."""
     idle = published_guest("rmap", 6 << 18).index
     assert isinstance(idle, RmapIndex)
     lengths = idle.lengths()[idle.lengths() > 0]
@@ -145,7 +145,7 @@ def _idle_guest() -> tuple[float, float]:
 
 @cache
 def _shared_twice(processes: int, share: float) -> float:
-    """Of all pages, each in each process with probability ``share``: mapped twice or more, of those mapped."""
+    """Share of mapped pages that are mapped twice or more, if each process maps each page with probability ``share``."""
     rng = np.random.default_rng(8)
     guest = ShadowGuest("rmap", SHARED_PAGES, processes * SHARED_PAGES // ENTRIES)
     for _ in range(processes):

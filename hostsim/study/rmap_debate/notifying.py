@@ -118,7 +118,7 @@ def ageing_must_be_fast() -> Claim:
 
 @cache
 def _pass_ns(design: str, layout: Layout = DIRECT) -> float:
-    """One ageing of all memory in a single call."""
+    """Time [ns] of one ageing of all memory in a single call."""
     guest = guest_of(design, layout)
     young = np.zeros(guest.n_pages, np.uint8)
     return spent(guest.index, lambda: guest.index.clear_young(0, guest.n_pages, young)).ns
@@ -169,7 +169,7 @@ class Scan:
 
     @property
     def total_ns(self) -> float:
-        """Both times."""
+        """Time in the index plus time of the guest."""
         return self.index_ns + self.guest_ns
 
 
