@@ -65,7 +65,7 @@ COMMON_WORDS = (
     "timestamp", "uid", "abortstatus", "failurereason", "completed", "failed", "mode", "stuck for",
     "shutting down", "load", "unable to", "errmsg", "phase", "blocked", "miss_rate", "socket address", "vfio", " state",
 )  # fmt: skip
-"""One of these, a field of libvirt, or the end of a label, is in every line that a reader takes."""
+"""Every line that a reader takes has one of these words, a field of libvirt, or the end of a label."""
 
 
 @cache

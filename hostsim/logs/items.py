@@ -13,12 +13,12 @@ from hostsim.logs.stamps import SEARCHED_CHARS, stamp_s
 from hostsim.logs.whose import domain_in
 
 MESSAGE_KEYS = ("msg", "message", "MESSAGE", "log", "line", "stdout")
-"""Where loggers that write JSON (virt-launcher, kubelet, journald, Ansible) keep the text they were given."""
+"""Keys under which loggers that write JSON (virt-launcher, kubelet, journald, Ansible) keep the logged text."""
 TIME_KEYS = ("timestamp", "time", "ts", "@timestamp")
 EPOCH_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP")
 """Microseconds since 1970 in the JSON of journalctl."""
 LINE_MAX = 4000
-"""No form has longer lines; the objects in a line are found before."""
+"""No form has longer lines; objects in a longer line are found before the line is cut."""
 Wanted = Callable[[str], bool]
 SHELLS_MAX = 3
 UNFINISHED = ("{", "[", ",")

@@ -119,7 +119,7 @@ def _begins(line: str, record: str) -> bool:
 
 
 def _unwrapped(lines: list[str], width: int) -> list[str]:
-    """Each line that fills ``width`` with the next one, unless that begins a record of its own."""
+    """Join each line that fills ``width`` to the next one, unless the next one begins a record of its own."""
     whole: list[str] = []
     empty = 0
     for before, line in pairwise(["", *lines]):

@@ -60,7 +60,7 @@ STATE = re.compile(
     r"phase|phaseTransitionTimestamp)\"?:\s*\"?([^\",]*)\"?,?\s*",
     re.IGNORECASE,
 )
-"""As YAML, or as kubectl describe prints it."""
+"""A field of migrationState as YAML, or as kubectl describe prints it."""
 KEYS = {key.lower(): key for key in ("startTimestamp", "endTimestamp", "failureReason", "abortStatus", "migrationUid")}
 OPENS = re.compile(r"\s*(?:migration ?State:|kind:\s*VirtualMachineInstanceMigration)\s*", re.IGNORECASE)
 PHASES = {"succeeded": "completed", "failed": "failed", "running": "active"}

@@ -109,7 +109,7 @@ class MigrationLog:
     watermark_bytes: Column
     """The least that was ever left, as Nova keeps it."""
     average_bytes_per_s: Column
-    """All memory over the whole time, as Proxmox prints it."""
+    """All memory over the total time, as Proxmox prints it."""
     percent: Column
     operation: str = ""
     """The operation of the job that libvirt names; "" where it names none."""

@@ -57,7 +57,7 @@ MONITOR = re.compile(r"\bmon=(0x[0-9a-f]+)")
 DESTINATION = {"socket-address", "postcopy-blocktime", "postcopy-vcpu-blocktime"}
 """Keys that only the receiving QEMU reports (migration.c::fill_destination_migration_info)."""
 REFUSED = re.compile(r"migrat", re.IGNORECASE)
-"""In the words of QEMU when it refuses to start one."""
+"""QEMU's error has this word when it refuses to start a migration."""
 EXECUTE = ("execute", "exec-oob")
 WRAPPERS = ("info", "return", "reply", "result", "response")
 

@@ -1,4 +1,4 @@
-"""From answers to migrations: where one ends and the next begins."""
+"""Splitting answers into migrations: where one ends and the next begins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def migrations(samples: Sequence[Sample]) -> list[list[Sample]]:
 
 
 def _forwards(samples: Sequence[Sample]) -> list[Sample]:
-    """As taken: a log that is printed newest first has all its times fall."""
+    """The samples in the order of time: in a log printed newest first all times fall."""
     times = [s.figures[CLOCK] for s in samples if s.figures.get(CLOCK)]
     falls = sum(b < a for a, b in pairwise(times))
     rises = sum(b > a for a, b in pairwise(times))
