@@ -25,7 +25,7 @@ LINES_MAX = len(COLOURS)
 BAR_TICKS = 3
 NAME_LETTERS = 44
 LEGEND_LETTERS = 130
-"""Of a line of the legend."""
+"""Letters of a line of the legend."""
 
 
 def draw_age(rows: Sequence[AgeRow], varied: Sequence[str]) -> Figure:
@@ -95,7 +95,7 @@ def _sight(axes: Axes, rows: Sequence[AgeRow]) -> None:
 
 
 def distributions(axes: Axes, latencies: dict[str, Latencies], title: str, marks_ns: Sequence[float] = ()) -> None:
-    """Of each that is not empty, the share that takes longer, over time, both on logarithmic axes; a dashed line a mark."""
+    """For each distribution with a wait, the share of longer waits over time, on logarithmic axes; a dashed line a mark."""
     there = {name: counted for name, counted in latencies.items() if counted.count}
     for number, (name, counted) in enumerate(there.items()):
         ends_ns, counts = counted.buckets()

@@ -51,7 +51,7 @@ def age_content(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> d
 
 
 def write_age(out: Path, content: dict[str, Any], rows: Sequence[AgeRow], varied: Sequence[str]) -> list[Path]:
-    """All files; OutputError."""
+    """Write all files; their paths. OutputError."""
     tables = {"age": _table(rows), "latencies": latency_table(row.latencies for row in rows)}
     return write_study(out, "age", content, tables, lambda: draw_age(rows, varied))
 

@@ -56,7 +56,7 @@ class Column:
         return f"{self.heading} [{self.unit}]" if self.unit else self.heading
 
     def cell(self, row: Any) -> str:
-        """Of ``row``: a mapping, or whatever ``of`` takes."""
+        """The text of the cell of ``row``: a mapping, or a record that ``of`` takes."""
         return self.words(self.value(row))
 
     def value(self, row: Any) -> Any:

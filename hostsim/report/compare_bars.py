@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FILLED = 0.78
-"""Of the room of a name that its bars take."""
+"""Share of the room of a combination that its bars take."""
 ROOM = 1.16
 """Length of the axis over the longest bar: the space behind the bar is for the figures."""
 

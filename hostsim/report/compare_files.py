@@ -63,7 +63,7 @@ def as_object(plan: Plan, outcome: Outcome, summary: Summary, bests: Sequence[Be
 
 
 def provenance(plan: Plan, outcome: Outcome) -> dict[str, Any]:
-    """All that is needed to run it again; each run's file has the scenario as resolved."""
+    """All data to run the comparison again; each run's file has the scenario as resolved."""
     request = plan.request
     runs = {
         run.key: {"seed": run.seed, "settings": plan.settings(run.combination),

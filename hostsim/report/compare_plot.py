@@ -78,7 +78,7 @@ def are_numbers(labels: Sequence[str]) -> bool:
 
 
 def _lines(plan: Plan, summary: Summary) -> list[Line]:
-    """At most LINES_MAX, rows in the order of the first axis."""
+    """At most LINES_MAX lines, the rows of each in the order of the first axis."""
     n = len(summary.rows) // len(plan.axes[0].labels)
     short = short_keys([axis.key for axis in plan.axes])
     found = []
@@ -90,7 +90,7 @@ def _lines(plan: Plan, summary: Summary) -> list[Line]:
 
 
 def places(labels: Sequence[str]) -> list[float] | None:
-    """Where the values of an axis lie, in their base unit; None if they have no common one."""
+    """The values of an axis in their base unit; None if they have no common unit."""
     for parse in (float, parse_duration, parse_bandwidth, parse_bytes, parse_rate, parse_fraction):
         with suppress(ValueError, UnitError):
             return [float(parse(label)) for label in labels]

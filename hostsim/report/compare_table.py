@@ -79,7 +79,7 @@ def _itself(row: Row) -> Row:
 
 
 def _figures(summary: Summary) -> Iterator[Column]:
-    """Each figure with its ratios to the first row, if there are any."""
+    """A column for each figure and, if there are any, a column of its ratios to the first row."""
     for name in shown_figures(summary):
         ratios = {_ratio(summary.against_baseline(row, name)) for row in summary.rows}
         yield _mean_column(name, TITLES[name])
@@ -95,7 +95,7 @@ def _mean_column(name: str, title: str) -> Column:
 
 
 def _ratio_column(summary: Summary, name: str) -> Column:
-    """Never parted from the figure before."""
+    """The column of ratios of figure ``name``, joined to the column before in every layout."""
     return Column(f"{name}_ratio", RATIO, of=lambda row: _ratio(summary.against_baseline(row, name)), joined=True)
 
 

@@ -1,4 +1,4 @@
-"""Where text goes: results on standard output, everything about the run itself on standard error."""
+"""Printing: results on standard output, everything about the run itself on standard error."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def say_raw(text: str) -> None:
 
 
 def note(line: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     err_console().print(line, markup=False, soft_wrap=True)
 
 

@@ -37,7 +37,7 @@ TURNS = (
     Column("computed", "closed form", of=lambda pair: number_words(pair[1].computed)),
     Column("apart", "apart", of=lambda pair: pair[1].apart),
 )
-"""Of (claim, crossing)."""
+"""Columns over rows (claim, crossing)."""
 
 
 def debate_content(options: Any, claims: Sequence[Claim]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def debate_content(options: Any, claims: Sequence[Claim]) -> dict[str, Any]:
 
 
 def write_debate(out: Path, content: dict[str, Any], claims: Sequence[Claim]) -> list[Path]:
-    """All files; OutputError."""
+    """Write all files; their paths. OutputError."""
     tables = {NAME: _claims_table(claims), "curves": _curves_table(claims)}
     return write_study(out, NAME, content, tables, lambda: draw_debate(claims))
 

@@ -23,7 +23,7 @@ GREY, INK, OLIVE = "#9aa0a8", "#22262b", "#9a8c00"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, INK, OLIVE)
 MARKERS = "osD^vPX*"
 DASHES: tuple[Any, ...] = 2 * ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)))
-"""Of lines, in the order of COLOURS."""
+"""Dashes of lines, in the order of COLOURS."""
 DECADES_MIN = 2
 """Values that span more powers of ten than this are drawn on a logarithmic axis."""
 TICKS_MAX = 7
@@ -121,7 +121,7 @@ def label_ticks(axes: Axes, which: Which, ticks: Sequence[float], words: Words) 
 
 
 def log_ticks(low: float, high: float, most: int = TICKS_MAX) -> list[float]:
-    """At most ``most`` from ``low`` to ``high``: as many multiples of powers of ten as that allows, or each n-th power."""
+    """At most ``most`` ticks from ``low`` to ``high``: as many multiples of powers of ten as fit, or each n-th power."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**power for power in powers for step in steps]

@@ -22,5 +22,5 @@ def migration_tables(migration: MigrationResult) -> list[Grid]:
 
 
 def kvm_table(rounds: Table, most: int = ROWS_MAX) -> Grid:
-    """At most ``most`` rounds, and of the columns those in which something happened."""
+    """At most ``most`` rounds, and only the columns in which a round has more than 0."""
     return some_rows("What finding dirty pages cost", COLUMNS, list(rounds.rows()), most)

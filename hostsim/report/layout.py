@@ -18,7 +18,7 @@ PROSE_GOOD = 40
 GLUE = "\N{NO-BREAK SPACE}"
 _NUMBER_AND_WORD = re.compile(r"(?<![^\s(])([±+\-~<>=]*\d[\d.,]*[kMGT]?) (?=\S)")
 _LONG = re.compile(r"(?<=[,/=_:])(?=.)")
-"""Where a word that is wider than its column is broken."""
+"""Places at which a word that is wider than its column may break."""
 _FIGURE = re.compile(r"[-+±~<]*\.?\d|[-~]?$|inf$|nan$")
 
 

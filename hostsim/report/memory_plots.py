@@ -48,9 +48,9 @@ KINDS = {
 }  # fmt: skip
 """Kinds of waits that are drawn, all VMs together: label, which names the waiter of a fault, colour, dashes."""
 LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
-"""Of VMs, in the order of the host; others are grey."""
+"""Colours of VMs, in the order of the host; further VMs are grey."""
 MARKS = ("o", "s", "^", "D")
-"""Of PERCENTILES."""
+"""Markers of PERCENTILES."""
 LABELS = labels(MEMORY_SERIES)
 VMS_DRAWN = 4
 
@@ -70,7 +70,7 @@ def host_pictures(host: HostResult, name: str) -> dict[str, bytes]:
 
 
 def draw_latencies(host: HostResult, name: str) -> Figure:
-    """Of how many waits were how long: time over the share of waits that were longer, both on logarithmic axes."""
+    """Distributions of waits: the share of longer waits over time, on logarithmic axes."""
     figure, (axes,) = _panels(name, "Latencies: share of all that took longer", 1, 5.4)
     for what, look in KINDS.items():
         parts = [one.latencies for one in host.latencies if one.what == what]

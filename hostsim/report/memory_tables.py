@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 VM_COLUMNS = shown(VMS)
-"""Of ``memory.vms``; read back, migration waited: pages that the migration thread waited for, and how long."""
+"""Columns over ``memory.vms``; read back, migration waited: pages that the migration thread waited for, and that time."""
 PASS_COLUMNS = shown(
     PASSES,
     start_ns={"words": moment_words},
     working_set_pages={"words": lambda pages: NONE if math.isnan(pages) else count_words(pages)},
 )
-"""Of ``ageing_passes``; the working set before the first pass is not known."""
+"""Columns over ``ageing_passes``; the working set before the first pass is not known."""
 LATENCY_COLUMNS = shown(DISTRIBUTION, what={"words": lambda what: what.replace("_", " "), "prose": True})
 
 

@@ -143,7 +143,7 @@ def _seconds(migration: MigrationResult) -> Any:
 
 
 def _end_s(migration: MigrationResult) -> float:
-    """Never 0: an empty axis is still an axis."""
+    """End of the axis of time [s]; above 0, as an axis needs a length."""
     last_s = float(_seconds(migration).max(initial=0.0))
     total_s = (migration.total_time_ms or 0) / 1000
     return max(last_s, total_s, 1e-3)

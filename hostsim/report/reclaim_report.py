@@ -61,7 +61,7 @@ def reclaim_csv(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> bytes:
 
 
 def write_reclaim(out: Path, plan: ReclaimPlan, content: dict[str, Any], rows: Sequence[ReclaimRow]) -> list[Path]:
-    """All files; OutputError."""
+    """Write all files; their paths. OutputError."""
     tables = {"reclaim": _table(plan, rows), "latencies": latency_table(row.latencies for row in rows)}
     return write_study(out, "reclaim", content, tables, lambda: draw_reclaim(rows, plan.limits))
 

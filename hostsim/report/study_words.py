@@ -30,7 +30,7 @@ def value_words(name: str, value: float) -> str:
 
 
 def study_column(name: str, heading: str, role: Role = Role.FIGURE) -> Column:
-    """Of a figure that the rows of a study have over all seeds."""
+    """The column of a figure that the rows of a study have over all seeds."""
 
     def of(row: Any) -> str:
         figures: Mapping[str, Spread] = row.figures
@@ -40,5 +40,5 @@ def study_column(name: str, heading: str, role: Role = Role.FIGURE) -> Column:
 
 
 def setting_column(key: str) -> Column:
-    """Of a setting that varies."""
+    """The column of a setting that varies."""
     return Column(key, key, role=Role.KEY, of=lambda row: row.settings[key])

@@ -60,7 +60,7 @@ SUMMARY_COLUMNS = (
 
 
 def evenly(count: int, most: int = ROWS_MAX) -> list[int]:
-    """At most ``most`` indexes of ``count``: the first, the last, and evenly between."""
+    """At most ``most`` indexes below ``count``: the first, the last, and evenly between."""
     if count <= most:
         return list(range(count))
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
