@@ -45,7 +45,7 @@ def _interrupted() -> int:
 
 
 def _code(end: SystemExit) -> int:
-    """As the interpreter does: None is 0, text is printed and is 1."""
+    """The exit code of ``end``, as in the interpreter: None is 0; a text is printed, and the code is 1."""
     if end.code is None or isinstance(end.code, int):
         return end.code or 0
     note(str(end.code))

@@ -10,7 +10,7 @@ LOOK: dict[str, Any] = {
     "add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }  # fmt: skip
-"""Of every application: plain help, no traceback in a frame."""
+"""Settings of every application: plain help, no traceback in a frame."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.")]
 QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]

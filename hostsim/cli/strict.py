@@ -29,7 +29,7 @@ class StrictCommand(TyperCommand):
     """A command; InputError where options contradict each other or one is given twice."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As the base does, then the checks."""
+        """Parse as the base class does, then check the options together."""
         given = list(args)
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:  # completion
