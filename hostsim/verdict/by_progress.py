@@ -18,7 +18,7 @@ from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
 OFTEN = 1.5
-"""So many times the RAM sent, and more left than fits: the guest keeps up with the link (assumed)."""
+"""If RAM was sent so many times and more remains than fits, the guest keeps up with the link (assumed)."""
 SURELY = 3.0
 UNDECIDED: tuple[Outcome, ...] = ("too early to tell", "cannot tell", "undecided")
 

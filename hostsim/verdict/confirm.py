@@ -32,7 +32,7 @@ SEEDS = 3
 STEPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.6, 2.0, 2.8, 4.0)
 """A value that does not do is raised, first by a twentieth, up to so many times."""
 FROM_NOW = 1.05
-"""Where a value seems to do that holds already, the least that is tried is above it by a twentieth."""
+"""Where a forecast takes the present value for enough, the least value tried is a twentieth above it."""
 WORK_LEAST, WORK_MOST, TIMES_THE_RUN = 40_000_000, 400_000_000, 3
 """Work that all trials may take: about 2 s of it, or so many times the run's own if more; never above about 20 s of it."""
 MARGINS_WORK, AS_LONG = 40_000_000, 1.2

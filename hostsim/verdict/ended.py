@@ -148,7 +148,7 @@ def _margins(evidence: Evidence, found: Forecast | None) -> Iterator[Remedy]:
 
 
 def margin_line(margins: Sequence[Remedy], evidence: Evidence) -> str:
-    """One sentence; "" without any."""
+    """One sentence on ``margins``; "" if there are none."""
     if not margins:
         return ""
     limit, now = seconds_words(evidence.limit_s), bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)

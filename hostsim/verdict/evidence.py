@@ -18,12 +18,12 @@ Brake = Literal["max-bandwidth", "link", "host", "window"]
 
 @dataclass(frozen=True)
 class Round:
-    """From one bitmap sync to the next.
+    """A round, from one bitmap sync to the next.
 
-    newly_dirty_pages: dirty since the previous sync and not pending, found by the sync that ends the round;
-    pending_pages: still to be sent from before at that sync; remaining_pages: both together; timing_off: the duration
-    is known within this share, pending_off_pages: those pages within so many; syncs: of so many rounds this is the
-    mean, if the polls did not see each.
+    newly_dirty_pages: dirty since the previous sync and not pending, found by the sync that ends the round.
+    pending_pages: still to be sent from before, at that sync; remaining_pages: both together.
+    timing_off: error of the duration, as a share; pending_off_pages: error of the pending pages.
+    syncs: number of rounds of which this is the mean, if the polls did not see each.
     """
 
     duration_s: float
@@ -49,10 +49,10 @@ class Round:
 class XbzrleTail:
     """The part of a migration in which pages travelled as XBZRLE deltas.
 
-    pages, wire_bytes: encoded pages and their deltas on the wire; duration_s: how long it lasted;
-    remaining_bytes: least and greatest seen, 4096 a page; needed_limit_ms: downtime limits at which QEMU's
-    test would have passed at each answer (remaining over the measured bandwidth), least and greatest; syncs:
-    in that time.
+    pages, wire_bytes: encoded pages and their deltas on the wire; duration_s: length of the part; syncs: in that time.
+    remaining_bytes: least and greatest seen, 4096 a page.
+    needed_limit_ms: least and greatest downtime limit at which QEMU's test would have passed at an answer (remaining over
+    the measured bandwidth).
     """
 
     pages: float
@@ -75,7 +75,7 @@ class XbzrleTail:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One migration. None where it is not known; 0 for a bandwidth that is unlimited."""
+    """Facts about one migration: None for an unknown fact, 0 for an unlimited bandwidth."""
 
     source: Literal["log", "run"]
     status: str

@@ -17,7 +17,7 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 UNDECIDED: tuple[Outcome, ...] = ("too early to tell", "cannot tell", "undecided")
 SYNCS_MIN = 2
 MANY_SYNCS = 3
-"""So many syncs later and as much left: it comes back, also where the log has no dirty rate (assumed)."""
+"""If as much remains after so many syncs, remaining does not decline, even if the log has no dirty rate (assumed)."""
 KEEPS = 0.9
 """Remaining over its earlier value, or dirty rate over bandwidth, of at least this is no decline (assumed)."""
 FAR = 2.0

@@ -19,7 +19,7 @@ REASONS = {
     "near threshold": "remaining stays just above what the downtime limit allows",
 }  # fmt: skip
 OPEN = 0.01
-"""Less than this share of the greatest value is nothing (assumed)."""
+"""A lower bound below this share of the greatest value counts as none (assumed)."""
 
 
 def where_it_stands(evidence: Evidence, outcome: Outcome, reason: Reason) -> str:
@@ -110,7 +110,7 @@ def _per_round(evidence: Evidence, rounds: tuple[Round, ...]) -> str:
 
 
 def _settled_words(evidence: Evidence, found: Forecast, rounds: tuple[Round, ...]) -> str:
-    """As seen where it was seen, else as expected."""
+    """Where remaining settles, in words: as the log shows it, else as the forecast expects it."""
     if not found.stuck and _is_open(found.settle):
         return (
             f"remaining may fall to nothing or come back to as much as {bytes_words(found.settle[1] * evidence.page_bytes)}"

@@ -18,14 +18,16 @@ from hostsim.verdict.floor import (
 )
 
 STUCK_ROUNDS = 4
-"""So many rounds after the first pass without a decline show by themselves that it gets nowhere (assumed)."""
+"""So many rounds after the first pass without a decline suffice to call a migration stuck (assumed)."""
 DECLINE = 0.03
 """Remaining has to fall by this share from one half of the rounds to the other to decline (assumed)."""
 BETTER_BY = 0.5
 MARGIN = 1.1
-"""On every advised value: at the floor itself it takes for ever, and bandwidth wavers by a few percent (assumed)."""
+"""Factor on every advised value: at the floor itself a migration never ends, and bandwidth wavers by a few percent
+(assumed).
+"""
 SEEN_WITHIN = 1.08
-"""Where remaining settles is seen at least this well (assumed)."""
+"""A log shows the value at which remaining settles within this factor (assumed)."""
 CREEPING_S = 0.5
 """Rounds shorter than this are not rounds but single passes of QEMU's loop (assumed)."""
 
@@ -52,7 +54,7 @@ class Forecast:
     stuck: bool
 
     def slowed(self, speed: float) -> tuple[DirtyCurve, ...]:
-        """All curves with the guest at ``speed`` of its own."""
+        """All curves with the guest at the share ``speed`` of its full speed."""
         return tuple(c.slowed(speed) for c in self.curves) if speed < 1 else self.curves
 
     def worst_too(self) -> tuple[DirtyCurve, ...]:
@@ -174,7 +176,7 @@ def remaining_seen(evidence: Evidence) -> list[float]:
 
 
 def _remaining_before(evidence: Evidence) -> Iterator[float]:
-    """After the first pass, or at the start of the first round that was seen."""
+    """Pages remaining after the first pass, or at the start of the first round that the log shows."""
     for first in evidence.rounds[:1]:
         if first.syncs == 1 and first.newly_dirty_pages >= 1:
             yield first.remaining_pages
@@ -225,7 +227,9 @@ def _far_better(this: FittedCurves, that: FittedCurves) -> bool:
 
 
 def settles_seen(evidence: Evidence) -> Range | None:
-    """Where remaining was seen to settle; None if it still falls or grows, or creeps along the threshold."""
+    """(least, greatest) pages at which the log shows remaining to settle; None if it falls, grows, or creeps along the
+    threshold.
+    """
     seen = remaining_seen(evidence)
     if not _is_steady(seen) or _creeps(evidence):
         return None

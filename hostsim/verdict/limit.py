@@ -25,8 +25,8 @@ def revealed_limit_ms(log: MigrationLog) -> float | None:
 
 
 def limit_bounds_ms(log: MigrationLog, at: NDArray[np.int64], bandwidth_bytes_per_s: float) -> tuple[float, float] | None:
-    """Between which limits it was, by when QEMU synced and when it did not; None without a sync after the first pass,
-    or where the two exclude each other: then something else than whole pages at this bandwidth was sent.
+    """(least, greatest) downtime limit [ms] by the instants at which QEMU synced and did not; None without a sync after the
+    first pass, or if the two exclude each other: then QEMU did not send whole pages at this bandwidth.
 
     A sync needs remaining below bandwidth x limit, so remaining at a sync is a lower bound; a pass of the loop without
     a sync had at least that much remaining. ``at``: the answers with figures, while the guest runs.

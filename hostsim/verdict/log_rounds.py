@@ -17,7 +17,7 @@ WINDOW_S = 0.1
 EVALUATED_S = 1.0
 """A sync this long after the last evaluation computes dirty-pages-rate anew (migration/ram.c::migration_bitmap_sync)."""
 ROUNDS_MAX = 100
-"""Of a long log the first pass and so many rounds at its end: curves are fitted to each."""
+"""Rounds kept at the end of a long log, besides the first pass: curves are fitted to each."""
 MANY_SYNCS = 3
 """So many syncs between two answers are as many rounds, one more or less, wherever the first began."""
 CLOCKS_OFF = 1.02
@@ -131,7 +131,7 @@ def _round(course: _Course, i: int, last: _Instant | None, evidence: Evidence) -
 
 
 def _between(last: _Instant | None, synced: _Instant, syncs: int) -> tuple[float, float]:
-    """Mean length of the rounds from one sync to another, and how far off; nothing if the first was before the log."""
+    """(mean length [s] of the rounds from one sync to another, its error [s]); zeros if the first was before the log."""
     if last is None:
         return 0.0, 0.0
     return (synced.at_s - last.at_s) / syncs, (synced.off_s + last.off_s) / syncs

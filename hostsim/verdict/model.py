@@ -34,9 +34,9 @@ class Confidence:
 class Remedy:
     """One change that alone would help (or, helps=False, one that would not, said because people try it).
 
-    kind: key of the profile's commands; value: in ``unit`` (ms, bytes/s, percent), None where there is none;
-    certain: enough whatever the guest does between the points that were seen. confirmed: the scenario completes with it,
-    with each of ``seeds``; else the value is computed.
+    kind: key of the profile's commands; value: in ``unit`` (ms, bytes/s, percent), None where there is none.
+    certain: the value suffices for every dirty curve that agrees with the evidence.
+    confirmed: the scenario completes with the value, with each of ``seeds``; else the value is computed.
     """
 
     kind: str

@@ -87,7 +87,7 @@ def _mean_speed(log: MigrationLog, evidence: Evidence) -> float:
 
 
 def _later(log: MigrationLog, evidence: Evidence, speed: float) -> Verdict:
-    """After the first pass: as much was found dirty again as is left, at least."""
+    """The verdict after the first pass: syncs found at least as many pages dirty again as remain."""
     left, ram = evidence.remaining_bytes or 0.0, evidence.ram_bytes
     dirty = (last(log.dirty_pages_rate_per_s) or 0.0) * evidence.page_bytes
     threshold = speed * evidence.limit_s

@@ -38,10 +38,9 @@ CATCHES_UP = 1.005
 
 
 def remedies_for(evidence: Evidence, found: Forecast) -> tuple[Remedy, ...]:
-    """For a migration that does not converge.
+    """The remedies for a migration that does not converge.
 
-    Where the throttle that was reached should be enough and is not, limit and bandwidth are those of the unthrottled guest,
-    which need no throttle.
+    Where the throttle reached should be enough and is not, limit and bandwidth are computed for the unthrottled guest.
     """
     free = _unthrottled(evidence, found)
     return (
@@ -147,7 +146,7 @@ def post_copy(evidence: Evidence, pages: float, word: str = "about") -> Remedy:
 
 
 def more_time(evidence: Evidence, found: Forecast, value_s: float | None = None) -> Remedy:
-    """For a migration that was on its way: the time it needs (or ``value_s``), which no time-out may cut short."""
+    """The remedy for a migration that would converge: the time it needs (or ``value_s``), without a time-out before."""
     left_s = time_left_s(found, evidence) or 0.0
     value_s = rounded_up((evidence.elapsed_s + left_s) * MARGIN) if value_s is None else value_s
     had = seconds_words(evidence.elapsed_s)

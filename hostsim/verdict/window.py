@@ -1,4 +1,4 @@
-"""One TCP stream carries at most a window each round trip, whatever the link has."""
+"""One TCP stream carries at most a window each round trip, on a link of any bandwidth."""
 
 from __future__ import annotations
 
