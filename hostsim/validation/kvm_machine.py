@@ -71,7 +71,7 @@ def took(vm: WalkedVm, work: Timed) -> Tally:
 
 
 def dirtied(vm: WalkedVm, write_every: int = 1) -> Tally:
-    """One pass over all memory, and a look at the log: no write may be missing in it."""
+    """Counters of one pass over all memory; the log is checked to miss no write."""
     walk = vm.walk_for(write_every)
     tally = took(vm, vm.run(walk))
     if vm.logged:

@@ -124,12 +124,12 @@ class LockRun:
             yield self.arrivals.workload(self._n_loops)
 
     def advance(self, horizon_ns: int = NEVER) -> int:
-        """All events below the horizon; the time of the next one, NEVER if there is none."""
+        """Run all events below the horizon; returns the time of the next one, NEVER if there is none."""
         assert self._engine.advance(horizon_ns) is None, "nobody waits for this guest"
         return self._engine.next_ns
 
     def advance_drawn(self, kind: int, hold_ns: Callable[[], int]) -> None:
-        """To the end, each hold of ``kind`` drawn afresh.
+        """Run to the end, each hold of ``kind`` drawn afresh.
 
         An exclusive lock is granted once an instant at most, so a draw an instant is a draw a grant.
         """
@@ -141,17 +141,17 @@ class LockRun:
 
     @property
     def sptes(self) -> Sptes:
-        """As they are now."""
+        """The sptes in their present state."""
         return self._engine.kvm.sptes
 
     @property
     def exits(self) -> Ints:
-        """By kind."""
+        """int64[N_EXITS]: exits so far, by kind."""
         return self._engine.exits
 
     @property
     def wait_and_hold_ns(self) -> int:
-        """Of all faults that have been granted the lock."""
+        """Waits and holds of all faults that have been granted the lock."""
         return int(self._engine.sums.sum())
 
     @property

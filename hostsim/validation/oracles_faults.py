@@ -23,7 +23,7 @@ def fault_rows(seed: int = 1) -> Iterator[Row]:
 
 
 def _little_row(swap: str, run: SwapRun) -> Row:
-    """From empty to empty: mean in flight = rate x mean latency, both sides times the duration."""
+    """Little's law from empty to empty: mean in flight = rate x mean latency, both sides times the duration."""
     assert run.vm.page_waits.in_flight == 0, "every fault has its answer by the end"
     assert run.vm.page_waits.faults > 500
     waited_ns = run.host.vms[0].waits[VCPU].ns

@@ -21,7 +21,7 @@ WAITS_US = {0.5: ("20", "10"), 0.7: ("46.7", "23.3"), 0.9: ("180", "90")}
 REPLICATIONS, REQUESTS, FIRST_COUNTED = 30, 20_000, 4_000
 """Each replication begins with an empty queue; its effect after 4000 requests at 0.9 is below 1e-4 of the wait."""
 OPEN_VCPUS = 256
-"""More than ever wait: one that comes finds a vCPU in the guest."""
+"""More vCPUs than ever wait: each arrival finds a vCPU in the guest."""
 TWO_POINTS_NS = ((0.2, 3 * SERVICE_NS), (0.8, SERVICE_NS // 2))
 """Mean and second moment of an exponential service of 20 us, hence its mean wait, by Pollaczek and Khinchine."""
 
@@ -107,7 +107,7 @@ def _closed_form_rows() -> Iterator[Row]:
 
 
 def _looping(n_vcpus: int, faults_each: int, kind_mode: tuple[int, int], hold_ns: int, loops_ns: Ints) -> LockRun:
-    """Each vCPU takes W back on pages of its own, one after the other."""
+    """A run in which each vCPU faults on pages of its own, one after the other, ``faults_each`` of them."""
     first = np.arange(n_vcpus) * faults_each
     sptes = make_sptes(n_vcpus * faults_each)
     sptes.spte[:] = PRESENT

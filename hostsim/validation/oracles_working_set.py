@@ -96,5 +96,5 @@ def idle_rows(name: str, young: NDArray[np.bool_], rates: NDArray[np.float64], a
 
 
 def count_variance(chances: NDArray[np.float64]) -> float:
-    """Of a count of independent pages."""
+    """Variance of a count of independent pages, float64[n] ``chances``."""
     return float((chances * (1.0 - chances)).sum())

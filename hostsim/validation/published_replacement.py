@@ -13,7 +13,7 @@ GIB_PAGES = 512
 REGION_GIB, MEMORY_GIB = 99, 36
 WARM_UP_TURNS, REFERENCES = 10, 1_000_000
 TOLERANCE = 0.01
-"""As published."""
+"""The published tolerance."""
 
 
 def hit_ratio_rows(seed: int = 1) -> Iterator[Row]:

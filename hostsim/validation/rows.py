@@ -32,7 +32,7 @@ class Row:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it; numbers that JSON lacks become text."""
+        """The row as JSON has it; NaN and infinity become text."""
         return {key: _jsonable(value) for key, value in asdict(self).items()}
 
     def unscored(self, why: str) -> Row:

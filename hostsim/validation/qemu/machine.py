@@ -1,4 +1,4 @@
-"""From the inputs of a measured case to the machine that is simulated. Nothing here looks at an outcome."""
+"""Building the simulated machine from the inputs of a measured case; no function here reads an outcome."""
 
 from __future__ import annotations
 
