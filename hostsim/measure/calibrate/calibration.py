@@ -20,7 +20,7 @@ CACHES = ("l1", "l2", "llc")
 LARGEST_LEAST_BYTES, LARGEST_MOST_BYTES = 256 * MIB, 1024 * MIB
 """Footprints go this far at least and at most; between, to four times the largest cache that is reported."""
 SHARE_OF_MEMORY = 4
-"""One part in this many of the memory that is available is used."""
+"""The largest footprint is at most one part in so many of the available memory."""
 NOISY = 0.5
 """A spread above this is worth a word."""
 

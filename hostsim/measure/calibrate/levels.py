@@ -45,7 +45,7 @@ class Curve:
 
 
 def plateaus(curve: Curve) -> list[Plateau]:
-    """As many levels as stand out, at most LEVELS_MAX: each flat, each well above the one before; one if none does."""
+    """The levels that stand out, at most LEVELS_MAX: each flat, each well above the level before; one if none stands out."""
     for count in range(min(LEVELS_MAX, len(curve.ns)), 1, -1):
         found = [Plateau(i, j, float(np.median(curve.ns[i:j]))) for i, j in _segments(np.log(curve.ns), count)]
         if all(_is_flat(curve, level) for level in found) and all(b.ns >= APART * a.ns for a, b in pairwise(found)):
@@ -95,7 +95,7 @@ def _segments(values: NDArray[np.float64], count: int) -> list[tuple[int, int]]:
 
 
 def _crossing(curve: Curve, low: Plateau, high: Plateau) -> float:
-    """Where a line through the points, all in logarithms, rises past the middle, the nearest such place to both levels."""
+    """The footprint at which a line through the points (in logarithms) rises past the middle, nearest to both levels."""
     middle = math.sqrt(low.ns * high.ns)
     rises = [at for at in range(low.first + 1, high.end) if curve.ns[at - 1] < middle <= curve.ns[at]]
     at = min(rises, key=lambda at: abs(2 * at - low.end - high.first), default=high.first)

@@ -24,7 +24,7 @@ class NamedPhase(NamedTuple):
 
     @property
     def tally(self) -> Tally:
-        """Its counters."""
+        """Counters of the phase."""
         return self.phase.tally
 
 

@@ -15,7 +15,7 @@ from hostsim.measure.selftest.options import Options, option_problems, size_byte
 
 @dataclass(frozen=True)
 class AccessOptions:
-    """As typed."""
+    """Options as typed."""
 
     vcpus: int = 1
     size: str = "1G"

@@ -158,7 +158,7 @@ def loop_ns(costs: CostSheet, name: str) -> int:
 
 
 def _vm(plan: AccessPlan, costs: CostSheet) -> LiveVm:
-    """Each phase of accesses is a sweep, active in its part of the vCPUs' work."""
+    """The VM of ``plan``: each phase of accesses is a sweep, active in its part of the vCPUs' work."""
     loads, start_ns = [], 0
     for name in ACCESSES:
         rate = Fraction(plan.n_vcpus * 1_000_000_000, loop_ns(costs, name))

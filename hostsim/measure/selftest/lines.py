@@ -37,7 +37,7 @@ class HasTally(Protocol):
 
     @property
     def tally(self) -> Tally:
-        """Its counters."""
+        """Counters of the phase."""
 
 
 def exit_columns(kinds: Iterable[ExitKind]) -> Iterator[Column[HasTally]]:

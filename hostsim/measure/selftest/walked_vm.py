@@ -33,7 +33,7 @@ Timed = Generator[simpy.Event, Any, int]
 class Walk:
     """Each vCPU goes over its pages once, writes every ``write_every``-th and reads the others.
 
-    step: every so many pages there is an access that may need KVM; the others take the loop's time alone.
+    step: distance [pages] of accesses that may need KVM; the accesses between take only the loop's time.
     """
 
     step: int = 1
@@ -143,7 +143,7 @@ class WalkedVm:
     # -- walks of the vCPUs
 
     def run(self, walk: Walk) -> Timed:
-        """All vCPUs make ``walk``; returns their accesses when the slowest is back in user space."""
+        """Run ``walk`` on all vCPUs; returns the number of accesses when the slowest is back in user space."""
         self.vm.begin_work(self._work_of(walk))
         length_ns = self._length_ns(walk)
         yield self.env.all_of([vcpu.run_to(length_ns) for vcpu in self.vm.vcpus])
