@@ -44,8 +44,8 @@ POLICY_BYTES_A_PAGE = 72
 two-list, 116 with mglru.
 """
 AGEING_BYTES_A_PAGE = 26
-"""With [ageing]: how often and how long ago a page was young (int32), flags young and asked (uint8), where calls of the
-notifier begin (int64), since when a TLB may hold the page (int64).
+"""With [ageing]: count of young passes and age of a page (int32), flags young and asked (uint8), first gfns of notifier
+calls (int64), the instant since which a TLB may hold the page (int64).
 """
 SWAP_BYTES_A_PAGE = 300
 """A copy in a slot: a tuple, its numbers, and its entry in a dict of Python."""

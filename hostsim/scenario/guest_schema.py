@@ -1,4 +1,4 @@
-"""[vm]: memory, what it holds, and the workloads that touch it."""
+"""[vm]: memory, its content, and the workloads that touch it."""
 
 from __future__ import annotations
 
@@ -97,16 +97,16 @@ class Workload(Section):
 
     @property
     def is_split(self) -> bool:
-        """``split``, or what holds without it."""
+        """``split`` as written; by default True for sweeps."""
         # Model limit: threads that divide a region sweep their parts at their own pace: no barrier between two sweeps.
         return self.pattern in SWEEPS if self.split is None else self.split
 
     def vcpu_numbers(self, n_vcpus: int) -> tuple[int, ...]:
-        """The vCPUs that run it, of a VM of ``n_vcpus``."""
+        """Numbers of the vCPUs that run the workload, of a VM with ``n_vcpus``."""
         return tuple(range(n_vcpus)) if self.vcpus == "all" else self.vcpus
 
     def region_gfns(self, memory_bytes: int) -> tuple[int, int]:
-        """(first gfn, pages) of its region."""
+        """(first gfn, pages) of the workload's region."""
         size = memory_bytes - self.at if self.size is None else self.size
         return self.at // PAGE_BYTES, size // PAGE_BYTES
 
@@ -142,7 +142,7 @@ class Vm(Section):
         return self.memory // PAGE_BYTES
 
     def filled_gfns(self) -> tuple[tuple[int, int], ...]:
-        """(first gfn, pages) of what is not zero in the main RAMBlock."""
+        """(first gfn, pages) of each range that is not zero in the main RAMBlock."""
         if self.filled == "all":
             return ((0, self.memory_pages),)
         return tuple((one.at // PAGE_BYTES, one.size // PAGE_BYTES) for one in self.fill)

@@ -1,4 +1,4 @@
-"""[host.memory] and [ageing]: memory of a host that may run short, and the thread that asks which of it is used."""
+"""[host.memory] and [ageing]: memory of a host that may run short, and the thread that finds its used pages."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ LONGEST = 100
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """The valid name most like ``name``, "" if none is like it."""
+    """The valid name most like ``name``, "" if no name is similar."""
     by_lower = {candidate.lower(): candidate for candidate in valid}
     wanted = name[:LONGEST].lower().replace("-", "_")
     found = get_close_matches(wanted, by_lower, n=1, cutoff=0.6)

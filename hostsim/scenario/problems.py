@@ -94,7 +94,7 @@ def _wanted(error: ErrorDetails, context: Mapping[str, Any], write: Callable[[An
 
 
 def writer_of(field: FieldInfo | None) -> Callable[[Any], str]:
-    """How a value of ``field`` is shown: a quantity with its unit, anything else as Python writes it."""
+    """A function that shows a value of ``field``: a quantity with its unit, any other value as Python writes it."""
     parts = metadata_of(field) if field is not None else []
     serializer: Any = next((part.func for part in parts if isinstance(part, PlainSerializer)), None)
     return lambda value: str(serializer(value)) if serializer and type(value) is int else shown(value)

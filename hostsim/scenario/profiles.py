@@ -1,6 +1,6 @@
 """Management layers as data: defaults for the keys of [migration] that are not written, and the commands of remedies.
 
-Each default carries its source. Commands name what the reader has to fill in with capitals (DOMAIN, VMID, POLICY, GIB).
+Each default carries its source. Capitals in a command (DOMAIN, VMID, POLICY, GIB) stand for values that the reader fills in.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Profile:
         return template
 
     def timeout_s(self, memory_bytes: int) -> int:
-        """Seconds after which a guest of that size is given up, 0: never."""
+        """Seconds after which the layer gives up a migration of a guest of that size, 0: never."""
         return self.timeout_per_gib_s * max(self.timeout_gib_min, -(-memory_bytes // GIB))
 
 

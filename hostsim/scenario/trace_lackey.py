@@ -86,7 +86,7 @@ def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
         if cut:
             yield rest + chunk[:cut]
         rest = chunk[cut:] if cut else rest + chunk
-        if len(rest) > LINE_BYTES_MAX:  # its beginning says what is wrong with it
+        if len(rest) > LINE_BYTES_MAX:  # its beginning suffices for the error
             break
     yield rest
 
