@@ -111,7 +111,7 @@ class MigrationResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run: the scenario as resolved, its migrations, and what guests and host did until ``end_ns``.
+    """One run: the scenario as resolved, its migrations, and the figures of guests and host until ``end_ns``.
 
     host: None without [host.memory], [ageing] and neighbours.
     warnings: values of the scenario beyond any real machine; assumptions: values that it leaves out and that may change
