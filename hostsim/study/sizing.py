@@ -26,10 +26,10 @@ from hostsim.study.reclaim.case import ReclaimCase
 GUEST_BYTES_A_PAGE = MEMORY_BYTES_A_PAGE + KVM_BYTES_A_PAGE + ZIPF_BYTES_A_PAGE
 """For each of the two VMs of a trial: with reclaim and without."""
 AGED_NS, AGED_TOUCHED_NS = {"sequential": (3500, 0), "idle": (300, 0)}, (1500, 100)
-"""CPU time [ns] for a page in a pass, and for each vCPU in addition: its TLB is flushed and its faults are simulated. By
-pattern of the guest; the last pair is for all other patterns.
+"""(CPU time [ns] for a page in a pass, extra time [ns] for each vCPU, whose TLB is flushed and whose faults are simulated)
+by pattern of the guest; the last pair is for all other patterns.
 
-Measured on one core of an AMD EPYC: 0.8 to 35 us by policy and vCPUs, so these tell minutes from seconds, no more.
+Measured on one core of an AMD EPYC: 0.8 to 35 us by policy and vCPUs, so an estimate separates minutes from seconds only.
 """
 RECLAIM_NS = 4000
 """CPU time [ns] for a page in a scan of reclaim, including the guest's touches between two scans (assumed)."""
