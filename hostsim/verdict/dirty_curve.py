@@ -1,8 +1,8 @@
 """Dirty curves that agree with the rounds of a log: seldom only one, so all of them are kept.
 
-Two shapes bound what guests do: a sweep that never meets a page twice before it has met all, D = min(W, r
-t), and independent writes, D = W (1 - exp(-r t / W)). Each round gives one point of the curve; a log in its
-steady state gives one point again and again, and does not constrain the curve at shorter times.
+Two shapes bound the writes of guests: a sweep that never meets a page twice before it has met all, D = min(W, r t), and
+independent writes, D = W (1 - exp(-r t / W)). Each round gives one point of the curve; a log in its steady state gives one
+point again and again, and does not constrain the curve at shorter times.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Evidence from a polled log: bandwidth, rounds, and what the answers reveal of the limits."""
+"""Evidence from a polled log: bandwidth, rounds, and the limits that the answers reveal."""
 
 from __future__ import annotations
 
