@@ -1,6 +1,6 @@
 """The entry point: commands, and the exit codes of errors.
 
-Commands import what they need when they run: ``hostsim --help`` loads neither numba nor SimPy.
+Commands import their modules when they run: ``hostsim --help`` loads neither numba nor SimPy.
 """
 
 from __future__ import annotations
