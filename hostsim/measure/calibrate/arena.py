@@ -26,7 +26,7 @@ def fresh(n_bytes: int, *, huge: bool) -> Words:
         raise MemoryError(f"{n_bytes >> 20} MiB to measure: {error.strerror}") from error
     if advice := getattr(mmap, "MADV_HUGEPAGE" if huge else "MADV_NOHUGEPAGE", None):
         _advise(mapping, advice)
-    words = np.frombuffer(mapping, np.uint64)  # keeps the mapping until the last view of it has gone
+    words = np.frombuffer(mapping, np.uint64)  # keeps the mapping alive until its last view is freed
     first = -words.ctypes.data % HUGE_BYTES // WORD_BYTES
     return words[first : first + n_bytes // WORD_BYTES]
 
