@@ -63,7 +63,7 @@ def calibrate_command(
 
 
 def _measure_kvm(*, quick: bool, busy: bool, progress: Progress | None) -> KvmCalibration:
-    """KVM first: what is missing is said before anything else is measured."""
+    """Measure KVM, before all else: an error about a missing device comes first."""
     from hostsim.measure.kvm.calibrate_kvm import calibrate_kvm
     from hostsim.measure.kvm.device import Kvm
 

@@ -120,7 +120,7 @@ def dirty_log_perf_test(
 
 
 class Usual(NamedTuple):
-    """What holds where an option is not given; eager_split: None: as the era does."""
+    """Values of options that the user does not give; eager_split None: as the era does."""
 
     era: str = "E4"
     mmu: str = "tdp"

@@ -1,4 +1,4 @@
-"""Suite ``kvm``: phases of the dirty log on real KVM, and the same phases simulated with the cost sheet of that host.
+"""Suite ``kvm``: phases of the dirty log measured on real KVM, beside simulations with the cost sheet of that host.
 
 Constants of the sheet were set on a few of the configurations; rows that set one are shown, the others are scored.
 """
@@ -63,7 +63,7 @@ def dirty_log_configs() -> list[dict[str, Any]]:
 
 
 def name_of(config: Mapping[str, Any]) -> str:
-    """``clear-64-every2-chunk64``: mode, MiB, and settings that differ from the usual ones."""
+    """Name of a configuration, ``clear-64-every2-chunk64``: mode, MiB, and settings other than the defaults."""
     parts = [config["mode"], str(config["mib"])]
     parts += [str(config["ring"])] if config["ring"] else []
     parts += [f"every{config['every']}"] if config["every"] > 1 else []
