@@ -1,4 +1,4 @@
-"""When auto-converge throttles, and by how much (ram.c::migration_trigger_throttle, ::mig_throttle_guest_down)."""
+"""Auto-converge: when to throttle, and by how much (ram.c::migration_trigger_throttle, ::mig_throttle_guest_down)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ HIGH_PERIODS_A_STEP = 2
 
 
 def dirty_rate_is_high(m: MigrationState, p: MigrationParameters, dirty_bytes: int, xfer_bytes: int) -> bool:
-    """Count a period whose dirty bytes exceed the threshold share of what was sent; True at every second one."""
+    """Count a period whose dirty bytes exceed the threshold share of the sent bytes; return True at every second one.
+
+    A period below the threshold does not reset the count (ram.c::migration_trigger_throttle).
+    """
     if dirty_bytes <= xfer_bytes * p.throttle_trigger_threshold // 100:
         return False
     m.dirty_rate_high_cnt += 1
@@ -25,6 +28,7 @@ def next_percent(percent: int, p: MigrationParameters, dirty_bytes: int, xfer_by
         return p.cpu_throttle_initial
     increment = p.cpu_throttle_increment
     if p.cpu_throttle_tailslow:
+        # The CPU share at which the dirty bytes of a period would fall to the threshold (mig_throttle_guest_down).
         now = 100 - percent
         ideal = now * (xfer_bytes * p.throttle_trigger_threshold // 100) // dirty_bytes
         increment = min(now - ideal, increment)

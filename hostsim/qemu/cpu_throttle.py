@@ -21,7 +21,7 @@ def period_ns(percent: int) -> int:
 
 
 def sleep_ns(percent: int) -> int:
-    """How long a vCPU is put to sleep at each tick: 10 ms p/(1-p)."""
+    """Sleep of each vCPU at each tick [ns]: 10 ms p/(1-p)."""
     return TIMESLICE_NS * percent // (100 - percent)
 
 
@@ -29,9 +29,11 @@ class CpuThrottle:
     """The throttle of one VM: one timer for all vCPUs."""
 
     def __init__(self, env: Clock, vm: VmBase, overshoot_ns: int, timer_late_ns: int) -> None:
-        """``overshoot_ns``: what each sleep lasts longer than asked for; ``timer_late_ns``: how late a timer runs.
+        """Make an idle throttle.
 
-        The timer is set again from the time its callback runs, so its lateness adds up (cpu_throttle_timer_tick).
+        overshoot_ns: time that each sleep lasts beyond the requested one.
+        timer_late_ns: time from the expiry of the timer to its callback. The callback sets the timer again from the current
+        time, so the lateness adds up (cpu_throttle_timer_tick).
         """
         self.percent = 0
         self._env, self._vm, self._overshoot_ns, self._timer_late_ns = env, vm, overshoot_ns, timer_late_ns
@@ -49,6 +51,7 @@ class CpuThrottle:
 
     def _timer(self) -> Step:
         self._ticking = True
+        # The timer is on QEMU_CLOCK_VIRTUAL_RT, which stands still while the VM is stopped.
         while self.percent and self._vm.running:
             for vcpu in self._vm.vcpus:
                 vcpu.throttle(sleep_ns(self.percent) + self._overshoot_ns)
@@ -59,9 +62,13 @@ class CpuThrottle:
 def dirty_sync_timer(
     env: Clock, count: Callable[[], int], sync: Callable[[], Step], active: Callable[[], bool]
 ) -> Step:
-    """10.x: sync the bitmap if none happened for 5 s, not in the first pass (cpu_throttle_dirty_sync_timer_tick).
+    """Sync the bitmap when no sync has happened for 5 s (QEMU 10.x, cpu_throttle_dirty_sync_timer_tick).
 
-    The timer's own sync is one that happened; the timer is set again when that sync is over.
+    The first pass gets no sync: it copies all memory anyhow. A sync by the timer counts as a sync, and the timer is set
+    again when that sync is over.
+    count: returns the number of syncs so far.
+    sync: does a sync; it takes host time.
+    active: returns whether the migration still runs; the timer ends with it.
     """
     previous = 0
     while True:

@@ -1,7 +1,7 @@
 """Arming pages and harvesting their writes. ``pending`` holds one work time a (class, page): the next touch.
 
 An armed page has its pending touch in the future of the class's clock; a pending touch in its past is a write that
-nobody has looked at yet. Harvesting one re-arms the page from the moment of the harvest, inclusive.
+no harvest has found yet. Harvesting the write re-arms the page from the moment of the harvest, inclusive.
 """
 
 from __future__ import annotations
@@ -61,14 +61,16 @@ def _clear_hits(table: TouchTable, c: int, armed: Armed) -> None:
 
 
 WRITTEN, RECORDED = 1, 2
-"""Of ``Pages.due``; 0: not written since the last harvest."""
+"""Values of ``Pages.due``; 0: the page was not written since the last harvest."""
 
 
 class Pages(NamedTuple):
     """Per-page state of a VM and of the bitmap harvested into, in place.
 
-    bmap: uint8, 1 = to be sent; zero: uint8, 1 = reads as zeros; version: uint32; due: uint8, what ``mark_written`` found,
-    and RECORDED once this harvest has the page.
+    bmap: uint8[n_pages], 1: the page is to be sent.
+    zero: uint8[n_pages], 1: the page reads as zeros.
+    version: uint32[n_pages], harvests that found the page written.
+    due: uint8[n_pages], WRITTEN where ``mark_written`` found a write, RECORDED once this harvest has recorded the page.
     """
 
     bmap: NDArray[np.uint8]
@@ -79,7 +81,7 @@ class Pages(NamedTuple):
 
 @jit
 def mark_written(table: TouchTable, c: int, now_work_ns: int, armed: Armed, due: NDArray[np.uint8]) -> None:
-    """Mark in ``due`` (uint8[n_pages], in place) what class ``c`` wrote before ``now_work_ns`` and nobody harvested."""
+    """Mark in ``due`` (uint8[n_pages], in place) pages that class ``c`` wrote before ``now_work_ns``, not harvested yet."""
     offset, first = table.ints[c, OFFSET], table.ints[c, FIRST_GFN]
     if table.ints[c, KIND] == PACED:
         advance_paced(table, c, armed, now_work_ns)
@@ -97,7 +99,7 @@ def mark_written(table: TouchTable, c: int, now_work_ns: int, armed: Armed, due:
 def first_lost(due: NDArray[np.uint8], bmap: NDArray[np.uint8]) -> int:
     """First gfn that was written and that no harvest has put into ``bmap``, or -1."""
     lost = 0
-    for gfn in range(len(due)):  # no way out of the loop: it is vectorized
+    for gfn in range(len(due)):  # no early exit, so that the compiler vectorizes the loop
         lost += (due[gfn] > 0) & (bmap[gfn] == 0)
     if lost == 0:
         return -1
@@ -111,8 +113,8 @@ def first_lost(due: NDArray[np.uint8], bmap: NDArray[np.uint8]) -> int:
 def first_misarmed(table: TouchTable, c: int, start: int, step: int, now_work_ns: int, pending: NDArray[np.int64]) -> int:
     """First of the pages ``start``, ``start + step`` ... of a sweep or trace that does not await its next touch, or -1.
 
-    Such a class repeats itself: whenever a page was armed, its next touch is the first one from now on. That of a drawn
-    page depends on when it was armed, and is not looked at.
+    Touches of such a class repeat, so the next touch of a page does not depend on the moment of arming. The next touch of
+    a page of a drawn class does, so this check passes over drawn classes.
     """
     if table.ints[c, KIND] != SWEEP and table.ints[c, KIND] != TRACE:
         return -1
@@ -147,10 +149,10 @@ def harvest(
     log: NDArray[np.int64],
     counts: NDArray[np.int64],
 ) -> None:
-    """Harvest writes of class ``c`` to pages [low, high) before ``now_work_ns``; re-arm what was written.
+    """Harvest writes of class ``c`` to pages [low, high) before ``now_work_ns``; re-arm the written pages.
 
-    log: int64[capacity, 3] gets (class, gfn, first touch), capacity may be 0. counts: int64[3], in place: pages harvested,
-    of them new in bmap, log entries.
+    log: int64[capacity, 3], gets (class, gfn, work time of the first touch [ns]); capacity may be 0.
+    counts: int64[3], in place: pages harvested, pages among them that are new in ``bmap``, entries of ``log``.
     """
     offset, first = table.ints[c, OFFSET], table.ints[c, FIRST_GFN]
     for page in range(low, high):

@@ -27,7 +27,7 @@ RTO_MIN_PS = 200_000_000_000
 SEND_BUFFER_MIN = 4608
 """include/net/sock.h SOCK_MIN_SNDBUF, 2 * TCP_SKB_MIN_TRUESIZE on x86-64: no socket has less."""
 RECEIVE_WINDOW = 3_145_728
-"""Half of the largest of sysctl tcp_rmem (4096 131072 6291456): what tcp_adv_win_scale = 1 leaves of it for payload."""
+"""Half of the largest of sysctl tcp_rmem (4096 131072 6291456): the share for payload under tcp_adv_win_scale = 1."""
 HYSTART_SEGMENTS = 16
 """tcp_cubic.c hystart_low_window."""
 ACK_DELAY_MAX_PS = 1_000_000_000
@@ -37,11 +37,14 @@ GSO_BYTES = 65536
 
 @dataclass(frozen=True)
 class LinkSpec:
-    """What the network carries, and how the connection over it is set up.
+    """The network between source and destination, and the sockets of the connection over it.
 
-    bandwidth_bytes_per_s: 0 = never the brake. latency_ns: one way; 0: a write is acknowledged as it leaves, and no window
-    limits the stream. socket_buffer_bytes: payload the send buffer holds, until it is acknowledged. receive_window_bytes:
-    most the destination lets be in flight. mtu: bytes of an IP packet. slow_start_after_idle: the sysctl of that name.
+    bandwidth_bytes_per_s: of the network; 0: no limit.
+    latency_ns: one way; 0: a write is acknowledged as it leaves, and no window limits the stream.
+    socket_buffer_bytes: payload that the send buffer holds until the destination acknowledges it.
+    receive_window_bytes: payload in flight that the destination allows.
+    mtu: size of an IP packet [bytes].
+    slow_start_after_idle: the sysctl tcp_slow_start_after_idle.
     """
 
     bandwidth_bytes_per_s: int = 0
@@ -65,7 +68,7 @@ class LinkSpec:
 
     @property
     def send_buffer_bytes(self) -> int:
-        """What the send buffer holds, sent or not, until it is acknowledged."""
+        """Payload that the send buffer holds, sent or unsent, until the destination acknowledges it [bytes]."""
         return max(self.socket_buffer_bytes, SEND_BUFFER_MIN)
 
     @property
@@ -83,7 +86,7 @@ class LinkSpec:
 
     @property
     def stream_limit(self) -> Literal["link", "socket buffer", "receive window"] | None:
-        """What holds ``stream_bytes_per_s`` where it is; None: nothing does."""
+        """The limit that sets ``stream_bytes_per_s``; None: no limit."""
         if self.stream_bytes_per_s == self.bandwidth_bytes_per_s:
             return "link" if self.bandwidth_bytes_per_s else None
         return "socket buffer" if self.send_buffer_bytes <= self.receive_window_bytes else "receive window"
@@ -114,7 +117,7 @@ class LinkSpec:
         )
 
     def _train_bytes(self) -> int:
-        """Window whose acknowledgements take half a round trip to come in: there slow start ends (hystart_update).
+        """Window whose acknowledgements take half a round trip to arrive: HyStart ends slow start there (hystart_update).
 
         # Model limit: of HyStart's two signs there is the length of the train of acknowledgements; the other, a growing
         # round trip, needs a queue in the network.
@@ -133,12 +136,12 @@ class Link:
     """
 
     def __init__(self, env: Clock, spec: LinkSpec, send_state: NDArray[np.int64]) -> None:
-        """``send_state``: int64[N_STATE] of hostsim.qemu.send; the state of the connection is kept there."""
+        """``send_state``: int64[N_STATE] of hostsim.qemu.send; its last columns are the state of the connection."""
         self.spec = spec
         self._env, self._state = env, send_state
 
     def answered(self) -> Generator[simpy.Event, Any, None]:
-        """Returns when the destination has all that was written so far, and its answer is back.
+        """Return when the destination has received all bytes written so far and its answer has arrived.
 
         # Model limit: the destination answers at once; a real one has to load what it got.
         """

@@ -1,4 +1,4 @@
-"""Migration parameters and capabilities (qapi/migration.json::MigrationParameters), and what a QEMU version does."""
+"""Migration parameters and capabilities (qapi/migration.json::MigrationParameters), and behaviour by QEMU version."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ PAGES_A_FLUSH = 32
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How a QEMU version differs.
+    """Behaviour in which QEMU versions differ.
 
-    estimate_first: pending is told as an estimate, then exactly if that is below the threshold (>= 8.0, savevm.c).
+    estimate_first: savevm.c reports pending as an estimate, then exactly if the estimate is below the threshold (>= 8.0).
     flush_pages: normal pages that are gathered before they count against the rate limit (10.x), 1: none (7.2).
-    counts_all_bytes: ram.transferred is everything on all channels (10.x), else the RAM stream alone (7.2).
+    counts_all_bytes: ram.transferred counts the bytes of all channels (10.x), else of the RAM stream alone (7.2).
     dirty_sync_timer: auto-converge syncs at least each 5 s (>= 9.2).
     at_threshold_completes: pending == threshold switches over (10.2) or iterates once more.
     has_device_status: the status is "device" once the VM has stopped (10.x, migration_switchover_prepare).
@@ -57,7 +57,7 @@ class MigrationParameters:
 
     @property
     def behaviour(self) -> Behaviour:
-        """What this version of QEMU does."""
+        """Behaviour of this version of QEMU."""
         return BEHAVIOUR[self.qemu]
 
     @property

@@ -26,13 +26,16 @@ SECTION_BYTES = 10
 """Section header and footer around each ram_save_iterate (migration/savevm.c), 5 + 5."""
 INTERRUPTED = -1
 UNCERTAIN_PAGES = 2048
-"""Pages sent at a go, at most, where a guest may bring up something before: so many may have to be taken back."""
+"""Most pages of one call where a guest event may come before its end: a guest event takes back up to as many pages."""
 
 
 class RamState:
     """Bitmap and send state of one migration.
 
-    bmap: uint8[n_pages], 1 = to be sent; copied: uint32[n_pages], version the destination holds; send_state: int64[N_STATE].
+    bmap: uint8[n_pages], 1: the page is to be sent.
+    copied: uint32[n_pages], version of the page that the destination holds.
+    send_state: int64[N_STATE] of hostsim.qemu.send.
+    send_log: int64[log_capacity, 3], (t_ns, gfn, zero page?) of each send.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class RamState:
         return int(self.send_state[send.ZERO_PAGES])
 
     def setup(self) -> None:
-        """All pages are to be sent; the list of RAMBlocks goes out (ram_save_setup)."""
+        """Mark all pages as dirty and send the list of RAMBlocks (ram_save_setup)."""
         self.bmap[:] = 1
         self.send_state[send.DIRTY_PAGES] = len(self.bmap)
         listed = 8 + int((1 + self._block_id_bytes + 8).sum()) + EOS_BYTES
@@ -106,7 +109,14 @@ class RamState:
     def save(
         self, rate_limit_bytes: int, flush_pages: int, bounded_wait: bool, wanted: Callable[[], bool]
     ) -> Generator[simpy.Event, Any, int]:
-        """Send pages until quota, MAX_WAIT or nothing is dirty, then EOS. Returns why; INTERRUPTED if not ``wanted``."""
+        """Send pages until the quota is spent, MAX_WAIT is over or no page is dirty, then EOS.
+
+        rate_limit_bytes: quota of the window, 0: none.
+        flush_pages: see SendLimits.
+        bounded_wait: MAX_WAIT applies.
+        wanted: returns whether the caller still needs the pages; asked whenever host time has passed.
+        Returns the reason, QUOTA ... NOT_THERE of hostsim.qemu.send, or INTERRUPTED once ``wanted`` returns False.
+        """
         self.send_state[send.T_NS] = started_ns = self._env.now_ns
         self.send_state[send.ITERATION_PAGES] = 0
         while True:
@@ -132,9 +142,10 @@ class RamState:
         return reason if wanted() else INTERRUPTED
 
     def _prepare(self, reason: int) -> Generator[simpy.Event, Any, None]:
-        """Before the first page of a chunk its log is cleared, before a page that was swapped out it is read back.
+        """Clear the log of a chunk before its first page is sent, or read a swapped page back before it is sent.
 
-        migration/ram.c::migration_clear_memory_region_dirty_bitmap.
+        migration/ram.c::migration_clear_memory_region_dirty_bitmap: QEMU clears as late as possible, so that a write between
+        the sync and the send does not dirty the page again.
         """
         state = self.send_state
         if reason == send.CLEAR:
@@ -144,9 +155,10 @@ class RamState:
         state[send.T_NS] = max(int(state[send.T_NS]), self._env.now_ns)
 
     def check_bitmap(self) -> None:
-        """InvariantError if a page is stale at the destination and not marked, or marked and not counted.
+        """Check the bitmap against the versions of the pages.
 
-        Also if a page that was written would go out as a zero page, or if the host's memory contradicts itself.
+        InvariantError if a page is stale at the destination and not marked, or marked and not counted, if a written page
+        would be sent as a zero page, or if an invariant of the host's memory breaks.
         """
         self._vm.check_host()
         marked, counted = int(np.count_nonzero(self.bmap.view(np.bool_))), int(self.send_state[send.DIRTY_PAGES])
@@ -170,12 +182,12 @@ class RamState:
             raise InvariantError(f"{sent} pages sent of {len(self.bmap)}")
 
     def add_dirty(self, pages: int) -> None:
-        """Pages that a sync has newly set in the bitmap."""
+        """Count ``pages`` that a sync has newly set in the bitmap."""
         self.send_state[send.DIRTY_PAGES] += pages
 
     @property
     def ahead_ns(self) -> int:
-        """How far the socket has pushed the thread beyond now [ns]."""
+        """Time by which the send loop is ahead of the host's clock [ns]."""
         return max(0, int(self.send_state[send.T_NS]) - self._env.now_ns)
 
     def _horizon_ns(self) -> int:
@@ -185,7 +197,11 @@ class RamState:
         return horizon
 
     def _send(self, limits: SendLimits) -> int:
-        """Send up to the horizon, or to what a guest brings up for the host before: what went out later is taken back."""
+        """Send up to the horizon, or up to the first guest event for the host before the horizon.
+
+        Without guest events the call stands. A guest event may change the pages that are sent after it, so the call is taken
+        back and repeated up to that event.
+        """
         if not self._vm.may_come_up():
             return self._call(limits, self._journal[:0])
         before = self.send_state.copy()
@@ -205,9 +221,9 @@ class RamState:
         return self._call(limits._replace(horizon_ns=came_up_ns, replayed_pages=n_pages), self._journal)
 
     def _take_back(self, before: NDArray[np.int64]) -> int:
-        """Undo the last call, from send state ``before``; returns how many pages it had sent.
+        """Undo the last call, which began at send state ``before``; return the number of pages that the call had sent.
 
-        The guest has gone on since: which of them were zero when they were sent stays in the journal.
+        The guest has advanced since, so the journal keeps which of these pages were zero when they were sent.
         """
         n_pages = self._sent_since(before)
         sent = self._journal[:n_pages]

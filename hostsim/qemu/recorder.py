@@ -1,4 +1,4 @@
-"""What a migration leaves behind: rounds, a series, marks; and the same as structlog trace events."""
+"""Records of a migration: rounds, a series, marks; each also goes out as a structlog trace event."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class SyncPoint:
 
 @dataclass(frozen=True)
 class Sample:
-    """One line of the series: counters as they are at t_ns; status: of the time since the sample before.
+    """One line of the series: the counters at ``t_ns``, and the status between the previous sample and this one.
 
-    A sample is taken each 100 ms, and where a rate of the guest changes at once: at a change of status, when the guest is
-    asked to stop and when it has stopped, before a step of the throttle.
+    The sampler takes a sample each 100 ms. The migration thread adds one where a rate of the guest jumps: at a change of
+    status, when the guest is asked to stop, when it has stopped, and before a throttle step.
     """
 
     t_ns: int
@@ -54,9 +54,13 @@ class Sample:
 
 @dataclass
 class Recorder:
-    """Lists that grow as the migration goes on. tallies: one a sync, at its end; none for a guest that does not exit.
+    """Lists that grow during the migration.
 
-    on_cut: called when a sample is taken between two of the 100 ms, for other series of the same host.
+    syncs: one entry a bitmap sync.
+    samples: the series.
+    marks: (t_ns, event, value).
+    tallies: one a sync, at its end; none for a guest that does not exit.
+    on_cut: called when a sample is taken between two of the 100 ms, for other series of this host.
     """
 
     syncs: list[SyncPoint] = field(default_factory=list)
@@ -66,7 +70,7 @@ class Recorder:
     on_cut: Callable[[], None] = field(default=lambda: None)
 
     def sample(self, sample: Sample) -> None:
-        """Keep a sample, unless there is one of this instant: that one ends the time before it."""
+        """Keep a sample, unless the series has one of this instant: the older sample ends the interval before it."""
         if not self.samples or self.samples[-1].t_ns < sample.t_ns:
             self.samples.append(sample)
 

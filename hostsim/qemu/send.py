@@ -23,8 +23,11 @@ from hostsim.qemu.harvest import is_written
 from hostsim.qemu.tcp import NO_LATENCY, PS_PER_S, Path
 
 QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT, CLEAR, UNSETTLED, NOT_THERE = range(9)
-"""Why the loop returned. NO_BIT: pages are counted as dirty and none is marked, which must not be. CLEAR: the log of the
-chunk of the next page has to be cleared first. UNSETTLED: whether the next page is zero is not known yet at its time.
+"""Reasons for which the loop returns.
+
+NO_BIT: pages are counted as dirty and none is marked; the caller raises InvariantError.
+CLEAR: the log of the next page's chunk has to be cleared first.
+UNSETTLED: the guest has not advanced to the time of the next page, so whether the page is zero is unknown.
 NOT_THERE: the host has to fetch the next page.
 """
 
@@ -42,12 +45,12 @@ NEVER_COPIED = 0xFFFFFFFF
 
 
 class SendLimits(NamedTuple):
-    """What bounds one call; times ns, sizes bytes, 0: no limit.
+    """Bounds of one call; times in ns, sizes in bytes, 0: no limit.
 
-    flush_pages: normal pages the stream gathers before they count as sent (1: each page counts as it is queued).
-    chunk_shift: a mark of ``clear_marks`` is for 2^chunk_shift pages. settled_ns: a page written by vCPUs that exit is known
-    to be zero up to here; NEVER: coming touches tell at any time. replayed_pages: of so many first pages of the call the
-    journal says if they were zero.
+    flush_pages: normal pages that the stream gathers before they count as sent; 1: each page counts as it is queued.
+    chunk_shift: one entry of ``clear_marks`` covers 2^chunk_shift pages.
+    settled_ns: ``zero`` holds up to this time for pages that exiting vCPUs write; NEVER: pending touches decide at any time.
+    replayed_pages: the call takes from the journal whether each of its first ``replayed_pages`` pages is zero.
     """
 
     rate_limit_bytes: int
@@ -62,7 +65,7 @@ class SendLimits(NamedTuple):
 
 
 class SendCosts(NamedTuple):
-    """Host and link constants: see the host sheets. ``path``: of the connection, where there is latency."""
+    """Host and link constants, see the host sheets; ``path``: of the connection, used where the link has latency."""
 
     page_ns: int
     first_copy_ns: int
@@ -141,7 +144,7 @@ def _write_page(
 
 @jit
 def flush(state: NDArray[np.int64]) -> None:
-    """What was gathered now counts against the rate limit (qemu_fflush). In place."""
+    """Count the gathered bytes against the rate limit (qemu_fflush). In place."""
     state[USED_BYTES] += state[BUFFERED_BYTES]
     state[BUFFERED_BYTES] = 0
     state[BUFFERED_PAGES] = 0
@@ -166,7 +169,7 @@ def _held_back(
     gfn: int,
     t_ns: int,
 ) -> int:
-    """Why ``gfn`` cannot be sent yet at ``t_ns``, which may be ahead of the guest; QUOTA (0) if it can."""
+    """The reason that holds ``gfn`` back at ``t_ns``, which may be ahead of the guest; QUOTA (0): the page can be sent."""
     if clear_marks[gfn >> limits.chunk_shift] == 1:
         return CLEAR
     if len(backing) > 0 and backing[gfn] >= AWAY:
@@ -219,13 +222,17 @@ def send_pages(
     journal: NDArray[np.int64],
     backing: NDArray[np.uint8],
 ) -> int:
-    """Send dirty pages in cyclic order until a limit; returns which (QUOTA ... NOT_THERE).
+    """Send dirty pages in cyclic order until a limit; return the reason (QUOTA ... NOT_THERE).
 
-    state: int64[N_STATE], in place. bmap uint8[n_pages] (bits cleared), words its uint64 view; block_ends, block_id_bytes
-    int64[n_blocks]; zero uint8, version uint32 of the source; copied uint32[n_pages], the version the destination has
-    (in place). clear_marks uint8[n_chunks]. log: int64[capacity, 3] gets (t_ns, gfn, zero page?), capacity may be 0;
-    journal: int64[batch, 3] gets (gfn, its copied before, zero page?), or int64[0, 3]. backing: uint8[n_pages], which
-    pages the host has, or uint8[0].
+    state: int64[N_STATE], in place.
+    bmap: uint8[n_pages], in place: 1: to be sent; words: its uint64 view.
+    block_ends, block_id_bytes: int64[n_blocks], end gfn and length of the name of each RAMBlock.
+    zero: uint8[n_pages], version: uint32[n_pages], of the source.
+    copied: uint32[n_pages], in place: the version that the destination has.
+    clear_marks: uint8[n_chunks], 1: the log of the chunk has to be cleared first.
+    log: int64[capacity, 3], gets (t_ns, gfn, zero page?); capacity may be 0.
+    journal: int64[batch, 3], gets (gfn, ``copied`` before the send, zero page?), or int64[0, 3].
+    backing: uint8[n_pages], the place of each page at the host, or uint8[0].
     """
     t, cursor, dirty, block = state[T_NS], state[CURSOR], state[DIRTY_PAGES], state[LAST_BLOCK]
     used, buffered, gathered, free_ps = state[USED_BYTES], state[BUFFERED_BYTES], state[BUFFERED_PAGES], state[LINK_FREE_PS]
@@ -258,6 +265,7 @@ def send_pages(
         reads_zero = journal[done, 2] == 1 if is_known else is_zero(limits, zero, table, clocks, armed, gfn, t)
         if state[LOGGED] < len(log):
             _note(state, log, t, gfn, reads_zero)
+        # A page of another RAMBlock than the last one carries the block's name; others have RAM_SAVE_FLAG_CONTINUE.
         n_bytes = ZERO_PAGE_BYTES if reads_zero else PAGE_WIRE_BYTES
         if block < 0 or gfn >= block_ends[block] or (block > 0 and gfn < block_ends[block - 1]):
             block = _block_of(block_ends, gfn)
@@ -276,6 +284,7 @@ def send_pages(
         if gathered >= limits.flush_pages or buffered - 4096 * gathered >= IO_BUFFER_BYTES or limits.flush_pages <= 1:
             used, buffered, gathered = used + buffered, 0, 0
         free_ps, t = _write_page(state, costs, free_ps, t, n_bytes, page_ps)
+        # ram_save_iterate reads the clock at every 64th page: qemu_clock_get_ns for each page would be expensive.
         asks_time = limits.bounded_wait and iteration % 64 == 0
         iteration, done = iteration + 1, done + 1
         if asks_time and (t - limits.iteration_start_ns) // 1_000_000 > MAX_WAIT_MS:

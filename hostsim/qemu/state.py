@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class MigrationState:
-    """What query-migrate reads; times on the host's clock, ms where QEMU keeps ms."""
+    """State behind query-migrate; times on the host's clock, ms where QEMU keeps ms."""
 
     status: str = "none"
     start_ns: int = 0

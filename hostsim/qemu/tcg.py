@@ -1,8 +1,8 @@
 """Dirty tracking of TCG: a store marks the page, a sync moves all marks; no exit, no lock, no time for the guest.
 
-10.x system/physmem.c::cpu_physical_memory_sync_dirty_bitmap; the log is exchanged for zeros at each sync and the next
-store to a page takes the slow path once (TLB_NOTDIRTY). After each sync the thread waits until every vCPU has run a work
-item (softmmu/physmem.c::tcg_log_global_after_sync): a vCPU that cpu-throttle has put to sleep is waited for.
+10.x system/physmem.c::cpu_physical_memory_sync_dirty_bitmap: a sync exchanges the log for zeros, and the next store to a
+page takes the slow path once (TLB_NOTDIRTY). After each sync the migration thread waits until every vCPU has run a work
+item (softmmu/physmem.c::tcg_log_global_after_sync), so also until a vCPU has ended its cpu-throttle sleep.
 # Model limit: the slow path of that store costs the guest nothing (it is emulation, not an exit).
 # Model limit: QEMU 7.2 under TCG loses writes through live TLB entries at a sync; here none is lost.
 """
@@ -21,7 +21,7 @@ from hostsim.guest.vm import Vm
 from hostsim.qemu.harvest import Pages, arm, first_lost, first_misarmed, harvest, harvest_paced, mark_written, start_paced
 
 CHECKED_SHARE = 64
-"""Of the pages of a sweep or trace, each sync looks whether 1 in so many awaits its next touch; another one each time."""
+"""Each sync checks 1 in CHECKED_SHARE pages of a sweep or trace for its next touch; the next sync checks other pages."""
 
 
 class TcgTracker:
@@ -55,7 +55,7 @@ class TcgTracker:
                 arm(vm.guest.table, c, low, high, work, vm.armed, vm.memory.zero)
 
     def sync(self, bmap: NDArray[np.uint8]) -> Timed[Harvest]:
-        """Harvest all classes; InvariantError if a write before now has left no record. Takes no time."""
+        """Harvest all classes; takes no time. InvariantError if a write before now has left no record."""
         yield from ()
         now_ns = self._vm.env.now_ns
         counts = np.zeros(3, np.int64)
@@ -75,11 +75,11 @@ class TcgTracker:
         return int(self._due.argmax()) if self._due.any() else -1
 
     def before_send(self, gfn: int) -> Timed[None]:
-        """Nothing is left to clear: a sync does all."""
+        """Do nothing: a sync has cleared the whole log."""
         yield from ()
 
     def harvested(self) -> None:
-        """A sync moves records into the bitmap at one go."""
+        """None: a sync moves all records into the bitmap at once."""
         return
 
     def stop_log(self) -> Timed[None]:
@@ -102,7 +102,7 @@ class TcgTracker:
             mark_written(vm.guest.table, c, vm.class_work(c), vm.armed, self._due)
 
     def _check(self, bmap: NDArray[np.uint8], now_ns: int) -> None:
-        """Law 3, right after a harvest: what was written is in the bitmap, and every page is armed again."""
+        """Check law 3 after a harvest: written pages are in the bitmap, and every page is armed again. InvariantError."""
         lost = first_lost(self._due, bmap)
         if lost >= 0:
             raise InvariantError(f"gfn {lost}: written before the sync at {now_ns} ns, and not in the bitmap after it")

@@ -1,9 +1,9 @@
 """One TCP connection as a fluid: send buffer, congestion window, receive window and the acknowledgements that open them.
 
-A connection is one row of integers. A write moves it up to the moment of the write, in *ticks*: what has left the host
-within a tick is acknowledged one round trip later, at the start of the tick then. So its cost is one step a tick (a 64th of
-the round trip, or the link's time for a page if that is longer) and one a page, and it does not matter where the caller
-pauses.
+A connection is one row of integers. A write advances the row to the moment of the write, in *ticks*: bytes that have left
+the host within a tick are acknowledged one round trip later, at the start of that later tick. So a write costs one step a
+tick (a 64th of the round trip, or the link's time for a page if that is longer) and one a page, and pauses of the caller
+change no result.
 
 Linux 6.12: net/ipv4/tcp_output.c::tcp_write_xmit, ::tcp_cwnd_validate, ::tcp_cwnd_application_limited, ::tcp_cwnd_restart;
 net/ipv4/tcp_cong.c::tcp_slow_start, ::tcp_cong_avoid_ai; net/ipv4/tcp_cubic.c::cubictcp_cong_avoid, ::hystart_update;
@@ -31,18 +31,25 @@ N_ROW = ACKS + _RING
 UNBOUNDED = 1 << 62
 """TCP_INFINITE_SSTHRESH: no congestion was seen."""
 PIECE_BYTES = 8 + 4096
-"""What goes to the link at a go, and what one acknowledgement is for, at most: a page with its header."""
+"""Most bytes handed to the link at once, and most bytes of one acknowledgement: a page with its header."""
 CUBIC_SHARE = 20
 """Without a loss, cubic's window grows by 5 % a round trip (tcp_cubic.c::bictcp_update, last_max_cwnd == 0)."""
 PS_PER_S = 1_000_000_000_000
 
 
 class Path(NamedTuple):
-    """What is constant for a connection; rtt_ps 0: no latency, and no window limits it.
+    """Constants of a connection.
 
-    tick_ps: at least the link's time for a piece (piece_ps); ticks: of a round trip; link_bytes_per_s: 0 = no brake.
-    window_bytes: most in flight, of receive window and send buffer; train_bytes: window at which hystart_update ends slow
-    start, at the earliest; rto_ps: idle time after which the window shrinks, 0 = it does not.
+    rtt_ps: round trip; 0: no latency, and no window limits the stream.
+    tick_ps: length of a tick, at least ``piece_ps``.
+    ticks: ticks of a round trip.
+    link_bytes_per_s: bandwidth, 0: no limit.
+    piece_ps: the link's time for PIECE_BYTES.
+    send_buffer_bytes: payload that the send buffer holds.
+    window_bytes: most bytes in flight, the smaller of receive window and send buffer.
+    initial_cwnd: congestion window at the start [bytes].
+    train_bytes: smallest window at which hystart_update ends slow start.
+    rto_ps: idle time after which the window shrinks; 0: the window does not shrink.
     """
 
     rtt_ps: int
@@ -62,15 +69,15 @@ NO_LATENCY = Path(0, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 
 @inlined
 def _is_cwnd_limited(row: NDArray[np.int64]) -> bool:
-    """Whether an acknowledgement lets the window grow; slow start needs half of it used (tcp_is_cwnd_limited)."""
+    """Whether an acknowledgement may enlarge the window; in slow start half of it in use is enough (tcp_is_cwnd_limited)."""
     return bool(row[LIMITED] == 1 or row[CWND] < min(row[SSTHRESH], 2 * row[MAX_OUT]))
 
 
 @inlined
 def _acknowledge(row: NDArray[np.int64], path: Path, n_bytes: int) -> None:
-    """``n_bytes`` are acknowledged: the window grows by as much in slow start, by a twentieth beyond (cubictcp_cong_avoid).
+    """Acknowledge ``n_bytes``: the window grows by ``n_bytes`` in slow start, by a twentieth beyond (cubictcp_cong_avoid).
 
-    Only if it is in use: one that was not full grows to twice what was in flight, and in slow start alone.
+    A window that was not full grows in slow start alone, and to twice the bytes that were in flight at most.
     """
     row[IN_FLIGHT] -= n_bytes
     row[ACKED] += n_bytes
@@ -83,13 +90,13 @@ def _acknowledge(row: NDArray[np.int64], path: Path, n_bytes: int) -> None:
 
 @inlined
 def _remember_thresh(row: NDArray[np.int64]) -> None:
-    """Slow start may come back up to three quarters of the window that is given up (tcp_current_ssthresh)."""
+    """Let slow start grow back to three quarters of the current window, which is about to shrink (tcp_current_ssthresh)."""
     row[SSTHRESH] = max(row[SSTHRESH], (row[CWND] >> 1) + (row[CWND] >> 2))
 
 
 @inlined
 def _validate(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
-    """After sending: is the window in use? One that was not for an RTO shrinks to the middle (tcp_cwnd_validate)."""
+    """After a send, note whether the window is in use; a window unused for an RTO shrinks half-way (tcp_cwnd_validate)."""
     out, is_full = row[IN_FLIGHT], row[IN_FLIGHT] >= row[CWND]
     if is_full or row[ACKED] >= row[USAGE_END] or (row[LIMITED] == 0 and out > row[MAX_OUT]):
         row[LIMITED], row[MAX_OUT], row[USAGE_END] = int(is_full), out, row[ACKED] + out
@@ -101,7 +108,7 @@ def _validate(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
         return
     row[STAMP_PS] = now_ps
     used = max(row[USED], path.initial_cwnd)
-    if out + row[UNSENT] > path.send_buffer_bytes:  # SOCK_NOSPACE: the writer waits, so it is not the writer that is slow
+    if out + row[UNSENT] > path.send_buffer_bytes:  # SOCK_NOSPACE: the writer waits for the socket, so it is not slow
         return
     if used < row[CWND]:
         _remember_thresh(row)
@@ -148,9 +155,9 @@ def _transmit(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
 
 @inlined
 def _next_tick(row: NDArray[np.int64], path: Path) -> None:
-    """The next tick begins: its acknowledgements come in one after the other, and after each goes out what it allows.
+    """Begin the next tick: take its acknowledgements one by one, and after each send the bytes that it allows.
 
-    All at once they would find the window unused where it was full (a receiver acknowledges each second segment).
+    A receiver acknowledges each second segment. One acknowledgement for the whole tick would find a full window unused.
     """
     row[TICK] += 1
     at = ACKS + (row[TICK] & (_RING - 1))
@@ -166,7 +173,7 @@ def _next_tick(row: NDArray[np.int64], path: Path) -> None:
 
 @jit
 def write(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> int:
-    """Moment [ns] at which the send buffer has taken the last of ``n_bytes`` written at ``t_ns``: the writer goes on.
+    """Moment [ns] at which the send buffer has taken the last of ``n_bytes`` written at ``t_ns``, and the writer continues.
 
     row: int64[N_ROW], in place. The buffer keeps a byte until it is acknowledged.
 
@@ -192,7 +199,7 @@ def write(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> int:
 
 @jit
 def drain(row: NDArray[np.int64], path: Path) -> None:
-    """Go on until all that was written has left; then FREE_PS says when that is. In place, so pass a copy."""
+    """Advance until all written bytes have left the host, at FREE_PS. Changes ``row`` in place, so pass a copy."""
     while row[UNSENT] > 0:
         _next_tick(row, path)
 

@@ -1,6 +1,6 @@
 """The migration thread: setup, the pre-copy loop, completion (migration.c::migration_thread).
 
-7.2 and 10.x differ where ``Behaviour`` says so; what is common stands here once.
+QEMU 7.2 and 10.x differ by ``Behaviour``; this file has the code that they share.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RATE_PERIOD_MS = 1000
 
 
 class Migration:
-    """One outgoing migration. ``done`` comes up when it has completed or was cancelled."""
+    """One outgoing migration; the event ``done`` fires when it has completed or was cancelled."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Migration:
                 yield from self._rate_limit()
 
     def _setup(self) -> Step:
-        """Connect, then what migration_thread does before its loop; its first window opens before the log is on."""
+        """Connect, then do the work of migration_thread before its loop; the first window opens before the log is on."""
         m = self.state
         m.start_ns, m.expected_downtime_ms = self._env.now_ns, self.parameters.downtime_limit_ms
         self._set_status("setup")
@@ -151,7 +151,7 @@ class Migration:
         return pending == 0 or pending < threshold
 
     def _completion(self) -> Step:
-        """migration_completion: stop the VM, send what is left without a limit, hand over."""
+        """migration_completion: stop the VM, send the remaining pages without a rate limit, hand over."""
         m = self.state
         self._cut()
         m.downtime_start_ns, m.precopy_bytes, m.switching_over = self._env.now_ns, self.ram.sent_bytes, True
@@ -200,7 +200,7 @@ class Migration:
     # -- dirty bitmap
 
     def _bitmap_sync(self) -> Step:
-        """migration_bitmap_sync: harvest, count what is new, evaluate rates and throttle once a second."""
+        """migration_bitmap_sync: harvest, count the newly dirty pages, evaluate rates and throttle once a second."""
         m = self.state
         m.dirty_sync_count += 1
         m.time_last_bitmap_sync_ms = m.time_last_bitmap_sync_ms or self.now_ms
@@ -249,7 +249,7 @@ class Migration:
         )
 
     def _time_out(self) -> Step:
-        """migrate_cancel at the time-out: the figures are those of that moment; the VM keeps running.
+        """migrate_cancel at the time-out: query-migrate keeps the figures of that moment; the VM keeps running.
 
         # Model limit: a time-out within setup cancels when setup is over, one within the switchover not at all.
         # Model limit: cancelling takes no time: QEMU's state "cancelling" does not show.
@@ -265,7 +265,7 @@ class Migration:
             yield self._env.timeout(SERIES_PERIOD_NS)
 
     def _cut(self) -> None:
-        """End a sample here, between two of the sampler's: from now on the guest runs at another rate."""
+        """Take a sample between two of the sampler's: from now on the guest runs at another rate."""
         self._sample()
         self.recorder.on_cut()
 
@@ -282,7 +282,7 @@ class Migration:
 
 
 def _in_background(env: Clock, step: Step) -> None:
-    """Begin ``step`` now; what is left of it goes on beside its caller. No event if it takes no time."""
+    """Begin ``step`` now and let its rest run beside the caller; a step that takes no time adds no event."""
     first = next(step, None)
     if first is not None:
         env.process(_rest(first, step))

@@ -16,7 +16,7 @@ def total_bytes(m: MigrationState, ram: RamState) -> int:
 
 
 def switchover_bytes_per_ms(measured_bytes_per_ms: float, p: MigrationParameters) -> float:
-    """Bandwidth that threshold and expected downtime are computed with; what is told counts in whole bytes/ms."""
+    """Bandwidth behind threshold and expected downtime; QEMU rounds avail_switchover_bandwidth down to whole bytes/ms."""
     told = p.avail_switchover_bandwidth
     return float(told // 1000) if told else measured_bytes_per_ms
 
