@@ -25,8 +25,14 @@ MAP_BINS = 64
 
 @dataclass(frozen=True)
 class AgeingSpec:
-    """policy: a name of the registry, for "ageing"; call_pages: of a scan; flush: by clear_flush_young, as reclaim does,
-    else by clear_young; passes: a run waits for, 0: for none; mmu_lock: how ageing takes it.
+    """An ageing daemon of a scenario.
+
+    policy: a name of the registry that serves "ageing".
+    period_ns: time from the start of a pass to the start of the next.
+    call_pages: pages of one notifier call of a scan.
+    flush: the daemon calls clear_flush_young, as reclaim does, else clear_young.
+    passes: passes that a run waits for; 0: the run waits for none.
+    mmu_lock: the way in which ageing takes mmu_lock.
     """
 
     policy: str = "scan"
@@ -39,14 +45,20 @@ class AgeingSpec:
 
 @dataclass(frozen=True)
 class AgeingPass:
-    """start_ns; took_ns: of its calls, without the waits between the samples of a policy that has several.
+    """One pass of the daemon over a VM's memory.
 
-    calls: of the notifier; asked: pages they were about, each once; young: how many of them were young, each once;
-    host_read: of the young, how many the migration thread alone has read; false_old: how many of the others are expected to
-    have been accessed since the pass before, unseen; new: pages that came under the policy as the pass began.
-
-    work_ns: what the guest's work clocks had done at the start, summed; mean_ages, young_shares: float64[bins of gfns], of
-    the pages of a bin that were ever asked about, after it; NaN where there are none.
+    start_ns: start of the pass.
+    took_ns: time of its notifier calls, without the waits between samples.
+    calls: notifier calls.
+    asked: pages whose accessed bit the calls tested, each page once.
+    young: young pages among ``asked``, each page once.
+    host_read: pages among ``young`` that the migration thread alone has read.
+    false_old: expected number of old pages that the guest has accessed since the previous pass, unseen.
+    work_ns: time on the guest's work clocks at the start, summed.
+    new: pages inserted into the policy as the pass began.
+    mean_ages: float64[bins of gfns], mean age in passes of the bin's pages that any pass has tested, after this pass; NaN:
+    no such page.
+    young_shares: float64[bins of gfns], young pages among the bin's pages that this pass tested; NaN: no such page.
     """
 
     start_ns: int
@@ -63,18 +75,20 @@ class AgeingPass:
 
 
 Listener = Callable[[AgeingPass, Pages], None]
-"""Told of a pass that is over: with int64[k] pages that the policy takes for used and the pass did not find young."""
+"""Called after a pass, with int64[k] pages that the policy counts as used and the pass did not find young."""
 
 
 class AgeingDaemon:
-    """``passes`` so far. young_counts: int32[n_pages], how many passes found each page young; ages: int32[n_pages], how many
-    of those that asked about it since did not, -1: none has asked.
+    """A host thread that ages one VM's memory, pass after pass.
 
-    A pass begins each ``period_ns``, or when the one before is over if that takes longer. With a policy it asks about the
-    pages that the policy names, page by page, in ``samples`` steps at even distances; without one about all memory,
-    ``call_pages`` a call. ``flushes``: by clear_flush_young, as reclaim does; else by clear_young.
-    young: uint8[n_pages], the pages that the last pass found young. over: comes up as a pass begins when so many as are
-    waited for are over.
+    A pass begins each ``period_ns``, or at the end of the previous pass if that is later. With a policy, the pass tests the
+    pages that the policy names, page by page, in ``samples`` steps at even distances. Without a policy it tests all memory,
+    ``call_pages`` a call.
+    passes: the passes so far.
+    young_counts: int32[n_pages], passes that found the page young.
+    ages: int32[n_pages], passes that have tested the page since it was young; -1: no pass has tested the page.
+    young: uint8[n_pages], 1: the last pass found the page young.
+    over: an event that fires as the next pass begins after the passes that the run waits for.
     """
 
     def __init__(
@@ -91,10 +105,14 @@ class AgeingDaemon:
         pages: VmPages | None = None,
         passes: int = 0,
     ) -> None:
-        """``policy``: gets the pages that the host has, in the order of gfns: here, and new ones when a pass begins.
+        """Insert the resident pages into ``policy``, in the order of gfns, and start the thread.
 
-        resident_only: calls that are about no page which the host has are left out. pages: where the VM's pages are, if its
-        host can run short. passes: how many are waited for, 0: none.
+        period_ns, call_pages, samples: see the class.
+        policy: gets new resident pages as each pass begins; None: the daemon scans.
+        flushes: the daemon calls clear_flush_young, as reclaim does, else clear_young.
+        resident_only: the scan leaves out calls about ranges without a resident page.
+        pages: the places of the VM's pages; None: the host cannot run short of memory.
+        passes: passes until ``over`` fires; 0: ``over`` does not fire.
         """
         assert period_ns >= 1, "a period takes time"
         assert call_pages >= 1, "a call is about a page at least"
@@ -117,11 +135,11 @@ class AgeingDaemon:
 
     @property
     def bin_edges(self) -> NDArray[np.int64]:
-        """int64[bins + 1], gfns: where the bins of ``mean_ages`` and ``young_shares`` begin and end."""
+        """int64[bins + 1], gfns: bounds of the bins of ``mean_ages`` and ``young_shares``."""
         return self._edges
 
     def listen(self, listener: Listener) -> None:
-        """Tell ``listener`` of each pass from now on."""
+        """Call ``listener`` after each pass from now on."""
         self._listeners.append(listener)
 
     def _run(self) -> Generator[simpy.Event, Any, None]:
@@ -137,7 +155,7 @@ class AgeingDaemon:
                 tell(self.passes[-1], self._held())
 
     def _take_in(self) -> int:
-        """Pages that the host has got come under the policy; returns how many."""
+        """Insert newly resident pages into the policy; return their number."""
         if self._policy is None:
             return 0
         backing = self._vm.engine.pages.backing
@@ -178,7 +196,7 @@ class AgeingDaemon:
         )  # fmt: skip
 
     def _step(self) -> Generator[simpy.Event, Any, int]:
-        """The calls of one step; returns how many. A step that tests pages learns from the tests what was young."""
+        """Make the notifier calls of a step; return their number. A policy that tests gets young pages from its tests."""
         firsts, call_pages, tested = self._calls()
         event = CLEAR_FLUSH_YOUNG if self._flushes else CLEAR_YOUNG
         self._vm.engine.tlb.model(self._vm.env.now_ns)
@@ -191,7 +209,7 @@ class AgeingDaemon:
         return len(tested) + len(firsts)
 
     def _calls(self) -> tuple[Pages, int, Pages]:
-        """(where the clearing calls of a step begin, pages of each, pages that are tested before)."""
+        """(first gfns of the clearing calls of a step, pages of each call, pages that are tested before them)."""
         if self._policy is not None:
             scan = self._asked(self._policy)
             return scan.asked, 1, scan.tested
@@ -208,9 +226,10 @@ class AgeingDaemon:
         return policy.age(self._seen)
 
     def _share(self, host: VmPages, asked: Pages) -> int:
-        """Reclaim is to know what was young, and what reclaim made old meanwhile was (folio_set_young, _test_idle).
+        """Exchange flags with reclaim: PG_young for pages found young here, PG_idle for pages that reclaim made old.
 
-        Returns how many pages are young because the migration thread has read them, and the guest has not accessed them.
+        mm/page_idle.c: folio_set_young, folio_test_idle. Returns the number of pages that are young because the migration
+        thread has read them, and not because the guest has accessed them.
         """
         there = asked[host.where[asked] == RESIDENT]
         found, users = there[self.young[there] == 1], host.not_idle[there]
@@ -223,7 +242,10 @@ class AgeingDaemon:
 def daemon_of(
     vm: LiveVm, notifier: MmuNotifier, spec: AgeingSpec, era: str, pages: VmPages | None = None, seed: int = 1
 ) -> AgeingDaemon:
-    """The daemon that ``spec`` asks for, in a kernel of ``era``; seed: of the draws of a policy that draws. InputError."""
+    """The daemon of ``spec`` in a kernel of ``era``; seed: of a policy that draws.
+
+    InputError for a policy that does not age.
+    """
     found = policy_of(spec.policy, era, "ageing")
     by = None if found.scans else found.passes
     return AgeingDaemon(

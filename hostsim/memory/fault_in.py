@@ -1,4 +1,4 @@
-"""Faults that the host has to work on: a frame for a first touch, a page from the swap cache, a page from swap."""
+"""Faults that the host resolves: a frame for a first touch, a page from the swap cache, a page from swap."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Step = Generator[simpy.Event, Any, None]
 
 
 class FaultIn:
-    """HostPages of one VM: what finds its pages."""
+    """HostPages of one VM: resolves faults on its pages."""
 
     # Model limit: an asynchronous page fault puts a task to sleep in user mode and kernel mode alike.
     # Model limit: a page that is swapped in is mapped writable, so its copy in swap is given up.
@@ -76,7 +76,7 @@ class FaultIn:
         self._memory.check()
 
     def _fill_up(self, waits: FaultWaits) -> Step:
-        """A CPU's list of free frames is filled up (mm/page_alloc.c::rmqueue_bulk)."""
+        """Refill a CPU's list of free frames (mm/page_alloc.c::rmqueue_bulk)."""
         pages, memory = self._pages, self._memory
         pages.take_in_fresh()
         yield from memory.take(pages, 1, waits)
@@ -85,7 +85,7 @@ class FaultIn:
         pages.vm.engine.pages.add_frames(1 + more)
 
     def _bring(self, page: int, waits: FaultWaits) -> Step:
-        """Until the page is resident (mm/memory.c::do_swap_page)."""
+        """Make the page resident; another fault or reclaim may move it at each wait (mm/memory.c::do_swap_page)."""
         while (place := int(self._where[page])) != RESIDENT:
             if place == SWAPPED:
                 yield from self._read(page, waits)
@@ -95,13 +95,13 @@ class FaultIn:
                 yield from self._from_cache(page, waits)
 
     def _from_cache(self, page: int, waits: FaultWaits) -> Step:
-        """The page is in the swap cache: read ahead, or not written out yet."""
+        """Map a page of the swap cache, which was read ahead or is still being written."""
         yield self._env.timeout(self._device.spec.cache_ns)
         if self._where[page] in {CACHED, WRITING}:
             self._map(page, waits)
 
     def _read(self, page: int, waits: FaultWaits) -> Step:
-        """Read a page, and what is swapped around it if frames are at leisure (mm/swap_state.c::swapin_readahead)."""
+        """Read a page, with swapped neighbours if frames are free above low (mm/swap_state.c::swapin_readahead)."""
         pages, memory = self._pages, self._memory
         yield from memory.take(pages, 1, waits)
         if self._where[page] != SWAPPED:
@@ -129,7 +129,7 @@ class FaultIn:
         self._map(page, waits)
 
     def _map(self, page: int, waits: FaultWaits) -> None:
-        """The page goes into the host's page table for the waiter; its slot is free."""
+        """Map the page for the waiter and free its swap slot."""
         pages = self._pages
         is_listed = self._where[page] == CACHED
         self._where[page] = RESIDENT
@@ -140,7 +140,7 @@ class FaultIn:
             pages.policy.insert(np.array([page], np.int64))
 
     def _ahead(self, page: int) -> list[int]:
-        """Other pages to read with ``page``: by slot from a disk that turns, by address from others, none from memory."""
+        """Other pages to read with ``page``: by slot from a rotational disk, by address from others, none from RAM."""
         pages, cluster = self._pages, 1 << self._memory.spec.page_cluster
         if self._device.spec.synchronous:
             return []

@@ -1,4 +1,4 @@
-"""Who waits for a page: a vCPU, a task of the guest that sleeps meanwhile, or the migration thread; each for itself."""
+"""Waits for pages, by waiter: a vCPU, a sleeping task of the guest, the migration thread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ Step = Generator[simpy.Event, Any, None]
 
 
 class FaultWaits:
-    """Of one kind of waiter of one VM. latencies: of faults, by kind; reclaims: of direct reclaim within them."""
+    """Waits of one kind of waiter of one VM.
+
+    latencies: of faults, by kind (FAULTS).
+    reclaims: of direct reclaim within the faults.
+    """
 
     def __init__(self, env: Clock) -> None:
         self.latencies = {kind: Latencies() for kind in FAULTS}
@@ -26,7 +30,7 @@ class FaultWaits:
         self._since_ns: list[int] = []
 
     def timed(self, kind: str, work: Step) -> Step:
-        """A fault of ``kind`` waits for ``work``."""
+        """Do ``work`` and record its time as the latency of a fault of ``kind``."""
         asked_ns = self._env.now_ns
         self._since_ns.append(asked_ns)
         yield from work
@@ -41,5 +45,5 @@ class FaultWaits:
 
     @property
     def fetched(self) -> int:
-        """Pages that were waited for and came, from the swap cache or the swap device."""
+        """Faults resolved from the swap cache or the swap device."""
         return self.latencies[MINOR].count + self.latencies[MAJOR].count

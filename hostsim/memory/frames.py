@@ -18,7 +18,11 @@ MIN_FREE_KIB = (128, 262144)
 
 
 class Watermarks(NamedTuple):
-    """Frames that are free. Below ``low`` kswapd wakes, and works until ``high`` are; below ``min`` who asks reclaims."""
+    """Watermarks of free frames.
+
+    low: below it kswapd is woken; kswapd reclaims until ``high`` frames are free.
+    min: below it the allocating thread reclaims by itself.
+    """
 
     min: int
     low: int
@@ -26,7 +30,7 @@ class Watermarks(NamedTuple):
 
 
 def watermarks(total: int) -> Watermarks:
-    """Of ``total`` frames (mm/page_alloc.c::__setup_per_zone_wmarks, ::calculate_min_free_kbytes)."""
+    """Watermarks of ``total`` frames (mm/page_alloc.c::__setup_per_zone_wmarks, ::calculate_min_free_kbytes)."""
     kib = max(MIN_FREE_KIB[0], min(MIN_FREE_KIB[1], isqrt(total * KIB_PER_PAGE * 16)))
     least = min(kib // KIB_PER_PAGE, total // 4)
     step = max(least // 4, total * WATERMARK_SCALE // 10_000)
@@ -34,7 +38,7 @@ def watermarks(total: int) -> Watermarks:
 
 
 def kept_at_start(filled: Sequence[int], limits: Sequence[int], total: int) -> list[int]:
-    """How many of its ``filled`` pages each VM has in ``total`` frames: of all the same share, no more than its limit."""
+    """Resident pages of each VM at the start: one fraction for all VMs of their ``filled`` pages, at most the limit."""
     room, wanted = max(0, total - watermarks(total).high), sum(filled)
     fair = filled if wanted <= room else [pages * room // wanted for pages in filled]
     return [min(pages, limit) for pages, limit in zip(fair, limits, strict=True)]
@@ -50,22 +54,22 @@ class Frames:
         self._freed: simpy.Event = env.event()
 
     def take(self, n: int) -> None:
-        """``n`` of the free ones are used from now on."""
+        """Take ``n`` free frames into use."""
         assert n <= self.free, "a frame is used twice"
         self.free -= n
 
     def give(self, n: int) -> None:
-        """``n`` are free again; who waits for that goes on."""
+        """Free ``n`` frames and wake the processes that wait for frames."""
         self.free += n
         assert self.free <= self.total, "a frame is freed twice"
         if n:
             self.wake()
 
     def wake(self) -> None:
-        """Those that wait for frames look again."""
+        """Wake the processes that wait for frames; they test their condition again."""
         event, self._freed = self._freed, self._env.event()
         event.succeed()
 
     def freed(self) -> simpy.Event:
-        """Comes up when frames have become free."""
+        """An event that fires when frames have become free."""
         return self._freed

@@ -29,16 +29,21 @@ NO_LIMIT = 1 << 62
 
 
 class OutOfMemory(NamedTuple):
-    """When nothing could be reclaimed any more, and the VM that the kernel would kill, the one with the most frames."""
+    """The moment at which reclaim failed for good, and the VM that the kernel would kill: the one with the most frames."""
 
     ns: int
     vm: int
 
 
 class HostMemory:
-    """frames, area, device: None without swap; vms: their pages. ``exhausted`` comes up when memory has run out.
+    """Frames and swap of a host, shared by its VMs.
 
     Build it, ``add`` the VMs before any of them has run, then ``begin``.
+    frames: free frames and watermarks.
+    area: swap slots.
+    device: the swap device, None: no swap.
+    vms: pages of each VM, by its number.
+    exhausted: an event that fires when memory has run out.
     """
 
     def __init__(self, env: Clock, spec: HostMemorySpec, seed: int) -> None:
@@ -56,10 +61,12 @@ class HostMemory:
     def add(
         self, vm: LiveVm, notifier: MmuNotifier, limit: int = NO_LIMIT, era: str = "E6", policy: AgeingPolicy | None = None
     ) -> VmPages:
-        """``vm`` has its pages from here.
+        """Serve the pages of ``vm`` from this memory.
 
-        limit: frames that it may have (memory.max of its group); era: of its kernel; policy: in place of that of the host.
-        InputError if there is no such policy.
+        limit: most frames of the VM (memory.max of its memory cgroup).
+        era: of its kernel.
+        policy: used in place of the host's policy.
+        InputError if the host's policy does not exist.
         """
         made = policy or self._policy(era, vm.memory.n_pages)
         pages = VmPages(len(self.vms), vm, notifier, made, limit)
@@ -77,7 +84,7 @@ class HostMemory:
         return made
 
     def begin(self) -> None:
-        """What does not fit is in swap to begin with: of each VM the same share, its highest gfns. kswapd runs."""
+        """Swap out the pages that do not fit, the highest gfns of each VM in proportion to its pages, and start kswapd."""
         filled, limits = [pages.charged for pages in self.vms], [pages.limit for pages in self.vms]
         for pages, kept in zip(self.vms, kept_at_start(filled, limits, self.frames.total), strict=True):
             self._swap_out_at_start(pages, kept)
@@ -98,7 +105,7 @@ class HostMemory:
         pages.policy.insert(resident[:kept])
 
     def take(self, pages: VmPages, n: int, waits: FaultWaits) -> Generator[simpy.Event, Any, None]:
-        """``n`` frames for a VM: below the low watermark kswapd wakes, below min the thread that asks (``waits``) reclaims.
+        """Allocate ``n`` frames for a VM: below the low watermark wake kswapd, below min reclaim in this thread (``waits``).
 
         mm/page_alloc.c::__alloc_pages_slowpath; mm/memcontrol.c::try_charge_memcg.
         """
@@ -113,26 +120,26 @@ class HostMemory:
         self.charge(pages, n)
 
     def charge(self, pages: VmPages, n: int) -> None:
-        """``n`` free frames are the VM's."""
+        """Charge ``n`` free frames to the VM, and wake kswapd below the low watermark."""
         self.frames.take(n)
         pages.charged += n
         if self.frames.free < self.frames.low:
             self.reclaim.wake()
 
     def give_back(self, pages: VmPages, n: int) -> None:
-        """``n`` frames of the VM are free."""
+        """Free ``n`` frames of the VM."""
         pages.charged -= n
         self.frames.give(n)
 
     def at_leisure(self, pages: VmPages, most: int) -> int:
-        """How many frames, ``most`` at most, the VM can have with nobody woken for it."""
+        """Frames, ``most`` at most, that the VM can take without waking kswapd."""
         return max(0, min(most, self.frames.free - self.frames.low, pages.limit - pages.charged))
 
     def _has_room(self, pages: VmPages, n: int) -> bool:
         return self.frames.free - n >= self.frames.min and pages.charged + n <= pages.limit
 
     def _run_out(self, vms: Sequence[VmPages]) -> Generator[simpy.Event, Any, None]:
-        """mm/oom_kill.c::out_of_memory: who of ``vms`` would go has the most frames. The run is over."""
+        """End the run; the victim is the one of ``vms`` with the most frames (mm/oom_kill.c::out_of_memory)."""
         # Model limit: a run ends when memory runs out: no VM is killed to let the others go on.
         if self.out_of_memory is None:
             victim = max(vms, key=lambda pages: pages.charged)
@@ -157,7 +164,7 @@ class HostMemory:
 
 
 def attach(env: Clock, spec: HostMemorySpec, vms: Sequence[tuple[LiveVm, MmuNotifier]], seed: int) -> HostMemory:
-    """A host memory with all ``vms``, begun."""
+    """A host memory that serves all ``vms`` and has begun."""
     memory = HostMemory(env, spec, seed)
     for vm, notifier in vms:
         memory.add(vm, notifier)

@@ -1,4 +1,4 @@
-"""Where each page of a VM is: with the host, in swap, or between the two."""
+"""The place of each page of a VM: in a frame of the host, in swap, or between the two."""
 
 from __future__ import annotations
 
@@ -22,18 +22,25 @@ SWAPPED, READING, CACHED, WRITING = range(AWAY, AWAY + 4)
 PLACES = {UNTOUCHED: "untouched", RESIDENT: "resident", SWAPPED: "swapped", READING: "reading", CACHED: "cached",
           WRITING: "writing"}  # fmt: skip
 BY_GUEST, BY_HOST = 1, 2
-"""Flags of ``not_idle``: who has accessed the page, or had it brought in."""
+"""Flags of ``not_idle``: the guest or a thread of the host has accessed the page, or faulted it in."""
 HAS_FRAME = (RESIDENT, READING, CACHED, WRITING)
 
 
 class VmPages:
-    """where: uint8[n_pages], the engine's backing; host_young: uint8[n_pages], 1: accessed, and reclaim has not seen it: a
-    thread of the host has read the page, or made it old (PG_young); not_idle: uint8[n_pages], BY_GUEST | BY_HOST: accessed
-    (no PG_idle), and the daemon that tracks idle pages has not seen it: reclaim has made the page old, the migration thread
-    has read it, or it has just come in.
+    """The pages of one VM at the host.
 
-    charged: frames that the VM has, those at hand of its vCPUs included; limit: how many it may have; slot: int64[n_pages].
-    waits: of faults that waited for the host, by waiter; counts: what happened.
+    where: uint8[n_pages], place of each page, the engine's ``backing``.
+    host_young: uint8[n_pages], 1: an access that reclaim has not seen, by a thread of the host that read the page, or by the
+    guest before a daemon made the page old (PG_young).
+    not_idle: uint8[n_pages], BY_GUEST | BY_HOST: an access that the idle-tracking daemon has not seen (PG_idle is clear):
+    reclaim made the page old, the migration thread read it, or a fault brought it in.
+    slot: int64[n_pages], swap slot or NO_SLOT.
+    token: int64[n_pages], swap-outs of the page so far.
+    charged: frames of the VM, the free lists of its vCPUs included.
+    limit: most frames of the VM.
+    waits: of faults, by waiter.
+    counts: events by name.
+    arriving: gfn to the event that fires when the read of the page is complete.
     """
 
     def __init__(self, number: int, vm: LiveVm, notifier: MmuNotifier, policy: AgeingPolicy, limit: int) -> None:
@@ -50,11 +57,11 @@ class VmPages:
         self.counts: Counter[str] = Counter()
         self.arriving: dict[int, simpy.Event] = {}
         self.isolated: set[int] = set()
-        """Taken from the policy to be swapped out, and mapped still."""
+        """Pages taken off the policy to be swapped out, still mapped."""
         self._young = np.zeros(n_pages, np.uint8)
 
     def take_in_fresh(self) -> None:
-        """Pages that vCPUs populated by themselves come under the policy (mm/swap.c::lru_add_drain)."""
+        """Insert pages that vCPUs populated from their free lists into the policy (mm/swap.c::lru_add_drain)."""
         fresh: Pages = self.vm.engine.pages.take_fresh()
         if len(fresh):
             self.counts["populated"] += len(fresh)
@@ -67,7 +74,7 @@ class VmPages:
         return self._young
 
     def copy_of(self, page: int) -> Copy:
-        """What is about to be swapped out."""
+        """The copy of ``page`` that the next swap-out writes."""
         self.token[page] += 1
         return Copy(self.number, page, int(self.token[page]), bool(self.vm.memory.zero[page]))
 
@@ -96,7 +103,7 @@ class VmPages:
         self._check_listed()
 
     def _check_listed(self) -> None:
-        """Under the policy is what is resident or read ahead, but for what came in since it was last told."""
+        """InvariantError unless policy and fresh pages hold exactly the resident and cached pages, without isolated ones."""
         listed = np.zeros(len(self.where), np.bool_)
         listed[self.policy.resident_pages()] = True
         listed[self.vm.engine.pages.fresh()] = True

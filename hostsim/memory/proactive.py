@@ -1,4 +1,4 @@
-"""Proactive reclaim: a thread that scans a VM's memory by the clock and pages out what has been idle long enough."""
+"""Proactive reclaim: a thread that scans a VM's memory periodically and pages out pages that were idle long enough."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from hostsim.memory.policies.protocol import ColdPolicy
 
 
 class ScanDone(NamedTuple):
-    """start_ns, took_ns: of the asking; cold: pages paged out after it; resident: pages of the VM's that were left."""
+    """One scan.
+
+    start_ns, took_ns: of the ageing step.
+    cold: pages paged out after it.
+    resident: frames of the VM after that.
+    """
 
     start_ns: int
     took_ns: int
@@ -23,12 +28,12 @@ class ScanDone(NamedTuple):
 
 
 class ProactiveReclaim:
-    """``scans`` so far. A scan begins each ``scan_ns``, or when the one before is over."""
+    """The thread; ``scans`` so far. A scan begins each ``scan_ns``, or at the end of the previous scan if that is later."""
 
     def __init__(
         self, memory: HostMemory, pages: VmPages, policy: ColdPolicy, scan_ns: int, *, flushes: bool = True
     ) -> None:
-        """``policy``: of ``pages``; flushes: accessed bits are cleared by clear_flush_young, else by clear_young."""
+        """``policy``: of ``pages``; flushes: the scan clears accessed bits by clear_flush_young, else by clear_young."""
         assert scan_ns >= 1, "a scan takes time"
         assert pages.policy is policy, "pages go by the policy that is scanned"
         self.scans: list[ScanDone] = []
@@ -45,7 +50,7 @@ class ProactiveReclaim:
             yield from self._scan()
 
     def _scan(self) -> Generator[simpy.Event, Any, None]:
-        """A step of ageing, then cold pages go. The flush of clear_flush_young is gone from era E5 on."""
+        """Age by one step, then page out the cold pages. From era E5 on clear_flush_young does not flush."""
         env, reclaim, pages = self._memory.env, self._memory.reclaim, self._pages
         start_ns = env.now_ns
         yield from reclaim.age(pages, self._event)

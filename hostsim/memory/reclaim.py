@@ -1,4 +1,4 @@
-"""Reclaim: kswapd and those who cannot wait for it take pages from VMs, swap them out and free their frames."""
+"""Reclaim: kswapd, and threads in direct reclaim, take pages from VMs, swap them out and free their frames."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Progress = Generator[simpy.Event, Any, int]
 SWAP_CLUSTER_MAX = 32
 """include/linux/swap.h: pages that are reclaimed at a time."""
 MAX_FAILURES = 16
-"""mm/internal.h::MAX_RECLAIM_RETRIES: after so many vain attempts kswapd sleeps until it is woken."""
+"""mm/internal.h::MAX_RECLAIM_RETRIES: kswapd sleeps after this many attempts without progress, until it is woken."""
 THROTTLE_NS = 20_000_000
 """mm/vmscan.c::reclaim_throttle, VMSCAN_THROTTLE_NOPROGRESS: 20 ms (HZ / 50)."""
 RETRY_NS = 100_000_000
 """mm/vmscan.c::kswapd_try_to_sleep naps HZ / 10 before it really sleeps."""
 IDLE_ROUNDS = 8
-"""A policy that names no page so often in turn has none."""
+"""Reclaim gives up on a policy that names no page this often in turn."""
 
 
 class Reclaim:
-    """writing: pages being written out."""
+    """kswapd and direct reclaim of a host; writing: pages under writeback."""
 
     # Model limit: swap holds anonymous memory only: there is no page cache that could shrink first.
 
@@ -48,12 +48,12 @@ class Reclaim:
         self._woken: simpy.Event = env.event()
 
     def wake(self) -> None:
-        """Kswapd has something to do (wakeup_kswapd)."""
+        """Wake kswapd (wakeup_kswapd)."""
         if not self._woken.triggered:
             self._woken.succeed()
 
     def kswapd(self) -> Step:
-        """Frees frames up to the high watermark each time it is woken (mm/vmscan.c::kswapd, ::balance_pgdat)."""
+        """Free frames up to the high watermark after each wake-up (mm/vmscan.c::kswapd, ::balance_pgdat)."""
         while True:
             yield self._woken
             self._trace("mm_vmscan_kswapd_wake")
@@ -79,14 +79,17 @@ class Reclaim:
                 yield from self._pause()
 
     def _pause(self) -> Step:
-        """Until something is written out, or a while (mm/vmscan.c::reclaim_throttle)."""
+        """Wait until a writeback ends, or for THROTTLE_NS without writeback (mm/vmscan.c::reclaim_throttle)."""
         if self.writing:
             yield self._frames.freed()
         else:
             yield self._env.timeout(THROTTLE_NS)
 
     def direct(self, vms: Sequence[VmPages], asker: VmPages, waits: FaultWaits) -> Progress:
-        """One batch of ``vms`` for a thread of ``asker`` that waits; what is being written is waited for. 0: in vain."""
+        """Reclaim one batch from ``vms`` in a thread of ``asker``, and wait for writeback if there is any.
+
+        waits: of the faulting thread; records the time. Returns the progress [pages], 0: none.
+        """
         started_ns, charged = self._env.now_ns, sum(pages.charged for pages in vms)
         self._trace("mm_vmscan_direct_reclaim_begin", vm=asker.number)
         taken = yield from self.shrink(self._next(vms), SWAP_CLUSTER_MAX)
@@ -101,13 +104,13 @@ class Reclaim:
         return taken + was_writing + max(0, charged - sum(pages.charged for pages in vms))
 
     def _next(self, vms: Sequence[VmPages]) -> VmPages:
-        """The VM whose turn it is: each comes up as often as it has frames (mm/vmscan.c::shrink_node_memcgs)."""
+        """The VM to reclaim from next, each in proportion to its frames (mm/vmscan.c::shrink_node_memcgs)."""
         pages = min(vms, key=lambda vm: (self._shares.get(vm.number, 0.0), vm.number))
         self._shares[pages.number] = self._shares.get(pages.number, 0.0) + 1 / max(1, pages.charged)
         return pages
 
     def shrink(self, pages: VmPages, wanted: int) -> Progress:
-        """Take ``wanted`` pages of a VM, as its policy says; returns how many went. Each page is looked at twice at most."""
+        """Page out ``wanted`` pages of a VM that its policy names; return their number. Scan each page twice at most."""
         taken = scanned = idle = 0
         pages.take_in_fresh()
         if not self._can_reclaim(pages):
@@ -125,12 +128,12 @@ class Reclaim:
         return taken
 
     def _can_reclaim(self, pages: VmPages) -> bool:
-        """Whether anything could go: nobody is asked where no slot is left (mm/vmscan.c::can_reclaim_anon_pages)."""
+        """Whether a swap slot is left or the swap cache has a page to drop (mm/vmscan.c::can_reclaim_anon_pages)."""
         # Model limit: with all slots taken, pages of the swap cache that nobody has mapped are still dropped.
         return self._area.left > 0 or bool((pages.where == CACHED).any())
 
     def age(self, pages: VmPages, event: str = CLEAR_FLUSH_YOUNG) -> Progress:
-        """One step of ageing; returns how many pages were asked about. event: by which the notifier clears accessed bits."""
+        """Age a VM by one step; return the number of tested pages. ``event``: the call that clears accessed bits."""
         pages.take_in_fresh()
         scan = pages.policy.age(pages.look())
         tested = scan.tested[pages.where[scan.tested] == RESIDENT]
@@ -140,14 +143,14 @@ class Reclaim:
         return len(scan.asked)
 
     def _ask(self, pages: VmPages, asked: Pages, event: str = CLEAR_FLUSH_YOUNG) -> Step:
-        """folio_referenced of each page: its young bit is cleared through the notifier, if the host maps the page."""
+        """folio_referenced of each page: clear its young bit through the notifier, if the host maps the page."""
         young, mapped = np.zeros_like(pages.host_young), asked[pages.where[asked] == RESIDENT]
         pages.host_young[asked] = 0
         yield from pages.notifier.each(event, mapped, 1, young)
         pages.not_idle[mapped[young[mapped] == 1]] |= BY_GUEST
 
     def _page_out(self, pages: VmPages, evicted: list[int]) -> Progress:
-        """Unmap pages and write them out, drop those that swap has; how many go (mm/vmscan.c::shrink_folio_list)."""
+        """Unmap and write pages, drop those with a copy in swap; return their number (mm/vmscan.c::shrink_folio_list)."""
         unmapped: list[tuple[int, int]] = []
         dropped = 0
         for page in evicted:
@@ -170,16 +173,16 @@ class Reclaim:
         self._release(pages)
 
     def _keep(self, pages: VmPages, page: int) -> None:
-        """Swap is full."""
+        """Put the page back into the policy: no swap slot is left."""
         pages.isolated.discard(page)
         pages.policy.insert(np.array([page]))
         pages.counts["no_slot"] += 1
 
     def _unmap(self, pages: VmPages, page: int, slot: int) -> Step:
-        """mm/rmap.c::try_to_unmap: from then on the page is in the swap cache."""
+        """Unmap the page (mm/rmap.c::try_to_unmap); from then on it is in the swap cache."""
         yield from pages.notifier.invalidate_range_start(page, page + 1)
         pages.isolated.discard(page)
-        # The flags are the folio's; when the page comes back it is in another one.
+        # PG_young and PG_idle belong to the folio; a swap-in puts the page into another folio.
         pages.host_young[page] = pages.not_idle[page] = 0
         pages.where[page], pages.slot[page] = WRITING, slot
         self._area.store(slot, pages.copy_of(page))
@@ -187,7 +190,7 @@ class Reclaim:
         yield from pages.notifier.invalidate_range_end(page, page + 1)
 
     def _write(self, pages: VmPages, run: list[tuple[int, int]]) -> Step:
-        """Pages in adjacent slots are one request."""
+        """Write the pages of ``run``, whose slots are adjacent, by one request."""
         assert self._device is not None
         pages.counts["swapped_out"] += len(run)
         tokens = [int(pages.token[page]) for page, _ in run]
@@ -201,7 +204,7 @@ class Reclaim:
             self._written(pages, page, slot, token)
 
     def _written(self, pages: VmPages, page: int, slot: int, token: int) -> None:
-        """The frame is free, unless somebody has taken the page back meanwhile."""
+        """End the writeback: free the frame, unless a fault has mapped the page again meanwhile."""
         self.writing -= 1
         if pages.where[page] == WRITING and pages.slot[page] == slot and pages.token[page] == token:
             pages.where[page] = SWAPPED

@@ -1,4 +1,4 @@
-"""What a scenario says of a host's memory."""
+"""A host's memory in a scenario."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ PCP_BATCH = 63
 
 @dataclass(frozen=True)
 class HostMemorySpec:
-    """frames: of the host, for its guests; swap: the device's name, "none": there is none; swap_pages: its size.
+    """Memory of a host.
 
-    policy: a name of the registry, for "memory"; page_cluster: log2 of the pages read at a time; proactive_ns: memory is
-    aged each so often besides, 0: only under pressure;
-    async_pf: a task that waits for swap sleeps, and its vCPU does what else it has to do.
+    frames: frames for guests.
+    swap: name of the swap device, "none": no swap.
+    swap_pages: slots of the device.
+    policy: a name of the registry that serves "memory".
+    page_cluster: log2 of the pages of one swap read (vm.page-cluster).
+    proactive_ns: period of ageing without pressure, 0: the host ages under pressure alone.
+    async_pf: a guest task that waits for swap sleeps, and its vCPU runs other tasks (KVM_ASYNC_PF).
     """
 
     frames: int

@@ -1,4 +1,4 @@
-"""Slots of a swap device: what is in them, and for whom."""
+"""Slots of a swap device, and the copies of pages in them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 from hostsim.core.errors import InvariantError
 
 SLOTS_CACHE = 64
-"""include/linux/swap_slots.h::SWAP_SLOTS_CACHE_SIZE: freed slots go back so many at a time."""
+"""include/linux/swap_slots.h::SWAP_SLOTS_CACHE_SIZE: freed slots go back to the device in batches of this size."""
 NO_SLOT = -1
 
 
 class Copy(NamedTuple):
-    """What a slot holds: page ``page`` of VM number ``vm`` as it was at its swap-out number ``token``; is_zero: zeros."""
+    """Content of a slot: page ``page`` of VM number ``vm`` at its swap-out number ``token``; is_zero: it reads as zeros."""
 
     vm: int
     page: int
@@ -42,19 +42,19 @@ class SwapArea:
         return self.n_slots - self._next + len(self._free) + len(self._returned)
 
     def store(self, slot: int, copy: Copy) -> None:
-        """``slot``, which was taken, holds ``copy`` from now on."""
+        """Put ``copy`` into ``slot``, which was taken before."""
         assert slot not in self._copies
         self._copies[slot] = copy
 
     def load(self, slot: int) -> Copy:
-        """What ``slot`` holds. InvariantError if nothing."""
+        """The copy in ``slot``. InvariantError if the slot is empty."""
         copy = self._copies.get(slot)
         if copy is None:
             raise InvariantError(f"swap slot {slot} is read and holds nothing")
         return copy
 
     def free(self, slot: int) -> None:
-        """Its copy, if it holds one, is worth nothing any more."""
+        """Give ``slot`` back and discard its copy, if it holds one."""
         self._copies.pop(slot, None)
         self._returned.append(slot)
         if len(self._returned) >= SLOTS_CACHE:

@@ -1,4 +1,4 @@
-"""A swap device: one FIFO queue, so many requests worked on at once, service times drawn."""
+"""A swap device: one FIFO queue, several channels, drawn service times."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ Kind = Literal["read", "write"]
 
 
 class SwapDevice:
-    """Requests begin in the order in which they come, each on the channel that is free first.
+    """A queue whose requests start in the order of arrival, each on the channel that becomes free first.
 
-    So both its start and its end are known when it comes, and it costs one event. latencies: from request to completion;
-    waits: from request to start; busy_ns: channel time of requests accepted; in_flight_ns: requests in flight, integrated
-    over time up to the last request or completion.
+    Start and end of a request are therefore known at its arrival, so a request costs one event.
+    latencies: from request to completion, by kind.
+    waits: from request to start.
+    busy_ns: channel time of accepted requests.
+    in_flight: requests not completed.
+    in_flight_ns: ``in_flight`` integrated over time, up to the last request or completion.
 
     # Model limit: a swap device does not reorder or merge requests, and reads and writes share one queue.
     """
@@ -40,9 +43,9 @@ class SwapDevice:
         self._changed_ns = env.now_ns
 
     def submit(self, kind: Kind, n_pages: int = 1, asker: int = 0) -> simpy.Event:
-        """An event for the completion of a request of ``n_pages`` adjacent pages; its value is the latency [ns].
+        """Queue a request of ``n_pages`` adjacent pages; return the event of its completion, with the latency [ns] as value.
 
-        ``asker``: whose pages they are: each has service times of its own, which no other's requests shift.
+        asker: number of the VM; each VM draws from its own stream, so that no VM shifts the draws of another.
         """
         now_ns, service_ns = self._env.now_ns, self._service_ns(kind, n_pages, asker)
         start_ns = max(now_ns, self._free_ns[0])

@@ -1,4 +1,4 @@
-"""How long a device works on a request: distributions, asked with a uniform number."""
+"""Service times of a swap device: distributions, evaluated at a uniform number."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Service(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """Always the same."""
+    """The constant ``value_ns``."""
 
     value_ns: float
 

@@ -22,10 +22,14 @@ DISTRIBUTIONS: dict[str, Callable[[dict[str, Any]], Service]] = {
 
 @dataclass(frozen=True)
 class SwapSpec:
-    """depth: requests worked on at once; read, write: service of a request of one page; more_page_ns: each further page.
+    """A swap device.
 
-    cache_ns: a fault on a page that is in the swap cache; rotational: neighbours are those in the next slots; synchronous:
-    who asks does the work itself, nothing is read ahead (SWP_SYNCHRONOUS_IO).
+    depth: channels, requests in service at once.
+    read, write: service times of a request of one page.
+    more_page_ns: service of each further page.
+    cache_ns: time of a fault on a page of the swap cache.
+    rotational: read-ahead takes adjacent slots, else adjacent addresses.
+    synchronous: the requesting thread does the transfer, and there is no read-ahead (SWP_SYNCHRONOUS_IO).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Ages of pages: how many passes that asked about a page since it was young did not find it so."""
+"""Ages of pages: the number of passes that have tested a page, and found it old, since it was last young."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from hostsim.compiled.jit import jit
 
 KNOWN, AGES, ASKED, YOUNG = range(4)
-"""Rows of sums by bin: pages of known age, the sum of their ages; pages that a pass asked about, the young ones of them."""
+"""Rows of sums by bin: pages of known age, the sum of their ages; pages that a pass tested, the young pages among them."""
 N_SUMS = 4
 
 
 @jit
 def mark_asked(asked: NDArray[np.uint8], firsts: NDArray[np.int64], call_pages: int) -> None:
-    """asked[page] is 1 for pages [first, first + call_pages) of each of ``firsts``, as far as there are such pages."""
+    """Set asked[page] for pages [first, first + call_pages) of each of ``firsts``, up to the end of memory."""
     for i in range(len(firsts)):
         for page in range(firsts[i], min(firsts[i] + call_pages, len(asked))):
             asked[page] = 1
@@ -31,10 +31,13 @@ def note_pass(
     edges: NDArray[np.int64],
     sums: NDArray[np.int64],
 ) -> None:
-    """A pass has asked about pages: young ones are of age 0 now, the others a pass older; ``asked`` is empty again.
+    """Count a pass: tested pages that were young get age 0, other tested pages become one pass older.
 
-    young, asked: uint8[n_pages]; ages, young_counts: int32[n_pages], as in hostsim.memory.ageing_daemon; sums: int64[N_SUMS,
-    bins], set for gfns between ``edges``, int64[bins + 1].
+    young: uint8[n_pages], 1: the pass found the page young.
+    asked: uint8[n_pages], in place: 1: the pass tested the page; all 0 afterwards.
+    ages, young_counts: int32[n_pages], in place, as in hostsim.memory.ageing_daemon.
+    edges: int64[bins + 1], gfns at which bins begin and end.
+    sums: int64[N_SUMS, bins], in place: rows KNOWN ... YOUNG of each bin.
     """
     for b in range(len(edges) - 1):
         known = total = n_asked = n_young = 0

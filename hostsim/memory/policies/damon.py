@@ -1,4 +1,4 @@
-"""DAMON: regions of adjacent pages, one of which is sampled for all; regions alike are merged, all are split anew.
+"""DAMON: regions of adjacent pages, each sampled by one page; similar regions are merged, then all are split again.
 
 Source: Linux 6.13, mm/damon/core.c::kdamond_fn, ::damon_merge_regions_of, ::kdamond_split_regions, ::damon_split_region_at;
 mm/damon/vaddr.c::damon_va_prepare_access_checks, ::damon_va_check_accesses; mm/damon/ops-common.c::damon_ptep_mkold.
@@ -21,12 +21,13 @@ PICK, SPLIT = range(2)
 
 
 class Damon:
-    """One ``age`` is a sample: it tests the pages picked before, then picks a page of each region and clears its bit.
+    """Regions of one VM; a call of ``age`` is a sample, and SAMPLES_A_PERIOD samples are an aggregation.
 
-    Every SAMPLES_A_PERIOD samples are an aggregation, after which regions are merged and split.
-
-    starts: int64[r + 1], where regions begin, n_pages at the end; accesses: int64[r], samples of this aggregation that were
-    young; age: int64[r], aggregations for which a region has been about as hot.
+    A sample tests the pages picked by the previous sample, then picks a page of each region and clears its accessed bit. An
+    aggregation ends with merging and splitting regions.
+    starts: int64[r + 1], first gfn of each region; the last entry is n_pages.
+    accesses: int64[r], young samples of this aggregation; last: of the previous one.
+    age_of: int64[r], aggregations for which the region has kept about this access count.
     """
 
     name = "damon"
@@ -46,13 +47,13 @@ class Damon:
         self._resident[pages] = True
 
     def wants_ageing(self) -> bool:
-        """Samples come by the clock."""
+        """False: the daemon samples periodically, reclaim does not."""
         return False
 
     def age(self, young: Young) -> Scan:
         """One sample: mmu_notifier_test_young of each page picked before, then mmu_notifier_clear_young of each new one.
 
-        A page that the host does not have is mapped nowhere: no notifier is called for it.
+        A page that is not resident has no mapping, so no notifier is called for it.
         """
         tested = self._picked[self._resident[self._picked]]
         if len(self._picked):
@@ -67,7 +68,7 @@ class Damon:
         return Scan(asked, NO_PAGES, tested)
 
     def evict(self, young: Young, nr_pages: int) -> Scan:  # noqa: ARG002  # no page is asked about
-        """Pages of regions in which no sample was young, those that have been so longest first (DAMOS_PAGEOUT)."""
+        """Evict pages of regions without a young sample, regions of the greatest age first (DAMOS_PAGEOUT)."""
         cold = self._cold()
         found: list[int] = []
         for region in cold[np.argsort(-self.age_of[cold], kind="stable")].tolist():
@@ -86,11 +87,11 @@ class Damon:
         return np.flatnonzero(np.repeat(self.last > 0, np.diff(self.starts)) & self._resident)
 
     def _cold(self) -> NDArray[np.int64]:
-        """Regions that may go."""
+        """int64[k], regions whose pages may be evicted."""
         return np.flatnonzero(self.last == 0)
 
     def _uniforms(self, purpose: int) -> NDArray[np.float64]:
-        """float64[r]: keyed by sample, region and purpose."""
+        """float64[r], uniform draws keyed by sample, region and purpose."""
         key0, key1 = self._key
         return np.array([keyed_uniform(key0, key1, self._samples, 2 * r + purpose) for r in range(len(self.starts) - 1)])
 
@@ -102,7 +103,7 @@ class Damon:
         self._split()
 
     def _merge(self, threshold: int) -> None:
-        """Neighbours alike become one, of the mean weighted by size, up to a size that leaves so many regions at least."""
+        """Merge similar neighbours, counts averaged by size, up to a size that leaves about MIN_NR_REGIONS regions."""
         most = max(1, self._n_pages // MIN_NR_REGIONS)
         starts, counts, ages = [0], [int(self.accesses[0])], [int(self.age_of[0])]
         for region in range(1, len(self.accesses)):
@@ -120,7 +121,7 @@ class Damon:
         self.accesses, self.age_of = np.array(counts, np.int64), np.array(ages, np.int64)
 
     def _split(self) -> None:
-        """Each region in two at a tenth of its size, drawn; in three if merging has left their number as it was."""
+        """Split each region in two at a drawn tenth of its size; in three if merging left their number unchanged."""
         n_regions = len(self.accesses)
         parts = 3 if n_regions == self._last_regions and n_regions < MAX_NR_REGIONS // 3 else 2
         self._last_regions = n_regions
@@ -140,7 +141,7 @@ class Damon:
 
 
 class ColdDamon(Damon):
-    """DAMON for proactive reclaim: cold are regions in which no sample was young for ``cold_scans`` aggregations.
+    """DAMON for proactive reclaim: a region without a young sample for ``cold_scans`` aggregations is cold.
 
     Source: mm/damon/reclaim.c, min_age; mm/damon/core.c::damos_valid_target.
     """

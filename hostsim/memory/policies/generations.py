@@ -28,9 +28,12 @@ MIN_SEQ, MAX_SEQ = range(2)
 
 @jit
 def walk_page_tables(generation: NDArray[np.int64], max_seq: int, young: NDArray[np.uint8], asked: NDArray[np.int64]) -> int:
-    """Ask for every resident page; young ones belong to ``max_seq`` now, and change lists when eviction meets them.
+    """Test every resident page; a young page gets ``max_seq``, and changes lists when eviction scans it.
 
-    In place: generation int64[n_pages], young uint8[n_pages], asked int64[n_pages]. Returns how many were asked for.
+    generation: int64[n_pages], in place.
+    young: uint8[n_pages], in place: accessed bits, cleared.
+    asked: int64[n_pages], in place: the tested pages.
+    Returns the number of tested pages.
     """
     count = 0
     for page in range(len(generation)):
@@ -46,7 +49,7 @@ def walk_page_tables(generation: NDArray[np.int64], max_seq: int, young: NDArray
 def drop_oldest(
     generation: NDArray[np.int64], seqs: NDArray[np.int64], towards_tail: NDArray[np.int64], towards_head: NDArray[np.int64]
 ) -> None:
-    """Room for a new generation: the oldest joins the next, at its tail; promoted pages go where they belong."""
+    """Make room for a new generation: the oldest joins the tail of the next; promoted pages go to their own generation."""
     first = len(generation)
     oldest = seqs[MIN_SEQ]
     head = first + oldest % MAX_NR_GENS
@@ -67,10 +70,10 @@ def isolate(
     towards_head: NDArray[np.int64],
     batch: NDArray[np.int64],
 ) -> int:
-    """Take pages off the tail of the oldest generation, at most len(batch); returns how many.
+    """Take pages off the tail of the oldest generation into ``batch``; return their number.
 
-    ``nr_pages`` are looked at: those found to be promoted go to the head of their generation. The two youngest generations
-    are not touched; generations found empty are closed.
+    Scans ``nr_pages`` pages; a page that a walk has promoted goes to the head of its generation. Leaves the two youngest
+    generations alone, and closes empty generations.
     """
     first, count = len(generation), 0
     head = first + seqs[MIN_SEQ] % MAX_NR_GENS
@@ -100,9 +103,9 @@ def look_around(
     asked: NDArray[np.int64],
     count: int,
 ) -> int:
-    """Ask for the neighbours of a young page, at most 64 PTEs of its page table, and promote the young ones.
+    """Test the neighbours of a young page, at most 64 PTEs of its page table, and promote the young neighbours.
 
-    Appends to asked from ``count`` on; returns the new count.
+    Appends tested pages to ``asked`` from ``count`` on; returns the new count.
     """
     start = page // PTRS_PER_PTE * PTRS_PER_PTE
     end = min(start + PTRS_PER_PTE, len(generation))
@@ -134,9 +137,10 @@ def judge(
     asked: NDArray[np.int64],
     evicted: NDArray[np.int64],
 ) -> tuple[int, int]:
-    """Ask for each isolated page: evict the old, put the young into the youngest generation. Returns (asked, evicted).
+    """Test each isolated page: evict old pages, move young pages to the youngest generation. Returns (asked, evicted).
 
-    asked: int64, room for 65 a page; evicted: int64[len(batch)]; both written in place.
+    asked: int64[65 len(batch)], in place: tested pages, neighbours included.
+    evicted: int64[len(batch)], in place: evicted pages.
     """
     head = len(generation) + max_seq % MAX_NR_GENS
     count, gone = 0, 0
@@ -160,8 +164,8 @@ def judge(
 class Generations:
     """MGLRU as kswapd runs it.
 
-    walks: the walk that opens a generation asks secondary MMUs, as since 6.13; before, accesses of guests are seen where
-    pages are about to be evicted and around those, nowhere else.
+    walks: the walk that opens a generation calls mmu notifiers, as since 6.13. Before 6.13, MGLRU sees accesses of guests
+    only at pages that it is about to evict and at their neighbours.
     """
 
     # Model limit: a walk that does not ask secondary MMUs finds nothing: what a thread of the host has read (its own page
@@ -217,16 +221,16 @@ class Generations:
 
 
 class ColdGenerations(Generations):
-    """MGLRU for proactive reclaim: all generations but the two youngest are cold; evict asks about their pages again."""
+    """MGLRU for proactive reclaim: all generations but the two youngest are cold; evict tests their pages again."""
 
     def cold_pages(self) -> int:
         """See hostsim.memory.policies.protocol.ColdPolicy."""
         return sum(self.generations()[:-MIN_NR_GENS])
 
     def wants_ageing(self) -> bool:
-        """Scans come by the clock; reclaim asks for none."""
+        """False: the thread scans periodically, reclaim does not age."""
         return False
 
     def evict(self, young: Young, nr_pages: int) -> Scan:
-        """See Generations; asks about no page once none is cold."""
+        """See Generations; tests no page once no page is cold."""
         return super().evict(young, nr_pages) if self.cold_pages() else Scan(NO_PAGES, NO_PAGES)

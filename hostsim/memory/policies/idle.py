@@ -1,7 +1,7 @@
-"""Idle-page tracking: every page is asked at every scan, and how many scans it has been idle is counted.
+"""Idle-page tracking: every scan tests every page, and counts the scans for which a page has been idle.
 
-Source: Linux, mm/page_idle.c::page_idle_clear_pte_refs; Documentation/admin-guide/mm/idle_page_tracking.rst. Ages are
-kept by who reads the bitmap, as kstaled and its kin do.
+Source: Linux, mm/page_idle.c::page_idle_clear_pte_refs; Documentation/admin-guide/mm/idle_page_tracking.rst. User
+space keeps the ages: the kernel's bitmap has one bit a page.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GONE = -1
 
 
 class IdlePages:
-    """Pages idle for ``cold_scans`` scans are cold, and evicted in the order of gfns, round and round."""
+    """Pages idle for ``cold_scans`` scans are cold; evict takes cold pages in the order of gfns, cyclically."""
 
     name = "idle"
 
@@ -29,16 +29,16 @@ class IdlePages:
         """Cold pages found young, over all scans."""
 
     def insert(self, pages: Pages) -> None:
-        """A page faulted in has just been used."""
+        """Insert pages with age 0: a page that was faulted in has just been used."""
         assert (self._age[pages] == GONE).all()
         self._age[pages] = 0
 
     def wants_ageing(self) -> bool:
-        """Scans come by the clock; reclaim asks for none."""
+        """False: the thread scans periodically, reclaim does not age."""
         return False
 
     def age(self, young: Young) -> Scan:
-        """Ask for all resident pages."""
+        """Test all resident pages."""
         asked = self.resident_pages()
         found = young[asked] != 0
         self.promoted_pages += int(np.count_nonzero(self._age[asked[found]] >= self._cold_scans))
@@ -46,7 +46,7 @@ class IdlePages:
         young[asked] = 0
         return Scan(asked, NO_PAGES)
 
-    def evict(self, young: Young, nr_pages: int) -> Scan:  # noqa: ARG002  # nobody is asked: age() was
+    def evict(self, young: Young, nr_pages: int) -> Scan:  # noqa: ARG002  # age() has tested the pages
         """Evict cold pages."""
         cold = np.flatnonzero(self._age >= self._cold_scans)
         turn = np.searchsorted(cold, self._next_gfn)

@@ -1,4 +1,4 @@
-"""The protocol of page ageing: who asks for accessed bits when, and which pages have to go."""
+"""The protocol of page ageing: an ageing policy chooses the pages to test and the pages to evict."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ Pages = NDArray[np.int64]
 Young = NDArray[np.uint8]
 NO_PAGES: Pages = np.empty(0, np.int64)
 ROUNDING = 1e-9
-"""A mean of counts may be above the greatest of them by so much."""
+"""Share by which a mean of counts may exceed the greatest count, by rounding."""
 
 
 class Scan(NamedTuple):
-    """What one step did, in its order.
+    """The pages of one step, in the order in which the step took them.
 
-    asked: int64[k], pages whose accessed bit was tested and cleared, one call of an mmu notifier each; evicted: int64[m];
-    tested: int64[t], pages whose bit was tested alone, before the others: a policy that tests learns from its tests, and
-    clears only to arm the next test.
+    asked: int64[k], pages whose accessed bit was tested and cleared, by one mmu-notifier call each.
+    evicted: int64[m], evicted pages.
+    tested: int64[t], pages whose bit was tested alone, before ``asked``: such a policy decides by the tests, and clears a
+    bit only to prepare its next test.
     """
 
     asked: Pages
@@ -32,14 +33,14 @@ class Scan(NamedTuple):
 class AgeingPolicy(Protocol):
     """Ageing of the resident pages among gfns 0 to n_pages - 1.
 
-    ``young`` is uint8[n_pages], 1 where the accessed bit is set; a step clears the bits it asks for, in place, and looks
-    at no others. Pages enter by ``insert`` and leave by being evicted, no other way.
+    A step tests and clears accessed bits in ``young``, uint8[n_pages], in place, and reads no other bits. Pages enter by
+    ``insert`` alone and leave by ``evict`` alone.
     """
 
     name: str
 
     def insert(self, pages: Pages) -> None:
-        """Pages that were not resident, just faulted in, one after the other."""
+        """Insert ``pages`` (int64[k]), which have just become resident, in this order."""
         ...
 
     def wants_ageing(self) -> bool:
@@ -61,27 +62,27 @@ class AgeingPolicy(Protocol):
 
 @runtime_checkable
 class HoldsPages(Protocol):
-    """A policy that takes pages for used without asking about them."""
+    """A policy that counts some pages as used without testing them."""
 
     def held_in_use(self) -> Pages:
-        """int64[k]: those pages, after the last pass."""
+        """int64[k]: the pages that count as used untested, after the last pass."""
         ...
 
 
 class ColdPolicy(AgeingPolicy, Protocol):
-    """A policy for proactive reclaim: it can tell how many pages are cold."""
+    """A policy for proactive reclaim: it counts its cold pages."""
 
     def cold_pages(self) -> int:
-        """Pages that evict may give up now."""
+        """Number of pages that ``evict`` may evict now."""
         ...
 
 
 def held_in_use(policy: AgeingPolicy) -> Pages:
-    """int64[k]: pages that ``policy`` takes for used although its last pass did not ask about them."""
+    """int64[k]: pages that ``policy`` counts as used although its last pass did not test them."""
     return policy.held_in_use() if isinstance(policy, HoldsPages) else NO_PAGES
 
 
 def check_estimate(pages: float, most: float, of: str) -> None:
-    """InvariantError if more ``pages`` are taken for used than there are (``most``, named by ``of``): some count twice."""
+    """InvariantError if ``pages`` counted as used exceed ``most`` (named by ``of``): then some pages count twice."""
     if pages > most * (1 + ROUNDING):
         raise InvariantError(f"{pages:.6g} pages are taken for used, of {most:.6g} {of}")

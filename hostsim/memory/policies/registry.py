@@ -1,4 +1,4 @@
-"""Every ageing policy in one table: its name, its maker for each use, and the words that users read about it.
+"""The table of ageing policies: name, maker for each use, and text for users.
 
 A new policy is its own file and an entry of POLICIES; the values that scenarios and commands take, their help, their
 errors and the tables of the documentation come from here. Loading this file loads no policy: ``--help`` reads it.
@@ -28,7 +28,7 @@ GENERATIONS_AN_AGE = 2
 class Maker:
     """Makes a policy: the class ``name`` of hostsim.memory.policies.``module``, with ``keys``.
 
-    takes: of "seed" and "cold_scans", those that the class is given besides.
+    takes: those of "seed" and "cold_scans" that the class takes as well.
     """
 
     module: str
@@ -45,7 +45,7 @@ class Maker:
 
 @dataclass(frozen=True)
 class Passes:
-    """How a daemon ages by a policy: ``make`` it; ``samples`` steps a period; by clear_flush_young if it ``flushes``."""
+    """A daemon's use of a policy: its maker, ``samples`` steps a period, clear_flush_young if it ``flushes``."""
 
     make: Maker
     samples: int = 1
@@ -54,9 +54,9 @@ class Passes:
 
 @dataclass(frozen=True)
 class PagingOut:
-    """How proactive reclaim pages out by a policy: ``make`` it; by clear_flush_young if it ``flushes``.
+    """Proactive reclaim's use of a policy: its maker, and clear_flush_young if it ``flushes``.
 
-    period_ns: from step to step, of (the age from which on an idle page goes, the time from scan to scan) [ns].
+    period_ns: maps (idle age at which a page is paged out, time from scan to scan) to the time from step to step [ns].
     """
 
     make: Maker
@@ -66,13 +66,17 @@ class PagingOut:
 
 @dataclass(frozen=True)
 class Policy:
-    """help: one sentence for users. A use that a policy does not serve is None.
+    """One entry of the registry; a use that the policy does not serve is None.
 
-    scans: a daemon of [ageing] asks about all memory, or about what the host has, and needs no policy for that. passes: how
-    a daemon ages by it otherwise. evicts: makes it to decide which pages go when memory is short. pages_out: for proactive
-    reclaim. of_era: the name of the policy that kernels of an era mean by this one; such an entry makes none itself.
-    misses, holds: why it takes pages in use for idle, or idle pages for used. new_in_use: a new page counts as used,
-    although no pass asks about it.
+    help: one sentence for users.
+    scans: a daemon of [ageing] tests "all" memory or the "resident" pages, without a policy object; "": it uses ``passes``.
+    passes: a daemon's use of the policy.
+    evicts: makes the policy that chooses pages to evict when memory is short.
+    pages_out: proactive reclaim's use of the policy.
+    of_era: maps an era to the name of the policy that its kernels have under this name; such an entry makes no policy.
+    misses: why the policy takes pages in use for idle.
+    holds: why the policy takes idle pages for used.
+    new_in_use: a new page counts as used before any pass has tested it.
     """
 
     help: str
@@ -86,7 +90,7 @@ class Policy:
     new_in_use: bool = False
 
     def serves(self, use: Use) -> bool:
-        """Whether ``use`` can have it."""
+        """Whether the policy serves ``use``."""
         found: dict[Use, object] = {
             "ageing": self.scans or self.passes, "age": self.passes, "memory": self.evicts, "reclaim": self.pages_out,
         }  # fmt: skip
@@ -161,7 +165,7 @@ POLICIES: dict[str, Policy] = {
         holds="a region counts as used as a whole when the page sampled for it was",
     ),
 }  # fmt: skip
-"""By name, in the order in which users are told of them."""
+"""Policies by name, in the order of the lists that users read."""
 
 
 def policy_names(use: Use) -> tuple[str, ...]:

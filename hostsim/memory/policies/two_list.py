@@ -30,9 +30,10 @@ def shrink_active(
     young: NDArray[np.uint8],
     asked: NDArray[np.int64],
 ) -> int:
-    """Move ``nr_pages`` from the tail of the active list to the head of the inactive one; returns how many there were.
+    """Move ``nr_pages`` from the tail of the active list to the head of the inactive list; return their number.
 
-    Their accessed bits are asked for and lost: only executable file pages would stay for theirs.
+    The accessed bits are cleared and ignored: the kernel keeps only referenced executable file pages on the active list.
+    asked: int64, in place: the moved pages; other arrays in place.
     """
     active = len(towards_tail) - len(sizes) + ACTIVE
     count = min(nr_pages, int(sizes[ACTIVE]))
@@ -58,10 +59,12 @@ def shrink_inactive(
     asked: NDArray[np.int64],
     evicted: NDArray[np.int64],
 ) -> tuple[int, int]:
-    """Ask for ``nr_pages`` from the tail of the inactive list; the old ones are evicted. Returns (asked, evicted).
+    """Test ``nr_pages`` from the tail of the inactive list and evict the old ones; return (pages tested, pages evicted).
 
-    A young page goes to the active list if it was young before, with ``second_chance``; without, at once. Else it starts
-    again at the head of the inactive list. In place: referenced uint8[n_pages], PG_referenced; the rest as its names say.
+    A young page moves to the active list: at once without ``second_chance``, with it only if PG_referenced was set by an
+    earlier test. Otherwise it goes to the head of the inactive list.
+    referenced: uint8[n_pages], in place: PG_referenced.
+    asked, evicted: int64[k], in place: the tested and the evicted pages; other arrays in place.
     """
     active = len(towards_tail) - len(sizes) + ACTIVE
     inactive = active - ACTIVE + INACTIVE
@@ -86,7 +89,7 @@ def shrink_inactive(
 
 
 class TwoList:
-    """Two-list LRU; ``second_chance`` False: as before v5.9, when new pages were active and one touch kept them so."""
+    """Two-list LRU; ``second_chance`` False: as before v5.9, when new pages were active and one touch kept a page active."""
 
     name = "two-list"
 
@@ -136,7 +139,7 @@ class TwoList:
 
 
 class TwoListScan(TwoList):
-    """The two lists, scanned with nothing to reclaim: what would go is put back at the head of the inactive one."""
+    """The two lists, scanned without reclaim: evicted pages go back to the head of the inactive list."""
 
     # Model limit: the two-list policy scans under pressure alone; a pass looks at what reclaim would at its utmost.
 
@@ -145,11 +148,11 @@ class TwoListScan(TwoList):
         self._asked = NO_PAGES
 
     def held_in_use(self) -> Pages:
-        """Pages that the last pass did not ask about: they are on the active list, and count as used."""
+        """Pages that the last pass did not test: they are on the active list, and count as used."""
         return np.setdiff1d(self.resident_pages(), self._asked)
 
     def age(self, young: Young) -> Scan:
-        """Scan clusters until as many pages were looked at as are resident; those deactivated are asked about as well."""
+        """Scan clusters until as many inactive pages are tested as are resident; deactivation tests pages as well."""
         left, asked = len(self.resident_pages()), [NO_PAGES]
         while left > 0:
             if self.wants_ageing():
