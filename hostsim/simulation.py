@@ -1,4 +1,4 @@
-"""Run a scenario: what ``hostsim run`` does, for scripts."""
+"""Run a scenario from a script, as ``hostsim run`` does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from hostsim.scenario.plausible import warnings_of
 def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None) -> RunResult:
     """Simulate ``scenario``.
 
-    progress: called with (simulated ns, what is known); knobs: how work is cut, which moves no result.
+    progress: called with (simulated time [ns], the counters by name).
+    knobs: sizes of the pieces into which work is cut; they change no result.
     InputError if a trace cannot be read, InvariantError if an invariant breaks.
     """
     machine = Machine(build(scenario), knobs)
@@ -50,7 +51,7 @@ def kinds_of(scenario: Scenario) -> tuple[str, ...]:
 
 
 def counters(machine: Machine) -> dict[str, int]:
-    """What the run had to do: pages harvested and sent, syncs."""
+    """Work of the run: syncs, pages harvested, pages sent."""
     migration = machine.migration
     if migration is None:
         return {}

@@ -36,7 +36,7 @@ SCENARIOS: Mapping[str, tuple[dict[str, Any], ...]] = {
 
 
 def warm_up(kinds: Iterable[str] = KINDS) -> list[str]:
-    """Compile what simulations of ``kinds`` need and what is not on disk. Returns the loops that were missing."""
+    """Compile the loops that simulations of ``kinds`` need and the disk does not have; return those loops."""
     missing = []
     for kind in kinds:
         found = loops_to_compile([kind])

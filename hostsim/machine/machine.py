@@ -1,4 +1,4 @@
-"""A host with its VMs, and at most one migration away from it: what a scenario is built into."""
+"""A host with its VMs and at most one outgoing migration, built from a scenario."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROGRESS_PERIOD_NS = 100_000_000
 
 @dataclass(frozen=True)
 class NeighbourSpec:
-    """A VM that shares the host and is not migrated; seed: of its draws; limit_pages: frames that it may have."""
+    """A VM that shares the host and is not migrated; seed: of its draws; limit_pages: most frames of the VM."""
 
     blocks: tuple[RamBlock, ...]
     workloads: tuple[Workload, ...]
@@ -49,7 +49,7 @@ class NeighbourSpec:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """Everything a run depends on, but for the speed knobs."""
+    """All inputs of a run, but for the speed knobs."""
 
     blocks: tuple[RamBlock, ...]
     workloads: tuple[Workload, ...]
@@ -61,25 +61,29 @@ class MachineSpec:
     link: LinkSpec = field(default_factory=LinkSpec)
     migration: MigrationParameters | None = None
     mmu: MmuSpec = field(default_factory=MmuSpec)
-    """Of KVM; without meaning for ``tcg``. So is what follows."""
+    """KVM's MMU; this field and the following ones do not apply to ``tcg``."""
     limit_pages: int = NO_LIMIT
     neighbours: tuple[NeighbourSpec, ...] = ()
     memory: HostMemorySpec | None = None
     ageing: AgeingSpec | None = None
     until_work: bool = False
-    """The run is over when the workloads of the VM have done their windows of work, each the only one of its workload."""
+    """The run ends when each workload of the VM has done its window of work, the only window of the workload."""
 
 
 class Machine:
     """A machine ready to run: ``run()`` once, then read the rest.
 
-    vm: the one that may be migrated; live_vms: all of them under KVM, ``vm`` first; notifiers: of each, if anybody asks;
-    memory: None if all is there; daemons: one a VM, or none; monitor: None unless there is anything of these. work_done_ns:
-    when the workloads of the VM have done their windows of work, if the run waits for that.
+    vm: the VM that a migration moves.
+    live_vms: all VMs under KVM, ``vm`` first.
+    notifiers: one a VM of ``live_vms`` if reclaim or ageing uses them, else empty.
+    memory: host memory that can run short; None: all pages are resident.
+    daemons: one ageing daemon a VM, or empty.
+    monitor: None without host memory, ageing and neighbours.
+    work_done_ns: the time at which the workloads of the VM had done their windows of work; None unless the run waits for it.
     """
 
     def __init__(self, spec: MachineSpec, knobs: Knobs | None = None, log_capacity: int = 0) -> None:
-        """``log_capacity``: page sends, and first writes a sync or exits, to keep for tests, 0: none.
+        """``log_capacity``: entries of each log for tests (page sends, first writes of a sync, exits), 0: none.
 
         InputError if KVM of ``spec.mmu`` does not offer ``spec.dirty_tracking``.
         """
@@ -97,9 +101,10 @@ class Machine:
         self.work_done_ns: int | None = None
 
     def run(self, progress: Progress | None = None) -> None:
-        """Run until all that is waited for has come, memory has run out, or the duration is over. InvariantError.
+        """Run until all goals are reached, memory has run out, or the duration is over. InvariantError.
 
-        Waited for are the end of the migration, that of the work, and so many passes over the first VM.
+        Goals are the end of the migration, the end of the work, and the passes over the first VM, as far as the spec has
+        them.
         """
         end = self.env.timeout(self.spec.duration_ns)
         if progress is not None:
@@ -120,7 +125,7 @@ class Machine:
             yield self.daemons[0].over
 
     def _work(self) -> Generator[simpy.Event, Any, None]:
-        """Until no window of work is left. Work is never ahead of time, so a look when it could be done misses nothing."""
+        """Wait until all windows of work are done. Work is never ahead of time, so no wait overshoots."""
         guest = self.vm.guest
         for row, number in zip(guest.clocks, guest.clock_workload.tolist(), strict=True):
             active = self.spec.workloads[number].active
@@ -170,7 +175,7 @@ class Machine:
 
     @property
     def _eras(self) -> list[str]:
-        """Of the kernel under each VM."""
+        """Era of the kernel under each VM."""
         return [self.spec.mmu.era, *(neighbour.mmu.era for neighbour in self.spec.neighbours)]
 
     def _monitor(self) -> Monitor | None:
@@ -181,7 +186,7 @@ class Machine:
 
     @property
     def out_of_memory(self) -> OutOfMemory | None:
-        """When memory ran out and whom that would have cost, if it did."""
+        """The moment at which memory ran out and the VM that the kernel would kill; None if memory did not run out."""
         return None if self.memory is None else self.memory.out_of_memory
 
     def _migration(self, knobs: Knobs, log_capacity: int) -> Migration | None:

@@ -1,4 +1,4 @@
-"""Who watches a host: invariants of its memory, and a series of how its VMs fare."""
+"""The monitor of a host: checks invariants of its memory and samples its VMs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HostSample:
 
 
 class Monitor:
-    """``samples`` so far: each 100 ms, and where ``cut`` is called. It changes nothing and draws nothing."""
+    """Samples of a host, each 100 ms and where ``cut`` is called; the monitor changes no state and draws no numbers."""
 
     def __init__(self, env: Clock, vms: Sequence[LiveVm], memory: HostMemory | None) -> None:
         self.samples: list[HostSample] = []

@@ -25,6 +25,6 @@ TRACKERS: dict[str, Callable[[Any, Knobs, int], DirtyTracker]] = {
     "initially-all-set": _kvm(ClearDirtyLog),
     "dirty-ring": _kvm(DirtyRing),
 }
-"""Tracker by the name a scenario gives it (vm.dirty_tracking), made of a Vm (tcg) or a LiveVm; the int is the capacity of
-the log of first writes of tcg.
+"""Makers of trackers by vm.dirty_tracking; each takes (a Vm for tcg, else a LiveVm; Knobs; capacity of tcg's log of first
+writes).
 """
