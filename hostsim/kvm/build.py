@@ -1,4 +1,4 @@
-"""From a machine's words on KVM to a VM with its engine: costs, era and interface, checked together."""
+"""Builds a VM with its engine from an MmuSpec: costs, era and interface, checked together."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def live_vm(
 ) -> LiveVm:
     """A VM under KVM on ``env``, its vCPUs in the guest or, with ``running`` false, held in user space.
 
-    InputError for choices that its era, its machine or its interface does not offer.
+    stop_ns: time of vm_stop once all vCPUs are out of the guest.
+    mmu, interface: KVM's MMU and the interface of its dirty log.
+    log_capacity: entries of the engine's log of exits; 0: IndexedSptes owns and empties the log.
+    InputError for choices that era, machine or interface do not offer.
     """
     plan, config, exits = log_plan(mmu, interface), mmu_config(mmu, interface), exits_of(mmu, n_vcpus)
     if mmu.index == MEASURED:
@@ -68,7 +71,7 @@ def live_vm(
 
 
 def _capped(config: MmuConfig, design: str, index: BaseIndex, costs: IndexCosts, cap_pages: int) -> MmuConfig:
-    """``config`` with a cap on hptes, of all vCPUs together."""
+    """``config`` with a cap on hptes; ``cap_pages`` is the cap of all vCPUs together."""
     a_page = REST_BYTES + LINK_BYTES * len(BITS) + HPTE_BYTES
     full_bytes = index.index_bytes()["heads"] + cap_pages * a_page
     unmapping_ns = unmap_all_ns(design, costs.unmapping, cap_pages, full_bytes)
@@ -76,7 +79,7 @@ def _capped(config: MmuConfig, design: str, index: BaseIndex, costs: IndexCosts,
 
 
 def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
-    """How the log is kept. InputError for what is not offered."""
+    """The plan by which KVM keeps the log. InputError for choices that are not offered."""
     known, era, costs = checked(mmu, interface), load_era(mmu.era), load_costs(mmu.costs)
     is_eager = era.eager_split if mmu.eager_split is None else mmu.eager_split
     is_shared = mmu.mmu == "tdp" and era.lock == "rwlock" and era.tdp_mmu != "absent" and shares_lock(mmu.index)
@@ -97,7 +100,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
 
 
 def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
-    """What the engine has to know."""
+    """The engine's configuration under ``mmu`` and ``interface``."""
     # Model limit: what has content when a VM starts is all that its host has allocated for it.
     is_ring = interface == "dirty-ring"
     return MmuConfig(
@@ -116,14 +119,14 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
 
 
 def tlb_reach(mmu: MmuSpec) -> TlbReach | None:
-    """What the TLB of a vCPU holds, where the hardware notes accesses on its walks."""
+    """Reach of a vCPU's TLB; None without A bits, where no page-table walk sets one."""
     # Model limit: a vCPU has the second-level TLB of its core for itself: no hyperthread, no host process takes entries.
     costs = load_costs(mmu.costs)
     return TlbReach(int(costs.tlb_entries), int(costs.tlb_giant_entries)) if mmu.a_bits else None
 
 
 def exits_of(mmu: MmuSpec, n_vcpus: int) -> ExitCosts:
-    """What exits of ``n_vcpus`` vCPUs take."""
+    """Costs of the exits of ``n_vcpus`` vCPUs."""
     costs, era = load_costs(mmu.costs), load_era(mmu.era)
     if mmu.index != MEASURED:
         era = locked_for(mmu.index, era, mmu.mmu)
@@ -131,7 +134,7 @@ def exits_of(mmu: MmuSpec, n_vcpus: int) -> ExitCosts:
 
 
 def checked(mmu: MmuSpec, interface: str) -> Interface:
-    """The interface, if era, machine and interface go together; else InputError with all problems."""
+    """The interface, if era, machine and interface are compatible; else InputError with all problems."""
     found = next((known for known in INTERFACES if known == interface), None)
     if found is None:
         raise unknown_name("vm.dirty_tracking", interface, ("tcg", *INTERFACES))

@@ -1,4 +1,4 @@
-"""GuestEngine: all vCPUs of a VM under KVM as the host sees them. The compiled loops are in hostsim.kvm.loops."""
+"""GuestEngine: all vCPUs of a VM under KVM as the host drives them. The compiled loops are in hostsim.kvm.loops."""
 
 from __future__ import annotations
 
@@ -30,11 +30,16 @@ __all__ = ["CONTENDED", "FAULT", "GRANTED", "OUT", "WALKED", "Due", "GuestEngine
 
 
 class GuestEngine:
-    """The vCPUs of one VM, exits included: advanced in time, let in and out of the guest, counted.
+    """The vCPUs of one VM with their exits: the engine advances, kicks, enters and counts them.
 
-    lock: the queue of mmu_lock; log: the dirty log; mmu: sptes, for mmu notifiers; pages: host memory under faults; tlb:
-    the vCPUs' TLBs; walks: host threads whose notifier calls the loops make. memory: content of the VM's pages; config:
-    behaviour of its MMU.
+    lock: the queue of mmu_lock.
+    log: the dirty log.
+    mmu: sptes, for mmu notifiers.
+    pages: host memory under faults.
+    tlb: the TLBs of the vCPUs.
+    walks: host threads whose notifier calls the loops make.
+    memory: content of the VM's pages.
+    config: behaviour of its MMU.
     """
 
     def __init__(
@@ -49,10 +54,13 @@ class GuestEngine:
         *,
         running: bool = True,
     ) -> None:
-        """Memory that is not zero is mapped.
+        """Map all pages that are not zero.
 
-        n_hosts: slots of host processes at mmu_lock; log_capacity: exits that the log of exits has room for; running: all
-        vCPUs are in guest mode from 0 on, else in user space.
+        guest: work of the vCPUs.
+        exits: costs of exits.
+        n_hosts: slots of host processes in the queue of mmu_lock.
+        log_capacity: entries of the log of exits.
+        running: all vCPUs are in guest mode from 0 on, else in user space.
         """
         kvm = lay_out(guest, memory, n_vcpus, config, exits, n_hosts, log_capacity)
         self.memory, self.config, self.n_vcpus = memory, config, n_vcpus
@@ -74,13 +82,13 @@ class GuestEngine:
 
     @property
     def next_ns(self) -> int:
-        """No event of the guest comes before it [ns]."""
+        """Lower bound of the guest's next event [ns]."""
         return self._state.next_ns
 
     # -- time
 
     def advance(self, horizon_ns: int) -> Due | None:
-        """Make all guest events strictly below ``horizon_ns``, or up to the first event for the host, and return that."""
+        """Advance strictly below ``horizon_ns``, or up to the first event for the host; return that event or None."""
         state = self._state
         if not state.due and state.next_ns < horizon_ns:
             run_on = run_with_walkers if self.walks.may_come else run_vcpus
@@ -97,7 +105,7 @@ class GuestEngine:
     # -- vCPUs
 
     def kick(self, vcpu: int, now_ns: int) -> None:
-        """Kick ``vcpu`` to user space; OUT comes up when it is there."""
+        """Kick ``vcpu`` to user space; the engine delivers OUT when it has arrived there."""
         host.kick(self.kvm, vcpu, now_ns)
         self._state.changed(now_ns)
 
@@ -108,12 +116,12 @@ class GuestEngine:
         self._state.changed(now_ns)
 
     def stop_at(self, vcpu: int, work_ns: int, now_ns: int) -> None:
-        """``vcpu`` leaves for user space (OUT) once its first work clock has come to ``work_ns``, still to be done."""
+        """Let ``vcpu`` exit to user space (OUT) when its first work clock reaches ``work_ns``, which lies ahead."""
         host.stop_at(self.kvm, vcpu, work_ns)
         self._state.changed(now_ns)
 
     def begin_work(self, guest: Guest) -> None:
-        """Give the vCPUs, all of them in user space, the work of ``guest``; their clocks begin anew."""
+        """Give the vCPUs, which are all in user space, the work of ``guest``, with clocks that start at 0."""
         assert all(self.is_out(vcpu) for vcpu in range(self.n_vcpus)), "work changes while all vCPUs are in user space"
         cleared = self.tlb.cleared()
         self._state.kvm, self._state.guest = with_work(self.kvm, guest), guest
@@ -121,7 +129,7 @@ class GuestEngine:
         host.begin_work(self.kvm, len(self.kvm.sptes.spte))
 
     def run_to(self, work_ns: int, now_ns: int) -> None:
-        """Let all vCPUs, which are in user space, enter the guest; each leaves (OUT) once it has done ``work_ns``."""
+        """Enter the guest on all vCPUs, which are in user space; each exits (OUT) once it has done ``work_ns``."""
         for vcpu in range(self.n_vcpus):
             assert self.is_out(vcpu), "only a vCPU in user space can enter"
             host.enter_guest(self.kvm, vcpu, now_ns, 0)
@@ -148,11 +156,11 @@ class GuestEngine:
         return bool(self.kvm.vcpus[vcpu].stage == STAGE_OUT)
 
     def ring_full(self, vcpu: int) -> bool:
-        """Whether ``vcpu``, which is in user space, left the guest because its dirty ring was soft-full."""
+        """Whether ``vcpu``, now in user space, left the guest because its dirty ring was soft-full."""
         return bool(self.kvm.vcpus[vcpu].is_ring_full == 1)
 
     def interrupt(self, now_ns: int) -> int:
-        """Send an IPI, which flushes nothing, to all vCPUs in guest mode; returns how many those are."""
+        """Send an IPI, which flushes no TLB, to all vCPUs in guest mode; return the number of those vCPUs."""
         running = int(host.interrupt(self.kvm, now_ns))
         self._state.changed(now_ns)
         return running
@@ -166,7 +174,7 @@ class GuestEngine:
 
     @property
     def sums(self) -> NDArray[np.int64]:
-        """int64[2]: waits for mmu_lock, and holds of mmu_lock, by vCPUs [ns]."""
+        """int64[2], summed over vCPUs [ns]: waits for mmu_lock, holds of mmu_lock."""
         return np.array([self.kvm.state.wait_ns, self.kvm.state.hold_ns])
 
     @property

@@ -15,7 +15,7 @@ RECOVERY: dict[str, int] = {
 
 
 class DirtyLog:
-    """The log of all memory, a bitmap or rings. Each effect takes place at ``now_ns``, with no time of its own.
+    """The log of all memory, a bitmap or rings. Each change takes effect at ``now_ns`` and takes no time.
 
     Masks of pages (``due``, ``got``, ``bmap``) are uint8[n_pages], 1 or 0.
     """
@@ -24,29 +24,29 @@ class DirtyLog:
         self._state = state
 
     def count_start(self, *, splits: bool) -> tuple[int, int]:
-        """How many sptes switching the log on is about: (as ``count_large`` of all memory, small sptes with the flag)."""
+        """Sptes that switching the log on changes: (``count_large`` of all memory, small sptes with the flag)."""
         return self.count_large(0, self._state.memory.n_pages, splits), int(dirty_log.count_small(self._state.kvm))
 
     def start(self, all_set: bool, eager: bool, now_ns: int) -> None:
         """Switch the log on.
 
-        all_set: all pages are dirty to begin with and none is write-protected; eager: large sptes are split, else they
-        lose W.
+        all_set: the log starts with all pages dirty and write-protects none.
+        eager: split large sptes, else take W from them.
         """
         dirty_log.start_log(self._state.kvm, all_set, eager, now_ns)
         self._state.changed(now_ns)
 
     def count_recoverable(self) -> int:
-        """How many regions would become large again when the log is switched off."""
+        """Number of regions that get a large spte again when the log is switched off."""
         return int(dirty_log.count_recoverable(self._state.kvm))
 
     def stop(self, recovery: str, now_ns: int) -> None:
-        """Switch the log off. recovery: what becomes of split regions, a key of RECOVERY."""
+        """Switch the log off. ``recovery``: the treatment of split regions, a key of RECOVERY."""
         dirty_log.stop_log(self._state.kvm, RECOVERY[recovery], now_ns)
         self._state.changed(now_ns)
 
     def mark_due(self, due: Bytes, first: int, end: int, got: Bytes | None = None) -> int:
-        """Mark in ``due`` the dirty pages of [first, end); returns how many. got: only pages that are in it."""
+        """Mark the dirty pages of [first, end) in ``due``, only those in ``got`` if given; return their number."""
         return int(dirty_log.mark_due(self._state.kvm, due, due if got is None else got, got is not None, first, end))
 
     def count_large(self, first: int, end: int, splits: bool) -> int:
@@ -65,10 +65,13 @@ class DirtyLog:
         got: Bytes | None = None,
         bmap: Bytes | None = None,
     ) -> int:
-        """Take log bit and flag from the pages of [first, end) in ``due``; returns how many of them were new in ``bmap``.
+        """Take log bit and flag from the pages of [first, end) in ``due``; return the number of pages new in ``bmap``.
 
-        split, protect_large: large sptes there are split, or lose W. In place: ``due`` becomes 0 there, its pages go from
-        ``got`` and into ``bmap``.
+        due: in place: set to 0 in [first, end).
+        split: split large sptes there.
+        protect_large: take W from large sptes there.
+        got: in place: loses the pages.
+        bmap: in place: gets the pages.
         """
         new = 0
         if bmap is not None:
@@ -81,25 +84,25 @@ class DirtyLog:
         return new
 
     def copy(self, got: Bytes, bmap: Bytes) -> tuple[int, int]:
-        """Put all pages of the log into ``got`` and ``bmap``; returns (pages in got, how many were new in bmap)."""
+        """Put all pages of the log into ``got`` and ``bmap``, in place; return (pages in got, pages new in bmap)."""
         new = int(dirty_log.copy_log(self._state.kvm, got, bmap))
         return int(np.count_nonzero(got)), new
 
     def take_rings(self, got: Bytes) -> tuple[int, int]:
-        """User space collects all ring entries into ``got``; returns (entries, masks that KVM will reset them in)."""
+        """Collect all ring entries into ``got``, as user space does; return (entries, masks by which KVM resets them)."""
         counts = np.zeros(2, np.int64)
         dirty_log.take_rings(self._state.kvm, got, counts)
         return int(counts[0]), int(counts[1])
 
     def reset_rings(self, now_ns: int) -> None:
-        """KVM_RESET_DIRTY_RINGS takes effect for the entries that user space has collected."""
+        """Do KVM_RESET_DIRTY_RINGS: reset the entries that user space has collected."""
         dirty_log.reset_rings(self._state.kvm, now_ns)
         self._state.changed(now_ns)
 
     def first_unrecorded(self, first: int = 0, end: int | None = None) -> int:
-        """First of gfns [first, end), all by default, that can be written without an exit and has no record, or -1."""
+        """First of gfns [first, end), all by default, that is writable without an exit and has no record, or -1."""
         return int(law.first_unrecorded(self._state.kvm, first, self._state.memory.n_pages if end is None else end))
 
     def first_unharvested(self, got: Bytes) -> int:
-        """First gfn with a record that user space has not got, or -1."""
+        """First gfn with a record that user space has not collected, or -1."""
         return int(law.first_unharvested(self._state.kvm, got, self._state.memory.n_pages))

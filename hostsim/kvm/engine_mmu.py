@@ -1,4 +1,4 @@
-"""Mmu: the sptes of a VM as mmu notifiers see and change them."""
+"""Mmu: the sptes of a VM, read and changed by mmu notifiers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class Mmu:
         self._state = state
 
     def invalidate_begin(self, first: int, end: int) -> None:
-        """Raise mmu_invalidate_in_progress; ranges that are invalidated at the same time become one range around them."""
+        """Raise mmu_invalidate_in_progress; concurrent invalidations widen one common range.
+
+        KVM keeps one range for all of them, mmu_invalidate_range_start and _end (kvm_main.c::kvm_mmu_invalidate_range_add).
+        """
         notifier = self._state.kvm.state
         alone = notifier.invalidate_in_progress == 0
         notifier.invalidate_first = first if alone else min(int(notifier.invalidate_first), first)
@@ -28,7 +31,8 @@ class Mmu:
 
     def invalidate_end(self) -> None:
         """Raise mmu_invalidate_seq, then lower mmu_invalidate_in_progress."""
-        # A fault that looked its page up before retries by seq, one that looks it up meanwhile by the range: no gap between.
+        # A fault that looked its page up before this moment retries by seq. A fault that looks it up during the
+        # invalidation retries by the range. The order of the two writes leaves no gap between the two tests.
         self._state.kvm.state.invalidate_seq += 1
         self._state.kvm.state.invalidate_in_progress -= 1
 
@@ -42,20 +46,20 @@ class Mmu:
         return bool(ageing.maps_any(self._state.kvm, first, end))
 
     def test_young(self, first: int, end: int, young: Bytes) -> int:
-        """Set young[first:end] to which pages were accessed since they were last made old; returns how many."""
+        """Set young[first:end] to 1 for pages accessed since they were last made old; return the number of young pages."""
         return int(ageing.test_young(self._state.kvm, first, end, young[first:end]))
 
     def clear_young(self, first: int, end: int, young: Bytes, now_ns: int, *, flushed: bool = True) -> int:
-        """As ``test_young``, and make those pages old, with all pages that share a large spte with them.
+        """Do ``test_young`` and make the young pages old, with all pages that share a large spte with them.
 
-        flushed: a flush that is over has removed their translations from all TLBs.
+        flushed: a completed flush has removed their translations from all TLBs.
         """
         found = int(ageing.clear_young(self._state.kvm, first, end, young[first:end], now_ns, flushed))
         self._state.changed(now_ns)
         return found
 
     def check_counts(self) -> None:
-        """InvariantError if the counts of armed pages are not what the sptes say."""
+        """InvariantError if the counts of armed pages differ from the sptes."""
         part = int(law.first_miscounted(self._state.kvm))
         if part >= 0:
             raise InvariantError(f"part {part} of the guest's work: armed pages are miscounted")

@@ -1,4 +1,4 @@
-"""HostPages: the host memory under a VM's faults: which pages are resident, frames at hand, tasks that wait for a page."""
+"""HostPages: the host memory under a VM's faults: places of pages, free frames at hand, tasks that wait for a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from hostsim.kvm.loops import backing, parking
 
 
 class HostPages:
-    """A first touch takes a frame at hand; FAULT comes up for a vCPU that finds none, or whose page is away."""
+    """Host memory under the faults of one VM.
+
+    A first touch takes a frame that is at hand, which is a free frame that the host has given to the VM's vCPUs. The engine
+    delivers FAULT for a vCPU that finds no frame, or whose page is away.
+    """
 
     def __init__(self, state: EngineState) -> None:
         self._state = state
@@ -23,43 +27,43 @@ class HostPages:
         return self._state.kvm.backing
 
     def ask_for_frames(self, most_fresh: int) -> None:
-        """First touches use frames of the host from now on, and none is at hand yet.
+        """Let first touches use frames of the host from now on; no frame is at hand yet.
 
-        most_fresh: so many pages are populated, at most, between two calls of ``take_fresh``.
+        most_fresh: most pages that vCPUs populate between two calls of ``take_fresh``.
         """
         self._state.kvm.state.frames = 0
         self._state.kvm = replace(self._state.kvm, fresh=np.zeros(most_fresh, np.int64))
 
     @property
     def frames_at_hand(self) -> int:
-        """Frames that vCPUs may populate, or are populating, and that are no page yet."""
+        """Free frames at hand, and frames that a fault under way has taken."""
         return int(self._state.kvm.state.frames + self._state.kvm.vcpus["frames"].sum())
 
     def add_frames(self, frames: int) -> None:
-        """Put ``frames`` more at hand."""
+        """Put ``frames`` more frames at hand."""
         self._state.kvm.state.frames += frames
 
     def fresh(self) -> NDArray[np.int64]:
-        """int64[k]: gfns that were populated since the last ``take_fresh``, oldest first."""
+        """int64[k]: gfns populated since the last ``take_fresh``, oldest first."""
         return self._state.kvm.fresh[: int(self._state.kvm.state.fresh_pages)].copy()
 
     def take_fresh(self) -> NDArray[np.int64]:
-        """As ``fresh``; the list is empty afterwards."""
+        """Return ``fresh`` and empty the list."""
         taken = self.fresh()
         self._state.kvm.state.fresh_pages = 0
         return taken
 
     def faults_on(self, vcpu: int) -> int:
-        """The gfn whose host page ``vcpu`` asks for, or last faulted on."""
+        """The gfn on which ``vcpu`` faults now, or faulted last."""
         return int(self._state.kvm.vcpus[vcpu].page)
 
     def look_again(self, vcpu: int, now_ns: int) -> None:
-        """The host has handled the FAULT of ``vcpu``: the vCPU looks its page up again."""
+        """End the FAULT of ``vcpu``: the vCPU looks its page up again."""
         backing.look_again(self._state.kvm, vcpu, now_ns)
         self._state.changed(now_ns)
 
     def park(self, vcpu: int, now_ns: int) -> int:
-        """Put the task of ``vcpu`` that came up as FAULT to sleep; its vCPU goes on without it. Returns its work clock."""
+        """Put the faulting task of ``vcpu`` to sleep; the vCPU runs other tasks. Return the work clock of the task."""
         clock = int(parking.park(self._state.kvm, vcpu, now_ns))
         self._state.changed(now_ns)
         return clock
@@ -70,5 +74,5 @@ class HostPages:
         self._state.changed(now_ns)
 
     def first_orphan(self) -> int:
-        """First gfn that is mapped although the host does not have it, or -1."""
+        """First gfn that is mapped without being resident, or -1."""
         return int(backing.first_orphan(self._state.kvm))

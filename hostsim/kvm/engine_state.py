@@ -13,7 +13,12 @@ GRANTED, OUT, CONTENDED, FAULT, WALKED = DUE_GRANTED, DUE_OUT, DUE_CONTENDED, DU
 
 
 class Due(NamedTuple):
-    """An event for the host at ``ns``. what: GRANTED, CONTENDED, WALKED (who: host slot), OUT, FAULT (who: vCPU)."""
+    """An event for the host.
+
+    ns: time of the event.
+    what: GRANTED, CONTENDED, WALKED, OUT or FAULT.
+    who: the host slot of GRANTED, CONTENDED and WALKED, the vCPU of OUT and FAULT.
+    """
 
     ns: int
     what: int
@@ -21,11 +26,14 @@ class Due(NamedTuple):
 
 
 class EngineState:
-    """What the parts of a GuestEngine share.
+    """State that the parts of a GuestEngine share.
 
-    kvm: the arrays of the compiled loops, replaced when they get another shape; memory: content of the VM's pages;
-    config: behaviour of its MMU; guest: work of its vCPUs; next_ns: no event of the guest comes before it [ns]; due: events
-    that the host has not taken yet, oldest first.
+    kvm: the arrays of the compiled loops, replaced when an array changes its shape.
+    memory: content of the VM's pages.
+    config: behaviour of its MMU.
+    guest: work of its vCPUs.
+    next_ns: lower bound of the guest's next event.
+    due: events that the host has not taken yet, oldest first.
     """
 
     def __init__(self, kvm: Kvm, memory: GuestMemory, config: MmuConfig, guest: Guest) -> None:
@@ -35,11 +43,11 @@ class EngineState:
 
     @property
     def n_vcpus(self) -> int:
-        """How many vCPUs the VM has."""
+        """Number of vCPUs."""
         return len(self.kvm.vcpus)
 
     def changed(self, now_ns: int) -> None:
-        """The host has changed something at ``now_ns``: the next event of the guest has to be found anew."""
+        """Note a change by the host at ``now_ns``: the engine searches the guest's next event from there on."""
         self.next_ns = now_ns
 
     def collect(self) -> None:
@@ -49,7 +57,7 @@ class EngineState:
         state.n_due = 0
 
     def granted(self, now_ns: int) -> list[int]:
-        """The host slots that a change at ``now_ns`` has granted mmu_lock; other events of the change stay in ``due``."""
+        """Host slots to which a change at ``now_ns`` has granted mmu_lock; its other events stay in ``due``."""
         self.changed(now_ns)
         before, self.due = self.due, []
         self.collect()

@@ -1,4 +1,4 @@
-"""Tlbs: the TLBs of a VM's vCPUs, if they are modelled: accesses that ageing misses, and flushes that make it see them."""
+"""Tlbs: the TLBs of a VM's vCPUs. A TLB hit sets no A bit, so ageing misses accesses until a flush."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from hostsim.kvm.with_tlb import by_weight, column, count_anew, with_columns
 
 
 class Tlbs:
-    """Not modelled, and without effect, until ``model`` is called."""
+    """TLBs of one VM; without effect until ``model`` is called."""
 
     def __init__(self, state: EngineState) -> None:
         self._state = state
         self._levels: NDArray[np.uint8] | None = None
-        """Sptes.level when chances were last found."""
+        """Sptes.level at the last computation of the chances."""
         self._chances: Sequence[float] | None = None
 
     @property
     def is_modelled(self) -> bool:
-        """Whether ``model`` was called, and had something to do."""
+        """Whether ``model`` was called on a VM that has A bits and known TLBs."""
         return self._levels is not None
 
     def model(self, now_ns: int, chances: Sequence[float] | None = None) -> None:
-        """From now on an access sets an A bit that was cleared without a flush only if it misses the TLB.
+        """Model TLBs from now on: an access sets an A bit that was cleared without a flush only if it misses the TLB.
 
-        Code that ages a VM calls it first, and again before each pass: chances to miss are found anew if the sizes of the
-        mappings have changed. It does nothing without A bits, or where the machine's TLB is not known.
-        chances: by touch class, 0 or 1 for sweeps and traces, instead of those that follow from MmuConfig.tlb.
+        Code that ages a VM calls ``model`` first, and again before each pass: it computes the chances to miss again if the
+        sizes of the mappings have changed. Without A bits, or with an unknown TLB, it has no effect.
+        chances: chance to miss by touch class, 0 or 1 for sweeps and traces; None: chances follow from MmuConfig.tlb.
         """
         # Model limit: access tracking without A bits takes effect at once, also where a TLB still has the translation.
         config = self._state.config
@@ -51,27 +51,27 @@ class Tlbs:
             self._state.changed(now_ns)
 
     def flush(self, now_ns: int) -> int:
-        """A remote TLB flush: an IPI to all vCPUs in guest mode, and no stale translation is left; returns how many."""
+        """Flush the TLBs of all vCPUs by an IPI to those in guest mode; return the number of vCPUs in guest mode."""
         running = int(tlb.flush_translations(self._state.kvm, now_ns))
         self._state.changed(now_ns)
         return running
 
     def judge_old(self, first: int, end: int, now_ns: int) -> float:
-        """Pages of [first, end) that are expected to be old although they were accessed since they were last cleared.
+        """Expected number of pages of [first, end) that are old although the guest has accessed them since the last clear.
 
-        Counting begins anew at ``now_ns``. 0 where TLBs are not modelled.
+        Restarts the count at ``now_ns``. 0 without modelled TLBs.
         """
         return float(tlb.judge_old(self._state.kvm, first, end, now_ns)) if self.is_modelled else 0.0
 
     def cleared(self) -> NDArray[np.int64] | None:
-        """Since when sptes are old [ns], small ones, then large ones; None where TLBs are not modelled."""
+        """int64[k]: the time since which each spte is old [ns], small sptes, then large ones; None without modelled TLBs."""
         if not self.is_modelled:
             return None
         at = int(self._state.kvm.state.cleared_at)
         return self._state.kvm.tape[at : at + self._n_cleared()].copy()
 
     def carry(self, cleared: NDArray[np.int64] | None) -> None:
-        """The vCPUs have other work: weigh its pages, and keep ``cleared`` of before. No page is counted as armed yet."""
+        """Weigh the pages of new work and keep ``cleared`` of the old work; no page is counted as armed yet."""
         if cleared is None:
             return
         self._state.kvm.state.cleared_at = 0
@@ -83,7 +83,7 @@ class Tlbs:
         return len(self._state.kvm.sptes.spte) + len(self._state.kvm.sptes.level)
 
     def _weigh(self) -> None:
-        """Lay out the weights that pages have while they are STALE."""
+        """Lay out the weights of pages in the state STALE."""
         state = self._state
         if state.kvm.state.cleared_at == 0:
             state.kvm = by_weight(state.kvm, state.guest)

@@ -17,9 +17,12 @@ Ints = NDArray[np.int64]
 
 
 class Walked(NamedTuple):
-    """The calls of one walker so far: their latencies, pages they were about, answers "young".
+    """The calls of one walker so far.
 
-    false_old: pages that were called old and are expected to have been accessed.
+    latencies: of the calls.
+    pages: pages of all calls.
+    young: pages that calls found young.
+    false_old: expected number of pages that calls found old although the guest had accessed them.
     """
 
     latencies: Latencies
@@ -29,7 +32,7 @@ class Walked(NamedTuple):
 
 
 class Walkers:
-    """One walker a host slot. may_come: the vCPUs are advanced by the loop that knows walkers."""
+    """Walkers, at most one a host slot; ``may_come``: the engine advances vCPUs by the loop that handles walkers."""
 
     def __init__(self, state: EngineState) -> None:
         self._state = state
@@ -37,21 +40,24 @@ class Walkers:
 
     @staticmethod
     def calls_at_once(call_pages: int) -> int:
-        """Calls about ``call_pages`` each that a walker can be given at a time; 0: one is too long."""
+        """Calls of ``call_pages`` pages that one ``begin`` takes; 0: such a call is too long."""
         return min(CALLS_MAX, FOUND_MAX // call_pages)
 
     def set_flush_ns(self, flush_ns: Ints) -> None:
-        """Walkers may come. flush_ns: int64[n_vcpus + 1], the length of a flush by how many vCPUs are in guest mode [ns]."""
+        """Allow walkers. ``flush_ns``: int64[n_vcpus + 1], length of a flush [ns] by the number of vCPUs in guest mode."""
         self._state.kvm.flush_ns[:] = flush_ns
         self.may_come = True
 
     def begin(
         self, slot: int, event: int, mode: int, firsts: Ints, ends: Ints, holds_ns: Ints, now_ns: int, *, flushes: bool
     ) -> None:
-        """The walker in ``slot`` makes calls about pages [firsts, ends), one after the other; then WALKED comes up.
+        """Start the calls of the walker in ``slot``, one after the other; the engine delivers WALKED after the last.
 
-        event: CALL_CLEAR_FLUSH, .. of hostsim.kvm.loops.layout; mode: how each call takes mmu_lock; firsts, ends: int64[k],
-        gfns, k >= 1; holds_ns: int64[k], work under the lock, a flush not included; flushes: young pages are flushed.
+        event: CALL_CLEAR_FLUSH, .. of hostsim.kvm.loops.layout.
+        mode: NONE, SHARED or EXCLUSIVE, the mode in which each call takes mmu_lock.
+        firsts, ends: int64[k], gfns, k >= 1: call i is about pages [firsts[i], ends[i]).
+        holds_ns: int64[k], work under the lock [ns], without a flush.
+        flushes: a call that finds young pages flushes.
         """
         if self._state.kvm.calls.shape[1] == 0:
             self._state.kvm = with_calls(self._state.kvm)
@@ -62,7 +68,7 @@ class Walkers:
         assert not granted, "a walker's grant is an event of the loops, not of the host"
 
     def take_found(self, slot: int, young: NDArray[np.uint8]) -> None:
-        """Set ``young`` (uint8[n_pages]) to 1 where the walker has found a page young; other pages stay as they are."""
+        """Set ``young`` (uint8[n_pages], in place) to 1 for pages that the walker has found young; keep other entries."""
         walker.take_found(self._state.kvm, slot, young)
 
     def sum(self, name: str) -> int:
@@ -80,7 +86,7 @@ class Walkers:
         return Walked(found, int(walk.pages), int(walk.young), float(self._state.kvm.unseen[slot]))
 
     def take_walked(self, slot: int, latencies: Latencies) -> Walked:
-        """As ``walked``, with its latencies added to ``latencies``; the next walker in ``slot`` counts anew."""
+        """As ``walked``, with its latencies added to ``latencies``; the next walker in ``slot`` starts its counts at 0."""
         walked = self.walked(slot)
         latencies.take(self._state.kvm.latencies[WALKER_CALLS + slot])
         walk = self._state.kvm.walks[slot]

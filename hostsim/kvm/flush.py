@@ -16,7 +16,7 @@ from hostsim.kvm.engine_walks import Walkers
 
 
 class RemoteFlush:
-    """kvm_flush_remote_tlbs of one VM, as a process of the host calls it."""
+    """kvm_flush_remote_tlbs of one VM, called by a host process."""
 
     def __init__(self, env: Clock, tlb: Tlbs, walks: Walkers, costs: LogCosts) -> None:
         self._count = self._ns = 0
@@ -33,14 +33,14 @@ class RemoteFlush:
         return self._ns + self._walks.sum("flush_ns")
 
     def table_ns(self, n_vcpus: int) -> NDArray[np.int64]:
-        """int64[n_vcpus + 1], the length of a flush by how many vCPUs are in guest mode [ns]."""
+        """int64[n_vcpus + 1]: length of a flush [ns] by the number of vCPUs in guest mode."""
         return np.array([self._took_ns(running) for running in range(n_vcpus + 1)], np.int64)
 
     def _took_ns(self, running: int) -> int:
         return round(self._costs.remote_flush_ns(running))
 
     def __call__(self) -> Generator[simpy.Event, Any, None]:
-        """Interrupt the vCPUs now; returns when all have answered. Takes no lock, and may be called with mmu_lock held."""
+        """Interrupt the vCPUs now; return when all have acknowledged. Takes no lock; the caller may hold mmu_lock."""
         took_ns = self._took_ns(self._tlb.flush(self._env.now_ns))
         self._count += 1
         self._ns += took_ns

@@ -1,4 +1,4 @@
-"""What an index under a VM costs: its calls under mmu_lock, and what it adds to faults. All of it from counted work."""
+"""Costs of an index under a VM, from counted work: its calls under mmu_lock, and its work within faults."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ PROBED_PAGES, PROBED_FAULTS = 4096, 64
 
 @dataclass(frozen=True)
 class IndexCosts:
-    """harvest: of GET and CLEAR; switch: of the log's beginning and end; ageing, unmapping: of notifiers.
+    """Cache costs by operation; they differ in the cost of changing an spte and in taking mmu_lock.
 
-    They differ in what changing an spte takes, and in whether mmu_lock is taken.
+    harvest: of GET and CLEAR.
+    switch: of switching the log on and off.
+    ageing, unmapping: of mmu notifiers.
     """
 
     harvest: CacheCosts
@@ -47,22 +49,22 @@ class Upkeep:
 
 
 def kernel_has(era: Era, mmu: str) -> str:
-    """The design of that kernel itself."""
+    """The design that kernels of ``era`` use themselves."""
     return KERNEL_HAS[era.log_read[mmu]]
 
 
 def measured_on(era: Era, mmu: str) -> str:
-    """The design under which the sheet's CLEAR of that kernel was measured: clear_rmap_ns or clear_tree_*_ns."""
+    """The design of the kernel on which the sheet's CLEAR was measured: clear_rmap_ns or clear_tree_*_ns."""
     return "tdp" if era.log_read[mmu] == "tdp-tree" else "rmap"
 
 
 def shares_lock(design: str) -> bool:
-    """Whether what the era does with mmu_lock shared can be done so with ``design``: it links nothing under that lock."""
+    """Whether ``design`` works under a shared mmu_lock where the era shares it: it changes no links under mmu_lock."""
     return design == MEASURED or traits_of(design).links != "mmu_lock"
 
 
 def index_costs(mmu: MmuSpec) -> IndexCosts:
-    """By the sheet's caches; what is left of a measured page beside the walk that found it is the change of its spte."""
+    """Costs by the sheet's caches; changing an spte costs the measured time of a page less the walk that finds it."""
     sheet, era = load_costs(mmu.costs), load_era(mmu.era)
     caches = CacheCosts.from_sheet(sheet)
     walk_ns = ordered_walk_ns(measured_on(era, mmu.mmu), replace(caches, change_ns=0.0))
@@ -78,7 +80,7 @@ def index_costs(mmu: MmuSpec) -> IndexCosts:
 
 
 def _ordered_ageing_ns(mmu: MmuSpec, era: Era, caches: CacheCosts) -> float:
-    """A page of one call that ages many in order, all of them young, in the kernel's own design."""
+    """Time a page of one ageing call over many young pages in order, in the kernel's own design [ns]."""
     guest = build_guest(measured_on(era, mmu.mmu), one_slot(PROBED_PAGES))
     young = np.zeros(PROBED_PAGES, np.uint8)
     work = _spent(guest.index, lambda: guest.index.clear_young(0, PROBED_PAGES, young))
@@ -86,13 +88,13 @@ def _ordered_ageing_ns(mmu: MmuSpec, era: Era, caches: CacheCosts) -> float:
 
 
 def unmap_all_ns(design: str, costs: CacheCosts, n_hptes: int, footprint_bytes: float) -> int:
-    """What a fault takes that finds the cap reached and unmaps ``n_hptes``, of all vCPUs."""
+    """Time of a fault that finds the cap reached and unmaps the ``n_hptes`` of all vCPUs [ns]."""
     guest = build_guest(design, one_slot(PROBED_PAGES))
     return round(costs.price_ns(_spent(guest.index, guest.index.zap_all), footprint_bytes) / PROBED_PAGES * n_hptes)
 
 
 def ordered_walk_ns(design: str, costs: CacheCosts) -> float:
-    """A page of a walk over many in order, all of them mapped and writable, out of memory."""
+    """Time a page of a walk over many mapped and writable pages in order, with all lines in memory [ns]."""
     guest = build_guest(design, one_slot(PROBED_PAGES))
     work = _spent(guest.index, lambda: guest.index.protect_masked(0, np.ones(PROBED_PAGES, np.uint8)))
     return costs.price_ns(work, inf) / PROBED_PAGES
@@ -107,7 +109,7 @@ def _spent(index: BaseIndex, *calls: Callable[[], object]) -> Work:
 
 @cache
 def upkeep_of(design: str) -> Upkeep:
-    """Counted on a small guest, half of it mapped, a fault at a time; setting the spte itself is no upkeep."""
+    """Upkeep of ``design``, counted fault by fault on a small guest, half of it mapped; writing the spte is no upkeep."""
     if traits_of(design).links == "nothing":
         return Upkeep(Work(), Work())
     kept, bare = _faults(design), _faults("table-scan")
@@ -116,7 +118,7 @@ def upkeep_of(design: str) -> Upkeep:
 
 
 def _faults(design: str) -> Upkeep:
-    """All work of PROBED_FAULTS faults of each kind in a logged slot; who unmaps to protect has no second kind."""
+    """All work of PROBED_FAULTS faults of each kind in a logged slot; a design that zaps to protect has no wp faults."""
     guest = build_guest(design, one_slot(PROBED_PAGES), Layout(mapped=0.5))
     guest.index.start_log(0)
     there = guest.index.tables.flags[guest.spte_of] != 0
@@ -137,7 +139,7 @@ def _granting(guest: IndexedGuest, gfn: int) -> Callable[[], object]:
 
 
 def _beyond(work: Work, bare: Work) -> Work:
-    """``work`` without what no index does, either. Locks are left out: how a fault takes mmu_lock is the era's."""
+    """``work`` less ``bare``, the work without an index. Locks are left out: the era decides how a fault takes mmu_lock."""
     return Work(
         streamed=tuple(a - b for a, b in zip(work.streamed, bare.streamed, strict=True)),
         dependent=tuple(a - b for a, b in zip(work.dependent, bare.dependent, strict=True)),
@@ -150,13 +152,13 @@ def _beyond(work: Work, bare: Work) -> Work:
 
 @dataclass(frozen=True)
 class AddedToFaults:
-    """What a design adds to a hold [ns], less what the kernel's own has added to the measured one."""
+    """Time that a design adds to a fault's hold [ns], less the time that the measured kernel's own design takes there."""
 
     map_ns: float
     wp_ns: float
 
     def on(self, exits: ExitCosts) -> ExitCosts:
-        """``exits`` with it; a hold is at least 1 ns."""
+        """``exits`` with the added time; a hold is at least 1 ns."""
         hold_ns = exits.hold_ns.copy()
         for kind, added_ns in ((MAP, self.map_ns), (WP, self.wp_ns)):
             hold_ns[kind] = max(1, int(hold_ns[kind]) + round(added_ns))
@@ -164,7 +166,7 @@ class AddedToFaults:
 
 
 def added_to_faults(design: str, mmu: MmuSpec, costs: CacheCosts, footprint_bytes: float) -> AddedToFaults:
-    """Of ``design``, in a VM whose index and sptes take ``footprint_bytes``."""
+    """AddedToFaults of ``design`` in a VM whose index and sptes take ``footprint_bytes``."""
     own, measured = upkeep_of(design), upkeep_of(measured_on(load_era(mmu.era), mmu.mmu))
 
     def price_ns(work: Work) -> float:
@@ -176,8 +178,8 @@ def added_to_faults(design: str, mmu: MmuSpec, costs: CacheCosts, footprint_byte
 def locked_for(design: str, era: Era, mmu: str) -> Era:
     """``era`` with faults that change the index under mmu_lock held exclusively.
 
-    As direct MMUs map to this day, for their rmap; a design whose links lie in the page table, or have a lock of their own,
-    leaves the era's way.
+    Direct MMUs still map under an exclusive mmu_lock, which protects the rmap. A design whose links lie in the page table,
+    or have a lock of their own, keeps the era's modes.
     """
     locks = era.locks(mmu)
     if not shares_lock(design):

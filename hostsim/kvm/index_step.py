@@ -19,54 +19,54 @@ PORTION_PAGES = 4096
 
 
 def map_in_portions(index: BaseIndex, gfns: Gfns, flags: int) -> None:
-    """An rmap makes room for as many descriptors as a call maps, and needs none for one spte a gfn."""
+    """Map ``gfns`` in portions: an rmap allocates descriptors for every page of a call, and one spte a gfn needs none."""
     for first in range(0, len(gfns), PORTION_PAGES):
         some = gfns[first : first + PORTION_PAGES]
         index.map(some, some, flags)
 
 
 class InStep:
-    """``index`` as ``engine`` is: number of an spte = its gfn. InvariantError where they differ and should not.
+    """Keeps ``index`` in the state of ``engine``; the number of an spte is its gfn. InvariantError where they differ.
 
-    A change by the host reaches the index when the index is asked, under mmu_lock, and the engine at the end of the hold or
-    of the flush. InStep leaves an spte alone between the two.
-    owns_log: InStep is the only reader of the engine's log of exits, and empties it at each look.
+    A change by the host reaches the index at the call of the index, under mmu_lock, and reaches the engine at the end of the
+    hold or of the flush. InStep does not compare an spte between the two moments.
+    owns_log: InStep is the only reader of the engine's log of exits, and empties the log at each read.
     """
 
     def __init__(self, design: str, index: BaseIndex, engine: GuestEngine, *, owns_log: bool) -> None:
         self.design, self.index, self.engine = design, index, engine
         self._owns_log, self._read = owns_log, 0
         self._late: Gfns = np.zeros(0, np.int64)
-        """Pages whose change only one of the two has made."""
+        """Gfns whose change only the index or only the engine has made."""
         self._due: Bits = np.zeros(0, np.uint8)
         self._starts, self._begun, self._emptied = False, False, 0
         self._seen = np.zeros(len(index.tables.flags), np.bool_)
 
     @property
     def flag(self) -> int:
-        """The flag that a harvest takes from an spte."""
+        """The flag that a harvest clears in an spte."""
         return DIRTY if self.index.traits.logs_by_hardware else WRITABLE
 
     def log_starts(self) -> None:
-        """The index has taken the flag from all sptes, or forgotten D bits; the engine will."""
+        """Note that the index has cleared the flag of all sptes, or its D bits, and that the engine will follow."""
         self._starts = True
 
     def log_stops(self) -> None:
-        """The log ends."""
+        """Note that the log is switched off."""
         self._starts = False
 
     def one_harvest_is_over(self) -> None:
-        """Another harvest begins (slots_lock): it may use the array of the one before."""
+        """Note that slots_lock lets the next harvest begin, which may reuse the array of the previous harvest."""
         self._due = np.zeros(0, np.uint8)
 
     def harvests(self, due: Bits) -> None:
-        """The index has taken the flag from ``due``; the engine will, and sets ``due`` to 0 then."""
+        """Note that the index has cleared the flag of ``due``; the engine will follow, and sets ``due`` to 0 then."""
         self._due = due
 
     def follow(self, first: int = 0, end: int | None = None) -> None:
-        """Repeat the changes of faults since the last call: first pages that were mapped, then pages made writable.
+        """Repeat the changes by faults since the last call: first mapped pages, then pages made writable.
 
-        Changes that no fault tells of are looked for in pages [first, end), by default in all.
+        first, end: gfns to search for changes without a logged fault; all by default.
         """
         # Model limit: of one interval between two calls all pages that were mapped are linked before those made writable.
         gfns = self._candidates(first, len(self._seen) if end is None else end)
@@ -80,7 +80,7 @@ class InStep:
         self._begun = True
 
     def set_young(self, first: int, end: int, young: Bits) -> Bits:
-        """A bits of [first, end) as the engine has them: ``young`` of these pages; returns those that are mapped here."""
+        """Set the index's A bits of [first, end) to ``young``; return uint8[end - first], the mapped young pages."""
         flags = self.index.tables.flags[first:end]
         is_young = (flags != 0) & (young == 1)
         flags &= ~np.uint8(ACCESSED)
@@ -90,7 +90,7 @@ class InStep:
     # -- pages
 
     def _candidates(self, first: int, end: int) -> Gfns:
-        """Pages with a fault, the oldest last fault first; then other pages of [first, end) that differ, ascending."""
+        """Pages with a fault, by their last fault, oldest first; then other differing pages of [first, end), ascending."""
         pages, is_complete = self._faults()
         emptied = int(self.engine.kvm.state.emptied)
         if not is_complete or emptied != self._emptied or not self._begun:
@@ -104,7 +104,7 @@ class InStep:
         return np.concatenate([pages, rest])
 
     def _faults(self) -> tuple[Gfns, bool]:
-        """(pages by their last fault since the call before, behind those left alone then; whether the log lost none)."""
+        """(pages by their last fault since the previous call, behind pages left alone then; whether the log is complete)."""
         kvm = self.engine.kvm
         n = int(kvm.state.logged_exits)
         pages = np.concatenate([self._late, kvm.log["page"][self._read : n]])
@@ -116,7 +116,7 @@ class InStep:
         return found[np.argsort(-from_end)], is_complete
 
     def _goes(self, gfns: Gfns) -> Mask:
-        """bool[k]: ``gfns`` that are unmapped in the index and will be in the engine, which maps none of them meanwhile."""
+        """bool[k]: ``gfns`` that the index has unmapped and the engine will unmap; no fault maps them meanwhile."""
         state = self.engine.kvm.state
         if self.index.traits.protects_by_zapping and self._harvest_is_under_way():
             return np.ones(len(gfns), np.bool_)
@@ -131,7 +131,7 @@ class InStep:
         return self._starts and self.engine.kvm.state.is_logged == 0
 
     def _waits(self, gfns: Gfns) -> Mask:
-        """bool[k]: ``gfns`` that have lost the flag in the index and will lose it in the engine."""
+        """bool[k]: ``gfns`` whose flag the index has cleared and the engine will clear."""
         if self._log_is_to_start():
             return np.ones(len(gfns), np.bool_)
         waits = np.zeros(len(gfns), np.bool_)
@@ -142,12 +142,12 @@ class InStep:
     # -- changes
 
     def _lose(self, gfns: Gfns, theirs: Bits) -> None:
-        """Take W where ageing took it; drop sptes that ageing, a cap, or the host before the run unmapped."""
+        """Clear W where ageing cleared it; drop sptes that ageing, a cap, or the host before the run has unmapped."""
         state, flags = self.engine.kvm.state, self.index.tables.flags
         aged = gfns[(theirs & TRACKED != 0) & (flags[gfns] & WRITABLE != 0)]
         flags[aged] &= ~np.uint8(WRITABLE)
         is_extra = (theirs & PRESENT == 0) & (flags[gfns] != 0)
-        if not self._begun:  # what the host took before may be back, with less than it had
+        if not self._begun:  # a page that the host took before the run may be mapped again, with fewer flags
             is_extra |= flags[gfns] & ~theirs & self.flag != 0
         if is_extra.any() and (state.ageing == ZAPS or state.cap_sptes > 0 or not self._begun):
             self.index.drop(gfns[is_extra])

@@ -1,4 +1,4 @@
-"""The sptes of a VM in an index: asked by the work on the dirty log and by mmu notifiers, priced by its counts."""
+"""The sptes of a VM in an index, which dirty-log work and mmu notifiers call, priced by its counted work."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ Bits = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 FULL = PRESENT | WRITABLE | DIRTY | ACCESSED
 AGED, UNMAPPED = "age", "unmap"
-"""What time is spent on for notifiers."""
+"""Work of the index for notifiers."""
 
 
 def index_of(design: str, memory: GuestMemory, cap_pages: int = 0, *, has_notifiers: bool = True) -> BaseIndex:
     """The index ``design`` over a direct map of ``memory``: pages with content are mapped, linked in the order of gfns.
 
-    cap_pages: so many hptes at most, 0: the design has no cap.
+    cap_pages: most hptes, 0: the design has no cap.
+    has_notifiers: the host's kernel has mmu notifiers.
     """
     # Model limit: one memslot holds all memory, and the pages of a guest that has run for long are linked in order.
     # Model limit: where a design has a cap the guest has come to it when the run begins: the next fault unmaps all.
@@ -53,12 +54,16 @@ def index_of(design: str, memory: GuestMemory, cap_pages: int = 0, *, has_notifi
 
 @dataclass(frozen=True)
 class IndexFigures:
-    """design: its name; kernel_has: that of the kernel itself. bytes: by what they hold, when they were most; "tables" are
-    the sptes themselves.
+    """Work and size of an index in a run.
 
-    start_ns, get_ns, clear_ns, stop_ns: what the calls took, summed, gets and clears: how many; map_ns, wp_ns: added to the
-    hold of each such fault; age_ns, unmap_ns: of notifiers, in so many calls, ages and unmaps; emptied: how often a fault
-    found the cap of the design reached, and unmapped all.
+    design: name of the design.
+    kernel_has: design of the kernel itself.
+    bytes: bytes by content at the largest size of the index; "tables" are the sptes themselves.
+    start_ns, get_ns, clear_ns, stop_ns: time of the calls on the log, summed.
+    gets, clears: number of those calls.
+    map_ns, wp_ns: time added to the hold of each such fault.
+    age_ns, unmap_ns: time of notifier calls, summed; ages, unmaps: their number.
+    emptied: faults that found the cap of the design reached and unmapped all hptes.
     """
 
     design: str
@@ -80,15 +85,18 @@ class IndexFigures:
 
     @property
     def index_bytes(self) -> int:
-        """Bytes beside those of the page tables."""
+        """Bytes of the index without the page tables."""
         return sum(n for what, n in self.bytes.items() if what != "tables")
 
 
 class IndexedSptes:
-    """``index`` beside ``engine``: number of an spte = its gfn. Each call returns its time under mmu_lock [ns].
+    """An index beside an engine; the number of an spte is its gfn. Each call returns its time under mmu_lock [ns].
 
-    added: to faults; kernel_has: the design of the kernel itself. owns_log: this is the only reader of the engine's log of
-    exits, and empties it at each call. unlocked_ns: what the last call about the log takes besides, after mmu_lock.
+    index, engine: kept in step by InStep.
+    added: time that the design adds to faults.
+    kernel_has: design of the kernel itself.
+    owns_log: this object is the only reader of the engine's log of exits, and empties the log at each call.
+    unlocked_ns: time of the last call on the log after mmu_lock is dropped.
     """
 
     def __init__(
@@ -107,7 +115,7 @@ class IndexedSptes:
     # -- for the work on the log, at the grant of mmu_lock
 
     def start_log(self) -> int:
-        """Logging begins: nothing stays writable, or C bits set so far are forgotten."""
+        """Switch the log on: take W from all sptes, or clear the C bits set so far."""
         self.follow()
         before = self._armed()
         with self.switches.of("start"):
@@ -117,14 +125,14 @@ class IndexedSptes:
         return self._hold_ns(self.switches)
 
     def stop_log(self) -> int:
-        """Logging ends."""
+        """Switch the log off."""
         with self.switches.of("stop"):
             self.index.stop_log(0)
         self._step.log_stops()
         return self._hold_ns(self.switches)
 
     def get(self, due: Bits) -> int:
-        """KVM_GET_DIRTY_LOG that finds ``due`` (uint8[n_pages], zeroed when the engine has done so) and protects it."""
+        """KVM_GET_DIRTY_LOG that finds and protects ``due`` (uint8[n_pages]; the engine sets it to 0 when it follows)."""
         self._step.one_harvest_is_over()
         self.follow()
         before, dirty = self._armed(), self._mask(due)
@@ -137,7 +145,7 @@ class IndexedSptes:
         return self._hold_ns(self.harvests)
 
     def clear(self, due: Bits, first: int, end: int) -> int:
-        """KVM_CLEAR_DIRTY_LOG of ``due`` in pages [first, end): one call, however many words of the bitmap it has."""
+        """KVM_CLEAR_DIRTY_LOG of ``due`` in pages [first, end): one call, for any number of bitmap words."""
         self._step.one_harvest_is_over()
         self.follow()
         before = self._armed()
@@ -161,7 +169,7 @@ class IndexedSptes:
         )  # fmt: skip
 
     def _hold_ns(self, meter: Meter) -> int:
-        """The call just made: under mmu_lock, or beside it where entries have locks of their own."""
+        """Time of the last call under mmu_lock; entries with locks of their own work outside mmu_lock."""
         self._note_bytes()
         took_ns, holds = whole_ns(meter.last_ns), self.index.locks(PROTECT) > 0
         self.unlocked_ns = 0 if holds else took_ns
@@ -171,17 +179,17 @@ class IndexedSptes:
 
     @property
     def sees_young(self) -> bool:
-        """Whether ageing finds A bits; else it answers "old" and changes nothing."""
+        """Whether ageing reads A bits; else every page is old and ageing changes no spte."""
         return self.index.traits.sees_young
 
     def age_ns(self, first: int, end: int, *, clears: bool = True) -> int:
-        """Young bits of pages [first, end) are read, and cleared if ``clears``."""
+        """Read the young bits of pages [first, end), and clear them if ``clears``."""
         return int(self.age_holds_ns(np.array([first]), end - first, clears=clears)[0])
 
     def age_holds_ns(self, firsts: Gfns, call_pages: int, *, clears: bool = True) -> Gfns:
         """int64[k]: ``age_ns`` of k calls, for pages [first, first + call_pages) of each of ``firsts`` (int64[k]), in turn.
 
-        Pages are young or old as the engine has them now, for all calls.
+        All calls take young pages from the engine's state of this moment.
         """
         # Model limit: a call finds no line of an index in the cache because the call before it has looked there.
         ends = np.minimum(firsts + call_pages, self.engine.memory.n_pages)
@@ -195,7 +203,7 @@ class IndexedSptes:
         return self._noted(AGED, self._costs.ageing.price_rows_ns(rows, self._footprint_bytes))
 
     def zap_ns(self, first: int, end: int) -> int:
-        """Pages [first, end) are unmapped."""
+        """Unmap pages [first, end)."""
         self.follow(first, end)
         self._young_now(first, end)
         before = self.index.work.copy()
@@ -206,13 +214,13 @@ class IndexedSptes:
         return int(self._noted(UNMAPPED, self._costs.unmapping.price_rows_ns(work, self._footprint_bytes))[0])
 
     def _young_now(self, first: int, end: int) -> Bits:
-        """A bits of [first, end) are the engine's: uint8[end - first], those of what is mapped here."""
+        """Copy the engine's A bits of [first, end) to the index; return uint8[end - first], the mapped young pages."""
         young = np.zeros(end, np.uint8)
         self.engine.mmu.test_young(first, end, young)
         return self._step.set_young(first, end, young[first:])
 
     def _age_calls(self, firsts: Gfns, ends: Gfns, found: Bits, rows: NDArray[np.int64], *, clears: bool) -> None:
-        """Ask the index, call by call, for young pages. Without A bits ageing unmaps, or takes W with the same write."""
+        """Make the ageing calls on the index. Without A bits ageing zaps sptes, or clears W as it tracks them."""
         ageing, low = self.engine.kvm.state.ageing, int(firsts.min())
         if clears and ageing == ZAPS and self.sees_young:
             for row, first, end in zip(rows, firsts.tolist(), ends.tolist(), strict=True):
@@ -223,14 +231,14 @@ class IndexedSptes:
             self.index.tables.flags[low : low + len(found)][found == 1] &= ~np.uint8(WRITABLE)
 
     def _unmapped(self, first: int, end: int, found: Bits) -> NDArray[np.int64]:
-        """Ageing by unmapping: young pages are noted in ``found``; returns the counts of the call."""
+        """Age by unmapping: note young pages in ``found``; return the counts of the call."""
         before = self.index.work.copy()
         found |= self.index.tables.flags[first:end] & ACCESSED != 0
         self.index.unmap(first, end)
         return np.asarray(self.index.work - before)
 
     def _check_aged(self, low: int, asked: Gfns, young: Bits, found: Bits, *, clears: bool) -> None:
-        """Each call found the young pages of the engine; a design that keeps bits of unmapped pages may find more."""
+        """InvariantError unless the calls found the engine's young pages; a design that keeps zapped bits may find more."""
         if not self.sees_young:
             return
         wrong = (young > found) | ((young < found) & (not self.index.traits.keeps_bits))
@@ -240,7 +248,7 @@ class IndexedSptes:
             raise InvariantError(f"{self.design}: gfn {gfn} is young in the index or in the VM, not both, or after ageing")
 
     def _noted(self, what: str, ns: NDArray[np.float64]) -> Gfns:
-        """``ns`` in whole nanoseconds, at least one; summed."""
+        """Round ``ns`` to whole nanoseconds, at least one, and add them to the sums of ``what``."""
         held_ns = np.maximum(1, np.rint(ns)).astype(np.int64)
         self._notifier_ns[what] += int(held_ns.sum())
         self._notifier_calls[what] += len(held_ns)
@@ -249,12 +257,12 @@ class IndexedSptes:
     # -- in step with the engine
 
     def follow(self, first: int = 0, end: int | None = None) -> None:
-        """Repeat the changes of faults since the last call."""
+        """Repeat the changes by faults since the last call; see InStep."""
         self._step.follow(first, end)
         self._note_bytes()
 
     def _armed(self) -> Mask:
-        """bool[sptes]: what the next harvest may take the flag from."""
+        """bool[sptes]: sptes with the flag that the next harvest may clear."""
         return np.asarray(self.index.tables.flags & self._step.flag != 0)
 
     def _mask(self, due: Bits) -> Bits:
@@ -263,7 +271,7 @@ class IndexedSptes:
         return mask
 
     def _taken(self, due: Bits) -> Mask:
-        """What a harvest that finds ``due`` takes the flag from: those pages, or where it unmaps all, if there are any."""
+        """bool[sptes]: sptes whose flag a harvest of ``due`` clears; a design that zaps clears all if any page is due."""
         taken = self._mask(due) == 1
         return np.full_like(taken, taken.any()) if self.index.traits.protects_by_zapping else taken
 
@@ -274,13 +282,13 @@ class IndexedSptes:
             self._most = now
 
     def _check(self, before: Mask, wanted: Mask, when: str) -> None:
-        """The sptes that the index changed are those that the log is about."""
+        """InvariantError unless the index cleared the flag of exactly the ``wanted`` sptes."""
         wrong = np.flatnonzero((before & ~self._armed()) != wanted)
         if len(wrong):
             raise InvariantError(f"{self.design}: gfn {wrong[0]} is in the log or was protected, not both, {when}")
 
 
 def _times_asked(firsts: Gfns, ends: Gfns, n_pages: int) -> Gfns:
-    """int64[n_pages]: calls for [firsts[i], ends[i]) that a page is in."""
+    """int64[n_pages]: number of ranges [firsts[i], ends[i]) that contain the page."""
     edges = np.bincount(firsts, minlength=n_pages + 1) - np.bincount(ends, minlength=n_pages + 1)
     return np.cumsum(edges)[:n_pages]

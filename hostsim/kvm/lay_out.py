@@ -29,21 +29,27 @@ RING_SPARE = PML_ENTRIES + 64
 """Entries a ring may get beyond its soft limit before its vCPU is out: a PML buffer, and faults under way."""
 DUE_MAX = 64
 UNLIMITED = 1 << 60
-"""Frames at hand where the host's memory is not modelled."""
+"""Free frames at hand without a model of the host's memory."""
 WEIGHT_BITS = 60
 """Sums of weights stay below 2 ** WEIGHT_BITS."""
 
 
 @dataclass(frozen=True)
 class MmuConfig:
-    """How the MMU of a VM behaves.
+    """Behaviour of the MMU of a VM.
 
-    mechanism: what catches writes while logged; huge: host memory comes in 2 MiB pages, or in larger ones of block_regions
-    of those, 512 but for tests; whole_table: a fault that splits keeps the other pages of its table mapped; ring_entries,
-    ring_soft: of a vCPU's dirty ring, 0: the log is a bitmap; pfn_ns: to look up the host page of a fault; populate_ns: to
-    make one, of host_pages gfns, where there is none yet, 0: all of memory is there; a_bits: the hardware notes accesses;
-    ageing: what is done where it does not; tlb: of a vCPU, None: its accesses always miss; cap_pages: so many sptes at most,
-    0: no cap, unmap_all_ns: to unmap all of them.
+    mechanism: records writes while the log is on.
+    huge: host memory comes in pages of 2 MiB or more.
+    whole_table: a fault that splits a large spte keeps the other pages of its table mapped.
+    ring_entries, ring_soft: size and soft limit of a vCPU's dirty ring, 0: the log is a bitmap.
+    pfn_ns: time to look up the host page of a fault.
+    populate_ns: time to allocate a host page that does not exist yet, 0: all host pages exist.
+    host_pages: gfns of a host page.
+    block_regions: 2 MiB regions of a host page larger than 2 MiB, 512 but for tests.
+    a_bits: the hardware sets accessed bits.
+    ageing: replaces A bits: ageing zaps sptes, or marks them for access tracking.
+    tlb: reach of a vCPU's TLB, None: every access misses.
+    cap_pages: most sptes, 0: no cap; unmap_all_ns: time to unmap all of them.
     """
 
     mechanism: Literal["write-protect", "pml", "d-bit"] = "write-protect"
@@ -65,7 +71,7 @@ class MmuConfig:
 def lay_out(
     guest: Guest, memory: GuestMemory, n_vcpus: int, config: MmuConfig, exits: ExitCosts, n_hosts: int, log_capacity: int
 ) -> lay.Kvm:
-    """All arrays of the VM; its vCPUs are about to enter the guest at 0, nothing is mapped."""
+    """All arrays of the VM; its vCPUs are about to enter the guest at 0, and no page is mapped."""
     sptes = make_sptes(memory.n_pages)
     n_regions = len(sptes.level)
     n_supers = (n_regions >> (lay.SUPER_BITS - lay.REGION_BITS)) + 1
@@ -118,13 +124,13 @@ def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
 
 
 def with_work(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
-    """The same VM, its vCPUs with the work of ``guest`` instead of theirs; nothing is counted as armed. In place."""
+    """``kvm`` with the work of ``guest`` on its vCPUs; no page is counted as armed. Changes counts and vCPUs in place."""
     kvm.counts[: lay.STALE_ROW] = 0
     return replace(kvm, **_work(guest, kvm.state, kvm.vcpus))
 
 
 def _work(guest: Guest, state: lay.State, vcpus: Records[lay.Vcpu]) -> dict[str, Any]:
-    """The arrays that are about what the vCPUs do; their rows in ``vcpus`` are set."""
+    """The arrays of the vCPUs' work, by field of Kvm; sets the bounds in ``vcpus`` in place."""
     tape = _Tape()
     parts, scale = _parts(guest.table, tape)
     classes = _classes(guest.table, parts, tape)
@@ -144,21 +150,21 @@ def _work(guest: Guest, state: lay.State, vcpus: Records[lay.Vcpu]) -> dict[str,
 
 
 class _Tape:
-    """Words laid end to end."""
+    """A growing int64 array into which other arrays are laid end to end."""
 
     def __init__(self) -> None:
         self._pieces: list[Ints] = [np.zeros(1, np.int64)]
         self._length = 1
 
     def add(self, words: Ints) -> int:
-        """Put ``words`` on; returns where they begin."""
+        """Append ``words``; return the index of their first word."""
         at = self._length
         self._pieces.append(words)
         self._length += len(words)
         return at
 
     def words(self) -> Ints:
-        """All words."""
+        """int64[n]: all words so far."""
         return np.concatenate(self._pieces)
 
 

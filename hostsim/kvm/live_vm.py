@@ -1,4 +1,4 @@
-"""A VM under KVM that runs while the host works on its log: its engine, mmu_lock and flushes on SimPy's clock."""
+"""A VM under KVM that runs while the host works on its log; engine, mmu_lock and flushes share SimPy's clock."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ Step = Generator[simpy.Event, Any, None]
 
 
 class HostPages(Protocol):
-    """The host under a VM whose pages are not all there."""
+    """The host's memory under a VM; not all of the VM's pages are resident."""
 
     def vcpu_faults(self, vcpu: int) -> None:
-        """``vcpu`` waits for its page, or for a frame: begin to find it."""
+        """Begin to resolve the fault of ``vcpu``, which waits for its page or for a frame."""
         ...
 
     def fault_in(self, page: int) -> Step:
-        """The migration thread reads ``page``; returns when it is there."""
+        """Make ``page`` resident for the migration thread, which reads it."""
         ...
 
     def note_read(self, pages: NDArray[np.int64]) -> None:
-        """The migration thread has read ``pages``, which are there."""
+        """Note that the migration thread has read ``pages`` (int64[k]), which are resident."""
         ...
 
     def check(self) -> None:
@@ -50,11 +50,18 @@ class HostPages(Protocol):
 
 
 class LiveVm(VmBase):
-    """engine: sptes and vCPUs; lock: mmu_lock; flush: remote TLB flushes; slots_lock: one ioctl on the log at a time.
+    """A VM under KVM on SimPy's clock.
 
-    plan: how the log is kept; times: what keeping it took so far; on_ring_full: what a vCPU does with a full ring;
-    indexed: the sptes in an index, None: its work is not modelled; host: what finds its pages, None: all of them are there;
-    page_waits: of its vCPUs and their tasks for pages that the host does not have.
+    engine: sptes and vCPUs.
+    lock: mmu_lock.
+    flush: remote TLB flushes.
+    slots_lock: serializes ioctls on the log.
+    plan: the plan by which KVM keeps the log.
+    times: time of the work on the log so far.
+    on_ring_full: the process that a vCPU with a full ring runs.
+    indexed: the sptes in an index, None: the work of an index is not modelled.
+    host: resolves faults on pages that are away, None: all pages are resident.
+    page_waits: waits of vCPUs and their tasks for pages that are not resident.
     """
 
     vcpus: list[KvmVcpu]
@@ -79,11 +86,11 @@ class LiveVm(VmBase):
 
     @property
     def next_ns(self) -> int:
-        """No event of the guest comes before it [ns]."""
+        """Lower bound of the guest's next event [ns]."""
         return self.engine.next_ns
 
     def advance(self, horizon_ns: int) -> Due | None:
-        """Run the guest up to (strictly below) ``horizon_ns``, or to what comes up for the host."""
+        """Run the guest strictly below ``horizon_ns``, or up to its first event for the host; return that event or None."""
         return self.engine.advance(horizon_ns)
 
     def deliver(self, due: Due) -> None:
@@ -101,7 +108,7 @@ class LiveVm(VmBase):
             self.lock.contended(due.who)
 
     def may_come_up(self) -> bool:
-        """Whether a host process waits for the guest, or a ring may be full."""
+        """Whether the guest may deliver an event: a host process waits, a fault needs the host, or a ring may fill."""
         if self.host is not None or self.plan.interface == "dirty-ring":
             return True
         return self.lock.awaited or any(vcpu.leaving for vcpu in self.vcpus)
@@ -113,37 +120,37 @@ class LiveVm(VmBase):
 
     @property
     def backing(self) -> NDArray[np.uint8]:
-        """uint8[n_pages]: which pages the host has; empty: all."""
+        """uint8[n_pages]: the place of each page at the host; empty: all pages are resident."""
         return self.engine.pages.backing if self.host is not None else super().backing
 
     def page_is_there(self, vcpu: int) -> None:
-        """The host has found the page that ``vcpu`` waits for, or a frame: it looks the page up again."""
+        """End the wait of ``vcpu`` for a page or a frame: the vCPU looks the page up again."""
         self.page_waits.ends(vcpu, self.env.now_ns)
         self.engine.pages.look_again(vcpu, self.env.now_ns)
 
     def put_to_sleep(self, vcpu: int) -> int:
-        """The task of ``vcpu`` waits for its page asleep, the vCPU does its other work; returns the task's work clock."""
+        """Put the faulting task of ``vcpu`` to sleep until its page is resident; return the task's work clock."""
         clock = self.engine.pages.park(vcpu, self.env.now_ns)
         self.page_waits.falls_asleep(vcpu, clock, self.env.now_ns)
         return clock
 
     def wake(self, vcpu: int, clock: int) -> None:
-        """The page is there that the task of work clock ``clock`` waits for."""
+        """Wake the task of work clock ``clock``, whose page is resident."""
         self.page_waits.wakes(clock, self.env.now_ns)
         self.engine.pages.unpark(vcpu, clock, self.env.now_ns)
 
     def read_back(self, page: int) -> Step:
-        """The migration thread reads ``page``; returns when it is there."""
+        """Make ``page`` resident for the migration thread, which reads it."""
         if self.host is not None:
             yield from self.host.fault_in(page)
 
     def note_read(self, pages: NDArray[np.int64]) -> None:
-        """The migration thread has read ``pages``."""
+        """Note that the migration thread has read ``pages``."""
         if self.host is not None:
             self.host.note_read(pages)
 
     def check_host(self) -> None:
-        """InvariantError if the host's memory contradicts itself or this VM, or the time of a vCPU does not add up."""
+        """InvariantError if the host's memory breaks an invariant, or the time of a vCPU does not add up."""
         check_vcpu_times(self)
         if self.host is not None:
             self.host.check()
@@ -154,16 +161,16 @@ class LiveVm(VmBase):
         return replace(found, page_wait_ns=int(self.page_waits.waited_ns(self.env.now_ns).sum()))
 
     def index_figures(self) -> IndexFigures | None:
-        """What the index took so far; None without one."""
+        """Work and size of the index so far; None without an index."""
         return None if self.indexed is None else self.indexed.figures()
 
     def begin_work(self, guest: Guest) -> None:
-        """The vCPUs, all of them out of the guest, have the work of ``guest`` from now on; their work clocks begin anew."""
+        """Give the vCPUs, which are all out of the guest, the work of ``guest``, with work clocks that start at 0."""
         self.guest = guest
         self.engine.begin_work(guest)
 
     def hold_all(self) -> Step:
-        """Keep all vCPUs out of the guest; returns when they are."""
+        """Keep all vCPUs out of the guest; return when all are out."""
         yield self.env.all_of([vcpu.hold() for vcpu in self.vcpus])
 
     def release_all(self) -> None:
@@ -180,5 +187,5 @@ class LiveVm(VmBase):
 
 
 def _no_ring() -> Step:
-    """A VM without dirty rings: none is ever full."""
+    """Do nothing: a VM without dirty rings has no full ring."""
     yield from ()

@@ -1,4 +1,4 @@
-"""mmu_lock as processes of the host take it; vCPUs stand in the same queue (hostsim.kvm.engine_lock)."""
+"""mmu_lock of a VM, as host processes take it; vCPUs wait in one queue with them (hostsim.kvm.engine_lock)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hostsim.kvm.engine_walks import Walkers
 
 Step = Generator[simpy.Event, Any, None]
 N_HOSTS = 8
-"""Slots of host processes in the queue of one mmu_lock. slots_lock lets one process work on the log at a time; notifier
-calls of reclaim and ageing may need more slots than there are.
+"""Slots of host processes in the queue of one mmu_lock. slots_lock admits one process to the log at a time; notifier calls
+of reclaim and ageing may need more slots than N_HOSTS.
 """
 
 
@@ -50,17 +50,17 @@ class MmuLock:
         return self._hold_ns + self._walks.sum("hold_ns")
 
     def lend_slot(self) -> int | None:
-        """Lend a slot to a walker; None if half of the slots are taken."""
+        """Lend a slot to a walker; None if at most half of the slots are free."""
         # A walker keeps its slot for a whole series of calls. Were all slots lent to walkers, a harvest or an invalidation
         # could not even queue until a series ended.
         return self._free.pop() if len(self._free) > N_HOSTS // 2 else None
 
     def take_slot_back(self, host: int) -> None:
-        """The walker in slot ``host`` has ended its series."""
+        """Take the slot ``host`` back from a walker that has ended its series."""
         self._leave(host)
 
     def walk_over(self, host: int) -> simpy.Event:
-        """An event that succeeds when the walker in slot ``host`` has made its calls."""
+        """An event that fires when the walker in slot ``host`` has made its calls."""
         self._waiting[host] = self._env.event()
         return self._waiting[host]
 
@@ -70,10 +70,11 @@ class MmuLock:
         return bool(self._waiting or self._watching)
 
     def hold(self, mode: int, hold_ns: int | Callable[[], int], unit_ns: int = 0) -> Step:
-        """Wait for mmu_lock and hold it for ``hold_ns`` [ns]; a function is called for the length at the first grant.
+        """Take mmu_lock and hold it for ``hold_ns`` [ns]; a function returns the length when the lock is first granted.
 
+        mode: SHARED or EXCLUSIVE.
         unit_ns: work between two calls of cond_resched_rwlock_write or _read [ns], which yield the lock if a vCPU or a
-        process is queued; 0: the lock is held to the end.
+        process is queued; 0: the holder does not yield.
         """
         host = yield from self._enter()
         yield from self._acquire(host, mode)
@@ -83,12 +84,12 @@ class MmuLock:
             self._release(host)
             if left_ns == 0:
                 break
-            # Back to the end of the queue: those that were queued meanwhile get the lock first.
+            # cond_resched_rwlock_write drops the lock and queues again: actors that queued meanwhile take it first.
             yield from self._acquire(host, mode)
         self._leave(host)
 
     def during(self, mode: int, work: Step) -> Step:
-        """Wait for mmu_lock and hold it until ``work`` is done."""
+        """Take mmu_lock and hold it until ``work`` is done."""
         host = yield from self._enter()
         yield from self._acquire(host, mode)
         start_ns = self._env.now_ns
@@ -107,22 +108,22 @@ class MmuLock:
             host: int = yield turn
             self._wait_ns += self._env.now_ns - asked_ns
             return host
-        host = min(self._free)  # the lowest, so that a run does not depend on the order in which slots came back
+        host = min(self._free)  # the lowest slot, so that a run does not depend on the order of their return
         self._free.remove(host)
         return host
 
     def _leave(self, host: int) -> None:
-        if self._outside:  # handed over directly: a process that comes later must not take the slot in between
+        if self._outside:  # hand the slot over directly: a later process must not take it in between
             self._outside.popleft().succeed(host)
         else:
             self._free.append(host)
 
     def granted(self, host: int) -> None:
-        """The engine has granted the lock to ``host``, or its walker has made all calls."""
+        """Wake the process in slot ``host``: it has the lock, or its walker has made all calls."""
         self._waiting.pop(host).succeed()
 
     def contended(self, host: int) -> None:
-        """The engine saw a vCPU or a process queue behind ``host``."""
+        """Wake the holder in slot ``host``: an actor has queued behind it."""
         # The watch may have ended in the same instant, by its own timeout.
         if host in self._watching:
             self._watching.pop(host).succeed()
@@ -140,7 +141,7 @@ class MmuLock:
             self.granted(other)
 
     def _held(self, host: int, left_ns: int, unit_ns: int) -> Generator[simpy.Event, Any, int]:
-        """Hold the lock to its end or to the first look that finds the queue not empty; returns for how long [ns]."""
+        """Hold the lock to the end of the work, or to the first look that finds waiters; return the time [ns]."""
         start_ns = self._env.now_ns
         held_ns = 0
         while held_ns < left_ns:

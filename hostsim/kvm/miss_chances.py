@@ -1,4 +1,4 @@
-"""How often touches of a guest miss the TLB of their vCPU: by touch class and page, from what each vCPU uses."""
+"""Chances that touches miss the TLB of their vCPU, by touch class and page, from the translations that each vCPU uses."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hostsim.kvm.tlb import Floats, TlbReach, Translations, characteristic_ns, u
 from hostsim.spte_index.spte import REGION_PAGES
 
 CHUNK_PAGES = 1 << 18
-"""Pages looked at together."""
+"""Pages of one chunk, whose arrays are computed together."""
 BINS_AN_OCTAVE = 256
-"""Translations whose rates differ by less than 0.3 % are of one kind."""
+"""Translations whose rates differ by less than 0.3 % form one kind."""
 LEAST_PER_NS = 1e-30
-"""Rates below are sorted as this one: a use in 10^13 years."""
+"""Lower rates count as this rate: one use in 10^13 years."""
 SMALL, LARGE, GIANT = range(3)
 Kind = tuple[float, int]
 """(gap [ns], logarithm of the rate in whole bins)."""
@@ -33,22 +33,28 @@ Kind = tuple[float, int]
 
 @dataclass(frozen=True)
 class Mapped:
-    """level: uint8[n_regions], as in Sptes; block: regions that an spte of level 2 maps."""
+    """Sizes of a VM's mappings.
+
+    level: uint8[n_regions], as in Sptes.
+    block: regions that an spte of level 2 maps.
+    """
 
     level: NDArray[np.uint8]
     block: int
 
     @property
     def chunk_regions(self) -> int:
-        """Regions of a chunk: no spte goes beyond it."""
+        """Regions of a chunk; no spte spans two chunks."""
         return self.block * max(1, CHUNK_PAGES // REGION_PAGES // self.block)
 
 
 @dataclass(frozen=True)
 class Use:
-    """Of the translations of pages [first, end), all float64[end - first] or bool: as in ``Translations``.
+    """Use of the translations of pages [first, end), n = end - first.
 
-    counts: pages that stand for their translation; size: level of the spte.
+    per_ns, gap_ns: float64[n], as in ``Translations``.
+    counts: bool[n], the one page that represents its translation.
+    size: uint8[n], level of the spte.
     """
 
     per_ns: Floats
@@ -86,7 +92,7 @@ def class_per_ns(guest: Guest, c: int, low: int, high: int) -> Floats:
 
 
 def use_of(guest: Guest, classes: tuple[int, ...], mapped: Mapped, first: int, end: int) -> Use:
-    """What a vCPU that makes the touches of ``classes`` uses of pages [first, end), a whole chunk or the end of memory."""
+    """Use of pages [first, end), which is a chunk or the end of memory, by a vCPU that makes the touches of ``classes``."""
     per_ns, gap_ns, large_gap_ns = np.zeros(end - first), np.full(end - first, np.inf), np.full(end - first, np.inf)
     for c in classes:
         row = guest.table.ints[c]
@@ -122,7 +128,7 @@ def _by_translation(per_ns: Floats, gap_ns: Floats, large_gap_ns: Floats, mapped
 
 
 def chunks(mapped: Mapped, low: int, high: int) -> Iterator[tuple[int, int]]:
-    """(first, end) of all chunks that have one of pages [low, high)."""
+    """(first, end) of all chunks that overlap pages [low, high)."""
     size, n_pages = mapped.chunk_regions * REGION_PAGES, len(mapped.level) * REGION_PAGES
     for first in range(low - low % size, high, size):
         yield first, min(first + size, n_pages)
@@ -165,7 +171,7 @@ def _kinds(found: Counter[Kind], sums: defaultdict[Kind, float]) -> Translations
 
 
 class MissChances:
-    """Of all touch classes of a guest, with what maps its memory now."""
+    """Chances to miss of all touch classes of a guest, under the present mappings of its memory."""
 
     def __init__(self, guest: Guest, mapped: Mapped, reach: TlbReach) -> None:
         self._guest, self._mapped = guest, mapped
@@ -178,7 +184,7 @@ class MissChances:
         self._lives = {classes: lives_ns(guest, classes, mapped, reach) for classes in dict.fromkeys(of_vcpu.values())}
 
     def life_ns(self, vcpu: int, *, giant: bool = False) -> float:
-        """Characteristic time of the TLB of ``vcpu``, which touches something."""
+        """Characteristic time [ns] of the TLB of ``vcpu``, which has at least one touch class."""
         return self._lives[self._classes[vcpu]][giant]
 
     def of(self, c: int) -> Iterator[Floats]:

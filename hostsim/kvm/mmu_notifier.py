@@ -1,4 +1,4 @@
-"""mmu-notifier events as KVM handles them: young bits asked for and cleared, ranges invalidated.
+"""mmu-notifier events as KVM handles them: calls test and clear young bits, and invalidate ranges.
 
 Linux virt/kvm/kvm_main.c::kvm_handle_hva_range and the kvm_mmu_notifier_.. that call it.
 """
@@ -32,11 +32,13 @@ CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG, RANGE_START, RANGE_END = EVENTS = (
 
 @dataclass(frozen=True)
 class NotifierPlan:
-    """How a kernel handles notifier events, and what that takes.
+    """A kernel's handling of notifier events, with its costs.
 
-    age_page_ns: a page whose young bit is read or cleared; zap_page_ns: one that an invalidation goes over; lock_pair_ns: of
-    mmu_lock for the end of one; lock_mode: how ageing takes mmu_lock; flush: whether clear_flush_young flushes where
-    something was young.
+    age_page_ns: to read or clear the young bit of a page.
+    zap_page_ns: to invalidate a page.
+    lock_pair_ns: to take and drop mmu_lock at the end of an invalidation.
+    lock_mode: NONE, SHARED or EXCLUSIVE, the mode in which ageing takes mmu_lock.
+    flush: clear_flush_young flushes if it found a young page.
     """
 
     age_page_ns: float
@@ -46,15 +48,15 @@ class NotifierPlan:
     flush: bool = True
 
     def age_ns(self, pages: int) -> int:
-        """Work on the young bits of ``pages``."""
+        """Time of work on the young bits of ``pages`` pages [ns]."""
         return max(1, round(pages * self.age_page_ns))
 
     def zap_ns(self, pages: int) -> int:
-        """Work on the sptes of ``pages`` that go."""
+        """Time to zap the sptes of ``pages`` pages [ns]."""
         return max(1, round(pages * self.zap_page_ns))
 
     def ages_ns(self, pages: NDArray[np.int64]) -> NDArray[np.int64]:
-        """``age_ns`` of each; hardly any differ from the first."""
+        """int64[k]: ``age_ns`` of each of ``pages``, int64[k]; few differ from the first, so only those are computed."""
         took_ns = np.full(len(pages), self.age_ns(int(pages[0])), np.int64)
         for other in np.flatnonzero(pages != pages[0]).tolist():
             took_ns[other] = self.age_ns(int(pages[other]))
@@ -62,9 +64,11 @@ class NotifierPlan:
 
 
 class MmuNotifier:
-    """Calls of one VM's memory. by_events: each of a series is a process of its own, as a check of the engine's walkers.
+    """The mmu notifier of one VM.
 
-    indexed: the sptes in an index, which says what calls take; None: the plan does.
+    plan: the kernel's handling of events.
+    indexed: the sptes in an index, whose work sets the time of calls; None: the plan sets it.
+    by_events: each call of a series is a host process of its own, as a check of the engine's walkers.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class MmuNotifier:
 
     @property
     def latencies(self) -> dict[str, Latencies]:
-        """Of the calls of each event so far, waits and flushes included."""
+        """Latencies of the calls so far by event, waits and flushes included."""
         found = dict(self._latencies)
         for slot, event in self._walks.items():
             found[event] = merged((found[event], self._engine.walks.walked(slot).latencies))
@@ -90,7 +94,7 @@ class MmuNotifier:
 
     @property
     def pages(self) -> Counter[str]:
-        """Pages that calls were about so far, by event."""
+        """Pages of all calls so far, by event."""
         found = Counter(self._pages)
         for slot, event in self._walks.items():
             found[event] += self._engine.walks.walked(slot).pages
@@ -98,34 +102,35 @@ class MmuNotifier:
 
     @property
     def young(self) -> int:
-        """How many answers of calls were "young": not a number of pages, for a page may be asked for again."""
+        """Young pages found by all calls; a page counts once for each call that found it young."""
         return self._young + sum(self._engine.walks.walked(slot).young for slot in self._walks)
 
     @property
     def false_old(self) -> float:
-        """Pages that clear_flush_young and clear_young called old although they were accessed since the call before.
+        """Expected number of pages that the clearing calls found old although the guest accessed them since the call before.
 
-        So many are expected: a TLB had their translation, so no A bit was set; 0 where the engine does not model TLBs.
+        A TLB held their translation, so the access set no A bit. 0 if the engine does not model TLBs.
         """
         return self._false_old + sum(self._engine.walks.walked(slot).false_old for slot in self._walks)
 
     def clear_flush_young(self, first: int, end: int, young: Bytes) -> Found:
-        """Make pages old, on all CPUs if the kernel flushes; young[first:end]: which were young. Returns how many."""
+        """Make pages old, and flush if the kernel does; set young[first:end]. Return the number of young pages."""
         return (yield from self._age(CLEAR_FLUSH_YOUNG, first, end, young))
 
     def clear_young(self, first: int, end: int, young: Bytes) -> Found:
-        """``clear_flush_young`` without a flush."""
+        """Do ``clear_flush_young`` without a flush."""
         return (yield from self._age(CLEAR_YOUNG, first, end, young))
 
     def test_young(self, first: int, end: int, young: Bytes) -> Found:
-        """``clear_young``, but no page becomes old."""
+        """Set young[first:end] without making pages old; return the number of young pages."""
         return (yield from self._age(TEST_YOUNG, first, end, young))
 
     def each(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
-        """A call of ``event`` for pages [first, first + call_pages) of each of ``firsts``, int64[k], one after the other.
+        """Make calls of ``event`` for pages [first, first + call_pages) of each of ``firsts``, one after the other.
 
-        young: uint8[n_pages], becomes 1 where a call found the page young, and stays so if a later call about the page does
-        not. Returns how many answers were "young": a page that is asked for twice may count twice.
+        firsts: int64[k], gfns.
+        young: uint8[n_pages], in place: becomes 1 for pages that a call finds young, and keeps its other entries.
+        Returns the number of young pages; a page that two calls find young counts twice.
         """
         by_events = self.by_events or (self.indexed is not None and not self.indexed.sees_young)
         n_calls = 0 if by_events else self._engine.walks.calls_at_once(call_pages)
@@ -141,7 +146,7 @@ class MmuNotifier:
         return found
 
     def each_by_events(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
-        """``each``, every call made by a process of the host."""
+        """Do ``each``, with a host process for every call."""
         found = 0
         for first in firsts.tolist():
             end = min(first + call_pages, len(young))
@@ -151,7 +156,7 @@ class MmuNotifier:
         return found
 
     def _begin_walk(self, slot: int, event: str, firsts: NDArray[np.int64], call_pages: int, n_pages: int) -> simpy.Event:
-        """The engine makes these calls; the event comes up when it has."""
+        """Let the engine make these calls; the returned event fires after the last."""
         ends = np.minimum(firsts + call_pages, n_pages)
         over = self._lock.walk_over(slot)
         if self.indexed is None:
@@ -164,7 +169,7 @@ class MmuNotifier:
         return over
 
     def _end_walk(self, slot: int) -> int:
-        """Count the calls of the walker; returns how many answers were "young"."""
+        """Add the counts of the walker; return the number of young pages that it found."""
         event = self._walks.pop(slot)
         walked = self._engine.walks.take_walked(slot, self._latencies[event])
         self._pages[event] += walked.pages
@@ -173,15 +178,15 @@ class MmuNotifier:
         return walked.young
 
     def look(self, young: Bytes) -> int:
-        """What test_young would say of all memory, for an observer: takes no time and is no call."""
+        """Set ``young`` as test_young of all memory would, for an observer: takes no time, and counts as no call."""
         return self._test_young(0, len(young), young)
 
     def invalidate_range_start(self, first: int, end: int) -> Step:
-        """Pages [first, end) are about to go: no fault maps them before invalidate_range_end; flushed under the lock."""
+        """Zap pages [first, end) and flush, under mmu_lock; no fault maps them before invalidate_range_end."""
         yield from self._timed(RANGE_START, end - first, self._lock.during(EXCLUSIVE, self._zap(first, end)))
 
     def invalidate_range_end(self, first: int, end: int) -> Step:
-        """The pages are gone: faults that looked up a host page before now look again."""
+        """End the invalidation: faults that looked up a host page before this moment look it up again."""
         yield from self._timed(RANGE_END, end - first, self._lock.during(EXCLUSIVE, self._end()))
 
     def _timed(self, event: str, pages: int, work: Step) -> Step:
@@ -199,7 +204,7 @@ class MmuNotifier:
         return found
 
     def _walk(self, event: str, first: int, end: int, young: Bytes) -> Step:
-        """Pages young at the begin decide whether the call clears; pages that became young since are cleared with them."""
+        """Test, then clear if any page was young at the start; pages that became young meanwhile are cleared as well."""
         hold_ns = self._age_ns(event, first, end)
         found = self._test_young(first, end, young)
         yield self._env.timeout(hold_ns)
@@ -213,13 +218,13 @@ class MmuNotifier:
             self._engine.mmu.clear_young(first, end, young, self._env.now_ns, flushed=flushes)
 
     def _age_ns(self, event: str, first: int, end: int) -> int:
-        """Asked where the walk begins: under mmu_lock, if the kernel takes it."""
+        """Time of the walk [ns], computed as it begins: under mmu_lock, if the kernel takes it."""
         if self.indexed is None:
             return self.plan.age_ns(end - first)
         return self.indexed.age_ns(first, end, clears=event != TEST_YOUNG)
 
     def _test_young(self, first: int, end: int, young: Bytes) -> int:
-        """As the engine says; all is old in an index whose ageing looks at nothing (book3s_pr.c::kvm_age_gfn_pr)."""
+        """Test young pages in the engine; every page is old where ageing reads no bits (book3s_pr.c::kvm_age_gfn_pr)."""
         if self.indexed is not None and not self.indexed.sees_young:
             young[first:end] = 0
             return 0

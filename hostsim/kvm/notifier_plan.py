@@ -1,4 +1,4 @@
-"""How the kernel of an era handles mmu-notifier events on a machine."""
+"""The handling of mmu-notifier events by the kernel of an era, on a machine."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hostsim.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.kvm.spec import MmuSpec, pins_pages
 
 AgeingLock = Literal["era", "locked", "lockless"]
-"""How ageing takes mmu_lock: as the kernels of the era do, exclusively, or not at all."""
+"""The mode in which ageing takes mmu_lock: the era's mode, exclusive, or none."""
 AGEING_LOCKS: tuple[AgeingLock, ...] = get_args(AgeingLock)
 LOCK_MODES = {"locked": EXCLUSIVE, "lockless": NONE}
 
 
 def notifier_plan(mmu: MmuSpec) -> NotifierPlan:
-    """From the words of a machine. InputError for names that do not exist."""
+    """The plan of the era and cost sheet of ``mmu``. InputError for names that do not exist."""
     # Model limit: a page that goes costs what a page that is aged costs, one atomic operation on its spte.
     costs, era = load_costs(mmu.costs), load_era(mmu.era)
     return NotifierPlan(
@@ -33,7 +33,7 @@ def notifier_plan(mmu: MmuSpec) -> NotifierPlan:
 
 
 def notifier_of(vm: LiveVm, mmu: MmuSpec, ageing_lock: AgeingLock = "era") -> MmuNotifier:
-    """The mmu notifier of ``vm``. InputError where the host of that VM has none."""
+    """The mmu notifier of ``vm``. InputError if the VM's kernel pins guest pages and has no notifier."""
     if pins_pages(mmu.index, mmu.era):
         got = f"'{mmu.index}' with era {mmu.era} and a host that ages or reclaims its memory"
         wanted = "neither beside it: its pages were pinned in 2010; or a later era, where ageing finds all old"

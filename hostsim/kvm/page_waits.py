@@ -1,4 +1,4 @@
-"""Waits of vCPUs, and of their tasks that sleep, for pages that the host does not have."""
+"""Waits of vCPUs, and of their sleeping tasks, for pages that are not resident."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from hostsim.core.latency import Latencies
 
 
 class PageWaits:
-    """Of one VM. Who waits for a page is a vCPU, or a task that was put to sleep so that its vCPU goes on.
+    """Waits of one VM, by a vCPU, or by a task that sleeps so that its vCPU runs other tasks.
 
-    faults: that came to the host; sleeps: of these, where the task was put to sleep; in_flight: not answered yet;
-    in_flight_ns: integrated over time.
-    latencies: of those answered, from the fault to the answer.
+    faults: faults that reached the host.
+    sleeps: faults whose task was put to sleep.
+    in_flight: faults that are not resolved yet.
+    in_flight_ns: ``in_flight`` integrated over time.
+    latencies: of resolved faults, from fault to resolution.
     """
 
     def __init__(self, n_vcpus: int) -> None:
@@ -25,34 +27,34 @@ class PageWaits:
         self._changed_ns = 0
 
     def count_anew(self) -> None:
-        """Faults and latencies begin at zero; a wait under way counts when it ends."""
+        """Reset faults and latencies; a wait under way counts when it ends."""
         self.faults, self.latencies = 0, Latencies()
 
     def begins(self, vcpu: int, now_ns: int) -> None:
-        """``vcpu`` waits for a page from now on."""
+        """Begin a wait of ``vcpu`` for a page."""
         self.faults += 1
         self._vcpu_since_ns[vcpu] = now_ns
         self._count(1, now_ns)
 
     def ends(self, vcpu: int, now_ns: int) -> None:
-        """The page that ``vcpu`` waits for is there."""
+        """End the wait of ``vcpu``."""
         since_ns = self._vcpu_since_ns.pop(vcpu)
         self._waited_ns[vcpu] += now_ns - since_ns
         self._answered(since_ns, now_ns)
 
     def falls_asleep(self, vcpu: int, clock: int, now_ns: int) -> None:
-        """From now on the task of work clock ``clock`` waits, and its ``vcpu`` does not."""
+        """Turn the wait of ``vcpu`` into a wait of its task, which has work clock ``clock``."""
         self.sleeps += 1
         since_ns = self._vcpu_since_ns.pop(vcpu)
         self._waited_ns[vcpu] += now_ns - since_ns
         self._task_since_ns[clock] = since_ns
 
     def wakes(self, clock: int, now_ns: int) -> None:
-        """The page that the task of ``clock`` waits for is there."""
+        """End the wait of the task of work clock ``clock``."""
         self._answered(self._task_since_ns.pop(clock), now_ns)
 
     def waited_ns(self, now_ns: int) -> NDArray[np.int64]:
-        """int64[n_vcpus]: how long each vCPU has waited, waits under way included; tasks that sleep are not in it."""
+        """int64[n_vcpus]: time that each vCPU has waited [ns], waits under way included, sleeping tasks not."""
         found = self._waited_ns.copy()
         for vcpu, since_ns in self._vcpu_since_ns.items():
             found[vcpu] += now_ns - since_ns

@@ -1,4 +1,4 @@
-"""How the host keeps the dirty log of a VM, and what that takes."""
+"""The plan by which the host keeps the dirty log of a VM, with its costs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hostsim.kvm.spec import Interface
 Recovery = Literal["none", "zap", "in-place"]
 """Fate of the 4 KiB sptes of huge pages when logging ends."""
 CLEAR_BITMAP_SHIFT = 18
-"""QEMU x-clear-bitmap-shift: 2^18 pages are cleared at a go (migration/migration.h::CLEAR_BITMAP_SHIFT_DEFAULT)."""
+"""QEMU x-clear-bitmap-shift: 2^18 pages are cleared at once (migration/migration.h::CLEAR_BITMAP_SHIFT_DEFAULT)."""
 REAP_PERIOD_NS = 1_000_000_000
 """accel/kvm/kvm-all.c::kvm_dirty_ring_reaper_thread sleeps 1 s between two reaps."""
 PROTECTED_A_LOOK = 64
-"""Sptes write-protected between two looks whether somebody waits for mmu_lock."""
+"""Sptes write-protected between two tests whether mmu_lock has waiters."""
 # Model limit: the walk that protects sptes looks once in 64 of them; KVM looks at each.
 
 
@@ -27,13 +27,23 @@ def whole_ns(ns: float) -> int:
 
 @dataclass(frozen=True)
 class LogPlan:
-    """interface: of user space; costs: a unit each, [ns]; lock_pair_ns: taking and releasing mmu_lock once more.
+    """Choices of a kernel and of user space on the log of one VM.
 
-    pml: buffers are drained before a harvest; d_bit: sptes are scanned, there is no log; eager_split: large sptes are split
-    when they are protected; recovery: what becomes of 4 KiB sptes of huge pages when the log ends; slot_mode: how switching
-    the log on and off takes mmu_lock; slot_yields: whether it yields; invalidates: a log that begins and a GET that finds
-    anything dirty unmap all of the slot (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr); flush_each: a flush for each region
-    that is recovered, else one a slot; n_slots: memslots, each of which is switched on and off by an ioctl of its own.
+    interface: the interface that user space uses.
+    costs: time of each unit of work [ns].
+    lock_pair_ns: time to take and drop mmu_lock once more.
+    pml: a harvest drains PML buffers first.
+    d_bit: a harvest scans D bits in the sptes, and there is no log.
+    eager_split: large sptes are split when they are protected.
+    recovery: treatment of the 4 KiB sptes of huge pages when the log is switched off.
+    slot_mode: the mode in which switching the log on and off takes mmu_lock.
+    slot_yields: switching yields mmu_lock to waiters.
+    chunk_shift: a CLEAR covers 2^chunk_shift pages.
+    reap_period_ns: period of QEMU's reaper thread.
+    invalidates: switching the log on, and a GET that finds a dirty page, unmap the whole slot
+    (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr).
+    flush_each: one flush for each recovered region, else one a slot.
+    n_slots: memslots; each is switched on and off by an ioctl of its own.
     """
 
     interface: Interface
@@ -53,18 +63,18 @@ class LogPlan:
 
     @property
     def all_set(self) -> bool:
-        """Whether the log begins with all pages dirty and nothing protected."""
+        """Whether the log starts with all pages dirty and no page protected."""
         return self.interface == "initially-all-set"
 
     @property
     def start_unit_ns(self) -> int:
-        """Work between two looks at who waits while the log is switched on; 0: none."""
+        """Work between two tests for waiters of mmu_lock while the log is switched on [ns]; 0: no yields."""
         unit_ns = self.costs.split_ns if self.eager_split else PROTECTED_A_LOOK * self.costs.protect_ns
         return whole_ns(unit_ns) if self.slot_yields else 0
 
     @property
     def stop_unit_ns(self) -> int:
-        """The same while it is switched off."""
+        """Work between two tests for waiters of mmu_lock while the log is switched off [ns]; 0: no yields."""
         return whole_ns(self.costs.recover_ns) if self.slot_yields else 0
 
     def start_hold_ns(self, large: int, small: int) -> int:

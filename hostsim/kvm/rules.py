@@ -1,6 +1,6 @@
-"""What of vm.dirty_tracking and [vm.mmu] goes together under KVM: one list for scenarios, studies, selftests and machines.
+"""Rules on which values of vm.dirty_tracking and [vm.mmu] are compatible under KVM, for all inputs of the package.
 
-A rule says what a kernel, a machine or an index of sptes does not offer. What a key means at all is the scenario's business.
+A rule names a choice that a kernel, a machine or an index of sptes does not offer. The scenario room checks single keys.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Offers = Callable[[Era], bool]
 
 
 def conflicts(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
-    """Everything that does not go together; the sheet, apart, by ``sheet_conflicts``: its file may not be known yet."""
+    """All incompatible choices but the sheet's, which ``sheet_conflicts`` checks: the sheet's file may not be known yet."""
     era = load_era(mmu.era)
     yield from _of_interface(interface, era)
     yield from _of_write_tracking(mmu, interface, era)
@@ -37,7 +37,7 @@ def conflicts(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
 
 
 def sheet_conflicts(mmu: MmuSpec, sheet: str) -> Iterator[Finding]:
-    """What the machine of the cost sheet ``sheet`` (name or path) does not have. InputError if there is no such sheet."""
+    """Choices that the machine of ``sheet`` (name or path) does not offer. InputError if the sheet does not exist."""
     if mmu.write_tracking == "pml" and not load_costs(sheet).has_pml:
         sheets = [name for name in sheet_names() if load_costs(name).has_pml]
         got, wanted = f"'pml' with costs = '{mmu.costs}'", "the cost sheet of a machine that has PML: " + ", ".join(sheets)
@@ -50,12 +50,12 @@ def ring_reserve(mmu: MmuSpec) -> int:
 
 
 def caught_by(index: str) -> WriteTracking:
-    """How a first write is found where ``index`` holds the sptes: by bits that the hardware sets, or by protection."""
+    """The write tracking of ``index``: D bits if the hardware sets its dirty bits, else write protection."""
     return "d-bit" if traits_of(index).logs_by_hardware else "write-protect"
 
 
 def _not_in(era: Era, key: str, got: str, offers: Offers) -> Iterator[Finding]:
-    """``got`` where ``era`` does not offer it; the first era that does is named, with its kernel."""
+    """A finding on ``got`` if ``era`` does not offer it; it names the first era that does, with its kernel."""
     if not offers(era):
         first = next(one for one in map(load_era, era_names()) if offers(one))
         wanted = f"an era that has it: {first.name} (kernel {first.kernel.split('-', 1)[0]}) or later"
@@ -95,7 +95,7 @@ def _of_ring(mmu: MmuSpec) -> Iterator[Finding]:
 
 
 def _of_index(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
-    """An index is asked to write-protect 4 KiB sptes of a direct map; Book3S HV's to read C bits."""
+    """An index write-protects 4 KiB sptes of a direct map; Book3S HV's index reads C bits instead."""
     index, caught = f"'{mmu.index}'", caught_by(mmu.index)
     traits = traits_of(mmu.index)
     offered = INDEXED[:1] if traits.logs_by_hardware or traits.protects_by_zapping else INDEXED

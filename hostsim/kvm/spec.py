@@ -18,7 +18,7 @@ Mode = Literal["tdp", "direct", "shadow"]
 """Paging; direct: two-dimensional paging through rmaps."""
 Interface = Literal["get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring"]
 WriteTracking = Literal["write-protect", "pml", "d-bit"]
-"""What catches the first write to a page."""
+"""The mechanism that records the first write to a page."""
 OFFERED: dict[Interface, Callable[[Era], bool]] = {
     "get-dirty-log": lambda _era: True,
     "clear-dirty-log": lambda era: era.manual_protect,
@@ -27,27 +27,34 @@ OFFERED: dict[Interface, Callable[[Era], bool]] = {
 }
 """Whether the kernels of an era have the interface."""
 INTERFACES: tuple[Interface, ...] = tuple(OFFERED)
-"""Interfaces by which user space learns of dirty pages: the values of ``dirty_tracking`` beside "tcg"."""
+"""Interfaces by which user space gets dirty pages: the values of ``dirty_tracking`` beside "tcg"."""
 RING_SINCE = "E3"
 """KVM_CAP_DIRTY_LOG_RING, in 5.11 assumed: after the first kernel of E2."""
 MEASURED: Final = "measured"
-"""No index is held: the work on the log costs what was measured on the kernel's own."""
+"""The run keeps no index: the work on the log costs the times measured on the kernel's own index."""
 INDEXES: tuple[str, ...] = (MEASURED, *DESIGNS)
 """Names of the designs that may hold the sptes of a VM."""
 PINNING: Final = "E0"
 """Book3S PR pinned the pages of its guests in this era; notifiers came later (about 3.7, assumed)."""
 INDEXED: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log")
-"""Interfaces whose work an index is asked to do."""
+"""Interfaces that work with an index."""
 
 
 @dataclass(frozen=True)
 class MmuSpec:
-    """era: the kernel; costs: the sheet; mmu: tdp, direct or shadow; page_size: of the host's memory under the guest.
+    """KVM's MMU under one VM.
 
-    write_tracking: what catches the first write; eager_split: None: as the era does; ring_entries: a vCPU's dirty ring;
-    index: one of INDEXES, the design that holds the sptes; one that logs by hardware goes with d-bit alone, one that
-    protects by zapping with get-dirty-log alone; a_bits: whether its page tables have accessed bits; n_slots: memslots of
-    equal size that its memory is split into.
+    era: era of the kernel.
+    costs: name or path of the cost sheet.
+    mmu: "tdp", "direct" or "shadow".
+    page_size: page size of the host's memory under the guest.
+    write_tracking: the mechanism that records the first write to a page.
+    eager_split: split large sptes when they are protected; None: as the era does.
+    ring_entries: entries of a vCPU's dirty ring.
+    index: one of INDEXES, the design that holds the sptes. A design that logs by hardware needs d-bit, a design that
+    protects by zapping needs get-dirty-log.
+    a_bits: the page tables have accessed bits.
+    n_slots: memslots of equal size over the VM's memory.
     """
 
     era: str = "E4"
@@ -68,5 +75,5 @@ def traits_of(index: str) -> Traits:
 
 
 def pins_pages(index: str, era: str) -> bool:
-    """Whether a guest's pages are pinned, so that the host can neither age them nor take them away."""
+    """Whether KVM pins the guest's pages, so that the host can neither age nor reclaim them."""
     return era == PINNING and not traits_of(index).has_notifiers

@@ -1,4 +1,4 @@
-"""What a phase cost: time, exits by kind, waits for mmu_lock, holds of it, flushes."""
+"""Costs of a phase: time, exits by kind, waits for mmu_lock, holds of mmu_lock, flushes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,17 @@ NO_EXITS = (0,) * (1 + len(COUNTED))
 class Tally:
     """Counters of a VM; the difference of two is a phase. Times in ns.
 
-    exits: by number of their kind (hostsim.costs.exits); each is an attribute under its name, too: ``tally.wp_faults``.
-    wait_ns, hold_ns: of mmu_lock, summed over vCPUs; host_wait_ns, host_hold_ns: by threads that work on the log; flush_ns:
-    how long the threads that flush waited. sync_ns: in syncs of the bitmap; clears, clear_ns: CLEARs before pages are sent;
-    ring_full: exits to user space; reaps, reap_ns: of dirty rings; times include waits and flushes. stall_ns: vCPUs out of
-    the guest because of exits and rings, not of throttle or pause; summed, exits under way included. page_wait_ns: of that,
-    waiting for pages that the host did not have.
+    now_ns: the host's clock; in a difference, the length of the phase.
+    exits: by number of their kind (hostsim.costs.exits); each kind is an attribute as well: ``tally.wp_faults``.
+    wait_ns, hold_ns: waits for and holds of mmu_lock, summed over vCPUs.
+    host_wait_ns, host_hold_ns: waits and holds of host threads.
+    flushes: remote TLB flushes; flush_ns: time that the flushing threads waited.
+    sync_ns: time of bitmap syncs.
+    clears, clear_ns: CLEARs before pages are sent, and their time.
+    ring_full: exits to user space with a full dirty ring.
+    reaps, reap_ns: reaps of dirty rings, and their time. Times include waits and flushes.
+    stall_ns: time of vCPUs out of the guest by exits and rings, not by throttle or pause, exits under way included.
+    page_wait_ns: part of stall_ns in which vCPUs waited for pages that were not resident.
     """
 
     now_ns: int = 0
@@ -57,11 +62,11 @@ class Tally:
         return self.exits[number]
 
     def __sub__(self, before: Tally) -> Tally:
-        """What happened since ``before``."""
+        """The counts since ``before``."""
         return self._with(before, sub)
 
     def __add__(self, other: Tally) -> Tally:
-        """Both together."""
+        """The sums of both tallies."""
         return self._with(other, add)
 
     def _with(self, other: Tally, combine: Callable[[int, int], int]) -> Tally:
@@ -75,7 +80,7 @@ class Tally:
         return sum(self.exits[kind.number] for kind in COUNTED if kind.handles_fault)
 
     def to_dict(self) -> dict[str, Any]:
-        """What a phase of the selftest has, by name; the time as ``duration_ns``. Its log is not read while it runs."""
+        """The counters of a selftest phase by name, time as ``duration_ns``; a selftest does not read the log in a phase."""
         exits = {kind.name: getattr(self, kind.name) for kind in COSTED}
         lock = {"wait_ns": self.wait_ns, "hold_ns": self.hold_ns, "host_hold_ns": self.host_hold_ns}
         return {"duration_ns": self.now_ns, **exits, **lock, "flushes": self.flushes}
@@ -88,7 +93,7 @@ def exits_of(**counts: int) -> tuple[int, ...]:
 
 @dataclass
 class LogTimes:
-    """What keeping the log of a live VM took so far; names as in ``Tally``."""
+    """Times of the work on the log of a live VM so far; names as in ``Tally``."""
 
     sync_ns: int = 0
     clears: int = 0
@@ -98,7 +103,7 @@ class LogTimes:
 
 
 def tally_of(now_ns: int, engine: GuestEngine, host_hold_ns: int, flushes: int) -> Tally:
-    """The counters as they stand."""
+    """The counters now."""
     wait_ns, hold_ns = engine.sums.tolist()
     exits = tuple(engine.exits.tolist())
     return Tally(now_ns, exits, wait_ns=wait_ns, hold_ns=hold_ns, host_hold_ns=host_hold_ns, flushes=flushes)
@@ -107,7 +112,7 @@ def tally_of(now_ns: int, engine: GuestEngine, host_hold_ns: int, flushes: int) 
 def live_tally(
     now_ns: int, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, times: LogTimes, vcpus: Sequence[KvmVcpu]
 ) -> Tally:
-    """The counters of a live VM as they stand."""
+    """The counters of a live VM now."""
     return replace(
         tally_of(now_ns, engine, lock.hold_ns, flush.count),
         host_wait_ns=lock.wait_ns,

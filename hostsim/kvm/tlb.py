@@ -1,4 +1,4 @@
-"""TLBs of a vCPU: how long a translation stays, from how often each is used.
+"""TLB of a vCPU: the time that a translation stays, from the rates at which the vCPU uses its translations.
 
 H. Che, Y. Tung, Z. Wang, "Hierarchical Web caching systems", IEEE JSAC 20(7), 2002: an LRU cache of C entries behaves as if
 each entry stayed for one *characteristic time* T after its last use, where w(T) = C and w(T) is the mean number of entries
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 HALVINGS = 200
-"""Of an interval of doubles: more than it takes until its ends are neighbours."""
+"""Halvings after which the ends of any interval of doubles are neighbours."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class TlbReach:
 class Translations:
     """Kinds of translations that a vCPU uses.
 
-    per_ns: float64[n], Poisson uses of one a nanosecond; gap_ns: float64[n], time between the visits of the quickest sweep,
-    inf: none; count: float64[n], how many there are of the kind.
+    per_ns: float64[n], Poisson uses of one translation of the kind a nanosecond.
+    gap_ns: float64[n], time between two visits of the fastest sweep, inf: no sweep.
+    count: float64[n], translations of the kind.
     """
 
     per_ns: Floats
@@ -51,7 +52,7 @@ def used_translations(kinds: Translations, t_ns: float) -> float:
 
 
 def characteristic_ns(kinds: Translations, entries: int) -> float:
-    """T of a TLB of ``entries``; inf if all that the vCPU uses fits."""
+    """T of a TLB of ``entries`` [ns]; inf if all translations of the vCPU fit."""
     if float(kinds.count.sum()) <= entries:
         return float("inf")
     high = 1.0

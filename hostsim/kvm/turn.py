@@ -1,4 +1,4 @@
-"""A mutex of the host: first come, first served; no event where the queue is empty."""
+"""A FIFO mutex of the host; taking a free mutex adds no event."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Turn:
         self._waiting: deque[simpy.Event] = deque()
 
     def of(self, work: Generator[simpy.Event, Any, T]) -> Generator[simpy.Event, Any, T]:
-        """Do ``work`` when it is its turn; returns what it returns."""
+        """Take the mutex, do ``work``, drop the mutex; return the value of ``work``."""
         if self._taken:
             self._waiting.append(self._env.event())
             yield self._waiting[-1]

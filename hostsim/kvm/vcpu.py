@@ -1,7 +1,7 @@
 """The thread of a vCPU under KVM: the loop around the KVM_RUN ioctl, seen from user space.
 
-What KVM handles without leaving the kernel happens in the engine; here is what reaches user space: a kick, and a dirty ring
-that is full. accel/kvm/kvm-all.c::kvm_cpu_exec.
+The engine makes the exits that KVM handles in the kernel. This file handles the exits that reach user space: a kick and a
+full dirty ring. accel/kvm/kvm-all.c::kvm_cpu_exec.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ Step = Generator[simpy.Event, Any, None]
 
 
 class VcpuExits(Protocol):
-    """The part of the engine that lets vCPUs in and out."""
+    """The part of the engine that enters and exits the guest."""
 
     def kick(self, vcpu: int, now_ns: int) -> None:
-        """Ask ``vcpu`` to come out; nothing if it is out or on its way."""
+        """Kick ``vcpu`` out of the guest; no effect on a vCPU that is out or on its way out."""
         ...
 
     def enter(self, vcpu: int, now_ns: int) -> None:
-        """Let ``vcpu``, which is out, run."""
+        """Enter the guest on ``vcpu``, which is out."""
         ...
 
     def ring_full(self, vcpu: int) -> bool:
-        """Whether it came out because its dirty ring is full."""
+        """Whether ``vcpu`` left the guest because its dirty ring is full."""
         ...
 
     def stop_at(self, vcpu: int, work_ns: int, now_ns: int) -> None:
-        """Let ``vcpu`` come out by itself once its first work clock has come to ``work_ns``."""
+        """Let ``vcpu`` exit when its first work clock reaches ``work_ns``."""
         ...
 
 
@@ -44,33 +44,35 @@ class Stopwatch:
 
     @property
     def ns(self) -> int:
-        """How long it has run [ns]."""
+        """Sum of the spans so far [ns]."""
         return self._over_ns + (self._env.now_ns - self._since_ns if self._since_ns >= 0 else 0)
 
     def start(self) -> None:
-        """A span begins."""
+        """Begin a span."""
         assert self._since_ns < 0, "it runs"
         self._since_ns = self._env.now_ns
 
     def stop(self) -> None:
-        """It is over."""
+        """End the span."""
         self._over_ns, self._since_ns = self.ns, -1
 
 
 class KvmVcpu:
-    """One vCPU. Leaving the guest takes time: throttle and pause begin when it is out.
+    """One vCPU thread. Leaving the guest takes time: throttle and pause begin when the vCPU is out.
 
-    ring_full_exits: for a full dirty ring.
+    ring_full_exits: exits for a full dirty ring.
     """
 
     def __init__(
         self, env: Clock, exits: VcpuExits, index: int, on_ring_full: Callable[[], Step], must_reap: Callable[[int], bool],
         *, running: bool = True,
     ) -> None:  # fmt: skip
-        """on_ring_full: reaps the rings; must_reap: whether KVM_RUN would return for a full ring; running: the vCPU is in
-        the guest to begin with, else it is out and held.
+        """Start the thread.
 
-        A vCPU that was kicked out may have a full ring too: KVM lets it in no more (kvm_dirty_ring_check_request).
+        on_ring_full: reaps the rings.
+        must_reap: returns whether KVM_RUN would exit at once for a full ring. A vCPU that was kicked out may have a full
+        ring, too, and then KVM does not enter the guest (kvm_dirty_ring_check_request).
+        running: the vCPU starts in the guest, else out and held.
         """
         self._must_reap = must_reap
         self.ring_full_exits = 0
@@ -92,21 +94,21 @@ class KvmVcpu:
 
     @property
     def leaving(self) -> bool:
-        """Whether it is to come out: it was kicked and is not out yet, or it stops by itself."""
+        """Whether the vCPU will leave the guest: it was kicked and is not out yet, or it stops at an amount of work."""
         return self._kicked or self._done is not None
 
     @property
     def user_space_ns(self) -> int:
-        """How long it was in user space, whatever for [ns]."""
+        """Time in user space, for any reason [ns]."""
         return self._in_user_space.ns
 
     @property
     def stalled_ns(self) -> int:
-        """How long of that it was neither throttled nor paused [ns]."""
+        """Part of ``user_space_ns`` in which the vCPU was neither throttled nor paused [ns]."""
         return self._stalled_there.ns
 
     def left(self) -> None:
-        """The engine has it out of the guest."""
+        """Note that the vCPU has left the guest."""
         self._kicked = False
         self._in_user_space.start()
         self._out.succeed()
@@ -122,7 +124,7 @@ class KvmVcpu:
             self._kick()
 
     def pause(self) -> simpy.Event:
-        """Ask the vCPU to stop; the event comes up when it is out of the guest. A throttled sleep is cut short."""
+        """Stop the vCPU; the returned event fires when it is out of the guest. Ends a throttled sleep early."""
         self._paused, self._stopped = True, self._env.event()
         self._kick()
         return self._stopped
@@ -133,7 +135,7 @@ class KvmVcpu:
         self._notify()
 
     def hold(self) -> simpy.Event:
-        """Keep the vCPU out until ``release``; the event comes up, or has, when it is out. A throttled sleep goes on."""
+        """Keep the vCPU out until ``release``; the returned event fires when it is out. A throttled sleep continues."""
         self._holds += 1
         self._kick()
         return self._out
@@ -144,14 +146,14 @@ class KvmVcpu:
         self._notify()
 
     def run_to(self, work_ns: int) -> simpy.Event:
-        """Let the vCPU in, which is held; it leaves and is held once it has done ``work_ns``: then the event comes up."""
+        """Release a held vCPU until it has done ``work_ns``; then it exits, is held, and the returned event fires."""
         self._exits.stop_at(self._index, work_ns, self._env.now_ns)
         self._done = self._env.event()
         self.release()
         return self._done
 
     def run_on_cpu(self) -> simpy.Event:
-        """Comes up when the vCPU thread has run a work item queued now: at once, or when its throttled sleep ends."""
+        """An event that fires when the thread has run a work item queued now: at once, or after its throttled sleep."""
         return self._awake
 
     def _kick(self) -> None:
@@ -165,7 +167,7 @@ class KvmVcpu:
             self._changed.succeed()
 
     def _change(self) -> simpy.Event:
-        """An event that succeeds when a throttle, a pause, a hold or their end changes what the vCPU shall do."""
+        """An event that fires when a throttle, a pause or a hold begins or ends."""
         self._changed = self._env.event()
         return self._changed
 
@@ -187,7 +189,7 @@ class KvmVcpu:
         yield from self._stalled(self._on_ring_full())
 
     def _wait_io_event(self) -> Step:
-        """Returns when nothing keeps the vCPU out any more (softmmu/cpus.c::qemu_wait_io_event)."""
+        """Return when no throttle, pause or hold keeps the vCPU out (softmmu/cpus.c::qemu_wait_io_event)."""
         while self._sleep_ns or self._paused or self._holds:
             if self._sleep_ns:
                 yield from self._sleep()
@@ -199,7 +201,7 @@ class KvmVcpu:
                 yield from self._stalled(_wait(self._change()))
 
     def _stalled(self, work: Step) -> Step:
-        """Do ``work`` while the guest could run."""
+        """Do ``work``, and count its time as stalled."""
         self._stalled_there.start()
         yield from work
         self._stalled_there.stop()

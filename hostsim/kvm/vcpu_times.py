@@ -1,4 +1,4 @@
-"""Where the time of vCPUs went, and the check that none of it is counted twice."""
+"""The times of vCPUs by state, and the check that no time counts twice."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ Ns = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class VcpuTimes:
-    """From the start of the run to now, int64[n_vcpus] each but for ``elapsed_ns`` [ns].
+    """Times from the start of the run to now [ns].
 
-    exit_ns: out of the guest because of exits; page_wait_ns: of that, waiting for a page that the host does not have;
-    user_space_ns: in user space: paused, throttled, or because of a dirty ring.
+    elapsed_ns: length of the run so far.
+    exit_ns: int64[n_vcpus], out of the guest by exits.
+    page_wait_ns: int64[n_vcpus], part of ``exit_ns`` in which the vCPU waited for a page that was not resident.
+    user_space_ns: int64[n_vcpus], in user space: paused, throttled, held, or with a full dirty ring.
     """
 
     elapsed_ns: int
@@ -33,22 +35,22 @@ class VcpuTimes:
 
     @property
     def guest_ns(self) -> Ns:
-        """In guest mode; a vCPU that halts because all its tasks sleep is in guest mode, too."""
+        """int64[n_vcpus], in guest mode; a vCPU that halts because all its tasks sleep counts as in guest mode."""
         return self.elapsed_ns - self.exit_ns - self.user_space_ns
 
 
 def vcpu_times(vm: LiveVm) -> VcpuTimes:
-    """Of all vCPUs of ``vm`` by now."""
+    """Times of all vCPUs of ``vm`` by now."""
     now_ns = vm.env.now_ns
     out_ns = np.array([vcpu.user_space_ns for vcpu in vm.vcpus], np.int64)
     return VcpuTimes(now_ns, vm.engine.stalls_ns(now_ns), vm.page_waits.waited_ns(now_ns), out_ns)
 
 
 def check_vcpu_times(vm: LiveVm) -> None:
-    """InvariantError if the parts of a vCPU's time are more than there was, or if work says otherwise than they do.
+    """InvariantError if the parts of a vCPU's time exceed the elapsed time, or contradict the vCPU's work clocks.
 
-    Work clocks measure guest mode, exits and user space are measured elsewhere. So a wait that is counted as two vCPUs', or
-    as a vCPU's although another thread waited, shows here.
+    Work clocks measure guest mode; other counters measure exits and user space. So the check finds a wait that counts for
+    two vCPUs, or for a vCPU although another thread waited.
     """
     times = vcpu_times(vm)
     for vcpu, guest_ns in enumerate(times.guest_ns.tolist()):
@@ -66,10 +68,10 @@ def _told(times: VcpuTimes, vcpu: int, worked_ns: int) -> str:
 
 
 def _worked_ns(vm: LiveVm, vcpu: int) -> tuple[int, int]:
-    """(least, most) time in guest mode that agrees with the work done; work at timer ticks says nothing of it.
+    """(least, most) time in guest mode that agrees with the work done; work at timer ticks sets no bound.
 
-    Closed-loop work takes its own time, unless its task slept while the vCPU went on; open-loop work is done at the full
-    speed of the vCPU at most.
+    Closed-loop work takes exactly its own time, unless its task slept while the vCPU ran other tasks. Open-loop work runs at
+    the full speed of the vCPU at most.
     """
     least_ns, most_ns = 0, NEVER_NS
     for clock in np.flatnonzero(vm.guest.clock_vcpu == vcpu):

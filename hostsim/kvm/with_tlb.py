@@ -1,4 +1,4 @@
-"""The arrays of a VM whose TLBs are modelled: all drawn touches by weight, and what a STALE page weighs."""
+"""The arrays of a VM with modelled TLBs: all drawn touches by weight, and the weights of STALE pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUM_BITS = (("weights_at", lay.REGION_BITS), ("supers_at", lay.SUPER_BITS))
 
 
 def by_weight(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
-    """Uniform parts become parts by weight, UNIT a page; State.cleared_at has its place. Draws so far stand. In place."""
+    """Turn uniform parts into parts by weight, UNIT a page, and lay out State.cleared_at; keeps draws. In place."""
     parts, tape = kvm.parts.copy(), [kvm.tape]
     length = len(kvm.tape)
     for part in parts:
@@ -58,7 +58,7 @@ def _rates(kvm: lay.Kvm, guest: Guest) -> Records[lay.Rate]:
 
 
 def with_columns(kvm: lay.Kvm, length: int, columns: Sequence[Ints]) -> lay.Kvm:
-    """``columns`` by class, weights of STALE pages, one for all or one each, lie behind ``length`` words of the tape."""
+    """``kvm`` with ``columns`` behind ``length`` words of the tape: by class, int64[1] or int64[n_pages], STALE weights."""
     classes, at = kvm.classes.copy(), length
     for found, column in zip(classes, columns, strict=True):
         found.miss_at, found.miss_step = at, len(column) > 1
@@ -69,7 +69,7 @@ def with_columns(kvm: lay.Kvm, length: int, columns: Sequence[Ints]) -> lay.Kvm:
 def column(kvm: lay.Kvm, c: int, chances: Iterable[NDArray[np.float64]]) -> Ints:
     """Weights of the pages of class ``c`` while they are STALE, by their ``chances`` to miss, piece after piece.
 
-    int64[n_pages], or int64[1] if all are the same.
+    Returns int64[n_pages], or int64[1] if all pages have one weight.
     """
     row, pieces, at = kvm.ints[c], [], 0
     for chance in chances:
@@ -87,7 +87,7 @@ def column(kvm: lay.Kvm, c: int, chances: Iterable[NDArray[np.float64]]) -> Ints
 
 
 def count_anew(kvm: lay.Kvm) -> None:
-    """Count all armed pages again. In place."""
+    """Count all armed pages again, in place."""
     kvm.counts[: lay.STALE_ROW] = 0
     kvm.parts["armed"] = 0
     for part in kvm.parts:

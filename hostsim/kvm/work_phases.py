@@ -1,4 +1,4 @@
-"""vCPUs that do a given amount of work and come out: the phases of a benchmark."""
+"""Phases of a benchmark: each vCPU does a given amount of work and exits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Step = Generator[simpy.Event, Any, None]
 
 
 class WorkPhases:
-    """``vm`` has closed-loop work only, and its vCPUs are in the guest to begin with."""
+    """Phases of ``vm``, which has closed-loop work only and whose vCPUs start in the guest."""
 
     def __init__(self, vm: LiveVm) -> None:
         self._vm = vm
@@ -23,7 +23,7 @@ class WorkPhases:
         self._in_guest = True
 
     def run_to(self, work_ns: int) -> Step:
-        """Let all vCPUs in; returns when each has done ``work_ns`` of work since the beginning and is in user space."""
+        """Release all vCPUs; return when each has done ``work_ns`` of work since the start and is in user space."""
         if not self._in_guest:
             self._vm.release_all()
         walks = [self._vm.env.process(self._walk(v, work_ns)) for v in range(len(self._vm.vcpus))]
@@ -31,7 +31,7 @@ class WorkPhases:
         self._in_guest = False
 
     def _walk(self, vcpu: int, work_ns: int) -> Step:
-        """Work is never ahead of time, so to look again when it could be done at the earliest misses nothing."""
+        """Hold ``vcpu`` once it has done ``work_ns``. Work is never ahead of time, so no wait overshoots."""
         env, clocks = self._vm.env, self._vm.guest.clocks
         while (left_ns := work_ns - int(work_at(clocks[self._clocks[vcpu]], env.now_ns))) > 0:
             yield env.timeout(left_ns)

@@ -1,8 +1,8 @@
 """KVM_CLEAR_DIRTY_LOG: a sync copies the log, and pages are cleared chunk by chunk just before they are sent.
 
 virt/kvm/kvm_main.c::kvm_clear_dirty_log_protect; QEMU migration/ram.c::migration_clear_memory_region_dirty_bitmap,
-accel/kvm/kvm-all.c::kvm_physical_log_clear. With KVM_DIRTY_LOG_INITIALLY_SET all pages are dirty to begin with and nothing
-is protected before the first CLEAR of its chunk.
+accel/kvm/kvm-all.c::kvm_physical_log_clear. With KVM_DIRTY_LOG_INITIALLY_SET the log starts with all pages dirty, and KVM
+protects no page before the first CLEAR of its chunk.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class ClearDirtyLog(KvmLog):
     def __init__(self, vm: LiveVm) -> None:
         super().__init__(vm)
         self._in_log = np.zeros(self._n_pages, np.uint8)
-        """1: a sync has found the page, no CLEAR has come over it yet."""
+        """1: a sync has found the page, and no CLEAR has covered it yet."""
         self._known_pages = self._n_pages if vm.plan.all_set else 0
 
     def sync(self, bmap: NDArray[np.uint8]) -> Timed[Harvest]:
-        """Takes slots_lock; copies."""
+        """Copy the log. Takes slots_lock."""
         started_ns = self._env.now_ns
         harvest = yield from self._vm.slots_lock.of(self._copy(bmap))
         self._vm.times.sync_ns += self._env.now_ns - started_ns
@@ -90,7 +90,7 @@ class ClearDirtyLog(KvmLog):
         return pages
 
     def _protect(self, first: int, end: int) -> None:
-        """What was found, and large sptes of a log that began all set."""
+        """Protect the pages found, and the large sptes of a log that started all set."""
         splits = self._plan.all_set and self._plan.eager_split
         protects = self._plan.all_set and not self._plan.eager_split
         now_ns = self._env.now_ns

@@ -21,18 +21,18 @@ class DirtyRing(KvmLog):
     # Model limit: at a sync all vCPUs stay out until the rings are reaped; QEMU lets each go on once it was out.
 
     def __init__(self, vm: LiveVm, reap_period_ns: int | None = None) -> None:
-        """``reap_period_ns``: from one reap of the reaper thread to the next; None: as the plan of ``vm`` says."""
+        """``reap_period_ns``: from one reap of the reaper thread to the next; None: the plan's period."""
         super().__init__(vm)
         self._reap_period_ns = self._plan.reap_period_ns if reap_period_ns is None else reap_period_ns
         self._reaped = np.zeros(self._n_pages, np.uint8)
-        """1: reaped since the last sync."""
+        """1: the page was reaped since the last sync."""
         self.reset_entries = 0
         """Entries of all rings that the last reap reset."""
         vm.on_ring_full = self.reap
         self._env.process(self._reaper())
 
     def sync(self, bmap: NDArray[np.uint8]) -> Timed[Harvest]:
-        """All vCPUs out of the guest, their rings reaped, and in again. Takes slots_lock and mmu_lock."""
+        """Hold all vCPUs, reap their rings, release the vCPUs. Takes slots_lock and mmu_lock."""
         started_ns = self._env.now_ns
         yield from self._vm.hold_all()
         yield from self.reap()
@@ -43,13 +43,13 @@ class DirtyRing(KvmLog):
         return harvest
 
     def reap(self) -> Timed[None]:
-        """Collect the entries of all rings, let KVM protect their pages again. Takes slots_lock and mmu_lock; flushes."""
+        """Collect the entries of all rings and protect their pages again. Takes slots_lock and mmu_lock; flushes."""
         started_ns = self._env.now_ns
         yield from self._vm.slots_lock.of(self._reap())
         self._vm.times.reap_ns += self._env.now_ns - started_ns
 
     def harvested(self) -> NDArray[np.uint8] | None:
-        """What was reaped and waits for a sync."""
+        """uint8[n_pages], 1: the page was reaped and waits for a sync."""
         return self._reaped
 
     def _reap(self) -> Timed[None]:

@@ -1,6 +1,6 @@
 """KVM_GET_DIRTY_LOG that clears what it returns: the interface until 5.0; also with D bits in place of a log.
 
-virt/kvm/kvm_main.c::kvm_get_dirty_log_protect: under mmu_lock dirty pages are found and protected; a flush; the copy.
+virt/kvm/kvm_main.c::kvm_get_dirty_log_protect: KVM finds and protects dirty pages under mmu_lock, flushes, and copies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class GetDirtyLog(KvmLog):
     """DirtyTracker whose sync finds, protects and copies."""
 
     def sync(self, bmap: NDArray[np.uint8]) -> Timed[Harvest]:
-        """Takes slots_lock and mmu_lock, flushes, copies."""
+        """Find, protect, flush and copy. Takes slots_lock and mmu_lock."""
         started_ns = self._env.now_ns
         harvest = yield from self._vm.slots_lock.of(self._get(bmap))
         self._vm.times.sync_ns += self._env.now_ns - started_ns
@@ -51,7 +51,7 @@ class GetDirtyLog(KvmLog):
         )
 
     def _hold_ns(self, found: int) -> int:
-        """With a log the pages in it are worked on; with D bits alone every spte is looked at. An index says by itself."""
+        """Time under mmu_lock [ns]: of ``found`` pages in the log, of all sptes with D bits alone, or of the index call."""
         if self._vm.indexed is not None:
             return self._vm.indexed.get(self._due)
         costs = self._plan.costs

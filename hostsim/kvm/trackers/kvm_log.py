@@ -1,4 +1,4 @@
-"""What all dirty trackers of KVM share: switching the log on and off, and the checks of law 3.
+"""The base of KVM's dirty trackers: switches the log on and off, and checks law 3.
 
 KVM_SET_USER_MEMORY_REGION with KVM_MEM_LOG_DIRTY_PAGES: arch/x86/kvm/x86.c::kvm_mmu_slot_apply_flags.
 """
@@ -33,33 +33,33 @@ class KvmLog:
         self._vm, self._env, self._engine, self._plan = vm, vm.env, vm.engine, vm.plan
         self._n_pages = n_pages
         self._due = np.zeros(n_pages, np.uint8)
-        """What the operation under way found; all 0 between two of them."""
+        """uint8[n_pages], pages that the operation under way has found; all 0 between operations."""
         self._logged = False
         self.recovered_regions = 0
-        """Regions that were mapped large again, over all times that the log was switched off."""
+        """Regions that got a large spte again, over all times that the log was switched off."""
 
     def start_log(self) -> Timed[None]:
-        """Protect everything, or set the whole log. Takes slots_lock and, to protect, mmu_lock; then flushes."""
+        """Protect all sptes, or set the whole log. Takes slots_lock and, to protect, mmu_lock; then flushes."""
         yield from self._vm.slots_lock.of(self._start())
 
     def stop_log(self) -> Timed[None]:
-        """Logging off, huge pages recovered. Takes slots_lock and mmu_lock."""
+        """Switch the log off and recover huge pages. Takes slots_lock and mmu_lock."""
         yield from self._vm.slots_lock.of(self._stop())
 
     def before_send(self, gfn: int) -> Timed[None]:
-        """Nothing: a harvest clears what it finds."""
+        """Do nothing: a harvest clears the pages that it finds."""
         yield from ()
 
     def harvested(self) -> NDArray[np.uint8] | None:
-        """A sync moves records from the log into the bitmap at one go."""
+        """None: a sync moves all records from the log into the bitmap at once."""
         return None
 
     def first_unharvested(self, now_ns: int) -> int:
-        """First gfn that is in log, ring or PML buffer now and in no harvest, or -1."""
+        """First gfn that is in log, ring or PML buffer now and in no harvest yet, or -1."""
         return self._engine.log.first_unharvested(self._got())
 
     def _got(self) -> NDArray[np.uint8]:
-        """uint8[n_pages], 1: a harvest has the page, its record stays in the log until it is cleared."""
+        """uint8[n_pages], 1: a harvest has the page; its record stays in the log until a clear."""
         return self._due
 
     def _start(self) -> Timed[None]:
@@ -90,7 +90,7 @@ class KvmLog:
             yield from self._vm.flush()
 
     def _invalidate(self) -> None:
-        """Where a harvest does not protect but unmap."""
+        """Unmap all pages if the kernel unmaps instead of protecting."""
         # Model limit: Book3S PR leaves mapped what was writable when a log began, and loses its writes; here it is unmapped.
         if self._plan.invalidates:
             self._engine.mmu.zap(0, self._n_pages, self._env.now_ns)
@@ -101,7 +101,7 @@ class KvmLog:
             yield self._env.timeout(round(call_ns * self._plan.n_slots))
 
     def _unlocked(self) -> Timed[None]:
-        """The rest of an index's call that needs no mmu_lock."""
+        """Let the part of an index's call pass that runs without mmu_lock."""
         if self._vm.indexed is not None and self._vm.indexed.unlocked_ns:
             yield self._env.timeout(self._vm.indexed.unlocked_ns)
 
@@ -123,7 +123,7 @@ class KvmLog:
         self._logged = False
 
     def _count_recovered(self) -> int:
-        """Regions that are to be mapped large again, counted when mmu_lock is taken."""
+        """Regions that will get a large spte again, counted when mmu_lock is taken."""
         found = self._engine.log.count_recoverable() if self._plan.recovery != "none" else 0
         self.recovered_regions += found
         return found
@@ -148,12 +148,12 @@ class KvmLog:
         yield from self._vm.flush()
 
     def _drain(self) -> None:
-        """Every vCPU leaves the guest for a moment, which empties its PML buffer (vmx.c::vmx_sync_dirty_log)."""
+        """Kick every vCPU out of the guest, which drains its PML buffer (vmx.c::vmx_sync_dirty_log)."""
         if self._plan.pml:
             self._engine.interrupt(self._env.now_ns)
 
     def _check_recorded(self, when: str, first: int = 0, end: int | None = None) -> None:
-        """Law 3: what the guest can write unseen of pages [first, end) has its record."""
+        """Check law 3: each page of [first, end) that the guest can write without an exit has a record. InvariantError."""
         gfn = self._engine.log.first_unrecorded(first, end)
         if gfn >= 0:
             raise InvariantError(f"gfn {gfn}: writable without a record at {self._env.now_ns} ns, {when}")
