@@ -10,11 +10,11 @@ NEVER_NS = 1 << 62
 
 
 class Due(Protocol):
-    """Something that a guest brings up for the host."""
+    """An event that a guest delivers to the host."""
 
     @property
     def ns(self) -> int:
-        """When [ns]: a host event of that instant, before what is left of the guest's events there."""
+        """Time of the event [ns]; the host handles it before the guest's further events of that instant."""
         ...
 
 
@@ -23,26 +23,26 @@ class Guests(Protocol):
 
     @property
     def next_ns(self) -> int:
-        """No event of theirs comes before it [ns]; NEVER_NS if none comes at all."""
+        """Lower bound of the next event of these vCPUs [ns]; NEVER_NS if they will have none."""
         ...
 
     def advance(self, horizon_ns: int) -> Due | None:
-        """Run all events strictly below ``horizon_ns``; stop early at what comes up for the host."""
+        """Run all events strictly below ``horizon_ns``; stop early at an event for the host, and return it."""
         ...
 
     def deliver(self, due: Any) -> None:
-        """Wake who waits for ``due``: the clock has come to it."""
+        """Wake the process that waits for ``due``, whose time the clock has reached."""
         ...
 
     def may_come_up(self) -> bool:
-        """Whether something could come up for the host even if the host does nothing."""
+        """Whether the guest may deliver an event even if no host process acts."""
         ...
 
 
 class Clock(simpy.Environment):
     """SimPy's environment whose times are integer nanoseconds.
 
-    Before it moves on to an event, all guests attached to it are advanced to that moment, strictly below it.
+    Before the clock processes an event it advances all attached guests to that moment, strictly below it.
     """
 
     def __init__(self) -> None:
@@ -55,25 +55,25 @@ class Clock(simpy.Environment):
         return int(self.now)
 
     def attach(self, guests: Guests) -> None:
-        """Drive ``guests`` from now on. VMs attached earlier come first within an instant."""
+        """Drive ``guests`` from now on. Within an instant, VMs that were attached earlier go first."""
         self._guests.append(guests)
 
     def upcoming_ns(self) -> int:
-        """Time of the next event [ns], but for what a guest may still bring up before; NEVER_NS if there is none."""
+        """Time of the next event [ns], without events that a guest may still deliver before; NEVER_NS if there is none."""
         upcoming = self.peek()
         return NEVER_NS if upcoming == float("inf") else int(upcoming)
 
     def settle(self, until_ns: int) -> int:
-        """Advance the guests, ahead of the clock, strictly below ``until_ns`` or the next event; returns which came first.
+        """Advance the guests, ahead of the clock, strictly below ``until_ns`` or the next event; return the earlier time.
 
-        What they bring up is an event, too. Nobody may touch a guest before the time that is returned.
+        An event that a guest delivers counts as well. No process may act on a guest before the returned time.
         """
         while True:
             horizon_ns = min(until_ns, self.upcoming_ns())
             first = min(self._guests, key=lambda guests: guests.next_ns, default=None)
             if first is None or first.next_ns >= horizon_ns:
                 return horizon_ns
-            # One VM does not run past what another may bring up for the host.
+            # A VM must not run past an event that another VM may deliver: the host may act on both at that event.
             others_ns = min((guests.next_ns for guests in self._guests if guests is not first), default=NEVER_NS)
             due = first.advance(min(horizon_ns, max(others_ns, first.next_ns + 1)))
             if due is not None:

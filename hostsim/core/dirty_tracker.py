@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 Timed = Generator[Any, Any, T]
-"""Work that takes host time: it yields what it waits for."""
+"""Work that takes host time: a generator that yields the events it waits for."""
 
 
 @dataclass(frozen=True)
 class Harvest:
-    """What a harvest found: pages written since the last one, and those of them not pending in the bitmap before."""
+    """Counts of a harvest.
+
+    dirtied_pages: pages written since the last harvest.
+    newly_dirty_pages: pages among them that the bitmap did not have yet.
+    """
 
     dirtied_pages: int
     newly_dirty_pages: int
@@ -32,36 +36,36 @@ class DirtyTracker(Protocol):
 
     name: str
     logs_reads: bool
-    """Whether a page may be in the log, and get a new version, that was not written: read for the first time, or set to
-    begin with.
+    """Whether the log may have pages that were not written, which get a new version as well: pages read for the first time,
+    or set when the log starts.
     """
     initial_records: int
-    """How many records of each page the log has to begin with: 1 where it begins all set, and no write made them."""
+    """Records of each page in a log that has just started: 1 if the log starts all set, without a write."""
     chunk_shift: int
     clear_marks: NDArray[np.uint8]
-    """uint8[chunks of 2^chunk_shift pages]: 1 where ``before_send`` has to come before the next page is sent."""
+    """uint8[chunks of 2^chunk_shift pages]: 1: ``before_send`` has to run before a page of the chunk is sent."""
 
     def start_log(self) -> Timed[None]:
         """Switch logging on: at its end every page is clean and armed, or in the log."""
         ...
 
     def sync(self, bmap: NDArray[np.uint8]) -> Timed[Harvest]:
-        """Move records of writes into ``bmap`` (uint8[n_pages], in place): at least all that were made before now.
+        """Move records of writes into ``bmap`` (uint8[n_pages], in place): at least all records made before now.
 
-        InvariantError if one has been lost.
+        InvariantError if a record is lost.
         """
         ...
 
     def before_send(self, gfn: int) -> Timed[None]:
-        """Clear the log of the chunk of ``gfn`` if it is marked: what is written from now on is recorded again."""
+        """Clear the log of the chunk of ``gfn`` if it is marked; later writes to the chunk leave records again."""
         ...
 
     def first_unharvested(self, now_ns: int) -> int:
-        """First gfn written before ``now_ns`` whose record no sync has moved yet, or -1; asked at the switchover."""
+        """First gfn written before ``now_ns`` whose record no sync has moved yet, or -1; the switchover checks it."""
         ...
 
     def harvested(self) -> NDArray[np.uint8] | None:
-        """uint8[n_pages], 1: a record that is out of the log, and in the bitmap with the next sync; None: there are none."""
+        """uint8[n_pages], 1: the record has left the log, and the next sync puts it into the bitmap; None: no records."""
         ...
 
     def stop_log(self) -> Timed[None]:
@@ -70,7 +74,7 @@ class DirtyTracker(Protocol):
 
 
 def at_once(work: Timed[T]) -> T:
-    """The result of ``work`` that takes no host time (that of the tracker ``tcg`` does not)."""
+    """The result of ``work`` that takes no host time, such as the work of the tracker ``tcg``."""
     try:
         next(work)
     except StopIteration as end:

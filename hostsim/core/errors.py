@@ -6,14 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LISTED_PROBLEMS_MAX = 50
-"""More than these are counted, not listed."""
+"""Problems in a list; a message counts further problems without listing them."""
 PART_MAX = 300
 """Characters of a file name, a key or a value in a message."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with the input: where it stands, what was got, what was wanted, how it could read."""
+    """One problem of the input.
+
+    file, key: the place of the problem.
+    got: the value found there.
+    wanted: the values that are accepted.
+    example: a value that is accepted.
+    """
 
     file: str
     key: str
@@ -22,7 +28,7 @@ class Problem:
     example: str = ""
 
     def __str__(self) -> str:
-        """One readable line, whatever the input holds: line ends and control characters are written out."""
+        """One readable line; line ends and control characters of the input are escaped."""
         place = ": ".join(_short(part) for part in (self.file, self.key) if part)
         example = f"; example: {_short(self.example)}" if self.example else ""
         line = f"{place}: got {_short(self.got)}, wanted {self.wanted}{example}"
@@ -30,12 +36,12 @@ class Problem:
 
 
 def _short(text: str) -> str:
-    """Names and values can be of any length; their two ends say which they are."""
+    """``text``, with its middle left out if it is longer than PART_MAX; its two ends identify it."""
     return text if len(text) <= PART_MAX else f"{text[: PART_MAX // 2]}...{text[-PART_MAX // 4 :]}"
 
 
 class HostsimError(Exception):
-    """Base of everything that hostsim raises on purpose; ``exit_code`` is the command's."""
+    """Base of the errors that hostsim raises on purpose; ``exit_code``: exit status of the command."""
 
     exit_code = 2
 
@@ -63,7 +69,7 @@ class UnitError(InputError):
 
 
 class OutputError(HostsimError):
-    """Results cannot be written: no such place, no right, no space left."""
+    """Results cannot be written: no such folder, no permission, or no space left."""
 
 
 class MissingExtraError(HostsimError):

@@ -1,4 +1,4 @@
-"""What is wrong between keys, and which keys it was read from."""
+"""Problems of several keys, with the keys that they depend on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hostsim.core.errors import Problem
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem of several keys; ``uses``: the keys besides ``key`` it rests on."""
+    """A problem of several keys; ``uses``: the keys besides ``key`` on which it depends."""
 
     key: str
     got: str
@@ -23,12 +23,12 @@ class Finding:
         return Problem(file, self.key, self.got, self.wanted, self.example)
 
     def rests_on(self, broken: frozenset[str]) -> bool:
-        """Whether any key it was read from is in ``broken``, or lies in a table that is."""
+        """Whether a key on which the finding depends is in ``broken``, or lies in a table of ``broken``."""
         return any(key == bad or key.startswith((f"{bad}.", f"{bad}[")) for key in (self.key, *self.uses) for bad in broken)
 
 
 def moved(finding: Finding, owner: str, place: str) -> Finding:
-    """``finding`` on a table named ``owner`` as one on the table at ``place``, which has the same keys."""
+    """``finding`` with the table ``owner`` renamed to ``place``, a table with equal keys."""
 
     def at(text: str) -> str:
         return re.sub(rf"(?<![\w.]){owner}(?=[.\[])", place, text)

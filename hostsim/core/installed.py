@@ -1,4 +1,4 @@
-"""How hostsim was installed, and the command that adds what is missing."""
+"""The way in which hostsim was installed, and the command that installs missing packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def extra_command(extra: str, *packages: str) -> str:
 
     packages: their names, for a checkout that was never installed and so has no metadata.
 
-    It names them one by one: an index need not have hostsim, and the folder that it was installed from may be gone.
+    The command names the packages one by one: a package index may lack hostsim, and the folder from which hostsim was
+    installed may be gone.
     """
     return f"{_installer()} {' '.join(quote(text) for text in _requirements(extra) or packages)}"
 
@@ -35,7 +36,7 @@ def _requirements(extra: str) -> list[str]:
 
 
 def _installer() -> str:
-    """The pip of this interpreter; uv where there is none."""
+    """The pip of this interpreter; uv if the interpreter has no pip."""
     if find_spec("pip") is None:
         return f"uv pip install --python {quote(sys.executable)}"
     found = shutil.which("python")

@@ -1,4 +1,4 @@
-"""Speed knobs: how work is cut into pieces. They move wall time and nothing else."""
+"""Speed knobs: sizes of the pieces into which work is cut. They change wall time and no result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histograms of latencies that compiled loops count: buckets as in HdrHistogram (Gil Tene), beside them what is exact.
+"""Histograms of latencies that compiled loops count: buckets as in HdrHistogram (Gil Tene), and exact sums.
 
 A bucket is 1 ns wide up to 256 ns; from there on 128 of them make an octave.
 """
@@ -13,7 +13,7 @@ from hostsim.compiled.jit import inlined
 SUB_BITS = 7
 N_BUCKETS = (64 - SUB_BITS) << SUB_BITS
 TOTAL, MAX, MIN, BUCKETS = range(4)
-"""Columns: sum, largest and smallest [ns]; from BUCKETS on how many latencies fell into each."""
+"""Columns: sum, largest and smallest [ns]; from BUCKETS on the latencies in each bucket."""
 N_COUNTERS = BUCKETS + N_BUCKETS
 
 

@@ -30,13 +30,13 @@ class Latencies:
 
     @classmethod
     def counted(cls, counters: NDArray[np.int64]) -> Latencies:
-        """What a compiled loop has counted: a row of hostsim.core.latencies."""
+        """Latencies that a compiled loop has counted in ``counters``, a row of hostsim.core.latencies."""
         found = cls()
         found.take(counters.copy())
         return found
 
     def take(self, counters: NDArray[np.int64]) -> None:
-        """Count what is in a row of hostsim.core.latencies, in which nothing is counted then. In place."""
+        """Add the counts of a row of hostsim.core.latencies and reset the row, in place."""
         added = int(counters[BUCKETS:].sum())
         if added == 0:
             return

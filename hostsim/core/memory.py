@@ -1,7 +1,7 @@
-"""Guest RAM: RAMBlocks laid out on one gfn axis, and what their pages hold.
+"""Guest RAM: RAMBlocks laid out on one gfn axis, and the content of their pages.
 
-Contents are versioned. A page's version grows whenever its dirty record is harvested, that is once for all writes
-between two harvests; a copy carries the version it was taken at. A copy is the newest content if and only if the
+Contents are versioned. A page's version grows by one when its dirty record is harvested, so once for all
+writes between two harvests; a copy carries the version of its moment. A copy is the newest content if and only if the
 versions agree and no write is waiting to be harvested.
 """
 
@@ -24,7 +24,7 @@ class RamBlock:
     first_gfn: int
     n_pages: int
     filled: tuple[tuple[int, int], ...] = ()
-    """(first gfn, pages) of what is not zero."""
+    """(first gfn, pages) of each range with content."""
 
     @property
     def end_gfn(self) -> int:
@@ -63,7 +63,7 @@ class GuestMemory:
 
 
 def make_memory(blocks: tuple[RamBlock, ...]) -> GuestMemory:
-    """Memory as it is when the guest starts: zero but for the blocks' filled ranges."""
+    """Memory at the start of the guest: zero but for the blocks' filled ranges."""
     n_pages = blocks[-1].end_gfn
     zero = np.ones(n_pages, np.uint8)
     for block in blocks:

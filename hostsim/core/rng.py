@@ -1,7 +1,7 @@
 """Draws that are pure functions of their key: no stream position, so no reader can shift another's draws.
 
-A draw is keyed by (seed, name of the stream, page, work time of arming). An actor that is added has another name;
-a window or batch that is cut elsewhere asks with the same key.
+A draw is keyed by (seed, name of the stream, page, work time of arming). A new actor has
+another name, and a window or batch that is cut elsewhere uses equal keys.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from hostsim.compiled.jit import jit
 
 NEVER = 1 << 62
-"""Work time [ns] of a touch that does not come."""
+"""Work time [ns] of a touch that never happens."""
 
 _SQRT_HALF = 0.7071067811865476
 _LN2 = 0.6931471805599453
@@ -37,7 +37,7 @@ def mix32(word: int) -> int:
 
 @jit
 def keyed_word(key: int, page: int, after_ns: int) -> int:
-    """32 bits keyed by (key, page, after_ns); a bijection of the page where the rest is fixed."""
+    """32 bits keyed by (key, page, after_ns); a bijection of the page for fixed ``key`` and ``after_ns``."""
     page, after_ns = int(page), int(after_ns)  # NumPy's scalars would warn where Python's integers grow
     word = mix32(key ^ (page & 0xFFFFFFFF))
     word = mix32(word ^ (page >> 32) ^ (after_ns & 0xFFFFFFFF))
@@ -46,7 +46,7 @@ def keyed_word(key: int, page: int, after_ns: int) -> int:
 
 @jit
 def natural_log(value: float) -> float:
-    """Natural logarithm from additions and multiplications alone: the same bits compiled or not, on any libm.
+    """Natural logarithm from additions and multiplications alone: equal bits compiled or not, on any libm.
 
     ln m = 2 artanh((m-1)/(m+1)), m in [0.7, 1.4); grouped so that the terms do not wait for each other.
     """

@@ -26,7 +26,7 @@ class _Mute:
     """Takes events and drops them."""
 
     def debug(self, event: str, **fields: Any) -> None:
-        """Nothing."""
+        """Drop the event."""
 
 
 _MUTE = _Mute()
@@ -35,7 +35,7 @@ _muted: ContextVar[bool] = ContextVar("muted", default=False)
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """No trace events meanwhile: of a run beside the one that is traced."""
+    """Drop all trace events inside the context, for a run beside the traced run."""
     token = _muted.set(True)
     try:
         yield
@@ -44,7 +44,7 @@ def muted() -> Iterator[None]:
 
 
 def tracer() -> Any:  # structlog's proxy is typed Any
-    """The logger of hostsim's trace events; nothing is printed before ``enable`` (or one's own structlog.configure)."""
+    """The logger of hostsim's trace events; nothing is printed before ``enable`` (or another structlog.configure)."""
     if _muted.get():
         return _MUTE
     if not structlog.is_configured():

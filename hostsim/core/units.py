@@ -1,7 +1,7 @@
-"""Quantities as people write them, integers inside: bytes, bytes/s, ns; rates are exact fractions per second.
+"""Text to quantities and back: integer bytes, bytes/s and ns; rates are exact fractions per second.
 
 k, M, G, T are powers of 1000, Ki, Mi, Gi, Ti powers of 1024; B is a byte, bit is a bit. A number without its unit is an
-error, but for 0. Formatting is exact, so that what is written parses to the same value, unless ``digits`` is given.
+error, but for 0. Formatting is exact, so that the text parses to an equal value, unless ``digits`` is given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INT_MAX = (1 << 63) - 1
 TEXT_MAX = 64
 SHOWN_MAX = 60
 LEAST = 1e-3
-"""Smaller figures are printed as 0: they are noise, or a limit that a solver came to."""
+"""Smaller figures are printed as 0: they are noise, or the limit of a solver."""
 
 _NUMBER = re.compile(r"([+-]?)((?:\d[\d_]*)(?:\.\d+)?|\.\d+)(?:[eE]([+-]?\d{1,2})(?![\d.]))?\s*(\S*)", re.ASCII)
 _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -64,7 +64,7 @@ def parse_bytes(value: object) -> int:
 
 
 def parse_word(value: object, word: str, parse: Callable[[object], int]) -> int:
-    """0 for ``word``, else what ``parse`` reads. UnitError, also for a 0 in figures: here it would not mean none."""
+    """0 for ``word``, else the value that ``parse`` reads. UnitError, also for a 0 in figures, which is not ``word``."""
     if value == word:
         return 0
     try:

@@ -1,4 +1,4 @@
-"""Files that users bring: regular ones, of a size that fits their kind, as text or as TOML. All else is an InputError."""
+"""Files that users bring: regular ones, of a size that fits their kind, as text or as TOML; other files raise InputError."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEEP = re.compile(rf"(?s:{_STRINGS})|(?P<deep>{_PART}(?:[ \t]*+\.[ \t]*+{_PART}
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: its name in words, an example of what belongs in it, and the most bytes it may have."""
+    """A kind of file: its description, an example of its content, and its largest size [bytes]."""
 
     wanted: str
     example: str
@@ -46,7 +46,7 @@ CASES = Kind("a readable .jsonl or .jsonl.gz of cases", "hostsim validate --case
 
 
 def open_file(path: str | Path, kind: Kind) -> BinaryIO:
-    """The file at ``path`` to read bytes from. InputError for devices, pipes, folders, and what is too large."""
+    """The file at ``path`` to read bytes from. InputError for devices, pipes, folders, and files that are too large."""
     if problem := _not_a_file(path, kind):
         raise InputError([problem])
     try:
@@ -68,7 +68,7 @@ def read_bytes(path: str | Path, kind: Kind) -> bytes:
 
 
 def read_text(path: str | Path, kind: Kind) -> str:
-    """The file at ``path`` as text in UTF-8, with a byte order mark or without. InputError says what is no text."""
+    """The file at ``path`` as text in UTF-8, with a byte order mark or without. InputError for any other content."""
     return as_text(read_bytes(path, kind), str(path), kind)
 
 
@@ -80,7 +80,7 @@ def as_text(content: bytes, name: str, kind: Kind) -> str:
 
 
 def read_toml(path: str | Path, kind: Kind, example: str = "") -> dict[str, Any]:
-    """The table in the TOML file at ``path``; ``example`` of what belongs there. InputError names what is wrong with it."""
+    """The table in the TOML file at ``path``; ``example``: of its content. InputError names the problem of the file."""
     text = read_text(path, kind).replace("\r\n", "\n")
     reason = _too_deep(text)
     table: dict[str, Any] = {}
@@ -100,7 +100,7 @@ def read_toml(path: str | Path, kind: Kind, example: str = "") -> dict[str, Any]
 
 
 def beyond_measure(value: Any) -> str:
-    """What no program can take of ``value``, tables and arrays of TOML or JSON: depth, or a number; "" if nothing."""
+    """The property of ``value`` (tables and arrays of TOML or JSON) that exceeds a limit: depth or a number; "" if none."""
     level, depth = [value], 0
     while level:
         depth += 1
@@ -114,7 +114,7 @@ def beyond_measure(value: Any) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Why a file cannot be read, in the words of the system."""
+    """The system's reason for which a file cannot be read."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return "a name that no file can have" if isinstance(error, ValueError) else "not readable"
@@ -160,7 +160,7 @@ def _size(n_bytes: int) -> str:
 
 
 def _no_text(content: bytes) -> str:
-    """Why ``content`` is no text in UTF-8; "" if it is one."""
+    """The reason for which ``content`` is no text in UTF-8; "" if it is UTF-8."""
     wide = WIDE_BOMS.get(content[:2])
     if wide:
         return f"{wide} (its first two bytes say so)"

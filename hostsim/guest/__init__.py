@@ -1,1 +1,1 @@
-"""Guests: VM and vCPU threads, and the touch processes that say when a page is accessed next, in virtual time."""
+"""Guests: VM and vCPU threads, and the touch processes that give the next access of a page, in virtual time."""

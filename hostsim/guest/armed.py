@@ -1,4 +1,4 @@
-"""What is armed in a VM: state that the kernels share."""
+"""Armed pages of a VM: state that the compiled loops share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 ARMED_HOT, ARMED_COLD, NEXT_WRITE, HITS = range(4)
 N_PACED = 4
 NO_WRITE = 1 << 62
-"""NEXT_WRITE where no page is armed that could be hit."""
+"""NEXT_WRITE of a class without an armed page."""
 LIST_SHARE = 2
 """A part of a paced class lists its armed pages once fewer than 1 in LIST_SHARE are left."""
 
@@ -18,9 +18,10 @@ LIST_SHARE = 2
 class Armed(NamedTuple):
     """Arrays, changed in place.
 
-    pending: int64, next touch [work ns] a (class, page) slot, for classes whose pages are independent.
-    hit: uint8, a bit a page of the paced classes, 1: written since it was armed; few: int32, lists of the armed pages of
-    parts where few are left; paced: int64[n_classes, N_PACED].
+    pending: int64[slots], work time of the next touch [ns], a slot a (class, page), for classes with independent pages.
+    hit: uint8[slots / 8], one bit a page of the paced classes, 1: written since it was armed.
+    few: int32[slots / LIST_SHARE], lists of the armed pages of parts with few armed pages.
+    paced: int64[n_classes, N_PACED], ARMED_HOT ... HITS of each paced class.
     """
 
     pending: NDArray[np.int64]
@@ -30,7 +31,7 @@ class Armed(NamedTuple):
 
 
 def make_armed(pending_size: int, paced_size: int, n_classes: int) -> Armed:
-    """Nothing armed yet. ``paced_size``: slots of the paced classes, each class starting at a multiple of 64."""
+    """Arrays with no page armed; ``paced_size``: slots of the paced classes, each class starting at a multiple of 64."""
     return Armed(
         np.zeros(pending_size, np.int64),
         np.zeros(paced_size // 8, np.uint8),

@@ -1,8 +1,8 @@
 """Writes at a fixed rate, each to a page drawn anew: balls into bins, one step a *first* hit.
 
-With a share p of all writes going to armed pages, the number of writes that hit none before the next that does is
-geometric, whatever their rate; which armed page it hits is uniform within its part. So the cost follows the hits, and the
-number of writes in a time is exact. Draws are keyed by (class, number of the hit): consumed in event order.
+If a share p of all writes goes to armed pages, the number of writes before the next hit is geometric at any rate, and the
+hit page is uniform over the armed pages of its part. So the cost follows the hits, and the number of writes in a time is
+exact. Draws are keyed by (class, number of the hit): consumed in event order.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _pick(key: int, hits: int, attempt: int, choices: float) -> float:
 
 @part
 def _list_armed(hit: NDArray[np.uint8], few: NDArray[np.int32], start: int, n_pages: int) -> None:
-    """Write the armed slots among ``n_pages`` from ``start`` on to the part's list, as distances from ``start``."""
+    """List the armed slots among ``n_pages`` from ``start`` on in ``few``, as distances from ``start``."""
     at = start // LIST_SHARE
     for distance in range(n_pages):
         if not is_hit(hit, start + distance):
@@ -94,7 +94,7 @@ def _take(
 
 @jit
 def arm_paced(table: TouchTable, c: int, armed: Armed, after_ns: int) -> None:
-    """Arm every page of class ``c`` from work time ``after_ns`` on (its hit bits are clear); draws what comes next."""
+    """Arm every page of class ``c`` from work time ``after_ns`` on (its hit bits are clear) and draw the next hit."""
     row, state = table.ints[c], armed.paced[c]
     state[ARMED_HOT] = row[HOT_PAGES]
     state[ARMED_COLD] = row[N_PAGES] - row[HOT_PAGES]
@@ -105,7 +105,7 @@ def arm_paced(table: TouchTable, c: int, armed: Armed, after_ns: int) -> None:
 
 @part
 def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> None:
-    """Let class ``c`` write up to (strictly below) work time ``now_work_ns``: the pages that are hit get their bit."""
+    """Let class ``c`` write up to (strictly below) work time ``now_work_ns``; set the hit bit of each page it hits."""
     row, state, hit, few = table.ints[c], armed.paced[c], armed.hit, armed.few
     end = first_touch_index(row, now_work_ns)
     write = state[NEXT_WRITE]

@@ -1,8 +1,8 @@
-"""Work clocks: how much work a vCPU has done by a host time, in integer nanoseconds.
+"""Work clocks: the work that a vCPU has done by a host time, in integer nanoseconds.
 
 One row of int64 a clock; ``work_at`` is the only reader. A touch at work time u has happened before the host
 event at T if and only if ``u < work_at(row, T)``: host events come first at equal times (rank 0).
-Closed-loop work stands still while the vCPU does; open-loop work keeps arriving and is caught up with.
+Closed-loop work stops with the vCPU; open-loop work arrives all the time, and the vCPU catches up with it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ N_FIELDS = 10
 
 @dataclass(frozen=True)
 class Pacing:
-    """How work follows the host's clock.
+    """The relation of work to the host's clock.
 
+    open_loop: work arrives at its own rate; else the vCPU starts the next work when it has done the last.
     catch_up: full speed of the vCPU over its nominal speed (open loop only).
-    tick_ns: the guest works at timer ticks only, 0: all the time. tick_late_ns: closed loop; a tick that comes later
-    than this after the last one earns nothing (a guest that does not trust a long gap), 0: every tick earns.
+    tick_ns: period of timer ticks at which alone the guest works, 0: the guest works all the time.
+    tick_late_ns: closed loop; a tick later than this after the last tick adds no work, as in a guest that does not trust a
+    long gap; 0: every tick adds work.
     """
 
     open_loop: bool = False
@@ -48,7 +50,7 @@ def clock_row(pacing: Pacing) -> NDArray[np.int64]:
 
 @jit
 def last_tick_before(tick_ns: int, t_ns: int) -> int:
-    """Time of the last timer tick strictly before ``t_ns`` (a tick at t_ns comes after the host event of t_ns)."""
+    """Time of the last timer tick strictly before ``t_ns`` (a tick at ``t_ns`` follows the host event of ``t_ns``)."""
     return ((t_ns - 1) // tick_ns) * tick_ns if t_ns > 0 else 0
 
 

@@ -1,4 +1,4 @@
-"""How touches spread over the pages of a region: shares that sum to 1."""
+"""Shares of touches over the pages of a region; they sum to 1."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ The one exception is a PACED class, whose writes come at a fixed rate, each to a
 independent (so many writes, no more), and hostsim.guest.paced draws which armed page is hit next.
 
 A *touch class* is one stream of touches over a contiguous region of gfns: a sweep of one vCPU, a trace of one vCPU,
-or a Poisson process that all its vCPUs feed together (superposed: one candidate a page, whatever their number).
-Classes are rows of arrays so that compiled loops can ask them. Every answer is a pure function of
+or a Poisson process that all its vCPUs feed together (superposed: one candidate a page for any number of vCPUs).
+Classes are rows of arrays, which compiled loops can read. Every answer is a pure function of
 (seed, class, page, after): nothing is consumed, so no window or batch can shift a draw.
 """
 
@@ -32,10 +32,12 @@ ALWAYS = -1
 class TouchTable(NamedTuple):
     """All touch classes of a VM, struct of arrays, read-only.
 
-    ints: int64[n_classes, N_INTS]; mean_ns: float64[n_classes], mean work time between touches of one page (FLAT);
-    page_mean_ns: float64[...], the same page by page (WEIGHTED, from DATA_OFFSET on); trace_index: int64[...],
-    N_PAGES + 1 bounds a class (TRACE, from DATA_OFFSET on) into trace_ns: int64[...], touch times, ascending a page.
-    PACED classes keep the share of writes that go to their first HOT_PAGES pages in mean_ns.
+    ints: int64[n_classes, N_INTS], columns KIND ... STRIDE.
+    mean_ns: float64[n_classes], FLAT: mean work time between touches of one page [ns]; PACED: share of writes that go to
+    the first HOT_PAGES pages.
+    page_mean_ns: float64[...], WEIGHTED: mean work time between touches of each page [ns], from DATA_OFFSET on.
+    trace_index: int64[...], TRACE: N_PAGES + 1 bounds of the class into ``trace_ns``, from DATA_OFFSET on.
+    trace_ns: int64[...], work times of touches, ascending for each page [ns].
     """
 
     ints: NDArray[np.int64]
@@ -58,7 +60,7 @@ def window_local(start: int, length: int, period: int, work_ns: int) -> int:
 
 @jit
 def window_global(start: int, length: int, period: int, local_ns: int) -> int:
-    """Inverse of ``window_local``: the work time at which ``local_ns`` of active time is reached and goes on."""
+    """Inverse of ``window_local``: the work time at which active time passes ``local_ns``; NEVER if it does not."""
     if period == 0:
         return start + local_ns if local_ns < length else NEVER
     return start + (local_ns // length) * period + local_ns % length

@@ -16,22 +16,22 @@ THROTTLE, PAUSE = "throttle", "pause"
 
 
 class VcpuThread(Protocol):
-    """What throttle, stop and work items ask of a vCPU's thread."""
+    """A vCPU thread as cpu-throttle, vm_stop and work items use it."""
 
     def throttle(self, sleep_ns: int) -> None:
-        """Out of the guest to sleep, unless it sleeps already."""
+        """Kick the vCPU out of the guest to sleep, unless it sleeps already."""
         ...
 
     def pause(self) -> simpy.Event:
-        """Ask it to stop; the event comes up when it is out of the guest."""
+        """Stop the vCPU; the returned event fires when it is out of the guest."""
         ...
 
     def resume(self) -> None:
-        """Let it run again."""
+        """Let the vCPU run again."""
         ...
 
     def run_on_cpu(self) -> simpy.Event:
-        """Comes up when it has run a work item queued now."""
+        """An event that fires when the thread has run a work item queued now."""
         ...
 
 
@@ -56,7 +56,7 @@ class Vcpu:
         return not self._exit.triggered
 
     def run(self) -> simpy.Event:
-        """Enter the guest; the event comes up with the exit's reason."""
+        """Enter the guest; the returned event fires with the exit's reason as value."""
         for row in self._rows:
             pacing.resume(self._clocks[row], self._env.now_ns)
         self._exit = self._env.event()
@@ -69,7 +69,7 @@ class Vcpu:
             self._kick(THROTTLE)
 
     def pause(self) -> simpy.Event:
-        """Ask the vCPU to stop; the event comes up when it is out of the guest. A throttled sleep is cut short."""
+        """Stop the vCPU; the returned event fires when it is out of the guest. Ends a throttled sleep early."""
         self._paused = True
         self._stopped, self._resumed = self._env.event(), self._env.event()
         if not self._stop_request.triggered:
@@ -83,9 +83,9 @@ class Vcpu:
         self._resumed.succeed()
 
     def run_on_cpu(self) -> simpy.Event:
-        """Comes up when the vCPU thread has run a work item queued now: at once, or when its throttled sleep ends.
+        """An event that fires when the thread has run a work item queued now: at once, or after its throttled sleep.
 
-        cpus-common.c::run_on_cpu; a sleeping vCPU sits in a work item itself.
+        cpus-common.c::run_on_cpu. The throttle sleeps inside a work item, so a later item runs after the sleep.
         """
         return self._awake
 

@@ -21,39 +21,39 @@ _ALL_THERE = np.zeros(0, np.uint8)
 
 
 class VmBase:
-    """What every VM is: guest state, and the threads of its vCPUs. ``armed``: what the send loop asks of coming touches."""
+    """Base of VMs: guest state, and the threads of the vCPUs; ``armed``: pending touches, which the send loop reads."""
 
     vcpus: Sequence[VcpuThread]
 
     def __init__(self, env: Clock, memory: GuestMemory, guest: Guest, armed: Armed, stop_ns: int) -> None:
-        """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
+        """``stop_ns``: time of vm_stop once all vCPUs are out of the guest."""
         self.env, self.memory, self.guest, self.armed = env, memory, guest, armed
         self.running = True
         self._stop_ns = stop_ns
 
     @property
     def settled_ns(self) -> int:
-        """``memory.zero`` holds up to here, whatever the guest does [ns]; NEVER_NS: whether it holds can be asked."""
+        """Time up to which ``memory.zero`` holds [ns]; NEVER_NS: pending touches decide at any time whether it holds."""
         return NEVER_NS
 
     def may_come_up(self) -> bool:
-        """Whether the guest may bring up something for the host that is no event yet."""
+        """Whether the guest may deliver an event to the host that SimPy does not have yet."""
         return False
 
     @property
     def backing(self) -> NDArray[np.uint8]:
-        """uint8[n_pages]: which pages the host has (hostsim.kvm.loops.layout); empty: all of them."""
+        """uint8[n_pages]: the place of each page at the host (hostsim.kvm.loops.layout); empty: all pages are resident."""
         return _ALL_THERE
 
     def read_back(self, page: int) -> Generator[simpy.Event, Any, None]:  # noqa: ARG002  # all are there
-        """A thread of the host reads ``page``; returns when it is there."""
+        """Make ``page`` resident for a thread of the host, which reads it."""
         yield from ()
 
     def note_read(self, pages: NDArray[np.int64]) -> None:
-        """A thread of the host has read int64[k] ``pages``: they look accessed to it."""
+        """Note that a thread of the host has read ``pages`` (int64[k]), which sets A bits in its own page table."""
 
     def check_host(self) -> None:
-        """InvariantError if the host's memory contradicts itself or this VM."""
+        """InvariantError if the host's memory breaks an invariant, or does not match this VM."""
 
     def tally(self) -> Any:
         """Counts of exits and of work on the log so far (hostsim.kvm.tally.Tally); None where vCPUs have no exits."""
@@ -69,13 +69,13 @@ class VmBase:
         return sum([int(work_at(row, now_ns)) for row in self.guest.clocks])
 
     def stop(self) -> Generator[simpy.Event, Any, None]:
-        """vm_stop: returns when no vCPU is in the guest (softmmu/cpus.c::vm_stop)."""
+        """vm_stop: return when no vCPU is in the guest (softmmu/cpus.c::vm_stop)."""
         self.running = False
         yield self.env.all_of([vcpu.pause() for vcpu in self.vcpus])
         yield self.env.timeout(self._stop_ns)
 
     def run_on_cpus(self) -> Generator[simpy.Event, Any, None]:
-        """Returns when every vCPU thread has run a work item: those that a throttle put to sleep are waited for."""
+        """Return when every vCPU thread has run a work item; a throttled vCPU runs it after its sleep."""
         for vcpu in self.vcpus:
             yield vcpu.run_on_cpu()
 
@@ -87,10 +87,10 @@ class VmBase:
 
 
 class Vm(VmBase):
-    """A VM whose vCPUs leave the guest for nothing but a kick. ``armed``: what the kernels know of coming touches."""
+    """A VM whose vCPUs leave the guest only when kicked; ``armed``: pending touches, which the loops share."""
 
     def __init__(self, env: Clock, memory: GuestMemory, guest: Guest, n_vcpus: int, stop_ns: int) -> None:
-        """``stop_ns``: what vm_stop takes once all vCPUs are out of the guest."""
+        """``stop_ns``: time of vm_stop once all vCPUs are out of the guest."""
         armed = make_armed(guest.pending_size, guest.paced_size, len(guest.table.ints))
         super().__init__(env, memory, guest, armed, stop_ns)
         self.vcpus = [

@@ -43,11 +43,12 @@ class TouchTrace:
 
 @dataclass(frozen=True)
 class Workload:
-    """Accesses of some vCPUs to a region of gfns. Rates are page touches per second, summed over these vCPUs.
+    """Accesses of some vCPUs to a region of gfns.
 
-    arrivals: writes of uniform and hotcold come "paced" (a loop: one each 1/rate, the page drawn anew) or as a "poisson"
-    process (many independent clients); zipf and reads are Poisson. split: each vCPU has a part of the region to itself;
-    False: each vCPU goes over all of it.
+    write_rate_per_s, read_rate_per_s: page touches per second, summed over the vCPUs.
+    split: each vCPU accesses a part of the region of its own; False: each vCPU accesses the whole region.
+    arrivals: of the writes of uniform and hotcold: "paced" (a loop: one write each 1/rate, to a page drawn anew) or
+    "poisson" (many independent clients). Writes of zipf and all drawn reads are Poisson.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Workload:
 
     @property
     def is_swept(self) -> bool:
-        """Whether its vCPUs go from page to page in order."""
+        """Whether the vCPUs access pages in order."""
         return self.pattern in ("sequential", "strided")
 
     @property
@@ -96,9 +97,11 @@ class _Class:
 
 @dataclass(frozen=True)
 class Guest:
-    """All work of a VM: the touch classes, one clock row per (workload, vCPU), and whose they are.
+    """All work of a VM: its touch classes, and one clock row per (workload, vCPU).
 
-    clocks: int64[n_clocks, N_FIELDS], changed by the vCPUs alone; clock_vcpu, clock_workload: int64[n_clocks].
+    table: the touch classes.
+    clocks: int64[n_clocks, N_FIELDS], changed by the vCPUs alone.
+    clock_vcpu, clock_workload: int64[n_clocks], vCPU and workload of each clock.
     """
 
     workloads: tuple[Workload, ...]
@@ -184,7 +187,7 @@ def _classes(load: Workload, first_clock: int, seed: int) -> Iterator[_Class]:
 
 @dataclass(frozen=True)
 class _Part:
-    """The vCPUs that feed one stream, where, and their share of the workload's rate."""
+    """One stream: its region, the clocks of the vCPUs that feed it, and its share of the workload's rate."""
 
     first_gfn: int
     n_pages: int
@@ -196,9 +199,9 @@ class _Part:
 
 
 def part_sizes(load: Workload) -> tuple[int, ...]:
-    """Pages that each vCPU of ``load`` goes over: with ``split`` an equal part, as OpenMP's static schedule deals them out.
+    """Pages that each vCPU of ``load`` accesses: with ``split`` an equal part, as in OpenMP's static schedule.
 
-    Pages that do not divide go to the first parts, one each; a stride that divides the region is not cut.
+    The first parts get one of the remaining pages each; parts are whole strides if the stride divides the region.
     """
     k = len(load.vcpus)
     if not load.split:
@@ -210,16 +213,16 @@ def part_sizes(load: Workload) -> tuple[int, ...]:
 
 
 def sweep_cycle(load: Workload, n_pages: int) -> tuple[int, int]:
-    """(touches of a sweep over ``n_pages`` until it is where it began, greatest common divisor of stride and pages)."""
+    """(touches of a sweep over ``n_pages`` until it repeats, greatest common divisor of stride and pages)."""
     common = gcd(load.step_pages % n_pages, n_pages) or n_pages
     return n_pages // common, common
 
 
 def first_visits(load: Workload, seed: int) -> tuple[int, ...]:
-    """Which touch of its sweep each vCPU of ``load`` makes first, counted from ``start_page``.
+    """Number of the touch with which each vCPU of ``load`` begins its sweep, counted from ``start_page``.
 
-    Each begins its own part at touch 0. Where all go over one region, nothing keeps threads at a distance from each other:
-    the first is at touch 0, the others anywhere, drawn once.
+    With ``split`` each vCPU begins its own part at touch 0. In a shared region threads are not synchronized: the first vCPU
+    begins at touch 0, the others at a touch that is drawn once.
     """
     k = len(load.vcpus)
     if load.split:
