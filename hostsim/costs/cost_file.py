@@ -1,4 +1,4 @@
-"""Cost sheets that users bring: a TOML file read and checked, everything wrong with it told at once."""
+"""Cost sheets that users bring: a TOML file, read and checked, with all its problems reported at once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ENTRY_EXAMPLE = 'value = 400, source = "measured ..."'
 LARGEST = 1e12
 """No number of a sheet is larger: 1000 s in ns, 1 TB in bytes."""
 HEAD: dict[str, type] = {"machine": str, "pml": bool, "otherwise": str}
-"""Keys of a sheet that are no numbers; ``otherwise`` names the sheet that lends what this one lacks."""
+"""Keys of a sheet that are no numbers; ``otherwise`` names the sheet that lends missing numbers."""
 SHAPES = {"value": ("value",), "total": ("total", "count"), "rule": ("rule",), "as": ("as",)}
-"""What an entry has besides its source, by the key that tells which it is."""
+"""Keys of an entry besides its source, by the key that identifies the shape."""
 
 
 def is_path(name: str) -> bool:
@@ -28,9 +28,11 @@ def is_path(name: str) -> bool:
 
 
 def read_sheet(path: str, known: Collection[str], sheets: Collection[str]) -> dict[str, Any]:
-    """The table of the sheet in ``path``; entries may be any of ``known``, and lent by ``sheets``.
+    """The table of the sheet in ``path``.
 
-    InputError with all problems of the file: path, key, what was got, what was wanted.
+    known: names that entries may have.
+    sheets: names of sheets that may lend numbers.
+    InputError with all problems of the file: path, key, value found, values accepted.
     """
     table = read_toml(path, SHEET)
     problems = [*_head_problems(path, table, sheets), *_number_problems(path, table, known, sheets)]

@@ -1,4 +1,4 @@
-"""How a number of a cost sheet follows from others: each rule names what it takes and says its formula."""
+"""Rules that derive a number of a cost sheet from others: each rule names its inputs and states its formula."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ PML_ENTRIES = 512
 
 @dataclass(frozen=True)
 class Rule:
-    """``compute`` of the numbers named ``inputs``, in that order; ``formula`` for people."""
+    """One rule.
+
+    inputs: names of the numbers that ``compute`` takes, in that order.
+    formula: the formula as text for users.
+    """
 
     inputs: tuple[str, ...]
     formula: str
@@ -22,7 +26,7 @@ class Rule:
 def queued_service_ns(pass_ns: float, vcpus: float, outside_ns: float) -> tuple[float, float]:
     """(service, contenders) of a lock that is never free: vCPUs x service = pass; each is outside_ns away between holds.
 
-    contenders: those at the lock at a grant, the one that gets it included, on average: vcpus - outside / service.
+    contenders: mean number of vCPUs at the lock at a grant, the new holder included: vcpus - outside / service.
     """
     service_ns = pass_ns / vcpus
     contenders = vcpus - outside_ns / service_ns
@@ -31,7 +35,7 @@ def queued_service_ns(pass_ns: float, vcpus: float, outside_ns: float) -> tuple[
 
 
 def exclusive_base_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
-    """Service of mmu_lock when nobody waits: with few vCPUs, holds that never meet once they are out of step."""
+    """Service of mmu_lock without waiters: with few vCPUs, holds do not overlap once the vCPUs are out of phase."""
     base_ns = pass_ns - loop_ns - exit_ns - entry_ns
     assert vcpus * base_ns < pass_ns, "the lock is saturated: its service is not what is left of a pass"
     return base_ns
@@ -46,7 +50,7 @@ def exclusive_growth_ns(
 
 
 def shared_turn_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
-    """One turn of a lock word that goes round among readers.
+    """Time for which one reader keeps the cache line of the lock word while readers share the lock [ns].
 
     A hold lasts as many turns as there are readers at the lock, its own included: H = turn (1 + (N - 1) H / pass).
     """
@@ -59,7 +63,7 @@ def _left(first: float, *less: float) -> float:
 
 
 def _rest(names: str) -> Rule:
-    """What is left of the first number when the others are taken away."""
+    """The rule that subtracts all further numbers from the first."""
     inputs = tuple(names.split())
     return Rule(inputs, " - ".join(inputs), _left)
 

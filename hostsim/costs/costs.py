@@ -1,6 +1,6 @@
-"""Cost sheets: what the operations of KVM's MMU cost on a machine, each number with unit, source and the rows it was set on.
+"""Cost sheets: costs of KVM's MMU operations on a machine, each number with unit, source and fitted published rows.
 
-Data in hostsim/data/costs/<name>.toml, or in a file of the user's; derived numbers are computed here by the rules of
+Data in hostsim/data/costs/<name>.toml, or in a user's file; derived numbers are computed here by the rules of
 ``cost_rules``, never typed in.
 """
 
@@ -30,9 +30,13 @@ MODES = ("none", "shared", "exclusive")
 
 @dataclass(frozen=True)
 class Number:
-    """value in the unit that ends the name; how: its arithmetic, "" if given; fitted_on: published rows, "row key".
+    """One number of a sheet.
 
-    rests_on: the assumed numbers that it was computed from.
+    name: ends in the unit of ``value``.
+    source: origin of the value.
+    fitted_on: published rows that set the value, "row key" each.
+    how: formula of a derived value, "" for a given one.
+    rests_on: names of assumed numbers behind a derived value.
     """
 
     name: str
@@ -44,7 +48,7 @@ class Number:
 
     @property
     def assumed(self) -> bool:
-        """Whether no measurement on this machine stands behind it."""
+        """Whether no measurement on this machine supports the value."""
         return self.source.startswith("assumed")
 
 
@@ -52,17 +56,28 @@ class Number:
 class CostSheet:
     """Costs of one machine [ns], fractions kept: callers round once, at the end.
 
-    loop_ns, read_loop_ns: a vCPU's own work for a page written, and for one read or passed over. *_hold_ns: an uncontended
-    fault after its exit. exclusive: S(N) = base + growth log2 N with N contenders. shared_turn_ns: the lock word's stay with
-    one of the readers. populate_ns: a page the host has to allocate. eager_split_ns, recover_region_ns: a 2 MiB region.
-    get, clear, protect, age: a page; idle_syscall: one of three that mark a page idle. pml_*: None where the machine has
-    none; drain of an entry. flush: local, first target, each further host thread, each further vCPU in guest mode. l1, l2,
-    llc, dram: a load that waits for the one before, its line being there; line_stream: each of many lines read in order
-    from memory; atomic: a read-modify-write of a line in the own cache; lock_pair: taking and releasing a lock that nobody
-    else wants; visit: an entry of an index looked at, beside its line; allocation: of a small object, or its freeing;
+    numbers: all numbers of the sheet and the inputs of derived ones, by name.
+    loop_ns, read_loop_ns: a vCPU's own work for a page written, and for a page read or passed over.
+    exit_ns, entry_ns: leaving and entering the guest.
+    *_hold_ns: an uncontended fault after its exit.
+    exclusive_*: S(N) = base + growth log2 N with N contenders.
+    shared_turn_ns: time for which one reader keeps the lock word.
+    populate_ns: allocation of a host page.
+    split_fault_ns: splitting a large spte in a fault, beyond the hold.
+    eager_split_ns, recover_region_ns: a 2 MiB region.
+    get_page_ns, clear_*_ns, protect_page_ns, age_page_ns: a page.
+    idle_syscall_ns: one of the three system calls that mark a page idle.
+    initially_set_ratio: cost of setting a page's bit in a log that starts all set, over protecting the page.
+    flush_*: a local flush, the first target, each further host thread, each further vCPU in guest mode.
+    l1_ns, l2_ns, llc_ns, dram_ns: a load that depends on the load before, with its line in that place.
+    line_stream_ns: each of many lines read in order from memory.
+    atomic_ns: a read-modify-write of a line in the CPU's own cache.
+    lock_pair_ns: taking and dropping an uncontended lock.
+    visit_ns: reading an entry of an index, beside loading its line.
+    allocation_ns: allocating or freeing a small object.
     *_bytes: sizes of the data caches.
-    tlb_entries, tlb_giant_entries: of the second-level TLB for 4 KiB and 2 MiB together, and for 1 GiB. numbers: all of them
-    and what they are computed from.
+    tlb_entries, tlb_giant_entries: entries of the second-level TLB for 4 KiB and 2 MiB together, and for 1 GiB.
+    pml_*: logging a page, draining an entry; None on a machine without PML.
     """
 
     name: str
@@ -115,7 +130,7 @@ class CostSheet:
 
     @property
     def has_pml(self) -> bool:
-        """Whether the processor logs pages by itself."""
+        """Whether the processor has PML."""
         return self.pml_log_ns is not None
 
     def measured_ns(self, name: str) -> float:
@@ -123,7 +138,7 @@ class CostSheet:
         return self.numbers[name].value if name in self.numbers else 0.0
 
     def fitted_on(self) -> frozenset[str]:
-        """Published rows, "row key", that some number of this sheet was set on."""
+        """Published rows, "row key", that set some number of this sheet."""
         return frozenset(row for number in self.numbers.values() for row in number.fitted_on)
 
 
@@ -131,7 +146,7 @@ CONSTANTS = tuple(field.name for field in fields(CostSheet) if field.name not in
 PML_CONSTANTS = tuple(name for name in CONSTANTS if name.startswith("pml_"))
 LINES_PER_PAGE = 64
 ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
-"""Numbers that a sheet may have besides, with nothing computed from them yet."""
+"""Further numbers that a sheet may have; the simulator does not use them yet."""
 KVM_MEASURED = (
     "dirty_pass_ns", "dirty_pass_own_ns", "dirty_pass_shared_ns", "lone_fault_200us_ns", "lone_fault_1000us_ns",
     "enable_call_ns", "disable_call_ns", "disable_page_ns", "get_call_ns", "get_dirty_page_ns", "clear_call_ns",
@@ -140,19 +155,24 @@ KVM_MEASURED = (
     "ring_full_exit_ns", "unmap_page_ns", "mprotect_page_ns", "further_spte_enable_ns", "further_spte_get_ns",
     "further_spte_disable_ns", "further_spte_unmap_ns",
 )  # fmt: skip
-"""The same, of those that are measured through /dev/kvm."""
+"""Further numbers that are measured through /dev/kvm; trackers use those of LogCosts."""
 
 
 @dataclass(frozen=True)
 class LogCosts:
-    """Nanoseconds of the thread that works on the log of a slot, each for one unit of work.
+    """Times of the thread that works on the log of a slot, each for one unit of work [ns].
 
-    get_ns: a page whose bit is copied; clear_ns: a page cleared; protect_ns: an spte protected; split_ns, recover_ns: a
-    2 MiB region; all_set_ns: a page of a log that begins all set; flush_ns, first_ipi_ns, more_ipi_ns: a TLB flush, with the
-    first and with each further vCPU in guest mode. Of sheets that were measured through /dev/kvm, else 0: enable_call_ns,
-    disable_call_ns: switching a memslot's log on and off, beside its pages; disable_page_ns: a page whose mapping is looked
-    at when the log ends, and stays; clear_call_ns: a CLEAR that finds nothing; ring_reset_ns: an entry of a ring reset,
-    0: as clear_ns.
+    get_ns: copying the bit of a page.
+    clear_ns: clearing a page.
+    protect_ns: protecting an spte.
+    split_ns, recover_ns: splitting and recovering a 2 MiB region.
+    all_set_ns: a page of a log that starts all set.
+    flush_ns: a local TLB flush.
+    first_ipi_ns, more_ipi_ns: added to a flush by the first and by each further vCPU in guest mode.
+    enable_call_ns, disable_call_ns: switching the log of a memslot on and off, beside its pages; 0: not measured, as below.
+    disable_page_ns: looking at the mapping of a page, which stays, when the log ends.
+    clear_call_ns: a CLEAR that finds nothing.
+    ring_reset_ns: resetting an entry of a ring; 0: as clear_ns.
     """
 
     get_ns: float
@@ -193,7 +213,7 @@ def _table(name: str) -> dict[str, Any]:
 def load_costs(name: str) -> CostSheet:
     """The sheet ``name``, or that of the file ``name`` (it ends in .toml or lies in a folder), derived numbers computed.
 
-    InputError names the nearest if there is none, and says all that is wrong with a file.
+    InputError names the nearest sheet for an unknown name, and lists all problems of a file.
     """
     if is_path(name):
         return _sheet_of_file(name)
@@ -209,7 +229,7 @@ def _sheet_of_name(name: str) -> CostSheet:
 
 
 def _sheet_of_file(path: str) -> CostSheet:
-    """Read again each time it is asked for: the file may have changed."""
+    """The sheet of a file, read at every call: the file may have changed."""
     table = read_sheet(path, known_numbers(), sheet_names())
     numbers, problems = {}, []
     for key in _names_in(table):
@@ -239,12 +259,12 @@ def _wanted(table: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _names_in(table: Mapping[str, Any]) -> Iterable[str]:
-    """Constants first, then what else the table has."""
+    """Names of constants, then of the table's other numbers."""
     return dict.fromkeys([*_wanted(table), *(key for key, entry in table.items() if isinstance(entry, dict))])
 
 
 def known_numbers() -> frozenset[str]:
-    """Names that an entry of a sheet may have: constants, what rules take, what is measured besides."""
+    """Names that an entry of a sheet may have: constants, inputs of rules, further measured numbers."""
     return frozenset([*CONSTANTS, *ALSO_MEASURED, *KVM_MEASURED, *(name for rule in RULES.values() for name in rule.inputs)])
 
 
@@ -261,7 +281,7 @@ def _number_of_name(sheet: str, name: str) -> Number:
 
 
 def _number(table: Mapping[str, Any], name: str) -> Number:
-    """As ``number``. KeyError names a number that is missing, with nobody to lend it."""
+    """As ``number``, from ``table``. KeyError names a missing number that no other sheet lends."""
     entry = table.get(name)
     if entry is None and "otherwise" not in table:
         raise KeyError(name)
@@ -279,7 +299,7 @@ def _number(table: Mapping[str, Any], name: str) -> Number:
 
 
 def _derived(table: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> Number:
-    """By its rule; fitted on all rows that its inputs were set on."""
+    """Compute number ``name`` by its rule; it is fitted on all rows of its inputs."""
     rule = RULES[entry["rule"]]
     inputs = [_number(table, key) for key in rule.inputs]
     rows = sorted({row for used in inputs for row in used.fitted_on})
@@ -289,15 +309,15 @@ def _derived(table: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> N
 
 
 def exclusive_service_ns(sheet: CostSheet, contenders: float) -> float:
-    """S(N) = S0 + S1 log2 N: a fault's hold of mmu_lock with N at it, the holder included."""
+    """S(N) = S0 + S1 log2 N: a fault's hold of mmu_lock with N contenders, the holder included [ns]."""
     return sheet.exclusive_base_ns + sheet.exclusive_growth_ns * log2(contenders)
 
 
 def queue_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
-    """int64[3, length]: by mode, what k others at the lock add to a hold.
+    """int64[3, length]: time that k other contenders add to a hold [ns], by mode and k.
 
-    Exclusive: S1 log2(k + 1). Shared: a hold lasts k + 1 turns of the lock word if that is longer than its own work, for
-    readers work while others have the word; so N readers in a closed loop take max(alone, N turns), the shape of row K2b.
+    Exclusive: S1 log2(k + 1). Shared: a hold lasts k + 1 turns of the lock word if that is longer than its own work, because
+    readers work while other readers have the word; so N readers in a closed loop take max(alone, N turns), as in row K2b.
     """
     # Model limit: a reader's own work that overlaps with the lock word's turns is that of a write-protection fault, whatever
     # the fault.
@@ -310,9 +330,9 @@ def queue_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
 def exit_costs(
     sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, n_vcpus: int = 64
 ) -> ExitCosts:
-    """Costs of the exits of ``n_vcpus`` vCPUs, in whole ns, at least 1 where time has to pass.
+    """Costs of the exits of ``n_vcpus`` vCPUs, in whole ns; at least 1 ns where the engine needs time to pass.
 
-    InputError for an MMU that does not exist and for PML on a machine without.
+    InputError for an MMU that does not exist, and for PML on a machine without PML.
     """
     locks = era.locks(mmu)
     kinds: dict[str, str] = asdict(locks)
@@ -331,7 +351,7 @@ def exit_costs(
 
 
 def populate_ns(sheet: CostSheet, host_pages: int) -> int:
-    """To allocate and clear a host page of ``host_pages`` times 4 KiB, at least 1: what is beyond the first is streamed."""
+    """Time to allocate and clear a host page of ``host_pages`` x 4 KiB, at least 1 ns; further pages are streamed."""
     # Model limit: clearing a large page takes as long as reading as many lines in order.
     return _at_least_1(sheet.populate_ns + (host_pages - 1) * LINES_PER_PAGE * sheet.line_stream_ns)
 
@@ -341,7 +361,7 @@ def _at_least_1(ns: float) -> int:
 
 
 def _hold_ns(sheet: CostSheet, kind: str, mode: str) -> float:
-    """Hold of a fault at which nobody else is at the lock."""
+    """Hold of a fault without other contenders [ns]."""
     # Model limit: a fault that splits leaves 511 pages unmapped in every era; the TDP MMU has kept them mapped since 6.2.
     if mode == "exclusive":
         hold_ns = sheet.exclusive_base_ns
@@ -353,7 +373,7 @@ def _hold_ns(sheet: CostSheet, kind: str, mode: str) -> float:
 
 
 def _pml_ns(sheet: CostSheet, era: Era) -> tuple[float, float]:
-    """(a page logged, a whole buffer drained)."""
+    """(time to log a page, time to drain a full buffer) [ns]. InputError on a machine without PML."""
     log_ns, newest, oldest = sheet.pml_log_ns, sheet.pml_drain_entry_ns, sheet.pml_drain_entry_ordered_ns
     if log_ns is None or newest is None or oldest is None:
         with_pml = [name for name in sheet_names() if _table(name)["pml"]]
@@ -363,7 +383,7 @@ def _pml_ns(sheet: CostSheet, era: Era) -> tuple[float, float]:
 
 
 def clear_page_ns(sheet: CostSheet, era: Era, mmu: str = "tdp") -> float:
-    """CLEAR of one page: through the rmap, or through the TDP tree, before or after it cleared a bit by one atomic AND."""
+    """Time to CLEAR a page [ns]: through the rmap, or through the TDP tree by cmpxchg or, later, by one atomic AND."""
     # Model limit: the walk over all active shadow pages (before 3.6) costs a dirty page what its rmap costs later.
     era.locks(mmu)
     if era.log_read[mmu] != "tdp-tree":
@@ -392,7 +412,7 @@ def log_costs(sheet: CostSheet, era: Era, mmu: str = "tdp") -> LogCosts:
 
 
 def flush_ns(sheet: CostSheet, targets: int, *, in_guest_mode: bool = True) -> float:
-    """A TLB flush with ``targets`` other CPUs to wait for: vCPUs that have to exit, or threads of the host."""
+    """A TLB flush that waits for ``targets`` other CPUs [ns]: vCPUs that have to exit, or host threads."""
     if targets == 0:
         return sheet.flush_local_ns
     further_ns = sheet.flush_vcpu_ns if in_guest_mode else sheet.flush_thread_ns

@@ -1,4 +1,4 @@
-"""Eras of KVM: which fault takes mmu_lock how, and how logs are read, cleared and ended, kernel by kernel.
+"""Eras of KVM: lock modes of faults, and ways to read, clear and end a log, kernel by kernel.
 
 The table is hostsim/data/eras.toml; each field has its source there and in ``Era.sources``.
 """
@@ -27,7 +27,7 @@ BY_MMU = ("faults", "log_read", "recovery", "split_on_fault")
 
 @dataclass(frozen=True)
 class FaultLocks:
-    """How a fault of each kind takes mmu_lock: none is lockless."""
+    """Mode in which a fault of each kind takes mmu_lock; none: lockless."""
 
     map: Mode
     track: Mode
@@ -39,11 +39,15 @@ class FaultLocks:
 class Era:
     """One generation of KVM's MMU on x86.
 
-    faults, log_read, recovery, split_on_fault: by MMU. log_read: active-walk (all active shadow pages), hybrid, rmap (dirty
-    gfns through the rmap), tdp-tree. ageing: what stands in for a missing A bit. yields: long holds of mmu_lock that give
-    way to waiters. recovery: what is done to 4 KiB sptes of huge pages when logging stops; recovery_flush: one for each
-    region, or one a slot. clear: how the TDP MMU takes one bit from an spte. mglru_walk: MGLRU's walk of page tables asks
-    secondary MMUs. sources: by field, dotted where by MMU.
+    faults, log_read, recovery, split_on_fault: by MMU.
+    log_read: active-walk (all active shadow pages), hybrid, rmap (dirty gfns through the rmap), tdp-tree.
+    ageing: the replacement of a missing A bit.
+    yields: long holds of mmu_lock that yield to waiters.
+    recovery: treatment of the 4 KiB sptes of huge pages when logging stops.
+    recovery_flush: one flush for each region, or one a slot.
+    clear: the TDP MMU's way to clear a bit of an spte.
+    mglru_walk: MGLRU's page-table walk calls mmu notifiers.
+    sources: source of each field, by its name, dotted for a field by MMU.
     """
 
     name: str
@@ -69,7 +73,7 @@ class Era:
     sources: Mapping[str, str]
 
     def locks(self, mmu: str) -> FaultLocks:
-        """How faults of ``mmu`` take mmu_lock. InputError if there is no such MMU."""
+        """Modes in which faults of ``mmu`` take mmu_lock. InputError if the MMU does not exist."""
         if mmu not in MMUS:
             raise unknown_name("mmu", mmu, MMUS)
         return self.faults[mmu]
@@ -122,7 +126,7 @@ _KERNEL = re.compile(r"[2-9]\.\d{1,3}(?:\.\d{1,3})?")
 
 
 def era_wanted() -> str:
-    """What stands for an era, in words."""
+    """Text on the values that name an era."""
     return f"an era, {', '.join(era_names())}, or a kernel's release"
 
 
@@ -139,7 +143,7 @@ def read_era(value: object) -> str:
 
 
 def with_era_names(text: str) -> str:
-    """A list of eras and kernels, comma between them, as names of eras; what is neither stays as it is."""
+    """A list of eras and kernels, comma between them, as names of eras; other parts stay unchanged."""
     found = []
     for part in (part.strip() for part in text.split(",")):
         try:
@@ -150,7 +154,7 @@ def with_era_names(text: str) -> str:
 
 
 def era_of_kernel(version: str) -> str | None:
-    """The era that kernel ``version`` ("6.1") falls into: an era goes on until the next; None before the first."""
+    """The era that kernel ``version`` ("6.1") belongs to: an era lasts until the next begins; None before the first."""
     # Model limit: what changed within an era comes with the next one: in 6.2 to 6.12 a split fault unmaps 511 pages (E4).
     wanted = _numbers(version)
     return next((name for name in reversed(era_names()) if _numbers(first_kernel(name)) <= wanted), None)

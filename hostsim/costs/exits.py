@@ -1,7 +1,7 @@
-"""Exits of a guest under KVM: the one list of their kinds, how their faults take mmu_lock, what they cost.
+"""Exits of a guest under KVM: the list of their kinds, lock modes of their faults, and their costs.
 
-A kind is said once, in ``EXITS``. Cost tables, counters, columns of results, tables, pictures, the verdict and the page of
-results follow that list; the compiled loops use the numbers.
+A kind is defined once, in ``EXITS``. Cost tables, counters, columns of results, tables, pictures, the verdict and the page
+of results follow that list; the compiled loops use the numbers.
 
 Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, ::kvm_tdp_mmu_map.
 """
@@ -17,24 +17,28 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 NOTHING, MAP, TRACK, WP, SPLIT, SPURIOUS, PML_FULL, RETRY = range(8)
-"""Numbers of the engine. NOTHING: no fault, as IPIs and kicks. Kinds with a cost of their own come before RETRY."""
+"""Numbers of the engine. NOTHING: no fault, as IPIs and kicks. Kinds with a cost of their own precede RETRY."""
 USER_SPACE = -1
-"""Number of what the vCPU's thread counts, in user space."""
+"""Number of the kinds that the vCPU's thread counts in user space."""
 NONE, SHARED, EXCLUSIVE = range(3)
-"""How a fault takes mmu_lock."""
+"""Mode in which a fault takes mmu_lock."""
 
 
 @dataclass(frozen=True)
 class ExitKind:
     """A kind of exit.
 
-    number: of the engine's counters and cost tables, or USER_SPACE.
+    number: index of the engine's counters and cost tables, or USER_SPACE.
     name: counter of ``Tally`` and column of results.
-    cost: key of eras and cost tables; "" where the exit costs nothing but leaving and entering the guest.
-    heading: of a column; label: of a line in a picture; title: of a column where figures of other kinds stand beside.
-    words: plural, for a sentence; meaning: for the page of results.
-    handles_fault: whether a fault ends with it. spare: whether narrow tables may leave it out. compared: whether tables of
-    ``hostsim compare`` show it.
+    cost: key of eras and cost tables; "" for an exit that costs leaving and entering the guest alone.
+    heading: of a column.
+    label: of a line in a picture.
+    title: of a column beside figures of other kinds.
+    words: plural, for a sentence.
+    meaning: explanation for the page of results.
+    handles_fault: the exit ends a fault.
+    spare: narrow tables may leave the kind out.
+    compared: tables of ``hostsim compare`` show the kind.
     """
 
     number: int

@@ -31,7 +31,7 @@ CONSTANTS = tuple(field.name for field in fields(HostSheet))
 
 @cache
 def sheet_names() -> tuple[str, ...]:
-    """Names of the sheets that come with hostsim."""
+    """Names of the sheets that hostsim ships."""
     folder = files("hostsim") / "data" / "hosts"
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
