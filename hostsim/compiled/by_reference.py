@@ -1,8 +1,8 @@
-"""Arrays that compiled code is handed together, as one word: the address of a table of where they are.
+"""Arrays that compiled code gets as one word, the address of a table of their addresses, shapes and strides.
 
-numba by itself hands over a tuple of arrays as seven words each, at every call, and unpacks them one by one where Python
-calls. Measured with the 29 arrays of a KVM guest: its loops compile in three quarters of the time, and make 1.2 to 1.5 times
-as many exits a second.
+numba itself passes a tuple of arrays as seven words an array at every call, and unpacks the arrays one by one at a call from
+Python. Measured with the 29 arrays of a KVM guest: the loops compile in three quarters of the time, and make 1.2 to 1.5
+times as many exits a second.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _extending: Any = _numba.extending
 _cgutils: Any = _numba.core.cgutils
 _typing: Any = _numba.core.typing.templates
 DATA, SHAPE = 1, 2
-"""Words of an array in the table: how many elements, DATA: where, from SHAPE on its shape, behind that its strides."""
+"""Words of an array in the table: number of elements; DATA: address; from SHAPE on shape, then strides."""
 
 
 class ByReference:
-    """Base of frozen dataclasses whose fields are arrays, records, or NamedTuples of arrays; none is ever replaced.
+    """Base of frozen dataclasses whose fields are arrays, records, or NamedTuples of arrays; no field is ever replaced.
 
-    Plain Python reads the fields, compiled code the table. ``dataclasses.replace`` gives another with some arrays changed.
+    Plain Python reads the fields, compiled code the table. ``dataclasses.replace`` makes an object with some other arrays.
     """
 
     def __post_init__(self) -> None:
@@ -50,19 +50,19 @@ class ByReference:
 
 
 def _in_an_array(value: Any) -> Any:
-    """``value``; a record that was unpickled, and so lies in no array, is put into one: only then has it an address."""
+    """``value``; a record that was unpickled lies in no array and has no address, so it is put into an array."""
     if isinstance(value, np.void) and value.base is None:
         return np.array([value])[0]
     return value
 
 
 def _words(array: Any) -> list[int]:
-    place = array.__array_interface__["data"][0]  # a record is where the array is that it belongs to
+    place = array.__array_interface__["data"][0]  # the address of a record lies in its array
     return [array.size, place, *array.shape, *array.strides]
 
 
 class Reference(_types.Type):  # type: ignore[misc]
-    """What compiled code knows of a ByReference: the types of its fields. Named by a digest of them, for names are long."""
+    """numba's type of a ByReference: the types of its fields, named by their digest because their names are long."""
 
     def __init__(self, name: str, types: tuple[tuple[str, Any], ...]) -> None:
         digest = hashlib.sha256(repr(types).encode()).hexdigest()[:12]
@@ -70,7 +70,7 @@ class Reference(_types.Type):  # type: ignore[misc]
         super().__init__(name=f"{name}-{digest}")
 
     def place(self, name: str) -> tuple[int, Any]:
-        """(word of the table where field ``name`` begins, its type)."""
+        """(first word of field ``name`` in the table, type of the field)."""
         at = 0
         for field, typ in self.types:
             if field == name:
@@ -84,7 +84,7 @@ def _arrays(typ: Any) -> tuple[Any, ...]:
 
 
 def _length(array: Any) -> int:
-    """Words of an array, or of a record, in the table."""
+    """Number of words of an array, or of a record, in the table."""
     return SHAPE if isinstance(array, _types.Record) else SHAPE + 2 * int(array.ndim)
 
 
@@ -127,12 +127,12 @@ def _load(context: Any, builder: Any, table: Any, at: int, kind: Any = None) -> 
 
 
 def _record(context: Any, builder: Any, table: Any, at: int, typ: Any) -> Any:
-    """The record whose words begin at ``at``: numba knows it by its address."""
+    """The record whose words begin at ``at``; numba represents it by its address."""
     return _load(context, builder, table, at + DATA, context.get_value_type(typ))
 
 
 def _array(context: Any, builder: Any, table: Any, at: int, typ: Any) -> Any:
-    """The array whose words begin at ``at``, as numba has it."""
+    """The array whose words begin at ``at``, as numba's structure."""
     array = context.make_array(typ)(context, builder)
     ndim, word = typ.ndim, context.get_value_type(_types.intp)
     array.nitems = _load(context, builder, table, at)
@@ -142,4 +142,4 @@ def _array(context: Any, builder: Any, table: Any, at: int, typ: Any) -> Any:
     array.shape = _cgutils.pack_array(builder, shape_and_strides[:ndim], ty=word)
     array.strides = _cgutils.pack_array(builder, shape_and_strides[ndim:], ty=word)
     array.meminfo, array.parent = (_cgutils.get_null_value(kind) for kind in (array.meminfo.type, array.parent.type))
-    return array._getvalue()  # noqa: SLF001  # what numba calls it
+    return array._getvalue()  # noqa: SLF001  # numba's own name

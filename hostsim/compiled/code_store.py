@@ -1,9 +1,9 @@
-"""Machine code on disk: the folder, a file for each compiled function, and the reason where none can be kept.
+"""Machine code on disk: the folder, a file for each compiled function, and the reason if no file can be kept.
 
-A folder is named after the content of all sources that its code is made of: numba by itself looks at the file of a
-function only, and would keep code into which an older version of another file was compiled. A file holds one function for
-one signature, behind its digest: a file that a crash or a full disk has cut is compiled again. Without a place to write a
-program compiles in every start, and results are the same.
+The name of a folder is a digest of all sources of its code. numba itself checks only the file of a function, and would
+keep code into which an older version of another file was compiled. A file holds one function for one signature, behind a
+digest, so that a file truncated by a crash or a full disk is compiled again. Without a writable folder a program compiles at
+every start, with equal results.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COMPILED = (
     "scenario/lackey_loops.py",
 )  # fmt: skip
 """Files of the package whose functions and constants are compiled into each other; tests/tidy/test_machine_code.py walks
-the imports and names a file that is missing here.
+the imports and reports a file that is missing here.
 """
 SUFFIX = ".code"
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -76,7 +76,7 @@ def folder_bytes() -> int:
 
 
 def trouble() -> str:
-    """Why machine code was not kept in this process; "" if all of it was."""
+    """The reason for which machine code was not kept in this process; "" if all machine code was kept."""
     return _trouble[0] if _trouble else ""
 
 
@@ -123,7 +123,7 @@ class CodeFiles:
             return _rebuilt(path.read_bytes(), target)
         except OSError:
             return None
-        except Exception:  # noqa: BLE001  whatever unpickling an unknown file raises: it is compiled again
+        except Exception:  # noqa: BLE001  unpickling an unknown file may raise any error: the function is compiled again
             return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:

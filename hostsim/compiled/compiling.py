@@ -1,7 +1,7 @@
-"""Which loops a program still has to compile, how long that takes, and how far it is.
+"""Loops that a program still has to compile, the expected time, and the progress.
 
-numba compiles a function when it is called for the first time, with all that it calls. Code that is kept on disk
-(``hostsim.compiled.code_store``) is not compiled again.
+numba compiles a function, with its callees, at its first call. It does not compile functions whose code is on disk
+(``hostsim.compiled.code_store``).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def loops_of(kinds: Iterable[str]) -> dict[str, Loop]:
 
 
 def loops_to_compile(kinds: Iterable[str]) -> dict[str, Loop]:
-    """Those of them whose machine code is not on disk; none in plain Python."""
+    """Loops of ``kinds`` whose machine code is not on disk; none in plain Python."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return {}
     return {name: loop for name, loop in loops_of(kinds).items() if not is_kept(name)}
@@ -55,9 +55,14 @@ def loops_to_compile(kinds: Iterable[str]) -> dict[str, Loop]:
 
 @dataclass
 class Standing:
-    """How far compiling is: what is expected, what is done, the loop at work and its parts that are done.
+    """Progress of compiling.
 
-    spent_s: time that the loops in ``done`` took; began_s: when the loop at work was begun.
+    expected: loops to compile, by name.
+    done: names of compiled loops.
+    name: the loop that is being compiled, "" if none.
+    parts: compiled parts of that loop.
+    spent_s: time that the loops in ``done`` took.
+    began_s: start of the loop that is being compiled, on the monotonic clock.
     """
 
     expected: Mapping[str, Loop] = field(default_factory=dict)
@@ -69,19 +74,19 @@ class Standing:
 
     @property
     def total(self) -> int:
-        """Loops in all, with those that were not expected."""
+        """Number of all loops, unexpected ones included."""
         return len({*self.expected, *self.done, *self._at_work()})
 
     def seconds_in_all(self) -> float:
-        """Expected CPU seconds of all."""
+        """Expected CPU seconds of all loops."""
         return sum(self._loop(name).seconds for name in {*self.expected, *self.done, *self._at_work()})
 
     def seconds_done(self) -> float:
-        """Of the expected CPU seconds."""
+        """Part of ``seconds_in_all`` that is done."""
         return self._finished() + sum(self._loop(name).seconds * self._share() for name in self._at_work())
 
     def seconds_left(self) -> float:
-        """What is left, at the pace so far: this machine may be slower, or busy."""
+        """Remaining seconds at the pace so far, since this machine may be slower, or busy."""
         return (self.seconds_in_all() - self.seconds_done()) * self._pace()
 
     def _at_work(self) -> list[str]:
@@ -91,22 +96,22 @@ class Standing:
         return sum(self._loop(name).seconds for name in set(self.done))
 
     def _pace(self) -> float:
-        """Seconds that a CPU second takes, by the loops that are done."""
+        """Seconds for each expected CPU second, over the loops that are done."""
         finished = self._finished()
         return max(1.0, self.spent_s / finished) if finished > 1.0 else 1.0
 
     def _share(self) -> float:
-        """Of the loop at work: by its parts, or by time, for the last step has none and takes longest."""
+        """Share of the current loop that is done, by parts or by time: the last step has no parts and takes longest."""
         loop = self._loop(self.name)
         by_time = (time.monotonic() - self.began_s) / (loop.seconds * self._pace())
         return min(SHARE_MAX, max(by_time, self.parts / (loop.parts + 1)))
 
     def begin(self, name: str) -> None:
-        """A loop that Python has called is compiled."""
+        """Begin loop ``name``, which Python has called."""
         self.name, self.parts, self.began_s = name, 0, time.monotonic()
 
     def end(self) -> None:
-        """It is compiled."""
+        """End the current loop."""
         self.spent_s += time.monotonic() - self.began_s
         self.done.append(self.name)
         self.name = ""
@@ -117,7 +122,7 @@ class Standing:
 
 @contextmanager
 def compiling_watched(expected: Mapping[str, Loop], tell: Callable[[Standing], None]) -> Iterator[Standing]:
-    """Calls ``tell`` at each begin and end of compiling a function in this process."""
+    """Call ``tell`` whenever this process begins or ends compiling a function."""
     from numba.core import event
 
     standing, depth = Standing(expected), 0

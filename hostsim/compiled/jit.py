@@ -1,8 +1,8 @@
 """One decorator for every compiled loop.
 
-The same source runs compiled or, with ``NUMBA_DISABLE_JIT=1``, as plain Python; both give the same integers.
+One source runs compiled or, with ``NUMBA_DISABLE_JIT=1``, as plain Python; both give equal integers.
 Machine code is kept on disk by ``hostsim.compiled.code_store``. Names of numba that are private are listed, with reasons, in
-docs/background/design-choices.md; pyproject.toml says for which versions they were tried.
+docs/background/design-choices.md; pyproject.toml bounds the versions with which they were tried.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hostsim.compiled.linked import LinkedCompiler
 F = TypeVar("F", bound=Callable[..., Any])
 _njit: Any = numba.njit
 _UNCOUNTED: dict[str, Any] = {"_nrt": False, "no_cfunc_wrapper": True}
-"""No reference counting, and no wrappers for calls from C. Loops allocate nothing and keep no array, so there is nothing
-to count; the atomic increments at every call and row cost ten times the work of a hot loop (measured: 300 ns an event with
-them, 31 ns without). Nothing calls from C.
+"""No reference counting, and no wrappers for calls from C. Loops allocate no memory and keep no array, so references need
+no counts; the atomic increments at every call and row cost ten times the work of a hot loop (measured: 300 ns an event with
+them, 31 ns without). No C code calls the loops.
 """
 _LINKED: dict[str, Any] = {"no_cpython_wrapper": True, "pipeline_class": LinkedCompiler}
 """Functions that are only inlined: no machine code of their own, and none that Python could call."""
@@ -57,9 +57,9 @@ def _kept(compiled: Any) -> Any:
 
 
 def _once(compiled: Any) -> Any:
-    """``compiled``, with one copy for all constants and widths of integers; numba by itself makes a copy for each.
+    """``compiled``, with one copy for all constants and widths of integers; numba itself makes a copy for each.
 
-    Measured: the loops of a KVM guest compile in 0.6 of the time. Inlining sees the constants all the same.
+    Measured: the loops of a KVM guest compile in 0.6 of the time. Inlining still sees the constants.
     """
     if not _is_compiled(compiled):
         return compiled

@@ -1,7 +1,7 @@
-"""Compiling functions that are nothing but parts of others: typed and lowered, optimised where they are inlined.
+"""Compiling functions that are only parts of others: typed and lowered alone, optimised in the functions that inline them.
 
-numba by itself optimises each function with all that is inlined into it, and makes machine code of it, once for each level
-of calls. Measured: half of the time until a first run begins.
+numba itself optimises each function with its inlined callees and emits machine code, once for each level of calls.
+Measured: half of the time until a first run begins.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _Compiler: Any = compiler.Compiler
 
 
 class LinkedLibrary(_Library):  # type: ignore[misc]
-    """Code to be linked into that of others."""
+    """Code that is linked into the code of other functions."""
 
     def _optimize_final_module(self) -> None:
-        """Who inlines it does."""
+        """Do nothing: the function that inlines this code optimises it."""
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -28,22 +28,22 @@ class LinkedLibrary(_Library):  # type: ignore[misc]
 
     @property
     def codegen(self) -> Any:
-        """What else asks for it wants to put the environment of the function where its machine code is."""
+        """A code generator without machine code: numba's other callers only set the function's environment there."""
         return _NoCode
 
-    def get_pointer_to_function(self, name: str) -> int:  # noqa: ARG002  # whatever is asked for
-        """Calls from Python end in a TypeError."""
+    def get_pointer_to_function(self, name: str) -> int:  # noqa: ARG002  # one answer for all names
+        """A wrapper that raises TypeError at a call from Python."""
         return _refusal()
 
 
 class _NoCode:
     @staticmethod
     def set_env(env_name: str, env: object) -> None:
-        """There is none."""
+        """Do nothing: there is no machine code."""
 
 
 class LinkedCompiler(_Compiler):  # type: ignore[misc]
-    """numba's own, into a ``LinkedLibrary``."""
+    """numba's compiler with a ``LinkedLibrary`` as target."""
 
     def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
         library = library or LinkedLibrary(targetctx.codegen(), "inlined")
@@ -51,7 +51,7 @@ class LinkedCompiler(_Compiler):  # type: ignore[misc]
 
 
 def _takes_nothing() -> None:
-    """A function that is called with anything is called wrongly."""
+    """A function without arguments, whose wrapper refuses calls with arguments."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A hint to the processor that an element of an array will be read soon: it changes nothing but how long that takes."""
+"""A hint to the processor that an element of an array will be read soon: it changes the time of the read, and no result."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Records: state with names. An array of records is one array of bytes; a field is at a constant place in each record.
+"""Records: state with named fields. An array of records is an array of bytes with fields at constant offsets.
 
-Compiled code reads and writes ``array[i].field`` by that place, which is as fast as an array of numbers and compiles as fast
-(docs/background/design-choices.md has the figures). Plain Python does the same through a property a field.
+Compiled code reads and writes ``array[i].field`` at that offset, as fast as an array of numbers, and compiles as fast
+(docs/background/design-choices.md has the figures). Plain Python uses a property for each field.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ class Records(Protocol[R_co]):
 def dtype_of(record: type[Record]) -> np.dtype[Any]:
     """The dtype of arrays of ``record``."""
     hints = get_type_hints(record, include_extras=True)
-    # Aligned, or compiled code would read each word as if it might lie anywhere.
+    # Aligned: for an unaligned record compiled code would read each word by slower, unaligned loads.
     fields = np.dtype([(name, *_kind(hints[name])) for name in record.__annotations__], align=True)
     return np.dtype((record, fields))
 
 
 def _kind(hint: Any) -> tuple[Any, ...]:
-    """Scalar type of a field, and how many of them it has."""
+    """(scalar type of a field, number of its elements)."""
     if get_origin(hint) is Annotated:
         base, n = get_args(hint)
         return (np.int64, (n,)) if base is not float else (np.float64, (n,))
