@@ -1,4 +1,4 @@
-"""Ages of pages in passes of a scan, and what they should be where accesses are drawn.
+"""Ages of pages in passes of a scan, observed, and expected for drawn accesses.
 
 A page that is accessed at rate r is young in a pass with 1 - exp(-r T), T from its last pass to this one, and of age k or
 more with exp(-r k T).
@@ -14,13 +14,13 @@ AGES_MAX = 16
 
 
 def age_counts(ages: NDArray[np.int32], n_passes: int) -> NDArray[np.int64]:
-    """int64[k]: pages of age 0, 1, ... of those that were ever asked about (``ages``: int32[n], -1: never)."""
+    """int64[k]: pages of age 0, 1, ... of those that some pass has tested (``ages``: int32[n], -1: none has)."""
     most = min(AGES_MAX, max(0, n_passes - 1))
     return np.bincount(np.minimum(ages[ages >= 0], most), minlength=most + 1)
 
 
 def expected_counts(rates_per_s: NDArray[np.float64], pass_s: float, n_passes: int) -> NDArray[np.float64]:
-    """float64[k]: the same for float64[n] pages that are accessed at ``rates_per_s``, a pass each ``pass_s``."""
+    """float64[k]: expected pages of age 0, 1, ..., accessed at ``rates_per_s`` (float64[n]), with a pass each ``pass_s``."""
     most = min(AGES_MAX, max(0, n_passes - 1))
     at_least = np.array([np.exp(-rates_per_s * age * pass_s).sum() for age in range(most + 1)] + [0.0])
     return np.asarray(at_least[:-1] - at_least[1:], np.float64)

@@ -1,4 +1,4 @@
-"""What a dirty curve allows: the floor of the downtime, and the single change that gets below a limit.
+"""Limits of a dirty curve: the floor of the downtime, and the single changes that get below a limit.
 
 Exact for piecewise-linear curves: every extreme lies at a corner. ``page_s`` is seconds per page on the wire.
 """

@@ -1,7 +1,7 @@
 """The dirty curve D(t): distinct pages written in the t seconds after all dirty bits were cleared.
 
-Measured (``calc-dirty-rate`` over growing periods) or computed from a workload, it is all that a
-pass-by-pass forecast of pre-copy has to know of a guest.
+Measured (``calc-dirty-rate`` over growing periods) or computed from a workload, the curve is the only
+property of a guest that a pass-by-pass forecast of pre-copy needs.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class DirtyCurve:
         return float(self.inverse(self.ceiling_pages))
 
     def slowed(self, run_fraction: float) -> DirtyCurve:
-        """The same guest given ``run_fraction`` (0 < .. <= 1) of its speed, evenly: D(run_fraction t)."""
+        """The curve of this guest at ``run_fraction`` (0 < .. <= 1) of its speed: D(run_fraction t)."""
         return DirtyCurve(
             self.t_s / run_fraction, self.pages, self.last_slope_pages_per_s * run_fraction, self.max_pages
         )

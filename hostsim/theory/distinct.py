@@ -1,4 +1,4 @@
-"""How many distinct pages a stream of writes dirties: mean and variance, without simulating it.
+"""Distinct pages that a stream of writes dirties: mean and variance in closed form.
 
 Units: ``pages`` and ``writes`` are counts, ``rate_*_per_s`` per second, ``seconds`` seconds. Results are
 expectations, so they are floats even where they count pages.
@@ -23,7 +23,7 @@ def distinct_mean_pages(pages: int, writes: float) -> float:
 
 
 def distinct_variance_pages(pages: int, writes: float) -> float:
-    """Variance [pages^2] of the same count: W q (1-q) + W (W-1) (q2 - q^2), q = (1-1/W)^k, q2 = (1-2/W)^k.
+    """Variance [pages^2] of the count of distinct_mean_pages: W q (1-q) + W (W-1) (q2 - q^2), q = (1-1/W)^k, q2 = (1-2/W)^k.
 
     The covariance is taken as q^2 ((q2/q^2) - 1), since W^2 (q2 - q^2) would cancel away for large W.
     Source: classical occupancy (Feller, vol. 1, IV.2).
@@ -56,7 +56,7 @@ def poisson_distinct_mean_pages(counts: ArrayLike, rates_per_s: ArrayLike, secon
 
 
 def poisson_distinct_variance_pages(counts: ArrayLike, rates_per_s: ArrayLike, seconds: ArrayLike) -> Floats:
-    """Variance [pages^2] of the same count: sum of n_i e^(-r_i t) (1 - e^(-r_i t)); shapes as for the mean.
+    """Variance [pages^2] of poisson_distinct_mean_pages: sum of n_i e^(-r_i t) (1 - e^(-r_i t)); shapes as there.
 
     Pages are independent, so each dirty bit is a Bernoulli draw of its own.
     """

@@ -42,11 +42,11 @@ class AgeHistograms:
         self.young += int(found.sum())
 
     def begin(self) -> None:
-        """Count anew; how long pages have been idle is kept."""
+        """Reset the counts and keep the idle ages of pages."""
         self.promoted[:], self.cold[:], self.scans, self.young = 0, 0, 0, 0
 
     def promotions_a_minute(self, scan_s: float = SCAN_S) -> NDArray[np.float64]:
-        """float64[oldest + 1]: accesses to pages that were idle for so many scans; each page once a scan."""
+        """float64[oldest + 1]: accesses a minute to pages that were idle for that many scans; each page once a scan."""
         rates: NDArray[np.float64] = self.promoted / max(1, self.scans) * (60.0 / scan_s)
         return rates
 

@@ -14,9 +14,9 @@ TRACE_KNOTS = 64
 
 
 def guest_curve(workloads: Sequence[Workload], memory_pages: int, seed: int) -> DirtyCurve:
-    """D(t) of all that writes, unthrottled, cut off at the pages that anybody writes.
+    """D(t) of all writing workloads, unthrottled, cut off at the pages that some workload writes.
 
-    ``seed``: of the run; it draws where sweeps that share a region stand at first.
+    seed: of the run; it draws the start of sweeps that share a region.
 
     Workloads that overlap are added up to that cut; one with active windows counts as if always in one (the worst interval).
     """

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 # Model limit: engines map page by page; present neighbours that a fault of the shadow MMU maps too are in a formula only.
 PREFETCHED = 8
-"""PTE_PREFETCH_NUM: a fault of the shadow MMU maps up to so many present neighbours (arch/x86/kvm/mmu/mmu.c)."""
+"""PTE_PREFETCH_NUM: a fault of the shadow MMU maps up to this many present neighbours (arch/x86/kvm/mmu/mmu.c)."""
 
 
 def full_buffer_exits(pages: int, entries: int) -> int:
     """Exits of one vCPU that logs ``pages`` in a buffer of ``entries``: floor(pages / entries).
 
-    An upper bound for a PML buffer, which every other exit empties too; exact where there is none, and for a dirty ring that
-    nobody reaps in between.
+    An upper bound for a PML buffer, which every other exit drains, too. Exact without other exits, and for a dirty ring
+    without reaps in between.
     """
     return pages // entries
 

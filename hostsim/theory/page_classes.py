@@ -1,4 +1,4 @@
-"""Pages grouped by how often one of them is written: what the closed forms know of a drawn workload."""
+"""Pages grouped by the write rate of a page: the input of the closed forms for drawn workloads."""
 
 from __future__ import annotations
 

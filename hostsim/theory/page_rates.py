@@ -1,4 +1,4 @@
-"""How often each page of a guest is accessed, where its workloads draw their pages: the truth that ageing estimates."""
+"""Access rate of each page of a guest whose workloads draw their pages: the truth that ageing estimates."""
 
 from __future__ import annotations
 

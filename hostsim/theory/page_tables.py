@@ -1,4 +1,4 @@
-"""How many page tables map a region: radix tables of 512 entries, each a 4 KiB page, from the leaf to the root.
+"""Number of page tables that map a region: radix tables of 512 entries, each a 4 KiB page, from the leaf to the root.
 
 Linux arch/x86/kvm/mmu/mmu_internal.h::SPTE_INDEX; arch/x86/include/asm/kvm_host.h::KVM_HPAGE_GFN_SHIFT.
 """

@@ -1,4 +1,4 @@
-"""Pre-copy as a map: what is dirtied while one pass is sent is what the next pass sends.
+"""Pre-copy as a map: each pass sends the pages that were dirtied during the pass before.
 
 ``page_s`` is the time one page takes on the wire [s], ``limit_s`` the downtime limit [s]. The last pass is
 sent with the VM stopped; it is counted in passes, time and pages, and its duration is the downtime.
@@ -16,11 +16,14 @@ STALLED = 1.0 - 1e-12
 
 @dataclass(frozen=True)
 class PrecopyOutcome:
-    """Where the map ended.
+    """End of the map.
 
-    ``passes`` counts the stopped one; times [s]; ``capped``: stopped by a cap, not by the limit. Where the VM
-    was never stopped, ``converged`` is false, the figures are those when that was known, and ``last_pass_s``
-    is the length of the last live pass.
+    converged: a pass fitted into the downtime limit. If the VM was never stopped, the figures are those at the last pass.
+    passes: number of passes, the stopped one included.
+    total_s: time of all passes.
+    last_pass_s: time of the stopped pass, or of the last live pass if the VM was never stopped.
+    pages_sent: pages of all passes.
+    capped: a cap stopped the VM, and not the limit.
     """
 
     converged: bool
@@ -33,9 +36,9 @@ class PrecopyOutcome:
 
 @dataclass(frozen=True)
 class Caps:
-    """When to stop the VM whatever is left: after ``live_passes``, or once ``sent_ratio`` x memory was sent.
+    """Caps that stop the VM with any number of dirty pages: ``live_passes``, or ``sent_ratio`` x memory sent.
 
-    Defaults: 29 passes and 3 x, as Xen up to 4.5 has them (tools/libxc/xc_domain_save.c; Clark et al., "Live
+    Defaults: 29 passes and 3 x, as in Xen up to 4.5 (tools/libxc/xc_domain_save.c; Clark et al., "Live
     Migration of Virtual Machines", NSDI 2005).
     """
 
@@ -43,7 +46,7 @@ class Caps:
     sent_ratio: float = 3.0
 
     def reached(self, passes: int, pages_sent: float, pages: float) -> bool:
-        """Whether ``passes`` live passes with ``pages_sent`` of a VM of ``pages`` are enough."""
+        """Whether ``passes`` live passes with ``pages_sent`` of a VM of ``pages`` pages reach a cap."""
         return passes >= self.live_passes or pages_sent > self.sent_ratio * pages
 
     def time_bound_s(self, pages: float, page_s: float) -> float:

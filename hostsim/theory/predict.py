@@ -19,7 +19,7 @@ def predict_precopy(
     page_bytes: int = PAGE_WIRE_BYTES,
     zero_page_bytes: int = PAGE_HEADER_BYTES,
 ) -> PrecopyOutcome:
-    """Passes until the next would take at most ``downtime_limit_s``; that one is sent with the VM stopped.
+    """Passes until the next would take at most ``downtime_limit_s``; the next pass runs with the VM stopped.
 
     Zero pages cost ``zero_page_bytes`` on the first pass only; ``give_up_s`` bounds the total. ``curve``
     should be cut off at ``normal_pages``. Source: QEMU patch series "Migration time prediction using

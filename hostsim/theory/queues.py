@@ -11,7 +11,7 @@ from numpy.polynomial import Polynomial
 def mg1_wait(rate: float, service_mean: float, service_square_mean: float) -> float:
     """Mean wait of Poisson requests at one FIFO server: rate E[S^2] / (2 (1 - rho)), rho = rate E[S] < 1.
 
-    Pollaczek (1930), Khinchine (1932). rate in requests per unit of time, the rest in that unit.
+    Pollaczek (1930), Khinchine (1932). rate in requests per unit of time, times in that unit.
     """
     assert rate * service_mean < 1.0, "the queue grows without bound"
     return rate * service_square_mean / (2.0 * (1.0 - rate * service_mean))
@@ -28,9 +28,9 @@ def md1_wait(rho: float, service: float) -> float:
 
 
 def closed_throughput_bound(requesters: int, think: float, service: float) -> float:
-    """What N requesters that think, then queue for one server, cannot exceed: min(N / (Z + S), 1 / S).
+    """Upper bound of the throughput of N requesters that think, then queue for one server: min(N / (Z + S), 1 / S).
 
-    With constant times they reach it once they are out of each other's way.
+    With constant times the throughput reaches the bound once the requesters are out of phase.
     """
     return min(requesters / (think + service), 1.0 / service)
 
@@ -53,12 +53,12 @@ def closed_response(requesters: int, think: float, service: float) -> float:
 
 
 def closed_throughput(requesters: int, think: float, service: float) -> float:
-    """Throughput that goes with ``closed_response``: N / (Z + R)."""
+    """Throughput that belongs to ``closed_response``: N / (Z + R)."""
     return requesters / (think + closed_response(requesters, think, service))
 
 
 def longest_residual_mean(hold: float, inside: Sequence[float]) -> float:
-    """E[longest time that some reader stays on] at a moment that has nothing to do with them; 0 if nobody is inside.
+    """E[longest time that some reader stays on] at a moment independent of the readers; 0 if no reader is inside.
 
     Reader i holds the lock for ``hold`` and is inside with probability inside[i], the readers independent: the integral of
     1 - prod(1 - inside[i] (1 - x)) over x in [0, 1], times hold.

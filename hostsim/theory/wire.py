@@ -5,7 +5,7 @@ from __future__ import annotations
 from hostsim.core.constants import PAGE_WIRE_BYTES, ZERO_PAGE_BYTES
 
 SETUP_BYTES_APPROX = 8 * 1024
-"""Block list and end marks: what two completed QEMU migrations sent beyond their pages, 7.2 and 8.9 KiB."""
+"""Block list and end marks: two completed QEMU migrations sent 7.2 and 8.9 KiB beyond their pages."""
 
 
 def transferred_bytes(normal_pages: int, duplicate_pages: int, skipped_pages: int = 0) -> int:

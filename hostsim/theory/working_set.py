@@ -1,4 +1,4 @@
-"""Working sets of independent Poisson accesses: what ageing scans find young, idle and come back to.
+"""Working sets of independent Poisson accesses: pages that ageing scans find young or idle, and accesses to idle pages.
 
 ``rates_per_s``: float64[N], accesses to each page. Source: P. J. Denning, S. C. Schwartz, "Properties of the working-set
 model", Comm. ACM 15(3), 1972; here each page has its own rate.

@@ -23,10 +23,13 @@ def replay_fifo(
     hits: NDArray[np.uint8],
     victims: NDArray[np.int64],
 ) -> None:
-    """Evict what was loaded first; O(1) a reference.
+    """Evict the page that was loaded first; O(1) a reference.
 
-    pages: int64[n]. In place: frame_of int64[n_pages], ABSENT if not resident; page_of int64[capacity]; state
-    int64[N_STATE], frames used and the hand; hits uint8[n], victims int64[n].
+    pages: int64[n], references in order.
+    frame_of: int64[n_pages], in place: frame of each page, ABSENT if not resident.
+    page_of: int64[capacity], in place: page of each frame.
+    state: int64[N_STATE], in place: frames used and the hand.
+    hits: uint8[n], victims: int64[n], in place: results by reference.
     """
     capacity = len(page_of)
     for i in range(len(pages)):

@@ -22,11 +22,13 @@ def replay_lru(
     hits: NDArray[np.uint8],
     victims: NDArray[np.int64],
 ) -> None:
-    """Evict what was referenced longest ago; O(1) a reference.
+    """Evict the page that was referenced longest ago; O(1) a reference.
 
-    pages: int64[n]. In place: older, newer int64[n_pages + 1], neighbours in the list, ABSENT if not resident; the entry
-    behind the last page closes the ring: its newer is the oldest page, its older the newest. used: int64[1], frames used;
-    hits uint8[n], victims int64[n].
+    pages: int64[n], references in order.
+    older, newer: int64[n_pages + 1], in place: neighbours in the list, ABSENT if not resident. The entry behind the last
+    page closes the ring: its newer is the oldest page, its older the newest.
+    used: int64[1], in place: frames used.
+    hits: uint8[n], victims: int64[n], in place: results by reference.
     """
     ring = len(older) - 1
     for i in range(len(pages)):

@@ -1,4 +1,4 @@
-"""Belady's MIN: evict what is used last, found by a tournament of the frames."""
+"""Belady's MIN: evict the page whose next use comes last, found by a tournament of the frames."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ NEVER_USED = 1 << 62
 
 @jit
 def find_next_uses(pages: NDArray[np.int64], upcoming: NDArray[np.int64], next_use: NDArray[np.int64]) -> None:
-    """next_use int64[n]: index of the next reference to the same page; upcoming int64[n_pages]: of the first one.
+    """Find the next reference to the page of each reference.
 
-    Both in place; NEVER_USED where there is none.
+    next_use: int64[n], in place: index of the next reference to the page, NEVER_USED without one.
+    upcoming: int64[n_pages], in place: index of the first reference to each page, NEVER_USED without one.
     """
     upcoming[:] = NEVER_USED
     for i in range(len(pages) - 1, -1, -1):
@@ -49,9 +50,12 @@ def replay_min(
 ) -> None:
     """Evict the page whose next use lies farthest ahead; O(log capacity) a reference.
 
-    pages, next_use: int64[n]. In place: frame_of int64[n_pages], page_of int64[capacity], key int64[capacity] (next use of
-    what the frame holds), winner int64[2 capacity] (frames, leaves from capacity on), state int64[N_STATE], hits uint8[n],
-    victims int64[n]. Source: L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems
+    pages, next_use: int64[n], references in order and the next use of each.
+    frame_of: int64[n_pages], page_of: int64[capacity], in place, as in replay_fifo.
+    key: int64[capacity], in place: next use of the frame's page.
+    winner: int64[2 capacity], in place: frames of the tournament, leaves from capacity on.
+    state: int64[N_STATE], hits: uint8[n], victims: int64[n], in place, as in replay_fifo.
+    Source: L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems
     Journal 5(2), 1966.
     """
     for i in range(len(pages)):

@@ -32,12 +32,12 @@ class Frames:
         self._state = np.zeros(N_STATE, np.int64)
 
     def resident_pages(self) -> Pages:
-        """What is in memory, ascending."""
+        """int64[k], resident pages, ascending."""
         return np.sort(self._page_of[: self._state[USED]])
 
 
 class Fifo(Frames):
-    """Evicts what was loaded first."""
+    """Evicts the page that was loaded first."""
 
     name = "fifo"
 
@@ -65,7 +65,7 @@ class Clock(Frames):
 
 
 class Min(Frames):
-    """Evicts what is used last; it knows the references of one call of ``replay``, not those of later ones."""
+    """Evicts the page whose next use comes last within one call of ``replay``; it does not know later calls."""
 
     name = "min"
 
@@ -88,7 +88,7 @@ class Min(Frames):
 
 
 class Lru:
-    """Evicts what was referenced longest ago."""
+    """Evicts the page that was referenced longest ago."""
 
     name = "lru"
 
@@ -108,7 +108,7 @@ class Lru:
         return out
 
     def resident_pages(self) -> Pages:
-        """What is in memory, ascending."""
+        """int64[k], resident pages, ascending."""
         return np.flatnonzero(self._newer[:-1] != ABSENT)
 
 

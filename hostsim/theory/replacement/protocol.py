@@ -1,4 +1,4 @@
-"""The protocol of page replacement on demand: a string of references goes in, hits and victims come out."""
+"""The protocol of page replacement on demand: from a string of references to hits and victims."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class ReplacementPolicy(Protocol):
     capacity_pages: int
 
     def replay(self, pages: NDArray[np.int64]) -> Replay:
-        """References int64[n], pages from 0 on, one after the other; goes on from what the last call left resident."""
+        """Replay references (int64[n], pages from 0 on) in order, starting from the resident pages of the last call."""
         ...
 
     def resident_pages(self) -> NDArray[np.int64]:
-        """int64[at most capacity_pages]: what is in memory, ascending."""
+        """int64[at most capacity_pages]: resident pages, ascending."""
         ...
 
 
 def dense_pages(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Page numbers int64[n] of any size as int64[n] from 0 on, in the same order of address, and how many differ."""
+    """Page numbers int64[n] of any size as int64[n] from 0 on, in order of address, and the number of distinct pages."""
     distinct, dense = np.unique(numbers, return_inverse=True)
     return dense.astype(np.int64), len(distinct)
