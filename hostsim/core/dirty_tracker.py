@@ -1,4 +1,4 @@
-"""The protocol of dirty tracking: how guest writes leave a record, and how the host harvests it."""
+"""The protocol of dirty tracking: guest writes leave records, and the host harvests them."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def digits_words(value: float, digits: int = 3) -> str:
 
 
 def format_bytes(value: int, digits: int | None = None) -> str:
-    """"4GiB", exactly; with ``digits`` rounded to so many significant ones ("1.18MiB")."""
+    """"4GiB", exactly; with ``digits`` rounded to that many significant digits ("1.18MiB")."""
     return _written(Fraction(value), _WRITTEN_BYTES, "B", digits)
 
 

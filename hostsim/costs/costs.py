@@ -319,8 +319,8 @@ def queue_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
     Exclusive: S1 log2(k + 1). Shared: a hold lasts k + 1 turns of the lock word if that is longer than its own work, because
     readers work while other readers have the word; so N readers in a closed loop take max(alone, N turns), as in row K2b.
     """
-    # Model limit: a reader's own work that overlaps with the lock word's turns is that of a write-protection fault, whatever
-    # the fault.
+    # Model limit: the work of a reader that overlaps with the turns of the lock word is the work of a write-protection
+    # fault, for every kind of fault.
     at_lock = np.arange(1, length + 1)
     shared = np.maximum(0.0, sheet.shared_turn_ns * at_lock - sheet.shared_hold_ns)
     rows = (np.zeros(length), shared, sheet.exclusive_growth_ns * np.log2(at_lock))
@@ -384,7 +384,7 @@ def _pml_ns(sheet: CostSheet, era: Era) -> tuple[float, float]:
 
 def clear_page_ns(sheet: CostSheet, era: Era, mmu: str = "tdp") -> float:
     """Time to CLEAR a page [ns]: through the rmap, or through the TDP tree by cmpxchg or, later, by one atomic AND."""
-    # Model limit: the walk over all active shadow pages (before 3.6) costs a dirty page what its rmap costs later.
+    # Model limit: the walk over all active shadow pages (before 3.6) costs a dirty page as much as its rmap does later.
     era.locks(mmu)
     if era.log_read[mmu] != "tdp-tree":
         return sheet.clear_rmap_ns

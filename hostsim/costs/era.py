@@ -155,7 +155,7 @@ def with_era_names(text: str) -> str:
 
 def era_of_kernel(version: str) -> str | None:
     """The era that kernel ``version`` ("6.1") belongs to: an era lasts until the next begins; None before the first."""
-    # Model limit: what changed within an era comes with the next one: in 6.2 to 6.12 a split fault unmaps 511 pages (E4).
+    # Model limit: a change within an era takes effect with the next era: in 6.2 to 6.12 a split fault unmaps 511 pages (E4).
     wanted = _numbers(version)
     return next((name for name in reversed(era_names()) if _numbers(first_kernel(name)) <= wanted), None)
 

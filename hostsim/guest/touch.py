@@ -1,7 +1,7 @@
 """Touch processes: one vectorised question, ``next_touch(pages, after) -> times``, in work time, ``after`` inclusive.
 
 The one exception is a PACED class, whose writes come at a fixed rate, each to a page drawn anew: its pages are not
-independent (so many writes, no more), and hostsim.guest.paced draws which armed page is hit next.
+independent (their number of writes is fixed), and hostsim.guest.paced draws which armed page is hit next.
 
 A *touch class* is one stream of touches over a contiguous region of gfns: a sweep of one vCPU, a trace of one vCPU,
 or a Poisson process that all its vCPUs feed together (superposed: one candidate a page for any number of vCPUs).

@@ -101,7 +101,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
 
 def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     """The engine's configuration under ``mmu`` and ``interface``."""
-    # Model limit: what has content when a VM starts is all that its host has allocated for it.
+    # Model limit: when a VM starts, its host has allocated exactly the host pages that have content.
     is_ring = interface == "dirty-ring"
     return MmuConfig(
         mechanism=mmu.write_tracking,

@@ -69,7 +69,7 @@ def index_costs(mmu: MmuSpec) -> IndexCosts:
     caches = CacheCosts.from_sheet(sheet)
     walk_ns = ordered_walk_ns(measured_on(era, mmu.mmu), replace(caches, change_ns=0.0))
     clear_ns = clear_page_ns(sheet, era, mmu.mmu)
-    # Model limit: a page that is unmapped costs what a page that is aged costs beside the walk to it, in every design.
+    # Model limit: beside the walk to the page, unmapping costs as much as ageing, in every design.
     aged = replace(caches, change_ns=max(0.0, sheet.age_page_ns - _ordered_ageing_ns(mmu, era, caches)))
     return IndexCosts(
         harvest=replace(caches, change_ns=max(0.0, clear_ns - walk_ns)),

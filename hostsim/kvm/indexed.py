@@ -39,7 +39,7 @@ def index_of(design: str, memory: GuestMemory, cap_pages: int = 0, *, has_notifi
     has_notifiers: the host's kernel has mmu notifiers.
     """
     # Model limit: one memslot holds all memory, and the pages of a guest that has run for long are linked in order.
-    # Model limit: where a design has a cap the guest has come to it when the run begins: the next fault unmaps all.
+    # Model limit: the guest has reached the cap of a design with a cap when the run begins: the next fault unmaps all.
     n_tables = -(-memory.n_pages // ENTRIES)
     slots = one_slot(n_tables * ENTRIES)
     tables = tables_for(design, n_tables, slots[0].n_pages)
@@ -191,7 +191,7 @@ class IndexedSptes:
 
         All calls take young pages from the engine's state of this moment.
         """
-        # Model limit: a call finds no line of an index in the cache because the call before it has looked there.
+        # Model limit: an ageing call finds no cache line of the index that the call before it has loaded.
         ends = np.minimum(firsts + call_pages, self.engine.memory.n_pages)
         low, high = (int(firsts.min()), int(ends.max())) if len(firsts) else (0, 0)
         self.follow(low, high)

@@ -98,7 +98,7 @@ class MmuLock:
         self._release(host)
         self._leave(host)
 
-    # Model limit: at most 8 host threads stand in the queue of an mmu_lock; others wait for a place before they queue.
+    # Model limit: at most 8 host threads stand in the queue of an mmu_lock; more threads wait for a slot before they queue.
 
     def _enter(self) -> Generator[simpy.Event, Any, int]:
         """Get a slot, at once if one is free."""

@@ -24,7 +24,7 @@ SMALL, LARGE, GIANT = range(3)
 Kind = tuple[float, int]
 """(gap [ns], logarithm of the rate in whole bins)."""
 
-# Model limit: an entry of the TLB covers what its spte maps: the guest's own page table has pages at least as large.
+# Model limit: an entry of the TLB covers the pages of its spte: the guest's own page table has pages at least as large.
 # Model limit: TLBs are in their steady state: neither a flush before ageing nor the guest's own shortens an entry's life.
 # Model limit: each access misses by itself. A page that has left a TLB is out until its next access, so scans that come
 # within 10 lives of an entry find up to 16 % of all pages more than here; at 30 lives, and beyond, at most 2 %.
@@ -202,7 +202,7 @@ class MissChances:
         kind = self._guest.table.ints[c, touch.KIND]
         life_ns, giant_ns = self._lives[classes]
         if kind == touch.TRACE:
-            # Model limit: a trace hits the TLB always if all that its vCPU uses fits, else never.
+            # Model limit: a trace always hits the TLB if all translations of its vCPU fit, else never.
             return np.full(high - low, float(np.isfinite(life_ns)))
         use = use_of(self._guest, classes, self._mapped, low, high)
         chance = np.where(

@@ -21,7 +21,7 @@ LOCK_MODES = {"locked": EXCLUSIVE, "lockless": NONE}
 
 def notifier_plan(mmu: MmuSpec) -> NotifierPlan:
     """The plan of the era and cost sheet of ``mmu``. InputError for names that do not exist."""
-    # Model limit: a page that goes costs what a page that is aged costs, one atomic operation on its spte.
+    # Model limit: zapping a page costs as much as ageing a page, one atomic operation on its spte.
     costs, era = load_costs(mmu.costs), load_era(mmu.era)
     return NotifierPlan(
         age_page_ns=costs.age_page_ns,

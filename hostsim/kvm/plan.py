@@ -17,7 +17,7 @@ REAP_PERIOD_NS = 1_000_000_000
 """accel/kvm/kvm-all.c::kvm_dirty_ring_reaper_thread sleeps 1 s between two reaps."""
 PROTECTED_A_LOOK = 64
 """Sptes write-protected between two tests whether mmu_lock has waiters."""
-# Model limit: the walk that protects sptes looks once in 64 of them; KVM looks at each.
+# Model limit: the walk that protects sptes tests for waiters of mmu_lock at each 64th spte; KVM tests at each.
 
 
 def whole_ns(ns: float) -> int:

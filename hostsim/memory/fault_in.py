@@ -26,7 +26,7 @@ class FaultIn:
     """HostPages of one VM: resolves faults on its pages."""
 
     # Model limit: an asynchronous page fault puts a task to sleep in user mode and kernel mode alike.
-    # Model limit: a page that is swapped in is mapped writable, so its copy in swap is given up.
+    # Model limit: a page that is swapped in is mapped writable, so its copy in swap is freed.
 
     def __init__(self, pages: VmPages, memory: HostMemory) -> None:
         self._pages, self._memory, self._env, self._where = pages, memory, memory.env, pages.where

@@ -140,7 +140,7 @@ class HostMemory:
 
     def _run_out(self, vms: Sequence[VmPages]) -> Generator[simpy.Event, Any, None]:
         """End the run; the victim is the one of ``vms`` with the most frames (mm/oom_kill.c::out_of_memory)."""
-        # Model limit: a run ends when memory runs out: no VM is killed to let the others go on.
+        # Model limit: a run ends when memory runs out: no VM is killed so that the other VMs can continue.
         if self.out_of_memory is None:
             victim = max(vms, key=lambda pages: pages.charged)
             self.out_of_memory = OutOfMemory(self.env.now_ns, victim.number)

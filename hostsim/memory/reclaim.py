@@ -129,7 +129,7 @@ class Reclaim:
 
     def _can_reclaim(self, pages: VmPages) -> bool:
         """Whether a swap slot is left or the swap cache has a page to drop (mm/vmscan.c::can_reclaim_anon_pages)."""
-        # Model limit: with all slots taken, pages of the swap cache that nobody has mapped are still dropped.
+        # Model limit: with all slots taken, unmapped pages of the swap cache are still dropped.
         return self._area.left > 0 or bool((pages.where == CACHED).any())
 
     def age(self, pages: VmPages, event: str = CLEAR_FLUSH_YOUNG) -> Progress:

@@ -1,4 +1,4 @@
-"""Auto-converge: when to throttle, and by how much (ram.c::migration_trigger_throttle, ::mig_throttle_guest_down)."""
+"""Auto-converge: steps of the throttle and their size (ram.c::migration_trigger_throttle, ::mig_throttle_guest_down)."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class LinkSpec:
     def path(self) -> tcp.Path:
         """The constants of the connection.
 
-        # Model limit: the round trip is constant, so the RTO is; a queue in the network, lost packets, pacing and delayed
+        # Model limit: the round trip is constant, so is the RTO; a queue in the network, lost packets, pacing and delayed
         # acknowledgements are not modelled. Congestion control is cubic; QEMU leaves it to the host.
         """
         if self.rtt_ps == 0:
@@ -119,8 +119,8 @@ class LinkSpec:
     def _train_bytes(self) -> int:
         """Window whose acknowledgements take half a round trip to arrive: HyStart ends slow start there (hystart_update).
 
-        # Model limit: of HyStart's two signs there is the length of the train of acknowledgements; the other, a growing
-        # round trip, needs a queue in the network.
+        # Model limit: of HyStart's two signs the model has the length of the train of acknowledgements; the other sign, a
+        # growing round trip, needs a queue in the network.
         """
         rate = self.bandwidth_bytes_per_s
         if rate == 0:
@@ -143,7 +143,7 @@ class Link:
     def answered(self) -> Generator[simpy.Event, Any, None]:
         """Return when the destination has received all bytes written so far and its answer has arrived.
 
-        # Model limit: the destination answers at once; a real one has to load what it got.
+        # Model limit: the destination answers at once; a real destination first loads the received state.
         """
         state = self._state.copy()
         if self.spec.rtt_ps:

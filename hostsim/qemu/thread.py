@@ -61,7 +61,7 @@ class Migration:
 
     @property
     def active(self) -> bool:
-        """Whether the guest still runs: pages go out round by round (migration_is_active, before the switchover)."""
+        """Whether the guest runs and the thread sends pages in rounds (migration_is_active, before the switchover)."""
         return self.state.status == "active" and not self.state.switching_over
 
     @property
@@ -251,8 +251,8 @@ class Migration:
     def _time_out(self) -> Step:
         """migrate_cancel at the time-out: query-migrate keeps the figures of that moment; the VM keeps running.
 
-        # Model limit: a time-out within setup cancels when setup is over, one within the switchover not at all.
-        # Model limit: cancelling takes no time: QEMU's state "cancelling" does not show.
+        # Model limit: a time-out during setup cancels at the end of setup, a time-out during the switchover does not cancel.
+        # Model limit: cancelling takes no time, so QEMU's state "cancelling" does not appear.
         """
         yield self._env.timeout(max(0, self.state.start_ns + self.parameters.timeout_ns - self._env.now_ns))
         if self.active:

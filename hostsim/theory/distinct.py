@@ -46,8 +46,10 @@ def _log_missed(pages: int, writes: float) -> float:
 def poisson_distinct_mean_pages(counts: ArrayLike, rates_per_s: ArrayLike, seconds: ArrayLike) -> Floats:
     """Mean distinct pages written in ``seconds``: sum over classes of n_i (1 - e^(-r_i t)).
 
-    counts: float64[c], pages of each class; rates_per_s: float64[c], writes to one page of it; seconds:
-    float64[...]. Returns float64 of the shape of ``seconds``. Holds for any popularity of pages that are
+    counts: float64[c], pages of each class.
+    rates_per_s: float64[c], writes to one page of the class.
+    seconds: float64[...].
+    Returns float64 of the shape of ``seconds``. Holds for any popularity of pages that are
     written independently. Source: Poissonised occupancy (Denning, "The working set model for program
     behavior", CACM 1968, under IRM).
     """

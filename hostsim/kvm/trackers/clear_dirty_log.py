@@ -19,7 +19,7 @@ from hostsim.kvm.trackers.kvm_log import KvmLog
 class ClearDirtyLog(KvmLog):
     """DirtyTracker whose sync copies; ``before_send`` protects."""
 
-    # Model limit: chunks are counted from gfn 0; QEMU counts those of each RAMBlock from its start.
+    # Model limit: chunks begin at gfn 0; QEMU counts the chunks of each RAMBlock from the block's start.
 
     def __init__(self, vm: LiveVm) -> None:
         super().__init__(vm)

@@ -18,7 +18,7 @@ from hostsim.kvm.trackers.kvm_log import KvmLog
 class DirtyRing(KvmLog):
     """DirtyTracker that reaps: at a sync, each second, and when a vCPU comes out with a full ring."""
 
-    # Model limit: at a sync all vCPUs stay out until the rings are reaped; QEMU lets each go on once it was out.
+    # Model limit: at a sync all vCPUs stay out until the rings are reaped; QEMU lets each vCPU enter again once it was out.
 
     def __init__(self, vm: LiveVm, reap_period_ns: int | None = None) -> None:
         """``reap_period_ns``: from one reap of the reaper thread to the next; None: the plan's period."""

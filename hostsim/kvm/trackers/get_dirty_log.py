@@ -1,4 +1,4 @@
-"""KVM_GET_DIRTY_LOG that clears what it returns: the interface until 5.0; also with D bits in place of a log.
+"""KVM_GET_DIRTY_LOG that clears the pages it returns: the interface until 5.0; also with D bits in place of a log.
 
 virt/kvm/kvm_main.c::kvm_get_dirty_log_protect: KVM finds and protects dirty pages under mmu_lock, flushes, and copies.
 """

@@ -19,8 +19,8 @@ from hostsim.spte_index.spte import REGION_PAGES
 class KvmLog:
     """Base of the trackers. One log operation at a time: each takes slots_lock."""
 
-    # Model limit: sptes change when the flush after a hold is over; in KVM within the hold, and a vCPU without a stale TLB
-    # entry meets them at once.
+    # Model limit: sptes change at the end of the flush after a hold; KVM changes them within the hold, and a vCPU without a
+    # stale TLB entry sees the change at once.
 
     logs_reads = True
 
@@ -91,7 +91,7 @@ class KvmLog:
 
     def _invalidate(self) -> None:
         """Unmap all pages if the kernel unmaps instead of protecting."""
-        # Model limit: Book3S PR leaves mapped what was writable when a log began, and loses its writes; here it is unmapped.
+        # Model limit: Book3S PR keeps writable pages mapped when a log starts and loses their writes; here it unmaps them.
         if self._plan.invalidates:
             self._engine.mmu.zap(0, self._n_pages, self._env.now_ns)
 

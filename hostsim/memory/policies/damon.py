@@ -67,7 +67,7 @@ class Damon:
         young[asked] = 0
         return Scan(asked, NO_PAGES, tested)
 
-    def evict(self, young: Young, nr_pages: int) -> Scan:  # noqa: ARG002  # no page is asked about
+    def evict(self, young: Young, nr_pages: int) -> Scan:  # noqa: ARG002  # eviction tests no page
         """Evict pages of regions without a young sample, regions of the greatest age first (DAMOS_PAGEOUT)."""
         cold = self._cold()
         found: list[int] = []

@@ -141,7 +141,7 @@ class TwoList:
 class TwoListScan(TwoList):
     """The two lists, scanned without reclaim: evicted pages go back to the head of the inactive list."""
 
-    # Model limit: the two-list policy scans under pressure alone; a pass looks at what reclaim would at its utmost.
+    # Model limit: the two-list policy scans under pressure alone; a pass scans as much as the strongest reclaim would.
 
     def __init__(self, n_pages: int) -> None:
         super().__init__(n_pages)
