@@ -60,7 +60,7 @@ def cache_root() -> Path | None:
 
 @cache
 def cache_folder() -> Path | None:
-    """The folder for this version's machine code, whether it is there yet or not; None without a home."""
+    """The folder for this version's machine code, which may not exist yet; None without a home directory."""
     root = cache_root()
     return None if root is None else root / sources_digest()
 

@@ -40,7 +40,7 @@ def inlined(function: F) -> F:
 
 
 def part(function: F) -> F:
-    """``jit`` for functions that only compiled functions call: their machine code is made with that of their callers."""
+    """``jit`` for functions that only compiled functions call: their callers' machine code contains theirs."""
     return _once(_njit(**_UNCOUNTED, **_LINKED)(function))  # type: ignore[no-any-return]
 
 

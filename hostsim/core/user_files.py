@@ -17,7 +17,7 @@ STANDARD_INPUT = "-"
 DEPTH_MAX = 32
 """Tables inside tables; a scenario has 4."""
 DIGITS_MAX = 100
-"""Of a whole number; the largest that hostsim takes has 20."""
+"""Digits of a whole number; the largest number that hostsim accepts has 20."""
 _STRINGS = r'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|#[^\n]*'
 _PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
 _DEEP = re.compile(rf"(?s:{_STRINGS})|(?P<deep>{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{DEPTH_MAX},}}+)|{_PART}")

@@ -24,12 +24,12 @@ class RemoteFlush:
 
     @property
     def count(self) -> int:
-        """Flushes so far, those of walkers included."""
+        """Number of flushes so far, with the flushes of walkers."""
         return self._count + self._walks.sum("flushes")
 
     @property
     def ns(self) -> int:
-        """Length of all flushes so far [ns], those of walkers included."""
+        """Length of all flushes so far [ns], with the flushes of walkers."""
         return self._ns + self._walks.sum("flush_ns")
 
     def table_ns(self, n_vcpus: int) -> NDArray[np.int64]:

@@ -114,7 +114,7 @@ def with_calls(kvm: lay.Kvm) -> lay.Kvm:
 
 
 def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
-    """Kvm.backing to begin with: a host page is there where one of its pages has content."""
+    """Kvm.backing at the start: a host page is resident if one of its gfns has content."""
     if not config.populate_ns:
         return np.zeros(0, np.uint8)
     starts = np.arange(0, memory.n_pages, config.host_pages)
@@ -196,7 +196,7 @@ def _ring(config: MmuConfig) -> int:
 
 
 def _grouped(owner: Ints, n_vcpus: int) -> tuple[Ints, Ints]:
-    """(bounds, order): entries order[bounds[v]:bounds[v + 1]] are those of vCPU v."""
+    """(bounds, order): the entries of vCPU v are order[bounds[v]:bounds[v + 1]]."""
     order = np.argsort(owner, kind="stable").astype(np.int64)
     return np.searchsorted(owner[order], np.arange(n_vcpus + 1)).astype(np.int64), order
 

@@ -70,7 +70,7 @@ class MmuSpec:
 
 
 def traits_of(index: str) -> Traits:
-    """Traits of the design ``index``; those of any x86 kernel where no index is held."""
+    """Traits of the design ``index``; for MEASURED the traits of an x86 kernel."""
     return Traits() if index == MEASURED else DESIGNS[index].kind.traits
 
 

@@ -44,21 +44,21 @@ class SwapSpec:
 
 @cache
 def swap_names() -> tuple[str, ...]:
-    """Names of the devices that come with hostsim."""
+    """Names of the devices that hostsim ships."""
     folder = files("hostsim") / "data" / "swap"
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
 @cache
 def swap_entries(name: str) -> dict[str, Any]:
-    """The device's file as it stands. InputError names the nearest if there is none."""
+    """The table of the device's file. InputError names the nearest device for an unknown name."""
     if name not in swap_names():
         raise unknown_name("swap", name, swap_names())
     return tomllib.loads((files("hostsim") / "data" / "swap" / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def load_swap(name: str) -> SwapSpec:
-    """The device ``name``. InputError if there is none."""
+    """The device ``name``. InputError if it does not exist."""
     entries = swap_entries(name)
     read, write = (DISTRIBUTIONS[entries[key]["distribution"]](entries[key]) for key in ("read", "write"))
     numbers = {key: entries[key]["value"] for key in ("more_page_ns", "cache_ns", "rotational", "synchronous")}

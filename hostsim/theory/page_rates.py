@@ -27,7 +27,7 @@ def page_rates_per_s(workloads: Sequence[Workload], n_pages: int) -> NDArray[np.
 
 
 def _shares(load: Workload) -> NDArray[np.float64]:
-    """float64[load.n_pages], sum 1: with ``split`` each vCPU has a part that looks like that of any other."""
+    """float64[load.n_pages], shares of accesses that sum to 1; with ``split`` the shares repeat in each vCPU's part."""
     parts = len(load.vcpus) if load.split else 1
     return np.tile(_part_shares(load, load.n_pages // parts, load.hot_pages // parts), parts) / parts
 
