@@ -46,7 +46,9 @@ def kinds_of(scenario: Scenario) -> tuple[str, ...]:
     kinds = ("migration",) if scenario.migration or any(vm.dirty_tracking == "tcg" for vm in vms) else ()
     if scenario.vm.dirty_tracking == "tcg":
         return kinds
-    aged = ("ageing",) * (scenario.ageing is not None) + ("memory",) * (scenario.host.memory is not None)
+    memory = scenario.host.memory
+    is_aged = scenario.ageing is not None or (memory is not None and memory.pages_out)
+    aged = ("ageing",) * is_aged + ("memory",) * (memory is not None)
     return (*kinds, "kvm", *aged)
 
 

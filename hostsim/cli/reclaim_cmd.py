@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hostsim.cli.study_options import Telling, add_study, tell
-from hostsim.cli.warm_up_cmd import prepare
+from hostsim.cli.study_options import Telling, add_study, run_rows, say_scenarios, tell
 from hostsim.study.reclaim.options import ReclaimOptions
 
 HELP = """Page out what a guest has not used for an age; tell what that frees, what it costs, and which age is safe.
@@ -20,7 +19,6 @@ def register(app: typer.Typer) -> None:
 
 def _run(options: ReclaimOptions, telling: Telling) -> None:
     """Run the study, write its files, and print its results."""
-    from hostsim.report.compare_progress import compare_progress, say_size
     from hostsim.report.reclaim_report import (
         reclaim_caption,
         reclaim_content,
@@ -28,18 +26,15 @@ def _run(options: ReclaimOptions, telling: Telling) -> None:
         reclaim_tables,
         write_reclaim,
     )
-    from hostsim.results.store import prepare_folder
-    from hostsim.study.reclaim.outcome import run_reclaim
-    from hostsim.study.reclaim.preset import reclaim_plan
+    from hostsim.study.reclaim.outcome import reclaim_rows
+    from hostsim.study.reclaim.preset import reclaim_plan, reclaim_scenarios
     from hostsim.study.sizing import reclaim_size
 
     plan, out = reclaim_plan(options), telling.folder
-    if out is not None:
-        prepare_folder(out)
-    prepare(("kvm", "ageing", "memory"), quiet=telling.silent)
-    say_size(reclaim_size(plan.cases, len(plan.seeds), telling.workers), quiet=telling.silent)
-    with compare_progress(quiet=telling.silent) as show:
-        rows = run_reclaim(plan, telling.workers, show)
+    if telling.show_scenario:
+        say_scenarios(reclaim_scenarios(options))
+        return
+    rows = reclaim_rows(plan, run_rows(plan.plan, reclaim_size, telling))
     content = reclaim_content(plan, options, rows)
     paths = [] if out is None else write_reclaim(out, plan, content, rows)
     caption = reclaim_caption(plan, options)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from hostsim.cli.options import JsonFlag, QuietFlag, WideFlag
+
+if TYPE_CHECKING:
+    from hostsim.study.compare.plan import Plan, Run
+    from hostsim.study.sizing import Size
 
 WorkersOption = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Processes; moves no result.", show_default="one a core")
@@ -56,23 +60,21 @@ class Telling:
 
 
 def add_study(
-    app: typer.Typer, name: str, options: type, run: Callable[[Any, Telling], None], text: str, short: str, *,
-    resumes: bool = False,
+    app: typer.Typer, name: str, options: type, run: Callable[[Any, Telling], None], text: str, short: str
 ) -> None:  # fmt: skip
     """Add the command ``name``.
 
-    options: a dataclass of hostsim.study.asking; run: called with an instance and a ``Telling``.
-    resumes: finished runs in the folder are read, not run again, as in `compare`, and scenarios can be shown.
+    options: a dataclass of hostsim.study.asking.
+    run: called with an instance and a ``Telling``.
     """
     asked = [_parameter(options, one) for one in fields(options)]
     common = [
         _keyword("workers", WorkersOption, None), _keyword("style", FormatOption, "text"),
         _keyword("as_json", JsonFlag, default=False), _keyword("out", OutOption, Path("out") / name),
         _keyword("no_files", NoFilesOption, default=False), _keyword("wide", WideFlag, default=False),
-        _keyword("quiet", QuietFlag, default=False),
+        _keyword("quiet", QuietFlag, default=False), _keyword("force", ForceOption, default=False),
+        _keyword("show_scenario", ShowOption, default=False),
     ]  # fmt: skip
-    if resumes:
-        common += [_keyword("force", ForceOption, default=False), _keyword("show_scenario", ShowOption, default=False)]
 
     def command(**given: Any) -> None:
         chosen = options(**{one.name: given.pop(one.name) for one in asked})
@@ -95,6 +97,35 @@ def _parameter(options: type, one: Any) -> Parameter:
 
 def _keyword(name: str, annotation: Any, default: Any) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def say_scenarios(tables: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Each scenario as a file has it, under a comment with the setting of its row."""
+    from hostsim.report import console
+    from hostsim.scenario.toml_text import scenario_text
+
+    console.say_raw("\n".join(f"# {label}\n{scenario_text(table)}" for label, table in tables))
+
+
+def run_rows(plan: Plan, size: Callable[[Sequence[Run], int | None], Size], telling: Telling) -> Mapping[str, Any]:
+    """Run the runs of ``plan`` that are not finished in the folder; returns the figures of all by their keys.
+
+    size: of runs, by the number of workers. RunsFailedError if a run gives no result: the others are kept.
+    """
+    from hostsim.cli.run_plan import Options, run_what_is_left
+    from hostsim.report.compare_progress import say_size
+    from hostsim.results.store import prepare_folder
+    from hostsim.study.compare.runner import failed_error
+
+    out = telling.folder
+    if out is not None:
+        prepare_folder(out)
+    say_size(size(plan.runs, telling.workers), quiet=telling.silent)
+    asked = Options(telling.workers, force=telling.force, quiet=telling.silent)
+    outcome = run_what_is_left(plan, asked, out)
+    if (failed := failed_error(plan, outcome)) is not None:
+        raise failed
+    return outcome.figures
 
 
 def tell(

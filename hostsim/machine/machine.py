@@ -25,6 +25,7 @@ from hostsim.machine.monitor import Monitor
 from hostsim.machine.trackers import TRACKERS
 from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
+from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
 from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
@@ -77,6 +78,8 @@ class Machine:
     live_vms: all VMs under KVM, ``vm`` first.
     notifiers: one a VM of ``live_vms`` if reclaim or ageing uses them, else empty.
     memory: host memory that can run short; None: all pages are resident.
+    reclaim: pages of ``vm`` out by the clock; None without a ReclaimSpec or with a policy that keeps all pages.
+    window: the time that a study of reclaim measures; None without a ReclaimSpec.
     daemons: one ageing daemon a VM, or empty.
     monitor: None without host memory, ageing and neighbours.
     work_done_ns: the time at which the workloads of the VM had done their windows of work; None unless the run waits for it.
@@ -94,6 +97,8 @@ class Machine:
         self.live_vms = [*([self.vm] if isinstance(self.vm, LiveVm) else []), *map(self._neighbour, spec.neighbours)]
         self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs, log_capacity)
         self.notifiers = self._notifiers()
+        self.reclaim: ProactiveReclaim | None = None
+        self.window: MeasuredWindow | None = None
         self.memory = self._memory()
         self.daemons = self._daemons()
         self.monitor = self._monitor()
@@ -160,8 +165,14 @@ class Machine:
             return None
         memory = HostMemory(self.env, spec.memory, spec.seed)
         limits = [spec.limit_pages, *(neighbour.limit_pages for neighbour in spec.neighbours)]
-        for vm, notifier, limit, era in zip(self.live_vms, self.notifiers, limits, self._eras, strict=True):
-            memory.add(vm, notifier, limit, era)
+        taken_by = cold_policy(spec.memory.reclaim, spec.mmu.era, self.vm.memory.n_pages, spec.seed)
+        policies = [taken_by, *[None] * len(spec.neighbours)]
+        each = zip(self.live_vms, self.notifiers, limits, self._eras, policies, strict=True)
+        for vm, notifier, limit, era, policy in each:
+            memory.add(vm, notifier, limit, era, policy)
+        if spec.memory.reclaim is not None:
+            self.reclaim = reclaim_of(memory, memory.vms[0], taken_by, spec.memory.reclaim, spec.mmu.era)
+            self.window = MeasuredWindow(memory.vms[0], spec.memory.reclaim.warm_up_ns)
         memory.begin()
         return memory
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG
 from hostsim.memory.host_memory import HostMemory
 from hostsim.memory.pages import VmPages
 from hostsim.memory.policies.protocol import ColdPolicy
+from hostsim.memory.policies.registry import PagingOut, policy_of
+from hostsim.memory.spec import NO_RECLAIM, ReclaimSpec
 
 
 class ScanDone(NamedTuple):
@@ -58,3 +61,43 @@ class ProactiveReclaim:
         wanted = self._policy.cold_pages()
         taken = (yield from reclaim.shrink(pages, wanted)) if wanted else 0
         self.scans.append(ScanDone(start_ns, took_ns, taken, pages.charged))
+
+
+class MeasuredWindow:
+    """The time after a warm-up: start_ns; work_ns, counts: work and page counts of the VM when the window begins."""
+
+    def __init__(self, pages: VmPages, warm_up_ns: int) -> None:
+        """pages: of the VM that is measured, which has not run yet."""
+        self.start_ns, self.work_ns, self.counts = warm_up_ns, 0, Counter[str]()
+        self._pages = pages
+        pages.vm.env.process(self._begin())
+
+    def _begin(self) -> Generator[simpy.Event, Any, None]:
+        vm = self._pages.vm
+        yield vm.env.timeout(self.start_ns)
+        vm.page_waits.count_anew()
+        self.work_ns, self.counts = vm.work_ns(), Counter(self._pages.counts)
+
+
+def cold_policy(spec: ReclaimSpec | None, era: str, n_pages: int, seed: int) -> ColdPolicy | None:
+    """The policy that ``spec`` asks for, in a kernel of ``era``; None: no page is taken by the clock. InputError."""
+    if spec is None or spec.policy == NO_RECLAIM:
+        return None
+    made: ColdPolicy = _paging_out(spec, era).make(n_pages, seed, spec.age_scans)
+    return made
+
+
+def reclaim_of(
+    memory: HostMemory, pages: VmPages, policy: ColdPolicy | None, spec: ReclaimSpec, era: str
+) -> ProactiveReclaim | None:
+    """The thread that pages out by ``policy``, which cold_policy has made; None without one."""
+    if policy is None:
+        return None
+    by = _paging_out(spec, era)
+    return ProactiveReclaim(memory, pages, policy, by.period_ns(spec.age_ns, spec.scan_ns), flushes=by.flushes)
+
+
+def _paging_out(spec: ReclaimSpec, era: str) -> PagingOut:
+    by = policy_of(spec.policy, era, "reclaim").pages_out
+    assert by is not None, "policy_of refuses what does not page out"
+    return by

@@ -4,10 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NO_RECLAIM = "none"
+"""The policy of a VM from which no page is taken by the clock."""
 PAGE_CLUSTER = 3
 """mm/swap.c::page_cluster: 2 ** 3 pages are read at a time."""
 PCP_BATCH = 63
 """mm/page_alloc.c::zone_batchsize: frames that go to a CPU's list at a time."""
+
+
+@dataclass(frozen=True)
+class ReclaimSpec:
+    """Proactive reclaim.
+
+    policy: a name of the registry, for "reclaim"; NO_RECLAIM: all pages stay.
+    age_scans: scans after which an idle page is paged out.
+    scan_ns: from the begin of a scan to that of the next.
+    warm_up_ns: before what is measured.
+    """
+
+    policy: str
+    age_scans: int
+    scan_ns: int
+    warm_up_ns: int = 0
+
+    @property
+    def age_ns(self) -> int:
+        """Pages that are idle for as long are paged out."""
+        return self.age_scans * self.scan_ns
 
 
 @dataclass(frozen=True)
@@ -21,6 +44,7 @@ class HostMemorySpec:
     page_cluster: log2 of the pages of one swap read (vm.page-cluster).
     proactive_ns: period of ageing without pressure, 0: the host ages under pressure alone.
     async_pf: a guest task that waits for swap sleeps, and its vCPU runs other tasks (KVM_ASYNC_PF).
+    reclaim: proactive reclaim of the first VM; None: the host reclaims under pressure alone.
     """
 
     frames: int
@@ -30,3 +54,4 @@ class HostMemorySpec:
     page_cluster: int = PAGE_CLUSTER
     proactive_ns: int = 0
     async_pf: bool = False
+    reclaim: ReclaimSpec | None = None

@@ -37,7 +37,7 @@ def draw_reclaim(rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> Figure:
     budget_ns = [limit.most for limit in limits if limit.figure.startswith("stall")]
     distributions(panels[2], youngest, f"stall at age {first[0].settings['age']}; dashed: the budget", budget_ns)
     panels[2].legend(fontsize=7.5, loc="lower left")
-    moved = {name: some for name, some in lines.items() if some[0].case.migrates}
+    moved = {name: some for name, some in lines.items() if some[0].migrates}
     if moved:
         _over_age(panels[3], moved, "migration_ns", 1e9, "a migration takes [s]")
         plain = [row.mean("plain_migration_ns") / 1e9 for row in next(iter(moved.values()))]
@@ -60,7 +60,7 @@ def _lines(rows: Sequence[ReclaimRow]) -> Lines:
 
 
 def _ages_s(rows: Sequence[ReclaimRow]) -> list[float]:
-    return [row.case.age_ns / 1e9 for row in rows]
+    return [row.age_ns / 1e9 for row in rows]
 
 
 def _over_age(axes: Axes, lines: Lines, figure: str, scale: float, title: str) -> None:

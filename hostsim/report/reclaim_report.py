@@ -13,10 +13,10 @@ from hostsim.report.study_words import setting_column, study_column
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.compare.spread import Spread, method
+from hostsim.study.reclaim.measure import OF_MIGRATIONS
 from hostsim.study.reclaim.options import ReclaimOptions
 from hostsim.study.reclaim.outcome import ReclaimRow, row_verdict, verdict_lines
 from hostsim.study.reclaim.preset import ReclaimPlan
-from hostsim.study.reclaim.trial import OF_MIGRATIONS
 
 COLUMNS = (
     study_column("cold_bytes", "cold"),
@@ -46,7 +46,7 @@ def reclaim_content(plan: ReclaimPlan, options: ReclaimOptions, rows: Sequence[R
     """The content of reclaim.json."""
     told = [
         {"settings": row.settings, "verdict": row_verdict(row, plan.limits), "figures": spreads(row.figures),
-         "migrations_completed": row.n_completed if row.case.migrates else None,
+         "migrations_completed": row.n_completed if row.migrates else None,
          "latencies": {what: latencies.summary() for what, latencies in row.latencies.items()}}
         for row in rows
     ]  # fmt: skip
@@ -70,7 +70,7 @@ def _table(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> Table:
     """Rows without a migration have no figures of one."""
     blank = dict.fromkeys(OF_MIGRATIONS, NONE)
     return figures_table(
-        "reclaim", [(row.settings, {**row.figures, **({} if row.case.migrates else blank)}, row_verdict(row, plan.limits))
+        "reclaim", [(row.settings, {**row.figures, **({} if row.migrates else blank)}, row_verdict(row, plan.limits))
                     for row in rows]
     )  # fmt: skip
 
@@ -80,7 +80,7 @@ def reclaim_tables(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> list[Grid]:
     keys = [key for key in rows[0].settings if key == "age" or len({row.settings[key] for row in rows}) > 1]
     verdict = Column("verdict", "verdict", prose=True, of=lambda row: row_verdict(row, plan.limits))
     table = grid_of([*map(setting_column, keys), *COLUMNS, verdict], rows)
-    moved = [row for row in rows if row.case.migrates]
+    moved = [row for row in rows if row.migrates]
     named = [setting_column(key) for key in keys if key != "migration"]
     return [table, grid_of([*named, *MIGRATION_COLUMNS], moved, "Migrations")] if moved else [table]
 

@@ -71,6 +71,7 @@ def _memory(memory: schema.HostMemory) -> HostMemorySpec:
         page_cluster=memory.page_cluster,
         proactive_ns=memory.proactive,
         async_pf=memory.async_page_faults,
+        reclaim=None if memory.reclaim is None else memory.reclaim.spec(),
     )
 
 

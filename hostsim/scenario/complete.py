@@ -61,6 +61,10 @@ def complete(scenario: Scenario) -> None:
     scenario.__dict__["vm"] = _completed_vm(scenario.vm)
     if scenario.migration is not None:
         scenario.__dict__["migration"] = _completed_migration(scenario.migration, scenario.vm.memory)
+    memory = scenario.host.memory
+    if memory is not None and memory.reclaim is not None:
+        reclaim = _with(memory.reclaim, {"scan": memory.reclaim.scan_ns})
+        scenario.__dict__["host"] = _with(scenario.host, {"memory": _with(memory, {"reclaim": reclaim})})
 
 
 def _with(model: M, values: Mapping[str, Any]) -> M:

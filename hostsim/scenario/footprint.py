@@ -76,6 +76,8 @@ def _swap_bytes(scenario: Scenario) -> int:
     if memory is None or memory.swap == NO_SWAP:
         return 0
     over = scenario.vm.memory + sum(vm.memory for vm in scenario.neighbour) - memory.size
+    if memory.pages_out:
+        over = scenario.vm.memory
     return SWAP_BYTES_A_PAGE * (min(max(0, over), memory.swap_size) // PAGE_BYTES)
 
 

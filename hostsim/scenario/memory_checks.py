@@ -1,26 +1,29 @@
-"""Checks between [host.memory], [ageing], the neighbours and the VMs they are about."""
+"""Checks between [host.memory], [host.memory.reclaim], [ageing], the neighbours and the VMs they are about."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.finding import Finding
-from hostsim.core.units import format_bytes
+from hostsim.core.units import format_bytes, format_duration
 from hostsim.kvm.spec import pins_pages
-from hostsim.memory.frames import kept_at_start
+from hostsim.memory.frames import kept_at_start, watermarks
 from hostsim.memory.host_memory import NO_LIMIT
 from hostsim.memory.policies.registry import POLICIES
+from hostsim.memory.spec import PCP_BATCH
 from hostsim.scenario.complete import HOST_WIDE, vms_of
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
-from hostsim.scenario.memory_schema import MIB, NO_SWAP, HostMemory
+from hostsim.scenario.memory_schema import MIB, NO_SWAP, HostMemory, Reclaim
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
 
 KVM_WANTED = "KVM under it: another dirty_tracking than 'tcg'"
+AGE_SCANS_MAX = 10_000
+"""A page's age in scans is a number of at most so much."""
 KVM_EXAMPLE = 'dirty_tracking = "get-dirty-log" under [vm]'
 Vms = list[tuple[str, Vm]]
 
@@ -32,12 +35,30 @@ def memory_findings(scenario: Scenario) -> list[Finding]:
     memory = scenario.host.memory
     if memory is None:
         return [*found, *_needless_limits(vms)]
-    return [*found, *_swap_keys(memory), *(finding for one in vms for finding in _pages(*one)), *_room(memory, vms)]
+    found += [*_swap_keys(memory), *(finding for one in vms for finding in _pages(*one)), *_room(memory, vms)]
+    return found if memory.reclaim is None else [*found, *_reclaim(scenario, memory, memory.reclaim)]
 
 
-def idle_host_keys(memory: HostMemory) -> frozenset[str]:
-    """Keys of [host.memory] that mean nothing."""
+def without_idle_host_keys(memory: HostMemory, table: Mapping[str, Any]) -> dict[str, Any]:
+    """``table`` of [host.memory] without keys that mean nothing."""
+    idle = _keys_of_swap(memory) | _keys_of_lists(memory)
+    found = {key: value for key, value in table.items() if key not in idle}
+    if memory.reclaim is not None:
+        found["reclaim"] = {key: value for key, value in table["reclaim"].items() if key not in _keys_of_age(memory.reclaim)}
+    return found
+
+
+def _keys_of_swap(memory: HostMemory) -> frozenset[str]:
     return frozenset({"swap_size", "page_cluster", "async_page_faults"} if memory.swap == NO_SWAP else ())
+
+
+def _keys_of_lists(memory: HostMemory) -> frozenset[str]:
+    """Pages are on the lists of the policy that pages out, and age by its scans."""
+    return frozenset({"policy", "proactive"} if memory.pages_out else ())
+
+
+def _keys_of_age(reclaim: Reclaim) -> frozenset[str]:
+    return frozenset() if reclaim.pages_out else frozenset({"age", "scan"})
 
 
 def filled_pages(vm: Vm) -> int:
@@ -96,7 +117,7 @@ def _needless_limits(vms: Vms) -> Iterator[Finding]:
 
 
 def _swap_keys(memory: HostMemory) -> Iterator[Finding]:
-    for name in sorted(memory.model_fields_set & idle_host_keys(memory)):
+    for name in sorted(memory.model_fields_set & _keys_of_swap(memory)):
         wanted = f'only with a swap device: swap = "{NO_SWAP}"'
         yield Finding(f"host.memory.{name}", "a key without meaning here", wanted, 'swap = "nvme"', ("host.memory.swap",))
     if memory.size < MIB:
@@ -127,3 +148,54 @@ def _room(memory: HostMemory, vms: Vms) -> Iterator[Finding]:
         if memory.swap != NO_SWAP:
             wanted = f"{wanted} in frames, and swap_size is {format_bytes(memory.swap_size)}"
         yield Finding("host.memory.size", got, wanted, 'filled = "none" under [vm], or swap = "nvme"', uses)
+
+
+def _reclaim(scenario: Scenario, memory: HostMemory, reclaim: Reclaim) -> Iterator[Finding]:
+    yield from _reclaim_keys(memory, reclaim)
+    key = "host.memory.reclaim"
+    if scenario.neighbour:
+        wanted = "no [[neighbour]]: pages of [vm] alone go by the clock"
+        yield Finding(key, "a table with [[neighbour]]", wanted, "", ("neighbour",))
+    if reclaim.pages_out:
+        yield from _ages(reclaim)
+        yield from _room_for_all(scenario.vm, memory)
+        if memory.swap == NO_SWAP:
+            got, wanted = f"'none' with [{key}]", "a device to page out to"
+            yield Finding("host.memory.swap", got, wanted, 'swap = "nvme"', (f"{key}.policy",))
+    if reclaim.warm_up >= scenario.duration:
+        wanted = f"a warm-up that ends before the run does ({format_duration(scenario.duration)})"
+        yield Finding(f"{key}.warm_up", format_duration(reclaim.warm_up), wanted, 'warm_up = "10s"', ("duration",))
+
+
+def _reclaim_keys(memory: HostMemory, reclaim: Reclaim) -> Iterator[Finding]:
+    """Keys that are written and that nothing reads."""
+    got, of = "a key without meaning here", "host.memory.reclaim"
+    for name in sorted(memory.model_fields_set & _keys_of_lists(memory)):
+        wanted = f"no such key with [{of}], whose policy keeps the lists and ages by its scans"
+        yield Finding(f"host.memory.{name}", got, wanted, "", (f"{of}.policy",))
+    for name in sorted(reclaim.model_fields_set & _keys_of_age(reclaim)):
+        yield Finding(f"{of}.{name}", got, "only with a policy that pages out", 'policy = "idle"', (f"{of}.policy",))
+
+
+def _ages(reclaim: Reclaim) -> Iterator[Finding]:
+    scan_ns, key = reclaim.scan_ns, "host.memory.reclaim"
+    if reclaim.age % scan_ns or reclaim.age // scan_ns > AGE_SCANS_MAX:
+        scan = format_duration(scan_ns)
+        wanted = f"a multiple of the time from scan to scan, {scan}, at most {AGE_SCANS_MAX} of it"
+        yield Finding(f"{key}.age", format_duration(reclaim.age), wanted, f'age = "{scan}"', (f"{key}.scan",))
+
+
+def _room_for_all(vm: Vm, memory: HostMemory) -> Iterator[Finding]:
+    """Frames for all pages of the VM, and for the batches of its vCPUs."""
+    # Model limit: memory does not run short where pages are taken by the clock: the lists of such a policy give up idle
+    # pages alone, and a kernel under pressure takes others.
+    frames, beside = memory.size // PAGE_BYTES, " with [host.memory.reclaim]"
+    pages = vm.memory_pages + sum(block.size // PAGE_BYTES for block in vm.ramblock)
+    least = pages + (PCP_BATCH + 1) * (vm.vcpus + 1) + watermarks(frames).high
+    if frames < least:
+        wanted = f"frames for all of vm.memory and {format_bytes((least - pages) * PAGE_BYTES)} besides"
+        uses = ("host.memory.reclaim.policy", "vm.memory", "vm.ramblock", "vm.vcpus")
+        yield Finding("host.memory.size", f"{format_bytes(memory.size)}{beside}", wanted, 'size = "8GiB"', uses)
+    if vm.memory_limit is not None:
+        got, wanted = f"{format_bytes(vm.memory_limit)}{beside}", "no limit: memory does not run short there"
+        yield Finding("vm.memory_limit", got, wanted, "", ("host.memory.reclaim.policy",))

@@ -1,4 +1,6 @@
-"""[host.memory] and [ageing]: memory of a host that may run short, and the thread that finds its used pages."""
+"""[host.memory], [host.memory.reclaim] and [ageing]: memory of a host that may run short, the thread that pages out idle
+pages by the clock, and the thread that finds used pages.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from hostsim.core.units import shown
 from hostsim.kvm.notifier_plan import AgeingLock
 from hostsim.memory.policies.registry import policy_names
-from hostsim.memory.spec import PAGE_CLUSTER
+from hostsim.memory.spec import NO_RECLAIM, PAGE_CLUSTER, ReclaimSpec
 from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.section import Section
@@ -36,7 +38,38 @@ def _one_of(names: tuple[str, ...]) -> tuple[BeforeValidator, WithJsonSchema]:
 SWAPS = (NO_SWAP, *swap_names())
 SwapName = Annotated[str, *_one_of(SWAPS)]
 PolicyName = Annotated[str, *_one_of(policy_names("memory"))]
+ReclaimName = Annotated[str, *_one_of((*policy_names("reclaim"), NO_RECLAIM))]
 AgeingName = Annotated[str, *_one_of(policy_names("ageing"))]
+
+
+class Reclaim(Section):
+    """[host.memory.reclaim]: a thread of the host that scans [vm] by the clock and pages out what is idle."""
+
+    policy: ReclaimName = Field(
+        default="idle",
+        description="what finds idle pages: see [ageing policies](#ageing-policies); none: all pages stay, to compare with",
+    )
+    age: Duration = Field(default=10_000_000_000, gt=0, description="pages that are idle for as long are paged out")
+    scan: Duration | None = Field(
+        default=None, gt=0, description="from scan to scan, of which `age` is a multiple; `age` without it", examples=["1s"]
+    )
+    warm_up: Duration = Field(
+        default=0, description="`hostsim reclaim` measures from then to the end of the run; moves nothing of a run"
+    )
+
+    @property
+    def scan_ns(self) -> int:
+        """From scan to scan."""
+        return self.scan or self.age
+
+    @property
+    def pages_out(self) -> bool:
+        """Whether any page is taken."""
+        return self.policy != NO_RECLAIM
+
+    def spec(self) -> ReclaimSpec:
+        """What the machine is given."""
+        return ReclaimSpec(self.policy, self.age // self.scan_ns, self.scan_ns, self.warm_up)
 
 
 class HostMemory(Section):
@@ -55,6 +88,12 @@ class HostMemory(Section):
     async_page_faults: Flag = Field(
         default=False, description="a task that waits for swap sleeps, and its vCPU does what else it has to do"
     )
+    reclaim: Reclaim | None = Field(default=None, description="what is idle goes to swap before memory runs short")
+
+    @property
+    def pages_out(self) -> bool:
+        """Whether pages of [vm] are taken by the clock: its lists are those of [host.memory.reclaim] then."""
+        return self.reclaim is not None and self.reclaim.pages_out
 
 
 class Ageing(Section):

@@ -17,7 +17,7 @@ from hostsim.scenario.guest_schema import Active, Fill, RamBlock, Vm, Workload
 from hostsim.scenario.host_schema import Host, Link, Migration
 from hostsim.scenario.kvm_checks import idle_keys
 from hostsim.scenario.kvm_schema import Mmu
-from hostsim.scenario.memory_checks import idle_host_keys
+from hostsim.scenario.memory_checks import without_idle_host_keys
 from hostsim.scenario.memory_schema import Ageing, HostMemory
 from hostsim.scenario.problems import problems_of, without_duplicates
 from hostsim.scenario.repair import findings_despite
@@ -80,8 +80,7 @@ class Scenario(Section):
         neighbours = [_resolved_vm(vm, dumped) for vm, dumped in both]
         table["host"] |= asdict(self.host.sheet())
         if self.host.memory is not None:
-            idle = idle_host_keys(self.host.memory)
-            table["host"]["memory"] = {k: v for k, v in table["host"]["memory"].items() if k not in idle}
+            table["host"]["memory"] = without_idle_host_keys(self.host.memory, table["host"]["memory"])
         if self.ageing is not None and self.ageing.policy != "scan":
             del table["ageing"]["call_pages"]
         return table | ({"neighbour": neighbours} if neighbours else {})

@@ -31,7 +31,10 @@ def _lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
     for key, value in inner.items():
         full = f"{name}.{key}" if name else key
         for one in [value] if isinstance(value, Mapping) else value:
-            yield from ("", f"[{full}]" if isinstance(value, Mapping) else f"[[{full}]]", *_lines(one, full))
+            lines = list(_lines(one, full))
+            heading = f"[{full}]" if isinstance(value, Mapping) else f"[[{full}]]"
+            # A table of nothing but tables needs no heading.
+            yield from lines if isinstance(value, Mapping) and lines[:1] == [""] else ("", heading, *lines)
 
 
 def _is_array_of_tables(value: Any) -> bool:

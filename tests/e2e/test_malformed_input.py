@@ -254,14 +254,12 @@ def command(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Callable[
     from hostsim.cli.main import main
     from hostsim.measure.calibrate import calibration
     from hostsim.measure.selftest import access_tracking_perf_test, dirty_log_perf_test
-    from hostsim.study.reclaim import outcome as reclaim
     from hostsim.study.rmap_debate import debate
 
     for home, name in (
         (hostsim.simulation, "run"),
         (hostsim.cli.run_plan, "run_what_is_left"),
         (hostsim.cli.warm_up_cmd, "prepare"),
-        (reclaim, "run_reclaim"),
         (debate, "run_claims"),
         (calibration, "calibrate"),
         (validation, "run_suites"),

@@ -127,7 +127,8 @@ def test_kernels_stand_for_their_eras_in_lists(text: str, names: str) -> None:
 def test_every_command_takes_a_kernel_for_its_era() -> None:
     aged = age_plan(AgeOptions(era="6.1,6.15", policy="idle"))
     assert [mmu.era for row in range(2) if (mmu := aged.scenario(row).vm.mmu) is not None] == ["E4", "E6"]
-    assert {case.mmu.era for case in reclaim_plan(ReclaimOptions(era="6.1")).cases} == {"E4"}
+    reclaimed = reclaim_plan(ReclaimOptions(era="6.1"))
+    assert {mmu.era for run in reclaimed.plan.runs if (mmu := run.scenario.vm.mmu) is not None} == {"E4"}
     assert asked_for(Options(era="5.15.3")).spec == asked_for(Options(era="E3")).spec
     assert access_plan(AccessOptions(era="6.14")).mmu.era == "E5"
 

@@ -9,6 +9,7 @@ import pytest
 from hostsim.core.errors import InputError
 from hostsim.memory.frames import kept_at_start
 from hostsim.memory.policies.registry import POLICIES
+from hostsim.memory.spec import ReclaimSpec
 from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario import Scenario, reference
 from hostsim.scenario.build import build
@@ -24,6 +25,11 @@ def scenario(vm: dict[str, Any] | None = None, **tables: Any) -> Scenario:
 
 def memory(**keys: Any) -> dict[str, Any]:
     return {"memory": {"size": "4MiB"} | keys}
+
+
+def reclaim(keys: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """[host] with [host.memory.reclaim] of ``keys``; more: of [host.memory]."""
+    return memory(**{"size": "16MiB", **more, "reclaim": keys or {}})
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
@@ -74,6 +80,55 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
             {"pattern": "uniform", "write_rate": "1/s", "vcpus": [2]}]}]},
         r"neighbour\[1\]\.workload\[0\]\.vcpus: got vCPU 2, wanted vCPUs from 0 to 1 \(neighbour\[1\]\.vcpus = 2\)",
     ),
+    "reclaim without a host": (
+        {}, {"host": {"memory": {"reclaim": {}}}},
+        r"host\.memory\.size: got nothing, wanted a value.*example: size = \"8GiB\"",
+    ),
+    "reclaim without KVM": (
+        {"dirty_tracking": "tcg"}, {"host": reclaim()}, r"host\.memory: got a table with dirty_tracking = 'tcg'",
+    ),
+    "reclaim beside a neighbour": (
+        {}, {"host": reclaim(), "neighbour": [{"memory": "1MiB"}]},
+        r"host\.memory\.reclaim: got a table with \[\[neighbour\]\], wanted no \[\[neighbour\]\]",
+    ),
+    "a policy that pages nothing out": (
+        {}, {"host": reclaim({"policy": "two-list"})},
+        r"host\.memory\.reclaim\.policy: got 'two-list', wanted one of idle, .*none; example: policy = \"idle\"",
+    ),
+    "reclaim from pinned pages": (
+        {"mmu": PINNED}, {"host": reclaim()}, r"vm\.mmu\.index: got 'book3s-pr' with \[host\.memory\] and era E0, wanted",
+    ),
+    "reclaim to no swap": (
+        {}, {"host": reclaim(swap="none")},
+        r"host\.memory\.swap: got 'none' with \[host\.memory\.reclaim\], wanted a device",
+    ),
+    "lists beside those of reclaim": (
+        {}, {"host": reclaim(policy="mglru")},
+        r"host\.memory\.policy: got a key without meaning here, wanted no such key with \[host\.memory\.reclaim\]",
+    ),
+    "two clocks": ({}, {"host": reclaim(proactive="1s")}, r"host\.memory\.proactive: got a key without meaning here"),
+    "an age of no reclaim": (
+        {}, {"host": reclaim({"policy": "none", "age": "1s"})},
+        r"host\.memory\.reclaim\.age: got a key without meaning here, wanted only with a policy that pages out",
+    ),
+    "an age between scans": (
+        {}, {"host": reclaim({"age": "3s", "scan": "2s"})},
+        r"host\.memory\.reclaim\.age: got 3s, wanted a multiple of the time from scan to scan, 2s.*example: age = \"2s\"",
+    ),
+    "an age of too many scans": (
+        {}, {"host": reclaim({"age": "11s", "scan": "1ms"})}, r"reclaim\.age: got 11s, .*at most 10000",
+    ),
+    "nothing is measured": (
+        {}, {"host": reclaim({"warm_up": "10s"}), "duration": "10s"},
+        r"host\.memory\.reclaim\.warm_up: got 10s, wanted a warm-up that ends before the run does \(10s\)",
+    ),
+    "reclaim where memory runs short": (
+        {}, {"host": reclaim(size="8MiB")}, r"host\.memory\.size: got 8MiB with .*wanted frames for all of vm\.memory and",
+    ),
+    "reclaim under a limit": (
+        {"memory_limit": "4MiB"}, {"host": reclaim()},
+        r"vm\.memory_limit: got 4MiB with \[host\.memory\.reclaim\], wanted no limit",
+    ),
     "D bits without A bits": (
         {"mmu": {"write_tracking": "d-bit", "a_bits": False}}, {}, r"vm\.mmu\.a_bits: got false with 'd-bit', wanted true",
     ),
@@ -111,6 +166,8 @@ FULL: tuple[dict[str, Any], ...] = (
     {"host": memory(policy="mglru", page_cluster=0, proactive="1s", async_page_faults=True), "neighbour": [NEIGHBOUR] * 2},
     {"vm": {**KVM, "mmu": {"a_bits": False, "era": "E2"}, "memory_limit": "2MiB"}, "host": memory(),
      "neighbour": [NEIGHBOUR]},
+    {"host": reclaim({"policy": "damon", "age": "4s", "scan": "2s", "warm_up": "1s"}), "ageing": {"policy": "idle"}},
+    {"host": reclaim({"policy": "none", "warm_up": "1s"}, policy="mglru")},
 )
 
 
@@ -139,6 +196,12 @@ def test_what_is_built_is_what_is_written() -> None:
     assert (spec.memory.proactive_ns, spec.memory.async_pf, spec.memory.swap_pages) == (1_000_000_000, True, 4 << 20)
     limited = build(Scenario.model_validate({**FULL[4]}))
     assert (limited.limit_pages, limited.mmu.a_bits) == (512, False)
+    reclaimed, compared = (build(Scenario.model_validate({"vm": KVM, **FULL[i]})).memory for i in (5, 6))
+    assert reclaimed is not None
+    assert reclaimed.reclaim == ReclaimSpec("damon", 2, 2_000_000_000, 1_000_000_000)
+    assert compared is not None
+    assert compared.reclaim is not None
+    assert (compared.policy, compared.reclaim.policy, compared.reclaim.warm_up_ns) == ("mglru", "none", 1_000_000_000)
     aged = build(Scenario.model_validate({"vm": KVM, **FULL[2]}))
     assert aged.ageing is not None
     assert (aged.ageing.call_pages, aged.ageing.flush, aged.ageing.period_ns) == (64, True, 1_000_000_000)
@@ -150,6 +213,20 @@ def test_the_schema_knows_every_policy_and_device() -> None:
     assert all(f"{name}" in text for name in (*SWAPS, *POLICIES))
     assert "`[[neighbour]]`" in text
     assert text.count("## `[vm.mmu]`") == 1
+
+
+def test_reclaim_scans_once_an_age_unless_it_is_told_otherwise() -> None:
+    """All that is wrong with it is told at once, too."""
+    one = scenario(host=reclaim({"age": "3s"}))
+    assert one.resolved()["host"]["memory"]["reclaim"] == {"policy": "idle", "age": "3s", "scan": "3s", "warm_up": "0s"}
+    assert not {"policy", "proactive"} & one.resolved()["host"]["memory"].keys()
+    with pytest.raises(InputError) as caught:
+        scenario(host=reclaim({"policy": "lru", "age": "3s", "scan": "2s"}, proactive="1s"), neighbour=[NEIGHBOUR])
+    assert "host.memory.reclaim.policy" in {problem.key for problem in caught.value.problems}
+    with pytest.raises(InputError) as caught:
+        scenario(host=reclaim({"age": "3s", "scan": "2s"}, proactive="1s"), neighbour=[NEIGHBOUR])
+    told = {problem.key for problem in caught.value.problems}
+    assert told == {"host.memory.reclaim", "host.memory.reclaim.age", "host.memory.proactive"}
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_what_fits_into_memory_is_aged_however_large_the_guest() -> None:
 
 @pytest.mark.usefixtures("four_gib_free")
 def test_reclaim_and_selftests_ask_too() -> None:
-    assert reclaim_plan(ReclaimOptions(memory="16GiB")).cases
+    assert reclaim_plan(ReclaimOptions(memory="16GiB")).scenario(0).vm.memory_pages == 1 << 22
     with pytest.raises(InputError, match=r"--memory: got 1TiB, whose simulation takes .*, wanted at most the 4GiB"):
         reclaim_plan(ReclaimOptions(memory="1TiB"))
     assert asked_for(Options(vcpus=4, size="64G"))

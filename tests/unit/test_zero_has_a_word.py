@@ -26,7 +26,7 @@ IS_NONE = {
     "[migration].start", "[migration].downtime_limit", "[link].latency", "[link].socket_buffer",
     "[host].first_copy_ns", "[host].zero_page_ns", "[host].setup_ns", "[host].vm_stop_ns", "[host].switchover_ns",
     "[host].sleep_overshoot_ns", "[host].throttle_overshoot_ns", "[host].device_state_bytes",
-    "[host.memory].page_cluster", "top level.seed",
+    "[host.memory].page_cluster", "[host.memory.reclaim].warm_up", "top level.seed",
 }  # fmt: skip
 """Keys whose 0 is a true zero. A key that is new stands here, or refuses 0."""
 NEEDED = {"[[vm.workload]].stride", "[[vm.workload]].hot_size"}
@@ -144,4 +144,4 @@ def test_an_option_of_nothing_is_refused(command: str, option: str, zero: str) -
 
 
 def test_unlimited_is_a_word_of_options_too() -> None:
-    assert reclaim_plan(ReclaimOptions(bandwidth="unlimited")).cases[0].bandwidth == 0
+    assert reclaim_plan(ReclaimOptions(bandwidth="unlimited", during_migration=True)).scenario(-1).link.bandwidth == 0

@@ -14,9 +14,13 @@ from typing import Any, Literal
 from hostsim.costs.era import load_era, unknown_name
 
 Use = Literal["ageing", "age", "memory", "reclaim"]
-"""[ageing].policy, ``hostsim age --policy``, [host.memory].policy, ``hostsim reclaim --policy``."""
+"""[ageing].policy, ``hostsim age --policy``, [host.memory].policy, [host.memory.reclaim].policy.
+
+``hostsim reclaim --policy`` is the last one.
+"""
 USES: dict[Use, str] = {
-    "ageing": "`[ageing]`", "age": "`hostsim age`", "memory": "`[host.memory]`", "reclaim": "`hostsim reclaim`",
+    "ageing": "`[ageing]`", "age": "`hostsim age`", "memory": "`[host.memory]`",
+    "reclaim": "`[host.memory.reclaim]`, `hostsim reclaim`",
 }  # fmt: skip
 SAMPLES_A_PERIOD = 20
 """DAMON's aggregation interval over its sampling interval: 100 ms over 5 ms (mm/damon/sysfs.c, defaults)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from hostsim.kvm.spec import INDEXES
 from hostsim.memory.policies.registry import policy_names
 from hostsim.scenario.footprint import footprint_bytes
 from hostsim.scenario.guest_schema import MEMORY_MIN_BYTES
-from hostsim.scenario.load import costs_problems
 from hostsim.scenario.schema import Scenario
 from hostsim.study.ageing.guest import UNDER, AgedGuest, Load
 from hostsim.study.ageing.measure import AGED_RUN
 from hostsim.study.ageing.options import FAULTING_PERIOD, PERIOD, AgeOptions
 from hostsim.study.compare.axes import Axis
-from hostsim.study.compare.plan import Plan, Request, Run, plan_of
+from hostsim.study.compare.plan import Request, plan_of
 from hostsim.study.option_text import (
     VCPUS_MAX,
     listed,
@@ -34,6 +33,7 @@ from hostsim.study.option_text import (
     run_problems,
     whole_numbers,
 )
+from hostsim.study.preset import PairedPlan, command_of, scenarios_of
 from hostsim.study.sizing import size_problems
 
 SIZE_MAX = 64 << 40
@@ -48,31 +48,8 @@ AXES = ("under", "era", "notifier", "index", "load", "vcpus", "policy")
 
 
 @dataclass(frozen=True)
-class AgePlan:
-    """plan: its runs; settings: of each row, every key with its value as text; pairs: of each row, the combinations of the
-    guest that is aged, and of the guest that is not.
-    """
-
-    plan: Plan
-    settings: tuple[dict[str, str], ...]
-    pairs: tuple[tuple[int, int], ...]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds of each row."""
-        return self.plan.seeds
-
-    def runs_of(self, combination: int) -> tuple[Run, ...]:
-        """The runs of a combination, seed by seed."""
-        return self.plan.runs[combination * len(self.seeds) : (combination + 1) * len(self.seeds)]
-
-    def scenario(self, row: int) -> Scenario:
-        """The scenario that row ``row`` runs with the first seed."""
-        return self.runs_of(self.pairs[row][0])[0].scenario
-
-    def varied(self) -> list[str]:
-        """Keys with more than one value."""
-        return [key for key in self.settings[0] if len({setting[key] for setting in self.settings}) > 1]
+class AgePlan(PairedPlan):
+    """Runs of each row: the guest that is aged, and the guest that is not."""
 
 
 def age_plan(options: AgeOptions) -> AgePlan:
@@ -92,7 +69,7 @@ def age_plan(options: AgeOptions) -> AgePlan:
             pairs.append((len(labels), plain))
             labels.append((*values, policy))
             settings.append(dict(zip(AXES, labels[-1], strict=True)))
-    scenarios = _scenarios([age_table(options, dict(zip(AXES, label, strict=True))) for label in labels])
+    scenarios = scenarios_of([age_table(options, dict(zip(AXES, label, strict=True))) for label in labels], OPTION_OF)
     _check_size(options, scenarios)
     return AgePlan(plan_of(_request(options), labels, scenarios), tuple(settings), tuple(pairs))
 
@@ -122,31 +99,10 @@ def age_table(options: AgeOptions, setting: Mapping[str, str]) -> dict[str, Any]
 def _request(options: AgeOptions) -> Request:
     """axes: their labels are those of settings; the command replays a row with the options that do not vary."""
     axes = tuple(Axis(axis, tuple(listed(getattr(options, axis))), tuple(listed(getattr(options, axis)))) for axis in AXES)
-    command = ["hostsim", "age"]
-    for one in fields(options):
-        value = getattr(options, one.name)
-        if one.name not in (*AXES, "seed", "reps", "max_runs") and value != one.default:
-            flag = one.name.replace("_", "-")
-            command += [f"--no-{flag}"] if value is False else [f"--{flag}", str(value)]
+    command = command_of("age", options, (*AXES, "seed", "reps", "max_runs"))
     return Request(
-        Path(), axes, n_seeds=options.reps, max_runs=options.max_runs, name="age", measure=AGED_RUN, command=tuple(command)
+        Path(), axes, n_seeds=options.reps, max_runs=options.max_runs, name="age", measure=AGED_RUN, command=command
     )
-
-
-def _scenarios(tables: Sequence[dict[str, Any]]) -> list[Scenario]:
-    """InputError with each conflict of an era, a machine and an index, once."""
-    scenarios, told = [], set()
-    for table in tables:
-        try:
-            scenario = Scenario.model_validate(table).in_folder(Path())
-            problems = costs_problems(scenario)
-            scenarios.append(scenario)
-        except InputError as error:
-            problems = error.problems
-        told |= {replace(p, file=OPTION_OF[p.key], key="", example="") if p.key in OPTION_OF else p for p in problems}
-    if told:
-        raise InputError(sorted(told, key=str))
-    return scenarios
 
 
 def _check_size(options: AgeOptions, scenarios: Sequence[Scenario]) -> None:

@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from hostsim.core.latency import Latencies
 from hostsim.core.units import bytes_words, number_words
+from hostsim.scenario.schema import Scenario
 from hostsim.study.reclaim.budget import Limit
-from hostsim.study.reclaim.case import ReclaimCase
+from hostsim.study.reclaim.measure import FIGURES, OF_MIGRATIONS, reclaim_figures
 from hostsim.study.reclaim.preset import ReclaimPlan
-from hostsim.study.reclaim.trial import ReclaimTrial, reclaim_trial
-from hostsim.study.sizing import reclaim_bytes
 from hostsim.study.study_row import StudyRow, latencies_of, spreads_of
-from hostsim.study.trials import Show, run_trials
 
 
 @dataclass(frozen=True)
-class ReclaimRow(StudyRow[ReclaimCase]):
-    """Figures of one age, device and policy; n_completed: migrations that completed."""
+class ReclaimRow(StudyRow[Scenario]):
+    """Figures of one age, device and policy.
+
+    case: the scenario of the guest with reclaim.
+    n_completed: migrations that completed.
+    """
 
     n_completed: int
 
+    @property
+    def migrates(self) -> bool:
+        """Whether a migration runs meanwhile."""
+        return self.case.migration is not None
 
-def run_reclaim(plan: ReclaimPlan, workers: int | None, show: Show) -> list[ReclaimRow]:
-    """Run all cases with all seeds; workers: moves no result."""
-    found = run_trials(plan.cases, plan.seeds, reclaim_trial, workers, show, max(map(reclaim_bytes, plan.cases)))
-    return [_row(case, settings, trials) for case, settings, trials in zip(plan.cases, plan.settings, found, strict=True)]
+    @property
+    def age_ns(self) -> int:
+        """Pages that are idle for as long are paged out."""
+        assert self.case.host.memory is not None, "a row has reclaim"
+        assert self.case.host.memory.reclaim is not None, "a row has reclaim"
+        return self.case.host.memory.reclaim.age
 
 
-def _row(case: ReclaimCase, settings: dict[str, str], trials: Sequence[ReclaimTrial]) -> ReclaimRow:
-    figures = spreads_of([trial.figures for trial in trials], list(trials[0].figures))
-    latencies = latencies_of([trial.latencies for trial in trials])
-    return ReclaimRow(case, settings, figures, latencies, sum(trial.completed is True for trial in trials))
+def reclaim_rows(plan: ReclaimPlan, figures: Mapping[str, Any]) -> list[ReclaimRow]:
+    """A row a case. figures: of each run by its key, as the record has them."""
+    return [_row(plan, number, figures) for number in range(len(plan.pairs))]
+
+
+def _row(plan: ReclaimPlan, number: int, figures: Mapping[str, Any]) -> ReclaimRow:
+    runs, plain = ([figures[run.key] for run in plan.runs_of(which)] for which in plan.pairs[number])
+    trials = [reclaim_figures(mine, other) for mine, other in zip(runs, plain, strict=True)]
+    names = [name for name in (*FIGURES, *OF_MIGRATIONS) if name in trials[0]]
+    latencies = [{what: Latencies.of_state(one) for what, one in mine["latencies"].items()} for mine in runs]
+    completed = sum(bool(mine.get("completed")) for mine in runs)
+    return ReclaimRow(
+        plan.scenario(number), plan.settings[number], spreads_of(trials, names), latencies_of(latencies), completed
+    )
 
 
 def row_verdict(row: ReclaimRow, limits: Sequence[Limit]) -> str:
@@ -43,7 +63,7 @@ def row_verdict(row: ReclaimRow, limits: Sequence[Limit]) -> str:
 def set_point(rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> ReclaimRow | None:
     """The row of the smallest age from which on all ages are within the budget; None if the largest is not."""
     found = None
-    for row in sorted(rows, key=lambda row: -row.case.age_ns):
+    for row in sorted(rows, key=lambda row: -row.age_ns):
         if not all(limit.is_met(row.figures) for limit in limits):
             break
         found = row
@@ -59,7 +79,7 @@ def verdict_lines(rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> list[s
 
 def _group_lines(rows: Sequence[ReclaimRow], swap: str, policy: str, limits: Sequence[Limit]) -> Iterator[str]:
     mine = [row for row in rows if (row.settings["swap"], row.settings["policy"]) == (swap, policy)]
-    alone, meanwhile = ([row for row in mine if row.case.migrates is migrates] for migrates in (False, True))
+    alone, meanwhile = ([row for row in mine if row.migrates is migrates] for migrates in (False, True))
     point = set_point(alone, limits)
     budget = ", ".join(limit.text for limit in limits)
     ages = ", ".join(row.settings["age"] for row in alone)
@@ -70,7 +90,7 @@ def _group_lines(rows: Sequence[ReclaimRow], swap: str, policy: str, limits: Seq
 
 
 def _told(row: ReclaimRow) -> str:
-    gone, whole = row.mean("reclaimed_bytes"), row.case.n_pages * 4096.0
+    gone, whole = row.mean("reclaimed_bytes"), float(row.case.vm.memory)
     share = f"{bytes_words(gone)} of {bytes_words(whole)} ({100 * gone / whole:.0f} %)"
     rate, p99_us, slower = row.mean("refaults_per_s"), row.mean("stall_p99_ns") / 1e3, row.mean("slowdown_percent")
     cost = (
@@ -84,11 +104,11 @@ def _with_migration(point: ReclaimRow | None, rows: Sequence[ReclaimRow], limits
     safe = set_point(rows, limits)
     if safe is None:
         kept = "no age keeps within the budget"
-    elif point is not None and safe.case.age_ns == point.case.age_ns:
+    elif point is not None and safe.age_ns == point.age_ns:
         kept = f"{safe.settings['age']} still keeps within the budget"
     else:
         kept = f"pages have to be idle for {safe.settings['age']} to keep within the budget"
-    told = safe or (next((row for row in rows if row.case.age_ns == point.case.age_ns), rows[-1]) if point else rows[-1])
+    told = safe or (next((row for row in rows if row.age_ns == point.age_ns), rows[-1]) if point else rows[-1])
     return f"{kept}; {_migration(told)}"
 
 
