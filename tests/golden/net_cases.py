@@ -108,6 +108,13 @@ def _pressed(**memory: Any) -> Table:
     return {"seed": 5, "duration": "1200ms", "vm": vm, "host": host, "neighbour": [neighbour]}
 
 
+def _reclaimed(policy: str) -> Table:
+    """One VM whose idle pages go by the clock."""
+    table = _pressed(size="48MiB", reclaim={"policy": policy, "age": "200ms", "scan": "100ms", "warm_up": "150ms"})
+    del table["neighbour"]
+    return table
+
+
 def _memory() -> Iterator[tuple[str, Table]]:
     moved = {"migration": {"bandwidth": "32MiB/s", "start": "200ms"}, "duration": "6s"}
     for swap in swap_names():
@@ -119,6 +126,9 @@ def _memory() -> Iterator[tuple[str, Table]]:
     yield "memory proactive", _pressed(size="32MiB", proactive="200ms")
     yield "memory async faults", _pressed(async_page_faults=True)
     yield "memory one page at a time", _pressed(page_cluster=0)
+    for policy in policy_names("reclaim"):
+        yield f"memory reclaim {policy}", _reclaimed(policy)
+    yield "memory reclaim migrated", _reclaimed("idle") | moved
     limited = _pressed(size="64MiB")
     limited["vm"]["memory_limit"] = "12MiB"
     yield "memory limit of a group", limited

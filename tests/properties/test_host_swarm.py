@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from hostsim.machine.machine import Machine
+from hostsim.memory.policies.registry import policy_names
 from hostsim.scenario.build import build
 from tests.swarm import drive
 from tests.swarm.configs import drawn_scenario
@@ -48,7 +49,9 @@ def test_the_draws_cover_what_there_is() -> None:
     tables = [drawn_scenario(seed).resolved() for seed in range(200)]
     memories = [table["host"]["memory"] for table in tables if "memory" in table["host"]]
     assert {memory["swap"] for memory in memories} >= {"none", "nvme", "sata-ssd", "hdd", "zram"}
-    assert {memory["policy"] for memory in memories} >= {"two-list", "two-list-before-5.9", "mglru"}
+    assert {memory.get("policy") for memory in memories} >= {"two-list", "two-list-before-5.9", "mglru"}
+    by_the_clock = {memory["reclaim"]["policy"] for memory in memories if "reclaim" in memory}
+    assert by_the_clock == set(policy_names("reclaim"))
     assert {table["vm"]["mmu"]["era"] for table in tables} >= {"E0", "E2", "E4", "E6"}
     assert {len(table.get("neighbour", [])) for table in tables} == {0, 1, 2}
     assert {"migration" in table for table in tables} == {"ageing" in table for table in tables} == {True, False}

@@ -40,7 +40,20 @@ def _table(draw: Draw, seed: int) -> dict[str, Any]:
     table["host"] = host | ({"memory": _memory(draw, vms)} if draw.random() < 0.9 else {})
     if "memory" not in table["host"] and "ageing" not in table:
         table["vm"]["mmu"] |= {"write_tracking": "write-protect", "index": _one(draw, INDEXES)}
+    if "memory" in table["host"] and len(vms) == 1 and draw.random() < 0.4:
+        table["host"]["memory"] = _reclaimed(draw, table["host"]["memory"])
+        vms[0].pop("memory_limit", None)
     return table
+
+
+def _reclaimed(draw: Draw, memory: dict[str, Any]) -> dict[str, Any]:
+    """A host of one VM that has frames for all of it, and pages out by the clock."""
+    scan_us, scans = int(draw.choice([200, 1000, 3000])), int(draw.integers(1, 4))
+    swap = _one(draw, swap_names()) if memory["swap"] == "none" else memory["swap"]
+    reclaim = {"policy": _one(draw, policy_names("reclaim")), "age": f"{scan_us * scans}us", "scan": f"{scan_us}us",
+               "warm_up": _one(draw, ("0s", "3ms"))}  # fmt: skip
+    kept = {key: value for key, value in memory.items() if key not in ("policy", "proactive")}
+    return {**kept, "size": "8MiB", "swap": swap, "swap_size": "4MiB", "reclaim": reclaim}
 
 
 def _memory(draw: Draw, vms: list[dict[str, Any]]) -> dict[str, Any]:
