@@ -12,6 +12,7 @@ import numpy as np
 from hostsim.cli.calibrate_cmd import _table as calibration_table
 from hostsim.cli.scenarios_cmd import scenarios_table
 from hostsim.core.latency import Latencies
+from hostsim.measure.kvm.chain_costs import COLUMNS as CHAIN_COLUMNS
 from hostsim.measure.selftest.access_lines import PHASE_COLUMNS as ACCESS_COLUMNS
 from hostsim.measure.selftest.lines import PHASE_COLUMNS
 from hostsim.report.age_report import age_table
@@ -145,6 +146,7 @@ def _of_tools() -> Iterator[Grid]:
     for columns in (PHASE_COLUMNS, ACCESS_COLUMNS):
         row = {column.name: "Mark memory idle (page_idle)" if column.key else 123_456_789 for column in columns}
         yield plain_table(Table.of_dicts("phases", columns, [row]))
+    yield plain_table(Table.of("sptes", CHAIN_COLUMNS, [("enable", 16, 123_456.78, 123_456.78, 123_456.78)]))
     how = "measured 2024-05-06: median of 31 repetitions of 4 MiB each, pinned to one core"
     number = SimpleNamespace(name="tlb_flush_remote_ns", value=123.456789012, spread=0.123, source=how)
     yield calibration_table(SimpleNamespace(numbers=[number], date="measured 2024-05-06"))  # type: ignore[arg-type]
