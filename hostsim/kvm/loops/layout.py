@@ -147,7 +147,7 @@ class Stream(Record):
     next_work_ns: int  # work time of the candidate; NEVER: there is none
     index: int  # number of the first touch or write not yet made
     found_index: int  # number of the candidate
-    page: int  # gfn of the candidate; -1: drawn when it comes up
+    page: int  # gfn of the candidate; -1: the loop draws it at next_work_ns
     draws: int
     drawn_weight: int  # armed weight when the candidate was drawn
     offset_ns: int  # lateness of its writes among those of its class
@@ -195,7 +195,7 @@ class Waiter(Record):
     lock_mode: int
     asked_ns: int
     state: int  # of a host process
-    is_watched: int  # the host process is told when another one is queued behind it
+    is_watched: int  # 1: the loop reports to the host process that another waiter queued behind it
 
 
 class Costs(Record):

@@ -30,7 +30,7 @@ from hostsim.spte_index.spte import Sptes
 
 @inlined
 def tell_host(k: Kvm, now_ns: int, what: int, who: int) -> None:
-    """An event for the host comes up."""
+    """Queue an event that the host has to handle."""
     due = k.due[k.state.n_due]
     due.ns, due.what, due.who = now_ns, what, who
     k.state.n_due += 1
