@@ -31,7 +31,7 @@ def kept_rows() -> list[dict[str, Any]]:
 
 def draw_phases(axes: Any) -> None:
     """Real across, simulated up, ns of one page, access or entry."""
-    rows = [row for row in kept_rows() if row["quantity"] == "ns of one"]
+    rows = [row for row in kept_rows() if row["quantity"] == "ns a page or entry"]
     for phase, (colour, marker) in LOOKS.items():
         mine = [row for row in rows if row["id"].rpartition("/")[2].rstrip("12") == phase]
         for scored, face in ((True, colour), (False, "white")):

@@ -95,7 +95,7 @@ def _measured(phase: Mapping[str, Any]) -> Measured:
 def _time_row(where: str, name: str, real: Measured, took_ns: int, n: int) -> Row:
     """Within the tolerance, or between the least and the most of the repeats; n: as Measured.n, of the simulation."""
     got = took_ns / n
-    row = relative(SUITE, f"log/{where}/{name}", "ns of one", real.ns_per, round(got, 3), TOLERANCE)
+    row = relative(SUITE, f"log/{where}/{name}", "ns a page or entry", real.ns_per, round(got, 3), TOLERANCE)
     inside = real.least <= got <= real.most
     row = replace(row, passed=row.passed or inside, note=f"share; measured {real.least:g} to {real.most:g}")
     if f"log {where}/{name}" in load_costs(SHEET).fitted_on():
