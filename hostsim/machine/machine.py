@@ -27,9 +27,10 @@ from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
 from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
 from hostsim.memory.spec import HostMemorySpec
+from hostsim.qemu import thread
 from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.migration import Migration
 from hostsim.qemu.parameters import MigrationParameters
-from hostsim.qemu.thread import Migration
 
 Progress = Callable[[int, dict[str, Any]], None]
 PROGRESS_PERIOD_NS = 100_000_000
@@ -207,6 +208,7 @@ class Machine:
         migration = Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
         if self.monitor is not None:
             migration.recorder.on_cut = self.monitor.cut
+        thread.start(migration)
         return migration
 
     def _report(self, progress: Progress) -> Generator[simpy.Event, Any, None]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.machine.machine import Machine
+from hostsim.qemu.migration import Migration
 from hostsim.qemu.state import Counters
-from hostsim.qemu.thread import Migration
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.rounds import ROUNDS, rounds_of

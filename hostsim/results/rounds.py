@@ -9,8 +9,8 @@ from hostsim.core.constants import NS_PER_S
 from hostsim.results.columns import FLOAT, INT, Column, Columns
 
 if TYPE_CHECKING:
+    from hostsim.qemu.migration import Migration
     from hostsim.qemu.recorder import SyncPoint
-    from hostsim.qemu.thread import Migration
 
 
 class RoundEnd(NamedTuple):

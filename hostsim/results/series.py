@@ -11,8 +11,8 @@ from hostsim.core.constants import NS_PER_S
 from hostsim.results.columns import FLOAT, INT, STR, Column, Columns
 
 if TYPE_CHECKING:
+    from hostsim.qemu.migration import Migration
     from hostsim.qemu.recorder import Sample
-    from hostsim.qemu.thread import Migration
 
 
 class Moment(NamedTuple):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostsim.machine.machine import Machine
-from hostsim.qemu.thread import Migration
+from hostsim.qemu.migration import Migration
 from tests.twins.configs import RANDOM, SWEPT, drawn_spec
 
 seeds = st.integers(0, 1 << 30)

@@ -1,0 +1,64 @@
+"""migration_bitmap_sync: harvest the log, then evaluate rates and the throttle once a second (migration/ram.c)."""
+
+from __future__ import annotations
+
+from hostsim.core.constants import PAGE_BYTES
+from hostsim.qemu import auto_converge
+from hostsim.qemu.migration import Migration, Step
+from hostsim.qemu.recorder import SyncPoint
+
+RATE_PERIOD_MS = 1000
+"""Rates and throttle are evaluated at syncs more than this apart (ram.c::migration_bitmap_sync)."""
+
+
+def bitmap_sync(migration: Migration) -> Step:
+    """Harvest, count the newly dirty pages, evaluate rates and throttle once a second. Takes the tracker's host time."""
+    m, ram = migration.state, migration.ram
+    m.dirty_sync_count += 1
+    m.time_last_bitmap_sync_ms = m.time_last_bitmap_sync_ms or migration.now_ms
+    migration.recorder.trace("migration_bitmap_sync_start", t_ns=migration.env.now_ns)
+    found = yield from migration.tracker.sync(ram.bmap)
+    ram.add_dirty(found.newly_dirty_pages)
+    ram.check_bitmap()
+    m.num_dirty_pages_period += found.newly_dirty_pages
+    m.remaining_at_sync_bytes = ram.remaining_bytes
+    t_ns = migration.env.now_ns
+    if found.waits_for_vcpus:
+        yield from migration.vm.run_on_cpus()
+    if migration.now_ms > m.time_last_bitmap_sync_ms + RATE_PERIOD_MS:
+        _evaluate_period(migration)
+    _record_sync(migration, t_ns, found.newly_dirty_pages, found.dirtied_pages)
+
+
+def _evaluate_period(migration: Migration) -> None:
+    m = migration.state
+    dirty_bytes = m.num_dirty_pages_period * PAGE_BYTES
+    xfer_bytes = migration.transferred_bytes - m.bytes_xfer_prev
+    if migration.active:
+        _trigger_throttle(migration, dirty_bytes, xfer_bytes)
+    m.dirty_pages_rate = m.num_dirty_pages_period * 1000 // (migration.now_ms - m.time_last_bitmap_sync_ms)
+    m.time_last_bitmap_sync_ms = migration.now_ms
+    m.num_dirty_pages_period = 0
+    m.bytes_xfer_prev = migration.transferred_bytes
+
+
+def _trigger_throttle(migration: Migration, dirty_bytes: int, xfer_bytes: int) -> None:
+    """migration_trigger_throttle: a mechanism that holds the guest back takes a step at every second period too dirty."""
+    m, p = migration.state, migration.parameters
+    if not p.auto_converge or not auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
+        return
+    migration.cut()
+    migration.throttle.set(auto_converge.next_percent(migration.throttle.percent, p, dirty_bytes, xfer_bytes))
+    migration.recorder.mark(migration.env.now_ns, "migration_throttle", migration.throttle.percent)
+
+
+def _record_sync(migration: Migration, t_ns: int, newly_dirty_pages: int, dirtied_pages: int) -> None:
+    m, ram = migration.state, migration.ram
+    migration.recorder.sync(
+        SyncPoint(
+            m.dirty_sync_count, t_ns, m.remaining_at_sync_bytes, newly_dirty_pages, dirtied_pages, ram.normal_pages,
+            ram.zero_pages, migration.transferred_bytes, m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000,
+            m.threshold_bytes, migration.throttle.percent,
+        ),
+        migration.vm.tally(),
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""A migration: its parts, its counters, its changes of state (migration/migration.h::MigrationState and what hangs on it).
+
+The steps of the migration thread are functions over this object: hostsim.qemu.thread (the loop), hostsim.qemu.bitmap_sync,
+hostsim.qemu.switchover, hostsim.qemu.cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+
+from hostsim.core.clock import Clock
+from hostsim.core.constants import NS_PER_MS
+from hostsim.core.dirty_tracker import DirtyTracker
+from hostsim.core.knobs import Knobs
+from hostsim.costs.host_sheet import HostSheet
+from hostsim.guest.vm import VmBase
+from hostsim.qemu import window
+from hostsim.qemu.cpu_throttle import CpuThrottle
+from hostsim.qemu.link import Link, LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.ram import RamState
+from hostsim.qemu.recorder import Recorder, Sample
+from hostsim.qemu.state import Counters, MigrationState
+
+Step = Generator[simpy.Event, Any, None]
+
+
+class Migration:
+    """One outgoing migration; the event ``done`` fires when the migration has ended, in any way."""
+
+    def __init__(
+        self,
+        env: Clock,
+        vm: VmBase,
+        tracker: DirtyTracker,
+        parameters: MigrationParameters,
+        link: LinkSpec,
+        sheet: HostSheet,
+        knobs: Knobs,
+        log_capacity: int = 0,
+    ) -> None:
+        """``log_capacity``: page sends to keep (tests), 0: none."""
+        self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
+        self.env, self.vm, self.tracker, self.sheet = env, vm, tracker, sheet
+        self.ram = RamState(env, vm, tracker, sheet, link, knobs, log_capacity)
+        self.link = Link(env, link, self.ram.send_state)
+        self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
+        self.behaviour = parameters.behaviour
+        self.done: simpy.Event = env.event()
+
+    @property
+    def now_ms(self) -> int:
+        """qemu_clock_get_ms: whole milliseconds."""
+        return int(self.env.now_ns) // NS_PER_MS
+
+    @property
+    def active(self) -> bool:
+        """Whether the guest runs and the thread sends pages in rounds (migration_is_active, before the switchover)."""
+        return self.state.status == "active" and not self.state.switching_over
+
+    @property
+    def transferred_bytes(self) -> int:
+        """ram.transferred: the RAM stream (7.2), or all bytes (10.x)."""
+        if self.behaviour.counts_all_bytes:
+            return window.total_bytes(self.state, self.ram)
+        return self.ram.sent_bytes
+
+    def counters(self) -> Counters:
+        """query-migrate now."""
+        m, ram = self.state, self.ram
+        ended = m.status == "completed"
+        total = m.total_time_ms or self.now_ms - m.start_ns // NS_PER_MS
+        before_stop = m.precopy_bytes if m.switching_over else ram.sent_bytes
+        return Counters(
+            m.status, total, m.setup_time_ms, m.downtime_ms, m.expected_downtime_ms, self.throttle.percent,
+            self.transferred_bytes, 0 if ended else ram.remaining_bytes, self.vm.memory.n_bytes, ram.zero_pages,
+            ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
+            before_stop, ram.sent_bytes - before_stop,
+        )  # fmt: skip
+
+    def finish(self, status: str) -> None:
+        """End the migration with ``status``: the throttle stops, logging is switched off beside what follows."""
+        self.cut()
+        self.throttle.stop()
+        _in_background(self.env, self.tracker.stop_log())
+        self.state.end_ns = self.env.now_ns
+        self.set_status(status)
+        self.done.succeed()
+
+    def set_status(self, status: str) -> None:
+        """Change the status, as query-migrate shows it (migrate_set_state)."""
+        self.cut()
+        self.state.status = status
+        self.recorder.status(self.env.now_ns, status)
+
+    def cut(self) -> None:
+        """Take a sample between two of the sampler's: from now on the guest runs at another rate."""
+        self.sample()
+        self.recorder.on_cut()
+
+    def sample(self) -> None:
+        """Add the counters of this moment to the series."""
+        m, ram = self.state, self.ram
+        work_ns = self.vm.work_ns()
+        self.recorder.sample(
+            Sample(
+                self.env.now_ns - m.start_ns, m.status, m.dirty_sync_count, ram.remaining_bytes, self.transferred_bytes,
+                m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000, m.threshold_bytes, m.expected_downtime_ms,
+                self.throttle.percent, work_ns, ram.normal_pages + ram.zero_pages,
+            )
+        )  # fmt: skip
+
+
+def _in_background(env: Clock, step: Step) -> None:
+    """Begin ``step`` now and let its rest run beside the caller; a step that takes no time adds no event."""
+    first = next(step, None)
+    if first is not None:
+        env.process(_rest(first, step))
+
+
+def _rest(first: simpy.Event, step: Step) -> Step:
+    yield first
+    yield from step
