@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hostsim.core.constants import NS_PER_MS, PAGE_BYTES
 from hostsim.core.finding import Finding, moved
 from hostsim.core.units import format_bandwidth, format_bytes, format_duration
+from hostsim.qemu import capabilities
+from hostsim.qemu.capabilities import Rule
 from hostsim.scenario.complete import vms_of, workload_name
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Link, Migration
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 BANDWIDTH_MIN_BYTES_PER_S = 4096
 """A page a second; below 10 bytes/s QEMU's quota of a window would be 0, which means no limit."""
 MAIN_BLOCK = "pc.ram"
+OFF = {"multifd_compression": '"none"'}
+"""Values, as a file writes them, that turn a mechanism off; all others are turned off by false."""
 
 
 def cross_findings(scenario: Scenario) -> list[Finding]:
@@ -31,6 +35,7 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
         found.extend(workload_findings(workload, scenario.vm, f"vm.workload[{i}]"))
     if scenario.migration is not None:
         found.extend(_migration(scenario.migration, scenario.duration))
+        found.extend(_capabilities(scenario.migration, scenario.vm))
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
@@ -113,6 +118,36 @@ def _link(link: Link) -> Iterator[Finding]:
         yield _too_slow("link.bandwidth", link.bandwidth)
 
 
+def _capabilities(migration: Migration, vm: Vm) -> Iterator[Finding]:
+    """Capabilities and parameters that QEMU refuses, or that this version of QEMU does not have."""
+    values = dict(migration)
+    for entry in capabilities.absent({name: values[name] for name in migration.model_fields_set}, migration.qemu):
+        wanted = f'qemu = "10.0" or later: {migration.qemu} has no such parameter'
+        got = _written(entry.name, values[entry.name])
+        yield Finding(f"migration.{entry.name}", got, wanted, 'qemu = "10.2"', ("migration.qemu",))
+    values[capabilities.DIRTY_RING] = vm.dirty_tracking == "dirty-ring"
+    for rule in capabilities.refused(values, migration.qemu):
+        yield _refused(rule, values)
+
+
+def _refused(rule: Rule, values: Mapping[str, object]) -> Finding:
+    key = f"migration.{rule.capability}"
+    if rule.other == capabilities.DIRTY_RING:
+        wanted, other = f"vm.dirty_tracking = 'dirty-ring' beside it ({rule.reason})", "vm.dirty_tracking"
+        return Finding(key, "true", wanted, 'dirty_tracking = "dirty-ring" under [vm]', (other,))
+    needed = "true" if rule.needs else OFF.get(rule.other, "false")
+    got = f"true beside {rule.other} = {_written(rule.other, values.get(rule.other))}"
+    wanted = f"{rule.other} = {needed} beside it (QEMU: {rule.reason})"
+    return Finding(key, got, wanted, f"{rule.other} = {needed}", (f"migration.{rule.other}",))
+
+
+def _written(key: str, value: object) -> str:
+    """``value`` as a scenario file writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return format_bandwidth(value) if isinstance(value, int) and key.endswith("bandwidth") else f"'{value}'"
+
+
 def _too_slow(key: str, bandwidth: int) -> Finding:
     wanted = f"at least {format_bandwidth(BANDWIDTH_MIN_BYTES_PER_S)}, or unlimited"
     return Finding(key, format_bandwidth(bandwidth), wanted, 'bandwidth = "10Gbit/s"')
@@ -127,12 +162,6 @@ def _migration(migration: Migration, duration_ns: int) -> Iterator[Finding]:
     if migration.downtime_limit % NS_PER_MS:
         got = format_duration(migration.downtime_limit)
         yield Finding("migration.downtime_limit", got, "whole milliseconds", 'downtime_limit = "300ms"')
-    if migration.avail_switchover_bandwidth and migration.qemu == "7.2":
-        wanted = 'qemu = "10.0" or later: 7.2 has no such parameter'
-        yield Finding(
-            "migration.avail_switchover_bandwidth", format_bandwidth(migration.avail_switchover_bandwidth), wanted,
-            'qemu = "10.2"', ("migration.qemu",),
-        )  # fmt: skip
     if migration.cpu_throttle_initial > migration.max_cpu_throttle:
         wanted = f"at most max_cpu_throttle ({migration.max_cpu_throttle})"
         got, key = str(migration.cpu_throttle_initial), "migration.cpu_throttle_initial"
