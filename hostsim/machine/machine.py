@@ -28,6 +28,7 @@ from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
 from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
 from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu import thread
+from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.parameters import MigrationParameters
@@ -62,6 +63,7 @@ class MachineSpec:
     dirty_tracking: str = "tcg"
     link: LinkSpec = field(default_factory=LinkSpec)
     migration: MigrationParameters | None = None
+    checkpoints: CheckpointSpec | None = None
     mmu: MmuSpec = field(default_factory=MmuSpec)
     """KVM's MMU; this field and the following ones do not apply to ``tcg``."""
     limit_pages: int = NO_LIMIT
@@ -82,6 +84,7 @@ class Machine:
     reclaim: pages of ``vm`` out by the clock; None without a ReclaimSpec or with a policy that keeps all pages.
     window: the time that a study of reclaim measures; None without a ReclaimSpec.
     daemons: one ageing daemon a VM, or empty.
+    checkpoints: of the VM that is migrated; None: the destination runs the VM after the switchover.
     monitor: None without host memory, ageing and neighbours.
     work_done_ns: the time at which the workloads of the VM had done their windows of work; None unless the run waits for it.
     """
@@ -103,6 +106,7 @@ class Machine:
         self.memory = self._memory()
         self.daemons = self._daemons()
         self.monitor = self._monitor()
+        self.checkpoints: Checkpoints | None = None
         self.migration = self._migration(knobs, log_capacity)
         self.work_done_ns: int | None = None
 
@@ -208,6 +212,8 @@ class Machine:
         migration = Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
         if self.monitor is not None:
             migration.recorder.on_cut = self.monitor.cut
+        if spec.checkpoints is not None:
+            self.checkpoints = begin(migration, spec.checkpoints, spec.seed)
         thread.start(migration)
         return migration
 

@@ -6,7 +6,7 @@ hostsim.qemu.switchover, hostsim.qemu.cancel.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import simpy
@@ -50,6 +50,8 @@ class Migration:
         self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
         self.behaviour = parameters.behaviour
         self.done: simpy.Event = env.event()
+        self.handover: Callable[[], Step] | None = None
+        """Takes the stopped VM over once its state has been sent; None: the destination runs it."""
 
     @property
     def now_ms(self) -> int:

@@ -32,6 +32,10 @@ def completion(migration: Migration) -> Step:
     yield from ram.save(0, migration.behaviour.flush_pages, False, lambda: True)
     ram.write(0, migration.sheet.device_state_bytes)
     yield migration.env.timeout(ram.ahead_ns + migration.sheet.switchover_ns)
+    if migration.handover is not None:
+        _check_sent(migration)
+        yield from migration.handover()
+        return
     if migration.parameters.return_path:
         yield from migration.link.answered()
     _complete(migration)
@@ -39,16 +43,16 @@ def completion(migration: Migration) -> Step:
 
 def _complete(migration: Migration) -> None:
     m = migration.state
-    _check_stopped(migration)
-    migration.ram.check_complete()
+    _check_sent(migration)
     m.downtime_ms = migration.now_ms - m.downtime_start_ns // NS_PER_MS
     m.total_time_ms = migration.now_ms - m.start_ns // NS_PER_MS
     m.mbps = window.total_bytes(m, migration.ram) * 8 / max(1, m.total_time_ms - m.setup_time_ms) / 1000
     migration.finish("completed")
 
 
-def _check_stopped(migration: Migration) -> None:
-    """InvariantError if the guest has written after the last sync."""
+def _check_sent(migration: Migration) -> None:
+    """InvariantError unless the destination has the content of each page; the VM has not written after the last sync."""
+    migration.ram.check_complete()
     gfn = migration.tracker.first_unharvested(migration.env.now_ns)
     if gfn >= 0:
         raise InvariantError(f"gfn {gfn}: written after the last sync, on a VM that was to be stopped")

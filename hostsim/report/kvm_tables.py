@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hostsim.report.columns import Grid, Role, shown
-from hostsim.report.tables import ROUND_COLUMNS, ROWS_MAX, rounds_table, some_rows
+from hostsim.report.tables import ROUND_COLUMNS, ROWS_MAX, moment_words, rounds_table, some_rows
+from hostsim.results.checkpoints import CHECKPOINTS
 from hostsim.results.kvm import KVM_ROUNDS
 
 if TYPE_CHECKING:
@@ -13,12 +14,19 @@ if TYPE_CHECKING:
 
 COLUMNS = (*(column for column in ROUND_COLUMNS if column.role is Role.KEY), *shown(KVM_ROUNDS))
 """lock wait, page wait: of the vCPUs; host: of mmu_lock, by threads that harvest."""
+CHECKPOINT_COLUMNS = shown(CHECKPOINTS, paused_ns={"words": moment_words})
 
 
 def migration_tables(migration: MigrationResult) -> list[Grid]:
     """The rounds of a migration, and under KVM the cost of each."""
     rounds = migration.rounds
-    return [rounds_table(rounds)] if migration.kvm is None else [rounds_table(rounds), kvm_table(rounds)]
+    found = [rounds_table(rounds)] if migration.kvm is None else [rounds_table(rounds), kvm_table(rounds)]
+    return found if migration.checkpoints is None else [*found, checkpoints_table(migration.checkpoints.table)]
+
+
+def checkpoints_table(checkpoints: Table, most: int = ROWS_MAX) -> Grid:
+    """At most ``most`` checkpoints."""
+    return some_rows("Checkpoints", CHECKPOINT_COLUMNS, list(checkpoints.rows()), most)
 
 
 def kvm_table(rounds: Table, most: int = ROWS_MAX) -> Grid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -10,18 +10,19 @@ from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.machine.machine import Machine
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.state import Counters
+from hostsim.results.checkpoints import checkpoints_result
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.rounds import ROUNDS, rounds_of
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES, marks_of, moments_of
-from hostsim.results.tables import MigrationResult, Table
+from hostsim.results.tables import MigrationResult, Status, Table
 from hostsim.theory.guest_curve import guest_curve
 
 
 def migration_result(machine: Machine, migration: Migration, profile: str) -> MigrationResult:
     """The result of ``migration``; ``profile`` becomes a fact that the verdict reads."""
     state = migration.state
-    status: Any = state.status if state.status in ("completed", "cancelled") else "active"
+    status = _status(machine, state.status)
     counters = state.last_answer or migration.counters()
     ended = status == "completed"
     kvm = _kvm(machine, migration)
@@ -37,7 +38,14 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
         events=Table.read("events", EVENTS, marks_of(migration)),
         facts=_facts(machine, migration, profile),
         kvm=kvm,
+        checkpoints=checkpoints_result(machine.checkpoints, machine.env.now_ns),
     )
+
+
+def _status(machine: Machine, status: str) -> Status:
+    if machine.checkpoints is not None and machine.checkpoints.began_ns:
+        return "protected" if machine.checkpoints.failover is None else "failed over"
+    return cast("Status", status) if status in ("completed", "cancelled") else "active"
 
 
 def _kvm(machine: Machine, migration: Migration) -> KvmCosts | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hostsim.results.ageing import AGE_MAP, AGEING, PASSES
+from hostsim.results.checkpoints import CHECKPOINTS, PROTECTION
 from hostsim.results.columns import Columns
 from hostsim.results.guest import GUEST
 from hostsim.results.kvm import INDEX, KVM_ROUNDS
@@ -14,7 +15,7 @@ from hostsim.results.memory import MEMORY, MEMORY_SERIES, VCPU_TIMES, VMS
 from hostsim.results.rounds import ROUNDS
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES
 
-OF_MIGRATIONS: Mapping[str, Columns[Any]] = {"rounds": ROUNDS, "series": SERIES}
+OF_MIGRATIONS: Mapping[str, Columns[Any]] = {"rounds": ROUNDS, "series": SERIES, "checkpoints": CHECKPOINTS}
 """Tables with files of their own for each migration."""
 UNDER_KVM: Mapping[str, Columns[Any]] = {"rounds": KVM_ROUNDS, "series": KVM_SERIES}
 """Further columns of these tables where KVM finds the dirty pages."""
@@ -24,7 +25,7 @@ OF_HOST: Mapping[str, Columns[Any]] = {
 }  # fmt: skip
 """Tables with files of a host with [host.memory], [ageing] or neighbours."""
 IN_RUN_JSON: Mapping[str, Columns[Any]] = {
-    "guest[]": GUEST, "events[][]": EVENTS, "kvm[].index": INDEX, "memory": MEMORY, "memory.vms[]": VMS, "ageing[]": AGEING,
-    "latencies[]": DISTRIBUTION,
+    "guest[]": GUEST, "events[][]": EVENTS, "kvm[].index": INDEX, "checkpoints[]": PROTECTION, "memory": MEMORY,
+    "memory.vms[]": VMS, "ageing[]": AGEING, "latencies[]": DISTRIBUTION,
 }  # fmt: skip
 """Objects of run.json that have no file, or not in this form; ``rounds`` and ``kvm`` have the columns above."""

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
 
 Array = NDArray[Any]
-Status = Literal["completed", "cancelled", "active"]
+Status = Literal["completed", "cancelled", "active", "protected", "failed over"]
+CONVERGED = frozenset({"completed", "protected", "failed over"})
+"""The guest runs at the destination, or a replica there follows it, or a replica followed it until the source failed."""
 FORMAT = "hostsim-run/1"
 
 
@@ -84,6 +86,14 @@ class Table:
             yield dict(zip(self.columns, values, strict=True))
 
 
+@dataclass(frozen=True, eq=False)
+class CheckpointsResult:
+    """Continuous checkpoints: the figures of all together by name, and a row for each (hostsim.results.checkpoints)."""
+
+    figures: dict[str, Any]
+    table: Table
+
+
 @dataclass(frozen=True)
 class MigrationResult:
     """One migration. ``query``: its last query-migrate answer; ``facts``: figures the verdict reads.
@@ -102,11 +112,13 @@ class MigrationResult:
     events: Table
     facts: dict[str, Any]
     kvm: KvmCosts | None = None
+    checkpoints: CheckpointsResult | None = None
+    """None unless a replica followed the guest after the first copy."""
 
     @property
     def converged(self) -> bool:
-        """Whether the guest runs at the destination."""
-        return self.status == "completed"
+        """Whether the guest runs at the destination, or a replica there follows it."""
+        return self.status in CONVERGED
 
 
 @dataclass(frozen=True)
@@ -139,7 +151,7 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json: ``migrations[i]`` by QMP's names, ``facts[i]``, ``rounds[i]`` and so on beside."""
         verdicts = {"verdicts": [plain(verdict) for verdict in self.verdicts]} if self.verdicts else {}
-        return self._costs() | verdicts | {
+        return self._costs() | self._protection() | verdicts | {
             "format": FORMAT,
             "version": self.version,
             "seed": self.seed,
@@ -158,6 +170,12 @@ class RunResult:
         """``kvm[i]``, only of a run in which KVM found dirty pages."""
         costs = [None if m.kvm is None else plain(m.kvm.to_dict()) for m in self.migrations]
         return {"kvm": costs} if any(costs) else {}
+
+
+    def _protection(self) -> dict[str, Any]:
+        """``checkpoints[i]``, only of a run in which a replica followed the guest."""
+        found = [None if m.checkpoints is None else plain(m.checkpoints.figures) for m in self.migrations]
+        return {"checkpoints": found} if any(found) else {}
 
 
 def _without_costs(rounds: Table) -> Any:

@@ -35,6 +35,7 @@ def build(scenario: Scenario) -> MachineSpec:
         dirty_tracking=vm.dirty_tracking,
         link=scenario.link.spec(),
         migration=scenario.migration.parameters() if scenario.migration else None,
+        checkpoints=scenario.checkpoints.spec() if scenario.checkpoints else None,
         mmu=MmuSpec() if vm.mmu is None else vm.mmu.spec(scenario.costs()),
         limit_pages=_limit_pages(vm),
         neighbours=tuple(_neighbour(scenario, i, one) for i, one in enumerate(scenario.neighbour)),

@@ -11,6 +11,7 @@ from hostsim.core.finding import Finding, moved
 from hostsim.core.units import format_bandwidth, format_bytes, format_duration
 from hostsim.qemu import capabilities
 from hostsim.qemu.capabilities import Rule
+from hostsim.scenario.checkpoint_schema import checkpoint_findings
 from hostsim.scenario.complete import vms_of, workload_name
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Link, Migration
@@ -39,7 +40,7 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
-    return [*found, *_until(scenario), *memory_findings(scenario)]
+    return [*found, *_until(scenario), *memory_findings(scenario), *checkpoint_findings(scenario)]
 
 
 def _until(scenario: Scenario) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from hostsim.core.errors import InputError
 from hostsim.costs.cost_file import is_path
+from hostsim.scenario.checkpoint_schema import Checkpoints
 from hostsim.scenario.checks import cross_findings
 from hostsim.scenario.complete import complete, vms_of, without_idle_keys
 from hostsim.scenario.guest_schema import Active, Fill, RamBlock, Vm, Workload
@@ -26,7 +27,8 @@ from hostsim.scenario.trace_csv import TraceColumns, load_trace
 from hostsim.scenario.types import Count, Duration, Name, Text
 
 __all__ = [
-    "Active", "Ageing", "Fill", "Host", "HostMemory", "Link", "Migration", "Mmu", "RamBlock", "Scenario", "Vm", "Workload",
+    "Active", "Ageing", "Checkpoints", "Fill", "Host", "HostMemory", "Link", "Migration", "Mmu", "RamBlock", "Scenario",
+    "Vm", "Workload",
 ]  # fmt: skip
 
 SEED_MAX = (1 << 63) - 1
@@ -47,6 +49,9 @@ class Scenario(Section):
     )
     vm: Vm = Field(description="the guest")
     migration: Migration | None = Field(default=None, description="one live migration")
+    checkpoints: Checkpoints | None = Field(
+        default=None, description="a replica follows the guest, once [migration] has copied it"
+    )
     link: Link = Field(default=Link(), description="the network")
     host: Host = Field(default=Host(), description="the machine")
     ageing: Ageing | None = Field(default=None, description="who asks which memory is used")

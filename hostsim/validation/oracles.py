@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from hostsim.validation.oracles_ageing import ageing_rows
+from hostsim.validation.oracles_checkpoints import checkpoint_rows
 from hostsim.validation.oracles_drawn import drawn_rows
 from hostsim.validation.oracles_faults import fault_rows
 from hostsim.validation.oracles_forms import form_rows
@@ -44,3 +45,4 @@ def _all_rows() -> Iterator[Row]:
     yield from index_rows()
     yield from lock_rows()
     yield from kvm_rows()
+    yield from checkpoint_rows()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hostsim.verdict.checkpoints import protected
 from hostsim.verdict.confidence import assumptions_of, confidence_of, measure_next
 from hostsim.verdict.ended import completed, failed, switched_to_postcopy
 from hostsim.verdict.evidence import Evidence
@@ -26,6 +27,7 @@ NEAR = 1.5
 def diagnose(evidence: Evidence) -> Verdict:
     """The verdict on one migration; "cannot tell", with the reason, where the evidence does not suffice."""
     for judge in (
+        protected,
         failed,
         completed,
         _no_evidence,

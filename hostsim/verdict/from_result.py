@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
+from hostsim.core.units import parse_rate
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
@@ -56,6 +57,7 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         timeout_ms=_number(facts.get("timeout_ms")),
         working_set_pages=_number(facts.get("working_set_pages")),
         curve=_curve(facts, _speed(migration)),
+        checkpoints=_checkpoints(result, migration),
         logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
         profile=str(facts.get("profile") or "qemu"),
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
@@ -71,6 +73,13 @@ def _surely_sent_bytes_per_s(result: RunResult) -> float:
     from hostsim.scenario.plausible import surely_sent_bytes_per_s  # no scenario is loaded to read a log
 
     return float(surely_sent_bytes_per_s(result.scenario))
+
+
+def _checkpoints(result: RunResult, migration: MigrationResult) -> Mapping[str, Any] | None:
+    if migration.checkpoints is None:
+        return None
+    rate = parse_rate(result.scenario["checkpoints"]["output_rate"])
+    return {**migration.checkpoints.figures, "output_rate_per_s": float(rate)}
 
 
 def _elapsed_s(migration: MigrationResult) -> float:

@@ -15,6 +15,8 @@ Outcome = Literal[
     "too early to tell",
     "failed",
     "cannot tell",
+    "protected",
+    "failed over",
     "stopped in device state",
     "no migration yet",
     "not a migration",

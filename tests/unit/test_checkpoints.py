@@ -1,0 +1,183 @@
+"""Continuous checkpoints: the replica is a consistent past state, outputs wait for it, a failure loses what no client saw."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hostsim.core.errors import InputError, InvariantError
+from hostsim.core.knobs import Knobs
+from hostsim.core.memory import lay_out
+from hostsim.costs.host_sheet import load_sheet
+from hostsim.guest.workload import Workload
+from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, Outputs
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.scenario import Scenario
+from hostsim.simulation import run
+
+MS = 1_000_000
+TRACKERS = ("tcg", "get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring")
+PAGES = 2048
+
+
+def machine(tracking: str = "tcg", knobs: Knobs | None = None, rate: int = 4_000, **spec: Any) -> Machine:
+    found = {"policy": "remus", "epoch_ns": 20 * MS, "output_rate_per_s": 500.0, "copy_page_ns": 400, **spec}
+    loads = (
+        Workload("sweep", "sequential", (0, 1), 0, 1000, Fraction(rate), Fraction(1000), split=True),
+        Workload("drawn", "uniform", (1,), 500, 1500, Fraction(rate)),
+    )
+    return Machine(
+        MachineSpec(
+            lay_out([("pc.ram", PAGES, [(0, 1200)])]), loads, 2, load_sheet("generic"), duration_ns=900 * MS,
+            dirty_tracking=tracking, link=LinkSpec(50_000_000, 100_000, 212_992), mmu=MmuSpec(),
+            migration=MigrationParameters(max_bandwidth=0), checkpoints=CheckpointSpec(**found),  # type: ignore[arg-type]
+        ),
+        knobs,
+    )  # fmt: skip
+
+
+def ran(*args: Any, **options: Any) -> tuple[Machine, Checkpoints]:
+    one = machine(*args, **options)
+    one.run()
+    assert one.checkpoints is not None
+    return one, one.checkpoints
+
+
+@pytest.mark.parametrize("policy", ["remus", "kemari"])
+@pytest.mark.parametrize("tracking", TRACKERS)
+def test_each_checkpoint_is_whole(policy: str, tracking: str) -> None:
+    """Every commit compares all pages with the guest at the pause; the guest goes on in between."""
+    one, found = ran(tracking, policy=policy)
+    assert len(found.done) > 5
+    assert one.migration is not None
+    assert one.migration.state.status == "colo"
+    assert sum(point.dirty_pages for point in found.done) > 1000
+    for before, after in pairwise(found.done):
+        assert before.committed_ns <= after.paused_ns or policy == "kemari"
+        assert after.resumed_ns >= before.running_again_ns
+
+
+@pytest.mark.parametrize("tracking", ["tcg", "clear-dirty-log", "dirty-ring"])
+def test_pieces_of_work_move_nothing(tracking: str) -> None:
+    whole, small = (ran(tracking, knobs)[1] for knobs in (Knobs(), Knobs(window_ns=300_000, send_batch_pages=7)))
+    assert whole.done == small.done
+    assert whole.delays.summary() == small.delays.summary()
+
+
+def test_an_output_waits_for_its_checkpoint() -> None:
+    _, found = ran()
+    assert found.delays.count == sum(one.outputs for one in found.done) > 100
+    first = found.done[0]
+    assert found.delays.max_ns >= first.committed_ns - first.paused_ns
+    assert found.delays.min_ns >= min(one.committed_ns - one.paused_ns for one in found.done)
+
+
+def test_an_output_of_kemari_waits_for_its_own_pause_alone() -> None:
+    _, found = ran(policy="kemari")
+    assert all(one.outputs == 1 for one in found.done)
+    assert found.delays.total_ns == sum(one.running_again_ns - one.paused_ns for one in found.done)
+
+
+def test_one_buffer_lets_the_link_set_the_pace() -> None:
+    """At 50 MB/s a checkpoint takes longer than the epoch of 20 ms: the guest runs until it has been sent."""
+    _, found = ran(rate=60_000)
+    assert all(one.paused_ns - one.resumed_ns > 20 * MS for one in found.done[2:])
+
+
+@pytest.mark.parametrize("policy", ["remus", "kemari"])
+def test_a_failure_loses_what_no_client_has_seen(policy: str) -> None:
+    one, found = ran(policy=policy, fails_ns=700 * MS, detection_ns=50 * MS)
+    assert found.failover is not None
+    last = found.done[-1]
+    assert found.failover.checkpoint == last.number
+    assert last.committed_ns <= found.failover.failed_ns == 700 * MS
+    assert found.failover.lost_ns == found.failover.failed_ns - last.paused_ns
+    assert found.failover.took_over_ns >= 750 * MS
+    assert found.failover.lost_work_ns <= 4 * found.failover.lost_ns
+    assert one.env.now_ns == found.failover.took_over_ns
+    assert found.failover.dropped_outputs >= 0
+
+
+def test_outputs_that_wait_are_dropped() -> None:
+    """All outputs are released or dropped: together they are a Poisson stream over the time that the guest ran."""
+    _, found = ran(fails_ns=700 * MS, output_rate_per_s=5_000.0)
+    assert found.failover is not None
+    again = Outputs(1, 5_000.0)
+    spans = [(one.resumed_ns, one.paused_ns) for one in found.done]
+    released = sum(len(again.within(start, end)) for start, end in spans)
+    assert released == found.delays.count
+    assert 0 < found.failover.dropped_outputs < 0.1 * released
+
+
+def test_a_lost_write_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that the bitmap of a pause lacks breaks the run at the commit."""
+    one = machine()
+    assert one.checkpoints is not None
+    assert one.migration is not None
+    send, ram = one.checkpoints._send, one.migration.ram
+
+    def without_a_page(epoch: Any) -> Any:
+        gfn = int(np.flatnonzero(ram.bmap)[0])
+        ram.bmap[gfn] = 0
+        ram.add_dirty(-1)
+        yield from send(epoch)
+
+    monkeypatch.setattr(one.checkpoints, "_send", without_a_page)
+    with pytest.raises(InvariantError, match="the replica does not have the content"):
+        one.run()
+
+
+def test_outputs_are_cut_anywhere() -> None:
+    whole = Outputs(3, 1000.0).within(0, 1_000 * MS)
+    cut = Outputs(3, 1000.0)
+    parts = [cut.within(start * MS, (start + 7) * MS) for start in range(0, 1001, 7)]
+    assert np.concatenate(parts).tolist() == [*whole.tolist(), *np.concatenate(parts).tolist()[len(whole) :]]
+    assert 850 < len(whole) < 1150
+
+
+SCENARIO = {
+    "duration": "2s",
+    "vm": {"memory": "8MiB", "workload": [{"pattern": "uniform", "size": "4MiB", "write_rate": "5000/s"}]},
+    "migration": {"bandwidth": "unlimited"},
+    "checkpoints": {"policy": "remus", "output_rate": "200/s"},
+}
+
+
+def with_keys(**keys: Any) -> dict[str, Any]:
+    return {**SCENARIO, "checkpoints": {**SCENARIO["checkpoints"], **keys}}  # type: ignore[dict-item]
+
+
+def test_a_scenario_says_what_protects_it() -> None:
+    result = run(Scenario(**with_keys(fails_at="1s")))
+    told = result.to_dict()["checkpoints"][0]
+    assert result.migrations[0].status == "failed over"
+    assert result.migrations[0].converged
+    assert told["failover"]["failed_ns"] == 1_000 * MS
+    assert told["output_delay"]["count"] > 50
+    assert len(result.migrations[0].checkpoints.table) == told["checkpoints"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("keys", "key"),
+    [
+        ({"policy": "kemari", "output_rate": "0/s"}, "checkpoints.output_rate"),
+        ({"policy": "kemari", "epoch": "10ms"}, "checkpoints.epoch"),
+        ({"fails_at": "3s"}, "checkpoints.fails_at"),
+        ({"epoch": "0ms"}, "checkpoints.epoch"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(keys: dict[str, Any], key: str) -> None:
+    with pytest.raises(InputError, match=key.replace(".", r"\.")):
+        Scenario(**with_keys(**keys))
+
+
+def test_checkpoints_need_a_first_copy() -> None:
+    with pytest.raises(InputError, match=r"\[migration\]"):
+        Scenario(**{key: value for key, value in SCENARIO.items() if key != "migration"})
