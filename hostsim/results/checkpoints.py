@@ -29,7 +29,10 @@ CHECKPOINTS: Columns[Since] = (
         lambda row: row.one.running_again_ns - row.one.paused_ns,
     ),
     Column("dirty_pages", INT, "pages", "dirty pages", "pages that the guest had dirtied", lambda row: row.one.dirty_pages),
-    Column("sent_bytes", INT, "bytes", "sent", "bytes of the checkpoint, state of the devices included", lambda row: row.one.sent_bytes),
+    Column(
+        "sent_bytes", INT, "bytes", "sent", "bytes of the checkpoint, state of the devices included",
+        lambda row: row.one.sent_bytes,
+    ),
     Column(
         "commit_ns", INT, "ns", "replica has it after", "time from the pause until the replica's answer has arrived",
         lambda row: row.one.committed_ns - row.one.paused_ns,

@@ -45,6 +45,11 @@ class Checkpoints(Section):
         "heartbeats, one each 100 ms)",
     )  # fmt: skip
 
+    @property
+    def idle_keys(self) -> tuple[str, ...]:
+        """Keys that mean nothing with this policy."""
+        return ("epoch", "copy_page_ns") if self.policy == "kemari" else ()
+
     def spec(self) -> CheckpointSpec:
         """The policy with its constants."""
         return CheckpointSpec(
@@ -63,10 +68,10 @@ def checkpoint_findings(scenario: Scenario) -> Iterator[Finding]:
     if checkpoints.policy == "kemari" and not checkpoints.output_rate:
         got, wanted = "0/s with policy = 'kemari'", "outputs: Kemari sends a checkpoint at each output, and at no other time"
         yield Finding("checkpoints.output_rate", got, wanted, 'output_rate = "200/s"', ("checkpoints.policy",))
-    if checkpoints.policy == "kemari" and "epoch" in checkpoints.model_fields_set:
-        got = f"{format_duration(checkpoints.epoch)} with policy = 'kemari'"
-        wanted = "no epoch: Kemari sends a checkpoint at each output"
-        yield Finding("checkpoints.epoch", got, wanted, "", ("checkpoints.policy",))
+    for key in checkpoints.idle_keys:
+        if key in checkpoints.model_fields_set:
+            got, wanted = "a value with policy = 'kemari'", "no such key: Kemari sends a checkpoint at each output, without a buffer"
+            yield Finding(f"checkpoints.{key}", got, wanted, "", ("checkpoints.policy",))
     if checkpoints.fails_at > 0 and checkpoints.fails_at >= scenario.duration:
         wanted = f"a failure before the end of the run ({format_duration(scenario.duration)})"
         got = format_duration(checkpoints.fails_at)

@@ -88,6 +88,9 @@ class Scenario(Section):
             table["host"]["memory"] = without_idle_host_keys(self.host.memory, table["host"]["memory"])
         if self.ageing is not None and self.ageing.policy != "scan":
             del table["ageing"]["call_pages"]
+        if self.checkpoints is not None:
+            for key in self.checkpoints.idle_keys:
+                del table["checkpoints"][key]
         return table | ({"neighbour": neighbours} if neighbours else {})
 
     def traces(self) -> dict[str, TraceColumns]:
