@@ -1,4 +1,4 @@
-"""Continuous checkpoints: the replica is a past state of the guest, outputs wait for it, a failure loses only unseen work."""
+"""Continuous checkpoints: the replica is a past state of the guest, outputs wait for it, a failure loses unseen work."""
 
 from __future__ import annotations
 
