@@ -88,11 +88,20 @@ class DirtyLog:
         new = int(dirty_log.copy_log(self._state.kvm, got, bmap))
         return int(np.count_nonzero(got)), new
 
-    def take_rings(self, got: Bytes) -> tuple[int, int]:
-        """Collect all ring entries into ``got``, as user space does; return (entries, masks by which KVM resets them)."""
-        counts = np.zeros(2, np.int64)
-        dirty_log.take_rings(self._state.kvm, got, counts)
+    def take_rings(self, got: Bytes, vcpu: int | None = None) -> tuple[int, int]:
+        """Collect the ring entries of ``vcpu`` (None: of all) into ``got``, as user space does.
+
+        Returns (entries, masks by which KVM resets them).
+        """
+        counts, n_vcpus = np.zeros(2, np.int64), len(self._state.kvm.vcpus)
+        first, end = (0, n_vcpus) if vcpu is None else (vcpu, vcpu + 1)
+        dirty_log.take_rings(self._state.kvm, got, counts, first, end)
         return int(counts[0]), int(counts[1])
+
+    def ring_entries(self) -> NDArray[np.int64]:
+        """Entries in the ring of each vCPU that user space has not collected, int64[n_vcpus]."""
+        vcpus = self._state.kvm.vcpus
+        return np.asarray(vcpus["ring_entries"] - vcpus["ring_taken"], np.int64)
 
     def reset_rings(self, now_ns: int) -> None:
         """Do KVM_RESET_DIRTY_RINGS: reset the entries that user space has collected."""

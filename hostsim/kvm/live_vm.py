@@ -58,7 +58,8 @@ class LiveVm(VmBase):
     slots_lock: serializes ioctls on the log.
     plan: the plan by which KVM keeps the log.
     times: time of the work on the log so far.
-    on_ring_full: the process that a vCPU with a full ring runs.
+    on_ring_full: the process that a vCPU with a full ring runs; takes the vCPU's number.
+    ring_sleep_ns: the time that this vCPU then sleeps (hostsim.qemu.dirty_limit).
     indexed: the sptes in an index, None: the work of an index is not modelled.
     host: resolves faults on pages that are away, None: all pages are resident.
     page_waits: waits of vCPUs and their tasks for pages that are not resident.
@@ -76,11 +77,13 @@ class LiveVm(VmBase):
         self.lock = MmuLock(env, engine.lock, engine.walks)
         self.flush = RemoteFlush(env, engine.tlb, engine.walks, plan.costs)
         self.slots_lock = Turn(env)
-        self.on_ring_full: Callable[[], Step] = _no_ring
+        self.on_ring_full: Callable[[int], Step] = _no_ring
+        self.ring_sleep_ns: Callable[[int], int] = _no_sleep
         self.host: HostPages | None = None
         self.page_waits = PageWaits(n_vcpus)
         self.vcpus = [
-            KvmVcpu(env, engine, index, self._ring_full, self._is_ring_full, running=running) for index in range(n_vcpus)
+            KvmVcpu(env, engine, index, self._ring_full, self._is_ring_full, self._sleep_ns, running=running)
+            for index in range(n_vcpus)
         ]
         env.attach(self)
 
@@ -182,10 +185,18 @@ class LiveVm(VmBase):
         config, entries = self.engine.config, int(self.engine.kvm.vcpus[vcpu].ring_entries)
         return config.ring_entries > 0 and entries >= config.ring_soft
 
-    def _ring_full(self) -> Step:
-        yield from self.on_ring_full()
+    def _ring_full(self, vcpu: int) -> Step:
+        yield from self.on_ring_full(vcpu)
+
+    def _sleep_ns(self, vcpu: int) -> int:
+        return self.ring_sleep_ns(vcpu)
 
 
-def _no_ring() -> Step:
+def _no_ring(_vcpu: int) -> Step:
     """Do nothing: a VM without dirty rings has no full ring."""
     yield from ()
+
+
+def _no_sleep(_vcpu: int) -> int:
+    """No sleep: no dirty-limit holds the vCPU back."""
+    return 0

@@ -64,17 +64,23 @@ class KvmVcpu:
     """
 
     def __init__(
-        self, env: Clock, exits: VcpuExits, index: int, on_ring_full: Callable[[], Step], must_reap: Callable[[int], bool],
-        *, running: bool = True,
+        self, env: Clock, exits: VcpuExits, index: int, on_ring_full: Callable[[int], Step],
+        must_reap: Callable[[int], bool], ring_sleep_ns: Callable[[int], int], *, running: bool = True,
     ) -> None:  # fmt: skip
         """Start the thread.
 
-        on_ring_full: reaps the rings.
+        on_ring_full: reaps the rings, or that of the vCPU alone.
         must_reap: returns whether KVM_RUN would exit at once for a full ring. A vCPU that was kicked out may have a full
         ring, too, and then KVM does not enter the guest (kvm_dirty_ring_check_request).
+        ring_sleep_ns: returns the time that the thread sleeps after that.
         running: the vCPU starts in the guest, else out and held.
         """
-        self._must_reap = must_reap
+        self._must_reap, self._ring_sleep_ns = must_reap, ring_sleep_ns
+        self._held_back, self._nap = Stopwatch(env), env.event().succeed()
+        self.kick_ends_nap = False
+        """Whether the signal of a kick ends the sleep at a full ring: usleep returns then, g_usleep goes on."""
+        self._work_items: list[simpy.Event] = []
+        self._waits = not running
         self.ring_full_exits = 0
         self._in_user_space, self._stalled_there = Stopwatch(env), Stopwatch(env)
         self._env, self._exits, self._index, self._on_ring_full = env, exits, index, on_ring_full
@@ -106,6 +112,11 @@ class KvmVcpu:
     def stalled_ns(self) -> int:
         """Part of ``user_space_ns`` in which the vCPU was neither throttled nor paused [ns]."""
         return self._stalled_there.ns
+
+    @property
+    def held_back_ns(self) -> int:
+        """Part of ``user_space_ns`` in which dirty-limit let the thread sleep [ns]."""
+        return self._held_back.ns
 
     def left(self) -> None:
         """Note that the vCPU has left the guest."""
@@ -145,6 +156,19 @@ class KvmVcpu:
         self._holds -= 1
         self._notify()
 
+    def run_work_item(self) -> simpy.Event:
+        """Kick the vCPU; the returned event fires when its thread has run a work item, then the vCPU may enter again.
+
+        cpus-common.c::do_run_on_cpu. A thread that dirty-limit lets sleep runs the item after the sleep.
+        """
+        item = self._env.event()
+        if self._waits:
+            item.succeed()
+            return item
+        self._work_items.append(item)
+        self._kick()
+        return item
+
     def run_to(self, work_ns: int) -> simpy.Event:
         """Release a held vCPU until it has done ``work_ns``; then it exits, is held, and the returned event fires."""
         self._exits.stop_at(self._index, work_ns, self._env.now_ns)
@@ -160,6 +184,8 @@ class KvmVcpu:
         if not self._out.triggered:
             self._kicked = True
             self._exits.kick(self._index, self._env.now_ns)
+        if self.kick_ends_nap and not self._nap.triggered:
+            self._nap.succeed()
         self._notify()
 
     def _notify(self) -> None:
@@ -180,16 +206,28 @@ class KvmVcpu:
             while self._must_reap(self._index):
                 yield from self._ring_full()
                 yield from self._wait_io_event()
-            self._out = self._env.event()
+            self._out, self._waits = self._env.event(), False
             self._in_user_space.stop()
             self._exits.enter(self._index, self._env.now_ns)
 
     def _ring_full(self) -> Step:
         self.ring_full_exits += 1
-        yield from self._stalled(self._on_ring_full())
+        self._waits = False
+        yield from self._stalled(self._on_ring_full(self._index))
+        sleep_ns = self._ring_sleep_ns(self._index)
+        if sleep_ns:
+            # The thread sleeps where it handles the exit: a pause or a work item waits for the end of the sleep.
+            self._held_back.start()
+            self._nap = self._env.event()
+            yield self._env.any_of([self._env.timeout(sleep_ns), self._nap])
+            self._held_back.stop()
 
     def _wait_io_event(self) -> Step:
         """Return when no throttle, pause or hold keeps the vCPU out (softmmu/cpus.c::qemu_wait_io_event)."""
+        self._waits = True
+        for item in self._work_items:
+            item.succeed()
+        self._work_items = []
         while self._sleep_ns or self._paused or self._holds:
             if self._sleep_ns:
                 yield from self._sleep()

@@ -21,6 +21,7 @@ from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.kvm.trackers.dirty_ring import DirtyRing
 from hostsim.machine.monitor import Monitor
 from hostsim.machine.trackers import TRACKERS
 from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
@@ -29,6 +30,7 @@ from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_poli
 from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu import thread
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
+from hostsim.qemu.dirty_limit import DirtyLimit, LimitChange
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.parameters import MigrationParameters
@@ -63,7 +65,6 @@ class MachineSpec:
     dirty_tracking: str = "tcg"
     link: LinkSpec = field(default_factory=LinkSpec)
     migration: MigrationParameters | None = None
-    checkpoints: CheckpointSpec | None = None
     mmu: MmuSpec = field(default_factory=MmuSpec)
     """KVM's MMU; this field and the following ones do not apply to ``tcg``."""
     limit_pages: int = NO_LIMIT
@@ -72,6 +73,8 @@ class MachineSpec:
     ageing: AgeingSpec | None = None
     until_work: bool = False
     """The run ends when each workload of the VM has done its window of work, the only window of the workload."""
+    checkpoints: CheckpointSpec | None = None
+    dirty_limits: tuple[LimitChange, ...] = ()
 
 
 class Machine:
@@ -85,6 +88,7 @@ class Machine:
     window: the time that a study of reclaim measures; None without a ReclaimSpec.
     daemons: one ageing daemon a VM, or empty.
     checkpoints: of the VM that is migrated; None: the destination runs the VM after the switchover.
+    dirty_limit: None unless an operator or the migration may limit the vCPUs' dirty rates.
     monitor: None without host memory, ageing and neighbours.
     work_done_ns: the time at which the workloads of the VM had done their windows of work; None unless the run waits for it.
     """
@@ -100,6 +104,7 @@ class Machine:
         self.vm = self._vm(log_capacity)
         self.live_vms = [*([self.vm] if isinstance(self.vm, LiveVm) else []), *map(self._neighbour, spec.neighbours)]
         self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs, log_capacity)
+        self.dirty_limit = self._dirty_limit()
         self.notifiers = self._notifiers()
         self.reclaim: ProactiveReclaim | None = None
         self.window: MeasuredWindow | None = None
@@ -155,6 +160,18 @@ class Machine:
         memory, guest = make_memory(spec.blocks), build_guest(spec.workloads, spec.seed)
         stop_ns = self.spec.sheet.vm_stop_ns
         return live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking)
+
+    def _dirty_limit(self) -> DirtyLimit | None:
+        spec = self.spec
+        wanted = spec.dirty_limits or (spec.migration is not None and spec.migration.dirty_limit)
+        if not wanted:
+            return None
+        assert isinstance(self.vm, LiveVm), "a checked scenario has dirty rings"
+        assert isinstance(self.tracker, DirtyRing), "a checked scenario has dirty rings"
+        behaviour = (spec.migration or MigrationParameters()).behaviour
+        limit = DirtyLimit(self.env, self.vm, self.tracker, kick_ends_sleep=behaviour.kick_ends_limit_sleep)
+        limit.schedule(spec.dirty_limits)
+        return limit
 
     def _notifiers(self) -> list[MmuNotifier]:
         spec = self.spec
@@ -212,6 +229,7 @@ class Machine:
         migration = Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
         if self.monitor is not None:
             migration.recorder.on_cut = self.monitor.cut
+        migration.dirty_limit = self.dirty_limit
         if spec.checkpoints is not None:
             self.checkpoints = begin(migration, spec.checkpoints, spec.seed)
         thread.start(migration)

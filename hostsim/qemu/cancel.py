@@ -15,4 +15,6 @@ def time_out(migration: Migration) -> Step:
     yield env.timeout(max(0, state.start_ns + migration.parameters.timeout_ns - env.now_ns))
     if migration.active:
         state.last_answer = migration.counters()
+        if migration.parameters.dirty_limit and migration.dirty_limit is not None:
+            migration.dirty_limit.set(0)  # migration.c::qmp_migrate_cancel calls qmp_cancel_vcpu_dirty_limit
         migration.finish("cancelled")

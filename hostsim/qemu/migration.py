@@ -19,6 +19,7 @@ from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import window
 from hostsim.qemu.cpu_throttle import CpuThrottle
+from hostsim.qemu.dirty_limit import DirtyLimit
 from hostsim.qemu.link import Link, LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.ram import RamState
@@ -48,6 +49,7 @@ class Migration:
         self.ram = RamState(env, vm, tracker, sheet, link, knobs, log_capacity)
         self.link = Link(env, link, self.ram.send_state)
         self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
+        self.dirty_limit: DirtyLimit | None = None
         self.behaviour = parameters.behaviour
         self.done: simpy.Event = env.event()
         self.handover: Callable[[], Step] | None = None
@@ -80,8 +82,17 @@ class Migration:
             m.status, total, m.setup_time_ms, m.downtime_ms, m.expected_downtime_ms, self.throttle.percent,
             self.transferred_bytes, 0 if ended else ram.remaining_bytes, self.vm.memory.n_bytes, ram.zero_pages,
             ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
-            before_stop, ram.sent_bytes - before_stop,
+            before_stop, ram.sent_bytes - before_stop, **self._limit_times(),
         )  # fmt: skip
+
+    def _limit_times(self) -> dict[str, int]:
+        limit = self.dirty_limit
+        if limit is None or not self.parameters.dirty_limit or not limit.in_service:
+            return {}
+        return {
+            "dirty_limit_throttle_time_per_round": limit.throttle_time_per_round_us,
+            "dirty_limit_ring_full_time": limit.ring_full_time_us,
+        }
 
     def finish(self, status: str) -> None:
         """End the migration with ``status``: the throttle stops, logging is switched off beside what follows."""

@@ -18,6 +18,8 @@ class Behaviour:
     counts_all_bytes: ram.transferred counts the bytes of all channels (10.x), else of the RAM stream alone (7.2).
     dirty_sync_timer: auto-converge syncs at least each 5 s (>= 9.2).
     at_threshold_completes: pending == threshold switches over (10.2) or iterates once more.
+    kick_ends_limit_sleep: dirtylimit_vcpu_execute sleeps by usleep, which a kick's signal ends (7.2), or by g_usleep,
+    which goes on after a signal (10.x).
     has_device_status: the status is "device" once the VM has stopped (10.x, migration_switchover_prepare).
     """
 
@@ -27,19 +29,23 @@ class Behaviour:
     dirty_sync_timer: bool
     at_threshold_completes: bool
     has_device_status: bool
+    kick_ends_limit_sleep: bool
 
 
 Version = Literal["7.2", "10.0", "10.2"]
 BEHAVIOUR: dict[Version, Behaviour] = {
-    "7.2": Behaviour(False, 1, False, False, False, False),
-    "10.0": Behaviour(True, PAGES_A_FLUSH, True, True, False, True),
-    "10.2": Behaviour(True, PAGES_A_FLUSH, True, True, True, True),
+    "7.2": Behaviour(False, 1, False, False, False, False, True),
+    "10.0": Behaviour(True, PAGES_A_FLUSH, True, True, False, True, False),
+    "10.2": Behaviour(True, PAGES_A_FLUSH, True, True, True, True, False),
 }
 
 
 @dataclass(frozen=True)
 class MigrationParameters:
-    """As QMP names them; max_bandwidth and avail_switchover_bandwidth in bytes/s, 0: none; timeout_ns 0: none."""
+    """As QMP names them.
+
+    max_bandwidth, avail_switchover_bandwidth: bytes/s, 0: none. vcpu_dirty_limit: MiB/s. timeout_ns: 0: none.
+    """
 
     qemu: Version = "10.2"
     max_bandwidth: int = 128 << 20
@@ -52,6 +58,9 @@ class MigrationParameters:
     max_cpu_throttle: int = 99
     avail_switchover_bandwidth: int = 0
     return_path: bool = False
+    dirty_limit: bool = False
+    vcpu_dirty_limit: int = 1
+    x_vcpu_dirty_limit_period_ms: int = 1000
     start_ns: int = 0
     timeout_ns: int = 0
 

@@ -61,3 +61,5 @@ class Counters:
     pages_per_second: int
     precopy_bytes: int
     downtime_bytes: int
+    dirty_limit_throttle_time_per_round: int | None = None
+    dirty_limit_ring_full_time: int | None = None

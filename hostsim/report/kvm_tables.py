@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 from hostsim.report.columns import Grid, Role, shown
 from hostsim.report.tables import ROUND_COLUMNS, ROWS_MAX, moment_words, rounds_table, some_rows
 from hostsim.results.checkpoints import CHECKPOINTS
+from hostsim.results.dirty_limit import LIMITS
 from hostsim.results.kvm import KVM_ROUNDS
+from hostsim.verdict.words import span_words
 
 if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, Table
 
 COLUMNS = (*(column for column in ROUND_COLUMNS if column.role is Role.KEY), *shown(KVM_ROUNDS))
 """lock wait, page wait: of the vCPUs; host: of mmu_lock, by threads that harvest."""
+LIMIT_COLUMNS = shown(
+    LIMITS, limit_rate={"unit": "MiB/s"}, current_rate={"unit": "MiB/s"},
+    throttle_us={"words": lambda us: span_words(1000 * us)},
+)  # fmt: skip
 CHECKPOINT_COLUMNS = shown(CHECKPOINTS, paused_ns={"words": moment_words})
 
 
@@ -22,6 +28,11 @@ def migration_tables(migration: MigrationResult) -> list[Grid]:
     rounds = migration.rounds
     found = [rounds_table(rounds)] if migration.kvm is None else [rounds_table(rounds), kvm_table(rounds)]
     return found if migration.checkpoints is None else [*found, checkpoints_table(migration.checkpoints.table)]
+
+
+def limits_table(limits: Table, most: int = ROWS_MAX) -> Grid:
+    """At most ``most`` vCPUs and their limits."""
+    return some_rows("Dirty limit", LIMIT_COLUMNS, list(limits.rows()), most)
 
 
 def checkpoints_table(checkpoints: Table, most: int = ROWS_MAX) -> Grid:

@@ -34,7 +34,7 @@ JSON: Dtype = "json"
 """A list or an object: in run.json only."""
 UNITS = {
     "ns": "_ns", "ms": "_ms", "s": "_s", "bytes": "_bytes", "percent": "_percent", "bytes/s": "_bytes_per_s",
-    "pages/s": "_per_s", "calls/s": "_per_s",
+    "pages/s": "_per_s", "calls/s": "_per_s", "us": "_us",
 }  # fmt: skip
 """Units that end a name, and how. The others (pages, exits, calls, a share of 1) end it where the name does not say them."""
 

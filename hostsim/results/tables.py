@@ -142,6 +142,8 @@ class RunResult:
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     verdicts: tuple[dict[str, Any], ...] = ()
+    dirty_limit: Table | None = None
+    """The limits of the vCPUs at the end; None if the scenario sets none."""
 
     @property
     def name(self) -> str:
@@ -164,7 +166,10 @@ class RunResult:
             "events": [plain(list(m.events.rows())) for m in self.migrations],
             "guest": plain(list(self.guest.rows())),
             "counters": plain(self.counters),
-        } | ({} if self.host is None else plain(self.host.to_dict()))
+        } | self._limits() | ({} if self.host is None else plain(self.host.to_dict()))
+
+    def _limits(self) -> dict[str, Any]:
+        return {} if self.dirty_limit is None else {"vcpu_dirty_limit": plain(list(self.dirty_limit.rows()))}
 
     def _costs(self) -> dict[str, Any]:
         """``kvm[i]``, only of a run in which KVM found dirty pages."""

@@ -13,6 +13,7 @@ from hostsim.qemu import capabilities
 from hostsim.qemu.capabilities import Rule
 from hostsim.scenario.checkpoint_schema import checkpoint_findings
 from hostsim.scenario.complete import vms_of, workload_name
+from hostsim.scenario.dirty_limit_schema import limit_findings
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings
@@ -59,7 +60,8 @@ def _until(scenario: Scenario) -> Iterator[Finding]:
 
 
 def _of_vm(vm: Vm) -> list[Finding]:
-    return [*_fills(vm), *_blocks(vm), *_names(vm), *kvm_findings(vm)]
+    limits = limit_findings(vm.dirty_limit, vm.vcpus, vm.dirty_tracking)
+    return [*_fills(vm), *_blocks(vm), *_names(vm), *kvm_findings(vm), *limits]
 
 
 def _fills(vm: Vm) -> Iterator[Finding]:
@@ -163,6 +165,9 @@ def _migration(migration: Migration, duration_ns: int) -> Iterator[Finding]:
     if migration.downtime_limit % NS_PER_MS:
         got = format_duration(migration.downtime_limit)
         yield Finding("migration.downtime_limit", got, "whole milliseconds", 'downtime_limit = "300ms"')
+    if migration.x_vcpu_dirty_limit_period % NS_PER_MS:
+        key, got = "migration.x_vcpu_dirty_limit_period", format_duration(migration.x_vcpu_dirty_limit_period)
+        yield Finding(key, got, "whole milliseconds", 'x_vcpu_dirty_limit_period = "500ms"')
     if migration.cpu_throttle_initial > migration.max_cpu_throttle:
         wanted = f"at most max_cpu_throttle ({migration.max_cpu_throttle})"
         got, key = str(migration.cpu_throttle_initial), "migration.cpu_throttle_initial"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hostsim.core.constants import PAGE_BYTES
+from hostsim.scenario.dirty_limit_schema import DirtyLimit
 from hostsim.scenario.kvm_schema import Mmu, Tracking
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import (
@@ -132,6 +133,9 @@ class Vm(Section):
     fill: tuple[Fill, ...] = Field(default=(), description="where the pages that are not zero lie")
     ramblock: tuple[RamBlock, ...] = Field(default=(), description="RAMBlocks behind the main one")
     workload: tuple[Workload, ...] = Field(default=(), description="what the vCPUs do to memory")
+    dirty_limit: tuple[DirtyLimit, ...] = Field(
+        default=(), description="commands set-vcpu-dirty-limit, in the order of time"
+    )
     memory_limit: PageBytes | None = Field(
         default=None, ge=MEMORY_MIN_BYTES, description="with [host.memory]: memory.max of its group; no limit without it"
     )

@@ -74,6 +74,18 @@ class Migration(Section):
         default=QEMU_DEFAULTS.return_path,
         description="capability return-path: downtime ends when the destination's answer is back",
     )
+    dirty_limit: Flag = Field(
+        default=QEMU_DEFAULTS.dirty_limit,
+        description="capability dirty-limit (8.1, dirty rings): writers sleep at full rings, in place of auto_converge",
+    )
+    vcpu_dirty_limit: Count = Field(
+        default=QEMU_DEFAULTS.vcpu_dirty_limit, ge=1, le=1 << 20,
+        description="dirty_limit: quota of each vCPU once the guest is to be held back [MiB/s]",
+    )  # fmt: skip
+    x_vcpu_dirty_limit_period: Duration = Field(
+        default=QEMU_DEFAULTS.x_vcpu_dirty_limit_period_ms * NS_PER_MS, gt=0, le=NS_PER_S,
+        description="dirty_limit: period over which a vCPU's dirty rate is measured, whole milliseconds",
+    )  # fmt: skip
     timeout: DurationOrNever = Field(
         default=0, description="migrate-cancel that long after the start, or never; default by profile and memory"
     )
@@ -92,7 +104,7 @@ class Migration(Section):
         same = {field.name: getattr(self, field.name) for field in fields(MigrationParameters) if field.name in keys}
         return MigrationParameters(
             **same, max_bandwidth=self.bandwidth, downtime_limit_ms=self.downtime_limit // NS_PER_MS, start_ns=self.start,
-            timeout_ns=self.timeout,
+            timeout_ns=self.timeout, x_vcpu_dirty_limit_period_ms=self.x_vcpu_dirty_limit_period // NS_PER_MS,
         )  # fmt: skip
 
 

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MODELLED = "pre-copy with limits of bandwidth and downtime, auto-converge, avail-switchover-bandwidth, return-path"
+MODELLED = (
+    "pre-copy with limits of bandwidth and downtime, auto-converge, dirty-limit, avail-switchover-bandwidth, return-path"
+)
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,6 @@ UNMODELLED = (
     Mechanism(
         "XBZRLE", "a page that was sent before travels as the difference",
         ("xbzrle", "xbzrle-cache-size"), ("comp-xbzrle-cache", "comp-methods", "compressed"),
-    ),
-    Mechanism(
-        "dirty-limit", "vCPUs are held back each by its own dirty rate",
-        ("dirty-limit", "vcpu-dirty-limit", "x-vcpu-dirty-limit-period"), ("set-vcpu-dirty-limit",),
-        "migration.auto_converge holds all vCPUs back",
     ),
     Mechanism("zero-copy", "the kernel sends pages without copying them", ("zero-copy-send",)),
     Mechanism(

@@ -16,6 +16,7 @@ from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.costs.costs import load_costs
 from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
+from hostsim.validation.kvm_limit import limit_rows
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE, case_rows, kvm_cases
 from hostsim.validation.rows import Row, absolute, relative, selected
 
@@ -47,6 +48,7 @@ def rows(
     configs = [config for config in dirty_log_configs() if config["config"]["alias"] == 1]
     work = {name_of(config["config"]): partial(config_rows, config["config"], config["phases"]) for config in configs}
     work |= {case.id: partial(case_rows, case) for case in kvm_cases()}
+    work["dirty-limit"] = partial(limit_rows)
     found: list[Row] = []
     for i, (name, make) in enumerate(work.items()):
         found.extend(make())

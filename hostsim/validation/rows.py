@@ -35,6 +35,10 @@ class Row:
         """The row as JSON has it; NaN and infinity become text."""
         return {key: _jsonable(value) for key, value in asdict(self).items()}
 
+    def with_note(self, note: str) -> Row:
+        """A copy of this row with ``note`` behind its own."""
+        return replace(self, note=f"{self.note}; {note}" if self.note else note)
+
     def unscored(self, why: str) -> Row:
         """A copy of this row that is shown but not scored, with the reason."""
         return replace(self, scored=False, note=f"{self.note}; {why}" if self.note else why)

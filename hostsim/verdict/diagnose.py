@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hostsim.verdict.checkpoints import protected
 from hostsim.verdict.confidence import assumptions_of, confidence_of, measure_next
+from hostsim.verdict.dirty_limit import with_dirty_limit
 from hostsim.verdict.ended import completed, failed, switched_to_postcopy
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import after_words, found_numbers, where_it_stands, why_not, why_still
@@ -40,7 +41,7 @@ def diagnose(evidence: Evidence) -> Verdict:
         verdict = judge(evidence)
         if verdict is not None:
             told = verdict if verdict.assumptions else replace(verdict, assumptions=_assumed(evidence, verdict))
-            return with_logging_cost(_with_scenario(told, evidence), evidence)
+            return with_logging_cost(with_dirty_limit(_with_scenario(told, evidence), evidence), evidence)
     raise AssertionError("the last judge always answers")
 
 

@@ -123,6 +123,8 @@ class Evidence:
     postcopy_s: float | None = None
     """Time [s] that the guest depended on both hosts; None if the migration never switched to post-copy."""
     postcopy_requests: float = 0.0
+    dirty_limit: tuple[Mapping[str, Any], ...] = ()
+    """A row a vCPU by the names of ``vcpu_dirty_limit`` in run.json; () without limits."""
     checkpoints: Mapping[str, Any] | None = None
     """Figures of continuous checkpoints by the names of run.json, and the rate of outputs; None without checkpoints."""
     logging: LoggingCost | None = None

@@ -58,6 +58,7 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         working_set_pages=_number(facts.get("working_set_pages")),
         curve=_curve(facts, _speed(migration)),
         checkpoints=_checkpoints(result, migration),
+        dirty_limit=() if result.dirty_limit is None else tuple(result.dirty_limit.rows()),
         logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
         profile=str(facts.get("profile") or "qemu"),
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),

@@ -254,10 +254,13 @@ def copy_log(k: Kvm, got: Bytes, bmap: Bytes) -> int:
 
 
 @jit
-def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64]) -> None:
-    """User space collects all entries so far: n[0] of them, in n[1] masks as KVM_RESET_DIRTY_RINGS will coalesce them."""
+def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64], first: int, end: int) -> None:
+    """User space collects all entries of the rings of vCPUs [first, end).
+
+    n: int64[2], in place: entries, and masks by which KVM_RESET_DIRTY_RINGS will coalesce them.
+    """
     n[0], n[1] = 0, 0
-    for v in range(len(k.vcpus)):
+    for v in range(first, end):
         # KVM resets ring after ring: a mask never spans two of them.
         low = high = -MASK_PAGES
         for i in range(k.vcpus[v].ring_taken, k.vcpus[v].ring_entries):
