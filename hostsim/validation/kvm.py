@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[Callable[..., Iterator[Row]], ...]] = {
 """Functions that compute the rows of each id; only those of the wanted ids run."""
 
 
-PASSES = (protected_rows, idle_rows, lock_rows, pml_rows, disable_rows)
+PASSES = (protected_rows, idle_rows, lock_rows, pml_rows, clear_rows, disable_rows)
 """Rows of passes over memory that is all alike, so that their time grows with it; these take most of the work."""
 
 

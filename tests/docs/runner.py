@@ -20,7 +20,7 @@ PLAIN = {"NO_COLOR": "1", "COLUMNS": PAGE_COLUMNS, "TERM": "dumb", "MPLBACKEND":
 INSTALLED = ("hostsim run scenarios/precopy_convergence.toml --out first", "hostsim scenarios")
 """Commands that run through the installed script; the others call its entry point in this process."""
 
-WITH_ROWS = {"hostsim validate --suite qemu": "rows of qemu"}
+WITH_ROWS = {"hostsim validate --suite qemu": "rows of qemu", "hostsim validate --suite kvm --quiet": "rows of kvm"}
 """Commands that show rows of a whole suite, which tests of the suite compute, too."""
 
 
@@ -89,7 +89,7 @@ def computed_once(line: str) -> Iterator[None]:
     run_suites = validation.run_suites
 
     def shared(names: Sequence[str], **options: Any) -> list[Any]:
-        assert (list(names), options["cases"]) == (line.split()[3:], None)
+        assert (list(names), options["cases"]) == (line.split()[3:4], None)
         return once(WITH_ROWS[line], lambda: run_suites(names, jobs=2))
 
     with mock.patch.object(validation, "run_suites", shared):

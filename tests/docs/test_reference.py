@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 
 import pytest
 
@@ -45,7 +46,8 @@ def test_every_column_is_described() -> None:
     assert [name for name in columns if f"`{name}`" not in page] == []
 
 
-def traced_events() -> set[str]:
+@cache
+def traced_events() -> frozenset[str]:
     """First words of the strings that hostsim marks or traces."""
     trees = [ast.parse(path.read_text()) for path in (ROOT / "hostsim").rglob("*.py")]
     calls = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Call)]
@@ -53,7 +55,7 @@ def traced_events() -> set[str]:
         c for c in calls if isinstance(c.func, ast.Attribute) and c.func.attr in {"mark", "trace", "debug"}
     ]
     constants = [a for c in named for arg in c.args for a in ast.walk(arg) if isinstance(a, ast.Constant)]
-    return {str(a.value).split()[0] for a in constants if isinstance(a.value, str) and a.value.strip()}
+    return frozenset(str(a.value).split()[0] for a in constants if isinstance(a.value, str) and a.value.strip())
 
 
 def test_every_event_is_described() -> None:

@@ -22,7 +22,7 @@ from tests.helpers.malformed import damaged, said_exceptions
 SECONDS_MAX = 10.0
 BYTES_MAX = 1 << 30
 DRAWN = 40
-FEW = 15
+FEW = 12
 """Of each kind of file, by default."""
 
 SCENARIO = """\

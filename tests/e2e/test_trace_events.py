@@ -6,21 +6,21 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.helpers.command import hostsim
+from tests.helpers.command import QUICK, hostsim
 
-SCENARIO = Path(__file__).parents[2] / "scenarios" / "zero_pages.toml"
 NAMES = {
     "migrate_set_state", "migration_bitmap_sync_start", "migration_bitmap_sync_end", "migrate_pending_estimate",
     "migration_thread_low_pending", "migration_completion_vm_stop",
 }  # fmt: skip
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return hostsim("run", str(SCENARIO), "--no-files", "--json", *options, cwd=SCENARIO.parent)
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return hostsim("run", "quick.toml", "--no-files", "--json", *options, cwd=folder)
 
 
-def test_events_go_to_standard_error_and_change_nothing() -> None:
-    traced, silent = run("--trace"), run()
+def test_events_go_to_standard_error_and_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "quick.toml").write_text(QUICK)
+    traced, silent = run(tmp_path, "--trace"), run(tmp_path)
     assert (traced.returncode, silent.returncode) == (0, 0)
     assert silent.stderr == ""
     assert traced.stdout == silent.stdout

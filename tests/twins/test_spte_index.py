@@ -117,8 +117,7 @@ MUTATIONS: dict[str, tuple[str, Any, str, Any]] = {
 def test_a_defect_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     design, kind, attribute, instead = MUTATIONS[name]
     monkeypatch.setattr(kind, attribute, instead)
-    found = sum(_differs(design, seed) for seed in range(150))
-    assert found > 0, f"{name}: no difference in 150 sequences"
+    assert any(_differs(design, seed) for seed in range(150)), f"{name}: no difference in 150 sequences"
 
 
 def _differs(design: str, seed: int) -> bool:

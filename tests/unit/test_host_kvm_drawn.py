@@ -81,12 +81,12 @@ def check_one(seed: int) -> None:
     assert not parted, f"{parted} with {drawn_knobs(seed)}: python -m pytest {__file__} -m '' -k 'many_machines[{seed}]'"
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(12))
 def test_knobs_move_nothing(seed: int) -> None:
     check_one(seed)
 
 
 @pytest.mark.swarm
-@pytest.mark.parametrize("seed", range(1000))
+@pytest.mark.parametrize("seed", range(12, 1000))
 def test_knobs_move_nothing_on_many_machines(seed: int) -> None:
     check_one(seed)

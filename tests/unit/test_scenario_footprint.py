@@ -76,7 +76,7 @@ def test_under_kvm_as_well(name: str, tracking: str) -> None:
 
 @pytest.mark.parametrize("index", INDEXES)
 def test_an_index_counts(index: str) -> None:
-    vm = {"memory": "256MiB", "dirty_tracking": "get-dirty-log", "mmu": {"index": index}, "fill": [{"size": "256MiB"}]}
+    vm = {"memory": "64MiB", "dirty_tracking": "get-dirty-log", "mmu": {"index": index}, "fill": [{"size": "64MiB"}]}
     one = Scenario.model_validate({"vm": vm, "migration": {}})
     machine = Machine(build(one))
     taken = kvm_array_bytes(machine) + index_array_bytes(machine)
