@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hostsim.qemu.compression import Compression
+
 PAGES_A_FLUSH = 32
 """64 iovecs, two a page (migration/qemu-file.c MAX_IOV_SIZE)."""
 
@@ -19,6 +21,12 @@ class Behaviour:
     dirty_sync_timer: auto-converge syncs at least each 5 s (>= 9.2).
     at_threshold_completes: pending == threshold switches over (10.2) or iterates once more.
     has_device_status: the status is "device" once the VM has stopped (10.x, migration_switchover_prepare).
+    zero_page_detection: the parameter exists (9.0); before, the migration thread looks for zero pages.
+    multifd_counts_when_sent: bytes of a packet count once its channel has written them (8.1), else as it is handed over, and
+    uncompressed.
+    multifd_sync_each_section: channels sync at the end of each ram_save_iterate, else once a scan of RAM
+    (8.1, multifd-flush-after-each-section).
+    multifd_spins: channels_ready counts syncs too, so the thread looks for a free channel in a loop (until 8.2, d2026ee117).
     """
 
     estimate_first: bool
@@ -27,11 +35,19 @@ class Behaviour:
     dirty_sync_timer: bool
     at_threshold_completes: bool
     has_device_status: bool
+    zero_page_detection: bool = True
+    multifd_counts_when_sent: bool = True
+    multifd_sync_each_section: bool = False
+    multifd_spins: bool = False
 
 
 Version = Literal["7.2", "10.0", "10.2"]
+ZeroPageDetection = Literal["none", "legacy", "multifd"]
 BEHAVIOUR: dict[Version, Behaviour] = {
-    "7.2": Behaviour(False, 1, False, False, False, False),
+    "7.2": Behaviour(
+        False, 1, False, False, False, False,
+        zero_page_detection=False, multifd_counts_when_sent=False, multifd_sync_each_section=True, multifd_spins=True,
+    ),
     "10.0": Behaviour(True, PAGES_A_FLUSH, True, True, False, True),
     "10.2": Behaviour(True, PAGES_A_FLUSH, True, True, True, True),
 }
@@ -52,6 +68,13 @@ class MigrationParameters:
     max_cpu_throttle: int = 99
     avail_switchover_bandwidth: int = 0
     return_path: bool = False
+    multifd: bool = False
+    multifd_channels: int = 2
+    multifd_compression: Compression = "none"
+    multifd_zlib_level: int = 1
+    multifd_zstd_level: int = 1
+    zero_page_detection: ZeroPageDetection = "multifd"
+    zero_copy_send: bool = False
     start_ns: int = 0
     timeout_ns: int = 0
 
@@ -59,6 +82,13 @@ class MigrationParameters:
     def behaviour(self) -> Behaviour:
         """Behaviour of this version of QEMU."""
         return BEHAVIOUR[self.qemu]
+
+    @property
+    def zero_pages_by(self) -> ZeroPageDetection:
+        """zero-page-detection as it acts: "multifd" means "legacy" without channels, and 7.2 knows no other."""
+        if not self.behaviour.zero_page_detection:
+            return "legacy"
+        return "legacy" if self.zero_page_detection == "multifd" and not self.multifd else self.zero_page_detection
 
     @property
     def rate_limit_bytes(self) -> int:

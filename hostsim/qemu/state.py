@@ -61,3 +61,4 @@ class Counters:
     pages_per_second: int
     precopy_bytes: int
     downtime_bytes: int
+    multifd_bytes: int = 0
