@@ -28,6 +28,7 @@ from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
 from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
 from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu import thread
+from hostsim.qemu.compression import Content
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.parameters import MigrationParameters
@@ -70,6 +71,8 @@ class MachineSpec:
     ageing: AgeingSpec | None = None
     until_work: bool = False
     """The run ends when each workload of the VM has done its window of work, the only window of the workload."""
+    content: Content = field(default_factory=Content)
+    """How well the pages of the VM compress, for a migration that compresses them."""
 
 
 class Machine:
@@ -205,7 +208,9 @@ class Machine:
         spec = self.spec
         if spec.migration is None:
             return None
-        migration = Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
+        migration = Migration(
+            self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity, spec.content
+        )
         if self.monitor is not None:
             migration.recorder.on_cut = self.monitor.cut
         thread.start(migration)

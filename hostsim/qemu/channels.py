@@ -27,15 +27,16 @@ from hostsim.qemu.send import IO_BUFFER_BYTES, SENT_BYTES, T_NS, USED_BYTES, wri
 from hostsim.qemu.tcp import PS_PER_S, Path
 
 (QUEUED, HANDING, IN_PAGE, SYNCING, ENDING, NEXT_CHANNEL, QUEUED_NOW, HANDED_NOW, TICK, SHARED_PS, WAKE_PS, MAIN_BUFFERED,
- MULTIFD_BYTES, OTHER_BYTES, PACKETS, SYNCS, THREAD_NS, WAIT_NS, CHANNEL_NS, BUSY_NS) = range(20)  # fmt: skip
+ MULTIFD_BYTES, OTHER_BYTES, PACKETS, SYNCS, THREAD_NS, WAIT_NS, CHANNEL_NS, BUSY_NS, SENT_PAGE_BYTES,
+ ) = range(21)  # fmt: skip
 """Columns of ``Net.state``: pages in the queue; pages at its front that wait for a channel (multifd_send), 0: none; 1 after
 a page until its clock was asked; 1 while a sync is due; reason + 1 with which the call ends after that sync; channel at
 which the search for a free one begins; pages that this call has taken, and read; tick of all connections; when the link is
 free [ps]; earliest moment at which a channel may be done [ps]; bytes in the main channel's buffer; bytes of all channels;
 bytes of the main channel that are no RAM; packets with pages; syncs; CPU time of the migration thread; its waits for
-channels; CPU time of all channels; time in which channels had a packet.
+channels; CPU time of all channels; time in which channels had a packet; bytes of pages on the wire, headers left out.
 """
-N_STATE = 20
+N_STATE = 21
 (BUSY, DONE_PS, COUNTED_BYTES, LEFT_BYTES, PACKET_BYTES, COPY_PS, AT_PS, SINCE_PS) = range(8)
 """Columns of ``Net.channels``: 1: the channel has a packet; when the packet is written, NEVER: not known yet; bytes that
 count then; bytes to copy; bytes of the packet, and time to copy them; when the channel copies on; when it got the packet.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
-from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
@@ -26,7 +26,7 @@ from hostsim.qemu.compression import Content, slower_than_level_1
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.multifd_send import Logs, Pages, send_packets
 from hostsim.qemu.parameters import MigrationParameters
-from hostsim.qemu.ram import RamState, Snapshot
+from hostsim.qemu.ram import RamState, SenderWork, Snapshot
 from hostsim.qemu.send import SendLimits
 from hostsim.qemu.tcp import Path
 
@@ -128,9 +128,23 @@ class MultifdRam(RamState):
         channels.drain(self._costs_of_channels, net)
         return int(net.state[channels.SHARED_PS])
 
-    def thread_cpu_ns(self) -> int:
-        """CPU time of the migration thread so far, waits for channels left out."""
-        return int(self.net.state[channels.THREAD_NS])
+    def work(self) -> SenderWork:
+        """Work of the migration thread and of the channels so far."""
+        self._poll()
+        state = self.net.state
+        pages, packets, syncs = (
+            int(state[column]) for column in (channels.SENT_PAGE_BYTES, channels.PACKETS, channels.SYNCS)
+        )
+        return SenderWork(
+            thread_ns=int(state[channels.THREAD_NS]),
+            wire_bytes=pages + channels.PACKET_HEADER_BYTES * (packets + syncs * len(self.net.channels)),
+            page_bytes=pages,
+            thread_wait_ns=int(state[channels.WAIT_NS]),
+            channel_ns=int(state[channels.CHANNEL_NS]),
+            busy_ns=int(state[channels.BUSY_NS]),
+            packets=packets,
+            syncs=syncs,
+        )
 
     def check_complete(self) -> None:
         """InvariantError unless the channels have read every page, and the destination has its newest content."""
@@ -199,6 +213,28 @@ def costs_of(sheet: HostSheet, link: LinkSpec, parameters: MigrationParameters, 
         socket_buffer_ps=link.socket_buffer_ps,
         path=path_of(link),
     )
+
+
+def host_bytes_per_s(sheet: HostSheet, parameters: MigrationParameters, content: Content) -> int:
+    """Most bytes a second, as QEMU counts them, that the migration thread of this host sends, or that all channels send."""
+    page_bytes = counted_page_bytes(parameters, content)
+    copy_ns = sheet.zero_copy_page_ns if parameters.zero_copy_send else sheet.page_send_ns
+    if not parameters.multifd:
+        return page_bytes * NS_PER_S // copy_ns
+    compress_ns = compress_page_ns(sheet, parameters)
+    if compress_ns:
+        copy_ns = compress_ns + copy_ns * content.page_bytes() // PAGE_BYTES
+    thread = page_bytes * NS_PER_S // max(1, sheet.queue_page_ns)
+    return min(thread, page_bytes * NS_PER_S * parameters.multifd_channels // max(1, copy_ns))
+
+
+def counted_page_bytes(parameters: MigrationParameters, content: Content) -> int:
+    """Bytes of a page as QEMU counts it, with its share of a header."""
+    if not parameters.multifd:
+        return PAGE_WIRE_BYTES
+    is_compressed = parameters.multifd_compression != "none" and parameters.behaviour.multifd_counts_when_sent
+    size = content.page_bytes() if is_compressed else PAGE_BYTES
+    return size + channels.PACKET_HEADER_BYTES // channels.PAGES_A_PACKET
 
 
 def compress_page_ns(sheet: HostSheet, parameters: MigrationParameters) -> int:

@@ -185,6 +185,7 @@ def _hand_over(
         pages.copied[gfn] = pages.version[gfn]
     net.state[channels.CHANNEL_NS] += (prepare_ps + copy_ps) // 1000
     net.state[PACKETS] += 1
+    net.state[channels.SENT_PAGE_BYTES] += n_bytes - PACKET_HEADER_BYTES
     _give_packet(state, costs, net, n_pages, n_bytes, prepare_ps, copy_ps + first_ps)
     return QUOTA
 

@@ -12,6 +12,7 @@ from hostsim.results.kvm import INDEX, KVM_ROUNDS
 from hostsim.results.latencies import DISTRIBUTION, LATENCIES
 from hostsim.results.memory import MEMORY, MEMORY_SERIES, VCPU_TIMES, VMS
 from hostsim.results.rounds import ROUNDS
+from hostsim.results.sender import SENDER
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES
 
 OF_MIGRATIONS: Mapping[str, Columns[Any]] = {"rounds": ROUNDS, "series": SERIES}
@@ -25,6 +26,6 @@ OF_HOST: Mapping[str, Columns[Any]] = {
 """Tables with files of a host with [host.memory], [ageing] or neighbours."""
 IN_RUN_JSON: Mapping[str, Columns[Any]] = {
     "guest[]": GUEST, "events[][]": EVENTS, "kvm[].index": INDEX, "memory": MEMORY, "memory.vms[]": VMS, "ageing[]": AGEING,
-    "latencies[]": DISTRIBUTION,
+    "latencies[]": DISTRIBUTION, "sender[]": SENDER,
 }  # fmt: skip
 """Objects of run.json that have no file, or not in this form; ``rounds`` and ``kvm`` have the columns above."""

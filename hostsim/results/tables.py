@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hostsim.results.columns import Column, R, names, read_row, schema
 from hostsim.results.kvm import KvmCosts
 from hostsim.results.rounds import ROUNDS
+from hostsim.results.sender import SENDER, Sender
 
 if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
@@ -102,6 +103,8 @@ class MigrationResult:
     events: Table
     facts: dict[str, Any]
     kvm: KvmCosts | None = None
+    sender: Sender | None = None
+    """Work of the sending threads; None in records made before it was counted."""
 
     @property
     def converged(self) -> bool:
@@ -139,7 +142,7 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json: ``migrations[i]`` by QMP's names, ``facts[i]``, ``rounds[i]`` and so on beside."""
         verdicts = {"verdicts": [plain(verdict) for verdict in self.verdicts]} if self.verdicts else {}
-        return self._costs() | verdicts | {
+        return self._costs() | self._senders() | verdicts | {
             "format": FORMAT,
             "version": self.version,
             "seed": self.seed,
@@ -154,10 +157,20 @@ class RunResult:
             "counters": plain(self.counters),
         } | ({} if self.host is None else plain(self.host.to_dict()))
 
+    def _senders(self) -> dict[str, Any]:
+        """``sender[i]``, only of a run with multifd."""
+        senders = [_sender(migration) for migration in self.migrations]
+        return {"sender": senders} if any(senders) else {}
+
     def _costs(self) -> dict[str, Any]:
         """``kvm[i]``, only of a run in which KVM found dirty pages."""
         costs = [None if m.kvm is None else plain(m.kvm.to_dict()) for m in self.migrations]
         return {"kvm": costs} if any(costs) else {}
+
+
+def _sender(migration: MigrationResult) -> Any:
+    one = migration.sender
+    return None if one is None or not one.channels else plain(read_row(SENDER, one))
 
 
 def _without_costs(rounds: Table) -> Any:
