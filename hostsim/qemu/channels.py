@@ -260,7 +260,10 @@ def _write(costs: ChannelCosts, net: Net, j: int, n_bytes: int) -> None:
 
 @jit
 def sync_channels(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
-    """Wait until each channel has written its packet and a packet of its own for the sync. T_NS moves. In place."""
+    """Wait until each channel has written its packet and a packet of its own for the sync. T_NS moves. In place.
+
+    The wait may end behind the horizon, so the bytes count at a later ``poll``: a host event in between reads the counters.
+    """
     poll(state, costs, net, state[T_NS])
     for j in range(len(net.channels)):
         channel = net.channels[j]
@@ -271,6 +274,7 @@ def sync_channels(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> No
             channel[COUNTED_BYTES] = PACKET_HEADER_BYTES * costs.counts_when_sent
             continue
         channel[COUNTED_BYTES] += PACKET_HEADER_BYTES * costs.counts_when_sent
+        net.state[WAKE_PS] = min(net.state[WAKE_PS], state[T_NS] * 1000)
         if channel[LEFT_BYTES] > 0:
             channel[LEFT_BYTES] += PACKET_HEADER_BYTES
         else:
@@ -282,7 +286,6 @@ def sync_channels(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> No
         state[T_NS] = max(state[T_NS], -(-net.channels[j, DONE_PS] // 1000))
     if costs.zero_copy:
         _flush_zero_copy(state, costs, net)
-    poll(state, costs, net, state[T_NS])
     net.state[SYNCS] += 1
     net.state[WAIT_NS] += state[T_NS] - started_ns
 

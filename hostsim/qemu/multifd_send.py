@@ -73,6 +73,8 @@ from hostsim.qemu.send import (
     note,
 )
 
+OVER = 2
+"""Of IN_PAGE: MAX_WAIT was over when the clock was asked."""
 ZEROS_COMPRESSED_BYTES = 32
 """A page of zeros that nobody looked for, compressed (assumed: some tens of bytes in zlib's and zstd's formats)."""
 
@@ -156,7 +158,6 @@ def _hand_over(
     state: NDArray[np.int64], limits: SendLimits, costs: ChannelCosts, net: Net, pages: Pages, logs: Logs
 ) -> int:
     """Hand the packet at the front of the queue to a channel once one is free; HORIZON or UNSETTLED: not yet."""
-    channels.poll(state, costs, net, state[T_NS])
     free_ns = channels.first_free_ns(net, costs.path, state[T_NS])
     net.state[WAIT_NS] += free_ns - state[T_NS]
     state[T_NS] = free_ns
@@ -286,14 +287,13 @@ def _kept_back(state: NDArray[np.int64], limits: SendLimits, costs: ChannelCosts
 
 
 @part
-def _page_done(state: NDArray[np.int64], limits: SendLimits, net: Net) -> bool:
-    """Whether MAX_WAIT is over, once a page is queued; the clock is asked at every 64th page."""
-    if net.state[IN_PAGE] == 0:
-        return False
-    net.state[IN_PAGE] = 0
-    asks_time = limits.bounded_wait and state[ITERATION_PAGES] % 64 == 0
-    state[ITERATION_PAGES] += 1
-    return bool(asks_time and (state[T_NS] - limits.iteration_start_ns) // 1_000_000 > MAX_WAIT_MS)
+def _end_page(state: NDArray[np.int64], limits: SendLimits, net: Net) -> None:
+    """Note whether MAX_WAIT is over, once a page is queued; the clock is asked at every 64th page."""
+    if net.state[IN_PAGE] == 1:
+        asks_time = limits.bounded_wait and state[ITERATION_PAGES] % 64 == 0
+        is_over = asks_time and (state[T_NS] - limits.iteration_start_ns) // 1_000_000 > MAX_WAIT_MS
+        net.state[IN_PAGE] = OVER if is_over else 0
+        state[ITERATION_PAGES] += 1
 
 
 @part
@@ -305,15 +305,21 @@ def _begin_sync(net: Net, ending: int) -> None:
 
 @part
 def _stop_reason(state: NDArray[np.int64], limits: SendLimits, costs: ChannelCosts, net: Net) -> int:
-    """The reason for which no further page is taken now; -1: none. Packets that channels have written by now count."""
+    """The reason for which no further page is taken now; -1: none. Packets that channels have written by now count.
+
+    Host events come first: they read the counters.
+    """
+    if state[T_NS] >= limits.horizon_ns:
+        return HORIZON
+    if net.state[IN_PAGE] == OVER:
+        net.state[IN_PAGE] = 0
+        return MAX_WAIT
     if limits.rate_limit_bytes > 0 and costs.counts_when_sent and state[T_NS] * 1000 >= net.state[WAKE_PS]:
         channels.poll(state, costs, net, state[T_NS])
     if limits.rate_limit_bytes > 0 and state[USED_BYTES] > limits.rate_limit_bytes:
         return QUOTA
     if state[DIRTY_PAGES] == 0:
         return NOTHING_DIRTY
-    if state[T_NS] >= limits.horizon_ns:
-        return HORIZON
     return BATCH if net.state[QUEUED_NOW] == limits.batch_pages else -1
 
 
@@ -332,7 +338,7 @@ def send_packets(
             reason = _hand_over(state, limits, costs, net, pages, logs)
             if reason != QUOTA:
                 return reason
-        reason = MAX_WAIT if _page_done(state, limits, net) else -1
+        _end_page(state, limits, net)
         if net.state[SYNCING] == 1:
             net.state[SYNCING] = 0
             channels.sync_channels(state, costs, net)
@@ -340,8 +346,7 @@ def send_packets(
             if net.state[ENDING] > 0:
                 return int(net.state[ENDING]) - 1
             state[CURSOR] = 0  # find_dirty_block: the scan begins again at the first RAMBlock
-        if reason < 0:
-            reason = _stop_reason(state, limits, costs, net)
+        reason = _stop_reason(state, limits, costs, net)
         if reason in (HORIZON, BATCH):
             return reason
         if reason >= 0:
