@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hostsim.verdict.channels import with_channels
 from hostsim.verdict.confidence import assumptions_of, confidence_of, measure_next
 from hostsim.verdict.ended import completed, failed, switched_to_postcopy
 from hostsim.verdict.evidence import Evidence
@@ -38,7 +39,7 @@ def diagnose(evidence: Evidence) -> Verdict:
         verdict = judge(evidence)
         if verdict is not None:
             told = verdict if verdict.assumptions else replace(verdict, assumptions=_assumed(evidence, verdict))
-            return with_logging_cost(_with_scenario(told, evidence), evidence)
+            return with_channels(with_logging_cost(_with_scenario(told, evidence), evidence), evidence)
     raise AssertionError("the last judge always answers")
 
 
@@ -56,9 +57,11 @@ def _of_advice(verdict: Verdict, evidence: Evidence) -> tuple[str, ...]:
         return ()
     if (evidence.bandwidth_bytes_per_s or 0.0) > sure:
         return ()
+    who = "the channels are" if evidence.channels else "one migration thread is"
+    most = "they carry" if evidence.channels else "one stream carries"
     text = (
-        f"one migration thread is only sure to send {bandwidth_words(sure)} (slow end of host.page_send_ns): the "
-        f"bandwidth of {bandwidth_words(advised.value or 0.0)} that is advised may be more than one stream carries"
+        f"{who} only sure to send {bandwidth_words(sure)} (slow end of host.page_send_ns): the "
+        f"bandwidth of {bandwidth_words(advised.value or 0.0)} that is advised may be more than {most}"
     )
     return (text,)
 

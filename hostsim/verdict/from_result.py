@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.evidence import Evidence, Round
+from hostsim.verdict.evidence import Channels, Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
 from hostsim.verdict.window import Stream
 
@@ -61,6 +61,7 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
         warnings=result.warnings,
         assumptions=result.assumptions,
+        channels=_channels(migration, result.scenario),
         surely_sent_bytes_per_s=_surely_sent_bytes_per_s(result),
         **_bandwidths(facts, migration),
         **_throttle(facts, migration),
@@ -71,6 +72,17 @@ def _surely_sent_bytes_per_s(result: RunResult) -> float:
     from hostsim.scenario.plausible import surely_sent_bytes_per_s  # no scenario is loaded to read a log
 
     return float(surely_sent_bytes_per_s(result.scenario))
+
+
+def _channels(migration: MigrationResult, scenario: Mapping[str, Any]) -> Channels | None:
+    one = migration.sender
+    if one is None or not one.channels:
+        return None
+    cpu_s = one.thread_cpu_s + one.channel_cpu_s
+    is_assumed = one.compression != "none" and scenario.get("vm", {}).get("compression_ratio") is None
+    return Channels(
+        one.channels, one.channels_busy, one.brake, one.thread_share, cpu_s, one.compression, one.wire_ratio, is_assumed
+    )
 
 
 def _elapsed_s(migration: MigrationResult) -> float:
@@ -123,6 +135,7 @@ def _stream(facts: Mapping[str, Any]) -> Stream | None:
         str(facts["stream_limit"]),
         float(facts["stream_window_bytes"]),
         float(facts["stream_round_trip_ms"]) / 1000.0,
+        int(facts.get("multifd_channels", 1)),
     )
 
 

@@ -42,7 +42,7 @@ def drawn_spec(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
 
 
 def drawn_multifd_spec(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
-    """Machine number ``seed`` with multifd, of any channels, methods and finders of zero pages, over a link without latency."""
+    """Machine number ``seed`` with multifd: drawn channels, methods, finders of zero pages; a link without latency."""
     spec, rng = drawn_spec(seed, patterns), Random(f"multifd {seed}")
     assert spec.migration is not None
     compression = rng.choice(("none", "none", "zlib", "zstd"))
