@@ -32,6 +32,8 @@ from hostsim.qemu.tcp import Path
 
 TICK_PS_MIN = 1_000_000
 """Shortest tick of the connections: a microsecond, of a packet's hundred and more."""
+TICKS_MAX = 16
+"""Of a round trip: a quarter of those of a single stream, as each tick is a step on every connection."""
 PS_PER_NS = 1000
 
 
@@ -248,10 +250,10 @@ def compress_page_ns(sheet: HostSheet, parameters: MigrationParameters) -> int:
 
 
 def path_of(link: LinkSpec) -> Path:
-    """The constants of each connection: ``link.path`` with ticks of a microsecond or more."""
+    """The constants of each connection: ``link.path`` with fewer ticks, of a microsecond or more."""
     path = link.path
     if path.rtt_ps == 0:
         return path
     shortest_ps = max(path.piece_ps, TICK_PS_MIN)
-    ticks = min(max(path.rtt_ps // shortest_ps, 1), tcp.TICKS_MAX)
+    ticks = min(max(path.rtt_ps // shortest_ps, 1), TICKS_MAX)
     return path._replace(ticks=ticks, tick_ps=max(path.rtt_ps // ticks, shortest_ps))

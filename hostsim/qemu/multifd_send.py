@@ -119,22 +119,6 @@ def _looks_inside(costs: ChannelCosts) -> bool:
 
 
 @part
-def _read_page(
-    state: NDArray[np.int64], limits: SendLimits, costs: ChannelCosts, net: Net, pages: Pages, logs: Logs, gfn: int
-) -> bool:
-    """Let the channel read ``gfn``, whose copy is from now on the newest; return whether the page reads as zeros."""
-    at, reads_zero = net.state[HANDED_NOW], False
-    if at < logs.replayed:
-        reads_zero = logs.handed[at, 2] == 1
-    elif _looks_inside(costs):
-        reads_zero = is_zero(limits, pages.zero, pages.table, pages.clocks, pages.armed, gfn, state[T_NS])
-    if len(logs.handed) > 0:
-        logs.handed[at, 0], logs.handed[at, 1], logs.handed[at, 2] = gfn, pages.copied[gfn], int(reads_zero)
-    net.state[HANDED_NOW] = at + 1
-    return reads_zero
-
-
-@part
 def _is_settled(state: NDArray[np.int64], limits: SendLimits, costs: ChannelCosts, net: Net, pages: Pages) -> bool:
     """Whether the guest has advanced far enough to say which pages of the packet are zero."""
     if not _looks_inside(costs) or state[T_NS] <= limits.settled_ns:
@@ -143,14 +127,6 @@ def _is_settled(state: NDArray[np.int64], limits: SendLimits, costs: ChannelCost
         if pages.zero[net.queue[i]] == 1 and may_be_written(pages.table, net.queue[i]):
             return False
     return True
-
-
-@part
-def _wire_bytes(costs: ChannelCosts, net: Net, gfn: int, reads_zero: bool) -> int:
-    """Bytes on the wire of a page that is not sent as a zero page."""
-    if reads_zero:
-        return ZEROS_COMPRESSED_BYTES
-    return costs.page_bytes if len(net.payload) == 0 else int(net.payload[gfn])
 
 
 @part
@@ -166,29 +142,56 @@ def _hand_over(
     if not _is_settled(state, limits, costs, net, pages):
         return UNSETTLED
     channels.poll(state, costs, net, free_ns)
-    n_pages, n_bytes, prepare_ps, copy_ps, first_ps = net.state[HANDING], PACKET_HEADER_BYTES, 0, 0, 0
-    for i in range(n_pages):
-        gfn = net.queue[i]
-        reads_zero = _read_page(state, limits, costs, net, pages, logs, gfn)
-        is_zero_page = reads_zero and costs.zero_pages_by == BY_CHANNEL
-        if state[LOGGED] < len(logs.sends):
-            note(state, logs.sends, free_ns, gfn, is_zero_page)
-        if is_zero_page:
-            state[ZERO_PAGES] += 1
-            prepare_ps += costs.test_ps
-        else:
-            state[NORMAL_PAGES] += 1
-            size = _wire_bytes(costs, net, gfn, reads_zero)
-            prepare_ps += costs.compress_ps
-            copy_ps += costs.page_ps * size // PAGE_BYTES
-            first_ps += costs.first_copy_ps * (pages.copied[gfn] == NEVER_COPIED)
-            n_bytes += size
-        pages.copied[gfn] = pages.version[gfn]
+    read = _read_pages(state, limits, costs, net, pages, logs)
+    n_pages, n_zero, new_pages, page_bytes = net.state[HANDING], read[0], read[1], read[2]
+    n_normal = 0 if costs.zero_pages_by == BY_CHANNEL else n_zero
+    found = n_zero - n_normal
+    state[ZERO_PAGES] += found
+    state[NORMAL_PAGES] += n_pages - found
+    prepare_ps = found * costs.test_ps + (n_pages - found) * costs.compress_ps
+    copy_ps = costs.page_ps * page_bytes // PAGE_BYTES
     net.state[channels.CHANNEL_NS] += (prepare_ps + copy_ps) // 1000
     net.state[PACKETS] += 1
-    net.state[channels.SENT_PAGE_BYTES] += n_bytes - PACKET_HEADER_BYTES
-    _give_packet(state, costs, net, n_pages, n_bytes, prepare_ps, copy_ps + first_ps)
+    net.state[channels.SENT_PAGE_BYTES] += page_bytes
+    _give_packet(
+        state, costs, net, n_pages, page_bytes + PACKET_HEADER_BYTES, prepare_ps, copy_ps + new_pages * costs.first_copy_ps
+    )
     return QUOTA
+
+
+@part
+def _read_pages(
+    state: NDArray[np.int64], limits: SendLimits, costs: ChannelCosts, net: Net, pages: Pages, logs: Logs
+) -> tuple[int, int, int]:
+    """Let a channel read the packet at the front of the queue, whose copies are from now on the newest.
+
+    Returns the pages that read as zeros, the other pages that the destination never held, the bytes of all on the wire.
+    """
+    t_ns, at, n_zero, new_pages, n_bytes = state[T_NS], net.state[HANDED_NOW], 0, 0, 0
+    looks, finds = _looks_inside(costs), costs.zero_pages_by == BY_CHANNEL
+    is_kept, is_uniform = len(logs.handed) > 0, len(net.payload) == 0
+    for i in range(net.state[HANDING]):
+        gfn = net.queue[i]
+        reads_zero = False
+        if at < logs.replayed:
+            reads_zero = logs.handed[at, 2] == 1
+        elif looks and pages.zero[gfn] == 1:
+            reads_zero = is_zero(limits, pages.zero, pages.table, pages.clocks, pages.armed, gfn, t_ns)
+        if is_kept:
+            logs.handed[at, 0], logs.handed[at, 1], logs.handed[at, 2] = gfn, pages.copied[gfn], int(reads_zero)
+        if state[LOGGED] < len(logs.sends):
+            note(state, logs.sends, t_ns, gfn, reads_zero and finds)
+        at += 1
+        if not (reads_zero and finds):
+            new_pages += pages.copied[gfn] == NEVER_COPIED
+        if reads_zero:
+            n_zero += 1
+            n_bytes += 0 if finds else ZEROS_COMPRESSED_BYTES
+        else:
+            n_bytes += costs.page_bytes if is_uniform else int(net.payload[gfn])
+        pages.copied[gfn] = pages.version[gfn]
+    net.state[HANDED_NOW] = at
+    return n_zero, new_pages, n_bytes
 
 
 @part
@@ -275,6 +278,47 @@ def _take_page(
 
 
 @part
+def _fill_packet(
+    state: NDArray[np.int64], limits: SendLimits, costs: ChannelCosts, net: Net, pages: Pages, logs: Logs
+) -> None:
+    """Queue pages as ``_take_page`` does, while nothing but queueing happens: the packet has room, and no limit is near.
+
+    This loop is an abbreviation of the one in ``send_packets``, which goes on where this one stops.
+    """
+    if net.state[QUEUED] == 0:
+        return
+    t, cursor, n_pages, done = state[T_NS], state[CURSOR], net.state[QUEUED], net.state[QUEUED_NOW]
+    began, iteration = done, state[ITERATION_PAGES]
+    block = block_of(pages.block_ends, net.queue[n_pages - 1])
+    end_gfn, last = pages.block_ends[block], PAGES_A_PACKET - costs.sync_each_section
+    most = min(last - n_pages, limits.batch_pages - done, state[DIRTY_PAGES])
+    until_ns = limits.horizon_ns
+    if limits.rate_limit_bytes > 0 and costs.counts_when_sent:
+        until_ns = min(until_ns, net.state[WAKE_PS] // 1000)
+    is_kept, finds = len(logs.queued) > 0, costs.zero_pages_by == BY_THREAD
+    while done - began < most and t < until_ns and cursor < end_gfn:
+        gfn = next_dirty(pages.bmap, pages.words, cursor)
+        if gfn < cursor or gfn >= end_gfn or (finds and pages.zero[gfn] == 1):
+            break
+        if pages.clear_marks[gfn >> limits.chunk_shift] == 1 or (len(pages.backing) > 0 and pages.backing[gfn] >= AWAY):
+            break
+        asks_time = limits.bounded_wait and iteration % 64 == 0
+        if asks_time and (t + costs.queue_page_ns - limits.iteration_start_ns) // 1_000_000 > MAX_WAIT_MS:
+            break
+        pages.bmap[gfn] = 0
+        cursor = gfn + 1
+        if is_kept:
+            logs.queued[done, 0], logs.queued[done, 1] = gfn, 0
+        net.queue[n_pages] = gfn
+        n_pages, done, iteration = n_pages + 1, done + 1, iteration + 1
+        t += costs.queue_page_ns
+    net.state[THREAD_NS] += t - state[T_NS]
+    state[T_NS], state[CURSOR], state[ITERATION_PAGES] = t, cursor, iteration
+    state[DIRTY_PAGES] -= done - began
+    net.state[QUEUED], net.state[QUEUED_NOW] = n_pages, done
+
+
+@part
 def _kept_back(state: NDArray[np.int64], limits: SendLimits, costs: ChannelCosts, pages: Pages, gfn: int) -> int:
     """The reason that keeps the migration thread from taking ``gfn`` now; QUOTA: none."""
     if costs.zero_pages_by == BY_THREAD:
@@ -353,6 +397,10 @@ def send_packets(
             if not costs.sync_each_section and reason != NOTHING_DIRTY:
                 return reason
             _begin_sync(net, reason + 1)
+            continue
+        taken = net.state[QUEUED_NOW]
+        _fill_packet(state, limits, costs, net, pages, logs)
+        if net.state[QUEUED_NOW] > taken:
             continue
         gfn = next_dirty(pages.bmap, pages.words, state[CURSOR])
         if gfn < 0:

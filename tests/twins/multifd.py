@@ -198,10 +198,9 @@ class TwinMultifd(TwinRam):
         if not (yield from self._wait(wanted)):
             return False
         packet, self.queue = self.queue[:n_pages], self.queue[n_pages:]
-        prepare_ps, copy_ps, size = 0, 0, HEADER
-        for gfn in packet:
-            a, b, c = self._read(gfn)
-            prepare_ps, copy_ps, size = prepare_ps + a, copy_ps + b, size + c
+        read = [self._read(gfn) for gfn in packet]
+        prepare_ps, first_ps, page_bytes = (sum(column) for column in zip(*read, strict=True))
+        size, copy_ps = HEADER + page_bytes, self.page_ps * page_bytes // 4096 + first_ps
         at = next(
             j for i in range(len(self.jobs)) if self.jobs[j := (self.turn + i) % len(self.jobs)].done_ps <= 1000 * self.t_ns
         )
@@ -214,7 +213,7 @@ class TwinMultifd(TwinRam):
         return True
 
     def _read(self, gfn: int) -> tuple[int, int, int]:
-        """(preparing [ps], copying [ps], bytes) of a page, and its content for the destination."""
+        """(preparing [ps], first copy [ps], bytes) of a page; its content goes to the destination."""
         is_new, is_zero = gfn not in self.destination, self.memory.is_zero(gfn)
         found = is_zero and self.finder == "multifd"
         self.log.append((self.t_ns, gfn, int(found)))
@@ -225,7 +224,7 @@ class TwinMultifd(TwinRam):
         self.normal_pages += 1
         squeezed = is_zero and self.finder == "none" and self.compress_ps > 0
         size = SIZE_OF_ZEROS if squeezed else self.sizes[gfn]
-        return self.compress_ps, self.page_ps * size // 4096 + is_new * 1000 * self.sheet.first_copy_ns, size
+        return self.compress_ps, is_new * 1000 * self.sheet.first_copy_ns, size
 
     def _begin(self, at: int, job: Job, start_ps: int, n_bytes: int) -> None:
         done_ps, rate = start_ps + n_bytes * job.copy_ps // job.size, self.link.bandwidth_bytes_per_s
