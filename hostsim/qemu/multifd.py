@@ -10,7 +10,11 @@ hostsim.qemu.multifd_send has the migration thread's loop, hostsim.qemu.channels
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any
+
 import numpy as np
+import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
@@ -81,6 +85,14 @@ class MultifdRam(RamState):
             net.state[channels.MULTIFD_BYTES] += channels.INIT_BYTES * len(net.channels)
         channels.sync_channels(state, costs, net)
         channels.announce_sync(state, costs, net)
+
+    def flush(self) -> Generator[simpy.Event, Any, None]:
+        """Hand over the queue, wait until the channels have written all packets (multifd_ram_flush_and_sync)."""
+        state = self.net.state
+        state[channels.HANDING], state[channels.SYNCING] = state[channels.QUEUED], 1
+        state[channels.ENDING] = send.NOTHING_DIRTY + 1
+        yield from self._send_on(0, 1, False, lambda: True)
+        yield self._env.timeout(self.ahead_ns)
 
     @property
     def sent_bytes(self) -> int:

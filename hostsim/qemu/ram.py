@@ -157,6 +157,17 @@ class RamState:
         wanted: returns whether the caller still needs the pages; asked whenever host time has passed.
         Returns the reason, QUOTA ... NOT_THERE of hostsim.qemu.send, or INTERRUPTED once ``wanted`` returns False.
         """
+        reason = yield from self._send_on(rate_limit_bytes, flush_pages, bounded_wait, wanted)
+        if reason == INTERRUPTED:
+            return reason
+        self.write(EOS_BYTES, SECTION_BYTES)
+        yield self._env.timeout(self.ahead_ns)
+        return reason if wanted() else INTERRUPTED
+
+    def _send_on(
+        self, rate_limit_bytes: int, flush_pages: int, bounded_wait: bool, wanted: Callable[[], bool]
+    ) -> Generator[simpy.Event, Any, int]:
+        """Send pages as ``save`` does, without EOS; the send loop may be ahead of the clock at the end."""
         self.send_state[send.T_NS] = started_ns = self._env.now_ns
         self.send_state[send.ITERATION_PAGES] = 0
         while True:
@@ -176,10 +187,7 @@ class RamState:
             elif reason == send.NO_BIT:
                 raise InvariantError(f"{self.remaining_bytes} bytes are counted as remaining, and no page is marked")
             elif reason != send.BATCH:
-                break
-        self.write(EOS_BYTES, SECTION_BYTES)
-        yield self._env.timeout(self.ahead_ns)
-        return reason if wanted() else INTERRUPTED
+                return reason
 
     def _prepare(self, reason: int) -> Generator[simpy.Event, Any, None]:
         """Clear the log of a chunk before its first page is sent, or read a swapped page back before it is sent.
