@@ -19,8 +19,13 @@ N_VCPUS = 16
 DIRTY_RATIO = Fraction(7, 10)
 
 
-def migrating_guest(gib: int, *, split: bool = False, link_bytes_per_s: int = LINK_BYTES_PER_S) -> Machine:
-    """A guest of 16 vCPUs that writes uniformly over all its pages at 0.7 of what the link carries."""
+def migrating_guest(
+    gib: int, *, split: bool = False, link_bytes_per_s: int = LINK_BYTES_PER_S, channels: int = 0
+) -> Machine:
+    """A guest of 16 vCPUs that writes uniformly over all its pages at 0.7 of what the link carries.
+
+    channels: of multifd, 0: one stream.
+    """
     n_pages = gib << 18
     rate = DIRTY_RATIO * link_bytes_per_s / PAGE_WIRE_BYTES
     load = Workload("uniform", "uniform", tuple(range(N_VCPUS)), 0, n_pages, rate, split=split)
@@ -28,9 +33,14 @@ def migrating_guest(gib: int, *, split: bool = False, link_bytes_per_s: int = LI
         MachineSpec(
             lay_out([("pc.ram", n_pages, [(0, n_pages)])]), (load,), N_VCPUS, load_sheet("generic", {"page_send_ns": 50}),
             link=LinkSpec(link_bytes_per_s, 100_000, 2 << 20),
-            migration=MigrationParameters(max_bandwidth=0),
+            migration=MigrationParameters(max_bandwidth=0, multifd=channels > 0, multifd_channels=channels or 2),
         )
     )  # fmt: skip
+
+
+def multifd_guest(gib: int) -> Machine:
+    """``migrating_guest`` with QEMU's two channels."""
+    return migrating_guest(gib, channels=2)
 
 
 def kvm_guest(gib: int, mmu: MmuSpec | None = None, dirty_ratio: Fraction = DIRTY_RATIO) -> Machine:

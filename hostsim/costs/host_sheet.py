@@ -13,7 +13,10 @@ from hostsim.core.errors import InputError, Problem
 
 @dataclass(frozen=True)
 class HostSheet:
-    """Constants of one machine; sources in hostsim/data/hosts/<name>.toml."""
+    """Constants of one machine; sources in hostsim/data/hosts/<name>.toml.
+
+    The constants with a default serve multifd alone.
+    """
 
     page_send_ns: int
     first_copy_ns: int
@@ -24,6 +27,10 @@ class HostSheet:
     sleep_overshoot_ns: int
     throttle_overshoot_ns: int
     device_state_bytes: int
+    queue_page_ns: int = 0
+    zlib_page_ns: int = 0
+    zstd_page_ns: int = 0
+    zero_copy_page_ns: int = 0
 
 
 CONSTANTS = tuple(field.name for field in fields(HostSheet))

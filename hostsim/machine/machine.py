@@ -30,6 +30,7 @@ from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_poli
 from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu import thread
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
+from hostsim.qemu.compression import Content
 from hostsim.qemu.dirty_limit import DirtyLimit, LimitChange
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration
@@ -75,6 +76,8 @@ class MachineSpec:
     """The run ends when each workload of the VM has done its window of work, the only window of the workload."""
     checkpoints: CheckpointSpec | None = None
     dirty_limits: tuple[LimitChange, ...] = ()
+    content: Content = field(default_factory=Content)
+    """How well the pages of the VM compress, for a migration that compresses them."""
 
 
 class Machine:
@@ -226,7 +229,9 @@ class Machine:
         spec = self.spec
         if spec.migration is None:
             return None
-        migration = Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
+        migration = Migration(
+            self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity, spec.content
+        )
         if self.monitor is not None:
             migration.recorder.on_cut = self.monitor.cut
         migration.dirty_limit = self.dirty_limit

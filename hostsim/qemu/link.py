@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
 import simpy
-from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.qemu import tcp
-from hostsim.qemu.send import LINK_FREE_PS, STREAM
 from hostsim.qemu.tcp import PS_PER_S
 
 PS_PER_NS = 1000
@@ -135,18 +132,15 @@ class Link:
     # Model limit: the link is fluid: bytes drain evenly, not in segments, and acknowledgements take no bandwidth.
     """
 
-    def __init__(self, env: Clock, spec: LinkSpec, send_state: NDArray[np.int64]) -> None:
-        """``send_state``: int64[N_STATE] of hostsim.qemu.send; its last columns are the state of the connection."""
+    def __init__(self, env: Clock, spec: LinkSpec, drained_ps: Callable[[], int]) -> None:
+        """``drained_ps``: returns when all bytes written so far have left the host [ps]."""
         self.spec = spec
-        self._env, self._state = env, send_state
+        self._env, self._drained_ps = env, drained_ps
 
     def answered(self) -> Generator[simpy.Event, Any, None]:
         """Return when the destination has received all bytes written so far and its answer has arrived.
 
         # Model limit: the destination answers at once; a real destination first loads the received state.
         """
-        state = self._state.copy()
-        if self.spec.rtt_ps:
-            tcp.drain(state[STREAM:], self.spec.path)
-        drained_ns = -(-int(state[LINK_FREE_PS]) // PS_PER_NS)
+        drained_ns = -(-self._drained_ps() // PS_PER_NS)
         yield self._env.timeout(max(0, drained_ns - self._env.now_ns) + 2 * self.spec.latency_ns)

@@ -18,11 +18,12 @@ from hostsim.core.knobs import Knobs
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import window
+from hostsim.qemu.compression import Content
 from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.dirty_limit import DirtyLimit
 from hostsim.qemu.link import Link, LinkSpec
+from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
-from hostsim.qemu.ram import RamState
 from hostsim.qemu.recorder import Recorder, Sample
 from hostsim.qemu.state import Counters, MigrationState
 
@@ -42,12 +43,13 @@ class Migration:
         sheet: HostSheet,
         knobs: Knobs,
         log_capacity: int = 0,
+        content: Content | None = None,
     ) -> None:
-        """``log_capacity``: page sends to keep (tests), 0: none."""
+        """``log_capacity``: page sends to keep (tests), 0: none; ``content``: how the pages compress, None: as assumed."""
         self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
         self.env, self.vm, self.tracker, self.sheet = env, vm, tracker, sheet
-        self.ram = RamState(env, vm, tracker, sheet, link, knobs, log_capacity)
-        self.link = Link(env, link, self.ram.send_state)
+        self.ram = ram_of(env, vm, tracker, sheet, link, knobs, parameters, content or Content(), log_capacity)
+        self.link = Link(env, link, self.ram.drained_ps)
         self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
         self.dirty_limit: DirtyLimit | None = None
         self.behaviour = parameters.behaviour
@@ -77,12 +79,12 @@ class Migration:
         m, ram = self.state, self.ram
         ended = m.status == "completed"
         total = m.total_time_ms or self.now_ms - m.start_ns // NS_PER_MS
-        before_stop = m.precopy_bytes if m.switching_over else ram.sent_bytes
+        before_stop = m.precopy_bytes if m.switching_over else ram.stream_bytes
         return Counters(
             m.status, total, m.setup_time_ms, m.downtime_ms, m.expected_downtime_ms, self.throttle.percent,
             self.transferred_bytes, 0 if ended else ram.remaining_bytes, self.vm.memory.n_bytes, ram.zero_pages,
             ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
-            before_stop, ram.sent_bytes - before_stop, **self._limit_times(),
+            before_stop, ram.stream_bytes - before_stop, multifd_bytes=ram.multifd_bytes, **self._limit_times(),
         )  # fmt: skip
 
     def _limit_times(self) -> dict[str, int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from hostsim.qemu.compression import Compression
 
 PAGES_A_FLUSH = 32
 """64 iovecs, two a page (migration/qemu-file.c MAX_IOV_SIZE)."""
@@ -21,6 +23,12 @@ class Behaviour:
     kick_ends_limit_sleep: dirtylimit_vcpu_execute sleeps by usleep, which a kick's signal ends (7.2), or by g_usleep,
     which goes on after a signal (10.x).
     has_device_status: the status is "device" once the VM has stopped (10.x, migration_switchover_prepare).
+    zero_page_detection: the parameter exists (9.0); before, the migration thread looks for zero pages.
+    multifd_counts_when_sent: bytes of a packet count once its channel has written them (8.1), else as it is handed over, and
+    uncompressed.
+    multifd_sync_each_section: channels sync at the end of each ram_save_iterate, else once a scan of RAM
+    (8.1, multifd-flush-after-each-section).
+    multifd_spins: channels_ready counts syncs too, so the thread looks for a free channel in a loop (until 8.2, d2026ee117).
     """
 
     estimate_first: bool
@@ -29,15 +37,25 @@ class Behaviour:
     dirty_sync_timer: bool
     at_threshold_completes: bool
     has_device_status: bool
-    kick_ends_limit_sleep: bool
+    kick_ends_limit_sleep: bool = False
+    zero_page_detection: bool = True
+    multifd_counts_when_sent: bool = True
+    multifd_sync_each_section: bool = False
+    multifd_spins: bool = False
 
 
 Version = Literal["7.2", "10.0", "10.2"]
-BEHAVIOUR: dict[Version, Behaviour] = {
-    "7.2": Behaviour(False, 1, False, False, False, False, True),
-    "10.0": Behaviour(True, PAGES_A_FLUSH, True, True, False, True, False),
-    "10.2": Behaviour(True, PAGES_A_FLUSH, True, True, True, True, False),
-}
+ZeroPageDetection = Literal["none", "legacy", "multifd"]
+_7_2 = Behaviour(
+    estimate_first=False, flush_pages=1, counts_all_bytes=False, dirty_sync_timer=False, at_threshold_completes=False,
+    has_device_status=False, kick_ends_limit_sleep=True, zero_page_detection=False, multifd_counts_when_sent=False,
+    multifd_sync_each_section=True, multifd_spins=True,
+)  # fmt: skip
+_10_0 = Behaviour(
+    estimate_first=True, flush_pages=PAGES_A_FLUSH, counts_all_bytes=True, dirty_sync_timer=True,
+    at_threshold_completes=False, has_device_status=True,
+)  # fmt: skip
+BEHAVIOUR: dict[Version, Behaviour] = {"7.2": _7_2, "10.0": _10_0, "10.2": replace(_10_0, at_threshold_completes=True)}
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,13 @@ class MigrationParameters:
     dirty_limit: bool = False
     vcpu_dirty_limit: int = 1
     x_vcpu_dirty_limit_period_ms: int = 1000
+    multifd: bool = False
+    multifd_channels: int = 2
+    multifd_compression: Compression = "none"
+    multifd_zlib_level: int = 1
+    multifd_zstd_level: int = 1
+    zero_page_detection: ZeroPageDetection = "multifd"
+    zero_copy_send: bool = False
     start_ns: int = 0
     timeout_ns: int = 0
 
@@ -68,6 +93,13 @@ class MigrationParameters:
     def behaviour(self) -> Behaviour:
         """Behaviour of this version of QEMU."""
         return BEHAVIOUR[self.qemu]
+
+    @property
+    def zero_pages_by(self) -> ZeroPageDetection:
+        """zero-page-detection as it acts: "multifd" means "legacy" without channels, and 7.2 knows no other."""
+        if not self.behaviour.zero_page_detection:
+            return "legacy"
+        return "legacy" if self.zero_page_detection == "multifd" and not self.multifd else self.zero_page_detection
 
     @property
     def rate_limit_bytes(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import simpy
@@ -25,8 +25,26 @@ EOS_BYTES = 8
 SECTION_BYTES = 10
 """Section header and footer around each ram_save_iterate (migration/savevm.c), 5 + 5."""
 INTERRUPTED = -1
+Snapshot = tuple[NDArray[np.int64], ...]
 UNCERTAIN_PAGES = 2048
 """Most pages of one call where a guest event may come before its end: a guest event takes back up to as many pages."""
+
+
+class SenderWork(NamedTuple):
+    """Work of the sending threads; times in ns, of all channels together.
+
+    thread_ns, thread_wait_ns: CPU time of the migration thread, and its waits for channels.
+    wire_bytes: bytes of all connections that carry pages; page_bytes: bytes of pages with content among them.
+    """
+
+    thread_ns: int
+    wire_bytes: int
+    page_bytes: int
+    thread_wait_ns: int = 0
+    channel_ns: int = 0
+    busy_ns: int = 0
+    packets: int = 0
+    syncs: int = 0
 
 
 class RamState:
@@ -40,9 +58,9 @@ class RamState:
 
     def __init__(
         self, env: Clock, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet, link: LinkSpec, knobs: Knobs,
-        log_capacity: int = 0,
+        log_capacity: int = 0, *, looks_for_zeros: bool = True,
     ) -> None:  # fmt: skip
-        """``log_capacity``: page sends to keep in ``send_log``, 0: none."""
+        """``log_capacity``: page sends to keep in ``send_log``, 0: none; ``looks_for_zeros``: zero-page-detection is on."""
         n_pages = vm.memory.n_pages
         padded = np.zeros(-(-n_pages // 8) * 8, np.uint8)
         self.bmap, self._words = padded[:n_pages], padded.view(np.uint64)
@@ -60,6 +78,7 @@ class RamState:
             sheet.page_send_ns, sheet.first_copy_ns, sheet.zero_page_ns, link.bandwidth_bytes_per_s, link.socket_buffer_ps,
             link.path,
         )  # fmt: skip
+        self._zero = vm.memory.zero if looks_for_zeros else np.zeros(n_pages, np.uint8)
 
     @property
     def remaining_bytes(self) -> int:
@@ -72,6 +91,21 @@ class RamState:
         return int(self.send_state[send.SENT_BYTES])
 
     @property
+    def stream_bytes(self) -> int:
+        """Bytes of RAM on the main channel so far (``precopy-bytes``, ``downtime-bytes``)."""
+        return self.sent_bytes
+
+    @property
+    def multifd_bytes(self) -> int:
+        """Bytes of all channels of multifd so far."""
+        return 0
+
+    @property
+    def other_bytes(self) -> int:
+        """Bytes beside RAM that sending it took: headers and footers of sections."""
+        return self.section_bytes
+
+    @property
     def normal_pages(self) -> int:
         """Pages sent whole so far."""
         return int(self.send_state[send.NORMAL_PAGES])
@@ -80,6 +114,12 @@ class RamState:
     def zero_pages(self) -> int:
         """Zero pages sent so far (``duplicate``)."""
         return int(self.send_state[send.ZERO_PAGES])
+
+    def work(self) -> SenderWork:
+        """Work of the sending threads so far."""
+        costs, state = self._costs, self.send_state
+        thread_ns = self.normal_pages * costs.page_ns + self.zero_pages * costs.zero_page_ns
+        return SenderWork(thread_ns, int(state[send.SENT_BYTES]), self.normal_pages * PAGE_BYTES)
 
     def setup(self) -> None:
         """Mark all pages as dirty and send the list of RAMBlocks (ram_save_setup)."""
@@ -117,6 +157,17 @@ class RamState:
         wanted: returns whether the caller still needs the pages; asked whenever host time has passed.
         Returns the reason, QUOTA ... NOT_THERE of hostsim.qemu.send, or INTERRUPTED once ``wanted`` returns False.
         """
+        reason = yield from self._send_on(rate_limit_bytes, flush_pages, bounded_wait, wanted)
+        if reason == INTERRUPTED:
+            return reason
+        self.write(EOS_BYTES, SECTION_BYTES)
+        yield self._env.timeout(self.ahead_ns)
+        return reason if wanted() else INTERRUPTED
+
+    def _send_on(
+        self, rate_limit_bytes: int, flush_pages: int, bounded_wait: bool, wanted: Callable[[], bool]
+    ) -> Generator[simpy.Event, Any, int]:
+        """Send pages as ``save`` does, without EOS; the send loop may be ahead of the clock at the end."""
         self.send_state[send.T_NS] = started_ns = self._env.now_ns
         self.send_state[send.ITERATION_PAGES] = 0
         while True:
@@ -136,10 +187,7 @@ class RamState:
             elif reason == send.NO_BIT:
                 raise InvariantError(f"{self.remaining_bytes} bytes are counted as remaining, and no page is marked")
             elif reason != send.BATCH:
-                break
-        self.write(EOS_BYTES, SECTION_BYTES)
-        yield self._env.timeout(self.ahead_ns)
-        return reason if wanted() else INTERRUPTED
+                return reason
 
     def _prepare(self, reason: int) -> Generator[simpy.Event, Any, None]:
         """Clear the log of a chunk before its first page is sent, or read a swapped page back before it is sent.
@@ -168,9 +216,14 @@ class RamState:
         gfn = -1 if self._tracker.logs_reads else first_false_zero(memory.version, memory.zero)
         if gfn >= 0:
             raise InvariantError(f"gfn {gfn}: written by the guest, and still taken for a zero page")
-        gfn = first_stale(memory.version, self.copied, self.bmap if harvested is None else self.bmap | harvested)
+        waiting = self._waiting()
+        gfn = first_stale(memory.version, self.copied, waiting if harvested is None else waiting | harvested)
         if gfn >= 0:
             raise InvariantError(f"gfn {gfn}: the destination's copy is old and the bitmap does not say so")
+
+    def _waiting(self) -> NDArray[np.uint8]:
+        """uint8[n_pages], 1: the page is still to be read and sent."""
+        return self.bmap
 
     def check_complete(self) -> None:
         """InvariantError unless every destination page has the newest content of its source page."""
@@ -190,6 +243,13 @@ class RamState:
         """Time by which the send loop is ahead of the host's clock [ns]."""
         return max(0, int(self.send_state[send.T_NS]) - self._env.now_ns)
 
+    def drained_ps(self) -> int:
+        """Moment [ps] at which all bytes written so far have left the host."""
+        state = self.send_state.copy()
+        if self._costs.path.rtt_ps:
+            tcp.drain(state[send.STREAM :], self._costs.path)
+        return int(state[send.LINK_FREE_PS])
+
     def _horizon_ns(self) -> int:
         horizon = self._env.upcoming_ns()
         if self._knobs.window_ns:
@@ -204,13 +264,13 @@ class RamState:
         """
         if not self._vm.may_come_up():
             return self._call(limits, self._journal[:0])
-        before = self.send_state.copy()
+        before = self._snapshot()
         reason = self._send_settled(limits, before)
         if len(self._vm.backing):
-            self._vm.note_read(self._journal[: self._sent_since(before), 0].copy())
+            self._vm.note_read(self._read_since(before))
         return reason
 
-    def _send_settled(self, limits: SendLimits, before: NDArray[np.int64]) -> int:
+    def _send_settled(self, limits: SendLimits, before: Snapshot) -> int:
         limits = limits._replace(batch_pages=min(limits.batch_pages, UNCERTAIN_PAGES))
         reason = self._call(limits, self._journal)
         reached_ns = min(limits.horizon_ns, int(self.send_state[send.T_NS]))
@@ -220,16 +280,24 @@ class RamState:
         n_pages = self._take_back(before)
         return self._call(limits._replace(horizon_ns=came_up_ns, replayed_pages=n_pages), self._journal)
 
-    def _take_back(self, before: NDArray[np.int64]) -> int:
+    def _snapshot(self) -> Snapshot:
+        """Copies of the state that a call changes, for ``_take_back``."""
+        return (self.send_state.copy(),)
+
+    def _read_since(self, before: Snapshot) -> NDArray[np.int64]:
+        """Pages that the last call, which began at ``before``, has read."""
+        return self._journal[: self._sent_since(before[0]), 0].copy()
+
+    def _take_back(self, before: Snapshot) -> int:
         """Undo the last call, which began at send state ``before``; return the number of pages that the call had sent.
 
         The guest has advanced since, so the journal keeps which of these pages were zero when they were sent.
         """
-        n_pages = self._sent_since(before)
+        n_pages = self._sent_since(before[0])
         sent = self._journal[:n_pages]
         self.bmap[sent[:, 0]] = 1
         self.copied[sent[:, 0]] = sent[:, 1]
-        self.send_state[:] = before
+        self.send_state[:] = before[0]
         return n_pages
 
     def _sent_since(self, before: NDArray[np.int64]) -> int:
@@ -241,7 +309,7 @@ class RamState:
         return int(
             send.send_pages(
                 self.send_state, limits, self._costs, self.bmap, self._words, self._block_ends, self._block_id_bytes,
-                memory.zero, memory.version, self.copied, self._tracker.clear_marks, guest.table, guest.clocks,
+                self._zero, memory.version, self.copied, self._tracker.clear_marks, guest.table, guest.clocks,
                 self._vm.armed, self.send_log, journal, self._vm.backing,
             )
         )  # fmt: skip

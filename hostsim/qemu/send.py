@@ -93,7 +93,8 @@ def next_dirty(bmap: NDArray[np.uint8], words: NDArray[np.uint64], cursor: int) 
 
 
 @part
-def _block_of(block_ends: NDArray[np.int64], gfn: int) -> int:
+def block_of(block_ends: NDArray[np.int64], gfn: int) -> int:
+    """Number of the RAMBlock of ``gfn``; ``block_ends``: as in ``send_pages``."""
     block = 0
     while gfn >= block_ends[block]:
         block += 1
@@ -151,7 +152,8 @@ def flush(state: NDArray[np.int64]) -> None:
 
 
 @part
-def _may_be_written(table: TouchTable, gfn: int) -> bool:
+def may_be_written(table: TouchTable, gfn: int) -> bool:
+    """Whether a touch class writes to ``gfn``."""
     for c in range(len(table.ints)):
         page = gfn - table.ints[c, FIRST_GFN]
         if table.ints[c, IS_WRITE] == 1 and 0 <= page < table.ints[c, N_PAGES]:
@@ -160,7 +162,7 @@ def _may_be_written(table: TouchTable, gfn: int) -> bool:
 
 
 @part
-def _held_back(
+def held_back(
     limits: SendLimits,
     clear_marks: NDArray[np.uint8],
     zero: NDArray[np.uint8],
@@ -174,7 +176,7 @@ def _held_back(
         return CLEAR
     if len(backing) > 0 and backing[gfn] >= AWAY:
         return NOT_THERE
-    if t_ns <= limits.settled_ns or zero[gfn] == 0 or not _may_be_written(table, gfn):
+    if t_ns <= limits.settled_ns or zero[gfn] == 0 or not may_be_written(table, gfn):
         return QUOTA
     return UNSETTLED
 
@@ -196,7 +198,8 @@ def is_zero(
 
 
 @jit
-def _note(state: NDArray[np.int64], log: NDArray[np.int64], t_ns: int, gfn: int, reads_zero: bool) -> None:
+def note(state: NDArray[np.int64], log: NDArray[np.int64], t_ns: int, gfn: int, reads_zero: bool) -> None:
+    """Append a page that is sent to ``log``, as in ``send_pages``. In place."""
     at = state[LOGGED]
     log[at, 0], log[at, 1], log[at, 2] = t_ns, gfn, int(reads_zero)
     state[LOGGED] = at + 1
@@ -255,7 +258,7 @@ def send_pages(
         if gfn < 0:
             reason = NO_BIT
             break
-        cursor, reason = gfn, _held_back(limits, clear_marks, zero, backing, table, gfn, t)
+        cursor, reason = gfn, held_back(limits, clear_marks, zero, backing, table, gfn, t)
         if reason != QUOTA:
             break
         bmap[gfn] = 0
@@ -264,11 +267,11 @@ def send_pages(
         is_known = done < limits.replayed_pages
         reads_zero = journal[done, 2] == 1 if is_known else is_zero(limits, zero, table, clocks, armed, gfn, t)
         if state[LOGGED] < len(log):
-            _note(state, log, t, gfn, reads_zero)
+            note(state, log, t, gfn, reads_zero)
         # A page of another RAMBlock than the last one carries the block's name; others have RAM_SAVE_FLAG_CONTINUE.
         n_bytes = ZERO_PAGE_BYTES if reads_zero else PAGE_WIRE_BYTES
         if block < 0 or gfn >= block_ends[block] or (block > 0 and gfn < block_ends[block - 1]):
-            block = _block_of(block_ends, gfn)
+            block = block_of(block_ends, gfn)
             n_bytes += 1 + block_id_bytes[block]
         if reads_zero:
             t += costs.zero_page_ns

@@ -63,3 +63,4 @@ class Counters:
     downtime_bytes: int
     dirty_limit_throttle_time_per_round: int | None = None
     dirty_limit_ring_full_time: int | None = None
+    multifd_bytes: int = 0

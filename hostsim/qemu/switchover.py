@@ -21,7 +21,7 @@ def completion(migration: Migration) -> Step:
     """Stop the VM, send the remaining pages without a rate limit, hand over; the migration is completed at the end."""
     m, ram = migration.state, migration.ram
     migration.cut()
-    m.downtime_start_ns, m.precopy_bytes, m.switching_over = migration.env.now_ns, ram.sent_bytes, True
+    m.downtime_start_ns, m.precopy_bytes, m.switching_over = migration.env.now_ns, ram.stream_bytes, True
     migration.recorder.mark(migration.env.now_ns, "migration_thread_low_pending", ram.remaining_bytes)
     yield from migration.vm.stop()
     migration.cut()

@@ -117,7 +117,7 @@ def _validate(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
 
 
 @inlined
-def _restart(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
+def restart(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
     """Halve the window for each RTO that the connection was idle, down to the initial one (tcp_cwnd_restart)."""
     idle_ps = now_ps - row[FREE_PS]
     if path.rto_ps == 0 or idle_ps <= path.rto_ps:
@@ -130,7 +130,7 @@ def _restart(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
 
 
 @inlined
-def _transmit(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
+def transmit(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
     """Hand bytes to the link as far as the windows allow and the current tick lasts (tcp_write_xmit)."""
     if row[UNSENT] == 0:
         return
@@ -154,7 +154,7 @@ def _transmit(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
 
 
 @inlined
-def _next_tick(row: NDArray[np.int64], path: Path) -> None:
+def next_tick(row: NDArray[np.int64], path: Path) -> None:
     """Begin the next tick: take its acknowledgements one by one, and after each send the bytes that it allows.
 
     A receiver acknowledges each second segment. One acknowledgement for the whole tick would find a full window unused.
@@ -165,10 +165,10 @@ def _next_tick(row: NDArray[np.int64], path: Path) -> None:
     row[at] = 0
     while n_bytes > PIECE_BYTES:
         _acknowledge(row, path, PIECE_BYTES)
-        _transmit(row, path, now_ps)
+        transmit(row, path, now_ps)
         n_bytes -= PIECE_BYTES
     _acknowledge(row, path, n_bytes)
-    _transmit(row, path, now_ps)
+    transmit(row, path, now_ps)
 
 
 @jit
@@ -184,16 +184,16 @@ def write(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> int:
     """
     now_ps = t_ns * 1000
     while row[IN_FLIGHT] + row[UNSENT] > 0 and (row[TICK] + 1) * path.tick_ps <= now_ps:
-        _next_tick(row, path)
+        next_tick(row, path)
     if row[IN_FLIGHT] + row[UNSENT] == 0:
         row[TICK] = max(row[TICK], now_ps // path.tick_ps)
-        _restart(row, path, now_ps)
+        restart(row, path, now_ps)
     row[UNSENT] += n_bytes
-    _transmit(row, path, max(now_ps, row[TICK] * path.tick_ps))
+    transmit(row, path, max(now_ps, row[TICK] * path.tick_ps))
     if row[IN_FLIGHT] + row[UNSENT] <= path.send_buffer_bytes:
         return t_ns
     while row[IN_FLIGHT] + row[UNSENT] > path.send_buffer_bytes:
-        _next_tick(row, path)
+        next_tick(row, path)
     return max(t_ns, -(-int(row[TICK]) * path.tick_ps // 1000))
 
 
@@ -201,7 +201,7 @@ def write(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> int:
 def drain(row: NDArray[np.int64], path: Path) -> None:
     """Advance until all written bytes have left the host, at FREE_PS. Changes ``row`` in place, so pass a copy."""
     while row[UNSENT] > 0:
-        _next_tick(row, path)
+        next_tick(row, path)
 
 
 def connect(row: NDArray[np.int64], path: Path) -> None:

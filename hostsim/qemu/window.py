@@ -12,7 +12,7 @@ BUFFER_DELAY_MS = 100
 
 def total_bytes(m: MigrationState, ram: RamState) -> int:
     """Bytes on all channels, headers included."""
-    return ram.sent_bytes + ram.section_bytes + m.other_bytes
+    return ram.sent_bytes + ram.other_bytes + m.other_bytes
 
 
 def switchover_bytes_per_ms(measured_bytes_per_ms: float, p: MigrationParameters) -> float:

@@ -6,14 +6,17 @@ from typing import Any, cast
 
 import numpy as np
 
-from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.machine.machine import Machine
+from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration
+from hostsim.qemu.multifd import counted_page_bytes, host_bytes_per_s
 from hostsim.qemu.state import Counters
 from hostsim.results.checkpoints import checkpoints_result
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.rounds import ROUNDS, rounds_of
+from hostsim.results.sender import sender_of
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES, marks_of, moments_of
 from hostsim.results.tables import MigrationResult, Status, Table
 from hostsim.theory.guest_curve import guest_curve
@@ -39,6 +42,7 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
         facts=_facts(machine, migration, profile),
         kvm=kvm,
         checkpoints=checkpoints_result(machine.checkpoints, machine.env.now_ns),
+        sender=sender_of(machine, migration),
     )
 
 
@@ -75,15 +79,13 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
     return {
         "memory_bytes": vm.memory.n_bytes,
         "page_size": PAGE_BYTES,
-        "page_wire_bytes": PAGE_WIRE_BYTES,
+        "page_wire_bytes": counted_page_bytes(p, spec.content),
         "downtime_limit_ms": p.downtime_limit_ms,
         "max_bandwidth_bytes_per_s": p.max_bandwidth,
         "link_bandwidth_bytes_per_s": spec.link.bandwidth_bytes_per_s,
-        "stream_bytes_per_s": spec.link.stream_bytes_per_s,
-        "stream_limit": spec.link.stream_limit,
-        "stream_window_bytes": spec.link.window_bytes if spec.link.rtt_ps else None,
+        **_streams(spec.link, p.multifd_channels if p.multifd else 1),
         "stream_round_trip_ms": 2 * spec.link.latency_ns / 1_000_000,
-        "host_bandwidth_bytes_per_s": PAGE_WIRE_BYTES * NS_PER_S // spec.sheet.page_send_ns,
+        "host_bandwidth_bytes_per_s": host_bytes_per_s(spec.sheet, p, spec.content),
         "avail_switchover_bandwidth_bytes_per_s": p.avail_switchover_bandwidth,
         "qemu": p.qemu,
         "profile": profile,
@@ -98,7 +100,21 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "zero_pages": vm.memory.n_pages - filled,
         "filled_pages": filled,
         "first_pass_s": (syncs[1].t_ns - syncs[0].t_ns) / NS_PER_S if len(syncs) > 1 else None,
+        **({"multifd_channels": p.multifd_channels, "multifd_compression": p.multifd_compression} if p.multifd else {}),
     }
+
+
+def _streams(link: LinkSpec, connections: int) -> dict[str, Any]:
+    """What the link carries of ``connections`` TCP connections together, and the limit."""
+    carried, window = link.stream_bytes_per_s, link.window_bytes
+    limit = link.stream_limit
+    if connections > 1 and limit not in (None, "link"):
+        carried, window = carried * connections, window * connections
+        if 0 < link.bandwidth_bytes_per_s <= carried:
+            carried, limit = link.bandwidth_bytes_per_s, "link"
+    return {
+        "stream_bytes_per_s": carried, "stream_limit": limit, "stream_window_bytes": window if link.rtt_ps else None,
+    }  # fmt: skip
 
 
 def _cpu_bound_share(machine: Machine) -> float | None:

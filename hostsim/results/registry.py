@@ -14,6 +14,7 @@ from hostsim.results.kvm import INDEX, KVM_ROUNDS
 from hostsim.results.latencies import DISTRIBUTION, LATENCIES
 from hostsim.results.memory import MEMORY, MEMORY_SERIES, VCPU_TIMES, VMS
 from hostsim.results.rounds import ROUNDS
+from hostsim.results.sender import SENDER
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES
 
 OF_MIGRATIONS: Mapping[str, Columns[Any]] = {"rounds": ROUNDS, "series": SERIES, "checkpoints": CHECKPOINTS}
@@ -28,5 +29,6 @@ OF_HOST: Mapping[str, Columns[Any]] = {
 IN_RUN_JSON: Mapping[str, Columns[Any]] = {
     "guest[]": GUEST, "vcpu_dirty_limit[]": LIMITS, "events[][]": EVENTS, "kvm[].index": INDEX,
     "checkpoints[]": PROTECTION, "memory": MEMORY, "memory.vms[]": VMS, "ageing[]": AGEING, "latencies[]": DISTRIBUTION,
+    "sender[]": SENDER,
 }  # fmt: skip
 """Objects of run.json that have no file, or not in this form; ``rounds`` and ``kvm`` have the columns above."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hostsim.results.columns import Column, R, names, read_row, schema
 from hostsim.results.kvm import KvmCosts
 from hostsim.results.rounds import ROUNDS
+from hostsim.results.sender import SENDER, Sender
 
 if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
@@ -114,6 +115,8 @@ class MigrationResult:
     kvm: KvmCosts | None = None
     checkpoints: CheckpointsResult | None = None
     """None unless a replica followed the guest after the first copy."""
+    sender: Sender | None = None
+    """Work of the sending threads; None in records made before it was counted."""
 
     @property
     def converged(self) -> bool:
@@ -153,7 +156,7 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json: ``migrations[i]`` by QMP's names, ``facts[i]``, ``rounds[i]`` and so on beside."""
         verdicts = {"verdicts": [plain(verdict) for verdict in self.verdicts]} if self.verdicts else {}
-        return self._costs() | self._protection() | verdicts | {
+        return self._costs() | self._protection() | self._senders() | verdicts | {
             "format": FORMAT,
             "version": self.version,
             "seed": self.seed,
@@ -171,6 +174,11 @@ class RunResult:
     def _limits(self) -> dict[str, Any]:
         return {} if self.dirty_limit is None else {"vcpu_dirty_limit": plain(list(self.dirty_limit.rows()))}
 
+    def _senders(self) -> dict[str, Any]:
+        """``sender[i]``, only of a run with multifd."""
+        senders = [_sender(migration) for migration in self.migrations]
+        return {"sender": senders} if any(senders) else {}
+
     def _costs(self) -> dict[str, Any]:
         """``kvm[i]``, only of a run in which KVM found dirty pages."""
         costs = [None if m.kvm is None else plain(m.kvm.to_dict()) for m in self.migrations]
@@ -181,6 +189,11 @@ class RunResult:
         """``checkpoints[i]``, only of a run in which a replica followed the guest."""
         found = [None if m.checkpoints is None else plain(m.checkpoints.figures) for m in self.migrations]
         return {"checkpoints": found} if any(found) else {}
+
+
+def _sender(migration: MigrationResult) -> Any:
+    one = migration.sender
+    return None if one is None or not one.channels else plain(read_row(SENDER, one))
 
 
 def _without_costs(rounds: Table) -> Any:

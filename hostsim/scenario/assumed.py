@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hostsim.qemu.compression import ASSUMED_RATIO
 from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
+from hostsim.scenario.host_schema import Migration
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
@@ -13,12 +15,24 @@ if TYPE_CHECKING:
 
 def assumptions_of(scenario: Scenario) -> tuple[str, ...]:
     """A sentence for each value that hostsim assumes because ``scenario``, checked and complete, leaves it out."""
-    return tuple(_sweeps(scenario.vm)) if scenario.migration is not None else ()
+    if scenario.migration is None:
+        return ()
+    return (*_sweeps(scenario.vm), *_compression(scenario.vm, scenario.migration))
 
 
 def _drifts(load: Workload) -> bool:
     """Whether a vCPU that faults falls behind those that do not, and stays there."""
     return load.pattern in SWEEPS and load.write_rate > 0 and load.pacing == "closed"
+
+
+def _compression(vm: Vm, migration: Migration) -> Iterator[str]:
+    """Pages that a migration compresses, and of which the scenario does not say how well they compress."""
+    if migration.multifd_compression != "none" and vm.compression_ratio is None:
+        yield (
+            f"{migration.multifd_compression} is assumed to shrink pages to {ASSUMED_RATIO:.3g} of their size, as in one "
+            "published measurement; how well this guest's pages compress decides what it can send "
+            "(--set vm.compression_ratio=0.5)"
+        )
 
 
 def _sweeps(vm: Vm) -> Iterator[str]:

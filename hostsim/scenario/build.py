@@ -14,6 +14,7 @@ from hostsim.machine.machine import MachineSpec, NeighbourSpec
 from hostsim.memory.ageing_daemon import AgeingSpec
 from hostsim.memory.host_memory import NO_LIMIT
 from hostsim.memory.spec import HostMemorySpec
+from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.scenario import schema
 from hostsim.scenario.footprint import check_footprint
 from hostsim.scenario.schema import Scenario, trace_name
@@ -43,7 +44,15 @@ def build(scenario: Scenario) -> MachineSpec:
         memory=_memory(scenario.host.memory) if scenario.host.memory else None,
         ageing=_ageing(scenario.ageing) if scenario.ageing else None,
         until_work=scenario.until == "work",
+        content=_content(vm),
     )
+
+
+def _content(vm: schema.Vm) -> Content:
+    """How well the pages compress; the ratio of a workload holds for its region."""
+    regions = [(*load.region_gfns(vm.memory), load.compression_ratio) for load in vm.workload]
+    known = tuple((first, pages, ratio) for first, pages, ratio in regions if ratio is not None)
+    return Content(vm.compression_ratio or ASSUMED_RATIO, known)
 
 
 def _neighbour(scenario: Scenario, number: int, vm: schema.Vm) -> NeighbourSpec:

@@ -18,6 +18,7 @@ from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings
 from hostsim.scenario.memory_checks import memory_findings
+from hostsim.scenario.multifd_checks import multifd_findings
 from hostsim.scenario.workload_checks import workload_findings
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
     if scenario.migration is not None:
         found.extend(_migration(scenario.migration, scenario.duration))
         found.extend(_capabilities(scenario.migration, scenario.vm))
+        found.extend(multifd_findings(scenario.migration))
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])

@@ -42,6 +42,7 @@ APPLIES: Mapping[str, tuple[Callable[[Workload], bool], str]] = {
     "hot_share": (_of("hotcold"), 'only with pattern = "hotcold"'),
     "exponent": (_of("zipf"), 'only with pattern = "zipf"'),
     "start_page": (_of(*SWEEPS), 'only with pattern = "sequential" or "strided"'),
+    "compression_ratio": (_of(*TOUCHING, "idle"), "no region: a trace names its own gfns"),
     "arrivals": (_of("uniform", "hotcold"), 'only with pattern = "uniform" or "hotcold"'),
     "file": (_of("trace"), 'only with pattern = "trace"'),
     "catch_up": (lambda workload: workload.pacing == "open", 'only with pacing = "open"'),

@@ -10,12 +10,13 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
+from hostsim.qemu.compression import IN_HARDWARE, Compression
 from hostsim.qemu.link import MTU, RECEIVE_WINDOW, LinkSpec
-from hostsim.qemu.parameters import MigrationParameters, Version
+from hostsim.qemu.parameters import MigrationParameters, Version, ZeroPageDetection
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
-from hostsim.scenario.types import Bandwidth, BandwidthOrMeasured, Bytes, Count, Duration, DurationOrNever, Flag
+from hostsim.scenario.types import Bandwidth, BandwidthOrMeasured, Bytes, Count, Duration, DurationOrNever, Flag, refused
 
 DOWNTIME_MAX_NS = 2000 * NS_PER_S
 """migration/options.c MAX_MIGRATE_DOWNTIME_SECONDS."""
@@ -30,6 +31,13 @@ QEMU_DEFAULTS = MigrationParameters()
 def _as_written(value: object) -> object:
     """``qemu = 7.2`` is a number to TOML; there is no doubt which version is meant."""
     return str(value) if type(value) is float else value
+
+
+def _without_hardware(value: object) -> object:
+    if isinstance(value, str) and value in IN_HARDWARE:
+        got = f"'{value}', which compresses on {IN_HARDWARE[value]}: a device without a model here"
+        raise refused(got, "'none', 'zlib' or 'zstd', which compress on the CPU", 'multifd_compression = "zstd"')
+    return value
 
 
 class Migration(Section):
@@ -86,6 +94,32 @@ class Migration(Section):
         default=QEMU_DEFAULTS.x_vcpu_dirty_limit_period_ms * NS_PER_MS, gt=0, le=NS_PER_S,
         description="dirty_limit: period over which a vCPU's dirty rate is measured, whole milliseconds",
     )  # fmt: skip
+    multifd: Flag = Field(
+        default=QEMU_DEFAULTS.multifd, description="capability multifd: RAM goes over several connections, a thread each"
+    )
+    multifd_channels: Count = Field(
+        default=QEMU_DEFAULTS.multifd_channels, ge=1, le=255,
+        description="connections of multifd (virsh --parallel-connections)",
+    )
+    multifd_compression: Annotated[Compression, BeforeValidator(_without_hardware)] = Field(
+        default=QEMU_DEFAULTS.multifd_compression,
+        description="method by which the channels compress pages; how well they compress is vm.compression_ratio",
+    )
+    multifd_zlib_level: Count = Field(
+        default=QEMU_DEFAULTS.multifd_zlib_level, ge=1, le=9, description="level of zlib; 1 is the fastest"
+    )
+    multifd_zstd_level: Count = Field(
+        default=QEMU_DEFAULTS.multifd_zstd_level, ge=1, le=20, description="level of zstd; 1 is the fastest"
+    )
+    zero_page_detection: ZeroPageDetection = Field(
+        default=QEMU_DEFAULTS.zero_page_detection,
+        description="10.x: the thread that looks for pages of zeros: none, the migration thread (legacy), or the channels "
+        "(multifd; without multifd as legacy)",
+    )
+    zero_copy_send: Flag = Field(
+        default=QEMU_DEFAULTS.zero_copy_send,
+        description="capability zero-copy-send: the network card reads the pages in place; with multifd, uncompressed",
+    )
     timeout: DurationOrNever = Field(
         default=0, description="migrate-cancel that long after the start, or never; default by profile and memory"
     )
@@ -160,6 +194,10 @@ class Host(Section):
     sleep_overshoot_ns: Count | None = _constant("lateness of the migration thread's sleeps [ns]")
     throttle_overshoot_ns: Count | None = _constant("lateness of a throttled vCPU's wake-up [ns]")
     device_state_bytes: Count | None = _constant("device state on the wire [bytes]")
+    queue_page_ns: Count | None = _constant("multifd: CPU time of the migration thread per page that a channel sends [ns]")
+    zlib_page_ns: Count | None = _constant("multifd: CPU time of a channel to compress a page, zlib level 1 [ns]")
+    zstd_page_ns: Count | None = _constant("multifd: CPU time of a channel to compress a page, zstd level 1 [ns]")
+    zero_copy_page_ns: Count | None = _constant("zero_copy_send: CPU time of a channel per page [ns]")
     memory: HostMemory | None = Field(default=None, description="frames and swap; all memory is there without it")
 
     def sheet(self) -> HostSheet:

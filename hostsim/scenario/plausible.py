@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.core.units import format_rate
-from hostsim.costs.host_sheet import load_sheet, sheet_range
+from hostsim.costs.host_sheet import HostSheet, load_sheet, sheet_range
+from hostsim.qemu.compression import ASSUMED_RATIO, Content
+from hostsim.qemu.multifd import host_bytes_per_s
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.limits import machine_limits
@@ -76,7 +78,7 @@ def cpus_of_a_host(scenario: Scenario) -> Iterator[str]:
 
 def one_stream(scenario: Scenario) -> Iterator[str]:
     """A warning of one migration thread that is to send more than such threads were seen to send."""
-    if scenario.migration is None:
+    if scenario.migration is None or scenario.migration.multifd:
         return
     limits, page_ns = machine_limits(), scenario.host.sheet().page_send_ns
     sent = _sent_bytes_per_s(scenario, page_ns)
@@ -94,21 +96,61 @@ def one_stream(scenario: Scenario) -> Iterator[str]:
         )
 
 
-CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (touches_of_a_core, bytes_of_a_core, cpus_of_a_host, one_stream)
+def channels_of_a_host(scenario: Scenario) -> Iterator[str]:
+    """Warnings of channels, or of a migration thread that feeds them, whose speed is an assumption the answer rests on."""
+    migration = scenario.migration
+    if migration is None or not migration.multifd:
+        return
+    sheet, machine = scenario.host.sheet(), scenario.host.machine
+    sent = _sent_by_channels(scenario, sheet)
+    for name, streams in (("page_send_ns", migration.multifd_channels), ("queue_page_ns", 1)):
+        used_ns = getattr(sheet, name)
+        slowest_ns = range_ns(machine, name, used_ns)[1]
+        is_used = name == "queue_page_ns" or (migration.multifd_compression == "none" and not migration.zero_copy_send)
+        if is_used and slowest_ns and sent > streams * _stream(slowest_ns):
+            who = "the migration thread is" if name == "queue_page_ns" else f"{streams} channels are"
+            yield (
+                f"multifd sends up to {_bits(sent)} here, and {who} only sure of {_bits(streams * _stream(slowest_ns))} "
+                f"(host.{name} = {slowest_ns}, the slow end of what is assumed): the answer rests on host.{name} = {used_ns}"
+            )
+
+
+def _sent_by_channels(scenario: Scenario, sheet: HostSheet) -> int:
+    """Most bytes/s that QEMU counts, by the tightest of link, max-bandwidth and threads."""
+    assert scenario.migration is not None
+    content = Content(scenario.vm.compression_ratio or ASSUMED_RATIO)
+    host = host_bytes_per_s(sheet, scenario.migration.parameters(), content)
+    return min(brake for brake in (scenario.link.bandwidth, scenario.migration.bandwidth, host) if brake)
+
+
+CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (
+    touches_of_a_core, bytes_of_a_core, cpus_of_a_host, one_stream, channels_of_a_host,
+)  # fmt: skip
 """The checks; each yields the warnings of one kind."""
 
 
 def page_send_range_ns(machine: str, page_send_ns: int) -> tuple[int, int]:
     """(least, most) that sheet ``machine`` takes for likely; (0, 0) if it has no range or another value than this one."""
-    bounds = sheet_range(machine, "page_send_ns")
-    return bounds if bounds is not None and page_send_ns == load_sheet(machine).page_send_ns else (0, 0)
+    return range_ns(machine, "page_send_ns", page_send_ns)
+
+
+def range_ns(machine: str, constant: str, used_ns: int) -> tuple[int, int]:
+    """(least, most) that sheet ``machine`` takes for likely of ``constant``; (0, 0): no range, or another value is used."""
+    bounds = sheet_range(machine, constant)
+    return bounds if bounds is not None and used_ns == getattr(load_sheet(machine), constant) else (0, 0)
 
 
 def surely_sent_bytes_per_s(resolved: Mapping[str, Any]) -> int:
-    """Bytes/s of one stream at the slow end of its sheet's range, from a scenario as resolved; 0: there is no range."""
-    host = resolved.get("host", {})
+    """Bytes/s of one stream, or of all channels, at the slow end of the sheet's range, from a scenario as resolved.
+
+    0: there is no range.
+    """
+    host, migration = resolved.get("host", {}), resolved.get("migration") or {}
+    if migration.get("multifd") and migration.get("multifd_compression") != "none":
+        return 0
+    streams = migration.get("multifd_channels", 1) if migration.get("multifd") else 1
     _, slowest_ns = page_send_range_ns(host["machine"], host["page_send_ns"]) if "machine" in host else (0, 0)
-    return _stream(slowest_ns)
+    return int(streams * _stream(slowest_ns))
 
 
 def _writes(load: Workload) -> Fraction:

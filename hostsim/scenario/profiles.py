@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 GIB = 1 << 30
-REMEDIES = ("downtime_limit", "bandwidth", "auto_converge", "post_copy", "xbzrle", "timeout")
+REMEDIES = ("downtime_limit", "bandwidth", "auto_converge", "post_copy", "xbzrle", "timeout", "multifd")
 _POLICY = "kubectl patch migrationpolicy POLICY --type merge -p "
 
 
@@ -77,6 +77,7 @@ QEMU = Profile(
         "auto_converge": "migrate_set_capability auto-converge on; migrate_set_parameter max-cpu-throttle {value}",
         "post_copy": "migrate_set_capability postcopy-ram on (before migrate); then migrate_start_postcopy",
         "xbzrle": "migrate_set_capability xbzrle on",
+        "multifd": "migrate_set_capability multifd on; migrate_set_parameter multifd-channels {value}",
         # QEMU has no time-out: the tool that runs migrate_cancel has to wait.
         "timeout": "",
     },
@@ -95,6 +96,7 @@ LIBVIRT = Profile(
         "auto_converge": "virsh migrate --live --auto-converge DOMAIN URI",
         "post_copy": "virsh migrate --live --postcopy DOMAIN URI; then virsh migrate-postcopy DOMAIN",
         "xbzrle": "virsh migrate --live --compressed --comp-methods xbzrle DOMAIN URI",
+        "multifd": "virsh migrate --live --parallel --parallel-connections {value} DOMAIN URI",
         # --timeout N suspends the guest after N seconds (--timeout-postcopy switches): without it virsh waits.
         "timeout": "virsh migrate --live DOMAIN URI",
     },

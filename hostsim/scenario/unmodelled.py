@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MODELLED = (
-    "pre-copy with limits of bandwidth and downtime, auto-converge, dirty-limit, avail-switchover-bandwidth, return-path"
+    "pre-copy with limits of bandwidth and downtime, auto-converge, dirty-limit, avail-switchover-bandwidth, return-path, "
+    "multifd with zlib, zstd and zero-copy-send, zero-page-detection"
 )
 
 
@@ -37,25 +38,24 @@ UNMODELLED = (
         "a verdict tells for how long the guest would need both hosts",
     ),
     Mechanism(
-        "multifd", "several connections and threads send pages",
-        ("multifd", "multifd-channels", "multifd-compression", "multifd-zlib-level", "multifd-zstd-level",
-         "multifd-qatzip-level", "x-multifd"),
-        ("parallel", "parallel-connections", "channels"),
-        "host.page_send_ns is what one thread needs for a page",
-    ),
-    Mechanism(
         "XBZRLE", "a page that was sent before travels as the difference",
         ("xbzrle", "xbzrle-cache-size"), ("comp-xbzrle-cache", "comp-methods", "compressed"),
     ),
     Mechanism("zero-copy", "the kernel sends pages without copying them", ("zero-copy-send",)),
     Mechanism(
-        "compression", "pages are compressed before they are sent (zlib, zstd, QAT)",
-        ("compress", "compress-level", "compress-threads", "decompress-threads", "compress-wait-thread"),
-        ("compression", "zlib", "zstd", "qatzip", "qpl", "uadk"),
+        "dirty-limit", "vCPUs are held back each by its own dirty rate",
+        ("dirty-limit", "vcpu-dirty-limit", "x-vcpu-dirty-limit-period"), ("set-vcpu-dirty-limit",),
+        "migration.auto_converge holds all vCPUs back",
     ),
     Mechanism(
-        "zero-page-detection", "which thread looks for pages of zeros; here it is the migration thread",
-        ("zero-page-detection",),
+        "compression by threads", "threads of one stream compress pages (removed in QEMU 9.1)",
+        ("compress", "compress-level", "compress-threads", "decompress-threads", "compress-wait-thread"),
+        ("mt", "comp-mt-level", "comp-mt-threads", "comp-mt-dthreads"),
+        "migration.multifd_compression compresses on the channels of multifd",
+    ),
+    Mechanism(
+        "compression by a device", "the channels of multifd hand pages to a device that compresses them",
+        ("multifd-qatzip-level",), ("qatzip", "qpl", "uadk"), "migration.multifd_compression compresses on the CPU",
     ),
     Mechanism("switchover-ack", "the destination has to agree before the guest is stopped", ("switchover-ack",)),
     Mechanism(
@@ -97,17 +97,40 @@ UNMODELLED = (
         ("events", "release-ram", "late-block-activate", "validate-uuid"),
     ),
 )  # fmt: skip
+MODELLED_AS = {
+    "x-multifd": "multifd", "parallel": "multifd", "parallel-connections": "multifd_channels",
+    "channels": "multifd_channels", "zero-copy": "zero_copy_send", "zerocopy": "zero_copy_send",
+    "comp-zlib-level": "multifd_zlib_level", "comp-zstd-level": "multifd_zstd_level", "zlib": "multifd_compression",
+    "zstd": "multifd_compression", "compression": "multifd_compression",
+}  # fmt: skip
+"""Names in libvirt, virsh and older QEMU of mechanisms with a model, and the key of [migration] that stands for each."""
 STEM_MIN = 6
 """Shorter names are matched as a whole: "mode" is in "model"."""
 
 
 def refusal(key: str, value: object) -> tuple[str, str] | None:
-    """(got, wanted) if the unknown ``key``, or its ``value``, names a mechanism without a model; None otherwise."""
-    found = (_named(value) if isinstance(value, str) else None) or mechanism_of(key)
+    """(got, wanted) if the unknown ``key``, or its ``value``, names a mechanism of QEMU's migration; None otherwise."""
+    by_value = _named(value) if isinstance(value, str) else None
+    if by_value is None and (told := _renamed(key, value)):
+        return told
+    found = by_value or mechanism_of(key)
     if found is None:
         return None
     instead = f" ({found.instead})" if found.instead else ""
     return f"{found.name}, which is not modelled yet{instead}", f"what is modelled: {MODELLED}"
+
+
+def _renamed(key: str, value: object) -> tuple[str, str] | None:
+    """(got, wanted) if ``key`` or ``value`` is another name of a mechanism with a model."""
+    names = _plain_names()
+    named = [_plain(text) for text in (value, key) if isinstance(text, str) and _plain(text) in names]
+    if not named:
+        return None
+    return f"another name of '{names[named[0]]}'", f"'{names[named[0]]}', QEMU's name with underscores"
+
+
+def _plain_names() -> dict[str, str]:
+    return {_plain(name): key for name, key in MODELLED_AS.items()}
 
 
 def mechanism_of(text: str) -> Mechanism | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.scenario.schema import DURATION_MAX_NS
+from hostsim.verdict.channels import TRIED_MOST
 from hostsim.verdict.diagnose import diagnose, stuck_after_all
 from hostsim.verdict.ended import with_margins
 from hostsim.verdict.evidence import Evidence
@@ -210,6 +211,8 @@ def _values(remedy: Remedy, evidence: Evidence) -> Sequence[float]:
         return ()
     if remedy.kind == "auto_converge":
         return [*range(int(remedy.value), int(THROTTLE_MAX), 5), THROTTLE_MAX]
+    if remedy.kind == "multifd":
+        return [count for count in (remedy.value, 2 * remedy.value, 4 * remedy.value) if count <= TRIED_MOST]
     now = _now(remedy.kind, evidence)
     first = remedy.value if remedy.value > now else _rounded_up(remedy.kind, now * _short_of(evidence))
     rising = [first, *(_rounded_up(remedy.kind, first * step) for step in STEPS[1:])]
@@ -229,7 +232,7 @@ def _short_of(evidence: Evidence) -> float:
 
 def _not_run(remedy: Remedy, evidence: Evidence) -> Remedy:
     """The remedy when no work is left to run it: with its computed value, or with none if that is not above today's."""
-    if remedy.kind != "auto_converge" and (remedy.value or 0.0) <= _now(remedy.kind, evidence):
+    if remedy.kind in ("downtime_limit", "bandwidth") and (remedy.value or 0.0) <= _now(remedy.kind, evidence):
         text = f"{NAMES[remedy.kind]}: more than {_what(remedy, _now(remedy.kind, evidence))}; how much was not run"
         return replace(remedy, text=text, value=None, command="", certain=False)
     return replace(remedy, text=f"{remedy.text}; computed, not run again")
@@ -275,7 +278,7 @@ def _what(remedy: Remedy, value: float) -> str:
     """``downtime limit 1.2 s``."""
     words = {
         "downtime_limit": seconds_words(value / 1000), "bandwidth": bandwidth_words(value),
-        "auto_converge": f"a throttle of {value:.0f} %",
+        "auto_converge": f"a throttle of {value:.0f} %", "multifd": f"{value:.0f} channels",
     }  # fmt: skip
     return words.get(remedy.kind, "more time")
 
@@ -301,9 +304,15 @@ def _throttle(value: float, evidence: Evidence) -> Changes:
     }  # fmt: skip
 
 
-NAMES = {"downtime_limit": "downtime limit", "bandwidth": "bandwidth", "auto_converge": "auto-converge"}
+def _channels(value: float, _evidence: Evidence) -> Changes:
+    return {"migration.multifd": True, "migration.multifd_channels": round(value)}
+
+
+NAMES = {
+    "downtime_limit": "downtime limit", "bandwidth": "bandwidth", "auto_converge": "auto-converge", "multifd": "multifd",
+}  # fmt: skip
 CHANGES: Mapping[str, Callable[[float, Evidence], Changes]] = {
-    "downtime_limit": _more_limit, "bandwidth": _more_bandwidth, "auto_converge": _throttle,
+    "downtime_limit": _more_limit, "bandwidth": _more_bandwidth, "auto_converge": _throttle, "multifd": _channels,
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hostsim.verdict.channels import with_channels
 from hostsim.verdict.checkpoints import protected
 from hostsim.verdict.confidence import assumptions_of, confidence_of, measure_next
 from hostsim.verdict.dirty_limit import with_dirty_limit
@@ -18,6 +19,8 @@ from hostsim.verdict.remedies import more_time, post_copy, remedies_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 from hostsim.verdict.xbzrle import DELTA_SYNCS, blocked_by_xbzrle
 
+LINES = (with_dirty_limit, with_logging_cost, with_channels)
+"""Each adds what its mechanism did to any verdict, or returns the verdict as it is."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""
 GROWTH = 1.05
@@ -41,7 +44,10 @@ def diagnose(evidence: Evidence) -> Verdict:
         verdict = judge(evidence)
         if verdict is not None:
             told = verdict if verdict.assumptions else replace(verdict, assumptions=_assumed(evidence, verdict))
-            return with_logging_cost(with_dirty_limit(_with_scenario(told, evidence), evidence), evidence)
+            told = _with_scenario(told, evidence)
+            for line_of in LINES:
+                told = line_of(told, evidence)
+            return told
     raise AssertionError("the last judge always answers")
 
 
@@ -59,9 +65,11 @@ def _of_advice(verdict: Verdict, evidence: Evidence) -> tuple[str, ...]:
         return ()
     if (evidence.bandwidth_bytes_per_s or 0.0) > sure:
         return ()
+    who = "the channels are" if evidence.channels else "one migration thread is"
+    most = "they carry" if evidence.channels else "one stream carries"
     text = (
-        f"one migration thread is only sure to send {bandwidth_words(sure)} (slow end of host.page_send_ns): the "
-        f"bandwidth of {bandwidth_words(advised.value or 0.0)} that is advised may be more than one stream carries"
+        f"{who} only sure to send {bandwidth_words(sure)} (slow end of host.page_send_ns): the "
+        f"bandwidth of {bandwidth_words(advised.value or 0.0)} that is advised may be more than {most}"
     )
     return (text,)
 

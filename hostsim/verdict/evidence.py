@@ -75,6 +75,26 @@ class XbzrleTail:
 
 
 @dataclass(frozen=True)
+class Channels:
+    """Work of the sending threads of a migration with multifd.
+
+    busy: channels that had a packet, mean; brake: as hostsim.results.sender.Sender has it; thread_share: CPU of the
+    migration thread, as a share.
+    cpu_s: CPU time of the migration thread and of all channels; wire_ratio: bytes on the wire over bytes of memory;
+    ratio_is_assumed: the scenario does not say how well pages compress.
+    """
+
+    count: int
+    busy: float
+    brake: str
+    thread_share: float
+    cpu_s: float
+    compression: str
+    wire_ratio: float
+    ratio_is_assumed: bool = False
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Facts about one migration: None for an unknown fact, 0 for an unlimited bandwidth."""
 
@@ -135,8 +155,10 @@ class Evidence:
     """Sentences about values in the scenario of a run that are beyond any real machine."""
     assumptions: tuple[str, ...] = ()
     """Sentences about values that the scenario of a run leaves out."""
+    channels: Channels | None = None
+    """Channels of a run with multifd."""
     surely_sent_bytes_per_s: float = 0.0
-    """Bytes/s of one stream of a run at the slow end of its sheet; 0 where there is no range."""
+    """Bytes/s of the stream, or of all channels, of a run at the slow end of its sheet; 0 where there is no range."""
 
     @property
     def limit_s(self) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.core.units import parse_rate
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.evidence import Evidence, Round
+from hostsim.verdict.evidence import Channels, Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
 from hostsim.verdict.window import Stream
 
@@ -64,6 +64,7 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
         warnings=result.warnings,
         assumptions=result.assumptions,
+        channels=_channels(migration, result.scenario),
         surely_sent_bytes_per_s=_surely_sent_bytes_per_s(result),
         **_bandwidths(facts, migration),
         **_throttle(facts, migration),
@@ -81,6 +82,17 @@ def _checkpoints(result: RunResult, migration: MigrationResult) -> Mapping[str, 
         return None
     rate = parse_rate(result.scenario["checkpoints"]["output_rate"])
     return {**migration.checkpoints.figures, "output_rate_per_s": float(rate)}
+
+
+def _channels(migration: MigrationResult, scenario: Mapping[str, Any]) -> Channels | None:
+    one = migration.sender
+    if one is None or not one.channels:
+        return None
+    cpu_s = one.thread_cpu_s + one.channel_cpu_s
+    is_assumed = one.compression != "none" and scenario.get("vm", {}).get("compression_ratio") is None
+    return Channels(
+        one.channels, one.channels_busy, one.brake, one.thread_share, cpu_s, one.compression, one.wire_ratio, is_assumed
+    )
 
 
 def _elapsed_s(migration: MigrationResult) -> float:
@@ -133,6 +145,7 @@ def _stream(facts: Mapping[str, Any]) -> Stream | None:
         str(facts["stream_limit"]),
         float(facts["stream_window_bytes"]),
         float(facts["stream_round_trip_ms"]) / 1000.0,
+        int(facts.get("multifd_channels", 1)),
     )
 
 

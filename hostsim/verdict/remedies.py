@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from hostsim.theory.throttle import steps_needed
+from hostsim.verdict.channels import multifd
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.forecast import (
@@ -43,9 +44,11 @@ def remedies_for(evidence: Evidence, found: Forecast) -> tuple[Remedy, ...]:
     Where the throttle reached should be enough and is not, limit and bandwidth are computed for the unthrottled guest.
     """
     free = _unthrottled(evidence, found)
+    channels = multifd(evidence, bandwidth_needed_bytes_per_s(free, evidence)[1] * MARGIN)
     return (
         downtime_limit(evidence, free),
         bandwidth(evidence, free),
+        *((channels,) if channels else ()),
         throttle(evidence, found),
         post_copy(
             evidence, max(found.settle[1], _remaining_pages(evidence)), "about" if _is_narrow(found.settle) else "up to"
@@ -94,7 +97,8 @@ def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -
     faster = least > (evidence.bandwidth_bytes_per_s or 0.0)
     may_do = _may_do(needed, bandwidth_words(least) if faster else "the present bandwidth")
     if (host := evidence.host_bandwidth_bytes_per_s) and value > host:
-        text += f"out of reach, one migration thread sends at most {bandwidth_words(host)} here"
+        who = f"{evidence.channels.count} channels send" if evidence.channels else "one migration thread sends"
+        text += f"out of reach, {who} at most {bandwidth_words(host)} here"
         return Remedy("bandwidth", text, value, "bytes/s", helps=False)
     text += " and ".join(_brakes_below(evidence, value)) + may_do
     command = "" if evidence.brake in ("link", "host", "window") else command_for(evidence.profile, "bandwidth", value)
@@ -163,8 +167,16 @@ def more_time(evidence: Evidence, found: Forecast, value_s: float | None = None)
     return Remedy("timeout", text, value_s, "s", f"--set {key}={value_s:.0f}s")
 
 
+def more_channels(evidence: Evidence, found: Forecast, value: float | None = None) -> Remedy:
+    """The remedy multifd with ``value`` channels, or with as many as the bandwidth needs."""
+    remedy = multifd(evidence, bandwidth_needed_bytes_per_s(found, evidence)[1] * MARGIN, value)
+    assert remedy is not None, "only a remedy that was advised gets another value"
+    return remedy
+
+
 BUILDERS: Mapping[str, Callable[[Evidence, Forecast, float | None], Remedy]] = {
     "downtime_limit": downtime_limit, "bandwidth": bandwidth, "auto_converge": throttle, "timeout": more_time,
+    "multifd": more_channels,
 }  # fmt: skip
 """Builders of the remedies whose value can be tried, by kind."""
 
@@ -194,6 +206,8 @@ def _brakes_below(evidence: Evidence, value: float) -> list[str]:
     if evidence.window and evidence.window.bytes_per_s < value:
         found.append(wider_window(evidence.window, value))
     unknown = "raise max-bandwidth if that is what limits it, else a faster link"
+    if evidence.channels and evidence.brake == "host":
+        return ["more channels (multifd-channels), or a faster host"]
     return found or ["a faster host" if evidence.brake == "host" else unknown]
 
 

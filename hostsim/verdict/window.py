@@ -11,13 +11,14 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seco
 class Stream:
     """The most that one stream carries.
 
-    limit: the cause, "link" or the window's name; window_bytes: payload.
+    limit: the cause, "link" or the window's name; window_bytes: payload; connections: of multifd, which share both.
     """
 
     bytes_per_s: float
     limit: str
     window_bytes: float
     round_trip_s: float
+    connections: int = 1
 
     @property
     def is_held_by_window(self) -> bool:
@@ -25,8 +26,8 @@ class Stream:
         return self.limit != "link"
 
     def needed_bytes(self, wanted_bytes_per_s: float) -> float:
-        """The window [payload bytes] with which the stream carries ``wanted_bytes_per_s``; two digits, rounded up."""
-        return rounded_up(wanted_bytes_per_s * self.round_trip_s)
+        """Window of each connection [payload bytes] to carry ``wanted_bytes_per_s``; two digits, rounded up."""
+        return rounded_up(wanted_bytes_per_s * self.round_trip_s / self.connections)
 
 
 def wider_window(stream: Stream, wanted_bytes_per_s: float) -> str:
@@ -34,6 +35,10 @@ def wider_window(stream: Stream, wanted_bytes_per_s: float) -> str:
     needed = bytes_words(stream.needed_bytes(wanted_bytes_per_s))
     return (
         f"a window of {needed} (socket buffer at the source, receive window at the destination) or a shorter round trip: "
-        f"one TCP stream carries at most {bandwidth_words(stream.bytes_per_s)}, its {stream.limit} of "
+        f"{_streams(stream)} at most {bandwidth_words(stream.bytes_per_s)}, its {stream.limit} of "
         f"{bytes_words(stream.window_bytes)} each {seconds_words(stream.round_trip_s)}"
     )
+
+
+def _streams(stream: Stream) -> str:
+    return "one TCP stream carries" if stream.connections == 1 else f"{stream.connections} TCP streams carry"

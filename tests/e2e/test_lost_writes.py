@@ -12,7 +12,7 @@ from hostsim.guest.vcpu import Vcpu
 from hostsim.machine.machine import Machine
 from hostsim.scenario import load_scenario
 from hostsim.scenario.build import build
-from tests.helpers.broken import LOSSES
+from tests.helpers.broken import LOSSES, MULTIFD_LOSSES
 from tests.helpers.command import tree
 from tests.helpers.plain import run_plain
 
@@ -50,8 +50,16 @@ def both(tmp_path: Path) -> Path:
     return path
 
 
-def run_broken(name: str, scenario: Path) -> subprocess.CompletedProcess[str]:
-    return run_plain("tests.helpers.broken", name, "run", str(scenario), "--out", "out", cwd=scenario.parent)
+def run_broken(name: str, scenario: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return run_plain("tests.helpers.broken", name, "run", str(scenario), "--out", "out", *options, cwd=scenario.parent)
+
+
+@pytest.mark.parametrize("name", MULTIFD_LOSSES)
+def test_a_write_lost_by_channels_ends_the_run(name: str, both: Path) -> None:
+    done = run_broken(name, both, "--set", "migration.multifd=true")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "gfn" in done.stderr or "pages" in done.stderr
+    assert tree(both.parent) == {"both.toml": BOTH.encode()}
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -30,7 +30,19 @@ LOSSES = {
     ),
     "two bits go with one page": Mutation(SEND, "send_pages", "bmap[gfn] = 0", "bmap[gfn : gfn + 2] = 0"),
 }  # fmt: skip
+PACKETS = "hostsim.qemu.multifd_send"
+MULTIFD_LOSSES = {
+    "a packet is dropped before a sync": Mutation(
+        PACKETS, "_begin_sync", "net.state[HANDING] = net.state[QUEUED]", "net.state[QUEUED] = 0"
+    ),
+    "a full packet loses its last page": Mutation(
+        PACKETS, "_give_packet", "net.state[QUEUED] -= n_pages", "net.state[QUEUED] = 0"
+    ),
+    "a channel reads the page of before": Mutation(
+        PACKETS, "_read_pages", "= pages.version[gfn]", "= pages.version[gfn] if pages.copied[gfn] > 1 << 30 else 0"
+    ),
+}  # fmt: skip
 
 if __name__ == "__main__":
-    apply(LOSSES[sys.argv.pop(1)])
+    apply((LOSSES | MULTIFD_LOSSES)[sys.argv.pop(1)])
     main()

@@ -36,6 +36,8 @@ def _table(draw: Draw, seed: int) -> dict[str, Any]:
         table["ageing"] = _ageing(draw)
     if draw.random() < 0.5:
         table["migration"] = _migration(draw)
+    if "migration" in table:
+        table["migration"] |= _multifd(np.random.default_rng((seed, 77)))
     host: dict[str, Any] = {"setup_ns": 100_000, "vm_stop_ns": 10_000, "switchover_ns": 100_000}
     table["host"] = host | ({"memory": _memory(draw, vms)} if draw.random() < 0.9 else {})
     if "memory" not in table["host"] and "ageing" not in table:
@@ -127,6 +129,17 @@ def _migration(draw: Draw) -> dict[str, Any]:
     return {
         "start": f"{draw.integers(0, 3)}ms", "bandwidth": f"{draw.choice([50, 200, 2000])}MB/s",
         "downtime_limit": f"{draw.choice([1, 20, 300])}ms", "auto_converge": bool(draw.random() < 0.2),
+    }  # fmt: skip
+
+
+def _multifd(draw: Draw) -> dict[str, Any]:
+    """Channels in one migration of three; drawn apart, so that they move no other key."""
+    if draw.random() < 2 / 3:
+        return {}
+    return {
+        "multifd": True, "multifd_channels": int(draw.choice([1, 2, 8])),
+        "multifd_compression": _one(draw, ("none", "zlib", "zstd")),
+        "zero_page_detection": _one(draw, ("none", "legacy", "multifd")),
     }  # fmt: skip
 
 

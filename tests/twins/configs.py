@@ -15,6 +15,7 @@ from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.machine.machine import MachineSpec
+from hostsim.qemu.compression import Content
 from hostsim.qemu.link import RECEIVE_WINDOW, LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 
@@ -38,6 +39,25 @@ def drawn_spec(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
     migration, link = _migration(rng, n_pages), _link(rng)
     duration_ns = rng.choice((1_500, 3_000, 6_000, 6_000, 12_000)) * MS
     return MachineSpec(blocks, loads, n_vcpus, _sheet(rng), seed, duration_ns, "tcg", link, migration)
+
+
+def drawn_multifd_spec(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
+    """Machine number ``seed`` with multifd: drawn channels, methods, finders of zero pages; a link without latency."""
+    spec, rng = drawn_spec(seed, patterns), Random(f"multifd {seed}")
+    assert spec.migration is not None
+    compression = rng.choice(("none", "none", "zlib", "zstd"))
+    migration = replace(
+        spec.migration, multifd=True, multifd_channels=rng.choice((1, 2, 2, 3, 8)), multifd_compression=compression,
+        multifd_zstd_level=rng.choice((1, 3)), zero_page_detection=rng.choice(("none", "legacy", "multifd", "multifd")),
+        zero_copy_send=compression == "none" and rng.random() < 0.3,
+    )  # fmt: skip
+    sheet = replace(
+        spec.sheet, queue_page_ns=rng.choice((1, 1_000, 50_000)), zlib_page_ns=rng.choice((100_000, 777_777)),
+        zstd_page_ns=rng.choice((8_000, 250_000)), zero_copy_page_ns=rng.choice((1, 1_000)),
+    )  # fmt: skip
+    n_pages = spec.blocks[-1].end_gfn
+    content = Content(rng.choice((0.3, 1.0)), rng.choice(((), ((n_pages // 4, n_pages // 4, 0.05),))))
+    return replace(spec, migration=migration, sheet=sheet, content=content, link=replace(spec.link, latency_ns=0))
 
 
 def drawn_knobs(seed: int) -> Knobs:

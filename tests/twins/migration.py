@@ -9,6 +9,7 @@ import simpy
 
 from hostsim.machine.machine import MachineSpec
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
+from tests.twins.multifd import TwinMultifd
 from tests.twins.ram import TwinRam
 from tests.twins.throttle import TwinThrottle
 
@@ -22,7 +23,7 @@ class TwinMigration:
     ) -> None:
         self.env, self.p, self.sheet = env, spec.migration, spec.sheet
         self.memory, self.vcpus, self.works = memory, vcpus, works
-        self.ram = TwinRam(env, memory, spec)
+        self.ram = (TwinMultifd if self.p.multifd else TwinRam)(env, memory, spec)
         self.throttle = TwinThrottle(env, vcpus, spec.sheet)
         self.old = self.p.qemu == "7.2"
         self.done = env.event()
@@ -51,11 +52,11 @@ class TwinMigration:
 
     @property
     def all_bytes(self) -> int:
-        return self.ram.stream.ram_bytes + self.ram.stream.other_bytes
+        return self.ram.ram_bytes + self.ram.other_bytes
 
     @property
     def transferred(self) -> int:
-        return self.ram.stream.ram_bytes if self.old else self.all_bytes
+        return self.ram.ram_bytes if self.old else self.all_bytes
 
     @property
     def pages_sent(self) -> int:
@@ -64,7 +65,7 @@ class TwinMigration:
     def query(self) -> dict[str, Any]:
         """query-migrate now."""
         ended = self.status == "completed"
-        before_stop = self.before_stop_bytes if self.stopping else self.ram.stream.ram_bytes
+        before_stop = self.before_stop_bytes if self.stopping else self.ram.main_bytes
         return {
             "status": self.status,
             "total_time_ms": self.total_ms or self.now_ms - self.start_ns // MS,
@@ -82,7 +83,8 @@ class TwinMigration:
             "dirty_sync_count": self.syncs,
             "pages_per_second": int(self.pages_per_s),
             "precopy_bytes": before_stop,
-            "downtime_bytes": self.ram.stream.ram_bytes - before_stop,
+            "downtime_bytes": self.ram.main_bytes - before_stop,
+            "multifd_bytes": self.ram.channel_bytes(),
         }
 
     def _thread(self) -> Step:
@@ -127,7 +129,7 @@ class TwinMigration:
 
     def _stop_and_copy(self) -> Step:
         self._sample()
-        stopped_ms, self.before_stop_bytes, self.stopping = self.now_ms, self.ram.stream.ram_bytes, True
+        stopped_ms, self.before_stop_bytes, self.stopping = self.now_ms, self.ram.main_bytes, True
         self.marks.append((self.env.now, "migration_thread_low_pending", self.ram.remaining_bytes))
         self.throttle.vm_stopped = True
         yield self.env.all_of([vcpu.pause() for vcpu in self.vcpus])
@@ -141,9 +143,9 @@ class TwinMigration:
         self.ram.write_other(0, self.sheet.device_state_bytes)
         yield self.env.timeout(max(0, self.ram.t_ns - self.env.now) + self.sheet.switchover_ns)
         if self.p.return_path:
-            drained_ns = max(0, self.ram.socket.drained_ns() - self.env.now)
+            drained_ns = max(0, self.ram.drained_ns() - self.env.now)
             yield self.env.timeout(drained_ns + 2 * self.ram.socket.latency_ns)
-        assert not self.ram.bitmap
+        assert not self.ram.waiting()
         assert not self.ram.stale()
         self.downtime_ms = self.now_ms - stopped_ms
         self.total_ms = self.now_ms - self.start_ns // MS
@@ -163,7 +165,7 @@ class TwinMigration:
 
     def _open_window(self) -> None:
         self.window_start_ms, self.window_bytes, self.window_pages = self.now_ms, self.all_bytes, self.pages_sent
-        self.ram.stream.charged_bytes = 0
+        self.ram.reset_window()
 
     def _window(self) -> None:
         """Once 100 ms are over: bandwidth and threshold of this window, and a new window."""
@@ -189,7 +191,7 @@ class TwinMigration:
         dirty, first_writes = self.memory.harvest()
         new = dirty - self.ram.bitmap
         self.ram.bitmap |= dirty
-        assert self.ram.stale() <= self.ram.bitmap
+        assert self.ram.stale() <= self.ram.waiting()
         self.transitions.append((t_ns, first_writes))
         self.period_pages += len(new)
         self.remaining_at_sync = self.ram.remaining_bytes

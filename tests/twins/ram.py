@@ -28,6 +28,33 @@ class TwinRam:
         self.log: list[tuple[int, int, int]] = []
 
     @property
+    def ram_bytes(self) -> int:
+        """Bytes of RAM on all channels."""
+        return self.stream.ram_bytes
+
+    @property
+    def main_bytes(self) -> int:
+        """Bytes of RAM on the main channel."""
+        return self.stream.ram_bytes
+
+    @property
+    def other_bytes(self) -> int:
+        return self.stream.other_bytes
+
+    def waiting(self) -> set[int]:
+        """Pages that are still to be read."""
+        return self.bitmap
+
+    def channel_bytes(self) -> int:
+        return 0
+
+    def reset_window(self) -> None:
+        self.stream.charged_bytes = 0
+
+    def drained_ns(self) -> int:
+        return self.socket.drained_ns()
+
+    @property
     def remaining_bytes(self) -> int:
         return 4096 * len(self.bitmap)
 

@@ -78,8 +78,11 @@ def test_a_forecast_that_is_too_hopeful_is_corrected_by_the_run(monkeypatch: pyt
 def test_each_value_completes_with_three_seeds(stuck: tuple[Scenario, RunResult, Verdict]) -> None:
     asked, result, verdict = stuck
     evidence = evidence_from_result(result)
+    assert set(CHANGES) - {one.kind for one in verdict.remedies} == {"multifd"}, "the link is the brake, not the stream"
     for kind, change in CHANGES.items():
         remedy = verdict.remedy(kind)
+        if kind == "multifd":
+            continue
         assert remedy is not None
         assert remedy.value is not None
         assert remedy.confirmed

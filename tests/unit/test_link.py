@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from hostsim.core.clock import Clock
 from hostsim.qemu.link import Link, LinkSpec
-from hostsim.qemu.send import LINK_FREE_PS, N_STATE
 
 
 def link_at(free_ps: int, spec: LinkSpec) -> tuple[Clock, Link]:
-    env, state = Clock(), np.zeros(N_STATE, np.int64)
-    state[LINK_FREE_PS] = free_ps
-    return env, Link(env, spec, state)
+    env = Clock()
+    return env, Link(env, spec, lambda: free_ps)
 
 
 def test_a_socket_buffer_is_a_time() -> None:

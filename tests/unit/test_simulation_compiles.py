@@ -42,6 +42,10 @@ def test_a_scenario_names_the_kinds_of_loops_it_needs(
     assert kinds_of(scenario(tracking, **more)) == kinds
 
 
+def test_multifd_has_loops_of_its_own() -> None:
+    assert kinds_of(scenario("tcg", migration={"multifd": True})) == ("migration", "multifd")
+
+
 def test_every_kind_has_loops_that_exist_and_a_simulation_that_calls_them() -> None:
     functions = {node.name for one in package_sources() for node in ast.walk(one.tree) if isinstance(node, ast.FunctionDef)}
     assert set(SCENARIOS) == set(KINDS)

@@ -35,13 +35,27 @@ def test_every_parameter_of_qemu_is_known_by_name(parameter: str, mechanism: str
     ("key", "value", "mechanism"),
     [
         ("live_migration_permit_post_copy", True, "post-copy"), ("allowPostCopy", True, "post-copy"),
-        ("multifd-frobs", 3, "multifd"), ("parallel-connections", 4, "multifd"), ("capabilities", "x-multifd", "multifd"),
-        ("mode", "postcopy", "post-copy"), ("mode", "cpr-reboot", "CPR"), ("comp_methods", "zstd", "compression"),
+        ("mode", "postcopy", "post-copy"), ("mode", "cpr-reboot", "CPR"), ("comp_methods", "xbzrle", "XBZRLE"),
+        ("comp_methods", "mt", "compression by threads"), ("compression", "qatzip", "compression by a device"),
         ("tls", True, "TLS"), ("rdma", True, "RDMA"),
     ],
 )  # fmt: skip
 def test_other_spellings(key: str, value: object, mechanism: str) -> None:
     assert f"got {mechanism}, which is not modelled yet" in refusal(key, value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "modelled"),
+    [
+        ("parallel", True, "multifd"), ("parallel-connections", 4, "multifd_channels"),
+        ("zero_copy", True, "zero_copy_send"),
+        ("capabilities", "x-multifd", "multifd"), ("comp_methods", "zstd", "multifd_compression"),
+        ("comp-zstd-level", 3, "multifd_zstd_level"),
+    ],
+)  # fmt: skip
+def test_names_of_other_layers_point_to_the_key_that_is_modelled(key: str, value: object, modelled: str) -> None:
+    assert f"got another name of '{modelled}', wanted '{modelled}'" in refusal(key, value)
+    assert modelled in Migration.model_fields
 
 
 def test_a_table_of_a_mechanism() -> None:
@@ -65,8 +79,8 @@ def test_no_key_that_is_modelled_is_listed() -> None:
 def test_set_and_vary_say_so_too(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text('[vm]\nmemory = "4MiB"\n[migration]\n')
-    with pytest.raises(InputError, match=r"^--set: migration\.multifd: got multifd, which is not modelled yet"):
-        load_scenario(path, ["migration.multifd=true"])
+    with pytest.raises(InputError, match=r"^--set: migration\.rdma: got RDMA, which is not modelled yet"):
+        load_scenario(path, ["migration.rdma=true"])
     with pytest.raises(InputError, match=r"^--vary: migration\.xbzrle: got XBZRLE, which is not modelled yet"):
         make_plan(Request(path, read_axes(["migration.xbzrle=true,false"])))
 
@@ -74,4 +88,4 @@ def test_set_and_vary_say_so_too(tmp_path: Path) -> None:
 def test_the_limits_have_a_line_each_with_the_names_of_qemu() -> None:
     lines = list(limit_lines())
     assert len(lines) == len(UNMODELLED)
-    assert "- **multifd**: several connections and threads send pages (`multifd`, `multifd-channels`" in lines[1]
+    assert "- **XBZRLE**: a page that was sent before travels as the difference (`xbzrle`, `xbzrle-cache-size`)" in lines[1]

@@ -11,6 +11,7 @@ from hostsim.theory.precopy_map import PrecopyOutcome
 from hostsim.validation import run_suites
 from hostsim.validation.published_curve import curve_rows, fitted_classes, fitted_total_rows
 from hostsim.validation.published_field import run_fraction_rows
+from hostsim.validation.published_zstd import zstd_rows
 from hostsim.validation.rows import Row, digits, exact, relative, selected, sigma
 from tests.helpers.shared import once
 
@@ -77,3 +78,10 @@ def test_cases_select_whole_ids(rows: list[Row]) -> None:
     assert {row.id for row in selected(rows, ["P2"])} == {"P2/256GiB", "P2/17GiB"}
     assert selected(rows, ["P"]) == []
     assert selected(rows, None) == rows
+
+
+def test_zstd_on_the_wire() -> None:
+    rows = {row.quantity: row for row in zstd_rows()}
+    assert all(row.passed for row in rows.values() if row.scored)
+    assert sum(row.scored for row in rows.values()) == 2
+    assert 0.8 < rows["cores_per_vm"].got < 1.2, "a stream at 500 MB/s fills 1 Gbit/s with less than one core's work"

@@ -35,7 +35,7 @@ def case_ids(rows: list[Row]) -> set[str]:
 
 
 def test_all_pre_copy_cases_are_there(rows: list[Row], scored: list[Row]) -> None:
-    assert len(case_ids(rows)) == 55
+    assert len(case_ids(rows)) == 57
     assert case_ids(rows) - case_ids(scored) == CALIBRATION | HOST_SPEED
 
 
@@ -62,6 +62,12 @@ def test_all_cases_are_within_ten_percent(scored: list[Row]) -> None:
 def test_the_typical_error_is_small(scored: list[Row], quantity: str) -> None:
     errors = sorted(abs(row.error or 0.0) for row in scored if row.quantity == quantity)
     assert errors[len(errors) // 2] < 0.01 or quantity == "downtime_ms"
+
+
+def test_multifd_is_within_five_percent(scored: list[Row]) -> None:
+    rows = [row for row in scored if "multifd" in row.id and row.quantity in (*TIMES, "multifd_bytes")]
+    assert len(rows) == 6
+    assert [row.id for row in rows if abs(row.error or 0.0) > 0.05] == []
 
 
 def test_a_repeat_has_its_own_seed_phase_and_rate() -> None:

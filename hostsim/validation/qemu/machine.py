@@ -13,7 +13,7 @@ from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.link import LinkSpec
-from hostsim.qemu.parameters import MigrationParameters, Version
+from hostsim.qemu.parameters import MigrationParameters, Version, ZeroPageDetection
 from hostsim.validation.qemu.cases import Case
 
 SHEET = "qemu-tcg-2core"
@@ -98,6 +98,11 @@ def _start_phase(case: Case, repeat: Mapping[str, Any]) -> int:
     return int(repeat.get("seq0") or 0) + int(written)
 
 
+def _zero_page_detection(inputs: Mapping[str, Any]) -> ZeroPageDetection:
+    found: ZeroPageDetection = inputs.get("zero_page_detection") or MigrationParameters.zero_page_detection
+    return found
+
+
 def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
     throttle = inputs["throttle"]
     return MigrationParameters(
@@ -112,5 +117,8 @@ def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
         max_cpu_throttle=int(throttle["max-cpu-throttle"]),
         avail_switchover_bandwidth=int(inputs["avail_switchover_bandwidth_Bps"] or 0),
         return_path="return-path" in inputs["capabilities"],
+        multifd="multifd" in inputs["capabilities"],
+        multifd_channels=int(inputs.get("multifd_channels") or 2),
+        zero_page_detection=_zero_page_detection(inputs),
         timeout_ns=int(inputs["cancel_after_s"]) * 1_000_000_000,
     )

@@ -29,6 +29,7 @@ class Simulated:
     transferred_bytes: int
     dirty_sync_count: int
     downtime_ms: int
+    multifd_bytes: int = 0
 
 
 def simulate(case: Case, repeat: Mapping[str, Any]) -> Simulated:
@@ -44,6 +45,7 @@ def simulate(case: Case, repeat: Mapping[str, Any]) -> Simulated:
         answer.transferred,
         answer.dirty_sync_count,
         answer.downtime_ms,
+        answer.multifd_bytes,
     )
 
 
@@ -76,6 +78,8 @@ def case_rows(case: Case) -> list[Row]:
         case.scored,
     )
     figures = ["transferred_bytes", "dirty_sync_count"]
+    if "multifd" in case.inputs["capabilities"]:
+        figures.append("multifd_bytes")
     if status == "completed":
         figures.insert(0, "total_time_ms")
         if case.id.startswith("link_") or "_link_" in case.id:

@@ -1,0 +1,358 @@
+"""Channels of multifd: threads with a TCP connection each, which prepare and write packets side by side.
+
+A packet takes its channel through two phases: the channel prepares it (tests pages for zeros, compresses), then copies its
+bytes evenly into the socket, as the socket takes them. All connections, the main one too, share the link:
+
+- Over a link with latency all connections advance together, tick by tick (hostsim.qemu.tcp). Within a tick one connection
+  may fill the link. The first turn goes round, so connections with bytes to send get equal shares over as many ticks as
+  there are connections; a share that a connection cannot use, because its window is full, goes to the others.
+- Without latency the link takes whole packets in the order in which their channels begin to write. Fair sharing would end
+  the last of several packets at the same moment, and the others later, by at most one packet of each other channel.
+
+QEMU 7.2 and 10.x, migration/multifd.c::multifd_send_thread, ::multifd_send_sync_main, ::multifd_zero_copy_flush.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.compiled.jit import jit, part
+from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.rng import NEVER
+from hostsim.qemu import tcp
+from hostsim.qemu.send import IO_BUFFER_BYTES, SENT_BYTES, T_NS, USED_BYTES, written_at
+from hostsim.qemu.tcp import PS_PER_S, Path
+
+(QUEUED, HANDING, IN_PAGE, SYNCING, ENDING, NEXT_CHANNEL, QUEUED_NOW, HANDED_NOW, TICK, SHARED_PS, WAKE_PS, MAIN_BUFFERED,
+ MULTIFD_BYTES, OTHER_BYTES, PACKETS, SYNCS, THREAD_NS, WAIT_NS, CHANNEL_NS, BUSY_NS, SENT_PAGE_BYTES,
+ ) = range(21)  # fmt: skip
+"""Columns of ``Net.state``: pages in the queue; pages at its front that wait for a channel (multifd_send), 0: none; 1 after
+a page until its clock was asked; 1 while a sync is due; reason + 1 with which the call ends after that sync; channel at
+which the search for a free one begins; pages that this call has taken, and read; tick of all connections; when the link is
+free [ps]; earliest moment at which a channel may be done [ps]; bytes in the main channel's buffer; bytes of all channels;
+bytes of the main channel that are no RAM; packets with pages; syncs; CPU time of the migration thread; its waits for
+channels; CPU time of all channels; time in which channels had a packet; bytes of pages on the wire, headers left out.
+"""
+N_STATE = 21
+(BUSY, DONE_PS, COUNTED_BYTES, LEFT_BYTES, PACKET_BYTES, COPY_PS, AT_PS, SINCE_PS) = range(8)
+"""Columns of ``Net.channels``: 1: the channel has a packet; when the packet is written, NEVER: not known yet; bytes that
+count then; bytes to copy; bytes of the packet, and time to copy them; when the channel copies on; when it got the packet.
+"""
+N_CHANNEL = 8
+PAGES_A_PACKET = 128
+"""multifd.h MULTIFD_PACKET_SIZE, 512 KiB."""
+PACKET_HEADER_BYTES = 320 + 8 * PAGES_A_PACKET
+"""multifd.h MultiFDPacket_t and an offset for each page; a packet that carries no pages, for a sync, is as long."""
+FLUSH_BYTES = 8
+"""ram.h RAM_SAVE_FLAG_MULTIFD_FLUSH on the main channel, after each sync but the legacy ones."""
+INIT_BYTES = 64
+"""multifd.c MultiFDInit_t, the first bytes on each channel."""
+BY_NONE, BY_THREAD, BY_CHANNEL = range(3)
+"""zero-page-detection none, legacy, multifd: the thread that looks for pages of zeros."""
+
+
+class ChannelCosts(NamedTuple):
+    """Constants of a migration with channels.
+
+    queue_page_ns, zero_page_ns: CPU time of the migration thread for a page that it queues, for a zero page that it finds.
+    page_ps: time of a channel to copy a page into its socket; first_copy_ps: more for a page the destination never held.
+    test_ps: CPU time of a channel that finds a zero page.
+    compress_ps: CPU time to compress a page; 0: pages are not compressed.
+    page_bytes: bytes of a page on the wire, where ``Net.payload`` is empty.
+    zero_pages_by: BY_NONE, BY_THREAD, BY_CHANNEL.
+    counts_when_sent: a packet counts once its channel has written it (10.x), else when it is handed over, uncompressed
+    (7.2).
+    sync_each_section: channels are drained at the end of each ram_save_iterate (7.2), else once a scan of RAM.
+    zero_copy: a sync waits until the destination has acknowledged all bytes.
+    socket_buffer_ps: time in which the link takes a full socket buffer.
+    """
+
+    queue_page_ns: int
+    zero_page_ns: int
+    page_ps: int
+    first_copy_ps: int
+    test_ps: int
+    compress_ps: int
+    page_bytes: int
+    zero_pages_by: int
+    counts_when_sent: bool
+    sync_each_section: bool
+    zero_copy: bool
+    link_bytes_per_s: int
+    socket_buffer_ps: int
+    path: Path
+
+
+class Net(NamedTuple):
+    """State of the channels, in place.
+
+    state: int64[N_STATE].
+    channels: int64[n, N_CHANNEL].
+    rows: int64[n + 1, tcp.N_ROW], the connections; the last one is the main channel's.
+    queue: int64[PAGES_A_PACKET + 1], gfns that wait to be handed over, and the page that found the packet full.
+    payload: uint16[n_pages], bytes of each page once compressed; or uint16[0].
+    """
+
+    state: NDArray[np.int64]
+    channels: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    queue: NDArray[np.int64]
+    payload: NDArray[np.uint16]
+
+
+@part
+def _transmit(net: Net, row: NDArray[np.int64], path: Path, now_ps: int) -> None:
+    """Send bytes of a connection as far as its windows and the link allow."""
+    row[tcp.FREE_PS] = max(row[tcp.FREE_PS], net.state[SHARED_PS])
+    tcp.transmit(row, path, now_ps)
+    net.state[SHARED_PS] = row[tcp.FREE_PS]
+
+
+@part
+def _enqueue(net: Net, row: NDArray[np.int64], path: Path, now_ps: int, n_bytes: int) -> None:
+    """Put bytes into the send buffer of a connection."""
+    row[tcp.TICK] = net.state[TICK]
+    if row[tcp.IN_FLIGHT] + row[tcp.UNSENT] == 0:
+        tcp.restart(row, path, now_ps)
+    row[tcp.UNSENT] += n_bytes
+    _transmit(net, row, path, now_ps)
+
+
+@part
+def _copy(net: Net, path: Path, j: int) -> None:
+    """Let channel ``j`` copy bytes into its send buffer until the tick ends, the buffer is full, or the packet is copied."""
+    channel, row = net.channels[j], net.rows[j]
+    start_ps = net.state[TICK] * path.tick_ps
+    end_ps, at_ps = start_ps + path.tick_ps, max(channel[AT_PS], start_ps)
+    if channel[LEFT_BYTES] == 0 or at_ps >= end_ps:
+        return
+    room = path.send_buffer_bytes - row[tcp.IN_FLIGHT] - row[tcp.UNSENT]
+    if room <= 0:
+        channel[AT_PS] = end_ps
+        return
+    n_bytes = min(channel[LEFT_BYTES], room)
+    if channel[COPY_PS] > 0:
+        n_bytes = min(n_bytes, max((end_ps - at_ps) * channel[PACKET_BYTES] // channel[COPY_PS], 1))
+    channel[LEFT_BYTES] -= n_bytes
+    channel[AT_PS] = at_ps + n_bytes * channel[COPY_PS] // channel[PACKET_BYTES]
+    _enqueue(net, row, path, at_ps, n_bytes)
+    if channel[LEFT_BYTES] == 0:
+        channel[DONE_PS] = channel[AT_PS]
+    elif n_bytes == room:
+        channel[AT_PS] = max(channel[AT_PS], end_ps)
+
+
+@part
+def _step(net: Net, path: Path) -> int:
+    """Begin the next tick on all connections; return how many of them have bytes that are not acknowledged, or to copy."""
+    net.state[TICK] += 1
+    tick, n_rows, n_active = net.state[TICK], len(net.rows), 0
+    for k in range(n_rows):
+        j = (tick + k) % n_rows
+        row = net.rows[j]
+        if row[tcp.IN_FLIGHT] + row[tcp.UNSENT] > 0:
+            row[tcp.TICK] = tick - 1
+            if row[tcp.UNSENT] > 0:
+                row[tcp.FREE_PS] = max(row[tcp.FREE_PS], net.state[SHARED_PS])
+            tcp.next_tick(row, path)
+            net.state[SHARED_PS] = max(net.state[SHARED_PS], row[tcp.FREE_PS])
+            n_active += 1
+        if j < n_rows - 1 and net.channels[j, LEFT_BYTES] > 0:
+            _copy(net, path, j)
+            n_active += 1
+    return n_active
+
+
+@part
+def _advance(net: Net, path: Path, t_ps: int) -> None:
+    """Begin all ticks up to the one of ``t_ps``; ticks in which nothing moves are passed over."""
+    n_active = 1
+    while (net.state[TICK] + 1) * path.tick_ps <= t_ps:
+        if n_active == 0:
+            net.state[TICK] = t_ps // path.tick_ps
+            return
+        n_active = _step(net, path)
+
+
+@jit
+def poll(state: NDArray[np.int64], costs: ChannelCosts, net: Net, t_ns: int) -> None:
+    """Bring the channels to ``t_ns``: count the packets that they have written by then. In place."""
+    if costs.path.rtt_ps > 0:
+        _advance(net, costs.path, t_ns * 1000)
+    wake_ps = NEVER
+    for j in range(len(net.channels)):
+        channel = net.channels[j]
+        if channel[BUSY] == 1 and channel[DONE_PS] <= t_ns * 1000:
+            channel[BUSY] = 0
+            net.state[BUSY_NS] += (channel[DONE_PS] - channel[SINCE_PS]) // 1000
+            _count(state, net, channel[COUNTED_BYTES])
+        if channel[BUSY] == 1:
+            wake_ps = min(wake_ps, channel[DONE_PS])
+            if costs.path.rtt_ps > 0:
+                wake_ps = min(wake_ps, (net.state[TICK] + 1) * costs.path.tick_ps)
+    net.state[WAKE_PS] = wake_ps
+
+
+@part
+def _count(state: NDArray[np.int64], net: Net, n_bytes: int) -> None:
+    state[USED_BYTES] += n_bytes
+    net.state[MULTIFD_BYTES] += n_bytes
+
+
+@part
+def first_free_ns(net: Net, path: Path, t_ns: int) -> int:
+    """Moment [ns], not before ``t_ns``, at which a channel is free; the channels are advanced to that moment."""
+    while True:
+        first_ps = NEVER
+        for j in range(len(net.channels)):
+            if net.channels[j, BUSY] == 0:
+                return t_ns
+            first_ps = min(first_ps, net.channels[j, DONE_PS])
+        if first_ps < NEVER:
+            return max(t_ns, -(-first_ps // 1000))
+        _step(net, path)
+
+
+@part
+def next_channel(net: Net) -> int:
+    """The channel that gets the next packet: the first free one behind the last that got one (multifd_send)."""
+    j: int = net.state[NEXT_CHANNEL]
+    while net.channels[j, BUSY] == 1:
+        j = (j + 1) % len(net.channels)
+    net.state[NEXT_CHANNEL] = (j + 1) % len(net.channels)
+    return j
+
+
+@part
+def give(
+    state: NDArray[np.int64], costs: ChannelCosts, net: Net, j: int, n_bytes: int, prepare_ps: int, copy_ps: int
+) -> None:
+    """Give a packet of ``n_bytes`` to the free channel ``j`` at T_NS.
+
+    prepare_ps: before the channel writes the first byte; copy_ps: to copy all bytes into the socket.
+    """
+    channel, start_ps = net.channels[j], state[T_NS] * 1000
+    channel[BUSY], channel[SINCE_PS], channel[COUNTED_BYTES] = 1, start_ps, n_bytes
+    channel[PACKET_BYTES], channel[COPY_PS], channel[AT_PS] = n_bytes, copy_ps, start_ps + prepare_ps
+    net.state[WAKE_PS] = min(net.state[WAKE_PS], start_ps)
+    _write(costs, net, j, n_bytes)
+
+
+@part
+def _write(costs: ChannelCosts, net: Net, j: int, n_bytes: int) -> None:
+    """Let channel ``j`` write ``n_bytes`` of its packet from AT_PS on."""
+    channel = net.channels[j]
+    if costs.path.rtt_ps > 0:
+        channel[LEFT_BYTES], channel[DONE_PS] = n_bytes, NEVER
+        _copy(net, costs.path, j)
+        return
+    done_ps = channel[AT_PS] + n_bytes * channel[COPY_PS] // channel[PACKET_BYTES]
+    if costs.link_bytes_per_s > 0:
+        free_ps = max(net.state[SHARED_PS], channel[AT_PS]) + n_bytes * PS_PER_S // costs.link_bytes_per_s
+        net.state[SHARED_PS] = free_ps
+        # The backlog belongs to all channels alike, so it fills their buffers together.
+        done_ps = max(done_ps, free_ps - costs.socket_buffer_ps * len(net.channels))
+    channel[AT_PS] = channel[DONE_PS] = done_ps
+
+
+@jit
+def sync_channels(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
+    """Wait until each channel has written its packet and a packet of its own for the sync. T_NS moves. In place.
+
+    The wait may end behind the horizon, so the bytes count at a later ``poll``: a host event in between reads the counters.
+    """
+    poll(state, costs, net, state[T_NS])
+    for j in range(len(net.channels)):
+        channel = net.channels[j]
+        if not costs.counts_when_sent:
+            _count(state, net, PACKET_HEADER_BYTES)
+        if channel[BUSY] == 0:
+            give(state, costs, net, j, PACKET_HEADER_BYTES, 0, costs.page_ps * PACKET_HEADER_BYTES // PAGE_BYTES)
+            channel[COUNTED_BYTES] = PACKET_HEADER_BYTES * costs.counts_when_sent
+            continue
+        channel[COUNTED_BYTES] += PACKET_HEADER_BYTES * costs.counts_when_sent
+        net.state[WAKE_PS] = min(net.state[WAKE_PS], state[T_NS] * 1000)
+        if channel[LEFT_BYTES] > 0:
+            channel[LEFT_BYTES] += PACKET_HEADER_BYTES
+        else:
+            _write(costs, net, j, PACKET_HEADER_BYTES)
+    started_ns = state[T_NS]
+    for j in range(len(net.channels)):
+        while net.channels[j, DONE_PS] == NEVER:
+            _step(net, costs.path)
+        state[T_NS] = max(state[T_NS], -(-net.channels[j, DONE_PS] // 1000))
+    if costs.zero_copy:
+        _flush_zero_copy(state, costs, net)
+    net.state[SYNCS] += 1
+    net.state[WAIT_NS] += state[T_NS] - started_ns
+
+
+@part
+def _flush_zero_copy(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
+    """Wait until the network card has read all pages: until the bytes are acknowledged, or have left (qio_channel_flush)."""
+    if costs.path.rtt_ps == 0:
+        state[T_NS] = max(state[T_NS], -(-net.state[SHARED_PS] // 1000))
+        return
+    for j in range(len(net.channels)):
+        while net.rows[j, tcp.IN_FLIGHT] + net.rows[j, tcp.UNSENT] > 0:
+            _step(net, costs.path)
+            state[T_NS] = max(state[T_NS], -(-net.state[TICK] * costs.path.tick_ps // 1000))
+
+
+@jit
+def write_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net, n_bytes: int) -> None:
+    """Write bytes to the main channel; T_NS moves to where its send buffer has taken them. In place."""
+    path, t_ns = costs.path, state[T_NS]
+    if path.rtt_ps == 0:
+        if costs.link_bytes_per_s > 0:
+            net.state[SHARED_PS] = max(net.state[SHARED_PS], t_ns * 1000) + n_bytes * PS_PER_S // costs.link_bytes_per_s
+            state[T_NS] = written_at(net.state[SHARED_PS], t_ns, costs.socket_buffer_ps)
+        return
+    poll(state, costs, net, t_ns)
+    row = net.rows[len(net.channels)]
+    _enqueue(net, row, path, max(t_ns * 1000, net.state[TICK] * path.tick_ps), n_bytes)
+    while row[tcp.IN_FLIGHT] + row[tcp.UNSENT] > path.send_buffer_bytes:
+        _step(net, path)
+        state[T_NS] = max(state[T_NS], -(-net.state[TICK] * path.tick_ps // 1000))
+
+
+@jit
+def put_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net, n_bytes: int) -> None:
+    """Append bytes to the buffer of the main channel, which is written when full (qemu-file.c IO_BUF_SIZE). In place."""
+    state[SENT_BYTES] += n_bytes
+    net.state[MAIN_BUFFERED] += n_bytes
+    if not costs.counts_when_sent:
+        state[USED_BYTES] += n_bytes
+    if net.state[MAIN_BUFFERED] >= IO_BUFFER_BYTES:
+        flush_main(state, costs, net)
+
+
+@jit
+def announce_sync(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
+    """Tell the destination on the main channel that the channels have synced (multifd_ram_flush_and_sync). In place."""
+    if costs.sync_each_section:
+        return
+    net.state[OTHER_BYTES] += FLUSH_BYTES
+    net.state[MAIN_BUFFERED] += FLUSH_BYTES
+    flush_main(state, costs, net)
+
+
+@jit
+def flush_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
+    """Write the buffer of the main channel (qemu_fflush). In place."""
+    n_bytes = net.state[MAIN_BUFFERED]
+    net.state[MAIN_BUFFERED] = 0
+    if costs.counts_when_sent:
+        state[USED_BYTES] += n_bytes
+    write_main(state, costs, net, n_bytes)
+
+
+@jit
+def drain(costs: ChannelCosts, net: Net) -> None:
+    """Advance until all written bytes have left the host, at SHARED_PS. Changes ``net`` in place, so pass copies."""
+    for j in range(len(net.rows)):
+        while costs.path.rtt_ps > 0 and net.rows[j, tcp.UNSENT] > 0:
+            _step(net, costs.path)

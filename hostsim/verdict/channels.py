@@ -1,0 +1,67 @@
+"""Channels of multifd: how busy they were, what was the brake, and how many a migration over one stream would need."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from hostsim.verdict.commands import command_for
+from hostsim.verdict.evidence import Channels, Evidence
+from hostsim.verdict.model import Remedy, Verdict
+from hostsim.verdict.words import bandwidth_words, seconds_words
+
+MOST_CHANNELS = 255
+"""migration/options.c: multifd-channels is a uint8."""
+TRIED_MOST = 32
+"""More channels than this are not advised: each takes a CPU of its own (assumed)."""
+BRAKES = {
+    "max-bandwidth": "max-bandwidth was the brake",
+    "link": "the link was the brake",
+    "channels": "the CPUs of the channels were the brake",
+    "migration thread": "the migration thread was the brake",
+    "window": "the windows of their connections were the brake",
+}
+
+
+def with_channels(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """``verdict`` with a note on the channels of a migration with multifd."""
+    one = evidence.channels
+    if one is None:
+        return verdict
+    numbers = {"channels_busy": one.busy, "sender_cpu_s": one.cpu_s}
+    return replace(verdict, notes=(*verdict.notes, _note(one)), numbers=verdict.numbers | numbers)
+
+
+def _note(one: Channels) -> str:
+    busy = f"{one.busy:.1f} of {one.count} channels were busy on average"
+    assumed = " (assumed: vm.compression_ratio)" if one.ratio_is_assumed else ""
+    shrunk = f", {one.compression} shrank pages to {100 * one.wire_ratio:.0f} % of their size{assumed}"
+    squeezed = "" if one.compression == "none" else shrunk
+    thread = f", the migration thread {100 * one.thread_share:.0f} % of the time" if one.brake != "migration thread" else ""
+    return (
+        f"Channels: {busy}{thread}; {BRAKES[one.brake]}{squeezed}; migration thread and channels took "
+        f"{seconds_words(one.cpu_s)} of CPU time"
+    )
+
+
+def multifd(evidence: Evidence, needed_bytes_per_s: float, value: float | None = None) -> Remedy | None:
+    """Channels enough to carry ``needed_bytes_per_s``, or ``value`` of them, where one stream and nothing else is too slow.
+
+    None: the migration has multifd already, or is not a run, or the link or max-bandwidth would not carry so much.
+    """
+    one_stream = _one_stream_bytes_per_s(evidence)
+    if evidence.source != "run" or evidence.channels is not None or not one_stream or needed_bytes_per_s <= one_stream:
+        return None
+    others = [limit for limit in (evidence.link_bandwidth_bytes_per_s, evidence.max_bandwidth_bytes_per_s) if limit]
+    count = max(2, math.ceil(needed_bytes_per_s / one_stream)) if value is None else round(value)
+    if count > TRIED_MOST or any(limit < needed_bytes_per_s for limit in others):
+        return None
+    text = f"multifd with {count} channels: one stream carries at most {bandwidth_words(one_stream)} here"
+    return Remedy("multifd", text, count, "channels", command_for(evidence.profile, "multifd", count))
+
+
+def _one_stream_bytes_per_s(evidence: Evidence) -> float:
+    """What one stream carries by its thread or by its window; 0: neither is the brake."""
+    if evidence.brake == "host":
+        return evidence.host_bandwidth_bytes_per_s or 0.0
+    return evidence.window.bytes_per_s if evidence.brake == "window" and evidence.window else 0.0
