@@ -24,6 +24,9 @@ class HostSheet:
     sleep_overshoot_ns: int
     throttle_overshoot_ns: int
     device_state_bytes: int
+    xbzrle_encode_ns: int = 0
+    xbzrle_run_ns: int = 0
+    xbzrle_insert_ns: int = 0
 
 
 CONSTANTS = tuple(field.name for field in fields(HostSheet))

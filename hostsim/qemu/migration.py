@@ -45,7 +45,7 @@ class Migration:
         """``log_capacity``: page sends to keep (tests), 0: none."""
         self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
         self.env, self.vm, self.tracker, self.sheet = env, vm, tracker, sheet
-        self.ram = RamState(env, vm, tracker, sheet, link, knobs, log_capacity)
+        self.ram = RamState(env, vm, tracker, sheet, link, knobs, log_capacity, parameters)
         self.link = Link(env, link, self.ram.send_state)
         self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
         self.behaviour = parameters.behaviour
@@ -78,7 +78,7 @@ class Migration:
             m.status, total, m.setup_time_ms, m.downtime_ms, m.expected_downtime_ms, self.throttle.percent,
             self.transferred_bytes, 0 if ended else ram.remaining_bytes, self.vm.memory.n_bytes, ram.zero_pages,
             ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
-            before_stop, ram.sent_bytes - before_stop,
+            before_stop, ram.sent_bytes - before_stop, ram.xbzrle.counters if ram.xbzrle else None,
         )  # fmt: skip
 
     def finish(self, status: str) -> None:
@@ -109,7 +109,7 @@ class Migration:
             Sample(
                 self.env.now_ns - m.start_ns, m.status, m.dirty_sync_count, ram.remaining_bytes, self.transferred_bytes,
                 m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000, m.threshold_bytes, m.expected_downtime_ms,
-                self.throttle.percent, work_ns, ram.normal_pages + ram.zero_pages,
+                self.throttle.percent, work_ns, ram.target_pages,
             )
         )  # fmt: skip
 

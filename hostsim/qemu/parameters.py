@@ -50,6 +50,8 @@ class MigrationParameters:
     cpu_throttle_increment: int = 10
     cpu_throttle_tailslow: bool = False
     max_cpu_throttle: int = 99
+    xbzrle: bool = False
+    xbzrle_cache_size: int = 64 << 20
     avail_switchover_bandwidth: int = 0
     return_path: bool = False
     start_ns: int = 0

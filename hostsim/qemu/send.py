@@ -93,7 +93,7 @@ def next_dirty(bmap: NDArray[np.uint8], words: NDArray[np.uint64], cursor: int) 
 
 
 @part
-def _block_of(block_ends: NDArray[np.int64], gfn: int) -> int:
+def block_of(block_ends: NDArray[np.int64], gfn: int) -> int:
     block = 0
     while gfn >= block_ends[block]:
         block += 1
@@ -126,7 +126,7 @@ def write_to_link(state: NDArray[np.int64], costs: SendCosts, n_bytes: int) -> N
 
 
 @inlined
-def _write_page(
+def write_page(
     state: NDArray[np.int64], costs: SendCosts, free_ps: int, t_ns: int, n_bytes: int, page_ps: int
 ) -> tuple[int, int]:
     """When the link has taken a page [ps], and when write() returns [ns]. ``page_ps``: the link's time for a normal page."""
@@ -160,7 +160,7 @@ def _may_be_written(table: TouchTable, gfn: int) -> bool:
 
 
 @part
-def _held_back(
+def held_back(
     limits: SendLimits,
     clear_marks: NDArray[np.uint8],
     zero: NDArray[np.uint8],
@@ -196,7 +196,7 @@ def is_zero(
 
 
 @jit
-def _note(state: NDArray[np.int64], log: NDArray[np.int64], t_ns: int, gfn: int, reads_zero: bool) -> None:
+def note(state: NDArray[np.int64], log: NDArray[np.int64], t_ns: int, gfn: int, reads_zero: bool) -> None:
     at = state[LOGGED]
     log[at, 0], log[at, 1], log[at, 2] = t_ns, gfn, int(reads_zero)
     state[LOGGED] = at + 1
@@ -255,7 +255,7 @@ def send_pages(
         if gfn < 0:
             reason = NO_BIT
             break
-        cursor, reason = gfn, _held_back(limits, clear_marks, zero, backing, table, gfn, t)
+        cursor, reason = gfn, held_back(limits, clear_marks, zero, backing, table, gfn, t)
         if reason != QUOTA:
             break
         bmap[gfn] = 0
@@ -264,11 +264,11 @@ def send_pages(
         is_known = done < limits.replayed_pages
         reads_zero = journal[done, 2] == 1 if is_known else is_zero(limits, zero, table, clocks, armed, gfn, t)
         if state[LOGGED] < len(log):
-            _note(state, log, t, gfn, reads_zero)
+            note(state, log, t, gfn, reads_zero)
         # A page of another RAMBlock than the last one carries the block's name; others have RAM_SAVE_FLAG_CONTINUE.
         n_bytes = ZERO_PAGE_BYTES if reads_zero else PAGE_WIRE_BYTES
         if block < 0 or gfn >= block_ends[block] or (block > 0 and gfn < block_ends[block - 1]):
-            block = _block_of(block_ends, gfn)
+            block = block_of(block_ends, gfn)
             n_bytes += 1 + block_id_bytes[block]
         if reads_zero:
             t += costs.zero_page_ns
@@ -283,7 +283,7 @@ def send_pages(
         buffered += n_bytes
         if gathered >= limits.flush_pages or buffered - 4096 * gathered >= IO_BUFFER_BYTES or limits.flush_pages <= 1:
             used, buffered, gathered = used + buffered, 0, 0
-        free_ps, t = _write_page(state, costs, free_ps, t, n_bytes, page_ps)
+        free_ps, t = write_page(state, costs, free_ps, t, n_bytes, page_ps)
         # ram_save_iterate reads the clock at every 64th page: qemu_clock_get_ns for each page would be expensive.
         asks_time = limits.bounded_wait and iteration % 64 == 0
         iteration, done = iteration + 1, done + 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hostsim.qemu.xbzrle import XbzrleCounters
+
 
 @dataclass
 class MigrationState:
@@ -61,3 +63,4 @@ class Counters:
     pages_per_second: int
     precopy_bytes: int
     downtime_bytes: int
+    xbzrle: XbzrleCounters | None = None

@@ -74,7 +74,7 @@ def _workloads(case: Case, repeat: Mapping[str, Any]) -> list[Workload]:
     inputs = case.inputs
     tick_rate = Fraction(float(inputs["guest_tick_hz"])).limit_denominator(1_000_000)
     loads = [
-        Workload(f"tick-{gfn}", "sequential", (0,), int(gfn), 1, tick_rate, pacing=_pacing(inputs))
+        Workload(f"tick-{gfn}", "sequential", (0,), int(gfn), 1, tick_rate, pacing=_pacing(inputs), changed_bytes=8, changed_place="same")
         for gfn in inputs["always_dirty_pages"] or ()
     ]
     rate = repeat.get("write_rate_before") or inputs["write_rate_pages_s"]
@@ -85,6 +85,7 @@ def _workloads(case: Case, repeat: Mapping[str, Any]) -> list[Workload]:
         "writer", PATTERNS[inputs["pattern"]], (0,), int(inputs["ws_start_page"]), n_pages,
         Fraction(float(rate)).limit_denominator(1000), pacing=_pacing(inputs), hot_pages=int(inputs["hot_pages"] or 0),
         hot_share=float(inputs["hot_prob"] or 0.0), start_page=_start_phase(case, repeat) % n_pages,
+        changed_bytes=int(inputs["bytes_changed_per_write"]), changed_place="same",
     )  # fmt: skip
     return [*loads, writer]
 
@@ -112,5 +113,7 @@ def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
         max_cpu_throttle=int(throttle["max-cpu-throttle"]),
         avail_switchover_bandwidth=int(inputs["avail_switchover_bandwidth_Bps"] or 0),
         return_path="return-path" in inputs["capabilities"],
+        xbzrle="xbzrle" in inputs["capabilities"],
+        xbzrle_cache_size=int(inputs["xbzrle_cache_size"]),
         timeout_ns=int(inputs["cancel_after_s"]) * 1_000_000_000,
     )
