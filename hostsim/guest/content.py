@@ -78,7 +78,7 @@ def content_of(workloads: Sequence[Workload], class_workload: Sequence[int], see
 
 @jit
 def natural_exp(value: float) -> float:
-    """e to the power ``value`` (at most 700), from additions and multiplications: equal bits compiled or not, on any libm."""
+    """The exponential of ``value`` (at most 700), from additions and multiplications: equal bits compiled or not."""
     if value < _EXP_LEAST:
         return 0.0
     power = math.floor(value * _LOG2_E + 0.5)
@@ -132,13 +132,13 @@ def _drawn_per_ns(table: TouchTable, c: int, page: int) -> float:
     """Mean touches of ``page`` in a nanosecond of active work of a drawn class."""
     row = table.ints[c]
     if row[KIND] == FLAT:
-        return 1.0 / table.mean_ns[c]
+        return float(1.0 / table.mean_ns[c])
     if row[KIND] == WEIGHTED:
-        return 1.0 / table.page_mean_ns[row[DATA_OFFSET] + page]
+        return float(1.0 / table.page_mean_ns[row[DATA_OFFSET] + page])
     hot, share = row[HOT_PAGES], table.mean_ns[c]
     part_pages = hot if page < hot else row[N_PAGES] - hot
     part_share = share if page < hot else 1.0 - share
-    return part_share / part_pages * row[RATE_NUM] / row[RATE_DEN]
+    return float(part_share / part_pages * row[RATE_NUM] / row[RATE_DEN])
 
 
 @jit

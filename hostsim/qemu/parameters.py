@@ -39,7 +39,10 @@ BEHAVIOUR: dict[Version, Behaviour] = {
 
 @dataclass(frozen=True)
 class MigrationParameters:
-    """As QMP names them; max_bandwidth and avail_switchover_bandwidth in bytes/s, 0: none; timeout_ns 0: none."""
+    """As QMP names them; max_bandwidth and avail_switchover_bandwidth in bytes/s, 0: none; timeout_ns 0: none.
+
+    xbzrle_cache_size: bytes.
+    """
 
     qemu: Version = "10.2"
     max_bandwidth: int = 128 << 20

@@ -94,6 +94,7 @@ def next_dirty(bmap: NDArray[np.uint8], words: NDArray[np.uint64], cursor: int) 
 
 @part
 def block_of(block_ends: NDArray[np.int64], gfn: int) -> int:
+    """Number of the RAMBlock that ends behind ``gfn``."""
     block = 0
     while gfn >= block_ends[block]:
         block += 1
@@ -197,6 +198,7 @@ def is_zero(
 
 @jit
 def note(state: NDArray[np.int64], log: NDArray[np.int64], t_ns: int, gfn: int, reads_zero: bool) -> None:
+    """Append the send of ``gfn`` to ``log``."""
     at = state[LOGGED]
     log[at, 0], log[at, 1], log[at, 2] = t_ns, gfn, int(reads_zero)
     state[LOGGED] = at + 1

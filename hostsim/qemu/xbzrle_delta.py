@@ -22,11 +22,14 @@ GFN, AGE, SENT_NS, ARMED_NS, SYNC, VERSION = range(6)
 N_SLOT = 6
 """Columns of a slot of the cache.
 
-GFN: the page, -1: empty. AGE: dirty-sync-count of the last hit. SENT_NS: time of the cached content. ARMED_NS: since when the
-log would record a write, as of SENT_NS, negative if a CLEAR armed the page. SYNC: number of the last sync by then. VERSION: of the cached content.
+GFN: the page, -1: empty. AGE: dirty-sync-count of the last hit. SENT_NS: time of the cached content. SYNC: number of the
+last sync by then. VERSION: of the cached content. ARMED_NS: since when the log would record a write, as of SENT_NS; negative
+if a CLEAR armed the page.
 """
 ULEB_SHORT = 128
 """uleb128 of a smaller number takes one byte (util/cutils.c::uleb128_encode_small)."""
+_RUNS_LEAST, _SHARE_LEAST = 1e-9, 1e-300
+"""A page that is all changed has hardly any unchanged byte before a run; the logarithm of 0 is not defined."""
 OVERFLOW = -1
 """xbzrle_encode_buffer's answer if the delta would be longer than a page."""
 
@@ -125,7 +128,8 @@ def writes_since(course: Course, table: TouchTable, slot: NDArray[np.int64], t_n
 def same_chance(w: Writes, dirtied: int, by_clear: bool, later_syncs: int) -> float:
     """Probability that no write came after the send, given ``dirtied``, the number of syncs that found the page dirty since.
 
-    A page that the guest wrote before its send in a round is found dirty by the next sync, though its newest content was sent.
+    A page that the guest wrote before its send in a round is found dirty by the next sync, though its newest content was
+    sent.
     """
     if w.counted > 0.0 or (dirtied > 1 and not by_clear):
         return 0.0
@@ -154,14 +158,16 @@ def same_place(content: Content, c: int, gfn: int) -> int:
 
 
 @part
-def scattered_bytes(free: float, starts: float, runs_wanted: float) -> tuple[float, float]:
-    """(bytes of a delta, runs) of changed bytes all over the page.
+def scattered_bytes(free_log: float, start_log: float) -> tuple[float, float]:
+    """(mean bytes of a delta, mean runs) of changed bytes all over the page.
 
-    free: share of the page's bytes that no write changed; starts: share of bytes at which no write began, given that the byte
-    before is unchanged. Both are powers, so a page of n writes costs no more than a page of one.
+    free_log: logarithm of the share of the page's bytes that no write changed.
+    start_log: logarithm of the share of bytes at which no write begins, among bytes behind an unchanged one.
     """
-    covered = PAGE_BYTES * (1.0 - free)
-    runs = max(PAGE_BYTES * free * (1.0 - starts), runs_wanted)
+    free = natural_exp(free_log)
+    covered, runs = PAGE_BYTES * (1.0 - free), PAGE_BYTES * free * (1.0 - natural_exp(start_log))
+    if runs < _RUNS_LEAST:
+        return covered + 3.0, 1.0
     # Unchanged runs split the unchanged bytes at random places: P(one of them >= z) = (1 - z / bytes)^runs.
     unchanged = PAGE_BYTES - covered
     long_gap = natural_exp(runs * natural_log(1.0 - ULEB_SHORT / unchanged)) if unchanged > ULEB_SHORT else 0.0
@@ -191,15 +197,15 @@ def delta_bytes(content: Content, table: TouchTable, gfn: int, course: Course, s
             return PAGE_BYTES + 3.0, 1.0
         if content.scattered[c] == 1:
             free_log += n * natural_log(1.0 - size / PAGE_BYTES)
-            start_log += n * natural_log(1.0 - 1.0 / (PAGE_BYTES - size + 1))
+            start_log += n * natural_log(max(1.0 - 1.0 / (PAGE_BYTES - size), _SHARE_LEAST))
         elif n > 0.0:
             share = min(n, 1.0)
             same_runs += share
             same_bytes += share * (_uleb_bytes(same_place(content, c, gfn)) + _uleb_bytes(size) + size)
     if free_log == 0.0:
         return same_bytes, same_runs
+    length, runs = scattered_bytes(free_log, start_log)
     free = natural_exp(free_log)
-    length, runs = scattered_bytes(free, natural_exp(start_log), min(1.0, at_least))
     return length + same_bytes * free, runs + same_runs * free
 
 

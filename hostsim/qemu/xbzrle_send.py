@@ -99,7 +99,7 @@ def _keep(cache: PageCache, slot: int, gfn: int, version: int, t_ns: int, chunk:
 
 @inlined
 def _save(cache: PageCache, at: int, slot: int) -> None:
-    """Keep the slot as it is before page number ``at`` of the call; field by field, for an assigned row would be copied first."""
+    """Keep the slot as it is before page number ``at`` of the call, field by field: numba would allocate a copy of a row."""
     for field in range(N_SLOT):
         cache.saved[at, field] = cache.slots[slot, field]
 

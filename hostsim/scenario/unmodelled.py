@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MODELLED = "pre-copy with limits of bandwidth and downtime, auto-converge, avail-switchover-bandwidth, return-path"
+MODELLED = "pre-copy with limits of bandwidth and downtime, auto-converge, XBZRLE, avail-switchover-bandwidth, return-path"
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,6 @@ UNMODELLED = (
          "multifd-qatzip-level", "x-multifd"),
         ("parallel", "parallel-connections", "channels"),
         "host.page_send_ns is what one thread needs for a page",
-    ),
-    Mechanism(
-        "XBZRLE", "a page that was sent before travels as the difference",
-        ("xbzrle", "xbzrle-cache-size"), ("comp-xbzrle-cache", "comp-methods", "compressed"),
     ),
     Mechanism(
         "dirty-limit", "vCPUs are held back each by its own dirty rate",
