@@ -64,7 +64,7 @@ def _record_sync(migration: Migration, t_ns: int, newly_dirty_pages: int, dirtie
         SyncPoint(
             m.dirty_sync_count, t_ns, m.remaining_at_sync_bytes, newly_dirty_pages, dirtied_pages, ram.normal_pages,
             ram.zero_pages, migration.transferred_bytes, m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000,
-            m.threshold_bytes, migration.throttle.percent,
+            m.threshold_bytes, migration.throttle.percent, ram.xbzrle.counters if ram.xbzrle else None,
         ),
         migration.vm.tally(),
     )  # fmt: skip

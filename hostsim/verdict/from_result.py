@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.evidence import Evidence, Round
+from hostsim.verdict.evidence import Evidence, Round, XbzrleCost
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
 from hostsim.verdict.window import Stream
+from hostsim.verdict.xbzrle_tail import tail_of_rounds
 
 if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, RunResult
@@ -56,6 +57,8 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         timeout_ms=_number(facts.get("timeout_ms")),
         working_set_pages=_number(facts.get("working_set_pages")),
         curve=_curve(facts, _speed(migration)),
+        xbzrle=tail_of_rounds(migration.rounds.columns),
+        xbzrle_cost=_xbzrle_cost(migration),
         logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
         profile=str(facts.get("profile") or "qemu"),
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
@@ -147,6 +150,22 @@ def _logging(spent: Mapping[str, Any], rounds: Columns) -> LoggingCost:
         lock_wait_s=spent["lock_wait_ns"] / 1e9,
         harvest_s=(spent["sync_ns"] + spent["clear_ns"]) / 1e9,
         exits={name: spent[name] for name in KINDS},
+    )
+
+
+def _xbzrle_cost(migration: MigrationResult) -> XbzrleCost | None:
+    facts, told = migration.facts, migration.query.get("xbzrle-cache")
+    if told is None:
+        return None
+    return XbzrleCost(
+        cache_bytes=int(told["cache-size"]),
+        hits=int(told["pages"]),
+        misses=int(told["cache-miss"]),
+        overflows=int(told["overflow"]),
+        delta_bytes=int(told["bytes"]),
+        span_pages=int(facts["xbzrle_span_pages"]),
+        working_set_pages=int(facts["working_set_pages"]),
+        changed=tuple((int(size), str(place)) for size, place in facts["xbzrle_changed"]),
     )
 
 
