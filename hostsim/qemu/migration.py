@@ -109,7 +109,7 @@ class Migration:
             Sample(
                 self.env.now_ns - m.start_ns, m.status, m.dirty_sync_count, ram.remaining_bytes, self.transferred_bytes,
                 m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000, m.threshold_bytes, m.expected_downtime_ms,
-                self.throttle.percent, work_ns, ram.target_pages,
+                self.throttle.percent, work_ns, ram.transferred_pages,
             )
         )  # fmt: skip
 

@@ -50,11 +50,12 @@ class Course(NamedTuple):
 
 @part
 def _speed(course: Course, table: TouchTable, c: int, sync: int) -> float:
-    """Work of class ``c`` a nanosecond after sync number ``sync``: up to the next sync, or as in the time before it."""
-    if sync + 1 < course.n_syncs:
+    """Work of class ``c`` a nanosecond after sync number ``sync``: up to the next sync, or as in the time before it.
+
+    The sync of a stopped VM says when the guest's work had ended, not how fast it went on before.
+    """
+    if sync + 1 < course.n_syncs and not (course.is_stopped and sync + 2 == course.n_syncs):
         first, then = sync, sync + 1
-    elif course.is_stopped:
-        return 0.0
     elif sync > 0:
         first, then = sync - 1, sync
     else:
@@ -69,8 +70,8 @@ def work_by(course: Course, table: TouchTable, c: int, sync: int, t_ns: int) -> 
 
     # Model limit: XBZRLE takes the guest's work as even between two syncs, and after the last sync as in the time before it.
     """
-    speed = _speed(course, table, c, sync)
-    return int(course.sync_work[sync, c] + speed * (t_ns - course.sync_ns[sync]))
+    work = int(course.sync_work[sync, c] + _speed(course, table, c, sync) * (t_ns - course.sync_ns[sync]))
+    return min(work, course.sync_work[course.n_syncs - 1, c]) if course.is_stopped else work
 
 
 class Writes(NamedTuple):
@@ -124,7 +125,7 @@ def writes_since(course: Course, table: TouchTable, slot: NDArray[np.int64], t_n
     return Writes(counted_before, drawn_before, counted, drawn_found, drawn_later, drawn_last)
 
 
-@part
+@jit
 def same_chance(w: Writes, dirtied: int, by_clear: bool, later_syncs: int) -> float:
     """Probability that no write came after the send, given ``dirtied``, the number of syncs that found the page dirty since.
 
@@ -174,7 +175,7 @@ def scattered_bytes(free_log: float, start_log: float) -> tuple[float, float]:
     return runs * (1.0 + long_gap + _uleb_bytes(covered / runs)) + covered, runs
 
 
-@part
+@jit
 def delta_bytes(content: Content, table: TouchTable, gfn: int, course: Course, slot: NDArray[np.int64], t_ns: int,
                 at_least: float) -> tuple[float, float]:  # fmt: skip
     """(mean bytes of the delta, runs) of a page that was written since its cached copy.

@@ -59,7 +59,7 @@ class TwinMigration:
 
     @property
     def pages_sent(self) -> int:
-        return self.ram.normal_pages + self.ram.zero_pages
+        return self.ram.normal_pages + self.ram.zero_pages + (self.ram.xbzrle.pages if self.ram.xbzrle else 0)
 
     def query(self) -> dict[str, Any]:
         """query-migrate now."""
@@ -83,6 +83,7 @@ class TwinMigration:
             "pages_per_second": int(self.pages_per_s),
             "precopy_bytes": before_stop,
             "downtime_bytes": self.ram.stream.ram_bytes - before_stop,
+            "xbzrle": self.ram.xbzrle.answer() if self.ram.xbzrle else None,
         }
 
     def _thread(self) -> Step:
@@ -185,6 +186,8 @@ class TwinMigration:
     def _sync(self) -> Step:
         t_ns = self.env.now
         self.syncs += 1
+        if self.ram.xbzrle:
+            self.ram.xbzrle.age = self.syncs
         self.period_start_ms = self.period_start_ms or self.now_ms
         dirty, first_writes = self.memory.harvest()
         new = dirty - self.ram.bitmap
@@ -201,6 +204,7 @@ class TwinMigration:
             (
                 self.syncs, t_ns, self.remaining_at_sync, len(new), len(dirty), self.ram.normal_pages, self.ram.zero_pages,
                 self.transferred, self.dirty_rate, self.bytes_per_ms * 1000, self.threshold_bytes, self.throttle.percent,
+                tuple(self.ram.xbzrle.answer().values()) if self.ram.xbzrle else None,
             )
         )  # fmt: skip
 
@@ -211,6 +215,8 @@ class TwinMigration:
         if may_throttle and self.throttle.evaluate(self.p, 4096 * self.period_pages, sent):
             self._keep(before)
             self.marks.append((self.env.now, "migration_throttle", self.throttle.percent))
+        if self.ram.xbzrle:
+            self.ram.xbzrle.end_period(self.ram.normal_pages + self.ram.zero_pages)
         self.dirty_rate = self.period_pages * 1000 // (self.now_ms - self.period_start_ms)
         self.period_pages, self.period_start_ms, self.period_start_bytes = 0, self.now_ms, self.transferred
 
