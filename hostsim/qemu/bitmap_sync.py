@@ -21,7 +21,7 @@ def bitmap_sync(migration: Migration) -> Step:
         ram.xbzrle.age = m.dirty_sync_count
     found = yield from migration.tracker.sync(ram.bmap)
     if ram.xbzrle is not None:
-        ram.xbzrle.note_sync(migration.env.now_ns, migration.vm.class_works())
+        ram.xbzrle.note_sync(migration.env.now_ns, migration.vm.class_works(), ram.bmap)
     ram.add_dirty(found.newly_dirty_pages)
     ram.check_bitmap()
     m.num_dirty_pages_period += found.newly_dirty_pages

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.content import Content
-from hostsim.qemu.xbzrle_delta import GFN, N_SLOT, Course
+from hostsim.qemu.xbzrle_delta import FOUND, GFN, N_SLOT, Course
 from hostsim.qemu.xbzrle_send import (
     BYTES,
     CACHE_MISS,
@@ -106,8 +106,11 @@ class Xbzrle:
             int(c[OVERFLOWS]),
         )  # fmt: skip
 
-    def note_sync(self, now_ns: int, works_ns: list[int]) -> None:
-        """A sync has harvested; ``works_ns``: work of each touch class by now [ns]."""
+    def note_sync(self, now_ns: int, works_ns: list[int], bmap: NDArray[np.uint8]) -> None:
+        """A sync has harvested into ``bmap`` (uint8[n_pages]); ``works_ns``: work of each touch class by now [ns]."""
+        gfns, found = self._slots[:, GFN], self._slots[:, FOUND]
+        # A send clears the bit of its page, so a bit that is set was found since; slots without a page have gfn -1.
+        found[(bmap[gfns] == 1) & (gfns >= 0) & (found < 0)] = self._n_syncs
         if self._n_syncs == len(self._sync_ns):
             self._sync_ns = np.concatenate([self._sync_ns, np.zeros_like(self._sync_ns)])
             self._sync_work = np.concatenate([self._sync_work, np.zeros_like(self._sync_work)])

@@ -12,22 +12,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.compiled.jit import inlined, jit, part
+from hostsim.compiled.jit import jit, part
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.rng import keyed_uniform, natural_log
 from hostsim.guest.content import Content, is_counted, natural_exp, touches
 from hostsim.guest.touch import CLOCK_COUNT, FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
 
-GFN, AGE, SENT_NS, ARMED_NS, SYNC, VERSION = range(6)
-N_SLOT = 6
+GFN, AGE, SENT_NS, ARMED_NS, SYNC, VERSION, FOUND = range(7)
+N_SLOT = 7
 """Columns of a slot of the cache.
 
 GFN: the page, -1: empty. AGE: dirty-sync-count of the last hit. SENT_NS: time of the cached content. SYNC: number of the
 last sync by then. VERSION: of the cached content. ARMED_NS: since when the log would record a write, as of SENT_NS; negative
-if a CLEAR armed the page.
+if a CLEAR armed the page. FOUND: number of the first sync since that found the page dirty, -1: none.
 """
 ULEB_SHORT = 128
 """uleb128 of a smaller number takes one byte (util/cutils.c::uleb128_encode_small)."""
+NOT_FOUND, BY_FIRST, BY_LATER = range(3)
+"""Syncs since its last send that found a page dirty: none, the first one alone, a later one."""
 _RUNS_LEAST, _SHARE_LEAST = 1e-9, 1e-300
 """A page that is all changed has hardly any unchanged byte before a run; the logarithm of 0 is not defined."""
 OVERFLOW = -1
@@ -90,20 +92,12 @@ class Writes(NamedTuple):
     drawn_last: float
 
 
-@inlined
-def _times(course: Course, slot: NDArray[np.int64]) -> tuple[int, int, int, int]:
-    """(sync before the send, time of the sync that found the page, last sync, time of arming)."""
-    first, last = slot[SYNC], course.n_syncs - 1
-    by_clear = slot[ARMED_NS] < 0
-    # A CLEAR arms the page once, so any later sync may have found it; else each sync arms again, and the first one found it.
-    found = last if by_clear else min(first + 1, last)
-    return first, found, last, -slot[ARMED_NS] if by_clear else slot[ARMED_NS]
-
-
 @part
 def writes_since(course: Course, table: TouchTable, slot: NDArray[np.int64], t_ns: int) -> Writes:
     """Writes to the page of ``slot`` (int64[N_SLOT]) around its last send, up to ``t_ns``."""
-    first, found, last, armed_ns = _times(course, slot)
+    first, last = slot[SYNC], course.n_syncs - 1
+    found = slot[FOUND] if slot[FOUND] >= 0 else last
+    armed_ns = abs(slot[ARMED_NS])
     counted_before = drawn_before = counted = drawn_found = drawn_later = drawn_last = 0.0
     for c in range(len(table.ints)):
         page = slot[GFN] - table.ints[c, FIRST_GFN]
@@ -126,24 +120,31 @@ def writes_since(course: Course, table: TouchTable, slot: NDArray[np.int64], t_n
 
 
 @jit
-def same_chance(w: Writes, dirtied: int, by_clear: bool, later_syncs: int) -> float:
-    """Probability that no write came after the send, given ``dirtied``, the number of syncs that found the page dirty since.
+def found_by(slot: NDArray[np.int64], version: int) -> int:
+    """NOT_FOUND, BY_FIRST or BY_LATER; ``version``: of the page now, one more for each sync that found it dirty."""
+    if slot[FOUND] < 0:
+        return NOT_FOUND
+    is_first = slot[FOUND] == slot[SYNC] + 1 and version - slot[VERSION] <= 1
+    return BY_FIRST if is_first else BY_LATER
+
+
+@jit
+def same_chance(w: Writes, found: int, by_clear: bool) -> float:
+    """Probability that no write came after the send.
 
     A page that the guest wrote before its send in a round is found dirty by the next sync, though its newest content was
-    sent.
+    sent. Later syncs find no such page, unless the guest writes it again (by_clear: the page is armed once a round, and
+    they find nothing at all).
     """
-    if w.counted > 0.0 or (dirtied > 1 and not by_clear):
+    if w.counted > 0.0 or found == BY_LATER:
         return 0.0
-    still = natural_exp(-(w.drawn_found + w.drawn_later + w.drawn_last))
-    if dirtied == 0 or w.counted_before > 0.0:
+    unseen = w.drawn_found + w.drawn_last + (w.drawn_later if by_clear or found == NOT_FOUND else 0.0)
+    still = natural_exp(-unseen)
+    if found == NOT_FOUND or w.counted_before > 0.0:
         return still
     before = 1.0 - natural_exp(-w.drawn_before)
-    by_found = 1.0 - natural_exp(-(w.drawn_before + w.drawn_found))
-    none_later, one_later = natural_exp(-w.drawn_later), 0.0
-    if later_syncs > 0:
-        one_later = later_syncs * (natural_exp(-w.drawn_later * (1.0 - 1.0 / later_syncs)) - none_later)
-    found = by_found * none_later + (1.0 - by_found) * one_later
-    return before * still / found if found > 0.0 else still
+    by_sync = 1.0 - natural_exp(-(w.drawn_before + w.drawn_found))
+    return before * still / by_sync if by_sync > 0.0 else still
 
 
 @part
@@ -218,15 +219,13 @@ def encoded_bytes(
 
     version: of the page now. Draws are keyed by (seed, page, time), so no other draw moves.
     """
-    first, last = slot[SYNC], course.n_syncs - 1
     gfn, by_clear = slot[GFN], slot[ARMED_NS] < 0
     w = writes_since(course, table, slot, t_ns)
     drawn = w.drawn_found + w.drawn_later + w.drawn_last
     if drawn + w.counted == 0.0:
         return 0, 0
-    later_syncs = 0 if by_clear else max(0, last - first - 1)
-    dirtied = version - slot[VERSION] if last > first else 0
-    if keyed_uniform(content.keys[0], content.keys[1], gfn, t_ns) < same_chance(w, dirtied, by_clear, later_syncs):
+    chance = same_chance(w, found_by(slot, version), by_clear)
+    if keyed_uniform(content.keys[0], content.keys[1], gfn, t_ns) < chance:
         return 0, 0
     at_least = 1.0 / (1.0 - natural_exp(-drawn)) if w.counted == 0.0 else 1.0
     length, runs = delta_bytes(content, table, gfn, course, slot, t_ns, at_least)

@@ -49,7 +49,19 @@ from hostsim.qemu.send import (
     note,
     write_page,
 )
-from hostsim.qemu.xbzrle_delta import AGE, ARMED_NS, GFN, N_SLOT, OVERFLOW, SENT_NS, SYNC, VERSION, Course, encoded_bytes
+from hostsim.qemu.xbzrle_delta import (
+    AGE,
+    ARMED_NS,
+    FOUND,
+    GFN,
+    N_SLOT,
+    OVERFLOW,
+    SENT_NS,
+    SYNC,
+    VERSION,
+    Course,
+    encoded_bytes,
+)
 
 STARTED, PAGES, BYTES, CACHE_MISS, OVERFLOWS, DELTAS, PROCESSED = range(7)
 N_COUNTERS = 7
@@ -93,7 +105,7 @@ class PageCache(NamedTuple):
 def _keep(cache: PageCache, slot: int, gfn: int, version: int, t_ns: int, chunk: int) -> None:
     """The slot holds the content of ``gfn`` as of ``t_ns``."""
     row, last = cache.slots[slot], cache.course.n_syncs - 1
-    row[GFN], row[SENT_NS], row[SYNC], row[VERSION] = gfn, t_ns, last, version
+    row[GFN], row[SENT_NS], row[SYNC], row[VERSION], row[FOUND] = gfn, t_ns, last, version, -1
     row[ARMED_NS] = -cache.cleared_ns[chunk] if cache.cleared_ns[chunk] > 0 else cache.course.sync_ns[last]
 
 

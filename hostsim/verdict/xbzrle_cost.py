@@ -26,7 +26,7 @@ def with_xbzrle_cost(verdict: Verdict, evidence: Evidence) -> Verdict:
         return verdict
     remedies = verdict.remedies
     if cost.is_too_small and remedies:
-        remedies = (*remedies, larger_cache(evidence, cost))
+        remedies = (larger_cache(evidence, cost), *remedies)
     numbers = {"xbzrle_saved_bytes": float(cost.saved_bytes), "xbzrle_cache_misses": float(cost.misses)}
     note = f"XBZRLE: {_note(cost)}"
     return replace(verdict, notes=(*verdict.notes, note), remedies=remedies, numbers=verdict.numbers | numbers)

@@ -16,7 +16,17 @@ from hostsim.guest.workload import Guest, Workload, build_guest
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.xbzrle import Xbzrle, is_cache_size
-from hostsim.qemu.xbzrle_delta import Course, Writes, delta_bytes, same_chance
+from hostsim.qemu.xbzrle_delta import (
+    BY_FIRST,
+    BY_LATER,
+    FOUND,
+    NOT_FOUND,
+    Course,
+    Writes,
+    delta_bytes,
+    found_by,
+    same_chance,
+)
 from hostsim.qemu.xbzrle_send import save_xbzrle_page
 from hostsim.results.qmp import QmpCounters, query_migrate
 from hostsim.scenario import Scenario
@@ -63,14 +73,15 @@ def course_of(works_s: list[float], stopped: bool = False) -> Course:
 
 
 @pytest.mark.parametrize(
-    ("writes", "size"), [(1, 1), (60, 1), (400, 1), (1, 8), (5, 8), (60, 8), (1, 64), (20, 64), (1, 200), (2, 200), (15, 200)]
+    ("writes", "size"),
+    [(1, 1), (60, 1), (400, 1), (1, 8), (5, 8), (60, 8), (1, 64), (20, 64), (1, 200), (2, 200), (15, 200)],
 )
 def test_the_mean_length_is_an_encoders(writes: int, size: int) -> None:
     rng = np.random.default_rng([writes, size])
     lengths = np.array([written(rng, writes, size) for _ in range(300)], np.float64)
     assert lengths.min() > 0, "none of these deltas is longer than a page"
     guest = guest_of(changed_bytes=size)
-    slot = np.array([0, 0, S, 0, 0, 0], np.int64)
+    slot = np.array([0, 0, S, 0, 0, 0, -1], np.int64)
     end_ns = S + writes * 8_000_000  # a page of the sweep is written each 8 ms
     got, runs = delta_bytes(guest.content, guest.table, 0, course_of([1.0, 2.0]), slot, end_ns, 1.0)
     error = lengths.std(ddof=1) / len(lengths) ** 0.5
@@ -79,7 +90,7 @@ def test_the_mean_length_is_an_encoders(writes: int, size: int) -> None:
 
 
 def test_a_write_of_the_whole_page_overflows_and_one_at_its_place_has_one_run() -> None:
-    slot = np.array([0, 0, S, 0, 0, 0], np.int64)
+    slot = np.array([0, 0, S, 0, 0, 0, -1], np.int64)
     whole = guest_of(changed_bytes=4096)
     assert delta_bytes(whole.content, whole.table, 0, course_of([1.0, 2.0]), slot, 2 * S, 1.0)[0] > 4096
     same = guest_of(changed_bytes=8, changed_place="same")
@@ -93,20 +104,30 @@ def test_a_page_that_was_written_before_its_send_may_be_equal() -> None:
     before, after, last = rng.poisson(0.7, 200_000), rng.poisson(1.1, 200_000), rng.poisson(0.4, 200_000)
     found = before + after > 0
     share = ((after + last)[found] == 0).mean()
-    writes = Writes(0.0, 0.7, 0.0, 1.1, 0.0, 0.4)
-    assert abs(same_chance(writes, 1, False, 0) - share) < 5 * (share / found.sum()) ** 0.5
-    assert same_chance(writes, 2, False, 0) == 0.0, "the second sync that found it saw a later write"
-    assert same_chance(writes, 0, False, 0) == pytest.approx(np.exp(-1.5)), "nothing is known of it"
+    writes = Writes(0.0, 0.7, 0.0, 1.1, 9.0, 0.4)
+    assert abs(same_chance(writes, BY_FIRST, False) - share) < 5 * (share / found.sum()) ** 0.5
+    assert same_chance(writes, BY_FIRST, True) == pytest.approx(np.exp(-9) * same_chance(writes, BY_FIRST, False))
+    assert same_chance(writes, BY_LATER, False) == 0.0, "a later sync saw a later write"
+    assert same_chance(writes, NOT_FOUND, False) == pytest.approx(np.exp(-10.5)), "nothing is known of it"
 
 
-def test_two_later_syncs_that_found_nothing_make_an_equal_page_likelier() -> None:
-    rng = np.random.default_rng(6)
-    before, after = rng.poisson(0.7, 400_000), rng.poisson(1.1, 400_000)
-    later = rng.poisson(0.3, (2, 400_000))
-    once = (before + after > 0).astype(int) + (later > 0).sum(axis=0) == 1
-    share = ((after + later.sum(axis=0))[once] == 0).mean()
-    got = same_chance(Writes(0.0, 0.7, 0.0, 1.1, 0.6, 0.0), 1, False, 2)
-    assert abs(got - share) < 5 * (share / once.sum()) ** 0.5
+@pytest.mark.parametrize(
+    ("first_found", "versions", "found"), [(-1, 0, NOT_FOUND), (5, 1, BY_FIRST), (5, 2, BY_LATER), (6, 1, BY_LATER)]
+)
+def test_the_sync_that_found_a_page_is_known(first_found: int, versions: int, found: int) -> None:
+    """Sent after sync 4 with version 3; the page waits over further syncs."""
+    ran = machine()
+    cache = ran.migration.ram.xbzrle
+    for t_s in range(1, 6):
+        cache.note_sync(t_s * S, [0, 0], np.zeros(256, np.uint8))
+    send(cache, 9)
+    for sync in range(5, 8):
+        bmap = np.zeros(256, np.uint8)
+        bmap[9] = 5 <= first_found <= sync
+        cache.note_sync((1 + sync) * S, [0, 0], bmap)
+    slot = cache._slots[9 % len(cache._slots)]
+    assert slot[FOUND] == first_found
+    assert found_by(slot, versions) == found
 
 
 @pytest.mark.parametrize("pattern", ["sequential", "strided"])
@@ -131,14 +152,15 @@ def test_the_exponential(value: float) -> None:
 def cache() -> Xbzrle:
     guest = guest_of(changed_bytes=4096)
     found = Xbzrle(CACHE, guest.content, 1, 1, SHEET)
-    found.note_sync(S, [S])
+    found.note_sync(S, [S], np.zeros(8, np.uint8))
     return found
 
 
 def send(cache: Xbzrle, gfn: int, last_stage: bool = False) -> int:
     """Bytes of the delta of ``gfn``, which nothing has written; -1: sent whole."""
     table = guest_of(write_rate_per_s=Fraction(0), read_rate_per_s=Fraction(1)).table
-    return int(save_xbzrle_page(cache.cache(0, last_stage), table, gfn % 4, gfn, 0, S, 0)[0])
+    arrays = cache.cache(0, last_stage)
+    return int(save_xbzrle_page(arrays, table, gfn % len(arrays.slots), gfn, 0, S, 0)[0])
 
 
 def test_a_fresh_page_keeps_its_slot_for_two_syncs(cache: Xbzrle) -> None:
@@ -227,7 +249,7 @@ def test_the_first_pass_fills_nothing_and_the_first_resend_is_whole() -> None:
 def test_a_call_that_is_taken_back_leaves_no_trace() -> None:
     guest = guest_of(changed_bytes=16)
     cache = Xbzrle(CACHE, guest.content, 1, 1, SHEET)
-    cache.note_sync(S, [S])
+    cache.note_sync(S, [S], np.zeros(8, np.uint8))
     for gfn in (0, 1, 4):
         save_xbzrle_page(cache.cache(0, False), guest.table, gfn % 4, gfn, 0, S, 0)
     before, counters = cache._slots.copy(), cache._counters.copy()
