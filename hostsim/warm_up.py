@@ -24,6 +24,7 @@ def _scenario(vm: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 SCENARIOS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "migration": (_scenario({}, migration={}),),
     "multifd": (_scenario({}, migration={"multifd": True}),),
+    "xbzrle": (_scenario({}, migration={"xbzrle": True}),),
     "kvm": tuple(
         _scenario({"dirty_tracking": tracking}, migration={})
         for tracking in ("clear-dirty-log", "get-dirty-log", "dirty-ring")

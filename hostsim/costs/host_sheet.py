@@ -31,6 +31,9 @@ class HostSheet:
     zlib_page_ns: int = 0
     zstd_page_ns: int = 0
     zero_copy_page_ns: int = 0
+    xbzrle_encode_ns: int = 0
+    xbzrle_run_ns: int = 0
+    xbzrle_insert_ns: int = 0
 
 
 CONSTANTS = tuple(field.name for field in fields(HostSheet))

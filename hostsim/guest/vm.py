@@ -68,6 +68,11 @@ class VmBase:
         now_ns = self.env.now_ns
         return sum([int(work_at(row, now_ns)) for row in self.guest.clocks])
 
+    def class_works(self) -> list[int]:
+        """Work done by each touch class by now [ns]."""
+        ints, clocks = self.guest.table.ints, self.guest.clocks
+        return [int(class_work(ints, clocks, c, self.env.now_ns)) for c in range(len(ints))]
+
     def stop(self) -> Generator[simpy.Event, Any, None]:
         """vm_stop: return when no vCPU is in the guest (softmmu/cpus.c::vm_stop)."""
         self.running = False

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hostsim.core.constants import NS_PER_S
 from hostsim.core.rng import stream_key
 from hostsim.guest import touch
+from hostsim.guest.content import CHANGED_BYTES, CHANGED_PLACE, Content, Place, content_of
 from hostsim.guest.pacing import N_FIELDS, Pacing, clock_row
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.touch import TouchTable
@@ -49,6 +50,8 @@ class Workload:
     split: each vCPU accesses a part of the region of its own; False: each vCPU accesses the whole region.
     arrivals: of the writes of uniform and hotcold: "paced" (a loop: one write each 1/rate, to a page drawn anew) or
     "poisson" (many independent clients). Writes of zipf and all drawn reads are Poisson.
+    changed_bytes, changed_place: bytes in a row that one write changes, and whether each write of a page changes the same
+    bytes ("same") or bytes at a place of its own ("scattered"); XBZRLE alone reads them.
     """
 
     name: str
@@ -68,6 +71,8 @@ class Workload:
     start_page: int = 0
     active: Active | None = None
     trace: TouchTrace | None = None
+    changed_bytes: int = CHANGED_BYTES
+    changed_place: Place = CHANGED_PLACE
 
     @property
     def is_swept(self) -> bool:
@@ -102,6 +107,7 @@ class Guest:
     table: the touch classes.
     clocks: int64[n_clocks, N_FIELDS], changed by the vCPUs alone.
     clock_vcpu, clock_workload: int64[n_clocks], vCPU and workload of each clock.
+    content: what one write of each class changes.
     """
 
     workloads: tuple[Workload, ...]
@@ -109,6 +115,7 @@ class Guest:
     clocks: NDArray[np.int64]
     clock_vcpu: NDArray[np.int64]
     clock_workload: NDArray[np.int64]
+    content: Content
 
     @property
     def pending_size(self) -> int:
@@ -134,12 +141,14 @@ def build_guest(workloads: Sequence[Workload], seed: int) -> Guest:
         owners.extend((vcpu, w) for vcpu in load.vcpus)
         classes.extend(_classes(load, first_clock, seed))
     vcpu_and_load = np.array(owners, np.int64).reshape(-1, 2)
+    class_workload = [owners[int(one.ints[touch.CLOCK_FIRST])][1] for one in classes]
     return Guest(
         tuple(workloads),
         _stack(classes),
         np.array(clocks, np.int64).reshape(-1, N_FIELDS),
         vcpu_and_load[:, 0].copy(),
         vcpu_and_load[:, 1].copy(),
+        content_of(workloads, class_workload, seed),
     )
 
 

@@ -84,7 +84,8 @@ class Migration:
             m.status, total, m.setup_time_ms, m.downtime_ms, m.expected_downtime_ms, self.throttle.percent,
             self.transferred_bytes, 0 if ended else ram.remaining_bytes, self.vm.memory.n_bytes, ram.zero_pages,
             ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
-            before_stop, ram.stream_bytes - before_stop, multifd_bytes=ram.multifd_bytes, **self._limit_times(),
+            before_stop, ram.stream_bytes - before_stop, multifd_bytes=ram.multifd_bytes,
+            xbzrle=ram.xbzrle.counters if ram.xbzrle else None, **self._limit_times(),
         )  # fmt: skip
 
     def _limit_times(self) -> dict[str, int]:
@@ -124,7 +125,7 @@ class Migration:
             Sample(
                 self.env.now_ns - m.start_ns, m.status, m.dirty_sync_count, ram.remaining_bytes, self.transferred_bytes,
                 m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000, m.threshold_bytes, m.expected_downtime_ms,
-                self.throttle.percent, work_ns, ram.normal_pages + ram.zero_pages,
+                self.throttle.percent, work_ns, ram.transferred_pages,
             )
         )  # fmt: skip
 

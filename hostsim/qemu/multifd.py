@@ -49,7 +49,7 @@ def ram_of(
     if parameters.multifd:
         return MultifdRam(env, vm, tracker, sheet, link, knobs, parameters, content, log_capacity)
     looks_for_zeros = parameters.zero_pages_by != "none"
-    return RamState(env, vm, tracker, sheet, link, knobs, log_capacity, looks_for_zeros=looks_for_zeros)
+    return RamState(env, vm, tracker, sheet, link, knobs, log_capacity, parameters, looks_for_zeros=looks_for_zeros)
 
 
 class MultifdRam(RamState):

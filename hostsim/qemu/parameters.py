@@ -63,6 +63,7 @@ class MigrationParameters:
     """As QMP names them.
 
     max_bandwidth, avail_switchover_bandwidth: bytes/s, 0: none. vcpu_dirty_limit: MiB/s. timeout_ns: 0: none.
+    xbzrle_cache_size: bytes.
     """
 
     qemu: Version = "10.2"
@@ -74,6 +75,8 @@ class MigrationParameters:
     cpu_throttle_increment: int = 10
     cpu_throttle_tailslow: bool = False
     max_cpu_throttle: int = 99
+    xbzrle: bool = False
+    xbzrle_cache_size: int = 64 << 20
     avail_switchover_bandwidth: int = 0
     return_path: bool = False
     dirty_limit: bool = False

@@ -19,7 +19,10 @@ from hostsim.guest.vm import VmBase
 from hostsim.qemu import send, tcp
 from hostsim.qemu.harvest import first_false_zero, first_stale
 from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.send import SendCosts, SendLimits
+from hostsim.qemu.xbzrle import Xbzrle
+from hostsim.qemu.xbzrle_send import send_with_xbzrle
 
 EOS_BYTES = 8
 SECTION_BYTES = 10
@@ -54,11 +57,12 @@ class RamState:
     copied: uint32[n_pages], version of the page that the destination holds.
     send_state: int64[N_STATE] of hostsim.qemu.send.
     send_log: int64[log_capacity, 3], (t_ns, gfn, zero page?) of each send.
+    xbzrle: None without the capability.
     """
 
     def __init__(
         self, env: Clock, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet, link: LinkSpec, knobs: Knobs,
-        log_capacity: int = 0, *, looks_for_zeros: bool = True,
+        log_capacity: int = 0, parameters: MigrationParameters | None = None, *, looks_for_zeros: bool = True,
     ) -> None:  # fmt: skip
         """``log_capacity``: page sends to keep in ``send_log``, 0: none; ``looks_for_zeros``: zero-page-detection is on."""
         n_pages = vm.memory.n_pages
@@ -79,6 +83,9 @@ class RamState:
             link.path,
         )  # fmt: skip
         self._zero = vm.memory.zero if looks_for_zeros else np.zeros(n_pages, np.uint8)
+        p = parameters or MigrationParameters()
+        classes, chunks = len(vm.guest.table.ints), len(tracker.clear_marks)
+        self.xbzrle = Xbzrle(p.xbzrle_cache_size, vm.guest.content, classes, chunks, sheet) if p.xbzrle else None
 
     @property
     def remaining_bytes(self) -> int:
@@ -120,6 +127,15 @@ class RamState:
         costs, state = self._costs, self.send_state
         thread_ns = self.normal_pages * costs.page_ns + self.zero_pages * costs.zero_page_ns
         return SenderWork(thread_ns, int(state[send.SENT_BYTES]), self.normal_pages * PAGE_BYTES)
+    @property
+    def target_pages(self) -> int:
+        """Pages of which something was sent (rs->target_page_count)."""
+        return self.normal_pages + self.zero_pages + (self.xbzrle.deltas if self.xbzrle else 0)
+
+    @property
+    def transferred_pages(self) -> int:
+        """Pages behind pages-per-second: XBZRLE's are those found in its cache (ram_get_total_transferred_pages)."""
+        return self.normal_pages + self.zero_pages + (self.xbzrle.pages if self.xbzrle else 0)
 
     def setup(self) -> None:
         """Mark all pages as dirty and send the list of RAMBlocks (ram_save_setup)."""
@@ -198,6 +214,8 @@ class RamState:
         state = self.send_state
         if reason == send.CLEAR:
             yield from self._tracker.before_send(int(state[send.CURSOR]))
+            if self.xbzrle is not None:
+                self.xbzrle.note_clear(int(state[send.CURSOR]) >> self._tracker.chunk_shift, self._env.now_ns)
         elif reason == send.NOT_THERE:
             yield from self._vm.read_back(int(state[send.CURSOR]))
         state[send.T_NS] = max(int(state[send.T_NS]), self._env.now_ns)
@@ -298,18 +316,23 @@ class RamState:
         self.bmap[sent[:, 0]] = 1
         self.copied[sent[:, 0]] = sent[:, 1]
         self.send_state[:] = before[0]
+        if self.xbzrle is not None:
+            self.xbzrle.take_back(sent[:, 0])
         return n_pages
 
     def _sent_since(self, before: NDArray[np.int64]) -> int:
-        """Pages sent since the send state was ``before``."""
+        """Pages taken from the bitmap in the last call, which began at send state ``before``."""
+        if self.xbzrle is not None:
+            return self.xbzrle.processed_in_call
         return int((self.send_state - before)[[send.NORMAL_PAGES, send.ZERO_PAGES]].sum())
 
     def _call(self, limits: SendLimits, journal: NDArray[np.int64]) -> int:
         memory, guest = self._vm.memory, self._vm.guest
-        return int(
-            send.send_pages(
-                self.send_state, limits, self._costs, self.bmap, self._words, self._block_ends, self._block_id_bytes,
-                self._zero, memory.version, self.copied, self._tracker.clear_marks, guest.table, guest.clocks,
-                self._vm.armed, self.send_log, journal, self._vm.backing,
-            )
+        arguments = (
+            self.send_state, limits, self._costs, self.bmap, self._words, self._block_ends, self._block_id_bytes,
+            self._zero, memory.version, self.copied, self._tracker.clear_marks, guest.table, guest.clocks,
+            self._vm.armed, self.send_log, journal, self._vm.backing,
         )  # fmt: skip
+        if self.xbzrle is None:
+            return int(send.send_pages(*arguments))
+        return int(send_with_xbzrle(*arguments, self.xbzrle.cache(len(journal), not limits.bounded_wait)))

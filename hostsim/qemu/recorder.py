@@ -8,6 +8,7 @@ from typing import Any
 
 from hostsim.core.trace import tracer
 from hostsim.kvm.tally import Tally
+from hostsim.qemu.xbzrle import XbzrleCounters
 
 SERIES_PERIOD_NS = 100_000_000
 
@@ -28,6 +29,7 @@ class SyncPoint:
     bandwidth_bytes_per_s: float
     threshold_bytes: int
     throttle_percent: int
+    xbzrle: XbzrleCounters | None = None
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def write_to_link(state: NDArray[np.int64], costs: SendCosts, n_bytes: int) -> N
 
 
 @inlined
-def _write_page(
+def write_page(
     state: NDArray[np.int64], costs: SendCosts, free_ps: int, t_ns: int, n_bytes: int, page_ps: int
 ) -> tuple[int, int]:
     """When the link has taken a page [ps], and when write() returns [ns]. ``page_ps``: the link's time for a normal page."""
@@ -286,7 +286,7 @@ def send_pages(
         buffered += n_bytes
         if gathered >= limits.flush_pages or buffered - 4096 * gathered >= IO_BUFFER_BYTES or limits.flush_pages <= 1:
             used, buffered, gathered = used + buffered, 0, 0
-        free_ps, t = _write_page(state, costs, free_ps, t, n_bytes, page_ps)
+        free_ps, t = write_page(state, costs, free_ps, t, n_bytes, page_ps)
         # ram_save_iterate reads the clock at every 64th page: qemu_clock_get_ns for each page would be expensive.
         asks_time = limits.bounded_wait and iteration % 64 == 0
         iteration, done = iteration + 1, done + 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hostsim.qemu.xbzrle import XbzrleCounters
+
 
 @dataclass
 class MigrationState:
@@ -64,3 +66,4 @@ class Counters:
     dirty_limit_throttle_time_per_round: int | None = None
     dirty_limit_ring_full_time: int | None = None
     multifd_bytes: int = 0
+    xbzrle: XbzrleCounters | None = None

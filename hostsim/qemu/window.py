@@ -25,7 +25,7 @@ def open_window(m: MigrationState, ram: RamState, now_ms: int) -> None:
     """Start a window at ``now_ms`` (update_iteration_initial_status)."""
     m.window_start_ms = now_ms
     m.window_initial_bytes = total_bytes(m, ram)
-    m.window_initial_pages = ram.normal_pages + ram.zero_pages
+    m.window_initial_pages = ram.transferred_pages
     ram.reset_window()
 
 
@@ -39,7 +39,7 @@ def update_counters(m: MigrationState, ram: RamState, p: MigrationParameters, no
     switchover = switchover_bytes_per_ms(m.bandwidth_bytes_per_ms, p)
     m.threshold_bytes = int(switchover * p.downtime_limit_ms)
     m.mbps = transferred * 8 / (spent_ms / 1000) / 1e6
-    m.pages_per_second = (ram.normal_pages + ram.zero_pages - m.window_initial_pages) / (spent_ms / 1000)
+    m.pages_per_second = (ram.transferred_pages - m.window_initial_pages) / (spent_ms / 1000)
     if m.dirty_pages_rate and transferred > 10000 and switchover > 0:
         m.expected_downtime_ms = int(m.remaining_at_sync_bytes / switchover)
     open_window(m, ram, now_ms)

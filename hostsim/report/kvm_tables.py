@@ -1,4 +1,4 @@
-"""The table of the cost of KVM's dirty logging, round by round."""
+"""Tables of mechanisms, round by round: the cost of KVM's dirty logging, the pages of XBZRLE."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from hostsim.report.tables import ROUND_COLUMNS, ROWS_MAX, moment_words, rounds_
 from hostsim.results.checkpoints import CHECKPOINTS
 from hostsim.results.dirty_limit import LIMITS
 from hostsim.results.kvm import KVM_ROUNDS
+from hostsim.results.rounds import XBZRLE_ROUNDS
 from hostsim.verdict.words import span_words
 
 if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, Table
 
-COLUMNS = (*(column for column in ROUND_COLUMNS if column.role is Role.KEY), *shown(KVM_ROUNDS))
+KEYS = tuple(column for column in ROUND_COLUMNS if column.role is Role.KEY)
+COLUMNS = (*KEYS, *shown(KVM_ROUNDS))
 """lock wait, page wait: of the vCPUs; host: of mmu_lock, by threads that harvest."""
 LIMIT_COLUMNS = shown(
     LIMITS, limit_rate={"unit": "MiB/s"}, current_rate={"unit": "MiB/s"},
@@ -23,10 +25,14 @@ LIMIT_COLUMNS = shown(
 CHECKPOINT_COLUMNS = shown(CHECKPOINTS, paused_ns={"words": moment_words})
 
 
+XBZRLE_COLUMNS = (*KEYS, *shown(XBZRLE_ROUNDS))
+
+
 def migration_tables(migration: MigrationResult) -> list[Grid]:
-    """The rounds of a migration, and under KVM the cost of each."""
+    """The rounds of a migration, under KVM the cost of each, and what each sent with XBZRLE."""
     rounds = migration.rounds
     found = [rounds_table(rounds)] if migration.kvm is None else [rounds_table(rounds), kvm_table(rounds)]
+    found += [xbzrle_table(rounds)] if "xbzrle_pages" in rounds.columns else []
     return found if migration.checkpoints is None else [*found, checkpoints_table(migration.checkpoints.table)]
 
 
@@ -38,6 +44,11 @@ def limits_table(limits: Table, most: int = ROWS_MAX) -> Grid:
 def checkpoints_table(checkpoints: Table, most: int = ROWS_MAX) -> Grid:
     """At most ``most`` checkpoints."""
     return some_rows("Checkpoints", CHECKPOINT_COLUMNS, list(checkpoints.rows()), most)
+
+
+def xbzrle_table(rounds: Table, most: int = ROWS_MAX) -> Grid:
+    """At most ``most`` rounds: pages in XBZRLE's cache, pages that missed it, and bytes of the deltas."""
+    return some_rows("XBZRLE", XBZRLE_COLUMNS, list(rounds.rows()), most)
 
 
 def kvm_table(rounds: Table, most: int = ROWS_MAX) -> Grid:

@@ -7,15 +7,17 @@ from typing import Any, cast
 import numpy as np
 
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
+from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES
 from hostsim.machine.machine import Machine
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.multifd import counted_page_bytes, host_bytes_per_s
+from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.state import Counters
 from hostsim.results.checkpoints import checkpoints_result
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
-from hostsim.results.rounds import ROUNDS, rounds_of
+from hostsim.results.rounds import ROUNDS, XBZRLE_ROUNDS, rounds_of
 from hostsim.results.sender import sender_of
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES, marks_of, moments_of
 from hostsim.results.tables import MigrationResult, Status, Table
@@ -66,7 +68,8 @@ def _query(counters: Counters, status: str, qemu: str) -> dict[str, Any]:
 
 
 def _rounds(migration: Migration, now_ns: int, kvm: KvmCosts | None) -> Table:
-    rounds = Table.read("rounds", ROUNDS, rounds_of(migration, now_ns))
+    columns = (*ROUNDS, *XBZRLE_ROUNDS) if migration.parameters.xbzrle else ROUNDS
+    rounds = Table.read("rounds", columns, rounds_of(migration, now_ns))
     return rounds if kvm is None else rounds.beside(Table.of_dicts("rounds", KVM_ROUNDS, kvm.rounds))
 
 
@@ -91,6 +94,7 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "profile": profile,
         "auto_converge": p.auto_converge,
         "max_cpu_throttle": p.max_cpu_throttle,
+        **(_xbzrle_facts(machine, p) if p.xbzrle else {}),
         "timeout_ms": p.timeout_ns // 1_000_000 or None,
         "working_set_pages": int(np.count_nonzero(vm.memory.version > machine.tracker.initial_records)),
         "cpu_bound_share": _cpu_bound_share(machine),
@@ -115,6 +119,19 @@ def _streams(link: LinkSpec, connections: int) -> dict[str, Any]:
     return {
         "stream_bytes_per_s": carried, "stream_limit": limit, "stream_window_bytes": window if link.rtt_ps else None,
     }  # fmt: skip
+
+
+def _xbzrle_facts(machine: Machine, p: MigrationParameters) -> dict[str, Any]:
+    """changed: [bytes, place] of a write, of each workload that writes; span: pages of guest memory that they write to."""
+    ints = machine.vm.guest.table.ints
+    writes = ints[ints[:, IS_WRITE] == 1]
+    regions = [range(int(row[FIRST_GFN]), int(row[FIRST_GFN] + row[N_PAGES])) for row in writes]
+    loads = [load for load in machine.spec.workloads if load.write_rate_per_s or load.trace is not None]
+    return {
+        "xbzrle_cache_size_bytes": p.xbzrle_cache_size,
+        "xbzrle_span_pages": max((r.stop for r in regions), default=0) - min((r.start for r in regions), default=0),
+        "xbzrle_changed": [[load.changed_bytes, load.changed_place] for load in loads],
+    }
 
 
 def _cpu_bound_share(machine: Machine) -> float | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hostsim.qemu.xbzrle import XbzrleCounters
 
 WITHOUT_FIGURES = frozenset({"setup", "cancelled", "failed", "wait-unplug"})
 """States in which QEMU answers with the status alone (migration/migration.c::fill_source_migration_info)."""
@@ -15,6 +18,7 @@ class QmpCounters:
 
     Bytes: transferred, remaining, total, page_size and names that end in ``_bytes``; pages: duplicate (zero pages), normal;
     pages a second: dirty_pages_rate, pages_per_second; percent: cpu_throttle_percentage.
+    xbzrle: None without the capability.
     """
 
     status: str
@@ -43,6 +47,7 @@ class QmpCounters:
     error_desc: str = ""
     dirty_limit_throttle_time_per_round: int | None = None
     dirty_limit_ring_full_time: int | None = None
+    xbzrle: XbzrleCounters | None = None
 
 
 def query_migrate(counters: QmpCounters) -> dict[str, Any]:
@@ -55,7 +60,8 @@ def query_migrate(counters: QmpCounters) -> dict[str, Any]:
         return {}
     answer: dict[str, Any] = {"status": counters.status}
     if counters.status not in WITHOUT_FIGURES:
-        answer |= _times(counters) | {"ram": _ram(counters)} | _throttle(counters) | _limit(counters)
+        answer |= _times(counters) | {"ram": _ram(counters)} | _xbzrle(counters.xbzrle) | _throttle(counters)
+        answer |= _limit(counters)
     if counters.status == "failed" and counters.error_desc:
         answer["error-desc"] = counters.error_desc
     return answer
@@ -71,6 +77,19 @@ def _times(counters: QmpCounters) -> dict[str, int]:
     if counters.status == "completed":
         return times | {"downtime": counters.downtime_ms}
     return times | {"expected-downtime": counters.expected_downtime_ms}
+
+
+def _xbzrle(cache: XbzrleCounters | None) -> dict[str, Any]:
+    """xbzrle-cache, with the capability (qapi/migration.json::XBZRLECacheStats)."""
+    if cache is None:
+        return {}
+    return {
+        "xbzrle-cache": {
+            "cache-size": cache.cache_size, "bytes": cache.bytes, "pages": cache.pages, "cache-miss": cache.cache_miss,
+            "cache-miss-rate": _number(cache.cache_miss_rate), "encoding-rate": _number(cache.encoding_rate),
+            "overflow": cache.overflow,
+        }
+    }  # fmt: skip
 
 
 def _throttle(counters: QmpCounters) -> dict[str, int]:

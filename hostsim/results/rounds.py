@@ -11,6 +11,7 @@ from hostsim.results.columns import FLOAT, INT, Column, Columns
 if TYPE_CHECKING:
     from hostsim.qemu.migration import Migration
     from hostsim.qemu.recorder import SyncPoint
+    from hostsim.qemu.xbzrle import XbzrleCounters
 
 
 class RoundEnd(NamedTuple):
@@ -20,6 +21,7 @@ class RoundEnd(NamedTuple):
     normal_pages: int
     zero_pages: int
     sent_bytes: int
+    xbzrle: XbzrleCounters | None = None
 
 
 class Round(NamedTuple):
@@ -38,6 +40,10 @@ class Round(NamedTuple):
         """Newly dirty pages over the time since the sync before."""
         seconds = (self.sync.t_ns - self.before.t_ns) / NS_PER_S
         return self.sync.newly_dirty_pages / seconds if seconds > 0 else 0.0
+
+    def xbzrle(self, name: str) -> int:
+        """Growth of a counter of XBZRLE in this round."""
+        return int(getattr(self.end.xbzrle, name) - getattr(self.sync.xbzrle, name))
 
 
 ROUNDS: Columns[Round] = (
@@ -94,12 +100,31 @@ ROUNDS: Columns[Round] = (
     ),
 )  # fmt: skip
 """Columns of ``rounds``: a row for each sync (round = dirty-sync-count) up to the next one."""
+XBZRLE_ROUNDS: Columns[Round] = (
+    Column(
+        "xbzrle_pages", INT, "pages", "in cache",
+        "pages found in XBZRLE's cache: sent as a delta or, if nothing in them changed, not at all",
+        lambda row: row.xbzrle("pages"),
+    ),
+    Column(
+        "xbzrle_cache_misses", INT, "pages", "missed", "pages that were not in the cache, sent whole",
+        lambda row: row.xbzrle("cache_miss"),
+    ),
+    Column(
+        "xbzrle_overflows", INT, "pages", "overflowed", "pages whose delta would have been longer than the page, sent whole",
+        lambda row: row.xbzrle("overflow"), if_any=True,
+    ),
+    Column("xbzrle_bytes", INT, "bytes", "deltas", "bytes of the deltas; an overflow counts as a page",
+           lambda row: row.xbzrle("bytes")),
+)  # fmt: skip
+"""Columns that ``rounds`` has besides with the capability xbzrle."""
 
 
 def rounds_of(migration: Migration, now_ns: int) -> list[Round]:
     """The rounds of ``migration``; one that still runs ends at ``now_ns``."""
     ram, state, syncs = migration.ram, migration.state, migration.recorder.syncs
-    last = RoundEnd(state.end_ns or now_ns, ram.normal_pages, ram.zero_pages, migration.transferred_bytes)
-    ends = [RoundEnd(sync.t_ns, sync.normal_pages, sync.zero_pages, sync.sent_bytes) for sync in syncs[1:]]
+    now = ram.xbzrle.counters if ram.xbzrle else None
+    last = RoundEnd(state.end_ns or now_ns, ram.normal_pages, ram.zero_pages, migration.transferred_bytes, now)
+    ends = [RoundEnd(sync.t_ns, sync.normal_pages, sync.zero_pages, sync.sent_bytes, sync.xbzrle) for sync in syncs[1:]]
     spans = zip(pairwise([*syncs[:1], *syncs]), [*ends, last], strict=False)
     return [Round(before, sync, end, state.start_ns) for (before, sync), end in spans]

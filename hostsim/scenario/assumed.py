@@ -17,7 +17,20 @@ def assumptions_of(scenario: Scenario) -> tuple[str, ...]:
     """A sentence for each value that hostsim assumes because ``scenario``, checked and complete, leaves it out."""
     if scenario.migration is None:
         return ()
-    return (*_sweeps(scenario.vm), *_compression(scenario.vm, scenario.migration))
+    contents = _contents(scenario.vm) if scenario.migration.xbzrle else ()
+    return (*_sweeps(scenario.vm), *contents, *_compression(scenario.vm, scenario.migration))
+
+
+def _contents(vm: Vm) -> Iterator[str]:
+    """What a write changes decides what XBZRLE sends."""
+    for i, load in enumerate(vm.workload):
+        writes = load.write_rate > 0 or load.pattern == "trace"
+        if writes and not {"changed_bytes", "changed_place"} & load.model_fields_set:
+            key, where = f"vm.workload.{i}", "at the same place" if load.changed_place == "same" else "anywhere"
+            yield (
+                f"a write of {key} changes {load.changed_bytes} bytes in a row {where} in its page; XBZRLE sends more or "
+                f"less if it changes others (--set {key}.changed_bytes=..., --set {key}.changed_place=...)"
+            )
 
 
 def _drifts(load: Workload) -> bool:

@@ -122,4 +122,6 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         start_page=load.start_page,
         active=Active(load.active.start, load.active.length, load.active.period) if load.active else None,
         trace=None if trace is None else TouchTrace(*trace),
+        changed_bytes=load.changed_bytes,
+        changed_place=load.changed_place,
     )

@@ -11,6 +11,7 @@ from hostsim.core.finding import Finding, moved
 from hostsim.core.units import format_bandwidth, format_bytes, format_duration
 from hostsim.qemu import capabilities
 from hostsim.qemu.capabilities import Rule
+from hostsim.qemu.xbzrle import is_cache_size
 from hostsim.scenario.checkpoint_schema import checkpoint_findings
 from hostsim.scenario.complete import vms_of, workload_name
 from hostsim.scenario.dirty_limit_schema import limit_findings
@@ -40,6 +41,7 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
         found.extend(_migration(scenario.migration, scenario.duration))
         found.extend(_capabilities(scenario.migration, scenario.vm))
         found.extend(multifd_findings(scenario.migration))
+        found.extend(_xbzrle_cache(scenario.migration))
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
@@ -133,6 +135,13 @@ def _capabilities(migration: Migration, vm: Vm) -> Iterator[Finding]:
     values[capabilities.DIRTY_RING] = vm.dirty_tracking == "dirty-ring"
     for rule in capabilities.refused(values, migration.qemu):
         yield _refused(rule, values)
+
+
+def _xbzrle_cache(migration: Migration) -> Iterator[Finding]:
+    size = migration.xbzrle_cache_size
+    if not is_cache_size(size):
+        got, wanted = format_bytes(size), "a power of two no less than the target page size, 4KiB (QEMU)"
+        yield Finding("migration.xbzrle_cache_size", got, wanted, 'xbzrle_cache_size = "64MiB"')
 
 
 def _refused(rule: Rule, values: Mapping[str, object]) -> Finding:

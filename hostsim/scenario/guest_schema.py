@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hostsim.core.constants import PAGE_BYTES
+from hostsim.guest.content import CHANGED_BYTES, CHANGED_PLACE
 from hostsim.scenario.dirty_limit_schema import DirtyLimit
 from hostsim.scenario.kvm_schema import Mmu, Tracking
 from hostsim.scenario.section import Section
@@ -93,6 +94,15 @@ class Workload(Section):
     start_page: Count = Field(
         default=0, ge=0, description="sequential, strided: page of its part where each vCPU stands at time 0; with "
         "split = false the first vCPU, the others at drawn places",
+    )  # fmt: skip
+    changed_bytes: Count = Field(
+        default=CHANGED_BYTES, ge=1, le=PAGE_BYTES,
+        description="bytes in a row that one write changes in its page; XBZRLE alone depends on it (assumed: a cache line)",
+    )  # fmt: skip
+    changed_place: Literal["same", "scattered"] = Field(
+        default=CHANGED_PLACE,
+        description="where they lie. same: every write of a page changes the same bytes, as a counter does; scattered: each "
+        "write changes bytes anywhere in the page (assumed)",
     )  # fmt: skip
     active: Active | None = Field(default=None, description="windows of its clock in which it runs; always without it")
     file: Annotated[str, Field(strict=True, min_length=1, max_length=1000)] | None = Field(

@@ -25,6 +25,7 @@ WINDOW_MAX = 1 << 32
 RECEIVE_WINDOW_MIN = 2304
 """include/net/sock.h SOCK_MIN_RCVBUF, TCP_SKB_MIN_TRUESIZE on x86-64."""
 CONSTANT_MAX = NS_PER_S * 60
+XBZRLE_CACHE_MAX = 1 << 42
 QEMU_DEFAULTS = MigrationParameters()
 
 
@@ -74,6 +75,13 @@ class Migration(Section):
     max_cpu_throttle: Count = Field(
         default=QEMU_DEFAULTS.max_cpu_throttle, ge=1, le=99, description="largest throttle [percent]"
     )
+    xbzrle: Flag = Field(
+        default=QEMU_DEFAULTS.xbzrle, description="capability xbzrle: a page that was sent before travels as the difference"
+    )
+    xbzrle_cache_size: Bytes = Field(
+        default=QEMU_DEFAULTS.xbzrle_cache_size, le=XBZRLE_CACHE_MAX,
+        description="xbzrle-cache-size: memory for copies of sent pages, a power of two", examples=["64MiB"],
+    )  # fmt: skip
     avail_switchover_bandwidth: BandwidthOrMeasured = Field(
         default=QEMU_DEFAULTS.avail_switchover_bandwidth,
         description="10.x: bandwidth the threshold is computed with; measured: that of the last 100 ms",
@@ -198,6 +206,9 @@ class Host(Section):
     zlib_page_ns: Count | None = _constant("multifd: CPU time of a channel to compress a page, zlib level 1 [ns]")
     zstd_page_ns: Count | None = _constant("multifd: CPU time of a channel to compress a page, zstd level 1 [ns]")
     zero_copy_page_ns: Count | None = _constant("zero_copy_send: CPU time of a channel per page [ns]")
+    xbzrle_encode_ns: Count | None = _constant("XBZRLE: CPU time of encoding a page that is in the cache [ns]")
+    xbzrle_run_ns: Count | None = _constant("XBZRLE: more of it for each run of changed bytes [ns]")
+    xbzrle_insert_ns: Count | None = _constant("XBZRLE: CPU time of copying a page into the cache [ns]")
     memory: HostMemory | None = Field(default=None, description="frames and swap; all memory is there without it")
 
     def sheet(self) -> HostSheet:

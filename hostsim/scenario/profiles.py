@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 GIB = 1 << 30
-REMEDIES = ("downtime_limit", "bandwidth", "auto_converge", "post_copy", "xbzrle", "timeout", "multifd")
+REMEDIES = (
+    "downtime_limit", "bandwidth", "auto_converge", "post_copy", "xbzrle", "xbzrle_cache", "timeout", "multifd",
+)  # fmt: skip
 _POLICY = "kubectl patch migrationpolicy POLICY --type merge -p "
 
 
@@ -37,9 +39,9 @@ class Profile:
     def command(self, remedy: str, value: float | None = None) -> str:
         """The command that applies ``remedy``; "" if there is none here.
 
-        value: milliseconds for "downtime_limit", bytes/s for "bandwidth", percent for "auto_converge", seconds for
-        "timeout". {value} is replaced by it, {mib_per_s} and {seconds} by it in that unit. Whole numbers are rounded up:
-        ``value`` is the least that helps.
+        value: milliseconds for "downtime_limit", bytes/s for "bandwidth", percent for "auto_converge", bytes for
+        "xbzrle_cache", seconds for "timeout". {value} is replaced by it, {mib_per_s} and {seconds} by it in that unit. Whole
+        numbers are rounded up: ``value`` is the least that helps.
         """
         template = self.commands.get(remedy, "")
         if value is None:
@@ -78,6 +80,7 @@ QEMU = Profile(
         "post_copy": "migrate_set_capability postcopy-ram on (before migrate); then migrate_start_postcopy",
         "xbzrle": "migrate_set_capability xbzrle on",
         "multifd": "migrate_set_capability multifd on; migrate_set_parameter multifd-channels {value}",
+        "xbzrle_cache": "migrate_set_parameter xbzrle-cache-size {value}",
         # QEMU has no time-out: the tool that runs migrate_cancel has to wait.
         "timeout": "",
     },
@@ -97,6 +100,7 @@ LIBVIRT = Profile(
         "post_copy": "virsh migrate --live --postcopy DOMAIN URI; then virsh migrate-postcopy DOMAIN",
         "xbzrle": "virsh migrate --live --compressed --comp-methods xbzrle DOMAIN URI",
         "multifd": "virsh migrate --live --parallel --parallel-connections {value} DOMAIN URI",
+        "xbzrle_cache": "virsh migrate --live --compressed --comp-methods xbzrle --comp-xbzrle-cache {value} DOMAIN URI",
         # --timeout N suspends the guest after N seconds (--timeout-postcopy switches): without it virsh waits.
         "timeout": "virsh migrate --live DOMAIN URI",
     },

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MODELLED = (
-    "pre-copy with limits of bandwidth and downtime, auto-converge, dirty-limit, avail-switchover-bandwidth, return-path, "
-    "multifd with zlib, zstd and zero-copy-send, zero-page-detection"
+    "pre-copy with limits of bandwidth and downtime, auto-converge, dirty-limit, XBZRLE, avail-switchover-bandwidth, "
+    "return-path, multifd with zlib, zstd and zero-copy-send, zero-page-detection"
 )
 
 
@@ -36,16 +36,6 @@ UNMODELLED = (
         ("postcopy-ram", "postcopy-preempt", "postcopy-blocktime", "max-postcopy-bandwidth"),
         ("postcopy", "allow-post-copy", "live-migration-permit-post-copy", "postcopy-bandwidth", "start-postcopy"),
         "a verdict tells for how long the guest would need both hosts",
-    ),
-    Mechanism(
-        "XBZRLE", "a page that was sent before travels as the difference",
-        ("xbzrle", "xbzrle-cache-size"), ("comp-xbzrle-cache", "comp-methods", "compressed"),
-    ),
-    Mechanism("zero-copy", "the kernel sends pages without copying them", ("zero-copy-send",)),
-    Mechanism(
-        "dirty-limit", "vCPUs are held back each by its own dirty rate",
-        ("dirty-limit", "vcpu-dirty-limit", "x-vcpu-dirty-limit-period"), ("set-vcpu-dirty-limit",),
-        "migration.auto_converge holds all vCPUs back",
     ),
     Mechanism(
         "compression by threads", "threads of one stream compress pages (removed in QEMU 9.1)",

@@ -10,8 +10,8 @@ from hostsim.verdict.evidence import DOWNTIME_LIMIT_MS
 def command_for(profile: str, kind: str, value: float | None = None) -> str:
     """The profile's command for a remedy with ``value`` filled in; "" where the profile has none.
 
-    value: milliseconds for "downtime_limit", bytes/s for "bandwidth", percent for "auto_converge", seconds for
-    "timeout".
+    value: milliseconds for "downtime_limit", bytes/s for "bandwidth", percent for "auto_converge", bytes for
+    "xbzrle_cache", seconds for "timeout".
     """
     return PROFILES[profile].command(kind, value) if profile in PROFILES else ""
 

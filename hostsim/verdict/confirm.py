@@ -24,12 +24,14 @@ from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.remedies import LIMIT_MAX_S, THROTTLE_MAX, with_value
 from hostsim.verdict.trial import EXIT_WORK, Changes, Trial, seeds_of, try_out
 from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
+from hostsim.verdict.xbzrle_cost import CACHE, not_run
 
 if TYPE_CHECKING:
     from hostsim.results.tables import RunResult
     from hostsim.scenario import Scenario
 
 SEEDS = 3
+MIB = 1 << 20
 STEPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.6, 2.0, 2.8, 4.0)
 """A value that does not do is raised, first by a twentieth, up to so many times."""
 FROM_NOW = 1.05
@@ -172,7 +174,8 @@ def _left_out(verdict: Verdict, times: float) -> Verdict:
     """``verdict`` with the note that no value was run, and with the work of a trial."""
     about = f", each of which takes about {rounded_up(times):g} times the work of this run" if times > 1 else ""
     note = f"These values are computed, not confirmed by runs{about}; --confirm runs them"
-    return replace(verdict, notes=(*verdict.notes, note))
+    remedies = tuple(not_run(one) if one.kind == CACHE else one for one in verdict.remedies)
+    return replace(verdict, notes=(*verdict.notes, note), remedies=remedies)
 
 
 # -- remedies
@@ -209,6 +212,8 @@ def _values(remedy: Remedy, evidence: Evidence) -> Sequence[float]:
     """Values to try, ascending from the remedy's own, or from above the present value if that is higher."""
     if not remedy.helps or remedy.value is None or remedy.kind not in CHANGES:
         return ()
+    if remedy.kind in ONE_VALUE:
+        return (remedy.value,)
     if remedy.kind == "auto_converge":
         return [*range(int(remedy.value), int(THROTTLE_MAX), 5), THROTTLE_MAX]
     if remedy.kind == "multifd":
@@ -232,6 +237,8 @@ def _short_of(evidence: Evidence) -> float:
 
 def _not_run(remedy: Remedy, evidence: Evidence) -> Remedy:
     """The remedy when no work is left to run it: with its computed value, or with none if that is not above today's."""
+    if remedy.kind == CACHE:
+        return not_run(remedy)
     if remedy.kind in ("downtime_limit", "bandwidth") and (remedy.value or 0.0) <= _now(remedy.kind, evidence):
         text = f"{NAMES[remedy.kind]}: more than {_what(remedy, _now(remedy.kind, evidence))}; how much was not run"
         return replace(remedy, text=text, value=None, command="", certain=False)
@@ -279,12 +286,22 @@ def _what(remedy: Remedy, value: float) -> str:
     words = {
         "downtime_limit": seconds_words(value / 1000), "bandwidth": bandwidth_words(value),
         "auto_converge": f"a throttle of {value:.0f} %", "multifd": f"{value:.0f} channels",
+        CACHE: f"a cache of {value / MIB:g} MiB",
+        "avail_switchover_bandwidth": f"avail-switchover-bandwidth {bandwidth_words(value)}",
     }  # fmt: skip
     return words.get(remedy.kind, "more time")
 
 
 def _more_limit(value: float, _evidence: Evidence) -> Changes:
     return {"migration.downtime_limit": round(value) * NS_PER_MS}
+
+
+def _larger_cache(value: float, _evidence: Evidence) -> Changes:
+    return {"migration.xbzrle_cache_size": round(value)}
+
+
+def _told_bandwidth(value: float, _evidence: Evidence) -> Changes:
+    return {"migration.avail_switchover_bandwidth": round(value)}
 
 
 def _more_bandwidth(value: float, evidence: Evidence) -> Changes:
@@ -309,10 +326,14 @@ def _channels(value: float, _evidence: Evidence) -> Changes:
 
 
 NAMES = {
-    "downtime_limit": "downtime limit", "bandwidth": "bandwidth", "auto_converge": "auto-converge", "multifd": "multifd",
+    "downtime_limit": "downtime limit", "bandwidth": "bandwidth", "auto_converge": "auto-converge", CACHE: "XBZRLE's cache",
+    "avail_switchover_bandwidth": "switchover bandwidth", "multifd": "multifd",
 }  # fmt: skip
+ONE_VALUE = (CACHE, "avail_switchover_bandwidth")
+"""Remedies of which only the computed value is tried."""
 CHANGES: Mapping[str, Callable[[float, Evidence], Changes]] = {
-    "downtime_limit": _more_limit, "bandwidth": _more_bandwidth, "auto_converge": _throttle, "multifd": _channels,
+    "downtime_limit": _more_limit, "bandwidth": _more_bandwidth, "auto_converge": _throttle, CACHE: _larger_cache,
+    "avail_switchover_bandwidth": _told_bandwidth, "multifd": _channels,
 }  # fmt: skip
 
 

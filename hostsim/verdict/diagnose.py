@@ -17,9 +17,11 @@ from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
 from hostsim.verdict.remedies import more_time, post_copy, remedies_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
-from hostsim.verdict.xbzrle import DELTA_SYNCS, blocked_by_xbzrle
+from hostsim.verdict.xbzrle import blocked_by_xbzrle
+from hostsim.verdict.xbzrle_cost import with_xbzrle_cost
+from hostsim.verdict.xbzrle_tail import DELTA_SYNCS
 
-LINES = (with_dirty_limit, with_logging_cost, with_channels)
+LINES = (with_dirty_limit, with_logging_cost, with_xbzrle_cost, with_channels)
 """Each adds what its mechanism did to any verdict, or returns the verdict as it is."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""
@@ -161,7 +163,8 @@ def stuck_after_all(evidence: Evidence) -> Verdict:
     """The verdict on a migration that seems to be on its way to its end and, given the time, does not get there."""
     found = forecast(evidence)
     assert found is not None, "a verdict that asks for more time rests on a forecast"
-    return with_logging_cost(_verdict(evidence, found, "not converging", "near threshold"), evidence)
+    verdict = with_logging_cost(_verdict(evidence, found, "not converging", "near threshold"), evidence)
+    return with_xbzrle_cost(verdict, evidence)
 
 
 def _verdict(evidence: Evidence, found: Forecast, outcome: Outcome, reason: Reason | None = None) -> Verdict:

@@ -14,6 +14,9 @@ from hostsim.verdict.window import Stream
 DOWNTIME_LIMIT_MS = 300.0
 """QEMU's default downtime-limit (migration/options.c::DEFAULT_MIGRATE_SET_DOWNTIME)."""
 
+MISSED_AGAIN = 0.1
+"""Pages missed beyond the first miss of each, over all pages looked up, from which a cache counts as too small (assumed)."""
+
 Brake = Literal["max-bandwidth", "link", "host", "window"]
 
 
@@ -95,6 +98,41 @@ class Channels:
 
 
 @dataclass(frozen=True)
+class XbzrleCost:
+    """Counters of the cache and the guest that it served.
+
+    hits, misses, overflows: pages; delta_bytes: of the deltas, an overflow counts as a page.
+    span_pages: from the first page that a workload writes to the last; working_set_pages: distinct pages written.
+    changed: (bytes that a write changes, "same" or "scattered" places) of each workload that writes.
+    """
+
+    cache_bytes: int
+    hits: int
+    misses: int
+    overflows: int
+    delta_bytes: int
+    span_pages: int
+    working_set_pages: int
+    changed: tuple[tuple[int, str], ...]
+
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes of the pages found in the cache less the bytes sent for them."""
+        return self.hits * PAGE_BYTES - self.delta_bytes
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether pages were missed again and again that a larger cache would hold."""
+        again = self.misses - min(self.misses, self.working_set_pages)
+        return again > MISSED_AGAIN * (self.hits + self.misses) and self.cache_bytes < self.span_pages * PAGE_BYTES
+
+    @property
+    def fitting_bytes(self) -> int:
+        """The least power of two that holds every page the guest writes without two of them in one slot [bytes]."""
+        return PAGE_BYTES << max(0, self.span_pages - 1).bit_length()
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Facts about one migration: None for an unknown fact, 0 for an unlimited bandwidth."""
 
@@ -138,6 +176,8 @@ class Evidence:
     curve: DirtyCurve | None = None
     """Expected distinct pages written in an interval, guest unthrottled."""
     xbzrle: XbzrleTail | None = None
+    xbzrle_cost: XbzrleCost | None = None
+    """The work of XBZRLE's cache; None without XBZRLE, and for logs."""
     xbzrle_unclear: bool = False
     """Most pages have come to travel as deltas, but too late in the log to see how fast."""
     postcopy_s: float | None = None

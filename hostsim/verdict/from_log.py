@@ -14,6 +14,7 @@ from hostsim.verdict.commands import default_limit_ms
 from hostsim.verdict.evidence import Evidence, XbzrleTail
 from hostsim.verdict.limit import limit_bounds_ms, revealed_limit_ms
 from hostsim.verdict.log_rounds import rounds_of
+from hostsim.verdict.xbzrle_tail import XBZRLE_SHARE, tail_of
 
 Array = NDArray[np.float64]
 POSTCOPY = (
@@ -29,8 +30,6 @@ AGREES = 1.5
 """Printed and counted bandwidth that differ by less than this factor agree (assumed)."""
 COUNTED_S = 1.0
 """Over shorter times counters move in bursts: QEMU sends for 100 ms and then waits (migration.c::BUFFER_DELAY)."""
-XBZRLE_SHARE = 0.5
-"""If this share of the pages sent since the first pass is encoded, XBZRLE decides the outcome (assumed)."""
 
 
 def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
@@ -157,14 +156,13 @@ def _xbzrle_tail(log: MigrationLog, at: NDArray[np.int64]) -> XbzrleTail | None:
     speed = log.mbps[tail] * 1e6 / 8
     if pages <= 0 or seconds <= 0 or pages < XBZRLE_SHARE * (pages + whole) or not np.any(speed > 0):
         return None
-    needed = log.remaining_bytes[tail][speed > 0] / speed[speed > 0] * 1000
-    return XbzrleTail(
-        pages=pages,
-        wire_bytes=float(log.xbzrle_bytes[last] - log.xbzrle_bytes[first]),
-        duration_s=seconds,
-        remaining_bytes=(float(log.remaining_bytes[tail].min()), float(log.remaining_bytes[tail].max())),
-        needed_limit_ms=(float(needed.min()), float(needed.max())),
-        syncs=float(log.dirty_sync_count[last] - log.dirty_sync_count[first]),
+    return tail_of(
+        pages,
+        float(log.xbzrle_bytes[last] - log.xbzrle_bytes[first]),
+        seconds,
+        log.remaining_bytes[tail],
+        speed,
+        float(log.dirty_sync_count[last] - log.dirty_sync_count[first]),
     )
 
 

@@ -52,7 +52,7 @@ def with_logging_cost(verdict: Verdict, evidence: Evidence) -> Verdict:
     if cost is None or not parts:
         return verdict
     numbers = {"stall_share": cost.stall_share, "harvest_share": cost.harvest_share}
-    return replace(verdict, notes=(f"Logging: {'; '.join(parts)}",), numbers=verdict.numbers | numbers)
+    return replace(verdict, notes=(*verdict.notes, f"Logging: {'; '.join(parts)}"), numbers=verdict.numbers | numbers)
 
 
 def _stall(cost: LoggingCost) -> str:

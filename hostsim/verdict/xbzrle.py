@@ -14,9 +14,7 @@ from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Remedy, Verdict
 from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
 from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, rounded_up, seconds_words
-
-DELTA_SYNCS = 3
-"""So many syncs of deltas in a row suffice to measure the cost of a delta (assumed)."""
+from hostsim.verdict.xbzrle_tail import DELTA_SYNCS
 
 
 def outage_s(tail: XbzrleTail, evidence: Evidence) -> float:
@@ -92,12 +90,15 @@ def _remedies(evidence: Evidence, tail: XbzrleTail) -> tuple[Remedy, ...]:
 
 
 def _limit(evidence: Evidence, tail: XbzrleTail) -> Remedy:
-    value_s = rounded_up(tail.needed_limit_ms[1] / 1000 * MARGIN)
+    least_s, most_s = (rounded_up(needed_ms / 1000 * MARGIN) for needed_ms in tail.needed_limit_ms)
+    # Runs confirm a value or raise it, so the advice for a run begins with the least.
+    value_s = least_s if evidence.source == "run" else most_s
+    others = f"the greatest remaining x 8 / mbps seen; {seconds_words(least_s)} passes sooner or later"
+    if evidence.source == "run":
+        others = f"now {seconds_words(evidence.limit_s)}; {seconds_words(most_s)} would pass at every sync seen"
     text = (
-        f"downtime limit >= {seconds_words(value_s)} (the greatest remaining x 8 / mbps seen; "
-        f"{seconds_words(rounded_up(tail.needed_limit_ms[0] / 1000 * MARGIN))} passes sooner or "
-        "later): only the test needs it, the "
-        f"guest stops for about {seconds_words(outage_s(tail, evidence))}"
+        f"downtime limit >= {seconds_words(value_s)} ({others}): only the test needs it, the guest stops for about "
+        f"{seconds_words(outage_s(tail, evidence))}"
     )
     command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
     return Remedy("downtime_limit", text, value_s * 1000, "ms", command, helps=value_s <= LIMIT_MAX_S)
@@ -107,7 +108,7 @@ def _switchover_bandwidth(evidence: Evidence, tail: XbzrleTail) -> Remedy:
     value = rounded_up(tail.remaining_bytes[1] / evidence.limit_s * MARGIN)
     text = f"QEMU >= 8.2: avail-switchover-bandwidth >= {bandwidth_words(value)}, the speed at which the rest counts as sent"
     command = f"migrate_set_parameter avail-switchover-bandwidth {value:.0f}"
-    return Remedy("avail_switchover_bandwidth", text, value, "bytes/s", command)
+    return Remedy("avail_switchover_bandwidth", text, value, "bytes/s", command, helps=evidence.qemu != "7.2")
 
 
 def _without_xbzrle(evidence: Evidence, tail: XbzrleTail) -> Remedy:

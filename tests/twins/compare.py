@@ -12,6 +12,7 @@ from hostsim.core.knobs import Knobs
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
 from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.qemu.send import LOGGED
 from tests.twins.machine import Facts, TwinMachine
 
 LOG_CAPACITY = 1 << 15
@@ -35,7 +36,7 @@ def engine_facts(spec: MachineSpec, knobs: Knobs | None = None) -> Facts:
         "syncs": [astuple(point) for point in m.recorder.syncs],
         "transitions": _transitions(machine),
         "windows": windows,
-        "sends": list(map(tuple, m.ram.send_log[: m.ram.normal_pages + m.ram.zero_pages].tolist())),
+        "sends": list(map(tuple, m.ram.send_log[: m.ram.send_state[LOGGED]].tolist())),
         "samples": [astuple(sample) for sample in m.recorder.samples],
         "counters": asdict(m.counters()),
         "last_answer": asdict(m.state.last_answer) if m.state.last_answer else None,

@@ -60,7 +60,7 @@ class TwinMigration:
 
     @property
     def pages_sent(self) -> int:
-        return self.ram.normal_pages + self.ram.zero_pages
+        return self.ram.normal_pages + self.ram.zero_pages + (self.ram.xbzrle.pages if self.ram.xbzrle else 0)
 
     def query(self) -> dict[str, Any]:
         """query-migrate now."""
@@ -85,6 +85,7 @@ class TwinMigration:
             "precopy_bytes": before_stop,
             "downtime_bytes": self.ram.main_bytes - before_stop,
             "multifd_bytes": self.ram.channel_bytes(),
+            "xbzrle": self.ram.xbzrle.answer() if self.ram.xbzrle else None,
         }
 
     def _thread(self) -> Step:
@@ -187,6 +188,8 @@ class TwinMigration:
     def _sync(self) -> Step:
         t_ns = self.env.now
         self.syncs += 1
+        if self.ram.xbzrle:
+            self.ram.xbzrle.age = self.syncs
         self.period_start_ms = self.period_start_ms or self.now_ms
         dirty, first_writes = self.memory.harvest()
         new = dirty - self.ram.bitmap
@@ -203,6 +206,7 @@ class TwinMigration:
             (
                 self.syncs, t_ns, self.remaining_at_sync, len(new), len(dirty), self.ram.normal_pages, self.ram.zero_pages,
                 self.transferred, self.dirty_rate, self.bytes_per_ms * 1000, self.threshold_bytes, self.throttle.percent,
+                tuple(self.ram.xbzrle.answer().values()) if self.ram.xbzrle else None,
             )
         )  # fmt: skip
 
@@ -213,6 +217,8 @@ class TwinMigration:
         if may_throttle and self.throttle.evaluate(self.p, 4096 * self.period_pages, sent):
             self._keep(before)
             self.marks.append((self.env.now, "migration_throttle", self.throttle.percent))
+        if self.ram.xbzrle:
+            self.ram.xbzrle.end_period(self.ram.normal_pages + self.ram.zero_pages)
         self.dirty_rate = self.period_pages * 1000 // (self.now_ms - self.period_start_ms)
         self.period_pages, self.period_start_ms, self.period_start_bytes = 0, self.now_ms, self.transferred
 

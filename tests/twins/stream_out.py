@@ -48,6 +48,18 @@ class TwinStream:
         if self.charges_at_once or self.held_pages == 32 or self.held_headers >= 32768:
             self.flush()
 
+    def copied(self, n_bytes: int) -> None:
+        """A page copied into the buffer of 32 KiB, which is flushed whenever it is full."""
+        self.ram_bytes += n_bytes
+        self.held_headers += n_bytes
+        if self.charges_at_once:
+            self.flush()
+        elif self.held_headers >= 32768:
+            rest = self.held_headers - 32768
+            self.held_headers = 32768
+            self.flush()
+            self.held_headers = rest
+
     def other(self, ram_bytes: int, other_bytes: int) -> None:
         self.ram_bytes += ram_bytes
         self.other_bytes += other_bytes

@@ -81,8 +81,8 @@ def test_set_and_vary_say_so_too(tmp_path: Path) -> None:
     path.write_text('[vm]\nmemory = "4MiB"\n[migration]\n')
     with pytest.raises(InputError, match=r"^--set: migration\.rdma: got RDMA, which is not modelled yet"):
         load_scenario(path, ["migration.rdma=true"])
-    with pytest.raises(InputError, match=r"^--vary: migration\.xbzrle: got XBZRLE, which is not modelled yet"):
-        make_plan(Request(path, read_axes(["migration.xbzrle=true,false"])))
+    with pytest.raises(InputError, match=r"^--vary: migration\.background_snapshot: got background-snapshot, which"):
+        make_plan(Request(path, read_axes(["migration.background_snapshot=true,false"])))
 
 
 def test_the_limits_have_a_line_each_with_the_names_of_qemu() -> None:

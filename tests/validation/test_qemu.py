@@ -35,7 +35,7 @@ def case_ids(rows: list[Row]) -> set[str]:
 
 
 def test_all_pre_copy_cases_are_there(rows: list[Row], scored: list[Row]) -> None:
-    assert len(case_ids(rows)) == 57
+    assert len(case_ids(rows)) == 60
     assert case_ids(rows) - case_ids(scored) == CALIBRATION | HOST_SPEED
 
 

@@ -27,6 +27,8 @@ TICK_LATE_NS = 1_900_000
 BIOS_LOW_GFN, BIOS_LOW_PAGES = 216, 41
 """Non-zero pages below 1 MiB, from page 0xd8: 41 of them were sent in the first window of the traces."""
 PATTERNS = {"seq": "sequential", "rand": "uniform", "hotcold": "hotcold"}
+COUNTER_BYTES = 8
+"""A write to one of the three pages that each tick of the guest writes: a counter of a machine word (assumed)."""
 VERSIONS: dict[str, Version] = {"7.2": "7.2", "10.0": "10.0", "10.2": "10.2"}
 
 
@@ -74,7 +76,10 @@ def _workloads(case: Case, repeat: Mapping[str, Any]) -> list[Workload]:
     inputs = case.inputs
     tick_rate = Fraction(float(inputs["guest_tick_hz"])).limit_denominator(1_000_000)
     loads = [
-        Workload(f"tick-{gfn}", "sequential", (0,), int(gfn), 1, tick_rate, pacing=_pacing(inputs))
+        Workload(
+            f"tick-{gfn}", "sequential", (0,), int(gfn), 1, tick_rate, pacing=_pacing(inputs), changed_bytes=COUNTER_BYTES,
+            changed_place="same",
+        )
         for gfn in inputs["always_dirty_pages"] or ()
     ]
     rate = repeat.get("write_rate_before") or inputs["write_rate_pages_s"]
@@ -85,6 +90,7 @@ def _workloads(case: Case, repeat: Mapping[str, Any]) -> list[Workload]:
         "writer", PATTERNS[inputs["pattern"]], (0,), int(inputs["ws_start_page"]), n_pages,
         Fraction(float(rate)).limit_denominator(1000), pacing=_pacing(inputs), hot_pages=int(inputs["hot_pages"] or 0),
         hot_share=float(inputs["hot_prob"] or 0.0), start_page=_start_phase(case, repeat) % n_pages,
+        changed_bytes=int(inputs["bytes_changed_per_write"]), changed_place="same",
     )  # fmt: skip
     return [*loads, writer]
 
@@ -120,5 +126,7 @@ def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
         multifd="multifd" in inputs["capabilities"],
         multifd_channels=int(inputs.get("multifd_channels") or 2),
         zero_page_detection=_zero_page_detection(inputs),
+        xbzrle="xbzrle" in inputs["capabilities"],
+        xbzrle_cache_size=int(inputs["xbzrle_cache_size"]),
         timeout_ns=int(inputs["cancel_after_s"]) * 1_000_000_000,
     )

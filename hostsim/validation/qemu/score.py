@@ -18,6 +18,7 @@ from hostsim.validation.rows import Row
 TOLERANCE = 0.05
 SYNCS_ABSOLUTE, SYNCS_RELATIVE = 2, 0.10
 DOWNTIME_MS, DOWNTIME_RELATIVE = 30, 0.15
+XBZRLE, XBZRLE_RELATIVE = ("xbzrle_bytes", "xbzrle_cache_miss"), 0.10
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Simulated:
     dirty_sync_count: int
     downtime_ms: int
     multifd_bytes: int = 0
+    xbzrle_bytes: int = 0
+    xbzrle_cache_miss: int = 0
 
 
 def simulate(case: Case, repeat: Mapping[str, Any]) -> Simulated:
@@ -46,6 +49,8 @@ def simulate(case: Case, repeat: Mapping[str, Any]) -> Simulated:
         answer.dirty_sync_count,
         answer.downtime_ms,
         answer.multifd_bytes,
+        answer.xbzrle.bytes if answer.xbzrle else 0,
+        answer.xbzrle.cache_miss if answer.xbzrle else 0,
     )
 
 
@@ -84,6 +89,7 @@ def case_rows(case: Case) -> list[Row]:
         figures.insert(0, "total_time_ms")
         if case.id.startswith("link_") or "_link_" in case.id:
             figures.append("downtime_ms")
+    figures += XBZRLE
     return [outcome, *(_figure(case, name, same) for name in figures if _measured(case, name))]
 
 
@@ -112,4 +118,6 @@ def _judge(name: str, miss: float, relative: float) -> tuple[float, bool, str]:
     if name == "downtime_ms":
         passed = abs(miss) <= DOWNTIME_MS or abs(relative) <= DOWNTIME_RELATIVE
         return DOWNTIME_RELATIVE, passed, f"; or {DOWNTIME_MS} ms"
+    if name in XBZRLE:
+        return XBZRLE_RELATIVE, abs(relative) <= XBZRLE_RELATIVE, ""
     return TOLERANCE, abs(relative) <= TOLERANCE, ""

@@ -1,0 +1,79 @@
+"""The work of XBZRLE's cache in a sentence, and a larger cache to try where the cache is too small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hostsim.core.constants import PAGE_BYTES
+from hostsim.verdict.commands import command_for
+from hostsim.verdict.model import Remedy
+from hostsim.verdict.words import bytes_words, pages_words
+
+if TYPE_CHECKING:
+    from hostsim.verdict.evidence import Evidence, XbzrleCost
+    from hostsim.verdict.model import Verdict
+
+CACHE = "xbzrle_cache"
+"""Kind of the remedy."""
+NOT_RUN = "XBZRLE: a cache of {size} would hold every page that the guest writes; whether the migration ends was not run"
+
+
+def with_xbzrle_cost(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """``verdict`` with a note on the cache and, if it is too small and the migration did not end, with a larger one."""
+    cost = evidence.xbzrle_cost
+    if cost is None:
+        return verdict
+    remedies = verdict.remedies
+    if cost.is_too_small and remedies:
+        remedies = (larger_cache(evidence, cost), *remedies)
+    numbers = {"xbzrle_saved_bytes": float(cost.saved_bytes), "xbzrle_cache_misses": float(cost.misses)}
+    note = f"XBZRLE: {_note(cost)}"
+    return replace(verdict, notes=(*verdict.notes, note), remedies=remedies, numbers=verdict.numbers | numbers)
+
+
+def larger_cache(evidence: Evidence, cost: XbzrleCost) -> Remedy:
+    """A cache that holds what the guest writes; advice only once a run has confirmed it."""
+    value = float(cost.fitting_bytes)
+    text = f"XBZRLE's cache of {_size(cost.fitting_bytes)} (now {_size(cost.cache_bytes)}): it holds every page written"
+    return Remedy(CACHE, text, value, "bytes", command_for(evidence.profile, CACHE, value), certain=False)
+
+
+def not_run(remedy: Remedy) -> Remedy:
+    """``remedy``, a larger cache, without its value: no run has confirmed it."""
+    text = NOT_RUN.format(size=_size(int(remedy.value or 0)))
+    return replace(remedy, text=text, value=None, command="", helps=False)
+
+
+def _note(cost: XbzrleCost) -> str:
+    looked = cost.hits + cost.misses
+    if looked == 0:
+        return "no page was sent again, so its cache was never asked"
+    contents = " and ".join(dict.fromkeys(f"{size} B {_place(place)}" for size, place in cost.changed))
+    return (
+        f"{pages_words(cost.hits)} were in its cache of {_size(cost.cache_bytes)} and took {bytes_words(cost.delta_bytes)} "
+        f"instead of {bytes_words(cost.hits * PAGE_BYTES)}{_overflowed(cost)}; {pages_words(cost.misses)} "
+        f"({100 * cost.misses / looked:.2g} %) {_missed(cost)}. Contents: a write changes {contents} of its page"
+    )
+
+
+def _place(place: str) -> str:
+    return "at the same place" if place == "same" else "anywhere"
+
+
+def _overflowed(cost: XbzrleCost) -> str:
+    return f" ({pages_words(cost.overflows)} had changed too much for a delta)" if cost.overflows else ""
+
+
+def _missed(cost: XbzrleCost) -> str:
+    if cost.is_too_small:
+        return f"missed it and went whole: the guest writes to {bytes_words(cost.span_pages * PAGE_BYTES)} of memory"
+    return "missed it and went whole, most of them the first time that they were sent again"
+
+
+def _size(n_bytes: int) -> str:
+    """64 MiB: caches are powers of two."""
+    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB")):
+        if n_bytes >= unit:
+            return f"{n_bytes // unit} {name}"
+    return f"{n_bytes // 1024} KiB"
