@@ -80,7 +80,6 @@ NEWER: tuple[Absent, ...] = (
     Absent("switchover_ack", (8, 1), "qapi/migration.json::MigrationCapability: since 8.1"),
     Absent("dirty_limit", (8, 1), "qapi/migration.json::MigrationCapability: since 8.1"),
     Absent("avail_switchover_bandwidth", (8, 2), "qapi/migration.json::MigrationParameters: since 8.2"),
-    Absent("zero_page_detection", (9, 0), "qapi/migration.json::MigrationParameters: since 9.0"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Checks between the keys of multifd: what QEMU refuses together, and keys that would be without effect."""
+"""Checks between the keys of multifd: keys that would be without effect; hostsim.qemu.capabilities has QEMU's rules."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ CHANNEL_KEYS = ("multifd_channels", "multifd_compression", "multifd_zlib_level",
 
 
 def multifd_findings(migration: Migration) -> Iterator[Finding]:
-    """All findings about multifd, compression, zero pages and zero-copy-send."""
+    """All findings about multifd, compression and zero pages."""
     yield from _needless(migration)
     yield from _levels(migration)
-    yield from _zero_copy(migration)
     if migration.qemu == "7.2" and migration.zero_page_detection == "none":
         yield Finding(
             "migration.zero_page_detection", "'none'",
@@ -43,17 +42,3 @@ def _levels(migration: Migration) -> Iterator[Finding]:
             got, wanted = "a key without meaning here", f'multifd_compression = "{method}", or no such key'
             example, uses = f'multifd_compression = "{method}"', ("migration.multifd_compression",)
             yield Finding(f"migration.{key}", got, wanted, example, uses)
-
-
-def _zero_copy(migration: Migration) -> Iterator[Finding]:
-    """migration/options.c::migrate_caps_check: zero copy only for multifd without compression and TLS."""
-    if not migration.zero_copy_send:
-        return
-    key = "migration.zero_copy_send"
-    if not migration.multifd:
-        wanted = "multifd = true: QEMU sends without copying on the channels of multifd alone"
-        yield Finding(key, "true without multifd", wanted, "multifd = true", ("migration.multifd",))
-    elif migration.multifd_compression != "none":
-        wanted = "multifd_compression = \"none\": a page that is compressed is no longer in the guest's memory"
-        got, uses = f"true with multifd_compression = '{migration.multifd_compression}'", ("migration.multifd_compression",)
-        yield Finding(key, got, wanted, 'multifd_compression = "none"', uses)

@@ -86,6 +86,8 @@ class TwinMigration:
             "downtime_bytes": self.ram.main_bytes - before_stop,
             "multifd_bytes": self.ram.channel_bytes(),
             "xbzrle": self.ram.xbzrle.answer() if self.ram.xbzrle else None,
+            "dirty_limit_throttle_time_per_round": None,
+            "dirty_limit_ring_full_time": None,
         }
 
     def _thread(self) -> Step:
