@@ -45,7 +45,8 @@ def test_a_run_that_could_finish_is_seen(blocked: tuple[Scenario, RunResult, Ver
     assert (verdict.outcome, verdict.reason) == ("blocked by xbzrle accounting", "xbzrle")
     assert verdict.numbers["outage_s"] < 0.020
     assert verdict.numbers["remaining_bytes"] > verdict.numbers["remaining_wire_bytes"] * 200
-    assert 12 < evidence_from_result(result).xbzrle.wire_bytes_per_page < 14, "14 each, but for pages in which nothing changed"
+    tail = evidence_from_result(result).xbzrle
+    assert 12 < tail.wire_bytes_per_page < 14, "14 each, but for pages in which nothing changed"
 
 
 def test_the_switchover_bandwidth_is_confirmed_by_runs(blocked: tuple[Scenario, RunResult, Verdict]) -> None:
