@@ -159,7 +159,7 @@ def same_place(content: Content, c: int, gfn: int) -> int:
     return int(keyed_uniform(content.keys[0], content.keys[1], gfn, c) * places)
 
 
-@part
+@jit
 def scattered_bytes(free_log: float, start_log: float) -> tuple[float, float]:
     """(mean bytes of a delta, mean runs) of changed bytes all over the page.
 

@@ -88,7 +88,8 @@ UNMODELLED = (
     ),
 )  # fmt: skip
 MODELLED_AS = {
-    "compressed": "xbzrle", "xbzrle": "xbzrle", "comp-xbzrle-cache": "xbzrle_cache_size", "set-vcpu-dirty-limit": "dirty_limit",
+    "compressed": "xbzrle", "xbzrle": "xbzrle", "comp-xbzrle-cache": "xbzrle_cache_size",
+    "set-vcpu-dirty-limit": "dirty_limit",
     "x-multifd": "multifd", "parallel": "multifd", "parallel-connections": "multifd_channels",
     "channels": "multifd_channels", "zero-copy": "zero_copy_send", "zerocopy": "zero_copy_send",
     "comp-zlib-level": "multifd_zlib_level", "comp-zstd-level": "multifd_zstd_level", "zlib": "multifd_compression",

@@ -90,7 +90,7 @@ def _workloads(case: Case, repeat: Mapping[str, Any]) -> list[Workload]:
         "writer", PATTERNS[inputs["pattern"]], (0,), int(inputs["ws_start_page"]), n_pages,
         Fraction(float(rate)).limit_denominator(1000), pacing=_pacing(inputs), hot_pages=int(inputs["hot_pages"] or 0),
         hot_share=float(inputs["hot_prob"] or 0.0), start_page=_start_phase(case, repeat) % n_pages,
-        changed_bytes=int(inputs["bytes_changed_per_write"]), changed_place="same",
+        changed_bytes=int(inputs.get("bytes_changed_per_write") or 1), changed_place="same",
     )  # fmt: skip
     return [*loads, writer]
 
@@ -127,6 +127,6 @@ def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
         multifd_channels=int(inputs.get("multifd_channels") or 2),
         zero_page_detection=_zero_page_detection(inputs),
         xbzrle="xbzrle" in inputs["capabilities"],
-        xbzrle_cache_size=int(inputs["xbzrle_cache_size"]),
+        xbzrle_cache_size=int(inputs.get("xbzrle_cache_size") or MigrationParameters.xbzrle_cache_size),
         timeout_ns=int(inputs["cancel_after_s"]) * 1_000_000_000,
     )
