@@ -130,7 +130,7 @@ def exits_of(mmu: MmuSpec, n_vcpus: int) -> ExitCosts:
     costs, era = load_costs(mmu.costs), load_era(mmu.era)
     if mmu.index != MEASURED:
         era = locked_for(mmu.index, era, mmu.mmu)
-    return exit_costs(costs, era, mmu.mmu, pml=mmu.write_tracking == "pml", n_vcpus=n_vcpus + N_HOSTS)
+    return exit_costs(costs, era, mmu.mmu, pml=mmu.write_tracking == "pml", n_vcpus=n_vcpus, n_hosts=N_HOSTS)
 
 
 def checked(mmu: MmuSpec, interface: str) -> Interface:
