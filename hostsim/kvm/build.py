@@ -27,7 +27,16 @@ from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.lock import N_HOSTS
 from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.rules import conflicts, ring_reserve, sheet_conflicts
-from hostsim.kvm.spec import BACKING_PAGES, INTERFACES, MEASURED, Interface, MmuSpec, pins_pages, traits_of
+from hostsim.kvm.spec import (
+    BACKING_PAGES,
+    INTERFACES,
+    MEASURED,
+    Interface,
+    MmuSpec,
+    pins_pages,
+    splits_eagerly,
+    traits_of,
+)
 from hostsim.kvm.tlb import TlbReach
 from hostsim.spte_index.book3s_pr import BITS, LINK_BYTES, REST_BYTES
 from hostsim.spte_index.protocol import BaseIndex
@@ -81,7 +90,7 @@ def _capped(config: MmuConfig, design: str, index: BaseIndex, costs: IndexCosts,
 def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
     """The plan by which KVM keeps the log. InputError for choices that are not offered."""
     known, era, costs = checked(mmu, interface), load_era(mmu.era), load_costs(mmu.costs)
-    is_eager = era.eager_split if mmu.eager_split is None else mmu.eager_split
+    is_eager = splits_eagerly(mmu.mmu, era) if mmu.eager_split is None else mmu.eager_split
     is_shared = mmu.mmu == "tdp" and era.lock == "rwlock" and era.tdp_mmu != "absent" and shares_lock(mmu.index)
     return LogPlan(
         interface=known,

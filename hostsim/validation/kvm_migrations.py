@@ -45,7 +45,7 @@ def machine_of(case: Case, repeat: Mapping[str, Any]) -> MachineSpec:
     accel = str(case.inputs["accel"])
     entries = int(accel.rpartition(RING)[2]) if RING in accel else 4096
     tracking: Interface = "dirty-ring" if RING in accel else "initially-all-set"
-    mmu = MmuSpec(era=ERA, costs=SHEET, mmu="shadow", eager_split=False, ring_entries=entries)
+    mmu = MmuSpec(era=ERA, costs=SHEET, mmu="shadow", ring_entries=entries)
     spec = spec_of(case, repeat)
     loads = tuple(replace(load, pacing=replace(load.pacing, tick_ns=0, tick_late_ns=0)) for load in spec.workloads)
     return replace(spec, workloads=loads, dirty_tracking=tracking, mmu=mmu)
