@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.validation import kvm_migrations, kvm_real, run_suites
+from hostsim.validation import kvm_migrations, kvm_real, kvm_swap, run_suites
 from hostsim.validation.kvm_real import config_rows, dirty_log_configs, name_of
 from hostsim.validation.qemu.cases import Case
 from hostsim.validation.rows import Row
@@ -59,6 +59,21 @@ def test_faults_and_losses_of_migrations_are_predicted(rows: list[Row]) -> None:
     assert len(counts) == len(losses) == 12
     bitmap = [row for row in counts if row.id.startswith("migration/log_")]
     assert all(abs(float(row.got) / float(row.expected) - 1) < 0.006 for row in bitmap)  # type: ignore[arg-type]
+
+
+def test_swap_ins_have_the_measured_median_and_tail(rows: list[Row]) -> None:
+    found = {row.id.removeprefix("swap-in/"): row for row in rows if row.id.startswith("swap-in/")}
+    assert len(found) == 12
+    assert [row.id for row in found.values() if not row.passed] == []
+    assert {name for name, row in found.items() if not row.scored} == {"read/p50", "read/p99"}
+    medians = {name: float(row.got) for name, row in found.items() if name.endswith("p50")}  # type: ignore[arg-type]
+    assert max(medians.values()) < 1.05 * min(medians.values())
+
+
+def test_a_slower_device_misses_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kvm_swap, "SWAP", "nvme")
+    monkeypatch.setattr(kvm_swap, "WORK_NS", 10_000_000)
+    assert not any(row.passed for row in kvm_swap.swap_rows())
 
 
 def test_late_faults_that_cost_no_more_lose_too_little(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
