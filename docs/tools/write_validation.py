@@ -160,13 +160,35 @@ def _group_lines(suite: str) -> Iterator[tuple[str, ...]]:
         yield name, FORMS.get(name, ""), str(len(rows)), passed, str(len(rows) - len(counted) or "")
 
 
+SERIES = ("K1", "K2", "K2b", "K3", "K4", "K8")
+VCPUS = ("1", "2", "4", "8", "16", "32", "64")
+
+
+def series_table() -> str:
+    """One line a series of K rows: its error at each number of vCPUs; of rows that set a constant in brackets."""
+    return table(("series", *(f"N = {n}" for n in VCPUS)), _series_lines())
+
+
+def _series_lines() -> Iterator[tuple[str, ...]]:
+    found: dict[str, dict[str, str]] = {}
+    for row in rows_of("published"):
+        parts = row["id"].split("/")
+        numbers = [part for part in parts if part in VCPUS]
+        if parts[0] in SERIES and row["tolerance"] and numbers:
+            name = " ".join(part for part in parts if part not in VCPUS)
+            text = f"{100 * (row['got'] / row['expected'] - 1):+.1f} %"
+            found.setdefault(name, {})[numbers[0]] = text if row["scored"] else f"({text})"
+    for name, errors in found.items():
+        yield name, *(errors.get(n, "") for n in VCPUS)
+
+
 def summary_table() -> str:
     """One line a suite."""
     return table(("suite", "figures counted", "passed", "shown only"), _summary_lines())
 
 
 def _summary_lines() -> Iterator[tuple[str, ...]]:
-    for suite in ("qemu", "published", "oracles"):
+    for suite in ("qemu", "published", "kvm", "oracles"):
         rows = rows_of(suite)
         counted = [row for row in rows if row["scored"]]
         passed = sum(row["passed"] for row in counted)
@@ -175,7 +197,7 @@ def _summary_lines() -> Iterator[tuple[str, ...]]:
 
 TABLES = {
     "summary": summary_table, "errors": errors_table, "deviations": deviations_table, "cases": cases_table,
-    "published": published_table,
+    "published": published_table, "series": series_table,
 }  # fmt: skip
 
 

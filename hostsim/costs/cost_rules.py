@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log2
 
 PML_ENTRIES = 512
 """Entries of a PML buffer (arch/x86/kvm/vmx/vmx.h)."""
@@ -23,17 +22,6 @@ class Rule:
     compute: Callable[..., float]
 
 
-def queued_service_ns(pass_ns: float, vcpus: float, outside_ns: float) -> tuple[float, float]:
-    """(service, contenders) of a lock that is never free: vCPUs x service = pass; each is outside_ns away between holds.
-
-    contenders: mean number of vCPUs at the lock at a grant, the new holder included: vcpus - outside / service.
-    """
-    service_ns = pass_ns / vcpus
-    contenders = vcpus - outside_ns / service_ns
-    assert contenders > 1, "the lock has room: its service is not a share of the pass"
-    return service_ns, contenders
-
-
 def exclusive_base_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
     """Service of mmu_lock without waiters: with few vCPUs, holds do not overlap once the vCPUs are out of phase."""
     base_ns = pass_ns - loop_ns - exit_ns - entry_ns
@@ -41,12 +29,15 @@ def exclusive_base_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: flo
     return base_ns
 
 
-def exclusive_growth_ns(
-    pass_ns: float, vcpus: float, base_ns: float, loop_ns: float, exit_ns: float, entry_ns: float
-) -> float:
-    """S1 of S(N) = S0 + S1 log2 N, N the contenders, from a pass in which the lock is never free."""
-    service_ns, contenders = queued_service_ns(pass_ns, vcpus, loop_ns + exit_ns + entry_ns)
-    return (service_ns - base_ns) / log2(contenders)
+def spread_handover_ns(*numbers: float) -> float:
+    """Time that hand-overs between sockets add to a service: least squares of the errors as shares of the services.
+
+    numbers: services of passes in which the lock is never free, in the order of _QUEUED; then the holds of _HOLDS.
+    """
+    services, (written, mapped, direct) = numbers[: len(_QUEUED)], numbers[len(_QUEUED) :]
+    holds = [written] * 4 + [mapped] * 2 + [direct] * 2
+    added = sum((service - hold) / service**2 for service, hold in zip(services, holds, strict=True))
+    return added / sum(1 / service**2 for service in services)
 
 
 def shared_turn_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
@@ -68,6 +59,12 @@ def _rest(names: str) -> Rule:
     return Rule(inputs, " - ".join(inputs), _left)
 
 
+_QUEUED = [f"{series}_{n}_service_ns" for series in ("written", "sparse", "mapped", "direct") for n in (8, 16)]
+_HOLDS = ["exclusive_base_ns", "exclusive_map_ns", "direct_map_ns"]
+_ADDED = " + ".join(
+    f"({service} - {_HOLDS[max(0, at // 2 - 1)]}) / {service}**2" for at, service in enumerate(_QUEUED)
+)
+_WEIGHTS = " + ".join(f"1 / {service}**2" for service in _QUEUED)
 _PML = "pml_log_ns exit_ns entry_ns"
 _OUTSIDE = "loop_ns exit_ns entry_ns"
 _K6 = "disable_each_ns disable_each_flushes disable_batched_ns disable_batched_flushes"
@@ -107,16 +104,18 @@ RULES: dict[str, Rule] = {
         "written_pass_few_ns - loop_ns - exit_ns - entry_ns",
         exclusive_base_ns,
     ),
-    "exclusive_growth": _rule(
-        f"written_pass_many_ns many_vcpus exclusive_base_ns {_OUTSIDE}",
-        "(S - exclusive_base_ns) / log2(many_vcpus - (loop_ns + exit_ns + entry_ns) / S), "
-        "S = written_pass_many_ns / many_vcpus",
-        exclusive_growth_ns,
+    "spread_handover": _rule(" ".join([*_QUEUED, *_HOLDS]), f"({_ADDED}) / ({_WEIGHTS})", spread_handover_ns),
+    "direct_wp": _rule(
+        "exclusive_base_ns direct_map_ns exclusive_map_ns",
+        "exclusive_base_ns * direct_map_ns / exclusive_map_ns",
+        lambda base, direct, shadow: base * direct / shadow,
     ),
+    "exclusive_map": _rest(f"mapped_pass_ns {_OUTSIDE}"),
+    "direct_map": _rest(f"direct_pass_ns {_OUTSIDE}"),
     "saturated_service": _rule(
         "saturated_pass_ns saturated_vcpus", "saturated_pass_ns / saturated_vcpus", lambda p, n: p / n
     ),
-    "loop_beside_lock": _rest("lone_pass_ns exclusive_base_ns exit_ns entry_ns"),
+    "loop_beside_lock": _rest("lone_pass_ns direct_wp_ns exit_ns entry_ns"),
     "map_hold": _rest("map_pass_ns read_loop_ns exit_ns entry_ns"),
     "populate": _rest("populate_pass_ns loop_ns exit_ns entry_ns map_hold_ns"),
     "idle_syscall": _rule(

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
-from math import log2
 from types import MappingProxyType
 from typing import Any
 
@@ -60,8 +59,14 @@ class CostSheet:
     loop_ns, read_loop_ns: a vCPU's own work for a page written, and for a page read or passed over.
     exit_ns, entry_ns: leaving and entering the guest.
     *_hold_ns: an uncontended fault after its exit.
-    exclusive_*: S(N) = base + growth log2 N with N contenders.
+    exclusive_base_ns, exclusive_map_ns: the same under the exclusive lock with shadow paging, which reads the guest's page
+    tables again: a write-protection fault, and one that maps.
+    direct_wp_ns, direct_map_ns: the same with two-dimensional paging.
+    spread_handover_ns: added to an exclusive hold when others wait and the vCPUs run on more than one socket.
+    near_vcpus: vCPUs that the host keeps on one socket.
+    queued_vcpus: the most vCPUs with which the exclusive lock was measured.
     shared_turn_ns: time for which one reader keeps the lock word.
+    populate_lines: shared cache lines outside mmu_lock that every populated page changes.
     populate_ns: allocation of a host page.
     split_fault_ns: splitting a large spte in a fault, beyond the hold.
     eager_split_ns, recover_region_ns: a 2 MiB region.
@@ -91,9 +96,15 @@ class CostSheet:
     shared_hold_ns: float
     shared_turn_ns: float
     exclusive_base_ns: float
-    exclusive_growth_ns: float
+    exclusive_map_ns: float
+    direct_wp_ns: float
+    direct_map_ns: float
+    spread_handover_ns: float
+    near_vcpus: float
+    queued_vcpus: float
     map_hold_ns: float
     populate_ns: float
+    populate_lines: float
     split_fault_ns: float
     spurious_hold_ns: float
     eager_split_ns: float
@@ -145,6 +156,9 @@ class CostSheet:
 CONSTANTS = tuple(field.name for field in fields(CostSheet) if field.name not in {"name", "machine", "numbers"})
 PML_CONSTANTS = tuple(name for name in CONSTANTS if name.startswith("pml_"))
 LINES_PER_PAGE = 64
+ANCHORS = ("shared_hold_ns", "exclusive_base_ns", "direct_wp_ns", "lockless_hold_ns")
+SCALED = frozenset((*ANCHORS, "map_hold_ns", "exclusive_map_ns", "direct_map_ns", "spurious_hold_ns"))
+"""Handling of a fault: a sheet that borrows one of these scales it by the first of ANCHORS that it has itself."""
 ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
 """Further numbers that a sheet may have; the simulator does not use them yet."""
 KVM_MEASURED = (
@@ -285,6 +299,8 @@ def _number(table: Mapping[str, Any], name: str) -> Number:
     entry = table.get(name)
     if entry is None and "otherwise" not in table:
         raise KeyError(name)
+    if entry is None and name in SCALED and (anchor := next((key for key in ANCHORS if key in table), None)):
+        return _scaled(table, name, anchor)
     entry = entry or {"as": table["otherwise"]}
     rows = tuple(entry.get("fitted_on", ()))
     if "as" in entry:
@@ -308,35 +324,74 @@ def _derived(table: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> N
     return Number(name, value, entry["source"], tuple(rows), rule.formula, tuple(guesses))
 
 
-def exclusive_service_ns(sheet: CostSheet, contenders: float) -> float:
-    """S(N) = S0 + S1 log2 N: a fault's hold of mmu_lock with N contenders, the holder included [ns]."""
-    return sheet.exclusive_base_ns + sheet.exclusive_growth_ns * log2(contenders)
+def _scaled(table: Mapping[str, Any], name: str, anchor: str) -> Number:
+    """Number ``name`` of the lending sheet, times the ratio of the two machines' ``anchor``."""
+    lender = table["otherwise"]
+    lent, there, own = number(lender, name), number(lender, anchor), _number(table, anchor)
+    rows = tuple(sorted({*lent.fitted_on, *there.fitted_on, *own.fitted_on}))
+    source = f"assumed: as {lender}, scaled by {anchor} ({lent.source.removeprefix('assumed: ')})"
+    return Number(name, lent.value * own.value / there.value, source, rows, f"{lender}'s * own {anchor} / {lender}'s")
 
 
-def queue_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
+def is_spread(sheet: CostSheet, n_vcpus: int) -> bool:
+    """Whether ``n_vcpus`` vCPUs run on more than one socket."""
+    return n_vcpus > sheet.near_vcpus
+
+
+def readers_hold_ns(hold_ns: float, turn_ns: float, n: int) -> NDArray[np.float64]:
+    """float64[n]: hold of each of 1 .. n readers that share the lock all the time [ns].
+
+    A hold is work of hold_ns, of which one turn of turn_ns needs the lock word; readers queue for the word alone. Mean value
+    analysis of a closed queue with turns of constant length: who comes finds half of the turn under way left. So the hold
+    grows from the first other reader on, up to n turns.
+    """
+    found, waiting, busy = np.zeros(n), 0.0, 0.0
+    for i in range(n):
+        response_ns = turn_ns * (1.0 + waiting - busy / 2)
+        found[i] = max(max(0.0, hold_ns - turn_ns) + response_ns, (i + 1) * turn_ns)
+        waiting, busy = (i + 1) * response_ns / found[i], min(1.0, (i + 1) * turn_ns / found[i])
+    return found
+
+
+def queue_table_ns(sheet: CostSheet, length: int, n_vcpus: int) -> NDArray[np.int64]:
     """int64[3, length]: time that k other contenders add to a hold [ns], by mode and k.
 
-    Exclusive: S1 log2(k + 1). Shared: a hold lasts k + 1 turns of the lock word if that is longer than its own work, because
-    readers work while other readers have the word; so N readers in a closed loop take max(alone, N turns), as in row K2b.
+    n_vcpus: of the VM. Exclusive: the hand-over to another socket, which the queue's length does not change: each waiter
+    spins on a node of its own (kernel/locking/qspinlock.c). Shared: ``readers_hold_ns``.
     """
-    # Model limit: the work of a reader that overlaps with the turns of the lock word is the work of a write-protection
-    # fault, for every kind of fault.
-    at_lock = np.arange(1, length + 1)
-    shared = np.maximum(0.0, sheet.shared_turn_ns * at_lock - sheet.shared_hold_ns)
-    rows = (np.zeros(length), shared, sheet.exclusive_growth_ns * np.log2(at_lock))
+    # Model limit: the hand-over of mmu_lock was measured on x86 with up to 16 vCPUs; with more it stays as it was at 16.
+    # Model limit: which vCPU waits on which socket is not modelled. A saturated FIFO queue keeps its order for a whole run,
+    # so the share of hand-overs that cross sockets differs from run to run by a quarter with 8 vCPUs.
+    # Model limit: hyperthreads that share a core and a lower turbo clock with more busy cores slow no vCPU down.
+    # Model limit: the work of a reader beside the turns of the lock word is the work of a write-protection fault, for every
+    # kind of fault.
+    shared = readers_hold_ns(sheet.shared_hold_ns, sheet.shared_turn_ns, length)
+    exclusive = np.full(length, sheet.spread_handover_ns if is_spread(sheet, n_vcpus) else 0.0)
+    exclusive[0] = 0.0
+    rows = (np.zeros(length), shared - shared[0], exclusive)
     return np.stack([np.rint(row).astype(np.int64) for row in rows])
 
 
+def crowd_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
+    """int64[length]: time that k other vCPUs that populate memory add to a populated page [ns].
+
+    Each shared line goes round once among those that change it: a turn of the lock word is two changes of one line.
+    """
+    found: NDArray[np.int64] = np.rint(sheet.populate_lines * sheet.shared_turn_ns / 2 * np.arange(length)).astype(np.int64)
+    return found
+
+
 def exit_costs(
-    sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, n_vcpus: int = 64
+    sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, n_vcpus: int = 64, n_hosts: int = 0
 ) -> ExitCosts:
     """Costs of the exits of ``n_vcpus`` vCPUs, in whole ns; at least 1 ns where the engine needs time to pass.
 
+    n_hosts: host threads that may stand at mmu_lock with them.
     InputError for an MMU that does not exist, and for PML on a machine without PML.
     """
     locks = era.locks(mmu)
     kinds: dict[str, str] = asdict(locks)
-    holds = {kind: _hold_ns(sheet, kind, mode) for kind, mode in kinds.items()}
+    holds = {kind: _hold_ns(sheet, kind, mode, mmu) for kind, mode in kinds.items()}
     log_ns, drain_ns = _pml_ns(sheet, era) if pml else (0.0, 0.0)
     return ExitCosts(
         exit_ns=_at_least_1(sheet.exit_ns),
@@ -346,7 +401,9 @@ def exit_costs(
         pml_drain_ns=round(drain_ns),
         mode=np.array([MODES.index(kinds.get(kind, "none")) for kind in COST_KEYS], np.int64),
         hold_ns=np.array([_at_least_1(holds.get(kind, 1.0)) for kind in COST_KEYS], np.int64),
-        queue_ns=queue_table_ns(sheet, max(1, n_vcpus)),
+        queue_ns=queue_table_ns(sheet, max(1, n_vcpus) + n_hosts, n_vcpus),
+        crowd_ns=crowd_table_ns(sheet, max(1, n_vcpus)),
+        lone_ns=_lone_ns(sheet),
     )
 
 
@@ -356,16 +413,36 @@ def populate_ns(sheet: CostSheet, host_pages: int) -> int:
     return _at_least_1(sheet.populate_ns + (host_pages - 1) * LINES_PER_PAGE * sheet.line_stream_ns)
 
 
+def _lone_ns(sheet: CostSheet) -> NDArray[np.int64]:
+    """int64[2]: time that a fault 0.2 ms and 1 ms after the last entry takes longer than one back to back [ns].
+
+    Zeros where it was not measured.
+    """
+    # Model limit: a fault that comes alone costs more only with the sheet of a host on which that was measured.
+    back_to_back_ns = sheet.measured_ns("dirty_pass_ns")
+    alone = [sheet.measured_ns(name) for name in ("lone_fault_200us_ns", "lone_fault_1000us_ns")]
+    if not back_to_back_ns or not all(alone):
+        return np.zeros(2, np.int64)
+    return np.rint(np.maximum.accumulate(np.maximum(0.0, np.subtract(alone, back_to_back_ns)))).astype(np.int64)
+
+
 def _at_least_1(ns: float) -> int:
     return max(1, round(ns))
 
 
-def _hold_ns(sheet: CostSheet, kind: str, mode: str) -> float:
-    """Hold of a fault without other contenders [ns]."""
+def _hold_ns(sheet: CostSheet, kind: str, mode: str, mmu: str) -> float:
+    """Hold of a fault without other contenders [ns].
+
+    Shadow paging reads the guest's page tables again under the lock (paging_tmpl.h::fetch, ::gpte_changed).
+    """
+    # Model limit: a map fault costs the same after a notifier's unmapping as after a split; on Zen 4 2.9 us against 2.45 us.
     # Model limit: a fault that splits leaves 511 pages unmapped in every era; the TDP MMU has kept them mapped since 6.2.
-    if mode == "exclusive":
-        hold_ns = sheet.exclusive_base_ns
-    elif kind in {"map", "split"}:
+    maps = kind in {"map", "split"}
+    if mode == "exclusive" and mmu == "shadow":
+        hold_ns = sheet.exclusive_map_ns if maps else sheet.exclusive_base_ns
+    elif mode == "exclusive":
+        hold_ns = sheet.direct_map_ns if maps else sheet.direct_wp_ns
+    elif maps:
         hold_ns = sheet.map_hold_ns
     else:
         hold_ns = sheet.lockless_hold_ns if mode == "none" else sheet.shared_hold_ns

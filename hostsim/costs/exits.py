@@ -104,7 +104,13 @@ assert [kind.number for kind in COUNTED] == list(range(1, len(COUNTED) + 1)), "n
 
 
 class ExitCosts(NamedTuple):
-    """Nanoseconds. mode, hold_ns: int64[N_KINDS] by kind; queue_ns: int64[3, k], added to a hold in a mode with k others."""
+    """Nanoseconds.
+
+    mode, hold_ns: int64[N_KINDS] by kind.
+    queue_ns: int64[3, k], added to a hold in a mode with k others.
+    crowd_ns: int64[k], added to a page that is populated while k other vCPUs populate.
+    lone_ns: int64[2], added to a fault 0.2 ms and 1 ms after the vCPU's last entry.
+    """
 
     exit_ns: int
     entry_ns: int
@@ -114,3 +120,5 @@ class ExitCosts(NamedTuple):
     mode: Ints
     hold_ns: Ints
     queue_ns: Ints
+    crowd_ns: Ints = np.zeros(1, np.int64)
+    lone_ns: Ints = np.zeros(2, np.int64)

@@ -84,6 +84,7 @@ def lay_out(
         heap=np.zeros(n_vcpus, np.int64), waiters=records(lay.Waiter, n_vcpus + n_hosts),
         lock_ring=np.zeros(n_vcpus + n_hosts, np.int64), state=state, due=records(lay.DueEvent, DUE_MAX + n_vcpus + n_hosts),
         costs=one(lay.Costs), queue_ns=np.zeros_like(exits.queue_ns),
+        crowd_ns=np.zeros_like(exits.crowd_ns),
         log=records(lay.LoggedExit, log_capacity), backing=_backing(memory, config), fresh=np.zeros(0, np.int64),
         latencies=make_counters(lay.WALKER_CALLS + n_hosts), **_walkers(n_hosts, n_vcpus),
         **_work(guest, state, vcpus),
@@ -187,7 +188,8 @@ def set_costs(kvm: lay.Kvm, exits: ExitCosts) -> None:
     costs.exit_ns, costs.entry_ns, costs.spurious_ns = exits.exit_ns, exits.entry_ns, exits.spurious_ns
     costs.pml_ns, costs.pml_drain_ns, costs.queue_length = exits.pml_ns, exits.pml_drain_ns, exits.queue_ns.shape[1]
     costs.lock_modes[: len(exits.mode)], costs.hold_ns[: len(exits.mode)] = exits.mode, exits.hold_ns
-    kvm.queue_ns[:] = exits.queue_ns
+    costs.lone_near_ns, costs.lone_far_ns = exits.lone_ns.tolist()
+    kvm.queue_ns[:], kvm.crowd_ns[:] = exits.queue_ns, exits.crowd_ns
 
 
 def _ring(config: MmuConfig) -> int:

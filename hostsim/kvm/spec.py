@@ -49,7 +49,7 @@ class MmuSpec:
     mmu: "tdp", "direct" or "shadow".
     page_size: page size of the host's memory under the guest.
     write_tracking: the mechanism that records the first write to a page.
-    eager_split: split large sptes when they are protected; None: as the era does.
+    eager_split: split large sptes when they are protected; None: as the era does with this MMU.
     ring_entries: entries of a vCPU's dirty ring.
     index: one of INDEXES, the design that holds the sptes. A design that logs by hardware needs d-bit, a design that
     protects by zapping needs get-dirty-log.
@@ -67,6 +67,15 @@ class MmuSpec:
     index: str = MEASURED
     a_bits: bool = True
     n_slots: int = 1
+
+
+def splits_eagerly(mmu: str, era: Era) -> bool:
+    """Whether kernels of ``era`` split large sptes when they protect them.
+
+    Without the TDP MMU they do not, whatever the parameter eager_page_split says
+    (mmu.c::kvm_mmu_slot_try_split_huge_pages returns at once).
+    """
+    return era.eager_split and mmu == "tdp"
 
 
 def traits_of(index: str) -> Traits:

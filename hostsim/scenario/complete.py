@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from hostsim.core.constants import NS_PER_S
 from hostsim.costs.era import load_era
+from hostsim.kvm.spec import splits_eagerly
 from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
 from hostsim.scenario.host_schema import Migration
 from hostsim.scenario.kvm_schema import Mmu
@@ -110,7 +111,7 @@ def _completed_vm(vm: Vm) -> Vm:
 
 def _completed_mmu(mmu: Mmu) -> Mmu:
     """``mmu``, its ``eager_split`` filled in from its era where the file has none: False with 4 KiB pages."""
-    as_era = mmu.page_size != "4KiB" and load_era(mmu.era).eager_split
+    as_era = mmu.page_size != "4KiB" and splits_eagerly(mmu.mode, load_era(mmu.era))
     return _with(mmu, {"eager_split": as_era if mmu.eager_split is None else mmu.eager_split})
 
 

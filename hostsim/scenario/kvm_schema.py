@@ -94,7 +94,8 @@ class Mmu(Section):
     )
     eager_split: Flag | None = Field(
         default=DEFAULT.eager_split,
-        description="large pages are split when they are protected, not by faults; default: as the era does"
+        description="large pages are split when they are protected, not by faults; default: as the era does in the TDP MMU, "
+        "else not",
     )
     ring_entries: Annotated[Count, BeforeValidator(_read_entries)] = Field(
         default=DEFAULT.ring_entries, ge=128, le=65536, description="dirty-ring: entries of each vCPU's ring, a power of two"

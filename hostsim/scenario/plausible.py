@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.core.units import format_rate
+from hostsim.costs.costs import load_costs
+from hostsim.costs.era import load_era
 from hostsim.costs.host_sheet import HostSheet, load_sheet, sheet_range
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.qemu.multifd import host_bytes_per_s
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
 
 GIGA = 10**9
+EXCLUSIVE = "exclusive"
 
 Rate = Callable[[Workload], Fraction]
 """The rate of a workload that a check adds up over a vCPU [pages/s]."""
@@ -76,6 +79,20 @@ def cpus_of_a_host(scenario: Scenario) -> Iterator[str]:
         )
 
 
+def queue_at_mmu_lock(scenario: Scenario) -> Iterator[str]:
+    """Warnings of more vCPUs whose faults take mmu_lock exclusively than were measured."""
+    for key, vm in vms_of(scenario):
+        if vm.mmu is None or vm.dirty_tracking == "tcg":
+            continue
+        sheet, locks = load_costs(vm.mmu.costs), load_era(vm.mmu.era).locks(vm.mmu.mode)
+        if vm.vcpus > sheet.queued_vcpus and EXCLUSIVE in (locks.map, locks.wp):
+            yield (
+                f"{vm.vcpus} vCPUs of {key} queue for mmu_lock, which their faults hold exclusively; with sheet "
+                f"{vm.mmu.costs} that was measured with up to {sheet.queued_vcpus:.0f}, and with more a hand-over is "
+                "assumed to cost as much"
+            )
+
+
 def one_stream(scenario: Scenario) -> Iterator[str]:
     """A warning of one migration thread that is to send more than such threads were seen to send."""
     if scenario.migration is None or scenario.migration.multifd:
@@ -124,7 +141,7 @@ def _sent_by_channels(scenario: Scenario, sheet: HostSheet) -> int:
 
 
 CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (
-    touches_of_a_core, bytes_of_a_core, cpus_of_a_host, one_stream, channels_of_a_host,
+    touches_of_a_core, bytes_of_a_core, cpus_of_a_host, queue_at_mmu_lock, one_stream, channels_of_a_host,
 )  # fmt: skip
 """The checks; each yields the warnings of one kind."""
 

@@ -20,7 +20,8 @@ def rmap_rows() -> Iterator[Row]:
     """K3b: eager split when logging starts, CLEAR through the rmap."""
     data = measured("K3b")
     for vcpus in map(int, data["enable_seconds"]):
-        vm = WalkedVm(machine(X86, "E4", vcpus, data["pages_per_vcpu"], mmu="shadow", page_size="1GiB"))
+        spec = machine(X86, "E4", vcpus, data["pages_per_vcpu"], mmu="shadow", page_size="1GiB", eager_split=True)
+        vm = WalkedVm(spec)
         got = {"enable": seconds(took(vm, vm.enable()))}
         dirtied(vm)
         got["clear"] = seconds(took(vm, vm.clear()))

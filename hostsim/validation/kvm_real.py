@@ -18,6 +18,7 @@ from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.validation.kvm_limit import limit_rows
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE, case_rows, kvm_cases
+from hostsim.validation.kvm_swap import swap_rows
 from hostsim.validation.rows import Row, absolute, relative, selected
 
 TOLERANCE = 0.15
@@ -43,12 +44,13 @@ class Measured:
 def rows(
     only: Sequence[str] | None = None, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None
 ) -> list[Row]:
-    """Rows of suite ``kvm``: every configuration with one spte a page, phase by phase; then the migrations."""
+    """Rows of suite ``kvm``: every configuration with one spte a page, phase by phase; migrations; swap-ins."""
     del jobs  # a configuration takes a tenth of a second
     configs = [config for config in dirty_log_configs() if config["config"]["alias"] == 1]
-    work = {name_of(config["config"]): partial(config_rows, config["config"], config["phases"]) for config in configs}
-    work |= {case.id: partial(case_rows, case) for case in kvm_cases()}
-    work["dirty-limit"] = partial(limit_rows)
+    work: dict[str, Callable[[], Iterator[Row]]] = {
+        name_of(config["config"]): partial(config_rows, config["config"], config["phases"]) for config in configs
+    }
+    work |= {case.id: partial(case_rows, case) for case in kvm_cases()} | {"dirty-limit": limit_rows, "swap-in": swap_rows}
     found: list[Row] = []
     for i, (name, make) in enumerate(work.items()):
         found.extend(make())
@@ -113,11 +115,9 @@ class _Run:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
         page_size: Any = "2MiB" if config["thp"] and config["gpage"] else "4KiB"
-        # Without the TDP MMU KVM splits no huge page beforehand (mmu.c::kvm_mmu_slot_try_split_huge_pages).
         mmu = MmuSpec(
-            era=ERA, costs=SHEET, mmu="shadow", page_size=page_size, eager_split=False,
-            ring_entries=config["ring"] or 4096,
-        )  # fmt: skip
+            era=ERA, costs=SHEET, mmu="shadow", page_size=page_size, ring_entries=config["ring"] or 4096
+        )
         pages = config["mib"] * (1 << 20) // PAGE_BYTES
         self._vm = WalkedVm(WalkedSpec(mmu, INTERFACES[config["mode"]], 1, pages))
         self.ring_full: dict[str, int] = {}

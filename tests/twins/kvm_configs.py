@@ -106,7 +106,9 @@ def _with_host_pages(rng: Random, case: Case) -> Case:
     mapped = {page // size for page in case.spte} | {region * REGION_PAGES // size for region in case.large}
     mapped |= set(case.giant)
     drawn = {number for number in range(-(-case.n_pages // size)) if rng.random() < share}
-    return replace(case, costs=replace(case.costs, populate_ns=populate_ns), host_pages=frozenset(mapped | drawn))
+    costs = replace(case.costs, populate_ns=populate_ns, crowd_ns=rng.choice(((0,), (0, 2), (0, 1, 5))))
+    lone_ns = rng.choice(((0, 0), (0, 0), (40_000, 90_000), (300_000, 2_000_000)))
+    return replace(case, costs=replace(costs, lone_ns=lone_ns), host_pages=frozenset(mapped | drawn))
 
 
 def _with_hptes(rng: Random, case: Case) -> Case:

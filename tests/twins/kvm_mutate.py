@@ -60,7 +60,14 @@ MUTATIONS = {
     "a D bit is lost with its mapping": Mutation(f"{KVM}.dirty_log", "zap_range", "| recorded", "| 0"),
     "every host page is made anew": Mutation(f"{KVM}.backing", "take_page", "k.backing[other] = RESIDENT", "pass"),
     "a host page is there before it is made": Mutation(
-        f"{KVM}.backing", "look_up", "look_ns += k.state.populate_ns", "look_ns += 1"
+        f"{KVM}.backing", "look_up",
+        "look_ns += k.state.populate_ns + k.crowd_ns[min(k.state.populating, len(k.crowd_ns) - 1)]", "look_ns += 1"
+    ),
+    "a vCPU that has made a host page sends all others away": Mutation(
+        f"{KVM}.backing", "take_page", "populating -= 1", "populating = 0"
+    ),
+    "a fault at once costs as much as one long after the entry": Mutation(
+        f"{KVM}.vcpu", "lone_ns", "near_ns * since_ns // LONE_NEAR_NS", "near_ns"
     ),
     # Order
     "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),

@@ -21,7 +21,7 @@ class TwinGuest:
         self.case, self.env = case, simpy.Environment()
         self.memory, self.lock = TwinMemory(case), TwinLock(self.env)
         self.exits: Counter[str] = Counter()
-        self.wait_ns = self.hold_ns = 0
+        self.wait_ns = self.hold_ns = self.populating = 0
         self.latencies: defaultdict[str, Latencies] = defaultdict(Latencies)
         self.log: list[tuple[int, int, int, str]] = []
         self.clocks = {(w, v): TwinClock(load.pacing) for w, load in enumerate(case.workloads) for v in load.vcpus}

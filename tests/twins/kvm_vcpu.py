@@ -57,7 +57,7 @@ class TwinVcpu:
         self.pml: list[int] = []
         self.stage, self.kicked, self.why = OUT, False, KICKED
         self.accesses = self.ring_full = 0
-        self.stall_ns = self._away_ns = 0
+        self.stall_ns = self._away_ns = self._entered_ns = 0
         self.exit_kind: str | None = None
         self.stop_work_ns: int | None = None
         self.came_out: Callable[[], None] = lambda: None
@@ -124,6 +124,7 @@ class TwinVcpu:
             return
         self.stage = GUEST
         self._stalled()
+        self._entered_ns = self.env.now
         for clock in self.clocks:
             clock.enter(self.env.now)
         self._await_touch()
@@ -195,7 +196,15 @@ class TwinVcpu:
             self._stop()
             drain_ns = self._drain()
             self.stage = EXIT
-            self._in(self.costs.exit_ns + drain_ns, lambda: self._fault(need, page, is_write))
+            left_ns = self.costs.exit_ns + drain_ns + self._lone_ns()
+            self._in(left_ns, lambda: self._fault(need, page, is_write))
+
+    def _lone_ns(self) -> int:
+        """More for a fault that comes late after the entry: a straight line to 0.2 ms, another one to 1 ms, then level."""
+        since_ns, (near_ns, far_ns) = self.env.now - self._entered_ns, self.costs.lone_ns
+        if since_ns <= 200_000:
+            return near_ns * since_ns // 200_000
+        return near_ns + (far_ns - near_ns) * (min(since_ns, 1_000_000) - 200_000) // 800_000
 
     def _complete(self, stream: TwinStream, need: str) -> None:
         page = stream.touch[1]
@@ -249,9 +258,15 @@ class TwinVcpu:
         there = self.memory.host_pages
         if not self.costs.populate_ns or self.memory.host_page(page) in there:
             return self.costs.pfn_ns
-        made_ns = self.costs.pfn_ns + self.costs.populate_ns
-        at_guest_rank(self.env, self.rank, self.env.now + made_ns, lambda: there.add(self.memory.host_page(page)))
+        crowd_ns = self.costs.crowd_ns
+        made_ns = self.costs.pfn_ns + self.costs.populate_ns + crowd_ns[min(self.guest.populating, len(crowd_ns) - 1)]
+        self.guest.populating += 1
+        at_guest_rank(self.env, self.rank, self.env.now + made_ns, lambda: self._made(page))
         return made_ns
+
+    def _made(self, page: int) -> None:
+        self.memory.host_pages.add(self.memory.host_page(page))
+        self.guest.populating -= 1
 
 
 class Fault:

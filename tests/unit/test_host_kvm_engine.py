@@ -230,6 +230,19 @@ def test_what_was_touched_as_it_stopped_is_not_touched_again() -> None:
     assert vm.harvest(2400).tolist() == [4]
 
 
+@pytest.mark.parametrize(
+    ("gap_us", "later_ns"), [(1, 2), (100, 200), (200, 400), (500, 1000), (1000, 2000), (4000, 2000)]
+)
+def test_a_fault_costs_more_the_longer_the_guest_ran_before_it(gap_us: int, later_ns: int) -> None:
+    """400 ns more after 0.2 ms, 2000 ns after 1 ms, straight between; a guest that was interrupted ran anew."""
+    costs = exit_costs(ns=50)._replace(lone_ns=np.array([400, 2000]))
+    vm = HandGuest([load("sequential", 512, 10**6 // gap_us)], 512, 1, costs=costs, log_capacity=3)
+    vm.run(10**10)
+    first, second, third = vm.engine.kvm.log["ns"].tolist()
+    assert first == 50 + 50  # the first touch is at 0
+    assert second - first == third - second == gap_us * 1000 + 150 + later_ns
+
+
 def test_a_silent_last_touch_is_not_made_again() -> None:
     """Pages are writable when they are swept, and protected while the vCPU is out."""
     sweep, sptes = load("sequential", 512, 10**7), make_sptes(512)

@@ -57,9 +57,12 @@ def test_tcg_has_no_mmu() -> None:
     assert "mmu" not in scenario("tcg").resolved()["vm"]
 
 
-@pytest.mark.parametrize(("era", "eager"), [("E3", False), ("E4", True)])
-def test_large_pages_are_split_as_the_era_does(era: str, eager: bool) -> None:
-    assert scenario(mmu={"era": era, "page_size": "2MiB"}).resolved()["vm"]["mmu"]["eager_split"] is eager
+@pytest.mark.parametrize(
+    ("era", "mode", "eager"), [("E3", "tdp", False), ("E4", "tdp", True), ("E4", "shadow", False), ("E6", "direct", False)]
+)
+def test_large_pages_are_split_as_the_era_does_in_the_tdp_mmu(era: str, mode: str, eager: bool) -> None:
+    mmu = {"era": era, "page_size": "2MiB", "mode": mode}
+    assert scenario(mmu=mmu).resolved()["vm"]["mmu"]["eager_split"] is eager
     on_faults = scenario(mmu={"era": era, "page_size": "2MiB", "eager_split": False})
     assert on_faults.resolved()["vm"]["mmu"]["eager_split"] is False
 

@@ -8,6 +8,7 @@ import pytest
 
 from hostsim.scenario import Scenario
 from hostsim.scenario.assumed import assumptions_of
+from hostsim.scenario.complete import complete
 from hostsim.scenario.limits import machine_limits
 from hostsim.scenario.plausible import CHECKS, surely_sent_bytes_per_s, warnings_of
 
@@ -169,3 +170,16 @@ def test_a_shared_sweep_rests_on_its_distances() -> None:
 )
 def test_nothing_hangs_on_it_where_sweeps_do_not_drift(sweep: dict[str, Any], more: dict[str, Any]) -> None:
     assert assumptions_of(scenario(sweep, vcpus=4, **{"vm": KVM, "migration": {}, **more})) == ()
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "mmu", "warned"),
+    [(16, {"mode": "shadow"}, False), (17, {"mode": "shadow"}, True), (17, {"mode": "tdp"}, False),
+     (17, {"era": "E0"}, True), (64, {"era": "E0", "costs": "arm64-jing"}, False)],
+)  # fmt: skip
+def test_a_queue_at_mmu_lock_longer_than_measured_is_said(vcpus: int, mmu: dict[str, Any], warned: bool) -> None:
+    found = scenario(load(1e3), vcpus=vcpus, vm={"dirty_tracking": "get-dirty-log", "mmu": mmu})
+    complete(found)
+    texts = [text for text in warnings_of(found) if "queue for mmu_lock" in text]
+    assert bool(texts) == warned
+    assert all("17 vCPUs of vm" in text and "up to 16" in text for text in texts)

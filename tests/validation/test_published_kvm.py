@@ -16,21 +16,22 @@ from hostsim.validation.rows import Row
 from tests.helpers.shared import once
 
 FITTED = {
-    "K1/wp/shared", "K1/wp/lockless", "K2/1", "K2/64", "K2b/1", "K2b/64", "K3/on/2", "K3/on/16", "K3/on-5%/2",
+    "K1/wp/shared", "K1/wp/lockless", "K2/1", "K2/64", "K2b/1", "K2b/64", "K3/on/2", "K3/on/8", "K3/on/16",
+    "K3/on-5%/2", "K3/on-5%/8", "K3/on-5%/16", "K3/off/2", "K3/off/8", "K3/off/16", "K4/off/2", "K4/off/8", "K4/off/16",
     "K3b/enable/16", "K3b/clear/16", "K4/on/2", "K5/before", "K5/after", "K6/before", "K6/after", "K7/1", "K7/2", "K7/4",
     "K8/none/1", "K8/lockless/1/pass", "K9/1",
     "K10/protect", "K10/all-set", "K10/ratio", "K11/before", "K11/after",
 }  # fmt: skip
-MISSES = {"K3/on/4": 0.177, "K3/on-5%/16": 0.289, "K4/off/4": 0.344, "K4/off/16": 0.172, "K4/on/16": 0.211,
-          "K8/none/4": 0.304, "K8/none/8": 0.395, "K8/lockless/4": 0.331, "K8/lockless/8": 0.405,
-          "K8/locked/4/pass": 0.295, "K8/locked/8/pass": 0.577, "K8/shape/4/pass": 0.293, "K8/shape/8/pass": 0.537,
-          "K8/shape/8/wall": 0.272, "K6/before": 0.125}  # fmt: skip
-"""Out of tolerance, and by how much: S(N) with 4 vCPUs, 16 vCPUs off the lock most of the time, and 16 that log with PML.
+MISSES = {"K4/on/16": 0.211, "K6/before": 0.125}
+"""Out of tolerance, and by how much.
 
+K4 with 16 vCPUs that log with PML: the slowest of them takes 60 ns a page longer than with 2, with no lock in its way; a
+store to memory of the other socket takes 50 ns longer (85 to 135 ns). Which vCPU lies apart from its memory is not modelled.
 K6 before 6.13: the sheet's flush of 64 vCPUs was computed as if all of them were in guest mode at each flush; vCPUs that
 write meanwhile are in exits for a part of the time, and no IPI goes to them.
-K8: a host that hands out memory to several vCPUs is slower than one by itself; ageing then waits longer than mmu_lock says.
 """
+SPREAD = 0.146
+"""K3 and K4 with 8 and 16 vCPUs set one constant: none of the eight rows decides it, and each misses by so much at most."""
 
 
 SHRINK = 64
@@ -61,7 +62,19 @@ def test_rows_that_a_constant_was_set_on_are_not_scored(rows: list[Row]) -> None
 
 def test_what_was_fitted_is_met(rows: list[Row]) -> None:
     off = {row.id: row.error for row in rows if not row.scored and (row.error or 0.0) > 0.02}
-    assert off == pytest.approx({"K6/before": MISSES["K6/before"]}, abs=0.005)
+    assert off.pop("K6/before") == pytest.approx(MISSES["K6/before"], abs=0.005)
+    assert {row_id.split("/")[2] for row_id in off} == {"8", "16"}
+    assert max(off.values()) == pytest.approx(SPREAD, abs=0.005)
+
+
+def test_rows_with_4_vcpus_and_all_of_k8_are_predictions(rows: list[Row]) -> None:
+    scored = {row.id: row.error for row in rows if row.scored and row.tolerance}
+    fours = {row_id: error for row_id, error in scored.items() if row_id[:2] in ("K3", "K4") and row_id.endswith("/4")}
+    assert set(fours) == {"K3/on/4", "K3/off/4", "K3/on-5%/4", "K4/off/4", "K4/on/4"} | {"K3b/enable/4", "K3b/clear/4"}
+    assert max(fours.values()) < 0.1
+    populate = {row_id: error for row_id, error in scored.items() if row_id.startswith("K8/")}
+    assert len(populate) == 26
+    assert max(populate.values()) < 0.25
 
 
 def test_what_misses_is_known(rows: list[Row]) -> None:

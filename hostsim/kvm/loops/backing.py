@@ -26,7 +26,9 @@ def look_up(k: Kvm, v: int, now_ns: int) -> None:
         if found == UNTOUCHED:
             vcpu.frames = k.state.host_page_gfns
             k.state.frames -= k.state.host_page_gfns
-            look_ns += k.state.populate_ns
+            # Other vCPUs that make pages move the cache lines of the allocator and of mmap_lock from CPU to CPU.
+            look_ns += k.state.populate_ns + k.crowd_ns[min(k.state.populating, len(k.crowd_ns) - 1)]
+            k.state.populating += 1
     if look_ns > 0:
         vcpu.next_ns, vcpu.stage = now_ns + look_ns, PFN
 
@@ -40,6 +42,7 @@ def take_page(k: Kvm, v: int) -> None:
         return
     page = vcpu.page
     vcpu.frames = 0
+    k.state.populating -= 1
     # Two vCPUs may populate one page at the same time: the second finds a pte, and gives its frame back.
     if k.backing[page] != UNTOUCHED:
         k.state.frames += n_pages

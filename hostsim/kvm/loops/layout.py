@@ -66,6 +66,9 @@ CALL_CLEAR_FLUSH, CALL_CLEAR, CALL_TEST = range(3)
 CALLS_MAX, FOUND_MAX = 1 << 14, 1 << 20
 """Calls, and pages of all of them together, that a walker is given at a time."""
 
+LONE_NEAR_NS, LONE_FAR_NS = 200_000, 1_000_000
+"""Times since the last entry at which a fault that comes alone was measured."""
+
 REGION_BITS = 9
 SUPER_BITS = 18
 
@@ -102,6 +105,7 @@ class State(Record):
     populate_ns: int  # to make a host page
     host_page_gfns: int
     frames: int  # free ones at hand
+    populating: int  # vCPUs that make a host page now
     fresh_pages: int  # rows of Kvm.fresh
     cleared_at: int  # where in Kvm.tape it is when sptes were last made old; 0: TLBs are not modelled (loops.tlb)
     cap_sptes: int  # sptes, all of 4 KiB, that may be mapped; 0: no cap, and mapped_sptes is not kept
@@ -135,6 +139,7 @@ class Vcpu(Record):
     stall_ns: int  # out of the guest for exits, summed
     stop_work_ns: int  # work of its first clock at which it leaves by itself; NEVER: not at all
     frames: int  # that it populates for the host page it wants
+    entered_ns: int  # its last entry
     exit_kind: int  # of the exit under way; NOTHING: an IPI or a kick; NO_EXIT: from user space, or for a PML entry
 
 
@@ -208,6 +213,8 @@ class Costs(Record):
     pml_drain_ns: int
     queue_length: int  # columns of Kvm.queue_ns
     unmap_all_ns: int
+    lone_near_ns: int  # added to a fault LONE_NEAR_NS after the last entry
+    lone_far_ns: int  # and LONE_FAR_NS after it or later; 0: a fault costs the same however late it comes
     lock_modes: Annotated[Ints, N_EXITS]  # how a fault takes mmu_lock, by kind
     hold_ns: Annotated[Ints, N_EXITS]
 
@@ -271,7 +278,8 @@ class Kvm(ByReference):
     writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]; own_clocks: int64[n_clocks],
     rows of clocks by vCPU, -1 - row: of a task that is parked. vcpus: [n_vcpus]; heap: int64[n_vcpus], scratch; buffers:
     int64[n_vcpus, 512 + n], PML buffer and dirty ring; waiters: [n_vcpus + n_hosts]; lock_ring: int64[n_vcpus + n_hosts],
-    the queue of mmu_lock. costs; queue_ns: int64[n_modes, n], added to a hold by others at the lock.
+    the queue of mmu_lock. costs; queue_ns: int64[n_modes, n], added to a hold by others at the lock; crowd_ns: int64[n],
+    added to making a host page by others that make one.
     log: [capacity]; due: [n]. backing: uint8[n_pages] if is_backed; fresh: int64[n], pages that got frames at hand, oldest
     first. latencies: int64[WALKER_CALLS + n_hosts, N_COUNTERS], as in hostsim.core.latencies: exits from guest to guest or
     to user space, waits for mmu_lock, its holds, calls of walkers. walks: [n_hosts]; calls: [n_hosts, CALLS_MAX]; found:
@@ -301,6 +309,7 @@ class Kvm(ByReference):
     state: State
     costs: Costs
     queue_ns: Ints
+    crowd_ns: Ints
     log: Records[LoggedExit]
     due: Records[DueEvent]
     backing: NDArray[np.uint8]

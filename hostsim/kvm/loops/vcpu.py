@@ -22,6 +22,8 @@ from hostsim.kvm.loops.layout import (
     IN_GUEST,
     LEAVING,
     LOG,
+    LONE_FAR_NS,
+    LONE_NEAR_NS,
     NO_EXIT,
     OUT,
     PFN,
@@ -99,6 +101,16 @@ def _touch(k: Kvm, v: int) -> int:
 
 
 @inlined
+def lone_ns(k: Kvm, since_ns: int) -> int:
+    """Time that a fault takes longer because the CPU has run only the guest for ``since_ns``: KVM has left its caches."""
+    near_ns, far_ns = k.costs.lone_near_ns, k.costs.lone_far_ns
+    if since_ns <= LONE_NEAR_NS:
+        return int(near_ns * since_ns // LONE_NEAR_NS)
+    later_ns = min(since_ns, LONE_FAR_NS) - LONE_NEAR_NS
+    return int(near_ns + (far_ns - near_ns) * later_ns // (LONE_FAR_NS - LONE_NEAR_NS))
+
+
+@inlined
 def _leave(k: Kvm, v: int) -> None:
     """Out of the guest, the PML buffer drained: for a fault, for a full buffer, or to user space."""
     vcpu = k.vcpus[v]
@@ -113,6 +125,8 @@ def _leave(k: Kvm, v: int) -> None:
     else:
         mode = k.costs.lock_modes[kind]
         vcpu.lock_mode = mode
+        if k.costs.lone_far_ns > 0:
+            left_ns += lone_ns(k, now_ns - vcpu.entered_ns)
         # fast_page_fault needs no host page, so nothing is read between the exit and the cmpxchg that sets W: one step.
         alone = mode == NONE and kind in (WP, TRACK)
         vcpu.next_ns = left_ns + (k.costs.hold_ns[kind] if alone else 0)
@@ -251,6 +265,7 @@ def step(k: Kvm, v: int) -> None:
     end = _begin(k, v)
     if end == RUNS:
         _note_exit(k, v)
+        vcpu.entered_ns = vcpu.next_ns
         start_clocks(k, v, vcpu.next_ns)
     if in_guest and end != PASSES:
         _stop(k, v)
