@@ -13,6 +13,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import RamBlock, make_memory
 from hostsim.costs.host_sheet import HostSheet
+from hostsim.costs.postcopy_sheet import PostcopyCosts
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import Vm, VmBase
 from hostsim.guest.workload import Workload, build_guest
@@ -62,6 +63,8 @@ class MachineSpec:
     dirty_tracking: str = "tcg"
     link: LinkSpec = field(default_factory=LinkSpec)
     migration: MigrationParameters | None = None
+    postcopy: PostcopyCosts | None = None
+    """Costs of post-copy; None: those of the generic machine."""
     mmu: MmuSpec = field(default_factory=MmuSpec)
     """KVM's MMU; this field and the following ones do not apply to ``tcg``."""
     limit_pages: int = NO_LIMIT
@@ -205,7 +208,9 @@ class Machine:
         spec = self.spec
         if spec.migration is None:
             return None
-        migration = Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
+        migration = Migration(
+            self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity, spec.postcopy
+        )
         if self.monitor is not None:
             migration.recorder.on_cut = self.monitor.cut
         thread.start(migration)

@@ -15,6 +15,7 @@ class MigrationState:
     total_time_ms: int = 0
     downtime_ms: int = 0
     downtime_start_ns: int = 0
+    vm_stopped_ns: int = 0
     end_ns: int = 0
     # window (migration_update_counters)
     window_start_ms: int = 0
@@ -37,6 +38,10 @@ class MigrationState:
     dirty_pages_rate: int = 0
     dirty_rate_high_cnt: int = 0
     switching_over: bool = False
+    # post-copy: time without a connection, pages that were lost with it
+    in_postcopy: bool = False
+    paused_ns: int = 0
+    pages_lost: int = 0
     last_answer: Counters | None = None
 
 
@@ -61,3 +66,5 @@ class Counters:
     pages_per_second: int
     precopy_bytes: int
     downtime_bytes: int
+    postcopy_bytes: int = 0
+    postcopy_requests: int = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from hostsim.core.memory import RamBlock, lay_out
 from hostsim.costs.host_sheet import load_sheet
+from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import MachineSpec
@@ -42,6 +43,7 @@ def spec_of(case: Case, repeat: Mapping[str, Any]) -> MachineSpec:
         duration_ns=(int(inputs["cancel_after_s"]) + 10) * 1_000_000_000,
         link=LinkSpec(int(inputs["link_relay_Bps"] or 0), 0, SOCKET_BUFFER_BYTES),
         migration=_migration(inputs),
+        postcopy=load_postcopy(SHEET),
     )
 
 
@@ -112,5 +114,10 @@ def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
         max_cpu_throttle=int(throttle["max-cpu-throttle"]),
         avail_switchover_bandwidth=int(inputs["avail_switchover_bandwidth_Bps"] or 0),
         return_path="return-path" in inputs["capabilities"],
+        postcopy_ram="postcopy-ram" in inputs["capabilities"],
+        postcopy_preempt="postcopy-preempt" in inputs["capabilities"],
+        postcopy_blocktime="postcopy-ram" in inputs["capabilities"],
+        max_postcopy_bandwidth=int(inputs.get("max_postcopy_bandwidth_Bps") or 0),
+        postcopy_after_rounds=int(inputs.get("postcopy_after_syncs") or -1),
         timeout_ns=int(inputs["cancel_after_s"]) * 1_000_000_000,
     )
