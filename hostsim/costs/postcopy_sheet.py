@@ -18,6 +18,7 @@ class PostcopyCosts:
     fault_ns: from a vCPU's touch of a missing page until the fault thread has read the message; one fault at a time.
     request_ns: from there until the source has queued the request, without the link.
     wake_ns: from the place of a page until the vCPU that waits for it runs.
+    busy_wake_ns: more of it while the sender and the loader of the pages are at work: a host without a core for each thread.
     device_load_ns: from the package on the wire until the guest runs at the destination.
     recover_ns: work of both sides in a recovery, without the link: connect, exchange of bitmaps.
     """
@@ -27,6 +28,7 @@ class PostcopyCosts:
     fault_ns: int
     request_ns: int
     wake_ns: int
+    busy_wake_ns: int
     device_load_ns: int
     recover_ns: int
 

@@ -145,6 +145,7 @@ class Destination:
             elif reason == loop.GROW:
                 self._grow()
             elif reason != loop.HORIZON:
+                yield env.timeout(int(p[loop.NOW_NS]) - env.now_ns)
                 return reason
             elif horizon_ns == bound_ns:
                 yield env.timeout(max(0, bound_ns - env.now_ns))

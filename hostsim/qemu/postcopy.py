@@ -168,7 +168,7 @@ def _rate_limit(migration: Migration, destination: Destination) -> Generator[sim
         if reason != loop.REQUESTED:
             return False
     if not _is_ready(migration):
-        yield from destination.advance(max(end_ns, int(destination.phase.p[loop.NOW_NS])))
+        yield from destination.advance(max(end_ns, env.now_ns))
     return True
 
 
@@ -185,7 +185,7 @@ def _complete(migration: Migration, destination: Destination) -> Step:
     p[loop.IS_DRAINING] = 1
     yield from destination.advance()
     p[loop.IS_DRAINING] = 0
-    yield from destination.advance(max(int(p[loop.NOW_NS]), destination.run_ns) + destination.rules.latency_ns)
+    yield from destination.advance(max(env.now_ns, destination.run_ns) + destination.rules.latency_ns)
     destination.check_complete()
     migration.ram.check_complete()
     m.total_time_ms = migration.now_ms - m.start_ns // NS_PER_MS
@@ -267,7 +267,7 @@ def _rules(migration: Migration) -> Rules:
     preempt = 0 if not p.postcopy_preempt else (10 if migration.behaviour.urgent_thread else 7)
     return Rules(
         p.max_postcopy_bandwidth // 10, migration.behaviour.flush_pages, preempt, sheet.page_send_ns, sheet.zero_page_ns,
-        costs.place_page_ns, costs.place_zero_ns, costs.fault_ns, costs.request_ns, costs.wake_ns, spec.stream_bytes_per_s,
+        costs.place_page_ns, costs.place_zero_ns, costs.fault_ns, costs.request_ns, costs.wake_ns, costs.busy_wake_ns, spec.stream_bytes_per_s,
         spec.latency_ns, spec.send_buffer_bytes + (spec.receive_window_bytes if spec.latency_ns else 0),
         (p.host_page_bytes // 4096).bit_length() - 1,
     )  # fmt: skip

@@ -98,6 +98,7 @@ class Rules(NamedTuple):
     fault_ns: int
     request_ns: int
     wake_ns: int
+    busy_wake_ns: int
     link_bytes_per_s: int
     latency_ns: int
     buffer_bytes: int
@@ -263,11 +264,13 @@ def _place(k: Phase, r: Rules, entry: int, now_ns: int) -> None:
         k.missing[gfn] = 0
         k.copied[gfn] = k.version[gfn]
     known, were_down = 0, p[DOWN]
+    is_busy = p[SENDING] == 1 and p[HEAD] < p[FLUSHED]
+    wake_ns = now_ns + r.wake_ns + (r.busy_wake_ns if is_busy else 0)
     for v in range(len(k.vcpus)):
         vcpu = k.vcpus[v]
         if vcpu[IS_WAITING] == 0 or vcpu[WAITS_FOR] != entry >> r.host_shift or vcpu[WAKE_NS] != NEVER:
             continue
-        vcpu[WAKE_NS], vcpu[HANDLE_NS] = now_ns + r.wake_ns, NEVER
+        vcpu[WAKE_NS], vcpu[HANDLE_NS] = wake_ns, NEVER
         if vcpu[BEGIN_NS] >= 0:
             known += 1
             vcpu[BLOCKED_NS] += now_ns - vcpu[BEGIN_NS]
