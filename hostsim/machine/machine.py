@@ -6,7 +6,9 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.core.constants import PAGE_BYTES
@@ -133,13 +135,19 @@ class Machine:
         if self.spec.ageing is not None and self.spec.ageing.passes:
             yield self.daemons[0].over
 
+    @property
+    def work_clocks(self) -> NDArray[np.int64]:
+        """int64[n_clocks, N_FIELDS]: work clocks of the VM where it runs now, at the destination after a switch to post-copy."""
+        there = None if self.migration is None else self.migration.destination
+        return self.vm.guest.clocks if there is None else there.phase.clocks
+
     def _work(self) -> Generator[simpy.Event, Any, None]:
         """Wait until all windows of work are done. Work is never ahead of time, so no wait overshoots."""
         guest = self.vm.guest
-        for row, number in zip(guest.clocks, guest.clock_workload.tolist(), strict=True):
+        for clock, number in enumerate(guest.clock_workload.tolist()):
             active = self.spec.workloads[number].active
             end_ns = 0 if active is None else active.start_ns + active.length_ns
-            while (left_ns := end_ns - int(work_at(row, self.env.now_ns))) > 0:
+            while (left_ns := end_ns - int(work_at(self.work_clocks[clock], self.env.now_ns))) > 0:
                 yield self.env.timeout(left_ns)
         self.work_done_ns = self.env.now_ns
 

@@ -41,12 +41,14 @@ class Blocktime:
     """The time for which vCPUs waited for pages, as the destination's query-migrate tells it.
 
     total_ms: all vCPUs were blocked; vcpu_ms: of each vCPU.
-    latency_ns: mean from the fault thread's message until the page was placed; dist: faults by powers of two of microseconds.
+    latency_ns: mean from the fault thread's message until the page was placed; vcpu_latency_ns: of each vCPU's faults;
+    dist: faults by powers of two of microseconds.
     """
 
     total_ms: int
     vcpu_ms: tuple[int, ...]
     latency_ns: int
+    vcpu_latency_ns: tuple[int, ...]
     dist: tuple[int, ...]
 
 
@@ -119,7 +121,8 @@ class Destination:
         total = int(p[loop.ALL_BLOCKED_NS]) // 1_000_000 if in_ns else int(p[loop.ALL_BLOCKED_MS])
         each = vcpus[:, loop.BLOCKED_NS] // 1_000_000 if in_ns else vcpus[:, loop.BLOCKED_MS]
         found = Latencies.counted(latencies[0])
-        return Blocktime(total, tuple(each.tolist()), int(found.mean_ns), _by_powers_of_two(found))
+        means = vcpus[:, loop.BLOCKED_NS] // np.maximum(vcpus[:, loop.KNOWN], 1)
+        return Blocktime(total, tuple(each.tolist()), int(found.mean_ns), tuple(means.tolist()), _by_powers_of_two(found))
 
     def work_ns(self) -> int:
         """Work done by now, summed over all work clocks [ns]."""

@@ -64,9 +64,11 @@ blocked. PLACED: pages placed. CHANNEL: 1 while the migration thread writes to t
 """
 MAIN, URGENT = 0, 1
 
-IS_WAITING, WAITS_FOR, SINCE_NS, HANDLE_NS, BEGIN_NS, WAKE_NS, BLOCKED_NS, BLOCKED_MS, STALLED_NS = range(9)
-N_VCPU = 9
-"""Columns of Phase.vcpus; WAITS_FOR: host page; HANDLE_NS, WAKE_NS: NEVER if not due; BEGIN_NS: -1 before the fault thread knows."""
+IS_WAITING, WAITS_FOR, SINCE_NS, HANDLE_NS, BEGIN_NS, WAKE_NS, BLOCKED_NS, BLOCKED_MS, STALLED_NS, KNOWN = range(10)
+N_VCPU = 10
+"""Columns of Phase.vcpus; WAITS_FOR: host page; HANDLE_NS, WAKE_NS: NEVER if not due; BEGIN_NS: -1 before the fault thread knows;
+KNOWN: faults that the fault thread knew of.
+"""
 AT, END, HAS_MORE, NEXT_NS = range(4)
 N_CLASS = 4
 
@@ -273,6 +275,7 @@ def _place(k: Phase, r: Rules, entry: int, now_ns: int) -> None:
         vcpu[WAKE_NS], vcpu[HANDLE_NS] = wake_ns, NEVER
         if vcpu[BEGIN_NS] >= 0:
             known += 1
+            vcpu[KNOWN] += 1
             vcpu[BLOCKED_NS] += now_ns - vcpu[BEGIN_NS]
             vcpu[BLOCKED_MS] += now_ns // 1_000_000 - vcpu[BEGIN_NS] // 1_000_000
             note(k.latencies, 0, now_ns - vcpu[BEGIN_NS])

@@ -11,6 +11,7 @@ from hostsim.machine.machine import Machine
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.state import Counters
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
+from hostsim.results.postcopy import blocktime_fields, postcopy_facts
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.rounds import ROUNDS, rounds_of
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES, marks_of, moments_of
@@ -21,16 +22,16 @@ from hostsim.theory.guest_curve import guest_curve
 def migration_result(machine: Machine, migration: Migration, profile: str) -> MigrationResult:
     """The result of ``migration``; ``profile`` becomes a fact that the verdict reads."""
     state = migration.state
-    status: Any = state.status if state.status in ("completed", "cancelled") else "active"
+    status: Any = state.status if state.status in ("completed", "cancelled", "postcopy-paused") else "active"
     counters = state.last_answer or migration.counters()
     ended = status == "completed"
     kvm = _kvm(machine, migration)
     moments = moments_of(migration, len(machine.vm.guest.clocks))
     return MigrationResult(
         status=status,
-        query=_query(counters, status, migration.parameters.qemu),
+        query=_query(counters, status, migration.parameters.qemu, blocktime_fields(migration)),
         total_time_ms=counters.total_time_ms,
-        downtime_ms=state.downtime_ms if ended else None,
+        downtime_ms=state.downtime_ms if ended or state.in_postcopy else None,
         setup_time_ms=state.setup_time_ms,
         rounds=_rounds(migration, machine.env.now_ns, kvm),
         series=Table.read("series", SERIES if kvm is None else (*SERIES, *KVM_SERIES), moments),
@@ -47,9 +48,9 @@ def _kvm(machine: Machine, migration: Migration) -> KvmCosts | None:
     return kvm_costs(tallies, last, len(set(machine.vm.guest.clock_vcpu.tolist())), machine.vm.index_figures())
 
 
-def _query(counters: Counters, status: str, qemu: str) -> dict[str, Any]:
+def _query(counters: Counters, status: str, qemu: str, blocktime: dict[str, Any] | None) -> dict[str, Any]:
     fields = {name: getattr(counters, name) for name in Counters.__dataclass_fields__}
-    qmp = QmpCounters(**{**fields, "qemu": qemu})
+    qmp = QmpCounters(**{**fields, "qemu": qemu, "blocktime": blocktime})
     return query_at_cancel(qmp) if status == "cancelled" else query_migrate(qmp)
 
 
@@ -90,6 +91,7 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "zero_pages": vm.memory.n_pages - filled,
         "filled_pages": filled,
         "first_pass_s": (syncs[1].t_ns - syncs[0].t_ns) / NS_PER_S if len(syncs) > 1 else None,
+        **postcopy_facts(migration),
     }
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
 
 Array = NDArray[Any]
-Status = Literal["completed", "cancelled", "active"]
+Status = Literal["completed", "cancelled", "active", "postcopy-paused"]
 FORMAT = "hostsim-run/1"
 
 
@@ -88,7 +88,8 @@ class Table:
 class MigrationResult:
     """One migration. ``query``: its last query-migrate answer; ``facts``: figures the verdict reads.
 
-    status "active": the run's cap on simulated time came first. Times are None where QEMU reports none. kvm: None where
+    status "active": the run's cap on simulated time came first; "postcopy-paused": the connection broke after a switch to
+    post-copy and was not repaired. Times are None where QEMU reports none. kvm: None where
     KVM did not find the dirty pages; else ``rounds`` has KVM_ROUNDS and ``series`` KVM_SERIES, too.
     """
 

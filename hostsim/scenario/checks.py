@@ -14,6 +14,7 @@ from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings
 from hostsim.scenario.memory_checks import memory_findings
+from hostsim.scenario.postcopy_checks import postcopy_findings
 from hostsim.scenario.workload_checks import workload_findings
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def _migration(migration: Migration, duration_ns: int) -> Iterator[Finding]:
             "migration.avail_switchover_bandwidth", format_bandwidth(migration.avail_switchover_bandwidth), wanted,
             'qemu = "10.2"', ("migration.qemu",),
         )  # fmt: skip
+    yield from postcopy_findings(migration)
     if migration.cpu_throttle_initial > migration.max_cpu_throttle:
         wanted = f"at most max_cpu_throttle ({migration.max_cpu_throttle})"
         got, key = str(migration.cpu_throttle_initial), "migration.cpu_throttle_initial"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
+from hostsim.core.units import parse_bytes
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
 from hostsim.qemu.link import MTU, RECEIVE_WINDOW, LinkSpec
 from hostsim.qemu.parameters import MigrationParameters, Version
@@ -25,6 +26,8 @@ RECEIVE_WINDOW_MIN = 2304
 """include/net/sock.h SOCK_MIN_RCVBUF, TCP_SKB_MIN_TRUESIZE on x86-64."""
 CONSTANT_MAX = NS_PER_S * 60
 QEMU_DEFAULTS = MigrationParameters()
+OWN_UNITS = frozenset({"postcopy_after_rounds"})
+"""Keys that are read in another way than the parameter of that name."""
 
 
 def _as_written(value: object) -> object:
@@ -74,6 +77,31 @@ class Migration(Section):
         default=QEMU_DEFAULTS.return_path,
         description="capability return-path: downtime ends when the destination's answer is back",
     )
+    postcopy_ram: Flag = Field(default=QEMU_DEFAULTS.postcopy_ram, description="capability postcopy-ram")
+    postcopy_preempt: Flag = Field(
+        default=QEMU_DEFAULTS.postcopy_preempt, description="capability postcopy-preempt: requested pages on a channel of their own"
+    )
+    postcopy_blocktime: Flag = Field(
+        default=QEMU_DEFAULTS.postcopy_blocktime, description="capability postcopy-blocktime of the destination"
+    )
+    max_postcopy_bandwidth: Bandwidth = Field(
+        default=QEMU_DEFAULTS.max_postcopy_bandwidth, description="max-postcopy-bandwidth, of the background stream"
+    )
+    postcopy_after_rounds: Count | None = Field(
+        default=None, ge=0, description="migrate-start-postcopy once that many rounds are over (MIGRATION_PASS of the next)"
+    )
+    postcopy_after: Duration | None = Field(
+        default=None, description="migrate-start-postcopy that long after the start", examples=["10s"]
+    )
+    postcopy_link_fails: DurationOrNever = Field(
+        default=0, description="the connection breaks that long after the switch, or never"
+    )
+    postcopy_recover_after: DurationOrNever = Field(
+        default=0, description="migrate-recover that long after the break; never: the VM is lost"
+    )
+    host_page: Literal["4KiB", "2MiB"] = Field(
+        default="4KiB", description="page of the destination's memory backend, which post-copy requests and places whole"
+    )
     timeout: DurationOrNever = Field(
         default=0, description="migrate-cancel that long after the start, or never; default by profile and memory"
     )
@@ -89,10 +117,17 @@ class Migration(Section):
     def parameters(self) -> MigrationParameters:
         """QEMU's parameters; a key whose name is QEMU's is passed on unchanged."""
         keys = type(self).model_fields
-        same = {field.name: getattr(self, field.name) for field in fields(MigrationParameters) if field.name in keys}
+        same = {
+            field.name: getattr(self, field.name)
+            for field in fields(MigrationParameters)
+            if field.name in keys and field.name not in OWN_UNITS
+        }
         return MigrationParameters(
             **same, max_bandwidth=self.bandwidth, downtime_limit_ms=self.downtime_limit // NS_PER_MS, start_ns=self.start,
-            timeout_ns=self.timeout,
+            timeout_ns=self.timeout, host_page_bytes=parse_bytes(self.host_page),
+            postcopy_link_fails_ns=self.postcopy_link_fails, postcopy_recover_after_ns=self.postcopy_recover_after,
+            postcopy_after_ns=-1 if self.postcopy_after is None else self.postcopy_after,
+            postcopy_after_rounds=-1 if self.postcopy_after_rounds is None else self.postcopy_after_rounds,
         )  # fmt: skip
 
 

@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MODELLED = "pre-copy with limits of bandwidth and downtime, auto-converge, avail-switchover-bandwidth, return-path"
+MODELLED = (
+    "pre-copy with limits of bandwidth and downtime, auto-converge, avail-switchover-bandwidth, return-path, post-copy with "
+    "preempt and blocktime"
+)
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,6 @@ class Mechanism:
 
 
 UNMODELLED = (
-    Mechanism(
-        "post-copy", "the guest runs at the destination and fetches the pages that it misses",
-        ("postcopy-ram", "postcopy-preempt", "postcopy-blocktime", "max-postcopy-bandwidth"),
-        ("postcopy", "allow-post-copy", "live-migration-permit-post-copy", "postcopy-bandwidth", "start-postcopy"),
-        "a verdict tells for how long the guest would need both hosts",
-    ),
     Mechanism(
         "multifd", "several connections and threads send pages",
         ("multifd", "multifd-channels", "multifd-compression", "multifd-zlib-level", "multifd-zstd-level",

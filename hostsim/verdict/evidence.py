@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
@@ -122,6 +123,8 @@ class Evidence:
     postcopy_s: float | None = None
     """Time [s] that the guest depended on both hosts; None if the migration never switched to post-copy."""
     postcopy_requests: float = 0.0
+    postcopy: Mapping[str, Any] | None = None
+    """Figures of the phase of a run (hostsim.results.postcopy); None from a log."""
     logging: LoggingCost | None = None
     """The cost of KVM's dirty logging; None if it was not counted."""
     profile: str = "qemu"

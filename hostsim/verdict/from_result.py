@@ -12,6 +12,7 @@ from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
+from hostsim.verdict.postcopy import exposed_s
 from hostsim.verdict.window import Stream
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         working_set_pages=_number(facts.get("working_set_pages")),
         curve=_curve(facts, _speed(migration)),
         logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
+        postcopy_s=exposed_s(facts),
+        postcopy_requests=float((facts.get("postcopy") or {}).get("requests", 0)),
+        postcopy=facts.get("postcopy"),
         profile=str(facts.get("profile") or "qemu"),
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
         warnings=result.warnings,
