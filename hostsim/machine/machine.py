@@ -137,7 +137,7 @@ class Machine:
 
     @property
     def work_clocks(self) -> NDArray[np.int64]:
-        """int64[n_clocks, N_FIELDS]: work clocks of the VM where it runs now, at the destination after a switch to post-copy."""
+        """int64[n_clocks, N_FIELDS]: work clocks of the VM where it runs: at the destination after a switch to post-copy."""
         there = None if self.migration is None else self.migration.destination
         return self.vm.guest.clocks if there is None else there.phase.clocks
 

@@ -20,9 +20,9 @@ from hostsim.costs.postcopy_sheet import PostcopyCosts, load_postcopy
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import window
 from hostsim.qemu.cpu_throttle import CpuThrottle
-from hostsim.qemu.destination import Destination
 from hostsim.qemu.link import Link, LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.postcopy.destination import Destination
 from hostsim.qemu.ram import RamState
 from hostsim.qemu.recorder import Recorder, Sample
 from hostsim.qemu.state import Counters, MigrationState

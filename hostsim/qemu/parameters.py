@@ -22,7 +22,7 @@ class Behaviour:
     at_threshold_completes: pending == threshold switches over (10.2) or iterates once more.
     has_device_status: the status is "device" once the VM has stopped (10.x, migration_switchover_prepare).
     postcopy_first: a switch to post-copy is tested before completion (>= 10.1, migration_iteration_run).
-    postcopy_to_the_last: post-copy completes when nothing is pending (>= 10.1), else below the threshold, the tail unlimited.
+    postcopy_to_the_last: post-copy completes when nothing is pending (>= 10.1), else below the threshold without a limit.
     has_postcopy_device: the status is "postcopy-device" until the destination has loaded the package (10.2).
     urgent_thread: with postcopy-preempt the return-path thread sends requested pages (>= 8.0), else the migration thread.
     blocktime_ns: blocktime is counted in nanoseconds, with latencies (>= 10.1), else by a clock of milliseconds.

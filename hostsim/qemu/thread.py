@@ -6,11 +6,12 @@ QEMU 7.2 and 10.x differ by ``Behaviour``; this file has the code that they shar
 from __future__ import annotations
 
 from hostsim.core.constants import NS_PER_MS
-from hostsim.qemu import postcopy, window
+from hostsim.qemu import window
 from hostsim.qemu.bitmap_sync import bitmap_sync
 from hostsim.qemu.cancel import time_out
 from hostsim.qemu.cpu_throttle import dirty_sync_timer
 from hostsim.qemu.migration import Migration, Step
+from hostsim.qemu.postcopy import steps as postcopy
 from hostsim.qemu.recorder import SERIES_PERIOD_NS
 from hostsim.qemu.switchover import completion, may_complete
 

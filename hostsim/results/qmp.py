@@ -50,8 +50,10 @@ class QmpCounters:
 def query_migrate(counters: QmpCounters) -> dict[str, Any]:
     """The answer in the state ``counters.status``: exactly the fields that this QEMU gives in it.
 
-    downtime once completed (10.x: and in post-copy, migrate_show_downtime), expected-downtime before, never both; cpu-throttle-percentage only above 0;
-    remaining and dirty-pages-rate 0 on completion (migration/migration.c::populate_time_info, populate_ram_info).
+    downtime once completed (10.x: and in post-copy, migrate_show_downtime), expected-downtime before, never both;
+    cpu-throttle-percentage only above 0;
+    remaining and dirty-pages-rate 0 on completion (migration/migration.c::populate_time_info,
+    populate_ram_info).
     """
     if counters.status == "none":
         return {}

@@ -79,7 +79,8 @@ class Migration(Section):
     )
     postcopy_ram: Flag = Field(default=QEMU_DEFAULTS.postcopy_ram, description="capability postcopy-ram")
     postcopy_preempt: Flag = Field(
-        default=QEMU_DEFAULTS.postcopy_preempt, description="capability postcopy-preempt: requested pages on a channel of their own"
+        default=QEMU_DEFAULTS.postcopy_preempt,
+        description="capability postcopy-preempt: requested pages on a channel of their own",
     )
     postcopy_blocktime: Flag = Field(
         default=QEMU_DEFAULTS.postcopy_blocktime, description="capability postcopy-blocktime of the destination"

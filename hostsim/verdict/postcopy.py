@@ -40,11 +40,11 @@ def lost_in_postcopy(evidence: Evidence) -> Verdict | None:
     left = int((evidence.remaining_bytes or 0.0) / evidence.page_bytes)
     return Verdict(
         outcome="lost in post-copy",
-        headline=f"lost in post-copy: the connection broke {seconds_words(phase.facts['exposed_s'])} after the switch, and "
-        f"{count_words(left)} pages exist at the source alone",
+        headline=f"lost in post-copy: the connection broke {seconds_words(phase.facts['exposed_s'])} after the "
+        f"switch, and {count_words(left)} pages exist at the source alone",
         findings=(
-            ("Loss: neither host has the whole guest. The source has the memory and not the newest writes, the destination "
-             "runs until it touches a page that is missing; without a recovery the guest has to be started again from its disk."),
+            ("Loss: neither host has the whole guest. The source lacks the newest writes, the destination runs until it "
+             "touches a page that is missing; without a recovery the guest has to be started again from its disk."),
             *phase_lines(evidence),
         ),
         remedies=(
@@ -60,19 +60,20 @@ def lost_in_postcopy(evidence: Evidence) -> Verdict | None:
 def _lines(phase: Phase) -> Iterator[str]:
     facts, stalls = phase.facts, phase.facts["stalls"]
     yield (
-        f"Outage: the guest stood still for {seconds_words(facts['outage_ms'] / 1000)} from its stop at the source until it ran "
-        "at the destination; the downtime that QEMU reports ends before the destination has loaded the devices."
+        f"Outage: the guest stood still for {seconds_words(facts['outage_ms'] / 1000)} from its stop at the source until it "
+        "ran at the destination; the downtime that QEMU reports ends before the destination has loaded the devices."
     )
     if stalls["count"]:
         yield (
-            f"Waits: {count_words(facts['faults'])} touches of missing pages; a vCPU waited {span_words(stalls['p50_ns'])} for a "
-            f"page in the median, {span_words(stalls['p99_ns'])} at the 99th percentile and {span_words(stalls['max_ns'])} at "
-            f"most. vCPUs waited {percent_words(phase.waited_share)} of their time in the phase{_why(phase)}."
+            f"Waits: {count_words(facts['faults'])} touches of missing pages; a vCPU waited {span_words(stalls['p50_ns'])} "
+            f"for a page in the median, {span_words(stalls['p99_ns'])} at the 99th percentile and "
+            f"{span_words(stalls['max_ns'])} at most. vCPUs waited {percent_words(phase.waited_share)} of their time in the "
+            f"phase{_why(phase)}."
         )
     if facts["paused_s"]:
         yield (
-            f"Broken link: the phase paused for {seconds_words(facts['paused_s'])}; {count_words(facts['pages_lost'])} pages that "
-            "were under way were sent again after the recovery, and none was lost."
+            f"Broken link: the phase paused for {seconds_words(facts['paused_s'])}; {count_words(facts['pages_lost'])} "
+            "pages that were under way were sent again after the recovery, and none was lost."
         )
 
 
@@ -82,8 +83,8 @@ def _why(phase: Phase) -> str:
     if phase.waited_share < WAITS_ENOUGH or not limit or phase.facts["preempt"]:
         return ""
     return (
-        f": max-postcopy-bandwidth of {bandwidth_words(limit)} is spent in a burst, and a request that comes later waits for the "
-        "next window of 100 ms; postcopy-preempt sends requested pages beside the limit"
+        f": max-postcopy-bandwidth of {bandwidth_words(limit)} is spent in a burst, and a request that comes later "
+        "waits for the next window of 100 ms; postcopy-preempt sends requested pages beside the limit"
     )
 
 

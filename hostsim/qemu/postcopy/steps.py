@@ -1,7 +1,7 @@
 """Post-copy: the switch, the phase in which the guest runs at the destination, its pause and recovery.
 
 QEMU 7.2 and 10.x, migration/migration.c::postcopy_start, ::migration_iteration_run, ::migration_rate_limit,
-::migration_completion, ::postcopy_pause. The phase's events are in hostsim.qemu.postcopy_loop.
+::migration_completion, ::postcopy_pause. The phase's events are in hostsim.qemu.postcopy.loop.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import simpy
 
-from hostsim.core.constants import NS_PER_MS
-from hostsim.qemu import postcopy_loop as loop
+from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_WIRE_BYTES
 from hostsim.qemu import send, tcp, window
 from hostsim.qemu.bitmap_sync import bitmap_sync
-from hostsim.qemu.destination import Destination, LinkBrokenError
+from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration, Step
-from hostsim.qemu.postcopy_loop import Rules
+from hostsim.qemu.postcopy import state as at
+from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
+from hostsim.qemu.postcopy.state import Rules
+from hostsim.qemu.postcopy.stream import flush_wire
 from hostsim.qemu.ram import EOS_BYTES, SECTION_BYTES
 
 RANGES_A_COMMAND = 12
@@ -38,7 +40,7 @@ def is_asked(migration: Migration) -> bool:
 
 
 def switch(migration: Migration) -> Step:
-    """postcopy_start: stop the VM, sync, discard stale pages at the destination, send the package; the guest then runs there.
+    """postcopy_start: stop the VM, sync, discard stale pages at the destination, send the package; the guest runs there.
 
     The source's downtime ends when the package is written; the guest's true outage ends when the destination has loaded it.
     """
@@ -104,7 +106,7 @@ def _is_ready(migration: Migration) -> bool:
 
 
 def _package_loaded(migration: Migration, destination: Destination) -> Step:
-    """10.2: the status leaves "postcopy-device" when the destination has loaded the package, at the latest for completion."""
+    """10.2: the status leaves "postcopy-device" once the destination has loaded the package; completion waits for that."""
     if migration.state.status != "postcopy-device":
         return
     loaded_ns = destination.run_ns + destination.rules.latency_ns
@@ -118,7 +120,7 @@ def _iterate(migration: Migration, destination: Destination) -> Step:
     """ram_save_iterate: requested pages first, then the background sweep, until the window's quota is spent."""
     p, state = destination.phase.p, migration.ram.send_state
     state[send.T_NS] = started_ns = migration.env.now_ns
-    state[send.ITERATION_PAGES], p[loop.SENDING] = 0, 1
+    state[send.ITERATION_PAGES], p[at.SENDING] = 0, 1
     yield from destination.advance(started_ns=started_ns)
     yield from _end_of_section(migration, destination)
 
@@ -127,15 +129,15 @@ def _end_of_section(migration: Migration, destination: Destination) -> Step:
     """Write EOS and what is gathered; return when write() does."""
     ram, p = migration.ram, destination.phase.p
     state = ram.send_state
-    p[loop.SENDING], p[loop.CHANNEL] = 0, loop.MAIN
+    p[at.SENDING], p[at.CHANNEL] = 0, at.MAIN
     state[send.SENT_BYTES] += EOS_BYTES
     state[send.BUFFERED_BYTES] += EOS_BYTES + SECTION_BYTES
     ram.section_bytes += SECTION_BYTES
     send.flush(state)
-    loop.flush_wire(destination.phase, destination.rules, int(state[send.T_NS]), EOS_BYTES + SECTION_BYTES)
-    while migration.env.now_ns < state[send.T_NS] or p[loop.IS_BLOCKED]:
+    flush_wire(destination.phase, destination.rules, int(state[send.T_NS]), EOS_BYTES + SECTION_BYTES)
+    while migration.env.now_ns < state[send.T_NS] or p[at.IS_BLOCKED]:
         step_ns = migration.env.now_ns + 1 if migration.env.now_ns >= state[send.T_NS] else int(state[send.T_NS])
-        yield from destination.advance(max(step_ns, _next_read_ns(destination) if p[loop.IS_BLOCKED] else 0))
+        yield from destination.advance(max(step_ns, _next_read_ns(destination) if p[at.IS_BLOCKED] else 0))
     if not migration.behaviour.counts_all_bytes:
         # 7.2 computes the bandwidth of a window from the main channel alone (migration_total_bytes)
         migration.state.other_bytes = -destination.urgent_bytes
@@ -144,7 +146,7 @@ def _end_of_section(migration: Migration, destination: Destination) -> Step:
 def _next_read_ns(destination: Destination) -> int:
     """The instant after the destination has read the next page."""
     phase = destination.phase
-    return int(phase.wire[int(phase.p[loop.HEAD]) % len(phase.wire), 2]) + 1
+    return int(phase.wire[int(phase.p[at.HEAD]) % len(phase.wire), 2]) + 1
 
 
 def _rate_limit(migration: Migration, destination: Destination) -> Generator[simpy.Event, Any, bool]:
@@ -162,10 +164,10 @@ def _rate_limit(migration: Migration, destination: Destination) -> Generator[sim
     wait_ms = max(0, m.window_start_ms + window.BUFFER_DELAY_MS - migration.now_ms)
     awake_ns = env.now_ns + wait_ms * NS_PER_MS + migration.sheet.sleep_overshoot_ns
     if not destination.has_request:
-        destination.phase.p[loop.IS_AWAITED] = 1
+        destination.phase.p[at.IS_AWAITED] = 1
         reason = yield from destination.advance(awake_ns)
-        destination.phase.p[loop.IS_AWAITED] = 0
-        if reason != loop.REQUESTED:
+        destination.phase.p[at.IS_AWAITED] = 0
+        if reason != at.REQUESTED:
             return False
     if not _is_ready(migration):
         yield from destination.advance(max(end_ns, env.now_ns))
@@ -182,9 +184,9 @@ def _complete(migration: Migration, destination: Destination) -> Step:
             yield from _iterate(migration, destination)
     finally:
         destination.rules = limited
-    p[loop.IS_DRAINING] = 1
+    p[at.IS_DRAINING] = 1
     yield from destination.advance()
-    p[loop.IS_DRAINING] = 0
+    p[at.IS_DRAINING] = 0
     yield from destination.advance(max(env.now_ns, destination.run_ns) + destination.rules.latency_ns)
     destination.check_complete()
     migration.ram.check_complete()
@@ -218,7 +220,7 @@ def _pause(migration: Migration, destination: Destination) -> Step:
 
 
 def _handshake_ns(migration: Migration, destination: Destination) -> int:
-    """RECV_BITMAP for each RAMBlock, its bitmap back, RESUME, RESUME_ACK (postcopy_resume_handshake, ram_dirty_bitmap_sync_all)."""
+    """RECV_BITMAP for each RAMBlock, its bitmap back, RESUME, RESUME_ACK (postcopy_resume_handshake)."""
     rules, bits = destination.rules, migration.vm.memory.n_pages
     wire_ns = bits // 8 * 1_000_000_000 // rules.link_bytes_per_s if rules.link_bytes_per_s else 0
     return migration.postcopy_costs.recover_ns + wire_ns + 4 * rules.latency_ns
@@ -261,13 +263,27 @@ def _rules(migration: Migration) -> Rules:
     """Constants of the phase.
 
     # Model limit: after the switch a connection carries its steady rate (a window each round trip); its congestion window is
-    not followed. Both sockets together hold what the destination has not read.
+    not followed.
     """
     p, sheet, costs, spec = migration.parameters, migration.sheet, migration.postcopy_costs, migration.link.spec
     preempt = 0 if not p.postcopy_preempt else (10 if migration.behaviour.urgent_thread else 7)
     return Rules(
         p.max_postcopy_bandwidth // 10, migration.behaviour.flush_pages, preempt, sheet.page_send_ns, sheet.zero_page_ns,
-        costs.place_page_ns, costs.place_zero_ns, costs.fault_ns, costs.request_ns, costs.wake_ns, costs.busy_wake_ns, spec.stream_bytes_per_s,
-        spec.latency_ns, spec.send_buffer_bytes + (spec.receive_window_bytes if spec.latency_ns else 0),
+        costs.place_page_ns, costs.place_zero_ns, costs.fault_ns, costs.request_ns, costs.wake_ns, costs.busy_wake_ns,
+        spec.stream_bytes_per_s, spec.latency_ns, _buffer_bytes(spec, costs.place_page_ns),
         (p.host_page_bytes // 4096).bit_length() - 1,
     )  # fmt: skip
+
+
+def _buffer_bytes(spec: LinkSpec, place_page_ns: int) -> int:
+    """Bytes that the stream holds until the destination reads them: a requested page waits behind them.
+
+    Where the link is the brake the send buffer is full, and it keeps a byte until the acknowledgement is back; where the
+    destination is the brake its receive buffer is full as well. A unix socket has one buffer.
+    """
+    rate = spec.stream_bytes_per_s
+    if not spec.latency_ns:
+        return spec.send_buffer_bytes
+    if rate and place_page_ns * rate <= PAGE_WIRE_BYTES * NS_PER_S:
+        return max(spec.send_buffer_bytes - rate * spec.latency_ns // NS_PER_S, PAGE_WIRE_BYTES)
+    return spec.send_buffer_bytes + spec.receive_window_bytes

@@ -15,14 +15,15 @@ from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.core.latencies import make_counters
 from hostsim.core.latency import Latencies
-from hostsim.costs.postcopy_sheet import PostcopyCosts
+from hostsim.core.rng import NEVER
 from hostsim.guest.clocks import class_work
 from hostsim.guest.first_touch import FirstTouches
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import VmBase
-from hostsim.qemu import postcopy_loop as loop
 from hostsim.qemu import send
-from hostsim.qemu.postcopy_loop import NEVER, Phase, Rules
+from hostsim.qemu.postcopy import state as at
+from hostsim.qemu.postcopy.loop import run_phase
+from hostsim.qemu.postcopy.state import Phase, Rules
 from hostsim.qemu.ram import RamState
 
 RING = 1 << 12
@@ -77,31 +78,31 @@ class Destination:
         self._batches = [(np.zeros(0, np.int64), np.zeros(0, np.int64))] * len(self._classes)
         self.phase = _arrays(vm, ram, missing, clocks, n_vcpus, rules)
         p = self.phase.p
-        p[loop.NOW_NS], p[loop.LOAD_FREE_NS], p[loop.URGENT_FREE_NS] = env.now_ns, arrived_ns, arrived_ns
-        p[loop.URGENT_BLOCK] = -1
-        self.phase.vcpus[:, loop.WAKE_NS] = run_ns
+        p[at.NOW_NS], p[at.LOAD_FREE_NS], p[at.URGENT_FREE_NS] = env.now_ns, arrived_ns, arrived_ns
+        p[at.URGENT_BLOCK] = -1
+        self.phase.vcpus[:, at.WAKE_NS] = run_ns
 
     # -- figures
 
     @property
     def requests(self) -> int:
         """Requests that have reached the source (``postcopy-requests``)."""
-        return int(self.phase.p[loop.REQUESTS])
+        return int(self.phase.p[at.REQUESTS])
 
     @property
     def faults(self) -> int:
         """Touches of missing pages so far."""
-        return int(self.phase.p[loop.FAULTS])
+        return int(self.phase.p[at.FAULTS])
 
     @property
     def has_request(self) -> bool:
         """Whether a request is queued at the source."""
-        return bool(self.phase.p[loop.REQUEST_HEAD] < self.phase.p[loop.REQUEST_ARRIVED])
+        return bool(self.phase.p[at.REQUEST_HEAD] < self.phase.p[at.REQUEST_ARRIVED])
 
     @property
     def urgent_bytes(self) -> int:
         """Bytes on the preempt channel."""
-        return int(self.phase.p[loop.URGENT_BYTES])
+        return int(self.phase.p[at.URGENT_BYTES])
 
     @property
     def stalls(self) -> Latencies:
@@ -112,16 +113,16 @@ class Destination:
     def stalled_ns(self) -> int:
         """Time for which vCPUs waited for pages, summed over vCPUs, waits under way included [ns]."""
         vcpus, now_ns = self.phase.vcpus, self._env.now_ns
-        under_way = np.where(vcpus[:, loop.IS_WAITING] == 1, now_ns - vcpus[:, loop.SINCE_NS], 0)
-        return int(vcpus[:, loop.STALLED_NS].sum() + under_way.sum())
+        under_way = np.where(vcpus[:, at.IS_WAITING] == 1, now_ns - vcpus[:, at.SINCE_NS], 0)
+        return int(vcpus[:, at.STALLED_NS].sum() + under_way.sum())
 
     def blocktime(self, in_ns: bool) -> Blocktime:
         """``in_ns``: counted in nanoseconds (>= 10.1), else by a clock of milliseconds."""
         p, vcpus, latencies = self.phase.p, self.phase.vcpus, self.phase.latencies
-        total = int(p[loop.ALL_BLOCKED_NS]) // 1_000_000 if in_ns else int(p[loop.ALL_BLOCKED_MS])
-        each = vcpus[:, loop.BLOCKED_NS] // 1_000_000 if in_ns else vcpus[:, loop.BLOCKED_MS]
+        total = int(p[at.ALL_BLOCKED_NS]) // 1_000_000 if in_ns else int(p[at.ALL_BLOCKED_MS])
+        each = vcpus[:, at.BLOCKED_NS] // 1_000_000 if in_ns else vcpus[:, at.BLOCKED_MS]
         found = Latencies.counted(latencies[0])
-        means = vcpus[:, loop.BLOCKED_NS] // np.maximum(vcpus[:, loop.KNOWN], 1)
+        means = vcpus[:, at.BLOCKED_NS] // np.maximum(vcpus[:, at.KNOWN], 1)
         return Blocktime(total, tuple(each.tolist()), int(found.mean_ns), tuple(means.tolist()), _by_powers_of_two(found))
 
     def work_ns(self) -> int:
@@ -141,14 +142,14 @@ class Destination:
             bound_ns = min(until_ns, self.broken_ns, env.upcoming_ns(), env.now_ns + AHEAD_MAX_NS)
             horizon_ns = bound_ns
             if self._knobs.window_ns:
-                horizon_ns = min(bound_ns, max(env.now_ns, int(p[loop.NOW_NS])) + self._knobs.window_ns)
-            reason = int(loop.run_phase(self.phase, self.rules, self._table, horizon_ns, started_ns))
-            if reason == loop.REFILL:
+                horizon_ns = min(bound_ns, max(env.now_ns, int(p[at.NOW_NS])) + self._knobs.window_ns)
+            reason = int(run_phase(self.phase, self.rules, self._table, horizon_ns, started_ns))
+            if reason == at.REFILL:
                 self._refill()
-            elif reason == loop.GROW:
+            elif reason == at.GROW:
                 self._grow()
-            elif reason != loop.HORIZON:
-                yield env.timeout(int(p[loop.NOW_NS]) - env.now_ns)
+            elif reason != at.HORIZON:
+                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
                 return reason
             elif horizon_ns == bound_ns:
                 yield env.timeout(max(0, bound_ns - env.now_ns))
@@ -161,14 +162,14 @@ class Destination:
         """Give each class that has used up its batch the next one."""
         classes = self.phase.classes
         for c, touches in enumerate(self._classes):
-            at, end = int(classes[c, loop.AT]), int(classes[c, loop.END])
-            self._batches[c] = (self.phase.touch_ns[at:end], self.phase.touch_gfn[at:end])
-            if at == end and classes[c, loop.HAS_MORE]:
+            first, end = int(classes[c, at.AT]), int(classes[c, at.END])
+            self._batches[c] = (self.phase.touch_ns[first:end], self.phase.touch_gfn[first:end])
+            if first == end and classes[c, at.HAS_MORE]:
                 self._batches[c] = touches.batch(self.phase.missing)
-                classes[c, loop.HAS_MORE] = int(len(self._batches[c][0]) > 0)
+                classes[c, at.HAS_MORE] = int(len(self._batches[c][0]) > 0)
         ends = np.cumsum([len(times) for times, _ in self._batches])
-        classes[:, loop.END] = ends
-        classes[:, loop.AT] = ends - [len(times) for times, _ in self._batches]
+        classes[:, at.END] = ends
+        classes[:, at.AT] = ends - [len(times) for times, _ in self._batches]
         self.phase = self.phase._replace(
             touch_ns=np.concatenate([times for times, _ in self._batches]),
             touch_gfn=np.concatenate([gfns for _, gfns in self._batches]),
@@ -178,9 +179,9 @@ class Destination:
         """Double the rings."""
         phase, p = self.phase, self.phase.p
         self.phase = phase._replace(
-            wire=_doubled(phase.wire, int(p[loop.HEAD]), int(p[loop.TAIL])),
-            urgent=_doubled(phase.urgent, int(p[loop.URGENT_HEAD]), int(p[loop.URGENT_TAIL])),
-            requests=_doubled(phase.requests, int(p[loop.REQUEST_HEAD]), int(p[loop.REQUEST_TAIL])),
+            wire=_doubled(phase.wire, int(p[at.HEAD]), int(p[at.TAIL])),
+            urgent=_doubled(phase.urgent, int(p[at.URGENT_HEAD]), int(p[at.URGENT_TAIL])),
+            requests=_doubled(phase.requests, int(p[at.REQUEST_HEAD]), int(p[at.REQUEST_TAIL])),
         )
 
     # -- a connection that breaks
@@ -191,35 +192,35 @@ class Destination:
         lost = np.flatnonzero((phase.missing == 1) & (phase.bmap == 0))
         phase.bmap[lost] = 1
         ram.add_dirty(len(lost))
-        p[loop.HEAD] = p[loop.FLUSHED] = p[loop.TAIL]
-        p[loop.URGENT_HEAD] = p[loop.URGENT_TAIL]
-        p[[loop.GATHERED, loop.SMALL_BYTES, loop.UNREAD_BYTES, loop.IS_BLOCKED, loop.SENDING, loop.IS_AWAITED]] = 0
-        p[loop.RETURN_FREE_NS] = NEVER  # no request reaches the source
+        p[at.HEAD] = p[at.FLUSHED] = p[at.TAIL]
+        p[at.URGENT_HEAD] = p[at.URGENT_TAIL]
+        p[[at.GATHERED, at.SMALL_BYTES, at.UNREAD_BYTES, at.IS_BLOCKED, at.SENDING, at.IS_AWAITED]] = 0
+        p[at.RETURN_FREE_NS] = NEVER  # no request reaches the source
         self.broken_ns = NEVER
         return len(lost)
 
     def reconnect(self) -> None:
-        """The connection is there again: the destination asks for every page that a vCPU waits for (postcopy_sync_page_req)."""
+        """The connection is there again; the destination asks for the pages that vCPUs wait for (postcopy_sync_page_req)."""
         p, now_ns = self.phase.p, self._env.now_ns
-        p[loop.REQUEST_HEAD] = p[loop.REQUEST_ARRIVED] = p[loop.REQUEST_TAIL]
-        waiting = self.phase.vcpus[self.phase.vcpus[:, loop.BEGIN_NS] >= 0]
-        for page in sorted(set(waiting[:, loop.WAITS_FOR].tolist())):
-            at = int(p[loop.REQUEST_TAIL]) % len(self.phase.requests)
+        p[at.REQUEST_HEAD] = p[at.REQUEST_ARRIVED] = p[at.REQUEST_TAIL]
+        waiting = self.phase.vcpus[self.phase.vcpus[:, at.BEGIN_NS] >= 0]
+        for page in sorted(set(waiting[:, at.WAITS_FOR].tolist())):
+            entry = int(p[at.REQUEST_TAIL]) % len(self.phase.requests)
             arrives_ns = now_ns + self.rules.request_ns + self.rules.latency_ns
-            self.phase.requests[at] = arrives_ns, page << self.rules.host_shift
-            p[loop.REQUEST_TAIL] += 1
-        p[[loop.RETURN_FREE_NS, loop.LOAD_FREE_NS, loop.URGENT_FREE_NS]] = now_ns
+            self.phase.requests[entry] = arrives_ns, page << self.rules.host_shift
+            p[at.REQUEST_TAIL] += 1
+        p[[at.RETURN_FREE_NS, at.LOAD_FREE_NS, at.URGENT_FREE_NS]] = now_ns
         self.phase.send[send.LINK_FREE_PS] = now_ns * 1000
-        self.phase.send[send.LAST_BLOCK], p[loop.URGENT_BLOCK] = -1, -1
+        self.phase.send[send.LAST_BLOCK], p[at.URGENT_BLOCK] = -1, -1
 
     # -- invariants
 
     def check_complete(self) -> None:
-        """InvariantError unless each missing page was placed, and once only: a second copy takes back writes of the guest."""
+        """InvariantError unless each missing page was placed, and once: a second copy takes back writes of the guest."""
         missing = int(np.count_nonzero(self.phase.missing))
         if missing:
             raise InvariantError(f"post-copy is over, and {missing} pages were not placed")
-        placed = int(self.phase.p[loop.PLACED])
+        placed = int(self.phase.p[at.PLACED])
         if placed != self.n_missing:
             raise InvariantError(f"{self.n_missing} pages were missing; placed: {placed}, a second copy counts as all pages")
 
@@ -229,13 +230,13 @@ def _arrays(
 ) -> Phase:
     blocks, n_classes = vm.memory.blocks, len(vm.guest.table.ints)
     ring = max(RING, 4 << rules.host_shift)
-    vcpus = np.zeros((n_vcpus, loop.N_VCPU), np.int64)
-    vcpus[:, [loop.WAITS_FOR, loop.BEGIN_NS]] = -1
-    vcpus[:, loop.HANDLE_NS] = NEVER
-    classes = np.zeros((n_classes, loop.N_CLASS), np.int64)
-    classes[:, loop.HAS_MORE] = 1
+    vcpus = np.zeros((n_vcpus, at.N_VCPU), np.int64)
+    vcpus[:, [at.WAITS_FOR, at.BEGIN_NS]] = -1
+    vcpus[:, at.HANDLE_NS] = NEVER
+    classes = np.zeros((n_classes, at.N_CLASS), np.int64)
+    classes[:, at.HAS_MORE] = 1
     return Phase(
-        np.zeros(loop.N_PHASE, np.int64), ram.send_state, np.zeros((ring, 3), np.int64), np.zeros((ring, 3), np.int64),
+        np.zeros(at.N_PHASE, np.int64), ram.send_state, np.zeros((ring, 3), np.int64), np.zeros((ring, 3), np.int64),
         np.zeros((max(RING, 4 * n_vcpus), 2), np.int64), ram.bmap, ram.words, missing, vm.memory.zero, vm.memory.version,
         ram.copied, np.array([block.end_gfn for block in blocks], np.int64),
         np.array([len(block.idstr) for block in blocks], np.int64), clocks, vm.guest.clock_vcpu, vcpus, classes,
@@ -251,7 +252,7 @@ def _doubled(ring: NDArray[np.int64], head: int, tail: int) -> NDArray[np.int64]
 
 
 def _by_powers_of_two(latencies: Latencies) -> tuple[int, ...]:
-    """Faults in [2^N, 2^(N+1)) us, N from 0; the first bucket has those below 1 us, too, the last one all that are longer."""
+    """Faults in [2^N, 2^(N+1)) us, N from 0; the first bucket has those below 1 us, too, the last one all longer ones."""
     counts = [0] * BUCKETS
     ends, numbers = latencies.buckets()
     for end_ns, number in zip(ends.tolist(), numbers.tolist(), strict=True):
