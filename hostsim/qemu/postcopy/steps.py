@@ -130,14 +130,14 @@ def _end_of_section(migration: Migration, destination: Destination) -> Step:
     ram, p = migration.ram, destination.phase.p
     state = ram.send_state
     p[at.SENDING], p[at.CHANNEL] = 0, at.MAIN
+    yield from destination.advance(int(state[send.T_NS]))
     state[send.SENT_BYTES] += EOS_BYTES
     state[send.BUFFERED_BYTES] += EOS_BYTES + SECTION_BYTES
     ram.section_bytes += SECTION_BYTES
     send.flush(state)
     flush_wire(destination.phase, destination.rules, int(state[send.T_NS]), EOS_BYTES + SECTION_BYTES)
-    while migration.env.now_ns < state[send.T_NS] or p[at.IS_BLOCKED]:
-        step_ns = migration.env.now_ns + 1 if migration.env.now_ns >= state[send.T_NS] else int(state[send.T_NS])
-        yield from destination.advance(max(step_ns, _next_read_ns(destination) if p[at.IS_BLOCKED] else 0))
+    while p[at.IS_BLOCKED]:
+        yield from destination.advance(_next_read_ns(destination))
     if not migration.behaviour.counts_all_bytes:
         # 7.2 computes the bandwidth of a window from the main channel alone (migration_total_bytes)
         migration.state.other_bytes = -destination.urgent_bytes
