@@ -13,6 +13,7 @@ from hostsim.validation.published_index import index_rows
 from hostsim.validation.published_replacement import hit_ratio_rows
 from hostsim.validation.published_run import run_rows
 from hostsim.validation.published_swap import swap_rows
+from hostsim.validation.published_userfault import userfault_rows
 from hostsim.validation.rows import Row, selected
 
 if TYPE_CHECKING:
@@ -45,3 +46,4 @@ def _migration_rows() -> Iterator[Row]:
     yield from never_completes_rows()
     yield from run_fraction_rows()
     yield from run_rows()
+    yield from userfault_rows()

@@ -84,6 +84,8 @@ def disagreement(seed: int) -> str:
     """Empty if machine ``seed`` gives the same facts in the twin and, whatever its speed knobs, in the engine."""
     spec = drawn_postcopy(seed)
     expected = twin_facts(spec)
+    if expected["end_ns"] == spec.duration_ns:  # the twin's phase has no cap on simulated time
+        return ""
     if "latencies" in expected:
         expected["latencies"] = (len(expected["latencies"]), sum(expected["latencies"]))
     for knobs in (Knobs(), drawn_knobs(seed)):

@@ -116,6 +116,11 @@ class Destination:
         under_way = np.where(vcpus[:, at.IS_WAITING] == 1, now_ns - vcpus[:, at.SINCE_NS], 0)
         return int(vcpus[:, at.STALLED_NS].sum() + under_way.sum())
 
+    @property
+    def blocked_ns(self) -> int:
+        """Blocktime of all vCPUs, summed: from the fault thread's message until the page was placed [ns]."""
+        return int(self.phase.vcpus[:, at.BLOCKED_NS].sum())
+
     def blocktime(self, in_ns: bool) -> Blocktime:
         """``in_ns``: counted in nanoseconds (>= 10.1), else by a clock of milliseconds."""
         p, vcpus, latencies = self.phase.p, self.phase.vcpus, self.phase.latencies
