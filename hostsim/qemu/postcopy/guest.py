@@ -9,9 +9,8 @@ from __future__ import annotations
 from hostsim.compiled.jit import part
 from hostsim.core.latencies import note
 from hostsim.core.rng import NEVER, keyed_word
-from hostsim.guest import pacing
 from hostsim.guest.clocks import class_work
-from hostsim.guest.pacing import CLOSED, MODE, T0, TICK, W0, work_at
+from hostsim.guest.pacing import CLOSED, MODE, T0, TICK, W0, resume, stop, work_at
 from hostsim.guest.touch import CLOCK_COUNT, CLOCK_FIRST, KEY0, TouchTable
 from hostsim.qemu.postcopy.state import (
     ALL_BLOCKED_MS,
@@ -44,8 +43,8 @@ from hostsim.qemu.postcopy.state import (
     Rules,
 )
 
-_stop = part(pacing.stop)
-_resume = part(pacing.resume)
+_stop = part(stop)
+_resume = part(resume)
 
 
 @part
