@@ -199,7 +199,8 @@ class Destination:
         ram.add_dirty(len(lost))
         p[at.HEAD] = p[at.FLUSHED] = p[at.TAIL]
         p[at.URGENT_HEAD] = p[at.URGENT_TAIL]
-        p[[at.GATHERED, at.SMALL_BYTES, at.UNREAD_BYTES, at.IS_BLOCKED, at.SENDING, at.IS_AWAITED]] = 0
+        p[[at.GATHERED, at.SMALL_BYTES, at.UNREAD_BYTES, at.CHANNEL]] = 0
+        p[[at.IS_BLOCKED, at.SENDING, at.IS_AWAITED, at.IS_DRAINING]] = 0
         p[at.RETURN_FREE_NS] = NEVER  # no request reaches the source
         self.broken_ns = NEVER
         return len(lost)
