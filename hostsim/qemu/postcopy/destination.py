@@ -142,12 +142,13 @@ class Destination:
 
         started_ns: start of ram_save_iterate. LinkBrokenError once the connection has broken.
         """
-        env, p = self._env, self.phase.p
+        env, p, window_ns = self._env, self.phase.p, self._knobs.window_ns
         while True:
             bound_ns = min(until_ns, self.broken_ns, env.upcoming_ns(), env.now_ns + AHEAD_MAX_NS)
             horizon_ns = bound_ns
-            if self._knobs.window_ns:
-                horizon_ns = min(bound_ns, max(env.now_ns, int(p[at.NOW_NS])) + self._knobs.window_ns)
+            if window_ns:  # longer from call to call: the first events of a call are cut apart, an idle second is not
+                horizon_ns = min(bound_ns, max(env.now_ns, int(p[at.NOW_NS])) + window_ns)
+                window_ns *= 2
             reason = int(run_phase(self.phase, self.rules, self._table, horizon_ns, started_ns))
             if reason == at.REFILL:
                 self._refill()
