@@ -100,7 +100,8 @@ class TwinPhase:
         self.marks: list[tuple[int, str, int]] = []
         self.is_down, self.urgent_left = False, 0
         self.streams = class_streams(spec, migration.works)
-        self.broken_ns = migration.stopped_ns + self.p.postcopy_link_fails_ns if self.p.postcopy_link_fails_ns else None
+        fails_ns = self.p.postcopy_link_fails_ns
+        self.broken_ns = max(migration.stopped_ns + fails_ns, self.now) if fails_ns else None
         for vcpu in range(spec.n_vcpus):
             self._at(run_ns, RUN, lambda vcpu=vcpu: self._run_again(vcpu), vcpu)
         self._buffer()

@@ -73,7 +73,9 @@ def run(migration: Migration) -> Step:
     destination, p = migration.destination, migration.parameters
     assert destination is not None
     if p.postcopy_link_fails_ns:
-        destination.broken_ns = migration.state.downtime_start_ns + p.postcopy_link_fails_ns
+        # Model limit: a break while the package is on its way takes effect when the package is written; QEMU would fail
+        # the migration, and the guest would go on at the source.
+        destination.broken_ns = max(migration.state.downtime_start_ns + p.postcopy_link_fails_ns, migration.env.now_ns)
     while True:
         try:
             yield from _loop(migration, destination)
