@@ -43,7 +43,8 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
 def kinds_of(scenario: Scenario) -> tuple[str, ...]:
     """Kinds of ``hostsim.compiled.compiling`` whose loops a run of ``scenario`` needs."""
     vms = (scenario.vm, *scenario.neighbour)
-    kinds = ("migration",) if scenario.migration or any(vm.dirty_tracking == "tcg" for vm in vms) else ()
+    kinds: tuple[str, ...] = ("migration",) if scenario.migration or any(vm.dirty_tracking == "tcg" for vm in vms) else ()
+    kinds += ("postcopy",) if scenario.migration and scenario.migration.postcopy_ram else ()
     if scenario.vm.dirty_tracking == "tcg":
         return kinds
     memory = scenario.host.memory

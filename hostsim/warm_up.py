@@ -23,6 +23,7 @@ def _scenario(vm: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 
 SCENARIOS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "migration": (_scenario({}, migration={}),),
+    "postcopy": (_scenario({}, migration={"postcopy_ram": True, "postcopy_after": "0s"}),),
     "kvm": tuple(
         _scenario({"dirty_tracking": tracking}, migration={})
         for tracking in ("clear-dirty-log", "get-dirty-log", "dirty-ring")
