@@ -3,8 +3,8 @@
 Linux 6.8 fs/userfaultfd.c: ``handle_userfault`` queues the fault under ``fault_pending_wqh.lock`` and wakes the reader;
 ``userfaultfd_ctx_read`` takes it off under that lock; ``__wake_userfault`` takes the lock again and walks all faults that
 still wait, each an entry on the stack of another vCPU. So one lock serves every fault, and a service walks the waiters: the
-rate peaks at few vCPUs and falls from there. An exit to user space (KVM_EXIT_MEMORY_FAULT) has no such queue; the vCPUs share
-the lines of mmap_lock and mmu_lock, which readers count in.
+rate peaks at few vCPUs and falls from there. An exit to user space (KVM_EXIT_MEMORY_FAULT) has no such queue; vCPUs share
+the lines of mmap_lock and mmu_lock, in which readers count.
 """
 
 from __future__ import annotations

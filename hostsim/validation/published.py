@@ -10,6 +10,7 @@ from hostsim.validation.published_curve import curve_rows, fitted_guest_rows
 from hostsim.validation.published_far_memory import far_memory_rows
 from hostsim.validation.published_field import never_completes_rows, run_fraction_rows, wire_byte_rows
 from hostsim.validation.published_index import index_rows
+from hostsim.validation.published_postgres import postgres_rows
 from hostsim.validation.published_replacement import hit_ratio_rows
 from hostsim.validation.published_run import run_rows
 from hostsim.validation.published_swap import swap_rows
@@ -47,3 +48,4 @@ def _migration_rows() -> Iterator[Row]:
     yield from run_fraction_rows()
     yield from run_rows()
     yield from userfault_rows()
+    yield from postgres_rows()

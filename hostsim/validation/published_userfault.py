@@ -20,7 +20,8 @@ def userfault_rows() -> Iterator[Row]:
         path = fault_path(name)
         for vcpus, measured in zip(counts, data["thousand_pages_per_s"][name], strict=True):
             row = _row(f"{row_id}/{vcpus}", "pages/s", measured * 1000, round(faults_per_s(path, vcpus)))
-            yield row.unscored("a constant was set on it") if vcpus in data["set_on"][name] else _noted(row, data, name, vcpus)
+            is_set_on = vcpus in data["set_on"][name]
+            yield row.unscored("a constant was set on it") if is_set_on else _noted(row, data, name, vcpus)
         rates = data["thousand_pages_per_s"][name]
         yield _row(f"{row_id}/peak", "vCPUs at the peak", counts[rates.index(max(rates))], peak_vcpus(path, counts))
 

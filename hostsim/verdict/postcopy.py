@@ -40,11 +40,11 @@ def lost_in_postcopy(evidence: Evidence) -> Verdict | None:
     left = int((evidence.remaining_bytes or 0.0) / evidence.page_bytes)
     return Verdict(
         outcome="lost in post-copy",
-        headline=f"lost in post-copy: the connection broke {seconds_words(phase.facts['exposed_s'])} after the "
-        f"switch, and {count_words(left)} pages exist at the source alone",
+        headline=f"lost in post-copy: the connection broke {seconds_words(phase.facts['exposed_s'])} after "
+        f"the switch, and {count_words(left)} pages exist at the source alone",
         findings=(
-            ("Loss: neither host has the whole guest. The source lacks the newest writes, the destination runs until it "
-             "touches a page that is missing; without a recovery the guest has to be started again from its disk."),
+            ("Loss: neither host has the whole guest. The source lacks the newest writes, the destination runs "
+             "until it touches a page that is missing; without a recovery the guest has to be started again from its disk."),
             *phase_lines(evidence),
         ),
         remedies=(

@@ -18,7 +18,7 @@ PS_PER_S = 10**12
 PLACE, PLACE_URGENT, HANDLE, ARRIVE, THREAD, RUN, TOUCH = range(7)
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """The connection is gone."""
 
 
@@ -136,7 +136,7 @@ class TwinPhase:
             if not self._pop_before(ns, kind):
                 if self.broken_ns is not None and ns >= self.broken_ns:
                     self.now = self.broken_ns
-                    raise Broken
+                    raise BrokenError
                 self.now = max(self.now, ns)
                 return False
         return True
@@ -350,7 +350,7 @@ class TwinPhase:
         while True:
             try:
                 self._thread()
-            except Broken:
+            except BrokenError:
                 if not self._recover():
                     return "postcopy-paused"
                 continue

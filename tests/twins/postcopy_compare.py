@@ -56,7 +56,10 @@ def twin_facts(spec: MachineSpec) -> Facts:
     twin = TwinMachine(spec)
     twin.run()
     m = twin.migration
-    found = {"end_ns": twin.env.now, "marks": m.marks, "windows": m.windows, "counters": m.query(), "switched": m.phase is not None}
+    found = {
+        "end_ns": twin.env.now, "marks": m.marks, "windows": m.windows, "counters": m.query(),
+        "switched": m.phase is not None,
+    }  # fmt: skip
     return found | ({} if m.phase is None else m.phase.figures())
 
 

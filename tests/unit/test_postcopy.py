@@ -83,7 +83,8 @@ def test_a_read_of_a_missing_page_stalls_as_a_write_does() -> None:
 
 def test_a_sweep_in_the_order_of_the_background_stream_faults_once_a_lap_of_the_stream() -> None:
     """The background sweep goes on behind the requested page, so the next pages are there before they are touched."""
-    slow = Workload("r", "sequential", (0,), 0, N_PAGES, read_rate_per_s=Fraction(10_000), start_page=N_PAGES // 2)
+    rate = Fraction(10_000)
+    slow = Workload("r", "sequential", (0,), 0, N_PAGES, read_rate_per_s=rate, start_page=N_PAGES // 2)
     there = ran(spec_of(slow, postcopy_after_rounds=0)).migration.destination
     assert 1 <= there.faults <= 3
 
@@ -144,7 +145,7 @@ def test_a_second_copy_of_a_page_ends_the_run() -> None:
 
 
 def test_first_touches_of_paced_writes_are_those_of_a_coupon_collector() -> None:
-    """Of n pages, k drawn anew each time, the mean number of draws until the last page is hit is n times the harmonic sum."""
+    """Of n pages, one drawn anew each time, the mean number of draws until the last is hit is n times the harmonic sum."""
     n, rate = 64, 1000
     draws = []
     for seed in range(200):
