@@ -43,13 +43,13 @@ def lost_in_postcopy(evidence: Evidence) -> Verdict | None:
         headline=f"lost in post-copy: the connection broke {seconds_words(phase.facts['exposed_s'])} after "
         f"the switch, and {count_words(left)} pages exist at the source alone",
         findings=(
-            ("Loss: neither host has the whole guest. The source lacks the newest writes, the destination runs "
-             "until it touches a page that is missing; without a recovery the guest has to be started again from its disk."),
+            ("Loss: neither host has the whole guest. The source lacks the newest writes, the destination runs until it "
+             "touches a page that is missing; without a recovery the guest has to be started again from its disk."),
             *phase_lines(evidence),
         ),
         remedies=(
-            Remedy("recover", "keep both QEMUs and recover once the link is back (migrate -r URI in the monitor, virsh migrate "
-                   "--postcopy-resume); here: postcopy_recover_after"),
+            Remedy("recover", "keep both QEMUs and recover once the link is back (migrate -r URI in the monitor, virsh "
+                   "migrate --postcopy-resume); here: postcopy_recover_after"),
             Remedy("expose less", "a shorter phase: switch after more rounds, or give the phase more bandwidth"),
         ),
         confidence=Confidence("high", f'the run ended in status "{PAUSED}"'),
