@@ -17,6 +17,7 @@ from hostsim.costs.costs import load_costs
 from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE, case_rows, kvm_cases
+from hostsim.validation.kvm_postcopy import postcopy_rows
 from hostsim.validation.rows import Row, absolute, relative, selected
 
 TOLERANCE = 0.15
@@ -46,7 +47,7 @@ def rows(
     del jobs  # a configuration takes a tenth of a second
     configs = [config for config in dirty_log_configs() if config["config"]["alias"] == 1]
     work = {name_of(config["config"]): partial(config_rows, config["config"], config["phases"]) for config in configs}
-    work |= {case.id: partial(case_rows, case) for case in kvm_cases()}
+    work |= {case.id: partial(case_rows, case) for case in kvm_cases()} | {"log_randflat_postcopy": postcopy_rows}
     found: list[Row] = []
     for i, (name, make) in enumerate(work.items()):
         found.extend(make())
