@@ -47,7 +47,8 @@ def rows(
     del jobs  # a configuration takes a tenth of a second
     configs = [config for config in dirty_log_configs() if config["config"]["alias"] == 1]
     work = {name_of(config["config"]): partial(config_rows, config["config"], config["phases"]) for config in configs}
-    work |= {case.id: partial(case_rows, case) for case in kvm_cases()} | {"log_randflat_postcopy": postcopy_rows}
+    work |= {case.id: partial(case_rows, case) for case in kvm_cases()}
+    work["log_randflat_postcopy"] = partial(postcopy_rows)
     found: list[Row] = []
     for i, (name, make) in enumerate(work.items()):
         found.extend(make())
