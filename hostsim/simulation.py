@@ -48,6 +48,7 @@ def kinds_of(scenario: Scenario) -> tuple[str, ...]:
     kinds: tuple[str, ...] = ("migration",) if scenario.migration or any(vm.dirty_tracking == "tcg" for vm in vms) else ()
     kinds += ("multifd",) if scenario.migration is not None and scenario.migration.multifd else ()
     kinds += ("xbzrle",) if scenario.migration and scenario.migration.xbzrle else ()
+    kinds += ("postcopy",) if scenario.migration and scenario.migration.postcopy_ram else ()
     if scenario.vm.dirty_tracking == "tcg":
         return kinds
     memory = scenario.host.memory

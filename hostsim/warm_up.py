@@ -25,6 +25,7 @@ SCENARIOS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "migration": (_scenario({}, migration={}),),
     "multifd": (_scenario({}, migration={"multifd": True}),),
     "xbzrle": (_scenario({}, migration={"xbzrle": True}),),
+    "postcopy": (_scenario({}, migration={"postcopy_ram": True, "postcopy_after": "0s"}),),
     "kvm": tuple(
         _scenario({"dirty_tracking": tracking}, migration={})
         for tracking in ("clear-dirty-log", "get-dirty-log", "dirty-ring")

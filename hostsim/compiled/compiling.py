@@ -18,7 +18,7 @@ from typing import Any
 
 from hostsim.compiled.code_store import is_kept
 
-KINDS = ("migration", "xbzrle", "multifd", "kvm", "ageing", "memory")
+KINDS = ("migration", "xbzrle", "multifd", "postcopy", "kvm", "ageing", "memory")
 """Sorts of simulations, each with loops of its own."""
 SECONDS_OF_UNKNOWN = 0.2
 """For a loop that has not been measured [s]: most take as long."""

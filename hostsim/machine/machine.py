@@ -6,13 +6,16 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import RamBlock, make_memory
 from hostsim.costs.host_sheet import HostSheet
+from hostsim.costs.postcopy_sheet import PostcopyCosts
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import Vm, VmBase
 from hostsim.guest.workload import Workload, build_guest
@@ -66,6 +69,8 @@ class MachineSpec:
     dirty_tracking: str = "tcg"
     link: LinkSpec = field(default_factory=LinkSpec)
     migration: MigrationParameters | None = None
+    postcopy: PostcopyCosts | None = None
+    """Costs of post-copy; None: those of the generic machine."""
     mmu: MmuSpec = field(default_factory=MmuSpec)
     """KVM's MMU; this field and the following ones do not apply to ``tcg``."""
     limit_pages: int = NO_LIMIT
@@ -142,13 +147,19 @@ class Machine:
         if self.spec.ageing is not None and self.spec.ageing.passes:
             yield self.daemons[0].over
 
+    @property
+    def work_clocks(self) -> NDArray[np.int64]:
+        """int64[n_clocks, N_FIELDS]: work clocks of the VM where it runs: at the destination after a switch to post-copy."""
+        there = None if self.migration is None else self.migration.destination
+        return self.vm.guest.clocks if there is None else there.phase.clocks
+
     def _work(self) -> Generator[simpy.Event, Any, None]:
         """Wait until all windows of work are done. Work is never ahead of time, so no wait overshoots."""
         guest = self.vm.guest
-        for row, number in zip(guest.clocks, guest.clock_workload.tolist(), strict=True):
+        for clock, number in enumerate(guest.clock_workload.tolist()):
             active = self.spec.workloads[number].active
             end_ns = 0 if active is None else active.start_ns + active.length_ns
-            while (left_ns := end_ns - int(work_at(row, self.env.now_ns))) > 0:
+            while (left_ns := end_ns - int(work_at(self.work_clocks[clock], self.env.now_ns))) > 0:
                 yield self.env.timeout(left_ns)
         self.work_done_ns = self.env.now_ns
 
@@ -230,7 +241,8 @@ class Machine:
         if spec.migration is None:
             return None
         migration = Migration(
-            self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity, spec.content
+            self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity, spec.content,
+            spec.postcopy,
         )
         if self.monitor is not None:
             migration.recorder.on_cut = self.monitor.cut

@@ -16,6 +16,7 @@ from hostsim.core.constants import NS_PER_MS
 from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.knobs import Knobs
 from hostsim.costs.host_sheet import HostSheet
+from hostsim.costs.postcopy_sheet import PostcopyCosts, load_postcopy
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import window
 from hostsim.qemu.compression import Content
@@ -24,6 +25,7 @@ from hostsim.qemu.dirty_limit import DirtyLimit
 from hostsim.qemu.link import Link, LinkSpec
 from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.postcopy.destination import Destination
 from hostsim.qemu.recorder import Recorder, Sample
 from hostsim.qemu.state import Counters, MigrationState
 
@@ -44,8 +46,13 @@ class Migration:
         knobs: Knobs,
         log_capacity: int = 0,
         content: Content | None = None,
+        postcopy_costs: PostcopyCosts | None = None,
     ) -> None:
-        """``log_capacity``: page sends to keep (tests), 0: none; ``content``: how the pages compress, None: as assumed."""
+        """Make a migration that has not begun.
+
+        log_capacity: page sends to keep (tests), 0: none. content: how the pages compress, None: as assumed.
+        postcopy_costs: None: of the generic machine.
+        """
         self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
         self.env, self.vm, self.tracker, self.sheet = env, vm, tracker, sheet
         self.ram = ram_of(env, vm, tracker, sheet, link, knobs, parameters, content or Content(), log_capacity)
@@ -53,6 +60,8 @@ class Migration:
         self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
         self.dirty_limit: DirtyLimit | None = None
         self.behaviour = parameters.behaviour
+        self.knobs, self.postcopy_costs = knobs, postcopy_costs or load_postcopy("generic")
+        self.destination: Destination | None = None
         self.done: simpy.Event = env.event()
         self.handover: Callable[[], Step] | None = None
         """Takes the stopped VM over once its state has been sent; None: the destination runs it."""
@@ -80,11 +89,13 @@ class Migration:
         ended = m.status == "completed"
         total = m.total_time_ms or self.now_ms - m.start_ns // NS_PER_MS
         before_stop = m.precopy_bytes if m.switching_over else ram.stream_bytes
+        after, there = ram.stream_bytes - before_stop, self.destination
         return Counters(
             m.status, total, m.setup_time_ms, m.downtime_ms, m.expected_downtime_ms, self.throttle.percent,
             self.transferred_bytes, 0 if ended else ram.remaining_bytes, self.vm.memory.n_bytes, ram.zero_pages,
             ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
-            before_stop, ram.stream_bytes - before_stop, multifd_bytes=ram.multifd_bytes,
+            before_stop, 0 if there else after, postcopy_bytes=after if there else 0,
+            postcopy_requests=there.requests if there else 0, multifd_bytes=ram.multifd_bytes,
             xbzrle=ram.xbzrle.counters if ram.xbzrle else None, **self._limit_times(),
         )  # fmt: skip
 
@@ -117,10 +128,14 @@ class Migration:
         self.sample()
         self.recorder.on_cut()
 
+    def work_ns(self) -> int:
+        """Work of the guest by now, at the source or, after a switch to post-copy, at the destination [ns]."""
+        return self.vm.work_ns() if self.destination is None else self.destination.work_ns()
+
     def sample(self) -> None:
         """Add the counters of this moment to the series."""
         m, ram = self.state, self.ram
-        work_ns = self.vm.work_ns()
+        work_ns = self.work_ns()
         self.recorder.sample(
             Sample(
                 self.env.now_ns - m.start_ns, m.status, m.dirty_sync_count, ram.remaining_bytes, self.transferred_bytes,

@@ -196,7 +196,7 @@ class MultifdRam(RamState):
     def _pages(self) -> Pages:
         vm, memory, guest = self._vm, self._vm.memory, self._vm.guest
         return Pages(
-            self.bmap, self._words, self._block_ends, self._block_id_bytes, memory.zero, memory.version, self.copied,
+            self.bmap, self.words, self._block_ends, self._block_id_bytes, memory.zero, memory.version, self.copied,
             self._tracker.clear_marks, vm.backing, guest.table, guest.clocks, vm.armed,
         )  # fmt: skip
 

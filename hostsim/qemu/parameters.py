@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.qemu.compression import Compression
 
 PAGES_A_FLUSH = 32
@@ -29,6 +30,11 @@ class Behaviour:
     multifd_sync_each_section: channels sync at the end of each ram_save_iterate, else once a scan of RAM
     (8.1, multifd-flush-after-each-section).
     multifd_spins: channels_ready counts syncs too, so the thread looks for a free channel in a loop (until 8.2, d2026ee117).
+    postcopy_first: a switch to post-copy is tested before completion (>= 10.1, migration_iteration_run).
+    postcopy_to_the_last: post-copy completes when nothing is pending (>= 10.1), else below the threshold without a limit.
+    has_postcopy_device: the status is "postcopy-device" until the destination has loaded the package (10.2).
+    urgent_thread: with postcopy-preempt the return-path thread sends requested pages (>= 8.0), else the migration thread.
+    blocktime_ns: blocktime is counted in nanoseconds, with latencies (>= 10.1), else by a clock of milliseconds.
     """
 
     estimate_first: bool
@@ -42,6 +48,11 @@ class Behaviour:
     multifd_counts_when_sent: bool = True
     multifd_sync_each_section: bool = False
     multifd_spins: bool = False
+    postcopy_first: bool = False
+    postcopy_to_the_last: bool = False
+    has_postcopy_device: bool = False
+    urgent_thread: bool = True
+    blocktime_ns: bool = False
 
 
 Version = Literal["7.2", "10.0", "10.2"]
@@ -49,13 +60,17 @@ ZeroPageDetection = Literal["none", "legacy", "multifd"]
 _7_2 = Behaviour(
     estimate_first=False, flush_pages=1, counts_all_bytes=False, dirty_sync_timer=False, at_threshold_completes=False,
     has_device_status=False, kick_ends_limit_sleep=True, zero_page_detection=False, multifd_counts_when_sent=False,
-    multifd_sync_each_section=True, multifd_spins=True,
+    multifd_sync_each_section=True, multifd_spins=True, urgent_thread=False,
 )  # fmt: skip
 _10_0 = Behaviour(
     estimate_first=True, flush_pages=PAGES_A_FLUSH, counts_all_bytes=True, dirty_sync_timer=True,
     at_threshold_completes=False, has_device_status=True,
 )  # fmt: skip
-BEHAVIOUR: dict[Version, Behaviour] = {"7.2": _7_2, "10.0": _10_0, "10.2": replace(_10_0, at_threshold_completes=True)}
+_10_2 = replace(
+    _10_0, at_threshold_completes=True, postcopy_first=True, postcopy_to_the_last=True, has_postcopy_device=True,
+    blocktime_ns=True,
+)  # fmt: skip
+BEHAVIOUR: dict[Version, Behaviour] = {"7.2": _7_2, "10.0": _10_0, "10.2": _10_2}
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,11 @@ class MigrationParameters:
 
     max_bandwidth, avail_switchover_bandwidth: bytes/s, 0: none. vcpu_dirty_limit: MiB/s. timeout_ns: 0: none.
     xbzrle_cache_size: bytes.
+    postcopy_after_rounds: migrate-start-postcopy once that many rounds are over (MIGRATION_PASS of the next); -1: never.
+    postcopy_after_ns: migrate-start-postcopy that long after the start; -1: never.
+    postcopy_link_fails_ns: the connection breaks that long after the switch; 0: never.
+    postcopy_recover_after_ns: migrate-recover that long after the break; 0: never.
+    host_page_bytes: page size of the destination's memory backend, which post-copy requests and places whole.
     """
 
     qemu: Version = "10.2"
@@ -91,6 +111,15 @@ class MigrationParameters:
     zero_copy_send: bool = False
     start_ns: int = 0
     timeout_ns: int = 0
+    postcopy_ram: bool = False
+    postcopy_preempt: bool = False
+    postcopy_blocktime: bool = False
+    max_postcopy_bandwidth: int = 0
+    postcopy_after_rounds: int = -1
+    postcopy_after_ns: int = -1
+    postcopy_link_fails_ns: int = 0
+    postcopy_recover_after_ns: int = 0
+    host_page_bytes: int = PAGE_BYTES
 
     @property
     def behaviour(self) -> Behaviour:

@@ -53,7 +53,7 @@ class SenderWork(NamedTuple):
 class RamState:
     """Bitmap and send state of one migration.
 
-    bmap: uint8[n_pages], 1: the page is to be sent.
+    bmap: uint8[n_pages], 1: the page is to be sent; words: its uint64 view.
     copied: uint32[n_pages], version of the page that the destination holds.
     send_state: int64[N_STATE] of hostsim.qemu.send.
     send_log: int64[log_capacity, 3], (t_ns, gfn, zero page?) of each send.
@@ -67,7 +67,7 @@ class RamState:
         """``log_capacity``: page sends to keep in ``send_log``, 0: none; ``looks_for_zeros``: zero-page-detection is on."""
         n_pages = vm.memory.n_pages
         padded = np.zeros(-(-n_pages // 8) * 8, np.uint8)
-        self.bmap, self._words = padded[:n_pages], padded.view(np.uint64)
+        self.bmap, self.words = padded[:n_pages], padded.view(np.uint64)
         self.copied = np.full(n_pages, send.NEVER_COPIED, np.uint32)
         self.send_state = np.zeros(send.N_STATE, np.int64)
         self.send_state[send.LAST_BLOCK] = -1
@@ -220,6 +220,10 @@ class RamState:
             yield from self._vm.read_back(int(state[send.CURSOR]))
         state[send.T_NS] = max(int(state[send.T_NS]), self._env.now_ns)
 
+    def flush(self) -> Generator[simpy.Event, Any, None]:
+        """Return when no page is with a channel any more; a single stream hands over each page as it is read."""
+        yield from ()
+
     def check_bitmap(self) -> None:
         """Check the bitmap against the versions of the pages.
 
@@ -329,7 +333,7 @@ class RamState:
     def _call(self, limits: SendLimits, journal: NDArray[np.int64]) -> int:
         memory, guest = self._vm.memory, self._vm.guest
         arguments = (
-            self.send_state, limits, self._costs, self.bmap, self._words, self._block_ends, self._block_id_bytes,
+            self.send_state, limits, self._costs, self.bmap, self.words, self._block_ends, self._block_id_bytes,
             self._zero, memory.version, self.copied, self._tracker.clear_marks, guest.table, guest.clocks,
             self._vm.armed, self.send_log, journal, self._vm.backing,
         )  # fmt: skip

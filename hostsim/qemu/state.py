@@ -17,6 +17,7 @@ class MigrationState:
     total_time_ms: int = 0
     downtime_ms: int = 0
     downtime_start_ns: int = 0
+    vm_stopped_ns: int = 0
     end_ns: int = 0
     # window (migration_update_counters)
     window_start_ms: int = 0
@@ -39,6 +40,10 @@ class MigrationState:
     dirty_pages_rate: int = 0
     dirty_rate_high_cnt: int = 0
     switching_over: bool = False
+    # post-copy: time without a connection, pages that were lost with it
+    in_postcopy: bool = False
+    paused_ns: int = 0
+    pages_lost: int = 0
     last_answer: Counters | None = None
 
 
@@ -67,3 +72,5 @@ class Counters:
     dirty_limit_ring_full_time: int | None = None
     multifd_bytes: int = 0
     xbzrle: XbzrleCounters | None = None
+    postcopy_bytes: int = 0
+    postcopy_requests: int = 0

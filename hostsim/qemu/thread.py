@@ -11,6 +11,7 @@ from hostsim.qemu.bitmap_sync import bitmap_sync
 from hostsim.qemu.cancel import time_out
 from hostsim.qemu.cpu_throttle import dirty_sync_timer
 from hostsim.qemu.migration import Migration, Step
+from hostsim.qemu.postcopy import steps as postcopy
 from hostsim.qemu.recorder import SERIES_PERIOD_NS
 from hostsim.qemu.switchover import completion, may_complete
 
@@ -32,6 +33,8 @@ def _run(migration: Migration) -> Step:
             yield from _iteration_run(migration)
         if migration.active:
             yield from _rate_limit(migration)
+    if migration.destination is not None:
+        yield from postcopy.run(migration)
 
 
 def _setup(migration: Migration) -> Step:
@@ -62,7 +65,7 @@ def _rate_limit(migration: Migration) -> Step:
 
 def _iteration_run(migration: Migration) -> Step:
     """migration_iteration_run: one test decides between sync, stop and another ram_save_iterate."""
-    ram, estimates = migration.ram, migration.behaviour.estimate_first
+    ram, estimates, to_postcopy = migration.ram, migration.behaviour.estimate_first, postcopy.is_asked(migration)
     if estimates:
         _trace_pending(migration, "migrate_pending_estimate")
     if ram.remaining_bytes < migration.state.threshold_bytes:
@@ -73,7 +76,11 @@ def _iteration_run(migration: Migration) -> Step:
             _trace_pending(migration, "migrate_pending_exact")
     if not estimates:
         _trace_pending(migration, "migrate_pending")
-    if may_complete(migration, ram.remaining_bytes):
+    is_low = may_complete(migration, ram.remaining_bytes)
+    if to_postcopy and (migration.behaviour.postcopy_first or not is_low):
+        yield from postcopy.switch(migration)
+        return
+    if is_low:
         yield from completion(migration)
         return
     rate_limit_bytes, flush_pages = migration.parameters.rate_limit_bytes, migration.behaviour.flush_pages
@@ -97,6 +104,6 @@ def _dirty_sync_timer(migration: Migration) -> Step:
 
 
 def _sampler(migration: Migration) -> Step:
-    while migration.active:
+    while migration.active or (migration.state.in_postcopy and not migration.done.triggered):
         migration.sample()
         yield migration.env.timeout(SERIES_PERIOD_NS)

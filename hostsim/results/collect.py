@@ -16,6 +16,7 @@ from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.state import Counters
 from hostsim.results.checkpoints import checkpoints_result
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
+from hostsim.results.postcopy import blocktime_fields, postcopy_facts
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.rounds import ROUNDS, XBZRLE_ROUNDS, rounds_of
 from hostsim.results.sender import sender_of
@@ -34,9 +35,9 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
     moments = moments_of(migration, len(machine.vm.guest.clocks))
     return MigrationResult(
         status=status,
-        query=_query(counters, status, migration.parameters.qemu),
+        query=_query(counters, status, migration.parameters.qemu, blocktime_fields(migration)),
         total_time_ms=counters.total_time_ms,
-        downtime_ms=state.downtime_ms if ended else None,
+        downtime_ms=state.downtime_ms if ended or state.in_postcopy else None,
         setup_time_ms=state.setup_time_ms,
         rounds=_rounds(migration, machine.env.now_ns, kvm),
         series=Table.read("series", SERIES if kvm is None else (*SERIES, *KVM_SERIES), moments),
@@ -51,7 +52,7 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
 def _status(machine: Machine, status: str) -> Status:
     if machine.checkpoints is not None and machine.checkpoints.began_ns:
         return "protected" if machine.checkpoints.failover is None else "failed over"
-    return cast("Status", status) if status in ("completed", "cancelled") else "active"
+    return cast("Status", status) if status in ("completed", "cancelled", "postcopy-paused") else "active"
 
 
 def _kvm(machine: Machine, migration: Migration) -> KvmCosts | None:
@@ -61,9 +62,9 @@ def _kvm(machine: Machine, migration: Migration) -> KvmCosts | None:
     return kvm_costs(tallies, last, len(set(machine.vm.guest.clock_vcpu.tolist())), machine.vm.index_figures())
 
 
-def _query(counters: Counters, status: str, qemu: str) -> dict[str, Any]:
+def _query(counters: Counters, status: str, qemu: str, blocktime: dict[str, Any] | None) -> dict[str, Any]:
     fields = {name: getattr(counters, name) for name in Counters.__dataclass_fields__}
-    qmp = QmpCounters(**{**fields, "qemu": qemu})
+    qmp = QmpCounters(**{**fields, "qemu": qemu, "blocktime": blocktime})
     return query_at_cancel(qmp) if status == "cancelled" else query_migrate(qmp)
 
 
@@ -105,6 +106,7 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "filled_pages": filled,
         "first_pass_s": (syncs[1].t_ns - syncs[0].t_ns) / NS_PER_S if len(syncs) > 1 else None,
         **({"multifd_channels": p.multifd_channels, "multifd_compression": p.multifd_compression} if p.multifd else {}),
+        **postcopy_facts(migration),
     }
 
 

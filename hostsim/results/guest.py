@@ -51,6 +51,6 @@ GUEST: Columns[Work] = (
 def guest_table(machine: Machine) -> Table:
     """Work of each vCPU for each workload."""
     guest, now_ns = machine.vm.guest, machine.env.now_ns
-    each = zip(guest.clocks, guest.clock_vcpu, guest.clock_workload, strict=True)
+    each = zip(machine.work_clocks, guest.clock_vcpu, guest.clock_workload, strict=True)
     work = [Work(guest.workloads[w], int(vcpu), int(work_at(clock, now_ns))) for clock, vcpu, w in each]
     return Table.read("guest", GUEST, work)

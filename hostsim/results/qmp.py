@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ WITHOUT_FIGURES = frozenset({"setup", "cancelled", "failed", "wait-unplug"})
 @dataclass(frozen=True)
 class QmpCounters:
     """The fields of an answer; names are QEMU's, ``mbps`` is in 10^6 bit/s.
+
+    blocktime: with capability postcopy-blocktime the fields that the destination's answer has, by QMP's names.
 
     Bytes: transferred, remaining, total, page_size and names that end in ``_bytes``; pages: duplicate (zero pages), normal;
     pages a second: dirty_pages_rate, pages_per_second; percent: cpu_throttle_percentage.
@@ -48,20 +51,23 @@ class QmpCounters:
     dirty_limit_throttle_time_per_round: int | None = None
     dirty_limit_ring_full_time: int | None = None
     xbzrle: XbzrleCounters | None = None
+    blocktime: Mapping[str, Any] | None = None
 
 
 def query_migrate(counters: QmpCounters) -> dict[str, Any]:
     """The answer in the state ``counters.status``: exactly the fields that this QEMU gives in it.
 
-    downtime once completed, expected-downtime before, never both; cpu-throttle-percentage only above 0;
-    remaining and dirty-pages-rate 0 on completion (migration/migration.c::populate_time_info, populate_ram_info).
+    downtime once completed (10.x: and in post-copy, migrate_show_downtime), expected-downtime before, never both;
+    cpu-throttle-percentage only above 0;
+    remaining and dirty-pages-rate 0 on completion (migration/migration.c::populate_time_info,
+    populate_ram_info).
     """
     if counters.status == "none":
         return {}
     answer: dict[str, Any] = {"status": counters.status}
     if counters.status not in WITHOUT_FIGURES:
         answer |= _times(counters) | {"ram": _ram(counters)} | _xbzrle(counters.xbzrle) | _throttle(counters)
-        answer |= _limit(counters)
+        answer |= _limit(counters) | dict(counters.blocktime or {})
     if counters.status == "failed" and counters.error_desc:
         answer["error-desc"] = counters.error_desc
     return answer
@@ -74,7 +80,8 @@ def query_at_cancel(counters: QmpCounters) -> dict[str, Any]:
 
 def _times(counters: QmpCounters) -> dict[str, int]:
     times = {"total-time": counters.total_time_ms, "setup-time": counters.setup_time_ms}
-    if counters.status == "completed":
+    shows_downtime = counters.status.startswith("postcopy-") and counters.qemu != "7.2"
+    if counters.status == "completed" or shows_downtime:
         return times | {"downtime": counters.downtime_ms}
     return times | {"expected-downtime": counters.expected_downtime_ms}
 

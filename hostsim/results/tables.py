@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
 
 Array = NDArray[Any]
-Status = Literal["completed", "cancelled", "active", "protected", "failed over"]
+Status = Literal["completed", "cancelled", "active", "protected", "failed over", "postcopy-paused"]
 CONVERGED = frozenset({"completed", "protected", "failed over"})
 """The guest runs at the destination, or a replica there follows it, or a replica followed it until the source failed."""
 FORMAT = "hostsim-run/1"
@@ -99,7 +99,8 @@ class CheckpointsResult:
 class MigrationResult:
     """One migration. ``query``: its last query-migrate answer; ``facts``: figures the verdict reads.
 
-    status "active": the run's cap on simulated time came first. Times are None where QEMU reports none. kvm: None where
+    status "active": the run's cap on simulated time came first; "postcopy-paused": the connection broke after a switch to
+    post-copy and was not repaired. Times are None where QEMU reports none. kvm: None where
     KVM did not find the dirty pages; else ``rounds`` has KVM_ROUNDS and ``series`` KVM_SERIES, too.
     """
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.memory import RamBlock, lay_out
 from hostsim.core.rng import stream_key
+from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.kvm.spec import MmuSpec
@@ -38,6 +39,7 @@ def build(scenario: Scenario) -> MachineSpec:
         link=scenario.link.spec(),
         migration=scenario.migration.parameters() if scenario.migration else None,
         checkpoints=scenario.checkpoints.spec() if scenario.checkpoints else None,
+        postcopy=load_postcopy(scenario.host.machine),
         mmu=MmuSpec() if vm.mmu is None else vm.mmu.spec(scenario.costs()),
         limit_pages=_limit_pages(vm),
         neighbours=tuple(_neighbour(scenario, i, one) for i, one in enumerate(scenario.neighbour)),

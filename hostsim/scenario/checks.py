@@ -20,6 +20,7 @@ from hostsim.scenario.host_schema import Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings
 from hostsim.scenario.memory_checks import memory_findings
 from hostsim.scenario.multifd_checks import multifd_findings
+from hostsim.scenario.postcopy_checks import postcopy_findings
 from hostsim.scenario.workload_checks import workload_findings
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ def _migration(migration: Migration, duration_ns: int) -> Iterator[Finding]:
     if migration.x_vcpu_dirty_limit_period % NS_PER_MS:
         key, got = "migration.x_vcpu_dirty_limit_period", format_duration(migration.x_vcpu_dirty_limit_period)
         yield Finding(key, got, "whole milliseconds", 'x_vcpu_dirty_limit_period = "500ms"')
+    yield from postcopy_findings(migration)
     if migration.cpu_throttle_initial > migration.max_cpu_throttle:
         wanted = f"at most max_cpu_throttle ({migration.max_cpu_throttle})"
         got, key = str(migration.cpu_throttle_initial), "migration.cpu_throttle_initial"

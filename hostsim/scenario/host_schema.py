@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
+from hostsim.core.units import parse_bytes
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
 from hostsim.qemu.compression import IN_HARDWARE, Compression
 from hostsim.qemu.link import MTU, RECEIVE_WINDOW, LinkSpec
@@ -27,6 +28,8 @@ RECEIVE_WINDOW_MIN = 2304
 CONSTANT_MAX = NS_PER_S * 60
 XBZRLE_CACHE_MAX = 1 << 42
 QEMU_DEFAULTS = MigrationParameters()
+OWN_UNITS = frozenset({"postcopy_after_rounds"})
+"""Keys that are read in another way than the parameter of that name."""
 
 
 def _as_written(value: object) -> object:
@@ -128,6 +131,32 @@ class Migration(Section):
         default=QEMU_DEFAULTS.zero_copy_send,
         description="capability zero-copy-send: the network card reads the pages in place; with multifd, uncompressed",
     )
+    postcopy_ram: Flag = Field(default=QEMU_DEFAULTS.postcopy_ram, description="capability postcopy-ram")
+    postcopy_preempt: Flag = Field(
+        default=QEMU_DEFAULTS.postcopy_preempt,
+        description="capability postcopy-preempt: requested pages on a channel of their own",
+    )
+    postcopy_blocktime: Flag = Field(
+        default=QEMU_DEFAULTS.postcopy_blocktime, description="capability postcopy-blocktime of the destination"
+    )
+    max_postcopy_bandwidth: Bandwidth = Field(
+        default=QEMU_DEFAULTS.max_postcopy_bandwidth, description="max-postcopy-bandwidth, of the background stream"
+    )
+    postcopy_after_rounds: Count | None = Field(
+        default=None, ge=0, description="migrate-start-postcopy once that many rounds are over (MIGRATION_PASS of the next)"
+    )
+    postcopy_after: Duration | None = Field(
+        default=None, description="migrate-start-postcopy that long after the start", examples=["10s"]
+    )
+    postcopy_link_fails: DurationOrNever = Field(
+        default=0, description="the connection breaks that long after the switch, or never"
+    )
+    postcopy_recover_after: DurationOrNever = Field(
+        default=0, description="migrate-recover that long after the break; never: the VM is lost"
+    )
+    host_page: Literal["4KiB", "2MiB"] = Field(
+        default="4KiB", description="page of the destination's memory backend, which post-copy requests and places whole"
+    )
     timeout: DurationOrNever = Field(
         default=0, description="migrate-cancel that long after the start, or never; default by profile and memory"
     )
@@ -143,10 +172,18 @@ class Migration(Section):
     def parameters(self) -> MigrationParameters:
         """QEMU's parameters; a key whose name is QEMU's is passed on unchanged."""
         keys = type(self).model_fields
-        same = {field.name: getattr(self, field.name) for field in fields(MigrationParameters) if field.name in keys}
+        same = {
+            field.name: getattr(self, field.name)
+            for field in fields(MigrationParameters)
+            if field.name in keys and field.name not in OWN_UNITS
+        }
         return MigrationParameters(
             **same, max_bandwidth=self.bandwidth, downtime_limit_ms=self.downtime_limit // NS_PER_MS, start_ns=self.start,
             timeout_ns=self.timeout, x_vcpu_dirty_limit_period_ms=self.x_vcpu_dirty_limit_period // NS_PER_MS,
+            host_page_bytes=parse_bytes(self.host_page),
+            postcopy_link_fails_ns=self.postcopy_link_fails, postcopy_recover_after_ns=self.postcopy_recover_after,
+            postcopy_after_ns=-1 if self.postcopy_after is None else self.postcopy_after,
+            postcopy_after_rounds=-1 if self.postcopy_after_rounds is None else self.postcopy_after_rounds,
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 MODELLED = (
     "pre-copy with limits of bandwidth and downtime, auto-converge, dirty-limit, XBZRLE, avail-switchover-bandwidth, "
-    "return-path, multifd with zlib, zstd and zero-copy-send, zero-page-detection"
+    "return-path, multifd with zlib, zstd and zero-copy-send, zero-page-detection, post-copy with preempt and blocktime"
 )
 
 
@@ -31,12 +31,6 @@ class Mechanism:
 
 
 UNMODELLED = (
-    Mechanism(
-        "post-copy", "the guest runs at the destination and fetches the pages that it misses",
-        ("postcopy-ram", "postcopy-preempt", "postcopy-blocktime", "max-postcopy-bandwidth"),
-        ("postcopy", "allow-post-copy", "live-migration-permit-post-copy", "postcopy-bandwidth", "start-postcopy"),
-        "a verdict tells for how long the guest would need both hosts",
-    ),
     Mechanism(
         "compression by threads", "threads of one stream compress pages (removed in QEMU 9.1)",
         ("compress", "compress-level", "compress-threads", "decompress-threads", "compress-wait-thread"),
@@ -89,7 +83,9 @@ UNMODELLED = (
 )  # fmt: skip
 MODELLED_AS = {
     "compressed": "xbzrle", "xbzrle": "xbzrle", "comp-xbzrle-cache": "xbzrle_cache_size",
-    "set-vcpu-dirty-limit": "dirty_limit",
+    "set-vcpu-dirty-limit": "dirty_limit", "postcopy": "postcopy_ram", "allow-post-copy": "postcopy_ram",
+    "live-migration-permit-post-copy": "postcopy_ram", "postcopy-bandwidth": "max_postcopy_bandwidth",
+    "start-postcopy": "postcopy_after_rounds",
     "x-multifd": "multifd", "parallel": "multifd", "parallel-connections": "multifd_channels",
     "channels": "multifd_channels", "zero-copy": "zero_copy_send", "zerocopy": "zero_copy_send",
     "comp-zlib-level": "multifd_zlib_level", "comp-zstd-level": "multifd_zstd_level", "zlib": "multifd_compression",

@@ -18,6 +18,7 @@ from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.validation.kvm_limit import limit_rows
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE, case_rows, kvm_cases
+from hostsim.validation.kvm_postcopy import postcopy_rows
 from hostsim.validation.kvm_swap import swap_rows
 from hostsim.validation.rows import Row, absolute, relative, selected
 
@@ -51,6 +52,7 @@ def rows(
         name_of(config["config"]): partial(config_rows, config["config"], config["phases"]) for config in configs
     }
     work |= {case.id: partial(case_rows, case) for case in kvm_cases()} | {"dirty-limit": limit_rows, "swap-in": swap_rows}
+    work["log_randflat_postcopy"] = postcopy_rows
     found: list[Row] = []
     for i, (name, make) in enumerate(work.items()):
         found.extend(make())

@@ -10,9 +10,11 @@ from hostsim.validation.published_curve import curve_rows, fitted_guest_rows
 from hostsim.validation.published_far_memory import far_memory_rows
 from hostsim.validation.published_field import never_completes_rows, run_fraction_rows, wire_byte_rows
 from hostsim.validation.published_index import index_rows
+from hostsim.validation.published_postgres import postgres_rows
 from hostsim.validation.published_replacement import hit_ratio_rows
 from hostsim.validation.published_run import run_rows
 from hostsim.validation.published_swap import swap_rows
+from hostsim.validation.published_userfault import userfault_rows
 from hostsim.validation.published_zstd import zstd_rows
 from hostsim.validation.rows import Row, selected
 
@@ -47,3 +49,5 @@ def _migration_rows() -> Iterator[Row]:
     yield from run_fraction_rows()
     yield from run_rows()
     yield from zstd_rows()
+    yield from userfault_rows()
+    yield from postgres_rows()

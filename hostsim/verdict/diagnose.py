@@ -15,6 +15,7 @@ from hostsim.verdict.floor import floor_pages
 from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_under, time_left_s
 from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
+from hostsim.verdict.postcopy import lost_in_postcopy
 from hostsim.verdict.remedies import more_time, post_copy, remedies_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 from hostsim.verdict.xbzrle import blocked_by_xbzrle
@@ -35,6 +36,7 @@ def diagnose(evidence: Evidence) -> Verdict:
     for judge in (
         protected,
         failed,
+        lost_in_postcopy,
         completed,
         _no_evidence,
         blocked_by_xbzrle,

@@ -9,6 +9,7 @@ from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.findings import found_numbers, sent_words
 from hostsim.verdict.forecast import MARGIN, Forecast, bandwidth_needed_bytes_per_s, forecast, limit_needed_s
 from hostsim.verdict.model import Confidence, Remedy, Verdict
+from hostsim.verdict.postcopy import phase_lines
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
 IDENTIFIED = 2.0
@@ -78,6 +79,7 @@ def _by_postcopy(evidence: Evidence) -> Verdict:
             (
                 f"Exposed: for {seconds} the guest needed both hosts and the link{_waited_words(evidence)}."
             ),
+            *phase_lines(evidence),
             "Pre-copy was given up early, so this says nothing of whether pre-copy would have converged.",
         ),
         confidence=Confidence("high", "the migration completed"),

@@ -187,6 +187,8 @@ class Evidence:
     """A row a vCPU by the names of ``vcpu_dirty_limit`` in run.json; () without limits."""
     checkpoints: Mapping[str, Any] | None = None
     """Figures of continuous checkpoints by the names of run.json, and the rate of outputs; None without checkpoints."""
+    postcopy: Mapping[str, Any] | None = None
+    """Figures of the phase of a run (hostsim.results.postcopy); None from a log."""
     logging: LoggingCost | None = None
     """The cost of KVM's dirty logging; None if it was not counted."""
     profile: str = "qemu"

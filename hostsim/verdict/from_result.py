@@ -13,6 +13,7 @@ from hostsim.core.units import parse_rate
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import Channels, Evidence, Round, XbzrleCost
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
+from hostsim.verdict.postcopy import exposed_s
 from hostsim.verdict.window import Stream
 from hostsim.verdict.xbzrle_tail import tail_of_rounds
 
@@ -63,6 +64,9 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         xbzrle=tail_of_rounds(migration.rounds.columns),
         xbzrle_cost=_xbzrle_cost(migration),
         logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
+        postcopy_s=exposed_s(facts),
+        postcopy_requests=float((facts.get("postcopy") or {}).get("requests", 0)),
+        postcopy=facts.get("postcopy"),
         profile=str(facts.get("profile") or "qemu"),
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
         warnings=result.warnings,

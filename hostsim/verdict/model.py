@@ -8,6 +8,7 @@ from typing import Any, Literal
 Outcome = Literal[
     "completed",
     "completed by post-copy",
+    "lost in post-copy",
     "not converging",
     "would converge",
     "undecided",

@@ -148,7 +148,7 @@ def post_copy(evidence: Evidence, pages: float, word: str = "about") -> Remedy:
         f"post-copy always ends; for {word} {seconds_words(exposed_s)} the guest needs both hosts and the link, "
         "and is lost if one of them fails"
     )
-    text += "; computed, post-copy is not modelled yet" if evidence.source == "run" else ""
+    text += "; computed, not run" if evidence.source == "run" else ""
     return Remedy("post_copy", text, exposed_s, "s", command_for(evidence.profile, "post_copy"))
 
 

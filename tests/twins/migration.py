@@ -10,6 +10,7 @@ import simpy
 from hostsim.machine.machine import MachineSpec
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.multifd import TwinMultifd
+from tests.twins.postcopy import TwinPhase
 from tests.twins.ram import TwinRam
 from tests.twins.throttle import TwinThrottle
 
@@ -24,6 +25,7 @@ class TwinMigration:
         self.env, self.p, self.sheet = env, spec.migration, spec.sheet
         self.memory, self.vcpus, self.works = memory, vcpus, works
         self.ram = (TwinMultifd if self.p.multifd else TwinRam)(env, memory, spec)
+        self.spec, self.phase, self.other_channel_bytes = spec, None, 0
         self.throttle = TwinThrottle(env, vcpus, spec.sheet)
         self.old = self.p.qemu == "7.2"
         self.done = env.event()
@@ -52,7 +54,7 @@ class TwinMigration:
 
     @property
     def all_bytes(self) -> int:
-        return self.ram.ram_bytes + self.ram.other_bytes
+        return self.ram.ram_bytes + self.ram.other_bytes + self.other_channel_bytes
 
     @property
     def transferred(self) -> int:
@@ -83,11 +85,13 @@ class TwinMigration:
             "dirty_sync_count": self.syncs,
             "pages_per_second": int(self.pages_per_s),
             "precopy_bytes": before_stop,
-            "downtime_bytes": self.ram.main_bytes - before_stop,
             "multifd_bytes": self.ram.channel_bytes(),
             "xbzrle": self.ram.xbzrle.answer() if self.ram.xbzrle else None,
             "dirty_limit_throttle_time_per_round": None,
             "dirty_limit_ring_full_time": None,
+            "downtime_bytes": 0 if self.phase else self.ram.main_bytes - before_stop,
+            "postcopy_bytes": self.ram.main_bytes - before_stop if self.phase else 0,
+            "postcopy_requests": self.phase.requests if self.phase else 0,
         }
 
     def _thread(self) -> Step:
@@ -119,13 +123,19 @@ class TwinMigration:
         self._become("active")
 
     def _iterate(self) -> Step:
+        p, now = self.p, self.env.now
+        by_time = p.postcopy_after_ns >= 0 and now >= self.start_ns + p.postcopy_after_ns
+        by_rounds = p.postcopy_after_rounds >= 0 and self.syncs > p.postcopy_after_rounds
         if self.ram.remaining_bytes < self.threshold_bytes:
             yield from self._sync()
             if not self.active:
                 return
         remaining = self.ram.remaining_bytes
         is_low = remaining == 0 or remaining < self.threshold_bytes
-        if is_low or (remaining == self.threshold_bytes and self.p.qemu == "10.2"):
+        is_low = is_low or (remaining == self.threshold_bytes and self.p.qemu == "10.2")
+        if p.postcopy_ram and (by_time or by_rounds) and (self.p.qemu == "10.2" or not is_low):
+            yield from self._switch()
+        elif is_low:
             yield from self._stop_and_copy()
         else:
             yield from self.ram.save(self.p.max_bandwidth // 10, True, lambda: self.active)
@@ -155,6 +165,49 @@ class TwinMigration:
         self.mbps = self.all_bytes * 8 / max(1, self.total_ms - self.setup_ms) / 1000
         self._end("completed")
 
+    def _switch(self) -> Step:
+        """Post-copy: the phase runs beside this clock, which then goes on to its end."""
+        self.stopped_ns, self.before_stop_bytes, self.stopping = self.env.now, self.ram.stream.ram_bytes, True
+        self.marks.append((self.env.now, "postcopy_start", self.ram.remaining_bytes))
+        if self.old:
+            self._become("postcopy-active")
+        self.throttle.vm_stopped = True
+        yield self.env.all_of([vcpu.pause() for vcpu in self.vcpus])
+        yield self.env.timeout(self.sheet.vm_stop_ns)
+        self.marks.append((self.env.now, "postcopy_vm_stop", 0))
+        if not self.old:
+            self._become("device")
+        yield from self._sync()
+        step = self.p.host_page_bytes // 4096
+        whole = {gfn // step for gfn in self.ram.bitmap}
+        self.ram.bitmap |= {gfn for gfn in range(len(self.memory.content)) if gfn // step in whole}
+        yield self.env.timeout(self.sheet.switchover_ns)
+        ranges = sum(gfn - 1 not in self.ram.bitmap for gfn in self.ram.bitmap)
+        names = max(len(block.idstr) for block in self.memory.blocks)
+        self.ram.write_other(0, 16 * ranges + -(-ranges // 12) * (8 + names) + self.sheet.device_state_bytes)
+        yield self.env.timeout(max(0, self.ram.t_ns - self.env.now))
+        self.downtime_ms = self.now_ms - self.stopped_ns // MS
+        arrived_ns = max(self.env.now, self.ram.socket.drained_ns()) + self.ram.socket.latency_ns
+        self.phase = TwinPhase(self.spec, self, arrived_ns, arrived_ns + self.spec.postcopy.device_load_ns)
+        self.phase.free_ps = self.ram.socket.drained_ps_exactly()
+        if not self.old:
+            self._become("postcopy-device" if self.p.qemu == "10.2" else "postcopy-active")
+        status = self.phase.run()
+        self.marks += self.phase.marks
+        yield self.env.timeout(self.phase.now - self.env.now)
+        if status == "completed":
+            assert not self.ram.stale()
+            self.total_ms = self.now_ms - self.start_ns // MS
+            self.mbps = self.all_bytes * 8 / max(1, self.total_ms - self.setup_ms) / 1000
+        self._end(status)
+
+    def window_at(self, now_ns: int) -> None:
+        """As ``_window``, at a time that this clock has not reached."""
+        self._window(now_ns // MS, now_ns)
+
+    def open_window_at(self, now_ns: int) -> None:
+        self._open_window(now_ns // MS)
+
     def _end(self, status: str) -> None:
         self._sample()
         self.throttle.percent = 0
@@ -166,13 +219,15 @@ class TwinMigration:
         self.status = status
         self.marks.append((self.env.now, f"migrate_set_state {status}", 0))
 
-    def _open_window(self) -> None:
-        self.window_start_ms, self.window_bytes, self.window_pages = self.now_ms, self.all_bytes, self.pages_sent
+    def _open_window(self, now_ms: int | None = None) -> None:
+        self.window_start_ms = self.now_ms if now_ms is None else now_ms
+        self.window_bytes, self.window_pages = self.all_bytes, self.pages_sent
         self.ram.reset_window()
 
-    def _window(self) -> None:
+    def _window(self, now_ms: int | None = None, now_ns: int | None = None) -> None:
         """Once 100 ms are over: bandwidth and threshold of this window, and a new window."""
-        spent_ms = self.now_ms - self.window_start_ms
+        now_ms = self.now_ms if now_ms is None else now_ms
+        spent_ms = now_ms - self.window_start_ms
         if spent_ms < 100:
             return
         sent = self.all_bytes - self.window_bytes
@@ -184,8 +239,8 @@ class TwinMigration:
         self.pages_per_s = (self.pages_sent - self.window_pages) / (spent_ms / 1000)
         if self.dirty_rate and sent > 10000 and switchover:
             self.expected_ms = int(self.remaining_at_sync / switchover)
-        self.windows.append((self.env.now, self.bytes_per_ms, self.threshold_bytes))
-        self._open_window()
+        self.windows.append((now_ns or self.env.now, self.bytes_per_ms, self.threshold_bytes))
+        self._open_window(now_ms)
 
     def _sync(self) -> Step:
         t_ns = self.env.now

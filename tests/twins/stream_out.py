@@ -27,6 +27,9 @@ class TwinSocket:
         room_ps = self.drained_ps - self.buffer_bytes * PS_PER_S // self.bytes_per_s
         return max(t_ns, -(-room_ps // 1000))
 
+    def drained_ps_exactly(self) -> int:
+        return self.drained_ps if self.connection is None else self.connection.left_ps()
+
     def drained_ns(self) -> int:
         if self.connection is not None:
             return self.connection.all_left_ns()

@@ -60,6 +60,10 @@ class TwinTcp:
             returns_ns = max(t_ns, -(-self.tick * self.tick_length // 1000))
         return returns_ns
 
+    def left_ps(self) -> int:
+        self.all_left_ns()
+        return self.link_free
+
     def all_left_ns(self) -> int:
         """When the last byte that was written has left; nothing is written after this question."""
         while self.waiting:

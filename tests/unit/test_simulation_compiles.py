@@ -31,6 +31,7 @@ def scenario(tracking: str, **more: object) -> Scenario:
     ("tracking", "more", "kinds"),
     [
         ("tcg", {}, ("migration",)),
+        ("tcg", {"migration": {"postcopy_ram": True}}, ("migration", "postcopy")),
         ("clear-dirty-log", {}, ("migration", "kvm")),
         ("clear-dirty-log", {"ageing": {}}, ("migration", "kvm", "ageing")),
         ("get-dirty-log", {"host": {"memory": {"size": "12MiB", "swap": "nvme"}}}, ("migration", "kvm", "memory")),

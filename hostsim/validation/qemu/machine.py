@@ -9,6 +9,7 @@ from typing import Any
 
 from hostsim.core.memory import RamBlock, lay_out
 from hostsim.costs.host_sheet import load_sheet
+from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import MachineSpec
@@ -44,6 +45,7 @@ def spec_of(case: Case, repeat: Mapping[str, Any]) -> MachineSpec:
         duration_ns=(int(inputs["cancel_after_s"]) + 10) * 1_000_000_000,
         link=LinkSpec(int(inputs["link_relay_Bps"] or 0), 0, SOCKET_BUFFER_BYTES),
         migration=_migration(inputs),
+        postcopy=load_postcopy(SHEET),
     )
 
 
@@ -128,5 +130,10 @@ def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
         zero_page_detection=_zero_page_detection(inputs),
         xbzrle="xbzrle" in inputs["capabilities"],
         xbzrle_cache_size=int(inputs.get("xbzrle_cache_size") or MigrationParameters.xbzrle_cache_size),
+        postcopy_ram="postcopy-ram" in inputs["capabilities"],
+        postcopy_preempt="postcopy-preempt" in inputs["capabilities"],
+        postcopy_blocktime="postcopy-ram" in inputs["capabilities"],
+        max_postcopy_bandwidth=int(inputs.get("max_postcopy_bandwidth_Bps") or 0),
+        postcopy_after_rounds=int(inputs.get("postcopy_after_syncs") or -1),
         timeout_ns=int(inputs["cancel_after_s"]) * 1_000_000_000,
     )

@@ -1,0 +1,49 @@
+"""Costs of post-copy at the destination and on the return path, one sheet a machine (hostsim/data/postcopy)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+
+
+@dataclass(frozen=True)
+class PostcopyCosts:
+    """Constants of one machine; sources in hostsim/data/postcopy/<name>.toml.
+
+    place_page_ns: the destination reads a page from the stream and places it (UFFDIO_COPY).
+    place_zero_ns: the same for a zero page (UFFDIO_ZEROPAGE).
+    fault_ns: from a vCPU's touch of a missing page until the fault thread has read the message; one fault at a time.
+    request_ns: from there until the source has queued the request, without the link.
+    wake_ns: from the place of a page until the vCPU that waits for it runs.
+    busy_wake_ns: more of it while the sender and the loader of the pages are at work: a host without a core for each thread.
+    device_load_ns: from the package on the wire until the guest runs at the destination.
+    recover_ns: work of both sides in a recovery, without the link: connect, exchange of bitmaps.
+    """
+
+    place_page_ns: int
+    place_zero_ns: int
+    fault_ns: int
+    request_ns: int
+    wake_ns: int
+    busy_wake_ns: int
+    device_load_ns: int
+    recover_ns: int
+
+
+@cache
+def postcopy_entries(name: str) -> Mapping[str, Mapping[str, object]]:
+    """Every constant of sheet ``name`` as {constant: {value, source}}; a machine without a sheet has the generic one."""
+    folder = files("hostsim") / "data" / "postcopy"
+    entry = folder / f"{name}.toml"
+    text = (entry if entry.is_file() else folder / "generic.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def load_postcopy(name: str, overrides: Mapping[str, int] | None = None) -> PostcopyCosts:
+    """The sheet ``name`` with some constants replaced."""
+    entries = postcopy_entries(name)
+    values = {field.name: int(str(entries[field.name]["value"])) for field in fields(PostcopyCosts)}
+    return PostcopyCosts(**{**values, **(overrides or {})})

@@ -1,0 +1,267 @@
+"""The destination in post-copy: the guest runs there, misses pages, and waits for those that it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from hostsim.core.clock import Clock
+from hostsim.core.errors import InvariantError
+from hostsim.core.knobs import Knobs
+from hostsim.core.latencies import make_counters
+from hostsim.core.latency import Latencies
+from hostsim.core.rng import NEVER
+from hostsim.guest.clocks import class_work
+from hostsim.guest.first_touch import FirstTouches
+from hostsim.guest.pacing import work_at
+from hostsim.guest.vm import VmBase
+from hostsim.qemu import send
+from hostsim.qemu.postcopy import state as at
+from hostsim.qemu.postcopy.loop import run_phase
+from hostsim.qemu.postcopy.state import Phase, Rules
+from hostsim.qemu.ram import RamState
+
+RING = 1 << 12
+AHEAD_MAX_NS = 1 << 42
+"""Longest look ahead of a call: work clocks are computed in 64 bits."""
+BUCKETS = 24
+"""migration/postcopy-ram.c BLOCKTIME_LATENCY_BUCKET_N (>= 10.1)."""
+
+
+class LinkBrokenError(Exception):
+    """The connection has broken; the phase pauses."""
+
+
+@dataclass(frozen=True)
+class Blocktime:
+    """The time for which vCPUs waited for pages, as the destination's query-migrate tells it.
+
+    total_ms: all vCPUs were blocked; vcpu_ms: of each vCPU.
+    latency_ns: mean from the fault thread's message until the page was placed; vcpu_latency_ns: of each vCPU's faults;
+    dist: faults by powers of two of microseconds.
+    """
+
+    total_ms: int
+    vcpu_ms: tuple[int, ...]
+    latency_ns: int
+    vcpu_latency_ns: tuple[int, ...]
+    dist: tuple[int, ...]
+
+
+class Destination:
+    """The phase of post-copy: arrays of the loop, and the way in which they follow the host's clock.
+
+    phase: arrays.
+    rules: constants; the rate limit is changed at completion.
+    run_ns: the time at which the guest runs at the destination.
+    n_missing: pages that were missing at the switch.
+    broken_ns: the time at which the connection breaks, NEVER: it does not.
+    """
+
+    def __init__(
+        self, env: Clock, vm: VmBase, ram: RamState, rules: Rules, knobs: Knobs, n_vcpus: int, arrived_ns: int, run_ns: int
+    ) -> None:
+        """``arrived_ns``: the package is at the destination, which loads pages from then on."""
+        self.rules, self.run_ns, self.broken_ns = rules, run_ns, NEVER
+        self._env, self._vm, self._knobs = env, vm, knobs
+        self._table = vm.guest.table
+        missing = ram.bmap.copy()
+        self.n_missing = int(missing.sum())
+        clocks = vm.guest.clocks.copy()
+        self._work = [int(class_work(self._table.ints, clocks, c, env.now_ns)) for c in range(len(self._table.ints))]
+        self._classes = [FirstTouches(self._table, c, missing, work) for c, work in enumerate(self._work)]
+        self._batches = [(np.zeros(0, np.int64), np.zeros(0, np.int64))] * len(self._classes)
+        self.phase = _arrays(vm, ram, missing, clocks, n_vcpus, rules)
+        p = self.phase.p
+        p[at.NOW_NS], p[at.LOAD_FREE_NS], p[at.URGENT_FREE_NS] = env.now_ns, arrived_ns, arrived_ns
+        p[at.URGENT_BLOCK] = -1
+        self.phase.vcpus[:, at.WAKE_NS] = run_ns
+
+    # -- figures
+
+    @property
+    def requests(self) -> int:
+        """Requests that have reached the source (``postcopy-requests``)."""
+        return int(self.phase.p[at.REQUESTS])
+
+    @property
+    def faults(self) -> int:
+        """Touches of missing pages so far."""
+        return int(self.phase.p[at.FAULTS])
+
+    @property
+    def has_request(self) -> bool:
+        """Whether a request is queued at the source."""
+        return bool(self.phase.p[at.REQUEST_HEAD] < self.phase.p[at.REQUEST_ARRIVED])
+
+    @property
+    def urgent_bytes(self) -> int:
+        """Bytes on the preempt channel."""
+        return int(self.phase.p[at.URGENT_BYTES])
+
+    @property
+    def stalls(self) -> Latencies:
+        """Stalls of vCPUs, from the touch of a missing page until the vCPU runs again."""
+        return Latencies.counted(self.phase.latencies[1])
+
+    @property
+    def stalled_ns(self) -> int:
+        """Time for which vCPUs waited for pages, summed over vCPUs, waits under way included [ns]."""
+        vcpus, now_ns = self.phase.vcpus, self._env.now_ns
+        under_way = np.where(vcpus[:, at.IS_WAITING] == 1, now_ns - vcpus[:, at.SINCE_NS], 0)
+        return int(vcpus[:, at.STALLED_NS].sum() + under_way.sum())
+
+    @property
+    def blocked_ns(self) -> int:
+        """Blocktime of all vCPUs, summed: from the fault thread's message until the page was placed [ns]."""
+        return int(self.phase.vcpus[:, at.BLOCKED_NS].sum())
+
+    def blocktime(self, in_ns: bool) -> Blocktime:
+        """``in_ns``: counted in nanoseconds (>= 10.1), else by a clock of milliseconds."""
+        p, vcpus, latencies = self.phase.p, self.phase.vcpus, self.phase.latencies
+        total = int(p[at.ALL_BLOCKED_NS]) // 1_000_000 if in_ns else int(p[at.ALL_BLOCKED_MS])
+        each = vcpus[:, at.BLOCKED_NS] // 1_000_000 if in_ns else vcpus[:, at.BLOCKED_MS]
+        found = Latencies.counted(latencies[0])
+        means = vcpus[:, at.BLOCKED_NS] // np.maximum(vcpus[:, at.KNOWN], 1)
+        return Blocktime(total, tuple(each.tolist()), int(found.mean_ns), tuple(means.tolist()), _by_powers_of_two(found))
+
+    def work_ns(self) -> int:
+        """Work done by now, summed over all work clocks [ns]."""
+        now_ns = self._env.now_ns
+        return sum(int(work_at(row, now_ns)) for row in self.phase.clocks)
+
+    # -- time
+
+    def advance(self, until_ns: int = NEVER, started_ns: int = 0) -> Generator[simpy.Event, Any, int]:
+        """Let the phase go on until ``until_ns``, or until the loop has another reason to return; return the reason.
+
+        started_ns: start of ram_save_iterate. LinkBrokenError once the connection has broken.
+        """
+        env, p, window_ns = self._env, self.phase.p, self._knobs.window_ns
+        while True:
+            bound_ns = min(until_ns, self.broken_ns, env.upcoming_ns(), env.now_ns + AHEAD_MAX_NS)
+            horizon_ns = bound_ns
+            if window_ns:  # longer from call to call: the first events of a call are cut apart, an idle second is not
+                horizon_ns = min(bound_ns, max(env.now_ns, int(p[at.NOW_NS])) + window_ns)
+                window_ns *= 2
+            reason = int(run_phase(self.phase, self.rules, self._table, horizon_ns, started_ns))
+            if reason == at.REFILL:
+                self._refill()
+            elif reason == at.GROW:
+                self._grow()
+            elif reason != at.HORIZON:
+                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
+                return reason
+            elif horizon_ns == bound_ns:
+                yield env.timeout(max(0, bound_ns - env.now_ns))
+                if env.now_ns >= self.broken_ns:
+                    raise LinkBrokenError
+                if env.now_ns >= until_ns:
+                    return reason
+
+    def _refill(self) -> None:
+        """Give each class that has used up its batch the next one."""
+        classes = self.phase.classes
+        for c, touches in enumerate(self._classes):
+            first, end = int(classes[c, at.AT]), int(classes[c, at.END])
+            self._batches[c] = (self.phase.touch_ns[first:end], self.phase.touch_gfn[first:end])
+            if first == end and classes[c, at.HAS_MORE]:
+                self._batches[c] = touches.batch(self.phase.missing)
+                classes[c, at.HAS_MORE] = int(len(self._batches[c][0]) > 0)
+        ends = np.cumsum([len(times) for times, _ in self._batches])
+        classes[:, at.END] = ends
+        classes[:, at.AT] = ends - [len(times) for times, _ in self._batches]
+        self.phase = self.phase._replace(
+            touch_ns=np.concatenate([times for times, _ in self._batches]),
+            touch_gfn=np.concatenate([gfns for _, gfns in self._batches]),
+        )
+
+    def _grow(self) -> None:
+        """Double the rings."""
+        phase, p = self.phase, self.phase.p
+        self.phase = phase._replace(
+            wire=_doubled(phase.wire, int(p[at.HEAD]), int(p[at.TAIL])),
+            urgent=_doubled(phase.urgent, int(p[at.URGENT_HEAD]), int(p[at.URGENT_TAIL])),
+            requests=_doubled(phase.requests, int(p[at.REQUEST_HEAD]), int(p[at.REQUEST_TAIL])),
+        )
+
+    # -- a connection that breaks
+
+    def lose(self, ram: RamState) -> int:
+        """The connection is gone: mark pages that were sent and not placed again; return their number."""
+        p, phase = self.phase.p, self.phase
+        lost = np.flatnonzero((phase.missing == 1) & (phase.bmap == 0))
+        phase.bmap[lost] = 1
+        ram.add_dirty(len(lost))
+        p[at.HEAD] = p[at.FLUSHED] = p[at.TAIL]
+        p[at.URGENT_HEAD] = p[at.URGENT_TAIL]
+        p[[at.GATHERED, at.SMALL_BYTES, at.UNREAD_BYTES, at.CHANNEL]] = 0
+        p[[at.IS_BLOCKED, at.SENDING, at.IS_AWAITED, at.IS_DRAINING]] = 0
+        p[at.RETURN_FREE_NS] = NEVER  # no request reaches the source
+        self.broken_ns = NEVER
+        return len(lost)
+
+    def reconnect(self) -> None:
+        """The connection is there again; the destination asks for the pages that vCPUs wait for (postcopy_sync_page_req)."""
+        p, now_ns = self.phase.p, self._env.now_ns
+        p[at.REQUEST_HEAD] = p[at.REQUEST_ARRIVED] = p[at.REQUEST_TAIL]
+        waiting = self.phase.vcpus[self.phase.vcpus[:, at.BEGIN_NS] >= 0]
+        for page in sorted(set(waiting[:, at.WAITS_FOR].tolist())):
+            entry = int(p[at.REQUEST_TAIL]) % len(self.phase.requests)
+            arrives_ns = now_ns + self.rules.request_ns + self.rules.latency_ns
+            self.phase.requests[entry] = arrives_ns, page << self.rules.host_shift
+            p[at.REQUEST_TAIL] += 1
+        p[[at.RETURN_FREE_NS, at.LOAD_FREE_NS, at.URGENT_FREE_NS]] = now_ns
+        self.phase.send[send.LINK_FREE_PS] = now_ns * 1000
+        self.phase.send[send.LAST_BLOCK], p[at.URGENT_BLOCK] = -1, -1
+
+    # -- invariants
+
+    def check_complete(self) -> None:
+        """InvariantError unless each missing page was placed, and once: a second copy takes back writes of the guest."""
+        missing = int(np.count_nonzero(self.phase.missing))
+        if missing:
+            raise InvariantError(f"post-copy is over, and {missing} pages were not placed")
+        placed = int(self.phase.p[at.PLACED])
+        if placed != self.n_missing:
+            raise InvariantError(f"{self.n_missing} pages were missing; placed: {placed}, a second copy counts as all pages")
+
+
+def _arrays(
+    vm: VmBase, ram: RamState, missing: NDArray[np.uint8], clocks: NDArray[np.int64], n_vcpus: int, rules: Rules
+) -> Phase:
+    blocks, n_classes = vm.memory.blocks, len(vm.guest.table.ints)
+    ring = max(RING, 4 << rules.host_shift)
+    vcpus = np.zeros((n_vcpus, at.N_VCPU), np.int64)
+    vcpus[:, [at.WAITS_FOR, at.BEGIN_NS]] = -1
+    vcpus[:, at.HANDLE_NS] = NEVER
+    classes = np.zeros((n_classes, at.N_CLASS), np.int64)
+    classes[:, at.HAS_MORE] = 1
+    return Phase(
+        np.zeros(at.N_PHASE, np.int64), ram.send_state, np.zeros((ring, 3), np.int64), np.zeros((ring, 3), np.int64),
+        np.zeros((max(RING, 4 * n_vcpus), 2), np.int64), ram.bmap, ram.words, missing, vm.memory.zero, vm.memory.version,
+        ram.copied, np.array([block.end_gfn for block in blocks], np.int64),
+        np.array([len(block.idstr) for block in blocks], np.int64), clocks, vm.guest.clock_vcpu, vcpus, classes,
+        np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2),
+    )  # fmt: skip
+
+
+def _doubled(ring: NDArray[np.int64], head: int, tail: int) -> NDArray[np.int64]:
+    larger = np.zeros((2 * len(ring), ring.shape[1]), np.int64)
+    numbers = np.arange(head, tail)
+    larger[numbers % len(larger)] = ring[numbers % len(ring)]
+    return larger
+
+
+def _by_powers_of_two(latencies: Latencies) -> tuple[int, ...]:
+    """Faults in [2^N, 2^(N+1)) us, N from 0; the first bucket has those below 1 us, too, the last one all longer ones."""
+    counts = [0] * BUCKETS
+    ends, numbers = latencies.buckets()
+    for end_ns, number in zip(ends.tolist(), numbers.tolist(), strict=True):
+        counts[min(max(end_ns // 1000, 1).bit_length() - 1, BUCKETS - 1)] += number
+    return tuple(counts)

@@ -1,0 +1,171 @@
+"""Post-copy, event by event: the source sends, the destination places, vCPUs touch missing pages.
+
+One loop has all that happens between two events of the host's clock, in order of (time, rank): a page is placed, the fault
+thread reads a message, a request arrives at the source, the migration thread sends a host page, a vCPU runs again, a vCPU
+touches a missing page. Cost follows pages and faults, never touches of pages that are there.
+"""
+
+from __future__ import annotations
+
+from hostsim.compiled.jit import jit, part
+from hostsim.core.rng import NEVER
+from hostsim.guest.touch import TouchTable
+from hostsim.qemu.postcopy.guest import handle, look_ahead, place, run_again, touch
+from hostsim.qemu.postcopy.state import (
+    DRAINED,
+    FLUSHED,
+    GROW,
+    HANDLE_NS,
+    HEAD,
+    HORIZON,
+    IS_AWAITED,
+    IS_BLOCKED,
+    IS_DRAINING,
+    NEXT_NS,
+    NOW_NS,
+    REFILL,
+    REQUEST_ARRIVED,
+    REQUEST_HEAD,
+    REQUEST_TAIL,
+    REQUESTED,
+    RETURN_FREE_NS,
+    SENDING,
+    TAIL,
+    UNREAD_BYTES,
+    URGENT_HEAD,
+    URGENT_TAIL,
+    WAKE_NS,
+    Ints,
+    Phase,
+    Rules,
+)
+from hostsim.qemu.postcopy.stream import act, arrive
+from hostsim.qemu.send import T_NS
+
+PLACE, PLACE_URGENT, HANDLE, ARRIVE, SEND, RUN, TOUCH = range(7)
+"""Kinds of events, in the order of one instant."""
+
+
+@part
+def _is_full(k: Phase, r: Rules) -> bool:
+    p, page = k.p, 1 << r.host_shift
+    return bool(
+        p[TAIL] - p[HEAD] + page > len(k.wire)
+        or p[URGENT_TAIL] - p[URGENT_HEAD] + page > len(k.urgent)
+        or p[REQUEST_TAIL] - p[REQUEST_HEAD] + len(k.vcpus) > len(k.requests)
+    )
+
+
+@part
+def _earliest(column: Ints) -> int:
+    """Index of the first smallest entry."""
+    best = 0
+    for i in range(1, len(column)):
+        if column[i] < column[best]:
+            best = i
+    return best
+
+
+@part
+def _sooner(t_ns: int, kind: int, best_ns: int, best: int) -> tuple[int, int]:
+    """The earlier of two events; of equals the one that was found first, ``best``."""
+    return (t_ns, kind) if t_ns < best_ns else (best_ns, best)
+
+
+@part
+def _next_event(k: Phase) -> tuple[int, int]:
+    """Time [ns] and kind of the next event; of events of one instant the first in the order PLACE ... TOUCH."""
+    p, s = k.p, k.send
+    now_ns, kind = NEVER, TOUCH
+    if p[HEAD] < p[FLUSHED]:
+        now_ns, kind = k.wire[p[HEAD] % len(k.wire), 2], PLACE
+    if p[URGENT_HEAD] < p[URGENT_TAIL]:
+        now_ns, kind = _sooner(k.urgent[p[URGENT_HEAD] % len(k.urgent), 2], PLACE_URGENT, now_ns, kind)
+    now_ns, kind = _sooner(k.vcpus[_earliest(k.vcpus[:, HANDLE_NS]), HANDLE_NS], HANDLE, now_ns, kind)
+    if p[REQUEST_ARRIVED] < p[REQUEST_TAIL]:
+        arrives_ns = max(k.requests[p[REQUEST_ARRIVED] % len(k.requests), 0], p[RETURN_FREE_NS])
+        now_ns, kind = _sooner(arrives_ns, ARRIVE, now_ns, kind)
+    if p[SENDING] == 1 and p[IS_BLOCKED] == 0:
+        now_ns, kind = _sooner(s[T_NS], SEND, now_ns, kind)
+    now_ns, kind = _sooner(k.vcpus[_earliest(k.vcpus[:, WAKE_NS]), WAKE_NS], RUN, now_ns, kind)
+    if len(k.classes) > 0:
+        now_ns, kind = _sooner(k.classes[_earliest(k.classes[:, NEXT_NS]), NEXT_NS], TOUCH, now_ns, kind)
+    return now_ns, kind
+
+
+@part
+def _take_main(k: Phase, r: Rules, now_ns: int) -> None:
+    """The destination has read and placed the first page on the main channel; the sockets have room for more."""
+    p = k.p
+    entry = k.wire[p[HEAD] % len(k.wire)]
+    p[HEAD] += 1
+    p[UNREAD_BYTES] -= entry[1]
+    if p[IS_BLOCKED] == 1 and p[UNREAD_BYTES] <= r.buffer_bytes:
+        p[IS_BLOCKED] = 0
+        k.send[T_NS] = max(k.send[T_NS], now_ns)
+    place(k, r, entry[0], now_ns)
+
+
+@part
+def _take_urgent(k: Phase, r: Rules, now_ns: int) -> None:
+    """The destination has placed the first page on the preempt channel."""
+    entry = k.urgent[k.p[URGENT_HEAD] % len(k.urgent)]
+    k.p[URGENT_HEAD] += 1
+    place(k, r, entry[0], now_ns)
+
+
+@part
+def _host_event(k: Phase, r: Rules, kind: int, now_ns: int, started_ns: int) -> int:
+    """An event of the host, PLACE ... SEND; return HORIZON if the loop goes on, else its reason to return."""
+    if kind == PLACE:
+        _take_main(k, r, now_ns)
+    elif kind == PLACE_URGENT:
+        _take_urgent(k, r, now_ns)
+    elif kind == HANDLE:
+        handle(k, r, _earliest(k.vcpus[:, HANDLE_NS]), now_ns)
+    elif kind == ARRIVE:
+        arrive(k, r, now_ns)
+        if k.p[IS_AWAITED] == 1 and r.preempt != 10:
+            return REQUESTED
+    else:
+        return int(act(k, r, started_ns))
+    return HORIZON
+
+
+@part
+def _guest_event(k: Phase, r: Rules, table: TouchTable, kind: int, now_ns: int, horizon_ns: int) -> int:
+    """A vCPU runs again, or touches a page; return HORIZON if the loop goes on, else REFILL."""
+    if kind == RUN:
+        run_again(k, _earliest(k.vcpus[:, WAKE_NS]), now_ns)
+    else:
+        touch(k, r, table, _earliest(k.classes[:, NEXT_NS]), now_ns)
+    return REFILL if look_ahead(k, table, now_ns, horizon_ns) >= 0 else HORIZON
+
+
+@jit
+def run_phase(k: Phase, r: Rules, table: TouchTable, horizon_ns: int, started_ns: int) -> int:
+    """Let everything happen that happens before ``horizon_ns``; return a reason, HORIZON ... GROW.
+
+    horizon_ns: at most 2^42 ns ahead. started_ns: start of ram_save_iterate.
+    At equal times a page is placed first (main channel, then preempt channel), then come the fault thread, the return path,
+    the migration thread, vCPUs that run again, and touches, each by number.
+    """
+    p = k.p
+    if look_ahead(k, table, p[NOW_NS], horizon_ns) >= 0:
+        return REFILL
+    while True:
+        if _is_full(k, r):
+            return GROW
+        if p[IS_DRAINING] == 1 and p[HEAD] == p[TAIL] and p[URGENT_HEAD] == p[URGENT_TAIL]:
+            return DRAINED
+        now_ns, kind = _next_event(k)
+        if now_ns >= horizon_ns:
+            p[NOW_NS] = max(p[NOW_NS], horizon_ns)
+            return HORIZON
+        p[NOW_NS] = now_ns
+        if kind <= SEND:
+            reason = _host_event(k, r, kind, now_ns, started_ns)
+        else:
+            reason = _guest_event(k, r, table, kind, now_ns, horizon_ns)
+        if reason != HORIZON:
+            return reason

@@ -1,0 +1,113 @@
+"""Post-copy: arrays, columns and constants that the loops share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+HORIZON, QUOTA, NOTHING_DIRTY, MAX_WAIT, REQUESTED, DRAINED, REFILL, GROW = range(8)
+"""Reasons for which the loop returns.
+
+HORIZON: everything before the horizon has happened. QUOTA, NOTHING_DIRTY, MAX_WAIT: the end of ram_save_iterate.
+REQUESTED: a request has arrived and the migration thread, asleep, wakes. DRAINED: every page that was sent is placed.
+REFILL: a class needs its next batch of first touches. GROW: a ring is nearly full.
+"""
+
+(NOW_NS, SENDING, IS_AWAITED, IS_DRAINING, IS_BLOCKED, HEAD, FLUSHED, TAIL, GATHERED, SMALL_BYTES, UNREAD_BYTES,
+ LOAD_FREE_NS, URGENT_HEAD, URGENT_TAIL, URGENT_FREE_NS, URGENT_BLOCK, URGENT_BYTES, REQUEST_HEAD, REQUEST_ARRIVED,
+ REQUEST_TAIL, RETURN_FREE_NS, FAULT_FREE_NS, REQUESTS, FAULTS, DOWN, LAST_BEGIN_NS, ALL_BLOCKED_NS, ALL_BLOCKED_MS, PLACED,
+ CHANNEL) = range(30)  # fmt: skip
+N_PHASE = 30
+"""Columns of Phase.p.
+
+SENDING: the migration thread is in ram_save_iterate. IS_AWAITED, IS_DRAINING: return at REQUESTED, DRAINED.
+IS_BLOCKED: the migration thread waits in write().
+HEAD ... TAIL: entries of the ring ``wire``: placed up to HEAD, flushed up to FLUSHED, the rest is gathered in the QEMUFile.
+REQUEST_*: entries of the ring ``requests``. DOWN: vCPUs that the fault thread knows to be blocked.
+PLACED: pages placed. CHANNEL: 1 while the migration thread writes to the preempt channel (7.2).
+"""
+MAIN, URGENT = 0, 1
+
+IS_WAITING, WAITS_FOR, SINCE_NS, HANDLE_NS, BEGIN_NS, WAKE_NS, BLOCKED_NS, BLOCKED_MS, STALLED_NS, KNOWN = range(10)
+N_VCPU = 10
+"""Columns of Phase.vcpus.
+
+WAITS_FOR: host page, -1: none. HANDLE_NS, WAKE_NS: NEVER if not due. BEGIN_NS: -1 before the fault thread knows.
+KNOWN: faults that the fault thread knew of.
+"""
+AT, END, HAS_MORE, NEXT_NS = range(4)
+N_CLASS = 4
+
+GATHERED_MAX = 32
+"""Pages that a QEMUFile gathers before it writes: 64 iovecs, two a page (qemu-file.c MAX_IOV_SIZE)."""
+QDISC_PS = 1_000_000_000
+"""Bytes of another socket ahead of a packet [ps]: about 1 ms at the pacing rate (tcp_output.c::tcp_small_queue_check)."""
+
+
+class Rules(NamedTuple):
+    """Constants of a run; times in ns, sizes in bytes, 0: no limit.
+
+    flush_pages: as in hostsim.qemu.send.SendLimits.
+    preempt: 0: none; 7: the migration thread switches channels (7.2); 10: the return-path thread sends requested pages
+    (>= 8.0).
+    buffer_bytes: bytes that the sockets of the stream hold until the destination reads them.
+    host_shift: a host page has 2^host_shift pages.
+    """
+
+    rate_limit_bytes: int
+    flush_pages: int
+    preempt: int
+    page_ns: int
+    zero_page_ns: int
+    place_page_ns: int
+    place_zero_ns: int
+    fault_ns: int
+    request_ns: int
+    wake_ns: int
+    busy_wake_ns: int
+    link_bytes_per_s: int
+    latency_ns: int
+    buffer_bytes: int
+    host_shift: int
+
+
+class Phase(NamedTuple):
+    """Arrays of the phase, changed in place.
+
+    p: int64[N_PHASE]; send: int64[N_STATE] of hostsim.qemu.send.
+    wire, urgent: int64[capacity, 3], rings of (gfn, or -1 - gfn where more of the host page is to come; bytes; placed at
+    [ns]).
+    requests: int64[capacity, 2], ring of (arrival at the source [ns], first gfn of the host page).
+    bmap: uint8[n_pages], 1: to be sent; words: its uint64 view. missing: uint8[n_pages], 1: not placed.
+    zero: uint8[n_pages]; version, copied: uint32[n_pages], of the source and at the destination.
+    block_ends, block_id_bytes: int64[n_blocks].
+    clocks: int64[n_clocks, N_FIELDS], work clocks at the destination; clock_vcpu: int64[n_clocks].
+    vcpus: int64[n_vcpus, N_VCPU]. classes: int64[n_classes, N_CLASS].
+    touch_ns, touch_gfn: int64[...], first touches of each class from AT to END.
+    latencies: int64[2, N_COUNTERS]: from the fault thread's message to the place of the page; from touch to run.
+    """
+
+    p: Ints
+    send: Ints
+    wire: Ints
+    urgent: Ints
+    requests: Ints
+    bmap: NDArray[np.uint8]
+    words: NDArray[np.uint64]
+    missing: NDArray[np.uint8]
+    zero: NDArray[np.uint8]
+    version: NDArray[np.uint32]
+    copied: NDArray[np.uint32]
+    block_ends: Ints
+    block_id_bytes: Ints
+    clocks: Ints
+    clock_vcpu: Ints
+    vcpus: Ints
+    classes: Ints
+    touch_ns: Ints
+    touch_gfn: Ints
+    latencies: Ints

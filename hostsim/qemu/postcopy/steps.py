@@ -1,0 +1,292 @@
+"""Post-copy: the switch, the phase in which the guest runs at the destination, its pause and recovery.
+
+QEMU 7.2 and 10.x, migration/migration.c::postcopy_start, ::migration_iteration_run, ::migration_rate_limit,
+::migration_completion, ::postcopy_pause. The phase's events are in hostsim.qemu.postcopy.loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import simpy
+
+from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_WIRE_BYTES
+from hostsim.qemu import send, tcp, window
+from hostsim.qemu.bitmap_sync import bitmap_sync
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.migration import Migration, Step
+from hostsim.qemu.postcopy import state as at
+from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
+from hostsim.qemu.postcopy.state import Rules
+from hostsim.qemu.postcopy.stream import flush_wire
+from hostsim.qemu.ram import EOS_BYTES, SECTION_BYTES
+
+RANGES_A_COMMAND = 12
+"""migration/postcopy-ram.c MAX_DISCARDS_PER_COMMAND."""
+
+
+def is_asked(migration: Migration) -> bool:
+    """Whether an operator has issued migrate-start-postcopy, by the rounds or the time that the parameters say.
+
+    # Model limit: the operator acts at once; the command is honoured at the next migration_iteration_run, as in QEMU.
+    """
+    p, m = migration.parameters, migration.state
+    if not p.postcopy_ram:
+        return False
+    by_rounds = p.postcopy_after_rounds >= 0 and m.dirty_sync_count > p.postcopy_after_rounds
+    return by_rounds or (p.postcopy_after_ns >= 0 and migration.env.now_ns >= m.start_ns + p.postcopy_after_ns)
+
+
+def switch(migration: Migration) -> Step:
+    """postcopy_start: stop the VM, sync, discard stale pages at the destination, send the package; the guest runs there.
+
+    The source's downtime ends when the package is written; the guest's true outage ends when the destination has loaded it.
+    """
+    m, env, behaviour = migration.state, migration.env, migration.behaviour
+    migration.cut()
+    m.downtime_start_ns, m.precopy_bytes, m.switching_over = env.now_ns, migration.ram.stream_bytes, True
+    m.in_postcopy = True
+    migration.recorder.mark(env.now_ns, "postcopy_start", migration.ram.remaining_bytes)
+    if not behaviour.has_device_status:
+        migration.set_status("postcopy-active")
+    yield from migration.vm.stop()
+    yield from migration.ram.flush()
+    migration.cut()
+    m.vm_stopped_ns = env.now_ns
+    migration.recorder.mark(env.now_ns, "postcopy_vm_stop")
+    if behaviour.has_device_status:
+        migration.set_status("device")
+    yield from bitmap_sync(migration)
+    _dirty_whole_host_pages(migration)
+    yield env.timeout(migration.sheet.switchover_ns)
+    migration.ram.write(0, _discard_bytes(migration) + migration.sheet.device_state_bytes)
+    yield env.timeout(migration.ram.ahead_ns)
+    m.downtime_ms = migration.now_ms - m.downtime_start_ns // NS_PER_MS
+    migration.destination = _destination(migration)
+    if behaviour.has_device_status:
+        migration.set_status("postcopy-device" if behaviour.has_postcopy_device else "postcopy-active")
+
+
+def run(migration: Migration) -> Step:
+    """The phase, until every page is at the destination, or until a broken connection is not repaired."""
+    destination, p = migration.destination, migration.parameters
+    assert destination is not None
+    if p.postcopy_link_fails_ns:
+        # Model limit: a break while the package is on its way takes effect when the package is written; QEMU would fail
+        # the migration, and the guest would go on at the source.
+        destination.broken_ns = max(migration.state.downtime_start_ns + p.postcopy_link_fails_ns, migration.env.now_ns)
+    while True:
+        try:
+            yield from _loop(migration, destination)
+        except LinkBrokenError:
+            yield from _pause(migration, destination)
+        if migration.done.triggered:
+            return
+
+
+def _loop(migration: Migration, destination: Destination) -> Step:
+    """migration_thread after the switch: windows, requests in between, then completion."""
+    limit_bytes, is_urgent = destination.rules.rate_limit_bytes, False
+    while True:
+        if is_urgent or not migration.ram.window_exceeded(limit_bytes):
+            yield from _package_loaded(migration, destination)
+            if _is_ready(migration):
+                yield from _complete(migration, destination)
+                return
+            if not migration.ram.window_exceeded(limit_bytes):
+                yield from _iterate(migration, destination)
+        is_urgent = yield from _rate_limit(migration, destination)
+
+
+def _is_ready(migration: Migration) -> bool:
+    """Whether the rest is sent at once (migration_iteration_run); no bitmap is synced after the switch."""
+    pending = migration.ram.remaining_bytes
+    if migration.behaviour.postcopy_to_the_last:
+        return pending == 0
+    return pending == 0 or pending < migration.state.threshold_bytes
+
+
+def _package_loaded(migration: Migration, destination: Destination) -> Step:
+    """10.2: the status leaves "postcopy-device" once the destination has loaded the package; completion waits for that."""
+    if migration.state.status != "postcopy-device":
+        return
+    loaded_ns = destination.run_ns + destination.rules.latency_ns
+    if migration.ram.remaining_bytes == 0 and migration.env.now_ns < loaded_ns:
+        yield from destination.advance(loaded_ns)
+    if migration.env.now_ns >= loaded_ns:
+        migration.set_status("postcopy-active")
+
+
+def _iterate(migration: Migration, destination: Destination) -> Step:
+    """ram_save_iterate: requested pages first, then the background sweep, until the window's quota is spent."""
+    p, state = destination.phase.p, migration.ram.send_state
+    state[send.T_NS] = started_ns = migration.env.now_ns
+    state[send.ITERATION_PAGES], p[at.SENDING] = 0, 1
+    yield from destination.advance(started_ns=started_ns)
+    yield from _end_of_section(migration, destination)
+
+
+def _end_of_section(migration: Migration, destination: Destination) -> Step:
+    """Write EOS and what is gathered; return when write() does."""
+    ram, p = migration.ram, destination.phase.p
+    state = ram.send_state
+    p[at.SENDING], p[at.CHANNEL] = 0, at.MAIN
+    yield from destination.advance(int(state[send.T_NS]))
+    state[send.SENT_BYTES] += EOS_BYTES
+    state[send.BUFFERED_BYTES] += EOS_BYTES + SECTION_BYTES
+    ram.section_bytes += SECTION_BYTES
+    send.flush(state)
+    flush_wire(destination.phase, destination.rules, int(state[send.T_NS]), EOS_BYTES + SECTION_BYTES)
+    while p[at.IS_BLOCKED]:
+        yield from destination.advance(_next_read_ns(destination))
+    if not migration.behaviour.counts_all_bytes:
+        # 7.2 computes the bandwidth of a window from the main channel alone (migration_total_bytes)
+        migration.state.other_bytes = -destination.urgent_bytes
+
+
+def _next_read_ns(destination: Destination) -> int:
+    """The instant after the destination has read the next page."""
+    phase = destination.phase
+    return int(phase.wire[int(phase.p[at.HEAD]) % len(phase.wire), 2]) + 1
+
+
+def _rate_limit(migration: Migration, destination: Destination) -> Generator[simpy.Event, Any, bool]:
+    """migration_rate_limit: close the window, or sleep until its end or a request; return whether a request woke the thread.
+
+    qemu_savevm_state_iterate returns at once while the window is spent, so with a request queued the thread loops busily
+    until a millisecond clock says that the window is over: it then opens the next window without a sleep's lateness.
+    """
+    m, ram, env = migration.state, migration.ram, migration.env
+    if window.update_counters(m, ram, migration.parameters, migration.now_ms):
+        migration.recorder.trace("migrate_transferred", t_ns=env.now_ns, bandwidth=m.bandwidth_bytes_per_ms)
+    if not ram.window_exceeded(destination.rules.rate_limit_bytes):
+        return False
+    end_ns = (m.window_start_ms + window.BUFFER_DELAY_MS) * NS_PER_MS
+    wait_ms = max(0, m.window_start_ms + window.BUFFER_DELAY_MS - migration.now_ms)
+    awake_ns = env.now_ns + wait_ms * NS_PER_MS + migration.sheet.sleep_overshoot_ns
+    if not destination.has_request:
+        destination.phase.p[at.IS_AWAITED] = 1
+        reason = yield from destination.advance(awake_ns)
+        destination.phase.p[at.IS_AWAITED] = 0
+        if reason != at.REQUESTED:
+            return False
+    if not _is_ready(migration):
+        yield from destination.advance(max(end_ns, env.now_ns))
+    return True
+
+
+def _complete(migration: Migration, destination: Destination) -> Step:
+    """migration_completion in post-copy: send the rest without a limit, wait until the destination has loaded it."""
+    m, env, p = migration.state, migration.env, destination.phase.p
+    migration.recorder.mark(env.now_ns, "migration_completion_postcopy_end", migration.ram.remaining_bytes)
+    limited, destination.rules = destination.rules, destination.rules._replace(rate_limit_bytes=0)
+    try:
+        while migration.ram.remaining_bytes:
+            yield from _iterate(migration, destination)
+    finally:
+        destination.rules = limited
+    p[at.IS_DRAINING] = 1
+    yield from destination.advance()
+    p[at.IS_DRAINING] = 0
+    yield from destination.advance(max(env.now_ns, destination.run_ns) + destination.rules.latency_ns)
+    destination.check_complete()
+    migration.ram.check_complete()
+    m.total_time_ms = migration.now_ms - m.start_ns // NS_PER_MS
+    m.mbps = window.total_bytes(m, migration.ram) * 8 / max(1, m.total_time_ms - m.setup_time_ms) / 1000
+    migration.finish("completed")
+
+
+def _pause(migration: Migration, destination: Destination) -> Step:
+    """postcopy_pause: keep everything until migrate-recover, exchange bitmaps, go on; without it the VM is lost.
+
+    # Model limit: both sides notice the break at once; TCP may retransmit for 15 minutes before it gives up.
+    # Model limit: the connection breaks once; migrate-recover succeeds at its first attempt.
+    """
+    p, env = migration.parameters, migration.env
+    lost = destination.lose(migration.ram)
+    migration.state.pages_lost += lost
+    migration.recorder.mark(env.now_ns, "postcopy_pause", lost)
+    migration.set_status("postcopy-paused")
+    if not p.postcopy_recover_after_ns:
+        migration.finish("postcopy-paused")
+        return
+    paused_ns = env.now_ns
+    yield from destination.advance(paused_ns + p.postcopy_recover_after_ns)
+    migration.set_status("postcopy-recover")
+    yield from destination.advance(env.now_ns + _handshake_ns(migration, destination))
+    destination.reconnect()
+    migration.state.paused_ns += env.now_ns - paused_ns
+    migration.set_status("postcopy-active")
+    window.open_window(migration.state, migration.ram, migration.now_ms)
+
+
+def _handshake_ns(migration: Migration, destination: Destination) -> int:
+    """RECV_BITMAP for each RAMBlock, its bitmap back, RESUME, RESUME_ACK (postcopy_resume_handshake)."""
+    rules, bits = destination.rules, migration.vm.memory.n_pages
+    wire_ns = bits // 8 * 1_000_000_000 // rules.link_bytes_per_s if rules.link_bytes_per_s else 0
+    return migration.postcopy_costs.recover_ns + wire_ns + 4 * rules.latency_ns
+
+
+def _dirty_whole_host_pages(migration: Migration) -> None:
+    """postcopy_chunk_hostpages: a host page with a page to be sent is discarded and sent whole."""
+    step, bmap = migration.parameters.host_page_bytes // 4096, migration.ram.bmap
+    if step == 1:
+        return
+    before = int(bmap.sum())
+    for first in range(0, len(bmap), step):
+        if bmap[first : first + step].any():
+            bmap[first : first + step] = 1
+    migration.ram.add_dirty(int(bmap.sum()) - before)
+
+
+def _discard_bytes(migration: Migration) -> int:
+    """Bytes of the commands that name stale ranges (postcopy_discard_send_range), 12 ranges a command."""
+    dirty = np.flatnonzero(np.diff(np.concatenate([[0], migration.ram.bmap, [0]]).astype(np.int8)) == 1)
+    commands = -(-len(dirty) // RANGES_A_COMMAND)
+    name = max(len(block.idstr) for block in migration.vm.memory.blocks)
+    return 16 * len(dirty) + commands * (8 + name)
+
+
+def _destination(migration: Migration) -> Destination:
+    """The destination as the package has been written; its pages to come are those in the bitmap."""
+    env, spec, costs = migration.env, migration.link.spec, migration.postcopy_costs
+    state = migration.ram.send_state
+    if spec.rtt_ps:
+        tcp.drain(state[send.STREAM :], spec.path)
+    arrived_ns = max(env.now_ns, -(-int(state[send.LINK_FREE_PS]) // 1000)) + spec.latency_ns
+    return Destination(
+        env, migration.vm, migration.ram, _rules(migration), migration.knobs, len(migration.vm.vcpus), arrived_ns,
+        arrived_ns + costs.device_load_ns,
+    )  # fmt: skip
+
+
+def _rules(migration: Migration) -> Rules:
+    """Constants of the phase.
+
+    # Model limit: after the switch a connection carries its steady rate (a window each round trip); its congestion window is
+    not followed.
+    """
+    p, sheet, costs, spec = migration.parameters, migration.sheet, migration.postcopy_costs, migration.link.spec
+    preempt = 0 if not p.postcopy_preempt else (10 if migration.behaviour.urgent_thread else 7)
+    return Rules(
+        p.max_postcopy_bandwidth // 10, migration.behaviour.flush_pages, preempt, sheet.page_send_ns, sheet.zero_page_ns,
+        costs.place_page_ns, costs.place_zero_ns, costs.fault_ns, costs.request_ns, costs.wake_ns, costs.busy_wake_ns,
+        spec.stream_bytes_per_s, spec.latency_ns, _buffer_bytes(spec, costs.place_page_ns),
+        (p.host_page_bytes // 4096).bit_length() - 1,
+    )  # fmt: skip
+
+
+def _buffer_bytes(spec: LinkSpec, place_page_ns: int) -> int:
+    """Bytes that the stream holds until the destination reads them: a requested page waits behind them.
+
+    Where the link is the brake the send buffer is full, and it keeps a byte until the acknowledgement is back; where the
+    destination is the brake its receive buffer is full as well. A unix socket has one buffer.
+    """
+    rate = spec.stream_bytes_per_s
+    if not spec.latency_ns:
+        return spec.send_buffer_bytes
+    if rate and place_page_ns * rate <= PAGE_WIRE_BYTES * NS_PER_S:
+        return max(spec.send_buffer_bytes - rate * spec.latency_ns // NS_PER_S, PAGE_WIRE_BYTES)
+    return spec.send_buffer_bytes + spec.receive_window_bytes

