@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.strict import refuse_same_keys
+from hostsim.core.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from hostsim.cli.run_plan import Options
+    from hostsim.study.compare.plan import Request
 
 HELP = """Run a scenario for every combination of some values, and hold each against the first.
 
 Prints a verdict, a table with ratios, and the files it wrote. Finished runs in the folder are not run again."""
 
 VaryOption = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option("--vary", metavar="KEY=VALUE,VALUE...", help="A key and its values; repeatable: all combinations are run."),
+]
+ModesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|MODE,MODE...", show_default=False,
+        help="Mechanisms of migration side by side, in place of --vary: precopy, auto-converge, dirty-limit, xbzrle, "
+        "multifd, multifd-zlib, multifd-zstd, zero-copy, postcopy, postcopy-preempt; postcopy@2 switches after two rounds.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key for all of them; repeatable.")
@@ -42,7 +55,8 @@ def register(app: typer.Typer) -> None:
 def compare_command(
     file: Annotated[Path, typer.Argument(help="A scenario (.toml).", show_default=False)],
     *,
-    vary: VaryOption,
+    vary: VaryOption = None,
+    modes: ModesOption = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
     seeds: SeedsOption = 1,
@@ -63,7 +77,30 @@ def compare_command(
     from hostsim.study.compare.plan import Request, make_plan
 
     texts = tuple(overrides or ())
-    axes = read_axes(vary, texts)
+    options = Options(workers, as_json, style, out, not no_files, force, quiet, wide)
+    _check_one_of(vary, modes)
+    if modes is not None:
+        _compare_modes(Request(found_file(file), (), texts, seed, seeds, max_runs), modes, options)
+        return
+    axes = read_axes(vary or (), texts)
     refuse_same_keys(texts, seed, [axis.key for axis in axes])
-    plan = make_plan(Request(found_file(file), axes, texts, seed, seeds, max_runs))
-    run_and_tell(plan, Options(workers, as_json, style, out, not no_files, force, quiet, wide))
+    run_and_tell(make_plan(Request(found_file(file), axes, texts, seed, seeds, max_runs)), options)
+
+
+def _check_one_of(vary: list[str] | None, modes: str | None) -> None:
+    """InputError unless the command says what is compared, in one way."""
+    if bool(vary) == (modes is not None):
+        got = "both" if vary else "neither"
+        wanted = "either --vary KEY=VALUE,VALUE... or --modes"
+        raise InputError([Problem("--vary, --modes", "", got, wanted, "--modes all")])
+
+
+def _compare_modes(request: Request, modes: str, options: Options) -> None:
+    from hostsim.cli.run_plan import run_and_tell
+    from hostsim.report import console
+    from hostsim.study.compare.modes import modes_plan
+
+    found = modes_plan(request, modes)
+    run_and_tell(found.plan, options)
+    if not options.as_json:
+        console.say([f"Left out: {name}: {why}." for name, why in found.left_out.items()])

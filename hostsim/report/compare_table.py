@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.compare_words import TITLES, ended_words, figure_words, ratio_words, spread_words
@@ -11,7 +11,8 @@ from hostsim.results.ageing import AGEING as AGEING_SECTION
 from hostsim.results.columns import titles
 from hostsim.results.kvm import INDEX, KVM_ROUNDS
 from hostsim.results.memory import VMS
-from hostsim.study.compare.figures import AGEING, JUDGED, KVM, MEMORY
+from hostsim.study.compare.figures import AGEING, JUDGED, KVM, MEMORY, MODE
+from hostsim.study.compare.modes import KEY
 from hostsim.study.compare.spread import CONFIDENCE, has_intervals
 from hostsim.study.compare.summary import Difference, Row, Summary
 
@@ -32,10 +33,20 @@ own, if any combination has more than 0.
 """
 
 
+MODES = {
+    f"{MODE}sent_percent": "sent / RAM", f"{MODE}sender_cpu_ns": "sender CPU", f"{MODE}outage_ms": "outage",
+    f"{MODE}exposed_ns": "needs both hosts", f"{MODE}exposed_slowdown_percent": "slowdown then",
+    f"{MODE}page_wait_p99_ns": "page wait p99",
+}
+"""Figures of a comparison of mechanisms: shown in a table of their own, with --modes alone."""
+
+
 def compare_tables(summary: Summary) -> list[Grid]:
     """A table of the judged figures and, if there are any, one of costs; rows: the first ROWS_MAX combinations in each."""
-    settings, costs, rows = _settings(summary), list(_costs(summary)), summary.rows[:ROWS_MAX]
+    settings, costs, rows = _settings(summary), list(_shown(summary, COSTS)), summary.rows[:ROWS_MAX]
     tables = [grid_of([*settings, *_figures(summary)], rows)]
+    if KEY in summary.rows[0].settings:
+        tables.append(grid_of([*settings, *_shown(summary, MODES)], rows))
     return [*tables, grid_of([*settings, *costs], rows)] if costs else tables
 
 
@@ -43,7 +54,8 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
     """Key to its last part where that is unique, else to the whole key."""
     last = {key: key.rpartition(".")[2] for key in keys}
     counts = Counter(last.values())
-    return {key: short if counts[short] == 1 else key for key, short in last.items()}
+    short = {key: short if counts[short] == 1 else key for key, short in last.items()}
+    return short | ({KEY: "mode"} if KEY in last else {})
 
 
 def shown_figures(summary: Summary) -> list[str]:
@@ -99,8 +111,9 @@ def _ratio_column(summary: Summary, name: str) -> Column:
     return Column(f"{name}_ratio", RATIO, of=lambda row: _ratio(summary.against_baseline(row, name)), joined=True)
 
 
-def _costs(summary: Summary) -> Iterator[Column]:
-    for name, title in COSTS.items():
+def _shown(summary: Summary, figures: Mapping[str, str]) -> Iterator[Column]:
+    """A column for each of ``figures`` (name to title) of which any combination has more than 0."""
+    for name, title in figures.items():
         spreads = [row.spread(name) for row in summary.rows]
         if any(spread is not None and spread.mean > 0 for spread in spreads):
             yield _mean_column(name, title)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.latency import merged
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.tables import MigrationResult, RunResult
@@ -24,6 +25,8 @@ RAN_OUT = OUT_OF_MEMORY
 """The host ran out of memory, with a migration or without: the figures until then are not compared with other runs."""
 KVM = "kvm."
 """Opens the names of figures that only runs under KVM have."""
+MODE = "mode."
+"""Opens the names of figures of the mechanism that migrated the guest."""
 MEMORY = "memory."
 """Opens the names of figures that only runs with [host.memory] have."""
 SWAP_IN, LOCK_WAIT = ("fault_major", "async_fault_major"), ("lock_wait_vcpu",)
@@ -54,7 +57,7 @@ def figures_of(result: RunResult) -> Figures:
         "guest_slowdown_percent": slowdown_percent(migration),
         "guest_lost_ms": lost_ms(migration),
         "throttle_max_percent": int(migration.series["throttle_percent"].max(initial=0)),
-    } | _counters(result) | _kvm(migration) | _of_host(result)  # fmt: skip
+    } | _counters(result) | _mode(migration) | _kvm(migration) | _of_host(result)  # fmt: skip
 
 
 def figure_names(runs: Iterable[Figures]) -> list[str]:
@@ -95,6 +98,24 @@ def _percent(share: float) -> float:
 
 def _counters(result: RunResult) -> Figures:
     return {name: value for name, value in result.counters.items() if _is_number(value)}
+
+
+def _mode(migration: MigrationResult) -> Figures:
+    """Bytes sent over the size of memory, CPU time of the sending threads, and the phase of post-copy if there was one."""
+    ram, sender = migration.query.get("ram", {}), migration.sender
+    found: Figures = {}
+    if ram.get("total"):
+        found["sent_percent"] = _percent(ram["transferred"] / ram["total"])
+    if sender is not None:
+        found["sender_cpu_ns"] = round((sender.thread_cpu_s + sender.channel_cpu_s) * NS_PER_S)
+    phase = migration.facts.get("postcopy")
+    if phase:
+        stalled = phase["stalled_s"] / phase["vcpu_s"] if phase["vcpu_s"] else 0.0
+        found |= {
+            "exposed_ns": round(phase["exposed_s"] * NS_PER_S), "outage_ms": phase["outage_ms"], "page_wait_p99_ns": phase["stalls"]["p99_ns"],
+            "exposed_slowdown_percent": _percent(stalled),
+        }  # fmt: skip
+    return {f"{MODE}{name}": value for name, value in found.items()}
 
 
 def _kvm(migration: MigrationResult) -> Figures:
