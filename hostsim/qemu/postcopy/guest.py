@@ -36,6 +36,7 @@ from hostsim.qemu.postcopy.state import (
     SENDING,
     SINCE_NS,
     STALLED_NS,
+    WAITING,
     WAITS_FOR,
     WAKE_NS,
     Ints,
@@ -124,6 +125,7 @@ def touch(k: Phase, r: Rules, table: TouchTable, c: int, now_ns: int) -> None:
     vcpu[IS_WAITING], vcpu[WAITS_FOR], vcpu[SINCE_NS], vcpu[HANDLE_NS] = 1, gfn >> r.host_shift, now_ns, k.p[FAULT_FREE_NS]
     vcpu[BEGIN_NS] = -1
     k.p[FAULTS] += 1
+    k.p[WAITING] += 1
 
 
 @part
@@ -132,6 +134,7 @@ def run_again(k: Phase, v: int, now_ns: int) -> None:
     vcpu = k.vcpus[v]
     vcpu[WAKE_NS] = NEVER
     if vcpu[IS_WAITING] == 1:
+        k.p[WAITING] -= 1
         vcpu[STALLED_NS] += now_ns - vcpu[SINCE_NS]
         note(k.latencies, 1, now_ns - vcpu[SINCE_NS])
     vcpu[IS_WAITING], vcpu[WAITS_FOR] = 0, -1
@@ -165,6 +168,8 @@ def place(k: Phase, r: Rules, entry: int, now_ns: int) -> None:
         p[PLACED] += 1 if k.missing[gfn] == 1 else len(k.missing)
         k.missing[gfn] = 0
         k.copied[gfn] = k.version[gfn]
+    if p[WAITING] == 0:
+        return
     known, were_down = 0, p[DOWN]
     is_busy = p[SENDING] == 1 and p[HEAD] < p[FLUSHED]
     wake_ns = now_ns + r.wake_ns + (r.busy_wake_ns if is_busy else 0)

@@ -34,6 +34,7 @@ from hostsim.qemu.postcopy.state import (
     UNREAD_BYTES,
     URGENT_HEAD,
     URGENT_TAIL,
+    WAITING,
     WAKE_NS,
     Ints,
     Phase,
@@ -73,7 +74,16 @@ def _sooner(t_ns: int, kind: int, best_ns: int, best: int) -> tuple[int, int]:
 
 
 @part
-def _next_event(k: Phase) -> tuple[int, int]:
+def _next_of_guest(k: Phase) -> tuple[int, int, int]:
+    """Times [ns] of the next message that the fault thread reads, of the next vCPU that runs again, of the next touch."""
+    handle_ns = k.vcpus[_earliest(k.vcpus[:, HANDLE_NS]), HANDLE_NS]
+    run_ns = k.vcpus[_earliest(k.vcpus[:, WAKE_NS]), WAKE_NS]
+    touch_ns = k.classes[_earliest(k.classes[:, NEXT_NS]), NEXT_NS] if len(k.classes) > 0 else NEVER
+    return handle_ns, run_ns, touch_ns
+
+
+@part
+def _next_event(k: Phase, handle_ns: int, run_ns: int, touch_ns: int) -> tuple[int, int]:
     """Time [ns] and kind of the next event; of events of one instant the first in the order PLACE ... TOUCH."""
     p, s = k.p, k.send
     now_ns, kind = NEVER, TOUCH
@@ -81,16 +91,14 @@ def _next_event(k: Phase) -> tuple[int, int]:
         now_ns, kind = k.wire[p[HEAD] % len(k.wire), 2], PLACE
     if p[URGENT_HEAD] < p[URGENT_TAIL]:
         now_ns, kind = _sooner(k.urgent[p[URGENT_HEAD] % len(k.urgent), 2], PLACE_URGENT, now_ns, kind)
-    now_ns, kind = _sooner(k.vcpus[_earliest(k.vcpus[:, HANDLE_NS]), HANDLE_NS], HANDLE, now_ns, kind)
+    now_ns, kind = _sooner(handle_ns, HANDLE, now_ns, kind)
     if p[REQUEST_ARRIVED] < p[REQUEST_TAIL]:
         arrives_ns = max(k.requests[p[REQUEST_ARRIVED] % len(k.requests), 0], p[RETURN_FREE_NS])
         now_ns, kind = _sooner(arrives_ns, ARRIVE, now_ns, kind)
     if p[SENDING] == 1 and p[IS_BLOCKED] == 0:
         now_ns, kind = _sooner(s[T_NS], SEND, now_ns, kind)
-    now_ns, kind = _sooner(k.vcpus[_earliest(k.vcpus[:, WAKE_NS]), WAKE_NS], RUN, now_ns, kind)
-    if len(k.classes) > 0:
-        now_ns, kind = _sooner(k.classes[_earliest(k.classes[:, NEXT_NS]), NEXT_NS], TOUCH, now_ns, kind)
-    return now_ns, kind
+    now_ns, kind = _sooner(run_ns, RUN, now_ns, kind)
+    return _sooner(touch_ns, TOUCH, now_ns, kind)
 
 
 @part
@@ -153,19 +161,23 @@ def run_phase(k: Phase, r: Rules, table: TouchTable, horizon_ns: int, started_ns
     p = k.p
     if look_ahead(k, table, p[NOW_NS], horizon_ns) >= 0:
         return REFILL
+    handle_ns, run_ns, touch_ns = _next_of_guest(k)
     while True:
         if _is_full(k, r):
             return GROW
         if p[IS_DRAINING] == 1 and p[HEAD] == p[TAIL] and p[URGENT_HEAD] == p[URGENT_TAIL]:
             return DRAINED
-        now_ns, kind = _next_event(k)
+        now_ns, kind = _next_event(k, handle_ns, run_ns, touch_ns)
         if now_ns >= horizon_ns:
             p[NOW_NS] = max(p[NOW_NS], horizon_ns)
             return HORIZON
         p[NOW_NS] = now_ns
+        was_waiting = p[WAITING] > 0
         if kind <= SEND:
             reason = _host_event(k, r, kind, now_ns, started_ns)
         else:
             reason = _guest_event(k, r, table, kind, now_ns, horizon_ns)
         if reason != HORIZON:
             return reason
+        if kind > SEND or (was_waiting and kind != SEND):  # nothing else moves an event of the guest
+            handle_ns, run_ns, touch_ns = _next_of_guest(k)

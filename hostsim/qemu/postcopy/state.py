@@ -20,15 +20,16 @@ REFILL: a class needs its next batch of first touches. GROW: a ring is nearly fu
 (NOW_NS, SENDING, IS_AWAITED, IS_DRAINING, IS_BLOCKED, HEAD, FLUSHED, TAIL, GATHERED, SMALL_BYTES, UNREAD_BYTES,
  LOAD_FREE_NS, URGENT_HEAD, URGENT_TAIL, URGENT_FREE_NS, URGENT_BLOCK, URGENT_BYTES, REQUEST_HEAD, REQUEST_ARRIVED,
  REQUEST_TAIL, RETURN_FREE_NS, FAULT_FREE_NS, REQUESTS, FAULTS, DOWN, LAST_BEGIN_NS, ALL_BLOCKED_NS, ALL_BLOCKED_MS, PLACED,
- CHANNEL) = range(30)  # fmt: skip
-N_PHASE = 30
+ CHANNEL, WAITING) = range(31)  # fmt: skip
+N_PHASE = 31
 """Columns of Phase.p.
 
 SENDING: the migration thread is in ram_save_iterate. IS_AWAITED, IS_DRAINING: return at REQUESTED, DRAINED.
 IS_BLOCKED: the migration thread waits in write().
 HEAD ... TAIL: entries of the ring ``wire``: placed up to HEAD, flushed up to FLUSHED, the rest is gathered in the QEMUFile.
 REQUEST_*: entries of the ring ``requests``. DOWN: vCPUs that the fault thread knows to be blocked.
-PLACED: pages placed. CHANNEL: 1 while the migration thread writes to the preempt channel (7.2).
+PLACED: pages placed. WAITING: vCPUs that wait for a page, or for the CPU after it.
+CHANNEL: 1 while the migration thread writes to the preempt channel (7.2).
 """
 MAIN, URGENT = 0, 1
 
