@@ -1,4 +1,4 @@
-"""A host with its VMs and at most one outgoing migration, built from a scenario."""
+"""A host with its VMs and at most one outgoing migration at a time, built from a scenario."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.machine.attempts import Attempts
 from hostsim.machine.monitor import Monitor
 from hostsim.machine.trackers import TRACKERS
 from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
 from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
 from hostsim.memory.spec import HostMemorySpec
-from hostsim.qemu import thread
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.parameters import MigrationParameters
@@ -82,6 +82,7 @@ class Machine:
     reclaim: pages of ``vm`` out by the clock; None without a ReclaimSpec or with a policy that keeps all pages.
     window: the time that a study of reclaim measures; None without a ReclaimSpec.
     daemons: one ageing daemon a VM, or empty.
+    attempts: migrations of ``vm``, the first one and the retries; None without [migration].
     monitor: None without host memory, ageing and neighbours.
     work_done_ns: the time at which the workloads of the VM had done their windows of work; None unless the run waits for it.
     """
@@ -103,7 +104,7 @@ class Machine:
         self.memory = self._memory()
         self.daemons = self._daemons()
         self.monitor = self._monitor()
-        self.migration = self._migration(knobs, log_capacity)
+        self.attempts = self._attempts(knobs, log_capacity)
         self.work_done_ns: int | None = None
 
     def run(self, progress: Progress | None = None) -> None:
@@ -123,8 +124,8 @@ class Machine:
             self.monitor.look()
 
     def _goals(self) -> Iterator[simpy.Event]:
-        if self.migration is not None:
-            yield self.migration.done
+        if self.attempts is not None:
+            yield self.attempts.done
         if self.spec.until_work:
             yield self.env.process(self._work())
         if self.spec.ageing is not None and self.spec.ageing.passes:
@@ -201,15 +202,21 @@ class Machine:
         """The moment at which memory ran out and the VM that the kernel would kill; None if memory did not run out."""
         return None if self.memory is None else self.memory.out_of_memory
 
-    def _migration(self, knobs: Knobs, log_capacity: int) -> Migration | None:
+    @property
+    def migration(self) -> Migration | None:
+        """The last attempt to migrate ``vm``."""
+        return None if self.attempts is None else self.attempts.every[-1]
+
+    def _attempts(self, knobs: Knobs, log_capacity: int) -> Attempts | None:
         spec = self.spec
-        if spec.migration is None:
-            return None
-        migration = Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
-        if self.monitor is not None:
-            migration.recorder.on_cut = self.monitor.cut
-        thread.start(migration)
-        return migration
+
+        def ready(parameters: MigrationParameters) -> Migration:
+            migration = Migration(self.env, self.vm, self.tracker, parameters, spec.link, spec.sheet, knobs, log_capacity)
+            if self.monitor is not None:
+                migration.recorder.on_cut = self.monitor.cut
+            return migration
+
+        return None if spec.migration is None else Attempts(self.env, spec.migration, ready)
 
     def _report(self, progress: Progress) -> Generator[simpy.Event, Any, None]:
         while True:

@@ -37,6 +37,8 @@ class MigrationState:
     dirty_pages_rate: int = 0
     dirty_rate_high_cnt: int = 0
     switching_over: bool = False
+    switchover_acked: bool = False
+    error_desc: str = ""
     last_answer: Counters | None = None
 
 

@@ -17,18 +17,20 @@ from hostsim.results.series import EVENTS, KVM_SERIES, SERIES, marks_of, moments
 from hostsim.results.tables import MigrationResult, Table
 from hostsim.theory.guest_curve import guest_curve
 
+ENDS = ("completed", "cancelled", "failed")
+
 
 def migration_result(machine: Machine, migration: Migration, profile: str) -> MigrationResult:
     """The result of ``migration``; ``profile`` becomes a fact that the verdict reads."""
     state = migration.state
-    status: Any = state.status if state.status in ("completed", "cancelled") else "active"
+    status: Any = state.status if state.status in ENDS else "active"
     counters = state.last_answer or migration.counters()
     ended = status == "completed"
     kvm = _kvm(machine, migration)
     moments = moments_of(migration, len(machine.vm.guest.clocks))
     return MigrationResult(
         status=status,
-        query=_query(counters, status, migration.parameters.qemu),
+        query=_query(migration, counters, status),
         total_time_ms=counters.total_time_ms,
         downtime_ms=state.downtime_ms if ended else None,
         setup_time_ms=state.setup_time_ms,
@@ -41,16 +43,16 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
 
 
 def _kvm(machine: Machine, migration: Migration) -> KvmCosts | None:
-    tallies, last = migration.recorder.tallies, machine.vm.tally()
+    tallies, last = migration.recorder.tallies, migration.recorder.last_tally or machine.vm.tally()
     if not tallies or last is None:
         return None
     return kvm_costs(tallies, last, len(set(machine.vm.guest.clock_vcpu.tolist())), machine.vm.index_figures())
 
 
-def _query(counters: Counters, status: str, qemu: str) -> dict[str, Any]:
+def _query(migration: Migration, counters: Counters, status: str) -> dict[str, Any]:
     fields = {name: getattr(counters, name) for name in Counters.__dataclass_fields__}
-    qmp = QmpCounters(**{**fields, "qemu": qemu})
-    return query_at_cancel(qmp) if status == "cancelled" else query_migrate(qmp)
+    qmp = QmpCounters(**{**fields, "qemu": migration.parameters.qemu, "error_desc": migration.state.error_desc})
+    return query_at_cancel(qmp, status) if status in ("cancelled", "failed") else query_migrate(qmp)
 
 
 def _rounds(migration: Migration, now_ns: int, kvm: KvmCosts | None) -> Table:

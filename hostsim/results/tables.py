@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
 
 Array = NDArray[Any]
-Status = Literal["completed", "cancelled", "active"]
+Status = Literal["completed", "cancelled", "failed", "active"]
 FORMAT = "hostsim-run/1"
 
 

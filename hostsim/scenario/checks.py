@@ -118,6 +118,23 @@ def _link(link: Link) -> Iterator[Finding]:
         yield _too_slow("link.bandwidth", link.bandwidth)
 
 
+def _changes(migration: Migration) -> Iterator[Finding]:
+    """Each [[migration.set]] has one moment and at least one parameter."""
+    for i, one in enumerate(migration.set):
+        key, example = f"migration.set[{i}]", 'after = "30s"'
+        if (one.after is None) == (one.after_round is None):
+            got = "neither after nor after_round" if one.after is None else "both after and after_round"
+            yield Finding(f"{key}.after", got, "one of the two: a time, or the number of a sync", example)
+        if not one.change().values:
+            wanted = "at least one of bandwidth, downtime_limit, avail_switchover_bandwidth, max_cpu_throttle"
+            yield Finding(f"{key}.downtime_limit", "no parameter that changes", wanted, 'downtime_limit = "2s"')
+        if (one.downtime_limit or 0) % NS_PER_MS:
+            got = format_duration(one.downtime_limit or 0)
+            yield Finding(f"{key}.downtime_limit", got, "whole milliseconds", 'downtime_limit = "300ms"')
+        if 0 < (one.bandwidth or 0) < BANDWIDTH_MIN_BYTES_PER_S:
+            yield _too_slow(f"{key}.bandwidth", one.bandwidth or 0)
+
+
 def _capabilities(migration: Migration, vm: Vm) -> Iterator[Finding]:
     """Capabilities and parameters that QEMU refuses, or that this version of QEMU does not have."""
     values = dict(migration)
@@ -162,6 +179,7 @@ def _migration(migration: Migration, duration_ns: int) -> Iterator[Finding]:
     if migration.downtime_limit % NS_PER_MS:
         got = format_duration(migration.downtime_limit)
         yield Finding("migration.downtime_limit", got, "whole milliseconds", 'downtime_limit = "300ms"')
+    yield from _changes(migration)
     if migration.cpu_throttle_initial > migration.max_cpu_throttle:
         wanted = f"at most max_cpu_throttle ({migration.max_cpu_throttle})"
         got, key = str(migration.cpu_throttle_initial), "migration.cpu_throttle_initial"

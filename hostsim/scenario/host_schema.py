@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
 from hostsim.qemu.link import MTU, RECEIVE_WINDOW, LinkSpec
-from hostsim.qemu.parameters import MigrationParameters, Version
+from hostsim.qemu.parameters import BEHAVIOUR, MigrationParameters, ParameterChange, Version
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
@@ -24,12 +24,44 @@ WINDOW_MAX = 1 << 32
 RECEIVE_WINDOW_MIN = 2304
 """include/net/sock.h SOCK_MIN_RCVBUF, TCP_SKB_MIN_TRUESIZE on x86-64."""
 CONSTANT_MAX = NS_PER_S * 60
+CONTINUE_AFTER_NS = 5 * NS_PER_MS
+RETRIES_MAX = 100
+RETRY_AFTER_MAX_NS = 86_400 * NS_PER_S
 QEMU_DEFAULTS = MigrationParameters()
 
 
 def _as_written(value: object) -> object:
     """``qemu = 7.2`` is a number to TOML; there is no doubt which version is meant."""
     return str(value) if type(value) is float else value
+
+
+class Change(Section):
+    """[[migration.set]]: parameters that an operator sets while the migration runs, at a time or with a sync."""
+
+    after: Duration | None = Field(default=None, description="that long after the start of the migration")
+    after_round: Count | None = Field(
+        default=None, ge=1, description="with the sync of that number (dirty-sync-count); instead of `after`"
+    )
+    bandwidth: Bandwidth | None = Field(default=None, description="max-bandwidth from then on")
+    downtime_limit: Duration | None = Field(
+        default=None, le=DOWNTIME_MAX_NS, description="downtime-limit from then on, whole milliseconds"
+    )
+    avail_switchover_bandwidth: BandwidthOrMeasured | None = Field(
+        default=None, description="avail-switchover-bandwidth from then on"
+    )
+    max_cpu_throttle: Count | None = Field(
+        default=None, ge=1, le=99, description="max-cpu-throttle from then on [percent]"
+    )
+
+    def change(self) -> ParameterChange:
+        """The change as QEMU gets it."""
+        limit_ms = None if self.downtime_limit is None else self.downtime_limit // NS_PER_MS
+        values = {
+            "max_bandwidth": self.bandwidth, "downtime_limit_ms": limit_ms, "max_cpu_throttle": self.max_cpu_throttle,
+            "avail_switchover_bandwidth": self.avail_switchover_bandwidth,
+        }  # fmt: skip
+        given = tuple((name, value) for name, value in values.items() if value is not None)
+        return ParameterChange(self.after or 0, self.after_round or 0, given)
 
 
 class Migration(Section):
@@ -72,7 +104,30 @@ class Migration(Section):
     )
     return_path: Flag = Field(
         default=QEMU_DEFAULTS.return_path,
-        description="capability return-path: downtime ends when the destination's answer is back",
+        description="capability return-path: downtime ends when the destination's answer is back; default by profile",
+    )
+    switchover_ack: Flag = Field(
+        default=QEMU_DEFAULTS.switchover_ack,
+        description="10.x: capability switchover-ack: no switchover before the destination agrees; default by profile",
+    )
+    pause_before_switchover: Flag = Field(
+        default=QEMU_DEFAULTS.pause_before_switchover,
+        description="capability pause-before-switchover: the stopped guest waits for migrate-continue; default by profile",
+    )
+    continue_after: DurationOrNever = Field(
+        default=CONTINUE_AFTER_NS,
+        description="from pre-switchover to the manager's migrate-continue (assumed: an event, a command, locks released)",
+    )
+    set: tuple[Change, ...] = Field(default=(), description="parameters that an operator changes on the way")
+    suspend_after: DurationOrNever = Field(
+        default=0,
+        description="an operator suspends the guest that long after the start; nothing is dirtied any more",
+    )
+    retries: Count = Field(
+        default=QEMU_DEFAULTS.retries, ge=0, le=RETRIES_MAX, description="further attempts after a cancel or a failure"
+    )
+    retry_after: Duration = Field(
+        default=NS_PER_S, le=RETRY_AFTER_MAX_NS, description="from the end of an attempt to the start of the next one"
     )
     timeout: DurationOrNever = Field(
         default=0, description="migrate-cancel that long after the start, or never; default by profile and memory"
@@ -84,7 +139,11 @@ class Migration(Section):
         name = data.get("profile", "qemu") if isinstance(data, Mapping) else None
         if not isinstance(name, str) or name not in PROFILES:
             return data
-        return {key: default.value for key, default in PROFILES[name].defaults.items()} | dict(data)
+        qemu = _as_written(data.get("qemu", QEMU_DEFAULTS.qemu))
+        defaults = PROFILES[name].values(qemu if qemu in BEHAVIOUR else QEMU_DEFAULTS.qemu)
+        if data.get("return_path") is False:
+            defaults.pop("switchover_ack", None)  # libvirt leaves both off for a tunnelled migration
+        return defaults | dict(data)
 
     def parameters(self) -> MigrationParameters:
         """QEMU's parameters; a key whose name is QEMU's is passed on unchanged."""
@@ -92,7 +151,8 @@ class Migration(Section):
         same = {field.name: getattr(self, field.name) for field in fields(MigrationParameters) if field.name in keys}
         return MigrationParameters(
             **same, max_bandwidth=self.bandwidth, downtime_limit_ms=self.downtime_limit // NS_PER_MS, start_ns=self.start,
-            timeout_ns=self.timeout,
+            timeout_ns=self.timeout, continue_after_ns=self.continue_after, suspend_after_ns=self.suspend_after,
+            retry_after_ns=self.retry_after, changes=tuple(one.change() for one in self.set),
         )  # fmt: skip
 
 

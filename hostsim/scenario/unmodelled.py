@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MODELLED = "pre-copy with limits of bandwidth and downtime, auto-converge, avail-switchover-bandwidth, return-path"
+MODELLED = (
+    "pre-copy with limits of bandwidth and downtime, auto-converge, avail-switchover-bandwidth, return-path, "
+    "switchover-ack, pause-before-switchover"
+)
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,6 @@ UNMODELLED = (
     Mechanism(
         "zero-page-detection", "which thread looks for pages of zeros; here it is the migration thread",
         ("zero-page-detection",),
-    ),
-    Mechanism("switchover-ack", "the destination has to agree before the guest is stopped", ("switchover-ack",)),
-    Mechanism(
-        "pause-before-switchover", "the stopped guest waits until the manager goes on",
-        ("pause-before-switchover",), ("pre-switchover",),
     ),
     Mechanism("mapped-ram", "each page has its place in a file", ("mapped-ram", "direct-io"), ("fixed-ram",)),
     Mechanism(
