@@ -2,11 +2,17 @@
 
 The command runs in QEMU's main loop, so it waits while the migration thread holds the big lock: in setup, in a sync, and
 from the stop of the VM to the last byte of its device state. A migration that is completed by then stays completed.
+
+A migration whose connection breaks fails (migration_detect_error, migration_completion): the VM runs on, too.
 """
 
 from __future__ import annotations
 
 from hostsim.qemu.migration import Migration, Step
+
+WRITE_ERROR = "Unable to write to socket: Connection timed out"
+READ_ERROR = "Unable to read from socket: Connection timed out"
+"""io/channel-socket.c::qio_channel_socket_writev, ::qio_channel_socket_readv with ETIMEDOUT."""
 
 
 def time_out(migration: Migration) -> Step:
@@ -33,3 +39,10 @@ def migrate_cancel(migration: Migration) -> Step:
     if not (is_connecting and migration.behaviour.cancels_setup_at_once):
         yield migration.thread
     yield from migration.give_up("cancelled")
+
+
+def fail(migration: Migration) -> Step:
+    """End a migration whose connection is broken."""
+    migration.state.last_answer = migration.counters()
+    migration.state.error_desc = READ_ERROR if migration.link.failed else WRITE_ERROR
+    yield from migration.give_up("failed")

@@ -58,7 +58,7 @@ class Migration:
         self.behaviour = parameters.behaviour
         self.bql = Bql(env)
         self.thread: simpy.Event = env.event()
-        self.interrupted: simpy.Event = env.event()
+        self.interrupted = self.ram.shut_down
         self._sync_events: dict[int, simpy.Event] = {}
         self.done: simpy.Event = env.event()
 
@@ -76,6 +76,11 @@ class Migration:
     def running(self) -> bool:
         """Whether migrate_cancel would end the migration (migration_is_running)."""
         return self.state.status in RUNNING
+
+    @property
+    def broken(self) -> bool:
+        """Whether the connection to the destination has broken and the migration thread has got the error."""
+        return self.ram.broken or self.link.failed
 
     @property
     def transferred_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Acts of an operator on a migration under way: other parameters, a suspended guest.
+"""Acts of an operator on a migration under way: other parameters, a suspended guest; and a manager that loses its peer.
 
 `virsh migrate-setmaxdowntime`, `virsh migrate-setspeed` and `migrate_set_parameter` change a parameter; `virsh suspend`,
 Nova's force-complete and KubeVirt's allowWorkloadDisruption suspend the guest, which then dirties nothing.
@@ -11,6 +11,8 @@ from typing import Any
 
 import simpy
 
+from hostsim.qemu.cancel import migrate_cancel
+from hostsim.qemu.link import Outage
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.parameters import ParameterChange
 
@@ -22,6 +24,8 @@ def start(migration: Migration) -> None:
         env.process(_change(migration, change))
     if p.suspend_after_ns:
         env.process(_suspend(migration))
+    for outage in migration.link.spec.outages if p.keepalive_ns else ():
+        env.process(_lose_peer(migration, outage))
 
 
 def _change(migration: Migration, change: ParameterChange) -> Step:
@@ -55,3 +59,18 @@ def _suspend(migration: Migration) -> Step:
     migration.recorder.mark(migration.env.now_ns, "stop")
     yield from migration.vm.stop()
     migration.cut()
+
+
+def _lose_peer(migration: Migration, outage: Outage) -> Step:
+    """The manager's own connection to the destination host gets no answer to its keepalives: the manager cancels.
+
+    libvirt qemu_migration.c::qemuMigrationSrcConnectionClosed; its connection is taken to go the way of the migration's.
+    """
+    env = migration.env
+    lost_ns = max(outage.start_ns, migration.state.start_ns) + migration.parameters.keepalive_ns
+    if lost_ns >= outage.start_ns + outage.length_ns:
+        return
+    yield env.timeout(lost_ns - env.now_ns)
+    if migration.running:
+        migration.recorder.mark(env.now_ns, "manager_lost_the_destination")
+        yield from migrate_cancel(migration)

@@ -41,9 +41,9 @@ def await_ack(migration: Migration) -> Step:
     # Model limit: no device has initial data to load before it agrees (VFIO's migration does), so the destination agrees as
     # soon as it opens the return path; QEMU 11.1 has another exchange, which is not modelled.
     """
-    yield from migration.link.answered()
-    migration.state.switchover_acked = True
-    migration.recorder.mark(migration.env.now_ns, "source_return_path_thread_switchover_acked")
+    if (yield from migration.link.answered()):
+        migration.state.switchover_acked = True
+        migration.recorder.mark(migration.env.now_ns, "source_return_path_thread_switchover_acked")
 
 
 def completion(migration: Migration) -> Step:
@@ -58,9 +58,9 @@ def completion(migration: Migration) -> Step:
     if migration.running:
         yield from _send_rest(migration)
     migration.bql.drop()
-    if migration.running and migration.parameters.return_path:
+    if migration.running and not migration.broken and migration.parameters.return_path:
         yield from _answered(migration)
-    if migration.running:
+    if migration.running and not migration.broken:
         _complete(migration)
 
 
@@ -94,6 +94,8 @@ def _send_rest(migration: Migration) -> Step:
         migration.set_status("device")
     yield from bitmap_sync(migration)
     yield from ram.save(0, migration.behaviour.flush_pages, False, lambda: True)
+    if migration.broken:
+        return
     ram.write(0, migration.sheet.device_state_bytes)
     yield migration.env.timeout(ram.ahead_ns + migration.sheet.switchover_ns)
 
@@ -110,6 +112,8 @@ def _complete(migration: Migration) -> None:
     migration.ram.check_complete()
     m.downtime_ms = migration.now_ms - m.downtime_start_ns // NS_PER_MS
     m.total_time_ms = migration.now_ms - m.start_ns // NS_PER_MS
+    if not migration.link.delivers():
+        migration.recorder.mark(migration.env.now_ns, "stream_lost_after_completion")
     m.mbps = window.total_bytes(m, migration.ram) * 8 / max(1, m.total_time_ms - m.setup_time_ms) / 1000
     migration.finish("completed")
 

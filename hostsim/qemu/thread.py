@@ -8,7 +8,7 @@ from __future__ import annotations
 from hostsim.core.constants import NS_PER_MS
 from hostsim.qemu import operator_acts, window
 from hostsim.qemu.bitmap_sync import bitmap_sync
-from hostsim.qemu.cancel import time_out
+from hostsim.qemu.cancel import fail, time_out
 from hostsim.qemu.cpu_throttle import dirty_sync_timer
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.recorder import SERIES_PERIOD_NS
@@ -33,6 +33,8 @@ def _run(migration: Migration) -> Step:
     while migration.active:
         if not migration.ram.window_exceeded(migration.parameters.rate_limit_bytes):
             yield from _iteration_run(migration)
+        if migration.running and migration.broken:
+            yield from fail(migration)
         if migration.active:
             yield from _rate_limit(migration)
 

@@ -10,6 +10,7 @@ from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.machine.machine import Machine
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.state import Counters
+from hostsim.results.interruptions import interruptions
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.rounds import ROUNDS, rounds_of
@@ -37,9 +38,14 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
         rounds=_rounds(migration, machine.env.now_ns, kvm),
         series=Table.read("series", SERIES if kvm is None else (*SERIES, *KVM_SERIES), moments),
         events=Table.read("events", EVENTS, marks_of(migration)),
-        facts=_facts(machine, migration, profile),
+        facts=_facts(machine, migration, profile) | interruptions(migration) | _attempt(machine, migration),
         kvm=kvm,
     )
+
+
+def _attempt(machine: Machine, migration: Migration) -> dict[str, int]:
+    every = machine.attempts.every if machine.attempts else []
+    return {"attempt": every.index(migration) + 1} if len(every) > 1 else {}
 
 
 def _kvm(machine: Machine, migration: Migration) -> KvmCosts | None:

@@ -33,7 +33,7 @@ def build(scenario: Scenario) -> MachineSpec:
         seed=scenario.seed,
         duration_ns=scenario.duration,
         dirty_tracking=vm.dirty_tracking,
-        link=scenario.link.spec(),
+        link=scenario.link.spec(scenario.seed),
         migration=scenario.migration.parameters() if scenario.migration else None,
         mmu=MmuSpec() if vm.mmu is None else vm.mmu.spec(scenario.costs()),
         limit_pages=_limit_pages(vm),

@@ -116,6 +116,15 @@ def _names(vm: Vm) -> Iterator[Finding]:
 def _link(link: Link) -> Iterator[Finding]:
     if 0 < link.bandwidth < BANDWIDTH_MIN_BYTES_PER_S:
         yield _too_slow("link.bandwidth", link.bandwidth)
+    faults = [key for key, has in (("link.outage", link.outage), ("link.loss", link.loss)) if has]
+    if faults and link.latency == 0:
+        wanted = f"a round trip, which TCP needs to find what is lost ({' and '.join(faults)})"
+        yield Finding("link.latency", "0s", wanted, 'latency = "100us"', tuple(faults))
+    for (i, one), (j, after) in pairwise(sorted(enumerate(link.outage), key=lambda pair: pair[1].start)):
+        end = one.start + one.length
+        if after.start < end:
+            got = f"a start at {format_duration(after.start)}, inside link.outage[{i}]"
+            yield Finding(f"link.outage[{j}].start", got, "outages that do not overlap", f'start = "{format_duration(end)}"')
 
 
 def _changes(migration: Migration) -> Iterator[Finding]:

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
+from hostsim.core.rng import stream_key
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
-from hostsim.qemu.link import MTU, RECEIVE_WINDOW, LinkSpec
+from hostsim.qemu.link import MTU, RECEIVE_WINDOW, Drops, LinkSpec, Outage
 from hostsim.qemu.parameters import BEHAVIOUR, MigrationParameters, ParameterChange, Version
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
-from hostsim.scenario.types import Bandwidth, BandwidthOrMeasured, Bytes, Count, Duration, DurationOrNever, Flag
+from hostsim.scenario.types import Bandwidth, BandwidthOrMeasured, Bytes, Count, Duration, DurationOrNever, Flag, Share
 
 DOWNTIME_MAX_NS = 2000 * NS_PER_S
 """migration/options.c MAX_MIGRATE_DOWNTIME_SECONDS."""
@@ -23,6 +24,8 @@ LATENCY_MAX_NS = 60 * NS_PER_S
 WINDOW_MAX = 1 << 32
 RECEIVE_WINDOW_MIN = 2304
 """include/net/sock.h SOCK_MIN_RCVBUF, TCP_SKB_MIN_TRUESIZE on x86-64."""
+LOSS_MAX = 0.1
+"""A tenth of all packets: beyond it TCP does little but wait for its timer."""
 CONSTANT_MAX = NS_PER_S * 60
 CONTINUE_AFTER_NS = 5 * NS_PER_MS
 RETRIES_MAX = 100
@@ -123,6 +126,11 @@ class Migration(Section):
         default=0,
         description="an operator suspends the guest that long after the start; nothing is dirtied any more",
     )
+    keepalive: DurationOrNever = Field(
+        default=0,
+        description="the manager cancels once its own connection to the destination has been silent for so long; default by "
+        "profile",
+    )  # fmt: skip
     retries: Count = Field(
         default=QEMU_DEFAULTS.retries, ge=0, le=RETRIES_MAX, description="further attempts after a cancel or a failure"
     )
@@ -152,8 +160,20 @@ class Migration(Section):
         return MigrationParameters(
             **same, max_bandwidth=self.bandwidth, downtime_limit_ms=self.downtime_limit // NS_PER_MS, start_ns=self.start,
             timeout_ns=self.timeout, continue_after_ns=self.continue_after, suspend_after_ns=self.suspend_after,
-            retry_after_ns=self.retry_after, changes=tuple(one.change() for one in self.set),
+            keepalive_ns=self.keepalive, retry_after_ns=self.retry_after, changes=tuple(one.change() for one in self.set),
         )  # fmt: skip
+
+
+class LinkOutage(Section):
+    """[[link.outage]]: a time in which the network drops packets."""
+
+    start: Duration = Field(description="since the run started", examples=["12s"])
+    length: Duration = Field(gt=0, description="until the network carries packets again", examples=["3s"])
+    drops: Drops = Field(default="both", description="direction whose packets are dropped")
+
+    def outage(self) -> Outage:
+        """The outage of a link."""
+        return Outage(self.start, self.length, self.drops)
 
 
 class Link(Section):
@@ -184,11 +204,17 @@ class Link(Section):
         description="sysctl tcp_slow_start_after_idle: the congestion window halves for each 200 ms + round trip of idling",
     )
 
-    def spec(self) -> LinkSpec:
-        """The link of a machine."""
+    outage: tuple[LinkOutage, ...] = Field(default=(), description="times without a network; TCP repairs them, or breaks")
+    loss: Share = Field(
+        default=0.0, ge=0.0, le=LOSS_MAX, description="share of the packets to the destination that is lost at random"
+    )
+
+    def spec(self, seed: int) -> LinkSpec:
+        """The link of a machine; ``seed``: of the run, for the packets that are lost."""
         return LinkSpec(
-            self.bandwidth, self.latency, self.socket_buffer, self.receive_window, self.mtu, self.slow_start_after_idle
-        )
+            self.bandwidth, self.latency, self.socket_buffer, self.receive_window, self.mtu, self.slow_start_after_idle,
+            tuple(one.outage() for one in self.outage), self.loss, stream_key(seed, "link.loss"),
+        )  # fmt: skip
 
 
 def _constant(description: str, least: int = 0) -> Any:

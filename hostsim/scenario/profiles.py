@@ -74,6 +74,7 @@ _LIBVIRT_SWITCHOVER = {
     "pause_before_switchover": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsAlwaysOn, on the source"),
     "return_path": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsFlagMap: on unless tunnelled"),
     "switchover_ack": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsFlagMap: on unless tunnelled"),
+    "keepalive": Default("30s", "libvirt qemu.conf: keepalive_interval 5, keepalive_count 5, of a peer-to-peer migration"),
 }
 """Set by every manager that migrates by way of libvirt."""
 _NOVA = "nova/conf/libvirt.py"

@@ -10,6 +10,7 @@ from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import after_words, found_numbers, where_it_stands, why_not, why_still
 from hostsim.verdict.floor import floor_pages
 from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_under, time_left_s
+from hostsim.verdict.interrupted import held_in_switchover, with_interruptions
 from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
 from hostsim.verdict.remedies import more_time, post_copy, remedies_for
@@ -28,6 +29,7 @@ def diagnose(evidence: Evidence) -> Verdict:
     for judge in (
         failed,
         completed,
+        held_in_switchover,
         _no_evidence,
         blocked_by_xbzrle,
         switched_to_postcopy,
@@ -38,7 +40,8 @@ def diagnose(evidence: Evidence) -> Verdict:
         verdict = judge(evidence)
         if verdict is not None:
             told = verdict if verdict.assumptions else replace(verdict, assumptions=_assumed(evidence, verdict))
-            return with_logging_cost(_with_scenario(told, evidence), evidence)
+            told = with_interruptions(_with_scenario(told, evidence), evidence)
+            return with_logging_cost(told, evidence)
     raise AssertionError("the last judge always answers")
 
 

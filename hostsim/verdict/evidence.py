@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
@@ -130,6 +131,8 @@ class Evidence:
     """Sentences about values in the scenario of a run that are beyond any real machine."""
     assumptions: tuple[str, ...] = ()
     """Sentences about values that the scenario of a run leaves out."""
+    interruptions: Mapping[str, Any] = field(default_factory=dict)
+    """Facts of hostsim.results.interruptions; {} for a log."""
     surely_sent_bytes_per_s: float = 0.0
     """Bytes/s of one stream of a run at the slow end of its sheet; 0 where there is no range."""
 
