@@ -15,7 +15,7 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
-from hostsim.qemu import tcp
+from hostsim.qemu import faults, tcp
 from hostsim.qemu.send import LINK_FREE_PS, STREAM
 from hostsim.qemu.tcp import PS_PER_S
 
@@ -42,7 +42,7 @@ JIFFY_PS = 4_000_000_000
 """CONFIG_HZ = 250, as Debian and Ubuntu build: usecs_to_jiffies rounds the RTO up (tcp_input.c::__tcp_set_rto)."""
 Drops = Literal["both", "to-destination", "to-source"]
 DIRECTIONS: dict[Drops, int] = {
-    "both": tcp.TO_DESTINATION | tcp.TO_SOURCE, "to-destination": tcp.TO_DESTINATION, "to-source": tcp.TO_SOURCE,
+    "both": faults.TO_DESTINATION | faults.TO_SOURCE, "to-destination": faults.TO_DESTINATION, "to-source": faults.TO_SOURCE,
 }  # fmt: skip
 
 
@@ -140,7 +140,7 @@ class LinkSpec:
             initial_cwnd=INITIAL_SEGMENTS * segment,
             train_bytes=max(self._train_bytes(), HYSTART_SEGMENTS * segment),
             rto_ps=self.rtt_ps + RTO_MIN_PS if self.slow_start_after_idle else 0,
-            faults=self._faults(tick_ps, segment) if self.has_faults else tcp.NO_FAULTS,
+            faults=self._faults(tick_ps, segment) if self.has_faults else faults.NO_FAULTS,
         )
 
     @property
@@ -148,14 +148,14 @@ class LinkSpec:
         """Whether the network may drop packets."""
         return bool(self.outages) or self.loss > 0
 
-    def _faults(self, tick_ps: int, segment: int) -> tcp.Faults:
+    def _faults(self, tick_ps: int, segment: int) -> faults.Faults:
         """Outages and losses; the RTO is no shorter than the time an acknowledgement takes on a very slow link."""
         ends = [(o.start_ns, o.start_ns + o.length_ns, DIRECTIONS[o.drops]) for o in self.outages]
         outages = np.array([(a * PS_PER_NS, b * PS_PER_NS, drops) for a, b, drops in ends], np.int64).reshape(-1, 3)
         jiffies = -(-(self.rtt_ps + RTO_MIN_PS) // JIFFY_PS)
         rto_ps = max(jiffies * JIFFY_PS, self.rtt_ps + 3 * tick_ps)
         gap = round(segment / self.loss) if self.loss > 0 else 0
-        return tcp.Faults(1, outages, segment, rto_ps, gap, self.loss_key)
+        return faults.Faults(1, outages, segment, rto_ps, gap, self.loss_key)
 
     def _train_bytes(self) -> int:
         """Window whose acknowledgements take half a round trip to arrive: HyStart ends slow start there (hystart_update).
@@ -213,14 +213,14 @@ class Link:
         return True
 
     def _answered_over_faults(self) -> Generator[simpy.Event, Any, bool]:
-        row, faults = self._state[STREAM : STREAM + tcp.N_ROW].copy(), self.spec.path.faults
+        row, path_faults = self._state[STREAM : STREAM + tcp.N_ROW].copy(), self.spec.path.faults
         delivered_ns = int(tcp.drain_faulty(row, self.spec.path))
         if delivered_ns == tcp.NEVER_NS:
             yield self._env.timeout(max(0, int(row[tcp.BROKEN_PS]) // PS_PER_NS - self._env.now_ns))
             self.failed = True
             return False
-        at_ps, rto_ps = max(delivered_ns, self._env.now_ns) * PS_PER_NS, faults.rto_ps
-        while any(start <= at_ps < end and drops & tcp.TO_SOURCE for start, end, drops in faults.outages.tolist()):
-            at_ps, rto_ps = at_ps + rto_ps, min(2 * rto_ps, tcp.RTO_MAX_PS)
+        at_ps, rto_ps = max(delivered_ns, self._env.now_ns) * PS_PER_NS, path_faults.rto_ps
+        while faults.is_down(path_faults, at_ps, faults.TO_SOURCE):
+            at_ps, rto_ps = at_ps + rto_ps, min(2 * rto_ps, faults.RTO_MAX_PS)
         yield self._env.timeout(-(-at_ps // PS_PER_NS) - self._env.now_ns)
         return True

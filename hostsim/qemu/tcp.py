@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import keyed_exponential
+from hostsim.qemu.faults import NO_FAULTS, RETRIES2_PS, RTO_MAX_PS, TO_DESTINATION, TO_SOURCE, Faults, cube_root, is_down
 
 (FREE_PS, TICK, UNSENT, IN_FLIGHT, ACKED, CWND, SSTHRESH, LIMITED, MAX_OUT, USAGE_END, USED, STAMP_PS, ACKS) = range(13)
 """Columns: when the last byte has left [ps], number of the current tick, bytes that wait in the send buffer, bytes sent and
@@ -55,8 +56,6 @@ BROKEN_PS: moment at which the connection broke, 0: it stands; RETRANSMITTED: se
 EXPIRED on a ring of (time, RETRANSMITTED) of the last expiries, because a write that blocks advances the row beyond now.
 """
 OPEN, RECOVERY, LOSS = range(3)
-TO_DESTINATION, TO_SOURCE = 1, 2
-"""Directions in which an outage drops packets; their sum: both."""
 NEVER_NS = 1 << 62
 """Return of a write to a connection that is broken."""
 UNBOUNDED = 1 << 62
@@ -66,27 +65,6 @@ PIECE_BYTES = 8 + 4096
 CUBIC_SHARE = 20
 """Without a loss, cubic's window grows by 5 % a round trip (tcp_cubic.c::bictcp_update, last_max_cwnd == 0)."""
 PS_PER_S = 1_000_000_000_000
-
-
-class Faults(NamedTuple):
-    """Faults of a path.
-
-    any: 1: packets may be dropped; 0: the other fields have no meaning.
-    outages: int64[n, 3], start [ps], end [ps], directions.
-    segment: payload of a packet [bytes].
-    rto_ps: retransmission timeout, in whole jiffies.
-    loss_gap: mean payload between two random losses [bytes], 0: none; loss_key: of their draws.
-    """
-
-    any: int
-    outages: NDArray[np.int64]
-    segment: int
-    rto_ps: int
-    loss_gap: int
-    loss_key: tuple[int, int]
-
-
-NO_FAULTS = Faults(0, np.zeros((0, 3), np.int64), 0, 0, 0, (0, 0))
 
 
 class Path(NamedTuple):
@@ -225,11 +203,6 @@ def _next_tick(row: NDArray[np.int64], path: Path) -> None:
     _transmit(row, path, now_ps)
 
 
-RTO_MAX_PS = 120 * PS_PER_S
-"""include/net/tcp.h TCP_RTO_MAX."""
-RETRIES2_PS = 924_600_000_000_000
-"""tcp_retries2 = 15 as a time (retransmits_timed_out with TCP_RTO_MIN): the first expiry so long after the first
-retransmission breaks the connection."""
 PROBE_SLACK_PS = 8_000_000_000
 """tcp_schedule_loss_probe adds TCP_TIMEOUT_MIN, two jiffies at 250 Hz, to two round trips."""
 BETA, BETA_SCALE = 717, 1024
@@ -238,27 +211,6 @@ CUBE_RTT_SCALE = 410
 """tcp_cubic.c: bic_scale * 10."""
 CUBIC_SPAN_MAX = 1 << 17
 """Longest time from the inflection that is cubed [2^-10 s]; a window has filled any link by then."""
-
-
-@part
-def _is_down(faults: Faults, at_ps: int, direction: int) -> bool:
-    for i in range(len(faults.outages)):
-        if faults.outages[i, 0] <= at_ps < faults.outages[i, 1] and faults.outages[i, 2] & direction:
-            return True
-    return False
-
-
-@part
-def _cube_root(value: int) -> int:
-    """Largest integer whose cube is at most ``value``, by halving."""
-    low, high = 0, 1 << 20
-    while low < high:
-        middle = (low + high + 1) >> 1
-        if middle * middle * middle <= value:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 @part
@@ -278,7 +230,7 @@ def _drawn_losses(row: NDArray[np.int64], faults: Faults, n_bytes: int) -> int:
 def _put(row: NDArray[np.int64], path: Path, n_bytes: int, now_ps: int) -> None:
     """Hand ``n_bytes`` to the link, which may drop them; start the timer if it does not run."""
     free_ps, end_ps = max(row[FREE_PS], now_ps), (row[TICK] + 1) * path.tick_ps
-    lost = n_bytes if _is_down(path.faults, free_ps, TO_DESTINATION) else _drawn_losses(row, path.faults, n_bytes)
+    lost = n_bytes if is_down(path.faults, free_ps, TO_DESTINATION) else _drawn_losses(row, path.faults, n_bytes)
     if path.link_bytes_per_s > 0:
         free_ps += path.piece_ps if n_bytes == PIECE_BYTES else n_bytes * PS_PER_S // path.link_bytes_per_s
     tick = row[TICK] + (1 if free_ps > end_ps else 0)
@@ -380,7 +332,7 @@ def _cubic_count(row: NDArray[np.int64], path: Path, n_bytes: int, now_ps: int) 
     if row[EPOCH_PS] == 0:
         row[EPOCH_PS], row[RENO_CWND], row[CWND_CNT] = now_ps, cwnd << 10, 0
         behind = max(row[LAST_MAX] - cwnd, 0) // segment
-        row[CUBIC_K] = _cube_root((1 << 40) // CUBE_RTT_SCALE * behind)
+        row[CUBIC_K] = cube_root((1 << 40) // CUBE_RTT_SCALE * behind)
         row[ORIGIN] = max(row[LAST_MAX], cwnd)
     t = (now_ps - row[EPOCH_PS] + path.rtt_ps) // (PS_PER_S // 1024)
     span = min(abs(t - row[CUBIC_K]), CUBIC_SPAN_MAX)
@@ -439,7 +391,7 @@ def _acknowledge_faulty(row: NDArray[np.int64], path: Path, n_bytes: int, now_ps
 def _probe_tick(row: NDArray[np.int64], path: Path) -> int:
     """Tick in which a tail loss probe is answered, sent two round trips and a slack after the last send; 0: never."""
     probe_ps = row[LAST_SENT_PS] + 2 * path.rtt_ps + PROBE_SLACK_PS
-    lost = _is_down(path.faults, probe_ps, TO_DESTINATION) or _is_down(path.faults, probe_ps + path.rtt_ps, TO_SOURCE)
+    lost = is_down(path.faults, probe_ps, TO_DESTINATION) or is_down(path.faults, probe_ps + path.rtt_ps, TO_SOURCE)
     return 0 if lost or row[MODE] == LOSS else (probe_ps + path.rtt_ps) // path.tick_ps + 1
 
 
@@ -455,7 +407,7 @@ def _next_tick_faulty(row: NDArray[np.int64], path: Path, last_tick: int) -> Non
     at = ACKS + (row[TICK] & (_RING - 1))
     n_bytes, now_ps = row[at], row[TICK] * path.tick_ps
     row[at] = 0
-    if n_bytes > 0 and _is_down(path.faults, now_ps, TO_SOURCE):
+    if n_bytes > 0 and is_down(path.faults, now_ps, TO_SOURCE):
         row[UNHEARD] += n_bytes
         n_bytes = 0
     while n_bytes > PIECE_BYTES:

@@ -33,7 +33,7 @@ MUTATIONS = {
         "row[UNSENT] + row[HELD] > path.send_buffer_bytes", "row[UNSENT] > path.send_buffer_bytes"
     ),
     "no tail loss probe": ("probe = _probe_tick(row, path) if row[LOST] > 0 else 0", "probe = 0"),
-    "acknowledgements are never dropped": ("_is_down(path.faults, now_ps, TO_SOURCE):", "False:"),
+    "acknowledgements are never dropped": ("is_down(path.faults, now_ps, TO_SOURCE):", "False:"),
     "what is lost is found at once": ("row[TICK] > row[LOST_TICK] + path.ticks:", "row[TICK] > 0:"),
     "the timer is not set anew": ("row[TIMER_PS] = now_ps + path.faults.rto_ps if row[IN_FLIGHT] > 0 else 0", "pass"),
 }  # fmt: skip
