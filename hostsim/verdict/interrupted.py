@@ -21,6 +21,10 @@ PARAMETERS: Mapping[str, tuple[str, Callable[[int], str]]] = {
 """QEMU's name and the value in words."""
 
 
+LONG_CANCEL_MS = 500
+"""A window of 100 ms and a log switched off are ordinary; a cancel that takes longer is worth a sentence."""
+
+
 def held_in_switchover(evidence: Evidence) -> Verdict | None:
     """The verdict on a run whose guest stood still in pre-switchover at its end, or when it was cancelled."""
     facts = evidence.interruptions
@@ -52,7 +56,7 @@ def _lines(facts: Mapping[str, Any], outcome: str) -> Iterator[str]:
     if facts.get("pre_switchover_ms") and outcome == "completed":
         waited = seconds_words(facts["pre_switchover_ms"] / 1000)
         yield f"Pause: {waited} of the downtime are the wait for migrate-continue (status pre-switchover)."
-    if facts.get("cancelled_in"):
+    if facts.get("cancelled_in", "active") != "active" or facts.get("cancelling_ms", 0.0) > LONG_CANCEL_MS:
         took = seconds_words(facts.get("cancelling_ms", 0.0) / 1000)
         yield f"Cancel: migrate_cancel met status {facts['cancelled_in']}; status cancelling lasted {took}."
     if facts.get("stopped_ms") and outcome != "completed":
