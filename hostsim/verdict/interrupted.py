@@ -21,6 +21,8 @@ PARAMETERS: Mapping[str, tuple[str, Callable[[int], str]]] = {
 """QEMU's name and the value in words."""
 
 
+LONG_PAUSE_MS = 100
+"""libvirt sends migrate-continue within milliseconds of each migration."""
 LONG_CANCEL_MS = 500
 """A window of 100 ms and a log switched off are ordinary; a cancel that takes longer is worth a sentence."""
 
@@ -53,7 +55,7 @@ def _lines(facts: Mapping[str, Any], outcome: str) -> Iterator[str]:
         yield f"Attempt: number {facts['attempt']}, to an empty destination and with all pages to send."
     yield from _of_link(facts, outcome)
     yield from _of_acts(facts)
-    if facts.get("pre_switchover_ms") and outcome == "completed":
+    if facts.get("pre_switchover_ms", 0.0) >= LONG_PAUSE_MS and outcome == "completed":
         waited = seconds_words(facts["pre_switchover_ms"] / 1000)
         yield f"Pause: {waited} of the downtime are the wait for migrate-continue (status pre-switchover)."
     if facts.get("cancelled_in", "active") != "active" or facts.get("cancelling_ms", 0.0) > LONG_CANCEL_MS:
