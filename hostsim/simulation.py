@@ -26,7 +26,8 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
     machine = Machine(build(scenario), knobs)
     machine.run(progress)
     profile = scenario.migration.profile if scenario.migration else "qemu"
-    found = (migration_result(machine, machine.migration, profile),) if machine.migration else ()
+    attempts = machine.attempts.every if machine.attempts else []
+    found = tuple(migration_result(machine, migration, profile) for migration in attempts)
     return RunResult(
         scenario=scenario.resolved(),
         seed=scenario.seed,

@@ -1,4 +1,4 @@
-"""A host with its VMs and at most one outgoing migration, built from a scenario."""
+"""A host with its VMs and at most one outgoing migration at a time, built from a scenario."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.trackers.dirty_ring import DirtyRing
+from hostsim.machine.attempts import Attempts
 from hostsim.machine.monitor import Monitor
 from hostsim.machine.trackers import TRACKERS
 from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
 from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
 from hostsim.memory.spec import HostMemorySpec
-from hostsim.qemu import thread
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
 from hostsim.qemu.compression import Content
 from hostsim.qemu.dirty_limit import DirtyLimit, LimitChange
@@ -97,6 +97,7 @@ class Machine:
     daemons: one ageing daemon a VM, or empty.
     checkpoints: of the VM that is migrated; None: the destination runs the VM after the switchover.
     dirty_limit: None unless an operator or the migration may limit the vCPUs' dirty rates.
+    attempts: migrations of ``vm``, the first one and the retries; None without [migration].
     monitor: None without host memory, ageing and neighbours.
     work_done_ns: the time at which the workloads of the VM had done their windows of work; None unless the run waits for it.
     """
@@ -120,7 +121,7 @@ class Machine:
         self.daemons = self._daemons()
         self.monitor = self._monitor()
         self.checkpoints: Checkpoints | None = None
-        self.migration = self._migration(knobs, log_capacity)
+        self.attempts = self._attempts(knobs, log_capacity)
         self.work_done_ns: int | None = None
 
     def run(self, progress: Progress | None = None) -> None:
@@ -140,8 +141,8 @@ class Machine:
             self.monitor.look()
 
     def _goals(self) -> Iterator[simpy.Event]:
-        if self.migration is not None:
-            yield self.migration.done
+        if self.attempts is not None:
+            yield self.attempts.done
         if self.spec.until_work:
             yield self.env.process(self._work())
         if self.spec.ageing is not None and self.spec.ageing.passes:
@@ -236,21 +237,27 @@ class Machine:
         """The moment at which memory ran out and the VM that the kernel would kill; None if memory did not run out."""
         return None if self.memory is None else self.memory.out_of_memory
 
-    def _migration(self, knobs: Knobs, log_capacity: int) -> Migration | None:
+    @property
+    def migration(self) -> Migration | None:
+        """The last attempt to migrate ``vm``."""
+        return None if self.attempts is None else self.attempts.every[-1]
+
+    def _attempts(self, knobs: Knobs, log_capacity: int) -> Attempts | None:
         spec = self.spec
-        if spec.migration is None:
-            return None
-        migration = Migration(
-            self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity, spec.content,
-            spec.postcopy,
-        )
-        if self.monitor is not None:
-            migration.recorder.on_cut = self.monitor.cut
-        migration.dirty_limit = self.dirty_limit
-        if spec.checkpoints is not None:
-            self.checkpoints = begin(migration, spec.checkpoints, spec.seed)
-        thread.start(migration)
-        return migration
+
+        def ready(parameters: MigrationParameters) -> Migration:
+            migration = Migration(
+                self.env, self.vm, self.tracker, parameters, spec.link, spec.sheet, knobs, log_capacity, spec.content,
+                spec.postcopy,
+            )
+            if self.monitor is not None:
+                migration.recorder.on_cut = self.monitor.cut
+            migration.dirty_limit = self.dirty_limit
+            if spec.checkpoints is not None:
+                self.checkpoints = begin(migration, spec.checkpoints, spec.seed)
+            return migration
+
+        return None if spec.migration is None else Attempts(self.env, spec.migration, ready)
 
     def _report(self, progress: Progress) -> Generator[simpy.Event, Any, None]:
         while True:

@@ -12,13 +12,18 @@ RATE_PERIOD_MS = 1000
 
 
 def bitmap_sync(migration: Migration) -> Step:
-    """Harvest, count the newly dirty pages, evaluate rates and throttle once a second. Takes the tracker's host time."""
+    """Harvest, count the newly dirty pages, evaluate rates and throttle once a second. Takes the tracker's host time.
+
+    The thread holds the big lock, but not while it waits for vCPUs (cpus-common.c::do_run_on_cpu).
+    """
     m, ram = migration.state, migration.ram
     m.dirty_sync_count += 1
     m.time_last_bitmap_sync_ms = m.time_last_bitmap_sync_ms or migration.now_ms
     migration.recorder.trace("migration_bitmap_sync_start", t_ns=migration.env.now_ns)
     if ram.xbzrle is not None:
         ram.xbzrle.age = m.dirty_sync_count
+    was_held = migration.bql.held
+    migration.bql.take()
     found = yield from migration.tracker.sync(ram.bmap)
     if ram.xbzrle is not None:
         ram.xbzrle.note_sync(migration.env.now_ns, migration.vm.class_works(), ram.bmap)
@@ -28,10 +33,16 @@ def bitmap_sync(migration: Migration) -> Step:
     m.remaining_at_sync_bytes = ram.remaining_bytes
     t_ns = migration.env.now_ns
     if found.waits_for_vcpus:
+        migration.bql.drop()
         yield from migration.vm.run_on_cpus()
+    if was_held:
+        migration.bql.take()
+    else:
+        migration.bql.drop()
     if migration.now_ms > m.time_last_bitmap_sync_ms + RATE_PERIOD_MS:
         _evaluate_period(migration)
     _record_sync(migration, t_ns, found.newly_dirty_pages, found.dirtied_pages)
+    migration.note_sync()
 
 
 def _evaluate_period(migration: Migration) -> None:

@@ -1,4 +1,7 @@
-"""The migration link: the bandwidth of the network, one TCP connection over it, and the way to the destination."""
+"""The migration link: the bandwidth of the network, one TCP connection over it, and the way to the destination.
+
+A network with outages or random loss drops packets (Faults of hostsim.qemu.tcp); the connection repairs that, or breaks.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
-from hostsim.qemu import tcp
+from hostsim.qemu import faults, tcp
 from hostsim.qemu.tcp import PS_PER_S
 
 PS_PER_NS = 1000
@@ -32,6 +37,23 @@ GSO_BYTES = 65536
 """tcp_cubic.c::hystart_ack_delay: four GSO packets at the rate of the link, at most 1 ms, count as no delay."""
 
 
+JIFFY_PS = 4_000_000_000
+"""CONFIG_HZ = 250, as Debian and Ubuntu build: usecs_to_jiffies rounds the RTO up (tcp_input.c::__tcp_set_rto)."""
+Drops = Literal["both", "to-destination", "to-source"]
+DIRECTIONS: dict[Drops, int] = {
+    "both": faults.TO_DESTINATION | faults.TO_SOURCE, "to-destination": faults.TO_DESTINATION, "to-source": faults.TO_SOURCE,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A time in which the network drops all packets of one direction or both; ``start_ns``: since the run started."""
+
+    start_ns: int
+    length_ns: int
+    drops: Drops = "both"
+
+
 @dataclass(frozen=True)
 class LinkSpec:
     """The network between source and destination, and the sockets of the connection over it.
@@ -42,6 +64,8 @@ class LinkSpec:
     receive_window_bytes: payload in flight that the destination allows.
     mtu: size of an IP packet [bytes].
     slow_start_after_idle: the sysctl tcp_slow_start_after_idle.
+    outages: times without a network, in order.
+    loss: share of the packets to the destination that the network drops at random; loss_key: of their draws.
     """
 
     bandwidth_bytes_per_s: int = 0
@@ -50,6 +74,9 @@ class LinkSpec:
     receive_window_bytes: int = RECEIVE_WINDOW
     mtu: int = MTU
     slow_start_after_idle: bool = True
+    outages: tuple[Outage, ...] = ()
+    loss: float = 0.0
+    loss_key: tuple[int, int] = (0, 0)
 
     @property
     def socket_buffer_ps(self) -> int:
@@ -92,7 +119,7 @@ class LinkSpec:
     def path(self) -> tcp.Path:
         """The constants of the connection.
 
-        # Model limit: the round trip is constant, so is the RTO; a queue in the network, lost packets, pacing and delayed
+        # Model limit: the round trip is constant, so is the RTO; a queue in the network, pacing and delayed
         # acknowledgements are not modelled. Congestion control is cubic; QEMU leaves it to the host.
         """
         if self.rtt_ps == 0:
@@ -100,9 +127,10 @@ class LinkSpec:
         rate, segment = self.bandwidth_bytes_per_s, self.mtu - HEADER_BYTES
         piece_ps = tcp.PIECE_BYTES * PS_PER_S // rate if rate else 0
         ticks = min(max(self.rtt_ps // piece_ps, 1), tcp.TICKS_MAX) if piece_ps else tcp.TICKS_MAX
+        tick_ps = max(self.rtt_ps // ticks, piece_ps)
         return tcp.Path(
             rtt_ps=self.rtt_ps,
-            tick_ps=max(self.rtt_ps // ticks, piece_ps),
+            tick_ps=tick_ps,
             ticks=ticks,
             link_bytes_per_s=rate,
             piece_ps=piece_ps,
@@ -111,7 +139,22 @@ class LinkSpec:
             initial_cwnd=INITIAL_SEGMENTS * segment,
             train_bytes=max(self._train_bytes(), HYSTART_SEGMENTS * segment),
             rto_ps=self.rtt_ps + RTO_MIN_PS if self.slow_start_after_idle else 0,
+            faults=self._faults(tick_ps, segment) if self.has_faults else faults.NO_FAULTS,
         )
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether the network may drop packets."""
+        return bool(self.outages) or self.loss > 0
+
+    def _faults(self, tick_ps: int, segment: int) -> faults.Faults:
+        """Outages and losses; the RTO is no shorter than the time an acknowledgement takes on a very slow link."""
+        ends = [(o.start_ns, o.start_ns + o.length_ns, DIRECTIONS[o.drops]) for o in self.outages]
+        outages = np.array([(a * PS_PER_NS, b * PS_PER_NS, drops) for a, b, drops in ends], np.int64).reshape(-1, 3)
+        jiffies = -(-(self.rtt_ps + RTO_MIN_PS) // JIFFY_PS)
+        rto_ps = max(jiffies * JIFFY_PS, self.rtt_ps + 3 * tick_ps)
+        gap = round(segment / self.loss) if self.loss > 0 else 0
+        return faults.Faults(1, outages, segment, rto_ps, gap, self.loss_key)
 
     def _train_bytes(self) -> int:
         """Window whose acknowledgements take half a round trip to arrive: HyStart ends slow start there (hystart_update).
@@ -132,15 +175,52 @@ class Link:
     # Model limit: the link is fluid: bytes drain evenly, not in segments, and acknowledgements take no bandwidth.
     """
 
-    def __init__(self, env: Clock, spec: LinkSpec, drained_ps: Callable[[], int]) -> None:
-        """``drained_ps``: returns when all bytes written so far have left the host [ps]."""
-        self.spec = spec
-        self._env, self._drained_ps = env, drained_ps
+    def __init__(self, env: Clock, spec: LinkSpec, drained_ps: Callable[[], int], stream: NDArray[np.int64]) -> None:
+        """Make the link of a migration.
 
-    def answered(self) -> Generator[simpy.Event, Any, None]:
+        drained_ps: returns when all bytes written so far have left the host [ps].
+        stream: int64[hostsim.qemu.tcp.N_ROW], the row of the main connection, which faults act on.
+        """
+        self.spec = spec
+        self._env, self._drained_ps, self._row = env, drained_ps, stream
+        self.failed = False
+
+    def delivers(self) -> bool:
+        """Whether all bytes written so far will reach the destination."""
+        row = self._row.copy()
+        return not self.spec.has_faults or int(tcp.drain_faulty(row, self.spec.path)) != tcp.NEVER_NS
+
+    def counts(self) -> tuple[int, int, int]:
+        """Of the connection so far: expiries of the retransmission timer, bytes sent again, packets drawn as lost."""
+        row = self._row
+        kept = row[tcp.EXPIRED :].reshape(-1, 2)
+        later = kept[kept[:, 0] > self._env.now_ns * PS_PER_NS]
+        again = int(row[tcp.RETRANSMITTED]) if not len(later) else int(later[:, 1].min())
+        return int(row[tcp.TIMEOUTS]) - len(later), again, int(row[tcp.LOSSES])
+
+    def answered(self) -> Generator[simpy.Event, Any, bool]:
         """Return when the destination has received all bytes written so far and its answer has arrived.
 
-        # Model limit: the destination answers at once; a real destination first loads the received state.
+        Returns False, at the break, if the connection breaks before; ``failed`` says so from then on.
+
+        # Model limit: the destination answers at once; a real destination first loads the received state. An answer that is
+        # lost in an outage comes with the next retransmission of the destination.
         """
+        if self.spec.has_faults:
+            return (yield from self._answered_over_faults())
         drained_ns = -(-self._drained_ps() // PS_PER_NS)
         yield self._env.timeout(max(0, drained_ns - self._env.now_ns) + 2 * self.spec.latency_ns)
+        return True
+
+    def _answered_over_faults(self) -> Generator[simpy.Event, Any, bool]:
+        row, path_faults = self._row.copy(), self.spec.path.faults
+        delivered_ns = int(tcp.drain_faulty(row, self.spec.path))
+        if delivered_ns == tcp.NEVER_NS:
+            yield self._env.timeout(max(0, int(row[tcp.BROKEN_PS]) // PS_PER_NS - self._env.now_ns))
+            self.failed = True
+            return False
+        at_ps, rto_ps = max(delivered_ns, self._env.now_ns) * PS_PER_NS, path_faults.rto_ps
+        while faults.is_down(path_faults, at_ps, faults.TO_SOURCE):
+            at_ps, rto_ps = at_ps + rto_ps, min(2 * rto_ps, faults.RTO_MAX_PS)
+        yield self._env.timeout(-(-at_ps // PS_PER_NS) - self._env.now_ns)
+        return True

@@ -19,6 +19,7 @@ from hostsim.costs.host_sheet import HostSheet
 from hostsim.costs.postcopy_sheet import PostcopyCosts, load_postcopy
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import window
+from hostsim.qemu.bql import Bql
 from hostsim.qemu.compression import Content
 from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.dirty_limit import DirtyLimit
@@ -27,13 +28,20 @@ from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.postcopy.destination import Destination
 from hostsim.qemu.recorder import Recorder, Sample
+from hostsim.qemu.send import STREAM
 from hostsim.qemu.state import Counters, MigrationState
 
 Step = Generator[simpy.Event, Any, None]
+RUNNING = frozenset({"setup", "active", "pre-switchover", "device"})
+"""States of a migration that migrate_cancel can end (migration.c::migration_is_running, without those of post-copy)."""
 
 
 class Migration:
-    """One outgoing migration; the event ``done`` fires when the migration has ended, in any way."""
+    """One outgoing migration; the event ``done`` fires when the migration has ended, in any way.
+
+    thread: the process of the migration thread.
+    interrupted: fires when migrate_cancel shuts the sockets down and wakes a thread that waits for migrate-continue.
+    """
 
     def __init__(
         self,
@@ -56,12 +64,16 @@ class Migration:
         self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
         self.env, self.vm, self.tracker, self.sheet = env, vm, tracker, sheet
         self.ram = ram_of(env, vm, tracker, sheet, link, knobs, parameters, content or Content(), log_capacity)
-        self.link = Link(env, link, self.ram.drained_ps)
+        self.link = Link(env, link, self.ram.drained_ps, self.ram.send_state[STREAM:])
         self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
         self.dirty_limit: DirtyLimit | None = None
         self.behaviour = parameters.behaviour
         self.knobs, self.postcopy_costs = knobs, postcopy_costs or load_postcopy("generic")
         self.destination: Destination | None = None
+        self.bql = Bql(env)
+        self.thread: simpy.Event = env.event()
+        self.interrupted = self.ram.shut_down
+        self._sync_events: dict[int, simpy.Event] = {}
         self.done: simpy.Event = env.event()
         self.handover: Callable[[], Step] | None = None
         """Takes the stopped VM over once its state has been sent; None: the destination runs it."""
@@ -77,11 +89,31 @@ class Migration:
         return self.state.status == "active" and not self.state.switching_over
 
     @property
+    def running(self) -> bool:
+        """Whether migrate_cancel would end the migration (migration_is_running)."""
+        return self.state.status in RUNNING
+
+    @property
+    def broken(self) -> bool:
+        """Whether the connection to the destination has broken and the migration thread has got the error."""
+        return self.ram.broken or self.link.failed
+
+    @property
     def transferred_bytes(self) -> int:
         """ram.transferred: the RAM stream (7.2), or all bytes (10.x)."""
         if self.behaviour.counts_all_bytes:
             return window.total_bytes(self.state, self.ram)
         return self.ram.sent_bytes
+
+    def after_sync(self, count: int) -> simpy.Event:
+        """An event that fires with the sync of number ``count`` (dirty-sync-count)."""
+        return self._sync_events.setdefault(count, self.env.event())
+
+    def note_sync(self) -> None:
+        """Fire the event of the sync that is now over."""
+        event = self._sync_events.pop(self.state.dirty_sync_count, None)
+        if event is not None:
+            event.succeed()
 
     def counters(self) -> Counters:
         """query-migrate now."""
@@ -109,12 +141,31 @@ class Migration:
         }
 
     def finish(self, status: str) -> None:
-        """End the migration with ``status``: the throttle stops, logging is switched off beside what follows."""
+        """End the migration with ``status``; the guest is at the destination, and logging is switched off beside."""
         self.cut()
         self.throttle.stop()
         _in_background(self.env, self.tracker.stop_log())
         self.state.end_ns = self.env.now_ns
         self.set_status(status)
+        self.done.succeed()
+
+    def give_up(self, status: str) -> Step:
+        """End the migration with ``status``; the guest runs on at the source (migration_iteration_finish, _cleanup).
+
+        A guest that an operator suspended runs on as well (libvirt qemuMigrationSrcRestoreDomainState).
+        A failed migration is "failed" before its clean-up, a cancelled one is "cancelled" after.
+        """
+        self.cut()
+        self.throttle.stop()
+        if not self.vm.running:
+            self.vm.start()
+        if status == "failed":
+            self.set_status(status)
+        if self.state.dirty_sync_count:
+            yield from self.tracker.stop_log()
+        self.state.end_ns = self.env.now_ns
+        if status != "failed":
+            self.set_status(status)
         self.done.succeed()
 
     def set_status(self, status: str) -> None:

@@ -23,7 +23,6 @@ class Behaviour:
     at_threshold_completes: pending == threshold switches over (10.2) or iterates once more.
     kick_ends_limit_sleep: dirtylimit_vcpu_execute sleeps by usleep, which a kick's signal ends (7.2), or by g_usleep,
     which goes on after a signal (10.x).
-    has_device_status: the status is "device" once the VM has stopped (10.x, migration_switchover_prepare).
     zero_page_detection: the parameter exists (9.0); before, the migration thread looks for zero pages.
     multifd_counts_when_sent: bytes of a packet count once its channel has written them (8.1), else as it is handed over, and
     uncompressed.
@@ -35,6 +34,9 @@ class Behaviour:
     has_postcopy_device: the status is "postcopy-device" until the destination has loaded the package (10.2).
     urgent_thread: with postcopy-preempt the return-path thread sends requested pages (>= 8.0), else the migration thread.
     blocktime_ns: blocktime is counted in nanoseconds, with latencies (>= 10.1), else by a clock of milliseconds.
+    has_device_status: the status is "device" once the VM has stopped (10.x, migration_switchover_prepare); else only after
+    pre-switchover (7.2, migration_maybe_pause).
+    cancels_setup_at_once: migrate_cancel while the connection is being made ends the migration (>= 8.0, migration_cancel).
     """
 
     estimate_first: bool
@@ -53,6 +55,7 @@ class Behaviour:
     has_postcopy_device: bool = False
     urgent_thread: bool = True
     blocktime_ns: bool = False
+    cancels_setup_at_once: bool = True
 
 
 Version = Literal["7.2", "10.0", "10.2"]
@@ -60,7 +63,7 @@ ZeroPageDetection = Literal["none", "legacy", "multifd"]
 _7_2 = Behaviour(
     estimate_first=False, flush_pages=1, counts_all_bytes=False, dirty_sync_timer=False, at_threshold_completes=False,
     has_device_status=False, kick_ends_limit_sleep=True, zero_page_detection=False, multifd_counts_when_sent=False,
-    multifd_sync_each_section=True, multifd_spins=True, urgent_thread=False,
+    multifd_sync_each_section=True, multifd_spins=True, urgent_thread=False, cancels_setup_at_once=False,
 )  # fmt: skip
 _10_0 = Behaviour(
     estimate_first=True, flush_pages=PAGES_A_FLUSH, counts_all_bytes=True, dirty_sync_timer=True,
@@ -74,6 +77,18 @@ BEHAVIOUR: dict[Version, Behaviour] = {"7.2": _7_2, "10.0": _10_0, "10.2": _10_2
 
 
 @dataclass(frozen=True)
+class ParameterChange:
+    """One migrate-set-parameters of an operator: ``after_ns`` since the start, or with sync ``after_sync``; 0: not this.
+
+    values: (name of MigrationParameters, new value).
+    """
+
+    after_ns: int
+    after_sync: int
+    values: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class MigrationParameters:
     """As QMP names them.
 
@@ -84,6 +99,11 @@ class MigrationParameters:
     postcopy_link_fails_ns: the connection breaks that long after the switch; 0: never.
     postcopy_recover_after_ns: migrate-recover that long after the break; 0: never.
     host_page_bytes: page size of the destination's memory backend, which post-copy requests and places whole.
+    continue_after_ns: from the event pre-switchover to migrate-continue, 0: the command never comes.
+    suspend_after_ns: from the start to the moment at which an operator suspends the guest, 0: never.
+    keepalive_ns: time without the destination after which the manager cancels, 0: never.
+    retries, retry_after_ns: further attempts after a cancel or a failure, and the pause before each.
+    changes: parameters that an operator changes while the migration runs.
     """
 
     qemu: Version = "10.2"
@@ -109,6 +129,14 @@ class MigrationParameters:
     multifd_zstd_level: int = 1
     zero_page_detection: ZeroPageDetection = "multifd"
     zero_copy_send: bool = False
+    switchover_ack: bool = False
+    pause_before_switchover: bool = False
+    continue_after_ns: int = 0
+    suspend_after_ns: int = 0
+    keepalive_ns: int = 0
+    retries: int = 0
+    retry_after_ns: int = 0
+    changes: tuple[ParameterChange, ...] = ()
     start_ns: int = 0
     timeout_ns: int = 0
     postcopy_ram: bool = False

@@ -27,7 +27,7 @@ from hostsim.qemu.xbzrle_send import send_with_xbzrle
 EOS_BYTES = 8
 SECTION_BYTES = 10
 """Section header and footer around each ram_save_iterate (migration/savevm.c), 5 + 5."""
-INTERRUPTED = -1
+INTERRUPTED, BROKEN = -1, -2
 Snapshot = tuple[NDArray[np.int64], ...]
 UNCERTAIN_PAGES = 2048
 """Most pages of one call where a guest event may come before its end: a guest event takes back up to as many pages."""
@@ -56,6 +56,7 @@ class RamState:
     bmap: uint8[n_pages], 1: the page is to be sent; words: its uint64 view.
     copied: uint32[n_pages], version of the page that the destination holds.
     send_state: int64[N_STATE] of hostsim.qemu.send.
+    shut_down: fires when the socket is shut down, which ends a write that blocks.
     send_log: int64[log_capacity, 3], (t_ns, gfn, zero page?) of each send.
     xbzrle: None without the capability.
     """
@@ -76,6 +77,8 @@ class RamState:
         self._journal = np.empty((0 if vm.settled_ns == NEVER_NS else UNCERTAIN_PAGES, 3), np.int64)
         self.section_bytes = 0
         self._env, self._vm, self._tracker, self._knobs = env, vm, tracker, knobs
+        self.shut_down = env.event()
+        self._has_faults = link.has_faults
         self._block_ends = np.array([block.end_gfn for block in vm.memory.blocks], np.int64)
         self._block_id_bytes = np.array([len(block.idstr) for block in vm.memory.blocks], np.int64)
         self._costs = SendCosts(
@@ -171,13 +174,16 @@ class RamState:
         flush_pages: see SendLimits.
         bounded_wait: MAX_WAIT applies.
         wanted: returns whether the caller still needs the pages; asked whenever host time has passed.
-        Returns the reason, QUOTA ... NOT_THERE of hostsim.qemu.send, or INTERRUPTED once ``wanted`` returns False.
+        Returns the reason, QUOTA ... NOT_THERE of hostsim.qemu.send, INTERRUPTED once ``wanted`` returns False, or BROKEN
+        at the moment at which the connection breaks.
         """
         reason = yield from self._send_on(rate_limit_bytes, flush_pages, bounded_wait, wanted)
-        if reason == INTERRUPTED:
+        if reason in (INTERRUPTED, BROKEN):
             return reason
         self.write(EOS_BYTES, SECTION_BYTES)
-        yield self._env.timeout(self.ahead_ns)
+        yield self.written()
+        if self.broken:
+            return BROKEN
         return reason if wanted() else INTERRUPTED
 
     def _send_on(
@@ -195,7 +201,9 @@ class RamState:
             if reason == send.UNSETTLED:
                 self._env.settle(int(self.send_state[send.T_NS]))
             elif reason in (send.HORIZON, send.CLEAR, send.NOT_THERE):
-                yield self._env.timeout(self.ahead_ns)
+                yield self.written()
+                if self.broken:
+                    return BROKEN
                 if wanted():
                     yield from self._prepare(reason)
                 if not wanted():
@@ -204,6 +212,17 @@ class RamState:
                 raise InvariantError(f"{self.remaining_bytes} bytes are counted as remaining, and no page is marked")
             elif reason != send.BATCH:
                 return reason
+
+    def written(self) -> simpy.Event:
+        """An event that fires when write() has returned all that was written, or once the socket is shut down."""
+        returned = self._env.timeout(self.ahead_ns)
+        return returned if not self._has_faults else self._env.any_of([returned, self.shut_down])
+
+    @property
+    def broken(self) -> bool:
+        """Whether the connection is broken by now: write() has returned ETIMEDOUT."""
+        broken_ps = int(self.send_state[send.STREAM + tcp.BROKEN_PS])
+        return 0 < broken_ps <= self._env.now_ns * 1000
 
     def _prepare(self, reason: int) -> Generator[simpy.Event, Any, None]:
         """Clear the log of a chunk before its first page is sent, or read a swapped page back before it is sent.
@@ -262,8 +281,10 @@ class RamState:
 
     @property
     def ahead_ns(self) -> int:
-        """Time by which the send loop is ahead of the host's clock [ns]."""
-        return max(0, int(self.send_state[send.T_NS]) - self._env.now_ns)
+        """Time by which the send loop is ahead of the host's clock [ns]; a write ends where the connection breaks."""
+        broken_ps = int(self.send_state[send.STREAM + tcp.BROKEN_PS])
+        reached_ns = -(-broken_ps // 1000) if broken_ps else int(self.send_state[send.T_NS])
+        return max(0, reached_ns - self._env.now_ns)
 
     def drained_ps(self) -> int:
         """Moment [ps] at which all bytes written so far have left the host."""

@@ -62,6 +62,7 @@ class Recorder:
     samples: the series.
     marks: (t_ns, event, value).
     tallies: one a sync, at its end; none for a guest that does not exit.
+    last_tally: the tally at the end of a migration after which another one began; None: that of the end of the run.
     on_cut: called when a sample is taken between two of the 100 ms, for other series of this host.
     """
 
@@ -69,6 +70,7 @@ class Recorder:
     samples: list[Sample] = field(default_factory=list)
     marks: list[tuple[int, str, int]] = field(default_factory=list)
     tallies: list[Tally] = field(default_factory=list)
+    last_tally: Tally | None = None
     on_cut: Callable[[], None] = field(default=lambda: None)
 
     def sample(self, sample: Sample) -> None:

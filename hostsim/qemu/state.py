@@ -44,6 +44,8 @@ class MigrationState:
     in_postcopy: bool = False
     paused_ns: int = 0
     pages_lost: int = 0
+    switchover_acked: bool = False
+    error_desc: str = ""
     last_answer: Counters | None = None
 
 

@@ -6,31 +6,36 @@ QEMU 7.2 and 10.x differ by ``Behaviour``; this file has the code that they shar
 from __future__ import annotations
 
 from hostsim.core.constants import NS_PER_MS
-from hostsim.qemu import window
+from hostsim.qemu import operator_acts, window
 from hostsim.qemu.bitmap_sync import bitmap_sync
-from hostsim.qemu.cancel import time_out
+from hostsim.qemu.cancel import fail, time_out
 from hostsim.qemu.cpu_throttle import dirty_sync_timer
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.postcopy import steps as postcopy
 from hostsim.qemu.recorder import SERIES_PERIOD_NS
-from hostsim.qemu.switchover import completion, may_complete
+from hostsim.qemu.switchover import UNACKED_PASS_NS, await_ack, completion, may_complete
 
 
 def start(migration: Migration) -> None:
     """Start the migration thread; it waits until the time at which ``migrate`` is issued."""
-    migration.env.process(_run(migration))
+    migration.thread = migration.env.process(_run(migration))
 
 
 def _run(migration: Migration) -> Step:
-    env, rate_limit_bytes = migration.env, migration.parameters.rate_limit_bytes
-    yield env.timeout(migration.parameters.start_ns)
-    yield from _setup(migration)
-    env.process(_sampler(migration))
-    if migration.parameters.timeout_ns:
+    env, p = migration.env, migration.parameters
+    yield env.timeout(p.start_ns)
+    migration.state.start_ns = env.now_ns
+    if p.timeout_ns:
         env.process(time_out(migration))
+    operator_acts.start(migration)
+    yield from _setup(migration)
+    if migration.active:
+        env.process(_sampler(migration))
     while migration.active:
-        if not migration.ram.window_exceeded(rate_limit_bytes):
+        if not migration.ram.window_exceeded(migration.parameters.rate_limit_bytes):
             yield from _iteration_run(migration)
+        if migration.running and migration.broken:
+            yield from fail(migration)
         if migration.active:
             yield from _rate_limit(migration)
     if migration.destination is not None:
@@ -40,15 +45,21 @@ def _run(migration: Migration) -> Step:
 def _setup(migration: Migration) -> Step:
     """Connect, then do the work of migration_thread before its loop; the first window opens before the log is on."""
     m, env, ram = migration.state, migration.env, migration.ram
-    m.start_ns, m.expected_downtime_ms = env.now_ns, migration.parameters.downtime_limit_ms
+    m.expected_downtime_ms = migration.parameters.downtime_limit_ms
     migration.set_status("setup")
     yield env.timeout(migration.sheet.setup_ns)
+    if not migration.running:
+        return
     window.open_window(m, ram, migration.now_ms)
     if migration.behaviour.dirty_sync_timer and migration.parameters.auto_converge:
         env.process(_dirty_sync_timer(migration))
     ram.setup()
+    if migration.parameters.switchover_ack:
+        env.process(await_ack(migration))
+    migration.bql.take()
     yield from migration.tracker.start_log()
     yield from bitmap_sync(migration)
+    migration.bql.drop()
     m.setup_time_ms = migration.now_ms - m.start_ns // NS_PER_MS
     migration.set_status("active")
 
@@ -83,6 +94,8 @@ def _iteration_run(migration: Migration) -> Step:
     if is_low:
         yield from completion(migration)
         return
+    if ram.remaining_bytes == 0:
+        yield migration.env.timeout(UNACKED_PASS_NS)
     rate_limit_bytes, flush_pages = migration.parameters.rate_limit_bytes, migration.behaviour.flush_pages
     yield from ram.save(rate_limit_bytes, flush_pages, True, lambda: migration.active)
 

@@ -15,6 +15,7 @@ from hostsim.qemu.multifd import counted_page_bytes, host_bytes_per_s
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.state import Counters
 from hostsim.results.checkpoints import checkpoints_result
+from hostsim.results.interruptions import interruptions
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
 from hostsim.results.postcopy import blocktime_fields, postcopy_facts
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
@@ -23,6 +24,8 @@ from hostsim.results.sender import sender_of
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES, marks_of, moments_of
 from hostsim.results.tables import MigrationResult, Status, Table
 from hostsim.theory.guest_curve import guest_curve
+
+ENDS = ("completed", "cancelled", "failed", "postcopy-paused")
 
 
 def migration_result(machine: Machine, migration: Migration, profile: str) -> MigrationResult:
@@ -35,14 +38,14 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
     moments = moments_of(migration, len(machine.vm.guest.clocks))
     return MigrationResult(
         status=status,
-        query=_query(counters, status, migration.parameters.qemu, blocktime_fields(migration)),
+        query=_query(migration, counters, status),
         total_time_ms=counters.total_time_ms,
         downtime_ms=state.downtime_ms if ended or state.in_postcopy else None,
         setup_time_ms=state.setup_time_ms,
         rounds=_rounds(migration, machine.env.now_ns, kvm),
         series=Table.read("series", SERIES if kvm is None else (*SERIES, *KVM_SERIES), moments),
         events=Table.read("events", EVENTS, marks_of(migration)),
-        facts=_facts(machine, migration, profile),
+        facts=_facts(machine, migration, profile) | interruptions(migration) | _attempt(machine, migration),
         kvm=kvm,
         checkpoints=checkpoints_result(machine.checkpoints, machine.env.now_ns),
         sender=sender_of(machine, migration),
@@ -52,20 +55,27 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
 def _status(machine: Machine, status: str) -> Status:
     if machine.checkpoints is not None and machine.checkpoints.began_ns:
         return "protected" if machine.checkpoints.failover is None else "failed over"
-    return cast("Status", status) if status in ("completed", "cancelled", "postcopy-paused") else "active"
+    return cast("Status", status) if status in ENDS else "active"
+
+
+def _attempt(machine: Machine, migration: Migration) -> dict[str, int]:
+    every = machine.attempts.every if machine.attempts else []
+    return {"attempt": every.index(migration) + 1} if len(every) > 1 else {}
 
 
 def _kvm(machine: Machine, migration: Migration) -> KvmCosts | None:
-    tallies, last = migration.recorder.tallies, machine.vm.tally()
+    tallies, last = migration.recorder.tallies, migration.recorder.last_tally or machine.vm.tally()
     if not tallies or last is None:
         return None
     return kvm_costs(tallies, last, len(set(machine.vm.guest.clock_vcpu.tolist())), machine.vm.index_figures())
 
 
-def _query(counters: Counters, status: str, qemu: str, blocktime: dict[str, Any] | None) -> dict[str, Any]:
+def _query(migration: Migration, counters: Counters, status: str) -> dict[str, Any]:
     fields = {name: getattr(counters, name) for name in Counters.__dataclass_fields__}
-    qmp = QmpCounters(**{**fields, "qemu": qemu, "blocktime": blocktime})
-    return query_at_cancel(qmp) if status == "cancelled" else query_migrate(qmp)
+    m = migration.state
+    more = {"qemu": migration.parameters.qemu, "error_desc": m.error_desc, "blocktime": blocktime_fields(migration)}
+    qmp = QmpCounters(**{**fields, **more})
+    return query_at_cancel(qmp, status) if status in ("cancelled", "failed") else query_migrate(qmp)
 
 
 def _rounds(migration: Migration, now_ns: int, kvm: KvmCosts | None) -> Table:

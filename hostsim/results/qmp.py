@@ -73,9 +73,10 @@ def query_migrate(counters: QmpCounters) -> dict[str, Any]:
     return answer
 
 
-def query_at_cancel(counters: QmpCounters) -> dict[str, Any]:
-    """The last active answer as ``cancelled``; QEMU itself then shows the status alone."""
-    return {**query_migrate(replace(counters, status="active")), "status": "cancelled"}
+def query_at_cancel(counters: QmpCounters, status: str = "cancelled") -> dict[str, Any]:
+    """The last active answer, with the status at the end; QEMU itself then shows the status and the error-desc alone."""
+    error = query_migrate(replace(counters, status=status))
+    return {**query_migrate(replace(counters, status="active")), **error}
 
 
 def _times(counters: QmpCounters) -> dict[str, int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
 
 Array = NDArray[Any]
-Status = Literal["completed", "cancelled", "active", "protected", "failed over", "postcopy-paused"]
+Status = Literal["completed", "cancelled", "failed", "active", "protected", "failed over", "postcopy-paused"]
 CONVERGED = frozenset({"completed", "protected", "failed over"})
 """The guest runs at the destination, or a replica there follows it, or a replica followed it until the source failed."""
 FORMAT = "hostsim-run/1"

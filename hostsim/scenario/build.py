@@ -36,7 +36,7 @@ def build(scenario: Scenario) -> MachineSpec:
         duration_ns=scenario.duration,
         dirty_tracking=vm.dirty_tracking,
         dirty_limits=tuple(limit.change() for limit in vm.dirty_limit),
-        link=scenario.link.spec(),
+        link=scenario.link.spec(scenario.seed),
         migration=scenario.migration.parameters() if scenario.migration else None,
         checkpoints=scenario.checkpoints.spec() if scenario.checkpoints else None,
         postcopy=load_postcopy(scenario.host.machine),

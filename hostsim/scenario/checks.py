@@ -41,6 +41,7 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
     if scenario.migration is not None:
         found.extend(_migration(scenario.migration, scenario.duration))
         found.extend(_capabilities(scenario.migration, scenario.vm))
+        found.extend(_faulty_streams(scenario.migration, scenario.link))
         found.extend(multifd_findings(scenario.migration))
         found.extend(_xbzrle_cache(scenario.migration))
     for key, vm in vms_of(scenario)[1:]:
@@ -121,9 +122,48 @@ def _names(vm: Vm) -> Iterator[Finding]:
         seen[name] = i
 
 
+def _faulty_streams(migration: Migration, link: Link) -> Iterator[Finding]:
+    """Mechanisms with more than the one connection that outages and losses act on.
+
+    # Model limit: outages and losses act on a single stream; multifd and post-copy beside them are refused. A connection that
+    # breaks in post-copy has a key of its own, postcopy_link_fails.
+    """
+    faults = [key for key, has in (("link.outage", link.outage), ("link.loss", link.loss)) if has]
+    for name in ("multifd", "postcopy_ram"):
+        if faults and getattr(migration, name):
+            got, wanted = f"true beside {' and '.join(faults)}", f"{name} = false: faults of a link are modelled for one stream"
+            yield Finding(f"migration.{name}", got, wanted, f"{name} = false", tuple(faults))
+
+
 def _link(link: Link) -> Iterator[Finding]:
     if 0 < link.bandwidth < BANDWIDTH_MIN_BYTES_PER_S:
         yield _too_slow("link.bandwidth", link.bandwidth)
+    faults = [key for key, has in (("link.outage", link.outage), ("link.loss", link.loss)) if has]
+    if faults and link.latency == 0:
+        wanted = f"a round trip, which TCP needs to find what is lost ({' and '.join(faults)})"
+        yield Finding("link.latency", "0s", wanted, 'latency = "100us"', tuple(faults))
+    for (i, one), (j, after) in pairwise(sorted(enumerate(link.outage), key=lambda pair: pair[1].start)):
+        end = one.start + one.length
+        if after.start < end:
+            got = f"a start at {format_duration(after.start)}, inside link.outage[{i}]"
+            yield Finding(f"link.outage[{j}].start", got, "outages that do not overlap", f'start = "{format_duration(end)}"')
+
+
+def _changes(migration: Migration) -> Iterator[Finding]:
+    """Each [[migration.set]] has one moment and at least one parameter."""
+    for i, one in enumerate(migration.set):
+        key, example = f"migration.set[{i}]", 'after = "30s"'
+        if (one.after is None) == (one.after_round is None):
+            got = "neither after nor after_round" if one.after is None else "both after and after_round"
+            yield Finding(f"{key}.after", got, "one of the two: a time, or the number of a sync", example)
+        if not one.change().values:
+            wanted = "at least one of bandwidth, downtime_limit, avail_switchover_bandwidth, max_cpu_throttle"
+            yield Finding(f"{key}.downtime_limit", "no parameter that changes", wanted, 'downtime_limit = "2s"')
+        if (one.downtime_limit or 0) % NS_PER_MS:
+            got = format_duration(one.downtime_limit or 0)
+            yield Finding(f"{key}.downtime_limit", got, "whole milliseconds", 'downtime_limit = "300ms"')
+        if 0 < (one.bandwidth or 0) < BANDWIDTH_MIN_BYTES_PER_S:
+            yield _too_slow(f"{key}.bandwidth", one.bandwidth or 0)
 
 
 def _capabilities(migration: Migration, vm: Vm) -> Iterator[Finding]:
@@ -181,6 +221,7 @@ def _migration(migration: Migration, duration_ns: int) -> Iterator[Finding]:
         key, got = "migration.x_vcpu_dirty_limit_period", format_duration(migration.x_vcpu_dirty_limit_period)
         yield Finding(key, got, "whole milliseconds", 'x_vcpu_dirty_limit_period = "500ms"')
     yield from postcopy_findings(migration)
+    yield from _changes(migration)
     if migration.cpu_throttle_initial > migration.max_cpu_throttle:
         wanted = f"at most max_cpu_throttle ({migration.max_cpu_throttle})"
         got, key = str(migration.cpu_throttle_initial), "migration.cpu_throttle_initial"

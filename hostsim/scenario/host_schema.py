@@ -9,15 +9,26 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
+from hostsim.core.rng import stream_key
 from hostsim.core.units import parse_bytes
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
 from hostsim.qemu.compression import IN_HARDWARE, Compression
-from hostsim.qemu.link import MTU, RECEIVE_WINDOW, LinkSpec
-from hostsim.qemu.parameters import MigrationParameters, Version, ZeroPageDetection
+from hostsim.qemu.link import MTU, RECEIVE_WINDOW, Drops, LinkSpec, Outage
+from hostsim.qemu.parameters import BEHAVIOUR, MigrationParameters, ParameterChange, Version, ZeroPageDetection
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
-from hostsim.scenario.types import Bandwidth, BandwidthOrMeasured, Bytes, Count, Duration, DurationOrNever, Flag, refused
+from hostsim.scenario.types import (
+    Bandwidth,
+    BandwidthOrMeasured,
+    Bytes,
+    Count,
+    Duration,
+    DurationOrNever,
+    Flag,
+    Share,
+    refused,
+)
 
 DOWNTIME_MAX_NS = 2000 * NS_PER_S
 """migration/options.c MAX_MIGRATE_DOWNTIME_SECONDS."""
@@ -25,8 +36,13 @@ LATENCY_MAX_NS = 60 * NS_PER_S
 WINDOW_MAX = 1 << 32
 RECEIVE_WINDOW_MIN = 2304
 """include/net/sock.h SOCK_MIN_RCVBUF, TCP_SKB_MIN_TRUESIZE on x86-64."""
+LOSS_MAX = 0.1
+"""A tenth of all packets: beyond it TCP does little but wait for its timer."""
 CONSTANT_MAX = NS_PER_S * 60
 XBZRLE_CACHE_MAX = 1 << 42
+CONTINUE_AFTER_NS = 5 * NS_PER_MS
+RETRIES_MAX = 100
+RETRY_AFTER_MAX_NS = 86_400 * NS_PER_S
 QEMU_DEFAULTS = MigrationParameters()
 OWN_UNITS = frozenset({"postcopy_after_rounds"})
 """Keys that are read in another way than the parameter of that name."""
@@ -42,6 +58,35 @@ def _without_hardware(value: object) -> object:
         got = f"'{value}', which compresses on {IN_HARDWARE[value]}: a device without a model here"
         raise refused(got, "'none', 'zlib' or 'zstd', which compress on the CPU", 'multifd_compression = "zstd"')
     return value
+
+
+class Change(Section):
+    """[[migration.set]]: parameters that an operator sets while the migration runs, at a time or with a sync."""
+
+    after: Duration | None = Field(default=None, description="that long after the start of the migration")
+    after_round: Count | None = Field(
+        default=None, ge=1, description="with the sync of that number (dirty-sync-count); instead of `after`"
+    )
+    bandwidth: Bandwidth | None = Field(default=None, description="max-bandwidth from then on")
+    downtime_limit: Duration | None = Field(
+        default=None, le=DOWNTIME_MAX_NS, description="downtime-limit from then on, whole milliseconds"
+    )
+    avail_switchover_bandwidth: BandwidthOrMeasured | None = Field(
+        default=None, description="avail-switchover-bandwidth from then on"
+    )
+    max_cpu_throttle: Count | None = Field(
+        default=None, ge=1, le=99, description="max-cpu-throttle from then on [percent]"
+    )
+
+    def change(self) -> ParameterChange:
+        """The change as QEMU gets it."""
+        limit_ms = None if self.downtime_limit is None else self.downtime_limit // NS_PER_MS
+        values = {
+            "max_bandwidth": self.bandwidth, "downtime_limit_ms": limit_ms, "max_cpu_throttle": self.max_cpu_throttle,
+            "avail_switchover_bandwidth": self.avail_switchover_bandwidth,
+        }  # fmt: skip
+        given = tuple((name, value) for name, value in values.items() if value is not None)
+        return ParameterChange(self.after or 0, self.after_round or 0, given)
 
 
 class Migration(Section):
@@ -91,7 +136,35 @@ class Migration(Section):
     )
     return_path: Flag = Field(
         default=QEMU_DEFAULTS.return_path,
-        description="capability return-path: downtime ends when the destination's answer is back",
+        description="capability return-path: downtime ends when the destination's answer is back; default by profile",
+    )
+    switchover_ack: Flag = Field(
+        default=QEMU_DEFAULTS.switchover_ack,
+        description="10.x: capability switchover-ack: no switchover before the destination agrees; default by profile",
+    )
+    pause_before_switchover: Flag = Field(
+        default=QEMU_DEFAULTS.pause_before_switchover,
+        description="capability pause-before-switchover: the stopped guest waits for migrate-continue; default by profile",
+    )
+    continue_after: DurationOrNever = Field(
+        default=CONTINUE_AFTER_NS,
+        description="from pre-switchover to the manager's migrate-continue (assumed: an event, a command, locks released)",
+    )
+    set: tuple[Change, ...] = Field(default=(), description="parameters that an operator changes on the way")
+    suspend_after: DurationOrNever = Field(
+        default=0,
+        description="an operator suspends the guest that long after the start; nothing is dirtied any more",
+    )
+    keepalive: DurationOrNever = Field(
+        default=0,
+        description="the manager cancels once its own connection to the destination has been silent for so long; default by "
+        "profile",
+    )  # fmt: skip
+    retries: Count = Field(
+        default=QEMU_DEFAULTS.retries, ge=0, le=RETRIES_MAX, description="further attempts after a cancel or a failure"
+    )
+    retry_after: Duration = Field(
+        default=NS_PER_S, le=RETRY_AFTER_MAX_NS, description="from the end of an attempt to the start of the next one"
     )
     dirty_limit: Flag = Field(
         default=QEMU_DEFAULTS.dirty_limit,
@@ -167,7 +240,11 @@ class Migration(Section):
         name = data.get("profile", "qemu") if isinstance(data, Mapping) else None
         if not isinstance(name, str) or name not in PROFILES:
             return data
-        return {key: default.value for key, default in PROFILES[name].defaults.items()} | dict(data)
+        qemu = _as_written(data.get("qemu", QEMU_DEFAULTS.qemu))
+        defaults = PROFILES[name].values(qemu if qemu in BEHAVIOUR else QEMU_DEFAULTS.qemu)
+        if data.get("return_path") is False:
+            defaults.pop("switchover_ack", None)  # libvirt leaves both off for a tunnelled migration
+        return defaults | dict(data)
 
     def parameters(self) -> MigrationParameters:
         """QEMU's parameters; a key whose name is QEMU's is passed on unchanged."""
@@ -184,7 +261,21 @@ class Migration(Section):
             postcopy_link_fails_ns=self.postcopy_link_fails, postcopy_recover_after_ns=self.postcopy_recover_after,
             postcopy_after_ns=-1 if self.postcopy_after is None else self.postcopy_after,
             postcopy_after_rounds=-1 if self.postcopy_after_rounds is None else self.postcopy_after_rounds,
+            continue_after_ns=self.continue_after, suspend_after_ns=self.suspend_after,
+            keepalive_ns=self.keepalive, retry_after_ns=self.retry_after, changes=tuple(one.change() for one in self.set),
         )  # fmt: skip
+
+
+class LinkOutage(Section):
+    """[[link.outage]]: a time in which the network drops packets."""
+
+    start: Duration = Field(description="since the run started", examples=["12s"])
+    length: Duration = Field(gt=0, description="until the network carries packets again", examples=["3s"])
+    drops: Drops = Field(default="both", description="direction whose packets are dropped")
+
+    def outage(self) -> Outage:
+        """The outage of a link."""
+        return Outage(self.start, self.length, self.drops)
 
 
 class Link(Section):
@@ -215,11 +306,17 @@ class Link(Section):
         description="sysctl tcp_slow_start_after_idle: the congestion window halves for each 200 ms + round trip of idling",
     )
 
-    def spec(self) -> LinkSpec:
-        """The link of a machine."""
+    outage: tuple[LinkOutage, ...] = Field(default=(), description="times without a network; TCP repairs them, or breaks")
+    loss: Share = Field(
+        default=0.0, ge=0.0, le=LOSS_MAX, description="share of the packets to the destination that is lost at random"
+    )
+
+    def spec(self, seed: int) -> LinkSpec:
+        """The link of a machine; ``seed``: of the run, for the packets that are lost."""
         return LinkSpec(
-            self.bandwidth, self.latency, self.socket_buffer, self.receive_window, self.mtu, self.slow_start_after_idle
-        )
+            self.bandwidth, self.latency, self.socket_buffer, self.receive_window, self.mtu, self.slow_start_after_idle,
+            tuple(one.outage() for one in self.outage), self.loss, stream_key(seed, "link.loss"),
+        )  # fmt: skip
 
 
 def _constant(description: str, least: int = 0) -> Any:

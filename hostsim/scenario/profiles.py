@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from hostsim.qemu.capabilities import absent
+from hostsim.qemu.parameters import Version
+
 GIB = 1 << 30
 REMEDIES = (
     "downtime_limit", "bandwidth", "auto_converge", "post_copy", "xbzrle", "xbzrle_cache", "timeout", "multifd",
@@ -35,6 +38,12 @@ class Profile:
     timeout_per_gib_s: int = 0
     timeout_gib_min: int = 0
     timeout_source: str = ""
+
+    def values(self, qemu: Version) -> dict[str, str | bool]:
+        """Defaults by key, without capabilities that this version of QEMU does not have: a manager asks for those first."""
+        values = {key: default.value for key, default in self.defaults.items()}
+        missing = {entry.name for entry in absent(values, qemu)}
+        return {key: value for key, value in values.items() if key not in missing}
 
     def command(self, remedy: str, value: float | None = None) -> str:
         """The command that applies ``remedy``; "" if there is none here.
@@ -62,6 +71,14 @@ def _up(value: float) -> str:
 
 _QAPI = "QEMU 10.2 qapi/migration.json::MigrationParameters, migration/options.c::migration_properties"
 _LIBVIRT = "libvirt qemu_domain.h::QEMU_DOMAIN_MIG_BANDWIDTH_MAX = INT64_MAX / 1 MiB: no limit"
+_CAPABILITIES = "libvirt src/qemu/qemu_migration_params.c"
+_LIBVIRT_SWITCHOVER = {
+    "pause_before_switchover": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsAlwaysOn, on the source"),
+    "return_path": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsFlagMap: on unless tunnelled"),
+    "switchover_ack": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsFlagMap: on unless tunnelled"),
+    "keepalive": Default("30s", "libvirt qemu.conf: keepalive_interval 5, keepalive_count 5, of a peer-to-peer migration"),
+}
+"""Set by every manager that migrates by way of libvirt."""
 _NOVA = "nova/conf/libvirt.py"
 _KUBEVIRT = "KubeVirt pkg/virt-config/configuration.go"
 _PVE = "qemu-server QemuServer.pm"
@@ -92,6 +109,7 @@ LIBVIRT = Profile(
         "bandwidth": Default("unlimited", _LIBVIRT),
         "downtime_limit": Default("300ms", f"libvirt leaves QEMU's default: {_QAPI}"),
         "auto_converge": Default(False, "libvirt virsh(1): off without --auto-converge"),
+        **_LIBVIRT_SWITCHOVER,
     },
     {
         "downtime_limit": "virsh migrate-setmaxdowntime DOMAIN {value}",
@@ -113,6 +131,7 @@ NOVA = Profile(
         # Model limit: nova raises the downtime limit in steps; here live_migration_downtime holds from the start.
         "downtime_limit": Default("500ms", f"{_NOVA}: live_migration_downtime 500"),
         "auto_converge": Default(False, f"{_NOVA}: live_migration_permit_auto_converge False"),
+        **_LIBVIRT_SWITCHOVER,
     },
     {
         "downtime_limit": "nova.conf [libvirt] live_migration_downtime = {value}",
@@ -132,6 +151,7 @@ KUBEVIRT = Profile(
         "bandwidth": Default("unlimited", f"{_KUBEVIRT}: BandwidthPerMigrationDefault 0Mi (64Mi in early releases)"),
         "downtime_limit": Default("300ms", "KubeVirt sets none: QEMU's default"),
         "auto_converge": Default(False, f"{_KUBEVIRT}: MigrationAllowAutoConverge false"),
+        **_LIBVIRT_SWITCHOVER,
     },
     {
         # No field of MigrationConfiguration sets the downtime limit; libvirt inside the launcher pod does.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 MODELLED = (
     "pre-copy with limits of bandwidth and downtime, auto-converge, dirty-limit, XBZRLE, avail-switchover-bandwidth, "
-    "return-path, multifd with zlib, zstd and zero-copy-send, zero-page-detection, post-copy with preempt and blocktime"
+    "return-path, switchover-ack, pause-before-switchover, multifd with zlib, zstd and zero-copy-send, "
+    "zero-page-detection, post-copy with preempt and blocktime"
 )
 
 
@@ -40,11 +41,6 @@ UNMODELLED = (
     Mechanism(
         "compression by a device", "the channels of multifd hand pages to a device that compresses them",
         ("multifd-qatzip-level",), ("qatzip", "qpl", "uadk"), "migration.multifd_compression compresses on the CPU",
-    ),
-    Mechanism("switchover-ack", "the destination has to agree before the guest is stopped", ("switchover-ack",)),
-    Mechanism(
-        "pause-before-switchover", "the stopped guest waits until the manager goes on",
-        ("pause-before-switchover",), ("pre-switchover",),
     ),
     Mechanism("mapped-ram", "each page has its place in a file", ("mapped-ram", "direct-io"), ("fixed-ram",)),
     Mechanism(

@@ -13,6 +13,7 @@ from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import after_words, found_numbers, where_it_stands, why_not, why_still
 from hostsim.verdict.floor import floor_pages
 from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_under, time_left_s
+from hostsim.verdict.interrupted import held_in_switchover, with_interruptions
 from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
 from hostsim.verdict.postcopy import lost_in_postcopy
@@ -22,7 +23,7 @@ from hostsim.verdict.xbzrle import blocked_by_xbzrle
 from hostsim.verdict.xbzrle_cost import with_xbzrle_cost
 from hostsim.verdict.xbzrle_tail import DELTA_SYNCS
 
-LINES = (with_dirty_limit, with_logging_cost, with_xbzrle_cost, with_channels)
+LINES = (with_interruptions, with_dirty_limit, with_logging_cost, with_xbzrle_cost, with_channels)
 """Each adds what its mechanism did to any verdict, or returns the verdict as it is."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""
@@ -38,6 +39,7 @@ def diagnose(evidence: Evidence) -> Verdict:
         failed,
         lost_in_postcopy,
         completed,
+        held_in_switchover,
         _no_evidence,
         blocked_by_xbzrle,
         switched_to_postcopy,

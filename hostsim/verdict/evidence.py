@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
@@ -199,6 +199,8 @@ class Evidence:
     """Sentences about values that the scenario of a run leaves out."""
     channels: Channels | None = None
     """Channels of a run with multifd."""
+    interruptions: Mapping[str, Any] = field(default_factory=dict)
+    """Facts of hostsim.results.interruptions; {} for a log."""
     surely_sent_bytes_per_s: float = 0.0
     """Bytes/s of the stream, or of all channels, of a run at the slow end of its sheet; 0 where there is no range."""
 

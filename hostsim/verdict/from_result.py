@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, RunResult
 
 Array = NDArray[Any]
+INTERRUPTIONS = (
+    "outages_s", "retransmission_timeouts", "retransmitted_bytes", "lost_packets", "pre_switchover_ms", "cancelling_ms",
+    "cancelled_in", "stopped_ms", "suspended_s", "set", "manager_lost_s", "lost_after_completion", "attempt",
+)  # fmt: skip
 SPEED_LEAST = 0.01
 """The curve of a guest that stands still has no end (assumed)."""
 
@@ -67,6 +71,8 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         postcopy_s=exposed_s(facts),
         postcopy_requests=float((facts.get("postcopy") or {}).get("requests", 0)),
         postcopy=facts.get("postcopy"),
+        error_desc=str(migration.query.get("error-desc", "")),
+        interruptions={name: facts[name] for name in INTERRUPTIONS if name in facts},
         profile=str(facts.get("profile") or "qemu"),
         qemu=None if facts.get("qemu") is None else str(facts["qemu"]),
         warnings=result.warnings,

@@ -17,7 +17,7 @@ from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.compression import Content
 from hostsim.qemu.link import RECEIVE_WINDOW, LinkSpec
-from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.parameters import MigrationParameters, ParameterChange
 
 MS = 1_000_000
 RATES_PER_S = tuple(Fraction(r) for r in (6, 60, 240, 600, 600, 1200, 1800, 3000))
@@ -168,4 +168,18 @@ def _migration(rng: Random, n_pages: int) -> MigrationParameters:
             cpu_throttle_tailslow=rng.random() < 0.4,
             max_cpu_throttle=rng.choice((99, 99, 80)),
         )
-    return MigrationParameters(**options)
+    return MigrationParameters(**options, **_switchover(Random(str(options)), options["qemu"]))
+
+
+def _switchover(rng: Random, qemu: str) -> dict[str, Any]:
+    """Draws from a generator of their own, so that the others stay as they were."""
+    if rng.random() < 0.6:
+        return {}
+    name, values = rng.choice((("downtime_limit_ms", (0, 50, 2_000)), ("max_bandwidth", (0, 400_000, 4_000_000))))
+    change = ParameterChange(rng.choice((1_234_567, 777_777_771, 2_000_000_003)), 0, ((name, rng.choice(values)),))
+    return dict(
+        pause_before_switchover=rng.random() < 0.5,
+        continue_after_ns=rng.choice((0, 5_000_011, 700_000_001)),
+        switchover_ack=qemu != "7.2" and rng.random() < 0.5,
+        changes=(change,) if rng.random() < 0.5 else (),
+    )

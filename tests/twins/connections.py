@@ -45,7 +45,9 @@ def plain(old: str = "", new: str = "") -> Write:
     """``tcp.write`` as plain Python, with ``old`` in the source of its module replaced by ``new``."""
     source = inspect.getsource(tcp)
     assert old in source, f"tcp.py no longer says {old!r}: state the mutation anew"
-    source = source.replace("from hostsim.compiled.jit import inlined, jit", "inlined = jit = lambda function: function")
+    source = source.replace(
+        "from hostsim.compiled.jit import inlined, jit, part", "inlined = jit = part = lambda function: function"
+    )
     module: dict[str, Any] = {"__name__": "plain_tcp"}
     exec(compile(source.replace(old, new, 1) if old else source, "plain_tcp", "exec"), module)  # noqa: S102
     return module["write"]  # type: ignore[no-any-return]

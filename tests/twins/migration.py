@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import simpy
 
 from hostsim.machine.machine import MachineSpec
+from hostsim.qemu.parameters import ParameterChange
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.multifd import TwinMultifd
 from tests.twins.postcopy import TwinPhase
@@ -42,7 +44,10 @@ class TwinMigration:
         self.marks: list[tuple[int, str, int]] = []
         self.windows: list[tuple[int, float, int]] = []
         self.transitions: list[tuple[int, list[tuple[int, int, int, int]]]] = []
-        env.process(self._thread())
+        self.lock_free: simpy.Event | None = None
+        self.shut_down = env.event()
+        self.acked = False
+        self.thread = env.process(self._thread())
 
     @property
     def now_ms(self) -> int:
@@ -96,10 +101,14 @@ class TwinMigration:
 
     def _thread(self) -> Step:
         yield self.env.timeout(self.p.start_ns)
-        yield from self._setup()
-        self.env.process(self._sampler())
+        self.start_ns = self.env.now
         if self.p.timeout_ns:
             self.env.process(self._cancel_later())
+        for change in self.p.changes:
+            self.env.process(self._change_later(change))
+        yield from self._setup()
+        if self.active:
+            self.env.process(self._sampler())
         while self.active:
             if not self.ram.exceeded(self.p.max_bandwidth // 10):
                 yield from self._iterate()
@@ -110,15 +119,21 @@ class TwinMigration:
                     yield self.env.timeout(left_ms * MS + self.sheet.sleep_overshoot_ns)
 
     def _setup(self) -> Step:
-        self.start_ns, self.expected_ms = self.env.now, self.p.downtime_limit_ms
+        self.expected_ms = self.p.downtime_limit_ms
         self._become("setup")
         yield self.env.timeout(self.sheet.setup_ns)
+        if self.status != "setup":
+            return
         self._open_window()
         if self.p.auto_converge and not self.old:
             self.env.process(self._five_second_timer())
         self.ram.setup()
+        if self.p.switchover_ack:
+            self.env.process(self._ack())
         self.memory.logging = True
+        self._lock()
         yield from self._sync()
+        self._unlock()
         self.setup_ms = self.now_ms - self.start_ns // MS
         self._become("active")
 
@@ -131,33 +146,43 @@ class TwinMigration:
             if not self.active:
                 return
         remaining = self.ram.remaining_bytes
+        may_stop = self.acked or not self.p.switchover_ack
         is_low = remaining == 0 or remaining < self.threshold_bytes
-        is_low = is_low or (remaining == self.threshold_bytes and self.p.qemu == "10.2")
+        is_low = may_stop and (is_low or (remaining == self.threshold_bytes and self.p.qemu == "10.2"))
         if p.postcopy_ram and (by_time or by_rounds) and (self.p.qemu == "10.2" or not is_low):
             yield from self._switch()
         elif is_low:
             yield from self._stop_and_copy()
         else:
+            if remaining == 0:  # not acknowledged yet
+                yield self.env.timeout(MS)
             yield from self.ram.save(self.p.max_bandwidth // 10, True, lambda: self.active)
 
     def _stop_and_copy(self) -> Step:
         self._sample()
         stopped_ms, self.before_stop_bytes, self.stopping = self.now_ms, self.ram.main_bytes, True
         self.marks.append((self.env.now, "migration_thread_low_pending", self.ram.remaining_bytes))
+        self._lock()
         self.throttle.vm_stopped = True
         yield self.env.all_of([vcpu.pause() for vcpu in self.vcpus])
         yield self.env.timeout(self.sheet.vm_stop_ns)
         self._sample()
         self.marks.append((self.env.now, "migration_completion_vm_stop", 0))
-        if not self.old:
+        if self.p.pause_before_switchover:
+            yield from self._wait_for_continue()
+            if self.status == "cancelling":
+                return
+        if not self.old or self.p.pause_before_switchover:
             self._become("device")
         yield from self._sync()
         yield from self.ram.save(0, False, lambda: True)
         self.ram.write_other(0, self.sheet.device_state_bytes)
         yield self.env.timeout(max(0, self.ram.t_ns - self.env.now) + self.sheet.switchover_ns)
+        self._unlock()
         if self.p.return_path:
-            drained_ns = max(0, self.ram.drained_ns() - self.env.now)
-            yield self.env.timeout(drained_ns + 2 * self.ram.socket.latency_ns)
+            yield self.env.process(self._answer_comes()) | self.shut_down
+            if self.status == "cancelling":
+                return
         assert not self.ram.waiting()
         assert not self.ram.stale()
         self.downtime_ms = self.now_ms - stopped_ms
@@ -208,6 +233,34 @@ class TwinMigration:
     def open_window_at(self, now_ns: int) -> None:
         self._open_window(now_ns // MS)
 
+    def _wait_for_continue(self) -> Step:
+        yield self.env.timeout(MS)
+        self._become("pre-switchover")
+        self._unlock()
+        woken = [self.shut_down]
+        if self.p.continue_after_ns:
+            woken.append(self.env.timeout(self.p.continue_after_ns))
+        yield self.env.any_of(woken)
+        if self.status != "cancelling":
+            self._lock()
+
+    def _answer_comes(self) -> Step:
+        drained_ns = max(0, self.ram.drained_ns() - self.env.now)
+        yield self.env.timeout(drained_ns + 2 * self.ram.socket.latency_ns)
+
+    def _ack(self) -> Step:
+        yield from self._answer_comes()
+        self.acked = True
+        self.marks.append((self.env.now, "source_return_path_thread_switchover_acked", 0))
+
+    def _lock(self) -> None:
+        self.lock_free = self.lock_free or self.env.event()
+
+    def _unlock(self) -> None:
+        freed, self.lock_free = self.lock_free, None
+        if freed is not None:
+            freed.succeed()
+
     def _end(self, status: str) -> None:
         self._sample()
         self.throttle.percent = 0
@@ -255,8 +308,12 @@ class TwinMigration:
         self.transitions.append((t_ns, first_writes))
         self.period_pages += len(new)
         self.remaining_at_sync = self.ram.remaining_bytes
+        was_locked = self.lock_free is not None
+        self._unlock()
         for vcpu in self.vcpus:
             yield vcpu.awake
+        if was_locked:
+            self._lock()
         if self.now_ms > self.period_start_ms + 1000:
             self._end_period()
         self.sync_rows.append(
@@ -290,10 +347,26 @@ class TwinMigration:
             syncs_before = self.syncs
 
     def _cancel_later(self) -> Step:
-        yield self.env.timeout(self.start_ns + self.p.timeout_ns - self.env.now)
-        if self.active:
-            self.answer = self.query()
-            self._end("cancelled")
+        yield self.env.timeout(self.p.timeout_ns)
+        while self.lock_free is not None:
+            yield self.lock_free
+        if self.status not in ("setup", "active", "pre-switchover", "device"):
+            return
+        self.answer = self.query()
+        is_connecting = self.status == "setup"
+        self._become("cancelling")
+        self.shut_down.succeed()
+        if not is_connecting or self.old:
+            yield self.thread
+        self._end("cancelled")
+
+    def _change_later(self, change: ParameterChange) -> Step:
+        yield self.env.timeout(change.after_ns)
+        while self.lock_free is not None:
+            yield self.lock_free
+        if self.status in ("setup", "active", "pre-switchover", "device"):
+            self.p = replace(self.p, **dict(change.values))
+            self.marks += [(self.env.now, f"migrate_set_parameter {name}", value) for name, value in change.values]
 
     def _sampler(self) -> Step:
         while self.active:

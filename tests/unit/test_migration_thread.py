@@ -138,7 +138,8 @@ def test_a_timeout_cancels_and_keeps_the_last_answer() -> None:
     one = machine(rate=50_000, timeout_ns=2_000 * MS)
     one.run()
     m = one.migration
-    assert (m.state.status, m.state.end_ns, m.state.last_answer.status) == ("cancelled", 2_000 * MS, "active")
+    assert (m.state.status, m.state.last_answer.status) == ("cancelled", "active")
+    assert m.state.last_answer.total_time_ms == 2_000
     assert one.vm.running
     assert m.throttle.percent == 0
 

@@ -23,7 +23,9 @@ NEGATIVE = ("-1Gbit/s", "-1s", "-4KiB", "-1/s", "-1%", -1, "-1ns")
 IS_NONE = {
     "[[vm.fill]].at", "[[vm.ramblock]].filled_pages", "[[vm.workload]].at", "[[vm.workload]].write_rate",
     "[[vm.workload]].read_rate", "[[vm.workload]].hot_share", "[[vm.workload]].start_page", "[vm.workload.active].start",
-    "[migration].start", "[migration].downtime_limit", "[link].latency", "[link].socket_buffer",
+    "[migration].start", "[migration].downtime_limit", "[migration].retries", "[migration].retry_after",
+    "[[migration.set]].after", "[[migration.set]].downtime_limit", "[link].latency", "[link].socket_buffer",
+    "[link].loss", "[[link.outage]].start",
     "[host].first_copy_ns", "[host].zero_page_ns", "[host].setup_ns", "[host].vm_stop_ns", "[host].switchover_ns",
     "[host].sleep_overshoot_ns", "[host].throttle_overshoot_ns", "[host].device_state_bytes",
     "[host.memory].page_cluster", "[host.memory.reclaim].warm_up", "top level.seed",
@@ -33,13 +35,15 @@ NEEDED = {"[[vm.workload]].stride", "[[vm.workload]].hot_size"}
 """0 stands for "not written"; the pattern that reads the key refuses it (workload_checks)."""
 WORDS = {
     "[migration].bandwidth": "unlimited", "[link].bandwidth": "unlimited", "[migration].timeout": "never",
+    "[migration].keepalive": "never", "[migration].continue_after": "never", "[migration].suspend_after": "never",
+    "[[migration.set]].bandwidth": "unlimited", "[[migration.set]].avail_switchover_bandwidth": "measured",
     "[migration].avail_switchover_bandwidth": "measured", "[[vm.workload]].tick": "off",
     "[[vm.workload]].tick_late": "never", "[vm.workload.active].period": "never", "[host.memory].proactive": "off",
 }  # fmt: skip
 REQUIRED: dict[str, dict[str, Any]] = {
     "Scenario": {"vm": {"memory": "4MiB"}}, "Vm": {"memory": "4MiB"}, "Fill": {"size": "4KiB"},
     "RamBlock": {"name": "a", "size": "4KiB"}, "Active": {"length": "1s"}, "Workload": {"pattern": "idle"},
-    "HostMemory": {"size": "8MiB"},
+    "HostMemory": {"size": "8MiB"}, "LinkOutage": {"start": "1s", "length": "1s"},
 }  # fmt: skip
 
 

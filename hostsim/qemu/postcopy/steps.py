@@ -22,6 +22,7 @@ from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
 from hostsim.qemu.postcopy.state import Rules
 from hostsim.qemu.postcopy.stream import flush_wire
 from hostsim.qemu.ram import EOS_BYTES, SECTION_BYTES
+from hostsim.qemu.switchover import pre_switchover
 
 RANGES_A_COMMAND = 12
 """migration/postcopy-ram.c MAX_DISCARDS_PER_COMMAND."""
@@ -56,7 +57,13 @@ def switch(migration: Migration) -> Step:
     migration.cut()
     m.vm_stopped_ns = env.now_ns
     migration.recorder.mark(env.now_ns, "postcopy_vm_stop")
-    if behaviour.has_device_status:
+    if migration.parameters.pause_before_switchover:
+        yield from pre_switchover(migration)
+        if not migration.running:
+            return
+        migration.bql.drop()
+        migration.set_status("device" if behaviour.has_device_status else "postcopy-active")
+    elif behaviour.has_device_status:
         migration.set_status("device")
     yield from bitmap_sync(migration)
     _dirty_whole_host_pages(migration)

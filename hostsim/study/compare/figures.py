@@ -112,7 +112,8 @@ def _mode(migration: MigrationResult) -> Figures:
     if phase:
         stalled = phase["stalled_s"] / phase["vcpu_s"] if phase["vcpu_s"] else 0.0
         found |= {
-            "exposed_ns": round(phase["exposed_s"] * NS_PER_S), "outage_ms": phase["outage_ms"], "page_wait_p99_ns": phase["stalls"]["p99_ns"],
+            "exposed_ns": round(phase["exposed_s"] * NS_PER_S), "outage_ms": phase["outage_ms"],
+            "page_wait_p99_ns": phase["stalls"]["p99_ns"],
             "exposed_slowdown_percent": _percent(stalled),
         }  # fmt: skip
     return {f"{MODE}{name}": value for name, value in found.items()}

@@ -1,0 +1,94 @@
+"""Sentences on a migration that was interrupted: by its link, its manager or its operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.model import Confidence, Remedy, Verdict
+from hostsim.verdict.words import bytes_words, count_words, seconds_words
+
+PARAMETERS: Mapping[str, tuple[str, Callable[[int], str]]] = {
+    "downtime_limit_ms": ("downtime-limit", lambda value: f"{value} ms"),
+    "max_bandwidth": ("max-bandwidth", lambda value: f"{bytes_words(value)}/s" if value else "no limit"),
+    "avail_switchover_bandwidth": (
+        "avail-switchover-bandwidth", lambda value: f"{bytes_words(value)}/s" if value else "the measured bandwidth",
+    ),
+    "max_cpu_throttle": ("max-cpu-throttle", lambda value: f"{value} %"),
+}  # fmt: skip
+"""QEMU's name and the value in words."""
+
+
+LONG_PAUSE_MS = 100
+"""libvirt sends migrate-continue within milliseconds of each migration."""
+LONG_CANCEL_MS = 500
+"""A window of 100 ms and a log switched off are ordinary; a cancel that takes longer is worth a sentence."""
+
+
+def held_in_switchover(evidence: Evidence) -> Verdict | None:
+    """The verdict on a run whose guest stood still in pre-switchover at its end, or when it was cancelled."""
+    facts = evidence.interruptions
+    at_end = evidence.status == "active" and facts.get("pre_switchover_ms") and facts.get("stopped_ms")
+    if not at_end and facts.get("cancelled_in") != "pre-switchover":
+        return None
+    waited = seconds_words(facts.get("pre_switchover_ms", 0.0) / 1000)
+    end = "then it was cancelled and the guest runs on at the source" if facts.get("cancelled_in") else "and waits still"
+    return Verdict(
+        outcome="stopped in device state",
+        headline=f"the guest was stopped for {waited} in status pre-switchover, {end}; not a matter of convergence",
+        findings=("Why: pre-copy was done, and migrate-continue did not come (migration.continue_after).",),
+        remedies=(Remedy("timeout", "more time does not help: QEMU waits for the manager's command", helps=False),),
+        confidence=Confidence("high", "the run shows the status"),
+    )
+
+
+def with_interruptions(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """``verdict`` with a sentence for each interruption."""
+    lines = tuple(_lines(evidence.interruptions, verdict.outcome))
+    return replace(verdict, findings=(*verdict.findings, *lines)) if lines else verdict
+
+
+def _lines(facts: Mapping[str, Any], outcome: str) -> Iterator[str]:
+    if facts.get("attempt"):
+        yield f"Attempt: number {facts['attempt']}, to an empty destination and with all pages to send."
+    yield from _of_link(facts, outcome)
+    yield from _of_acts(facts)
+    if facts.get("pre_switchover_ms", 0.0) >= LONG_PAUSE_MS and outcome == "completed":
+        waited = seconds_words(facts["pre_switchover_ms"] / 1000)
+        yield f"Pause: {waited} of the downtime are the wait for migrate-continue (status pre-switchover)."
+    if facts.get("cancelled_in", "active") != "active" or facts.get("cancelling_ms", 0.0) > LONG_CANCEL_MS:
+        took = seconds_words(facts.get("cancelling_ms", 0.0) / 1000)
+        yield f"Cancel: migrate_cancel met status {facts['cancelled_in']}; status cancelling lasted {took}."
+    if facts.get("stopped_ms") and outcome != "completed":
+        yield f"Cost: the guest stood still for {seconds_words(facts['stopped_ms'] / 1000)} and runs at the source."
+    if facts.get("lost_after_completion"):
+        yield (
+            "Lost: the connection breaks after QEMU reports completed, before the destination has the end of the stream; "
+            "the capability return-path makes QEMU wait for the destination's answer."
+        )
+
+
+def _of_link(facts: Mapping[str, Any], outcome: str) -> Iterator[str]:
+    again = bytes_words(facts.get("retransmitted_bytes", 0))
+    for start_s, end_s in facts.get("outages_s", ()):
+        length = seconds_words(end_s - max(start_s, 0.0))
+        yield f"Outage: from {seconds_words(max(start_s, 0.0))} on the network dropped all packets for {length}."
+    if facts.get("outages_s"):
+        expiries = facts.get("retransmission_timeouts", 0)
+        end = "then the connection broke" if outcome == "failed" else f"TCP sent {again} again"
+        yield f"TCP: its retransmission timer, which doubles each time, expired {count_words(expiries)} times; {end}."
+    elif facts.get("lost_packets"):
+        yield f"Loss: {count_words(facts['lost_packets'])} packets were lost at random; TCP sent {again} again."
+
+
+def _of_acts(facts: Mapping[str, Any]) -> Iterator[str]:
+    for at_s, name, value in facts.get("set", ()):
+        parameter, words = PARAMETERS[name]
+        yield f"Operator: at {seconds_words(at_s)} {parameter} became {words(value)}."
+    if facts.get("suspended_s") is not None:
+        yield f"Operator: the guest was suspended at {seconds_words(facts['suspended_s'])}; from then on it dirtied nothing."
+    if facts.get("manager_lost_s") is not None:
+        at = seconds_words(facts["manager_lost_s"])
+        yield f"Manager: at {at} its connection to the destination had been silent for migration.keepalive: it cancels."
