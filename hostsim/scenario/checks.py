@@ -125,13 +125,14 @@ def _names(vm: Vm) -> Iterator[Finding]:
 def _faulty_streams(migration: Migration, link: Link) -> Iterator[Finding]:
     """Mechanisms with more than the one connection that outages and losses act on.
 
-    # Model limit: outages and losses act on a single stream; multifd and post-copy beside them are refused. A connection that
-    # breaks in post-copy has a key of its own, postcopy_link_fails.
+    # Model limit: outages and losses act on a single stream; multifd and post-copy beside them are refused. A connection
+    # that breaks in post-copy has a key of its own, postcopy_link_fails.
     """
     faults = [key for key, has in (("link.outage", link.outage), ("link.loss", link.loss)) if has]
     for name in ("multifd", "postcopy_ram"):
         if faults and getattr(migration, name):
-            got, wanted = f"true beside {' and '.join(faults)}", f"{name} = false: faults of a link are modelled for one stream"
+            got = f"true beside {' and '.join(faults)}"
+            wanted = f"{name} = false: faults of a link are modelled for one stream"
             yield Finding(f"migration.{name}", got, wanted, f"{name} = false", tuple(faults))
 
 
