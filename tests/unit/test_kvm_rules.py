@@ -141,8 +141,9 @@ def test_every_number_has_a_place_in_a_sheet() -> None:
 
 def test_a_further_spte_is_a_line_from_the_second_on() -> None:
     found = bench(**{chain_name("get", k): 24 + (50 if k > 1 else 0) + 11 * (k - 1) for k in CHAINS})
-    sample = chain_slope(found, "get")
+    a_spte, sample = chain_slope(found, "get") or (0.0, None)
     assert sample is not None
+    assert a_spte == pytest.approx(11)
     assert np.median(sample.ns) == pytest.approx(11)
     assert chain_slope(found, "unmap") is None
     calibration = told(SHADOW, found, 0.0)

@@ -93,9 +93,9 @@ class Teller:
             if sample and name not in ABOVE_ALL:
                 yield self._timed(RENAMED.get(name, {}).get(self.host.mmu, name), sample, what)
         for work in CHAIN_WORK:
-            if sample := chain_slope(self.bench, work):
-                what = f"{work}, the share of a further spte of a page, from 2 to 16"
-                yield self._timed(further_name(work), sample, what)
+            if found := chain_slope(self.bench, work):
+                what = f"{work}, the share of a further spte of a page, from 2 to 16, of the medians of each"
+                yield self._told(further_name(work), *found, what)
 
     def derived(self) -> Iterator[Measured]:
         """Numbers that follow from timed ones."""
@@ -166,13 +166,16 @@ def _populate(ns: Mapping[str, float], map_ns: float) -> Iterator[tuple[str, flo
         yield "populate_ns", populate_ns, "a populating fault less one that has its page", "populate_pass_ns"
 
 
-def chain_slope(bench: Bench, work: str) -> Sample | None:
-    """Time [ns] that a further spte adds to ``work``, repetition by repetition.
+def chain_slope(bench: Bench, work: str) -> tuple[float, Sample] | None:
+    """Time [ns] that a further spte adds to ``work``: on the line through the medians, and repetition by repetition.
 
-    The second spte of a page also brings its descriptor, so the line begins there.
+    The second spte of a page also brings its descriptor, so the line begins there. Each length has a VM of its own, whose
+    descriptors lie well or badly: slopes of single repetitions mix both, so that their median wanders.
     """
     samples = [bench.sample(chain_name(work, length)) for length in CHAINS[1:]]
     if not all(samples):
         return None
-    rows = zip(*(sample.ns for sample in samples if sample), strict=False)
-    return Sample(np.array([slope(CHAINS[1:], row)[0] for row in rows]))
+    found = [sample for sample in samples if sample]
+    rows = zip(*(sample.ns for sample in found), strict=False)
+    a_spte = slope(CHAINS[1:], [sample.median_ns for sample in found])[0]
+    return a_spte, Sample(np.array([slope(CHAINS[1:], row)[0] for row in rows]))
