@@ -34,7 +34,7 @@ PAGES = 8192
 DESC_SPTES = 14
 """Sptes of a descriptor of the rmap since 6.4 (arch/x86/kvm/mmu/mmu.c::PTE_LIST_EXT)."""
 SPTES_A_LINE = 8
-WORDS = {"enable": "Enabling a log", "get": "A GET that protects", "unmap": "Unmapping, beside the host's own work"}
+WORDS = {"enable": "Enabling a log", "get": "A GET that protects", "unmap": "Unmapping by mprotect"}
 WORKS = tuple(WORDS)
 COLUMNS = {
     "work": "str", "sptes_a_page": "int64", "real_ns": "float64", "rmap_ns": "float64", "form_ns": "float64",

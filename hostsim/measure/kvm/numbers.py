@@ -58,7 +58,7 @@ MEANING = {
 """By name of a bench's number: the work that was timed."""
 RENAMED = {"clear_dirty_page_ns": {"shadow": "clear_rmap_ns", "direct": "clear_rmap_ns", "tdp": "clear_tree_atomic_ns"}}
 """The sheet's name of a number, by MMU."""
-LEAST = frozenset({"loop_ns", "read_loop_ns", "map_pass_ns"})
+LEAST = frozenset({"loop_ns", "read_loop_ns"})
 """Numbers that are the least repetition, not the median: passes that wait for caches and memory above all, which every
 neighbour of the processor lengthens.
 """

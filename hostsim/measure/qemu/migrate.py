@@ -114,7 +114,8 @@ def _watch(src: Qemu, planned: Planned, run: Run) -> None:
     """Look again and again until the migration has ended; switch to post-copy, cancel."""
     begin, is_cancelled, is_post = time.monotonic(), False, False
     while run.status not in ENDED:
-        time.sleep(LOOK_S)
+        left_s = begin + planned.cancel_after_s - time.monotonic()
+        time.sleep(min(LOOK_S, left_s) if left_s > 0 else LOOK_S)  # the last look is that of the cancel
         found = src.qmp.ask("query-migrate")
         run.status, syncs = found.get("status", ""), found.get("ram", {}).get("dirty-sync-count", 0)
         run.throttle_max = max(run.throttle_max, found.get("cpu-throttle-percentage", 0))
@@ -124,7 +125,7 @@ def _watch(src: Qemu, planned: Planned, run: Run) -> None:
             src.qmp.ask("migrate-start-postcopy")
             is_post = True
         elapsed_s = time.monotonic() - begin
-        if elapsed_s > planned.cancel_after_s and not is_cancelled and run.status == "active":
+        if elapsed_s >= planned.cancel_after_s and not is_cancelled and run.status == "active":
             run.end, is_cancelled = src.mailbox(), True
             src.qmp.ask("migrate_cancel")
         if elapsed_s > planned.cancel_after_s + STUCK_S:

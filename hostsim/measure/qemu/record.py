@@ -95,9 +95,9 @@ def _figures(run: Run, tsc_hz: int) -> Iterator[tuple[str, float]]:
 
 
 def _loss_percent(run: Run, tsc_hz: int) -> float:
-    """Time of the guest that its writes took longer than before the migration."""
+    """Time of the guest that its writes took longer than before the migration; 0 if neighbours slowed it before."""
     longer_ns = run.end.write_ns_since(run.start, tsc_hz) - run.start.write_ns_since(run.before, tsc_hz)
-    return 1e-7 * longer_ns * run.end.rate_since(run.start, tsc_hz)
+    return max(0.0, 1e-7 * longer_ns * run.end.rate_since(run.start, tsc_hz))
 
 
 def _names(figures: Sequence[dict[str, float]]) -> list[str]:
