@@ -25,6 +25,8 @@ RealFlag = Annotated[
 BusyFlag = Annotated[bool, typer.Option("--busy", help="With --real: accept a machine on which other processes work.")]
 DEFAULT_SHEET, REAL_SHEET = "nehalem-2010", "zen4-pvm"
 """The sheet of --real without --sheet: of a host that was measured through /dev/kvm."""
+REAL_FILE = "real-chains"
+"""Name of the files of --real: they may stand beside those of the debate."""
 OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")]
 
 
@@ -61,7 +63,8 @@ def debate_command(
 ) -> None:
     """Run and tell."""
     if real:
-        _real(REAL_SHEET if sheet == DEFAULT_SHEET else sheet, busy=busy, as_json=as_json, wide=wide)
+        chosen, folder = REAL_SHEET if sheet == DEFAULT_SHEET else sheet, None if no_files else out
+        _real(chosen, busy=busy, as_json=as_json, wide=wide, out=folder)
         return
     from hostsim.report.debate_report import claims_csv, condition_lines, debate_content, debate_tables, write_debate
     from hostsim.report.steps_progress import steps_progress
@@ -81,20 +84,27 @@ def debate_command(
     tell(told_as, content, debate_tables(claims), caption, claims_csv(claims), paths, wide=wide)
 
 
-def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool) -> None:
+def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool, out: Path | None) -> None:
     """Chains of sptes on this host, beside the modelled rmap and the closed form."""
     from hostsim.costs.costs import load_costs
     from hostsim.measure.kvm.chain_costs import chain_costs
     from hostsim.measure.kvm.device import Kvm
     from hostsim.report.console import say, say_raw, show
+    from hostsim.report.real_plot import draw_chains, write_real
     from hostsim.report.tables import plain_table
+    from hostsim.results.aside import check_folder
 
     costs = load_costs(sheet)
+    if out:
+        check_folder(out)
     with Kvm.open() as device:
         found = chain_costs(device, costs, busy=busy)
     table = found.table()
+    told = {"host": found.host.told, "sheet": sheet, "rows": list(table.rows())}
+    paths = write_real(out, REAL_FILE, told, lambda: draw_chains(found)) if out else []
     if as_json:
-        say_raw(json.dumps({"host": found.host.told, "sheet": sheet, "rows": list(table.rows())}, indent=2) + "\n")
+        say_raw(json.dumps(told, indent=2) + "\n")
         return
     say([f"real: {found.host.told}", f"modelled: the rmap since 6.4, sheet {sheet}", *found.lines(), ""])
     show(plain_table(table, most=len(table)), wide=wide)
+    say(f"wrote {path}" for path in paths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -13,6 +14,7 @@ from hostsim.cli.access_tracking_cmd import HELP as ACCESS_HELP
 from hostsim.cli.access_tracking_cmd import access_tracking_perf_test
 from hostsim.cli.options import WideFlag
 from hostsim.cli.strict import StrictApp
+from hostsim.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from hostsim.measure.kvm.beside import Pair
@@ -59,6 +61,10 @@ RealOption = Annotated[
     bool, typer.Option("--real", help="Also on this host's /dev/kvm: real, simulated and their ratio, phase by phase.")
 ]
 BusyOption = Annotated[bool, typer.Option("--busy", help="With --real: accept a machine on which others work.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="With --real: where JSON and a picture of both sides go.")
+]
+REAL_FILE = "selftest"
 JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: options, lines, and the phases with all counters.")]
 
 
@@ -96,6 +102,7 @@ def dirty_log_perf_test(
     initially_all_set: AllSetOption = False,
     real: RealOption = False,
     busy: BusyOption = False,
+    out: OutOption = None,
     wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,8 +118,10 @@ def dirty_log_perf_test(
         initially_all_set,
     )  # fmt: skip
     if real:
-        _beside_real(options, busy=busy, wide=wide, as_json=as_json)
+        _beside_real(options, busy=busy, out=out, wide=wide, as_json=as_json)
         return
+    if out:
+        raise InputError([Problem("", "--out", str(out), "--real beside it: no other run writes files", "--real --out DIR")])
     asked = asked_for(options)
     with work_progress(("kvm",), quiet=as_json):
         result = run_selftest(asked.spec, asked.plan)
@@ -139,7 +148,7 @@ def _of_this_host() -> Usual:
     return Usual(host.version, host.mmu, host.pml, None if host.mmu == "tdp" else False)
 
 
-def _beside_real(options: Options, *, busy: bool, wide: bool, as_json: bool) -> None:
+def _beside_real(options: Options, *, busy: bool, out: Path | None, wide: bool, as_json: bool) -> None:
     """Run on /dev/kvm first, then simulate, so that neither takes the other's time."""
     from hostsim.measure.kvm.beside import as_row, pairs
     from hostsim.measure.kvm.device import Kvm
@@ -147,19 +156,28 @@ def _beside_real(options: Options, *, busy: bool, wide: bool, as_json: bool) -> 
     from hostsim.measure.kvm.real_selftest import RUNS, run_real
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import asked_for
+    from hostsim.report.console import say
+    from hostsim.report.real_plot import draw_phases, write_real
     from hostsim.report.steps_progress import steps_progress, work_progress
+    from hostsim.results.aside import check_folder
 
     asked = asked_for(options)
+    if out:
+        check_folder(out)
     with Kvm.open() as kvm, steps_progress(RUNS, quiet=as_json) as step:
         real = run_real(kvm, asked.spec, asked.plan, busy=busy, step=step)
     with work_progress(("kvm",), quiet=as_json):
         simulated = run_selftest(asked.spec, asked.plan)
     found = pairs(real.phases, simulated.phases)
+    host = read_host().told
+    told = {"host": host, "options": asdict(options), "runs": RUNS, "foreign_share": real.foreign_share,
+            "phases": [as_row(pair) for pair in found]}  # fmt: skip
+    paths = write_real(out, REAL_FILE, told, lambda: draw_phases(found, host)) if out else []
     if as_json:
-        told = {"host": read_host().told, "options": asdict(options), "runs": RUNS, "foreign_share": real.foreign_share}
-        _say_json({**told, "phases": [as_row(pair) for pair in found]})
+        _say_json(told)
     else:
         _tell_beside(found, options, real.foreign_share, wide=wide)
+        say(f"wrote {path}" for path in paths)
 
 
 def _tell_beside(found: list[Pair], options: Options, foreign_share: float, *, wide: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hostsim.cli.measure_migrations import MeasureOptions
 from hostsim.cli.options import JsonFlag, QuietFlag, WideFlag
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ KEYS = ("suite", "id", "quantity", "expected", "got", "error", "tolerance", "pas
 """The first keys of each object of --json, in this order."""
 HELP = """Compare with real migrations, published tables and closed forms; print every error.
 
-Exits with 0 whatever the errors are; with --fail, with 1 if a scored row failed."""
+With --suite kvm --measure real migrations run here first, by the QEMU that is installed, under this host's KVM. Exits with 0
+whatever the errors are; with --fail, with 1 if a scored row failed."""
+DEFAULT_OUT = Path("out/kvm-measured")
 
 
 def register(app: typer.Typer) -> None:
@@ -36,18 +39,48 @@ def validate_command(
     cases: Annotated[Path | None, typer.Option(metavar="FILE", help="Other cases of real migrations (.jsonl).")] = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Worker processes.")] = 1,
     fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 if a scored row failed.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="With --suite kvm: run real migrations on this host.")] = False,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, max=20, help="With --measure: of each migration.")] = 3,
+    sheet: Annotated[str, typer.Option(metavar="SHEET", help="With --measure: costs of this host; else measured.")] = "",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="With --measure: where the files go.")] = DEFAULT_OUT,
+    busy: Annotated[bool, typer.Option("--busy", help="With --measure: accept a machine on which others work.")] = False,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Run suites and print their rows."""
+    if measure:
+        options = MeasureOptions(sheet, repeats, out, busy, quiet or as_json)
+        rows = _measure(suites or [], options, as_json=as_json, wide=wide)
+    else:
+        rows = _run(suites or (), cases, jobs, as_json=as_json, wide=wide, quiet=quiet)
+    if fail and not all(row.passed for row in rows if row.scored):
+        raise typer.Exit(1)
+
+
+def _run(
+    suites: Sequence[str], cases: Path | None, jobs: int, *, as_json: bool, wide: bool, quiet: bool
+) -> Sequence[Row]:
+    """The rows of suites, printed."""
     from hostsim.report.progress import suite_progress
     from hostsim.validation import run_suites
 
     with suite_progress(quiet=quiet or as_json) as progress:
-        rows = run_suites(suites or (), cases=cases, jobs=jobs, progress=progress)
+        rows = run_suites(suites, cases=cases, jobs=jobs, progress=progress)
     tell(rows, as_json=as_json, wide=wide)
-    if fail and not all(row.passed for row in rows if row.scored):
-        raise typer.Exit(1)
+    return rows
+
+
+def _measure(suites: list[str], options: MeasureOptions, *, as_json: bool, wide: bool) -> Sequence[Row]:
+    """Measure and simulate, printed."""
+    from hostsim.cli.measure_migrations import measure_and_simulate, tell
+    from hostsim.core.errors import InputError, Problem
+
+    if suites != ["kvm"]:
+        got = f"--suite {', '.join(suites)}" if suites else "no --suite"
+        raise InputError([Problem("", "--measure", got, "--suite kvm alone", "hostsim validate --suite kvm --measure")])
+    found, rows, sheet = measure_and_simulate(options)
+    tell(options, found, rows, sheet, as_json=as_json, wide=wide)
+    return rows
 
 
 def tell(rows: Sequence[Row], *, as_json: bool, wide: bool = False) -> None:

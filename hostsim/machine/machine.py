@@ -69,8 +69,6 @@ class MachineSpec:
     dirty_tracking: str = "tcg"
     link: LinkSpec = field(default_factory=LinkSpec)
     migration: MigrationParameters | None = None
-    postcopy: PostcopyCosts | None = None
-    """Costs of post-copy; None: those of the generic machine."""
     mmu: MmuSpec = field(default_factory=MmuSpec)
     """KVM's MMU; this field and the following ones do not apply to ``tcg``."""
     limit_pages: int = NO_LIMIT
@@ -83,6 +81,8 @@ class MachineSpec:
     dirty_limits: tuple[LimitChange, ...] = ()
     content: Content = field(default_factory=Content)
     """How well the pages of the VM compress, for a migration that compresses them."""
+    postcopy: PostcopyCosts | None = None
+    """Costs of post-copy; None: those of the generic machine."""
 
 
 class Machine:

@@ -32,11 +32,12 @@ def run_suites(
     """Rows of the suites ``names`` (none: all), in that order.
 
     only: ids to keep (``P1`` keeps all below it), None for all; jobs: worker processes a suite may use; cases: another
-    file of measured migrations for suite ``qemu``. Raises InputError for a suite or id that does not exist.
+    file of measured migrations for suite ``qemu``, for ``kvm`` where that is the only suite. Raises InputError for a suite
+    or id that does not exist.
     """
     wanted = list(names) or list(SUITES)
     _check("suite", wanted, list(SUITES))
-    more = {"qemu": {"cases": cases}} if cases else {}
+    more = {"kvm" if wanted == ["kvm"] else "qemu": {"cases": cases}} if cases else {}
     rows = [row for name in wanted for row in _suite(name)(only, jobs, progress, **more.get(name, {}))]
     _check("id", _unmatched(only or (), rows), [])
     return rows

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from typing import Any
 
-from hostsim.kvm.spec import Interface, MmuSpec
+from hostsim.core.constants import NS_PER_MS
+from hostsim.kvm.spec import Interface, MmuSpec, Mode, WriteTracking
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.validation.qemu.cases import Case, load_cases
 from hostsim.validation.qemu.machine import spec_of
@@ -29,14 +30,32 @@ LOSS_POINTS = 0.01
 LOSS_SHARE = 0.2
 
 
+@dataclass(frozen=True)
+class Under:
+    """KVM of the host that ran the migrations.
+
+    era, mmu, write_tracking: as MmuSpec has them.
+    sheet: name or path of its costs.
+    """
+
+    sheet: str = SHEET
+    era: str = ERA
+    mmu: Mode = "shadow"
+    write_tracking: WriteTracking = "write-protect"
+
+
+SHIPPED = Under()
+"""The host of hostsim/data/kvm_real."""
+
+
 def kvm_cases() -> list[Case]:
     """The migrations that were measured: hostsim/data/kvm_real/cases.jsonl.gz."""
     with as_file(files("hostsim") / "data" / "kvm_real" / "cases.jsonl.gz") as path:
         return load_cases(path)
 
 
-def machine_of(case: Case, repeat: Mapping[str, Any]) -> MachineSpec:
-    """The machine of a repeat, its guest under KVM's shadow MMU.
+def machine_of(case: Case, repeat: Mapping[str, Any], under: Under = SHIPPED) -> MachineSpec:
+    """The machine of a repeat, its guest under KVM.
 
     QEMU takes KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 with KVM_DIRTY_LOG_INITIALLY_SET where the kernel has it and no ring is
     asked for (accel/kvm/kvm-all.c::kvm_init).
@@ -45,32 +64,45 @@ def machine_of(case: Case, repeat: Mapping[str, Any]) -> MachineSpec:
     accel = str(case.inputs["accel"])
     entries = int(accel.rpartition(RING)[2]) if RING in accel else 4096
     tracking: Interface = "dirty-ring" if RING in accel else "initially-all-set"
-    mmu = MmuSpec(era=ERA, costs=SHEET, mmu="shadow", ring_entries=entries)
+    mmu = MmuSpec(
+        era=under.era, costs=under.sheet, mmu=under.mmu, write_tracking=under.write_tracking, ring_entries=entries,
+        eager_split=None if under.mmu == "tdp" else False,
+    )  # fmt: skip
     spec = spec_of(case, repeat)
     loads = tuple(replace(load, pacing=replace(load.pacing, tick_ns=0, tick_late_ns=0)) for load in spec.workloads)
     return replace(spec, workloads=loads, dirty_tracking=tracking, mmu=mmu)
 
 
-def case_rows(case: Case) -> Iterator[Row]:
-    """Outcome, and the figures that its outcome has, each the median of the repeats."""
-    answers = [_simulated(case, repeat) for repeat in case.repeats]
+def case_rows(case: Case, under: Under = SHIPPED, shown: Sequence[str] = ()) -> Iterator[Row]:
+    """Outcome, and the figures that its outcome has, each the median of the repeats.
+
+    under: the host. shown: further figures, which are not scored.
+    """
+    answers = [_simulated(case, repeat, under) for repeat in case.repeats]
     status = Counter(status for status, _ in answers).most_common(1)[0][0]
     measured = "|".join(sorted(set(case.status)))
     yield Row(SUITE, f"migration/{case.id}", "outcome", measured, status, None, None, status in case.status)
     for name in (name for name in FIGURES if name in case.measured):
         values = [figures[name] for found, figures in answers if found == status]
         yield _figure(case, name, statistics.median(values))
+    for name in shown:
+        if case.measured.get(name, {}).get("median"):
+            values = [figures[name] for found, figures in answers if found == status]
+            yield _figure(case, name, statistics.median(values)).unscored("shown only")
 
 
-def _simulated(case: Case, repeat: Mapping[str, Any]) -> tuple[str, dict[str, float]]:
-    machine = Machine(machine_of(case, repeat))
+def _simulated(case: Case, repeat: Mapping[str, Any], under: Under) -> tuple[str, dict[str, float]]:
+    machine = Machine(machine_of(case, repeat, under))
     machine.run()
     assert machine.migration is not None
     state = machine.migration.state
-    answer, tally = state.last_answer or machine.migration.counters(), machine.live_vms[0].tally()
+    answer = state.last_answer or machine.migration.counters()
+    tally, elapsed_ns = machine.vm.tally(), max(1, answer.total_time_ms) * NS_PER_MS
     return state.status, {
         "total_time_ms": answer.total_time_ms, "transferred_bytes": answer.transferred,
-        "dirty_sync_count": answer.dirty_sync_count, "faults": tally.faults, "guest_loss": tally.stall_ns / tally.now_ns,
+        "dirty_sync_count": answer.dirty_sync_count, "faults": tally.faults,
+        "max_throttle_pct": max(sync.throttle_percent for sync in machine.migration.recorder.syncs),
+        "guest_loss": tally.stall_ns / tally.now_ns, "guest_loss_percent": 100 * tally.stall_ns / elapsed_ns,
     }  # fmt: skip
 
 

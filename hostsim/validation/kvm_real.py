@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
@@ -17,9 +18,11 @@ from hostsim.costs.costs import load_costs
 from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.validation.kvm_limit import limit_rows
+from hostsim.validation.kvm_measured import measured_rows
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE, case_rows, kvm_cases
 from hostsim.validation.kvm_postcopy import postcopy_rows
 from hostsim.validation.kvm_swap import swap_rows
+from hostsim.validation.qemu.cases import load_cases
 from hostsim.validation.rows import Row, absolute, relative, selected
 
 TOLERANCE = 0.15
@@ -43,10 +46,16 @@ class Measured:
 
 
 def rows(
-    only: Sequence[str] | None = None, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None
-) -> list[Row]:
-    """Rows of suite ``kvm``: every configuration with one spte a page, phase by phase; migrations; swap-ins."""
+    only: Sequence[str] | None = None, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None,
+    cases: Path | None = None,
+) -> list[Row]:  # fmt: skip
+    """Rows of suite ``kvm``: every configuration with one spte a page, phase by phase; migrations; swap-ins.
+
+    cases: a file of migrations that ``--measure`` has written; then these only, with the costs of the shipped sheet.
+    """
     del jobs  # a configuration takes a tenth of a second
+    if cases:
+        return selected(measured_rows(load_cases(cases), SHEET), only)
     configs = [config for config in dirty_log_configs() if config["config"]["alias"] == 1]
     work: dict[str, Callable[[], Iterator[Row]]] = {
         name_of(config["config"]): partial(config_rows, config["config"], config["phases"]) for config in configs

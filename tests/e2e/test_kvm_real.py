@@ -356,13 +356,16 @@ def test_phases_are_as_the_own_sheet_says(options: tuple[str, ...], tmp_path: Pa
 
 @needs_kvm
 def test_the_debate_measures_chains_beside_model_and_form(tmp_path: Path) -> None:
-    done = hostsim("debate", "--real", "--busy", "--json", cwd=tmp_path)
+    done = hostsim("debate", "--real", "--busy", "--json", "--out", "mine", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     rows = json.loads(done.stdout)["rows"]
-    assert list(tmp_path.iterdir()) == []
+    names = {path.name for path in (tmp_path / "mine").iterdir()}
+    assert names == {f"real-chains.{kind}" for kind in ("json", "png", "svg")}
+    assert json.loads((tmp_path / "mine" / "real-chains.json").read_text())["rows"] == rows
     if read_host().mmu == "shadow":
         assert [(row["work"], row["sptes_a_page"]) for row in rows][:4] == [("enable", k) for k in (1, 2, 8, 16)]
-        assert all(row["real_ns"] > 0 for row in rows)
+        assert all(row["low_ns"] <= row["real_ns"] <= row["high_ns"] for row in rows)
+        assert all(row["low_ns"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize("length", [1, 2, 8, 16])

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from hostsim.measure.kvm.device import Kvm, KvmError
+from hostsim.measure.qemu.process import PLACES
 
 
 def why_no_kvm() -> str:
@@ -19,4 +20,5 @@ def why_no_kvm() -> str:
 
 
 needs_kvm = pytest.mark.skipif(bool(why_no_kvm()), reason=why_no_kvm() or "/dev/kvm opens")
+needs_qemu = pytest.mark.skipif(not any(map(shutil.which, PLACES)), reason=f"{PLACES[0]} is not installed")
 needs_nasm = pytest.mark.skipif(shutil.which("nasm") is None, reason="nasm is not installed")

@@ -11,7 +11,7 @@ from tests.tidy.source import Source, dotted, functions, report, source_of, sour
 SKIPS = {f"pytest.{name}" for name in ("skip", "xfail", "importorskip")}
 SKIPS |= {f"pytest.mark.{name}" for name in ("skip", "skipif", "xfail")}
 MAY_SKIP = ("tests/helpers/needs.py",)
-"""The one place that skips, each time with its reason: /dev/kvm and nasm are not on every machine."""
+"""The one place that skips, each time with its reason: /dev/kvm, QEMU and nasm are not on every machine."""
 CHECKING_PREFIXES = ("assert_", "check_", "expect_", "report")
 
 

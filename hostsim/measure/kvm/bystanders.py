@@ -28,7 +28,10 @@ class Bystanders:
 
     @staticmethod
     def _now() -> tuple[float, float, float]:
-        return busy_s(Path("/proc/stat").read_text(encoding="ascii")), time.process_time(), time.monotonic()
+        """(s of all processors, of this process and the children that it has waited for, of the clock)."""
+        own = os.times()
+        own_s = own.user + own.system + own.children_user + own.children_system
+        return busy_s(Path("/proc/stat").read_text(encoding="ascii")), own_s, time.monotonic()
 
     def share(self) -> float:
         """Of all processors' time since then, the part that others took."""

@@ -9,6 +9,7 @@ from math import ceil
 import numpy as np
 
 from hostsim.costs.costs import CostSheet
+from hostsim.measure.calibrate.sample import Sample
 from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
 from hostsim.measure.kvm.device import Kvm
@@ -33,9 +34,12 @@ PAGES = 8192
 DESC_SPTES = 14
 """Sptes of a descriptor of the rmap since 6.4 (arch/x86/kvm/mmu/mmu.c::PTE_LIST_EXT)."""
 SPTES_A_LINE = 8
-WORDS = {"enable": "Enabling a log", "get": "A GET that protects", "unmap": "Unmapping, beside the host's own work"}
+WORDS = {"enable": "Enabling a log", "get": "A GET that protects", "unmap": "Unmapping by mprotect"}
 WORKS = tuple(WORDS)
-COLUMNS = {"work": "str", "sptes_a_page": "int64", "real_ns": "float64", "rmap_ns": "float64", "form_ns": "float64"}
+COLUMNS = {
+    "work": "str", "sptes_a_page": "int64", "real_ns": "float64", "rmap_ns": "float64", "form_ns": "float64",
+    "low_ns": "float64", "high_ns": "float64",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,13 @@ class ChainCosts:
     """Costs a page [ns] by (work, sptes a page).
 
     host: where the real ones were measured.
-    real: medians; modelled: of the index ``rmap`` with the costs of a sheet; form: closed form of its counted lines.
+    real: medians; spread: ends of the middle half of the repetitions.
+    modelled: of the index ``rmap`` with the costs of a sheet; form: closed form of its counted lines.
     """
 
     host: KvmHost
     real: dict[tuple[str, int], float]
+    spread: dict[tuple[str, int], tuple[float, float]]
     modelled: dict[tuple[str, int], float]
     form: dict[tuple[str, int], float]
 
@@ -68,10 +74,12 @@ class ChainCosts:
         """A row a work and number of sptes."""
         return Table.of("sptes", COLUMNS, self._rows())
 
-    def _rows(self) -> Iterator[tuple[str, int, float, float, float]]:
+    def _rows(self) -> Iterator[tuple[str, int, float, float, float, float, float]]:
         for key, real_ns in self.real.items():
             work, length = key
-            yield work, length, round(real_ns, 2), round(self.modelled[key], 2), round(self.form[key], 2)
+            low, high = self.spread[key]
+            figures = (real_ns, self.modelled[key], self.form[key], low, high)
+            yield work, length, *(round(ns, 2) for ns in figures)  # type: ignore[misc]
 
 
 def chain_costs(kvm: Kvm, sheet: CostSheet, *, busy: bool = False) -> ChainCosts:
@@ -87,11 +95,19 @@ def chain_costs(kvm: Kvm, sheet: CostSheet, *, busy: bool = False) -> ChainCosts
     with pinned(cpus[0]):
         chains(bench)
     check_quiet(bystanders.share(), accept=busy)
-    found = {(work, k): sample.median_ns for work in WORKS for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
+    samples = {(work, k): sample for work in WORKS for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
+    found = {key: sample.median_ns for key, sample in samples.items()}
+    spread = {key: quartiles(sample) for key, sample in samples.items()}
     costs = CacheCosts.from_sheet(sheet)
     modelled = {(work, k): ns for k in CHAINS for work, ns in modelled_ns(costs, k).items()}
     form = {(work, k): form_ns(costs, work, k) for work in WORKS for k in CHAINS}
-    return ChainCosts(host, found, modelled, form)
+    return ChainCosts(host, found, spread, modelled, form)
+
+
+def quartiles(sample: Sample) -> tuple[float, float]:
+    """(Lower, upper) end of the middle half of the repetitions [ns]."""
+    low, high = np.percentile(sample.ns, (25, 75))
+    return float(low), float(high)
 
 
 def modelled_ns(costs: CacheCosts, length: int) -> dict[str, float]:

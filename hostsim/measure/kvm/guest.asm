@@ -14,7 +14,8 @@ COMMAND    equ 0                    ; index into `commands`
 BASE       equ 8                    ; first address
 STRIDE     equ 16                   ; bytes from one access to the next
 COUNT      equ 24                   ; accesses of a pass, at least 1
-EVERY      equ 32                   ; mixed: one access in so many writes; paced: ticks from one write to the next
+EVERY      equ 32                   ; mixed: one access in so many writes; paced: ticks from one write to the next; scatter: pages
+                                    ; from one write to the next, odd
 PASSES     equ 40                   ; passes over the memory, at least 1
 SAMPLES    equ 48                   ; paced: address of one 32-bit tick count for each write
 GO         equ 56                   ; the host sets it, the guest clears it when the command is done
@@ -144,5 +145,19 @@ event:                              ; COUNT exits
     jnz event
     jmp done
 
+scatter:                            ; every page once, pages in a row far apart; COUNT is a power of two
+    xor ebx, ebx
+    mov rcx, r10
+    lea rdx, [r10 - 1]
+.page:
+    mov rax, rbx
+    imul rax, r9
+    mov [r8 + rax], rcx
+    add rbx, r11
+    and rbx, rdx
+    dec rcx
+    jnz .page
+    jmp done
+
 align 8
-commands: dq done, write, read, mixed, paced, spin, event
+commands: dq done, write, read, mixed, paced, spin, event, scatter

@@ -18,22 +18,37 @@ from hostsim.core.constants import NS_PER_MS
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.bench import Bench, Timing, asking, guest_timing, host_timing
 from hostsim.measure.kvm.guest import Command, Work
-from hostsim.measure.kvm.rules import Expected, about, none_of, slope
+from hostsim.measure.kvm.rules import Expected, about, complaint, none_of, slope
 from hostsim.measure.kvm.vm import Vm, address_of, clear
 
 PROT_NONE = 0
 """mman.h; not in the module mmap."""
-LOOPS = 20
+LOOPS = 5
+IN_A_ROW = 4
+"""Of so many timings one right after the other, in unchanged memory, the least is a repetition: a neighbour on the
+processor, its cache or its other thread lengthens a timing and never shortens it. Between repetitions memory moves, and
+their median is taken.
+"""
 GETS = 64
 CHUNKS = (0, 512, 64)
 """Pages a call of CLEAR, 0: all."""
 SMALL_BYTES = 2 << 20
 """Of the smaller of two VMs between whose times a line is drawn: next to nothing, since a few MiB lie in caches."""
+SWITCHES = 5
+"""The log of the smaller VM is switched on and off so often for one repetition."""
+FULL_BYTES = 16 << 20
+"""Of the VM whose dirty ring is full again and again."""
 NOTHINGS = 256
 """Calls of CLEAR that find nothing."""
 EXITS, USER_EXITS = 2000, 100
 PACES_US, PACED_WRITES = (200, 1000), 60
+RACES = 3
+"""Passes of all vCPUs through one memory whose mean is a repetition: who is ahead where is chance."""
 CHAINS = (1, 2, 8, 16)
+SCATTER = 5063
+"""Pages from one to the next when all of up to 8192 are visited: the golden section of 8192, so that those in a row are far
+apart.
+"""
 CHAIN_WORK = ("enable", "get", "disable", "unmap")
 FAULTS, FLUSHES, ASKED, LEAVES = "pf_taken", "remote_tlb_flush", "remote_tlb_flush_requests", "pages_4k"
 RESERVED_ENTRIES, PML_RESERVED_ENTRIES = 64, 576
@@ -64,17 +79,35 @@ def loops_and_maps(bench: Bench) -> None:
         for _ in range(bench.repetitions):
             unmap(vm)
             bench.take("populate_pass_ns", write(vm), n, about(FAULTS, n))
-            bench.take("loop_ns", write(vm, LOOPS), n * LOOPS, none_of(FAULTS))
+            bench.take("loop_ns", least(lambda: write(vm, LOOPS)), n * LOOPS, none_of(FAULTS))
             read = [Work(Command.READ, address_of(0), n, passes=LOOPS)]
-            bench.take("read_loop_ns", guest_timing(vm, read), n * LOOPS, none_of(FAULTS))
-            forget(vm)
-            mapped = bench.take("map_pass_ns", write(vm), n, Expected(FAULTS, n / 512, 1.01 * n + 8), about(LEAVES, n))
+            bench.take("read_loop_ns", least(lambda: guest_timing(vm, read)), n * LOOPS, none_of(FAULTS))  # noqa: B023
+            mapped = bench.take("map_pass_ns", least(lambda: _mapped(vm)), n, *_of_maps(n))
             bench.keep("pages_a_map_fault", n / max(1, mapped.counters.get(FAULTS, 1)))
-            to_read = host_timing(vm, lambda: vm.memory.protect(mmap.PROT_READ))
-            bench.take("mprotect_page_ns", to_read, n, about(LEAVES, -n))
+            bench.take("mprotect_page_ns", least(lambda: _protected(vm)), n, about(LEAVES, -n))
             forget(vm)
             write(vm)
             bench.take("unmap_page_ns", host_timing(vm, partial(unmap, vm)), n, about(LEAVES, -n))
+
+
+def least(timing: Callable[[], Timing]) -> Timing:
+    """The shortest of IN_A_ROW timings, its counters with it."""
+    return min((timing() for _ in range(IN_A_ROW)), key=lambda one: one.ns)
+
+
+def _mapped(vm: Vm) -> Timing:
+    forget(vm)
+    return write(vm)
+
+
+def _of_maps(n: int) -> tuple[Expected, ...]:
+    """Counters of a pass that maps ``n`` pages, each fault one page or more."""
+    return Expected(FAULTS, n / 512, 1.01 * n + 8), about(LEAVES, n)
+
+
+def _protected(vm: Vm) -> Timing:
+    _mapped(vm)
+    return host_timing(vm, lambda: vm.memory.protect(mmap.PROT_READ))
 
 
 def clear_log(bench: Bench) -> None:
@@ -83,12 +116,28 @@ def clear_log(bench: Bench) -> None:
     with bench.vm(manual_protect=flags) as vm, bench.vm(manual_protect=flags, memory_bytes=SMALL_BYTES) as small:
         _all_writable(small, vm)
         for _ in range(bench.repetitions):
-            enables = [_enable(one) for one in (small, vm)]
-            bench.keep("enable_call_ns", _line(bench, "protect_page_ns", (small, vm), enables))
+            few = [min(ns) for ns in zip(*(_switched(small, vm) for _ in range(SWITCHES)), strict=True)]
+            bench.keep("enable_call_ns", _line(bench, "protect_page_ns", (small, vm), (few[0], _enable(vm))))
             _clear_round(bench, vm)
-            disables = [asking(one, one.logs(on=False)).ns for one in (small, vm)]
-            bench.keep("disable_call_ns", _line(bench, "disable_page_ns", (small, vm), disables))
+            many = asking(vm, vm.logs(on=False)).ns
+            bench.keep("disable_call_ns", _line(bench, "disable_page_ns", (small, vm), (few[1], many)))
             _all_writable(small, vm)
+
+
+def _switched(vm: Vm, other: Vm) -> tuple[float, float]:
+    """(ns to enable the log of ``vm``, ns to disable it), each after ``other`` has written all its memory.
+
+    So the caches are as they are when a log is switched in earnest, and alike each time: a call that follows another one
+    takes half as long.
+    """
+    write(other)
+    enable_ns, bitmaps = _enable(vm), vm.bitmaps()
+    write(vm)
+    vm.ask([*vm.gets(bitmaps), *vm.clears(bitmaps)])
+    write(other)
+    disable_ns = asking(vm, vm.logs(on=False)).ns
+    write(vm)
+    return enable_ns, disable_ns
 
 
 def _clear_round(bench: Bench, vm: Vm) -> None:
@@ -168,11 +217,23 @@ def all_vcpus(bench: Bench) -> None:
         vm.ask(vm.logs(on=True))
         bitmaps = vm.bitmaps()
         own = [Work(Command.WRITE, address_of(v * n), n) for v in range(n_vcpus)]
-        for name, works, least in (("own", own, n_vcpus * n), ("shared", own[:1] * n_vcpus, n)):
-            for _ in range(bench.repetitions):
-                vm.ask(vm.gets(bitmaps))
-                faults = Expected(FAULTS, 0 if bench.pml else least * 0.99, 1.01 * n_vcpus * n + 64)
-                bench.take(f"dirty_pass_{name}_ns", guest_timing(vm, works), n, faults)
+        for _ in range(bench.repetitions):
+            vm.ask(vm.gets(bitmaps))
+            bench.take("dirty_pass_own_ns", guest_timing(vm, own), n, _of_all(bench, n_vcpus * n, n_vcpus * n))
+            shared = [_shared(vm, own[:1] * n_vcpus) for _ in range(RACES)]
+            why_not = next(filter(None, (complaint(one.counters, [_of_all(bench, n, n_vcpus * n)]) for one in shared)), "")
+            bench.keep("dirty_pass_shared_ns", sum(one.ns for one in shared) / RACES / n, why_not)
+
+
+def _shared(vm: Vm, works: Sequence[Work]) -> Timing:
+    """All vCPUs in one memory, all protected."""
+    vm.ask(vm.gets(vm.bitmaps()))
+    return guest_timing(vm, works)
+
+
+def _of_all(bench: Bench, fewest: int, most: int) -> Expected:
+    """Faults of a pass of all vCPUs."""
+    return Expected(FAULTS, 0 if bench.pml else fewest * 0.99, 1.01 * most + 64)
 
 
 def rings(bench: Bench) -> None:
@@ -182,14 +243,16 @@ def rings(bench: Bench) -> None:
         bench.absent |= dict.fromkeys(names, "KVM has no dirty ring here")
         return
     entries, reserved = (1024, PML_RESERVED_ENTRIES) if bench.pml else (256, RESERVED_ENTRIES)
-    with bench.vm(ring_entries=65536) as vm, bench.vm(ring_entries=entries) as small:
+    with bench.vm(ring_entries=65536) as vm, bench.vm(ring_entries=entries, memory_bytes=FULL_BYTES) as small:
         for one in (vm, small):
             _all_writable(one)
             one.ask(one.logs(on=True))
+        write(vm)
+        _emptied(vm)  # the first harvest of a ring also maps its pages
         for _ in range(bench.repetitions):
-            passed = bench.take("ring_pass_ns", write(vm), vm.spec.n_pages, _faults(bench, vm.spec.n_pages))
+            bench.take("ring_pass_ns", write(vm), vm.spec.n_pages, _faults(bench, vm.spec.n_pages))
             _harvest_and_reset(bench, vm)
-            _full_exits(bench, small, passed, entries - reserved)
+            _full_exits(bench, small, entries - reserved)
 
 
 def _harvest_and_reset(bench: Bench, vm: Vm) -> None:
@@ -203,15 +266,38 @@ def _harvest_and_reset(bench: Bench, vm: Vm) -> None:
     bench.keep("ring_reset_ns", timing.ns / n, "" if reset == entries else f"{reset[0]} of {entries[0]} reset")
 
 
-def _full_exits(bench: Bench, vm: Vm, passed: Timing, room: int) -> None:
-    """A pass that fills a ring of ``room`` entries again and again, beside the one before, ``passed``, that does not.
+def _emptied(vm: Vm) -> None:
+    ring = vm.vcpus[0].ring
+    assert ring is not None
+    ring.harvest()
+    vm.reset_rings()
 
-    Harvest and reset are not in the thread's time.
+
+def _full_exits(bench: Bench, vm: Vm, room: int) -> None:
+    """A pass that fills a ring of ``room`` entries again and again, each write timed by the guest.
+
+    Writes that met a full ring, less their harvest and reset, beside the others.
     """
-    done, expected = write(vm), vm.spec.n_pages / room
-    fulls = done.outcomes[0].ring_fulls
-    why_not = "" if abs(fulls - expected) <= 2 else f"{fulls} exits of a full ring, expected {expected:.0f}"
-    bench.keep("ring_full_exit_ns", max(0.0, done.cpu_ns - passed.cpu_ns) / max(1, fulls), why_not)
+    n = vm.spec.n_pages
+    done = guest_timing(vm, [Work(Command.PACED, address_of(0), n)]).outcomes[0]
+    fulls, expected = done.ring_fulls, n / room
+    if abs(fulls - expected) > 2 or fulls < 2:
+        bench.keep("ring_full_exit_ns", 0.0, f"{fulls} exits of a full ring, expected {expected:.0f}")
+        return
+    ns = done.samples.astype(np.float64) * (NS_PER_MS / vm.tsc_khz)
+    met_ns = _met_full(ns, room)
+    last = min(len(met_ns), fulls) - 1  # so many from the end, on both sides: the first of a pass may be no exit
+    exits_ns = met_ns[-last:] - done.ring_full_walls_ns[-last:]
+    bench.keep("ring_full_exit_ns", max(0.0, float(np.median(exits_ns) - np.median(ns))))
+
+
+def _met_full(ns: NDArray[np.float64], room: int) -> NDArray[np.float64]:
+    """Times of the writes that met a full ring, in their order: they are ``room`` writes apart, or one less.
+
+    Single writes may be as long because a neighbour had the processor, so that the length of one tells nothing.
+    """
+    rows = [ns[first :: step] for step in (room - 1, room) for first in range(step)]
+    return max(rows, key=lambda row: float(np.median(row)))
 
 
 def flushes(bench: Bench) -> None:
@@ -323,13 +409,23 @@ def _chain_round(bench: Bench, vm: Vm, length: int) -> bool:
     write(vm)
     bench.keep(chain_name("get", length), asking(vm, vm.gets(bitmaps)).ns / n, _lost(bitmaps, n))
     bench.take(chain_name("disable", length), asking(vm, vm.logs(on=False)), n)
-    bench.take(chain_name("unmap", length), host_timing(vm, partial(unmap, vm)), n, about(LEAVES, -n * length))
+    # Not by MADV_DONTNEED: the host's own work, to free the pages, takes longer than KVM's and wanders more.
+    unmapped = host_timing(vm, lambda: vm.memory.protect(PROT_NONE))
+    bench.take(chain_name("unmap", length), unmapped, n, about(LEAVES, -n * length))
+    vm.memory.protect(mmap.PROT_READ | mmap.PROT_WRITE)
     return True
 
 
 def _write_all(vm: Vm) -> None:
+    """Map every page at each of its addresses, pages in a row far apart, as guests do.
+
+    KVM allocates a descriptor of the rmap when a page gets its second spte. In the order of addresses descriptors come to
+    lie in a row while the allocator is fresh, and a walk over them costs a third of one on a host that has run for long.
+    """
+    n = vm.spec.n_pages
+    assert n & (n - 1) == 0, "a power of two"
     for alias in range(vm.spec.aliases):
-        write(vm, alias=alias)
+        vm.run([Work(Command.SCATTER, address_of(0, alias), n, every=SCATTER)])
 
 
 def huge_pages(bench: Bench) -> None:

@@ -43,6 +43,7 @@ class RealPhase:
     pages: of all vCPUs or slots, that are written or worked on.
     ns: the median of the runs.
     counters: of KVM, that moved in the first run.
+    least_ns, most_ns: of the runs.
     """
 
     name: str
@@ -50,6 +51,8 @@ class RealPhase:
     pages: int
     ns: float
     counters: Mapping[str, int]
+    least_ns: float = 0.0
+    most_ns: float = 0.0
 
     def __str__(self) -> str:
         """As tables have it."""
@@ -115,8 +118,8 @@ def vm_spec(spec: WalkedSpec, cpus: tuple[int, ...]) -> VmSpec:
 
 
 def _median_of(runs: Sequence[RealPhase]) -> RealPhase:
-    first = runs[0]
-    return RealPhase(first.name, first.iteration, first.pages, median(run.ns for run in runs), first.counters)
+    first, ns = runs[0], [run.ns for run in runs]
+    return RealPhase(first.name, first.iteration, first.pages, median(ns), first.counters, min(ns), max(ns))
 
 
 class _Run:

@@ -62,6 +62,7 @@ class Outcome:
     cpu_ns: the thread's, in KVM_RUN, harvests and resets of a full ring left out.
     ring_fulls: exits because the dirty ring was full.
     ring_full_ns: the thread's, to harvest and reset then.
+    ring_full_walls_ns: int64[ring_fulls], by the wall's clock, each exit's harvest and reset.
     user_exits: exits to user space by OUT, the last one left out.
     progress: writes of SPIN.
     samples: uint32[count], ticks of each paced write.
@@ -71,6 +72,7 @@ class Outcome:
     cpu_ns: int
     ring_fulls: int
     ring_full_ns: int
+    ring_full_walls_ns: NDArray[np.int64]
     user_exits: int
     progress: int
     samples: NDArray[np.uint32]
@@ -159,9 +161,11 @@ class Vcpu:
             raise self._error
         box = self.mailbox
         samples = self._place.own.array(np.uint32, self._place.samples_gpa, self._samples).copy()
+        walls_ns = np.array(self._ring_full_walls_ns, np.int64)
         return Outcome(
-            box.end - box.begin, self._cpu_ns, self._ring_fulls, self._ring_full_ns, self._user_exits, box.progress, samples
-        )
+            box.end - box.begin, self._cpu_ns, len(walls_ns), self._ring_full_ns, walls_ns, self._user_exits, box.progress,
+            samples,
+        )  # fmt: skip
 
     # -- the thread
 
@@ -176,7 +180,8 @@ class Vcpu:
             self._done.set()
 
     def _carry_out(self) -> None:
-        self._ring_fulls = self._ring_full_ns = self._user_exits = 0
+        self._ring_full_ns = self._user_exits = 0
+        self._ring_full_walls_ns: list[int] = []
         begin_ns = time.thread_time_ns()
         while not self._enter():
             pass
@@ -200,12 +205,12 @@ class Vcpu:
 
     def _empty_ring(self) -> None:
         assert self.ring is not None
-        begin_ns = time.thread_time_ns()
+        wall_ns, begin_ns = time.perf_counter_ns(), time.thread_time_ns()
         with self._reset_lock:
             self.ring.harvest()
             ioctl(self._vm_fd, abi.KVM_RESET_DIRTY_RINGS)
-        self._ring_fulls += 1
         self._ring_full_ns += time.thread_time_ns() - begin_ns
+        self._ring_full_walls_ns.append(time.perf_counter_ns() - wall_ns)
 
     def _end_thread(self) -> None:
         """The guest ends its command, KVM_RUN is not entered again."""
