@@ -127,7 +127,7 @@ class Migration(Section):
         default=QEMU_DEFAULTS.xbzrle, description="capability xbzrle: a page that was sent before travels as the difference"
     )
     xbzrle_cache_size: Bytes = Field(
-        default=QEMU_DEFAULTS.xbzrle_cache_size, le=XBZRLE_CACHE_MAX,
+        default=QEMU_DEFAULTS.xbzrle_cache_size, gt=0, le=XBZRLE_CACHE_MAX,
         description="xbzrle-cache-size: memory for copies of sent pages, a power of two", examples=["64MiB"],
     )  # fmt: skip
     avail_switchover_bandwidth: BandwidthOrMeasured = Field(

@@ -61,5 +61,5 @@ def _spec(run: dict[str, Any]) -> MachineSpec:
         HostSheet(1_000, 500, 100, 5_000_000, 100_000, 1_000_000, 100_000, 100_000, 125_900), run["seed"], 20_000_000_000,
         "initially-all-set", LinkSpec(0, 0, UNIX_SOCKET_BYTES),
         MigrationParameters(qemu="7.2", downtime_limit_ms=100, postcopy_ram=True, postcopy_after_rounds=2),
-        load_postcopy("zen4-pvm"), MmuSpec(era=ERA, costs=SHEET, mmu="shadow", eager_split=False),
+        mmu=MmuSpec(era=ERA, costs=SHEET, mmu="shadow", eager_split=False), postcopy=load_postcopy("zen4-pvm"),
     )  # fmt: skip

@@ -196,11 +196,17 @@ class TwinMigration:
         self.marks.append((self.env.now, "postcopy_start", self.ram.remaining_bytes))
         if self.old:
             self._become("postcopy-active")
+        self._lock()
         self.throttle.vm_stopped = True
         yield self.env.all_of([vcpu.pause() for vcpu in self.vcpus])
         yield self.env.timeout(self.sheet.vm_stop_ns)
         self.marks.append((self.env.now, "postcopy_vm_stop", 0))
-        if not self.old:
+        if self.p.pause_before_switchover:
+            yield from self._wait_for_continue()
+            if self.status == "cancelling":
+                return
+            self._become("postcopy-active" if self.old else "device")
+        elif not self.old:
             self._become("device")
         yield from self._sync()
         step = self.p.host_page_bytes // 4096
@@ -215,6 +221,7 @@ class TwinMigration:
         arrived_ns = max(self.env.now, self.ram.socket.drained_ns()) + self.ram.socket.latency_ns
         self.phase = TwinPhase(self.spec, self, arrived_ns, arrived_ns + self.spec.postcopy.device_load_ns)
         self.phase.free_ps = self.ram.socket.drained_ps_exactly()
+        self._unlock()
         if not self.old:
             self._become("postcopy-device" if self.p.qemu == "10.2" else "postcopy-active")
         status = self.phase.run()

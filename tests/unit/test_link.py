@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from hostsim.core.clock import Clock
+from hostsim.qemu import tcp
 from hostsim.qemu.link import Link, LinkSpec
 
 
 def link_at(free_ps: int, spec: LinkSpec) -> tuple[Clock, Link]:
     env = Clock()
-    return env, Link(env, spec, lambda: free_ps)
+    return env, Link(env, spec, lambda: free_ps, np.zeros(tcp.N_ROW, np.int64))
 
 
 def test_a_socket_buffer_is_a_time() -> None:

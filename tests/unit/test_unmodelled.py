@@ -61,8 +61,8 @@ def test_names_of_other_layers_point_to_the_key_that_is_modelled(key: str, value
 
 
 def test_a_table_of_a_mechanism() -> None:
-    with pytest.raises(InputError, match="got multifd, which is not modelled yet"):
-        Scenario.model_validate({"vm": VM, "multifd": {"channels": 3}})
+    with pytest.raises(InputError, match="got RDMA, which is not modelled yet"):
+        Scenario.model_validate({"vm": VM, "rdma": {"pin": True}})
 
 
 def test_a_key_that_is_only_misspelled_is_not_taken_for_a_mechanism() -> None:

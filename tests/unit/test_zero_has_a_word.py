@@ -28,6 +28,9 @@ IS_NONE = {
     "[link].loss", "[[link.outage]].start",
     "[host].first_copy_ns", "[host].zero_page_ns", "[host].setup_ns", "[host].vm_stop_ns", "[host].switchover_ns",
     "[host].sleep_overshoot_ns", "[host].throttle_overshoot_ns", "[host].device_state_bytes",
+    "[migration].postcopy_after", "[migration].postcopy_after_rounds", "[host].zlib_page_ns", "[host].zstd_page_ns",
+    "[host].zero_copy_page_ns", "[host].queue_page_ns", "[host].xbzrle_encode_ns", "[host].xbzrle_run_ns", "[host].xbzrle_insert_ns",
+    "[checkpoints].output_rate", "[checkpoints].copy_page_ns", "[checkpoints].detection", "[[vm.dirty_limit]].at",
     "[host.memory].page_cluster", "[host.memory.reclaim].warm_up", "top level.seed",
 }  # fmt: skip
 """Keys whose 0 is a true zero. A key that is new stands here, or refuses 0."""
@@ -35,6 +38,8 @@ NEEDED = {"[[vm.workload]].stride", "[[vm.workload]].hot_size"}
 """0 stands for "not written"; the pattern that reads the key refuses it (workload_checks)."""
 WORDS = {
     "[migration].bandwidth": "unlimited", "[link].bandwidth": "unlimited", "[migration].timeout": "never",
+    "[migration].max_postcopy_bandwidth": "unlimited", "[migration].postcopy_link_fails": "never",
+    "[migration].postcopy_recover_after": "never", "[checkpoints].fails_at": "never",
     "[migration].keepalive": "never", "[migration].continue_after": "never", "[migration].suspend_after": "never",
     "[[migration.set]].bandwidth": "unlimited", "[[migration.set]].avail_switchover_bandwidth": "measured",
     "[migration].avail_switchover_bandwidth": "measured", "[[vm.workload]].tick": "off",
@@ -44,6 +49,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "Scenario": {"vm": {"memory": "4MiB"}}, "Vm": {"memory": "4MiB"}, "Fill": {"size": "4KiB"},
     "RamBlock": {"name": "a", "size": "4KiB"}, "Active": {"length": "1s"}, "Workload": {"pattern": "idle"},
     "HostMemory": {"size": "8MiB"}, "LinkOutage": {"start": "1s", "length": "1s"},
+    "Checkpoints": {"policy": "remus", "output_rate": "1/s"}, "DirtyLimit": {"quota": "1MiB/s"},
 }  # fmt: skip
 
 

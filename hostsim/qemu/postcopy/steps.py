@@ -52,6 +52,7 @@ def switch(migration: Migration) -> Step:
     migration.recorder.mark(env.now_ns, "postcopy_start", migration.ram.remaining_bytes)
     if not behaviour.has_device_status:
         migration.set_status("postcopy-active")
+    migration.bql.take()
     yield from migration.vm.stop()
     yield from migration.ram.flush()
     migration.cut()
@@ -61,7 +62,6 @@ def switch(migration: Migration) -> Step:
         yield from pre_switchover(migration)
         if not migration.running:
             return
-        migration.bql.drop()
         migration.set_status("device" if behaviour.has_device_status else "postcopy-active")
     elif behaviour.has_device_status:
         migration.set_status("device")
@@ -72,6 +72,7 @@ def switch(migration: Migration) -> Step:
     yield env.timeout(migration.ram.ahead_ns)
     m.downtime_ms = migration.now_ms - m.downtime_start_ns // NS_PER_MS
     migration.destination = _destination(migration)
+    migration.bql.drop()
     if behaviour.has_device_status:
         migration.set_status("postcopy-device" if behaviour.has_postcopy_device else "postcopy-active")
 

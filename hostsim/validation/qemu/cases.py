@@ -19,8 +19,13 @@ from hostsim.core.user_files import CASES, as_text, read_bytes
 NOT_MODELLED: frozenset[str] = frozenset()
 """Capabilities whose cases are left out until they are modelled."""
 
-CALIBRATION = frozenset({"idle_f128", "v10_idle_f128", "idle_unlimited", "idle_zero_m512", "ac_rand300_spin"})
-"""Cases on which a constant of the host sheet qemu-tcg-2core was set: reported, not counted."""
+CALIBRATION = frozenset(
+    {
+        "idle_f128", "v10_idle_f128", "idle_unlimited", "idle_zero_m512", "ac_rand300_spin", "postcopy_n3_bw0",
+        "v10_postcopy_n3", "v10_postcopy_n3_preempt",
+    }
+)  # fmt: skip
+"""Cases on which a constant of the host sheet qemu-tcg-2core or of its post-copy was set: reported, not counted."""
 
 HOST_SPEED = frozenset({"idle_zero_m512", "idle_unlimited"})
 """Cases whose times measure the speed of the machine on which they ran."""
