@@ -226,7 +226,9 @@ class Machine:
         spec = self.spec
         if spec.migration is None:
             return None
-        migration = Migration(self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity)
+        migration = Migration(
+            self.env, self.vm, self.tracker, spec.migration, spec.link, spec.sheet, knobs, log_capacity, spec.seed
+        )
         if self.monitor is not None:
             migration.recorder.on_cut = self.monitor.cut
         migration.dirty_limit = self.dirty_limit

@@ -45,6 +45,8 @@ class LinkSpec:
     receive_window_bytes: payload in flight that the destination allows.
     mtu: size of an IP packet [bytes].
     slow_start_after_idle: the sysctl tcp_slow_start_after_idle.
+    wake_bytes: bytes that leave a full send buffer before its writer, which waits, is woken, at most
+        ``socket_buffer_bytes``; 0: the writer goes on at the first free byte. Without latency only.
     """
 
     bandwidth_bytes_per_s: int = 0
@@ -53,13 +55,16 @@ class LinkSpec:
     receive_window_bytes: int = RECEIVE_WINDOW
     mtu: int = MTU
     slow_start_after_idle: bool = True
+    wake_bytes: int = 0
 
     @property
     def socket_buffer_ps(self) -> int:
         """Time [ps] the link takes to drain a full socket buffer."""
-        if self.bandwidth_bytes_per_s == 0:
-            return 0
-        return self.socket_buffer_bytes * PS_PER_S // self.bandwidth_bytes_per_s
+        return self.drained_ps(self.socket_buffer_bytes)
+
+    def drained_ps(self, n_bytes: int) -> int:
+        """Time [ps] the link takes to drain ``n_bytes``; 0 without a limit."""
+        return n_bytes * PS_PER_S // self.bandwidth_bytes_per_s if self.bandwidth_bytes_per_s else 0
 
     @property
     def rtt_ps(self) -> int:

@@ -20,6 +20,7 @@ from hostsim.guest.vm import VmBase
 from hostsim.qemu import window
 from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.dirty_limit import DirtyLimit
+from hostsim.qemu.lateness import Lateness
 from hostsim.qemu.link import Link, LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.ram import RamState
@@ -42,13 +43,15 @@ class Migration:
         sheet: HostSheet,
         knobs: Knobs,
         log_capacity: int = 0,
+        seed: int = 1,
     ) -> None:
-        """``log_capacity``: page sends to keep (tests), 0: none."""
+        """``log_capacity``: page sends to keep (tests), 0: none. ``seed``: of drawn latenesses."""
         self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
         self.env, self.vm, self.tracker, self.sheet = env, vm, tracker, sheet
         self.ram = RamState(env, vm, tracker, sheet, link, knobs, log_capacity)
         self.link = Link(env, link, self.ram.send_state)
-        self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
+        self.throttle = CpuThrottle(env, vm, sheet, seed)
+        self.sleeps_late = Lateness(seed, "migration thread", sheet.sleep_overshoot_ns, sheet.sleep_overshoot_spread_ns)
         self.dirty_limit: DirtyLimit | None = None
         self.behaviour = parameters.behaviour
         self.done: simpy.Event = env.event()

@@ -10,7 +10,7 @@ import simpy
 from hostsim.machine.machine import MachineSpec
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.ram import TwinRam
-from tests.twins.throttle import TwinThrottle
+from tests.twins.throttle import TwinThrottle, latenesses
 
 Step = Generator[simpy.Event, Any, None]
 MS = 1_000_000
@@ -23,7 +23,9 @@ class TwinMigration:
         self.env, self.p, self.sheet = env, spec.migration, spec.sheet
         self.memory, self.vcpus, self.works = memory, vcpus, works
         self.ram = TwinRam(env, memory, spec)
-        self.throttle = TwinThrottle(env, vcpus, spec.sheet)
+        self.throttle = TwinThrottle(env, vcpus, spec.sheet, spec.seed)
+        mean_ns, spread_ns = spec.sheet.sleep_overshoot_ns, spec.sheet.sleep_overshoot_spread_ns
+        self.sleeps_late = latenesses(spec.seed, "migration thread", mean_ns, spread_ns)
         self.old = self.p.qemu == "7.2"
         self.done = env.event()
         self.status = "none"
@@ -83,6 +85,8 @@ class TwinMigration:
             "pages_per_second": int(self.pages_per_s),
             "precopy_bytes": before_stop,
             "downtime_bytes": self.ram.stream.ram_bytes - before_stop,
+            "dirty_limit_throttle_time_per_round": None,
+            "dirty_limit_ring_full_time": None,
         }
 
     def _thread(self) -> Step:
@@ -98,7 +102,7 @@ class TwinMigration:
                 self._window()
                 if self.ram.exceeded(self.p.max_bandwidth // 10):
                     left_ms = max(0, self.window_start_ms + 100 - self.now_ms)
-                    yield self.env.timeout(left_ms * MS + self.sheet.sleep_overshoot_ns)
+                    yield self.env.timeout(left_ms * MS + next(self.sleeps_late))
 
     def _setup(self) -> Step:
         self.start_ns, self.expected_ms = self.env.now, self.p.downtime_limit_ms

@@ -26,6 +26,8 @@ IS_NONE = {
     "[migration].start", "[migration].downtime_limit", "[link].latency", "[link].socket_buffer",
     "[host].first_copy_ns", "[host].zero_page_ns", "[host].setup_ns", "[host].vm_stop_ns", "[host].switchover_ns",
     "[host].sleep_overshoot_ns", "[host].throttle_overshoot_ns", "[host].device_state_bytes",
+    "[host].throttle_timer_late_ns", "[host].sleep_overshoot_spread_ns", "[host].throttle_overshoot_spread_ns",
+    "[host].throttle_timer_late_spread_ns",
     "[host.memory].page_cluster", "[host.memory.reclaim].warm_up", "top level.seed",
 }  # fmt: skip
 """Keys whose 0 is a true zero. A key that is new stands here, or refuses 0."""
