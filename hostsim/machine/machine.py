@@ -29,6 +29,7 @@ from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
 from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
 from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu import thread
+from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, DirtyRateThread
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
 from hostsim.qemu.dirty_limit import DirtyLimit, LimitChange
 from hostsim.qemu.link import LinkSpec
@@ -75,6 +76,7 @@ class MachineSpec:
     """The run ends when each workload of the VM has done its window of work, the only window of the workload."""
     checkpoints: CheckpointSpec | None = None
     dirty_limits: tuple[LimitChange, ...] = ()
+    dirty_rates: tuple[CalcDirtyRate, ...] = ()
 
 
 class Machine:
@@ -88,6 +90,7 @@ class Machine:
     window: the time that a study of reclaim measures; None without a ReclaimSpec.
     daemons: one ageing daemon a VM, or empty.
     checkpoints: of the VM that is migrated; None: the destination runs the VM after the switchover.
+    dirty_rates: measurements of the guest's dirty rate; None without any.
     dirty_limit: None unless an operator or the migration may limit the vCPUs' dirty rates.
     monitor: None without host memory, ageing and neighbours.
     work_done_ns: the time at which the workloads of the VM had done their windows of work; None unless the run waits for it.
@@ -105,6 +108,7 @@ class Machine:
         self.live_vms = [*([self.vm] if isinstance(self.vm, LiveVm) else []), *map(self._neighbour, spec.neighbours)]
         self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs, log_capacity)
         self.dirty_limit = self._dirty_limit()
+        self.dirty_rates = self._dirty_rates()
         self.notifiers = self._notifiers()
         self.reclaim: ProactiveReclaim | None = None
         self.window: MeasuredWindow | None = None
@@ -172,6 +176,15 @@ class Machine:
         limit = DirtyLimit(self.env, self.vm, self.tracker, kick_ends_sleep=behaviour.kick_ends_limit_sleep)
         limit.schedule(spec.dirty_limits)
         return limit
+
+    def _dirty_rates(self) -> DirtyRateThread | None:
+        spec = self.spec
+        if not spec.dirty_rates:
+            return None
+        qemu, late_ns = (spec.migration or MigrationParameters()).qemu, spec.sheet.sleep_overshoot_ns
+        thread = DirtyRateThread(self.env, self.vm, self.tracker, qemu, late_ns, spec.seed)
+        thread.schedule(spec.dirty_rates)
+        return thread
 
     def _notifiers(self) -> list[MmuNotifier]:
         spec = self.spec

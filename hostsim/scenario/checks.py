@@ -15,6 +15,7 @@ from hostsim.qemu.capabilities import Rule
 from hostsim.scenario.checkpoint_schema import checkpoint_findings
 from hostsim.scenario.complete import vms_of, workload_name
 from hostsim.scenario.dirty_limit_schema import limit_findings
+from hostsim.scenario.dirty_rate_schema import rate_findings
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Host, Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings
@@ -42,7 +43,7 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
-    found.extend(_latenesses(scenario.host))
+    found.extend([*_latenesses(scenario.host), *rate_findings(scenario)])
     return [*found, *_until(scenario), *memory_findings(scenario), *checkpoint_findings(scenario)]
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.scenario.dirty_limit_schema import DirtyLimit
+from hostsim.scenario.dirty_rate_schema import DirtyRateCommand
 from hostsim.scenario.kvm_schema import Mmu, Tracking
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import (
@@ -135,6 +136,9 @@ class Vm(Section):
     workload: tuple[Workload, ...] = Field(default=(), description="what the vCPUs do to memory")
     dirty_limit: tuple[DirtyLimit, ...] = Field(
         default=(), description="commands set-vcpu-dirty-limit, in the order of time"
+    )
+    calc_dirty_rate: tuple[DirtyRateCommand, ...] = Field(
+        default=(), description="commands calc-dirty-rate: the guest's dirty rate as QEMU estimates it"
     )
     memory_limit: PageBytes | None = Field(
         default=None, ge=MEMORY_MIN_BYTES, description="with [host.memory]: memory.max of its group; no limit without it"
