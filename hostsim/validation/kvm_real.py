@@ -16,8 +16,10 @@ from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.costs.costs import load_costs
 from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
+from hostsim.validation.kvm_dirty_rate import dirty_rate_rows
 from hostsim.validation.kvm_limit import limit_rows
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE, case_rows, kvm_cases
+from hostsim.validation.kvm_throttle import throttle_rows
 from hostsim.validation.rows import Row, absolute, relative, selected
 
 TOLERANCE = 0.15
@@ -49,6 +51,8 @@ def rows(
     work = {name_of(config["config"]): partial(config_rows, config["config"], config["phases"]) for config in configs}
     work |= {case.id: partial(case_rows, case) for case in kvm_cases()}
     work["dirty-limit"] = partial(limit_rows)
+    work["auto-converge"] = partial(throttle_rows)
+    work["calc-dirty-rate"] = partial(dirty_rate_rows)
     found: list[Row] = []
     for i, (name, make) in enumerate(work.items()):
         found.extend(make())
