@@ -15,6 +15,7 @@ from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_und
 from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
 from hostsim.verdict.remedies import more_time, post_copy, remedies_for
+from hostsim.verdict.throttled import with_throttle
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 from hostsim.verdict.xbzrle import DELTA_SYNCS, blocked_by_xbzrle
 
@@ -41,8 +42,13 @@ def diagnose(evidence: Evidence) -> Verdict:
         verdict = judge(evidence)
         if verdict is not None:
             told = verdict if verdict.assumptions else replace(verdict, assumptions=_assumed(evidence, verdict))
-            return with_logging_cost(with_dirty_limit(_with_scenario(told, evidence), evidence), evidence)
+            return _with_costs(_with_scenario(told, evidence), evidence)
     raise AssertionError("the last judge always answers")
+
+
+def _with_costs(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """``verdict`` with lines on what held the guest back, and on the cost of logging."""
+    return with_logging_cost(with_dirty_limit(with_throttle(verdict, evidence), evidence), evidence)
 
 
 def _with_scenario(verdict: Verdict, evidence: Evidence) -> Verdict:
@@ -153,7 +159,7 @@ def stuck_after_all(evidence: Evidence) -> Verdict:
     """The verdict on a migration that seems to be on its way to its end and, given the time, does not get there."""
     found = forecast(evidence)
     assert found is not None, "a verdict that asks for more time rests on a forecast"
-    return with_logging_cost(_verdict(evidence, found, "not converging", "near threshold"), evidence)
+    return _with_costs(_verdict(evidence, found, "not converging", "near threshold"), evidence)
 
 
 def _verdict(evidence: Evidence, found: Forecast, outcome: Outcome, reason: Reason | None = None) -> Verdict:

@@ -13,6 +13,7 @@ from hostsim.core.units import parse_rate
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
+from hostsim.verdict.throttled import throttled_of
 from hostsim.verdict.window import Stream
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def _throttle(facts: Mapping[str, Any], migration: MigrationResult) -> dict[str,
     return {
         "auto_converge": None if facts.get("auto_converge") is None else bool(facts["auto_converge"]),
         "throttle_percent": float(percent.max()) if len(percent) else 0.0,
+        "throttled": throttled_of(migration.series.columns),
         "max_cpu_throttle": float(facts.get("max_cpu_throttle") or 99.0),
         "cpu_bound_share": _number(facts.get("cpu_bound_share")),
         "paces": tuple((float(share), float(catch_up)) for share, catch_up in facts.get("paces") or ()),
