@@ -172,8 +172,7 @@ class Machine:
             return None
         assert isinstance(self.vm, LiveVm), "a checked scenario has dirty rings"
         assert isinstance(self.tracker, DirtyRing), "a checked scenario has dirty rings"
-        behaviour = (spec.migration or MigrationParameters()).behaviour
-        limit = DirtyLimit(self.env, self.vm, self.tracker, kick_ends_sleep=behaviour.kick_ends_limit_sleep)
+        limit = DirtyLimit(self.env, self.vm, self.tracker, (spec.migration or MigrationParameters()).qemu)
         limit.schedule(spec.dirty_limits)
         return limit
 

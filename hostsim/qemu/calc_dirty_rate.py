@@ -22,7 +22,7 @@ from hostsim.guest.vm import VmBase
 from hostsim.guest.written import Works, class_works, written_pages
 from hostsim.kvm.trackers.clear_dirty_log import ClearDirtyLog
 from hostsim.kvm.trackers.dirty_ring import DirtyRing
-from hostsim.qemu.capabilities import release
+from hostsim.qemu.mib_per_s import PAGES_A_MIB, mib_per_s
 from hostsim.qemu.parameters import Version
 
 Step = Generator[simpy.Event, Any, None]
@@ -30,9 +30,6 @@ Mode = Literal["page-sampling", "dirty-bitmap", "dirty-ring"]
 """qapi/migration.json::DirtyRateMeasureMode."""
 MIN_RAMBLOCK_BYTES = 128 << 10
 """::skip_sample_ramblock: MIN_RAMBLOCK_SIZE << 10. The comment there says megabytes, the code compares with KiB."""
-SCALES_FIRST = (8, 2)
-"""Since this release, which also has calc-time-unit, QEMU multiplies by 1000 before it drops a part of a MiB."""
-PAGES_A_MIB = (1 << 20) // PAGE_BYTES
 PAGES_A_GIB = (1 << 30) // PAGE_BYTES
 
 
@@ -77,7 +74,7 @@ class DirtyRateThread:
     ) -> None:
         """late_ns: lateness of the thread's sleep; seed: of the run."""
         self.answers: list[DirtyRate] = []
-        self._env, self._vm, self._tracker, self._scales_first = env, vm, tracker, release(qemu) >= SCALES_FIRST
+        self._env, self._vm, self._tracker, self._qemu = env, vm, tracker, qemu
         self._late_ns, self._seed = late_ns, seed
 
     def schedule(self, commands: Sequence[CalcDirtyRate]) -> None:
@@ -126,7 +123,7 @@ class DirtyRateThread:
         waited_ms = yield from self._wait(command)
         found = yield from self._tracker.sync(self._scratch())
         yield from self._tracker.stop_log()
-        rate = self._mib_per_s(found.dirtied_pages, waited_ms)
+        rate = mib_per_s(found.dirtied_pages, waited_ms, self._qemu)
         self._answer(command, began, waited_ms, rate, (), found.dirtied_pages)
 
     def _ring(self, command: CalcDirtyRate) -> Step:
@@ -136,7 +133,7 @@ class DirtyRateThread:
         waited_ms = yield from self._wait(command)
         yield from self._tracker.sync(bits)
         yield from self._tracker.stop_log()
-        rates = tuple(self._mib_per_s(pages, waited_ms) for pages in (self._tracker.dirtied - before).tolist())
+        rates = tuple(mib_per_s(pages, waited_ms, self._qemu) for pages in (self._tracker.dirtied - before).tolist())
         self._answer(command, began, waited_ms, sum(rates), rates, int(np.count_nonzero(bits)))
 
     def _scratch(self) -> NDArray[np.uint8]:
@@ -159,12 +156,6 @@ class DirtyRateThread:
         began_ms = self._env.now_ns // NS_PER_MS
         yield self._env.timeout(command.calc_time_ms * NS_PER_MS + self._late_ns)
         return self._env.now_ns // NS_PER_MS - began_ms
-
-    def _mib_per_s(self, pages: int, waited_ms: int) -> int:
-        """::do_calculate_dirtyrate."""
-        if self._scales_first:
-            return pages * 1000 // PAGES_A_MIB // waited_ms
-        return pages // PAGES_A_MIB * 1000 // waited_ms
 
     def _answer(
         self, command: CalcDirtyRate, began: _Began, waited_ms: int, rate: int, rates: tuple[int, ...], written: int

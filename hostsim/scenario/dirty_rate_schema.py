@@ -64,9 +64,10 @@ def rate_findings(scenario: Scenario) -> Iterator[Finding]:
             got = f"until {format_duration(one.end)}, when another has begun"
             yield Finding(f"vm.calc_dirty_rate[{i}].calc_time", got, wanted, 'calc_time = "500ms"')
     for i, vm in enumerate(scenario.neighbour):
-        if vm.calc_dirty_rate:
-            wanted = "no measurement of a neighbour; only [vm] is measured"
-            yield Finding(f"neighbour[{i}].calc_dirty_rate", "a measurement", wanted, "[[vm.calc_dirty_rate]]")
+        for key, commands_of in (("calc_dirty_rate", vm.calc_dirty_rate), ("dirty_limit", vm.dirty_limit)):
+            if commands_of:
+                wanted = f"commands of [vm] alone ([[vm.{key}]])"
+                yield Finding(f"neighbour[{i}].{key}", "a command", wanted, f"[[vm.{key}]]")
 
 
 def _alone(scenario: Scenario, command: DirtyRateCommand, key: str) -> Iterator[Finding]:

@@ -150,3 +150,11 @@ def scenario(mode: str, **keys: Any) -> Scenario:
 def test_qemus_refusals_are_the_loaders(mode: str, keys: dict[str, Any], match: str) -> None:
     with pytest.raises(InputError, match=match):
         scenario(mode, **keys)
+
+
+@pytest.mark.parametrize("key", ["calc_dirty_rate", "dirty_limit"])
+def test_a_neighbour_takes_no_commands(key: str) -> None:
+    commands = {"calc_dirty_rate": [{"start": "1s"}], "dirty_limit": [{"quota": "10MiB/s"}]}
+    vm = {"memory": "32MiB", "dirty_tracking": "dirty-ring"}
+    with pytest.raises(InputError, match=rf"neighbour\[0\]\.{key}: got a command, wanted commands of \[vm\] alone"):
+        Scenario(duration="8s", vm=vm, neighbour=[{**vm, key: commands[key]}])
