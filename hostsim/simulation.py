@@ -7,6 +7,7 @@ from hostsim.core.knobs import Knobs
 from hostsim.machine.machine import Machine, Progress
 from hostsim.results.collect import migration_result
 from hostsim.results.dirty_limit import limits_of
+from hostsim.results.dirty_rate import rates_of
 from hostsim.results.guest import guest_table
 from hostsim.results.memory import host_result
 from hostsim.results.tables import RunResult
@@ -40,6 +41,7 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
         warnings=warnings_of(scenario),
         assumptions=assumptions_of(scenario),
         dirty_limit=limits_of(machine),
+        dirty_rates=rates_of(machine),
     )
 
 

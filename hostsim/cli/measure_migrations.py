@@ -110,7 +110,7 @@ def as_object(row: Row) -> dict[str, Any]:
 def tell(options: MeasureOptions, found: Measurement, rows: Sequence[Row], sheet: str, *, as_json: bool, wide: bool) -> None:
     """JSON, or a table of real, simulated and ratio, then what was refused and what is not modelled."""
     from hostsim.measure.kvm.host import read_host
-    from hostsim.report.beside_tables import beside_grid, unmodelled_lines
+    from hostsim.report.beside_tables import beside_grid, measured_lines
     from hostsim.report.console import PLAIN_WIDTH, say, say_raw, show
 
     files = [str(options.out / name) for name in (CASES, RATES, ROWS)]
@@ -122,7 +122,7 @@ def tell(options: MeasureOptions, found: Measurement, rows: Sequence[Row], sheet
     versions = {case["inputs"]["qemu_version"] for case in found.cases}
     say([f"real: {read_host().told}, QEMU {', '.join(sorted(versions))}", f"simulated: sheet {sheet}", ""])
     show(beside_grid(rows), wide=wide)
-    lines = [*unmodelled_lines(rows), *(f"refused here: {name}: {why}" for name, why in found.refused.items())]
+    lines = [*measured_lines(rows), *(f"refused here: {name}: {why}" for name, why in found.refused.items())]
     lines += _busy(found)
     say(["", *(part for line in lines for part in wrap(line, PLAIN_WIDTH, subsequent_indent="  "))])
     say(["", *(f"wrote {name}" for name in files)])

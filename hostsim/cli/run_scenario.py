@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.report import console, files, tables
-from hostsim.report.kvm_tables import limits_table, migration_tables
+from hostsim.report.kvm_tables import limits_table, migration_tables, rates_table
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.progress import confirm_progress, run_progress
 from hostsim.results.encode import json_bytes
@@ -129,6 +129,7 @@ def _tell(options: Options, result: RunResult, paths: Sequence[Path], verdicts: 
     shown = [table for m in result.migrations for table in migration_tables(m)]
     shown += [] if result.host is None else host_tables(result.host)
     shown += [] if result.dirty_limit is None else [limits_table(result.dirty_limit)]
+    shown += [rates_table(result.dirty_rates)] if result.dirty_rates else []
     for table in shown or [tables.plain_table(result.guest)]:
         console.show(table, markdown=options.style == "markdown", wide=options.wide)
     if paths:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 
@@ -15,7 +15,8 @@ from hostsim.core.errors import InputError, Problem
 class HostSheet:
     """Constants of one machine; sources in hostsim/data/hosts/<name>.toml.
 
-    The constants with a default serve multifd alone.
+    The constants with a default serve multifd or XBZRLE alone.
+    A spread is the standard deviation of a lateness (hostsim.qemu.lateness); 0: the lateness is always its mean.
     """
 
     page_send_ns: int
@@ -27,6 +28,7 @@ class HostSheet:
     sleep_overshoot_ns: int
     throttle_overshoot_ns: int
     device_state_bytes: int
+    throttle_timer_late_ns: int
     queue_page_ns: int = 0
     zlib_page_ns: int = 0
     zstd_page_ns: int = 0
@@ -34,9 +36,18 @@ class HostSheet:
     xbzrle_encode_ns: int = 0
     xbzrle_run_ns: int = 0
     xbzrle_insert_ns: int = 0
+    sleep_overshoot_spread_ns: int = 0
+    throttle_overshoot_spread_ns: int = 0
+    throttle_timer_late_spread_ns: int = 0
 
 
 CONSTANTS = tuple(field.name for field in fields(HostSheet))
+SPREADS: Mapping[str, str] = {
+    "sleep_overshoot_spread_ns": "sleep_overshoot_ns",
+    "throttle_overshoot_spread_ns": "throttle_overshoot_ns",
+    "throttle_timer_late_spread_ns": "throttle_timer_late_ns",
+}
+"""The constant that each spread belongs to."""
 
 
 @cache
@@ -65,7 +76,18 @@ def sheet_range(name: str, constant: str) -> tuple[int, int] | None:
     return int(least), int(most)
 
 
-def load_sheet(name: str, overrides: Mapping[str, int] | None = None) -> HostSheet:
-    """The sheet ``name`` with some constants replaced. InputError for an unknown sheet."""
-    values = {key: int(str(entry["value"])) for key, entry in sheet_entries(name).items()}
-    return HostSheet(**{**values, **(overrides or {})})
+def load_sheet(name: str, overrides: Mapping[str, int] | None = None, *, drawn: bool = False) -> HostSheet:
+    """The sheet ``name`` with some constants replaced. InputError for an unknown sheet.
+
+    drawn: latenesses have the spreads of the sheet, at most their mean, else none but those in ``overrides``.
+    """
+    entries, written = sheet_entries(name), overrides or {}
+    values = {**{key: int(str(entry["value"])) for key, entry in entries.items()}, **written}
+    for key, of in SPREADS.items() if drawn else ():
+        values.setdefault(key, min(int(str(entries[of].get("spread", 0))), values[of]))
+    return HostSheet(**values)
+
+
+def punctual(sheet: HostSheet) -> HostSheet:
+    """``sheet`` without any lateness: timers and sleeps are exact."""
+    return replace(sheet, **dict.fromkeys([*SPREADS, *SPREADS.values()], 0))

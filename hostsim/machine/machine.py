@@ -32,6 +32,7 @@ from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
 from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
 from hostsim.memory.spec import HostMemorySpec
+from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, DirtyRateThread
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
 from hostsim.qemu.compression import Content
 from hostsim.qemu.dirty_limit import DirtyLimit, LimitChange
@@ -83,6 +84,7 @@ class MachineSpec:
     """How well the pages of the VM compress, for a migration that compresses them."""
     postcopy: PostcopyCosts | None = None
     """Costs of post-copy; None: those of the generic machine."""
+    dirty_rates: tuple[CalcDirtyRate, ...] = ()
 
 
 class Machine:
@@ -96,6 +98,7 @@ class Machine:
     window: the time that a study of reclaim measures; None without a ReclaimSpec.
     daemons: one ageing daemon a VM, or empty.
     checkpoints: of the VM that is migrated; None: the destination runs the VM after the switchover.
+    dirty_rates: measurements of the guest's dirty rate; None without any.
     dirty_limit: None unless an operator or the migration may limit the vCPUs' dirty rates.
     attempts: migrations of ``vm``, the first one and the retries; None without [migration].
     monitor: None without host memory, ageing and neighbours.
@@ -114,6 +117,7 @@ class Machine:
         self.live_vms = [*([self.vm] if isinstance(self.vm, LiveVm) else []), *map(self._neighbour, spec.neighbours)]
         self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs, log_capacity)
         self.dirty_limit = self._dirty_limit()
+        self.dirty_rates = self._dirty_rates()
         self.notifiers = self._notifiers()
         self.reclaim: ProactiveReclaim | None = None
         self.window: MeasuredWindow | None = None
@@ -183,10 +187,18 @@ class Machine:
             return None
         assert isinstance(self.vm, LiveVm), "a checked scenario has dirty rings"
         assert isinstance(self.tracker, DirtyRing), "a checked scenario has dirty rings"
-        behaviour = (spec.migration or MigrationParameters()).behaviour
-        limit = DirtyLimit(self.env, self.vm, self.tracker, kick_ends_sleep=behaviour.kick_ends_limit_sleep)
+        limit = DirtyLimit(self.env, self.vm, self.tracker, (spec.migration or MigrationParameters()).qemu)
         limit.schedule(spec.dirty_limits)
         return limit
+
+    def _dirty_rates(self) -> DirtyRateThread | None:
+        spec = self.spec
+        if not spec.dirty_rates:
+            return None
+        qemu, late_ns = (spec.migration or MigrationParameters()).qemu, spec.sheet.sleep_overshoot_ns
+        thread = DirtyRateThread(self.env, self.vm, self.tracker, qemu, late_ns, spec.seed)
+        thread.schedule(spec.dirty_rates)
+        return thread
 
     def _notifiers(self) -> list[MmuNotifier]:
         spec = self.spec
@@ -248,7 +260,7 @@ class Machine:
         def ready(parameters: MigrationParameters) -> Migration:
             migration = Migration(
                 self.env, self.vm, self.tracker, parameters, spec.link, spec.sheet, knobs, log_capacity, spec.content,
-                spec.postcopy,
+                spec.postcopy, spec.seed,
             )
             if self.monitor is not None:
                 migration.recorder.on_cut = self.monitor.cut

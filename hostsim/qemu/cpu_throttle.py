@@ -8,7 +8,9 @@ from typing import Any
 import simpy
 
 from hostsim.core.clock import Clock
+from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
+from hostsim.qemu.lateness import Lateness
 
 Step = Generator[simpy.Event, Any, None]
 TIMESLICE_NS = 10_000_000
@@ -28,15 +30,19 @@ def sleep_ns(percent: int) -> int:
 class CpuThrottle:
     """The throttle of one VM: one timer for all vCPUs."""
 
-    def __init__(self, env: Clock, vm: VmBase, overshoot_ns: int, timer_late_ns: int) -> None:
+    def __init__(self, env: Clock, vm: VmBase, sheet: HostSheet, seed: int) -> None:
         """Make an idle throttle.
 
-        overshoot_ns: time that each sleep lasts beyond the requested one.
-        timer_late_ns: time from the expiry of the timer to its callback. The callback sets the timer again from the current
-        time, so the lateness adds up (cpu_throttle_timer_tick).
+        sheet: ``throttle_overshoot``: time that each sleep lasts beyond the requested one, drawn for each vCPU by itself;
+        ``throttle_timer_late``: time from the expiry of the timer to its callback. The callback sets the timer again from
+        the current time, so the lateness adds up (cpu_throttle_timer_tick).
+        seed: of the run.
         """
         self.percent = 0
-        self._env, self._vm, self._overshoot_ns, self._timer_late_ns = env, vm, overshoot_ns, timer_late_ns
+        self._env, self._vm = env, vm
+        mean_ns, spread_ns = sheet.throttle_overshoot_ns, sheet.throttle_overshoot_spread_ns
+        self._wakes = [Lateness(seed, f"throttled vCPU {i}", mean_ns, spread_ns) for i in range(len(vm.vcpus))]
+        self._late = Lateness(seed, "throttle timer", sheet.throttle_timer_late_ns, sheet.throttle_timer_late_spread_ns)
         self._ticking = False
 
     def set(self, percent: int) -> None:
@@ -53,9 +59,9 @@ class CpuThrottle:
         self._ticking = True
         # The timer is on QEMU_CLOCK_VIRTUAL_RT, which stands still while the VM is stopped.
         while self.percent and self._vm.running:
-            for vcpu in self._vm.vcpus:
-                vcpu.throttle(sleep_ns(self.percent) + self._overshoot_ns)
-            yield self._env.timeout(period_ns(self.percent) + self._timer_late_ns)
+            for vcpu, wake in zip(self._vm.vcpus, self._wakes, strict=True):
+                vcpu.throttle(sleep_ns(self.percent) + wake.next_ns())
+            yield self._env.timeout(period_ns(self.percent) + self._late.next_ns())
         self._ticking = False
 
 

@@ -16,9 +16,11 @@ import numpy as np
 import simpy
 
 from hostsim.core.clock import Clock
-from hostsim.core.constants import NS_PER_MS, PAGE_BYTES
+from hostsim.core.constants import NS_PER_MS
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.trackers.dirty_ring import DirtyRing
+from hostsim.qemu.mib_per_s import PAGES_A_MIB, mib_per_s
+from hostsim.qemu.parameters import BEHAVIOUR, Version
 
 Step = Generator[simpy.Event, Any, None]
 CALC_TIME_MS = 1000
@@ -29,7 +31,6 @@ LINEAR_ADJUSTMENT_PCT = 50
 """DIRTYLIMIT_LINEAR_ADJUSTMENT_PCT."""
 THROTTLE_PCT_MAX = 99
 """DIRTYLIMIT_THROTTLE_PCT_MAX."""
-PAGES_A_MIB = (1 << 20) // PAGE_BYTES
 NS_PER_US = 1000
 
 
@@ -62,10 +63,11 @@ class DirtyLimit:
     history: an entry a period.
     """
 
-    def __init__(self, env: Clock, vm: LiveVm, ring: DirtyRing, *, kick_ends_sleep: bool) -> None:
-        """``kick_ends_sleep``: of this QEMU, see hostsim.qemu.parameters.Behaviour."""
+    def __init__(self, env: Clock, vm: LiveVm, ring: DirtyRing, qemu: Version) -> None:
+        """``qemu``: decides whether a kick ends a sleep, and how rates are rounded."""
         for vcpu in vm.vcpus:
-            vcpu.kick_ends_nap = kick_ends_sleep
+            vcpu.kick_ends_nap = BEHAVIOUR[qemu].kick_ends_limit_sleep
+        self._qemu: Version = qemu
         n_vcpus = len(vm.vcpus)
         self.quota, self.rates, self.throttle_us = (np.zeros(n_vcpus, np.int64) for _ in range(3))
         self.history: list[Adjustment] = []
@@ -119,7 +121,7 @@ class DirtyLimit:
             yield self._env.timeout(self.period_ms * NS_PER_MS)
             waited_ms = (self._env.now_ns - started_ns) // NS_PER_MS
             yield from self._ring.flush_rings()
-            self.rates[:] = (self._ring.dirtied - before) // PAGES_A_MIB * 1000 // waited_ms
+            self.rates[:] = [mib_per_s(n, waited_ms, self._qemu) for n in (self._ring.dirtied - before).tolist()]
             self._adjust()
         yield from self._ring.stop_log()
         self._thread_runs = False

@@ -66,6 +66,8 @@ class LinkSpec:
     slow_start_after_idle: the sysctl tcp_slow_start_after_idle.
     outages: times without a network, in order.
     loss: share of the packets to the destination that the network drops at random; loss_key: of their draws.
+    wake_bytes: bytes that leave a full send buffer before its writer, which waits, is woken, at most
+        ``socket_buffer_bytes``; 0: the writer goes on at the first free byte. Without latency only.
     """
 
     bandwidth_bytes_per_s: int = 0
@@ -77,13 +79,16 @@ class LinkSpec:
     outages: tuple[Outage, ...] = ()
     loss: float = 0.0
     loss_key: tuple[int, int] = (0, 0)
+    wake_bytes: int = 0
 
     @property
     def socket_buffer_ps(self) -> int:
         """Time [ps] the link takes to drain a full socket buffer."""
-        if self.bandwidth_bytes_per_s == 0:
-            return 0
-        return self.socket_buffer_bytes * PS_PER_S // self.bandwidth_bytes_per_s
+        return self.drained_ps(self.socket_buffer_bytes)
+
+    def drained_ps(self, n_bytes: int) -> int:
+        """Time [ps] the link takes to drain ``n_bytes``; 0 without a limit."""
+        return n_bytes * PS_PER_S // self.bandwidth_bytes_per_s if self.bandwidth_bytes_per_s else 0
 
     @property
     def rtt_ps(self) -> int:

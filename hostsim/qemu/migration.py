@@ -23,6 +23,7 @@ from hostsim.qemu.bql import Bql
 from hostsim.qemu.compression import Content
 from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.dirty_limit import DirtyLimit
+from hostsim.qemu.lateness import Lateness
 from hostsim.qemu.link import Link, LinkSpec
 from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
@@ -55,17 +56,19 @@ class Migration:
         log_capacity: int = 0,
         content: Content | None = None,
         postcopy_costs: PostcopyCosts | None = None,
+        seed: int = 1,
     ) -> None:
         """Make a migration that has not begun.
 
         log_capacity: page sends to keep (tests), 0: none. content: how the pages compress, None: as assumed.
-        postcopy_costs: None: of the generic machine.
+        postcopy_costs: None: of the generic machine. seed: of drawn latenesses.
         """
         self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
         self.env, self.vm, self.tracker, self.sheet = env, vm, tracker, sheet
         self.ram = ram_of(env, vm, tracker, sheet, link, knobs, parameters, content or Content(), log_capacity)
         self.link = Link(env, link, self.ram.drained_ps, self.ram.send_state[STREAM:])
-        self.throttle = CpuThrottle(env, vm, sheet.throttle_overshoot_ns, sheet.sleep_overshoot_ns)
+        self.throttle = CpuThrottle(env, vm, sheet, seed)
+        self.sleeps_late = Lateness(seed, "migration thread", sheet.sleep_overshoot_ns, sheet.sleep_overshoot_spread_ns)
         self.dirty_limit: DirtyLimit | None = None
         self.behaviour = parameters.behaviour
         self.knobs, self.postcopy_costs = knobs, postcopy_costs or load_postcopy("generic")

@@ -83,7 +83,7 @@ class RamState:
         self._block_id_bytes = np.array([len(block.idstr) for block in vm.memory.blocks], np.int64)
         self._costs = SendCosts(
             sheet.page_send_ns, sheet.first_copy_ns, sheet.zero_page_ns, link.bandwidth_bytes_per_s, link.socket_buffer_ps,
-            link.path,
+            link.path, link.drained_ps(link.wake_bytes),
         )  # fmt: skip
         self._zero = vm.memory.zero if looks_for_zeros else np.zeros(n_pages, np.uint8)
         p = parameters or MigrationParameters()

@@ -65,7 +65,11 @@ class SendLimits(NamedTuple):
 
 
 class SendCosts(NamedTuple):
-    """Host and link constants, see the host sheets; ``path``: of the connection, used where the link has latency."""
+    """Host and link constants, see the host sheets.
+
+    path: of the connection, used where the link has latency.
+    wake_ps: time [ps] that a full socket buffer drains before its writer, which waits, goes on; used without latency.
+    """
 
     page_ns: int
     first_copy_ns: int
@@ -73,6 +77,7 @@ class SendCosts(NamedTuple):
     link_bytes_per_s: int
     socket_buffer_ps: int
     path: Path = NO_LATENCY
+    wake_ps: int = 0
 
 
 @jit
@@ -115,6 +120,16 @@ def written_at(free_ps: int, t_ns: int, socket_buffer_ps: int) -> int:
 
 
 @jit
+def goes_on_at(free_ps: int, t_ns: int, socket_buffer_ps: int, wake_ps: int) -> int:
+    """Time [ns] at which the writer goes on: at once, or when its full buffer has drained by ``wake_ps``.
+
+    So many bytes leave before the kernel wakes the writer (net/unix/af_unix.c::unix_writable: three quarters).
+    """
+    done_ns = written_at(free_ps, t_ns, socket_buffer_ps)
+    return written_at(free_ps, t_ns, socket_buffer_ps - wake_ps) if done_ns > t_ns else done_ns
+
+
+@jit
 def write_to_link(state: NDArray[np.int64], costs: SendCosts, n_bytes: int) -> None:
     """Queue bytes on the socket at T_NS; T_NS moves to where the socket buffer has taken them. In place."""
     if costs.path.rtt_ps > 0:
@@ -123,7 +138,7 @@ def write_to_link(state: NDArray[np.int64], costs: SendCosts, n_bytes: int) -> N
     if costs.link_bytes_per_s == 0:
         return
     state[LINK_FREE_PS] = link_free_after(state[LINK_FREE_PS], state[T_NS], costs.link_bytes_per_s, n_bytes)
-    state[T_NS] = written_at(state[LINK_FREE_PS], state[T_NS], costs.socket_buffer_ps)
+    state[T_NS] = goes_on_at(state[LINK_FREE_PS], state[T_NS], costs.socket_buffer_ps, costs.wake_ps)
 
 
 @inlined
@@ -140,7 +155,7 @@ def write_page(
         free_ps = max(free_ps, t_ns * 1000) + page_ps
     else:
         free_ps = link_free_after(free_ps, t_ns, costs.link_bytes_per_s, n_bytes)
-    return free_ps, written_at(free_ps, t_ns, costs.socket_buffer_ps)
+    return free_ps, goes_on_at(free_ps, t_ns, costs.socket_buffer_ps, costs.wake_ps)
 
 
 @jit

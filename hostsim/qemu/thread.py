@@ -71,7 +71,7 @@ def _rate_limit(migration: Migration) -> Step:
         migration.recorder.trace("migrate_transferred", t_ns=env.now_ns, bandwidth=m.bandwidth_bytes_per_ms)
     if ram.window_exceeded(migration.parameters.rate_limit_bytes):
         wait_ms = max(0, m.window_start_ms + window.BUFFER_DELAY_MS - now_ms)
-        yield env.timeout(wait_ms * NS_PER_MS + migration.sheet.sleep_overshoot_ns)
+        yield env.timeout(wait_ms * NS_PER_MS + migration.sleeps_late.next_ns())
 
 
 def _iteration_run(migration: Migration) -> Step:

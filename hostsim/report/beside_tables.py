@@ -12,7 +12,7 @@ from hostsim.report.tables import figure
 if TYPE_CHECKING:
     from hostsim.validation.rows import Row
 
-UNMODELLED = "not modelled"
+NOT_BESIDE = "not simulated beside it"
 
 
 def ratio_of(row: Row) -> float | None:
@@ -35,13 +35,13 @@ COLUMNS = (
 
 def beside_grid(rows: Sequence[Row]) -> Grid:
     """A line a figure that was simulated; figures that are shown only are dim."""
-    found = [row for row in rows if UNMODELLED not in row.note]
+    found = [row for row in rows if NOT_BESIDE not in row.note]
     return grid_of(COLUMNS, found, "migrations", (i for i, row in enumerate(found) if not row.scored))
 
 
-def unmodelled_lines(rows: Sequence[Row]) -> Iterator[str]:
-    """A line for each measurement that hostsim does not simulate."""
+def measured_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """A line for each measurement that has no simulation beside it."""
     for row in rows:
-        if UNMODELLED in row.note:
+        if NOT_BESIDE in row.note:
             reported = f"{row.quantity} {row.expected}; " if row.quantity != "outcome" else f"{row.expected}; "
             yield f"{row.id.partition('/')[2]}: {reported}{row.note}"

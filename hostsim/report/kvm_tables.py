@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from hostsim.core.constants import NS_PER_MS
 from hostsim.report.columns import Grid, Role, shown
 from hostsim.report.tables import ROUND_COLUMNS, ROWS_MAX, moment_words, rounds_table, some_rows
 from hostsim.results.checkpoints import CHECKPOINTS
 from hostsim.results.dirty_limit import LIMITS
+from hostsim.results.dirty_rate import RATES
 from hostsim.results.kvm import KVM_ROUNDS
 from hostsim.results.rounds import XBZRLE_ROUNDS
 from hostsim.verdict.words import span_words
@@ -21,6 +24,10 @@ COLUMNS = (*KEYS, *shown(KVM_ROUNDS))
 LIMIT_COLUMNS = shown(
     LIMITS, limit_rate={"unit": "MiB/s"}, current_rate={"unit": "MiB/s"},
     throttle_us={"words": lambda us: span_words(1000 * us)},
+)  # fmt: skip
+RATE_COLUMNS = shown(
+    RATES, start_ns={"words": moment_words}, calc_time_ms={"words": lambda ms: span_words(NS_PER_MS * ms)},
+    dirty_rate={"unit": "MiB/s"}, written_rate={"unit": "MiB/s"},
 )  # fmt: skip
 CHECKPOINT_COLUMNS = shown(CHECKPOINTS, paused_ns={"words": moment_words})
 
@@ -39,6 +46,11 @@ def migration_tables(migration: MigrationResult) -> list[Grid]:
 def limits_table(limits: Table, most: int = ROWS_MAX) -> Grid:
     """At most ``most`` vCPUs and their limits."""
     return some_rows("Dirty limit", LIMIT_COLUMNS, list(limits.rows()), most)
+
+
+def rates_table(rates: Sequence[Mapping[str, Any]], most: int = ROWS_MAX) -> Grid:
+    """At most ``most`` measurements of the guest's dirty rate."""
+    return some_rows("calc-dirty-rate", RATE_COLUMNS, list(rates), most)
 
 
 def checkpoints_table(checkpoints: Table, most: int = ROWS_MAX) -> Grid:

@@ -9,6 +9,7 @@ from hostsim.results.ageing import AGE_MAP, AGEING, PASSES
 from hostsim.results.checkpoints import CHECKPOINTS, PROTECTION
 from hostsim.results.columns import Columns
 from hostsim.results.dirty_limit import LIMITS
+from hostsim.results.dirty_rate import RATES
 from hostsim.results.guest import GUEST
 from hostsim.results.kvm import INDEX, KVM_ROUNDS
 from hostsim.results.latencies import DISTRIBUTION, LATENCIES
@@ -29,7 +30,7 @@ OF_HOST: Mapping[str, Columns[Any]] = {
 }  # fmt: skip
 """Tables with files of a host with [host.memory], [ageing] or neighbours."""
 IN_RUN_JSON: Mapping[str, Columns[Any]] = {
-    "guest[]": GUEST, "vcpu_dirty_limit[]": LIMITS, "events[][]": EVENTS, "kvm[].index": INDEX,
+    "guest[]": GUEST, "vcpu_dirty_limit[]": LIMITS, "calc_dirty_rate[]": RATES, "events[][]": EVENTS, "kvm[].index": INDEX,
     "checkpoints[]": PROTECTION, "memory": MEMORY, "memory.vms[]": VMS, "ageing[]": AGEING, "latencies[]": DISTRIBUTION,
     "sender[]": SENDER,
 }  # fmt: skip

@@ -148,6 +148,8 @@ class RunResult:
     verdicts: tuple[dict[str, Any], ...] = ()
     dirty_limit: Table | None = None
     """The limits of the vCPUs at the end; None if the scenario sets none."""
+    dirty_rates: tuple[dict[str, Any], ...] = ()
+    """Measurements of the guest's dirty rate, by the columns of ``calc_dirty_rate``."""
 
     @property
     def name(self) -> str:
@@ -173,7 +175,8 @@ class RunResult:
         } | self._limits() | ({} if self.host is None else plain(self.host.to_dict()))
 
     def _limits(self) -> dict[str, Any]:
-        return {} if self.dirty_limit is None else {"vcpu_dirty_limit": plain(list(self.dirty_limit.rows()))}
+        rates = {"calc_dirty_rate": plain(list(self.dirty_rates))} if self.dirty_rates else {}
+        return rates | ({} if self.dirty_limit is None else {"vcpu_dirty_limit": plain(list(self.dirty_limit.rows()))})
 
     def _senders(self) -> dict[str, Any]:
         """``sender[i]``, only of a run with multifd."""

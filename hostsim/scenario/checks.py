@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 from hostsim.core.constants import NS_PER_MS, PAGE_BYTES
 from hostsim.core.finding import Finding, moved
 from hostsim.core.units import format_bandwidth, format_bytes, format_duration
+from hostsim.costs.host_sheet import SPREADS
 from hostsim.qemu import capabilities
 from hostsim.qemu.capabilities import Rule
 from hostsim.qemu.xbzrle import is_cache_size
 from hostsim.scenario.checkpoint_schema import checkpoint_findings
 from hostsim.scenario.complete import vms_of, workload_name
 from hostsim.scenario.dirty_limit_schema import limit_findings
+from hostsim.scenario.dirty_rate_schema import rate_findings
 from hostsim.scenario.guest_schema import Vm
-from hostsim.scenario.host_schema import Link, Migration
+from hostsim.scenario.host_schema import Host, Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings
 from hostsim.scenario.memory_checks import memory_findings
 from hostsim.scenario.multifd_checks import multifd_findings
@@ -47,7 +49,18 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
+    found.extend([*_latenesses(scenario.host), *rate_findings(scenario)])
     return [*found, *_until(scenario), *memory_findings(scenario), *checkpoint_findings(scenario)]
+
+
+def _latenesses(host: Host) -> Iterator[Finding]:
+    """A thread never runs early, so its lateness spreads no further than its mean."""
+    sheet = host.sheet()
+    for key, of in SPREADS.items():
+        spread_ns, mean_ns = getattr(sheet, key), getattr(sheet, of)
+        if spread_ns > mean_ns:
+            wanted = f"at most host.{of} ({mean_ns})"
+            yield Finding(f"host.{key}", str(spread_ns), wanted, f"{key} = {mean_ns}", (f"host.{of}",))
 
 
 def _until(scenario: Scenario) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pydantic import Field
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.guest.content import CHANGED_BYTES, CHANGED_PLACE
 from hostsim.scenario.dirty_limit_schema import DirtyLimit
+from hostsim.scenario.dirty_rate_schema import DirtyRateCommand
 from hostsim.scenario.kvm_schema import Mmu, Tracking
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import (
@@ -154,6 +155,9 @@ class Vm(Section):
         description="compressed over original bytes of its pages, with multifd_compression; without it 0.275 is assumed "
         "(KubeVirt enhancement 246: 3.3 of 12 GiB with zstd)",
     )  # fmt: skip
+    calc_dirty_rate: tuple[DirtyRateCommand, ...] = Field(
+        default=(), description="commands calc-dirty-rate: the guest's dirty rate as QEMU estimates it"
+    )
     memory_limit: PageBytes | None = Field(
         default=None, ge=MEMORY_MIN_BYTES, description="with [host.memory]: memory.max of its group; no limit without it"
     )

@@ -323,6 +323,13 @@ def _constant(description: str, least: int = 0) -> Any:
     return Field(default=None, ge=least, le=CONSTANT_MAX, description=f"{description}; default from the sheet")
 
 
+def _spread(of: str) -> Any:
+    return Field(
+        default=None, ge=0, le=CONSTANT_MAX,
+        description=f"standard deviation of {of} [ns], at most {of}; default 0, or from the sheet if drawn",
+    )  # fmt: skip
+
+
 class Host(Section):
     """[host]: a sheet of constants, each of which may be replaced."""
 
@@ -335,6 +342,13 @@ class Host(Section):
     switchover_ns: Count | None = _constant("device state and the rest of a switchover [ns]")
     sleep_overshoot_ns: Count | None = _constant("lateness of the migration thread's sleeps [ns]")
     throttle_overshoot_ns: Count | None = _constant("lateness of a throttled vCPU's wake-up [ns]")
+    throttle_timer_late_ns: Count | None = _constant("lateness of the throttle timer; it adds up from tick to tick [ns]")
+    lateness: Literal["mean", "drawn"] = Field(
+        default="mean", description="the three latenesses above: always as given, or drawn around it with the spreads below"
+    )
+    sleep_overshoot_spread_ns: Count | None = _spread("sleep_overshoot_ns")
+    throttle_overshoot_spread_ns: Count | None = _spread("throttle_overshoot_ns")
+    throttle_timer_late_spread_ns: Count | None = _spread("throttle_timer_late_ns")
     device_state_bytes: Count | None = _constant("device state on the wire [bytes]")
     queue_page_ns: Count | None = _constant("multifd: CPU time of the migration thread per page that a channel sends [ns]")
     zlib_page_ns: Count | None = _constant("multifd: CPU time of a channel to compress a page, zlib level 1 [ns]")
@@ -348,4 +362,5 @@ class Host(Section):
     def sheet(self) -> HostSheet:
         """The constants that hold."""
         written = {name: getattr(self, name) for name in CONSTANTS if name in type(self).model_fields}
-        return load_sheet(self.machine, {name: value for name, value in written.items() if value is not None})
+        values = {name: value for name, value in written.items() if value is not None}
+        return load_sheet(self.machine, values, drawn=self.lateness == "drawn")

@@ -9,13 +9,13 @@ from typing import Any
 from hostsim.costs.era import with_era_names
 from hostsim.measure.qemu.dirty_rate import DirtyRate
 from hostsim.validation.kvm_migrations import SHIPPED, SUITE, Under, case_rows
-from hostsim.validation.qemu.cases import NOT_MODELLED, Case
+from hostsim.validation.qemu.cases import Case
 from hostsim.validation.qemu.machine import VERSIONS
 from hostsim.validation.rows import Row
 
 SHOWN = ("max_throttle_pct", "faults", "guest_loss_percent")
 """Figures that are shown, not scored."""
-UNMODELLED = "not modelled"
+NOT_BESIDE = "not simulated beside it"
 
 Progress = Callable[[str], None]
 
@@ -32,23 +32,8 @@ def measured_rows(cases: Sequence[Case], sheet: str, progress: Progress = lambda
     progress: called with the name of each finished case.
     """
     for case in cases:
-        why_not = not_modelled(case)
-        yield from ([_told(case, why_not)] if why_not else _simulated(case, sheet))
+        yield from _simulated(case, sheet)
         progress(case.id)
-
-
-def not_modelled(case: Case) -> str:
-    """Mechanisms of the case that hostsim does not simulate; empty if it simulates all."""
-    found = sorted(NOT_MODELLED & set(case.inputs["capabilities"]))
-    return ", ".join([*found, "set-vcpu-dirty-limit"] if case.inputs.get("vcpu_dirty_limit_MBps") else found)
-
-
-def _told(case: Case, why_not: str) -> Row:
-    figures = [f"{name} {case.measured[name]['median']:g}" for name in ("total_time_ms", "dirty_sync_count")
-               if name in case.measured]  # fmt: skip
-    status = "|".join(sorted(set(case.status)))
-    row = Row(SUITE, f"measured/{case.id}", "outcome", status, None, None, None, passed=False)
-    return row.unscored(f"{UNMODELLED}: {why_not}; measured {', '.join(figures)}")
 
 
 def _simulated(case: Case, sheet: str) -> Iterator[Row]:
@@ -81,8 +66,8 @@ def under_of(case: Case, sheet: str) -> Under:
 
 
 def rate_rows(rates: Sequence[DirtyRate]) -> Iterator[Row]:
-    """What calc-dirty-rate says, beside what the guest wrote: hostsim does not simulate QEMU's measurement."""
+    """What calc-dirty-rate says, beside what the guest wrote."""
     for rate in rates:
         where, said = f"measured/calc-dirty-rate/{rate.mode}", rate.reported_mib_s
-        why = f"{UNMODELLED}: calc-dirty-rate; the guest wrote {rate.distinct_mib_s:.1f} MiB/s of distinct pages"
+        why = f"{NOT_BESIDE}; the guest wrote {rate.distinct_mib_s:.1f} MiB/s of distinct pages"
         yield Row(SUITE, where, "MiB/s", said, None, None, None, passed=False).unscored(why)

@@ -12,6 +12,7 @@ from typing import Any
 from hostsim.core.constants import NS_PER_MS
 from hostsim.kvm.spec import Interface, MmuSpec, Mode, WriteTracking
 from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.qemu.dirty_limit import LimitChange
 from hostsim.validation.qemu.cases import Case, load_cases
 from hostsim.validation.qemu.machine import spec_of
 from hostsim.validation.rows import Row
@@ -58,7 +59,7 @@ def machine_of(case: Case, repeat: Mapping[str, Any], under: Under = SHIPPED) ->
     """The machine of a repeat, its guest under KVM.
 
     QEMU takes KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 with KVM_DIRTY_LOG_INITIALLY_SET where the kernel has it and no ring is
-    asked for (accel/kvm/kvm-all.c::kvm_init).
+    asked for (accel/kvm/kvm-all.c::kvm_init). ``set-vcpu-dirty-limit`` is sent with ``migrate``.
     """
     # Model limit: the guest writes at an even pace; the real one makes up at each tick of 1 ms for the time since the last.
     accel = str(case.inputs["accel"])
@@ -70,7 +71,9 @@ def machine_of(case: Case, repeat: Mapping[str, Any], under: Under = SHIPPED) ->
     )  # fmt: skip
     spec = spec_of(case, repeat)
     loads = tuple(replace(load, pacing=replace(load.pacing, tick_ns=0, tick_late_ns=0)) for load in spec.workloads)
-    return replace(spec, workloads=loads, dirty_tracking=tracking, mmu=mmu)
+    quota = case.inputs.get("vcpu_dirty_limit_MBps")
+    limits = (LimitChange(0, int(quota)),) if quota else ()
+    return replace(spec, workloads=loads, dirty_tracking=tracking, mmu=mmu, dirty_limits=limits)
 
 
 def case_rows(case: Case, under: Under = SHIPPED, shown: Sequence[str] = ()) -> Iterator[Row]:
@@ -82,7 +85,7 @@ def case_rows(case: Case, under: Under = SHIPPED, shown: Sequence[str] = ()) -> 
     status = Counter(status for status, _ in answers).most_common(1)[0][0]
     measured = "|".join(sorted(set(case.status)))
     yield Row(SUITE, f"migration/{case.id}", "outcome", measured, status, None, None, status in case.status)
-    for name in (name for name in FIGURES if name in case.measured):
+    for name in (name for name in FIGURES if name in case.measured and name not in shown):
         values = [figures[name] for found, figures in answers if found == status]
         yield _figure(case, name, statistics.median(values))
     for name in shown:

@@ -17,11 +17,13 @@ from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.costs.costs import load_costs
 from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
+from hostsim.validation.kvm_dirty_rate import dirty_rate_rows
 from hostsim.validation.kvm_limit import limit_rows
 from hostsim.validation.kvm_measured import measured_rows
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE, case_rows, kvm_cases
 from hostsim.validation.kvm_postcopy import postcopy_rows
 from hostsim.validation.kvm_swap import swap_rows
+from hostsim.validation.kvm_throttle import throttle_rows
 from hostsim.validation.qemu.cases import load_cases
 from hostsim.validation.rows import Row, absolute, relative, selected
 
@@ -62,6 +64,7 @@ def rows(
     }
     work |= {case.id: partial(case_rows, case) for case in kvm_cases()} | {"dirty-limit": limit_rows, "swap-in": swap_rows}
     work["log_randflat_postcopy"] = postcopy_rows
+    work |= {"auto-converge": throttle_rows, "calc-dirty-rate": dirty_rate_rows}
     found: list[Row] = []
     for i, (name, make) in enumerate(work.items()):
         found.extend(make())

@@ -11,7 +11,7 @@ from hostsim.core.constants import NS_PER_S
 from hostsim.core.dirty_tracker import at_once
 from hostsim.core.memory import lay_out
 from hostsim.costs.exits import EXCLUSIVE, WP
-from hostsim.costs.host_sheet import load_sheet
+from hostsim.costs.host_sheet import load_sheet, punctual
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.cpu_throttle import CpuThrottle
@@ -129,7 +129,7 @@ def _throttle_rows() -> Iterator[Row]:
     needed = throttle_needed(THROTTLED_RATIO, 1.0)
     for percent in THROTTLES_PERCENT:
         machine = guest_machine((_uniform(PAGES, THROTTLED_RATIO / PAGE_S, "sequential"),), PAGES)
-        CpuThrottle(machine.env, machine.vm, 0, 0).set(percent)
+        CpuThrottle(machine.env, machine.vm, punctual(machine.spec.sheet), 1).set(percent)
         got = run_passes(machine, _plan(max_passes=60))
         yield exact(SUITE, f"O8-run/{percent}%", "converges", percent / 100 > needed, got.converged)
 

@@ -84,7 +84,7 @@ def _spec(data: dict[str, Any], reads: int) -> MachineSpec:
     load = Workload("ycsb", "zipf", (0, 1, 2, 3), FILLED_FROM, filled, writes, writes * reads, exponent=0.99)
     return MachineSpec(
         lay_out([("pc.ram", ram, [(FILLED_FROM, filled)])]), (load,), 4,
-        HostSheet(page_ns, 0, zero_ns, 1_000_000, 100_000, 3_000_000, 60_000, 60_000, 125_900), 1, 20_000_000_000,
+        HostSheet(page_ns, 0, zero_ns, 1_000_000, 100_000, 3_000_000, 60_000, 60_000, 125_900, 60_000), 1, 20_000_000_000,
         link=LinkSpec(0, 0, UNIX_SOCKET_BYTES),
         migration=MigrationParameters(qemu="10.0", postcopy_ram=True, postcopy_after_ns=AFTER_NS),
         postcopy=load_postcopy("generic", {"place_page_ns": page_ns, "place_zero_ns": zero_ns}),

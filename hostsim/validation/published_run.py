@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+from hostsim.costs.host_sheet import punctual
 from hostsim.guest.workload import Workload
 from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.theory.precopy_map import PrecopyOutcome
@@ -59,7 +60,7 @@ def _fitted_passes(bandwidth_bytes_per_s: float, limit_s: float) -> tuple[PassPl
 def throttled_share(percent: int) -> float:
     """Share of time a CPU-bound vCPU runs under cpu-throttle, timers and sleeps exact, over 100 s."""
     machine = guest_machine((Workload("busy", "uniform", (0,), 0, 16, Fraction(1000)),), 16)
-    throttle = CpuThrottle(machine.env, machine.vm, 0, 0)
+    throttle = CpuThrottle(machine.env, machine.vm, punctual(machine.spec.sheet), 1)
     throttle.set(percent)
     machine.env.run(until=THROTTLED_NS)
     return machine.vm.work_ns() / THROTTLED_NS

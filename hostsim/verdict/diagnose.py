@@ -18,12 +18,13 @@ from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
 from hostsim.verdict.postcopy import lost_in_postcopy
 from hostsim.verdict.remedies import more_time, post_copy, remedies_for
+from hostsim.verdict.throttled import with_throttle
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 from hostsim.verdict.xbzrle import blocked_by_xbzrle
 from hostsim.verdict.xbzrle_cost import with_xbzrle_cost
 from hostsim.verdict.xbzrle_tail import DELTA_SYNCS
 
-LINES = (with_interruptions, with_dirty_limit, with_logging_cost, with_xbzrle_cost, with_channels)
+LINES = (with_interruptions, with_throttle, with_dirty_limit, with_logging_cost, with_xbzrle_cost, with_channels)
 """Each adds what its mechanism did to any verdict, or returns the verdict as it is."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""
@@ -50,11 +51,15 @@ def diagnose(evidence: Evidence) -> Verdict:
         verdict = judge(evidence)
         if verdict is not None:
             told = verdict if verdict.assumptions else replace(verdict, assumptions=_assumed(evidence, verdict))
-            told = _with_scenario(told, evidence)
-            for line_of in LINES:
-                told = line_of(told, evidence)
-            return told
+            return _with_lines(_with_scenario(told, evidence), evidence)
     raise AssertionError("the last judge always answers")
+
+
+def _with_lines(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """``verdict`` with what each mechanism of ``LINES`` did in this migration."""
+    for line_of in LINES:
+        verdict = line_of(verdict, evidence)
+    return verdict
 
 
 def _with_scenario(verdict: Verdict, evidence: Evidence) -> Verdict:
@@ -167,8 +172,7 @@ def stuck_after_all(evidence: Evidence) -> Verdict:
     """The verdict on a migration that seems to be on its way to its end and, given the time, does not get there."""
     found = forecast(evidence)
     assert found is not None, "a verdict that asks for more time rests on a forecast"
-    verdict = with_logging_cost(_verdict(evidence, found, "not converging", "near threshold"), evidence)
-    return with_xbzrle_cost(verdict, evidence)
+    return _with_lines(_verdict(evidence, found, "not converging", "near threshold"), evidence)
 
 
 def _verdict(evidence: Evidence, found: Forecast, outcome: Outcome, reason: Reason | None = None) -> Verdict:

@@ -10,6 +10,7 @@ from hostsim.verdict.findings import found_numbers, sent_words
 from hostsim.verdict.forecast import MARGIN, Forecast, bandwidth_needed_bytes_per_s, forecast, limit_needed_s
 from hostsim.verdict.model import Confidence, Remedy, Verdict
 from hostsim.verdict.postcopy import phase_lines
+from hostsim.verdict.throttled import throttle_line
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
 IDENTIFIED = 2.0
@@ -43,7 +44,7 @@ def completed(evidence: Evidence) -> Verdict | None:
     return Verdict(
         outcome="completed",
         headline=f"completed (converged) in {_times_words(evidence)}{sent_words(evidence)}",
-        findings=tuple(line for line in (_why(evidence), margin_line(margins, evidence), _throttled(evidence)) if line),
+        findings=tuple(line for line in (_why(evidence), margin_line(margins, evidence), throttle_line(evidence)) if line),
         margins=margins,
         confidence=Confidence("high", "the migration completed"),
         numbers=found_numbers(evidence, found) if found else {},
@@ -167,9 +168,3 @@ def with_margins(verdict: Verdict, evidence: Evidence, margins: tuple[Remedy, ..
     before, after = margin_line(verdict.margins, evidence), margin_line(margins, evidence)
     lines = [after if line == before else line for line in verdict.findings]
     return replace(verdict, margins=margins, findings=tuple(line for line in lines if line))
-
-
-def _throttled(evidence: Evidence) -> str:
-    if not evidence.throttle_percent:
-        return ""
-    return f"Cost: auto-converge throttled the guest's vCPUs by up to {evidence.throttle_percent:.0f} %."

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.logging_cost import LoggingCost
+from hostsim.verdict.throttled import Throttled
 from hostsim.verdict.window import Stream
 
 DOWNTIME_LIMIT_MS = 300.0
@@ -168,6 +169,8 @@ class Evidence:
     auto_converge: bool | None = None
     throttle_percent: float = 0.0
     max_cpu_throttle: float = 99.0
+    throttled: Throttled | None = None
+    """What the throttle has cost; None without one, and in logs, which do not say it."""
     cpu_bound_share: float | None = None
     paces: tuple[tuple[float, float], ...] = ()
     """(share of the writes, full speed of a vCPU over its nominal speed); 1 for work bound to the CPU, () if unknown."""

@@ -14,6 +14,7 @@ from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import Channels, Evidence, Round, XbzrleCost
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
 from hostsim.verdict.postcopy import exposed_s
+from hostsim.verdict.throttled import throttled_of
 from hostsim.verdict.window import Stream
 from hostsim.verdict.xbzrle_tail import tail_of_rounds
 
@@ -167,6 +168,7 @@ def _throttle(facts: Mapping[str, Any], migration: MigrationResult) -> dict[str,
     return {
         "auto_converge": None if facts.get("auto_converge") is None else bool(facts["auto_converge"]),
         "throttle_percent": float(percent.max()) if len(percent) else 0.0,
+        "throttled": throttled_of(migration.series.columns),
         "max_cpu_throttle": float(facts.get("max_cpu_throttle") or 99.0),
         "cpu_bound_share": _number(facts.get("cpu_bound_share")),
         "paces": tuple((float(share), float(catch_up)) for share, catch_up in facts.get("paces") or ()),

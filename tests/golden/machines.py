@@ -14,7 +14,7 @@ from hostsim.qemu.parameters import MigrationParameters
 
 MS = 1_000_000
 MIB = 1 << 20
-SHEET = HostSheet(1_000, 500, 100, 5 * MS, 100_000, 10 * MS, 60_000, 100_000, 50_000)
+SHEET = HostSheet(1_000, 500, 100, 5 * MS, 100_000, 10 * MS, 60_000, 100_000, 50_000, 60_000)
 BLOCKS = lay_out([("pc.ram", 4096, [(0, 3000)]), ("vga.vram", 512, []), ("pc.bios", 64, [(0, 64)])])
 
 

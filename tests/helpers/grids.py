@@ -146,7 +146,7 @@ def _of_tools() -> Iterator[Grid]:
     for columns in (PHASE_COLUMNS, ACCESS_COLUMNS):
         row = {column.name: "Mark memory idle (page_idle)" if column.key else 123_456_789 for column in columns}
         yield plain_table(Table.of_dicts("phases", columns, [row]))
-    yield plain_table(Table.of("sptes", CHAIN_COLUMNS, [("enable", 16, 123_456.78, 123_456.78, 123_456.78)]))
+    yield plain_table(Table.of("sptes", CHAIN_COLUMNS, [("enable", 16, *5 * (123_456.78,))]))
     how = "measured 2024-05-06: median of 31 repetitions of 4 MiB each, pinned to one core"
     number = SimpleNamespace(name="tlb_flush_remote_ns", value=123.456789012, spread=0.123, source=how)
     yield calibration_table(SimpleNamespace(numbers=[number], date="measured 2024-05-06"))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 
 US, MS = 1_000, 1_000_000
-SHEET = HostSheet(1_000, 500, 100, 100_000, 10_000, 100_000, 1_000, 1_000, 1_000)
+SHEET = HostSheet(1_000, 500, 100, 100_000, 10_000, 100_000, 1_000, 1_000, 1_000, 1_000)
 
 
 def blocks(n_pages: int, filled: int) -> tuple[RamBlock, ...]:

@@ -16,7 +16,7 @@ from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 
 MS = 1_000_000
-SHEET = HostSheet(1_000, 0, 100, MS, 50_000, MS, 0, 0, 5_000)
+SHEET = HostSheet(1_000, 0, 100, MS, 50_000, MS, 0, 0, 5_000, 0)
 TRACKING = ("get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import RamBlock, lay_out
-from hostsim.costs.host_sheet import HostSheet
+from hostsim.costs.host_sheet import SPREADS, HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.machine.machine import MachineSpec
@@ -38,7 +38,8 @@ def drawn_spec(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
     loads = tuple(_workload(rng, f"load-{i}", patterns, n_vcpus, n_pages) for i in range(rng.choice((1, 1, 2, 2, 3))))
     migration, link = _migration(rng, n_pages), _link(rng)
     duration_ns = rng.choice((1_500, 3_000, 6_000, 6_000, 12_000)) * MS
-    return MachineSpec(blocks, loads, n_vcpus, _sheet(rng), seed, duration_ns, "tcg", link, migration)
+    sheet = _sheet(rng)
+    return MachineSpec(blocks, loads, n_vcpus, sheet, seed, duration_ns, "tcg", _woken_late(rng, link), migration)
 
 
 def drawn_multifd_spec(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
@@ -124,7 +125,7 @@ def _sheet(rng: Random) -> HostSheet:
     def pick(*values: int) -> int:
         return rng.choice(values)
 
-    return HostSheet(
+    sheet = HostSheet(
         page_send_ns=pick(1_000, 50_000, 250_000, 500_000, MS, 777_777),
         first_copy_ns=pick(0, 500_000, 123_456),
         zero_page_ns=pick(100, 50_000, MS),
@@ -134,7 +135,11 @@ def _sheet(rng: Random) -> HostSheet:
         sleep_overshoot_ns=pick(0, 0, 60_000, MS),
         throttle_overshoot_ns=pick(0, 0, 100_000, 5 * MS),
         device_state_bytes=pick(0, 5_000, 200_000),
+        throttle_timer_late_ns=pick(0, 60_000, MS),
     )
+    if rng.random() < 0.6:
+        return sheet
+    return replace(sheet, **{spread: getattr(sheet, of) // rng.choice((1, 2)) for spread, of in SPREADS.items()})
 
 
 def _link(rng: Random) -> LinkSpec:
@@ -145,6 +150,11 @@ def _link(rng: Random) -> LinkSpec:
         receive_window_bytes=rng.choice((5_000, 65_536, RECEIVE_WINDOW, RECEIVE_WINDOW)), mtu=rng.choice((576, 1500, 9000)),
         slow_start_after_idle=rng.random() < 0.7,
     )  # fmt: skip
+
+
+def _woken_late(rng: Random, link: LinkSpec) -> LinkSpec:
+    """``link`` whose writer waits for a share of a full buffer."""
+    return replace(link, wake_bytes=link.socket_buffer_bytes * rng.choice((0, 0, 3, 4)) // 4)
 
 
 def _migration(rng: Random, n_pages: int) -> MigrationParameters:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.dirty_tracker import at_once
 from hostsim.core.memory import lay_out
-from hostsim.costs.host_sheet import HostSheet
+from hostsim.costs.host_sheet import HostSheet, punctual
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, Workload
 from hostsim.machine.machine import Machine, MachineSpec
@@ -24,7 +24,8 @@ from tests.twins.throttle import TwinThrottle
 MS = 1_000_000
 N_PAGES = 60
 DURATION_NS = 60 * MS
-SHEET = HostSheet(100_000, 0, 20_000, MS, 50_000, MS, 60_000, 0, 5_000)
+SHEET = HostSheet(100_000, 0, 20_000, MS, 50_000, MS, 60_000, 0, 5_000, 60_000)
+PUNCTUAL = punctual(SHEET)
 Bits = NDArray[np.uint8]
 
 
@@ -78,7 +79,7 @@ def _engine_run(case: Case, seed: int) -> Bits:
     machine = Machine(case.spec(seed))
     at_once(machine.tracker.start_log())
     if case.throttle_percent:
-        CpuThrottle(machine.env, machine.vm, 0, 0).set(case.throttle_percent)
+        CpuThrottle(machine.env, machine.vm, PUNCTUAL, seed).set(case.throttle_percent)
     machine.run()
     bits = np.zeros(N_PAGES, np.uint8)
     at_once(machine.tracker.sync(bits))
@@ -89,8 +90,7 @@ def _twin_run(case: Case, seed: int) -> Bits:
     machine = TwinMachine(case.spec(seed), np.random.default_rng([seed, 77]))
     machine.memory.logging = True
     if case.throttle_percent:
-        sheet = replace(SHEET, throttle_overshoot_ns=0, sleep_overshoot_ns=0)
-        TwinThrottle(machine.env, machine.vcpus, sheet).set(case.throttle_percent)
+        TwinThrottle(machine.env, machine.vcpus, PUNCTUAL).set(case.throttle_percent)
     machine.run()
     bits = np.zeros(N_PAGES, np.uint8)
     bits[sorted(machine.memory.dirty)] = 1

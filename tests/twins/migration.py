@@ -14,7 +14,7 @@ from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.multifd import TwinMultifd
 from tests.twins.postcopy import TwinPhase
 from tests.twins.ram import TwinRam
-from tests.twins.throttle import TwinThrottle
+from tests.twins.throttle import TwinThrottle, latenesses
 
 Step = Generator[simpy.Event, Any, None]
 MS = 1_000_000
@@ -28,7 +28,9 @@ class TwinMigration:
         self.memory, self.vcpus, self.works = memory, vcpus, works
         self.ram = (TwinMultifd if self.p.multifd else TwinRam)(env, memory, spec)
         self.spec, self.phase, self.other_channel_bytes = spec, None, 0
-        self.throttle = TwinThrottle(env, vcpus, spec.sheet)
+        self.throttle = TwinThrottle(env, vcpus, spec.sheet, spec.seed)
+        mean_ns, spread_ns = spec.sheet.sleep_overshoot_ns, spec.sheet.sleep_overshoot_spread_ns
+        self.sleeps_late = latenesses(spec.seed, "migration thread", mean_ns, spread_ns)
         self.old = self.p.qemu == "7.2"
         self.done = env.event()
         self.status = "none"
@@ -116,7 +118,7 @@ class TwinMigration:
                 self._window()
                 if self.ram.exceeded(self.p.max_bandwidth // 10):
                     left_ms = max(0, self.window_start_ms + 100 - self.now_ms)
-                    yield self.env.timeout(left_ms * MS + self.sheet.sleep_overshoot_ns)
+                    yield self.env.timeout(left_ms * MS + next(self.sleeps_late))
 
     def _setup(self) -> Step:
         self.expected_ms = self.p.downtime_limit_ms

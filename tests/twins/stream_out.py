@@ -13,7 +13,7 @@ class TwinSocket:
 
     def __init__(self, spec: LinkSpec) -> None:
         self.bytes_per_s, self.buffer_bytes = spec.bandwidth_bytes_per_s, spec.socket_buffer_bytes
-        self.latency_ns = spec.latency_ns
+        self.latency_ns, self.wake_bytes = spec.latency_ns, spec.wake_bytes
         self.connection = TwinTcp(spec) if spec.latency_ns else None
         self.drained_ps = 0
 
@@ -24,8 +24,13 @@ class TwinSocket:
         if not self.bytes_per_s:
             return t_ns
         self.drained_ps = max(self.drained_ps, t_ns * 1000) + n_bytes * PS_PER_S // self.bytes_per_s
-        room_ps = self.drained_ps - self.buffer_bytes * PS_PER_S // self.bytes_per_s
-        return max(t_ns, -(-room_ps // 1000))
+        room_ps = self.drained_ps - self._drain_ps(self.buffer_bytes)
+        if room_ps <= t_ns * 1000:
+            return t_ns
+        return -(-(room_ps + self._drain_ps(self.wake_bytes)) // 1000)
+
+    def _drain_ps(self, n_bytes: int) -> int:
+        return n_bytes * PS_PER_S // self.bytes_per_s
 
     def drained_ps_exactly(self) -> int:
         return self.drained_ps if self.connection is None else self.connection.left_ps()

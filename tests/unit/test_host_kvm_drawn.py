@@ -21,7 +21,7 @@ from hostsim.qemu.parameters import MigrationParameters
 from tests.helpers.live import MS, TRACKING, vm_of
 from tests.unit.test_host_kvm_migration import facts
 
-SHEET = HostSheet(1000, 0, 100, 5 * MS, 100_000, MS, 60_000, 100_000, 50_000)
+SHEET = HostSheet(1000, 0, 100, 5 * MS, 100_000, MS, 60_000, 100_000, 50_000, 60_000)
 SHEETS = [SHEET, replace(SHEET, page_send_ns=300, first_copy_ns=500)]
 LINKS = [LinkSpec(rate, 100_000, 212_992) for rate in (0, 20_000_000, 200_000_000)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hostsim.costs.host_sheet import punctual
 from hostsim.guest.pacing import work_at
 from hostsim.kvm.build import exits_of
 from hostsim.kvm.spec import MmuSpec
@@ -131,7 +132,7 @@ def test_a_pause_is_told_although_the_vcpu_is_held() -> None:
 def test_cpu_throttle_takes_its_share() -> None:
     """50 %: 10 ms of sleep each 20 ms; leaving and entering comes on top."""
     one = machine(1, 200 * MS)
-    CpuThrottle(one.env, one.vm, 0, 0).set(50)
+    CpuThrottle(one.env, one.vm, punctual(SHEET), 1).set(50)
     one.run()
     assert one.vm.work_ns() == 10 * (10 * MS - BOTH_NS)
     assert vm_of(one).tally().stall_ns == pytest.approx(10 * BOTH_NS, abs=BOTH_NS)

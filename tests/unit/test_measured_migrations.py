@@ -24,9 +24,11 @@ from hostsim.measure.qemu.migrate import Run
 from hostsim.measure.qemu.plan import PLAN, Planned
 from hostsim.measure.qemu.qmp import QemuError, Qmp
 from hostsim.measure.qemu.record import Host, case_of
-from hostsim.report.beside_tables import beside_grid, ratio_of, unmodelled_lines
+from hostsim.qemu.dirty_limit import LimitChange
+from hostsim.report.beside_tables import beside_grid, measured_lines, ratio_of
 from hostsim.validation.kvm_measured import case_of as as_case
-from hostsim.validation.kvm_measured import measured_rows, modelled_version, not_modelled, rate_rows, under_of
+from hostsim.validation.kvm_measured import measured_rows, modelled_version, rate_rows, under_of
+from hostsim.validation.kvm_migrations import machine_of
 from hostsim.validation.qemu.cases import load_cases
 from tests.helpers.needs import needs_nasm
 
@@ -199,18 +201,21 @@ def test_a_recorded_migration_is_simulated_from_its_inputs() -> None:
     assert ratio_of(found["total_time_ms"]) == pytest.approx(1, abs=0.02)
 
 
-def test_what_is_not_simulated_is_told_and_not_scored() -> None:
+def test_the_limit_of_a_case_is_set_when_its_migration_begins() -> None:
     plans = {planned.id: planned for planned in PLAN}
-    limited, post = plans["ring_rand_flat_limit"], plans["log_rand_24000_postcopy"]
-    cases = [as_case(recorded(planned, run_of())) for planned in (limited, post)]
-    assert [not_modelled(case) for case in cases] == ["set-vcpu-dirty-limit", "postcopy-ram"]
-    rows = [*measured_rows(cases, "zen4-pvm"), *rate_rows([DirtyRate("dirty-ring", 12, 12.4, 4000, 100, 2700)])]
+    names = ("ring_rand_flat_limit", "log_rand_24000_postcopy")
+    limited, post = (as_case(recorded(plans[name], run_of())) for name in names)
+    assert machine_of(limited, limited.repeats[0]).dirty_limits == (LimitChange(0, 10),)
+    assert machine_of(post, post.repeats[0]).migration.postcopy_after_rounds == 2  # type: ignore[union-attr]
+
+
+def test_a_dirty_rate_is_told_and_not_scored() -> None:
+    rows = list(rate_rows([DirtyRate("dirty-ring", 12, 12.4, 4000, 100, 2700)]))
     assert not any(row.scored for row in rows)
     assert beside_grid(rows).cells == ()
-    lines = list(unmodelled_lines(rows))
-    assert len(lines) == 3
-    assert lines[2] == (
-        "calc-dirty-rate/dirty-ring: MiB/s 12; not modelled: calc-dirty-rate; the guest wrote 12.4 MiB/s of distinct pages"
+    (line,) = measured_lines(rows)
+    assert line == (
+        "calc-dirty-rate/dirty-ring: MiB/s 12; not simulated beside it; the guest wrote 12.4 MiB/s of distinct pages"
     )
 
 

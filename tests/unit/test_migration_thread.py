@@ -17,7 +17,7 @@ from hostsim.results.collect import migration_result
 from tests.twins.compare import record_windows
 
 MS = 1_000_000
-SHEET = HostSheet(1_000, 0, 100, MS, 50_000, MS, 60_000, 0, 5_000)
+SHEET = HostSheet(1_000, 0, 100, MS, 50_000, MS, 60_000, 0, 5_000, 60_000)
 PAGE_BYTES = 4104
 
 

@@ -23,7 +23,7 @@ from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.from_result import evidence_from_result
 
 MS = 1_000_000
-SHEET = HostSheet(1_000, 0, 100, MS, 50_000, MS, 60_000, 0, 5_000)
+SHEET = HostSheet(1_000, 0, 100, MS, 50_000, MS, 60_000, 0, 5_000, 60_000)
 N_PAGES = 4096
 
 

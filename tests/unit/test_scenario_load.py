@@ -86,7 +86,7 @@ def test_the_host_is_the_sheet_with_keys_replaced(full: Path) -> None:
 
 
 def test_the_schema_knows_every_constant_sheet_and_tracker() -> None:
-    assert set(Host.model_fields) == {"machine", "memory", *CONSTANTS}
+    assert set(Host.model_fields) == {"machine", "memory", "lateness", *CONSTANTS}
     choices = Scenario.model_json_schema()["$defs"]
     assert tuple(choices["Host"]["properties"]["machine"]["enum"]) == sheet_names()
     assert set(choices["Vm"]["properties"]["dirty_tracking"]["enum"]) >= set(TRACKERS)

@@ -29,8 +29,12 @@ IS_NONE = {
     "[host].first_copy_ns", "[host].zero_page_ns", "[host].setup_ns", "[host].vm_stop_ns", "[host].switchover_ns",
     "[host].sleep_overshoot_ns", "[host].throttle_overshoot_ns", "[host].device_state_bytes",
     "[migration].postcopy_after", "[migration].postcopy_after_rounds", "[host].zlib_page_ns", "[host].zstd_page_ns",
-    "[host].zero_copy_page_ns", "[host].queue_page_ns", "[host].xbzrle_encode_ns", "[host].xbzrle_run_ns", "[host].xbzrle_insert_ns",
+    "[host].zero_copy_page_ns", "[host].queue_page_ns", "[host].xbzrle_encode_ns", "[host].xbzrle_run_ns",
+    "[host].xbzrle_insert_ns",
     "[checkpoints].output_rate", "[checkpoints].copy_page_ns", "[checkpoints].detection", "[[vm.dirty_limit]].at",
+    "[[vm.calc_dirty_rate]].start",
+    "[host].throttle_timer_late_ns", "[host].sleep_overshoot_spread_ns", "[host].throttle_overshoot_spread_ns",
+    "[host].throttle_timer_late_spread_ns",
     "[host.memory].page_cluster", "[host.memory.reclaim].warm_up", "top level.seed",
 }  # fmt: skip
 """Keys whose 0 is a true zero. A key that is new stands here, or refuses 0."""

@@ -27,6 +27,12 @@ class ClearDirtyLog(KvmLog):
         """1: a sync has found the page, and no CLEAR has covered it yet."""
         self._known_pages = self._n_pages if vm.plan.all_set else 0
 
+    def start_log(self) -> Timed[None]:
+        """Begin with a log that no sync has read yet; an earlier log is gone with its records."""
+        self._in_log[:], self.clear_marks[:] = 0, 0
+        self._known_pages = self._n_pages if self._plan.all_set else 0
+        yield from super().start_log()
+
     def sync(self, bmap: NDArray[np.uint8]) -> Timed[Harvest]:
         """Copy the log. Takes slots_lock."""
         started_ns = self._env.now_ns

@@ -47,6 +47,11 @@ class Case:
         return not NOT_MODELLED & set(self.inputs["capabilities"])
 
     @property
+    def throttles(self) -> bool:
+        """Whether cpu-throttle may hold the guest back."""
+        return "auto-converge" in self.inputs["capabilities"]
+
+    @property
     def scored(self) -> bool:
         """Whether the case counts: no constant was set on it and it does not time the host."""
         return self.id not in CALIBRATION | HOST_SPEED

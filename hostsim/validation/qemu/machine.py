@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from hostsim.core.memory import RamBlock, lay_out
+from hostsim.core.rng import stream_key
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.pacing import Pacing
@@ -20,6 +21,9 @@ from hostsim.validation.qemu.cases import Case
 SHEET = "qemu-tcg-2core"
 SOCKET_BUFFER_BYTES = 212_992
 """net.core.wmem_default of Linux: bytes that a unix socket queues for its reader; "0.2 MB per hop" in the runs' README."""
+WAKE_BYTES = SOCKET_BUFFER_BYTES * 3 // 4
+"""net/unix/af_unix.c::unix_writable wakes a writer when a quarter of its buffer is in use. The traces of link cases show it:
+iterations of 449 pages end 54, 55, 59 or 60 chunks of 32 KiB apart, five or six chunks between one wake-up and the next."""
 WRITE_NS = 200
 """One write of the guest's loop: tens of TCG instructions at some 10^8 a second (assumed). It bounds how fast work that is
 paced by the clock catches up; the 5 % of a core that the guest takes (README of the runs) are its 1000 wake-ups a second."""
@@ -33,17 +37,23 @@ COUNTER_BYTES = 8
 VERSIONS: dict[str, Version] = {"7.2": "7.2", "10.0": "10.0", "10.2": "10.2"}
 
 
-def spec_of(case: Case, repeat: Mapping[str, Any]) -> MachineSpec:
-    """The machine of one repeat: its seed, its start phase, the write rate it achieved."""
-    inputs = case.inputs
+def spec_of(case: Case, repeat: Mapping[str, Any], seed_set: int = 0, timer_late_ns: int | None = None) -> MachineSpec:
+    """The machine of one repeat: its seed, its start phase, the write rate it achieved.
+
+    Where cpu-throttle may tick, latenesses of the host are drawn: the phase of its ticks decides syncs near the threshold.
+    seed_set: 0: the seed of the repeat, else another one.
+    timer_late_ns: lateness of the throttle timer, None: that of the host sheet.
+    """
+    inputs, seed = case.inputs, int(repeat["seed"])
+    late = {} if timer_late_ns is None else {"throttle_timer_late_ns": timer_late_ns}
     return MachineSpec(
         blocks=_blocks(inputs),
         workloads=tuple(_workloads(case, repeat)),
         n_vcpus=int(inputs["vcpus"]),
-        sheet=load_sheet(SHEET),
-        seed=int(repeat["seed"]),
+        sheet=load_sheet(SHEET, late, drawn=case.throttles),
+        seed=stream_key(seed, f"seed set {seed_set}")[0] if seed_set else seed,
         duration_ns=(int(inputs["cancel_after_s"]) + 10) * 1_000_000_000,
-        link=LinkSpec(int(inputs["link_relay_Bps"] or 0), 0, SOCKET_BUFFER_BYTES),
+        link=LinkSpec(int(inputs["link_relay_Bps"] or 0), 0, SOCKET_BUFFER_BYTES, wake_bytes=WAKE_BYTES),
         migration=_migration(inputs),
         postcopy=load_postcopy(SHEET),
     )

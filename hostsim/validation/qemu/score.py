@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ from hostsim.validation.qemu.machine import spec_of
 from hostsim.validation.rows import Row
 
 TOLERANCE = 0.05
+SEED_SETS = 5
+"""Sets of seeds by which a case that throttles its guest is simulated; all other cases have one, that of their repeats."""
 SYNCS_ABSOLUTE, SYNCS_RELATIVE = 2, 0.10
+UNLIKELY = 0.05
+"""A share of completed runs is wrong if it would show so few or so many of the real repeats less often."""
 DOWNTIME_MS, DOWNTIME_RELATIVE = 30, 0.15
 XBZRLE, XBZRLE_RELATIVE = ("xbzrle_bytes", "xbzrle_cache_miss"), 0.10
 POSTCOPY_TOLERANCES = {"postcopy_requests": 0.15, "postcopy_blocktime_ms": 0.25}
@@ -41,9 +46,9 @@ class Simulated:
     postcopy_blocktime_ms: float = 0.0
 
 
-def simulate(case: Case, repeat: Mapping[str, Any]) -> Simulated:
-    """Run one repeat."""
-    machine = Machine(spec_of(case, repeat))
+def simulate(case: Case, repeat: Mapping[str, Any], seed_set: int = 0, timer_late_ns: int | None = None) -> Simulated:
+    """Run one repeat; ``seed_set``, ``timer_late_ns``: as in ``spec_of``."""
+    machine = Machine(spec_of(case, repeat, seed_set, timer_late_ns))
     machine.run()
     assert machine.migration is not None
     state = machine.migration.state
@@ -85,22 +90,15 @@ def rows(cases: Iterable[Case], jobs: int = 1, progress: Callable[[str, int, int
     return found
 
 
-def case_rows(case: Case) -> list[Row]:
-    """Outcome first, then the figures that its outcome has."""
-    runs = [simulate(case, repeat) for repeat in case.repeats]
+def case_rows(case: Case, timer_late_ns: int | None = None) -> list[Row]:
+    """Outcome first, then the figures that its outcome has; ``timer_late_ns``: as in ``spec_of``."""
+    sets = range(SEED_SETS if case.throttles else 1)
+    runs = [simulate(case, repeat, seed_set, timer_late_ns) for seed_set in sets for repeat in case.repeats]
     status = Counter(run.status for run in runs).most_common(1)[0][0]
     same = [run for run in runs if run.status == status]
-    outcome = Row(
-        "qemu",
-        case.id,
-        "outcome",
-        "|".join(sorted(set(case.status))),
-        status,
-        None,
-        None,
-        status in case.status,
-        case.scored,
-    )
+    measured, passed = "|".join(sorted(set(case.status))), status in case.status
+    note = f"{len(same)} of {len(runs)} runs" if len(same) < len(runs) else ""
+    outcome = Row("qemu", case.id, "outcome", measured, status, None, None, passed, case.scored, note)
     figures = ["transferred_bytes", "dirty_sync_count"]
     if "multifd" in case.inputs["capabilities"]:
         figures.append("multifd_bytes")
@@ -111,7 +109,26 @@ def case_rows(case: Case) -> list[Row]:
         elif case.id.startswith("link_") or "_link_" in case.id:
             figures.append("downtime_ms")
     figures += XBZRLE
-    return [outcome, *(_figure(case, name, same) for name in figures if _measured(case, name))]
+    found = [_figure(case, name, same) for name in figures if _measured(case, name)]
+    return [outcome, *_share(case, runs), *found]
+
+
+def _share(case: Case, runs: list[Simulated]) -> Iterator[Row]:
+    """Share of the runs that complete, where real repeats ended in more than one way.
+
+    Passes unless real repeats that complete by that share would be so few or so many less often than UNLIKELY.
+    """
+    if len(set(case.status)) == 1:
+        return
+    real, n = case.status.count("completed"), len(case.status)
+    share = sum(run.status == "completed" for run in runs) / len(runs)
+    chance = min(_chance(n, share, range(real + 1)), _chance(n, share, range(real, n + 1)))
+    note, passed = f"{real} of {n} real repeats; so few or so many in {chance:.0%} of draws", chance >= UNLIKELY
+    yield Row("qemu", case.id, "completes, share", round(real / n, 3), round(share, 3), None, None, passed, note=note)
+
+
+def _chance(n: int, share: float, counts: range) -> float:
+    return sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in counts)
 
 
 def _measured(case: Case, name: str) -> bool:
@@ -128,7 +145,8 @@ def _figure(case: Case, name: str, runs: list[Simulated]) -> Row:
     relative = miss / middle if middle else (0.0 if miss == 0 else float("inf"))
     scored = case.scored and not (case.id in HOST_SPEED and name == "total_time_ms")
     tolerance, passed, also = _judge(name, miss, relative)
-    note = f"relative error; measured {low:g} to {high:g}{also}"
+    drawn = f"; simulated {min(values):g} to {max(values):g}" if case.throttles else ""
+    note = f"relative error; measured {low:g} to {high:g}{drawn}{also}"
     return Row("qemu", case.id, name, middle, got, round(relative, 6), tolerance, passed, scored, note)
 
 
