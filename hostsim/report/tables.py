@@ -50,7 +50,7 @@ VALIDATION_COLUMNS = (
     Column("got", "got", prose=True, least=12, of=lambda row: figure(row.got)),
     Column("error", "error", of=lambda row: figure(row.error)),
     Column("tolerance", "tolerance", role=Role.SPARE, of=lambda row: figure(row.tolerance)),
-    Column("passed", "", of=lambda row: "ok" if row.passed else FAILED),
+    Column("passed", "", of=lambda row: "ok" if row.passed else FAILED if row.scored else "shown"),
     Column("note", "note", role=Role.SPARE, prose=True, of=lambda row: row.note),
 )
 SUMMARY_COLUMNS = (

@@ -14,7 +14,7 @@ from hostsim.kvm.spec import Interface, MmuSpec, Mode, WriteTracking
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.dirty_limit import LimitChange
 from hostsim.validation.qemu.cases import Case, load_cases
-from hostsim.validation.qemu.machine import spec_of
+from hostsim.validation.qemu.machine import left_out, not_simulated, spec_of
 from hostsim.validation.rows import Row
 
 SUITE, SHEET, ERA = "kvm", "zen4-pvm", "E6"
@@ -81,6 +81,9 @@ def case_rows(case: Case, under: Under = SHIPPED, shown: Sequence[str] = ()) -> 
 
     under: the host. shown: further figures, which are not scored.
     """
+    if not_simulated(case):
+        yield left_out(case, SUITE, f"migration/{case.id}")
+        return
     answers = [_simulated(case, repeat, under) for repeat in case.repeats]
     status = Counter(status for status, _ in answers).most_common(1)[0][0]
     measured = "|".join(sorted(set(case.status)))

@@ -63,6 +63,15 @@ def test_cases_come_from_a_file(tmp_path: Path) -> None:
     assert {row["id"] for row in json.loads(done.stdout)} == {json.loads(line)["id"]}
 
 
+def test_a_case_with_a_mechanism_that_is_not_simulated_is_named(few: str, tmp_path: Path) -> None:
+    case = json.loads((tmp_path / few).read_text().splitlines()[0])
+    case["inputs"]["capabilities"].append("mapped-ram")
+    (tmp_path / "mine.jsonl").write_text(json.dumps(case) + "\n")
+    done = hostsim("validate", "--suite", "qemu", "--cases", "mine.jsonl", "--json", cwd=tmp_path)
+    (row,) = json.loads(done.stdout)
+    assert (row["id"], row["got"], row["scored"], row["note"]) == (case["id"], "not simulated", False, "without mapped-ram")
+
+
 def test_a_broken_case_file_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text("{}\n")
     done = hostsim("validate", "--suite", "qemu", "--cases", "mine.jsonl", cwd=tmp_path)

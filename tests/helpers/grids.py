@@ -16,6 +16,7 @@ from hostsim.measure.kvm.chain_costs import COLUMNS as CHAIN_COLUMNS
 from hostsim.measure.selftest.access_lines import PHASE_COLUMNS as ACCESS_COLUMNS
 from hostsim.measure.selftest.lines import PHASE_COLUMNS
 from hostsim.report.age_report import age_table
+from hostsim.report.beside_tables import beside_grid
 from hostsim.report.columns import Grid
 from hostsim.report.compare_table import compare_tables
 from hostsim.report.debate_report import debate_tables
@@ -142,7 +143,7 @@ def _of_tools() -> Iterator[Grid]:
     notes = "error and tolerance as share of expected; measured 12.3 s to 45.6 s over 10 repeats of one case"
     rows = [relative(suite, "ac_link_rand150_throttle/25Gbps/300ms", "transferred_bytes", 1.2345e11, 1.23e11, 0.05)
             .unscored(notes) for suite in ("qemu", "published")]  # fmt: skip
-    yield from (*validation_tables(rows), summary_table(rows))
+    yield from (*validation_tables(rows), summary_table(rows), beside_grid(rows))
     for columns in (PHASE_COLUMNS, ACCESS_COLUMNS):
         row = {column.name: "Mark memory idle (page_idle)" if column.key else 123_456_789 for column in columns}
         yield plain_table(Table.of_dicts("phases", columns, [row]))

@@ -16,9 +16,6 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import shown
 from hostsim.core.user_files import CASES, as_text, read_bytes
 
-NOT_MODELLED: frozenset[str] = frozenset()
-"""Capabilities whose cases are left out until they are modelled."""
-
 CALIBRATION = frozenset(
     {
         "idle_f128", "v10_idle_f128", "idle_unlimited", "idle_zero_m512", "ac_rand300_spin", "postcopy_n3_bw0",
@@ -40,11 +37,6 @@ class Case:
     status: tuple[str, ...]
     measured: Mapping[str, Mapping[str, Any]]
     repeats: tuple[Mapping[str, Any], ...]
-
-    @property
-    def modelled(self) -> bool:
-        """Whether hostsim models every mechanism that the case needs."""
-        return not NOT_MODELLED & set(self.inputs["capabilities"])
 
     @property
     def throttles(self) -> bool:

@@ -17,6 +17,7 @@ from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters, Version, ZeroPageDetection
 from hostsim.validation.qemu.cases import Case
+from hostsim.validation.rows import Row
 
 SHEET = "qemu-tcg-2core"
 SOCKET_BUFFER_BYTES = 212_992
@@ -119,6 +120,23 @@ def _start_phase(case: Case, repeat: Mapping[str, Any]) -> int:
 def _zero_page_detection(inputs: Mapping[str, Any]) -> ZeroPageDetection:
     found: ZeroPageDetection = inputs.get("zero_page_detection") or MigrationParameters.zero_page_detection
     return found
+
+
+SIMULATED = frozenset(
+    "events auto-converge return-path multifd xbzrle postcopy-ram postcopy-preempt postcopy-blocktime".split()
+)
+"""Capabilities that a case may have: all that ``_migration`` reads, and QEMU's events."""
+
+
+def not_simulated(case: Case) -> str:
+    """Capabilities of the case that its simulation would leave out; empty if there are none."""
+    return ", ".join(sorted(set(case.inputs["capabilities"]) - SIMULATED))
+
+
+def left_out(case: Case, suite: str, row_id: str) -> Row:
+    """The row of a case that is not simulated: what was measured, and the capabilities that are missing."""
+    measured, missing = "|".join(sorted(set(case.status))), f"without {not_simulated(case)}"
+    return Row(suite, row_id, "outcome", measured, "not simulated", None, None, passed=False).unscored(missing)
 
 
 def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:

@@ -15,7 +15,7 @@ from hostsim.core.constants import NS_PER_MS
 from hostsim.machine.machine import Machine
 from hostsim.qemu.migration import Migration
 from hostsim.validation.qemu.cases import HOST_SPEED, Case
-from hostsim.validation.qemu.machine import spec_of
+from hostsim.validation.qemu.machine import left_out, not_simulated, spec_of
 from hostsim.validation.rows import Row
 
 TOLERANCE = 0.05
@@ -79,8 +79,8 @@ def _blocktime_ms(migration: Migration) -> float:
 
 
 def rows(cases: Iterable[Case], jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> list[Row]:
-    """Rows of suite ``qemu`` for the modelled cases, in order; ``jobs`` worker processes."""
-    wanted = [case for case in cases if case.modelled]
+    """Rows of suite ``qemu``, case by case; ``jobs`` worker processes."""
+    wanted = list(cases)
     found: list[Row] = []
     with ProcessPoolExecutor(jobs) if jobs > 1 else nullcontext() as pool:
         for i, some in enumerate((pool.map if pool else map)(case_rows, wanted)):
@@ -92,6 +92,8 @@ def rows(cases: Iterable[Case], jobs: int = 1, progress: Callable[[str, int, int
 
 def case_rows(case: Case, timer_late_ns: int | None = None) -> list[Row]:
     """Outcome first, then the figures that its outcome has; ``timer_late_ns``: as in ``spec_of``."""
+    if not_simulated(case):
+        return [left_out(case, "qemu", case.id)]
     sets = range(SEED_SETS if case.throttles else 1)
     runs = [simulate(case, repeat, seed_set, timer_late_ns) for seed_set in sets for repeat in case.repeats]
     status = Counter(run.status for run in runs).most_common(1)[0][0]
@@ -106,7 +108,7 @@ def case_rows(case: Case, timer_late_ns: int | None = None) -> list[Row]:
         figures.insert(0, "total_time_ms")
         if "postcopy-ram" in case.inputs["capabilities"]:
             figures += ["postcopy_bytes", "postcopy_requests", "postcopy_blocktime_ms"]
-        elif case.id.startswith("link_") or "_link_" in case.id:
+        elif case.inputs.get("link_relay_Bps"):
             figures.append("downtime_ms")
     figures += XBZRLE
     found = [_figure(case, name, same) for name in figures if _measured(case, name)]
