@@ -123,7 +123,7 @@ def _zero_page_detection(inputs: Mapping[str, Any]) -> ZeroPageDetection:
 
 
 SIMULATED = frozenset(
-    "events auto-converge return-path multifd xbzrle postcopy-ram postcopy-preempt postcopy-blocktime".split()
+    ["events", "auto-converge", "return-path", "multifd", "xbzrle", "postcopy-ram", "postcopy-preempt", "postcopy-blocktime"]
 )
 """Capabilities that a case may have: all that ``_migration`` reads, and QEMU's events."""
 
