@@ -100,7 +100,7 @@ def test_what_is_only_inlined_has_no_machine_code_and_refuses_python() -> None:
     if numba.config.DISABLE_JIT:
         return
     for function in (twice, thrice):
-        assert len(function.overloads) == 1
+        assert len(function.overloads) <= 1  # none where the machine code of ``both`` was read from disk
         (compiled,) = function.overloads.values()
         assert isinstance(compiled.library, codegen.JITCodeLibrary)
         with pytest.raises(TypeError):
@@ -122,4 +122,4 @@ def of_all_kinds(words: NDArray[np.uint8]) -> int:
 def test_constants_and_widths_share_a_copy() -> None:
     assert of_all_kinds(np.full(1, 5, np.uint8)) == 4 * (3 + 4 + 5)
     if not numba.config.DISABLE_JIT:
-        assert len(four_times.overloads) == 1
+        assert len(four_times.overloads) <= 1  # none where the caller's machine code was read from disk
