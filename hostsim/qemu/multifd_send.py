@@ -76,7 +76,7 @@ from hostsim.qemu.send import (
 OVER = 2
 """Of IN_PAGE: MAX_WAIT was over when the clock was asked."""
 ZEROS_COMPRESSED_BYTES = 32
-"""A page of zeros that nobody looked for, compressed (assumed: some tens of bytes in zlib's and zstd's formats)."""
+"""Compressed bytes of a page of zeros that no thread tests for zeros (assumed: some tens in zlib's and zstd's formats)."""
 
 
 class Pages(NamedTuple):

@@ -1,7 +1,7 @@
 """Post-copy written out, one access and one page at a time: a heap of events, sets of pages, no array.
 
 It begins where the source has written the package, and runs to the end of the phase or to a break of the connection that
-nobody repairs.
+no recovery follows.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def test_the_schema_knows_every_policy_and_device() -> None:
 
 
 def test_reclaim_scans_once_an_age_unless_it_is_told_otherwise() -> None:
-    """All that is wrong with it is told at once, too."""
+    """A written ``scan`` and a default one are resolved; the error of a wrong table lists all its problems."""
     one = scenario(host=reclaim({"age": "3s"}))
     assert one.resolved()["host"]["memory"]["reclaim"] == {"policy": "idle", "age": "3s", "scan": "3s", "warm_up": "0s"}
     assert not {"policy", "proactive"} & one.resolved()["host"]["memory"].keys()
