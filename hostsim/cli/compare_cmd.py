@@ -103,4 +103,4 @@ def _compare_modes(request: Request, modes: str, options: Options) -> None:
     found = modes_plan(request, modes)
     run_and_tell(found.plan, options)
     if not options.as_json:
-        console.say([f"Left out: {name}: {why}." for name, why in found.left_out.items()])
+        console.say([f"Not run: {name}, because {why}." for name, why in found.left_out.items()])

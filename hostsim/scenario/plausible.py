@@ -1,4 +1,4 @@
-"""Warnings of scenarios that no real machine fits: each names the key, its value and the limit."""
+"""Warnings of scenarios that no real machine fits, or that the model fits only in part: each names key and reason."""
 
 from __future__ import annotations
 
@@ -140,8 +140,18 @@ def _sent_by_channels(scenario: Scenario, sheet: HostSheet) -> int:
     return min(brake for brake in (scenario.link.bandwidth, scenario.migration.bandwidth, host) if brake)
 
 
+def memory_after_the_switch(scenario: Scenario) -> Iterator[str]:
+    """A warning of a host that is short of memory, or ages it, beside post-copy, whose phase takes no account of that."""
+    if scenario.migration is not None and scenario.migration.postcopy_ram and scenario.shares_host:
+        yield (
+            "after the switch to post-copy the model reads pages that the source has swapped out without a wait, and the "
+            "destination neither swaps nor ages memory: real vCPUs may wait longer for their pages than this run says"
+        )
+
+
 CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (
     touches_of_a_core, bytes_of_a_core, cpus_of_a_host, queue_at_mmu_lock, one_stream, channels_of_a_host,
+    memory_after_the_switch,
 )  # fmt: skip
 """The checks; each yields the warnings of one kind."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -33,6 +34,14 @@ def only(found: Scenario) -> str:
 def test_an_ordinary_scenario_has_no_warning() -> None:
     ordinary = scenario(load(1e6), migration={"profile": "libvirt"}, link={"bandwidth": "25Gbit/s"})
     assert warnings_of(ordinary) == ()
+
+
+def test_swap_and_ageing_after_the_switch_are_not_modelled_and_warned_of() -> None:
+    memory = {"vm": {"dirty_tracking": "get-dirty-log"}, "host": {"memory": {"size": "128MiB"}}}
+    text = only(scenario(load(1000), migration={"postcopy_ram": True}, **deepcopy(memory)))
+    assert "the destination neither swaps nor ages memory" in text
+    assert warnings_of(scenario(load(1000), migration={}, **deepcopy(memory))) == ()
+    assert warnings_of(scenario(load(1000), migration={"postcopy_ram": True})) == ()
 
 
 def test_the_limits_have_unit_and_source() -> None:

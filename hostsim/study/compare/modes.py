@@ -47,7 +47,7 @@ MODES: Mapping[str, Keys] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Modes:
-    """Modes of a scenario: plan: their runs; left_out: mode to the reason why QEMU refuses it for this guest."""
+    """Modes of a scenario: plan: their runs; left_out: mode to what it needs and this guest has not."""
 
     plan: Plan
     left_out: Mapping[str, str]
@@ -73,7 +73,7 @@ def modes_plan(request: Request, text: str) -> Modes:
     axis = Axis(KEY, tuple(scenarios), tuple(scenarios))
     made = replace(request, axes=(axis,), name=request.name or _name(request, scenarios), command=_command(request))
     plan = plan_of(made, [(name,) for name in scenarios], list(scenarios.values()))
-    return Modes(plan, {name: f"{problems[0].got}; wanted {problems[0].wanted}" for name, problems in refused.items()})
+    return Modes(plan, {name: f"it needs {problems[0].wanted}" for name, problems in refused.items()})
 
 
 def keys_of(name: str) -> Keys:
