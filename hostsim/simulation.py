@@ -27,7 +27,7 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
     machine = Machine(build(scenario), knobs)
     machine.run(progress)
     profile = scenario.migration.profile if scenario.migration else "qemu"
-    attempts = machine.attempts.every if machine.attempts else []
+    attempts = machine.attempts.begun if machine.attempts else []
     found = tuple(migration_result(machine, migration, profile) for migration in attempts)
     return RunResult(
         scenario=scenario.resolved(),

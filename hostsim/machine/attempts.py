@@ -16,7 +16,7 @@ from hostsim.qemu.parameters import MigrationParameters
 class Attempts:
     """Migrations of one VM, one after the other; each starts with an empty destination and a bitmap of all ones.
 
-    every: the attempts so far.
+    every: the attempts so far, the last of which may still wait for its start.
     done: fires at the end of the last attempt.
     """
 
@@ -28,6 +28,11 @@ class Attempts:
         self.every: list[Migration] = []
         self._begin(parameters)
         self.done: simpy.Event = env.process(self._more()) if parameters.retries else self.every[0].done
+
+    @property
+    def begun(self) -> list[Migration]:
+        """The attempts that have started; the first one counts from the begin of the run."""
+        return [self.every[0], *(migration for migration in self.every[1:] if migration.state.start_ns)]
 
     def _begin(self, parameters: MigrationParameters) -> None:
         self.every.append(self._make(parameters))

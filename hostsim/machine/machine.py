@@ -251,8 +251,8 @@ class Machine:
 
     @property
     def migration(self) -> Migration | None:
-        """The last attempt to migrate ``vm``."""
-        return None if self.attempts is None else self.attempts.every[-1]
+        """The last attempt to migrate ``vm`` that has started."""
+        return None if self.attempts is None else self.attempts.begun[-1]
 
     def _attempts(self, knobs: Knobs, log_capacity: int) -> Attempts | None:
         spec = self.spec

@@ -194,13 +194,15 @@ def delta_bytes(content: Content, table: TouchTable, gfn: int, course: Course, s
         sent = work_by(course, table, c, first, slot[SENT_NS])
         n = touches(table, c, page, sent, max(sent, work_by(course, table, c, last, t_ns)))
         n *= 1.0 if is_counted(table, c) else at_least
+        if n <= 0.0:  # of a write that changes the whole page no byte would be left to take a logarithm of
+            continue
         size = content.changed_bytes[c]
-        if n > 0.0 and size >= PAGE_BYTES:
+        if size >= PAGE_BYTES:
             return PAGE_BYTES + 3.0, 1.0
         if content.scattered[c] == 1:
             free_log += n * natural_log(1.0 - size / PAGE_BYTES)
             start_log += n * natural_log(max(1.0 - 1.0 / (PAGE_BYTES - size), _SHARE_LEAST))
-        elif n > 0.0:
+        else:
             share = min(n, 1.0)
             same_runs += share
             same_bytes += share * (_uleb_bytes(same_place(content, c, gfn)) + _uleb_bytes(size) + size)

@@ -59,7 +59,7 @@ def _status(machine: Machine, status: str) -> Status:
 
 
 def _attempt(machine: Machine, migration: Migration) -> dict[str, int]:
-    every = machine.attempts.every if machine.attempts else []
+    every = machine.attempts.begun if machine.attempts else []
     return {"attempt": every.index(migration) + 1} if len(every) > 1 else {}
 
 

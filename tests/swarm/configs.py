@@ -31,7 +31,7 @@ def drawn_scenario(seed: int) -> Scenario:
 def _table(draw: Draw, seed: int) -> dict[str, Any]:
     vms = [_vm(draw) for _ in range(int(draw.choice([1, 2, 3], p=[0.5, 0.35, 0.15])))]
     table: dict[str, Any] = {"seed": seed, "duration": f"{draw.integers(4, 20)}ms", "vm": vms[0], "neighbour": vms[1:]}
-    table["vm"] |= {"dirty_tracking": _one(draw, INTERFACES), "mmu": _mmu(draw)}
+    table["vm"] |= {"dirty_tracking": one(draw, INTERFACES), "mmu": _mmu(draw)}
     if draw.random() < 0.5:
         table["ageing"] = _ageing(draw)
     if draw.random() < 0.5:
@@ -41,7 +41,7 @@ def _table(draw: Draw, seed: int) -> dict[str, Any]:
     host: dict[str, Any] = {"setup_ns": 100_000, "vm_stop_ns": 10_000, "switchover_ns": 100_000}
     table["host"] = host | ({"memory": _memory(draw, vms)} if draw.random() < 0.9 else {})
     if "memory" not in table["host"] and "ageing" not in table:
-        table["vm"]["mmu"] |= {"write_tracking": "write-protect", "index": _one(draw, INDEXES)}
+        table["vm"]["mmu"] |= {"write_tracking": "write-protect", "index": one(draw, INDEXES)}
     if "memory" in table["host"] and len(vms) == 1 and draw.random() < 0.4:
         table["host"]["memory"] = _reclaimed(draw, table["host"]["memory"])
         vms[0].pop("memory_limit", None)
@@ -51,9 +51,9 @@ def _table(draw: Draw, seed: int) -> dict[str, Any]:
 def _reclaimed(draw: Draw, memory: dict[str, Any]) -> dict[str, Any]:
     """A host of one VM that has frames for all of it, and pages out by the clock."""
     scan_us, scans = int(draw.choice([200, 1000, 3000])), int(draw.integers(1, 4))
-    swap = _one(draw, swap_names()) if memory["swap"] == "none" else memory["swap"]
-    reclaim = {"policy": _one(draw, policy_names("reclaim")), "age": f"{scan_us * scans}us", "scan": f"{scan_us}us",
-               "warm_up": _one(draw, ("0s", "3ms"))}  # fmt: skip
+    swap = one(draw, swap_names()) if memory["swap"] == "none" else memory["swap"]
+    reclaim = {"policy": one(draw, policy_names("reclaim")), "age": f"{scan_us * scans}us", "scan": f"{scan_us}us",
+               "warm_up": one(draw, ("0s", "3ms"))}  # fmt: skip
     kept = {key: value for key, value in memory.items() if key not in ("policy", "proactive")}
     return {**kept, "size": "8MiB", "swap": swap, "swap_size": "4MiB", "reclaim": reclaim}
 
@@ -62,8 +62,8 @@ def _memory(draw: Draw, vms: list[dict[str, Any]]) -> dict[str, Any]:
     """Up to twice as much is promised as there is."""
     total_kib = sum(int(vm["memory"].removesuffix("KiB")) for vm in vms)
     size_kib = max(1024, int(total_kib / draw.uniform(0.8, 2.0)) // 4 * 4)
-    swap = _one(draw, ("none", *swap_names()))
-    found = {"size": f"{size_kib}KiB", "swap": swap, "policy": _one(draw, policy_names("memory"))}
+    swap = one(draw, ("none", *swap_names()))
+    found = {"size": f"{size_kib}KiB", "swap": swap, "policy": one(draw, policy_names("memory"))}
     found["proactive"] = draw.choice(["off", "off", "off", "5ms"])
     if swap != "none":
         room_kib = int(total_kib * draw.choice([0.3, 1.0, 4.0])) // 4 * 4
@@ -77,8 +77,8 @@ def _memory(draw: Draw, vms: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _mmu(draw: Draw) -> dict[str, Any]:
-    found: dict[str, Any] = {"era": _one(draw, era_names()), "mode": _one(draw, ("tdp", "tdp", "direct", "shadow"))}
-    found["write_tracking"] = _one(draw, ("write-protect", "write-protect", "pml", "d-bit"))
+    found: dict[str, Any] = {"era": one(draw, era_names()), "mode": one(draw, ("tdp", "tdp", "direct", "shadow"))}
+    found["write_tracking"] = one(draw, ("write-protect", "write-protect", "pml", "d-bit"))
     if found["write_tracking"] == "write-protect":
         found["a_bits"] = bool(draw.random() < 0.7)
     return found
@@ -92,12 +92,12 @@ def _vm(draw: Draw) -> dict[str, Any]:
 
 
 def _filled(draw: Draw, kib: int) -> dict[str, Any]:
-    how = _one(draw, ("all", "none", "list"))
+    how = one(draw, ("all", "none", "list"))
     return {"filled": how} | ({"fill": [{"size": f"{kib // 8 * 4}KiB"}]} if how == "list" else {})
 
 
 def _workload(draw: Draw, number: int, kib: int, vcpus: int) -> dict[str, Any]:
-    pattern = _one(draw, ("uniform", "hotcold", "zipf", "sequential", "strided"))
+    pattern = one(draw, ("uniform", "hotcold", "zipf", "sequential", "strided"))
     rate = int(10 ** draw.uniform(4, 5))
     found: dict[str, Any] = {"name": f"w{number}", "pattern": pattern, "write_rate": f"{rate}/s"}
     if draw.random() < 0.5:
@@ -120,7 +120,7 @@ def _of_pattern(draw: Draw, pattern: str, kib: int) -> dict[str, Any]:
 
 
 def _ageing(draw: Draw) -> dict[str, Any]:
-    policy = _one(draw, ("scan", "scan", "idle", "two-list", "mglru"))
+    policy = one(draw, ("scan", "scan", "idle", "two-list", "mglru"))
     calls = {"call_pages": int(draw.choice([1, 8, 64]))} if policy == "scan" else {}
     return {"policy": policy, "period": f"{draw.integers(3, 12)}ms", "flush": bool(draw.random() < 0.5), **calls}
 
@@ -138,10 +138,10 @@ def _multifd(draw: Draw) -> dict[str, Any]:
         return {}
     return {
         "multifd": True, "multifd_channels": int(draw.choice([1, 2, 8])),
-        "multifd_compression": _one(draw, ("none", "zlib", "zstd")),
-        "zero_page_detection": _one(draw, ("none", "legacy", "multifd")),
+        "multifd_compression": one(draw, ("none", "zlib", "zstd")),
+        "zero_page_detection": one(draw, ("none", "legacy", "multifd")),
     }  # fmt: skip
 
 
-def _one(draw: Draw, names: tuple[str, ...]) -> str:
+def one(draw: Draw, names: tuple[str, ...]) -> str:
     return names[int(draw.integers(len(names)))]

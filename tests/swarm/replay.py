@@ -1,4 +1,4 @@
-"""Run one drawn host again: python -m tests.swarm.replay SEED prints its scenario, and fails as the swarm did."""
+"""Run a drawn host or migration again, and fail as the swarm did: python -m tests.swarm.replay [--migration] SEED."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import sys
 
 from tests.swarm.configs import drawn_scenario
 from tests.swarm.drive import check_seed
+from tests.swarm.drive_migrations import check_migration
+from tests.swarm.migrations import drawn_migration
 
 
-def main(seed: int) -> None:
+def main(arguments: list[str]) -> None:
     """Print the scenario, then run it."""
-    sys.stdout.write(json.dumps(drawn_scenario(seed).resolved(), indent=1) + "\n")
-    sys.stdout.write(check_seed(seed) + "\n")
+    is_migration, seed = "--migration" in arguments, int(arguments[-1])
+    drawn, check = (drawn_migration, check_migration) if is_migration else (drawn_scenario, check_seed)
+    sys.stdout.write(json.dumps(drawn(seed).resolved(), indent=1) + "\n")
+    sys.stdout.write(check(seed) + "\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(sys.argv[1:])

@@ -263,3 +263,14 @@ def test_a_call_that_is_taken_back_leaves_no_trace() -> None:
     cache.take_back(np.array([0, 4, 5]))
     assert (cache._slots == before).all()
     assert (cache._counters == counters).all()
+
+
+def test_a_write_of_all_bytes_that_has_not_happened_yet_changes_no_delta() -> None:
+    seldom = Workload("seldom", "sequential", (0,), 0, 8, Fraction(1, 1000), changed_bytes=4096, changed_place="scattered")
+    often = Workload("often", "uniform", (0,), 0, 8, Fraction(1000), changed_bytes=64, changed_place="scattered")
+    guest, alone = build_guest([seldom, often], 1), build_guest([often], 1)
+    slot = np.array([0, 7, S, 0, 0, 0, -1], np.int64)
+    works = np.repeat((np.array([1, 2]) * S)[:, None], 2, 1)
+    course = Course(np.arange(1, 3, dtype=np.int64) * S, works, 2, False)
+    beside = delta_bytes(guest.content, guest.table, 7, course, slot, 2 * S, 1.0)
+    assert beside == delta_bytes(alone.content, alone.table, 7, course, slot, 2 * S, 1.0)
