@@ -16,8 +16,8 @@ from tests.docs.blocks import ROOT, pages
 from tests.helpers.command import PAGE_COLUMNS
 
 TOOLS = ROOT / "docs" / "tools"
-NAMES = ("draw_ageing_2x2", "draw_clear", "draw_real_kvm", "draw_run", "draw_slope_floor", "draw_validation",
-         "draw_window")  # fmt: skip
+NAMES = ("draw_ageing_2x2", "draw_clear", "draw_postcopy", "draw_real_kvm", "draw_run", "draw_slope_floor",
+         "draw_validation", "draw_window")  # fmt: skip
 DEBATE = "draw_rmap_debate"
 """Its claims are run once for all tests: tests/validation/test_rmap_debate.py."""
 
