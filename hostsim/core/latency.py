@@ -5,7 +5,7 @@ The layout is that of HdrHistogram (Gil Tene): a bucket's width doubles with eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,16 @@ class Latencies:
         found.count = int(found._counts.sum())
         found.total_ns, found.max_ns = state["total_ns"], state["max_ns"]
         found._min_ns = state["min_ns"] if found.count else found._min_ns
+        return found
+
+    @classmethod
+    def of_buckets(cls, pairs: Iterable[Sequence[int]], mean_ns: float, max_ns: int) -> Latencies:
+        """The latencies of (largest latency of a bucket [ns], count), as ``buckets`` gives them; the least is not known."""
+        found = cls()
+        for end_ns, count in pairs:
+            found._counts[bucket_of(end_ns)] += count
+        found.count = int(found._counts.sum())
+        found.total_ns, found.max_ns, found._min_ns = round(mean_ns * found.count), max_ns, 0
         return found
 
     def buckets(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

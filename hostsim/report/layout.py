@@ -188,8 +188,12 @@ def _lines(cell: str, column: Column, width: int) -> tuple[str, ...]:
 
 
 def _is_right(grid: Grid, number: int) -> bool:
-    """Whether a column holds figures only."""
-    return all(_FIGURE.match(cell) for cell in grid.of_column(number))
+    return is_figure(grid.of_column(number))
+
+
+def is_figure(cells: Iterable[str]) -> bool:
+    """Whether a column holds figures only, which stand at the right."""
+    return all(_FIGURE.match(cell) for cell in cells)
 
 
 def _breakable(text: str) -> str:

@@ -1,0 +1,98 @@
+"""Parts that pages of several kinds have: cards of verdicts, where a result comes from, parts that may be missing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from hostsim.report.html.page import Card, Content, Section, Step, Tone
+from hostsim.results.read import MALFORMED
+
+TONES: Mapping[str, Tone] = {
+    "completed": "good", "completed by post-copy": "good", "would converge": "good", "protected": "good",
+    "failed over": "good", "not converging": "bad", "lost in post-copy": "bad", "blocked by xbzrle accounting": "bad",
+    "failed": "bad", "stopped in device state": "bad",
+}  # fmt: skip
+"""Of outcomes of a verdict; the others leave the question open."""
+PREFIX = "VERDICT: "
+
+
+def verdict_card(verdict: Mapping[str, Any], title: str = "") -> Card:
+    """The card of a verdict as data (hostsim.verdict.model.Verdict.to_dict)."""
+    outcome = str(verdict.get("outcome", "cannot tell"))
+    lines = [f"Warning: {text}." for text in verdict.get("warnings") or ()]
+    lines += list(verdict.get("findings") or ())
+    lines += [f"Assumption: {text}." for text in verdict.get("rests_on") or ()]
+    confidence = verdict.get("confidence")
+    if confidence and not verdict.get("converged"):
+        lines.append(f"Confidence: {confidence['level']} ({confidence['reason']}).")
+    lines += [f"{text[:1].upper()}{text[1:]}." for text in (*(verdict.get("assumptions") or ()), *(verdict.get("notes") or ()))]
+    lines += [f"Measure next: {'; '.join(verdict['measure_next'])}."] if verdict.get("measure_next") else []
+    steps = tuple(_step(remedy) for remedy in verdict.get("remedies") or ())
+    headline = str(verdict.get("headline", outcome))
+    return Card(TONES.get(outcome, "open"), outcome, f"{headline[:1].upper()}{headline[1:]}.", tuple(lines), steps, title)
+
+
+def _step(remedy: Mapping[str, Any]) -> Step:
+    if not remedy.get("helps", True):
+        return Step(remedy["text"], tag="would not help")
+    sure = bool(remedy.get("confirmed"))
+    return Step(remedy["text"], remedy.get("command") or "", "confirmed by a run" if sure else "computed, not run", sure)
+
+
+def lines_card(lines: Sequence[str], tone: Tone = "open", badge: str = "verdict") -> Card:
+    """The card of a verdict in lines, of which the first may open with VERDICT."""
+    head, *others = lines or ("no verdict in this folder",)
+    head = head.removeprefix(PREFIX)
+    return Card(tone, badge, f"{head[:1].upper()}{head[1:]}", tuple(line for line in others if line.strip()))
+
+
+def origin_of(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Versions, seeds and hashes of provenance.json."""
+    libraries = provenance.get("libraries") or {}
+    rows = [
+        ("hostsim", provenance.get("hostsim")), ("revision", provenance.get("git")), ("Python", provenance.get("python")),
+        ("libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())),
+        ("seed", provenance.get("seed")), ("seeds", ", ".join(map(str, provenance.get("seeds") or ()))),
+        ("scenario, SHA-256", provenance.get("config_sha256")), ("sources, SHA-256", provenance.get("code_sha256")),
+    ]  # fmt: skip
+    return tuple((name, str(value)) for name, value in rows if value not in (None, ""))
+
+
+def command_words(words: Iterable[str]) -> str:
+    """A command as one types it."""
+    return shlex.join([str(word) for word in words])
+
+
+def options_command(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """``hostsim <name>`` with the options that are not at their defaults."""
+    words = ["hostsim", name]
+    for key, value in options.items():
+        if key not in defaults or value == defaults[key] or value is None:
+            continue
+        flag = f"--{key.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            words += [flag, str(value)]
+    return command_words(words)
+
+
+def sections_of(notes: list[str], *makers: tuple[str, Callable[[], Section | None]]) -> tuple[Section, ...]:
+    """Sections in their order; a note for one that content of another form does not give."""
+    found = []
+    for name, make in makers:
+        try:
+            section = make()
+        except MALFORMED as error:
+            notes.append(f"{name}: left out, for the files are not of the form expected ({type(error).__name__}: {error!s:.80})")
+            continue
+        if section is not None and section.parts:
+            found.append(section)
+    return tuple(found)
+
+
+def noted(content: Content, notes: Iterable[str]) -> tuple[str, ...]:
+    """Notes of the folder and of the page, each once."""
+    return tuple(dict.fromkeys([*content.notes, *notes]))
