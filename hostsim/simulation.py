@@ -5,31 +5,36 @@ from __future__ import annotations
 from hostsim import __version__
 from hostsim.core.knobs import Knobs
 from hostsim.machine.machine import Machine, Progress
+from hostsim.machine.recording import Recording
 from hostsim.results.collect import migration_result
 from hostsim.results.dirty_limit import limits_of
 from hostsim.results.dirty_rate import rates_of
 from hostsim.results.guest import guest_table
 from hostsim.results.memory import host_result
 from hostsim.results.tables import RunResult
+from hostsim.results.timeline import note_run
 from hostsim.scenario import Scenario
 from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.build import build
 from hostsim.scenario.plausible import warnings_of
 
 
-def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None) -> RunResult:
+def run(
+    scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None, recording: Recording | None = None
+) -> RunResult:
     """Simulate ``scenario``.
 
     progress: called with (simulated time [ns], the counters by name).
     knobs: sizes of the pieces into which work is cut; they change no result.
+    recording: gets slices and counters of the run, for ``hostsim.report.perfetto``; it changes no result.
     InputError if a trace cannot be read, InvariantError if an invariant breaks.
     """
-    machine = Machine(build(scenario), knobs)
+    machine = Machine(build(scenario), knobs, recording=recording)
     machine.run(progress)
     profile = scenario.migration.profile if scenario.migration else "qemu"
     attempts = machine.attempts.begun if machine.attempts else []
     found = tuple(migration_result(machine, migration, profile) for migration in attempts)
-    return RunResult(
+    result = RunResult(
         scenario=scenario.resolved(),
         seed=scenario.seed,
         version=__version__,
@@ -43,6 +48,9 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
         dirty_limit=limits_of(machine),
         dirty_rates=rates_of(machine),
     )
+    if recording is not None:
+        note_run(recording, machine, result)
+    return result
 
 
 def kinds_of(scenario: Scenario) -> tuple[str, ...]:

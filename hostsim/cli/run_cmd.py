@@ -52,6 +52,10 @@ def run_command(
     ] = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
+    perfetto: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a timeline of the run for ui.perfetto.dev.", show_default=False),
+    ] = None,
     trace: Annotated[
         bool, typer.Option("--trace", help="Trace events, named as QEMU's, as JSON lines on standard error.")
     ] = False,
@@ -66,7 +70,7 @@ def run_command(
     scenario_only = {
         "--set": bool(overrides), "--seed": seed is not None, "--json": as_json, "--format": style != "text",
         "--out": out is not None, "--no-files": no_files, "--fail-if-not-converged": fail_if_not_converged,
-        "--wide": wide, "--quiet": quiet, "--confirm": confirm is not None,
+        "--wide": wide, "--quiet": quiet, "--confirm": confirm is not None, "--perfetto": perfetto is not None,
     }  # fmt: skip
     from hostsim.scenario.catalogue import found_file
 
@@ -78,6 +82,6 @@ def run_command(
     refuse_same_keys(overrides or (), seed)
     options = run_scenario.Options(
         file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet or trace,
-        confirm, wide,
+        confirm, wide, perfetto,
     )  # fmt: skip
     raise typer.Exit(run_scenario.run_scenario(options))

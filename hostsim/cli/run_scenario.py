@@ -13,10 +13,12 @@ from hostsim.report import console, files, tables
 from hostsim.report.kvm_tables import limits_table, migration_tables, rates_table
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.progress import confirm_progress, run_progress
+from hostsim.results.aside import check_file, write_file
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
 
 if TYPE_CHECKING:
+    from hostsim.machine.recording import Recording
     from hostsim.results.tables import RunResult
     from hostsim.scenario import Scenario
     from hostsim.verdict import Verdict
@@ -40,6 +42,8 @@ class Options:
     confirm: bool | None = None
     """Whether runs confirm the verdict's values; None: as far as that takes about 2 s, or thrice the time of the run."""
     wide: bool = False
+    perfetto: Path | None = None
+    """File of the run's timeline; None: none is kept."""
 
 
 def run_scenario(options: Options) -> int:
@@ -51,11 +55,14 @@ def run_scenario(options: Options) -> int:
     out = options.out or Path("out") / folder_name(scenario.name or options.file.stem)
     if options.write_files:
         prepare_folder(out)
-    result = _simulate(options, scenario)
+    recording = _recording(options)
+    result = _simulate(options, scenario, recording)
     verdicts = _verdicts(options, scenario, result)
     result = replace(result, verdicts=tuple(verdict.to_dict() for verdict in verdicts))
     paths = _write(result, out, verdicts) if options.write_files else []
     _tell(options, result, paths, verdicts)
+    if recording is not None:
+        _write_timeline(options, recording, result)
     failed = options.fail_if_not_converged and not all(m.converged for m in result.migrations)
     return NOT_CONVERGED if failed else 0
 
@@ -108,12 +115,42 @@ def _check_has_migration(options: Options, scenario: Any) -> None:
         raise InputError([Problem(str(options.file), "migration", "none", wanted)])
 
 
-def _simulate(options: Options, scenario: Any) -> RunResult:
+def _recording(options: Options) -> Recording | None:
+    """A recording for --perfetto. MissingExtraError, and OutputError if the file cannot be written, before a long run."""
+    if options.perfetto is None:
+        return None
+    from hostsim.machine.recording import Recording
+    from hostsim.report.perfetto import check_extra
+
+    check_extra()
+    check_file(options.perfetto)
+    return Recording()
+
+
+def _write_timeline(options: Options, recording: Recording, result: RunResult) -> None:
+    """Write the file of --perfetto, and say which part of the run it holds: beside JSON on standard error."""
+    from hostsim.report.perfetto import sampling_lines, trace_bytes
+    from hostsim.verdict.words import bytes_words
+
+    assert options.perfetto is not None, "asked for"
+    content = trace_bytes(recording, result)
+    write_file(options.perfetto, content)
+    where = f"Timeline: {options.perfetto} ({bytes_words(len(content))}, opens at ui.perfetto.dev)"
+    kept = [f"  {line}" for line in sampling_lines(recording)]
+    if not options.as_json:
+        console.say([where])
+        console.say_wrapped(kept)
+    elif not options.quiet:
+        for line in (where, *kept):
+            console.note(line)
+
+
+def _simulate(options: Options, scenario: Any, recording: Recording | None) -> RunResult:
     from hostsim.simulation import kinds_of, run
 
     quiet = options.quiet or options.as_json
     with run_progress(scenario.duration, quiet=quiet, kinds=kinds_of(scenario)) as progress:
-        return run(scenario, progress=progress)
+        return run(scenario, progress=progress, recording=recording)
 
 
 def _write(result: RunResult, out: Path, verdicts: Sequence[Verdict]) -> list[Path]:

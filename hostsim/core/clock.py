@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Generator
+from typing import Any, Protocol, TypeVar
 
 import simpy
 
+from hostsim.core.timeline import Argument, Timeline, Track
+
 NEVER_NS = 1 << 62
+R = TypeVar("R")
 
 
 class Due(Protocol):
@@ -43,10 +47,12 @@ class Clock(simpy.Environment):
     """SimPy's environment whose times are integer nanoseconds.
 
     Before the clock processes an event it advances all attached guests to that moment, strictly below it.
+    timeline: takes slices of simulated time from the processes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeline: Timeline | None = None) -> None:
         super().__init__()
+        self.timeline = timeline or Timeline()
         self._guests: list[Guests] = []
 
     @property
@@ -57,6 +63,20 @@ class Clock(simpy.Environment):
     def attach(self, guests: Guests) -> None:
         """Drive ``guests`` from now on. Within an instant, VMs that were attached earlier go first."""
         self._guests.append(guests)
+
+    def traced(
+        self, track: Track, name: str, work: Generator[simpy.Event, Any, R], **args: Argument
+    ) -> Generator[simpy.Event, Any, R]:
+        """``work``; a timeline that records gets a slice of ``track`` from its begin to its end."""
+        return self._traced(track, name, work, args) if self.timeline.is_recording else work
+
+    def _traced(
+        self, track: Track, name: str, work: Generator[simpy.Event, Any, R], args: dict[str, Argument]
+    ) -> Generator[simpy.Event, Any, R]:
+        span = self.timeline.begin(track, name, self.now_ns, **args)
+        result = yield from work
+        self.timeline.end(span, self.now_ns)
+        return result
 
     def upcoming_ns(self) -> int:
         """Time of the next event [ns], without events that a guest may still deliver before; NEVER_NS if there is none."""

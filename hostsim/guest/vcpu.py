@@ -10,6 +10,7 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
+from hostsim.core.timeline import Track
 from hostsim.guest import pacing
 
 THROTTLE, PAUSE = "throttle", "pause"
@@ -38,8 +39,9 @@ class VcpuThread(Protocol):
 class Vcpu:
     """One vCPU: runs its work clocks until kicked out of the guest, then handles the exit."""
 
-    def __init__(self, env: Clock, clocks: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
-        """``rows``: int64[n], indices into ``clocks`` (int64[n_clocks, N_FIELDS]) of this vCPU's work."""
+    def __init__(self, env: Clock, clocks: NDArray[np.int64], rows: NDArray[np.int64], index: int = 0) -> None:
+        """``rows``: int64[n], indices into ``clocks`` (int64[n_clocks, N_FIELDS]) of this vCPU's work; index: its number."""
+        self.track = Track("vm", f"vCPU {index}")
         self._env, self._clocks, self._rows = env, clocks, rows
         self._exit: simpy.Event = env.event()
         self._sleep_ns = 0
@@ -100,12 +102,18 @@ class Vcpu:
 
     def _loop(self) -> Generator[simpy.Event, Any, None]:
         while True:
-            yield self.run()
+            yield from self._env.traced(self.track, "tcg_cpus_exec", self._guest())
             if self._sleep_ns:
-                yield from self._sleep()
+                yield from self._env.traced(self.track, "cpu_throttle_thread", self._sleep())
             while self._paused:
-                self._stopped.succeed()
-                yield self._resumed
+                yield from self._env.traced(self.track, "paused", self._pause())
+
+    def _guest(self) -> Generator[simpy.Event, Any, None]:
+        yield self.run()
+
+    def _pause(self) -> Generator[simpy.Event, Any, None]:
+        self._stopped.succeed()
+        yield self._resumed
 
     def _sleep(self) -> Generator[simpy.Event, Any, None]:
         self._stop_request = self._env.event()

@@ -99,7 +99,7 @@ class Vm(VmBase):
         armed = make_armed(guest.pending_size, guest.paced_size, len(guest.table.ints))
         super().__init__(env, memory, guest, armed, stop_ns)
         self.vcpus = [
-            Vcpu(env, guest.clocks, np.flatnonzero(guest.clock_vcpu == i).astype(np.int64)) for i in range(n_vcpus)
+            Vcpu(env, guest.clocks, np.flatnonzero(guest.clock_vcpu == i).astype(np.int64), i) for i in range(n_vcpus)
         ]
 
     def class_work(self, c: int) -> int:

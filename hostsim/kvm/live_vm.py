@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import NEVER_NS, Clock
 from hostsim.core.memory import GuestMemory
+from hostsim.core.timeline import Span, Track
 from hostsim.guest.armed import make_armed
 from hostsim.guest.vm import VmBase
 from hostsim.guest.workload import Guest
@@ -63,6 +64,8 @@ class LiveVm(VmBase):
     indexed: the sptes in an index, None: the work of an index is not modelled.
     host: resolves faults on pages that are away, None: all pages are resident.
     page_waits: waits of vCPUs and their tasks for pages that are not resident.
+    name: of its rows in a timeline.
+    on_exits: called after the vCPUs have run, with the entry of the log of exits at which their exits begin, if set.
     """
 
     vcpus: list[KvmVcpu]
@@ -81,11 +84,21 @@ class LiveVm(VmBase):
         self.ring_sleep_ns: Callable[[int], int] = _no_sleep
         self.host: HostPages | None = None
         self.page_waits = PageWaits(n_vcpus)
+        self.on_exits: Callable[[int], None] | None = None
+        self._faults: dict[int, Span] = {}
+        self._sleepers: dict[int, Span] = {}
         self.vcpus = [
             KvmVcpu(env, engine, index, self._ring_full, self._is_ring_full, self._sleep_ns, running=running)
             for index in range(n_vcpus)
         ]
+        self.call("vm")
         env.attach(self)
+
+    def call(self, name: str) -> None:
+        """Name the rows of this VM in a timeline ``name``."""
+        self.name, self.lock.track = name, replace(self.lock.track, process=name)
+        for vcpu in self.vcpus:
+            vcpu.track = replace(vcpu.track, process=name)
 
     @property
     def next_ns(self) -> int:
@@ -94,7 +107,12 @@ class LiveVm(VmBase):
 
     def advance(self, horizon_ns: int) -> Due | None:
         """Run the guest strictly below ``horizon_ns``, or up to its first event for the host; return that event or None."""
-        return self.engine.advance(horizon_ns)
+        if self.on_exits is None:
+            return self.engine.advance(horizon_ns)
+        first = int(self.engine.kvm.state.logged_exits)
+        due = self.engine.advance(horizon_ns)
+        self.on_exits(first)
+        return due
 
     def deliver(self, due: Due) -> None:
         """Wake the process that waits for ``due``."""
@@ -105,6 +123,8 @@ class LiveVm(VmBase):
         elif due.what == FAULT:
             assert self.host is not None
             self.page_waits.begins(due.who, self.env.now_ns)
+            vcpu = self.vcpus[due.who].track
+            self._faults[due.who] = self.env.timeline.begin(vcpu, "kvm_faultin_pfn", self.env.now_ns)
             self.host.vcpu_faults(due.who)
         else:
             assert due.what == CONTENDED
@@ -129,17 +149,22 @@ class LiveVm(VmBase):
     def page_is_there(self, vcpu: int) -> None:
         """End the wait of ``vcpu`` for a page or a frame: the vCPU looks the page up again."""
         self.page_waits.ends(vcpu, self.env.now_ns)
+        self.env.timeline.end(self._faults.pop(vcpu), self.env.now_ns)
         self.engine.pages.look_again(vcpu, self.env.now_ns)
 
     def put_to_sleep(self, vcpu: int) -> int:
         """Put the faulting task of ``vcpu`` to sleep until its page is resident; return the task's work clock."""
         clock = self.engine.pages.park(vcpu, self.env.now_ns)
         self.page_waits.falls_asleep(vcpu, clock, self.env.now_ns)
+        self.env.timeline.end(self._faults.pop(vcpu), self.env.now_ns)
+        asleep = Track(self.name, "tasks asleep", nests=False)
+        self._sleepers[clock] = self.env.timeline.begin(asleep, "kvm_async_pf_not_present", self.env.now_ns, vcpu=vcpu)
         return clock
 
     def wake(self, vcpu: int, clock: int) -> None:
         """Wake the task of work clock ``clock``, whose page is resident."""
         self.page_waits.wakes(clock, self.env.now_ns)
+        self.env.timeline.end(self._sleepers.pop(clock), self.env.now_ns)
         self.engine.pages.unpark(vcpu, clock, self.env.now_ns)
 
     def read_back(self, page: int) -> Step:

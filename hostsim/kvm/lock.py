@@ -10,6 +10,7 @@ import simpy
 
 from hostsim.core.clock import Clock
 from hostsim.core.latency import Latencies, merged
+from hostsim.core.timeline import Track
 from hostsim.kvm.engine_lock import LockQueue
 from hostsim.kvm.engine_walks import Walkers
 
@@ -23,9 +24,12 @@ of reclaim and ageing may need more slots than N_HOSTS.
 class MmuLock:
     """The slots of a VM's mmu_lock: lent to host processes, which wait on SimPy's clock, and to walkers, which wait in the
     engine.
+
+    track: row of a timeline for waits and holds of host processes.
     """
 
     def __init__(self, env: Clock, queue: LockQueue, walks: Walkers) -> None:
+        self.track = Track("vm", "mmu_lock, threads of the host", nests=False)
         self._waits = Latencies()
         self._wait_ns = self._hold_ns = 0
         self._env, self._queue, self._walks = env, queue, walks
@@ -95,6 +99,7 @@ class MmuLock:
         start_ns = self._env.now_ns
         yield from work
         self._hold_ns += self._env.now_ns - start_ns
+        self._env.timeline.span(self.track, "holds mmu_lock", start_ns, self._env.now_ns)
         self._release(host)
         self._leave(host)
 
@@ -133,6 +138,7 @@ class MmuLock:
         if not self._queue.request(host, mode, asked_ns):
             self._waiting[host] = self._env.event()
             yield self._waiting[host]
+            self._env.timeline.span(self.track, "waits for mmu_lock", asked_ns, self._env.now_ns)
         self._wait_ns += self._env.now_ns - asked_ns
         self._waits.record(self._env.now_ns - asked_ns)
 
@@ -157,6 +163,7 @@ class MmuLock:
             if self._queue.queued > 0:
                 break
         self._hold_ns += held_ns
+        self._env.timeline.span(self.track, "holds mmu_lock", start_ns, self._env.now_ns)
         return held_ns
 
     def _until_contended(self, host: int, most_ns: int) -> Step:

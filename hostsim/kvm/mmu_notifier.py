@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.core.latency import Latencies, merged
+from hostsim.core.timeline import Track
 from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.engine_mmu import Bytes
@@ -28,6 +29,13 @@ Found = Generator[simpy.Event, Any, int]
 CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG, RANGE_START, RANGE_END = EVENTS = (
     "clear_flush_young", "clear_young", "test_young", "invalidate_range_start", "invalidate_range_end",
 )  # fmt: skip
+
+
+TRACE_POINTS = {
+    CLEAR_FLUSH_YOUNG: "kvm_age_hva", CLEAR_YOUNG: "kvm_age_hva", TEST_YOUNG: "kvm_test_age_hva",
+    RANGE_START: "kvm_unmap_hva_range", RANGE_END: "kvm_mmu_notifier_invalidate_range_end",
+}  # fmt: skip
+"""The kernel's trace point of each event (include/trace/events/kvm.h); the last is a function without one."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,10 @@ class MmuNotifier:
             return (yield from self.each_by_events(event, firsts, call_pages, young))
         self._walks[slot] = event
         for at in range(0, len(firsts), n_calls):
-            yield self._begin_walk(slot, event, firsts[at : at + n_calls], call_pages, len(young))
+            batch = firsts[at : at + n_calls]
+            over = self._begin_walk(slot, event, batch, call_pages, len(young))
+            gfns = {"calls": len(batch), "start": int(batch.min()), "end": int(batch.max()) + call_pages}
+            yield from self._env.traced(self._track, TRACE_POINTS[event], _wait(over), event=event, **gfns)
             self._engine.walks.take_found(slot, young)
         found = self._end_walk(slot)
         self._lock.take_slot_back(slot)
@@ -183,22 +194,26 @@ class MmuNotifier:
 
     def invalidate_range_start(self, first: int, end: int) -> Step:
         """Zap pages [first, end) and flush, under mmu_lock; no fault maps them before invalidate_range_end."""
-        yield from self._timed(RANGE_START, end - first, self._lock.during(EXCLUSIVE, self._zap(first, end)))
+        yield from self._timed(RANGE_START, first, end, self._lock.during(EXCLUSIVE, self._zap(first, end)))
 
     def invalidate_range_end(self, first: int, end: int) -> Step:
         """End the invalidation: faults that looked up a host page before this moment look it up again."""
-        yield from self._timed(RANGE_END, end - first, self._lock.during(EXCLUSIVE, self._end()))
+        yield from self._timed(RANGE_END, first, end, self._lock.during(EXCLUSIVE, self._end()))
 
-    def _timed(self, event: str, pages: int, work: Step) -> Step:
+    @property
+    def _track(self) -> Track:
+        return Track(self._lock.track.process, "mmu notifier", nests=False)
+
+    def _timed(self, event: str, first: int, end: int, work: Step) -> Step:
         asked_ns = self._env.now_ns
-        yield from work
+        yield from self._env.traced(self._track, TRACE_POINTS[event], work, event=event, start=first, end=end)
         self._latencies[event].record(self._env.now_ns - asked_ns)
-        self._pages[event] += pages
+        self._pages[event] += end - first
 
     def _age(self, event: str, first: int, end: int, young: Bytes) -> Found:
         work = self._walk(event, first, end, young)
         locked = work if self.plan.lock_mode == NONE else self._lock.during(self.plan.lock_mode, work)
-        yield from self._timed(event, end - first, locked)
+        yield from self._timed(event, first, end, locked)
         found = int(young[first:end].sum(dtype=int))
         self._young += found
         return found
@@ -242,3 +257,7 @@ class MmuNotifier:
     def _end(self) -> Step:
         self._engine.mmu.invalidate_end()
         yield self._env.timeout(max(1, round(self.plan.lock_pair_ns)))
+
+
+def _wait(event: simpy.Event) -> Step:
+    yield event

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import simpy
 
 from hostsim.core.clock import Clock
+from hostsim.core.timeline import Track
 
 Step = Generator[simpy.Event, Any, None]
 
@@ -61,6 +62,7 @@ class KvmVcpu:
     """One vCPU thread. Leaving the guest takes time: throttle and pause begin when the vCPU is out.
 
     ring_full_exits: exits for a full dirty ring.
+    track: its row of a timeline.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class KvmVcpu:
         ring_sleep_ns: returns the time that the thread sleeps after that.
         running: the vCPU starts in the guest, else out and held.
         """
+        self.track = Track("vm", f"vCPU {index}")
         self._must_reap, self._ring_sleep_ns = must_reap, ring_sleep_ns
         self._held_back, self._nap = Stopwatch(env), env.event().succeed()
         self.kick_ends_nap = False
@@ -199,13 +202,13 @@ class KvmVcpu:
 
     def _loop(self) -> Step:
         while True:
-            yield self._out
+            yield from self._env.traced(self.track, "KVM_RUN", _wait(self._out))
             if self._exits.ring_full(self._index):
-                yield from self._ring_full()
-            yield from self._wait_io_event()
+                yield from self._env.traced(self.track, "kvm_dirty_ring_exit", self._ring_full())
+            yield from self._env.traced(self.track, "qemu_wait_io_event", self._wait_io_event())
             while self._must_reap(self._index):
-                yield from self._ring_full()
-                yield from self._wait_io_event()
+                yield from self._env.traced(self.track, "kvm_dirty_ring_exit", self._ring_full())
+                yield from self._env.traced(self.track, "qemu_wait_io_event", self._wait_io_event())
             self._out, self._waits = self._env.event(), False
             self._in_user_space.stop()
             self._exits.enter(self._index, self._env.now_ns)
@@ -217,10 +220,13 @@ class KvmVcpu:
         sleep_ns = self._ring_sleep_ns(self._index)
         if sleep_ns:
             # The thread sleeps where it handles the exit: a pause or a work item waits for the end of the sleep.
-            self._held_back.start()
-            self._nap = self._env.event()
-            yield self._env.any_of([self._env.timeout(sleep_ns), self._nap])
-            self._held_back.stop()
+            yield from self._env.traced(self.track, "dirtylimit_vcpu_execute", self._nap_for(sleep_ns))
+
+    def _nap_for(self, sleep_ns: int) -> Step:
+        self._held_back.start()
+        self._nap = self._env.event()
+        yield self._env.any_of([self._env.timeout(sleep_ns), self._nap])
+        self._held_back.stop()
 
     def _wait_io_event(self) -> Step:
         """Return when no throttle, pause or hold keeps the vCPU out (softmmu/cpus.c::qemu_wait_io_event)."""
@@ -230,7 +236,7 @@ class KvmVcpu:
         self._work_items = []
         while self._sleep_ns or self._paused or self._holds:
             if self._sleep_ns:
-                yield from self._sleep()
+                yield from self._env.traced(self.track, "cpu_throttle_thread", self._sleep())
             elif self._paused and not self._stopped.triggered:
                 self._stopped.succeed()
             elif self._paused:

@@ -27,6 +27,7 @@ from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.trackers.dirty_ring import DirtyRing
 from hostsim.machine.attempts import Attempts
 from hostsim.machine.monitor import Monitor
+from hostsim.machine.recording import Recording, exits_kept
 from hostsim.machine.trackers import TRACKERS
 from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
@@ -105,16 +106,24 @@ class Machine:
     work_done_ns: the time at which the workloads of the VM had done their windows of work; None unless the run waits for it.
     """
 
-    def __init__(self, spec: MachineSpec, knobs: Knobs | None = None, log_capacity: int = 0) -> None:
+    def __init__(
+        self, spec: MachineSpec, knobs: Knobs | None = None, log_capacity: int = 0, recording: Recording | None = None
+    ) -> None:
         """``log_capacity``: entries of each log for tests (page sends, first writes of a sync, exits), 0: none.
+
+        recording: takes slices of the run for a timeline; None: none are kept.
 
         InputError if KVM of ``spec.mmu`` does not offer ``spec.dirty_tracking``.
         """
         knobs = knobs or Knobs()
         self.spec = spec
-        self.env = Clock()
+        self.env, self._recording = Clock(recording), recording
         self.vm = self._vm(log_capacity)
-        self.live_vms = [*([self.vm] if isinstance(self.vm, LiveVm) else []), *map(self._neighbour, spec.neighbours)]
+        first = [self.vm] if isinstance(self.vm, LiveVm) else []
+        self.live_vms = [*first, *(self._neighbour(i, other) for i, other in enumerate(spec.neighbours))]
+        if recording is not None:
+            n_vcpus = spec.n_vcpus + sum(other.n_vcpus for other in spec.neighbours)
+            recording.watch(self.env, self.live_vms, n_vcpus)
         self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs, log_capacity)
         self.dirty_limit = self._dirty_limit()
         self.dirty_rates = self._dirty_rates()
@@ -173,12 +182,16 @@ class Machine:
         guest, stop_ns = build_guest(spec.workloads, spec.seed), spec.sheet.vm_stop_ns
         if spec.dirty_tracking == "tcg":
             return Vm(self.env, memory, guest, spec.n_vcpus, stop_ns)
-        return live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking, log_capacity)
+        kept = log_capacity or exits_kept(self._recording, spec.mmu.index, spec.n_vcpus)
+        return live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking, kept)
 
-    def _neighbour(self, spec: NeighbourSpec) -> LiveVm:
+    def _neighbour(self, number: int, spec: NeighbourSpec) -> LiveVm:
         memory, guest = make_memory(spec.blocks), build_guest(spec.workloads, spec.seed)
         stop_ns = self.spec.sheet.vm_stop_ns
-        return live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking)
+        kept = exits_kept(self._recording, spec.mmu.index, spec.n_vcpus)
+        vm = live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking, kept)
+        vm.call(f"neighbour[{number}]")
+        return vm
 
     def _dirty_limit(self) -> DirtyLimit | None:
         spec = self.spec

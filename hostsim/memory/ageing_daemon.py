@@ -10,6 +10,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from hostsim.core.timeline import Track
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import RESIDENT
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG, MmuNotifier
@@ -150,7 +151,7 @@ class AgeingDaemon:
             start_ns = env.now_ns + self._period_ns
             if self._n_passes and len(self.passes) == self._n_passes:
                 self.over.succeed()
-            yield from self._pass()
+            yield from env.traced(Track("host", f"ageing daemon of {self._vm.name}"), "ageing pass", self._pass())
             for tell in self._listeners:
                 tell(self.passes[-1], self._held())
 

@@ -10,6 +10,7 @@ import simpy
 
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
+from hostsim.core.timeline import Track
 from hostsim.core.trace import tracer
 from hostsim.kvm.loops.layout import RESIDENT
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, TEST_YOUNG
@@ -30,6 +31,7 @@ THROTTLE_NS = 20_000_000
 """mm/vmscan.c::reclaim_throttle, VMSCAN_THROTTLE_NOPROGRESS: 20 ms (HZ / 50)."""
 RETRY_NS = 100_000_000
 """mm/vmscan.c::kswapd_try_to_sleep naps HZ / 10 before it really sleeps."""
+KSWAPD, DIRECT = Track("host", "kswapd"), Track("host", "direct reclaim", nests=False)
 IDLE_ROUNDS = 8
 """Reclaim gives up on a policy that names no page this often in turn."""
 
@@ -57,7 +59,7 @@ class Reclaim:
         while True:
             yield self._woken
             self._trace("mm_vmscan_kswapd_wake")
-            yield from self._balance()
+            yield from self._env.traced(KSWAPD, "balance_pgdat", self._balance())
             self._trace("mm_vmscan_kswapd_sleep")
             self._woken = self._env.event()
             if self._frames.free < self._frames.low:
@@ -65,7 +67,9 @@ class Reclaim:
                 self.wake()
 
     def _trace(self, event: str, **fields: int) -> None:
-        tracer().debug(event, t_ns=self._env.now_ns, free_frames=self._frames.free, **fields)
+        told = {"free_frames": self._frames.free, **fields}
+        tracer().debug(event, t_ns=self._env.now_ns, **told)
+        self._env.timeline.mark(KSWAPD if "kswapd" in event else DIRECT, event, self._env.now_ns, told)
 
     def _balance(self) -> Step:
         failures = 0
@@ -92,6 +96,7 @@ class Reclaim:
         """
         started_ns, charged = self._env.now_ns, sum(pages.charged for pages in vms)
         self._trace("mm_vmscan_direct_reclaim_begin", vm=asker.number)
+        begun = self._env.timeline.begin(DIRECT, "try_to_free_pages", started_ns, vm=asker.vm.name)
         taken = yield from self.shrink(self._next(vms), SWAP_CLUSTER_MAX)
         was_writing = self.writing
         if was_writing:
@@ -99,6 +104,7 @@ class Reclaim:
         elif not taken:
             yield self._env.timeout(THROTTLE_NS)
         waits.reclaims.record(self._env.now_ns - started_ns)
+        self._env.timeline.end(begun, self._env.now_ns, taken=taken)
         asker.counts["direct_reclaims"] += 1
         self._trace("mm_vmscan_direct_reclaim_end", vm=asker.number, taken=taken)
         return taken + was_writing + max(0, charged - sum(pages.charged for pages in vms))

@@ -11,9 +11,11 @@ import simpy
 from hostsim.core.clock import Clock
 from hostsim.core.latency import Latencies
 from hostsim.core.rng import keyed_uniform, stream_key
+from hostsim.core.timeline import Track
 from hostsim.memory.swap_sheet import SwapSpec
 
 Kind = Literal["read", "write"]
+DEVICE = Track("host", "swap device", nests=False)
 
 
 class SwapDevice:
@@ -53,6 +55,8 @@ class SwapDevice:
         latency_ns = start_ns + service_ns - now_ns
         self.latencies[kind].record(latency_ns)
         self.waits.record(start_ns - now_ns)
+        queued = {"pages": n_pages, "asker": asker, "queued_ns": start_ns - now_ns}
+        self._env.timeline.span(DEVICE, f"swap {kind}", now_ns, now_ns + latency_ns, **queued)
         self.busy_ns += service_ns
         self._count(1)
         done = self._env.timeout(latency_ns, latency_ns)

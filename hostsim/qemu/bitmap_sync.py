@@ -12,6 +12,11 @@ RATE_PERIOD_MS = 1000
 
 
 def bitmap_sync(migration: Migration) -> Step:
+    """One sync of the migration thread, or of the timer beside it."""
+    return migration.traced("migration_bitmap_sync", _bitmap_sync(migration))
+
+
+def _bitmap_sync(migration: Migration) -> Step:
     """Harvest, count the newly dirty pages, evaluate rates and throttle once a second. Takes the tracker's host time.
 
     The thread holds the big lock, but not while it waits for vCPUs (cpus-common.c::do_run_on_cpu).

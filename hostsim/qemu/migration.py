@@ -7,7 +7,7 @@ hostsim.qemu.switchover, hostsim.qemu.cancel.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 import simpy
 
@@ -15,6 +15,7 @@ from hostsim.core.clock import Clock
 from hostsim.core.constants import NS_PER_MS
 from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.knobs import Knobs
+from hostsim.core.timeline import Argument
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.costs.postcopy_sheet import PostcopyCosts, load_postcopy
 from hostsim.guest.vm import VmBase
@@ -28,11 +29,12 @@ from hostsim.qemu.link import Link, LinkSpec
 from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.postcopy.destination import Destination
-from hostsim.qemu.recorder import Recorder, Sample
+from hostsim.qemu.recorder import LINK, THREAD, Recorder, Sample
 from hostsim.qemu.send import STREAM
 from hostsim.qemu.state import Counters, MigrationState
 
 Step = Generator[simpy.Event, Any, None]
+R = TypeVar("R")
 RUNNING = frozenset({"setup", "active", "pre-switchover", "device"})
 """States of a migration that migrate_cancel can end (migration.c::migration_is_running, without those of post-copy)."""
 
@@ -63,7 +65,7 @@ class Migration:
         log_capacity: page sends to keep (tests), 0: none. content: how the pages compress, None: as assumed.
         postcopy_costs: None: of the generic machine. seed: of drawn latenesses.
         """
-        self.state, self.recorder, self.parameters = MigrationState(), Recorder(), parameters
+        self.state, self.parameters, self.recorder = MigrationState(), parameters, Recorder(on_trace=self._marked)
         self.env, self.vm, self.tracker, self.sheet = env, vm, tracker, sheet
         self.ram = ram_of(env, vm, tracker, sheet, link, knobs, parameters, content or Content(), log_capacity)
         self.link = Link(env, link, self.ram.drained_ps, self.ram.send_state[STREAM:])
@@ -77,9 +79,33 @@ class Migration:
         self.thread: simpy.Event = env.event()
         self.interrupted = self.ram.shut_down
         self._sync_events: dict[int, simpy.Event] = {}
+        self._link_free_ns = 0
         self.done: simpy.Event = env.event()
         self.handover: Callable[[], Step] | None = None
         """Takes the stopped VM over once its state has been sent; None: the destination runs it."""
+
+    def traced(self, name: str, work: Generator[simpy.Event, Any, R], **args: Argument) -> Generator[simpy.Event, Any, R]:
+        """``work`` of the migration thread; a timeline that records gets a slice of it."""
+        return self.env.traced(THREAD, name, work, **args)
+
+    def sending(self, work: Generator[simpy.Event, Any, R]) -> Generator[simpy.Event, Any, R]:
+        """``work``, which sends pages; a timeline that records gets the time in which the link is busy with their bytes.
+
+        The link sends in the order of the writes, so bytes of ``work`` leave behind those of the work before.
+        """
+        if not self.env.timeline.is_recording:
+            return (yield from work)
+        began_ns, before = max(self.env.now_ns, self._link_free_ns), window.total_bytes(self.state, self.ram)
+        result = yield from work
+        # A link that fails may never take them; the write's return is all that is known then.
+        drained_ns = 0 if self.link.spec.has_faults else -(-self.ram.drained_ps() // 1000)
+        self._link_free_ns = max(began_ns, self.env.now_ns, drained_ns)
+        n_bytes = window.total_bytes(self.state, self.ram) - before
+        self.env.timeline.span(LINK, "bytes of ram_save_iterate", began_ns, self._link_free_ns, bytes=n_bytes)
+        return result
+
+    def _marked(self, event: str, fields: dict[str, Any]) -> None:
+        self.env.timeline.mark(THREAD, event, fields["t_ns"], {name: fields[name] for name in fields if name != "t_ns"})
 
     @property
     def now_ms(self) -> int:

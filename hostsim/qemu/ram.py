@@ -20,6 +20,7 @@ from hostsim.qemu import send, tcp
 from hostsim.qemu.harvest import first_false_zero, first_stale
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.recorder import THREAD
 from hostsim.qemu.send import SendCosts, SendLimits
 from hostsim.qemu.xbzrle import Xbzrle
 from hostsim.qemu.xbzrle_send import send_with_xbzrle
@@ -232,11 +233,12 @@ class RamState:
         """
         state = self.send_state
         if reason == send.CLEAR:
-            yield from self._tracker.before_send(int(state[send.CURSOR]))
+            clearing = self._tracker.before_send(int(state[send.CURSOR]))
+            yield from self._env.traced(THREAD, "kvm_log_clear", clearing)
             if self.xbzrle is not None:
                 self.xbzrle.note_clear(int(state[send.CURSOR]) >> self._tracker.chunk_shift, self._env.now_ns)
         elif reason == send.NOT_THERE:
-            yield from self._vm.read_back(int(state[send.CURSOR]))
+            yield from self._env.traced(THREAD, "do_swap_page", self._vm.read_back(int(state[send.CURSOR])))
         state[send.T_NS] = max(int(state[send.T_NS]), self._env.now_ns)
 
     def flush(self) -> Generator[simpy.Event, Any, None]:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hostsim.core.timeline import Track
 from hostsim.core.trace import tracer
 from hostsim.kvm.tally import Tally
 from hostsim.qemu.xbzrle import XbzrleCounters
 
 SERIES_PERIOD_NS = 100_000_000
+THREAD, LINK = Track("vm", "migration thread"), Track("vm", "link")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Recorder:
     tallies: one a sync, at its end; none for a guest that does not exit.
     last_tally: the tally at the end of a migration after which another one began; None: that of the end of the run.
     on_cut: called when a sample is taken between two of the 100 ms, for other series of this host.
+    on_trace: called with each trace event and its fields.
     """
 
     syncs: list[SyncPoint] = field(default_factory=list)
@@ -72,6 +75,7 @@ class Recorder:
     tallies: list[Tally] = field(default_factory=list)
     last_tally: Tally | None = None
     on_cut: Callable[[], None] = field(default=lambda: None)
+    on_trace: Callable[[str, dict[str, Any]], None] = field(default=lambda _event, _fields: None)
 
     def sample(self, sample: Sample) -> None:
         """Keep a sample, unless the series has one of this instant: the older sample ends the interval before it."""
@@ -98,3 +102,4 @@ class Recorder:
     def trace(self, event: str, **fields: Any) -> None:
         """Trace only."""
         tracer().debug(event, **fields)
+        self.on_trace(event, fields)

@@ -52,18 +52,18 @@ def completion(migration: Migration) -> Step:
     The thread holds the big lock, but while it waits for migrate-continue and for the destination's answer: there
     migrate_cancel ends the migration, and the VM runs on.
     """
-    yield from _stop(migration)
+    yield from migration.traced("migration_stop_vm", _stop(migration))
     if migration.parameters.pause_before_switchover:
-        yield from pre_switchover(migration)
+        yield from migration.traced("migration_maybe_pause", pre_switchover(migration))
     if migration.running:
-        yield from _send_rest(migration)
+        yield from migration.traced("savevm_state_complete_precopy", _send_rest(migration))
     migration.bql.drop()
     if migration.running and not migration.broken and migration.handover is not None:
         _check_sent(migration)
         yield from migration.handover()
         return
     if migration.running and not migration.broken and migration.parameters.return_path:
-        yield from _answered(migration)
+        yield from migration.traced("await_return_path_close_on_source", _answered(migration))
     if migration.running and not migration.broken:
         _complete(migration)
 
@@ -97,7 +97,7 @@ def _send_rest(migration: Migration) -> Step:
     if migration.behaviour.has_device_status or migration.parameters.pause_before_switchover:
         migration.set_status("device")
     yield from bitmap_sync(migration)
-    yield from ram.save(0, migration.behaviour.flush_pages, False, lambda: True)
+    yield from migration.sending(ram.save(0, migration.behaviour.flush_pages, False, lambda: True))
     if migration.broken:
         return
     ram.write(0, migration.sheet.device_state_bytes)

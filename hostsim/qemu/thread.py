@@ -28,7 +28,7 @@ def _run(migration: Migration) -> Step:
     if p.timeout_ns:
         env.process(time_out(migration))
     operator_acts.start(migration)
-    yield from _setup(migration)
+    yield from migration.traced("migration_setup", _setup(migration))
     if migration.active:
         env.process(_sampler(migration))
     while migration.active:
@@ -39,7 +39,7 @@ def _run(migration: Migration) -> Step:
         if migration.active:
             yield from _rate_limit(migration)
     if migration.destination is not None:
-        yield from postcopy.run(migration)
+        yield from migration.traced("postcopy", postcopy.run(migration))
 
 
 def _setup(migration: Migration) -> Step:
@@ -71,7 +71,12 @@ def _rate_limit(migration: Migration) -> Step:
         migration.recorder.trace("migrate_transferred", t_ns=env.now_ns, bandwidth=m.bandwidth_bytes_per_ms)
     if ram.window_exceeded(migration.parameters.rate_limit_bytes):
         wait_ms = max(0, m.window_start_ms + window.BUFFER_DELAY_MS - now_ms)
-        yield env.timeout(wait_ms * NS_PER_MS + migration.sleeps_late.next_ns())
+        sleep_ns = wait_ms * NS_PER_MS + migration.sleeps_late.next_ns()
+        yield from migration.traced("migration_rate_limit", _sleep(migration, sleep_ns))
+
+
+def _sleep(migration: Migration, sleep_ns: int) -> Step:
+    yield migration.env.timeout(sleep_ns)
 
 
 def _iteration_run(migration: Migration) -> Step:
@@ -89,15 +94,16 @@ def _iteration_run(migration: Migration) -> Step:
         _trace_pending(migration, "migrate_pending")
     is_low = may_complete(migration, ram.remaining_bytes)
     if to_postcopy and (migration.behaviour.postcopy_first or not is_low):
-        yield from postcopy.switch(migration)
+        yield from migration.traced("postcopy_start", postcopy.switch(migration))
         return
     if is_low:
-        yield from completion(migration)
+        yield from migration.traced("migration_completion", completion(migration))
         return
     if ram.remaining_bytes == 0:
-        yield migration.env.timeout(UNACKED_PASS_NS)
+        yield from migration.traced("waits for the destination's ack", _sleep(migration, UNACKED_PASS_NS))
     rate_limit_bytes, flush_pages = migration.parameters.rate_limit_bytes, migration.behaviour.flush_pages
-    yield from ram.save(rate_limit_bytes, flush_pages, True, lambda: migration.active)
+    saving = migration.sending(ram.save(rate_limit_bytes, flush_pages, True, lambda: migration.active))
+    yield from migration.traced("savevm_state_iterate", saving)
 
 
 def _trace_pending(migration: Migration, event: str) -> None:

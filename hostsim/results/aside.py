@@ -22,6 +22,18 @@ def check_folder(out: Path) -> None:
             return
 
 
+def check_file(path: Path) -> None:
+    """OutputError if the file ``path`` cannot be made or replaced; nothing is left behind."""
+    with _as_output_error(path):
+        _refuse_folders_in_place(path.parent, [path.name])
+    check_folder(path.parent)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write one file, whole or not at all. OutputError."""
+    write_files(path.parent, {path.name: content})
+
+
 def write_files(out: Path, files: Mapping[str, bytes], stale: re.Pattern[str] | None = None) -> list[Path]:
     """Write ``files`` (name to content) to the folder ``out``, all or none: on OutputError ``out`` is as it was.
 

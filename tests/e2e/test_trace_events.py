@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from tests.helpers.command import QUICK, hostsim
+from tests.helpers.perfetto import read
 
 NAMES = {
     "migrate_set_state", "migration_bitmap_sync_start", "migration_bitmap_sync_end", "migrate_pending_estimate",
@@ -28,3 +29,22 @@ def test_events_go_to_standard_error_and_change_nothing(tmp_path: Path) -> None:
     assert {event["event"] for event in events} >= NAMES
     times = [event["t_ns"] for event in events]
     assert times == sorted(times)
+
+
+def test_a_timeline_goes_to_its_file_and_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "quick.toml").write_text(QUICK)
+    drawn, plain = run(tmp_path, "--perfetto", "run.pftrace"), run(tmp_path)
+    assert (drawn.returncode, drawn.stdout) == (0, plain.stdout)
+    assert drawn.stderr.startswith("Timeline: run.pftrace (")
+    rows = read((tmp_path / "run.pftrace").read_bytes()).rows
+    syncs = [one for one in rows["vm", "migration thread"].events if one.name == "migration_bitmap_sync_end"]
+    assert len(syncs) == json.loads(plain.stdout)["migrations"][0]["ram"]["dirty-sync-count"]
+
+
+def test_a_timeline_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "quick.toml").write_text(QUICK)
+    (tmp_path / "folder").mkdir()
+    refused = run(tmp_path, "--perfetto", "folder")
+    assert refused.returncode == 2
+    assert refused.stderr == "error: folder: cannot write: a folder stands where the file should go\n"
+    assert refused.stdout == ""

@@ -27,12 +27,14 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     "pyarrow": (("results", "report"), "hand a results.tables.Table to hostsim.results.store"),
     "matplotlib": (("report",), "plots are drawn in hostsim/report"),
     "scipy": (("theory", "study", "validation"), "use a closed form of hostsim.theory"),
+    "perfetto": (("report",), "record slices on the clock's timeline"),
 }  # fmt: skip
 
 LAZY = {
     "pyarrow": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "matplotlib": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "scipy": "an extra: import it in the function that needs it, raise MissingExtraError without it",
+    "perfetto": "an extra: import it in the function that needs it, raise MissingExtraError without it",
 }
 
 JIT = "hostsim.compiled.jit"

@@ -141,6 +141,7 @@ class Vcpu(Record):
     frames: int  # that it populates for the host page it wants
     entered_ns: int  # its last entry
     exit_kind: int  # of the exit under way; NOTHING: an IPI or a kick; NO_EXIT: from user space, or for a PML entry
+    granted_ns: int  # when it was last granted mmu_lock
 
 
 class Stream(Record):
@@ -226,6 +227,10 @@ class LoggedExit(Record):
     vcpu: int
     page: int
     kind: int
+    since_ns: int  # when the vCPU left the guest
+    lock_mode: int  # how it took mmu_lock
+    asked_ns: int  # when it asked for mmu_lock, if it took it
+    granted_ns: int
 
 
 class DueEvent(Record):

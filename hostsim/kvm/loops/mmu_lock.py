@@ -138,4 +138,5 @@ def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
     note(k.latencies, LOCK_WAITS, now_ns - k.waiters[v].asked_ns)
     note(k.latencies, LOCK_HOLDS, hold_ns)
     vcpu.kind, vcpu.lock_mode = kind, mode
+    vcpu.granted_ns = now_ns
     vcpu.next_ns, vcpu.stage = now_ns + hold_ns, DONE

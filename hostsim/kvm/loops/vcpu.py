@@ -206,6 +206,8 @@ def _log(k: Kvm, v: int, kind: int) -> None:
         exit_ = k.log[at]
         exit_.ns, exit_.vcpu = k.vcpus[v].next_ns, v
         exit_.page, exit_.kind = k.vcpus[v].page, kind
+        exit_.since_ns, exit_.lock_mode = k.vcpus[v].away_since_ns, k.vcpus[v].lock_mode
+        exit_.asked_ns, exit_.granted_ns = k.waiters[v].asked_ns, k.vcpus[v].granted_ns
         k.state.logged_exits = at + 1
 
 

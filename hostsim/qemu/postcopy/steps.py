@@ -89,7 +89,7 @@ def run(migration: Migration) -> Step:
         try:
             yield from _loop(migration, destination)
         except LinkBrokenError:
-            yield from _pause(migration, destination)
+            yield from migration.traced("postcopy_pause", _pause(migration, destination))
         if migration.done.triggered:
             return
 
@@ -104,8 +104,8 @@ def _loop(migration: Migration, destination: Destination) -> Step:
                 yield from _complete(migration, destination)
                 return
             if not migration.ram.window_exceeded(limit_bytes):
-                yield from _iterate(migration, destination)
-        is_urgent = yield from _rate_limit(migration, destination)
+                yield from migration.traced("savevm_state_iterate", _iterate(migration, destination))
+        is_urgent = yield from migration.traced("migration_rate_limit", _rate_limit(migration, destination))
 
 
 def _is_ready(migration: Migration) -> bool:
