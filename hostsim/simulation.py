@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from hostsim import __version__
 from hostsim.core.knobs import Knobs
 from hostsim.machine.machine import Machine, Progress
@@ -17,15 +20,19 @@ from hostsim.scenario.build import build
 from hostsim.scenario.plausible import warnings_of
 
 
-def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None) -> RunResult:
+def run(
+    scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None,
+    look: Callable[[Machine], None] | None = None,
+) -> RunResult:  # fmt: skip
     """Simulate ``scenario``.
 
     progress: called with (simulated time [ns], the counters by name).
     knobs: sizes of the pieces into which work is cut; they change no result.
+    look: called as often as ``progress``, with the machine, of which it changes nothing.
     InputError if a trace cannot be read, InvariantError if an invariant breaks.
     """
     machine = Machine(build(scenario), knobs)
-    machine.run(progress)
+    machine.run(progress if look is None else _with_look(machine, progress, look))
     profile = scenario.migration.profile if scenario.migration else "qemu"
     attempts = machine.attempts.every if machine.attempts else []
     found = tuple(migration_result(machine, migration, profile) for migration in attempts)
@@ -43,6 +50,15 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
         dirty_limit=limits_of(machine),
         dirty_rates=rates_of(machine),
     )
+
+
+def _with_look(machine: Machine, progress: Progress | None, look: Callable[[Machine], None]) -> Progress:
+    def both(sim_ns: int, info: dict[str, Any]) -> None:
+        look(machine)
+        if progress is not None:
+            progress(sim_ns, info)
+
+    return both
 
 
 def kinds_of(scenario: Scenario) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -122,35 +122,30 @@ def wanted_of(
     qmp: str, interval: str, limit: str | None, *, follow: bool = False, windows: str | None = None,
     mode: str = "page-sampling",
 ) -> Wanted:  # fmt: skip
-    """What the options ask for. InputError with the problems of all of them."""
+    """What the options ask for. InputError."""
     from hostsim.core.errors import InputError, Problem
-    from hostsim.core.units import parse_duration
     from hostsim.measure.live import dirty_rates
     from hostsim.measure.live.recording import Wanted
 
-    problems: list[Problem] = []
-
-    def duration_ns(option: str, text: str, least_ns: int, most_ns: int, wanted: str) -> int:
-        try:
-            ns = parse_duration(text)
-        except InputError as error:
-            problems.extend(replace(problem, file=option) for problem in error.problems)
-            return least_ns
-        if not least_ns <= ns <= most_ns:
-            problems.append(Problem(option, "", text, wanted, f"{option} 1s"))
-        return ns
-
-    every_ns = duration_ns("--interval", interval, INTERVAL_LEAST_NS, 3600 * 10**9, "from 10ms to 1h")
-    for_ns = None if limit is None else duration_ns("--for", limit, 1, 10**18, "more than 0")
+    every_ns = duration_ns_of("--interval", interval, INTERVAL_LEAST_NS, 3600 * 10**9, "from 10ms to 1h")
+    for_ns = None if limit is None else duration_ns_of("--for", limit, 1, 10**18, "more than 0")
     measured = (dirty_rates.SHORTEST_NS, dirty_rates.LONGEST_NS, "windows from 50ms to 60s")
-    windows_ns = tuple(duration_ns("--dirty-rate", text.strip(), *measured) for text in _parts(windows))
+    texts = () if windows is None else windows.split(",")
+    windows_ns = tuple(duration_ns_of("--dirty-rate", text.strip(), *measured) for text in texts)
     if mode not in dirty_rates.MODES:
-        problems.append(Problem("--dirty-rate-mode", "", mode, f"one of: {', '.join(dirty_rates.MODES)}"))
-    if problems:
-        raise InputError(problems)
-    for_s = None if for_ns is None else for_ns / 1e9
-    return Wanted(qmp, every_ns / 1e9, for_s, follow, windows_ns, mode)
+        raise InputError([Problem("--dirty-rate-mode", "", mode, f"one of: {', '.join(dirty_rates.MODES)}")])
+    return Wanted(qmp, every_ns / 1e9, None if for_ns is None else for_ns / 1e9, follow, windows_ns, mode)
 
 
-def _parts(windows: str | None) -> Iterator[str]:
-    return iter(() if windows is None else windows.split(","))
+def duration_ns_of(option: str, text: str, least_ns: int, most_ns: int, wanted: str) -> int:
+    """The time that ``option`` gives [ns]; wanted: the times from ``least_ns`` to ``most_ns`` in words. InputError."""
+    from hostsim.core.errors import InputError, Problem
+    from hostsim.core.units import parse_duration
+
+    try:
+        ns = parse_duration(text)
+    except InputError as error:
+        raise InputError([replace(problem, file=option) for problem in error.problems]) from None
+    if not least_ns <= ns <= most_ns:
+        raise InputError([Problem(option, "", text, wanted, f"{option} 1s")])
+    return ns

@@ -141,6 +141,11 @@ def _qmp_time(value: Any) -> str:
     return (datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=us % 1_000_000)).isoformat()
 
 
+def record_stamp_s(record: Any) -> float | None:
+    """The time of a record of a command and its answer [s], as ``stamp_s`` counts; None without one."""
+    return stamp_s(_qmp_time(record))
+
+
 def one_record_a_line(text: str) -> str:
     """``text`` with the messages of loggers in place of their records, where an object goes on from one to the next."""
     lines = text.split("\n")
