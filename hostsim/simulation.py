@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from hostsim import __version__
 from hostsim.core.knobs import Knobs
 from hostsim.machine.machine import Machine, Progress
@@ -20,17 +23,19 @@ from hostsim.scenario.plausible import warnings_of
 
 
 def run(
-    scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None, recording: Recording | None = None
-) -> RunResult:
+    scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None, recording: Recording | None = None,
+    look: Callable[[Machine], None] | None = None,
+) -> RunResult:  # fmt: skip
     """Simulate ``scenario``.
 
     progress: called with (simulated time [ns], the counters by name).
     knobs: sizes of the pieces into which work is cut; they change no result.
     recording: gets slices and counters of the run, for ``hostsim.report.perfetto``; it changes no result.
+    look: called as often as ``progress``, with the machine, of which it changes nothing.
     InputError if a trace cannot be read, InvariantError if an invariant breaks.
     """
     machine = Machine(build(scenario), knobs, recording=recording)
-    machine.run(progress)
+    machine.run(progress if look is None else _with_look(machine, progress, look))
     profile = scenario.migration.profile if scenario.migration else "qemu"
     attempts = machine.attempts.begun if machine.attempts else []
     found = tuple(migration_result(machine, migration, profile) for migration in attempts)
@@ -51,6 +56,15 @@ def run(
     if recording is not None:
         note_run(recording, machine, result)
     return result
+
+
+def _with_look(machine: Machine, progress: Progress | None, look: Callable[[Machine], None]) -> Progress:
+    def both(sim_ns: int, info: dict[str, Any]) -> None:
+        look(machine)
+        if progress is not None:
+            progress(sim_ns, info)
+
+    return both
 
 
 def kinds_of(scenario: Scenario) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from hostsim.results.store import prepare_folder
 from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.best import all_best
 from hostsim.study.compare.plan import Plan
+from hostsim.study.compare.plan_file import write_plan
 from hostsim.study.compare.record import FOLDER
 from hostsim.study.compare.runner import Outcome, failed_error, finished_runs, run_plan, runs_to_do
 from hostsim.study.compare.summary import Summary, summarise
@@ -45,6 +46,7 @@ def run_and_tell(plan: Plan, options: Options) -> None:
     out = (options.out or Path("out") / f"{folder_name(plan.name)}-compare") if options.write_files else None
     if out is not None:
         prepare_folder(out)
+        write_plan(out, plan)
     outcome = run_what_is_left(plan, options, out)
     summary = summarise(plan, outcome.figures)
     content = _content(plan, outcome, summary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hostsim.logs.objects import Found, objects_in
@@ -20,6 +20,8 @@ EPOCH_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP")
 LINE_MAX = 4000
 """No form has longer lines; objects in a longer line are found before the line is cut."""
 Wanted = Callable[[str], bool]
+SECONDS_MAX = 10**11
+"""Far beyond the year 5000: a larger time is a broken record."""
 SHELLS_MAX = 3
 UNFINISHED = ("{", "[", ",")
 """So deep may a logger's JSON stand in another's."""
@@ -99,7 +101,7 @@ def _object(found: Found, line: int, head: str, clock: Clock, depth: int, is_wan
             clock.read(_time(value))
             yield from _items(text, line, clock, depth + 1, is_wanted)
         if not inner:
-            yield Item(line, clock.read(""), head, value, domain=clock.domain)
+            yield Item(line, clock.read(_qmp_time(value)), head, value, domain=clock.domain)
 
 
 def _messages(value: Any) -> list[str]:
@@ -128,6 +130,20 @@ def _time(value: dict[str, Any]) -> str:
     if epoch is not None:
         return datetime.fromtimestamp(int(epoch) % 10**17 / 1e6, UTC).isoformat()
     return next((value[key] for key in TIME_KEYS if isinstance(value.get(key), str)), "")
+
+
+def _qmp_time(value: Any) -> str:
+    """The time in a record of a command and its answer, in the form that events of QMP have; "" without one."""
+    at = value.get("timestamp") if isinstance(value, dict) and "execute" in value else None
+    seconds, us = (at.get("seconds"), at.get("microseconds", 0)) if isinstance(at, dict) else (None, 0)
+    if not isinstance(seconds, int) or not isinstance(us, int) or not 0 <= seconds < SECONDS_MAX:
+        return ""
+    return (datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=us % 1_000_000)).isoformat()
+
+
+def record_stamp_s(record: Any) -> float | None:
+    """The time of a record of a command and its answer [s], as ``stamp_s`` counts; None without one."""
+    return stamp_s(_qmp_time(record))
 
 
 def one_record_a_line(text: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,40 @@ MBPS_MAX = 1e7
 NAMED_MAX = 3
 
 
+@dataclass(frozen=True)
+class DirtyReading:
+    """One measurement of calc-dirty-rate. status: measured, measuring or unstarted; bytes_per_s is None before."""
+
+    line: int
+    status: str
+    bytes_per_s: float | None = None
+    period_s: float | None = None
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a log tells of the QEMU and the VM behind it, by the commands that were asked beside query-migrate.
+
+    version: of QEMU, () if unknown; name: of the VM; kvm, memory_bytes, vcpus: None if unknown.
+    parameters: of query-migrate-parameters, by QMP's names; capabilities: whether each is on.
+    dirty_rates: measured before the migration.
+    """
+
+    version: tuple[int, ...] = ()
+    name: str = ""
+    kvm: bool | None = None
+    memory_bytes: float | None = None
+    vcpus: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, bool] = field(default_factory=dict)
+    dirty_rates: tuple[DirtyReading, ...] = ()
+
+
+UNTOLD = Setup()
+"""Of a log that has nothing but answers about the migration."""
+
+
 @dataclass
 class Sample:
     """One polled answer: its line in the text, its figures, and the texts of broken figures."""
@@ -33,6 +68,7 @@ class Sample:
     """The text before the answer, which may name the guest."""
     figures: dict[str, float] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    setup: Setup = UNTOLD
 
     def take(self, name: str, value: float, key: str, text: str) -> None:
         """Keep ``value`` as figure ``name``; if it is NaN, keep ``key`` and its ``text`` among the broken counters."""
@@ -40,17 +76,6 @@ class Sample:
             self.broken.append(f"line {self.line}, {key} {text.strip()[:24]}")
         else:
             self.figures[name] = value
-
-
-@dataclass(frozen=True)
-class DirtyReading:
-    """One measurement of calc-dirty-rate. status: measured, measuring or unstarted; bytes_per_s is None before."""
-
-    line: int
-    status: str
-    bytes_per_s: float | None = None
-    period_s: float | None = None
-    mode: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +143,7 @@ class MigrationLog:
     lines: tuple[int, int] = (1, 1)
     notes: tuple[str, ...] = ()
     readings: tuple[DirtyReading, ...] = ()
+    setup: Setup = UNTOLD
 
     def __len__(self) -> int:
         return len(self.status)
@@ -144,6 +170,7 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
         part=part,
         lines=(min(s.line for s in samples), max(s.line for s in samples)),
         notes=_named(notes),
+        setup=next((s.setup for s in reversed(samples) if s.setup is not UNTOLD), UNTOLD),
         **columns,  # type: ignore[arg-type]
     )
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from hostsim.logs.figures import sane
 from hostsim.logs.items import SHELLS_MAX, Item
-from hostsim.logs.model import TERMINAL, Sample
+from hostsim.logs.model import TERMINAL, UNTOLD, Sample, Setup
 from hostsim.logs.reader import Reader
+from hostsim.logs.setup import ANSWERS, with_answer
 
 STATUSES = (
     "none", "setup", "cancelling", "cancelled", "active", "postcopy-active", "postcopy-paused", "postcopy-recover",
@@ -70,6 +71,7 @@ class QueryMigrate(Reader):
     stop: (instant [s], monitor) at which the guest stopped; blackout_ms: from the stop until the guest ran on the other
     host.
     limit_ms: downtime-limit that was set; asked: the command whose answer comes next.
+    setup: what records of a command with its answer have told so far.
     """
 
     disks: dict[str, float] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class QueryMigrate(Reader):
     blackout_ms: float | None = None
     limit_ms: float | None = None
     asked: str = ""
+    setup: Setup = UNTOLD
 
     def take(self, item: Item) -> None:
         """An answer, an event, an error, or an array of them."""
@@ -98,7 +101,10 @@ class QueryMigrate(Reader):
 
     def _take_record(self, item: Item, record: dict[str, Any], depth: int = 0) -> None:
         self.asked = next((str(record[key]) for key in EXECUTE if key in record), self.asked)
-        if isinstance(record.get("event"), str):
+        if record.get("execute") in ANSWERS and "return" in record:
+            self.setup = with_answer(self.setup, str(record["execute"]), record["return"])
+            self._parameters(record["return"])
+        elif isinstance(record.get("event"), str):
             self._event(item, record)
         elif isinstance(record.get("error"), dict) and "desc" in record["error"]:
             error = record["error"]
@@ -133,7 +139,7 @@ class QueryMigrate(Reader):
 
     def _answer(self, item: Item, record: dict[str, Any], answer: dict[str, Any]) -> None:
         sample = self.add(item, str(answer.get("status") or "active"), _text(record, "tag") or _monitor(item))
-        sample.error_desc = _text(answer, "error-desc")
+        sample.error_desc, sample.setup = _text(answer, "error-desc"), self.setup
         if "ram" not in answer and DESTINATION & answer.keys():
             sample.operation = "incoming migration"
         _figures(sample, record if answer is not record else {}, {"t": "t_s"}, "")

@@ -46,6 +46,7 @@ def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[
         raise _unknown(text, source, refusals)
     strong = [one for one in found if not one[0].is_weak] or found[:1]
     logs = [log for form, reader in strong for log in _logs_of(form, reader, source, refusals)]
+    logs = [_with_rates(log, read) for log in logs]
     _refuse_localized(text, source, logs)
     named = {log.tag for log in logs if _has_figures(log)}
     logs = [log for log in logs if _has_figures(log) or (named and log.tag not in named and log.tag)] or logs
@@ -80,6 +81,12 @@ def _logs_of(form: Form, reader: Reader, source: str, refusals: Sequence[str]) -
         parts = migrations(list(group))
         logs += [build_log(part, source, form.name, (i, len(parts))) for i, part in enumerate(parts, 1)]
     return [replace(log, notes=(*log.notes, *refusals[:1])) for log in logs]
+
+
+def _with_rates(log: MigrationLog, read: Sequence[Read]) -> MigrationLog:
+    """``log`` with the dirty rates that were measured beside it; readings alone are a log of their own."""
+    rates = tuple(one for _, reader in read for one in reader.readings if one.bytes_per_s is not None)
+    return replace(log, setup=replace(log.setup, dirty_rates=rates)) if rates and not log.readings else log
 
 
 def _is_empty(reader: Reader) -> bool:

@@ -111,6 +111,22 @@ def show(grid: Grid, *, markdown: bool = False, wide: bool = False) -> None:
             console.print()
 
 
+def lines_of(grid: Grid, width: int) -> list[str]:
+    """A table as lines of text, for lines of at most ``width`` letters."""
+    import io
+
+    from rich.console import Console
+
+    from hostsim.report.layout import laid_out
+
+    text = io.StringIO()
+    layout = laid_out(grid, width)
+    console = Console(file=text, width=max(width, *(part.width for part in layout.parts)), color_system=None)
+    for part in layout.parts:
+        console.print(_drawn(part, grid.dim, markdown=False))
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
 def _drawn(part: Part, dim: frozenset[int], *, markdown: bool) -> Table:
     """``part`` by rich, which has nothing left to wrap or to cut."""
     from rich import box

@@ -78,6 +78,12 @@ def _query(migration: Migration, counters: Counters, status: str) -> dict[str, A
     return query_at_cancel(qmp, status) if status in ("cancelled", "failed") else query_migrate(qmp)
 
 
+def query_now(migration: Migration) -> dict[str, Any]:
+    """The answer of query-migrate at this moment of a run."""
+    counters = migration.counters()
+    return _query(migration, counters, counters.status)
+
+
 def _rounds(migration: Migration, now_ns: int, kvm: KvmCosts | None) -> Table:
     columns = (*ROUNDS, *XBZRLE_ROUNDS) if migration.parameters.xbzrle else ROUNDS
     rounds = Table.read("rounds", columns, rounds_of(migration, now_ns))

@@ -128,7 +128,13 @@ def speed_allowed(found: Forecast, evidence: Evidence) -> Range:
 
 
 def time_left_s(found: Forecast, evidence: Evidence) -> float | None:
-    """Seconds until it converges by the slowest of the curves; None if one of them never does.
+    """Seconds until it converges by the slowest of the curves; None if one of them never does."""
+    times = times_left_s(found, evidence)
+    return None if None in times else max(t for t in times if t is not None)
+
+
+def times_left_s(found: Forecast, evidence: Evidence) -> list[float | None]:
+    """Seconds until it converges by each of the curves; None where it never does.
 
     Counted from the last sync, since between two of them ``remaining`` leaves out all that was dirtied meanwhile: at that
     moment a migration seems closer to its end than it is.
@@ -140,7 +146,7 @@ def time_left_s(found: Forecast, evidence: Evidence) -> float | None:
         time_to_converge_s(curve, evidence.sent_pages_per_s, evidence.threshold_pages, synced)
         for curve in found.slowed(found.speed)
     ]
-    return None if None in times else max(0.0, max(t for t in times if t is not None) - since_s)
+    return [None if t is None else max(0.0, t - since_s) for t in times]
 
 
 def span(curves: Sequence[DirtyCurve], figure: Callable[[DirtyCurve], float]) -> Range:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.constants import PAGE_BYTES
-from hostsim.logs.model import MigrationLog
+from hostsim.logs.figures import sane
+from hostsim.logs.model import MigrationLog, Setup
 from hostsim.verdict.commands import default_limit_ms
 from hostsim.verdict.evidence import Evidence, XbzrleTail
 from hostsim.verdict.limit import limit_bounds_ms, revealed_limit_ms
@@ -24,6 +26,10 @@ POSTCOPY = (
     "postcopy-device",
     "postcopy-recover-setup",
 )
+PARAMETERS = {
+    "max-bandwidth": "max_bandwidth_bytes_per_s", "avail-switchover-bandwidth": "switchover_bandwidth_bytes_per_s",
+    "max-cpu-throttle": "max_cpu_throttle",
+}  # fmt: skip
 STEADY = 0.02
 """Half of the bandwidth figures within this of their median: something constant holds it (assumed)."""
 AGREES = 1.5
@@ -35,6 +41,7 @@ COUNTED_S = 1.0
 def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
     """Evidence from ``log``; ``known``: fields of Evidence that the caller knows better (None is ignored)."""
     told = {name: value for name, value in known.items() if value is not None}
+    told = _of_setup(log.setup) | told
     limit_ms = _last(log.limit_ms)
     if limit_ms is not None:
         told.setdefault("downtime_limit_ms", limit_ms)
@@ -50,6 +57,16 @@ def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
         evidence = replace(evidence, sent_bytes=None)  # bytes were sent after the last poll before the end
     evidence = replace(evidence, **_ends(log), **told)
     return replace(evidence, **_with_limit(log, progress, evidence)) if len(progress) else evidence
+
+
+def _of_setup(setup: Setup) -> dict[str, Any]:
+    """Facts that a recording has asked QEMU for."""
+    parameters = {name: value for name, value in setup.parameters.items() if not math.isnan(sane(value))}
+    told = {name: parameters.get(key) for key, name in PARAMETERS.items()}
+    told["switchover_bandwidth_bytes_per_s"] = told["switchover_bandwidth_bytes_per_s"] or None  # 0: QEMU measures it
+    told["auto_converge"] = setup.capabilities.get("auto-converge")
+    told["qemu"] = ".".join(map(str, setup.version[:2])) or None
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _progress(log: MigrationLog, at: NDArray[np.int64]) -> dict[str, Any]:

@@ -26,11 +26,13 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     "rich": (("cli", "report"), "return text or a table, let hostsim/report draw it"),
     "pyarrow": (("results", "report"), "hand a results.tables.Table to hostsim.results.store"),
     "matplotlib": (("report",), "plots are drawn in hostsim/report"),
+    "qemu": (("measure",), "ask a monitor by hostsim.measure.qemu.qmp"),
     "scipy": (("theory", "study", "validation"), "use a closed form of hostsim.theory"),
     "perfetto": (("report",), "record slices on the clock's timeline"),
 }  # fmt: skip
 
 LAZY = {
+    "qemu": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "pyarrow": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "matplotlib": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "scipy": "an extra: import it in the function that needs it, raise MissingExtraError without it",

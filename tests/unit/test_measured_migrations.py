@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 import struct
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,13 +28,13 @@ from hostsim.validation.kvm_measured import case_of as as_case
 from hostsim.validation.kvm_measured import measured_rows, modelled_version, rate_rows, under_of
 from hostsim.validation.kvm_migrations import machine_of
 from hostsim.validation.qemu.cases import load_cases
+from tests.helpers.fake_qmp import HANG_UP, VERSION, Monitor
 from tests.helpers.needs import needs_nasm
 
 pytestmark = pytest.mark.quick
 TSC_HZ = 2_000_000_000
 SOURCE = Path(firmware.__file__).with_name("firmware.asm")
 HOST = Host(KvmHost("shadow", pml=False, release="6.18.44-amd64", title="a test", n_cpus=2), 32_850, TSC_HZ)
-VERSION = {"major": 7, "minor": 2, "micro": 22}
 PARAMETERS = {
     "throttle-trigger-threshold": 50, "cpu-throttle-initial": 20, "cpu-throttle-increment": 10,
     "cpu-throttle-tailslow": False, "max-cpu-throttle": 99,
@@ -84,36 +82,17 @@ def test_repeats_differ_and_are_the_same_each_time() -> None:
 # -- the monitor
 
 
-def answering(path: Path, answers: list[dict[str, Any]]) -> threading.Thread:
-    """A QEMU that answers each command by the next of ``answers``, then hangs up."""
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    server.listen(1)
-
-    def serve() -> None:
-        with server, server.accept()[0] as peer, peer.makefile("rw") as lines:
-            for answer in [{"QMP": {"version": {"qemu": VERSION}}}, {"return": {}}, *answers]:
-                if "QMP" not in answer and "event" not in answer:
-                    lines.readline()
-                lines.write(json.dumps(answer) + "\n")
-                lines.flush()
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    return thread
-
-
 @pytest.fixture
 def monitor(tmp_path: Path) -> Iterator[Callable[..., Qmp]]:
-    opened: list[Qmp] = []
+    opened: list[Qmp | Monitor] = []
 
     def connect(*answers: dict[str, Any]) -> Qmp:
-        answering(tmp_path / "qmp", list(answers))
-        opened.append(Qmp(tmp_path / "qmp", lambda: None))
-        return opened[-1]
+        opened.append(Monitor(tmp_path / "qmp", lambda _name, _given: [*answers] or [HANG_UP]))
+        opened.append(qmp := Qmp(tmp_path / "qmp"))
+        return qmp
 
     yield connect
-    for one in opened:
+    for one in reversed(opened):
         one.close()
 
 
@@ -121,7 +100,7 @@ def test_events_between_answers_are_kept(monitor: Callable[..., Qmp]) -> None:
     event = {"event": "STOP", "timestamp": {"seconds": 5, "microseconds": 500_000}}
     qmp = monitor(event, {"return": 3})
     assert qmp.ask("query-x") == 3
-    assert qmp.events == [(5.5, "STOP", None)]
+    assert qmp.events == [(5.5, "STOP", None, event)]
     assert qmp.greeting["qemu"] == VERSION
 
 

@@ -20,8 +20,8 @@ PLACES = ("qemu-system-x86_64", "qemu-kvm", "/usr/libexec/qemu-kvm", "/usr/lib/q
 """Names of QEMU for x86-64: upstream's and Debian's, then those of RHEL."""
 INSTALL = "install it: apt install qemu-system-x86 (Debian, Ubuntu), dnf install qemu-kvm (Fedora, RHEL)"
 MACHINE = "pc"
-CPU = "host,-arch-capabilities"
-"""Without IA32_ARCH_CAPABILITIES: KVM of some hosts offers that MSR and refuses its value, on which QEMU ends."""
+CPU = {"kvm": "host,-arch-capabilities", "tcg": "max"}
+"""By accelerator. KVM of some hosts offers the MSR IA32_ARCH_CAPABILITIES and refuses its value, on which QEMU ends."""
 LAUNCH = """
 import ctypes, os, signal, sys
 prctl = ctypes.CDLL(None).prctl
@@ -129,7 +129,7 @@ def _whole_numbers(stats: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, in
 def options(place: Place, mem_mib: int, accel: str) -> list[str]:
     """The command line: no default device, no display, one vCPU."""
     return [
-        "-accel", accel, "-cpu", CPU, "-machine", MACHINE, "-m", str(mem_mib), "-smp", "1", "-no-user-config", "-nodefaults",
-        "-display", "none", "-vga", "none", "-bios", str(place.file("bin")),
+        "-accel", accel, "-cpu", CPU[accel.split(",", 1)[0]], "-machine", MACHINE, "-m", str(mem_mib), "-smp", "1",
+        "-no-user-config", "-nodefaults", "-display", "none", "-vga", "none", "-bios", str(place.file("bin")),
         "-qmp", f"unix:{place.file('qmp')},server=on,wait=off",
     ]  # fmt: skip

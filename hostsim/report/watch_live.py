@@ -1,0 +1,119 @@
+"""Watching one migration: of a live QEMU by its monitor, or of a scenario that is simulated meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from hostsim.logs.growing import GrowingLog
+from hostsim.logs.model import TERMINAL, Setup
+from hostsim.measure.live.recording import Recording, Wanted
+from hostsim.report.watch_display import Show, View
+from hostsim.report.watch_forecasts import Forecasts
+from hostsim.report.watch_view import Stall, Watched, as_object, plain_line, screen_lines
+
+if TYPE_CHECKING:
+    from hostsim.machine.machine import Machine
+    from hostsim.results.tables import RunResult
+    from hostsim.scenario import Scenario
+
+VCPU_WAITS = ("exit_", "lock_wait_vcpu", "fault_", "async_fault_", "direct_reclaim")
+"""Names of distributions in which a vCPU, or a task of the guest, waits."""
+
+
+class _Watch:
+    """A log that grows, its forecast, and the views of both."""
+
+    def __init__(self, source: str, show: Show, subject: Callable[[Setup], str], clock: str = "s") -> None:
+        self.log = GrowingLog(source)
+        self.notes: list[str] = []
+        self._show, self._subject, self._clock, self._forecasts = show, subject, clock, Forecasts()
+
+    def take(self, record: dict[str, Any], stalls: Callable[[], list[Stall]] = list, *, is_last: bool = False) -> None:
+        """Read a record, and show what is known by now."""
+        self.log.take(record)
+        self.show(stalls, is_last=is_last)
+
+    def show(self, stalls: Callable[[], list[Stall]] = list, *, is_last: bool = False) -> None:
+        """Show what is known now; figures are made only where a view is drawn."""
+
+        def seen() -> Watched:
+            log = self.log.log()
+            forecast = self._forecasts.of(log, self.log.mark)
+            return Watched(self._subject(self.log.setup), self._clock, log, forecast, stalls(), self.notes)
+
+        self._show(
+            View(
+                screen=lambda width, height: screen_lines(seen(), width, height),
+                line=lambda: plain_line(seen()),
+                data=lambda: as_object(seen()),
+                mark=self.log.mark,
+                is_last=is_last,
+            )
+        )
+
+
+def watch_qmp(wanted: Wanted, show: Show, say: Callable[[str], None] | None) -> Recording:
+    """Watch the QEMU at ``wanted.address`` until its migration has ended.
+
+    say: takes lines for people; None: they stand in the view. Raises QemuError as ``Recording.lines``.
+    """
+    watch = _Watch(wanted.address, show, lambda setup: _qemu(setup, wanted.address))
+    recording = Recording(wanted, say or watch.notes.append)
+    for line in recording.lines():
+        watch.take(line)
+    watch.show(is_last=True)
+    return recording
+
+
+def _qemu(setup: Setup, address: str) -> str:
+    version = f"QEMU {'.'.join(map(str, setup.version))}" if setup.version else "QEMU"
+    return ", ".join(filter(None, (version, f"VM {setup.name}" if setup.name else "", address)))
+
+
+def watch_scenario(scenario: Scenario, show: Show) -> RunResult:
+    """Simulate ``scenario`` and watch its migration. Errors as of ``hostsim.simulation.run``."""
+    from hostsim.simulation import run
+
+    name = scenario.name or "scenario"
+    watch = _Watch(name, show, lambda _setup: name, clock="simulated s")
+    seen: dict[str, Any] = {"stalls": []}
+
+    def stalls(machine: Machine) -> list[Stall]:
+        seen["stalls"] = stalls_of(machine)
+        return list(seen["stalls"])
+
+    def look(machine: Machine) -> None:
+        for record in _records(machine, seen):
+            watch.log.take(record)
+        watch.show(lambda: stalls(machine))
+
+    result = run(scenario, look=look)
+    last = result.migrations[-1].query if result.migrations else {}
+    watch.take({"return": last}, lambda: list(seen["stalls"]), is_last=True)
+    return result
+
+
+def _records(machine: Machine, seen: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parameters where they have changed, and the answer of query-migrate now."""
+    from hostsim.results.collect import query_now
+
+    migration = machine.migration
+    if migration is None:
+        return
+    p = migration.parameters
+    parameters = {"downtime-limit": p.downtime_limit_ms, "max-bandwidth": p.max_bandwidth}
+    if seen.get("parameters") != parameters:
+        seen["parameters"] = parameters
+        yield {"execute": "query-migrate-parameters", "return": parameters}
+    if migration.state.status not in TERMINAL:
+        yield {"execute": "query-migrate", "return": query_now(migration)}
+
+
+def stalls_of(machine: Machine) -> list[Stall]:
+    """The longest waits of vCPUs by kind, the longest first."""
+    from hostsim.results.latencies import distributions
+
+    found = [one for one in distributions(machine) if one.vm == "vm" and one.what.startswith(VCPU_WAITS)]
+    stalls = [Stall(one.what, one.latencies.count, one.latencies.max_ns) for one in found]
+    return sorted(stalls, key=lambda stall: -stall.longest_ns)
