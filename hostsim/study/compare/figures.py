@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from hostsim.core.constants import NS_PER_S
 from hostsim.core.latency import merged
+from hostsim.core.units import parse_duration
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.tables import MigrationResult, RunResult
 
@@ -88,7 +89,18 @@ def lost_ms(migration: MigrationResult) -> float:
 def _idle_percent(result: RunResult) -> float | None:
     if not len(result.guest) or not result.end_ns:
         return None
-    return _percent(1.0 - float(result.guest["work_ns"].mean()) / result.end_ns)
+    loads = {load["name"]: _duty(load) for load in result.scenario["vm"]["workload"]}
+    nominal = sum(loads[row["workload"]] for row in result.guest.rows()) / len(result.guest)
+    return _percent(1.0 - float(result.guest["work_ns"].mean()) / nominal / result.end_ns)
+
+
+def _duty(load: Mapping[str, Any]) -> float:
+    """Share of the time in which a workload, as resolved, works: less than 1 if it thinks."""
+    think = load.get("think")
+    if think is None:
+        return 1.0
+    work, sleep = parse_duration(think["work"]), parse_duration(think["sleep"])
+    return work / (work + sleep)
 
 
 def _percent(share: float) -> float:
