@@ -40,6 +40,8 @@ class Options:
     confirm: bool | None = None
     """Whether runs confirm the verdict's values; None: as far as that takes about 2 s, or thrice the time of the run."""
     wide: bool = False
+    guestperf: Path | None = None
+    """File of a report as guestperf writes it; None: none."""
 
 
 def run_scenario(options: Options) -> int:
@@ -55,6 +57,7 @@ def run_scenario(options: Options) -> int:
     verdicts = _verdicts(options, scenario, result)
     result = replace(result, verdicts=tuple(verdict.to_dict() for verdict in verdicts))
     paths = _write(result, out, verdicts) if options.write_files else []
+    paths += _write_guestperf(result, options.guestperf) if options.guestperf else []
     _tell(options, result, paths, verdicts)
     failed = options.fail_if_not_converged and not all(m.converged for m in result.migrations)
     return NOT_CONVERGED if failed else 0
@@ -102,9 +105,17 @@ def _verdicts(options: Options, scenario: Scenario, result: RunResult) -> list[V
         return [confirmed(scenario, result, i, all_of_it=options.confirm is True, show=show) for i in numbers]
 
 
+def _write_guestperf(result: RunResult, path: Path) -> list[Path]:
+    from hostsim.results.aside import write_files
+    from hostsim.results.guestperf import report_of
+
+    return write_files(path.parent, {path.name: json_bytes(report_of(result))})
+
+
 def _check_has_migration(options: Options, scenario: Any) -> None:
-    if options.fail_if_not_converged and scenario.migration is None:
-        wanted = "a [migration] table, for --fail-if-not-converged"
+    asking = [name for name, asked in (("--fail-if-not-converged", options.fail_if_not_converged), ("--guestperf", options.guestperf)) if asked]
+    if asking and scenario.migration is None:
+        wanted = f"a [migration] table, for {asking[0]}"
         raise InputError([Problem(str(options.file), "migration", "none", wanted)])
 
 
