@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hostsim.cli.run_plan import Options
     from hostsim.study.compare.plan import Request
 
+GUESTPERF = "guestperf:"
 HELP = """Run a scenario for every combination of some values, and hold each against the first.
 
 Prints a verdict, a table with ratios, and the files it wrote. Finished runs in the folder are not run again."""
@@ -30,6 +31,11 @@ ModesOption = Annotated[
         help="Mechanisms of migration side by side, in place of --vary: precopy, auto-converge, dirty-limit, xbzrle, "
         "multifd, multifd-zlib, multifd-zstd, zero-copy, postcopy, postcopy-preempt; postcopy@2 switches after two rounds.",
     ),
+]
+VmOption = Annotated[
+    Path | None,
+    typer.Option("--vm", metavar="FILE", help="The scenario, in place of the argument; [migration] may be missing.",
+                 show_default=False),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key for all of them; repeatable.")
@@ -53,8 +59,12 @@ def register(app: typer.Typer) -> None:
 
 
 def compare_command(
-    file: Annotated[Path, typer.Argument(help="A scenario (.toml).", show_default=False)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A scenario (.toml); or guestperf:all, guestperf:NAME: QEMU's comparisons.", show_default=False),
+    ] = None,
     *,
+    vm: VmOption = None,
     vary: VaryOption = None,
     modes: ModesOption = None,
     overrides: SetOption = None,
@@ -78,29 +88,44 @@ def compare_command(
 
     texts = tuple(overrides or ())
     options = Options(workers, as_json, style, out, not no_files, force, quiet, wide)
-    _check_one_of(vary, modes)
-    if modes is not None:
-        _compare_modes(Request(found_file(file), (), texts, seed, seeds, max_runs), modes, options)
+    guestperf = "" if file is None or not str(file).startswith(GUESTPERF) else str(file)
+    path = found_file(_scenario_of(file, vm, guestperf))
+    _check_one_of(vary, modes, guestperf)
+    if not vary:
+        _compare_modes(Request(path, (), texts, seed, seeds, max_runs), guestperf, modes or "", options, needs_table=vm is None)
         return
-    axes = read_axes(vary or (), texts)
+    axes = read_axes(vary, texts)
     refuse_same_keys(texts, seed, [axis.key for axis in axes])
-    run_and_tell(make_plan(Request(found_file(file), axes, texts, seed, seeds, max_runs)), options)
+    run_and_tell(make_plan(Request(path, axes, texts, seed, seeds, max_runs)), options)
 
 
-def _check_one_of(vary: list[str] | None, modes: str | None) -> None:
+def _scenario_of(file: Path | None, vm: Path | None, guestperf: str) -> Path:
+    """The scenario whose guest is migrated. InputError unless the command names one, in one way."""
+    if guestperf:
+        return vm or Path("guestperf")
+    if (file is None) == (vm is None):
+        got = "neither a scenario nor --vm" if vm is None else f"{file} and --vm {vm}"
+        raise InputError([Problem("compare", "", got, "one scenario", "hostsim compare --vm vm.toml --modes all")])
+    return file or vm or Path()
+
+
+def _check_one_of(vary: list[str] | None, modes: str | None, guestperf: str) -> None:
     """InputError unless the command says what is compared, in one way."""
-    if bool(vary) == (modes is not None):
-        got = "both" if vary else "neither"
+    given = [name for name, there in (("--vary", vary), ("--modes", modes is not None), (guestperf, guestperf)) if there]
+    if len(given) != 1:
+        got = " and ".join(given) or "neither"
         wanted = "either --vary KEY=VALUE,VALUE... or --modes"
         raise InputError([Problem("--vary, --modes", "", got, wanted, "--modes all")])
 
 
-def _compare_modes(request: Request, modes: str, options: Options) -> None:
+def _compare_modes(request: Request, guestperf: str, modes: str, options: Options, *, needs_table: bool) -> None:
     from hostsim.cli.run_plan import run_and_tell
     from hostsim.report import console
+    from hostsim.study.compare.guestperf import guestperf_plan
     from hostsim.study.compare.modes import modes_plan
 
-    found = modes_plan(request, modes)
+    found = guestperf_plan(request, guestperf) if guestperf else modes_plan(request, modes, needs_table=needs_table)
     run_and_tell(found.plan, options)
     if not options.as_json:
-        console.say([f"Not run: {name}, because {why}." for name, why in found.left_out.items()])
+        console.say_wrapped([f"Not run: {name}, because {why}." for name, why in found.left_out.items()])
+        console.say_wrapped([f"With dirty rings, which dirty-limit requires: {', '.join(found.with_rings)}."] * bool(found.with_rings))

@@ -50,6 +50,10 @@ def run_command(
             show_default="where it takes seconds",
         ),
     ] = None,
+    guestperf: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a report as QEMU's guestperf does, for its plots.", show_default=False),
+    ] = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
     perfetto: Annotated[
@@ -70,7 +74,8 @@ def run_command(
     scenario_only = {
         "--set": bool(overrides), "--seed": seed is not None, "--json": as_json, "--format": style != "text",
         "--out": out is not None, "--no-files": no_files, "--fail-if-not-converged": fail_if_not_converged,
-        "--wide": wide, "--quiet": quiet, "--confirm": confirm is not None, "--perfetto": perfetto is not None,
+        "--guestperf": guestperf is not None, "--wide": wide, "--quiet": quiet, "--confirm": confirm is not None,
+        "--perfetto": perfetto is not None,
     }  # fmt: skip
     from hostsim.scenario.catalogue import found_file
 
@@ -82,6 +87,6 @@ def run_command(
     refuse_same_keys(overrides or (), seed)
     options = run_scenario.Options(
         file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet or trace,
-        confirm, wide, perfetto,
+        confirm, wide, perfetto, guestperf,
     )  # fmt: skip
     raise typer.Exit(run_scenario.run_scenario(options))

@@ -44,6 +44,8 @@ class Options:
     wide: bool = False
     perfetto: Path | None = None
     """File of the run's timeline; None: none is kept."""
+    guestperf: Path | None = None
+    """File of a report as guestperf writes it; None: none."""
 
 
 def run_scenario(options: Options) -> int:
@@ -60,6 +62,7 @@ def run_scenario(options: Options) -> int:
     verdicts = _verdicts(options, scenario, result)
     result = replace(result, verdicts=tuple(verdict.to_dict() for verdict in verdicts))
     paths = _write(result, out, verdicts) if options.write_files else []
+    paths += _write_guestperf(result, options.guestperf) if options.guestperf else []
     _tell(options, result, paths, verdicts)
     if recording is not None:
         _write_timeline(options, recording, result)
@@ -109,9 +112,17 @@ def _verdicts(options: Options, scenario: Scenario, result: RunResult) -> list[V
         return [confirmed(scenario, result, i, all_of_it=options.confirm is True, show=show) for i in numbers]
 
 
+def _write_guestperf(result: RunResult, path: Path) -> list[Path]:
+    from hostsim.results.aside import write_files
+    from hostsim.results.guestperf import report_of
+
+    return write_files(path.parent, {path.name: json_bytes(report_of(result))})
+
+
 def _check_has_migration(options: Options, scenario: Any) -> None:
-    if options.fail_if_not_converged and scenario.migration is None:
-        wanted = "a [migration] table, for --fail-if-not-converged"
+    asking = [name for name, asked in (("--fail-if-not-converged", options.fail_if_not_converged), ("--guestperf", options.guestperf)) if asked]
+    if asking and scenario.migration is None:
+        wanted = f"a [migration] table, for {asking[0]}"
         raise InputError([Problem(str(options.file), "migration", "none", wanted)])
 
 

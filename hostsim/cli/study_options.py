@@ -90,8 +90,8 @@ def add_study(
 def _parameter(options: type, one: Any) -> Parameter:
     """The option of a field."""
     more = dict(one.metadata)
-    flag, text = more.pop("flag", None), more.pop("text")
-    option = typer.Option(*([flag] if flag else []), help=text, **more)
+    flag, text, is_argument = more.pop("flag", None), more.pop("text"), more.pop("argument", False)
+    option = typer.Argument(help=text, **more) if is_argument else typer.Option(*([flag] if flag else []), help=text, **more)
     return _keyword(one.name, Annotated[get_type_hints(options)[one.name], option], one.default)
 
 

@@ -1,46 +1,146 @@
-"""``hostsim sweep``: a study file, run as ``hostsim compare`` runs its options."""
+"""``hostsim sweep``: a study file, run as ``hostsim compare`` runs its options, or a sweep that has a name."""
 
 from __future__ import annotations
 
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption, WorkersOption
+from hostsim.cli.compare_cmd import (
+    ForceOption,
+    MaxOption,
+    NoFilesOption,
+    SeedOption,
+    SeedsOption,
+    SetOption,
+    WorkersOption,
+)
 from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.core.errors import InputError, Problem
+from hostsim.study.sweeps import SWEEPS
+
+if TYPE_CHECKING:
+    from hostsim.cli.run_plan import Options
+    from hostsim.study.compare.plan import Request
 
 HELP = """Run a study: a file that names a scenario, the keys that vary, and how many seeds.
 
-Prints and writes what `compare` does. Finished runs in the folder are not run again."""
+Prints and writes what `compare` does. Finished runs in the folder are not run again.
 
+`hostsim sweep auto-converge --vm FILE` tunes auto-converge for a guest: a heat map of time and of lost work."""
+
+StudyArgument = Annotated[
+    Path, typer.Argument(help="A study (.toml), or a sweep that has a name: auto-converge.", show_default=False)
+]
+VmOption = Annotated[
+    Path | None, typer.Option("--vm", metavar="FILE", help="With a name: the scenario.", show_default=False)
+]
 OutOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<study>")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command ``sweep``."""
-    app.command("sweep", help=HELP, short_help="Run a study file: keys that vary, seeds.")(sweep_command)
+    """Add the command ``sweep``, with the options of all sweeps that have a name."""
+    common = [
+        _parameter("vm", VmOption, None), _parameter("overrides", SetOption, None), _parameter("seed", SeedOption, None),
+        _parameter("seeds", SeedsOption, 1), _parameter("workers", WorkersOption, None),
+        _parameter("as_json", JsonFlag, default=False), _parameter("style", Format, "text"),
+        _parameter("out", OutOption, None), _parameter("no_files", NoFilesOption, default=False),
+        _parameter("force", ForceOption, default=False), _parameter("max_runs", MaxOption, 1000),
+        _parameter("wide", WideFlag, default=False), _parameter("quiet", QuietFlag, default=False),
+    ]  # fmt: skip
+    study = Parameter("study", Parameter.KEYWORD_ONLY, annotation=StudyArgument)
+
+    def command(**given: Any) -> None:
+        sweep_command(**given)
+
+    # typer reads the parameters of a function: these stand in the registry of sweeps.
+    parameters = [study, *_varied(), *common]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    app.command("sweep", help=HELP, short_help="Run a study: keys that vary, seeds; or tune auto-converge.")(command)
 
 
-def sweep_command(
-    study: Annotated[Path, typer.Argument(help="A study (.toml).", show_default=False)],
-    *,
-    workers: WorkersOption = None,
-    as_json: JsonFlag = False,
-    style: Format = "text",
-    out: OutOption = None,
-    no_files: NoFilesOption = False,
-    force: ForceOption = False,
-    max_runs: MaxOption = 1000,
-    wide: WideFlag = False,
-    quiet: QuietFlag = False,
-) -> None:
-    """Run the study."""
-    from hostsim.cli.run_plan import Options, run_and_tell
+def sweep_command(study: Path, vm: Path | None, workers: int | None, **given: Any) -> None:
+    """Run the study file, or the sweep of that name."""
+    from hostsim.cli.run_plan import Options
+
+    options = Options(
+        workers, given.pop("as_json"), given.pop("style"), given.pop("out"), not given.pop("no_files"), given.pop("force"),
+        given.pop("quiet"), given.pop("wide"),
+    )  # fmt: skip
+    if str(study) in SWEEPS:
+        _run_named(str(study), vm, options, **given)
+    else:
+        _run_file(study, vm, options, **given)
+
+
+def _run_file(study: Path, vm: Path | None, options: Options, **given: Any) -> None:
+    from dataclasses import replace
+
+    from hostsim.cli.run_plan import run_and_tell
     from hostsim.cli.run_scenario import folder_name
     from hostsim.study.compare.plan import make_plan
     from hostsim.study.compare.study_file import load_study
 
-    plan = make_plan(load_study(study, max_runs))
-    folder = out or Path("out") / folder_name(study.stem)
-    run_and_tell(plan, Options(workers, as_json, style, folder, not no_files, force, quiet, wide))
+    asked = {"--vm": vm, **{f"--{name}": given[name] for name in _names()}, "--set": given["overrides"],
+             "--seed": given["seed"], "--seeds": given["seeds"] - 1}  # fmt: skip
+    if unused := [name for name, value in asked.items() if value]:
+        wanted = f"only with a sweep that has a name ({', '.join(SWEEPS)}); a study file has its own"
+        raise InputError([Problem(str(study), "", ", ".join(unused), wanted, "hostsim sweep auto-converge --vm vm.toml")])
+    plan = make_plan(load_study(study, given["max_runs"]))
+    run_and_tell(plan, replace(options, out=options.out or Path("out") / folder_name(study.stem)))
+
+
+def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> None:
+    from hostsim.cli.run_plan import run_what_is_left
+    from hostsim.cli.study_options import tell
+    from hostsim.report.sweep_reports import caption, content_of, sweep_csv, sweep_table, write_sweep
+    from hostsim.results.store import prepare_folder
+    from hostsim.study.compare.runner import failed_error
+    from hostsim.study.compare.summary import summarise
+    from hostsim.study.throttle_sweep import sweep_plan
+
+    sweep = SWEEPS[name]
+    values = {option: given[option] or varied.values for option, varied in sweep.varies.items()}
+    plan = sweep_plan(sweep, _request(name, vm, given), values)
+    out = (options.out or Path("out") / name) if options.write_files else None
+    if out is not None:
+        prepare_folder(out)
+    outcome = run_what_is_left(plan, options, out)
+    summary = summarise(plan, outcome.figures)
+    content = content_of(plan, outcome, summary)
+    paths = [] if out is None else write_sweep(out, content, plan, outcome, summary)
+    style = "json" if options.as_json else options.style
+    tell(style, content, [sweep_table(summary)], caption(plan), sweep_csv(summary), paths, wide=options.wide)
+    if (failed := failed_error(plan, outcome)) is not None:
+        raise failed
+
+
+def _request(name: str, vm: Path | None, given: dict[str, Any]) -> Request:
+    from hostsim.scenario.catalogue import found_file
+    from hostsim.study.compare.plan import Request
+
+    if vm is None:
+        raise InputError([Problem("--vm", "", "nothing", "the scenario of the guest", f"hostsim sweep {name} --vm vm.toml")])
+    overrides = tuple(given["overrides"] or ())
+    return Request(found_file(vm), (), overrides, given["seed"], given["seeds"], given["max_runs"], name)
+
+
+def _names() -> list[str]:
+    return [name for sweep in SWEEPS.values() for name in sweep.varies]
+
+
+def _varied() -> list[Parameter]:
+    """The options of all sweeps, each once."""
+    found = {}
+    for sweep_name, sweep in SWEEPS.items():
+        for name, varied in sweep.varies.items():
+            option = typer.Option(f"--{name}", metavar="N,...", help=f"{sweep_name}: {varied.text}", show_default=varied.values)
+            found[name] = _parameter(name, Annotated[str | None, option], None)
+    return list(found.values())
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

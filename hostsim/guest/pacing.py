@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from hostsim.compiled.jit import jit, part
 
 STOPPED, CLOSED, OPEN = 0, 1, 2
-MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE, MISSED = range(10)
-N_FIELDS = 10
-"""MISSED: 1 while a tick that was missed fires at T0, which is after the host events of T0."""
+MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE, MISSED, BURST, THINK, AWAKE = range(13)
+N_FIELDS = 13
+"""MISSED: 1 while a tick that was missed fires at T0, which is after the host events of T0.
+
+AWAKE: host time up to which the task sleeps, or one that has passed [ns].
+"""
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,21 @@ class Pacing:
     tick_ns: period of timer ticks at which alone the guest works, 0: the guest works all the time.
     tick_late_ns: closed loop; a tick later than this after the last tick adds no work, as in a guest that does not trust a
     long gap; 0: every tick adds work.
+    burst_ns, think_ns: closed loop; after each ``burst_ns`` of work the task sleeps ``think_ns`` of the host's time, by a timer
+    that goes on while the vCPU is out of the guest. 0: it never sleeps.
     """
 
     open_loop: bool = False
     catch_up: Fraction = Fraction(10)
     tick_ns: int = 0
     tick_late_ns: int = 0
+    burst_ns: int = 0
+    think_ns: int = 0
+
+    @property
+    def duty(self) -> Fraction:
+        """Share of the time in which the task works if the vCPU is always in the guest."""
+        return Fraction(self.burst_ns, self.burst_ns + self.think_ns) if self.burst_ns else Fraction(1)
 
 
 def clock_row(pacing: Pacing) -> NDArray[np.int64]:
@@ -44,6 +56,7 @@ def clock_row(pacing: Pacing) -> NDArray[np.int64]:
     speed = pacing.catch_up.limit_denominator(1_000_000)
     row[SPEED_NUM], row[SPEED_DEN] = speed.numerator, speed.denominator
     row[TICK], row[LATE] = pacing.tick_ns, pacing.tick_late_ns
+    row[BURST], row[THINK] = pacing.burst_ns, pacing.think_ns
     row[RUN_MODE] = OPEN if pacing.open_loop else CLOSED
     return row
 
@@ -55,7 +68,46 @@ def last_tick_before(tick_ns: int, t_ns: int) -> int:
 
 
 @part
+def burst_left(row: NDArray[np.int64]) -> int:
+    """Work [ns] from W0 to the end of the burst."""
+    return int(row[BURST] - row[W0] % row[BURST])
+
+
+@part
+def _bursts_work(row: NDArray[np.int64], t_ns: int) -> int:
+    """Work of a task that thinks: the rest of its burst, whole cycles of sleep and burst, and a part of the last burst."""
+    worked, left = t_ns - max(row[T0], row[AWAKE]), burst_left(row)
+    if worked <= left:
+        return int(row[W0] + max(worked, 0))
+    cycles, rest = (worked - left) // (row[THINK] + row[BURST]), (worked - left) % (row[THINK] + row[BURST])
+    return int(row[W0] + left + cycles * row[BURST] + max(rest - row[THINK], 0))
+
+
+@jit
+def note_sleep(row: NDArray[np.int64], t_ns: int) -> None:
+    """Keep in AWAKE when the task wakes up that has fallen asleep by ``t_ns``, at which a running clock stops. In place."""
+    if row[BURST] == 0:
+        return
+    worked, left = t_ns - max(row[T0], row[AWAKE]), burst_left(row)
+    if worked >= left:
+        cycle = row[THINK] + row[BURST]
+        row[AWAKE] = t_ns - (worked - left) % cycle + row[THINK]
+
+
+@part
+def burst_touch_ns(row: NDArray[np.int64], work_ns: int) -> int:
+    """Host time of the touch at ``work_ns`` of a task that thinks, on a clock that runs: the inverse of its work."""
+    begin, ahead, left = max(row[T0], row[AWAKE]), work_ns - row[W0], burst_left(row)
+    if ahead < left:
+        return int(begin + ahead)
+    cycles, rest = (ahead - left) // row[BURST], (ahead - left) % row[BURST]
+    return int(begin + left + cycles * (row[THINK] + row[BURST]) + row[THINK] + rest)
+
+
+@part
 def _closed_work(row: NDArray[np.int64], t_ns: int) -> int:
+    if row[BURST] != 0:
+        return _bursts_work(row, t_ns)
     if row[TICK] == 0:
         return int(row[W0] + t_ns - row[T0])
     if row[MISSED] == 0:
@@ -91,7 +143,9 @@ def stop(row: NDArray[np.int64], t_ns: int) -> None:
     """The vCPU leaves the guest at ``t_ns``; the row is changed in place."""
     if row[MODE] == STOPPED:
         return
-    row[W0] = work_at(row, t_ns)
+    work_ns = work_at(row, t_ns)
+    note_sleep(row, t_ns)
+    row[W0] = work_ns
     if row[TICK] and (row[MISSED] == 0 or t_ns > row[T0]):
         fired = row[T0] if row[MISSED] else row[LAST]
         row[LAST] = max(int(fired), last_tick_before(int(row[TICK]), t_ns))

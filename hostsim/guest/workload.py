@@ -118,6 +118,11 @@ class Guest:
     content: Content
 
     @property
+    def nominal_speed(self) -> float:
+        """Work of all clocks in a unit of time, undisturbed: one each, less if its task thinks."""
+        return float(sum(self.workloads[w].pacing.duty for w in self.clock_workload.tolist()))
+
+    @property
     def pending_size(self) -> int:
         """Slots for pending touches: one per (class that writes, page). Under tcg reads arm nothing: A bits are not read."""
         independent = self.table.ints[self.table.ints[:, touch.KIND] != touch.PACED]

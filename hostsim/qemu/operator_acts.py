@@ -23,7 +23,11 @@ def start(migration: Migration) -> None:
     for change in p.changes:
         env.process(_change(migration, change))
     if p.suspend_after_ns:
-        env.process(_suspend(migration))
+        env.process(_suspend(migration, env.timeout(p.suspend_after_ns)))
+    if p.suspend_after_sync:
+        env.process(_suspend(migration, migration.after_sync(p.suspend_after_sync)))
+    if p.cancel_after_sync:
+        env.process(_cancel(migration))
     for outage in migration.link.spec.outages if p.keepalive_ns else ():
         env.process(_lose_peer(migration, outage))
 
@@ -49,9 +53,16 @@ def _due(migration: Migration, change: ParameterChange) -> simpy.Event:
     return migration.env.timeout(change.after_ns)
 
 
-def _suspend(migration: Migration) -> Step:
-    """Suspend the guest (QMP stop): the migration thread goes on with a guest that dirties nothing."""
-    yield migration.env.timeout(migration.parameters.suspend_after_ns)
+def _cancel(migration: Migration) -> Step:
+    """Cancel with the sync of a number, as a tool does that counts iterations."""
+    yield migration.after_sync(migration.parameters.cancel_after_sync)
+    migration.recorder.mark(migration.env.now_ns, "cancel_after_round", migration.parameters.cancel_after_sync)
+    yield from migrate_cancel(migration)
+
+
+def _suspend(migration: Migration, due: simpy.Event) -> Step:
+    """Suspend the guest (QMP stop) once ``due``: the migration thread goes on with a guest that dirties nothing."""
+    yield due
     yield from migration.bql.wait()
     if not migration.running or not migration.vm.running:
         return

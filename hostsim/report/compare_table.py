@@ -11,12 +11,14 @@ from hostsim.results.ageing import AGEING as AGEING_SECTION
 from hostsim.results.columns import titles
 from hostsim.results.kvm import INDEX, KVM_ROUNDS
 from hostsim.results.memory import VMS
-from hostsim.study.compare.figures import AGEING, JUDGED, KVM, MEMORY, MODE
+from hostsim.study.compare.figures import AGEING, JUDGED, KVM, MEMORY, MODE, OUTCOMES
 from hostsim.study.compare.modes import KEY
 from hostsim.study.compare.summary import Difference, Row, Summary
 from hostsim.study.statistics import CONFIDENCE, has_intervals
 
 ROWS_MAX = 60
+FEW = 12
+"""More mechanisms than that are shown with few figures each."""
 NONE = "-"
 NOISE = "~"
 ENDED, ENDED_ALONE, RATIO = "converges", "ended", "x"
@@ -37,17 +39,27 @@ MODES = {
     f"{MODE}sent_percent": "sent / RAM", f"{MODE}sender_cpu_ns": "sender CPU", f"{MODE}outage_ms": "outage",
     f"{MODE}exposed_ns": "needs both hosts", f"{MODE}exposed_slowdown_percent": "slowdown then",
     f"{MODE}page_wait_p99_ns": "page wait p99",
+    f"{MODE}guest_before_ms": "guest / GiB before", f"{MODE}guest_during_ms": "guest / GiB during",
 }
 """Figures of a comparison of mechanisms: shown in a table of their own, with --modes alone."""
 
 
 def compare_tables(summary: Summary) -> list[Grid]:
     """A table of the judged figures and, if there are any, one of costs; rows: the first ROWS_MAX combinations in each."""
-    settings, costs, rows = _settings(summary), list(_shown(summary, COSTS)), summary.rows[:ROWS_MAX]
-    tables = [grid_of([*settings, *_figures(summary)], rows)]
+    settings, costs, rows = _settings(summary), list(_shown(summary, _costs(summary))), summary.rows[:ROWS_MAX]
+    first = _figures(summary) if len(summary.rows) <= FEW or KEY not in summary.rows[0].settings else _few_figures(summary)
+    tables = [grid_of([*settings, *first], rows)]
     if KEY in summary.rows[0].settings:
-        tables.append(grid_of([*settings, *_shown(summary, MODES)], rows))
+        ended = Column("how", "how it ended", prose=True, of=_how)
+        tables.append(grid_of([settings[0], *_shown(summary, MODES), ended], rows))
     return [*tables, grid_of([*settings, *costs], rows)] if costs else tables
+
+
+def _costs(summary: Summary) -> Mapping[str, str]:
+    """COSTS; between mechanisms those that every row has, for one mechanism alone may need another dirty log."""
+    if KEY not in summary.rows[0].settings:
+        return COSTS
+    return {name: title for name, title in COSTS.items() if all(row.spread(name) for row in summary.rows)}
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
@@ -86,6 +98,11 @@ def _setting(key: str, title: str) -> Column:
     return Column(key, title, role=Role.KEY, of=lambda row: row.settings[key])
 
 
+def _how(row: Row) -> str:
+    """The ends of a combination's runs in words, each once."""
+    return ", ".join(dict.fromkeys(str(one[f"{MODE}ended"]) for one in row.by_seed if one and f"{MODE}ended" in one)) or NONE
+
+
 def _itself(row: Row) -> Row:
     return row
 
@@ -100,6 +117,13 @@ def _figures(summary: Summary) -> Iterator[Column]:
     for name, title in ALSO.items():
         if any(row.spread(name) for row in summary.rows):
             yield _mean_column(name, title)
+
+
+def _few_figures(summary: Summary) -> Iterator[Column]:
+    """Total time and downtime alone, of many mechanisms: the table of mechanisms has the others."""
+    for name in OUTCOMES[:2]:
+        yield _mean_column(name, TITLES[name])
+        yield _ratio_column(summary, name)
 
 
 def _mean_column(name: str, title: str) -> Column:

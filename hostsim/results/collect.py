@@ -35,7 +35,7 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
     counters = state.last_answer or migration.counters()
     ended = status == "completed"
     kvm = _kvm(machine, migration)
-    moments = moments_of(migration, len(machine.vm.guest.clocks))
+    moments = moments_of(migration, machine.vm.guest.nominal_speed)
     return MigrationResult(
         status=status,
         query=_query(migration, counters, status),
@@ -159,7 +159,10 @@ def _cpu_bound_share(machine: Machine) -> float | None:
 
 
 def _paces(machine: Machine) -> list[list[float]]:
-    """[share of the writes, full speed of the vCPU over its nominal speed] of each workload that writes; closed loop: 1."""
+    """[share of the writes, full speed of the vCPU over its nominal speed] of each workload that writes; closed loop: 1.
+
+    # Model limit: a verdict takes a task that thinks for one that catches up; a throttle takes more of its work than that.
+    """
     loads = [(float(load.write_rate_per_s), load.pacing) for load in machine.spec.workloads]
     total = sum(rate for rate, _ in loads)
-    return [[rate / total, float(pace.catch_up) if pace.open_loop else 1.0] for rate, pace in loads if rate]
+    return [[rate / total, float(pace.catch_up if pace.open_loop else 1 / pace.duty)] for rate, pace in loads if rate]

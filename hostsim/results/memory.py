@@ -27,12 +27,12 @@ ENDED, OUT_OF_MEMORY = "ended", "out-of-memory"
 
 
 class Span(NamedTuple):
-    """The time between two samples of the host, as VM ``number`` spent it. n_clocks: its work clocks."""
+    """The time between two samples of the host, as VM ``number`` spent it. nominal_speed: of its guest."""
 
     before: HostSample
     after: HostSample
     number: int
-    n_clocks: int
+    nominal_speed: float
 
     @property
     def then(self) -> VmSample:
@@ -47,7 +47,7 @@ class Span(NamedTuple):
     @property
     def slowdown(self) -> float:
         """Share of its nominal work that the guest did not do."""
-        span_ns = (self.after.t_ns - self.before.t_ns) * self.n_clocks
+        span_ns = (self.after.t_ns - self.before.t_ns) * self.nominal_speed
         return 1.0 - (self.now.work_ns - self.then.work_ns) / span_ns if span_ns else 0.0
 
 
@@ -237,7 +237,7 @@ def host_result(machine: Machine) -> HostResult | None:
     if machine.monitor is None:
         return None
     found, end = tuple(distributions(machine)), machine.out_of_memory
-    tables = [latency_table(found), _series(machine.monitor.samples, [len(vm.guest.clocks) for vm in machine.live_vms])]
+    tables = [latency_table(found), _series(machine.monitor.samples, [vm.guest.nominal_speed for vm in machine.live_vms])]
     tables += [_vcpu_times(machine)] if machine.memory is not None else []
     tables += ageing_tables(machine) if machine.daemons else []
     return HostResult(
@@ -259,7 +259,7 @@ def _of_vm(machine: Machine, memory: HostMemory, number: int) -> VmMemory:
     vm, samples = machine.live_vms[number], machine.monitor.samples
     waited_ns = vcpu_times(vm).page_wait_ns
     shares = waited_ns[_busy(vm)] / max(1, machine.env.now_ns)
-    whole = Span(samples[0], samples[-1], number, len(vm.guest.clocks))
+    whole = Span(samples[0], samples[-1], number, vm.guest.nominal_speed)
     return VmMemory(vm_name(number), memory.vms[number], waited_ns, shares, whole)
 
 
@@ -273,10 +273,10 @@ def _vcpu_times(machine: Machine) -> Table:
     return Table.read("vcpu_times", VCPU_TIMES, [BusyVcpu(name, i, times) for name, vm, times in each for i in _busy(vm)])
 
 
-def _series(samples: list[HostSample], n_clocks: list[int]) -> Table:
+def _series(samples: list[HostSample], speeds: list[float]) -> Table:
     spans = [
-        Span(before, after, number, clocks)
+        Span(before, after, number, speed)
         for before, after in pairwise([samples[0], *samples])
-        for number, clocks in enumerate(n_clocks)
+        for number, speed in enumerate(speeds)
     ]
     return Table.read("memory_series", MEMORY_SERIES, spans)

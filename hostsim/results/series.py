@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 
 
 class Moment(NamedTuple):
-    """A sample and the time since the sample before, None for the first one. n_clocks: work clocks of the guest."""
+    """A sample and the time since the sample before, None for the first one.
+
+    nominal_speed: work of all clocks of the guest in a unit of time, undisturbed: one each, less if its task thinks.
+    """
 
     before: Sample | None
     sample: Sample
     dirtied_pages_per_s: float
-    n_clocks: int
+    nominal_speed: float
 
     @property
     def guest_speed(self) -> float:
         """Share of its nominal work that the guest did since the sample before."""
         before, sample = self.before, self.sample
-        if before is None or self.n_clocks == 0 or sample.t_ns <= before.t_ns:
+        if before is None or self.nominal_speed == 0 or sample.t_ns <= before.t_ns:
             return 1.0
-        return (sample.work_ns - before.work_ns) / self.n_clocks / (sample.t_ns - before.t_ns)
+        return (sample.work_ns - before.work_ns) / self.nominal_speed / (sample.t_ns - before.t_ns)
 
 
 class Mark(NamedTuple):
@@ -105,11 +108,11 @@ EVENTS: Columns[Mark] = (
 """Columns of ``events``: marks and throttle steps."""
 
 
-def moments_of(migration: Migration, n_clocks: int) -> list[Moment]:
+def moments_of(migration: Migration, nominal_speed: float) -> list[Moment]:
     """The samples of ``migration``, each with the one before."""
     samples = migration.recorder.samples
     each = zip([None, *samples], samples, _dirtied_per_s(migration), strict=False)
-    return [Moment(before, sample, rate, n_clocks) for before, sample, rate in each]
+    return [Moment(before, sample, rate, nominal_speed) for before, sample, rate in each]
 
 
 def marks_of(migration: Migration) -> list[Mark]:

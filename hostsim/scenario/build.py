@@ -104,6 +104,11 @@ def _workloads(scenario: Scenario, key: str, vm: schema.Vm) -> tuple[Workload, .
     return tuple(_workload(scenario, key, vm, load) for load in vm.workload)
 
 
+def _pacing(load: schema.Workload) -> Pacing:
+    burst, sleep = (load.think.work, load.think.sleep) if load.think else (0, 0)
+    return Pacing(load.pacing == "open", Fraction(load.catch_up), load.tick, load.tick_late, burst, sleep)
+
+
 def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload) -> Workload:
     first_gfn, n_pages = load.region_gfns(vm.memory)
     trace = scenario.traces()[trace_name(key, load)] if load.file is not None else None
@@ -115,7 +120,7 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         n_pages=n_pages,
         write_rate_per_s=load.write_rate,
         read_rate_per_s=load.read_rate,
-        pacing=Pacing(load.pacing == "open", Fraction(load.catch_up), load.tick, load.tick_late),
+        pacing=_pacing(load),
         split=load.is_split,
         stride_pages=load.stride // PAGE_BYTES or 1,
         hot_pages=load.hot_size // PAGE_BYTES,
@@ -123,7 +128,7 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         exponent=load.exponent,
         arrivals=load.arrivals,
         start_page=load.start_page,
-        active=Active(load.active.start, load.active.length, load.active.period) if load.active else None,
+        active=Active(window.start, window.length, window.period) if (window := load.window) else None,
         trace=None if trace is None else TouchTrace(*trace),
         changed_bytes=load.changed_bytes,
         changed_place=load.changed_place,

@@ -67,14 +67,14 @@ def _until(scenario: Scenario) -> Iterator[Finding]:
     """A run that waits for the end of the work needs work that ends."""
     if scenario.until != "work":
         return
-    example, wanted = 'active = { length = "10s" }', "one window of work, whose end until = 'work' waits for"
+    example, wanted = 'active = { length = "10s" }', "one window of work, or `writes`, whose end until = 'work' waits for"
     works = [(i, load) for i, load in enumerate(scenario.vm.workload) if load.pattern != "idle"]
     if not works:
         yield Finding("until", "'work' without a workload that works", "[[vm.workload]] with an active window", example)
     for i, load in works:
         key = f"vm.workload[{i}]"
-        if load.active is None or load.active.period:
-            got = "nothing" if load.active is None else "windows without end"
+        if load.window is None or load.window.period:
+            got = "nothing" if load.window is None else "windows without end"
             yield Finding(f"{key}.active", got, wanted, example, ("until",))
 
 

@@ -13,6 +13,7 @@ from hostsim.kvm.spec import splits_eagerly
 from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
 from hostsim.scenario.host_schema import Migration
 from hostsim.scenario.kvm_schema import Mmu
+from hostsim.scenario.presets import PRESETS
 from hostsim.scenario.profiles import PROFILES
 
 if TYPE_CHECKING:
@@ -37,7 +38,14 @@ APPLIES: Mapping[str, tuple[Callable[[Workload], bool], str]] = {
     "split": (_of(*TOUCHING), "only with a pattern that touches a region"),
     "write_rate": (_of(*TOUCHING), "no rate with idle or trace"),
     "read_rate": (_of(*TOUCHING), "no rate with idle or trace"),
-    "active": (_of(*TOUCHING), "only with a pattern that touches a region"),
+    "active": (lambda workload: workload.pattern in TOUCHING and workload.writes is None,
+               "only with a pattern that touches a region, and without `writes`"),
+    "writes": (lambda workload: workload.pattern in TOUCHING and workload.write_rate > 0,
+               "only with a pattern that touches a region and a write_rate"),
+    "think": (lambda workload: workload.pattern in TOUCHING and workload.pacing == "closed" and workload.tick == 0,
+              'only with a pattern that touches a region, pacing = "closed" and no tick'),
+    "operations": (lambda workload: workload.preset is not None and PRESETS[workload.preset].operations_per_s > 0,
+                   "only with a preset of clients: ycsb, memcached, redis"),
     "stride": (_of("strided"), 'only with pattern = "strided"'),
     "hot_size": (_of("hotcold"), 'only with pattern = "hotcold"'),
     "hot_share": (_of("hotcold"), 'only with pattern = "hotcold"'),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.guest.content import CHANGED_BYTES, CHANGED_PLACE
 from hostsim.scenario.dirty_limit_schema import DirtyLimit
 from hostsim.scenario.dirty_rate_schema import DirtyRateCommand
 from hostsim.scenario.kvm_schema import Mmu, Tracking
+from hostsim.scenario.presets import PresetName, expanded
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import (
     VCPUS_MAX,
@@ -57,9 +59,24 @@ class Active(Section):
     period: DurationOrNever = Field(default=0, description="from one window to the next; never: there is one window only")
 
 
+class Think(Section):
+    """``think``: a task that works for a while, sleeps, and works again."""
+
+    work: Duration = Field(gt=0, description="work between two sleeps", examples=["200ms"])
+    sleep: Duration = Field(
+        gt=0, description="time it sleeps then, by a timer that a throttled or waiting vCPU does not stop", examples=["1s"]
+    )
+
+
 class Workload(Section):
     """[[vm.workload]]: what some vCPUs do to a region of memory."""
 
+    preset: PresetName | None = Field(
+        default=None, description="a known program, which gives the keys that are not written here"
+    )
+    operations: Rate | None = Field(
+        default=None, description="with a preset of clients: operations per second, in place of the preset's"
+    )
     name: Name | None = Field(default=None, description="key of its random draws; <pattern>-<i> without it")
     pattern: Pattern = Field(description="how it picks pages", examples=["uniform"])
     vcpus: Vcpus = Field(default="all", description='the vCPUs that run it: "all", a list, or "0-3"')
@@ -106,6 +123,10 @@ class Workload(Section):
         "write changes bytes anywhere in the page (assumed)",
     )  # fmt: skip
     active: Active | None = Field(default=None, description="windows of its clock in which it runs; always without it")
+    writes: Count | None = Field(
+        default=None, ge=1, description="page writes after which it ends, over all its vCPUs; without it the work has no end"
+    )
+    think: Think | None = Field(default=None, description="sleeps between bursts of work; works all the time without it")
     file: Annotated[str, Field(strict=True, min_length=1, max_length=1000)] | None = Field(
         default=None, description="trace: CSV of time,vcpu,gfn,rw; relative to the scenario file", examples=["trace.csv"]
     )
@@ -115,6 +136,13 @@ class Workload(Section):
         """``split`` as written; by default True for sweeps."""
         # Model limit: threads that divide a region sweep their parts at their own pace: no barrier between two sweeps.
         return self.pattern in SWEEPS if self.split is None else self.split
+
+    @property
+    def window(self) -> Active | None:
+        """``active`` as written, or the window in which ``writes`` page writes are made."""
+        if self.writes is None or self.write_rate == 0:
+            return self.active
+        return Active.model_construct(start=0, length=max(1, int(self.writes * NS_PER_S / self.write_rate)), period=0)
 
     def vcpu_numbers(self, n_vcpus: int) -> tuple[int, ...]:
         """Numbers of the vCPUs that run the workload, of a VM with ``n_vcpus``."""
@@ -161,6 +189,11 @@ class Vm(Section):
     memory_limit: PageBytes | None = Field(
         default=None, ge=MEMORY_MIN_BYTES, description="with [host.memory]: memory.max of its group; no limit without it"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_presets(cls, data: Any) -> Any:
+        return expanded(data) if isinstance(data, Mapping) else data
 
     @property
     def memory_pages(self) -> int:

@@ -155,6 +155,12 @@ class Migration(Section):
         default=0,
         description="an operator suspends the guest that long after the start; nothing is dirtied any more",
     )
+    suspend_after_round: Count | None = Field(
+        default=None, ge=1, description="an operator suspends the guest with the sync of that number (dirty-sync-count)"
+    )
+    cancel_after_round: Count | None = Field(
+        default=None, ge=1, description="migrate-cancel with the sync of that number, as a tool does that counts iterations"
+    )
     keepalive: DurationOrNever = Field(
         default=0,
         description="the manager cancels once its own connection to the destination has been silent for so long; default by "
@@ -262,6 +268,7 @@ class Migration(Section):
             postcopy_after_ns=-1 if self.postcopy_after is None else self.postcopy_after,
             postcopy_after_rounds=-1 if self.postcopy_after_rounds is None else self.postcopy_after_rounds,
             continue_after_ns=self.continue_after, suspend_after_ns=self.suspend_after,
+            suspend_after_sync=self.suspend_after_round or 0, cancel_after_sync=self.cancel_after_round or 0,
             keepalive_ns=self.keepalive, retry_after_ns=self.retry_after, changes=tuple(one.change() for one in self.set),
         )  # fmt: skip
 

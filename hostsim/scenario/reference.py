@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hostsim.memory.policies.registry import policies_markdown
+from hostsim.scenario.presets import presets_markdown
 from hostsim.scenario.problems import REPEATED, metadata_of, model_in, writer_of
 from hostsim.scenario.profiles import PROFILES, Profile
 from hostsim.scenario.schema import Scenario
@@ -21,6 +22,7 @@ INTRODUCTION = (
     "k, M, G, T are powers of 1000, Ki, Mi, Gi, Ti of 1024. A number without its unit is an error, but for 0. Where 0 would "
     "not mean none the key has a word for it (`unlimited`, `never`, `measured`, `off`), and 0 is refused."
 )
+PRESET_TEXT = "Values of `preset` in `[[vm.workload]]`; each key that they give may be written beside, and counts then:"
 INDEX_TEXT = "Designs of `index` in `[vm.mmu]`, beside `measured`:"
 POLICY_TEXT = "What `policy` may be, and where; the commands of the table take the names as `--policy`:"
 PROFILE_TEXT = "Defaults of `[migration]` by `profile`, for keys that are not written:"
@@ -49,6 +51,7 @@ def markdown() -> str:
     rows = [row for profile in PROFILES.values() for row in _profile_rows(profile)]
     parts += ["## Profiles", PROFILE_TEXT, _table(("profile", "key", "default", "source"), rows)]
     designs: list[tuple[str, ...]] = [(f"`{name}`", design.says) for name, design in DESIGNS.items()]
+    parts += ["## Presets", PRESET_TEXT, presets_markdown()]
     parts += ["## Indexes", INDEX_TEXT, _table(("index", "design"), designs)]
     parts += ["## Ageing policies", POLICY_TEXT, policies_markdown()]
     return "\n\n".join(parts) + "\n"

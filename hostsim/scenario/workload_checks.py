@@ -9,11 +9,12 @@ from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes, format_duration
 from hostsim.scenario.complete import APPLIES, TOUCHING
 from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
+from hostsim.scenario.presets import PRESETS
 
 
 def workload_findings(workload: Workload, vm: Vm, key: str) -> list[Finding]:
     """All findings about ``workload``, which stands at ``key``."""
-    found = [*_needless(workload, key), *_needed(workload, key), *_vcpus(workload, vm, key), *_clock(workload, key)]
+    found = [*_of_preset(workload, key), *_needless(workload, key), *_needed(workload, key), *_vcpus(workload, vm, key), *_clock(workload, key)]
     if workload.pattern not in (*TOUCHING, "idle"):
         return found
     outside = list(_region(workload, vm, key))
@@ -31,6 +32,13 @@ def _needless(workload: Workload, key: str) -> Iterator[Finding]:
         if not applies(workload) and given is not None:
             uses = _keys(key, "pattern", "pacing", "tick")
             yield Finding(f"{key}.{name}", "a key without meaning here", wanted, "", uses)
+
+
+def _of_preset(workload: Workload, key: str) -> Iterator[Finding]:
+    pattern = PRESETS[workload.preset].keys["pattern"] if workload.preset else workload.pattern
+    if workload.pattern != pattern:
+        wanted = f"'{pattern}', the pattern of preset '{workload.preset}'; a workload of another pattern has no preset"
+        yield Finding(f"{key}.pattern", f"'{workload.pattern}'", wanted, f'pattern = "{pattern}"', (f"{key}.preset",))
 
 
 def _needed(workload: Workload, key: str) -> Iterator[Finding]:

@@ -23,6 +23,10 @@ RECLAIM_NS = 4000
 """CPU time [ns] for a page in a scan of reclaim, including the guest's touches between two scans (assumed)."""
 
 
+SAMPLED_NS, LOGGED_NS = 20, 500
+"""CPU time [ns] for a page of the guest in a measurement by sampling, and for a page that is logged (measured, AMD EPYC)."""
+
+
 @dataclass(frozen=True)
 class Size:
     """Runs in all, the CPU time of all, the memory of the largest, and how many run at a time."""
@@ -48,6 +52,21 @@ def reclaim_size(runs: Sequence[Run], workers: int | None) -> Size:
     """The size of ``runs`` of `hostsim reclaim`; ``workers``: None for one a core."""
     largest = max((footprint_bytes(run.scenario) for run in runs), default=0)
     return _size(len(runs), sum(reclaim_seconds(run.scenario) for run in runs), largest, workers)
+
+
+def measure_size(runs: Sequence[Run], workers: int | None) -> Size:
+    """The size of ``runs`` of `hostsim measure-dirty`; ``workers``: None for one a core."""
+    largest = max((footprint_bytes(run.scenario) for run in runs), default=0)
+    return _size(len(runs), sum(measure_seconds(run.scenario) for run in runs), largest, workers)
+
+
+def measure_seconds(scenario: Scenario) -> float:
+    """CPU time of a run, about: sampling looks at each page of the guest, a log costs a fault for each page written."""
+    n, pages = len(scenario.vm.calc_dirty_rate), scenario.vm.memory_pages
+    if scenario.vm.dirty_tracking == "tcg" or not n:
+        return n * pages * SAMPLED_NS / 1e9
+    writes = float(sum(load.write_rate for load in scenario.vm.workload))
+    return sum(min(pages, writes * one.calc_time / NS_PER_S) for one in scenario.vm.calc_dirty_rate) * LOGGED_NS / 1e9
 
 
 def _size(n_runs: int, cpu_seconds: float, run_bytes: int, workers: int | None) -> Size:

@@ -18,7 +18,8 @@ def guest_curve(workloads: Sequence[Workload], memory_pages: int, seed: int) -> 
 
     seed: of the run; it draws the start of sweeps that share a region.
 
-    Workloads that overlap are added up to that cut; one with active windows counts as if always in one (the worst interval).
+    Workloads that overlap are added up to that cut; one with active windows counts as if always in one (the worst interval), one
+    that thinks by its mean rate.
     """
     total = DirtyCurve(np.array([0.0, 1.0]), np.zeros(2))
     for load in workloads:
@@ -37,7 +38,7 @@ def _written_pages(workloads: Sequence[Workload], memory_pages: int) -> int:
 
 
 def _curve(load: Workload, seed: int) -> DirtyCurve:
-    rate = float(load.write_rate_per_s)
+    rate = float(load.write_rate_per_s * load.pacing.duty)
     if load.trace is not None:
         return _trace_curve(load.trace)
     if rate == 0 or load.pattern == "idle":

@@ -15,6 +15,7 @@ class TwinClock:
         self.since_ns = 0
         self.last_tick_ns = 0
         self.tick_ns = pacing.tick_ns
+        self.awake_ns = 0
 
     def enter(self, now_ns: int) -> None:
         self.since_ns, self.running = now_ns, True
@@ -22,6 +23,10 @@ class TwinClock:
         self.next_tick_ns = self._next_tick(now_ns)
 
     def leave(self, now_ns: int) -> None:
+        if self.pacing.burst_ns:
+            self.work_ns, self.awake_ns = self._think_until(now_ns)
+            self.running = False
+            return
         self.work_ns = self.work_before(now_ns)
         if self.tick_ns and (now_ns > self.since_ns or not self.missed_tick):
             self.last_tick_ns = max(self._last_earning_tick(), self._tick_before(now_ns))
@@ -31,6 +36,8 @@ class TwinClock:
         """Work done strictly before ``now_ns``."""
         if not self.running:
             return self.work_ns
+        if self.pacing.burst_ns:
+            return self._think_until(now_ns)[0]
         if self.pacing.open_loop:
             arrived = self._tick_before(now_ns) if self.tick_ns else now_ns
             return max(self.work_ns, min(arrived, self._able(now_ns)))
@@ -41,6 +48,8 @@ class TwinClock:
 
     def when(self, touch_ns: int) -> int:
         """Host time of the touch at work time ``touch_ns``, if the vCPU stays in the guest."""
+        if self.pacing.burst_ns:
+            return self._think_to(touch_ns)
         if self.pacing.open_loop:
             arrives = (touch_ns // self.tick_ns + 1) * self.tick_ns if self.tick_ns else touch_ns
             return max(arrives, self._first_able(touch_ns), self.since_ns)
@@ -52,6 +61,25 @@ class TwinClock:
         while done_ns + self.next_tick_ns - self._last_earning_tick() <= touch_ns:
             self.next_tick_ns += self.tick_ns
         return self.next_tick_ns
+
+    def _think_until(self, now_ns: int) -> tuple[int, int]:
+        """(work done before ``now_ns``, when the task wakes or last woke): burst after burst, sleep after sleep."""
+        work_ns, awake_ns, time_ns = self.work_ns, self.awake_ns, max(self.since_ns, self.awake_ns)
+        while time_ns < now_ns:
+            step = min(now_ns - time_ns, self.pacing.burst_ns - work_ns % self.pacing.burst_ns)
+            work_ns, time_ns = work_ns + step, time_ns + step
+            if work_ns % self.pacing.burst_ns == 0:
+                awake_ns = time_ns = time_ns + self.pacing.think_ns
+        return work_ns, awake_ns
+
+    def _think_to(self, touch_ns: int) -> int:
+        work_ns, time_ns = self.work_ns, max(self.since_ns, self.awake_ns)
+        while work_ns < touch_ns:
+            step = min(touch_ns - work_ns, self.pacing.burst_ns - work_ns % self.pacing.burst_ns)
+            work_ns, time_ns = work_ns + step, time_ns + step
+            if work_ns % self.pacing.burst_ns == 0:
+                time_ns += self.pacing.think_ns
+        return time_ns
 
     def _missed_work(self) -> int:
         """What a tick that came while the vCPU was out earns: it fires when the vCPU is back, or is too late."""

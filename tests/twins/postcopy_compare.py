@@ -83,9 +83,9 @@ def engine_facts(spec: MachineSpec, knobs: Knobs | None = None) -> Facts:
     }  # fmt: skip
 
 
-def disagreement(seed: int) -> str:
-    """Empty if machine ``seed`` gives the same facts in the twin and, whatever its speed knobs, in the engine."""
-    spec = drawn_postcopy(seed)
+def disagreement(seed: int, spec: MachineSpec | None = None) -> str:
+    """Empty if machine ``seed``, or ``spec``, gives the same facts in the twin and, with any speed knobs, in the engine."""
+    spec = spec or drawn_postcopy(seed)
     expected = twin_facts(spec)
     if expected["end_ns"] == spec.duration_ns:  # the twin's phase has no cap on simulated time
         return ""

@@ -7,14 +7,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.guest.pacing import Pacing, clock_row, last_tick_before, resume, stop, work_at
+from hostsim.guest.pacing import W0, Pacing, clock_row, last_tick_before, resume, stop, work_at
+from hostsim.kvm.loops.work import touch_ns
 from tests.twins.clock import TwinClock
 
 ticks_ns = st.sampled_from([0, 1, 7, 10, 64])
 speeds = st.builds(Fraction, st.integers(1, 40), st.integers(1, 7)).filter(lambda speed: speed >= 1)
 closed = st.builds(lambda tick, late: Pacing(tick_ns=tick, tick_late_ns=late * tick), ticks_ns, st.sampled_from([0, 1, 3]))
 open_loop = st.builds(lambda speed, tick: Pacing(True, speed, tick), speeds, ticks_ns)
-pacings = st.one_of(closed, open_loop)
+thinking = st.builds(lambda burst, think: Pacing(burst_ns=burst, think_ns=think), st.integers(1, 60), st.integers(1, 90))
+pacings = st.one_of(closed, open_loop, thinking)
 instants = st.lists(st.integers(0, 400), max_size=12).map(sorted)
 
 
@@ -105,3 +107,31 @@ def test_a_missed_tick_fires_at_entry_after_the_host_events_of_that_instant() ->
 def test_a_tick_too_late_earns_nothing() -> None:
     row = run_row(Pacing(tick_ns=10, tick_late_ns=20), [5, 25])
     assert [work_at(row, t) for t in (26, 31)] == [0, 5]
+
+
+@given(thinking, instants, st.integers(0, 300))
+def test_a_touch_of_a_task_that_thinks_comes_when_its_work_passes_it(
+    pacing: Pacing, switches: list[int], ahead: int
+) -> None:
+    """Under KVM the loop asks when; where the clock is read, work by then: one is the inverse of the other."""
+    back = switches[: len(switches) // 2 * 2]
+    row, twin = run_row(pacing, back), run_twin(pacing, back)
+    touch_work = int(row[W0]) + ahead
+    at = touch_ns(row, touch_work)
+    assert at == twin.when(touch_work)
+    assert work_at(row, at) <= touch_work < work_at(row, at + 1)
+
+
+@given(st.integers(1, 60), st.integers(1, 90), st.integers(1, 20))
+def test_a_task_that_thinks_works_its_share_of_the_time(burst: int, think: int, cycles: int) -> None:
+    pacing = Pacing(burst_ns=burst, think_ns=think)
+    end = cycles * (burst + think)
+    assert work_at(run_row(pacing, []), end) == cycles * burst == end * pacing.duty
+
+
+def test_a_sleep_goes_on_while_the_vcpu_is_out_of_the_guest() -> None:
+    """Burst until 10, asleep until 40: a vCPU that is out from 15 to 35 loses nothing, one out until 50 loses 10."""
+    pacing = Pacing(burst_ns=10, think_ns=30)
+    assert work_at(run_row(pacing, [15, 35]), 45) == 15
+    assert work_at(run_row(pacing, [15, 50]), 55) == 15
+    assert work_at(run_row(pacing, [5, 20]), 60) == 15

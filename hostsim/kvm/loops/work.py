@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, inlined_and_called
 from hostsim.core.rng import NEVER
-from hostsim.guest.pacing import CLOSED, MODE, RUN_MODE, SPEED_DEN, SPEED_NUM, STOPPED, T0, W0, work_at
+from hostsim.guest.pacing import (
+    BURST,
+    CLOSED,
+    MODE,
+    RUN_MODE,
+    SPEED_DEN,
+    SPEED_NUM,
+    STOPPED,
+    T0,
+    W0,
+    burst_touch_ns,
+    note_sleep,
+    work_at,
+)
 from hostsim.guest.touch import (
     ALWAYS,
     CLOCK_COUNT,
@@ -21,7 +34,7 @@ from hostsim.kvm.loops.layout import Ints, Kvm
 def touch_ns(row: Ints, work_ns: int) -> int:
     """Host time of a touch at ``work_ns`` of a clock that runs: it comes after the host events of that instant."""
     if row[MODE] == CLOSED:
-        return int(row[T0] + work_ns - row[W0])
+        return int(row[T0] + work_ns - row[W0]) if row[BURST] == 0 else burst_touch_ns(row, work_ns)
     able = row[T0] - 1 - (-(work_ns + 1 - row[W0]) * row[SPEED_DEN] // row[SPEED_NUM])
     return int(max(work_ns, able, row[T0]))
 
@@ -34,7 +47,10 @@ def stop_clocks(k: Kvm, v: int, now_ns: int) -> None:
         if k.own_clocks[at] < 0:  # its task sleeps until the host has the page
             continue
         row = k.clocks[k.own_clocks[at]]
-        row[W0] = work_at(row, now_ns)
+        work_ns = work_at(row, now_ns)
+        if row[MODE] == CLOSED:
+            note_sleep(row, now_ns)
+        row[W0] = work_ns
         row[T0], row[MODE] = now_ns, STOPPED
     vcpu.away_since_ns = now_ns
 

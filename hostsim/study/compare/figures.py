@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from hostsim.core.constants import NS_PER_S
 from hostsim.core.latency import merged
+from hostsim.core.units import parse_duration
+from hostsim.results.guestperf import guestperf_figures
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.tables import MigrationResult, RunResult
 
@@ -31,6 +33,8 @@ MEMORY = "memory."
 """Opens the names of figures that only runs with [host.memory] have."""
 SWAP_IN, LOCK_WAIT = ("fault_major", "async_fault_major"), ("lock_wait_vcpu",)
 """Names of distributions: waits of a vCPU, and of a task of the guest, for swap-in; waits of vCPUs for mmu_lock."""
+TEXTS = ("status", f"{MODE}ended")
+"""Figures that are words."""
 STOPS = ("migration_thread_low_pending", "migration_completion_vm_stop")
 """Events from which on the guest is not to run."""
 INDEX = ("index_bytes", "start_ns")
@@ -57,12 +61,12 @@ def figures_of(result: RunResult) -> Figures:
         "guest_slowdown_percent": slowdown_percent(migration),
         "guest_lost_ms": lost_ms(migration),
         "throttle_max_percent": int(migration.series["throttle_percent"].max(initial=0)),
-    } | _counters(result) | _mode(migration) | _kvm(migration) | _of_host(result)  # fmt: skip
+    } | _counters(result) | _mode(migration) | guestperf_figures(result, migration) | _kvm(migration) | _of_host(result)  # fmt: skip
 
 
 def figure_names(runs: Iterable[Figures]) -> list[str]:
     """Every figure that any of ``runs`` has, the judged figures first."""
-    found = dict.fromkeys(name for figures in runs for name in figures if name != "status")
+    found = dict.fromkeys(name for figures in runs for name in figures if name not in TEXTS)
     return [*(name for name in JUDGED if name in found), *(name for name in found if name not in JUDGED)]
 
 
@@ -88,7 +92,18 @@ def lost_ms(migration: MigrationResult) -> float:
 def _idle_percent(result: RunResult) -> float | None:
     if not len(result.guest) or not result.end_ns:
         return None
-    return _percent(1.0 - float(result.guest["work_ns"].mean()) / result.end_ns)
+    loads = {load["name"]: _duty(load) for load in result.scenario["vm"]["workload"]}
+    nominal = sum(loads[row["workload"]] for row in result.guest.rows()) / len(result.guest)
+    return _percent(1.0 - float(result.guest["work_ns"].mean()) / nominal / result.end_ns)
+
+
+def _duty(load: Mapping[str, Any]) -> float:
+    """Share of the time in which a workload, as resolved, works: less than 1 if it thinks."""
+    think = load.get("think")
+    if think is None:
+        return 1.0
+    work, sleep = parse_duration(think["work"]), parse_duration(think["sleep"])
+    return work / (work + sleep)
 
 
 def _percent(share: float) -> float:
@@ -104,6 +119,7 @@ def _mode(migration: MigrationResult) -> Figures:
     """Bytes sent over the size of memory, CPU time of the sending threads, and the phase of post-copy if there was one."""
     ram, sender = migration.query.get("ram", {}), migration.sender
     found: Figures = {}
+    found["ended"] = _ended(migration)
     if ram.get("total"):
         found["sent_percent"] = _percent(ram["transferred"] / ram["total"])
     if sender is not None:
@@ -117,6 +133,19 @@ def _mode(migration: MigrationResult) -> Figures:
             "exposed_slowdown_percent": _percent(stalled),
         }  # fmt: skip
     return {f"{MODE}{name}": value for name, value in found.items()}
+
+
+def _ended(migration: MigrationResult) -> str:
+    """The end of a migration in a few words."""
+    events = set(migration.events["event"].tolist())
+    if migration.status == "completed":
+        switched = migration.facts.get("postcopy")
+        return "post-copy" if switched else "completed, guest suspended" if "stop" in events else "converged"
+    if migration.status == "cancelled":
+        timeout_ms = migration.facts.get("timeout_ms")
+        timed_out = timeout_ms and migration.total_time_ms >= timeout_ms
+        return "too many rounds" if "cancel_after_round" in events else "timed out" if timed_out else "cancelled"
+    return {"active": "not complete", "postcopy-paused": "VM lost in post-copy"}.get(migration.status, migration.status)
 
 
 def _kvm(migration: MigrationResult) -> Figures:

@@ -26,6 +26,7 @@ OFF: Keys = MappingProxyType(
     }
 )  # fmt: skip
 """A mode changes these keys of [migration] alone; the scenario keeps its bandwidth, its limits and its version of QEMU."""
+DIRTY_LIMIT, RINGS = "dirty-limit", "vm.dirty_tracking=dirty-ring"
 ROUNDS = "postcopy_after_rounds"
 _POSTCOPY: Keys = {"postcopy_ram": "true", ROUNDS: "1"}
 MODES: Mapping[str, Keys] = MappingProxyType(
@@ -47,24 +48,32 @@ MODES: Mapping[str, Keys] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Modes:
-    """Modes of a scenario: plan: their runs; left_out: mode to what it needs and this guest has not."""
+    """Modes of a scenario.
+
+    plan: their runs; left_out: mode to what it needs and this guest has not.
+    with_rings: modes whose guest has dirty rings, other than in the file, for dirty-limit.
+    """
 
     plan: Plan
     left_out: Mapping[str, str]
+    with_rings: tuple[str, ...] = ()
 
 
-def modes_plan(request: Request, text: str) -> Modes:
+def modes_plan(request: Request, text: str, *, needs_table: bool = True) -> Modes:
     """The runs of the modes in ``text`` ("all", or names between commas).
 
-    With "all" a mode that this scenario cannot have is left out; a mode that is named has to be possible. InputError.
+    With "all" a mode that this scenario cannot have is left out; a mode that is named has to be possible, and dirty-limit
+    then gives the guest dirty rings where the file has none. needs_table: the file has to have a [migration]. InputError.
     """
     names = list(MODES) if text.strip() == ALL else _names(text)
-    _check_migration(request)
+    base = _checked(request, needs_table=needs_table)
+    rings = [RINGS] if text.strip() != ALL and base.vm.dirty_tracking != "dirty-ring" else []
     scenarios: dict[str, Scenario] = {}
     refused: dict[str, tuple[Problem, ...]] = {}
     for name in names:
         try:
-            scenarios[name] = load_scenario(request.file, [*request.overrides, *_overrides(name)], request.seed)
+            more = rings if name == DIRTY_LIMIT else []
+            scenarios[name] = load_scenario(request.file, [*request.overrides, *_overrides(name), *more], request.seed)
         except InputError as error:
             refused[name] = tuple(error.problems)
     if refused and (text.strip() != ALL or not scenarios):
@@ -73,7 +82,8 @@ def modes_plan(request: Request, text: str) -> Modes:
     axis = Axis(KEY, tuple(scenarios), tuple(scenarios))
     made = replace(request, axes=(axis,), name=request.name or _name(request, scenarios), command=_command(request))
     plan = plan_of(made, [(name,) for name in scenarios], list(scenarios.values()))
-    return Modes(plan, {name: f"it needs {problems[0].wanted}" for name, problems in refused.items()})
+    left_out = {name: f"it needs {problems[0].wanted}" for name, problems in refused.items()}
+    return Modes(plan, left_out, (DIRTY_LIMIT,) if rings and DIRTY_LIMIT in scenarios else ())
 
 
 def keys_of(name: str) -> Keys:
@@ -114,10 +124,12 @@ def _problem(name: str) -> Problem | None:
     return None
 
 
-def _check_migration(request: Request) -> None:
-    """InputError if the file has errors of its own, or no migration."""
-    if load_scenario(request.file, list(request.overrides), request.seed).migration is None:
+def _checked(request: Request, *, needs_table: bool) -> Scenario:
+    """The scenario without a mode. InputError if the file has errors of its own, or no migration where it needs one."""
+    scenario = load_scenario(request.file, list(request.overrides), request.seed)
+    if scenario.migration is None and needs_table:
         raise InputError([Problem(str(request.file), "migration", "none", "a [migration] table, for --modes")])
+    return scenario
 
 
 def _name(request: Request, scenarios: Mapping[str, Scenario]) -> str:

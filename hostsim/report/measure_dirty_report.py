@@ -1,0 +1,158 @@
+"""The output of ``hostsim measure-dirty``: table, caption, picture and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hostsim.report.columns import Column, Grid, Role, grid_of
+from hostsim.report.drawing import BLUE, GREY, VERMILION, titled
+from hostsim.report.study_files import spreads, study_content, write_study
+from hostsim.results.encode import csv_bytes
+from hostsim.results.tables import Table
+from hostsim.study.compare.spread import Spread, method
+from hostsim.study.dirty_measure.outcome import MeasureRow, TrueTime, verdict_lines
+from hostsim.study.dirty_measure.plan import NONE, MeasurePlan
+from hostsim.verdict.words import number_words, seconds_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAME = "measure-dirty"
+NEVER = "never"
+
+
+def measure_content(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow], truth: TrueTime) -> dict[str, Any]:
+    """The content of measure-dirty.json."""
+    told = [
+        {"settings": row.settings, "n": row.n, "reported_mib_per_s": row.reported_mib, "written_mib_per_s": row.written_mib,
+         "cv_percent": row.cv_percent, "forecast_total_s": row.total_s, "endless_share": row.endless,
+         "figures": spreads(row.figures)}
+        for row in rows
+    ]  # fmt: skip
+    total = None if truth.total_s is None else vars(truth.total_s)
+    shown = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+    content = study_content(
+        NAME, options, plan.plan.seeds, method(), verdict=verdict_lines(rows, truth), rows=told,
+        truth={"total_s": total, "completed": truth.n_completed, "seeds": truth.n},
+    )  # fmt: skip
+    return content | {"options": shown}
+
+
+def write_measure(out: Path, content: dict[str, Any], rows: Sequence[MeasureRow], truth: TrueTime) -> list[Path]:
+    """Write all files; their paths. OutputError."""
+    return write_study(out, NAME, content, {NAME: _table(rows)}, lambda: draw_measure(rows, truth))
+
+
+def measure_csv(rows: Sequence[MeasureRow]) -> bytes:
+    """The table alone."""
+    return csv_bytes(_table(rows))
+
+
+def measure_table(rows: Sequence[MeasureRow]) -> Grid:
+    """A line a measurement: what it reads, what it costs, what is forecast from it."""
+    keys = [_key(key) for key in ("method", "samples", "window")]
+    columns = [
+        Column("n", "n", of=lambda row: row.n),
+        Column("reported", "reported", unit="MiB/s", of=lambda row: number_words(row.reported_mib)),
+        Column("written", "written", unit="MiB/s", of=lambda row: number_words(row.written_mib)),
+        Column("bias", "bias", of=lambda row: _percent(row.figures, "bias_percent")),
+        Column("cv", "CV", of=lambda row: f"{number_words(row.cv_percent)} %"),
+        Column("lost", "guest lost", of=lambda row: f"{number_words(row.figures['guest_lost_percent'].mean)} %"),
+        Column("forecast", "forecast", of=lambda row: NEVER if row.total_s is None else seconds_words(row.total_s)),
+        Column("error", "error", of=lambda row: _percent(row.figures, "error_percent")),
+        Column("endless", "endless", role=Role.SPARE, of=lambda row: f"{100 * row.endless:.0f} %"),
+    ]  # fmt: skip
+    return grid_of([*keys, *columns], rows)
+
+
+def _key(key: str) -> Column:
+    return Column(key, key, role=Role.KEY, of=lambda row: row.settings[key])
+
+
+def caption(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow]) -> str:
+    """The meaning of the columns, seeds, and rows with fewer measurements than asked for."""
+    fewer = [row for row in rows if row.n < options.reps]
+    less = f"; {len(fewer)} rows have fewer than {options.reps} measurements, for each costs the guest a fault a page" * bool(fewer)
+    seeds = plan.plan.seeds
+    return (
+        f"bias: mean answer against the distinct pages written; ±: {method()} of {len(seeds)} runs (seeds {seeds[0]} to "
+        f"{seeds[-1]}); CV: spread of a single answer; forecast: total time of a guest that writes all its memory evenly, its "
+        f"rate as measured; error: against the simulated migration{less}"
+    )
+
+
+def _percent(figures: Mapping[str, Spread], name: str) -> str:
+    """``-3.1 ±0.4 %``."""
+    spread = figures.get(name)
+    if spread is None:
+        return NONE
+    reach = f" ±{number_words(spread.reach, 2)}" if spread.reach else ""
+    return f"{number_words(spread.mean)}{reach} %"
+
+
+def _table(rows: Sequence[MeasureRow]) -> Table:
+    """A row a measurement, with intervals."""
+    names = ("bias_percent", "guest_lost_percent", "error_percent")
+    schema = dict.fromkeys(("method", "samples", "window"), "str") | {"n": "int64"}
+    schema |= dict.fromkeys(("reported_mib_per_s", "written_mib_per_s", "cv_percent", "forecast_total_s", "endless_share"), "float64")
+    for name in names:
+        schema |= {name: "float64", f"{name}_low": "float64", f"{name}_high": "float64"}
+    return Table.of(NAME, schema, [_flat(row, names) for row in rows])
+
+
+def _flat(row: MeasureRow, names: Sequence[str]) -> tuple[Any, ...]:
+    nan = float("nan")
+    total = nan if row.total_s is None else row.total_s
+    found: list[Any] = [*row.settings.values(), row.n, row.reported_mib, row.written_mib, row.cv_percent, total, row.endless]
+    for name in names:
+        spread = row.figures.get(name)
+        ends = (None, None, None) if spread is None else (spread.mean, spread.low, spread.high)
+        found += [nan if end is None else end for end in ends]
+    return tuple(found)
+
+
+def draw_measure(rows: Sequence[MeasureRow], truth: TrueTime) -> Figure:
+    """A bar a measurement: what it reads, with the spread of a single answer, and the error of the forecast."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = Figure(figsize=(10.0, 1.6 + 0.42 * len(rows)), layout=ConstrainedLayoutEngine(h_pad=0.08))
+    left, right = figure.subplots(1, 2, sharey=True)
+    _readings(left, rows)
+    _forecasts(right, rows, truth)
+    names = [" ".join(part for part in row.settings.values() if part != NONE) for row in rows]
+    left.set_yticks(range(len(rows)), names)
+    left.invert_yaxis()
+    titled(figure, "How far can a measured dirty rate be trusted?")
+    return figure
+
+
+def _readings(axes: Axes, rows: Sequence[MeasureRow]) -> None:
+    at = range(len(rows))
+    spread = [row.reported_mib * row.cv_percent / 100 for row in rows]
+    axes.barh(at, [row.reported_mib for row in rows], xerr=spread, color=BLUE, height=0.6, error_kw={"capsize": 3, "linewidth": 1.2},
+              label="reported; bar: a single answer's spread")
+    axes.scatter([row.written_mib for row in rows], at, color=VERMILION, marker="|", s=220, linewidths=2.2, zorder=3,
+                 label="written by the guest")  # fmt: skip
+    axes.set_xlabel("dirty rate [MiB/s]")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")
+
+
+def _forecasts(axes: Axes, rows: Sequence[MeasureRow], truth: TrueTime) -> None:
+    for i, row in enumerate(rows):
+        if row.total_s is None:
+            axes.text(0, i, " the forecast never ends", va="center", fontsize=8.5)
+        else:
+            axes.barh(i, row.total_s, color=GREY, height=0.6)
+    if truth.total_s is not None:
+        axes.axvline(truth.total_s.mean, color=VERMILION, linewidth=2, label="the simulated migration")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.set_xlabel("total time forecast [s]")
+    axes.set_xlim(left=0)
+    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")

@@ -1,0 +1,74 @@
+"""Tasks that think: engine and twin agree, number by number, in pre-copy, in post-copy and under KVM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from hostsim.guest.pacing import Pacing
+from hostsim.guest.workload import Workload
+from hostsim.machine.machine import MachineSpec
+from tests.tidy.source import report
+from tests.twins import compare, kvm_configs, postcopy_compare
+from tests.twins.configs import drawn_knobs, drawn_spec
+from tests.twins.kvm_case import Case
+from tests.twins.kvm_engine import EngineRun
+from tests.twins.kvm_run import certain_run
+
+MS = 1_000_000
+SEEDS = range(40)
+
+
+def thinking(loads: Sequence[Workload], seed: int, unit_ns: int) -> tuple[Workload, ...]:
+    """Half of ``loads``, in a closed loop: bursts and sleeps of some ``unit_ns``, often of equal lengths."""
+    rng = Random(f"think {seed}")
+    times_ns = [unit_ns * n for n in (1, 2, 5, 5, 20)]
+    return tuple(
+        load if rng.random() < 0.3 else replace(load, pacing=Pacing(burst_ns=rng.choice(times_ns), think_ns=rng.choice(times_ns)))
+        for load in loads
+    )
+
+
+def spec_of(seed: int) -> MachineSpec:
+    spec = drawn_spec(seed)
+    return replace(spec, workloads=thinking(spec.workloads, seed, MS))
+
+
+def postcopy_of(seed: int) -> MachineSpec:
+    spec = postcopy_compare.drawn_postcopy(seed)
+    return replace(spec, workloads=thinking(spec.workloads, seed, MS))
+
+
+def case_of(seed: int) -> Case:
+    case = kvm_configs.drawn_case(seed)
+    return replace(case, workloads=thinking(case.workloads, seed, max(1, case.end_ns // 400)))
+
+
+def test_a_migration_of_a_guest_that_thinks_is_the_twins() -> None:
+    found = {}
+    for seed in SEEDS:
+        expected = compare.twin_facts(spec_of(seed))
+        found[seed] = [compare.first_difference(expected, compare.engine_facts(spec_of(seed), drawn_knobs(seed)))]
+    report([f"{seed}: {text}" for seed, texts in found.items() for text in texts if text])
+
+
+def test_post_copy_of_a_guest_that_thinks_is_the_twins() -> None:
+    report([text for seed in SEEDS if (text := postcopy_compare.disagreement(seed, postcopy_of(seed)))])
+
+
+def test_a_guest_under_kvm_that_thinks_is_the_twins() -> None:
+    report([text for seed in SEEDS if (text := _difference_under_kvm(seed))])
+
+
+def _difference_under_kvm(seed: int) -> str:
+    case = case_of(seed)
+    twin = certain_run(case)
+    engine = EngineRun(case, twin.end_ns, kvm_configs.drawn_cuts(seed, case))
+    text = compare.first_difference(twin.facts(), engine.facts())
+    return f"{seed}: {text}" if text else ""
+
+
+def test_the_machines_think() -> None:
+    loads = [load for seed in SEEDS for load in (*spec_of(seed).workloads, *case_of(seed).workloads)]
+    assert sum(load.pacing.burst_ns > 0 for load in loads) > len(loads) // 2
