@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption, WorkersOption
+from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption
 from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.study_options import ClusterOption, WorkersOption
 
 HELP = """Run a study: a file that names a scenario, the keys that vary, and how many seeds.
 
@@ -26,6 +27,7 @@ def sweep_command(
     study: Annotated[Path, typer.Argument(help="A study (.toml).", show_default=False)],
     *,
     workers: WorkersOption = None,
+    cluster: ClusterOption = "",
     as_json: JsonFlag = False,
     style: Format = "text",
     out: OutOption = None,
@@ -43,4 +45,4 @@ def sweep_command(
 
     plan = make_plan(load_study(study, max_runs))
     folder = out or Path("out") / folder_name(study.stem)
-    run_and_tell(plan, Options(workers, as_json, style, folder, not no_files, force, quiet, wide))
+    run_and_tell(plan, Options(workers, as_json, style, folder, not no_files, force, quiet, wide, cluster))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -61,6 +61,7 @@ class Scenario(Section):
 
     _folder: Path = PrivateAttr(default=Path())
     _traces: dict[str, TraceColumns] = PrivateAttr(default_factory=dict)
+    _sheet: str = PrivateAttr(default="")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -104,6 +105,8 @@ class Scenario(Section):
 
     def costs(self) -> str:
         """The cost sheet of vm.mmu: its name, or the path of its file; "" without KVM."""
+        if self._sheet:
+            return self._sheet
         name = "" if self.vm.mmu is None else self.vm.mmu.costs
         return str(self._folder / name) if is_path(name) else name
 
@@ -111,6 +114,21 @@ class Scenario(Section):
     def shares_host(self) -> bool:
         """Whether the host has [host.memory], [ageing] or neighbours."""
         return self.host.memory is not None or self.ageing is not None or len(self.neighbour) > 0
+
+    @property
+    def folder(self) -> Path:
+        """The folder that trace files and cost sheets are relative to."""
+        return self._folder
+
+    def with_inputs(self, traces: Mapping[str, TraceColumns], sheet: str) -> Self:
+        """A copy that reads none of its own files.
+
+        traces: touches by the key of ``traces()``.
+        sheet: path of the file that takes the place of its cost sheet; "" where the sheet comes with hostsim.
+        """
+        copy = self.in_folder(self._folder)
+        copy._traces, copy._sheet = dict(traces), sheet  # noqa: SLF001  its own kind
+        return copy
 
     def in_folder(self, folder: Path) -> Self:
         """A copy whose trace files and cost sheets are relative to ``folder``."""

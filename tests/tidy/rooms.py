@@ -27,12 +27,20 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     "pyarrow": (("results", "report"), "hand a results.tables.Table to hostsim.results.store"),
     "matplotlib": (("report",), "plots are drawn in hostsim/report"),
     "scipy": (("theory", "study", "validation"), "use a closed form of hostsim.theory"),
+    "distributed": (("study",), "hand runs to hostsim.study.compare.cluster"),
+    "cloudpickle": (("study",), "hand runs to hostsim.study.compare.cluster"),
+    "pandas": (("results",), "hand a results.tables.Table to hostsim.results.frames"),
+    "polars": (("results",), "hand a results.tables.Table to hostsim.results.frames"),
 }  # fmt: skip
 
 LAZY = {
     "pyarrow": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "matplotlib": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "scipy": "an extra: import it in the function that needs it, raise MissingExtraError without it",
+    "distributed": "an extra: import it in the function that needs it, raise MissingExtraError without it",
+    "cloudpickle": "an extra: import it in the function that needs it, raise MissingExtraError without it",
+    "pandas": "an extra: import it in the function that needs it, raise MissingExtraError without it",
+    "polars": "an extra: import it in the function that needs it, raise MissingExtraError without it",
 }
 
 JIT = "hostsim.compiled.jit"
