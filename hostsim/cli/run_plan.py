@@ -10,20 +10,16 @@ from typing import Any, Literal
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
-from hostsim.report.compare_files import as_object, write_comparison
+from hostsim.report.compare_files import as_content, write_comparison
 from hostsim.report.compare_progress import compare_progress
 from hostsim.report.compare_table import caption, compare_tables
-from hostsim.report.compare_words import verdict_lines
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
-from hostsim.scenario.plausible import warnings_of
-from hostsim.study.compare.best import all_best
 from hostsim.study.compare.plan import Plan, Run
 from hostsim.study.compare.record import FOLDER
 from hostsim.study.compare.runner import Outcome, failed_error, finished_runs, run_plan, runs_to_do
 from hostsim.study.compare.summary import Summary, summarise
 from hostsim.study.compare.together import check_where, choose_workers
-from hostsim.verdict.render import warning_lines
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ def run_and_tell(plan: Plan, options: Options) -> None:
         prepare_folder(out)
     outcome = run_what_is_left(plan, options, out)
     summary = summarise(plan, outcome.figures)
-    content = _content(plan, outcome, summary)
+    content = as_content(plan, outcome, summary)
     paths = write_comparison(out, plan, outcome, summary, content) if out is not None else []
     _tell(options, summary, content, paths)
     failed = failed_error(plan, outcome)
@@ -81,13 +77,6 @@ def _compile(runs: Sequence[Run], *, quiet: bool) -> None:
     from hostsim.simulation import kinds_of
 
     prepare([kind for run in runs for kind in kinds_of(run.scenario)], quiet=quiet)
-
-
-def _content(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]:
-    bests = all_best(summary)
-    head, *others = verdict_lines(summary, bests)
-    warnings = dict.fromkeys(text for run in plan.runs for text in warnings_of(run.scenario))
-    return as_object(plan, outcome, summary, bests, [head, *warning_lines(list(warnings)), *others])
 
 
 def _tell(options: Options, summary: Summary, content: dict[str, Any], paths: Sequence[Path]) -> None:

@@ -23,6 +23,7 @@ from hostsim.scenario.memory_schema import Ageing, HostMemory
 from hostsim.scenario.problems import problems_of, without_duplicates
 from hostsim.scenario.repair import findings_despite
 from hostsim.scenario.section import SOURCE, Section
+from hostsim.scenario.toml_text import scenario_text
 from hostsim.scenario.trace_csv import TraceColumns, load_trace
 from hostsim.scenario.types import Count, Duration, Name, Text
 
@@ -93,6 +94,14 @@ class Scenario(Section):
             for key in self.checkpoints.idle_keys:
                 del table["checkpoints"][key]
         return table | ({"neighbour": neighbours} if neighbours else {})
+
+    def to_table(self) -> dict[str, Any]:
+        """The keys that were given, JSON-able, with units; a scenario made from this dict equals this one."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+
+    def to_toml(self) -> str:
+        """The scenario as the text of a file: the keys that were given, no defaults. A file with the text equals it."""
+        return scenario_text(self.to_table())
 
     def traces(self) -> dict[str, TraceColumns]:
         """Recorded touches by key of the VM and name of the workload; files are read once. InputError."""

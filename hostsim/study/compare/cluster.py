@@ -78,7 +78,6 @@ def run_on_cluster(address: str, runs: Sequence[Run], measure: Measure, heard: H
 def _connected(address: str) -> Iterator[Any]:
     """A client of the scheduler, quiet: its errors are told by ClusterError."""
     check_address(address)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of versions, which are compared here, and of large tasks
         client = _client(address)
@@ -93,6 +92,8 @@ def _client(address: str) -> Any:
     """A client, or ClusterError in time: Dask waits for ever for a peer that accepts the connection and says nothing."""
     from distributed import Client
 
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # each has a level of its own once Dask is loaded
     make: Any = Client  # of no type
     answer: SimpleQueue[Any] = SimpleQueue()
 

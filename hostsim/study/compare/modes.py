@@ -9,11 +9,10 @@ from types import MappingProxyType
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import shown
-from hostsim.scenario import load_scenario
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.axes import Axis
-from hostsim.study.compare.plan import Plan, Request, plan_of
+from hostsim.study.compare.plan import Plan, Request, loaded, plan_of
 
 ALL, KEY = "all", "modes"
 SOURCE, EXAMPLE = "--modes", "--modes precopy,postcopy@2,xbzrle"
@@ -64,7 +63,7 @@ def modes_plan(request: Request, text: str) -> Modes:
     refused: dict[str, tuple[Problem, ...]] = {}
     for name in names:
         try:
-            scenarios[name] = load_scenario(request.file, [*request.overrides, *_overrides(name)], request.seed)
+            scenarios[name] = loaded(request, _overrides(name))
         except InputError as error:
             refused[name] = tuple(error.problems)
     if refused and (text.strip() != ALL or not scenarios):
@@ -110,7 +109,7 @@ def _problem(name: str) -> Problem | None:
 
 def _check_migration(request: Request) -> None:
     """InputError if the file has errors of its own, or no migration."""
-    if load_scenario(request.file, list(request.overrides), request.seed).migration is None:
+    if loaded(request).migration is None:
         raise InputError([Problem(str(request.file), "migration", "none", "a [migration] table, for --modes")])
 
 
