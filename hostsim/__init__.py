@@ -1,22 +1,51 @@
 """hostsim: a discrete-event simulator of a virtualized host.
 
-``Scenario`` and ``run`` are the typed API that the command line uses; both are loaded when first asked for.
+The typed API of the command line: ``Scenario`` and the questions as functions, each loaded when first asked for.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hostsim.api.explained import explain
+    from hostsim.api.runs import Result, run
+    from hostsim.api.studies import Study, compare, sweep
+    from hostsim.core.errors import HostsimError, InputError
+    from hostsim.results.tables import RunResult
+    from hostsim.scenario import Scenario, load_scenario
 
 __version__ = "0.1.0"
 _LAZY = {
-    "Scenario": "hostsim.scenario",
-    "load_scenario": "hostsim.scenario",
-    "run": "hostsim.simulation",
+    "HostsimError": "hostsim.core.errors",
+    "InputError": "hostsim.core.errors",
+    "Result": "hostsim.api.runs",
     "RunResult": "hostsim.results.tables",
+    "Scenario": "hostsim.scenario",
+    "Study": "hostsim.api.studies",
+    "compare": "hostsim.api.studies",
+    "explain": "hostsim.api.explained",
+    "load_scenario": "hostsim.scenario",
     "predict": "hostsim.study.predict",
+    "run": "hostsim.api.runs",
+    "sweep": "hostsim.api.studies",
 }
-__all__ = ["RunResult", "Scenario", "__version__", "load_scenario", "predict", "run"]
+__all__ = [
+    "HostsimError",
+    "InputError",
+    "Result",
+    "RunResult",
+    "Scenario",
+    "Study",
+    "__version__",
+    "compare",
+    "explain",
+    "load_scenario",
+    "predict",
+    "run",
+    "sweep",
+]
 
 
 def __dir__() -> list[str]:

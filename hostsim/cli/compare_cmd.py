@@ -9,6 +9,7 @@ import typer
 
 from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.strict import refuse_same_keys
+from hostsim.cli.study_options import ClusterOption, WorkersOption
 from hostsim.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ SetOption = Annotated[
 ]
 SeedOption = Annotated[int | None, typer.Option(help="First seed, in place of the scenario's.", show_default=False)]
 SeedsOption = Annotated[int, typer.Option(metavar="K", min=1, help="Seeds each combination runs with, the same for all.")]
-WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Processes; moves no result.", show_default="one a core")
-]
 OutOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-compare")
 ]
@@ -71,6 +69,7 @@ def compare_command(
     seed: SeedOption = None,
     seeds: SeedsOption = 1,
     workers: WorkersOption = None,
+    cluster: ClusterOption = "",
     as_json: JsonFlag = False,
     style: Format = "text",
     out: OutOption = None,
@@ -87,7 +86,7 @@ def compare_command(
     from hostsim.study.compare.plan import Request, make_plan
 
     texts = tuple(overrides or ())
-    options = Options(workers, as_json, style, out, not no_files, force, quiet, wide)
+    options = Options(workers, as_json, style, out, not no_files, force, quiet, wide, cluster)
     guestperf = "" if file is None or not str(file).startswith(GUESTPERF) else str(file)
     path = found_file(_scenario_of(file, vm, guestperf))
     _check_one_of(vary, modes, guestperf)

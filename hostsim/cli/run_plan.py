@@ -10,21 +10,17 @@ from typing import Any, Literal
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
-from hostsim.report.compare_files import as_object, write_comparison
+from hostsim.report.compare_files import as_content, write_comparison
 from hostsim.report.compare_progress import compare_progress
 from hostsim.report.compare_table import caption, compare_tables
-from hostsim.report.compare_words import verdict_lines
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
-from hostsim.scenario.plausible import warnings_of
-from hostsim.study.compare.best import all_best
-from hostsim.study.compare.plan import Plan
+from hostsim.study.compare.plan import Plan, Run
 from hostsim.study.compare.plan_file import write_plan
 from hostsim.study.compare.record import FOLDER
 from hostsim.study.compare.runner import Outcome, failed_error, finished_runs, run_plan, runs_to_do
 from hostsim.study.compare.summary import Summary, summarise
-from hostsim.study.compare.together import choose_workers
-from hostsim.verdict.render import warning_lines
+from hostsim.study.compare.together import check_where, choose_workers
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,8 @@ class Options:
     force: bool = False
     quiet: bool = False
     wide: bool = False
+    cluster: str = ""
+    """Address of a Dask scheduler; "": processes of this machine."""
 
 
 def run_and_tell(plan: Plan, options: Options) -> None:
@@ -49,7 +47,7 @@ def run_and_tell(plan: Plan, options: Options) -> None:
         write_plan(out, plan)
     outcome = run_what_is_left(plan, options, out)
     summary = summarise(plan, outcome.figures)
-    content = _content(plan, outcome, summary)
+    content = as_content(plan, outcome, summary)
     paths = write_comparison(out, plan, outcome, summary, content) if out is not None else []
     _tell(options, summary, content, paths)
     failed = failed_error(plan, outcome)
@@ -59,17 +57,17 @@ def run_and_tell(plan: Plan, options: Options) -> None:
 
 def run_what_is_left(plan: Plan, options: Options, out: Path | None) -> Outcome:
     """Run the runs that are not finished in ``out``. InputError if memory is too small for the workers asked for."""
-    from hostsim.simulation import kinds_of
-
+    check_where(options.workers, options.cluster)
     finished = {} if options.force else finished_runs(plan, out)
     to_do = runs_to_do(plan, finished)
-    workers = choose_workers(to_do, options.workers)
+    workers = 0 if options.cluster else choose_workers(to_do, options.workers)
     if finished:
         console.note(f"{len(finished)} of {len(to_do) + len(finished)} runs are finished in {out}; --force runs them again")
-    prepare([kind for run in to_do for kind in kinds_of(run.scenario)], quiet=options.quiet or options.as_json)
+    if not options.cluster:
+        _compile(to_do, quiet=options.quiet or options.as_json)
     try:
         with compare_progress(quiet=options.quiet or options.as_json) as show:
-            return run_plan(to_do, finished, workers, out, show, plan.request.measure)
+            return run_plan(to_do, finished, workers, out, show, plan.request.measure, options.cluster)
     except KeyboardInterrupt:
         if out is not None:
             kept = len(to_do) + len(finished) - len(runs_to_do(plan, finished_runs(plan, out)))
@@ -77,11 +75,10 @@ def run_what_is_left(plan: Plan, options: Options, out: Path | None) -> Outcome:
         raise
 
 
-def _content(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]:
-    bests = all_best(summary)
-    head, *others = verdict_lines(summary, bests)
-    warnings = dict.fromkeys(text for run in plan.runs for text in warnings_of(run.scenario))
-    return as_object(plan, outcome, summary, bests, [head, *warning_lines(list(warnings)), *others])
+def _compile(runs: Sequence[Run], *, quiet: bool) -> None:
+    from hostsim.simulation import kinds_of
+
+    prepare([kind for run in runs for kind in kinds_of(run.scenario)], quiet=quiet)
 
 
 def _tell(options: Options, summary: Summary, content: dict[str, Any], paths: Sequence[Path]) -> None:

@@ -14,6 +14,7 @@ from hostsim.report.kvm_tables import limits_table, migration_tables, rates_tabl
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.progress import confirm_progress, run_progress
 from hostsim.results.aside import check_file, write_file
+from hostsim.report.verdict_texts import ran_out, verdict_texts
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
 
@@ -75,37 +76,11 @@ def folder_name(name: str) -> str:
     return re.sub(r"[^\w.+=-]+", "-", name).strip(".-") or "run"
 
 
-def verdict_texts(
-    result: RunResult, style: Literal["text", "markdown"], verdicts: Sequence[Verdict] | None = None
-) -> list[str]:
-    """The verdict on each migration, if it had the time to come to one, and on the host's memory.
-
-    Warnings stand in the verdict on the migration or, where there is none, by themselves.
-    verdicts: where they are known already.
-    """
-    from hostsim.verdict import diagnose, evidence_from_result, render
-    from hostsim.verdict.memory import host_verdict
-    from hostsim.verdict.render import marked, warning_lines
-
-    told = [] if result.host is None else ["\n".join(host_verdict(result.host, style))]
-    if _ran_out(result) or not result.migrations:
-        lines = warning_lines(result.warnings)
-        alone = "\n".join(lines if style == "text" else map(marked, lines))
-        return told + ([alone] if alone else [])
-    if verdicts is None:
-        verdicts = [diagnose(evidence_from_result(result, i)) for i in range(len(result.migrations))]
-    return [render(verdict, style) for verdict in verdicts] + told
-
-
-def _ran_out(result: RunResult) -> bool:
-    return result.host is not None and result.host.out_of_memory is not None
-
-
 def _verdicts(options: Options, scenario: Scenario, result: RunResult) -> list[Verdict]:
     """The verdict on each migration, none where memory ran out; advised values are confirmed by runs first."""
     from hostsim.verdict.confirm import confirmed, unconfirmed
 
-    numbers = [] if _ran_out(result) else range(len(result.migrations))
+    numbers = [] if ran_out(result) else range(len(result.migrations))
     if options.confirm is False:
         return [unconfirmed(result, i) for i in numbers]
     with confirm_progress(quiet=options.quiet or options.as_json) as show:

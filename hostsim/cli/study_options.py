@@ -22,6 +22,12 @@ WorkersOption = Annotated[
 FormatOption = Annotated[
     Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="How results are printed.")
 ]
+ClusterOption = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS", help="Run on the workers of this Dask scheduler; moves no result.", show_default=False
+    ),
+]
 SheetOption = Annotated[str, typer.Option("--sheet", help="Whose costs.")]
 OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")]
 NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files.")]
@@ -31,7 +37,11 @@ ShowOption = Annotated[bool, typer.Option("--show-scenario", help="Print the sce
 
 @dataclass(frozen=True)
 class Telling:
-    """Options that all studies share: how a study runs and prints. out: folder of the files; no_files: none."""
+    """Options that all studies share: how a study runs and prints.
+
+    out: folder of the files; no_files: none.
+    cluster: address of a Dask scheduler; "": processes of this machine.
+    """
 
     out: Path
     workers: int | None = None
@@ -42,6 +52,7 @@ class Telling:
     quiet: bool = False
     force: bool = False
     show_scenario: bool = False
+    cluster: str = ""
 
     @property
     def told_as(self) -> str:
@@ -69,7 +80,8 @@ def add_study(
     """
     asked = [_parameter(options, one) for one in fields(options)]
     common = [
-        _keyword("workers", WorkersOption, None), _keyword("style", FormatOption, "text"),
+        _keyword("workers", WorkersOption, None), _keyword("cluster", ClusterOption, ""),
+        _keyword("style", FormatOption, "text"),
         _keyword("as_json", JsonFlag, default=False), _keyword("out", OutOption, Path("out") / name),
         _keyword("no_files", NoFilesOption, default=False), _keyword("wide", WideFlag, default=False),
         _keyword("quiet", QuietFlag, default=False), _keyword("force", ForceOption, default=False),
@@ -121,7 +133,7 @@ def run_rows(plan: Plan, size: Callable[[Sequence[Run], int | None], Size], tell
     if out is not None:
         prepare_folder(out)
     say_size(size(plan.runs, telling.workers), quiet=telling.silent)
-    asked = Options(telling.workers, force=telling.force, quiet=telling.silent)
+    asked = Options(telling.workers, force=telling.force, quiet=telling.silent, cluster=telling.cluster)
     outcome = run_what_is_left(plan, asked, out)
     if (failed := failed_error(plan, outcome)) is not None:
         raise failed

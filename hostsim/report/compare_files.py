@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.compare_plot import compare_pictures
-from hostsim.report.compare_words import label
+from hostsim.report.compare_words import label, verdict_lines
 from hostsim.report.drawing import has_plots
 from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
 from hostsim.results.provenance import config_sha256, git_revision
 from hostsim.results.tables import Table, plain
 from hostsim.scenario.plausible import warnings_of
-from hostsim.study.compare.best import Best
+from hostsim.study.compare.best import Best, all_best
 from hostsim.study.compare.figures import figure_names
 from hostsim.study.compare.identity import versions
 from hostsim.study.compare.plan import Plan
@@ -24,6 +24,7 @@ from hostsim.study.compare.record import record_name
 from hostsim.study.compare.runner import Outcome
 from hostsim.study.compare.summary import Difference, Row, Summary
 from hostsim.study.statistics import method
+from hostsim.verdict.render import warning_lines
 
 FORMAT = "hostsim-compare/1"
 OWN_FILES = re.compile(r"(compare|runs)\.(csv|parquet|png|svg)|verdict\.txt")
@@ -40,6 +41,14 @@ def write_comparison(out: Path, plan: Plan, outcome: Outcome, summary: Summary, 
         **({f"compare.{kind}": data for kind, data in compare_pictures(plan, summary).items()} if has_plots() else {}),
     }
     return write_files(out, files, stale=OWN_FILES if (out / "compare.json").exists() else None)
+
+
+def as_content(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]:
+    """The content of compare.json with the verdict of the study."""
+    bests = all_best(summary)
+    head, *others = verdict_lines(summary, bests)
+    warnings = dict.fromkeys(text for run in plan.runs for text in warnings_of(run.scenario))
+    return as_object(plan, outcome, summary, bests, [head, *warning_lines(list(warnings)), *others])
 
 
 def as_object(plan: Plan, outcome: Outcome, summary: Summary, bests: Sequence[Best], lines: Sequence[str]) -> dict[str, Any]:

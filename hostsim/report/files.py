@@ -11,7 +11,8 @@ from hostsim.report.drawing import has_plots
 from hostsim.report.kvm_plots import kvm_pictures
 from hostsim.report.memory_plots import host_pictures
 from hostsim.report.plots import migration_pictures
-from hostsim.results.store import numbered, write_run
+from hostsim.results.store import write_run
+from hostsim.results.tables import numbered
 
 if TYPE_CHECKING:
     from hostsim.results.tables import RunResult

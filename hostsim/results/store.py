@@ -9,7 +9,7 @@ from pathlib import Path
 from hostsim.results.aside import check_folder, write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
 from hostsim.results.provenance import provenance
-from hostsim.results.tables import RunResult, Table
+from hostsim.results.tables import RunResult, Table, numbered
 
 OTHERS = ("migration", "kvm", "verdict", "stall")
 """Stems of files that a run may have besides run.json, provenance.json and its tables: pictures, and the verdict."""
@@ -49,11 +49,6 @@ def _own_files() -> re.Pattern[str]:
 
     stems = "|".join((*OF_MIGRATIONS, *OF_HOST, *OTHERS))
     return re.compile(rf"({stems})(-\d+)?\.(csv|parquet|png|svg|txt)")
-
-
-def numbered(stem: str, index: int) -> str:
-    """``rounds`` for the first migration, ``rounds-2`` for the second."""
-    return stem if index == 0 else f"{stem}-{index + 1}"
 
 
 def _table_files(table: Table, stem: str) -> dict[str, bytes]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.results import frames
 from hostsim.results.columns import Column, R, names, read_row, schema
 from hostsim.results.kvm import KvmCosts
 from hostsim.results.rounds import ROUNDS
@@ -86,6 +87,43 @@ class Table:
         for values in zip(*plain, strict=True):
             yield dict(zip(self.columns, values, strict=True))
 
+    def to_arrow(self) -> Any:
+        """A pyarrow.Table, numbers without a copy. MissingExtraError without the extra ``frames``."""
+        return frames.to_arrow(self)
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame. MissingExtraError without the extra ``frames``."""
+        return frames.to_pandas(self)
+
+    def to_polars(self) -> Any:
+        """A polars.DataFrame. MissingExtraError without the extra ``frames``."""
+        return frames.to_polars(self)
+
+
+class Tabular(Protocol):
+    """Results with tables by the stem of their files."""
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """The tables."""
+        ...
+
+
+class HasTables:
+    """Methods of ``Tabular`` results: each table as a frame of another library."""
+
+    def to_arrow(self: Tabular) -> dict[str, Any]:
+        """A pyarrow.Table for each of ``tables``, numbers without a copy. MissingExtraError without the extra ``frames``."""
+        return {name: table.to_arrow() for name, table in self.tables.items()}
+
+    def to_pandas(self: Tabular) -> dict[str, Any]:
+        """A pandas.DataFrame for each of ``tables``. MissingExtraError without the extra ``frames``."""
+        return {name: table.to_pandas() for name, table in self.tables.items()}
+
+    def to_polars(self: Tabular) -> dict[str, Any]:
+        """A polars.DataFrame for each of ``tables``. MissingExtraError without the extra ``frames``."""
+        return {name: table.to_polars() for name, table in self.tables.items()}
+
 
 @dataclass(frozen=True, eq=False)
 class CheckpointsResult:
@@ -126,7 +164,7 @@ class MigrationResult:
 
 
 @dataclass(frozen=True)
-class RunResult:
+class RunResult(HasTables):
     """One run: the scenario as resolved, its migrations, and the figures of guests and host until ``end_ns``.
 
     host: None without [host.memory], [ageing] and neighbours.
@@ -155,6 +193,16 @@ class RunResult:
     def name(self) -> str:
         """The scenario's name, ``run`` if it has none."""
         return str(self.scenario.get("name") or "run")
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """The tables by name: those with files, by the stem of the file, and events and guest, which run.json has."""
+        found = {"guest": self.guest}
+        for index, migration in enumerate(self.migrations):
+            own = {"rounds": migration.rounds, "series": migration.series, "events": migration.events}
+            own |= {} if migration.checkpoints is None else {"checkpoints": migration.checkpoints.table}
+            found |= {numbered(stem, index): table for stem, table in own.items()}
+        return found | ({} if self.host is None else dict(self.host.tables))
 
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json: ``migrations[i]`` by QMP's names, ``facts[i]``, ``rounds[i]`` and so on beside."""
@@ -193,6 +241,11 @@ class RunResult:
         """``checkpoints[i]``, only of a run in which a replica followed the guest."""
         found = [None if m.checkpoints is None else plain(m.checkpoints.figures) for m in self.migrations]
         return {"checkpoints": found} if any(found) else {}
+
+
+def numbered(stem: str, index: int) -> str:
+    """``rounds`` for the first migration, ``rounds-2`` for the second."""
+    return stem if index == 0 else f"{stem}-{index + 1}"
 
 
 def _sender(migration: MigrationResult) -> Any:

@@ -29,6 +29,13 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = (), seed: int | N
     """
     table = read_toml(path, SCENARIO, 'memory = "4GiB" under [vm]')
     table.setdefault("name", _name_of(path))
+    return scenario_of(table, path, overrides, seed)
+
+
+def scenario_of(
+    table: dict[str, Any], path: str | Path, overrides: Sequence[str] = (), seed: int | None = None
+) -> Scenario:  # fmt: skip
+    """The scenario of ``table``, which is changed in place, as ``load_scenario`` reads it from the file at ``path``."""
     set_keys, problems = apply_overrides(table, overrides)
     if seed is not None:
         table["seed"] = seed

@@ -84,7 +84,7 @@ def queue_at_mmu_lock(scenario: Scenario) -> Iterator[str]:
     for key, vm in vms_of(scenario):
         if vm.mmu is None or vm.dirty_tracking == "tcg":
             continue
-        sheet, locks = load_costs(vm.mmu.costs), load_era(vm.mmu.era).locks(vm.mmu.mode)
+        sheet, locks = load_costs(scenario.costs()), load_era(vm.mmu.era).locks(vm.mmu.mode)
         if vm.vcpus > sheet.queued_vcpus and EXCLUSIVE in (locks.map, locks.wp):
             yield (
                 f"{vm.vcpus} vCPUs of {key} queue for mmu_lock, which their faults hold exclusively; with sheet "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,6 +23,7 @@ from hostsim.scenario.memory_schema import Ageing, HostMemory
 from hostsim.scenario.problems import problems_of, without_duplicates
 from hostsim.scenario.repair import findings_despite
 from hostsim.scenario.section import SOURCE, Section
+from hostsim.scenario.toml_text import scenario_text
 from hostsim.scenario.trace_csv import TraceColumns, load_trace
 from hostsim.scenario.types import Count, Duration, Name, Text
 
@@ -61,6 +62,7 @@ class Scenario(Section):
 
     _folder: Path = PrivateAttr(default=Path())
     _traces: dict[str, TraceColumns] = PrivateAttr(default_factory=dict)
+    _sheet: str = PrivateAttr(default="")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -93,6 +95,14 @@ class Scenario(Section):
                 del table["checkpoints"][key]
         return table | ({"neighbour": neighbours} if neighbours else {})
 
+    def to_table(self) -> dict[str, Any]:
+        """The keys that were given, JSON-able, with units; a scenario made from this dict equals this one."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+
+    def to_toml(self) -> str:
+        """The scenario as the text of a file: the keys that were given, no defaults. A file with the text equals it."""
+        return scenario_text(self.to_table())
+
     def traces(self) -> dict[str, TraceColumns]:
         """Recorded touches by key of the VM and name of the workload; files are read once. InputError."""
         for key, vm in vms_of(self):
@@ -104,6 +114,8 @@ class Scenario(Section):
 
     def costs(self) -> str:
         """The cost sheet of vm.mmu: its name, or the path of its file; "" without KVM."""
+        if self._sheet:
+            return self._sheet
         name = "" if self.vm.mmu is None else self.vm.mmu.costs
         return str(self._folder / name) if is_path(name) else name
 
@@ -116,6 +128,16 @@ class Scenario(Section):
     def folder(self) -> Path:
         """The folder that trace files and cost sheets are relative to."""
         return self._folder
+
+    def with_inputs(self, traces: Mapping[str, TraceColumns], sheet: str) -> Self:
+        """A copy that reads none of its own files.
+
+        traces: touches by the key of ``traces()``.
+        sheet: path of the file that takes the place of its cost sheet; "" where the sheet comes with hostsim.
+        """
+        copy = self.in_folder(self._folder)
+        copy._traces, copy._sheet = dict(traces), sheet  # noqa: SLF001  its own kind
+        return copy
 
     def in_folder(self, folder: Path) -> Self:
         """A copy whose trace files and cost sheets are relative to ``folder``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 
 import pytest
 
@@ -20,5 +21,6 @@ def why_no_kvm() -> str:
 
 
 needs_kvm = pytest.mark.skipif(bool(why_no_kvm()), reason=why_no_kvm() or "/dev/kvm opens")
+needs_distributed = pytest.mark.skipif(find_spec("distributed") is None, reason="the extra cluster is not installed")
 needs_qemu = pytest.mark.skipif(not any(map(shutil.which, PLACES)), reason=f"{PLACES[0]} is not installed")
 needs_nasm = pytest.mark.skipif(shutil.which("nasm") is None, reason="nasm is not installed")

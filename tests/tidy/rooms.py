@@ -10,7 +10,7 @@ from tests.tidy.source import Source
 
 ROOMS = (
     "compiled", "core", "costs", "guest", "theory", "spte_index", "kvm", "qemu", "memory", "machine", "logs", "scenario",
-    "results", "simulation", "study", "warm_up", "measure", "validation", "verdict", "report", "cli", "__main__",
+    "results", "simulation", "study", "warm_up", "measure", "validation", "verdict", "report", "api", "cli", "__main__",
 )  # fmt: skip
 """A room imports itself and rooms before it."""
 
@@ -29,6 +29,10 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     "qemu": (("measure",), "ask a monitor by hostsim.measure.qemu.qmp"),
     "scipy": (("theory", "study", "validation"), "use a closed form of hostsim.theory"),
     "perfetto": (("report",), "record slices on the clock's timeline"),
+    "distributed": (("study",), "hand runs to hostsim.study.compare.cluster"),
+    "cloudpickle": (("study",), "hand runs to hostsim.study.compare.cluster"),
+    "pandas": (("results",), "hand a results.tables.Table to hostsim.results.frames"),
+    "polars": (("results",), "hand a results.tables.Table to hostsim.results.frames"),
 }  # fmt: skip
 
 LAZY = {
@@ -37,6 +41,10 @@ LAZY = {
     "matplotlib": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "scipy": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "perfetto": "an extra: import it in the function that needs it, raise MissingExtraError without it",
+    "distributed": "an extra: import it in the function that needs it, raise MissingExtraError without it",
+    "cloudpickle": "an extra: import it in the function that needs it, raise MissingExtraError without it",
+    "pandas": "an extra: import it in the function that needs it, raise MissingExtraError without it",
+    "polars": "an extra: import it in the function that needs it, raise MissingExtraError without it",
 }
 
 JIT = "hostsim.compiled.jit"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hostsim import simulation
-from hostsim.cli.run_scenario import verdict_texts
 from hostsim.report.compare_words import ended_words, verdict_lines
 from hostsim.report.files import picture_files
 from hostsim.report.memory_tables import host_tables
+from hostsim.report.verdict_texts import verdict_texts
 from hostsim.results.encode import json_bytes
 from hostsim.results.memory import HostResult
 from hostsim.results.store import run_files

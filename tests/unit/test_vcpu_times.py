@@ -13,7 +13,6 @@ import pytest
 from hostsim import simulation
 from hostsim.cli.errors_cli import exit_code_of
 from hostsim.cli.main import build_app
-from hostsim.cli.run_scenario import verdict_texts
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import IN_GUEST
@@ -21,6 +20,7 @@ from hostsim.kvm.vcpu_times import check_vcpu_times, vcpu_times
 from hostsim.machine.machine import Machine
 from hostsim.memory.fault_waits import MIGRATION, TASK, VCPU
 from hostsim.qemu.parameters import MigrationParameters
+from hostsim.report.verdict_texts import verdict_texts
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from tests.helpers.host_memory import MS, host, memory_of, pages_of, touches

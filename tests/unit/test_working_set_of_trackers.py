@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hostsim import simulation
-from hostsim.cli.run_scenario import verdict_texts
 from hostsim.machine.trackers import TRACKERS
+from hostsim.report.verdict_texts import verdict_texts
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 

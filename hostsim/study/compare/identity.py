@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hostsim import __version__
+from hostsim.core.user_files import SHEET, read_bytes
+from hostsim.costs.cost_file import is_path
 from hostsim.results.encode import json_bytes
 from hostsim.results.provenance import LIBRARIES, library_version
 from hostsim.results.tables import plain
@@ -38,10 +40,16 @@ def versions() -> dict[str, Any]:
 
 
 def run_key(scenario: Scenario) -> str:
-    """The key of a run: runs with equal keys give equal bytes. InputError if a trace cannot be read."""
+    """The key of a run: runs with equal keys give equal bytes. InputError if a trace or a cost sheet cannot be read."""
     traces = {name: _columns_sha256(columns) for name, columns in scenario.traces().items()}
     content = {"versions": versions(), "scenario": plain(scenario.resolved()), "traces": traces}
+    content |= _own_sheet(scenario.costs())
     return hashlib.sha256(json_bytes(content)).hexdigest()[:KEY_DIGITS]
+
+
+def _own_sheet(costs: str) -> dict[str, str]:
+    """The hash of a cost sheet that is a file: its name says nothing about its numbers."""
+    return {"sheet": hashlib.sha256(read_bytes(costs, SHEET)).hexdigest()} if is_path(costs) else {}
 
 
 def _columns_sha256(columns: Any) -> str:

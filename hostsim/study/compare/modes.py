@@ -9,11 +9,10 @@ from types import MappingProxyType
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import shown
-from hostsim.scenario import load_scenario
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.axes import Axis
-from hostsim.study.compare.plan import Plan, Request, plan_of
+from hostsim.study.compare.plan import Plan, Request, loaded, plan_of
 
 ALL, KEY = "all", "modes"
 SOURCE, EXAMPLE = "--modes", "--modes precopy,postcopy@2,xbzrle"
@@ -73,7 +72,7 @@ def modes_plan(request: Request, text: str, *, needs_table: bool = True) -> Mode
     for name in names:
         try:
             more = rings if name == DIRTY_LIMIT else []
-            scenarios[name] = load_scenario(request.file, [*request.overrides, *_overrides(name), *more], request.seed)
+            scenarios[name] = loaded(request, [*_overrides(name), *more])
         except InputError as error:
             refused[name] = tuple(error.problems)
     if refused and (text.strip() != ALL or not scenarios):
@@ -126,7 +125,7 @@ def _problem(name: str) -> Problem | None:
 
 def _checked(request: Request, *, needs_table: bool) -> Scenario:
     """The scenario without a mode. InputError if the file has errors of its own, or no migration where it needs one."""
-    scenario = load_scenario(request.file, list(request.overrides), request.seed)
+    scenario = loaded(request)
     if scenario.migration is None and needs_table:
         raise InputError([Problem(str(request.file), "migration", "none", "a [migration] table, for --modes")])
     return scenario

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.scenario import load_scenario
+from hostsim.scenario.load import scenario_of
 from hostsim.scenario.overrides import SOURCE as SET
 from hostsim.scenario.schema import SEED_MAX, Scenario
 from hostsim.study.compare.axes import EXAMPLE, SOURCE, Axis
@@ -29,6 +32,7 @@ class Request:
     source, set_source: named in problems of a varied key, and of a key that was set.
     measure: how each run is measured.
     command: of a preset, which makes the scenarios itself: its program and the options that do not vary.
+    table: of a scenario made in Python, whose file need not be there; None: the scenario is read from ``file``.
     """
 
     file: Path
@@ -42,6 +46,7 @@ class Request:
     set_source: str = SET
     measure: Measure = WHOLE_RUN
     command: tuple[str, ...] = ()
+    table: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def make_plan(request: Request) -> Plan:
     found: dict[Problem, list[int]] = {}
     for i, settings in enumerate(product(*(axis.overrides for axis in request.axes))):
         try:
-            runs += _runs(i, load_scenario(request.file, [*request.overrides, *settings], request.seed), request)
+            runs += _runs(i, loaded(request, settings), request)
         except InputError as error:
             for problem in error.problems:
                 found.setdefault(_placed(problem, request), []).append(i)
@@ -91,6 +96,14 @@ def make_plan(request: Request) -> Plan:
         raise InputError(_told(request, labels, found))
     seeds = tuple(run.seed for run in runs[: request.n_seeds])
     return Plan(request, request.name or runs[0].scenario.name or request.file.stem, labels, seeds, tuple(runs))
+
+
+def loaded(request: Request, settings: Sequence[str] = ()) -> Scenario:
+    """The scenario of ``request`` with ``settings``, texts of ``--set``, besides its own. InputError."""
+    overrides = [*request.overrides, *settings]
+    if request.table is None:
+        return load_scenario(request.file, overrides, request.seed)
+    return scenario_of(deepcopy(dict(request.table)), request.file, overrides, request.seed)
 
 
 def plan_of(request: Request, combinations: Sequence[tuple[str, ...]], scenarios: Sequence[Scenario]) -> Plan:

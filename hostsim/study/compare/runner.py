@@ -79,10 +79,14 @@ def run_plan(
     out: Path | None = None,
     show: Callable[[Progress], None] | None = None,
     measure: Measure = WHOLE_RUN,
+    cluster: str = "",
 ) -> Outcome:
     """Run ``runs``, and write the file of each into ``out`` once it is done. On OutputError the files before are whole.
 
-    n_workers: moves no result; show: called when a run has progressed; measure: how a run is measured.
+    n_workers: processes on this machine; moves no result.
+    show: called when a run has progressed.
+    measure: how a run is measured.
+    cluster: address of a Dask scheduler whose workers run the runs, in place of processes here; moves no result.
     """
     figures: dict[str, Figures | None] = dict(finished)
     failures: dict[str, Failure] = {}
@@ -94,7 +98,7 @@ def run_plan(
         tell(progress)
 
     tell(progress)
-    with closing(_answers(runs, n_workers, heard, measure)) as answers:
+    with closing(_answers(runs, n_workers, heard, measure, cluster)) as answers:
         for number, answer in answers:
             key = runs[number].key
             figures[key] = _kept(key, answer, out, failures)
@@ -120,7 +124,13 @@ def simulate(runs: Sequence[Run], measure: Measure, number: int, how_far: Callab
         return Failure(f"not enough memory on this machine: {error or 'the guest is too large'}", NO_MEMORY)
 
 
-def _answers(runs: Sequence[Run], n_workers: int, heard: Callable[[int, int], None], measure: Measure) -> Answers:
+def _answers(
+    runs: Sequence[Run], n_workers: int, heard: Callable[[int, int], None], measure: Measure, cluster: str
+) -> Answers:  # fmt: skip
+    if cluster:
+        from hostsim.study.compare.cluster import run_on_cluster
+
+        return run_on_cluster(cluster, runs, measure, heard)
     import hostsim.simulation  # noqa: F401  before workers are forked: each would load it for itself
 
     return run_tasks(partial(simulate, runs, measure), range(len(runs)), n_workers, heard)

@@ -32,8 +32,8 @@ def load_study(path: Path, max_runs: int = RUNS_MAX) -> Request:
     """The request of the study at ``path``. InputError with all problems of the study itself."""
     table = read_toml(path, STUDY)
     problems = [*_shape_problems(table, str(path))]
-    axes, found = _axes(table.get("vary"), str(path))
-    overrides, more = _overrides(table.get("set"), str(path))
+    axes, found = read_vary(table.get("vary"), str(path), "vary.")
+    overrides, more = overrides_of(table.get("set"), str(path), "set.")
     problems += [*found, *more, *key_problems(axes, overrides, str(path))]
     if problems:
         raise InputError(problems)
@@ -54,7 +54,11 @@ def _shape_problems(table: Mapping[str, Any], file: str) -> Iterator[Problem]:
             yield Problem(file, key, shown(table[key]), wanted, line)
 
 
-def _axes(table: Any, file: str) -> tuple[tuple[Axis, ...], list[Problem]]:
+def read_vary(table: Any, file: str, place: str = "") -> tuple[tuple[Axis, ...], list[Problem]]:
+    """The axes of a table of keys, each with its values, and what is wrong with them.
+
+    file, place: named in problems, ``place`` before the key.
+    """
     axes, problems = [], []
     leaves = dict(_leaves(table)) if isinstance(table, dict) else {}
     if isinstance(table, dict) and not leaves:
@@ -63,22 +67,23 @@ def _axes(table: Any, file: str) -> tuple[tuple[Axis, ...], list[Problem]]:
         texts = tuple(map(toml_text, values)) if isinstance(values, list) else ()
         name = canonical_key(key)
         if not texts:
-            problems.append(Problem(file, f"vary.{key}", shown(values), *ARRAY))
+            problems.append(Problem(file, f"{place}{key}", shown(values), *ARRAY))
         elif not name:
-            problems.append(Problem(file, f"vary.{key}", shown(key), "a dotted key of the scenario", ARRAY[1]))
+            problems.append(Problem(file, f"{place}{key}", shown(key), "a dotted key of the scenario", ARRAY[1]))
         elif max(Counter(texts).values()) > 1:
-            problems.append(Problem(file, f"vary.{key}", shown(values), "each value once", ARRAY[1]))
+            problems.append(Problem(file, f"{place}{key}", shown(values), "each value once", ARRAY[1]))
         else:
             labels = (value if isinstance(value, str) else text for value, text in zip(values, texts, strict=True))
             axes.append(Axis(name, texts, tuple(labels)))
     return tuple(axes), problems
 
 
-def _overrides(table: Any, file: str) -> tuple[tuple[str, ...], list[Problem]]:
+def overrides_of(table: Any, file: str, place: str = "") -> tuple[tuple[str, ...], list[Problem]]:
+    """Texts of ``--set`` for a table of keys and values, and what is wrong with them; see ``read_vary``."""
     leaves = dict(_leaves(table)) if isinstance(table, dict) else {}
     bad = [key for key in leaves if not canonical_key(key)]
     wanted = "a dotted key of the scenario"
-    problems = [Problem(file, f"set.{key}", shown(key), wanted, '"vm.vcpus" = 4') for key in bad]
+    problems = [Problem(file, f"{place}{key}", shown(key), wanted, '"vm.vcpus" = 4') for key in bad]
     return tuple(f"{key}={toml_text(value)}" for key, value in leaves.items()), problems
 
 

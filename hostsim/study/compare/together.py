@@ -25,6 +25,18 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
+def check_where(workers: int | None, cluster: str) -> None:
+    """InputError or MissingExtraError unless runs can go to ``workers`` processes, or to the scheduler at ``cluster``."""
+    if not cluster:
+        return
+    from hostsim.study.compare.cluster import check_address
+
+    if workers is not None:
+        wanted = "one of the two: a cluster has workers of its own"
+        raise InputError([Problem("--workers", "", f"{workers}, beside --cluster", wanted, "--cluster tcp://scheduler:8786")])
+    check_address(cluster)
+
+
 def choose_workers(runs: Sequence[Run], wanted: int | None) -> int:
     """``wanted`` workers, or one a core; never more than runs. InputError if memory does not take ``wanted``.
 

@@ -47,7 +47,7 @@ def run_tasks(job: Job, numbers: Sequence[int], n_workers: int, heard: Heard = i
     """
     if n_workers <= 1:
         for number in numbers:
-            yield number, job(number, _seldom(partial(heard, number)))
+            yield number, job(number, seldom(partial(heard, number)))
         return
     pool = _Pool(job)
     try:
@@ -144,7 +144,7 @@ def _serve(link: Connection, job: Job, inherited: Sequence[Connection]) -> None:
     with suppress(EOFError, OSError):
         while True:
             number = link.recv()
-            link.send(_answer(job, number, _seldom(lambda how_far: link.send(("far", how_far)))))
+            link.send(_answer(job, number, seldom(lambda how_far: link.send(("far", how_far)))))
 
 
 def _answer(job: Job, number: int, how_far: Callable[[int], None]) -> tuple[str, Any]:
@@ -157,17 +157,17 @@ def _answer(job: Job, number: int, how_far: Callable[[int], None]) -> tuple[str,
         return "raised", error
 
 
-def _seldom(tell: Callable[[int], None]) -> Callable[[int], None]:
+def seldom(tell: Callable[[int], None]) -> Callable[[int], None]:
     """``tell``, called at most once in TELL_EVERY_S; calls in between are dropped."""
     told_s = time.monotonic()
 
-    def seldom(how_far: int) -> None:
+    def limited(how_far: int) -> None:
         nonlocal told_s
         if time.monotonic() - told_s >= TELL_EVERY_S:
             told_s = time.monotonic()
             tell(how_far)
 
-    return seldom
+    return limited
 
 
 @contextmanager

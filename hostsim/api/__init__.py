@@ -1,0 +1,1 @@
+"""What ``import hostsim`` offers: the questions of the command line as functions, with results that a notebook shows."""
