@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hostsim.core.errors import HostsimError, InputError
     from hostsim.results.tables import RunResult
     from hostsim.scenario import Scenario, load_scenario
+    from hostsim.study.predict import predict
 
 __version__ = "0.1.0"
 _LAZY = {

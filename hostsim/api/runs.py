@@ -26,7 +26,7 @@ class Result(RunResult):
         return "\n\n".join(text.strip("\n") for text in verdict_texts(self, "text"))
 
     def _repr_html_(self) -> str:
-        from hostsim.report.html import run_html
+        from hostsim.report.notebook import run_html
 
         return run_html(self, self.verdict)
 

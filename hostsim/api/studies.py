@@ -57,7 +57,7 @@ class Study(HasTables):
         return self.content
 
     def _repr_html_(self) -> str:
-        from hostsim.report.html import study_html
+        from hostsim.report.notebook import study_html
 
         return study_html(self.plan.name, self.verdict, self.summary)
 

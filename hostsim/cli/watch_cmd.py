@@ -160,7 +160,7 @@ def _watch_study(folder: Path, finished: Any, show: Show, every_s: float) -> Non
 
 
 def _say_verdict(result: Any) -> None:
-    from hostsim.cli.run_scenario import verdict_texts
+    from hostsim.report.verdict_texts import verdict_texts
     from hostsim.report import console
 
     console.say([""])

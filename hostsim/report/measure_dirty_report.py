@@ -11,7 +11,7 @@ from hostsim.report.drawing import BLUE, GREY, VERMILION, titled
 from hostsim.report.study_files import spreads, study_content, write_study
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
-from hostsim.study.compare.spread import Spread, method
+from hostsim.study.statistics import Spread, method
 from hostsim.study.dirty_measure.outcome import MeasureRow, TrueTime, verdict_lines
 from hostsim.study.dirty_measure.plan import NONE, MeasurePlan
 from hostsim.verdict.words import number_words, seconds_words

@@ -19,8 +19,7 @@ from hostsim.core.user_files import Kind, read_bytes
 from hostsim.results.kvm import KvmCosts
 from hostsim.results.latencies import Distribution
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
-from hostsim.results.store import numbered
-from hostsim.results.tables import CheckpointsResult, MigrationResult, RunResult, Table
+from hostsim.results.tables import CheckpointsResult, MigrationResult, RunResult, Table, numbered
 
 T = TypeVar("T")
 RESULT = Kind("a readable file of results", "hostsim report out/precopy_convergence", 512 << 20)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from hostsim.core.constants import NS_PER_S
-from hostsim.core.units import UnitError, parse_bytes, parse_rate
+from hostsim.core.errors import UnitError
+from hostsim.core.units import parse_bytes, parse_rate
 
 PresetName = Literal[
     "idle", "guestperf", "mm-dirty", "mm-dirty-random", "stress-ng", "stress-ng-swap", "ycsb-a", "ycsb-b", "ycsb-c",

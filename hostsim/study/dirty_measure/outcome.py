@@ -10,7 +10,7 @@ from typing import Any
 from hostsim.core.constants import PAGE_HEADER_BYTES
 from hostsim.core.units import parse_duration
 from hostsim.qemu.mib_per_s import PAGES_A_MIB
-from hostsim.study.compare.spread import Spread, spread_of
+from hostsim.study.statistics import Spread, spread_of
 from hostsim.study.dirty_measure.options import METHODS
 from hostsim.study.dirty_measure.plan import NONE, MeasurePlan
 from hostsim.theory.rate_forecast import forecast
