@@ -14,8 +14,9 @@ _LAZY = {
     "load_scenario": "hostsim.scenario",
     "run": "hostsim.simulation",
     "RunResult": "hostsim.results.tables",
+    "predict": "hostsim.study.predict",
 }
-__all__ = ["RunResult", "Scenario", "__version__", "load_scenario", "run"]
+__all__ = ["RunResult", "Scenario", "__version__", "load_scenario", "predict", "run"]
 
 
 def __dir__() -> list[str]:

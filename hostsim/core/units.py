@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from hostsim.core.constants import NS_PER_S
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.core.errors import UnitError
 
 UNLIMITED = "unlimited"
@@ -35,6 +35,14 @@ DURATION_UNITS = {
     "min": Fraction(60 * NS_PER_S), "h": Fraction(3600 * NS_PER_S), "d": Fraction(86400 * NS_PER_S),
 }  # fmt: skip
 RATE_UNITS = {f"{prefix}/s": Fraction(factor) for prefix, factor in {"": 1, **_DECIMAL}.items()}
+SAID_BANDWIDTH_UNITS = BANDWIDTH_UNITS | {
+    f"{prefix}{unit}": Fraction(factor, 8) for prefix, factor in _DECIMAL.items() for unit in ("bit", "bps")
+}
+"""Bandwidths as people say them: a link of 10 Gbit, or of 10 Gbps. Gb and mbps stay out: bits or bytes, milli or mega?"""
+SAID_DIRTY_UNITS = (
+    {unit: factor / PAGE_BYTES for unit, factor in SAID_BANDWIDTH_UNITS.items()} | RATE_UNITS
+    | {f"{prefix}pages/s": Fraction(factor) for prefix, factor in {"": 1, **_DECIMAL}.items()}
+)  # fmt: skip
 
 _WRITTEN_BYTES = tuple((f"{prefix}B", Fraction(factor)) for prefix, factor in reversed(_BINARY.items()))
 _WRITTEN_BANDWIDTH = tuple((f"{unit}/s", factor) for unit, factor in _WRITTEN_BYTES) + tuple(
@@ -46,6 +54,8 @@ BYTES_WANTED = ("a size with its unit (B, kB, MB, GB, TB or KiB, MiB, GiB, TiB)"
 BANDWIDTH_WANTED = ("a bandwidth with its unit (Gbit/s, MiB/s, ...)", "10Gbit/s")
 DURATION_WANTED = ("a duration with its unit (ns, us, ms, s, min, h or d)", "300ms")
 RATE_WANTED = ("a rate per second (/s, k/s, M/s or G/s)", "50000/s")
+SAID_BANDWIDTH_WANTED = ("a bandwidth with its unit: bits as Gbit/s, Gbit or Gbps, bytes as GB/s, MiB/s", "10Gbit/s")
+SAID_DIRTY_WANTED = ("a dirty rate with its unit: GB/s, MiB/s, Gbit/s, or pages/s", "4GB/s")
 FRACTION_WANTED = ("a share from 0 to 1, or a percentage", "70%")
 
 
@@ -84,6 +94,27 @@ def parse_speed(value: object) -> int:
 def parse_bandwidth(value: object) -> int:
     """Bytes per second of "10Gbit/s"; 0 for "unlimited" alone, as in QEMU's max-bandwidth. UnitError otherwise."""
     return parse_word(value, UNLIMITED, parse_speed)
+
+
+def parse_said_bandwidth(value: object) -> int:
+    """Bytes per second of "10Gbit", "25Gbps", "40MiB/s", more than 0. UnitError for anything else."""
+    found = _whole(value, SAID_BANDWIDTH_UNITS, SAID_BANDWIDTH_WANTED)
+    if found == 0:
+        raise UnitError(shown(value), "a bandwidth above 0", SAID_BANDWIDTH_WANTED[1])
+    return found
+
+
+def parse_said_dirty_rate(value: object) -> Fraction:
+    """Pages per second of "6.5Gbit", "4GB/s", "200k pages/s", "200k/s", "0". UnitError for anything else."""
+    found = _quantity(_without_gap(value), SAID_DIRTY_UNITS, SAID_DIRTY_WANTED)
+    if found > INT_MAX:
+        raise UnitError(shown(value), f"{SAID_DIRTY_WANTED[0]}, below 2^63 pages/s", SAID_DIRTY_WANTED[1])
+    return found
+
+
+def _without_gap(value: object) -> object:
+    """"200k pages/s" as "200kpages/s"."""
+    return re.sub(r"\s+pages/s$", "pages/s", value) if isinstance(value, str) else value
 
 
 def parse_duration(value: object) -> int:

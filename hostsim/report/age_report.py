@@ -16,7 +16,7 @@ from hostsim.results.tables import Table
 from hostsim.study.ageing.options import AgeOptions
 from hostsim.study.ageing.outcome import AgeRow, row_verdict, verdict_lines
 from hostsim.study.ageing.preset import AgePlan
-from hostsim.study.compare.spread import method
+from hostsim.study.statistics import method
 
 COLUMNS = (
     study_column("pass_mean_ns", "pass"),

@@ -22,8 +22,8 @@ from hostsim.study.compare.identity import versions
 from hostsim.study.compare.plan import Plan
 from hostsim.study.compare.record import record_name
 from hostsim.study.compare.runner import Outcome
-from hostsim.study.compare.spread import method
 from hostsim.study.compare.summary import Difference, Row, Summary
+from hostsim.study.statistics import method
 
 FORMAT = "hostsim-compare/1"
 OWN_FILES = re.compile(r"(compare|runs)\.(csv|parquet|png|svg)|verdict\.txt")

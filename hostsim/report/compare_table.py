@@ -13,8 +13,8 @@ from hostsim.results.kvm import INDEX, KVM_ROUNDS
 from hostsim.results.memory import VMS
 from hostsim.study.compare.figures import AGEING, JUDGED, KVM, MEMORY, MODE
 from hostsim.study.compare.modes import KEY
-from hostsim.study.compare.spread import CONFIDENCE, has_intervals
 from hostsim.study.compare.summary import Difference, Row, Summary
+from hostsim.study.statistics import CONFIDENCE, has_intervals
 
 ROWS_MAX = 60
 NONE = "-"

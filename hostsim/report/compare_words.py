@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hostsim.study.compare.best import Best
 from hostsim.study.compare.figures import NO_MIGRATION, RAN_OUT
-from hostsim.study.compare.spread import Spread
 from hostsim.study.compare.summary import Row, Summary
+from hostsim.study.statistics import Spread
 from hostsim.verdict.words import bytes_words, number_words, percent_words, seconds_words
 
 TITLES: Mapping[str, str] = {

@@ -12,11 +12,11 @@ from hostsim.report.study_files import figures_table, latency_table, spreads, st
 from hostsim.report.study_words import setting_column, study_column
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
-from hostsim.study.compare.spread import Spread, method
 from hostsim.study.reclaim.measure import OF_MIGRATIONS
 from hostsim.study.reclaim.options import ReclaimOptions
 from hostsim.study.reclaim.outcome import ReclaimRow, row_verdict, verdict_lines
 from hostsim.study.reclaim.preset import ReclaimPlan
+from hostsim.study.statistics import Spread, method
 
 COLUMNS = (
     study_column("cold_bytes", "cold"),

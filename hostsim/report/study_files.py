@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hostsim.core.latency import Latencies
-    from hostsim.study.compare.spread import Spread
+    from hostsim.study.statistics import Spread
 
 LATENCY_COLUMNS = {"row": "int64", "what": "str", "latency_ns": "int64", "count": "int64"}
 """A line a bucket that is not empty; latency_ns: the largest of its bucket."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hostsim.report.columns import Column, Role
-from hostsim.study.compare.spread import Spread
+from hostsim.study.statistics import Spread
 from hostsim.verdict.words import bytes_words, number_words, span_words
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from hostsim.core.latency import Latencies, merged
-from hostsim.study.compare.spread import Spread, spread_of
+from hostsim.study.statistics import Spread, spread_of
 
 Case = TypeVar("Case")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hostsim.theory.floor import floor_pages
 from hostsim.verdict.channels import with_channels
 from hostsim.verdict.checkpoints import protected
 from hostsim.verdict.confidence import assumptions_of, confidence_of, measure_next
@@ -11,7 +12,6 @@ from hostsim.verdict.dirty_limit import with_dirty_limit
 from hostsim.verdict.ended import completed, failed, switched_to_postcopy
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import after_words, found_numbers, where_it_stands, why_not, why_still
-from hostsim.verdict.floor import floor_pages
 from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_under, time_left_s
 from hostsim.verdict.interrupted import held_in_switchover, with_interruptions
 from hostsim.verdict.logging_cost import with_logging_cost

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from statistics import mean, median
 
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.dirty_curve import TOLERANCE, FittedCurves, fit_curves, worst_curve
-from hostsim.verdict.evidence import Evidence, Round
-from hostsim.verdict.floor import (
+from hostsim.theory.floor import (
     bandwidth_needed_pages_per_s,
     floor_pages,
     settle_pages,
     speed_needed,
     time_to_converge_s,
 )
+from hostsim.verdict.dirty_curve import TOLERANCE, FittedCurves, fit_curves, worst_curve
+from hostsim.verdict.evidence import Evidence, Round
 
 STUCK_ROUNDS = 4
 """So many rounds after the first pass without a decline suffice to call a migration stuck (assumed)."""

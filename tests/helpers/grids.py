@@ -31,9 +31,9 @@ from hostsim.results.latencies import Distribution
 from hostsim.results.tables import MigrationResult, RunResult, Table
 from hostsim.scenario.catalogue import catalogue
 from hostsim.study.ageing.two_by_two import Cell
-from hostsim.study.compare.spread import Spread
 from hostsim.study.compare.summary import Row, Summary
 from hostsim.study.rmap_debate.claim import Claim, Crossing, Panel
+from hostsim.study.statistics import Spread
 from hostsim.validation.rows import relative
 from tests.helpers.kvm_synthetic import kvm_migration
 from tests.helpers.synthetic import migration, run_result

@@ -13,12 +13,12 @@ from hostsim.scenario import Scenario
 from hostsim.scenario.load import load_scenario
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.compare.runner import replay, runs_to_do
-from hostsim.study.compare.spread import Spread
 from hostsim.study.reclaim.budget import read_budget
 from hostsim.study.reclaim.measure import RECLAIM_RUN, reclaim_figures
 from hostsim.study.reclaim.options import ReclaimOptions
 from hostsim.study.reclaim.outcome import ReclaimRow, row_verdict, set_point, verdict_lines
 from hostsim.study.reclaim.preset import ReclaimPlan, reclaim_plan, reclaim_scenarios
+from hostsim.study.statistics import Spread
 
 SMALL = ReclaimOptions(
     memory="1MiB", rate="1k/s", vcpus=1, ages="100ms,300ms", measure="600ms", policy="idle", bandwidth="16Mbit/s",

@@ -17,8 +17,8 @@ from hostsim.study.ageing.options import AgeOptions
 from hostsim.study.ageing.outcome import FIGURES, AgeRow
 from hostsim.study.ageing.preset import age_plan
 from hostsim.study.compare.axes import Axis
-from hostsim.study.compare.spread import Spread
 from hostsim.study.compare.summary import Row, Summary
+from hostsim.study.statistics import Spread
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 1e9), (0.9, 11), (2.1e3, 6e3), (1e-4, 1.3), (100, 100_000), (3, 3.1e12)])

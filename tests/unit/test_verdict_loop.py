@@ -57,7 +57,7 @@ def test_what_a_log_advises_works(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", list(GUESTS))
 def test_the_true_floor_is_within_the_range_told(name: str) -> None:
-    from hostsim.verdict.floor import floor_pages
+    from hostsim.theory.floor import floor_pages
 
     numbers = diagnose(stuck(name)[1]).numbers
     true_bytes = floor_pages(GUESTS[name][1], SENT) * 4096

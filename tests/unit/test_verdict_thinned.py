@@ -12,8 +12,8 @@ import pytest
 
 from hostsim.logs import parse_logs
 from hostsim.theory.dirty_curve import DirtyCurve
+from hostsim.theory.floor import floor_pages
 from hostsim.verdict import Evidence, Verdict, diagnose, evidence_from_log, explain_log, render
-from hostsim.verdict.floor import floor_pages
 from tests.unit.verdict_loop import Loop, Writer, hotcold, sequential, uniform
 
 Answers = list[dict[str, Any]]

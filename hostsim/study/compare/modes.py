@@ -83,6 +83,12 @@ def keys_of(name: str) -> Keys:
     return found | {ROUNDS: rounds} if rounds else found
 
 
+def check_mode(name: str, source: str = "--mode") -> None:
+    """InputError unless ``name`` is a mode."""
+    if problem := _problem(name):
+        raise InputError([replace(problem, file=source, example=f"{source} {EXAMPLE.split(',')[1]}")])
+
+
 def _overrides(name: str) -> list[str]:
     return [f"migration.{key}={value}" for key, value in keys_of(name).items()]
 

@@ -9,7 +9,7 @@ from typing import Literal
 from hostsim.results.tables import CONVERGED
 from hostsim.study.compare.figures import NO_MIGRATION, OUTCOMES, RAN_OUT, Figures, figure_names
 from hostsim.study.compare.plan import Plan
-from hostsim.study.compare.spread import Spread, spread_of
+from hostsim.study.statistics import Spread, spread_of
 
 Effect = Literal["less", "more", "same", "within noise", "not known"]
 """How a combination differs from another; not known: too few seeds to separate an effect from chance."""

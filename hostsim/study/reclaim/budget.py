@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import parse_duration, parse_fraction
-from hostsim.study.compare.spread import Spread
 from hostsim.study.option_text import listed
+from hostsim.study.statistics import Spread
 
 STALLS = ("p50", "p90", "p99", "p99.9")
 SLOWDOWN = "slowdown"

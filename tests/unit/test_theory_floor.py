@@ -7,7 +7,7 @@ import math
 import pytest
 
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.floor import (
+from hostsim.theory.floor import (
     bandwidth_needed_pages_per_s,
     floor_pages,
     limit_needed_s,

@@ -1,0 +1,127 @@
+"""``hostsim predict``: will this VM migrate, how long does it take, and how far is the answer from flipping?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+
+HELP = """Say whether a VM will migrate, how long it takes, and at which values the answer flips.
+
+Give a scenario file, or the VM: --ram 64GiB --bandwidth 10Gbit --dirty-rate 6.5Gbit --working-set 8GiB.
+Runs the migration with many seeds and prints intervals; runs that are finished in the folder are not run again."""
+
+FileArgument = Annotated[
+    Path | None, typer.Argument(help="A scenario (.toml), or the name of one of hostsim's own.", show_default=False)
+]
+RamOption = Annotated[str, typer.Option("--ram", metavar="SIZE", help="Memory of the VM: 64GiB.", show_default=False)]
+BandwidthOption = Annotated[
+    str, typer.Option("--bandwidth", metavar="RATE", help="What the link carries: 10Gbit, 1.2GB/s.", show_default=False)
+]
+DirtyOption = Annotated[
+    str,
+    typer.Option(
+        "--dirty-rate", metavar="RATE", show_default=False,
+        help="Rate at which the VM writes pages, at random places of its working set: 6.5Gbit, 4GB/s, 200k pages/s.",
+    ),
+]  # fmt: skip
+WorkingSetOption = Annotated[
+    str,
+    typer.Option("--working-set", metavar="SIZE", help="The memory that is written.", show_default="all memory"),
+]
+LimitOption = Annotated[
+    str, typer.Option("--downtime-limit", metavar="TIME", help="QEMU's downtime-limit.", show_default="300ms")
+]
+VcpusOption = Annotated[
+    int | None, typer.Option("--vcpus", metavar="N", min=1, help="vCPUs that write.", show_default="4")
+]
+ProfileOption = Annotated[
+    Literal["", "qemu", "libvirt", "nova", "kubevirt", "proxmox"],
+    typer.Option("--profile", metavar="NAME", help="Management layer: qemu, libvirt, nova, kubevirt, proxmox.",
+                 show_default="libvirt"),
+]  # fmt: skip
+ModeOption = Annotated[
+    str,
+    typer.Option("--mode", metavar="MODE", show_default="precopy, or as the file says",
+                 help="Mechanism, as in compare --modes: auto-converge, postcopy@2, multifd, xbzrle, dirty-limit."),
+]  # fmt: skip
+TrackingOption = Annotated[
+    str,
+    typer.Option("--tracking", metavar="NAME", show_default="tcg, without the cost of logging",
+                 help="vm.dirty_tracking: get-dirty-log, clear-dirty-log, initially-all-set, dirty-ring."),
+]  # fmt: skip
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the scenario; repeatable.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="First seed.", show_default="1, or the file's")]
+RepsOption = Annotated[
+    int | None,
+    typer.Option("--reps", metavar="K", min=1, help="Runs, each with the next seed.", show_default="30, fewer if large"),
+]
+CiOption = Annotated[
+    str, typer.Option("--until-ci", metavar="SHARE", show_default=False,
+                      help="Add runs until half of the interval of the total time is within this share: 5%."),
+]  # fmt: skip
+WorkersOption = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Processes; moves no result.", show_default="one a core")
+]
+OutOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-predict")
+]
+SaveOption = Annotated[
+    Path | None,
+    typer.Option("--write-scenario", "-o", metavar="FILE", help="Save the VM as a scenario and run nothing.",
+                 show_default=False),
+]  # fmt: skip
+NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files, read none of an earlier prediction.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run again what is finished in the folder.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``predict``."""
+    app.command("predict", help=HELP, short_help="Will this VM migrate, and how long?")(predict_command)
+
+
+def predict_command(
+    file: FileArgument = None,
+    *,
+    ram: RamOption = "",
+    bandwidth: BandwidthOption = "",
+    dirty_rate: DirtyOption = "",
+    working_set: WorkingSetOption = "",
+    downtime_limit: LimitOption = "",
+    vcpus: VcpusOption = None,
+    profile: ProfileOption = "",
+    mode: ModeOption = "",
+    tracking: TrackingOption = "",
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    reps: RepsOption = None,
+    until_ci: CiOption = "",
+    workers: WorkersOption = None,
+    as_json: JsonFlag = False,
+    style: Format = "text",
+    out: OutOption = None,
+    write_scenario: SaveOption = None,
+    no_files: NoFilesOption = False,
+    force: ForceOption = False,
+    wide: WideFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Predict."""
+    from hostsim.cli.predict_run import Options, predict_and_tell, save
+    from hostsim.cli.strict import refuse_same_keys
+    from hostsim.study.predict.given import Given
+    from hostsim.study.predict.guest import Guest
+
+    refuse_same_keys(overrides or (), seed)
+    guest = Guest(ram, bandwidth, dirty_rate, working_set, downtime_limit, vcpus, profile, tracking, mode)
+    given = Given(file, guest, tuple(overrides or ()), seed)
+    if write_scenario is not None:
+        save(given, write_scenario)
+        return
+    options = Options(reps, until_ci, workers, as_json, style, out, not no_files, force, quiet, wide)
+    predict_and_tell(given, options)

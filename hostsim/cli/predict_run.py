@@ -1,0 +1,109 @@
+"""Running a prediction from the command line: scenario, runs with a bar, files, text."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hostsim.cli.run_scenario import folder_name
+from hostsim.cli.warm_up_cmd import prepare
+from hostsim.core.errors import InputError, Problem, UnitError
+from hostsim.core.units import parse_fraction
+from hostsim.report import console, files
+from hostsim.report.compare_progress import compare_progress
+from hostsim.report.predict_files import figures_grid, write_prediction
+from hostsim.report.predict_words import prediction_lines
+from hostsim.results.aside import write_files
+from hostsim.results.encode import json_bytes
+from hostsim.results.store import prepare_folder
+from hostsim.scenario.schema import Scenario
+from hostsim.scenario.toml_text import scenario_text
+from hostsim.study.predict.bench import Bench
+from hostsim.study.predict.given import Given
+from hostsim.study.predict.predict import predict_drawn, require_migration
+from hostsim.study.predict.prediction import Prediction
+from hostsim.study.predict.replications import Wanted, same_guest
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the command line; ``out`` None: out/<name>-predict."""
+
+    reps: int | None = None
+    until_ci: str = ""
+    workers: int | None = None
+    as_json: bool = False
+    style: Literal["text", "markdown"] = "text"
+    out: Path | None = None
+    write_files: bool = True
+    force: bool = False
+    quiet: bool = False
+    wide: bool = False
+
+
+def save(given: Given, path: Path) -> None:
+    """Write the scenario as a file. InputError, OutputError."""
+    text = scenario_text(given.table())
+    write_files(path.parent, {path.name: text.encode()})
+    console.say([f"wrote {path}: hostsim predict {path}"])
+
+
+def predict_and_tell(given: Given, options: Options) -> None:
+    """Predict, write, print. InputError, OutputError, MissingExtraError, RunsFailedError."""
+    scenario = given.scenario()
+    require_migration(scenario)
+    wanted = Wanted(options.reps, read_share(options.until_ci))
+    out = folder_of(scenario, options)
+    with ExitStack() as stack:
+        bench = bench_for(scenario, given, options, out, stack)
+        found = predict_drawn(same_guest(scenario), wanted, bench)
+    content = {"verdict": prediction_lines(found)} | found.to_dict()
+    paths = [] if out is None else write_prediction(out, found, content, {})
+    _tell(options, found, content, paths)
+
+
+def folder_of(scenario: Scenario, options: Options) -> Path | None:
+    """The folder of the files, made; None: no files."""
+    if not options.write_files:
+        return None
+    out = options.out or Path("out") / f"{folder_name(scenario.name or 'vm')}-predict"
+    prepare_folder(out)
+    return out
+
+
+def bench_for(scenario: Scenario, given: Given, options: Options, out: Path | None, stack: ExitStack) -> Bench:
+    """A bench with a bar on standard error, all loops compiled."""
+    from hostsim.simulation import kinds_of
+
+    silent = options.quiet or options.as_json
+    prepare(kinds_of(scenario), quiet=silent)
+    show = stack.enter_context(compare_progress(quiet=silent))
+    return Bench(options.workers, out, show, options.force, given.said)
+
+
+def read_share(text: str) -> float | None:
+    """The share of --until-ci; None without it. InputError."""
+    if not text:
+        return None
+    try:
+        share = parse_fraction(text)
+    except UnitError as error:
+        raise InputError([Problem("--until-ci", "", error.got, "a share above 0 and below 1", "--until-ci 5%")]) from None
+    if not 0 < share < 1:
+        raise InputError([Problem("--until-ci", "", repr(text), "a share above 0 and below 1", "--until-ci 5%")])
+    return share
+
+
+def _tell(options: Options, found: Prediction, content: dict[str, Any], paths: list[Path]) -> None:
+    if options.as_json:
+        console.say_raw(json_bytes(content).decode())
+        return
+    console.say_wrapped([*content["verdict"]])
+    console.say([""])
+    console.show(figures_grid(found), markdown=options.style == "markdown", wide=options.wide)
+    if paths:
+        console.say(["Files:", *(f"  {path}" for path in paths)])
+        if left_out := files.missing_files():
+            console.note(left_out)

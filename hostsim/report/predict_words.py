@@ -1,0 +1,134 @@
+"""A prediction in sentences: does it converge, how long does it take, what does the guest notice, what it rests on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from hostsim.core.units import parse_duration
+from hostsim.report.compare_lines import SCALES
+from hostsim.report.compare_words import ENDED, figure_words
+from hostsim.study.predict.prediction import Estimate, Prediction
+from hostsim.study.predict.replications import Rule
+from hostsim.study.statistics import CONFIDENCE, Share, runs_that_show
+from hostsim.verdict.render import warning_lines
+from hostsim.verdict.words import number_words, seconds_words
+
+AT = f"at {CONFIDENCE:.0%}".replace("%", " %")
+DIGITS = 4
+
+
+def prediction_lines(found: Prediction) -> list[str]:
+    """The answer; the first line opens with VERDICT."""
+    return [
+        f"VERDICT: {converges_words(found)}.", *warning_lines(found.warnings), *_outcome(found), *_guest(found),
+        *(f"Assumption: {text}." for text in found.assumptions), *_equal(found), f"{rests_on(found)}.",
+    ]  # fmt: skip
+
+
+def converges_words(found: Prediction) -> str:
+    """``it converges in 30 of 30 runs (P >= 0.89 at 95 %)``."""
+    share = found.converges
+    counted = f"{share.k} of {share.n} runs ({chance_words(share)})"
+    if share.k == share.n:
+        return f"it converges in {counted}"
+    ends = Counter(status for status in found.statuses if status != "completed")
+    told = ", ".join(f"{count} {ENDED.get(end, end)}" for end, count in ends.items())
+    within = f" within {seconds_words(parse_duration(found.scenario['duration']) / 1e9)}" if "active" in ends else ""
+    if share.k == 0:
+        return f"it does not converge: none of {share.n} runs completed{within} ({chance_words(share)})"
+    return f"it converges in {counted}; {told}{within}"
+
+
+def chance_words(share: Share) -> str:
+    """``P >= 0.89 at 95 %``: the Wilson interval, the end that can be left out left out."""
+    if share.k == share.n:
+        return f"P >= {share.low:.2f} {AT}"
+    if share.k == 0:
+        return f"P <= {share.high:.2f} {AT}"
+    return f"P from {share.low:.2f} to {share.high:.2f} {AT}"
+
+
+def estimate_words(one: Estimate) -> str:
+    """``71.3 s [70.6, 72]``: the mean and its interval in one unit; the mean alone of a single run."""
+    spread = one.spread
+    if spread.low is None or spread.high is None or spread.low == spread.high:
+        return figure_words(one.name, spread.mean)
+    scale, unit = unit_of(one.name, spread.mean)
+    mean, low, high = (number_words(value / scale, DIGITS) for value in (spread.mean, max(0.0, spread.low), spread.high))
+    return f"{mean} {unit} [{low}, {high}]" if unit else f"{mean} [{low}, {high}]"
+
+
+def unit_of(name: str, value: float) -> tuple[float, str]:
+    """(divisor, unit) in which a value of figure ``name`` is written."""
+    steps = next((steps for ending, steps in SCALES.items() if name.endswith(ending)), ((1.0, ""),))
+    return next(((factor, unit) for factor, unit in steps if value >= factor), steps[-1])
+
+
+def rule_words(rule: Rule, n: int) -> str:
+    """The rule that set the number of runs; "" where it is the number that was asked for."""
+    if rule.name == "work":
+        return f"{n} runs and not {rule.wanted}, as each is much work; --reps {rule.wanted} runs all"
+    if rule.within is None:
+        return ""
+    within = f"{100 * rule.within:g} % of the mean total time"
+    if rule.name == "interval":
+        return f"runs were added ten by ten until half of the interval was at most {within} (--until-ci)"
+    return f"half of the interval is still more than {within} after the most runs ({rule.wanted})"
+
+
+def rests_on(found: Prediction) -> str:
+    """Number of runs, seeds, meaning of brackets, version."""
+    seeds = seeds_words(found.seeds)
+    parts = [f"Brackets are {CONFIDENCE:.0%} intervals of the mean of {found.n} runs, {seeds}".replace("%", " %")]
+    if rule := rule_words(found.rule, found.n):
+        parts.append(rule[:1].upper() + rule[1:])
+    parts.append("The intervals hold what chance moves; dirty rate, bandwidth and host are taken as given")
+    return ". ".join(parts)
+
+
+def seeds_words(seeds: tuple[int, ...]) -> str:
+    """``seeds 1 to 30``."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"{len(seeds)} seeds"
+
+
+def more_runs_words(share: Share, wanted: float) -> str:
+    """The number of runs that would show ``wanted``, where all did and are too few; else ""."""
+    if share.k < share.n or share.low >= wanted:
+        return ""
+    return f"--reps {runs_that_show(wanted)} would show P >= {wanted:g}"
+
+
+def _outcome(found: Prediction) -> Iterator[str]:
+    got: Mapping[str, Estimate] = found.estimates
+    if "total_time_ms" not in got:
+        sent = got.get("mode.sent_percent")
+        if sent is not None:
+            yield f"Until then it sent {number_words(sent.spread.mean / 100)} times its memory."
+        return
+    total, downtime, sent = (got.get(name) for name in ("total_time_ms", "downtime_ms", "transferred_bytes"))
+    assert total is not None, "checked above"
+    parts = [f"It takes {estimate_words(total)}"]
+    parts += [f"stops the guest for {estimate_words(downtime)}"] if downtime else []
+    rounds = f"in {number_words(got['syncs'].spread.mean)} rounds" if "syncs" in got else ""
+    parts += [f"sends {estimate_words(sent)} {rounds}"] if sent else []
+    yield ", ".join(parts[:-1]) + f" and {parts[-1]}." if len(parts) > 1 else f"{parts[0]}."
+
+
+def _guest(found: Prediction) -> Iterator[str]:
+    slower = found.estimates.get("guest_slowdown_percent")
+    if slower is None:
+        return
+    if slower.spread.mean == 0:
+        yield "The guest is not slowed before it is stopped; vm.dirty_tracking = tcg counts no cost of the dirty log."
+    else:
+        yield f"The guest does {estimate_words(slower)} less work meanwhile."
+
+
+def _equal(found: Prediction) -> Iterator[str]:
+    if found.equal:
+        yield f"All {found.n} runs are equal: nothing that is drawn moves this migration, so no interval tells more."

@@ -1,0 +1,172 @@
+"""A scenario from the figures that people know of a VM: memory, dirty rate, working set, bandwidth, downtime limit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any
+
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES
+from hostsim.core.errors import InputError, Problem, UnitError
+from hostsim.core.units import (
+    BYTES_WANTED,
+    DURATION_WANTED,
+    SAID_BANDWIDTH_WANTED,
+    SAID_DIRTY_WANTED,
+    format_bandwidth,
+    format_bytes,
+    format_duration,
+    format_rate,
+    parse_bytes,
+    parse_duration,
+    parse_said_bandwidth,
+    parse_said_dirty_rate,
+)
+from hostsim.scenario.overrides import apply_overrides
+from hostsim.scenario.schema import Scenario
+from hostsim.study.compare.modes import check_mode, keys_of
+
+EXAMPLE = "--ram 64GiB --bandwidth 10Gbit --dirty-rate 6.5Gbit --working-set 8GiB"
+PATIENCE, LEAST_S, THROTTLED_S = 4, 120, 900
+"""A migration is given up after the time that sending all memory so many times takes, at least LEAST_S seconds; where a
+mechanism slows the guest step by step, at least THROTTLED_S (assumed).
+"""
+VCPUS = 4
+SLOWS = ("auto-converge", "dirty-limit")
+OPTION_OF: Mapping[str, str] = MappingProxyType(
+    {
+        "vm.memory": "--ram", "vm.vcpus": "--vcpus", "vm.workload[0].write_rate": "--dirty-rate",
+        "vm.workload[0].size": "--working-set", "link.bandwidth": "--bandwidth",
+        "migration.downtime_limit": "--downtime-limit", "migration.profile": "--profile",
+        "vm.dirty_tracking": "--tracking", "seed": "--seed",
+    }
+)  # fmt: skip
+"""The option that writes a key of the scenario."""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Options as they were typed; "" or None: not given."""
+
+    ram: str = ""
+    bandwidth: str = ""
+    dirty_rate: str = ""
+    working_set: str = ""
+    downtime_limit: str = ""
+    vcpus: int | None = None
+    profile: str = ""
+    tracking: str = ""
+    mode: str = ""
+
+    @property
+    def of_a_vm(self) -> tuple[str, ...]:
+        """The given options that describe a guest, which a scenario file describes already."""
+        options = {"--ram": self.ram, "--dirty-rate": self.dirty_rate, "--working-set": self.working_set,
+                   "--vcpus": self.vcpus}  # fmt: skip
+        return tuple(option for option, value in options.items() if value not in ("", None))
+
+
+def scenario_of(guest: Guest, overrides: Sequence[str] = (), seed: int | None = None) -> tuple[Scenario, dict[str, Any]]:
+    """The scenario of ``guest``, and its table as a file would have it. InputError with all problems.
+
+    overrides: texts of --set.
+    """
+    table = table_of(guest)
+    keys, problems = apply_overrides(table, [*mode_overrides(guest.mode), *overrides])
+    if problems:
+        raise InputError(problems)
+    if seed is not None:
+        table["seed"] = seed
+    try:
+        return Scenario.model_validate(table), table
+    except InputError as error:
+        told = [_placed(problem, keys) for problem in error.problems]
+        raise InputError(told) from None
+
+
+def table_of(guest: Guest) -> dict[str, Any]:
+    """The table of a scenario file. InputError with all problems of the options themselves."""
+    if problems := [*_missing(guest), *_unreadable(guest)]:
+        raise InputError(problems)
+    memory, bandwidth = parse_bytes(guest.ram), parse_said_bandwidth(guest.bandwidth)
+    working_set = _whole_pages(parse_bytes(guest.working_set)) if guest.working_set else memory
+    if working_set > memory:
+        got = f"{guest.working_set}, more than --ram {guest.ram}"
+        raise InputError([Problem("--working-set", "", got, f"at most {guest.ram}", f"--working-set {guest.ram}")])
+    rate = parse_said_dirty_rate(guest.dirty_rate)
+    migration = {"profile": guest.profile or "libvirt", "bandwidth": "unlimited",
+                 "downtime_limit": guest.downtime_limit or "300ms"}  # fmt: skip
+    load = {"pattern": "uniform", "size": format_bytes(working_set), "write_rate": format_rate(Fraction(round(rate)))}
+    return {
+        "name": "vm",
+        "duration": format_duration(give_up_ns(memory, bandwidth, guest.mode)),
+        "vm": {
+            "memory": format_bytes(memory), "vcpus": guest.vcpus or VCPUS, **_tracking(guest),
+            "workload": [load] if rate else [],
+        },
+        "migration": migration,
+        "link": {"bandwidth": format_bandwidth(bandwidth)},
+        "host": {"lateness": "drawn"},
+    }  # fmt: skip
+
+
+def mode_overrides(mode: str) -> list[str]:
+    """Texts of --set that switch on mode ``mode``, and all other mechanisms off; none for "". InputError."""
+    if not mode:
+        return []
+    check_mode(mode)
+    return [f"migration.{key}={value}" for key, value in keys_of(mode).items()]
+
+
+def give_up_ns(memory: int, bandwidth: int, mode: str = "") -> int:
+    """Simulated time [ns] after which a migration that has not completed counts as one that does not converge."""
+    least_s = THROTTLED_S if mode.partition("@")[0] in SLOWS else LEAST_S
+    whole_s = -(-PATIENCE * memory // bandwidth // 10) * 10
+    return max(least_s, whole_s) * NS_PER_S
+
+
+def _tracking(guest: Guest) -> dict[str, str]:
+    name = guest.tracking or ("dirty-ring" if guest.mode == "dirty-limit" else "")
+    return {"dirty_tracking": name} if name else {}
+
+
+def _whole_pages(size: int) -> int:
+    return max(PAGE_BYTES, size // PAGE_BYTES * PAGE_BYTES)
+
+
+def _missing(guest: Guest) -> Iterator[Problem]:
+    wanted = {"--ram": guest.ram, "--bandwidth": guest.bandwidth, "--dirty-rate": guest.dirty_rate}
+    for option, value in wanted.items():
+        if not value:
+            yield Problem(option, "", "nothing", "a value, or a scenario file in place of these options", EXAMPLE)
+
+
+def _unreadable(guest: Guest) -> Iterator[Problem]:
+    read = (
+        ("--ram", guest.ram, parse_bytes, BYTES_WANTED), ("--working-set", guest.working_set, parse_bytes, BYTES_WANTED),
+        ("--bandwidth", guest.bandwidth, parse_said_bandwidth, SAID_BANDWIDTH_WANTED),
+        ("--dirty-rate", guest.dirty_rate, parse_said_dirty_rate, SAID_DIRTY_WANTED),
+        ("--downtime-limit", guest.downtime_limit, parse_duration, DURATION_WANTED),
+    )  # fmt: skip
+    for option, text, parse, (wanted, example) in read:
+        try:
+            found: Any = parse(text) if text else 1
+        except UnitError as error:
+            yield Problem(option, "", error.got, error.wanted, f"{option} {error.example}")
+            continue
+        if not found and option in ("--ram", "--working-set"):
+            yield Problem(option, "", repr(text), f"{wanted}, more than 0", f"{option} {example}")
+
+
+def _placed(problem: Problem, set_keys: frozenset[str]) -> Problem:
+    """``problem`` at the option that wrote its key."""
+    if problem.key in set_keys:
+        return Problem("--set", problem.key, problem.got, problem.wanted, problem.example)
+    option = OPTION_OF.get(problem.key)
+    if option is None:
+        return problem
+    example = re.sub(r"^[a-z_]+ = |\"", "", problem.example)
+    return Problem(option, "", problem.got, problem.wanted, f"{option} {example}" if example else "")

@@ -1,0 +1,123 @@
+"""Replications of a question: how many, by which rule, with which seeds.
+
+Counted work and fixed batches decide the number, never time or the number of workers: every machine runs the same seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hostsim.core.errors import InputError, Problem
+from hostsim.scenario.schema import SEED_MAX, Scenario
+from hostsim.study.compare.figures import Figures
+from hostsim.study.predict.bench import Bench, work_of
+from hostsim.study.statistics import is_narrow
+
+Drawn = Callable[[int], Scenario] | Sequence[Scenario]
+"""The scenario of each replication: a function of its number (0, 1, ...), or a scenario for each."""
+RuleName = Literal["asked", "work", "interval", "most"]
+
+REPLICATIONS = 30
+PILOT = 2
+"""Runs whose work decides how many follow."""
+BATCH = 10
+"""Runs between two looks at the interval. Fixed: the number of workers must not move the result."""
+MOST = 300
+"""Replications at which a wanted interval is given up, unless --reps says another number."""
+BASE_WORK = 900_000_000
+"""Work of all replications where nobody asked for a number [pages]: about 45 s of CPU time, some 25 s on two cores."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Replications as the user asks for them.
+
+    reps: their number, or the most with ``until_ci``; None: 30, fewer where their work would exceed ``work``.
+    until_ci: half width of the interval of the mean total time, as a share of the mean, at which no more are added.
+    """
+
+    reps: int | None = None
+    until_ci: float | None = None
+    work: float = BASE_WORK
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The rule that set the number of replications.
+
+    asked: the number that was asked for, or the usual one. work: more would have been too much work. interval: the
+    interval became narrow enough. most: it did not, up to the largest number.
+    wanted: the number without the rule; within: the wanted half width as a share.
+    """
+
+    name: RuleName
+    wanted: int
+    within: float | None = None
+
+
+@dataclass(frozen=True)
+class Replications:
+    """Scenario and figures of each replication, and the rule that ended them."""
+
+    scenarios: tuple[Scenario, ...]
+    figures: tuple[Figures, ...]
+    rule: Rule
+
+
+def same_guest(scenario: Scenario) -> Callable[[int], Scenario]:
+    """``scenario`` with its own seed, the next seed, and so on: as ``hostsim compare --seeds`` counts."""
+
+    def replication(number: int) -> Scenario:
+        if scenario.seed + number > SEED_MAX:
+            raise InputError([Problem("--seed", "", str(scenario.seed), f"seeds up to {SEED_MAX}", "--seed 1")])
+        return scenario.model_copy(update={"seed": scenario.seed + number})
+
+    return replication
+
+
+def replicate(drawn: Drawn, wanted: Wanted, bench: Bench) -> Replications:
+    """Run the replications of ``drawn``. RunsFailedError, InputError."""
+    if wanted.until_ci is not None:
+        return _until_narrow(drawn, wanted, bench, wanted.until_ci)
+    usual = _most(drawn, REPLICATIONS if wanted.reps is None else wanted.reps)
+    first = usual if wanted.reps is not None else min(PILOT, usual)
+    bench.expected = bench.done + usual
+    scenarios, figures = _more(drawn, 0, first, bench)
+    work = max(work_of(f, s) for f, s in zip(figures, scenarios, strict=True))
+    count = usual if wanted.reps is not None else max(first, min(usual, int(wanted.work // max(1, work))))
+    bench.expected = bench.done + count - first
+    more_scenarios, more_figures = _more(drawn, first, count, bench)
+    rule = Rule("asked" if count == usual else "work", usual)
+    return Replications((*scenarios, *more_scenarios), (*figures, *more_figures), rule)
+
+
+def _until_narrow(drawn: Drawn, wanted: Wanted, bench: Bench, within: float) -> Replications:
+    most = _most(drawn, wanted.reps or MOST)
+    scenarios: tuple[Scenario, ...] = ()
+    figures: tuple[Figures, ...] = ()
+    while len(figures) < most:
+        bench.expected = bench.done + min(BATCH, most - len(figures))
+        more = _more(drawn, len(figures), min(len(figures) + BATCH, most), bench)
+        scenarios, figures = (*scenarios, *more[0]), (*figures, *more[1])
+        times = total_times(figures)
+        if not times or is_narrow(times, within):
+            return Replications(scenarios, figures, Rule("interval", most, within))
+    return Replications(scenarios, figures, Rule("most", most, within))
+
+
+def total_times(figures: Sequence[Figures]) -> list[float]:
+    """Total time [ms] of each run that completed."""
+    times = [one["total_time_ms"] for one in figures if one["status"] == "completed"]
+    return [float(time) for time in times if isinstance(time, int | float)]
+
+
+def _most(drawn: Drawn, wanted: int) -> int:
+    return wanted if callable(drawn) else min(wanted, len(drawn))
+
+
+def _more(drawn: Drawn, first: int, end: int, bench: Bench) -> tuple[tuple[Scenario, ...], tuple[Figures, ...]]:
+    draw = drawn if callable(drawn) else drawn.__getitem__
+    scenarios = tuple(draw(number) for number in range(first, end))
+    return scenarios, tuple(bench.figures(scenarios))
