@@ -88,10 +88,17 @@ def observe(log: MigrationLog, **known: Any) -> Observed:
     told = np.flatnonzero(~np.isnan(log.remaining_bytes) & ~np.isnan(log.transferred_bytes))
     live = live_answers(log, told) if len(told) else told
     rounds = rounds_of(log, live, evidence, ALL_ROUNDS)[1] if len(live) else ()
+    rounds = rounds[:-1] if len(rounds) > 1 and _has_stopped(log, live) else rounds
     stretches = _stretches(log, live, evidence.page_bytes)
     ram = evidence.ram_pages or 0.0
     filled = sum(s.whole_pages for s in stretches) or _filled(log, live, evidence, ram)
     return Observed(log, evidence, tuple(rounds), ram, filled, _zero_pages(log, live), _coarser(stretches))
+
+
+def _has_stopped(log: MigrationLog, live: NDArray[np.int64]) -> bool:
+    """Whether the last answer came after the last sync of all, for which QEMU had stopped the guest."""
+    ended = np.array([status == "completed" for status in log.status], bool) & (log.dirty_sync_count > 0)
+    return bool(ended.any()) and float(log.dirty_sync_count[live[-1]]) >= float(np.max(log.dirty_sync_count[ended]))
 
 
 def _in_first_pass(log: MigrationLog, live: NDArray[np.int64]) -> NDArray[np.int64]:

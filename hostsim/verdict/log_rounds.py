@@ -57,8 +57,10 @@ def rounds_of(
     """
     course = _course(log, at, evidence.page_bytes)
     rounds, last = _before(course, evidence)
+    clock = _Clock(last)
     for i in np.flatnonzero((np.diff(course.syncs) > 0) & (course.syncs[:-1] >= 1)):
-        found, last = _round(course, int(i), last, evidence), _synced(course, int(i), evidence)
+        synced = clock.instant(course, int(i), evidence)
+        found, last = _round(course, int(i), last, synced, evidence), synced
         rounds += [found] if found else []
     return _first_pass_s(course, rounds), (*rounds[:1], *rounds[1:][-rounds_max:])
 
@@ -118,14 +120,49 @@ def _before(course: _Course, evidence: Evidence) -> tuple[list[Round], _Instant 
     return [Round(elapsed_s / syncs, found, pending, throttle, float(syncs == 1), off, syncs)], None
 
 
-def _round(course: _Course, i: int, last: _Instant | None, evidence: Evidence) -> Round | None:
+class _Clock:
+    """Instants of syncs by QEMU's own clock: its rate is the pages found since the last evaluation over the time since then.
+
+    evaluated: the instant of the last evaluation, None: not known. found: pages that syncs have found since then.
+    """
+
+    def __init__(self, evaluated: _Instant | None) -> None:
+        self.evaluated, self.found = evaluated, 0.0
+
+    def instant(self, course: _Course, i: int, evidence: Evidence) -> _Instant:
+        """The instant of the (last) sync between answers ``i`` and ``i + 1``, by the polls where no new rate tells it."""
+        polled, is_one = _synced(course, i, evidence), course.syncs[i + 1] - course.syncs[i] == 1
+        self.found += _found_pages(course, i)
+        is_new = course.rate[i + 1] != course.rate[i] and course.rate[i + 1] > 0
+        if not is_new:
+            return polled
+        told = self._told(course, i) if is_one else None
+        # With several syncs between two answers it is unknown which of them evaluated.
+        self.evaluated, self.found = (told or polled) if is_one else None, 0.0
+        return told or polled
+
+    def _told(self, course: _Course, i: int) -> _Instant | None:
+        """The instant by the new rate, if the polls allow it."""
+        if self.evaluated is None:
+            return None
+        at_s, off_s = self.evaluated.at_s + self.found / float(course.rate[i + 1]), self.evaluated.off_s
+        start, end = float(course.t_s[i]) - WINDOW_S - off_s, float(course.t_s[i + 1]) + WINDOW_S + off_s
+        return _Instant(at_s, off_s) if start <= at_s <= end else None
+
+
+def _found_pages(course: _Course, i: int) -> float:
+    """Pages that the syncs between answers ``i`` and ``i + 1`` found newly dirty."""
+    return float(course.remaining[i + 1] - course.remaining[i] + course.sent[i + 1] - course.sent[i])
+
+
+def _round(course: _Course, i: int, last: _Instant | None, synced: _Instant, evidence: Evidence) -> Round | None:
     """The round (or the mean of the rounds) that ended between answers ``i`` and ``i + 1``; None if it is unknown."""
     syncs = int(course.syncs[i + 1] - course.syncs[i])
-    found = float(course.remaining[i + 1] - course.remaining[i] + course.sent[i + 1] - course.sent[i]) / syncs
+    found = _found_pages(course, i) / syncs
     if not found > 0:
         return None
-    seen = _between(last, _synced(course, i, evidence), syncs)
-    seconds, off_s = _by_qemu(course, i, found, syncs, last, seen) or seen
+    by_rate = _by_rate(course, i, found, syncs) if last is None else None
+    seconds, off_s = by_rate or _between(last, synced, syncs)
     if last is None and syncs >= MANY_SYNCS and seconds <= 0:
         seconds = float(course.t_s[i + 1] - course.t_s[i]) / syncs
         off_s = seconds / (syncs - 1)
@@ -142,23 +179,14 @@ def _between(last: _Instant | None, synced: _Instant, syncs: int) -> tuple[float
     return (synced.at_s - last.at_s) / syncs, (synced.off_s + last.off_s) / syncs
 
 
-def _by_qemu(
-    course: _Course, i: int, found: float, syncs: int, last: _Instant | None, seen: tuple[float, float]
-) -> tuple[float, float] | None:
-    """Length of the round by QEMU's own clock, where its rate was computed anew for this one sync: then the round began
-    before answer ``i`` and ended between it and the next.
-
-    seen: the length by the polls and its error [s]. A rate that did not change is an old one, unless the round was surely
-    longer than a second: over an old rate a short round with many pages would seem to be a long one.
-    """
+def _by_rate(course: _Course, i: int, found: float, syncs: int) -> tuple[float, float] | None:
+    """Length of a round that began before the log, from a rate that was computed anew for it: it began before answer ``i``."""
     old, new = course.rate[i], course.rate[i + 1]
     if syncs != 1 or not new > 0:
         return None
     seconds, start, end = found / float(new), float(course.t_s[i]), float(course.t_s[i + 1])
-    began = last or _Instant(start / 2, start / 2)
-    fits = start - WINDOW_S <= began.at_s + began.off_s + seconds and began.at_s - began.off_s + seconds <= end + WINDOW_S
-    long = seconds > EVALUATED_S and (last is None or seen[0] - seen[1] > EVALUATED_S)
-    return (seconds, 0.0) if fits and (new != old or long) else None
+    fits = start - WINDOW_S <= start + seconds and seconds <= end + WINDOW_S
+    return (seconds, 0.0) if fits and (new != old or seconds > EVALUATED_S) else None
 
 
 def _synced(course: _Course, i: int, evidence: Evidence) -> _Instant:
