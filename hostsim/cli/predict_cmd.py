@@ -65,6 +65,9 @@ CiOption = Annotated[
     str, typer.Option("--until-ci", metavar="SHARE", show_default=False,
                       help="Add runs until half of the interval of the total time is within this share: 5%."),
 ]  # fmt: skip
+MarginsOption = Annotated[
+    bool, typer.Option("--margins/--no-margins", help="Look for the values at which the answer flips, by more runs.")
+]
 WorkersOption = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Processes; moves no result.", show_default="one a core")
 ]
@@ -101,6 +104,7 @@ def predict_command(
     seed: SeedOption = None,
     reps: RepsOption = None,
     until_ci: CiOption = "",
+    margins: MarginsOption = True,
     workers: WorkersOption = None,
     as_json: JsonFlag = False,
     style: Format = "text",
@@ -123,5 +127,5 @@ def predict_command(
     if write_scenario is not None:
         save(given, write_scenario)
         return
-    options = Options(reps, until_ci, workers, as_json, style, out, not no_files, force, quiet, wide)
+    options = Options(reps, until_ci, workers, as_json, style, out, not no_files, force, quiet, wide, margins)
     predict_and_tell(given, options)

@@ -22,9 +22,9 @@ from hostsim.scenario.schema import Scenario
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.given import Given
-from hostsim.study.predict.predict import predict_drawn, require_migration
+from hostsim.study.predict.predict import predict_whole, require_migration
 from hostsim.study.predict.prediction import Prediction
-from hostsim.study.predict.replications import Wanted, same_guest
+from hostsim.study.predict.replications import Wanted
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Options:
     force: bool = False
     quiet: bool = False
     wide: bool = False
+    margins: bool = True
 
 
 def save(given: Given, path: Path) -> None:
@@ -58,7 +59,7 @@ def predict_and_tell(given: Given, options: Options) -> None:
     out = folder_of(scenario, options)
     with ExitStack() as stack:
         bench = bench_for(scenario, given, options, out, stack)
-        found = predict_drawn(same_guest(scenario), wanted, bench)
+        found = predict_whole(scenario, wanted, bench, margins=options.margins)
     content = {"verdict": prediction_lines(found)} | found.to_dict()
     paths = [] if out is None else write_prediction(out, found, content, {})
     _tell(options, found, content, paths)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from hostsim.core.units import parse_duration
 from hostsim.report.compare_lines import SCALES
 from hostsim.report.compare_words import ENDED, figure_words
+from hostsim.report.margin_words import margin_lines, seeds_words
+from hostsim.study.predict.logged import TRACKING
 from hostsim.study.predict.prediction import Estimate, Prediction
 from hostsim.study.predict.replications import Rule
 from hostsim.study.statistics import CONFIDENCE, Share, runs_that_show
@@ -22,6 +24,7 @@ def prediction_lines(found: Prediction) -> list[str]:
     """The answer; the first line opens with VERDICT."""
     return [
         f"VERDICT: {converges_words(found)}.", *warning_lines(found.warnings), *_outcome(found), *_guest(found),
+        *margin_lines(found.margins),
         *(f"Assumption: {text}." for text in found.assumptions), *_equal(found), f"{rests_on(found)}.",
     ]  # fmt: skip
 
@@ -87,15 +90,6 @@ def rests_on(found: Prediction) -> str:
     return ". ".join(parts)
 
 
-def seeds_words(seeds: tuple[int, ...]) -> str:
-    """``seeds 1 to 30``."""
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    if list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"{len(seeds)} seeds"
-
-
 def more_runs_words(share: Share, wanted: float) -> str:
     """The number of runs that would show ``wanted``, where all did and are too few; else ""."""
     if share.k < share.n or share.low >= wanted:
@@ -120,13 +114,15 @@ def _outcome(found: Prediction) -> Iterator[str]:
 
 
 def _guest(found: Prediction) -> Iterator[str]:
-    slower = found.estimates.get("guest_slowdown_percent")
-    if slower is None:
-        return
-    if slower.spread.mean == 0:
-        yield "The guest is not slowed before it is stopped; vm.dirty_tracking = tcg counts no cost of the dirty log."
-    else:
-        yield f"The guest does {estimate_words(slower)} less work meanwhile."
+    """The guest's loss before the stop; where the runs count no logging, as runs under KVM have it."""
+    slower, logged = (some.get("guest_slowdown_percent") for some in (found.estimates, found.logged))
+    if logged is not None:
+        runs = f"{logged.spread.n} runs of this guest under KVM's dirty log, {TRACKING}"
+        yield f"The guest does {estimate_words(logged)} less work before it is stopped ({runs})."
+    elif slower is not None and slower.spread.mean == 0:
+        yield "The guest loses no work before it is stopped; vm.dirty_tracking = tcg counts no cost of the dirty log."
+    elif slower is not None:
+        yield f"The guest does {estimate_words(slower)} less work before it is stopped."
 
 
 def _equal(found: Prediction) -> Iterator[str]:

@@ -128,3 +128,8 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         changed_bytes=load.changed_bytes,
         changed_place=load.changed_place,
     )
+
+
+def workloads_of(scenario: Scenario) -> tuple[Workload, ...]:
+    """The workloads of the guest that is migrated. InputError if a trace cannot be read."""
+    return _workloads(scenario, "vm", scenario.vm)

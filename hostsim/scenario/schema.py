@@ -112,6 +112,11 @@ class Scenario(Section):
         """Whether the host has [host.memory], [ageing] or neighbours."""
         return self.host.memory is not None or self.ageing is not None or len(self.neighbour) > 0
 
+    @property
+    def folder(self) -> Path:
+        """The folder that trace files and cost sheets are relative to."""
+        return self._folder
+
     def in_folder(self, folder: Path) -> Self:
         """A copy whose trace files and cost sheets are relative to ``folder``."""
         copy = self.model_copy()

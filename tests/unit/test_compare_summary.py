@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.study.compare import spread
+from hostsim.study import statistics as spread
 from hostsim.study.compare.best import all_best, best_for
 from hostsim.study.compare.figures import figures_of, lost_ms, slowdown_percent
 from hostsim.study.compare.summary import Row, Summary

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.scenario import load_scenario
 from hostsim.scenario.schema import Scenario
 from hostsim.study.predict.bench import Bench
-from hostsim.study.predict.prediction import Prediction, prediction_of
+from hostsim.study.predict.logged import logged_runs
+from hostsim.study.predict.margins import margins_of
+from hostsim.study.predict.prediction import Prediction, estimates_of, prediction_of
 from hostsim.study.predict.replications import Drawn, Wanted, replicate, same_guest
 from hostsim.study.statistics import require_intervals
 
@@ -21,6 +24,7 @@ def predict(
     until_ci: float | None = None,
     workers: int | None = None,
     out: Path | None = None,
+    margins: bool = True,
 ) -> Prediction:
     """Run a migration with several seeds, and answer with intervals.
 
@@ -30,13 +34,26 @@ def predict(
     until_ci: add replications until half of the interval of the total time is within this share of the mean.
     workers: processes; moves no result.
     out: folder of finished runs, which are not run again.
+    margins: whether to look for the values at which the answer flips.
 
     InputError; MissingExtraError without scipy; RunsFailedError.
     """
     base = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
     base = base if seed is None else base.model_copy(update={"seed": seed})
     require_migration(base)
-    return predict_drawn(same_guest(base), Wanted(reps, until_ci), Bench(workers, out))
+    return predict_whole(base, Wanted(reps, until_ci), Bench(workers, out), margins=margins)
+
+
+def predict_whole(base: Scenario, wanted: Wanted, bench: Bench, *, margins: bool = True) -> Prediction:
+    """The prediction of ``base`` with the cost of KVM's dirty logging and, if wanted, with margins."""
+    found = predict_drawn(same_guest(base), wanted, bench)
+    logged = estimates_of(logged_runs(base, bench))
+    if not margins:
+        return replace(found, logged=logged)
+    total_ms = found.mean("total_time_ms")
+    return replace(
+        found, logged=logged, margins=margins_of(base, found.is_likely, total_ms and total_ms / 1000, bench)
+    )
 
 
 def predict_drawn(drawn: Drawn, wanted: Wanted | None = None, bench: Bench | None = None, name: str = "") -> Prediction:

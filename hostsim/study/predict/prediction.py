@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hostsim.results.tables import CONVERGED, plain
@@ -11,6 +11,7 @@ from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.figures import OUTCOMES, Figures, figure_names
 from hostsim.study.compare.identity import versions
+from hostsim.study.predict.margins import Margin
 from hostsim.study.predict.replications import Replications, Rule
 from hostsim.study.statistics import CONFIDENCE, Median, Share, Spread, median_of, percentile_of, share_of, spread_of
 
@@ -44,6 +45,7 @@ class Prediction:
     Wilson interval; estimates: by figure, of the completed migrations where a figure is an outcome of one.
     equal: whether all runs gave equal figures; rule: what set their number; runs: figures of each.
     margins: where the answer flips, () if nobody asked.
+    logged: estimates of the same guest under KVM's dirty logging, where the runs count no cost of logging; {} without.
     """
 
     name: str
@@ -56,7 +58,8 @@ class Prediction:
     runs: tuple[Figures, ...]
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
-    margins: tuple[Any, ...] = ()
+    margins: tuple[Margin, ...] = ()
+    logged: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -85,6 +88,7 @@ class Prediction:
             "confidence": CONFIDENCE, "converges": {**asdict(self.converges), "share": self.converges.share},
             "statuses": self.statuses, "rule": asdict(self.rule), "all_runs_equal": self.equal,
             "figures": {name: one.to_dict() for name, one in self.estimates.items()},
+            "logged": {name: one.to_dict() for name, one in self.logged.items()},
             "margins": [margin.to_dict() for margin in self.margins],
             "warnings": self.warnings, "assumptions": self.assumptions, "runs": self.runs, "scenario": self.scenario,
         }  # fmt: skip

@@ -1,0 +1,76 @@
+"""Margins in sentences: the value at which an answer flips, the neighbours that were run, and the seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from hostsim.core.constants import PAGE_BYTES
+from hostsim.study.predict.margins import Margin
+from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
+
+NAMES: Mapping[str, str] = {
+    "dirty_rate_pages_per_s": "dirty rate", "bandwidth_bytes_per_s": "bandwidth", "downtime_limit_ms": "downtime limit",
+    "working_set_bytes": "working set",
+}  # fmt: skip
+WORDS: Mapping[str, Callable[[float], str]] = {
+    "dirty_rate_pages_per_s": lambda pages: bandwidth_words(pages * PAGE_BYTES), "bandwidth_bytes_per_s": bandwidth_words,
+    "downtime_limit_ms": lambda ms: seconds_words(ms / 1000), "working_set_bytes": bytes_words,
+}  # fmt: skip
+MORE_IS_HARDER = ("dirty_rate_pages_per_s", "working_set_bytes")
+
+
+def margin_lines(margins: Sequence[Margin]) -> Iterator[str]:
+    """A line for each margin, then the seeds of their runs."""
+    for margin in margins:
+        yield f"Margin: {margin_words(margin)}."
+    seeds = {margin.seeds for margin in margins if margin.seeds}
+    if seeds:
+        yield f"Margins are runs with that one change ({seeds_words(max(seeds, key=len))})."
+
+
+def margin_words(margin: Margin) -> str:
+    """``it stops converging above a dirty rate of 9.1 Gbit/s: at 9.2 Gbit/s it does not converge``."""
+    name, words = NAMES[margin.knob], WORDS[margin.knob]
+    now = f"now {words(margin.today)}"
+    if margin.near is None or not margin.confirmed:
+        return _computed(margin, name, now)
+    if margin.far is None:
+        return _no_flip(margin, f"a {name} of {words(margin.near)}", now)
+    side = _side(margin)
+    if margin.harder:
+        return (
+            f"it stops converging {side} a {name} of {words(margin.near)} ({now}): there it converges, at "
+            f"{words(margin.far)} it does not"
+        )
+    there = f"there it does, at {words(margin.near)} it does not yet"
+    return f"it converges {side} a {name} of {words(margin.far)} ({now}): {there}"
+
+
+def _side(margin: Margin) -> str:
+    """Above or below: where the other answer begins."""
+    return "above" if (margin.knob in MORE_IS_HARDER) == margin.harder else "below"
+
+
+def _no_flip(margin: Margin, value: str, now: str) -> str:
+    if margin.near == margin.today:
+        return f"the {NAMES[margin.knob]} cannot be changed further ({now})"
+    if margin.harder:
+        return f"it converges with {value}, too ({now})"
+    return f"it does not converge with {value} either ({now})"
+
+
+def _computed(margin: Margin, name: str, now: str) -> str:
+    if margin.computed is None:
+        return f"no {name} is computed to change the answer ({now}; computed, not run)"
+    side, value = _side(margin), WORDS[margin.knob](margin.computed)
+    ends = "stops converging" if margin.harder else "converges"
+    return f"it {ends} {side} a {name} of about {value} ({now}; computed, not run)"
+
+
+def seeds_words(seeds: tuple[int, ...]) -> str:
+    """``seeds 1 to 30``."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"{len(seeds)} seeds"
