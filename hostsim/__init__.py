@@ -15,8 +15,10 @@ _LAZY = {
     "run": "hostsim.simulation",
     "RunResult": "hostsim.results.tables",
     "predict": "hostsim.study.predict",
+    "fit": "hostsim.fitting.fitted",
+    "whatif": "hostsim.fitting.whatif",
 }
-__all__ = ["RunResult", "Scenario", "__version__", "load_scenario", "predict", "run"]
+__all__ = ["RunResult", "Scenario", "__version__", "fit", "load_scenario", "predict", "run", "whatif"]
 
 
 def __dir__() -> list[str]:

@@ -16,8 +16,8 @@ from hostsim.fitting.observed import Observed
 from hostsim.fitting.pacing import Pace
 
 UNKNOWN_BANDWIDTH = 1_250_000_000
-PATIENCE, PATIENCE_MIN_S = 4, 60
-"""A migration is given up after so many times the longest of the logs, and at least so long (assumed)."""
+PATIENCE, PATIENCE_MIN_S = 2, 60
+"""A migration is given up after this many times the longest of the logs, and at least so long (assumed)."""
 RATE_DIGITS = 1000
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,8 @@ class Observed:
     filled_pages: float
     zero_pages: float | None
     stretches: tuple[Stretch, ...]
+    whole_share: float = 1.0
+    """Share of whole pages among those sent after the first pass: the others had become zero again, and use no bandwidth."""
 
     @property
     def shows_first_pass(self) -> bool:
@@ -89,16 +91,29 @@ def observe(log: MigrationLog, **known: Any) -> Observed:
     live = live_answers(log, told) if len(told) else told
     rounds = rounds_of(log, live, evidence, ALL_ROUNDS)[1] if len(live) else ()
     rounds = rounds[:-1] if len(rounds) > 1 and _has_stopped(log, live) else rounds
+    share = _whole_share(log, live)
+    rounds = tuple(replace(r, newly_dirty_pages=share * r.newly_dirty_pages) for r in rounds)
     stretches = _stretches(log, live, evidence.page_bytes)
     ram = evidence.ram_pages or 0.0
     filled = sum(s.whole_pages for s in stretches) or _filled(log, live, evidence, ram)
-    return Observed(log, evidence, tuple(rounds), ram, filled, _zero_pages(log, live), _coarser(stretches))
+    return Observed(log, evidence, rounds, ram, filled, _zero_pages(log, live), _coarser(stretches), share)
 
 
 def _has_stopped(log: MigrationLog, live: NDArray[np.int64]) -> bool:
     """Whether the last answer came after the last sync of all, for which QEMU had stopped the guest."""
     ended = np.array([status == "completed" for status in log.status], bool) & (log.dirty_sync_count > 0)
     return bool(ended.any()) and float(log.dirty_sync_count[live[-1]]) >= float(np.max(log.dirty_sync_count[ended]))
+
+
+def _whole_share(log: MigrationLog, live: NDArray[np.int64]) -> float:
+    """Share of whole pages among the pages sent after the first answer behind the first pass."""
+    # Model limit: a page that a guest zeroes counts as not written, since it takes 9 bytes on the wire.
+    after = live[len(_in_first_pass(log, live)) :]
+    counted = after[~np.isnan(log.normal_pages[after] + log.zero_pages[after])]
+    if len(counted) < 2:
+        return 1.0
+    whole, zero = (float(c[counted[-1]] - c[counted[0]]) for c in (log.normal_pages, log.zero_pages))
+    return whole / (whole + zero) if whole > 0 and zero >= 0 else 1.0
 
 
 def _in_first_pass(log: MigrationLog, live: NDArray[np.int64]) -> NDArray[np.int64]:
