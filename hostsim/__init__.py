@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hostsim.api.runs import Result, run
     from hostsim.api.studies import Study, compare, sweep
     from hostsim.core.errors import HostsimError, InputError
+    from hostsim.fitting.fitted import fit
+    from hostsim.fitting.whatif import whatif
     from hostsim.results.tables import RunResult
     from hostsim.scenario import Scenario, load_scenario
     from hostsim.study.predict import predict
@@ -31,6 +33,8 @@ _LAZY = {
     "predict": "hostsim.study.predict",
     "run": "hostsim.api.runs",
     "sweep": "hostsim.api.studies",
+    "fit": "hostsim.fitting.fitted",
+    "whatif": "hostsim.fitting.whatif",
 }
 __all__ = [
     "HostsimError",
@@ -42,10 +46,12 @@ __all__ = [
     "__version__",
     "compare",
     "explain",
+    "fit",
     "load_scenario",
     "predict",
     "run",
     "sweep",
+    "whatif",
 ]
 
 

@@ -140,7 +140,7 @@ def _ends(log: MigrationLog) -> dict[str, Any]:
 
 def _with_limit(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> dict[str, Any]:
     """Fields that depend on the downtime limit: as many pages are pending at a sync as the threshold allows."""
-    live = at[np.array([log.status[i] not in ("completed", *POSTCOPY) for i in at], bool)]
+    live = live_answers(log, at)
     steady = evidence.bandwidth_bytes_per_s if evidence.bandwidth_is_steady else None
     bounds = limit_bounds_ms(log, live, steady or 0.0)
     found: dict[str, Any] = {"limit_bounds_ms": bounds}
@@ -150,6 +150,11 @@ def _with_limit(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) ->
     found["first_pass_s"], found["rounds"] = rounds_of(log, live, evidence)
     found["xbzrle"], found["xbzrle_unclear"] = _xbzrle_tail(log, live), _is_xbzrle_unclear(log, live)
     return found
+
+
+def live_answers(log: MigrationLog, at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of the answers ``at`` that were taken before the guest moved."""
+    return at[np.array([log.status[i] not in ("completed", *POSTCOPY) for i in at], bool)]
 
 
 def _limit(log: MigrationLog, bounds: tuple[float, float] | None, profile: str) -> tuple[float, str]:

@@ -32,6 +32,7 @@ class _Course:
     syncs: Array
     remaining: Array
     sent: Array
+    zero: Array
     encoded: Array
     rate: Array
     throttle: Array
@@ -45,19 +46,23 @@ class _Instant:
     off_s: float
 
 
-def rounds_of(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> tuple[float | None, tuple[Round, ...]]:
+def rounds_of(
+    log: MigrationLog, at: NDArray[np.int64], evidence: Evidence, rounds_max: int = ROUNDS_MAX
+) -> tuple[float | None, tuple[Round, ...]]:
     """Seconds of the first pass, if it was seen to end, and the rounds between the syncs that the polls saw.
 
     The first, the pass over all memory, counts as one too: the log was cleared at its start and nearly all pages had
     been sent when it was read. In a log that begins later one mean round stands for all before its first answer.
-    ``at``: the answers with figures, before the guest moved.
+    ``at``: the answers with figures, before the guest moved; rounds_max: rounds kept besides the first.
     """
     course = _course(log, at, evidence.page_bytes)
     rounds, last = _before(course, evidence)
+    clock = _Clock(last)
     for i in np.flatnonzero((np.diff(course.syncs) > 0) & (course.syncs[:-1] >= 1)):
-        found, last = _round(course, int(i), last, evidence), _synced(course, int(i), evidence)
+        synced = clock.instant(course, int(i), evidence)
+        found, last = _round(course, int(i), last, synced, evidence), synced
         rounds += [found] if found else []
-    return _first_pass_s(course, rounds), (*rounds[:1], *rounds[1:][-ROUNDS_MAX:])
+    return _first_pass_s(course, rounds), (*rounds[:1], *rounds[1:][-rounds_max:])
 
 
 def _first_pass_s(course: _Course, rounds: list[Round]) -> float | None:
@@ -73,6 +78,7 @@ def _course(log: MigrationLog, at: NDArray[np.int64], page_bytes: int) -> _Cours
         syncs=log.dirty_sync_count[at],
         remaining=log.remaining_bytes[at] / page_bytes,
         sent=_sent_pages(log, at, page_bytes) + zero + encoded,
+        zero=zero,
         encoded=encoded,
         rate=np.nan_to_num(log.dirty_pages_rate_per_s[at]),
         throttle=np.nan_to_num(log.throttle_percent[at]),
@@ -114,13 +120,49 @@ def _before(course: _Course, evidence: Evidence) -> tuple[list[Round], _Instant 
     return [Round(elapsed_s / syncs, found, pending, throttle, float(syncs == 1), off, syncs)], None
 
 
-def _round(course: _Course, i: int, last: _Instant | None, evidence: Evidence) -> Round | None:
+class _Clock:
+    """Instants of syncs by QEMU's own clock: its rate is the pages found since the last evaluation over the time since then.
+
+    evaluated: the instant of the last evaluation, None: not known. found: pages that syncs have found since then.
+    """
+
+    def __init__(self, evaluated: _Instant | None) -> None:
+        self.evaluated, self.found = evaluated, 0.0
+
+    def instant(self, course: _Course, i: int, evidence: Evidence) -> _Instant:
+        """The instant of the (last) sync between answers ``i`` and ``i + 1``, by the polls where no new rate tells it."""
+        polled, is_one = _synced(course, i, evidence), course.syncs[i + 1] - course.syncs[i] == 1
+        self.found += _found_pages(course, i)
+        is_new = course.rate[i + 1] != course.rate[i] and course.rate[i + 1] > 0
+        if not is_new:
+            return polled
+        told = self._told(course, i) if is_one else None
+        # With several syncs between two answers it is unknown which of them evaluated.
+        self.evaluated, self.found = (told or polled) if is_one else None, 0.0
+        return told or polled
+
+    def _told(self, course: _Course, i: int) -> _Instant | None:
+        """The instant by the new rate, if the polls allow it."""
+        if self.evaluated is None:
+            return None
+        at_s, off_s = self.evaluated.at_s + self.found / float(course.rate[i + 1]), self.evaluated.off_s
+        start, end = float(course.t_s[i]) - WINDOW_S - off_s, float(course.t_s[i + 1]) + WINDOW_S + off_s
+        return _Instant(at_s, off_s) if start <= at_s <= end else None
+
+
+def _found_pages(course: _Course, i: int) -> float:
+    """Pages that the syncs between answers ``i`` and ``i + 1`` found newly dirty."""
+    return float(course.remaining[i + 1] - course.remaining[i] + course.sent[i + 1] - course.sent[i])
+
+
+def _round(course: _Course, i: int, last: _Instant | None, synced: _Instant, evidence: Evidence) -> Round | None:
     """The round (or the mean of the rounds) that ended between answers ``i`` and ``i + 1``; None if it is unknown."""
     syncs = int(course.syncs[i + 1] - course.syncs[i])
-    found = float(course.remaining[i + 1] - course.remaining[i] + course.sent[i + 1] - course.sent[i]) / syncs
+    found = _found_pages(course, i) / syncs
     if not found > 0:
         return None
-    seconds, off_s = _by_qemu(course, i, found, syncs, last) or _between(last, _synced(course, i, evidence), syncs)
+    by_rate = _by_rate(course, i, found, syncs) if last is None else None
+    seconds, off_s = by_rate or _between(last, synced, syncs)
     if last is None and syncs >= MANY_SYNCS and seconds <= 0:
         seconds = float(course.t_s[i + 1] - course.t_s[i]) / syncs
         off_s = seconds / (syncs - 1)
@@ -137,16 +179,13 @@ def _between(last: _Instant | None, synced: _Instant, syncs: int) -> tuple[float
     return (synced.at_s - last.at_s) / syncs, (synced.off_s + last.off_s) / syncs
 
 
-def _by_qemu(course: _Course, i: int, found: float, syncs: int, last: _Instant | None) -> tuple[float, float] | None:
-    """Length of the round by QEMU's own clock, where its rate was computed anew for this one sync: then the round began
-    before answer ``i`` and ended between it and the next.
-    """
+def _by_rate(course: _Course, i: int, found: float, syncs: int) -> tuple[float, float] | None:
+    """Length of a round that began before the log, from a rate that was computed anew for it: it began before answer ``i``."""
     old, new = course.rate[i], course.rate[i + 1]
     if syncs != 1 or not new > 0:
         return None
     seconds, start, end = found / float(new), float(course.t_s[i]), float(course.t_s[i + 1])
-    began = last or _Instant(start / 2, start / 2)
-    fits = start - WINDOW_S <= began.at_s + began.off_s + seconds and began.at_s - began.off_s + seconds <= end + WINDOW_S
+    fits = start - WINDOW_S <= start + seconds and seconds <= end + WINDOW_S
     return (seconds, 0.0) if fits and (new != old or seconds > EVALUATED_S) else None
 
 
@@ -170,10 +209,13 @@ def _pending(course: _Course, i: int, evidence: Evidence) -> tuple[float, float]
     """Pages left over at the sync after answer ``i``, and within how many: those the threshold lets wait, but no more
     than there were, and of those no fewer than could not be sent before the next answer.
     """
-    most = float(course.remaining[i])
+    most, is_first = float(course.remaining[i]), bool(course.syncs[i] <= 1)
     sent = float(np.nan_to_num(course.sent[i + 1] - course.sent[i]))
-    least = max(0.0, most - sent) if course.syncs[i + 1] - course.syncs[i] == 1 else 0.0
-    return _within(least, most, evidence, first_pass=bool(course.syncs[i] <= 1))
+    one = course.syncs[i + 1] - course.syncs[i] == 1
+    least = max(0.0, most - sent) if one else 0.0
+    if is_first and one:  # pages of zeros were sent before the sync: hardly any are dirtied anew
+        most = max(least, most - float(course.zero[i + 1] - course.zero[i]))
+    return _within(least, most, evidence, first_pass=is_first)
 
 
 def _within(least: float, most: float, evidence: Evidence, first_pass: bool) -> tuple[float, float]:

@@ -1,0 +1,102 @@
+"""``hostsim fit``: the guest of a migration's log, as a scenario."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hostsim.cli.explain_cmd import BandwidthOption, LimitOption, LinkOption, TagOption
+from hostsim.cli.options import Format, JsonFlag, WideFlag
+
+if TYPE_CHECKING:
+    from hostsim.fitting.fitted import GuestFit
+
+HELP = """Fit a guest to the log of its migration, and write it as a scenario.
+
+Reads all logs that hostsim explain reads, dirty curves (.csv, .toml) and readings of calc-dirty-rate. Several logs are of one
+guest. Exit code 2, with the reason, if the log does not identify the guest."""
+
+LogsArgument = Annotated[list[str], typer.Argument(metavar="LOG...", help="Logs of one guest; - reads standard input.", show_default=False)]
+WriteOption = Annotated[
+    Path | None, typer.Option("--write", "-o", metavar="FILE", help="Write the guest as a scenario (.toml).", show_default=False)
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE", help="Draw the dirty curve and the residuals (.png or .svg).", show_default=False),
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of the drawn guests behind the intervals.")]
+MemoryOption = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Memory of the guest, for a dirty curve or readings.", show_default=False)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``fit``."""
+    app.command("fit", help=HELP, short_help="Fit a guest to the log of its migration.")(fit_command)
+
+
+def fit_command(
+    logs: LogsArgument,
+    *,
+    tag: TagOption = None,
+    downtime_limit: LimitOption = None,
+    bandwidth: BandwidthOption = None,
+    link: LinkOption = None,
+    memory: MemoryOption = None,
+    seed: SeedOption = 1,
+    write: WriteOption = None,
+    plot: PlotOption = None,
+    as_json: JsonFlag = False,
+    style: Format = "text",
+    wide: WideFlag = False,
+) -> None:
+    """Fit."""
+    from hostsim.fitting.fitted import fit
+    from hostsim.report import console
+    from hostsim.report.fit_words import fit_lines, rounds_grid
+    from hostsim.results.encode import json_bytes
+    from hostsim.results.tables import plain
+
+    fitted = fit(*logs, tag=tag, seed=seed, memory=memory, **known_figures(downtime_limit, bandwidth, link))
+    written = _write(fitted, write, plot)
+    if as_json:
+        console.say_raw(json_bytes(plain({"lines": fit_lines(fitted), **fitted.to_dict()})).decode())
+        return
+    console.say_wrapped(fit_lines(fitted))
+    if fitted.found.points:
+        console.say([""])
+        console.show(rounds_grid(fitted), markdown=style == "markdown", wide=wide)
+    console.say([f"wrote {path}" for path in written])
+    if write is not None:
+        console.say([f"hostsim run {write} simulates the migration of the log; hostsim predict {write} gives intervals."])
+
+
+def known_figures(limit: str | None, bandwidth: str | None, link: str | None) -> dict[str, Any]:
+    """Fields of Evidence that the options give. InputError."""
+    from hostsim.cli.explain_cmd import _known
+
+    found = _known(limit, bandwidth, link, "qemu")
+    found.pop("profile")
+    return found
+
+
+def _write(fitted: GuestFit, write: Path | None, plot: Path | None) -> list[Path]:
+    from hostsim.core.errors import InputError, Problem
+    from hostsim.fitting.guest_text import guest_text
+    from hostsim.results.aside import write_files
+
+    files: dict[Path, bytes] = {}
+    if write is not None:
+        files[write] = guest_text(fitted).encode()
+    if plot is not None:
+        from hostsim.report.fit_plot import fit_pictures
+
+        kind = plot.suffix.lower().removeprefix(".")
+        if kind not in ("png", "svg"):
+            raise InputError([Problem("--plot", "", str(plot), "a file that ends in .png or .svg", "--plot fit.png")])
+        files[plot] = fit_pictures(fitted)[kind]
+    for path, data in files.items():
+        write_files(path.parent, {path.name: data})
+    return list(files)

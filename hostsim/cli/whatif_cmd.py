@@ -1,0 +1,107 @@
+"""``hostsim whatif``: a migration that has not taken place, for the guest of a log."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hostsim.cli.explain_cmd import LimitOption, LinkOption, TagOption
+from hostsim.cli.fit_cmd import LogsArgument, MemoryOption, known_figures
+from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+
+if TYPE_CHECKING:
+    from hostsim.fitting.whatif import Drawn
+    from hostsim.study.predict.prediction import Prediction
+
+HELP = """Predict a migration of the guest of a log under other settings.
+
+Fits the log (hostsim fit), changes the settings, and runs the migration. Each run draws another guest from the errors of the
+fit, so the intervals hold what the log does not tell."""
+
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the fitted scenario; repeatable.")
+]
+CarriesOption = Annotated[
+    str, typer.Option("--bandwidth", metavar="RATE", help="Another link, max-bandwidth lifted: 25Gbit.", show_default=False)
+]
+SetBandwidthOption = Annotated[
+    str | None, typer.Option("--log-bandwidth", help="max-bandwidth that was set in the log, as 32MiB/s.", show_default=False)
+]
+ModeOption = Annotated[
+    str,
+    typer.Option("--mode", metavar="MODE", show_default=False,
+                 help="Mechanism, as in compare --modes: auto-converge, postcopy@2, multifd, xbzrle, dirty-limit; or stop-and-copy."),
+]  # fmt: skip
+EndsOption = Annotated[
+    str, typer.Option("--load-ends", metavar="TIME", help="The guest writes no more after that time.", show_default="never")
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of the drawn guests, and the first of the runs.")]
+RepsOption = Annotated[
+    int | None, typer.Option("--reps", metavar="K", min=1, help="Runs, each of another guest.", show_default="30, fewer if large")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Processes; moves no result.", show_default="one a core")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``whatif``."""
+    app.command("whatif", help=HELP, short_help="Predict a log's guest under other settings.")(whatif_command)
+
+
+def whatif_command(
+    logs: LogsArgument,
+    *,
+    overrides: SetOption = None,
+    bandwidth: CarriesOption = "",
+    mode: ModeOption = "",
+    load_ends: EndsOption = "",
+    tag: TagOption = None,
+    downtime_limit: LimitOption = None,
+    log_bandwidth: SetBandwidthOption = None,
+    link: LinkOption = None,
+    memory: MemoryOption = None,
+    seed: SeedOption = 1,
+    reps: RepsOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonFlag = False,
+    style: Format = "text",
+    wide: WideFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Predict."""
+    from hostsim.fitting.fitted import fit
+    from hostsim.fitting.whatif import Change, drawn_scenarios
+    from hostsim.report import console
+    from hostsim.report.fit_words import fit_lines
+    from hostsim.report.predict_files import figures_grid
+    from hostsim.report.predict_words import prediction_lines
+    from hostsim.results.encode import json_bytes
+    from hostsim.results.tables import plain
+
+    fitted = fit(*logs, tag=tag, seed=seed, memory=memory, **known_figures(downtime_limit, log_bandwidth, link))
+    drawn = drawn_scenarios(fitted, Change(tuple(overrides or ()), bandwidth, mode, load_ends), seed)
+    found = _predict(drawn, reps, workers, quiet=quiet or as_json, name=fitted.name)
+    lines = prediction_lines(found)
+    if as_json:
+        console.say_raw(json_bytes(plain({"verdict": lines, "fit": fitted.to_dict(), **found.to_dict()})).decode())
+        return
+    console.say_wrapped([*lines, "Each run is of another guest drawn from the errors of the fit:", *fit_lines(fitted)[:3]])
+    console.say([""])
+    console.show(figures_grid(found), markdown=style == "markdown", wide=wide)
+
+
+def _predict(drawn: Drawn, reps: int | None, workers: int | None, *, quiet: bool, name: str) -> Prediction:
+    from hostsim.cli.warm_up_cmd import prepare
+    from hostsim.report.compare_progress import compare_progress
+    from hostsim.simulation import kinds_of
+    from hostsim.study.predict.bench import Bench
+    from hostsim.study.predict.predict import predict_drawn
+    from hostsim.study.predict.replications import Wanted
+
+    prepare(kinds_of(drawn(0)), quiet=quiet)
+    with ExitStack() as stack:
+        show = stack.enter_context(compare_progress(quiet=quiet))
+        return predict_drawn(drawn, Wanted(reps), Bench(workers, None, show), name)

@@ -1,0 +1,59 @@
+"""The brake of a migration by its log: max-bandwidth, of which the log shows whole windows, or a link."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from hostsim.verdict.evidence import Evidence
+
+OVERSHOOT_MAX = 0.02
+"""A window sends up to this much more than its quota: the last burst is not cut (QEMU 10.0: 59 kB of 3.4 MB)."""
+OVERSHOOT_10 = 0.003
+"""QEMU 7.2 overshoots a window by less, QEMU 10.x by more (231 real migrations)."""
+ROUND_MIB = (1024, 512, 256, 128, 100, 64, 50, 32, 20, 16, 10, 8, 5, 4, 2, 1)
+MIB = 1 << 20
+ALIKE = 0.03
+"""A downtime within this share and the time of a switch of pages over bandwidth was sent at that bandwidth (assumed)."""
+
+
+@dataclass(frozen=True)
+class Brake:
+    """bytes_per_s: max-bandwidth as it was set, or the capacity of the link. measured: bytes/s on the wire."""
+
+    kind: Literal["max-bandwidth", "link"]
+    bytes_per_s: int
+    measured: float
+    source: str
+    qemu: str
+
+
+def brake_of(evidence: Evidence) -> Brake | None:
+    """The brake; None where the log tells no bandwidth."""
+    measured = evidence.bandwidth_bytes_per_s
+    if not measured:
+        return None
+    qemu = evidence.qemu or "10.0"
+    given, link = evidence.max_bandwidth_bytes_per_s, evidence.link_bandwidth_bytes_per_s
+    if given and (not link or given <= link):
+        return Brake("max-bandwidth", round(given), measured, "as given", qemu)
+    if link:
+        return Brake("link", round(link), measured, "as given", qemu)
+    if evidence.bandwidth_is_steady:
+        limit = rounded_limit(measured)
+        over = measured / limit - 1
+        version = evidence.qemu or ("10.0" if over > OVERSHOOT_10 else "7.2")
+        return Brake("max-bandwidth", limit, measured, f"steady at {measured / 1e6:.1f} MB/s with headers", version)
+    return Brake("link", round(measured), measured, "the median of what was sent", qemu)
+
+
+def rounded_limit(measured: float) -> int:
+    """The roundest number of bytes/s that, with the overshoot of a window, is sent as ``measured``."""
+    least = measured / (1 + OVERSHOOT_MAX)
+    return next((limit for limit in _round_limits(measured) if limit >= least), round(measured))
+
+
+def _round_limits(measured: float) -> Iterator[int]:
+    for mib in ROUND_MIB:
+        yield int(measured * 1.0002 // (mib * MIB)) * mib * MIB

@@ -1,0 +1,98 @@
+"""The fit itself: points of all logs, the classes nearest to them, and guests drawn anew from the errors of the points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.core.rng import stream_key
+from hostsim.fitting.mixture import Classes, Problem, rate_grid
+from hostsim.fitting.noise import bursts_of, with_bursts
+from hostsim.fitting.observed import Observed
+from hostsim.fitting.pacing import CATCH_UPS, Pace
+from hostsim.fitting.points import Point
+
+Array = NDArray[np.float64]
+DRAWS = 60
+RATES_DRAWN = 14
+"""Rates of a drawn guest: fewer than the grid has, at places of its own, so that guests differ where no point holds them."""
+STREAM = "fit.bootstrap"
+CHUNKS_GAIN = 6.0
+"""Clearing by chunks is taken if it betters the misfit by this: odds of e^3 to 1."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Classes fitted to points. by_chunks: KVM's log is cleared chunk by chunk; None: for this guest both are alike.
+
+    bursts: relative standard deviation of the pages dirtied in a second, beyond counting.
+    draws: classes fitted to points drawn anew, each with a grid of its own.
+    """
+
+    points: tuple[Point, ...]
+    classes: Classes
+    pace: Pace
+    by_chunks: bool | None
+    bursts: float
+    draws: tuple[Classes, ...]
+
+
+def estimate(some: Sequence[Observed], seed: int, draws: int = DRAWS) -> Estimate:
+    """Fit the rounds of ``some`` migrations of one guest; ``draws`` guests are drawn with the stream "fit.bootstrap" of ``seed``."""
+    written_max = max(max(one.filled_pages, 1.0) for one in some)
+    candidates = list(_candidates(some, written_max))
+    plain = min((c for c in candidates if not c.by_chunks), key=lambda c: c.classes.misfit)
+    best = min(candidates, key=lambda c: c.classes.misfit)
+    chosen = best if best.classes.misfit + CHUNKS_GAIN < plain.classes.misfit else plain
+    return drawn_guests(replace(chosen, points=chosen.points), written_max, seed, draws)
+
+
+def estimate_points(points: Sequence[Point], written_max: float, seed: int, draws: int = DRAWS) -> Estimate:
+    """As ``estimate``, of points that were measured as such: a dirty curve, or readings of calc-dirty-rate."""
+    fitted, used, bursts = _fitted(tuple(points), written_max, Pace())
+    return drawn_guests(Estimate(used, fitted, Pace(), None, bursts, ()), written_max, seed, draws)
+
+
+def _candidates(some: Sequence[Observed], written_max: float) -> Iterator[Estimate]:
+    for by_chunks in (False, True) if any(one.has_chunks for one in some) else (False,):
+        points = tuple(p for one in some for p in one.points(by_chunks=by_chunks and one.has_chunks))
+        throttled = len({round(p.throttle, 2) for p in points}) > 1
+        paces = [Pace(catch_up, is_seen=True) for catch_up in CATCH_UPS] if throttled else [Pace()]
+        fits = [(*_fitted(points, written_max, pace), pace) for pace in paces]
+        fitted, used, bursts, pace = min(fits, key=lambda one: one[0].misfit)
+        told = by_chunks if any(one.has_chunks for one in some) else None
+        yield Estimate(used, fitted, pace, told, bursts, ())
+
+
+def _fitted(points: tuple[Point, ...], written_max: float, pace: Pace) -> tuple[Classes, tuple[Point, ...], float]:
+    """(classes, points with the error of bursts, bursts)."""
+    first = Problem(points, written_max, rate_grid(points), pace).fitted()
+    bursts = bursts_of(points, first)
+    used = with_bursts(points, bursts) if bursts else points
+    return (Problem(used, written_max, rate_grid(used), pace).fitted() if bursts else first), used, bursts
+
+
+def drawn_guests(found: Estimate, written_max: float, seed: int, draws: int) -> Estimate:
+    """``found`` with ``draws`` guests fitted to points drawn anew.
+
+    Each point gets a weight from an exponential law (Rubin, "The Bayesian bootstrap", Annals of Statistics 9(1), 1981) and an
+    error from its own: a log of three rounds has too few to draw with replacement. Half of the guests have as many classes as
+    least squares take, half as few as the points allow: where no point holds the curve, they part.
+    """
+    rng = np.random.default_rng(list(stream_key(seed, STREAM)))
+    pages = np.array([p.found_pages for p in found.points])
+    off = np.array([p.off_pages for p in found.points])
+    grid = rate_grid(found.points)
+    guests = []
+    for i in range(draws):
+        wide = np.log(grid[-1] / grid[0])
+        places = (np.arange(RATES_DRAWN) + rng.random(RATES_DRAWN)) / RATES_DRAWN
+        rates = np.sort(np.concatenate([grid[0] * np.exp(wide * places), [r for _, r in found.classes.pages]]))
+        scale = np.sqrt(rng.exponential(size=len(pages)))
+        noisy = np.maximum(pages + off * rng.standard_normal(len(pages)), 0.0)
+        problem = Problem(found.points, written_max, rates, found.pace)
+        guests.append(problem.fitted(noisy, np.maximum(scale, 0.1), sparse=i % 2 == 0))
+    return replace(found, draws=tuple(guests))

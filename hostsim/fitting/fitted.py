@@ -1,0 +1,238 @@
+"""``hostsim.fit``: the guest of a log, with intervals, as a scenario that can be read, edited and run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.errors import InputError, Problem
+from hostsim.core.units import parse_bytes
+from hostsim.fitting.brake import Brake, brake_of
+from hostsim.fitting.estimate import DRAWS, Estimate, estimate, estimate_points
+from hostsim.fitting.guest import Setting, scenario_table, setting_of
+from hostsim.fitting.inputs import curve_points, is_curve, reading_points
+from hostsim.fitting.mixture import Classes
+from hostsim.fitting.observed import Observed, observe
+from hostsim.fitting.pacing import Pace
+from hostsim.fitting.points import Point
+from hostsim.fitting.refusal import NotIdentifiedError, is_idle, one_length, refusal_of, unexplained
+from hostsim.logs import MigrationLog, read_logs
+from hostsim.scenario.schema import Scenario
+from hostsim.theory.floor import floor_pages
+
+FORMAT = "hostsim-fit/1"
+LOW, HIGH = 5, 95
+"""Percentiles of the drawn guests between which an interval reaches."""
+CURVE_S = (0.1, 1.0, 10.0)
+"""Times at which the dirty curve is told."""
+MEMORY_FACTOR = 2
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A fitted figure. low, high: between which 90 % of the drawn guests lie; None where none was drawn."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class GuestFit:
+    """A guest fitted to the rounds of its migrations.
+
+    sources: the logs. found: classes, pacing, points, drawn guests. setting: memory and migration as the log shows them.
+    figures: name with its unit to the fitted value and its interval. load_end_s: seconds since the start of the migration at
+    which the load ended; None: not seen to end. notes: sentences about the log.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    found: Estimate
+    setting: Setting
+    figures: Mapping[str, Interval]
+    load_end_s: float | None
+    threshold_pages: float | None
+    notes: tuple[str, ...]
+    observed: tuple[Observed, ...] = ()
+
+    @property
+    def classes(self) -> Classes:
+        """The fitted classes of pages."""
+        return self.found.classes
+
+    @property
+    def ends_by_itself(self) -> bool | None:
+        """Whether pre-copy as in the log ends while the load goes on; None: the drawn guests do not agree, or no bandwidth."""
+        floor = self.figures.get("floor_pages")
+        if floor is None or self.threshold_pages is None:
+            return None
+        low, high = (floor.value if bound is None else bound for bound in (floor.low, floor.high))
+        if high <= self.threshold_pages:
+            return True
+        return False if low > self.threshold_pages else None
+
+    def table(self, classes: Classes | None = None) -> dict[str, Any]:
+        """The table of the scenario, of another guest than the fitted one with ``classes``."""
+        return scenario_table(classes or self.classes, self.found.pace, self.setting, self.name)
+
+    def scenario(self) -> Scenario:
+        """The fitted guest, and its migration as the log shows it."""
+        return Scenario.model_validate(self.table())
+
+    def drawn_table(self, number: int) -> dict[str, Any]:
+        """The table of a guest drawn from the errors of the fit: number 0 is the fitted one."""
+        draws = self.found.draws
+        return self.table(draws[(number - 1) % len(draws)] if number and draws else None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``--json``."""
+        return {
+            "format": FORMAT, "name": self.name, "sources": self.sources, "load_end_s": self.load_end_s,
+            "ends_by_itself": self.ends_by_itself, "threshold_pages": self.threshold_pages, "notes": self.notes,
+            "figures": {name: asdict(one) for name, one in self.figures.items()},
+            "classes": [{"pages": n, "writes_per_page_per_s": rate} for n, rate in self.classes.pages],
+            "sweep": asdict(self.classes.sweep) if self.classes.sweep else None,
+            "pacing": {**asdict(self.found.pace), "words": self.found.pace.words},
+            "dirty_log_cleared_by_chunks": self.found.by_chunks, "bursts": self.found.bursts,
+            "rounds": list(rows_of(self)), "scenario": self.table(),
+        }  # fmt: skip
+
+
+def rows_of(fitted: GuestFit) -> Iterator[dict[str, Any]]:
+    """A row a point: measured beside fitted."""
+    for p, expected in zip(fitted.found.points, fitted.classes.expected.tolist(), strict=True):
+        yield {
+            "end_s": p.end_s, "rounds": p.rounds, "length_s": p.t_s, "found_pages": p.found_pages, "fitted_pages": expected,
+            "off_share": p.found_pages / expected - 1 if expected > 0 else None, "error_share": p.off_pages / max(p.found_pages, 1.0),
+            "throttle_percent": 100 * p.throttle,
+        }  # fmt: skip
+
+
+def fit(
+    *paths: str | Path, tag: str | None = None, seed: int = 1, draws: int = DRAWS, memory: str | None = None, **known: Any
+) -> GuestFit:
+    """The guest of one or several logs.
+
+    paths: logs in any form that ``hostsim explain`` reads, or a dirty curve (.csv, .toml); several are of one guest.
+    tag: as for ``hostsim explain``. seed: of the drawn guests. draws: their number.
+    memory: of the guest, where the input does not tell it. known: fields of Evidence that the caller knows better.
+
+    InputError; NotIdentifiedError with its reasons.
+    """
+    if not paths:
+        raise InputError([Problem("fit", "LOG", "none", "at least one log", "hostsim fit job.jsonl")])
+    curves = [str(path) for path in paths if is_curve(str(path))]
+    if curves:
+        points = tuple(p for path in curves for p in curve_points(path))
+        return _fit_curve(points, tuple(map(str, paths)), seed, draws, memory)
+    logs = [log for path in paths for log in read_logs(str(path), tag)]
+    _require_one_guest(logs, len(paths))
+    readings = [reading for log in logs for reading in log.readings]
+    if readings and all(len(log) <= 1 and log.readings for log in logs):
+        return _fit_curve(reading_points(readings), tuple(map(str, paths)), seed, draws, memory)
+    return fit_logs(logs, seed, draws, **known)
+
+
+def _require_one_guest(logs: Sequence[MigrationLog], files: int) -> None:
+    """InputError if one file holds migrations of several guests: they are not fitted as one."""
+    names = list(dict.fromkeys(log.tag for log in logs if not refusal_of(observe(log))))
+    if files == 1 and len(names) > 1:
+        wanted = f"the guest to fit, one of: {', '.join(name or '(none)' for name in names)}"
+        raise InputError([Problem(logs[0].source, "--tag", f"migrations of {len(names)} guests", wanted, f"--tag {names[0]}")])
+
+
+def fit_logs(logs: Sequence[MigrationLog], seed: int = 1, draws: int = DRAWS, **known: Any) -> GuestFit:
+    """As ``fit``, of logs that are read already. All are of one guest."""
+    some = [observe(log, **known) for log in logs]
+    reasons = [refusal_of(one) for one in some]
+    usable = [one for one, reason in zip(some, reasons, strict=True) if not reason]
+    if not usable:
+        raise NotIdentifiedError([reason for reason in reasons if reason])
+    found = _estimate(usable, seed, draws)
+    brake = brake_of(usable[0].evidence)
+    setting = setting_of(usable, bool(found.by_chunks), (), brake)
+    threshold = usable[0].evidence.threshold_pages if brake else None
+    figures = {**_figures(found, brake), **_memory_figures(usable[0])}
+    notes = (*(note for one in usable for note in one.log.notes), *(f"Left out: {r}" for r in reasons if r))
+    result = GuestFit(
+        _name(usable), tuple(one.name for one in usable), found, setting, figures, None, threshold, notes, tuple(usable)
+    )
+    return replace(result, load_end_s=_load_end_s(result, usable))
+
+
+def _estimate(usable: Sequence[Observed], seed: int, draws: int) -> Estimate:
+    busy = [one for one in usable if one.rounds]
+    if not busy:
+        return Estimate((), Classes((), None, np.zeros(0), 0.0), Pace(), None, 0.0, ())
+    found = estimate(busy, seed, draws)
+    problem = one_length(found.points) or unexplained([p.found_pages for p in found.points], found.classes.expected.tolist())
+    if problem:
+        raise NotIdentifiedError([f"{busy[0].name}: {problem}"])
+    return found
+
+
+def _fit_curve(points: tuple[Point, ...], sources: tuple[str, ...], seed: int, draws: int, memory: str | None) -> GuestFit:
+    problem = one_length(points) if points else "no dirty rate was measured"
+    if problem:
+        raise NotIdentifiedError([f"{', '.join(sources)}: {problem}".replace("rounds took", "measurements took")])
+    most = max(p.found_pages for p in points)
+    ram = max(256.0, parse_bytes(memory) // PAGE_BYTES) if memory else MEMORY_FACTOR * most
+    found = estimate_points(points, max(ram, most), seed, draws)
+    setting = Setting(round(ram), ((0, round(ram)),), None, 300.0, None, xbzrle=False, multifd=False, by_chunks=False, patience_s=600)
+    assumed = () if memory else ("The memory of the guest is assumed: twice the pages that were dirtied; --memory sets it",)
+    return GuestFit(_slug(sources), sources, found, setting, _figures(found, None), None, None, assumed)
+
+
+def _figures(found: Estimate, brake: Brake | None) -> dict[str, Interval]:
+    told: dict[str, Interval] = {}
+    curves = [one.curve() for one in (found.classes, *found.draws)]
+    told["working_set_pages"] = _interval([one.written_pages for one in (found.classes, *found.draws)])
+    told["writes_per_s"] = _interval([one.writes_per_s for one in (found.classes, *found.draws)])
+    for seconds in CURVE_S:
+        told[f"dirtied_in_{seconds:g}s_pages"] = _interval([curve(seconds) for curve in curves])
+    if brake is not None:
+        sent = brake.measured / (PAGE_BYTES + 8)
+        told["bandwidth_bytes_per_s"] = Interval(brake.measured)
+        told["floor_pages"] = _interval([floor_pages(curve, sent) for curve in curves])
+    return told
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    if len(values) < 2:
+        return Interval(values[0])
+    low, high = np.percentile(values[1:], [LOW, HIGH])
+    return Interval(values[0], min(float(low), values[0]), max(float(high), values[0]))
+
+
+def _memory_figures(one: Observed) -> dict[str, Interval]:
+    zero = {} if one.zero_pages is None else {"zero_pages": Interval(one.zero_pages)}
+    return {"ram_pages": Interval(one.ram_pages), "filled_pages": Interval(one.filled_pages), **zero}
+
+
+def _load_end_s(result: GuestFit, some: Sequence[Observed]) -> float | None:
+    """The end of a migration that the fitted guest would not have let end: then its load had ended just before."""
+    ended = [one for one in some if one.log.status[-1] == "completed" and one.evidence.total_time_ms]
+    after = any((one.log.postcopy_requests > 0).any() or one.evidence.postcopy_s for one in ended)
+    throttled = any(one.evidence.throttle_percent > 0 for one in ended)
+    if not ended or after or throttled or result.ends_by_itself is not False:
+        return None
+    return max(one.evidence.total_time_ms or 0.0 for one in ended) / 1000
+
+
+def _name(some: Sequence[Observed]) -> str:
+    return _slug([one.log.source for one in some])
+
+
+def _slug(sources: Sequence[str]) -> str:
+    stem = Path(sources[0]).stem if sources[0] != "standard input" else "log"
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in stem).strip("-_.")
+    return f"{kept or 'log'}-guest"[:90]
+
+
+__all__ = ["GuestFit", "Interval", "fit", "fit_logs", "is_idle", "rows_of"]

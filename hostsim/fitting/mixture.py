@@ -1,0 +1,213 @@
+"""Classes of pages whose expected rounds come nearest to the points of a log: non-negative least squares over a grid of rates.
+
+A log of few rounds is met by many mixtures. The fit takes the one with the fewest classes that the points do not speak
+against: each further class has to better the sum of squares by what Schwarz's criterion asks for ("Estimating the dimension of
+a model", Annals of Statistics 6(2), 1978).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.fitting.expected import Speed, full_speed, swept, written_independently
+from hostsim.fitting.points import Point
+from hostsim.theory.dirty_curve import DirtyCurve
+from hostsim.theory.nnls import nonneg_least_squares
+from hostsim.theory.page_classes import PageClasses
+
+Array = NDArray[np.float64]
+RATES_PER_DECADE = 12
+SWEEPS_PER_DECADE = 40
+SLOWEST, FASTEST = 0.05, 8.0
+"""The grid of rates: a page written this often in the longest, and in the shortest, round."""
+SWEEP_GAIN = 6.0
+"""A sweep is taken if it betters Schwarz's criterion by this: odds of e^3 to 1."""
+PAGES_MIN = 0.5
+TOTAL_WEIGHT = 1e3
+"""Weight of "the classes have no more pages than there are" beside the points."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A region written in order, in a circle. pages: its size; sweeps_per_s: times a second that all of it is written."""
+
+    pages: float
+    sweeps_per_s: float
+
+    @property
+    def rate_pages_per_s(self) -> float:
+        """Page writes a second."""
+        return self.pages * self.sweeps_per_s
+
+
+@dataclass(frozen=True)
+class Classes:
+    """A fitted guest's writes. pages: (pages, writes per second to one of them) of each class; sweep: None without one.
+
+    expected: float64[points], newly dirty pages a round; misfit: sum of squares of (found - expected) / error.
+    """
+
+    pages: tuple[tuple[float, float], ...]
+    sweep: Sweep | None
+    expected: Array
+    misfit: float
+
+    def curve(self) -> DirtyCurve:
+        """The mean dirty curve D(t) of the guest at full speed, its log cleared as a whole."""
+        drawn = DirtyCurve.from_classes(PageClasses.of(list(self.pages)))
+        if self.sweep is None:
+            return drawn
+        sweep = DirtyCurve.sequential(max(1, round(self.sweep.pages)), self.sweep.rate_pages_per_s)
+        return sweep.plus(drawn) if self.pages else sweep
+
+    @property
+    def written_pages(self) -> float:
+        """Pages that the guest writes at all: its working set as far as the log shows it."""
+        return sum(n for n, _ in self.pages) + (self.sweep.pages if self.sweep else 0.0)
+
+    @property
+    def writes_per_s(self) -> float:
+        """Page writes a second."""
+        return sum(n * rate for n, rate in self.pages) + (self.sweep.rate_pages_per_s if self.sweep else 0.0)
+
+    def criterion(self, points: int) -> float:
+        """Schwarz's criterion: the misfit, and ln(points) for each number that was fitted."""
+        numbers = 2 * len(self.pages) + (2 if self.sweep else 0)
+        return self.misfit + numbers * float(np.log(max(points, 3)))
+
+
+def rate_grid(points: Sequence[Point]) -> Array:
+    """Rates [1/s] from a page that the longest round hardly meets to one that the shortest always does."""
+    lengths = [point.t_s for point in points]
+    low, high = SLOWEST / max(lengths), FASTEST / min(lengths)
+    return np.geomspace(low, high, int(np.log10(high / low) * RATES_PER_DECADE) + 2)
+
+
+def sweep_grid(points: Sequence[Point]) -> Array:
+    """Sweeps a second that are tried."""
+    lengths = [point.t_s for point in points]
+    low, high = 0.1 / max(lengths), 3.0 / min(lengths)
+    return np.geomspace(low, high, int(np.log10(high / low) * SWEEPS_PER_DECADE) + 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Points, the grid of rates, and the columns that belong to them.
+
+    ram_pages: all classes together have no more. speed: share of its work that the guest does in a round.
+    """
+
+    points: Sequence[Point]
+    ram_pages: float
+    rates: Array
+    speed: Speed = full_speed
+    drawn: Array = field(init=False)
+    found: Array = field(init=False)
+    off: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "drawn", written_independently(self.points, self.rates, self.speed))
+        object.__setattr__(self, "found", np.array([p.found_pages for p in self.points]))
+        object.__setattr__(self, "off", np.array([p.off_pages for p in self.points]))
+
+    def fitted(self, found: Array | None = None, scale: Array | None = None, *, sparse: bool = True) -> Classes:
+        """The classes nearest to ``found`` (default: that of the points), each point weighted by ``scale`` over its error.
+
+        sparse: the fewest classes that the points do not speak against; False: as many as least squares take.
+        """
+        target = _Target(self.found if found is None else found, self.off, np.ones_like(self.off) if scale is None else scale)
+        full = self._full(target)
+        if not sparse:
+            return full
+        some = [self._one(target), self._two(target), full]
+        best = min(some, key=lambda classes: classes.criterion(len(self.points)))
+        swept_best = self._swept(target) if len(self.points) > 2 else None
+        n = len(self.points)
+        if swept_best and swept_best.criterion(n) + SWEEP_GAIN < best.criterion(n):
+            return swept_best
+        return best
+
+    def _full(self, target: _Target) -> Classes:
+        cap = TOTAL_WEIGHT / self.ram_pages
+        unwritten = np.append(np.zeros(len(target.found)), cap)
+        columns = target.weighted(self.drawn)
+        matrix = np.column_stack([np.vstack([columns, np.full(columns.shape[1], cap)]), unwritten])
+        counts = nonneg_least_squares(matrix, np.append(target.wanted, TOTAL_WEIGHT))[:-1]
+        return self._classes(target, _merged(counts, self.rates), None, self.drawn @ counts)
+
+    def _one(self, target: _Target) -> Classes:
+        counts, misfit = _best_single(target.weighted(self.drawn), target.wanted, self.ram_pages)
+        i = int(np.argmin(misfit))
+        return self._classes(target, ((float(counts[i]), float(self.rates[i])),), None, self.drawn[:, i] * counts[i])
+
+    def _two(self, target: _Target) -> Classes:
+        i, j, pages = _best_pair(target.weighted(self.drawn), target.weighted(self.drawn), target.wanted, self.ram_pages)
+        both = tuple((float(n), float(self.rates[k])) for n, k in zip(pages, (i, j), strict=True) if n >= PAGES_MIN)
+        return self._classes(target, both, None, self.drawn[:, [i, j]] @ pages)
+
+    def _swept(self, target: _Target) -> Classes:
+        """A sweep alone, or a sweep and one class."""
+        tried = sweep_grid(self.points)
+        columns = swept(self.points, tried, self.speed)
+        counts, misfit = _best_single(target.weighted(columns), target.wanted, self.ram_pages)
+        k = int(np.argmin(misfit))
+        alone = self._classes(target, (), Sweep(float(counts[k]), float(tried[k])), columns[:, k] * counts[k])
+        i, j, pages = _best_pair(target.weighted(columns), target.weighted(self.drawn), target.wanted, self.ram_pages)
+        expected = columns[:, i] * pages[0] + self.drawn[:, j] * pages[1]
+        drawn = ((float(pages[1]), float(self.rates[j])),) if pages[1] >= PAGES_MIN else ()
+        mixed = self._classes(target, drawn, Sweep(float(pages[0]), float(tried[i])), expected)
+        return min((alone, mixed), key=lambda classes: classes.criterion(len(self.points)))
+
+    def _classes(
+        self, target: _Target, pages: tuple[tuple[float, float], ...], sweep: Sweep | None, expected: Array
+    ) -> Classes:
+        return Classes(pages, sweep, expected, float(np.sum(((target.found - expected) * target.scale / target.off) ** 2)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    found: Array
+    off: Array
+    scale: Array
+
+    @property
+    def wanted(self) -> Array:
+        return self.found * self.scale / self.off
+
+    def weighted(self, columns: Array) -> Array:
+        return np.asarray(columns * (self.scale / self.off)[:, None], np.float64)
+
+
+def _best_single(columns: Array, wanted: Array, most: float) -> tuple[Array, Array]:
+    """(pages, misfit) of each column alone, at least 0 and at most ``most`` pages."""
+    pages = np.clip(wanted @ columns / np.maximum(np.sum(columns**2, axis=0), 1e-300), 0.0, most)
+    return pages, np.sum((wanted[:, None] - columns * pages) ** 2, axis=0)
+
+
+def _best_pair(first: Array, second: Array, wanted: Array, most: float) -> tuple[int, int, Array]:
+    """(column of ``first``, column of ``second``, pages of both) with the least misfit, none negative, at most ``most`` together."""
+    a, b, c = np.sum(first**2, axis=0)[:, None], np.sum(second**2, axis=0)[None, :], first.T @ second
+    u, v = (first.T @ wanted)[:, None], (second.T @ wanted)[None, :]
+    determinant = a * b - c * c
+    usable = determinant > 1e-9 * a * b
+    safe = np.where(usable, determinant, 1.0)
+    x, y = (b * u - c * v) / safe, (a * v - c * u) / safe
+    usable &= (x >= 0) & (y >= 0) & (x + y <= most)
+    misfit = np.where(usable, wanted @ wanted - x * u - y * v, np.inf)
+    i, j = (int(k) for k in np.unravel_index(int(np.argmin(misfit)), misfit.shape))
+    if not np.isfinite(misfit[i, j]):
+        pages, alone = _best_single(first, wanted, most)
+        best = int(np.argmin(alone))
+        return best, 0, np.array([pages[best], 0.0])
+    return i, j, np.array([x[i, j], y[i, j]])
+
+
+def _merged(counts: Array, rates: Array) -> tuple[tuple[float, float], ...]:
+    """Neighbours on the grid stand for one rate between them and become one class."""
+    groups = np.split(np.arange(len(rates)), np.flatnonzero(counts < PAGES_MIN))
+    used = [group[counts[group] >= PAGES_MIN] for group in groups]
+    return tuple((float(counts[g].sum()), float(counts[g] @ rates[g] / counts[g].sum())) for g in used if len(g))

@@ -1,0 +1,151 @@
+"""Points of a dirty curve as a log shows them: rounds, of which short ones are averaged until they are timed well enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.verdict.evidence import Round
+
+Array = NDArray[np.float64]
+ALIKE, ALIKE_S = 0.35, 0.12
+"""Rounds are averaged if their lengths differ by no more than this share and this time: the time is a window of QEMU's loop
+and the polls around it.
+"""
+TIMED_WITHIN = 0.05
+"""Rounds are averaged until their mean length is known within this share."""
+EXACT_S = 0.004
+"""Error of a length by QEMU's own clock, which counts milliseconds, at both ends."""
+MODEL_OFF = 0.03
+"""Error of every expected number of pages, as a share: pages are not independent of each other (assumed)."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One round of a point: its length, and the state of the bitmap around it.
+
+    t_s: length [s]. before_s: length of the round before it.
+    left_share: share of the pages pending at its start that were still pending at its end.
+    sent_after: float64[chunks], shares of the round after which the host's log began to see writes to a page sent in it.
+    chunk_shares: float64[chunks], share of such pages in each chunk.
+    throttle: of the vCPUs, as a share of time.
+    """
+
+    t_s: float
+    before_s: float
+    left_share: float
+    sent_after: Array
+    chunk_shares: Array
+    throttle: float
+    is_first: bool
+
+
+@dataclass(frozen=True)
+class Point:
+    """Some rounds of about one length. found_pages: newly dirty pages a round; off_pages: its standard error.
+
+    end_s: since the start of the migration.
+    """
+
+    visits: tuple[Visit, ...]
+    found_pages: float
+    off_pages: float
+    end_s: float
+
+    @property
+    def t_s(self) -> float:
+        """Mean length [s]."""
+        return sum(v.t_s for v in self.visits) / len(self.visits)
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds averaged."""
+        return len(self.visits)
+
+    @property
+    def throttle(self) -> float:
+        """Mean throttle, as a share."""
+        return sum(v.throttle for v in self.visits) / len(self.visits)
+
+    @property
+    def rate_pages_per_s(self) -> float:
+        """Newly dirty pages a second."""
+        return self.found_pages / self.t_s
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """When the host's dirty log begins to see writes to a page: shares of a round, and the share of pages in each chunk."""
+
+    sent_after: Array
+    chunk_shares: Array
+
+
+WHOLE = Exposure(np.zeros(1), np.ones(1))
+"""The log is cleared as a whole at each sync."""
+
+
+def points_of(rounds: Sequence[Round], filled_pages: float, first: Exposure = WHOLE, later: Exposure = WHOLE) -> tuple[Point, ...]:
+    """Points from ``rounds``, the first of which is the pass over all memory.
+
+    filled_pages: pages that the first pass had to send whole; first, later: exposure in the first round and in the others.
+    """
+    visits = list(_visits(rounds, filled_pages, first, later))
+    ends = np.cumsum([r.duration_s * r.syncs for r in rounds])
+    return tuple(_point(rounds, visits, group, float(ends[group[-1]])) for group in _groups(rounds))
+
+
+def _visits(rounds: Sequence[Round], filled_pages: float, first: Exposure, later: Exposure) -> Iterator[Visit]:
+    remaining, before_s = max(filled_pages, 1.0), 0.0
+    for i, r in enumerate(rounds):
+        left = min(1.0, max(0.0, r.pending_pages) / max(remaining, 1.0))
+        seen = first if i == 0 else later
+        yield Visit(r.duration_s, before_s, left, seen.sent_after, seen.chunk_shares, r.throttle_percent / 100, i == 0)
+        remaining, before_s = r.remaining_pages, r.duration_s
+
+
+def _groups(rounds: Sequence[Round]) -> Iterator[list[int]]:
+    """Numbers of the rounds of each point: neighbours of about one length under one throttle."""
+    group: list[int] = []
+    for i, r in enumerate(rounds):
+        if group and (group == [0] or not _joins(rounds, group, r)):
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def _joins(rounds: Sequence[Round], group: list[int], r: Round) -> bool:
+    mean_s = float(np.mean([rounds[i].duration_s for i in group]))
+    is_alike = abs(r.duration_s - mean_s) <= ALIKE * mean_s + ALIKE_S
+    same = r.throttle_percent == rounds[group[-1]].throttle_percent
+    return is_alike and same and _timing_off([rounds[i] for i in group]) > TIMED_WITHIN
+
+
+def _timing_off(rounds: Sequence[Round]) -> float:
+    """Error of the mean length, as a share: instants between two rounds of a row cancel."""
+    ends = (rounds[0], rounds[-1])
+    off_s = max(EXACT_S, *(r.timing_off * r.duration_s for r in ends))
+    return off_s / sum(r.duration_s * r.syncs for r in rounds)
+
+
+def _point(rounds: Sequence[Round], visits: Sequence[Visit], group: Sequence[int], end_s: float) -> Point:
+    some = [rounds[i] for i in group]
+    weights = np.array([r.syncs for r in some], np.float64)
+    found = float(np.average([r.newly_dirty_pages for r in some], weights=weights))
+    mean_s = float(np.average([r.duration_s for r in some], weights=weights))
+    timed = tuple(_timed(visits[i], mean_s, len(group)) for i in group for _ in range(min(rounds[i].syncs, 8)))
+    counted = found / float(weights.sum())
+    off = np.sqrt(counted + (_timing_off(some) * found) ** 2 + (MODEL_OFF * found) ** 2 + 1.0)
+    return Point(timed, found, float(off), end_s)
+
+
+def _timed(visit: Visit, mean_s: float, rounds: int) -> Visit:
+    """``visit`` with the mean length of its point, where several rounds had to be averaged to be timed."""
+    if rounds == 1:
+        return visit
+    return Visit(mean_s, mean_s, visit.left_share, visit.sent_after, visit.chunk_shares, visit.throttle, visit.is_first)

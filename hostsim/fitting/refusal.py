@@ -1,0 +1,95 @@
+"""Reasons why a log does not identify its guest: which numbers stay free, and the measurement that would tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hostsim.core.errors import HostsimError
+from hostsim.fitting.observed import Observed
+from hostsim.fitting.points import Point
+from hostsim.verdict.dirty_rate import no_migration_yet
+from hostsim.verdict.other_jobs import not_a_migration
+from hostsim.verdict.words import seconds_words
+
+MEASURE = "poll query-migrate each second over 4 rounds, or run calc-dirty-rate at 1 s and 5 s"
+APART = 1.4
+"""Lengths of rounds that differ by less than this factor hold the dirty curve at one place only (assumed)."""
+ONCE = 1.0005
+"""A guest that does nothing has its counters of devices written again (assumed)."""
+UNEXPLAINED = 0.25
+"""A fit whose typical round is off by more than this share explains nothing (assumed)."""
+
+
+class NotIdentifiedError(HostsimError):
+    """No log tells enough of the guest; ``reasons``: a sentence for each."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("\n".join(f"no fit: {reason}" for reason in reasons))
+
+
+def refusal_of(one: Observed) -> str:
+    """The reason why the log of ``one`` alone does not identify its guest; "" if it does."""
+    other = not_a_migration(one.log)
+    if other is not None:
+        return f"{one.name}: {other.headline}; there is no guest's memory to fit"
+    if no_migration_yet(one.log, None) is not None:
+        return f"{one.name}: no dirty rate was measured; {MEASURE}"
+    if one.log.status[-1].startswith("postcopy") and not one.rounds:
+        return f"{one.name}: the log begins after the switch to post-copy, when nothing is dirtied any more; {MEASURE}"
+    if one.evidence.bandwidth_bytes_per_s is None or not one.ram_pages:
+        missing = "bandwidth" if one.ram_pages else "size of memory"
+        return f"{one.name}: no {missing} in the log, so no round can be told; {MEASURE}"
+    if is_idle(one):
+        return ""
+    return _too_few(one)
+
+
+def _too_few(one: Observed) -> str:
+    usable = [r for r in one.rounds if r.timing_off < 1]
+    name, seconds = one.name, seconds_words(one.rounds[0].duration_s) if one.rounds else ""
+    if not one.rounds:
+        return (
+            f"{name}: no bitmap sync lies between two answers with figures of RAM, so no round is known: dirty rate and "
+            f"working set are free; {MEASURE}"
+        )
+    if len(usable) < 2:
+        return (
+            f"{name}: one round only ({seconds}): rate and working set cannot be told apart; poll a second round, or run "
+            "calc-dirty-rate at 1 s and 5 s"
+        )
+    return ""
+
+
+def is_idle(one: Observed) -> bool:
+    """Whether the log of a completed migration counts every page once at most: no page was written after it had been sent."""
+    if one.rounds or one.log.status[-1] != "completed":
+        return False
+    sent = one.log.normal_pages + one.log.zero_pages
+    told = sent[~np.isnan(sent)]
+    return len(told) > 1 and 0 < float(np.max(told)) <= ONCE * one.ram_pages
+
+
+def one_length(points: Sequence[Point]) -> str:
+    """The reason why ``points`` of about one length do not identify a guest; "" if their lengths differ."""
+    lengths = [p.t_s for p in points]
+    if len(points) > 1 and max(lengths) >= APART * min(lengths):
+        return ""
+    count = sum(p.rounds for p in points)
+    return (
+        f"all {count} rounds took about {seconds_words(float(np.mean(lengths)))}: the dirty curve is known at one time only, so "
+        f"rate and working set cannot be told apart; {MEASURE}"
+    )
+
+
+def unexplained(found: Sequence[float], expected: Sequence[float]) -> str:
+    """The reason why a fit that does not meet the rounds is none; "" if it meets them."""
+    off = float(np.median(np.abs(np.asarray(found) / np.maximum(np.asarray(expected), 1.0) - 1.0)))
+    if off <= UNEXPLAINED:
+        return ""
+    return (
+        f"no guest whose behaviour stays alike explains the rounds: half of them are off by more than {100 * off:.0f} %. The load "
+        "changed on the way, or something else held the guest back; cut the log to a part of one load"
+    )

@@ -1,0 +1,151 @@
+"""``hostsim.whatif``: a migration of a fitted guest that has not taken place, with the uncertainty of the fit in its intervals."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hostsim.core.errors import InputError, Problem, UnitError
+from hostsim.core.units import format_bandwidth, parse_duration, parse_said_bandwidth
+from hostsim.fitting.fitted import GuestFit, fit
+from hostsim.scenario.overrides import apply_overrides
+from hostsim.scenario.schema import Scenario
+from hostsim.study.predict.bench import Bench
+from hostsim.study.predict.guest import mode_overrides
+from hostsim.study.predict.predict import predict_drawn
+from hostsim.study.predict.prediction import Prediction
+from hostsim.study.predict.replications import Wanted
+
+STOPPED = "stop-and-copy"
+"""A mode of this question alone: the guest is stopped before its migration."""
+RINGS = "dirty-limit"
+
+
+@dataclass(frozen=True)
+class Change:
+    """The question: keys of the scenario, and shorthands for them.
+
+    overrides: texts of --set. bandwidth: of the link, max-bandwidth lifted. mode: as in ``hostsim compare --modes``, or
+    "stop-and-copy". load_ends: time after which the guest writes no more; "": it goes on.
+    """
+
+    overrides: tuple[str, ...] = ()
+    bandwidth: str = ""
+    mode: str = ""
+    load_ends: str = ""
+
+    def texts(self) -> list[str]:
+        """Texts of --set. InputError."""
+        found = [] if self.mode == STOPPED else list(mode_overrides(self.mode))
+        if self.mode.partition("@")[0] == RINGS:
+            found.append("vm.dirty_tracking=dirty-ring")
+        if self.bandwidth:
+            found += [f"link.bandwidth={_bandwidth(self.bandwidth)}", "migration.bandwidth=unlimited"]
+        return [*found, *self.overrides]
+
+
+def whatif(
+    *paths: str | Path | GuestFit,
+    change: Change | None = None,
+    seed: int = 1,
+    reps: int | None = None,
+    workers: int | None = None,
+    out: Path | None = None,
+    **known: Any,
+) -> Prediction:
+    """A prediction for the guest of some logs, under a change.
+
+    paths: as for ``hostsim.fit``, or a fit. change: None: the migration of the log itself. seed: of the drawn guests and the
+    runs. reps: replications, each of a guest of its own; None: as ``hostsim.predict``. workers: processes; moves no result.
+    out: folder of finished runs. known: as for ``hostsim.fit``.
+
+    InputError; NotIdentifiedError; MissingExtraError without scipy; RunsFailedError.
+    """
+    fitted = paths[0] if len(paths) == 1 and isinstance(paths[0], GuestFit) else None
+    if fitted is None:
+        fitted = fit(*(path for path in paths if not isinstance(path, GuestFit)), seed=seed, **known)
+    return predict_drawn(drawn_scenarios(fitted, change or Change(), seed), Wanted(reps), Bench(workers, out), fitted.name)
+
+
+def drawn_scenarios(fitted: GuestFit, change: Change, seed: int = 1) -> Drawn:
+    """The scenario of each replication: number 0 is the fitted guest, the others are drawn from its errors. InputError."""
+    drawn = Drawn(fitted, change, seed)
+    drawn(0)
+    return drawn
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Scenarios by the number of a replication."""
+
+    fitted: GuestFit
+    change: Change
+    seed: int
+
+    def __call__(self, number: int) -> Scenario:
+        """The scenario of replication ``number``. InputError with the problems of the change."""
+        table = copy.deepcopy(self.fitted.drawn_table(number))
+        _end_load(table, self.change.load_ends)
+        if self.change.mode == STOPPED:
+            _stop(table, self.fitted, number)
+        keys, problems = apply_overrides(table, self.change.texts())
+        if problems:
+            raise InputError(problems)
+        table["seed"] = self.seed + number
+        try:
+            return Scenario.model_validate(table)
+        except InputError as error:
+            raise InputError([Problem("--set", p.key, p.got, p.wanted, p.example) if p.key in keys else p
+                              for p in error.problems]) from None  # fmt: skip
+
+
+def _end_load(table: dict[str, Any], ends: str) -> None:
+    """The guest's workloads stop ``ends`` after the start. In place."""
+    if not ends:
+        return
+    try:
+        parse_duration(ends)
+    except UnitError as error:
+        raise InputError([Problem("--load-ends", "", error.got, error.wanted, "--load-ends 109.5s")]) from None
+    for load in table["vm"].get("workload", []):
+        load["active"] = {"length": ends}
+
+
+def _stop(table: dict[str, Any], fitted: GuestFit, number: int) -> None:
+    """A guest that is stopped before its migration writes nothing, and has not filled the pages it filled meanwhile. In place.
+
+    A log of a running guest does not tell which of the pages that its first pass found dirty again were zero before: each
+    replication takes another share of them, from none to all.
+    """
+    table["vm"].pop("workload", None)
+    share = _stopped_share(fitted, number)
+    for fill in table["vm"]["fill"]:
+        fill["size"] = f"{max(4, round(int(fill['size'].removesuffix('KiB')) * share / 4) * 4)}KiB"
+
+
+def _stopped_share(fitted: GuestFit, number: int) -> float:
+    """Share of the filled pages that were filled at the start: spread evenly between the bounds by van der Corput's sequence."""
+    first = next((o.rounds[0].newly_dirty_pages for o in fitted.observed if o.rounds and o.shows_first_pass), 0.0)
+    filled = max(fitted.figures["filled_pages"].value, 1.0)
+    least = max(0.0, 1.0 - first / filled)
+    place, base, left = 0.0, 0.5, number
+    while left:
+        place, base, left = place + base * (left & 1), base / 2, left >> 1
+    return 1.0 - (1.0 - least) * place
+
+
+def _bandwidth(text: str) -> str:
+    try:
+        return format_bandwidth(parse_said_bandwidth(text))
+    except UnitError as error:
+        raise InputError([Problem("--bandwidth", "", error.got, error.wanted, f"--bandwidth {error.example}")]) from None
+
+
+def told_change(change: Change, paths: Sequence[str]) -> str:
+    """The change as options of a command line."""
+    parts = [f"--bandwidth {change.bandwidth}"] * bool(change.bandwidth) + [f"--mode {change.mode}"] * bool(change.mode)
+    parts += [f"--load-ends {change.load_ends}"] * bool(change.load_ends) + [f"--set {text}" for text in change.overrides]
+    return " ".join(["hostsim whatif", *paths, *parts])
