@@ -15,8 +15,9 @@ _LAZY = {
     "run": "hostsim.simulation",
     "RunResult": "hostsim.results.tables",
     "predict": "hostsim.study.predict",
+    "solve": "hostsim.study.solve",
 }
-__all__ = ["RunResult", "Scenario", "__version__", "load_scenario", "predict", "run"]
+__all__ = ["RunResult", "Scenario", "__version__", "load_scenario", "predict", "run", "solve"]
 
 
 def __dir__() -> list[str]:
