@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hostsim.results.tables import RunResult
     from hostsim.scenario import Scenario, load_scenario
     from hostsim.study.predict import predict
+    from hostsim.study.solve import solve
 
 __version__ = "0.1.0"
 _LAZY = {
@@ -32,6 +33,7 @@ _LAZY = {
     "load_scenario": "hostsim.scenario",
     "predict": "hostsim.study.predict",
     "run": "hostsim.api.runs",
+    "solve": "hostsim.study.solve",
     "sweep": "hostsim.api.studies",
     "fit": "hostsim.fitting.fitted",
     "whatif": "hostsim.fitting.whatif",
@@ -50,6 +52,7 @@ __all__ = [
     "load_scenario",
     "predict",
     "run",
+    "solve",
     "sweep",
     "whatif",
 ]

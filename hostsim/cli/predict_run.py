@@ -65,11 +65,11 @@ def predict_and_tell(given: Given, options: Options) -> None:
     _tell(options, found, content, paths)
 
 
-def folder_of(scenario: Scenario, options: Options) -> Path | None:
+def folder_of(scenario: Scenario, options: Options, study: str = "predict") -> Path | None:
     """The folder of the files, made; None: no files."""
     if not options.write_files:
         return None
-    out = options.out or Path("out") / f"{folder_name(scenario.name or 'vm')}-predict"
+    out = options.out or Path("out") / f"{folder_name(scenario.name or 'vm')}-{study}"
     prepare_folder(out)
     return out
 
