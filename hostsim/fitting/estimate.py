@@ -41,7 +41,9 @@ class Estimate:
 
 
 def estimate(some: Sequence[Observed], seed: int, draws: int = DRAWS) -> Estimate:
-    """Fit the rounds of ``some`` migrations of one guest; ``draws`` guests are drawn with the stream "fit.bootstrap" of ``seed``."""
+    """Fit the rounds of ``some`` migrations of one guest; ``draws`` guests are drawn with the stream "fit.bootstrap" of
+    ``seed``.
+    """
     written_max = max(max(one.filled_pages, 1.0) for one in some)
     candidates = list(_candidates(some, written_max))
     plain = min((c for c in candidates if not c.by_chunks), key=lambda c: c.classes.misfit)
@@ -78,8 +80,10 @@ def _fitted(points: tuple[Point, ...], written_max: float, pace: Pace) -> tuple[
 def drawn_guests(found: Estimate, written_max: float, seed: int, draws: int) -> Estimate:
     """``found`` with ``draws`` guests fitted to points drawn anew.
 
-    Each point gets a weight from an exponential law (Rubin, "The Bayesian bootstrap", Annals of Statistics 9(1), 1981) and an
-    error from its own: a log of three rounds has too few to draw with replacement. Half of the guests have as many classes as
+    Each point gets a weight from an exponential law (Rubin, "The Bayesian bootstrap", Annals of Statistics 9(1), 1981) and
+    an
+    error from its own: a log of three rounds has too few to draw with replacement. Half of the guests have as many classes
+    as
     least squares take, half as few as the points allow: where no point holds the curve, they part.
     """
     rng = np.random.default_rng(list(stream_key(seed, STREAM)))
