@@ -15,16 +15,22 @@ if TYPE_CHECKING:
 
 HELP = """Fit a guest to the log of its migration, and write it as a scenario.
 
-Reads all logs that hostsim explain reads, dirty curves (.csv, .toml) and readings of calc-dirty-rate. Several logs are of one
+Reads all logs that hostsim explain reads, dirty curves (.csv, .toml) and readings of calc-dirty-rate. Several logs are of
+one
 guest. Exit code 2, with the reason, if the log does not identify the guest."""
 
-LogsArgument = Annotated[list[str], typer.Argument(metavar="LOG...", help="Logs of one guest; - reads standard input.", show_default=False)]
+LogsArgument = Annotated[
+    list[str], typer.Argument(metavar="LOG...", help="Logs of one guest; - reads standard input.", show_default=False)
+]
 WriteOption = Annotated[
-    Path | None, typer.Option("--write", "-o", metavar="FILE", help="Write the guest as a scenario (.toml).", show_default=False)
+    Path | None,
+    typer.Option("--write", "-o", metavar="FILE", help="Write the guest as a scenario (.toml).", show_default=False),
 ]
 PlotOption = Annotated[
     Path | None,
-    typer.Option("--plot", metavar="FILE", help="Draw the dirty curve and the residuals (.png or .svg).", show_default=False),
+    typer.Option(
+        "--plot", metavar="FILE", help="Draw the dirty curve and the residuals (.png or .svg).", show_default=False
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the drawn guests behind the intervals.")]
 MemoryOption = Annotated[

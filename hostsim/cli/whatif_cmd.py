@@ -27,19 +27,25 @@ CarriesOption = Annotated[
     str, typer.Option("--bandwidth", metavar="RATE", help="Another link, max-bandwidth lifted: 25Gbit.", show_default=False)
 ]
 SetBandwidthOption = Annotated[
-    str | None, typer.Option("--log-bandwidth", help="max-bandwidth that was set in the log, as 32MiB/s.", show_default=False)
+    str | None,
+    typer.Option("--log-bandwidth", help="max-bandwidth that was set in the log, as 32MiB/s.", show_default=False),
 ]
 ModeOption = Annotated[
     str,
-    typer.Option("--mode", metavar="MODE", show_default=False,
-                 help="Mechanism, as in compare --modes: auto-converge, postcopy@2, multifd, xbzrle, dirty-limit; or stop-and-copy."),
-]  # fmt: skip
+    typer.Option(
+        "--mode",
+        metavar="MODE",
+        show_default=False,
+        help="Mechanism, as in compare --modes: auto-converge, postcopy@2, multifd, xbzrle, dirty-limit; or stop-and-copy.",
+    ),
+]
 EndsOption = Annotated[
     str, typer.Option("--load-ends", metavar="TIME", help="The guest writes no more after that time.", show_default="never")
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the drawn guests, and the first of the runs.")]
 RepsOption = Annotated[
-    int | None, typer.Option("--reps", metavar="K", min=1, help="Runs, each of another guest.", show_default="30, fewer if large")
+    int | None,
+    typer.Option("--reps", metavar="K", min=1, help="Runs, each of another guest.", show_default="30, fewer if large"),
 ]
 WorkersOption = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Processes; moves no result.", show_default="one a core")
@@ -75,20 +81,20 @@ def whatif_command(
     from hostsim.fitting.fitted import fit
     from hostsim.fitting.whatif import Change, drawn_scenarios
     from hostsim.report import console
-    from hostsim.report.fit_words import fit_lines
     from hostsim.report.predict_files import figures_grid
-    from hostsim.report.predict_words import prediction_lines
+    from hostsim.report.whatif_words import whatif_lines
     from hostsim.results.encode import json_bytes
     from hostsim.results.tables import plain
 
     fitted = fit(*logs, tag=tag, seed=seed, memory=memory, **known_figures(downtime_limit, log_bandwidth, link))
-    drawn = drawn_scenarios(fitted, Change(tuple(overrides or ()), bandwidth, mode, load_ends), seed)
+    change = Change(tuple(overrides or ()), bandwidth, mode, load_ends)
+    drawn = drawn_scenarios(fitted, change, seed)
     found = _predict(drawn, reps, workers, quiet=quiet or as_json, name=fitted.name)
-    lines = prediction_lines(found)
+    lines = whatif_lines(found, fitted, change)
     if as_json:
         console.say_raw(json_bytes(plain({"verdict": lines, "fit": fitted.to_dict(), **found.to_dict()})).decode())
         return
-    console.say_wrapped([*lines, "Each run is of another guest drawn from the errors of the fit:", *fit_lines(fitted)[:3]])
+    console.say_wrapped(lines)
     console.say([""])
     console.show(figures_grid(found), markdown=style == "markdown", wide=wide)
 

@@ -1,7 +1,8 @@
 """Newly dirty pages that a round is expected to find of a class of pages, from the bitmap's own recursion.
 
 A page that waits to be sent is not counted again, and KVM's log sees writes to a page only once the chunk that holds it has
-been cleared, which QEMU does before it sends the first page of the chunk (migration/ram.c::migration_clear_memory_region_dirty_bitmap).
+been cleared, which QEMU does before it sends the first page of the chunk
+(migration/ram.c::migration_clear_memory_region_dirty_bitmap).
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def _poisson_round(visit: Visit, rates_per_s: Array, dirty: Array) -> tuple[Arra
 
 
 def swept(points: Sequence[Point], sweeps_per_s: Array, speed: Speed = full_speed) -> Array:
-    """float64[points, rates]: as ``written_independently``, for each page of a region that is written in order, in a circle."""
+    """float64[points, rates]: as ``written_independently``, for each page of a region that is written in order, in a
+    circle.
+    """
     rows = []
     dirty = np.ones_like(sweeps_per_s)
     for point in points:
@@ -61,7 +64,9 @@ def swept(points: Sequence[Point], sweeps_per_s: Array, speed: Speed = full_spee
 
 
 def _sweep_round(visit: Visit, sweeps_per_s: Array, dirty: Array) -> tuple[Array, Array]:
-    """As ``_poisson_round``. A page that was written in the round before is written again one period after that, not earlier."""
+    """As ``_poisson_round``. A page that was written in the round before is written again one period after that, not
+    earlier.
+    """
     dirty = np.ones_like(dirty) if visit.is_first else dirty
     seen_s = visit.t_s * (1.0 - float(visit.sent_after @ visit.chunk_shares))
     reached = np.minimum(1.0, sweeps_per_s * (seen_s if visit.is_first else visit.t_s))

@@ -68,7 +68,9 @@ class GuestFit:
 
     @property
     def ends_by_itself(self) -> bool | None:
-        """Whether pre-copy as in the log ends while the load goes on; None: the drawn guests do not agree, or no bandwidth."""
+        """Whether pre-copy as in the log ends while the load goes on; None: the drawn guests do not agree, or no
+        bandwidth.
+        """
         floor = self.figures.get("floor_pages")
         if floor is None or self.threshold_pages is None:
             return None
@@ -93,25 +95,37 @@ class GuestFit:
     def to_dict(self) -> dict[str, Any]:
         """The content of ``--json``."""
         return {
-            "format": FORMAT, "name": self.name, "sources": self.sources, "load_end_s": self.load_end_s,
-            "ends_by_itself": self.ends_by_itself, "threshold_pages": self.threshold_pages, "notes": self.notes,
+            "format": FORMAT,
+            "name": self.name,
+            "sources": self.sources,
+            "load_end_s": self.load_end_s,
+            "ends_by_itself": self.ends_by_itself,
+            "threshold_pages": self.threshold_pages,
+            "notes": self.notes,
             "figures": {name: asdict(one) for name, one in self.figures.items()},
             "classes": [{"pages": n, "writes_per_page_per_s": rate} for n, rate in self.classes.pages],
             "sweep": asdict(self.classes.sweep) if self.classes.sweep else None,
             "pacing": {**asdict(self.found.pace), "words": self.found.pace.words},
-            "dirty_log_cleared_by_chunks": self.found.by_chunks, "bursts": self.found.bursts,
-            "rounds": list(rows_of(self)), "scenario": self.table(),
-        }  # fmt: skip
+            "dirty_log_cleared_by_chunks": self.found.by_chunks,
+            "bursts": self.found.bursts,
+            "rounds": list(rows_of(self)),
+            "scenario": self.table(),
+        }
 
 
 def rows_of(fitted: GuestFit) -> Iterator[dict[str, Any]]:
     """A row a point: measured beside fitted."""
     for p, expected in zip(fitted.found.points, fitted.classes.expected.tolist(), strict=True):
         yield {
-            "end_s": p.end_s, "rounds": p.rounds, "length_s": p.t_s, "found_pages": p.found_pages, "fitted_pages": expected,
-            "off_share": p.found_pages / expected - 1 if expected > 0 else None, "error_share": p.off_pages / max(p.found_pages, 1.0),
+            "end_s": p.end_s,
+            "rounds": p.rounds,
+            "length_s": p.t_s,
+            "found_pages": p.found_pages,
+            "fitted_pages": expected,
+            "off_share": p.found_pages / expected - 1 if expected > 0 else None,
+            "error_share": p.off_pages / max(p.found_pages, 1.0),
             "throttle_percent": 100 * p.throttle,
-        }  # fmt: skip
+        }
 
 
 def fit(
@@ -144,7 +158,9 @@ def _require_one_guest(logs: Sequence[MigrationLog], files: int) -> None:
     names = list(dict.fromkeys(log.tag for log in logs if not refusal_of(observe(log))))
     if files == 1 and len(names) > 1:
         wanted = f"the guest to fit, one of: {', '.join(name or '(none)' for name in names)}"
-        raise InputError([Problem(logs[0].source, "--tag", f"migrations of {len(names)} guests", wanted, f"--tag {names[0]}")])
+        raise InputError(
+            [Problem(logs[0].source, "--tag", f"migrations of {len(names)} guests", wanted, f"--tag {names[0]}")]
+        )
 
 
 def fit_logs(logs: Sequence[MigrationLog], seed: int = 1, draws: int = DRAWS, **known: Any) -> GuestFit:
@@ -184,7 +200,9 @@ def _fit_curve(points: tuple[Point, ...], sources: tuple[str, ...], seed: int, d
     most = max(p.found_pages for p in points)
     ram = max(256.0, parse_bytes(memory) // PAGE_BYTES) if memory else MEMORY_FACTOR * most
     found = estimate_points(points, max(ram, most), seed, draws)
-    setting = Setting(round(ram), ((0, round(ram)),), None, 300.0, None, xbzrle=False, multifd=False, by_chunks=False, patience_s=600)
+    setting = Setting(
+        round(ram), ((0, round(ram)),), None, 300.0, None, xbzrle=False, multifd=False, by_chunks=False, patience_s=600
+    )
     assumed = () if memory else ("The memory of the guest is assumed: twice the pages that were dirtied; --memory sets it",)
     return GuestFit(_slug(sources), sources, found, setting, _figures(found, None), None, None, assumed)
 

@@ -95,8 +95,12 @@ def _pattern(classes: Classes, region: Region, i: int) -> dict[str, Any]:
         return {"name": f"sweep-{i}", "pattern": "sequential", **at, "write_rate": _rate(rate)}
     rate = classes.pages[region.number][1] * region.pages
     return {
-        "name": f"class-{region.number + 1}-{i}", "pattern": "uniform", **at, "write_rate": _rate(rate), "arrivals": "poisson",
-    }  # fmt: skip
+        "name": f"class-{region.number + 1}-{i}",
+        "pattern": "uniform",
+        **at,
+        "write_rate": _rate(rate),
+        "arrivals": "poisson",
+    }
 
 
 def _pacing(pace: Pace) -> dict[str, Any]:
@@ -107,9 +111,11 @@ def _migration(setting: Setting) -> dict[str, Any]:
     brake = setting.brake
     limit = format_bandwidth(brake.bytes_per_s) if brake and brake.kind == "max-bandwidth" else "unlimited"
     found: dict[str, Any] = {
-        "qemu": brake.qemu if brake else "10.0", "bandwidth": limit, "downtime_limit": f"{round(setting.limit_ms)}ms",
+        "qemu": brake.qemu if brake else "10.0",
+        "bandwidth": limit,
+        "downtime_limit": f"{round(setting.limit_ms)}ms",
         "timeout": f"{setting.patience_s}s",
-    }  # fmt: skip
+    }
     if setting.auto_converge:
         found["auto_converge"] = True
         found["cpu_throttle_initial"], found["cpu_throttle_increment"] = (min(99, max(1, p)) for p in setting.auto_converge)

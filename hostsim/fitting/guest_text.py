@@ -54,7 +54,9 @@ def _vm(fitted: GuestFit) -> Iterator[str]:
 
 
 def _workload(fitted: GuestFit, load: dict[str, Any]) -> Iterator[str]:
-    kind = "a sweep: the rounds ask for one" if load["pattern"] == "sequential" else "pages written independently of each other"
+    kind = (
+        "a sweep: the rounds ask for one" if load["pattern"] == "sequential" else "pages written independently of each other"
+    )
     yield f"[[vm.workload]]  # {kind}"
     pages = int(load["size"].removesuffix("KiB")) * 1024 // PAGE_BYTES
     rate = float(load["write_rate"].removesuffix("/s"))
@@ -84,8 +86,12 @@ def _migration(fitted: GuestFit) -> Iterator[str]:
 def _limit_source(fitted: GuestFit) -> str:
     if not fitted.observed:
         return "  # QEMU's default"
-    origin = {"given": "as given", "log": "from the log's first expected-downtime", "behaviour": "by when QEMU synced",
-              "assumed": "assumed: QEMU's default"}  # fmt: skip
+    origin = {
+        "given": "as given",
+        "log": "from the log's first expected-downtime",
+        "behaviour": "by when QEMU synced",
+        "assumed": "assumed: QEMU's default",
+    }
     return f"  # {origin[fitted.observed[0].evidence.downtime_limit_from]}"
 
 

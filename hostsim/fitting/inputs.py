@@ -72,14 +72,20 @@ def _csv_rows(path: str) -> list[tuple[float, float]]:
 def _toml_rows(path: str) -> list[tuple[float, float]]:
     points = read_toml(path, LOG, 'points = [["1s", 33000], ["5s", 90000]]').get("points")
     if not isinstance(points, list) or not all(isinstance(one, list) and len(one) == 2 for one in points):
-        raise InputError([Problem(path, "points", shown(points), "pairs of a time and pages", '[["1s", 33000], ["5s", 90000]]')])
+        raise InputError(
+            [Problem(path, "points", shown(points), "pairs of a time and pages", '[["1s", 33000], ["5s", 90000]]')]
+        )
     return list(_scaled(path, points, 1.0, 1.0))
 
 
 def _scaled(path: str, rows: Sequence[Sequence[Any]], time: float, count: float) -> Iterator[tuple[float, float]]:
     for i, (seconds, pages) in enumerate(rows, 1):
         try:
-            at = parse_duration(seconds) / 1e9 if isinstance(seconds, str) and seconds.strip()[-1:].isalpha() else float(seconds)
+            at = (
+                parse_duration(seconds) / 1e9
+                if isinstance(seconds, str) and seconds.strip()[-1:].isalpha()
+                else float(seconds)
+            )
             yield at * time, float(pages) * count
         except (TypeError, ValueError, UnitError):
             got = f"{shown(seconds)}, {shown(pages)}"

@@ -58,7 +58,9 @@ def regions_of(classes: Classes, ranges: Sequence[tuple[int, int]]) -> tuple[Reg
     for piece in range(pieces):
         for number, count in enumerate(counts):
             wanted = count * (piece + 1) // pieces - count * piece // pieces
-            placed += [Region(number, *one) for one in space.take(wanted, spare=_spare(space, counts, piece, pieces, number))]
+            placed += [
+                Region(number, *one) for one in space.take(wanted, spare=_spare(space, counts, piece, pieces, number))
+            ]
     return (*sweep, *placed)
 
 

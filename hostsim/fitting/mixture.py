@@ -1,7 +1,9 @@
-"""Classes of pages whose expected rounds come nearest to the points of a log: non-negative least squares over a grid of rates.
+"""Classes of pages whose expected rounds come nearest to the points of a log: non-negative least squares over a grid of
+rates.
 
 A log of few rounds is met by many mixtures. The fit takes the one with the fewest classes that the points do not speak
-against: each further class has to better the sum of squares by what Schwarz's criterion asks for ("Estimating the dimension of
+against: each further class has to better the sum of squares by what Schwarz's criterion asks for ("Estimating the
+dimension of
 a model", Annals of Statistics 6(2), 1978).
 """
 
@@ -119,7 +121,9 @@ class Problem:
 
         sparse: the fewest classes that the points do not speak against; False: as many as least squares take.
         """
-        target = _Target(self.found if found is None else found, self.off, np.ones_like(self.off) if scale is None else scale)
+        target = _Target(
+            self.found if found is None else found, self.off, np.ones_like(self.off) if scale is None else scale
+        )
         full = self._full(target)
         if not sparse:
             return full
@@ -189,7 +193,9 @@ def _best_single(columns: Array, wanted: Array, most: float) -> tuple[Array, Arr
 
 
 def _best_pair(first: Array, second: Array, wanted: Array, most: float) -> tuple[int, int, Array]:
-    """(column of ``first``, column of ``second``, pages of both) with the least misfit, none negative, at most ``most`` together."""
+    """(column of ``first``, column of ``second``, pages of both) with the least misfit, none negative, at most ``most``
+    together.
+    """
     a, b, c = np.sum(first**2, axis=0)[:, None], np.sum(second**2, axis=0)[None, :], first.T @ second
     u, v = (first.T @ wanted)[:, None], (second.T @ wanted)[None, :]
     determinant = a * b - c * c

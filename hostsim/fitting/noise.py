@@ -17,16 +17,16 @@ POINTS_MIN = 5
 
 
 def bursts_of(points: Sequence[Point], fitted: Classes) -> float:
-    """Relative standard deviation of the pages dirtied in a second, beyond the errors that the points have already; 0 if none.
+    """Relative standard deviation of the pages dirtied in a second, beyond the errors that the points have already; 0 if
+    none.
 
     Work that comes in bursts scatters less over longer times, as 1 / sqrt(t).
     """
     if len(points) < POINTS_MIN:
         return 0.0
-    found, off, seconds = (
-        np.array([getter(p) for p in points])
-        for getter in (lambda p: p.found_pages, lambda p: p.off_pages, lambda p: p.t_s * p.rounds)
-    )
+    found = np.array([p.found_pages for p in points])
+    off = np.array([p.off_pages for p in points])
+    seconds = np.array([p.t_s * p.rounds for p in points])
     beyond = ((found - fitted.expected) ** 2 - MEDIAN_SQUARE * off**2) * seconds / np.maximum(found, 1.0) ** 2
     return float(np.sqrt(max(0.0, float(np.median(beyond)) / MEDIAN_SQUARE)))
 
@@ -34,5 +34,6 @@ def bursts_of(points: Sequence[Point], fitted: Classes) -> float:
 def with_bursts(points: Sequence[Point], bursts: float) -> tuple[Point, ...]:
     """``points`` with the error of such bursts added."""
     return tuple(
-        replace(p, off_pages=float(np.hypot(p.off_pages, bursts * p.found_pages / np.sqrt(p.t_s * p.rounds)))) for p in points
+        replace(p, off_pages=float(np.hypot(p.off_pages, bursts * p.found_pages / np.sqrt(p.t_s * p.rounds))))
+        for p in points
     )

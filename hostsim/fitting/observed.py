@@ -64,7 +64,9 @@ class Observed:
         return f"{self.log.source}{': ' * bool(inner)}{', '.join(inner)}"
 
     def points(self, *, by_chunks: bool, rounds: tuple[Round, ...] | None = None) -> tuple[Point, ...]:
-        """Points of the rounds; by_chunks: KVM's log is cleared chunk by chunk as pages are sent, not as a whole at a sync."""
+        """Points of the rounds; by_chunks: KVM's log is cleared chunk by chunk as pages are sent, not as a whole at a
+        sync.
+        """
         first, later = self._exposures() if by_chunks else (WHOLE, WHOLE)
         return points_of(self.rounds if rounds is None else rounds, self.filled_pages, first, later)
 
@@ -121,7 +123,9 @@ def _in_first_pass(log: MigrationLog, live: NDArray[np.int64]) -> NDArray[np.int
 
 
 def _stretches(log: MigrationLog, live: NDArray[np.int64], page_bytes: int) -> tuple[Stretch, ...]:
-    """Between the answers of the first pass; the rest of memory, which the answer after it no longer tells, by bytes left."""
+    """Between the answers of the first pass; the rest of memory, which the answer after it no longer tells, by bytes
+    left.
+    """
     at = _in_first_pass(log, live)
     normal, zero = log.normal_pages[at], log.zero_pages[at]
     if not len(at) or len(at) == len(live) or bool(np.isnan(normal + zero).any()):

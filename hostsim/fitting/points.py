@@ -88,7 +88,9 @@ WHOLE = Exposure(np.zeros(1), np.ones(1))
 """The log is cleared as a whole at each sync."""
 
 
-def points_of(rounds: Sequence[Round], filled_pages: float, first: Exposure = WHOLE, later: Exposure = WHOLE) -> tuple[Point, ...]:
+def points_of(
+    rounds: Sequence[Round], filled_pages: float, first: Exposure = WHOLE, later: Exposure = WHOLE
+) -> tuple[Point, ...]:
     """Points from ``rounds``, the first of which is the pass over all memory.
 
     filled_pages: pages that the first pass had to send whole; first, later: exposure in the first round and in the others.

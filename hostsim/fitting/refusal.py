@@ -64,7 +64,9 @@ def _too_few(one: Observed) -> str:
 
 
 def is_idle(one: Observed) -> bool:
-    """Whether the log of a completed migration counts every page once at most: no page was written after it had been sent."""
+    """Whether the log of a completed migration counts every page once at most: no page was written after it had been
+    sent.
+    """
     if one.rounds or one.log.status[-1] != "completed":
         return False
     sent = one.log.normal_pages + one.log.zero_pages
@@ -79,7 +81,8 @@ def one_length(points: Sequence[Point]) -> str:
         return ""
     count = sum(p.rounds for p in points)
     return (
-        f"all {count} rounds took about {seconds_words(float(np.mean(lengths)))}: the dirty curve is known at one time only, so "
+        f"all {count} rounds took about {seconds_words(float(np.mean(lengths)))}: the dirty curve is known at one "
+        f"time only, so "
         f"rate and working set cannot be told apart; {MEASURE}"
     )
 
@@ -90,6 +93,6 @@ def unexplained(found: Sequence[float], expected: Sequence[float]) -> str:
     if off <= UNEXPLAINED:
         return ""
     return (
-        f"no guest whose behaviour stays alike explains the rounds: half of them are off by more than {100 * off:.0f} %. The load "
-        "changed on the way, or something else held the guest back; cut the log to a part of one load"
+        f"no guest whose behaviour stays alike explains the rounds: half of them are off by more than {100 * off:.0f} %. "
+        "The load changed on the way, or something else held the guest back; cut the log to a part of one load"
     )

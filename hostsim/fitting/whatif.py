@@ -1,9 +1,10 @@
-"""``hostsim.whatif``: a migration of a fitted guest that has not taken place, with the uncertainty of the fit in its intervals."""
+"""``hostsim.whatif``: a migration of a fitted guest that has not taken place, with the uncertainty of the fit in its
+intervals.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from hostsim.study.predict.predict import predict_drawn
 from hostsim.study.predict.prediction import Prediction
 from hostsim.study.predict.replications import Wanted
 
+UNSEEN = (1.25, 1.5, 2.0, 3.0)
+"""Full speed over the clock's, of every second drawn guest, where no throttled round shows the pacing: a database whose
+clients
+wait for disks and locks leaves its vCPUs idle for a part of the time, and a throttle takes that part first (assumed).
+"""
 STOPPED = "stop-and-copy"
 """A mode of this question alone: the guest is stopped before its migration."""
 RINGS = "dirty-limit"
@@ -88,6 +94,8 @@ class Drawn:
     def __call__(self, number: int) -> Scenario:
         """The scenario of replication ``number``. InputError with the problems of the change."""
         table = copy.deepcopy(self.fitted.drawn_table(number))
+        if number % 2 and not self.fitted.found.pace.is_seen:
+            _idle_in_part(table, UNSEEN[number // 2 % len(UNSEEN)])
         _end_load(table, self.change.load_ends)
         if self.change.mode == STOPPED:
             _stop(table, self.fitted, number)
@@ -98,8 +106,9 @@ class Drawn:
         try:
             return Scenario.model_validate(table)
         except InputError as error:
-            raise InputError([Problem("--set", p.key, p.got, p.wanted, p.example) if p.key in keys else p
-                              for p in error.problems]) from None  # fmt: skip
+            raise InputError(
+                [Problem("--set", p.key, p.got, p.wanted, p.example) if p.key in keys else p for p in error.problems]
+            ) from None
 
 
 def _end_load(table: dict[str, Any], ends: str) -> None:
@@ -114,8 +123,15 @@ def _end_load(table: dict[str, Any], ends: str) -> None:
         load["active"] = {"length": ends}
 
 
+def _idle_in_part(table: dict[str, Any], catch_up: float) -> None:
+    """The guest leaves its vCPUs idle for a part of the time. In place."""
+    for load in table["vm"].get("workload", []):
+        load["pacing"], load["catch_up"] = "open", catch_up
+
+
 def _stop(table: dict[str, Any], fitted: GuestFit, number: int) -> None:
-    """A guest that is stopped before its migration writes nothing, and has not filled the pages it filled meanwhile. In place.
+    """A guest that is stopped before its migration writes nothing, and has not filled the pages it filled meanwhile. In
+    place.
 
     A log of a running guest does not tell which of the pages that its first pass found dirty again were zero before: each
     replication takes another share of them, from none to all.
@@ -127,7 +143,9 @@ def _stop(table: dict[str, Any], fitted: GuestFit, number: int) -> None:
 
 
 def _stopped_share(fitted: GuestFit, number: int) -> float:
-    """Share of the filled pages that were filled at the start: spread evenly between the bounds by van der Corput's sequence."""
+    """Share of the filled pages that were filled at the start: spread evenly between the bounds by van der Corput's
+    sequence.
+    """
     first = next((o.rounds[0].newly_dirty_pages for o in fitted.observed if o.rounds and o.shows_first_pass), 0.0)
     filled = max(fitted.figures["filled_pages"].value, 1.0)
     least = max(0.0, 1.0 - first / filled)
@@ -144,8 +162,26 @@ def _bandwidth(text: str) -> str:
         raise InputError([Problem("--bandwidth", "", error.got, error.wanted, f"--bandwidth {error.example}")]) from None
 
 
-def told_change(change: Change, paths: Sequence[str]) -> str:
-    """The change as options of a command line."""
-    parts = [f"--bandwidth {change.bandwidth}"] * bool(change.bandwidth) + [f"--mode {change.mode}"] * bool(change.mode)
-    parts += [f"--load-ends {change.load_ends}"] * bool(change.load_ends) + [f"--set {text}" for text in change.overrides]
-    return " ".join(["hostsim whatif", *paths, *parts])
+def assumptions_of_whatif(fitted: GuestFit, change: Change) -> list[str]:
+    """Sentences about values that neither the log nor the change tells."""
+    found = []
+    texts = " ".join(change.texts())
+    if not fitted.found.pace.is_seen and ("auto_converge=true" in texts or "dirty_limit=true" in texts):
+        found.append(
+            "Assumption: the log has no throttled round, so it does not tell how far a throttle slows the guest; "
+            "half of the runs "
+            "take a guest bound to the CPU, the others one that is idle for 20 to 67 % of the time"
+        )
+    if "postcopy_ram=true" in texts and "max_postcopy_bandwidth" not in texts:
+        found.append(
+            "Assumption: the log does not tell how fast the two hosts send and place a page without a limit, so "
+            "the sheet of host "
+            "'generic' is taken; --set migration.max_postcopy_bandwidth=... limits it"
+        )
+    if change.mode == STOPPED:
+        found.append(
+            "Range: a log of a running guest does not tell how many of the pages that it wrote during the first "
+            "pass were zero "
+            "before; the runs take from none of them to all"
+        )
+    return found

@@ -18,9 +18,16 @@ LOOSE = 1.5
 def fit_lines(fitted: GuestFit) -> list[str]:
     """The fit; the first line opens with FIT."""
     return [
-        _headline(fitted), _guest(fitted), _curve(fitted), *_pacing(fitted), *_memory(fitted), *_bandwidth(fitted), *_ends(fitted),
-        *_unsure(fitted), *(f"Note: {note}." for note in fitted.notes),
-    ]  # fmt: skip
+        _headline(fitted),
+        _guest(fitted),
+        _curve(fitted),
+        *_pacing(fitted),
+        *_memory(fitted),
+        *_bandwidth(fitted),
+        *_ends(fitted),
+        *_unsure(fitted),
+        *(f"Note: {note}." for note in fitted.notes),
+    ]
 
 
 def _headline(fitted: GuestFit) -> str:
@@ -30,7 +37,8 @@ def _headline(fitted: GuestFit) -> str:
     offs = sorted(abs(row["off_share"]) for row in rows_of(fitted) if row["off_share"] is not None)
     typical = percent_words(offs[len(offs) // 2])
     rounds = sum(p.rounds for p in points)
-    return f"FIT: {sources}: the fitted guest meets the {rounds} rounds of the log within {typical} (median), {percent_words(offs[-1])} at most."
+    met = f"the fitted guest meets the {rounds} rounds of the log"
+    return f"FIT: {sources}: {met} within {typical} (median), {percent_words(offs[-1])} at most."
 
 
 def _guest(fitted: GuestFit) -> str:
@@ -39,10 +47,12 @@ def _guest(fitted: GuestFit) -> str:
     shape = f"{len(classes.pages)} class{'es' * (len(classes.pages) > 1)} of pages written independently"
     if classes.sweep:
         also = f", and {shape}" if classes.pages else ""
-        shape = f"a sweep over {pages_words(classes.sweep.pages)} in order, once each {seconds_words(1 / classes.sweep.sweeps_per_s)}{also}"
+        period = seconds_words(1 / classes.sweep.sweeps_per_s)
+        shape = f"a sweep over {pages_words(classes.sweep.pages)} in order, once each {period}{also}"
     if not fitted.found.points:
         return "Guest: no writes."
-    return f"Guest: {shape}; working set {interval_words(figures['working_set_pages'], pages_words)}, {rate} page writes a second."
+    working_set = interval_words(figures["working_set_pages"], pages_words)
+    return f"Guest: {shape}; working set {working_set}, {rate} page writes a second."
 
 
 def _curve(fitted: GuestFit) -> str:
@@ -53,7 +63,8 @@ def _curve(fitted: GuestFit) -> str:
         if name.startswith("dirtied_in_"):
             seconds = float(name.removeprefix("dirtied_in_").removesuffix("s_pages"))
             told.append(f"{interval_words(one, size_words)} in {seconds_words(seconds)}")
-    return f"Dirtied: {', '.join(told)}. Brackets hold 90 % of {len(fitted.found.draws)} guests drawn from the errors of the rounds."
+    drawn = f"{len(fitted.found.draws)} guests drawn from the errors of the rounds"
+    return f"Dirtied: {', '.join(told)}. Brackets hold 90 % of {drawn}."
 
 
 def _pacing(fitted: GuestFit) -> Iterator[str]:
@@ -79,7 +90,9 @@ def _bandwidth(fitted: GuestFit) -> Iterator[str]:
     brake = fitted.setting.brake
     if brake is None:
         return
-    name = f"max-bandwidth {bandwidth_words(brake.bytes_per_s)}" if brake.kind == "max-bandwidth" else "the link, or the host"
+    name = (
+        f"max-bandwidth {bandwidth_words(brake.bytes_per_s)}" if brake.kind == "max-bandwidth" else "the link, or the host"
+    )
     yield f"Bandwidth: {bandwidth_words(brake.measured)} measured; held by {name} ({brake.source})."
 
 
@@ -88,26 +101,31 @@ def _ends(fitted: GuestFit) -> Iterator[str]:
     if floor is None or threshold is None or not fitted.found.points:
         return
     least, stops = interval_words(floor, size_words), size_words(threshold)
-    if fitted.ends_by_itself:
-        yield f"Outcome: pre-copy ends by itself: remaining can fall to {least}, and QEMU stops the guest below {stops}."
-    elif fitted.ends_by_itself is False:
-        yield f"Outcome: pre-copy does not end by itself: remaining does not fall below {least}, and QEMU stops the guest only below {stops}."
-    else:
-        yield f"Outcome: the log does not decide whether pre-copy ends by itself: remaining can fall to {least}; QEMU stops the guest below {stops}."
+    words = {
+        True: f"pre-copy ends by itself: remaining can fall to {least}, and QEMU stops the guest below {stops}",
+        False: f"pre-copy does not end by itself: remaining does not fall below {least}; QEMU stops the guest below {stops}",
+        None: f"the log does not decide whether pre-copy ends: remaining can fall to {least}, the threshold is {stops}",
+    }
+    yield f"Outcome: {words[fitted.ends_by_itself]}."
     if fitted.load_end_s:
-        yield f"Load: it ended just before {seconds_words(fitted.load_end_s)}, for the migration completed then, and the guest would not have let it."
+        at = seconds_words(fitted.load_end_s)
+        yield f"Load: the migration completed at {at}, which the fitted guest does not allow: its load ended just before."
 
 
 def _unsure(fitted: GuestFit) -> Iterator[str]:
     points = fitted.found.points
     if 0 < len(points) < FEW_POINTS:
-        yield f"Unsure: {len(points)} lengths of rounds hold the dirty curve, so the brackets are wide: poll query-migrate over more rounds."
+        count = f"{len(points)} lengths of rounds hold the dirty curve"
+        yield f"Unsure: {count}, so the brackets are wide: poll query-migrate over more rounds."
     shortest = min((p.t_s for p in points), default=0.0)
     tenth = fitted.figures.get("dirtied_in_0.1s_pages", Interval(0.0))
     if shortest > 0.1 and tenth.low is not None and tenth.high and tenth.high > LOOSE * max(tenth.low, 1.0):
-        yield f"Unsure: no round is shorter than {seconds_words(shortest)}, so the pages dirtied within a downtime limit are not known well: calc-dirty-rate at 1 s would tell."
+        yield (
+            f"Unsure: no round is shorter than {seconds_words(shortest)}, so the pages dirtied within 100 ms are known by "
+            "the shape of the curve alone: calc-dirty-rate at 1 s or below would tell."
+        )
     if fitted.found.by_chunks:
-        yield "Log: its rounds fit better if KVM's dirty log is cleared chunk by chunk as pages are sent, so the scenario does that."
+        yield "Log: the rounds fit better if KVM's dirty log is cleared by chunks as pages are sent; the scenario does so."
 
 
 def rounds_grid(fitted: GuestFit) -> Grid:

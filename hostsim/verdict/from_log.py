@@ -154,7 +154,7 @@ def _with_limit(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) ->
 
 def live_answers(log: MigrationLog, at: NDArray[np.int64]) -> NDArray[np.int64]:
     """Those of the answers ``at`` that were taken before the guest moved."""
-    return at[np.array([log.status[i] not in ("completed", *POSTCOPY) for i in at], bool)]
+    return np.asarray(at[np.array([log.status[i] not in ("completed", *POSTCOPY) for i in at], bool)], np.int64)
 
 
 def _limit(log: MigrationLog, bounds: tuple[float, float] | None, profile: str) -> tuple[float, str]:

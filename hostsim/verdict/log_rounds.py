@@ -180,7 +180,9 @@ def _between(last: _Instant | None, synced: _Instant, syncs: int) -> tuple[float
 
 
 def _by_rate(course: _Course, i: int, found: float, syncs: int) -> tuple[float, float] | None:
-    """Length of a round that began before the log, from a rate that was computed anew for it: it began before answer ``i``."""
+    """Length of a round that began before the log, from a rate that was computed anew for it: it began before answer
+    ``i``.
+    """
     old, new = course.rate[i], course.rate[i + 1]
     if syncs != 1 or not new > 0:
         return None

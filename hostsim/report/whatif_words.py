@@ -1,0 +1,42 @@
+"""The answer of ``hostsim whatif`` in sentences: the prediction, the range over the drawn guests, and the fit behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hostsim.fitting.fitted import GuestFit
+from hostsim.fitting.whatif import Change, assumptions_of_whatif
+from hostsim.report.fit_words import fit_lines
+from hostsim.report.predict_words import prediction_lines
+from hostsim.study.predict.prediction import Prediction
+from hostsim.verdict.words import seconds_words
+
+FIT_LINES = 3
+RUNS_MIN = 5
+"""Fewer runs show no range."""
+
+
+def whatif_lines(found: Prediction, fitted: GuestFit, change: Change) -> list[str]:
+    """The answer; the first line opens with VERDICT."""
+    lines = prediction_lines(found)[:-1]
+    rests = (
+        f"Each of the {found.n} runs is of a guest drawn anew from the errors of the fit, seeds {found.seeds[0]} "
+        f"to {found.seeds[-1]}; "
+        "brackets are 95 % intervals of the mean over these guests."
+    )
+    return [
+        *lines,
+        *_range(found),
+        *(f"{text}." for text in assumptions_of_whatif(fitted, change)),
+        rests,
+        *fit_lines(fitted)[:FIT_LINES],
+    ]
+
+
+def _range(found: Prediction) -> Iterator[str]:
+    times = [float(run["total_time_ms"] or 0.0) / 1000 for run in found.runs if run["status"] == "completed"]
+    if len(times) >= RUNS_MIN:
+        low, high = np.percentile(times, [5, 95])
+        yield f"Range: nine of ten runs that complete take from {seconds_words(float(low))} to {seconds_words(float(high))}."

@@ -1,0 +1,183 @@
+"""Fits of guests to logs: real ones, refused ones, and what is written."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hostsim.core.errors import InputError
+from hostsim.fitting.brake import rounded_limit
+from hostsim.fitting.fitted import GuestFit, fit
+from hostsim.fitting.guest_text import guest_text
+from hostsim.fitting.refusal import NotIdentifiedError
+from hostsim.fitting.whatif import Change, drawn_scenarios
+from hostsim.report.fit_words import fit_lines, rounds_grid
+from hostsim.scenario.schema import Scenario
+from tests.helpers.real_logs import postgres_log, qemu_log
+
+LOGS = Path(__file__).resolve().parents[1] / "data" / "logs" / "cases"
+WRITTEN = 16_384
+"""Pages that the real guests of the QEMU cases write."""
+DRAWS = 8
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> GuestFit:
+    """The PostgreSQL guest of 16 threads, from two runs."""
+    logs = (postgres_log(f"Precopy_Nonconvergent_16T_{i}", folder) for i in (1, 2))
+    return fit(*logs, draws=DRAWS)
+
+
+@pytest.mark.parametrize(("case", "rate"), [("rand_090", 7372), ("rand_150", 12_288), ("link_rand090", 7372)])
+def test_real_uniform_writers_are_found(case: str, rate: int, folder: Path) -> None:
+    found = fit(qemu_log(case, folder), draws=0)
+    assert found.classes.sweep is None
+    assert len(found.classes.pages) == 1
+    assert found.classes.written_pages == pytest.approx(WRITTEN, rel=0.05)
+    assert found.classes.writes_per_s == pytest.approx(rate, rel=0.05)
+
+
+def test_a_real_sweep_is_found(folder: Path) -> None:
+    sweep = fit(qemu_log("seq_090", folder), draws=0).classes.sweep
+    assert sweep is not None
+    assert sweep.pages == pytest.approx(WRITTEN, rel=0.08)
+    assert sweep.rate_pages_per_s == pytest.approx(7372, rel=0.03)
+
+
+def test_throttled_rounds_tell_that_a_guest_is_bound_to_the_cpu(folder: Path) -> None:
+    found = fit(qemu_log("ac_rand300", folder), draws=0)
+    assert found.found.pace.is_seen
+    assert found.found.pace.catch_up == 1.0
+    assert found.classes.written_pages == pytest.approx(WRITTEN, rel=0.05)
+
+
+def test_the_loaded_database_would_not_end_by_itself(loaded: GuestFit) -> None:
+    assert loaded.ends_by_itself is False
+    assert loaded.load_end_s is not None
+    assert 109 < loaded.load_end_s < 112
+    assert any("does not end by itself" in line for line in fit_lines(loaded))
+
+
+def test_the_lightly_loaded_database_ends_by_itself(folder: Path) -> None:
+    found = fit(postgres_log("Precopy_Convergent_1", folder), draws=DRAWS)
+    assert found.ends_by_itself
+    assert found.load_end_s is None
+
+
+def test_rates_are_computed_with_the_overshoot_of_a_window() -> None:
+    assert rounded_limit(33_571_250) == 32 << 20  # QEMU 7.2
+    assert rounded_limit(34_145_000) == 32 << 20  # QEMU 10.0
+    assert rounded_limit(135_269_325) == 128 << 20
+    assert rounded_limit(104_900_000) == 100 << 20
+
+
+def test_the_written_guest_is_the_fitted_one(loaded: GuestFit) -> None:
+    read = tomllib.loads(guest_text(loaded))
+    for load in read["vm"]["workload"]:
+        load.pop("pacing")
+    assert read == loaded.table()
+    scenario = Scenario.model_validate(read)
+    assert scenario.vm.memory == 8_607_571_968
+    written = sum(load.region_gfns(scenario.vm.memory)[1] for load in scenario.vm.workload)
+    assert written == pytest.approx(loaded.classes.written_pages, rel=0.01)
+
+
+def test_guests_are_drawn_by_the_seed(folder: Path) -> None:
+    log = qemu_log("rand_090", folder)
+    first, again, other = (fit(log, seed=seed, draws=4) for seed in (1, 1, 2))
+    assert first.to_dict() == again.to_dict()
+    assert first.classes.pages == other.classes.pages
+    assert first.figures["working_set_pages"] != other.figures["working_set_pages"]
+
+
+def test_results_are_data(loaded: GuestFit) -> None:
+    told = json.loads(json.dumps(loaded.to_dict()))
+    assert told["format"] == "hostsim-fit/1"
+    assert len(told["rounds"]) == len(loaded.found.points)
+    assert rounds_grid(loaded).columns
+
+
+REFUSED = {
+    "one-domjobinfo.txt": "one round only",
+    "hmp-10-two-answers.txt": "known at one time only",
+    "query-dirty-rate.json": "known at one time only",
+    "backup-job.txt": "not a migration",
+    "one-postcopy.txt": "after the switch to post-copy",
+    "more-time.jsonl": "no guest whose behaviour stays alike",
+    "events-running.txt": "no size of memory",
+    "zero-pages.jsonl": "dirty rate and working set are free",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), REFUSED.items())
+def test_logs_that_do_not_identify_their_guest_are_refused_with_the_reason(name: str, reason: str) -> None:
+    with pytest.raises(NotIdentifiedError, match=reason):
+        fit(LOGS / name)
+
+
+@pytest.mark.parametrize("path", sorted(LOGS.iterdir()), ids=lambda path: path.name)
+def test_every_kind_of_log_is_fitted_or_refused_in_words(path: Path) -> None:
+    said = _said(path)
+    assert said
+    assert "nan" not in said.lower().split()
+
+
+def _said(path: Path) -> str:
+    try:
+        found = fit(path, draws=2)
+    except (NotIdentifiedError, InputError) as error:
+        return str(error)
+    found.scenario()
+    return "\n".join(fit_lines(found))
+
+
+def test_an_idle_guest_is_no_unknown_guest(folder: Path) -> None:
+    found = fit(qemu_log("idle_m1024_bw100", folder), draws=2)
+    assert found.classes.written_pages == 0
+    assert "workload" not in found.table()["vm"]
+
+
+def test_a_dirty_curve_is_fitted(tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text("seconds,pages\n0.5,3934\n1,6320\n2,8646\n8,9996\n")
+    found = fit(path, memory="1GiB", draws=DRAWS)
+    assert found.classes.written_pages == pytest.approx(10_000, rel=0.02)
+    assert found.classes.writes_per_s == pytest.approx(10_000, rel=0.05)
+
+
+@pytest.mark.parametrize("text", ["seconds,pages\n1,100\n", "a,b\n1,2\n", "seconds,pages\n1,x\n2,y\n", ""])
+def test_broken_curves_are_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text(text)
+    with pytest.raises(InputError):
+        fit(path)
+
+
+def test_a_stopped_guest_is_a_range(folder: Path) -> None:
+    found = fit(postgres_log("Precopy_Convergent_1", folder), draws=2)
+    scenarios = [drawn_scenarios(found, Change(mode="stop-and-copy"))(i) for i in range(8)]
+    filled = [sum(fill.size for fill in scenario.vm.fill) for scenario in scenarios]
+    assert not any(scenario.vm.workload for scenario in scenarios)
+    assert min(filled) < 464_829 * 4096 < max(filled)  # pages that a stopped guest really sent
+
+
+def test_pacing_that_no_round_shows_is_drawn(folder: Path) -> None:
+    drawn = drawn_scenarios(fit(qemu_log("rand_090", folder), draws=4), Change(mode="auto-converge"))
+    paces = [drawn(i).vm.workload[0].pacing for i in range(4)]
+    assert paces == ["closed", "open", "closed", "open"]
+
+
+def test_a_change_that_cannot_be_is_refused(folder: Path) -> None:
+    found = fit(qemu_log("rand_090", folder), draws=0)
+    wrong = (Change(("migration.nonsense=1",)), Change(bandwidth="fast"), Change(mode="warp"), Change(load_ends="soon"))
+    for change in wrong:
+        with pytest.raises(InputError):
+            drawn_scenarios(found, change)
