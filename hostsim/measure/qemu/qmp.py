@@ -119,8 +119,10 @@ class Qmp:
         except ExecuteError as error:
             raise QemuError(f"{command}: {error}") from error
         except TimeoutError as error:
+            self._keep_events()
             raise GoneError(f"{command}: QEMU does not answer within {PATIENCE_S:g} s") from error
         except Exception as error:
+            self._keep_events()
             raise GoneError(f"{command}: QEMU closed its monitor") from error
         self._keep_events()
         return answer
