@@ -34,7 +34,8 @@ MIB = 1 << 20
 def active(total_ms: int, sent_mib: int = 0, syncs: int = 1, status: str = "active") -> dict[str, Any]:
     """An answer about a guest of 64 MiB."""
     ram = {"total": 64 * MIB, "remaining": max(0, 64 - sent_mib) * MIB, "transferred": sent_mib * MIB,
-           "normal": 256 * sent_mib, "duplicate": 0, "dirty-sync-count": syncs, "dirty-pages-rate": 2000, "mbps": 64.0, "page-size": 4096}  # fmt: skip
+           "normal": 256 * sent_mib, "duplicate": 0,
+           "dirty-sync-count": syncs, "dirty-pages-rate": 2000, "mbps": 64.0, "page-size": 4096}  # fmt: skip
     return {"status": status, "total-time": total_ms, "expected-downtime": 30, "ram": ram}
 
 

@@ -78,6 +78,8 @@ class Qmp:
         """
         self.events: list[Event] = []
         self._runner = asyncio.Runner()
+        # Ctrl-C leaves a question behind whose answer nothing waits for: asyncio would print that on standard error.
+        self._runner.get_loop().set_exception_handler(lambda _loop, _context: None)
         try:
             self._client = self._connected(str(address), check, patience_s, greeting_s)
         except BaseException:
