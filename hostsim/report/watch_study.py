@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.compare_words import TITLES, figure_words, spread_words
+from hostsim.report.compare_words import figure_words
 from hostsim.report.console import lines_of
 from hostsim.report.watch_display import Show, View
 from hostsim.study.compare.figures import figure_names
@@ -16,10 +18,11 @@ from hostsim.study.compare.plan_file import Finished, Group
 from hostsim.study.compare.summary import Row
 from hostsim.verdict.words import seconds_words
 
-FIGURES = ("total_time_ms", "downtime_ms", "transferred_bytes", "guest_slowdown_percent")
+FIGURES = {
+    "total_time_ms": "time", "downtime_ms": "downtime", "transferred_bytes": "sent", "guest_slowdown_percent": "slowdown",
+}  # fmt: skip
+"""Headings of the means; the last is shown where there is room."""
 NONE = "-"
-HEAD_LINES = 5
-"""Lines of the screen beside the rows: the head, and the heading of the table."""
 
 
 def watch_folder(out: Path, finished: Finished, show: Show, every_s: float) -> None:
@@ -99,26 +102,33 @@ def screen_lines(out: Path, finished: Finished, left_s: float | None, width: int
 def study_grid(groups: list[Group], finished: Finished) -> Grid:
     """The table: a row a combination, means over the runs that are finished."""
     rows = [(group, _row(group, finished)) for group in groups]
-    keys = [
-        Column(key, key, role=Role.KEY, prose=True, of=lambda row, key=key: row[0].settings[key])  # type: ignore[misc]
-        for key in (groups[0].settings if groups else ())
-    ]
     columns = [
-        *keys,
+        *_keys(groups),
         Column("finished", "done", of=lambda row: f"{len(row[1].by_seed)} of {len(row[0].keys)}"),
         Column("completed", "completed", of=lambda row: str(row[1].n_converged) if row[1].by_seed else NONE),
-        *_figures(),
+        *(_figure(name, heading) for name, heading in FIGURES.items()),
     ]
     return grid_of(columns, rows)
 
 
-def _figures() -> Iterator[Column]:
-    for name in FIGURES:
-        yield Column(name, TITLES[name], words=str, of=lambda row, name=name: _mean(row[1], name))  # type: ignore[misc]
+def _keys(groups: list[Group]) -> Iterator[Column]:
+    """A column for each key that varies, under the last part of its name unless two keys have that."""
+    names = list(groups[0].settings) if groups else []
+    ends = Counter(name.rpartition(".")[2] for name in names)
+    for name in names:
+        end = name.rpartition(".")[2]
+        yield Column(name, end if ends[end] == 1 else name, role=Role.KEY, of=partial(_setting, name))
 
 
-def _mean(row: Row, name: str) -> str:
-    spread = row.spread(name)
-    if spread is None:
-        return NONE
-    return spread_words(name, spread) if spread.n > 1 else figure_words(name, spread.mean)
+def _setting(name: str, row: tuple[Group, Row]) -> str:
+    return row[0].settings[name]
+
+
+def _figure(name: str, heading: str) -> Column:
+    role = Role.SPARE if heading == "slowdown" else Role.FIGURE
+    return Column(name, heading, role=role, of=partial(_mean, name))
+
+
+def _mean(name: str, row: tuple[Group, Row]) -> str:
+    spread = row[1].spread(name)
+    return NONE if spread is None else figure_words(name, spread.mean)

@@ -29,6 +29,7 @@ class Monitor:
     def __init__(self, path: Path, answer: Answer, greeting: bytes | None = b"") -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._answer, self._open = answer, True
+        self._peer: socket.socket | None = None
         self._greeting = json.dumps(GREETING).encode() + b"\r\n" if greeting == b"" else greeting
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(path))
@@ -44,8 +45,8 @@ class Monitor:
     def _serve(self) -> None:
         while self._open:
             with suppress(OSError):  # the client has left, or the monitor is closed
-                peer, _ = self._server.accept()
-                with peer:
+                self._peer, _ = self._server.accept()
+                with self._peer as peer:
                     if self._greeting is not None:
                         peer.sendall(self._greeting)
                     self._talk(peer)
@@ -66,8 +67,9 @@ class Monitor:
     def close(self) -> None:
         """Stop serving; the socket's file stays, as that of a killed QEMU does."""
         self._open = False
-        with suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
+        for one in filter(None, (self._server, self._peer)):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
         self._server.close()
 
 

@@ -7,10 +7,11 @@ with another downtime limit each time: what was recorded of one migration can be
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from hostsim.measure.qemu.firmware import Guest
 from hostsim.measure.qemu.migrate import ENDED, wait_until_begun
 from hostsim.measure.qemu.process import Place, Qemu, find_qemu
 from hostsim.measure.qemu.qmp import QemuError
+from tests.helpers.command import hostsim
 
 TSC_HZ = 2_000_000_000
 """Only a guess: the guest's rate is off by as much, and QEMU's answers tell what it does."""
@@ -40,13 +42,15 @@ class Limits:
 class Pair:
     """A source that runs the guest, and destinations that it migrates to; a context manager that ends all of them.
 
-    monitor: path of a second monitor of the source, for the program under test.
+    monitor, other_monitor: paths of two more monitors of the source, for programs under test; each serves one client.
     """
 
     def __init__(self, folder: Path, guest: Guest = SMALL, accel: str = ACCEL) -> None:
         self._folder, self._guest, self._accel = folder, guest, accel
-        self.monitor = folder / "second.qmp"
-        more = ("-name", "small", "-qmp", f"unix:{self.monitor},server=on,wait=off")
+        self.monitor, self.other_monitor = folder / "second.qmp", folder / "third.qmp"
+        more = ["-name", "small"]
+        for path in (self.monitor, self.other_monitor):
+            more += ["-qmp", f"unix:{path},server=on,wait=off"]
         self.source = Qemu(find_qemu(), Place(folder, "src"), self._image(), guest.mem_mib, accel, more)
         self._sink: Qemu | None = None
 
@@ -109,3 +113,51 @@ def running(folder: Path, guest: Guest = SMALL) -> Iterator[Pair]:
     """A pair whose guest writes."""
     with Pair(folder, guest) as pair:
         yield pair.wait()
+
+
+# -- a recorded migration that does not converge, and the same guest ready for another limit
+
+BUSY = Guest(mem_mib=64, fill_pages=512, set_pages=2048, rate=24_000)
+"""Writes over 8 MiB several times as fast as NARROW sends, on any processor of today."""
+NARROW = Limits(downtime_ms=20, bandwidth_bytes_per_s=32 * MB)
+WIDE = Limits(downtime_ms=1000, bandwidth_bytes_per_s=32 * MB)
+"""All that the guest writes can be sent within this limit."""
+WATCHED_S = 2.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A migration under NARROW that was recorded and then cancelled.
+
+    pair: whose guest runs on: ``pair.start(Limits(...))`` migrates it for real under another limit.
+    log: the file that ``hostsim record`` wrote: what ``hostsim explain`` reads, and whatever else is fitted to a log.
+    told: standard output of ``hostsim record``.
+    """
+
+    pair: Pair
+    log: Path
+    told: str
+
+
+@contextmanager
+def recorded_migration(folder: Path, begun: Callable[[Pair], None] = lambda _pair: None) -> Iterator[Recorded]:
+    """Record a real migration of BUSY under NARROW; begun: called before the migration begins."""
+    with running(folder, BUSY) as pair:
+        begun(pair)
+        log = folder / "out" / "migration.jsonl"
+        operator = Thread(target=_operate, args=(pair, log))
+        operator.start()
+        done = hostsim("record", "--qmp", pair.monitor, "--interval", "50ms", "--for", "30s", cwd=folder)
+        operator.join()
+        assert (done.returncode, done.stderr) == (0, "no migration runs yet: waiting for one to begin\n"), done
+        yield Recorded(pair, log, done.stdout)
+
+
+def _operate(pair: Pair, log: Path) -> None:
+    """Migrate once the recorder waits for it, then cancel."""
+    until = time.monotonic() + PATIENCE_S
+    while not (log.exists() and '"query-migrate"' in log.read_text()) and time.monotonic() < until:
+        time.sleep(0.05)
+    pair.start(NARROW)
+    time.sleep(WATCHED_S)
+    pair.cancel()

@@ -98,6 +98,7 @@ class Recording:
                 yield from self._polls(qmp)
             except GoneError as error:
                 gone = error
+                yield from self._events(qmp)
             else:
                 return
             finally:
@@ -190,8 +191,9 @@ class Recording:
                 self._none_runs()
             return
         if not self._is_live and self._older in (None, answer):
-            self._older = answer
-            self._wait_for_another()
+            if self._older is None:
+                self._older = answer
+                self._wait_for_another()
             return
         self._is_live = True
         now_s = time.monotonic()

@@ -78,6 +78,8 @@ class Qmp:
         """
         self.events: list[Event] = []
         self._runner = asyncio.Runner()
+        # Ctrl-C leaves a question behind whose answer nothing waits for: asyncio would print that on standard error.
+        self._runner.get_loop().set_exception_handler(lambda _loop, _context: None)
         try:
             self._client = self._connected(str(address), check, patience_s, greeting_s)
         except BaseException:
@@ -119,8 +121,10 @@ class Qmp:
         except ExecuteError as error:
             raise QemuError(f"{command}: {error}") from error
         except TimeoutError as error:
+            self._keep_events()
             raise GoneError(f"{command}: QEMU does not answer within {PATIENCE_S:g} s") from error
         except Exception as error:
+            self._keep_events()
             raise GoneError(f"{command}: QEMU closed its monitor") from error
         self._keep_events()
         return answer

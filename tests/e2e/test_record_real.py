@@ -1,0 +1,121 @@
+"""Real migrations by the installed QEMU under software emulation: recorded, watched, explained, and migrated again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hostsim.logs import read_logs
+from tests.helpers.command import hostsim, started
+from tests.helpers.fake_qmp import Monitor
+from tests.helpers.needs import needs_qemu
+from tests.helpers.real_qemu import NARROW, WIDE, Recorded, recorded_migration
+from tests.helpers.terminal import COLUMNS, CTRL_C, ROWS, Terminal, frames
+
+SHOWN_CURSOR = "\x1b[?25h"
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Recorded, int, str]]:
+    """A recorded migration; exit code and screens of a `hostsim watch` that saw it, too."""
+    folder = tmp_path_factory.mktemp("real")
+    screens: list[Terminal] = []
+
+    def watch(pair: object) -> None:
+        screens.append(Terminal("watch", "--qmp", folder / "third.qmp", "--for", "40s", cwd=folder))
+        screens[0].until(lambda text: "no migration yet" in text)
+
+    with recorded_migration(folder, watch) as recorded, screens[0] as screen:
+        yield recorded, screen.ended(), screen.text
+
+
+@needs_qemu
+def test_a_real_migration_is_recorded_whole(real: tuple[Recorded, int, str]) -> None:
+    recorded = real[0]
+    lines = [json.loads(line) for line in recorded.log.read_text().splitlines()]
+    statuses = [line["return"].get("status", "none") for line in lines if line.get("execute") == "query-migrate"]
+    assert (statuses[0], statuses[-1]) == ("none", "cancelled")
+    assert statuses.count("active") > 10
+    assert " answers about the migration (cancelled) in out/migration.jsonl\n" in recorded.told
+    assert recorded.told.endswith("\nhostsim explain out/migration.jsonl\n")
+    (log,) = read_logs(str(recorded.log))
+    assert (log.setup.name, log.setup.kvm, log.setup.memory_bytes) == ("small", False, 64 << 20)
+    assert log.setup.parameters["max-bandwidth"] == NARROW.bandwidth_bytes_per_s
+    assert log.setup.version >= (4, 0)
+    assert log.limit_ms[-1] == NARROW.downtime_ms
+
+
+@needs_qemu
+def test_a_real_migration_is_explained_from_its_record(real: tuple[Recorded, int, str]) -> None:
+    done = hostsim("explain", real[0].log, "--json", cwd=real[0].log.parent)
+    (verdict,) = json.loads(done.stdout)
+    assert verdict["outcome"] in ("not converging", "undecided")
+    assert verdict["numbers"]["downtime_limit_ms"] == NARROW.downtime_ms
+    assert verdict["numbers"]["bandwidth_bytes_per_s"] == pytest.approx(NARROW.bandwidth_bytes_per_s, rel=0.1)
+    (limit,) = [remedy for remedy in verdict["remedies"] if remedy["kind"] == "downtime_limit"]
+    assert limit["value"] is None or NARROW.downtime_ms < limit["value"] < 10 * WIDE.downtime_ms
+
+
+@needs_qemu
+def test_a_real_migration_is_watched_to_its_end(real: tuple[Recorded, int, str]) -> None:
+    _, code, text = real
+    assert code == 0
+    drawn = [frame for frame in frames(text) if any("iteration" in line for line in frame)]
+    assert len(drawn) > 5
+    assert max(len(frame) for frame in drawn) <= ROWS
+    assert max(len(line) for frame in drawn for line in frame) <= COLUMNS
+    assert any(line.startswith("remaining   ") for frame in drawn for line in frame)
+    assert any("Forecast: " in line and " not converge: remaining " in line for frame in drawn for line in frame)
+    assert drawn[-1][0].rstrip().split()[-3] == "cancelled"
+    assert SHOWN_CURSOR in text[-300:]
+
+
+@needs_qemu
+def test_the_guest_migrates_for_real_under_a_limit_that_suffices(real: tuple[Recorded, int, str]) -> None:
+    pair = real[0].pair
+    pair.start(WIDE)
+    last = pair.ended()
+    assert last["status"] == "completed"
+    assert NARROW.downtime_ms < last["downtime"] < 5 * WIDE.downtime_ms
+
+
+# -- Ctrl-C, which needs no QEMU
+
+
+@pytest.fixture
+def monitor(tmp_path: Path) -> Iterator[Monitor]:
+    """A guest that migrates forever."""
+    ram = {"total": 1 << 30, "remaining": 1 << 29, "transferred": 1 << 29, "dirty-sync-count": 3, "mbps": 480}
+    answer = {"return": {"status": "active", "total-time": 5000, "ram": ram}}
+    served = Monitor(tmp_path / "qmp", lambda name, _: [answer if name == "query-migrate" else {"return": {}}])
+    yield served
+    served.close()
+
+
+def test_ctrl_c_leaves_whole_lines(monitor: Monitor, tmp_path: Path) -> None:
+    process = started("record", "--qmp", "qmp", "--interval", "10ms", "--out", "log", cwd=tmp_path)
+    until = time.monotonic() + 60
+    while sum(name == "query-migrate" for name, _ in monitor.asked) < 20 and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(2)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "interrupted: files that were finished are whole, no other was begun\n"
+    assert out.splitlines()[-1] == "hostsim explain log"
+    text = (tmp_path / "log").read_text()
+    assert text.endswith("\n")
+    assert len([json.loads(line) for line in text.splitlines()]) > 20
+
+
+def test_ctrl_c_gives_the_terminal_back(monitor: Monitor, tmp_path: Path) -> None:
+    with Terminal("watch", "--qmp", "qmp", cwd=tmp_path) as screen:
+        screen.until(lambda text: "active  5 s" in text)
+        screen.press(CTRL_C)
+        assert screen.ended() == 130
+        assert screen.text.rstrip().endswith("interrupted: files that were finished are whole, no other was begun")
+        assert SHOWN_CURSOR in screen.text
+        assert screen.modes() == screen.modes_before
