@@ -5,6 +5,7 @@ from __future__ import annotations
 from hostsim import __version__
 from hostsim.core.knobs import Knobs
 from hostsim.machine.machine import Machine, Progress
+from hostsim.machine.plugged import figures_of
 from hostsim.results.collect import migration_result
 from hostsim.results.dirty_limit import limits_of
 from hostsim.results.dirty_rate import rates_of
@@ -15,6 +16,7 @@ from hostsim.scenario import Scenario
 from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.build import build
 from hostsim.scenario.plausible import warnings_of
+from hostsim.scenario.plugged import plugins_of
 
 
 def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None) -> RunResult:
@@ -42,6 +44,7 @@ def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | Non
         assumptions=assumptions_of(scenario),
         dirty_limit=limits_of(machine),
         dirty_rates=rates_of(machine),
+        plugins=tuple(one.identity() for one in plugins_of(scenario)),
     )
 
 
@@ -60,11 +63,12 @@ def kinds_of(scenario: Scenario) -> tuple[str, ...]:
     return (*kinds, "kvm", *aged)
 
 
-def counters(machine: Machine) -> dict[str, int]:
-    """Work of the run: syncs, pages harvested, pages sent."""
+def counters(machine: Machine) -> dict[str, int | float]:
+    """Work of the run: syncs, pages harvested, pages sent; and what daemons of plug-ins noted."""
+    noted = figures_of(machine.plugged)
     migration = machine.migration
     if migration is None:
-        return {}
+        return noted
     syncs = migration.recorder.syncs
     return {
         "syncs": len(syncs),
@@ -72,4 +76,5 @@ def counters(machine: Machine) -> dict[str, int]:
         "pages_newly_dirty": sum(sync.newly_dirty_pages for sync in syncs),
         "normal_pages_sent": migration.ram.normal_pages,
         "zero_pages_sent": migration.ram.zero_pages,
+        **noted,
     }

@@ -14,7 +14,7 @@ from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
 def workload_findings(workload: Workload, vm: Vm, key: str) -> list[Finding]:
     """All findings about ``workload``, which stands at ``key``."""
     found = [*_needless(workload, key), *_needed(workload, key), *_vcpus(workload, vm, key), *_clock(workload, key)]
-    if workload.pattern not in (*TOUCHING, "idle"):
+    if workload.pattern not in (*TOUCHING, "idle") and not workload.is_plugged:
         return found
     outside = list(_region(workload, vm, key))
     return [*found, *(outside or [*_parts(workload, vm, key), *_within(workload, vm, key)])]

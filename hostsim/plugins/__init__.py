@@ -1,0 +1,7 @@
+"""Plug-ins: workloads, ageing policies and daemons of other distributions, found by their entry points."""
+
+from __future__ import annotations
+
+from hostsim.plugins.workload import PageClass, Region, Touches
+
+__all__ = ["PageClass", "Region", "Touches"]
