@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hostsim.plugins.registry import PluginError, use
 from hostsim.plugins.workload import PageClass, Region, Touches
 
-__all__ = ["PageClass", "Region", "Touches"]
+__all__ = ["PageClass", "PluginError", "Region", "Touches", "use"]

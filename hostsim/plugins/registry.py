@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import sys
 import traceback
@@ -26,6 +27,8 @@ GROUPS: Mapping[Kind, str] = MappingProxyType(
 """Group of entry points of each kind of plug-in."""
 ASK = "HOSTSIM_TRACEBACK"
 """A variable of the environment: set, an error of a plug-in comes with its traceback."""
+HERE = "this program"
+"""Stands for the distribution of a plug-in that ``use`` was given."""
 PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -41,7 +44,9 @@ class Plugin:
     name: str
     distribution: str
     version: str
-    point: EntryPoint
+    point: EntryPoint | None
+    made: Any = None
+    """The object itself, where ``use`` was given it."""
 
     @property
     def words(self) -> str:
@@ -49,14 +54,17 @@ class Plugin:
         return f"plug-in '{self.name}' of {self.distribution} {self.version}"
 
     def identity(self) -> dict[str, str]:
-        """What provenance.json says of it; ``sha256``: over the sources of its top-level package or module."""
+        """What provenance.json says of it; ``sha256``: over the sources of its top-level package, or of its object."""
+        sources = _text_sha256(self.made) if self.point is None else _sources_sha256(self.point.module.partition(".")[0])
         return {
             "kind": self.kind, "name": self.name, "distribution": self.distribution, "version": self.version,
-            "sha256": _sources_sha256(self.point.module.partition(".")[0]),
+            "sha256": sources,
         }  # fmt: skip
 
     def load(self) -> Any:
         """The object that the entry point names. PluginError."""
+        if self.point is None:
+            return self.made
         with self.guarded():
             return self.point.load()
 
@@ -76,8 +84,18 @@ class Plugin:
 
 
 def installed(kind: Kind) -> Mapping[str, Plugin]:
-    """The plug-ins of ``kind`` by name, sorted; of two with one name the distribution that sorts first."""
-    return _installed(kind, tuple(sys.path))
+    """The plug-ins of ``kind`` by name, sorted: those of this program, and of every distribution that is installed."""
+    return MappingProxyType(dict(sorted({**_installed(kind, tuple(sys.path)), **_OWN.get(kind, {})}.items())))
+
+
+def use(kind: Kind, name: str, made: Any) -> None:
+    """Let scenarios of this program name ``made``, which no distribution brings: for notebooks and scripts.
+
+    kind: "workload", "policy" or "daemon".
+    made: what the entry point of such a plug-in would name.
+    """
+    assert kind in GROUPS, f"a plug-in is one of {', '.join(GROUPS)}"
+    _OWN.setdefault(kind, {})[name] = Plugin(kind, name, HERE, "0", None, made)
 
 
 def find(kind: Kind, name: str) -> Plugin:
@@ -97,6 +115,18 @@ def _installed(kind: Kind, path: tuple[str, ...]) -> Mapping[str, Plugin]:
         name, version = (about.name, about.version) if about is not None else ("an unknown distribution", "0")
         found.setdefault(point.name, Plugin(kind, point.name, name, version, point))
     return MappingProxyType(dict(sorted(found.items())))
+
+
+_OWN: dict[Kind, dict[str, Plugin]] = {}
+
+
+def _text_sha256(made: Any) -> str:
+    """Of its source; of its name where no source is known."""
+    try:
+        text = inspect.getsource(made)
+    except (OSError, TypeError):
+        text = repr(getattr(made, "__qualname__", type(made).__qualname__))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _told(plugin: Plugin, error: Exception) -> str:

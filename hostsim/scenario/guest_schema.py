@@ -48,7 +48,7 @@ def _read_pattern(value: object) -> str:
 
 
 Pattern = Annotated[
-    str, BeforeValidator(_read_pattern), WithJsonSchema({"type": "string", "enum": list(PATTERNS)})
+    str, BeforeValidator(_read_pattern), WithJsonSchema({"type": "string", "description": f"{', '.join(PATTERNS)}, or a plug-in", "examples": [*PATTERNS]})
 ]
 
 

@@ -107,7 +107,7 @@ class Scenario(Section):
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
     def to_toml(self) -> str:
-        """The scenario as the text of a file: the keys that were given, no defaults. A file with the text equals it."""
+        """The scenario as the text of a file: the keys that were given or that the profile sets. A file with the text equals it."""
         return scenario_text(self.to_table())
 
     def traces(self) -> dict[str, TraceColumns]:
