@@ -8,6 +8,7 @@ from typing import Any
 from hostsim import __version__
 from hostsim.core.knobs import Knobs
 from hostsim.machine.machine import Machine, Progress
+from hostsim.machine.plugged import figures_of
 from hostsim.machine.recording import Recording
 from hostsim.results.collect import migration_result
 from hostsim.results.dirty_limit import limits_of
@@ -20,6 +21,7 @@ from hostsim.scenario import Scenario
 from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.build import build
 from hostsim.scenario.plausible import warnings_of
+from hostsim.scenario.plugged import plugins_of
 
 
 def run(
@@ -52,6 +54,7 @@ def run(
         assumptions=assumptions_of(scenario),
         dirty_limit=limits_of(machine),
         dirty_rates=rates_of(machine),
+        plugins=tuple(one.identity() for one in plugins_of(scenario)),
     )
     if recording is not None:
         note_run(recording, machine, result)
@@ -82,11 +85,12 @@ def kinds_of(scenario: Scenario) -> tuple[str, ...]:
     return (*kinds, "kvm", *aged)
 
 
-def counters(machine: Machine) -> dict[str, int]:
-    """Work of the run: syncs, pages harvested, pages sent."""
+def counters(machine: Machine) -> dict[str, int | float]:
+    """Work of the run: syncs, pages harvested, pages sent; and what daemons of plug-ins noted."""
+    noted = figures_of(machine.plugged)
     migration = machine.migration
     if migration is None:
-        return {}
+        return noted
     syncs = migration.recorder.syncs
     return {
         "syncs": len(syncs),
@@ -94,4 +98,5 @@ def counters(machine: Machine) -> dict[str, int]:
         "pages_newly_dirty": sum(sync.newly_dirty_pages for sync in syncs),
         "normal_pages_sent": migration.ram.normal_pages,
         "zero_pages_sent": migration.ram.zero_pages,
+        **noted,
     }

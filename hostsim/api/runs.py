@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hostsim.scenario import Scenario
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result(RunResult):
     """The result of ``hostsim.run``: tables, the verdict, and what a notebook shows."""
 
@@ -24,6 +24,10 @@ class Result(RunResult):
         from hostsim.report.verdict_texts import verdict_texts
 
         return "\n\n".join(text.strip("\n") for text in verdict_texts(self, "text"))
+
+    def __repr__(self) -> str:
+        """The verdict; the fields of a run fill pages."""
+        return self.verdict or f"{self.name}: no migration"
 
     def _repr_html_(self) -> str:
         from hostsim.report.notebook import run_html

@@ -25,7 +25,7 @@ from hostsim.study.compare.together import check_where, choose_workers
 SOURCE = "hostsim.compare"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study(HasTables):
     """A finished study.
 
@@ -55,6 +55,10 @@ class Study(HasTables):
     def to_dict(self) -> dict[str, Any]:
         """The content of compare.json."""
         return self.content
+
+    def __repr__(self) -> str:
+        """The verdict; the fields of a study fill pages."""
+        return self.verdict
 
     def _repr_html_(self) -> str:
         from hostsim.report.notebook import study_html

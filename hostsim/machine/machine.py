@@ -27,6 +27,7 @@ from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.trackers.dirty_ring import DirtyRing
 from hostsim.machine.attempts import Attempts
 from hostsim.machine.monitor import Monitor
+from hostsim.machine.plugged import DaemonSpec, start
 from hostsim.machine.recording import Recording, exits_kept
 from hostsim.machine.trackers import TRACKERS
 from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
@@ -86,6 +87,8 @@ class MachineSpec:
     postcopy: PostcopyCosts | None = None
     """Costs of post-copy; None: those of the generic machine."""
     dirty_rates: tuple[CalcDirtyRate, ...] = ()
+    plugged: tuple[DaemonSpec, ...] = ()
+    """Daemons of plug-ins."""
 
 
 class Machine:
@@ -103,6 +106,7 @@ class Machine:
     dirty_limit: None unless an operator or the migration may limit the vCPUs' dirty rates.
     attempts: migrations of ``vm``, the first one and the retries; None without [migration].
     monitor: None without host memory, ageing and neighbours.
+    plugged: name and host of each daemon of a plug-in.
     work_done_ns: the time at which the workloads of the VM had done their windows of work; None unless the run waits for it.
     """
 
@@ -136,6 +140,7 @@ class Machine:
         self.checkpoints: Checkpoints | None = None
         self.attempts = self._attempts(knobs, log_capacity)
         self.work_done_ns: int | None = None
+        self.plugged = start(self)
 
     def run(self, progress: Progress | None = None) -> None:
         """Run until all goals are reached, memory has run out, or the duration is over. InvariantError.
@@ -215,11 +220,11 @@ class Machine:
 
     def _notifiers(self) -> list[MmuNotifier]:
         spec = self.spec
-        if spec.memory is None and spec.ageing is None:
+        if spec.memory is None and spec.ageing is None and not spec.plugged:
             return []
         mmus = [spec.mmu, *(neighbour.mmu for neighbour in spec.neighbours)]
         lock = "era" if spec.ageing is None else spec.ageing.mmu_lock
-        return [notifier_of(vm, mmu, lock) for vm, mmu in zip(self.live_vms, mmus, strict=True)]
+        return [notifier_of(vm, mmu, lock) for vm, mmu in zip(self.live_vms, mmus, strict=False)]
 
     def _memory(self) -> HostMemory | None:
         spec = self.spec
@@ -286,10 +291,11 @@ class Machine:
 
     def _report(self, progress: Progress) -> Generator[simpy.Event, Any, None]:
         while True:
-            progress(self.env.now_ns, self._info())
+            progress(self.env.now_ns, self.info())
             yield self.env.timeout(PROGRESS_PERIOD_NS)
 
-    def _info(self) -> dict[str, Any]:
+    def info(self) -> dict[str, Any]:
+        """Figures of the migration as it stands, as query-migrate has them."""
         if self.migration is None:
             return {"status": "running"}
         now = self.migration.counters()

@@ -18,7 +18,7 @@ from hostsim.results.tables import Table, plain
 from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.best import Best, all_best
 from hostsim.study.compare.figures import figure_names
-from hostsim.study.compare.identity import versions
+from hostsim.study.compare.identity import plugin_versions, versions
 from hostsim.study.compare.plan import Plan
 from hostsim.study.compare.record import record_name
 from hostsim.study.compare.runner import Outcome
@@ -82,8 +82,15 @@ def provenance(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     return {
         **versions(), "git": git_revision(), "python": platform.python_version(), "file": request.file.name,
         "set": list(request.overrides), "vary": {axis.key: list(axis.values) for axis in plan.axes},
-        "seeds": list(plan.seeds), "runs": runs,
+        "seeds": list(plan.seeds), "runs": runs, **_plugins(plan),
     }  # fmt: skip
+
+
+def _plugins(plan: Plan) -> dict[str, Any]:
+    """Plug-ins of all runs, each once."""
+    found = [one for run in plan.runs for one in plugin_versions(run.scenario).get("plugins", [])]
+    once = [one for i, one in enumerate(found) if one not in found[:i]]
+    return {"plugins": once} if once else {}
 
 
 def combinations_table(summary: Summary) -> Table:

@@ -27,7 +27,7 @@ def provenance(result: RunResult) -> dict[str, Any]:
         "seed": result.seed,
         "scenario": plain(result.scenario),
         "config_sha256": config_sha256(result.scenario),
-    }
+    } | ({"plugins": list(result.plugins)} if result.plugins else {})
 
 
 def config_sha256(scenario: dict[str, Any]) -> str:

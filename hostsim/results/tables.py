@@ -188,6 +188,8 @@ class RunResult(HasTables):
     """The limits of the vCPUs at the end; None if the scenario sets none."""
     dirty_rates: tuple[dict[str, Any], ...] = ()
     """Measurements of the guest's dirty rate, by the columns of ``calc_dirty_rate``."""
+    plugins: tuple[dict[str, str], ...] = ()
+    """Kind, name, distribution, version and hash of each plug-in that the run used."""
 
     @property
     def name(self) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.memory import RamBlock, lay_out
 from hostsim.core.rng import stream_key
 from hostsim.costs.postcopy_sheet import load_postcopy
-from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import MachineSpec, NeighbourSpec
+from hostsim.machine.plugged import DaemonSpec
 from hostsim.memory.ageing_daemon import AgeingSpec
 from hostsim.memory.host_memory import NO_LIMIT
 from hostsim.memory.spec import HostMemorySpec
+from hostsim.plugins.registry import find
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.scenario import schema
 from hostsim.scenario.footprint import check_footprint
+from hostsim.scenario.plugged import pacing_of, plugged_workloads
 from hostsim.scenario.schema import Scenario, trace_name
 
 MAIN_BLOCK = "pc.ram"
@@ -48,6 +48,7 @@ def build(scenario: Scenario) -> MachineSpec:
         ageing=_ageing(scenario.ageing) if scenario.ageing else None,
         until_work=scenario.until == "work",
         content=_content(vm),
+        plugged=tuple(DaemonSpec(find("daemon", one.name), one.options or {}) for one in scenario.daemon),
     )
 
 
@@ -101,12 +102,9 @@ def _blocks(vm: schema.Vm) -> tuple[RamBlock, ...]:
 
 
 def _workloads(scenario: Scenario, key: str, vm: schema.Vm) -> tuple[Workload, ...]:
-    return tuple(_workload(scenario, key, vm, load) for load in vm.workload)
-
-
-def _pacing(load: schema.Workload) -> Pacing:
-    burst, sleep = (load.think.work, load.think.sleep) if load.think else (0, 0)
-    return Pacing(load.pacing == "open", Fraction(load.catch_up), load.tick, load.tick_late, burst, sleep)
+    parts = (plugged_workloads(scenario.seed, key, vm, load) if load.is_plugged else (_workload(scenario, key, vm, load),)
+             for load in vm.workload)  # fmt: skip
+    return tuple(one for part in parts for one in part)
 
 
 def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload) -> Workload:
@@ -120,7 +118,7 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         n_pages=n_pages,
         write_rate_per_s=load.write_rate,
         read_rate_per_s=load.read_rate,
-        pacing=_pacing(load),
+        pacing=pacing_of(load),
         split=load.is_split,
         stride_pages=load.stride // PAGE_BYTES or 1,
         hot_pages=load.hot_size // PAGE_BYTES,

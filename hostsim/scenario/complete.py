@@ -32,9 +32,17 @@ def _late_ticks_matter(workload: Workload) -> bool:
     return workload.pacing == "closed" and workload.tick > 0
 
 
+def _is_plugged(workload: Workload) -> bool:
+    return workload.is_plugged
+
+
+def _in_region(workload: Workload) -> bool:
+    return workload.pattern in (*TOUCHING, "idle") or workload.is_plugged
+
+
 APPLIES: Mapping[str, tuple[Callable[[Workload], bool], str]] = {
-    "at": (_of(*TOUCHING, "idle"), "no region: a trace names its own gfns"),
-    "size": (_of(*TOUCHING, "idle"), "no region: a trace names its own gfns"),
+    "at": (_in_region, "no region: a trace names its own gfns"),
+    "size": (_in_region, "no region: a trace names its own gfns"),
     "split": (_of(*TOUCHING), "only with a pattern that touches a region"),
     "write_rate": (_of(*TOUCHING), "no rate with idle or trace"),
     "read_rate": (_of(*TOUCHING), "no rate with idle or trace"),
@@ -51,7 +59,8 @@ APPLIES: Mapping[str, tuple[Callable[[Workload], bool], str]] = {
     "hot_share": (_of("hotcold"), 'only with pattern = "hotcold"'),
     "exponent": (_of("zipf"), 'only with pattern = "zipf"'),
     "start_page": (_of(*SWEEPS), 'only with pattern = "sequential" or "strided"'),
-    "compression_ratio": (_of(*TOUCHING, "idle"), "no region: a trace names its own gfns"),
+    "compression_ratio": (_in_region, "no region: a trace names its own gfns"),
+    "options": (_is_plugged, "only with the pattern of a plug-in"),
     "arrivals": (_of("uniform", "hotcold"), 'only with pattern = "uniform" or "hotcold"'),
     "file": (_of("trace"), 'only with pattern = "trace"'),
     "catch_up": (lambda workload: workload.pacing == "open", 'only with pacing = "open"'),

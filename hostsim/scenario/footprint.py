@@ -13,7 +13,7 @@ from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.kvm.lock import N_HOSTS
 from hostsim.kvm.loops.layout import WALKER_CALLS
 from hostsim.kvm.spec import MEASURED
-from hostsim.memory.policies.registry import POLICIES
+from hostsim.memory.policies.registry import policy_named
 from hostsim.scenario.memory_schema import NO_SWAP
 from hostsim.scenario.schema import Scenario, Vm, Workload
 from hostsim.scenario.section import SOURCE
@@ -67,7 +67,7 @@ def footprint_bytes(scenario: Scenario) -> int:
 def _ageing_bytes_a_page(scenario: Scenario) -> int:
     if scenario.ageing is None:
         return 0
-    return AGEING_BYTES_A_PAGE + POLICY_BYTES_A_PAGE * (not POLICIES[scenario.ageing.policy].scans)
+    return AGEING_BYTES_A_PAGE + POLICY_BYTES_A_PAGE * (not policy_named(scenario.ageing.policy).scans)
 
 
 def _swap_bytes(scenario: Scenario) -> int:
@@ -148,6 +148,8 @@ def _kvm_workload_bytes(vm: Vm, load: Workload) -> float:
 def _workload_bytes(vm: Vm, load: Workload) -> float:
     _, n_pages = load.region_gfns(vm.memory)
     total = _zipf_bytes(load, n_pages)
+    if load.is_plugged:
+        return PENDING_BYTES_A_PAGE * n_pages
     if load.write_rate == 0:
         return total
     if load.pattern in ("uniform", "hotcold") and load.arrivals == "paced":

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
+from hostsim.core.units import shown
 from hostsim.guest.content import CHANGED_BYTES, CHANGED_PLACE
+from hostsim.plugins.registry import installed
 from hostsim.scenario.dirty_limit_schema import DirtyLimit
 from hostsim.scenario.dirty_rate_schema import DirtyRateCommand
 from hostsim.scenario.kvm_schema import Mmu, Tracking
@@ -24,16 +26,32 @@ from hostsim.scenario.types import (
     Flag,
     Name,
     Number,
+    Options,
     PageBytes,
     Rate,
     Share,
     Vcpus,
+    refused,
 )
 
 SWEEPS = ("sequential", "strided")
 MEMORY_MIN_BYTES = 1 << 20
 MEMORY_MAX_BYTES = 64 << 40
-Pattern = Literal["idle", "sequential", "strided", "uniform", "hotcold", "zipf", "trace"]
+PATTERNS = ("idle", "sequential", "strided", "uniform", "hotcold", "zipf", "trace")
+"""Patterns that come with hostsim."""
+
+
+def _read_pattern(value: object) -> str:
+    """One of PATTERNS, or the name of an installed workload plug-in."""
+    if isinstance(value, str) and (value in PATTERNS or value in installed("workload")):
+        return value
+    *names, last = (repr(name) for name in (*PATTERNS, *installed("workload")))
+    raise refused(shown(value), f"one of {', '.join(names)} or {last}", '"uniform"')
+
+
+Pattern = Annotated[
+    str, BeforeValidator(_read_pattern), WithJsonSchema({"type": "string", "description": f"{', '.join(PATTERNS)}, or a plug-in", "examples": [*PATTERNS]})
+]
 
 
 class Fill(Section):
@@ -79,6 +97,9 @@ class Workload(Section):
     )
     name: Name | None = Field(default=None, description="key of its random draws; <pattern>-<i> without it")
     pattern: Pattern = Field(description="how it picks pages", examples=["uniform"])
+    options: Options | None = Field(
+        default=None, description="pattern of a plug-in: keys of its own; see [plug-ins](../howto/plug-in.md)"
+    )
     vcpus: Vcpus = Field(default="all", description='the vCPUs that run it: "all", a list, or "0-3"')
     at: PageBytes = Field(default=0, description="where its region starts")
     size: PageBytes | None = Field(default=None, gt=0, description="its region; without it, up to the end of memory")
@@ -130,6 +151,11 @@ class Workload(Section):
     file: Annotated[str, Field(strict=True, min_length=1, max_length=1000)] | None = Field(
         default=None, description="trace: CSV of time,vcpu,gfn,rw; relative to the scenario file", examples=["trace.csv"]
     )
+
+    @property
+    def is_plugged(self) -> bool:
+        """Whether a plug-in says which pages are touched."""
+        return self.pattern not in PATTERNS
 
     @property
     def is_split(self) -> bool:

@@ -11,7 +11,7 @@ from hostsim.core.units import format_bytes, format_duration
 from hostsim.kvm.spec import pins_pages
 from hostsim.memory.frames import kept_at_start, watermarks
 from hostsim.memory.host_memory import NO_LIMIT
-from hostsim.memory.policies.registry import POLICIES
+from hostsim.memory.policies.registry import policy_named
 from hostsim.memory.spec import PCP_BATCH
 from hostsim.scenario.complete import HOST_WIDE, vms_of
 from hostsim.scenario.guest_schema import Vm
@@ -94,7 +94,7 @@ def _ageing(scenario: Scenario) -> Iterator[Finding]:
     if ageing.policy != "scan" and "call_pages" in ageing.model_fields_set:
         wanted = 'only with policy = "scan": other policies ask page by page'
         yield Finding("ageing.call_pages", "a key without meaning here", wanted, "", ("ageing.policy",))
-    if scenario.host.memory is not None and not POLICIES[ageing.policy].scans:
+    if scenario.host.memory is not None and not policy_named(ageing.policy).scans:
         # All others keep lists of their own, of pages that do not come and go.
         wanted = "'scan' or 'idle' beside [host.memory], whose own policy keeps the lists and ages by itself (proactive)"
         yield Finding("ageing.policy", f"'{ageing.policy}'", wanted, 'policy = "idle"', ("host.memory",))

@@ -4,13 +4,15 @@ pages by the clock, and the thread that finds used pages.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from hostsim.core.units import shown
 from hostsim.kvm.notifier_plan import AgeingLock
-from hostsim.memory.policies.registry import policy_names
+from hostsim.memory.policies.registry import all_names, policy_names
 from hostsim.memory.spec import NO_RECLAIM, PAGE_CLUSTER, ReclaimSpec
 from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario.nearest import wanted_name
@@ -23,12 +25,17 @@ PAGE_CLUSTER_MAX = 8
 MIB = 1 << 20
 
 
-def _one_of(names: tuple[str, ...]) -> tuple[BeforeValidator, WithJsonSchema]:
-    """A text that is one of ``names``; the error lists them."""
+def _one_of(
+    names: tuple[str, ...], others: Callable[[], Iterable[str]] = tuple
+) -> tuple[BeforeValidator, WithJsonSchema]:  # fmt: skip
+    """A text that is one of ``names``, or of ``others``, which are asked for where it is none; the error lists them."""
 
     def read(value: object) -> str:
-        if not isinstance(value, str) or value not in names:
-            raise refused(shown(value), wanted_name(str(value), names), f'"{names[0]}"')
+        if isinstance(value, str) and value in names:
+            return value
+        every = dict.fromkeys([*names, *others()])
+        if not isinstance(value, str) or value not in every:
+            raise refused(shown(value), wanted_name(str(value), every), f'"{names[0]}"')
         return value
 
     told = f"one of {', '.join(names)}"
@@ -39,7 +46,7 @@ SWAPS = (NO_SWAP, *swap_names())
 SwapName = Annotated[str, *_one_of(SWAPS)]
 PolicyName = Annotated[str, *_one_of(policy_names("memory"))]
 ReclaimName = Annotated[str, *_one_of((*policy_names("reclaim"), NO_RECLAIM))]
-AgeingName = Annotated[str, *_one_of(policy_names("ageing"))]
+AgeingName = Annotated[str, *_one_of(policy_names("ageing"), partial(all_names, "ageing"))]
 
 
 class Reclaim(Section):

@@ -20,6 +20,7 @@ from hostsim.scenario.kvm_checks import idle_keys
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.memory_checks import without_idle_host_keys
 from hostsim.scenario.memory_schema import Ageing, HostMemory
+from hostsim.scenario.plugged import Daemon
 from hostsim.scenario.problems import problems_of, without_duplicates
 from hostsim.scenario.repair import findings_despite
 from hostsim.scenario.section import SOURCE, Section
@@ -60,6 +61,10 @@ class Scenario(Section):
         default=(), description="further VMs on the host, keys as in [vm]; never migrated; draws of their own"
     )
 
+    daemon: tuple[Daemon, ...] = Field(
+        default=(), description="processes of the host that plug-ins bring; see [plug-ins](../howto/plug-in.md)"
+    )
+
     _folder: Path = PrivateAttr(default=Path())
     _traces: dict[str, TraceColumns] = PrivateAttr(default_factory=dict)
     _sheet: str = PrivateAttr(default="")
@@ -83,6 +88,8 @@ class Scenario(Section):
         """All keys with their defaults, JSON-able, in canonical units; a scenario made from this dict equals this one."""
         table = self.model_dump(mode="json", exclude_none=True)
         table["vm"] = _resolved_vm(self.vm, table["vm"])
+        if not self.daemon:
+            del table["daemon"]
         both = zip(self.neighbour, table.pop("neighbour"), strict=True)
         neighbours = [_resolved_vm(vm, dumped) for vm, dumped in both]
         table["host"] |= asdict(self.host.sheet())
@@ -100,7 +107,7 @@ class Scenario(Section):
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
     def to_toml(self) -> str:
-        """The scenario as the text of a file: the keys that were given, no defaults. A file with the text equals it."""
+        """The scenario as the text of a file: the keys that were given or that the profile sets. A file with the text equals it."""
         return scenario_text(self.to_table())
 
     def traces(self) -> dict[str, TraceColumns]:

@@ -94,6 +94,8 @@ Name = Annotated[str, Strict(), Field(min_length=1, max_length=NAME_MAX, pattern
 """Names become file names and keys of random streams."""
 Text = Annotated[str, Strict(), Field(max_length=1000)]
 
+Options = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "description": "a table of the plug-in's own keys"})]
+
 VCPUS_WANTED = ('"all", a list of vCPU numbers, or ranges in a text', 'vcpus = "0-3"')
 
 

@@ -16,7 +16,7 @@ def workload_findings(workload: Workload, vm: Vm, key: str) -> list[Finding]:
     """All findings about ``workload``, which stands at ``key``."""
     found = [*_of_preset(workload, key), *_needless(workload, key), *_needed(workload, key)]
     found += [*_vcpus(workload, vm, key), *_clock(workload, key)]
-    if workload.pattern not in (*TOUCHING, "idle"):
+    if workload.pattern not in (*TOUCHING, "idle") and not workload.is_plugged:
         return found
     outside = list(_region(workload, vm, key))
     return [*found, *(outside or [*_parts(workload, vm, key), *_within(workload, vm, key)])]

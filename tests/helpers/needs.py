@@ -22,5 +22,8 @@ def why_no_kvm() -> str:
 
 needs_kvm = pytest.mark.skipif(bool(why_no_kvm()), reason=why_no_kvm() or "/dev/kvm opens")
 needs_distributed = pytest.mark.skipif(find_spec("distributed") is None, reason="the extra cluster is not installed")
+needs_notebooks = pytest.mark.skipif(
+    find_spec("nbclient") is None or find_spec("ipykernel") is None, reason="nbclient or ipykernel is not installed"
+)
 needs_qemu = pytest.mark.skipif(not any(map(shutil.which, PLACES)), reason=f"{PLACES[0]} is not installed")
 needs_nasm = pytest.mark.skipif(shutil.which("nasm") is None, reason="nasm is not installed")

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from hostsim.costs.era import load_era, unknown_name
+from hostsim.plugins.registry import Plugin, find, installed
 
 Use = Literal["ageing", "age", "memory", "reclaim"]
 """[ageing].policy, ``hostsim age --policy``, [host.memory].policy, [host.memory.reclaim].policy.
@@ -22,6 +23,8 @@ USES: dict[Use, str] = {
     "ageing": "`[ageing]`", "age": "`hostsim age`", "memory": "`[host.memory]`",
     "reclaim": "`[host.memory.reclaim]`, `hostsim reclaim`",
 }  # fmt: skip
+PLUGGED: tuple[Use, ...] = ("ageing", "age")
+"""Uses that policies of plug-ins serve."""
 SAMPLES_A_PERIOD = 20
 """DAMON's aggregation interval over its sampling interval: 100 ms over 5 ms (mm/damon/sysfs.c, defaults)."""
 GENERATIONS_AN_AGE = 2
@@ -48,10 +51,22 @@ class Maker:
 
 
 @dataclass(frozen=True)
+class PluggedMaker:
+    """Makes the policy of a plug-in, as ``Maker`` does those of hostsim."""
+
+    plugin: Plugin
+
+    def __call__(self, n_pages: int, seed: int = 1, cold_scans: int = 1) -> Any:
+        """The policy, with no pages yet; see ``Maker``."""
+        del cold_scans
+        return import_module("hostsim.memory.policies.plugged").PluggedPolicy(self.plugin, n_pages, seed)
+
+
+@dataclass(frozen=True)
 class Passes:
     """A daemon's use of a policy: its maker, ``samples`` steps a period, clear_flush_young if it ``flushes``."""
 
-    make: Maker
+    make: Maker | PluggedMaker
     samples: int = 1
     flushes: bool = False
 
@@ -173,15 +188,30 @@ POLICIES: dict[str, Policy] = {
 
 
 def policy_names(use: Use) -> tuple[str, ...]:
-    """Names of the policies that ``use`` can have."""
+    """Names of the policies that come with hostsim and that ``use`` can have."""
     return tuple(name for name, policy in POLICIES.items() if policy.serves(use))
+
+
+def all_names(use: Use) -> tuple[str, ...]:
+    """Names of the policies that ``use`` can have, those of installed plug-ins last."""
+    own = policy_names(use)
+    return (*own, *(name for name in installed("policy") if name not in POLICIES)) if use in PLUGGED else own
+
+
+def policy_named(name: str) -> Policy:
+    """The policy ``name`` of the registry or of a plug-in. PluginError if there is none."""
+    return POLICIES[name] if name in POLICIES else _plugged(find("policy", name))
+
+
+def _plugged(plugin: Plugin) -> Policy:
+    return Policy(f"a policy of {plugin.distribution}", passes=Passes(PluggedMaker(plugin)))
 
 
 def policy_of(name: str, era: str, use: Use) -> Policy:
     """The policy that ``name`` stands for in kernels of ``era``. InputError if ``use`` has none of that name."""
-    if name not in policy_names(use):
-        raise unknown_name("policy", name, policy_names(use))
-    found = POLICIES[name]
+    if name not in policy_names(use) and name not in all_names(use):
+        raise unknown_name("policy", name, all_names(use))
+    found = policy_named(name)
     return found if found.of_era is None else POLICIES[found.of_era(era)]
 
 

@@ -14,7 +14,7 @@ from hostsim.core.units import format_bytes, parse_bytes, parse_duration, parse_
 from hostsim.costs.era import with_era_names
 from hostsim.kvm.notifier_plan import AGEING_LOCKS
 from hostsim.kvm.spec import INDEXES
-from hostsim.memory.policies.registry import policy_names
+from hostsim.memory.policies.registry import all_names
 from hostsim.scenario.footprint import footprint_bytes
 from hostsim.scenario.guest_schema import MEMORY_MIN_BYTES
 from hostsim.scenario.schema import Scenario
@@ -113,7 +113,7 @@ def _check_size(options: AgeOptions, scenarios: Sequence[Scenario]) -> None:
 
 
 def _problems(options: AgeOptions) -> Iterator[Problem]:
-    yield from names("--policy", options.policy, policy_names("age"))
+    yield from names("--policy", options.policy, all_names("age"))
     yield from option_problems(
         options.era, options.sheet, options.vcpus, options.load, (options.rate, "200k/s"), options.reps
     )

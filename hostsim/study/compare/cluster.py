@@ -24,7 +24,7 @@ from uuid import uuid4
 from hostsim.core.errors import HostsimError, InputError, MissingExtraError, Problem
 from hostsim.core.units import shown
 from hostsim.costs.cost_file import is_path
-from hostsim.study.compare.identity import versions
+from hostsim.study.compare.identity import plugin_versions, versions
 from hostsim.study.compare.on_worker import Inputs, Refused, kept, own_versions, run_task
 from hostsim.study.compare.runner import NO_MEMORY, Failure
 
@@ -163,6 +163,8 @@ def _version_problems(client: Any) -> Iterator[str]:
 
 def other_versions(worker: str, found: Mapping[str, Any]) -> str:
     """A sentence that names the worker, and each thing of which it has another version than this process."""
+    if "hostsim" not in found:
+        return f"worker {worker} has other plug-ins than this machine ({_plugins_words(found)}): its results could differ"
     own = versions()
     differ = [f"hostsim {found['hostsim']}, this is {own['hostsim']}"] if found["hostsim"] != own["hostsim"] else []
     libraries = own["libraries"]
@@ -175,6 +177,11 @@ def other_versions(worker: str, found: Mapping[str, Any]) -> str:
         theirs, ours = (one["code_sha256"][:_CODE_DIGITS] for one in (found, own))
         differ.append(f"sources of hostsim {found['hostsim']} with hash {theirs}, here hostsim {own['hostsim']} with {ours}")
     return f"worker {worker} has {'; '.join(differ)}: its results could differ"
+
+
+def _plugins_words(found: Mapping[str, Any]) -> str:
+    each = [f"{one['name']} of {one['distribution']} {one['version']}" for one in found.get("plugins", ())]
+    return ", ".join(each) or "none"
 
 
 class _Tasks:
@@ -206,7 +213,7 @@ class _Tasks:
         from cloudpickle import dumps
 
         work, inputs = dumps((run, measure)), self._shared(pickle.dumps(_inputs_of(run)))
-        arguments = (work, inputs, versions(), self._topic, number)
+        arguments = (work, inputs, versions(), plugin_versions(run.scenario), self._topic, number)
         return self._client.submit(run_task, *arguments, key=f"{self._topic}-{number}", pure=False)
 
     def _shared(self, inputs: bytes) -> Any:

@@ -13,6 +13,7 @@ from hostsim.costs.cost_file import is_path
 from hostsim.results.encode import json_bytes
 from hostsim.results.provenance import LIBRARIES, library_version
 from hostsim.results.tables import plain
+from hostsim.scenario.plugged import plugins_of
 from hostsim.scenario.schema import Scenario
 
 PACKAGE = Path(__file__).parents[2]
@@ -43,8 +44,14 @@ def run_key(scenario: Scenario) -> str:
     """The key of a run: runs with equal keys give equal bytes. InputError if a trace or a cost sheet cannot be read."""
     traces = {name: _columns_sha256(columns) for name, columns in scenario.traces().items()}
     content = {"versions": versions(), "scenario": plain(scenario.resolved()), "traces": traces}
-    content |= _own_sheet(scenario.costs())
+    content |= _own_sheet(scenario.costs()) | plugin_versions(scenario)
     return hashlib.sha256(json_bytes(content)).hexdigest()[:KEY_DIGITS]
+
+
+def plugin_versions(scenario: Scenario) -> dict[str, Any]:
+    """The plug-ins that ``scenario`` uses, under "plugins"; {} without any."""
+    found = [plugin.identity() for plugin in plugins_of(scenario)]
+    return {"plugins": found} if found else {}
 
 
 def _own_sheet(costs: str) -> dict[str, str]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hostsim.study.compare.identity import versions
+from hostsim.plugins.registry import PluginError
+from hostsim.study.compare.identity import plugin_versions, versions
 from hostsim.study.compare.runner import Failure, simulate
 
 if TYPE_CHECKING:
@@ -56,12 +57,15 @@ def kept(inputs: bytes) -> bytes:
     return inputs
 
 
-def run_task(work: bytes, inputs: bytes, wanted: Mapping[str, Any], topic: str, number: int) -> bytes | Failure | Refused:
+def run_task(
+    work: bytes, inputs: bytes, wanted: Mapping[str, Any], plugins: Mapping[str, Any], topic: str, number: int
+) -> bytes | Failure | Refused:  # fmt: skip
     """The record of a run, or why there is none.
 
     work: the pickled (Run, Measure), read after the versions are compared.
     inputs: the pickled Inputs.
     wanted: versions of the client.
+    plugins: versions of the plug-ins of the run at the client.
     topic: under which the worker tells how far run ``number`` is.
     """
     from distributed import get_worker
@@ -70,9 +74,19 @@ def run_task(work: bytes, inputs: bytes, wanted: Mapping[str, Any], topic: str, 
     if own_versions() != dict(wanted):
         return Refused(str(worker.name), own_versions())
     run, measure = _unpacked(work)
+    if (found := _own_plugins(run)) != plugins:
+        return Refused(str(worker.name), found)
     tell = _teller(worker, topic, number)
     with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="hostsim-") as folder:
         return simulate([_with_inputs(run, pickle.loads(inputs), Path(folder))], measure, 0, tell)  # noqa: S301  the client's
+
+
+def _own_plugins(run: Run) -> dict[str, Any]:
+    """The plug-ins of the run as this worker has them; none if one is not installed."""
+    try:
+        return plugin_versions(run.scenario)
+    except PluginError:
+        return {}
 
 
 def _unpacked(work: bytes) -> tuple[Run, Measure]:

@@ -1,0 +1,136 @@
+"""What a workload plug-in is asked, and what it returns: classes of pages with rates, or touches one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hostsim.core.rng import stream_key
+from hostsim.plugins.registry import Plugin
+
+CLASSES_MAX = 1000
+"""Each class has a work clock for each of its vCPUs."""
+RATE_MAX_PER_S = 10**12
+
+
+@dataclass(frozen=True)
+class Region:
+    """What a workload is to touch.
+
+    n_pages: pages of the region; the plug-in counts them from 0.
+    vcpus: numbers of the vCPUs that run it.
+    options: the table ``options`` of the scenario.
+    key: of its draws.
+    """
+
+    n_pages: int
+    vcpus: tuple[int, ...]
+    options: Mapping[str, Any]
+    key: tuple[int, int]
+
+    def draws(self) -> np.random.Generator:
+        """A generator that begins the same way in every run of one seed and name of the workload."""
+        return np.random.default_rng(self.key)
+
+
+@dataclass(frozen=True)
+class PageClass:
+    """Pages that are touched alike, at random: each touch goes to any of them.
+
+    first_page, n_pages: the pages.
+    write_rate_per_s, read_rate_per_s: touches a second of all of them together, over all vCPUs.
+    start_s, length_s, period_s: the time in which they are touched, by the workload's own clock; length_s 0: always;
+    period_s 0: once.
+    """
+
+    first_page: int
+    n_pages: int
+    write_rate_per_s: float = 0.0
+    read_rate_per_s: float = 0.0
+    start_s: float = 0.0
+    length_s: float = 0.0
+    period_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Touches:
+    """Touches one by one: arrays of equal length.
+
+    time_ns: int64, when by the vCPU's work clock.
+    vcpu, page: int64, which vCPU touches which page of the region.
+    is_write: bool.
+    """
+
+    time_ns: ArrayLike
+    vcpu: ArrayLike
+    page: ArrayLike
+    is_write: ArrayLike
+
+
+def classes_or_touches(plugin: Plugin, region: Region) -> tuple[PageClass, ...] | Touches:
+    """What the plug-in returns for ``region``, checked; touches in the order of vCPUs and times. PluginError."""
+    with plugin.guarded():
+        found = plugin.load()(region)
+        if isinstance(found, Touches):
+            return _checked_touches(plugin, region, found)
+        classes = tuple(islice(_each(plugin, found), CLASSES_MAX + 1))
+    if not 0 < len(classes) <= CLASSES_MAX:
+        got = f"more than {CLASSES_MAX} classes" if classes else "no class"
+        raise plugin.refuse(got, f"1 to {CLASSES_MAX} classes of pages, or Touches")
+    for one in classes:
+        _check_class(plugin, region, one)
+    return classes
+
+
+def region_of(n_pages: int, vcpus: tuple[int, ...], options: Mapping[str, Any], seed: int, name: str) -> Region:
+    """The region of the workload called ``name`` in a run with ``seed``."""
+    return Region(n_pages, vcpus, options, stream_key(seed, f"plug-in/{name}"))
+
+
+def _each(plugin: Plugin, found: Iterable[Any]) -> Iterator[PageClass]:
+    if not isinstance(found, Iterable):
+        raise plugin.refuse(f"a {type(found).__name__}", "PageClass objects, or Touches")
+    for one in found:
+        if not isinstance(one, PageClass):
+            raise plugin.refuse(f"a {type(one).__name__} among its classes", "PageClass objects, or Touches")
+        yield one
+
+
+def _check_class(plugin: Plugin, region: Region, one: PageClass) -> None:
+    pages = (one.first_page, one.n_pages)
+    whole = all(isinstance(value, int | np.integer) for value in pages)
+    if not whole or one.first_page < 0 or one.n_pages < 1 or one.first_page + one.n_pages > region.n_pages:
+        raise plugin.refuse(f"{one}", f"pages within the {region.n_pages} of the region")
+    numbers = (one.write_rate_per_s, one.read_rate_per_s, one.start_s, one.length_s, one.period_s)
+    if not all(math.isfinite(value) and 0 <= value <= RATE_MAX_PER_S for value in numbers):
+        raise plugin.refuse(f"{one}", "finite rates and times of at least 0")
+    if not one.write_rate_per_s and not one.read_rate_per_s:
+        raise plugin.refuse(f"{one}", "a write rate or a read rate above 0")
+    if (one.start_s or one.period_s) and not one.length_s:
+        raise plugin.refuse(f"{one}", "a length_s above 0 beside start_s or period_s")
+    if 0 < one.period_s < one.length_s:
+        raise plugin.refuse(f"{one}", "a period_s of at least length_s")
+
+
+def _checked_touches(plugin: Plugin, region: Region, found: Touches) -> Touches:
+    with plugin.guarded():
+        times, vcpus, pages = (np.asarray(a, np.int64) for a in (found.time_ns, found.vcpu, found.page))
+        writes = np.asarray(found.is_write, np.bool_)
+    if not times.ndim == vcpus.ndim == pages.ndim == writes.ndim == 1 or not len(times):
+        raise plugin.refuse("touches without a row", "arrays of one dimension with a row at least")
+    if not len(times) == len(vcpus) == len(pages) == len(writes):
+        raise plugin.refuse(f"{len(times)} times and {len(pages)} pages", "arrays of equal length")
+    if pages.min() < 0 or pages.max() >= region.n_pages:
+        raise plugin.refuse(f"page {pages[(pages < 0) | (pages >= region.n_pages)][0]}", f"pages below {region.n_pages}")
+    if not np.isin(vcpus, region.vcpus).all():
+        raise plugin.refuse(f"vCPU {vcpus[~np.isin(vcpus, region.vcpus)][0]}", f"vCPUs of the workload: {region.vcpus}")
+    if times.min() < 0:
+        raise plugin.refuse(f"a touch at {times.min()} ns", "times from 0 on")
+    order = np.lexsort((times, vcpus))
+    return Touches(times[order], vcpus[order], pages[order], writes[order])
