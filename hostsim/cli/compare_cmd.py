@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.strict import refuse_same_keys
 from hostsim.core.errors import InputError, Problem
 
@@ -67,6 +67,7 @@ def compare_command(
     no_files: NoFilesOption = False,
     force: ForceOption = False,
     max_runs: MaxOption = 1000,
+    html: HtmlOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -77,7 +78,7 @@ def compare_command(
     from hostsim.study.compare.plan import Request, make_plan
 
     texts = tuple(overrides or ())
-    options = Options(workers, as_json, style, out, not no_files, force, quiet, wide)
+    options = Options(workers, as_json, style, out, not no_files, force, quiet, wide, html)
     _check_one_of(vary, modes)
     if modes is not None:
         _compare_modes(Request(found_file(file), (), texts, seed, seeds, max_runs), modes, options)

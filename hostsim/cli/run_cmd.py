@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.strict import refuse_same_keys
 
 HELP = """Simulate a scenario (.toml), or run a script (.py) over the same API.
@@ -50,6 +50,7 @@ def run_command(
             show_default="where it takes seconds",
         ),
     ] = None,
+    html: HtmlOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
     trace: Annotated[
@@ -66,7 +67,7 @@ def run_command(
     scenario_only = {
         "--set": bool(overrides), "--seed": seed is not None, "--json": as_json, "--format": style != "text",
         "--out": out is not None, "--no-files": no_files, "--fail-if-not-converged": fail_if_not_converged,
-        "--wide": wide, "--quiet": quiet, "--confirm": confirm is not None,
+        "--wide": wide, "--html": html is not None, "--quiet": quiet, "--confirm": confirm is not None,
     }  # fmt: skip
     from hostsim.scenario.catalogue import found_file
 
@@ -78,6 +79,6 @@ def run_command(
     refuse_same_keys(overrides or (), seed)
     options = run_scenario.Options(
         file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet or trace,
-        confirm, wide,
+        confirm, wide, html,
     )  # fmt: skip
     raise typer.Exit(run_scenario.run_scenario(options))

@@ -10,12 +10,15 @@ from typing import Any, Literal
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
-from hostsim.report.compare_files import as_object, write_comparison
+from hostsim.report.compare_files import as_object, provenance, write_comparison
 from hostsim.report.compare_progress import compare_progress
 from hostsim.report.compare_table import caption, compare_tables
 from hostsim.report.compare_words import verdict_lines
+from hostsim.report.html.files import check_html, write_html
+from hostsim.report.html.page import Content
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
+from hostsim.results.tables import plain
 from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.best import all_best
 from hostsim.study.compare.plan import Plan
@@ -38,17 +41,21 @@ class Options:
     force: bool = False
     quiet: bool = False
     wide: bool = False
+    html: Path | None = None
 
 
 def run_and_tell(plan: Plan, options: Options) -> None:
     """Run the unfinished runs, write, print. InputError, OutputError; RunsFailedError after the files are written."""
     out = (options.out or Path("out") / f"{folder_name(plan.name)}-compare") if options.write_files else None
+    check_html(options.html)
     if out is not None:
         prepare_folder(out)
     outcome = run_what_is_left(plan, options, out)
     summary = summarise(plan, outcome.figures)
     content = _content(plan, outcome, summary)
     paths = write_comparison(out, plan, outcome, summary, content) if out is not None else []
+    if options.html is not None:
+        paths.append(write_html(options.html, Content("compare", content, origin=plain(provenance(plan, outcome)))))
     _tell(options, summary, content, paths)
     failed = failed_error(plan, outcome)
     if failed is not None:
@@ -92,7 +99,7 @@ def _tell(options: Options, summary: Summary, content: dict[str, Any], paths: Se
     console.say_wrapped([caption(summary)])
     console.say([""])
     if paths:
-        folder = f"  {paths[0].parent / FOLDER}/<key>.json, one a run"
-        console.say(["Files:", *(f"  {path}" for path in paths), folder])
+        folder = [f"  {paths[0].parent / FOLDER}/<key>.json, one a run"] if options.write_files else []
+        console.say(["Files:", *(f"  {path}" for path in paths), *folder])
         if left_out := files.missing_files():
             console.note(left_out)

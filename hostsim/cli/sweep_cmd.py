@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption, WorkersOption
-from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 
 HELP = """Run a study: a file that names a scenario, the keys that vary, and how many seeds.
 
@@ -32,6 +32,7 @@ def sweep_command(
     no_files: NoFilesOption = False,
     force: ForceOption = False,
     max_runs: MaxOption = 1000,
+    html: HtmlOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -43,4 +44,4 @@ def sweep_command(
 
     plan = make_plan(load_study(study, max_runs))
     folder = out or Path("out") / folder_name(study.stem)
-    run_and_tell(plan, Options(workers, as_json, style, folder, not no_files, force, quiet, wide))
+    run_and_tell(plan, Options(workers, as_json, style, folder, not no_files, force, quiet, wide, html))

@@ -26,7 +26,7 @@ from hostsim.study.compare.spread import method
 from hostsim.study.compare.summary import Difference, Row, Summary
 
 FORMAT = "hostsim-compare/1"
-OWN_FILES = re.compile(r"(compare|runs)\.(csv|parquet|png|svg)|verdict\.txt")
+OWN_FILES = re.compile(r"(compare|runs)\.(csv|parquet|png|svg)|verdict\.txt|report\.html")
 
 
 def write_comparison(out: Path, plan: Plan, outcome: Outcome, summary: Summary, content: dict[str, Any]) -> list[Path]:

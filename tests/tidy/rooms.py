@@ -26,10 +26,13 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     "rich": (("cli", "report"), "return text or a table, let hostsim/report draw it"),
     "pyarrow": (("results", "report"), "hand a results.tables.Table to hostsim.results.store"),
     "matplotlib": (("report",), "plots are drawn in hostsim/report"),
+    "jinja2": (("report",), "pages are rendered in hostsim/report/html"),
+    "markupsafe": (("report",), "pages are rendered in hostsim/report/html"),
     "scipy": (("theory", "study", "validation"), "use a closed form of hostsim.theory"),
 }  # fmt: skip
 
 LAZY = {
+    "jinja2": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "pyarrow": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "matplotlib": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "scipy": "an extra: import it in the function that needs it, raise MissingExtraError without it",

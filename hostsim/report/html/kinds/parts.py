@@ -27,7 +27,9 @@ def verdict_card(verdict: Mapping[str, Any], title: str = "") -> Card:
     confidence = verdict.get("confidence")
     if confidence and not verdict.get("converged"):
         lines.append(f"Confidence: {confidence['level']} ({confidence['reason']}).")
-    lines += [f"{text[:1].upper()}{text[1:]}." for text in (*(verdict.get("assumptions") or ()), *(verdict.get("notes") or ()))]
+    lines += [
+        f"{text[:1].upper()}{text[1:]}." for text in (*(verdict.get("assumptions") or ()), *(verdict.get("notes") or ()))
+    ]
     lines += [f"Measure next: {'; '.join(verdict['measure_next'])}."] if verdict.get("measure_next") else []
     steps = tuple(_step(remedy) for remedy in verdict.get("remedies") or ())
     headline = str(verdict.get("headline", outcome))
@@ -45,7 +47,12 @@ def lines_card(lines: Sequence[str], tone: Tone = "open", badge: str = "verdict"
     """The card of a verdict in lines, of which the first may open with VERDICT."""
     head, *others = lines or ("no verdict in this folder",)
     head = head.removeprefix(PREFIX)
-    return Card(tone, badge, f"{head[:1].upper()}{head[1:]}", tuple(line for line in others if line.strip()))
+    return Card(
+        tone,
+        badge,
+        f"{head[:1].upper()}{head[1:]}",
+        tuple(f"{line[:1].upper()}{line[1:]}" for line in others if line.strip()),
+    )
 
 
 def origin_of(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -86,7 +93,8 @@ def sections_of(notes: list[str], *makers: tuple[str, Callable[[], Section | Non
         try:
             section = make()
         except MALFORMED as error:
-            notes.append(f"{name}: left out, for the files are not of the form expected ({type(error).__name__}: {error!s:.80})")
+            reason = f"{type(error).__name__}: {error!s:.80}"
+            notes.append(f"{name}: left out, for the files are not of the form expected ({reason})")
             continue
         if section is not None and section.parts:
             found.append(section)
