@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from hostsim.report.html.page import Card, Content, Section, Step, Tone
+from hostsim.report.html.page import Card, Content, Section, Step, Tile, Tone
 from hostsim.results.read import MALFORMED
 
 TONES: Mapping[str, Tone] = {
@@ -99,6 +99,15 @@ def sections_of(notes: list[str], *makers: tuple[str, Callable[[], Section | Non
         if section is not None and section.parts:
             found.append(section)
     return tuple(found)
+
+
+def tiles_of(notes: list[str], make: Callable[[], Iterable[Tile]]) -> tuple[Tile, ...]:
+    """Key figures; none, and a note, where content of another form does not give them."""
+    try:
+        return tuple(make())
+    except MALFORMED as error:
+        notes.append(f"Key figures: left out, for the files are not of the form expected ({type(error).__name__})")
+        return ()
 
 
 def noted(content: Content, notes: Iterable[str]) -> tuple[str, ...]:

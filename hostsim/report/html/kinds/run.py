@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hostsim.report.charts import memory as memory_charts
 from hostsim.report.charts import migration as charts
-from hostsim.report.html.kinds.parts import command_words, lines_card, noted, origin_of, sections_of, verdict_card
+from hostsim.report.html.kinds.parts import command_words, lines_card, noted, origin_of, sections_of, tiles_of, verdict_card
 from hostsim.report.html.page import Card, Content, Drawn, Listing, Page, Part, Section, Tabled, Tile
 from hostsim.report.kvm_tables import checkpoints_table, kvm_table, limits_table, rates_table, xbzrle_table
 from hostsim.report.memory_tables import host_tables
@@ -35,7 +35,7 @@ def run_page(content: Content) -> Page:
         kicker=f"hostsim run, seed {result.seed}",
         question=str(result.scenario.get("question") or ""),
         cards=tuple(_cards(result, content.texts.get("verdict.txt", ""))),
-        tiles=tuple(_tiles(result)),
+        tiles=tiles_of(notes, lambda: _tiles(result)),
         sections=tuple(sections),
         origin=origin_of(content.origin),
         command=command_words(["hostsim", "run", _file(result)]) if scenario else "",

@@ -55,9 +55,10 @@ def _figure(row: Mapping[str, Any], name: str) -> str:
 
 def _study(content: Content, title: str, options: type, tone: Tone, badge: str, drawn: Sequence[Any]) -> Page:
     main, notes = content.main, list[str]()
+    rows = main["rows"]
     interval = f"In brackets: {main['interval']}." if main.get("interval") else ""
     made: list[tuple[str, Any]] = [(name, lambda make=make, name=name: _drawn(name, make())) for name, make in drawn]
-    made.append(("Cases", lambda: Section("Cases", (Tabled(_table(main["rows"]), "Cases", folded=False),), interval)))
+    made.append(("Cases", lambda: Section("Cases", (Tabled(_table(rows), "Cases", folded=False),), interval)))
     return Page(
         title=title, kicker=f"hostsim {content.kind}",
         cards=(lines_card(main.get("verdict") or (), tone, badge),),
