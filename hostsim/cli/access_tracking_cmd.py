@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hostsim.cli.options import WideFlag
+from hostsim.cli.options import HtmlOption, WideFlag
+from hostsim.cli.study_options import report_of
 
 if TYPE_CHECKING:
     from hostsim.measure.selftest.access_options import AccessOptions
@@ -39,19 +40,29 @@ def access_tracking_perf_test(
     era: EraOption = "E4",
     sheet: SheetOption = "cascade-lake",
     mmu: MmuOption = "tdp",
+    html: HtmlOption = None,
     wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate and print."""
     from hostsim.measure.selftest.access_options import AccessOptions, access_plan
     from hostsim.measure.selftest.access_tracking_perf_test import run_access_test
+    from hostsim.report.console import say, say_raw
+    from hostsim.report.html.files import check_html
     from hostsim.report.steps_progress import work_progress
 
+    check_html(html)
     options = AccessOptions(vcpus, size, mglru, during_populate, a_bits, era, sheet, mmu)
     plan = access_plan(options)
     with work_progress(("kvm", "ageing"), quiet=as_json):
         result = run_access_test(plan)
-    _tell_json(options, result) if as_json else _tell(result, wide=wide)
+    told = _told(options, result)
+    paths = report_of(html, "selftest", told | {"test": "access_tracking_perf_test"})
+    if as_json:
+        say_raw(json.dumps(told, indent=2) + "\n")
+        return
+    _tell(result, wide=wide)
+    say(f"wrote {path}" for path in paths)
 
 
 def _tell(result: AccessResult, *, wide: bool) -> None:
@@ -64,13 +75,11 @@ def _tell(result: AccessResult, *, wide: bool) -> None:
     show(plain_table(table, most=len(table)), wide=wide)
 
 
-def _tell_json(options: AccessOptions, result: AccessResult) -> None:
+def _told(options: AccessOptions, result: AccessResult) -> dict[str, Any]:
+    """What --json prints."""
     from hostsim.measure.selftest.access_lines import access_lines
-    from hostsim.report.console import say_raw
-
     phases: list[dict[str, Any]] = [
         {"phase": phase.name, "pages": phase.pages, "young": phase.young, "passes": phase.passes, **phase.tally.to_dict()}
         for phase in result.phases
     ]
-    told = {"options": asdict(options), "lines": list(access_lines(result)), "phases": phases}
-    say_raw(json.dumps(told, indent=2) + "\n")
+    return {"options": asdict(options), "lines": list(access_lines(result)), "phases": phases}

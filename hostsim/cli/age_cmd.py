@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hostsim.cli.study_options import Telling, add_study, run_rows, say_scenarios, tell
+from hostsim.cli.study_options import Telling, add_study, report_study, run_rows, say_scenarios, tell
 from hostsim.study.ageing.options import AgeOptions
 
 HELP = """Age a guest's memory by a policy, and tell what that costs the guest and what it sees.
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def _run(options: AgeOptions, telling: Telling) -> None:
     """Run the study, write its files, and print its results."""
-    from hostsim.report.age_report import age_content, age_csv, age_table, caption, write_age
+    from hostsim.report.age_report import age_content, age_csv, age_table, age_tables_of, caption, write_age
     from hostsim.study.ageing.outcome import age_rows
     from hostsim.study.ageing.preset import age_plan, age_tables
     from hostsim.study.sizing import age_size
@@ -32,5 +32,6 @@ def _run(options: AgeOptions, telling: Telling) -> None:
     rows = age_rows(plan, run_rows(plan.plan, age_size, telling))
     content = age_content(plan, options, rows)
     paths = [] if out is None else write_age(out, content, rows, plan.varied())
+    paths += report_study(telling.html, "age", content, age_tables_of(rows))
     text = caption(plan, options, rows)
     tell(telling.told_as, content, [age_table(rows, plan.varied())], text, age_csv(rows), paths, wide=telling.wide)

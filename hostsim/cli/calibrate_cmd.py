@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostsim.cli.options import JsonFlag, QuietFlag
+from hostsim.cli.options import HtmlOption, JsonFlag, QuietFlag
 
 if TYPE_CHECKING:
     from hostsim.measure.calibrate.calibration import Calibration, Measured, Progress
@@ -37,14 +37,18 @@ def calibrate_command(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions, a few seconds.")] = False,
     kvm: Annotated[bool, typer.Option("--kvm", help="Measure KVM too, through /dev/kvm; x86-64 Linux, never root.")] = False,
     busy: Annotated[bool, typer.Option("--busy", help="With --kvm: accept a machine on which others work.")] = False,
+    html: HtmlOption = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Measure, write, print."""
+    from hostsim.cli.study_options import report_of
     from hostsim.measure.calibrate.calibration import calibrate, check_options
     from hostsim.measure.calibrate.sheet_text import as_object, sheet_text
+    from hostsim.report.html.files import check_html
 
     check_options(base)
+    check_html(html)
     _check_place(out)
     with _progress(quiet=quiet or as_json) as progress:
         real = _measure_kvm(quick=quick, busy=busy, progress=progress) if kvm else None
@@ -54,12 +58,13 @@ def calibrate_command(
 
         found = with_kvm(found, real)
     _write(out, sheet_text(found))
+    paths = report_of(html, "calibrate", as_object(found, str(out)))
     if as_json:
         from hostsim.report.console import say_raw
 
         say_raw(json.dumps(as_object(found, str(out)), indent=2) + "\n")
     else:
-        _tell(found, out)
+        _tell(found, out, paths)
 
 
 def _measure_kvm(*, quick: bool, busy: bool, progress: Progress | None) -> KvmCalibration:
@@ -111,7 +116,7 @@ def _progress(*, quiet: bool) -> Iterator[Progress | None]:
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
 
 
-def _tell(found: Calibration, out: Path) -> None:
+def _tell(found: Calibration, out: Path, paths: Sequence[Path]) -> None:
     from hostsim.report.console import say, show
 
     say([found.machine.title, ""])
@@ -119,6 +124,7 @@ def _tell(found: Calibration, out: Path) -> None:
     if found.notes:
         say(["", *(part for line in found.notes for part in _wrapped(line))])
     say(["", *_remarks(found), f"wrote {out}; what is not in it is assumed: as {found.base}"])
+    say(f"wrote {path}" for path in paths)
 
 
 def _wrapped(line: str) -> list[str]:

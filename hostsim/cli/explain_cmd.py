@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hostsim.cli.options import HtmlOption
 from hostsim.logs.forms import HELP
 from hostsim.report.console import say, say_raw
 
@@ -42,21 +44,28 @@ def explain(
     profile: ProfileOption = "qemu",
     style: FormatOption = "text",
     as_json: JsonOption = False,
+    html: HtmlOption = None,
 ) -> None:
     """Say whether a real migration converges, why not, and which single change would help."""
+    from hostsim.cli.study_options import report_of
     from hostsim.logs import read_logs
+    from hostsim.report.html.files import check_html
     from hostsim.verdict import explain_log
     from hostsim.verdict.dirty_rate import scenario_lines
 
+    check_html(html)
     known = _known(downtime_limit, bandwidth, link, profile)
     logs = read_logs(log, tag)
     verdicts = [explain_log(one, **known) for one in logs]
     scenarios = ["\n".join(scenario_lines(one, known.get("link_bandwidth_bytes_per_s"))) for one in logs]
+    told = _told(logs, verdicts, scenarios)
+    paths = report_of(html, "explain", {"verdicts": told, "command": f"hostsim explain {quote(log)}"}, logs)
     if as_json:
-        _show_json(logs, verdicts, scenarios)
+        say_raw(json.dumps(told, indent=2) + "\n")
         return
     _show(logs, verdicts, style)
     _show_scenario(scenarios, style)
+    say(line for path in paths for line in ("", f"wrote {path}"))
 
 
 def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: str) -> dict[str, Any]:
@@ -119,10 +128,10 @@ def _show_scenario(scenarios: list[str], style: str) -> None:
         say_raw("\n".join([*(["```toml"] if fence else []), text, *fence]) + "\n")
 
 
-def _show_json(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], scenarios: list[str]) -> None:
-    told = [
+def _told(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], scenarios: list[str]) -> list[dict[str, Any]]:
+    """What --json prints."""
+    return [
         {"tag": log.tag, "format": log.format, "migration": log.part[0], "migrations": log.part[1], "lines": list(log.lines),
          **verdict.to_dict(), **({"scenario": scenario} if scenario else {})}
         for log, verdict, scenario in zip(logs, verdicts, scenarios, strict=True)
     ]  # fmt: skip
-    say_raw(json.dumps(told, indent=2) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
@@ -12,8 +13,9 @@ import typer
 
 from hostsim.cli.access_tracking_cmd import HELP as ACCESS_HELP
 from hostsim.cli.access_tracking_cmd import access_tracking_perf_test
-from hostsim.cli.options import WideFlag
+from hostsim.cli.options import HtmlOption, WideFlag
 from hostsim.cli.strict import StrictApp
+from hostsim.cli.study_options import report_of
 from hostsim.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -103,14 +105,17 @@ def dirty_log_perf_test(
     real: RealOption = False,
     busy: BusyOption = False,
     out: OutOption = None,
+    html: HtmlOption = None,
     wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate and print; with ``real`` run the phases on /dev/kvm too."""
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import Options, asked_for
+    from hostsim.report.html.files import check_html
     from hostsim.report.steps_progress import work_progress
 
+    check_html(html)
     usual = _of_this_host() if real else Usual()
     options = Options(
         vcpus, size, iterations, written, get_protects, slots, source, overlap, run_while_disabling, era or usual.era, sheet,
@@ -118,14 +123,16 @@ def dirty_log_perf_test(
         initially_all_set,
     )  # fmt: skip
     if real:
-        _beside_real(options, busy=busy, out=out, wide=wide, as_json=as_json)
+        _beside_real(options, busy=busy, out=out, html=html, wide=wide, as_json=as_json)
         return
     if out:
         raise InputError([Problem("", "--out", str(out), "--real beside it: no other run writes files", "--real --out DIR")])
     asked = asked_for(options)
     with work_progress(("kvm",), quiet=as_json):
         result = run_selftest(asked.spec, asked.plan)
-    _tell_json(options, result) if as_json else _tell(result, wide=wide)
+    told = _told(options, result)
+    paths = report_of(html, "selftest", told)
+    _say_json(told) if as_json else _tell(result, paths, wide=wide)
 
 
 class Usual(NamedTuple):
@@ -148,9 +155,9 @@ def _of_this_host() -> Usual:
     return Usual(host.version, host.mmu, host.pml, None if host.mmu == "tdp" else False)
 
 
-def _beside_real(options: Options, *, busy: bool, out: Path | None, wide: bool, as_json: bool) -> None:
+def _beside_real(options: Options, *, busy: bool, out: Path | None, html: Path | None, wide: bool, as_json: bool) -> None:
     """Run on /dev/kvm first, then simulate, so that neither takes the other's time."""
-    from hostsim.measure.kvm.beside import as_row, pairs
+    from hostsim.measure.kvm.beside import as_row, pairs, verdict
     from hostsim.measure.kvm.device import Kvm
     from hostsim.measure.kvm.host import read_host
     from hostsim.measure.kvm.real_selftest import RUNS, run_real
@@ -173,6 +180,7 @@ def _beside_real(options: Options, *, busy: bool, out: Path | None, wide: bool, 
     told = {"host": host, "options": asdict(options), "runs": RUNS, "foreign_share": real.foreign_share,
             "phases": [as_row(pair) for pair in found]}  # fmt: skip
     paths = write_real(out, REAL_FILE, told, lambda: draw_phases(found, host)) if out else []
+    paths += report_of(html, "selftest", told | {"verdict": list(verdict(found))})
     if as_json:
         _say_json(told)
     else:
@@ -202,7 +210,7 @@ def _say_json(told: dict[str, Any]) -> None:
     say_raw(json.dumps(told, indent=2) + "\n")
 
 
-def _tell(result: SelftestResult, *, wide: bool) -> None:
+def _tell(result: SelftestResult, paths: Sequence[Path], *, wide: bool) -> None:
     from hostsim.measure.selftest.lines import phase_table, selftest_lines
     from hostsim.report.console import say, show
     from hostsim.report.tables import plain_table
@@ -210,13 +218,15 @@ def _tell(result: SelftestResult, *, wide: bool) -> None:
     say([*selftest_lines(result), ""])
     table = phase_table(result)
     show(plain_table(table, most=len(table)), wide=wide)
+    say(f"wrote {path}" for path in paths)
 
 
-def _tell_json(options: Options, result: SelftestResult) -> None:
+def _told(options: Options, result: SelftestResult) -> dict[str, Any]:
+    """What --json prints."""
     from hostsim.measure.selftest.lines import selftest_lines
 
     phases: list[dict[str, Any]] = [
         {"phase": phase.name, "iteration": phase.iteration, "pages": phase.pages, **phase.tally.to_dict()}
         for phase in result.phases
     ]
-    _say_json({"options": asdict(options), "lines": list(selftest_lines(result)), "phases": phases})
+    return {"options": asdict(options), "lines": list(selftest_lines(result)), "phases": phases}

@@ -25,6 +25,7 @@ class MeasureOptions:
     sheet: costs of this host, "": measured first.
     repeats: of each migration.
     out: folder of the files.
+    html: where a report goes, None: nowhere.
     busy: accept a machine on which other processes work.
     """
 
@@ -33,6 +34,7 @@ class MeasureOptions:
     out: Path
     busy: bool
     quiet: bool
+    html: Path | None = None
 
 
 def measure_and_simulate(options: MeasureOptions) -> tuple[Measurement, list[Row], str]:
@@ -109,11 +111,14 @@ def as_object(row: Row) -> dict[str, Any]:
 
 def tell(options: MeasureOptions, found: Measurement, rows: Sequence[Row], sheet: str, *, as_json: bool, wide: bool) -> None:
     """JSON, or a table of real, simulated and ratio, then what was refused and what is not modelled."""
+    from hostsim.cli.study_options import report_of
     from hostsim.measure.kvm.host import read_host
     from hostsim.report.beside_tables import beside_grid, measured_lines
     from hostsim.report.console import PLAIN_WIDTH, say, say_raw, show
 
-    files = [str(options.out / name) for name in (CASES, RATES, ROWS)]
+    about = {"rows": [as_object(row) for row in rows], "host": read_host().told, "sheet": sheet}
+    page = report_of(options.html, "validate", about)
+    files = [str(options.out / name) for name in (CASES, RATES, ROWS)] + [str(path) for path in page]
     if as_json:
         told = {"host": read_host().told, "sheet": sheet, "repeats": options.repeats, "foreign_share": found.foreign_share,
                 "refused": found.refused, "files": files, "rows": [as_object(row) for row in rows]}  # fmt: skip

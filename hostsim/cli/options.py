@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -16,3 +17,14 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard o
 QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 WideFlag = Annotated[bool, typer.Option("--wide", help="All columns of each table, side by side, however wide.")]
 Format = Annotated[Literal["text", "markdown"], typer.Option("--format", help="How the verdict is written.")]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="A report as one HTML file that needs no network.")
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE", help="The charts as pictures (.png, .svg, .pdf) with their data as CSV."),
+]
+WidthOption = Annotated[
+    Literal["column", "page"], typer.Option("--width", help="Of a picture on paper: column, 89 mm, or page, 183 mm.")
+]
+ChartOption = Annotated[str | None, typer.Option("--chart", metavar="NAME", help="With --plot: this chart alone.")]

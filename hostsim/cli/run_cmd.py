@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.strict import refuse_same_keys
 
 HELP = """Simulate a scenario (.toml), or run a script (.py) over the same API.
@@ -54,6 +54,7 @@ def run_command(
         Path | None,
         typer.Option(metavar="FILE", help="Write a report as QEMU's guestperf does, for its plots.", show_default=False),
     ] = None,
+    html: HtmlOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
     perfetto: Annotated[
@@ -75,7 +76,7 @@ def run_command(
         "--set": bool(overrides), "--seed": seed is not None, "--json": as_json, "--format": style != "text",
         "--out": out is not None, "--no-files": no_files, "--fail-if-not-converged": fail_if_not_converged,
         "--guestperf": guestperf is not None, "--wide": wide, "--quiet": quiet, "--confirm": confirm is not None,
-        "--perfetto": perfetto is not None,
+        "--perfetto": perfetto is not None, "--html": html is not None,
     }  # fmt: skip
     from hostsim.scenario.catalogue import found_file
 
@@ -87,6 +88,6 @@ def run_command(
     refuse_same_keys(overrides or (), seed)
     options = run_scenario.Options(
         file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet or trace,
-        confirm, wide, perfetto, guestperf,
+        confirm, wide, perfetto, guestperf, html,
     )  # fmt: skip
     raise typer.Exit(run_scenario.run_scenario(options))

@@ -10,11 +10,14 @@ from typing import Any, Literal
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
-from hostsim.report.compare_files import as_content, write_comparison
+from hostsim.report.compare_files import as_content, provenance, write_comparison
 from hostsim.report.compare_progress import compare_progress
 from hostsim.report.compare_table import caption, compare_tables
+from hostsim.report.html.files import check_html, write_html
+from hostsim.report.html.page import Content
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
+from hostsim.results.tables import plain
 from hostsim.study.compare.plan import Plan, Run
 from hostsim.study.compare.plan_file import write_plan
 from hostsim.study.compare.record import FOLDER
@@ -37,11 +40,13 @@ class Options:
     wide: bool = False
     cluster: str = ""
     """Address of a Dask scheduler; "": processes of this machine."""
+    html: Path | None = None
 
 
 def run_and_tell(plan: Plan, options: Options) -> None:
     """Run the unfinished runs, write, print. InputError, OutputError; RunsFailedError after the files are written."""
     out = (options.out or Path("out") / f"{folder_name(plan.name)}-compare") if options.write_files else None
+    check_html(options.html)
     if out is not None:
         prepare_folder(out)
         write_plan(out, plan)
@@ -49,6 +54,8 @@ def run_and_tell(plan: Plan, options: Options) -> None:
     summary = summarise(plan, outcome.figures)
     content = as_content(plan, outcome, summary)
     paths = write_comparison(out, plan, outcome, summary, content) if out is not None else []
+    if options.html is not None:
+        paths.append(write_html(options.html, Content("compare", content, origin=plain(provenance(plan, outcome)))))
     _tell(options, summary, content, paths)
     failed = failed_error(plan, outcome)
     if failed is not None:
@@ -91,7 +98,7 @@ def _tell(options: Options, summary: Summary, content: dict[str, Any], paths: Se
     console.say_wrapped([caption(summary)])
     console.say([""])
     if paths:
-        folder = f"  {paths[0].parent / FOLDER}/<key>.json, one a run"
-        console.say(["Files:", *(f"  {path}" for path in paths), folder])
+        folder = [f"  {paths[0].parent / FOLDER}/<key>.json, one a run"] if options.write_files else []
+        console.say(["Files:", *(f"  {path}" for path in paths), *folder])
         if left_out := files.missing_files():
             console.note(left_out)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from hostsim.cli.options import JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import HtmlOption, JsonFlag, QuietFlag, WideFlag
 
 if TYPE_CHECKING:
+    from hostsim.results.tables import Table
     from hostsim.study.compare.plan import Plan, Run
     from hostsim.study.sizing import Size
 
@@ -53,6 +54,7 @@ class Telling:
     force: bool = False
     show_scenario: bool = False
     cluster: str = ""
+    html: Path | None = None
 
     @property
     def told_as(self) -> str:
@@ -85,11 +87,12 @@ def add_study(
         _keyword("as_json", JsonFlag, default=False), _keyword("out", OutOption, Path("out") / name),
         _keyword("no_files", NoFilesOption, default=False), _keyword("wide", WideFlag, default=False),
         _keyword("quiet", QuietFlag, default=False), _keyword("force", ForceOption, default=False),
-        _keyword("show_scenario", ShowOption, default=False),
+        _keyword("show_scenario", ShowOption, default=False), _keyword("html", HtmlOption, None),
     ]  # fmt: skip
 
     def command(**given: Any) -> None:
         chosen = options(**{one.name: given.pop(one.name) for one in asked})
+        _check_html(given["html"])
         run(chosen, Telling(**given))
 
     # typer reads the parameters of a function: these stand in the fields of ``options``.
@@ -109,6 +112,33 @@ def _parameter(options: type, one: Any) -> Parameter:
 
 def _keyword(name: str, annotation: Any, default: Any) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _check_html(html: Path | None) -> None:
+    from hostsim.report.html.files import check_html
+
+    check_html(html)
+
+
+def report_study(html: Path | None, name: str, content: dict[str, Any], tables: Mapping[str, Table]) -> list[Path]:
+    """Write the report of the study ``name``, if it is asked for; its path in a list. OutputError."""
+    from hostsim.report.html.files import write_html
+    from hostsim.report.html.page import Content
+    from hostsim.report.study_files import provenance_of
+    from hostsim.results.tables import plain
+
+    if html is None:
+        return []
+    return [write_html(html, Content(name, content, tables, origin=plain(provenance_of(content))))]
+
+
+def report_of(html: Path | None, kind: str, told: Mapping[str, Any], result: Any = None) -> list[Path]:
+    """Write the report on ``told``, what --json prints, if it is asked for; its path in a list. OutputError."""
+    from hostsim.report.html.files import write_html
+    from hostsim.report.html.page import Content
+    from hostsim.results.tables import plain
+
+    return [] if html is None else [write_html(html, Content(kind, plain(told), result=result))]
 
 
 def say_scenarios(tables: Iterable[tuple[str, Mapping[str, Any]]]) -> None:

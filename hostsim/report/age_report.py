@@ -52,8 +52,12 @@ def age_content(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> d
 
 def write_age(out: Path, content: dict[str, Any], rows: Sequence[AgeRow], varied: Sequence[str]) -> list[Path]:
     """Write all files; their paths. OutputError."""
-    tables = {"age": _table(rows), "latencies": latency_table(row.latencies for row in rows)}
-    return write_study(out, "age", content, tables, lambda: draw_age(rows, varied))
+    return write_study(out, "age", content, age_tables_of(rows), lambda: draw_age(rows, varied))
+
+
+def age_tables_of(rows: Sequence[AgeRow]) -> dict[str, Table]:
+    """The tables that have files, by name."""
+    return {"age": _table(rows), "latencies": latency_table(row.latencies for row in rows)}
 
 
 def age_csv(rows: Sequence[AgeRow]) -> bytes:

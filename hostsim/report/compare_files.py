@@ -27,7 +27,7 @@ from hostsim.study.statistics import method
 from hostsim.verdict.render import warning_lines
 
 FORMAT = "hostsim-compare/1"
-OWN_FILES = re.compile(r"(compare|runs)\.(csv|parquet|png|svg)|verdict\.txt")
+OWN_FILES = re.compile(r"(compare|runs)\.(csv|parquet|png|svg)|verdict\.txt|report\.html")
 
 
 def write_comparison(out: Path, plan: Plan, outcome: Outcome, summary: Summary, content: dict[str, Any]) -> list[Path]:

@@ -44,16 +44,28 @@ def debate_content(options: Any, claims: Sequence[Claim]) -> dict[str, Any]:
     """The content of debate.json."""
     told = [
         {"number": claim.number, "says": claim.says, "who": claim.who, "verdict": claim.verdict,
-         "condition": claim.condition, "crossings": [vars(crossing) for crossing in claim.crossings]}
+         "condition": claim.condition, "crossings": [vars(crossing) for crossing in claim.crossings],
+         "panel": _panel_facts(claim)}
         for claim in claims
     ]  # fmt: skip
     return study_content(NAME, options, [], None, verdict=[_summary(claims)], machine=machine_words(), claims=told)
 
 
+def _panel_facts(claim: Claim) -> dict[str, Any]:
+    """Forms of the axes of a claim's chart; levels: lines that were not run; crosses: crossings lie on its axis x."""
+    panel = claim.panel
+    levels = [curve.name for curve in panel.curves if curve.level]
+    return {"log_x": panel.log_x, "log_y": panel.log_y, "crosses": panel.crosses, "levels": levels}
+
+
 def write_debate(out: Path, content: dict[str, Any], claims: Sequence[Claim]) -> list[Path]:
     """Write all files; their paths. OutputError."""
-    tables = {NAME: _claims_table(claims), "curves": _curves_table(claims)}
-    return write_study(out, NAME, content, tables, lambda: draw_debate(claims))
+    return write_study(out, NAME, content, debate_tables_of(claims), lambda: draw_debate(claims))
+
+
+def debate_tables_of(claims: Sequence[Claim]) -> dict[str, Table]:
+    """The tables that have files, by name."""
+    return {NAME: _claims_table(claims), "curves": _curves_table(claims)}
 
 
 def claims_csv(claims: Sequence[Claim]) -> bytes:

@@ -62,8 +62,12 @@ def reclaim_csv(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> bytes:
 
 def write_reclaim(out: Path, plan: ReclaimPlan, content: dict[str, Any], rows: Sequence[ReclaimRow]) -> list[Path]:
     """Write all files; their paths. OutputError."""
-    tables = {"reclaim": _table(plan, rows), "latencies": latency_table(row.latencies for row in rows)}
-    return write_study(out, "reclaim", content, tables, lambda: draw_reclaim(rows, plan.limits))
+    return write_study(out, "reclaim", content, reclaim_tables_of(plan, rows), lambda: draw_reclaim(rows, plan.limits))
+
+
+def reclaim_tables_of(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> dict[str, Table]:
+    """The tables that have files, by name."""
+    return {"reclaim": _table(plan, rows), "latencies": latency_table(row.latencies for row in rows)}
 
 
 def _table(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> Table:

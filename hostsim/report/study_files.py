@@ -36,7 +36,7 @@ def write_study(
     """
     files = {
         f"{name}.json": json_bytes(content),
-        "provenance.json": json_bytes(_provenance(content)),
+        "provenance.json": json_bytes(provenance_of(content)),
         "verdict.txt": "".join(f"{line}\n" for line in content["verdict"]).encode(),
     }
     for stem, table in tables.items():
@@ -45,7 +45,7 @@ def write_study(
             files[f"{stem}.parquet"] = parquet_bytes(table)
     if has_plots():
         files |= {f"{name}.{kind}": data for kind, data in pictures_of(draw).items()}
-    own = re.compile(rf"({'|'.join(map(re.escape, [name, *tables]))})\.(csv|parquet|png|svg)|verdict\.txt")
+    own = re.compile(rf"({'|'.join(map(re.escape, [name, *tables]))})\.(csv|parquet|png|svg)|verdict\.txt|report\.html")
     return write_files(out, files, stale=own if (out / f"{name}.json").exists() else None)
 
 
@@ -58,7 +58,8 @@ def study_content(name: str, options: Any, seeds: Sequence[int], interval: str |
     return content
 
 
-def _provenance(content: dict[str, Any]) -> dict[str, Any]:
+def provenance_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of provenance.json of a study."""
     asked = {key: content[key] for key in ("options", "seeds")}
     return {**versions(), "git": git_revision(), "python": platform.python_version(), **asked}
 

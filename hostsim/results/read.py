@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.latency import Latencies
 from hostsim.core.user_files import Kind, read_bytes
+from hostsim.results.columns import Columns, schema
 from hostsim.results.kvm import KvmCosts
 from hostsim.results.latencies import Distribution
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
+from hostsim.results.rounds import ROUNDS
+from hostsim.results.series import EVENTS, SERIES
 from hostsim.results.tables import CheckpointsResult, MigrationResult, RunResult, Table, numbered
 
 T = TypeVar("T")
@@ -27,6 +30,9 @@ READ = (".json", ".csv", ".txt")
 """Endings of the files that are read; the others hold pictures, or tables that the CSV files have, too."""
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError)
 """Errors that content of another form than expected raises in code that reads it."""
+NEEDED: Mapping[str, Columns[Any]] = {"rounds": ROUNDS, "series": SERIES}
+FILL = {"int64": 0, "float64": float("nan"), "str": ""}
+"""What a column holds that the file lacks."""
 HOST_TABLES = ("latencies", "memory_series", "vcpu_times", "ageing_passes", "age_map")
 
 
@@ -136,7 +142,7 @@ def _migration(files: Mapping[str, bytes], told: Mapping[str, Any], index: int, 
         setup_time_ms=query.get("setup-time"),
         rounds=tables["rounds"],
         series=tables["series"],
-        events=_table_of("events", _at(told, "events", index)),
+        events=Table.of_dicts("events", EVENTS, _at(told, "events", index) or ()),
         facts=_at(told, "facts", index) or {},
         kvm=None if kvm is None else KvmCosts(kvm["before"], tuple(kvm["rounds"]), kvm["logged"], kvm.get("index")),
         checkpoints=CheckpointsResult(checkpoints, each) if checkpoints is not None and each is not None else None,
@@ -144,10 +150,17 @@ def _migration(files: Mapping[str, bytes], told: Mapping[str, Any], index: int, 
 
 
 def _needed(files: Mapping[str, bytes], stem: str, name: str, notes: list[str]) -> Table:
-    found = read_table(files, stem, notes)
-    if found is None:
-        notes.append(f"{stem}.csv is missing")
-    return found or Table(name, {})
+    """A table with all columns of its kind: those that the file lacks, as one of an older version may, hold nothing."""
+    found, wanted = read_table(files, stem, notes), schema(NEEDED[name])
+    key = next(column for column in wanted if column.endswith("_ns"))
+    if found is None or key not in found.columns:
+        notes.append(f"{stem}.csv is missing" if found is None else f"{stem}.csv cannot be read: it has no column {key}")
+        return Table.of_dicts(name, NEEDED[name])
+    lacks = [column for column in wanted if column not in found.columns]
+    if lacks:
+        notes.append(f"{stem}.csv has no {', '.join(lacks)}")
+    nothing = {column: np.full(len(found), FILL[wanted[column]], wanted[column]) for column in lacks}
+    return Table(name, found.columns | nothing)
 
 
 def _at(told: Mapping[str, Any], key: str, index: int) -> Any:

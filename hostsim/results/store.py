@@ -48,7 +48,7 @@ def _own_files() -> re.Pattern[str]:
     from hostsim.results.registry import OF_HOST, OF_MIGRATIONS  # the registry is heavy to import
 
     stems = "|".join((*OF_MIGRATIONS, *OF_HOST, *OTHERS))
-    return re.compile(rf"({stems})(-\d+)?\.(csv|parquet|png|svg|txt)")
+    return re.compile(rf"({stems})(-\d+)?\.(csv|parquet|png|svg|txt)|report\.html")
 
 
 def _table_files(table: Table, stem: str) -> dict[str, bytes]:

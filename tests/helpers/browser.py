@@ -16,8 +16,9 @@ from typing import Any, Self
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-default-apps", "--disable-dev-shm-usage",
-    "--hide-scrollbars", "--force-device-scale-factor=1", "--font-render-hinting=none", "--remote-debugging-pipe",
+    "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-default-apps",
+    "--disable-dev-shm-usage", "--hide-scrollbars", "--force-device-scale-factor=1", "--font-render-hinting=none",
+    "--remote-debugging-pipe",
 )  # fmt: skip
 PATIENCE_S = 40.0
 READ_BYTES = 1 << 20
@@ -113,7 +114,9 @@ class Browser:
 
     def size(self, width: int, height: int, scale: float = 1.0) -> None:
         """Pixels of the window."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=width < 500)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=width < 500
+        )
 
     def scheme(self, name: str) -> None:
         """``light`` or ``dark``."""
@@ -138,7 +141,8 @@ class Browser:
 
     def mouse(self, kind: str, x: float, y: float, *, pressed: bool = False) -> None:
         """mousePressed, mouseMoved or mouseReleased at a place of the window."""
-        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left" if pressed or kind != "mouseMoved" else "none",
+        button = "left" if pressed or kind != "mouseMoved" else "none"
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button,
                   buttons=int(pressed or kind == "mousePressed"), clickCount=1)  # fmt: skip
 
     def press(self, key: str) -> None:
@@ -153,4 +157,6 @@ class Browser:
 
     def pdf(self) -> bytes:
         """The page as it is printed."""
-        return base64.b64decode(self.call("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)["data"])
+        return base64.b64decode(
+            self.call("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)["data"]
+        )

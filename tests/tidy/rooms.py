@@ -28,6 +28,8 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     "pyarrow": (("results", "report"), "hand a results.tables.Table to hostsim.results.store"),
     "matplotlib": (("report",), "plots are drawn in hostsim/report"),
     "qemu": (("measure",), "ask a monitor by hostsim.measure.qemu.qmp"),
+    "jinja2": (("report",), "pages are rendered in hostsim/report/html"),
+    "markupsafe": (("report",), "pages are rendered in hostsim/report/html"),
     "scipy": (("theory", "study", "validation"), "use a closed form of hostsim.theory"),
     "perfetto": (("report",), "record slices on the clock's timeline"),
     "distributed": (("study",), "hand runs to hostsim.study.compare.cluster"),
@@ -38,6 +40,7 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
 
 LAZY = {
     "qemu": "an extra: import it in the function that needs it, raise MissingExtraError without it",
+    "jinja2": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "pyarrow": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "matplotlib": "an extra: import it in the function that needs it, raise MissingExtraError without it",
     "scipy": "an extra: import it in the function that needs it, raise MissingExtraError without it",

@@ -34,6 +34,7 @@
   const tickWords = (splits, axis) => {
     const fixed = new Map(axis.ticks || []);
     const size = Math.max(...splits.map(Math.abs));
+    if (fixed.size && splits.every((value) => fixed.has(value))) return splits.map((value) => fixed.get(value));
     if (axis.log) return splits.map((value) => fixed.get(value) ?? words(value, axis.quantity));
     // All ticks of a linear axis in one unit.
     const [, divisor, unit] = told.quantities[axis.quantity].find(([least]) => size >= least * (1 - 1e-9));
@@ -156,6 +157,12 @@
           const below = plot.valToPos(ys[k], "y", true), above = plot.valToPos(ys[k + 1], "y", true);
           ctx.fillStyle = colourAt(value / panel.most);
           ctx.fillRect(Math.floor(left), Math.floor(above), Math.ceil(right) - Math.floor(left), Math.ceil(below) - Math.floor(above));
+          if (!panel.written) continue;
+          ctx.fillStyle = value / panel.most > 0.55 ? "#fff" : "#111";
+          ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+          ctx.textAlign = "center";
+          ctx.textBaseline = "middle";
+          ctx.fillText(words(value, panel.quantity), (left + right) / 2, (above + below) / 2, right - left - 4);
         }
       }
       ctx.restore();
@@ -227,7 +234,7 @@
     const data = isMap ? [told.data[panel.x_edges], told.data[panel.x_edges].map(() => null)]
       : uPlot.join(lines.map((line) => [told.data[line.x], told.data[line.y]]));
     const options = {
-      width, height, legend: { show: false }, padding: [8, 14, 0, 0],
+      width, height, legend: { show: false }, padding: [8, x.ticks.length ? 30 : 14, 0, 0],
       cursor: { x: true, y: isMap, points: { size: 7 }, focus: { prox: 1e6 },
         drag: { x: true, y: false, setScale: true },
         ...(chart.across > 1 ? {} : { sync: { key: group.key, setSeries: false, scales: ["x", null] } }) },
@@ -354,7 +361,7 @@
     chart.panels.forEach((panel) => {
       const cell = make("div", plots);
       if (panel.title) make("p", cell, { class: "panel-title" }, panel.title);
-      make("p", cell, { class: "axis-label" }, panel.kind === "map" ? panel.y.label : panel.y.label);
+      if (panel.y.label !== panel.title) make("p", cell, { class: "axis-label" }, panel.y.label);
       if (panel.kind !== "map") legendOf(figure, panel, cell);
       drawPanel(figure, panel, make("div", cell));
       panel.plot.full = [panel.plot.scales.x.min, panel.plot.scales.x.max];

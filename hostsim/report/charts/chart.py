@@ -32,12 +32,12 @@ QUANTITIES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "%": ((0.0, 1.0, "%"),),
     "plain": ((0.0, 1.0, ""),),
 }  # fmt: skip
-"""Of each quantity: (least value, divisor, unit), the largest first. The first unit whose least value is reached is used."""
+"""Of each quantity: (least value, divisor, unit), the largest first; the first that a value reaches is used."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis: label without unit, quantity of its values (a key of QUANTITIES), limits, and ticks (place, text) if fixed."""
+    """An axis: label without unit, quantity (a key of QUANTITIES), limits, and ticks (place, text) if they are fixed."""
 
     label: str
     quantity: str = ""
@@ -133,8 +133,8 @@ class HeatMap:
     label: str
     quantity: str = ""
     title: str = ""
-    names: tuple[tuple[str, ...], tuple[str, ...]] | None = None
-    """Names of the columns and of the rows, where the edges are none but 0, 1, 2 ..."""
+    written: bool = False
+    """Whether each cell has its value in it."""
 
 
 Part = Panel | Bars | HeatMap
@@ -160,7 +160,7 @@ class Chart:
 
 
 def words(value: float, quantity: str) -> str:
-    """``value`` with three digits and its unit: words(2.5e9, "bytes") -> "2.5 GB"."""
+    """``value`` with three digits and its unit: 2.5e9 bytes -> "2.5 GB"."""
     if not np.isfinite(value):
         return "-"
     divisor, unit = unit_of(abs(value), quantity)

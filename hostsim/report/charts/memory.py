@@ -71,7 +71,7 @@ def _survivals(name: str, title: str, host: HostResult, kinds: dict[str, tuple[s
 
 def distributions(name: str, title: str, lines: Sequence[Line], rules: Sequence[float] = ()) -> Chart:
     """A chart of ``survival`` lines; rules: times [ns] that stand out."""
-    panel = Panel(Axis("share that took longer", "plain", True, 1e-4, 1.3, SHARES), tuple(lines), rules=tuple(rules))
+    panel = Panel(Axis("share that took longer", "plain", True, 1e-4, 1.3, SHARES), tuple(lines), 1.7, rules=tuple(rules))
     lead = "A line at 1 % over 100 us: one wait in a hundred took longer than 100 us. Both axes are logarithmic."
     return Chart(name, title, Axis("time waited", "ns", log=True), (panel,), lead=lead)
 
@@ -120,7 +120,8 @@ def _dashed(table: Table) -> list[tuple[str, int]]:
 
 
 def _of(table: Table, vm: str, column: str) -> Array:
-    return table[column][table["vm"] == vm]
+    found: Array = table[column][table["vm"] == vm]
+    return found
 
 
 def _frames(host: HostResult, series: Table) -> Panel:

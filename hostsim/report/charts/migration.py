@@ -1,4 +1,4 @@
-"""Charts of a migration over time: remaining bytes, rates, guest speed and throttle; under KVM its dirty log and mmu_lock."""
+"""Charts of a migration over time: remaining bytes, rates, guest and throttle; under KVM dirty log and mmu_lock."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ class Pool:
 
 
 def data_of(charts: Iterable[Chart]) -> tuple[str, str, int]:
-    """(text, coding, points left out) of the data of ``charts``; coding: "json", or "deflate" for base64 of deflated JSON."""
+    """(text, coding, points left out) of the data; coding: "json", or "deflate" for base64 of deflated JSON."""
     every, points_max = list(charts), POINTS_MAX
     while True:
         pool = Pool(points_max)
@@ -93,7 +94,7 @@ def rounded(values: Array) -> list[float | None]:
 
 
 def _number(value: float) -> float | None:
-    if value != value:
+    if math.isnan(value):
         return None
     return int(value) if value.is_integer() and abs(value) < 1e15 else value
 
@@ -123,7 +124,7 @@ def _part(chart: Chart, part: Any, pool: Pool, shows_x: bool) -> dict[str, Any] 
 def _panel(chart: Chart, panel: Panel, pool: Pool) -> dict[str, Any]:
     x = panel.x or chart.x
     x_low, x_high = _x_limits(panel, x)
-    y_low, y_high = (log_limits(panel, panel.y, "y") if panel.y.log else linear_limits(panel, panel.y))
+    y_low, y_high = log_limits(panel, panel.y, "y") if panel.y.log else linear_limits(panel, panel.y)
     return {
         "kind": "lines", "title": panel.title, "height": panel.height, "x": None if panel.x is None else _axis(panel.x),
         "y": _axis(panel.y), "x_low": x_low, "x_high": x_high, "y_low": y_low, "y_high": y_high,
@@ -155,7 +156,7 @@ def _line(line: Line, is_log: bool, pool: Pool) -> dict[str, Any]:
 
 
 def thinned(line: Line, points_max: int) -> Array:
-    """Indexes of at most ``points_max`` points of ``line``: of each stretch the least and the greatest, so no peak is lost."""
+    """Indexes of at most ``points_max`` points: of each stretch the least and the greatest, so no peak is lost."""
     n = len(line.x)
     if n <= points_max:
         return np.arange(n)
@@ -174,7 +175,7 @@ def _map(chart: Chart, part: HeatMap, pool: Pool) -> dict[str, Any]:
     x_low, x_high = chart.x.low, chart.x.high
     return {
         "kind": "map", "title": part.title, "height": 1.2, "x": None, "y": _axis(part.y), "label": part.label,
-        "quantity": part.quantity, "most": max(top[1] if top else 0.0, 1e-9),
+        "quantity": part.quantity, "written": part.written, "most": max(top[1] if top else 0.0, 1e-9),
         "x_low": float(part.x_edges[0]) if x_low is None else x_low,
         "x_high": float(part.x_edges[-1]) if x_high is None else x_high,
         "y_low": float(part.y_edges[0]), "y_high": float(part.y_edges[-1]),

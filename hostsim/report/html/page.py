@@ -10,8 +10,8 @@ from hostsim.report.charts.chart import Chart
 from hostsim.report.columns import Grid
 from hostsim.results.tables import Table
 
-Tone = Literal["good", "bad", "open"]
-SIGNS: Mapping[Tone, str] = {"good": "✓", "bad": "✕", "open": "?"}
+Tone = Literal["good", "bad", "open", "told"]
+SIGNS: Mapping[Tone, str] = {"good": "✓", "bad": "✕", "open": "?", "told": "i"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Content:
     main: the object that the command prints with --json, {} if a folder has none.
     tables: by name. texts: other files of the folder by name.
     notes: parts that are missing or cannot be read.
-    command: as typed, "" if the result does not tell.
+    origin: content of provenance.json.
     result: the result itself, for a kind that reads an object rather than ``main``.
     """
 
@@ -31,7 +31,7 @@ class Content:
     tables: Mapping[str, Table] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    command: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
     result: Any = None
 
 

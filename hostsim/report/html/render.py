@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.util import find_spec
@@ -32,7 +33,7 @@ def asset(name: str) -> str:
 def html_bytes(page: Page) -> bytes:
     """The file of ``page``; equal pages give equal bytes. MissingExtraError without jinja2."""
     if not has_pages():
-        raise MissingExtraError("jinja2", "report", "pip install 'hostsim[report]'")
+        raise MissingExtraError("jinja2", "report")
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -77,10 +78,11 @@ def _has_bars(chart: Chart) -> bool:
 
 def bars_of(part: Bars) -> list[dict[str, Any]]:
     """Each bar of ``part``: names, words, and its length and interval as percent of the longest."""
-    ends = [bar.high or bar.value for _, bars in part.groups for bar in bars if bar.value == bar.value]
-    top = max([*ends, 1e-300])
+    ends = [bar.high or bar.value for _, bars in part.groups for bar in bars if not math.isnan(bar.value)]
+    top = max([*ends, 0.0]) or 1.0
     return [
         {"row": row, "group": name, "told": bar.words or words(bar.value, part.x.quantity), "number": number,
+         "none": math.isnan(bar.value),
          "width": _percent(bar.value, top), **_reach(bar, top)}
         for i, row in enumerate(part.rows) for number, (name, bars) in enumerate(part.groups) for bar in [bars[i]]
     ]  # fmt: skip
@@ -94,7 +96,7 @@ def _reach(bar: Bar, top: float) -> dict[str, float | None]:
 
 
 def _percent(value: float, top: float) -> float:
-    return round(100 * max(0.0, value) / top, 2) if value == value else 0.0
+    return round(100 * max(0.0, value) / top, 2) if not math.isnan(value) else 0.0
 
 
 __all__ = ["asset", "bars_of", "has_pages", "html_bytes", "safe"]

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from hostsim.report.html.page import Card, Content, Section, Step, Tone
+from hostsim.report.html.page import Card, Content, Section, Step, Tile, Tone
 from hostsim.results.read import MALFORMED
 
 TONES: Mapping[str, Tone] = {
@@ -27,7 +27,9 @@ def verdict_card(verdict: Mapping[str, Any], title: str = "") -> Card:
     confidence = verdict.get("confidence")
     if confidence and not verdict.get("converged"):
         lines.append(f"Confidence: {confidence['level']} ({confidence['reason']}).")
-    lines += [f"{text[:1].upper()}{text[1:]}." for text in (*(verdict.get("assumptions") or ()), *(verdict.get("notes") or ()))]
+    lines += [
+        f"{text[:1].upper()}{text[1:]}." for text in (*(verdict.get("assumptions") or ()), *(verdict.get("notes") or ()))
+    ]
     lines += [f"Measure next: {'; '.join(verdict['measure_next'])}."] if verdict.get("measure_next") else []
     steps = tuple(_step(remedy) for remedy in verdict.get("remedies") or ())
     headline = str(verdict.get("headline", outcome))
@@ -45,7 +47,12 @@ def lines_card(lines: Sequence[str], tone: Tone = "open", badge: str = "verdict"
     """The card of a verdict in lines, of which the first may open with VERDICT."""
     head, *others = lines or ("no verdict in this folder",)
     head = head.removeprefix(PREFIX)
-    return Card(tone, badge, f"{head[:1].upper()}{head[1:]}", tuple(line for line in others if line.strip()))
+    return Card(
+        tone,
+        badge,
+        f"{head[:1].upper()}{head[1:]}",
+        tuple(f"{line[:1].upper()}{line[1:]}" for line in others if line.strip()),
+    )
 
 
 def origin_of(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -86,11 +93,21 @@ def sections_of(notes: list[str], *makers: tuple[str, Callable[[], Section | Non
         try:
             section = make()
         except MALFORMED as error:
-            notes.append(f"{name}: left out, for the files are not of the form expected ({type(error).__name__}: {error!s:.80})")
+            reason = f"{type(error).__name__}: {error!s:.80}"
+            notes.append(f"{name}: left out, for the files are not of the form expected ({reason})")
             continue
         if section is not None and section.parts:
             found.append(section)
     return tuple(found)
+
+
+def tiles_of(notes: list[str], make: Callable[[], Iterable[Tile]]) -> tuple[Tile, ...]:
+    """Key figures; none, and a note, where content of another form does not give them."""
+    try:
+        return tuple(make())
+    except MALFORMED as error:
+        notes.append(f"Key figures: left out, for the files are not of the form expected ({type(error).__name__})")
+        return ()
 
 
 def noted(content: Content, notes: Iterable[str]) -> tuple[str, ...]:

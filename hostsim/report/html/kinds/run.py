@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hostsim.report.charts import memory as memory_charts
 from hostsim.report.charts import migration as charts
-from hostsim.report.html.kinds.parts import command_words, lines_card, noted, origin_of, sections_of, verdict_card
+from hostsim.report.html.kinds.parts import command_words, lines_card, noted, origin_of, sections_of, tiles_of, verdict_card
 from hostsim.report.html.page import Card, Content, Drawn, Listing, Page, Part, Section, Tabled, Tile
 from hostsim.report.kvm_tables import checkpoints_table, kvm_table, limits_table, rates_table, xbzrle_table
 from hostsim.report.memory_tables import host_tables
@@ -35,18 +35,13 @@ def run_page(content: Content) -> Page:
         kicker=f"hostsim run, seed {result.seed}",
         question=str(result.scenario.get("question") or ""),
         cards=tuple(_cards(result, content.texts.get("verdict.txt", ""))),
-        tiles=tuple(_tiles(result)),
+        tiles=tiles_of(notes, lambda: _tiles(result)),
         sections=tuple(sections),
-        origin=origin_of(content.main),
+        origin=origin_of(content.origin),
         command=command_words(["hostsim", "run", _file(result)]) if scenario else "",
         listings=scenario,
         notes=noted(content, notes),
     )
-
-
-def run_charts(content: Content) -> list[Any]:
-    """Every chart of the page of a run."""
-    return [part.chart for section in run_page(content).sections for part in section.parts if isinstance(part, Drawn)]
 
 
 def _file(result: RunResult) -> str:
@@ -68,10 +63,11 @@ def _cards(result: RunResult, text: str) -> Iterator[Card]:
 
     many = len(result.verdicts) > 1
     yield from (
-        verdict_card(verdict, f"migration {number}" if many else "") for number, verdict in enumerate(result.verdicts, start=1)
+        verdict_card(verdict, f"migration {number}" if many else "")
+        for number, verdict in enumerate(result.verdicts, start=1)
     )
     if result.verdicts and result.host is not None and (lines := host_verdict(result.host)):
-        yield lines_card(["VERDICT: memory and ageing meanwhile", *lines], "open", "memory of the host")
+        yield lines_card(["VERDICT: memory and ageing meanwhile", *lines], "told", "memory of the host")
     if not result.verdicts:
         killed = result.host is not None and result.host.out_of_memory is not None
         lines = [line for line in text.splitlines() if line.strip()]
@@ -122,7 +118,7 @@ def _of_migration(migration: MigrationResult) -> Iterator[Tile]:
 def _of_host(host: HostResult) -> Iterator[Tile]:
     if host.memory is not None:
         free = f"{bytes_words(4096 * host.memory['free_frames'])} of {bytes_words(4096 * host.memory['frames'])}"
-        yield Tile("free at the end", free.split(" of ")[0], f"of {free.split(' of ')[1]}")
+        yield Tile("free at the end", free.split(" of ", maxsplit=1)[0], f"of {free.split(' of ')[1]}")
     for what in WAITS:
         waits = [one.latencies for one in host.latencies if one.what == what]
         if waits:
@@ -150,7 +146,10 @@ def _migration_sections(result: RunResult, number: int, notes: list[str]) -> tup
     def found_dirty() -> Section | None:
         if migration.kvm is None:
             return None
-        cost: list[Part] = [Drawn(charts.dirty_log(migration, number)), Tabled(kvm_table(migration.rounds, ROWS_MAX), "By round")]
+        cost: list[Part] = [
+            Drawn(charts.dirty_log(migration, number)),
+            Tabled(kvm_table(migration.rounds, ROWS_MAX), "By round"),
+        ]
         lock = charts.lock_shares(migration, number)
         return Section(f"{name}What finding dirty pages cost", (*cost, *([] if lock is None else [Drawn(lock)])))
 

@@ -1,0 +1,65 @@
+"""``hostsim report``: one HTML file from a folder of results, and its charts as pictures for a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hostsim.cli.options import ChartOption, HtmlOption, PlotOption, WidthOption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hostsim.report.charts.chart import Chart
+
+HELP = """Write what a folder of results holds as one HTML file that needs no network.
+
+Also its charts as pictures for a paper, with their data. Any folder that a command has written: of run, compare, sweep, age,
+reclaim, debate, kvm-selftest --real, validate --measure. What is missing or broken is said, and the rest is shown."""
+DEFAULT = "report.html"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``report``."""
+    app.command("report", help=HELP, short_help="One HTML file from a folder of results.")(report_command)
+
+
+def report_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of results.", show_default=False)],
+    *,
+    html: HtmlOption = None,
+    plot: PlotOption = None,
+    width: WidthOption = "page",
+    chart: ChartOption = None,
+) -> None:
+    """Read, write, print the paths."""
+    from hostsim.report.charts.pictures import check_plot, write_plots
+    from hostsim.report.console import note, say
+    from hostsim.report.html.files import check_html, write_html
+    from hostsim.report.html.registry import charts_of, read_content
+
+    wants_page = html is not None or plot is None
+    file = html or folder / DEFAULT
+    check_html(file if wants_page and folder.is_dir() else None)
+    check_plot(plot)
+    content = read_content(folder)
+    chosen: Sequence[Chart] = _chosen(charts_of(content), chart) if plot else ()
+    paths = [write_html(file, content)] if wants_page else []
+    paths += write_plots(plot, chosen, width) if plot else []
+    for line in content.notes:
+        note(f"note: {line}")
+    say(f"wrote {path}" for path in paths)
+
+
+def _chosen(charts: Sequence[Chart], name: str | None) -> Sequence[Chart]:
+    """All charts, or that called ``name``; InputError if there is none."""
+    from hostsim.core.errors import InputError, Problem
+
+    found = [chart for chart in charts if name in {None, chart.name}]
+    if not found:
+        names = ", ".join(chart.name for chart in charts)
+        wanted = f"one of: {names}" if charts else "a folder whose report has charts"
+        raise InputError([Problem("", "--chart", name or "no chart", wanted)])
+    return found

@@ -1,0 +1,412 @@
+"""Charts as pictures of matplotlib: for a folder of results at the width of a screen, for a paper at that of a column."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from hostsim.core.errors import InputError, MissingExtraError, Problem
+from hostsim.report import drawing
+from hostsim.report.charts.chart import (
+    LETTERS,
+    Axis,
+    Bar,
+    Bars,
+    Chart,
+    HeatMap,
+    Line,
+    Panel,
+    linear_limits,
+    log_limits,
+    unit_of,
+    words,
+)
+from hostsim.results.aside import check_folder, write_files
+from hostsim.results.encode import csv_bytes
+from hostsim.results.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Width = Literal["screen", "page", "column"]
+KINDS = ("png", "svg", "pdf")
+PALETTE = {
+    "blue": drawing.BLUE, "vermilion": drawing.VERMILION, "green": drawing.GREEN, "purple": drawing.PURPLE,
+    "orange": drawing.ORANGE, "sky": drawing.SKY, "ink": drawing.INK, "olive": drawing.OLIVE, "grey": drawing.GREY,
+}  # fmt: skip
+SPECIAL = {"before": "steps-pre", "after": "steps-post"}
+RULES_MAX = 60
+"""More rules than this are marked at the upper edge alone: they would make a grey area."""
+FAINT = 0.22
+BELOW_INCHES = 0.5
+"""From a panel down to a legend below its labels."""
+BAR_ROOM = 1.45
+"""Length of the axis over the longest bar: the space behind the bar is for its figure."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """Sizes of a picture. inches: its width; panel: height of a panel [in]; size: of letters [pt]; across: most columns.
+
+    letters: of a line of the legend, and of a title over the whole width.
+    """
+
+    inches: float
+    panel: float
+    size: float
+    across: int
+    letters: int
+
+
+FORMATS: Mapping[Width, Format] = {
+    "screen": Format(9.0, 2.05, 9.5, 3, 105), "page": Format(7.2, 1.6, 8.0, 2, 100), "column": Format(3.5, 1.5, 7.0, 1, 52),
+}  # fmt: skip
+"""column: 89 mm, page: 183 mm, as journals have them."""
+
+
+def figure_of(chart: Chart, width: Width = "screen", heading: str = "") -> Figure:
+    """The picture of ``chart``; heading: above it, for a picture without a caption."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    form = FORMATS[width]
+    columns = min(chart.across, form.across, len(chart.panels)) or 1
+    rows = -(-len(chart.panels) // columns)
+    high = [_height(chart, part, form) for part in chart.panels]
+    heights = [max(high[i * columns : (i + 1) * columns]) for i in range(rows)]
+    inches = sum(heights) + 0.5 + (0.4 if heading else 0.0)
+    figure = Figure(figsize=(form.inches, inches), layout=ConstrainedLayoutEngine(h_pad=0.05, w_pad=0.05))
+    shared: Any = "all" if chart.across == 1 else False
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=shared, gridspec_kw={"height_ratios": heights}).ravel()
+    for axes, part in zip(grid, chart.panels, strict=False):
+        _draw(axes, chart, part, form, columns)
+    for axes in grid[len(chart.panels) :]:
+        axes.set_axis_off()
+    if chart.across == 1 and isinstance(chart.panels[-1], Panel | HeatMap):
+        grid[len(chart.panels) - 1].set_xlabel(chart.x.label, fontsize=form.size)
+    if _shares_names(chart):
+        handles, names = grid[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=_ncols(names, form.letters), fontsize=form.size - 1)
+    if heading:
+        _head(figure, grid[0], chart, heading, form)
+    return figure
+
+
+def _height(chart: Chart, part: Panel | Bars | HeatMap, form: Format) -> float:
+    """Inches of a part, its labels included."""
+    if isinstance(part, Bars):
+        return 0.8 + len(part.rows) * max(0.24, 0.13 * len(part.groups) + 0.1)
+    high = form.panel * (part.height if isinstance(part, Panel) else 1.4)
+    if isinstance(part, HeatMap) or chart.across == 1:
+        return high
+    letters = form.letters // min(chart.across, form.across)
+    n_lines = len(part.title) // letters + (0 if _shares_names(chart) else -(-len(part.lines) // 2))
+    return high + 0.7 + 0.17 * n_lines
+
+
+def _shares_names(chart: Chart) -> bool:
+    """Whether panels beside one another have lines of equal names, so that one legend serves all."""
+    names = {tuple(line.name for line in part.lines) for part in chart.panels if isinstance(part, Panel)}
+    return chart.across > 1 and len(names) == 1 and len(chart.panels) > 1 and len(next(iter(names))) > 1
+
+
+def _ncols(names: Sequence[str], letters: int) -> int:
+    return max(1, min(len(names), letters // (max(map(len, names), default=0) + 7)))
+
+
+def _head(figure: Figure, first: Axes, chart: Chart, heading: str, form: Format) -> None:
+    drawing.titled(figure, heading)
+    lead = chart.title if chart.title != heading else ""
+    text = ": ".join(filter(None, [lead, chart.lead.rstrip(".")])) if len(chart.lead) < form.letters else lead
+    if text and not first.get_title(loc="left"):
+        first.set_title(text, loc="left", fontsize=form.size, pad=20 if first.get_legend() else 6)
+
+
+def _draw(axes: Axes, chart: Chart, part: Panel | Bars | HeatMap, form: Format, columns: int) -> None:
+    axes.tick_params(length=3, labelsize=form.size - 1)
+    if part.title and (chart.across > 1 or isinstance(part, HeatMap)):
+        title = textwrap.fill(part.title, form.letters // columns - 4)
+        axes.set_title(title, loc="left", fontsize=form.size, pad=4)
+    if isinstance(part, Bars):
+        _bars(axes, part, form)
+    elif isinstance(part, HeatMap):
+        _map(axes, chart, part, form)
+    else:
+        _panel(axes, chart, part, form, columns)
+
+
+def _panel(axes: Axes, chart: Chart, panel: Panel, form: Format, columns: int) -> None:
+    x = panel.x or chart.x
+    named = panel is chart.panels[0] and columns == 1
+    for marks in chart.marks:
+        _marks(axes, marks, named=named)
+    for place in panel.rules:
+        axes.axvline(place, color=drawing.GREY, linewidth=0.9, linestyle="--", zorder=0.6)
+    for line in panel.lines:
+        _line(axes, line, form)
+    _axis(axes, "y", panel.y, panel)
+    _axis(axes, "x", x, panel)
+    if panel.y.label != panel.title:
+        axes.set_ylabel(textwrap.fill(panel.y.label, 30), fontsize=form.size)
+    axes.grid(visible=panel.y.log and x.log, axis="x")
+    if chart.across > 1:
+        axes.set_xlabel(textwrap.fill(x.label, 44), fontsize=form.size)
+    if not _shares_names(chart):
+        _legend(axes, form, columns, below=chart.across > 1, titled=bool(axes.get_title(loc="left")))
+
+
+def _line(axes: Axes, line: Line, form: Format) -> None:
+    look: dict[str, Any] = {"color": PALETTE[line.colour], "linestyle": drawing.DASHES[line.dash], "label": line.name}
+    look |= {"drawstyle": SPECIAL.get(line.look, "default"), "linewidth": (1.0 if line.dash else 1.2) * form.size / 7.5}
+    if line.look == "points":
+        look |= {"linestyle": "none", "marker": "o", "markersize": 3.5}
+    elif line.marked:
+        place = list(PALETTE).index(line.colour)
+        look |= {"marker": drawing.MARKERS[place % len(drawing.MARKERS)], "markersize": 4}
+    if line.low is not None and line.high is not None:
+        reach = [np.maximum(0.0, line.y - line.low), np.maximum(0.0, line.high - line.y)]
+        axes.errorbar(line.x, line.y, np.nan_to_num(reach), elinewidth=1.1, capsize=2.5, **look)
+    else:
+        axes.plot(line.x, line.y, **look)
+
+
+def _marks(axes: Axes, marks: Any, *, named: bool) -> None:
+    label, colour = marks.name if named else "_", PALETTE[marks.colour]
+    if marks.ends is not None:
+        for start, end in zip(marks.starts, marks.ends, strict=True):
+            axes.axvspan(start, end, color=colour, alpha=FAINT, linewidth=0, zorder=0.4, label=label)
+            label = "_"
+    elif len(marks.starts) > RULES_MAX:
+        rug: dict[str, Any] = {"color": drawing.INK, "marker": "|", "markersize": 5, "markeredgewidth": 0.5}
+        high = np.full(len(marks.starts), 0.985)
+        axes.plot(marks.starts, high, transform=axes.get_xaxis_transform(), label=label, linestyle="none", **rug)
+    else:
+        for start in marks.starts:
+            axes.axvline(start, color=colour, linewidth=0.8, zorder=0.5, label=label)
+            label = "_"
+
+
+def _axis(axes: Axes, which: Literal["x", "y"], axis: Axis, panel: Panel) -> None:
+    """Scale, limits and ticks in words."""
+    set_limits = axes.set_xlim if which == "x" else axes.set_ylim
+    if axis.log:
+        low, high = log_limits(panel, axis, which)
+        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+        set_limits(low, high)
+        ticks = [place for place, _ in axis.ticks if low <= place <= high]
+        most = max(3, round((2.6 if which == "y" else 1.1) * _inches(axes, which)))
+        named = dict(axis.ticks)
+        ticks = ticks or drawing.log_ticks(low, high, min(most, drawing.TICKS_MAX))
+        drawing.label_ticks(axes, which, ticks, lambda value: named.get(value) or words(value, axis.quantity))
+        return
+    if which == "y":
+        set_limits(*linear_limits(panel, axis))
+    elif axis.low is not None or axis.high is not None:
+        set_limits(axis.low, axis.high)
+    if axis.ticks:
+        named = dict(axis.ticks)
+        drawing.label_ticks(axes, which, list(named), named.__getitem__)
+        _turn(axes, which, [text for _, text in axis.ticks])
+    else:
+        _linear_ticks(axes, which, axis)
+
+
+def _turn(axes: Axes, which: str, texts: Sequence[str]) -> None:
+    """Long names on the axis x stand aslant."""
+    if which == "x" and sum(len(text) + 2 for text in texts) > 13 * _inches(axes, "x"):
+        axes.tick_params(axis="x", rotation=35)
+
+
+def _inches(axes: Axes, which: str) -> float:
+    size = axes.get_figure(root=True).get_size_inches()  # type: ignore[union-attr]
+    place = axes.get_position()
+    return float(size[0] * place.width if which == "x" else size[1] * place.height)
+
+
+def _linear_ticks(axes: Axes, which: str, axis: Axis) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    on = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    divisor, unit = unit_of(max(abs(low), abs(high)), axis.quantity)
+    space = "" if unit in LETTERS else " "
+    most = max(3, round(1.3 * _inches(axes, "x"))) if which == "x" else 5
+    on.set_major_locator(_Scaled(divisor, MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])))
+    on.set_major_formatter(FuncFormatter(lambda value, _: "0" if value == 0 else f"{value / divisor:.6g}{space}{unit}"))
+
+
+def _Scaled(divisor: float, inner: Any) -> Any:  # noqa: N802
+    """A locator whose ticks are round numbers in units of ``divisor``."""
+    from matplotlib.ticker import Locator
+
+    class Scaled(Locator):
+        def __call__(self) -> Any:
+            low, high = self.axis.get_view_interval()  # type: ignore[union-attr]
+            return self.tick_values(low, high)
+
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            return [tick * divisor for tick in inner.tick_values(vmin / divisor, vmax / divisor)]
+
+    return Scaled()
+
+
+def _legend(axes: Axes, form: Format, columns: int, *, below: bool, titled: bool) -> None:
+    """Above the panel; below it if its room above is for a title."""
+    handles, names = axes.get_legend_handles_labels()
+    if not handles or (len(handles) == 1 and titled):
+        return
+    across = _ncols(names, form.letters // columns)
+    look: dict[str, Any] = {"ncols": across, "fontsize": form.size - 1, "borderaxespad": 0.1, "handlelength": 2.0}
+    if below:
+        from matplotlib.transforms import ScaledTranslation
+
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        place = axes.transAxes + ScaledTranslation(0.0, -BELOW_INCHES, figure.dpi_scale_trans)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=place, **look)
+    else:
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), columnspacing=1.4, **look)
+
+
+def _bars(axes: Axes, part: Bars, form: Format) -> None:
+    """Bars of each group side by side within a row, from the top, each with its figure."""
+    thick = 0.78 / len(part.groups)
+    ends = [end for _, bars in part.groups for bar in bars if not math.isnan(end := _end(bar))]
+    top = max([*ends, 0.0]) or 1.0
+    for number, (name, bars) in enumerate(part.groups):
+        offset = (number - (len(part.groups) - 1) / 2) * thick
+        values = [0.0 if math.isnan(bar.value) else max(0.0, bar.value) for bar in bars]
+        colour = PALETTE[part.colour] if len(part.groups) == 1 else drawing.COLOURS[number % len(drawing.COLOURS)]
+        reach = [[_gap(bar.low, bar.value) for bar in bars], [_gap(bar.value, bar.high) for bar in bars]]
+        look: dict[str, Any] = {"xerr": reach, "error_kw": {"elinewidth": 1.0}} if any(map(any, reach)) else {}
+        axes.barh([i + offset for i in range(len(bars))], values, 0.9 * thick, color=colour, label=name, **look)
+        for i, bar in enumerate(bars):
+            told = bar.words or words(bar.value, part.x.quantity)
+            at = 0.0 if math.isnan(bar.value) else _end(bar)
+            beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": form.size - 1.5}
+            axes.annotate(told, (max(at, 0.0), i + offset), (4, 0), **beside)
+    axes.set_yticks(range(len(part.rows)), [textwrap.fill(row, 26) for row in part.rows], fontsize=form.size - 1)
+    axes.set_ylim(len(part.rows) - 0.4, -0.6)
+    axes.set_xlim(0.0, BAR_ROOM * top)
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x")
+    _linear_ticks(axes, "x", part.x)
+    if len(part.groups) > 1:
+        _legend(axes, form, 2, below=True, titled=True)
+
+
+def _end(bar: Bar) -> float:
+    return bar.value if bar.high is None else max(bar.high, bar.value)
+
+
+def _gap(low: float | None, high: float | None) -> float:
+    return 0.0 if low is None or high is None or math.isnan(high) else max(0.0, high - low)
+
+
+def _map(axes: Axes, chart: Chart, part: HeatMap, form: Format) -> None:
+    top = float(np.nanmax(part.values, initial=1e-9))
+    look: dict[str, Any] = {"cmap": "cividis_r", "vmin": 0.0, "vmax": top, "rasterized": True}
+    mesh = axes.pcolormesh(part.x_edges, part.y_edges, part.values.T, **look)
+    axes.grid(visible=False)
+    axes.set_ylabel(part.y.label, fontsize=form.size)
+    nothing = Panel(part.y, ())
+    for which, axis in (("x", chart.x), ("y", part.y)):
+        _axis(axes, which, axis, nothing)  # type: ignore[arg-type]
+    if part.written:
+        _values(axes, part, top, form)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(mesh, ax=axes, pad=0.015)
+    bar.set_label(part.label, fontsize=form.size)
+    bar.ax.tick_params(labelsize=form.size - 1)
+    bar.formatter = lambda value, _: words(value, part.quantity)  # type: ignore[assignment]
+    bar.outline.set_visible(False)
+
+
+def _values(axes: Axes, part: HeatMap, top: float, form: Format) -> None:
+    for i, column in enumerate(part.values):
+        for k, value in enumerate(column):
+            if not math.isnan(value):
+                colour = "white" if value > 0.55 * top else "black"
+                at = ((part.x_edges[i] + part.x_edges[i + 1]) / 2, (part.y_edges[k] + part.y_edges[k + 1]) / 2)
+                look: dict[str, Any] = {"ha": "center", "va": "center", "color": colour, "fontsize": form.size - 1}
+                axes.text(*at, words(float(value), part.quantity), **look)
+
+
+def pictures(chart: Chart, heading: str) -> dict[str, bytes]:
+    """``png`` and ``svg`` for a folder of results; equal charts give equal bytes. MissingExtraError without matplotlib."""
+    return drawing.pictures_of(lambda: fixed_layout(figure_of(chart, "screen", heading)))
+
+
+def fixed_layout(figure: Figure) -> Figure:
+    """Fix the panels at the layout's places, rounded: the last digits depend on figures drawn before. In place."""
+    figure.draw_without_rendering()
+    places = [[round(edge, 6) for edge in axes.get_position().bounds] for axes in figure.axes]
+    figure.set_layout_engine("none")
+    for axes, (left, bottom, width, height) in zip(figure.axes, places, strict=True):
+        axes.set_position((left, bottom, width, height))
+    return figure
+
+
+def check_plot(out: Path | None) -> None:
+    """InputError, OutputError or MissingExtraError if no picture can be written to ``out``; nothing for None."""
+    if out is None:
+        return
+    if out.suffix[1:].lower() not in KINDS:
+        wanted = "a file whose name ends in .png, .svg or .pdf"
+        raise InputError([Problem("", "--plot", str(out), wanted, "--plot migration.pdf")])
+    if not drawing.has_plots():
+        raise MissingExtraError("matplotlib", "report")
+    check_folder(out.parent)
+
+
+def write_plots(out: Path, charts: Sequence[Chart], width: Width) -> list[Path]:
+    """Write each chart as a picture and as CSV; a single one to ``out``, several to <stem>-<chart>. OutputError."""
+    files: dict[str, bytes] = {}
+    for chart in charts:
+        stem = out.stem if len(charts) == 1 else f"{out.stem}-{chart.name}"
+        files[f"{stem}{out.suffix}"] = plot_bytes(chart, out.suffix[1:].lower(), width)
+        files[f"{stem}.csv"] = csv_bytes(data_table(chart))
+    return write_files(out.parent, files) if files else []
+
+
+def plot_bytes(chart: Chart, kind: str, width: Width) -> bytes:
+    """A picture of ``kind``; equal charts give equal bytes."""
+    without: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    figure = drawing.drawn(lambda: fixed_layout(figure_of(chart, width)))
+    return drawing.saved(figure, kind, without, dpi=300)
+
+
+def data_table(chart: Chart) -> Table:
+    """All values of a chart in long form: panel, line, x, y and the ends of the interval."""
+    schema = {"panel": "str", "line": "str", "x": "str", "y": "float64", "low": "float64", "high": "float64"}
+    return Table.of(chart.name, schema, list(_data_rows(chart)))
+
+
+def _data_rows(chart: Chart) -> Iterator[tuple[Any, ...]]:
+    nan = float("nan")
+    for part in chart.panels:
+        if isinstance(part, Panel):
+            for line in part.lines:
+                ends = [np.full(len(line.x), nan) if end is None else end for end in (line.low, line.high)]
+                each = zip(line.x.tolist(), line.y.tolist(), *(end.tolist() for end in ends), strict=True)
+                yield from ((part.title or part.y.label, line.name, repr(x), *values) for x, *values in each)
+        elif isinstance(part, Bars):
+            for name, bars in part.groups:
+                yield from ((part.title, name, row, bar.value, _or_nan(bar.low), _or_nan(bar.high))
+                            for row, bar in zip(part.rows, bars, strict=True))  # fmt: skip
+        else:
+            yield from ((part.title, f"from {y!r}", repr(x), value, nan, nan)
+                        for x, column in zip(part.x_edges.tolist(), part.values.tolist(), strict=False)
+                        for y, value in zip(part.y_edges.tolist(), column, strict=False))  # fmt: skip
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
