@@ -5,14 +5,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -q
-CHECKED := hostsim tests benchmarks scenarios docs/tools
+CHECKED := hostsim tests benchmarks scenarios docs/tools docs/site
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A process that may not keep compiled modules compiles hostsim anew: 0.5 s at each start of the command.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup warm-up demo test quick golden validation swarm real bench lint docs lock clean
+.PHONY: help setup warm-up demo test quick golden validation swarm real bench lint docs site lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,10 @@ docs: $(STAMP) ## write the generated pages and pictures of docs/
 	$(BIN)/python docs/tools/draw_postcopy.py
 	$(BIN)/python docs/tools/draw_rmap_debate.py
 	$(BIN)/python docs/tools/draw_ageing_2x2.py --run
+	$(BIN)/python docs/tools/draw_gallery.py --all
+
+site: $(STAMP) ## build the site from docs/ and check it: build/site/index.html
+	$(BIN)/python docs/tools/build_site.py
 
 lock: ## resolve the newest dependencies anew and write constraints.txt
 	$(PYTHON) docs/tools/lock.py

@@ -20,6 +20,8 @@ NAMES = ("draw_ageing_2x2", "draw_clear", "draw_postcopy", "draw_real_kvm", "dra
          "draw_validation", "draw_window")  # fmt: skip
 DEBATE = "draw_rmap_debate"
 """Its claims are run once for all tests: tests/validation/test_rmap_debate.py."""
+GALLERY = "draw_gallery"
+"""Checked by tests/docs/test_site.py, without a run."""
 
 
 @pytest.fixture
@@ -43,13 +45,14 @@ def test_pictures_are_current(name: str) -> None:
 
 def test_every_picture_has_a_tool_and_every_tool_is_run() -> None:
     drawn = {path.stem for path in TOOLS.glob("draw_*.py")}
-    assert drawn == {*NAMES, DEBATE}
+    assert drawn == {*NAMES, DEBATE, GALLERY}
     makefile = (ROOT / "Makefile").read_text()
     assert all(f"docs/tools/{name}.py" in makefile for name in drawn)
     source = "".join((TOOLS / f"{name}.py").read_text() for name in drawn)
     named = set(re.findall(r'"((?:background|howto|tutorial)/[\w-]+\.png)"', source))
     debate = {f"background/rmap-debate-{group}.png" for group in ("flushing", "mapping", "chaining", "notifying")}
-    there = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.png")}
+    pictures = [path for path in (ROOT / "docs").rglob("*.png") if path.parent.name != "gallery"]
+    there = {str(path.relative_to(ROOT / "docs")) for path in pictures}
     assert there == named | debate
 
 

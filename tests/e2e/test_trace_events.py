@@ -21,24 +21,17 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 def test_events_go_to_standard_error_and_change_nothing(tmp_path: Path) -> None:
     (tmp_path / "quick.toml").write_text(QUICK)
-    traced, silent = run(tmp_path, "--trace"), run(tmp_path)
+    traced, silent = run(tmp_path, "--trace", "--perfetto", "run.pftrace"), run(tmp_path)
     assert (traced.returncode, silent.returncode) == (0, 0)
     assert silent.stderr == ""
     assert traced.stdout == silent.stdout
     events = [json.loads(line) for line in traced.stderr.splitlines()]
+    thread = read((tmp_path / "run.pftrace").read_bytes()).rows["vm", "migration thread"]
+    told = [(event["event"], event["t_ns"]) for event in events]
+    assert sorted((one.name, one.begin_ns) for one in thread.events) == sorted(told)
     assert {event["event"] for event in events} >= NAMES
     times = [event["t_ns"] for event in events]
     assert times == sorted(times)
-
-
-def test_a_timeline_goes_to_its_file_and_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "quick.toml").write_text(QUICK)
-    drawn, plain = run(tmp_path, "--perfetto", "run.pftrace"), run(tmp_path)
-    assert (drawn.returncode, drawn.stdout) == (0, plain.stdout)
-    assert drawn.stderr.startswith("Timeline: run.pftrace (")
-    rows = read((tmp_path / "run.pftrace").read_bytes()).rows
-    syncs = [one for one in rows["vm", "migration thread"].events if one.name == "migration_bitmap_sync_end"]
-    assert len(syncs) == json.loads(plain.stdout)["migrations"][0]["ram"]["dirty-sync-count"]
 
 
 def test_a_timeline_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
