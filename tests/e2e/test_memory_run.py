@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
-import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from hostsim.memory.host_memory import HostMemory
 from tests.helpers.command import hostsim
 
 SCENARIO = """
@@ -118,18 +119,13 @@ def test_bad_keys_are_told_at_once(folder: Path) -> None:
 
 
 def test_an_invariant_that_breaks_ends_with_3(folder: Path) -> None:
-    (folder / "broken.py").write_text(
-        "import sys\n"
-        "from hostsim.memory.host_memory import HostMemory\n"
-        "check = HostMemory.check\n"
-        "def broken(memory):\n"
-        "    memory.frames.free -= memory.env.now_ns > 200_000_000\n"
-        "    check(memory)\n"
-        "HostMemory.check = broken\n"
-        "from hostsim.cli.main import main\n"
-        "sys.argv = ['hostsim', 'run', 'all.toml', '--no-files', '--quiet']\n"
-        "main()\n"
-    )
-    done = subprocess.run([sys.executable, "broken.py"], capture_output=True, text=True, check=False, cwd=folder)
+    check = HostMemory.check
+
+    def broken(memory: HostMemory) -> None:
+        memory.frames.free -= memory.env.now_ns > 200_000_000
+        check(memory)
+
+    with mock.patch.object(HostMemory, "check", broken):
+        done = run("all.toml", "--no-files", "--quiet", cwd=folder)
     assert done.returncode == 3
     assert "frames are used" in done.stderr
