@@ -14,6 +14,7 @@ from unittest import mock
 
 from tests.docs.blocks import ROOT, Block, Command, commands, shows
 from tests.helpers.command import HOSTSIM, PAGE_COLUMNS, PATIENCE_S, merged
+from tests.helpers.remembered import remembered
 from tests.helpers.shared import once
 
 PLAIN = {"NO_COLOR": "1", "COLUMNS": PAGE_COLUMNS, "TERM": "dumb", "MPLBACKEND": "Agg"}
@@ -56,7 +57,8 @@ class PageRunner:
         assert program == "hostsim", f"{block.place}: only hostsim and make run here: {command.line}"
         run = as_process if command.line in INSTALLED else merged
         rows = computed_once(command.line) if command.line in WITH_ROWS else nullcontext()
-        with rows:
+        runs = nullcontext() if "--trace" in arguments else remembered()
+        with rows, runs:
             code, printed = run(arguments, self.folder, os.environ | PLAIN)
         what = f"{block.place}: $ {command.line}\n"
         assert code == block.exits, f"{what}exit {code}\n{printed}"

@@ -12,15 +12,26 @@ from tests.docs.runner import PageRunner, check_make_targets
 
 KNOWN_LANGUAGES = {"console", "python", "toml", "csv", "json", "text"}
 WITH_BLOCKS = [page for page in pages() if blocks_of(page)]
+WITH_LONG_BLOCKS = [page for page in WITH_BLOCKS if any(block.in_swarm for block in blocks_of(page))]
 
 
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    """All but those of many long runs, which have a note that says so."""
     runner = PageRunner(tmp_path)
     blocks = blocks_of(page)
     for block in blocks:
-        runner.run(block)
+        if not block.in_swarm:
+            runner.run(block)
     assert {block.language for block in blocks} <= KNOWN_LANGUAGES
+
+
+@pytest.mark.swarm
+@pytest.mark.parametrize("page", WITH_LONG_BLOCKS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_all_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    runner = PageRunner(tmp_path)
+    for block in blocks_of(page):
+        runner.run(block)
 
 
 def test_console_blocks_outside_hostsim_say_why() -> None:

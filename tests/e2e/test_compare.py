@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command import HOPELESS, PATIENCE_S, QUICK, hostsim, installed, limited_hostsim, started, tree
+from tests.helpers.command import HOPELESS, PATIENCE_S, QUICK, hostsim, limited_hostsim, started, tree
 from tests.helpers.plain import run_plain
 
 DRAWN = QUICK.replace('pattern = "sequential"', 'pattern = "uniform"\narrivals = "poisson"').replace("2000/s", "4000/s")
@@ -45,8 +45,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def compare(folder: Path, *arguments: str, file: str = "quick.toml") -> subprocess.CompletedProcess[str]:
-    return hostsim("compare", file, *arguments, cwd=folder)
+def compare(
+    folder: Path, *arguments: str, file: str = "quick.toml", draws: bool = False
+) -> subprocess.CompletedProcess[str]:
+    return hostsim("compare", file, *arguments, cwd=folder, draws=draws)
 
 
 def varied(*texts: str) -> list[str]:
@@ -58,7 +60,7 @@ def records(out: Path) -> dict[str, bytes]:
 
 
 def test_it_tells_a_verdict_a_table_and_the_files(folder: Path) -> None:
-    done = compare(folder, *varied(BANDWIDTH, LIMIT))
+    done = compare(folder, *varied(BANDWIDTH, LIMIT), draws=True)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == "VERDICT: all 4 combinations converge."
@@ -101,8 +103,7 @@ def test_json_is_compare_json_and_nothing_else(folder: Path) -> None:
 def test_workers_move_no_byte(folder: Path) -> None:
     for workers in ("1", "3"):
         options = ("--seeds", "2", "--workers", workers, "--out", f"o{workers}")
-        command = installed if workers == "1" else hostsim
-        assert command("compare", "drawn.toml", *varied(BANDWIDTH, LIMIT), *options, cwd=folder).returncode == 0
+        assert compare(folder, *varied(BANDWIDTH, LIMIT), *options, file="drawn.toml").returncode == 0
     assert tree(folder / "o1") == tree(folder / "o3")
     assert len(records(folder / "o1")) == 8
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command import environment, hostsim, installed
+from tests.helpers.command import environment, forked_hostsim, hostsim
 
 NAMED = (3, 6, 12)
 """Claims of which the page says what comes out on a newer machine."""
@@ -59,6 +59,6 @@ def test_the_script_has_the_options_of_the_command(root: Path, tmp_path: Path) -
 
 def test_nowhere_to_write_is_said_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    done = installed("debate", "--out", "taken", cwd=tmp_path)
+    done = forked_hostsim("debate", "--out", "taken", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "taken" in done.stderr

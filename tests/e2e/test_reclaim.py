@@ -28,7 +28,7 @@ def runs_in(out: Path) -> list[str]:
 
 
 def test_it_tells_a_verdict_tables_and_the_files(tmp_path: Path) -> None:
-    done = hostsim("reclaim", *SMALL, *MIGRATION, "--wide", cwd=tmp_path)
+    done = hostsim("reclaim", *SMALL, *MIGRATION, "--wide", cwd=tmp_path, draws=True)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].startswith("VERDICT: policy idle, swap nvme: ")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hostsim import load_scenario, run
+from hostsim import load_scenario
 from hostsim.verdict import Verdict
 from hostsim.verdict.confirm import confirmed
+from tests.helpers.remembered import remembered, run
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 SHORT = 0.7
@@ -26,7 +27,8 @@ def outcome(name: str, *changes: str) -> str:
 @cache
 def verdict_on(name: str) -> Verdict:
     scenario = load_scenario(SCENARIOS / f"{name}.toml")
-    return confirmed(scenario, run(scenario))
+    with remembered():
+        return confirmed(scenario, run(scenario))
 
 
 def advised(name: str, kind: str) -> float:

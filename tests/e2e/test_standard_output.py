@@ -29,16 +29,23 @@ def run_into(redirection: str, arguments: list[str], folder: Path) -> subprocess
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", ["run", "schema", *(pytest.param(name, marks=pytest.mark.swarm) for name in ("run --json", "explain"))]
+)
 def test_a_full_one_is_said(name: str, tmp_path: Path) -> None:
     done = run_into("> /dev/full", COMMANDS[name], tmp_path)
     assert done.returncode == 2
     assert done.stderr == "error: standard output: cannot write: No space left on device\n"
 
 
-@pytest.mark.parametrize("redirection", ["| sleep 0", ">&-"])
-@pytest.mark.parametrize("name", ["run", "schema"])  # lines and tables, and text for programs
-def test_one_that_nobody_reads_ends_the_command_without_a_word(redirection: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "redirection"),  # lines and tables, and text for programs
+    [
+        ("run", "| sleep 0"), ("schema", ">&-"),
+        *(pytest.param(*pair, marks=pytest.mark.swarm) for pair in (("run", ">&-"), ("schema", "| sleep 0"))),
+    ],
+)  # fmt: skip
+def test_one_that_nobody_reads_ends_the_command_without_a_word(name: str, redirection: str, tmp_path: Path) -> None:
     done = run_into(redirection, COMMANDS[name], tmp_path)
     assert (done.returncode, done.stderr) == (2, "")
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.golden.net_cases import cases, small_cases
 from tests.golden.net_digest import kept_of
+from tests.helpers.plain import plain_output
 
 PATH = Path(__file__).with_name("net.json")
 CASES = cases()
@@ -33,11 +31,8 @@ def test_every_result_kept_has_its_case(kept: dict[str, dict[str, str]]) -> None
     assert list(kept) == list(CASES)
 
 
-def test_small_cases_are_the_same_without_the_jit(root: Path, kept: dict[str, dict[str, str]]) -> None:
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    command = [sys.executable, "-c", PLAIN]
-    plain = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(plain.stdout) == {name: kept[name] for name in small_cases()}
+def test_small_cases_are_the_same_without_the_jit(kept: dict[str, dict[str, str]]) -> None:
+    assert json.loads(plain_output("tests.helpers.evaluate", PLAIN)) == {name: kept[name] for name in small_cases()}
 
 
 def test_a_hash_sees_a_figure_that_moved() -> None:

@@ -13,13 +13,15 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, chdir, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from resource import RLIMIT_FSIZE, setrlimit
 from signal import SIGINT, SIGTERM, alarm, default_int_handler, getsignal, signal
 from types import ModuleType
 from typing import Any, TextIO
 from unittest import mock
+
+from tests.helpers.pictures import undrawn
 
 HOSTSIM = str(Path(sys.executable).with_name("hostsim"))
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,10 +63,16 @@ bandwidth = "8MiB/s"
 """Never converges; with its own duration it runs far longer than any test waits."""
 
 
-def hostsim(*arguments: str | Path, cwd: Path, stdin: str = "", **also: str) -> subprocess.CompletedProcess[str]:
-    """Run ``hostsim arguments`` in ``cwd`` by calling the entry point; ``also``: more of the environment."""
+def hostsim(
+    *arguments: str | Path, cwd: Path, stdin: str = "", draws: bool = False, **also: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``hostsim arguments`` in ``cwd`` by calling the entry point.
+
+    draws: pictures are drawn, else a line of text stands in each of their files; also: more of the environment.
+    """
     out, err = _stream(), _stream()
-    code = run_here([*map(str, arguments)], cwd, environment(**also), out, err, stdin)
+    with nullcontext() if draws else undrawn():
+        code = run_here([*map(str, arguments)], cwd, environment(**also), out, err, stdin)
     return subprocess.CompletedProcess(["hostsim", *map(str, arguments)], code, _text(out), _text(err))
 
 
@@ -91,8 +99,8 @@ def started(*arguments: str | Path, cwd: Path, **more: Any) -> subprocess.Popen[
         signal(SIGINT, before)
 
 
-def limited(call: Callable[[], int], file_bytes: int, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Exit code and output of ``call`` in a fork of this process in which no file grows beyond ``file_bytes``."""
+def limited(call: Callable[[], int], file_bytes: int | None, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Exit code and output of ``call`` in a fork of this process in which no file grows beyond ``file_bytes``, if given."""
     pipes = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -109,18 +117,24 @@ def _all_of(descriptor: int) -> str:
         return pipe.read()
 
 
+def forked_hostsim(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """``hostsim arguments`` in a fork of this process, for commands that leave their mark on a process."""
+    return limited(lambda: run_here([*arguments], cwd, environment(), sys.stdout, sys.stderr), None, cwd)
+
+
 def limited_hostsim(*arguments: str, file_bytes: int, cwd: Path) -> subprocess.CompletedProcess[str]:
     """``hostsim arguments`` where no file grows beyond ``file_bytes``."""
     return limited(lambda: run_here([*arguments], cwd, environment(), sys.stdout, sys.stderr), file_bytes, cwd)
 
 
-def _limited_child(call: Callable[[], int], file_bytes: int, cwd: Path, writes: list[int]) -> int:
+def _limited_child(call: Callable[[], int], file_bytes: int | None, cwd: Path, writes: list[int]) -> int:
     """Runs in the child: the exit code, whatever happens."""
     alarm(PATIENCE_S)
     try:
         os.chdir(cwd)
         with os.fdopen(writes[0], "w") as sys.stdout, os.fdopen(writes[1], "w") as sys.stderr:
-            setrlimit(RLIMIT_FSIZE, (file_bytes, file_bytes))
+            if file_bytes is not None:
+                setrlimit(RLIMIT_FSIZE, (file_bytes, file_bytes))
             return call()
     except BaseException:  # noqa: BLE001  nothing of the tests goes on in a child
         return 70
@@ -140,9 +154,10 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def merged(arguments: list[str], cwd: Path, env: Mapping[str, str]) -> tuple[int, str]:
-    """Exit code, and standard output and error in one text, of the command called in this process."""
+    """Exit code, and standard output and error in one text, of the command called in this process; it draws no pictures."""
     both = _stream()
-    code = run_here(arguments, cwd, env, both, both)
+    with undrawn():
+        code = run_here(arguments, cwd, env, both, both)
     return code, _text(both)
 
 

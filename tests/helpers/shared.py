@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from numba import cloudpickle
+
 T = TypeVar("T")
 _met: list[Path | tempfile.TemporaryDirectory[str]] = []
 
@@ -24,7 +26,7 @@ def once(name: str, compute: Callable[[], T]) -> T:
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            result = pickle.dumps(compute())
+            result = cloudpickle.dumps(compute())  # columns of tables read their cells by functions without a name
             path.write_bytes(result)
     found: Any = pickle.loads(path.read_bytes())  # noqa: S301  written above, by a test of this run
     return found  # type: ignore[no-any-return]

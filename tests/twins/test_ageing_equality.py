@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +14,7 @@ from hostsim.memory.policies.generations import MAX_NR_GENS, Generations
 from hostsim.memory.policies.idle import IdlePages
 from hostsim.memory.policies.lists import pages_of
 from hostsim.memory.policies.two_list import TwoList
+from tests.helpers.evaluate import told_both_ways
 from tests.twins.ageing import GenerationsTwin, IdleTwin, TwoListTwin
 
 Pair = tuple[Any, Any]
@@ -99,13 +96,7 @@ for name in sorted(PAIRS):
 """
 
 
-def test_compiled_equals_plain_python(root: Path) -> None:
-    plain, compiled = (
-        subprocess.run(
-            [sys.executable, "-c", PLAIN], cwd=root, env={**os.environ, "NUMBA_DISABLE_JIT": flag},
-            capture_output=True, text=True, check=True,
-        ).stdout
-        for flag in "10"
-    )  # fmt: skip
+def test_compiled_equals_plain_python() -> None:
+    plain, compiled = told_both_ways(PLAIN)
     assert plain == compiled
     assert len(plain.splitlines()) == len(PAIRS)

@@ -46,28 +46,29 @@ def test_what_comes_after_the_end_changes_nothing_before(seed: int) -> None:
         assert TwinRun(case, end_ns).port.guest.log == [row for row in whole if row[0] < end_ns], replay_command(seed)
 
 
-def test_drawn_hosts_cover_the_model() -> None:
-    runs = [certain_run(drawn_case(seed)) for seed in range(450)]
+@pytest.mark.parametrize("share", [3, pytest.param(1, marks=pytest.mark.swarm)], ids="1/{}".format)
+def test_drawn_hosts_cover_the_model(share: int) -> None:
+    runs = [certain_run(drawn_case(seed)) for seed in range(450 // share)]
     facts = [run.facts() for run in runs]
     seen = Counter(kind for one in facts for kind in one["exits"])
-    assert min(seen[kind] for kind in ("map", "track", "wp", "split", "spurious", "retry")) > 50, seen
-    assert seen["pml_full"] >= 8
-    assert sum(sum(one["ring_full"]) for one in facts) > 30
-    assert sum(one["host_wait_ns"] > 0 for one in facts) > 100
-    assert sum(len({ns for ns, *_ in one["log"]}) < len(one["log"]) for one in facts) > 40
+    assert min(seen[kind] for kind in ("map", "track", "wp", "split", "spurious", "retry")) > 50 // share, seen
+    assert seen["pml_full"] >= 8 // share
+    assert sum(sum(one["ring_full"]) for one in facts) > 30 // share
+    assert sum(one["host_wait_ns"] > 0 for one in facts) > 100 // share
+    assert sum(len({ns for ns, *_ in one["log"]}) < len(one["log"]) for one in facts) > 40 // share
     aged = [row for one in facts for row in one["ager"]]
-    assert sum(len(young) > 0 for _, young in aged) > 100
-    assert sum("old" in words for one in facts for words in (*one["spte"].values(), *one["large"].values())) > 1000
-    assert sum("stale" in words for one in facts for words in (*one["spte"].values(), *one["large"].values())) > 500
-    assert sum(run.end_ns == run.case.end_ns for run in runs) > 200
-    _check_interfaces(runs)
+    assert sum(len(young) > 0 for _, young in aged) > 100 // share
+    assert sum("old" in words for one in facts for words in (*one["spte"].values(), *one["large"].values())) > 1000 // share
+    assert sum("stale" in words for one in facts for words in (*one["spte"].values(), *one["large"].values())) > 500 // share
+    assert sum(run.end_ns == run.case.end_ns for run in runs) > 200 // share
+    _check_interfaces(runs, 11 // share)
 
 
-def _check_interfaces(runs: list[TwinRun]) -> None:
+def _check_interfaces(runs: list[TwinRun], least: int) -> None:
     found: Counter[tuple[str, str]] = Counter()
     for run in runs:
         syncs = [row for row in run.actors.record["migration"] if row[1] == "sync"]
         found[run.case.rules.interface, run.case.rules.mechanism] += sum(new > 0 for _, _, new, _ in syncs)
     assert {interface for interface, _ in found} == set(INTERFACES)
-    assert min(found.values()) > 10, found
+    assert min(found.values()) >= least, found
     assert len(found) == len(INTERFACES) * 2 + 1

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +9,7 @@ from hypothesis import strategies as st
 
 from hostsim.theory.replacement.policies import POLICIES
 from hostsim.theory.replacement.protocol import dense_pages
+from tests.helpers.evaluate import told_both_ways
 from tests.twins.replacement import TWINS
 
 N_PAGES = 12
@@ -89,13 +85,7 @@ for name in sorted(POLICIES):
 """
 
 
-def test_compiled_equals_plain_python(root: Path) -> None:
-    plain, compiled = (
-        subprocess.run(
-            [sys.executable, "-W", "error", "-c", PLAIN], cwd=root, env={**os.environ, "NUMBA_DISABLE_JIT": flag},
-            capture_output=True, text=True, check=True,
-        ).stdout
-        for flag in "10"
-    )  # fmt: skip
+def test_compiled_equals_plain_python() -> None:
+    plain, compiled = told_both_ways(PLAIN)
     assert plain == compiled
     assert len(plain.splitlines()) == len(POLICIES)

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from hostsim.measure.calibrate import memory_probe as probe
 from hostsim.measure.calibrate.arena import fresh, huge_bytes, make_cycle, written
-from tests.helpers.command import environment
+from tests.helpers.evaluate import told_both_ways
 
 LINES = 257
 
@@ -71,15 +68,9 @@ make_cycle(words, 100, np.random.default_rng(3))
 print(int(probe.chase(words, np.uint64(0), 70)), probe.store_at_random(words, 5, 9))
 print(probe.clear_at_random(words, 5, 1), probe.load_lines(words), words.sum())
 """
-    told = [
-        subprocess.run(
-            [sys.executable, "-W", "error", "-c", script], env=environment(NUMBA_DISABLE_JIT=plain), capture_output=True,
-            text=True, check=True,
-        ).stdout
-        for plain in ("0", "1")
-    ]  # fmt: skip
-    assert told[0] == told[1]
-    assert told[0].strip()
+    plain, compiled = told_both_ways(script)
+    assert plain == compiled
+    assert plain.strip()
 
 
 @pytest.mark.parametrize("huge", [True, False])

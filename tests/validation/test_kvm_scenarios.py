@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hostsim import run
 from hostsim.results.tables import MigrationResult
 from hostsim.scenario import load_scenario
+from tests.helpers.remembered import run
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 

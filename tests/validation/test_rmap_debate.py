@@ -19,11 +19,12 @@ from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing, meet
 from hostsim.study.rmap_debate.debate import GROUPS, all_claims, machine_words, run_claims
 from hostsim.study.rmap_debate.notifying import scan
 from hostsim.study.rmap_debate.runs import SHEET, costs, sheet, use_sheet
+from tests.helpers.shared import once
 
 
 @pytest.fixture(scope="module")
 def claims() -> dict[int, Claim]:
-    return {claim.number: claim for claim in all_claims()}
+    return {claim.number: claim for claim in once("claims of the debate", lambda: list(all_claims()))}
 
 
 def test_there_are_the_twelve_claims_of_the_thread_with_a_verdict_each(claims: dict[int, Claim]) -> None:
@@ -131,6 +132,7 @@ def test_progress_is_told_after_each_claim(claims: dict[int, Claim], monkeypatch
 
 def test_one_process_debates_on_one_machine(claims: dict[int, Claim]) -> None:
     assert claims
+    assert costs().visit_ns > 0  # claims of another worker priced nothing here
     with pytest.raises(AssertionError, match="priced already"):
         use_sheet("cascade-lake")
     with pytest.raises(InputError, match="cascade-lake"):

@@ -1,0 +1,58 @@
+"""Runs that several tests and pages look at, simulated once: equal keys give equal results (tests/golden, law 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from tests.helpers.shared import once
+
+if TYPE_CHECKING:
+    from hostsim.results.tables import RunResult
+    from hostsim.scenario import Scenario
+    from hostsim.verdict.trial import Trial
+
+
+def run(scenario: Scenario, progress: Any = None, knobs: Any = None) -> RunResult:
+    """``hostsim.run``; a run with the key of an earlier one is not simulated again and tells no progress."""
+    from hostsim import simulation
+    from hostsim.study.compare.identity import run_key
+
+    assert knobs is None
+    return once(f"run {run_key(scenario)}", lambda: _simulate(simulation)(scenario, progress))
+
+
+def try_out(scenario: Scenario, changes: Mapping[str, Any], seed: int, work_most: float) -> Trial:
+    """``hostsim.verdict.trial.try_out`` likewise."""
+    from hostsim.study.compare.identity import run_key
+    from hostsim.verdict import trial
+
+    key = run_key(trial.changed(scenario, changes, seed))
+    return once(f"trial {key} {work_most:.6g}", lambda: trial.try_out(scenario, changes, seed, work_most))
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """Within it commands of this process run and try scenarios by the functions above."""
+    from hostsim import simulation
+    from hostsim.verdict import confirm
+
+    with mock.patch.object(simulation, "run", _Remembering(simulation.run)), mock.patch.object(confirm, "try_out", try_out):
+        yield
+
+
+class _Remembering:
+    """Stands for ``hostsim.simulation.run``, which it calls for runs that are new."""
+
+    def __init__(self, simulate: Any) -> None:
+        self.simulate = simulate
+
+    def __call__(self, scenario: Scenario, progress: Any = None, knobs: Any = None) -> RunResult:
+        return run(scenario, progress, knobs)
+
+
+def _simulate(simulation: Any) -> Any:
+    found = simulation.run
+    return found.simulate if isinstance(found, _Remembering) else found
