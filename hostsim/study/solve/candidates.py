@@ -154,7 +154,8 @@ def _throttle(base: Scenario, target: Target, bench: Bench) -> Candidate:
     if not possible:
         return Candidate(Change("throttle", now, obstacle="no throttle up to 99 % reaches it (computed, not run)"))
     if not _reaches(possible[-1][1], target, bench):
-        return Candidate(Change("throttle", now, obstacle=f"a throttle of up to {possible[-1][0]} % does not reach it (run)"))
+        why = f"a throttle of up to {possible[-1][0]} % does not reach it (run)"
+        return Candidate(Change("throttle", now, obstacle=why))
     low, high = 0, len(possible) - 1
     while low < high:
         middle = (low + high) // 2
@@ -181,7 +182,7 @@ def throttled(base: Scenario, target: Target, percent: int) -> Scenario | None:
 
 
 def _steps_s(base: Scenario, percent: int) -> float:
-    """Time [s] for the steps up to ``percent``: two syncs each, as far apart as the guest's steady sweeps, and as many more."""
+    """Time [s] for the steps up to ``percent``: two syncs each, a steady sweep apart, and as many more."""
     steps = steps_needed(percent / 100) or 1
     curve = guest_curve(workloads_of(base), base.vm.memory_pages, base.seed)
     sweep = min(sweep_s(curve, bandwidth_bytes_per_s(base) / PAGE_WIRE_BYTES), SWEEP_MOST_S)

@@ -32,7 +32,8 @@ def frontier(base: Scenario, target: Target) -> tuple[Cell, ...]:
     if forecast(base) is None or speed is None or limit is None:
         return ()
     edge = limit_edge_ms(base, target)
-    across = sorted({float(one) for one in LIMITS_MS if one <= edge} | {min(limit, edge)})
+    farthest = float(int(min(edge, LIMITS_MS[-1])))
+    across = sorted({float(one) for one in LIMITS_MS if one <= edge} | {min(limit, edge), farthest})
     down = sorted({one * GBIT for one in SPEEDS if speed / 8 <= one * GBIT <= 16 * speed} | {speed})
     cells = [_cell(base, target, one, other) for one in down for other in across]
     return tuple(replace(cell, corner=_is_corner(cell, cells)) for cell in cells)
