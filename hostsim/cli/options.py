@@ -28,3 +28,7 @@ WidthOption = Annotated[
     Literal["column", "page"], typer.Option("--width", help="Of a picture on paper: column, 89 mm, or page, 183 mm.")
 ]
 ChartOption = Annotated[str | None, typer.Option("--chart", metavar="NAME", help="With --plot: this chart alone.")]
+CiOption = Annotated[
+    str, typer.Option("--until-ci", metavar="SHARE", show_default=False,
+                      help="Add runs until half of the interval of the total time is within this share: 5%."),
+]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,12 +18,15 @@ from hostsim.report.html.page import Content
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
 from hostsim.results.tables import plain
+from hostsim.study.compare.figures import Figures
+from hostsim.study.compare.grown import first_plan, grown, grown_words
 from hostsim.study.compare.plan import Plan, Run
 from hostsim.study.compare.plan_file import write_plan
 from hostsim.study.compare.record import FOLDER
 from hostsim.study.compare.runner import Outcome, failed_error, finished_runs, run_plan, runs_to_do
 from hostsim.study.compare.summary import Summary, summarise
 from hostsim.study.compare.together import check_where, choose_workers
+from hostsim.study.statistics import require_intervals
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Options:
     cluster: str = ""
     """Address of a Dask scheduler; "": processes of this machine."""
     html: Path | None = None
+    until_ci: float | None = None
+    """Seeds are added until half of each interval of the total time is at most this share of the mean."""
 
 
 def run_and_tell(plan: Plan, options: Options) -> None:
@@ -50,9 +55,10 @@ def run_and_tell(plan: Plan, options: Options) -> None:
     if out is not None:
         prepare_folder(out)
         write_plan(out, plan)
-    outcome = run_what_is_left(plan, options, out)
+    plan, outcome = _run_until_narrow(plan, options, out)
     summary = summarise(plan, outcome.figures)
-    content = as_content(plan, outcome, summary)
+    notes = [] if options.until_ci is None else [grown_words(summary, options.until_ci)]
+    content = as_content(plan, outcome, summary, notes)
     paths = write_comparison(out, plan, outcome, summary, content) if out is not None else []
     if options.html is not None:
         paths.append(write_html(options.html, Content("compare", content, origin=plain(provenance(plan, outcome)))))
@@ -62,13 +68,32 @@ def run_and_tell(plan: Plan, options: Options) -> None:
         raise failed
 
 
-def run_what_is_left(plan: Plan, options: Options, out: Path | None) -> Outcome:
-    """Run the runs that are not finished in ``out``. InputError if memory is too small for the workers asked for."""
+def _run_until_narrow(plan: Plan, options: Options, out: Path | None) -> tuple[Plan, Outcome]:
+    """The plan with all its seeds, and its outcome."""
+    if options.until_ci is None:
+        return plan, run_what_is_left(plan, options, out)
+    require_intervals()
+    more: Plan | None = first_plan(plan)
+    known: dict[str, Figures] = {}
+    while more is not None:
+        plan, outcome = more, run_what_is_left(more, options, out, known)
+        known |= {key: figures for key, figures in outcome.figures.items() if figures is not None}
+        more = None if outcome.failures else grown(plan, outcome, options.until_ci)
+    return plan, outcome
+
+
+def run_what_is_left(
+    plan: Plan, options: Options, out: Path | None, known: Mapping[str, Figures] | None = None
+) -> Outcome:  # fmt: skip
+    """Run the runs that are not finished in ``out``. InputError if memory is too small for the workers asked for.
+
+    known: figures of runs that this command has run before.
+    """
     check_where(options.workers, options.cluster)
-    finished = {} if options.force else finished_runs(plan, out)
+    finished = ({} if options.force else finished_runs(plan, out)) | dict(known or {})
     to_do = runs_to_do(plan, finished)
     workers = 0 if options.cluster else choose_workers(to_do, options.workers)
-    if finished:
+    if finished and not known:
         console.note(f"{len(finished)} of {len(to_do) + len(finished)} runs are finished in {out}; --force runs them again")
     if not options.cluster:
         _compile(to_do, quiet=options.quiet or options.as_json)

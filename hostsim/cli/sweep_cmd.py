@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption, SeedOption, SeedsOption, SetOption
-from hostsim.cli.options import Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import CiOption, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.study_options import ClusterOption, WorkersOption
 from hostsim.core.errors import InputError, Problem
+from hostsim.study.option_text import read_share
 from hostsim.study.sweeps import SWEEPS
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def register(app: typer.Typer) -> None:
         _parameter("as_json", JsonFlag, default=False), _parameter("style", Format, "text"),
         _parameter("out", OutOption, None), _parameter("no_files", NoFilesOption, default=False),
         _parameter("force", ForceOption, default=False), _parameter("max_runs", MaxOption, 1000),
-        _parameter("html", HtmlOption, None), _parameter("wide", WideFlag, default=False), _parameter("quiet", QuietFlag, default=False),
+        _parameter("html", HtmlOption, None), _parameter("until_ci", CiOption, ""),
+        _parameter("wide", WideFlag, default=False), _parameter("quiet", QuietFlag, default=False),
     ]  # fmt: skip
     study = Parameter("study", Parameter.KEYWORD_ONLY, annotation=StudyArgument)
 
@@ -63,6 +65,7 @@ def sweep_command(study: Path, vm: Path | None, workers: int | None, **given: An
     options = Options(
         workers, given.pop("as_json"), given.pop("style"), given.pop("out"), not given.pop("no_files"), given.pop("force"),
         given.pop("quiet"), given.pop("wide"), given.pop("cluster"), given.pop("html"),
+        read_share(given.pop("until_ci")),
     )  # fmt: skip
     if str(study) in SWEEPS:
         _run_named(str(study), vm, options, **given)

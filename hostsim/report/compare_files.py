@@ -43,12 +43,12 @@ def write_comparison(out: Path, plan: Plan, outcome: Outcome, summary: Summary, 
     return write_files(out, files, stale=OWN_FILES if (out / "compare.json").exists() else None)
 
 
-def as_content(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]:
-    """The content of compare.json with the verdict of the study."""
+def as_content(plan: Plan, outcome: Outcome, summary: Summary, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """The content of compare.json with the verdict of the study, ``notes`` behind its lines."""
     bests = all_best(summary)
     head, *others = verdict_lines(summary, bests)
     warnings = dict.fromkeys(text for run in plan.runs for text in warnings_of(run.scenario))
-    return as_object(plan, outcome, summary, bests, [head, *warning_lines(list(warnings)), *others])
+    return as_object(plan, outcome, summary, bests, [head, *warning_lines(list(warnings)), *others, *notes])
 
 
 def as_object(plan: Plan, outcome: Outcome, summary: Summary, bests: Sequence[Best], lines: Sequence[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALE = "#eef0f2"
+LEGEND = "downtime limit\ncomputed total time; - misses the target\nframe: cheapest corners, k/n of their runs"
 
 
 def solution_pictures(found: Solution) -> dict[str, bytes]:
@@ -34,13 +35,14 @@ def draw(found: Solution) -> Figure:
     for cell in cells:
         if cell.computed and cell.total_s is not None:
             total[speeds.index(cell.bandwidth_bytes_per_s), limits.index(cell.downtime_limit_ms)] = cell.total_s
-    figure = Figure(figsize=(1.9 + 0.72 * len(limits), 1.9 + 0.5 * len(speeds)), layout=ConstrainedLayoutEngine(h_pad=0.06))
+    size = max(6.4, 1.9 + 0.72 * len(limits)), 1.9 + 0.5 * len(speeds)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.06))
     axes = figure.subplots()
     axes.set_facecolor(PALE)
     axes.grid(visible=False)
     if np.isfinite(total).any():
         norm = LogNorm(max(1e-3, float(np.nanmin(total))), max(2e-3, 1.001 * float(np.nanmax(total))))
-        axes.imshow(total, origin="lower", aspect="auto", cmap="YlGnBu", norm=norm, alpha=0.75)
+        axes.imshow(total, origin="lower", aspect="auto", cmap="YlGnBu", norm=norm, alpha=0.55)
     else:
         axes.set_xlim(-0.5, len(limits) - 0.5)
         axes.set_ylim(-0.5, len(speeds) - 0.5)
@@ -48,9 +50,8 @@ def draw(found: Solution) -> Figure:
         _write(axes, cell, limits.index(cell.downtime_limit_ms), speeds.index(cell.bandwidth_bytes_per_s))
     axes.set_xticks(range(len(limits)), [seconds_words(limit / 1000) for limit in limits])
     axes.set_yticks(range(len(speeds)), [bandwidth_words(speed) for speed in speeds])
-    axes.set_xlabel("downtime limit")
+    axes.set_xlabel(LEGEND, fontsize=8)
     axes.set_ylabel("link")
-    axes.set_title("computed total time; -: target missed; frame: cheapest corners, k/n by runs", fontsize=8.5, loc="left")
     titled(figure, f"{found.name}: which link and limit reach the target?")
     return figure
 

@@ -23,8 +23,10 @@ from hostsim.report.debate_report import debate_tables
 from hostsim.report.kvm_tables import migration_tables
 from hostsim.report.measure_dirty_report import measure_table
 from hostsim.report.memory_tables import host_tables
+from hostsim.report.predict_files import figures_grid
 from hostsim.report.reclaim_report import reclaim_tables
 from hostsim.report.sweep_reports import sweep_table
+from hostsim.report.solve_words import frontier_grid
 from hostsim.report.tables import plain_table, summary_table, validation_tables
 from hostsim.report.two_by_two_report import two_by_two_tables
 from hostsim.results.ageing import PASSES
@@ -40,6 +42,7 @@ from hostsim.study.statistics import Spread
 from hostsim.study.throttle_sweep import REACHED
 from hostsim.validation.rows import relative
 from tests.helpers.kvm_synthetic import kvm_migration
+from tests.helpers.predicted import predicted, solved
 from tests.helpers.synthetic import migration, run_result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +67,8 @@ def _of_runs() -> Iterator[Grid]:
     result: RunResult = run_result()
     yield plain_table(result.guest)
     yield from compare_tables(compared())
+    yield figures_grid(predicted())
+    yield frontier_grid(solved())
 
 
 def _busy() -> MigrationResult:

@@ -27,6 +27,8 @@ from hostsim.theory.throttle import HIGH_SYNCS_PER_STEP, steps_needed
 
 SEARCH_WORK, MODES_WORK = 400_000_000, 300_000_000
 """Work of the search for values, and of the search for a mechanism [pages]."""
+ROOM = 0.85
+"""Share of a downtime that its limit may take: the guest dirties more pages between the last sync and its stop (assumed)."""
 LEAST_S, SWEEP_MOST_S = 10.0, 60.0
 SEARCH_SEEDS = 2
 THROTTLES = (20, 30, 40, 50, 60, 70, 80, 90, 99)
@@ -68,7 +70,7 @@ def limit_edge_ms(base: Scenario, target: Target) -> float:
     """The largest downtime limit that the target leaves: QEMU counts the limit alone, the guest waits for the rest, too."""
     if target.downtime_ms is None:
         return float(LIMIT_MOST_MS)
-    return max(1.0, target.downtime_ms - fixed_ms(base))
+    return max(1.0, ROOM * (target.downtime_ms - fixed_ms(base)))
 
 
 def fixed_ms(base: Scenario) -> float:
@@ -154,7 +156,8 @@ def _throttle(base: Scenario, target: Target, bench: Bench) -> Candidate:
     if not possible:
         return Candidate(Change("throttle", now, obstacle="no throttle up to 99 % reaches it (computed, not run)"))
     if not _reaches(possible[-1][1], target, bench):
-        return Candidate(Change("throttle", now, obstacle=f"a throttle of up to {possible[-1][0]} % does not reach it (run)"))
+        why = f"a throttle of up to {possible[-1][0]} % does not reach it (run)"
+        return Candidate(Change("throttle", now, obstacle=why))
     low, high = 0, len(possible) - 1
     while low < high:
         middle = (low + high) // 2
@@ -181,7 +184,7 @@ def throttled(base: Scenario, target: Target, percent: int) -> Scenario | None:
 
 
 def _steps_s(base: Scenario, percent: int) -> float:
-    """Time [s] for the steps up to ``percent``: two syncs each, as far apart as the guest's steady sweeps, and as many more."""
+    """Time [s] for the steps up to ``percent``: two syncs each, a steady sweep apart, and as many more."""
     steps = steps_needed(percent / 100) or 1
     curve = guest_curve(workloads_of(base), base.vm.memory_pages, base.seed)
     sweep = min(sweep_s(curve, bandwidth_bytes_per_s(base) / PAGE_WIRE_BYTES), SWEEP_MOST_S)

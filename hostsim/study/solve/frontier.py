@@ -17,6 +17,8 @@ from hostsim.study.solve.target import Target
 GBIT = 125_000_000
 SPEEDS = (1, 2.5, 5, 10, 15, 20, 25, 40, 50, 100, 200)
 """Link speeds [Gbit/s] beside the present one."""
+MULTIPLES, FASTEST = (1.5, 2.0, 3.0, 5.0), 16
+"""Of the present speed, where few of the usual ones are up to FASTEST times as fast."""
 LIMITS_MS = (50, 100, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 30_000)
 """Downtime limits beside the present one."""
 CORNERS, SEEDS = 3, 2
@@ -32,8 +34,11 @@ def frontier(base: Scenario, target: Target) -> tuple[Cell, ...]:
     if forecast(base) is None or speed is None or limit is None:
         return ()
     edge = limit_edge_ms(base, target)
-    across = sorted({float(one) for one in LIMITS_MS if one <= edge} | {min(limit, edge)})
-    down = sorted({one * GBIT for one in SPEEDS if speed / 8 <= one * GBIT <= 16 * speed} | {speed})
+    farthest = float(int(min(edge, LIMITS_MS[-1])))
+    across = sorted({float(one) for one in LIMITS_MS if one <= edge} | {min(limit, edge), farthest})
+    usual = {float(one * GBIT) for one in SPEEDS if speed <= one * GBIT <= FASTEST * speed}
+    multiples = {one * speed for one in MULTIPLES} if len(usual) < len(MULTIPLES) else set()
+    down = sorted(usual | multiples | {speed})
     cells = [_cell(base, target, one, other) for one in down for other in across]
     return tuple(replace(cell, corner=_is_corner(cell, cells)) for cell in cells)
 
