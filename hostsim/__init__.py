@@ -15,10 +15,11 @@ _LAZY = {
     "run": "hostsim.simulation",
     "RunResult": "hostsim.results.tables",
     "predict": "hostsim.study.predict",
+    "solve": "hostsim.study.solve",
     "fit": "hostsim.fitting.fitted",
     "whatif": "hostsim.fitting.whatif",
 }
-__all__ = ["RunResult", "Scenario", "__version__", "fit", "load_scenario", "predict", "run", "whatif"]
+__all__ = ["RunResult", "Scenario", "__version__", "fit", "load_scenario", "predict", "run", "solve", "whatif"]
 
 
 def __dir__() -> list[str]:

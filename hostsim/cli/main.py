@@ -15,8 +15,8 @@ from hostsim.cli.options import LOOK
 from hostsim.cli.strict import StrictApp
 
 COMMANDS = (
-    "run_cmd", "predict_cmd", "compare_cmd", "sweep_cmd", "explain_cmd", "fit_cmd", "whatif_cmd", "validate_cmd",
-    "kvm_selftest_cmd", "calibrate_cmd",
+    "run_cmd", "predict_cmd", "solve_cmd", "compare_cmd", "sweep_cmd",
+    "explain_cmd", "fit_cmd", "whatif_cmd", "validate_cmd", "kvm_selftest_cmd", "calibrate_cmd",
     "scenarios_cmd", "schema_cmd", "age_cmd", "reclaim_cmd", "debate_cmd", "warm_up_cmd",
 )  # fmt: skip
 """Modules of hostsim.cli; each has ``register(app)``. The order is that of the help."""

@@ -16,3 +16,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard o
 QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 WideFlag = Annotated[bool, typer.Option("--wide", help="All columns of each table, side by side, however wide.")]
 Format = Annotated[Literal["text", "markdown"], typer.Option("--format", help="How the verdict is written.")]
+CiOption = Annotated[
+    str, typer.Option("--until-ci", metavar="SHARE", show_default=False,
+                      help="Add runs until half of the interval of the total time is within this share: 5%."),
+]  # fmt: skip

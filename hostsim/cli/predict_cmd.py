@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import CiOption, Format, JsonFlag, QuietFlag, WideFlag
 
 HELP = """Say whether a VM will migrate, how long it takes, and at which values the answer flips.
 
@@ -61,10 +61,6 @@ RepsOption = Annotated[
     int | None,
     typer.Option("--reps", metavar="K", min=1, help="Runs, each with the next seed.", show_default="30, fewer if large"),
 ]
-CiOption = Annotated[
-    str, typer.Option("--until-ci", metavar="SHARE", show_default=False,
-                      help="Add runs until half of the interval of the total time is within this share: 5%."),
-]  # fmt: skip
 MarginsOption = Annotated[
     bool, typer.Option("--margins/--no-margins", help="Look for the values at which the answer flips, by more runs.")
 ]

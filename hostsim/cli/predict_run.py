@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
-from hostsim.core.errors import InputError, Problem, UnitError
-from hostsim.core.units import parse_fraction
 from hostsim.report import console, files
 from hostsim.report.compare_progress import compare_progress
 from hostsim.report.predict_files import figures_grid, write_prediction
@@ -20,6 +18,7 @@ from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
 from hostsim.scenario.schema import Scenario
 from hostsim.scenario.toml_text import scenario_text
+from hostsim.study.option_text import read_share
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.given import Given
 from hostsim.study.predict.predict import predict_whole, require_migration
@@ -61,15 +60,15 @@ def predict_and_tell(given: Given, options: Options) -> None:
         bench = bench_for(scenario, given, options, out, stack)
         found = predict_whole(scenario, wanted, bench, margins=options.margins)
     content = {"verdict": prediction_lines(found)} | found.to_dict()
-    paths = [] if out is None else write_prediction(out, found, content, {})
+    paths = [] if out is None else write_prediction(out, found, content)
     _tell(options, found, content, paths)
 
 
-def folder_of(scenario: Scenario, options: Options) -> Path | None:
+def folder_of(scenario: Scenario, options: Options, study: str = "predict") -> Path | None:
     """The folder of the files, made; None: no files."""
     if not options.write_files:
         return None
-    out = options.out or Path("out") / f"{folder_name(scenario.name or 'vm')}-predict"
+    out = options.out or Path("out") / f"{folder_name(scenario.name or 'vm')}-{study}"
     prepare_folder(out)
     return out
 
@@ -82,19 +81,6 @@ def bench_for(scenario: Scenario, given: Given, options: Options, out: Path | No
     prepare(kinds_of(scenario), quiet=silent)
     show = stack.enter_context(compare_progress(quiet=silent))
     return Bench(options.workers, out, show, options.force, given.said)
-
-
-def read_share(text: str) -> float | None:
-    """The share of --until-ci; None without it. InputError."""
-    if not text:
-        return None
-    try:
-        share = parse_fraction(text)
-    except UnitError as error:
-        raise InputError([Problem("--until-ci", "", error.got, "a share above 0 and below 1", "--until-ci 5%")]) from None
-    if not 0 < share < 1:
-        raise InputError([Problem("--until-ci", "", repr(text), "a share above 0 and below 1", "--until-ci 5%")])
-    return share
 
 
 def _tell(options: Options, found: Prediction, content: dict[str, Any], paths: list[Path]) -> None:

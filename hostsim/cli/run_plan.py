@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +18,14 @@ from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
 from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.best import all_best
+from hostsim.study.compare.figures import Figures
+from hostsim.study.compare.grown import first_plan, grown, grown_words
 from hostsim.study.compare.plan import Plan
 from hostsim.study.compare.record import FOLDER
 from hostsim.study.compare.runner import Outcome, failed_error, finished_runs, run_plan, runs_to_do
 from hostsim.study.compare.summary import Summary, summarise
 from hostsim.study.compare.together import choose_workers
+from hostsim.study.statistics import require_intervals
 from hostsim.verdict.render import warning_lines
 
 
@@ -38,6 +41,8 @@ class Options:
     force: bool = False
     quiet: bool = False
     wide: bool = False
+    until_ci: float | None = None
+    """Seeds are added until half of each interval of the total time is at most this share of the mean."""
 
 
 def run_and_tell(plan: Plan, options: Options) -> None:
@@ -45,9 +50,9 @@ def run_and_tell(plan: Plan, options: Options) -> None:
     out = (options.out or Path("out") / f"{folder_name(plan.name)}-compare") if options.write_files else None
     if out is not None:
         prepare_folder(out)
-    outcome = run_what_is_left(plan, options, out)
+    plan, outcome = _run_until_narrow(plan, options, out)
     summary = summarise(plan, outcome.figures)
-    content = _content(plan, outcome, summary)
+    content = _content(plan, outcome, summary, options.until_ci)
     paths = write_comparison(out, plan, outcome, summary, content) if out is not None else []
     _tell(options, summary, content, paths)
     failed = failed_error(plan, outcome)
@@ -55,14 +60,33 @@ def run_and_tell(plan: Plan, options: Options) -> None:
         raise failed
 
 
-def run_what_is_left(plan: Plan, options: Options, out: Path | None) -> Outcome:
-    """Run the runs that are not finished in ``out``. InputError if memory is too small for the workers asked for."""
+def _run_until_narrow(plan: Plan, options: Options, out: Path | None) -> tuple[Plan, Outcome]:
+    """The plan with all its seeds, and its outcome."""
+    if options.until_ci is None:
+        return plan, run_what_is_left(plan, options, out)
+    require_intervals()
+    more: Plan | None = first_plan(plan)
+    known: dict[str, Figures] = {}
+    while more is not None:
+        plan, outcome = more, run_what_is_left(more, options, out, known)
+        known |= {key: figures for key, figures in outcome.figures.items() if figures is not None}
+        more = None if outcome.failures else grown(plan, outcome, options.until_ci)
+    return plan, outcome
+
+
+def run_what_is_left(
+    plan: Plan, options: Options, out: Path | None, known: Mapping[str, Figures] | None = None
+) -> Outcome:  # fmt: skip
+    """Run the runs that are not finished in ``out``. InputError if memory is too small for the workers asked for.
+
+    known: figures of runs that this command has run before.
+    """
     from hostsim.simulation import kinds_of
 
-    finished = {} if options.force else finished_runs(plan, out)
+    finished = ({} if options.force else finished_runs(plan, out)) | dict(known or {})
     to_do = runs_to_do(plan, finished)
     workers = choose_workers(to_do, options.workers)
-    if finished:
+    if finished and not known:
         console.note(f"{len(finished)} of {len(to_do) + len(finished)} runs are finished in {out}; --force runs them again")
     prepare([kind for run in to_do for kind in kinds_of(run.scenario)], quiet=options.quiet or options.as_json)
     try:
@@ -75,9 +99,10 @@ def run_what_is_left(plan: Plan, options: Options, out: Path | None) -> Outcome:
         raise
 
 
-def _content(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]:
+def _content(plan: Plan, outcome: Outcome, summary: Summary, within: float | None) -> dict[str, Any]:
     bests = all_best(summary)
     head, *others = verdict_lines(summary, bests)
+    others += [] if within is None else [grown_words(summary, within)]
     warnings = dict.fromkeys(text for run in plan.runs for text in warnings_of(run.scenario))
     return as_object(plan, outcome, summary, bests, [head, *warning_lines(list(warnings)), *others])
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption, WorkersOption
-from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import CiOption, Format, JsonFlag, QuietFlag, WideFlag
 
 HELP = """Run a study: a file that names a scenario, the keys that vary, and how many seeds.
 
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
 def sweep_command(
     study: Annotated[Path, typer.Argument(help="A study (.toml).", show_default=False)],
     *,
+    until_ci: CiOption = "",
     workers: WorkersOption = None,
     as_json: JsonFlag = False,
     style: Format = "text",
@@ -40,7 +41,9 @@ def sweep_command(
     from hostsim.cli.run_scenario import folder_name
     from hostsim.study.compare.plan import make_plan
     from hostsim.study.compare.study_file import load_study
+    from hostsim.study.option_text import read_share
 
     plan = make_plan(load_study(study, max_runs))
     folder = out or Path("out") / folder_name(study.stem)
-    run_and_tell(plan, Options(workers, as_json, style, folder, not no_files, force, quiet, wide))
+    within = read_share(until_ci)
+    run_and_tell(plan, Options(workers, as_json, style, folder, not no_files, force, quiet, wide, within))

@@ -6,6 +6,7 @@ error, but for 0. Formatting is exact, so that the text parses to an equal value
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -204,6 +205,14 @@ def digits_words(value: float, digits: int = 3) -> str:
     if value >= 10 ** (digits - 1):
         return f"{value:.0f}"
     return f"{value:.{digits}g}" if value >= LEAST else "0"
+
+
+def rounded_up(value: float, digits: int = 2) -> float:
+    """The least number of ``digits`` significant digits that is not below ``value``."""
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) + 1 - digits)
+    return math.ceil(value / step - 1e-9) * step
 
 
 def format_bytes(value: int, digits: int | None = None) -> str:

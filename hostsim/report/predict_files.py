@@ -10,6 +10,8 @@ from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.compare_words import TITLES, figure_words
+from hostsim.report.drawing import has_plots
+from hostsim.report.predict_plot import prediction_pictures
 from hostsim.report.predict_words import estimate_words
 from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
@@ -41,12 +43,14 @@ def figures_grid(found: Prediction) -> Grid:
     return grid_of(columns, [one for one in rows if one.spread.mean > 0], "Figures")
 
 
-def write_prediction(out: Path, found: Prediction, content: dict[str, Any], more: Mapping[str, bytes]) -> list[Path]:
+def write_prediction(out: Path, found: Prediction, content: dict[str, Any]) -> list[Path]:
     """Write the files of ``found``; returns their paths. OutputError, then ``out`` is as it was."""
     files = {
         "predict.json": json_bytes(content), "provenance.json": json_bytes(provenance(found)),
         "verdict.txt": "".join(f"{line}\n" for line in content["verdict"]).encode(),
-        **table_files("predict", estimates_table(found)), **table_files("runs", runs_table(found)), **more,
+        **table_files("predict", estimates_table(found)), **table_files("runs", runs_table(found)),
+        **(table_files("margins", margins_table(found)) if found.margins else {}),
+        **({f"predict.{kind}": data for kind, data in prediction_pictures(found).items()} if has_plots() else {}),
     }  # fmt: skip
     return write_files(out, files, stale=OWN_FILES if (out / "predict.json").exists() else None)
 
@@ -76,6 +80,18 @@ def runs_table(found: Prediction) -> Table:
     return Table.of(
         "runs", schema, [(seed, run["status"], *(_number(run.get(name)) for name in names)) for seed, run in both]
     )
+
+
+def margins_table(found: Prediction) -> Table:
+    """A row a figure whose margin was looked for."""
+    schema = {"figure": "str"} | dict.fromkeys(("today", "computed", "near", "far"), "float64")
+    schema |= {"harder": "bool", "confirmed": "bool", "runs": "int64"}
+    rows = [
+        (one.knob, one.today, _number(one.computed), _number(one.near), _number(one.far), one.harder, one.confirmed,
+         len(one.seeds))
+        for one in found.margins
+    ]  # fmt: skip
+    return Table.of("margins", schema, rows)
 
 
 def table_files(stem: str, table: Table) -> dict[str, bytes]:

@@ -17,7 +17,8 @@ from hostsim.verdict.render import warning_lines
 from hostsim.verdict.words import number_words, seconds_words
 
 AT = f"at {CONFIDENCE:.0%}".replace("%", " %")
-DIGITS = 4
+DIGITS, DIGITS_MOST = 4, 6
+"""Significant digits of an interval: so many that its ends differ, if that takes no more than the second number."""
 
 
 def prediction_lines(found: Prediction) -> list[str]:
@@ -58,7 +59,9 @@ def estimate_words(one: Estimate) -> str:
     if spread.low is None or spread.high is None or spread.low == spread.high:
         return figure_words(one.name, spread.mean)
     scale, unit = unit_of(one.name, spread.mean)
-    mean, low, high = (number_words(value / scale, DIGITS) for value in (spread.mean, max(0.0, spread.low), spread.high))
+    values = [value / scale for value in (spread.mean, max(0.0, spread.low), spread.high)]
+    told = ([f"{value:.{digits}g}" for value in values] for digits in range(DIGITS, DIGITS_MOST + 1))
+    mean, low, high = next((texts for texts in told if texts[1] != texts[2]), [number_words(v, DIGITS) for v in values])
     return f"{mean} {unit} [{low}, {high}]" if unit else f"{mean} [{low}, {high}]"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hostsim.core.errors import InputError, Problem, UnitError
-from hostsim.core.units import UNLIMITED, parse_rate
+from hostsim.core.units import UNLIMITED, parse_fraction, parse_rate
 from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import sheet_names
 from hostsim.costs.era import read_era
@@ -89,3 +89,16 @@ def option_problems(era: str, sheet: str, vcpus: str, load: str, rate: tuple[str
             load_of(part)
         except InputError as error:
             yield from error.problems
+
+
+def read_share(text: str) -> float | None:
+    """The share of --until-ci; None without it. InputError."""
+    if not text:
+        return None
+    try:
+        share = parse_fraction(text)
+    except UnitError as error:
+        raise InputError([Problem("--until-ci", "", error.got, "a share above 0 and below 1", "--until-ci 5%")]) from None
+    if not 0 < share < 1:
+        raise InputError([Problem("--until-ci", "", repr(text), "a share above 0 and below 1", "--until-ci 5%")])
+    return share

@@ -14,6 +14,8 @@ from statistics import fmean, median
 from hostsim.core.errors import MissingExtraError
 
 CONFIDENCE = 0.95
+BATCH = 10
+"""Runs between two looks at an interval that is to become narrow. Fixed: the number of workers must not move the result."""
 RUNS_FOR_WILSON_MAX = 100_000
 
 

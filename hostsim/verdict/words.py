@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from hostsim.core.units import LEAST, bytes_words, digits_words, number_words, scaled_words
+from hostsim.core.units import LEAST, bytes_words, digits_words, number_words, rounded_up, scaled_words
 
 __all__ = [
     "bandwidth_words", "bytes_words", "count_words", "number_words", "pages_words", "percent_words", "rounded_up",
@@ -52,14 +50,6 @@ def span_words(ns: float) -> str:
 def times_words(ratio: float) -> str:
     """1.68 -> "1.7x"."""
     return f"{ratio:.2f}x" if ratio < 1.2 else f"{digits_words(ratio, 2)}x"
-
-
-def rounded_up(value: float, digits: int = 2) -> float:
-    """The least number of ``digits`` significant digits that is not below ``value``."""
-    if value <= 0:
-        return 0.0
-    step = 10.0 ** (math.floor(math.log10(value)) + 1 - digits)
-    return math.ceil(value / step - 1e-9) * step
 
 
 def percent_words(share: float) -> str:

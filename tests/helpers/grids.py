@@ -24,7 +24,9 @@ from hostsim.report.debate_report import debate_tables
 from hostsim.report.fit_words import rounds_grid
 from hostsim.report.kvm_tables import migration_tables
 from hostsim.report.memory_tables import host_tables
+from hostsim.report.predict_files import figures_grid
 from hostsim.report.reclaim_report import reclaim_tables
+from hostsim.report.solve_words import frontier_grid
 from hostsim.report.tables import plain_table, summary_table, validation_tables
 from hostsim.report.two_by_two_report import two_by_two_tables
 from hostsim.results.ageing import PASSES
@@ -38,6 +40,7 @@ from hostsim.study.rmap_debate.claim import Claim, Crossing, Panel
 from hostsim.study.statistics import Spread
 from hostsim.validation.rows import relative
 from tests.helpers.kvm_synthetic import kvm_migration
+from tests.helpers.predicted import predicted, solved
 from tests.helpers.synthetic import migration, run_result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +73,8 @@ def _of_runs() -> Iterator[Grid]:
     result: RunResult = run_result()
     yield plain_table(result.guest)
     yield from compare_tables(compared())
+    yield figures_grid(predicted())
+    yield frontier_grid(solved())
 
 
 def _busy() -> MigrationResult:

@@ -7,8 +7,8 @@ farther one it does not. A pair that was not run says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hostsim.core.constants import NS_PER_S
@@ -16,7 +16,7 @@ from hostsim.results.tables import CONVERGED
 from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
 from hostsim.study.compare.figures import Figures
 from hostsim.study.predict.bench import Bench
-from hostsim.study.predict.forecast import forecast
+from hostsim.study.predict.forecast import Forecast, forecast
 from hostsim.study.predict.knobs import KNOBS, Knob
 from hostsim.study.predict.replications import same_guest
 
@@ -89,28 +89,52 @@ class Search:
         return tuple(value for value in (self.next_near, self.next_far) if value is not None)
 
 
-def margins_of(base: Scenario, converges: bool, mean_total_s: float | None, bench: Bench, work: float = MARGIN_WORK
-               ) -> tuple[Margin, ...]:  # fmt: skip
-    """The margin of each figure that ``base`` has; converges: how ``base`` ends. RunsFailedError."""
-    searches = [begun(knob, base, converges, mean_total_s) for knob in KNOBS if knob.read(base) is not None]
+@dataclass(frozen=True)
+class Goal:
+    """Which runs count: by default those that completed.
+
+    met: of a run's figures; computed: of a computed migration.
+    patient: a scenario with the duration of a run of the search.
+    edges: by knob, the farthest value where it is not the knob's own.
+    """
+
+    met: Callable[[Figures], bool]
+    computed: Callable[[Forecast], bool]
+    patient: Callable[[Scenario], Scenario]
+    edges: Mapping[str, float] = field(default_factory=dict)
+
+
+def converging(mean_total_s: float | None) -> Goal:
+    """The goal that a migration completes. mean_total_s: of the runs of the present scenario."""
+    return Goal(
+        lambda figures: figures["status"] in CONVERGED, lambda found: found.completes,
+        lambda scenario: patient(scenario, mean_total_s),
+    )  # fmt: skip
+
+
+def margins_of(
+    base: Scenario, is_met: bool, goal: Goal, bench: Bench, knobs: Sequence[Knob] = KNOBS, work: float = MARGIN_WORK
+) -> tuple[Margin, ...]:  # fmt: skip
+    """The margin of each of ``knobs`` that ``base`` has; is_met: whether ``base`` meets the goal. RunsFailedError."""
+    searches = [begun(knob, base, is_met, goal) for knob in knobs if knob.read(base) is not None]
     seeds = n_seeds(base, len(searches), work)
     scenarios = [same_guest(base)(number) for number in range(seeds)]
     spent, rounds = bench.work, 0
     while any(search.to_run for search in searches) and rounds < ROUNDS and bench.work - spent < work:
-        searches = _round(searches, scenarios, converges, mean_total_s, bench)
+        searches = _round(searches, scenarios, is_met, goal, bench)
         rounds += 1
-    return tuple(_margin(search, converges, [one.seed for one in scenarios]) for search in searches)
+    return tuple(_margin(search, is_met, [one.seed for one in scenarios]) for search in searches)
 
 
-def begun(knob: Knob, base: Scenario, converges: bool, mean_total_s: float | None) -> Search:
+def begun(knob: Knob, base: Scenario, is_met: bool, goal: Goal) -> Search:
     """The search from the computed flip on, or from the edge where the computation sees none."""
-    today = knob.read(base)
+    today, converges = knob.read(base), is_met
     assert today is not None, "asked before"
-    edge = knob.bound(base, converges)
+    edge = goal.edges.get(knob.name, knob.bound(base, converges))
     sign = knob.harder if converges else -knob.harder
     if edge == today:
         return Search(knob, today, None, sign, edge, today)
-    computed = _computed_flip(knob, base, converges, today, edge, mean_total_s)
+    computed = _computed_flip(knob, base, converges, today, edge, goal)
     search = Search(knob, today, computed, sign, edge, today)
     if computed is None:
         return replace(search, next_far=edge)
@@ -118,13 +142,13 @@ def begun(knob: Knob, base: Scenario, converges: bool, mean_total_s: float | Non
 
 
 def _computed_flip(
-    knob: Knob, base: Scenario, converges: bool, today: float, edge: float, mean_total_s: float | None
+    knob: Knob, base: Scenario, is_met: bool, today: float, edge: float, goal: Goal
 ) -> float | None:  # fmt: skip
     """The value between today's and ``edge`` at which the computed migration ends otherwise; None: nowhere."""
 
     def as_today(value: float) -> bool:
-        found = forecast(patient(knob.turned(base, value), mean_total_s))
-        return found is not None and found.completes == converges
+        found = forecast(goal.patient(knob.turned(base, value)))
+        return found is not None and goal.computed(found) == is_met
 
     if not as_today(today):
         return math.sqrt(today * math.sqrt(today * math.sqrt(today * edge)))  # the computation is wrong here: look near
@@ -138,18 +162,18 @@ def _computed_flip(
 
 
 def _round(
-    searches: Sequence[Search], scenarios: Sequence[Scenario], converges: bool, mean_total_s: float | None, bench: Bench
+    searches: Sequence[Search], scenarios: Sequence[Scenario], is_met: bool, goal: Goal, bench: Bench
 ) -> list[Search]:  # fmt: skip
     """All values that the searches want, run together; then the next values."""
     wanted = [(i, value) for i, search in enumerate(searches) for value in search.to_run]
     runs = [
-        patient(searches[i].knob.turned(one, value), mean_total_s) for i, value in wanted for one in scenarios
+        goal.patient(searches[i].knob.turned(one, value)) for i, value in wanted for one in scenarios
     ]
     bench.expected = bench.done + len(runs)
     figures, n = bench.figures(runs), len(scenarios)
-    ended = {key: _ended(figures[at * n : at * n + n]) for at, key in enumerate(wanted)}
+    ended = {key: _ended([goal.met(one) for one in figures[at * n : at * n + n]]) for at, key in enumerate(wanted)}
     return [
-        advanced(search, {value: ended[i, value] for value in search.to_run}, converges) for i, search in enumerate(searches)
+        advanced(search, {value: ended[i, value] for value in search.to_run}, is_met) for i, search in enumerate(searches)
     ]
 
 
@@ -193,9 +217,8 @@ def patient(scenario: Scenario, mean_total_s: float | None) -> Scenario:
     return scenario.model_copy(update={"duration": min(DURATION_MAX_NS, start + math.ceil(least_s) * NS_PER_S)})
 
 
-def _ended(figures: Sequence[Figures]) -> bool | None:
-    """True: all completed, False: none, None: some."""
-    completed = [one["status"] in CONVERGED for one in figures]
+def _ended(completed: Sequence[bool]) -> bool | None:
+    """True: all met the goal, False: none, None: some."""
     return completed[0] if len(set(completed)) == 1 else None
 
 

@@ -10,7 +10,7 @@ from hostsim.scenario import load_scenario
 from hostsim.scenario.schema import Scenario
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.logged import logged_runs
-from hostsim.study.predict.margins import margins_of
+from hostsim.study.predict.margins import converging, margins_of
 from hostsim.study.predict.prediction import Prediction, estimates_of, prediction_of
 from hostsim.study.predict.replications import Drawn, Wanted, replicate, same_guest
 from hostsim.study.statistics import require_intervals
@@ -51,9 +51,8 @@ def predict_whole(base: Scenario, wanted: Wanted, bench: Bench, *, margins: bool
     if not margins:
         return replace(found, logged=logged)
     total_ms = found.mean("total_time_ms")
-    return replace(
-        found, logged=logged, margins=margins_of(base, found.is_likely, total_ms and total_ms / 1000, bench)
-    )
+    goal = converging(total_ms / 1000 if total_ms else None)
+    return replace(found, logged=logged, margins=margins_of(base, found.is_likely, goal, bench))
 
 
 def predict_drawn(drawn: Drawn, wanted: Wanted | None = None, bench: Bench | None = None, name: str = "") -> Prediction:

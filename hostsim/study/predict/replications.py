@@ -13,7 +13,7 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.scenario.schema import SEED_MAX, Scenario
 from hostsim.study.compare.figures import Figures
 from hostsim.study.predict.bench import Bench, work_of
-from hostsim.study.statistics import is_narrow
+from hostsim.study.statistics import BATCH, is_narrow
 
 Drawn = Callable[[int], Scenario] | Sequence[Scenario]
 """The scenario of each replication: a function of its number (0, 1, ...), or a scenario for each."""
@@ -22,8 +22,6 @@ RuleName = Literal["asked", "work", "interval", "most"]
 REPLICATIONS = 30
 PILOT = 2
 """Runs whose work decides how many follow."""
-BATCH = 10
-"""Runs between two looks at the interval. Fixed: the number of workers must not move the result."""
 MOST = 300
 """Replications at which a wanted interval is given up, unless --reps says another number."""
 BASE_WORK = 900_000_000

@@ -1,0 +1,97 @@
+"""``hostsim solve``: the least change with which a migration reaches a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.predict_cmd import (
+    BandwidthOption,
+    DirtyOption,
+    FileArgument,
+    ForceOption,
+    LimitOption,
+    ModeOption,
+    ProfileOption,
+    RamOption,
+    SeedOption,
+    SetOption,
+    TrackingOption,
+    VcpusOption,
+    WorkersOption,
+    WorkingSetOption,
+)
+from hostsim.core.errors import InputError, Problem
+
+HELP = """Say what to change so that a VM migrates, and confirm it by runs.
+
+Give a scenario file, or the VM as for `hostsim predict`. Tries a longer downtime limit, a faster link, auto-converge
+and other mechanisms, each alone; prints the least change of each kind, and the pairs of link and limit that do."""
+
+GivenOption = Annotated[
+    Path | None, typer.Option("--given", metavar="FILE", help="A scenario, in place of FILE.", show_default=False)
+]
+TargetOption = Annotated[
+    str, typer.Option("--target", metavar="TARGET", help="converge=0.95,downtime<=500ms,total<=10min.")
+]
+VaryOption = Annotated[
+    str, typer.Option("--vary", metavar="KIND,...", help="Of bandwidth, downtime-limit, throttle, mode.")
+]
+RepsOption = Annotated[
+    int | None,
+    typer.Option("--reps", metavar="K", min=1, help="Confirming runs of each change.", show_default="30, fewer if large"),
+]
+OutOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-solve")
+]
+NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files, read none of an earlier search.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``solve``."""
+    app.command("solve", help=HELP, short_help="What to change so that this VM migrates.")(solve_command)
+
+
+def solve_command(
+    file: FileArgument = None,
+    *,
+    given: GivenOption = None,
+    target: TargetOption = "converge=0.95",
+    vary: VaryOption = "bandwidth,downtime-limit,throttle,mode",
+    ram: RamOption = "",
+    bandwidth: BandwidthOption = "",
+    dirty_rate: DirtyOption = "",
+    working_set: WorkingSetOption = "",
+    downtime_limit: LimitOption = "",
+    vcpus: VcpusOption = None,
+    profile: ProfileOption = "",
+    mode: ModeOption = "",
+    tracking: TrackingOption = "",
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    reps: RepsOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonFlag = False,
+    style: Format = "text",
+    out: OutOption = None,
+    no_files: NoFilesOption = False,
+    force: ForceOption = False,
+    wide: WideFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Solve."""
+    from hostsim.cli.predict_run import Options
+    from hostsim.cli.solve_run import solve_and_tell
+    from hostsim.cli.strict import refuse_same_keys
+    from hostsim.study.predict.given import Given
+    from hostsim.study.predict.guest import Guest
+
+    if file is not None and given is not None:
+        raise InputError([Problem("--given", "", f"{given} beside {file}", "one scenario", f"--given {given}")])
+    refuse_same_keys(overrides or (), seed)
+    guest = Guest(ram, bandwidth, dirty_rate, working_set, downtime_limit, vcpus, profile, tracking, mode)
+    options = Options(reps, "", workers, as_json, style, out, not no_files, force, quiet, wide)
+    solve_and_tell(Given(file or given, guest, tuple(overrides or ()), seed), target, vary, options)

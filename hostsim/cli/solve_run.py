@@ -1,0 +1,49 @@
+"""Running a search for a change from the command line: runs with a bar, files, text."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from hostsim.cli.predict_run import Options, bench_for, folder_of
+from hostsim.report import console, files
+from hostsim.report.solve_files import write_solution
+from hostsim.report.solve_words import frontier_caption, frontier_grid, solution_lines
+from hostsim.results.encode import json_bytes
+from hostsim.study.option_text import listed
+from hostsim.study.predict.given import Given
+from hostsim.study.predict.predict import require_migration
+from hostsim.study.solve.solution import Solution
+from hostsim.study.solve.solve import checked_kinds, solve_whole
+from hostsim.study.solve.target import read_target
+
+
+def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> None:
+    """Search, confirm, write, print. InputError, OutputError, MissingExtraError, RunsFailedError."""
+    wanted, kinds = read_target(target), checked_kinds(listed(vary))
+    scenario = given.scenario()
+    require_migration(scenario)
+    out = folder_of(scenario, options, "solve")
+    with ExitStack() as stack:
+        bench = bench_for(scenario, given, options, out, stack)
+        found = solve_whole(scenario, wanted, kinds, options.reps, bench)
+    content = {"verdict": solution_lines(found)} | found.to_dict()
+    paths = [] if out is None else write_solution(out, found, content)
+    _tell(options, found, content, paths)
+
+
+def _tell(options: Options, found: Solution, content: dict[str, Any], paths: list[Path]) -> None:
+    if options.as_json:
+        console.say_raw(json_bytes(content).decode())
+        return
+    console.say_wrapped(content["verdict"])
+    console.say([""])
+    if found.frontier:
+        console.show(frontier_grid(found), markdown=options.style == "markdown", wide=options.wide)
+        console.say_wrapped([frontier_caption(found)])
+        console.say([""])
+    if paths:
+        console.say(["Files:", *(f"  {path}" for path in paths)])
+        if left_out := files.missing_files():
+            console.note(left_out)

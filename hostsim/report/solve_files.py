@@ -1,0 +1,71 @@
+"""Files of a solution: changes, frontier, JSON, the heat map, where it all comes from."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+from hostsim.report.drawing import has_plots
+from hostsim.report.predict_files import table_files
+from hostsim.report.solve_plot import solution_pictures
+from hostsim.results.aside import write_files
+from hostsim.results.encode import json_bytes
+from hostsim.results.provenance import config_sha256, git_revision
+from hostsim.results.tables import Table
+from hostsim.study.compare.identity import versions
+from hostsim.study.solve.solution import Solution
+from hostsim.study.statistics import Share
+
+OWN_FILES = re.compile(r"(changes|frontier|solve)\.(csv|parquet|png|svg)|verdict\.txt")
+CHANGES = {
+    "kind": "str", "today": "str", "value": "str", "runs": "int64", "reached": "int64", "p_low": "float64",
+    "p_high": "float64", "obstacle": "str",
+}  # fmt: skip
+FRONTIER = {
+    "bandwidth_bytes_per_s": "float64", "downtime_limit_ms": "float64", "computed": "bool", "total_s": "float64",
+    "corner": "bool", "runs": "int64", "reached": "int64",
+}  # fmt: skip
+
+
+def write_solution(out: Path, found: Solution, content: dict[str, Any]) -> list[Path]:
+    """Write the files of ``found``; returns their paths. OutputError, then ``out`` is as it was."""
+    pictures = solution_pictures(found) if has_plots() and found.frontier else {}
+    files = {
+        "solve.json": json_bytes(content), "provenance.json": json_bytes(provenance(found)),
+        "verdict.txt": "".join(f"{line}\n" for line in content["verdict"]).encode(),
+        **table_files("changes", changes_table(found)), **table_files("frontier", frontier_table(found)),
+        **{f"solve.{kind}": data for kind, data in pictures.items()},
+    }  # fmt: skip
+    return write_files(out, files, stale=OWN_FILES if (out / "solve.json").exists() else None)
+
+
+def provenance(found: Solution) -> dict[str, Any]:
+    """All data to run the search again."""
+    return {
+        **versions(), "git": git_revision(), "python": platform.python_version(), "seeds": list(found.seeds),
+        "target": found.target.text, "scenario": found.scenario, "config_sha256": config_sha256(dict(found.scenario)),
+    }  # fmt: skip
+
+
+def changes_table(found: Solution) -> Table:
+    """A row a kind of change."""
+    nan = float("nan")
+    ran = [Share(0, 0, nan, nan) if one.reached is None else one.reached for one in found.changes]
+    both = zip(found.changes, ran, strict=True)
+    rows = [(one.kind, _text(one.today), _text(one.value), s.n, s.k, s.low, s.high, one.obstacle) for one, s in both]
+    return Table.of("changes", CHANGES, rows)
+
+
+def frontier_table(found: Solution) -> Table:
+    """A row a pair of link speed and downtime limit."""
+    rows = [
+        tuple(float("nan") if name == "total_s" and one.total_s is None else getattr(one, name) for name in FRONTIER)
+        for one in found.frontier
+    ]
+    return Table.of("frontier", FRONTIER, rows)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

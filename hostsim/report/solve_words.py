@@ -1,0 +1,164 @@
+"""A solution in sentences: does it reach the target, which change does, what stands in the way of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hostsim.report.columns import Column, Grid, Role, grid_of
+from hostsim.report.margin_words import seeds_words
+from hostsim.report.predict_words import chance_words, estimate_words, more_runs_words
+from hostsim.study.solve.solution import Cell, Change, Solution
+from hostsim.verdict.commands import command_for
+from hostsim.verdict.render import warning_lines
+from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
+
+TITLES = {
+    "downtime-limit": "downtime limit", "bandwidth": "bandwidth", "throttle": "auto-converge, max-cpu-throttle",
+    "mode": "mechanism",
+}  # fmt: skip
+COMMANDS = {"downtime-limit": "downtime_limit", "bandwidth": "bandwidth", "throttle": "auto_converge"}
+MODE_COMMANDS = {
+    "postcopy": "post_copy", "postcopy-preempt": "post_copy", "xbzrle": "xbzrle", "multifd": "multifd",
+    "multifd-zstd": "multifd", "multifd-zlib": "multifd", "zero-copy": "multifd",
+}  # fmt: skip
+CHANNELS = 2
+
+
+def solution_lines(found: Solution) -> list[str]:
+    """The answer; the first line opens with VERDICT."""
+    lines = [f"VERDICT: {_headline(found)}.", *warning_lines(found.warnings)]
+    if not found.is_met:
+        lines += list(_in_the_way(found))
+        lines += [f"- {change_words(change, found)}." for change in found.changes]
+    lines += [f"Assumption: {text}." for text in found.assumptions]
+    return [*lines, f"{_rests_on(found)}."]
+
+
+def change_words(change: Change, found: Solution) -> str:
+    """``downtime limit of 760 ms (now 300 ms): 30 of 30 runs (P >= 0.89 at 95 %), total 12 s, downtime 770 ms``."""
+    title = TITLES[change.kind]
+    if change.reached is None or change.value is None:
+        return f"{title} (now {value_words(change.kind, change.today)}): {change.obstacle}"
+    value = f"{title} of {value_words(change.kind, change.value)} (now {value_words(change.kind, change.today)})"
+    if change.kind == "mode":
+        value = f"{title} {change.value} (now {change.today})"
+    counted = f"{change.reached.k} of {change.reached.n} runs reach the target ({chance_words(change.reached)})"
+    if not change.helps:
+        return f"{value}: {counted}, too few"
+    return f"{value}: {counted}{_figures(change)}{_command(change, found)}"
+
+
+def value_words(kind: str, value: float | str | None) -> str:
+    """A value of a change as people read it."""
+    if value is None:
+        return "no limit"
+    if isinstance(value, str):
+        return value
+    if kind == "throttle":
+        return f"{value:.0f} %" if value else "off"
+    return seconds_words(value / 1000) if kind == "downtime-limit" else bandwidth_words(value)
+
+
+def frontier_grid(found: Solution) -> Grid:
+    """A row a link speed, a column a downtime limit; a cell: whether and in what time the target is reached."""
+    limits = sorted({cell.downtime_limit_ms for cell in found.frontier})
+    columns = [Column("speed", "link", role=Role.KEY, of=lambda row: bandwidth_words(row[0].bandwidth_bytes_per_s))]
+    columns += [_limit_column(i, limit) for i, limit in enumerate(limits)]
+    cells = found.frontier
+    rows = [cells[i : i + len(limits)] for i in range(0, len(cells), len(limits))]
+    return grid_of(columns, rows, "Reaches the target, by link and downtime limit: computed total time")
+
+
+def cell_words(cell: Cell) -> str:
+    """The total time, "-" where the target is not reached, with the runs of a corner."""
+    ran = f" {cell.reached}/{cell.runs}" if cell.runs else ""
+    if not cell.computed or cell.total_s is None:
+        return "-"
+    return f"{seconds_words(cell.total_s)}{ran}"
+
+
+def frontier_caption(found: Solution) -> str:
+    """The line below the frontier."""
+    ran = [cell for cell in found.frontier if cell.runs]
+    told = f"; k/n: of n runs of the cheapest corners k reach it ({len(ran)} corners)" if ran else ""
+    return f"-: does not reach the target{told}"
+
+
+def _limit_column(number: int, limit: float) -> Column:
+    return Column(f"limit{number}", seconds_words(limit / 1000), of=lambda row: cell_words(row[number]))
+
+
+def _headline(found: Solution) -> str:
+    target = target_words(found)
+    counted = f"{found.today.k} of {found.today.n} runs ({chance_words(found.today)})"
+    if found.is_met:
+        more = more_runs_words(found.today, found.target.converge)
+        return f"the target ({target}) is reached without a change in {counted}{_shown(more)}"
+    best = found.best
+    if best is None:
+        return f"no change that was tried reaches the target ({target}); unchanged, {counted} reach it"
+    value = value_words(best.kind, best.value)
+    what = f"the mechanism {value}" if best.kind == "mode" else f"{TITLES[best.kind]} {value}"
+    now = f"now {value_words(best.kind, best.today)}"
+    return f"{what} ({now}) reaches the target ({target}); unchanged, {counted} reach it"
+
+
+def target_words(found: Solution) -> str:
+    """``converges, downtime <= 500 ms, total <= 10 min, in 95 % of migrations``."""
+    target = found.target
+    parts = ["it converges"]
+    parts += [f"downtime <= {seconds_words(target.downtime_ms / 1000)}"] if target.downtime_ms is not None else []
+    parts += [f"total <= {seconds_words(target.total_ms / 1000)}"] if target.total_ms is not None else []
+    return f"{', '.join(parts)}, in {100 * target.converge:g} % of migrations"
+
+
+def _in_the_way(found: Solution) -> Iterator[str]:
+    computed = found.computed
+    if computed is None or computed["floor_bytes"] <= computed["threshold_bytes"]:
+        return
+    floor, threshold = (bytes_words(computed[name]) for name in ("floor_bytes", "threshold_bytes"))
+    yield (
+        f"In the way: the guest writes so fast that at {_at(computed)} no less than {floor} remain to be sent, and QEMU "
+        f"stops the guest only below {threshold} (computed)."
+    )
+
+
+def _at(computed: object) -> str:
+    assert isinstance(computed, dict), "figures by name"
+    return bandwidth_words(computed["bandwidth_bytes_per_s"])
+
+
+def _figures(change: Change) -> str:
+    got = change.estimates or {}
+    named = (("total_time_ms", "total"), ("downtime_ms", "downtime"), ("guest_slowdown_percent", "guest slower by"))
+    parts = [f"{title} {estimate_words(got[name])}" for name, title in named if name in got and got[name].spread.mean > 0]
+    return f"; {', '.join(parts)}" if parts else ""
+
+
+def _command(change: Change, found: Solution) -> str:
+    profile = str((found.scenario.get("migration") or {}).get("profile", "qemu"))
+    if change.kind == "mode":
+        kind = MODE_COMMANDS.get(str(change.value).partition("@")[0], "")
+        text = command_for(profile, kind, CHANNELS if kind == "multifd" else None) if kind else ""
+    else:
+        assert isinstance(change.value, float), "changes of a value have one"
+        is_link = change.kind == "bandwidth" and "migration.bandwidth" not in (change.settings or {})
+        text = "" if is_link else command_for(profile, COMMANDS[change.kind], change.value)
+    if text:
+        return f": `{text}`"
+    return "; a faster link" if change.kind == "bandwidth" else ""
+
+
+def _shown(text: str) -> str:
+    return f"; {text}" if text else ""
+
+
+def _rests_on(found: Solution) -> str:
+    ran = [change for change in found.changes if change.reached is not None]
+    parts = [f"Unchanged: {seeds_words(found.seeds)}"]
+    if ran:
+        seeds = max((change.seeds for change in ran), key=len)
+        parts.append(f"Changes were searched with the first of these seeds and confirmed with others ({seeds_words(seeds)})")
+        wanted = [more_runs_words(change.reached, found.target.converge) for change in ran if change.reached]
+        parts += [text for text in dict.fromkeys(wanted) if text][:1]
+    return ". ".join(parts)

@@ -1,0 +1,240 @@
+"""The least change of each kind that reaches a target, by computation and by a few runs; confirmation comes later."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_WIRE_BYTES
+from hostsim.core.errors import InputError
+from hostsim.core.units import format_bandwidth, rounded_up
+from hostsim.scenario.build import workloads_of
+from hostsim.scenario.overrides import apply_overrides
+from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
+from hostsim.study.compare.modes import MODES
+from hostsim.study.predict.bench import Bench
+from hostsim.study.predict.forecast import bandwidth_bytes_per_s, forecast, speed_under
+from hostsim.study.predict.guest import mode_overrides
+from hostsim.study.predict.knobs import KNOBS, LIMIT_MOST_MS, Knob
+from hostsim.study.predict.margins import PATIENCE, Goal, Margin, margins_of
+from hostsim.study.predict.replications import same_guest
+from hostsim.study.solve.solution import Change
+from hostsim.study.solve.target import Target
+from hostsim.theory.floor import sweep_s
+from hostsim.theory.guest_curve import guest_curve
+from hostsim.theory.throttle import HIGH_SYNCS_PER_STEP, steps_needed
+
+SEARCH_WORK, MODES_WORK = 400_000_000, 300_000_000
+"""Work of the search for values, and of the search for a mechanism [pages]."""
+LEAST_S, SWEEP_MOST_S = 10.0, 60.0
+SEARCH_SEEDS = 2
+THROTTLES = (20, 30, 40, 50, 60, 70, 80, 90, 99)
+"""Values of max-cpu-throttle that are tried, as auto-converge raises it."""
+TRIED_MODES = tuple(name for name in MODES if name not in {"precopy", "auto-converge"})
+KNOB_OF = {"bandwidth": "bandwidth_bytes_per_s", "downtime-limit": "downtime_limit_ms"}
+KINDS = ("bandwidth", "downtime-limit", "throttle", "mode")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A change that the search found, and the scenario with it; scenario None: nothing to run, ``change`` says why."""
+
+    change: Change
+    scenario: Scenario | None = None
+    again: Callable[[float], Candidate] | None = None
+    """The candidate with another value, where the kind has values."""
+
+
+def goal_of(base: Scenario, target: Target) -> Goal:
+    """The goal of a search: the target, with runs no longer than it allows."""
+
+    def patient(scenario: Scenario) -> Scenario:
+        return scenario.model_copy(update={"duration": duration_ns(scenario, target)})
+
+    return Goal(target.met, target.computed, patient, {"downtime_limit_ms": limit_edge_ms(base, target)})
+
+
+def duration_ns(scenario: Scenario, target: Target, least_s: float = 0.0) -> int:
+    """The time that sending all memory some times takes, no longer than the target's total time."""
+    found = forecast(scenario)
+    first_s = found.first_pass_s if found else scenario.vm.memory / max(1, scenario.link.bandwidth)
+    seconds = min(max(least_s, PATIENCE * first_s, LEAST_S), math.inf if target.total_ms is None else target.total_ms / 1000)
+    start = scenario.migration.start if scenario.migration else 0
+    return min(DURATION_MAX_NS, start + round((seconds + 1.0) * NS_PER_S))
+
+
+def limit_edge_ms(base: Scenario, target: Target) -> float:
+    """The largest downtime limit that the target leaves: QEMU counts the limit alone, the guest waits for the rest, too."""
+    if target.downtime_ms is None:
+        return float(LIMIT_MOST_MS)
+    return max(1.0, target.downtime_ms - fixed_ms(base))
+
+
+def fixed_ms(base: Scenario) -> float:
+    """The part of a downtime that the limit does not bound: stopping vCPUs, device state, the manager's go-ahead."""
+    sheet, migration = base.host.sheet(), base.migration
+    assert migration is not None, "a migration is asked about"
+    waits = migration.continue_after if migration.pause_before_switchover else 0
+    return (sheet.vm_stop_ns + sheet.switchover_ns + waits + 2 * base.link.latency) / NS_PER_MS
+
+
+def candidates(base: Scenario, target: Target, kinds: Sequence[str], bench: Bench) -> list[Candidate]:
+    """A candidate of each of ``kinds``. RunsFailedError."""
+    goal = goal_of(base, target)
+    by_value = [knob for knob in KNOBS if knob.name in {KNOB_OF.get(kind) for kind in kinds}]
+    margins = margins_of(base, False, goal, bench, by_value, SEARCH_WORK)
+    found = {margin.knob: _of_margin(base, margin, target) for margin in margins}
+    for kind in kinds:
+        if kind in KNOB_OF and KNOB_OF[kind] not in found:
+            found[KNOB_OF[kind]] = Candidate(Change(kind, None, obstacle="the scenario sets no such limit"))
+    more = {"throttle": lambda: _throttle(base, target, bench), "mode": lambda: _modes(base, target, bench)}
+    answers = [found[KNOB_OF[kind]] if kind in KNOB_OF else None for kind in kinds]
+    return [one or more[kind]() for one, kind in zip(answers, kinds, strict=True)]
+
+
+def _of_margin(base: Scenario, margin: Margin, target: Target) -> Candidate:
+    kind = next(kind for kind, knob in KNOB_OF.items() if knob == margin.knob)
+    if margin.far is None:
+        return Candidate(Change(kind, margin.today, obstacle=_why_not(base, margin, target)))
+    knob: Knob = next(knob for knob in KNOBS if knob.name == margin.knob)
+    most = limit_edge_ms(base, target) if kind == "downtime-limit" else math.inf
+
+    def of(value: float) -> Candidate:
+        rounded = min(_rounded_up(kind, value), most)
+        change = Change(kind, margin.today, rounded, _settings(base, kind, rounded), factor=rounded / margin.today)
+        return Candidate(change, _timed(knob.turned(base, rounded), target), of)
+
+    return of(margin.far)
+
+
+def _timed(scenario: Scenario, target: Target, least_s: float = 0.0) -> Scenario:
+    return scenario.model_copy(update={"duration": duration_ns(scenario, target, least_s)})
+
+
+def _rounded_up(kind: str, value: float) -> float:
+    """Three digits: whole milliseconds, and bandwidths that a person would set."""
+    if kind == "downtime-limit":
+        step = 10 if value >= 1000 else 1
+        return float(math.ceil(value / step) * step)
+    return rounded_up(value * 8, 3) / 8
+
+
+def _settings(base: Scenario, kind: str, value: float) -> Mapping[str, str]:
+    if kind == "downtime-limit":
+        return {"migration.downtime_limit": f"{value:.0f}ms"}
+    assert base.migration is not None, "a migration is asked about"
+    limits = {"link.bandwidth": base.link.bandwidth, "migration.bandwidth": base.migration.bandwidth}
+    return {key: format_bandwidth(round(value)) for key, now in limits.items() if 0 < now < value}
+
+
+def _why_not(base: Scenario, margin: Margin, target: Target) -> str:
+    """The obstacle of a figure that reaches the target at no value."""
+    if not margin.seeds:
+        return "the search ran out of work before it found a value; --reps or a smaller guest leaves more"
+    if margin.knob == "downtime_limit_ms":
+        edge = limit_edge_ms(base, target)
+        if target.downtime_ms is not None:
+            return f"no downtime limit up to {edge:.0f} ms, the most that a downtime of {target.downtime_ms:g} ms leaves"
+        return f"no downtime limit that QEMU accepts, up to {LIMIT_MOST_MS // 1000} s"
+    return "no bandwidth that one migration thread of this host can fill"
+
+
+def _throttle(base: Scenario, target: Target, bench: Bench) -> Candidate:
+    """Auto-converge with the least of THROTTLES that reaches the target in the runs of the search."""
+    kept = speed_under(base, THROTTLES[-1])
+    now = 0.0 if base.migration is None or not base.migration.auto_converge else float(base.migration.max_cpu_throttle)
+    if kept > 0.9:
+        return Candidate(Change("throttle", now, obstacle=_follows_the_clock(kept)))
+    scenarios = {percent: throttled(base, target, percent) for percent in THROTTLES if percent > now}
+    if None in scenarios.values() or not scenarios:
+        why = "auto-converge does not go together with the rest of the scenario" if scenarios else "it is at its greatest"
+        return Candidate(Change("throttle", now, obstacle=why))
+    possible = [(percent, one) for percent, one in scenarios.items() if one is not None and _is_computed(one, target)]
+    if not possible:
+        return Candidate(Change("throttle", now, obstacle="no throttle up to 99 % reaches it (computed, not run)"))
+    if not _reaches(possible[-1][1], target, bench):
+        why = f"a throttle of up to {possible[-1][0]} % does not reach it (run)"
+        return Candidate(Change("throttle", now, obstacle=why))
+    low, high = 0, len(possible) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _reaches(possible[middle][1], target, bench) else (middle + 1, high)
+    percent, scenario = possible[high]
+    settings = {"migration.auto_converge": "true", "migration.max_cpu_throttle": str(percent)}
+    return Candidate(Change("throttle", now, float(percent), settings), scenario)
+
+
+def _is_computed(scenario: Scenario, target: Target) -> bool:
+    found = forecast(scenario)
+    return found is None or target.computed(found)
+
+
+def _follows_the_clock(kept: float) -> str:
+    left = f"{100 * kept:.0f} % of them"
+    return f"the guest's writes follow the clock and catch up: under the greatest throttle, 99 %, it keeps {left}"
+
+
+def throttled(base: Scenario, target: Target, percent: int) -> Scenario | None:
+    """``base`` with auto-converge up to ``percent``, and time for its steps; None if that does not go together."""
+    texts = ["auto_converge=true", f"max_cpu_throttle={percent}", f"cpu_throttle_initial={min(percent, 20)}"]
+    return _with(base, [f"migration.{text}" for text in texts], target, _steps_s(base, percent))
+
+
+def _steps_s(base: Scenario, percent: int) -> float:
+    """Time [s] for the steps up to ``percent``: two syncs each, a steady sweep apart, and as many more."""
+    steps = steps_needed(percent / 100) or 1
+    curve = guest_curve(workloads_of(base), base.vm.memory_pages, base.seed)
+    sweep = min(sweep_s(curve, bandwidth_bytes_per_s(base) / PAGE_WIRE_BYTES), SWEEP_MOST_S)
+    return 2 * HIGH_SYNCS_PER_STEP * steps * max(1.0, sweep)
+
+
+def _modes(base: Scenario, target: Target, bench: Bench) -> Candidate:
+    """The first of the mechanisms that reaches the target: those that keep the guest whole come first, post-copy last."""
+    today, spent = _mode_now(base), bench.work
+    ordered = sorted(TRIED_MODES, key=lambda name: name.startswith("postcopy"))
+    for number, name in enumerate(ordered):
+        if bench.work - spent > MODES_WORK:
+            left = ", ".join(ordered[number:])
+            return Candidate(Change("mode", today, obstacle=f"those that were run do not reach it; not run: {left}"))
+        scenario = None if name == today else _with(base, mode_overrides(name), target, 0.0)
+        if scenario is not None and _reaches(scenario, target, bench):
+            keys = dict(text.partition("=")[::2] for text in mode_overrides(name))
+            settings = {key: value for key, value in keys.items() if value not in ("false", "none")}
+            return Candidate(Change("mode", today, name, settings), scenario)
+    return Candidate(Change("mode", today, obstacle="no mechanism that this guest can have reaches it (run)"))
+
+
+def _mode_now(base: Scenario) -> str:
+    migration = base.migration
+    assert migration is not None, "a migration is asked about"
+    on = {"auto-converge": migration.auto_converge, "dirty-limit": migration.dirty_limit, "xbzrle": migration.xbzrle,
+          "multifd": migration.multifd, "postcopy": migration.postcopy_ram}  # fmt: skip
+    return next((name for name, is_on in on.items() if is_on), "precopy")
+
+
+def _with(base: Scenario, texts: Sequence[str], target: Target, least_s: float) -> Scenario | None:
+    table = base.resolved()
+    apply_overrides(table, texts)
+    try:
+        scenario = Scenario.model_validate(table).in_folder(base.folder)
+    except InputError:
+        return None
+    return _timed(scenario, target, least_s)
+
+
+def _reaches(scenario: Scenario, target: Target, bench: Bench) -> bool:
+    draw: Callable[[int], Scenario] = same_guest(scenario)
+    bench.expected = bench.done + SEARCH_SEEDS
+    return all(map(target.met, bench.figures([draw(number) for number in range(SEARCH_SEEDS)])))
+
+
+def without_too_long_a_stop(base: Scenario, target: Target) -> Scenario:
+    """``base`` with the downtime limit that the target leaves, if its own is longer."""
+    edge = limit_edge_ms(base, target)
+    migration = base.migration
+    assert migration is not None, "a migration is asked about"
+    if migration.downtime_limit <= edge * NS_PER_MS:
+        return base
+    lower = migration.model_copy(update={"downtime_limit": max(1, int(edge)) * NS_PER_MS})
+    return base.model_copy(update={"migration": lower})

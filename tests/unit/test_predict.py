@@ -1,0 +1,142 @@
+"""Predictions: how many runs, what they say, where the answer flips."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+import hostsim
+from hostsim.core.errors import InputError
+from hostsim.core.units import parse_said_bandwidth, parse_said_dirty_rate
+from hostsim.report.margin_words import margin_words
+from hostsim.report.predict_plot import prediction_pictures
+from hostsim.report.predict_words import prediction_lines
+from hostsim.scenario.toml_text import scenario_text
+from hostsim.study.predict.bench import Bench
+from hostsim.study.predict.forecast import forecast
+from hostsim.study.predict.guest import Guest, scenario_of
+from hostsim.study.predict.knobs import KNOBS
+from hostsim.study.predict.margins import Margin, converging, margins_of
+from hostsim.study.predict.predict import predict_drawn
+from hostsim.study.predict.replications import Wanted, replicate, same_guest
+from tests.helpers.predicted import predicted, small_guest
+
+GUEST = Guest("64GiB", "10Gbit", "6.5Gbit", "8GiB", "300ms")
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_per_s"), [("10Gbit", 1_250_000_000), ("10Gbps", 1_250_000_000), ("10Gbit/s", 1_250_000_000),
+                              ("40MiB/s", 40 << 20)],
+)  # fmt: skip
+def test_bandwidths_are_read_as_people_say_them(text: str, bytes_per_s: int) -> None:
+    assert parse_said_bandwidth(text) == bytes_per_s
+
+
+@pytest.mark.parametrize("text", ["10Gb", "10G", "10", "10 mbps", "0Gbit", "-1Gbit", "10GB"])
+def test_a_bandwidth_that_may_mean_two_things_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="Gbit"):
+        parse_said_bandwidth(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "pages_per_s"),
+    [("4096B/s", Fraction(1)), ("200k pages/s", Fraction(200_000)), ("200k/s", Fraction(200_000)), ("0", Fraction(0)),
+     ("4.096MB/s", Fraction(1000))],
+)  # fmt: skip
+def test_dirty_rates_are_pages_a_second(text: str, pages_per_s: Fraction) -> None:
+    assert parse_said_dirty_rate(text) == pages_per_s
+
+
+def test_options_make_a_scenario_that_a_file_can_hold() -> None:
+    scenario, table = scenario_of(GUEST)
+    assert scenario.vm.memory == 64 << 30
+    assert scenario.vm.workload[0].write_rate == round(6.5e9 / 8 / 4096)
+    assert (scenario.link.bandwidth, scenario.migration and scenario.migration.bandwidth) == (1_250_000_000, 0)
+    assert 'size = "8GiB"' in scenario_text(table)
+
+
+@pytest.mark.parametrize(
+    ("guest", "told"),
+    [(Guest(), "--ram"), (Guest("64GiB", "10Gbit", "4GB/s", "65GiB"), "at most 64GiB"),
+     (Guest("64GiB", "10Gbit", "4GB/s", mode="fast"), "--mode"), (Guest("64GiB", "10Gbit", "4GB/s", vcpus=5000), "--vcpus"),
+     (Guest("64GiB", "10Gbit", "4GB/s", downtime_limit="1h"), "--downtime-limit"), (Guest("64G", "10Gbit", "1/s"), "GiB")],
+)  # fmt: skip
+def test_options_that_make_no_guest_are_refused_by_name(guest: Guest, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        scenario_of(guest)
+
+
+def test_a_guest_that_writes_nothing_has_no_workload() -> None:
+    scenario, _ = scenario_of(Guest("1GiB", "10Gbit", "0"))
+    assert scenario.vm.workload == ()
+
+
+def test_work_and_not_workers_decides_the_number_of_runs() -> None:
+    found = [replicate(same_guest(small_guest()), Wanted(work=60_000), Bench(workers)) for workers in (1, 2)]
+    assert found[0].figures == found[1].figures
+    assert 2 <= len(found[0].figures) < 30
+    assert found[0].rule.name == "work"
+    assert len({figures["total_time_ms"] for figures in found[0].figures}) > 1
+
+
+def test_runs_are_added_until_the_interval_is_narrow() -> None:
+    loose = replicate(same_guest(small_guest()), Wanted(until_ci=0.5), Bench(1))
+    assert (len(loose.figures), loose.rule.name) == (10, "interval")
+    strict = replicate(same_guest(small_guest()), Wanted(15, until_ci=1e-9), Bench(1))
+    assert (len(strict.figures), strict.rule.name) == (15, "most")
+
+
+def test_each_replication_may_be_another_guest() -> None:
+    limits = ["20ms", "40ms", "60ms"]
+    found = predict_drawn([small_guest(downtime_limit=limit) for limit in limits], bench=Bench(1))
+    assert found.n == 3
+    assert found.estimates["downtime_ms"].spread.low != found.estimates["downtime_ms"].spread.high
+
+
+def test_the_margins_are_run_on_both_sides() -> None:
+    base = small_guest()
+    margins = {one.knob: one for one in margins_of(base, True, converging(1.0), Bench(1))}
+    assert len(margins) == len(KNOBS)
+    rate = margins["dirty_rate_pages_per_s"]
+    assert rate.confirmed
+    assert rate.near
+    assert rate.far
+    assert 2000 < rate.near < rate.far <= 1.5 * rate.near
+    assert margins["bandwidth_bytes_per_s"].confirmed
+
+
+def test_a_prediction_of_python_is_that_of_the_bench() -> None:
+    found = hostsim.predict(small_guest(), reps=3, workers=1, margins=False)
+    assert (found.n, found.seeds, found.converges.k) == (3, (1, 2, 3), 3)
+    assert found.to_dict()["figures"]["total_time_ms"]["n"] == 3
+    assert found.logged["guest_slowdown_percent"].spread.mean > 0
+
+
+def test_the_computation_knows_the_floor() -> None:
+    calm, busy = forecast(small_guest()), forecast(KNOBS[0].turned(small_guest(), 50_000))
+    assert calm is not None
+    assert busy is not None
+    assert (calm.completes, busy.completes) == (True, False)
+    assert busy.floor_bytes > busy.threshold_bytes
+
+
+def test_the_computation_stays_silent_where_it_knows_nothing() -> None:
+    assert forecast(small_guest(xbzrle=True)) is None
+
+
+@pytest.mark.parametrize(("completed", "stuck"), [(30, 0), (0, 5), (4, 3), (1, 0)])
+def test_the_answer_is_sentences(completed: int, stuck: int) -> None:
+    lines = prediction_lines(predicted(completed, stuck))
+    head = "it does not converge" if not completed else "it converges in"
+    assert lines[0].startswith(f"VERDICT: {head}")
+    assert all(line.endswith(".") for line in lines)
+
+
+def test_a_margin_that_was_not_run_says_so() -> None:
+    assert "computed, not run" in margin_words(Margin("bandwidth_bytes_per_s", 1e9, True, 5e8))
+    assert "3.2 Mbit/s" not in margin_words(Margin("bandwidth_bytes_per_s", 1e9, True, 5e8, 5.1e8, 4.9e8, (1,)))
+
+
+def test_the_picture_is_the_same_each_time() -> None:
+    assert prediction_pictures(predicted()) == prediction_pictures(predicted())
