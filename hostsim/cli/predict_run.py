@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +59,7 @@ def predict_and_tell(given: Given, options: Options) -> None:
     with ExitStack() as stack:
         bench = bench_for(scenario, given, options, out, stack)
         found = predict_whole(scenario, wanted, bench, margins=options.margins)
+    found = replace(found, assumptions=(*given.assumptions(), *found.assumptions))
     content = {"verdict": prediction_lines(found)} | found.to_dict()
     paths = [] if out is None else write_prediction(out, found, content)
     _tell(options, found, content, paths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> No
     with ExitStack() as stack:
         bench = bench_for(scenario, given, options, out, stack)
         found = solve_whole(scenario, wanted, kinds, options.reps, bench)
+    found = replace(found, assumptions=(*given.assumptions(), *found.assumptions))
     content = {"verdict": solution_lines(found)} | found.to_dict()
     paths = [] if out is None else write_solution(out, found, content)
     _tell(options, found, content, paths)

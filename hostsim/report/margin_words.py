@@ -67,6 +67,18 @@ def _computed(margin: Margin, name: str, now: str) -> str:
     return f"it {ends} {side} a {name} of about {value} ({now}; computed, not run)"
 
 
+def in_the_way(computed: Mapping[str, float] | None) -> Iterator[str]:
+    """What keeps a migration from converging, by computation; nothing where it would converge, or is not computed."""
+    if computed is None or computed["floor_bytes"] <= computed["threshold_bytes"]:
+        return
+    floor, threshold = (bytes_words(computed[name]) for name in ("floor_bytes", "threshold_bytes"))
+    at = bandwidth_words(computed["bandwidth_bytes_per_s"])
+    yield (
+        f"In the way: the guest writes so fast that at {at} no less than {floor} remain to be sent, and QEMU stops the "
+        f"guest only below {threshold} (computed)."
+    )
+
+
 def seeds_words(seeds: tuple[int, ...]) -> str:
     """``seeds 1 to 30``."""
     if len(seeds) == 1:

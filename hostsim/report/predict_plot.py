@@ -38,7 +38,10 @@ def draw(found: Prediction) -> Figure:
     figure = Figure(figsize=(9.0, 1.2 + 1.3 * sum(heights)), layout=ConstrainedLayoutEngine(h_pad=0.08))
     rows = figure.add_gridspec(max(1, len(heights)), max(1, len(estimates)), height_ratios=heights or [1.0])
     for i, one in enumerate(estimates):
-        _runs(figure.add_subplot(rows[0, i]), one, found)
+        axes = figure.add_subplot(rows[0, i])
+        _runs(axes, one, found)
+        if i == 0:
+            axes.set_title("a dot a run; band: 95 % interval of the mean", fontsize=8, loc="left")
     if margins:
         _margins(figure.add_subplot(rows[len(heights) - 1, :]), margins)
     share = found.converges
@@ -64,7 +67,7 @@ def _runs(axes: Axes, one: Estimate, found: Prediction) -> None:
     axes.spines["left"].set_visible(False)
     axes.locator_params(axis="x", nbins=4)
     axes.ticklabel_format(axis="x", useOffset=False)
-    axes.set_xlabel(f"{TITLES[one.name]} [{unit}]: a dot a run, band: 95 % of the mean", fontsize=8)
+    axes.set_xlabel(f"{TITLES[one.name]} [{unit}]", fontsize=9)
 
 
 def _margins(axes: Axes, margins: Sequence[Margin]) -> None:
@@ -99,7 +102,9 @@ def _margin(axes: Axes, margin: Margin, y: int, low: float, high: float) -> None
         _bar(axes, y, near / margin.today, outward, GREY)
     words = WORDS[margin.knob]
     text = f"{words(near)} | {words(far)}" if far is not None else words(near)
-    axes.text(far / margin.today if far is not None else near / margin.today, y + 0.24, text, fontsize=7.5, ha="center")
+    at = (near if far is None else far) / margin.today
+    side = "right" if outward == high else "left"
+    axes.text(at, y + 0.24, text, fontsize=7.5, ha=side)
 
 
 def _bar(axes: Axes, y: int, start: float, end: float, colour: str) -> None:

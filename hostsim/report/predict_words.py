@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from hostsim.core.units import parse_duration
 from hostsim.report.compare_lines import SCALES
 from hostsim.report.compare_words import ENDED, figure_words
-from hostsim.report.margin_words import margin_lines, seeds_words
+from hostsim.report.margin_words import in_the_way, margin_lines, seeds_words
 from hostsim.study.predict.logged import TRACKING
 from hostsim.study.predict.prediction import Estimate, Prediction
 from hostsim.study.predict.replications import Rule
@@ -24,9 +24,10 @@ DIGITS, DIGITS_MOST = 4, 6
 def prediction_lines(found: Prediction) -> list[str]:
     """The answer; the first line opens with VERDICT."""
     return [
-        f"VERDICT: {converges_words(found)}.", *warning_lines(found.warnings), *_outcome(found), *_guest(found),
+        f"VERDICT: {converges_words(found)}.", *warning_lines(found.warnings), *_outcome(found), *in_the_way(found.computed),
+        *_guest(found),
         *margin_lines(found.margins),
-        *(f"Assumption: {text}." for text in found.assumptions), *_equal(found), f"{rests_on(found)}.",
+        *_equal(found), *(f"Assumption: {text}." for text in found.assumptions), f"{rests_on(found)}.",
     ]  # fmt: skip
 
 
@@ -60,7 +61,7 @@ def estimate_words(one: Estimate) -> str:
         return figure_words(one.name, spread.mean)
     scale, unit = unit_of(one.name, spread.mean)
     values = [value / scale for value in (spread.mean, max(0.0, spread.low), spread.high)]
-    told = ([f"{value:.{digits}g}" for value in values] for digits in range(DIGITS, DIGITS_MOST + 1))
+    told = ([f"{value:#.{digits}g}".rstrip(".") for value in values] for digits in range(DIGITS, DIGITS_MOST + 1))
     mean, low, high = next((texts for texts in told if texts[1] != texts[2]), [number_words(v, DIGITS) for v in values])
     return f"{mean} {unit} [{low}, {high}]" if unit else f"{mean} [{low}, {high}]"
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.margin_words import seeds_words
+from hostsim.report.margin_words import in_the_way, seeds_words
 from hostsim.report.predict_words import chance_words, estimate_words, more_runs_words
 from hostsim.study.solve.solution import Cell, Change, Solution
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.render import warning_lines
-from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
+from hostsim.verdict.words import bandwidth_words, seconds_words
 
 TITLES = {
     "downtime-limit": "downtime limit", "bandwidth": "bandwidth", "throttle": "auto-converge, max-cpu-throttle",
@@ -28,7 +26,7 @@ def solution_lines(found: Solution) -> list[str]:
     """The answer; the first line opens with VERDICT."""
     lines = [f"VERDICT: {_headline(found)}.", *warning_lines(found.warnings)]
     if not found.is_met:
-        lines += list(_in_the_way(found))
+        lines += list(in_the_way(found.computed))
         lines += [f"- {change_words(change, found)}." for change in found.changes]
     lines += [f"Assumption: {text}." for text in found.assumptions]
     return [*lines, f"{_rests_on(found)}."]
@@ -110,22 +108,6 @@ def target_words(found: Solution) -> str:
     parts += [f"downtime <= {seconds_words(target.downtime_ms / 1000)}"] if target.downtime_ms is not None else []
     parts += [f"total <= {seconds_words(target.total_ms / 1000)}"] if target.total_ms is not None else []
     return f"{', '.join(parts)}, in {100 * target.converge:g} % of migrations"
-
-
-def _in_the_way(found: Solution) -> Iterator[str]:
-    computed = found.computed
-    if computed is None or computed["floor_bytes"] <= computed["threshold_bytes"]:
-        return
-    floor, threshold = (bytes_words(computed[name]) for name in ("floor_bytes", "threshold_bytes"))
-    yield (
-        f"In the way: the guest writes so fast that at {_at(computed)} no less than {floor} remain to be sent, and QEMU "
-        f"stops the guest only below {threshold} (computed)."
-    )
-
-
-def _at(computed: object) -> str:
-    assert isinstance(computed, dict), "figures by name"
-    return bandwidth_words(computed["bandwidth_bytes_per_s"])
 
 
 def _figures(change: Change) -> str:

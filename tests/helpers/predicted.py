@@ -35,7 +35,8 @@ def run_figures(number: int, status: str = "completed") -> Figures:
     """Figures of a run that differ from run to run."""
     done = status == "completed"
     return {
-        "status": status, "total_time_ms": 5000 + 7 * number if done else None, "downtime_ms": 300 + number if done else None,
+        "status": status, "total_time_ms": 5000 + 7 * number if done else None,
+        "downtime_ms": 300 + number if done else None,
         "transferred_bytes": 6_000_000_000 + 10**6 * number, "guest_slowdown_percent": 1.5 + 0.01 * number,
         "syncs": 8, "mode.sent_percent": 150.0 + number,
     }  # fmt: skip

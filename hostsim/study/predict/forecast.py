@@ -61,6 +61,15 @@ def forecast(scenario: Scenario) -> Forecast | None:
     )  # fmt: skip
 
 
+def computed_figures(scenario: Scenario) -> dict[str, float] | None:
+    """Bandwidth, floor of remaining, and threshold of ``scenario``, by name; None where it cannot be computed."""
+    found = forecast(scenario)
+    if found is None or scenario.migration is None or switches_to_postcopy(scenario.migration):
+        return None
+    names = ("bandwidth_bytes_per_s", "floor_bytes", "threshold_bytes")
+    return {name: getattr(found, name) for name in names}
+
+
 def limit_of_s(scenario: Scenario) -> float:
     """Time [s] after which a migration counts as one that does not converge: the run's end, or a time-out."""
     assert scenario.migration is not None, "a migration is asked about"

@@ -14,7 +14,7 @@ from hostsim.scenario import load_scenario
 from hostsim.scenario.catalogue import found_file
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import Scenario
-from hostsim.study.predict.guest import Guest, mode_overrides, scenario_of
+from hostsim.study.predict.guest import Guest, assumed, mode_overrides, scenario_of
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class Given:
         table: dict[str, Any] = read_toml(found_file(self.file), SCENARIO)
         apply_overrides(table, self._texts())
         return table | ({} if self.seed is None else {"seed": self.seed})
+
+    def assumptions(self) -> tuple[str, ...]:
+        """What the options leave open and the answer hangs on; () for a file, which says it."""
+        return assumed(self.guest) if self.file is None else ()
 
     @property
     def said(self) -> str:

@@ -113,6 +113,20 @@ def table_of(guest: Guest) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def assumed(guest: Guest) -> tuple[str, ...]:
+    """Sentences about what ``guest``, whose options are sound, leaves open and an answer hangs on."""
+    vcpus = guest.vcpus or VCPUS
+    writes = (
+        f"{guest.dirty_rate} are writes of {vcpus} vCPUs, as fast as their CPU time allows, to pages drawn evenly from "
+        f"{guest.working_set or 'all memory'}; a guest that writes some of these pages more often than others dirties "
+        "fewer, and converges sooner"
+    )
+    whole = "the working set is all memory, as --working-set is not given; a smaller one converges sooner"
+    if not parse_said_dirty_rate(guest.dirty_rate):
+        return ()
+    return (writes,) if guest.working_set else (writes, whole)
+
+
 def mode_overrides(mode: str) -> list[str]:
     """Texts of --set that switch on mode ``mode``, and all other mechanisms off; none for "". InputError."""
     if not mode:

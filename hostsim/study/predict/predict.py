@@ -9,6 +9,7 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.scenario import load_scenario
 from hostsim.scenario.schema import Scenario
 from hostsim.study.predict.bench import Bench
+from hostsim.study.predict.forecast import computed_figures
 from hostsim.study.predict.logged import logged_runs
 from hostsim.study.predict.margins import converging, margins_of
 from hostsim.study.predict.prediction import Prediction, estimates_of, prediction_of
@@ -47,6 +48,7 @@ def predict(
 def predict_whole(base: Scenario, wanted: Wanted, bench: Bench, *, margins: bool = True) -> Prediction:
     """The prediction of ``base`` with the cost of KVM's dirty logging and, if wanted, with margins."""
     found = predict_drawn(same_guest(base), wanted, bench)
+    found = replace(found, computed=computed_figures(base))
     logged = estimates_of(logged_runs(base, bench))
     if not margins:
         return replace(found, logged=logged)

@@ -60,6 +60,8 @@ class Prediction:
     assumptions: tuple[str, ...] = ()
     margins: tuple[Margin, ...] = ()
     logged: Mapping[str, Estimate] = field(default_factory=dict)
+    computed: Mapping[str, float] | None = None
+    """Bandwidth, floor of remaining and threshold by the dirty curve; None where they cannot be computed."""
 
     @property
     def n(self) -> int:
@@ -89,7 +91,7 @@ class Prediction:
             "statuses": self.statuses, "rule": asdict(self.rule), "all_runs_equal": self.equal,
             "figures": {name: one.to_dict() for name, one in self.estimates.items()},
             "logged": {name: one.to_dict() for name, one in self.logged.items()},
-            "margins": [margin.to_dict() for margin in self.margins],
+            "computed": self.computed, "margins": [margin.to_dict() for margin in self.margins],
             "warnings": self.warnings, "assumptions": self.assumptions, "runs": self.runs, "scenario": self.scenario,
         }  # fmt: skip
         told: dict[str, Any] = plain(content)

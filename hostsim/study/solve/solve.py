@@ -13,7 +13,7 @@ from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.plausible import warnings_of
 from hostsim.scenario.schema import Scenario
 from hostsim.study.predict.bench import Bench, work_of
-from hostsim.study.predict.forecast import forecast
+from hostsim.study.predict.forecast import computed_figures
 from hostsim.study.predict.predict import require_migration
 from hostsim.study.predict.prediction import estimates_of
 from hostsim.study.predict.replications import REPLICATIONS, Wanted, replicate, same_guest
@@ -65,14 +65,10 @@ def solve_whole(base: Scenario, target: Target, kinds: Sequence[str], reps: int 
     require_migration(base)
     first = replicate(same_guest(base), Wanted(min(reps, REPLICATIONS) if reps else None, work=FIRST_WORK), bench)
     met = sum(map(target.met, first.figures))
-    today, found = share_of(met, len(first.figures)), forecast(base)
-    computed = None if found is None else {
-        "bandwidth_bytes_per_s": found.bandwidth_bytes_per_s, "floor_bytes": found.floor_bytes,
-        "threshold_bytes": found.threshold_bytes,
-    }  # fmt: skip
+    today = share_of(met, len(first.figures))
     solution = Solution(
         base.name or "vm", base.resolved(), target, today, tuple(one.seed for one in first.scenarios), first.figures, (),
-        computed=computed, warnings=warnings_of(base), assumptions=assumptions_of(base),
+        computed=computed_figures(base), warnings=warnings_of(base), assumptions=assumptions_of(base),
     )  # fmt: skip
     if solution.is_met:
         return solution
