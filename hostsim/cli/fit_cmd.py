@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 HELP = """Fit a guest to the log of its migration, and write it as a scenario.
 
-Reads all logs that hostsim explain reads, dirty curves (.csv, .toml) and readings of calc-dirty-rate. Several logs are of
-one
-guest. Exit code 2, with the reason, if the log does not identify the guest."""
+       Reads all logs that hostsim explain reads, dirty curves (.csv, .toml) and readings of calc-dirty-rate. Several logs
+       are of one guest. Exit code 2, with the reason, if the log does not identify the guest."""
 
 LogsArgument = Annotated[
     list[str], typer.Argument(metavar="LOG...", help="Logs of one guest; - reads standard input.", show_default=False)

@@ -2,9 +2,8 @@
 rates.
 
 A log of few rounds is met by many mixtures. The fit takes the one with the fewest classes that the points do not speak
-against: each further class has to better the sum of squares by what Schwarz's criterion asks for ("Estimating the
-dimension of
-a model", Annals of Statistics 6(2), 1978).
+against: each further class has to better the sum of squares by what Schwarz's criterion asks for ("Estimating the dimension
+of a model", Annals of Statistics 6(2), 1978).
 """
 
 from __future__ import annotations
@@ -116,10 +115,13 @@ class Problem:
         object.__setattr__(self, "found", np.array([p.found_pages for p in self.points]))
         object.__setattr__(self, "off", np.array([p.off_pages for p in self.points]))
 
-    def fitted(self, found: Array | None = None, scale: Array | None = None, *, sparse: bool = True) -> Classes:
+    def fitted(
+        self, found: Array | None = None, scale: Array | None = None, *, sparse: bool = True, gain: float = SWEEP_GAIN
+    ) -> Classes:
         """The classes nearest to ``found`` (default: that of the points), each point weighted by ``scale`` over its error.
 
         sparse: the fewest classes that the points do not speak against; False: as many as least squares take.
+        gain: what a sweep has to better the criterion by; below 0 it is taken where the points do not speak against it.
         """
         target = _Target(
             self.found if found is None else found, self.off, np.ones_like(self.off) if scale is None else scale
@@ -131,7 +133,7 @@ class Problem:
         best = min(some, key=lambda classes: classes.criterion(len(self.points)))
         swept_best = self._swept(target) if len(self.points) > 2 else None
         n = len(self.points)
-        if swept_best and swept_best.criterion(n) + SWEEP_GAIN < best.criterion(n):
+        if swept_best and swept_best.criterion(n) + gain < best.criterion(n):
             return swept_best
         return best
 

@@ -174,7 +174,7 @@ def _filled(log: MigrationLog, live: NDArray[np.int64], evidence: Evidence, ram_
 
 def _zero_pages(log: MigrationLog, live: NDArray[np.int64]) -> float | None:
     """Pages that the first pass sent as zeros, or all answers where it is not seen to end; None if they are not counted."""
-    at = _in_first_pass(log, live)
-    after = live[len(at) : len(at) + 1] if len(at) else live[:1]
-    zero = log.zero_pages[after] if len(after) else log.zero_pages[at[-1:]]
-    return float(zero[0]) if len(zero) and not np.isnan(zero[0]) else None
+    after = live[len(_in_first_pass(log, live)) :][:1]
+    zero = log.zero_pages[after] if len(after) else log.zero_pages
+    told = zero[~np.isnan(zero)]
+    return float(np.max(told)) if len(told) else None

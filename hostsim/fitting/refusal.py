@@ -69,9 +69,8 @@ def is_idle(one: Observed) -> bool:
     """
     if one.rounds or one.log.status[-1] != "completed":
         return False
-    sent = one.log.normal_pages + one.log.zero_pages
-    told = sent[~np.isnan(sent)]
-    return len(told) > 1 and 0 < float(np.max(told)) <= ONCE * one.ram_pages
+    at_end = float(one.log.normal_pages[-1] + one.log.zero_pages[-1])
+    return 0 < at_end <= ONCE * one.ram_pages
 
 
 def one_length(points: Sequence[Point]) -> str:

@@ -22,8 +22,8 @@ from hostsim.study.predict.replications import Wanted
 
 UNSEEN = (1.25, 1.5, 2.0, 3.0)
 """Full speed over the clock's, of every second drawn guest, where no throttled round shows the pacing: a database whose
-clients
-wait for disks and locks leaves its vCPUs idle for a part of the time, and a throttle takes that part first (assumed).
+clients wait for disks and locks leaves its vCPUs idle for a part of the time, and a throttle takes that part first
+(assumed).
 """
 STOPPED = "stop-and-copy"
 """A mode of this question alone: the guest is stopped before its migration."""

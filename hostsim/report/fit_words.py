@@ -37,7 +37,7 @@ def _headline(fitted: GuestFit) -> str:
     offs = sorted(abs(row["off_share"]) for row in rows_of(fitted) if row["off_share"] is not None)
     typical = percent_words(offs[len(offs) // 2])
     rounds = sum(p.rounds for p in points)
-    met = f"the fitted guest meets the {rounds} rounds of the log"
+    met = f"the fitted guest meets the {rounds} {'rounds of the log' if fitted.observed else 'measured points'}"
     return f"FIT: {sources}: {met} within {typical} (median), {percent_words(offs[-1])} at most."
 
 
@@ -73,7 +73,8 @@ def _pacing(fitted: GuestFit) -> Iterator[str]:
     if fitted.found.pace.is_seen:
         yield f"Pacing: {fitted.found.pace.words} (seen in the throttled rounds)."
     else:
-        yield "Pacing: not seen, for no round was throttled; work bound to the CPU is assumed, which auto-converge slows."
+        why = ", for no round was throttled" if fitted.observed else ""
+        yield f"Pacing: not seen{why}; work bound to the CPU is assumed, which auto-converge slows."
     if fitted.found.bursts > 0.1:
         yield f"Bursts: the pages dirtied in a second vary by {percent_words(fitted.found.bursts)} beyond counting."
 
@@ -131,11 +132,9 @@ def _unsure(fitted: GuestFit) -> Iterator[str]:
 def rounds_grid(fitted: GuestFit) -> Grid:
     """Rounds measured beside fitted; of a long log some in the middle are left out."""
     columns = [
-        Column("end_s", "until", role=Role.KEY, words=seconds_words),
-        Column("rounds", "rounds"),
-        Column("length_s", "each took", words=seconds_words),
+        *_length_columns(fitted),
         Column("throttle_percent", "throttle", words=lambda percent: f"{percent:.0f} %", if_any=True),
-        Column("found_pages", "newly dirty", words=count_words),
+        Column("found_pages", "newly dirty" if fitted.observed else "dirty", words=count_words),
         Column("fitted_pages", "fitted", words=count_words),
         Column("off_share", "off", words=_signed),
         Column("error_share", "error", words=lambda share: f"±{100 * share:.1f} %"),
@@ -144,7 +143,18 @@ def rounds_grid(fitted: GuestFit) -> Grid:
     if len(rows) > ROWS_MAX:
         half = ROWS_MAX // 2
         rows = [*rows[:half], *rows[-half:]]
-    return grid_of(columns, rows, "Rounds")
+    return grid_of(columns, rows, "Rounds" if fitted.observed else "Points")
+
+
+def _length_columns(fitted: GuestFit) -> tuple[Column, ...]:
+    """The columns that name a row: a measured curve has lengths and no rounds."""
+    if not fitted.observed:
+        return (Column("length_s", "after", role=Role.KEY, words=seconds_words),)
+    return (
+        Column("end_s", "until", role=Role.KEY, words=seconds_words),
+        Column("rounds", "rounds"),
+        Column("length_s", "each took", words=seconds_words),
+    )
 
 
 def _signed(share: float | None) -> str:

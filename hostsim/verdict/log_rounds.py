@@ -203,7 +203,9 @@ def _synced(course: _Course, i: int, evidence: Evidence) -> _Instant:
         return _Instant(end - gap_s / 2, gap_s / 2)
     pending, off = _pending(course, i, evidence)
     since = max(0.0, pending + sent - float(course.remaining[i]))
-    since_s = min(gap_s, since / speed)
+    # Under a rate limit a window's pages leave in a burst at its start: half a window less has passed than they take.
+    early_s = WINDOW_S / 2 if evidence.bandwidth_is_steady else 0.0
+    since_s = min(gap_s, max(0.0, since / speed - early_s))
     return _Instant(end - since_s, min(off / speed + WINDOW_S / 2, max(since_s, gap_s - since_s)))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from hostsim.cli.calibrate_cmd import _table as calibration_table
 from hostsim.cli.scenarios_cmd import scenarios_table
 from hostsim.core.latency import Latencies
+from hostsim.fitting.points import Point, Visit
 from hostsim.measure.kvm.chain_costs import COLUMNS as CHAIN_COLUMNS
 from hostsim.measure.selftest.access_lines import PHASE_COLUMNS as ACCESS_COLUMNS
 from hostsim.measure.selftest.lines import PHASE_COLUMNS
@@ -20,6 +21,7 @@ from hostsim.report.beside_tables import beside_grid
 from hostsim.report.columns import Grid
 from hostsim.report.compare_table import compare_tables
 from hostsim.report.debate_report import debate_tables
+from hostsim.report.fit_words import rounds_grid
 from hostsim.report.kvm_tables import migration_tables
 from hostsim.report.measure_dirty_report import measure_table
 from hostsim.report.memory_tables import host_tables
@@ -52,10 +54,19 @@ WIDE_SPREAD = Spread(3, 123_456.0, 100_000.0, 199_999.0)
 NEIGHBOURS = ("vm", "neighbour[0]", "neighbour[10]")
 
 
+def _of_fits() -> Iterator[Grid]:
+    visit = Visit(1234.5, 1234.5, 0.1, np.zeros(1), np.ones(1), 0.55, is_first=False)
+    found = SimpleNamespace(points=(Point((visit,), 123_456_789.0, 12_345.0, 123_456.7),))
+    classes = SimpleNamespace(expected=np.array([1_234_567.0]))
+    for observed in ((), (None,)):
+        yield rounds_grid(SimpleNamespace(found=found, classes=classes, observed=observed))  # type: ignore[arg-type]
+
+
 def every_table() -> Iterator[Grid]:
     """All of them; wide figures, long names."""
     yield from _of_runs()
     yield from _of_studies()
+    yield from _of_fits()
     yield from _of_tools()
     yield from _of_sweeps()
 

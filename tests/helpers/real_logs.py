@@ -33,7 +33,8 @@ def qemu_log(case_id: str, folder: Path) -> Path:
     total = case.inputs["ram_total_bytes"]
     lines = [_answer(row, total) for row in rows if row["status"] != "completed"]
     if repeat["status"] == "completed":
-        lines.append(_end(repeat, total, rows[-1]["t"] + STEP_S))
+        zeros = int(case.measured["zero_pages_sent"]["median"])
+        lines.append(_end(repeat, total, rows[-1]["t"] + STEP_S, zeros))
     path = folder / f"{case_id}.jsonl"
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     return path
@@ -55,10 +56,11 @@ def _answer(row: dict[str, Any], total: int) -> dict[str, Any]:
     return {"t": row["t"], "info": info}
 
 
-def _end(repeat: Any, total: int, t: float) -> dict[str, Any]:
+def _end(repeat: Any, total: int, t: float, zeros: int) -> dict[str, Any]:
     ram = {
         "transferred": repeat["transferred_bytes"], "remaining": 0, "total": total, "normal": repeat["normal_pages"],
-        "dirty-sync-count": repeat["dirty_sync_count"], "page-size": 4096, "mbps": 0, "dirty-pages-rate": 0,
+        "duplicate": zeros, "dirty-sync-count": repeat["dirty_sync_count"], "page-size": 4096, "mbps": 0,
+        "dirty-pages-rate": 0,
     }  # fmt: skip
     info = {"status": "completed", "total-time": repeat["total_time_ms"], "downtime": repeat["downtime_ms"], "ram": ram}
     return {"t": t, "info": info}
