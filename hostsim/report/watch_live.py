@@ -11,6 +11,7 @@ from hostsim.measure.live.recording import Recording, Wanted
 from hostsim.report.watch_display import Show, View
 from hostsim.report.watch_forecasts import Forecasts
 from hostsim.report.watch_view import Stall, Watched, as_object, plain_line, screen_lines
+from hostsim.verdict.outlook import Outlook
 
 if TYPE_CHECKING:
     from hostsim.machine.machine import Machine
@@ -37,16 +38,16 @@ class _Watch:
     def show(self, stalls: Callable[[], list[Stall]] = list, *, is_last: bool = False) -> None:
         """Show what is known now; figures are made only where a view is drawn."""
 
-        def seen() -> Watched:
+        def seen(forecast_of: Callable[..., Outlook | None]) -> Watched:
             log = self.log.log()
-            forecast = self._forecasts.of(log, self.log.mark)
+            forecast = forecast_of(log, self.log.mark)
             return Watched(self._subject(self.log.setup), self._clock, log, forecast, stalls(), self.notes)
 
         self._show(
             View(
-                screen=lambda width, height: screen_lines(seen(), width, height),
-                line=lambda: plain_line(seen()),
-                data=lambda: as_object(seen()),
+                screen=lambda width, height: screen_lines(seen(self._forecasts.of), width, height),
+                line=lambda: plain_line(seen(self._forecasts.fresh)),
+                data=lambda: as_object(seen(self._forecasts.fresh)),
                 mark=self.log.mark,
                 is_last=is_last,
             )

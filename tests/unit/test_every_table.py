@@ -22,6 +22,7 @@ MAKE_TABLES = {
     "report/debate_report.py", "report/kvm_tables.py", "report/memory_tables.py", "report/reclaim_report.py",
     "report/tables.py", "report/two_by_two_report.py", "cli/kvm_selftest_cmd.py", "cli/access_tracking_cmd.py",
     "cli/run_scenario.py", "cli/debate_cmd.py", "report/beside_tables.py",
+    "report/watch_study.py",
 }  # fmt: skip
 """Their tables are in ``every_table``."""
 

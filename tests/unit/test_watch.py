@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hostsim.logs import parse_logs
 from hostsim.logs.growing import GrowingLog
 from hostsim.report.watch_display import View, watch_display
+from hostsim.report.watch_forecasts import Forecasts
 from hostsim.report.watch_study import screen_lines as study_lines
 from hostsim.report.watch_study import watch_folder
 from hostsim.report.watch_view import Stall, Watched, as_object, plain_line, screen_lines, sparkline
@@ -125,6 +126,17 @@ def test_the_time_left_runs_down_between_two_forecasts() -> None:
     assert outlook(None).later(9.0) == outlook(None)
 
 
+def test_a_printed_line_has_no_forecast_of_an_iteration_before() -> None:
+    forecasts = Forecasts()
+    first, later = grown(12), grown(len(records()) - 3)
+    assert forecasts.fresh(first.log(), first.mark) == forecasts.of(first.log(), first.mark)
+    forecasts._spent_s = 3600.0
+    assert forecasts.fresh(later.log(), later.mark) is None
+    assert forecasts.of(later.log(), later.mark) == forecasts._made
+    forecasts._spent_s = 0.0
+    assert forecasts.fresh(later.log(), later.mark) == _settled()
+
+
 def test_a_guest_that_is_stopped_for_its_last_pages_is_no_riddle() -> None:
     log = grown(6)
     log.take({"return": records()[5]["return"] | {"status": "device"}})
@@ -196,9 +208,9 @@ def test_a_sparkline_falls_with_its_figures_over_time() -> None:
 
 def test_lines_come_when_their_mark_changes_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     with watch_display(as_json=False, every_s=3600) as show:
-        for mark, is_last in ((1, False), (1, False), (2, False), (2, True)):
+        for mark, is_last in ((1, False), (1, False), (2, False), (2, False), (2, True)):
             show(View(lambda _w, _h: [], lambda mark=mark: f"mark {mark}", dict, mark, is_last))  # type: ignore[misc]
-    assert capsys.readouterr().out.split("\n") == ["mark 1", "mark 2", "mark 2", ""]
+    assert capsys.readouterr().out.split("\n") == ["mark 1", "mark 2", ""]
 
 
 # -- the command
