@@ -22,7 +22,7 @@ class View:
     """One state of what is watched, in each form that it may be shown in.
 
     screen: called with (width, height); line, data: called where a line, or JSON, is printed.
-    mark: a line is printed at once where it has changed, as at the end of an iteration.
+    mark: shown at once where it has changed, as at the end of an iteration.
     is_last: nothing comes after it.
     """
 
@@ -70,16 +70,16 @@ class _Lines:
 
 
 class _Screen:
-    """Draws at most ten times a second."""
+    """Draws at most ten times a second, and at once where the mark has changed."""
 
     def __init__(self, live: Live) -> None:
-        self._live, self._due_s = live, 0.0
+        self._live, self._due_s, self._mark = live, 0.0, object()
 
     def __call__(self, view: View) -> None:
         now_s = time.monotonic()
-        if now_s < self._due_s and not view.is_last:
+        if now_s < self._due_s and view.mark == self._mark and not view.is_last:
             return
-        self._due_s = now_s + REFRESH_S
+        self._due_s, self._mark = now_s + REFRESH_S, view.mark
         size = self._live.console.size
         self._live.update(_drawn(view.screen(size.width, size.height - 1)), refresh=True)
 

@@ -35,6 +35,11 @@ class _Watch:
         self.log.take(record)
         self.show(stalls, is_last=is_last)
 
+    def note(self, line: str) -> None:
+        """Show a line for people below the figures."""
+        self.notes.append(line)
+        self.show()
+
     def show(self, stalls: Callable[[], list[Stall]] = list, *, is_last: bool = False) -> None:
         """Show what is known now; figures are made only where a view is drawn."""
 
@@ -48,7 +53,7 @@ class _Watch:
                 screen=lambda width, height: screen_lines(seen(self._forecasts.of), width, height),
                 line=lambda: plain_line(seen(self._forecasts.fresh)),
                 data=lambda: as_object(seen(self._forecasts.fresh)),
-                mark=self.log.mark,
+                mark=(self.log.mark, len(self.notes)),
                 is_last=is_last,
             )
         )
@@ -60,7 +65,7 @@ def watch_qmp(wanted: Wanted, show: Show, say: Callable[[str], None] | None) -> 
     say: takes lines for people; None: they stand in the view. Raises QemuError as ``Recording.lines``.
     """
     watch = _Watch(wanted.address, show, lambda setup: _qemu(setup, wanted.address))
-    recording = Recording(wanted, say or watch.notes.append)
+    recording = Recording(wanted, say or watch.note)
     for line in recording.lines():
         watch.take(line)
     watch.show(is_last=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostsim.logs import parse_logs
@@ -23,8 +23,10 @@ from hostsim.report.watch_study import watch_folder
 from hostsim.report.watch_view import Stall, Watched, as_object, plain_line, screen_lines, sparkline
 from hostsim.scenario import Scenario
 from hostsim.study.compare.figures import Figures
-from hostsim.study.compare.plan_file import Finished, Group, PlannedRuns, read_plan
+from hostsim.study.compare.plan import make_plan
+from hostsim.study.compare.plan_file import Finished, Group, PlannedRuns, read_plan, write_plan
 from hostsim.study.compare.record import record_bytes, write_record
+from hostsim.study.compare.study_file import load_study
 from hostsim.verdict.outlook import Outlook, outlook
 from tests.helpers.command import QUICK, hostsim
 
@@ -100,6 +102,8 @@ def test_nothing_to_forecast_before_a_migration() -> None:
     log = GrowingLog("test")
     log.take({"execute": "query-migrate", "return": {}})
     assert outlook(log.log()).kind == "waiting"
+    log.take({"execute": "query-migrate", "return": {"status": "setup"}})
+    assert outlook(log.log()).words == "the migration is being set up, nothing is sent yet"
 
 
 def test_the_forecast_follows_the_migration() -> None:
@@ -147,6 +151,7 @@ def test_a_guest_that_is_stopped_for_its_last_pages_is_no_riddle() -> None:
 # -- the view
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 66), st.integers(0, 3), st.integers(20, 140), st.integers(3, 50))
 def test_a_screen_fits_its_terminal(n: int, n_stalls: int, width: int, height: int) -> None:
     stalls = [Stall("exit_wp_faults", 10**9, 10**9)] * n_stalls
@@ -326,7 +331,9 @@ def test_a_study_is_watched_where_its_runs_go(tmp_path: Path) -> None:
     (tmp_path / "quick.toml").write_text(QUICK)
     study = 'scenario = "quick.toml"\n[vary]\n"link.bandwidth" = ["1Gbit/s", "2Gbit/s"]\n'
     (tmp_path / "study.toml").write_text(study)
-    assert hostsim("sweep", "study.toml", "--workers", "1", cwd=tmp_path).returncode == 0
+    plan = make_plan(load_study(tmp_path / "study.toml"))
+    finish(tmp_path / "out" / "study", *(run.key for run in plan.runs))
+    write_plan(tmp_path / "out" / "study", plan)
     for target in ("study.toml", "out/study"):
         done = hostsim("watch", target, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (0, "2 of 2 runs finished\n")
