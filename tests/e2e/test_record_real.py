@@ -60,7 +60,8 @@ def test_a_real_migration_is_explained_from_its_record(real: tuple[Recorded, int
     (verdict,) = json.loads(done.stdout)
     assert verdict["outcome"] in ("not converging", "undecided")
     assert verdict["numbers"]["downtime_limit_ms"] == NARROW.downtime_ms
-    assert 0 < verdict["numbers"]["bandwidth_bytes_per_s"] < 1.1 * NARROW.bandwidth_bytes_per_s  # less on a busy machine
+    sent = verdict["numbers"]["bandwidth_bytes_per_s"]  # a busy machine wakes QEMU late: less for a while, then bursts
+    assert NARROW.bandwidth_bytes_per_s / 4 < sent < 4 * NARROW.bandwidth_bytes_per_s
     (limit,) = [remedy for remedy in verdict["remedies"] if remedy["kind"] == "downtime_limit"]
     assert limit["value"] is None or NARROW.downtime_ms < limit["value"] < 10 * WIDE.downtime_ms
 
