@@ -11,7 +11,7 @@ from hostsim.logs.figures import sane
 from hostsim.logs.items import SHELLS_MAX, Item
 from hostsim.logs.model import TERMINAL, UNTOLD, Sample, Setup
 from hostsim.logs.reader import Reader
-from hostsim.logs.setup import ANSWERS, with_answer
+from hostsim.logs.setup import command_of, with_answer
 
 STATUSES = (
     "none", "setup", "cancelling", "cancelled", "active", "postcopy-active", "postcopy-paused", "postcopy-recover",
@@ -101,8 +101,9 @@ class QueryMigrate(Reader):
 
     def _take_record(self, item: Item, record: dict[str, Any], depth: int = 0) -> None:
         self.asked = next((str(record[key]) for key in EXECUTE if key in record), self.asked)
-        if record.get("execute") in ANSWERS and "return" in record:
-            self.setup = with_answer(self.setup, str(record["execute"]), record["return"])
+        command = command_of(record)
+        if command:
+            self.setup = with_answer(self.setup, command, record["return"])
             self._parameters(record["return"])
         elif isinstance(record.get("event"), str):
             self._event(item, record)

@@ -10,12 +10,27 @@ from typing import Any
 from hostsim.logs.figures import sane
 from hostsim.logs.model import Setup
 
+KEYS = {"query-version": {"qemu", "package"}, "query-migrate-parameters": {"max-bandwidth", "downtime-limit"}}
+"""Keys by which an answer is known that does not name its command, as virsh qemu-monitor-command prints it."""
 PARTS = ("major", "minor", "micro")
 
 
 def with_answer(setup: Setup, command: str, answer: Any) -> Setup:
     """``setup`` with what ``answer`` to ``command`` tells; a broken answer tells nothing."""
     return replace(setup, **ANSWERS[command](answer))
+
+
+def command_of(record: Mapping[str, Any]) -> str:
+    """The command of ANSWERS that ``record`` answers: by its name or, where an answer stands alone, by its form; else ""."""
+    if "return" not in record:
+        return ""
+    named, answer = record.get("execute"), record["return"]
+    if isinstance(named, str):
+        return named if named in ANSWERS else ""
+    if isinstance(answer, Mapping):
+        return next((name for name, keys in KEYS.items() if keys <= answer.keys()), "")
+    is_list = isinstance(answer, list) and all(isinstance(one, Mapping) and "capability" in one for one in answer)
+    return "query-migrate-capabilities" if is_list and answer else ""
 
 
 def _version(answer: Any) -> dict[str, Any]:

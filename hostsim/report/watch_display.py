@@ -22,7 +22,7 @@ class View:
     """One state of what is watched, in each form that it may be shown in.
 
     screen: called with (width, height); line, data: called where a line, or JSON, is printed.
-    mark: a line is printed at once where it has changed, as at the end of an iteration.
+    mark: shown at once where it has changed, as at the end of an iteration.
     is_last: nothing comes after it.
     """
 
@@ -41,9 +41,9 @@ def watch_display(*, as_json: bool, every_s: float) -> Iterator[Show]:
     """Yields a function that shows views; every_s: between two lines where standard output is no terminal."""
     console = out_console()
     if as_json:
-        yield _Lines(every_s, lambda view: say_raw(json.dumps(view.data()) + "\n"))
+        yield _Lines(every_s, lambda view: json.dumps(view.data()), lambda text: say_raw(f"{text}\n"))
     elif not console.is_terminal:
-        yield _Lines(every_s, lambda view: say([view.line()]))
+        yield _Lines(every_s, lambda view: view.line(), lambda text: say([text]))
     else:
         from rich.live import Live
 
@@ -52,30 +52,34 @@ def watch_display(*, as_json: bool, every_s: float) -> Iterator[Show]:
 
 
 class _Lines:
-    """Prints a line each ``every_s``, and where the mark has changed."""
+    """Prints a line each ``every_s``, and where the mark has changed; the last line is not printed twice."""
 
-    def __init__(self, every_s: float, put: Callable[[View], None]) -> None:
-        self._every_s, self._put = every_s, put
-        self._due_s, self._mark = 0.0, object()
+    def __init__(self, every_s: float, text_of: Callable[[View], str], put: Callable[[str], None]) -> None:
+        self._every_s, self._text_of, self._put = every_s, text_of, put
+        self._due_s, self._mark, self._text = 0.0, object(), ""
 
     def __call__(self, view: View) -> None:
         now_s = time.monotonic()
-        if now_s >= self._due_s or view.mark != self._mark or view.is_last:
-            self._due_s, self._mark = now_s + self._every_s, view.mark
-            self._put(view)
+        if now_s < self._due_s and view.mark == self._mark and not view.is_last:
+            return
+        self._due_s, self._mark = now_s + self._every_s, view.mark
+        text = self._text_of(view)
+        if not view.is_last or text != self._text:
+            self._put(text)
+        self._text = text
 
 
 class _Screen:
-    """Draws at most ten times a second."""
+    """Draws at most ten times a second, and at once where the mark has changed."""
 
     def __init__(self, live: Live) -> None:
-        self._live, self._due_s = live, 0.0
+        self._live, self._due_s, self._mark = live, 0.0, object()
 
     def __call__(self, view: View) -> None:
         now_s = time.monotonic()
-        if now_s < self._due_s and not view.is_last:
+        if now_s < self._due_s and view.mark == self._mark and not view.is_last:
             return
-        self._due_s = now_s + REFRESH_S
+        self._due_s, self._mark = now_s + REFRESH_S, view.mark
         size = self._live.console.size
         self._live.update(_drawn(view.screen(size.width, size.height - 1)), refresh=True)
 

@@ -35,6 +35,14 @@ class Forecasts:
             return self._made
         return self._made.later(float(log.t_s[-1]) - self._at_s)
 
+    def fresh(self, log: MigrationLog | None, mark: tuple[str, float]) -> Outlook | None:
+        """As ``of``; None if the last forecast was made in an iteration before and no new one is due.
+
+        A line that is printed stays: it has no forecast rather than an old one. A simulation may end an iteration each ms.
+        """
+        found = self.of(log, mark)
+        return found if mark == self._mark else None
+
     def _is_due(self, mark: tuple[str, float]) -> bool:
         if mark[0] != self._mark[0]:
             return True

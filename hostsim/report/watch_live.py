@@ -11,6 +11,7 @@ from hostsim.measure.live.recording import Recording, Wanted
 from hostsim.report.watch_display import Show, View
 from hostsim.report.watch_forecasts import Forecasts
 from hostsim.report.watch_view import Stall, Watched, as_object, plain_line, screen_lines
+from hostsim.verdict.outlook import Outlook
 
 if TYPE_CHECKING:
     from hostsim.machine.machine import Machine
@@ -34,20 +35,25 @@ class _Watch:
         self.log.take(record)
         self.show(stalls, is_last=is_last)
 
+    def note(self, line: str) -> None:
+        """Show a line for people below the figures."""
+        self.notes.append(line)
+        self.show()
+
     def show(self, stalls: Callable[[], list[Stall]] = list, *, is_last: bool = False) -> None:
         """Show what is known now; figures are made only where a view is drawn."""
 
-        def seen() -> Watched:
+        def seen(forecast_of: Callable[..., Outlook | None]) -> Watched:
             log = self.log.log()
-            forecast = self._forecasts.of(log, self.log.mark)
+            forecast = forecast_of(log, self.log.mark)
             return Watched(self._subject(self.log.setup), self._clock, log, forecast, stalls(), self.notes)
 
         self._show(
             View(
-                screen=lambda width, height: screen_lines(seen(), width, height),
-                line=lambda: plain_line(seen()),
-                data=lambda: as_object(seen()),
-                mark=self.log.mark,
+                screen=lambda width, height: screen_lines(seen(self._forecasts.of), width, height),
+                line=lambda: plain_line(seen(self._forecasts.fresh)),
+                data=lambda: as_object(seen(self._forecasts.fresh)),
+                mark=(self.log.mark, len(self.notes)),
                 is_last=is_last,
             )
         )
@@ -59,7 +65,7 @@ def watch_qmp(wanted: Wanted, show: Show, say: Callable[[str], None] | None) -> 
     say: takes lines for people; None: they stand in the view. Raises QemuError as ``Recording.lines``.
     """
     watch = _Watch(wanted.address, show, lambda setup: _qemu(setup, wanted.address))
-    recording = Recording(wanted, say or watch.notes.append)
+    recording = Recording(wanted, say or watch.note)
     for line in recording.lines():
         watch.take(line)
     watch.show(is_last=True)

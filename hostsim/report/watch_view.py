@@ -82,8 +82,9 @@ def figures(seen: Watched) -> dict[str, Any]:
 
 
 def _is_counted(log: MigrationLog) -> bool:
-    """Whether a sync has counted what the guest dirties: the one at the begin of a migration has none before it."""
-    return (last(log.dirty_sync_count) or 0) > 1 or bool(last(log.dirty_pages_rate_per_s))
+    """Whether a sync has counted what the guest dirties: the first has none before it, and at the end QEMU answers 0."""
+    is_found = (last(log.dirty_sync_count) or 0) > 1 or bool(last(log.dirty_pages_rate_per_s))
+    return is_found and log.status[-1] not in TERMINAL
 
 
 def _whole(value: float | None) -> int | None:

@@ -62,6 +62,8 @@ def outlook(log: MigrationLog | None, **known: Any) -> Outlook:
     """The forecast from ``log``, the answers of one migration so far; ``known``: as ``explain_log`` takes it."""
     if log is None or log.status[-1] == "none":
         return Outlook("waiting", "no migration runs yet")
+    if log.status[-1] == "setup":
+        return Outlook("too early", "the migration is being set up, nothing is sent yet")
     if log.status[-1] == "device" and seconds_in(log, ("device",)) < STUCK_S:
         left = bytes_words(last(log.remaining_bytes) or 0.0)
         return Outlook("ends", f"the guest is stopped while its last {left} are sent")

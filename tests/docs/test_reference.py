@@ -12,7 +12,10 @@ from tests.docs.blocks import ROOT
 from tests.helpers.command import hostsim
 
 REFERENCE = ROOT / "docs" / "reference"
-COMMANDS = ("run", "compare", "sweep", "explain", "validate", "calibrate", "scenarios", "schema", "age", "reclaim", "debate")
+COMMANDS = (
+    "run", "compare", "sweep", "explain", "record", "watch", "validate", "calibrate", "scenarios", "schema", "age",
+    "reclaim", "debate",
+)  # fmt: skip
 OF_TYPER = {"--help", "--install-completion", "--show-completion"}
 OF_OTHERS = {"--verbose"}
 """Of commands that help texts name: virsh migrate --verbose."""

@@ -71,7 +71,7 @@ def test_it_tells_a_verdict_a_table_and_the_files(folder: Path) -> None:
     out = folder / "out" / "quick-compare"
     shown = {line.strip() for line in lines[lines.index("Files:") + 1 :]}
     assert shown == {f"out/quick-compare/{name}" for name in FILES} | {"out/quick-compare/runs/<key>.json, one a run"}
-    assert set(tree(out)) == FILES | {"runs/"} | set(records(out))
+    assert set(tree(out)) == FILES | {"plan.json", "runs/"} | set(records(out))
     assert len(records(out)) == 4
 
 
@@ -201,7 +201,7 @@ def test_a_broken_invariant_is_3_and_leaves_the_others(folder: Path, workers: st
 
 def test_a_full_disk_leaves_whole_files(folder: Path) -> None:
     assert compare(folder, *varied(LIMIT), "--no-files").returncode == 0  # compiled loops are cached now
-    for limit_bytes, files in ((2_000, set()), (35_000, {"o/", "o/runs/"})):
+    for limit_bytes, files in ((2_000, {"o/"}), (35_000, {"o/", "o/runs/"})):
         arguments = ("compare", "quick.toml", *varied(LIMIT), "--out", "o")
         done = limited_hostsim(*arguments, file_bytes=limit_bytes, cwd=folder)
         assert (done.returncode, done.stdout) == (2, "")
@@ -231,7 +231,7 @@ def test_ctrl_c_leaves_finished_runs_and_no_process(folder: Path, workers: str) 
     assert err.splitlines()[0] == "2 runs are finished in o/runs: the same command goes on from there"
     assert "Traceback" not in err
     kept = records(folder / "o")
-    assert set(tree(folder / "o")) == {"runs/"} | set(kept)
+    assert set(tree(folder / "o")) == {"plan.json", "runs/"} | set(kept)
     assert len(kept) == 2
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)

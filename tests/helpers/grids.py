@@ -31,12 +31,14 @@ from hostsim.report.sweep_reports import sweep_table
 from hostsim.report.solve_words import frontier_grid
 from hostsim.report.tables import plain_table, summary_table, validation_tables
 from hostsim.report.two_by_two_report import two_by_two_tables
+from hostsim.report.watch_study import study_grid
 from hostsim.results.ageing import PASSES
 from hostsim.results.kvm import KVM_ROUNDS
 from hostsim.results.latencies import Distribution
 from hostsim.results.tables import MigrationResult, RunResult, Table
 from hostsim.scenario.catalogue import catalogue
 from hostsim.study.ageing.two_by_two import Cell
+from hostsim.study.compare.plan_file import Finished, Group, PlannedRuns
 from hostsim.study.compare.summary import Row, Summary
 from hostsim.study.dirty_measure.outcome import MeasureRow
 from hostsim.study.rmap_debate.claim import Claim, Crossing, Panel
@@ -140,6 +142,7 @@ def _of_studies() -> Iterator[Grid]:
     says = "chain only slots that are logged: no penalty for normal RAM of 16 GiB, unless Kemari or migration"
     yield from debate_tables([Claim(8, says, "Graf / Kivity", "holds if", "x", turns, Panel("x", "y", ()))])
     cell = Cell(True, "slot-list", True, 123_456_789.0, 2_048.0, 123.4, 2_048.0, 12.345, NS, 12.34, 5.67, False)
+    yield _watched()
     yield from two_by_two_tables([cell, Cell(False, "rmap", False, 1e6, 500.0, 0.0, 0.0, 0.0, 0)])
 
 
@@ -152,6 +155,17 @@ def _of_sweeps() -> Iterator[Grid]:
     spreads = dict.fromkeys(("bias_percent", "guest_lost_percent", "error_percent"), WIDE_SPREAD)
     setting = {"method": "page-sampling", "samples": "16384", "window": "1500ms"}
     yield measure_table([MeasureRow(setting, 10_000, 12_345.6, 12_345.6, 123.4, spreads, 123_456.7, 0.123)])
+
+
+def _watched() -> Grid:
+    """Two keys, one combination finished and one not begun."""
+    settings = {"link.bandwidth": "12.5Gbit/s", "migration.downtime_limit": "1234ms"}
+    groups = (Group(settings, ("a", "b", "c")), Group(settings, ("d", "e", "f")))
+    finished = Finished(ROOT, PlannedRuns("mine", groups))
+    one = {"status": "completed", "total_time_ms": 123_456, "downtime_ms": 1_234, "transferred_bytes": 123_456_789_012,
+           "guest_slowdown_percent": 12.3}  # fmt: skip
+    finished._figures = {"a": one, "b": one, "c": one}
+    return study_grid(list(groups), finished)
 
 
 class _AnyFigure(dict[str, Spread]):

@@ -122,7 +122,7 @@ BUSY = Guest(mem_mib=64, fill_pages=512, set_pages=2048, rate=24_000)
 NARROW = Limits(downtime_ms=20, bandwidth_bytes_per_s=32 * MB)
 WIDE = Limits(downtime_ms=1000, bandwidth_bytes_per_s=32 * MB)
 """All that the guest writes can be sent within this limit."""
-WATCHED_S = 2.0
+WATCHED_S = 2.2
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ MAKE_TABLES = {
     "report/reclaim_report.py", "report/tables.py", "report/two_by_two_report.py", "cli/kvm_selftest_cmd.py",
     "cli/access_tracking_cmd.py", "cli/run_scenario.py", "cli/debate_cmd.py", "report/beside_tables.py",
     "report/sweep_reports.py", "report/measure_dirty_report.py", "report/predict_files.py", "report/solve_words.py",
+    "report/watch_study.py",
 }  # fmt: skip
 """Their tables are in ``every_table``."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +16,11 @@ from hostsim.core.errors import OutputError
 from hostsim.logs import read_logs
 from hostsim.measure.live.dirty_rates import DirtyRates, Guest
 from hostsim.measure.live.line_file import LineFile
-from hostsim.measure.live.recording import READ_ONLY, Recording, Wanted
+from hostsim.measure.live.recording import READ_ONLY, Recording, Wanted, _later_than
 from hostsim.measure.qemu.qmp import QemuError, Qmp, address_of, why_not
-from hostsim.verdict import explain_log
+from hostsim.verdict import evidence_from_log, explain_log
 from tests.helpers.command import hostsim, limited
-from tests.helpers.fake_qmp import HANG_UP, Monitor
+from tests.helpers.fake_qmp import HANG_UP, VERSION, Monitor
 
 PARAMETERS = {"max-bandwidth": 8_000_000, "downtime-limit": 30, "max-cpu-throttle": 99}
 CAPABILITIES = [{"capability": "auto-converge", "state": False}, {"capability": "events", "state": True}]
@@ -112,6 +113,28 @@ def test_the_record_tells_explain_what_was_set(monitor: Callable[..., Monitor], 
     assert "Limit: downtime 12 ms, limit 30 ms." in explain_log(log).findings
 
 
+def test_answers_through_virsh_are_known_by_their_form(tmp_path: Path) -> None:
+    """virsh qemu-monitor-command VM '{"execute":"query-migrate"}' prints an answer with an id, and no command."""
+    answers = ({"qemu": VERSION, "package": "Debian"}, PARAMETERS, CAPABILITIES, active(100, 10), active(200, 20))
+    (tmp_path / "job.jsonl").write_text("".join(json.dumps({"return": one, "id": "libvirt-41"}) + "\n" for one in answers))
+    (log,) = read_logs(str(tmp_path / "job.jsonl"))
+    assert (log.setup.version, log.setup.capabilities["auto-converge"]) == ((7, 2, 22), False)
+    assert evidence_from_log(log).max_bandwidth_bytes_per_s == PARAMETERS["max-bandwidth"]
+    assert (len(log), log.limit_ms[-1]) == (2, 30)
+
+
+@pytest.mark.parametrize("answer", [None, 3, "x", [], {}, [3], {"qemu": 3, "package": 1}, {"qemu": {"major": "7"}}])
+def test_broken_answers_about_the_qemu_tell_nothing(answer: object, tmp_path: Path) -> None:
+    names = ("query-version", "query-name", "query-kvm", "query-memory-size-summary", "query-cpus-fast",
+             "query-migrate-parameters", "query-migrate-capabilities", "query-status")  # fmt: skip
+    lines = [{"execute": name, "return": answer} for name in names]
+    lines.append({"execute": "query-migrate", "return": active(100, 10)})
+    (tmp_path / "log").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (log,) = read_logs(str(tmp_path / "log"))
+    assert (log.setup.version, log.setup.name, log.setup.kvm, log.setup.memory_bytes) == ((), "", None, None)
+    assert explain_log(log).outcome == "too early to tell"
+
+
 def test_statuses_of_the_vm_are_no_statuses_of_a_migration(tmp_path: Path) -> None:
     colo = {"execute": "query-status", "return": {"status": "colo"}}
     lines = [colo, {"execute": "query-migrate", "return": active(100, 10)}]
@@ -137,6 +160,45 @@ def test_events_stand_in_the_record_as_qemu_sent_them(monitor: Callable[..., Mon
     monitor(active(100, 10), [stop, noise, {"return": COMPLETED}])
     _, lines, _ = recorded(tmp_path)
     assert [line for line in lines if "event" in line] == [stop]
+
+
+def test_an_event_after_an_answer_is_not_written_before_it(tmp_path: Path) -> None:
+    """Both are read at once: a line that says "cancelling" after "cancelled" would read as another migration."""
+
+    def answer(name: str, _given: dict[str, Any]) -> list[dict[str, Any]]:
+        is_first = name == "query-migrate" and asked.count(name) == 1
+        return [{"return": active(100, 10, status="cancelling")}, told_by("cancelled")] if is_first else script(name, {})
+
+    def told_by(status: str) -> dict[str, Any]:
+        return {"event": "MIGRATION", "timestamp": {"seconds": 5, "microseconds": 1}, "data": {"status": status}}
+
+    asked: list[str] = []
+    script = Script({"status": "cancelled"})
+
+    def noted(name: str, given: dict[str, Any]) -> list[dict[str, Any]]:
+        asked.append(name)
+        return answer(name, given)
+
+    served = Monitor(tmp_path / "qmp", noted)
+    _, lines, _ = recorded(tmp_path)
+    served.close()
+    order = [line["return"]["status"] if "return" in line else line["data"]["status"]
+             for line in lines if line.get("execute") == "query-migrate" or "event" in line]  # fmt: skip
+    assert order == ["cancelling", "cancelled", "cancelled"]
+    (tmp_path / "log").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert len(read_logs(str(tmp_path / "log"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "late"),
+    [
+        ("active", ["setup", "active"], 0), ("active", ["active", "cancelling", "cancelled"], 1),
+        ("completed", ["completed"], 0), ("none", ["setup", "active"], 2), ("device", ["device", "completed"], 1),
+    ],
+)  # fmt: skip
+def test_events_are_late_if_the_answer_does_not_know_them(status: str, told: list[str], late: int) -> None:
+    events = [{"event": "MIGRATION", "data": {"status": one}} for one in told]
+    assert _later_than(status, events) == events[len(events) - late :]
 
 
 def test_a_migration_that_ended_before_is_not_the_one_waited_for(monitor: Callable[..., Monitor], tmp_path: Path) -> None:
@@ -394,6 +456,18 @@ def test_standard_output_has_the_log_alone(monitor: Callable[..., Monitor], tmp_
     assert answers_in([json.loads(line) for line in done.stdout.splitlines()]) == ["none", "active", "completed"]
     assert done.stderr == "no migration runs yet: waiting for one to begin\n"
     assert [path.name for path in tmp_path.iterdir()] == ["qmp"]
+
+
+def test_without_the_library_the_command_that_brings_it_is_named(
+    monitor: Callable[..., Monitor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor(active(100, 10))
+    monkeypatch.setitem(sys.modules, "qemu.qmp", None)
+    for command in ("record", "watch"):
+        done = hostsim(command, "--qmp", "qmp", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("error: qemu.qmp is not installed (extra 'live'): ")
+        assert "pip install 'qemu.qmp>=" in done.stderr
 
 
 def test_without_a_monitor_no_file_is_made(tmp_path: Path) -> None:

@@ -11,19 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostsim.logs import parse_logs
 from hostsim.logs.growing import GrowingLog
 from hostsim.report.watch_display import View, watch_display
+from hostsim.report.watch_forecasts import Forecasts
 from hostsim.report.watch_study import screen_lines as study_lines
 from hostsim.report.watch_study import watch_folder
 from hostsim.report.watch_view import Stall, Watched, as_object, plain_line, screen_lines, sparkline
 from hostsim.scenario import Scenario
 from hostsim.study.compare.figures import Figures
-from hostsim.study.compare.plan_file import Finished, Group, PlannedRuns, read_plan
+from hostsim.study.compare.plan import make_plan
+from hostsim.study.compare.plan_file import Finished, Group, PlannedRuns, read_plan, write_plan
 from hostsim.study.compare.record import record_bytes, write_record
+from hostsim.study.compare.study_file import load_study
 from hostsim.verdict.outlook import Outlook, outlook
 from tests.helpers.command import QUICK, hostsim
 
@@ -99,6 +102,8 @@ def test_nothing_to_forecast_before_a_migration() -> None:
     log = GrowingLog("test")
     log.take({"execute": "query-migrate", "return": {}})
     assert outlook(log.log()).kind == "waiting"
+    log.take({"execute": "query-migrate", "return": {"status": "setup"}})
+    assert outlook(log.log()).words == "the migration is being set up, nothing is sent yet"
 
 
 def test_the_forecast_follows_the_migration() -> None:
@@ -125,6 +130,17 @@ def test_the_time_left_runs_down_between_two_forecasts() -> None:
     assert outlook(None).later(9.0) == outlook(None)
 
 
+def test_a_printed_line_has_no_forecast_of_an_iteration_before() -> None:
+    forecasts = Forecasts()
+    first, later = grown(12), grown(len(records()) - 3)
+    assert forecasts.fresh(first.log(), first.mark) == forecasts.of(first.log(), first.mark)
+    forecasts._spent_s = 3600.0
+    assert forecasts.fresh(later.log(), later.mark) is None
+    assert forecasts.of(later.log(), later.mark) == forecasts._made
+    forecasts._spent_s = 0.0
+    assert forecasts.fresh(later.log(), later.mark) == _settled()
+
+
 def test_a_guest_that_is_stopped_for_its_last_pages_is_no_riddle() -> None:
     log = grown(6)
     log.take({"return": records()[5]["return"] | {"status": "device"}})
@@ -135,6 +151,7 @@ def test_a_guest_that_is_stopped_for_its_last_pages_is_no_riddle() -> None:
 # -- the view
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 66), st.integers(0, 3), st.integers(20, 140), st.integers(3, 50))
 def test_a_screen_fits_its_terminal(n: int, n_stalls: int, width: int, height: int) -> None:
     stalls = [Stall("exit_wp_faults", 10**9, 10**9)] * n_stalls
@@ -196,9 +213,9 @@ def test_a_sparkline_falls_with_its_figures_over_time() -> None:
 
 def test_lines_come_when_their_mark_changes_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     with watch_display(as_json=False, every_s=3600) as show:
-        for mark, is_last in ((1, False), (1, False), (2, False), (2, True)):
+        for mark, is_last in ((1, False), (1, False), (2, False), (2, False), (2, True)):
             show(View(lambda _w, _h: [], lambda mark=mark: f"mark {mark}", dict, mark, is_last))  # type: ignore[misc]
-    assert capsys.readouterr().out.split("\n") == ["mark 1", "mark 2", "mark 2", ""]
+    assert capsys.readouterr().out.split("\n") == ["mark 1", "mark 2", ""]
 
 
 # -- the command
@@ -314,7 +331,9 @@ def test_a_study_is_watched_where_its_runs_go(tmp_path: Path) -> None:
     (tmp_path / "quick.toml").write_text(QUICK)
     study = 'scenario = "quick.toml"\n[vary]\n"link.bandwidth" = ["1Gbit/s", "2Gbit/s"]\n'
     (tmp_path / "study.toml").write_text(study)
-    assert hostsim("sweep", "study.toml", "--workers", "1", cwd=tmp_path).returncode == 0
+    plan = make_plan(load_study(tmp_path / "study.toml"))
+    finish(tmp_path / "out" / "study", *(run.key for run in plan.runs))
+    write_plan(tmp_path / "out" / "study", plan)
     for target in ("study.toml", "out/study"):
         done = hostsim("watch", target, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (0, "2 of 2 runs finished\n")

@@ -156,7 +156,9 @@ class Recording:
 
     def _poll(self, qmp: Qmp) -> Iterator[Line]:
         answer = self._answer(qmp)
-        yield from self._events(qmp)
+        events = self._events(qmp)
+        late = [] if answer is None else _later_than(_status(answer), events)
+        yield from (event for event in events if event not in late)
         for command in CHANGING:
             with _unless_gone():
                 yield from self._changed(command, qmp.ask(command))
@@ -166,6 +168,7 @@ class Recording:
         if self._is_news(answer):
             self.answers += self.status != "none"
             yield self._line("query-migrate", answer)
+        yield from late
         self._judge(answer)
         yield from (self._line(*one) for one in self._rates.step(qmp, is_migrating=self._is_live))
 
@@ -222,13 +225,11 @@ class Recording:
         self.say(f"the migration is {self.status}; waiting for the next one")
         self._is_live, self._older, self._ended_s = False, answer, None
 
-    def _events(self, qmp: Qmp) -> Iterator[Line]:
+    def _events(self, qmp: Qmp) -> list[Line]:
         events, qmp.events = qmp.events, []
-        for event in events:
-            if event.name == "MIGRATION" and isinstance(event.data, dict):
-                self.status = str(event.data.get("status", self.status))
-            if event.name in EVENTS:
-                yield event.raw
+        told = [event.raw for event in events if event.name in EVENTS]
+        self.status = next((status for one in reversed(told) if (status := _told(one))), self.status)
+        return told
 
     def _last_words(self, qmp: Qmp) -> Iterator[Line]:
         with suppress(QemuError):
@@ -282,6 +283,23 @@ def _unless_gone() -> Iterator[None]:
         raise
     except QemuError:
         pass
+
+
+def _later_than(status: str, events: list[Line]) -> list[Line]:
+    """Those of ``events`` that have come after an answer of that status, with which they were read at once.
+
+    A migration does not go on once it has ended, and has begun after the last answer that knows of none.
+    """
+    if status == "none":
+        return events
+    ends = [i for i, event in enumerate(events) if _told(event) in TERMINAL]
+    return events[ends[0] :] if ends and status not in TERMINAL else []
+
+
+def _told(event: Line) -> str:
+    """The status that an event of a migration tells; "" for another one."""
+    data = event.get("data")
+    return str(data.get("status", "")) if event.get("event") == "MIGRATION" and isinstance(data, dict) else ""
 
 
 def _status(answer: Any) -> str:
