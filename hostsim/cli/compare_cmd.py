@@ -92,7 +92,8 @@ def compare_command(
     path = found_file(_scenario_of(file, vm, guestperf))
     _check_one_of(vary, modes, guestperf)
     if not vary:
-        _compare_modes(Request(path, (), texts, seed, seeds, max_runs), guestperf, modes or "", options, needs_table=vm is None)
+        request = Request(path, (), texts, seed, seeds, max_runs)
+        _compare_modes(request, guestperf, modes or "", options, needs_table=vm is None)
         return
     axes = read_axes(vary, texts)
     refuse_same_keys(texts, seed, [axis.key for axis in axes])
@@ -128,4 +129,5 @@ def _compare_modes(request: Request, guestperf: str, modes: str, options: Option
     run_and_tell(found.plan, options)
     if not options.as_json:
         console.say_wrapped([f"Not run: {name}, because {why}." for name, why in found.left_out.items()])
-        console.say_wrapped([f"With dirty rings, which dirty-limit requires: {', '.join(found.with_rings)}."] * bool(found.with_rings))
+        if found.with_rings:
+            console.say_wrapped([f"With dirty rings, which dirty-limit requires: {', '.join(found.with_rings)}."])

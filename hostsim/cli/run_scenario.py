@@ -113,7 +113,8 @@ def _write_guestperf(result: RunResult, path: Path) -> list[Path]:
 
 
 def _check_has_migration(options: Options, scenario: Any) -> None:
-    asking = [name for name, asked in (("--fail-if-not-converged", options.fail_if_not_converged), ("--guestperf", options.guestperf)) if asked]
+    asked = {"--fail-if-not-converged": options.fail_if_not_converged, "--guestperf": options.guestperf}
+    asking = [name for name, value in asked.items() if value]
     if asking and scenario.migration is None:
         wanted = f"a [migration] table, for {asking[0]}"
         raise InputError([Problem(str(options.file), "migration", "none", wanted)])

@@ -137,7 +137,8 @@ def _varied() -> list[Parameter]:
     found = {}
     for sweep_name, sweep in SWEEPS.items():
         for name, varied in sweep.varies.items():
-            option = typer.Option(f"--{name}", metavar="N,...", help=f"{sweep_name}: {varied.text}", show_default=varied.values)
+            text = f"{sweep_name}: {varied.text}"
+            option = typer.Option(f"--{name}", metavar="N,...", help=text, show_default=varied.values)
             found[name] = _parameter(name, Annotated[str | None, option], None)
     return list(found.values())
 

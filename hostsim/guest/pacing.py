@@ -33,8 +33,8 @@ class Pacing:
     tick_ns: period of timer ticks at which alone the guest works, 0: the guest works all the time.
     tick_late_ns: closed loop; a tick later than this after the last tick adds no work, as in a guest that does not trust a
     long gap; 0: every tick adds work.
-    burst_ns, think_ns: closed loop; after each ``burst_ns`` of work the task sleeps ``think_ns`` of the host's time, by a timer
-    that goes on while the vCPU is out of the guest. 0: it never sleeps.
+    burst_ns, think_ns: closed loop; after each ``burst_ns`` of work the task sleeps ``think_ns`` of the host's time, by a
+    timer that goes on while the vCPU is out of the guest. 0: it never sleeps.
     """
 
     open_loop: bool = False

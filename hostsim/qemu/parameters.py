@@ -101,7 +101,7 @@ class MigrationParameters:
     host_page_bytes: page size of the destination's memory backend, which post-copy requests and places whole.
     continue_after_ns: from the event pre-switchover to migrate-continue, 0: the command never comes.
     suspend_after_ns: from the start to the moment at which an operator suspends the guest, 0: never.
-    suspend_after_sync, cancel_after_sync: number of the sync with which an operator suspends the guest, or cancels; 0: never.
+    suspend_after_sync, cancel_after_sync: number of the sync at which an operator suspends the guest, or cancels; 0: never.
     keepalive_ns: time without the destination after which the manager cancels, 0: never.
     retries, retry_after_ns: further attempts after a cancel or a failure, and the pause before each.
     changes: parameters that an operator changes while the migration runs.

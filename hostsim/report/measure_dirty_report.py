@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.drawing import BLUE, GREY, VERMILION, titled
+from hostsim.report.measure_dirty_words import verdict_lines
 from hostsim.report.study_files import spreads, study_content, write_study
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.compare.spread import Spread, method
-from hostsim.study.dirty_measure.outcome import MeasureRow, TrueTime, verdict_lines
+from hostsim.study.dirty_measure.outcome import MeasureRow, TrueTime
 from hostsim.study.dirty_measure.plan import NONE, MeasurePlan
 from hostsim.verdict.words import number_words, seconds_words
 
@@ -33,12 +34,10 @@ def measure_content(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow],
         for row in rows
     ]  # fmt: skip
     total = None if truth.total_s is None else vars(truth.total_s)
-    shown = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-    content = study_content(
+    return study_content(
         NAME, options, plan.plan.seeds, method(), verdict=verdict_lines(rows, truth), rows=told,
         truth={"total_s": total, "completed": truth.n_completed, "seeds": truth.n},
     )  # fmt: skip
-    return content | {"options": shown}
 
 
 def write_measure(out: Path, content: dict[str, Any], rows: Sequence[MeasureRow], truth: TrueTime) -> list[Path]:
@@ -60,7 +59,7 @@ def measure_table(rows: Sequence[MeasureRow]) -> Grid:
         Column("written", "written", unit="MiB/s", of=lambda row: number_words(row.written_mib)),
         Column("bias", "bias", of=lambda row: _percent(row.figures, "bias_percent")),
         Column("cv", "CV", of=lambda row: f"{number_words(row.cv_percent)} %"),
-        Column("lost", "guest lost", of=lambda row: f"{number_words(row.figures['guest_lost_percent'].mean)} %"),
+        Column("lost", "guest lost", of=lambda row: f"{number_words(row.lost_percent)} %"),
         Column("forecast", "forecast", of=lambda row: NEVER if row.total_s is None else seconds_words(row.total_s)),
         Column("error", "error", of=lambda row: _percent(row.figures, "error_percent")),
         Column("endless", "endless", role=Role.SPARE, of=lambda row: f"{100 * row.endless:.0f} %"),
@@ -75,12 +74,12 @@ def _key(key: str) -> Column:
 def caption(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow]) -> str:
     """The meaning of the columns, seeds, and rows with fewer measurements than asked for."""
     fewer = [row for row in rows if row.n < options.reps]
-    less = f"; {len(fewer)} rows have fewer than {options.reps} measurements, for each costs the guest a fault a page" * bool(fewer)
+    less = f"; {len(fewer)} rows have fewer than {options.reps} measurements: each costs the guest a fault a page"
     seeds = plan.plan.seeds
     return (
         f"bias: mean answer against the distinct pages written; ±: {method()} of {len(seeds)} runs (seeds {seeds[0]} to "
-        f"{seeds[-1]}); CV: spread of a single answer; forecast: total time of a guest that writes all its memory evenly, its "
-        f"rate as measured; error: against the simulated migration{less}"
+        f"{seeds[-1]}); CV: spread of a single answer; forecast: total time of a guest that writes all its memory evenly, "
+        f"its rate as measured; error: against the simulated migration{less if fewer else ''}"
     )
 
 
@@ -97,7 +96,8 @@ def _table(rows: Sequence[MeasureRow]) -> Table:
     """A row a measurement, with intervals."""
     names = ("bias_percent", "guest_lost_percent", "error_percent")
     schema = dict.fromkeys(("method", "samples", "window"), "str") | {"n": "int64"}
-    schema |= dict.fromkeys(("reported_mib_per_s", "written_mib_per_s", "cv_percent", "forecast_total_s", "endless_share"), "float64")
+    figures = ("reported_mib_per_s", "written_mib_per_s", "cv_percent", "forecast_total_s", "endless_share")
+    schema |= dict.fromkeys(figures, "float64")
     for name in names:
         schema |= {name: "float64", f"{name}_low": "float64", f"{name}_high": "float64"}
     return Table.of(NAME, schema, [_flat(row, names) for row in rows])
@@ -133,8 +133,8 @@ def draw_measure(rows: Sequence[MeasureRow], truth: TrueTime) -> Figure:
 def _readings(axes: Axes, rows: Sequence[MeasureRow]) -> None:
     at = range(len(rows))
     spread = [row.reported_mib * row.cv_percent / 100 for row in rows]
-    axes.barh(at, [row.reported_mib for row in rows], xerr=spread, color=BLUE, height=0.6, error_kw={"capsize": 3, "linewidth": 1.2},
-              label="reported; bar: a single answer's spread")
+    look: dict[str, Any] = {"color": BLUE, "height": 0.6, "error_kw": {"capsize": 3, "linewidth": 1.2}}
+    axes.barh(at, [row.reported_mib for row in rows], xerr=spread, label="reported, spread of a single answer", **look)
     axes.scatter([row.written_mib for row in rows], at, color=VERMILION, marker="|", s=220, linewidths=2.2, zorder=3,
                  label="written by the guest")  # fmt: skip
     axes.set_xlabel("dirty rate [MiB/s]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ def sweep_csv(summary: Summary) -> bytes:
 
 def sweep_table(summary: Summary) -> Grid:
     """A row a setting, the migration without auto-converge first."""
-    keys = [Column(key, key, role=Role.KEY, of=lambda row, key=key: row.settings[key]) for key in summary.rows[0].settings]
+    keys = [_setting_of(key) for key in summary.rows[0].settings]
     figures = [
         Column("ended", "converges", ended_words, Role.KEY, of=lambda row: row),
         _figure("total_time_ms", "total time"), _figure("downtime_ms", "downtime"), _figure("guest_lost_ms", "lost work"),
@@ -76,7 +77,8 @@ def verdict_lines(plan: Plan, summary: Summary) -> list[str]:
     rows, base = tuned(summary), summary.rows[0]
     good = [row for row in rows if row.converges]
     alone = "completes, too" if base.converges else "does not complete"
-    lines = [f"VERDICT: {len(good)} of {len(rows)} settings of auto-converge complete the migration; without auto-converge it {alone}."]
+    some = f"{len(good)} of {len(rows)} settings of auto-converge complete the migration"
+    lines = [f"VERDICT: {some}; without auto-converge it {alone}."]
     if good:
         lines += list(_advice(unbeaten(rows)))
     return [*lines, *_cannot(bound_of(plan.runs[0].scenario), rows), *_never_throttled(rows)]
@@ -111,14 +113,18 @@ def _cannot(bound: Bound, rows: Sequence[Row]) -> Iterator[str]:
     reach = max((mean(row, "throttle_max_percent") for row in rows), default=0.0)
     held = "no throttle of these runs reaches that" if reach < bound.from_percent else "a run reaches that"
     yield (
-        f"Throttling cannot help below {number_words(bound.from_percent)} %: {clocked} of the page writes are not bound to the "
-        f"CPU; they come by the clock, and a vCPU catches up with them between two sleeps; {held}."
+        f"Throttling cannot help below {number_words(bound.from_percent)} %: {clocked} of the page writes are not bound to "
+        f"the CPU; they come by the clock, and a vCPU catches up with them between two sleeps; {held}."
     )
 
 
 def _never_throttled(rows: Sequence[Row]) -> Iterator[str]:
     if not any(mean(row, "throttle_max_percent") > 0 for row in rows):
         yield "Auto-converge never throttled: the guest dirties too little for it (throttle-trigger-threshold)."
+
+
+def _setting_of(key: str) -> Column:
+    return Column(key, key, role=Role.KEY, of=lambda row: row.settings[key])
 
 
 def _figure(name: str, heading: str) -> Column:
@@ -143,7 +149,7 @@ def draw_sweep(summary: Summary) -> Figure:
     panels = figure.subplots(len(PANELS), len(mosts), squeeze=False)
     for across, (name, title) in zip(panels, PANELS, strict=True):
         values = [mean(row, name) / 1000 for row in rows]
-        known = [value for value in values if value == value]  # not NaN
+        known = [value for value in values if not math.isnan(value)]
         limits = (min(known), max(known)) if known else (0.0, 1.0)
         for axes, most in zip(across, mosts, strict=True):
             _heat(axes, [row for row in rows if row.settings["max"] == most], name, limits)
@@ -159,9 +165,10 @@ def _heat(axes: Axes, rows: Sequence[Row], name: str, limits: tuple[float, float
         y, x = ups.index(row.settings["initial"]), alongs.index(row.settings["increment"])
         grid[y, x] = mean(row, name) / 1000
         is_dark = grid[y, x] > (limits[0] + limits[1]) / 2
-        text = number_words(grid[y, x]) if grid[y, x] == grid[y, x] else ended_words(row)
+        text = ended_words(row) if math.isnan(grid[y, x]) else number_words(grid[y, x])
         axes.text(x, y, text, ha="center", va="center", color="white" if is_dark else INK, fontsize=9.5)
-    axes.imshow(np.ma.masked_invalid(grid), cmap="Blues", vmin=limits[0] * 0.8, vmax=limits[1] * 1.1, origin="lower", aspect="auto")
+    look: dict[str, Any] = {"cmap": "Blues", "vmin": limits[0] * 0.8, "vmax": limits[1] * 1.1, "origin": "lower"}
+    axes.imshow(np.ma.masked_invalid(grid), aspect="auto", **look)
     axes.set_xticks(range(len(alongs)), [f"{text} %" for text in alongs])
     axes.set_yticks(range(len(ups)), [f"{text} %" for text in ups])
     axes.set_xlabel("cpu-throttle-increment")

@@ -31,8 +31,8 @@ def guestperf_figures(result: RunResult, migration: MigrationResult) -> dict[str
     series = migration.series
     spans = np.diff(series["t_ns"], prepend=0)
     speed = float(np.average(series["guest_speed"], weights=spans)) if spans.sum() else 1.0
-    found = {"mode.guest_before_ms": before_ms}
-    return found | ({"mode.guest_during_ms": round(before_ms / speed, 6)} if speed > 0 else {})
+    found = {"guest_before_ms": before_ms}
+    return found | ({"guest_during_ms": round(before_ms / speed, 6)} if speed > 0 else {})
 
 
 def report_of(result: RunResult) -> dict[str, Any]:
@@ -97,8 +97,8 @@ def _hardware(scenario: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _load(scenario: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """guestperf's program among the workloads."""
-    return next((load for load in scenario["vm"]["workload"] if load.get("preset") == PRESET), None)
+    """Guestperf's program among the workloads."""
+    return next((load for load in scenario["vm"].get("workload", ()) if load.get("preset") == PRESET), None)
 
 
 def _gib_ms(scenario: Mapping[str, Any]) -> float | None:
@@ -155,7 +155,7 @@ def _last(start_s: float, migration: MigrationResult) -> dict[str, Any]:
              "iterations": "dirty-sync-count"}  # fmt: skip
     return {
         "status": migration.status, "ram": {name: ram.get(key, 0) for name, key in names.items()},
-        "now": start_s + migration.total_time_ms / 1000, "duration": migration.total_time_ms,
+        "now": start_s + (migration.total_time_ms or 0) / 1000, "duration": migration.total_time_ms,
         "downtime": migration.downtime_ms or 0, "downtime_expected": query.get("expected-downtime", 0),
         "setup_time": migration.setup_time_ms, "throttle_pcent": query.get("cpu-throttle-percentage", 0),
         "dirty_limit_throttle_time_per_round": query.get("dirty-limit-throttle-time-per-round", 0),

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from hostsim.core.constants import NS_PER_S
-from hostsim.core.units import UnitError, parse_bytes, parse_rate
+from hostsim.core.errors import UnitError
+from hostsim.core.units import parse_bytes, parse_rate
 
 PresetName = Literal[
     "idle", "guestperf", "mm-dirty", "mm-dirty-random", "stress-ng", "stress-ng-swap", "ycsb-a", "ycsb-b", "ycsb-c",
@@ -134,7 +135,8 @@ def _filled(load: Any, vm: Mapping[str, Any]) -> Any:
 def _rates(preset: Preset, load: Mapping[str, Any], vm: Mapping[str, Any]) -> dict[str, Any]:
     """Rates over all vCPUs of the workload: those of a loop grow with the vCPUs, those of clients do not."""
     if preset.write_ns:
-        return {"write_rate": f"{_n_vcpus(load.get('vcpus', preset.keys.get('vcpus', 'all')), vm) * NS_PER_S // preset.write_ns}/s"}
+        n_vcpus = _n_vcpus(load.get("vcpus", preset.keys.get("vcpus", "all")), vm)
+        return {"write_rate": f"{n_vcpus * NS_PER_S // preset.write_ns}/s"}
     per_s = _per_s(load.get("operations"), preset.operations_per_s)
     names = zip(("write_rate", "read_rate"), preset.shares, strict=True)
     return {name: f"{round(per_s * share)}/s" for name, share in names if share and per_s}
@@ -159,7 +161,7 @@ def _n_vcpus(vcpus: Any, vm: Mapping[str, Any]) -> int:
 
 
 def _size(load: Mapping[str, Any], vm: Mapping[str, Any]) -> dict[str, Any]:
-    """guestperf's program writes all memory but the 512 MiB that its guest has beside."""
+    """Guestperf's program writes all memory but the 512 MiB that its guest has beside."""
     if load["preset"] != "guestperf":
         return {}
     try:

@@ -14,7 +14,8 @@ from hostsim.scenario.presets import PRESETS
 
 def workload_findings(workload: Workload, vm: Vm, key: str) -> list[Finding]:
     """All findings about ``workload``, which stands at ``key``."""
-    found = [*_of_preset(workload, key), *_needless(workload, key), *_needed(workload, key), *_vcpus(workload, vm, key), *_clock(workload, key)]
+    found = [*_of_preset(workload, key), *_needless(workload, key), *_needed(workload, key)]
+    found += [*_vcpus(workload, vm, key), *_clock(workload, key)]
     if workload.pattern not in (*TOUCHING, "idle"):
         return found
     outside = list(_region(workload, vm, key))

@@ -14,6 +14,11 @@ def asked(default: Any, text: str, metavar: str | None = None, **more: Any) -> A
     return field(default=default, metadata={"text": text, "metavar": metavar, **more})
 
 
+def argument(default: Any, text: str, show_default: str) -> Any:
+    """A field that is typed without the name of an option."""
+    return asked(default, text, argument=True, show_default=show_default)
+
+
 def first_seed() -> Any:
     """The option --seed."""
     return asked(1, "The first seed.", "N", min=0)

@@ -55,13 +55,14 @@ def sweep_plan(sweep: NamedSweep, request: Request, values: Mapping[str, str]) -
 def _check_count(request: Request, lists: Mapping[str, Sequence[str]]) -> None:
     n_runs = (1 + int(np.prod([len(each) for each in lists.values()]))) * request.n_seeds
     if n_runs > request.max_runs:
-        raise InputError([Problem("--max-runs", "", f"{n_runs} runs", f"at most {request.max_runs}", f"--max-runs {n_runs}")])
+        wanted = f"at most {request.max_runs} runs"
+        raise InputError([Problem("--max-runs", "", f"{n_runs} runs", wanted, f"--max-runs {n_runs}")])
 
 
 def _scenario(sweep: NamedSweep, request: Request, setting: Mapping[str, str]) -> Scenario:
     is_base = OFF in setting.values()
-    keys = sweep.baseline if is_base else {**sweep.sets, **{sweep.varies[name].key: value for name, value in setting.items()}}
-    texts = [f"{key}={value}" for key, value in keys.items()]
+    varied = {sweep.varies[name].key: value for name, value in setting.items()}
+    texts = [f"{key}={value}" for key, value in (sweep.baseline if is_base else {**sweep.sets, **varied}).items()]
     return load_scenario(request.file, [*request.overrides, *texts], request.seed)
 
 
@@ -79,7 +80,7 @@ THROTTLED_RUN = Measure("hostsim-throttle-sweep-run/1", _take)
 
 
 def reached_ms(migration: MigrationResult) -> dict[str, float]:
-    """Time from the start until the throttle has first reached each of REACHED [ms]; a throttle it never reached is absent."""
+    """Time from the start until the throttle reaches each of REACHED [ms]; one that it never reaches is absent."""
     percents, t_ns = migration.series["throttle_percent"], migration.series["t_ns"]
     first = {k: np.flatnonzero(percents >= k) for k in REACHED}
     return {f"{CSV}to_{k}_percent_ms": float(t_ns[at[0]]) / 1e6 for k, at in first.items() if len(at)}
@@ -107,7 +108,8 @@ def unbeaten(rows: Sequence[Row]) -> list[Row]:
 
     Of rows with equal figures the first stands for all.
     """
-    found = list({(mean(row, "total_time_ms"), mean(row, "guest_lost_ms")): row for row in reversed(rows) if row.converges}.values())
+    each = {(mean(row, "total_time_ms"), mean(row, "guest_lost_ms")): row for row in reversed(rows) if row.converges}
+    found = list(each.values())
     best = [row for row in found if not any(_beats(other, row) for other in found)]
     return sorted(best, key=lambda row: (mean(row, "total_time_ms"), mean(row, "guest_lost_ms")))
 

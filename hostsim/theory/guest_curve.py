@@ -18,8 +18,8 @@ def guest_curve(workloads: Sequence[Workload], memory_pages: int, seed: int) -> 
 
     seed: of the run; it draws the start of sweeps that share a region.
 
-    Workloads that overlap are added up to that cut; one with active windows counts as if always in one (the worst interval), one
-    that thinks by its mean rate.
+    Workloads that overlap are added up to that cut; one with active windows counts as if always in one (the worst interval),
+    one that thinks by its mean rate.
     """
     total = DirtyCurve(np.array([0.0, 1.0]), np.zeros(2))
     for load in workloads:

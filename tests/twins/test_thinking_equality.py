@@ -17,7 +17,7 @@ from tests.twins.kvm_engine import EngineRun
 from tests.twins.kvm_run import certain_run
 
 MS = 1_000_000
-SEEDS = range(40)
+SEEDS = range(20)
 
 
 def thinking(loads: Sequence[Workload], seed: int, unit_ns: int) -> tuple[Workload, ...]:
@@ -25,7 +25,8 @@ def thinking(loads: Sequence[Workload], seed: int, unit_ns: int) -> tuple[Worklo
     rng = Random(f"think {seed}")
     times_ns = [unit_ns * n for n in (1, 2, 5, 5, 20)]
     return tuple(
-        load if rng.random() < 0.3 else replace(load, pacing=Pacing(burst_ns=rng.choice(times_ns), think_ns=rng.choice(times_ns)))
+        replace(load, pacing=Pacing(burst_ns=rng.choice(times_ns), think_ns=rng.choice(times_ns)))
+        if rng.random() < 0.7 else load
         for load in loads
     )
 

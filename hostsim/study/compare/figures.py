@@ -61,7 +61,7 @@ def figures_of(result: RunResult) -> Figures:
         "guest_slowdown_percent": slowdown_percent(migration),
         "guest_lost_ms": lost_ms(migration),
         "throttle_max_percent": int(migration.series["throttle_percent"].max(initial=0)),
-    } | _counters(result) | _mode(migration) | guestperf_figures(result, migration) | _kvm(migration) | _of_host(result)  # fmt: skip
+    } | _counters(result) | _mode(result, migration) | _kvm(migration) | _of_host(result)  # fmt: skip
 
 
 def figure_names(runs: Iterable[Figures]) -> list[str]:
@@ -92,8 +92,8 @@ def lost_ms(migration: MigrationResult) -> float:
 def _idle_percent(result: RunResult) -> float | None:
     if not len(result.guest) or not result.end_ns:
         return None
-    loads = {load["name"]: _duty(load) for load in result.scenario["vm"]["workload"]}
-    nominal = sum(loads[row["workload"]] for row in result.guest.rows()) / len(result.guest)
+    loads = {load["name"]: _duty(load) for load in result.scenario["vm"].get("workload", ())}
+    nominal = sum(loads.get(row["workload"], 1.0) for row in result.guest.rows()) / len(result.guest)
     return _percent(1.0 - float(result.guest["work_ns"].mean()) / nominal / result.end_ns)
 
 
@@ -115,7 +115,7 @@ def _counters(result: RunResult) -> Figures:
     return {name: value for name, value in result.counters.items() if _is_number(value)}
 
 
-def _mode(migration: MigrationResult) -> Figures:
+def _mode(result: RunResult, migration: MigrationResult) -> Figures:
     """Bytes sent over the size of memory, CPU time of the sending threads, and the phase of post-copy if there was one."""
     ram, sender = migration.query.get("ram", {}), migration.sender
     found: Figures = {}
@@ -132,6 +132,7 @@ def _mode(migration: MigrationResult) -> Figures:
             "page_wait_p99_ns": phase["stalls"]["p99_ns"],
             "exposed_slowdown_percent": _percent(stalled),
         }  # fmt: skip
+    found |= guestperf_figures(result, migration)
     return {f"{MODE}{name}": value for name, value in found.items()}
 
 

@@ -169,7 +169,8 @@ def guestperf_plan(request: Request, text: str) -> Modes:
         request, axes=(Axis(KEY, tuple(scenarios), tuple(scenarios)),), name=request.name or text.replace(":", "-"),
         command=("hostsim", "compare", text, "--vm", str(request.file)),
     )  # fmt: skip
-    with_rings = tuple(name for name in scenarios if base.vm.dirty_tracking != "dirty-ring" and rows[name].value("dirty_limit"))
+    limited = tuple(name for name in scenarios if rows[name].value("dirty_limit"))
+    with_rings = limited if base.vm.dirty_tracking != "dirty-ring" else ()
     return Modes(plan_of(made, [(name,) for name in scenarios], list(scenarios.values())), left_out, with_rings)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from hostsim.study.asking import asked, most_runs
+from hostsim.study.asking import argument, asked, most_runs
 
 METHODS = {"page-sampling": "page-sampling", "bitmap": "dirty-bitmap", "ring": "dirty-ring"}
 """Method to the mode of calc-dirty-rate."""
@@ -16,12 +15,10 @@ DEFAULT_FILE = "measured_guest"
 class MeasureOptions:
     """Lists are separated by commas. file None: DEFAULT_FILE."""
 
-    file: Path | None = asked(
-        None, "A scenario (.toml): its [vm] is measured, its [migration] is forecast.", argument=True, show_default=DEFAULT_FILE
-    )
+    file: str | None = argument(None, "A scenario (.toml): its [vm] is measured, its [migration] forecast.", DEFAULT_FILE)
     method: str = asked("page-sampling,bitmap,ring", f"{', '.join(METHODS)}.", "NAME,...")
     samples: str = asked("512,4096", "page-sampling: pages drawn for each GiB, 128 to 16384.", "N,...")
     window: str = asked("1s,5s", "Periods of a measurement (calc-time).", "TIME,...")
-    reps: int = asked(200, "Measurements of each row; fewer where each costs the guest many faults.", "N", min=2, max=10_000)
+    reps: int = asked(200, "Measurements of each row; fewer where each costs many faults.", "N", min=2, max=10_000)
     seed: int | None = asked(None, "The first seed, in place of the scenario's.", "N", min=0, show_default=False)
     max_runs: int = most_runs()

@@ -11,13 +11,8 @@ from hostsim.core.constants import PAGE_HEADER_BYTES
 from hostsim.core.units import parse_duration
 from hostsim.qemu.mib_per_s import PAGES_A_MIB
 from hostsim.study.compare.spread import Spread, spread_of
-from hostsim.study.dirty_measure.options import METHODS
-from hostsim.study.dirty_measure.plan import NONE, MeasurePlan
+from hostsim.study.dirty_measure.plan import MeasurePlan
 from hostsim.theory.rate_forecast import forecast
-from hostsim.verdict.words import number_words, percent_words, seconds_words
-
-SMALL = 0.02
-"""Errors up to this share are called small."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,23 @@ class MeasureRow:
     total_s: float | None
     endless: float
 
+    @property
+    def bias_percent(self) -> float:
+        """The mean bias; 0 of a guest that writes nothing."""
+        spread = self.figures.get("bias_percent")
+        return 0.0 if spread is None else spread.mean
+
+    @property
+    def lost_percent(self) -> float:
+        """The mean cost to the guest."""
+        return self.figures["guest_lost_percent"].mean
+
+    @property
+    def error_percent(self) -> float | None:
+        """The mean error of the forecast; None where it or the migration never ends."""
+        spread = self.figures.get("error_percent")
+        return None if spread is None else spread.mean
+
 
 def measure_rows(plan: MeasurePlan, figures: Mapping[str, Any]) -> tuple[list[MeasureRow], TrueTime]:
     """A row a combination, and the truth. figures: of each run by its key, as the record has them."""
@@ -77,7 +89,7 @@ def _intervals(
 ) -> Iterator[tuple[str, Spread]]:
     """Figures with intervals over the runs: each run gives one mean, for its own measurements are not independent."""
     values = {
-        "bias_percent": [100 * (fmean(run["dirty_rate"]) / fmean(run["written_rate"]) - 1) for run in runs if any(run["written_rate"])],
+        "bias_percent": [_bias_percent(run) for run in runs if any(run["written_rate"])],
         "guest_lost_percent": [100 * fmean(run["lost_share"]) for run in runs],
     }  # fmt: skip
     if truth.total_s is not None:
@@ -88,6 +100,10 @@ def _intervals(
             yield name, spread
 
 
+def _bias_percent(run: Mapping[str, Any]) -> float:
+    return 100 * (fmean(run["dirty_rate"]) / fmean(run["written_rate"]) - 1)
+
+
 def _forecast_s(rate_mib: float, window_s: float, facts: Mapping[str, Any]) -> float | None:
     """Total time forecast from an answer of ``rate_mib`` [MiB/s]; None: the forecast never ends."""
     brakes = (facts["max_bandwidth_bytes_per_s"], facts["link_bandwidth_bytes_per_s"], facts["host_bandwidth_bytes_per_s"])
@@ -96,70 +112,3 @@ def _forecast_s(rate_mib: float, window_s: float, facts: Mapping[str, Any]) -> f
     first_s = pages * page_s + facts["zero_pages"] * PAGE_HEADER_BYTES / bandwidth
     found = forecast(rate_mib * PAGES_A_MIB, window_s, pages, page_s, facts["downtime_limit_ms"] / 1000, first_s)
     return found.total_s if found.converged else None
-
-
-def verdict_lines(rows: Sequence[MeasureRow], truth: TrueTime) -> list[str]:
-    """The measurement that reads best, a sentence a row, and the truth."""
-    best = min(rows, key=lambda row: (abs(_bias(row)) + row.cv_percent, _lost(row)))
-    lines = [f"VERDICT: {_named(best)} reads best: {_reading(best)}."]
-    lines += [f"{_named(row)[0].upper()}{_named(row)[1:]}: {_reading(row)}; {_cost(row)}; {_forecast_words(row)}." for row in rows]
-    return [*lines, _truth_words(truth), _lesson(rows, truth)]
-
-
-def _named(row: MeasureRow) -> str:
-    mode, samples, window = row.settings["method"], row.settings["samples"], row.settings["window"]
-    of = "" if samples == NONE else f" with {samples} pages a GiB"
-    return f"{METHODS[mode].replace('page-', 'page ').replace('dirty-', 'dirty ')}{of} over {window}"
-
-
-def _reading(row: MeasureRow) -> str:
-    bias = _bias(row) / 100
-    side = "above" if bias > 0 else "below"
-    mean = f"reads {percent_words(abs(bias))} {side} what the guest wrote" if abs(bias) >= 0.001 else "reads what the guest wrote"
-    return f"it {mean} ({number_words(row.reported_mib)} MiB/s), and a single answer is off by another {percent_words(row.cv_percent / 100)}"
-
-
-def _cost(row: MeasureRow) -> str:
-    lost = _lost(row) / 100
-    return f"it costs a vCPU {percent_words(lost)} of its time" if lost > 0 else "it costs the guest nothing"
-
-
-def _forecast_words(row: MeasureRow) -> str:
-    if row.total_s is None:
-        return "a forecast from it never ends"
-    some = f" ({percent_words(row.endless)} of the answers give a forecast that never ends)" if row.endless else ""
-    error = row.figures.get("error_percent")
-    if error is None:
-        return f"a forecast from it is {seconds_words(row.total_s)}{some}"
-    side = "long" if error.mean > 0 else "short"
-    much = f"{percent_words(abs(error.mean) / 100)} too {side}" if abs(error.mean) >= 100 * SMALL else "right within 2 %"
-    return f"a total time forecast from it, {seconds_words(row.total_s)}, is {much}{some}"
-
-
-def _truth_words(truth: TrueTime) -> str:
-    if truth.total_s is None:
-        return f"Truth: the simulated migration completes with none of {truth.n} seeds."
-    return f"Truth: the simulated migration takes {seconds_words(truth.total_s.mean)} ({truth.n_completed} of {truth.n} seeds complete)."
-
-
-def _lesson(rows: Sequence[MeasureRow], truth: TrueTime) -> str:
-    """Whether the error of the forecast is that of the measurement, or that of taking one rate for a guest."""
-    errors = [abs(row.figures["error_percent"].mean) for row in rows if "error_percent" in row.figures]
-    exact = [row for row in rows if row.settings["method"] == "bitmap" and "error_percent" in row.figures]
-    if truth.total_s is None or not errors:
-        return "No forecast can be held against it."
-    if exact and min(abs(row.figures["error_percent"].mean) for row in exact) > 100 * SMALL:
-        return (
-            "Even an exact rate forecasts wrongly: the forecast takes the guest for one that writes all its memory evenly. Rates "
-            "over several windows show how the guest saturates."
-        )
-    return "An exact rate forecasts well here: the guest writes its memory evenly enough."
-
-
-def _bias(row: MeasureRow) -> float:
-    spread = row.figures.get("bias_percent")
-    return 0.0 if spread is None else spread.mean
-
-
-def _lost(row: MeasureRow) -> float:
-    return row.figures["guest_lost_percent"].mean

@@ -53,10 +53,9 @@ def measure_plan(options: MeasureOptions) -> MeasurePlan:
     """Check all options, and all scenarios that they make. InputError with all problems."""
     if problems := list(_problems(options)):
         raise InputError(problems)
-    path = found_file(options.file or Path(DEFAULT_FILE))
+    path = found_file(Path(options.file or DEFAULT_FILE))
     base = load_scenario(path, (), options.seed)
-    rows = [{"method": m, "samples": s, "window": w} for m in listed(options.method)
-            for s, w in product(listed(options.samples) if m == "page-sampling" else [NONE], listed(options.window))]  # fmt: skip
+    rows = [dict(zip(("method", "samples", "window"), one, strict=True)) for one in _settings(options)]
     n_runs = min(RUNS, options.reps)
     if problems := list(run_problems(len(rows) + 1, n_runs, options.max_runs)):
         raise InputError(problems)
@@ -70,6 +69,13 @@ def measure_plan(options: MeasureOptions) -> MeasurePlan:
     )  # fmt: skip
     labels = [*(tuple(row.values()) for row in rows), ("", "", "")]
     return MeasurePlan(plan_of(request, labels, scenarios), tuple(rows), tuple(n_runs * n for n in each), base)
+
+
+def _settings(options: MeasureOptions) -> Iterator[tuple[str, str, str]]:
+    """(method, samples, window) of each row; a log takes no samples."""
+    for method in listed(options.method):
+        samples = listed(options.samples) if method == "page-sampling" else [NONE]
+        yield from ((method, some, window) for some, window in product(samples, listed(options.window)))
 
 
 def _measurements(base: Scenario, row: Mapping[str, str], reps: int, n_runs: int, n_windows: int) -> int:
@@ -89,9 +95,9 @@ def _measured(path: Path, row: Mapping[str, str], n: int, seed: int | None) -> d
     vm = _under(table["vm"], TRACKING.get(row["method"], "tcg"), keeps="host" in table or "ageing" in table)
     step_ns = window_ns + GAP_NS
     samples = {} if row["samples"] == NONE else {"sample_pages": int(row["samples"])}
+    mode = {"mode": METHODS[row["method"]], **samples}
     vm["calc_dirty_rate"] = [
-        {"start": format_duration(START_NS + i * step_ns), "calc_time": row["window"], "mode": METHODS[row["method"]], **samples}
-        for i in range(n)
+        {"start": format_duration(START_NS + i * step_ns), "calc_time": row["window"], **mode} for i in range(n)
     ]
     return {**table, "vm": vm, "duration": format_duration(START_NS + n * step_ns)}
 
