@@ -21,8 +21,10 @@ from hostsim.report.columns import Grid
 from hostsim.report.compare_table import compare_tables
 from hostsim.report.debate_report import debate_tables
 from hostsim.report.kvm_tables import migration_tables
+from hostsim.report.measure_dirty_report import measure_table
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.reclaim_report import reclaim_tables
+from hostsim.report.sweep_reports import sweep_table
 from hostsim.report.tables import plain_table, summary_table, validation_tables
 from hostsim.report.two_by_two_report import two_by_two_tables
 from hostsim.results.ageing import PASSES
@@ -33,7 +35,9 @@ from hostsim.scenario.catalogue import catalogue
 from hostsim.study.ageing.two_by_two import Cell
 from hostsim.study.compare.spread import Spread
 from hostsim.study.compare.summary import Row, Summary
+from hostsim.study.dirty_measure.outcome import MeasureRow
 from hostsim.study.rmap_debate.claim import Claim, Crossing, Panel
+from hostsim.study.throttle_sweep import REACHED
 from hostsim.validation.rows import relative
 from tests.helpers.kvm_synthetic import kvm_migration
 from tests.helpers.synthetic import migration, run_result
@@ -50,6 +54,7 @@ def every_table() -> Iterator[Grid]:
     yield from _of_runs()
     yield from _of_studies()
     yield from _of_tools()
+    yield from _of_sweeps()
 
 
 def _of_runs() -> Iterator[Grid]:
@@ -120,6 +125,17 @@ def _of_studies() -> Iterator[Grid]:
     yield from debate_tables([Claim(8, says, "Graf / Kivity", "holds if", "x", turns, Panel("x", "y", ()))])
     cell = Cell(True, "slot-list", True, 123_456_789.0, 2_048.0, 123.4, 2_048.0, 12.345, NS, 12.34, 5.67, False)
     yield from two_by_two_tables([cell, Cell(False, "rmap", False, 1e6, 500.0, 0.0, 0.0, 0.0, 0)])
+
+
+def _of_sweeps() -> Iterator[Grid]:
+    figures = {"status": "completed", "total_time_ms": 123_456, "downtime_ms": 1_234, "guest_lost_ms": 123_456.7,
+               "throttle_max_percent": 99} | {f"throttle.to_{k}_percent_ms": 123_456.7 for k in REACHED}  # fmt: skip
+    setting = {"max": "99", "initial": "40", "increment": "20"}
+    rows = [Row(setting, tuple(figures | {"total_time_ms": n} for n in (1, 2, 3_456)))]
+    yield sweep_table(Summary((Row({"max": "off", "initial": "off", "increment": "off"}, (None,) * 3), *rows), (1, 2, 3)))
+    spreads = dict.fromkeys(("bias_percent", "guest_lost_percent", "error_percent"), WIDE_SPREAD)
+    setting = {"method": "page-sampling", "samples": "16384", "window": "1500ms"}
+    yield measure_table([MeasureRow(setting, 10_000, 12_345.6, 12_345.6, 123.4, spreads, 123_456.7, 0.123)])
 
 
 class _AnyFigure(dict[str, Spread]):

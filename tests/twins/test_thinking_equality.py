@@ -17,7 +17,7 @@ from tests.twins.kvm_engine import EngineRun
 from tests.twins.kvm_run import certain_run
 
 MS = 1_000_000
-SEEDS = range(20)
+SEEDS = range(12)
 
 
 def thinking(loads: Sequence[Workload], seed: int, unit_ns: int) -> tuple[Workload, ...]:

@@ -73,7 +73,7 @@ def test_a_run_is_replayed_by_its_mode(file: Path) -> None:
     ("text", "told"),
     [
         ("precpy", "precopy"), ("precopy,precopy", "each mode once"), ("xbzrle@2", "postcopy-preempt only"),
-        ("postcopy@two", "a number of rounds"), ("dirty-limit", "dirty-ring"),
+        ("postcopy@two", "a number of rounds"),
     ],
 )  # fmt: skip
 def test_what_is_no_mode_is_refused(file: Path, text: str, told: str) -> None:
@@ -85,3 +85,17 @@ def test_a_guest_with_rings_has_dirty_limit_too(tmp_path: Path) -> None:
     path = tmp_path / "rings.toml"
     path.write_text(SCENARIO.format(tracking='dirty_tracking = "dirty-ring"'))
     assert not modes_plan(Request(path, ()), "all").left_out
+
+
+def test_dirty_limit_by_name_gives_the_guest_dirty_rings(file: Path) -> None:
+    found = modes_plan(Request(file, ()), "precopy,dirty-limit")
+    assert found.with_rings == ("dirty-limit",)
+    assert [one.scenario.vm.dirty_tracking for one in found.plan.runs] == ["tcg", "dirty-ring"]
+
+
+def test_a_vm_without_a_migration_is_migrated_by_default_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "vm.toml"
+    path.write_text(SCENARIO.format(tracking="").split("[migration]")[0])
+    assert len(modes_plan(Request(path, ()), "precopy,xbzrle", needs_table=False).plan.runs) == 2
+    with pytest.raises(InputError, match="migration"):
+        modes_plan(Request(path, ()), "precopy,xbzrle")

@@ -21,7 +21,8 @@ MAKE_TABLES = {
     "cli/calibrate_cmd.py", "cli/scenarios_cmd.py", "report/age_report.py", "report/compare_table.py",
     "report/debate_report.py", "report/kvm_tables.py", "report/memory_tables.py", "report/reclaim_report.py",
     "report/tables.py", "report/two_by_two_report.py", "cli/kvm_selftest_cmd.py", "cli/access_tracking_cmd.py",
-    "cli/run_scenario.py", "cli/debate_cmd.py", "report/beside_tables.py",
+    "cli/run_scenario.py", "cli/debate_cmd.py", "report/beside_tables.py", "report/sweep_reports.py",
+    "report/measure_dirty_report.py",
 }  # fmt: skip
 """Their tables are in ``every_table``."""
 

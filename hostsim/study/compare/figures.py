@@ -93,7 +93,7 @@ def _idle_percent(result: RunResult) -> float | None:
     if not len(result.guest) or not result.end_ns:
         return None
     loads = {load["name"]: _duty(load) for load in result.scenario["vm"].get("workload", ())}
-    nominal = sum(loads.get(row["workload"], 1.0) for row in result.guest.rows()) / len(result.guest)
+    nominal = sum(loads.get(row.get("workload"), 1.0) for row in result.guest.rows()) / len(result.guest)
     return _percent(1.0 - float(result.guest["work_ns"].mean()) / nominal / result.end_ns)
 
 
