@@ -86,6 +86,7 @@ def _bursts_work(row: NDArray[np.int64], t_ns: int) -> int:
 @jit
 def note_sleep(row: NDArray[np.int64], t_ns: int) -> None:
     """Keep in AWAKE when the task wakes up that has fallen asleep by ``t_ns``, at which a running clock stops. In place."""
+    # Model limit: a task that sleeps leaves its vCPU idle in guest mode; neither its halt nor the timer is an exit.
     if row[BURST] == 0:
         return
     worked, left = t_ns - max(row[T0], row[AWAKE]), burst_left(row)

@@ -14,10 +14,16 @@ SMALL, EXACT = 0.02, 0.001
 
 
 def verdict_lines(rows: Sequence[MeasureRow], truth: TrueTime) -> list[str]:
-    """The measurement that reads best, a sentence a row, and the truth."""
+    """The measurement that reads best, a sentence for each method, and the truth."""
     best = min(rows, key=lambda row: (abs(row.bias_percent) + row.cv_percent, row.lost_percent))
     lines = [f"VERDICT: {_named(best)} reads best: {_reading(best)}."]
-    return [*lines, *map(_row_words, rows), _truth_words(truth), _lesson(rows, truth)]
+    return [*lines, *map(_row_words, _told(rows)), _truth_words(truth), _lesson(rows, truth)]
+
+
+def _told(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
+    """A row for each method and number of samples: that of its first window; the table has the others."""
+    first = {(row.settings["method"], row.settings["samples"]): row for row in reversed(rows)}
+    return list(reversed(first.values()))
 
 
 def _row_words(row: MeasureRow) -> str:
@@ -36,7 +42,8 @@ def _reading(row: MeasureRow) -> str:
     side = "above" if bias > 0 else "below"
     much = f"{percent_words(abs(bias))} {side} what" if abs(bias) >= EXACT else "what"
     mean = f"reads {much} the guest wrote"
-    spread = f"a single answer is off by another {percent_words(row.cv_percent / 100)}"
+    some = f"a single answer is off by another {percent_words(row.cv_percent / 100)}"
+    spread = some if row.cv_percent > 0 else "all answers are alike"
     return f"it {mean} ({number_words(row.reported_mib)} MiB/s), and {spread}"
 
 

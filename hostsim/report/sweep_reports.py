@@ -87,22 +87,22 @@ def verdict_lines(plan: Plan, summary: Summary) -> list[str]:
 def _advice(front: Sequence[Row]) -> Iterator[str]:
     fastest, cheapest = front[0], front[-1]
     if fastest is cheapest:
-        yield f"Best in both time and lost work: {_setting(fastest)}, {_costs(fastest)}."
+        yield f"Best in both time and lost work: {_setting(fastest)}: {_costs(fastest)}."
         return
-    yield f"Fastest: {_setting(fastest)}, {_costs(fastest)}."
-    yield f"Least lost work: {_setting(cheapest)}, {_costs(cheapest)}."
+    yield f"Fastest: {_setting(fastest)}: {_costs(fastest)}."
+    yield f"Least lost work: {_setting(cheapest)}: {_costs(cheapest)}."
     between = front[1:-1][:LISTED_MAX]
     if between:
-        yield f"Between: {'; '.join(f'{_setting(row)}, {_costs(row)}' for row in between)}."
+        yield f"Between: {'; '.join(f'{_setting(row)}: {_costs(row)}' for row in between)}."
 
 
 def _setting(row: Row) -> str:
-    return ", ".join(f"{key} {value} %" for key, value in row.settings.items())
+    return " ".join(f"--{key} {value}" for key, value in row.settings.items())
 
 
 def _costs(row: Row) -> str:
     total, lost = mean(row, "total_time_ms"), mean(row, "guest_lost_ms")
-    return f"{seconds_words(total / 1000)}, of which the guest loses {seconds_words(lost / 1000)} of work"
+    return f"{seconds_words(total / 1000)}, in which the guest loses {seconds_words(lost / 1000)} of work"
 
 
 def _cannot(bound: Bound, rows: Sequence[Row]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hostsim.qemu.compression import ASSUMED_RATIO
 from hostsim.scenario.guest_schema import SWEEPS, Vm, Workload
 from hostsim.scenario.host_schema import Migration
+from hostsim.scenario.presets import PRESETS
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
@@ -18,7 +19,14 @@ def assumptions_of(scenario: Scenario) -> tuple[str, ...]:
     if scenario.migration is None:
         return ()
     contents = _contents(scenario.vm) if scenario.migration.xbzrle else ()
-    return (*_sweeps(scenario.vm), *contents, *_compression(scenario.vm, scenario.migration))
+    return (*_presets(scenario.vm), *_sweeps(scenario.vm), *contents, *_compression(scenario.vm, scenario.migration))
+
+
+def _presets(vm: Vm) -> Iterator[str]:
+    """Figures of known programs that no source gives."""
+    for i, load in enumerate(vm.workload):
+        if load.preset is not None and (assumed := PRESETS[load.preset].assumed):
+            yield f"vm.workload.{i} is preset {load.preset}, of which hostsim assumes: {assumed}"
 
 
 def _contents(vm: Vm) -> Iterator[str]:

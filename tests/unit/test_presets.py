@@ -8,6 +8,7 @@ import pytest
 
 from hostsim.core.errors import InputError
 from hostsim.scenario import Scenario
+from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.build import build
 from hostsim.scenario.presets import PRESETS
 from hostsim.simulation import run
@@ -82,3 +83,11 @@ def test_a_task_that_thinks_is_not_slowed_by_its_sleeps() -> None:
     assert figures_of(result)["guest_slowdown_percent"] == pytest.approx(0.0, abs=1e-9)
     curve = guest_curve(build(made).workloads, made.vm.memory_pages, 1)
     assert float(curve(0.1)) == pytest.approx(0.1 * 0.3 * 4000, rel=0.03), "by its mean rate"
+
+
+def test_a_verdict_names_what_a_preset_assumes() -> None:
+    table = {"vm": {"memory": "1GiB", "workload": [{"preset": "stress-ng"}]}, "migration": {}}
+    told = assumptions_of(Scenario.model_validate(table))
+    assert any("preset stress-ng" in text and "111 ms a GiB" in text for text in told)
+    idle = {"vm": {"memory": "1GiB", "workload": [{"pattern": "idle"}]}, "migration": {}}
+    assert not any("preset" in text for text in assumptions_of(Scenario.model_validate(idle)))

@@ -187,5 +187,5 @@ def _chosen(name: str) -> Iterator[Row]:
         return
     name = name.replace("compression-", "compr-") if name not in COMPARISONS else name
     if name not in COMPARISONS:
-        raise InputError([Problem(PREFIX, "", shown(name), wanted_name(name, [*COMPARISONS, ALL]), EXAMPLE)])
+        raise InputError([Problem("guestperf", "", shown(name), wanted_name(name, [*COMPARISONS, ALL]), EXAMPLE)])
     yield from COMPARISONS[name]
