@@ -13,7 +13,11 @@ from unittest import mock
 
 import pytest
 
+import hostsim as hostsim_api
+from hostsim.plugins import PageClass, use
 from hostsim.study.compare import cluster as cluster_module
+from hostsim.study.compare.cluster import ClusterError
+from hostsim.study.compare.runner import Progress
 from tests.helpers.command import HOPELESS, PATIENCE_S, QUICK, hostsim, started, tree
 from tests.helpers.dask_cluster import WITHOUT_HOSTSIM, DaskCluster, dask_cluster
 from tests.helpers.needs import needs_distributed
@@ -134,6 +138,27 @@ def test_a_worker_without_hostsim_is_refused(folder: Path, two: DaskCluster) -> 
     assert (done.returncode, done.stdout) == (2, "")
     assert "cannot load hostsim: " in done.stderr
     assert "No module named 'hostsim'" in done.stderr
+
+
+def test_progress_is_heard_as_it_is_here(folder: Path, two: DaskCluster) -> None:
+    scenario, seen = HOPELESS.replace("1000h", "60s"), []
+    (folder / "long.toml").write_text(scenario)
+
+    def show(progress: Progress) -> None:
+        seen.append((progress.done, max(progress.simulated_ns.values(), default=0)))
+
+    vary = {"vm.workload.0.write_rate": ["1M/s", "2M/s"]}
+    study = hostsim_api.compare(folder / "long.toml", vary, cluster=two.address, progress=show)
+    assert (seen[0], seen[-1]) == ((0, 0), (2, 0))
+    assert any(0 < ns < 60_000_000_000 for _, ns in seen)
+    assert [run["figures"]["status"] for run in study.to_dict()["runs"]] == ["active"] * 2
+
+
+def test_a_worker_without_the_plug_in_is_refused(folder: Path, two: DaskCluster) -> None:
+    use("workload", "here-alone", lambda region: [PageClass(0, region.n_pages, write_rate_per_s=10)])
+    (folder / "own.toml").write_text(QUICK.replace('"sequential"', '"here-alone"').replace('write_rate = "2000/s"', ""))
+    with pytest.raises(ClusterError, match=r"worker second has other plug-ins than this machine \(none\)"):
+        hostsim_api.compare(folder / "own.toml", {"vm.vcpus": [1]}, cluster=two.address)
 
 
 def test_ctrl_c_cancels_tasks_and_keeps_what_is_finished(folder: Path, two: DaskCluster) -> None:
