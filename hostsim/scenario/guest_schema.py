@@ -49,9 +49,9 @@ def _read_pattern(value: object) -> str:
     raise refused(shown(value), f"one of {', '.join(names)} or {last}", '"uniform"')
 
 
-Pattern = Annotated[
-    str, BeforeValidator(_read_pattern), WithJsonSchema({"type": "string", "description": f"{', '.join(PATTERNS)}, or a plug-in", "examples": [*PATTERNS]})
-]
+_WORDS = f"{', '.join(PATTERNS)}, or a plug-in"
+_PATTERN_SCHEMA = WithJsonSchema({"type": "string", "description": _WORDS, "examples": [*PATTERNS]})
+Pattern = Annotated[str, BeforeValidator(_read_pattern), _PATTERN_SCHEMA]
 
 
 class Fill(Section):

@@ -107,7 +107,7 @@ class Scenario(Section):
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
     def to_toml(self) -> str:
-        """The scenario as the text of a file: the keys that were given or that the profile sets. A file with the text equals it."""
+        """The text of a file that equals the scenario: the keys that were given or that the profile sets."""
         return scenario_text(self.to_table())
 
     def traces(self) -> dict[str, TraceColumns]:

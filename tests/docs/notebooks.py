@@ -25,7 +25,8 @@ def executed(paths: Sequence[Path], folder: Path) -> list[Any]:
 
     found = [nbformat.read(path, as_version=4) for path in paths]
     together = nbformat.v4.new_notebook(cells=[cell for one in found for cell in one.cells])
-    client = NotebookClient(together, timeout=PATIENCE_S, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    where = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(together, timeout=PATIENCE_S, kernel_name="python3", resources=where)
     client.execute()
     for one in found:
         _tidy(one)

@@ -6,6 +6,8 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -37,11 +39,14 @@ class PageRunner:
         """Run ``block``, or fail saying where it stands."""
         if block.saved_as:
             (self.folder / block.saved_as).write_text(block.text)
+        if block.saved_as == "pyproject.toml":
+            install(self.folder, block.text)
         if block.not_run:
             return
         runners = {"console": self._console, "python": self._python, "toml": self._toml}
         if block.language in runners:
-            runners[block.language](block)
+            with plugged(self.folder):
+                runners[block.language](block)
 
     def _console(self, block: Block) -> None:
         found = commands(block)
@@ -81,6 +86,25 @@ class PageRunner:
         path.write_text(block.text)
         scenario = load_scenario(path)
         assert scenario.vm.memory > 0, block.place
+
+
+def install(folder: Path, text: str) -> None:
+    """What ``pip install .`` leaves of a pyproject.toml for importlib.metadata, in ``folder``."""
+    project = tomllib.loads(text)["project"]
+    about = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [line for group, points in groups for line in (f"[{group}]", *(f"{name} = {at}" for name, at in points.items()))]
+    (about / "entry_points.txt").write_text("\n".join(lines) + "\n")
+
+
+@contextmanager
+def plugged(folder: Path) -> Iterator[None]:
+    """Distributions of ``folder`` are found, if it has any."""
+    path = [str(folder), *sys.path] if any(folder.glob("*.dist-info")) else list(sys.path)
+    with mock.patch.object(sys, "path", path):
+        yield
 
 
 @contextmanager

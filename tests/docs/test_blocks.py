@@ -10,7 +10,7 @@ import pytest
 from tests.docs.blocks import ROOT, Block, blocks_of, commands, pages, parse, shows
 from tests.docs.runner import PageRunner, check_make_targets
 
-KNOWN_LANGUAGES = {"console", "python", "toml", "csv", "json", "text"}
+KNOWN_LANGUAGES = {"console", "python", "toml", "csv", "json", "text", "yaml"}
 WITH_BLOCKS = [page for page in pages() if blocks_of(page)]
 WITH_LONG_BLOCKS = [page for page in WITH_BLOCKS if any(block.in_swarm for block in blocks_of(page))]
 

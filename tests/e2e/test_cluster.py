@@ -13,8 +13,13 @@ from unittest import mock
 
 import pytest
 
+import hostsim as hostsim_api
+from hostsim.plugins import PageClass, use
+from hostsim.report import compare_files
 from hostsim.study.compare import cluster as cluster_module
-from tests.helpers.command import HOPELESS, PATIENCE_S, QUICK, hostsim, started, tree
+from hostsim.study.compare.cluster import ClusterError
+from hostsim.study.compare.runner import Progress
+from tests.helpers.command import HOPELESS, PATIENCE_S, QUICK, hostsim, tree
 from tests.helpers.dask_cluster import WITHOUT_HOSTSIM, DaskCluster, dask_cluster
 from tests.helpers.needs import needs_distributed
 
@@ -38,13 +43,20 @@ bandwidth = "32MiB/s"
 """
 SHEET = 'machine = "one of mine"\npml = false\notherwise = "cascade-lake"\n'
 NOWHERE = "tcp://127.0.0.1:9"
-VARY = ("--vary", "migration.bandwidth=32MiB/s,64MiB/s", "--seeds", "6")
+VARY = ("--vary", "migration.bandwidth=32MiB/s,64MiB/s", "--seeds", "4")
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
     with dask_cluster(tmp_path_factory.mktemp("dask"), "first", "second") as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures() -> Iterator[None]:
+    """Pictures are drawn here, wherever the runs were, and take longer than these runs."""
+    with mock.patch.object(compare_files, "has_plots", return_value=False):
+        yield
 
 
 @pytest.fixture
@@ -75,7 +87,7 @@ def as_soon_as(out: Path, n: int, act: Callable[[], None]) -> Iterator[None]:
     yield
     watcher.join()
     assert acted, "the act was never done"
-    assert acted[0] < 12, "all was over before the act"
+    assert acted[0] < 8, "all was over before the act"
 
 
 def test_a_killed_worker_moves_no_byte(folder: Path, two: DaskCluster) -> None:
@@ -85,7 +97,7 @@ def test_a_killed_worker_moves_no_byte(folder: Path, two: DaskCluster) -> None:
     here = hostsim("compare", "drawn.toml", *VARY, "--out", "here", "--workers", "1", cwd=folder)
     assert done.stdout.replace("there/", "here/") == here.stdout
     assert tree(folder / "there") == tree(folder / "here")
-    assert len(records(folder / "there")) == 12
+    assert len(records(folder / "there")) == 8
 
 
 def test_files_beside_a_scenario_go_with_it(folder: Path, two: DaskCluster) -> None:
@@ -136,22 +148,40 @@ def test_a_worker_without_hostsim_is_refused(folder: Path, two: DaskCluster) -> 
     assert "No module named 'hostsim'" in done.stderr
 
 
+def test_progress_is_heard_as_it_is_here(folder: Path, two: DaskCluster) -> None:
+    scenario, seen = HOPELESS.replace("1000h", "60s"), []
+    (folder / "long.toml").write_text(scenario)
+
+    def show(progress: Progress) -> None:
+        seen.append((progress.done, max(progress.simulated_ns.values(), default=0)))
+
+    vary = {"vm.workload.0.write_rate": ["1M/s", "2M/s"]}
+    study = hostsim_api.compare(folder / "long.toml", vary, cluster=two.address, progress=show)
+    assert (seen[0], seen[-1]) == ((0, 0), (2, 0))
+    assert any(0 < ns < 60_000_000_000 for _, ns in seen)
+    assert [run["figures"]["status"] for run in study.to_dict()["runs"]] == ["active"] * 2
+
+
+def test_a_worker_without_the_plug_in_is_refused(folder: Path, two: DaskCluster) -> None:
+    use("workload", "here-alone", lambda region: [PageClass(0, region.n_pages, write_rate_per_s=10)])
+    (folder / "own.toml").write_text(QUICK.replace('"sequential"', '"here-alone"').replace('write_rate = "2000/s"', ""))
+    with pytest.raises(ClusterError, match=r"worker second has other plug-ins than this machine \(none\)"):
+        hostsim_api.compare(folder / "own.toml", {"vm.vcpus": [1]}, cluster=two.address)
+
+
 def test_ctrl_c_cancels_tasks_and_keeps_what_is_finished(folder: Path, two: DaskCluster) -> None:
     from distributed import Client
 
     vary = ("--vary", "vm.workload.0.write_rate=1/s,2/s,1M/s")
-    process = started("compare", "hopeless.toml", *vary, "--out", "o", "--cluster", two.address, cwd=folder)
-    end_s = time.monotonic() + PATIENCE_S
-    while len(records(folder / "o")) < 2:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end_s
-        time.sleep(0.05)
-    time.sleep(0.5)
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, out) == (130, ""), err
-    assert err.splitlines()[0] == "2 runs are finished in o/runs: the same command goes on from there"
-    assert "Traceback" not in err
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with as_soon_as(folder / "o", 2, lambda: os.kill(os.getpid(), signal.SIGINT)):
+            done = hostsim("compare", "hopeless.toml", *vary, "--out", "o", "--cluster", two.address, cwd=folder)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (done.returncode, done.stdout) == (130, ""), done.stderr
+    assert done.stderr.splitlines()[0] == "2 runs are finished in o/runs: the same command goes on from there"
+    assert "Traceback" not in done.stderr
     with Client(two.address, set_as_default=False) as client:
         assert client.submit(int, "7").result(timeout=PATIENCE_S) == 7, "the only worker is free again"
 

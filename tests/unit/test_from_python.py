@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import hostsim
 from hostsim import Scenario
 from hostsim.core.errors import InputError, MissingExtraError
+from hostsim.report import compare_files
 from hostsim.results.tables import Table
 from hostsim.scenario import load_scenario
 from tests.helpers.command import QUICK, tree
@@ -104,7 +105,7 @@ def test_a_missing_extra_is_named(package: str, convert: str) -> None:
         getattr(FLOATS, convert)()
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(TABLES)
 def test_a_scenario_writes_itself_as_the_file_that_makes_it(table: dict[str, object]) -> None:
     scenario = drawn(table)
@@ -117,7 +118,7 @@ def test_a_scenario_writes_itself_as_the_file_that_makes_it(table: dict[str, obj
     assert Scenario.model_validate(tomllib.loads(seeded.to_toml())) == seeded
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(NAMES)
 def test_every_text_comes_back(question: str) -> None:
     scenario = Scenario.model_validate({"vm": {"memory": "64MiB"}, "question": question})
@@ -151,7 +152,8 @@ def test_a_result_without_a_migration_shows_its_guest() -> None:
     assert set(result.to_pandas()) == {"guest"}
 
 
-def test_compare_is_the_command(tmp_path: Path) -> None:
+def test_compare_is_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_files, "has_plots", bool)  # pictures have tests of their own
     (tmp_path / "quick.toml").write_text(QUICK)
     options = ("--vary", "migration.bandwidth=32MiB/s,64MiB/s", "--seeds", "2", "--workers", "1", "--out", "typed")
     typed = command("compare", "quick.toml", *options, cwd=tmp_path)

@@ -204,7 +204,11 @@ def policy_named(name: str) -> Policy:
 
 
 def _plugged(plugin: Plugin) -> Policy:
-    return Policy(f"a policy of {plugin.distribution}", passes=Passes(PluggedMaker(plugin)))
+    return Policy(
+        f"a policy of {plugin.distribution}", passes=Passes(PluggedMaker(plugin)),
+        misses="its plug-in chooses the pages that a pass asks about",
+        holds="its plug-in chooses the pages that a pass asks about",
+    )  # fmt: skip
 
 
 def policy_of(name: str, era: str, use: Use) -> Policy:
