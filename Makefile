@@ -74,6 +74,7 @@ docs: $(STAMP) ## write the generated pages and pictures of docs/
 	$(BIN)/python docs/tools/draw_window.py
 	$(BIN)/python docs/tools/draw_clear.py
 	$(BIN)/python docs/tools/draw_run.py
+	$(BIN)/python docs/tools/shoot_report.py
 	$(BIN)/python docs/tools/draw_rmap_debate.py
 	$(BIN)/python docs/tools/draw_ageing_2x2.py --run
 

@@ -126,10 +126,11 @@ def _panel(chart: Chart, panel: Panel, pool: Pool) -> dict[str, Any]:
     x, kept = panel.x or chart.x, _kept(panel, pool.points_max)
     x_low, x_high = _x_limits(panel, x)
     y_low, y_high = log_limits(panel, panel.y, "y") if panel.y.log else linear_limits(panel, panel.y)
+    lines = [_line(line, kept[line.x.tobytes()], panel.y.log, pool) for line in panel.lines]
     return {
         "kind": "lines", "title": panel.title, "height": panel.height, "x": None if panel.x is None else _axis(panel.x),
         "y": _axis(panel.y), "x_low": x_low, "x_high": x_high, "y_low": y_low, "y_high": y_high,
-        "lines": [_line(line, kept[line.x.tobytes()], panel.y.log, pool) for line in panel.lines], "rules": list(panel.rules),
+        "lines": lines, "rules": list(panel.rules),
     }  # fmt: skip
 
 
