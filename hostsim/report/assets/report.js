@@ -200,6 +200,13 @@
   function swatch(parent, line) {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("width", 26); svg.setAttribute("height", 10); svg.setAttribute("aria-hidden", "true");
+    if (line.look === "points") {
+      const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+      Object.entries({ cx: 13, cy: 5, r: 3.5, fill: `var(--${line.colour})` }).forEach(([key, value]) => dot.setAttribute(key, value));
+      svg.append(dot);
+      parent.append(svg);
+      return;
+    }
     const stroke = document.createElementNS("http://www.w3.org/2000/svg", "line");
     Object.entries({ x1: 0, x2: 26, y1: 5, y2: 5, stroke: `var(--${line.colour})`, "stroke-width": line.width || 2.5,
       "stroke-dasharray": DASHES[line.dash || 0].join(" "), "stroke-opacity": line.opacity || 1 })
