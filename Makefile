@@ -34,8 +34,8 @@ $(STAMP): pyproject.toml constraints.txt
 warm-up: $(STAMP) ## compile the loops of simulations, once for each version: about a minute
 	$(BIN)/hostsim warm-up
 
-demo: warm-up ## compile once, then run the first scenario: a verdict, a table, files under out/
-	$(BIN)/hostsim run scenarios/precopy_convergence.toml
+demo: warm-up ## compile once, then run the first scenario: a verdict, a table, a report under out/
+	$(BIN)/hostsim run scenarios/precopy_convergence.toml --html out/precopy_convergence/report.html
 
 test: lint ## everything that must hold, about 8 minutes on 2 cores; what CI runs
 	$(PYTEST) -m "timing and not swarm and not real" -p no:xdist --benchmark-disable tests/e2e
@@ -76,6 +76,7 @@ docs: $(STAMP) ## write the generated pages and pictures of docs/
 	$(BIN)/python docs/tools/draw_clear.py
 	$(BIN)/python docs/tools/draw_run.py
 	$(BIN)/python docs/tools/draw_postcopy.py
+	$(BIN)/python docs/tools/shoot_report.py
 	$(BIN)/python docs/tools/draw_rmap_debate.py
 	$(BIN)/python docs/tools/draw_ageing_2x2.py --run
 	$(BIN)/python docs/tools/draw_gallery.py --all

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from importlib.util import find_spec
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from hostsim.measure.kvm.device import Kvm, KvmError
 from hostsim.measure.qemu.process import PLACES
+from tests.helpers.browser import find_browser
+
+AXE, FETCH_S = "4.14.1", 60
+"""The version of axe-core that pages are checked with, and the time to fetch it."""
 
 
 def why_no_kvm() -> str:
@@ -27,3 +36,30 @@ needs_notebooks = pytest.mark.skipif(
 )
 needs_qemu = pytest.mark.skipif(not any(map(shutil.which, PLACES)), reason=f"{PLACES[0]} is not installed")
 needs_nasm = pytest.mark.skipif(shutil.which("nasm") is None, reason="nasm is not installed")
+needs_browser = pytest.mark.skipif(find_browser() is None, reason="Chromium is not installed")
+
+
+def axe_source() -> str:
+    """The text of axe-core, fetched by npm into the cache of tests; the test is skipped where it cannot be had."""
+    cached = cache_folder() / f"axe-core-{AXE}.min.js"
+    if not cached.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("axe-core is not in the cache, and npm is not installed")
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([npm, "pack", f"axe-core@{AXE}", "--silent"], cwd=folder, capture_output=True, text=True,
+                                  timeout=FETCH_S, check=False)  # fmt: skip
+            if done.returncode:
+                pytest.skip(f"axe-core cannot be fetched: {done.stderr.strip()[:120]}")
+            with tarfile.open(Path(folder) / done.stdout.strip()) as package:
+                found = package.extractfile("package/axe.min.js")
+                assert found is not None
+                content = found.read()
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.write_bytes(content)
+    return cached.read_text(encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """The folder in which tests keep what they fetch."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hostsim-tests"

@@ -119,10 +119,9 @@ def test_verdict_and_figures_stand_before_charts_and_charts_have_tables(name: st
 
 
 def test_a_folder_and_the_command_give_equal_bytes(tmp_path: Path) -> None:
-    from hostsim.report.files import write_folder
-
     result = run()
-    write_folder(result, tmp_path, ["VERDICT: it never ends."])
+    folder_of(result, tmp_path)
+    (tmp_path / "verdict.txt").write_text("VERDICT: it never ends.\n")
     there = html_bytes(page_of(read_content(tmp_path)))
     assert there == html_bytes(page_of(run_content(result, ["VERDICT: it never ends."])))
 

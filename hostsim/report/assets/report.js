@@ -61,8 +61,14 @@
     const node = document.getElementById("report-data");
     if (node.dataset.coding !== "deflate") return JSON.parse(node.textContent);
     const bytes = Uint8Array.from(atob(node.textContent.trim()), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-    return JSON.parse(await new Response(stream).text());
+    // Written and read by hand: a Blob's stream goes by way of another process of the browser, which is slow on a busy machine.
+    const unpacking = new DecompressionStream("deflate-raw"), writer = unpacking.writable.getWriter();
+    writer.write(bytes);
+    writer.close();
+    const reader = unpacking.readable.getReader(), decoder = new TextDecoder();
+    let text = "";
+    for (let part = await reader.read(); !part.done; part = await reader.read()) text += decoder.decode(part.value, { stream: true });
+    return JSON.parse(text + decoder.decode());
   }
 
   const axisOf = (axis, side, width) => ({
@@ -78,9 +84,14 @@
     } : {}),
   });
 
-  const pathsOf = (look) => look === "before" ? uPlot.paths.stepped({ align: -1 })
-    : look === "after" ? uPlot.paths.stepped({ align: 1 })
-    : look === "points" ? () => null : uPlot.paths.linear();
+  const straight = uPlot.paths.linear();
+  const pathsOf = (look) => {
+    if (look === "points") return () => null;
+    if (look !== "before" && look !== "after") return straight;
+    const stepped = uPlot.paths.stepped({ align: look === "before" ? -1 : 1 });
+    // Where several steps fall on each pixel, straight lines look alike, and uPlot draws only the ends of each pixel's.
+    return (plot, series, first, last) => (last - first > 4 * plot.over.clientWidth ? straight : stepped)(plot, series, first, last);
+  };
 
   function rulesOf(chart, panel) {
     return (plot) => {
@@ -189,6 +200,13 @@
   function swatch(parent, line) {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("width", 26); svg.setAttribute("height", 10); svg.setAttribute("aria-hidden", "true");
+    if (line.look === "points") {
+      const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+      Object.entries({ cx: 13, cy: 5, r: 3.5, fill: `var(--${line.colour})` }).forEach(([key, value]) => dot.setAttribute(key, value));
+      svg.append(dot);
+      parent.append(svg);
+      return;
+    }
     const stroke = document.createElementNS("http://www.w3.org/2000/svg", "line");
     Object.entries({ x1: 0, x2: 26, y1: 5, y2: 5, stroke: `var(--${line.colour})`, "stroke-width": line.width || 2.5,
       "stroke-dasharray": DASHES[line.dash || 0].join(" "), "stroke-opacity": line.opacity || 1 })
@@ -232,6 +250,7 @@
     const isMap = panel.kind === "map";
     const lines = isMap ? [] : panel.lines;
     const data = isMap ? [told.data[panel.x_edges], told.data[panel.x_edges].map(() => null)]
+      : new Set(lines.map((line) => line.x)).size === 1 ? [told.data[lines[0].x], ...lines.map((line) => told.data[line.y])]
       : uPlot.join(lines.map((line) => [told.data[line.x], told.data[line.y]]));
     const options = {
       width, height, legend: { show: false }, padding: [8, x.ticks.length ? 30 : 14, 0, 0],
@@ -364,7 +383,7 @@
       if (panel.y.label !== panel.title) make("p", cell, { class: "axis-label" }, panel.y.label);
       if (panel.kind !== "map") legendOf(figure, panel, cell);
       drawPanel(figure, panel, make("div", cell));
-      panel.plot.full = [panel.plot.scales.x.min, panel.plot.scales.x.max];
+      panel.plot.full = [panel.x_low, panel.x_high];
       if (panel.shows_x) make("p", cell, { class: "axis-label below" }, (panel.x || chart.x).label);
       if (panel.kind === "map") {
         const legend = make("p", cell, { class: "key" });

@@ -33,7 +33,7 @@ PLAIN_MAX = 200_000
 CODED_MAX = 1_100_000
 """Letters of coded data; a page has another 120,000 of its own."""
 POINTS_MAX = 200_000
-"""Points that a line is thinned to first; each further step has half as many."""
+"""Points that a line is thinned to first; a further step has as many as would fit, by the size of the step before."""
 POINTS_MIN = 250
 
 
@@ -68,7 +68,8 @@ def data_of(charts: Iterable[Chart]) -> tuple[str, str, int]:
         coded = _deflated(text)
         if len(coded) <= CODED_MAX or points_max <= POINTS_MIN:
             return coded, "deflate", pool.left_out
-        points_max //= 2
+        longest = max(len(values) for values in pool.arrays)
+        points_max = int(0.9 * min(points_max, longest) * CODED_MAX / len(coded))
 
 
 def safe(text: str) -> str:
@@ -77,7 +78,7 @@ def safe(text: str) -> str:
 
 
 def _deflated(text: str) -> str:
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
     return base64.b64encode(packer.compress(text.encode()) + packer.flush()).decode()
 
 
@@ -122,13 +123,14 @@ def _part(chart: Chart, part: Any, pool: Pool, shows_x: bool) -> dict[str, Any] 
 
 
 def _panel(chart: Chart, panel: Panel, pool: Pool) -> dict[str, Any]:
-    x = panel.x or chart.x
+    x, kept = panel.x or chart.x, _kept(panel, pool.points_max)
     x_low, x_high = _x_limits(panel, x)
     y_low, y_high = log_limits(panel, panel.y, "y") if panel.y.log else linear_limits(panel, panel.y)
+    lines = [_line(line, kept[line.x.tobytes()], panel.y.log, pool) for line in panel.lines]
     return {
         "kind": "lines", "title": panel.title, "height": panel.height, "x": None if panel.x is None else _axis(panel.x),
         "y": _axis(panel.y), "x_low": x_low, "x_high": x_high, "y_low": y_low, "y_high": y_high,
-        "lines": [_line(line, panel.y.log, pool) for line in panel.lines], "rules": list(panel.rules),
+        "lines": lines, "rules": list(panel.rules),
     }  # fmt: skip
 
 
@@ -142,8 +144,16 @@ def _x_limits(panel: Panel, x: Axis) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _line(line: Line, is_log: bool, pool: Pool) -> dict[str, Any]:
-    kept = thinned(line, pool.points_max)
+def _kept(panel: Panel, points_max: int) -> dict[bytes, Array]:
+    """Of each axis of points in ``panel`` the indexes that are kept: lines over equal points keep equal ones."""
+    found: dict[bytes, Array] = {}
+    for line in panel.lines:
+        key, kept = line.x.tobytes(), thinned(line, points_max)
+        found[key] = np.union1d(found[key], kept) if key in found else kept
+    return found
+
+
+def _line(line: Line, kept: Array, is_log: bool, pool: Pool) -> dict[str, Any]:
     pool.left_out += len(line.x) - len(kept)
     x, y = line.x[kept].astype(float), line.y[kept].astype(float)
     if is_log:
@@ -160,14 +170,12 @@ def thinned(line: Line, points_max: int) -> Array:
     n = len(line.x)
     if n <= points_max:
         return np.arange(n)
-    n_stretches = max(1, points_max // 2)
-    starts = np.unique(np.linspace(0, n, n_stretches, endpoint=False).astype(int))
-    low = np.where(np.isfinite(line.y), line.y, np.inf)
-    high = np.where(np.isfinite(line.y), line.y, -np.inf)
-    ends = np.append(starts[1:], n)
-    both = [index for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-            for index in (start + int(low[start:end].argmin()), start + int(high[start:end].argmax()))]  # fmt: skip
-    return np.unique(both)
+    length = -(-n // max(1, points_max // 2))
+    rest = -n % length
+    low = np.append(np.where(np.isfinite(line.y), line.y, np.inf), np.full(rest, np.inf)).reshape(-1, length)
+    high = np.append(np.where(np.isfinite(line.y), line.y, -np.inf), np.full(rest, -np.inf)).reshape(-1, length)
+    starts = length * np.arange(len(low))
+    return np.unique(np.concatenate([starts + low.argmin(1), starts + high.argmax(1)]))
 
 
 def _map(chart: Chart, part: HeatMap, pool: Pool) -> dict[str, Any]:
