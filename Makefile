@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+OLDEST := .venv-oldest
 PYTEST := $(BIN)/python -m pytest -q
 CHECKED := hostsim tests benchmarks scenarios docs/tools docs/site
 
@@ -12,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup warm-up demo test quick golden validation swarm real bench lint docs site lock clean
+.PHONY: help setup warm-up demo test quick golden validation swarm real bench lint docs site oldest lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +70,7 @@ docs: $(STAMP) ## write the generated pages and pictures of docs/
 	$(BIN)/python docs/tools/write_results.py
 	$(BIN)/python docs/tools/write_kvm_tables.py
 	$(BIN)/python docs/tools/write_validation.py
+	$(BIN)/python docs/tools/write_man.py
 	$(BIN)/python docs/tools/draw_slope_floor.py
 	$(BIN)/python docs/tools/draw_validation.py
 	$(BIN)/python docs/tools/draw_real_kvm.py --measure
@@ -84,9 +86,16 @@ docs: $(STAMP) ## write the generated pages and pictures of docs/
 site: $(STAMP) ## build the site from docs/ and check it: build/site/index.html
 	$(BIN)/python docs/tools/build_site.py
 
+oldest: ## the quick tests with the oldest versions that pyproject.toml allows, in .venv-oldest
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(PYTHON) docs/tools/oldest.py > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet -c $(OLDEST)/oldest.txt setuptools
+	$(OLDEST)/bin/python -m pip install --quiet -c $(OLDEST)/oldest.txt --no-build-isolation -e '.[dev]'
+	$(OLDEST)/bin/python -m pytest -q -m "quick and not swarm and not timing" -n 2 --dist worksteal --benchmark-disable
+
 lock: ## resolve the newest dependencies anew and write constraints.txt
 	$(PYTHON) docs/tools/lock.py
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(OLDEST) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find hostsim tests benchmarks docs scenarios -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

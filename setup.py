@@ -1,4 +1,8 @@
-"""The wheel brings the scenarios along, as data of the package; a checkout has them in one place, ``scenarios/``."""
+"""The wheel brings the scenarios along, as data of the package; a checkout has them in one place, ``scenarios/``.
+
+Manual page and completions go where shells look for them below the prefix of the installation; `docs/tools/write_man.py`
+writes them.
+"""
 
 from pathlib import Path
 from shutil import copyfile
@@ -7,6 +11,12 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 SUFFIXES = {".toml", ".py", ".csv"}
+SHARED = {
+    "share/man/man1": "docs/man/hostsim.1",
+    "share/bash-completion/completions": "docs/man/hostsim",
+    "share/zsh/site-functions": "docs/man/_hostsim",
+    "share/fish/vendor_completions.d": "docs/man/hostsim.fish",
+}
 
 
 class WithScenarios(build_py):
@@ -24,4 +34,4 @@ class WithScenarios(build_py):
                 copyfile(path, folder / path.name)
 
 
-setup(cmdclass={"build_py": WithScenarios})
+setup(cmdclass={"build_py": WithScenarios}, data_files=[(folder, [name]) for folder, name in SHARED.items()])

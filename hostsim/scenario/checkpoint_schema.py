@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -17,7 +16,7 @@ from hostsim.scenario.types import Count, Duration, DurationOrNever, Rate
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
 
-OUTPUT_RATE_MAX = Fraction(1_000_000)
+OUTPUT_RATE_MAX = 1_000_000
 COPY_MAX_NS = 1_000_000
 
 

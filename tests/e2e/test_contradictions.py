@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hostsim.scenario import catalogue
 from tests.helpers.command import HOSTSIM, QUICK, ROOT, environment, tree
 
 Command = Callable[..., tuple[int, str, str]]
@@ -79,17 +77,6 @@ def test_scenarios_are_listed_and_copied(command: Command, tmp_path: Path) -> No
     assert code == 2
     assert "phases.toml" in err
     assert (tmp_path / "scenarios" / "phases.toml").read_text() == "mine"
-
-
-def test_a_wheel_brings_the_scenarios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build = ["-q", "egg_info", "--egg-base", str(tmp_path), "build_py", "--build-lib", str(tmp_path / "lib")]
-    done = subprocess.run([sys.executable, "setup.py", *build], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    package = tmp_path / "lib" / "hostsim"
-    monkeypatch.setattr(catalogue, "PACKAGE", package)
-    assert catalogue.own_folder() == package / "data" / "scenarios"
-    names = {path.name for path in (ROOT / "scenarios").iterdir() if path.is_file()}
-    assert {path.name for path in (package / "data" / "scenarios").iterdir()} == names
 
 
 def test_completion_knows_the_commands() -> None:

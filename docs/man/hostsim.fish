@@ -1,0 +1,1 @@
+complete --command hostsim --no-files --arguments "(env _HOSTSIM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) hostsim)" --condition "env _HOSTSIM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) hostsim"
