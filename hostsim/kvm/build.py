@@ -95,16 +95,14 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
     return LogPlan(
         interface=known,
         costs=log_costs(costs, era, mmu.mmu),
+        mmu=mmu,
         lock_pair_ns=number(mmu.costs, "lock_pair_ns").value,
-        pml=mmu.write_tracking == "pml",
-        d_bit=mmu.write_tracking == "d-bit",
         eager_split=is_eager,
         recovery=era.recovery[mmu.mmu] if mmu.page_size != "4KiB" else "none",
         slot_mode=SHARED if is_shared else EXCLUSIVE,
         slot_yields=("eager-split" if is_eager else "enable") in era.yields,
         invalidates=traits_of(mmu.index).protects_by_zapping,
         flush_each=era.recovery_flush == "each",
-        n_slots=mmu.n_slots,
     )
 
 
@@ -120,7 +118,7 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     # Model limit: when a VM starts, its host has allocated exactly the host pages that have content.
     is_ring = interface == "dirty-ring"
     return MmuConfig(
-        mechanism=mmu.write_tracking,
+        mmu=mmu,
         huge=mmu.page_size != "4KiB",
         whole_table=load_era(mmu.era).split_on_fault[mmu.mmu] == "whole-table",
         ring_entries=mmu.ring_entries if is_ring else 0,
@@ -128,7 +126,6 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
         populate_ns=populate_ns(load_costs(mmu.costs), BACKING_PAGES[mmu.page_size]),
         host_pages=BACKING_PAGES[mmu.page_size],
         block_regions=max(1, BACKING_PAGES[mmu.page_size] // REGION_PAGES),
-        a_bits=mmu.a_bits,
         ageing=load_era(mmu.era).ageing,
         tlb=tlb_reach(mmu),
     )

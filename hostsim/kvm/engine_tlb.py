@@ -37,7 +37,7 @@ class Tlbs:
         """
         # Model limit: access tracking without A bits takes effect at once, also where a TLB still has the translation.
         config = self._state.config
-        if not config.a_bits or (config.tlb is None and chances is None):
+        if not config.mmu.a_bits or (config.tlb is None and chances is None):
             return
         levels = self._state.kvm.sptes.level
         if self._levels is not None and np.array_equal(self._levels, levels):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -20,6 +20,7 @@ from hostsim.guest.touch import TouchTable
 from hostsim.guest.workload import Guest
 from hostsim.kvm.loops import layout as lay
 from hostsim.kvm.loops.visits import level_sizes
+from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tlb import TlbReach
 from hostsim.spte_index.spte import make_sptes
 
@@ -38,7 +39,7 @@ WEIGHT_BITS = 60
 class MmuConfig:
     """Behaviour of the MMU of a VM.
 
-    mechanism: records writes while the log is on.
+    mmu: choices of the scenario; write_tracking and a_bits are read here.
     huge: host memory comes in pages of 2 MiB or more.
     whole_table: a fault that splits a large spte keeps the other pages of its table mapped.
     ring_entries, ring_soft: size and soft limit of a vCPU's dirty ring, 0: the log is a bitmap.
@@ -46,13 +47,12 @@ class MmuConfig:
     populate_ns: time to allocate a host page that does not exist yet, 0: all host pages exist.
     host_pages: gfns of a host page.
     block_regions: 2 MiB regions of a host page larger than 2 MiB, 512 but for tests.
-    a_bits: the hardware sets accessed bits.
-    ageing: replaces A bits: ageing zaps sptes, or marks them for access tracking.
+    ageing: replaces A bits of an MMU without them: ageing zaps sptes, or marks them for access tracking.
     tlb: reach of a vCPU's TLB, None: every access misses.
     cap_pages: most sptes, 0: no cap; unmap_all_ns: time to unmap all of them.
     """
 
-    mechanism: Literal["write-protect", "pml", "d-bit"] = "write-protect"
+    mmu: MmuSpec = field(default_factory=MmuSpec)
     huge: bool = False
     whole_table: bool = False
     ring_entries: int = 0
@@ -61,7 +61,6 @@ class MmuConfig:
     populate_ns: int = 0
     host_pages: int = 1
     block_regions: int = 1
-    a_bits: bool = True
     ageing: Literal["zap", "access-tracking"] = "access-tracking"
     tlb: TlbReach | None = None
     cap_pages: int = 0
@@ -170,16 +169,17 @@ class _Tape:
 
 
 def _configure(state: lay.State, config: MmuConfig) -> None:
-    state.has_d_bits, state.has_pml = config.mechanism != "write-protect", config.mechanism == "pml"
+    state.has_d_bits, state.has_pml = config.mmu.write_tracking != "write-protect", config.mmu.write_tracking == "pml"
     state.is_huge, state.splits_whole, state.pfn_ns = config.huge, config.whole_table, config.pfn_ns
     state.is_backed, state.populate_ns = config.populate_ns > 0, config.populate_ns
     state.block_regions, state.walk_ns = config.block_regions, NEVER
     state.host_page_gfns, state.frames = config.host_pages, UNLIMITED
     state.has_rings, state.ring_soft_entries = config.ring_entries > 0, config.ring_soft
     state.cap_sptes = config.cap_pages
-    assert not config.cap_pages or (config.mechanism == "write-protect" and not config.huge), "a cap is on hptes of 4 KiB"
-    assert config.a_bits or config.mechanism == "write-protect", "D bits come with A bits"
-    state.ageing = lay.CLEARS_A if config.a_bits else lay.ZAPS if config.ageing == "zap" else lay.TRACKS
+    is_caught = config.mmu.write_tracking == "write-protect"
+    assert not config.cap_pages or (is_caught and not config.huge), "a cap is on hptes of 4 KiB"
+    assert config.mmu.a_bits or is_caught, "D bits come with A bits"
+    state.ageing = lay.CLEARS_A if config.mmu.a_bits else lay.ZAPS if config.ageing == "zap" else lay.TRACKS
 
 
 def set_costs(kvm: lay.Kvm, exits: ExitCosts) -> None:

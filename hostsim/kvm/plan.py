@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hostsim.costs.costs import LogCosts
 from hostsim.costs.exits import EXCLUSIVE
-from hostsim.kvm.spec import Interface
+from hostsim.kvm.spec import Interface, MmuSpec
 
 Recovery = Literal["none", "zap", "in-place"]
 """Fate of the 4 KiB sptes of huge pages when logging ends."""
@@ -31,9 +31,8 @@ class LogPlan:
 
     interface: the interface that user space uses.
     costs: time of each unit of work [ns].
+    mmu: choices of the scenario; write_tracking and n_slots are read here.
     lock_pair_ns: time to take and drop mmu_lock once more.
-    pml: a harvest drains PML buffers first.
-    d_bit: a harvest scans D bits in the sptes, and there is no log.
     eager_split: large sptes are split when they are protected.
     recovery: treatment of the 4 KiB sptes of huge pages when the log is switched off.
     slot_mode: the mode in which switching the log on and off takes mmu_lock.
@@ -43,14 +42,12 @@ class LogPlan:
     invalidates: switching the log on, and a GET that finds a dirty page, unmap the whole slot
     (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr).
     flush_each: one flush for each recovered region, else one a slot.
-    n_slots: memslots; each is switched on and off by an ioctl of its own.
     """
 
     interface: Interface
     costs: LogCosts
+    mmu: MmuSpec = field(default_factory=MmuSpec)
     lock_pair_ns: float = 0.0
-    pml: bool = False
-    d_bit: bool = False
     eager_split: bool = True
     recovery: Recovery = "in-place"
     slot_mode: int = EXCLUSIVE
@@ -59,7 +56,21 @@ class LogPlan:
     reap_period_ns: int = REAP_PERIOD_NS
     invalidates: bool = False
     flush_each: bool = False
-    n_slots: int = 1
+
+    @property
+    def pml(self) -> bool:
+        """Whether a harvest drains PML buffers first."""
+        return self.mmu.write_tracking == "pml"
+
+    @property
+    def d_bit(self) -> bool:
+        """Whether a harvest scans D bits in the sptes, and there is no log."""
+        return self.mmu.write_tracking == "d-bit"
+
+    @property
+    def n_slots(self) -> int:
+        """Memslots; each is switched on and off by an ioctl of its own."""
+        return self.mmu.n_slots
 
     @property
     def all_set(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -113,14 +114,7 @@ class Mmu(Section):
     def spec(self, costs: str = "") -> MmuSpec:
         """The MMU of a machine; ``costs``: name or resolved path of the sheet, "" for the key ``costs`` as written."""
         of_index = self.index != MEASURED and "write_tracking" not in self.model_fields_set
-        return MmuSpec(
-            era=self.era,
-            costs=costs or self.costs,
-            mmu=self.mode,
-            page_size=self.page_size,
-            write_tracking=caught_by(self.index) if of_index else self.write_tracking,
-            eager_split=self.eager_split,
-            ring_entries=self.ring_entries,
-            index=self.index,
-            a_bits=self.a_bits,
-        )
+        keys = {name: getattr(self, name) for name in type(self).model_fields if name != "mode"}
+        spec = MmuSpec(**keys, mmu=self.mode)
+        tracking = caught_by(spec.index) if of_index else spec.write_tracking
+        return replace(spec, costs=costs or spec.costs, write_tracking=tracking)

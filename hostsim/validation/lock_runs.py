@@ -20,6 +20,7 @@ from hostsim.guest.workload import Active, TouchTrace, Workload, build_guest
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.loops.layout import LoggedExit
+from hostsim.kvm.spec import MmuSpec
 from hostsim.spte_index.spte import Sptes
 
 Ints = NDArray[np.int64]
@@ -112,7 +113,7 @@ class LockRun:
         n_faults = 0 if loops is None else int(np.sum(loops.end - loops.first))
         n_faults += 0 if arrivals is None else len(arrivals.at_ns)
         memory = make_memory(lay_out([("pc.ram", n_pages, [(0, n_pages)])]))
-        guest, config = build_guest(list(self._workloads()), seed=0), MmuConfig(mechanism)
+        guest, config = build_guest(list(self._workloads()), seed=0), MmuConfig(MmuSpec(write_tracking=mechanism))
         self._engine = GuestEngine(guest, memory, n_vcpus, config, costs, log_capacity=n_faults)
         self._engine.log.start(all_set=False, eager=False, now_ns=0)
         self._engine.set_sptes(sptes, 0)

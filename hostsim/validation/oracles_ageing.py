@@ -17,6 +17,7 @@ from hostsim.guest.workload import Workload, build_guest
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.loops.layout import RETRY
+from hostsim.kvm.spec import MmuSpec
 from hostsim.theory import working_set
 from hostsim.validation import draws
 from hostsim.validation.oracles_working_set import AGES, N_PAGES, SCAN_NS, SCANS, count_variance, idle_rows, young_rows
@@ -77,7 +78,7 @@ def _a_bit_rows(seed: int) -> Iterator[Row]:
 
 def _fault_rows(seed: int, ageing: str, kind: int) -> Iterator[Row]:
     """A page faults once between two scans if the guest uses it, and not otherwise."""
-    young, exits = _scanned(MmuConfig(a_bits=False, ageing="zap" if ageing == "zap" else "access-tracking"), seed)
+    young, exits = _scanned(MmuConfig(MmuSpec(a_bits=False), ageing="zap" if ageing == "zap" else "access-tracking"), seed)
     scan_s, where = SCAN_NS / NS_PER_S, f"O14-kvm/{ageing}"
     mean = working_set.working_set_pages(RATES, scan_s)
     variance = count_variance(working_set.young_probability(RATES, scan_s))

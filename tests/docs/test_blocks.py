@@ -30,8 +30,10 @@ def test_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", WITH_LONG_BLOCKS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_all_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
     runner = PageRunner(tmp_path)
-    for block in blocks_of(page):
+    blocks = blocks_of(page)
+    for block in blocks:
         runner.run(block)
+    assert any(block.in_swarm and not block.not_run for block in blocks)
 
 
 def test_console_blocks_outside_hostsim_say_why() -> None:

@@ -23,6 +23,7 @@ from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops import layout as lay
 from hostsim.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.kvm.plan import LogPlan
+from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.trackers import TRACKERS
 from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
@@ -61,8 +62,8 @@ class EnginePort:
         self.case, self.env = case, env or Clock()
         memory, self.guest = _memory(case), build_guest(case.workloads, 1)
         config = MmuConfig(
-            case.rules.mechanism, case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
-            case.costs.pfn_ns, case.costs.populate_ns, case.host_page_size, case.block_regions, case.ageing.old == "a-bit",
+            _mmu(case), case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
+            case.costs.pfn_ns, case.costs.populate_ns, case.host_page_size, case.block_regions,
             "zap" if case.ageing.old == "zap" else "access-tracking", cap_pages=case.cap_pages,
             unmap_all_ns=case.costs.unmap_all_ns,
         )  # fmt: skip
@@ -255,6 +256,10 @@ def _notifier_plan(case: Case) -> NotifierPlan:
     return NotifierPlan(rules.age_ns, rules.zap_ns, case.host_costs.lock_pair_ns, mode, rules.flush)
 
 
+def _mmu(case: Case) -> MmuSpec:
+    return MmuSpec(write_tracking=case.rules.mechanism, a_bits=case.ageing.old == "a-bit")
+
+
 def _plan(case: Case) -> LogPlan:
     costs, rules = case.host_costs, case.rules
     log_costs = LogCosts(
@@ -262,7 +267,7 @@ def _plan(case: Case) -> LogPlan:
         costs.flush_ns, costs.first_ipi_ns, costs.more_ipi_ns,
     )  # fmt: skip
     return LogPlan(
-        rules.interface, log_costs, costs.lock_pair_ns, pml=rules.mechanism == "pml", d_bit=rules.mechanism == "d-bit",
+        rules.interface, log_costs, _mmu(case), costs.lock_pair_ns,
         eager_split=rules.eager, recovery=rules.recovery if case.huge else "none", slot_mode=MODE[rules.mode],
         slot_yields=rules.yields, chunk_shift=rules.chunk_pages.bit_length() - 1, reap_period_ns=rules.reaper_ns,
         invalidates=rules.invalidates,

@@ -13,12 +13,14 @@ from hostsim.costs.exits import EXCLUSIVE, MAP, N_KINDS, NONE, PML_FULL, SHARED,
 from hostsim.guest.workload import TouchTrace, Workload, build_guest
 from hostsim.kvm.engine import OUT, GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
+from hostsim.kvm.spec import MmuSpec
 from hostsim.spte_index.spte import DIRTY, IN_LOG, PRESENT, TRACKED, WRITABLE, make_sptes
 from tests.helpers.kvm_guest import HandGuest, exit_costs, load
 
 Touch = tuple[int, int, bool]
 """When, which page, whether it is written."""
 MODES = (NONE, SHARED, EXCLUSIVE)
+PML = MmuConfig(MmuSpec(write_tracking="pml"))
 
 
 def costs(mode: int = EXCLUSIVE, *queue_ns: int, **modes: int) -> ExitCosts:
@@ -132,7 +134,7 @@ def test_holds_grow_with_requests_and_holders_beside_one() -> None:
 
 
 def test_a_full_pml_buffer_is_an_exit() -> None:
-    engine = guest([write(0, n=513, gap_ns=1)], costs(), PRESENT | WRITABLE, config=MmuConfig("pml"))
+    engine = guest([write(0, n=513, gap_ns=1)], costs(), PRESENT | WRITABLE, config=PML)
     assert log_of(engine) == []
     assert engine.exits[PML_FULL] == engine.exits.sum() == 1
     assert engine.stall_ns == 513 * 5 + 100 + 512 + 30
@@ -141,7 +143,7 @@ def test_a_full_pml_buffer_is_an_exit() -> None:
 
 def test_another_exit_drains_the_buffer_at_a_share_of_the_cost() -> None:
     """100 pages logged at 5 each, then one that is not mapped: 100 of 512 entries are drained for 100."""
-    engine = guest([write(0, n=101)], costs(), PRESENT | WRITABLE, unmapped=[100], config=MmuConfig("pml"))
+    engine = guest([write(0, n=101)], costs(), PRESENT | WRITABLE, unmapped=[100], config=PML)
     assert log_of(engine) == [(100 + 500 + 100 + 100 + 70, 0, 100, MAP)]
     assert np.flatnonzero(engine.kvm.sptes.spte & IN_LOG).tolist() == list(range(101))
 
@@ -171,7 +173,7 @@ def test_reads_after_a_split_on_fault_inflate_the_dirty_set(eager: bool) -> None
 
 @pytest.mark.parametrize("n_writes", [1, 300, 511, 512, 513, 1000])
 def test_a_pml_buffer_not_yet_drained_loses_nothing_that_is_kicked_out_before_the_harvest(n_writes: int) -> None:
-    engine = guest([write(0, n=n_writes)], costs(), PRESENT | WRITABLE, config=MmuConfig("pml"))
+    engine = guest([write(0, n=n_writes)], costs(), PRESENT | WRITABLE, config=PML)
     log_of(engine)
     got, due = np.zeros(1024, np.uint8), np.zeros(1024, np.uint8)
     assert engine.log.mark_due(got, 0, 1024) == n_writes // 512 * 512

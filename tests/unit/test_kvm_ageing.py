@@ -65,7 +65,7 @@ def test_to_test_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("ageing", "kind"), [("access-tracking", TRACK), ("zap", MAP)])
 def test_without_a_bits_each_page_that_is_used_faults_once_a_scan(ageing: Any, kind: int) -> None:
-    engine = engine_of(MmuConfig(a_bits=False, ageing=ageing), pages=N_PAGES // 2)
+    engine = engine_of(MmuConfig(MmuSpec(a_bits=False), ageing=ageing), pages=N_PAGES // 2)
     for scan in range(3):
         aged(engine, scan * 2 * SWEEP_NS)
         engine.advance((scan + 1) * 2 * SWEEP_NS)
@@ -85,7 +85,7 @@ def test_a_large_spte_is_young_and_old_as_a_whole() -> None:
 def test_an_access_tracked_page_keeps_its_record() -> None:
     """Law 3: W is off until a write marks the page again; the record of the write before stays."""
     writes = load("sequential", N_PAGES, N_PAGES * 1_000_000_000 // SWEEP_NS)
-    vm = HandGuest([writes], N_PAGES, 1, config=MmuConfig(a_bits=False))
+    vm = HandGuest([writes], N_PAGES, 1, config=MmuConfig(MmuSpec(a_bits=False)))
     vm.run(SWEEP_NS // 2)
     spte = vm.engine.kvm.sptes.spte
     logged = np.flatnonzero(spte & IN_LOG)

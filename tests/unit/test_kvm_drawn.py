@@ -11,6 +11,7 @@ import pytest
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.touch import first_touch_index
 from hostsim.kvm.loops.armed import count_range
+from hostsim.kvm.spec import MmuSpec
 from hostsim.spte_index.spte import IN_LOG, WRITABLE
 from tests.helpers.kvm_guest import EXCLUSIVE, NONE, HandGuest, MmuConfig, exit_costs, load
 
@@ -83,7 +84,7 @@ def test_zipf_writes_dirty_what_their_weights_say(seed: int) -> None:
         check_within(len(vm.harvest(end)), *of_rates(rates, work_ns))
 
 
-@pytest.mark.parametrize("config", [MmuConfig(), MmuConfig("pml"), MmuConfig("d-bit")])
+@pytest.mark.parametrize("config", [MmuConfig(), *(MmuConfig(MmuSpec(write_tracking=how)) for how in ("pml", "d-bit"))])
 def test_every_mechanism_finds_the_same_share(config: MmuConfig) -> None:
     vm = HandGuest([load("uniform", N_PAGES, RATE, 2, arrivals="poisson")], N_PAGES, 2, config=config)
     vm.run(500_000)

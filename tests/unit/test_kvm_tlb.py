@@ -178,7 +178,7 @@ def test_a_stale_page_that_is_written_for_another_reason_is_young() -> None:
 
 
 def test_without_a_bits_or_a_machine_nothing_is_modelled() -> None:
-    for config in (MmuConfig(a_bits=False, tlb=TlbReach(64, 4)), MmuConfig()):
+    for config in (MmuConfig(MmuSpec(a_bits=False), tlb=TlbReach(64, 4)), MmuConfig()):
         vm = HandGuest([load("uniform", N_PAGES, 1e6)], N_PAGES, 1, config=config)
         before = vm.engine.kvm
         vm.engine.tlb.model(0)
