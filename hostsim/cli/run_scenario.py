@@ -14,8 +14,8 @@ from hostsim.report.html.files import check_html
 from hostsim.report.kvm_tables import limits_table, migration_tables, rates_table
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.progress import confirm_progress, run_progress
-from hostsim.results.aside import check_file, write_file
 from hostsim.report.verdict_texts import ran_out, verdict_texts
+from hostsim.results.aside import check_file, write_file
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
 

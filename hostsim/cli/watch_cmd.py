@@ -160,8 +160,8 @@ def _watch_study(folder: Path, finished: Any, show: Show, every_s: float) -> Non
 
 
 def _say_verdict(result: Any) -> None:
-    from hostsim.report.verdict_texts import verdict_texts
     from hostsim.report import console
+    from hostsim.report.verdict_texts import verdict_texts
 
     console.say([""])
     for text in verdict_texts(result, "text"):

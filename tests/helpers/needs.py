@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from importlib.util import find_spec
 import subprocess
 import tarfile
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
