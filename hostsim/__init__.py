@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from hostsim.fitting.whatif import whatif
     from hostsim.results.tables import RunResult
     from hostsim.scenario import Scenario, load_scenario
-    from hostsim.study.predict import predict as predict
-    from hostsim.study.solve import solve
+    from hostsim.study.predict.predict import predict
+    from hostsim.study.solve.solve import solve
 
 __version__ = "0.1.0"
 _LAZY = {
