@@ -91,7 +91,7 @@ def observe(log: MigrationLog, **known: Any) -> Observed:
     evidence = evidence_from_log(log, **known)
     told = np.flatnonzero(~np.isnan(log.remaining_bytes) & ~np.isnan(log.transferred_bytes))
     live = live_answers(log, told) if len(told) else told
-    rounds = rounds_of(log, live, evidence, ALL_ROUNDS)[1] if len(live) else ()
+    rounds = rounds_of(log, live, evidence, ALL_ROUNDS, in_bursts=True)[1] if len(live) else ()
     rounds = rounds[:-1] if len(rounds) > 1 and _has_stopped(log, live) else rounds
     share = _whole_share(log, live)
     rounds = tuple(replace(r, newly_dirty_pages=share * r.newly_dirty_pages) for r in rounds)

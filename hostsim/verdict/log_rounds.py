@@ -36,6 +36,7 @@ class _Course:
     encoded: Array
     rate: Array
     throttle: Array
+    in_bursts: bool
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,16 @@ class _Instant:
 
 
 def rounds_of(
-    log: MigrationLog, at: NDArray[np.int64], evidence: Evidence, rounds_max: int = ROUNDS_MAX
+    log: MigrationLog, at: NDArray[np.int64], evidence: Evidence, rounds_max: int = ROUNDS_MAX, *, in_bursts: bool = False
 ) -> tuple[float | None, tuple[Round, ...]]:
     """Seconds of the first pass, if it was seen to end, and the rounds between the syncs that the polls saw.
 
     The first, the pass over all memory, counts as one too: the log was cleared at its start and nearly all pages had
     been sent when it was read. In a log that begins later one mean round stands for all before its first answer.
     ``at``: the answers with figures, before the guest moved; rounds_max: rounds kept besides the first.
+    in_bursts: a rate limit lets the pages of a window leave at its start.
     """
-    course = _course(log, at, evidence.page_bytes)
+    course = _course(log, at, evidence.page_bytes, in_bursts=in_bursts and evidence.bandwidth_is_steady)
     rounds, last = _before(course, evidence)
     clock = _Clock(last)
     for i in np.flatnonzero((np.diff(course.syncs) > 0) & (course.syncs[:-1] >= 1)):
@@ -71,7 +73,7 @@ def _first_pass_s(course: _Course, rounds: list[Round]) -> float | None:
     return rounds[0].duration_s
 
 
-def _course(log: MigrationLog, at: NDArray[np.int64], page_bytes: int) -> _Course:
+def _course(log: MigrationLog, at: NDArray[np.int64], page_bytes: int, *, in_bursts: bool) -> _Course:
     zero, encoded = np.nan_to_num(log.zero_pages[at]), np.nan_to_num(log.xbzrle_pages[at])
     return _Course(
         t_s=log.t_s[at] - _started_s(log, at),
@@ -82,6 +84,7 @@ def _course(log: MigrationLog, at: NDArray[np.int64], page_bytes: int) -> _Cours
         encoded=encoded,
         rate=np.nan_to_num(log.dirty_pages_rate_per_s[at]),
         throttle=np.nan_to_num(log.throttle_percent[at]),
+        in_bursts=in_bursts,
     )
 
 
@@ -203,8 +206,8 @@ def _synced(course: _Course, i: int, evidence: Evidence) -> _Instant:
         return _Instant(end - gap_s / 2, gap_s / 2)
     pending, off = _pending(course, i, evidence)
     since = max(0.0, pending + sent - float(course.remaining[i]))
-    # Under a rate limit a window's pages leave in a burst at its start: half a window less has passed than they take.
-    early_s = WINDOW_S / 2 if evidence.bandwidth_is_steady else 0.0
+    # Half a window less has passed than the pages of a burst take.
+    early_s = WINDOW_S / 2 if course.in_bursts else 0.0
     since_s = min(gap_s, max(0.0, since / speed - early_s))
     return _Instant(end - since_s, min(off / speed + WINDOW_S / 2, max(since_s, gap_s - since_s)))
 
