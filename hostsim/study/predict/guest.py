@@ -118,9 +118,9 @@ def assumed(guest: Guest) -> tuple[str, ...]:
     vcpus = guest.vcpus or VCPUS
     where = guest.working_set or "all memory"
     writes = (
-        f"a dirty rate of {guest.dirty_rate} is taken as writes of {vcpus} vCPUs, as fast as their CPU time allows, to pages "
-        f"drawn evenly from {where}; a guest that writes some of these pages more often than others dirties fewer, and "
-        "converges sooner"
+        f"a dirty rate of {guest.dirty_rate} is taken as writes of {vcpus} vCPUs, as fast as their CPU time allows, to "
+        f"pages drawn evenly from {where}; a guest that writes some of these pages more often than others dirties fewer, "
+        "and converges sooner"
     )
     whole = "the working set is all memory, as --working-set is not given; a smaller one converges sooner"
     if not parse_said_dirty_rate(guest.dirty_rate):
