@@ -83,6 +83,10 @@ def speed_needed(curve: DirtyCurve, sent_pages_per_s: float, limit_s: float) -> 
         return 1.0
     return _last_true(lambda f: floor_pages(curve.slowed(f), sent_pages_per_s) <= allowed, 1e-4, 1.0)
 
+SETTLED = 1e-9
+"""A round that leaves remaining within this share of the round before has met a fixed point, which no later round leaves."""
+
+
 
 def time_to_converge_s(
     curve: DirtyCurve, sent_pages_per_s: float, threshold_pages: float, remaining_pages: float
@@ -93,11 +97,14 @@ def time_to_converge_s(
     then the loop does not sleep. Pages still pending at a sync are not dirtied anew; they are taken to be as hot
     as the guest's other pages, which is exact for uniform writes.
     """
-    elapsed, remaining = 0.0, remaining_pages
-    for duration, found in _rounds(curve, sent_pages_per_s, threshold_pages, remaining):
+    elapsed, before = 0.0, remaining_pages
+    for duration, found in _rounds(curve, sent_pages_per_s, threshold_pages, remaining_pages):
         elapsed += duration
         if found < threshold_pages:
             return elapsed
+        if abs(found - before) <= SETTLED * before:
+            return None
+        before = found
     return None
 
 
