@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.latency import Latencies
 from hostsim.core.user_files import Kind, read_bytes
-from hostsim.results.columns import Columns, schema
+from hostsim.results.columns import Columns, names, schema
+from hostsim.results.dirty_limit import LIMITS
+from hostsim.results.guest import GUEST
 from hostsim.results.kvm import KvmCosts
 from hostsim.results.latencies import Distribution
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
@@ -99,13 +101,15 @@ def read_run(files: Mapping[str, bytes]) -> tuple[RunResult, list[str]]:
         seed=told.get("seed") or origin.get("seed") or 0,
         version=str(told.get("version") or origin.get("hostsim") or ""),
         migrations=tuple(_migrations(files, told, notes)),
-        guest=_table_of("guest", told.get("guest")),
+        guest=_table_of("guest", GUEST, told.get("guest")),
         counters=told.get("counters") or {},
         end_ns=told.get("end_ns") or 0,
         host=_tried(notes, "the figures of the host", lambda: _host(files, told, notes)),
         warnings=tuple(told.get("warnings") or ()),
         verdicts=tuple(one for one in told.get("verdicts") or () if isinstance(one, dict)),
-        dirty_limit=_table_of("vcpu_dirty_limit", told["vcpu_dirty_limit"]) if told.get("vcpu_dirty_limit") else None,
+        dirty_limit=_table_of("vcpu_dirty_limit", LIMITS, told["vcpu_dirty_limit"])
+        if told.get("vcpu_dirty_limit")
+        else None,
         dirty_rates=tuple(told.get("calc_dirty_rate") or ()),
     )
     return result, notes
@@ -169,10 +173,12 @@ def _at(told: Mapping[str, Any], key: str, index: int) -> Any:
     return listed[index] if isinstance(listed, list) and index < len(listed) else None
 
 
-def _table_of(name: str, rows: Any) -> Table:
-    """A table from a list of objects with the keys of the first."""
+def _table_of(name: str, columns: Columns[Any], rows: Any) -> Table:
+    """A table from a list of objects with the keys of the first, in the order of ``columns``; JSON has them sorted."""
     listed = [row for row in rows or () if isinstance(row, dict)]
-    return Table(name, {key: np.array([row.get(key) for row in listed]) for key in (listed[0] if listed else {})})
+    order = names(columns)
+    keys = sorted(listed[0] if listed else {}, key=lambda key: order.index(key) if key in order else len(order))
+    return Table(name, {key: np.array([row.get(key) for row in listed]) for key in keys})
 
 
 def _host(files: Mapping[str, bytes], told: Mapping[str, Any], notes: list[str]) -> HostResult | None:

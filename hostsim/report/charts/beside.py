@@ -21,8 +21,8 @@ def phases_chart(phases: Sequence[Row]) -> Chart:
     names = tuple(str(row["phase"]) for row in phases)
     real = tuple(Bar(_a_page(row, "real_ms"), _a_page(row, "real_least_ms"), _a_page(row, "real_most_ms")) for row in phases)
     simulated = tuple(Bar(_a_page(row, "simulated_ms")) for row in phases)
-    bars = Bars(Axis("time of a page", "ns"), names, (("real", real), ("simulated", simulated)))
-    lead = "Whiskers: the least and the most of the real runs."
+    bars = Bars(Axis("time of a page", "ns", log=True), names, (("real", real), ("simulated", simulated)))
+    lead = "Bars are on a logarithmic scale. Whiskers: the least and the most of the real runs."
     return Chart("phases", "dirty_log_perf_test, real and simulated", Axis(""), (bars,), lead=lead)
 
 

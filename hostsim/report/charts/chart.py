@@ -183,6 +183,13 @@ def short(number: float) -> str:
     return text if "e" in text else text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def bar_ends(part: Bars) -> tuple[float, float]:
+    """(value where bars begin, longest bar): 0, or on a logarithmic axis a third of the least, at most 10^5 times less."""
+    ends = [end for _, bars in part.groups for bar in bars for end in (bar.value, bar.high) if end is not None and end > 0]
+    top = max([*ends, 0.0]) or 1.0
+    return (max(min(ends, default=1.0) / 3, top / 1e5) if part.x.log else 0.0), top
+
+
 def lines_of(chart: Chart) -> Iterator[tuple[Panel, Line]]:
     """Each line with its panel."""
     for panel in chart.panels:

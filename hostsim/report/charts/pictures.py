@@ -23,6 +23,7 @@ from hostsim.report.charts.chart import (
     HeatMap,
     Line,
     Panel,
+    bar_ends,
     linear_limits,
     log_limits,
     unit_of,
@@ -282,8 +283,7 @@ def _legend(axes: Axes, form: Format, columns: int, *, below: bool, titled: bool
 def _bars(axes: Axes, part: Bars, form: Format) -> None:
     """Bars of each group side by side within a row, from the top, each with its figure."""
     thick = 0.78 / len(part.groups)
-    ends = [end for _, bars in part.groups for bar in bars if not math.isnan(end := _end(bar))]
-    top = max([*ends, 0.0]) or 1.0
+    low, top = bar_ends(part)
     for number, (name, bars) in enumerate(part.groups):
         offset = (number - (len(part.groups) - 1) / 2) * thick
         values = [0.0 if math.isnan(bar.value) else max(0.0, bar.value) for bar in bars]
@@ -295,13 +295,18 @@ def _bars(axes: Axes, part: Bars, form: Format) -> None:
             told = bar.words or words(bar.value, part.x.quantity)
             at = 0.0 if math.isnan(bar.value) else _end(bar)
             beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": form.size - 1.5}
-            axes.annotate(told, (max(at, 0.0), i + offset), (4, 0), **beside)
+            axes.annotate(told, (max(at, low), i + offset), (4, 0), **beside)
     axes.set_yticks(range(len(part.rows)), [textwrap.fill(row, 26) for row in part.rows], fontsize=form.size - 1)
     axes.set_ylim(len(part.rows) - 0.4, -0.6)
-    axes.set_xlim(0.0, BAR_ROOM * top)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
-    _linear_ticks(axes, "x", part.x)
+    if part.x.log:
+        axes.set_xscale("log")
+        axes.set_xlim(low, top * (top / low) ** (BAR_ROOM - 1))
+        drawing.label_ticks(axes, "x", drawing.log_ticks(low, top, 4), lambda value: words(value, part.x.quantity))
+    else:
+        axes.set_xlim(0.0, BAR_ROOM * top)
+        _linear_ticks(axes, "x", part.x)
     if len(part.groups) > 1:
         _legend(axes, form, 2, below=True, titled=True)
 

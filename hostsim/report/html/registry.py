@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from hostsim.core.user_files import read_bytes
 from hostsim.report.charts.chart import Chart
 from hostsim.report.files import verdict_file
 from hostsim.report.html.page import Content, Drawn, Page
+from hostsim.results.encode import json_bytes
 from hostsim.results.provenance import provenance
 from hostsim.results.read import MALFORMED, RESULT, read_folder, read_object, read_run, read_table
 from hostsim.results.tables import RunResult, plain
@@ -87,9 +88,10 @@ def read_content(folder: Path) -> Content:
 
 
 def run_content(result: RunResult, verdicts: Sequence[str]) -> Content:
-    """The content of a run that is in memory; verdicts: as verdict.txt has them."""
+    """The content of a run that is in memory; verdicts: as verdict.txt has them. Keys stand in the order of JSON files."""
     text = "".join(content.decode() for content in verdict_file(verdicts).values())
-    return Content("run", {}, texts={"verdict.txt": text}, origin=plain(provenance(result)), result=result)
+    return Content("run", {}, texts={"verdict.txt": text}, origin=json.loads(json_bytes(provenance(result))),
+                   result=replace(result, scenario=json.loads(json_bytes(plain(result.scenario)))))  # fmt: skip
 
 
 def charts_of(content: Content) -> list[Chart]:

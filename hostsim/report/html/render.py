@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from hostsim.core.errors import MissingExtraError
-from hostsim.report.charts.chart import Bar, Bars, Chart, HeatMap, Panel, words
+from hostsim.report.charts.chart import Bar, Bars, Chart, HeatMap, Panel, bar_ends, words
 from hostsim.report.html.behind import tables_behind
 from hostsim.report.html.data import data_of, safe
 from hostsim.report.html.page import Drawn, Page
@@ -78,25 +78,27 @@ def _has_bars(chart: Chart) -> bool:
 
 def bars_of(part: Bars) -> list[dict[str, Any]]:
     """Each bar of ``part``: names, words, and its length and interval as percent of the longest."""
-    ends = [bar.high or bar.value for _, bars in part.groups for bar in bars if not math.isnan(bar.value)]
-    top = max([*ends, 0.0]) or 1.0
+    ends = bar_ends(part)
     return [
         {"row": row, "group": name, "told": bar.words or words(bar.value, part.x.quantity), "number": number,
          "none": math.isnan(bar.value),
-         "width": _percent(bar.value, top), **_reach(bar, top)}
+         "width": _percent(bar.value, *ends), **_reach(bar, *ends)}
         for i, row in enumerate(part.rows) for number, (name, bars) in enumerate(part.groups) for bar in [bars[i]]
     ]  # fmt: skip
 
 
-def _reach(bar: Bar, top: float) -> dict[str, float | None]:
+def _reach(bar: Bar, start: float, top: float) -> dict[str, float | None]:
     if bar.low is None or bar.high is None or bar.high <= bar.low:
         return {"from": None, "reach": None}
-    low = _percent(bar.low, top)
-    return {"from": low, "reach": round(_percent(bar.high, top) - low, 2)}
+    low = _percent(bar.low, start, top)
+    return {"from": low, "reach": round(_percent(bar.high, start, top) - low, 2)}
 
 
-def _percent(value: float, top: float) -> float:
-    return round(100 * max(0.0, value) / top, 2) if not math.isnan(value) else 0.0
+def _percent(value: float, start: float, top: float) -> float:
+    """The place of ``value`` between ``start`` and ``top``; a start above 0: on a logarithmic axis."""
+    if math.isnan(value) or value <= start:
+        return 0.0
+    return round(100 * (math.log(value / start) / math.log(top / start) if start else value / top), 2)
 
 
 __all__ = ["asset", "bars_of", "has_pages", "html_bytes", "safe"]
