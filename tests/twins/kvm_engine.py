@@ -167,7 +167,7 @@ class EngineRun:
         port, kvm = self.port, self.port.kvm
         engine, vm, sptes = port.engine, port.vm, kvm.sptes
         wait_ns, hold_ns = engine.sums.tolist()
-        log = kvm.log[: kvm.state.logged_exits].tolist()
+        log = kvm.log[: kvm.state.logged_exits][["ns", "vcpu", "page", "kind"]].tolist()
         return {
             "log": [(ns, vcpu, page, NAME[kind]) for ns, vcpu, page, kind in log],
             "exits": {NAME[kind]: n for kind, n in sorted(enumerate(engine.exits.tolist()), key=_by_name) if n},
