@@ -193,15 +193,16 @@
           const value = values[i * (ys.length - 1) + k];
           const below = plot.valToPos(ys[k], "y", true), above = plot.valToPos(ys[k + 1], "y", true);
           const note = framed.get(`${i} ${k}`);
-          if (value == null) continue;
+          if (value == null && !note) continue;
           ctx.fillStyle = colourAt(value / panel.most);
-          ctx.fillRect(Math.floor(left), Math.floor(above), Math.ceil(right) - Math.floor(left), Math.ceil(below) - Math.floor(above));
+          if (value != null)
+            ctx.fillRect(Math.floor(left), Math.floor(above), Math.ceil(right) - Math.floor(left), Math.ceil(below) - Math.floor(above));
           if (!panel.written) continue;
-          ctx.fillStyle = value / panel.most > 0.55 ? "#fff" : "#111";
+          ctx.fillStyle = value == null ? css("ink") : value / panel.most > 0.55 ? "#fff" : "#111";
           ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
           ctx.textAlign = "center";
           ctx.textBaseline = "middle";
-          const lines = [words(value, panel.quantity), ...(note ? [note] : [])];
+          const lines = [words(value, panel.quantity), note].filter(Boolean);
           lines.forEach((text, row) => ctx.fillText(text, (left + right) / 2,
             (above + below) / 2 + (row - (lines.length - 1) / 2) * 14 * devicePixelRatio, right - left - 4));
         }

@@ -347,11 +347,11 @@ def _map(axes: Axes, chart: Chart, part: HeatMap, form: Format) -> None:
 def _values(axes: Axes, part: HeatMap, top: float, form: Format) -> None:
     for i, column in enumerate(part.values):
         for k, value in enumerate(column):
-            if not math.isnan(value):
+            below = "".join(f"\n{text}" for a, b, text in part.framed if (a, b) == (i, k) and text)
+            if below or not math.isnan(value):
                 colour = "white" if value > 0.55 * top else "black"
                 at = ((part.x_edges[i] + part.x_edges[i + 1]) / 2, (part.y_edges[k] + part.y_edges[k + 1]) / 2)
                 look: dict[str, Any] = {"ha": "center", "va": "center", "color": colour, "fontsize": form.size - 1}
-                below = "".join(f"\n{text}" for a, b, text in part.framed if (a, b) == (i, k) and text)
                 axes.text(*at, f"{words(float(value), part.quantity)}{below}", **look)
 
 

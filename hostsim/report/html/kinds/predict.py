@@ -100,8 +100,7 @@ def estimate_tile(name: str, one: Estimate) -> Tile:
     if not interval:
         return Tile(name, figure, "in every run" if one.spread.n > 1 else "one run")
     low, high = interval.strip("]").split(", ")
-    most = f"95 % of runs: at most {figure_words(one.name, one.p95)}"
-    return Tile(name, figure, f"mean; 95 % interval {low} to {high}; {most}")
+    return Tile(name, figure, f"mean; 95 % interval {low} to {high}")
 
 
 def _margins(main: Mapping[str, Any]) -> Section | None:

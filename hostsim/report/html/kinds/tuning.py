@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hostsim.report.charts.compare import ended
@@ -33,7 +34,7 @@ def tuning_page(content: Content) -> Page:
     good = sum(bool(one["converges"]) for one in rows)
     tone: Tone = "good" if good == len(rows) else "open" if good else "bad"
     return Page(
-        title=f"How should auto-converge be tuned for {main['options']['file']}?",
+        title=f"How should auto-converge be tuned for {main['options']['file'].removesuffix('.toml')}?",
         kicker=f"hostsim sweep auto-converge, {len(rows)} settings, seeds {', '.join(map(str, main['seeds']))}",
         cards=(lines_card(main["verdict"], tone, f"{good} of {len(rows)} settings complete"),),
         tiles=tiles_of(notes, lambda: _tiles(main["combinations"], [rows[i] for i in best])),
@@ -68,7 +69,8 @@ def _tiles(every: Sequence[Row], best: Sequence[Row]) -> Iterator[Tile]:
     takes, interval = _told(base, "total_time_ms")
     yield Tile("without auto-converge", takes if base["converges"] else ended(base), _interval(interval))
     if best:
-        for name, row in (("total_time_ms", best[0]), ("guest_lost_ms", best[-1])):
+        for name in MAPS:
+            row = min(best, key=partial(mean_of, name=name))
             figure, interval = _told(row, name)
             yield Tile(f"least {FIGURES[name]}", figure, "; ".join(filter(None, [_interval(interval), _setting(row)])))
 
