@@ -14,6 +14,11 @@ from hostsim.results.tables import Table
 Row = Mapping[str, Any]
 
 
+def is_of_log(rows: Sequence[Row]) -> bool:
+    """Whether the points are rounds of a log, not a curve that was measured."""
+    return any(row["end_s"] > 0 for row in rows)
+
+
 def curve_chart(curve: Table, rows: Sequence[Row]) -> Chart | None:
     """The memory that is dirty some time after the log was cleared: fitted, of the drawn guests, and of the rounds."""
     if not rows or not len(curve):
@@ -24,10 +29,10 @@ def curve_chart(curve: Table, rows: Sequence[Row]) -> Chart | None:
     name = "fitted guest; shaded: 90 % of the drawn guests" if known else "fitted guest"
     lines = (
         Line(name, t_s, PAGE_BYTES * fitted, **ends),
-        _points("rounds of the log" if "end_s" in rows[0] else "measured", rows),
+        _points("rounds of the log" if is_of_log(rows) else "measured", rows),
     )
     x, y = Axis("time since the log was cleared", "s", log=True), Axis("dirty memory", "bytes", log=True)
-    lead = "Rounds lie below the curve where pages still wait to be sent."
+    lead = "Rounds lie below the curve where pages still wait to be sent." if is_of_log(rows) else ""
     return Chart("curve", "Dirty curve", x, (Panel(y, lines, height=1.7),), lead=lead)
 
 
@@ -39,7 +44,9 @@ def _points(name: str, rows: Sequence[Row]) -> Line:
 
 
 def residuals_chart(rows: Sequence[Row]) -> Chart | None:
-    """How far each round lies from the fitted guest, with its error."""
+    """How far each round lies from the fitted guest, with its error; None for a measured curve, which has no rounds."""
+    if not is_of_log(rows):
+        return None
     rows = sorted((row for row in rows if row["off_share"] is not None), key=lambda row: float(row["end_s"]))
     if not rows:
         return None

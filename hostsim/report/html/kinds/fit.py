@@ -8,6 +8,7 @@ from typing import Any
 from hostsim.fitting.fitted import Interval
 from hostsim.fitting.guest_text import interval_words, size_words
 from hostsim.report.charts import fit as charts
+from hostsim.report.charts.fit import is_of_log
 from hostsim.report.columns import Column, Grid, Role
 from hostsim.report.html.kinds.parts import chart_section, lines_card, noted, origin_of, sections_of, tiles_of
 from hostsim.report.html.page import Content, Listing, Page, Section, Tabled, Tile
@@ -44,11 +45,10 @@ def fit_page(content: Content) -> Page:
 def guest_sections(notes: list[str], content: Content, told: Mapping[str, Any]) -> tuple[Section, ...]:
     """Dirty curve, residuals, rounds, scenario. told: as GuestFit.to_dict has it."""
     rows, curve = told["rounds"], content.tables["curve"]
-    is_log = bool(rows) and rows[0]["end_s"] > 0
     return sections_of(
         notes,
         ("Dirty curve", lambda: chart_section("Dirty curve of the guest", charts.curve_chart(curve, rows))),
-        ("Residuals", lambda: chart_section("Residuals by round", charts.residuals_chart(rows) if is_log else None)),
+        ("Residuals", lambda: chart_section("Residuals by round", charts.residuals_chart(rows))),
         ("Rounds", lambda: _rounds(rows)),
         ("Scenario", lambda: _scenario(content, told)),
     )
@@ -57,7 +57,8 @@ def guest_sections(notes: list[str], content: Content, told: Mapping[str, Any]) 
 def _tiles(main: Mapping[str, Any]) -> Iterator[Tile]:
     offs = sorted(abs(row["off_share"]) for row in main["rounds"] if row["off_share"] is not None)
     if offs:
-        aside = f"{len(offs)} lengths of rounds; {percent_words(offs[-1])} at most"
+        points = "lengths of rounds" if is_of_log(main["rounds"]) else "points"
+        aside = f"{len(offs)} {points}; {percent_words(offs[-1])} at most"
         yield Tile("fitted within, median", percent_words(offs[len(offs) // 2]), aside)
     for name, (title, words) in FIGURES.items():
         if name in main["figures"]:
@@ -72,6 +73,8 @@ def _rounds(rows: list[Mapping[str, Any]]) -> Section | None:
     if not rows:
         return None
     heads = ("until", "rounds", "each took", "throttle", "newly dirty", "fitted", "off", "error")
+    if not is_of_log(rows):
+        heads = ("until", "points", "after", "throttle", "dirty", "fitted", "off", "error")
     columns = tuple(Column(head, head, role=Role.KEY if i == 0 else Role.FIGURE) for i, head in enumerate(heads))
     cells = tuple(_cells(row) for row in rows[:ROWS_MAX])
     left_out = f" of {len(rows)}" if len(rows) > ROWS_MAX else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def saved_scenario(table: Mapping[str, Any], name: str) -> Saved:
     """The scenario that a command runs again from a file."""
     from hostsim.scenario.toml_text import scenario_text
 
-    kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip("-.")[:60]
+    kept = re.sub(r"[^\w.]+", "-", name).strip("-.")[:60]
     file = f"{kept or 'scenario'}.toml"
     named = f"The scenario with every default, to be saved as {file}"
     return Saved(file, Listing(scenario_text(table), named, folded=True))

@@ -42,7 +42,7 @@ def predict_page(content: Content) -> Page:
     scenario = saved_scenario(main["scenario"], main["name"])
     return Page(
         title=f"Will {main['name']} migrate?",
-        kicker=f"hostsim predict, {share.n} runs",
+        kicker=f"hostsim predict, {_counted(share.n)}",
         cards=(lines_card(_lines(main), _tone(share), f"{share.k} of {share.n} runs converge"),),
         tiles=tiles_of(notes, lambda: _tiles(main, share, estimates)),
         sections=sections_of(
@@ -50,7 +50,7 @@ def predict_page(content: Content) -> Page:
             ("Runs", lambda: chart_section("How the runs spread", charts.runs_chart(main["runs"], estimates))),
             ("Margins", lambda: _margins(main)),
             ("Figures", lambda: Section("Figures", (Tabled(figures_grid(estimates), "Figures", folded=False),))),
-            ("Every run", lambda: Section("Every run", (Tabled(_runs(main), f"{share.n} runs with their seeds"),))),
+            ("Every run", lambda: Section("Every run", (Tabled(_runs(main), f"{_counted(share.n)}, seeds"),))),
         ),
         origin=origin_of({**content.origin, "seeds": main["seeds"]}),
         command=_command(main, scenario.file),
@@ -68,13 +68,17 @@ def whatif_page(content: Content) -> Page:
     return replace(
         page,
         title=f"What if: {main['asked'] or 'the migration of the log again'}",
-        kicker=f"hostsim whatif, {main['n']} runs, the guest of {logs}",
+        kicker=f"hostsim whatif, {_counted(main['n'])}, the guest of {logs}",
         sections=(*page.sections, *guest_sections(notes, content, main["fit"])),
         origin=(("log", logs), *page.origin),
         command=str(main.get("command") or ""),
         listings=(),
         notes=tuple(notes),
     )
+
+
+def _counted(n: int) -> str:
+    return f"{n} run{'s' * (n != 1)}"
 
 
 def _tone(share: Share) -> Tone:

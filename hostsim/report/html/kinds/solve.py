@@ -52,7 +52,7 @@ def solve_page(content: Content) -> Page:
             ("Changes", lambda: _changes(changes)),
         ),
         origin=origin_of({**content.origin, "seeds": main["seeds"]}),
-        command=_command(changes, target, scenario.file),
+        command=_command(changes, target, scenario.file, main["today"]["n"]),
         listings=(scenario.listing,),
         notes=noted(content, notes),
     )
@@ -112,8 +112,9 @@ def _row(change: Change, names: Sequence[str]) -> tuple[str, ...]:
     return TITLES[change.kind], value_words(change.kind, change.today), value, reached, *figures
 
 
-def _command(changes: Sequence[Change], target: Target, file: str) -> str:
+def _command(changes: Sequence[Change], target: Target, file: str, unchanged: int) -> str:
+    """unchanged: runs of the scenario as it is, which is the number that was asked for where no change was run."""
     words = ["hostsim", "solve", file, "--target", target.text]
     words += ["--vary", ",".join(dict.fromkeys(one.kind for one in changes))] if changes else []
     ran = [one.reached.n for one in changes if one.reached is not None]
-    return command_words([*words, *(["--reps", str(max(ran))] if ran else [])])
+    return command_words([*words, "--reps", str(max(ran, default=unchanged))])
