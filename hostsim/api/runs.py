@@ -11,7 +11,7 @@ from hostsim.results.tables import RunResult
 if TYPE_CHECKING:
     from hostsim.core.knobs import Knobs
     from hostsim.machine.machine import Progress
-from hostsim.machine.recording import Recording
+    from hostsim.machine.recording import Recording
     from hostsim.scenario import Scenario
 
 
