@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hostsim.cli.explain_cmd import BandwidthOption, LimitOption, LinkOption, TagOption
-from hostsim.cli.options import Format, JsonFlag, WideFlag
+from hostsim.cli.options import Format, HtmlOption, JsonFlag, WideFlag
 
 if TYPE_CHECKING:
     from hostsim.fitting.fitted import GuestFit
@@ -53,6 +53,7 @@ def fit_command(
     seed: SeedOption = 1,
     write: WriteOption = None,
     plot: PlotOption = None,
+    html: HtmlOption = None,
     as_json: JsonFlag = False,
     style: Format = "text",
     wide: WideFlag = False,
@@ -60,14 +61,23 @@ def fit_command(
     """Fit."""
     from hostsim.fitting.fitted import fit
     from hostsim.report import console
+    from hostsim.report.fit_report import fit_report
     from hostsim.report.fit_words import fit_lines, rounds_grid
+    from hostsim.report.html.files import check_html, write_html
+    from hostsim.report.html.kinds.parts import given_command
     from hostsim.results.encode import json_bytes
     from hostsim.results.tables import plain
 
+    check_html(html)
     fitted = fit(*logs, tag=tag, seed=seed, memory=memory, **known_figures(downtime_limit, bandwidth, link))
-    written = _write(fitted, write, plot)
+    written, told = _write(fitted, write, plot), {"lines": fit_lines(fitted), **fitted.to_dict()}
+    if html is not None:
+        options = {"tag": tag, "downtime-limit": downtime_limit, "bandwidth": bandwidth, "link": link, "memory": memory,
+                   "seed": seed if seed != 1 else None}  # fmt: skip
+        command = given_command("fit", logs, options)
+        written.append(write_html(html, fit_report("fit", fitted, told | {"command": command}, seed)))
     if as_json:
-        console.say_raw(json_bytes(plain({"lines": fit_lines(fitted), **fitted.to_dict()})).decode())
+        console.say_raw(json_bytes(plain(told)).decode())
         return
     console.say_wrapped(fit_lines(fitted))
     if fitted.found.points:

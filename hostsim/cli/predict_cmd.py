@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from hostsim.cli.options import CiOption, Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import CiOption, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.study_options import ClusterOption
 
 HELP = """Say whether a VM will migrate, how long it takes, and at which values the answer flips.
 
@@ -102,12 +103,14 @@ def predict_command(
     until_ci: CiOption = "",
     margins: MarginsOption = True,
     workers: WorkersOption = None,
+    cluster: ClusterOption = "",
     as_json: JsonFlag = False,
     style: Format = "text",
     out: OutOption = None,
     write_scenario: SaveOption = None,
     no_files: NoFilesOption = False,
     force: ForceOption = False,
+    html: HtmlOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -123,5 +126,5 @@ def predict_command(
     if write_scenario is not None:
         save(given, write_scenario)
         return
-    options = Options(reps, until_ci, workers, as_json, style, out, not no_files, force, quiet, wide, margins)
+    options = Options(reps, until_ci, workers, as_json, style, out, not no_files, force, quiet, wide, margins, cluster, html)
     predict_and_tell(given, options)

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hostsim.cli.run_scenario import folder_name
+from hostsim.cli.study_options import report_folder
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
 from hostsim.report.compare_progress import compare_progress
-from hostsim.report.predict_files import figures_grid, write_prediction
+from hostsim.report.html.files import check_html
+from hostsim.report.predict_files import figures_grid, provenance, write_prediction
 from hostsim.report.predict_words import prediction_lines
 from hostsim.results.aside import write_files
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
 from hostsim.scenario.schema import Scenario
 from hostsim.scenario.toml_text import scenario_text
+from hostsim.study.compare.together import check_where
 from hostsim.study.option_text import read_share
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.given import Given
@@ -41,6 +44,8 @@ class Options:
     quiet: bool = False
     wide: bool = False
     margins: bool = True
+    cluster: str = ""
+    html: Path | None = None
 
 
 def save(given: Given, path: Path) -> None:
@@ -55,6 +60,7 @@ def predict_and_tell(given: Given, options: Options) -> None:
     scenario = given.scenario()
     require_migration(scenario)
     wanted = Wanted(options.reps, read_share(options.until_ci))
+    check_html(options.html)
     out = folder_of(scenario, options)
     with ExitStack() as stack:
         bench = bench_for(scenario, given, options, out, stack)
@@ -62,6 +68,7 @@ def predict_and_tell(given: Given, options: Options) -> None:
     found = replace(found, assumptions=(*given.assumptions(), *found.assumptions))
     content = {"verdict": prediction_lines(found)} | found.to_dict()
     paths = [] if out is None else write_prediction(out, found, content)
+    paths += report_folder(options.html, "predict", content, provenance(found))
     _tell(options, found, content, paths)
 
 
@@ -78,10 +85,12 @@ def bench_for(scenario: Scenario, given: Given, options: Options, out: Path | No
     """A bench with a bar on standard error, all loops compiled."""
     from hostsim.simulation import kinds_of
 
+    check_where(options.workers, options.cluster)
     silent = options.quiet or options.as_json
-    prepare(kinds_of(scenario), quiet=silent)
+    if not options.cluster:
+        prepare(kinds_of(scenario), quiet=silent)
     show = stack.enter_context(compare_progress(quiet=silent))
-    return Bench(options.workers, out, show, options.force, given.said)
+    return Bench(options.workers, out, show, options.force, given.said, cluster=options.cluster)
 
 
 def _tell(options: Options, found: Prediction, content: dict[str, Any], paths: list[Path]) -> None:
@@ -90,7 +99,7 @@ def _tell(options: Options, found: Prediction, content: dict[str, Any], paths: l
         return
     console.say_wrapped([*content["verdict"]])
     console.say([""])
-    console.show(figures_grid(found), markdown=options.style == "markdown", wide=options.wide)
+    console.show(figures_grid(found.estimates), markdown=options.style == "markdown", wide=options.wide)
     if paths:
         console.say(["Files:", *(f"  {path}" for path in paths)])
         if left_out := files.missing_files():

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 HELP = """Write what a folder of results holds as one HTML file that needs no network.
 
-Also its charts as pictures for a paper, with their data. Any folder that a command has written: of run, compare, sweep, age,
-reclaim, debate, kvm-selftest --real, validate --measure. What is missing or broken is said, and the rest is shown."""
+Also its charts as pictures for a paper, with their data. Any folder that a command has written: of run, predict, solve,
+compare, sweep, age, reclaim, measure-dirty, debate, kvm-selftest --real, validate --measure. What is missing or broken is
+said, and the rest is shown."""
 DEFAULT = "report.html"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import Format, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.predict_cmd import (
     BandwidthOption,
     DirtyOption,
@@ -24,6 +24,7 @@ from hostsim.cli.predict_cmd import (
     WorkersOption,
     WorkingSetOption,
 )
+from hostsim.cli.study_options import ClusterOption
 from hostsim.core.errors import InputError, Problem
 
 HELP = """Say what to change so that a VM migrates, and confirm it by runs.
@@ -74,11 +75,13 @@ def solve_command(
     seed: SeedOption = None,
     reps: RepsOption = None,
     workers: WorkersOption = None,
+    cluster: ClusterOption = "",
     as_json: JsonFlag = False,
     style: Format = "text",
     out: OutOption = None,
     no_files: NoFilesOption = False,
     force: ForceOption = False,
+    html: HtmlOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -93,5 +96,7 @@ def solve_command(
         raise InputError([Problem("--given", "", f"{given} beside {file}", "one scenario", f"--given {given}")])
     refuse_same_keys(overrides or (), seed)
     guest = Guest(ram, bandwidth, dirty_rate, working_set, downtime_limit, vcpus, profile, tracking, mode)
-    options = Options(reps, "", workers, as_json, style, out, not no_files, force, quiet, wide)
+    options = Options(
+        reps, "", workers, as_json, style, out, not no_files, force, quiet, wide, cluster=cluster, html=html
+    )  # fmt: skip
     solve_and_tell(Given(file or given, guest, tuple(overrides or ()), seed), target, vary, options)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import Parameter, Signature
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
@@ -122,14 +123,27 @@ def _check_html(html: Path | None) -> None:
 
 def report_study(html: Path | None, name: str, content: dict[str, Any], tables: Mapping[str, Table]) -> list[Path]:
     """Write the report of the study ``name``, if it is asked for; its path in a list. OutputError."""
+    from hostsim.report.study_files import provenance_of
+
+    return report_folder(html, name, content, provenance_of(content), tables)
+
+
+def report_folder(
+    html: Path | None, kind: str, told: Mapping[str, Any], provenance: Mapping[str, Any],
+    tables: Mapping[str, Table] = MappingProxyType({}),
+) -> list[Path]:  # fmt: skip
+    """As ``report_of``, of a result that has a folder: the bytes that ``hostsim report`` makes of its files."""
+    import json
+
     from hostsim.report.html.files import write_html
     from hostsim.report.html.page import Content
-    from hostsim.report.study_files import provenance_of
+    from hostsim.results.encode import json_bytes
     from hostsim.results.tables import plain
 
     if html is None:
         return []
-    return [write_html(html, Content(name, content, tables, origin=plain(provenance_of(content))))]
+    main, origin = (json.loads(json_bytes(plain(one))) for one in (told, provenance))
+    return [write_html(html, Content(kind, main, tables, origin=origin))]
 
 
 def report_of(html: Path | None, kind: str, told: Mapping[str, Any], result: Any = None) -> list[Path]:

@@ -92,13 +92,15 @@ def _run_file(study: Path, vm: Path | None, options: Options, **given: Any) -> N
 
 def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> None:
     from hostsim.cli.run_plan import run_what_is_left
-    from hostsim.cli.study_options import tell
+    from hostsim.cli.study_options import report_study, tell
+    from hostsim.report.html.files import check_html
     from hostsim.report.sweep_reports import caption, content_of, sweep_csv, sweep_table, write_sweep
     from hostsim.results.store import prepare_folder
     from hostsim.study.compare.runner import failed_error
     from hostsim.study.compare.summary import summarise
     from hostsim.study.throttle_sweep import sweep_plan
 
+    check_html(options.html)
     sweep = SWEEPS[name]
     values = {option: given[option] or varied.values for option, varied in sweep.varies.items()}
     plan = sweep_plan(sweep, _request(name, vm, given), values)
@@ -109,6 +111,7 @@ def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> No
     summary = summarise(plan, outcome.figures)
     content = content_of(plan, outcome, summary)
     paths = [] if out is None else write_sweep(out, content, plan, outcome, summary)
+    paths += report_study(options.html, name, content, {})
     style = "json" if options.as_json else options.style
     tell(style, content, [sweep_table(summary)], caption(plan), sweep_csv(summary), paths, wide=options.wide)
     if (failed := failed_error(plan, outcome)) is not None:

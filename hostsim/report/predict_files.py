@@ -21,7 +21,7 @@ from hostsim.study.compare.figures import figure_names
 from hostsim.study.compare.identity import versions
 from hostsim.study.predict.prediction import Estimate, Prediction
 
-OWN_FILES = re.compile(r"(predict|runs|margins)\.(csv|parquet|png|svg)|verdict\.txt")
+OWN_FILES = re.compile(r"(predict|runs|margins)\.(csv|parquet|png|svg)|verdict\.txt|report\.html")
 SHOWN: Mapping[str, str] = {
     **TITLES, "syncs": "rounds", "throttle_max_percent": "throttle", "mode.sent_percent": "sent / RAM",
     "mode.exposed_ns": "needs both hosts", "mode.page_wait_p99_ns": "page wait p99",
@@ -30,7 +30,7 @@ SHOWN: Mapping[str, str] = {
 """Figures of the table on the terminal: name to heading."""
 
 
-def figures_grid(found: Prediction) -> Grid:
+def figures_grid(estimates: Mapping[str, Estimate]) -> Grid:
     """A row a figure: mean and interval, median, the value that most runs do not exceed, number of runs."""
     columns = [
         Column("figure", "figure", role=Role.KEY, of=lambda one: SHOWN[one.name]),
@@ -39,7 +39,7 @@ def figures_grid(found: Prediction) -> Grid:
         Column("p95", "95 % of runs", of=lambda one: figure_words(one.name, one.p95)),
         Column("n", "runs", of=lambda one: one.spread.n),
     ]
-    rows = [found.estimates[name] for name in SHOWN if name in found.estimates]
+    rows = [estimates[name] for name in SHOWN if name in estimates]
     return grid_of(columns, [one for one in rows if one.spread.mean > 0], "Figures")
 
 

@@ -18,7 +18,7 @@ from hostsim.study.compare.identity import versions
 from hostsim.study.solve.solution import Solution
 from hostsim.study.statistics import Share
 
-OWN_FILES = re.compile(r"(changes|frontier|solve)\.(csv|parquet|png|svg)|verdict\.txt")
+OWN_FILES = re.compile(r"(changes|frontier|solve)\.(csv|parquet|png|svg)|verdict\.txt|report\.html")
 CHANGES = {
     "kind": "str", "today": "str", "value": "str", "runs": "int64", "reached": "int64", "p_low": "float64",
     "p_high": "float64", "obstacle": "str",

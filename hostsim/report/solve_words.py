@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.margin_words import in_the_way, seeds_words
 from hostsim.report.predict_words import chance_words, estimate_words, more_runs_words
 from hostsim.study.solve.solution import Cell, Change, Solution
+from hostsim.study.solve.target import Target
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.render import warning_lines
 from hostsim.verdict.words import bandwidth_words, seconds_words
@@ -33,6 +37,12 @@ def solution_lines(found: Solution) -> list[str]:
 
 
 def change_words(change: Change, found: Solution) -> str:
+    """As ``change_text``, with the command of a change that helps."""
+    command = change_command(change, found.scenario) if change.helps else ""
+    return f"{change_text(change)}: `{command}`" if command else change_text(change)
+
+
+def change_text(change: Change) -> str:
     """``downtime limit of 760 ms (now 300 ms): 30 of 30 runs (P >= 0.89 at 95 %), total 12 s, downtime 770 ms``."""
     title = TITLES[change.kind]
     if change.reached is None or change.value is None:
@@ -43,7 +53,8 @@ def change_words(change: Change, found: Solution) -> str:
     counted = f"{change.reached.k} of {change.reached.n} runs reach the target ({chance_words(change.reached)})"
     if not change.helps:
         return f"{value}: {counted}, too few"
-    return f"{value}: {counted}{_figures(change)}{_command(change, found)}"
+    faster = "; a faster link" if _is_link(change) else ""
+    return f"{value}: {counted}{_figures(change)}{faster}"
 
 
 def value_words(kind: str, value: float | str | None) -> str:
@@ -87,7 +98,7 @@ def _limit_column(number: int, limit: float) -> Column:
 
 
 def _headline(found: Solution) -> str:
-    target = target_words(found)
+    target = target_text(found.target)
     counted = f"{found.today.k} of {found.today.n} runs ({chance_words(found.today)})"
     if found.is_met:
         more = more_runs_words(found.today, found.target.converge)
@@ -101,9 +112,8 @@ def _headline(found: Solution) -> str:
     return f"{what} ({now}) reaches the target ({target}); unchanged, {counted} reach it"
 
 
-def target_words(found: Solution) -> str:
-    """``converges, downtime <= 500 ms, total <= 10 min, in 95 % of migrations``."""
-    target = found.target
+def target_text(target: Target) -> str:
+    """``it converges, downtime <= 500 ms, total <= 10 min, in 95 % of migrations``."""
     parts = ["it converges"]
     parts += [f"downtime <= {seconds_words(target.downtime_ms / 1000)}"] if target.downtime_ms is not None else []
     parts += [f"total <= {seconds_words(target.total_ms / 1000)}"] if target.total_ms is not None else []
@@ -117,18 +127,19 @@ def _figures(change: Change) -> str:
     return f"; {', '.join(parts)}" if parts else ""
 
 
-def _command(change: Change, found: Solution) -> str:
-    profile = str((found.scenario.get("migration") or {}).get("profile", "qemu"))
+def change_command(change: Change, scenario: Mapping[str, Any]) -> str:
+    """The command that makes the change under the profile of ``scenario``; "" if there is none."""
+    profile = str((scenario.get("migration") or {}).get("profile", "qemu"))
     if change.kind == "mode":
         kind = MODE_COMMANDS.get(str(change.value).partition("@")[0], "")
-        text = command_for(profile, kind, CHANNELS if kind == "multifd" else None) if kind else ""
-    else:
-        assert isinstance(change.value, float), "changes of a value have one"
-        is_link = change.kind == "bandwidth" and "migration.bandwidth" not in (change.settings or {})
-        text = "" if is_link else command_for(profile, COMMANDS[change.kind], change.value)
-    if text:
-        return f": `{text}`"
-    return "; a faster link" if change.kind == "bandwidth" else ""
+        return command_for(profile, kind, CHANNELS if kind == "multifd" else None) if kind else ""
+    assert isinstance(change.value, int | float), "changes of a value have one"
+    return "" if _is_link(change) else command_for(profile, COMMANDS[change.kind], float(change.value))
+
+
+def _is_link(change: Change) -> bool:
+    """Whether the change needs other hardware, so that no command makes it."""
+    return change.kind == "bandwidth" and "migration.bandwidth" not in (change.settings or {})
 
 
 def _shown(text: str) -> str:

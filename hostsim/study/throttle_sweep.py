@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -109,9 +109,13 @@ def unbeaten(rows: Sequence[Row]) -> list[Row]:
     Of rows with equal figures the first stands for all.
     """
     each = {(mean(row, "total_time_ms"), mean(row, "guest_lost_ms")): row for row in reversed(rows) if row.converges}
-    found = list(each.values())
-    best = [row for row in found if not any(_beats(other, row) for other in found)]
-    return sorted(best, key=lambda row: (mean(row, "total_time_ms"), mean(row, "guest_lost_ms")))
+    return [each[pair] for pair in unbeaten_pairs(each)]
+
+
+def unbeaten_pairs(pairs: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The pairs that no other is below in one number and at most equal to in the other; the least first number first."""
+    found = sorted(set(pairs))
+    return [pair for pair in found if not any(_beats(other, pair) for other in found)]
 
 
 def mean(row: Row, name: str) -> float:
@@ -120,6 +124,5 @@ def mean(row: Row, name: str) -> float:
     return float("nan") if spread is None else spread.mean
 
 
-def _beats(one: Row, other: Row) -> bool:
-    pairs = [(mean(one, name), mean(other, name)) for name in ("total_time_ms", "guest_lost_ms")]
-    return all(mine <= theirs for mine, theirs in pairs) and any(mine < theirs for mine, theirs in pairs)
+def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one != other and one[0] <= other[0] and one[1] <= other[1]

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -15,7 +15,7 @@ import pytest
 
 import hostsim as hostsim_api
 from hostsim.plugins import PageClass, use
-from hostsim.report import compare_files
+from hostsim.report import compare_files, predict_files, solve_files
 from hostsim.study.compare import cluster as cluster_module
 from hostsim.study.compare.cluster import ClusterError
 from hostsim.study.compare.runner import Progress
@@ -55,7 +55,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 @pytest.fixture(autouse=True)
 def _no_pictures() -> Iterator[None]:
     """Pictures are drawn here, wherever the runs were, and take longer than these runs."""
-    with mock.patch.object(compare_files, "has_plots", return_value=False):
+    with ExitStack() as stack:
+        for module in (compare_files, predict_files, solve_files):
+            stack.enter_context(mock.patch.object(module, "has_plots", return_value=False))
         yield
 
 
@@ -98,6 +100,15 @@ def test_a_killed_worker_moves_no_byte(folder: Path, two: DaskCluster) -> None:
     assert done.stdout.replace("there/", "here/") == here.stdout
     assert tree(folder / "there") == tree(folder / "here")
     assert len(records(folder / "there")) == 8
+
+
+def test_a_prediction_and_a_solution_on_a_cluster_move_no_byte(folder: Path, two: DaskCluster) -> None:
+    asked = {"predict": ("--reps", "3", "--no-margins"), "solve": ("--vary", "downtime-limit", "--reps", "3")}
+    for name, options in asked.items():
+        for place, where in (("there", ("--cluster", two.address)), ("here", ("--workers", "1"))):
+            done = hostsim(name, "drawn.toml", *options, "--out", f"{place}-{name}", *where, cwd=folder)
+            assert (done.returncode, done.stderr) == (0, "")
+        assert tree(folder / f"there-{name}") == tree(folder / f"here-{name}")
 
 
 def test_files_beside_a_scenario_go_with_it(folder: Path, two: DaskCluster) -> None:

@@ -80,7 +80,7 @@ def _of_runs() -> Iterator[Grid]:
     result: RunResult = run_result()
     yield plain_table(result.guest)
     yield from compare_tables(compared())
-    yield figures_grid(predicted())
+    yield figures_grid(predicted().estimates)
     yield frontier_grid(solved())
 
 

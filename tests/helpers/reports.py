@@ -13,6 +13,7 @@ from hostsim.report.html.registry import run_content
 from hostsim.results.latencies import Distribution
 from hostsim.results.memory import HostResult
 from hostsim.results.tables import RunResult, Table
+from tests.helpers.answers import answer_contents
 from tests.helpers.kvm_synthetic import kvm_migration
 from tests.helpers.synthetic import migration, run_result
 
@@ -194,4 +195,4 @@ def contents() -> dict[str, Content]:
     }  # fmt: skip
     made = {kind: Content(kind, main, tables, origin=ORIGIN) for kind, (main, tables) in told.items()}
     names = Content("compare", compared("modes", ["precopy", EVIL, "postcopy"]), origin=ORIGIN)
-    return {"run": run_content(run(), []), "compare names": names, **made}
+    return {"run": run_content(run(), []), "compare names": names, **made, **answer_contents(EVIL, ORIGIN)}

@@ -71,9 +71,14 @@
     return JSON.parse(text + decoder.decode());
   }
 
+  // Whether names along the axis x would run into each other, so that they stand aslant.
+  const isCrowded = (axis, plot) =>
+    (axis.ticks || []).reduce((sum, [, text]) => sum + 7 * text.length + 10, 0) > plot.width - 110;
+
   const axisOf = (axis, side, width) => ({
     side, stroke: () => css("soft"), grid: { stroke: () => css("grid"), width: 1 }, ticks: { stroke: () => css("grid"), size: 4 },
-    font: "12px system-ui, sans-serif", size: side === 3 ? 74 : 30, space: side === 3 ? 28 : 76,
+    font: "12px system-ui, sans-serif", size: (plot) => side === 3 ? 74 : isCrowded(axis, plot) ? 58 : 30,
+    space: side === 3 ? 28 : 76, rotate: (plot) => side === 2 && isCrowded(axis, plot) ? -35 : 0,
     values: (_, splits) => tickWords(splits, axis),
     ...(axis.log || (axis.ticks && axis.ticks.length) ? {
       splits: (plot, _, low, high) => {
@@ -129,11 +134,12 @@
 
   function intervals(panel, data) {
     return (plot) => panel.lines.forEach((line, i) => {
-      if (line.low == null || !plot.series[i + 1].show) return;
+      if (line.low == null || line.band || !plot.series[i + 1].show) return;
       const { ctx } = plot, xs = told.data[line.x], low = told.data[line.low], high = told.data[line.high];
       ctx.save();
       ctx.strokeStyle = css(line.colour);
       ctx.lineWidth = 1.4 * devicePixelRatio;
+      ctx.setLineDash([]);
       xs.forEach((value, k) => {
         if (low[k] == null || high[k] == null) return;
         const x = plot.valToPos(value, "x", true), cap = 4 * devicePixelRatio;
@@ -147,6 +153,26 @@
     });
   }
 
+  function bands(panel) {
+    return (plot) => panel.lines.forEach((line, i) => {
+      if (!line.band || !plot.series[i + 1].show) return;
+      const { ctx, bbox } = plot, xs = told.data[line.x];
+      const known = xs.map((_, k) => k).filter((k) => told.data[line.low][k] > 0 && told.data[line.high][k] != null);
+      const edge = (values, k) => [plot.valToPos(xs[k], "x", true), plot.valToPos(told.data[values][k], "y", true)];
+      ctx.save();
+      ctx.beginPath();
+      ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+      ctx.clip();
+      ctx.beginPath();
+      known.forEach((k) => ctx.lineTo(...edge(line.low, k)));
+      known.reverse().forEach((k) => ctx.lineTo(...edge(line.high, k)));
+      ctx.globalAlpha = 0.25;
+      ctx.fillStyle = css(line.colour);
+      ctx.fill();
+      ctx.restore();
+    });
+  }
+
   const colourAt = (share) => {
     const at = Math.min(1, Math.max(0, share)) * (CIVIDIS.length - 1), i = Math.min(CIVIDIS.length - 2, Math.floor(at));
     return `rgb(${CIVIDIS[i].map((from, k) => Math.round(from + (at - i) * (CIVIDIS[i + 1][k] - from))).join(",")})`;
@@ -154,6 +180,7 @@
 
   function cells(panel) {
     const xs = told.data[panel.x_edges], ys = told.data[panel.y_edges], values = told.data[panel.values];
+    const framed = new Map(panel.framed.map(([i, k, text]) => [`${i} ${k}`, text]));
     return (plot) => {
       const { ctx, bbox } = plot;
       ctx.save();
@@ -164,20 +191,38 @@
         const left = plot.valToPos(xs[i], "x", true), right = plot.valToPos(xs[i + 1], "x", true);
         for (let k = 0; k + 1 < ys.length; k++) {
           const value = values[i * (ys.length - 1) + k];
-          if (value == null) continue;
           const below = plot.valToPos(ys[k], "y", true), above = plot.valToPos(ys[k + 1], "y", true);
+          const note = framed.get(`${i} ${k}`);
+          if (value == null && !note) continue;
           ctx.fillStyle = colourAt(value / panel.most);
-          ctx.fillRect(Math.floor(left), Math.floor(above), Math.ceil(right) - Math.floor(left), Math.ceil(below) - Math.floor(above));
+          if (value != null)
+            ctx.fillRect(Math.floor(left), Math.floor(above), Math.ceil(right) - Math.floor(left), Math.ceil(below) - Math.floor(above));
           if (!panel.written) continue;
-          ctx.fillStyle = value / panel.most > 0.55 ? "#fff" : "#111";
+          ctx.fillStyle = value == null ? css("ink") : value / panel.most > 0.55 ? "#fff" : "#111";
           ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
           ctx.textAlign = "center";
           ctx.textBaseline = "middle";
-          ctx.fillText(words(value, panel.quantity), (left + right) / 2, (above + below) / 2, right - left - 4);
+          const lines = [words(value, panel.quantity), note].filter(Boolean);
+          lines.forEach((text, row) => ctx.fillText(text, (left + right) / 2,
+            (above + below) / 2 + (row - (lines.length - 1) / 2) * 14 * devicePixelRatio, right - left - 4));
         }
       }
+      frames(plot, panel);
       ctx.restore();
     };
+  }
+
+  function frames(plot, panel) {
+    const { ctx } = plot, xs = told.data[panel.x_edges], ys = told.data[panel.y_edges];
+    ctx.strokeStyle = css("vermilion");
+    ctx.lineWidth = 2.5 * devicePixelRatio;
+    ctx.setLineDash([]);
+    panel.framed.forEach(([i, k]) => {
+      const [left, right] = [xs[i], xs[i + 1]].map((at) => plot.valToPos(at, "x", true));
+      const [below, above] = [ys[k], ys[k + 1]].map((at) => plot.valToPos(at, "y", true));
+      const edge = 2.5 * devicePixelRatio;
+      ctx.strokeRect(left + edge, above + edge, right - left - 2 * edge, below - above - 2 * edge);
+    });
   }
 
   // The value of a line where the cursor is: of a step the one that holds there.
@@ -265,7 +310,7 @@
         paths: pathsOf(line.look), points: { show: Boolean(line.marked) || line.look === "points", size: 6, fill: () => css(line.colour) },
       })))],
       hooks: {
-        drawAxes: isMap ? [cells(panel)] : [rulesOf(chart, panel)],
+        drawAxes: isMap ? [cells(panel)] : [rulesOf(chart, panel), bands(panel)],
         draw: isMap ? [] : [intervals(panel, data)],
         setCursor: [(plot) => heard(figure, panel, plot)],
         setScale: [(plot, key) => { if (key === "x") zoomed(figure, plot); }],
@@ -295,7 +340,9 @@
     const xs = told.data[panel.x_edges], ys = told.data[panel.y_edges];
     const i = xs.findLastIndex((edge) => edge <= x), k = ys.findLastIndex((edge) => edge <= y);
     const inside = i >= 0 && k >= 0 && i + 1 < xs.length && k + 1 < ys.length;
-    return inside ? `${panel.label} ${words(told.data[panel.values][i * (ys.length - 1) + k], panel.quantity)}` : "";
+    if (!inside) return "";
+    const note = (panel.framed.find(([a, b]) => a === i && b === k) || [])[2];
+    return `${panel.label} ${words(told.data[panel.values][i * (ys.length - 1) + k], panel.quantity)}${note ? `, ${note}` : ""}`;
   }
 
   let passing = false;

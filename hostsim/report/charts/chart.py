@@ -53,6 +53,7 @@ class Line:
 
     dash: number of its pattern, 0: solid.
     marked: whether each point has a mark.
+    band: whether low and high bound an area in place of whiskers.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Line:
     marked: bool = False
     low: Array | None = None
     high: Array | None = None
+    band: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,8 @@ class HeatMap:
     """Cells between edges; values: float64[len(x_edges) - 1, len(y_edges) - 1], NaN: empty.
 
     quantity: of the values, whose meaning is ``label``.
+    framed: (number along x, number along y, words below the value) of cells that stand out.
+    top: the value that has the darkest colour; None: the largest.
     """
 
     y: Axis
@@ -135,6 +139,8 @@ class HeatMap:
     title: str = ""
     written: bool = False
     """Whether each cell has its value in it."""
+    framed: tuple[tuple[int, int, str], ...] = ()
+    top: float | None = None
 
 
 Part = Panel | Bars | HeatMap
@@ -188,6 +194,12 @@ def bar_ends(part: Bars) -> tuple[float, float]:
     ends = [end for _, bars in part.groups for bar in bars for end in (bar.value, bar.high) if end is not None and end > 0]
     top = max([*ends, 0.0]) or 1.0
     return (max(min(ends, default=1.0) / 3, top / 1e5) if part.x.log else 0.0), top
+
+
+def top_of(part: HeatMap) -> float:
+    """The value of the darkest colour, above 0."""
+    found = extent([part.values])
+    return max(part.top or (found[1] if found else 0.0), 1e-9)
 
 
 def lines_of(chart: Chart) -> Iterator[tuple[Panel, Line]]:

@@ -26,6 +26,7 @@ from hostsim.report.charts.chart import (
     bar_ends,
     linear_limits,
     log_limits,
+    top_of,
     unit_of,
     words,
 )
@@ -108,7 +109,7 @@ def _height(chart: Chart, part: Panel | Bars | HeatMap, form: Format) -> float:
     """Inches of a part, its labels included."""
     if isinstance(part, Bars):
         return 0.8 + len(part.rows) * max(0.24, 0.13 * len(part.groups) + 0.1)
-    high = form.panel * (part.height if isinstance(part, Panel) else 1.4)
+    high = form.panel * (part.height if isinstance(part, Panel) else max(1.4, 0.2 * len(part.y_edges) * part.written))
     if isinstance(part, HeatMap) or chart.across == 1:
         return high
     letters = form.letters // min(chart.across, form.across)
@@ -175,7 +176,10 @@ def _line(axes: Axes, line: Line, form: Format) -> None:
     elif line.marked:
         place = list(PALETTE).index(line.colour)
         look |= {"marker": drawing.MARKERS[place % len(drawing.MARKERS)], "markersize": 4}
-    if line.low is not None and line.high is not None:
+    if line.band and line.low is not None and line.high is not None:
+        axes.fill_between(line.x, line.low, line.high, color=PALETTE[line.colour], alpha=FAINT, linewidth=0)
+        axes.plot(line.x, line.y, **look)
+    elif line.low is not None and line.high is not None:
         reach = [np.maximum(0.0, line.y - line.low), np.maximum(0.0, line.high - line.y)]
         axes.errorbar(line.x, line.y, np.nan_to_num(reach), elinewidth=1.1, capsize=2.5, **look)
     else:
@@ -320,7 +324,7 @@ def _gap(low: float | None, high: float | None) -> float:
 
 
 def _map(axes: Axes, chart: Chart, part: HeatMap, form: Format) -> None:
-    top = float(np.nanmax(part.values, initial=1e-9))
+    top = top_of(part)
     look: dict[str, Any] = {"cmap": "cividis_r", "vmin": 0.0, "vmax": top, "rasterized": True}
     mesh = axes.pcolormesh(part.x_edges, part.y_edges, part.values.T, **look)
     axes.grid(visible=False)
@@ -330,6 +334,7 @@ def _map(axes: Axes, chart: Chart, part: HeatMap, form: Format) -> None:
         _axis(axes, which, axis, nothing)  # type: ignore[arg-type]
     if part.written:
         _values(axes, part, top, form)
+    _frames(axes, part)
     figure = axes.get_figure(root=True)
     assert figure is not None
     bar = figure.colorbar(mesh, ax=axes, pad=0.015)
@@ -342,11 +347,21 @@ def _map(axes: Axes, chart: Chart, part: HeatMap, form: Format) -> None:
 def _values(axes: Axes, part: HeatMap, top: float, form: Format) -> None:
     for i, column in enumerate(part.values):
         for k, value in enumerate(column):
-            if not math.isnan(value):
+            below = "".join(f"\n{text}" for a, b, text in part.framed if (a, b) == (i, k) and text)
+            if below or not math.isnan(value):
                 colour = "white" if value > 0.55 * top else "black"
                 at = ((part.x_edges[i] + part.x_edges[i + 1]) / 2, (part.y_edges[k] + part.y_edges[k + 1]) / 2)
                 look: dict[str, Any] = {"ha": "center", "va": "center", "color": colour, "fontsize": form.size - 1}
-                axes.text(*at, words(float(value), part.quantity), **look)
+                axes.text(*at, f"{words(float(value), part.quantity)}{below}", **look)
+
+
+def _frames(axes: Axes, part: HeatMap) -> None:
+    from matplotlib.patches import Rectangle
+
+    for i, k, _ in part.framed:
+        (left, right), (low, high) = part.x_edges[i : i + 2], part.y_edges[k : k + 2]
+        inner = (left + 0.03 * (right - left), low + 0.05 * (high - low)), 0.94 * (right - left), 0.9 * (high - low)
+        axes.add_patch(Rectangle(*inner, fill=False, edgecolor=drawing.VERMILION, linewidth=1.6))
 
 
 def pictures(chart: Chart, heading: str) -> dict[str, bytes]:

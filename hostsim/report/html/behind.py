@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from hostsim.report.columns import Column, Grid, Role
 from hostsim.report.tables import NONE, evenly
 
 ROWS_MAX = 16
+CELLS_MAX = 16
+"""Places of the axis y up to which the table of a map has a column for each."""
 
 
 def tables_behind(chart: Chart) -> Iterator[Grid]:
@@ -60,13 +63,29 @@ def value_at(line: Line, x: float) -> float:
 
 
 def _of_map(chart: Chart, part: HeatMap) -> Grid:
-    """The mean, least and greatest of the cells over each place of the axis x."""
+    """Every cell of a map whose cells have their values; else mean, least and greatest over each place of the axis x."""
+    if part.written and len(part.y_edges) - 1 <= CELLS_MAX:
+        return _every_cell(chart, part)
     rows = []
     for index in evenly(len(part.values), ROWS_MAX):
         column = part.values[index]
         told = [words(_over(column, pick), part.quantity) for pick in (np.mean, np.min, np.max)]
         rows.append((words(float(part.x_edges[index]), chart.x.quantity), *told))
     return _grid([chart.x.label, f"mean of {part.label}", "least", "greatest"], rows, part.title)
+
+
+def _every_cell(chart: Chart, part: HeatMap) -> Grid:
+    """A row a place of the axis x, a column a place of the axis y."""
+    alongs, ups = (
+        [dict(axis.ticks).get((low + high) / 2, words(float(low), axis.quantity)) for low, high in pairwise(edges.tolist())]
+        for axis, edges in ((chart.x, part.x_edges), (part.y, part.y_edges))
+    )
+    beside = {(i, k): f", {text}" for i, k, text in part.framed if text}
+    rows = [
+        (along, *(f"{words(float(value), part.quantity)}{beside.get((i, k), '')}" for k, value in enumerate(part.values[i])))
+        for i, along in enumerate(alongs)
+    ]
+    return _grid([f"{chart.x.label} (down), {part.y.label} (across)", *ups], rows, part.title)
 
 
 def _of_bars(part: Bars) -> Grid:

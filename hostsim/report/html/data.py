@@ -24,6 +24,7 @@ from hostsim.report.charts.chart import (
     extent,
     linear_limits,
     log_limits,
+    top_of,
 )
 
 DIGITS = 7
@@ -35,6 +36,8 @@ CODED_MAX = 1_100_000
 POINTS_MAX = 200_000
 """Points that a line is thinned to first; a further step has as many as would fit, by the size of the step before."""
 POINTS_MIN = 250
+ROW_HEIGHT = 0.22
+"""Of a map's cells that hold their value, in heights of a panel: room for two lines."""
 
 
 @dataclass
@@ -161,7 +164,8 @@ def _line(line: Line, kept: Array, is_log: bool, pool: Pool) -> dict[str, Any]:
     told: dict[str, Any] = {"name": line.name, "x": pool.add(np.round(x, 9)), "y": pool.add(y), "colour": line.colour,
                             "look": line.look, "dash": line.dash, "marked": line.marked}  # fmt: skip
     if line.low is not None and line.high is not None:
-        told |= {"low": pool.add(line.low[kept].astype(float)), "high": pool.add(line.high[kept].astype(float))}
+        told |= {"low": pool.add(line.low[kept].astype(float)), "high": pool.add(line.high[kept].astype(float)),
+                 "band": line.band}  # fmt: skip
     return told
 
 
@@ -179,11 +183,12 @@ def thinned(line: Line, points_max: int) -> Array:
 
 
 def _map(chart: Chart, part: HeatMap, pool: Pool) -> dict[str, Any]:
-    top = extent([part.values])
     x_low, x_high = chart.x.low, chart.x.high
+    height = max(1.2, ROW_HEIGHT * (len(part.y_edges) - 1) * part.written)
     return {
-        "kind": "map", "title": part.title, "height": 1.2, "x": None, "y": _axis(part.y), "label": part.label,
-        "quantity": part.quantity, "written": part.written, "most": max(top[1] if top else 0.0, 1e-9),
+        "kind": "map", "title": part.title, "height": height, "x": None, "y": _axis(part.y), "label": part.label,
+        "quantity": part.quantity, "written": part.written, "most": top_of(part),
+        "framed": [list(one) for one in part.framed],
         "x_low": float(part.x_edges[0]) if x_low is None else x_low,
         "x_high": float(part.x_edges[-1]) if x_high is None else x_high,
         "y_low": float(part.y_edges[0]), "y_high": float(part.y_edges[-1]),

@@ -32,6 +32,7 @@ class Bench:
 
     workers: processes, None: one a core; moves no result. out: folder of finished runs, None: no files.
     show: called as runs progress. force: run again what is finished. file: of the scenario, for the command that replays.
+    cluster: address of a Dask scheduler; "": processes of this machine.
     """
 
     workers: int | None = None
@@ -39,6 +40,7 @@ class Bench:
     show: Show | None = None
     force: bool = False
     file: str = "SCENARIO.toml"
+    cluster: str = ""
     expected: int = 0
     """Runs announced so far, for the time left."""
     done: int = 0
@@ -64,7 +66,8 @@ class Bench:
         return found is not None
 
     def _run(self, runs: Sequence[Run]) -> None:
-        outcome = run_plan(runs, {}, choose_workers(runs, self.workers), self.out, self._show)
+        workers = 0 if self.cluster else choose_workers(runs, self.workers)
+        outcome = run_plan(runs, {}, workers, self.out, self._show, cluster=self.cluster)
         self.done += len(runs)
         if outcome.failures:
             raise _failed(self.file, [(run, outcome.failures[run.key]) for run in runs if run.key in outcome.failures])

@@ -35,7 +35,7 @@ def compare_page(content: Content) -> Page:
             ("Figures", lambda: Section("Figures side by side", (Drawn(compare_chart(main)),))),
             ("Maps", lambda: Section("Maps", tuple(Drawn(chart) for chart in heat_maps(main)))),
             ("Differences", lambda: _differences(main)),
-            ("Runs", lambda: Section("Runs", (Tabled(_runs(main), "Every run with its seed and figures"),))),
+            ("Runs", lambda: Section("Runs", (Tabled(runs_grid(main), "Every run with its seed and figures"),))),
         ),
         origin=origin_of({**content.origin, "seeds": main.get("seeds")}),
         command=_command(content),
@@ -87,7 +87,8 @@ def _cells(one: Mapping[str, Any], name: str) -> tuple[str, str]:
     return words(factor * spread["mean"], quantity), f"{ratio:.3g}x, {effect}"
 
 
-def _runs(main: Mapping[str, Any]) -> Grid:
+def runs_grid(main: Mapping[str, Any]) -> Grid:
+    """A line a run with its seed and figures."""
     keys, names = [axis["key"] for axis in main["axes"]], figures_shown(main)
     columns = tuple(Column(head, head) for head in (*keys, "seed", "ended", *(TITLES[name] for name in names)))
     rows = []

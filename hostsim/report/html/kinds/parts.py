@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from hostsim.report.html.page import Card, Content, Section, Step, Tile, Tone
+from hostsim.report.charts.chart import Chart
+from hostsim.report.html.page import Card, Content, Drawn, Listing, Section, Step, Tile, Tone
 from hostsim.results.read import MALFORMED
 
 TONES: Mapping[str, Tone] = {
@@ -72,9 +74,22 @@ def command_words(words: Iterable[str]) -> str:
     return shlex.join([str(word) for word in words])
 
 
-def options_command(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """``hostsim <name>`` with the options that are not at their defaults."""
-    words = ["hostsim", name]
+def given_command(name: str, arguments: Iterable[str], options: Mapping[str, Any]) -> str:
+    """``hostsim <name>`` with arguments and the options that were given; a list repeats its option."""
+    given = options_words(options)
+    return command_words(["hostsim", name, *arguments]) + (f" {given}" if given else "")
+
+
+def options_words(options: Mapping[str, Any]) -> str:
+    """Options that were given, as one types them."""
+    lists = {flag: value if isinstance(value, list | tuple) else [value] for flag, value in options.items()}
+    every = [(flag, one) for flag, values in lists.items() for one in values]
+    return command_words(word for flag, one in every if one not in (None, "") for word in (f"--{flag}", one))
+
+
+def options_command(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any], file: str | None = None) -> str:
+    """``hostsim <name>`` with the options that are not at their defaults. file: its argument, None: without."""
+    words = ["hostsim", name, *([] if file is None else [file])]
     for key, value in options.items():
         if key not in defaults or value == defaults[key] or value is None:
             continue
@@ -99,6 +114,29 @@ def sections_of(notes: list[str], *makers: tuple[str, Callable[[], Section | Non
         if section is not None and section.parts:
             found.append(section)
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A scenario to be saved as ``file``."""
+
+    file: str
+    listing: Listing
+
+
+def saved_scenario(table: Mapping[str, Any], name: str) -> Saved:
+    """The scenario that a command runs again from a file."""
+    from hostsim.scenario.toml_text import scenario_text
+
+    kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip("-.")[:60]
+    file = f"{kept or 'scenario'}.toml"
+    named = f"The scenario with every default, to be saved as {file}"
+    return Saved(file, Listing(scenario_text(table), named, folded=True))
+
+
+def chart_section(title: str, chart: Chart | None) -> Section | None:
+    """A section of one chart, None without."""
+    return None if chart is None else Section(title, (Drawn(chart),))
 
 
 def tiles_of(notes: list[str], make: Callable[[], Iterable[Tile]]) -> tuple[Tile, ...]:

@@ -29,7 +29,8 @@ Maker = tuple[str, Callable[[], Chart | None]]
 """Title of a section, and the maker of its chart."""
 
 
-def _defaults(options: type) -> dict[str, Any]:
+def defaults_of(options: type) -> dict[str, Any]:
+    """Defaults of the options of a study."""
     return {one.name: one.default for one in fields(options) if one.default is not MISSING}
 
 
@@ -64,7 +65,7 @@ def _study(content: Content, title: str, options: type, tone: Tone, badge: str, 
         cards=(lines_card(main.get("verdict") or (), tone, badge),),
         sections=sections_of(notes, *made),
         origin=origin_of({**content.origin, "seeds": main.get("seeds")}),
-        command=options_command(content.kind, main.get("options") or {}, _defaults(options)),
+        command=options_command(content.kind, main.get("options") or {}, defaults_of(options)),
         notes=noted(content, notes),
     )  # fmt: skip
 

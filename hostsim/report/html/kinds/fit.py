@@ -1,0 +1,93 @@
+"""The page of a fit, and the guest of a log on the page of whatif: dirty curve, residuals, the scenario to copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from hostsim.fitting.fitted import Interval
+from hostsim.fitting.guest_text import interval_words, size_words
+from hostsim.report.charts import fit as charts
+from hostsim.report.columns import Column, Grid, Role
+from hostsim.report.html.kinds.parts import chart_section, lines_card, noted, origin_of, sections_of, tiles_of
+from hostsim.report.html.page import Content, Listing, Page, Section, Tabled, Tile
+from hostsim.verdict.words import bandwidth_words, count_words, percent_words, seconds_words
+
+FIGURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "working_set_pages": ("working set", size_words), "writes_per_s": ("page writes a second", count_words),
+    "dirtied_in_0.1s_pages": ("dirtied in 100 ms", size_words), "dirtied_in_1s_pages": ("dirtied in 1 s", size_words),
+    "dirtied_in_10s_pages": ("dirtied in 10 s", size_words), "floor_pages": ("remaining can fall to", size_words),
+    "bandwidth_bytes_per_s": ("bandwidth, measured", bandwidth_words),
+}  # fmt: skip
+PREFIX = "FIT: "
+ROWS_MAX = 500
+GUEST = "guest.toml"
+
+
+def fit_page(content: Content) -> Page:
+    """The page of a fitted guest."""
+    main, notes = content.main, list[str]()
+    head, *lines = main["lines"]
+    logs = ", ".join(main["sources"])
+    return Page(
+        title=f"The guest of {logs}",
+        kicker="hostsim fit",
+        cards=(lines_card([head.removeprefix(f"{PREFIX}{logs}: "), *lines], "told", "guest fitted"),),
+        tiles=tiles_of(notes, lambda: _tiles(main)),
+        sections=guest_sections(notes, content, main),
+        origin=origin_of(content.origin),
+        command=str(main.get("command") or ""),
+        notes=noted(content, notes),
+    )
+
+
+def guest_sections(notes: list[str], content: Content, told: Mapping[str, Any]) -> tuple[Section, ...]:
+    """Dirty curve, residuals, rounds, scenario. told: as GuestFit.to_dict has it."""
+    rows, curve = told["rounds"], content.tables["curve"]
+    is_log = bool(rows) and rows[0]["end_s"] > 0
+    return sections_of(
+        notes,
+        ("Dirty curve", lambda: chart_section("Dirty curve of the guest", charts.curve_chart(curve, rows))),
+        ("Residuals", lambda: chart_section("Residuals by round", charts.residuals_chart(rows) if is_log else None)),
+        ("Rounds", lambda: _rounds(rows)),
+        ("Scenario", lambda: _scenario(content, told)),
+    )
+
+
+def _tiles(main: Mapping[str, Any]) -> Iterator[Tile]:
+    offs = sorted(abs(row["off_share"]) for row in main["rounds"] if row["off_share"] is not None)
+    if offs:
+        aside = f"{len(offs)} lengths of rounds; {percent_words(offs[-1])} at most"
+        yield Tile("fitted within, median", percent_words(offs[len(offs) // 2]), aside)
+    for name, (title, words) in FIGURES.items():
+        if name in main["figures"]:
+            figure, _, interval = interval_words(Interval(**main["figures"][name]), words).partition(" [")
+            asides = [f"90 % of drawn guests: {' to '.join(interval.strip(']').split(', '))}"] if interval else []
+            if name == "floor_pages" and main["threshold_pages"] is not None:
+                asides.append(f"QEMU stops the guest below {size_words(main['threshold_pages'])}")
+            yield Tile(title, figure, "; ".join(asides))
+
+
+def _rounds(rows: list[Mapping[str, Any]]) -> Section | None:
+    if not rows:
+        return None
+    heads = ("until", "rounds", "each took", "throttle", "newly dirty", "fitted", "off", "error")
+    columns = tuple(Column(head, head, role=Role.KEY if i == 0 else Role.FIGURE) for i, head in enumerate(heads))
+    cells = tuple(_cells(row) for row in rows[:ROWS_MAX])
+    left_out = f" of {len(rows)}" if len(rows) > ROWS_MAX else ""
+    grid = Grid(columns, cells)
+    return Section("Measured and fitted", (Tabled(grid, f"{len(cells)}{left_out} points, measured beside fitted"),))
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    off = "-" if row["off_share"] is None else f"{100 * row['off_share']:+.1f} %"
+    return (
+        seconds_words(row["end_s"]), str(row["rounds"]), seconds_words(row["length_s"]), f"{row['throttle_percent']:.0f} %",
+        size_words(row["found_pages"]), size_words(row["fitted_pages"]), off, f"±{100 * row['error_share']:.1f} %",
+    )  # fmt: skip
+
+
+def _scenario(content: Content, told: Mapping[str, Any]) -> Section:
+    file = f"{told['name']}.toml"
+    listing = Listing(content.texts[GUEST], f"Save it as {file}; then hostsim run {file}, or hostsim predict {file}.")
+    return Section("The fitted guest as a scenario", (listing,))

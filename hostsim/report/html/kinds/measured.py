@@ -1,0 +1,121 @@
+"""The page of measure-dirty: which measurement reads right, what it costs the guest, what a forecast from it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hostsim.report.charts.measured import answers_chart, measure_chart
+from hostsim.report.columns import Column, Grid, Role
+from hostsim.report.html.kinds.parts import (
+    chart_section,
+    lines_card,
+    noted,
+    options_command,
+    origin_of,
+    sections_of,
+    tiles_of,
+)
+from hostsim.report.html.page import Content, Page, Section, Tabled, Tile
+from hostsim.report.tables import NONE
+from hostsim.verdict.words import number_words, seconds_words
+
+Row = Mapping[str, Any]
+KEYS = ("method", "samples", "window")
+
+
+def measure_page(content: Content) -> Page:
+    """The page of measure-dirty.json."""
+    from hostsim.report.html.kinds.studies import defaults_of
+    from hostsim.study.dirty_measure.options import MeasureOptions
+
+    main, notes = content.main, list[str]()
+    rows, options = main["rows"], dict(main["options"])
+    file = options.pop("file", None)
+    return Page(
+        title="How far can a measured dirty rate be trusted?",
+        kicker=f"hostsim measure-dirty, {len(rows)} measurements, {len(main['seeds'])} seeds",
+        cards=(lines_card(main["verdict"], "told", "calc-dirty-rate"),),
+        tiles=tiles_of(notes, lambda: _tiles(main)),
+        sections=sections_of(
+            notes,
+            ("Bias", lambda: chart_section("Bias, forecast and cost", measure_chart(rows))),
+            ("Answers", lambda: chart_section("Answers beside what the guest wrote", answers_chart(rows))),
+            ("Measurements", lambda: _measurements(rows, main.get("interval"))),
+        ),
+        origin=origin_of({**content.origin, "seeds": main["seeds"]}),
+        command=options_command("measure-dirty", options, defaults_of(MeasureOptions), file),
+        notes=noted(content, notes),
+    )
+
+
+def _tiles(main: Mapping[str, Any]) -> Iterator[Tile]:
+    truth, rows = main["truth"], main["rows"]
+    total, counted = truth["total_s"], f"{truth['completed']} of {truth['seeds']} seeds complete"
+    yield Tile("the simulated migration", "never ends" if total is None else seconds_words(total["mean"]),
+               f"{_ends(total, seconds_words)}{counted}")  # fmt: skip
+    for name, (title, sizes) in BESTS.items():
+        known = [row for row in rows if name in row["figures"]]
+        if known:
+            one = min(known, key=sizes)
+            spread = one["figures"][name]
+            yield Tile(title, percent(spread["mean"]), f"{_ends(spread, percent)}{_named(one)}")
+
+
+def _mean(row: Row, name: str) -> float:
+    return float((row["figures"].get(name) or {"mean": 0.0})["mean"])
+
+
+def _far_off(row: Row) -> tuple[float, float]:
+    """How far a reading is off, then what it costs; as the verdict ranks readings."""
+    return abs(_mean(row, "bias_percent")) + row["cv_percent"], _mean(row, "guest_lost_percent")
+
+
+BESTS: Mapping[str, tuple[str, Callable[[Row], Any]]] = {
+    "bias_percent": ("bias of the best reading", _far_off),
+    "error_percent": ("error of the best forecast", lambda row: abs(_mean(row, "error_percent"))),
+    "guest_lost_percent": ("most time lost by a vCPU", lambda row: -_mean(row, "guest_lost_percent")),
+}
+
+
+def _ends(spread: Mapping[str, Any] | None, words: Any) -> str:
+    if spread is None or spread["low"] is None or words(spread["low"]) == words(spread["high"]):
+        return ""
+    return f"95 % interval {words(spread['low'])} to {words(spread['high'])}; "
+
+
+def percent(value: float) -> str:
+    """``-3.1 %``."""
+    return f"{number_words(value)} %"
+
+
+def _named(row: Row) -> str:
+    return ", ".join(row["settings"][key] for key in KEYS if row["settings"][key] != NONE)
+
+
+def _measurements(rows: Sequence[Row], interval: str | None) -> Section:
+    """A line a measurement."""
+    heads = (*KEYS, "n", "answer [MiB/s]", "written [MiB/s]", "bias", "spread of one answer", "guest lost", "forecast",
+             "its error", "never ends")  # fmt: skip
+    columns = tuple(Column(f"{i}", head, role=Role.KEY if i < len(KEYS) else Role.FIGURE) for i, head in enumerate(heads))
+    cells = tuple(_cells(row) for row in rows)
+    lead = f"Brackets: {interval}. Never ends: answers from which a forecast does not end." if interval else ""
+    return Section("Measurements", (Tabled(Grid(columns, cells), "Measurements", folded=False),), lead)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    total = row["forecast_total_s"]
+    bias, error, lost = (_spread(row["figures"].get(name)) for name in BESTS)
+    return (
+        *(row["settings"][key] for key in KEYS), str(row["n"]), number_words(row["reported_mib_per_s"]),
+        number_words(row["written_mib_per_s"]), bias, percent(row["cv_percent"]), lost,
+        "never" if total is None else seconds_words(total), error, f"{100 * row['endless_share']:.0f} %",
+    )  # fmt: skip
+
+
+def _spread(spread: Mapping[str, Any] | None) -> str:
+    if spread is None:
+        return NONE
+    if not _ends(spread, percent):
+        return percent(spread["mean"])
+    return f"{percent(spread['mean'])} [{number_words(spread['low'])}, {number_words(spread['high'])}]"

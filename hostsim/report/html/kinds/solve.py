@@ -1,0 +1,119 @@
+"""The page of a solution: the changes that reach the target with their commands, and the pairs of link and limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hostsim.report.charts.solve import reach_chart
+from hostsim.report.columns import Column, Grid, Role
+from hostsim.report.html.kinds.parts import (
+    chart_section,
+    command_words,
+    lines_card,
+    noted,
+    origin_of,
+    saved_scenario,
+    sections_of,
+    tiles_of,
+)
+from hostsim.report.html.kinds.predict import estimate_tile
+from hostsim.report.html.kinds.told import cell_in, change_in, share_in
+from hostsim.report.html.page import Content, Page, Section, Step, Tabled, Tile, Tone
+from hostsim.report.predict_words import chance_words, estimate_words
+from hostsim.report.solve_words import TITLES, change_command, change_text, target_text, value_words
+from hostsim.report.tables import NONE
+from hostsim.study.solve.solution import Change
+from hostsim.study.solve.target import Target
+
+FIGURES = {"total_time_ms": "total time", "downtime_ms": "downtime", "guest_slowdown_percent": "guest slower by"}
+
+
+def solve_page(content: Content) -> Page:
+    """The page of solve.json."""
+    main, notes = content.main, list[str]()
+    changes = [change_in(one) for one in main["changes"]]
+    target, helping = Target(**main["target"]), sum(change.helps for change in changes)
+    badge = "reached unchanged" if main["is_met"] else f"{helping} of {len(changes)} changes reach it"
+    tone: Tone = "good" if main["is_met"] else "open" if helping else "bad"
+    lines = [line for line in main["verdict"] if not line.startswith("- ")]
+    scenario = saved_scenario(main["scenario"], main["name"])
+    card = replace(lines_card(lines, tone, badge), steps=tuple(_step(one, main["scenario"]) for one in changes))
+    return Page(
+        title=f"What makes {main['name']} migrate?",
+        kicker="hostsim solve",
+        question=f"Target: {target_text(target)}.",
+        cards=(card,),
+        tiles=tiles_of(notes, lambda: _tiles(main)),
+        sections=sections_of(
+            notes,
+            ("Map", lambda: chart_section("Link and downtime limit", reach_chart([*map(cell_in, main["frontier"])]))),
+            ("Changes", lambda: _changes(changes)),
+        ),
+        origin=origin_of({**content.origin, "seeds": main["seeds"]}),
+        command=_command(changes, target, scenario.file),
+        listings=(scenario.listing,),
+        notes=noted(content, notes),
+    )
+
+
+def _step(change: Change, scenario: Mapping[str, Any]) -> Step:
+    text = change_text(change)
+    text = f"{text[:1].upper()}{text[1:]}."
+    if not change.helps:
+        return Step(text, tag="does not reach the target")
+    assert change.reached is not None, "a change that helps was run"
+    tag = f"confirmed by {change.reached.k} of {change.reached.n} runs"
+    return Step(text, change_command(change, scenario), tag, sure=True)
+
+
+def _tiles(main: Mapping[str, Any]) -> Iterator[Tile]:
+    today = share_in(main["today"])
+    yield Tile("reach it unchanged", f"{today.k} of {today.n}", chance_words(today))
+    if main["best"] is None:
+        return
+    best = change_in(main["best"])
+    if best.reached is not None:
+        value = value_words(best.kind, best.value)
+        yield Tile(f"best: {TITLES[best.kind]}", value, f"now {value_words(best.kind, best.today)}")
+        yield Tile("reach it then", f"{best.reached.k} of {best.reached.n}", chance_words(best.reached))
+    for name, title in FIGURES.items():
+        one = (best.estimates or {}).get(name)
+        if one is not None and one.spread.mean > 0:
+            yield estimate_tile(f"{title} then", one)
+
+
+def _changes(changes: Sequence[Change]) -> Section | None:
+    """A row a change: value, runs, figures, and what stands in the way of those that do not reach the target."""
+    if not changes:
+        return None
+    names = [name for name in FIGURES if any(name in (one.estimates or {}) for one in changes)]
+    heads = ["change", "now", "to", "reach the target", *(FIGURES[name] for name in names)]
+    columns = [Column(head, head, role=Role.KEY if i == 0 else Role.FIGURE) for i, head in enumerate(heads)]
+    rows = [_row(one, names) for one in changes]
+    if not all(one.helps for one in changes):
+        columns.append(Column("obstacle", "in the way", prose=True))
+        rows = [(*row, _obstacle(one)) for row, one in zip(rows, changes, strict=True)]
+    table = Tabled(Grid(tuple(columns), tuple(rows)), "Changes", folded=False)
+    return Section("Changes", (table,), "Brackets: 95 % interval of the mean.")
+
+
+def _obstacle(change: Change) -> str:
+    return "" if change.helps else change.obstacle or "too few runs reach it"
+
+
+def _row(change: Change, names: Sequence[str]) -> tuple[str, ...]:
+    value = NONE if change.value is None else value_words(change.kind, change.value)
+    share = change.reached
+    reached = NONE if share is None else f"{share.k} of {share.n} ({chance_words(share)})"
+    got = change.estimates or {}
+    figures = (estimate_words(got[name]) if name in got else NONE for name in names)
+    return TITLES[change.kind], value_words(change.kind, change.today), value, reached, *figures
+
+
+def _command(changes: Sequence[Change], target: Target, file: str) -> str:
+    words = ["hostsim", "solve", file, "--target", target.text]
+    words += ["--vary", ",".join(dict.fromkeys(one.kind for one in changes))] if changes else []
+    ran = [one.reached.n for one in changes if one.reached is not None]
+    return command_words([*words, *(["--reps", str(max(ran))] if ran else [])])

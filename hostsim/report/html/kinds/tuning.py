@@ -1,0 +1,118 @@
+"""The page of the sweep of auto-converge: maps of time and of lost work, every setting, the migration without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from hostsim.report.charts.compare import ended
+from hostsim.report.charts.tuning import MAPS, mean_of, tuning_charts
+from hostsim.report.columns import Column, Grid, Role
+from hostsim.report.compare_words import figure_words
+from hostsim.report.html.kinds.compare import runs_grid
+from hostsim.report.html.kinds.parts import command_words, lines_card, noted, origin_of, sections_of, tiles_of
+from hostsim.report.html.page import Content, Drawn, Page, Section, Tabled, Tile, Tone
+from hostsim.report.tables import NONE
+from hostsim.study.sweeps import SWEEPS
+from hostsim.study.throttle_sweep import CSV, OFF, REACHED, unbeaten_pairs
+
+NAME = "auto-converge"
+Row = Mapping[str, Any]
+FIGURES = {
+    "total_time_ms": "total time", "downtime_ms": "downtime", "guest_lost_ms": "lost work",
+    "throttle_max_percent": "throttle",
+    **{f"{CSV}to_{k}_percent_ms": f"to {k} %" for k in REACHED},
+}  # fmt: skip
+
+
+def tuning_page(content: Content) -> Page:
+    """The page of auto-converge.json."""
+    main, notes = content.main, list[str]()
+    rows = [one for one in main["combinations"] if OFF not in one["settings"].values()]
+    best = unbeaten_rows(rows)
+    good = sum(bool(one["converges"]) for one in rows)
+    tone: Tone = "good" if good == len(rows) else "open" if good else "bad"
+    return Page(
+        title=f"How should auto-converge be tuned for {main['options']['file'].removesuffix('.toml')}?",
+        kicker=f"hostsim sweep auto-converge, {len(rows)} settings, seeds {', '.join(map(str, main['seeds']))}",
+        cards=(lines_card(main["verdict"], tone, f"{good} of {len(rows)} settings complete"),),
+        tiles=tiles_of(notes, lambda: _tiles(main["combinations"], [rows[i] for i in best])),
+        sections=sections_of(
+            notes,
+            ("Maps", lambda: Section("Maps of time and lost work", tuple(map(Drawn, tuning_charts(rows, best))))),
+            ("Settings", lambda: _settings(main)),
+            ("Runs", lambda: Section("Runs", (Tabled(runs_grid(main), "Every run with its seed and figures"),))),
+        ),
+        origin=origin_of({**content.origin, "seeds": main["seeds"]}),
+        command=_command(main),
+        notes=noted(content, notes),
+    )
+
+
+def unbeaten_rows(rows: Sequence[Row]) -> list[int]:
+    """Numbers of the rows that complete, and that no other beats in both time and lost work; the fastest first."""
+    pairs: dict[tuple[float, float], list[int]] = {}
+    for number, row in enumerate(rows):
+        if row["converges"]:
+            time, lost = (mean_of(row, name) for name in MAPS)
+            pairs.setdefault((time, lost), []).append(number)
+    return [number for pair in unbeaten_pairs(pairs) for number in pairs[pair]]
+
+
+def _setting(row: Row) -> str:
+    return " ".join(f"--{key} {row['settings'][key]}" for key in SWEEPS[NAME].varies)
+
+
+def _tiles(every: Sequence[Row], best: Sequence[Row]) -> Iterator[Tile]:
+    base = every[0]
+    takes, interval = _told(base, "total_time_ms")
+    yield Tile("without auto-converge", takes if base["converges"] else ended(base), _interval(interval))
+    if best:
+        for name in MAPS:
+            row = min(best, key=partial(mean_of, name=name))
+            figure, interval = _told(row, name)
+            yield Tile(f"least {FIGURES[name]}", figure, "; ".join(filter(None, [_interval(interval), _setting(row)])))
+
+
+def _interval(ends: str) -> str:
+    return f"95 % interval {ends}" if ends else ""
+
+
+def _told(row: Row, name: str) -> tuple[str, str]:
+    """(mean, interval) in words."""
+    spread = row["figures"].get(name)
+    if spread is None:
+        return NONE, ""
+    low, high = ("" if spread[end] is None else figure_words(name, spread[end]) for end in ("low", "high"))
+    return figure_words(name, spread["mean"]), "" if low == high else f"{low} to {high}"
+
+
+def _settings(main: Mapping[str, Any]) -> Section:
+    """A row a setting, the migration without auto-converge first."""
+    every, keys = main["combinations"], [axis["key"] for axis in main["axes"]]
+    names = [name for name in FIGURES if any(row["figures"].get(name) for row in every)]
+    heads = (*keys, "completes", *(FIGURES[name] for name in names))
+    columns = tuple(Column(head, head, role=Role.KEY if head in keys else Role.FIGURE) for head in heads)
+    cells = tuple(
+        (*(row["settings"][key] for key in keys), ended(row), *(_cell(row, name) for name in names)) for row in every
+    )
+    interval = f" Brackets: {main['interval']}." if main.get("interval") else ""
+    lead = f"Lost work: time for which a vCPU did not work. To k %: time until the throttle reaches k %.{interval}"
+    return Section("Settings", (Tabled(Grid(columns, cells), "Settings", folded=False),), lead)
+
+
+def _cell(row: Row, name: str) -> str:
+    figure, ends = _told(row, name)
+    return f"{figure} [{ends}]" if ends else figure
+
+
+def _command(main: Mapping[str, Any]) -> str:
+    options = main["options"]
+    words = ["hostsim", "sweep", "auto-converge", "--vm", options["file"]]
+    for axis in main["axes"]:
+        words += [f"--{axis['key']}", ",".join(map(str, options[axis["key"]]))]
+    words += [part for text in options["set"] for part in ("--set", text)]
+    seeds = main["seeds"]
+    words += ["--seed", str(seeds[0])] if seeds[0] != 1 else []
+    return command_words(words + (["--seeds", str(len(seeds))] if len(seeds) > 1 else []))
