@@ -11,6 +11,7 @@ from hostsim.results.tables import RunResult
 if TYPE_CHECKING:
     from hostsim.core.knobs import Knobs
     from hostsim.machine.machine import Progress
+    from hostsim.machine.recording import Recording
     from hostsim.scenario import Scenario
 
 
@@ -35,12 +36,15 @@ class Result(RunResult):
         return run_html(self, self.verdict)
 
 
-def run(scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None) -> Result:
+def run(
+    scenario: Scenario, progress: Progress | None = None, knobs: Knobs | None = None, recording: Recording | None = None
+) -> Result:
     """Simulate ``scenario``.
 
     progress: called with (simulated time [ns], the counters by name).
     knobs: sizes of the pieces into which work is cut; they change no result.
+    recording: gets slices and counters of the run, for ``hostsim.report.perfetto``; it changes no result.
     InputError if a trace cannot be read, InvariantError if an invariant breaks.
     """
-    found = simulation.run(scenario, progress, knobs)
+    found = simulation.run(scenario, progress, knobs, recording)
     return Result(**{one.name: getattr(found, one.name) for one in fields(found)})

@@ -17,6 +17,7 @@ from hostsim.simulation import kinds_of
 from hostsim.study.compare.axes import key_problems
 from hostsim.study.compare.modes import modes_plan
 from hostsim.study.compare.plan import RUNS_MAX, Plan, Request, make_plan
+from hostsim.study.compare.plan_file import write_plan
 from hostsim.study.compare.runner import Outcome, Progress, failed_error, finished_runs, run_plan, runs_to_do
 from hostsim.study.compare.study_file import load_study, overrides_of, read_vary
 from hostsim.study.compare.summary import Summary, summarise
@@ -147,6 +148,7 @@ def _finished(plan: Plan, where: _Where) -> Study:
     check_where(where.workers, where.cluster)
     if where.out is not None:
         prepare_folder(where.out)
+        write_plan(where.out, plan)
     finished = {} if where.force else finished_runs(plan, where.out)
     to_do = runs_to_do(plan, finished)
     workers = 0 if where.cluster else choose_workers(to_do, where.workers)

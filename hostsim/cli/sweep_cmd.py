@@ -12,7 +12,6 @@ from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption, SeedO
 from hostsim.cli.options import CiOption, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.study_options import ClusterOption, WorkersOption
 from hostsim.core.errors import InputError, Problem
-from hostsim.study.option_text import read_share
 from hostsim.study.sweeps import SWEEPS
 
 if TYPE_CHECKING:
@@ -61,6 +60,7 @@ def register(app: typer.Typer) -> None:
 def sweep_command(study: Path, vm: Path | None, workers: int | None, **given: Any) -> None:
     """Run the study file, or the sweep of that name."""
     from hostsim.cli.run_plan import Options
+    from hostsim.study.option_text import read_share
 
     options = Options(
         workers, given.pop("as_json"), given.pop("style"), given.pop("out"), not given.pop("no_files"), given.pop("force"),

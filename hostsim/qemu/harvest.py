@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
-from hostsim.guest.armed import Armed
+from hostsim.guest.armed import ARMED_COLD, ARMED_HOT, HITS, Armed
 from hostsim.guest.clocks import class_work
 from hostsim.guest.paced import advance_paced, arm_paced, is_hit
 from hostsim.guest.touch import (
@@ -43,8 +43,13 @@ def arm(
 
 @jit
 def start_paced(table: TouchTable, c: int, after_ns: int, armed: Armed, zero: NDArray[np.uint8]) -> None:
-    """Let paced class ``c`` write up to work time ``after_ns``, then arm all its pages."""
-    arm_paced(table, c, armed, 0)
+    """Let paced class ``c`` write up to work time ``after_ns``, then arm all its pages.
+
+    A log that is started again finds the class as the last one left it, with the hits of pages that no harvest has seen.
+    """
+    state = armed.paced[c]
+    if state[HITS] == 0 and state[ARMED_HOT] + state[ARMED_COLD] == 0:
+        arm_paced(table, c, armed, 0)
     advance_paced(table, c, armed, after_ns)
     first = table.ints[c, FIRST_GFN]
     for page in range(table.ints[c, N_PAGES]):

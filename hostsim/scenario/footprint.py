@@ -31,8 +31,8 @@ BUFFER_BYTES_AN_ENTRY = 8
 """Under KVM: a gfn in a dirty ring or PML buffer (int64)."""
 HISTOGRAM_BYTES = 8 * N_COUNTERS * (WALKER_CALLS + N_HOSTS)
 """Under KVM: latencies (int64)."""
-INDEX_BYTES_A_PAGE = 60
-"""Under KVM with an index: its tables (gfn, flags, zapped: 9), the log of a fault a page (32), and while it is asked ranks
+INDEX_BYTES_A_PAGE = 92
+"""Under KVM with an index: its tables (gfn, flags, zapped: 9), the log of a fault a page (64), and while it is asked ranks
 and masks (19).
 """
 HOST_BYTES_A_PAGE = 45

@@ -44,12 +44,16 @@ def remembered() -> Iterator[None]:
 
 
 class _Remembering:
-    """Stands for ``hostsim.simulation.run``, which it calls for runs that are new."""
+    """Stands for ``hostsim.simulation.run``, which it calls for runs that are new, and for those that are recorded."""
 
     def __init__(self, simulate: Any) -> None:
         self.simulate = simulate
 
-    def __call__(self, scenario: Scenario, progress: Any = None, knobs: Any = None) -> RunResult:
+    def __call__(
+        self, scenario: Scenario, progress: Any = None, knobs: Any = None, recording: Any = None, look: Any = None
+    ) -> RunResult:
+        if recording is not None or look is not None:
+            return self.simulate(scenario, progress, knobs, recording, look)
         return run(scenario, progress, knobs)
 
 

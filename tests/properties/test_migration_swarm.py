@@ -11,6 +11,7 @@ from tests.swarm.migrations import drawn_migration
 
 BLOCK = 20
 FOUND = {
+    2388: "a tcg log that was started again armed pages whose hits were still marked, and sought for ever an armed one",
     106: "an attempt that had not begun at the end of the run was told as a migration",
     97: "the delta of a page was computed for a write of all its bytes that had not happened",
 }

@@ -32,7 +32,7 @@ IS_NONE = {
     "[host].zero_copy_page_ns", "[host].queue_page_ns", "[host].xbzrle_encode_ns", "[host].xbzrle_run_ns",
     "[host].xbzrle_insert_ns",
     "[checkpoints].output_rate", "[checkpoints].copy_page_ns", "[checkpoints].detection", "[[vm.dirty_limit]].at",
-    "[[vm.calc_dirty_rate]].start",
+    "[[vm.calc_dirty_rate]].start", "[[vm.workload]].operations",
     "[host].throttle_timer_late_ns", "[host].sleep_overshoot_spread_ns", "[host].throttle_overshoot_spread_ns",
     "[host].throttle_timer_late_spread_ns",
     "[host.memory].page_cluster", "[host.memory.reclaim].warm_up", "top level.seed",
