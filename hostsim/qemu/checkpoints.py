@@ -270,10 +270,13 @@ class Checkpoints:
         m, spec = self._m, self.spec
         yield m.env.timeout(max(0, spec.fails_ns - m.env.now_ns))
         self._failed, failed_ns = True, m.env.now_ns
+        m.state.source_failed = True
         lost_work_ns = m.vm.work_ns() - self._replica_work_ns
         if m.vm.running:
             yield from m.vm.stop()
         yield m.env.timeout(max(0, failed_ns + spec.detection_ns - m.env.now_ns))
+        if m.done.triggered:  # given up as the checkpoints began: no replica takes over
+            return
         self.failover = Failover(
             failed_ns, m.env.now_ns, len(self.done), lost_work_ns, failed_ns - self._replica_ns,
             self._waiting + self._unseen(failed_ns),

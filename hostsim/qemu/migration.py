@@ -119,8 +119,8 @@ class Migration:
 
     @property
     def running(self) -> bool:
-        """Whether migrate_cancel would end the migration (migration_is_running)."""
-        return self.state.status in RUNNING
+        """Whether migrate_cancel would end the migration (migration_is_running); a host that has failed answers nobody."""
+        return self.state.status in RUNNING and not self.state.source_failed
 
     @property
     def broken(self) -> bool:

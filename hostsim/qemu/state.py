@@ -45,6 +45,7 @@ class MigrationState:
     paused_ns: int = 0
     pages_lost: int = 0
     switchover_acked: bool = False
+    source_failed: bool = False
     error_desc: str = ""
     last_answer: Counters | None = None
 

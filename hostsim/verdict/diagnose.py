@@ -90,6 +90,10 @@ def _assumed(evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
 
 
 def _no_evidence(evidence: Evidence) -> Verdict | None:
+    if evidence.source == "run" and evidence.samples <= 1 and evidence.status == "active":
+        had = seconds_words(evidence.elapsed_s)
+        headline = f"too early to tell: the run ended {had} after the migration began, within the first pass"
+        return Verdict("too early to tell", headline, measure_next=("a longer run, by a higher duration",))
     if evidence.samples == 0:
         why = f'no progress in the log: status "{evidence.status}" and no figures of RAM'
     elif evidence.samples == 1:

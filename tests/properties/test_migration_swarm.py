@@ -12,6 +12,8 @@ from tests.swarm.migrations import drawn_migration
 BLOCK = 20
 FOUND = {
     2388: "a tcg log that was started again armed pages whose hits were still marked, and sought for ever an armed one",
+    4125: "a run that ended before the first sync had the verdict on a log with one answer",
+    5045: "a migration that was cancelled as its checkpoints began ended a second time when the host failed",
     106: "an attempt that had not begun at the end of the run was told as a migration",
     97: "the delta of a page was computed for a write of all its bytes that had not happened",
 }
