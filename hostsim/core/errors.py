@@ -11,6 +11,11 @@ PART_MAX = 300
 """Characters of a file name, a key or a value in a message."""
 
 
+def printable(text: str) -> str:
+    """``text`` with an escape for each character that a terminal would act on."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One problem of the input.
@@ -32,7 +37,7 @@ class Problem:
         place = ": ".join(_short(part) for part in (self.file, self.key) if part)
         example = f"; example: {_short(self.example)}" if self.example else ""
         line = f"{place}: got {_short(self.got)}, wanted {self.wanted}{example}"
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        return printable(line)
 
 
 def _short(text: str) -> str:

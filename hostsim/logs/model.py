@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.core.errors import InputError, Problem
+from hostsim.core.errors import InputError, Problem, printable
 
 Column = NDArray[np.float64]
 TERMINAL = ("completed", "failed", "cancelled")
@@ -185,7 +185,8 @@ def _named(notes: Sequence[str]) -> tuple[str, ...]:
     if not notes:
         return ()
     more = f" and {len(notes) - NAMED_MAX} more" if len(notes) > NAMED_MAX else ""
-    return (f"Figures that cannot be were not used: {'; '.join(notes[:NAMED_MAX])}{more}",)
+    told = printable("; ".join(notes[:NAMED_MAX]))
+    return (f"Figures that cannot be were not used: {told}{more}",)
 
 
 def _status_of(sample: Sample) -> str:

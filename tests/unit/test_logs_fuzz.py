@@ -173,3 +173,11 @@ def test_a_log_of_a_day_is_judged_in_seconds() -> None:
     began = monotonic()
     assert outcomes("\n".join(json.dumps(row) for row in rows)) == ["not converging"]
     assert monotonic() - began < 10
+
+
+def test_a_control_character_in_a_figure_is_told_as_an_escape() -> None:
+    text = HMP_7.replace("total time: 1", "total time: 1\x1e")
+    assert "\x1e" in text
+    (log,) = parse_logs(text, "fuzz")
+    assert r"\x1e" in render(explain_log(log))
+    assert judged(text)
