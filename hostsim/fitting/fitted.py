@@ -29,7 +29,7 @@ FORMAT = "hostsim-fit/1"
 LOW, HIGH = 5, 95
 """Percentiles of the drawn guests between which an interval reaches."""
 CURVE_S = (0.1, 1.0, 10.0)
-"""Times at which the dirty curve is told."""
+"""Times [s] at which the fit prints the pages dirtied by then."""
 MEMORY_FACTOR = 2
 
 

@@ -119,7 +119,7 @@ class Migration:
 
     @property
     def running(self) -> bool:
-        """Whether migrate_cancel would end the migration (migration_is_running); a host that has failed answers nobody."""
+        """Whether migrate_cancel would end the migration (migration_is_running); a host that has failed takes no command."""
         return self.state.status in RUNNING and not self.state.source_failed
 
     @property

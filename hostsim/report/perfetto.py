@@ -215,7 +215,7 @@ class _Writer:
             self._builder.write_packet(packet)
 
     def _process(self, name: str) -> tuple[int, int]:
-        """(uuid, pid) of a process, described when it first comes up."""
+        """(uuid, pid) of a process; the first call for a process writes its description into the trace."""
         if name not in self._processes:
             self._processes[name] = uuid, pid = next(self._uuids), len(self._processes) + 1
             packet = self._new()

@@ -33,5 +33,5 @@ def verdict_texts(
 
 
 def ran_out(result: RunResult) -> bool:
-    """Whether the host's memory ran out: then no verdict on a migration is told."""
+    """Whether the host's memory ran out: a run that ended so prints no verdict on its migration."""
     return result.host is not None and result.host.out_of_memory is not None

@@ -80,7 +80,7 @@ class Marks:
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """A state that the reader of a chart is told beside the cursor: ``states[i]`` from ``x[i]`` on."""
+    """A state that the chart shows beside its cursor: ``states[i]`` from ``x[i]`` on."""
 
     name: str
     x: Array
