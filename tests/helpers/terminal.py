@@ -9,6 +9,7 @@ import struct
 import subprocess
 import termios
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from pathlib import Path
 from signal import SIGINT, default_int_handler, signal
@@ -42,6 +43,7 @@ class Terminal:
         finally:
             signal(SIGINT, before)
         self._theirs, self.text = theirs, ""
+        self._decoder = getincrementaldecoder("utf-8")()  # a read may end in the middle of a character
 
     def until(self, is_there: Callable[[str], bool]) -> str:
         """Everything written, as soon as ``is_there`` says so of it. AssertionError if it does not come."""
@@ -54,7 +56,7 @@ class Terminal:
     def _read(self, wait_s: float) -> bool:
         if not select.select([self._keys], [], [], wait_s)[0]:
             return False
-        self.text += os.read(self._keys, 1 << 16).decode(errors="replace")
+        self.text += self._decoder.decode(os.read(self._keys, 1 << 16))
         return True
 
     def press(self, keys: bytes) -> None:
