@@ -18,10 +18,10 @@ def longest_standing_pass_s(curve: DirtyCurve, page_s: float) -> float:
 
     inf if the curve climbs for ever at the pace of the link or faster.
     """
-    t = curve.corners_s()
+    t, pages = curve.corners
     if curve.slope_beyond_pages_per_s(float(t[-1])) * page_s >= 1.0:
         return math.inf
-    excess = curve.at(t) * page_s - t
+    excess = pages * page_s - t
     standing = np.flatnonzero(excess >= 0)
     if not len(standing):
         return 0.0
@@ -40,7 +40,7 @@ def converges(curve: DirtyCurve, page_s: float, limit_s: float) -> bool:
 
 def fastest_dirtying_pages_per_s(curve: DirtyCurve, limit_s: float) -> float:
     """Largest D(t) / t over t >= ``limit_s`` (> 0): the page rate a link has to exceed."""
-    t = curve.corners_s()
+    t, _ = curve.corners
     t = np.concatenate([[limit_s], t[t > limit_s]])
     slope = curve.slope_beyond_pages_per_s(float(t[-1]))
     return max(float(np.max(curve.at(t) / t)), slope)

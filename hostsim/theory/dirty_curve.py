@@ -70,7 +70,7 @@ class DirtyCurve:
             return self.max_pages
         return min(float(self.pages[-1]), self.max_pages)
 
-    @property
+    @cached_property
     def saturation_s(self) -> float:
         """Time [s] at which the ceiling is reached; inf without one."""
         return float(self.inverse(self.ceiling_pages))
@@ -83,7 +83,7 @@ class DirtyCurve:
 
     def plus(self, other: DirtyCurve) -> DirtyCurve:
         """The curve of two guests, or two disjoint regions, together."""
-        t_s = np.union1d(self.corners_s(), other.corners_s())
+        t_s = np.union1d(self.corners[0], other.corners[0])
         slope = sum(curve.slope_beyond_pages_per_s(float(t_s[-1])) for curve in (self, other))
         return DirtyCurve(t_s, self.at(t_s) + other.at(t_s), slope, self.max_pages + other.max_pages)
 
@@ -91,10 +91,12 @@ class DirtyCurve:
         """Slope to the right of ``seconds``, where that lies at or behind the last corner."""
         return self.last_slope_pages_per_s if seconds < self.saturation_s else 0.0
 
-    def corners_s(self) -> NDArray[np.float64]:
-        """All times [s] where the slope may change: the knots, and the point where the curve is cut off."""
+    @cached_property
+    def corners(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """All times [s] at which the slope may change (the knots, and the point where the curve is cut off); pages then."""
         cut = self.saturation_s
-        return np.union1d(self.t_s, [cut]) if math.isfinite(cut) else self.t_s
+        t_s = np.union1d(self.t_s, [cut]) if math.isfinite(cut) else self.t_s
+        return t_s, self.at(t_s)
 
     def _time_within(self, pages: NDArray[np.float64]) -> NDArray[np.float64]:
         right = np.clip(np.searchsorted(self.pages, pages, side="left"), 1, len(self.pages) - 1)

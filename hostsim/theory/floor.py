@@ -16,7 +16,8 @@ import numpy as np
 
 from hostsim.theory.dirty_curve import DirtyCurve
 
-SHORTEST_SWEEP_S = 1e-6
+ROUNDING = 1e-9
+"""Share by which a corner may miss the link's line and still counts as on it."""
 BISECTIONS = 45
 WINDOW_S = 0.1
 """A pass of QEMU's loop under a rate limit (migration/migration.c::BUFFER_DELAY)."""
@@ -24,18 +25,23 @@ FORECAST_ROUNDS_MAX = 5000
 
 
 def sweep_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:
-    """Longest P [s] with D(P) >= B P: the steady sweep. 0 where the guest is always slower than the link."""
+    """Longest P [s] with D(P) >= B P: the steady sweep. 0 where the guest is always slower than the link.
+
+    The curve is straight between two corners, so the line of the last corner at which the guest is ahead of the link meets
+    the link's line at P.
+    """
     longest = curve.ceiling_pages / sent_pages_per_s
-    if not np.isfinite(longest):
+    if not np.isfinite(longest) or longest >= curve.saturation_s:
         return longest
-    ladder = np.geomspace(SHORTEST_SWEEP_S, max(longest, 2 * SHORTEST_SWEEP_S), 400)
-    ahead = np.flatnonzero(curve.at(ladder) >= sent_pages_per_s * ladder * (1 - 1e-9))
-    if not len(ahead):
+    t_s, pages = curve.corners
+    ahead = np.flatnonzero(pages >= sent_pages_per_s * t_s * (1 - ROUNDING))
+    if not len(ahead):  # a curve without its first moments: slower than the link at each time that is known
         return 0.0
-    if ahead[-1] == len(ladder) - 1:
+    last = int(ahead[-1])
+    if last == len(t_s) - 1:
         return longest
-    low, high = ladder[ahead[-1]], ladder[ahead[-1] + 1]
-    return _last_true(lambda t: curve(t) >= sent_pages_per_s * t, float(low), float(high))
+    slope = (pages[last + 1] - pages[last]) / (t_s[last + 1] - t_s[last])
+    return float((pages[last] - slope * t_s[last]) / (sent_pages_per_s - slope))
 
 
 def settle_pages(curve: DirtyCurve, sent_pages_per_s: float) -> float:
@@ -52,10 +58,11 @@ def mean_pages(curve: DirtyCurve, seconds: float) -> float:
     """Mean of D over 0 .. ``seconds``, exact for the piecewise linear curve."""
     if seconds <= 0:
         return 0.0
-    corners = curve.corners_s()
-    t_s = np.concatenate([corners[corners < seconds], [seconds]])
-    pages = curve.at(t_s)
-    return float(np.sum((pages[1:] + pages[:-1]) / 2 * np.diff(t_s)) / seconds)
+    corners_s, pages_at_corners = curve.corners
+    within = int(np.searchsorted(corners_s, seconds))
+    t_s = np.append(corners_s[:within], seconds)
+    pages = np.append(pages_at_corners[:within], curve(seconds))
+    return float(np.dot(pages[1:] + pages[:-1], np.diff(t_s)) / (2 * seconds))
 
 
 def limit_needed_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:

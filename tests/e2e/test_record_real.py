@@ -89,6 +89,7 @@ def test_a_real_migration_is_watched_until_ctrl_c_gives_the_terminal_back(real: 
 @needs_qemu
 def test_the_guest_migrates_for_real_under_a_limit_that_suffices(real: tuple[Recorded, int, str]) -> None:
     pair = real[0].pair
+    pair.resume()
     pair.start(WIDE)
     last = pair.ended()
     assert last["status"] == "completed"

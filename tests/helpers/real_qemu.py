@@ -81,6 +81,14 @@ class Pair:
         """Cancel the migration; the guest runs on."""
         self.source.qmp.ask("migrate_cancel")
 
+    def pause(self) -> None:
+        """Stop the guest: an emulated guest that writes takes a whole processor while commands start."""
+        self.source.qmp.ask("stop")
+
+    def resume(self) -> None:
+        """Let the guest write again."""
+        self.source.qmp.ask("cont")
+
     def ended(self, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """The last answer of query-migrate, once the migration has ended. QemuError if it does not."""
         until = time.monotonic() + within_s
@@ -129,7 +137,7 @@ WATCHED_S = 2.2
 class Recorded:
     """A migration under NARROW that was recorded and then cancelled.
 
-    pair: whose guest runs on: ``pair.start(Limits(...))`` migrates it for real under another limit.
+    pair: ``pair.resume()`` and ``pair.start(Limits(...))`` migrate its paused guest for real under another limit.
     log: the file that ``hostsim record`` wrote: what ``hostsim explain`` reads, and whatever else is fitted to a log.
     told: standard output of ``hostsim record``.
     """
@@ -143,6 +151,7 @@ class Recorded:
 def recorded_migration(folder: Path, begun: Callable[[Pair], None] = lambda _pair: None) -> Iterator[Recorded]:
     """Record a real migration of BUSY under NARROW; begun: called before the migration begins."""
     with running(folder, BUSY) as pair:
+        pair.pause()
         begun(pair)
         log = folder / "out" / "migration.jsonl"
         operator = Thread(target=_operate, args=(pair, log))
@@ -154,10 +163,12 @@ def recorded_migration(folder: Path, begun: Callable[[Pair], None] = lambda _pai
 
 
 def _operate(pair: Pair, log: Path) -> None:
-    """Migrate once the recorder waits for it, then cancel."""
+    """Migrate once the recorder waits for the migration, then cancel; the guest is paused before and afterwards."""
     until = time.monotonic() + PATIENCE_S
     while not (log.exists() and '"query-migrate"' in log.read_text()) and time.monotonic() < until:
         time.sleep(0.05)
+    pair.resume()
     pair.start(NARROW)
     time.sleep(WATCHED_S)
     pair.cancel()
+    pair.pause()

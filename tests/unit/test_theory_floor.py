@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.theory.floor import (
@@ -126,3 +129,21 @@ def test_the_floor_decides_real_outcomes(pattern: str, pages: int, rate: int, li
 def test_a_curve_without_end_is_a_slope() -> None:
     endless = DirtyCurve.from_points([1.0, 2.0], [1000.0, 2000.0])
     assert math.isinf(sweep_s(endless, 500.0))
+
+
+SLOPES = st.sampled_from([0.0, 1e-3, 1.0, 50.0, 1e3])
+STEPS = st.lists(st.tuples(st.floats(1e-3, 10), st.one_of(st.just(0.0), st.floats(0.1, 1e4))), min_size=2, max_size=12)
+
+
+@given(STEPS, st.floats(1, 1e5), SLOPES, st.floats(0.5, 2))
+def test_the_steady_sweep_is_the_last_crossing(
+    steps: list[tuple[float, float]], sent: float, slope: float, ceiling: float
+) -> None:
+    """At P guest and link are level, and the link is ahead at every later corner of the curve."""
+    t_s, pages = np.cumsum([(0.0, 0.0), *steps], axis=0).T
+    curve = DirtyCurve(t_s, pages, slope, max(1.0, ceiling * float(pages[-1])))
+    found = sweep_s(curve, sent)
+    assert curve(found) == pytest.approx(sent * found, rel=1e-6, abs=1e-6)
+    corners_s, at_corners = curve.corners
+    later = corners_s > found * (1 + 1e-6)
+    assert (at_corners[later] <= sent * corners_s[later] * (1 + 1e-6)).all()
