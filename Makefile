@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup warm-up demo test quick golden validation swarm real bench lint docs site oldest lock clean
+.PHONY: help setup warm-up demo test outside quick golden validation swarm real bench lint docs site oldest lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,9 +38,13 @@ warm-up: $(STAMP) ## compile the loops of simulations, once for each version: ab
 demo: warm-up ## compile once, then run the first scenario: a verdict, a table, a report under out/
 	$(BIN)/hostsim run scenarios/precopy_convergence.toml --html out/precopy_convergence/report.html
 
-test: lint ## everything that must hold, about 8 minutes on 2 cores; what CI runs
-	$(PYTEST) -m "timing and not swarm and not real" -p no:xdist --benchmark-disable tests/e2e
-	$(PYTEST) -m "not timing and not swarm and not real" -n 2 --dist worksteal --benchmark-disable
+# The first line collects all tests in one process, which leaves them compiled for the two of the second line.
+test: lint ## everything that must hold, about 6 minutes on 2 cores
+	$(PYTEST) -m "timing and not swarm and not real" -p no:xdist --benchmark-disable
+	$(PYTEST) -m "not outside and not timing and not swarm and not real" -n 2 --dist worksteal --benchmark-disable
+
+outside: $(STAMP) ## with a real QEMU, /dev/kvm, Chromium, a cluster, a built wheel, the site, as far as the machine has them
+	$(PYTEST) -m "outside and not swarm and not real" -n 2 --dist worksteal --benchmark-disable tests/outside
 
 quick: $(STAMP) ## unit, property and tidy tests
 	$(PYTEST) -m "quick and not swarm and not timing" -n 2 --dist worksteal --benchmark-disable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.helpers import compile_once, plain, shared
+from tests.helpers.command import hostsim
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,6 +25,7 @@ TIER_OF_FOLDER = {
     "golden": "golden",
     "validation": "validation",
     "e2e": "e2e",
+    "outside": "outside",
     "docs": "docs",
     "swarm": "swarm",
 }
@@ -78,3 +81,14 @@ def pytest_sessionfinish() -> None:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
+    """``hostsim ...`` in an empty folder outside the checkout: its exit code, standard output and standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        done = hostsim(*arguments, cwd=tmp_path)
+        return done.returncode, done.stdout, done.stderr
+
+    return run

@@ -23,7 +23,7 @@ SHOT = "report.png"
 DEBATE = "draw_rmap_debate"
 """Its claims are run once for all tests: tests/validation/test_rmap_debate.py."""
 GALLERY = "draw_gallery"
-"""Checked by tests/docs/test_site.py, without a run."""
+"""Checked by tests/outside/test_site.py, without a run."""
 
 
 @pytest.fixture
