@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup warm-up demo test outside quick golden validation swarm real bench lint docs site oldest lock clean
+.PHONY: help setup warm-up demo test long quick golden validation swarm real bench lint docs site oldest lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,10 +41,10 @@ demo: warm-up ## compile once, then run the first scenario: a verdict, a table, 
 # The first line collects all tests in one process, which leaves them compiled for the two of the second line.
 test: lint ## everything that must hold, about 6 minutes on 2 cores
 	$(PYTEST) -m "timing and not swarm and not real" -p no:xdist --benchmark-disable
-	$(PYTEST) -m "not outside and not timing and not swarm and not real" -n 2 --dist worksteal --benchmark-disable
+	$(PYTEST) -m "not long and not timing and not swarm and not real" -n 2 --dist worksteal --benchmark-disable
 
-outside: $(STAMP) ## with a real QEMU, /dev/kvm, Chromium, a cluster, a built wheel, the site, as far as the machine has them
-	$(PYTEST) -m "outside and not swarm and not real" -n 2 --dist worksteal --benchmark-disable tests/outside
+long: $(STAMP) ## with QEMU, /dev/kvm, Chromium, a cluster, a built wheel, as far as the machine has them; long blocks of pages
+	$(PYTEST) -m "long and not swarm and not real" -n 2 --dist worksteal --benchmark-disable
 
 quick: $(STAMP) ## unit, property and tidy tests
 	$(PYTEST) -m "quick and not swarm and not timing" -n 2 --dist worksteal --benchmark-disable

@@ -25,7 +25,7 @@ TIER_OF_FOLDER = {
     "golden": "golden",
     "validation": "validation",
     "e2e": "e2e",
-    "outside": "outside",
+    "outside": "long",
     "docs": "docs",
     "swarm": "swarm",
 }

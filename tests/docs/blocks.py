@@ -11,7 +11,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\s*$")
 NOT_RUN = re.compile(r"^<!-- not run: (\S.*\S) -->$")
-IN_SWARM = re.compile(r"^<!-- run by make swarm: (\S.*\S) -->$")
+LATER = re.compile(r"^<!-- run by make (long|swarm): \S.*\S -->$")
 EXITS = re.compile(r"^<!-- exits (\d+) -->$")
 SAVED_AS = re.compile(r"^<!-- file: ([\w./-]+) -->$")
 
@@ -25,7 +25,7 @@ class Block:
     language: str
     text: str
     not_run: str = ""
-    in_swarm: str = ""
+    later: str = ""
     exits: int = 0
     saved_as: str = ""
 
@@ -75,8 +75,8 @@ def _notes_above(lines: list[str], fence: int) -> dict[str, Any]:
         comment = lines[fence].strip()
         if match := NOT_RUN.match(comment):
             notes["not_run"] = match.group(1)
-        if match := IN_SWARM.match(comment):
-            notes["in_swarm"] = match.group(1)
+        if match := LATER.match(comment):
+            notes["later"] = match.group(1)
         if match := EXITS.match(comment):
             notes["exits"] = int(match.group(1))
         if match := SAVED_AS.match(comment):

@@ -12,28 +12,39 @@ from tests.docs.runner import PageRunner, check_make_targets
 
 KNOWN_LANGUAGES = {"console", "python", "toml", "csv", "json", "text", "yaml"}
 WITH_BLOCKS = [page for page in pages() if blocks_of(page)]
-WITH_LONG_BLOCKS = [page for page in WITH_BLOCKS if any(block.in_swarm for block in blocks_of(page))]
+
+
+def pages_with(later: str) -> pytest.MarkDecorator:
+    """The pages that have a block which the tier ``later`` runs."""
+    found = [page for page in WITH_BLOCKS if any(block.later == later for block in blocks_of(page))]
+    return pytest.mark.parametrize("page", found, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def run_page(page: Path, folder: Path, tiers: tuple[str, ...]) -> None:
+    """Run the blocks of ``page`` in order, but those that another tier runs."""
+    runner = PageRunner(folder)
+    ran = [block for block in blocks_of(page) if block.later in tiers]
+    for block in ran:
+        runner.run(block)
+    assert {block.language for block in ran} <= KNOWN_LANGUAGES
 
 
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    """All but those of many long runs, which have a note that says so."""
-    runner = PageRunner(tmp_path)
-    blocks = blocks_of(page)
-    for block in blocks:
-        if not block.in_swarm:
-            runner.run(block)
-    assert {block.language for block in blocks} <= KNOWN_LANGUAGES
+    """All but those of many runs, which have a note that says so."""
+    run_page(page, tmp_path, ("",))
+
+
+@pytest.mark.long
+@pages_with("long")
+def test_long_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    run_page(page, tmp_path, ("", "long"))
 
 
 @pytest.mark.swarm
-@pytest.mark.parametrize("page", WITH_LONG_BLOCKS, ids=lambda page: str(page.relative_to(ROOT)))
+@pages_with("swarm")
 def test_all_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    runner = PageRunner(tmp_path)
-    blocks = blocks_of(page)
-    for block in blocks:
-        runner.run(block)
-    assert any(block.in_swarm and not block.not_run for block in blocks)
+    run_page(page, tmp_path, ("", "long", "swarm"))
 
 
 def test_console_blocks_outside_hostsim_say_why() -> None:

@@ -12,6 +12,7 @@ from tests.helpers.needs import needs_notebooks
 GALLERY = ("ageing-study", "dirty-curve", "first-migration", "own-policy", "own-workload")
 
 
+@pytest.mark.long
 @needs_notebooks
 def test_the_notebooks_show_what_they_keep(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nbformat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
 from tests.twins.compare import first_difference, twin_facts
 from tests.twins.configs import drawn_spec
@@ -15,7 +16,7 @@ DEFAULT_SEEDS, MORE_SEEDS = range(0, 200, GROUP), range(200, 1600, GROUP)
 SWARM_SEEDS = range(100_000, 120_000, GROUP)
 
 
-@pytest.mark.parametrize("first", DEFAULT_SEEDS)
+@pytest.mark.parametrize("first", quick_and_long(DEFAULT_SEEDS, DEFAULT_SEEDS[:1]))
 def test_engine_equals_twin(first: int) -> None:
     report([text for seed in range(first, first + GROUP) if (text := disagreement(seed))])
 
@@ -26,7 +27,7 @@ def test_engine_equals_twin_on_many_machines(first: int) -> None:
     report([text for seed in range(first, first + GROUP) if (text := disagreement(seed))])
 
 
-@pytest.mark.parametrize("first", range(0, 200, GROUP))
+@pytest.mark.parametrize("first", quick_and_long(DEFAULT_SEEDS, DEFAULT_SEEDS[:1]))
 def test_speed_knobs_move_nothing_where_touches_are_drawn(first: int) -> None:
     report([text for seed in range(first, first + GROUP) if (text := moved_by_knobs(seed))])
 

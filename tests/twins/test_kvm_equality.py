@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.helpers.plain import plain_output
+from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
 from tests.twins.kvm_compare import difference, replay_command
 from tests.twins.kvm_configs import INTERFACES, drawn_case
@@ -22,7 +23,7 @@ def differences(first: int) -> list[str]:
     return [text for seed in range(first, first + GROUP) if (text := difference(seed))]
 
 
-@pytest.mark.parametrize("first", DEFAULT_SEEDS)
+@pytest.mark.parametrize("first", quick_and_long(DEFAULT_SEEDS, DEFAULT_SEEDS[::2]))
 def test_engine_equals_twin_however_the_run_is_cut(first: int) -> None:
     report(differences(first))
 
@@ -37,7 +38,7 @@ def test_engine_equals_twin_in_plain_python() -> None:
     assert plain_output("tests.twins.kvm_compare", *PLAIN_SEEDS) == "equal\n"
 
 
-@pytest.mark.parametrize("seed", range(0, 300, 20))
+@pytest.mark.parametrize("seed", quick_and_long(range(0, 300, 20), range(0, 300, 60)))
 def test_what_comes_after_the_end_changes_nothing_before(seed: int) -> None:
     case = drawn_case(seed)
     whole = TwinRun(case).port.guest.log

@@ -6,6 +6,7 @@ import pytest
 
 from hostsim.kvm.mmu_notifier import EVENTS
 from tests.helpers.plain import plain_output
+from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
 from tests.twins.kvm_mutate import WALKER_MUTATIONS
 from tests.twins.kvm_walks import certain_walks, difference
@@ -19,7 +20,7 @@ FOUND = (100_482, 100_515)
 PLAIN_SEEDS = ("0", "7", "11", "23")
 
 
-@pytest.mark.parametrize("first", DEFAULT_SEEDS)
+@pytest.mark.parametrize("first", quick_and_long(DEFAULT_SEEDS, DEFAULT_SEEDS[::2]))
 def test_walkers_equal_processes_however_the_run_is_cut(first: int) -> None:
     report([text for seed in range(first, first + GROUP) if (text := difference(seed))])
 

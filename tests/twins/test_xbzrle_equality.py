@@ -17,6 +17,7 @@ import pytest
 from hostsim.guest.pacing import Pacing
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.parameters import MigrationParameters
+from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
 from tests.twins.compare import engine_facts, first_difference, twin_facts
 from tests.twins.configs import drawn_knobs, drawn_spec
@@ -57,7 +58,7 @@ def twin_of(seed: int) -> Facts:
     return twin_facts(spec_of(seed))
 
 
-@pytest.mark.parametrize("first", DEFAULT_SEEDS[::GROUP])
+@pytest.mark.parametrize("first", quick_and_long(DEFAULT_SEEDS[::GROUP], DEFAULT_SEEDS[:: 2 * GROUP]))
 def test_engine_equals_twin(first: int) -> None:
     report([f"{seed}: {text}" for seed in range(first, first + GROUP) if (text := difference(seed))])
 

@@ -34,6 +34,7 @@ from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
 from hostsim.spte_index.work import N_WORK, counted
 from tests.helpers.live import MS, at, live_machine, sweep, timed, vm_of
+from tests.helpers.tiers import quick_and_long
 
 N_PAGES = 2048
 DESIGNS = tuple(name for name in INDEXES if name != MEASURED)
@@ -135,9 +136,10 @@ def check_contents(one: Notified) -> None:
 
 
 def half() -> list[Any]:
-    """Each design with each second kernel, each kernel with each second design; the other pairs are for the swarm."""
+    """Each design with each fourth kernel; other pairs in the long tests, the other half in the swarm."""
+    tiers = ([], [pytest.mark.swarm], [pytest.mark.long], [pytest.mark.swarm])
     return [
-        pytest.param(design, kernel, marks=[pytest.mark.swarm] if (i + j) % 2 else [])
+        pytest.param(design, kernel, marks=tiers[(i + j) % 4])
         for i, design in enumerate(DESIGNS)
         for j, kernel in enumerate(KERNELS)
     ]
@@ -161,7 +163,7 @@ def test_aged_unmapped_and_logged_at_once_the_index_is_as_the_engine(design: str
 
 
 @pytest.mark.parametrize("kernel", ["5.17, A bits", "6.15, access tracking"])
-@pytest.mark.parametrize("design", [name for name in DESIGNS if name not in (HV, PR)])
+@pytest.mark.parametrize("design", quick_and_long([name for name in DESIGNS if name not in (HV, PR)], DESIGNS[::3]))
 def test_the_same_with_a_log_that_is_cleared_in_chunks(design: str, kernel: str) -> None:
     one = Notified(kernel_with(KERNELS[kernel], design), "clear-dirty-log")
     check_contents(one)
