@@ -22,7 +22,10 @@ main()
 """
 
 
-@pytest.fixture(scope="module", params=[pytest.param(NAMED, marks=pytest.mark.long), pytest.param(range(1, 13), marks=pytest.mark.swarm)], ids=["named", "all"])
+CLAIMS = [pytest.param(NAMED, marks=pytest.mark.long), pytest.param(range(1, 13), marks=pytest.mark.swarm)]
+
+
+@pytest.fixture(scope="module", params=CLAIMS, ids=["named", "all"])
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
     """Measured crossings of a newer machine, by claim and what meets."""
     code = OF_THESE % ", ".join(map(str, request.param))

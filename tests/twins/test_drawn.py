@@ -84,7 +84,9 @@ def test_poisson_writes_are_independent_bits(name: str) -> None:
     assert abs(chi_square_z(counts, REPLICATIONS, dirty)) < SIGMAS
 
 
-@pytest.mark.parametrize("name", quick_and_long(("uniform", "uniform poisson, 3 vCPUs", "hotcold", "zipf"), ("uniform", "zipf")))
+@pytest.mark.parametrize(
+    "name", quick_and_long(("uniform", "uniform poisson, 3 vCPUs", "hotcold", "zipf"), ("uniform", "zipf"))
+)
 @pytest.mark.parametrize("pace", MIGRATIONS)
 @pytest.mark.parametrize("seeds", [40, pytest.param(400, marks=pytest.mark.swarm)])
 def test_migrations_have_the_same_distribution(name: str, pace: str, seeds: int) -> None:
