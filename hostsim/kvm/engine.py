@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.by_address import Code, code_of
 from hostsim.core.latency import Latencies
 from hostsim.core.memory import GuestMemory
 from hostsim.costs.exits import ExitCosts
@@ -65,6 +66,7 @@ class GuestEngine:
         kvm = lay_out(guest, memory, n_vcpus, config, exits, n_hosts, log_capacity)
         self.memory, self.config, self.n_vcpus = memory, config, n_vcpus
         self._state = EngineState(kvm, memory, config, guest)
+        self._vcpus_code: Code = None
         self.lock, self.log, self.mmu = LockQueue(self._state), DirtyLog(self._state), Mmu(self._state)
         self.pages, self.tlb, self.walks = HostPages(self._state), Tlbs(self._state), Walkers(self._state)
         dirty_log.map_filled(kvm, memory.n_pages)
@@ -91,8 +93,7 @@ class GuestEngine:
         """Advance strictly below ``horizon_ns``, or up to the first event for the host; return that event or None."""
         state = self._state
         if not state.due and state.next_ns < horizon_ns:
-            run_on = run_with_walkers if self.walks.may_come else run_vcpus
-            state.next_ns = int(run_on(state.kvm, horizon_ns))
+            state.next_ns = self._run(state.kvm, horizon_ns)
             state.collect()
         if not state.due:
             return None
@@ -101,6 +102,13 @@ class GuestEngine:
         due = state.due.pop(0)
         state.next_ns = due.ns
         return due
+
+    def _run(self, kvm: Kvm, horizon_ns: int) -> int:
+        if not self.walks.may_come:
+            return int(run_vcpus(kvm, horizon_ns, True))
+        if self._vcpus_code is None:
+            self._vcpus_code = code_of(run_vcpus, kvm, horizon_ns, True)
+        return int(run_with_walkers(kvm, horizon_ns, self._vcpus_code))
 
     # -- vCPUs
 

@@ -71,7 +71,7 @@ MUTATIONS = {
     ),
     # Order
     "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),
-    "the horizon is inclusive": Mutation(f"{KVM}.run", "_advance", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
+    "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
     "a revocation misses its own instant": Mutation(
         f"{KVM}.streams", "rearm", "stream.clock], now_ns)), False", "stream.clock], now_ns) + 1), False"
     ),
@@ -219,7 +219,7 @@ WALKER_MUTATIONS = {
         WALKER, "_step", "_ask(k, host, now_ns)", "_ask(k, host, now_ns + 1)"
     ),
     "a walker's event comes behind those of vCPUs": Mutation(
-        f"{KVM}.run", "_advance", "now_ns >= k.state.walk_ns", "now_ns > k.state.walk_ns"
+        f"{KVM}.run", "run_vcpus", "now_ns >= k.state.walk_ns", "now_ns > k.state.walk_ns"
     ),
     "a walker runs into the next event of a vCPU": Mutation(WALKER, "walk", "now_ns <= vcpu_ns and ", ""),
     "a walker goes on at the horizon": Mutation(WALKER, "walk", "now_ns < horizon_ns", "now_ns <= horizon_ns"),

@@ -87,6 +87,7 @@ class State(Record):
     ageing: int
     pfn_ns: int  # to look up the host page of a fault
     is_reordered: int  # next events of vCPUs in guest mode were found anew: the heap has to be built again
+    heap_size: int  # vCPUs in Kvm.heap
     lock_readers: int  # holders of mmu_lock
     lock_writers: int
     lock_head: int  # of Kvm.lock_ring

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hostsim.compiled.by_address import Code, call
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import NEVER
 from hostsim.kvm.loops.heap import push, sift_top
@@ -28,19 +29,22 @@ def _heap(k: Kvm) -> int:
     return size
 
 
-@part
-def _advance(k: Kvm, horizon_ns: int, size: int) -> tuple[int, int]:
-    """Events of vCPUs below ``horizon_ns`` and before the next of a walker; size: of the heap.
+@jit
+def run_vcpus(k: Kvm, horizon_ns: int, anew: bool) -> int:
+    """Events of vCPUs strictly below ``horizon_ns`` and before the next of a walker; anew: the heap is built first.
 
-    Returns (time of the event that comes next, or of the last one if Kvm.due got rows; size).
+    Returns the time of the event that comes next, or NEVER. Stops early when Kvm.due gets rows; the events that are left in
+    that instant come with the next call.
     """
     heap = k.heap
+    size = _heap(k) if anew else k.state.heap_size
+    now_ns = NEVER
     while size > 0:
         v = heap[0]
         now_ns = k.vcpus[v].next_ns
         # Strictly below: events of the host come before those of vCPUs in the same instant, and walkers are of the host.
         if now_ns >= horizon_ns or now_ns >= k.state.walk_ns:
-            return int(now_ns), size
+            break
         step(k, v)
         if not has_event(k.vcpus[v].stage):
             size -= 1
@@ -59,32 +63,25 @@ def _advance(k: Kvm, horizon_ns: int, size: int) -> tuple[int, int]:
             size = _heap(k)
         # The host process that an event wakes runs before the guest events that are left in this instant.
         if k.state.n_due > 0:
-            return int(now_ns), size
-    return NEVER, size
+            break
+        if size == 0:
+            now_ns = NEVER
+    k.state.heap_size = size
+    return int(now_ns)
 
 
 @jit
-def run_vcpus(k: Kvm, horizon_ns: int) -> int:
-    """Advance a VM without walkers up to (strictly below) ``horizon_ns``; returns the time of the next event, or NEVER.
-
-    Stops early when Kvm.due gets rows; the events that are left in that instant come with the next call.
-    """
-    return _advance(k, horizon_ns, _heap(k))[0]
-
-
-@jit
-def run_with_walkers(k: Kvm, horizon_ns: int) -> int:
+def run_with_walkers(k: Kvm, horizon_ns: int, run: Code) -> int:
     """``run_vcpus`` with the events of walkers, which come before those of vCPUs in the same instant.
 
-    It is a loop of its own because it takes a third longer to compile, and most guests are not aged.
+    run: code of ``run_vcpus``. It is called, not inlined: it takes longest of all loops to compile, and most guests are not
+    aged.
     """
-    size = _heap(k)
+    now_ns = call(run, k, horizon_ns, True)
     while True:
-        now_ns, size = _advance(k, horizon_ns, size)
         if k.state.n_due > 0 or now_ns < k.state.walk_ns or k.state.walk_ns >= horizon_ns:
             return int(min(now_ns, k.state.walk_ns))
         now_ns = walk(k, now_ns, horizon_ns)
-        if k.state.is_reordered == 1:
-            size = _heap(k)
         if k.state.n_due > 0:
             return int(now_ns)
+        now_ns = call(run, k, horizon_ns, k.state.is_reordered == 1)

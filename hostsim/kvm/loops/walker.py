@@ -6,7 +6,7 @@ after what other threads of the host do in their instant; of two walkers the one
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import inlined, jit
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.latencies import note
 from hostsim.core.rng import NEVER
 from hostsim.costs.exits import NONE
@@ -43,7 +43,7 @@ def begin_walk(k: Kvm, host: int, event: int, mode: int, flushes: bool, n_calls:
     k.state.walk_ns = k.walks[_first(k)].next_ns
 
 
-@jit
+@part
 def walk(k: Kvm, vcpu_ns: int, horizon_ns: int) -> int:
     """Events of walkers up to ``vcpu_ns`` and strictly below ``horizon_ns``, one at least; returns the last one's time.
 
@@ -71,7 +71,7 @@ def _first(k: Kvm) -> int:
     return first
 
 
-@jit
+@part
 def _step(k: Kvm, host: int, now_ns: int) -> None:
     """One event of the walker in slot ``host``; a lock that it asks for and is granted at once is part of the event."""
     walk = k.walks[host]
