@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 import hostsim as hostsim_api
-from hostsim.plugins import PageClass, use
+from hostsim.plugins import PageClass, registry, use
 from hostsim.report import compare_files, predict_files, solve_files
 from hostsim.study.compare import cluster as cluster_module
 from hostsim.study.compare.cluster import ClusterError
@@ -173,7 +173,10 @@ def test_progress_is_heard_as_it_is_here(folder: Path, two: DaskCluster) -> None
     assert [run["figures"]["status"] for run in study.to_dict()["runs"]] == ["active"] * 2
 
 
-def test_a_worker_without_the_plug_in_is_refused(folder: Path, two: DaskCluster) -> None:
+def test_a_worker_without_the_plug_in_is_refused(
+    folder: Path, two: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_OWN", {})  # the tests after this one do not have the plug-in
     use("workload", "here-alone", lambda region: [PageClass(0, region.n_pages, write_rate_per_s=10)])
     (folder / "own.toml").write_text(QUICK.replace('"sequential"', '"here-alone"').replace('write_rate = "2000/s"', ""))
     with pytest.raises(ClusterError, match=r"worker second has other plug-ins than this machine \(none\)"):
