@@ -26,6 +26,7 @@ from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.dirty_limit import DirtyLimit
 from hostsim.qemu.lateness import Lateness
 from hostsim.qemu.link import Link, LinkSpec
+from hostsim.qemu.mechanism import figures_of
 from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.postcopy.destination import Destination
@@ -157,7 +158,7 @@ class Migration:
             ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
             before_stop, 0 if there else after, postcopy_bytes=after if there else 0,
             postcopy_requests=there.requests if there else 0, multifd_bytes=ram.multifd_bytes,
-            xbzrle=ram.xbzrle.counters if ram.xbzrle else None, **self._limit_times(),
+            mechanisms=figures_of(self), **self._limit_times(),
         )  # fmt: skip
 
     def _limit_times(self) -> dict[str, int]:

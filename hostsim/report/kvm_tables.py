@@ -1,4 +1,4 @@
-"""Tables of mechanisms, round by round: the cost of KVM's dirty logging, the pages of XBZRLE."""
+"""Tables of mechanisms, round by round: the cost of KVM's dirty logging, what each mechanism of migration sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hostsim.results.checkpoints import CHECKPOINTS
 from hostsim.results.dirty_limit import LIMITS
 from hostsim.results.dirty_rate import RATES
 from hostsim.results.kvm import KVM_ROUNDS
-from hostsim.results.rounds import XBZRLE_ROUNDS
+from hostsim.results.mechanism import mechanisms
 from hostsim.verdict.words import span_words
 
 if TYPE_CHECKING:
@@ -32,14 +32,11 @@ RATE_COLUMNS = shown(
 CHECKPOINT_COLUMNS = shown(CHECKPOINTS, paused_ns={"words": moment_words})
 
 
-XBZRLE_COLUMNS = (*KEYS, *shown(XBZRLE_ROUNDS))
-
-
 def migration_tables(migration: MigrationResult) -> list[Grid]:
-    """The rounds of a migration, under KVM the cost of each, and what each sent with XBZRLE."""
+    """The rounds of a migration, under KVM the cost of each, and the columns of its mechanisms."""
     rounds = migration.rounds
     found = [rounds_table(rounds)] if migration.kvm is None else [rounds_table(rounds), kvm_table(rounds)]
-    found += [xbzrle_table(rounds)] if "xbzrle_pages" in rounds.columns else []
+    found += mechanism_tables(rounds)
     return found if migration.checkpoints is None else [*found, checkpoints_table(migration.checkpoints.table)]
 
 
@@ -58,9 +55,10 @@ def checkpoints_table(checkpoints: Table, most: int = ROWS_MAX) -> Grid:
     return some_rows("Checkpoints", CHECKPOINT_COLUMNS, list(checkpoints.rows()), most)
 
 
-def xbzrle_table(rounds: Table, most: int = ROWS_MAX) -> Grid:
-    """At most ``most`` rounds: pages in XBZRLE's cache, pages that missed it, and bytes of the deltas."""
-    return some_rows("XBZRLE", XBZRLE_COLUMNS, list(rounds.rows()), most)
+def mechanism_tables(rounds: Table, most: int = ROWS_MAX) -> list[Grid]:
+    """For each mechanism that has columns in ``rounds``, a table of at most ``most`` rounds."""
+    has = [one for one in mechanisms() if one.rounds and one.rounds[0].name in rounds.columns]
+    return [some_rows(one.title, (*KEYS, *shown(one.rounds)), list(rounds.rows()), most) for one in has]
 
 
 def kvm_table(rounds: Table, most: int = ROWS_MAX) -> Grid:

@@ -13,8 +13,9 @@ from hostsim.results.dirty_rate import RATES
 from hostsim.results.guest import GUEST
 from hostsim.results.kvm import INDEX, KVM_ROUNDS
 from hostsim.results.latencies import DISTRIBUTION, LATENCIES
+from hostsim.results.mechanism import mechanisms
 from hostsim.results.memory import MEMORY, MEMORY_SERIES, VCPU_TIMES, VMS
-from hostsim.results.rounds import ROUNDS, XBZRLE_ROUNDS
+from hostsim.results.rounds import ROUNDS
 from hostsim.results.sender import SENDER
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES
 
@@ -22,8 +23,8 @@ OF_MIGRATIONS: Mapping[str, Columns[Any]] = {"rounds": ROUNDS, "series": SERIES,
 """Tables with files of their own for each migration."""
 UNDER_KVM: Mapping[str, Columns[Any]] = {"rounds": KVM_ROUNDS, "series": KVM_SERIES}
 """Further columns of these tables where KVM finds the dirty pages."""
-WITH_XBZRLE: Mapping[str, Columns[Any]] = {"rounds": XBZRLE_ROUNDS}
-"""Further columns of these tables with the capability xbzrle."""
+WITH_MECHANISMS: Mapping[str, Columns[Any]] = {f"{one.name}.rounds": one.rounds for one in mechanisms() if one.rounds}
+"""Further columns of the table behind the point in a migration with the mechanism before it."""
 OF_HOST: Mapping[str, Columns[Any]] = {
     "latencies": LATENCIES, "memory_series": MEMORY_SERIES, "vcpu_times": VCPU_TIMES, "ageing_passes": PASSES,
     "age_map": AGE_MAP,

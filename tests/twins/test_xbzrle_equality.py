@@ -87,7 +87,7 @@ def drawn_answers(name: str, seed: int) -> tuple[list[float], list[float]]:
     twin.run()
     m = machine.migration
     c, t = m.state.last_answer or m.counters(), twin.migration.answer or twin.migration.query()
-    return _figures(asdict(c.xbzrle), c.transferred), _figures(t["xbzrle"], t["transferred"])
+    return _figures(asdict(c.mechanisms["xbzrle"]), c.transferred), _figures(t["xbzrle"], t["transferred"])
 
 
 def _figures(cache: dict[str, float], sent_bytes: int) -> list[float]:

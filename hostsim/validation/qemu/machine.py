@@ -15,7 +15,9 @@ from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.link import LinkSpec
-from hostsim.qemu.parameters import MigrationParameters, Version, ZeroPageDetection
+from hostsim.qemu.mechanisms.multifd import ZeroPageDetection
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.version import Version
 from hostsim.validation.qemu.cases import Case
 from hostsim.validation.rows import Row
 
