@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.qemu import auto_converge
-from hostsim.qemu.mechanism import figures_of
+from hostsim.qemu.mechanism import figures_of, on_in
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.recorder import SyncPoint
 
@@ -68,25 +68,11 @@ def _evaluate_period(migration: Migration) -> None:
 def _trigger_throttle(migration: Migration, dirty_bytes: int, xfer_bytes: int) -> None:
     """migration_trigger_throttle: a mechanism that holds the guest back takes a step at every second period too dirty."""
     m, p = migration.state, migration.parameters
-    if not (p.auto_converge or p.dirty_limit) or not auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
+    brakes = [one.brake for one in on_in(p) if one.brake is not None]
+    if not brakes or not auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
         return
     migration.cut()
-    if p.dirty_limit:
-        _limit_guest(migration)
-        return
-    migration.throttle.set(auto_converge.next_percent(migration.throttle.percent, p, dirty_bytes, xfer_bytes))
-    migration.recorder.mark(migration.env.now_ns, "migration_throttle", migration.throttle.percent)
-
-
-def _limit_guest(migration: Migration) -> None:
-    """migration_dirty_limit_guest: give all vCPUs the quota, once; their rates then set their sleeps."""
-    limit, quota = migration.dirty_limit, migration.parameters.vcpu_dirty_limit
-    assert limit is not None, "a machine with the capability has it"
-    if limit.in_service and (limit.quota == quota).all():
-        return
-    limit.period_ms = migration.parameters.x_vcpu_dirty_limit_period_ms
-    limit.set(quota)
-    migration.recorder.mark(migration.env.now_ns, "migration_dirty_limit_guest", quota)
+    brakes[-1](migration, dirty_bytes, xfer_bytes)  # QEMU refuses two of them together
 
 
 def _record_sync(migration: Migration, t_ns: int, newly_dirty_pages: int, dirtied_pages: int) -> None:

@@ -121,6 +121,8 @@ class Mechanism:
     parameters: dataclass of its fields of MigrationParameters, with QEMU's defaults.
     rules, newer: see hostsim.qemu.capabilities.
     encoder: makes its PageEncoder; None: it sends pages whole.
+    brake: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
+    cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
     figures: its figures of query-migrate now; None: none in this state.
     """
 
@@ -131,6 +133,8 @@ class Mechanism:
     rules: tuple[Rule, ...] = ()
     newer: tuple[Absent, ...] = ()
     encoder: Callable[[MigrationParameters, VmBase, DirtyTracker, HostSheet], PageEncoder] | None = None
+    brake: Callable[[Migration, int, int], None] | None = None
+    cancelled: Callable[[Migration], None] | None = None
     figures: Callable[[Migration], Any] | None = None
 
 

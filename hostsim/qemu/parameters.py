@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from hostsim.qemu.mechanisms.postcopy import PostcopyParameters
     from hostsim.qemu.mechanisms.xbzrle import XbzrleParameters
 
-    class _OfMechanisms(
-        AutoConvergeParameters, DirtyLimitParameters, MultifdParameters, PostcopyParameters, XbzrleParameters
-    ):
-        """Fields of all mechanisms, as far as mypy has to know their names."""
-else:
-    _OfMechanisms = type("_OfMechanisms", tuple(one.parameters for one in mechanisms()), {})
-
 PAGES_A_FLUSH = 32
 """64 iovecs, two a page (migration/qemu-file.c MAX_IOV_SIZE)."""
 
@@ -101,6 +94,23 @@ class ParameterChange:
 
 
 @dataclass(frozen=True)
+class _First:
+    qemu: Version = "10.2"
+    max_bandwidth: int = 128 << 20
+    downtime_limit_ms: int = 300
+
+
+if TYPE_CHECKING:
+
+    class _OfMechanisms(
+        PostcopyParameters, MultifdParameters, DirtyLimitParameters, XbzrleParameters, AutoConvergeParameters, _First
+    ):
+        """Fields of all mechanisms, as far as mypy has to know their names."""
+else:
+    _OfMechanisms = type("_OfMechanisms", (*(one.parameters for one in reversed(mechanisms())), _First), {})
+
+
+@dataclass(frozen=True)
 class MigrationParameters(_OfMechanisms):
     """As QMP names them; the fields of each mechanism come from its record (hostsim.qemu.mechanism).
 
@@ -113,9 +123,6 @@ class MigrationParameters(_OfMechanisms):
     changes: parameters that an operator changes while the migration runs.
     """
 
-    qemu: Version = "10.2"
-    max_bandwidth: int = 128 << 20
-    downtime_limit_ms: int = 300
     avail_switchover_bandwidth: int = 0
     return_path: bool = False
     switchover_ack: bool = False

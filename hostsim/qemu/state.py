@@ -74,8 +74,6 @@ class Counters:
     pages_per_second: int
     precopy_bytes: int
     downtime_bytes: int
-    dirty_limit_throttle_time_per_round: int | None = None
-    dirty_limit_ring_full_time: int | None = None
     multifd_bytes: int = 0
     postcopy_bytes: int = 0
     postcopy_requests: int = 0

@@ -17,7 +17,7 @@ from hostsim.results.checkpoints import checkpoints_result
 from hostsim.results.interruptions import interruptions
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
 from hostsim.results.mechanism import Mechanism, named
-from hostsim.results.postcopy import blocktime_fields, postcopy_facts
+from hostsim.results.postcopy import blocktime_fields
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.rounds import ROUNDS, rounds_of
 from hostsim.results.sender import sender_of
@@ -120,8 +120,6 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "zero_pages": vm.memory.n_pages - filled,
         "filled_pages": filled,
         "first_pass_s": (syncs[1].t_ns - syncs[0].t_ns) / NS_PER_S if len(syncs) > 1 else None,
-        **({"multifd_channels": p.multifd_channels, "multifd_compression": p.multifd_compression} if p.multifd else {}),
-        **postcopy_facts(migration),
         **_facts_of_mechanisms(machine, migration),
     }
 

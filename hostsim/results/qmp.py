@@ -47,8 +47,6 @@ class QmpCounters:
     dirty_sync_missed_zero_copy: int = 0
     page_size: int = 4096
     error_desc: str = ""
-    dirty_limit_throttle_time_per_round: int | None = None
-    dirty_limit_ring_full_time: int | None = None
     blocktime: Mapping[str, Any] | None = None
     mechanisms: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,7 +64,7 @@ def query_migrate(counters: QmpCounters) -> dict[str, Any]:
     answer: dict[str, Any] = {"status": counters.status}
     if counters.status not in WITHOUT_FIGURES:
         answer |= _times(counters) | {"ram": _ram(counters)} | _throttle(counters)
-        answer |= _limit(counters) | dict(counters.blocktime or {}) | _of_mechanisms(counters.mechanisms)
+        answer |= dict(counters.blocktime or {}) | _of_mechanisms(counters.mechanisms)
     if counters.status == "failed" and counters.error_desc:
         answer["error-desc"] = counters.error_desc
     return answer
@@ -94,14 +92,6 @@ def _of_mechanisms(figures: Mapping[str, Any]) -> dict[str, Any]:
 def _throttle(counters: QmpCounters) -> dict[str, int]:
     percent = counters.cpu_throttle_percentage
     return {"cpu-throttle-percentage": percent} if percent > 0 else {}
-
-
-def _limit(counters: QmpCounters) -> dict[str, int]:
-    """Only while dirty-limit holds the vCPUs back [us] (migration.c::populate_ram_info)."""
-    full, sleep = counters.dirty_limit_ring_full_time, counters.dirty_limit_throttle_time_per_round
-    if full is None or sleep is None:
-        return {}
-    return {"dirty-limit-throttle-time-per-round": sleep, "dirty-limit-ring-full-time": full}
 
 
 def _ram(counters: QmpCounters) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Seen:
     counts_parts: pages travelled in part, so that bytes sent and pages remaining do not compare.
     may_count_parts: the log does not show whether they did.
     too_short: why the part of the migration in which they did is too short to judge by; "": it is not.
+    no_throttle: why auto-converge cannot be on beside the mechanism; "": it can.
     """
 
     @property
@@ -67,6 +68,11 @@ class Seen:
 
     @property
     def too_short(self) -> str:
+        """See above."""
+        return ""
+
+    @property
+    def no_throttle(self) -> str:
         """See above."""
         return ""
 
@@ -141,10 +147,6 @@ class Evidence:
     postcopy_s: float | None = None
     """Time [s] that the guest depended on both hosts; None if the migration never switched to post-copy."""
     postcopy_requests: float = 0.0
-    dirty_limit: tuple[Mapping[str, Any], ...] = ()
-    """A row a vCPU by the names of ``vcpu_dirty_limit`` in run.json; () without limits."""
-    checkpoints: Mapping[str, Any] | None = None
-    """Figures of continuous checkpoints by the names of run.json, and the rate of outputs; None without checkpoints."""
     postcopy: Mapping[str, Any] | None = None
     """Figures of the phase of a run (hostsim.results.postcopy); None from a log."""
     logging: LoggingCost | None = None
@@ -176,6 +178,11 @@ class Evidence:
     def too_short(self) -> str:
         """Why the part of the migration that a mechanism decides is too short to judge by; "": it is not."""
         return next((seen.too_short for seen in self.mechanisms.values() if seen.too_short), "")
+
+    @property
+    def no_throttle(self) -> str:
+        """Why auto-converge cannot be on beside a mechanism that is; "": it can."""
+        return next((seen.no_throttle for seen in self.mechanisms.values() if seen.no_throttle), "")
 
     @property
     def limit_s(self) -> float:

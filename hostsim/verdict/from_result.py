@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
-from hostsim.core.units import parse_rate
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import Channels, Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
@@ -64,8 +63,6 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         timeout_ms=_number(facts.get("timeout_ms")),
         working_set_pages=_number(facts.get("working_set_pages")),
         curve=_curve(facts, _speed(migration)),
-        checkpoints=_checkpoints(result, migration),
-        dirty_limit=() if result.dirty_limit is None else tuple(result.dirty_limit.rows()),
         mechanisms=seen_in_run(result, migration),
         logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
         postcopy_s=exposed_s(facts),
@@ -88,13 +85,6 @@ def _surely_sent_bytes_per_s(result: RunResult) -> float:
     from hostsim.scenario.plausible import surely_sent_bytes_per_s  # no scenario is loaded to read a log
 
     return float(surely_sent_bytes_per_s(result.scenario))
-
-
-def _checkpoints(result: RunResult, migration: MigrationResult) -> Mapping[str, Any] | None:
-    if migration.checkpoints is None:
-        return None
-    rate = parse_rate(result.scenario["checkpoints"]["output_rate"])
-    return {**migration.checkpoints.figures, "output_rate_per_s": float(rate)}
 
 
 def _channels(migration: MigrationResult, scenario: Mapping[str, Any]) -> Channels | None:

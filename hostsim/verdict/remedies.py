@@ -107,9 +107,8 @@ def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -
 
 def throttle(evidence: Evidence, found: Forecast, percent: float | None = None) -> Remedy:
     """Auto-converge: the throttle it has to reach (or ``percent``), or why it does not help."""
-    if any(row["limit_rate"] for row in evidence.dirty_limit):
-        text = "auto-converge: dirty-limit holds the guest back already, and QEMU refuses both capabilities together"
-        return Remedy("auto_converge", text, unit="percent", helps=False)
+    if evidence.no_throttle:
+        return Remedy("auto_converge", f"auto-converge: {evidence.no_throttle}", unit="percent", helps=False)
     if not evidence.paces and (evidence.cpu_bound_share == 0 or _is_clock_paced(evidence, found)):
         return _throttle_not_seen(evidence)
     if found.fit is not None and not found.fit.rate_is_bounded:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hostsim.qemu.mechanism import Mechanism
+
+if TYPE_CHECKING:
+    from hostsim.qemu.migration import Migration
 
 NAME = "auto_converge"
 
@@ -21,4 +25,13 @@ class AutoConvergeParameters:
     max_cpu_throttle: int = 99
 
 
-PART = Mechanism(NAME, 5, "auto_converge", AutoConvergeParameters)
+def _throttle(migration: Migration, dirty_bytes: int, xfer_bytes: int) -> None:
+    """mig_throttle_guest_down."""
+    from hostsim.qemu.auto_converge import next_percent  # it reads the parameters, which this record makes
+
+    percent = next_percent(migration.throttle.percent, migration.parameters, dirty_bytes, xfer_bytes)
+    migration.throttle.set(percent)
+    migration.recorder.mark(migration.env.now_ns, "migration_throttle", migration.throttle.percent)
+
+
+PART = Mechanism(NAME, 5, "auto_converge", AutoConvergeParameters, brake=_throttle)
