@@ -113,7 +113,7 @@ class PageEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Mechanism:
-    """A mechanism as QEMU has it.
+    """A mechanism as QEMU has it; a function that gets MigrationParameters may name them by its own dataclass.
 
     name: by which the records of the floors above know it.
     place: order among the mechanisms, as a scenario lists their keys.
@@ -132,7 +132,7 @@ class Mechanism:
     parameters: type
     rules: tuple[Rule, ...] = ()
     newer: tuple[Absent, ...] = ()
-    encoder: Callable[[MigrationParameters, VmBase, DirtyTracker, HostSheet], PageEncoder] | None = None
+    encoder: Callable[[Any, VmBase, DirtyTracker, HostSheet], PageEncoder] | None = None
     brake: Callable[[Migration, int, int], None] | None = None
     cancelled: Callable[[Migration], None] | None = None
     figures: Callable[[Migration], Any] | None = None

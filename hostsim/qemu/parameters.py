@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from hostsim.qemu.mechanisms.dirty_limit import DirtyLimitParameters
     from hostsim.qemu.mechanisms.multifd import MultifdParameters
     from hostsim.qemu.mechanisms.postcopy import PostcopyParameters
-    from hostsim.qemu.mechanisms.xbzrle import XbzrleParameters
 
 PAGES_A_FLUSH = 32
 """64 iovecs, two a page (migration/qemu-file.c MAX_IOV_SIZE)."""
@@ -103,7 +102,7 @@ class _First:
 if TYPE_CHECKING:
 
     class _OfMechanisms(
-        PostcopyParameters, MultifdParameters, DirtyLimitParameters, XbzrleParameters, AutoConvergeParameters, _First
+        PostcopyParameters, MultifdParameters, DirtyLimitParameters, AutoConvergeParameters, _First
     ):
         """Fields of all mechanisms, as far as mypy has to know their names."""
 else:

@@ -14,11 +14,12 @@ from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
 from hostsim.qemu.link import MTU, RECEIVE_WINDOW, Drops, LinkSpec, Outage
 from hostsim.qemu.parameters import BEHAVIOUR, MigrationParameters, ParameterChange
 from hostsim.qemu.version import Version
-from hostsim.scenario.mechanism import bases_of, mechanisms
+from hostsim.scenario.mechanism import bases_of, host_bases_of, mechanisms
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import (
+    CONSTANT_MAX,
     Bandwidth,
     BandwidthOrMeasured,
     Bytes,
@@ -27,6 +28,7 @@ from hostsim.scenario.types import (
     DurationOrNever,
     Flag,
     Share,
+    constant,
 )
 
 DOWNTIME_MAX_NS = 2000 * NS_PER_S
@@ -37,7 +39,6 @@ RECEIVE_WINDOW_MIN = 2304
 """include/net/sock.h SOCK_MIN_RCVBUF, TCP_SKB_MIN_TRUESIZE on x86-64."""
 LOSS_MAX = 0.1
 """A tenth of all packets: beyond it TCP does little but wait for its timer."""
-CONSTANT_MAX = NS_PER_S * 60
 CONTINUE_AFTER_NS = 5 * NS_PER_MS
 RETRIES_MAX = 100
 RETRY_AFTER_MAX_NS = 86_400 * NS_PER_S
@@ -155,10 +156,9 @@ if TYPE_CHECKING:
     from hostsim.scenario.mechanisms.dirty_limit import DirtyLimitKeys
     from hostsim.scenario.mechanisms.multifd import MultifdKeys
     from hostsim.scenario.mechanisms.postcopy import PostcopyKeys
-    from hostsim.scenario.mechanisms.xbzrle import XbzrleKeys
 
     class _Keys(
-        LastKeys, PostcopyKeys, MultifdKeys, DirtyLimitKeys, OperatorKeys, XbzrleKeys, AutoConvergeKeys, FirstKeys
+        LastKeys, PostcopyKeys, MultifdKeys, DirtyLimitKeys, OperatorKeys, AutoConvergeKeys, FirstKeys
     ):
         """Keys of all mechanisms, as far as mypy has to know their names."""
 else:
@@ -248,10 +248,6 @@ class Link(Section):
         )  # fmt: skip
 
 
-def _constant(description: str, least: int = 0) -> Any:
-    return Field(default=None, ge=least, le=CONSTANT_MAX, description=f"{description}; default from the sheet")
-
-
 def _spread(of: str) -> Any:
     return Field(
         default=None, ge=0, le=CONSTANT_MAX,
@@ -259,34 +255,44 @@ def _spread(of: str) -> Any:
     )  # fmt: skip
 
 
-class Host(Section):
-    """[host]: a sheet of constants, each of which may be replaced."""
+class HostKeys(Section):
+    """Keys of [host] of no mechanism."""
 
     machine: Literal["generic", "qemu-tcg-2core"] = Field(default="generic", description="host sheet")
-    page_send_ns: Count | None = _constant("CPU time of the migration thread per page sent [ns]", least=1)
-    first_copy_ns: Count | None = _constant("more of it for a page the destination never held [ns]")
-    zero_page_ns: Count | None = _constant("CPU time per zero page [ns]")
-    setup_ns: Count | None = _constant("from migrate to the first pass [ns]")
-    vm_stop_ns: Count | None = _constant("stopping all vCPUs [ns]")
-    switchover_ns: Count | None = _constant("device state and the rest of a switchover [ns]")
-    sleep_overshoot_ns: Count | None = _constant("lateness of the migration thread's sleeps [ns]")
-    throttle_overshoot_ns: Count | None = _constant("lateness of a throttled vCPU's wake-up [ns]")
-    throttle_timer_late_ns: Count | None = _constant("lateness of the throttle timer; it adds up from tick to tick [ns]")
+    page_send_ns: Count | None = constant("CPU time of the migration thread per page sent [ns]", least=1)
+    first_copy_ns: Count | None = constant("more of it for a page the destination never held [ns]")
+    zero_page_ns: Count | None = constant("CPU time per zero page [ns]")
+    setup_ns: Count | None = constant("from migrate to the first pass [ns]")
+    vm_stop_ns: Count | None = constant("stopping all vCPUs [ns]")
+    switchover_ns: Count | None = constant("device state and the rest of a switchover [ns]")
+    sleep_overshoot_ns: Count | None = constant("lateness of the migration thread's sleeps [ns]")
+    throttle_overshoot_ns: Count | None = constant("lateness of a throttled vCPU's wake-up [ns]")
+    throttle_timer_late_ns: Count | None = constant("lateness of the throttle timer; it adds up from tick to tick [ns]")
     lateness: Literal["mean", "drawn"] = Field(
         default="mean", description="the three latenesses above: always as given, or drawn around it with the spreads below"
     )
     sleep_overshoot_spread_ns: Count | None = _spread("sleep_overshoot_ns")
     throttle_overshoot_spread_ns: Count | None = _spread("throttle_overshoot_ns")
     throttle_timer_late_spread_ns: Count | None = _spread("throttle_timer_late_ns")
-    device_state_bytes: Count | None = _constant("device state on the wire [bytes]")
-    queue_page_ns: Count | None = _constant("multifd: CPU time of the migration thread per page that a channel sends [ns]")
-    zlib_page_ns: Count | None = _constant("multifd: CPU time of a channel to compress a page, zlib level 1 [ns]")
-    zstd_page_ns: Count | None = _constant("multifd: CPU time of a channel to compress a page, zstd level 1 [ns]")
-    zero_copy_page_ns: Count | None = _constant("zero_copy_send: CPU time of a channel per page [ns]")
-    xbzrle_encode_ns: Count | None = _constant("XBZRLE: CPU time of encoding a page that is in the cache [ns]")
-    xbzrle_run_ns: Count | None = _constant("XBZRLE: more of it for each run of changed bytes [ns]")
-    xbzrle_insert_ns: Count | None = _constant("XBZRLE: CPU time of copying a page into the cache [ns]")
+    device_state_bytes: Count | None = constant("device state on the wire [bytes]")
+
+
+class MemoryKeys(Section):
+    """The table [host.memory]."""
+
     memory: HostMemory | None = Field(default=None, description="frames and swap; all memory is there without it")
+
+
+if TYPE_CHECKING:
+
+    class _HostKeys(MemoryKeys, HostKeys):
+        """Keys of [host] of no mechanism."""
+else:
+    _HostKeys = type("_HostKeys", host_bases_of(HostKeys, MemoryKeys), {"__module__": __name__})
+
+
+class Host(_HostKeys):
+    """[host]: a sheet of constants, each of which may be replaced."""
 
     def sheet(self) -> HostSheet:
         """The constants that hold."""

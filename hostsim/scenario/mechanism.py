@@ -36,12 +36,13 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Mechanism:
-    """A mechanism as a scenario names it.
+    """A mechanism as a scenario names it; its functions get the Migration, and may name it by their own section of keys.
 
     name: that of its record in hostsim.qemu.mechanisms.
     place: order of its keys in [migration].
     capability: key that turns it on.
     keys: section with its keys, a base of the schema of [migration].
+    host: section with its constants of [host], of the names that the host sheet has; None: it has none.
     modelled: names of its parts that are modelled, for errors.
     aliases: names in libvirt, virsh and older QEMU, and the key of [migration] that stands for each.
     modes: mode of ``hostsim compare --modes`` to the keys that it turns on.
@@ -64,6 +65,7 @@ class Mechanism:
     kind: Kind
     capability: str
     keys: type[Section]
+    host: type[Section] | None = None
     modelled: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     modes: Mapping[str, Keys] = field(default_factory=dict)
@@ -73,9 +75,9 @@ class Mechanism:
     remedy: str = ""
     remedy_value: float | None = None
     commands: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    parameters: Callable[[Migration], dict[str, Any]] | None = None
-    values: Callable[[Migration], Iterator[Finding]] | None = None
-    findings: Callable[[Migration], Iterator[Finding]] | None = None
+    parameters: Callable[[Any], dict[str, Any]] | None = None
+    values: Callable[[Any], Iterator[Finding]] | None = None
+    findings: Callable[[Any], Iterator[Finding]] | None = None
     assumptions: Callable[[Scenario], Iterator[str]] | None = None
     is_forecast: bool = False
     warm_up: Mapping[str, Any] | None = None
@@ -115,6 +117,11 @@ def bases_of(general: Mapping[int, type[Section]]) -> tuple[type[Section], ...]:
     """Bases of [migration], last first, as pydantic reads them; ``general``: sections of no mechanism, by place."""
     placed = [*general.items(), *((one.place, one.keys) for one in mechanisms())]
     return tuple(keys for _, keys in sorted(placed, key=lambda pair: pair[0], reverse=True))
+
+
+def host_bases_of(first: type[Section], last: type[Section]) -> tuple[type[Section], ...]:
+    """Bases of [host], last first: ``first``, the constants of mechanisms, those of the last one first, and ``last``."""
+    return (last, *(one.host for one in mechanisms() if one.host is not None), first)
 
 
 def modelled(before: str, general: tuple[str, ...]) -> str:

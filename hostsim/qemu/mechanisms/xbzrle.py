@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from hostsim.costs.host_sheet import HostSheet
     from hostsim.guest.vm import VmBase
     from hostsim.qemu.migration import Migration
-    from hostsim.qemu.parameters import MigrationParameters
     from hostsim.qemu.xbzrle import Xbzrle, XbzrleCounters
 
 NAME = "xbzrle"
@@ -26,7 +25,7 @@ class XbzrleParameters:
     xbzrle_cache_size: int = 64 << 20
 
 
-def _encoder(parameters: MigrationParameters, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet) -> Xbzrle:
+def _encoder(parameters: XbzrleParameters, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet) -> Xbzrle:
     from hostsim.qemu.xbzrle import Xbzrle  # compiled loops, which only a migration needs
 
     n_classes, n_chunks = len(vm.guest.table.ints), len(tracker.clear_marks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES
-from hostsim.qemu.mechanisms.xbzrle import NAME
+from hostsim.qemu.mechanisms.xbzrle import NAME, XbzrleParameters
 from hostsim.results.columns import INT, Column, Columns
 from hostsim.results.mechanism import Mechanism, number
 
@@ -47,12 +47,13 @@ def _answer(cache: XbzrleCounters) -> dict[str, Any]:
 
 def _facts(machine: Machine, migration: Migration) -> dict[str, Any]:
     """changed: [bytes, place] of a write, of each workload that writes; span: pages of guest memory that they write to."""
-    ints = machine.vm.guest.table.ints
+    ints, parameters = machine.vm.guest.table.ints, migration.parameters
+    assert isinstance(parameters, XbzrleParameters), "the parameters of every mechanism are among them"
     writes = ints[ints[:, IS_WRITE] == 1]
     regions = [range(int(row[FIRST_GFN]), int(row[FIRST_GFN] + row[N_PAGES])) for row in writes]
     loads = [load for load in machine.spec.workloads if load.write_rate_per_s or load.trace is not None]
     return {
-        "xbzrle_cache_size_bytes": migration.parameters.xbzrle_cache_size,
+        "xbzrle_cache_size_bytes": parameters.xbzrle_cache_size,
         "xbzrle_span_pages": max((r.stop for r in regions), default=0) - min((r.start for r in regions), default=0),
         "xbzrle_changed": [[load.changed_bytes, load.changed_place] for load in loads],
     }

@@ -12,7 +12,7 @@ from hostsim.qemu.compression import ASSUMED_RATIO, IN_HARDWARE, Compression
 from hostsim.qemu.mechanisms.multifd import NAME, MultifdParameters, ZeroPageDetection
 from hostsim.scenario.mechanism import Kind, Mechanism
 from hostsim.scenario.section import Section
-from hostsim.scenario.types import Count, Flag, refused
+from hostsim.scenario.types import Count, Flag, constant, refused
 
 if TYPE_CHECKING:
     from hostsim.scenario.host_schema import Migration
@@ -57,6 +57,15 @@ class MultifdKeys(Section):
         default=QEMU_DEFAULTS.zero_copy_send,
         description="capability zero-copy-send: the network card reads the pages in place; with multifd, uncompressed",
     )
+
+
+class MultifdConstants(Section):
+    """Keys of [host]."""
+
+    queue_page_ns: Count | None = constant("multifd: CPU time of the migration thread per page that a channel sends [ns]")
+    zlib_page_ns: Count | None = constant("multifd: CPU time of a channel to compress a page, zlib level 1 [ns]")
+    zstd_page_ns: Count | None = constant("multifd: CPU time of a channel to compress a page, zstd level 1 [ns]")
+    zero_copy_page_ns: Count | None = constant("zero_copy_send: CPU time of a channel per page [ns]")
 
 
 CHANNEL_KEYS = ("multifd_channels", "multifd_compression", "multifd_zlib_level", "multifd_zstd_level")
@@ -116,6 +125,7 @@ ALIASES = {
 }  # fmt: skip
 PART = Mechanism(
     NAME, 40, Kind.STREAM, "multifd", MultifdKeys,
+    host=MultifdConstants,
     modelled=("multifd with zlib, zstd and zero-copy-send", "zero-page-detection"),
     aliases=ALIASES,
     modes={

@@ -12,10 +12,9 @@ from hostsim.core.units import format_bytes
 from hostsim.qemu.mechanisms.xbzrle import NAME, XbzrleParameters
 from hostsim.scenario.mechanism import Kind, Mechanism
 from hostsim.scenario.section import Section
-from hostsim.scenario.types import Bytes, Flag
+from hostsim.scenario.types import Bytes, Count, Flag, constant
 
 if TYPE_CHECKING:
-    from hostsim.scenario.host_schema import Migration
     from hostsim.scenario.schema import Scenario
 
 CACHE = "xbzrle_cache"
@@ -36,7 +35,15 @@ class XbzrleKeys(Section):
     )  # fmt: skip
 
 
-def _cache(migration: Migration) -> Iterator[Finding]:
+class XbzrleConstants(Section):
+    """Keys of [host]."""
+
+    xbzrle_encode_ns: Count | None = constant("XBZRLE: CPU time of encoding a page that is in the cache [ns]")
+    xbzrle_run_ns: Count | None = constant("XBZRLE: more of it for each run of changed bytes [ns]")
+    xbzrle_insert_ns: Count | None = constant("XBZRLE: CPU time of copying a page into the cache [ns]")
+
+
+def _cache(migration: XbzrleKeys) -> Iterator[Finding]:
     from hostsim.qemu.xbzrle import is_cache_size
 
     size = migration.xbzrle_cache_size
@@ -69,6 +76,7 @@ COMMANDS = {
 }
 PART = Mechanism(
     NAME, 10, Kind.STREAM, "xbzrle", XbzrleKeys,
+    host=XbzrleConstants,
     modelled=("XBZRLE",),
     aliases={"compressed": "xbzrle", "xbzrle": "xbzrle", "comp-xbzrle-cache": "xbzrle_cache_size"},
     modes={"xbzrle": {"xbzrle": "true"}},
