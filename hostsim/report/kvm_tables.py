@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from hostsim.core.constants import NS_PER_MS
 from hostsim.report.columns import Grid, Role, shown
 from hostsim.report.tables import ROUND_COLUMNS, ROWS_MAX, moment_words, rounds_table, some_rows
-from hostsim.results.checkpoints import CHECKPOINTS
 from hostsim.results.dirty_limit import LIMITS
 from hostsim.results.dirty_rate import RATES
 from hostsim.results.kvm import KVM_ROUNDS
-from hostsim.results.mechanism import mechanisms
+from hostsim.results.mechanism import Mechanism, mechanisms
 from hostsim.verdict.words import span_words
 
 if TYPE_CHECKING:
@@ -29,15 +28,13 @@ RATE_COLUMNS = shown(
     RATES, start_ns={"words": moment_words}, calc_time_ms={"words": lambda ms: span_words(NS_PER_MS * ms)},
     dirty_rate={"unit": "MiB/s"}, written_rate={"unit": "MiB/s"},
 )  # fmt: skip
-CHECKPOINT_COLUMNS = shown(CHECKPOINTS, paused_ns={"words": moment_words})
 
 
 def migration_tables(migration: MigrationResult) -> list[Grid]:
     """The rounds of a migration, under KVM the cost of each, and the columns of its mechanisms."""
     rounds = migration.rounds
     found = [rounds_table(rounds)] if migration.kvm is None else [rounds_table(rounds), kvm_table(rounds)]
-    found += mechanism_tables(rounds)
-    return found if migration.checkpoints is None else [*found, checkpoints_table(migration.checkpoints.table)]
+    return [*found, *mechanism_tables(migration)]
 
 
 def limits_table(limits: Table, most: int = ROWS_MAX) -> Grid:
@@ -50,15 +47,17 @@ def rates_table(rates: Sequence[Mapping[str, Any]], most: int = ROWS_MAX) -> Gri
     return some_rows("calc-dirty-rate", RATE_COLUMNS, list(rates), most)
 
 
-def checkpoints_table(checkpoints: Table, most: int = ROWS_MAX) -> Grid:
-    """At most ``most`` checkpoints."""
-    return some_rows("Checkpoints", CHECKPOINT_COLUMNS, list(checkpoints.rows()), most)
-
-
-def mechanism_tables(rounds: Table, most: int = ROWS_MAX) -> list[Grid]:
-    """For each mechanism that has columns in ``rounds``, a table of at most ``most`` rounds."""
+def mechanism_tables(migration: MigrationResult, most: int = ROWS_MAX) -> list[Grid]:
+    """For each mechanism a table of its columns of rounds, then its own table, of at most ``most`` rows; none without."""
+    rounds = migration.rounds
     has = [one for one in mechanisms() if one.rounds and one.rounds[0].name in rounds.columns]
-    return [some_rows(one.title, (*KEYS, *shown(one.rounds)), list(rounds.rows()), most) for one in has]
+    found = [some_rows(one.title, (*KEYS, *shown(one.rounds)), list(rounds.rows()), most) for one in has]
+    return [*found, *(_own_table(one, migration, most) for one in mechanisms() if one.name in migration.own)]
+
+
+def _own_table(one: Mechanism, migration: MigrationResult, most: int) -> Grid:
+    columns = shown(one.table, **{name: {"words": moment_words} for name in one.moments})
+    return some_rows(one.title, columns, list(migration.own[one.name].table.rows()), most)
 
 
 def kvm_table(rounds: Table, most: int = ROWS_MAX) -> Grid:

@@ -13,16 +13,15 @@ from hostsim.qemu.mechanism import on_in
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.multifd import counted_page_bytes, host_bytes_per_s
 from hostsim.qemu.state import Counters
-from hostsim.results.checkpoints import checkpoints_result
 from hostsim.results.interruptions import interruptions
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
-from hostsim.results.mechanism import Mechanism, named
+from hostsim.results.mechanism import Mechanism, mechanisms, named
 from hostsim.results.postcopy import blocktime_fields
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.rounds import ROUNDS, rounds_of
 from hostsim.results.sender import sender_of
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES, marks_of, moments_of
-from hostsim.results.tables import MigrationResult, Status, Table
+from hostsim.results.tables import MigrationResult, OwnResult, Status, Table
 from hostsim.theory.guest_curve import guest_curve
 
 ENDS = ("completed", "cancelled", "failed", "postcopy-paused")
@@ -47,15 +46,20 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
         events=Table.read("events", EVENTS, marks_of(migration)),
         facts=_facts(machine, migration, profile) | interruptions(migration) | _attempt(machine, migration),
         kvm=kvm,
-        checkpoints=checkpoints_result(machine.checkpoints, machine.env.now_ns),
+        own=_own(machine),
         sender=sender_of(machine, migration),
     )
 
 
 def _status(machine: Machine, status: str) -> Status:
-    if machine.checkpoints is not None and machine.checkpoints.began_ns:
-        return "protected" if machine.checkpoints.failover is None else "failed over"
-    return cast("Status", status) if status in ENDS else "active"
+    found = (one.status(machine) for one in mechanisms() if one.status is not None)
+    ended = next((own for own in found if own is not None), None)
+    return ended or (cast("Status", status) if status in ENDS else "active")
+
+
+def _own(machine: Machine) -> dict[str, OwnResult]:
+    found = {one.name: one.own(machine) for one in mechanisms() if one.own is not None}
+    return {name: own for name, own in found.items() if own is not None}
 
 
 def _attempt(machine: Machine, migration: Migration) -> dict[str, int]:

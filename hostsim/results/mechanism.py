@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hostsim.machine.machine import Machine
     from hostsim.qemu.migration import Migration
     from hostsim.results.rounds import Round
+    from hostsim.results.tables import OwnResult, Status
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Mechanism:
     answer: its fields of query-migrate, from its figures (hostsim.qemu.mechanism::figures_of).
     rounds: its columns of ``rounds``, which a migration has that turns it on.
     facts: figures of a migration that turns it on, for the verdict.
+    table: columns of a table of its own, a file of its name a migration; moments: those that are points in time.
+    figures: keys of the object of its name in run.json, one a migration.
+    own: both at the end of the run; None: it did not act.
+    status: of a migration that it ends in a way of its own; None: in no such way.
     """
 
     name: str
@@ -37,6 +42,11 @@ class Mechanism:
     answer: Callable[[Any], Mapping[str, Any]] | None = None
     rounds: Columns[Round] = ()
     facts: Callable[[Machine, Migration], dict[str, Any]] | None = None
+    table: Columns[Any] = ()
+    moments: tuple[str, ...] = ()
+    figures: Columns[Any] = ()
+    own: Callable[[Machine], OwnResult | None] | None = None
+    status: Callable[[Machine], Status | None] | None = None
 
 
 def mechanisms() -> tuple[Mechanism, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from hostsim.results.ageing import AGE_MAP, AGEING, PASSES
-from hostsim.results.checkpoints import CHECKPOINTS, PROTECTION
 from hostsim.results.columns import Columns
 from hostsim.results.dirty_limit import LIMITS
 from hostsim.results.dirty_rate import RATES
@@ -19,7 +18,9 @@ from hostsim.results.rounds import ROUNDS
 from hostsim.results.sender import SENDER
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES
 
-OF_MIGRATIONS: Mapping[str, Columns[Any]] = {"rounds": ROUNDS, "series": SERIES, "checkpoints": CHECKPOINTS}
+OF_MIGRATIONS: Mapping[str, Columns[Any]] = {
+    "rounds": ROUNDS, "series": SERIES, **{one.name: one.table for one in mechanisms() if one.table},
+}  # fmt: skip
 """Tables with files of their own for each migration."""
 UNDER_KVM: Mapping[str, Columns[Any]] = {"rounds": KVM_ROUNDS, "series": KVM_SERIES}
 """Further columns of these tables where KVM finds the dirty pages."""
@@ -32,7 +33,7 @@ OF_HOST: Mapping[str, Columns[Any]] = {
 """Tables with files of a host with [host.memory], [ageing] or neighbours."""
 IN_RUN_JSON: Mapping[str, Columns[Any]] = {
     "guest[]": GUEST, "vcpu_dirty_limit[]": LIMITS, "calc_dirty_rate[]": RATES, "events[][]": EVENTS, "kvm[].index": INDEX,
-    "checkpoints[]": PROTECTION, "memory": MEMORY, "memory.vms[]": VMS, "ageing[]": AGEING, "latencies[]": DISTRIBUTION,
-    "sender[]": SENDER,
+    **{f"{one.name}[]": one.figures for one in mechanisms() if one.figures}, "sender[]": SENDER, "memory": MEMORY,
+    "memory.vms[]": VMS, "ageing[]": AGEING, "latencies[]": DISTRIBUTION,
 }  # fmt: skip
 """Objects of run.json that have no file, or not in this form; ``rounds`` and ``kvm`` have the columns above."""

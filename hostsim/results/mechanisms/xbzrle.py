@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES
 from hostsim.qemu.mechanisms.xbzrle import NAME, XbzrleParameters
 from hostsim.results.columns import INT, Column, Columns
 from hostsim.results.mechanism import Mechanism, number
@@ -47,6 +46,8 @@ def _answer(cache: XbzrleCounters) -> dict[str, Any]:
 
 def _facts(machine: Machine, migration: Migration) -> dict[str, Any]:
     """changed: [bytes, place] of a write, of each workload that writes; span: pages of guest memory that they write to."""
+    from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES  # compiled loops, which a reader of results does not need
+
     ints, parameters = machine.vm.guest.table.ints, migration.parameters
     assert isinstance(parameters, XbzrleParameters), "the parameters of every mechanism are among them"
     writes = ints[ints[:, IS_WRITE] == 1]

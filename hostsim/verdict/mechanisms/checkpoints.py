@@ -31,10 +31,10 @@ class SeenCheckpoints(Seen):
 
 
 def _of_run(result: RunResult, migration: MigrationResult) -> SeenCheckpoints | None:
-    if migration.checkpoints is None:
+    if NAME not in migration.own:
         return None
     rate = parse_rate(result.scenario["checkpoints"]["output_rate"])
-    return SeenCheckpoints({**migration.checkpoints.figures, "output_rate_per_s": float(rate)})
+    return SeenCheckpoints({**migration.own[NAME].figures, "output_rate_per_s": float(rate)})
 
 
 def _protected(evidence: Evidence) -> Verdict | None:

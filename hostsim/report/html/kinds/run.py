@@ -10,7 +10,7 @@ from hostsim.report.charts import memory as memory_charts
 from hostsim.report.charts import migration as charts
 from hostsim.report.html.kinds.parts import command_words, lines_card, noted, origin_of, sections_of, tiles_of, verdict_card
 from hostsim.report.html.page import Card, Content, Drawn, Listing, Page, Part, Section, Tabled, Tile
-from hostsim.report.kvm_tables import checkpoints_table, kvm_table, limits_table, mechanism_tables, rates_table
+from hostsim.report.kvm_tables import kvm_table, limits_table, mechanism_tables, rates_table
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.tables import plain_table, rounds_table
 from hostsim.verdict.words import bytes_words, count_words, percent_words, seconds_words, span_words, times_words
@@ -161,9 +161,7 @@ def _migration_sections(result: RunResult, number: int, notes: list[str]) -> tup
 
 def _mechanisms(name: str, migration: MigrationResult) -> Section | None:
     parts: list[Part] = []
-    parts += [Tabled(grid, grid.title, folded=False) for grid in mechanism_tables(migration.rounds, ROWS_MAX)]
-    if migration.checkpoints is not None:
-        parts.append(Tabled(checkpoints_table(migration.checkpoints.table, ROWS_MAX), "Checkpoints", folded=False))
+    parts += [Tabled(grid, grid.title, folded=False) for grid in mechanism_tables(migration, ROWS_MAX)]
     return Section(f"{name}Mechanisms", tuple(parts))
 
 
