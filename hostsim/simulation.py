@@ -11,9 +11,9 @@ from hostsim.machine.machine import Machine, Progress
 from hostsim.machine.plugged import figures_of
 from hostsim.machine.recording import Recording
 from hostsim.results.collect import migration_result
-from hostsim.results.dirty_limit import limits_of
 from hostsim.results.dirty_rate import rates_of
 from hostsim.results.guest import guest_table
+from hostsim.results.mechanism import tables_of
 from hostsim.results.memory import host_result
 from hostsim.results.tables import RunResult
 from hostsim.results.timeline import note_run
@@ -53,7 +53,7 @@ def run(
         host=host_result(machine),
         warnings=warnings_of(scenario),
         assumptions=assumptions_of(scenario),
-        dirty_limit=limits_of(machine),
+        of_mechanisms=tables_of(machine),
         dirty_rates=rates_of(machine),
         plugins=tuple(one.identity() for one in plugins_of(scenario)),
     )

@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING, Any
 from hostsim.core.constants import NS_PER_MS
 from hostsim.report.columns import Grid, Role, shown
 from hostsim.report.tables import ROUND_COLUMNS, ROWS_MAX, moment_words, rounds_table, some_rows
-from hostsim.results.dirty_limit import LIMITS
 from hostsim.results.dirty_rate import RATES
 from hostsim.results.kvm import KVM_ROUNDS
-from hostsim.results.mechanism import Mechanism, mechanisms
+from hostsim.results.mechanism import Mechanism, OfRun, mechanisms, tables_of_runs
 from hostsim.verdict.words import span_words
 
 if TYPE_CHECKING:
-    from hostsim.results.tables import MigrationResult, Table
+    from hostsim.results.tables import MigrationResult, RunResult, Table
 
 KEYS = tuple(column for column in ROUND_COLUMNS if column.role is Role.KEY)
 COLUMNS = (*KEYS, *shown(KVM_ROUNDS))
 """lock wait, page wait: of the vCPUs; host: of mmu_lock, by threads that harvest."""
-LIMIT_COLUMNS = shown(
-    LIMITS, limit_rate={"unit": "MiB/s"}, current_rate={"unit": "MiB/s"},
-    throttle_us={"words": lambda us: span_words(1000 * us)},
-)  # fmt: skip
 RATE_COLUMNS = shown(
     RATES, start_ns={"words": moment_words}, calc_time_ms={"words": lambda ms: span_words(NS_PER_MS * ms)},
     dirty_rate={"unit": "MiB/s"}, written_rate={"unit": "MiB/s"},
@@ -37,9 +32,15 @@ def migration_tables(migration: MigrationResult) -> list[Grid]:
     return [*found, *mechanism_tables(migration)]
 
 
-def limits_table(limits: Table, most: int = ROWS_MAX) -> Grid:
-    """At most ``most`` vCPUs and their limits."""
-    return some_rows("Dirty limit", LIMIT_COLUMNS, list(limits.rows()), most)
+def tables_of_run(result: RunResult, most: int = ROWS_MAX) -> list[tuple[str, Grid]]:
+    """(heading, at most ``most`` rows) of each table that a mechanism has of the whole run."""
+    return [(one.heading, _of_run(one, result, most)) for one in tables_of_runs() if one.key in result.of_mechanisms]
+
+
+def _of_run(one: OfRun, result: RunResult, most: int) -> Grid:
+    units = {name: {"unit": unit} for name, unit in one.units.items()}
+    spans = {name: {"words": lambda us: span_words(1000 * us)} for name in one.spans_us}
+    return some_rows(one.title, shown(one.columns, **units, **spans), list(result.of_mechanisms[one.key].rows()), most)
 
 
 def rates_table(rates: Sequence[Mapping[str, Any]], most: int = ROWS_MAX) -> Grid:

@@ -17,11 +17,10 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.core.latency import Latencies
 from hostsim.core.user_files import Kind, read_bytes
 from hostsim.results.columns import Columns, names, schema
-from hostsim.results.dirty_limit import LIMITS
 from hostsim.results.guest import GUEST
 from hostsim.results.kvm import KvmCosts
 from hostsim.results.latencies import Distribution
-from hostsim.results.mechanism import mechanisms
+from hostsim.results.mechanism import mechanisms, tables_of_runs
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.rounds import ROUNDS
 from hostsim.results.series import EVENTS, SERIES
@@ -108,9 +107,9 @@ def read_run(files: Mapping[str, bytes]) -> tuple[RunResult, list[str]]:
         host=_tried(notes, "the figures of the host", lambda: _host(files, told, notes)),
         warnings=tuple(told.get("warnings") or ()),
         verdicts=tuple(one for one in told.get("verdicts") or () if isinstance(one, dict)),
-        dirty_limit=_table_of("vcpu_dirty_limit", LIMITS, told["vcpu_dirty_limit"])
-        if told.get("vcpu_dirty_limit")
-        else None,
+        of_mechanisms={
+            one.key: _table_of(one.key, one.columns, told[one.key]) for one in tables_of_runs() if told.get(one.key)
+        },
         dirty_rates=tuple(told.get("calc_dirty_rate") or ()),
     )
     return result, notes

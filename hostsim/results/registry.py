@@ -7,12 +7,11 @@ from typing import Any
 
 from hostsim.results.ageing import AGE_MAP, AGEING, PASSES
 from hostsim.results.columns import Columns
-from hostsim.results.dirty_limit import LIMITS
 from hostsim.results.dirty_rate import RATES
 from hostsim.results.guest import GUEST
 from hostsim.results.kvm import INDEX, KVM_ROUNDS
 from hostsim.results.latencies import DISTRIBUTION, LATENCIES
-from hostsim.results.mechanism import mechanisms
+from hostsim.results.mechanism import mechanisms, tables_of_runs
 from hostsim.results.memory import MEMORY, MEMORY_SERIES, VCPU_TIMES, VMS
 from hostsim.results.rounds import ROUNDS
 from hostsim.results.sender import SENDER
@@ -32,7 +31,8 @@ OF_HOST: Mapping[str, Columns[Any]] = {
 }  # fmt: skip
 """Tables with files of a host with [host.memory], [ageing] or neighbours."""
 IN_RUN_JSON: Mapping[str, Columns[Any]] = {
-    "guest[]": GUEST, "vcpu_dirty_limit[]": LIMITS, "calc_dirty_rate[]": RATES, "events[][]": EVENTS, "kvm[].index": INDEX,
+    "guest[]": GUEST, **{f"{one.key}[]": one.columns for one in tables_of_runs()},
+    "calc_dirty_rate[]": RATES, "events[][]": EVENTS, "kvm[].index": INDEX,
     **{f"{one.name}[]": one.figures for one in mechanisms() if one.figures}, "sender[]": SENDER, "memory": MEMORY,
     "memory.vms[]": VMS, "ageing[]": AGEING, "latencies[]": DISTRIBUTION,
 }  # fmt: skip

@@ -184,8 +184,8 @@ class RunResult(HasTables):
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     verdicts: tuple[dict[str, Any], ...] = ()
-    dirty_limit: Table | None = None
-    """The limits of the vCPUs at the end; None if the scenario sets none."""
+    of_mechanisms: Mapping[str, Table] = field(default_factory=dict)
+    """Tables that mechanisms have of the whole run, by the key of run.json (hostsim.results.mechanism)."""
     dirty_rates: tuple[dict[str, Any], ...] = ()
     """Measurements of the guest's dirty rate, by the columns of ``calc_dirty_rate``."""
     plugins: tuple[dict[str, str], ...] = ()
@@ -226,7 +226,7 @@ class RunResult(HasTables):
 
     def _limits(self) -> dict[str, Any]:
         rates = {"calc_dirty_rate": plain(list(self.dirty_rates))} if self.dirty_rates else {}
-        return rates | ({} if self.dirty_limit is None else {"vcpu_dirty_limit": plain(list(self.dirty_limit.rows()))})
+        return rates | {key: plain(list(table.rows())) for key, table in self.of_mechanisms.items()}
 
     def _senders(self) -> dict[str, Any]:
         """``sender[i]``, only of a run with multifd."""

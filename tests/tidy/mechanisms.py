@@ -47,7 +47,7 @@ class Spread:
 SPREADS = (
     Spread("XBZRLE", "xbzrle", "xbzrle", 12),
     Spread("multifd", "multifd", "multifd|qemu/channels|qemu/compression|results/sender|verdict/channels", 21),
-    Spread("dirty-limit", "dirty.?limit", "dirty_limit", 23),
+    Spread("dirty-limit", "dirty.?limit", "dirty_limit", 15),
     Spread("post-copy", "post.?copy", "postcopy", 37),
     Spread("checkpoints", "checkpoint(?!ed)", "checkpoint", 6),
 )

@@ -53,7 +53,7 @@ def modes_plan(request: Request, text: str, *, needs_table: bool = True) -> Mode
     refused: dict[str, tuple[Problem, ...]] = {}
     for name in names:
         try:
-            more = rings if _needs_rings(name) else []
+            more = rings if needs_rings(name) else []
             scenarios[name] = loaded(request, [*_overrides(name), *more])
         except InputError as error:
             refused[name] = tuple(error.problems)
@@ -64,7 +64,7 @@ def modes_plan(request: Request, text: str, *, needs_table: bool = True) -> Mode
     made = replace(request, axes=(axis,), name=request.name or _name(request, scenarios), command=_command(request))
     plan = plan_of(made, [(name,) for name in scenarios], list(scenarios.values()))
     left_out = {name: f"it needs {problems[0].wanted}" for name, problems in refused.items()}
-    return Modes(plan, left_out, tuple(filter(_needs_rings, scenarios)) if rings else ())
+    return Modes(plan, left_out, tuple(filter(needs_rings, scenarios)) if rings else ())
 
 
 def keys_of(name: str) -> Keys:
@@ -80,7 +80,8 @@ def is_brake(name: str) -> bool:
     return mode in OF_MODE and OF_MODE[mode].kind is Kind.BRAKE
 
 
-def _needs_rings(name: str) -> bool:
+def needs_rings(name: str) -> bool:
+    """Whether the guest of mode ``name`` has to have dirty rings."""
     return name in OF_MODE and OF_MODE[name].needs_rings
 
 

@@ -27,7 +27,7 @@ from hostsim.core.units import (
 )
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import Scenario
-from hostsim.study.compare.modes import check_mode, is_brake, keys_of
+from hostsim.study.compare.modes import check_mode, is_brake, keys_of, needs_rings
 
 EXAMPLE = "--ram 64GiB --bandwidth 10Gbit --dirty-rate 6.5Gbit --working-set 8GiB"
 PATIENCE, LEAST_S, THROTTLED_S = 4, 120, 900
@@ -143,7 +143,7 @@ def give_up_ns(memory: int, bandwidth: int, mode: str = "") -> int:
 
 
 def _tracking(guest: Guest) -> dict[str, str]:
-    name = guest.tracking or ("dirty-ring" if guest.mode == "dirty-limit" else "")
+    name = guest.tracking or ("dirty-ring" if needs_rings(guest.mode) else "")
     return {"dirty_tracking": name} if name else {}
 
 

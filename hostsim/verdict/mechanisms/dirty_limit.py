@@ -16,6 +16,7 @@ from hostsim.verdict.words import percent_words, seconds_words
 if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, RunResult
 
+LIMITS = "vcpu_dirty_limit"
 TOLERANCE_MIB_PER_S = 25
 """system/dirtylimit.c DIRTYLIMIT_TOLERANCE_RANGE: QEMU leaves a rate within so much of the quota alone."""
 
@@ -35,7 +36,8 @@ class SeenLimits(Seen):
 
 
 def _of_run(result: RunResult, _migration: MigrationResult) -> SeenLimits | None:
-    return None if result.dirty_limit is None else SeenLimits(tuple(result.dirty_limit.rows()))
+    table = result.of_mechanisms.get(LIMITS)
+    return None if table is None else SeenLimits(tuple(table.rows()))
 
 
 def _with_line(verdict: Verdict, evidence: Evidence) -> Verdict:

@@ -10,7 +10,7 @@ from hostsim.report.charts import memory as memory_charts
 from hostsim.report.charts import migration as charts
 from hostsim.report.html.kinds.parts import command_words, lines_card, noted, origin_of, sections_of, tiles_of, verdict_card
 from hostsim.report.html.page import Card, Content, Drawn, Listing, Page, Part, Section, Tabled, Tile
-from hostsim.report.kvm_tables import kvm_table, limits_table, mechanism_tables, rates_table
+from hostsim.report.kvm_tables import kvm_table, mechanism_tables, rates_table, tables_of_run
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.tables import plain_table, rounds_table
 from hostsim.verdict.words import bytes_words, count_words, percent_words, seconds_words, span_words, times_words
@@ -175,8 +175,7 @@ def _host(result: RunResult) -> Section | None:
 
 def _guests(result: RunResult) -> Section | None:
     parts: list[Part] = []
-    if result.dirty_limit is not None and len(result.dirty_limit):
-        parts.append(Tabled(limits_table(result.dirty_limit, ROWS_MAX), "Limits of the vCPUs", folded=False))
+    parts += [Tabled(grid, heading, folded=False) for heading, grid in tables_of_run(result, ROWS_MAX) if grid.cells]
     if result.dirty_rates:
         parts.append(Tabled(rates_table(result.dirty_rates, ROWS_MAX), "calc-dirty-rate", folded=False))
     if len(result.guest):
