@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from tests.tidy.source import Source
 
@@ -17,17 +17,17 @@ def namers(pattern: str, package: tuple[Source, ...]) -> list[str]:
     """Paths of the files of ``package`` whose code matches ``pattern``, without those of ``OUTSIDE``."""
     wanted = re.compile(pattern, re.IGNORECASE)
     inside = [source for source in package if not source.path.startswith(OUTSIDE)]
-    return [source.path for source in inside if any(map(wanted.search, _words(source.tree)))]
+    return [source.path for source in inside if any(map(wanted.search, _words(source)))]
 
 
-def _words(tree: ast.Module) -> Iterator[str]:
-    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
-            yield node.value
-        for name in ("id", "attr", "arg", "name", "module"):
-            if isinstance(found := getattr(node, name, None), str):
-                yield found
+@cache
+def _words(source: Source) -> frozenset[str]:
+    """Names, imports and strings of ``source``, without docstrings."""
+    prose = {id(node.value) for node in source.nodes if isinstance(node, ast.Expr)}
+    values = [(id(node), node.value) for node in source.nodes if isinstance(node, ast.Constant)]
+    strings = {value for key, value in values if isinstance(value, str) and key not in prose}
+    names = {getattr(node, field, None) for node in source.nodes for field in ("id", "attr", "arg", "name", "module")}
+    return frozenset(strings | {name for name in names if isinstance(name, str)})
 
 
 @dataclass(frozen=True)
