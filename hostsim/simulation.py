@@ -11,15 +11,16 @@ from hostsim.machine.machine import Machine, Progress
 from hostsim.machine.plugged import figures_of
 from hostsim.machine.recording import Recording
 from hostsim.results.collect import migration_result
-from hostsim.results.dirty_limit import limits_of
 from hostsim.results.dirty_rate import rates_of
 from hostsim.results.guest import guest_table
+from hostsim.results.mechanism import tables_of
 from hostsim.results.memory import host_result
 from hostsim.results.tables import RunResult
 from hostsim.results.timeline import note_run
 from hostsim.scenario import Scenario
 from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.build import build
+from hostsim.scenario.mechanism import on_in
 from hostsim.scenario.plausible import warnings_of
 from hostsim.scenario.plugged import plugins_of
 
@@ -52,7 +53,7 @@ def run(
         host=host_result(machine),
         warnings=warnings_of(scenario),
         assumptions=assumptions_of(scenario),
-        dirty_limit=limits_of(machine),
+        of_mechanisms=tables_of(machine),
         dirty_rates=rates_of(machine),
         plugins=tuple(one.identity() for one in plugins_of(scenario)),
     )
@@ -74,9 +75,8 @@ def kinds_of(scenario: Scenario) -> tuple[str, ...]:
     """Kinds of ``hostsim.compiled.compiling`` whose loops a run of ``scenario`` needs."""
     vms = (scenario.vm, *scenario.neighbour)
     kinds: tuple[str, ...] = ("migration",) if scenario.migration or any(vm.dirty_tracking == "tcg" for vm in vms) else ()
-    kinds += ("multifd",) if scenario.migration is not None and scenario.migration.multifd else ()
-    kinds += ("xbzrle",) if scenario.migration and scenario.migration.xbzrle else ()
-    kinds += ("postcopy",) if scenario.migration and scenario.migration.postcopy_ram else ()
+    if scenario.migration is not None:
+        kinds += tuple(one.name for one in on_in(scenario.migration) if one.warm_up is not None)
     if scenario.vm.dirty_tracking == "tcg":
         return kinds
     memory = scenario.host.memory

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hostsim.compiled.compiling import KINDS, loops_to_compile
+from hostsim.scenario.mechanism import mechanisms
 
 _UNIFORM = {"pattern": "uniform", "write_rate": "1000/s", "size": "1MiB"}
 _LOADS = [
@@ -23,9 +24,7 @@ def _scenario(vm: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 
 SCENARIOS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "migration": (_scenario({}, migration={}),),
-    "multifd": (_scenario({}, migration={"multifd": True}),),
-    "xbzrle": (_scenario({}, migration={"xbzrle": True}),),
-    "postcopy": (_scenario({}, migration={"postcopy_ram": True, "postcopy_after": "0s"}),),
+    **{one.name: (_scenario({}, migration=one.warm_up),) for one in mechanisms() if one.warm_up is not None},
     "kvm": tuple(
         _scenario({"dirty_tracking": tracking}, migration={})
         for tracking in ("clear-dirty-log", "get-dirty-log", "dirty-ring")

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.results.columns import Columns
-from hostsim.results.registry import IN_RUN_JSON, OF_HOST, OF_MIGRATIONS, UNDER_KVM, WITH_XBZRLE
+from hostsim.results.registry import IN_RUN_JSON, OF_HOST, OF_MIGRATIONS, UNDER_KVM, WITH_MECHANISMS
 
 PAGE = Path(__file__).resolve().parents[1] / "reference" / "results.md"
 TABLE = re.compile(r"(<!-- columns: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 TABLES: dict[str, Columns[Any]] = {
     **OF_MIGRATIONS, **{f"kvm.{name}": columns for name, columns in UNDER_KVM.items()},
-    **{f"xbzrle.{name}": columns for name, columns in WITH_XBZRLE.items()}, **OF_HOST, **IN_RUN_JSON,
+    **WITH_MECHANISMS, **OF_HOST, **IN_RUN_JSON,
 }  # fmt: skip
 """By the name between the marks."""
 

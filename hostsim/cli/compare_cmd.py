@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostsim.cli.options import Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import EVERY_MODE, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.strict import refuse_same_keys
 from hostsim.cli.study_options import ClusterOption, WorkersOption
 from hostsim.core.errors import InputError, Problem
@@ -29,8 +29,8 @@ ModesOption = Annotated[
     str | None,
     typer.Option(
         metavar="all|MODE,MODE...", show_default=False,
-        help="Mechanisms of migration side by side, in place of --vary: precopy, auto-converge, dirty-limit, xbzrle, "
-        "multifd, multifd-zlib, multifd-zstd, zero-copy, postcopy, postcopy-preempt; postcopy@2 switches after two rounds.",
+        help=f"Mechanisms of migration side by side, in place of --vary: {EVERY_MODE}; "
+        "postcopy@2 switches after two rounds.",
     ),
 ]
 VmOption = Annotated[

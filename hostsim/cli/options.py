@@ -13,6 +13,12 @@ LOOK: dict[str, Any] = {
 }  # fmt: skip
 """Settings of every application: plain help, no traceback in a frame."""
 
+EVERY_MODE = (
+    "precopy, auto-converge, dirty-limit, xbzrle, multifd, multifd-zlib, multifd-zstd, zero-copy, postcopy, postcopy-preempt"
+)
+"""Modes of ``compare --modes``, as its help lists them: loading the records of mechanisms takes longer than a help may."""
+SOME_MODES = "auto-converge, postcopy@2, multifd, xbzrle, dirty-limit"
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.")]
 QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 WideFlag = Annotated[bool, typer.Option("--wide", help="All columns of each table, side by side, however wide.")]

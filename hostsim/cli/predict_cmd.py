@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hostsim.cli.options import CiOption, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import SOME_MODES, CiOption, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 from hostsim.cli.study_options import ClusterOption
 
 HELP = """Say whether a VM will migrate, how long it takes, and at which values the answer flips.
@@ -47,7 +47,7 @@ ProfileOption = Annotated[
 ModeOption = Annotated[
     str,
     typer.Option("--mode", metavar="MODE", show_default="precopy, or as the file says",
-                 help="Mechanism, as in compare --modes: auto-converge, postcopy@2, multifd, xbzrle, dirty-limit."),
+                 help=f"Mechanism, as in compare --modes: {SOME_MODES}."),
 ]  # fmt: skip
 TrackingOption = Annotated[
     str,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hostsim.core.errors import InputError, Problem
 from hostsim.report import console, files, tables
 from hostsim.report.html.files import check_html
-from hostsim.report.kvm_tables import limits_table, migration_tables, rates_table
+from hostsim.report.kvm_tables import migration_tables, rates_table, tables_of_run
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.progress import confirm_progress, run_progress
 from hostsim.report.verdict_texts import ran_out, verdict_texts
@@ -164,7 +164,7 @@ def _tell(options: Options, result: RunResult, paths: Sequence[Path], verdicts: 
         console.say([*text.strip("\n").splitlines(), ""])
     shown = [table for m in result.migrations for table in migration_tables(m)]
     shown += [] if result.host is None else host_tables(result.host)
-    shown += [] if result.dirty_limit is None else [limits_table(result.dirty_limit)]
+    shown += [grid for _, grid in tables_of_run(result)]
     shown += [rates_table(result.dirty_rates)] if result.dirty_rates else []
     for table in shown or [tables.plain_table(result.guest)]:
         console.show(table, markdown=options.style == "markdown", wide=options.wide)

@@ -9,7 +9,7 @@ import typer
 
 from hostsim.cli.explain_cmd import LimitOption, LinkOption, TagOption
 from hostsim.cli.fit_cmd import LogsArgument, MemoryOption, known_figures
-from hostsim.cli.options import Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import SOME_MODES, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 
 if TYPE_CHECKING:
     from hostsim.fitting.whatif import Drawn
@@ -36,7 +36,7 @@ ModeOption = Annotated[
         "--mode",
         metavar="MODE",
         show_default=False,
-        help="Mechanism, as in compare --modes: auto-converge, postcopy@2, multifd, xbzrle, dirty-limit; or stop-and-copy.",
+        help=f"Mechanism, as in compare --modes: {SOME_MODES}; or stop-and-copy.",
     ),
 ]
 EndsOption = Annotated[

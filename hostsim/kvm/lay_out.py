@@ -39,6 +39,9 @@ WEIGHT_BITS = 60
 class MmuConfig:
     """Behaviour of the MMU of a VM.
 
+    It is a step of its own between MmuSpec and the arrays: an era and a cost sheet decide these values together, and the
+    twins and the tests of the engine build what no era has, such as host pages of a few regions.
+
     mmu: choices of the scenario; write_tracking and a_bits are read here.
     huge: host memory comes in pages of 2 MiB or more.
     whole_table: a fault that splits a large spte keeps the other pages of its table mapped.

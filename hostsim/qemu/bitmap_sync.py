@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.qemu import auto_converge
+from hostsim.qemu.mechanism import figures_of, on_in
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.recorder import SyncPoint
 
@@ -25,13 +26,13 @@ def _bitmap_sync(migration: Migration) -> Step:
     m.dirty_sync_count += 1
     m.time_last_bitmap_sync_ms = m.time_last_bitmap_sync_ms or migration.now_ms
     migration.recorder.trace("migration_bitmap_sync_start", t_ns=migration.env.now_ns)
-    if ram.xbzrle is not None:
-        ram.xbzrle.age = m.dirty_sync_count
+    if ram.encoder is not None:
+        ram.encoder.begin_sync(m.dirty_sync_count)
     was_held = migration.bql.held
     migration.bql.take()
     found = yield from migration.tracker.sync(ram.bmap)
-    if ram.xbzrle is not None:
-        ram.xbzrle.note_sync(migration.env.now_ns, migration.vm.class_works(), ram.bmap)
+    if ram.encoder is not None:
+        ram.encoder.note_sync(migration.env.now_ns, migration.vm.class_works(), ram.bmap)
     ram.add_dirty(found.newly_dirty_pages)
     ram.check_bitmap()
     m.num_dirty_pages_period += found.newly_dirty_pages
@@ -56,8 +57,8 @@ def _evaluate_period(migration: Migration) -> None:
     xfer_bytes = migration.transferred_bytes - m.bytes_xfer_prev
     if migration.active:
         _trigger_throttle(migration, dirty_bytes, xfer_bytes)
-    if migration.ram.xbzrle is not None:
-        migration.ram.xbzrle.update_rates(migration.ram.target_pages)
+    if migration.ram.encoder is not None:
+        migration.ram.encoder.update_rates(migration.ram.target_pages)
     m.dirty_pages_rate = m.num_dirty_pages_period * 1000 // (migration.now_ms - m.time_last_bitmap_sync_ms)
     m.time_last_bitmap_sync_ms = migration.now_ms
     m.num_dirty_pages_period = 0
@@ -67,25 +68,11 @@ def _evaluate_period(migration: Migration) -> None:
 def _trigger_throttle(migration: Migration, dirty_bytes: int, xfer_bytes: int) -> None:
     """migration_trigger_throttle: a mechanism that holds the guest back takes a step at every second period too dirty."""
     m, p = migration.state, migration.parameters
-    if not (p.auto_converge or p.dirty_limit) or not auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
+    brakes = [one.brake for one in on_in(p) if one.brake is not None]
+    if not brakes or not auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
         return
     migration.cut()
-    if p.dirty_limit:
-        _limit_guest(migration)
-        return
-    migration.throttle.set(auto_converge.next_percent(migration.throttle.percent, p, dirty_bytes, xfer_bytes))
-    migration.recorder.mark(migration.env.now_ns, "migration_throttle", migration.throttle.percent)
-
-
-def _limit_guest(migration: Migration) -> None:
-    """migration_dirty_limit_guest: give all vCPUs the quota, once; their rates then set their sleeps."""
-    limit, quota = migration.dirty_limit, migration.parameters.vcpu_dirty_limit
-    assert limit is not None, "a machine with the capability has it"
-    if limit.in_service and (limit.quota == quota).all():
-        return
-    limit.period_ms = migration.parameters.x_vcpu_dirty_limit_period_ms
-    limit.set(quota)
-    migration.recorder.mark(migration.env.now_ns, "migration_dirty_limit_guest", quota)
+    brakes[-1](migration, dirty_bytes, xfer_bytes)  # QEMU refuses two of them together
 
 
 def _record_sync(migration: Migration, t_ns: int, newly_dirty_pages: int, dirtied_pages: int) -> None:
@@ -94,7 +81,7 @@ def _record_sync(migration: Migration, t_ns: int, newly_dirty_pages: int, dirtie
         SyncPoint(
             m.dirty_sync_count, t_ns, m.remaining_at_sync_bytes, newly_dirty_pages, dirtied_pages, ram.normal_pages,
             ram.zero_pages, migration.transferred_bytes, m.dirty_pages_rate, m.bandwidth_bytes_per_ms * 1000,
-            m.threshold_bytes, migration.throttle.percent, ram.xbzrle.counters if ram.xbzrle else None,
+            m.threshold_bytes, migration.throttle.percent, figures_of(migration),
         ),
         migration.vm.tally(),
     )  # fmt: skip

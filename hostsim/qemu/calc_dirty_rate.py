@@ -23,7 +23,7 @@ from hostsim.guest.written import Works, class_works, written_pages
 from hostsim.kvm.trackers.clear_dirty_log import ClearDirtyLog
 from hostsim.kvm.trackers.dirty_ring import DirtyRing
 from hostsim.qemu.mib_per_s import PAGES_A_MIB, mib_per_s
-from hostsim.qemu.parameters import Version
+from hostsim.qemu.version import Version
 
 Step = Generator[simpy.Event, Any, None]
 Mode = Literal["page-sampling", "dirty-bitmap", "dirty-ring"]

@@ -8,6 +8,7 @@ A migration whose connection breaks fails (migration_detect_error, migration_com
 
 from __future__ import annotations
 
+from hostsim.qemu.mechanism import on_in
 from hostsim.qemu.migration import Migration, Step
 
 WRITE_ERROR = "Unable to write to socket: Connection timed out"
@@ -33,8 +34,9 @@ def migrate_cancel(migration: Migration) -> Step:
     if not migration.running:
         return
     state.last_answer = migration.counters()
-    if migration.parameters.dirty_limit and migration.dirty_limit is not None:
-        migration.dirty_limit.set(0)  # migration.c::qmp_migrate_cancel calls qmp_cancel_vcpu_dirty_limit
+    for one in on_in(migration.parameters):
+        if one.cancelled is not None:
+            one.cancelled(migration)
     is_connecting = state.status == "setup"
     migration.set_status("cancelling")
     migration.interrupted.succeed()

@@ -20,7 +20,8 @@ from hostsim.core.constants import NS_PER_MS
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.trackers.dirty_ring import DirtyRing
 from hostsim.qemu.mib_per_s import PAGES_A_MIB, mib_per_s
-from hostsim.qemu.parameters import BEHAVIOUR, Version
+from hostsim.qemu.parameters import BEHAVIOUR
+from hostsim.qemu.version import Version
 
 Step = Generator[simpy.Event, Any, None]
 CALC_TIME_MS = 1000

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from hostsim.core.constants import PAGE_BYTES
-from hostsim.qemu.capabilities import release
-from hostsim.qemu.parameters import Version
+from hostsim.qemu.version import Version, release
 
 PAGES_A_MIB = (1 << 20) // PAGE_BYTES
 SCALES_FIRST = (8, 2)

@@ -26,6 +26,7 @@ from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.dirty_limit import DirtyLimit
 from hostsim.qemu.lateness import Lateness
 from hostsim.qemu.link import Link, LinkSpec
+from hostsim.qemu.mechanism import figures_of
 from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.postcopy.destination import Destination
@@ -157,17 +158,8 @@ class Migration:
             ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
             before_stop, 0 if there else after, postcopy_bytes=after if there else 0,
             postcopy_requests=there.requests if there else 0, multifd_bytes=ram.multifd_bytes,
-            xbzrle=ram.xbzrle.counters if ram.xbzrle else None, **self._limit_times(),
+            mechanisms=figures_of(self),
         )  # fmt: skip
-
-    def _limit_times(self) -> dict[str, int]:
-        limit = self.dirty_limit
-        if limit is None or not self.parameters.dirty_limit or not limit.in_service:
-            return {}
-        return {
-            "dirty_limit_throttle_time_per_round": limit.throttle_time_per_round_us,
-            "dirty_limit_ring_full_time": limit.ring_full_time_us,
-        }
 
     def finish(self, status: str) -> None:
         """End the migration with ``status``; the guest is at the destination, and logging is switched off beside."""

@@ -28,6 +28,7 @@ from hostsim.qemu import channels, send, tcp
 from hostsim.qemu.channels import BY_CHANNEL, BY_NONE, BY_THREAD, ChannelCosts, Net
 from hostsim.qemu.compression import Content, slower_than_level_1
 from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.mechanisms.multifd import ZeroPageDetection
 from hostsim.qemu.multifd_send import Logs, Pages, send_packets
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.ram import RamState, SenderWork, Snapshot
@@ -48,8 +49,16 @@ def ram_of(
     """The RAMState of a migration: one stream, or with multifd packets over channels."""
     if parameters.multifd:
         return MultifdRam(env, vm, tracker, sheet, link, knobs, parameters, content, log_capacity)
-    looks_for_zeros = parameters.zero_pages_by != "none"
+    looks_for_zeros = zero_pages_by(parameters) != "none"
     return RamState(env, vm, tracker, sheet, link, knobs, log_capacity, parameters, looks_for_zeros=looks_for_zeros)
+
+
+def zero_pages_by(parameters: MigrationParameters) -> ZeroPageDetection:
+    """zero-page-detection as it acts: "multifd" means "legacy" without channels, and 7.2 knows no other."""
+    if not parameters.behaviour.zero_page_detection:
+        return "legacy"
+    asked = parameters.zero_page_detection
+    return "legacy" if asked == "multifd" and not parameters.multifd else asked
 
 
 class MultifdRam(RamState):
@@ -219,7 +228,7 @@ def costs_of(sheet: HostSheet, link: LinkSpec, parameters: MigrationParameters, 
         test_ps=sheet.zero_page_ns * PS_PER_NS,
         compress_ps=compress_page_ns(sheet, parameters) * PS_PER_NS,
         page_bytes=PAGE_BYTES if compression == "none" else content.page_bytes(),
-        zero_pages_by={"none": BY_NONE, "legacy": BY_THREAD, "multifd": BY_CHANNEL}[parameters.zero_pages_by],
+        zero_pages_by={"none": BY_NONE, "legacy": BY_THREAD, "multifd": BY_CHANNEL}[zero_pages_by(parameters)],
         counts_when_sent=parameters.behaviour.multifd_counts_when_sent,
         sync_each_section=parameters.behaviour.multifd_sync_each_section,
         zero_copy=parameters.zero_copy_send,

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from hostsim.core.constants import PAGE_BYTES
-from hostsim.qemu.compression import Compression
+from hostsim.qemu.mechanism import mechanisms
+from hostsim.qemu.version import Version
+
+if TYPE_CHECKING:
+    from hostsim.qemu.mechanisms.auto_converge import AutoConvergeParameters
+    from hostsim.qemu.mechanisms.dirty_limit import DirtyLimitParameters
+    from hostsim.qemu.mechanisms.multifd import MultifdParameters
+    from hostsim.qemu.mechanisms.postcopy import PostcopyParameters
 
 PAGES_A_FLUSH = 32
 """64 iovecs, two a page (migration/qemu-file.c MAX_IOV_SIZE)."""
@@ -58,8 +64,6 @@ class Behaviour:
     cancels_setup_at_once: bool = True
 
 
-Version = Literal["7.2", "10.0", "10.2"]
-ZeroPageDetection = Literal["none", "legacy", "multifd"]
 _7_2 = Behaviour(
     estimate_first=False, flush_pages=1, counts_all_bytes=False, dirty_sync_timer=False, at_threshold_completes=False,
     has_device_status=False, kick_ends_limit_sleep=True, zero_page_detection=False, multifd_counts_when_sent=False,
@@ -89,16 +93,27 @@ class ParameterChange:
 
 
 @dataclass(frozen=True)
-class MigrationParameters:
-    """As QMP names them.
+class _First:
+    qemu: Version = "10.2"
+    max_bandwidth: int = 128 << 20
+    downtime_limit_ms: int = 300
 
-    max_bandwidth, avail_switchover_bandwidth: bytes/s, 0: none. vcpu_dirty_limit: MiB/s. timeout_ns: 0: none.
-    xbzrle_cache_size: bytes.
-    postcopy_after_rounds: migrate-start-postcopy once that many rounds are over (MIGRATION_PASS of the next); -1: never.
-    postcopy_after_ns: migrate-start-postcopy that long after the start; -1: never.
-    postcopy_link_fails_ns: the connection breaks that long after the switch; 0: never.
-    postcopy_recover_after_ns: migrate-recover that long after the break; 0: never.
-    host_page_bytes: page size of the destination's memory backend, which post-copy requests and places whole.
+
+if TYPE_CHECKING:
+
+    class _OfMechanisms(
+        PostcopyParameters, MultifdParameters, DirtyLimitParameters, AutoConvergeParameters, _First
+    ):
+        """Fields of all mechanisms, as far as mypy has to know their names."""
+else:
+    _OfMechanisms = type("_OfMechanisms", (*(one.parameters for one in reversed(mechanisms())), _First), {})
+
+
+@dataclass(frozen=True)
+class MigrationParameters(_OfMechanisms):
+    """As QMP names them; the fields of each mechanism come from its record (hostsim.qemu.mechanism).
+
+    max_bandwidth, avail_switchover_bandwidth: bytes/s, 0: none. timeout_ns: 0: none.
     continue_after_ns: from the event pre-switchover to migrate-continue, 0: the command never comes.
     suspend_after_ns: from the start to the moment at which an operator suspends the guest, 0: never.
     suspend_after_sync, cancel_after_sync: number of the sync at which an operator suspends the guest, or cancels; 0: never.
@@ -107,29 +122,8 @@ class MigrationParameters:
     changes: parameters that an operator changes while the migration runs.
     """
 
-    qemu: Version = "10.2"
-    max_bandwidth: int = 128 << 20
-    downtime_limit_ms: int = 300
-    auto_converge: bool = False
-    throttle_trigger_threshold: int = 50
-    cpu_throttle_initial: int = 20
-    cpu_throttle_increment: int = 10
-    cpu_throttle_tailslow: bool = False
-    max_cpu_throttle: int = 99
-    xbzrle: bool = False
-    xbzrle_cache_size: int = 64 << 20
     avail_switchover_bandwidth: int = 0
     return_path: bool = False
-    dirty_limit: bool = False
-    vcpu_dirty_limit: int = 1
-    x_vcpu_dirty_limit_period_ms: int = 1000
-    multifd: bool = False
-    multifd_channels: int = 2
-    multifd_compression: Compression = "none"
-    multifd_zlib_level: int = 1
-    multifd_zstd_level: int = 1
-    zero_page_detection: ZeroPageDetection = "multifd"
-    zero_copy_send: bool = False
     switchover_ack: bool = False
     pause_before_switchover: bool = False
     continue_after_ns: int = 0
@@ -142,27 +136,11 @@ class MigrationParameters:
     changes: tuple[ParameterChange, ...] = ()
     start_ns: int = 0
     timeout_ns: int = 0
-    postcopy_ram: bool = False
-    postcopy_preempt: bool = False
-    postcopy_blocktime: bool = False
-    max_postcopy_bandwidth: int = 0
-    postcopy_after_rounds: int = -1
-    postcopy_after_ns: int = -1
-    postcopy_link_fails_ns: int = 0
-    postcopy_recover_after_ns: int = 0
-    host_page_bytes: int = PAGE_BYTES
 
     @property
     def behaviour(self) -> Behaviour:
         """Behaviour of this version of QEMU."""
         return BEHAVIOUR[self.qemu]
-
-    @property
-    def zero_pages_by(self) -> ZeroPageDetection:
-        """zero-page-detection as it acts: "multifd" means "legacy" without channels, and 7.2 knows no other."""
-        if not self.behaviour.zero_page_detection:
-            return "legacy"
-        return "legacy" if self.zero_page_detection == "multifd" and not self.multifd else self.zero_page_detection
 
     @property
     def rate_limit_bytes(self) -> int:

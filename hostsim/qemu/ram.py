@@ -19,11 +19,10 @@ from hostsim.guest.vm import VmBase
 from hostsim.qemu import send, tcp
 from hostsim.qemu.harvest import first_false_zero, first_stale
 from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.mechanism import encoder_of
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.recorder import THREAD
 from hostsim.qemu.send import SendCosts, SendLimits
-from hostsim.qemu.xbzrle import Xbzrle
-from hostsim.qemu.xbzrle_send import send_with_xbzrle
 
 EOS_BYTES = 8
 SECTION_BYTES = 10
@@ -59,7 +58,7 @@ class RamState:
     send_state: int64[N_STATE] of hostsim.qemu.send.
     shut_down: fires when the socket is shut down, which ends a write that blocks.
     send_log: int64[log_capacity, 3], (t_ns, gfn, zero page?) of each send.
-    xbzrle: None without the capability.
+    encoder: of the mechanism that sends pages in another form than whole; None: none does.
     """
 
     def __init__(
@@ -87,9 +86,7 @@ class RamState:
             link.path, link.drained_ps(link.wake_bytes),
         )  # fmt: skip
         self._zero = vm.memory.zero if looks_for_zeros else np.zeros(n_pages, np.uint8)
-        p = parameters or MigrationParameters()
-        classes, chunks = len(vm.guest.table.ints), len(tracker.clear_marks)
-        self.xbzrle = Xbzrle(p.xbzrle_cache_size, vm.guest.content, classes, chunks, sheet) if p.xbzrle else None
+        self.encoder = encoder_of(parameters or MigrationParameters(), vm, tracker, sheet)
 
     @property
     def remaining_bytes(self) -> int:
@@ -134,12 +131,12 @@ class RamState:
     @property
     def target_pages(self) -> int:
         """Pages of which something was sent (rs->target_page_count)."""
-        return self.normal_pages + self.zero_pages + (self.xbzrle.deltas if self.xbzrle else 0)
+        return self.normal_pages + self.zero_pages + (self.encoder.deltas if self.encoder else 0)
 
     @property
     def transferred_pages(self) -> int:
-        """Pages behind pages-per-second: XBZRLE's are those found in its cache (ram_get_total_transferred_pages)."""
-        return self.normal_pages + self.zero_pages + (self.xbzrle.pages if self.xbzrle else 0)
+        """Pages behind pages-per-second; an encoder's count even if not sent (ram_get_total_transferred_pages)."""
+        return self.normal_pages + self.zero_pages + (self.encoder.pages if self.encoder else 0)
 
     def setup(self) -> None:
         """Mark all pages as dirty and send the list of RAMBlocks (ram_save_setup)."""
@@ -235,8 +232,8 @@ class RamState:
         if reason == send.CLEAR:
             clearing = self._tracker.before_send(int(state[send.CURSOR]))
             yield from self._env.traced(THREAD, "kvm_log_clear", clearing)
-            if self.xbzrle is not None:
-                self.xbzrle.note_clear(int(state[send.CURSOR]) >> self._tracker.chunk_shift, self._env.now_ns)
+            if self.encoder is not None:
+                self.encoder.note_clear(int(state[send.CURSOR]) >> self._tracker.chunk_shift, self._env.now_ns)
         elif reason == send.NOT_THERE:
             yield from self._env.traced(THREAD, "do_swap_page", self._vm.read_back(int(state[send.CURSOR])))
         state[send.T_NS] = max(int(state[send.T_NS]), self._env.now_ns)
@@ -343,14 +340,14 @@ class RamState:
         self.bmap[sent[:, 0]] = 1
         self.copied[sent[:, 0]] = sent[:, 1]
         self.send_state[:] = before[0]
-        if self.xbzrle is not None:
-            self.xbzrle.take_back(sent[:, 0])
+        if self.encoder is not None:
+            self.encoder.take_back(sent[:, 0])
         return n_pages
 
     def _sent_since(self, before: NDArray[np.int64]) -> int:
         """Pages taken from the bitmap in the last call, which began at send state ``before``."""
-        if self.xbzrle is not None:
-            return self.xbzrle.processed_in_call
+        if self.encoder is not None:
+            return self.encoder.processed_in_call
         return int((self.send_state - before)[[send.NORMAL_PAGES, send.ZERO_PAGES]].sum())
 
     def _call(self, limits: SendLimits, journal: NDArray[np.int64]) -> int:
@@ -360,6 +357,6 @@ class RamState:
             self._zero, memory.version, self.copied, self._tracker.clear_marks, guest.table, guest.clocks,
             self._vm.armed, self.send_log, journal, self._vm.backing,
         )  # fmt: skip
-        if self.xbzrle is None:
+        if self.encoder is None:
             return int(send.send_pages(*arguments))
-        return int(send_with_xbzrle(*arguments, self.xbzrle.cache(len(journal), not limits.bounded_wait)))
+        return self.encoder.send(arguments, len(journal), last_stage=not limits.bounded_wait)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hostsim.core.timeline import Track
 from hostsim.core.trace import tracer
 from hostsim.kvm.tally import Tally
-from hostsim.qemu.xbzrle import XbzrleCounters
 
 SERIES_PERIOD_NS = 100_000_000
 THREAD, LINK = Track("vm", "migration thread"), Track("vm", "link")
@@ -17,7 +16,7 @@ THREAD, LINK = Track("vm", "migration thread"), Track("vm", "link")
 
 @dataclass(frozen=True)
 class SyncPoint:
-    """State right after a bitmap sync; the next one ends the round."""
+    """State right after a bitmap sync; the next one ends the round. mechanisms: see hostsim.qemu.mechanism::figures_of."""
 
     dirty_sync_count: int
     t_ns: int
@@ -31,7 +30,7 @@ class SyncPoint:
     bandwidth_bytes_per_s: float
     threshold_bytes: int
     throttle_percent: int
-    xbzrle: XbzrleCounters | None = None
+    mechanisms: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

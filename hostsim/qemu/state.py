@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from hostsim.qemu.xbzrle import XbzrleCounters
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -52,7 +52,10 @@ class MigrationState:
 
 @dataclass(frozen=True)
 class Counters:
-    """One answer to query-migrate, in QEMU's units (bytes, pages, ms, megabits/s)."""
+    """One answer to query-migrate, in QEMU's units (bytes, pages, ms, megabits/s).
+
+    mechanisms: figures by the name of the mechanism (hostsim.qemu.mechanism::figures_of).
+    """
 
     status: str
     total_time_ms: int
@@ -71,9 +74,7 @@ class Counters:
     pages_per_second: int
     precopy_bytes: int
     downtime_bytes: int
-    dirty_limit_throttle_time_per_round: int | None = None
-    dirty_limit_ring_full_time: int | None = None
     multifd_bytes: int = 0
-    xbzrle: XbzrleCounters | None = None
     postcopy_bytes: int = 0
     postcopy_requests: int = 0
+    mechanisms: Mapping[str, Any] = field(default_factory=dict)

@@ -13,6 +13,7 @@ and the writes since then decide what the encoder finds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from hostsim.qemu.xbzrle_send import (
     PROCESSED,
     STARTED,
     PageCache,
+    send_with_xbzrle,
 )
 
 _SYNCS_AT_FIRST = 64
@@ -106,6 +108,10 @@ class Xbzrle:
             int(c[OVERFLOWS]),
         )  # fmt: skip
 
+    def begin_sync(self, dirty_sync_count: int) -> None:
+        """The sync of this number begins; it ages the slots."""
+        self.age = dirty_sync_count
+
     def note_sync(self, now_ns: int, works_ns: list[int], bmap: NDArray[np.uint8]) -> None:
         """A sync has harvested into ``bmap`` (uint8[n_pages]); ``works_ns``: work of each touch class by now [ns]."""
         gfns, found = self._slots[:, GFN], self._slots[:, FOUND]
@@ -132,6 +138,11 @@ class Xbzrle:
             self._slots, self._counters, self._saved, self._cleared_ns, course, self._content, self.age, last_stage,
             sheet.xbzrle_encode_ns, sheet.xbzrle_run_ns, sheet.xbzrle_insert_ns,
         )  # fmt: skip
+
+    def send(self, arguments: tuple[Any, ...], journal_pages: int, *, last_stage: bool) -> int:
+        """Send pages as hostsim.qemu.send::send_pages does with ``arguments``; return its reason."""
+        every: tuple[Any, ...] = (*arguments, self.cache(journal_pages, last_stage))
+        return int(send_with_xbzrle(*every))
 
     @property
     def processed_in_call(self) -> int:

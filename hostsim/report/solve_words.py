@@ -8,6 +8,7 @@ from typing import Any
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.margin_words import in_the_way, seeds_words
 from hostsim.report.predict_words import chance_words, estimate_words, more_runs_words
+from hostsim.study.compare.modes import OF_MODE
 from hostsim.study.solve.solution import Cell, Change, Solution
 from hostsim.study.solve.target import Target
 from hostsim.verdict.commands import command_for
@@ -19,11 +20,6 @@ TITLES = {
     "mode": "mechanism",
 }  # fmt: skip
 COMMANDS = {"downtime-limit": "downtime_limit", "bandwidth": "bandwidth", "throttle": "auto_converge"}
-MODE_COMMANDS = {
-    "postcopy": "post_copy", "postcopy-preempt": "post_copy", "xbzrle": "xbzrle", "multifd": "multifd",
-    "multifd-zstd": "multifd", "multifd-zlib": "multifd", "zero-copy": "multifd",
-}  # fmt: skip
-CHANNELS = 2
 
 
 def solution_lines(found: Solution) -> list[str]:
@@ -131,8 +127,8 @@ def change_command(change: Change, scenario: Mapping[str, Any]) -> str:
     """The command that makes the change under the profile of ``scenario``; "" if there is none."""
     profile = str((scenario.get("migration") or {}).get("profile", "qemu"))
     if change.kind == "mode":
-        kind = MODE_COMMANDS.get(str(change.value).partition("@")[0], "")
-        return command_for(profile, kind, CHANNELS if kind == "multifd" else None) if kind else ""
+        one = OF_MODE.get(str(change.value).partition("@")[0])
+        return command_for(profile, one.remedy, one.remedy_value) if one is not None and one.remedy else ""
     assert isinstance(change.value, int | float), "changes of a value have one"
     return "" if _is_link(change) else command_for(profile, COMMANDS[change.kind], float(change.value))
 

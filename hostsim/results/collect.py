@@ -7,22 +7,21 @@ from typing import Any, cast
 import numpy as np
 
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
-from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES
 from hostsim.machine.machine import Machine
 from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.mechanism import on_in
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.multifd import counted_page_bytes, host_bytes_per_s
-from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.state import Counters
-from hostsim.results.checkpoints import checkpoints_result
 from hostsim.results.interruptions import interruptions
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
-from hostsim.results.postcopy import blocktime_fields, postcopy_facts
+from hostsim.results.mechanism import Mechanism, mechanisms, named
+from hostsim.results.postcopy import blocktime_fields
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
-from hostsim.results.rounds import ROUNDS, XBZRLE_ROUNDS, rounds_of
+from hostsim.results.rounds import ROUNDS, rounds_of
 from hostsim.results.sender import sender_of
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES, marks_of, moments_of
-from hostsim.results.tables import MigrationResult, Status, Table
+from hostsim.results.tables import MigrationResult, OwnResult, Status, Table
 from hostsim.theory.guest_curve import guest_curve
 
 ENDS = ("completed", "cancelled", "failed", "postcopy-paused")
@@ -47,15 +46,20 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
         events=Table.read("events", EVENTS, marks_of(migration)),
         facts=_facts(machine, migration, profile) | interruptions(migration) | _attempt(machine, migration),
         kvm=kvm,
-        checkpoints=checkpoints_result(machine.checkpoints, machine.env.now_ns),
+        own=_own(machine),
         sender=sender_of(machine, migration),
     )
 
 
 def _status(machine: Machine, status: str) -> Status:
-    if machine.checkpoints is not None and machine.checkpoints.began_ns:
-        return "protected" if machine.checkpoints.failover is None else "failed over"
-    return cast("Status", status) if status in ENDS else "active"
+    found = (one.status(machine) for one in mechanisms() if one.status is not None)
+    ended = next((own for own in found if own is not None), None)
+    return ended or (cast("Status", status) if status in ENDS else "active")
+
+
+def _own(machine: Machine) -> dict[str, OwnResult]:
+    found = {one.name: one.own(machine) for one in mechanisms() if one.own is not None}
+    return {name: own for name, own in found.items() if own is not None}
 
 
 def _attempt(machine: Machine, migration: Migration) -> dict[str, int]:
@@ -85,7 +89,7 @@ def query_now(migration: Migration) -> dict[str, Any]:
 
 
 def _rounds(migration: Migration, now_ns: int, kvm: KvmCosts | None) -> Table:
-    columns = (*ROUNDS, *XBZRLE_ROUNDS) if migration.parameters.xbzrle else ROUNDS
+    columns = (*ROUNDS, *(column for one in _mechanisms(migration) for column in one.rounds))
     rounds = Table.read("rounds", columns, rounds_of(migration, now_ns))
     return rounds if kvm is None else rounds.beside(Table.of_dicts("rounds", KVM_ROUNDS, kvm.rounds))
 
@@ -111,7 +115,6 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "profile": profile,
         "auto_converge": p.auto_converge,
         "max_cpu_throttle": p.max_cpu_throttle,
-        **(_xbzrle_facts(machine, p) if p.xbzrle else {}),
         "timeout_ms": p.timeout_ns // 1_000_000 or None,
         "working_set_pages": int(np.count_nonzero(vm.memory.version > machine.tracker.initial_records)),
         "cpu_bound_share": _cpu_bound_share(machine),
@@ -121,9 +124,18 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "zero_pages": vm.memory.n_pages - filled,
         "filled_pages": filled,
         "first_pass_s": (syncs[1].t_ns - syncs[0].t_ns) / NS_PER_S if len(syncs) > 1 else None,
-        **({"multifd_channels": p.multifd_channels, "multifd_compression": p.multifd_compression} if p.multifd else {}),
-        **postcopy_facts(migration),
+        **_facts_of_mechanisms(machine, migration),
     }
+
+
+def _facts_of_mechanisms(machine: Machine, migration: Migration) -> dict[str, Any]:
+    found = (one.facts(machine, migration) for one in _mechanisms(migration) if one.facts is not None)
+    return {name: value for facts in found for name, value in facts.items()}
+
+
+def _mechanisms(migration: Migration) -> tuple[Mechanism, ...]:
+    """Records of the mechanisms that are on."""
+    return named(frozenset(one.name for one in on_in(migration.parameters)))
 
 
 def _streams(link: LinkSpec, connections: int) -> dict[str, Any]:
@@ -137,19 +149,6 @@ def _streams(link: LinkSpec, connections: int) -> dict[str, Any]:
     return {
         "stream_bytes_per_s": carried, "stream_limit": limit, "stream_window_bytes": window if link.rtt_ps else None,
     }  # fmt: skip
-
-
-def _xbzrle_facts(machine: Machine, p: MigrationParameters) -> dict[str, Any]:
-    """changed: [bytes, place] of a write, of each workload that writes; span: pages of guest memory that they write to."""
-    ints = machine.vm.guest.table.ints
-    writes = ints[ints[:, IS_WRITE] == 1]
-    regions = [range(int(row[FIRST_GFN]), int(row[FIRST_GFN] + row[N_PAGES])) for row in writes]
-    loads = [load for load in machine.spec.workloads if load.write_rate_per_s or load.trace is not None]
-    return {
-        "xbzrle_cache_size_bytes": p.xbzrle_cache_size,
-        "xbzrle_span_pages": max((r.stop for r in regions), default=0) - min((r.start for r in regions), default=0),
-        "xbzrle_changed": [[load.changed_bytes, load.changed_place] for load in loads],
-    }
 
 
 def _cpu_bound_share(machine: Machine) -> float | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
-from hostsim.qemu.migration import Migration
+
+if TYPE_CHECKING:
+    from hostsim.qemu.migration import Migration
 
 
 def blocktime_fields(migration: Migration) -> dict[str, Any] | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-if TYPE_CHECKING:
-    from hostsim.qemu.xbzrle import XbzrleCounters
+from hostsim.results.mechanism import mechanisms, number
 
 WITHOUT_FIGURES = frozenset({"setup", "cancelled", "failed", "wait-unplug"})
 """States in which QEMU answers with the status alone (migration/migration.c::fill_source_migration_info)."""
@@ -21,7 +20,7 @@ class QmpCounters:
 
     Bytes: transferred, remaining, total, page_size and names that end in ``_bytes``; pages: duplicate (zero pages), normal;
     pages a second: dirty_pages_rate, pages_per_second; percent: cpu_throttle_percentage.
-    xbzrle: None without the capability.
+    mechanisms: figures by the name of the mechanism (hostsim.qemu.mechanism::figures_of).
     """
 
     status: str
@@ -48,10 +47,8 @@ class QmpCounters:
     dirty_sync_missed_zero_copy: int = 0
     page_size: int = 4096
     error_desc: str = ""
-    dirty_limit_throttle_time_per_round: int | None = None
-    dirty_limit_ring_full_time: int | None = None
-    xbzrle: XbzrleCounters | None = None
     blocktime: Mapping[str, Any] | None = None
+    mechanisms: Mapping[str, Any] = field(default_factory=dict)
 
 
 def query_migrate(counters: QmpCounters) -> dict[str, Any]:
@@ -66,8 +63,8 @@ def query_migrate(counters: QmpCounters) -> dict[str, Any]:
         return {}
     answer: dict[str, Any] = {"status": counters.status}
     if counters.status not in WITHOUT_FIGURES:
-        answer |= _times(counters) | {"ram": _ram(counters)} | _xbzrle(counters.xbzrle) | _throttle(counters)
-        answer |= _limit(counters) | dict(counters.blocktime or {})
+        answer |= _times(counters) | {"ram": _ram(counters)} | _throttle(counters)
+        answer |= dict(counters.blocktime or {}) | _of_mechanisms(counters.mechanisms)
     if counters.status == "failed" and counters.error_desc:
         answer["error-desc"] = counters.error_desc
     return answer
@@ -87,30 +84,14 @@ def _times(counters: QmpCounters) -> dict[str, int]:
     return times | {"expected-downtime": counters.expected_downtime_ms}
 
 
-def _xbzrle(cache: XbzrleCounters | None) -> dict[str, Any]:
-    """xbzrle-cache, with the capability (qapi/migration.json::XBZRLECacheStats)."""
-    if cache is None:
-        return {}
-    return {
-        "xbzrle-cache": {
-            "cache-size": cache.cache_size, "bytes": cache.bytes, "pages": cache.pages, "cache-miss": cache.cache_miss,
-            "cache-miss-rate": _number(cache.cache_miss_rate), "encoding-rate": _number(cache.encoding_rate),
-            "overflow": cache.overflow,
-        }
-    }  # fmt: skip
+def _of_mechanisms(figures: Mapping[str, Any]) -> dict[str, Any]:
+    answers = (one.answer(figures[one.name]) for one in mechanisms() if one.answer is not None and one.name in figures)
+    return {name: value for answer in answers for name, value in answer.items()}
 
 
 def _throttle(counters: QmpCounters) -> dict[str, int]:
     percent = counters.cpu_throttle_percentage
     return {"cpu-throttle-percentage": percent} if percent > 0 else {}
-
-
-def _limit(counters: QmpCounters) -> dict[str, int]:
-    """Only while dirty-limit holds the vCPUs back [us] (migration.c::populate_ram_info)."""
-    full, sleep = counters.dirty_limit_ring_full_time, counters.dirty_limit_throttle_time_per_round
-    if full is None or sleep is None:
-        return {}
-    return {"dirty-limit-throttle-time-per-round": sleep, "dirty-limit-ring-full-time": full}
 
 
 def _ram(counters: QmpCounters) -> dict[str, Any]:
@@ -123,7 +104,7 @@ def _ram(counters: QmpCounters) -> dict[str, Any]:
         "normal": counters.normal,
         "normal-bytes": counters.normal * counters.page_size,
         "dirty-pages-rate": 0 if ended else counters.dirty_pages_rate,
-        "mbps": _number(counters.mbps),
+        "mbps": number(counters.mbps),
         "dirty-sync-count": counters.dirty_sync_count,
         "postcopy-requests": counters.postcopy_requests,
         "page-size": counters.page_size,
@@ -140,8 +121,3 @@ def _ram(counters: QmpCounters) -> dict[str, Any]:
 def _skipped(qemu: str) -> dict[str, int]:
     """``skipped``, always 0, was removed in QEMU 9.1."""
     return {"skipped": 0} if tuple(int(part) for part in qemu.split(".")) < (9, 1) else {}
-
-
-def _number(value: float) -> float | int:
-    """Whole numbers without a point, as QEMU prints a double."""
-    return int(value) if float(value).is_integer() else value

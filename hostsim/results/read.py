@@ -17,14 +17,14 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.core.latency import Latencies
 from hostsim.core.user_files import Kind, read_bytes
 from hostsim.results.columns import Columns, names, schema
-from hostsim.results.dirty_limit import LIMITS
 from hostsim.results.guest import GUEST
 from hostsim.results.kvm import KvmCosts
 from hostsim.results.latencies import Distribution
+from hostsim.results.mechanism import mechanisms, tables_of_runs
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.rounds import ROUNDS
 from hostsim.results.series import EVENTS, SERIES
-from hostsim.results.tables import CheckpointsResult, MigrationResult, RunResult, Table, numbered
+from hostsim.results.tables import MigrationResult, OwnResult, RunResult, Table, numbered
 
 T = TypeVar("T")
 RESULT = Kind("a readable file of results", "hostsim report out/precopy_convergence", 512 << 20)
@@ -107,9 +107,9 @@ def read_run(files: Mapping[str, bytes]) -> tuple[RunResult, list[str]]:
         host=_tried(notes, "the figures of the host", lambda: _host(files, told, notes)),
         warnings=tuple(told.get("warnings") or ()),
         verdicts=tuple(one for one in told.get("verdicts") or () if isinstance(one, dict)),
-        dirty_limit=_table_of("vcpu_dirty_limit", LIMITS, told["vcpu_dirty_limit"])
-        if told.get("vcpu_dirty_limit")
-        else None,
+        of_mechanisms={
+            one.key: _table_of(one.key, one.columns, told[one.key]) for one in tables_of_runs() if told.get(one.key)
+        },
         dirty_rates=tuple(told.get("calc_dirty_rate") or ()),
     )
     return result, notes
@@ -135,9 +135,8 @@ def _migrations(files: Mapping[str, bytes], told: Mapping[str, Any], notes: list
 
 def _migration(files: Mapping[str, bytes], told: Mapping[str, Any], index: int, notes: list[str]) -> MigrationResult:
     query = _at(told, "migrations", index) or {}
-    kvm, checkpoints = _at(told, "kvm", index), _at(told, "checkpoints", index)
+    kvm = _at(told, "kvm", index)
     tables = {stem: _needed(files, numbered(stem, index), stem, notes) for stem in ("rounds", "series")}
-    each = read_table(files, numbered("checkpoints", index), notes)
     return MigrationResult(
         status=query.get("status", "active"),
         query=query,
@@ -149,8 +148,18 @@ def _migration(files: Mapping[str, bytes], told: Mapping[str, Any], index: int, 
         events=Table.of_dicts("events", EVENTS, _at(told, "events", index) or ()),
         facts=_at(told, "facts", index) or {},
         kvm=None if kvm is None else KvmCosts(kvm["before"], tuple(kvm["rounds"]), kvm["logged"], kvm.get("index")),
-        checkpoints=CheckpointsResult(checkpoints, each) if checkpoints is not None and each is not None else None,
+        own=dict(_own(files, told, index, notes)),
     )
+
+
+def _own(
+    files: Mapping[str, bytes], told: Mapping[str, Any], index: int, notes: list[str]
+) -> Iterable[tuple[str, OwnResult]]:
+    for one in mechanisms():
+        figures = _at(told, one.name, index) if one.table else None
+        table = read_table(files, numbered(one.name, index), notes) if one.table else None
+        if figures is not None and table is not None:
+            yield one.name, OwnResult(figures, table)
 
 
 def _needed(files: Mapping[str, bytes], stem: str, name: str, notes: list[str]) -> Table:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hostsim.core.constants import NS_PER_S
+from hostsim.qemu.mechanism import figures_of
 from hostsim.results.columns import FLOAT, INT, Column, Columns
 
 if TYPE_CHECKING:
     from hostsim.qemu.migration import Migration
     from hostsim.qemu.recorder import SyncPoint
-    from hostsim.qemu.xbzrle import XbzrleCounters
 
 
 class RoundEnd(NamedTuple):
-    """Counters when a round ended."""
+    """Counters when a round ended; mechanisms: see hostsim.qemu.mechanism::figures_of."""
 
     t_ns: int
     normal_pages: int
     zero_pages: int
     sent_bytes: int
-    xbzrle: XbzrleCounters | None = None
+    mechanisms: Mapping[str, Any] = MappingProxyType({})
 
 
 class Round(NamedTuple):
@@ -41,9 +43,10 @@ class Round(NamedTuple):
         seconds = (self.sync.t_ns - self.before.t_ns) / NS_PER_S
         return self.sync.newly_dirty_pages / seconds if seconds > 0 else 0.0
 
-    def xbzrle(self, name: str) -> int:
-        """Growth of a counter of XBZRLE in this round."""
-        return int(getattr(self.end.xbzrle, name) - getattr(self.sync.xbzrle, name))
+    def growth(self, mechanism: str, name: str) -> int:
+        """Growth of a counter of ``mechanism`` in this round."""
+        before, after = self.sync.mechanisms[mechanism], self.end.mechanisms[mechanism]
+        return int(getattr(after, name) - getattr(before, name))
 
 
 ROUNDS: Columns[Round] = (
@@ -100,31 +103,13 @@ ROUNDS: Columns[Round] = (
     ),
 )  # fmt: skip
 """Columns of ``rounds``: a row for each sync (round = dirty-sync-count) up to the next one."""
-XBZRLE_ROUNDS: Columns[Round] = (
-    Column(
-        "xbzrle_pages", INT, "pages", "in cache",
-        "pages found in XBZRLE's cache: sent as a delta or, if nothing in them changed, not at all",
-        lambda row: row.xbzrle("pages"),
-    ),
-    Column(
-        "xbzrle_cache_misses", INT, "pages", "missed", "pages that were not in the cache, sent whole",
-        lambda row: row.xbzrle("cache_miss"),
-    ),
-    Column(
-        "xbzrle_overflows", INT, "pages", "overflowed", "pages whose delta would have been longer than the page, sent whole",
-        lambda row: row.xbzrle("overflow"), if_any=True,
-    ),
-    Column("xbzrle_bytes", INT, "bytes", "deltas", "bytes of the deltas; an overflow counts as a page",
-           lambda row: row.xbzrle("bytes")),
-)  # fmt: skip
-"""Columns that ``rounds`` has besides with the capability xbzrle."""
 
 
 def rounds_of(migration: Migration, now_ns: int) -> list[Round]:
     """The rounds of ``migration``; one that still runs ends at ``now_ns``."""
     ram, state, syncs = migration.ram, migration.state, migration.recorder.syncs
-    now = ram.xbzrle.counters if ram.xbzrle else None
+    now = figures_of(migration)
     last = RoundEnd(state.end_ns or now_ns, ram.normal_pages, ram.zero_pages, migration.transferred_bytes, now)
-    ends = [RoundEnd(sync.t_ns, sync.normal_pages, sync.zero_pages, sync.sent_bytes, sync.xbzrle) for sync in syncs[1:]]
+    ends = [RoundEnd(sync.t_ns, sync.normal_pages, sync.zero_pages, sync.sent_bytes, sync.mechanisms) for sync in syncs[1:]]
     spans = zip(pairwise([*syncs[:1], *syncs]), [*ends, last], strict=False)
     return [Round(before, sync, end, state.start_ns) for (before, sync), end in spans]

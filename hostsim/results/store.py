@@ -36,8 +36,8 @@ def run_files(result: RunResult) -> dict[str, bytes]:
     for index, migration in enumerate(result.migrations):
         files |= _table_files(migration.rounds, numbered("rounds", index))
         files |= _table_files(migration.series, numbered("series", index))
-        if migration.checkpoints is not None:
-            files |= _table_files(migration.checkpoints.table, numbered("checkpoints", index))
+        for name, own in migration.own.items():
+            files |= _table_files(own.table, numbered(name, index))
     for name, table in ({} if result.host is None else result.host.tables).items():
         files |= _table_files(table, name)
     return files

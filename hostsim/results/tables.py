@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -126,8 +126,8 @@ class HasTables:
 
 
 @dataclass(frozen=True, eq=False)
-class CheckpointsResult:
-    """Continuous checkpoints: the figures of all together by name, and a row for each (hostsim.results.checkpoints)."""
+class OwnResult:
+    """Results of one mechanism in a migration: figures by name, and a table (hostsim.results.mechanism)."""
 
     figures: dict[str, Any]
     table: Table
@@ -152,8 +152,8 @@ class MigrationResult:
     events: Table
     facts: dict[str, Any]
     kvm: KvmCosts | None = None
-    checkpoints: CheckpointsResult | None = None
-    """None unless a replica followed the guest after the first copy."""
+    own: Mapping[str, OwnResult] = field(default_factory=dict)
+    """By the name of the mechanism, of those that have a table of their own and acted in this migration."""
     sender: Sender | None = None
     """Work of the sending threads; None in records made before it was counted."""
 
@@ -184,8 +184,8 @@ class RunResult(HasTables):
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     verdicts: tuple[dict[str, Any], ...] = ()
-    dirty_limit: Table | None = None
-    """The limits of the vCPUs at the end; None if the scenario sets none."""
+    of_mechanisms: Mapping[str, Table] = field(default_factory=dict)
+    """Tables that mechanisms have of the whole run, by the key of run.json (hostsim.results.mechanism)."""
     dirty_rates: tuple[dict[str, Any], ...] = ()
     """Measurements of the guest's dirty rate, by the columns of ``calc_dirty_rate``."""
     plugins: tuple[dict[str, str], ...] = ()
@@ -202,14 +202,14 @@ class RunResult(HasTables):
         found = {"guest": self.guest}
         for index, migration in enumerate(self.migrations):
             own = {"rounds": migration.rounds, "series": migration.series, "events": migration.events}
-            own |= {} if migration.checkpoints is None else {"checkpoints": migration.checkpoints.table}
+            own |= {name: one.table for name, one in migration.own.items()}
             found |= {numbered(stem, index): table for stem, table in own.items()}
         return found | ({} if self.host is None else dict(self.host.tables))
 
     def to_dict(self) -> dict[str, Any]:
         """The content of run.json: ``migrations[i]`` by QMP's names, ``facts[i]``, ``rounds[i]`` and so on beside."""
         verdicts = {"verdicts": [plain(verdict) for verdict in self.verdicts]} if self.verdicts else {}
-        return self._costs() | self._protection() | self._senders() | verdicts | {
+        return self._costs() | self._of_mechanisms() | self._senders() | verdicts | {
             "format": FORMAT,
             "version": self.version,
             "seed": self.seed,
@@ -226,7 +226,7 @@ class RunResult(HasTables):
 
     def _limits(self) -> dict[str, Any]:
         rates = {"calc_dirty_rate": plain(list(self.dirty_rates))} if self.dirty_rates else {}
-        return rates | ({} if self.dirty_limit is None else {"vcpu_dirty_limit": plain(list(self.dirty_limit.rows()))})
+        return rates | {key: plain(list(table.rows())) for key, table in self.of_mechanisms.items()}
 
     def _senders(self) -> dict[str, Any]:
         """``sender[i]``, only of a run with multifd."""
@@ -238,11 +238,11 @@ class RunResult(HasTables):
         costs = [None if m.kvm is None else plain(m.kvm.to_dict()) for m in self.migrations]
         return {"kvm": costs} if any(costs) else {}
 
-
-    def _protection(self) -> dict[str, Any]:
-        """``checkpoints[i]``, only of a run in which a replica followed the guest."""
-        found = [None if m.checkpoints is None else plain(m.checkpoints.figures) for m in self.migrations]
-        return {"checkpoints": found} if any(found) else {}
+    def _of_mechanisms(self) -> dict[str, Any]:
+        """``NAME[i]`` of each mechanism that acted in a migration of the run."""
+        names = {name for migration in self.migrations for name in migration.own}
+        found = {name: [migration.own.get(name) for migration in self.migrations] for name in sorted(names)}
+        return {name: [None if one is None else plain(one.figures) for one in each] for name, each in found.items()}
 
 
 def numbered(stem: str, index: int) -> str:

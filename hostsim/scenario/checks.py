@@ -12,7 +12,6 @@ from hostsim.core.units import format_bandwidth, format_bytes, format_duration
 from hostsim.costs.host_sheet import SPREADS
 from hostsim.qemu import capabilities
 from hostsim.qemu.capabilities import Rule
-from hostsim.qemu.xbzrle import is_cache_size
 from hostsim.scenario.checkpoint_schema import checkpoint_findings
 from hostsim.scenario.complete import vms_of, workload_name
 from hostsim.scenario.dirty_limit_schema import limit_findings
@@ -20,9 +19,8 @@ from hostsim.scenario.dirty_rate_schema import rate_findings
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Host, Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings
+from hostsim.scenario.mechanism import mechanisms
 from hostsim.scenario.memory_checks import memory_findings
-from hostsim.scenario.multifd_checks import multifd_findings
-from hostsim.scenario.postcopy_checks import postcopy_findings
 from hostsim.scenario.workload_checks import workload_findings
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 BANDWIDTH_MIN_BYTES_PER_S = 4096
 """A page a second; below 10 bytes/s QEMU's quota of a window would be 0, which means no limit."""
 MAIN_BLOCK = "pc.ram"
-OFF = {"multifd_compression": '"none"'}
-"""Values, as a file writes them, that turn a mechanism off; all others are turned off by false."""
 
 
 def cross_findings(scenario: Scenario) -> list[Finding]:
@@ -44,8 +40,7 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
         found.extend(_migration(scenario.migration, scenario.duration))
         found.extend(_capabilities(scenario.migration, scenario.vm))
         found.extend(_faulty_streams(scenario.migration, scenario.link))
-        found.extend(multifd_findings(scenario.migration))
-        found.extend(_xbzrle_cache(scenario.migration))
+        found.extend(_mechanisms(scenario.migration))
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
@@ -192,11 +187,11 @@ def _capabilities(migration: Migration, vm: Vm) -> Iterator[Finding]:
         yield _refused(rule, values)
 
 
-def _xbzrle_cache(migration: Migration) -> Iterator[Finding]:
-    size = migration.xbzrle_cache_size
-    if not is_cache_size(size):
-        got, wanted = format_bytes(size), "a power of two no less than the target page size, 4KiB (QEMU)"
-        yield Finding("migration.xbzrle_cache_size", got, wanted, 'xbzrle_cache_size = "64MiB"')
+def _mechanisms(migration: Migration) -> Iterator[Finding]:
+    """What each mechanism finds between its keys and others; the last in [migration] first, as in capabilities.RULES."""
+    for one in reversed(mechanisms()):
+        if one.findings is not None:
+            yield from one.findings(migration)
 
 
 def _refused(rule: Rule, values: Mapping[str, object]) -> Finding:
@@ -204,10 +199,16 @@ def _refused(rule: Rule, values: Mapping[str, object]) -> Finding:
     if rule.other == capabilities.DIRTY_RING:
         wanted, other = f"vm.dirty_tracking = 'dirty-ring' beside it ({rule.reason})", "vm.dirty_tracking"
         return Finding(key, "true", wanted, 'dirty_tracking = "dirty-ring" under [vm]', (other,))
-    needed = "true" if rule.needs else OFF.get(rule.other, "false")
+    needed = "true" if rule.needs else _off(rule.other)
     got = f"true beside {rule.other} = {_written(rule.other, values.get(rule.other))}"
     wanted = f"{rule.other} = {needed} beside it (QEMU: {rule.reason})"
     return Finding(key, got, wanted, f"{rule.other} = {needed}", (f"migration.{rule.other}",))
+
+
+def _off(key: str) -> str:
+    """The value that turns ``key`` off, as a scenario file writes it."""
+    values = {name: value for one in mechanisms() for name, value in one.off.items()}
+    return "false" if values.get(key, "false") == "false" else f'"{values[key]}"'
 
 
 def _written(key: str, value: object) -> str:
@@ -231,10 +232,8 @@ def _migration(migration: Migration, duration_ns: int) -> Iterator[Finding]:
     if migration.downtime_limit % NS_PER_MS:
         got = format_duration(migration.downtime_limit)
         yield Finding("migration.downtime_limit", got, "whole milliseconds", 'downtime_limit = "300ms"')
-    if migration.x_vcpu_dirty_limit_period % NS_PER_MS:
-        key, got = "migration.x_vcpu_dirty_limit_period", format_duration(migration.x_vcpu_dirty_limit_period)
-        yield Finding(key, got, "whole milliseconds", 'x_vcpu_dirty_limit_period = "500ms"')
-    yield from postcopy_findings(migration)
+    for one in mechanisms():
+        yield from () if one.values is None else one.values(migration)
     yield from _changes(migration)
     if migration.cpu_throttle_initial > migration.max_cpu_throttle:
         wanted = f"at most max_cpu_throttle ({migration.max_cpu_throttle})"

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.core.rng import stream_key
-from hostsim.core.units import parse_bytes
 from hostsim.costs.host_sheet import CONSTANTS, HostSheet, load_sheet
-from hostsim.qemu.compression import IN_HARDWARE, Compression
 from hostsim.qemu.link import MTU, RECEIVE_WINDOW, Drops, LinkSpec, Outage
-from hostsim.qemu.parameters import BEHAVIOUR, MigrationParameters, ParameterChange, Version, ZeroPageDetection
+from hostsim.qemu.parameters import BEHAVIOUR, MigrationParameters, ParameterChange
+from hostsim.qemu.version import Version
+from hostsim.scenario.mechanism import bases_of, host_bases_of, mechanisms
 from hostsim.scenario.memory_schema import HostMemory
 from hostsim.scenario.profiles import PROFILES
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import (
+    CONSTANT_MAX,
     Bandwidth,
     BandwidthOrMeasured,
     Bytes,
@@ -27,7 +28,7 @@ from hostsim.scenario.types import (
     DurationOrNever,
     Flag,
     Share,
-    refused,
+    constant,
 )
 
 DOWNTIME_MAX_NS = 2000 * NS_PER_S
@@ -38,26 +39,15 @@ RECEIVE_WINDOW_MIN = 2304
 """include/net/sock.h SOCK_MIN_RCVBUF, TCP_SKB_MIN_TRUESIZE on x86-64."""
 LOSS_MAX = 0.1
 """A tenth of all packets: beyond it TCP does little but wait for its timer."""
-CONSTANT_MAX = NS_PER_S * 60
-XBZRLE_CACHE_MAX = 1 << 42
 CONTINUE_AFTER_NS = 5 * NS_PER_MS
 RETRIES_MAX = 100
 RETRY_AFTER_MAX_NS = 86_400 * NS_PER_S
 QEMU_DEFAULTS = MigrationParameters()
-OWN_UNITS = frozenset({"postcopy_after_rounds"})
-"""Keys that are read in another way than the parameter of that name."""
 
 
 def _as_written(value: object) -> object:
     """``qemu = 7.2`` is a number to TOML; there is no doubt which version is meant."""
     return str(value) if type(value) is float else value
-
-
-def _without_hardware(value: object) -> object:
-    if isinstance(value, str) and value in IN_HARDWARE:
-        got = f"'{value}', which compresses on {IN_HARDWARE[value]}: a device without a model here"
-        raise refused(got, "'none', 'zlib' or 'zstd', which compress on the CPU", 'multifd_compression = "zstd"')
-    return value
 
 
 class Change(Section):
@@ -89,8 +79,8 @@ class Change(Section):
         return ParameterChange(self.after or 0, self.after_round or 0, given)
 
 
-class Migration(Section):
-    """[migration]: one live migration; without the table the guest just runs."""
+class FirstKeys(Section):
+    """Keys of [migration] of no mechanism: manager, version, limits."""
 
     profile: Literal["qemu", "libvirt", "nova", "kubevirt", "proxmox"] = Field(
         default="qemu", description="whose defaults hold for keys not written here, and whose commands a verdict names"
@@ -104,32 +94,11 @@ class Migration(Section):
         default=300_000_000, le=DOWNTIME_MAX_NS, description="downtime-limit, whole milliseconds; default by profile",
         examples=["300ms"],
     )  # fmt: skip
-    auto_converge: Flag = Field(
-        default=QEMU_DEFAULTS.auto_converge, description="capability auto-converge; default by profile"
-    )
-    throttle_trigger_threshold: Count = Field(
-        default=QEMU_DEFAULTS.throttle_trigger_threshold, ge=1, le=100,
-        description="dirtied over sent [percent] above which a period counts as too dirty",
-    )  # fmt: skip
-    cpu_throttle_initial: Count = Field(
-        default=QEMU_DEFAULTS.cpu_throttle_initial, ge=1, le=99, description="first throttle [percent]"
-    )
-    cpu_throttle_increment: Count = Field(
-        default=QEMU_DEFAULTS.cpu_throttle_increment, ge=1, le=99, description="step of the throttle [percent]"
-    )
-    cpu_throttle_tailslow: Flag = Field(
-        default=QEMU_DEFAULTS.cpu_throttle_tailslow, description="smaller steps near the end"
-    )
-    max_cpu_throttle: Count = Field(
-        default=QEMU_DEFAULTS.max_cpu_throttle, ge=1, le=99, description="largest throttle [percent]"
-    )
-    xbzrle: Flag = Field(
-        default=QEMU_DEFAULTS.xbzrle, description="capability xbzrle: a page that was sent before travels as the difference"
-    )
-    xbzrle_cache_size: Bytes = Field(
-        default=QEMU_DEFAULTS.xbzrle_cache_size, gt=0, le=XBZRLE_CACHE_MAX,
-        description="xbzrle-cache-size: memory for copies of sent pages, a power of two", examples=["64MiB"],
-    )  # fmt: skip
+
+
+class OperatorKeys(Section):
+    """Keys of [migration] of no mechanism: the switchover, and acts of an operator or of the manager."""
+
     avail_switchover_bandwidth: BandwidthOrMeasured = Field(
         default=QEMU_DEFAULTS.avail_switchover_bandwidth,
         description="10.x: bandwidth the threshold is computed with; measured: that of the last 100 ms",
@@ -172,73 +141,32 @@ class Migration(Section):
     retry_after: Duration = Field(
         default=NS_PER_S, le=RETRY_AFTER_MAX_NS, description="from the end of an attempt to the start of the next one"
     )
-    dirty_limit: Flag = Field(
-        default=QEMU_DEFAULTS.dirty_limit,
-        description="capability dirty-limit (8.1, dirty rings): writers sleep at full rings, in place of auto_converge",
-    )
-    vcpu_dirty_limit: Count = Field(
-        default=QEMU_DEFAULTS.vcpu_dirty_limit, ge=1, le=1 << 20,
-        description="dirty_limit: quota of each vCPU once the guest is to be held back [MiB/s]",
-    )  # fmt: skip
-    x_vcpu_dirty_limit_period: Duration = Field(
-        default=QEMU_DEFAULTS.x_vcpu_dirty_limit_period_ms * NS_PER_MS, gt=0, le=NS_PER_S,
-        description="dirty_limit: period over which a vCPU's dirty rate is measured, whole milliseconds",
-    )  # fmt: skip
-    multifd: Flag = Field(
-        default=QEMU_DEFAULTS.multifd, description="capability multifd: RAM goes over several connections, a thread each"
-    )
-    multifd_channels: Count = Field(
-        default=QEMU_DEFAULTS.multifd_channels, ge=1, le=255,
-        description="connections of multifd (virsh --parallel-connections)",
-    )
-    multifd_compression: Annotated[Compression, BeforeValidator(_without_hardware)] = Field(
-        default=QEMU_DEFAULTS.multifd_compression,
-        description="method by which the channels compress pages; how well they compress is vm.compression_ratio",
-    )
-    multifd_zlib_level: Count = Field(
-        default=QEMU_DEFAULTS.multifd_zlib_level, ge=1, le=9, description="level of zlib; 1 is the fastest"
-    )
-    multifd_zstd_level: Count = Field(
-        default=QEMU_DEFAULTS.multifd_zstd_level, ge=1, le=20, description="level of zstd; 1 is the fastest"
-    )
-    zero_page_detection: ZeroPageDetection = Field(
-        default=QEMU_DEFAULTS.zero_page_detection,
-        description="10.x: the thread that looks for pages of zeros: none, the migration thread (legacy), or the channels "
-        "(multifd; without multifd as legacy)",
-    )
-    zero_copy_send: Flag = Field(
-        default=QEMU_DEFAULTS.zero_copy_send,
-        description="capability zero-copy-send: the network card reads the pages in place; with multifd, uncompressed",
-    )
-    postcopy_ram: Flag = Field(default=QEMU_DEFAULTS.postcopy_ram, description="capability postcopy-ram")
-    postcopy_preempt: Flag = Field(
-        default=QEMU_DEFAULTS.postcopy_preempt,
-        description="capability postcopy-preempt: requested pages on a channel of their own",
-    )
-    postcopy_blocktime: Flag = Field(
-        default=QEMU_DEFAULTS.postcopy_blocktime, description="capability postcopy-blocktime of the destination"
-    )
-    max_postcopy_bandwidth: Bandwidth = Field(
-        default=QEMU_DEFAULTS.max_postcopy_bandwidth, description="max-postcopy-bandwidth, of the background stream"
-    )
-    postcopy_after_rounds: Count | None = Field(
-        default=None, ge=0, description="migrate-start-postcopy once that many rounds are over (MIGRATION_PASS of the next)"
-    )
-    postcopy_after: Duration | None = Field(
-        default=None, description="migrate-start-postcopy that long after the start", examples=["10s"]
-    )
-    postcopy_link_fails: DurationOrNever = Field(
-        default=0, description="the connection breaks that long after the switch, or never"
-    )
-    postcopy_recover_after: DurationOrNever = Field(
-        default=0, description="migrate-recover that long after the break; never: the VM is lost"
-    )
-    host_page: Literal["4KiB", "2MiB"] = Field(
-        default="4KiB", description="page of the destination's memory backend, which post-copy requests and places whole"
-    )
+
+
+class LastKeys(Section):
+    """Keys of [migration] of no mechanism: its end."""
+
     timeout: DurationOrNever = Field(
         default=0, description="migrate-cancel that long after the start, or never; default by profile and memory"
     )
+
+
+if TYPE_CHECKING:
+    from hostsim.scenario.mechanisms.auto_converge import AutoConvergeKeys
+    from hostsim.scenario.mechanisms.dirty_limit import DirtyLimitKeys
+    from hostsim.scenario.mechanisms.multifd import MultifdKeys
+    from hostsim.scenario.mechanisms.postcopy import PostcopyKeys
+
+    class _Keys(
+        LastKeys, PostcopyKeys, MultifdKeys, DirtyLimitKeys, OperatorKeys, AutoConvergeKeys, FirstKeys
+    ):
+        """Keys of all mechanisms, as far as mypy has to know their names."""
+else:
+    _Keys = type("_Keys", bases_of({0: FirstKeys, 20: OperatorKeys, 90: LastKeys}), {"__module__": __name__})
+
+
+class Migration(_Keys):
+    """[migration]: one live migration; without the table the guest just runs."""
 
     @model_validator(mode="before")
     @classmethod
@@ -253,20 +181,14 @@ class Migration(Section):
         return defaults | dict(data)
 
     def parameters(self) -> MigrationParameters:
-        """QEMU's parameters; a key whose name is QEMU's is passed on unchanged."""
+        """QEMU's parameters; a key whose name is QEMU's is passed on unchanged, unless a mechanism reads it otherwise."""
         keys = type(self).model_fields
-        same = {
-            field.name: getattr(self, field.name)
-            for field in fields(MigrationParameters)
-            if field.name in keys and field.name not in OWN_UNITS
-        }
+        values = {field.name: getattr(self, field.name) for field in fields(MigrationParameters) if field.name in keys}
+        for one in mechanisms():
+            values |= {} if one.parameters is None else one.parameters(self)
         return MigrationParameters(
-            **same, max_bandwidth=self.bandwidth, downtime_limit_ms=self.downtime_limit // NS_PER_MS, start_ns=self.start,
-            timeout_ns=self.timeout, x_vcpu_dirty_limit_period_ms=self.x_vcpu_dirty_limit_period // NS_PER_MS,
-            host_page_bytes=parse_bytes(self.host_page),
-            postcopy_link_fails_ns=self.postcopy_link_fails, postcopy_recover_after_ns=self.postcopy_recover_after,
-            postcopy_after_ns=-1 if self.postcopy_after is None else self.postcopy_after,
-            postcopy_after_rounds=-1 if self.postcopy_after_rounds is None else self.postcopy_after_rounds,
+            **values, max_bandwidth=self.bandwidth, downtime_limit_ms=self.downtime_limit // NS_PER_MS, start_ns=self.start,
+            timeout_ns=self.timeout,
             continue_after_ns=self.continue_after, suspend_after_ns=self.suspend_after,
             suspend_after_sync=self.suspend_after_round or 0, cancel_after_sync=self.cancel_after_round or 0,
             keepalive_ns=self.keepalive, retry_after_ns=self.retry_after, changes=tuple(one.change() for one in self.set),
@@ -326,10 +248,6 @@ class Link(Section):
         )  # fmt: skip
 
 
-def _constant(description: str, least: int = 0) -> Any:
-    return Field(default=None, ge=least, le=CONSTANT_MAX, description=f"{description}; default from the sheet")
-
-
 def _spread(of: str) -> Any:
     return Field(
         default=None, ge=0, le=CONSTANT_MAX,
@@ -337,34 +255,44 @@ def _spread(of: str) -> Any:
     )  # fmt: skip
 
 
-class Host(Section):
-    """[host]: a sheet of constants, each of which may be replaced."""
+class HostKeys(Section):
+    """Keys of [host] of no mechanism."""
 
     machine: Literal["generic", "qemu-tcg-2core"] = Field(default="generic", description="host sheet")
-    page_send_ns: Count | None = _constant("CPU time of the migration thread per page sent [ns]", least=1)
-    first_copy_ns: Count | None = _constant("more of it for a page the destination never held [ns]")
-    zero_page_ns: Count | None = _constant("CPU time per zero page [ns]")
-    setup_ns: Count | None = _constant("from migrate to the first pass [ns]")
-    vm_stop_ns: Count | None = _constant("stopping all vCPUs [ns]")
-    switchover_ns: Count | None = _constant("device state and the rest of a switchover [ns]")
-    sleep_overshoot_ns: Count | None = _constant("lateness of the migration thread's sleeps [ns]")
-    throttle_overshoot_ns: Count | None = _constant("lateness of a throttled vCPU's wake-up [ns]")
-    throttle_timer_late_ns: Count | None = _constant("lateness of the throttle timer; it adds up from tick to tick [ns]")
+    page_send_ns: Count | None = constant("CPU time of the migration thread per page sent [ns]", least=1)
+    first_copy_ns: Count | None = constant("more of it for a page the destination never held [ns]")
+    zero_page_ns: Count | None = constant("CPU time per zero page [ns]")
+    setup_ns: Count | None = constant("from migrate to the first pass [ns]")
+    vm_stop_ns: Count | None = constant("stopping all vCPUs [ns]")
+    switchover_ns: Count | None = constant("device state and the rest of a switchover [ns]")
+    sleep_overshoot_ns: Count | None = constant("lateness of the migration thread's sleeps [ns]")
+    throttle_overshoot_ns: Count | None = constant("lateness of a throttled vCPU's wake-up [ns]")
+    throttle_timer_late_ns: Count | None = constant("lateness of the throttle timer; it adds up from tick to tick [ns]")
     lateness: Literal["mean", "drawn"] = Field(
         default="mean", description="the three latenesses above: always as given, or drawn around it with the spreads below"
     )
     sleep_overshoot_spread_ns: Count | None = _spread("sleep_overshoot_ns")
     throttle_overshoot_spread_ns: Count | None = _spread("throttle_overshoot_ns")
     throttle_timer_late_spread_ns: Count | None = _spread("throttle_timer_late_ns")
-    device_state_bytes: Count | None = _constant("device state on the wire [bytes]")
-    queue_page_ns: Count | None = _constant("multifd: CPU time of the migration thread per page that a channel sends [ns]")
-    zlib_page_ns: Count | None = _constant("multifd: CPU time of a channel to compress a page, zlib level 1 [ns]")
-    zstd_page_ns: Count | None = _constant("multifd: CPU time of a channel to compress a page, zstd level 1 [ns]")
-    zero_copy_page_ns: Count | None = _constant("zero_copy_send: CPU time of a channel per page [ns]")
-    xbzrle_encode_ns: Count | None = _constant("XBZRLE: CPU time of encoding a page that is in the cache [ns]")
-    xbzrle_run_ns: Count | None = _constant("XBZRLE: more of it for each run of changed bytes [ns]")
-    xbzrle_insert_ns: Count | None = _constant("XBZRLE: CPU time of copying a page into the cache [ns]")
+    device_state_bytes: Count | None = constant("device state on the wire [bytes]")
+
+
+class MemoryKeys(Section):
+    """The table [host.memory]."""
+
     memory: HostMemory | None = Field(default=None, description="frames and swap; all memory is there without it")
+
+
+if TYPE_CHECKING:
+
+    class _HostKeys(MemoryKeys, HostKeys):
+        """Keys of [host] of no mechanism."""
+else:
+    _HostKeys = type("_HostKeys", host_bases_of(HostKeys, MemoryKeys), {"__module__": __name__})
+
+
+class Host(_HostKeys):
+    """[host]: a sheet of constants, each of which may be replaced."""
 
     def sheet(self) -> HostSheet:
         """The constants that hold."""

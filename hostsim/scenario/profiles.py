@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from hostsim.qemu.capabilities import absent
-from hostsim.qemu.parameters import Version
+from hostsim.qemu.version import Version
+from hostsim.scenario.mechanism import command_of
 
 GIB = 1 << 30
-REMEDIES = (
-    "downtime_limit", "bandwidth", "auto_converge", "post_copy", "xbzrle", "xbzrle_cache", "timeout", "multifd",
-)  # fmt: skip
+REMEDIES = ("downtime_limit", "bandwidth", "auto_converge", "timeout")
+"""Kinds of changes that a command applies, beside those of the records of mechanisms (hostsim.scenario.mechanism)."""
 _POLICY = "kubectl patch migrationpolicy POLICY --type merge -p "
 
 
@@ -49,10 +49,10 @@ class Profile:
         """The command that applies ``remedy``; "" if there is none here.
 
         value: milliseconds for "downtime_limit", bytes/s for "bandwidth", percent for "auto_converge", bytes for
-        "xbzrle_cache", seconds for "timeout". {value} is replaced by it, {mib_per_s} and {seconds} by it in that unit. Whole
+        a cache, seconds for "timeout". {value} is replaced by it, {mib_per_s} and {seconds} by it in that unit. Whole
         numbers are rounded up: ``value`` is the least that helps.
         """
-        template = self.commands.get(remedy, "")
+        template = self.commands.get(remedy) or command_of(remedy, self.name)
         if value is None:
             return template
         texts = {"{value}": _up(value), "{mib_per_s}": _up(value / (1 << 20)), "{seconds}": f"{value / 1000:g}"}
@@ -94,10 +94,6 @@ QEMU = Profile(
         "downtime_limit": "migrate_set_parameter downtime-limit {value}",
         "bandwidth": "migrate_set_parameter max-bandwidth {value}B",
         "auto_converge": "migrate_set_capability auto-converge on; migrate_set_parameter max-cpu-throttle {value}",
-        "post_copy": "migrate_set_capability postcopy-ram on (before migrate); then migrate_start_postcopy",
-        "xbzrle": "migrate_set_capability xbzrle on",
-        "multifd": "migrate_set_capability multifd on; migrate_set_parameter multifd-channels {value}",
-        "xbzrle_cache": "migrate_set_parameter xbzrle-cache-size {value}",
         # QEMU has no time-out: the tool that runs migrate_cancel has to wait.
         "timeout": "",
     },
@@ -115,10 +111,6 @@ LIBVIRT = Profile(
         "downtime_limit": "virsh migrate-setmaxdowntime DOMAIN {value}",
         "bandwidth": "virsh migrate-setspeed DOMAIN {mib_per_s}",
         "auto_converge": "virsh migrate --live --auto-converge DOMAIN URI",
-        "post_copy": "virsh migrate --live --postcopy DOMAIN URI; then virsh migrate-postcopy DOMAIN",
-        "xbzrle": "virsh migrate --live --compressed --comp-methods xbzrle DOMAIN URI",
-        "multifd": "virsh migrate --live --parallel --parallel-connections {value} DOMAIN URI",
-        "xbzrle_cache": "virsh migrate --live --compressed --comp-methods xbzrle --comp-xbzrle-cache {value} DOMAIN URI",
         # --timeout N suspends the guest after N seconds (--timeout-postcopy switches): without it virsh waits.
         "timeout": "virsh migrate --live DOMAIN URI",
     },
@@ -137,7 +129,6 @@ NOVA = Profile(
         "downtime_limit": "nova.conf [libvirt] live_migration_downtime = {value}",
         "bandwidth": "nova.conf [libvirt] live_migration_bandwidth = {mib_per_s}",
         "auto_converge": "nova.conf [libvirt] live_migration_permit_auto_converge = true",
-        "post_copy": "nova.conf [libvirt] live_migration_permit_post_copy = true",
         "timeout": "nova.conf [libvirt] live_migration_completion_timeout = {value} divided by GIB, rounded up",
     },
     timeout_per_gib_s=800,
@@ -158,7 +149,6 @@ KUBEVIRT = Profile(
         "downtime_limit": "kubectl exec POD -c compute -- virsh migrate-setmaxdowntime DOMAIN {value}",
         "bandwidth": _POLICY + '\'{"spec":{"bandwidthPerMigration":"{value}"}}\'',
         "auto_converge": _POLICY + '\'{"spec":{"allowAutoConverge":true}}\'',
-        "post_copy": _POLICY + '\'{"spec":{"allowPostCopy":true}}\'',
         "timeout": _POLICY + '"{\\"spec\\":{\\"completionTimeoutPerGiB\\":$(({value} / GIB + 1))}}"',
     },
     # Model limit: KubeVirt's progressTimeout (150 s without a new low of remaining bytes) does not cancel.

@@ -10,10 +10,12 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, St
 from pydantic_core import PydanticCustomError
 
 from hostsim.core import units
-from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.core.errors import UnitError
 from hostsim.core.units import shown
 
+CONSTANT_MAX = 60 * NS_PER_S
+"""Of a constant of a machine."""
 VCPUS_MAX = 4096
 RATE_MAX_PER_S = 10**12
 """A touch a picosecond: beyond any machine."""
@@ -139,3 +141,8 @@ Vcpus = Annotated[
         }
     ),
 ]
+
+
+def constant(description: str, least: int = 0) -> Any:
+    """A key of [host] that replaces the constant of its name in the host sheet; least: the smallest value."""
+    return Field(default=None, ge=least, le=CONSTANT_MAX, description=f"{description}; default from the sheet")

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MODELLED = (
-    "pre-copy with limits of bandwidth and downtime, auto-converge, dirty-limit, XBZRLE, avail-switchover-bandwidth, "
-    "return-path, switchover-ack, pause-before-switchover, multifd with zlib, zstd and zero-copy-send, "
-    "zero-page-detection, post-copy with preempt and blocktime"
-)
+from hostsim.scenario.mechanism import mechanisms, modelled
+
+MODELLED = "pre-copy with limits of bandwidth and downtime"
+ALSO_MODELLED = ("avail-switchover-bandwidth", "return-path", "switchover-ack", "pause-before-switchover")
+"""Beside what the records of mechanisms name (hostsim.scenario.mechanism)."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +77,6 @@ UNMODELLED = (
         ("events", "release-ram", "late-block-activate", "validate-uuid"),
     ),
 )  # fmt: skip
-MODELLED_AS = {
-    "compressed": "xbzrle", "xbzrle": "xbzrle", "comp-xbzrle-cache": "xbzrle_cache_size",
-    "set-vcpu-dirty-limit": "dirty_limit", "postcopy": "postcopy_ram", "allow-post-copy": "postcopy_ram",
-    "live-migration-permit-post-copy": "postcopy_ram", "postcopy-bandwidth": "max_postcopy_bandwidth",
-    "start-postcopy": "postcopy_after_rounds",
-    "x-multifd": "multifd", "parallel": "multifd", "parallel-connections": "multifd_channels",
-    "channels": "multifd_channels", "zero-copy": "zero_copy_send", "zerocopy": "zero_copy_send",
-    "comp-zlib-level": "multifd_zlib_level", "comp-zstd-level": "multifd_zstd_level", "zlib": "multifd_compression",
-    "zstd": "multifd_compression", "compression": "multifd_compression",
-}  # fmt: skip
-"""Names in libvirt, virsh and older QEMU of mechanisms with a model, and the key of [migration] that stands for each."""
 STEM_MIN = 6
 """Shorter names are matched as a whole: "mode" is in "model"."""
 
@@ -101,7 +90,7 @@ def refusal(key: str, value: object) -> tuple[str, str] | None:
     if found is None:
         return None
     instead = f" ({found.instead})" if found.instead else ""
-    return f"{found.name}, which is not modelled yet{instead}", f"what is modelled: {MODELLED}"
+    return f"{found.name}, which is not modelled yet{instead}", f"what is modelled: {modelled(MODELLED, ALSO_MODELLED)}"
 
 
 def _renamed(key: str, value: object) -> tuple[str, str] | None:
@@ -114,7 +103,7 @@ def _renamed(key: str, value: object) -> tuple[str, str] | None:
 
 
 def _plain_names() -> dict[str, str]:
-    return {_plain(name): key for name, key in MODELLED_AS.items()}
+    return {_plain(name): key for one in mechanisms() for name, key in one.aliases.items()}
 
 
 def mechanism_of(text: str) -> Mechanism | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hostsim.verdict.diagnose import diagnose
-from hostsim.verdict.evidence import Evidence, Round, XbzrleTail
+from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.explained import explain_log
 from hostsim.verdict.from_log import evidence_from_log
 from hostsim.verdict.from_result import evidence_from_result
@@ -16,7 +16,6 @@ __all__ = [
     "Remedy",
     "Round",
     "Verdict",
-    "XbzrleTail",
     "diagnose",
     "evidence_from_log",
     "evidence_from_result",

@@ -32,7 +32,7 @@ def by_progress(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 def sent_over_and_over(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict | None:
     """The answer where the rounds could not decide, but RAM was sent many times and more is left than fits."""
     ratio = (evidence.sent_bytes or 0.0) / evidence.ram_bytes if evidence.ram_bytes else 0.0
-    if verdict.outcome not in UNDECIDED or ratio < SURELY or evidence.xbzrle is not None or evidence.xbzrle_unclear:
+    if verdict.outcome not in UNDECIDED or ratio < SURELY or evidence.may_count_parts:
         return None
     found = by_ratio(log, evidence)
     return found if found and found.outcome == "not converging" else None

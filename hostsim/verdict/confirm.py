@@ -10,28 +10,27 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.scenario.schema import DURATION_MAX_NS
-from hostsim.verdict.channels import TRIED_MOST
 from hostsim.verdict.diagnose import diagnose, stuck_after_all
 from hostsim.verdict.ended import with_margins
 from hostsim.verdict.evidence import Evidence
-from hostsim.verdict.forecast import MARGIN, forecast
+from hostsim.verdict.forecast import MARGIN, Forecast, forecast
 from hostsim.verdict.from_result import evidence_from_result
+from hostsim.verdict.mechanism import Changes, Tried, mechanisms
 from hostsim.verdict.model import Remedy, Verdict
-from hostsim.verdict.remedies import LIMIT_MAX_S, THROTTLE_MAX, with_value
-from hostsim.verdict.trial import EXIT_WORK, Changes, Trial, seeds_of, try_out
+from hostsim.verdict.remedies import LIMIT_MAX_S, THROTTLE_MAX, bandwidth, downtime_limit, more_time, throttle
+from hostsim.verdict.trial import EXIT_WORK, Trial, seeds_of, try_out
 from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
-from hostsim.verdict.xbzrle_cost import CACHE, not_run
 
 if TYPE_CHECKING:
     from hostsim.results.tables import RunResult
     from hostsim.scenario import Scenario
 
 SEEDS = 3
-MIB = 1 << 20
 STEPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.6, 2.0, 2.8, 4.0)
 """A value that does not do is raised, first by a twentieth, up to so many times."""
 FROM_NOW = 1.05
@@ -174,7 +173,8 @@ def _left_out(verdict: Verdict, times: float) -> Verdict:
     """``verdict`` with the note that no value was run, and with the work of a trial."""
     about = f", each of which takes about {rounded_up(times):g} times the work of this run" if times > 1 else ""
     note = f"These values are computed, not confirmed by runs{about}; --confirm runs them"
-    remedies = tuple(not_run(one) if one.kind == CACHE else one for one in verdict.remedies)
+    own = {kind: how.not_run for kind, how in tried().items() if how.not_run is not None}
+    remedies = tuple(own[one.kind](one) if one.kind in own else one for one in verdict.remedies)
     return replace(verdict, notes=(*verdict.notes, note), remedies=remedies)
 
 
@@ -197,27 +197,31 @@ def _tried(remedy: Remedy, evidence: Evidence, purse: Purse) -> Remedy:
     """``remedy`` with the least value, from its own on, that completes; if none was run, ``remedy`` with a note."""
     values = _values(remedy, evidence)
     for value in values:
-        trials = purse.all_complete(_what(remedy, value), CHANGES[remedy.kind](value, evidence))
+        trials = purse.all_complete(_what(remedy, value), tried()[remedy.kind].changes(value, evidence))
         if trials is None:
             return _not_run(remedy, evidence)
         if trials:
             return _confirmed(remedy, evidence, value, trials)
     if not values:
         return remedy
-    name, tried = NAMES[remedy.kind], _what(remedy, values[-1])
-    return replace(remedy, text=f"{name}: run again with up to {tried}, it did not complete", helps=False)
+    name, most = tried()[remedy.kind].name, _what(remedy, values[-1])
+    return replace(remedy, text=f"{name}: run again with up to {most}, it did not complete", helps=False)
 
 
 def _values(remedy: Remedy, evidence: Evidence) -> Sequence[float]:
     """Values to try, ascending from the remedy's own, or from above the present value if that is higher."""
-    if not remedy.helps or remedy.value is None or remedy.kind not in CHANGES:
+    if not remedy.helps or remedy.value is None or remedy.kind not in tried():
         return ()
-    if remedy.kind in ONE_VALUE:
-        return (remedy.value,)
-    if remedy.kind == "auto_converge":
-        return [*range(int(remedy.value), int(THROTTLE_MAX), 5), THROTTLE_MAX]
-    if remedy.kind == "multifd":
-        return [count for count in (remedy.value, 2 * remedy.value, 4 * remedy.value) if count <= TRIED_MOST]
+    how = tried()[remedy.kind]
+    return (remedy.value,) if how.values is None else how.values(remedy, evidence)
+
+
+def _throttles(remedy: Remedy, _evidence: Evidence) -> Sequence[float]:
+    return [*range(int(remedy.value or 0), int(THROTTLE_MAX), 5), THROTTLE_MAX]
+
+
+def _rising(remedy: Remedy, evidence: Evidence) -> Sequence[float]:
+    assert remedy.value is not None, "a remedy without a value is not tried"
     now = _now(remedy.kind, evidence)
     first = remedy.value if remedy.value > now else _rounded_up(remedy.kind, now * _short_of(evidence))
     rising = [first, *(_rounded_up(remedy.kind, first * step) for step in STEPS[1:])]
@@ -237,10 +241,11 @@ def _short_of(evidence: Evidence) -> float:
 
 def _not_run(remedy: Remedy, evidence: Evidence) -> Remedy:
     """The remedy when no work is left to run it: with its computed value, or with none if that is not above today's."""
-    if remedy.kind == CACHE:
-        return not_run(remedy)
+    how = tried()[remedy.kind]
+    if how.not_run is not None:
+        return how.not_run(remedy)
     if remedy.kind in ("downtime_limit", "bandwidth") and (remedy.value or 0.0) <= _now(remedy.kind, evidence):
-        text = f"{NAMES[remedy.kind]}: more than {_what(remedy, _now(remedy.kind, evidence))}; how much was not run"
+        text = f"{how.name}: more than {_what(remedy, _now(remedy.kind, evidence))}; how much was not run"
         return replace(remedy, text=text, value=None, command="", certain=False)
     return replace(remedy, text=f"{remedy.text}; computed, not run again")
 
@@ -253,9 +258,18 @@ def _rounded_up(kind: str, value: float) -> float:
 def _confirmed(remedy: Remedy, evidence: Evidence, value: float, trials: tuple[Trial, ...]) -> Remedy:
     found = forecast(evidence)
     assert found is not None, "a remedy rests on a forecast"
-    again = with_value(remedy, evidence, found, value)
+    again = _with_value(remedy, evidence, found, value)
     text = f"{again.text}; {_ran_words(trials)}{_lost_words(remedy, trials)}{_late_words(evidence, trials)}"
     return replace(again, text=text, confirmed=True, seeds=tuple(trial.seed for trial in trials))
+
+
+def _with_value(remedy: Remedy, evidence: Evidence, found: Forecast, value: float) -> Remedy:
+    """``remedy`` with another value than was computed."""
+    if value == remedy.value:
+        return remedy
+    build = more_time if remedy.kind == "timeout" else tried()[remedy.kind].again
+    assert build is not None, "a remedy whose value never changes is tried with that value"
+    return replace(build(evidence, found, value), certain=remedy.certain)
 
 
 def _ran_words(trials: Sequence[Trial]) -> str:
@@ -283,21 +297,11 @@ def _late_words(evidence: Evidence, trials: Sequence[Trial]) -> str:
 
 def _what(remedy: Remedy, value: float) -> str:
     """``downtime limit 1.2 s``."""
-    words = {
-        "downtime_limit": seconds_words(value / 1000), "bandwidth": bandwidth_words(value),
-        "auto_converge": f"a throttle of {value:.0f} %", "multifd": f"{value:.0f} channels",
-        CACHE: f"a cache of {value / MIB:g} MiB",
-        "avail_switchover_bandwidth": f"avail-switchover-bandwidth {bandwidth_words(value)}",
-    }  # fmt: skip
-    return words.get(remedy.kind, "more time")
+    return tried()[remedy.kind].words(value) if remedy.kind in tried() else "more time"
 
 
 def _more_limit(value: float, _evidence: Evidence) -> Changes:
     return {"migration.downtime_limit": round(value) * NS_PER_MS}
-
-
-def _larger_cache(value: float, _evidence: Evidence) -> Changes:
-    return {"migration.xbzrle_cache_size": round(value)}
 
 
 def _told_bandwidth(value: float, _evidence: Evidence) -> Changes:
@@ -321,20 +325,24 @@ def _throttle(value: float, evidence: Evidence) -> Changes:
     }  # fmt: skip
 
 
-def _channels(value: float, _evidence: Evidence) -> Changes:
-    return {"migration.multifd": True, "migration.multifd_channels": round(value)}
+TRIED: Mapping[str, Tried] = {
+    "downtime_limit": Tried(
+        "downtime limit", _more_limit, lambda value: seconds_words(value / 1000), _rising, downtime_limit
+    ),
+    "bandwidth": Tried("bandwidth", _more_bandwidth, bandwidth_words, _rising, bandwidth),
+    "auto_converge": Tried(
+        "auto-converge", _throttle, lambda value: f"a throttle of {value:.0f} %", _throttles, throttle
+    ),
+    "avail_switchover_bandwidth": Tried(
+        "switchover bandwidth", _told_bandwidth, lambda value: f"avail-switchover-bandwidth {bandwidth_words(value)}"
+    ),
+}
 
 
-NAMES = {
-    "downtime_limit": "downtime limit", "bandwidth": "bandwidth", "auto_converge": "auto-converge", CACHE: "XBZRLE's cache",
-    "avail_switchover_bandwidth": "switchover bandwidth", "multifd": "multifd",
-}  # fmt: skip
-ONE_VALUE = (CACHE, "avail_switchover_bandwidth")
-"""Remedies of which only the computed value is tried."""
-CHANGES: Mapping[str, Callable[[float, Evidence], Changes]] = {
-    "downtime_limit": _more_limit, "bandwidth": _more_bandwidth, "auto_converge": _throttle, CACHE: _larger_cache,
-    "avail_switchover_bandwidth": _told_bandwidth, "multifd": _channels,
-}  # fmt: skip
+@cache
+def tried() -> Mapping[str, Tried]:
+    """The runs that confirm each kind of remedy, those of mechanisms too."""
+    return {**TRIED, **{kind: how for one in mechanisms() for kind, how in one.tried.items()}}
 
 
 def _brakes(evidence: Evidence) -> dict[str, float | None]:

@@ -5,27 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hostsim.theory.floor import floor_pages
-from hostsim.verdict.channels import with_channels
-from hostsim.verdict.checkpoints import protected
 from hostsim.verdict.confidence import assumptions_of, confidence_of, measure_next
-from hostsim.verdict.dirty_limit import with_dirty_limit
-from hostsim.verdict.ended import completed, failed, switched_to_postcopy
+from hostsim.verdict.ended import completed, failed
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import after_words, found_numbers, where_it_stands, why_not, why_still
 from hostsim.verdict.forecast import MARGIN, Forecast, forecast, span, speed_under, time_left_s
 from hostsim.verdict.interrupted import held_in_switchover, with_interruptions
 from hostsim.verdict.logging_cost import with_logging_cost
+from hostsim.verdict.mechanism import mechanisms
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
-from hostsim.verdict.postcopy import lost_in_postcopy
 from hostsim.verdict.remedies import more_time, post_copy, remedies_for
 from hostsim.verdict.throttled import with_throttle
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
-from hostsim.verdict.xbzrle import blocked_by_xbzrle
-from hostsim.verdict.xbzrle_cost import with_xbzrle_cost
-from hostsim.verdict.xbzrle_tail import DELTA_SYNCS
 
-LINES = (with_interruptions, with_throttle, with_dirty_limit, with_logging_cost, with_xbzrle_cost, with_channels)
-"""Each adds what its mechanism did to any verdict, or returns the verdict as it is."""
+LINES = (with_interruptions, with_throttle, with_logging_cost)
+"""Each adds to any verdict what it knows, or returns the verdict as it is; the lines of mechanisms come behind."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""
 GROWTH = 1.05
@@ -36,14 +30,12 @@ NEAR = 1.5
 def diagnose(evidence: Evidence) -> Verdict:
     """The verdict on one migration; "cannot tell", with the reason, where the evidence does not suffice."""
     for judge in (
-        protected,
+        *(judge for one in mechanisms() for judge in one.ended),
         failed,
-        lost_in_postcopy,
         completed,
         held_in_switchover,
         _no_evidence,
-        blocked_by_xbzrle,
-        switched_to_postcopy,
+        *(judge for one in mechanisms() for judge in one.running),
         _first_pass_only,
         _no_sync_seen,
         _judged,
@@ -56,8 +48,8 @@ def diagnose(evidence: Evidence) -> Verdict:
 
 
 def _with_lines(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """``verdict`` with what each mechanism of ``LINES`` did in this migration."""
-    for line_of in LINES:
+    """``verdict`` with what ``LINES`` and each mechanism add for this migration."""
+    for line_of in (*LINES, *(one.line for one in mechanisms() if one.line is not None)):
         verdict = line_of(verdict, evidence)
     return verdict
 
@@ -100,8 +92,8 @@ def _no_evidence(evidence: Evidence) -> Verdict | None:
         why = "one answer is a picture, not a course: how remaining changes cannot be seen"
     elif not evidence.bandwidth_bytes_per_s:
         why = "nothing was sent between the answers, so there is no bandwidth to judge by"
-    elif evidence.xbzrle_unclear or (evidence.xbzrle and evidence.xbzrle.syncs < DELTA_SYNCS):
-        why = f"most pages travel as XBZRLE deltas, and fewer than {DELTA_SYNCS} syncs of them were seen"
+    elif evidence.too_short:
+        why = evidence.too_short
     else:
         return None
     return Verdict("cannot tell", f"cannot tell: {why}", measure_next=("poll query-migrate each second, several rounds",))

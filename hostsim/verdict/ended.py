@@ -135,7 +135,7 @@ def _mean_words(r: Round) -> str:
 
 def _margins(evidence: Evidence, found: Forecast | None) -> Iterator[Remedy]:
     """The least limit and bandwidth with which it would end, too, where they are known well enough and are less."""
-    if found is None or evidence.xbzrle is not None:
+    if found is None or evidence.counts_parts:
         return
     limit, bandwidth = limit_needed_s(found, evidence), bandwidth_needed_bytes_per_s(found, evidence)
     slowest, now = MARGIN * bandwidth[1], evidence.bandwidth_bytes_per_s or 0.0

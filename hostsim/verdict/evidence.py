@@ -14,10 +14,6 @@ from hostsim.verdict.window import Stream
 
 DOWNTIME_LIMIT_MS = 300.0
 """QEMU's default downtime-limit (migration/options.c::DEFAULT_MIGRATE_SET_DOWNTIME)."""
-
-MISSED_AGAIN = 0.1
-"""Pages missed beyond the first miss of each, over all pages looked up, from which a cache counts as too small (assumed)."""
-
 Brake = Literal["max-bandwidth", "link", "host", "window"]
 
 
@@ -51,31 +47,34 @@ class Round:
 
 
 @dataclass(frozen=True)
-class XbzrleTail:
-    """The part of a migration in which pages travelled as XBZRLE deltas.
+class Seen:
+    """What was seen of one mechanism; a mechanism with more to say has a class of its own.
 
-    pages, wire_bytes: encoded pages and their deltas on the wire; duration_s: length of the part; syncs: in that time.
-    remaining_bytes: least and greatest seen, 4096 a page.
-    needed_limit_ms: least and greatest downtime limit at which QEMU's test would have passed at an answer (remaining over
-    the measured bandwidth).
+    counts_parts: pages travelled in part, so that bytes sent and pages remaining do not compare.
+    may_count_parts: the log does not show whether they did.
+    too_short: why the part of the migration in which they did is too short to judge by; "": it is not.
+    no_throttle: why auto-converge cannot be on beside the mechanism; "": it can.
     """
 
-    pages: float
-    wire_bytes: float
-    duration_s: float
-    remaining_bytes: tuple[float, float]
-    needed_limit_ms: tuple[float, float]
-    syncs: float
+    @property
+    def counts_parts(self) -> bool:
+        """See above."""
+        return False
 
     @property
-    def wire_bytes_per_page(self) -> float:
-        """Mean bytes on the wire for one dirty page."""
-        return self.wire_bytes / self.pages
+    def may_count_parts(self) -> bool:
+        """See above."""
+        return False
 
     @property
-    def pages_per_s(self) -> float:
-        """Pages encoded a second."""
-        return self.pages / self.duration_s
+    def too_short(self) -> str:
+        """See above."""
+        return ""
+
+    @property
+    def no_throttle(self) -> str:
+        """See above."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -96,41 +95,6 @@ class Channels:
     compression: str
     wire_ratio: float
     ratio_is_assumed: bool = False
-
-
-@dataclass(frozen=True)
-class XbzrleCost:
-    """Counters of the cache and the guest that it served.
-
-    hits, misses, overflows: pages; delta_bytes: of the deltas, an overflow counts as a page.
-    span_pages: from the first page that a workload writes to the last; working_set_pages: distinct pages written.
-    changed: (bytes that a write changes, "same" or "scattered" places) of each workload that writes.
-    """
-
-    cache_bytes: int
-    hits: int
-    misses: int
-    overflows: int
-    delta_bytes: int
-    span_pages: int
-    working_set_pages: int
-    changed: tuple[tuple[int, str], ...]
-
-    @property
-    def saved_bytes(self) -> int:
-        """Bytes of the pages found in the cache less the bytes sent for them."""
-        return self.hits * PAGE_BYTES - self.delta_bytes
-
-    @property
-    def is_too_small(self) -> bool:
-        """Whether pages were missed again and again that a larger cache would hold."""
-        again = self.misses - min(self.misses, self.working_set_pages)
-        return again > MISSED_AGAIN * (self.hits + self.misses) and self.cache_bytes < self.span_pages * PAGE_BYTES
-
-    @property
-    def fitting_bytes(self) -> int:
-        """The least power of two that holds every page the guest writes without two of them in one slot [bytes]."""
-        return PAGE_BYTES << max(0, self.span_pages - 1).bit_length()
 
 
 @dataclass(frozen=True)
@@ -178,18 +142,11 @@ class Evidence:
     working_set_pages: float | None = None
     curve: DirtyCurve | None = None
     """Expected distinct pages written in an interval, guest unthrottled."""
-    xbzrle: XbzrleTail | None = None
-    xbzrle_cost: XbzrleCost | None = None
-    """The work of XBZRLE's cache; None without XBZRLE, and for logs."""
-    xbzrle_unclear: bool = False
-    """Most pages have come to travel as deltas, but too late in the log to see how fast."""
+    mechanisms: Mapping[str, Seen] = field(default_factory=dict)
+    """What was seen of each mechanism, by its name (hostsim.verdict.mechanism)."""
     postcopy_s: float | None = None
     """Time [s] that the guest depended on both hosts; None if the migration never switched to post-copy."""
     postcopy_requests: float = 0.0
-    dirty_limit: tuple[Mapping[str, Any], ...] = ()
-    """A row a vCPU by the names of ``vcpu_dirty_limit`` in run.json; () without limits."""
-    checkpoints: Mapping[str, Any] | None = None
-    """Figures of continuous checkpoints by the names of run.json, and the rate of outputs; None without checkpoints."""
     postcopy: Mapping[str, Any] | None = None
     """Figures of the phase of a run (hostsim.results.postcopy); None from a log."""
     logging: LoggingCost | None = None
@@ -206,6 +163,26 @@ class Evidence:
     """Facts of hostsim.results.interruptions; {} for a log."""
     surely_sent_bytes_per_s: float = 0.0
     """Bytes/s of the stream, or of all channels, of a run at the slow end of its sheet; 0 where there is no range."""
+
+    @property
+    def counts_parts(self) -> bool:
+        """Whether pages travelled in part, so that bytes sent and pages remaining do not compare."""
+        return any(seen.counts_parts for seen in self.mechanisms.values())
+
+    @property
+    def may_count_parts(self) -> bool:
+        """Whether pages travelled in part, or may have."""
+        return self.counts_parts or any(seen.may_count_parts for seen in self.mechanisms.values())
+
+    @property
+    def too_short(self) -> str:
+        """Why the part of the migration that a mechanism decides is too short to judge by; "": it is not."""
+        return next((seen.too_short for seen in self.mechanisms.values() if seen.too_short), "")
+
+    @property
+    def no_throttle(self) -> str:
+        """Why auto-converge cannot be on beside a mechanism that is; "": it can."""
+        return next((seen.no_throttle for seen in self.mechanisms.values() if seen.no_throttle), "")
 
     @property
     def limit_s(self) -> float:

@@ -27,7 +27,7 @@ FAR = 2.0
 def stays_where_it_is(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict | None:
     """The answer where rounds could not decide, but after several syncs as much is left as before."""
     at = _later(log)
-    if verdict.outcome not in UNDECIDED or len(at) < 2 or evidence.xbzrle is not None or evidence.xbzrle_unclear:
+    if verdict.outcome not in UNDECIDED or len(at) < 2 or evidence.may_count_parts:
         return None
     syncs = log.dirty_sync_count[at[-1]] - log.dirty_sync_count[at[0]]
     left, sent = log.remaining_bytes[at], rate(log, log.transferred_bytes, recent=len(log))

@@ -13,10 +13,10 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.logs.figures import sane
 from hostsim.logs.model import MigrationLog, Setup
 from hostsim.verdict.commands import default_limit_ms
-from hostsim.verdict.evidence import Evidence, XbzrleTail
+from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.limit import limit_bounds_ms, revealed_limit_ms
 from hostsim.verdict.log_rounds import rounds_of
-from hostsim.verdict.xbzrle_tail import XBZRLE_SHARE, tail_of
+from hostsim.verdict.mechanism import seen_in_log
 
 Array = NDArray[np.float64]
 POSTCOPY = (
@@ -148,7 +148,7 @@ def _with_limit(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) ->
         found["downtime_limit_ms"], found["downtime_limit_from"] = _limit(log, bounds, evidence.profile)
     evidence = replace(evidence, **found)
     found["first_pass_s"], found["rounds"] = rounds_of(log, live, evidence)
-    found["xbzrle"], found["xbzrle_unclear"] = _xbzrle_tail(log, live), _is_xbzrle_unclear(log, live)
+    found["mechanisms"] = seen_in_log(log, live)
     return found
 
 
@@ -164,37 +164,6 @@ def _limit(log: MigrationLog, bounds: tuple[float, float] | None, profile: str) 
     if bounds is None or bounds[0] <= default <= bounds[1]:
         return default, "assumed"
     return (bounds[0] + bounds[1]) / 2, "behaviour"
-
-
-def _xbzrle_tail(log: MigrationLog, at: NDArray[np.int64]) -> XbzrleTail | None:
-    encoded = np.nan_to_num(log.xbzrle_pages[at])
-    tail = at[encoded > 0]
-    if len(tail) < 2:
-        return None
-    first, last = tail[0], tail[-1]
-    pages = float(log.xbzrle_pages[last] - log.xbzrle_pages[first])
-    whole = float(log.normal_pages[last] - log.normal_pages[first])
-    seconds = float(log.t_s[last] - log.t_s[first])
-    speed = log.mbps[tail] * 1e6 / 8
-    if pages <= 0 or seconds <= 0 or pages < XBZRLE_SHARE * (pages + whole) or not np.any(speed > 0):
-        return None
-    return tail_of(
-        pages,
-        float(log.xbzrle_bytes[last] - log.xbzrle_bytes[first]),
-        seconds,
-        log.remaining_bytes[tail],
-        speed,
-        float(log.dirty_sync_count[last] - log.dirty_sync_count[first]),
-    )
-
-
-def _is_xbzrle_unclear(log: MigrationLog, at: NDArray[np.int64]) -> bool:
-    """Whether only the last answer has encoded pages, and most pages by then: the speed of encoding is unknown."""
-    encoded = np.nan_to_num(log.xbzrle_pages[at])
-    if np.count_nonzero(encoded) != 1 or len(at) < 2:
-        return False
-    whole = float(log.normal_pages[at[-1]] - log.normal_pages[at[-2]])
-    return bool(encoded[-1] >= XBZRLE_SHARE * (encoded[-1] + whole))
 
 
 def _last(column: Array) -> float | None:

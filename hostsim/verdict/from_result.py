@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
-from hostsim.core.units import parse_rate
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.evidence import Channels, Evidence, Round, XbzrleCost
+from hostsim.verdict.evidence import Channels, Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
+from hostsim.verdict.mechanism import seen_in_run
 from hostsim.verdict.postcopy import exposed_s
 from hostsim.verdict.throttled import throttled_of
 from hostsim.verdict.window import Stream
-from hostsim.verdict.xbzrle_tail import tail_of_rounds
 
 if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, RunResult
@@ -64,10 +63,7 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         timeout_ms=_number(facts.get("timeout_ms")),
         working_set_pages=_number(facts.get("working_set_pages")),
         curve=_curve(facts, _speed(migration)),
-        checkpoints=_checkpoints(result, migration),
-        dirty_limit=() if result.dirty_limit is None else tuple(result.dirty_limit.rows()),
-        xbzrle=tail_of_rounds(migration.rounds.columns),
-        xbzrle_cost=_xbzrle_cost(migration),
+        mechanisms=seen_in_run(result, migration),
         logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
         postcopy_s=exposed_s(facts),
         postcopy_requests=float((facts.get("postcopy") or {}).get("requests", 0)),
@@ -89,13 +85,6 @@ def _surely_sent_bytes_per_s(result: RunResult) -> float:
     from hostsim.scenario.plausible import surely_sent_bytes_per_s  # no scenario is loaded to read a log
 
     return float(surely_sent_bytes_per_s(result.scenario))
-
-
-def _checkpoints(result: RunResult, migration: MigrationResult) -> Mapping[str, Any] | None:
-    if migration.checkpoints is None:
-        return None
-    rate = parse_rate(result.scenario["checkpoints"]["output_rate"])
-    return {**migration.checkpoints.figures, "output_rate_per_s": float(rate)}
 
 
 def _channels(migration: MigrationResult, scenario: Mapping[str, Any]) -> Channels | None:
@@ -185,22 +174,6 @@ def _logging(spent: Mapping[str, Any], rounds: Columns) -> LoggingCost:
         lock_wait_s=spent["lock_wait_ns"] / 1e9,
         harvest_s=(spent["sync_ns"] + spent["clear_ns"]) / 1e9,
         exits={name: spent[name] for name in KINDS},
-    )
-
-
-def _xbzrle_cost(migration: MigrationResult) -> XbzrleCost | None:
-    facts, told = migration.facts, migration.query.get("xbzrle-cache")
-    if told is None:
-        return None
-    return XbzrleCost(
-        cache_bytes=int(told["cache-size"]),
-        hits=int(told["pages"]),
-        misses=int(told["cache-miss"]),
-        overflows=int(told["overflow"]),
-        delta_bytes=int(told["bytes"]),
-        span_pages=int(facts["xbzrle_span_pages"]),
-        working_set_pages=int(facts["working_set_pages"]),
-        changed=tuple((int(size), str(place)) for size, place in facts["xbzrle_changed"]),
     )
 
 

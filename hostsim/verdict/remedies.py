@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from hostsim.theory.throttle import steps_needed
-from hostsim.verdict.channels import multifd
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.forecast import (
@@ -20,6 +18,7 @@ from hostsim.verdict.forecast import (
     speed_under,
     time_left_s,
 )
+from hostsim.verdict.mechanism import mechanisms
 from hostsim.verdict.model import Remedy
 from hostsim.verdict.window import wider_window
 from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
@@ -44,11 +43,12 @@ def remedies_for(evidence: Evidence, found: Forecast) -> tuple[Remedy, ...]:
     Where the throttle reached should be enough and is not, limit and bandwidth are computed for the unthrottled guest.
     """
     free = _unthrottled(evidence, found)
-    channels = multifd(evidence, bandwidth_needed_bytes_per_s(free, evidence)[1] * MARGIN)
+    needed = bandwidth_needed_bytes_per_s(free, evidence)[1] * MARGIN
+    advised = [one.advice(evidence, needed) for one in mechanisms() if one.advice is not None]
     return (
         downtime_limit(evidence, free),
         bandwidth(evidence, free),
-        *((channels,) if channels else ()),
+        *(remedy for remedy in advised if remedy is not None),
         throttle(evidence, found),
         post_copy(
             evidence, max(found.settle[1], _remaining_pages(evidence)), "about" if _is_narrow(found.settle) else "up to"
@@ -107,9 +107,8 @@ def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -
 
 def throttle(evidence: Evidence, found: Forecast, percent: float | None = None) -> Remedy:
     """Auto-converge: the throttle it has to reach (or ``percent``), or why it does not help."""
-    if any(row["limit_rate"] for row in evidence.dirty_limit):
-        text = "auto-converge: dirty-limit holds the guest back already, and QEMU refuses both capabilities together"
-        return Remedy("auto_converge", text, unit="percent", helps=False)
+    if evidence.no_throttle:
+        return Remedy("auto_converge", f"auto-converge: {evidence.no_throttle}", unit="percent", helps=False)
     if not evidence.paces and (evidence.cpu_bound_share == 0 or _is_clock_paced(evidence, found)):
         return _throttle_not_seen(evidence)
     if found.fit is not None and not found.fit.rate_is_bounded:
@@ -165,26 +164,6 @@ def more_time(evidence: Evidence, found: Forecast, value_s: float | None = None)
     ended = "the run ended" if capped else "it was cancelled"
     text = f"time: let it run for at least {seconds_words(value_s)} ({ended} after {had}), by a higher {key}"
     return Remedy("timeout", text, value_s, "s", f"--set {key}={value_s:.0f}s")
-
-
-def more_channels(evidence: Evidence, found: Forecast, value: float | None = None) -> Remedy:
-    """The remedy multifd with ``value`` channels, or with as many as the bandwidth needs."""
-    remedy = multifd(evidence, bandwidth_needed_bytes_per_s(found, evidence)[1] * MARGIN, value)
-    assert remedy is not None, "only a remedy that was advised gets another value"
-    return remedy
-
-
-BUILDERS: Mapping[str, Callable[[Evidence, Forecast, float | None], Remedy]] = {
-    "downtime_limit": downtime_limit, "bandwidth": bandwidth, "auto_converge": throttle, "timeout": more_time,
-    "multifd": more_channels,
-}  # fmt: skip
-"""Builders of the remedies whose value can be tried, by kind."""
-
-
-def with_value(remedy: Remedy, evidence: Evidence, found: Forecast, value: float) -> Remedy:
-    """``remedy`` with another value than was computed."""
-    again = remedy if value == remedy.value else BUILDERS[remedy.kind](evidence, found, value)
-    return replace(again, certain=remedy.certain)
 
 
 def _remaining_pages(evidence: Evidence) -> float:

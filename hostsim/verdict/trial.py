@@ -14,13 +14,12 @@ from hostsim.machine.machine import Machine
 from hostsim.scenario import Scenario
 from hostsim.scenario.build import build
 from hostsim.scenario.schema import SEED_MAX
+from hostsim.verdict.mechanism import Changes
 
 EXIT_WORK = 16
 """An exit is as much work as this many pages sent (measured: 0.4 to 1.1 us against 0.05 us)."""
 REPORT_WORK = 2000
 """Work counted for 100 ms of simulated time, even if little happens in them (measured: about 0.1 ms)."""
-Changes = Mapping[str, Any]
-"""Dotted key of the scenario to its value inside: ns, bytes/s, bool."""
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ bytes, the wire is nearly idle, the measured bandwidth tiny, and the test fails 
 from __future__ import annotations
 
 from hostsim.verdict.commands import command_for
-from hostsim.verdict.evidence import Evidence, XbzrleTail
+from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import sent_words
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Remedy, Verdict
 from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
 from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, rounded_up, seconds_words
-from hostsim.verdict.xbzrle_tail import DELTA_SYNCS
+from hostsim.verdict.xbzrle_tail import DELTA_SYNCS, XbzrleTail
 
 
 def outage_s(tail: XbzrleTail, evidence: Evidence) -> float:
@@ -24,10 +24,9 @@ def outage_s(tail: XbzrleTail, evidence: Evidence) -> float:
     return pages / tail.pages_per_s + wire_s
 
 
-def blocked_by_xbzrle(evidence: Evidence) -> Verdict | None:
+def blocked(evidence: Evidence, tail: XbzrleTail) -> Verdict | None:
     """The verdict if the rest would fit into the downtime limit but QEMU's test never passes; else None."""
-    tail = evidence.xbzrle
-    if tail is None or tail.syncs < DELTA_SYNCS or not evidence.ram_bytes:
+    if tail.syncs < DELTA_SYNCS or not evidence.ram_bytes:
         return None
     if outage_s(tail, evidence) > evidence.limit_s or tail.needed_limit_ms[0] <= evidence.limit_s * 1000:
         return None

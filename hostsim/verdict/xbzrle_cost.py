@@ -2,28 +2,81 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hostsim.core.constants import PAGE_BYTES
+from hostsim.scenario.mechanisms.xbzrle import CACHE
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.model import Remedy
 from hostsim.verdict.words import bytes_words, pages_words
 
 if TYPE_CHECKING:
-    from hostsim.verdict.evidence import Evidence, XbzrleCost
+    from hostsim.results.tables import MigrationResult
+    from hostsim.verdict.evidence import Evidence
     from hostsim.verdict.model import Verdict
 
-CACHE = "xbzrle_cache"
-"""Kind of the remedy."""
+__all__ = ["CACHE", "XbzrleCost", "cost_of", "larger_cache", "not_run", "with_cost"]
+
+MISSED_AGAIN = 0.1
+"""Pages missed beyond the first miss of each, over all pages looked up, from which a cache counts as too small (assumed)."""
 NOT_RUN = "XBZRLE: a cache of {size} would hold every page that the guest writes; whether the migration ends was not run"
 
 
-def with_xbzrle_cost(verdict: Verdict, evidence: Evidence) -> Verdict:
+@dataclass(frozen=True)
+class XbzrleCost:
+    """Counters of the cache and the guest that it served.
+
+    hits, misses, overflows: pages; delta_bytes: of the deltas, an overflow counts as a page.
+    span_pages: from the first page that a workload writes to the last; working_set_pages: distinct pages written.
+    changed: (bytes that a write changes, "same" or "scattered" places) of each workload that writes.
+    """
+
+    cache_bytes: int
+    hits: int
+    misses: int
+    overflows: int
+    delta_bytes: int
+    span_pages: int
+    working_set_pages: int
+    changed: tuple[tuple[int, str], ...]
+
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes of the pages found in the cache less the bytes sent for them."""
+        return self.hits * PAGE_BYTES - self.delta_bytes
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether pages were missed again and again that a larger cache would hold."""
+        again = self.misses - min(self.misses, self.working_set_pages)
+        return again > MISSED_AGAIN * (self.hits + self.misses) and self.cache_bytes < self.span_pages * PAGE_BYTES
+
+    @property
+    def fitting_bytes(self) -> int:
+        """The least power of two that holds every page the guest writes without two of them in one slot [bytes]."""
+        return PAGE_BYTES << max(0, self.span_pages - 1).bit_length()
+
+
+def cost_of(migration: MigrationResult) -> XbzrleCost | None:
+    """The cost in a simulated migration; None without XBZRLE."""
+    facts, told = migration.facts, migration.query.get("xbzrle-cache")
+    if told is None:
+        return None
+    return XbzrleCost(
+        cache_bytes=int(told["cache-size"]),
+        hits=int(told["pages"]),
+        misses=int(told["cache-miss"]),
+        overflows=int(told["overflow"]),
+        delta_bytes=int(told["bytes"]),
+        span_pages=int(facts["xbzrle_span_pages"]),
+        working_set_pages=int(facts["working_set_pages"]),
+        changed=tuple((int(size), str(place)) for size, place in facts["xbzrle_changed"]),
+    )
+
+
+def with_cost(verdict: Verdict, evidence: Evidence, cost: XbzrleCost) -> Verdict:
     """``verdict`` with a note on the cache and, if it is too small and the migration did not end, with a larger one."""
-    cost = evidence.xbzrle_cost
-    if cost is None:
-        return verdict
     remedies = verdict.remedies
     if cost.is_too_small and remedies:
         remedies = (larger_cache(evidence, cost), *remedies)

@@ -93,9 +93,7 @@ class TwinMigration:
             "pages_per_second": int(self.pages_per_s),
             "precopy_bytes": before_stop,
             "multifd_bytes": self.ram.channel_bytes(),
-            "xbzrle": self.ram.xbzrle.answer() if self.ram.xbzrle else None,
-            "dirty_limit_throttle_time_per_round": None,
-            "dirty_limit_ring_full_time": None,
+            "mechanisms": {"xbzrle": self.ram.xbzrle.answer()} if self.ram.xbzrle else {},
             "downtime_bytes": 0 if self.phase else self.ram.main_bytes - before_stop,
             "postcopy_bytes": self.ram.main_bytes - before_stop if self.phase else 0,
             "postcopy_requests": self.phase.requests if self.phase else 0,
@@ -329,7 +327,7 @@ class TwinMigration:
             (
                 self.syncs, t_ns, self.remaining_at_sync, len(new), len(dirty), self.ram.normal_pages, self.ram.zero_pages,
                 self.transferred, self.dirty_rate, self.bytes_per_ms * 1000, self.threshold_bytes, self.throttle.percent,
-                tuple(self.ram.xbzrle.answer().values()) if self.ram.xbzrle else None,
+                {"xbzrle": tuple(self.ram.xbzrle.answer().values())} if self.ram.xbzrle else {},
             )
         )  # fmt: skip
 

@@ -88,7 +88,7 @@ def drawn_answers(name: str, seed: int) -> tuple[list[float], list[float]]:
     twin.run()
     m = machine.migration
     c, t = m.state.last_answer or m.counters(), twin.migration.answer or twin.migration.query()
-    return _figures(asdict(c.xbzrle), c.transferred), _figures(t["xbzrle"], t["transferred"])
+    return _figures(asdict(c.mechanisms["xbzrle"]), c.transferred), _figures(t["mechanisms"]["xbzrle"], t["transferred"])
 
 
 def _figures(cache: dict[str, float], sent_bytes: int) -> list[float]:
@@ -106,7 +106,7 @@ def test_drawn_contents_have_the_same_distribution(name: str, seeds: int) -> Non
 
 
 def test_the_machines_use_the_cache() -> None:
-    found = [twin_of(seed)["counters"]["xbzrle"] for seed in DEFAULT_SEEDS]
+    found = [twin_of(seed)["counters"]["mechanisms"]["xbzrle"] for seed in DEFAULT_SEEDS]
     assert sum(answer["pages"] > 20 for answer in found) > 10
     assert sum(0 < answer["bytes"] < 4006 * answer["pages"] for answer in found) > 5, "some pages were equal"
     assert sum(answer["cache_miss"] > 20 for answer in found) > 20

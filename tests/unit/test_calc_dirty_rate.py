@@ -19,7 +19,8 @@ from hostsim.guest.written import class_works, written_pages
 from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, DirtyRate
-from hostsim.qemu.parameters import MigrationParameters, Version
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.version import Version
 from hostsim.scenario import Scenario
 from hostsim.simulation import run
 

@@ -8,7 +8,7 @@ import pytest
 
 from hostsim.core.errors import InputError
 from hostsim.qemu.capabilities import DIRTY_RING, RULES, absent, refused
-from hostsim.qemu.parameters import Version
+from hostsim.qemu.version import Version
 from hostsim.scenario.load import load_scenario
 
 FILE = '[vm]\nmemory = "4MiB"\n[migration]\n'

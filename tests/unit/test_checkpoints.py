@@ -161,7 +161,7 @@ def test_a_scenario_says_what_protects_it() -> None:
     assert result.migrations[0].converged
     assert told["failover"]["failed_ns"] == 1_000 * MS
     assert told["output_delay"]["count"] > 50
-    assert len(result.migrations[0].checkpoints.table) == told["checkpoints"]  # type: ignore[union-attr]
+    assert len(result.migrations[0].own["checkpoints"].table) == told["checkpoints"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hostsim.core.trace import muted, tracer
 from hostsim.results.tables import RunResult
 from hostsim.verdict import Remedy, Verdict, diagnose, evidence_from_result, render
 from hostsim.verdict import confirm as confirming
-from hostsim.verdict.confirm import CHANGES, confirmed
+from hostsim.verdict.confirm import confirmed, tried
 from hostsim.verdict.trial import Trial, changed, try_out
 
 ENOUGH = 1e9
@@ -79,7 +79,7 @@ def test_each_value_completes_with_three_seeds(stuck: tuple[Scenario, RunResult,
     asked, result, verdict = stuck
     evidence = evidence_from_result(result)
     for kind in ("downtime_limit", "bandwidth", "auto_converge"):
-        remedy, change = verdict.remedy(kind), CHANGES[kind]
+        remedy, change = verdict.remedy(kind), tried()[kind].changes
         assert remedy is not None
         assert remedy.value is not None
         assert remedy.confirmed

@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 
 from hostsim.scenario import PROFILES, Migration, Scenario
+from hostsim.scenario.mechanism import mechanisms
 from hostsim.scenario.profiles import REMEDIES
 
 VM = {"memory": "3GiB"}
@@ -80,7 +81,9 @@ def test_commands_have_the_unit_their_program_wants(profile: str, remedy: str, v
 
 
 def test_no_command_keeps_a_place_for_a_figure() -> None:
-    filled = [profile.command(remedy, 1000.0) for profile in PROFILES.values() for remedy in REMEDIES]
+    of_mechanisms = {remedy for one in mechanisms() for commands in one.commands.values() for remedy in commands}
+    remedies = (*REMEDIES, *of_mechanisms)
+    filled = [profile.command(remedy, 1000.0) for profile in PROFILES.values() for remedy in remedies]
     assert not [command for command in filled if "{value}" in command or "{mib" in command or "{sec" in command]
 
 

@@ -11,12 +11,11 @@ from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from hostsim.simulation import run
 from hostsim.verdict.confirm import confirmed, unconfirmed
-from hostsim.verdict.evidence import XbzrleCost
 from hostsim.verdict.from_result import evidence_from_result
 from hostsim.verdict.model import Verdict
 from hostsim.verdict.render import render
 from hostsim.verdict.trial import try_out
-from hostsim.verdict.xbzrle_cost import CACHE
+from hostsim.verdict.xbzrle_cost import CACHE, XbzrleCost
 
 ENOUGH = float("inf")
 
@@ -45,7 +44,7 @@ def test_a_run_that_could_finish_is_seen(blocked: tuple[Scenario, RunResult, Ver
     assert (verdict.outcome, verdict.reason) == ("blocked by xbzrle accounting", "xbzrle")
     assert verdict.numbers["outage_s"] < 0.020
     assert verdict.numbers["remaining_bytes"] > verdict.numbers["remaining_wire_bytes"] * 200
-    tail = evidence_from_result(result).xbzrle
+    tail = evidence_from_result(result).mechanisms["xbzrle"].tail
     assert 12 < tail.wire_bytes_per_page < 14, "14 each, but for pages in which nothing changed"
 
 

@@ -117,7 +117,7 @@ def test_a_page_that_was_written_before_its_send_may_be_equal() -> None:
 def test_the_sync_that_found_a_page_is_known(first_found: int, versions: int, found: int) -> None:
     """Sent after sync 4 with version 3; the page waits over further syncs."""
     ran = machine()
-    cache = ran.migration.ram.xbzrle
+    cache = ran.migration.ram.encoder
     for t_s in range(1, 6):
         cache.note_sync(t_s * S, [0, 0], np.zeros(256, np.uint8))
     send(cache, 9)
@@ -241,9 +241,9 @@ def test_the_first_pass_fills_nothing_and_the_first_resend_is_whole() -> None:
     ran = machine()
     ran.run()
     syncs = ran.migration.recorder.syncs
-    assert syncs[1].xbzrle.pages == syncs[1].xbzrle.cache_miss == 0
-    assert syncs[2].xbzrle.pages == 0 < syncs[2].xbzrle.cache_miss
-    assert syncs[4].xbzrle.pages > 0
+    assert syncs[1].mechanisms["xbzrle"].pages == syncs[1].mechanisms["xbzrle"].cache_miss == 0
+    assert syncs[2].mechanisms["xbzrle"].pages == 0 < syncs[2].mechanisms["xbzrle"].cache_miss
+    assert syncs[4].mechanisms["xbzrle"].pages > 0
 
 
 def test_a_call_that_is_taken_back_leaves_no_trace() -> None:

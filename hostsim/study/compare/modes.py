@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import shown
+from hostsim.scenario.mechanism import Keys, Kind, Mechanism, by_kind, mechanisms
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.axes import Axis
@@ -16,32 +17,12 @@ from hostsim.study.compare.plan import Plan, Request, loaded, plan_of
 
 ALL, KEY = "all", "modes"
 SOURCE, EXAMPLE = "--modes", "--modes precopy,postcopy@2,xbzrle"
-Keys = Mapping[str, str]
-OFF: Keys = MappingProxyType(
-    {
-        "auto_converge": "false", "xbzrle": "false", "multifd": "false", "multifd_compression": "none",
-        "zero_copy_send": "false", "dirty_limit": "false", "postcopy_ram": "false", "postcopy_preempt": "false",
-        "postcopy_blocktime": "false",
-    }
-)  # fmt: skip
+OFF: Keys = MappingProxyType({key: text for one in mechanisms() for key, text in one.off.items()})
 """A mode changes these keys of [migration] alone; the scenario keeps its bandwidth, its limits and its version of QEMU."""
-DIRTY_LIMIT, RINGS = "dirty-limit", "vm.dirty_tracking=dirty-ring"
-ROUNDS = "postcopy_after_rounds"
-_POSTCOPY: Keys = {"postcopy_ram": "true", ROUNDS: "1"}
-MODES: Mapping[str, Keys] = MappingProxyType(
-    {
-        "precopy": {},
-        "auto-converge": {"auto_converge": "true"},
-        "dirty-limit": {"dirty_limit": "true"},
-        "xbzrle": {"xbzrle": "true"},
-        "multifd": {"multifd": "true"},
-        "multifd-zlib": {"multifd": "true", "multifd_compression": "zlib"},
-        "multifd-zstd": {"multifd": "true", "multifd_compression": "zstd"},
-        "zero-copy": {"multifd": "true", "zero_copy_send": "true"},
-        "postcopy": _POSTCOPY,
-        "postcopy-preempt": {**_POSTCOPY, "postcopy_preempt": "true"},
-    }
-)
+RINGS = "vm.dirty_tracking=dirty-ring"
+OF_MODE: Mapping[str, Mechanism] = MappingProxyType({mode: one for one in by_kind() for mode in one.modes})
+"""Mode to the mechanism that has it."""
+MODES: Mapping[str, Keys] = MappingProxyType({"precopy": {}, **{mode: one.modes[mode] for mode, one in OF_MODE.items()}})
 """Mode to the keys that it turns on; ``@N`` behind a mode with post-copy is the number of rounds before the switch."""
 
 
@@ -50,7 +31,7 @@ class Modes:
     """Modes of a scenario.
 
     plan: their runs; left_out: mode to what it needs and this guest has not.
-    with_rings: modes whose guest has dirty rings, other than in the file, for dirty-limit.
+    with_rings: modes whose guest has dirty rings, other than in the file, as their mechanism needs them.
     """
 
     plan: Plan
@@ -61,8 +42,9 @@ class Modes:
 def modes_plan(request: Request, text: str, *, needs_table: bool = True) -> Modes:
     """The runs of the modes in ``text`` ("all", or names between commas).
 
-    With "all" a mode that this scenario cannot have is left out; a mode that is named has to be possible, and dirty-limit
-    then gives the guest dirty rings where the file has none. needs_table: the file has to have a [migration]. InputError.
+    With "all" a mode that this scenario cannot have is left out; a mode that is named has to be possible, and one that
+    needs dirty rings then gives them to the guest where the file has none. needs_table: the file has to have a
+    [migration]. InputError.
     """
     names = list(MODES) if text.strip() == ALL else _names(text)
     base = _checked(request, needs_table=needs_table)
@@ -71,7 +53,7 @@ def modes_plan(request: Request, text: str, *, needs_table: bool = True) -> Mode
     refused: dict[str, tuple[Problem, ...]] = {}
     for name in names:
         try:
-            more = rings if name == DIRTY_LIMIT else []
+            more = rings if needs_rings(name) else []
             scenarios[name] = loaded(request, [*_overrides(name), *more])
         except InputError as error:
             refused[name] = tuple(error.problems)
@@ -82,14 +64,25 @@ def modes_plan(request: Request, text: str, *, needs_table: bool = True) -> Mode
     made = replace(request, axes=(axis,), name=request.name or _name(request, scenarios), command=_command(request))
     plan = plan_of(made, [(name,) for name in scenarios], list(scenarios.values()))
     left_out = {name: f"it needs {problems[0].wanted}" for name, problems in refused.items()}
-    return Modes(plan, left_out, (DIRTY_LIMIT,) if rings and DIRTY_LIMIT in scenarios else ())
+    return Modes(plan, left_out, tuple(filter(needs_rings, scenarios)) if rings else ())
 
 
 def keys_of(name: str) -> Keys:
     """Keys of [migration] that mode ``name`` sets, all others of ``OFF`` off. KeyError for an unknown name."""
     base, _, rounds = name.partition("@")
     found = {**OFF, **MODES[base]}
-    return found | {ROUNDS: rounds} if rounds else found
+    return found | {OF_MODE[base].at: rounds} if rounds else found
+
+
+def is_brake(name: str) -> bool:
+    """Whether mode ``name`` slows the guest."""
+    mode = name.partition("@")[0]
+    return mode in OF_MODE and OF_MODE[mode].kind is Kind.BRAKE
+
+
+def needs_rings(name: str) -> bool:
+    """Whether the guest of mode ``name`` has to have dirty rings."""
+    return name in OF_MODE and OF_MODE[name].needs_rings
 
 
 def check_mode(name: str, source: str = "--mode") -> None:
@@ -116,8 +109,9 @@ def _problem(name: str) -> Problem | None:
     base, at, rounds = name.partition("@")
     if base not in MODES:
         return Problem(SOURCE, "", shown(name), wanted_name(base, [*MODES, ALL]), EXAMPLE)
-    if at and ROUNDS not in MODES[base]:
-        return Problem(SOURCE, "", shown(name), "@N behind postcopy or postcopy-preempt only", EXAMPLE)
+    timed = [mode for mode, one in OF_MODE.items() if one.at]
+    if at and base not in timed:
+        return Problem(SOURCE, "", shown(name), f"@N behind {' or '.join(timed)} only", EXAMPLE)
     if at and not re.fullmatch(r"[0-9]{1,6}", rounds):
         return Problem(SOURCE, "", shown(name), "a number of rounds behind the @", EXAMPLE)
     return None

@@ -12,6 +12,7 @@ from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.qemu.multifd import counted_page_bytes, host_bytes_per_s
 from hostsim.scenario.build import workloads_of
+from hostsim.scenario.mechanism import on_in
 from hostsim.scenario.schema import Migration, Scenario
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.theory.floor import floor_pages, time_to_converge_s
@@ -39,7 +40,7 @@ class Forecast:
 def forecast(scenario: Scenario) -> Forecast | None:
     """The computed migration of ``scenario``; None for a mechanism, or a host, that the computation does not know."""
     migration = scenario.migration
-    if migration is None or migration.xbzrle or migration.dirty_limit or scenario.vm.dirty_limit:
+    if migration is None or scenario.vm.dirty_limit or not all(one.is_forecast for one in on_in(migration)):
         return None
     bandwidth = bandwidth_bytes_per_s(scenario)
     if not bandwidth:

@@ -27,7 +27,7 @@ from hostsim.core.units import (
 )
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import Scenario
-from hostsim.study.compare.modes import check_mode, keys_of
+from hostsim.study.compare.modes import check_mode, is_brake, keys_of, needs_rings
 
 EXAMPLE = "--ram 64GiB --bandwidth 10Gbit --dirty-rate 6.5Gbit --working-set 8GiB"
 PATIENCE, LEAST_S, THROTTLED_S = 4, 120, 900
@@ -35,7 +35,6 @@ PATIENCE, LEAST_S, THROTTLED_S = 4, 120, 900
 mechanism slows the guest step by step, at least THROTTLED_S (assumed).
 """
 VCPUS = 4
-SLOWS = ("auto-converge", "dirty-limit")
 OPTION_OF: Mapping[str, str] = MappingProxyType(
     {
         "vm.memory": "--ram", "vm.vcpus": "--vcpus", "vm.workload[0].write_rate": "--dirty-rate",
@@ -138,13 +137,13 @@ def mode_overrides(mode: str) -> list[str]:
 
 def give_up_ns(memory: int, bandwidth: int, mode: str = "") -> int:
     """Simulated time [ns] after which a migration that has not completed counts as one that does not converge."""
-    least_s = THROTTLED_S if mode.partition("@")[0] in SLOWS else LEAST_S
+    least_s = THROTTLED_S if is_brake(mode) else LEAST_S
     whole_s = -(-PATIENCE * memory // bandwidth // 10) * 10
     return max(least_s, whole_s) * NS_PER_S
 
 
 def _tracking(guest: Guest) -> dict[str, str]:
-    name = guest.tracking or ("dirty-ring" if guest.mode == "dirty-limit" else "")
+    name = guest.tracking or ("dirty-ring" if needs_rings(guest.mode) else "")
     return {"dirty_tracking": name} if name else {}
 
 

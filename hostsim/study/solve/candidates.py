@@ -10,9 +10,10 @@ from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_WIRE_BYTES
 from hostsim.core.errors import InputError
 from hostsim.core.units import format_bandwidth, rounded_up
 from hostsim.scenario.build import workloads_of
+from hostsim.scenario.mechanism import Kind, by_kind
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
-from hostsim.study.compare.modes import MODES
+from hostsim.study.compare.modes import MODES, OF_MODE
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import bandwidth_bytes_per_s, forecast, speed_under
 from hostsim.study.predict.guest import mode_overrides
@@ -194,7 +195,7 @@ def _steps_s(base: Scenario, percent: int) -> float:
 def _modes(base: Scenario, target: Target, bench: Bench) -> Candidate:
     """The first of the mechanisms that reaches the target: those that keep the guest whole come first, post-copy last."""
     today, spent = _mode_now(base), bench.work
-    ordered = sorted(TRIED_MODES, key=lambda name: name.startswith("postcopy"))
+    ordered = sorted(TRIED_MODES, key=lambda name: OF_MODE[name].kind is Kind.SWITCH)
     for number, name in enumerate(ordered):
         if bench.work - spent > MODES_WORK:
             left = ", ".join(ordered[number:])
@@ -210,9 +211,7 @@ def _modes(base: Scenario, target: Target, bench: Bench) -> Candidate:
 def _mode_now(base: Scenario) -> str:
     migration = base.migration
     assert migration is not None, "a migration is asked about"
-    on = {"auto-converge": migration.auto_converge, "dirty-limit": migration.dirty_limit, "xbzrle": migration.xbzrle,
-          "multifd": migration.multifd, "postcopy": migration.postcopy_ram}  # fmt: skip
-    return next((name for name, is_on in on.items() if is_on), "precopy")
+    return next((next(iter(one.modes)) for one in by_kind() if one.is_on(migration)), "precopy")
 
 
 def _with(base: Scenario, texts: Sequence[str], target: Target, least_s: float) -> Scenario | None:

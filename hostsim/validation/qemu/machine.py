@@ -15,7 +15,9 @@ from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.link import LinkSpec
-from hostsim.qemu.parameters import MigrationParameters, Version, ZeroPageDetection
+from hostsim.qemu.mechanisms.multifd import ZeroPageDetection
+from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.version import Version
 from hostsim.validation.qemu.cases import Case
 from hostsim.validation.rows import Row
 
@@ -140,7 +142,8 @@ def left_out(case: Case, suite: str, row_id: str) -> Row:
 
 
 def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
-    throttle = inputs["throttle"]
+    throttle, cache_size = inputs["throttle"], inputs.get("xbzrle_cache_size")
+    cache: dict[str, Any] = {"xbzrle": "xbzrle" in inputs["capabilities"]}
     return MigrationParameters(
         qemu=VERSIONS[".".join(str(inputs["qemu_version"]).split(".")[:2])],
         max_bandwidth=int(inputs["max_bandwidth_Bps"]),
@@ -156,8 +159,7 @@ def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
         multifd="multifd" in inputs["capabilities"],
         multifd_channels=int(inputs.get("multifd_channels") or 2),
         zero_page_detection=_zero_page_detection(inputs),
-        xbzrle="xbzrle" in inputs["capabilities"],
-        xbzrle_cache_size=int(inputs.get("xbzrle_cache_size") or MigrationParameters.xbzrle_cache_size),
+        **(cache | ({"xbzrle_cache_size": int(cache_size)} if cache_size else {})),
         postcopy_ram="postcopy-ram" in inputs["capabilities"],
         postcopy_preempt="postcopy-preempt" in inputs["capabilities"],
         postcopy_blocktime="postcopy-ram" in inputs["capabilities"],

@@ -53,6 +53,7 @@ def simulate(case: Case, repeat: Mapping[str, Any], seed_set: int = 0, timer_lat
     assert machine.migration is not None
     state = machine.migration.state
     answer = state.last_answer or machine.migration.counters()
+    cache = answer.mechanisms.get("xbzrle")
     return Simulated(
         state.status,
         answer.total_time_ms,
@@ -60,8 +61,8 @@ def simulate(case: Case, repeat: Mapping[str, Any], seed_set: int = 0, timer_lat
         answer.dirty_sync_count,
         answer.downtime_ms,
         answer.multifd_bytes,
-        answer.xbzrle.bytes if answer.xbzrle else 0,
-        answer.xbzrle.cache_miss if answer.xbzrle else 0,
+        cache.bytes if cache else 0,
+        cache.cache_miss if cache else 0,
         answer.postcopy_bytes,
         answer.postcopy_requests,
         _blocktime_ms(machine.migration),

@@ -10,7 +10,7 @@ from hostsim.report.charts import memory as memory_charts
 from hostsim.report.charts import migration as charts
 from hostsim.report.html.kinds.parts import command_words, lines_card, noted, origin_of, sections_of, tiles_of, verdict_card
 from hostsim.report.html.page import Card, Content, Drawn, Listing, Page, Part, Section, Tabled, Tile
-from hostsim.report.kvm_tables import checkpoints_table, kvm_table, limits_table, rates_table, xbzrle_table
+from hostsim.report.kvm_tables import kvm_table, mechanism_tables, rates_table, tables_of_run
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.tables import plain_table, rounds_table
 from hostsim.verdict.words import bytes_words, count_words, percent_words, seconds_words, span_words, times_words
@@ -161,10 +161,7 @@ def _migration_sections(result: RunResult, number: int, notes: list[str]) -> tup
 
 def _mechanisms(name: str, migration: MigrationResult) -> Section | None:
     parts: list[Part] = []
-    if "xbzrle_pages" in migration.rounds.columns:
-        parts.append(Tabled(xbzrle_table(migration.rounds, ROWS_MAX), "XBZRLE", folded=False))
-    if migration.checkpoints is not None:
-        parts.append(Tabled(checkpoints_table(migration.checkpoints.table, ROWS_MAX), "Checkpoints", folded=False))
+    parts += [Tabled(grid, grid.title, folded=False) for grid in mechanism_tables(migration, ROWS_MAX)]
     return Section(f"{name}Mechanisms", tuple(parts))
 
 
@@ -178,8 +175,7 @@ def _host(result: RunResult) -> Section | None:
 
 def _guests(result: RunResult) -> Section | None:
     parts: list[Part] = []
-    if result.dirty_limit is not None and len(result.dirty_limit):
-        parts.append(Tabled(limits_table(result.dirty_limit, ROWS_MAX), "Limits of the vCPUs", folded=False))
+    parts += [Tabled(grid, heading, folded=False) for heading, grid in tables_of_run(result, ROWS_MAX) if grid.cells]
     if result.dirty_rates:
         parts.append(Tabled(rates_table(result.dirty_rates, ROWS_MAX), "calc-dirty-rate", folded=False))
     if len(result.guest):

@@ -1,13 +1,20 @@
-"""dirty-limit: the columns of ``vcpu_dirty_limit``, by the names of QMP ``query-vcpu-dirty-limit`` where it has them."""
+"""dirty-limit in results: its fields of query-migrate, and the limits of the vCPUs at the end of a run.
+
+The columns of ``vcpu_dirty_limit`` have the names of QMP ``query-vcpu-dirty-limit`` where it has them.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from hostsim.machine.machine import Machine
-from hostsim.qemu.dirty_limit import DirtyLimit
+from hostsim.qemu.mechanisms.dirty_limit import NAME, LimitFigures
 from hostsim.results.columns import FLOAT, INT, Column, Columns
+from hostsim.results.mechanism import Mechanism, OfRun
 from hostsim.results.tables import Table
+
+if TYPE_CHECKING:
+    from hostsim.machine.machine import Machine
+    from hostsim.qemu.dirty_limit import DirtyLimit
 
 
 class Limited(NamedTuple):
@@ -40,7 +47,7 @@ LIMITS: Columns[Limited] = (
 """Columns of ``vcpu_dirty_limit``: a row a vCPU, of a run that may limit dirty rates."""
 
 
-def limits_of(machine: Machine) -> Table | None:
+def _limits(machine: Machine) -> Table | None:
     """Limits at the end of the run; None if the run could set none."""
     limit = machine.dirty_limit
     if limit is None:
@@ -48,3 +55,17 @@ def limits_of(machine: Machine) -> Table | None:
     vcpus, end_ns = machine.live_vms[0].vcpus, machine.env.now_ns
     rows = [Limited(limit, i, vcpu.held_back_ns, end_ns) for i, vcpu in enumerate(vcpus)]
     return Table.read("vcpu_dirty_limit", LIMITS, rows)
+
+
+def _answer(figures: LimitFigures) -> dict[str, int]:
+    return {
+        "dirty-limit-throttle-time-per-round": figures.throttle_time_per_round,
+        "dirty-limit-ring-full-time": figures.ring_full_time,
+    }
+
+
+OF_RUN = OfRun(
+    "vcpu_dirty_limit", "Dirty limit", "Limits of the vCPUs", LIMITS, _limits,
+    units={"limit_rate": "MiB/s", "current_rate": "MiB/s"}, spans_us=("throttle_us",),
+)  # fmt: skip
+PART = Mechanism(NAME, 30, answer=_answer, of_run=OF_RUN)

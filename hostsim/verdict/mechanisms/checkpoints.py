@@ -1,26 +1,48 @@
-"""The verdict on continuous checkpoints: what they cost the guest and its clients, and what a failure would lose."""
+"""Checkpoints in verdicts: what they cost the guest and its clients, and what a failure would lose."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
-from hostsim.verdict.evidence import Evidence
+from hostsim.core.units import parse_rate
+from hostsim.verdict.evidence import Evidence, Seen
+from hostsim.verdict.mechanism import Mechanism
 from hostsim.verdict.model import Verdict
 from hostsim.verdict.words import bandwidth_words, bytes_words, count_words, percent_words, seconds_words
 
+if TYPE_CHECKING:
+    from hostsim.results.tables import MigrationResult, RunResult
+
+NAME = "checkpoints"
 REST_ON = (
     "outputs leave the guest at random times ({rate} while it runs); an application that waits for each of its outputs "
     "makes fewer"
 )
 
 
-def protected(evidence: Evidence) -> Verdict | None:
-    """The verdict on a VM whose replica follows it; None if it was not checkpointed."""
-    found = evidence.checkpoints
-    if found is None:
+@dataclass(frozen=True)
+class SeenCheckpoints(Seen):
+    """figures: by the names of run.json, and the rate of outputs."""
+
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _of_run(result: RunResult, migration: MigrationResult) -> SeenCheckpoints | None:
+    if NAME not in migration.own:
         return None
+    rate = parse_rate(result.scenario["checkpoints"]["output_rate"])
+    return SeenCheckpoints({**migration.own[NAME].figures, "output_rate_per_s": float(rate)})
+
+
+def _protected(evidence: Evidence) -> Verdict | None:
+    """The verdict on a VM whose replica follows it; None if it was not checkpointed."""
+    seen = evidence.mechanisms.get(NAME)
+    if not isinstance(seen, SeenCheckpoints):
+        return None
+    found = seen.figures
     failover = found["failover"]
     headline = _running(found) if failover is None else _failed(failover)
     return Verdict(
@@ -67,3 +89,6 @@ def _findings(found: Mapping[str, Any]) -> list[str]:
 
 def _ns(span_ns: float) -> str:
     return seconds_words(span_ns / NS_PER_S)
+
+
+PART = Mechanism(NAME, 60, _of_run, ended=(_protected,))

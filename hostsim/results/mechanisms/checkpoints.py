@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hostsim.core.constants import NS_PER_S
-from hostsim.qemu.checkpoints import Checkpoint, Checkpoints
 from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
-from hostsim.results.tables import CheckpointsResult, Table
+from hostsim.results.mechanism import Mechanism
+from hostsim.results.tables import OwnResult, Status, Table
+
+if TYPE_CHECKING:
+    from hostsim.machine.machine import Machine
+    from hostsim.qemu.checkpoints import Checkpoint, Checkpoints
 
 
 class Since(NamedTuple):
@@ -112,9 +116,21 @@ PROTECTION: Columns[_All] = (
 """Keys of ``checkpoints`` in run.json."""
 
 
-def checkpoints_result(checkpoints: Checkpoints | None, end_ns: int) -> CheckpointsResult | None:
-    """The result of ``checkpoints`` at the end of the run; None if the first copy was never complete."""
+def _own(machine: Machine) -> OwnResult | None:
+    """The result at the end of the run; None if the first copy was never complete."""
+    checkpoints, end_ns = machine.checkpoints, machine.env.now_ns
     if checkpoints is None or not checkpoints.began_ns:
         return None
     rows = (Since(one, checkpoints.began_ns) for one in checkpoints.done)
-    return CheckpointsResult(read_row(PROTECTION, _All(checkpoints, end_ns)), Table.read("checkpoints", CHECKPOINTS, rows))
+    return OwnResult(read_row(PROTECTION, _All(checkpoints, end_ns)), Table.read("checkpoints", CHECKPOINTS, rows))
+
+
+def _status(machine: Machine) -> Status | None:
+    if machine.checkpoints is None or not machine.checkpoints.began_ns:
+        return None
+    return "protected" if machine.checkpoints.failover is None else "failed over"
+
+
+PART = Mechanism(
+    "checkpoints", 60, "Checkpoints", table=CHECKPOINTS, moments=("paused_ns",), figures=PROTECTION, own=_own, status=_status
+)

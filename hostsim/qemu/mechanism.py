@@ -1,0 +1,163 @@
+"""The record of a mechanism of migration, and all of them, found by their folder.
+
+A record says what QEMU has: parameters, refusals, and what the mechanism puts into the migration thread. Keys of the
+scenario, columns and words are records of their own (hostsim.scenario.mechanism, hostsim.results.mechanism,
+hostsim.verdict.mechanism), which have the mechanism's name in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.plugins.parts import parts_in
+from hostsim.qemu.version import Release, Version, release
+
+if TYPE_CHECKING:
+    from hostsim.core.dirty_tracker import DirtyTracker
+    from hostsim.costs.host_sheet import HostSheet
+    from hostsim.guest.vm import VmBase
+    from hostsim.qemu.migration import Migration
+    from hostsim.qemu.parameters import MigrationParameters
+
+DIRTY_RING = "dirty-ring-size"
+"""The property of the accelerator that dirty-limit needs; no capability, so the caller of ``refused`` adds it."""
+GENERAL = 35
+"""The place of what belongs to no mechanism, among the places of mechanisms."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One refusal of migrate_caps_check.
+
+    capability: key that QEMU refuses.
+    other: key on which the refusal depends.
+    needs: True: ``other`` has to be on as well; False: the two exclude each other.
+    reason: words of QEMU's error.
+    source: where QEMU refuses.
+    since, before: releases with the rule, ``before`` excluded; None: until today.
+    """
+
+    capability: str
+    other: str
+    needs: bool
+    reason: str
+    source: str = "migration/options.c::migrate_caps_check"
+    since: Release = (0, 0)
+    before: Release | None = None
+
+    def breaks(self, values: Mapping[str, object], qemu: Version) -> bool:
+        """Whether QEMU of this version refuses ``values``."""
+        has_rule = self.since <= release(qemu) and (self.before is None or release(qemu) < self.before)
+        return has_rule and is_on(values.get(self.capability)) and is_on(values.get(self.other)) is not self.needs
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A capability or parameter that earlier versions do not have; ``since``: the first release with it."""
+
+    name: str
+    since: Release
+    source: str
+
+
+def is_on(value: object) -> bool:
+    """Whether a capability is on, a number is not 0, a method is not "none"."""
+    return value not in (None, False, 0, "none")
+
+
+class PageEncoder(Protocol):
+    """Sends pages of the RAM stream in another form than whole, and keeps state about the pages that it has sent."""
+
+    @property
+    def pages(self) -> int:
+        """Pages handled in the other form, sent or not."""
+
+    @property
+    def deltas(self) -> int:
+        """Pages sent in the other form."""
+
+    @property
+    def processed_in_call(self) -> int:
+        """Pages that the last call of ``send`` took from the bitmap."""
+
+    @property
+    def counters(self) -> Any:
+        """The figures of query-migrate now."""
+
+    def begin_sync(self, dirty_sync_count: int) -> None:
+        """The sync of this number begins."""
+
+    def note_sync(self, now_ns: int, works_ns: list[int], bmap: NDArray[np.uint8]) -> None:
+        """A sync has harvested into ``bmap`` (uint8[n_pages]); ``works_ns``: work of each touch class by now [ns]."""
+
+    def note_clear(self, chunk: int, now_ns: int) -> None:
+        """The log of ``chunk`` has been cleared."""
+
+    def update_rates(self, target_pages: int) -> None:
+        """Rates since the last evaluation; ``target_pages``: pages sent so far."""
+
+    def send(self, arguments: tuple[Any, ...], journal_pages: int, *, last_stage: bool) -> int:
+        """Send pages as hostsim.qemu.send::send_pages does with ``arguments``; return its reason.
+
+        journal_pages: most pages that ``take_back`` may have to take back; last_stage: the guest is stopped.
+        """
+
+    def take_back(self, gfns: NDArray[np.int64]) -> None:
+        """Undo the last call of ``send``, which took the pages ``gfns`` (int64[k]) from the bitmap, in this order."""
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """A mechanism as QEMU has it; a function that gets MigrationParameters may name them by its own dataclass.
+
+    name: by which the records of the floors above know it.
+    place: order among the mechanisms, as a scenario lists their keys.
+    capability: the field of ``parameters`` that turns it on.
+    parameters: dataclass of its fields of MigrationParameters, with QEMU's defaults.
+    rules, newer: see hostsim.qemu.capabilities.
+    encoder: makes its PageEncoder; None: it sends pages whole.
+    brake: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
+    cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
+    figures: its figures of query-migrate now; None: none in this state.
+    """
+
+    name: str
+    place: int
+    capability: str
+    parameters: type
+    rules: tuple[Rule, ...] = ()
+    newer: tuple[Absent, ...] = ()
+    encoder: Callable[[Any, VmBase, DirtyTracker, HostSheet], PageEncoder] | None = None
+    brake: Callable[[Migration, int, int], None] | None = None
+    cancelled: Callable[[Migration], None] | None = None
+    figures: Callable[[Migration], Any] | None = None
+
+
+def mechanisms() -> tuple[Mechanism, ...]:
+    """Every mechanism, by place."""
+    return parts_in("hostsim.qemu.mechanisms")
+
+
+def on_in(parameters: MigrationParameters) -> tuple[Mechanism, ...]:
+    """The mechanisms that ``parameters`` turn on."""
+    return tuple(one for one in mechanisms() if getattr(parameters, one.capability))
+
+
+def encoder_of(
+    parameters: MigrationParameters, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet
+) -> PageEncoder | None:
+    """The encoder of the mechanism that has one and is on; QEMU refuses two together. None: pages are sent whole."""
+    makers = (one.encoder for one in on_in(parameters) if one.encoder is not None)
+    return next((make(parameters, vm, tracker, sheet) for make in makers), None)
+
+
+def figures_of(migration: Migration) -> dict[str, Any]:
+    """Figures of query-migrate by the name of the mechanism, of those that are on and have some now."""
+    makers = ((one.name, one.figures) for one in on_in(migration.parameters) if one.figures is not None)
+    found = {name: make(migration) for name, make in makers}
+    return {name: figures for name, figures in found.items() if figures is not None}

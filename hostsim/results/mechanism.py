@@ -1,0 +1,95 @@
+"""The record of a mechanism of migration in results, and all of them, found by their folder.
+
+From a record follow the mechanism's part of query-migrate, its columns of ``rounds`` with their files, tables and reference,
+and its facts, which a verdict reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hostsim.plugins.parts import parts_in
+from hostsim.results.columns import Columns
+
+if TYPE_CHECKING:
+    from hostsim.machine.machine import Machine
+    from hostsim.qemu.migration import Migration
+    from hostsim.results.rounds import Round
+    from hostsim.results.tables import OwnResult, Status, Table
+
+
+@dataclass(frozen=True)
+class OfRun:
+    """A table of a whole run, which has it with a migration or without.
+
+    key: of run.json; title: in the terminal; heading: on the page of the run.
+    table: at the end of the run; None: the run has none.
+    units: column to the unit in which it is shown whole; spans_us: columns of spans in us.
+    """
+
+    key: str
+    title: str
+    heading: str
+    columns: Columns[Any]
+    table: Callable[[Machine], Table | None]
+    units: Mapping[str, str] = field(default_factory=dict)
+    spans_us: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """A mechanism in results.
+
+    name: that of its record in hostsim.qemu.mechanisms.
+    place: order of its columns.
+    title: heading of its table of rounds.
+    answer: its fields of query-migrate, from its figures (hostsim.qemu.mechanism::figures_of).
+    rounds: its columns of ``rounds``, which a migration has that turns it on.
+    facts: figures of a migration that turns it on, for the verdict.
+    table: columns of a table of its own, a file of its name a migration; moments: those that are points in time.
+    figures: keys of the object of its name in run.json, one a migration.
+    of_run: a table of a whole run; None: it has none.
+    own: both at the end of the run; None: it did not act.
+    status: of a migration that it ends in a way of its own; None: in no such way.
+    """
+
+    name: str
+    place: int
+    title: str = ""
+    answer: Callable[[Any], Mapping[str, Any]] | None = None
+    rounds: Columns[Round] = ()
+    facts: Callable[[Machine, Migration], dict[str, Any]] | None = None
+    table: Columns[Any] = ()
+    moments: tuple[str, ...] = ()
+    figures: Columns[Any] = ()
+    own: Callable[[Machine], OwnResult | None] | None = None
+    of_run: OfRun | None = None
+    status: Callable[[Machine], Status | None] | None = None
+
+
+def mechanisms() -> tuple[Mechanism, ...]:
+    """Every mechanism, by place."""
+    return parts_in("hostsim.results.mechanisms")
+
+
+def tables_of_runs() -> tuple[OfRun, ...]:
+    """Every table of a whole run that a mechanism has."""
+    return tuple(one.of_run for one in mechanisms() if one.of_run is not None)
+
+
+def tables_of(machine: Machine) -> dict[str, Table]:
+    """Tables of the run of ``machine``, by the key of run.json."""
+    found = {one.key: one.table(machine) for one in tables_of_runs()}
+    return {key: table for key, table in found.items() if table is not None}
+
+
+def named(names: frozenset[str]) -> tuple[Mechanism, ...]:
+    """The mechanisms of ``names``, by place."""
+    return tuple(one for one in mechanisms() if one.name in names)
+
+
+def number(value: float) -> float | int:
+    """Whole numbers without a point, as QEMU prints a double."""
+    return int(value) if float(value).is_integer() else value

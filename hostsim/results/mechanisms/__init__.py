@@ -1,0 +1,1 @@
+"""A module a mechanism of migration: figures of query-migrate, columns, facts (hostsim.results.mechanism)."""

@@ -1,0 +1,1 @@
+"""A module a mechanism of migration: evidence, judges, lines, remedies (hostsim.verdict.mechanism)."""
