@@ -91,6 +91,12 @@ def peak_of_migration(gib: int, split: bool) -> tuple[int, int]:
     return before, peak_bytes()
 
 
+def bytes_per_kvm_page(gib: int) -> float:
+    """Peak memory of ``kvm_guest``'s migration above that of one of 1 GiB, over guest pages."""
+    small, large = (migration_alone("kvm_guest", size)["peak"] for size in (1, gib))
+    return (large - small) / ((gib - 1) << 18)
+
+
 def migration_alone(make: str, gib: int) -> dict[str, float]:
     """One migration of machines.``make``(gib) in a process of its own, code compiled before: times and peak memory."""
     code = f"import json, benchmarks.measure as m; print(json.dumps(m.one_migration({make!r}, {gib})))"
