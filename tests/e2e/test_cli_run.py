@@ -75,6 +75,7 @@ def test_no_files_writes_none(quick: Path) -> None:
     assert tree(quick.parent) == before
 
 
+@pytest.mark.long
 def test_running_again_gives_the_same_bytes(quick: Path) -> None:
     """In another process, too: sets of text have another order there."""
     there = installed("run", quick, "--out", "a", cwd=quick.parent)
@@ -138,6 +139,7 @@ def test_arguments_after_a_scenario_are_refused(quick: Path) -> None:
     assert "--set KEY=VALUE" in done.stderr
 
 
+@pytest.mark.long
 def test_a_reader_that_stops_reading_is_no_error(quick: Path) -> None:
     command = ["sh", "-c", f"'{HOSTSIM}' run {quick.name} --json --no-files | head -c 1"]
     done = subprocess.run(
@@ -222,6 +224,7 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.long
 def test_ctrl_c_in_a_script(tmp_path: Path) -> None:
     text = "import pathlib, time\npathlib.Path('ready').touch()\ntime.sleep(600)\n"
     path = script(tmp_path, text)
@@ -231,6 +234,7 @@ def test_ctrl_c_in_a_script(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.long
 def test_ctrl_c_in_a_run_leaves_finished_files_and_nothing_else(quick: Path, hopeless: Path) -> None:
     assert hostsim("run", quick, "--out", "o", cwd=quick.parent).returncode == 0
     before = tree(quick.parent)

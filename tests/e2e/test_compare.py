@@ -184,6 +184,7 @@ def test_a_run_that_fails_leaves_the_others(folder: Path) -> None:
     assert len(records(folder / "o")) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_broken_invariant_is_3_and_leaves_the_others(folder: Path, workers: str) -> None:
     (folder / "both.toml").write_text(TOUCHES_128_OR_NOT)
@@ -212,6 +213,7 @@ def test_a_full_disk_leaves_whole_files(folder: Path) -> None:
         assert json.loads(content)["figures"]["status"] == "completed"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_ctrl_c_leaves_finished_runs_and_no_process(folder: Path, workers: str) -> None:
     """The first two combinations end at once, the others never."""

@@ -67,6 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_everything_at_once_writes_the_same_bytes_twice(folder: Path) -> None:
     first, second = (run("all.toml", "--quiet", "--out", out, cwd=folder, draws=out == "one") for out in ("one", "two"))
     assert (first.returncode, first.stderr) == (0, "")

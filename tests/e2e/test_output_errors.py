@@ -32,6 +32,8 @@ from resource import RLIM_INFINITY
 from hostsim.cli.errors_cli import exit_code_of
 from hostsim.report.files import write_folder
 from tests.helpers.synthetic import migration, run_result
+
+pytestmark = pytest.mark.long
 result = run_result(migration())
 sys.exit(exit_code_of(lambda: write_folder(result, Path(sys.argv[1]), ["VERDICT: fine."])))
 """

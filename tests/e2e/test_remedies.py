@@ -39,6 +39,7 @@ def advised(name: str, kind: str) -> float:
     return float(remedy.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "kind", "change"),
     [

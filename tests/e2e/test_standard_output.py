@@ -9,6 +9,8 @@ import pytest
 
 from tests.helpers.command import HOSTSIM, PATIENCE_S, QUICK, environment, hostsim
 
+pytestmark = pytest.mark.long
+
 LOG = '{"status": "setup"}\n'
 COMMANDS = {
     "run": ["run", "quick.toml", "--no-files"],

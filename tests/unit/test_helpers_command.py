@@ -58,6 +58,7 @@ def test_trace_events_go_to_the_standard_error_of_their_command(tmp_path: Path) 
     assert state() == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [["walk"], ["run", "gone.toml"], ["run", "-h"], ["--version"], ["run", "bad.py"]])
 def test_the_installed_script_answers_alike(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("raise SystemExit('no luck')\n")

@@ -27,6 +27,7 @@ def logged(name: str, *overrides: str) -> dict[str, float]:
     return costs.logged
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -60,6 +61,7 @@ def test_work_not_done_is_what_exits_took(name: str) -> None:
     assert lost_ns == pytest.approx(stalled_ns, rel=0.02)
 
 
+@pytest.mark.long
 def test_chunks_take_the_hold_out_of_syncs() -> None:
     get, clear, all_set = (
         logged("kvm_clear_chunks", f"vm.dirty_tracking={name}")
@@ -72,6 +74,7 @@ def test_chunks_take_the_hold_out_of_syncs() -> None:
     assert get["clears"] == 0
 
 
+@pytest.mark.long
 def test_the_index_decides_how_long_harvests_hold_the_lock_and_not_how_long_a_migration_takes() -> None:
     names = ("rmap", "slot-list", "writable-chain", "tdp", "book3s-hv")
     runs = {name: migrated("rmap_under_migration", f"vm.mmu.index={name}") for name in names}
@@ -85,6 +88,7 @@ def test_the_index_decides_how_long_harvests_hold_the_lock_and_not_how_long_a_mi
     assert took_ms["book3s-hv"] > 1.2 * took_ms["rmap"]
 
 
+@pytest.mark.long
 def test_a_ring_slows_down_and_so_ends_sooner() -> None:
     ring, get = migrated("kvm_dirty_ring"), migrated("kvm_dirty_ring", "vm.dirty_tracking=get-dirty-log")
     assert len(ring.rounds) < len(get.rounds)

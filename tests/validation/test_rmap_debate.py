@@ -21,6 +21,8 @@ from hostsim.study.rmap_debate.notifying import scan
 from hostsim.study.rmap_debate.runs import SHEET, costs, sheet, use_sheet
 from tests.helpers.shared import once
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def claims() -> dict[int, Claim]:
