@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hostsim.api.explained import explain
+    from hostsim.api.host_studies import HostStudy, age, reclaim
     from hostsim.api.runs import Result, run
     from hostsim.api.studies import Study, compare, sweep
     from hostsim.core.errors import HostsimError, InputError
@@ -22,16 +23,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _LAZY = {
+    "HostStudy": "hostsim.api.host_studies",
     "HostsimError": "hostsim.core.errors",
     "InputError": "hostsim.core.errors",
     "Result": "hostsim.api.runs",
     "RunResult": "hostsim.results.tables",
     "Scenario": "hostsim.scenario",
     "Study": "hostsim.api.studies",
+    "age": "hostsim.api.host_studies",
     "compare": "hostsim.api.studies",
     "explain": "hostsim.api.explained",
     "load_scenario": "hostsim.scenario",
     "predict": "hostsim.study.predict",
+    "reclaim": "hostsim.api.host_studies",
     "run": "hostsim.api.runs",
     "solve": "hostsim.study.solve",
     "sweep": "hostsim.api.studies",
@@ -39,6 +43,7 @@ _LAZY = {
     "whatif": "hostsim.fitting.whatif",
 }
 __all__ = [
+    "HostStudy",
     "HostsimError",
     "InputError",
     "Result",
@@ -46,11 +51,13 @@ __all__ = [
     "Scenario",
     "Study",
     "__version__",
+    "age",
     "compare",
     "explain",
     "fit",
     "load_scenario",
     "predict",
+    "reclaim",
     "run",
     "solve",
     "sweep",

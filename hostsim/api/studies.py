@@ -68,7 +68,7 @@ class Study(HasTables):
 
 
 @dataclass(frozen=True)
-class _Where:
+class Where:
     """Where a study runs and writes; see ``compare``."""
 
     workers: int | None
@@ -108,7 +108,7 @@ def compare(
     progress: called when a run has progressed.
     InputError, OutputError, ClusterError; RunsFailedError after the files are written if a run gave no result.
     """
-    where = _Where(workers, cluster, None if out is None else Path(out), force, progress)
+    where = Where(workers, cluster, None if out is None else Path(out), force, progress)
     if (vary is None) == (modes is None):
         got = "neither vary nor modes" if vary is None else "both vary and modes"
         raise InputError([Problem(SOURCE, "", got, "one of the two", 'vary={"vm.vcpus": [1, 2]}')])
@@ -133,7 +133,7 @@ def sweep(
     progress: Callable[[Progress], None] | None = None,
 ) -> Study:
     """Run the study in the file ``study``, as ``hostsim sweep`` does; for the rest see ``compare``."""
-    where = _Where(workers, cluster, None if out is None else Path(out), force, progress)
+    where = Where(workers, cluster, None if out is None else Path(out), force, progress)
     return _finished(make_plan(load_study(Path(study), max_runs)), where)
 
 
@@ -144,7 +144,20 @@ def _file_of(scenario: Scenario | str | Path) -> tuple[Path, Mapping[str, Any] |
     return found_file(Path(scenario)), None
 
 
-def _finished(plan: Plan, where: _Where) -> Study:
+def _finished(plan: Plan, where: Where) -> Study:
+    outcome = outcome_of(plan, where, failing=True)
+    summary = summarise(plan, outcome.figures)
+    content = as_content(plan, outcome, summary)
+    paths = () if where.out is None else write_comparison(where.out, plan, outcome, summary, content)
+    if (failed := failed_error(plan, outcome)) is not None:
+        raise failed
+    return Study(plan, outcome, summary, content, tuple(paths))
+
+
+def outcome_of(plan: Plan, where: Where, *, failing: bool = False) -> Outcome:
+    """Run the runs of ``plan`` that are not finished in the folder. failing: hand back runs that failed, too; else
+    RunsFailedError.
+    """
     check_where(where.workers, where.cluster)
     if where.out is not None:
         prepare_folder(where.out)
@@ -156,12 +169,9 @@ def _finished(plan: Plan, where: _Where) -> Study:
         _compile_once([kind for run in to_do for kind in kinds_of(run.scenario)])
     measure = plan.request.measure
     outcome = run_plan(to_do, finished, workers, where.out, where.progress, measure, where.cluster)
-    summary = summarise(plan, outcome.figures)
-    content = as_content(plan, outcome, summary)
-    paths = () if where.out is None else write_comparison(where.out, plan, outcome, summary, content)
-    if (failed := failed_error(plan, outcome)) is not None:
+    if not failing and (failed := failed_error(plan, outcome)) is not None:
         raise failed
-    return Study(plan, outcome, summary, content, tuple(paths))
+    return outcome
 
 
 def _compile_once(kinds: Sequence[str]) -> None:

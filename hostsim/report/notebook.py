@@ -36,6 +36,11 @@ def study_html(name: str, verdict: str, summary: Summary) -> str:
     return _div([f"<p><b>{escape(name)}</b></p>", *_paragraphs(verdict), *tables, f"<p>{escape(caption(summary))}</p>"])
 
 
+def grids_html(name: str, verdict: str, grids: Iterable[Grid]) -> str:
+    """A study of a host's memory: verdict, and the tables that its command prints."""
+    return _div([f"<p><b>{escape(name)}</b></p>", *_paragraphs(verdict), *map(_grid, grids)])
+
+
 def _div(parts: Iterable[str]) -> str:
     return f'<div class="hostsim">{"".join(parts)}</div>'
 

@@ -197,3 +197,32 @@ def test_a_wrong_comparison_says_so(arguments: dict[str, object], says: str) -> 
     with pytest.raises(InputError) as caught:
         hostsim.compare(scenario, **arguments)  # type: ignore[arg-type]
     assert says in str(caught.value)
+
+
+# -- studies of a host's memory
+
+AGE = {"policy": ["idle", "mglru"], "mem_per_vcpu": "4MiB", "passes": 2, "period": "20ms"}
+RECLAIM = {"memory": "4MiB", "rate": "500/s", "ages": ["500ms", "1s"], "policy": "idle"}
+
+
+def test_ageing_is_asked_as_by_the_command(tmp_path: Path) -> None:
+    found = hostsim.age(**AGE, workers=1, out=tmp_path / "a")
+    options = ("--policy", "idle,mglru", "--mem-per-vcpu", "4MiB", "--passes", "2", "--period", "20ms", "--json")
+    assert found.to_dict() == json.loads(command("age", *options, "--no-files", cwd=tmp_path).stdout)
+    assert tmp_path / "a" / "age.json" in found.paths
+    assert len(found.tables["age"]) == 2
+    assert "<table>" in found._repr_html_()
+    assert repr(found) == found.verdict
+
+
+def test_reclaim_is_asked_as_by_the_command(tmp_path: Path) -> None:
+    found = hostsim.reclaim(**RECLAIM, workers=1)
+    options = ("--memory", "4MiB", "--rate", "500/s", "--ages", "500ms,1s", "--policy", "idle", "--json", "--no-files")
+    assert found.to_dict() == json.loads(command("reclaim", *options, cwd=tmp_path).stdout)
+    assert found.paths == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_is_named_with_the_one_meant() -> None:
+    with pytest.raises(hostsim.InputError, match=r"hostsim.age: polcy: got an unknown option.*example: policy="):
+        hostsim.age(polcy="idle")
