@@ -25,6 +25,7 @@ from tests.helpers.command import (
 )
 from tests.helpers.synthetic import migration, run_result
 
+pytestmark = pytest.mark.long
 WRITE = """\
 import sys
 from pathlib import Path
@@ -33,7 +34,6 @@ from hostsim.cli.errors_cli import exit_code_of
 from hostsim.report.files import write_folder
 from tests.helpers.synthetic import migration, run_result
 
-pytestmark = pytest.mark.long
 result = run_result(migration())
 sys.exit(exit_code_of(lambda: write_folder(result, Path(sys.argv[1]), ["VERDICT: fine."])))
 """

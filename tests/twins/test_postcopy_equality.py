@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
 from tests.twins.postcopy_compare import disagreement, drawn_postcopy, moved_by_knobs, twin_facts
 
 SEEDS, SWARM_SEEDS = range(60), range(100_000, 100_400, 100)
 
 
-def test_engine_equals_twin() -> None:
-    report([text for seed in SEEDS if (text := disagreement(seed))])
+@pytest.mark.parametrize("first", quick_and_long((0, 30), (0,)))
+def test_engine_equals_twin(first: int) -> None:
+    report([text for seed in SEEDS[first : first + 30] if (text := disagreement(seed))])
 
 
 @pytest.mark.swarm
@@ -24,6 +26,7 @@ def test_speed_knobs_move_nothing_where_touches_are_drawn() -> None:
     report([text for seed in range(30) if (text := moved_by_knobs(seed))])
 
 
+@pytest.mark.long
 def test_drawn_machines_cover_the_phase() -> None:
     specs = [drawn_postcopy(seed) for seed in SEEDS]
     facts = [twin_facts(spec) for spec in specs]

@@ -128,6 +128,7 @@ def test_without_work_left_nothing_is_called_confirmed(stuck: tuple[Scenario, Ru
         assert confirmed(asked, result, all_of_it=True).remedy("bandwidth").confirmed  # type: ignore[union-attr]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("catch_up", [1.5, 4.0])
 def test_auto_converge_helps_a_guest_paced_by_the_clock_from_some_throttle_on(catch_up: float) -> None:
     asked = clock_paced(catch_up)

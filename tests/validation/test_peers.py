@@ -66,6 +66,7 @@ def peer_hits(policy: str, capacity: int, pages: NDArray[np.int64], n_pages: int
     return np.array(hits, np.uint8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", sorted(PEERS))
 @pytest.mark.parametrize(("name", "capacity"), CASES)
 def test_hits_equal_the_peer(name: str, capacity: int, policy: str) -> None:
