@@ -25,6 +25,8 @@ PROBLEMS_MAX = 20
 """A file of the wrong kind has as many bad lines as lines; these many are named."""
 
 _PLAIN = re.compile(rb"[0-9,rw\n]*")
+_LONG = re.compile(rb"[0-9]{19}")
+"""More than an int64 may hold: numpy before 2.0 reads another number."""
 _CODES = bytes.maketrans(b"rw", b"01")
 _Row = tuple[int, int, int, bool]
 
@@ -52,7 +54,7 @@ def _read_plain(content: bytes) -> NDArray[np.int64] | None:
     """int64[n, 4] of a file of plain numbers in order, None if it is not surely one."""
     header = content.startswith(b"time,vcpu,gfn,rw\n")
     body = content[len("time,vcpu,gfn,rw\n") :] if header else content
-    if not _PLAIN.fullmatch(body) or not body.strip():
+    if not _PLAIN.fullmatch(body) or not body.strip() or _LONG.search(body):
         return None
     if body.count(b"r\n") + body.count(b"w\n") + body.endswith((b"r", b"w")) != body.count(b"r") + body.count(b"w"):
         return None

@@ -120,7 +120,8 @@ NOISE = st.sampled_from(
 WHOLE = (
     "shell-before-json.txt", "vmi-status.yaml", "virt-launcher-wrapped.txt", "virsh-migrate-verbose.txt", "vmi-list.json",
     "vmi-described.txt", "vmim-phases.yaml", "ansible.txt", "docker-json.txt", "wrapped-at-80.txt", "head-cut-off.txt",
-    "pretty-behind-dates.txt", "python-dicts-in-a-tree.txt", "virsh-migrate-cancelled.txt", "hmp-blocked.txt",
+    "pretty-behind-dates.txt", "json-over-dated-lines.txt", "python-dicts-in-a-tree.txt", "virsh-migrate-cancelled.txt",
+    "hmp-blocked.txt",
 )  # fmt: skip
 BROKEN_COUNTERS = ["-1", "18446744073709551615", "-nan", "nan", "0", "", "9" * 400, "1e400"]
 

@@ -234,7 +234,7 @@ def _turn(axes: Axes, which: str, texts: Sequence[str]) -> None:
 
 
 def _inches(axes: Axes, which: str) -> float:
-    size = axes.get_figure(root=True).get_size_inches()  # type: ignore[union-attr]
+    size = axes.figure.get_size_inches()  # type: ignore[union-attr]
     place = axes.get_position()
     return float(size[0] * place.width if which == "x" else size[1] * place.height)
 
@@ -276,7 +276,7 @@ def _legend(axes: Axes, form: Format, columns: int, *, below: bool, titled: bool
     if below:
         from matplotlib.transforms import ScaledTranslation
 
-        figure = axes.get_figure(root=True)
+        figure = axes.figure
         assert figure is not None
         place = axes.transAxes + ScaledTranslation(0.0, -BELOW_INCHES, figure.dpi_scale_trans)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=place, **look)
@@ -335,7 +335,7 @@ def _map(axes: Axes, chart: Chart, part: HeatMap, form: Format) -> None:
     if part.written:
         _values(axes, part, top, form)
     _frames(axes, part)
-    figure = axes.get_figure(root=True)
+    figure = axes.figure
     assert figure is not None
     bar = figure.colorbar(mesh, ax=axes, pad=0.015)
     bar.set_label(part.label, fontsize=form.size)
