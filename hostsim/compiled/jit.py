@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numba
 
 from hostsim.compiled.code_store import CodeFiles
-from hostsim.compiled.linked import LinkedCompiler, OwnCompiler
+from hostsim.compiled.linked import LinkedCompiler
 
 F = TypeVar("F", bound=Callable[..., Any])
 _njit: Any = numba.njit
@@ -28,7 +28,7 @@ _LINKED: dict[str, Any] = {"no_cpython_wrapper": True, "pipeline_class": LinkedC
 
 def jit(function: F) -> F:
     """Compile ``function`` without the Python API; keep its machine code on disk where that can be written."""
-    return _kept(_once(_njit(**_UNCOUNTED, pipeline_class=OwnCompiler)(function)))  # type: ignore[no-any-return]
+    return _kept(_once(_njit(**_UNCOUNTED)(function)))  # type: ignore[no-any-return]
 
 
 def inlined(function: F) -> F:
@@ -46,7 +46,7 @@ def part(function: F) -> F:
 
 def inlined_and_called(function: F) -> F:
     """``inlined`` for functions that Python calls, too."""
-    return _kept(_once(_njit(**_UNCOUNTED, pipeline_class=OwnCompiler, forceinline=True)(function)))  # type: ignore[no-any-return]
+    return _kept(_once(_njit(**_UNCOUNTED, forceinline=True)(function)))  # type: ignore[no-any-return]
 
 
 def _kept(compiled: Any) -> Any:

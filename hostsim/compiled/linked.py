@@ -1,7 +1,7 @@
-"""How machine code is made: functions that Python calls are optimised once, their parts only within them.
+"""Compiling functions that are only parts of others: typed and lowered alone, optimised in the functions that inline them.
 
-numba itself optimises each function with its inlined callees and emits machine code, once for each level of calls, and each
-time in two rounds. Measured: half of the time until a first run begins.
+numba itself optimises each function with its inlined callees and emits machine code, once for each level of calls.
+Measured: half of the time until a first run begins.
 """
 
 from __future__ import annotations
@@ -16,15 +16,7 @@ _Library: Any = codegen.JITCodeLibrary
 _Compiler: Any = compiler.Compiler
 
 
-class _Unpruned(_Library):  # type: ignore[misc]
-    """Code whose single functions are not optimised alone, which would serve to find reference counts to prune."""
-
-    def _optimize_functions(self, ll_module: Any) -> None:
-        """Only set the layout of data, on which the passes over a whole module rest."""
-        ll_module.data_layout = self._codegen._data_layout  # noqa: SLF001  # listed in design-choices.md
-
-
-class LinkedLibrary(_Unpruned):
+class LinkedLibrary(_Library):  # type: ignore[misc]
     """Code that is linked into the code of other functions."""
 
     def _optimize_final_module(self) -> None:
@@ -44,23 +36,6 @@ class LinkedLibrary(_Unpruned):
         return _refusal()
 
 
-class OwnLibrary(_Unpruned):
-    """Machine code of a function that Python calls, optimised once.
-
-    numba runs cheap passes over each function and over the whole module first, so that it finds reference counts to prune.
-    hostsim's loops have none. Measured: a KVM guest's loops compile in 0.82 of the time, and run as fast.
-    """
-
-    def _optimize_final_module(self) -> None:
-        """Run the full passes alone."""
-        passes = getattr(self._codegen, "_mpm_full", None)
-        if passes is not None:  # numba before it took LLVM's new pass manager
-            passes.run(self._final_module)
-            return
-        passes, builder = self._codegen._module_pass_manager()  # noqa: SLF001  # listed, too
-        passes.run(self._final_module, builder)
-
-
 class _NoCode:
     @staticmethod
     def set_env(env_name: str, env: object) -> None:
@@ -72,16 +47,6 @@ class LinkedCompiler(_Compiler):  # type: ignore[misc]
 
     def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
         library = library or LinkedLibrary(targetctx.codegen(), "inlined")
-        super().__init__(typingctx, targetctx, library, *rest)
-
-
-class OwnCompiler(_Compiler):  # type: ignore[misc]
-    """numba's compiler with an ``OwnLibrary`` as target."""
-
-    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
-        if library is None:
-            library = OwnLibrary(targetctx.codegen(), "own")
-            library.enable_object_caching()
         super().__init__(typingctx, targetctx, library, *rest)
 
 
