@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ageing, commands, exits, indexes, measure, mechanisms, twin
+from benchmarks import ageing, commands, exits, indexes, measure, mechanisms, parts, twin
 from benchmarks.machines import kvm_guest, migrating_guest, multifd_guest, scaled_guest
 
 TIB_NEEDS_BYTES = 12 << 30
@@ -169,6 +169,11 @@ def _ageing() -> tuple[Any, list[Figure]]:
     return f, lines
 
 
+def _parts() -> tuple[Any, list[Figure]]:
+    f = parts.all_parts()
+    return f, [(f"alone: {name}", f"{ns:.1f} ns", "") for name, ns in f.items()]
+
+
 def _commands() -> tuple[Any, list[Figure]]:
     found = commands.all_commands()
     spent = {name: f"{one.median:.2f} ({one.least:.2f} to {one.most:.2f})" for name, one in found.items()}
@@ -178,7 +183,7 @@ def _commands() -> tuple[Any, list[Figure]]:
 
 WORK = {
     "twin": _against_twin, "speed": _speed, "memory": _memory, "scale": _scale, "laws": _laws, "exits": _exits,
-    "mechanisms": _mechanisms, "kvm": _kvm, "indexes": _indexes, "ageing": _ageing, "commands": _commands,
+    "mechanisms": _mechanisms, "kvm": _kvm, "indexes": _indexes, "ageing": _ageing, "commands": _commands, "parts": _parts,
 }  # fmt: skip
 
 if __name__ == "__main__":
