@@ -79,6 +79,7 @@ def lay_out(
     n_supers = (n_regions >> (lay.SUPER_BITS - lay.REGION_BITS)) + 1
     vcpus, state = records(lay.Vcpu, n_vcpus), one(lay.State)
     vcpus["stage"], vcpus["stop_work_ns"], vcpus["exit_kind"] = lay.ENTRY, NEVER, lay.NO_EXIT
+    vcpus["last_fault_page"] = -NEVER
     _configure(state, config)
     kvm = lay.Kvm(
         sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((3, n_regions + n_supers), np.int64),
@@ -192,6 +193,8 @@ def set_costs(kvm: lay.Kvm, exits: ExitCosts) -> None:
     costs.pml_ns, costs.pml_drain_ns, costs.queue_length = exits.pml_ns, exits.pml_drain_ns, exits.queue_ns.shape[1]
     costs.lock_modes[: len(exits.mode)], costs.hold_ns[: len(exits.mode)] = exits.mode, exits.hold_ns
     costs.lone_near_ns, costs.lone_far_ns = exits.lone_ns.tolist()
+    costs.scattered_ns = exits.scattered_ns
+    costs.is_cold = costs.lone_far_ns + costs.scattered_ns > 0
     kvm.queue_ns[:], kvm.crowd_ns[:] = exits.queue_ns, exits.crowd_ns
 
 

@@ -19,7 +19,8 @@ Mechanism = Literal["write-protect", "pml", "d-bit"]
 class GuestCosts:
     """populate_ns: to make a host page, 0: all are there; mode, hold_ns: by kind of fault; queue_ns: by mode, then by
     requests and holders beside one's own; unmap_all_ns: to unmap everything where the cap is reached; crowd_ns: more for a
-    host page, by others that make one; lone_ns: more for a fault 0.2 ms and 1 ms after the entry.
+    host page, by others that make one; lone_ns: more for a fault 0.2 ms and 1 ms after the entry; scattered_ns: more for
+    one far from the vCPU's last one.
     """
 
     exit_ns: int
@@ -35,6 +36,7 @@ class GuestCosts:
     unmap_all_ns: int = 0
     crowd_ns: tuple[int, ...] = (0,)
     lone_ns: tuple[int, int] = (0, 0)
+    scattered_ns: int = 0
 
 
 @dataclass(frozen=True)

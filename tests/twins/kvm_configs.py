@@ -64,7 +64,13 @@ def drawn_case(seed: int) -> Case:
     case = _all_large(case) if rng.random() < 0.15 else _with_hptes(Random(f"hptes {seed}"), case)
     case = _with_errands(rng, case)
     more = Random(f"host pages {seed}")
-    return _with_tlb(Random(f"tlb {seed}"), _with_host_pages(more, _with_blocks(more, case)))
+    case = _with_tlb(Random(f"tlb {seed}"), _with_host_pages(more, _with_blocks(more, case)))
+    return _with_scattered(Random(f"scattered {seed}"), case)
+
+
+def _with_scattered(rng: Random, case: Case) -> Case:
+    """A fault far from the one before takes longer."""
+    return replace(case, costs=replace(case.costs, scattered_ns=rng.choice((0, 0, 1, 3, 300))))
 
 
 def _with_tlb(rng: Random, case: Case) -> Case:

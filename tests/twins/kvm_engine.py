@@ -247,7 +247,8 @@ def _exit_costs(case: Case) -> ExitCosts:
         mode[KIND[kind]], hold_ns[KIND[kind]] = MODE[name], costs.hold_ns[kind]
     queue_ns = np.array([costs.queue_ns[name] for name in sorted(MODE, key=MODE.__getitem__)], np.int64)
     scalars = (costs.exit_ns, costs.entry_ns, costs.spurious_ns, costs.pml_ns, costs.pml_drain_ns)
-    return ExitCosts(*scalars, mode, hold_ns, queue_ns, np.array(costs.crowd_ns), np.array(costs.lone_ns))
+    more = (np.array(costs.crowd_ns), np.array(costs.lone_ns), costs.scattered_ns)
+    return ExitCosts(*scalars, mode, hold_ns, queue_ns, *more)
 
 
 def _notifier_plan(case: Case) -> NotifierPlan:

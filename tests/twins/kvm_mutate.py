@@ -67,7 +67,13 @@ MUTATIONS = {
         f"{KVM}.backing", "take_page", "populating -= 1", "populating = 0"
     ),
     "a fault at once costs as much as one long after the entry": Mutation(
-        f"{KVM}.vcpu", "lone_ns", "near_ns * since_ns // LONE_NEAR_NS", "near_ns"
+        f"{KVM}.cold", "_lone_ns", "near_ns * since_ns // LONE_NEAR_NS", "near_ns"
+    ),
+    "a fault on the next page costs as much as one far away": Mutation(
+        f"{KVM}.cold", "cold_ns", "distance > IN_A_ROW_PAGES", "distance > 0"
+    ),
+    "a vCPU forgets where its last fault was": Mutation(
+        f"{KVM}.cold", "cold_ns", "vcpu.last_fault_page = vcpu.page", "pass"
     ),
     # Order
     "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),

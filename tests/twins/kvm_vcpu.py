@@ -18,6 +18,8 @@ GUEST, ENTRY, EXIT, LEAVING, OUT = "guest", "entry", "exit", "leaving", "out"
 UNSEEN = {"", "log", "fill", "young"}
 KICKED, RING_FULL = "kicked", "ring_full"
 NO_FAULT = "nothing"
+NEIGHBOURS = 32
+"""Pages."""
 
 
 class TwinStream:
@@ -59,6 +61,7 @@ class TwinVcpu:
         self.accesses = self.ring_full = 0
         self.stall_ns = self._away_ns = self._entered_ns = 0
         self.exit_kind: str | None = None
+        self._faulted: int | None = None
         self.stop_work_ns: int | None = None
         self.came_out: Callable[[], None] = lambda: None
         self._plan = 0
@@ -196,7 +199,7 @@ class TwinVcpu:
             self._stop()
             drain_ns = self._drain()
             self.stage = EXIT
-            left_ns = self.costs.exit_ns + drain_ns + self._lone_ns()
+            left_ns = self.costs.exit_ns + drain_ns + self._lone_ns() + self._scattered_ns(page)
             self._in(left_ns, lambda: self._fault(need, page, is_write))
 
     def _lone_ns(self) -> int:
@@ -205,6 +208,11 @@ class TwinVcpu:
         if since_ns <= 200_000:
             return near_ns * since_ns // 200_000
         return near_ns + (far_ns - near_ns) * (min(since_ns, 1_000_000) - 200_000) // 800_000
+
+    def _scattered_ns(self, page: int) -> int:
+        """More for a fault whose page is no neighbour of the last one's."""
+        last, self._faulted = self._faulted, page
+        return 0 if last is not None and abs(page - last) <= NEIGHBOURS else self.costs.scattered_ns
 
     def _complete(self, stream: TwinStream, need: str) -> None:
         page = stream.touch[1]

@@ -246,6 +246,17 @@ def test_a_fault_costs_more_the_longer_the_guest_ran_before_it(gap_us: int, late
     assert second - first == third - second == gap_us * 1000 + 150 + later_ns
 
 
+@pytest.mark.parametrize(("stride", "more_ns"), [(1, [0, 0]), (32, [0, 0]), (33, [70, 70]), (511, [70, 0])])
+def test_a_fault_costs_more_far_from_the_one_before(stride: int, more_ns: list[int]) -> None:
+    """So does a vCPU's first fault; a stride of 511 in 512 pages goes to the last page, then one back."""
+    costs = exit_costs(ns=50)._replace(scattered_ns=70)
+    vm = HandGuest([load("strided", 512, 10**6, stride_pages=stride)], 512, 1, costs=costs, log_capacity=3)
+    vm.run(10**10)
+    first, second, third = vm.engine.kvm.log["ns"].tolist()
+    assert first == 50 + 50 + 70
+    assert [second - first - 1150, third - second - 1150] == more_ns
+
+
 def test_a_silent_last_touch_is_not_made_again() -> None:
     """Pages are writable when they are swept, and protected while the vCPU is out."""
     sweep, sptes = load("sequential", 512, 10**7), make_sptes(512)

@@ -245,6 +245,11 @@ def test_a_fault_that_comes_alone_costs_more_where_that_was_measured(cascade: Co
     assert exit_costs(cascade, load_era("E6")).lone_ns.tolist() == [0, 0]
 
 
+def test_a_fault_far_from_the_one_before_costs_more_where_that_was_measured(cascade: CostSheet) -> None:
+    assert exit_costs(load_costs("zen4-pvm"), load_era("E6"), "shadow").scattered_ns == 269
+    assert exit_costs(cascade, load_era("E6")).scattered_ns == 0
+
+
 @pytest.mark.parametrize(
     ("era", "mmu", "name"),
     [

@@ -13,6 +13,7 @@ from hostsim.costs.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, T
 from hostsim.guest.touch import IS_WRITE, KIND, SWEEP, TRACE
 from hostsim.kvm.loops.armed import flags_of, needed, sweep_sees
 from hostsim.kvm.loops.backing import look_up, take_page
+from hostsim.kvm.loops.cold import cold_ns
 from hostsim.kvm.loops.layout import (
     AGAIN,
     DONE,
@@ -22,8 +23,6 @@ from hostsim.kvm.loops.layout import (
     IN_GUEST,
     LEAVING,
     LOG,
-    LONE_FAR_NS,
-    LONE_NEAR_NS,
     NO_EXIT,
     OUT,
     PFN,
@@ -101,16 +100,6 @@ def _touch(k: Kvm, v: int) -> int:
 
 
 @inlined
-def lone_ns(k: Kvm, since_ns: int) -> int:
-    """Time that a fault takes longer because the CPU has run only the guest for ``since_ns``: KVM has left its caches."""
-    near_ns, far_ns = k.costs.lone_near_ns, k.costs.lone_far_ns
-    if since_ns <= LONE_NEAR_NS:
-        return int(near_ns * since_ns // LONE_NEAR_NS)
-    later_ns = min(since_ns, LONE_FAR_NS) - LONE_NEAR_NS
-    return int(near_ns + (far_ns - near_ns) * later_ns // (LONE_FAR_NS - LONE_NEAR_NS))
-
-
-@inlined
 def _leave(k: Kvm, v: int) -> None:
     """Out of the guest, the PML buffer drained: for a fault, for a full buffer, or to user space."""
     vcpu = k.vcpus[v]
@@ -125,8 +114,8 @@ def _leave(k: Kvm, v: int) -> None:
     else:
         mode = k.costs.lock_modes[kind]
         vcpu.lock_mode = mode
-        if k.costs.lone_far_ns > 0:
-            left_ns += lone_ns(k, now_ns - vcpu.entered_ns)
+        if k.costs.is_cold == 1:
+            left_ns += cold_ns(k, v, now_ns)
         # fast_page_fault needs no host page, so nothing is read between the exit and the cmpxchg that sets W: one step.
         alone = mode == NONE and kind in (WP, TRACK)
         vcpu.next_ns = left_ns + (k.costs.hold_ns[kind] if alone else 0)

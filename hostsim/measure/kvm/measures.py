@@ -156,7 +156,7 @@ def _clear_round(bench: Bench, vm: Vm) -> None:
 
 
 def get_log(bench: Bench) -> None:
-    """GET that protects: faults back to back and far apart."""
+    """GET that protects: faults back to back, far apart in memory, and far apart in time."""
     with bench.vm() as vm:
         n = vm.spec.n_pages
         _all_writable(vm)
@@ -166,8 +166,20 @@ def get_log(bench: Bench) -> None:
             write(vm)
             got = asking(vm, vm.gets(bitmaps))
             bench.keep("get_dirty_page_ns", got.ns / n, _lost(bitmaps, n))
+            _scattered(bench, vm)
             for pace_us in PACES_US:
                 _paced(bench, vm, pace_us)
+
+
+def _scattered(bench: Bench, vm: Vm) -> None:
+    """What a fault far from the one before costs more: two passes over protected memory, in a row and far apart."""
+    n, took = vm.spec.n_pages, []
+    for command in (Command.WRITE, Command.SCATTER):
+        every = SCATTER if command is Command.SCATTER else 1
+        took.append(guest_timing(vm, [Work(command, address_of(0), n, every=every)]))
+        vm.ask(vm.gets(vm.bitmaps()))
+    why_not = next(filter(None, (complaint(one.counters, [about(FAULTS, n)]) for one in took)), "")
+    bench.keep("scattered_fault_ns", max(0.0, took[1].ns - took[0].ns) / n, why_not)
 
 
 def _paced(bench: Bench, vm: Vm, pace_us: int) -> None:

@@ -36,6 +36,7 @@ MEANING = {
     "dirty_pass_shared_ns": "a write-protected page written, all vCPUs at once in one memory",
     "lone_fault_200us_ns": "a write-protected page written, one write each 200 us",
     "lone_fault_1000us_ns": "a write-protected page written, one write each 1000 us",
+    "scattered_fault_ns": "a write-protected page written far from the one before: more than one in a row",
     "get_call_ns": "GET that protects nothing, a call",
     "get_dirty_page_ns": "GET that protects, a dirty page",
     "clear_dirty_page_ns": "CLEAR, a dirty page: the line through all, 512 and 64 pages a call",
