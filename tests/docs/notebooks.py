@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,18 @@ def executed(paths: Sequence[Path], folder: Path) -> list[Any]:
 
 def outputs(notebook: Any) -> list[list[dict[str, Any]]]:
     """Of each cell of code what it shows, as far as it is text."""
-    return [[_shown(output) for output in cell.outputs] for cell in notebook.cells if cell.cell_type == "code"]
+    return [_joined(map(_shown, cell.outputs)) for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _joined(shown: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pieces of one stream that follow each other as one: a busy kernel sends a stream in pieces as time allows."""
+    found: list[dict[str, Any]] = []
+    for one in shown:
+        if found and "stream" in one and found[-1].get("stream") == one["stream"]:
+            found[-1] = {**one, "text": found[-1]["text"] + one["text"]}
+        else:
+            found.append(one)
+    return found
 
 
 def _shown(output: Any) -> dict[str, Any]:
