@@ -228,7 +228,7 @@ def test_who_may_not_open_it_is_told_what_to_do() -> None:
 
 @needs_kvm
 def test_calibrate_writes_a_sheet_of_this_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate_kvm, "MEMORY_BYTES", SMALL_BYTES)
+    monkeypatch.setattr(calibrate_kvm, "memory_bytes", lambda *_: SMALL_BYTES)
     done = hostsim("calibrate", "--kvm", "--busy", "--quick", "--json", "--out", "mine.toml", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     told, sheet = json.loads(done.stdout), load_costs(str(tmp_path / "mine.toml"))

@@ -19,6 +19,7 @@ from hostsim.measure.kvm.calibrate_kvm import told, with_kvm
 from hostsim.measure.kvm.device import Kvm, KvmError, check_platform
 from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, chain_name
+from hostsim.measure.kvm.memory_size import size_for
 from hostsim.measure.kvm.numbers import LOCKED_SHARE, MEANING, RENAMED, chain_slope, follow
 from hostsim.measure.kvm.rules import REPETITIONS_MIN, Expected, about, complaint, foreign_share, none_of, slope
 from tests.unit.test_calibrate_sheet import CACHES, made
@@ -195,3 +196,8 @@ def test_other_machines_are_told_so() -> None:
     with pytest.raises(KvmError, match="darwin"):
         check_platform("x86_64", "darwin")
     check_platform("x86_64", "linux")
+
+
+@pytest.mark.parametrize(("fault_ns", "mib"), [(500, 64), (2_500, 64), (10_000, 32), (20_000, 16), (1e6, 16)])
+def test_a_host_whose_faults_are_dear_is_measured_with_smaller_vms(fault_ns: float, mib: int) -> None:
+    assert size_for(fault_ns) == mib << 20

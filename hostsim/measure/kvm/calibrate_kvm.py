@@ -11,12 +11,12 @@ from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
 from hostsim.measure.kvm.device import Kvm
 from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, MEASURES, chain_name, further_name
+from hostsim.measure.kvm.memory_size import memory_bytes
 from hostsim.measure.kvm.numbers import CANNOT, MEANING, RENAMED, Teller
 from hostsim.measure.kvm.rules import BUSY_SHARE, REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
 
-MEMORY_BYTES = 64 << 20
-ROUNDS, A_ROUND = 4, 3
+ROUNDS, A_ROUND = 4, 2
 """Every measurement is made in each round, with so many repetitions and in new VMs, so that drift of the machine shows as
 spread; together more than a median needs, for such as are refused.
 """
@@ -33,6 +33,7 @@ class KvmCalibration:
     absent: numbers that were not measured, each with its reason.
     chains: median ns a page by ioctl or call, then by sptes a page.
     foreign_share: of all processors' time, taken by other processes meanwhile.
+    memory_bytes: of each VM.
     """
 
     host: KvmHost
@@ -40,6 +41,7 @@ class KvmCalibration:
     absent: dict[str, str]
     chains: dict[str, dict[int, float]]
     foreign_share: float
+    memory_bytes: int
 
     @property
     def is_busy(self) -> bool:
@@ -59,9 +61,9 @@ def calibrate_kvm(kvm: Kvm, *, quick: bool = False, busy: bool = False, progress
     look_first(accept=busy)
     host, cpus = read_host(), usable_cpus()
     rounds, repetitions = (1, REPETITIONS_MIN) if quick else (ROUNDS, A_ROUND)
-    bench = Bench(kvm, repetitions, MEMORY_BYTES, cpus, host.pml)
     bystanders = Bystanders()
     with pinned(cpus[0]):
+        bench = Bench(kvm, repetitions, memory_bytes(kvm, cpus), cpus, host.pml)
         for done, (what, measure) in enumerate([*MEASURES.items()] * rounds):
             if progress:
                 progress(what, done, rounds * len(MEASURES))
@@ -76,7 +78,8 @@ def told(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
     remark = f", other processes took {share:.0%} of the processors" if share > BUSY_SHARE else ""
     teller = Teller(host, bench, remark)
     numbers = tuple({number.name: number for number in [*teller.derived(), *teller.measured()]}.values())
-    return KvmCalibration(host, numbers, _absent(host, bench, {number.name for number in numbers}), _chains(bench), share)
+    absent = _absent(host, bench, {number.name for number in numbers})
+    return KvmCalibration(host, numbers, absent, _chains(bench), share, bench.memory_bytes)
 
 
 def _absent(host: KvmHost, bench: Bench, found: set[str]) -> dict[str, str]:
@@ -104,7 +107,8 @@ def with_kvm(plain: Calibration, kvm: KvmCalibration) -> Calibration:
 
 def notes(kvm: KvmCalibration) -> list[str]:
     """Lines for the head of the sheet and for people: the host, chains, and each assumed number with its reason."""
-    lines = [f"KVM measured through /dev/kvm: {kvm.host.told}, {kvm.host.n_cpus} processors."]
+    where = f"{kvm.host.told}, {kvm.host.n_cpus} processors, VMs of {kvm.memory_bytes >> 20} MiB"
+    lines = [f"KVM measured through /dev/kvm: {where}."]
     if kvm.is_busy:
         lines.append(f"The machine was busy: other processes took {kvm.foreign_share:.0%} of its processors; accepted.")
     if kvm.chains:
