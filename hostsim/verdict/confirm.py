@@ -23,8 +23,9 @@ from hostsim.verdict.from_result import evidence_from_result
 from hostsim.verdict.mechanism import Changes, Tried, mechanisms
 from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.remedies import LIMIT_MAX_S, THROTTLE_MAX, bandwidth, downtime_limit, more_time, throttle
-from hostsim.verdict.trial import EXIT_WORK, Trial, seeds_of, try_out
+from hostsim.verdict.trial import Trial, seeds_of, try_out
 from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
+from hostsim.verdict.work import counted
 
 if TYPE_CHECKING:
     from hostsim.results.tables import RunResult
@@ -108,10 +109,11 @@ def confirmed(
     all_of_it: without a limit of work; show: called with words for each trial. InvariantError as of a run.
     """
     evidence = evidence_from_result(result, index)
-    verdict, own = diagnose(evidence), _work_of(result, index)
+    verdict, ram_pages = diagnose(evidence), evidence.ram_pages or 0.0
     if not (verdict.remedies or verdict.margins):
         return verdict
-    memory = 2 * (evidence.ram_pages or 0.0) * own / max(1.0, _pages_of(result))
+    own, of_pages = _work_of(result, ram_pages, index)
+    memory = 2 * ram_pages * of_pages / max(1.0, _pages_of(result))
     one = AS_LONG * own if verdict.converged else PASSES * memory
     least = len(verdict.margins) * one if verdict.converged else one
     budget = MARGINS_WORK if verdict.converged else min(WORK_MOST, max(WORK_LEAST, TIMES_THE_RUN * own))
@@ -157,11 +159,15 @@ def _with_seeds(verdict: Verdict) -> Verdict:
     return replace(verdict, notes=(*verdict.notes, note))
 
 
-def _work_of(result: RunResult, index: int) -> float:
-    """The work of the run, counted as for a trial."""
-    migration = result.migrations[index]
-    exits = 0 if migration.kvm is None else sum(migration.kvm.logged[name] for name in ("wp_faults", "map_faults"))
-    return _pages_of(result) + EXIT_WORK * exits
+def _work_of(result: RunResult, ram_pages: float, index: int) -> tuple[float, float]:
+    """(Work of the run, counted as for a trial; its part of pages and exits alone)."""
+    pages, exits, syncs = _pages_of(result), _exits_of(result, index), len(result.migrations[index].rounds)
+    return counted(pages, exits, syncs, ram_pages, result.end_ns), counted(pages, exits, 0, 0, 0)
+
+
+def _exits_of(result: RunResult, index: int) -> int:
+    kvm = result.migrations[index].kvm
+    return 0 if kvm is None else sum(kvm.logged[name] for name in ("wp_faults", "map_faults"))
 
 
 def _pages_of(result: RunResult) -> float:

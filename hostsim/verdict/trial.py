@@ -15,11 +15,7 @@ from hostsim.scenario import Scenario
 from hostsim.scenario.build import build
 from hostsim.scenario.schema import SEED_MAX
 from hostsim.verdict.mechanism import Changes
-
-EXIT_WORK = 16
-"""An exit is as much work as this many pages sent (measured: 0.4 to 1.1 us against 0.05 us)."""
-REPORT_WORK = 2000
-"""Work counted for 100 ms of simulated time, even if little happens in them (measured: about 0.1 ms)."""
+from hostsim.verdict.work import counted
 
 
 @dataclass(frozen=True)
@@ -107,4 +103,4 @@ def _work(machine: Machine, now_ns: int) -> int:
     exits = recorder.tallies[-1].faults if recorder.tallies else 0
     harvested = sum(sync.dirtied_pages for sync in recorder.syncs)
     pages = ram.normal_pages + ram.zero_pages + harvested
-    return int(pages + EXIT_WORK * exits + REPORT_WORK * now_ns // 100_000_000)
+    return counted(pages, exits, len(recorder.syncs), len(ram.bmap), now_ns)

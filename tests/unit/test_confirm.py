@@ -224,3 +224,11 @@ def test_runs_that_confirm_are_not_traced(capfd: pytest.CaptureFixture[str]) -> 
     with muted():
         tracer().debug("of a trial")
     assert capfd.readouterr().err == ""
+
+
+def test_a_trial_of_empty_iterations_stops_by_its_syncs_and_its_time() -> None:
+    """A link that carries next to nothing: hours of syncs with nothing to send are work, too."""
+    slow = floor().model_copy(update={"link": floor().link.model_copy(update={"latency": 60 * 10**9})})
+    trial = try_out(slow, {}, 1, work_most=200_000)
+    assert (trial.status, trial.completed) == ("stopped", False)
+    assert 200_000 < trial.work < 600_000
