@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hostsim.compiled.scipy_later import spare_scipy
+
 PACKAGE = Path(__file__).parent.parent
 COMPILED = (
     "compiled/*.py", "core/*.py", "costs/*.py", "guest/*.py", "spte_index/*.py", "kvm/loops/*.py", "memory/policies/*.py",
@@ -119,6 +121,7 @@ class CodeFiles:
         path = self._path(signature, target.codegen())
         if path is None or not self._is_enabled:
             return None
+        spare_scipy()
         target.refresh()
         try:
             return _rebuilt(path.read_bytes(), target)

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-import structlog
-
 
 def enable(level: int = logging.DEBUG) -> None:
     """Print trace events from ``level`` on as JSON lines on stderr."""
+    import structlog
+
     structlog.configure(
         processors=[structlog.processors.JSONRenderer(sort_keys=True)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -44,9 +44,11 @@ def muted() -> Iterator[None]:
 
 
 def tracer() -> Any:  # structlog's proxy is typed Any
-    """The logger of hostsim's trace events; nothing is printed before ``enable`` (or another structlog.configure)."""
-    if _muted.get():
+    """The logger of hostsim's trace events; silent before ``enable`` (or another structlog.configure).
+
+    A process that has not imported structlog has not configured it, either: it need not be imported to be silent.
+    """
+    structlog = sys.modules.get("structlog")
+    if _muted.get() or structlog is None or not structlog.is_configured():
         return _MUTE
-    if not structlog.is_configured():
-        enable(logging.CRITICAL)
     return structlog.get_logger("hostsim")

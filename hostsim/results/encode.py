@@ -12,6 +12,9 @@ from typing import Any
 
 from hostsim.results.tables import Table
 
+WIDE = {"i": "i8", "u": "u8", "f": "f8"}
+"""Types of a file's columns by NumPy's kind, so that files of different versions can be read as one."""
+
 
 def json_bytes(content: Any) -> bytes:
     """UTF-8, keys sorted, two spaces of indent, a newline at the end."""
@@ -33,14 +36,13 @@ def parquet_bytes(table: Table) -> bytes:
 
     Needs pyarrow: see ``has_parquet``.
     """
-    import pyarrow as pa
     from pyarrow import parquet
 
-    about = {entry.name: {"unit": entry.unit, "description": entry.words} for entry in table.entries}
-    fields = [pa.field(name, _type(column.dtype.kind), metadata=about.get(name)) for name, column in table.columns.items()]
+    from hostsim.results.frames import to_arrow
+
+    wide = {name: column.astype(WIDE.get(column.dtype.kind, column.dtype)) for name, column in table.columns.items()}
     buffer = io.BytesIO()
-    arrays = [column.tolist() for column in table.columns.values()]
-    parquet.write_table(pa.table(arrays, schema=pa.schema(fields)), buffer, compression="snappy")
+    parquet.write_table(to_arrow(Table(table.name, wide, table.entries)), buffer, compression="snappy")
     return buffer.getvalue()
 
 
@@ -51,11 +53,3 @@ def has_parquet() -> bool:
 
 def _fields(values: Iterable[Any]) -> list[Any]:
     return ["" if isinstance(value, float) and not math.isfinite(value) else value for value in values]
-
-
-def _type(kind: str) -> Any:
-    """Arrow's type for NumPy's kind; given, so that an empty table has the same columns as a full one."""
-    import pyarrow as pa
-
-    types = {"i": pa.int64(), "u": pa.uint64(), "f": pa.float64(), "b": pa.bool_()}
-    return types.get(kind, pa.string())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,10 @@ from hostsim.compiled.jit import inlined, jit, part
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "background" / "design-choices.md"
 NAMES = re.findall(r"^\| `(numba\.[\w.]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-FILES = ("jit.py", "linked.py", "by_address.py", "by_reference.py", "prefetch.py", "code_store.py", "compiling.py")
+FILES = (
+    "jit.py", "linked.py", "by_address.py", "by_reference.py", "prefetch.py", "code_store.py", "compiling.py",
+    "scipy_later.py",
+)  # fmt: skip
 
 
 def numbers(version: str) -> tuple[int, int]:
@@ -123,3 +128,19 @@ def test_constants_and_widths_share_a_copy() -> None:
     assert of_all_kinds(np.full(1, 5, np.uint8)) == 4 * (3 + 4 + 5)
     if not numba.config.DISABLE_JIT:
         assert len(four_times.overloads) <= 1  # none where the caller's machine code was read from disk
+
+
+def test_scipy_is_left_until_a_loop_needs_a_blas(tmp_path: Path) -> None:
+    """In a process of its own: hostsim's loops run without scipy.linalg, another author's np.dot then finds it."""
+    program = """
+import sys
+import numpy as np
+import hostsim
+vm = {"memory": "1MiB", "workload": [{"pattern": "uniform", "write_rate": "10/s"}]}
+hostsim.run(hostsim.Scenario.model_validate({"vm": vm, "link": {"bandwidth": "1Gbit/s"}}))
+print("scipy.linalg" in sys.modules)
+import numba
+print(numba.njit(lambda a: np.dot(a, a))(np.ones(3)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split() == ["False", "3.0"]
