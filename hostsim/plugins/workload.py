@@ -1,18 +1,20 @@
-"""What a workload plug-in is asked, and what it returns: classes of pages with rates, or touches one by one."""
+"""What a workload plug-in is asked, and what it returns: classes of pages with rates, touches, or a process that touches."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
+import simpy
 from numpy.typing import ArrayLike
 
 from hostsim.core.rng import stream_key
 from hostsim.plugins.registry import Plugin
+from hostsim.plugins.touch_clock import TouchClock
 
 CLASSES_MAX = 1000
 """Each class has a work clock for each of its vCPUs."""
@@ -27,12 +29,36 @@ class Region:
     vcpus: numbers of the vCPUs that run it.
     options: the table ``options`` of the scenario.
     key: of its draws.
+    clock: of a workload that runs as processes.
     """
 
     n_pages: int
     vcpus: tuple[int, ...]
     options: Mapping[str, Any]
     key: tuple[int, int]
+    clock: TouchClock
+
+    @property
+    def env(self) -> simpy.Environment:
+        """SimPy's environment, for resources and more processes: its unit is 1 ns of work time, 0 the begin of the run."""
+        return self.clock.env
+
+    @property
+    def now_ns(self) -> int:
+        """Work time [ns]."""
+        return int(self.clock.env.now)
+
+    def sleep(self, duration: int | str) -> simpy.Event:
+        """``yield region.sleep("1ms")``: an event after ``duration``, in ns or as a scenario writes it; at least 1 ns."""
+        return self.clock.sleep(duration)
+
+    def write(self, pages: ArrayLike, vcpu: int | None = None) -> None:
+        """Write ``pages`` (a number or an array of them) now, by ``vcpu``, the first of ``vcpus`` unless given."""
+        self.clock.touch(pages, vcpu, is_write=True)
+
+    def read(self, pages: ArrayLike, vcpu: int | None = None) -> None:
+        """Read ``pages`` likewise."""
+        self.clock.touch(pages, vcpu, is_write=False)
 
     def draws(self) -> np.random.Generator:
         """A generator that begins the same way in every run of one seed and name of the workload."""
@@ -74,9 +100,12 @@ class Touches:
 
 
 def classes_or_touches(plugin: Plugin, region: Region) -> tuple[PageClass, ...] | Touches:
-    """What the plug-in returns for ``region``, checked; touches in the order of vCPUs and times. PluginError."""
+    """What the plug-in returns for ``region``, checked; touches in the order of vCPUs and times. PluginError.
+
+    A generator that yields events is a process: it is run to its end, or to that of the run.
+    """
     with plugin.guarded():
-        found = plugin.load()(region)
+        found = _ended(plugin.load()(region), region.clock)
         if isinstance(found, Touches):
             return _checked_touches(plugin, region, found)
         classes = tuple(islice(_each(plugin, found), CLASSES_MAX + 1))
@@ -88,9 +117,33 @@ def classes_or_touches(plugin: Plugin, region: Region) -> tuple[PageClass, ...] 
     return classes
 
 
-def region_of(n_pages: int, vcpus: tuple[int, ...], options: Mapping[str, Any], seed: int, name: str) -> Region:
-    """The region of the workload called ``name`` in a run with ``seed``."""
-    return Region(n_pages, vcpus, options, stream_key(seed, f"plug-in/{name}"))
+def _ended(found: Any, clock: TouchClock) -> Any:
+    """``found``; if it is a process, its touches."""
+    if not isinstance(found, Generator):
+        return found
+    first = next(found, None)
+    if first is None:
+        return ()
+    if not isinstance(first, simpy.Event):
+        return chain([first], found)
+    clock.run(first, found)
+    return Touches(*clock.touches())
+
+
+def region_of(
+    plugin: Plugin, n_pages: int, vcpus: tuple[int, ...], options: Mapping[str, Any], key: tuple[int, int], until_ns: int
+) -> Region:
+    """The region that ``plugin`` is asked about; parameters as of ``Region``.
+
+    key: of its draws, see ``draws_key``.
+    until_ns: the end of the run at the latest.
+    """
+    return Region(n_pages, vcpus, options, key, TouchClock(plugin, vcpus, until_ns))
+
+
+def draws_key(seed: int, name: str) -> tuple[int, int]:
+    """Key of the draws of the workload called ``name`` in a run with ``seed``."""
+    return stream_key(seed, f"plug-in/{name}")
 
 
 def _each(plugin: Plugin, found: Iterable[Any]) -> Iterator[PageClass]:

@@ -102,7 +102,7 @@ def _blocks(vm: schema.Vm) -> tuple[RamBlock, ...]:
 
 
 def _workloads(scenario: Scenario, key: str, vm: schema.Vm) -> tuple[Workload, ...]:
-    parts = (plugged_workloads(scenario.seed, key, vm, load) if load.is_plugged else (_workload(scenario, key, vm, load),)
+    parts = (plugged_workloads(scenario, key, vm, load) if load.is_plugged else (_workload(scenario, key, vm, load),)
              for load in vm.workload)  # fmt: skip
     return tuple(one for part in parts for one in part)
 

@@ -14,7 +14,7 @@ from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.memory.policies.registry import POLICIES
 from hostsim.plugins.registry import Plugin, find, installed
-from hostsim.plugins.workload import PageClass, Touches, classes_or_touches, region_of
+from hostsim.plugins.workload import PageClass, Touches, classes_or_touches, draws_key, region_of
 from hostsim.scenario import guest_schema
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Options, refused
@@ -61,12 +61,15 @@ def pacing_of(load: guest_schema.Workload) -> Pacing:
     return Pacing(load.pacing == "open", Fraction(load.catch_up), load.tick, load.tick_late, burst, sleep)
 
 
-def plugged_workloads(seed: int, key: str, vm: guest_schema.Vm, load: guest_schema.Workload) -> tuple[Workload, ...]:
+def plugged_workloads(
+    scenario: Scenario, key: str, vm: guest_schema.Vm, load: guest_schema.Workload
+) -> tuple[Workload, ...]:  # fmt: skip
     """The workloads that a plug-in makes of ``load`` of the VM at ``key``. PluginError."""
     first_gfn, n_pages = load.region_gfns(vm.memory)
     vcpus = load.vcpu_numbers(vm.vcpus)
-    region = region_of(n_pages, vcpus, load.options or {}, seed, f"{key}.{load.name}")
-    found = classes_or_touches(find("workload", load.pattern), region)
+    plugin, draws = find("workload", load.pattern), draws_key(scenario.seed, f"{key}.{load.name}")
+    region = region_of(plugin, n_pages, vcpus, load.options or {}, draws, scenario.duration)
+    found = classes_or_touches(plugin, region)
     if isinstance(found, Touches):
         return (_of_touches(load, vcpus, first_gfn, n_pages, found),)
     return tuple(_of_class(load, vcpus, first_gfn, i, one) for i, one in enumerate(found))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 
 import hostsim
@@ -14,6 +15,7 @@ from hostsim import Scenario, Study
 from hostsim.core.errors import InputError
 from hostsim.plugins import registry
 from hostsim.plugins.registry import PluginError
+from hostsim.plugins.workload import Touches, classes_or_touches, draws_key, region_of
 from hostsim.report import compare_files
 from hostsim.results.provenance import provenance
 from tests.helpers.command import hostsim as command
@@ -35,7 +37,7 @@ def scenario(workload: dict[str, Any] | None = None, vm: dict[str, Any] | None =
 
 
 @pytest.mark.parametrize("vm", [{}, KVM])
-@pytest.mark.parametrize("pattern", ["bursts", "recorded"])
+@pytest.mark.parametrize("pattern", ["bursts", "recorded", "transactions"])
 def test_a_workload_dirties_what_it_says(pattern: str, vm: dict[str, Any]) -> None:
     """Law 3 holds in each run: it is checked at every harvest and at the switchover."""
     result = hostsim.run(scenario({"pattern": pattern}, vm, migration=MIGRATION))
@@ -43,8 +45,24 @@ def test_a_workload_dirties_what_it_says(pattern: str, vm: dict[str, Any]) -> No
     assert result.counters["syncs"] >= 2
     again = hostsim.run(scenario({"pattern": pattern}, vm, migration=MIGRATION))
     assert again.to_dict() == result.to_dict()
-    names = [f"{pattern}-0/0", f"{pattern}-0/1"] if pattern == "bursts" else ["recorded-0"]
+    names = [f"{pattern}-0/0", f"{pattern}-0/1"] if pattern == "bursts" else [f"{pattern}-0"]
     assert list(dict.fromkeys(result.guest["workload"].tolist())) == names
+
+
+def test_a_process_touches_when_its_clock_says() -> None:
+    """Two clients and two log writers: each transaction sleeps 4 ms in the mean, then holds a writer for 1 ms."""
+    plugin = registry.find("workload", "transactions")
+    region = region_of(plugin, 512, (0, 1), {}, draws_key(1, "vm.t"), 1_000_000_000)
+    touches = classes_or_touches(plugin, region)
+    assert isinstance(touches, Touches)
+    times, vcpus, pages = np.asarray(touches.time_ns), np.asarray(touches.vcpu), np.asarray(touches.page)
+    assert 300 < np.count_nonzero(pages == 0) < 500, "2 clients, a transaction each 5 ms"
+    assert times.max() <= 1_000_000_000
+    for vcpu in (0, 1):
+        mine = vcpus == vcpu
+        assert (np.diff(times[mine]) >= 0).all()
+        log, table = np.flatnonzero(pages[mine] == 0), np.flatnonzero(pages[mine] > 0)
+        assert (times[mine][table] - times[mine][log[: len(table)]] == 1_000_000).all(), "the table 1 ms after the log"
 
 
 def test_options_reach_the_workload() -> None:
@@ -82,7 +100,7 @@ def test_a_run_without_plug_ins_says_nothing_of_them() -> None:
     ("table", "says"),
     [
         ({"vm": {"workload": [{"pattern": "burst"}]}}, "got 'burst', wanted one of 'idle',"),
-        ({"vm": {"workload": [{"pattern": "burst"}]}}, "'bursts', 'gone', 'outside', 'raises' or 'recorded'"),
+        ({"vm": {"workload": [{"pattern": "burst"}]}}, "'bursts', 'floods', 'gone', 'half-event', 'outside', 'raises', "),
         ({"vm": {"workload": [{"pattern": "bursts", "write_rate": "1/s"}]}}, "write_rate: got a key without meaning here"),
         ({"vm": {"workload": [{"pattern": "idle", "options": {}}]}}, "only with the pattern of a plug-in"),
         ({"daemon": [{"name": "x"}]}, "wanted an installed daemon: breaks, governor, no-event, stuck"),
@@ -101,6 +119,8 @@ def test_unknown_names_list_what_is_installed(table: dict[str, Any], says: str) 
     [
         ("raises", {}, "plug-in 'raises' of hostsim-example 1.2 (workload) raised ValueError: nothing to touch, at "),
         ("outside", {}, "(workload): got PageClass(first_page=2048"),
+        ("floods", {}, "got more than 10,000,000 touches by 0.00488 s of 3 s, wanted fewer touches"),
+        ("half-event", {}, "got a int that a process yields, wanted events, as of region.sleep"),
         ("gone", {}, "plug-in 'gone' of hostsim-example 1.2 (workload) raised AttributeError: "),
         ("bursts", {"ageing": {"policy": "stranger"}}, "plug-in 'stranger' of hostsim-example 1.2 (policy): got page 4096"),
         ("bursts", {"daemon": [{"name": "stuck"}]}, "(daemon): got a sleep of 0 ns, wanted at least 1 ns"),

@@ -1,4 +1,4 @@
-"""Plug-ins as another distribution would bring them: two workloads, a policy, a daemon, and what goes wrong."""
+"""Plug-ins as another distribution would bring them: workloads, a policy, a daemon, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
+import simpy
 
 from hostsim.plugins import PageClass, Region, Touches
 
@@ -23,6 +24,35 @@ def recorded(region: Region) -> Touches:
     times = np.sort(region.draws().integers(0, 2_000_000_000, (len(region.vcpus), n)), axis=1)
     pages = np.arange(len(region.vcpus) * n).reshape(len(region.vcpus), n) % region.n_pages
     return Touches(times.ravel(), np.repeat(region.vcpus, n), pages.ravel(), np.ones(times.size, bool))
+
+
+def transactions(region: Region) -> Generator[Any, Any, None]:
+    """Clients that wait for one of two log writers, write one page of the log, then a page of a table."""
+    draws, writers = region.draws(), simpy.Resource(region.env, capacity=2)
+
+    def client(vcpu: int) -> Generator[Any, Any, None]:
+        while True:
+            yield region.sleep(1 + int(draws.exponential(4e6)))
+            with writers.request() as turn:
+                yield turn
+                region.write(0, vcpu)
+                yield region.sleep("1ms")
+            region.write(int(draws.integers(1, region.n_pages)), vcpu)
+
+    for vcpu in region.vcpus:
+        region.env.process(client(vcpu))
+    yield region.sleep("2s")
+
+
+def floods(region: Region) -> Generator[Any, Any, None]:
+    while True:
+        yield region.sleep("1us")
+        region.read(np.arange(region.n_pages))
+
+
+def half_event(region: Region) -> Generator[Any, Any, None]:
+    yield region.sleep("1us")
+    yield 5
 
 
 class EveryFourth:
