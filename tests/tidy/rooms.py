@@ -17,8 +17,8 @@ ROOMS = (
 
 HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     "numba": (("compiled", "core"), "decorate with hostsim.compiled.jit.jit"),
-    "simpy": (("core", "guest", "kvm", "qemu", "memory", "machine", "measure", "study", "scenario", "simulation"),
-              "only processes of the host know the clock"),
+    "simpy": (("core", "guest", "kvm", "qemu", "memory", "machine", "measure", "study", "scenario", "simulation", "plugins"),
+              "only processes of host and guest know the clock"),
     "structlog": (("core", "qemu", "memory", "machine", "scenario", "results", "simulation", "validation", "cli", "report",
                    "logs"), "return facts, and log them where the clock is"),
     "pydantic": (("scenario", "core"), "take the frozen model or plain dataclasses"),
