@@ -69,6 +69,7 @@ class CostSheet:
     populate_lines: shared cache lines outside mmu_lock that every populated page changes.
     populate_ns: allocation of a host page.
     split_fault_ns: splitting a large spte in a fault, beyond the hold.
+    prefetch_spte_ns: an spte that a fault sets beside its own, under mmu_lock.
     eager_split_ns, recover_region_ns: a 2 MiB region.
     get_page_ns, clear_*_ns, protect_page_ns, age_page_ns: a page.
     idle_syscall_ns: one of the three system calls that mark a page idle.
@@ -107,6 +108,7 @@ class CostSheet:
     populate_lines: float
     split_fault_ns: float
     spurious_hold_ns: float
+    prefetch_spte_ns: float
     eager_split_ns: float
     get_page_ns: float
     clear_rmap_ns: float
@@ -407,6 +409,7 @@ def exit_costs(
         # Model limit: a fault far from the one before costs as much more in any memory as it does in 64 MiB; on Zen 4 it is
         # 50 ns more in 16 MiB, which caches hold, and 350 ns more in 128 MiB.
         scattered_ns=round(sheet.measured_ns("scattered_fault_ns")),
+        prefetch_ns=round(sheet.prefetch_spte_ns),
     )
 
 
