@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import groupby, takewhile
+from itertools import chain, groupby, takewhile
 
 from tests.twins.kvm_case import REGION_PAGES, Case
 
@@ -128,11 +128,11 @@ class TwinMemory:
         group = range(page - page % GROUP, page - page % GROUP + GROUP)
         runs = [list(run) for goes, run in groupby(group, lambda one: one != page and not self._is_mapped(one)) if goes]
         if self.case.prefetch == "in-order":
-            runs = [sum(runs, [])]
+            runs = [[*chain(*runs)]]
         elif self.case.prefetch == "ended-runs" and runs and runs[-1][-1] == group[-1]:
             runs.pop()
         there = [list(takewhile(self._is_there, run)) for run in runs]
-        return sum(takewhile(bool, there), [])
+        return [*chain(*takewhile(bool, there))]
 
     def _is_mapped(self, page: int) -> bool:
         return "present" in self.flags(page)

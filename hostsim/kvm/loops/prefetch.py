@@ -23,8 +23,8 @@ def _is_there(k: Kvm, page: int) -> bool:
 @part
 def _in_order(k: Kvm, page: int, first: int) -> int:
     """The guest's ptes are read one by one, and the first whose page is not there ends the prefetch."""
-    # Model limit: the guest's ptes around a fault of shadow paging are present with A and D bits; KVM stops at a pte without A
-    # bit, and maps one without D bit read-only.
+    # Model limit: the guest's ptes around a fault of shadow paging are present with A and D bits; KVM stops at a pte without
+    # A bit, and maps one without D bit read-only.
     found = 0
     for i in range(PREFETCH_PAGES):
         other = first + i
@@ -62,7 +62,7 @@ def _by_runs(k: Kvm, page: int, first: int, ended: bool) -> int:
 def prefetched(k: Kvm, kind: int, page: int) -> int:
     """Sptes that a fault of ``kind`` on ``page``, which has been granted mmu_lock, sets beside its own: a bit each."""
     state = k.state
-    if state.prefetches == NO_PREFETCH or state.is_logged == 1 or (kind != MAP and kind != WP):
+    if state.prefetches == NO_PREFETCH or state.is_logged == 1 or kind not in (MAP, WP):
         return 0
     # Pages that are being invalidated may still be in the host's page table.
     if state.invalidate_in_progress > 0 or sets_region(k.sptes, state, kind, page):
@@ -71,6 +71,10 @@ def prefetched(k: Kvm, kind: int, page: int) -> int:
     if state.prefetches == IN_ORDER:
         return int(_in_order(k, page, first))
     return int(_by_runs(k, page, first, state.prefetches == ENDED_RUNS))
+
+
+# Model limit: a prefetched spte costs the same whether caches hold its entries or not: on Zen 4 0.69 us in a first pass
+# over 16 MiB, 0.27 us where KVM had mapped the same pages just before.
 
 
 @part

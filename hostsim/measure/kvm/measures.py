@@ -176,7 +176,7 @@ def get_log(bench: Bench) -> None:
 
 
 def _mapped_in_log(bench: Bench, vm: Vm) -> None:
-    """A map fault that maps one page: KVM prefetches no spte where the slot is logged. All of memory is mapped in the end."""
+    """A map fault that maps one page: KVM prefetches no spte where the slot is logged. All memory is mapped in the end."""
     n = vm.spec.n_pages // MAPPED_SHARE
     forget(vm)
     bench.take("logged_map_pass_ns", guest_timing(vm, [Work(Command.WRITE, address_of(0), n)]), n, about(FAULTS, n))
