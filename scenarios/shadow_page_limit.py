@@ -1,8 +1,8 @@
 """Which guest meets KVM's limit of shadow pages, and what does it pay?
 
-Shape of the answer: a step. The limit is 2 % of the guest's pages, room for ten address spaces of the guest's size. Below it a
-second round through all processes takes no fault; one process more, and each round takes all faults of the first, for KVM
-recycles the oldest shadow pages, which are those that the round comes to next. The limit is KVM_SET_NR_MMU_PAGES to change.
+Shape of the answer: a step. The limit is 2 % of the guest's pages, room for ten address spaces that map all of its memory.
+Below it a second round through all processes takes no fault. With one process more each round takes all faults of the
+first: KVM recycles the oldest shadow pages, and those the round comes to next. KVM_SET_NR_MMU_PAGES raises the limit.
 """
 
 from __future__ import annotations

@@ -108,8 +108,9 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
 
 def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     """The engine's configuration under ``mmu`` and ``interface``."""
-    # Model limit: KVM's limit of shadow pages (2 % of memory, kvm_mmu_calculate_default_mmu_pages) and recycling are not
-    # modelled: a guest that maps a page 16 times meets it.
+    # Model limit: KVM's limit of shadow pages, max(64, 2 % of the pages), never bites: a VM has one spte a page, and so a
+    # tenth of it, n / 512 and what maps those. A guest whose processes map all memory 10.2 times, or half of it 20.5 times,
+    # meets it (hostsim.spte_index.recycling).
     # Model limit: a guest does not write its page tables, so no shadow page becomes unsync (mmu.c::mmu_try_to_unsync_pages).
     # Model limit: an operation on one page costs the same beside a running vCPU, its flush apart: on Zen 4 unmapping pages
     # one by one takes 2.5 us with an idle vCPU, 20 us with one in guest mode, of which the nested IPI is 11 us.

@@ -1,7 +1,7 @@
-"""Shadow pages of a VM under KVM's limit: which page tables are shadowed, and faults of guests that need more than there are.
+"""KVM's limit of shadow pages: which page tables are shadowed, and the faults of a guest that needs more.
 
-A fault that finds fewer than KVM_MIN_FREE_MMU_PAGES left zaps the oldest shadow pages, by the order in which they were
-allocated, until KVM_REFILL_PAGES are free. So a guest that goes round in more page tables than the limit allows finds none of
+A fault that finds fewer than KVM_MIN_FREE_MMU_PAGES left zaps the oldest shadow pages, in the order of their allocation,
+until KVM_REFILL_PAGES are free. So a guest that goes round in more page tables than the limit allows finds none of
 them, however little more it is.
 
 Linux arch/x86/kvm/mmu/mmu.c::make_mmu_pages_available, ::kvm_mmu_zap_oldest_mmu_pages, ::kvm_mmu_get_shadow_page.
@@ -64,7 +64,7 @@ class RecyclingCounts:
 
 
 class ShadowPages:
-    """The shadow pages of a VM with one vCPU whose guest maps 4 KiB pages; the host has all of its memory, and none is logged.
+    """The shadow pages of a VM with one vCPU and 4 KiB pages; the host has all of its memory, and no slot is logged.
 
     limit: most shadow pages (n_max_mmu_pages), 64 or more.
     """

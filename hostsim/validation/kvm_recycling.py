@@ -1,4 +1,4 @@
-"""Suite ``kvm``: shadow pages that KVM recycles at its limit, and the faults after that, counted by real KVM and by the model.
+"""Suite ``kvm``: shadow pages that KVM recycles at its limit, and the faults that follow, as real KVM and the model count.
 
 Nothing of these counts was used to set anything: the rule is the source's.
 """

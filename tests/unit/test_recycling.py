@@ -45,7 +45,7 @@ def test_it_is_what_a_walk_for_each_page_gives(seed: int) -> None:
 
 
 def test_real_kvm_counted_the_same() -> None:
-    """Of 16 configurations, three passes each, every fault and every recycled, allocated page and flush."""
+    """All counts of 16 configurations, three passes each."""
     found = list(recycling_rows())
     assert len(found) == len(recycling_configs()) == 16
     assert [row.id for row in found if not row.passed] == []
