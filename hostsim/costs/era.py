@@ -21,7 +21,9 @@ from hostsim.core.units import shown
 Mode = Literal["none", "shared", "exclusive"]
 Mmu = Literal["tdp", "direct", "shadow"]
 MMUS: tuple[Mmu, ...] = ("tdp", "direct", "shadow")
-BY_MMU = ("faults", "log_read", "recovery", "split_on_fault")
+Prefetch = Literal["none", "ended-runs", "runs", "in-order"]
+PREFETCHES: tuple[Prefetch, ...] = ("none", "ended-runs", "runs", "in-order")
+BY_MMU = ("faults", "log_read", "recovery", "split_on_fault", "prefetch")
 """Fields of an era that differ from MMU to MMU."""
 
 
@@ -39,7 +41,7 @@ class FaultLocks:
 class Era:
     """One generation of KVM's MMU on x86.
 
-    faults, log_read, recovery, split_on_fault: by MMU.
+    faults, log_read, recovery, split_on_fault, prefetch: by MMU.
     log_read: active-walk (all active shadow pages), hybrid, rmap (dirty gfns through the rmap), tdp-tree.
     ageing: the replacement of a missing A bit.
     yields: long holds of mmu_lock that yield to waiters.
@@ -47,6 +49,8 @@ class Era:
     recovery_flush: one flush for each region, or one a slot.
     clear: the TDP MMU's way to clear a bit of an spte.
     mglru_walk: MGLRU's page-table walk calls mmu notifiers.
+    prefetch: sptes that a fault sets beside its own where the slot is not logged, of the aligned eight around it: none,
+    ended-runs (runs without mapping that a mapped spte ends), runs (all), in-order (up to the first page that is not there).
     sources: source of each field, by its name, dotted for a field by MMU.
     """
 
@@ -67,6 +71,7 @@ class Era:
     recovery: Mapping[str, Literal["none", "zap", "in-place"]]
     recovery_flush: Literal["each", "slot"]
     split_on_fault: Mapping[str, Literal["map-one", "whole-table"]]
+    prefetch: Mapping[str, Prefetch]
     pml_drain: Literal["newest-first", "oldest-first"]
     yields: tuple[str, ...]
     mglru_walk: bool

@@ -111,6 +111,7 @@ class ExitCosts(NamedTuple):
     crowd_ns: int64[k], added to a page that is populated while k other vCPUs populate.
     lone_ns: int64[2], added to a fault 0.2 ms and 1 ms after the vCPU's last entry.
     scattered_ns: added to a fault far from the page of the vCPU's last one.
+    prefetch_ns: added to a hold by each spte that the fault prefetches.
     """
 
     exit_ns: int
@@ -124,3 +125,4 @@ class ExitCosts(NamedTuple):
     crowd_ns: Ints = np.zeros(1, np.int64)
     lone_ns: Ints = np.zeros(2, np.int64)
     scattered_ns: int = 0
+    prefetch_ns: int = 0

@@ -8,7 +8,7 @@ from hostsim.core.clock import Clock
 from hostsim.core.errors import InputError
 from hostsim.core.memory import GuestMemory
 from hostsim.costs.costs import exit_costs, load_costs, log_costs, number, populate_ns
-from hostsim.costs.era import load_era, unknown_name
+from hostsim.costs.era import Prefetch, load_era, unknown_name
 from hostsim.costs.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.guest.workload import Guest
 from hostsim.kvm.engine import GuestEngine
@@ -108,10 +108,9 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
 
 def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     """The engine's configuration under ``mmu`` and ``interface``."""
-    # Model limit: a map fault maps one page; where the slot is not logged, KVM maps up to 8 resident neighbours with it
-    # (paging_tmpl.h::pte_prefetch, mmu.c::direct_pte_prefetch): 0.98 us a page on Zen 4 against 2.9 us for one.
-    # Model limit: KVM's limit of shadow pages (2 % of memory, kvm_mmu_calculate_default_mmu_pages) and recycling are not
-    # modelled: a guest that maps a page 16 times meets it.
+    # Model limit: KVM's limit of shadow pages, max(64, 2 % of the pages), never bites: a VM has one spte a page, and so a
+    # tenth of it, n / 512 and what maps those. A guest whose processes map all memory 10.2 times, or half of it 20.5 times,
+    # meets it (hostsim.spte_index.recycling).
     # Model limit: a guest does not write its page tables, so no shadow page becomes unsync (mmu.c::mmu_try_to_unsync_pages).
     # Model limit: an operation on one page costs the same beside a running vCPU, its flush apart: on Zen 4 unmapping pages
     # one by one takes 2.5 us with an idle vCPU, 20 us with one in guest mode, of which the nested IPI is 11 us.
@@ -128,7 +127,14 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
         block_regions=max(1, BACKING_PAGES[mmu.page_size] // REGION_PAGES),
         ageing=load_era(mmu.era).ageing,
         tlb=tlb_reach(mmu),
+        prefetch=_prefetch(mmu),
     )
+
+
+def _prefetch(mmu: MmuSpec) -> Prefetch:
+    """Sptes that a fault sets beside its own. Without A bits none: a prefetched spte would count as accessed."""
+    # Model limit: with an index of sptes (vm.mmu.index) a map fault maps one page.
+    return load_era(mmu.era).prefetch[mmu.mmu] if mmu.a_bits and mmu.index == MEASURED else "none"
 
 
 def tlb_reach(mmu: MmuSpec) -> TlbReach | None:

@@ -13,6 +13,7 @@ from hostsim.core.latencies import make_counters
 from hostsim.core.memory import GuestMemory
 from hostsim.core.rng import NEVER, mix32
 from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.costs.era import PREFETCHES, Prefetch
 from hostsim.costs.exits import ExitCosts
 from hostsim.guest import touch
 from hostsim.guest.pacing import TICK
@@ -53,6 +54,7 @@ class MmuConfig:
     ageing: replaces A bits of an MMU without them: ageing zaps sptes, or marks them for access tracking.
     tlb: reach of a vCPU's TLB, None: every access misses.
     cap_pages: most sptes, 0: no cap; unmap_all_ns: time to unmap all of them.
+    prefetch: sptes that a fault sets beside its own where the slot is not logged, as of an era.
     """
 
     mmu: MmuSpec = field(default_factory=MmuSpec)
@@ -68,6 +70,7 @@ class MmuConfig:
     tlb: TlbReach | None = None
     cap_pages: int = 0
     unmap_all_ns: int = 0
+    prefetch: Prefetch = "none"
 
 
 def lay_out(
@@ -180,8 +183,10 @@ def _configure(state: lay.State, config: MmuConfig) -> None:
     state.host_page_gfns, state.frames = config.host_pages, UNLIMITED
     state.has_rings, state.ring_soft_entries = config.ring_entries > 0, config.ring_soft
     state.cap_sptes = config.cap_pages
+    state.prefetches = PREFETCHES.index(config.prefetch)
     is_caught = config.mmu.write_tracking == "write-protect"
     assert not config.cap_pages or (is_caught and not config.huge), "a cap is on hptes of 4 KiB"
+    assert not config.cap_pages or config.prefetch == "none", "a design with a cap is not x86's"
     assert config.mmu.a_bits or is_caught, "D bits come with A bits"
     state.ageing = lay.CLEARS_A if config.mmu.a_bits else lay.ZAPS if config.ageing == "zap" else lay.TRACKS
 
@@ -194,6 +199,7 @@ def set_costs(kvm: lay.Kvm, exits: ExitCosts) -> None:
     costs.lock_modes[: len(exits.mode)], costs.hold_ns[: len(exits.mode)] = exits.mode, exits.hold_ns
     costs.lone_near_ns, costs.lone_far_ns = exits.lone_ns.tolist()
     costs.scattered_ns = exits.scattered_ns
+    costs.prefetch_ns = exits.prefetch_ns
     costs.is_cold = costs.lone_far_ns + costs.scattered_ns > 0
     kvm.queue_ns[:], kvm.crowd_ns[:] = exits.queue_ns, exits.crowd_ns
 

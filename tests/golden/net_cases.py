@@ -88,6 +88,13 @@ def _eras() -> Iterator[tuple[str, Table]]:
         yield f"era {era} {mode}", case | {"ageing": {"policy": "scan", "period": "200ms", "call_pages": 64}}
     for era in era_names():
         yield f"era {era} pml", _kvm("8MiB", None, {"era": era, "write_tracking": "pml"})
+    # A log that is over leaves regions partly mapped: faults without a log prefetch there.
+    sparse = {"pattern": "uniform", "size": "8MiB", "write_rate": "1000/s", "read_rate": "1000/s", "split": False}
+    for mode in ("direct", "shadow"):
+        case = _kvm("8MiB", sparse, {"era": "E1", "mode": mode, "page_size": "2MiB"})
+        case["vm"]["calc_dirty_rate"] = [{"calc_time": "200ms", "mode": "dirty-bitmap"}]
+        case["migration"]["start"] = "700ms"
+        yield f"prefetch {mode}", case
 
 
 def _ageing() -> Iterator[tuple[str, Table]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hostsim.costs.era import Prefetch
 from hostsim.guest.workload import Workload
 
 REGION_PAGES = 512
@@ -20,7 +21,7 @@ class GuestCosts:
     """populate_ns: to make a host page, 0: all are there; mode, hold_ns: by kind of fault; queue_ns: by mode, then by
     requests and holders beside one's own; unmap_all_ns: to unmap everything where the cap is reached; crowd_ns: more for a
     host page, by others that make one; lone_ns: more for a fault 0.2 ms and 1 ms after the entry; scattered_ns: more for
-    one far from the vCPU's last one.
+    one far from the vCPU's last one; prefetch_ns: more under the lock for each spte that is prefetched.
     """
 
     exit_ns: int
@@ -37,6 +38,7 @@ class GuestCosts:
     crowd_ns: tuple[int, ...] = (0,)
     lone_ns: tuple[int, int] = (0, 0)
     scattered_ns: int = 0
+    prefetch_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class Case:
 
     pml: what is put in front of each vCPU's buffer after each sync; host_pages: numbers of those that are there; end_ns:
     when the run is looked at; tlb: by workload, whether its accesses miss the TLB (always or never), None: not modelled;
-    cap_pages: so many sptes at most, 0: no cap.
+    cap_pages: so many sptes at most, 0: no cap; prefetch: sptes around its own that a fault sets where nothing is logged.
     """
 
     n_regions: int
@@ -200,6 +202,7 @@ class Case:
     block_regions: int = 1
     tlb: tuple[bool, ...] | None = None
     cap_pages: int = 0
+    prefetch: Prefetch = "none"
 
     @property
     def host_page_size(self) -> int:

@@ -10,7 +10,7 @@ from random import Random
 
 import numpy as np
 
-from hostsim.costs.era import MMUS, era_names, load_era
+from hostsim.costs.era import MMUS, PREFETCHES, era_names, load_era
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from tests.twins.kvm_case import (
@@ -65,7 +65,30 @@ def drawn_case(seed: int) -> Case:
     case = _with_errands(rng, case)
     more = Random(f"host pages {seed}")
     case = _with_tlb(Random(f"tlb {seed}"), _with_host_pages(more, _with_blocks(more, case)))
-    return _with_scattered(Random(f"scattered {seed}"), case)
+    case = _with_scattered(Random(f"scattered {seed}"), case)
+    return _with_prefetch(Random(f"prefetch {seed}"), case)
+
+
+def _with_prefetch(rng: Random, case: Case) -> Case:
+    """Faults map neighbours; in most of these cases much is unmapped, and the log starts late or the host unmaps more."""
+    rule = rng.choice(("none", "none", *PREFETCHES[1:]))
+    if case.cap_pages or rule == "none":
+        return case
+    case = replace(case, prefetch=rule, costs=replace(case.costs, prefetch_ns=rng.choice((0, 1, 5, 40))))
+    if rng.random() < 0.4:
+        return case
+    share, wait = rng.choice((0.0, 0.3, 0.8)), partial(_wait, rng, case.end_ns)
+    invalidations = tuple(_invalidation(rng, wait, case.n_pages) for _ in range(rng.choice((0, 1, 3))))
+    script = replace(
+        case.script, first_ns=rng.choice((1, case.end_ns // 3, 2 * case.end_ns // 3)),
+        invalidations=invalidations or case.script.invalidations,
+    )  # fmt: skip
+    mode = case.costs.mode | {"map": rng.choice(MODES[1:]), "wp": rng.choice(("none", "exclusive"))}
+    spte = {page: flags for page, flags in case.spte.items() if rng.random() < share}
+    there = rng.choice((0.6, 0.9, 1.0))
+    pages = frozenset({*spte, *(page for page in range(case.n_pages) if rng.random() < there)})
+    case = replace(case, costs=replace(case.costs, mode=mode), spte=spte, script=script, host_pages=pages)
+    return replace(case, huge=False, block_regions=1, large={}, giant={})
 
 
 def _with_scattered(rng: Random, case: Case) -> Case:

@@ -65,7 +65,7 @@ class EnginePort:
             _mmu(case), case.huge, case.whole_table, case.rules.ring_entries, case.rules.ring_soft,
             case.costs.pfn_ns, case.costs.populate_ns, case.host_page_size, case.block_regions,
             "zap" if case.ageing.old == "zap" else "access-tracking", cap_pages=case.cap_pages,
-            unmap_all_ns=case.costs.unmap_all_ns,
+            unmap_all_ns=case.costs.unmap_all_ns, prefetch=case.prefetch,
         )  # fmt: skip
         self.engine = GuestEngine(self.guest, memory, case.n_vcpus, config, _exit_costs(case), 8, LOG_CAPACITY)
         if case.costs.populate_ns:
@@ -247,7 +247,7 @@ def _exit_costs(case: Case) -> ExitCosts:
         mode[KIND[kind]], hold_ns[KIND[kind]] = MODE[name], costs.hold_ns[kind]
     queue_ns = np.array([costs.queue_ns[name] for name in sorted(MODE, key=MODE.__getitem__)], np.int64)
     scalars = (costs.exit_ns, costs.entry_ns, costs.spurious_ns, costs.pml_ns, costs.pml_drain_ns)
-    more = (np.array(costs.crowd_ns), np.array(costs.lone_ns), costs.scattered_ns)
+    more = (np.array(costs.crowd_ns), np.array(costs.lone_ns), costs.scattered_ns, costs.prefetch_ns)
     return ExitCosts(*scalars, mode, hold_ns, queue_ns, *more)
 
 

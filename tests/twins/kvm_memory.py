@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain, groupby, takewhile
 
 from tests.twins.kvm_case import REGION_PAGES, Case
+
+GROUP = 8
+"""Sptes of which a fault may set all."""
 
 
 class TwinMemory:
@@ -114,6 +118,33 @@ class TwinMemory:
         self.spte[page] = flags
         if self.logged:
             self.mark(vcpu, page)
+
+    def beside(self, kind: str, page: int) -> list[int]:
+        """Pages that a fault on ``page`` maps as well: of the eight around it, those without mapping whose page is there."""
+        is_made_large = self.is_large(page) or (kind == "map" and self.case.huge and self._empty(page // REGION_PAGES))
+        is_off = self.case.prefetch == "none" or self.logged or len(self.in_progress) > 0
+        if is_off or kind not in {"map", "wp"} or is_made_large:
+            return []
+        group = range(page - page % GROUP, page - page % GROUP + GROUP)
+        runs = [list(run) for goes, run in groupby(group, lambda one: one != page and not self._is_mapped(one)) if goes]
+        if self.case.prefetch == "in-order":
+            runs = [[*chain(*runs)]]
+        elif self.case.prefetch == "ended-runs" and runs and runs[-1][-1] == group[-1]:
+            runs.pop()
+        there = [list(takewhile(self._is_there, run)) for run in runs]
+        return [*chain(*takewhile(bool, there))]
+
+    def _is_mapped(self, page: int) -> bool:
+        return "present" in self.flags(page)
+
+    def _is_there(self, page: int) -> bool:
+        return not self.case.costs.populate_ns or self.host_page(page) in self.host_pages
+
+    def prefetch(self, pages: list[int]) -> None:
+        """They are mapped, unless they are already, or a log has begun."""
+        for page in pages:
+            if not self.logged and not self._is_mapped(page):
+                self.spte[page] = {"present", "writable", "dirty", "old"}
 
     def full(self) -> bool:
         """Whether one more spte has to make room first."""

@@ -75,6 +75,34 @@ MUTATIONS = {
     "a vCPU forgets where its last fault was": Mutation(
         f"{KVM}.cold", "cold_ns", "vcpu.last_fault_page = vcpu.page", "pass"
     ),
+    # Prefetch
+    "a prefetched spte takes no time": Mutation(
+        f"{KVM}.mmu_lock", "_begin_hold", "count_bits(vcpu.prefetched)", "(vcpu.prefetched < 0)"
+    ),
+    "a fault prefetches in a logged slot": Mutation(
+        f"{KVM}.prefetch", "prefetched", "state.is_logged == 1", "state.is_logged == 9"
+    ),
+    "a log that has begun meanwhile stops no prefetch": Mutation(
+        f"{KVM}.prefetch", "prefetch_sptes", "k.state.is_logged == 0", "k.state.is_logged < 9"
+    ),
+    "a fault prefetches during an invalidation": Mutation(
+        f"{KVM}.prefetch", "prefetched", "state.invalidate_in_progress > 0", "state.invalidate_in_progress > 9"
+    ),
+    "a prefetched page counts as accessed": Mutation(f"{KVM}.prefetch", "prefetch_sptes", "DIRTY | OLD", "DIRTY"),
+    "a prefetch makes host pages": Mutation(f"{KVM}.prefetch", "_is_there", "k.state.is_backed == 0", "True"),
+    "the guest's ptes are read past a page that is not there": Mutation(f"{KVM}.prefetch", "_in_order", "break", "continue"),
+    "a run is mapped past a page that is not there": Mutation(
+        f"{KVM}.prefetch", "_by_runs", "goes_on = _is_there(k, other)", "goes_on = _is_there(k, other) or run > 0"
+    ),
+    "a run that begins with a page that is not there is left out": Mutation(
+        f"{KVM}.prefetch", "_by_runs", "return found\n", "continue\n"
+    ),
+    "the last run is always mapped": Mutation(
+        f"{KVM}.prefetch", "_by_runs", "return found if ended else found | run", "return found | run"
+    ),
+    "a large spte is prefetched into": Mutation(
+        f"{KVM}.prefetch", "prefetched", " or sets_region(k.sptes, state, kind, page)", ""
+    ),
     # Order
     "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),
     "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),

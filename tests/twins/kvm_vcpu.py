@@ -283,6 +283,7 @@ class Fault:
     def __init__(self, vcpu: TwinVcpu, page: int, is_write: bool, seq: int, mode: str) -> None:
         self.vcpu, self.page, self.is_write, self.seq, self.mode = vcpu, page, is_write, seq, mode
         self.guest, self.memory, self.costs = vcpu.guest, vcpu.memory, vcpu.costs
+        self.beside: list[int] = []
 
     def _kind(self) -> str:
         """What there is to do now."""
@@ -300,7 +301,8 @@ class Fault:
         self.guest.wait_ns += self.vcpu.env.now - self.asked_ns
         self.guest.latencies["wait"].record(self.vcpu.env.now - self.asked_ns)
         kind = self._kind()
-        hold_ns = self._hold_ns(kind, others)
+        self.beside = self.memory.beside(kind, self.page)
+        hold_ns = self._hold_ns(kind, others) + len(self.beside) * self.costs.prefetch_ns
         self.guest.hold_ns += hold_ns
         self.guest.latencies["hold"].record(hold_ns)
         self.vcpu._in(hold_ns, lambda: self.release(kind))
@@ -328,6 +330,7 @@ class Fault:
     def _set(self, kind: str) -> None:
         if kind not in {"spurious", "retry"}:
             self.memory.handle(self.vcpu.rank, kind, self.page, self.is_write)
+            self.memory.prefetch(self.beside)
         self.guest.exits[kind] += 1
         self.vcpu.exit_kind = kind
         self.guest.log.append((self.vcpu.env.now, self.vcpu.rank, self.page, kind))

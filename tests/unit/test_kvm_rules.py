@@ -91,6 +91,22 @@ def test_a_fault_of_the_shadow_mmu_is_shared_out() -> None:
     assert "lockless_hold_ns" not in found
 
 
+def test_a_further_page_of_a_fault_is_what_it_takes_more_than_a_fault_of_one_page() -> None:
+    passes = {"map_pass_ns": 710.0, "logged_map_pass_ns": 2710.0}
+    shadow = {name: value for name, value, *_ in follow(SHADOW, {**FAULT, **passes, "pages_a_map_fault": 8.0})}
+    assert shadow["prefetch_spte_ns"] == pytest.approx((8 * 700 - 2700) / 7)
+    of_one = {name for name, *_ in follow(SHADOW, {**FAULT, **passes, "pages_a_map_fault": 1.0})}
+    assert "prefetch_spte_ns" not in of_one
+
+
+def test_a_direct_map_fault_is_not_charged_with_what_it_prefetches() -> None:
+    direct = KvmHost("direct", False, "6.18.0", "Intel Xeon", 8)
+    ns = {**FAULT, "event_exit_ns": 1000.0, "map_pass_ns": 710.0, "logged_map_pass_ns": 2710.0, "pages_a_map_fault": 8.0}
+    found = {name: value for name, value, *_ in follow(direct, ns)}
+    assert (found["map_hold_ns"], found["populate_ns"]) == (1700, 1900)
+    assert found["prefetch_spte_ns"] == pytest.approx((8 * 700 - 2700) / 7)
+
+
 def test_a_fault_of_the_tdp_mmu_pays_exit_and_entry_as_measured() -> None:
     ns = {**FAULT, "event_exit_ns": 1000.0, "map_pass_ns": 3010.0, "pages_a_map_fault": 1.0}
     found = {name: value for name, value, *_ in follow(TDP, ns)}

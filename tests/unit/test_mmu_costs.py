@@ -250,6 +250,15 @@ def test_a_fault_far_from_the_one_before_costs_more_where_that_was_measured(casc
     assert exit_costs(cascade, load_era("E6")).scattered_ns == 0
 
 
+def test_seven_prefetched_sptes_are_what_a_pass_without_a_log_takes_more_than_a_fault(cascade: CostSheet) -> None:
+    zen4 = load_costs("zen4-pvm")
+    assert zen4.prefetch_spte_ns == pytest.approx((8 * (982.1 - 11.57) - (2912 - 11.57)) / 7)
+    assert exit_costs(zen4, load_era("E6"), "shadow").prefetch_ns == 695
+    assert cascade.prefetch_spte_ns == zen4.prefetch_spte_ns
+    assert cascade.numbers["prefetch_spte_ns"].assumed
+    assert not zen4.numbers["prefetch_spte_ns"].assumed
+
+
 @pytest.mark.parametrize(
     ("era", "mmu", "name"),
     [

@@ -73,6 +73,11 @@ IN_A_ROW_PAGES = 32
 pages, 2.64 at 33, 2.73 at 65, where one on the next page costs 2.50.
 """
 
+NO_PREFETCH, ENDED_RUNS, ALL_RUNS, IN_ORDER = range(4)
+"""Values of State.prefetches, in the order of PREFETCHES in hostsim.costs.era."""
+PREFETCH_PAGES = 8
+"""PTE_PREFETCH_NUM of arch/x86/kvm/mmu/mmu.c: sptes of the aligned group around a fault."""
+
 REGION_BITS = 9
 SUPER_BITS = 18
 
@@ -117,6 +122,8 @@ class State(Record):
     mapped_sptes: int
     emptied: int  # how often all sptes were unmapped because of the cap
     walk_ns: int  # time of the walkers' next event
+    prefetches: int  # which sptes around its own a fault sets where the slot is not logged
+    prefetched_sptes: int  # so far
     exits: Annotated[Ints, N_EXITS]  # by kind
 
 
@@ -148,6 +155,7 @@ class Vcpu(Record):
     last_fault_page: int  # gfn of its last fault
     exit_kind: int  # of the exit under way; NOTHING: an IPI or a kick; NO_EXIT: from user space, or for a PML entry
     granted_ns: int  # when it was last granted mmu_lock
+    prefetched: int  # sptes that its fault sets beside its own: bits, from the first of its group on
 
 
 class Stream(Record):
@@ -224,6 +232,7 @@ class Costs(Record):
     lone_far_ns: int  # and LONE_FAR_NS after it or later; 0: a fault costs the same however late it comes
     scattered_ns: int  # added to a fault more than IN_A_ROW_PAGES from the vCPU's last one
     is_cold: int  # lone_far_ns or scattered_ns is not 0
+    prefetch_ns: int  # under mmu_lock for each spte that a fault prefetches
     lock_modes: Annotated[Ints, N_EXITS]  # how a fault takes mmu_lock, by kind
     hold_ns: Annotated[Ints, N_EXITS]
 

@@ -114,7 +114,7 @@ def _split(k: Kvm, v: int, page: int, now_ns: int) -> None:
 
 
 @inlined
-def _sets_region(sptes: Sptes, state: State, kind: int, page: int) -> bool:
+def sets_region(sptes: Sptes, state: State, kind: int, page: int) -> bool:
     """Whether the fault sets one large spte, or replaces it."""
     region = page >> REGION_BITS
     if sptes.level[region] != 0:
@@ -172,7 +172,7 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
     The page is young then. W comes back to an access-tracked page only with a write; what is mapped writable in a logged
     slot is dirty.
     """
-    if _sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, v, kind, page, is_write, now_ns):
+    if sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, v, kind, page, is_write, now_ns):
         return
     if at_cap(k.state, kind):
         unmap_all(k, v, now_ns)

@@ -19,12 +19,14 @@ from hostsim.kvm.loops.layout import (
     LOCK_HOLDS,
     LOCK_WAITS,
     LOG,
+    NO_PREFETCH,
     RETRY,
     WALK_ASKED,
     WALK_GRANTED,
     Kvm,
     State,
 )
+from hostsim.kvm.loops.prefetch import count_bits, prefetched
 from hostsim.spte_index.spte import Sptes
 
 
@@ -133,6 +135,9 @@ def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
         hold_ns = k.costs.hold_ns[kind] + k.queue_ns[mode, min(others, k.costs.queue_length - 1)]
         if at_cap(k.state, kind):
             hold_ns += k.costs.unmap_all_ns
+        if k.state.prefetches != NO_PREFETCH:
+            vcpu.prefetched = prefetched(k, kind, vcpu.page)
+            hold_ns += k.costs.prefetch_ns * count_bits(vcpu.prefetched)
     k.state.wait_ns += now_ns - k.waiters[v].asked_ns
     k.state.hold_ns += hold_ns
     note(k.latencies, LOCK_WAITS, now_ns - k.waiters[v].asked_ns)

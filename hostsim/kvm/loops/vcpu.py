@@ -35,6 +35,7 @@ from hostsim.kvm.loops.layout import (
 )
 from hostsim.kvm.loops.mapping import drain_pml, handle, note_access
 from hostsim.kvm.loops.mmu_lock import is_stale, join_queue, kind_now, leave_lock, tell_host
+from hostsim.kvm.loops.prefetch import prefetch_sptes
 from hostsim.kvm.loops.streams import choose, go_on, page_of, pass_by
 from hostsim.kvm.loops.work import start_clocks, stop_clocks
 from hostsim.spte_index.spte import PRESENT, STALE
@@ -181,6 +182,9 @@ def _done(k: Kvm, v: int) -> None:
             kind = RETRY
     if kind not in (SPURIOUS, RETRY):
         handle(k, v, kind, vcpu.page, write, now_ns)
+        if vcpu.prefetched != 0:
+            prefetch_sptes(k, v)
+    vcpu.prefetched = 0
     k.state.exits[kind] += 1
     vcpu.exit_kind = kind
     _log(k, v, kind)
