@@ -33,6 +33,7 @@ Which = Literal["x", "y"]
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "hostsim",
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -77,14 +78,14 @@ def drawn(draw: Callable[[], Figure]) -> Figure:
         return draw()
 
 
-def saved(figure: Figure, kind: str, metadata: Mapping[str, Any]) -> bytes:
-    """The bytes of a file of ``kind``."""
+def saved(figure: Figure, kind: str, metadata: Mapping[str, Any], dpi: int = 130) -> bytes:
+    """The bytes of a file of ``kind``. dpi: pixels an inch, of a PNG and of areas that are kept as pixels."""
     import matplotlib as mpl
 
     style: Any = STYLE
     buffer = io.BytesIO()
     with mpl.rc_context(style):
-        figure.savefig(buffer, format=kind, dpi=130, metadata=dict(metadata))
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=dict(metadata))
     return buffer.getvalue()
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hostsim.core.errors import InputError, MissingExtraError, Problem
 from hostsim.report import drawing
 from hostsim.report.charts.chart import (
     LETTERS,
@@ -30,16 +27,12 @@ from hostsim.report.charts.chart import (
     unit_of,
     words,
 )
-from hostsim.results.aside import check_folder, write_files
-from hostsim.results.encode import csv_bytes
-from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Width = Literal["screen", "page", "column"]
-KINDS = ("png", "svg", "pdf")
 PALETTE = {
     "blue": drawing.BLUE, "vermilion": drawing.VERMILION, "green": drawing.GREEN, "purple": drawing.PURPLE,
     "orange": drawing.ORANGE, "sky": drawing.SKY, "ink": drawing.INK, "olive": drawing.OLIVE, "grey": drawing.GREY,
@@ -47,9 +40,6 @@ PALETTE = {
 SPECIAL = {"before": "steps-pre", "after": "steps-post"}
 RULES_MAX = 60
 """More rules than this are marked at the upper edge alone: they would make a grey area."""
-PAPER_DPI = 300
-EMBEDDED = {"pdf.fonttype": 42}
-"""Fonts that printers and journals accept."""
 FAINT = 0.22
 BELOW_INCHES = 0.5
 """From a panel down to a legend below its labels."""
@@ -364,11 +354,6 @@ def _frames(axes: Axes, part: HeatMap) -> None:
         axes.add_patch(Rectangle(*inner, fill=False, edgecolor=drawing.VERMILION, linewidth=1.6))
 
 
-def pictures(chart: Chart, heading: str) -> dict[str, bytes]:
-    """``png`` and ``svg`` for a folder of results; equal charts give equal bytes. MissingExtraError without matplotlib."""
-    return drawing.pictures_of(lambda: fixed_layout(figure_of(chart, "screen", heading)))
-
-
 def fixed_layout(figure: Figure) -> Figure:
     """Fix the panels at the layout's places, rounded: the last digits depend on figures drawn before. In place."""
     figure.draw_without_rendering()
@@ -377,65 +362,3 @@ def fixed_layout(figure: Figure) -> Figure:
     for axes, (left, bottom, width, height) in zip(figure.axes, places, strict=True):
         axes.set_position((left, bottom, width, height))
     return figure
-
-
-def check_plot(out: Path | None) -> None:
-    """InputError, OutputError or MissingExtraError if no picture can be written to ``out``; nothing for None."""
-    if out is None:
-        return
-    if out.suffix[1:].lower() not in KINDS:
-        wanted = "a file whose name ends in .png, .svg or .pdf"
-        raise InputError([Problem("", "--plot", str(out), wanted, "--plot migration.pdf")])
-    if not drawing.has_plots():
-        raise MissingExtraError("matplotlib", "report")
-    check_folder(out.parent)
-
-
-def write_plots(out: Path, charts: Sequence[Chart], width: Width) -> list[Path]:
-    """Write each chart as a picture and as CSV; a single one to ``out``, several to <stem>-<chart>. OutputError."""
-    files: dict[str, bytes] = {}
-    for chart in charts:
-        stem = out.stem if len(charts) == 1 else f"{out.stem}-{chart.name}"
-        files[f"{stem}{out.suffix}"] = plot_bytes(chart, out.suffix[1:].lower(), width)
-        files[f"{stem}.csv"] = csv_bytes(data_table(chart))
-    return write_files(out.parent, files) if files else []
-
-
-def plot_bytes(chart: Chart, kind: str, width: Width) -> bytes:
-    """A picture of ``kind``; equal charts give equal bytes."""
-    import matplotlib as mpl
-
-    without: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-    style: Any = drawing.STYLE | EMBEDDED
-    buffer = io.BytesIO()
-    with mpl.rc_context(style):
-        fixed_layout(figure_of(chart, width)).savefig(buffer, format=kind, dpi=PAPER_DPI, metadata=without)
-    return buffer.getvalue()
-
-
-def data_table(chart: Chart) -> Table:
-    """All values of a chart in long form: panel, line, x, y and the ends of the interval."""
-    schema = {"panel": "str", "line": "str", "x": "str", "y": "float64", "low": "float64", "high": "float64"}
-    return Table.of(chart.name, schema, list(_data_rows(chart)))
-
-
-def _data_rows(chart: Chart) -> Iterator[tuple[Any, ...]]:
-    nan = float("nan")
-    for part in chart.panels:
-        if isinstance(part, Panel):
-            for line in part.lines:
-                ends = [np.full(len(line.x), nan) if end is None else end for end in (line.low, line.high)]
-                each = zip(line.x.tolist(), line.y.tolist(), *(end.tolist() for end in ends), strict=True)
-                yield from ((part.title or part.y.label, line.name, repr(x), *values) for x, *values in each)
-        elif isinstance(part, Bars):
-            for name, bars in part.groups:
-                yield from ((part.title, name, row, bar.value, _or_nan(bar.low), _or_nan(bar.high))
-                            for row, bar in zip(part.rows, bars, strict=True))  # fmt: skip
-        else:
-            yield from ((part.title, f"from {y!r}", repr(x), value, nan, nan)
-                        for x, column in zip(part.x_edges.tolist(), part.values.tolist(), strict=False)
-                        for y, value in zip(part.y_edges.tolist(), column, strict=False))  # fmt: skip
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value

@@ -13,7 +13,7 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.core.user_files import read_bytes
 from hostsim.report.charts.chart import Chart
 from hostsim.report.files import verdict_file
-from hostsim.report.html.page import Content, Drawn, Page
+from hostsim.report.html.page import Content, Page
 from hostsim.results.encode import json_bytes
 from hostsim.results.provenance import provenance
 from hostsim.results.read import MALFORMED, RESULT, read_folder, read_object, read_run, read_table
@@ -102,7 +102,7 @@ def run_content(result: RunResult, verdicts: Sequence[str]) -> Content:
 
 def charts_of(content: Content) -> list[Chart]:
     """Every chart of the report on ``content``."""
-    return [part.chart for section in page_of(content).sections for part in section.parts if isinstance(part, Drawn)]
+    return page_of(content).charts
 
 
 def _run(files: Mapping[str, bytes]) -> Content:
