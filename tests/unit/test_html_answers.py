@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.cli.study_options import report_folder
+from hostsim.cli.report_files import ReportFiles
 from hostsim.fitting.fitted import fit
 from hostsim.report.charts.chart import Bars, HeatMap, Panel
 from hostsim.report.charts.predict import margins_chart, runs_chart
@@ -58,9 +58,9 @@ def test_the_command_and_the_folder_give_equal_bytes(kind: str, tmp_path: Path, 
         other = solved()
         content, origin = {"verdict": solution_lines(other)} | other.to_dict(), solved_from(other)
         write_solution(tmp_path, other, content)
-    (path,) = report_folder(tmp_path / "own.html", kind, content, origin)
+    (path,) = ReportFiles(tmp_path / "own.html").of_folder(kind, content, origin)
     assert path.read_bytes() == html_bytes(page_of(read_content(tmp_path)))
-    assert report_folder(None, kind, content, origin) == []
+    assert ReportFiles().of_folder(kind, content, origin) == []
 
 
 def test_objects_are_read_back_whole() -> None:

@@ -23,7 +23,7 @@ def phases_chart(phases: Sequence[Row]) -> Chart:
     simulated = tuple(Bar(_a_page(row, "simulated_ms")) for row in phases)
     bars = Bars(Axis("time of a page", "ns", log=True), names, (("real", real), ("simulated", simulated)))
     lead = "Bars are on a logarithmic scale. Whiskers: the least and the most of the real runs."
-    return Chart("phases", "dirty_log_perf_test, real and simulated", Axis(""), (bars,), lead=lead)
+    return Chart("phases", "Time of a page in each phase", Axis(""), (bars,), lead=lead)
 
 
 def _a_page(row: Row, key: str) -> float:
@@ -38,7 +38,8 @@ def chains_chart(rows: Sequence[Row]) -> Chart:
         if mine:
             panels.append(_chain(title, mine))
     lead = "Whiskers: the middle half of the real measurements."
-    return Chart("chains", "What a spte of a page costs", Axis("sptes of a page"), tuple(panels), across=3, lead=lead)
+    title = "What a spte of a page costs, real and modelled"
+    return Chart("chains", title, Axis("sptes of a page"), tuple(panels), across=3, lead=lead)
 
 
 def _chain(title: str, rows: Sequence[Row]) -> Panel:

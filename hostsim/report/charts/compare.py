@@ -11,15 +11,13 @@ import numpy as np
 
 from hostsim.core.errors import UnitError
 from hostsim.core.units import parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
-from hostsim.report.charts.chart import COLOURS, N_DASHES, Axis, Bar, Bars, Chart, HeatMap, Line, Panel, words
+from hostsim.report.charts.chart import COLOURS, N_DASHES, Axis, Bar, Bars, Chart, HeatMap, Line, Panel, spans_decades, words
 from hostsim.report.compare_words import ENDED, TITLES
 from hostsim.study.compare.figures import JUDGED
 
 LINES_MAX = len(COLOURS)
 LOG_FROM = 8.0
 """Values of the first axis are on a logarithmic axis where the largest is this many times the smallest."""
-DECADES_MIN = 2
-"""Figures that span more powers of ten than this are on a logarithmic axis."""
 CELLS_MIN = 3
 """Values of either axis from which on a heat map is drawn."""
 NUMBER = re.compile(r"[-+]?\.?\d")
@@ -52,9 +50,7 @@ def compare_chart(content: Mapping[str, Any]) -> Chart:
     more = f" {left_out} more lines are in compare.csv." if left_out > 0 else ""
     told = f"Marks: means over the seeds; the lines through them: {content['interval']}." if content["interval"] else ""
     x = Axis(keys[0])
-    return Chart(
-        "compare", f"{content['name']}: what {keys[0]} changes", x, tuple(made), across=2, lead=f"{told}{more}".strip()
-    )
+    return Chart("compare", f"What {keys[0]} changes", x, tuple(made), across=2, lead=f"{told}{more}".strip())
 
 
 def _lines(content: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
@@ -84,10 +80,11 @@ def _panel(key: str, values: Sequence[str], lines: Sequence[tuple[str, list[Any]
     for number, (label, rows) in enumerate(lines):
         mean, low, high = (np.array([_value(row, name, part) for row in rows]) * factor for part in ("mean", "low", "high"))
         known = bool(np.isfinite(low).any())
+        notes = tuple((x, ended(row)) for x, y, row in zip(at.tolist(), mean, rows, strict=True) if not np.isfinite(y))
         drawn.append(Line(label or TITLES[name], at, mean, COLOURS[number], dash=number % N_DASHES, marked=True,
-                          low=low if known else None, high=high if known else None))  # fmt: skip
+                          low=low if known else None, high=high if known else None, notes=notes))  # fmt: skip
     means = np.concatenate([line.y[np.isfinite(line.y)] for line in drawn])
-    is_log = bool(len(means) and means.min() > 0 and means.max() > 10.0**DECADES_MIN * means.min())
+    is_log = bool(len(means)) and means.min() > 0 and spans_decades(means.tolist())
     return Panel(Axis(TITLES[name], quantity, is_log), tuple(drawn), x=_across(key, at, values), title=TITLES[name])
 
 
@@ -145,8 +142,10 @@ def heat_maps(content: Mapping[str, Any]) -> Iterator[Chart]:
         edges = [np.arange(len(axis) + 1, dtype=float) for axis in (across, up)]
         ticks = [tuple((i + 0.5, label) for i, label in enumerate(axis)) for axis in (across, up)]
         y = Axis(axes[1]["key"], "plain", low=0.0, high=float(len(up)), ticks=ticks[1])
-        cells = HeatMap(y, edges[0], edges[1], values.reshape(len(across), len(up)), TITLES[name], quantity,
-                        TITLES[name], written=True)  # fmt: skip
+        grid = values.reshape(len(across), len(up))
+        told = tuple((*divmod(number, len(up)), ended(row)) for number, row in enumerate(content["combinations"])
+                     if not np.isfinite(values[number]))  # fmt: skip
+        cells = HeatMap(y, edges[0], edges[1], grid, TITLES[name], quantity, TITLES[name], written=True, told=told)
         x = Axis(axes[0]["key"], "plain", low=0.0, high=float(len(across)), ticks=ticks[0])
-        yield Chart(f"map-{name}", f"{TITLES[name]} by {axes[0]['key']} and {axes[1]['key']}", x, (cells,),
-                    lead="An empty cell: no seed completed.")  # fmt: skip
+        title = f"{TITLES[name][:1].upper()}{TITLES[name][1:]} by {axes[0]['key']} and {axes[1]['key']}"
+        yield Chart(f"map-{name}", title, x, (cells,), lead="A cell with words: no seed completed." if told else "")

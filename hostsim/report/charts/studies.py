@@ -10,7 +10,7 @@ import numpy as np
 
 from hostsim.core.latency import Latencies
 from hostsim.core.units import parse_duration
-from hostsim.report.charts.chart import COLOURS, N_DASHES, Axis, Bar, Bars, Chart, Colour, Line, Panel
+from hostsim.report.charts.chart import COLOURS, N_DASHES, Axis, Bar, Bars, Chart, Colour, Line, Panel, spans_decades
 from hostsim.report.charts.compare import quantity_of
 from hostsim.report.charts.memory import distributions, survival
 
@@ -49,14 +49,21 @@ def age_chart(content: Mapping[str, Any]) -> Chart:
     """A panel of bars a figure, a bar a case."""
     rows = content["rows"][:ROWS_MAX]
     names = tuple(label(row, varied(content["rows"])) for row in rows)
-    made = [
-        Bars(Axis(title, quantity_of(name)[1]), names, ((title, tuple(map(partial(_bar, name=name), rows))),), title, colour)
-        for name, (title, colour) in AGE_BARS.items()
-    ]
+    made = [_age_bars(rows, names, name) for name in AGE_BARS]
     left_out = len(content["rows"]) - len(rows)
-    lead = f"{left_out} more cases are in age.csv." if left_out else ""
+    scale = "Times are on a logarithmic scale." if made[0].x.log else ""
+    lead = " ".join(filter(None, [scale, f"{left_out} more cases are in age.csv." if left_out else ""]))
     title = "What does page ageing cost the guest, and what does it see?"
     return Chart("age", title, Axis(""), tuple(made), across=3, lead=lead)
+
+
+def _age_bars(rows: Sequence[Row], names: tuple[str, ...], name: str) -> Bars:
+    """The bars of a figure; on a logarithmic axis for times, of which one may be 1000 times another, and across decades."""
+    title, colour = AGE_BARS[name]
+    bars, quantity = tuple(map(partial(_bar, name=name), rows)), quantity_of(name)[1]
+    values = [bar.value for bar in bars]
+    is_log = spans_decades(values) or (quantity == "ns" and any(value > 0 for value in values))
+    return Bars(Axis(title, quantity, is_log), names, ((title, bars),), title, colour)
 
 
 def latencies_of(table: Table, row: int, what: str) -> Latencies:
