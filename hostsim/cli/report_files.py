@@ -55,14 +55,9 @@ class ReportFiles:
         """As ``of_told``, of a result that has a folder: the bytes that ``hostsim report`` makes of its files."""
 
         def content() -> Content:
-            import json
+            from hostsim.report.html.registry import folder_content
 
-            from hostsim.report.html.page import Content
-            from hostsim.results.encode import json_bytes
-            from hostsim.results.tables import plain
-
-            main, origin = (json.loads(json_bytes(plain(one))) for one in (told, provenance))
-            return Content(kind, main, tables, origin=origin)
+            return folder_content(kind, told, provenance, tables)
 
         return self.write(content)
 

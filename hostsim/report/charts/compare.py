@@ -12,6 +12,7 @@ import numpy as np
 from hostsim.core.errors import UnitError
 from hostsim.core.units import parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
 from hostsim.report.charts.chart import COLOURS, N_DASHES, Axis, Bar, Bars, Chart, HeatMap, Line, Panel, spans_decades, words
+from hostsim.report.compare_table import short_keys
 from hostsim.report.compare_words import ENDED, TITLES
 from hostsim.study.compare.figures import JUDGED
 
@@ -57,11 +58,12 @@ def _lines(content: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
     """At most LINES_MAX lines: label, and combinations in the order of the first axis."""
     every = content["combinations"]
     n = max(1, len(every) // len(content["axes"][0]["values"]))
-    found = []
+    keys = [axis["key"] for axis in content["axes"]]
+    short, found = short_keys(keys), []
     for offset in range(min(n, LINES_MAX)):
         rows = every[offset::n]
-        others = list(rows[0]["settings"].items())[1:]
-        found.append((", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in others), rows))
+        # Keys as the axes have them: those of an object that was read from a file are sorted.
+        found.append((", ".join(f"{short[key]}={rows[0]['settings'][key]}" for key in keys[1:]), rows))
     return found
 
 

@@ -111,7 +111,7 @@ def memory_over_time(host: HostResult) -> Chart:
     if host.memory is not None:
         panels += [_frames(host, series), _swapped(series), _resident(series)]
     x = Axis("simulated time", "s", low=0.0, high=max(1e-9, float(series["t_ns"].max(initial=0)) / 1e9))
-    return Chart("memory", "What guests lost, and memory meanwhile", x, tuple(panels), _ended(host), group="host")
+    return Chart("stall", "What guests lost, and memory meanwhile", x, tuple(panels), _ended(host), group="host")
 
 
 def _ended(host: HostResult) -> tuple[Marks, ...]:
@@ -182,7 +182,7 @@ def age_map(host: HostResult) -> Chart:
     maps = tuple(_map(table, passes, vm, oldest) for vm in vms_of(table)[:VMS_DRAWN])
     x = Axis("simulated time", "s", low=float(maps[0].x_edges[0]), high=float(max(one.x_edges[-1] for one in maps)))
     lead = "The darker a cell, the longer no pass of ageing has found this part of memory young."
-    return Chart("age-map", "Mean age of memory, in passes that did not find it young", x, maps, group="ages", lead=lead)
+    return Chart("age_map", "Mean age of memory, in passes that did not find it young", x, maps, group="ages", lead=lead)
 
 
 def _map(table: Table, passes: Table, vm: str, oldest: float) -> HeatMap:

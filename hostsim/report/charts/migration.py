@@ -43,13 +43,13 @@ def timeline(migration: MigrationResult, number: int = 0) -> Chart:
     """Remaining bytes with the threshold, rates, and the guest, over simulated seconds since the migration started."""
     panels = [_remaining(migration), _rates(migration), _guest(migration)]
     told = headline(migration)
-    return _over_time("timeline", "The migration over time", migration, number, panels, f"{told[:1].upper()}{told[1:]}.")
+    return _over_time("migration", "The migration over time", migration, number, panels, f"{told[:1].upper()}{told[1:]}.")
 
 
 def dirty_log(migration: MigrationResult, number: int = 0) -> Chart:
     """The cost of KVM's dirty log: time that the guest lost, exits by kind, harvests."""
     panels = [_slowdown(migration), _exits(migration), _harvest(migration)]
-    return _over_time("dirty-log", "What finding dirty pages cost", migration, number, panels)
+    return _over_time("kvm", "What finding dirty pages cost", migration, number, panels)
 
 
 def lock_shares(migration: MigrationResult, number: int = 0) -> Chart | None:
