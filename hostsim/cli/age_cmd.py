@@ -31,7 +31,7 @@ def _run(options: AgeOptions, telling: Telling) -> None:
         return
     rows = age_rows(plan, run_rows(plan.plan, age_size, telling))
     content = age_content(plan, options, rows)
-    paths = [] if out is None else write_age(out, content, rows, plan.varied())
+    paths = [] if out is None else write_age(out, content, rows)
     paths += telling.reports.of_study("age", content, age_tables_of(rows))
     text = caption(plan, options, rows)
     tell(telling.told_as, content, [age_table(rows, plan.varied())], text, age_csv(rows), paths, wide=telling.wide)

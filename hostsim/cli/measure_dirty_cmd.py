@@ -32,7 +32,7 @@ def _run(options: MeasureOptions, telling: Telling) -> None:
         return
     rows, truth = measure_rows(plan, run_rows(plan.plan, measure_size, telling))
     content = measure_content(plan, options, rows, truth)
-    paths = [] if out is None else write_measure(out, content, rows, truth)
+    paths = [] if out is None else write_measure(out, content, rows)
     paths += telling.reports.of_study("measure-dirty", content, {})
     text = caption(plan, options, rows)
     tell(telling.told_as, content, [measure_table(rows)], text, measure_csv(rows), paths, wide=telling.wide)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,7 +51,7 @@ NARROWEST = 1e-3
 """A span that is narrower than this share of the axis, less than a pixel, is left out with its name."""
 SAMPLE_LETTERS = 7
 """Room of the sample of a line before its name."""
-WIDER = 0.9
+WIDER = 0.6
 """Width that the first line of a panel has over the last [pt, at letters of 7.5 pt]."""
 BELOW_INCHES = 0.5
 """From a panel down to a legend below its labels."""
@@ -77,6 +77,8 @@ FORMATS: Mapping[Width, Format] = {
     "screen": Format(9.0, 2.05, 9.5, 3, 105), "page": Format(7.2, 1.6, 8.0, 2, 100), "column": Format(3.5, 1.5, 7.0, 1, 52),
 }  # fmt: skip
 """column: 89 mm, page: 183 mm, as journals have them."""
+THREE_ACROSS = replace(FORMATS["screen"], inches=13.0, letters=160)
+"""Of a picture for a screen with three panels beside one another."""
 
 
 def figure_of(chart: Chart, width: Width = "screen", heading: str = "") -> Figure:
@@ -86,6 +88,7 @@ def figure_of(chart: Chart, width: Width = "screen", heading: str = "") -> Figur
 
     form = FORMATS[width]
     columns = min(chart.across, form.across, len(chart.panels)) or 1
+    form = THREE_ACROSS if width == "screen" and columns > 2 else form
     rows = -(-len(chart.panels) // columns)
     high = [_height(chart, part, form) for part in chart.panels]
     heights = [max(high[i * columns : (i + 1) * columns]) for i in range(rows)]
@@ -196,10 +199,10 @@ def _panel(axes: Axes, chart: Chart, panel: Panel, form: Format, columns: int) -
     _axis(axes, "y", panel.y, panel)
     _axis(axes, "x", x, panel)
     if panel.y.label != panel.title:
-        axes.set_ylabel(textwrap.fill(panel.y.label, 30), fontsize=form.size)
+        axes.set_ylabel(textwrap.fill(panel.y.label, 34), fontsize=form.size)
     axes.grid(visible=panel.y.log and x.log, axis="x")
     if chart.across > 1 and x.label != panel.title:
-        axes.set_xlabel(textwrap.fill(x.label, 44), fontsize=form.size)
+        axes.set_xlabel(textwrap.fill(x.label, form.letters // columns - 4), fontsize=form.size)
     if not _shares_names(chart):
         _legend(axes, panel, form, columns, below=chart.across > 1)
 
@@ -258,7 +261,7 @@ def _axis(axes: Axes, which: Literal["x", "y"], axis: Axis, panel: Panel) -> Non
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         set_limits(low, high)
         ticks = [place for place, _ in axis.ticks if low <= place <= high]
-        most = max(3, round((3.2 if which == "y" else 1.1) * _inches(axes, which)))
+        most = max(3, round((3.2 if which == "y" else 1.7) * _inches(axes, which)))
         named = dict(axis.ticks)
         ticks = ticks or drawing.log_ticks(low, high, min(most, drawing.TICKS_MAX))
         drawing.label_ticks(axes, which, ticks, lambda value: named.get(value) or words(value, axis.quantity))
@@ -294,7 +297,7 @@ def _linear_ticks(axes: Axes, which: str, axis: Axis) -> None:
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     divisor, unit = unit_of(max(abs(low), abs(high)), axis.quantity)
     space = "" if unit in LETTERS else " "
-    most = max(3, round(1.3 * _inches(axes, "x"))) if which == "x" else 5
+    most = max(5, round(1.3 * _inches(axes, "x"))) if which == "x" else 5
     on.set_major_locator(_Scaled(divisor, MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])))
     on.set_major_formatter(FuncFormatter(lambda value, _: "0" if value == 0 else f"{value / divisor:.6g}{space}{unit}"))
 
@@ -326,7 +329,8 @@ def _legend(axes: Axes, part: Panel | Bars, form: Format, columns: int, *, below
 
         figure = axes.figure
         assert figure is not None
-        place = axes.transAxes + ScaledTranslation(0.0, -BELOW_INCHES, figure.dpi_scale_trans)
+        down = BELOW_INCHES + LINE_INCHES * axes.get_xlabel().count("\n")
+        place = axes.transAxes + ScaledTranslation(0.0, -down, figure.dpi_scale_trans)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=place, **look)
     else:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), columnspacing=1.4, **look)

@@ -152,9 +152,9 @@ def _ages_ns(rows: Sequence[Row]) -> Any:
     return np.array([parse_duration(row["settings"]["age"]) for row in rows], float)
 
 
-def debate_chart(content: Mapping[str, Any], curves: Table) -> Chart:
-    """A panel a claim: its lines, and rules where two of them were found to meet."""
-    panels = tuple(_claim(claim, curves) for claim in content["claims"])
+def debate_chart(claims: Sequence[Row], curves: Table) -> Chart:
+    """A panel a claim: its lines, and rules where two of them were found to meet. claims: as debate.json has them."""
+    panels = tuple(_claim(claim, curves) for claim in claims)
     title = "Which index should find the shadow PTEs of a page?"
     lead = "Lines with marks were run; dashed lines are figures to compare with. Dashed rules: where two costs meet."
     return Chart("debate", title, Axis(""), panels, across=3, lead=lead)

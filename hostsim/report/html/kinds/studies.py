@@ -107,7 +107,7 @@ def debate_page(content: Content) -> Page:
     main, notes = content.main, list[str]()
     claims, curves = main["claims"], content.tables.get("curves")
     counts = {name: sum(claim["verdict"] == name for claim in claims) for name in ("holds", "holds if", "fails")}
-    drawn: list[Part] = [] if curves is None else [Drawn(charts.debate_chart(main, curves))]
+    drawn: list[Part] = [] if curves is None else [Drawn(charts.debate_chart(claims, curves))]
     return Page(
         title="Which index should find the shadow PTEs of a page?", kicker="hostsim debate: the argument of 2010, run",
         cards=(lines_card([*(main.get("verdict") or ()), f"Machine: {main.get('machine', '')}."], "told", "twelve claims"),),
