@@ -46,12 +46,25 @@ def compare_chart(content: Mapping[str, Any]) -> Chart:
     has_bars = not all(NUMBER.match(label) for label in axis["values"])
     names = figures_shown(content)
     labels = axis["values"]
+    if not names:
+        return _outcomes(keys[0], labels, lines)
     made = [_bars(labels, lines, n) if has_bars else _panel(axis["key"], labels, lines, n) for n in names]
     left_out = len(content["combinations"]) // len(axis["values"]) - len(lines)
     more = f" {left_out} more lines are in compare.csv." if left_out > 0 else ""
     told = f"Marks: means over the seeds; the lines through them: {content['interval']}." if content["interval"] else ""
     x = Axis(keys[0])
     return Chart("compare", f"What {keys[0]} changes", x, tuple(made), across=2, lead=f"{told}{more}".strip())
+
+
+def _outcomes(key: str, labels: Sequence[str], lines: Sequence[tuple[str, list[Any]]]) -> Chart:
+    """How many seeds of each combination completed, where no combination has a figure."""
+    groups = tuple((label or "seeds that completed", tuple(map(_completed, rows))) for label, rows in lines)
+    bars = Bars(Axis("seeds that completed", "plain"), tuple(labels), groups)
+    return Chart("compare", f"How the runs ended, by {key}", Axis(key), (bars,))
+
+
+def _completed(row: Mapping[str, Any]) -> Bar:
+    return Bar(float(sum(status == "completed" for status in row["statuses"])), words=ended(row))
 
 
 def _lines(content: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:

@@ -352,7 +352,7 @@ def _bars(axes: Axes, chart: Chart, part: Bars, form: Format) -> None:
             at = 0.0 if math.isnan(bar.value) else _end(bar)
             beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": form.size - 1.5}
             axes.annotate(told, (max(at, low), i + offset), (4, 0), **beside)
-    axes.set_yticks(range(len(part.rows)), [textwrap.fill(row, 26) for row in part.rows], fontsize=form.size - 1)
+    axes.set_yticks(range(len(part.rows)), [textwrap.fill(row, 30) for row in part.rows], fontsize=form.size - 1)
     axes.set_ylim(len(part.rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
@@ -362,7 +362,10 @@ def _bars(axes: Axes, chart: Chart, part: Bars, form: Format) -> None:
         drawing.label_ticks(axes, "x", drawing.log_ticks(low, top, 4), lambda value: words(value, part.x.quantity))
     else:
         axes.set_xlim(0.0, BAR_ROOM * top)
-        _linear_ticks(axes, "x", part.x)
+        if part.x.ticks:
+            drawing.label_ticks(axes, "x", [at for at, _ in part.x.ticks], dict(part.x.ticks).__getitem__)
+        else:
+            _linear_ticks(axes, "x", part.x)
     if part.x.label != part.title:
         axes.set_xlabel(part.x.label, fontsize=form.size)
     if len(part.groups) > 1 and not _shares_names(chart):
