@@ -103,7 +103,7 @@ def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool, out: Path | None
     from hostsim.measure.kvm.chain_costs import chain_costs
     from hostsim.measure.kvm.device import Kvm
     from hostsim.report.console import say, say_raw, show
-    from hostsim.report.real_plot import draw_chains, write_real
+    from hostsim.report.real_files import write_real
     from hostsim.report.tables import plain_table
     from hostsim.results.aside import check_folder
 
@@ -114,7 +114,7 @@ def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool, out: Path | None
         found = chain_costs(device, costs, busy=busy)
     table = found.table()
     told = {"host": found.host.told, "sheet": sheet, "rows": list(table.rows())}
-    paths = write_real(out, REAL_FILE, told, lambda: draw_chains(found)) if out else []
+    paths = write_real(out, "chains", REAL_FILE, told) if out else []
     paths += reports.of_told("chains", told | {"lines": list(found.lines())})
     if as_json:
         say_raw(json.dumps(told, indent=2) + "\n")

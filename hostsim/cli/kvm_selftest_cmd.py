@@ -167,7 +167,7 @@ def _beside_real(
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import asked_for
     from hostsim.report.console import say
-    from hostsim.report.real_plot import draw_phases, write_real
+    from hostsim.report.real_files import write_real
     from hostsim.report.steps_progress import steps_progress, work_progress
     from hostsim.results.aside import check_folder
 
@@ -182,7 +182,7 @@ def _beside_real(
     host = read_host().told
     told = {"host": host, "options": asdict(options), "runs": RUNS, "foreign_share": real.foreign_share,
             "phases": [as_row(pair) for pair in found]}  # fmt: skip
-    paths = write_real(out, REAL_FILE, told, lambda: draw_phases(found, host)) if out else []
+    paths = write_real(out, "selftest", REAL_FILE, told) if out else []
     paths += reports.of_told("selftest", told | {"verdict": list(verdict(found))})
     if as_json:
         _say_json(told)

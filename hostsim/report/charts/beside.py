@@ -45,8 +45,8 @@ def _a_page(row: Row, key: str, unit_ns: float = 1e6) -> float:
     return float(row[key]) * unit_ns / max(1, int(row.get("pages", 1)))
 
 
-def chains_chart(rows: Sequence[Row], host: str = "") -> Chart:
-    """A panel a work: the time of a page by its sptes, real with its middle half, modelled, by the closed form.
+def chains_chart(rows: Sequence[Row], host: str = "") -> Chart | None:
+    """A panel a work: the time of a page by its sptes, real with its middle half, modelled, by the closed form; or None.
 
     host: the machine of the real measurements.
     """
@@ -55,6 +55,8 @@ def chains_chart(rows: Sequence[Row], host: str = "") -> Chart:
         mine = [row for row in rows if row["work"] == work]
         if mine:
             panels.append(_chain(title, mine))
+    if not panels:
+        return None
     lead = f"Whiskers: the middle half of the real measurements{_on(host)}."
     title = "What a spte of a page costs, real and modelled"
     return Chart("chains", title, Axis("sptes of a page"), tuple(panels), across=3, lead=lead)

@@ -161,7 +161,7 @@ def chains_page(content: Content) -> Page:
     main, notes = content.main, list[str]()
     chart, host = charts.chains_chart, str(main.get("host") or "")
     made = [
-        ("Chains", lambda: Section("What a spte of a page costs", (Drawn(chart(main["rows"], host)),))),
+        ("Chains", lambda: _drawn("What a spte of a page costs", chart(main["rows"], host))),
         ("Rows", lambda: Section("Figures", (Tabled(plain_grid(main["rows"]), "", folded=False),))),
     ]
     head = list(main.get("lines") or ["chains of sptes, measured on this host and modelled"])
