@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from hostsim.report import drawing
-from hostsim.report.charts.chart import Axis, Bar, Bars, Chart, HeatMap, spans_decades
+from hostsim.report.charts.chart import Axis, Bar, Bars, Chart, HeatMap, Line, Panel, spans_decades
 from hostsim.report.charts.compare import compare_chart, places
 from hostsim.report.charts.pictures import FORMATS, THREE_ACROSS, _ncols, figure_of
 from hostsim.report.charts.studies import AGE_BARS, age_chart
@@ -23,8 +23,8 @@ def test_a_logarithmic_axis_has_a_few_round_ticks(low: float, high: float) -> No
 
 
 def test_times_on_an_axis_have_units() -> None:
-    axes = Figure().subplots()
-    drawing.ns_axis(axes, "x", [[800.0, 3e8]])
+    line = Line("one", np.array([1200.0, 2e8]), np.array([1.0, 2.0]))
+    axes = figure_of(Chart("c", "C", Axis("time", "ns", log=True), (Panel(Axis("n"), (line,)),))).axes[0]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1 us", "10 us", "100 us", "1 ms", "10 ms", "100 ms"]
 
 
@@ -100,8 +100,6 @@ def test_three_panels_beside_one_another_have_a_wider_picture_and_one_legend(n: 
 
 
 def test_a_cell_without_a_value_has_its_words() -> None:
-    import numpy as np
-
     ticks = Axis("n", "plain", low=0.0, high=2.0)
     values = np.array([[1.0, np.nan]])
     part = HeatMap(ticks, np.arange(2.0), np.arange(3.0), values, "time", "s", written=True, told=((0, 1, "cancelled"),))
