@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from pictures import DOCS, Figures, run
 
-from hostsim.report.drawing import BLUE, DASHES, GREEN, INK, PURPLE, VERMILION, log_axis, ns_axis, titled
+from hostsim.report.charts.chart import Axis, Bar, Bars, Chart, Colour, Line, Panel
+from hostsim.report.charts.pictures import figure_of, fixed_layout
 from hostsim.study.ageing.two_by_two import FAST, SLOW, Cell, cell_guest, run_all, run_cell
-from hostsim.verdict.words import count_words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KEPT = DOCS / "background" / "ageing-2x2.json"
 SIZES, PAGES, VCPUS, SEED = (512, 1024, 2048), 2048, 2, 1
-LOOKS = {
-    (True, FAST): (BLUE, "o"), (True, SLOW): (VERMILION, "s"), (False, FAST): (GREEN, "D"), (False, SLOW): (PURPLE, "^"),
+LOOKS: dict[tuple[bool, str], Colour] = {
+    (True, FAST): "blue", (True, SLOW): "vermilion", (False, FAST): "green", (False, SLOW): "purple",
 }  # fmt: skip
+UNITS = {"faults": "", "migration_s": "s"}
 
 
 def name_of(a_bits: bool, index: str) -> str:
@@ -46,42 +49,31 @@ def kept() -> tuple[list[Cell], dict[int, list[Cell]]]:
 def draw() -> Figure:
     """Three panels."""
     cells, by_size = kept()
-    figure = Figure(figsize=(11.0, 4.6), layout="constrained")
-    growth, faults, migration = figure.subplots(1, 3)
-    _growth(growth, by_size)
-    bars(faults, [cell for cell in cells if not cell.migrates], "faults", "faults of the guest a pass")
     moved = [cell for cell in cells if cell.migrates]
-    bars(migration, moved, "migration_s", "a migration takes [s]")
-    plain_s = moved[0].plain_migration_s or 0.0
-    migration.axhline(plain_s, color=INK, linestyle="--", linewidth=1.2, label=f"not aged: {plain_s:.3g} s")
-    migration.legend(loc="upper left")
-    titled(figure, "With a referenced bit or without: is a fast index needed to age a guest's pages?")
-    return figure
+    faults = bars([cell for cell in cells if not cell.migrates], "faults", "faults of the guest a pass")
+    panels = (growth(by_size), faults, bars(moved, "migration_s", "a migration takes", moved[0].plain_migration_s or 0.0))
+    question = "With a referenced bit or without: is a fast index needed to age a guest's pages?"
+    lead = "The axes of the left panel are logarithmic: a straight line twice as steep grows with the square of the pages."
+    return fixed_layout(figure_of(Chart("ageing", question, Axis(""), panels, across=3, lead=lead), "screen", question))
 
 
-def _growth(axes: Any, by_size: dict[int, list[Cell]]) -> None:
-    """What a pass takes over the size; of lines that lie on each other the first is the widest."""
-    for number, ((a_bits, index), (colour, marker)) in enumerate(LOOKS.items()):
+def growth(by_size: dict[int, list[Cell]]) -> Panel:
+    """The time of a pass over the size; of lines that lie on each other the first is the widest."""
+    lines = []
+    for number, ((a_bits, index), colour) in enumerate(LOOKS.items()):
         mine = [cell for some in by_size.values() for cell in some if (cell.a_bits, cell.index) == (a_bits, index)]
-        look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": DASHES[number]}
-        look |= {"linewidth": 3.4 - 0.6 * number, "markersize": 9 - 1.5 * number, "zorder": 2 + number}
-        axes.plot(list(by_size), [cell.pass_ns for cell in mine], label=name_of(a_bits, index), **look)
-    log_axis(axes, "x", [list(by_size)], count_words, (420, 2500))
-    axes.set_xticks(list(by_size), [str(n) for n in by_size])
-    ns_axis(axes, "y", [[cell.pass_ns for some in by_size.values() for cell in some]])
-    axes.set_xlabel("pages of the VM")
-    axes.set_ylabel("time of a pass")
-    axes.legend(loc="upper left", fontsize=8)
+        sizes, times = np.array(list(by_size), float), np.array([cell.pass_ns for cell in mine], float)
+        lines.append(Line(name_of(a_bits, index), sizes, times, colour, dash=number, marked=True))
+    ticks = tuple((float(n), str(n)) for n in by_size)
+    x = Axis("pages of the VM", "plain", log=True, low=420.0, high=2500.0, ticks=ticks)
+    return Panel(Axis("time of a pass", "ns", log=True), tuple(lines), x=x, title="time of a pass")
 
 
-def bars(axes: Any, cells: list[Cell], field: str, title: str) -> None:
-    """A bar a cell, with its figure."""
-    values = [getattr(cell, field) for cell in cells]
-    drawn = axes.bar(np.arange(len(cells)), values, color=[LOOKS[cell.a_bits, cell.index][0] for cell in cells])
-    axes.bar_label(drawn, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
-    names = [name_of(cell.a_bits, cell.index).replace(", ", ",\n") for cell in cells]
-    axes.set_xticks(np.arange(len(cells)), names, fontsize=8)
-    axes.set_ylabel(title)
+def bars(cells: list[Cell], field: str, title: str, not_aged: float | None = None) -> Bars:
+    """A bar a cell; not_aged: the figure of a guest whose pages are not aged."""
+    rows = [name_of(cell.a_bits, cell.index) for cell in cells] + ([] if not_aged is None else ["not aged"])
+    values = [float(getattr(cell, field)) for cell in cells] + ([] if not_aged is None else [not_aged])
+    return Bars(Axis(title, UNITS[field]), tuple(rows), ((title, tuple(map(Bar, values))),), title, "grey")
 
 
 def figures() -> Figures:

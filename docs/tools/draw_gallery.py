@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +19,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from hostsim import run
-from hostsim.report import drawing
-from hostsim.report.memory_plots import draw_age_map, draw_latencies
-from hostsim.report.plots import draw_migration
+from hostsim.report.charts import chart, memory, migration
+from hostsim.report.charts.files import picture as bytes_of
+from hostsim.report.html.registry import charts_of, run_content
 from hostsim.scenario import load_scenario
 from hostsim.scenario.catalogue import Entry, catalogue
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from hostsim.report.charts.chart import Chart
     from hostsim.results.tables import RunResult
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +38,10 @@ PICTURES_OF_SCRIPTS = {
     "ageing_2x2": ("background/ageing-2x2.png", "background/ageing-2x2.md"),
 }
 """Picture and page of a script whose answer is a page of its own."""
+SHOWN = ("migration", "age_map", "latencies")
+"""Names of charts, the first that a run has is shown."""
+DESCRIPTIONS = (chart, migration, memory)
+"""Modules that describe these charts: a picture of the gallery keeps no digest of the data drawn."""
 WIDTH, COLORS = 800, 64
 """Of a picture of the gallery: thirty of them are kept."""
 OPENING = """# Scenarios
@@ -49,22 +52,17 @@ file says what to expect. Pictures are those that `hostsim run` draws; `docs/too
 """
 
 
-def figure_of(result: RunResult) -> Callable[[], Figure] | None:
-    """What draws the picture of a run: its migration, else ages or waits of its host; None: it has tables alone."""
-    if result.migrations:
-        return lambda: draw_migration(result.migrations[0], result.name)
-    if result.host is None:
-        return None
-    host = result.host
-    if "age_map" in host.tables:
-        return lambda: draw_age_map(host, result.name)
-    return lambda: draw_latencies(host, result.name)
+def chart_of(result: RunResult) -> Chart | None:
+    """The chart that the gallery shows of a run: its migration, else ages or waits of its host; None: tables alone."""
+    charts = {chart.name: chart for chart in charts_of(run_content(result, []))}
+    return next((charts[name] for name in SHOWN if name in charts), None)
 
 
 def stamp_of(scenario: Path) -> dict[str, str]:
     """Digests of the scenario, with a trace of its name, and of the code that draws."""
     inputs = [path for path in (scenario, scenario.with_suffix(".csv")) if path.exists()]
-    return {"scenario": _digest(inputs), "code": _digest(drawing_code(Path(__file__)))}
+    described = [Path(module.__file__) for module in DESCRIPTIONS]
+    return {"scenario": _digest(inputs), "code": _digest([*drawing_code(Path(__file__)), *described])}
 
 
 def _digest(paths: list[Path]) -> str:
@@ -81,14 +79,15 @@ def picture(entry: Entry) -> Path:
 
 def draw(scenario: Path, there: Path) -> None:
     """Run a scenario and draw it; a scenario of tables alone gets no picture."""
-    figure = figure_of(run(load_scenario(scenario)))
-    if figure is None:
+    result = run(load_scenario(scenario))
+    shown = chart_of(result)
+    if shown is None:
         there.unlink(missing_ok=True)
         return
     there.parent.mkdir(exist_ok=True)
     stamp = PngInfo()
     stamp.add_text(KEY, json.dumps(stamp_of(scenario), sort_keys=True))
-    content = BytesIO(drawing.saved(drawing.drawn(figure), "png", {"Software": None}))
+    content = BytesIO(bytes_of(shown, "png", "screen", result.name))
     with Image.open(content) as image:
         small = image.convert("RGB").resize((WIDTH, round(image.height * WIDTH / image.width)), Image.Resampling.LANCZOS)
         small.quantize(COLORS).save(there, optimize=True, pnginfo=stamp)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
+import numpy as np
 from pictures import Figures, run
 
 from hostsim import run as simulate
-from hostsim.report.drawing import BLUE, VERMILION, ns_axis, titled
+from hostsim.report.charts.chart import Axis, Bar, Bars, Chart, Colour, Line, Panel
+from hostsim.report.charts.pictures import figure_of, fixed_layout
 from hostsim.scenario import load_scenario
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from hostsim.results.tables import MigrationResult
 
 SCENARIO = Path(__file__).resolve().parents[2] / "scenarios" / "postcopy_preempt.toml"
-CASES = {"false": ("on one connection, behind the limit", VERMILION, "--"), "true": ("with postcopy-preempt", BLUE, "-")}
+CASES: dict[str, tuple[str, Colour, int]] = {
+    "false": ("on one connection, behind the limit", "blue", 0), "true": ("with postcopy-preempt", "vermilion", 1),
+}  # fmt: skip
 STALLS = {"p50_ns": "median", "p90_ns": "90 %", "p99_ns": "99 %", "max_ns": "longest"}
 
 
@@ -28,42 +33,33 @@ def migrated(preempt: str) -> MigrationResult:
     return simulate(load_scenario(SCENARIO, [f"migration.postcopy_preempt={preempt}"])).migrations[0]
 
 
-def draw_speed(axes: Any) -> None:
+def speeds() -> Panel:
     """Speed of the guest from 0.2 s before the switch on."""
-    for preempt, (label, colour, style) in CASES.items():
+    lines = []
+    for preempt, (label, colour, dash) in CASES.items():
         migration = migrated(preempt)
         series, switched_s = migration.series.columns, migration.facts["postcopy"]["switched_s"]
         since_s = (series["t_ns"] - series["t_ns"][0]) / 1e9 - switched_s
-        axes.step(since_s, 100 * series["guest_speed"], where="pre", label=label, color=colour, linestyle=style)
-    axes.set(xlim=(-0.2, 1.55), ylim=(0, 105), xlabel="time since the switch [s]", ylabel="guest speed [% of full speed]")
-    axes.set_title("How fast the guest runs while its memory follows", loc="left", fontsize=9.5)
-    axes.legend(loc="upper left", bbox_to_anchor=(0.13, 1.0))
+        lines.append(Line(label, since_s, 100 * np.asarray(series["guest_speed"]), colour, "before", dash))
+    x = Axis("time since the switch", "s", low=-0.2, high=1.55)
+    y = Axis("guest speed, of full speed", "%", low=0.0, high=105.0)
+    return Panel(y, tuple(lines), x=x, title="How fast the guest runs while its memory follows")
 
 
-def draw_stalls(axes: Any) -> None:
+def waits() -> Bars:
     """Time that a vCPU waits for a page."""
-    values = []
-    for number, (preempt, (label, colour, _)) in enumerate(CASES.items()):
+    groups = []
+    for preempt, (label, _, _) in CASES.items():
         stalls = migrated(preempt).facts["postcopy"]["stalls"]
-        values += (times := [stalls[key] for key in STALLS])
-        places = [place + 0.38 * (number - 0.5) for place in range(len(STALLS))]
-        axes.barh(places, times, height=0.34, color=colour, label=f"{label}: {stalls['count']} waits")
-    ns_axis(axes, "x", [values])
-    axes.set_yticks(range(len(STALLS)), list(STALLS.values()))
-    axes.grid(visible=False, axis="y")
-    axes.invert_yaxis()
-    axes.set(xlabel="wait of a vCPU for one page")
-    axes.set_title("How long a vCPU waits for a page", loc="left", fontsize=9.5)
+        groups.append((f"{label}: {stalls['count']} waits", tuple(Bar(float(stalls[key])) for key in STALLS)))
+    axis = Axis("wait of a vCPU for one page", "ns", log=True)
+    return Bars(axis, tuple(STALLS.values()), tuple(groups), "How long a vCPU waits for a page")
 
 
 def draw() -> Figure:
     """Speed at the left, waits at the right."""
-    figure = Figure(figsize=(9.6, 3.9), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(5, 4))
-    draw_speed(left)
-    draw_stalls(right)
-    titled(figure, "What does a preempt channel do for the guest in post-copy?")
-    return figure
+    question = "What does a preempt channel do for the guest in post-copy?"
+    return fixed_layout(figure_of(Chart("postcopy", question, Axis(""), (speeds(), waits()), across=2), "screen", question))
 
 
 def figures() -> Figures:

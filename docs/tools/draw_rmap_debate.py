@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pictures import DOCS, Figures, problems, write
 
-from hostsim.report.debate_plot import draw_debate
-from hostsim.report.debate_report import crossing_words, number_words
+from hostsim.report.charts.pictures import figure_of, fixed_layout
+from hostsim.report.charts.studies import debate_chart
+from hostsim.report.debate_report import claims_told, crossing_words, debate_tables_of, number_words
 from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing
 from hostsim.study.rmap_debate.debate import GROUPS, all_claims
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAGE = DOCS / "background" / "rmap-debate.md"
 MARK = re.compile(r"<!-- measured: (\d+) -->\n.*?<!-- end of what was measured -->", re.DOTALL)
@@ -37,11 +43,17 @@ def current(text: str) -> str:
     return MARK.sub(lambda match: measured_block(claims[int(match.group(1))]), text)
 
 
+def draw(claims: Sequence[Claim]) -> Figure:
+    """A panel a claim, as ``hostsim debate`` draws it."""
+    chart = debate_chart(claims_told(claims), debate_tables_of(claims)["curves"])
+    return fixed_layout(figure_of(chart, "screen", chart.title))
+
+
 def figures() -> Figures:
     """By place under docs/, three claims each."""
     claims = {claim.number: claim for claim in all_claims()}
     return {
-        f"background/rmap-debate-{name}.png": partial(draw_debate, [claims[3 * group + i] for i in (1, 2, 3)])
+        f"background/rmap-debate-{name}.png": partial(draw, [claims[3 * group + i] for i in (1, 2, 3)])
         for group, name in enumerate(GROUPS)
     }
 

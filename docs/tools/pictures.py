@@ -25,7 +25,7 @@ DOCS = Path(__file__).resolve().parents[1]
 KEY = "hostsim"
 """Of the text in a PNG that holds the stamp, as JSON."""
 REPORT = Path(drawing.__file__).parent
-REPORT_IMPORT = re.compile(r"^\s*from hostsim\.report\.(\w+) import", re.MULTILINE)
+REPORT_IMPORT = re.compile(r"^\s*from hostsim\.report([\w.]*) import (\w+)", re.MULTILINE)
 Figures = Mapping[str, Callable[[], "Figure"]]
 
 
@@ -72,10 +72,17 @@ def drawing_code(tool: Path) -> list[Path]:
     """``tool`` and the modules of hostsim.report that draw and that it imports, directly or not."""
     found = [tool]
     for path in found:
-        names = REPORT_IMPORT.findall(path.read_text(encoding="utf-8"))
-        modules = (REPORT / f"{name}.py" for name in names)
-        found += [module for module in modules if module not in found and "matplotlib" in module.read_text(encoding="utf-8")]
+        imports = REPORT_IMPORT.findall(path.read_text(encoding="utf-8"))
+        modules = (_module(f"{package}.{name}") or _module(package) for package, name in imports)
+        drawing = (module for module in modules if module and "matplotlib" in module.read_text(encoding="utf-8"))
+        found += [module for module in dict.fromkeys(drawing) if module not in found]
     return [tool, *sorted(found[1:])]
+
+
+def _module(name: str) -> Path | None:
+    """The file of ``hostsim.report<name>``; None if there is none, as of a name in a module."""
+    path = REPORT.joinpath(*name.strip(".").split(".")).with_suffix(".py")
+    return path if path.exists() else None
 
 
 def read_stamp(path: Path) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def read_stamp(path: Path) -> dict[str, Any]:
 
 def data_digest(figure: Figure) -> str:
     """Of every line, area, mark and word in every panel; numbers to six digits, so that the last bits do not count."""
-    titles = [text.get_text() for text in figure.texts]
+    titles = [text.get_text() for text in (*figure.texts, *(one for part in figure.legends for one in part.get_texts()))]
     return _digest(text.encode() for text in [*titles, *(part for axes in figure.axes for part in _parts(axes))])
 
 

@@ -80,7 +80,7 @@ def age(
     plan, where = age_plan(asked), Where(workers, cluster, None if out is None else Path(out), force, progress)
     rows = age_rows(plan, outcome_of(plan.plan, where).figures)
     content = age_report.age_content(plan, asked, rows)
-    paths = age_report.write_age(where.out, content, rows, plan.varied()) if where.out else []
+    paths = age_report.write_age(where.out, content, rows) if where.out else []
     tables = age_report.age_tables_of(rows)
     return HostStudy("age", content, tables, [age_report.age_table(rows, plan.varied())], tuple(paths))
 

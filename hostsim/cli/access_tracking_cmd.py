@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hostsim.cli.options import HtmlOption, WideFlag
-from hostsim.cli.study_options import report_of
+from hostsim.cli.options import HtmlOption, PlotOption, WideFlag
+from hostsim.cli.report_files import ReportFiles
 
 if TYPE_CHECKING:
     from hostsim.measure.selftest.access_options import AccessOptions
@@ -41,6 +41,7 @@ def access_tracking_perf_test(
     sheet: SheetOption = "cascade-lake",
     mmu: MmuOption = "tdp",
     html: HtmlOption = None,
+    plot: PlotOption = None,
     wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,16 +49,16 @@ def access_tracking_perf_test(
     from hostsim.measure.selftest.access_options import AccessOptions, access_plan
     from hostsim.measure.selftest.access_tracking_perf_test import run_access_test
     from hostsim.report.console import say, say_raw
-    from hostsim.report.html.files import check_html
     from hostsim.report.steps_progress import work_progress
 
-    check_html(html)
+    reports = ReportFiles(html, plot)
+    reports.check()
     options = AccessOptions(vcpus, size, mglru, during_populate, a_bits, era, sheet, mmu)
     plan = access_plan(options)
     with work_progress(("kvm", "ageing"), quiet=as_json):
         result = run_access_test(plan)
     told = _told(options, result)
-    paths = report_of(html, "selftest", told | {"test": "access_tracking_perf_test"})
+    paths = reports.of_told("selftest", told | {"test": "access_tracking_perf_test"})
     if as_json:
         say_raw(json.dumps(told, indent=2) + "\n")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hostsim.cli.study_options import Telling, add_study, report_study, run_rows, say_scenarios, tell
+from hostsim.cli.study_options import Telling, add_study, run_rows, say_scenarios, tell
 from hostsim.study.ageing.options import AgeOptions
 
 HELP = """Age a guest's memory by a policy, and tell what that costs the guest and what it sees.
@@ -31,7 +31,7 @@ def _run(options: AgeOptions, telling: Telling) -> None:
         return
     rows = age_rows(plan, run_rows(plan.plan, age_size, telling))
     content = age_content(plan, options, rows)
-    paths = [] if out is None else write_age(out, content, rows, plan.varied())
-    paths += report_study(telling.html, "age", content, age_tables_of(rows))
+    paths = [] if out is None else write_age(out, content, rows)
+    paths += telling.reports.of_study("age", content, age_tables_of(rows))
     text = caption(plan, options, rows)
     tell(telling.told_as, content, [age_table(rows, plan.varied())], text, age_csv(rows), paths, wide=telling.wide)

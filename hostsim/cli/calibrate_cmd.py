@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostsim.cli.options import HtmlOption, JsonFlag, QuietFlag
+from hostsim.cli.options import HtmlOption, JsonFlag, PlotOption, QuietFlag
+from hostsim.cli.report_files import ReportFiles
 
 if TYPE_CHECKING:
     from hostsim.measure.calibrate.calibration import Calibration, Measured, Progress
@@ -38,17 +39,17 @@ def calibrate_command(
     kvm: Annotated[bool, typer.Option("--kvm", help="Measure KVM too, through /dev/kvm; x86-64 Linux, never root.")] = False,
     busy: Annotated[bool, typer.Option("--busy", help="With --kvm: accept a machine on which others work.")] = False,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Measure, write, print."""
-    from hostsim.cli.study_options import report_of
     from hostsim.measure.calibrate.calibration import calibrate, check_options
     from hostsim.measure.calibrate.sheet_text import as_object, sheet_text
-    from hostsim.report.html.files import check_html
 
     check_options(base)
-    check_html(html)
+    reports = ReportFiles(html, plot)
+    reports.check()
     _check_place(out)
     with _progress(quiet=quiet or as_json) as progress:
         real = _measure_kvm(quick=quick, busy=busy, progress=progress) if kvm else None
@@ -58,7 +59,7 @@ def calibrate_command(
 
         found = with_kvm(found, real)
     _write(out, sheet_text(found))
-    paths = report_of(html, "calibrate", as_object(found, str(out)))
+    paths = reports.of_told("calibrate", as_object(found, str(out)))
     if as_json:
         from hostsim.report.console import say_raw
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostsim.cli.options import EVERY_MODE, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import EVERY_MODE, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.strict import refuse_same_keys
 from hostsim.cli.study_options import ClusterOption, WorkersOption
 from hostsim.core.errors import InputError, Problem
@@ -77,6 +78,7 @@ def compare_command(
     force: ForceOption = False,
     max_runs: MaxOption = 1000,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -87,7 +89,8 @@ def compare_command(
     from hostsim.study.compare.plan import Request, make_plan
 
     texts = tuple(overrides or ())
-    options = Options(workers, as_json, style, out, not no_files, force, quiet, wide, cluster, html)
+    reports = ReportFiles(html, plot)
+    options = Options(workers, as_json, style, out, not no_files, force, quiet, wide, cluster, reports)
     guestperf = "" if file is None or not str(file).startswith(GUESTPERF) else str(file)
     path = found_file(_scenario_of(file, vm, guestperf))
     _check_one_of(vary, modes, guestperf)

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.errors_cli import exit_code_of
-from hostsim.cli.options import LOOK, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import LOOK, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.strict import StrictApp
-from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, report_of, report_study, tell
+from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, tell
 
 HELP = """Run the argument of July 2010: which index should find the shadow PTEs of a page?
 
@@ -59,16 +60,16 @@ def debate_command(
     out: OutOption = Path("out/debate"),
     no_files: NoFilesOption = False,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Run and tell."""
-    from hostsim.report.html.files import check_html
-
-    check_html(html)
+    reports = ReportFiles(html, plot)
+    reports.check()
     if real:
         chosen, folder = REAL_SHEET if sheet == DEFAULT_SHEET else sheet, None if no_files else out
-        _real(chosen, busy=busy, as_json=as_json, wide=wide, out=folder, html=html)
+        _real(chosen, busy=busy, as_json=as_json, wide=wide, out=folder, reports=reports)
         return
     from hostsim.report.debate_report import (
         claims_csv,
@@ -91,18 +92,18 @@ def debate_command(
         claims = run_claims(step)
     content = debate_content(DebateOptions(sheet), claims)
     paths = [] if no_files else write_debate(out, content, claims)
-    paths += report_study(html, "debate", content, debate_tables_of(claims))
+    paths += reports.of_study("debate", content, debate_tables_of(claims))
     caption = "\n".join([machine_words(), "", *condition_lines(claims)])
     tell(told_as, content, debate_tables(claims), caption, claims_csv(claims), paths, wide=wide)
 
 
-def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool, out: Path | None, html: Path | None) -> None:
+def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool, out: Path | None, reports: ReportFiles) -> None:
     """Chains of sptes on this host, beside the modelled rmap and the closed form."""
     from hostsim.costs.costs import load_costs
     from hostsim.measure.kvm.chain_costs import chain_costs
     from hostsim.measure.kvm.device import Kvm
     from hostsim.report.console import say, say_raw, show
-    from hostsim.report.real_plot import draw_chains, write_real
+    from hostsim.report.real_files import write_real
     from hostsim.report.tables import plain_table
     from hostsim.results.aside import check_folder
 
@@ -113,8 +114,8 @@ def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool, out: Path | None
         found = chain_costs(device, costs, busy=busy)
     table = found.table()
     told = {"host": found.host.told, "sheet": sheet, "rows": list(table.rows())}
-    paths = write_real(out, REAL_FILE, told, lambda: draw_chains(found)) if out else []
-    paths += report_of(html, "chains", told | {"lines": list(found.lines())})
+    paths = write_real(out, "chains", REAL_FILE, told) if out else []
+    paths += reports.of_told("chains", told | {"lines": list(found.lines())})
     if as_json:
         say_raw(json.dumps(told, indent=2) + "\n")
         return

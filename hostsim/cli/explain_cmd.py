@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hostsim.cli.options import HtmlOption
+from hostsim.cli.options import HtmlOption, PlotOption
+from hostsim.cli.report_files import ReportFiles
 from hostsim.logs.forms import HELP
 from hostsim.report.console import say, say_raw
 
@@ -45,21 +46,21 @@ def explain(
     style: FormatOption = "text",
     as_json: JsonOption = False,
     html: HtmlOption = None,
+    plot: PlotOption = None,
 ) -> None:
     """Say whether a real migration converges, why not, and which single change would help."""
-    from hostsim.cli.study_options import report_of
     from hostsim.logs import read_logs
-    from hostsim.report.html.files import check_html
     from hostsim.verdict import explain_log
     from hostsim.verdict.dirty_rate import scenario_lines
 
-    check_html(html)
+    reports = ReportFiles(html, plot)
+    reports.check()
     known = _known(downtime_limit, bandwidth, link, profile)
     logs = read_logs(log, tag)
     verdicts = [explain_log(one, **known) for one in logs]
     scenarios = ["\n".join(scenario_lines(one, known.get("link_bandwidth_bytes_per_s"))) for one in logs]
     told = _told(logs, verdicts, scenarios)
-    paths = report_of(html, "explain", {"verdicts": told, "command": f"hostsim explain {quote(log)}"}, logs)
+    paths = reports.of_told("explain", {"verdicts": told, "command": f"hostsim explain {quote(log)}"}, logs)
     if as_json:
         say_raw(json.dumps(told, indent=2) + "\n")
         return

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hostsim.cli.explain_cmd import BandwidthOption, LimitOption, LinkOption, TagOption
-from hostsim.cli.options import Format, HtmlOption, JsonFlag, WideFlag
+from hostsim.cli.options import Format, HtmlOption, JsonFlag, PlotOption, WideFlag
+from hostsim.cli.report_files import ReportFiles
 
 if TYPE_CHECKING:
     from hostsim.fitting.fitted import GuestFit
@@ -24,12 +25,6 @@ LogsArgument = Annotated[
 WriteOption = Annotated[
     Path | None,
     typer.Option("--write", "-o", metavar="FILE", help="Write the guest as a scenario (.toml).", show_default=False),
-]
-PlotOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--plot", metavar="FILE", help="Draw the dirty curve and the residuals (.png or .svg).", show_default=False
-    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the drawn guests behind the intervals.")]
 MemoryOption = Annotated[
@@ -52,8 +47,8 @@ def fit_command(
     memory: MemoryOption = None,
     seed: SeedOption = 1,
     write: WriteOption = None,
-    plot: PlotOption = None,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     as_json: JsonFlag = False,
     style: Format = "text",
     wide: WideFlag = False,
@@ -63,19 +58,18 @@ def fit_command(
     from hostsim.report import console
     from hostsim.report.fit_report import fit_report
     from hostsim.report.fit_words import fit_lines, rounds_grid
-    from hostsim.report.html.files import check_html, write_html
     from hostsim.report.html.kinds.parts import given_command
     from hostsim.results.encode import json_bytes
     from hostsim.results.tables import plain
 
-    check_html(html)
+    reports = ReportFiles(html, plot)
+    reports.check()
     fitted = fit(*logs, tag=tag, seed=seed, memory=memory, **known_figures(downtime_limit, bandwidth, link))
-    written, told = _write(fitted, write, plot), {"lines": fit_lines(fitted), **fitted.to_dict()}
-    if html is not None:
-        options = {"tag": tag, "downtime-limit": downtime_limit, "bandwidth": bandwidth, "link": link, "memory": memory,
-                   "seed": seed if seed != 1 else None}  # fmt: skip
-        command = given_command("fit", logs, options)
-        written.append(write_html(html, fit_report("fit", fitted, told | {"command": command}, seed)))
+    written, told = _write(fitted, write), {"lines": fit_lines(fitted), **fitted.to_dict()}
+    options = {"tag": tag, "downtime-limit": downtime_limit, "bandwidth": bandwidth, "link": link, "memory": memory,
+               "seed": seed if seed != 1 else None}  # fmt: skip
+    about = {"command": given_command("fit", logs, options)}
+    written += reports.write(lambda: fit_report("fit", fitted, told | about, seed))
     if as_json:
         console.say_raw(json_bytes(plain(told)).decode())
         return
@@ -97,21 +91,8 @@ def known_figures(limit: str | None, bandwidth: str | None, link: str | None) ->
     return found
 
 
-def _write(fitted: GuestFit, write: Path | None, plot: Path | None) -> list[Path]:
-    from hostsim.core.errors import InputError, Problem
+def _write(fitted: GuestFit, write: Path | None) -> list[Path]:
     from hostsim.fitting.guest_text import guest_text
     from hostsim.results.aside import write_files
 
-    files: dict[Path, bytes] = {}
-    if write is not None:
-        files[write] = guest_text(fitted).encode()
-    if plot is not None:
-        from hostsim.report.fit_plot import fit_pictures
-
-        kind = plot.suffix.lower().removeprefix(".")
-        if kind not in ("png", "svg"):
-            raise InputError([Problem("--plot", "", str(plot), "a file that ends in .png or .svg", "--plot fit.png")])
-        files[plot] = fit_pictures(fitted)[kind]
-    for path, data in files.items():
-        write_files(path.parent, {path.name: data})
-    return list(files)
+    return [] if write is None else write_files(write.parent, {write.name: guest_text(fitted).encode()})

@@ -13,9 +13,9 @@ import typer
 
 from hostsim.cli.access_tracking_cmd import HELP as ACCESS_HELP
 from hostsim.cli.access_tracking_cmd import access_tracking_perf_test
-from hostsim.cli.options import HtmlOption, WideFlag
+from hostsim.cli.options import HtmlOption, PlotOption, WideFlag
+from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.strict import StrictApp
-from hostsim.cli.study_options import report_of
 from hostsim.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -106,16 +106,17 @@ def dirty_log_perf_test(
     busy: BusyOption = False,
     out: OutOption = None,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate and print; with ``real`` run the phases on /dev/kvm too."""
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import Options, asked_for
-    from hostsim.report.html.files import check_html
     from hostsim.report.steps_progress import work_progress
 
-    check_html(html)
+    reports = ReportFiles(html, plot)
+    reports.check()
     usual = _of_this_host() if real else Usual()
     options = Options(
         vcpus, size, iterations, written, get_protects, slots, source, overlap, run_while_disabling, era or usual.era, sheet,
@@ -123,7 +124,7 @@ def dirty_log_perf_test(
         initially_all_set,
     )  # fmt: skip
     if real:
-        _beside_real(options, busy=busy, out=out, html=html, wide=wide, as_json=as_json)
+        _beside_real(options, busy=busy, out=out, reports=reports, wide=wide, as_json=as_json)
         return
     if out:
         raise InputError([Problem("", "--out", str(out), "--real beside it: no other run writes files", "--real --out DIR")])
@@ -131,7 +132,7 @@ def dirty_log_perf_test(
     with work_progress(("kvm",), quiet=as_json):
         result = run_selftest(asked.spec, asked.plan)
     told = _told(options, result)
-    paths = report_of(html, "selftest", told)
+    paths = reports.of_told("selftest", told)
     _say_json(told) if as_json else _tell(result, paths, wide=wide)
 
 
@@ -155,7 +156,9 @@ def _of_this_host() -> Usual:
     return Usual(host.version, host.mmu, host.pml, None if host.mmu == "tdp" else False)
 
 
-def _beside_real(options: Options, *, busy: bool, out: Path | None, html: Path | None, wide: bool, as_json: bool) -> None:
+def _beside_real(
+    options: Options, *, busy: bool, out: Path | None, reports: ReportFiles, wide: bool, as_json: bool
+) -> None:  # fmt: skip
     """Run on /dev/kvm first, then simulate, so that neither takes the other's time."""
     from hostsim.measure.kvm.beside import as_row, pairs, verdict
     from hostsim.measure.kvm.device import Kvm
@@ -164,7 +167,7 @@ def _beside_real(options: Options, *, busy: bool, out: Path | None, html: Path |
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import asked_for
     from hostsim.report.console import say
-    from hostsim.report.real_plot import draw_phases, write_real
+    from hostsim.report.real_files import write_real
     from hostsim.report.steps_progress import steps_progress, work_progress
     from hostsim.results.aside import check_folder
 
@@ -179,8 +182,8 @@ def _beside_real(options: Options, *, busy: bool, out: Path | None, html: Path |
     host = read_host().told
     told = {"host": host, "options": asdict(options), "runs": RUNS, "foreign_share": real.foreign_share,
             "phases": [as_row(pair) for pair in found]}  # fmt: skip
-    paths = write_real(out, REAL_FILE, told, lambda: draw_phases(found, host)) if out else []
-    paths += report_of(html, "selftest", told | {"verdict": list(verdict(found))})
+    paths = write_real(out, "selftest", REAL_FILE, told) if out else []
+    paths += reports.of_told("selftest", told | {"verdict": list(verdict(found))})
     if as_json:
         _say_json(told)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hostsim.cli.study_options import Telling, add_study, report_study, run_rows, say_scenarios, tell
+from hostsim.cli.study_options import Telling, add_study, run_rows, say_scenarios, tell
 from hostsim.study.dirty_measure.options import MeasureOptions
 
 HELP = """Measure a simulated guest's dirty rate as QEMU does, many times, and tell what the answers are worth.
@@ -32,7 +32,7 @@ def _run(options: MeasureOptions, telling: Telling) -> None:
         return
     rows, truth = measure_rows(plan, run_rows(plan.plan, measure_size, telling))
     content = measure_content(plan, options, rows, truth)
-    paths = [] if out is None else write_measure(out, content, rows, truth)
-    paths += report_study(telling.html, "measure-dirty", content, {})
+    paths = [] if out is None else write_measure(out, content, rows)
+    paths += telling.reports.of_study("measure-dirty", content, {})
     text = caption(plan, options, rows)
     tell(telling.told_as, content, [measure_table(rows)], text, measure_csv(rows), paths, wide=telling.wide)

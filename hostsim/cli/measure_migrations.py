@@ -9,6 +9,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from hostsim.cli.report_files import NO_REPORT, ReportFiles
+
 if TYPE_CHECKING:
     from hostsim.measure.qemu.measure import Measurement
     from hostsim.validation.rows import Row
@@ -25,7 +27,7 @@ class MeasureOptions:
     sheet: costs of this host, "": measured first.
     repeats: of each migration.
     out: folder of the files.
-    html: where a report goes, None: nowhere.
+    reports: files of a report that were asked for.
     busy: accept a machine on which other processes work.
     """
 
@@ -34,7 +36,7 @@ class MeasureOptions:
     out: Path
     busy: bool
     quiet: bool
-    html: Path | None = None
+    reports: ReportFiles = NO_REPORT
 
 
 def measure_and_simulate(options: MeasureOptions) -> tuple[Measurement, list[Row], str]:
@@ -111,13 +113,12 @@ def as_object(row: Row) -> dict[str, Any]:
 
 def tell(options: MeasureOptions, found: Measurement, rows: Sequence[Row], sheet: str, *, as_json: bool, wide: bool) -> None:
     """JSON, or a table of real, simulated and ratio, then what was refused and what is not modelled."""
-    from hostsim.cli.study_options import report_of
     from hostsim.measure.kvm.host import read_host
     from hostsim.report.beside_tables import beside_grid, measured_lines
     from hostsim.report.console import PLAIN_WIDTH, say, say_raw, show
 
     about = {"rows": [as_object(row) for row in rows], "host": read_host().told, "sheet": sheet}
-    page = report_of(options.html, "validate", about)
+    page = options.reports.of_told("validate", about)
     files = [str(options.out / name) for name in (CASES, RATES, ROWS)] + [str(path) for path in page]
     if as_json:
         told = {"host": read_host().told, "sheet": sheet, "repeats": options.repeats, "foreign_share": found.foreign_share,

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from hostsim.cli.options import SOME_MODES, CiOption, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import SOME_MODES, CiOption, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.study_options import ClusterOption
 
 HELP = """Say whether a VM will migrate, how long it takes, and at which values the answer flips.
@@ -111,6 +112,7 @@ def predict_command(
     no_files: NoFilesOption = False,
     force: ForceOption = False,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -126,5 +128,8 @@ def predict_command(
     if write_scenario is not None:
         save(given, write_scenario)
         return
-    options = Options(reps, until_ci, workers, as_json, style, out, not no_files, force, quiet, wide, margins, cluster, html)
+    options = Options(
+        reps, until_ci, workers, as_json, style, out, not no_files, force, quiet, wide, margins, cluster,
+        ReportFiles(html, plot),
+    )  # fmt: skip
     predict_and_tell(given, options)

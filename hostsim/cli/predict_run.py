@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from hostsim.cli.report_files import NO_REPORT, ReportFiles
 from hostsim.cli.run_scenario import folder_name
-from hostsim.cli.study_options import report_folder
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
 from hostsim.report.compare_progress import compare_progress
-from hostsim.report.html.files import check_html
 from hostsim.report.predict_files import figures_grid, provenance, write_prediction
 from hostsim.report.predict_words import prediction_lines
 from hostsim.results.aside import write_files
@@ -45,7 +44,7 @@ class Options:
     wide: bool = False
     margins: bool = True
     cluster: str = ""
-    html: Path | None = None
+    reports: ReportFiles = NO_REPORT
 
 
 def save(given: Given, path: Path) -> None:
@@ -60,7 +59,7 @@ def predict_and_tell(given: Given, options: Options) -> None:
     scenario = given.scenario()
     require_migration(scenario)
     wanted = Wanted(options.reps, read_share(options.until_ci))
-    check_html(options.html)
+    options.reports.check()
     out = folder_of(scenario, options)
     with ExitStack() as stack:
         bench = bench_for(scenario, given, options, out, stack)
@@ -68,7 +67,7 @@ def predict_and_tell(given: Given, options: Options) -> None:
     found = replace(found, assumptions=(*given.assumptions(), *found.assumptions))
     content = {"verdict": prediction_lines(found)} | found.to_dict()
     paths = [] if out is None else write_prediction(out, found, content)
-    paths += report_folder(options.html, "predict", content, provenance(found))
+    paths += options.reports.of_folder("predict", content, provenance(found))
     _tell(options, found, content, paths)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hostsim.cli.study_options import Telling, add_study, report_study, run_rows, say_scenarios, tell
+from hostsim.cli.study_options import Telling, add_study, run_rows, say_scenarios, tell
 from hostsim.study.reclaim.options import ReclaimOptions
 
 HELP = """Page out what a guest has not used for an age; tell what that frees, what it costs, and which age is safe.
@@ -38,6 +38,6 @@ def _run(options: ReclaimOptions, telling: Telling) -> None:
     rows = reclaim_rows(plan, run_rows(plan.plan, reclaim_size, telling))
     content = reclaim_content(plan, options, rows)
     paths = [] if out is None else write_reclaim(out, plan, content, rows)
-    paths += report_study(telling.html, "reclaim", content, reclaim_tables_of(plan, rows))
+    paths += telling.reports.of_study("reclaim", content, reclaim_tables_of(plan, rows))
     caption = reclaim_caption(plan, options)
     tell(telling.told_as, content, reclaim_tables(plan, rows), caption, reclaim_csv(plan, rows), paths, wide=telling.wide)

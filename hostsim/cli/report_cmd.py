@@ -36,7 +36,7 @@ def report_command(
     chart: ChartOption = None,
 ) -> None:
     """Read, write, print the paths."""
-    from hostsim.report.charts.pictures import check_plot, write_plots
+    from hostsim.report.charts.files import check_plot, write_plots
     from hostsim.report.console import note, say
     from hostsim.report.html.files import check_html, write_html
     from hostsim.report.html.registry import charts_of, read_content
@@ -44,7 +44,8 @@ def report_command(
     wants_page = html is not None or plot is None
     file = html or folder / DEFAULT
     check_html(file if wants_page and folder.is_dir() else None)
-    check_plot(plot)
+    if plot is not None:
+        check_plot(plot)
     content = read_content(folder)
     chosen: Sequence[Chart] = _chosen(charts_of(content), chart) if plot else ()
     paths = [write_html(file, content)] if wants_page else []

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.strict import refuse_same_keys
 
 HELP = """Simulate a scenario (.toml), or run a script (.py) over the same API.
@@ -55,6 +56,7 @@ def run_command(
         typer.Option(metavar="FILE", help="Write a report as QEMU's guestperf does, for its plots.", show_default=False),
     ] = None,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
     perfetto: Annotated[
@@ -76,7 +78,7 @@ def run_command(
         "--set": bool(overrides), "--seed": seed is not None, "--json": as_json, "--format": style != "text",
         "--out": out is not None, "--no-files": no_files, "--fail-if-not-converged": fail_if_not_converged,
         "--guestperf": guestperf is not None, "--wide": wide, "--quiet": quiet, "--confirm": confirm is not None,
-        "--perfetto": perfetto is not None, "--html": html is not None,
+        "--perfetto": perfetto is not None, "--html": html is not None, "--plot": plot is not None,
     }  # fmt: skip
     from hostsim.scenario.catalogue import found_file
 
@@ -88,6 +90,6 @@ def run_command(
     refuse_same_keys(overrides or (), seed)
     options = run_scenario.Options(
         file, tuple(overrides or ()), seed, as_json, style, out, not no_files, fail_if_not_converged, quiet or trace,
-        confirm, wide, perfetto, guestperf, html,
+        confirm, wide, perfetto, guestperf, ReportFiles(html, plot),
     )  # fmt: skip
     raise typer.Exit(run_scenario.run_scenario(options))

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hostsim.cli.report_files import NO_REPORT, ReportFiles
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
 from hostsim.report.compare_files import as_content, provenance, write_comparison
 from hostsim.report.compare_progress import compare_progress
 from hostsim.report.compare_table import caption, compare_tables
-from hostsim.report.html.files import check_html, write_html
 from hostsim.report.html.page import Content
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
@@ -43,7 +43,7 @@ class Options:
     wide: bool = False
     cluster: str = ""
     """Address of a Dask scheduler; "": processes of this machine."""
-    html: Path | None = None
+    reports: ReportFiles = NO_REPORT
     until_ci: float | None = None
     """Seeds are added until half of each interval of the total time is at most this share of the mean."""
 
@@ -51,7 +51,7 @@ class Options:
 def run_and_tell(plan: Plan, options: Options) -> None:
     """Run the unfinished runs, write, print. InputError, OutputError; RunsFailedError after the files are written."""
     out = (options.out or Path("out") / f"{folder_name(plan.name)}-compare") if options.write_files else None
-    check_html(options.html)
+    options.reports.check()
     if out is not None:
         prepare_folder(out)
         write_plan(out, plan)
@@ -60,8 +60,7 @@ def run_and_tell(plan: Plan, options: Options) -> None:
     notes = [] if options.until_ci is None else [grown_words(summary, options.until_ci)]
     content = as_content(plan, outcome, summary, notes)
     paths = write_comparison(out, plan, outcome, summary, content) if out is not None else []
-    if options.html is not None:
-        paths.append(write_html(options.html, Content("compare", content, origin=plain(provenance(plan, outcome)))))
+    paths += options.reports.write(lambda: Content("compare", content, origin=plain(provenance(plan, outcome))))
     _tell(options, summary, content, paths)
     failed = failed_error(plan, outcome)
     if failed is not None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from hostsim.cli.report_files import NO_REPORT, ReportFiles
 from hostsim.core.errors import InputError, Problem
 from hostsim.report import console, files, tables
-from hostsim.report.html.files import check_html
 from hostsim.report.kvm_tables import migration_tables, rates_table, tables_of_run
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.progress import confirm_progress, run_progress
@@ -21,6 +21,7 @@ from hostsim.results.store import prepare_folder
 
 if TYPE_CHECKING:
     from hostsim.machine.recording import Recording
+    from hostsim.report.html.page import Content
     from hostsim.results.tables import RunResult
     from hostsim.scenario import Scenario
     from hostsim.verdict import Verdict
@@ -48,8 +49,7 @@ class Options:
     """File of the run's timeline; None: none is kept."""
     guestperf: Path | None = None
     """File of a report as guestperf writes it; None: none."""
-    html: Path | None = None
-    """Where a report goes; None: none is written."""
+    reports: ReportFiles = NO_REPORT
 
 
 def run_scenario(options: Options) -> int:
@@ -58,7 +58,7 @@ def run_scenario(options: Options) -> int:
 
     scenario = load_scenario(options.file, overrides=options.overrides, seed=options.seed)
     _check_has_migration(options, scenario)
-    check_html(options.html)
+    options.reports.check()
     out = options.out or Path("out") / folder_name(scenario.name or options.file.stem)
     if options.write_files:
         prepare_folder(out)
@@ -68,7 +68,7 @@ def run_scenario(options: Options) -> int:
     result = replace(result, verdicts=tuple(verdict.to_dict() for verdict in verdicts))
     paths = _write(result, out, verdicts) if options.write_files else []
     paths += _write_guestperf(result, options.guestperf) if options.guestperf else []
-    paths += [] if options.html is None else [_write_html(options.html, result, verdicts)]
+    paths += options.reports.write(lambda: _content(result, verdicts))
     _tell(options, result, paths, verdicts)
     if recording is not None:
         _write_timeline(options, recording, result)
@@ -149,11 +149,10 @@ def _write(result: RunResult, out: Path, verdicts: Sequence[Verdict]) -> list[Pa
     return files.write_folder(result, out, verdict_texts(result, "text", verdicts))
 
 
-def _write_html(html: Path, result: RunResult, verdicts: Sequence[Verdict]) -> Path:
-    from hostsim.report.html.files import write_html
+def _content(result: RunResult, verdicts: Sequence[Verdict]) -> Content:
     from hostsim.report.html.registry import run_content
 
-    return write_html(html, run_content(result, verdict_texts(result, "text", verdicts)))
+    return run_content(result, verdict_texts(result, "text", verdicts))
 
 
 def _tell(options: Options, result: RunResult, paths: Sequence[Path], verdicts: Sequence[Verdict]) -> None:

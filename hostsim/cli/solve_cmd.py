@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.predict_cmd import (
     BandwidthOption,
     DirtyOption,
@@ -24,6 +24,7 @@ from hostsim.cli.predict_cmd import (
     WorkersOption,
     WorkingSetOption,
 )
+from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.study_options import ClusterOption
 from hostsim.core.errors import InputError, Problem
 
@@ -82,6 +83,7 @@ def solve_command(
     no_files: NoFilesOption = False,
     force: ForceOption = False,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -97,6 +99,7 @@ def solve_command(
     refuse_same_keys(overrides or (), seed)
     guest = Guest(ram, bandwidth, dirty_rate, working_set, downtime_limit, vcpus, profile, tracking, mode)
     options = Options(
-        reps, "", workers, as_json, style, out, not no_files, force, quiet, wide, cluster=cluster, html=html
+        reps, "", workers, as_json, style, out, not no_files, force, quiet, wide, cluster=cluster,
+        reports=ReportFiles(html, plot),
     )  # fmt: skip
     solve_and_tell(Given(file or given, guest, tuple(overrides or ()), seed), target, vary, options)

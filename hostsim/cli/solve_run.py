@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.cli.predict_run import Options, bench_for, folder_of
-from hostsim.cli.study_options import report_folder
 from hostsim.report import console, files
-from hostsim.report.html.files import check_html
 from hostsim.report.solve_files import provenance, write_solution
 from hostsim.report.solve_words import frontier_caption, frontier_grid, solution_lines
 from hostsim.results.encode import json_bytes
@@ -27,7 +25,7 @@ def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> No
     wanted, kinds = read_target(target), checked_kinds(listed(vary))
     scenario = given.scenario()
     require_migration(scenario)
-    check_html(options.html)
+    options.reports.check()
     out = folder_of(scenario, options, "solve")
     with ExitStack() as stack:
         bench = bench_for(scenario, given, options, out, stack)
@@ -35,7 +33,7 @@ def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> No
     found = replace(found, assumptions=(*given.assumptions(), *found.assumptions))
     content = {"verdict": solution_lines(found)} | found.to_dict()
     paths = [] if out is None else write_solution(out, found, content)
-    paths += report_folder(options.html, "solve", content, provenance(found))
+    paths += options.reports.of_folder("solve", content, provenance(found))
     _tell(options, found, content, paths)
 
 

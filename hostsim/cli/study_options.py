@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import Parameter, Signature
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from hostsim.cli.options import HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.report_files import NO_REPORT, ReportFiles
 
 if TYPE_CHECKING:
-    from hostsim.results.tables import Table
     from hostsim.study.compare.plan import Plan, Run
     from hostsim.study.sizing import Size
 
@@ -55,7 +54,7 @@ class Telling:
     force: bool = False
     show_scenario: bool = False
     cluster: str = ""
-    html: Path | None = None
+    reports: ReportFiles = NO_REPORT
 
     @property
     def told_as(self) -> str:
@@ -89,12 +88,14 @@ def add_study(
         _keyword("no_files", NoFilesOption, default=False), _keyword("wide", WideFlag, default=False),
         _keyword("quiet", QuietFlag, default=False), _keyword("force", ForceOption, default=False),
         _keyword("show_scenario", ShowOption, default=False), _keyword("html", HtmlOption, None),
+        _keyword("plot", PlotOption, None),
     ]  # fmt: skip
 
     def command(**given: Any) -> None:
         chosen = options(**{one.name: given.pop(one.name) for one in asked})
-        _check_html(given["html"])
-        run(chosen, Telling(**given))
+        reports = ReportFiles(given.pop("html"), given.pop("plot"))
+        reports.check()
+        run(chosen, Telling(**given, reports=reports))
 
     # typer reads the parameters of a function: these stand in the fields of ``options``.
     parameters = [*asked, *common]
@@ -113,46 +114,6 @@ def _parameter(options: type, one: Any) -> Parameter:
 
 def _keyword(name: str, annotation: Any, default: Any) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _check_html(html: Path | None) -> None:
-    from hostsim.report.html.files import check_html
-
-    check_html(html)
-
-
-def report_study(html: Path | None, name: str, content: dict[str, Any], tables: Mapping[str, Table]) -> list[Path]:
-    """Write the report of the study ``name``, if it is asked for; its path in a list. OutputError."""
-    from hostsim.report.study_files import provenance_of
-
-    return report_folder(html, name, content, provenance_of(content), tables)
-
-
-def report_folder(
-    html: Path | None, kind: str, told: Mapping[str, Any], provenance: Mapping[str, Any],
-    tables: Mapping[str, Table] = MappingProxyType({}),
-) -> list[Path]:  # fmt: skip
-    """As ``report_of``, of a result that has a folder: the bytes that ``hostsim report`` makes of its files."""
-    import json
-
-    from hostsim.report.html.files import write_html
-    from hostsim.report.html.page import Content
-    from hostsim.results.encode import json_bytes
-    from hostsim.results.tables import plain
-
-    if html is None:
-        return []
-    main, origin = (json.loads(json_bytes(plain(one))) for one in (told, provenance))
-    return [write_html(html, Content(kind, main, tables, origin=origin))]
-
-
-def report_of(html: Path | None, kind: str, told: Mapping[str, Any], result: Any = None) -> list[Path]:
-    """Write the report on ``told``, what --json prints, if it is asked for; its path in a list. OutputError."""
-    from hostsim.report.html.files import write_html
-    from hostsim.report.html.page import Content
-    from hostsim.results.tables import plain
-
-    return [] if html is None else [write_html(html, Content(kind, plain(told), result=result))]
 
 
 def say_scenarios(tables: Iterable[tuple[str, Mapping[str, Any]]]) -> None:

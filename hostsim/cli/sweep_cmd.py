@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption, SeedOption, SeedsOption, SetOption
-from hostsim.cli.options import CiOption, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import CiOption, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.study_options import ClusterOption, WorkersOption
 from hostsim.core.errors import InputError, Problem
 from hostsim.study.sweeps import SWEEPS
@@ -42,7 +43,7 @@ def register(app: typer.Typer) -> None:
         _parameter("as_json", JsonFlag, default=False), _parameter("style", Format, "text"),
         _parameter("out", OutOption, None), _parameter("no_files", NoFilesOption, default=False),
         _parameter("force", ForceOption, default=False), _parameter("max_runs", MaxOption, 1000),
-        _parameter("html", HtmlOption, None), _parameter("until_ci", CiOption, ""),
+        _parameter("html", HtmlOption, None), _parameter("plot", PlotOption, None), _parameter("until_ci", CiOption, ""),
         _parameter("wide", WideFlag, default=False), _parameter("quiet", QuietFlag, default=False),
     ]  # fmt: skip
     study = Parameter("study", Parameter.KEYWORD_ONLY, annotation=StudyArgument)
@@ -64,8 +65,8 @@ def sweep_command(study: Path, vm: Path | None, workers: int | None, **given: An
 
     options = Options(
         workers, given.pop("as_json"), given.pop("style"), given.pop("out"), not given.pop("no_files"), given.pop("force"),
-        given.pop("quiet"), given.pop("wide"), given.pop("cluster"), given.pop("html"),
-        read_share(given.pop("until_ci")),
+        given.pop("quiet"), given.pop("wide"), given.pop("cluster"),
+        ReportFiles(given.pop("html"), given.pop("plot")), read_share(given.pop("until_ci")),
     )  # fmt: skip
     if str(study) in SWEEPS:
         _run_named(str(study), vm, options, **given)
@@ -92,15 +93,14 @@ def _run_file(study: Path, vm: Path | None, options: Options, **given: Any) -> N
 
 def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> None:
     from hostsim.cli.run_plan import run_what_is_left
-    from hostsim.cli.study_options import report_study, tell
-    from hostsim.report.html.files import check_html
+    from hostsim.cli.study_options import tell
     from hostsim.report.sweep_reports import caption, content_of, sweep_csv, sweep_table, write_sweep
     from hostsim.results.store import prepare_folder
     from hostsim.study.compare.runner import failed_error
     from hostsim.study.compare.summary import summarise
     from hostsim.study.throttle_sweep import sweep_plan
 
-    check_html(options.html)
+    options.reports.check()
     sweep = SWEEPS[name]
     values = {option: given[option] or varied.values for option, varied in sweep.varies.items()}
     plan = sweep_plan(sweep, _request(name, vm, given), values)
@@ -111,7 +111,7 @@ def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> No
     summary = summarise(plan, outcome.figures)
     content = content_of(plan, outcome, summary)
     paths = [] if out is None else write_sweep(out, content, plan, outcome, summary)
-    paths += report_study(options.html, name, content, {})
+    paths += options.reports.of_study(name, content, {})
     style = "json" if options.as_json else options.style
     tell(style, content, [sweep_table(summary)], caption(plan), sweep_csv(summary), paths, wide=options.wide)
     if (failed := failed_error(plan, outcome)) is not None:

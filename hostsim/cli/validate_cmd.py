@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hostsim.cli.measure_migrations import MeasureOptions
-from hostsim.cli.options import HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.report_files import ReportFiles
 
 if TYPE_CHECKING:
     from hostsim.validation.rows import Row
@@ -45,30 +46,29 @@ def validate_command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="With --measure: where the files go.")] = DEFAULT_OUT,
     busy: Annotated[bool, typer.Option("--busy", help="With --measure: accept a machine on which others work.")] = False,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Run suites and print their rows."""
-    from hostsim.report.html.files import check_html
-
-    check_html(html)
+    reports = ReportFiles(html, plot)
+    reports.check()
     if measure:
-        options = MeasureOptions(sheet, repeats, out, busy, quiet or as_json, html)
+        options = MeasureOptions(sheet, repeats, out, busy, quiet or as_json, reports)
         rows = _measure(suites or [], options, as_json=as_json, wide=wide)
     else:
         rows = _run(suites or (), cases, jobs, as_json=as_json, wide=wide, quiet=quiet)
-        _report(html, suites or (), rows)
+        _report(reports, suites or (), rows)
     if fail and not all(row.passed for row in rows if row.scored):
         raise typer.Exit(1)
 
 
-def _report(html: Path | None, suites: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write the report, if it is asked for, and say so on standard error: standard output may be JSON."""
-    from hostsim.cli.study_options import report_of
+def _report(reports: ReportFiles, suites: Sequence[str], rows: Sequence[Row]) -> None:
+    """Write the report that is asked for, and say so on standard error: standard output may be JSON."""
     from hostsim.report.console import note
 
     command = " ".join(["hostsim validate", *(f"--suite {suite}" for suite in suites)])
-    for path in report_of(html, "validate", {"rows": [as_object(row) for row in rows], "command": command}):
+    for path in reports.of_told("validate", {"rows": [as_object(row) for row in rows], "command": command}):
         note(f"wrote {path}")
 
 

@@ -9,7 +9,8 @@ import typer
 
 from hostsim.cli.explain_cmd import LimitOption, LinkOption, TagOption
 from hostsim.cli.fit_cmd import LogsArgument, MemoryOption, known_figures
-from hostsim.cli.options import SOME_MODES, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
+from hostsim.cli.options import SOME_MODES, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.report_files import ReportFiles
 
 if TYPE_CHECKING:
     from hostsim.fitting.whatif import Drawn
@@ -73,6 +74,7 @@ def whatif_command(
     reps: RepsOption = None,
     workers: WorkersOption = None,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     as_json: JsonFlag = False,
     style: Format = "text",
     wide: WideFlag = False,
@@ -83,27 +85,25 @@ def whatif_command(
     from hostsim.fitting.whatif import Change, drawn_scenarios
     from hostsim.report import console
     from hostsim.report.fit_report import fit_report
-    from hostsim.report.html.files import check_html, write_html
     from hostsim.report.html.kinds.parts import given_command, options_words
     from hostsim.report.predict_files import figures_grid
     from hostsim.report.whatif_words import whatif_lines
     from hostsim.results.encode import json_bytes
     from hostsim.results.tables import plain
 
-    check_html(html)
+    reports = ReportFiles(html, plot)
+    reports.check()
     fitted = fit(*logs, tag=tag, seed=seed, memory=memory, **known_figures(downtime_limit, log_bandwidth, link))
     change = Change(tuple(overrides or ()), bandwidth, mode, load_ends)
     drawn = drawn_scenarios(fitted, change, seed)
     found = _predict(drawn, reps, workers, quiet=quiet or as_json, name=fitted.name)
     lines = whatif_lines(found, fitted, change)
     told = {"verdict": lines, "fit": fitted.to_dict(), **found.to_dict()}
-    paths = []
-    if html is not None:
-        asked = {"set": overrides, "bandwidth": bandwidth, "mode": mode, "load-ends": load_ends}
-        options = {"tag": tag, "downtime-limit": downtime_limit, "log-bandwidth": log_bandwidth, "link": link,
-                   "memory": memory, "seed": seed if seed != 1 else None, "reps": reps}  # fmt: skip
-        more = {"asked": options_words(asked), "command": given_command("whatif", logs, asked | options)}
-        paths.append(write_html(html, fit_report("whatif", fitted, told | more, seed)))
+    asked = {"set": overrides, "bandwidth": bandwidth, "mode": mode, "load-ends": load_ends}
+    options = {"tag": tag, "downtime-limit": downtime_limit, "log-bandwidth": log_bandwidth, "link": link,
+               "memory": memory, "seed": seed if seed != 1 else None, "reps": reps}  # fmt: skip
+    more = {"asked": options_words(asked), "command": given_command("whatif", logs, asked | options)}
+    paths = reports.write(lambda: fit_report("whatif", fitted, told | more, seed))
     if as_json:
         console.say_raw(json_bytes(plain(told)).decode())
         return

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.core.units import format_duration
-from hostsim.report.age_plot import draw_age
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
 from hostsim.report.study_words import setting_column, study_column
@@ -50,9 +49,9 @@ def age_content(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> d
     )
 
 
-def write_age(out: Path, content: dict[str, Any], rows: Sequence[AgeRow], varied: Sequence[str]) -> list[Path]:
+def write_age(out: Path, content: dict[str, Any], rows: Sequence[AgeRow]) -> list[Path]:
     """Write all files; their paths. OutputError."""
-    return write_study(out, "age", content, age_tables_of(rows), lambda: draw_age(rows, varied))
+    return write_study(out, "age", content, age_tables_of(rows))
 
 
 def age_tables_of(rows: Sequence[AgeRow]) -> dict[str, Table]:

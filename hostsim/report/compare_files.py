@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hostsim.report.compare_plot import compare_pictures
 from hostsim.report.compare_words import label, verdict_lines
-from hostsim.report.drawing import has_plots
+from hostsim.report.html.pictures import pictures_of
+from hostsim.report.html.registry import folder_content
 from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
 from hostsim.results.provenance import config_sha256, git_revision
@@ -27,7 +27,7 @@ from hostsim.study.statistics import method
 from hostsim.verdict.render import warning_lines
 
 FORMAT = "hostsim-compare/1"
-OWN_FILES = re.compile(r"(compare|runs)\.(csv|parquet|png|svg)|verdict\.txt|report\.html")
+OWN_FILES = re.compile(r"(compare|runs)\.(csv|parquet)|compare(-[\w-]+)?\.(png|svg)|verdict\.txt|report\.html")
 
 
 def write_comparison(out: Path, plan: Plan, outcome: Outcome, summary: Summary, content: dict[str, Any]) -> list[Path]:
@@ -38,7 +38,7 @@ def write_comparison(out: Path, plan: Plan, outcome: Outcome, summary: Summary, 
         "verdict.txt": "".join(f"{line}\n" for line in content["verdict"]).encode(),
         **_table_files("compare", combinations_table(summary)),
         **_table_files("runs", runs_table(plan, outcome)),
-        **({f"compare.{kind}": data for kind, data in compare_pictures(plan, summary).items()} if has_plots() else {}),
+        **pictures_of(folder_content("compare", content, provenance(plan, outcome)), "compare"),
     }
     return write_files(out, files, stale=OWN_FILES if (out / "compare.json").exists() else None)
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.debate_plot import draw_debate
 from hostsim.report.study_files import study_content, write_study
 from hostsim.results.encode import csv_bytes
-from hostsim.results.tables import Table
+from hostsim.results.tables import Table, plain
 from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing
 from hostsim.study.rmap_debate.debate import machine_words
 from hostsim.verdict import words
@@ -42,13 +41,19 @@ TURNS = (
 
 def debate_content(options: Any, claims: Sequence[Claim]) -> dict[str, Any]:
     """The content of debate.json."""
-    told = [
+    told = claims_told(claims)
+    return study_content(NAME, options, [], None, verdict=[_summary(claims)], machine=machine_words(), claims=told)
+
+
+def claims_told(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """The claims as debate.json has them."""
+    told: list[dict[str, Any]] = plain([
         {"number": claim.number, "says": claim.says, "who": claim.who, "verdict": claim.verdict,
          "condition": claim.condition, "crossings": [vars(crossing) for crossing in claim.crossings],
          "panel": _panel_facts(claim)}
         for claim in claims
-    ]  # fmt: skip
-    return study_content(NAME, options, [], None, verdict=[_summary(claims)], machine=machine_words(), claims=told)
+    ])  # fmt: skip
+    return told
 
 
 def _panel_facts(claim: Claim) -> dict[str, Any]:
@@ -60,7 +65,7 @@ def _panel_facts(claim: Claim) -> dict[str, Any]:
 
 def write_debate(out: Path, content: dict[str, Any], claims: Sequence[Claim]) -> list[Path]:
     """Write all files; their paths. OutputError."""
-    return write_study(out, NAME, content, debate_tables_of(claims), lambda: draw_debate(claims))
+    return write_study(out, NAME, content, debate_tables_of(claims))
 
 
 def debate_tables_of(claims: Sequence[Claim]) -> dict[str, Table]:

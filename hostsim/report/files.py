@@ -8,43 +8,17 @@ from typing import TYPE_CHECKING
 
 from hostsim.core.installed import extra_command
 from hostsim.report.drawing import has_plots
-from hostsim.report.kvm_plots import kvm_pictures
-from hostsim.report.memory_plots import host_pictures
-from hostsim.report.plots import migration_pictures
+from hostsim.report.html.pictures import pictures_of
+from hostsim.report.html.registry import run_content
+from hostsim.report.verdict_texts import verdict_file
 from hostsim.results.store import write_run
-from hostsim.results.tables import numbered
 
 if TYPE_CHECKING:
     from hostsim.results.tables import RunResult
 
-PICTURES = {"migration": migration_pictures, "kvm": kvm_pictures}
-
-
 def write_folder(result: RunResult, out: Path, verdicts: Sequence[str]) -> list[Path]:
     """Write the folder of ``result``; ``verdicts``: one text a migration. Returns the paths; OutputError."""
-    return write_run(result, out, verdict_file(verdicts) | picture_files(result))
-
-
-def verdict_file(verdicts: Sequence[str]) -> dict[str, bytes]:
-    """``verdict.txt``, an empty line between migrations; nothing for a run without one."""
-    text = "\n\n".join(verdict.strip("\n") for verdict in verdicts)
-    return {"verdict.txt": f"{text}\n".encode()} if verdicts else {}
-
-
-def picture_files(result: RunResult) -> dict[str, bytes]:
-    """``migration.png`` and ``.svg`` of each migration, under KVM ``kvm.*`` too, and those of the host's memory.
-
-    Nothing without matplotlib.
-    """
-    if not has_plots():
-        return {}
-    of_host = {} if result.host is None else host_pictures(result.host, result.name)
-    return of_host | {
-        f"{numbered(stem, index)}.{kind}": content
-        for index, migration in enumerate(result.migrations)
-        for stem, draw in PICTURES.items()
-        for kind, content in draw(migration, result.name).items()
-    }
+    return write_run(result, out, verdict_file(verdicts) | pictures_of(run_content(result, verdicts)))
 
 
 def missing_files() -> str:

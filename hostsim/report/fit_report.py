@@ -15,7 +15,8 @@ from hostsim.results.tables import Table, plain
 from hostsim.study.compare.identity import versions
 
 POINTS = 120
-SHORTEST_S = 0.05
+SHORTEST_S, LENGTH_S = 0.05, 1.0
+"""The curve begins at the first, and ends at twice the second where no point says otherwise."""
 COLUMNS = dict.fromkeys(("t_s", "fitted_pages", "low_pages", "high_pages"), "float64")
 
 
@@ -27,9 +28,7 @@ def fit_report(kind: str, fitted: GuestFit, told: Mapping[str, Any], seed: int) 
 
 def curve_table(fitted: GuestFit) -> Table:
     """The dirty curve of the fitted guest, and between which values 90 % of the drawn guests lie."""
-    lengths = [point.t_s for point in fitted.found.points]
-    if not lengths:
-        return Table.of("curve", COLUMNS, [])
+    lengths = [point.t_s for point in fitted.found.points] or [LENGTH_S]
     t_s = np.geomspace(min(SHORTEST_S, min(lengths) / 2), 2 * max(lengths), POINTS)
     drawn = np.array([classes.curve().at(t_s) for classes in fitted.found.draws])
     low, high = np.percentile(drawn, [LOW, HIGH], axis=0) if len(drawn) else np.full((2, POINTS), np.nan)

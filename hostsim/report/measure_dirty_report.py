@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.drawing import BLUE, GREY, VERMILION, titled
 from hostsim.report.measure_dirty_words import verdict_lines
 from hostsim.report.study_files import spreads, study_content, write_study
 from hostsim.results.encode import csv_bytes
@@ -16,10 +15,6 @@ from hostsim.study.dirty_measure.outcome import MeasureRow, TrueTime
 from hostsim.study.dirty_measure.plan import NONE, MeasurePlan
 from hostsim.study.statistics import Spread, method
 from hostsim.verdict.words import number_words, seconds_words
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 NAME = "measure-dirty"
 NEVER = "never"
@@ -40,9 +35,9 @@ def measure_content(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow],
     )  # fmt: skip
 
 
-def write_measure(out: Path, content: dict[str, Any], rows: Sequence[MeasureRow], truth: TrueTime) -> list[Path]:
+def write_measure(out: Path, content: dict[str, Any], rows: Sequence[MeasureRow]) -> list[Path]:
     """Write all files; their paths. OutputError."""
-    return write_study(out, NAME, content, {NAME: _table(rows)}, lambda: draw_measure(rows, truth))
+    return write_study(out, NAME, content, {NAME: _table(rows)})
 
 
 def measure_csv(rows: Sequence[MeasureRow]) -> bytes:
@@ -112,47 +107,3 @@ def _flat(row: MeasureRow, names: Sequence[str]) -> tuple[Any, ...]:
         ends = (None, None, None) if spread is None else (spread.mean, spread.low, spread.high)
         found += [nan if end is None else end for end in ends]
     return tuple(found)
-
-
-def draw_measure(rows: Sequence[MeasureRow], truth: TrueTime) -> Figure:
-    """A bar a measurement: what it reads, with the spread of a single answer, and the error of the forecast."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    figure = Figure(figsize=(10.0, 1.6 + 0.42 * len(rows)), layout=ConstrainedLayoutEngine(h_pad=0.08))
-    left, right = figure.subplots(1, 2, sharey=True)
-    _readings(left, rows)
-    _forecasts(right, rows, truth)
-    names = [" ".join(part for part in row.settings.values() if part != NONE) for row in rows]
-    left.set_yticks(range(len(rows)), names)
-    left.invert_yaxis()
-    titled(figure, "How far can a measured dirty rate be trusted?")
-    return figure
-
-
-def _readings(axes: Axes, rows: Sequence[MeasureRow]) -> None:
-    at = range(len(rows))
-    spread = [row.reported_mib * row.cv_percent / 100 for row in rows]
-    look: dict[str, Any] = {"color": BLUE, "height": 0.6, "error_kw": {"capsize": 3, "linewidth": 1.2}}
-    axes.barh(at, [row.reported_mib for row in rows], xerr=spread, label="reported, spread of a single answer", **look)
-    axes.scatter([row.written_mib for row in rows], at, color=VERMILION, marker="|", s=220, linewidths=2.2, zorder=3,
-                 label="written by the guest")  # fmt: skip
-    axes.set_xlabel("dirty rate [MiB/s]")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    axes.grid(axis="x")
-    axes.grid(visible=False, axis="y")
-
-
-def _forecasts(axes: Axes, rows: Sequence[MeasureRow], truth: TrueTime) -> None:
-    for i, row in enumerate(rows):
-        if row.total_s is None:
-            axes.text(0, i, " the forecast never ends", va="center", fontsize=8.5)
-        else:
-            axes.barh(i, row.total_s, color=GREY, height=0.6)
-    if truth.total_s is not None:
-        axes.axvline(truth.total_s.mean, color=VERMILION, linewidth=2, label="the simulated migration")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    axes.set_xlabel("total time forecast [s]")
-    axes.set_xlim(left=0)
-    axes.grid(axis="x")
-    axes.grid(visible=False, axis="y")

@@ -10,8 +10,8 @@ from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.compare_words import TITLES, figure_words
-from hostsim.report.drawing import has_plots
-from hostsim.report.predict_plot import prediction_pictures
+from hostsim.report.html.pictures import pictures_of
+from hostsim.report.html.registry import folder_content
 from hostsim.report.predict_words import estimate_words
 from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
@@ -21,7 +21,9 @@ from hostsim.study.compare.figures import figure_names
 from hostsim.study.compare.identity import versions
 from hostsim.study.predict.prediction import Estimate, Prediction
 
-OWN_FILES = re.compile(r"(predict|runs|margins)\.(csv|parquet|png|svg)|verdict\.txt|report\.html")
+OWN_FILES = re.compile(
+    r"(predict|runs|margins)\.(csv|parquet)|predict(-[\w-]+)?\.(png|svg)|verdict\.txt|report\.html"
+)
 SHOWN: Mapping[str, str] = {
     **TITLES, "syncs": "rounds", "throttle_max_percent": "throttle", "mode.sent_percent": "sent / RAM",
     "mode.exposed_ns": "needs both hosts", "mode.page_wait_p99_ns": "page wait p99",
@@ -50,7 +52,7 @@ def write_prediction(out: Path, found: Prediction, content: dict[str, Any]) -> l
         "verdict.txt": "".join(f"{line}\n" for line in content["verdict"]).encode(),
         **table_files("predict", estimates_table(found)), **table_files("runs", runs_table(found)),
         **(table_files("margins", margins_table(found)) if found.margins else {}),
-        **({f"predict.{kind}": data for kind, data in prediction_pictures(found).items()} if has_plots() else {}),
+        **pictures_of(folder_content("predict", content, provenance(found)), "predict"),
     }  # fmt: skip
     return write_files(out, files, stale=OWN_FILES if (out / "predict.json").exists() else None)
 

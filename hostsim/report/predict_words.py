@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from hostsim.core.units import parse_duration
-from hostsim.report.compare_lines import SCALES
 from hostsim.report.compare_words import ENDED, figure_words
 from hostsim.report.margin_words import in_the_way, margin_lines, seeds_words
 from hostsim.study.predict.logged import TRACKING
@@ -19,6 +18,11 @@ from hostsim.verdict.words import number_words, seconds_words
 AT = f"at {CONFIDENCE:.0%}".replace("%", " %")
 DIGITS, DIGITS_MOST = 4, 6
 """Significant digits of an interval: so many that its ends differ, if that takes no more than the second number."""
+SCALES = {
+    "_ms": ((1000.0, "s"), (1.0, "ms")), "_ns": ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")),
+    "_bytes": ((1e9, "GB"), (1e6, "MB"), (1.0, "B")), "_percent": ((1.0, "%"),),
+}  # fmt: skip
+"""Ending of a figure's name: (divisor, unit) of the units that an interval is written in, the largest first."""
 
 
 def prediction_lines(found: Prediction) -> list[str]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.reclaim_plot import draw_reclaim
 from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
 from hostsim.report.study_words import setting_column, study_column
 from hostsim.results.encode import csv_bytes
@@ -62,7 +61,7 @@ def reclaim_csv(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> bytes:
 
 def write_reclaim(out: Path, plan: ReclaimPlan, content: dict[str, Any], rows: Sequence[ReclaimRow]) -> list[Path]:
     """Write all files; their paths. OutputError."""
-    return write_study(out, "reclaim", content, reclaim_tables_of(plan, rows), lambda: draw_reclaim(rows, plan.limits))
+    return write_study(out, "reclaim", content, reclaim_tables_of(plan, rows))
 
 
 def reclaim_tables_of(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> dict[str, Table]:

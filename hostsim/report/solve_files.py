@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hostsim.report.drawing import has_plots
+from hostsim.report.html.pictures import pictures_of
+from hostsim.report.html.registry import folder_content
 from hostsim.report.predict_files import table_files
-from hostsim.report.solve_plot import solution_pictures
 from hostsim.results.aside import write_files
 from hostsim.results.encode import json_bytes
 from hostsim.results.provenance import config_sha256, git_revision
@@ -18,7 +18,7 @@ from hostsim.study.compare.identity import versions
 from hostsim.study.solve.solution import Solution
 from hostsim.study.statistics import Share
 
-OWN_FILES = re.compile(r"(changes|frontier|solve)\.(csv|parquet|png|svg)|verdict\.txt|report\.html")
+OWN_FILES = re.compile(r"(changes|frontier)\.(csv|parquet)|solve(-[\w-]+)?\.(png|svg)|verdict\.txt|report\.html")
 CHANGES = {
     "kind": "str", "today": "str", "value": "str", "runs": "int64", "reached": "int64", "p_low": "float64",
     "p_high": "float64", "obstacle": "str",
@@ -31,12 +31,11 @@ FRONTIER = {
 
 def write_solution(out: Path, found: Solution, content: dict[str, Any]) -> list[Path]:
     """Write the files of ``found``; returns their paths. OutputError, then ``out`` is as it was."""
-    pictures = solution_pictures(found) if has_plots() and found.frontier else {}
     files = {
         "solve.json": json_bytes(content), "provenance.json": json_bytes(provenance(found)),
         "verdict.txt": "".join(f"{line}\n" for line in content["verdict"]).encode(),
         **table_files("changes", changes_table(found)), **table_files("frontier", frontier_table(found)),
-        **{f"solve.{kind}": data for kind, data in pictures.items()},
+        **pictures_of(folder_content("solve", content, provenance(found)), "solve"),
     }  # fmt: skip
     return write_files(out, files, stale=OWN_FILES if (out / "solve.json").exists() else None)
 

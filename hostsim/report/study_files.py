@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hostsim.report.drawing import has_plots, pictures_of
+from hostsim.report.html.pictures import pictures_of
+from hostsim.report.html.registry import folder_content
 from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
 from hostsim.results.provenance import git_revision
@@ -16,10 +17,6 @@ from hostsim.results.tables import Table, plain
 from hostsim.study.compare.identity import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from matplotlib.figure import Figure
-
     from hostsim.core.latency import Latencies
     from hostsim.study.statistics import Spread
 
@@ -27,25 +24,25 @@ LATENCY_COLUMNS = {"row": "int64", "what": "str", "latency_ns": "int64", "count"
 """A line a bucket that is not empty; latency_ns: the largest of its bucket."""
 
 
-def write_study(
-    out: Path, name: str, content: dict[str, Any], tables: Mapping[str, Table], draw: Callable[[], Figure]
-) -> list[Path]:
-    """Write <name>.json, provenance.json, verdict.txt, the tables and, with matplotlib, <name>.png and .svg.
+def write_study(out: Path, name: str, content: dict[str, Any], tables: Mapping[str, Table]) -> list[Path]:
+    """Write <name>.json, provenance.json, verdict.txt, the tables and, with matplotlib, the charts of its report.
 
+    name: that of the command, which is the kind of the report; the first chart is <name>.png and .svg.
     Returns the paths; OutputError, then ``out`` is as it was. Files of an earlier run that are not written are removed.
     """
+    origin = provenance_of(content)
     files = {
         f"{name}.json": json_bytes(content),
-        "provenance.json": json_bytes(provenance_of(content)),
+        "provenance.json": json_bytes(origin),
         "verdict.txt": "".join(f"{line}\n" for line in content["verdict"]).encode(),
     }
     for stem, table in tables.items():
         files[f"{stem}.csv"] = csv_bytes(table)
         if has_parquet():
             files[f"{stem}.parquet"] = parquet_bytes(table)
-    if has_plots():
-        files |= {f"{name}.{kind}": data for kind, data in pictures_of(draw).items()}
-    own = re.compile(rf"({'|'.join(map(re.escape, [name, *tables]))})\.(csv|parquet|png|svg)|verdict\.txt|report\.html")
+    files |= pictures_of(folder_content(name, content, origin, tables), name)
+    stems = "|".join(map(re.escape, [name, *tables]))
+    own = re.compile(rf"({stems})\.(csv|parquet)|{re.escape(name)}(-[\w-]+)?\.(png|svg)|verdict\.txt|report\.html")
     return write_files(out, files, stale=own if (out / f"{name}.json").exists() else None)
 
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.compare_files import as_object, combinations_table, runs_table
 from hostsim.report.compare_words import ended_words, figure_words, spread_words
-from hostsim.report.drawing import INK, titled
 from hostsim.report.study_files import write_study
 from hostsim.results.encode import csv_bytes
 from hostsim.study.throttle_sweep import CSV, OFF, REACHED, Bound, bound_of, mean, tuned, unbeaten
 from hostsim.verdict.words import number_words, percent_words, seconds_words
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from hostsim.study.compare.plan import Plan
     from hostsim.study.compare.runner import Outcome
@@ -30,7 +24,6 @@ NAME = "auto-converge"
 NONE = "-"
 ALL_BOUND = 0.999
 LISTED_MAX = 3
-PANELS = (("total_time_ms", "total time [s]"), ("guest_lost_ms", "lost guest work [s]"))
 
 
 def content_of(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]:
@@ -43,7 +36,7 @@ def content_of(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]
 def write_sweep(out: Path, content: dict[str, Any], plan: Plan, outcome: Outcome, summary: Summary) -> list[Path]:
     """Write all files; their paths. OutputError."""
     tables = {NAME: combinations_table(summary), "runs": runs_table(plan, outcome)}
-    return write_study(out, NAME, content, tables, lambda: draw_sweep(summary))
+    return write_study(out, NAME, content, tables)
 
 
 def sweep_csv(summary: Summary) -> bytes:
@@ -136,41 +129,3 @@ def _words(row: Row, name: str) -> str:
     if spread is None:
         return NONE
     return figure_words(name, spread.mean) if name == "throttle_max_percent" else spread_words(name, spread)
-
-
-def draw_sweep(summary: Summary) -> Figure:
-    """A heat map for each figure (down) and each largest throttle (across): step along the bottom, first throttle up."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    rows = tuned(summary)
-    mosts = list(dict.fromkeys(row.settings["max"] for row in rows))
-    figure = Figure(figsize=(1.2 + 4.0 * len(mosts), 7.2), layout=ConstrainedLayoutEngine(h_pad=0.08))
-    panels = figure.subplots(len(PANELS), len(mosts), squeeze=False)
-    for across, (name, title) in zip(panels, PANELS, strict=True):
-        values = [mean(row, name) / 1000 for row in rows]
-        known = [value for value in values if not math.isnan(value)]
-        limits = (min(known), max(known)) if known else (0.0, 1.0)
-        for axes, most in zip(across, mosts, strict=True):
-            _heat(axes, [row for row in rows if row.settings["max"] == most], name, limits)
-            axes.set_title(f"{title}, max-cpu-throttle {most} %", loc="left", fontsize=9.5)
-    titled(figure, "How should auto-converge be tuned for this guest?")
-    return figure
-
-
-def _heat(axes: Axes, rows: Sequence[Row], name: str, limits: tuple[float, float]) -> None:
-    ups, alongs = (list(dict.fromkeys(row.settings[key] for row in rows)) for key in ("initial", "increment"))
-    grid = np.full((len(ups), len(alongs)), np.nan)
-    for row in rows:
-        y, x = ups.index(row.settings["initial"]), alongs.index(row.settings["increment"])
-        grid[y, x] = mean(row, name) / 1000
-        is_dark = grid[y, x] > (limits[0] + limits[1]) / 2
-        text = ended_words(row) if math.isnan(grid[y, x]) else number_words(grid[y, x])
-        axes.text(x, y, text, ha="center", va="center", color="white" if is_dark else INK, fontsize=9.5)
-    look: dict[str, Any] = {"cmap": "Blues", "vmin": limits[0] * 0.8, "vmax": limits[1] * 1.1, "origin": "lower"}
-    axes.imshow(np.ma.masked_invalid(grid), aspect="auto", **look)
-    axes.set_xticks(range(len(alongs)), [f"{text} %" for text in alongs])
-    axes.set_yticks(range(len(ups)), [f"{text} %" for text in ups])
-    axes.set_xlabel("cpu-throttle-increment")
-    axes.set_ylabel("cpu-throttle-initial")
-    axes.grid(visible=False)

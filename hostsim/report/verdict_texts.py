@@ -35,3 +35,9 @@ def verdict_texts(
 def ran_out(result: RunResult) -> bool:
     """Whether the host's memory ran out: a run that ended so prints no verdict on its migration."""
     return result.host is not None and result.host.out_of_memory is not None
+
+
+def verdict_file(verdicts: Sequence[str]) -> dict[str, bytes]:
+    """``verdict.txt``, an empty line between migrations; nothing for a run without one."""
+    text = "\n\n".join(verdict.strip("\n") for verdict in verdicts)
+    return {"verdict.txt": f"{text}\n".encode()} if verdicts else {}

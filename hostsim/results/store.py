@@ -11,7 +11,7 @@ from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_b
 from hostsim.results.provenance import provenance
 from hostsim.results.tables import RunResult, Table, numbered
 
-OTHERS = ("migration", "kvm", "verdict", "stall")
+OTHERS = ("migration", "kvm", "mmu-lock", "mmu-lock-waits", "verdict", "stall")
 """Stems of files that a run may have besides run.json, provenance.json and its tables: pictures, and the verdict."""
 
 

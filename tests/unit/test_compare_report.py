@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hostsim.core.errors import InputError, InvariantError, MissingExtraError
-from hostsim.report import compare_files, compare_plot, compare_progress, drawing
+from hostsim.core.errors import InputError, InvariantError
+from hostsim.report import compare_files, compare_progress
+from hostsim.report.charts.chart import COLOURS, Bars, Panel
+from hostsim.report.charts.compare import compare_chart, heat_maps
 from hostsim.report.columns import Grid
-from hostsim.report.compare_files import as_object, combinations_table, runs_table, write_comparison
-from hostsim.report.compare_plot import compare_pictures
+from hostsim.report.compare_files import as_content, as_object, combinations_table, provenance, runs_table, write_comparison
 from hostsim.report.compare_table import caption, compare_tables, short_keys
 from hostsim.report.compare_words import figure_words, ratio_words, verdict_lines
+from hostsim.report.html.pictures import pictures_of
+from hostsim.report.html.registry import folder_content
 from hostsim.study.compare.axes import read_axes
 from hostsim.study.compare.best import all_best
 from hostsim.study.compare.plan import Plan, Request, make_plan
@@ -178,15 +181,12 @@ def test_the_files_hold_every_figure(plan: Plan, tmp_path: Path) -> None:
 
 
 def test_without_the_extra_there_are_fewer_files(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare_files, "has_plots", lambda: False)
+    monkeypatch.setattr("hostsim.report.html.pictures.has_plots", lambda: False)
     monkeypatch.setattr(compare_files, "has_parquet", lambda: False)
-    monkeypatch.setattr(drawing, "has_plots", lambda: False)
     outcome = outcome_of(plan, *[FIRST] * 4)
     summary = summarise(plan, outcome.figures)
     paths = write_comparison(tmp_path / "out", plan, outcome, summary, {"verdict": []})
     assert {path.suffix for path in paths} == {".json", ".csv", ".txt"}
-    with pytest.raises(MissingExtraError, match="pip install"):
-        compare_pictures(plan, summary)
 
 
 def test_columns_of_some_are_empty_for_others(plan: Plan) -> None:
@@ -198,39 +198,61 @@ def test_columns_of_some_are_empty_for_others(plan: Plan) -> None:
     assert (runs["file"] != "").tolist() == [True, True, True, False]
 
 
+def content_of(plan: Plan, *figures: dict[str, Any] | None) -> dict[str, Any]:
+    """As compare.json has it, its keys sorted."""
+    outcome = outcome_of(plan, *figures)
+    content = folder_content("compare", as_content(plan, outcome, summarise(plan, outcome.figures)), {})
+    return dict(content.main)
+
+
 def test_the_picture_is_the_same_each_time(plan: Plan) -> None:
-    summary = summarise(plan, outcome_of(plan, FIRST, CUT, KVM, None).figures)
-    pictures = compare_pictures(plan, summary)
-    assert pictures == compare_pictures(plan, summary)
-    text = pictures["svg"].decode()
-    for words in ("total time [s]", "downtime [ms]", "sent [GB]", "cancelled", "failed", "downtime_limit=300ms"):
-        assert words in text
-
-
-def test_names_have_bars_with_their_figures_and_numbers_have_lines(tmp_path: Path) -> None:
-    (tmp_path / "quick.toml").write_text(QUICK)
-    axes = read_axes(["migration.auto_converge=true,false"])
-    plan = make_plan(Request(tmp_path / "quick.toml", axes))
-    assert not compare_plot.are_numbers(axes[0].labels)
-    assert compare_plot.are_numbers(["16MiB/s", "1.5GiB", "-3", ".5"])
-    summary = summarise(plan, outcome_of(plan, {**FIRST, "total_time_ms": 4321}, CUT).figures)
-    text = compare_pictures(plan, summary)["svg"].decode()
-    for words in ("true", "false", "total time [s]", "4.32", "cancelled", "migration.auto_converge"):
+    outcome = outcome_of(plan, FIRST, CUT, KVM, None)
+    content = as_content(plan, outcome, summarise(plan, outcome.figures))
+    first, again = (pictures_of(folder_content("compare", content, provenance(plan, outcome)), "compare") for _ in range(2))
+    assert first == again
+    text = first["compare.svg"].decode()
+    for words in ("total time", "downtime", "sent", "cancelled", "failed", "downtime_limit=300ms"):
         assert f">{words}</text>" in text, words
+
+
+def test_an_end_without_a_figure_is_written_at_its_value(plan: Plan) -> None:
+    panel = compare_chart(content_of(plan, FIRST, CUT, KVM, None)).panels[0]
+    assert isinstance(panel, Panel)
+    assert [line.name for line in panel.lines] == ["downtime_limit=100ms", "downtime_limit=300ms"]
+    ended = {line.name: [(round(x), text) for x, text in line.notes] for line in panel.lines}
+    assert ended == {
+        "downtime_limit=100ms": [], "downtime_limit=300ms": [(16 << 20, "cancelled"), (32 << 20, "failed")],
+    }  # fmt: skip
+
+
+def test_names_have_bars_with_their_figures(tmp_path: Path) -> None:
+    (tmp_path / "quick.toml").write_text(QUICK)
+    plan = make_plan(Request(tmp_path / "quick.toml", read_axes(["migration.auto_converge=true,false"])))
+    bars = compare_chart(content_of(plan, {**FIRST, "total_time_ms": 4321}, CUT)).panels[0]
+    assert isinstance(bars, Bars)
+    assert (bars.title, bars.rows) == ("total time", ("true", "false"))
+    assert [bar.words for bar in bars.groups[0][1]] == ["4.32 s", "cancelled"]
 
 
 @pytest.mark.parametrize("figures", [(CUT,) * 4, (None,) * 4, ({"status": "ran", "guest_slowdown_percent": 1.0},) * 4])
 def test_a_picture_of_little_is_drawn_too(plan: Plan, figures: tuple[dict[str, Any] | None, ...]) -> None:
-    assert compare_pictures(plan, summarise(plan, outcome_of(plan, *figures).figures))["png"].startswith(b"\x89PNG")
+    content = folder_content("compare", content_of(plan, *figures), {})
+    assert pictures_of(content, "compare")["compare.png"].startswith(b"\x89PNG")
+
+
+def test_where_no_run_completes_the_ends_are_drawn(plan: Plan) -> None:
+    (bars,) = compare_chart(content_of(plan, *[None] * 4)).panels
+    assert isinstance(bars, Bars)
+    assert {bar.words for _, group in bars.groups for bar in group} == {"failed"}
 
 
 def test_more_lines_than_colours_are_counted(tmp_path: Path) -> None:
     (tmp_path / "quick.toml").write_text(QUICK)
     limits = ",".join(f"{i}00ms" for i in range(1, 12))
     axes = read_axes(["migration.bandwidth=16MiB/s,32MiB/s", f"migration.downtime_limit={limits}"])
-    plan = make_plan(Request(tmp_path / "quick.toml", axes))
-    summary = summarise(plan, outcome_of(plan, *[FIRST] * 22).figures)
-    assert f"({11 - compare_plot.LINES_MAX} more lines in compare.csv)" in compare_pictures(plan, summary)["svg"].decode()
+    content = content_of(make_plan(Request(tmp_path / "quick.toml", axes)), *[FIRST] * 22)
+    assert compare_chart(content).lead == f"{11 - len(COLOURS)} more lines are in compare.csv."
+    assert list(heat_maps(content)) == []
 
 
 def test_failures_say_what_replays_them_and_the_gravest_decides(plan: Plan) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.cli.study_options import report_folder
+from hostsim.cli.report_files import ReportFiles
 from hostsim.fitting.fitted import fit
 from hostsim.report.charts.chart import Bars, HeatMap, Panel
 from hostsim.report.charts.predict import margins_chart, runs_chart
@@ -47,8 +47,7 @@ def tiles(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ["predict", "solve"])
 def test_the_command_and_the_folder_give_equal_bytes(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("predict_files", "solve_files"):
-        monkeypatch.setattr(f"hostsim.report.{module}.has_plots", lambda: False)
+    monkeypatch.setattr("hostsim.report.html.pictures.has_plots", lambda: False)
     if kind == "predict":
         one = predicted(3, 4)
         content: dict[str, Any] = {"verdict": prediction_lines(one)} | one.to_dict()
@@ -58,9 +57,9 @@ def test_the_command_and_the_folder_give_equal_bytes(kind: str, tmp_path: Path, 
         other = solved()
         content, origin = {"verdict": solution_lines(other)} | other.to_dict(), solved_from(other)
         write_solution(tmp_path, other, content)
-    (path,) = report_folder(tmp_path / "own.html", kind, content, origin)
+    (path,) = ReportFiles(tmp_path / "own.html").of_folder(kind, content, origin)
     assert path.read_bytes() == html_bytes(page_of(read_content(tmp_path)))
-    assert report_folder(None, kind, content, origin) == []
+    assert ReportFiles().of_folder(kind, content, origin) == []
 
 
 def test_objects_are_read_back_whole() -> None:
@@ -87,7 +86,6 @@ def test_a_prediction_opens_with_its_answer() -> None:
 def test_the_spread_of_runs_ends_at_the_last_run() -> None:
     found = predicted()
     chart = runs_chart(found.runs, found.estimates)
-    assert chart is not None
     panel = chart.panels[0]
     assert isinstance(panel, Panel)
     line = panel.lines[0]
@@ -95,7 +93,7 @@ def test_the_spread_of_runs_ends_at_the_last_run() -> None:
     assert line.y[-1] == 100.0
     assert line.x[1:-1].tolist() == sorted(1e6 * float(run["total_time_ms"] or 0) for run in found.runs)
     assert np.allclose(np.diff(line.y[:-1]), 10.0)
-    assert runs_chart(found.runs[:1] * 4, found.estimates) is None
+    assert runs_chart(found.runs[:1] * 4, found.estimates).lead.startswith("4 completed runs, which are equal.")
 
 
 def test_each_margin_has_a_bar_or_a_reason() -> None:
@@ -122,7 +120,7 @@ def test_changes_of_a_solution_have_commands_to_copy() -> None:
 
 
 def test_runs_of_a_pair_are_framed() -> None:
-    (chart,) = charts_of(CONTENTS["solve"])
+    chart, _ = charts_of(CONTENTS["solve"])
     (part,) = chart.panels
     assert isinstance(part, HeatMap)
     assert np.isfinite(part.values).tolist() == [[False, False, True], [False, True, True], [True, True, True]]

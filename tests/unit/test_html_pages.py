@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostsim.core.errors import InputError, MissingExtraError, OutputError
+from hostsim.report.charts import files as chart_files
 from hostsim.report.charts import pictures
 from hostsim.report.charts.chart import QUANTITIES, Line, short, words
 from hostsim.report.html import files, render
@@ -276,16 +277,14 @@ def test_a_report_goes_to_a_file_named_html(tmp_path: Path) -> None:
     assert read_folder(tmp_path) == {}
 
 
-@pytest.mark.parametrize("kind", pictures.KINDS)
+@pytest.mark.parametrize("kind", chart_files.KINDS)
 def test_each_chart_is_a_picture_with_its_data(kind: str, tmp_path: Path) -> None:
     charts = charts_of(CONTENTS["reclaim"])
-    paths = pictures.write_plots(tmp_path / f"p.{kind}", charts, "column")
-    assert {path.name for path in paths} == {f"p-{chart.name}{end}" for chart in charts for end in (f".{kind}", ".csv")}
-    first = (tmp_path / f"p-reclaim.{kind}").read_bytes()
-    assert first == pictures.plot_bytes(charts[0], kind, "column")
-    assert (
-        (tmp_path / "p-reclaim.csv").read_text().startswith("panel,line,x,y,low,high\nreclaimed,policy=idle,1000000000.0,")
-    )
+    paths = chart_files.write_plots(tmp_path / f"p.{kind}", charts, "column")
+    stems = ["p", *(f"p-{chart.name}" for chart in charts[1:])]
+    assert [path.name for path in paths] == [f"{stem}{end}" for stem in stems for end in (f".{kind}", "-data.csv")]
+    assert (tmp_path / f"p.{kind}").read_bytes() == chart_files.picture(charts[0], kind, "column")
+    assert (tmp_path / "p-data.csv").read_text().startswith("panel,line,x,y,low,high\nreclaimed,policy=idle,1000000000.0,")
 
 
 @pytest.mark.parametrize("name", CONTENTS)
@@ -293,5 +292,5 @@ def test_every_chart_of_every_kind_is_drawn(name: str) -> None:
     for chart in charts_of(CONTENTS[name]):
         figure = pictures.figure_of(chart, "page")
         assert len(figure.axes) >= len(chart.panels)
-        assert len(pictures.data_table(chart)) > 0
+        assert len(chart_files.data_table(chart)) > 0
     assert data_of(charts_of(CONTENTS[name]))[1] in {"json", "deflate"}

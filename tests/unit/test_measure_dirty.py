@@ -67,7 +67,7 @@ def test_the_output_is_whole(study: Any, tmp_path: Path) -> None:
     assert [cells[0] for cells in measure_table(rows).cells] == ["page-sampling", "bitmap"]
     content = measure_content(plan, options, rows, truth)
     assert content["seeds"] == list(range(1, 9))
-    names = {path.name for path in write_measure(tmp_path / "out", content, rows, truth)}
+    names = {path.name for path in write_measure(tmp_path / "out", content, rows)}
     assert {"measure-dirty.json", "measure-dirty.csv", "verdict.txt"} <= names
     assert measure_csv(rows).decode().count("\n") == 3
     assert "8 runs (seeds 1 to 8)" in caption(plan, options, rows)

@@ -9,8 +9,9 @@ import pytest
 import hostsim
 from hostsim.core.errors import InputError
 from hostsim.core.units import parse_said_bandwidth, parse_said_dirty_rate
+from hostsim.report.charts.chart import Bars, Panel
+from hostsim.report.charts.predict import margins_chart, runs_chart
 from hostsim.report.margin_words import margin_words
-from hostsim.report.predict_plot import prediction_pictures
 from hostsim.report.predict_words import prediction_lines
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.predict.bench import Bench
@@ -19,7 +20,9 @@ from hostsim.study.predict.guest import Guest, scenario_of
 from hostsim.study.predict.knobs import KNOBS
 from hostsim.study.predict.margins import Margin, converging, margins_of
 from hostsim.study.predict.predict import predict_drawn
+from hostsim.study.predict.prediction import Estimate
 from hostsim.study.predict.replications import Wanted, replicate, same_guest
+from hostsim.study.statistics import Median, Spread
 from tests.helpers.predicted import predicted, small_guest
 
 GUEST = Guest("64GiB", "10Gbit", "6.5Gbit", "8GiB", "300ms")
@@ -138,5 +141,23 @@ def test_a_margin_that_was_not_run_says_so() -> None:
     assert "3.2 Mbit/s" not in margin_words(Margin("bandwidth_bytes_per_s", 1e9, True, 5e8, 5.1e8, 4.9e8, (1,)))
 
 
-def test_the_picture_is_the_same_each_time() -> None:
-    assert prediction_pictures(predicted()) == prediction_pictures(predicted())
+def test_runs_that_are_equal_are_drawn_and_runs_that_do_not_complete_are_counted() -> None:
+    equal = Estimate("total_time_ms", Spread(2, 5000.0, None, None), Median(2, 5000.0, None, None), 5000.0)
+    done = [{"status": "completed", "total_time_ms": 5000.0}] * 2
+    (panel,) = runs_chart(done, {"total_time_ms": equal}).panels
+    assert isinstance(panel, Panel)
+    assert panel.x is not None
+    assert (panel.x.low, panel.x.high) == (4.95e9, 5.05e9)
+    ended = runs_chart([{"status": "cancelled"}, {"status": "active"}, {"status": "cancelled"}], {})
+    (bars,) = ended.panels
+    assert isinstance(bars, Bars)
+    assert bars.rows == ("cancelled", "not complete")
+    assert [bar.words for bar in bars.groups[0][1]] == ["2 of 3", "1 of 3"]
+
+
+def test_margins_say_on_which_side_the_migration_converges() -> None:
+    chart = margins_chart(predicted().margins)
+    assert chart is not None
+    (bars,) = chart.panels
+    assert isinstance(bars, Bars)
+    assert [name for name, _ in bars.groups] == ["now: converges", "the answer flips: does not converge"]

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
-from hostsim.core.latency import Latencies
 from hostsim.report import drawing
-from hostsim.report.age_plot import draw_age
-from hostsim.report.compare_plot import draw, places
-from hostsim.study.ageing.options import AgeOptions
-from hostsim.study.ageing.outcome import FIGURES, AgeRow
-from hostsim.study.ageing.preset import age_plan
-from hostsim.study.compare.axes import Axis
-from hostsim.study.compare.summary import Row, Summary
-from hostsim.study.statistics import Spread
+from hostsim.report.charts.chart import Axis, Bar, Bars, Chart, HeatMap, Line, Panel, spans_decades
+from hostsim.report.charts.compare import compare_chart, places
+from hostsim.report.charts.pictures import FORMATS, THREE_ACROSS, _ncols, figure_of
+from hostsim.report.charts.studies import AGE_BARS, age_chart
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 1e9), (0.9, 11), (2.1e3, 6e3), (1e-4, 1.3), (100, 100_000), (3, 3.1e12)])
@@ -30,8 +23,8 @@ def test_a_logarithmic_axis_has_a_few_round_ticks(low: float, high: float) -> No
 
 
 def test_times_on_an_axis_have_units() -> None:
-    axes = Figure().subplots()
-    drawing.ns_axis(axes, "x", [[800.0, 3e8]])
+    line = Line("one", np.array([1200.0, 2e8]), np.array([1.0, 2.0]))
+    axes = figure_of(Chart("c", "C", Axis("time", "ns", log=True), (Panel(Axis("n"), (line,)),))).axes[0]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1 us", "10 us", "100 us", "1 ms", "10 ms", "100 ms"]
 
 
@@ -40,7 +33,7 @@ def test_times_on_an_axis_have_units() -> None:
     [((29e6, 79e9), True), ((1.0, 100.0), False), ((0.0, 5.0), False), ((), False), ((float("nan"), 3.0), False)],
 )
 def test_values_that_span_decades(values: tuple[float, ...], apart: bool) -> None:
-    assert drawing.spans_decades(values) is apart
+    assert spans_decades(values) is apart
 
 
 @pytest.mark.parametrize(
@@ -54,32 +47,61 @@ def test_values_have_their_place(labels: list[str], at: list[float] | None) -> N
     assert places(labels) == at
 
 
-def compared(labels: list[str]) -> Figure:
-    rows = tuple(Row({"a.x": label}, ({"status": "completed", "total_time_ms": 1000.0},)) for label in labels)
-    plan: Any = SimpleNamespace(axes=(Axis("a.x", tuple(labels), tuple(labels)),), name="n")
-    return draw(plan, Summary(rows, (1,)))
+def compared(labels: list[str]) -> Chart:
+    figures = {"total_time_ms": {"mean": 1000.0, "low": None, "high": None}}
+    rows = [{"settings": {"a.x": label}, "statuses": ["completed"], "figures": figures} for label in labels]
+    axes = [{"key": "a.x", "values": labels}]
+    return compare_chart({"name": "n", "axes": axes, "combinations": rows, "interval": None})
 
 
 @pytest.mark.parametrize(("labels", "scale"), [(["20k/s", "100k/s", "300k/s"], "log"), (["100ms", "200ms"], "linear")])
 def test_a_comparison_has_numbers_at_their_places(labels: list[str], scale: str) -> None:
-    axes = compared(labels).axes[0]
+    axes = figure_of(compared(labels)).axes[0]
     assert axes.get_xscale() == scale
     assert axes.get_xticks().tolist() == places(labels) == axes.lines[0].get_xdata().tolist()  # type: ignore[union-attr]
     assert [text.get_text() for text in axes.get_xticklabels()] == labels
 
 
-def aged(pass_ns: float) -> AgeRow:
-    plan = age_plan(AgeOptions(policy="idle"))
-    figures = dict.fromkeys(FIGURES, Spread(1, 1.0, None, None)) | {"pass_mean_ns": Spread(1, pass_ns, None, None)}
-    return AgeRow(plan.scenario(0), plan.settings[0], figures, {"guest fault": Latencies()})
+def aged(*pass_ns: float) -> dict[str, Any]:
+    """age.json of policies that differ in the time of a pass alone."""
+    one = {"mean": 1.0, "low": None, "high": None}
+    figures = [dict.fromkeys(AGE_BARS, one) | {"pass_mean_ns": {**one, "mean": ns}} for ns in pass_ns]
+    return {"rows": [{"settings": {"policy": f"p{i}"}, "figures": found} for i, found in enumerate(figures)]}
 
 
 def test_passes_that_are_decades_apart_are_told_apart() -> None:
     """29 ms beside 79 s, and one that took no time."""
-    rows = [aged(29e6), aged(79e9), aged(0.0)]
-    figure = draw_age([replace(row, settings={**row.settings, "policy": f"p{i}"}) for i, row in enumerate(rows)], ["policy"])
-    axes = figure.axes[0]
+    axes = figure_of(age_chart(aged(29e6, 79e9, 0.0))).axes[0]
     widths = [patch.get_width() for patch in axes.patches]  # type: ignore[attr-defined]
     assert axes.get_xscale() == "log"
     assert axes.get_xlim()[0] < widths[0] < widths[1] < axes.get_xlim()[1]
     assert [text.get_text() for text in axes.texts] == ["29 ms", "79 s", "0 ns"]
+
+
+@pytest.mark.parametrize(
+    ("names", "letters", "found"),
+    [(["a", "b", "c"], 40, 3), (["a", "b", "c"], 20, 2), (["a" * 30, "b", "c"], 40, 1), (["a" * 90], 40, 1), ([], 40, 1)],
+)
+def test_a_legend_has_as_many_columns_as_fit(names: list[str], letters: int, found: int) -> None:
+    assert _ncols(names, letters) == found
+
+
+def bars(n: int) -> Chart:
+    part = Bars(Axis("time", "ns"), ("a", "b"), (("one", (Bar(1.0), Bar(2.0))), ("two", (Bar(3.0), Bar(4.0)))))
+    return Chart("bars", "Bars", Axis(""), (part,) * n, across=3)
+
+
+@pytest.mark.parametrize(("n", "inches"), [(1, FORMATS["screen"].inches), (3, THREE_ACROSS.inches)])
+def test_three_panels_beside_one_another_have_a_wider_picture_and_one_legend(n: int, inches: float) -> None:
+    figure = figure_of(bars(n))
+    assert figure.get_size_inches()[0] == inches
+    assert (len(figure.legends), sum(axes.get_legend() is not None for axes in figure.axes)) == ((1, 0) if n > 1 else (0, 1))
+    assert figure.axes[0].get_xlabel() == "time"
+
+
+def test_a_cell_without_a_value_has_its_words() -> None:
+    ticks = Axis("n", "plain", low=0.0, high=2.0)
+    values = np.array([[1.0, np.nan]])
+    part = HeatMap(ticks, np.arange(2.0), np.arange(3.0), values, "time", "s", written=True, told=((0, 1, "cancelled"),))
+    axes = figure_of(Chart("map", "Map", Axis("m", "plain", low=0.0, high=1.0), (part,))).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1 s", "cancelled"]

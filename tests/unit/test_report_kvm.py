@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.report import files, kvm_plots
+from hostsim.report.charts.migration import dirty_log
+from hostsim.report.charts.pictures import figure_of
+from hostsim.report.html.registry import charts_of, run_content
 from hostsim.report.kvm_tables import kvm_table, migration_tables
 from hostsim.results import store
 from hostsim.results.columns import names
@@ -43,7 +45,7 @@ def test_run_json_has_them_under_a_key_of_its_own() -> None:
 
 def test_without_kvm_nothing_is_added() -> None:
     assert "kvm" not in run_result(migration()).to_dict()
-    assert "kvm.png" not in files.picture_files(run_result(migration()))
+    assert [chart.name for chart in charts_of(run_content(run_result(migration()), []))] == ["migration"]
 
 
 def test_tables_of_files_have_them(tmp_path: Path) -> None:
@@ -66,13 +68,12 @@ def test_many_rounds_are_cut() -> None:
     assert "(12 of 50)" in text_of(kvm_table(kvm_migration(rounds=50).rounds))
 
 
-def test_the_picture_names_what_it_draws_and_is_the_same_each_time() -> None:
-    figure = kvm_plots.draw_kvm(kvm_migration(), "x")
-    names = [{text.get_text() for text in axes.get_legend().get_texts()} for axes in figure.axes]
+def test_the_picture_names_what_it_draws() -> None:
+    axes = figure_of(dirty_log(kvm_migration())).axes
+    names = [{text.get_text() for text in one.get_legend().get_texts()} for one in axes]  # type: ignore[union-attr]
     assert names[0] >= {"work not done", "lost to exits"}
     assert names[1] == {"write protection"}
     assert names[2] == {"sync"}
-    assert kvm_plots.kvm_pictures(kvm_migration(), "x") == kvm_plots.kvm_pictures(kvm_migration(), "x")
 
 
 def told(**options: int) -> str:

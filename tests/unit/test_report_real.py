@@ -1,9 +1,10 @@
-"""Pictures of real KVM beside the simulation, from recorded measurements: no KVM is needed."""
+"""Charts of real KVM beside the simulation, from recorded measurements: no KVM is needed."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,9 @@ from hostsim.measure.kvm.chain_costs import CHAINS, WORKS, ChainCosts
 from hostsim.measure.kvm.host import KvmHost
 from hostsim.measure.kvm.real_selftest import RealPhase, _median_of
 from hostsim.measure.selftest.dirty_log_perf_test import CLEAR, DIRTY_MEMORY, ENABLE, Phase
-from hostsim.report.real_plot import around, draw_chains, draw_phases, write_real
+from hostsim.report.charts.beside import chains_chart, phases_chart, simulated_phases_chart
+from hostsim.report.charts.chart import Bars, Panel
+from hostsim.report.real_files import write_real
 
 pytestmark = pytest.mark.quick
 HOST = KvmHost("shadow", pml=False, release="6.18.44-amd64", title="AMD EPYC, in a virtual machine", n_cpus=2)
@@ -53,31 +56,43 @@ def test_a_phase_keeps_its_median_and_its_ends() -> None:
     assert as_row(pairs()[0])["real_most_ms"] == 0.7023
 
 
-def test_bars_reach_to_the_ends_and_never_backwards() -> None:
-    assert around([5, 5], [4, 6], [9, 5]) == [[1, 0], [4, 0]]
+def phases() -> list[dict[str, Any]]:
+    return [as_row(pair) for pair in pairs()]
 
 
 def test_phases_are_drawn_with_both_sides_and_their_spread() -> None:
-    (axes,) = draw_phases(pairs(), HOST.told).axes
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["enable logging", "dirty memory 1", "clear dirty log 1"]
-    real, simulated = (axes.get_legend_handles_labels()[0][i] for i in (1, 0))
-    assert list(simulated.get_xdata()) == pytest.approx([ns / PAGES for _, ns in RECORDED.values()])
-    (whiskers,) = real.lines[2]
-    ends = [segment[:, 0].tolist() for segment in whiskers.get_segments()]
-    assert ends[1] == pytest.approx([39_700_000 / PAGES, 41_020_000 / PAGES])
+    chart = phases_chart(phases(), HOST.told)
+    (bars,) = chart.panels
+    assert isinstance(bars, Bars)
+    assert bars.rows == ("enable logging", "dirty memory 1", "clear dirty log 1")
+    (real_name, real), (simulated_name, simulated) = bars.groups
+    assert (real_name, simulated_name) == ("real", "simulated")
+    assert [bar.value for bar in simulated] == pytest.approx([ns / PAGES for _, ns in RECORDED.values()], rel=1e-3)
+    assert (real[1].low, real[1].high) == pytest.approx((39_700_000 / PAGES, 41_020_000 / PAGES), rel=1e-3)
+    assert HOST.told in chart.lead
+
+
+def test_phases_that_were_only_simulated_are_drawn_too() -> None:
+    rows = [{"phase": "dirty memory", "iteration": 2, "pages": 100, "duration_ns": 5000}, {"phase": "x", "duration_ns": 7}]
+    (bars,) = simulated_phases_chart(rows).panels
+    assert isinstance(bars, Bars)
+    assert bars.rows == ("dirty memory 2", "x")
+    assert [bar.value for bar in bars.groups[0][1]] == [50.0, 7.0]
 
 
 def test_chains_are_drawn_a_panel_a_work() -> None:
-    figure = draw_chains(costs())
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["enabling a log", "GET that protects", "unmapping"]
-    modelled = next(line for line in figure.axes[0].lines if line.get_label() == "modelled rmap")
-    assert list(modelled.get_xdata()) == [*CHAINS]
-    assert list(modelled.get_ydata()) == [30.0 * k for k in CHAINS]
+    chart = chains_chart(list(costs().table().rows()), HOST.told)
+    assert chart is not None
+    assert [panel.title for panel in chart.panels] == ["enabling a log", "GET that protects", "unmapping"]
+    first = chart.panels[0]
+    assert isinstance(first, Panel)
+    modelled = next(line for line in first.lines if line.name == "modelled rmap")
+    assert modelled.x.tolist() == [*CHAINS]
+    assert modelled.y.tolist() == [30.0 * k for k in CHAINS]
 
 
-def test_a_host_without_chains_has_an_empty_picture() -> None:
-    assert draw_chains(ChainCosts(HOST, {}, {}, {}, {})).axes[0].lines[:] == []
+def test_a_host_without_chains_has_no_picture() -> None:
+    assert chains_chart(list(ChainCosts(HOST, {}, {}, {}, {}).table().rows())) is None
 
 
 def test_the_table_has_the_middle_half() -> None:
@@ -87,9 +102,10 @@ def test_the_table_has_the_middle_half() -> None:
 
 
 def test_pictures_stand_beside_the_json(tmp_path: Path) -> None:
-    paths = write_real(tmp_path / "mine", "selftest", {"host": HOST.told}, lambda: draw_phases(pairs(), HOST.told))
+    told = {"host": HOST.told, "phases": phases(), "options": {}}
+    paths = write_real(tmp_path / "mine", "selftest", "selftest", told)
     assert sorted(path.name for path in paths) == ["selftest.json", "selftest.png", "selftest.svg"]
-    assert json.loads((tmp_path / "mine" / "selftest.json").read_text()) == {"host": HOST.told}
+    assert json.loads((tmp_path / "mine" / "selftest.json").read_text()) == told
     assert (tmp_path / "mine" / "selftest.png").read_bytes()[:4] == b"\x89PNG"
-    again = write_real(tmp_path / "again", "selftest", {"host": HOST.told}, lambda: draw_phases(pairs(), HOST.told))
+    again = write_real(tmp_path / "again", "selftest", "selftest", told)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]

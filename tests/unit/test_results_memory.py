@@ -11,7 +11,8 @@ import pytest
 
 from hostsim import simulation
 from hostsim.report.compare_words import ended_words, verdict_lines
-from hostsim.report.files import picture_files
+from hostsim.report.html.pictures import pictures_of
+from hostsim.report.html.registry import run_content
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.verdict_texts import verdict_texts
 from hostsim.results.encode import json_bytes
@@ -24,6 +25,7 @@ from hostsim.study.compare.summary import Row, Summary
 from hostsim.theory.age_histogram import age_counts, expected_counts, misplaced_share
 from hostsim.theory.page_rates import page_rates_per_s
 
+LOCK = ("mmu-lock", "mmu-lock-waits")
 LOAD = {"pattern": "hotcold", "hot_size": "1MiB", "hot_share": 0.95, "write_rate": "20000/s", "read_rate": "20000/s"}
 VM = {"memory": "4MiB", "dirty_tracking": "get-dirty-log", "workload": [LOAD]}
 SHORT = {"memory": {"size": "4MiB", "swap": "nvme"}, "setup_ns": 100_000, "switchover_ns": 100_000}
@@ -164,19 +166,17 @@ def test_tables_follow_what_there_is() -> None:
     ("name", "stems"),
     [
         # A run with all of it is written twice through the command, in tests/e2e/test_memory_run.py.
-        pytest.param("all", {"latencies", "stall", "age_map", "migration", "kvm"}, marks=pytest.mark.swarm),
-        ("aged", {"latencies", "stall", "age_map"}),
-        pytest.param("ran out", {"latencies", "stall", "migration", "kvm"}, marks=pytest.mark.swarm),
+        pytest.param("all", {"latencies", "stall", "age_map", "migration", "kvm", *LOCK}, marks=pytest.mark.swarm),
+        ("aged", {"latencies", "stall", "age_map", "mmu-lock-waits"}),
+        pytest.param("ran out", {"latencies", "stall", "migration", "kvm", *LOCK}, marks=pytest.mark.swarm),
         ("neighbours", {"stall"}), ("plain", set()),
     ],
 )  # fmt: skip
 def test_pictures_are_drawn_the_same_twice(name: str, stems: set[str]) -> None:
-    first = picture_files(ran(name))
+    first = pictures_of(run_content(ran(name), []))
     assert {file.partition(".")[0] for file in first} == stems
     assert all(content.startswith((b"\x89PNG", b"<?xml")) for content in first.values())
-    own = [file for file in first if file.partition(".")[0] in ("latencies", "stall", "age_map")]
-    again = picture_files(ran(name))
-    assert all(first[file] == again[file] for file in own)
+    assert pictures_of(run_content(ran(name), [])) == first
 
 
 def test_a_comparison_has_figures_of_memory() -> None:

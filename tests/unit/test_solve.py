@@ -6,7 +6,8 @@ import pytest
 
 import hostsim
 from hostsim.core.errors import InputError
-from hostsim.report.solve_plot import solution_pictures
+from hostsim.report.charts.chart import Bars
+from hostsim.report.charts.solve import changes_chart
 from hostsim.report.solve_words import solution_lines
 from hostsim.study.predict.knobs import KNOBS
 from hostsim.study.solve.target import Target, read_target
@@ -77,5 +78,14 @@ def test_the_answer_names_commands_and_obstacles() -> None:
     assert "--reps 73" in text
 
 
-def test_the_heat_map_is_the_same_each_time() -> None:
-    assert solution_pictures(solved()) == solution_pictures(solved())
+def test_each_change_has_a_bar_with_the_runs_that_reach_the_target() -> None:
+    found = solved()
+    (bars,) = changes_chart(found.today, found.changes).panels
+    assert isinstance(bars, Bars)
+    drawn = dict(zip(bars.rows, bars.groups[0][1], strict=True))
+    assert drawn["unchanged"].words == f"{found.today.k} of {found.today.n} runs"
+    for change, bar in zip(found.changes, bars.groups[0][1][1:], strict=True):
+        if change.reached is None:
+            assert bar.words == change.obstacle
+        else:
+            assert (bar.value, bar.low) == (100 * change.reached.share, 100 * change.reached.low)

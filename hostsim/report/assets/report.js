@@ -153,6 +153,24 @@
     });
   }
 
+  // Words at the upper edge where a line has no value, those of several lines below one another.
+  function notes(panel) {
+    return (plot) => panel.lines.filter((line, i) => line.notes.length && plot.series[i + 1].show).forEach((line, number) => {
+      const { ctx, bbox } = plot;
+      ctx.save();
+      ctx.fillStyle = css(line.colour);
+      ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+      ctx.textAlign = "right";
+      ctx.textBaseline = "middle";
+      line.notes.forEach(([at, text]) => {
+        ctx.setTransform(1, 0, 0, 1, plot.valToPos(at, "x", true), bbox.top + (0.03 + 0.33 * (number % 3)) * bbox.height);
+        ctx.rotate(-Math.PI / 2);
+        ctx.fillText(text, 0, 0);
+      });
+      ctx.restore();
+    });
+  }
+
   function bands(panel) {
     return (plot) => panel.lines.forEach((line, i) => {
       if (!line.band || !plot.series[i + 1].show) return;
@@ -180,7 +198,7 @@
 
   function cells(panel) {
     const xs = told.data[panel.x_edges], ys = told.data[panel.y_edges], values = told.data[panel.values];
-    const framed = new Map(panel.framed.map(([i, k, text]) => [`${i} ${k}`, text]));
+    const [framed, instead_of] = [panel.framed, panel.told].map((some) => new Map(some.map(([i, k, text]) => [`${i} ${k}`, text])));
     return (plot) => {
       const { ctx, bbox } = plot;
       ctx.save();
@@ -192,8 +210,8 @@
         for (let k = 0; k + 1 < ys.length; k++) {
           const value = values[i * (ys.length - 1) + k];
           const below = plot.valToPos(ys[k], "y", true), above = plot.valToPos(ys[k + 1], "y", true);
-          const note = framed.get(`${i} ${k}`);
-          if (value == null && !note) continue;
+          const note = framed.get(`${i} ${k}`), instead = instead_of.get(`${i} ${k}`);
+          if (value == null && !note && !instead) continue;
           ctx.fillStyle = colourAt(value / panel.most);
           if (value != null)
             ctx.fillRect(Math.floor(left), Math.floor(above), Math.ceil(right) - Math.floor(left), Math.ceil(below) - Math.floor(above));
@@ -202,7 +220,7 @@
           ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
           ctx.textAlign = "center";
           ctx.textBaseline = "middle";
-          const lines = [words(value, panel.quantity), note].filter(Boolean);
+          const lines = [instead || words(value, panel.quantity), note].filter(Boolean);
           lines.forEach((text, row) => ctx.fillText(text, (left + right) / 2,
             (above + below) / 2 + (row - (lines.length - 1) / 2) * 14 * devicePixelRatio, right - left - 4));
         }
@@ -311,7 +329,7 @@
       })))],
       hooks: {
         drawAxes: isMap ? [cells(panel)] : [rulesOf(chart, panel), bands(panel)],
-        draw: isMap ? [] : [intervals(panel, data)],
+        draw: isMap ? [] : [intervals(panel, data), notes(panel)],
         setCursor: [(plot) => heard(figure, panel, plot)],
         setScale: [(plot, key) => { if (key === "x") zoomed(figure, plot); }],
       },
@@ -341,8 +359,9 @@
     const i = xs.findLastIndex((edge) => edge <= x), k = ys.findLastIndex((edge) => edge <= y);
     const inside = i >= 0 && k >= 0 && i + 1 < xs.length && k + 1 < ys.length;
     if (!inside) return "";
-    const note = (panel.framed.find(([a, b]) => a === i && b === k) || [])[2];
-    return `${panel.label} ${words(told.data[panel.values][i * (ys.length - 1) + k], panel.quantity)}${note ? `, ${note}` : ""}`;
+    const [note, instead] = [panel.framed, panel.told].map((some) => (some.find(([a, b]) => a === i && b === k) || [])[2]);
+    const value = instead || words(told.data[panel.values][i * (ys.length - 1) + k], panel.quantity);
+    return `${panel.label} ${value}${note ? `, ${note}` : ""}`;
   }
 
   let passing = false;

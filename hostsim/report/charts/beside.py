@@ -16,29 +16,50 @@ QUANTITIES_MAX, ROWS_MIN = 9, 3
 """Quantities of a validation that have a panel, and the rows that a panel has at least."""
 
 
-def phases_chart(phases: Sequence[Row]) -> Chart:
-    """The time of a page in each phase, real with the least and the most of the runs, and simulated."""
+def phases_chart(phases: Sequence[Row], host: str = "") -> Chart:
+    """The time of a page in each phase, real with the least and the most of the runs, and simulated.
+
+    host: the machine of the real runs.
+    """
     names = tuple(str(row["phase"]) for row in phases)
     real = tuple(Bar(_a_page(row, "real_ms"), _a_page(row, "real_least_ms"), _a_page(row, "real_most_ms")) for row in phases)
     simulated = tuple(Bar(_a_page(row, "simulated_ms")) for row in phases)
     bars = Bars(Axis("time of a page", "ns", log=True), names, (("real", real), ("simulated", simulated)))
-    lead = "Bars are on a logarithmic scale. Whiskers: the least and the most of the real runs."
-    return Chart("phases", "dirty_log_perf_test, real and simulated", Axis(""), (bars,), lead=lead)
+    lead = f"Bars are on a logarithmic scale. Whiskers: the least and the most of the real runs{_on(host)}."
+    return Chart("phases", "Time of a page in each phase", Axis(""), (bars,), lead=lead)
 
 
-def _a_page(row: Row, key: str) -> float:
-    return float(row[key]) * 1e6 / max(1, int(row.get("pages", 1)))
+def simulated_phases_chart(phases: Sequence[Row]) -> Chart:
+    """The time of a page in each phase of a selftest that was simulated alone."""
+    names = tuple(f"{row['phase']} {row['iteration']}" if row.get("iteration") else str(row["phase"]) for row in phases)
+    times = tuple(Bar(_a_page(row, "duration_ns", 1.0)) for row in phases)
+    bars = Bars(Axis("time of a page", "ns", log=True), names, (("simulated", times),))
+    return Chart("phases", "Time of a page in each phase", Axis(""), (bars,), lead="Bars are on a logarithmic scale.")
 
 
-def chains_chart(rows: Sequence[Row]) -> Chart:
-    """A panel a work: the time of a page by its sptes, real with its middle half, modelled, by the closed form."""
+def _on(host: str) -> str:
+    return f", on {host}" if host else ""
+
+
+def _a_page(row: Row, key: str, unit_ns: float = 1e6) -> float:
+    return float(row[key]) * unit_ns / max(1, int(row.get("pages", 1)))
+
+
+def chains_chart(rows: Sequence[Row], host: str = "") -> Chart | None:
+    """A panel a work: the time of a page by its sptes, real with its middle half, modelled, by the closed form; or None.
+
+    host: the machine of the real measurements.
+    """
     panels = []
     for work, title in WORK_TITLES.items():
         mine = [row for row in rows if row["work"] == work]
         if mine:
             panels.append(_chain(title, mine))
-    lead = "Whiskers: the middle half of the real measurements."
-    return Chart("chains", "What a spte of a page costs", Axis("sptes of a page"), tuple(panels), across=3, lead=lead)
+    if not panels:
+        return None
+    lead = f"Whiskers: the middle half of the real measurements{_on(host)}."
+    title = "What a spte of a page costs, real and modelled"
+    return Chart("chains", title, Axis("sptes of a page"), tuple(panels), across=3, lead=lead)
 
 
 def _chain(title: str, rows: Sequence[Row]) -> Panel:

@@ -16,6 +16,8 @@ Colour = Literal["blue", "vermilion", "green", "purple", "orange", "sky", "ink",
 COLOURS: tuple[Colour, ...] = ("blue", "vermilion", "green", "purple", "orange", "sky", "ink", "olive")
 """In the order in which lines take them; grey is for what stands behind."""
 N_DASHES = 4
+DECADES_MIN = 2
+"""Values that span more powers of ten than this are on a logarithmic axis."""
 LETTERS = ("", "k", "M", "G", "T")
 """Units that stand at the number without a space."""
 
@@ -54,6 +56,7 @@ class Line:
     dash: number of its pattern, 0: solid.
     marked: whether each point has a mark.
     band: whether low and high bound an area in place of whiskers.
+    notes: (place on the axis x, words) at the upper edge, where the line has no value.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Line:
     low: Array | None = None
     high: Array | None = None
     band: bool = False
+    notes: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +131,7 @@ class HeatMap:
 
     quantity: of the values, whose meaning is ``label``.
     framed: (number along x, number along y, words below the value) of cells that stand out.
+    told: (number along x, number along y, words) of cells that have words in place of a value.
     top: the value that has the darkest colour; None: the largest.
     """
 
@@ -140,6 +145,7 @@ class HeatMap:
     written: bool = False
     """Whether each cell has its value in it."""
     framed: tuple[tuple[int, int, str], ...] = ()
+    told: tuple[tuple[int, int, str], ...] = ()
     top: float | None = None
 
 
@@ -214,6 +220,12 @@ def extent(arrays: Sequence[Array | None], *, positive: bool = False) -> tuple[f
     flat = np.concatenate([np.empty(0), *(np.asarray(one, float).ravel() for one in arrays if one is not None)])
     flat = flat[np.isfinite(flat) & ((flat > 0) if positive else True)]
     return (float(flat.min()), float(flat.max())) if len(flat) else None
+
+
+def spans_decades(values: Sequence[float]) -> bool:
+    """Whether values above 0 lie so far apart that a linear axis would hide the small ones."""
+    ends = extent([np.array(values, float)], positive=True)
+    return ends is not None and ends[1] > 10.0**DECADES_MIN * ends[0]
 
 
 def log_limits(panel: Panel, axis: Axis, which: Literal["x", "y"]) -> tuple[float, float]:

@@ -11,15 +11,14 @@ import numpy as np
 
 from hostsim.core.errors import UnitError
 from hostsim.core.units import parse_bandwidth, parse_bytes, parse_duration, parse_fraction, parse_rate
-from hostsim.report.charts.chart import COLOURS, N_DASHES, Axis, Bar, Bars, Chart, HeatMap, Line, Panel, words
+from hostsim.report.charts.chart import COLOURS, N_DASHES, Axis, Bar, Bars, Chart, HeatMap, Line, Panel, spans_decades, words
+from hostsim.report.compare_table import short_keys
 from hostsim.report.compare_words import ENDED, TITLES
 from hostsim.study.compare.figures import JUDGED
 
 LINES_MAX = len(COLOURS)
 LOG_FROM = 8.0
 """Values of the first axis are on a logarithmic axis where the largest is this many times the smallest."""
-DECADES_MIN = 2
-"""Figures that span more powers of ten than this are on a logarithmic axis."""
 CELLS_MIN = 3
 """Values of either axis from which on a heat map is drawn."""
 NUMBER = re.compile(r"[-+]?\.?\d")
@@ -47,25 +46,37 @@ def compare_chart(content: Mapping[str, Any]) -> Chart:
     has_bars = not all(NUMBER.match(label) for label in axis["values"])
     names = figures_shown(content)
     labels = axis["values"]
+    if not names:
+        return _outcomes(keys[0], labels, lines)
     made = [_bars(labels, lines, n) if has_bars else _panel(axis["key"], labels, lines, n) for n in names]
     left_out = len(content["combinations"]) // len(axis["values"]) - len(lines)
     more = f" {left_out} more lines are in compare.csv." if left_out > 0 else ""
     told = f"Marks: means over the seeds; the lines through them: {content['interval']}." if content["interval"] else ""
     x = Axis(keys[0])
-    return Chart(
-        "compare", f"{content['name']}: what {keys[0]} changes", x, tuple(made), across=2, lead=f"{told}{more}".strip()
-    )
+    return Chart("compare", f"What {keys[0]} changes", x, tuple(made), across=2, lead=f"{told}{more}".strip())
+
+
+def _outcomes(key: str, labels: Sequence[str], lines: Sequence[tuple[str, list[Any]]]) -> Chart:
+    """How many seeds of each combination completed, where no combination has a figure."""
+    groups = tuple((label or "seeds that completed", tuple(map(_completed, rows))) for label, rows in lines)
+    bars = Bars(Axis("seeds that completed", "plain"), tuple(labels), groups)
+    return Chart("compare", f"How the runs ended, by {key}", Axis(key), (bars,))
+
+
+def _completed(row: Mapping[str, Any]) -> Bar:
+    return Bar(float(sum(status == "completed" for status in row["statuses"])), words=ended(row))
 
 
 def _lines(content: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
     """At most LINES_MAX lines: label, and combinations in the order of the first axis."""
     every = content["combinations"]
     n = max(1, len(every) // len(content["axes"][0]["values"]))
-    found = []
+    keys = [axis["key"] for axis in content["axes"]]
+    short, found = short_keys(keys), []
     for offset in range(min(n, LINES_MAX)):
         rows = every[offset::n]
-        others = list(rows[0]["settings"].items())[1:]
-        found.append((", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in others), rows))
+        # Keys as the axes have them: those of an object that was read from a file are sorted.
+        found.append((", ".join(f"{short[key]}={rows[0]['settings'][key]}" for key in keys[1:]), rows))
     return found
 
 
@@ -84,10 +95,11 @@ def _panel(key: str, values: Sequence[str], lines: Sequence[tuple[str, list[Any]
     for number, (label, rows) in enumerate(lines):
         mean, low, high = (np.array([_value(row, name, part) for row in rows]) * factor for part in ("mean", "low", "high"))
         known = bool(np.isfinite(low).any())
+        notes = tuple((x, ended(row)) for x, y, row in zip(at.tolist(), mean, rows, strict=True) if not np.isfinite(y))
         drawn.append(Line(label or TITLES[name], at, mean, COLOURS[number], dash=number % N_DASHES, marked=True,
-                          low=low if known else None, high=high if known else None))  # fmt: skip
+                          low=low if known else None, high=high if known else None, notes=notes))  # fmt: skip
     means = np.concatenate([line.y[np.isfinite(line.y)] for line in drawn])
-    is_log = bool(len(means) and means.min() > 0 and means.max() > 10.0**DECADES_MIN * means.min())
+    is_log = bool(len(means)) and means.min() > 0 and spans_decades(means.tolist())
     return Panel(Axis(TITLES[name], quantity, is_log), tuple(drawn), x=_across(key, at, values), title=TITLES[name])
 
 
@@ -145,8 +157,10 @@ def heat_maps(content: Mapping[str, Any]) -> Iterator[Chart]:
         edges = [np.arange(len(axis) + 1, dtype=float) for axis in (across, up)]
         ticks = [tuple((i + 0.5, label) for i, label in enumerate(axis)) for axis in (across, up)]
         y = Axis(axes[1]["key"], "plain", low=0.0, high=float(len(up)), ticks=ticks[1])
-        cells = HeatMap(y, edges[0], edges[1], values.reshape(len(across), len(up)), TITLES[name], quantity,
-                        TITLES[name], written=True)  # fmt: skip
+        grid = values.reshape(len(across), len(up))
+        told = tuple((*divmod(number, len(up)), ended(row)) for number, row in enumerate(content["combinations"])
+                     if not np.isfinite(values[number]))  # fmt: skip
+        cells = HeatMap(y, edges[0], edges[1], grid, TITLES[name], quantity, TITLES[name], written=True, told=told)
         x = Axis(axes[0]["key"], "plain", low=0.0, high=float(len(across)), ticks=ticks[0])
-        yield Chart(f"map-{name}", f"{TITLES[name]} by {axes[0]['key']} and {axes[1]['key']}", x, (cells,),
-                    lead="An empty cell: no seed completed.")  # fmt: skip
+        title = f"{TITLES[name][:1].upper()}{TITLES[name][1:]} by {axes[0]['key']} and {axes[1]['key']}"
+        yield Chart(f"map-{name}", title, x, (cells,), lead="A cell with words: no seed completed." if told else "")

@@ -21,19 +21,17 @@ def is_of_log(rows: Sequence[Row]) -> bool:
 
 def curve_chart(curve: Table, rows: Sequence[Row]) -> Chart | None:
     """The memory that is dirty some time after the log was cleared: fitted, of the drawn guests, and of the rounds."""
-    if not rows or not len(curve):
+    if not len(curve):
         return None
     t_s, fitted, low, high = (curve[name].astype(float) for name in ("t_s", "fitted_pages", "low_pages", "high_pages"))
     known = bool(np.isfinite(low).any())
     ends: dict[str, Any] = {"low": PAGE_BYTES * low, "high": PAGE_BYTES * high, "band": True} if known else {}
     name = "fitted guest; shaded: 90 % of the drawn guests" if known else "fitted guest"
-    lines = (
-        Line(name, t_s, PAGE_BYTES * fitted, **ends),
-        _points("rounds of the log" if is_of_log(rows) else "measured", rows),
-    )
+    lines = [Line(name, t_s, PAGE_BYTES * fitted, **ends)]
+    lines += [_points("rounds of the log" if is_of_log(rows) else "measured", rows)] if rows else []
     x, y = Axis("time since the log was cleared", "s", log=True), Axis("dirty memory", "bytes", log=True)
     lead = "Rounds lie below the curve where pages still wait to be sent." if is_of_log(rows) else ""
-    return Chart("curve", "Dirty curve", x, (Panel(y, lines, height=1.7),), lead=lead)
+    return Chart("curve", "Dirty curve", x, (Panel(y, tuple(lines), height=1.7),), lead=lead)
 
 
 def _points(name: str, rows: Sequence[Row]) -> Line:

@@ -1,4 +1,4 @@
-"""Charts of measured dirty rates: bias, error of the forecast, cost to the guest; answers beside what the guest wrote."""
+"""Charts of measured dirty rates: bias, error and cost; answers beside what the guest wrote; forecast total times."""
 
 from __future__ import annotations
 
@@ -66,6 +66,23 @@ def answers_chart(rows: Sequence[Row]) -> Chart:
     bars = Bars(Axis("dirty rate [MiB/s]", "plain"), names, (("answer", reported), ("written by the guest", written)))
     lead = "Whiskers of an answer: the standard deviation of a single one."
     return Chart("answers", "Answers beside what the guest wrote", Axis(""), (bars,), lead=lead)
+
+
+def forecasts_chart(rows: Sequence[Row], truth: Row) -> Chart:
+    """Bars: the total time that is forecast from each measurement, below that of the simulated migration.
+
+    truth: of measure-dirty.json.
+    """
+    total = truth["total_s"]
+    known = Bar(float("nan"), words="never ends") if total is None else Bar(total["mean"], total["low"], total["high"])
+    names = ("the simulated migration", *(f"{named(row)}, {row['settings']['window']}" for row in rows))
+    bars = Bars(Axis("total time", "s"), names, (("total time", (known, *map(_forecast, rows))),), colour="grey")
+    return Chart("forecasts", "Total times forecast from the answers", Axis(""), (bars,))
+
+
+def _forecast(row: Row) -> Bar:
+    total_s = row["forecast_total_s"]
+    return Bar(float("nan"), words="never ends") if total_s is None else Bar(total_s)
 
 
 def _answer(row: Row) -> Bar:

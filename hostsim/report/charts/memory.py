@@ -9,7 +9,19 @@ import numpy as np
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.latency import PERCENTILES, Latencies, merged
-from hostsim.report.charts.chart import COLOURS, N_DASHES, Array, Axis, Chart, Colour, HeatMap, Line, Marks, Panel
+from hostsim.report.charts.chart import (
+    COLOURS,
+    N_DASHES,
+    Array,
+    Axis,
+    Chart,
+    Colour,
+    HeatMap,
+    Line,
+    Marks,
+    Panel,
+    spans_decades,
+)
 from hostsim.results.columns import labels
 from hostsim.results.memory import MEMORY_SERIES
 from hostsim.verdict.words import count_words
@@ -72,7 +84,7 @@ def _survivals(name: str, title: str, host: HostResult, kinds: dict[str, tuple[s
 def distributions(name: str, title: str, lines: Sequence[Line], rules: Sequence[float] = ()) -> Chart:
     """A chart of ``survival`` lines; rules: times [ns] that stand out."""
     panel = Panel(Axis("share that took longer", "plain", True, 1e-4, 1.3, SHARES), tuple(lines), 1.7, rules=tuple(rules))
-    lead = "A line at 1 % over 100 us: one wait in a hundred took longer than 100 us. Both axes are logarithmic."
+    lead = "A line at 1 % over 100 us: one wait in a hundred took longer than 100 us, its p99. Both axes are logarithmic."
     return Chart(name, title, Axis("time waited", "ns", log=True), (panel,), lead=lead)
 
 
@@ -99,8 +111,13 @@ def memory_over_time(host: HostResult) -> Chart:
     if host.memory is not None:
         panels += [_frames(host, series), _swapped(series), _resident(series)]
     x = Axis("simulated time", "s", low=0.0, high=max(1e-9, float(series["t_ns"].max(initial=0)) / 1e9))
-    ended = () if host.out_of_memory is None else (Marks("out of memory", np.array([host.out_of_memory[0] / 1e9])),)
-    return Chart("memory", "What guests lost, and memory meanwhile", x, tuple(panels), ended, group="host")
+    return Chart("stall", "What guests lost, and memory meanwhile", x, tuple(panels), _ended(host), group="host")
+
+
+def _ended(host: HostResult) -> tuple[Marks, ...]:
+    if host.out_of_memory is None:
+        return ()
+    return (Marks("out of memory", np.array([host.out_of_memory[0] / 1e9]), colour="vermilion"),)
 
 
 def _slowdowns(series: Table) -> Panel:
@@ -132,7 +149,8 @@ def _frames(host: HostResult, series: Table) -> Panel:
     for number, mark in enumerate(("high", "low", "min"), start=1):
         level = float(host.memory["watermarks"][mark])
         lines.append(Line(f"watermark {mark}", t_s[[0, -1]], np.full(2, level), "vermilion", "level", number))
-    return Panel(Axis("free frames", ""), tuple(lines))
+    is_log = spans_decades(np.concatenate([line.y for line in lines]).tolist())
+    return Panel(Axis("free frames", "", is_log), tuple(lines))
 
 
 def _swapped(series: Table) -> Panel:
@@ -160,20 +178,21 @@ def _resident(series: Table) -> Panel:
 def age_map(host: HostResult) -> Chart:
     """A panel a VM: time over guest memory, the darker the longer no pass has found the memory young."""
     table, passes = host.tables["age_map"], host.tables["ageing_passes"]
-    maps = tuple(_map(table, passes, vm) for vm in vms_of(table)[:VMS_DRAWN])
+    oldest = max(1.0, float(np.nanmax(table["mean_age_passes"], initial=1.0)))
+    maps = tuple(_map(table, passes, vm, oldest) for vm in vms_of(table)[:VMS_DRAWN])
     x = Axis("simulated time", "s", low=float(maps[0].x_edges[0]), high=float(max(one.x_edges[-1] for one in maps)))
     lead = "The darker a cell, the longer no pass of ageing has found this part of memory young."
-    return Chart("age-map", "Mean age of memory, in passes that did not find it young", x, maps, group="ages", lead=lead)
+    return Chart("age_map", "Mean age of memory, in passes that did not find it young", x, maps, group="ages", lead=lead)
 
 
-def _map(table: Table, passes: Table, vm: str) -> HeatMap:
+def _map(table: Table, passes: Table, vm: str, oldest: float) -> HeatMap:
     n_passes = int(_of(table, vm, "pass").max()) + 1
     ages = _of(table, vm, "mean_age_passes").reshape(n_passes, -1)
     edges = np.append(_of(table, vm, "first_gfn")[: ages.shape[1]], _of(table, vm, "end_gfn")[-1]) * PAGE_BYTES
     starts_s = _of(passes, vm, "start_ns") / 1e9
     last_s = starts_s[-1] + (starts_s[-1] - starts_s[-2] if n_passes > 1 else starts_s[-1])
     y = Axis("by guest address", "bytes", low=float(edges[0]), high=float(edges[-1]))
-    return HeatMap(y, np.append(starts_s, last_s), edges, ages, "mean age in passes", title=f"memory of {vm}")
+    return HeatMap(y, np.append(starts_s, last_s), edges, ages, "mean age in passes", title=f"memory of {vm}", top=oldest)
 
 
 def vms_of(table: Table) -> list[str]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hostsim.core.errors import InputError, MissingExtraError, Problem
 from hostsim.report import drawing
 from hostsim.report.charts.chart import (
     LETTERS,
@@ -22,6 +20,7 @@ from hostsim.report.charts.chart import (
     Chart,
     HeatMap,
     Line,
+    Marks,
     Panel,
     bar_ends,
     linear_limits,
@@ -30,16 +29,12 @@ from hostsim.report.charts.chart import (
     unit_of,
     words,
 )
-from hostsim.results.aside import check_folder, write_files
-from hostsim.results.encode import csv_bytes
-from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Width = Literal["screen", "page", "column"]
-KINDS = ("png", "svg", "pdf")
 PALETTE = {
     "blue": drawing.BLUE, "vermilion": drawing.VERMILION, "green": drawing.GREEN, "purple": drawing.PURPLE,
     "orange": drawing.ORANGE, "sky": drawing.SKY, "ink": drawing.INK, "olive": drawing.OLIVE, "grey": drawing.GREY,
@@ -47,10 +42,17 @@ PALETTE = {
 SPECIAL = {"before": "steps-pre", "after": "steps-post"}
 RULES_MAX = 60
 """More rules than this are marked at the upper edge alone: they would make a grey area."""
-PAPER_DPI = 300
-EMBEDDED = {"pdf.fonttype": 42}
-"""Fonts that printers and journals accept."""
 FAINT = 0.22
+HEADING_INCHES, LINE_INCHES, EDGE_INCHES = 0.36, 0.175, 0.11
+"""Room of the heading and of each line below it, and from the left edge to both."""
+HEADING_LETTERS = 70
+"""A longer heading has smaller letters."""
+NARROWEST = 1e-3
+"""A span that is narrower than this share of the axis, less than a pixel, is left out with its name."""
+SAMPLE_LETTERS = 7
+"""Room of the sample of a line before its name."""
+WIDER = 0.6
+"""Width that the first line of a panel has over the last [pt, at letters of 7.5 pt]."""
 BELOW_INCHES = 0.5
 """From a panel down to a legend below its labels."""
 BAR_ROOM = 1.45
@@ -75,6 +77,8 @@ FORMATS: Mapping[Width, Format] = {
     "screen": Format(9.0, 2.05, 9.5, 3, 105), "page": Format(7.2, 1.6, 8.0, 2, 100), "column": Format(3.5, 1.5, 7.0, 1, 52),
 }  # fmt: skip
 """column: 89 mm, page: 183 mm, as journals have them."""
+THREE_ACROSS = replace(FORMATS["screen"], inches=13.0, letters=160)
+"""Of a picture for a screen with three panels beside one another."""
 
 
 def figure_of(chart: Chart, width: Width = "screen", heading: str = "") -> Figure:
@@ -84,11 +88,15 @@ def figure_of(chart: Chart, width: Width = "screen", heading: str = "") -> Figur
 
     form = FORMATS[width]
     columns = min(chart.across, form.across, len(chart.panels)) or 1
+    form = THREE_ACROSS if width == "screen" and columns > 2 else form
     rows = -(-len(chart.panels) // columns)
     high = [_height(chart, part, form) for part in chart.panels]
     heights = [max(high[i * columns : (i + 1) * columns]) for i in range(rows)]
-    inches = sum(heights) + 0.5 + (0.4 if heading else 0.0)
-    figure = Figure(figsize=(form.inches, inches), layout=ConstrainedLayoutEngine(h_pad=0.05, w_pad=0.05))
+    head = _head_lines(chart, heading, form)
+    above = HEADING_INCHES + LINE_INCHES * len(head) if heading else 0.0
+    inches = sum(heights) + 0.5 + above
+    room = (0.0, 0.0, 1.0, 1.0 - above / inches)
+    figure = Figure(figsize=(form.inches, inches), layout=ConstrainedLayoutEngine(h_pad=0.05, w_pad=0.05, rect=room))
     shared: Any = "all" if chart.across == 1 else False
     grid = figure.subplots(rows, columns, squeeze=False, sharex=shared, gridspec_kw={"height_ratios": heights}).ravel()
     for axes, part in zip(grid, chart.panels, strict=False):
@@ -98,10 +106,10 @@ def figure_of(chart: Chart, width: Width = "screen", heading: str = "") -> Figur
     if chart.across == 1 and isinstance(chart.panels[-1], Panel | HeatMap):
         grid[len(chart.panels) - 1].set_xlabel(chart.x.label, fontsize=form.size)
     if _shares_names(chart):
-        handles, names = grid[0].get_legend_handles_labels()
+        handles, names = _named(grid[0], chart.panels[0])
         figure.legend(handles, names, loc="outside lower center", ncols=_ncols(names, form.letters), fontsize=form.size - 1)
     if heading:
-        _head(figure, grid[0], chart, heading, form)
+        _write_head(figure, heading, head, form)
     return figure
 
 
@@ -119,20 +127,49 @@ def _height(chart: Chart, part: Panel | Bars | HeatMap, form: Format) -> float:
 
 def _shares_names(chart: Chart) -> bool:
     """Whether panels beside one another have lines of equal names, so that one legend serves all."""
-    names = {tuple(line.name for line in part.lines) for part in chart.panels if isinstance(part, Panel)}
+    names = {_names(part) for part in chart.panels}
     return chart.across > 1 and len(names) == 1 and len(chart.panels) > 1 and len(next(iter(names))) > 1
 
 
+def _names(part: Panel | Bars | HeatMap) -> tuple[str, ...]:
+    """Names of the lines or groups of a part, in their order."""
+    if isinstance(part, Panel):
+        return tuple(line.name for line in part.lines)
+    return tuple(name for name, _ in part.groups) if isinstance(part, Bars) else ()
+
+
+def _named(axes: Axes, part: Panel | Bars | HeatMap) -> tuple[list[Any], list[str]]:
+    """Handles and names of a legend in the order of the description: matplotlib puts lines with intervals last."""
+    handles, names = axes.get_legend_handles_labels()
+    places = {name: place for place, name in enumerate(_names(part))}
+    order = sorted(range(len(names)), key=lambda i: places.get(names[i], len(places) + i))
+    return [handles[i] for i in order], [names[i] for i in order]
+
+
 def _ncols(names: Sequence[str], letters: int) -> int:
-    return max(1, min(len(names), letters // (max(map(len, names), default=0) + 7)))
+    """The most columns of a legend that fit into a line of ``letters``: matplotlib fills one column after another."""
+    for n in range(len(names), 1, -1):
+        rows, fuller = divmod(len(names), n)
+        starts = [i * rows + min(i, fuller) for i in range(n + 1)]
+        if sum(max(map(len, names[i:k])) + SAMPLE_LETTERS for i, k in pairwise(starts)) <= letters:
+            return n
+    return 1
 
 
-def _head(figure: Figure, first: Axes, chart: Chart, heading: str, form: Format) -> None:
-    drawing.titled(figure, heading)
-    lead = chart.title if chart.title != heading else ""
-    text = ": ".join(filter(None, [lead, chart.lead.rstrip(".")])) if len(chart.lead) < form.letters else lead
-    if text and not first.get_title(loc="left"):
-        first.set_title(text, loc="left", fontsize=form.size, pad=20 if first.get_legend() else 6)
+def _head_lines(chart: Chart, heading: str, form: Format) -> list[str]:
+    """Lines below the heading: the title of the chart and the sentences that say how to read it."""
+    title = "" if chart.title == heading else f"{chart.title.rstrip('.')}{'' if chart.title.endswith('?') else '.'}"
+    return textwrap.wrap(" ".join(filter(None, [title, chart.lead])), round(1.15 * form.letters))
+
+
+def _write_head(figure: Figure, heading: str, lines: Sequence[str], form: Format) -> None:
+    """Heading and lines at the upper edge, at places in inches: the layout of the panels leaves this room free."""
+    inches = figure.get_size_inches()[1]
+    look: dict[str, Any] = {"x": EDGE_INCHES / form.inches, "ha": "left", "va": "top"}
+    size = min(13.0, 13.0 * HEADING_LETTERS / max(1, len(heading)))
+    figure.text(y=1.0 - 0.08 / inches, s=heading, fontsize=size, fontweight="bold", **look)
+    if lines:
+        figure.text(y=1.0 - HEADING_INCHES / inches, s="\n".join(lines), fontsize=form.size, linespacing=1.25, **look)
 
 
 def _draw(axes: Axes, chart: Chart, part: Panel | Bars | HeatMap, form: Format, columns: int) -> None:
@@ -141,7 +178,7 @@ def _draw(axes: Axes, chart: Chart, part: Panel | Bars | HeatMap, form: Format, 
         title = textwrap.fill(part.title, form.letters // columns - 4)
         axes.set_title(title, loc="left", fontsize=form.size, pad=4)
     if isinstance(part, Bars):
-        _bars(axes, part, form)
+        _bars(axes, chart, part, form)
     elif isinstance(part, HeatMap):
         _map(axes, chart, part, form)
     else:
@@ -151,26 +188,29 @@ def _draw(axes: Axes, chart: Chart, part: Panel | Bars | HeatMap, form: Format, 
 def _panel(axes: Axes, chart: Chart, panel: Panel, form: Format, columns: int) -> None:
     x = panel.x or chart.x
     named = panel is chart.panels[0] and columns == 1
+    for number, line in enumerate(panel.lines):
+        # Lines may lie on each other: the first is the widest, and lies below.
+        _line(axes, line, form, WIDER * (len(panel.lines) - 1 - number) / max(1, len(panel.lines) - 1))
+    _notes(axes, panel, form)
     for marks in chart.marks:
-        _marks(axes, marks, named=named)
+        _marks(axes, marks, x, named=named)
     for place in panel.rules:
         axes.axvline(place, color=drawing.GREY, linewidth=0.9, linestyle="--", zorder=0.6)
-    for line in panel.lines:
-        _line(axes, line, form)
     _axis(axes, "y", panel.y, panel)
     _axis(axes, "x", x, panel)
     if panel.y.label != panel.title:
-        axes.set_ylabel(textwrap.fill(panel.y.label, 30), fontsize=form.size)
+        axes.set_ylabel(textwrap.fill(panel.y.label, 34), fontsize=form.size)
     axes.grid(visible=panel.y.log and x.log, axis="x")
-    if chart.across > 1:
-        axes.set_xlabel(textwrap.fill(x.label, 44), fontsize=form.size)
+    if chart.across > 1 and x.label != panel.title:
+        axes.set_xlabel(textwrap.fill(x.label, form.letters // columns - 4), fontsize=form.size)
     if not _shares_names(chart):
-        _legend(axes, form, columns, below=chart.across > 1, titled=bool(axes.get_title(loc="left")))
+        _legend(axes, panel, form, columns, below=chart.across > 1)
 
 
-def _line(axes: Axes, line: Line, form: Format) -> None:
+def _line(axes: Axes, line: Line, form: Format, wider: float) -> None:
     look: dict[str, Any] = {"color": PALETTE[line.colour], "linestyle": drawing.DASHES[line.dash], "label": line.name}
-    look |= {"drawstyle": SPECIAL.get(line.look, "default"), "linewidth": (1.0 if line.dash else 1.2) * form.size / 7.5}
+    width = ((1.0 if line.dash else 1.2) + wider) * form.size / 7.5
+    look |= {"drawstyle": SPECIAL.get(line.look, "default"), "linewidth": width}
     if line.look == "points":
         look |= {"linestyle": "none", "marker": "o", "markersize": 3.5}
     elif line.marked:
@@ -186,9 +226,20 @@ def _line(axes: Axes, line: Line, form: Format) -> None:
         axes.plot(line.x, line.y, **look)
 
 
-def _marks(axes: Axes, marks: Any, *, named: bool) -> None:
+def _notes(axes: Axes, panel: Panel, form: Format) -> None:
+    """Words at the upper edge where a line has no value, those of several lines below one another."""
+    look: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "rotation": 90, "ha": "center", "va": "top"}
+    look["bbox"] = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
+    for number, line in enumerate(line for line in panel.lines if line.notes):
+        for x, text in line.notes:
+            axes.text(x, 0.97 - 0.33 * (number % 3), text, color=PALETTE[line.colour], fontsize=form.size - 2, **look)
+
+
+def _marks(axes: Axes, marks: Marks, x: Axis, *, named: bool) -> None:
     label, colour = marks.name if named else "_", PALETTE[marks.colour]
     if marks.ends is not None:
+        if np.max(marks.ends - marks.starts, initial=0.0) < NARROWEST * ((x.high or 0.0) - (x.low or 0.0)):
+            return
         for start, end in zip(marks.starts, marks.ends, strict=True):
             axes.axvspan(start, end, color=colour, alpha=FAINT, linewidth=0, zorder=0.4, label=label)
             label = "_"
@@ -210,7 +261,7 @@ def _axis(axes: Axes, which: Literal["x", "y"], axis: Axis, panel: Panel) -> Non
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         set_limits(low, high)
         ticks = [place for place, _ in axis.ticks if low <= place <= high]
-        most = max(3, round((2.6 if which == "y" else 1.1) * _inches(axes, which)))
+        most = max(3, round((3.2 if which == "y" else 1.7) * _inches(axes, which)))
         named = dict(axis.ticks)
         ticks = ticks or drawing.log_ticks(low, high, min(most, drawing.TICKS_MAX))
         drawing.label_ticks(axes, which, ticks, lambda value: named.get(value) or words(value, axis.quantity))
@@ -246,7 +297,7 @@ def _linear_ticks(axes: Axes, which: str, axis: Axis) -> None:
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     divisor, unit = unit_of(max(abs(low), abs(high)), axis.quantity)
     space = "" if unit in LETTERS else " "
-    most = max(3, round(1.3 * _inches(axes, "x"))) if which == "x" else 5
+    most = max(5, round(1.3 * _inches(axes, "x"))) if which == "x" else 5
     on.set_major_locator(_Scaled(divisor, MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])))
     on.set_major_formatter(FuncFormatter(lambda value, _: "0" if value == 0 else f"{value / divisor:.6g}{space}{unit}"))
 
@@ -266,10 +317,10 @@ def _Scaled(divisor: float, inner: Any) -> Any:  # noqa: N802
     return Scaled()
 
 
-def _legend(axes: Axes, form: Format, columns: int, *, below: bool, titled: bool) -> None:
+def _legend(axes: Axes, part: Panel | Bars, form: Format, columns: int, *, below: bool) -> None:
     """Above the panel; below it if its room above is for a title."""
-    handles, names = axes.get_legend_handles_labels()
-    if not handles or (len(handles) == 1 and titled):
+    handles, names = _named(axes, part)
+    if not handles or (len(handles) == 1 and axes.get_title(loc="left")):
         return
     across = _ncols(names, form.letters // columns)
     look: dict[str, Any] = {"ncols": across, "fontsize": form.size - 1, "borderaxespad": 0.1, "handlelength": 2.0}
@@ -278,13 +329,14 @@ def _legend(axes: Axes, form: Format, columns: int, *, below: bool, titled: bool
 
         figure = axes.figure
         assert figure is not None
-        place = axes.transAxes + ScaledTranslation(0.0, -BELOW_INCHES, figure.dpi_scale_trans)
+        down = BELOW_INCHES + LINE_INCHES * axes.get_xlabel().count("\n")
+        place = axes.transAxes + ScaledTranslation(0.0, -down, figure.dpi_scale_trans)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=place, **look)
     else:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), columnspacing=1.4, **look)
 
 
-def _bars(axes: Axes, part: Bars, form: Format) -> None:
+def _bars(axes: Axes, chart: Chart, part: Bars, form: Format) -> None:
     """Bars of each group side by side within a row, from the top, each with its figure."""
     thick = 0.78 / len(part.groups)
     low, top = bar_ends(part)
@@ -300,7 +352,7 @@ def _bars(axes: Axes, part: Bars, form: Format) -> None:
             at = 0.0 if math.isnan(bar.value) else _end(bar)
             beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": form.size - 1.5}
             axes.annotate(told, (max(at, low), i + offset), (4, 0), **beside)
-    axes.set_yticks(range(len(part.rows)), [textwrap.fill(row, 26) for row in part.rows], fontsize=form.size - 1)
+    axes.set_yticks(range(len(part.rows)), [textwrap.fill(row, 30) for row in part.rows], fontsize=form.size - 1)
     axes.set_ylim(len(part.rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
@@ -310,9 +362,14 @@ def _bars(axes: Axes, part: Bars, form: Format) -> None:
         drawing.label_ticks(axes, "x", drawing.log_ticks(low, top, 4), lambda value: words(value, part.x.quantity))
     else:
         axes.set_xlim(0.0, BAR_ROOM * top)
-        _linear_ticks(axes, "x", part.x)
-    if len(part.groups) > 1:
-        _legend(axes, form, 2, below=True, titled=True)
+        if part.x.ticks:
+            drawing.label_ticks(axes, "x", [at for at, _ in part.x.ticks], dict(part.x.ticks).__getitem__)
+        else:
+            _linear_ticks(axes, "x", part.x)
+    if part.x.label != part.title:
+        axes.set_xlabel(part.x.label, fontsize=form.size)
+    if len(part.groups) > 1 and not _shares_names(chart):
+        _legend(axes, part, form, min(chart.across, form.across), below=chart.across > 1)
 
 
 def _end(bar: Bar) -> float:
@@ -329,6 +386,8 @@ def _map(axes: Axes, chart: Chart, part: HeatMap, form: Format) -> None:
     mesh = axes.pcolormesh(part.x_edges, part.y_edges, part.values.T, **look)
     axes.grid(visible=False)
     axes.set_ylabel(part.y.label, fontsize=form.size)
+    if chart.across > 1:
+        axes.set_xlabel(chart.x.label, fontsize=form.size)
     nothing = Panel(part.y, ())
     for which, axis in (("x", chart.x), ("y", part.y)):
         _axis(axes, which, axis, nothing)  # type: ignore[arg-type]
@@ -340,7 +399,7 @@ def _map(axes: Axes, chart: Chart, part: HeatMap, form: Format) -> None:
     bar = figure.colorbar(mesh, ax=axes, pad=0.015)
     bar.set_label(part.label, fontsize=form.size)
     bar.ax.tick_params(labelsize=form.size - 1)
-    bar.formatter = lambda value, _: words(value, part.quantity)  # type: ignore[assignment]
+    bar.formatter = lambda value, _: words(value, part.quantity) if value else "0"  # type: ignore[assignment]
     bar.outline.set_visible(False)
 
 
@@ -348,11 +407,12 @@ def _values(axes: Axes, part: HeatMap, top: float, form: Format) -> None:
     for i, column in enumerate(part.values):
         for k, value in enumerate(column):
             below = "".join(f"\n{text}" for a, b, text in part.framed if (a, b) == (i, k) and text)
-            if below or not math.isnan(value):
+            instead = next((text for a, b, text in part.told if (a, b) == (i, k)), "")
+            if below or instead or not math.isnan(value):
                 colour = "white" if value > 0.55 * top else "black"
                 at = ((part.x_edges[i] + part.x_edges[i + 1]) / 2, (part.y_edges[k] + part.y_edges[k + 1]) / 2)
                 look: dict[str, Any] = {"ha": "center", "va": "center", "color": colour, "fontsize": form.size - 1}
-                axes.text(*at, f"{words(float(value), part.quantity)}{below}", **look)
+                axes.text(*at, f"{instead or words(float(value), part.quantity)}{below}", **look)
 
 
 def _frames(axes: Axes, part: HeatMap) -> None:
@@ -364,11 +424,6 @@ def _frames(axes: Axes, part: HeatMap) -> None:
         axes.add_patch(Rectangle(*inner, fill=False, edgecolor=drawing.VERMILION, linewidth=1.6))
 
 
-def pictures(chart: Chart, heading: str) -> dict[str, bytes]:
-    """``png`` and ``svg`` for a folder of results; equal charts give equal bytes. MissingExtraError without matplotlib."""
-    return drawing.pictures_of(lambda: fixed_layout(figure_of(chart, "screen", heading)))
-
-
 def fixed_layout(figure: Figure) -> Figure:
     """Fix the panels at the layout's places, rounded: the last digits depend on figures drawn before. In place."""
     figure.draw_without_rendering()
@@ -377,65 +432,3 @@ def fixed_layout(figure: Figure) -> Figure:
     for axes, (left, bottom, width, height) in zip(figure.axes, places, strict=True):
         axes.set_position((left, bottom, width, height))
     return figure
-
-
-def check_plot(out: Path | None) -> None:
-    """InputError, OutputError or MissingExtraError if no picture can be written to ``out``; nothing for None."""
-    if out is None:
-        return
-    if out.suffix[1:].lower() not in KINDS:
-        wanted = "a file whose name ends in .png, .svg or .pdf"
-        raise InputError([Problem("", "--plot", str(out), wanted, "--plot migration.pdf")])
-    if not drawing.has_plots():
-        raise MissingExtraError("matplotlib", "report")
-    check_folder(out.parent)
-
-
-def write_plots(out: Path, charts: Sequence[Chart], width: Width) -> list[Path]:
-    """Write each chart as a picture and as CSV; a single one to ``out``, several to <stem>-<chart>. OutputError."""
-    files: dict[str, bytes] = {}
-    for chart in charts:
-        stem = out.stem if len(charts) == 1 else f"{out.stem}-{chart.name}"
-        files[f"{stem}{out.suffix}"] = plot_bytes(chart, out.suffix[1:].lower(), width)
-        files[f"{stem}.csv"] = csv_bytes(data_table(chart))
-    return write_files(out.parent, files) if files else []
-
-
-def plot_bytes(chart: Chart, kind: str, width: Width) -> bytes:
-    """A picture of ``kind``; equal charts give equal bytes."""
-    import matplotlib as mpl
-
-    without: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-    style: Any = drawing.STYLE | EMBEDDED
-    buffer = io.BytesIO()
-    with mpl.rc_context(style):
-        fixed_layout(figure_of(chart, width)).savefig(buffer, format=kind, dpi=PAPER_DPI, metadata=without)
-    return buffer.getvalue()
-
-
-def data_table(chart: Chart) -> Table:
-    """All values of a chart in long form: panel, line, x, y and the ends of the interval."""
-    schema = {"panel": "str", "line": "str", "x": "str", "y": "float64", "low": "float64", "high": "float64"}
-    return Table.of(chart.name, schema, list(_data_rows(chart)))
-
-
-def _data_rows(chart: Chart) -> Iterator[tuple[Any, ...]]:
-    nan = float("nan")
-    for part in chart.panels:
-        if isinstance(part, Panel):
-            for line in part.lines:
-                ends = [np.full(len(line.x), nan) if end is None else end for end in (line.low, line.high)]
-                each = zip(line.x.tolist(), line.y.tolist(), *(end.tolist() for end in ends), strict=True)
-                yield from ((part.title or part.y.label, line.name, repr(x), *values) for x, *values in each)
-        elif isinstance(part, Bars):
-            for name, bars in part.groups:
-                yield from ((part.title, name, row, bar.value, _or_nan(bar.low), _or_nan(bar.high))
-                            for row, bar in zip(part.rows, bars, strict=True))  # fmt: skip
-        else:
-            yield from ((part.title, f"from {y!r}", repr(x), value, nan, nan)
-                        for x, column in zip(part.x_edges.tolist(), part.values.tolist(), strict=False)
-                        for y, value in zip(part.y_edges.tolist(), column, strict=False))  # fmt: skip
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value

@@ -1,14 +1,20 @@
-"""The map of a solution: which pairs of link and downtime limit reach the target, and in which time."""
+"""Charts of a solution: pairs of link and downtime limit that reach the target, and what runs of each change showed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 
 import numpy as np
 
-from hostsim.report.charts.chart import Axis, Chart, HeatMap
-from hostsim.study.solve.solution import Cell
+from hostsim.report.charts.chart import Axis, Bar, Bars, Chart, HeatMap
+from hostsim.report.solve_words import TITLES, value_words
+from hostsim.study.solve.solution import Cell, Change
+from hostsim.study.statistics import Share
 from hostsim.verdict.words import bandwidth_words, seconds_words
+
+OBSTACLE_LETTERS = 90
+QUARTERS = tuple((float(percent), f"{percent} %") for percent in (0, 25, 50, 75, 100))
 
 
 def reach_chart(cells: Sequence[Cell]) -> Chart | None:
@@ -29,6 +35,29 @@ def reach_chart(cells: Sequence[Cell]) -> Chart | None:
     part = HeatMap(y, across, up, total, "total time", "s", "Total time by link and downtime limit", True, tuple(framed))
     lead = "Empty: misses the target. Times are computed. Frames: the cheapest pairs, and how many of their runs reach it."
     return Chart("reach", "Which link and downtime limit reach the target?", x, (part,), lead=lead)
+
+
+def changes_chart(today: Share, changes: Sequence[Change]) -> Chart:
+    """A bar a change: the share of its confirming runs that reach the target. today: of the runs without a change."""
+    rows = ("unchanged", *(_named(change) for change in changes))
+    bars = (_reached(today), *(_changed(change) for change in changes))
+    part = Bars(Axis("runs that reach the target", "%", ticks=QUARTERS), rows, (("runs that reach the target", bars),))
+    return Chart("changes", "What does each change alone reach?", Axis(""), (part,), lead="Whiskers: 95 % intervals.")
+
+
+def _named(change: Change) -> str:
+    value = "" if change.value is None else f" {value_words(change.kind, change.value)}"
+    return f"{TITLES[change.kind]}{value}"
+
+
+def _changed(change: Change) -> Bar:
+    if change.reached is None:
+        return Bar(float("nan"), words=shorten(change.obstacle or "not run", OBSTACLE_LETTERS, placeholder=" ..."))
+    return _reached(change.reached)
+
+
+def _reached(share: Share) -> Bar:
+    return Bar(100 * share.share, 100 * share.low, 100 * share.high, f"{share.k} of {share.n} runs")
 
 
 def _axis(name: str, labels: Sequence[str]) -> Axis:

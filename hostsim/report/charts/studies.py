@@ -10,7 +10,7 @@ import numpy as np
 
 from hostsim.core.latency import Latencies
 from hostsim.core.units import parse_duration
-from hostsim.report.charts.chart import COLOURS, N_DASHES, Axis, Bar, Bars, Chart, Colour, Line, Panel
+from hostsim.report.charts.chart import COLOURS, N_DASHES, Axis, Bar, Bars, Chart, Colour, Line, Panel, spans_decades
 from hostsim.report.charts.compare import quantity_of
 from hostsim.report.charts.memory import distributions, survival
 
@@ -49,14 +49,22 @@ def age_chart(content: Mapping[str, Any]) -> Chart:
     """A panel of bars a figure, a bar a case."""
     rows = content["rows"][:ROWS_MAX]
     names = tuple(label(row, varied(content["rows"])) for row in rows)
-    made = [
-        Bars(Axis(title, quantity_of(name)[1]), names, ((title, tuple(map(partial(_bar, name=name), rows))),), title, colour)
-        for name, (title, colour) in AGE_BARS.items()
-    ]
+    made = [_age_bars(rows, names, name) for name in AGE_BARS]
     left_out = len(content["rows"]) - len(rows)
-    lead = f"{left_out} more cases are in age.csv." if left_out else ""
+    logarithmic = ", ".join(f'"{part.title}"' for part in made if part.x.log)
+    scale = f"On a logarithmic scale: {logarithmic}." if logarithmic else ""
+    lead = " ".join(filter(None, [scale, f"{left_out} more cases are in age.csv." if left_out else ""]))
     title = "What does page ageing cost the guest, and what does it see?"
     return Chart("age", title, Axis(""), tuple(made), across=3, lead=lead)
+
+
+def _age_bars(rows: Sequence[Row], names: tuple[str, ...], name: str) -> Bars:
+    """The bars of a figure; on a logarithmic axis for times, of which one may be 1000 times another, and across decades."""
+    title, colour = AGE_BARS[name]
+    bars, quantity = tuple(map(partial(_bar, name=name), rows)), quantity_of(name)[1]
+    values = [bar.value for bar in bars]
+    is_log = spans_decades(values) or (quantity == "ns" and any(value > 0 for value in values))
+    return Bars(Axis(title, quantity, is_log), names, ((title, bars),), title, colour)
 
 
 def latencies_of(table: Table, row: int, what: str) -> Latencies:
@@ -97,7 +105,7 @@ def reclaim_chart(content: Mapping[str, Any]) -> Chart:
     ]
     if moved:
         panels.append(
-            _over_age(moved, "migration_ns", "a migration takes", beside=("plain_migration_ns", "without reclaim"))
+            _over_age(lines, "migration_ns", "a migration takes", ("plain_migration_ns", "without reclaim"), moved)
         )
     title = "How much memory can be reclaimed, and what does it cost?"
     return Chart("reclaim", title, Axis("age"), tuple(panels), across=2)
@@ -121,10 +129,16 @@ def _by_age(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _over_age(lines: Mapping[str, Sequence[Row]], name: str, title: str, beside: tuple[str, str] | None = None) -> Panel:
+def _over_age(
+    lines: Mapping[str, Sequence[Row]], name: str, title: str, beside: tuple[str, str] | None = None,
+    only: Mapping[str, Sequence[Row]] | None = None,
+) -> Panel:  # fmt: skip
+    """A figure over the age. beside: figure and label of a grey line. only: lines that have it; a line keeps its colour."""
     factor, quantity = quantity_of(name)
-    drawn = []
+    drawn, shown = [], lines if only is None else only
     for number, (text, rows) in enumerate(list(lines.items())[: len(COLOURS)]):
+        if text not in shown:
+            continue
         bars = [_bar(row, name) for row in rows]
         low, high = (
             np.array([np.nan if (v := getattr(bar, end)) is None else v for bar in bars]) for end in ("low", "high")
@@ -133,7 +147,7 @@ def _over_age(lines: Mapping[str, Sequence[Row]], name: str, title: str, beside:
         values = np.array([bar.value for bar in bars])
         drawn.append(Line(text, _ages_ns(rows), values, COLOURS[number], dash=number % N_DASHES,
                           marked=True, low=low if known else None, high=high if known else None))  # fmt: skip
-    first = next(iter(lines.values()))
+    first = next(iter(shown.values()))
     if beside:
         values = np.array([factor * (row["figures"][beside[0]]["mean"] or np.nan) for row in first])
         drawn.append(Line(beside[1], _ages_ns(first), values, "grey", dash=1))
@@ -145,9 +159,9 @@ def _ages_ns(rows: Sequence[Row]) -> Any:
     return np.array([parse_duration(row["settings"]["age"]) for row in rows], float)
 
 
-def debate_chart(content: Mapping[str, Any], curves: Table) -> Chart:
-    """A panel a claim: its lines, and rules where two of them were found to meet."""
-    panels = tuple(_claim(claim, curves) for claim in content["claims"])
+def debate_chart(claims: Sequence[Row], curves: Table) -> Chart:
+    """A panel a claim: its lines, and rules where two of them were found to meet. claims: as debate.json has them."""
+    panels = tuple(_claim(claim, curves) for claim in claims)
     title = "Which index should find the shadow PTEs of a page?"
     lead = "Lines with marks were run; dashed lines are figures to compare with. Dashed rules: where two costs meet."
     return Chart("debate", title, Axis(""), panels, across=3, lead=lead)

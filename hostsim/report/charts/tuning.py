@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hostsim.report.charts.chart import Axis, Chart, HeatMap
-from hostsim.report.charts.compare import quantity_of
+from hostsim.report.charts.compare import ended, quantity_of
 
 Row = Mapping[str, Any]
 MAPS = {"total_time_ms": "total time", "guest_lost_ms": "lost work"}
@@ -34,15 +34,17 @@ def tuning_charts(rows: Sequence[Row], best: Collection[int]) -> Iterator[Chart]
         across, up = (np.arange(len(texts) + 1, dtype=float) for texts in labels.values())
         panels = []
         for most in mosts:
-            values, framed = np.full([len(texts) for texts in labels.values()], np.nan), []
+            values, framed = np.full([len(texts) for texts in labels.values()], np.nan), list[tuple[int, int, str]]()
+            told = list[tuple[int, int, str]]()
             for number, row in enumerate(rows):
                 if row["settings"]["max"] == most:
                     i, k = (texts.index(row["settings"][key]) for key, texts in labels.items())
                     values[i, k] = factor * mean_of(row, name)
                     framed += [(i, k, "")] if number in best else []
+                    told += [] if np.isfinite(values[i, k]) else [(i, k, ended(row))]
             panels.append(HeatMap(y, across, up, values, title, quantity, f"{title}, max-cpu-throttle {most} %", True,
-                                  tuple(framed), max(known)))  # fmt: skip
-        lead = "Empty: no seed completed. Frame: no other setting beats it in both time and lost work."
+                                  tuple(framed), tuple(told), max(known)))  # fmt: skip
+        lead = "Cells with words: no seed completed. Frame: no other setting beats it in both time and lost work."
         yield Chart(f"map-{name}", f"{title[:1].upper()}{title[1:]} by the settings of auto-converge", x, tuple(panels),
                     across=2, lead=lead)  # fmt: skip
 

@@ -81,10 +81,12 @@ def _every_cell(chart: Chart, part: HeatMap) -> Grid:
         for axis, edges in ((chart.x, part.x_edges), (part.y, part.y_edges))
     )
     beside = {(i, k): f", {text}" for i, k, text in part.framed if text}
+    instead = {(i, k): text for i, k, text in part.told}
     rows = [
-        (along, *(f"{words(float(value), part.quantity)}{beside.get((i, k), '')}" for k, value in enumerate(part.values[i])))
+        (along, *(f"{instead.get((i, k)) or words(float(value), part.quantity)}{beside.get((i, k), '')}"
+                  for k, value in enumerate(part.values[i])))
         for i, along in enumerate(alongs)
-    ]
+    ]  # fmt: skip
     return _grid([f"{chart.x.label} (down), {part.y.label} (across)", *ups], rows, part.title)
 
 

@@ -162,7 +162,8 @@ def _line(line: Line, kept: Array, is_log: bool, pool: Pool) -> dict[str, Any]:
     if is_log:
         y = np.where(y > 0, y, np.nan)
     told: dict[str, Any] = {"name": line.name, "x": pool.add(np.round(x, 9)), "y": pool.add(y), "colour": line.colour,
-                            "look": line.look, "dash": line.dash, "marked": line.marked}  # fmt: skip
+                            "look": line.look, "dash": line.dash, "marked": line.marked,
+                            "notes": [[round(x, 9), text] for x, text in line.notes]}  # fmt: skip
     if line.low is not None and line.high is not None:
         told |= {"low": pool.add(line.low[kept].astype(float)), "high": pool.add(line.high[kept].astype(float)),
                  "band": line.band}  # fmt: skip
@@ -188,7 +189,7 @@ def _map(chart: Chart, part: HeatMap, pool: Pool) -> dict[str, Any]:
     return {
         "kind": "map", "title": part.title, "height": height, "x": None, "y": _axis(part.y), "label": part.label,
         "quantity": part.quantity, "written": part.written, "most": top_of(part),
-        "framed": [list(one) for one in part.framed],
+        "framed": [list(one) for one in part.framed], "told": [list(one) for one in part.told],
         "x_low": float(part.x_edges[0]) if x_low is None else x_low,
         "x_high": float(part.x_edges[-1]) if x_high is None else x_high,
         "y_low": float(part.y_edges[0]), "y_high": float(part.y_edges[-1]),

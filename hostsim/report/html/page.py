@@ -133,3 +133,8 @@ class Page:
     listings: tuple[Listing, ...] = ()
     question: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def charts(self) -> list[Chart]:
+        """Every chart of the report, in its order."""
+        return [part.chart for section in self.sections for part in section.parts if isinstance(part, Drawn)]

@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.user_files import read_bytes
 from hostsim.report.charts.chart import Chart
-from hostsim.report.files import verdict_file
-from hostsim.report.html.page import Content, Drawn, Page
+from hostsim.report.html.page import Content, Page
+from hostsim.report.verdict_texts import verdict_file
 from hostsim.results.encode import json_bytes
 from hostsim.results.provenance import provenance
 from hostsim.results.read import MALFORMED, RESULT, read_folder, read_object, read_run, read_table
-from hostsim.results.tables import RunResult, plain
+from hostsim.results.tables import RunResult, Table, plain
 
 KINDS_ROOM = "hostsim.report.html.kinds"
 RUNS = "runs"
@@ -100,9 +101,20 @@ def run_content(result: RunResult, verdicts: Sequence[str]) -> Content:
                    result=replace(result, scenario=json.loads(json_bytes(plain(result.scenario)))))  # fmt: skip
 
 
+def folder_content(
+    kind: str, told: Mapping[str, Any], origin: Mapping[str, Any], tables: Mapping[str, Table] = MappingProxyType({})
+) -> Content:  # fmt: skip
+    """The content of a study that is in memory, as ``read_content`` reads it from the files that the command writes.
+
+    told: content of its main file. origin: content of provenance.json. tables: by name.
+    """
+    main, read = (json.loads(json_bytes(plain(one))) for one in (told, origin))
+    return Content(kind, main, tables, origin=read)
+
+
 def charts_of(content: Content) -> list[Chart]:
     """Every chart of the report on ``content``."""
-    return [part.chart for section in page_of(content).sections for part in section.parts if isinstance(part, Drawn)]
+    return page_of(content).charts
 
 
 def _run(files: Mapping[str, bytes]) -> Content:

@@ -133,7 +133,7 @@ def selftest_page(content: Content) -> Page:
     """The page of a selftest: its lines and phases; with --real the real phases beside them."""
     main, notes = content.main, list[str]()
     phases, is_real = main["phases"], bool(main["phases"]) and "real_ms" in main["phases"][0]
-    made = [("Beside", lambda: Section("Real beside simulated", (Drawn(charts.phases_chart(phases)),)))] if is_real else []
+    made = [("Times", lambda: _phases(phases, str(main.get("host") or ""), is_real=is_real))]
     made.append(("Phases", lambda: Section("Phases", (Tabled(plain_grid(phases), "", folded=False),))))
     if main.get("lines"):
         made.append(
@@ -150,11 +150,18 @@ def selftest_page(content: Content) -> Page:
     )  # fmt: skip
 
 
+def _phases(phases: Sequence[Mapping[str, Any]], host: str, *, is_real: bool) -> Section:
+    if is_real:
+        return Section("Real beside simulated", (Drawn(charts.phases_chart(phases, host)),))
+    return Section("Times", (Drawn(charts.simulated_phases_chart(phases)),))
+
+
 def chains_page(content: Content) -> Page:
     """The page of chains of sptes, real beside the modelled rmap and the closed form."""
     main, notes = content.main, list[str]()
+    chart, host = charts.chains_chart, str(main.get("host") or "")
     made = [
-        ("Chains", lambda: Section("What a spte of a page costs", (Drawn(charts.chains_chart(main["rows"])),))),
+        ("Chains", lambda: _drawn("What a spte of a page costs", chart(main["rows"], host))),
         ("Rows", lambda: Section("Figures", (Tabled(plain_grid(main["rows"]), "", folded=False),))),
     ]
     head = list(main.get("lines") or ["chains of sptes, measured on this host and modelled"])

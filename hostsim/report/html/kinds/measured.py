@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hostsim.report.charts.measured import answers_chart, measure_chart
+from hostsim.report.charts.measured import answers_chart, forecasts_chart, measure_chart
 from hostsim.report.columns import Column, Grid, Role
 from hostsim.report.html.kinds.parts import (
     chart_section,
@@ -41,6 +41,7 @@ def measure_page(content: Content) -> Page:
             notes,
             ("Bias", lambda: chart_section("Bias, forecast and cost", measure_chart(rows))),
             ("Answers", lambda: chart_section("Answers beside what the guest wrote", answers_chart(rows))),
+            ("Forecasts", lambda: chart_section("Total times that are forecast", forecasts_chart(rows, main["truth"]))),
             ("Measurements", lambda: _measurements(rows, main.get("interval"))),
         ),
         origin=origin_of({**content.origin, "seeds": main["seeds"]}),

@@ -47,7 +47,7 @@ def predict_page(content: Content) -> Page:
         tiles=tiles_of(notes, lambda: _tiles(main, share, estimates)),
         sections=sections_of(
             notes,
-            ("Runs", lambda: chart_section("How the runs spread", charts.runs_chart(main["runs"], estimates))),
+            ("Runs", lambda: chart_section("How the runs end", charts.runs_chart(main["runs"], estimates))),
             ("Margins", lambda: _margins(main)),
             ("Figures", lambda: Section("Figures", (Tabled(figures_grid(estimates), "Figures", folded=False),))),
             ("Every run", lambda: Section("Every run", (Tabled(_runs(main), f"{_counted(share.n)}, seeds"),))),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hostsim.report.charts.solve import reach_chart
+from hostsim.report.charts.solve import changes_chart, reach_chart
 from hostsim.report.columns import Column, Grid, Role
 from hostsim.report.html.kinds.parts import (
     chart_section,
@@ -20,12 +20,13 @@ from hostsim.report.html.kinds.parts import (
 )
 from hostsim.report.html.kinds.predict import estimate_tile
 from hostsim.report.html.kinds.told import cell_in, change_in, share_in
-from hostsim.report.html.page import Content, Page, Section, Step, Tabled, Tile, Tone
+from hostsim.report.html.page import Content, Drawn, Page, Section, Step, Tabled, Tile, Tone
 from hostsim.report.predict_words import chance_words, estimate_words
 from hostsim.report.solve_words import TITLES, change_command, change_text, target_text, value_words
 from hostsim.report.tables import NONE
 from hostsim.study.solve.solution import Change
 from hostsim.study.solve.target import Target
+from hostsim.study.statistics import Share
 
 FIGURES = {"total_time_ms": "total time", "downtime_ms": "downtime", "guest_slowdown_percent": "guest slower by"}
 
@@ -49,7 +50,7 @@ def solve_page(content: Content) -> Page:
         sections=sections_of(
             notes,
             ("Map", lambda: chart_section("Link and downtime limit", reach_chart([*map(cell_in, main["frontier"])]))),
-            ("Changes", lambda: _changes(changes)),
+            ("Changes", lambda: _changes(changes, share_in(main["today"]))),
         ),
         origin=origin_of({**content.origin, "seeds": main["seeds"]}),
         command=_command(changes, target, scenario.file, main["today"]["n"]),
@@ -84,10 +85,11 @@ def _tiles(main: Mapping[str, Any]) -> Iterator[Tile]:
             yield estimate_tile(f"{title} then", one)
 
 
-def _changes(changes: Sequence[Change]) -> Section | None:
+def _changes(changes: Sequence[Change], today: Share) -> Section:
     """A row a change: value, runs, figures, and what stands in the way of those that do not reach the target."""
+    chart = Drawn(changes_chart(today, changes))
     if not changes:
-        return None
+        return Section("Changes", (chart,))
     names = [name for name in FIGURES if any(name in (one.estimates or {}) for one in changes)]
     heads = ["change", "now", "to", "reach the target", *(FIGURES[name] for name in names)]
     columns = [Column(head, head, role=Role.KEY if i == 0 else Role.FIGURE) for i, head in enumerate(heads)]
@@ -96,7 +98,7 @@ def _changes(changes: Sequence[Change]) -> Section | None:
         columns.append(Column("obstacle", "in the way", prose=True))
         rows = [(*row, _obstacle(one)) for row, one in zip(rows, changes, strict=True)]
     table = Tabled(Grid(tuple(columns), tuple(rows)), "Changes", folded=False)
-    return Section("Changes", (table,), "Brackets: 95 % interval of the mean.")
+    return Section("Changes", (chart, table), "Brackets: 95 % interval of the mean.")
 
 
 def _obstacle(change: Change) -> str:

@@ -84,7 +84,7 @@ def age_page(content: Content) -> Page:
     if table is not None:
         drawn.append(("Faults", lambda: charts.age_faults(main, table)))
     tone: Tone = "bad" if good == "0" else "open"
-    return _study(content, "What page ageing costs the guest, and what it sees", AgeOptions, tone, "ageing", drawn)
+    return _study(content, "What does page ageing cost the guest, and what does it see?", AgeOptions, tone, "ageing", drawn)
 
 
 def reclaim_page(content: Content) -> Page:
@@ -98,7 +98,8 @@ def reclaim_page(content: Content) -> Page:
         drawn.append(("Stalls", lambda: charts.reclaim_stalls(
             main, table, [one.most for one in read_budget(main["options"]["budget"]) if one.figure.startswith("stall")]
         )))  # fmt: skip
-    return _study(content, "How much memory can be reclaimed, and at which cost", ReclaimOptions, "told", "reclaim", drawn)
+    question = "How much memory can be reclaimed, and what does it cost?"
+    return _study(content, question, ReclaimOptions, "told", "reclaim", drawn)
 
 
 def debate_page(content: Content) -> Page:
@@ -106,7 +107,7 @@ def debate_page(content: Content) -> Page:
     main, notes = content.main, list[str]()
     claims, curves = main["claims"], content.tables.get("curves")
     counts = {name: sum(claim["verdict"] == name for claim in claims) for name in ("holds", "holds if", "fails")}
-    drawn: list[Part] = [] if curves is None else [Drawn(charts.debate_chart(main, curves))]
+    drawn: list[Part] = [] if curves is None else [Drawn(charts.debate_chart(claims, curves))]
     return Page(
         title="Which index should find the shadow PTEs of a page?", kicker="hostsim debate: the argument of 2010, run",
         cards=(lines_card([*(main.get("verdict") or ()), f"Machine: {main.get('machine', '')}."], "told", "twelve claims"),),
