@@ -8,7 +8,8 @@ import numpy as np
 
 from hostsim.costs.costs import flush_ns, load_costs
 from hostsim.costs.exits import MAP, NONE, PML_FULL
-from hostsim.measure.selftest.walked_vm import WalkedVm
+from hostsim.kvm.spec import MmuSpec
+from hostsim.measure.selftest.walked_vm import Walk, WalkedSpec, WalkedVm
 from hostsim.spte_index.spte import PRESENT, WRITABLE, make_sptes
 from hostsim.theory.log_buffers import PREFETCHED, faults_of_touches, full_buffer_exits, hidden_faults
 from hostsim.theory.page_tables import table_count, tables_by_level
@@ -62,6 +63,16 @@ def _hidden_fault_rows(rng: np.random.Generator) -> Iterator[Row]:
     yield exact(SUITE, "O26-run", "map faults of 1 GiB", hidden_faults(GIB_PAGES), int(run.exits[MAP]))
     mapped = np.flatnonzero(run.sptes.spte & PRESENT)
     yield exact(SUITE, "O26-run", "tables that map what was mapped", 515, sum(tables_by_level(mapped)))
+    shadow = "map faults of 1 GiB, not logged, shadow paging"
+    yield exact(SUITE, "O26-run", shadow, hidden_faults(GIB_PAGES, PREFETCHED), _unlogged_faults())
+
+
+def _unlogged_faults() -> int:
+    """Map faults of a pass over 1 GiB that the host has and KVM has not mapped."""
+    vm = WalkedVm(WalkedSpec(MmuSpec(mmu="shadow"), "get-dirty-log", 1, GIB_PAGES, populated=True))
+    vm.vm.engine.mmu.zap(0, GIB_PAGES, vm.env.now_ns)
+    vm.env.run(until=vm.env.process(vm.run(Walk())))
+    return int(vm.tally().map_faults)
 
 
 def _full_log_rows(rng: np.random.Generator) -> Iterator[Row]:
