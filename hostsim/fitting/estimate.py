@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.rng import stream_key
-from hostsim.fitting.mixture import SWEEP_GAIN, Classes, Problem, rate_grid
+from hostsim.fitting.mixture import Classes, Problem, Shape, rate_grid
 from hostsim.fitting.noise import bursts_of, with_bursts
 from hostsim.fitting.observed import Observed
 from hostsim.fitting.pacing import CATCH_UPS, Pace
@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 DRAWS = 60
 RATES_DRAWN = 14
 """Rates of a drawn guest: fewer than the grid has, at places of its own, so that guests differ where no point holds them."""
+SHAPES: tuple[Shape, ...] = ("fewest", "many", "sweep", "steep")
+"""Drawn guests take turns: points hold the curve at the lengths of their rounds, and elsewhere guests of each shape part."""
 STREAM = "fit.bootstrap"
 PACE_GAIN = 4.0
 """A guest that catches up is taken if it betters the misfit by this: odds of e^2 to 1."""
@@ -85,9 +87,7 @@ def drawn_guests(found: Estimate, written_max: float, seed: int, draws: int) -> 
     """``found`` with ``draws`` guests fitted to points drawn anew.
 
     Each point gets a weight from an exponential law (Rubin, "The Bayesian bootstrap", Annals of Statistics 9(1), 1981) and
-    an error from its own: a log of three rounds has too few to draw with replacement. Half of the guests have as many
-    classes as least squares take, half as few as the points allow, of these every second a sweep if the points allow one:
-    where no point holds the curve, they part.
+    an error from its own: a log of three rounds has too few to draw with replacement.
     """
     rng = np.random.default_rng(list(stream_key(seed, STREAM)))
     pages = np.array([p.found_pages for p in found.points])
@@ -101,6 +101,5 @@ def drawn_guests(found: Estimate, written_max: float, seed: int, draws: int) -> 
         scale = np.sqrt(rng.exponential(size=len(pages)))
         noisy = np.maximum(pages + off * rng.standard_normal(len(pages)), 0.0)
         problem = Problem(found.points, written_max, rates, found.pace)
-        gain = -SWEEP_GAIN if i % 4 == 2 else SWEEP_GAIN
-        guests.append(problem.fitted(noisy, np.maximum(scale, 0.1), sparse=i % 2 == 0, gain=gain))
+        guests.append(problem.fitted(noisy, np.maximum(scale, 0.1), SHAPES[i % len(SHAPES)]))
     return replace(found, draws=tuple(guests))
