@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hostsim.cli.explain_cmd import LimitOption, LinkOption, TagOption
-from hostsim.cli.fit_cmd import LogsArgument, MemoryOption, known_figures
+from hostsim.cli.fit_cmd import LogsArgument, MemoryOption, MigrationOption, known_figures
 from hostsim.cli.options import SOME_MODES, Format, HtmlOption, JsonFlag, QuietFlag, WideFlag
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def whatif_command(
     mode: ModeOption = "",
     load_ends: EndsOption = "",
     tag: TagOption = None,
+    migration: MigrationOption = None,
     downtime_limit: LimitOption = None,
     log_bandwidth: SetBandwidthOption = None,
     link: LinkOption = None,
@@ -91,7 +92,8 @@ def whatif_command(
     from hostsim.results.tables import plain
 
     check_html(html)
-    fitted = fit(*logs, tag=tag, seed=seed, memory=memory, **known_figures(downtime_limit, log_bandwidth, link))
+    known = known_figures(downtime_limit, log_bandwidth, link)
+    fitted = fit(*logs, tag=tag, migration=migration, seed=seed, memory=memory, **known)
     change = Change(tuple(overrides or ()), bandwidth, mode, load_ends)
     drawn = drawn_scenarios(fitted, change, seed)
     found = _predict(drawn, reps, workers, quiet=quiet or as_json, name=fitted.name)
@@ -100,8 +102,9 @@ def whatif_command(
     paths = []
     if html is not None:
         asked = {"set": overrides, "bandwidth": bandwidth, "mode": mode, "load-ends": load_ends}
-        options = {"tag": tag, "downtime-limit": downtime_limit, "log-bandwidth": log_bandwidth, "link": link,
-                   "memory": memory, "seed": seed if seed != 1 else None, "reps": reps}  # fmt: skip
+        options = {"tag": tag, "migration": migration, "downtime-limit": downtime_limit,
+                   "log-bandwidth": log_bandwidth, "link": link, "memory": memory,
+                   "seed": seed if seed != 1 else None, "reps": reps}  # fmt: skip
         more = {"asked": options_words(asked), "command": given_command("whatif", logs, asked | options)}
         paths.append(write_html(html, fit_report("whatif", fitted, told | more, seed)))
     if as_json:

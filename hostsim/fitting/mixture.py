@@ -127,7 +127,9 @@ class Problem:
         object.__setattr__(self, "off", np.array([p.off_pages for p in self.points]))
 
     def fitted(self, found: Array | None = None, scale: Array | None = None, shape: Shape = "fewest") -> Classes:
-        """The classes nearest to ``found`` (default: that of the points), each point weighted by ``scale`` over its error."""
+        """The classes nearest to ``found`` (default: that of the points), each point weighted by ``scale`` over its
+        error.
+        """
         target = _Target(
             self.found if found is None else found, self.off, np.ones_like(self.off) if scale is None else scale
         )
@@ -142,6 +144,13 @@ class Problem:
         gain, least, slack = (-SWEEP_GAIN, 2, MOVED_MISFIT) if shape == "sweep" else (SWEEP_GAIN, 3, 0.0)
         swept_best = self._swept(target, slack) if n >= least else None
         return swept_best if swept_best and swept_best.criterion(n) + gain < best.criterion(n) else best
+
+    def at_once(self) -> Classes:
+        """One class, of which each page is written again at once, as far as the grid of rates goes."""
+        target = _Target(self.found, self.off, np.ones_like(self.off))
+        counts, _ = _best_single(target.weighted(self.drawn[:, -1:]), target.wanted, self.ram_pages)
+        pages = ((float(counts[0]), float(self.rates[-1])),)
+        return self._classes(target, pages, None, self.drawn[:, -1] * counts[0])
 
     def _full(self, target: _Target) -> Classes:
         return self._of_counts(target, self._counts(target))
@@ -163,8 +172,8 @@ class Problem:
     def _steepest(self, target: _Target) -> Classes:
         """The guest with the most pages of the fastest rate that the points allow.
 
-        No point holds the curve before the shortest round, so pages that are dirty again at once are known only as far as the
-        other rounds leave room for them. The misfit is convex in their number.
+        No point holds the curve before the shortest round, so pages that are dirty again at once are known only as far as
+        the other rounds leave room for them. The misfit is convex in their number.
         """
         counts = self._counts(target)
         low, high = float(counts[-1]), self.ram_pages

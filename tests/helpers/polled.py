@@ -32,4 +32,7 @@ def _polls(machine: Machine, every_ns: int, answers: list[dict[str, Any]]) -> Ge
 
 def _answer(machine: Machine) -> dict[str, Any]:
     assert machine.migration is not None, "a migration is polled"
-    return {"t": machine.env.now_ns / NS_PER_S, "info": query_now(machine.migration)}
+    info = query_now(machine.migration)
+    # QEMU answers with the status alone once a migration has ended otherwise than by completing.
+    told = {"status": info["status"]} if info["status"] in ("cancelled", "failed") else info
+    return {"t": machine.env.now_ns / NS_PER_S, "info": told}
