@@ -12,8 +12,16 @@ from hostsim.cli.study_options import report_folder
 from hostsim.report import console, files
 from hostsim.report.html.files import check_html
 from hostsim.report.solve_files import provenance, write_solution
-from hostsim.report.solve_words import frontier_caption, frontier_grid, solution_lines
+from hostsim.report.solve_words import (
+    command_lines,
+    commands_of,
+    frontier_caption,
+    frontier_grid,
+    runs_grid,
+    solution_lines,
+)
 from hostsim.results.encode import json_bytes
+from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.option_text import listed
 from hostsim.study.predict.given import Given
 from hostsim.study.predict.predict import require_migration
@@ -32,9 +40,12 @@ def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> No
     with ExitStack() as stack:
         bench = bench_for(scenario, given, options, out, stack)
         found = solve_whole(scenario, wanted, kinds, options.reps, bench)
-    found = replace(found, assumptions=(*given.assumptions(), *found.assumptions))
-    content = {"verdict": solution_lines(found)} | found.to_dict()
-    paths = [] if out is None else write_solution(out, found, content)
+    saved = "SCENARIO.toml" if out is None else str(out / "scenario.toml")
+    assumptions = (*given.assumptions(), *found.assumptions)
+    found = replace(found, assumptions=assumptions, command=given.command(saved))
+    content = {"verdict": solution_lines(found), "commands": commands_of(found)} | found.to_dict()
+    scenario_toml = scenario_text(given.table()) if given.file is None else ""
+    paths = [] if out is None else write_solution(out, found, content, scenario_toml)
     paths += report_folder(options.html, "solve", content, provenance(found))
     _tell(options, found, content, paths)
 
@@ -46,9 +57,11 @@ def _tell(options: Options, found: Solution, content: dict[str, Any], paths: lis
     console.say_wrapped(content["verdict"])
     console.say([""])
     if found.frontier:
-        console.show(frontier_grid(found), markdown=options.style == "markdown", wide=options.wide)
+        for grid in (frontier_grid(found), runs_grid(found)):
+            console.show(grid, markdown=options.style == "markdown", wide=options.wide)
         console.say_wrapped([frontier_caption(found)])
         console.say([""])
+    console.say(command_lines(content["commands"]))
     if paths:
         console.say(["Files:", *(f"  {path}" for path in paths)])
         if left_out := files.missing_files():

@@ -1,4 +1,4 @@
-"""The heat map of a solution: link speed by downtime limit, coloured by total time, grey where the target is missed."""
+"""The heat map of a solution: link speed by downtime limit, coloured by P that the target is reached."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hostsim.report.drawing import GREY, INK, VERMILION, pictures_of, titled
+from hostsim.report.solve_words import cell_words
 from hostsim.study.solve.solution import Cell, Solution
 from hostsim.verdict.words import bandwidth_words, seconds_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PALE = "#eef0f2"
-LEGEND = "downtime limit\ncomputed total time; - misses the target\nframe: cheapest corners, k/n of their runs"
+LEGEND = (
+    "downtime limit\ncolour: P that the target is reached, 0 or 1 where it is computed (with the total time; - misses it)\n"
+    "frame: by runs, with the 95 % interval and the number of runs"
+)
 
 
 def solution_pictures(found: Solution) -> dict[str, bytes]:
@@ -23,29 +26,22 @@ def solution_pictures(found: Solution) -> dict[str, bytes]:
 
 
 def draw(found: Solution) -> Figure:
-    """A square a pair; corners that were run have a frame and the count of their runs."""
-    from matplotlib.colors import LogNorm
+    """A square a pair; pairs that were run have a frame, P with its interval, and the number of their runs."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     cells = found.frontier
     speeds = sorted({cell.bandwidth_bytes_per_s for cell in cells})
     limits = sorted({cell.downtime_limit_ms for cell in cells})
-    total = np.full((len(speeds), len(limits)), np.nan)
+    chance = np.zeros((len(speeds), len(limits)))
     for cell in cells:
-        if cell.computed and cell.total_s is not None:
-            total[speeds.index(cell.bandwidth_bytes_per_s), limits.index(cell.downtime_limit_ms)] = cell.total_s
-    size = max(6.4, 1.9 + 0.72 * len(limits)), 1.9 + 0.5 * len(speeds)
+        chance[speeds.index(cell.bandwidth_bytes_per_s), limits.index(cell.downtime_limit_ms)] = cell.share
+    size = max(6.4, 1.9 + 0.95 * len(limits)), 1.9 + 0.62 * len(speeds)
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.06))
     axes = figure.subplots()
-    axes.set_facecolor(PALE)
     axes.grid(visible=False)
-    if np.isfinite(total).any():
-        norm = LogNorm(max(1e-3, float(np.nanmin(total))), max(2e-3, 1.001 * float(np.nanmax(total))))
-        axes.imshow(total, origin="lower", aspect="auto", cmap="YlGnBu", norm=norm, alpha=0.55)
-    else:
-        axes.set_xlim(-0.5, len(limits) - 0.5)
-        axes.set_ylim(-0.5, len(speeds) - 0.5)
+    image = axes.imshow(chance, origin="lower", aspect="auto", cmap="YlGnBu", vmin=0.0, vmax=1.0, alpha=0.55)
+    figure.colorbar(image, ax=axes, label="P", fraction=0.04, pad=0.02)
     for cell in cells:
         _write(axes, cell, limits.index(cell.downtime_limit_ms), speeds.index(cell.bandwidth_bytes_per_s))
     axes.set_xticks(range(len(limits)), [seconds_words(limit / 1000) for limit in limits])
@@ -61,9 +57,10 @@ def _write(axes: object, cell: Cell, x: int, y: int) -> None:
     from matplotlib.patches import Rectangle
 
     assert isinstance(axes, Axes), "made above"
-    reaches = cell.computed and cell.total_s is not None
-    text = seconds_words(cell.total_s) if reaches and cell.total_s is not None else "-"
-    text += f"\n{cell.reached}/{cell.runs}" if cell.runs else ""
-    axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=INK if reaches else GREY)
-    if cell.corner:
+    axes.text(x, y, _text(cell), ha="center", va="center", fontsize=7.5, color=INK if cell.share else GREY)
+    if cell.runs:
         axes.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, fill=False, edgecolor=VERMILION, linewidth=1.6))
+
+
+def _text(cell: Cell) -> str:
+    return f"P {cell.share:.2f}\n[{cell.low:.2f}, {cell.high:.2f}]\n{cell.runs} runs" if cell.runs else cell_words(cell)
