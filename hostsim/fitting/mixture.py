@@ -33,9 +33,9 @@ once.
 """
 SWEEP_GAIN = 6.0
 """A sweep is taken if it betters Schwarz's criterion by this: odds of e^3 to 1."""
-MOVED_MISFIT = 1.0
-"""The steepest guest, and the slowest sweep, have a misfit larger than the least by at most this: one standard error of the
-number that is moved.
+MOVED_MISFIT = 0.25
+"""The steepest guest, and the slowest sweep, have a misfit larger than the least by at most this: half a standard error of
+the number that is moved. The points of a drawn guest have their errors already.
 """
 BISECTIONS = 16
 PAGES_MIN = 0.5

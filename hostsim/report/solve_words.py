@@ -74,7 +74,7 @@ def frontier_grid(found: Solution) -> Grid:
     columns += [_limit_column(i, limit) for i, limit in enumerate(limits)]
     cells = found.frontier
     rows = [cells[i : i + len(limits)] for i in range(0, len(cells), len(limits))]
-    return grid_of(columns, rows, "Reaches the target, by link and downtime limit: computed total time, or P by runs")
+    return grid_of(columns, rows, "Reaches the target, by link and downtime limit: computed time, or P by runs")
 
 
 def cell_words(cell: Cell) -> str:
@@ -109,8 +109,8 @@ def frontier_caption(found: Solution) -> str:
         return "-: does not reach the target (computed)"
     surely = sum(cell.confirmed for cell in ran)
     return (
-        f"-: does not reach the target (computed). P: share of runs that reach it; {surely} of {len(ran)} pairs "
-        "that were run are confirmed with seeds that found none of them"
+        f"-: does not reach the target (computed). P: share of the runs that reach it; of {len(ran)} pairs that were run "
+        f"{surely} are confirmed with other seeds"
     )
 
 
