@@ -10,164 +10,24 @@ import json
 import re
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from hostsim import Scenario, run  # noqa: E402  the tests know how the real logs are read
-from hostsim.fitting.fitted import GuestFit, fit  # noqa: E402
-from hostsim.fitting.observed import observe  # noqa: E402
-from hostsim.fitting.refusal import NotIdentifiedError  # noqa: E402
-from hostsim.fitting.whatif import Change, drawn_scenarios  # noqa: E402
-from hostsim.logs import read_logs  # noqa: E402
-from tests.helpers.real_logs import cases, postgres_log, qemu_log  # noqa: E402
+from hostsim.validation.fit.predicted import predictions  # noqa: E402  the checkout's, not an installed one
 
 PAGE = ROOT / "docs" / "background" / "how-well-does-it-predict.md"
 DATA = PAGE.parent / "predictions.json"
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-SEEDS = (1, 2, 3)
-GUESTS = 8
-LOAD_ENDS_BEFORE_S = 0.35
-"""The load of the 16 threads ends so long before the completion (assumed): two rounds and a stop are left."""
 Row = dict[str, Any]
 
 
-def guest_key(inputs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Cases of one guest have equal keys: memory, its fill, and the writer."""
-    names = ("mem_mib", "ws_pages", "pattern", "hot_pages", "hot_prob", "write_rate_pages_s", "pace", "spin")
-    return (*(inputs[name] for name in names), inputs["nonzero_pages"] // 100)
-
-
-def qemu_rows(folder: Path) -> Iterator[Row]:
-    """A row for each pair of cases with one guest: fitted to the first, predicted for the second."""
-    groups: dict[tuple[Any, ...], list[str]] = {}
-    for name, case in cases().items():
-        if case.inputs["write_rate_pages_s"]:
-            groups.setdefault(guest_key(case.inputs), []).append(name)
-    for names in groups.values():
-        for source in names if len(names) > 1 else ():
-            try:
-                fitted = fit(qemu_log(source, folder), draws=0)
-            except NotIdentifiedError as error:
-                yield {"source": source, "refused": str(error).partition(": ")[2].partition(": ")[2]}
-                continue
-            yield from (qemu_row(fitted, source, target) for target in names if target != source)
-
-
-def qemu_row(fitted: GuestFit, source: str, target: str) -> Row:
-    """The prediction of ``target``, and its real outcome."""
-    case = cases()[target]
-    table = under(fitted.table(), case.inputs)
-    runs = [run(Scenario.model_validate(table | {"seed": seed})).migrations[0] for seed in SEEDS]
-    times = [one.total_time_ms for one in runs if one.status == "completed"]
-    done = len(times) > len(SEEDS) / 2
-    real = case.status.count("completed") / len(case.status)
-    measured = case.measured.get("total_time_ms", {})
-    both = done and real > 0.5 and measured.get("n")
-    found = statistics.median(times) if times else None
-    return {
-        "source": source, "target": target, "completes": done, "really_completes": real > 0.5, "split": 0 < real < 1,
-        "total_ms": found, "real_ms": measured.get("median"), "real_low_ms": measured.get("min"),
-        "real_high_ms": measured.get("max"), "error": found / measured["median"] - 1 if both and found else None,
-    }  # fmt: skip
-
-
-def under(table: dict[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """``table`` with the migration, the link and the host of another case."""
-    capabilities, throttle = inputs["capabilities"], inputs["throttle"]
-    after, switchover = inputs.get("postcopy_after_syncs"), inputs.get("avail_switchover_bandwidth_Bps")
-    limited = inputs.get("max_postcopy_bandwidth_Bps")
-    migration: dict[str, Any] = {
-        "qemu": "10.0" if str(inputs["qemu_version"]).startswith("10") else "7.2",
-        "bandwidth": rate(inputs["max_bandwidth_Bps"]), "downtime_limit": f"{inputs['downtime_limit_ms']}ms",
-        "timeout": f"{inputs['cancel_after_s']}s", "auto_converge": "auto-converge" in capabilities,
-        "throttle_trigger_threshold": throttle["throttle-trigger-threshold"],
-        "cpu_throttle_initial": throttle["cpu-throttle-initial"],
-        "cpu_throttle_increment": throttle["cpu-throttle-increment"],
-        "cpu_throttle_tailslow": throttle["cpu-throttle-tailslow"], "max_cpu_throttle": throttle["max-cpu-throttle"],
-        "xbzrle": "xbzrle" in capabilities, "multifd": "multifd" in capabilities,
-        "return_path": "return-path" in capabilities, "postcopy_ram": "postcopy-ram" in capabilities,
-        "postcopy_preempt": "postcopy-preempt" in capabilities,
-        "xbzrle_cache_size": f"{inputs['xbzrle_cache_size']}B",
-        **({} if after is None else {"postcopy_after_rounds": after}),
-        **({"avail_switchover_bandwidth": rate(switchover)} if switchover else {}),
-        **({"max_postcopy_bandwidth": rate(limited)} if limited else {}),
-    }  # fmt: skip
-    link = {"bandwidth": rate(inputs["link_relay_Bps"]), "latency": "0s", "socket_buffer": "212992B"}
-    return {**table, "migration": migration, "link": link, "host": {"machine": "qemu-tcg-2core", "lateness": "drawn"}}
-
-
-def rate(bytes_per_s: int | None) -> str:
-    """A bandwidth as a scenario has it."""
-    return f"{bytes_per_s}B/s" if bytes_per_s else "unlimited"
-
-
-def postgres_rows(folder: Path) -> Iterator[Row]:
-    """The guest of 4 and of 16 threads, each fitted to two runs, and predicted for the others."""
-    counts = {"Precopy_Convergent": 5, "Precopy_Nonconvergent_16T": 3, "Stop_Copy_4T": 3}
-    names = [f"{kind}_{i}" for kind, n in counts.items() for i in range(1, n + 1)]
-    logs = {name: postgres_log(name, folder) for name in names}
-    four = fit(*(logs[f"Precopy_Convergent_{i}"] for i in (1, 2)), draws=GUESTS)
-    sixteen = fit(*(logs[f"Precopy_Nonconvergent_16T_{i}"] for i in (1, 2)), draws=GUESTS)
-    yield {"fit": "16 threads", "ends_by_itself": sixteen.ends_by_itself, "floor_bytes": floor_bytes(sixteen),
-           "threshold_bytes": 4096 * (sixteen.threshold_pages or 0)}  # fmt: skip
-    for i in (3, 4, 5):
-        yield postgres_row(four, Change(), "4 threads", logs[f"Precopy_Convergent_{i}"])
-    real = observe(read_logs(str(logs["Precopy_Nonconvergent_16T_3"]))[0]).evidence
-    ends = f"{(real.total_time_ms or 0) / 1000 - LOAD_ENDS_BEFORE_S:.2f}s"
-    yield postgres_row(sixteen, Change(load_ends=ends), "16 threads, its load ends", logs["Precopy_Nonconvergent_16T_3"])
-    for i in (1, 2, 3):
-        yield postgres_row(four, Change(mode="stop-and-copy"), "4 threads, stopped before", logs[f"Stop_Copy_4T_{i}"])
-
-
-def floor_bytes(fitted: GuestFit) -> list[float]:
-    """Least, greatest of the floor over the drawn guests."""
-    floor = fitted.figures["floor_pages"]
-    return [4096 * (floor.value if bound is None else bound) for bound in (floor.low, floor.high)]
-
-
-def postgres_row(fitted: GuestFit, change: Change, name: str, log: Path) -> Row:
-    """Total time, bytes and syncs over the drawn guests, and as measured; remaining after the syncs of the first rounds."""
-    drawn = drawn_scenarios(fitted, change)
-    runs = [run(drawn(number)).migrations[0] for number in range(GUESTS)]
-    real = observe(read_logs(str(log))[0])
-    figures: dict[str, Callable[[Any], float]] = {
-        "total_s": lambda one: one.total_time_ms / 1000, "bytes": lambda one: one.query["ram"]["transferred"],
-        "syncs": lambda one: one.query["ram"]["dirty-sync-count"],
-    }  # fmt: skip
-    measured = {"total_s": (real.evidence.total_time_ms or 0) / 1000, "bytes": real.evidence.sent_bytes,
-                "syncs": float(np.nanmax(real.log.dirty_sync_count))}  # fmt: skip
-    told = {key: {"mean": statistics.mean(values := [of(one) for one in runs]), "low": min(values), "high": max(values),
-                  "real": measured[key]} for key, of in figures.items()}  # fmt: skip
-    return {"guest": name, "log": log.stem, "statuses": sorted({one.status for one in runs}), "figures": told,
-            "remaining": remaining(runs, real)}  # fmt: skip
-
-
-ROUNDS = 6
-
-
-def remaining(runs: Sequence[Any], real: Any) -> list[dict[str, float]]:
-    """Bytes remaining after each of the first syncs: over the runs, and as measured."""
-    found = []
-    for i in range(min(ROUNDS, len(real.rounds) - 1)):
-        values = [float(one.rounds.columns["remaining_start_bytes"][i + 1]) for one in runs if len(one.rounds) > i + 1]
-        if values:
-            measured = 4096 * (real.rounds[i].newly_dirty_pages / real.whole_share + real.rounds[i].pending_pages)
-            found.append({"mean": statistics.mean(values), "real": measured})
-    return found
-
-
 def measure() -> None:
-    """Fit and predict everything."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        content = {"qemu": list(qemu_rows(folder)), "postgres": list(postgres_rows(folder))}
+    """Fit and forecast everything, as `hostsim validate --suite fit` does."""
+    content = predictions(jobs=2)
     lines = [f'"{key}": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]" for key, rows in content.items()]
     DATA.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 

@@ -188,7 +188,7 @@ def summary_table() -> str:
 
 
 def _summary_lines() -> Iterator[tuple[str, ...]]:
-    for suite in ("qemu", "published", "kvm", "oracles"):
+    for suite in ("qemu", "published", "kvm", "oracles", "fit"):
         rows = rows_of(suite)
         counted = [row for row in rows if row["scored"]]
         passed = sum(row["passed"] for row in counted)

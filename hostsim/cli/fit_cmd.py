@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 HELP = """Fit a guest to the log of its migration, and write it as a scenario.
 
-       Reads all logs that hostsim explain reads, dirty curves (.csv, .toml) and readings of calc-dirty-rate. Several logs
-       are of one guest. Exit code 2, with the reason, if the log does not identify the guest."""
+       Reads all logs that hostsim explain reads, dirty curves (.csv, .toml) and readings of calc-dirty-rate. Several logs,
+       and the migrations of one log, are of one guest and fitted together. Exit code 2, with the reason, if they do not
+       identify the guest."""
 
 LogsArgument = Annotated[
     list[str], typer.Argument(metavar="LOG...", help="Logs of one guest; - reads standard input.", show_default=False)
@@ -25,6 +26,13 @@ LogsArgument = Annotated[
 WriteOption = Annotated[
     Path | None,
     typer.Option("--write", "-o", metavar="FILE", help="Write the guest as a scenario (.toml).", show_default=False),
+]
+MigrationOption = Annotated[
+    int | None,
+    typer.Option(
+        "--migration", metavar="N", min=1, help="Only migration N of each log, as explain counts.",
+        show_default="all of one guest, together",
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the drawn guests behind the intervals.")]
 MemoryOption = Annotated[
@@ -41,6 +49,7 @@ def fit_command(
     logs: LogsArgument,
     *,
     tag: TagOption = None,
+    migration: MigrationOption = None,
     downtime_limit: LimitOption = None,
     bandwidth: BandwidthOption = None,
     link: LinkOption = None,
@@ -64,10 +73,11 @@ def fit_command(
 
     reports = ReportFiles(html, plot)
     reports.check()
-    fitted = fit(*logs, tag=tag, seed=seed, memory=memory, **known_figures(downtime_limit, bandwidth, link))
+    known = known_figures(downtime_limit, bandwidth, link)
+    fitted = fit(*logs, tag=tag, migration=migration, seed=seed, memory=memory, **known)
     written, told = _write(fitted, write), {"lines": fit_lines(fitted), **fitted.to_dict()}
-    options = {"tag": tag, "downtime-limit": downtime_limit, "bandwidth": bandwidth, "link": link, "memory": memory,
-               "seed": seed if seed != 1 else None}  # fmt: skip
+    options = {"tag": tag, "migration": migration, "downtime-limit": downtime_limit, "bandwidth": bandwidth, "link": link,
+               "memory": memory, "seed": seed if seed != 1 else None}  # fmt: skip
     about = {"command": given_command("fit", logs, options)}
     written += reports.write(lambda: fit_report("fit", fitted, told | about, seed))
     if as_json:

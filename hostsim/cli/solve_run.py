@@ -10,8 +10,16 @@ from typing import Any
 from hostsim.cli.predict_run import Options, bench_for, folder_of
 from hostsim.report import console, files
 from hostsim.report.solve_files import provenance, write_solution
-from hostsim.report.solve_words import frontier_caption, frontier_grid, solution_lines
+from hostsim.report.solve_words import (
+    command_lines,
+    commands_of,
+    frontier_caption,
+    frontier_grid,
+    runs_grid,
+    solution_lines,
+)
 from hostsim.results.encode import json_bytes
+from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.option_text import listed
 from hostsim.study.predict.given import Given
 from hostsim.study.predict.predict import require_migration
@@ -30,9 +38,12 @@ def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> No
     with ExitStack() as stack:
         bench = bench_for(scenario, given, options, out, stack)
         found = solve_whole(scenario, wanted, kinds, options.reps, bench)
-    found = replace(found, assumptions=(*given.assumptions(), *found.assumptions))
-    content = {"verdict": solution_lines(found)} | found.to_dict()
-    paths = [] if out is None else write_solution(out, found, content)
+    saved = "SCENARIO.toml" if out is None else str(out / "scenario.toml")
+    assumptions = (*given.assumptions(), *found.assumptions)
+    found = replace(found, assumptions=assumptions, command=given.command(saved))
+    content = {"verdict": solution_lines(found), "commands": commands_of(found)} | found.to_dict()
+    scenario_toml = scenario_text(given.table()) if given.file is None else ""
+    paths = [] if out is None else write_solution(out, found, content, scenario_toml)
     paths += options.reports.of_folder("solve", content, provenance(found))
     _tell(options, found, content, paths)
 
@@ -44,9 +55,11 @@ def _tell(options: Options, found: Solution, content: dict[str, Any], paths: lis
     console.say_wrapped(content["verdict"])
     console.say([""])
     if found.frontier:
-        console.show(frontier_grid(found), markdown=options.style == "markdown", wide=options.wide)
+        for grid in (frontier_grid(found), runs_grid(found)):
+            console.show(grid, markdown=options.style == "markdown", wide=options.wide)
         console.say_wrapped([frontier_caption(found)])
         console.say([""])
+    console.say(command_lines(content["commands"]))
     if paths:
         console.say(["Files:", *(f"  {path}" for path in paths)])
         if left_out := files.missing_files():

@@ -34,7 +34,7 @@ def validate_command(
     *,
     suites: Annotated[
         list[str] | None,
-        typer.Option("--suite", metavar="qemu|published|kvm|oracles", help="Repeatable; all without it."),
+        typer.Option("--suite", metavar="qemu|published|kvm|oracles|fit", help="Repeatable; all without it."),
     ] = None,
     as_json: JsonFlag = False,
     cases: Annotated[Path | None, typer.Option(metavar="FILE", help="Other cases of real migrations (.jsonl).")] = None,

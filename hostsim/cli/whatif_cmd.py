@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hostsim.cli.explain_cmd import LimitOption, LinkOption, TagOption
-from hostsim.cli.fit_cmd import LogsArgument, MemoryOption, known_figures
+from hostsim.cli.fit_cmd import LogsArgument, MemoryOption, MigrationOption, known_figures
 from hostsim.cli.options import SOME_MODES, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
 
@@ -66,6 +66,7 @@ def whatif_command(
     mode: ModeOption = "",
     load_ends: EndsOption = "",
     tag: TagOption = None,
+    migration: MigrationOption = None,
     downtime_limit: LimitOption = None,
     log_bandwidth: SetBandwidthOption = None,
     link: LinkOption = None,
@@ -93,15 +94,16 @@ def whatif_command(
 
     reports = ReportFiles(html, plot)
     reports.check()
-    fitted = fit(*logs, tag=tag, seed=seed, memory=memory, **known_figures(downtime_limit, log_bandwidth, link))
+    known = known_figures(downtime_limit, log_bandwidth, link)
+    fitted = fit(*logs, tag=tag, migration=migration, seed=seed, memory=memory, **known)
     change = Change(tuple(overrides or ()), bandwidth, mode, load_ends)
     drawn = drawn_scenarios(fitted, change, seed)
     found = _predict(drawn, reps, workers, quiet=quiet or as_json, name=fitted.name)
     lines = whatif_lines(found, fitted, change)
     told = {"verdict": lines, "fit": fitted.to_dict(), **found.to_dict()}
     asked = {"set": overrides, "bandwidth": bandwidth, "mode": mode, "load-ends": load_ends}
-    options = {"tag": tag, "downtime-limit": downtime_limit, "log-bandwidth": log_bandwidth, "link": link,
-               "memory": memory, "seed": seed if seed != 1 else None, "reps": reps}  # fmt: skip
+    options = {"tag": tag, "migration": migration, "downtime-limit": downtime_limit, "log-bandwidth": log_bandwidth,
+               "link": link, "memory": memory, "seed": seed if seed != 1 else None, "reps": reps}  # fmt: skip
     more = {"asked": options_words(asked), "command": given_command("whatif", logs, asked | options)}
     paths = reports.write(lambda: fit_report("whatif", fitted, told | more, seed))
     if as_json:

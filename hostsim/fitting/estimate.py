@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.rng import stream_key
-from hostsim.fitting.mixture import SWEEP_GAIN, Classes, Problem, rate_grid
+from hostsim.fitting.mixture import Classes, Problem, Shape, rate_grid
 from hostsim.fitting.noise import bursts_of, with_bursts
 from hostsim.fitting.observed import Observed
 from hostsim.fitting.pacing import CATCH_UPS, Pace
@@ -19,9 +20,17 @@ Array = NDArray[np.float64]
 DRAWS = 60
 RATES_DRAWN = 14
 """Rates of a drawn guest: fewer than the grid has, at places of its own, so that guests differ where no point holds them."""
+SHAPES: tuple[Shape, ...] = ("fewest", "many", "sweep", "steep")
+"""Drawn guests take turns: points hold the curve at the lengths of their rounds, and elsewhere guests of each shape part."""
 STREAM = "fit.bootstrap"
 PACE_GAIN = 4.0
 """A guest that catches up is taken if it betters the misfit by this: odds of e^2 to 1."""
+APART_GAIN = 6.0
+"""Migrations differ if a guest for each betters the criterion by this: odds of e^3 to 1."""
+BELOW_MISFIT = 2.71
+"""A rate is bounded from below only if the fastest guest has a misfit larger than the fitted one by at most this: the 90 %
+point of chi-squared with one degree of freedom.
+"""
 CHUNKS_GAIN = 6.0
 """Clearing by chunks is taken if it betters the misfit by this: odds of e^3 to 1."""
 
@@ -32,6 +41,8 @@ class Estimate:
 
     bursts: relative standard deviation of the pages dirtied in a second, beyond counting.
     draws: classes fitted to points drawn anew, each with a grid of its own.
+    from_below: whether every round found about all pages that the guest writes, so that a guest of any greater rate explains
+    the points as well.
     """
 
     points: tuple[Point, ...]
@@ -40,24 +51,39 @@ class Estimate:
     by_chunks: bool | None
     bursts: float
     draws: tuple[Classes, ...]
+    from_below: bool = False
 
 
 def estimate(some: Sequence[Observed], seed: int, draws: int = DRAWS) -> Estimate:
     """Fit the rounds of ``some`` migrations of one guest; ``draws`` guests are drawn with the stream "fit.bootstrap" of
     ``seed``.
     """
-    written_max = max(max(one.filled_pages, 1.0) for one in some)
+    written_max = _written_max(some)
     candidates = list(_candidates(some, written_max))
     plain = min((c for c in candidates if not c.by_chunks), key=lambda c: c.classes.misfit)
     best = min(candidates, key=lambda c: c.classes.misfit)
     chosen = best if best.classes.misfit + CHUNKS_GAIN < plain.classes.misfit else plain
-    return drawn_guests(replace(chosen, points=chosen.points), written_max, seed, draws)
+    return drawn_guests(_bounded(chosen, written_max), written_max, seed, draws)
 
 
 def estimate_points(points: Sequence[Point], written_max: float, seed: int, draws: int = DRAWS) -> Estimate:
     """As ``estimate``, of points that were measured as such: a dirty curve, or readings of calc-dirty-rate."""
     fitted, used, bursts = _fitted(tuple(points), written_max, Pace())
-    return drawn_guests(Estimate(used, fitted, Pace(), None, bursts, ()), written_max, seed, draws)
+    return drawn_guests(_bounded(Estimate(used, fitted, Pace(), None, bursts, ()), written_max), written_max, seed, draws)
+
+
+def differ(some: Sequence[Observed], found: Estimate) -> bool:
+    """Whether a guest of its own for each migration meets the points better than one for all, by Schwarz's criterion."""
+    written_max, total = _written_max(some), len(found.points)
+    by_chunks = bool(found.by_chunks)
+    ends = np.cumsum([len(one.points(by_chunks=by_chunks and one.has_chunks)) for one in some]).tolist()
+    parts = [found.points[first:end] for first, end in pairwise([0, *ends]) if end > first]
+    each = [Problem(part, written_max, rate_grid(part), found.pace).fitted() for part in parts]
+    return sum(classes.criterion(total) for classes in each) + APART_GAIN < found.classes.criterion(total)
+
+
+def _written_max(some: Sequence[Observed]) -> float:
+    return max(max(one.filled_pages, 1.0) for one in some)
 
 
 def _candidates(some: Sequence[Observed], written_max: float) -> Iterator[Estimate]:
@@ -73,6 +99,12 @@ def _candidates(some: Sequence[Observed], written_max: float) -> Iterator[Estima
         yield Estimate(used, fitted, pace, told, bursts, ())
 
 
+def _bounded(found: Estimate, written_max: float) -> Estimate:
+    """``found`` with ``from_below``."""
+    fastest = Problem(found.points, written_max, rate_grid(found.points), found.pace).at_once()
+    return replace(found, from_below=fastest.misfit <= found.classes.misfit + BELOW_MISFIT)
+
+
 def _fitted(points: tuple[Point, ...], written_max: float, pace: Pace) -> tuple[Classes, tuple[Point, ...], float]:
     """(classes, points with the error of bursts, bursts)."""
     first = Problem(points, written_max, rate_grid(points), pace).fitted()
@@ -85,9 +117,7 @@ def drawn_guests(found: Estimate, written_max: float, seed: int, draws: int) -> 
     """``found`` with ``draws`` guests fitted to points drawn anew.
 
     Each point gets a weight from an exponential law (Rubin, "The Bayesian bootstrap", Annals of Statistics 9(1), 1981) and
-    an error from its own: a log of three rounds has too few to draw with replacement. Half of the guests have as many
-    classes as least squares take, half as few as the points allow, of these every second a sweep if the points allow one:
-    where no point holds the curve, they part.
+    an error from its own: a log of three rounds has too few to draw with replacement.
     """
     rng = np.random.default_rng(list(stream_key(seed, STREAM)))
     pages = np.array([p.found_pages for p in found.points])
@@ -101,6 +131,5 @@ def drawn_guests(found: Estimate, written_max: float, seed: int, draws: int) -> 
         scale = np.sqrt(rng.exponential(size=len(pages)))
         noisy = np.maximum(pages + off * rng.standard_normal(len(pages)), 0.0)
         problem = Problem(found.points, written_max, rates, found.pace)
-        gain = -SWEEP_GAIN if i % 4 == 2 else SWEEP_GAIN
-        guests.append(problem.fitted(noisy, np.maximum(scale, 0.1), sparse=i % 2 == 0, gain=gain))
+        guests.append(problem.fitted(noisy, np.maximum(scale, 0.1), SHAPES[i % len(SHAPES)]))
     return replace(found, draws=tuple(guests))

@@ -40,6 +40,7 @@ def written_independently(points: Sequence[Point], rates_per_s: Array, speed: Sp
 def _poisson_round(visit: Visit, rates_per_s: Array, dirty: Array) -> tuple[Array, Array]:
     """(newly dirty, dirty after the sync) of a page of each rate, of which ``dirty`` were pending at the start."""
     dirty = np.ones_like(dirty) if visit.is_first else dirty
+    # Model limit: pages that wait at a sync are as hot as the others. Where hot pages lie in a row, the cursor decides.
     left = dirty * visit.left_share
     unsent = -np.expm1(-rates_per_s * visit.t_s)
     seen_s = visit.t_s * (1.0 - visit.sent_after)

@@ -13,14 +13,15 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import parse_bytes
 from hostsim.fitting.brake import Brake, brake_of
-from hostsim.fitting.estimate import DRAWS, Estimate, estimate, estimate_points
+from hostsim.fitting.estimate import DRAWS, Estimate, differ, estimate, estimate_points
 from hostsim.fitting.guest import Setting, scenario_table, setting_of
 from hostsim.fitting.inputs import curve_points, is_curve, reading_points
 from hostsim.fitting.mixture import Classes
 from hostsim.fitting.observed import Observed, observe
 from hostsim.fitting.pacing import Pace
 from hostsim.fitting.points import Point
-from hostsim.fitting.refusal import NotIdentifiedError, is_idle, one_length, refusal_of, unexplained
+from hostsim.fitting.refusal import NotIdentifiedError, is_idle, one_length, unexplained
+from hostsim.fitting.which import leading, names_of, of_number, of_one_guest, usable
 from hostsim.logs import MigrationLog, read_logs
 from hostsim.scenario.schema import Scenario
 from hostsim.theory.floor import floor_pages
@@ -108,6 +109,7 @@ class GuestFit:
             "pacing": {**asdict(self.found.pace), "words": self.found.pace.words},
             "dirty_log_cleared_by_chunks": self.found.by_chunks,
             "bursts": self.found.bursts,
+            "rate_is_bounded_from_below_only": self.found.from_below,
             "rounds": list(rows_of(self)),
             "scenario": self.table(),
         }
@@ -129,12 +131,20 @@ def rows_of(fitted: GuestFit) -> Iterator[dict[str, Any]]:
 
 
 def fit(
-    *paths: str | Path, tag: str | None = None, seed: int = 1, draws: int = DRAWS, memory: str | None = None, **known: Any
+    *paths: str | Path,
+    tag: str | None = None,
+    migration: int | None = None,
+    seed: int = 1,
+    draws: int = DRAWS,
+    memory: str | None = None,
+    **known: Any,
 ) -> GuestFit:
     """The guest of one or several logs.
 
-    paths: logs in any form that ``hostsim explain`` reads, or a dirty curve (.csv, .toml); several are of one guest.
-    tag: as for ``hostsim explain``. seed: of the drawn guests. draws: their number.
+    paths: logs in any form that ``hostsim explain`` reads, or a dirty curve (.csv, .toml); several are of one guest, and so
+    are the migrations of one tag.
+    tag: as for ``hostsim explain``. migration: number of the only migration to use; None: all together.
+    seed: of the drawn guests. draws: their number.
     memory: of the guest, where the input does not tell it. known: fields of Evidence that the caller knows better.
 
     InputError; NotIdentifiedError with its reasons.
@@ -146,40 +156,38 @@ def fit(
         points = tuple(p for path in curves for p in curve_points(path))
         return _fit_curve(points, tuple(map(str, paths)), seed, draws, memory)
     logs = [log for path in paths for log in read_logs(str(path), tag)]
-    _require_one_guest(logs, len(paths))
+    logs = of_number(of_one_guest(logs, len(paths)), migration)
     readings = [reading for log in logs for reading in log.readings]
     if readings and all(len(log) <= 1 and log.readings for log in logs):
         return _fit_curve(reading_points(readings), tuple(map(str, paths)), seed, draws, memory)
     return fit_logs(logs, seed, draws, **known)
 
 
-def _require_one_guest(logs: Sequence[MigrationLog], files: int) -> None:
-    """InputError if one file holds migrations of several guests: they are not fitted as one."""
-    names = list(dict.fromkeys(log.tag for log in logs if not refusal_of(observe(log))))
-    if files == 1 and len(names) > 1:
-        wanted = f"the guest to fit, one of: {', '.join(name or '(none)' for name in names)}"
-        raise InputError(
-            [Problem(logs[0].source, "--tag", f"migrations of {len(names)} guests", wanted, f"--tag {names[0]}")]
-        )
-
-
 def fit_logs(logs: Sequence[MigrationLog], seed: int = 1, draws: int = DRAWS, **known: Any) -> GuestFit:
     """As ``fit``, of logs that are read already. All are of one guest."""
-    some = [observe(log, **known) for log in logs]
-    reasons = [refusal_of(one) for one in some]
-    usable = [one for one, reason in zip(some, reasons, strict=True) if not reason]
-    if not usable:
-        raise NotIdentifiedError([reason for reason in reasons if reason])
-    found = _estimate(usable, seed, draws)
-    brake = brake_of(usable[0].evidence)
-    setting = setting_of(usable, bool(found.by_chunks), (), brake)
-    threshold = usable[0].evidence.threshold_pages if brake else None
-    figures = {**_figures(found, brake), **_memory_figures(usable[0])}
-    notes = (*(note for one in usable for note in one.log.notes), *(f"Left out: {r}" for r in reasons if r))
-    result = GuestFit(
-        _name(usable), tuple(one.name for one in usable), found, setting, figures, None, threshold, notes, tuple(usable)
-    )
-    return replace(result, load_end_s=_load_end_s(result, usable))
+    used, left = usable([observe(log, **known) for log in logs])
+    found, one = _estimate(used, seed, draws), leading(used)
+    brake = brake_of(one.evidence)
+    setting = setting_of(used, bool(found.by_chunks), (), brake)
+    threshold = one.evidence.threshold_pages if brake else None
+    figures = {**_figures(found, brake), **_memory_figures(one)}
+    notes = (*(note for log in used for note in log.log.notes), *_together(used, found), *(f"Left out: {r}" for r in left))
+    result = GuestFit(_name(used), names_of(used), found, setting, figures, None, threshold, notes, tuple(used))
+    return replace(result, load_end_s=_load_end_s(result, used))
+
+
+def _together(used: Sequence[Observed], found: Estimate) -> Iterator[str]:
+    """Sentences about migrations that are fitted together."""
+    if len(used) < 2:
+        return
+    one, brakes = leading(used), [brake_of(each.evidence) for each in used]
+    if len({(brake.kind, brake.bytes_per_s) for brake in brakes if brake}) > 1:
+        yield f"Bandwidth and downtime limit of the scenario are those of {one.name}"
+    if differ(used, found):
+        yield (
+            "The migrations differ by more than their errors: the load was not the same in each, and the fitted guest lies "
+            "between them; --migration fits one of a log"
+        )
 
 
 def _estimate(usable: Sequence[Observed], seed: int, draws: int) -> Estimate:

@@ -14,6 +14,7 @@ from hostsim.fitting.layout import Region, filled_ranges, regions_of
 from hostsim.fitting.mixture import Classes
 from hostsim.fitting.observed import Observed
 from hostsim.fitting.pacing import Pace
+from hostsim.fitting.which import leading
 
 UNKNOWN_BANDWIDTH = 1_250_000_000
 PATIENCE, PATIENCE_MIN_S = 2, 60
@@ -40,7 +41,7 @@ class Setting:
 
 def setting_of(some: Sequence[Observed], by_chunks: bool, host: tuple[tuple[str, int], ...], brake: Brake | None) -> Setting:
     """The setting of the first log that shows its first pass, or of the first."""
-    one = next((o for o in some if o.shows_first_pass), some[0])
+    one = leading(some)
     ram = max(1, round(one.ram_pages))
     longest = max(o.evidence.elapsed_s for o in some)
     return Setting(

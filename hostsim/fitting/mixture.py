@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,18 @@ RATES_PER_DECADE = 12
 SWEEPS_PER_DECADE = 40
 SLOWEST, FASTEST = 0.05, 8.0
 """The grid of rates: a page written this often in the longest, and in the shortest, round."""
+Shape = Literal["fewest", "many", "sweep", "steep"]
+"""Which of the guests that the points allow. fewest: with the fewest classes. many: with as many as least squares take.
+sweep: with a sweep, the slowest, if the points do not speak against one. steep: with the most pages that are dirty again at
+once.
+"""
 SWEEP_GAIN = 6.0
 """A sweep is taken if it betters Schwarz's criterion by this: odds of e^3 to 1."""
+MOVED_MISFIT = 0.25
+"""The steepest guest, and the slowest sweep, have a misfit larger than the least by at most this: half a standard error of
+the number that is moved. The points of a drawn guest have their errors already.
+"""
+BISECTIONS = 16
 PAGES_MIN = 0.5
 TOTAL_WEIGHT = 1e3
 """Weight of "the classes have no more pages than there are" beside the points."""
@@ -115,35 +126,66 @@ class Problem:
         object.__setattr__(self, "found", np.array([p.found_pages for p in self.points]))
         object.__setattr__(self, "off", np.array([p.off_pages for p in self.points]))
 
-    def fitted(
-        self, found: Array | None = None, scale: Array | None = None, *, sparse: bool = True, gain: float = SWEEP_GAIN
-    ) -> Classes:
-        """The classes nearest to ``found`` (default: that of the points), each point weighted by ``scale`` over its error.
-
-        sparse: the fewest classes that the points do not speak against; False: as many as least squares take.
-        gain: what a sweep has to better the criterion by; below 0 it is taken where the points do not speak against it.
+    def fitted(self, found: Array | None = None, scale: Array | None = None, shape: Shape = "fewest") -> Classes:
+        """The classes nearest to ``found`` (default: that of the points), each point weighted by ``scale`` over its
+        error.
         """
         target = _Target(
             self.found if found is None else found, self.off, np.ones_like(self.off) if scale is None else scale
         )
-        full = self._full(target)
-        if not sparse:
-            return full
-        some = [self._one(target), self._two(target), full]
-        best = min(some, key=lambda classes: classes.criterion(len(self.points)))
-        swept_best = self._swept(target) if len(self.points) > 2 else None
+        if shape == "many":
+            return self._full(target)
+        return self._steepest(target) if shape == "steep" else self._fewest(target, shape)
+
+    def _fewest(self, target: _Target, shape: Shape) -> Classes:
+        """The fewest classes that the points do not speak against."""
         n = len(self.points)
-        if swept_best and swept_best.criterion(n) + gain < best.criterion(n):
-            return swept_best
-        return best
+        best = min((self._one(target), self._two(target), self._full(target)), key=lambda classes: classes.criterion(n))
+        gain, least, slack = (-SWEEP_GAIN, 2, MOVED_MISFIT) if shape == "sweep" else (SWEEP_GAIN, 3, 0.0)
+        swept_best = self._swept(target, slack) if n >= least else None
+        return swept_best if swept_best and swept_best.criterion(n) + gain < best.criterion(n) else best
+
+    def at_once(self) -> Classes:
+        """One class, of which each page is written again at once, as far as the grid of rates goes."""
+        target = _Target(self.found, self.off, np.ones_like(self.off))
+        counts, _ = _best_single(target.weighted(self.drawn[:, -1:]), target.wanted, self.ram_pages)
+        pages = ((float(counts[0]), float(self.rates[-1])),)
+        return self._classes(target, pages, None, self.drawn[:, -1] * counts[0])
 
     def _full(self, target: _Target) -> Classes:
+        return self._of_counts(target, self._counts(target))
+
+    def _of_counts(self, target: _Target, counts: Array) -> Classes:
+        return self._classes(target, _merged(counts, self.rates), None, self.drawn @ counts)
+
+    def _counts(self, target: _Target, hot_pages: float = 0.0) -> Array:
+        """float64[rates], pages of each rate by least squares: ``hot_pages`` of the fastest at least, ram_pages at most."""
         cap = TOTAL_WEIGHT / self.ram_pages
         unwritten = np.append(np.zeros(len(target.found)), cap)
         columns = target.weighted(self.drawn)
         matrix = np.column_stack([np.vstack([columns, np.full(columns.shape[1], cap)]), unwritten])
-        counts = nonneg_least_squares(matrix, np.append(target.wanted, TOTAL_WEIGHT))[:-1]
-        return self._classes(target, _merged(counts, self.rates), None, self.drawn @ counts)
+        left = np.append(target.wanted, TOTAL_WEIGHT) - hot_pages * matrix[:, -2]
+        counts = nonneg_least_squares(matrix, left)[:-1]
+        counts[-1] += hot_pages
+        return counts
+
+    def _steepest(self, target: _Target) -> Classes:
+        """The guest with the most pages of the fastest rate that the points allow.
+
+        No point holds the curve before the shortest round, so pages that are dirty again at once are known only as far as
+        the other rounds leave room for them. The misfit is convex in their number.
+        """
+        counts = self._counts(target)
+        low, high = float(counts[-1]), self.ram_pages
+        allowed = self._of_counts(target, counts).misfit + MOVED_MISFIT
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            tried = self._counts(target, middle)
+            if self._of_counts(target, tried).misfit <= allowed:
+                low, counts = middle, tried
+            else:
+                high = middle
+        return self._of_counts(target, counts)
 
     def _one(self, target: _Target) -> Classes:
         counts, misfit = _best_single(target.weighted(self.drawn), target.wanted, self.ram_pages)
@@ -155,12 +197,12 @@ class Problem:
         both = tuple((float(n), float(self.rates[k])) for n, k in zip(pages, (i, j), strict=True) if n >= PAGES_MIN)
         return self._classes(target, both, None, self.drawn[:, [i, j]] @ pages)
 
-    def _swept(self, target: _Target) -> Classes:
-        """A sweep alone, or a sweep and one class."""
+    def _swept(self, target: _Target, slack: float) -> Classes:
+        """A sweep alone, the slowest within ``slack`` of the least misfit, or a sweep and one class."""
         tried = sweep_grid(self.points)
         columns = swept(self.points, tried, self.speed)
         counts, misfit = _best_single(target.weighted(columns), target.wanted, self.ram_pages)
-        k = int(np.argmin(misfit))
+        k = int(np.flatnonzero(misfit <= misfit.min() + slack)[0])
         alone = self._classes(target, (), Sweep(float(counts[k]), float(tried[k])), columns[:, k] * counts[k])
         i, j, pages = _best_pair(target.weighted(columns), target.weighted(self.drawn), target.wanted, self.ram_pages)
         expected = columns[:, i] * pages[0] + self.drawn[:, j] * pages[1]

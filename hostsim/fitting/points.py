@@ -12,8 +12,8 @@ from hostsim.verdict.evidence import Round
 
 Array = NDArray[np.float64]
 ALIKE, ALIKE_S = 0.35, 0.12
-"""Rounds are averaged if their lengths differ by no more than this share and this time: the time is a window of QEMU's loop
-and the polls around it.
+"""Rounds are averaged if their lengths differ by no more than this share and this time, or the time that the polls leave
+open: the time is a window of QEMU's loop and the polls around it.
 """
 TIMED_WITHIN = 0.05
 """Rounds are averaged until their mean length is known within this share."""
@@ -122,9 +122,11 @@ def _groups(rounds: Sequence[Round]) -> Iterator[list[int]]:
 
 
 def _joins(rounds: Sequence[Round], group: list[int], r: Round) -> bool:
-    mean_s = float(np.mean([rounds[i].duration_s for i in group]))
-    is_alike = abs(r.duration_s - mean_s) <= ALIKE * mean_s + ALIKE_S
-    same = r.throttle_percent == rounds[group[-1]].throttle_percent
+    last, mean_s = rounds[group[-1]], float(np.mean([rounds[i].duration_s for i in group]))
+    # Polls that leave an instant open between two rounds make one longer by as much as they make the other shorter.
+    open_s = max(ALIKE_S, r.timing_off * r.duration_s, last.timing_off * last.duration_s)
+    is_alike = abs(r.duration_s - mean_s) <= ALIKE * mean_s + open_s
+    same = r.throttle_percent == last.throttle_percent
     return is_alike and same and _timing_off([rounds[i] for i in group]) > TIMED_WITHIN
 
 

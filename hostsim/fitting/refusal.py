@@ -10,6 +10,7 @@ from hostsim.core.errors import HostsimError
 from hostsim.fitting.observed import Observed
 from hostsim.fitting.points import Point
 from hostsim.verdict.dirty_rate import no_migration_yet
+from hostsim.verdict.evidence import Round
 from hostsim.verdict.other_jobs import not_a_migration
 from hostsim.verdict.words import seconds_words
 
@@ -31,7 +32,7 @@ class NotIdentifiedError(HostsimError):
 
 
 def refusal_of(one: Observed) -> str:
-    """The reason why the log of ``one`` alone does not identify its guest; "" if it does."""
+    """The reason why the log of ``one`` tells nothing of its guest, alone or beside others; "" if it tells something."""
     other = not_a_migration(one.log)
     if other is not None:
         return f"{one.name}: {other.headline}; there is no guest's memory to fit"
@@ -42,20 +43,25 @@ def refusal_of(one: Observed) -> str:
     if one.evidence.bandwidth_bytes_per_s is None or not one.ram_pages:
         missing = "bandwidth" if one.ram_pages else "size of memory"
         return f"{one.name}: no {missing} in the log, so no round can be told; {MEASURE}"
+    return ""
+
+
+def timed(one: Observed) -> list[Round]:
+    """Rounds whose length the log tells."""
+    return [r for r in one.rounds if r.timing_off < 1]
+
+
+def too_few(one: Observed) -> str:
+    """The reason why the rounds of ``one`` alone do not identify its guest; "" if they do."""
     if is_idle(one):
         return ""
-    return _too_few(one)
-
-
-def _too_few(one: Observed) -> str:
-    usable = [r for r in one.rounds if r.timing_off < 1]
     name, seconds = one.name, seconds_words(one.rounds[0].duration_s) if one.rounds else ""
     if not one.rounds:
         return (
             f"{name}: no bitmap sync lies between two answers with figures of RAM, so no round is known: dirty rate and "
             f"working set are free; {MEASURE}"
         )
-    if len(usable) < 2:
+    if len(timed(one)) < 2:
         return (
             f"{name}: one round only ({seconds}): rate and working set cannot be told apart; poll a second round, or run "
             "calc-dirty-rate at 1 s and 5 s"

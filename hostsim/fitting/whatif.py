@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem, UnitError
 from hostsim.core.units import format_bandwidth, parse_duration, parse_said_bandwidth
 from hostsim.fitting.fitted import GuestFit, fit
@@ -28,6 +29,7 @@ clients wait for disks and locks leaves its vCPUs idle for a part of the time, a
 STOPPED = "stop-and-copy"
 """A mode of this question alone: the guest is stopped before its migration."""
 RINGS = "dirty-limit"
+KIB_PER_PAGE = PAGE_BYTES // 1024
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Drawn:
         if number % 2 and not self.fitted.found.pace.is_seen:
             _idle_in_part(table, UNSEEN[number // 2 % len(UNSEEN)])
         _end_load(table, self.change.load_ends)
+        _place_sweeps(table, number)
         if self.change.mode == STOPPED:
             _stop(table, self.fitted, number)
         keys, problems = apply_overrides(table, self.change.texts())
@@ -129,6 +132,15 @@ def _idle_in_part(table: dict[str, Any], catch_up: float) -> None:
         load["pacing"], load["catch_up"] = "open", catch_up
 
 
+def _place_sweeps(table: dict[str, Any], number: int) -> None:
+    """Replication ``number`` has its sweeps elsewhere as the migration begins: no log tells where the writer stands. In
+    place.
+    """
+    for load in table["vm"].get("workload", []):
+        if load["pattern"] == "sequential" and number:
+            load["start_page"] = int(_spread(number) * _kib(load["size"]) / KIB_PER_PAGE)
+
+
 def _stop(table: dict[str, Any], fitted: GuestFit, number: int) -> None:
     """A guest that is stopped before its migration writes nothing, and has not filled the pages it filled meanwhile. In
     place.
@@ -139,20 +151,27 @@ def _stop(table: dict[str, Any], fitted: GuestFit, number: int) -> None:
     table["vm"].pop("workload", None)
     share = _stopped_share(fitted, number)
     for fill in table["vm"]["fill"]:
-        fill["size"] = f"{max(4, round(int(fill['size'].removesuffix('KiB')) * share / 4) * 4)}KiB"
+        fill["size"] = f"{max(1, round(_kib(fill['size']) * share / KIB_PER_PAGE)) * KIB_PER_PAGE}KiB"
+
+
+def _kib(size: str) -> int:
+    return int(size.removesuffix("KiB"))
 
 
 def _stopped_share(fitted: GuestFit, number: int) -> float:
-    """Share of the filled pages that were filled at the start: spread evenly between the bounds by van der Corput's
-    sequence.
-    """
+    """Share of the filled pages that were filled at the start: spread evenly between the bounds."""
     first = next((o.rounds[0].newly_dirty_pages for o in fitted.observed if o.rounds and o.shows_first_pass), 0.0)
     filled = max(fitted.figures["filled_pages"].value, 1.0)
     least = max(0.0, 1.0 - first / filled)
+    return 1.0 - (1.0 - least) * _spread(number)
+
+
+def _spread(number: int) -> float:
+    """Place 0 .. 1 of replication ``number``: any first few of them lie evenly (van der Corput's sequence)."""
     place, base, left = 0.0, 0.5, number
     while left:
         place, base, left = place + base * (left & 1), base / 2, left >> 1
-    return 1.0 - (1.0 - least) * place
+    return place
 
 
 def _bandwidth(text: str) -> str:

@@ -125,6 +125,16 @@ def _unsure(fitted: GuestFit) -> Iterator[str]:
             f"Unsure: no round is shorter than {seconds_words(shortest)}, so the pages dirtied within 100 ms are known by "
             "the shape of the curve alone: calc-dirty-rate at 1 s or below would tell."
         )
+    if points and fitted.found.from_below:
+        least = fitted.figures["writes_per_s"].low or fitted.figures["writes_per_s"].value
+        yield (
+            "Unsure: every round found about all pages that the guest writes, so its rate is bounded from below only, by "
+            f"{count_words(least)} page writes a second: a faster link, a longer downtime limit or calc-dirty-rate over "
+            f"less than {seconds_words(shortest)} would tell."
+        )
+    if any(one.evidence.downtime_limit_from == "assumed" for one in fitted.observed):
+        limit = seconds_words(fitted.setting.limit_ms / 1000)
+        yield f"Limit: no answer tells the downtime limit; {limit} is assumed, --downtime-limit sets it."
     if fitted.found.by_chunks:
         yield "Log: the rounds fit better if KVM's dirty log is cleared by chunks as pages are sent; the scenario does so."
 

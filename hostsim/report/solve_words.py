@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
@@ -19,6 +20,8 @@ TITLES = {
     "downtime-limit": "downtime limit", "bandwidth": "bandwidth", "throttle": "auto-converge, max-cpu-throttle",
     "mode": "mechanism",
 }  # fmt: skip
+COMMAND_WIDTH = 76
+"""Columns of a command, so that it fits 80 with its indentation and a backslash."""
 COMMANDS = {"downtime-limit": "downtime_limit", "bandwidth": "bandwidth", "throttle": "auto_converge"}
 
 
@@ -65,28 +68,89 @@ def value_words(kind: str, value: float | str | None) -> str:
 
 
 def frontier_grid(found: Solution) -> Grid:
-    """A row a link speed, a column a downtime limit; a cell: whether and in what time the target is reached."""
+    """A row a link speed, a column a downtime limit; a cell: P by runs, or the computed total time."""
     limits = sorted({cell.downtime_limit_ms for cell in found.frontier})
     columns = [Column("speed", "link", role=Role.KEY, of=lambda row: bandwidth_words(row[0].bandwidth_bytes_per_s))]
     columns += [_limit_column(i, limit) for i, limit in enumerate(limits)]
     cells = found.frontier
     rows = [cells[i : i + len(limits)] for i in range(0, len(cells), len(limits))]
-    return grid_of(columns, rows, "Reaches the target, by link and downtime limit: computed total time")
+    return grid_of(columns, rows, "Reaches the target, by link and downtime limit: computed time, or P by runs")
 
 
 def cell_words(cell: Cell) -> str:
-    """The total time, "-" where the target is not reached, with the runs of a corner."""
-    ran = f" {cell.reached}/{cell.runs}" if cell.runs else ""
-    if not cell.computed or cell.total_s is None:
-        return "-"
-    return f"{seconds_words(cell.total_s)}{ran}"
+    """P where runs tell it; else the total time, "-" where the target is not reached."""
+    if cell.runs:
+        return f"P {cell.share:.2f}"
+    return seconds_words(cell.total_s) if cell.computed and cell.total_s is not None else "-"
+
+
+def runs_grid(found: Solution) -> Grid:
+    """A row a pair of link and limit that was run: P that it reaches the target."""
+    columns = [
+        Column("speed", "link", role=Role.KEY, of=lambda cell: bandwidth_words(cell.bandwidth_bytes_per_s)),
+        Column("limit", "limit", role=Role.KEY, of=lambda cell: seconds_words(cell.downtime_limit_ms / 1000)),
+        Column("p", "P [95 % interval]", of=chance_cell),
+        Column("runs", "runs", of=lambda cell: cell.runs),
+        Column("seeds", "by", of=lambda cell: "other seeds" if cell.confirmed else "the search"),
+        Column("total", "computed total", of=lambda cell: seconds_words(cell.total_s) if cell.total_s is not None else "-"),
+    ]
+    return grid_of(columns, [cell for cell in found.frontier if cell.runs], "The frontier by runs")
+
+
+def chance_cell(cell: Cell) -> str:
+    """``0.95 [0.76, 0.99]``: the share of the runs and its Wilson interval."""
+    return f"{cell.share:.2f} [{cell.low:.2f}, {cell.high:.2f}]"
 
 
 def frontier_caption(found: Solution) -> str:
     """The line below the frontier."""
     ran = [cell for cell in found.frontier if cell.runs]
-    told = f"; k/n: of n runs of the cheapest corners k reach it ({len(ran)} corners)" if ran else ""
-    return f"-: does not reach the target{told}"
+    if not ran:
+        return "-: does not reach the target (computed)"
+    surely = sum(cell.confirmed for cell in ran)
+    return (
+        f"-: does not reach the target (computed). P: share of the runs that reach it; of {len(ran)} pairs that were run "
+        f"{surely} are confirmed with other seeds"
+    )
+
+
+def commands_of(found: Solution) -> list[dict[str, str]]:
+    """Commands that run each change that helps, and each confirmed pair of the frontier: their titles, and themselves."""
+    changes = [(change, f"{TITLES[change.kind]} {value_words(change.kind, change.value)}") for change in found.changes]
+    told = [(title, change.settings or {}) for change, title in changes if change.helps]
+    cells = [cell for cell in found.frontier if cell.confirmed and cell.share >= found.target.converge]
+    told += [(_pair(cell), cell.settings or {}) for cell in cells]
+    return [{"title": title, "command": run_command(found.command, settings)} for title, settings in told if settings]
+
+
+def run_command(command: str, settings: Mapping[str, str]) -> str:
+    """``hostsim run vm.toml --set migration.downtime_limit=1040ms``."""
+    return " ".join([command, *(f"--set {quote(f'{key}={value}')}" for key, value in settings.items())])
+
+
+def command_lines(commands: Sequence[Mapping[str, str]]) -> list[str]:
+    """Commands to copy, each below a comment with its title, continued by backslashes where a line is full."""
+    lines = ["Run a change in the simulator:"] if commands else []
+    for one in commands:
+        lines += [f"  # {one['title']}", *(f"  {line}" for line in _continued(one["command"]))]
+    return [*lines, ""] if lines else []
+
+
+def _continued(command: str) -> list[str]:
+    """``command`` in lines of COMMAND_WIDTH, broken before an option; no word is cut."""
+    pieces = command.replace(" --", "\n--").split("\n")
+    lines = [pieces[0]]
+    for piece in pieces[1:]:
+        if len(lines[-1]) + 1 + len(piece) <= COMMAND_WIDTH:
+            lines[-1] += f" {piece}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"  {piece}")
+    return lines
+
+
+def _pair(cell: Cell) -> str:
+    return f"link {bandwidth_words(cell.bandwidth_bytes_per_s)}, limit {seconds_words(cell.downtime_limit_ms / 1000)}"
 
 
 def _limit_column(number: int, limit: float) -> Column:

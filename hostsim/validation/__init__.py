@@ -18,6 +18,7 @@ SUITES: dict[str, str] = {
     "published": "hostsim.validation.published",
     "kvm": "hostsim.validation.kvm_real",
     "oracles": "hostsim.validation.oracles",
+    "fit": "hostsim.validation.fit",
 }
 """Name of a suite and the module whose ``rows(only, jobs, progress)`` computes it; imported when it runs."""
 

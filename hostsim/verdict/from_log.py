@@ -114,10 +114,19 @@ def _disagree(rates: Array, counted: Array) -> bool:
 
 
 def _bandwidth_between_polls(log: MigrationLog, live: NDArray[np.int64]) -> Array:
-    seconds, sent = np.diff(log.t_s[live]), np.diff(log.transferred_bytes[live])
-    moved = (seconds >= COUNTED_S) & (sent > 0)
-    moved = moved if moved.any() else (seconds > 0) & (sent > 0)
+    far = live[_seconds_apart(log.t_s[live])]
+    seconds, sent = np.diff(log.t_s[far]), np.diff(log.transferred_bytes[far])
+    moved = (seconds > 0) & (sent > 0)
     return np.asarray(sent[moved] / seconds[moved], np.float64)
+
+
+def _seconds_apart(t_s: Array) -> list[int]:
+    """Numbers of answers each COUNTED_S or more after the one before; of the first and the last, where all are nearer."""
+    found: list[int] = []
+    for i, t in enumerate(t_s.tolist()):
+        if not found or t - t_s[found[-1]] >= COUNTED_S:
+            found.append(i)
+    return found if len(found) > 1 or not len(t_s) else [0, len(t_s) - 1]
 
 
 def _ended(log: MigrationLog) -> NDArray[np.bool_]:

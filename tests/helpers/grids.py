@@ -27,7 +27,7 @@ from hostsim.report.measure_dirty_report import measure_table
 from hostsim.report.memory_tables import host_tables
 from hostsim.report.predict_files import figures_grid
 from hostsim.report.reclaim_report import reclaim_tables
-from hostsim.report.solve_words import frontier_grid
+from hostsim.report.solve_words import frontier_grid, runs_grid
 from hostsim.report.sweep_reports import sweep_table
 from hostsim.report.tables import plain_table, summary_table, validation_tables
 from hostsim.report.two_by_two_report import two_by_two_tables
@@ -82,6 +82,7 @@ def _of_runs() -> Iterator[Grid]:
     yield from compare_tables(compared())
     yield figures_grid(predicted().estimates)
     yield frontier_grid(solved())
+    yield runs_grid(solved())
 
 
 def _busy() -> MigrationResult:

@@ -10,7 +10,7 @@ from tests.tidy.source import Source
 
 ROOMS = (
     "compiled", "core", "plugins", "costs", "guest", "theory", "spte_index", "kvm", "qemu", "memory", "machine", "logs",
-    "scenario", "results", "simulation", "study", "warm_up", "measure", "validation", "verdict", "fitting", "report", "api",
+    "scenario", "results", "simulation", "study", "warm_up", "measure", "verdict", "fitting", "validation", "report", "api",
     "cli", "__main__",
 )  # fmt: skip
 """A room imports itself and rooms before it."""

@@ -115,7 +115,7 @@ def test_changes_of_a_solution_have_commands_to_copy() -> None:
     steps = page("solve").cards[0].steps
     assert [step.sure for step in steps] == [True, True, False, True]
     assert steps[1].command == "virsh migrate-setmaxdowntime DOMAIN 305"
-    assert steps[0].command == ""
+    assert steps[0].command == "hostsim run mine.toml --set link.bandwidth=320Mbit/s"
     assert page("solve").command.startswith("hostsim solve mine.toml --target 'converge=0.95,downtime<=500ms,total<=600s'")
 
 
@@ -123,10 +123,10 @@ def test_runs_of_a_pair_are_framed() -> None:
     chart, _ = charts_of(CONTENTS["solve"])
     (part,) = chart.panels
     assert isinstance(part, HeatMap)
-    assert np.isfinite(part.values).tolist() == [[False, False, True], [False, True, True], [True, True, True]]
-    assert (0, 2, "2/2 runs") in part.framed
+    assert part.values.tolist() == [[0, 0, 0.95], [0, 0.95, 1], [1, 1, 1]]
+    assert (0, 2, "19/20 runs, 0.76 to 0.99") in part.framed
     (grid,) = tables_behind(chart)
-    assert grid.cells[0][1:] == ("-, 2/2 runs", "-, 2/2 runs", "12.3 s, 2/2 runs")
+    assert grid.cells[0][1:] == ("0", "0", "0.95, 19/20 runs, 0.76 to 0.99")
 
 
 def test_settings_that_none_beats_are_framed() -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 import hostsim
 from hostsim.core.errors import InputError
 from hostsim.report.charts.chart import Bars
 from hostsim.report.charts.solve import changes_chart
-from hostsim.report.solve_words import solution_lines
+from hostsim.report.solve_files import frontier_table
+from hostsim.report.solve_words import command_lines, commands_of, runs_grid, solution_lines
+from hostsim.study.predict.bench import Bench
+from hostsim.study.predict.given import Given
+from hostsim.study.predict.guest import Guest
 from hostsim.study.predict.knobs import KNOBS
+from hostsim.study.solve import frontier
+from hostsim.study.solve.solution import Cell
 from hostsim.study.solve.target import Target, read_target
 from tests.helpers.predicted import run_figures, small_guest, solved
 
@@ -46,8 +55,10 @@ def test_the_least_change_is_confirmed_with_other_seeds() -> None:
     assert speed.helps
     assert not set(limit.seeds) & set(found.seeds)
     assert found.best == limit
-    assert any(cell.computed for cell in found.frontier)
-    assert any(cell.runs and cell.reached == cell.runs for cell in found.frontier)
+    surely = [cell for cell in found.frontier if cell.confirmed]
+    assert surely
+    assert all(cell.runs == 4 and cell.low < cell.share <= cell.high for cell in surely)
+    assert all(cell.share in (0.0, 1.0) for cell in found.frontier if not cell.runs)
 
 
 def test_a_target_out_of_reach_says_what_stands_in_the_way() -> None:
@@ -89,3 +100,37 @@ def test_each_change_has_a_bar_with_the_runs_that_reach_the_target() -> None:
             assert bar.words == change.obstacle
         else:
             assert (bar.value, bar.low) == (100 * change.reached.share, 100 * change.reached.low)
+
+
+def test_runs_move_the_frontier_where_they_refute_the_computation() -> None:
+    base = KNOBS[0].turned(small_guest(), 8_000)
+    cells = tuple(Cell(2.5e7, limit, True, 1.0, limit == 20.0, settings={}) for limit in (20.0, 40.0, 5_000.0))
+    found = frontier.confirmed(base, Target(0.9, 60_000.0), cells, 3, Bench(0))
+    shares = [(cell.runs, cell.share, cell.confirmed) for cell in found]
+    assert shares == [(2, 0.0, False), (2, 0.0, False), (3, 1.0, True)]
+
+
+def test_each_answer_has_a_command_that_runs_it() -> None:
+    found = replace(solved(), command="hostsim run my.toml --set vm.vcpus=2 --seed 7")
+    commands = [one["command"] for one in commands_of(found)]
+    assert "hostsim run my.toml --set vm.vcpus=2 --seed 7 --set link.bandwidth=320Mbit/s" in commands
+    assert len(commands) == 3 + 2  # three changes that help, two pairs on the frontier
+    lines = command_lines(commands_of(found))
+    assert all(len(line) <= 80 for line in lines)
+    told = "\n".join(lines).replace(" \\\n", "")
+    assert all(" ".join(command.split()) in " ".join(told.split()) for command in commands)
+
+
+def test_the_command_of_a_guest_of_options_runs_the_saved_file() -> None:
+    options = Given(None, Guest(ram="64MiB"), (), None)
+    assert options.command("out/x-solve/scenario.toml") == "hostsim run out/x-solve/scenario.toml"
+    given = Given(Path("my vm.toml"), Guest(downtime_limit="80ms"), ("vm.vcpus=2",), 3)
+    assert given.command("") == (
+        "hostsim run 'my vm.toml' --set migration.downtime_limit=80ms --set vm.vcpus=2 --seed 3"
+    )
+
+
+def test_the_table_of_pairs_says_how_sure_each_is() -> None:
+    grid = runs_grid(solved())
+    assert [row[2:5] for row in grid.cells] == [("0.95 [0.76, 0.99]", "20", "other seeds")] * 2
+    assert frontier_table(solved()).columns["p_low"].tolist()[2] == pytest.approx(0.764, abs=0.001)

@@ -1,4 +1,4 @@
-"""Charts of a solution: pairs of link and downtime limit that reach the target, and what runs of each change showed."""
+"""Charts of a solution: P that a pair of link and downtime limit reaches the target, and what runs of each change showed."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ QUARTERS = tuple((float(percent), f"{percent} %") for percent in (0, 25, 50, 75,
 
 
 def reach_chart(cells: Sequence[Cell]) -> Chart | None:
-    """A cell a pair with its computed total time, empty where the target is missed; pairs that were run have a frame."""
+    """A cell a pair with its P, 0 or 1 where it is computed; pairs that were run have a frame."""
     if not cells:
         return None
     speeds = sorted({cell.bandwidth_bytes_per_s for cell in cells})
     limits = sorted({cell.downtime_limit_ms for cell in cells})
-    total, framed = np.full((len(speeds), len(limits)), np.nan), []
+    chance, framed = np.zeros((len(speeds), len(limits))), []
     for cell in cells:
         at = speeds.index(cell.bandwidth_bytes_per_s), limits.index(cell.downtime_limit_ms)
-        if cell.computed and cell.total_s is not None:
-            total[at] = cell.total_s
+        chance[at] = cell.share
         if cell.runs:
-            framed.append((*at, f"{cell.reached}/{cell.runs} runs"))
+            framed.append((*at, f"{cell.reached}/{cell.runs} runs, {cell.low:.2f} to {cell.high:.2f}"))
     x, y = _axis("link", [bandwidth_words(v) for v in speeds]), _axis("limit", [seconds_words(v / 1000) for v in limits])
-    across, up = (np.arange(n + 1, dtype=float) for n in total.shape)
-    part = HeatMap(y, across, up, total, "total time", "s", "Total time by link and downtime limit", True, tuple(framed))
-    lead = "Empty: misses the target. Times are computed. Frames: the cheapest pairs, and how many of their runs reach it."
+    across, up = (np.arange(n + 1, dtype=float) for n in chance.shape)
+    title = "P that the target is reached, by link and downtime limit"
+    part = HeatMap(y, across, up, chance, "P", "", title, True, tuple(framed), top=1.0)
+    lead = "0 or 1 without a frame: computed. Frames: pairs that were run, their runs that reach it, and the interval of P."
     return Chart("reach", "Which link and downtime limit reach the target?", x, (part,), lead=lead)
 
 

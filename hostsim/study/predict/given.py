@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import join
 from typing import Any
 
 from hostsim.core.errors import InputError, Problem, UnitError
@@ -50,6 +51,13 @@ class Given:
     def said(self) -> str:
         """The scenario's name on a command line that replays a run."""
         return "SCENARIO.toml" if self.file is None else str(self.file)
+
+    def command(self, file: str) -> str:
+        """The command that runs the scenario. file: in which a guest of options was saved."""
+        if self.file is None:
+            return join(["hostsim", "run", file])
+        words = ["hostsim", "run", str(self.file), *(word for text in self._texts() for word in ("--set", text))]
+        return join([*words, *([] if self.seed is None else ["--seed", str(self.seed)])])
 
     def _texts(self) -> list[str]:
         """Texts of --set, those of the options first."""

@@ -105,7 +105,7 @@ def _of_margin(base: Scenario, margin: Margin, target: Target) -> Candidate:
 
     def of(value: float) -> Candidate:
         rounded = min(_rounded_up(kind, value), most)
-        change = Change(kind, margin.today, rounded, _settings(base, kind, rounded), factor=rounded / margin.today)
+        change = Change(kind, margin.today, rounded, settings_of(base, kind, rounded), factor=rounded / margin.today)
         return Candidate(change, _timed(knob.turned(base, rounded), target), of)
 
     return of(margin.far)
@@ -123,7 +123,8 @@ def _rounded_up(kind: str, value: float) -> float:
     return rounded_up(value * 8, 3) / 8
 
 
-def _settings(base: Scenario, kind: str, value: float) -> Mapping[str, str]:
+def settings_of(base: Scenario, kind: str, value: float) -> Mapping[str, str]:
+    """Keys of the scenario with ``value``, of kind downtime-limit or bandwidth."""
     if kind == "downtime-limit":
         return {"migration.downtime_limit": f"{value:.0f}ms"}
     assert base.migration is not None, "a migration is asked about"

@@ -55,7 +55,9 @@ class Change:
 class Cell:
     """A pair of bandwidth and downtime limit. computed: whether it reaches the target, by computation; total_s: computed.
 
-    runs, reached: of the runs of this pair, 0 where none ran; corner: the cheapest of its row and column.
+    corner: the cheapest of its row and column, by computation. runs, reached: of the runs of this pair, 0 where none ran;
+    low, high: Wilson interval of P from them. confirmed: these are other runs than those by which the pair was found.
+    settings: keys of the scenario with this pair.
     """
 
     bandwidth_bytes_per_s: float
@@ -65,6 +67,15 @@ class Cell:
     corner: bool = False
     runs: int = 0
     reached: int = 0
+    low: float = 0.0
+    high: float = 1.0
+    confirmed: bool = False
+    settings: Mapping[str, str] | None = None
+
+    @property
+    def share(self) -> float:
+        """P that the pair reaches the target: of its runs, else 1 or 0 by computation."""
+        return self.reached / self.runs if self.runs else float(self.computed)
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,8 @@ class Solution:
     """Of the present scenario: floor and threshold [bytes], bandwidth; None where it cannot be computed."""
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
+    command: str = "hostsim run SCENARIO.toml"
+    """The command that runs the scenario unchanged, without options that a change would repeat."""
 
     @property
     def is_met(self) -> bool:
@@ -108,7 +121,8 @@ class Solution:
             "target": asdict(self.target), "is_met": self.is_met, "today": asdict(self.today), "seeds": self.seeds,
             "best": None if best is None else best.to_dict(), "changes": [change.to_dict() for change in self.changes],
             "frontier": [asdict(cell) for cell in self.frontier], "computed": self.computed, "runs": self.figures,
-            "warnings": self.warnings, "assumptions": self.assumptions, "scenario": self.scenario,
+            "warnings": self.warnings, "assumptions": self.assumptions, "command": self.command,
+            "scenario": self.scenario,
         }  # fmt: skip
         told: dict[str, Any] = plain(content)
         return told

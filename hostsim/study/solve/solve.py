@@ -76,7 +76,7 @@ def solve_whole(base: Scenario, target: Target, kinds: Sequence[str], reps: int 
     changes = _confirmed(candidates(start, target, kinds, bench), target, reps, bench)
     if not {"bandwidth", "downtime-limit"} <= set(kinds):
         return replace(solution, changes=changes)
-    return replace(solution, changes=changes, frontier=confirmed(start, target, frontier(start, target), bench))
+    return replace(solution, changes=changes, frontier=confirmed(start, target, frontier(start, target), reps, bench))
 
 
 def checked_kinds(names: Sequence[str]) -> tuple[str, ...]:

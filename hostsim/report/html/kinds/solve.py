@@ -22,7 +22,7 @@ from hostsim.report.html.kinds.predict import estimate_tile
 from hostsim.report.html.kinds.told import cell_in, change_in, share_in
 from hostsim.report.html.page import Content, Drawn, Page, Section, Step, Tabled, Tile, Tone
 from hostsim.report.predict_words import chance_words, estimate_words
-from hostsim.report.solve_words import TITLES, change_command, change_text, target_text, value_words
+from hostsim.report.solve_words import TITLES, change_command, change_text, run_command, target_text, value_words
 from hostsim.report.tables import NONE
 from hostsim.study.solve.solution import Change
 from hostsim.study.solve.target import Target
@@ -40,7 +40,7 @@ def solve_page(content: Content) -> Page:
     tone: Tone = "good" if main["is_met"] else "open" if helping else "bad"
     lines = [line for line in main["verdict"] if not line.startswith("- ")]
     scenario = saved_scenario(main["scenario"], main["name"])
-    card = replace(lines_card(lines, tone, badge), steps=tuple(_step(one, main["scenario"]) for one in changes))
+    card = replace(lines_card(lines, tone, badge), steps=tuple(_step(one, main, scenario.file) for one in changes))
     return Page(
         title=f"What makes {main['name']} migrate?",
         kicker="hostsim solve",
@@ -59,14 +59,16 @@ def solve_page(content: Content) -> Page:
     )
 
 
-def _step(change: Change, scenario: Mapping[str, Any]) -> Step:
+def _step(change: Change, main: Mapping[str, Any], file: str) -> Step:
+    """file: that holds the scenario which the page lists."""
     text = change_text(change)
     text = f"{text[:1].upper()}{text[1:]}."
     if not change.helps:
         return Step(text, tag="does not reach the target")
     assert change.reached is not None, "a change that helps was run"
     tag = f"confirmed by {change.reached.k} of {change.reached.n} runs"
-    return Step(text, change_command(change, scenario), tag, sure=True)
+    own = change_command(change, main["scenario"])
+    return Step(text, own or run_command(command_words(["hostsim", "run", file]), change.settings or {}), tag, sure=True)
 
 
 def _tiles(main: Mapping[str, Any]) -> Iterator[Tile]:
