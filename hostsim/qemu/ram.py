@@ -17,6 +17,7 @@ from hostsim.core.knobs import Knobs
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import send, tcp
+from hostsim.qemu.connections import deliver
 from hostsim.qemu.harvest import first_false_zero, first_stale
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanism import encoder_of
@@ -219,8 +220,25 @@ class RamState:
     @property
     def broken(self) -> bool:
         """Whether the connection is broken by now: write() has returned ETIMEDOUT."""
-        broken_ps = int(self.send_state[send.STREAM + tcp.BROKEN_PS])
-        return 0 < broken_ps <= self._env.now_ns * 1000
+        return 0 < self.broken_ps <= self._env.now_ns * 1000
+
+    @property
+    def broken_ps(self) -> int:
+        """Moment at which the connection broke, ahead of the clock maybe [ps]; 0: it stands."""
+        return int(self.send_state[send.STREAM + tcp.BROKEN_PS])
+
+    @property
+    def connections(self) -> NDArray[np.int64]:
+        """int64[n, N_ROW] of hostsim.qemu.tcp: all connections of the migration."""
+        return self.send_state[None, send.STREAM :]
+
+    def delivered(self) -> tuple[int, int]:
+        """When all bytes written so far are acknowledged [ns], NEVER: a connection breaks; the moment of the break [ps].
+
+        For a link with faults.
+        """
+        row = self.send_state[send.STREAM :].copy()
+        return int(deliver(row, self._costs.path)), int(row[tcp.BROKEN_PS])
 
     def _prepare(self, reason: int) -> Generator[simpy.Event, Any, None]:
         """Clear the log of a chunk before its first page is sent, or read a swapped page back before it is sent.
@@ -281,8 +299,7 @@ class RamState:
     @property
     def ahead_ns(self) -> int:
         """Time by which the send loop is ahead of the host's clock [ns]; a write ends where the connection breaks."""
-        broken_ps = int(self.send_state[send.STREAM + tcp.BROKEN_PS])
-        reached_ns = -(-broken_ps // 1000) if broken_ps else int(self.send_state[send.T_NS])
+        reached_ns = -(-self.broken_ps // 1000) if self.broken_ps else int(self.send_state[send.T_NS])
         return max(0, reached_ns - self._env.now_ns)
 
     def drained_ps(self) -> int:

@@ -137,7 +137,7 @@ def _faulty_streams(migration: Migration, link: Link) -> Iterator[Finding]:
     # that breaks in post-copy has a key of its own, postcopy_link_fails.
     """
     faults = [key for key, has in (("link.outage", link.outage), ("link.loss", link.loss)) if has]
-    for name in ("multifd", "postcopy_ram"):
+    for name in ("postcopy_ram",):
         if faults and getattr(migration, name):
             got = f"true beside {' and '.join(faults)}"
             wanted = f"{name} = false: faults of a link are modelled for one stream"
