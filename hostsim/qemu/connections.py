@@ -96,6 +96,37 @@ def upcoming_tick(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path
     return first
 
 
+@part
+def copy(
+    rows: NDArray[np.int64], shared: NDArray[np.int64], to_rows: NDArray[np.int64], to_shared: NDArray[np.int64]
+) -> None:
+    """Copy connections into ``to_rows`` and ``to_shared``, number by number: compiled loops allocate no memory."""
+    for j in range(len(rows)):
+        for i in range(tcp.N_ROW):
+            to_rows[j, i] = rows[j, i]
+    for i in range(N_SHARED):
+        to_shared[i] = shared[i]
+
+
+@part
+def begin(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path, tick: int) -> None:
+    """Begin ``tick`` on all connections."""
+    shared[TICK] = tick
+    for k in range(len(rows)):
+        begin_tick(rows[(tick + k) % len(rows)], shared, path)
+
+
+@part
+def advance(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path, last_tick: int) -> None:
+    """Begin the ticks up to ``last_tick`` in which something may happen."""
+    while shared[TICK] < last_tick:
+        tick = upcoming_tick(rows, shared, path)
+        if tick > last_tick:
+            shared[TICK] = last_tick
+            return
+        begin(rows, shared, path, tick)
+
+
 @jit
 def deliver(row: NDArray[np.int64], path: Path) -> int:
     """Moment [ns] at which all bytes written to one connection are acknowledged; NEVER: it breaks before. In place."""

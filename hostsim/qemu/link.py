@@ -5,7 +5,7 @@ A network with outages or random loss drops packets (Faults of hostsim.qemu.tcp)
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -44,6 +44,7 @@ Drops = Literal["both", "to-destination", "to-source"]
 DIRECTIONS: dict[Drops, int] = {
     "both": faults.TO_DESTINATION | faults.TO_SOURCE, "to-destination": faults.TO_DESTINATION, "to-source": faults.TO_SOURCE,
 }  # fmt: skip
+SWAPPED = {faults.TO_DESTINATION: faults.TO_SOURCE, faults.TO_SOURCE: faults.TO_DESTINATION, 3: 3}
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,21 @@ class LinkSpec:
         """Key of the losses of one more ``connection`` of the migration; "": of the main one."""
         return stream_key(self.loss_key[0] << 32 | self.loss_key[1], connection) if connection else self.loss_key
 
+    @cached_property
+    def path_back(self) -> tcp.Path:
+        """The constants of the other direction, whose packets are lost in outages alone."""
+        there = self.path.faults
+        outages = there.outages.copy()
+        outages[:, 2] = [SWAPPED[drops] for drops in outages[:, 2].tolist()]
+        return self.path._replace(faults=there._replace(outages=outages, loss_gap=0))
+
+    def up_ns(self, at_ns: int) -> int:
+        """The first moment, not before ``at_ns``, without an outage [ns]."""
+        for outage in sorted(self.outages, key=lambda outage: outage.start_ns):
+            if outage.start_ns <= at_ns < outage.start_ns + outage.length_ns:
+                at_ns = outage.start_ns + outage.length_ns
+        return at_ns
+
     @property
     def has_faults(self) -> bool:
         """Whether the network may drop packets."""
@@ -183,8 +199,8 @@ class Ends(Protocol):
     """The connections of a migration, at the source."""
 
     @property
-    def connections(self) -> NDArray[np.int64]:
-        """int64[n, N_ROW] of hostsim.qemu.tcp."""
+    def connections(self) -> Sequence[NDArray[np.int64]]:
+        """int64[N_ROW] of hostsim.qemu.tcp, of each connection so far."""
 
     def drained_ps(self) -> int:
         """When all bytes written so far have left the host [ps]."""

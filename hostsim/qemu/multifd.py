@@ -10,7 +10,7 @@ hostsim.qemu.multifd_send has the migration thread's loop, hostsim.qemu.channels
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -158,9 +158,13 @@ class MultifdRam(RamState):
         return delivered_ns, int(net.shared[connections.BROKEN_PS])
 
     @property
-    def connections(self) -> NDArray[np.int64]:
-        """int64[n + 1, N_ROW] of hostsim.qemu.tcp: the channels, and the main one."""
-        return self.net.rows
+    def connections(self) -> Sequence[NDArray[np.int64]]:
+        """int64[N_ROW] of hostsim.qemu.tcp: of the channels, of the main connection or those in its place."""
+        return [*self.net.rows[:-1], *(self.later or [self.net.rows[-1]]), *self.closed]
+
+    def main_connection(self) -> tuple[NDArray[np.int64], Path]:
+        """A copy of the row of the main connection, and its constants."""
+        return self.net.rows[-1].copy(), self._costs_of_channels.path
 
     @property
     def broken_ps(self) -> int:

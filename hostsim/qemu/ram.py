@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from hostsim.qemu.mechanism import encoder_of
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.recorder import THREAD
 from hostsim.qemu.send import SendCosts, SendLimits
+from hostsim.qemu.tcp import Path
 
 EOS_BYTES = 8
 SECTION_BYTES = 10
@@ -59,6 +60,7 @@ class RamState:
     send_state: int64[N_STATE] of hostsim.qemu.send.
     shut_down: fires when the socket is shut down, which ends a write that blocks.
     send_log: int64[log_capacity, 3], (t_ns, gfn, zero page?) of each send.
+    later: rows of connections that take the place of the main one after a switch to post-copy; closed: of those that broke.
     encoder: of the mechanism that sends pages in another form than whole; None: none does.
     """
 
@@ -80,6 +82,8 @@ class RamState:
         self._env, self._vm, self._tracker, self._knobs = env, vm, tracker, knobs
         self.shut_down = env.event()
         self._has_faults = link.has_faults
+        self.later: list[NDArray[np.int64]] = []
+        self.closed: list[NDArray[np.int64]] = []
         self._block_ends = np.array([block.end_gfn for block in vm.memory.blocks], np.int64)
         self._block_id_bytes = np.array([len(block.idstr) for block in vm.memory.blocks], np.int64)
         self._costs = SendCosts(
@@ -228,9 +232,13 @@ class RamState:
         return int(self.send_state[send.STREAM + tcp.BROKEN_PS])
 
     @property
-    def connections(self) -> NDArray[np.int64]:
-        """int64[n, N_ROW] of hostsim.qemu.tcp: all connections of the migration."""
-        return self.send_state[None, send.STREAM :]
+    def connections(self) -> Sequence[NDArray[np.int64]]:
+        """int64[N_ROW] of hostsim.qemu.tcp, of each connection of the migration so far."""
+        return [*(self.later or [self.send_state[send.STREAM :]]), *self.closed]
+
+    def main_connection(self) -> tuple[NDArray[np.int64], Path]:
+        """A copy of the row of the main connection, and its constants."""
+        return self.send_state[send.STREAM :].copy(), self._costs.path
 
     def delivered(self) -> tuple[int, int]:
         """When all bytes written so far are acknowledged [ns], NEVER: a connection breaks; the moment of the break [ps].

@@ -39,7 +39,6 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
     if scenario.migration is not None:
         found.extend(_migration(scenario.migration, scenario.duration))
         found.extend(_capabilities(scenario.migration, scenario.vm))
-        found.extend(_faulty_streams(scenario.migration, scenario.link))
         found.extend(_mechanisms(scenario.migration))
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
@@ -128,20 +127,6 @@ def _names(vm: Vm) -> Iterator[Finding]:
             got, example = f"'{name}', as {other}", f'name = "{name}-2"'
             yield Finding(f"vm.workload[{i}].name", got, wanted, example, (f"{other}.name",))
         seen[name] = i
-
-
-def _faulty_streams(migration: Migration, link: Link) -> Iterator[Finding]:
-    """Mechanisms with more than the one connection that outages and losses act on.
-
-    # Model limit: outages and losses act on a single stream; multifd and post-copy beside them are refused. A connection
-    # that breaks in post-copy has a key of its own, postcopy_link_fails.
-    """
-    faults = [key for key, has in (("link.outage", link.outage), ("link.loss", link.loss)) if has]
-    for name in ("postcopy_ram",):
-        if faults and getattr(migration, name):
-            got = f"true beside {' and '.join(faults)}"
-            wanted = f"{name} = false: faults of a link are modelled for one stream"
-            yield Finding(f"migration.{name}", got, wanted, f"{name} = false", tuple(faults))
 
 
 def _link(link: Link) -> Iterator[Finding]:
