@@ -39,7 +39,7 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
     if scenario.migration is not None:
         found.extend(_migration(scenario.migration, scenario.duration))
         found.extend(_capabilities(scenario.migration, scenario.vm))
-        found.extend(_mechanisms(scenario.migration))
+        found.extend([*_mechanisms(scenario.migration), *_recovery(scenario.migration, scenario.link)])
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
@@ -127,6 +127,14 @@ def _names(vm: Vm) -> Iterator[Finding]:
             got, example = f"'{name}', as {other}", f'name = "{name}-2"'
             yield Finding(f"vm.workload[{i}].name", got, wanted, example, (f"{other}.name",))
         seen[name] = i
+
+
+def _recovery(migration: Migration, link: Link) -> Iterator[Finding]:
+    """A recovery needs a connection that may break."""
+    if migration.postcopy_recover_after and not migration.postcopy_link_fails and not link.outage:
+        got, key = format_duration(migration.postcopy_recover_after), "migration.postcopy_recover_after"
+        wanted = "postcopy_link_fails, or [[link.outage]]: there is nothing to recover from"
+        yield Finding(key, got, wanted, 'postcopy_link_fails = "1s"', ("migration.postcopy_link_fails", "link.outage"))
 
 
 def _link(link: Link) -> Iterator[Finding]:

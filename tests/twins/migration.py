@@ -13,6 +13,7 @@ from hostsim.qemu.parameters import ParameterChange
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.multifd import TwinMultifd
 from tests.twins.postcopy import TwinPhase
+from tests.twins.postcopy_faults import TwinFaultyPhase
 from tests.twins.ram import TwinRam
 from tests.twins.throttle import TwinThrottle, latenesses
 
@@ -218,9 +219,10 @@ class TwinMigration:
         self.ram.write_other(0, 16 * ranges + -(-ranges // 12) * (8 + names) + self.sheet.device_state_bytes)
         yield self.env.timeout(max(0, self.ram.t_ns - self.env.now))
         self.downtime_ms = self.now_ms - self.stopped_ns // MS
-        arrived_ns = max(self.env.now, self.ram.socket.drained_ns()) + self.ram.socket.latency_ns
-        self.phase = TwinPhase(self.spec, self, arrived_ns, arrived_ns + self.spec.postcopy.device_load_ns)
-        self.phase.free_ps = self.ram.socket.drained_ps_exactly()
+        kind = TwinFaultyPhase if self.spec.link.has_faults else TwinPhase
+        arrived_ns = kind.package_arrives(self.ram.socket, self.env.now)
+        self.phase = kind(self.spec, self, arrived_ns, arrived_ns + self.spec.postcopy.device_load_ns)
+        self.phase.free_ps = 0 if self.spec.link.has_faults else self.ram.socket.drained_ps_exactly()
         self._unlock()
         if not self.old:
             self._become("postcopy-device" if self.p.qemu == "10.2" else "postcopy-active")
