@@ -383,7 +383,7 @@ def _acknowledge_faulty(row: NDArray[np.int64], path: Path, n_bytes: int, now_ps
         _grow(row, path, n_bytes, now_ps)
     if n_bytes > 0 and (row[MODE] == LOSS or row[ACKED] >= row[RECOVERY_END]):
         row[HELD] = 0
-    if row[MODE] != OPEN and row[ACKED] >= row[RECOVERY_END]:
+    if n_bytes > 0 and row[ACKED] >= row[RECOVERY_END]:
         row[MODE] = OPEN
 
 

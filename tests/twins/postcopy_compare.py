@@ -50,17 +50,18 @@ def drawn_faulty(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
     spec, rng = drawn_postcopy(seed, patterns), Random(f"faults {seed}")
     starts = sorted(rng.sample(range(1, 40), rng.choice((1, 2, 3, 4))))
     outages = tuple(
-        Outage(rng.choice((20, 50, 100)) * MS + start * 100 * MS + 7, rng.choice((1, 20, 40)) * MS, rng.choice(DROPS))
+        Outage(rng.choice((20, 50, 100)) * MS + start * 100 * MS + 7, rng.choice((1, 20, 90)) * MS, rng.choice(DROPS))
         for start in starts
     )
     if rng.random() < 0.5:
-        outages = (*outages[:1], replace(outages[0], start_ns=4_500 * MS + 7, length_ns=rng.choice((300, 700)) * MS))
+        outages = (*outages[:1], replace(outages[0], start_ns=rng.choice((1_100, 4_500)) * MS + 7, length_ns=rng.choice((300, 700)) * MS))
     link = replace(
         spec.link, latency_ns=rng.choice((MS, 5 * MS, 20 * MS, 20 * MS)), outages=outages, wake_bytes=0,
         bandwidth_bytes_per_s=rng.choice((410_400, 1_000_000, 4_104_000, 16_416_000)),
         loss=rng.choice((0.0, 0.0, 0.001, 0.01, 0.05)), loss_key=stream_key(seed, "link.loss"),
     )  # fmt: skip
-    return replace(spec, link=link)
+    migration = replace(spec.migration, switchover_ack=False, return_path=False)  # their answers have no twin over faults
+    return replace(spec, link=link, migration=migration)
 
 
 def _costs(rng: Random) -> PostcopyCosts:

@@ -144,7 +144,7 @@ class TwinFaultyTcp(TwinTcp):
             self._enlarge(n, now)
         if n and (self.state == "loss" or self.acked >= self.recovered_at):
             self.beyond_gap = 0
-        if self.acked >= self.recovered_at:
+        if n and self.acked >= self.recovered_at:
             self.state = "open"
         self._send(now)
 
