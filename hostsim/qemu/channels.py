@@ -318,7 +318,7 @@ def write_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net, n_bytes:
             net.shared[FREE_PS] = max(net.shared[FREE_PS], t_ns * 1000) + n_bytes * PS_PER_S // costs.link_bytes_per_s
             state[T_NS] = written_at(net.shared[FREE_PS], t_ns, costs.socket_buffer_ps)
         return
-    poll(state, costs, net, t_ns)
+    _advance(net, path, t_ns * 1000)  # t_ns may be ahead of the clock, so packets that are written by then do not count yet
     row = net.rows[len(net.channels)]
     connections.enqueue(row, net.shared, path, max(t_ns * 1000, net.shared[TICK] * path.tick_ps), n_bytes)
     while connections.outstanding(row) > path.send_buffer_bytes and net.shared[BROKEN_PS] == 0:

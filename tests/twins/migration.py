@@ -12,6 +12,7 @@ from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.parameters import ParameterChange
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.multifd import TwinMultifd
+from tests.twins.multifd_wires import TwinMultifdWires
 from tests.twins.postcopy import TwinPhase
 from tests.twins.postcopy_faults import TwinFaultyPhase
 from tests.twins.ram import TwinRam
@@ -27,7 +28,8 @@ class TwinMigration:
     ) -> None:
         self.env, self.p, self.sheet = env, spec.migration, spec.sheet
         self.memory, self.vcpus, self.works = memory, vcpus, works
-        self.ram = (TwinMultifd if self.p.multifd else TwinRam)(env, memory, spec)
+        channels = TwinMultifdWires if spec.link.latency_ns else TwinMultifd
+        self.ram = (channels if self.p.multifd else TwinRam)(env, memory, spec)
         self.spec, self.phase, self.other_channel_bytes = spec, None, 0
         self.throttle = TwinThrottle(env, vcpus, spec.sheet, spec.seed)
         mean_ns, spread_ns = spec.sheet.sleep_overshoot_ns, spec.sheet.sleep_overshoot_spread_ns

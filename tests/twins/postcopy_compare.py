@@ -16,10 +16,8 @@ from hostsim.costs.postcopy_sheet import PostcopyCosts
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.link import Outage
 from tests.twins.compare import first_difference, record_windows
-from tests.twins.configs import MS, RANDOM, SWEPT, drawn_knobs, drawn_spec
+from tests.twins.configs import DROPS, MS, RANDOM, SWEPT, drawn_knobs, drawn_spec
 from tests.twins.machine import Facts, TwinMachine
-
-DROPS = ("both", "both", "to-destination", "to-source")
 
 
 def drawn_postcopy(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
@@ -54,7 +52,8 @@ def drawn_faulty(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
         for start in starts
     )
     if rng.random() < 0.5:
-        outages = (*outages[:1], replace(outages[0], start_ns=rng.choice((1_100, 4_500)) * MS + 7, length_ns=rng.choice((300, 700)) * MS))
+        start_ns, length_ns = rng.choice((1_100, 4_500)) * MS + 7, rng.choice((300, 700)) * MS
+        outages = (*outages[:1], replace(outages[0], start_ns=start_ns, length_ns=length_ns))
     link = replace(
         spec.link, latency_ns=rng.choice((MS, 5 * MS, 20 * MS, 20 * MS)), outages=outages, wake_bytes=0,
         bandwidth_bytes_per_s=rng.choice((410_400, 1_000_000, 4_104_000, 16_416_000)),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.twins.tcp_faults import TwinFaultyTcp
 
 
 class TwinWires:
-    def __init__(self, every: list[TwinFaultyTcp], tick: int, link_free: int) -> None:
-        self.every, self.tick, self.free = every, tick, link_free
+    def __init__(
+        self, every: list[TwinFaultyTcp], tick: int, link_free: int, after_turn: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """``after_turn``: called after the turn of each connection in a tick, with its number."""
+        self.every, self.tick, self.free, self.after_turn = every, tick, link_free, after_turn
         self.tick_length = every[0].tick_length
 
     def fork(self) -> TwinWires:
@@ -26,16 +31,24 @@ class TwinWires:
         """The next tick of all connections."""
         self.tick += 1
         for k in range(len(self.every)):
-            one = self.every[(self.tick + k) % len(self.every)]
-            if one.broken_at is not None or not (one.out or one.waiting):
-                continue
-            if one.waiting or one.lost or one.beyond_gap:
-                one.link_free = max(one.link_free, self.free)
-            one._pass(self.tick)
-            self.free = max(self.free, one.link_free)
+            number = (self.tick + k) % len(self.every)
+            self._pass(self.every[number])
+            self.after_turn(number)
+
+    def _pass(self, one: TwinFaultyTcp) -> None:
+        if one.broken_at is not None or not (one.out or one.waiting):
+            return
+        if one.waiting or one.lost or one.beyond_gap:
+            one.link_free = max(one.link_free, self.free)
+        one._pass(self.tick)
+        self.free = max(self.free, one.link_free)
 
     def put(self, one: TwinFaultyTcp, t_ns: int, n_bytes: int) -> None:
         """Write to one of them, whatever room there is."""
         self.pass_to(1000 * t_ns // self.tick_length)
-        one.put(self.tick, max(1000 * t_ns, self.tick * self.tick_length), n_bytes, self.free)
+        self.put_now(one, max(1000 * t_ns, self.tick * self.tick_length), n_bytes)
+
+    def put_now(self, one: TwinFaultyTcp, now: int, n_bytes: int) -> None:
+        """Write to one of them in this tick."""
+        one.put(self.tick, now, n_bytes, self.free)
         self.free = one.link_free
