@@ -246,7 +246,7 @@ def _put(row: NDArray[np.int64], path: Path, n_bytes: int, now_ps: int) -> None:
 
 
 @part
-def _allowed(row: NDArray[np.int64], path: Path) -> int:
+def allowed(row: NDArray[np.int64], path: Path) -> int:
     """Bytes that the windows allow; bytes beyond a gap take of the receiver's window until the gap is closed."""
     return int(min(row[CWND] - row[IN_FLIGHT], path.window_bytes - row[IN_FLIGHT] - row[HELD]))
 
@@ -258,7 +258,7 @@ def transmit_faulty(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
         return
     end_ps, before = (row[TICK] + 1) * path.tick_ps, row[IN_FLIGHT]
     while row[UNSENT] > 0:
-        n_bytes = min(row[UNSENT], _allowed(row, path))
+        n_bytes = min(row[UNSENT], allowed(row, path))
         if n_bytes <= 0 or max(row[FREE_PS], now_ps) >= end_ps:
             break
         _put(row, path, min(n_bytes, PIECE_BYTES) if path.link_bytes_per_s > 0 else n_bytes, now_ps)
@@ -399,7 +399,7 @@ def _probe_tick(row: NDArray[np.int64], path: Path) -> int:
 def upcoming_tick(row: NDArray[np.int64], path: Path) -> tuple[int, int]:
     """The next tick in which something may happen, and the one in which a tail loss probe is answered, 0: none."""
     tick, probe = int(row[TICK]) + 1, 0
-    if row[IN_FLIGHT] == row[LOST] + row[UNHEARD] and (row[UNSENT] == 0 or _allowed(row, path) <= 0):
+    if row[IN_FLIGHT] == row[LOST] + row[UNHEARD] and (row[UNSENT] == 0 or allowed(row, path) <= 0):
         tick = max(tick, int(-(-row[TIMER_PS] // path.tick_ps)))
         probe = _probe_tick(row, path) if row[LOST] > 0 else 0
         tick = probe if row[TICK] < probe < tick else tick

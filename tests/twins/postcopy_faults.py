@@ -94,17 +94,20 @@ class TwinFaultyPhase(TwinPhase):
         self._at(self.read_until, PLACE, lambda: self._read(life))
 
     def _send_urgent(self, gfn: int | None, n_bytes: int, is_zero: bool, t_ns: int) -> None:
-        urgent, life = self.forth.streams[1], self.life
+        urgent, life, behind = self.forth.streams[1], self.life, [0]
         cost = self.costs.place_zero_ns if is_zero else self.costs.place_page_ns
 
         def load() -> None:
-            self.urgent_until = max(self.urgent_until, self.now) + cost
+            self.urgent_until = max(self.urgent_until, self.now + behind[0]) + cost
             self._at(self.urgent_until, PLACE_URGENT, lambda: self._read_urgent(gfn, life))
 
         self.urgent_bytes += n_bytes
         self.urgent_left += 1
         urgent.entries.append((urgent.written + n_bytes, load))
         self._write(self.forth, urgent, t_ns, n_bytes)
+        main = self.forth.wires.every[0]
+        if main.rate:
+            behind[0] = min(min(main.waiting, max(0, main._room())) * 10**12 // main.rate, 10**9) // 1000
 
     def _request(self, gfn: int) -> None:
         if self.is_down:

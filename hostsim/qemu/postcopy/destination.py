@@ -311,7 +311,7 @@ def _arrays(
     classes = np.zeros((n_classes, at.N_CLASS), np.int64)
     classes[:, at.HAS_MORE] = 1
     return Phase(
-        np.zeros(at.N_PHASE, np.int64), ram.send_state, np.zeros((ring, 4), np.int64), np.zeros((ring, 4), np.int64),
+        np.zeros(at.N_PHASE, np.int64), ram.send_state, np.zeros((ring, 4), np.int64), np.zeros((ring, 5), np.int64),
         np.zeros((max(RING, 4 * n_vcpus), 3), np.int64), ram.bmap, ram.words, missing, vm.memory.zero, vm.memory.version,
         ram.copied, np.array([block.end_gfn for block in blocks], np.int64),
         np.array([len(block.idstr) for block in blocks], np.int64), clocks, vm.guest.clock_vcpu, vcpus, classes,

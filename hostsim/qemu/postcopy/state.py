@@ -115,9 +115,10 @@ class Phase(NamedTuple):
     """Arrays of the phase, changed in place.
 
     p: int64[N_PHASE]; send: int64[N_STATE] of hostsim.qemu.send.
-    wire, urgent: int64[capacity, 4], rings of (gfn, or -1 - gfn where more of the host page is to come; bytes; placed at
-    [ns]; with faults bytes written up to its end).
-    requests: int64[capacity, 3], ring of (arrival at the source [ns], first gfn of the host page; as above).
+    wire: int64[capacity, 4], ring of (gfn, or -1 - gfn where more of the host page is to come; bytes; placed at [ns]; with
+    faults bytes written up to its end).
+    urgent: int64[capacity, 5], as above, and with faults its wait in the qdisc [ns].
+    requests: int64[capacity, 3], ring of (arrival at the source [ns], first gfn of the host page; as the last of ``wire``).
     bmap: uint8[n_pages], 1: to be sent; words: its uint64 view. missing: uint8[n_pages], 1: not placed.
     zero: uint8[n_pages]; version, copied: uint32[n_pages], of the source and at the destination.
     block_ends, block_id_bytes: int64[n_blocks].

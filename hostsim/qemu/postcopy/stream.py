@@ -163,6 +163,7 @@ def _send_urgently(k: Phase, r: Rules, entry: int, n_bytes: int, is_zero: bool, 
         k.urgent[at, 0], k.urgent[at, 1], k.urgent[at, 2] = entry, n_bytes, NEVER
         k.urgent[at, 3] = k.streams.written[URGENT] + n_bytes
         streams.write(k, r, URGENT, t_ns, n_bytes)
+        k.urgent[at, 4] = streams.qdisc_ns(k, r)
         return
     if r.link_bytes_per_s > 0:
         ahead_ps = min(max(k.send[LINK_FREE_PS] - t_ns * 1000, 0), QDISC_PS)

@@ -27,6 +27,7 @@ from hostsim.qemu.postcopy.state import (
     LOAD_FREE_NS,
     MAIN,
     NEXT_NS,
+    QDISC_PS,
     REQUEST_TAIL,
     RETURN,
     ROOM_NS,
@@ -64,6 +65,16 @@ def write(k: Phase, r: Rules, stream: int, t_ns: int, n_bytes: int) -> None:
     state[IS_KNOWN], state[IS_AHEAD], state[LAST_WRITE_NS], state[ROOM_NS] = 0, 0, t_ns, NEVER
     if stream == MAIN:
         state[HAS_ROOM] = int(connections.outstanding(s.rows[MAIN]) <= path.send_buffer_bytes)
+
+
+@part
+def qdisc_ns(k: Phase, r: Rules) -> int:
+    """Wait of a packet of URGENT for those of MAIN that its windows let into the qdisc [ns]; as of the last write."""
+    row, path = k.streams.rows[MAIN], r.path
+    if path.link_bytes_per_s == 0:
+        return 0
+    n_bytes = min(row[tcp.UNSENT], max(tcp.allowed(row, path), 0))
+    return int(min(n_bytes * tcp.PS_PER_S // path.link_bytes_per_s, QDISC_PS) // 1000)
 
 
 @jit
@@ -146,17 +157,19 @@ def deliver(k: Phase, r: Rules, group: int, now_ns: int) -> bool:
             s.arrived[RETURN] += 1
         return True
     while _has_arrived(k, path, MAIN):
-        _load(k, r, k.wire[s.arrived[MAIN] % len(k.wire)], LOAD_FREE_NS, now_ns)
+        entry = k.wire[s.arrived[MAIN] % len(k.wire)]
+        _load(k, r, entry, LOAD_FREE_NS, now_ns)
         s.arrived[MAIN] += 1
     while _has_arrived(k, path, URGENT):
-        _load(k, r, k.urgent[s.arrived[URGENT] % len(k.urgent)], URGENT_FREE_NS, now_ns)
+        entry = k.urgent[s.arrived[URGENT] % len(k.urgent)]
+        _load(k, r, entry, URGENT_FREE_NS, now_ns + entry[4])
         s.arrived[URGENT] += 1
     return True
 
 
 @part
 def _load(k: Phase, r: Rules, entry: Ints, free: int, now_ns: int) -> None:
-    """The thread of the destination that is free at ``k.p[free]`` places the page of ``entry``."""
+    """The thread of the destination that is free at ``k.p[free]`` places the page of ``entry``, there at ``now_ns``."""
     cost_ns = r.place_page_ns if entry[1] >= PAGE_WIRE_BYTES else r.place_zero_ns
     k.p[free] = max(k.p[free], now_ns) + cost_ns
     entry[2] = k.p[free]
