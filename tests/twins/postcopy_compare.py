@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from fractions import Fraction
 from random import Random
@@ -129,9 +130,9 @@ def disagreement(seed: int, spec: MachineSpec | None = None) -> str:
     return ""
 
 
-def moved_by_knobs(seed: int) -> str:
+def moved_by_knobs(seed: int, drawn: Callable[[int, tuple[str, ...]], MachineSpec] = drawn_postcopy) -> str:
     """Empty if speed knobs move nothing on machine ``seed`` with drawn workloads."""
-    spec = drawn_postcopy(seed, RANDOM)
+    spec = drawn(seed, RANDOM)
     difference = first_difference(engine_facts(spec), engine_facts(spec, drawn_knobs(seed)))
     return f"{seed}: {drawn_knobs(seed)}: {difference[:1000]}" if difference else ""
 
