@@ -21,8 +21,6 @@ PARAMETERS: Mapping[str, tuple[str, Callable[[int], str]]] = {
 """QEMU's name and the value in words."""
 
 
-BROKEN = ("failed", "lost in post-copy")
-"""Outcomes with which an outage ends that is longer than TCP's patience."""
 LONG_PAUSE_MS = 100
 """libvirt sends migrate-continue within milliseconds of each migration."""
 LONG_CANCEL_MS = 500
@@ -79,7 +77,8 @@ def _of_link(facts: Mapping[str, Any], outcome: str) -> Iterator[str]:
         yield f"Outage: from {seconds_words(max(start_s, 0.0))} on the network dropped all packets for {length}."
     if facts.get("outages_s"):
         expiries = facts.get("retransmission_timeouts", 0)
-        end = "then the connection broke" if outcome in BROKEN else f"TCP sent {again} again"
+        is_broken = outcome == "failed" or outcome.startswith("lost")
+        end = "then the connection broke" if is_broken else f"TCP sent {again} again"
         yield f"TCP: retransmission timers, which double each time, expired {count_words(expiries)} times; {end}."
     elif facts.get("lost_packets"):
         yield f"Loss: {count_words(facts['lost_packets'])} packets were lost at random; TCP sent {again} again."

@@ -46,7 +46,7 @@ class PostcopyKeys(Section):
     )
     postcopy_recover_after: DurationOrNever = Field(
         default=0,
-        description="migrate-recover that long after a break, at the end of an outage at the earliest; never: the VM is lost",
+        description="migrate-recover that long after a break, not before an outage is over; never: the VM is lost",
     )  # fmt: skip
     host_page: Literal["4KiB", "2MiB"] = Field(
         default="4KiB", description="page of the destination's memory backend, which post-copy requests and places whole"
