@@ -3,9 +3,7 @@
 A packet takes its channel through two phases: the channel prepares it (tests pages for zeros, compresses), then copies its
 bytes evenly into the socket, as the socket takes them. All connections, the main one too, share the link:
 
-- Over a link with latency all connections advance together, tick by tick (hostsim.qemu.tcp). Within a tick one connection
-  may fill the link. The first turn goes round, so connections with bytes to send get equal shares over as many ticks as
-  there are connections; a share that a connection cannot use, because its window is full, goes to the others.
+- Over a link with latency all connections advance together, tick by tick (hostsim.qemu.connections).
 - Without latency the link takes whole packets in the order in which their channels begin to write. Fair sharing would end
   the last of several packets at the same moment, and the others later, by at most one packet of each other channel.
 
@@ -22,21 +20,21 @@ from numpy.typing import NDArray
 from hostsim.compiled.jit import jit, part
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.rng import NEVER
-from hostsim.qemu import tcp
+from hostsim.qemu import connections, tcp
+from hostsim.qemu.connections import BROKEN_PS, FREE_PS, TICK
 from hostsim.qemu.send import IO_BUFFER_BYTES, SENT_BYTES, T_NS, USED_BYTES, written_at
 from hostsim.qemu.tcp import PS_PER_S, Path
 
-(QUEUED, HANDING, IN_PAGE, SYNCING, ENDING, NEXT_CHANNEL, QUEUED_NOW, HANDED_NOW, TICK, SHARED_PS, WAKE_PS, MAIN_BUFFERED,
- MULTIFD_BYTES, OTHER_BYTES, PACKETS, SYNCS, THREAD_NS, WAIT_NS, CHANNEL_NS, BUSY_NS, SENT_PAGE_BYTES,
- ) = range(21)  # fmt: skip
+(QUEUED, HANDING, IN_PAGE, SYNCING, ENDING, NEXT_CHANNEL, QUEUED_NOW, HANDED_NOW, WAKE_PS, MAIN_BUFFERED, MULTIFD_BYTES,
+ OTHER_BYTES, PACKETS, SYNCS, THREAD_NS, WAIT_NS, CHANNEL_NS, BUSY_NS, SENT_PAGE_BYTES) = range(19)  # fmt: skip
 """Columns of ``Net.state``: pages in the queue; pages at its front that wait for a channel (multifd_send), 0: none; 1 after
 a page until its clock was asked; 1 while a sync is due; reason + 1 with which the call ends after that sync; channel at
-which the search for a free one begins; pages that this call has taken, and read; tick of all connections; when the link is
-free [ps]; earliest moment at which a channel may be done [ps]; bytes in the main channel's buffer; bytes of all channels;
+which the search for a free one begins; pages that this call has taken, and read; earliest moment at which a channel may be
+done [ps]; bytes in the main channel's buffer; bytes of all channels;
 bytes of the main channel that are no RAM; packets with pages; syncs; CPU time of the migration thread; its waits for
 channels; CPU time of all channels; time in which channels had a packet; bytes of pages on the wire, headers left out.
 """
-N_STATE = 21
+N_STATE = 19
 (BUSY, DONE_PS, COUNTED_BYTES, LEFT_BYTES, PACKET_BYTES, COPY_PS, AT_PS, SINCE_PS) = range(8)
 """Columns of ``Net.channels``: 1: the channel has a packet; when the packet is written, NEVER: not known yet; bytes that
 count then; bytes to copy; bytes of the packet, and time to copy them; when the channel copies on; when it got the packet.
@@ -92,6 +90,7 @@ class Net(NamedTuple):
     state: int64[N_STATE].
     channels: int64[n, N_CHANNEL].
     rows: int64[n + 1, tcp.N_ROW], the connections; the last one is the main channel's.
+    shared: int64[connections.N_SHARED], of all connections.
     queue: int64[PAGES_A_PACKET + 1], gfns that wait to be handed over, and the page that found the packet full.
     payload: uint16[n_pages], bytes of each page once compressed; or uint16[0].
     """
@@ -99,37 +98,20 @@ class Net(NamedTuple):
     state: NDArray[np.int64]
     channels: NDArray[np.int64]
     rows: NDArray[np.int64]
+    shared: NDArray[np.int64]
     queue: NDArray[np.int64]
     payload: NDArray[np.uint16]
-
-
-@part
-def _transmit(net: Net, row: NDArray[np.int64], path: Path, now_ps: int) -> None:
-    """Send bytes of a connection as far as its windows and the link allow."""
-    row[tcp.FREE_PS] = max(row[tcp.FREE_PS], net.state[SHARED_PS])
-    tcp.transmit(row, path, now_ps)
-    net.state[SHARED_PS] = row[tcp.FREE_PS]
-
-
-@part
-def _enqueue(net: Net, row: NDArray[np.int64], path: Path, now_ps: int, n_bytes: int) -> None:
-    """Put bytes into the send buffer of a connection."""
-    row[tcp.TICK] = net.state[TICK]
-    if row[tcp.IN_FLIGHT] + row[tcp.UNSENT] == 0:
-        tcp.restart(row, path, now_ps)
-    row[tcp.UNSENT] += n_bytes
-    _transmit(net, row, path, now_ps)
 
 
 @part
 def _copy(net: Net, path: Path, j: int) -> None:
     """Let channel ``j`` copy bytes into its send buffer until the tick ends, the buffer is full, or the packet is copied."""
     channel, row = net.channels[j], net.rows[j]
-    start_ps = net.state[TICK] * path.tick_ps
+    start_ps = net.shared[TICK] * path.tick_ps
     end_ps, at_ps = start_ps + path.tick_ps, max(channel[AT_PS], start_ps)
     if channel[LEFT_BYTES] == 0 or at_ps >= end_ps:
         return
-    room = path.send_buffer_bytes - row[tcp.IN_FLIGHT] - row[tcp.UNSENT]
+    room = path.send_buffer_bytes - connections.outstanding(row)
     if room <= 0:
         channel[AT_PS] = end_ps
         return
@@ -138,7 +120,7 @@ def _copy(net: Net, path: Path, j: int) -> None:
         n_bytes = min(n_bytes, max((end_ps - at_ps) * channel[PACKET_BYTES] // channel[COPY_PS], 1))
     channel[LEFT_BYTES] -= n_bytes
     channel[AT_PS] = at_ps + n_bytes * channel[COPY_PS] // channel[PACKET_BYTES]
-    _enqueue(net, row, path, at_ps, n_bytes)
+    connections.enqueue(row, net.shared, path, at_ps, n_bytes)
     if channel[LEFT_BYTES] == 0:
         channel[DONE_PS] = channel[AT_PS]
     elif n_bytes == room:
@@ -146,20 +128,28 @@ def _copy(net: Net, path: Path, j: int) -> None:
 
 
 @part
-def _step(net: Net, path: Path) -> int:
-    """Begin the next tick on all connections; return how many of them have bytes that are not acknowledged, or to copy."""
-    net.state[TICK] += 1
-    tick, n_rows, n_active = net.state[TICK], len(net.rows), 0
+def _copies(net: Net, path: Path) -> bool:
+    """Whether a channel has bytes to copy, and room for them."""
+    for j in range(len(net.channels)):
+        if net.channels[j, LEFT_BYTES] > 0 and connections.outstanding(net.rows[j]) < path.send_buffer_bytes:
+            return True
+    return False
+
+
+@part
+def _step(net: Net, path: Path, last_tick: int) -> int:
+    """Begin the next tick in which something may happen, ``last_tick`` at the latest, on all connections.
+
+    Returns how many connections had bytes that were not acknowledged, or to copy.
+    """
+    tick = net.shared[TICK] + 1
+    if path.faults.any == 1 and not _copies(net, path):
+        tick = min(connections.upcoming_tick(net.rows, net.shared, path), last_tick)
+    net.shared[TICK] = tick
+    n_rows, n_active = len(net.rows), 0
     for k in range(n_rows):
         j = (tick + k) % n_rows
-        row = net.rows[j]
-        if row[tcp.IN_FLIGHT] + row[tcp.UNSENT] > 0:
-            row[tcp.TICK] = tick - 1
-            if row[tcp.UNSENT] > 0:
-                row[tcp.FREE_PS] = max(row[tcp.FREE_PS], net.state[SHARED_PS])
-            tcp.next_tick(row, path)
-            net.state[SHARED_PS] = max(net.state[SHARED_PS], row[tcp.FREE_PS])
-            n_active += 1
+        n_active += connections.begin_tick(net.rows[j], net.shared, path)
         if j < n_rows - 1 and net.channels[j, LEFT_BYTES] > 0:
             _copy(net, path, j)
             n_active += 1
@@ -169,18 +159,18 @@ def _step(net: Net, path: Path) -> int:
 @part
 def _advance(net: Net, path: Path, t_ps: int) -> None:
     """Begin all ticks up to the one of ``t_ps``; ticks in which nothing moves are passed over."""
-    n_active = 1
-    while (net.state[TICK] + 1) * path.tick_ps <= t_ps:
+    n_active, last_tick = 1, t_ps // path.tick_ps
+    while net.shared[TICK] < last_tick:
         if n_active == 0:
-            net.state[TICK] = t_ps // path.tick_ps
+            net.shared[TICK] = last_tick
             return
-        n_active = _step(net, path)
+        n_active = _step(net, path, last_tick)
 
 
 @jit
 def poll(state: NDArray[np.int64], costs: ChannelCosts, net: Net, t_ns: int) -> None:
     """Bring the channels to ``t_ns``: count the packets that they have written by then. In place."""
-    if costs.path.rtt_ps > 0:
+    if costs.path.rtt_ps > 0 and net.shared[BROKEN_PS] == 0:
         _advance(net, costs.path, t_ns * 1000)
     wake_ps = NEVER
     for j in range(len(net.channels)):
@@ -192,7 +182,7 @@ def poll(state: NDArray[np.int64], costs: ChannelCosts, net: Net, t_ns: int) -> 
         if channel[BUSY] == 1:
             wake_ps = min(wake_ps, channel[DONE_PS])
             if costs.path.rtt_ps > 0:
-                wake_ps = min(wake_ps, (net.state[TICK] + 1) * costs.path.tick_ps)
+                wake_ps = min(wake_ps, (net.shared[TICK] + 1) * costs.path.tick_ps)
     net.state[WAKE_PS] = wake_ps
 
 
@@ -204,8 +194,11 @@ def _count(state: NDArray[np.int64], net: Net, n_bytes: int) -> None:
 
 @part
 def first_free_ns(net: Net, path: Path, t_ns: int) -> int:
-    """Moment [ns], not before ``t_ns``, at which a channel is free; the channels are advanced to that moment."""
-    while True:
+    """Moment [ns], not before ``t_ns``, at which a channel is free; the channels are advanced to that moment.
+
+    NEVER: a connection breaks before, and the migration thread gets the error (multifd_send_set_error).
+    """
+    while net.shared[BROKEN_PS] == 0:
         first_ps = NEVER
         for j in range(len(net.channels)):
             if net.channels[j, BUSY] == 0:
@@ -213,7 +206,8 @@ def first_free_ns(net: Net, path: Path, t_ns: int) -> int:
             first_ps = min(first_ps, net.channels[j, DONE_PS])
         if first_ps < NEVER:
             return max(t_ns, -(-first_ps // 1000))
-        _step(net, path)
+        _step(net, path, NEVER)
+    return NEVER
 
 
 @part
@@ -251,8 +245,8 @@ def _write(costs: ChannelCosts, net: Net, j: int, n_bytes: int) -> None:
         return
     done_ps = channel[AT_PS] + n_bytes * channel[COPY_PS] // channel[PACKET_BYTES]
     if costs.link_bytes_per_s > 0:
-        free_ps = max(net.state[SHARED_PS], channel[AT_PS]) + n_bytes * PS_PER_S // costs.link_bytes_per_s
-        net.state[SHARED_PS] = free_ps
+        free_ps = max(net.shared[FREE_PS], channel[AT_PS]) + n_bytes * PS_PER_S // costs.link_bytes_per_s
+        net.shared[FREE_PS] = free_ps
         # The backlog belongs to all channels alike, so it fills their buffers together.
         done_ps = max(done_ps, free_ps - costs.socket_buffer_ps * len(net.channels))
     channel[AT_PS] = channel[DONE_PS] = done_ps
@@ -263,7 +257,11 @@ def sync_channels(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> No
     """Wait until each channel has written its packet and a packet of its own for the sync. T_NS moves. In place.
 
     The wait may end behind the horizon, so the bytes count at a later ``poll``: a host event in between reads the counters.
+    T_NS is NEVER from the break of a connection on.
     """
+    if net.shared[BROKEN_PS] > 0:
+        state[T_NS] = NEVER
+        return
     poll(state, costs, net, state[T_NS])
     for j in range(len(net.channels)):
         channel = net.channels[j]
@@ -281,12 +279,15 @@ def sync_channels(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> No
             _write(costs, net, j, PACKET_HEADER_BYTES)
     started_ns = state[T_NS]
     for j in range(len(net.channels)):
-        while net.channels[j, DONE_PS] == NEVER:
-            _step(net, costs.path)
+        while net.channels[j, DONE_PS] == NEVER and net.shared[BROKEN_PS] == 0:
+            _step(net, costs.path, NEVER)
         state[T_NS] = max(state[T_NS], -(-net.channels[j, DONE_PS] // 1000))
     if costs.zero_copy:
         _flush_zero_copy(state, costs, net)
     net.state[SYNCS] += 1
+    if net.shared[BROKEN_PS] > 0:
+        state[T_NS] = NEVER
+        return
     net.state[WAIT_NS] += state[T_NS] - started_ns
 
 
@@ -294,29 +295,37 @@ def sync_channels(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> No
 def _flush_zero_copy(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
     """Wait until the network card has read all pages: until the bytes are acknowledged, or have left (qio_channel_flush)."""
     if costs.path.rtt_ps == 0:
-        state[T_NS] = max(state[T_NS], -(-net.state[SHARED_PS] // 1000))
+        state[T_NS] = max(state[T_NS], -(-net.shared[FREE_PS] // 1000))
         return
     for j in range(len(net.channels)):
-        while net.rows[j, tcp.IN_FLIGHT] + net.rows[j, tcp.UNSENT] > 0:
-            _step(net, costs.path)
-            state[T_NS] = max(state[T_NS], -(-net.state[TICK] * costs.path.tick_ps // 1000))
+        while connections.outstanding(net.rows[j]) > 0 and net.shared[BROKEN_PS] == 0:
+            _step(net, costs.path, NEVER)
+            state[T_NS] = max(state[T_NS], -(-net.shared[TICK] * costs.path.tick_ps // 1000))
 
 
 @jit
 def write_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net, n_bytes: int) -> None:
-    """Write bytes to the main channel; T_NS moves to where its send buffer has taken them. In place."""
+    """Write bytes to the main channel; T_NS moves to where its send buffer has taken them, NEVER: a connection breaks.
+
+    state, net: in place.
+    """
     path, t_ns = costs.path, state[T_NS]
+    if net.shared[BROKEN_PS] > 0:
+        state[T_NS] = NEVER
+        return
     if path.rtt_ps == 0:
         if costs.link_bytes_per_s > 0:
-            net.state[SHARED_PS] = max(net.state[SHARED_PS], t_ns * 1000) + n_bytes * PS_PER_S // costs.link_bytes_per_s
-            state[T_NS] = written_at(net.state[SHARED_PS], t_ns, costs.socket_buffer_ps)
+            net.shared[FREE_PS] = max(net.shared[FREE_PS], t_ns * 1000) + n_bytes * PS_PER_S // costs.link_bytes_per_s
+            state[T_NS] = written_at(net.shared[FREE_PS], t_ns, costs.socket_buffer_ps)
         return
-    poll(state, costs, net, t_ns)
+    _advance(net, path, t_ns * 1000)  # t_ns may be ahead of the clock, so packets that are written by then do not count yet
     row = net.rows[len(net.channels)]
-    _enqueue(net, row, path, max(t_ns * 1000, net.state[TICK] * path.tick_ps), n_bytes)
-    while row[tcp.IN_FLIGHT] + row[tcp.UNSENT] > path.send_buffer_bytes:
-        _step(net, path)
-        state[T_NS] = max(state[T_NS], -(-net.state[TICK] * path.tick_ps // 1000))
+    connections.enqueue(row, net.shared, path, max(t_ns * 1000, net.shared[TICK] * path.tick_ps), n_bytes)
+    while connections.outstanding(row) > path.send_buffer_bytes and net.shared[BROKEN_PS] == 0:
+        _step(net, path, NEVER)
+        state[T_NS] = max(state[T_NS], -(-net.shared[TICK] * path.tick_ps // 1000))
+    if net.shared[BROKEN_PS] > 0:
+        state[T_NS] = NEVER
 
 
 @jit
@@ -352,7 +361,16 @@ def flush_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
 
 @jit
 def drain(costs: ChannelCosts, net: Net) -> None:
-    """Advance until all written bytes have left the host, at SHARED_PS. Changes ``net`` in place, so pass copies."""
+    """Advance until all written bytes have left the host, at FREE_PS. Changes ``net`` in place, so pass copies."""
     for j in range(len(net.rows)):
-        while costs.path.rtt_ps > 0 and net.rows[j, tcp.UNSENT] > 0:
-            _step(net, costs.path)
+        while costs.path.rtt_ps > 0 and net.rows[j, tcp.UNSENT] > 0 and net.shared[BROKEN_PS] == 0:
+            _step(net, costs.path, NEVER)
+
+
+@jit
+def deliver(costs: ChannelCosts, net: Net) -> int:
+    """Moment [ns] at which all written bytes are acknowledged; NEVER: a connection breaks. In place, so pass copies."""
+    for j in range(len(net.rows)):
+        while connections.outstanding(net.rows[j]) > 0 and net.shared[BROKEN_PS] == 0:
+            _step(net, costs.path, NEVER)
+    return NEVER if net.shared[BROKEN_PS] > 0 else -(-int(net.shared[TICK]) * costs.path.tick_ps // 1000)

@@ -5,16 +5,17 @@ A network with outages or random loss drops packets (Faults of hostsim.qemu.tcp)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from hostsim.core.clock import Clock
+from hostsim.core.clock import NEVER_NS, Clock
+from hostsim.core.rng import stream_key
 from hostsim.qemu import faults, tcp
 from hostsim.qemu.tcp import PS_PER_S
 
@@ -43,6 +44,7 @@ Drops = Literal["both", "to-destination", "to-source"]
 DIRECTIONS: dict[Drops, int] = {
     "both": faults.TO_DESTINATION | faults.TO_SOURCE, "to-destination": faults.TO_DESTINATION, "to-source": faults.TO_SOURCE,
 }  # fmt: skip
+SWAPPED = {faults.TO_DESTINATION: faults.TO_SOURCE, faults.TO_SOURCE: faults.TO_DESTINATION, 3: 3}
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,25 @@ class LinkSpec:
             faults=self._faults(tick_ps, segment) if self.has_faults else faults.NO_FAULTS,
         )
 
+    def loss_key_of(self, connection: str) -> tuple[int, int]:
+        """Key of the losses of one more ``connection`` of the migration; "": of the main one."""
+        return stream_key(self.loss_key[0] << 32 | self.loss_key[1], connection) if connection else self.loss_key
+
+    @cached_property
+    def path_back(self) -> tcp.Path:
+        """The constants of the other direction, whose packets are lost in outages alone."""
+        there = self.path.faults
+        outages = there.outages.copy()
+        outages[:, 2] = [SWAPPED[drops] for drops in outages[:, 2].tolist()]
+        return self.path._replace(faults=there._replace(outages=outages, loss_gap=0))
+
+    def up_ns(self, at_ns: int) -> int:
+        """The first moment, not before ``at_ns``, without an outage [ns]."""
+        for outage in sorted(self.outages, key=lambda outage: outage.start_ns):
+            if outage.start_ns <= at_ns < outage.start_ns + outage.length_ns:
+                at_ns = outage.start_ns + outage.length_ns
+        return at_ns
+
     @property
     def has_faults(self) -> bool:
         """Whether the network may drop packets."""
@@ -174,30 +195,43 @@ class LinkSpec:
         return min(rate * (self.rtt_ps + delay_ps) // (2 * PS_PER_S), tcp.UNBOUNDED)
 
 
+class Ends(Protocol):
+    """The connections of a migration, at the source."""
+
+    @property
+    def connections(self) -> Sequence[NDArray[np.int64]]:
+        """int64[N_ROW] of hostsim.qemu.tcp, of each connection so far."""
+
+    def drained_ps(self) -> int:
+        """When all bytes written so far have left the host [ps]."""
+
+    def delivered(self) -> tuple[int, int]:
+        """When all bytes written so far are acknowledged [ns], NEVER: a connection breaks; the moment of the break [ps]."""
+
+
 class Link:
     """One direction of a link, as seen by the thread that writes to it.
 
     # Model limit: the link is fluid: bytes drain evenly, not in segments, and acknowledgements take no bandwidth.
     """
 
-    def __init__(self, env: Clock, spec: LinkSpec, drained_ps: Callable[[], int], stream: NDArray[np.int64]) -> None:
-        """Make the link of a migration.
-
-        drained_ps: returns when all bytes written so far have left the host [ps].
-        stream: int64[hostsim.qemu.tcp.N_ROW], the row of the main connection, which faults act on.
-        """
+    def __init__(self, env: Clock, spec: LinkSpec, ends: Ends) -> None:
+        """``ends``: the connections of the migration at the source."""
         self.spec = spec
-        self._env, self._drained_ps, self._row = env, drained_ps, stream
+        self._env, self._ends = env, ends
         self.failed = False
 
     def delivers(self) -> bool:
         """Whether all bytes written so far will reach the destination."""
-        row = self._row.copy()
-        return not self.spec.has_faults or int(tcp.drain_faulty(row, self.spec.path)) != tcp.NEVER_NS
+        return not self.spec.has_faults or self._ends.delivered()[0] != NEVER_NS
 
     def counts(self) -> tuple[int, int, int]:
-        """Of the connection so far: expiries of the retransmission timer, bytes sent again, packets drawn as lost."""
-        row = self._row
+        """Of all connections so far: expiries of the retransmission timer, bytes sent again, packets drawn as lost."""
+        found = [self._counts(row) for row in self._ends.connections]
+        timeouts, again, losses = (sum(column) for column in zip(*found, strict=True))
+        return timeouts, again, losses
+
+    def _counts(self, row: NDArray[np.int64]) -> tuple[int, int, int]:
         kept = row[tcp.EXPIRED :].reshape(-1, 2)
         later = kept[kept[:, 0] > self._env.now_ns * PS_PER_NS]
         again = int(row[tcp.RETRANSMITTED]) if not len(later) else int(later[:, 1].min())
@@ -213,15 +247,15 @@ class Link:
         """
         if self.spec.has_faults:
             return (yield from self._answered_over_faults())
-        drained_ns = -(-self._drained_ps() // PS_PER_NS)
+        drained_ns = -(-self._ends.drained_ps() // PS_PER_NS)
         yield self._env.timeout(max(0, drained_ns - self._env.now_ns) + 2 * self.spec.latency_ns)
         return True
 
     def _answered_over_faults(self) -> Generator[simpy.Event, Any, bool]:
-        row, path_faults = self._row.copy(), self.spec.path.faults
-        delivered_ns = int(tcp.drain_faulty(row, self.spec.path))
-        if delivered_ns == tcp.NEVER_NS:
-            yield self._env.timeout(max(0, int(row[tcp.BROKEN_PS]) // PS_PER_NS - self._env.now_ns))
+        path_faults = self.spec.path.faults
+        delivered_ns, broken_ps = self._ends.delivered()
+        if delivered_ns == NEVER_NS:
+            yield self._env.timeout(max(0, broken_ps // PS_PER_NS - self._env.now_ns))
             self.failed = True
             return False
         at_ps, rto_ps = max(delivered_ns, self._env.now_ns) * PS_PER_NS, path_faults.rto_ps

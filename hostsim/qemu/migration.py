@@ -31,7 +31,6 @@ from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.postcopy.destination import Destination
 from hostsim.qemu.recorder import LINK, THREAD, Recorder, Sample
-from hostsim.qemu.send import STREAM
 from hostsim.qemu.state import Counters, MigrationState
 
 Step = Generator[simpy.Event, Any, None]
@@ -69,7 +68,7 @@ class Migration:
         self.state, self.parameters, self.recorder = MigrationState(), parameters, Recorder(on_trace=self._marked)
         self.env, self.vm, self.tracker, self.sheet = env, vm, tracker, sheet
         self.ram = ram_of(env, vm, tracker, sheet, link, knobs, parameters, content or Content(), log_capacity)
-        self.link = Link(env, link, self.ram.drained_ps, self.ram.send_state[STREAM:])
+        self.link = Link(env, link, self.ram)
         self.throttle = CpuThrottle(env, vm, sheet, seed)
         self.sleeps_late = Lateness(seed, "migration thread", sheet.sleep_overshoot_ns, sheet.sleep_overshoot_spread_ns)
         self.dirty_limit: DirtyLimit | None = None

@@ -10,7 +10,7 @@ hostsim.qemu.multifd_send has the migration thread's loop, hostsim.qemu.channels
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
-from hostsim.qemu import channels, send, tcp
+from hostsim.qemu import channels, connections, send, tcp
 from hostsim.qemu.channels import BY_CHANNEL, BY_NONE, BY_THREAD, ChannelCosts, Net
 from hostsim.qemu.compression import Content, slower_than_level_1
 from hostsim.qemu.link import LinkSpec
@@ -77,11 +77,12 @@ class MultifdRam(RamState):
             np.zeros(channels.N_STATE, np.int64),
             np.zeros((n, channels.N_CHANNEL), np.int64),
             np.zeros((n + 1, tcp.N_ROW), np.int64),
+            np.zeros(connections.N_SHARED, np.int64),
             np.zeros(channels.PAGES_A_PACKET + 1, np.int64),
             content.payload(vm.memory.n_pages) if is_compressed else np.zeros(0, np.uint16),
         )
-        for row in self.net.rows:
-            tcp.connect(row, self._costs_of_channels.path)
+        for j, row in enumerate(self.net.rows):
+            tcp.connect(row, self._costs_of_channels.path, link.loss_key_of(f"channel {j}" if j < n else ""))
         self._queued = np.zeros((n_uncertain, 2), np.int64)
         self._handed = np.zeros((n_uncertain + channels.PAGES_A_PACKET + 1 if n_uncertain else 0, 3), np.int64)
         self._replayed = 0
@@ -101,7 +102,7 @@ class MultifdRam(RamState):
         state[channels.HANDING], state[channels.SYNCING] = state[channels.QUEUED], 1
         state[channels.ENDING] = send.NOTHING_DIRTY + 1
         yield from self._send_on(0, 1, False, lambda: True)
-        yield self._env.timeout(self.ahead_ns)
+        yield self.written()
 
     @property
     def sent_bytes(self) -> int:
@@ -146,10 +147,35 @@ class MultifdRam(RamState):
 
     def drained_ps(self) -> int:
         """Moment [ps] at which all bytes written so far, to all connections, have left the host."""
-        one = self.net
-        net = Net(one.state.copy(), one.channels.copy(), one.rows.copy(), one.queue, one.payload)
+        net = self._ahead()
         channels.drain(self._costs_of_channels, net)
-        return int(net.state[channels.SHARED_PS])
+        return int(net.shared[connections.FREE_PS])
+
+    def delivered(self) -> tuple[int, int]:
+        """As for one stream, of all connections."""
+        net = self._ahead()
+        delivered_ns = int(channels.deliver(self._costs_of_channels, net))
+        return delivered_ns, int(net.shared[connections.BROKEN_PS])
+
+    @property
+    def connections(self) -> Sequence[NDArray[np.int64]]:
+        """int64[N_ROW] of hostsim.qemu.tcp: of the channels, of the main connection or those in its place."""
+        return [*self.net.rows[:-1], *(self.later or [self.net.rows[-1]]), *self.closed]
+
+    def main_connection(self) -> tuple[NDArray[np.int64], Path]:
+        """A copy of the row of the main connection, and its constants."""
+        return self.net.rows[-1].copy(), self._costs_of_channels.path
+
+    @property
+    def broken_ps(self) -> int:
+        """Moment at which the first connection broke, ahead of the clock maybe [ps]; 0: all stand."""
+        return int(self.net.shared[connections.BROKEN_PS])
+
+    def _ahead(self) -> Net:
+        """A copy that may be advanced."""
+        one = self.net
+        copies = (one.state.copy(), one.channels.copy(), one.rows.copy(), one.shared.copy())
+        return Net(*copies, one.queue, one.payload)
 
     def work(self) -> SenderWork:
         """Work of the migration thread and of the channels so far."""
@@ -185,7 +211,8 @@ class MultifdRam(RamState):
 
     def _snapshot(self) -> Snapshot:
         net = self.net
-        return (self.send_state.copy(), net.state.copy(), net.channels.copy(), net.rows.copy(), net.queue.copy())
+        arrays = (self.send_state, net.state, net.channels, net.rows, net.shared, net.queue)
+        return tuple(array.copy() for array in arrays)
 
     def _read_since(self, before: Snapshot) -> NDArray[np.int64]:
         return self._handed[: self.net.state[channels.HANDED_NOW], 0].copy()
@@ -197,7 +224,8 @@ class MultifdRam(RamState):
         read = self._handed[: self._replayed][::-1]  # a page that was read twice gets its first copy back
         self.copied[read[:, 0]] = read[:, 1]
         self.bmap[self._queued[:n_queued, 0]] = 1
-        live = (self.send_state, self.net.state, self.net.channels, self.net.rows, self.net.queue)
+        net = self.net
+        live = (self.send_state, net.state, net.channels, net.rows, net.shared, net.queue)
         for array, kept in zip(live, before, strict=True):
             array[:] = kept
         return n_queued
@@ -271,10 +299,15 @@ def compress_page_ns(sheet: HostSheet, parameters: MigrationParameters) -> int:
 
 
 def path_of(link: LinkSpec) -> Path:
-    """The constants of each connection: ``link.path`` with fewer ticks, of a microsecond or more."""
+    """The constants of each connection: ``link.path`` with fewer ticks, of a microsecond or more.
+
+    A retransmission timeout is no shorter than the time that an acknowledgement takes (as in LinkSpec).
+    """
     path = link.path
     if path.rtt_ps == 0:
         return path
     shortest_ps = max(path.piece_ps, TICK_PS_MIN)
     ticks = min(max(path.rtt_ps // shortest_ps, 1), TICKS_MAX)
-    return path._replace(ticks=ticks, tick_ps=max(path.rtt_ps // ticks, shortest_ps))
+    tick_ps = max(path.rtt_ps // ticks, shortest_ps)
+    faults = path.faults._replace(rto_ps=max(path.faults.rto_ps, path.rtt_ps + 3 * tick_ps))
+    return path._replace(ticks=ticks, tick_ps=tick_ps, faults=faults if link.has_faults else path.faults)

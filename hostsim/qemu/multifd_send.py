@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
 from hostsim.core.constants import PAGE_BYTES, ZERO_PAGE_BYTES
+from hostsim.core.rng import NEVER
 from hostsim.guest.armed import Armed
 from hostsim.guest.touch import TouchTable
 from hostsim.kvm.loops.layout import AWAY
@@ -133,8 +134,14 @@ def _is_settled(state: NDArray[np.int64], limits: SendLimits, costs: ChannelCost
 def _hand_over(
     state: NDArray[np.int64], limits: SendLimits, costs: ChannelCosts, net: Net, pages: Pages, logs: Logs
 ) -> int:
-    """Hand the packet at the front of the queue to a channel once one is free; HORIZON or UNSETTLED: not yet."""
+    """Hand the packet at the front of the queue to a channel once one is free; HORIZON or UNSETTLED: not yet.
+
+    T_NS is NEVER if a connection breaks before.
+    """
     free_ns = channels.first_free_ns(net, costs.path, state[T_NS])
+    if free_ns == NEVER:
+        state[T_NS] = NEVER
+        return HORIZON
     net.state[WAIT_NS] += free_ns - state[T_NS]
     state[T_NS] = free_ns
     if free_ns >= limits.horizon_ns:

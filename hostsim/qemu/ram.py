@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +17,14 @@ from hostsim.core.knobs import Knobs
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import send, tcp
+from hostsim.qemu.connections import deliver
 from hostsim.qemu.harvest import first_false_zero, first_stale
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanism import encoder_of
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.recorder import THREAD
 from hostsim.qemu.send import SendCosts, SendLimits
+from hostsim.qemu.tcp import Path
 
 EOS_BYTES = 8
 SECTION_BYTES = 10
@@ -58,6 +60,7 @@ class RamState:
     send_state: int64[N_STATE] of hostsim.qemu.send.
     shut_down: fires when the socket is shut down, which ends a write that blocks.
     send_log: int64[log_capacity, 3], (t_ns, gfn, zero page?) of each send.
+    later: rows of connections that take the place of the main one after a switch to post-copy; closed: of those that broke.
     encoder: of the mechanism that sends pages in another form than whole; None: none does.
     """
 
@@ -79,6 +82,8 @@ class RamState:
         self._env, self._vm, self._tracker, self._knobs = env, vm, tracker, knobs
         self.shut_down = env.event()
         self._has_faults = link.has_faults
+        self.later: list[NDArray[np.int64]] = []
+        self.closed: list[NDArray[np.int64]] = []
         self._block_ends = np.array([block.end_gfn for block in vm.memory.blocks], np.int64)
         self._block_id_bytes = np.array([len(block.idstr) for block in vm.memory.blocks], np.int64)
         self._costs = SendCosts(
@@ -219,8 +224,29 @@ class RamState:
     @property
     def broken(self) -> bool:
         """Whether the connection is broken by now: write() has returned ETIMEDOUT."""
-        broken_ps = int(self.send_state[send.STREAM + tcp.BROKEN_PS])
-        return 0 < broken_ps <= self._env.now_ns * 1000
+        return 0 < self.broken_ps <= self._env.now_ns * 1000
+
+    @property
+    def broken_ps(self) -> int:
+        """Moment at which the connection broke, ahead of the clock maybe [ps]; 0: it stands."""
+        return int(self.send_state[send.STREAM + tcp.BROKEN_PS])
+
+    @property
+    def connections(self) -> Sequence[NDArray[np.int64]]:
+        """int64[N_ROW] of hostsim.qemu.tcp, of each connection of the migration so far."""
+        return [*(self.later or [self.send_state[send.STREAM :]]), *self.closed]
+
+    def main_connection(self) -> tuple[NDArray[np.int64], Path]:
+        """A copy of the row of the main connection, and its constants."""
+        return self.send_state[send.STREAM :].copy(), self._costs.path
+
+    def delivered(self) -> tuple[int, int]:
+        """When all bytes written so far are acknowledged [ns], NEVER: a connection breaks; the moment of the break [ps].
+
+        For a link with faults.
+        """
+        row = self.send_state[send.STREAM :].copy()
+        return int(deliver(row, self._costs.path)), int(row[tcp.BROKEN_PS])
 
     def _prepare(self, reason: int) -> Generator[simpy.Event, Any, None]:
         """Clear the log of a chunk before its first page is sent, or read a swapped page back before it is sent.
@@ -281,8 +307,7 @@ class RamState:
     @property
     def ahead_ns(self) -> int:
         """Time by which the send loop is ahead of the host's clock [ns]; a write ends where the connection breaks."""
-        broken_ps = int(self.send_state[send.STREAM + tcp.BROKEN_PS])
-        reached_ns = -(-broken_ps // 1000) if broken_ps else int(self.send_state[send.T_NS])
+        reached_ns = -(-self.broken_ps // 1000) if self.broken_ps else int(self.send_state[send.T_NS])
         return max(0, reached_ns - self._env.now_ns)
 
     def drained_ps(self) -> int:

@@ -37,8 +37,8 @@ snd_cwnd_used (in bytes), snd_cwnd_stamp [ps]; from ACKS on the bytes that are a
 TICKS_MAX = 64
 _RING = 128
 (LOST, LOST_TICK, UNHEARD, HELD, MODE, RECOVERY_END, TIMER_PS, BACKOFF, RETRANS_PS, LAST_SENT_PS, LAST_MAX, EPOCH_PS, ORIGIN,
- CUBIC_K, RENO_CWND, CWND_CNT, SENT, NEXT_LOSS, LOSSES, BROKEN_PS, RETRANSMITTED, TIMEOUTS, EXPIRED) = range(
-    ACKS + _RING, ACKS + _RING + 23
+ CUBIC_K, RENO_CWND, CWND_CNT, SENT, NEXT_LOSS, LOSSES, KEY0, KEY1, BROKEN_PS, RETRANSMITTED, TIMEOUTS, EXPIRED) = range(
+    ACKS + _RING, ACKS + _RING + 25
 )  # fmt: skip
 EXPIRIES_KEPT = 32
 """More than expire during one write, which a broken connection ends."""
@@ -51,7 +51,7 @@ MODE: OPEN, RECOVERY or LOSS; RECOVERY_END: value of ACKED that ends the last tw
 TIMER_PS: expiry of the retransmission timer, 0: off; BACKOFF: expiries in a row; RETRANS_PS: retrans_stamp; LAST_SENT_PS.
 LAST_MAX, EPOCH_PS, ORIGIN, CUBIC_K [2^-10 s], RENO_CWND [2^-10 bytes], CWND_CNT: last_max_cwnd, epoch_start,
 bic_origin_point, bic_K, tcp_cwnd and snd_cwnd_cnt.
-SENT: sent in all; NEXT_LOSS: value of SENT at the next drawn loss; LOSSES: drawn losses.
+SENT: sent in all; NEXT_LOSS: value of SENT at the next drawn loss; LOSSES: drawn losses; KEY0, KEY1: of their draws.
 BROKEN_PS: moment at which the connection broke, 0: it stands; RETRANSMITTED: sent again; TIMEOUTS: expiries in all; from
 EXPIRED on a ring of (time, RETRANSMITTED) of the last expiries, because a write that blocks advances the row beyond now.
 """
@@ -220,7 +220,7 @@ def _drawn_losses(row: NDArray[np.int64], faults: Faults, n_bytes: int) -> int:
     row[SENT] += n_bytes
     while faults.loss_gap > 0 and row[SENT] > row[NEXT_LOSS]:
         row[LOSSES] += 1
-        gap = keyed_exponential(faults.loss_key[0], faults.loss_key[1], row[LOSSES], 0) * faults.loss_gap
+        gap = keyed_exponential(int(row[KEY0]), int(row[KEY1]), row[LOSSES], 0) * faults.loss_gap
         row[NEXT_LOSS] += faults.segment + int(gap)
         lost += faults.segment
     return min(lost, n_bytes)
@@ -246,19 +246,19 @@ def _put(row: NDArray[np.int64], path: Path, n_bytes: int, now_ps: int) -> None:
 
 
 @part
-def _allowed(row: NDArray[np.int64], path: Path) -> int:
+def allowed(row: NDArray[np.int64], path: Path) -> int:
     """Bytes that the windows allow; bytes beyond a gap take of the receiver's window until the gap is closed."""
     return int(min(row[CWND] - row[IN_FLIGHT], path.window_bytes - row[IN_FLIGHT] - row[HELD]))
 
 
 @part
-def _transmit_faulty(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
-    """_transmit on a path with faults."""
+def transmit_faulty(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
+    """``transmit`` on a path with faults."""
     if row[UNSENT] == 0:
         return
     end_ps, before = (row[TICK] + 1) * path.tick_ps, row[IN_FLIGHT]
     while row[UNSENT] > 0:
-        n_bytes = min(row[UNSENT], _allowed(row, path))
+        n_bytes = min(row[UNSENT], allowed(row, path))
         if n_bytes <= 0 or max(row[FREE_PS], now_ps) >= end_ps:
             break
         _put(row, path, min(n_bytes, PIECE_BYTES) if path.link_bytes_per_s > 0 else n_bytes, now_ps)
@@ -383,7 +383,7 @@ def _acknowledge_faulty(row: NDArray[np.int64], path: Path, n_bytes: int, now_ps
         _grow(row, path, n_bytes, now_ps)
     if n_bytes > 0 and (row[MODE] == LOSS or row[ACKED] >= row[RECOVERY_END]):
         row[HELD] = 0
-    if row[MODE] != OPEN and row[ACKED] >= row[RECOVERY_END]:
+    if n_bytes > 0 and row[ACKED] >= row[RECOVERY_END]:
         row[MODE] = OPEN
 
 
@@ -396,13 +396,20 @@ def _probe_tick(row: NDArray[np.int64], path: Path) -> int:
 
 
 @part
-def _next_tick_faulty(row: NDArray[np.int64], path: Path, last_tick: int) -> None:
-    """Begin the next tick in which something happens, ``last_tick`` at the latest."""
-    tick, probe = row[TICK] + 1, 0
-    if row[IN_FLIGHT] == row[LOST] + row[UNHEARD] and (row[UNSENT] == 0 or _allowed(row, path) <= 0):
-        tick = max(tick, -(-row[TIMER_PS] // path.tick_ps))
+def upcoming_tick(row: NDArray[np.int64], path: Path) -> tuple[int, int]:
+    """The next tick in which something may happen, and the one in which a tail loss probe is answered, 0: none."""
+    tick, probe = int(row[TICK]) + 1, 0
+    if row[IN_FLIGHT] == row[LOST] + row[UNHEARD] and (row[UNSENT] == 0 or allowed(row, path) <= 0):
+        tick = max(tick, int(-(-row[TIMER_PS] // path.tick_ps)))
         probe = _probe_tick(row, path) if row[LOST] > 0 else 0
         tick = probe if row[TICK] < probe < tick else tick
+    return tick, probe
+
+
+@part
+def next_tick_faulty(row: NDArray[np.int64], path: Path, last_tick: int) -> None:
+    """Begin the next tick in which something happens, ``last_tick`` at the latest."""
+    tick, probe = upcoming_tick(row, path)
     row[TICK] = min(tick, last_tick)
     at = ACKS + (row[TICK] & (_RING - 1))
     n_bytes, now_ps = row[at], row[TICK] * path.tick_ps
@@ -412,14 +419,14 @@ def _next_tick_faulty(row: NDArray[np.int64], path: Path, last_tick: int) -> Non
         n_bytes = 0
     while n_bytes > PIECE_BYTES:
         _acknowledge_faulty(row, path, PIECE_BYTES, now_ps)
-        _transmit_faulty(row, path, now_ps)
+        transmit_faulty(row, path, now_ps)
         n_bytes -= PIECE_BYTES
     _acknowledge_faulty(row, path, n_bytes, now_ps)
     if row[TICK] == probe:
         _enter_recovery(row, path, now_ps)
     if row[IN_FLIGHT] > 0 and now_ps >= row[TIMER_PS]:
         _time_out(row, path, now_ps)
-    _transmit_faulty(row, path, now_ps)
+    transmit_faulty(row, path, now_ps)
 
 
 @jit
@@ -434,15 +441,15 @@ def _write_faulty(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -
     now_ps = t_ns * 1000
     last_tick = now_ps // path.tick_ps
     while row[IN_FLIGHT] + row[UNSENT] > 0 and row[TICK] < last_tick and row[BROKEN_PS] == 0:
-        _next_tick_faulty(row, path, last_tick)
+        next_tick_faulty(row, path, last_tick)
     if row[IN_FLIGHT] + row[UNSENT] == 0:
         row[TICK] = max(row[TICK], last_tick)
         restart(row, path, now_ps)
     row[UNSENT] += n_bytes
-    _transmit_faulty(row, path, max(now_ps, row[TICK] * path.tick_ps))
+    transmit_faulty(row, path, max(now_ps, row[TICK] * path.tick_ps))
     returns_ns = t_ns
     while row[IN_FLIGHT] + row[UNSENT] + row[HELD] > path.send_buffer_bytes and row[BROKEN_PS] == 0:
-        _next_tick_faulty(row, path, NEVER_NS)
+        next_tick_faulty(row, path, NEVER_NS)
         returns_ns = max(t_ns, -(-int(row[TICK]) * path.tick_ps // 1000))
     return NEVER_NS if row[BROKEN_PS] > 0 else returns_ns
 
@@ -482,16 +489,12 @@ def drain(row: NDArray[np.int64], path: Path) -> None:
         next_tick(row, path)
 
 
-@jit
-def drain_faulty(row: NDArray[np.int64], path: Path) -> int:
-    """Moment [ns] at which all written bytes are acknowledged; NEVER_NS: the connection breaks. Changes ``row`` in place."""
-    while row[IN_FLIGHT] + row[UNSENT] > 0 and row[BROKEN_PS] == 0:
-        _next_tick_faulty(row, path, NEVER_NS)
-    return NEVER_NS if row[BROKEN_PS] > 0 else -(-int(row[TICK]) * path.tick_ps // 1000)
+def connect(row: NDArray[np.int64], path: Path, loss_key: tuple[int, int] | None = None) -> None:
+    """A new connection: the initial window, no congestion seen (tcp_init_cwnd, tcp_init_sock). In place.
 
-
-def connect(row: NDArray[np.int64], path: Path) -> None:
-    """A new connection: the initial window, no congestion seen (tcp_init_cwnd, tcp_init_sock). In place."""
+    loss_key: of the draws of its losses; None: those of the path.
+    """
     row[:] = 0
     row[CWND], row[SSTHRESH] = path.initial_cwnd, UNBOUNDED
-    row[NEXT_LOSS] = int(path.faults.loss_gap * keyed_exponential(*path.faults.loss_key, 0, 0))
+    row[KEY0], row[KEY1] = key = loss_key or path.faults.loss_key
+    row[NEXT_LOSS] = int(path.faults.loss_gap * keyed_exponential(*key, 0, 0))

@@ -16,7 +16,7 @@ def interruptions(migration: Migration) -> dict[str, Any]:
     """Facts that the verdict reads; a fact without an occasion is left out.
 
     outages_s: [start, end] since the migration started, of each outage that it met.
-    retransmission_timeouts, retransmitted_bytes, lost_packets: of the connection.
+    retransmission_timeouts, retransmitted_bytes, lost_packets: of all connections, in post-copy of both directions.
     pre_switchover_ms, cancelling_ms: time in these states; cancelled_in: the state that migrate_cancel met.
     stopped_ms: time for which the guest stood still though it was not moved.
     suspended_s: moment at which an operator suspended the guest; set: [s, parameter, value] of each change.

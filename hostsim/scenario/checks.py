@@ -39,8 +39,7 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
     if scenario.migration is not None:
         found.extend(_migration(scenario.migration, scenario.duration))
         found.extend(_capabilities(scenario.migration, scenario.vm))
-        found.extend(_faulty_streams(scenario.migration, scenario.link))
-        found.extend(_mechanisms(scenario.migration))
+        found.extend([*_mechanisms(scenario.migration), *_recovery(scenario.migration, scenario.link)])
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
@@ -130,18 +129,12 @@ def _names(vm: Vm) -> Iterator[Finding]:
         seen[name] = i
 
 
-def _faulty_streams(migration: Migration, link: Link) -> Iterator[Finding]:
-    """Mechanisms with more than the one connection that outages and losses act on.
-
-    # Model limit: outages and losses act on a single stream; multifd and post-copy beside them are refused. A connection
-    # that breaks in post-copy has a key of its own, postcopy_link_fails.
-    """
-    faults = [key for key, has in (("link.outage", link.outage), ("link.loss", link.loss)) if has]
-    for name in ("multifd", "postcopy_ram"):
-        if faults and getattr(migration, name):
-            got = f"true beside {' and '.join(faults)}"
-            wanted = f"{name} = false: faults of a link are modelled for one stream"
-            yield Finding(f"migration.{name}", got, wanted, f"{name} = false", tuple(faults))
+def _recovery(migration: Migration, link: Link) -> Iterator[Finding]:
+    """A recovery needs a connection that may break."""
+    if migration.postcopy_recover_after and not migration.postcopy_link_fails and not link.outage:
+        got, key = format_duration(migration.postcopy_recover_after), "migration.postcopy_recover_after"
+        wanted = "postcopy_link_fails, or [[link.outage]]: there is nothing to recover from"
+        yield Finding(key, got, wanted, 'postcopy_link_fails = "1s"', ("migration.postcopy_link_fails", "link.outage"))
 
 
 def _link(link: Link) -> Iterator[Finding]:

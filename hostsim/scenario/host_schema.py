@@ -237,8 +237,9 @@ class Link(Section):
 
     outage: tuple[LinkOutage, ...] = Field(default=(), description="times without a network; TCP repairs them, or breaks")
     loss: Share = Field(
-        default=0.0, ge=0.0, le=LOSS_MAX, description="share of the packets to the destination that is lost at random"
-    )
+        default=0.0, ge=0.0, le=LOSS_MAX,
+        description="share of the packets to the destination that is lost at random, drawn for each connection",
+    )  # fmt: skip
 
     def spec(self, seed: int) -> LinkSpec:
         """The link of a machine; ``seed``: of the run, for the packets that are lost."""

@@ -77,8 +77,9 @@ def _of_link(facts: Mapping[str, Any], outcome: str) -> Iterator[str]:
         yield f"Outage: from {seconds_words(max(start_s, 0.0))} on the network dropped all packets for {length}."
     if facts.get("outages_s"):
         expiries = facts.get("retransmission_timeouts", 0)
-        end = "then the connection broke" if outcome == "failed" else f"TCP sent {again} again"
-        yield f"TCP: its retransmission timer, which doubles each time, expired {count_words(expiries)} times; {end}."
+        is_broken = outcome == "failed" or outcome.startswith("lost")
+        end = "then the connection broke" if is_broken else f"TCP sent {again} again"
+        yield f"TCP: retransmission timers, which double each time, expired {count_words(expiries)} times; {end}."
     elif facts.get("lost_packets"):
         yield f"Loss: {count_words(facts['lost_packets'])} packets were lost at random; TCP sent {again} again."
 

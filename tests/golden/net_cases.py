@@ -191,10 +191,25 @@ def _migrations() -> Iterator[tuple[str, Table]]:
     yield "migration switchover bandwidth", _tcg(cool, avail_switchover_bandwidth="16MiB/s")
     for profile in ("qemu", "libvirt", "nova", "kubevirt", "proxmox"):
         yield f"migration profile {profile}", _tcg(cool, profile=profile)
+    yield from _over_links_that_fail(cool)
     auto = _kvm() | {"duration": "10s"}
     auto["vm"]["workload"][0]["write_rate"] = "90000/s"
     auto["migration"] |= {"auto_converge": True, "cpu_throttle_initial": 40, "bandwidth": "16MiB/s"}
     yield "migration auto-converge kvm", auto
+
+
+def _over_links_that_fail(load: Table) -> Iterator[tuple[str, Table]]:
+    """Each mechanism with more than one connection, and pre-copy, in an outage and with losses."""
+    mechanisms: dict[str, Table] = {
+        "pre-copy": {},
+        "multifd": {"multifd": True, "multifd_channels": 3},
+        "post-copy": {"postcopy_ram": True, "postcopy_after": "300ms", "postcopy_blocktime": True},
+        "preempt": {"postcopy_ram": True, "postcopy_after": "300ms", "postcopy_preempt": True},
+    }
+    out = {"outage": [{"start": "400ms", "length": "700ms"}, {"start": "2s", "length": "50ms", "drops": "to-source"}]}
+    faults: dict[str, Table] = {"outages": out, "loss": {"loss": "1%", "latency": "5ms"}}
+    for (name, keys), (fault, link) in product(mechanisms.items(), faults.items()):
+        yield f"link that fails: {name}, {fault}", _tcg(load, {"bandwidth": "500Mbit/s", **link}, **keys)
 
 
 def _small() -> Iterator[tuple[str, Table]]:

@@ -11,15 +11,17 @@ import numpy as np
 
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import RamBlock, lay_out
+from hostsim.core.rng import stream_key
 from hostsim.costs.host_sheet import SPREADS, HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.compression import Content
-from hostsim.qemu.link import RECEIVE_WINDOW, LinkSpec
+from hostsim.qemu.link import RECEIVE_WINDOW, Drops, LinkSpec, Outage
 from hostsim.qemu.parameters import MigrationParameters, ParameterChange
 
 MS = 1_000_000
+DROPS: tuple[Drops, ...] = ("both", "both", "to-destination", "to-source")
 RATES_PER_S = tuple(Fraction(r) for r in (6, 60, 240, 600, 600, 1200, 1800, 3000))
 T = TypeVar("T")
 
@@ -59,6 +61,22 @@ def drawn_multifd_spec(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineS
     n_pages = spec.blocks[-1].end_gfn
     content = Content(rng.choice((0.3, 1.0)), rng.choice(((), ((n_pages // 4, n_pages // 4, 0.05),))))
     return replace(spec, migration=migration, sheet=sheet, content=content, link=replace(spec.link, latency_ns=0))
+
+
+def drawn_wired_multifd(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
+    """Machine number ``seed`` with multifd over connections with windows, most of them on a link with faults."""
+    spec, rng = drawn_multifd_spec(seed, patterns), Random(f"wired multifd {seed}")
+    assert spec.migration is not None
+    starts = sorted(rng.sample(range(1, 30), rng.choice((0, 1, 2, 3))))
+    outages = tuple(Outage(start * 100 * MS + 7, rng.choice((1, 20, 90)) * MS, rng.choice(DROPS)) for start in starts)
+    link = replace(
+        spec.link, latency_ns=rng.choice((MS, 5 * MS, 20 * MS)), outages=outages, wake_bytes=0,
+        bandwidth_bytes_per_s=rng.choice((0, 1_000_000, 4_104_000, 16_416_000)),
+        loss=rng.choice((0.0, 0.001, 0.01, 0.05)) if outages or rng.random() < 0.5 else 0.0,
+        loss_key=stream_key(seed, "link.loss"),
+    )  # fmt: skip
+    migration = replace(spec.migration, timeout_ns=0, switchover_ack=False, return_path=False)
+    return replace(spec, migration=migration, link=link)
 
 
 def drawn_knobs(seed: int) -> Knobs:

@@ -12,7 +12,9 @@ from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.parameters import ParameterChange
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.multifd import TwinMultifd
+from tests.twins.multifd_wires import TwinMultifdWires
 from tests.twins.postcopy import TwinPhase
+from tests.twins.postcopy_faults import TwinFaultyPhase
 from tests.twins.ram import TwinRam
 from tests.twins.throttle import TwinThrottle, latenesses
 
@@ -26,7 +28,8 @@ class TwinMigration:
     ) -> None:
         self.env, self.p, self.sheet = env, spec.migration, spec.sheet
         self.memory, self.vcpus, self.works = memory, vcpus, works
-        self.ram = (TwinMultifd if self.p.multifd else TwinRam)(env, memory, spec)
+        channels = TwinMultifdWires if spec.link.latency_ns else TwinMultifd
+        self.ram = (channels if self.p.multifd else TwinRam)(env, memory, spec)
         self.spec, self.phase, self.other_channel_bytes = spec, None, 0
         self.throttle = TwinThrottle(env, vcpus, spec.sheet, spec.seed)
         mean_ns, spread_ns = spec.sheet.sleep_overshoot_ns, spec.sheet.sleep_overshoot_spread_ns
@@ -218,9 +221,10 @@ class TwinMigration:
         self.ram.write_other(0, 16 * ranges + -(-ranges // 12) * (8 + names) + self.sheet.device_state_bytes)
         yield self.env.timeout(max(0, self.ram.t_ns - self.env.now))
         self.downtime_ms = self.now_ms - self.stopped_ns // MS
-        arrived_ns = max(self.env.now, self.ram.socket.drained_ns()) + self.ram.socket.latency_ns
-        self.phase = TwinPhase(self.spec, self, arrived_ns, arrived_ns + self.spec.postcopy.device_load_ns)
-        self.phase.free_ps = self.ram.socket.drained_ps_exactly()
+        kind = TwinFaultyPhase if self.spec.link.has_faults else TwinPhase
+        arrived_ns = kind.package_arrives(self.ram.socket, self.env.now)
+        self.phase = kind(self.spec, self, arrived_ns, arrived_ns + self.spec.postcopy.device_load_ns)
+        self.phase.free_ps = 0 if self.spec.link.has_faults else self.ram.socket.drained_ps_exactly()
         self._unlock()
         if not self.old:
             self._become("postcopy-device" if self.p.qemu == "10.2" else "postcopy-active")

@@ -21,12 +21,17 @@ SIZE_OF_ZEROS = 32
 
 @dataclass
 class Job:
-    """What a channel writes: done_ps, when it is written; counted: bytes that count then."""
+    """What a channel writes: done_ps, when it is written; counted: bytes that count then.
+
+    left: bytes to be copied; at_ps: when the channel copies on (both over connections with windows).
+    """
 
     size: int
     copy_ps: int
     done_ps: int
     counted: int
+    left: int = 0
+    at_ps: int = 0
 
 
 class TwinMultifd(TwinRam):
@@ -193,10 +198,10 @@ class TwinMultifd(TwinRam):
     # -- channels
 
     def _hand(self, n_pages: int, wanted: Callable[[], bool]) -> Step:
-        free_ps = min(job.done_ps for job in self.jobs)
-        self.t_ns = max(self.t_ns, -(-free_ps // 1000))
+        self.t_ns = max(self.t_ns, -(-self._free_ps() // 1000))
         if not (yield from self._wait(wanted)):
             return False
+        self._pass_to(self.t_ns)
         packet, self.queue = self.queue[:n_pages], self.queue[n_pages:]
         read = [self._read(gfn) for gfn in packet]
         prepare_ps, first_ps, page_bytes = (sum(column) for column in zip(*read, strict=True))
@@ -211,6 +216,19 @@ class TwinMultifd(TwinRam):
             self.counted_at_once += HEADER + 4096 * n_pages
             self.charged += HEADER + 4096 * n_pages
         return True
+
+    def _free_ps(self) -> int:
+        return min(job.done_ps for job in self.jobs)
+
+    def _pass_to(self, t_ns: int) -> None:
+        """Without latency nothing happens between two writes."""
+
+    def _all_done_ns(self) -> int:
+        return max(-(-job.done_ps // 1000) for job in self.jobs)
+
+    def _all_read_ns(self) -> int:
+        """When the network card has read all pages."""
+        return self.drained_ns()
 
     def _read(self, gfn: int) -> tuple[int, int, int]:
         """(preparing [ps], first copy [ps], bytes) of a page; its content goes to the destination."""
@@ -246,6 +264,7 @@ class TwinMultifd(TwinRam):
 
     def _sync(self) -> None:
         now_ps = 1000 * self.t_ns
+        self._pass_to(self.t_ns)
         for at, job in enumerate(self.jobs):
             if self.old:
                 self.counted_at_once += HEADER
@@ -256,9 +275,9 @@ class TwinMultifd(TwinRam):
                 self._begin(at, job, job.done_ps, HEADER)
             else:
                 self._begin(at, Job(HEADER, self.page_ps * HEADER // 4096, 0, counted), now_ps, HEADER)
-        self.t_ns = max(self.t_ns, *(-(-job.done_ps // 1000) for job in self.jobs))
+        self.t_ns = max(self.t_ns, self._all_done_ns())
         if self.p.zero_copy_send:
-            self.t_ns = max(self.t_ns, self.drained_ns())
+            self.t_ns = max(self.t_ns, self._all_read_ns())
         if not self.old:
             self.main_other += 8
             self._put(8)

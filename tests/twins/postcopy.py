@@ -15,7 +15,7 @@ from hostsim.machine.machine import MachineSpec
 
 MS = 1_000_000
 PS_PER_S = 10**12
-PLACE, PLACE_URGENT, HANDLE, ARRIVE, THREAD, RUN, TOUCH = range(7)
+DELIVER, DELIVER_BACK, GAIN_ROOM, PLACE, PLACE_URGENT, HANDLE, ARRIVE, THREAD, RUN, TOUCH = range(10)
 
 
 class BrokenError(Exception):
@@ -99,12 +99,17 @@ class TwinPhase:
         self.run_ns = run_ns
         self.marks: list[tuple[int, str, int]] = []
         self.is_down, self.urgent_left = False, 0
-        self.streams = class_streams(spec, migration.works)
+        self.classes = class_streams(spec, migration.works)
         fails_ns = self.p.postcopy_link_fails_ns
         self.broken_ns = max(migration.stopped_ns + fails_ns, self.now) if fails_ns else None
         for vcpu in range(spec.n_vcpus):
             self._at(run_ns, RUN, lambda vcpu=vcpu: self._run_again(vcpu), vcpu)
         self._buffer()
+
+    @staticmethod
+    def package_arrives(socket: Any, now_ns: int) -> int:
+        """When the package, which is written, is at the destination."""
+        return int(max(now_ns, socket.drained_ns()) + socket.latency_ns)
 
     def _buffer(self) -> None:
         link = self.spec.link
@@ -150,7 +155,7 @@ class TwinPhase:
         for work in self.m.works:
             if work.who[1] == vcpu:
                 work.clock.enter(self.now)
-        for stream in self.streams:
+        for stream in self.classes:
             if stream.work.who[1] == vcpu:
                 self._await(stream, vcpu)
 
@@ -235,9 +240,12 @@ class TwinPhase:
             return
         gfn, n_bytes, _ = self.wire.popleft()
         self.unread -= n_bytes
+        self._unblock()
+        self._place(gfn)
+
+    def _unblock(self) -> None:
         if self.blocked and self.unread <= self.room:
             self.blocked, self.t_ns = False, max(self.t_ns, self.now)
-        self._place(gfn)
 
     def _header(self, gfn: int, apart: bool) -> int:
         block = next(i for i, b in enumerate(self.m.memory.blocks) if b.first_gfn <= gfn < b.end_gfn)
@@ -342,6 +350,9 @@ class TwinPhase:
         self.until(self.t_ns)
         ram.stream.other(8, 10)
         self._flush(self.t_ns, 18)
+        self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
         while self.blocked:
             self.until(self.wire[0][2] + 1)
 
@@ -400,10 +411,23 @@ class TwinPhase:
         while self.bitmap:
             self._pages(0)
         self.until(1 << 62, -1, lambda: not self.wire and not self.urgent_left)
-        self.until(max(self.now, self.run_ns) + self.latency)
+        self._wait_for_answer(max(self.now, self.run_ns))
         assert not self.missing
 
+    def _wait_for_answer(self, done_ns: int) -> None:
+        self.until(done_ns + self.latency)
+
+    def _disconnect(self) -> None:
+        """The connections are gone."""
+
+    def _connect_again(self) -> None:
+        """New connections after a recovery."""
+
+    def _recovers_at(self) -> int:
+        return self.now + self.p.postcopy_recover_after_ns
+
     def _recover(self) -> bool:
+        self._disconnect()
         lost = self.missing - self.bitmap
         self.bitmap |= lost
         self.lost += len(lost)
@@ -417,7 +441,7 @@ class TwinPhase:
         if not self.p.postcopy_recover_after_ns:
             return False
         dead = self.life
-        self.until(self.now + self.p.postcopy_recover_after_ns)
+        self.until(self._recovers_at())
         self.become("postcopy-recover")
         bits = len(self.m.memory.content) // 8
         wire = bits * 10**9 // self.rate if self.rate else 0
@@ -425,6 +449,7 @@ class TwinPhase:
         assert self.life == dead
         self.life += 1
         self.is_down = False
+        self._connect_again()
         for page in sorted({self.waiting[v] for v in self.began}):
             self._request(page << self.shift)
         self.return_busy = 0

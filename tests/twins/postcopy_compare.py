@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from fractions import Fraction
 from random import Random
@@ -11,10 +12,12 @@ import numpy as np
 
 from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
+from hostsim.core.rng import stream_key
 from hostsim.costs.postcopy_sheet import PostcopyCosts
 from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.qemu.link import Outage
 from tests.twins.compare import first_difference, record_windows
-from tests.twins.configs import MS, RANDOM, SWEPT, drawn_knobs, drawn_spec
+from tests.twins.configs import DROPS, MS, RANDOM, SWEPT, drawn_knobs, drawn_spec
 from tests.twins.machine import Facts, TwinMachine
 
 
@@ -41,6 +44,26 @@ def drawn_postcopy(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
     return replace(spec, workloads=loads, migration=migration, postcopy=_costs(rng), duration_ns=8_000 * MS)
 
 
+def drawn_faulty(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
+    """Machine number ``seed``, on a link with outages or losses; its round trip is long, as the twin passes each tick."""
+    spec, rng = drawn_postcopy(seed, patterns), Random(f"faults {seed}")
+    starts = sorted(rng.sample(range(1, 40), rng.choice((1, 2, 3, 4))))
+    outages = tuple(
+        Outage(rng.choice((20, 50, 100)) * MS + start * 100 * MS + 7, rng.choice((1, 20, 90)) * MS, rng.choice(DROPS))
+        for start in starts
+    )
+    if rng.random() < 0.5:
+        start_ns, length_ns = rng.choice((1_100, 4_500)) * MS + 7, rng.choice((300, 700)) * MS
+        outages = (*outages[:1], replace(outages[0], start_ns=start_ns, length_ns=length_ns))
+    link = replace(
+        spec.link, latency_ns=rng.choice((MS, 5 * MS, 20 * MS, 20 * MS)), outages=outages, wake_bytes=0,
+        bandwidth_bytes_per_s=rng.choice((410_400, 1_000_000, 4_104_000, 16_416_000)),
+        loss=rng.choice((0.0, 0.0, 0.001, 0.01, 0.05)), loss_key=stream_key(seed, "link.loss"),
+    )  # fmt: skip
+    migration = replace(spec.migration, switchover_ack=False, return_path=False)  # their answers have no twin over faults
+    return replace(spec, link=link, migration=migration)
+
+
 def _costs(rng: Random) -> PostcopyCosts:
     def pick(*values: int) -> int:
         return rng.choice(values)
@@ -63,6 +86,12 @@ def twin_facts(spec: MachineSpec) -> Facts:
     return found | ({} if m.phase is None else m.phase.figures())
 
 
+def _counts(machine: Machine) -> Facts:
+    """Time-outs, bytes sent again and losses, on a link that has them."""
+    link = machine.migration.link
+    return {"counts": list(link.counts())} if link.spec.has_faults else {}
+
+
 def engine_facts(spec: MachineSpec, knobs: Knobs | None = None) -> Facts:
     machine = Machine(spec, knobs)
     windows = record_windows(machine)
@@ -76,7 +105,7 @@ def engine_facts(spec: MachineSpec, knobs: Knobs | None = None) -> Facts:
         return found
     blocktime = there.phase.vcpus
     stalls = there.phase.latencies[0]
-    return found | {
+    return found | _counts(machine) | {
         "requests": there.requests, "faults": there.faults, "stalled_ns": there.stalled_ns, "lost": m.state.pages_lost,
         "blocked_ns": blocktime[:, 6].tolist(), "all_blocked_ns": int(there.phase.p[26]),
         "latencies": (int(stalls[3:].sum()), int(stalls[0])), "left": np.flatnonzero(there.phase.missing).tolist(),
@@ -101,9 +130,9 @@ def disagreement(seed: int, spec: MachineSpec | None = None) -> str:
     return ""
 
 
-def moved_by_knobs(seed: int) -> str:
+def moved_by_knobs(seed: int, drawn: Callable[[int, tuple[str, ...]], MachineSpec] = drawn_postcopy) -> str:
     """Empty if speed knobs move nothing on machine ``seed`` with drawn workloads."""
-    spec = drawn_postcopy(seed, RANDOM)
+    spec = drawn(seed, RANDOM)
     difference = first_difference(engine_facts(spec), engine_facts(spec, drawn_knobs(seed)))
     return f"{seed}: {drawn_knobs(seed)}: {difference[:1000]}" if difference else ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hostsim.qemu.link import LinkSpec
 from tests.twins.tcp import TwinTcp
+from tests.twins.tcp_faults import TwinFaultyTcp
 
 PS_PER_S = 10**12
 
@@ -14,13 +15,16 @@ class TwinSocket:
     def __init__(self, spec: LinkSpec) -> None:
         self.bytes_per_s, self.buffer_bytes = spec.bandwidth_bytes_per_s, spec.socket_buffer_bytes
         self.latency_ns, self.wake_bytes = spec.latency_ns, spec.wake_bytes
-        self.connection = TwinTcp(spec) if spec.latency_ns else None
+        kind = TwinFaultyTcp if spec.has_faults else TwinTcp
+        self.connection = kind(spec) if spec.latency_ns else None
         self.drained_ps = 0
 
     def write(self, t_ns: int, n_bytes: int) -> int:
         """Time at which a write() at ``t_ns`` returns."""
         if self.connection is not None:
-            return self.connection.write(t_ns, n_bytes)
+            returns_ns = self.connection.write(t_ns, n_bytes)
+            assert returns_ns is not None, "no drawn outage is so long that a connection breaks"
+            return returns_ns
         if not self.bytes_per_s:
             return t_ns
         self.drained_ps = max(self.drained_ps, t_ns * 1000) + n_bytes * PS_PER_S // self.bytes_per_s

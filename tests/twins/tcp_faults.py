@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 from hostsim.core.rng import keyed_exponential
@@ -65,6 +66,32 @@ class TwinFaultyTcp(TwinTcp):
             returns_ns = max(t_ns, -(-self.tick * self.tick_length // 1000))
         return returns_ns
 
+    def fork(self) -> TwinFaultyTcp:
+        """A copy that looks ahead."""
+        other = copy(self)
+        other.chunks = [copy(chunk) for chunk in self.chunks]
+        return other
+
+    def put(self, tick: int, now: int, n_bytes: int, link_free: int) -> None:
+        """Bytes of a write in the middle of ``tick``; the link is taken up to ``link_free`` by others."""
+        self.tick = tick
+        if not self.out and not self.waiting:
+            self._after_idling(now)
+        self.waiting += n_bytes
+        self.link_free = max(self.link_free, link_free)
+        self._send(now)
+
+    @property
+    def kept(self) -> int:
+        """Bytes in the send buffer."""
+        return self.out + self.waiting + self.beyond_gap
+
+    def arrived_unheard(self) -> int:
+        """Bytes in order at the other end, whose acknowledgements were dropped."""
+        first_lost = next((chunk.due for chunk in self.chunks if chunk.lost), None)
+        in_order = self.state == "open" and (first_lost is None or self.tick <= first_lost)
+        return self.silent if in_order else 0
+
     @property
     def lost(self) -> int:
         return sum(chunk.lost for chunk in self.chunks)
@@ -117,7 +144,7 @@ class TwinFaultyTcp(TwinTcp):
             self._enlarge(n, now)
         if n and (self.state == "loss" or self.acked >= self.recovered_at):
             self.beyond_gap = 0
-        if self.acked >= self.recovered_at:
+        if n and self.acked >= self.recovered_at:
             self.state = "open"
         self._send(now)
 

@@ -8,11 +8,13 @@ from random import Random
 import pytest
 
 from hostsim.core.knobs import Knobs
+from hostsim.machine.machine import Machine
 from hostsim.scenario import Scenario
 from hostsim.simulation import run
 from tests.tidy.source import report
 from tests.twins.compare import engine_facts, first_difference, twin_facts
-from tests.twins.configs import RANDOM, drawn_knobs, drawn_multifd_spec, drawn_spec
+from tests.twins.configs import RANDOM, drawn_knobs, drawn_multifd_spec, drawn_spec, drawn_wired_multifd
+from tests.twins.machine import TwinMachine
 
 GROUP = 50
 
@@ -27,6 +29,25 @@ def disagreement(seed: int) -> str:
     return ""
 
 
+def disagreement_over_wires(seed: int) -> str:
+    """As ``disagreement``, over connections with windows, most of them with outages and losses."""
+    spec = drawn_wired_multifd(seed)
+    expected = twin_facts(spec)
+    for knobs in (Knobs(), drawn_knobs(seed)):
+        if difference := first_difference(expected, engine_facts(spec, knobs)):
+            return f"drawn_wired_multifd({seed}): {knobs}: {difference[:1000]}"
+    return _other_counts(seed) if expected["counters"]["status"] == "completed" and spec.link.has_faults else ""
+
+
+def _other_counts(seed: int) -> str:
+    """Empty if both count the same time-outs, bytes sent again and losses."""
+    twin, machine = TwinMachine(drawn_wired_multifd(seed)), Machine(drawn_wired_multifd(seed))
+    twin.run()
+    machine.run()
+    counts, expected = list(machine.migration.link.counts()), twin.migration.ram.counts()
+    return "" if counts == expected else f"drawn_wired_multifd({seed}): twin {expected}, engine {counts}"
+
+
 def moved_by_knobs(seed: int) -> str:
     """Empty if knobs move nothing where touches are drawn and connections have windows."""
     spec = replace(drawn_multifd_spec(seed, RANDOM), link=drawn_spec(seed).link)
@@ -37,6 +58,30 @@ def moved_by_knobs(seed: int) -> str:
 @pytest.mark.parametrize("first", [0])
 def test_engine_equals_twin(first: int) -> None:
     report([text for seed in range(first, first + GROUP) if (text := disagreement(seed))])
+
+
+@pytest.mark.parametrize("first", [0])
+def test_engine_equals_twin_over_connections_with_windows(first: int) -> None:
+    report([text for seed in range(first, first + GROUP) if (text := disagreement_over_wires(seed))])
+
+
+@pytest.mark.swarm
+@pytest.mark.parametrize("first", range(GROUP, 1000, GROUP))
+def test_engine_equals_twin_over_many_connections(first: int) -> None:
+    report([text for seed in range(first, first + GROUP) if (text := disagreement_over_wires(seed))])
+
+
+def test_drawn_connections_meet_faults() -> None:
+    counts = [_wired_counts(seed) for seed in range(GROUP)]
+    assert sum(timeouts > 0 for timeouts, _, _ in counts) > 5
+    assert sum(losses > 0 for _, _, losses in counts) > 10
+    assert sum(not drawn_wired_multifd(seed).link.has_faults for seed in range(GROUP)) > 3
+
+
+def _wired_counts(seed: int) -> list[int]:
+    machine = Machine(drawn_wired_multifd(seed))
+    machine.run()
+    return list(machine.migration.link.counts())
 
 
 @pytest.mark.swarm

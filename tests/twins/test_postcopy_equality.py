@@ -6,14 +6,37 @@ import pytest
 
 from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
-from tests.twins.postcopy_compare import disagreement, drawn_postcopy, moved_by_knobs, twin_facts
+from tests.twins.postcopy_compare import disagreement, drawn_faulty, drawn_postcopy, moved_by_knobs, twin_facts
 
+FAULTY, FAULTY_SWARM = (*range(52), *range(58, 120)), range(200_000, 200_400, 100)
+"""The twin takes half a minute for the seeds in between."""
 SEEDS, SWARM_SEEDS = range(60), range(100_000, 100_400, 100)
 
 
 @pytest.mark.parametrize("first", quick_and_long((0, 30), (0,)))
 def test_engine_equals_twin(first: int) -> None:
     report([text for seed in SEEDS[first : first + 30] if (text := disagreement(seed))])
+
+
+@pytest.mark.parametrize("first", quick_and_long((0, 30, 60), (0,)))
+def test_engine_equals_twin_on_a_link_that_fails(first: int) -> None:
+    report([text for seed in FAULTY[first : first + 30] if (text := disagreement(seed, drawn_faulty(seed)))])
+
+
+@pytest.mark.swarm
+@pytest.mark.parametrize("first", FAULTY_SWARM)
+def test_engine_equals_twin_on_many_links_that_fail(first: int) -> None:
+    report([text for seed in range(first, first + 100) if (text := disagreement(seed, drawn_faulty(seed)))])
+
+
+@pytest.mark.long
+def test_drawn_links_fail_in_the_phase() -> None:
+    facts = [twin_facts(drawn_faulty(seed)) for seed in FAULTY[:50]]
+    counts = [f["counts"] for f in facts if f["switched"]]
+    assert sum(timeouts > 0 for timeouts, _, _ in counts) > 7
+    assert sum(again > 0 for _, again, _ in counts) > 15
+    assert sum(losses > 0 for _, _, losses in counts) > 12
+    assert any(f["switched"] and f["lost"] for f in facts)
 
 
 @pytest.mark.swarm
@@ -24,6 +47,7 @@ def test_engine_equals_twin_on_many_machines(first: int) -> None:
 
 def test_speed_knobs_move_nothing_where_touches_are_drawn() -> None:
     report([text for seed in range(30) if (text := moved_by_knobs(seed))])
+    report([text for seed in range(15) if (text := moved_by_knobs(seed, drawn_faulty))])
 
 
 @pytest.mark.long

@@ -8,9 +8,22 @@ from hostsim.qemu import tcp
 from hostsim.qemu.link import Link, LinkSpec
 
 
+class Ends:
+    """One connection whose bytes have left the host at ``free_ps``."""
+
+    def __init__(self, free_ps: int) -> None:
+        self.free_ps, self.connections = free_ps, np.zeros((1, tcp.N_ROW), np.int64)
+
+    def drained_ps(self) -> int:
+        return self.free_ps
+
+    def delivered(self) -> tuple[int, int]:
+        raise AssertionError("asked of a link without faults")
+
+
 def link_at(free_ps: int, spec: LinkSpec) -> tuple[Clock, Link]:
     env = Clock()
-    return env, Link(env, spec, lambda: free_ps, np.zeros(tcp.N_ROW, np.int64))
+    return env, Link(env, spec, Ends(free_ps))
 
 
 def test_a_socket_buffer_is_a_time() -> None:

@@ -20,15 +20,21 @@ from hostsim.guest.clocks import class_work
 from hostsim.guest.first_touch import FirstTouches
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import VmBase
-from hostsim.qemu import send
+from hostsim.qemu import send, tcp
+from hostsim.qemu.connections import FREE_PS, N_SHARED, TICK, deliver
+from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.postcopy import state as at
+from hostsim.qemu.postcopy.guest import ask
 from hostsim.qemu.postcopy.loop import run_phase
-from hostsim.qemu.postcopy.state import Phase, Rules
+from hostsim.qemu.postcopy.state import Phase, Rules, Streams
+from hostsim.qemu.postcopy.streams import settle, write
 from hostsim.qemu.ram import RamState
 
 RING = 1 << 12
 AHEAD_MAX_NS = 1 << 42
 """Longest look ahead of a call: work clocks are computed in 64 bits."""
+SHUT_BYTES = 8
+"""MIG_RP_MSG_SHUT: type, length, value (migration.c::migrate_send_rp_shut)."""
 BUCKETS = 24
 """migration/postcopy-ram.c BLOCKTIME_LATENCY_BUCKET_N (>= 10.1)."""
 
@@ -64,10 +70,11 @@ class Destination:
     """
 
     def __init__(
-        self, env: Clock, vm: VmBase, ram: RamState, rules: Rules, knobs: Knobs, n_vcpus: int, arrived_ns: int, run_ns: int
-    ) -> None:
+        self, env: Clock, vm: VmBase, ram: RamState, link: LinkSpec, rules: Rules, knobs: Knobs, n_vcpus: int,
+        arrived_ns: int, run_ns: int,
+    ) -> None:  # fmt: skip
         """``arrived_ns``: the package is at the destination, which loads pages from then on."""
-        self.rules, self.run_ns, self.broken_ns = rules, run_ns, NEVER
+        self.rules, self.run_ns, self.broken_ns, self._link = rules, run_ns, NEVER, link
         self._env, self._vm, self._knobs = env, vm, knobs
         self._table = vm.guest.table
         missing = ram.bmap.copy()
@@ -81,6 +88,8 @@ class Destination:
         p[at.NOW_NS], p[at.LOAD_FREE_NS], p[at.URGENT_FREE_NS] = env.now_ns, arrived_ns, arrived_ns
         p[at.URGENT_BLOCK] = -1
         self.phase.vcpus[:, at.WAKE_NS] = run_ns
+        self._connect(("", "preempt"))
+        self._go_on_with(ram)
 
     # -- figures
 
@@ -154,6 +163,9 @@ class Destination:
                 self._refill()
             elif reason == at.GROW:
                 self._grow()
+            elif reason == at.BROKEN:
+                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
+                raise LinkBrokenError
             elif reason != at.HORIZON:
                 yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
                 return reason
@@ -190,33 +202,89 @@ class Destination:
             requests=_doubled(phase.requests, int(p[at.REQUEST_HEAD]), int(p[at.REQUEST_TAIL])),
         )
 
+    def written(self) -> Generator[simpy.Event, Any, None]:
+        """Return when write() does."""
+        p = self.phase.p
+        if self._link.has_faults and p[at.IS_BLOCKED]:
+            p[at.AWAITS_ROOM] = 1
+            yield from self.advance()
+            p[at.AWAITS_ROOM] = 0
+        while p[at.IS_BLOCKED]:
+            wire, head = self.phase.wire, int(p[at.HEAD])
+            yield from self.advance(int(wire[head % len(wire), 2]) + 1)  # the instant after the next page is read
+
+    def answered(self) -> Generator[simpy.Event, Any, None]:
+        """Return when the source knows that the guest runs and that all is loaded (MIG_RP_MSG_SHUT)."""
+        done_ns = max(self._env.now_ns, self.run_ns)
+        if not self._link.has_faults:
+            yield from self.advance(done_ns + self.rules.latency_ns)
+            return
+        yield from self.advance(done_ns)
+        write(self.phase, self.rules, at.RETURN, done_ns, SHUT_BYTES)
+        row = self.phase.streams.rows[at.RETURN].copy()
+        acked_ns = int(deliver(row, self.rules.path_back))
+        if acked_ns == NEVER:
+            yield from self.advance()  # up to the break
+        yield from self.advance(max(acked_ns - self.rules.latency_ns, done_ns))
+
     # -- a connection that breaks
 
     def lose(self, ram: RamState) -> int:
         """The connection is gone: mark pages that were sent and not placed again; return their number."""
         p, phase = self.phase.p, self.phase
+        self._disconnect(ram)
         lost = np.flatnonzero((phase.missing == 1) & (phase.bmap == 0))
         phase.bmap[lost] = 1
         ram.add_dirty(len(lost))
         p[at.HEAD] = p[at.FLUSHED] = p[at.TAIL]
         p[at.URGENT_HEAD] = p[at.URGENT_TAIL]
         p[[at.GATHERED, at.SMALL_BYTES, at.UNREAD_BYTES, at.CHANNEL]] = 0
-        p[[at.IS_BLOCKED, at.SENDING, at.IS_AWAITED, at.IS_DRAINING]] = 0
+        p[[at.IS_BLOCKED, at.SENDING, at.IS_AWAITED, at.IS_DRAINING, at.AWAITS_ROOM]] = 0
         p[at.RETURN_FREE_NS] = NEVER  # no request reaches the source
         self.broken_ns = NEVER
         return len(lost)
+
+    def _disconnect(self, ram: RamState) -> None:
+        """Close the connections: nothing that was written to them arrives."""
+        streams = self.phase.streams
+        if self._link.has_faults:
+            settle(self.phase, self.rules, self._env.now_ns)
+            ram.closed += [row.copy() for row in streams.rows]
+        streams.rows[:] = 0
+        streams.groups[:, [at.IS_KNOWN, at.NEXT_NS, at.ROOM_NS]] = 1, NEVER, NEVER
+
+    def _go_on_with(self, ram: RamState) -> None:
+        """The stream goes on over the main connection of the migration, with all that is in flight."""
+        if not self._link.has_faults:
+            return
+        streams = self.phase.streams
+        streams.rows[at.MAIN], _ = ram.main_connection()
+        row, shared = streams.rows[at.MAIN], streams.shared[at.FORWARD]
+        shared[[TICK, FREE_PS]] = row[[tcp.TICK, tcp.FREE_PS]]
+        streams.written[at.MAIN] = int(row[tcp.UNSENT] + row[tcp.IN_FLIGHT] + row[tcp.HELD])
+        ram.later = list(streams.rows)
+
+    def _connect(self, names: tuple[str, str]) -> None:
+        """New connections; ``names``: of the streams of losses of the main one and of the preempt channel."""
+        rules, now_ps, p, streams = self.rules, self._env.now_ns * 1000, self.phase.p, self.phase.streams
+        for stream, name in enumerate(names):
+            tcp.connect(streams.rows[stream], rules.path, self._link.loss_key_of(name))
+        tcp.connect(streams.rows[at.RETURN], rules.path_back)
+        streams.shared[:] = 0
+        streams.shared[:, TICK] = now_ps // rules.path.tick_ps, now_ps // rules.path_back.tick_ps
+        streams.written[:] = 0
+        streams.arrived[:] = p[[at.TAIL, at.URGENT_TAIL, at.REQUEST_TAIL]]
+        streams.groups[at.FORWARD, at.HAS_ROOM] = 1
 
     def reconnect(self) -> None:
         """The connection is there again; the destination asks for the pages that vCPUs wait for (postcopy_sync_page_req)."""
         p, now_ns = self.phase.p, self._env.now_ns
         p[at.REQUEST_HEAD] = p[at.REQUEST_ARRIVED] = p[at.REQUEST_TAIL]
+        self._connect(("recovered", "preempt, recovered"))
+        p[[at.RETURN_FREE_NS, at.LOAD_FREE_NS, at.URGENT_FREE_NS]] = now_ns
         waiting = self.phase.vcpus[self.phase.vcpus[:, at.BEGIN_NS] >= 0]
         for page in sorted(set(waiting[:, at.WAITS_FOR].tolist())):
-            entry = int(p[at.REQUEST_TAIL]) % len(self.phase.requests)
-            arrives_ns = now_ns + self.rules.request_ns + self.rules.latency_ns
-            self.phase.requests[entry] = arrives_ns, page << self.rules.host_shift
-            p[at.REQUEST_TAIL] += 1
-        p[[at.RETURN_FREE_NS, at.LOAD_FREE_NS, at.URGENT_FREE_NS]] = now_ns
+            ask(self.phase, self.rules, page << self.rules.host_shift, now_ns)
         self.phase.send[send.LINK_FREE_PS] = now_ns * 1000
         self.phase.send[send.LAST_BLOCK], p[at.URGENT_BLOCK] = -1, -1
 
@@ -243,11 +311,21 @@ def _arrays(
     classes = np.zeros((n_classes, at.N_CLASS), np.int64)
     classes[:, at.HAS_MORE] = 1
     return Phase(
-        np.zeros(at.N_PHASE, np.int64), ram.send_state, np.zeros((ring, 3), np.int64), np.zeros((ring, 3), np.int64),
-        np.zeros((max(RING, 4 * n_vcpus), 2), np.int64), ram.bmap, ram.words, missing, vm.memory.zero, vm.memory.version,
+        np.zeros(at.N_PHASE, np.int64), ram.send_state, np.zeros((ring, 4), np.int64), np.zeros((ring, 5), np.int64),
+        np.zeros((max(RING, 4 * n_vcpus), 3), np.int64), ram.bmap, ram.words, missing, vm.memory.zero, vm.memory.version,
         ram.copied, np.array([block.end_gfn for block in blocks], np.int64),
         np.array([len(block.idstr) for block in blocks], np.int64), clocks, vm.guest.clock_vcpu, vcpus, classes,
-        np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2),
+        np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2), _streams(),
+    )  # fmt: skip
+
+
+def _streams() -> Streams:
+    rows, shared = (3, tcp.N_ROW), (2, N_SHARED)
+    groups = np.zeros((2, at.N_GROUP), np.int64)
+    groups[:, [at.IS_KNOWN, at.NEXT_NS, at.ROOM_NS]] = 1, NEVER, NEVER
+    return Streams(
+        np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(shared, np.int64), np.zeros(shared, np.int64),
+        np.zeros(3, np.int64), np.zeros(3, np.int64), groups,
     )  # fmt: skip
 
 

@@ -6,12 +6,13 @@ migration/postcopy-ram.c::postcopy_ram_fault_thread, ::postcopy_place_page, ::ma
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import part
+from hostsim.compiled.jit import jit, part
 from hostsim.core.latencies import note
 from hostsim.core.rng import NEVER, keyed_word
 from hostsim.guest.clocks import class_work
 from hostsim.guest.pacing import BURST, CLOSED, MODE, T0, TICK, W0, resume, stop, work_at
 from hostsim.guest.touch import CLOCK_COUNT, CLOCK_FIRST, KEY0, TouchTable
+from hostsim.qemu.postcopy import streams
 from hostsim.qemu.postcopy.state import (
     ALL_BLOCKED_MS,
     ALL_BLOCKED_NS,
@@ -30,12 +31,14 @@ from hostsim.qemu.postcopy.state import (
     IS_WAITING,
     KNOWN,
     LAST_BEGIN_NS,
-    NEXT_NS,
     PLACED,
     REQUEST_TAIL,
+    RETURN,
+    RETURN_FREE_NS,
     SENDING,
     SINCE_NS,
     STALLED_NS,
+    TOUCH_NS,
     WAITING,
     WAITS_FOR,
     WAKE_NS,
@@ -44,6 +47,8 @@ from hostsim.qemu.postcopy.state import (
     Rules,
 )
 
+REQUEST_BYTES = 16
+"""MIG_RP_MSG_REQ_PAGES: type, length, start, length (migration.c::migrate_send_rp_message_req_pages)."""
 _stop = part(stop)
 _resume = part(resume)
 
@@ -100,12 +105,12 @@ def look_ahead(k: Phase, table: TouchTable, now_ns: int, limit_ns: int) -> int:
         row = k.classes[c]
         while row[AT] < row[END] and k.missing[k.touch_gfn[row[AT]]] == 0:
             row[AT] += 1
-        row[NEXT_NS] = NEVER
+        row[TOUCH_NS] = NEVER
         if row[AT] == row[END]:
             if row[HAS_MORE] == 1:
                 return c
             continue
-        row[NEXT_NS] = touch_time_of(table, k.clocks, c, k.touch_ns[row[AT]], now_ns, limit_ns)
+        row[TOUCH_NS] = touch_time_of(table, k.clocks, c, k.touch_ns[row[AT]], now_ns, limit_ns)
     return -1
 
 
@@ -143,16 +148,25 @@ def run_again(k: Phase, v: int, now_ns: int) -> None:
             _resume(k.clocks[i], now_ns)
 
 
+@jit
+def ask(k: Phase, r: Rules, gfn: int, now_ns: int) -> None:
+    """The destination writes a request for the host page that begins at ``gfn``; a connection that is gone takes none."""
+    p, at, sent_ns = k.p, k.p[REQUEST_TAIL] % len(k.requests), now_ns + r.request_ns
+    k.requests[at, 0], k.requests[at, 1] = sent_ns + r.latency_ns, gfn
+    p[REQUEST_TAIL] += 1
+    if r.path.faults.any == 1:
+        k.requests[at, 0], k.requests[at, 2] = NEVER, k.streams.written[RETURN] + REQUEST_BYTES
+        if p[RETURN_FREE_NS] != NEVER:
+            streams.write(k, r, RETURN, sent_ns, REQUEST_BYTES)
+
+
 @part
 def handle(k: Phase, r: Rules, v: int, now_ns: int) -> None:
     """The fault thread has read the message of vCPU ``v``, whose page is still missing: it asks the source for the page."""
     vcpu, p = k.vcpus[v], k.p
     vcpu[HANDLE_NS], vcpu[BEGIN_NS], p[LAST_BEGIN_NS] = NEVER, now_ns, now_ns
     p[DOWN] += 1
-    at = p[REQUEST_TAIL] % len(k.requests)
-    k.requests[at, 0] = now_ns + r.request_ns + r.latency_ns
-    k.requests[at, 1] = vcpu[WAITS_FOR] << r.host_shift
-    p[REQUEST_TAIL] += 1
+    ask(k, r, vcpu[WAITS_FOR] << r.host_shift, now_ns)
 
 
 @part

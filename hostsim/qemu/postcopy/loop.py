@@ -10,17 +10,23 @@ from __future__ import annotations
 from hostsim.compiled.jit import jit, part
 from hostsim.core.rng import NEVER
 from hostsim.guest.touch import TouchTable
+from hostsim.qemu.postcopy import streams
 from hostsim.qemu.postcopy.guest import handle, look_ahead, place, run_again, touch
 from hostsim.qemu.postcopy.state import (
+    AWAITS_ROOM,
+    BROKEN,
     DRAINED,
     FLUSHED,
+    FORWARD,
     GROW,
     HANDLE_NS,
+    HAS_ROOM,
     HEAD,
     HORIZON,
     IS_AWAITED,
     IS_BLOCKED,
     IS_DRAINING,
+    IS_KNOWN,
     NEXT_NS,
     NOW_NS,
     REFILL,
@@ -29,8 +35,11 @@ from hostsim.qemu.postcopy.state import (
     REQUEST_TAIL,
     REQUESTED,
     RETURN_FREE_NS,
+    ROOM,
+    ROOM_NS,
     SENDING,
     TAIL,
+    TOUCH_NS,
     UNREAD_BYTES,
     URGENT_HEAD,
     URGENT_TAIL,
@@ -43,8 +52,8 @@ from hostsim.qemu.postcopy.state import (
 from hostsim.qemu.postcopy.stream import act, arrive
 from hostsim.qemu.send import T_NS
 
-PLACE, PLACE_URGENT, HANDLE, ARRIVE, SEND, RUN, TOUCH = range(7)
-"""Kinds of events, in the order of one instant."""
+DELIVER, DELIVER_BACK, GAIN_ROOM, PLACE, PLACE_URGENT, HANDLE, ARRIVE, SEND, RUN, TOUCH = range(10)
+"""Kinds of events, in the order of one instant; the first three on a link with faults only."""
 
 
 @part
@@ -78,17 +87,30 @@ def _next_of_guest(k: Phase) -> tuple[int, int, int]:
     """Times [ns] of the next message that the fault thread reads, of the next vCPU that runs again, of the next touch."""
     handle_ns = k.vcpus[_earliest(k.vcpus[:, HANDLE_NS]), HANDLE_NS]
     run_ns = k.vcpus[_earliest(k.vcpus[:, WAKE_NS]), WAKE_NS]
-    touch_ns = k.classes[_earliest(k.classes[:, NEXT_NS]), NEXT_NS] if len(k.classes) > 0 else NEVER
+    touch_ns = k.classes[_earliest(k.classes[:, TOUCH_NS]), TOUCH_NS] if len(k.classes) > 0 else NEVER
     return handle_ns, run_ns, touch_ns
 
 
 @part
-def _next_event(k: Phase, handle_ns: int, run_ns: int, touch_ns: int) -> tuple[int, int]:
-    """Time [ns] and kind of the next event; of events of one instant the first in the order PLACE ... TOUCH."""
+def _next_of_link(k: Phase, r: Rules) -> tuple[int, int]:
+    """Time [ns] and kind of the next event of a link with faults, DELIVER ... GAIN_ROOM."""
+    now_ns, kind, groups = NEVER, TOUCH, k.streams.groups
+    for group in range(len(groups)):
+        if groups[group, IS_KNOWN] == 0:
+            streams.look(k, r, group)
+        now_ns, kind = _sooner(groups[group, NEXT_NS], DELIVER + group, now_ns, kind)
+    return _sooner(groups[FORWARD, ROOM_NS], GAIN_ROOM, now_ns, kind)
+
+
+@part
+def _next_event(k: Phase, r: Rules, handle_ns: int, run_ns: int, touch_ns: int) -> tuple[int, int]:
+    """Time [ns] and kind of the next event; of events of one instant the first in the order DELIVER ... TOUCH."""
     p, s = k.p, k.send
     now_ns, kind = NEVER, TOUCH
+    if r.path.faults.any == 1:
+        now_ns, kind = _next_of_link(k, r)
     if p[HEAD] < p[FLUSHED]:
-        now_ns, kind = k.wire[p[HEAD] % len(k.wire), 2], PLACE
+        now_ns, kind = _sooner(k.wire[p[HEAD] % len(k.wire), 2], PLACE, now_ns, kind)
     if p[URGENT_HEAD] < p[URGENT_TAIL]:
         now_ns, kind = _sooner(k.urgent[p[URGENT_HEAD] % len(k.urgent), 2], PLACE_URGENT, now_ns, kind)
     now_ns, kind = _sooner(handle_ns, HANDLE, now_ns, kind)
@@ -108,10 +130,28 @@ def _take_main(k: Phase, r: Rules, now_ns: int) -> None:
     entry = k.wire[p[HEAD] % len(k.wire)]
     p[HEAD] += 1
     p[UNREAD_BYTES] -= entry[1]
-    if p[IS_BLOCKED] == 1 and p[UNREAD_BYTES] <= r.buffer_bytes:
+    _unblock(k, r, now_ns)
+    place(k, r, entry[0], now_ns)
+
+
+@part
+def _unblock(k: Phase, r: Rules, now_ns: int) -> None:
+    """The sockets may have room again: write() returns."""
+    p = k.p
+    has_room = p[UNREAD_BYTES] <= r.buffer_bytes and (r.path.faults.any == 0 or k.streams.groups[FORWARD, HAS_ROOM] == 1)
+    if p[IS_BLOCKED] == 1 and has_room:
         p[IS_BLOCKED] = 0
         k.send[T_NS] = max(k.send[T_NS], now_ns)
-    place(k, r, entry[0], now_ns)
+
+
+@part
+def _link_event(k: Phase, r: Rules, kind: int, now_ns: int) -> int:
+    """An event of a link with faults, DELIVER ... GAIN_ROOM; return HORIZON, or BROKEN."""
+    if kind == GAIN_ROOM:
+        k.streams.groups[FORWARD, HAS_ROOM], k.streams.groups[FORWARD, ROOM_NS] = 1, NEVER
+        _unblock(k, r, now_ns)
+        return HORIZON
+    return HORIZON if streams.deliver(k, r, kind - DELIVER, now_ns) else BROKEN
 
 
 @part
@@ -124,7 +164,9 @@ def _take_urgent(k: Phase, r: Rules, now_ns: int) -> None:
 
 @part
 def _host_event(k: Phase, r: Rules, kind: int, now_ns: int, started_ns: int) -> int:
-    """An event of the host, PLACE ... SEND; return HORIZON if the loop goes on, else its reason to return."""
+    """An event of the host, DELIVER ... SEND; return HORIZON if the loop goes on, else its reason to return."""
+    if kind < PLACE:
+        return int(_link_event(k, r, kind, now_ns))
     if kind == PLACE:
         _take_main(k, r, now_ns)
     elif kind == PLACE_URGENT:
@@ -146,7 +188,7 @@ def _guest_event(k: Phase, r: Rules, table: TouchTable, kind: int, now_ns: int, 
     if kind == RUN:
         run_again(k, _earliest(k.vcpus[:, WAKE_NS]), now_ns)
     else:
-        touch(k, r, table, _earliest(k.classes[:, NEXT_NS]), now_ns)
+        touch(k, r, table, _earliest(k.classes[:, TOUCH_NS]), now_ns)
     return REFILL if look_ahead(k, table, now_ns, horizon_ns) >= 0 else HORIZON
 
 
@@ -155,8 +197,9 @@ def run_phase(k: Phase, r: Rules, table: TouchTable, horizon_ns: int, started_ns
     """Let everything happen that happens before ``horizon_ns``; return a reason, HORIZON ... GROW.
 
     horizon_ns: at most 2^42 ns ahead. started_ns: start of ram_save_iterate.
-    At equal times a page is placed first (main channel, then preempt channel), then come the fault thread, the return path,
-    the migration thread, vCPUs that run again, and touches, each by number.
+    At equal times bytes arrive first (to the destination, then to the source), and a send buffer gains room; then a page is
+    placed (main channel, then preempt channel), and then come the fault thread, the return path, the migration thread, vCPUs
+    that run again, and touches, each by number.
     """
     p = k.p
     if look_ahead(k, table, p[NOW_NS], horizon_ns) >= 0:
@@ -167,7 +210,9 @@ def run_phase(k: Phase, r: Rules, table: TouchTable, horizon_ns: int, started_ns
             return GROW
         if p[IS_DRAINING] == 1 and p[HEAD] == p[TAIL] and p[URGENT_HEAD] == p[URGENT_TAIL]:
             return DRAINED
-        now_ns, kind = _next_event(k, handle_ns, run_ns, touch_ns)
+        if p[AWAITS_ROOM] == 1 and p[IS_BLOCKED] == 0:
+            return ROOM
+        now_ns, kind = _next_event(k, r, handle_ns, run_ns, touch_ns)
         if now_ns >= horizon_ns:
             p[NOW_NS] = max(p[NOW_NS], horizon_ns)
             return HORIZON

@@ -7,31 +7,45 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.qemu.tcp import NO_LATENCY, Path
+
 Ints = NDArray[np.int64]
 
-HORIZON, QUOTA, NOTHING_DIRTY, MAX_WAIT, REQUESTED, DRAINED, REFILL, GROW = range(8)
+HORIZON, QUOTA, NOTHING_DIRTY, MAX_WAIT, REQUESTED, DRAINED, REFILL, GROW, ROOM, BROKEN = range(10)
 """Reasons for which the loop returns.
 
 HORIZON: everything before the horizon has happened. QUOTA, NOTHING_DIRTY, MAX_WAIT: the end of ram_save_iterate.
 REQUESTED: a request has arrived and the migration thread, asleep, wakes. DRAINED: every page that was sent is placed.
 REFILL: a class needs its next batch of first touches. GROW: a ring is nearly full.
+ROOM: write() has returned. BROKEN: a connection has broken.
 """
 
 (NOW_NS, SENDING, IS_AWAITED, IS_DRAINING, IS_BLOCKED, HEAD, FLUSHED, TAIL, GATHERED, SMALL_BYTES, UNREAD_BYTES,
  LOAD_FREE_NS, URGENT_HEAD, URGENT_TAIL, URGENT_FREE_NS, URGENT_BLOCK, URGENT_BYTES, REQUEST_HEAD, REQUEST_ARRIVED,
  REQUEST_TAIL, RETURN_FREE_NS, FAULT_FREE_NS, REQUESTS, FAULTS, DOWN, LAST_BEGIN_NS, ALL_BLOCKED_NS, ALL_BLOCKED_MS, PLACED,
- CHANNEL, WAITING) = range(31)  # fmt: skip
-N_PHASE = 31
+ CHANNEL, WAITING, AWAITS_ROOM) = range(32)  # fmt: skip
+N_PHASE = 32
 """Columns of Phase.p.
 
-SENDING: the migration thread is in ram_save_iterate. IS_AWAITED, IS_DRAINING: return at REQUESTED, DRAINED.
+SENDING: the migration thread is in ram_save_iterate. IS_AWAITED, IS_DRAINING, AWAITS_ROOM: return at REQUESTED, DRAINED,
+ROOM.
 IS_BLOCKED: the migration thread waits in write().
 HEAD ... TAIL: entries of the ring ``wire``: placed up to HEAD, flushed up to FLUSHED, the rest is gathered in the QEMUFile.
 REQUEST_*: entries of the ring ``requests``. DOWN: vCPUs that the fault thread knows to be blocked.
 PLACED: pages placed. WAITING: vCPUs that wait for a page, or for the CPU after it.
 CHANNEL: 1 while the migration thread writes to the preempt channel (7.2).
 """
-MAIN, URGENT = 0, 1
+MAIN, URGENT, RETURN = 0, 1, 2
+"""Streams: the main channel, the preempt channel, and the other direction of the main channel, which has the requests."""
+FORWARD, BACK = 0, 1
+"""Groups of streams that share the link: MAIN and URGENT; RETURN."""
+NEXT_NS, IS_KNOWN, IS_AHEAD, LAST_WRITE_NS, ROOM_NS, HAS_ROOM = range(6)
+N_GROUP = 6
+"""Columns of Streams.groups.
+
+NEXT_NS: of the next arrival, or break; IS_KNOWN: 1: it is looked up. IS_AHEAD: 1: ``ahead`` goes on from the last arrival.
+ROOM_NS: when the send buffer of MAIN has room, NEVER: not known, or it has room; HAS_ROOM: 1: it has.
+"""
 
 IS_WAITING, WAITS_FOR, SINCE_NS, HANDLE_NS, BEGIN_NS, WAKE_NS, BLOCKED_NS, BLOCKED_MS, STALLED_NS, KNOWN = range(10)
 N_VCPU = 10
@@ -40,7 +54,7 @@ N_VCPU = 10
 WAITS_FOR: host page, -1: none. HANDLE_NS, WAKE_NS: NEVER if not due. BEGIN_NS: -1 before the fault thread knows.
 KNOWN: faults that the fault thread knew of.
 """
-AT, END, HAS_MORE, NEXT_NS = range(4)
+AT, END, HAS_MORE, TOUCH_NS = range(4)
 N_CLASS = 4
 
 GATHERED_MAX = 32
@@ -57,6 +71,7 @@ class Rules(NamedTuple):
     (>= 8.0).
     buffer_bytes: bytes that the sockets of the stream hold until the destination reads them.
     host_shift: a host page has 2^host_shift pages.
+    path, path_back: constants of the connections to the destination and back, used on a link with faults.
     """
 
     rate_limit_bytes: int
@@ -74,15 +89,36 @@ class Rules(NamedTuple):
     latency_ns: int
     buffer_bytes: int
     host_shift: int
+    path: Path = NO_LATENCY
+    path_back: Path = NO_LATENCY
+
+
+class Streams(NamedTuple):
+    """Connections of the phase on a link with faults, in place (hostsim.qemu.postcopy.streams).
+
+    rows: int64[3, N_ROW] of hostsim.qemu.tcp, of MAIN, URGENT, RETURN; ahead: copies that look ahead.
+    shared, ahead_shared: int64[2, N_SHARED] of hostsim.qemu.connections, of each group.
+    written: int64[3], bytes written to each stream. arrived: int64[3], number of its first entry that has not arrived.
+    groups: int64[2, N_GROUP].
+    """
+
+    rows: Ints
+    ahead: Ints
+    shared: Ints
+    ahead_shared: Ints
+    written: Ints
+    arrived: Ints
+    groups: Ints
 
 
 class Phase(NamedTuple):
     """Arrays of the phase, changed in place.
 
     p: int64[N_PHASE]; send: int64[N_STATE] of hostsim.qemu.send.
-    wire, urgent: int64[capacity, 3], rings of (gfn, or -1 - gfn where more of the host page is to come; bytes; placed at
-    [ns]).
-    requests: int64[capacity, 2], ring of (arrival at the source [ns], first gfn of the host page).
+    wire: int64[capacity, 4], ring of (gfn, or -1 - gfn where more of the host page is to come; bytes; placed at [ns]; with
+    faults bytes written up to its end).
+    urgent: int64[capacity, 5], as above, and with faults its wait in the qdisc [ns].
+    requests: int64[capacity, 3], ring of (arrival at the source [ns], first gfn of the host page; as the last of ``wire``).
     bmap: uint8[n_pages], 1: to be sent; words: its uint64 view. missing: uint8[n_pages], 1: not placed.
     zero: uint8[n_pages]; version, copied: uint32[n_pages], of the source and at the destination.
     block_ends, block_id_bytes: int64[n_blocks].
@@ -112,3 +148,4 @@ class Phase(NamedTuple):
     touch_ns: Ints
     touch_gfn: Ints
     latencies: Ints
+    streams: Streams

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import simpy
 
+from hostsim.core.clock import NEVER_NS
 from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_WIRE_BYTES
 from hostsim.qemu import send, tcp, window
 from hostsim.qemu.bitmap_sync import bitmap_sync
+from hostsim.qemu.cancel import fail
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.postcopy import state as at
@@ -69,10 +71,15 @@ def switch(migration: Migration) -> Step:
     _dirty_whole_host_pages(migration)
     yield env.timeout(migration.sheet.switchover_ns)
     migration.ram.write(0, _discard_bytes(migration) + migration.sheet.device_state_bytes)
-    yield env.timeout(migration.ram.ahead_ns)
+    yield migration.ram.written()
     m.downtime_ms = migration.now_ms - m.downtime_start_ns // NS_PER_MS
-    migration.destination = _destination(migration)
+    arrived_ns = yield from _package_arrives(migration)
     migration.bql.drop()
+    if arrived_ns == NEVER_NS:
+        m.in_postcopy = False
+        yield from fail(migration)
+        return
+    migration.destination = _destination(migration, arrived_ns)
     if behaviour.has_device_status:
         migration.set_status("postcopy-device" if behaviour.has_postcopy_device else "postcopy-active")
 
@@ -82,8 +89,8 @@ def run(migration: Migration) -> Step:
     destination, p = migration.destination, migration.parameters
     assert destination is not None
     if p.postcopy_link_fails_ns:
-        # Model limit: a break while the package is on its way takes effect when the package is written; QEMU would fail
-        # the migration, and the guest would go on at the source.
+        # Model limit: postcopy_link_fails while the package is on its way takes effect when the package is written. An
+        # outage that breaks the connection there fails the migration, and the guest goes on at the source (10.2).
         destination.broken_ns = max(migration.state.downtime_start_ns + p.postcopy_link_fails_ns, migration.env.now_ns)
     while True:
         try:
@@ -147,17 +154,10 @@ def _end_of_section(migration: Migration, destination: Destination) -> Step:
     ram.section_bytes += SECTION_BYTES
     send.flush(state)
     flush_wire(destination.phase, destination.rules, int(state[send.T_NS]), EOS_BYTES + SECTION_BYTES)
-    while p[at.IS_BLOCKED]:
-        yield from destination.advance(_next_read_ns(destination))
+    yield from destination.written()
     if not migration.behaviour.counts_all_bytes:
         # 7.2 computes the bandwidth of a window from the main channel alone (migration_total_bytes)
         migration.state.other_bytes = -destination.urgent_bytes
-
-
-def _next_read_ns(destination: Destination) -> int:
-    """The instant after the destination has read the next page."""
-    phase = destination.phase
-    return int(phase.wire[int(phase.p[at.HEAD]) % len(phase.wire), 2]) + 1
 
 
 def _rate_limit(migration: Migration, destination: Destination) -> Generator[simpy.Event, Any, bool]:
@@ -198,7 +198,7 @@ def _complete(migration: Migration, destination: Destination) -> Step:
     p[at.IS_DRAINING] = 1
     yield from destination.advance()
     p[at.IS_DRAINING] = 0
-    yield from destination.advance(max(env.now_ns, destination.run_ns) + destination.rules.latency_ns)
+    yield from destination.answered()
     destination.check_complete()
     migration.ram.check_complete()
     m.total_time_ms = migration.now_ms - m.start_ns // NS_PER_MS
@@ -209,8 +209,9 @@ def _complete(migration: Migration, destination: Destination) -> Step:
 def _pause(migration: Migration, destination: Destination) -> Step:
     """postcopy_pause: keep everything until migrate-recover, exchange bitmaps, go on; without it the VM is lost.
 
-    # Model limit: both sides notice the break at once; TCP may retransmit for 15 minutes before it gives up.
-    # Model limit: the connection breaks once; migrate-recover succeeds at its first attempt.
+    # Model limit: both sides notice the break at once, the side whose TCP gives up later as well.
+    # Model limit: postcopy_link_fails breaks the connection once; migrate-recover succeeds at its first attempt, which does
+    # not come before the end of an outage.
     """
     p, env = migration.parameters, migration.env
     lost = destination.lose(migration.ram)
@@ -221,7 +222,7 @@ def _pause(migration: Migration, destination: Destination) -> Step:
         migration.finish("postcopy-paused")
         return
     paused_ns = env.now_ns
-    yield from destination.advance(paused_ns + p.postcopy_recover_after_ns)
+    yield from destination.advance(migration.link.spec.up_ns(paused_ns + p.postcopy_recover_after_ns))
     migration.set_status("postcopy-recover")
     yield from destination.advance(env.now_ns + _handshake_ns(migration, destination))
     destination.reconnect()
@@ -257,16 +258,28 @@ def _discard_bytes(migration: Migration) -> int:
     return 16 * len(dirty) + commands * (8 + name)
 
 
-def _destination(migration: Migration) -> Destination:
+def _package_arrives(migration: Migration) -> Generator[simpy.Event, Any, int]:
+    """When the package, which has been written, has arrived [ns]; NEVER_NS, at the break, if the connection breaks before.
+
+    # Model limit: pages that follow the package do not help TCP to find a loss at its end.
+    """
+    env, spec, state = migration.env, migration.link.spec, migration.ram.send_state
+    if not spec.has_faults:
+        if spec.rtt_ps:
+            tcp.drain(state[send.STREAM :], spec.path)
+        return max(env.now_ns, -(-int(state[send.LINK_FREE_PS]) // 1000)) + spec.latency_ns
+    acked_ns, broken_ps = migration.ram.delivered()
+    if acked_ns != NEVER_NS:
+        return max(env.now_ns, acked_ns - spec.latency_ns)
+    yield env.timeout(max(0, -(-broken_ps // 1000) - env.now_ns))
+    return NEVER_NS
+
+
+def _destination(migration: Migration, arrived_ns: int) -> Destination:
     """The destination as the package has been written; its pages to come are those in the bitmap."""
-    env, spec, costs = migration.env, migration.link.spec, migration.postcopy_costs
-    state = migration.ram.send_state
-    if spec.rtt_ps:
-        tcp.drain(state[send.STREAM :], spec.path)
-    arrived_ns = max(env.now_ns, -(-int(state[send.LINK_FREE_PS]) // 1000)) + spec.latency_ns
     return Destination(
-        env, migration.vm, migration.ram, _rules(migration), migration.knobs, len(migration.vm.vcpus), arrived_ns,
-        arrived_ns + costs.device_load_ns,
+        migration.env, migration.vm, migration.ram, migration.link.spec, _rules(migration), migration.knobs,
+        len(migration.vm.vcpus), arrived_ns, arrived_ns + migration.postcopy_costs.device_load_ns,
     )  # fmt: skip
 
 
@@ -274,7 +287,7 @@ def _rules(migration: Migration) -> Rules:
     """Constants of the phase.
 
     # Model limit: after the switch a connection carries its steady rate (a window each round trip); its congestion window is
-    not followed.
+    not followed, but on a link with outages or losses.
     """
     p, sheet, costs, spec = migration.parameters, migration.sheet, migration.postcopy_costs, migration.link.spec
     preempt = 0 if not p.postcopy_preempt else (10 if migration.behaviour.urgent_thread else 7)
@@ -282,7 +295,7 @@ def _rules(migration: Migration) -> Rules:
         p.max_postcopy_bandwidth // 10, migration.behaviour.flush_pages, preempt, sheet.page_send_ns, sheet.zero_page_ns,
         costs.place_page_ns, costs.place_zero_ns, costs.fault_ns, costs.request_ns, costs.wake_ns, costs.busy_wake_ns,
         spec.stream_bytes_per_s, spec.latency_ns, _buffer_bytes(spec, costs.place_page_ns),
-        (p.host_page_bytes // 4096).bit_length() - 1,
+        (p.host_page_bytes // 4096).bit_length() - 1, migration.ram.main_connection()[1], spec.path_back,
     )  # fmt: skip
 
 
@@ -295,6 +308,8 @@ def _buffer_bytes(spec: LinkSpec, place_page_ns: int) -> int:
     rate = spec.stream_bytes_per_s
     if not spec.latency_ns:
         return spec.send_buffer_bytes
+    if spec.has_faults:  # the connection's own windows bound what is in flight
+        return spec.send_buffer_bytes + spec.receive_window_bytes
     if rate and place_page_ns * rate <= PAGE_WIRE_BYTES * NS_PER_S:
         return max(spec.send_buffer_bytes - rate * spec.latency_ns // NS_PER_S, PAGE_WIRE_BYTES)
     return spec.send_buffer_bytes + spec.receive_window_bytes

@@ -9,11 +9,14 @@ from __future__ import annotations
 from hostsim.compiled.jit import jit, part
 from hostsim.core.constants import PAGE_WIRE_BYTES, ZERO_PAGE_BYTES
 from hostsim.core.rng import NEVER
+from hostsim.qemu.postcopy import streams
 from hostsim.qemu.postcopy.state import (
     CHANNEL,
     FLUSHED,
+    FORWARD,
     GATHERED,
     GATHERED_MAX,
+    HAS_ROOM,
     HORIZON,
     IS_BLOCKED,
     LOAD_FREE_NS,
@@ -67,10 +70,27 @@ def _link(k: Phase, r: Rules, t_ns: int, n_bytes: int) -> int:
     return int(-(-k.send[LINK_FREE_PS] // 1000)) + r.latency_ns
 
 
+@part
+def _flush_faulty(k: Phase, r: Rules, t_ns: int, other_bytes: int) -> None:
+    """``flush_wire`` on a link with faults: the moment of arrival is found later."""
+    p, n_bytes = k.p, 0
+    for number in range(p[FLUSHED], p[TAIL]):
+        entry = k.wire[number % len(k.wire)]
+        n_bytes += entry[1]
+        entry[2], entry[3] = NEVER, k.streams.written[MAIN] + n_bytes
+        p[UNREAD_BYTES] += entry[1]
+    p[FLUSHED], p[GATHERED], p[SMALL_BYTES] = p[TAIL], 0, 0
+    streams.write(k, r, MAIN, t_ns, n_bytes + other_bytes)
+    p[IS_BLOCKED] = int(p[UNREAD_BYTES] > r.buffer_bytes or k.streams.groups[FORWARD, HAS_ROOM] == 0)
+
+
 @jit
 def flush_wire(k: Phase, r: Rules, t_ns: int, other_bytes: int) -> None:
     """Write the gathered pages, and ``other_bytes`` behind them, at ``t_ns`` (qemu_fflush); the thread may have to wait."""
     p = k.p
+    if r.path.faults.any == 1:
+        _flush_faulty(k, r, t_ns, other_bytes)
+        return
     for number in range(p[FLUSHED], p[TAIL]):
         entry = k.wire[number % len(k.wire)]
         arrived_ns = _link(k, r, t_ns, entry[1])
@@ -136,16 +156,22 @@ def _gather(k: Phase, r: Rules, entry: int, n_bytes: int, is_zero: bool) -> None
 def _send_urgently(k: Phase, r: Rules, entry: int, n_bytes: int, is_zero: bool, t_ns: int) -> None:
     """Write a page to the preempt channel at ``t_ns``; it passes all but the packets that wait in the qdisc already."""
     p, arrived_ns = k.p, t_ns + r.latency_ns
+    at = p[URGENT_TAIL] % len(k.urgent)
+    p[URGENT_TAIL] += 1
+    p[URGENT_BYTES] += n_bytes
+    if r.path.faults.any == 1:
+        k.urgent[at, 0], k.urgent[at, 1], k.urgent[at, 2] = entry, n_bytes, NEVER
+        k.urgent[at, 3] = k.streams.written[URGENT] + n_bytes
+        streams.write(k, r, URGENT, t_ns, n_bytes)
+        k.urgent[at, 4] = streams.qdisc_ns(k, r)
+        return
     if r.link_bytes_per_s > 0:
         ahead_ps = min(max(k.send[LINK_FREE_PS] - t_ns * 1000, 0), QDISC_PS)
         wire_ps = n_bytes * PS_PER_S // r.link_bytes_per_s
         arrived_ns += -(-(ahead_ps + wire_ps) // 1000)
         k.send[LINK_FREE_PS] = max(k.send[LINK_FREE_PS], t_ns * 1000) + wire_ps
     p[URGENT_FREE_NS] = max(p[URGENT_FREE_NS], arrived_ns) + (r.place_zero_ns if is_zero else r.place_page_ns)
-    at = p[URGENT_TAIL] % len(k.urgent)
     k.urgent[at, 0], k.urgent[at, 1], k.urgent[at, 2] = entry, n_bytes, p[URGENT_FREE_NS]
-    p[URGENT_TAIL] += 1
-    p[URGENT_BYTES] += n_bytes
 
 
 @part

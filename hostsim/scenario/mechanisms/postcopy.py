@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from hostsim.core.finding import Finding
-from hostsim.core.units import format_bandwidth, format_duration, parse_bytes
+from hostsim.core.units import format_bandwidth, parse_bytes
 from hostsim.qemu.mechanisms.postcopy import NAME, PostcopyParameters
 from hostsim.scenario.mechanism import Kind, Mechanism
 from hostsim.scenario.section import Section
@@ -45,8 +45,9 @@ class PostcopyKeys(Section):
         default=0, description="the connection breaks that long after the switch, or never"
     )
     postcopy_recover_after: DurationOrNever = Field(
-        default=0, description="migrate-recover that long after the break; never: the VM is lost"
-    )
+        default=0,
+        description="migrate-recover that long after a break, not before an outage is over; never: the VM is lost",
+    )  # fmt: skip
     host_page: Literal["4KiB", "2MiB"] = Field(
         default="4KiB", description="page of the destination's memory backend, which post-copy requests and places whole"
     )
@@ -70,11 +71,6 @@ def _findings(migration: Migration) -> Iterator[Finding]:
     """Keys that need another one."""
     if not migration.postcopy_ram:
         yield from _without_capability(migration)
-    if migration.postcopy_recover_after and not migration.postcopy_link_fails:
-        got = format_duration(migration.postcopy_recover_after)
-        wanted = "postcopy_link_fails: there is nothing to recover from"
-        example, uses = 'postcopy_link_fails = "1s"', ("migration.postcopy_link_fails",)
-        yield Finding("migration.postcopy_recover_after", got, wanted, example, uses)
     if 0 < migration.max_postcopy_bandwidth < LEAST_LIMIT_BYTES_PER_S:
         got = format_bandwidth(migration.max_postcopy_bandwidth)
         wanted = f"at least {format_bandwidth(LEAST_LIMIT_BYTES_PER_S)}, or unlimited"

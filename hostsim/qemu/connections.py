@@ -1,0 +1,135 @@
+"""Connections over one link: they advance together, tick by tick, and share the link's time.
+
+Within a tick one connection may fill the link. The first turn goes round, so connections with bytes to send get equal shares
+over as many ticks as there are connections; a share that a connection cannot use, because its window is full, goes to the
+others. On a path with faults each connection has losses, a retransmission timer and a window of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.compiled.jit import jit, part
+from hostsim.core.rng import NEVER
+from hostsim.qemu import tcp
+from hostsim.qemu.tcp import Path
+
+TICK, FREE_PS, BROKEN_PS = range(3)
+"""Columns of ``shared``: tick of all connections; when the link is free; when the first connection broke, 0: none [ps]."""
+N_SHARED = 3
+
+
+@part
+def outstanding(row: NDArray[np.int64]) -> int:
+    """Bytes that the send buffer keeps: unsent, in flight, or arrived beyond a gap."""
+    return int(row[tcp.UNSENT] + row[tcp.IN_FLIGHT] + row[tcp.HELD])
+
+
+@jit
+def _transmit_faulty(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
+    tcp.transmit_faulty(row, path, now_ps)
+
+
+@jit
+def _next_tick_faulty(row: NDArray[np.int64], path: Path, tick: int) -> None:
+    tcp.next_tick_faulty(row, path, tick)
+
+
+@part
+def _transmit(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path, now_ps: int) -> None:
+    """Send bytes of a connection as far as its windows and the link allow."""
+    row[tcp.FREE_PS] = max(row[tcp.FREE_PS], shared[FREE_PS])
+    if path.faults.any == 1:
+        _transmit_faulty(row, path, now_ps)
+    else:
+        tcp.transmit(row, path, now_ps)
+    shared[FREE_PS] = row[tcp.FREE_PS]
+
+
+@part
+def enqueue(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path, now_ps: int, n_bytes: int) -> None:
+    """Put bytes into the send buffer of a connection; ``now_ps``: in the current tick."""
+    row[tcp.TICK] = shared[TICK]
+    if row[tcp.IN_FLIGHT] + row[tcp.UNSENT] == 0:
+        tcp.restart(row, path, now_ps)
+    row[tcp.UNSENT] += n_bytes
+    _transmit(row, shared, path, now_ps)
+
+
+@part
+def _is_idle(row: NDArray[np.int64]) -> bool:
+    return bool(row[tcp.IN_FLIGHT] + row[tcp.UNSENT] == 0 or row[tcp.BROKEN_PS] > 0)
+
+
+@part
+def begin_tick(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path) -> bool:
+    """Begin the current tick on one connection; return whether it had bytes that were not acknowledged."""
+    if _is_idle(row):
+        return False
+    row[tcp.TICK] = shared[TICK] - 1
+    if row[tcp.UNSENT] + row[tcp.LOST] + row[tcp.HELD] > 0:
+        row[tcp.FREE_PS] = max(row[tcp.FREE_PS], shared[FREE_PS])
+    if path.faults.any == 1:
+        _next_tick_faulty(row, path, shared[TICK])
+    else:
+        tcp.next_tick(row, path)
+    shared[FREE_PS] = max(shared[FREE_PS], row[tcp.FREE_PS])
+    if row[tcp.BROKEN_PS] > 0 and shared[BROKEN_PS] == 0:
+        shared[BROKEN_PS] = row[tcp.BROKEN_PS]
+    return True
+
+
+@part
+def upcoming_tick(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path) -> int:
+    """The next tick in which something may happen on a connection: the next one, or where timers are all that is left a
+    later one; NEVER: all are idle.
+    """
+    first = NEVER
+    for row in rows:
+        if _is_idle(row):
+            continue
+        if path.faults.any == 0:
+            return int(shared[TICK]) + 1
+        row[tcp.TICK] = shared[TICK]
+        first = min(first, tcp.upcoming_tick(row, path)[0])
+    return first
+
+
+@part
+def copy(
+    rows: NDArray[np.int64], shared: NDArray[np.int64], to_rows: NDArray[np.int64], to_shared: NDArray[np.int64]
+) -> None:
+    """Copy connections into ``to_rows`` and ``to_shared``, number by number: compiled loops allocate no memory."""
+    for j in range(len(rows)):
+        for i in range(tcp.N_ROW):
+            to_rows[j, i] = rows[j, i]
+    for i in range(N_SHARED):
+        to_shared[i] = shared[i]
+
+
+@part
+def begin(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path, tick: int) -> None:
+    """Begin ``tick`` on all connections."""
+    shared[TICK] = tick
+    for k in range(len(rows)):
+        begin_tick(rows[(tick + k) % len(rows)], shared, path)
+
+
+@part
+def advance(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path, last_tick: int) -> None:
+    """Begin the ticks up to ``last_tick`` in which something may happen."""
+    while shared[TICK] < last_tick:
+        tick = upcoming_tick(rows, shared, path)
+        if tick > last_tick:
+            shared[TICK] = last_tick
+            return
+        begin(rows, shared, path, tick)
+
+
+@jit
+def deliver(row: NDArray[np.int64], path: Path) -> int:
+    """Moment [ns] at which all bytes written to one connection are acknowledged; NEVER: it breaks before. In place."""
+    while row[tcp.IN_FLIGHT] + row[tcp.UNSENT] > 0 and row[tcp.BROKEN_PS] == 0:
+        tcp.next_tick_faulty(row, path, NEVER)
+    return NEVER if row[tcp.BROKEN_PS] > 0 else -(-int(row[tcp.TICK]) * path.tick_ps // 1000)
