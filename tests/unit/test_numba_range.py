@@ -19,7 +19,10 @@ from hostsim.compiled.jit import inlined, jit, part
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "background" / "design-choices.md"
 NAMES = re.findall(r"^\| `(numba\.[\w.]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-FILES = ("jit.py", "linked.py", "by_address.py", "by_reference.py", "prefetch.py", "code_store.py", "compiling.py")
+FILES = (
+    "jit.py", "linked.py", "by_address.py", "by_reference.py", "from_front.py", "prefetch.py", "code_store.py",
+    "compiling.py",
+)  # fmt: skip
 
 
 def numbers(version: str) -> tuple[int, int]:
