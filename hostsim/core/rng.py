@@ -51,7 +51,8 @@ def natural_log(value: float) -> float:
     value: positive and not subnormal.
     ln m = 2 artanh((m-1)/(m+1)), m in [0.7, 1.4); grouped so that the terms do not wait for each other.
     """
-    m, e = mantissa(value), exponent(value)
+    m: float = mantissa(value)
+    e: int = exponent(value)
     if m < _SQRT_HALF:
         m = m * 2.0
         e = e - 1

@@ -84,7 +84,7 @@ def lay_out(
     kvm = lay.Kvm(
         sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((3, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
-        heap=np.zeros(n_vcpus, np.int64), waiters=records(lay.Waiter, n_vcpus + n_hosts),
+        heap=records(lay.Next, n_vcpus), waiters=records(lay.Waiter, n_vcpus + n_hosts),
         lock_ring=np.zeros(n_vcpus + n_hosts, np.int64), state=state, due=records(lay.DueEvent, DUE_MAX + n_vcpus + n_hosts),
         costs=one(lay.Costs), queue_ns=np.zeros_like(exits.queue_ns),
         crowd_ns=np.zeros_like(exits.crowd_ns),

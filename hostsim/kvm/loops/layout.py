@@ -150,6 +150,13 @@ class Vcpu(Record):
     granted_ns: int  # when it was last granted mmu_lock
 
 
+class Next(Record):
+    """An entry of the heap of vCPUs: the next event of one."""
+
+    ns: int
+    vcpu: int
+
+
 class Stream(Record):
     """The touches of one class by one work clock. The candidate is the next touch that may be seen."""
 
@@ -289,7 +296,7 @@ class Kvm(ByReference):
     from DATA_OFFSET on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and what TLBs need.
     streams: [n_streams], by vCPU; exact: float64[n_streams], the work time of a drawn touch before rounding, or the share of
     writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]; own_clocks: int64[n_clocks],
-    rows of clocks by vCPU, -1 - row: of a task that is parked. vcpus: [n_vcpus]; heap: int64[n_vcpus], scratch; buffers:
+    rows of clocks by vCPU, -1 - row: of a task that is parked. vcpus: [n_vcpus]; heap: [n_vcpus], scratch; buffers:
     int64[n_vcpus, 512 + n], PML buffer and dirty ring; waiters: [n_vcpus + n_hosts]; lock_ring: int64[n_vcpus + n_hosts],
     the queue of mmu_lock. costs; queue_ns: int64[n_modes, n], added to a hold by others at the lock; crowd_ns: int64[n],
     added to making a host page by others that make one.
@@ -315,7 +322,7 @@ class Kvm(ByReference):
     clocks: Ints
     own_clocks: Ints
     vcpus: Records[Vcpu]
-    heap: Ints
+    heap: Records[Next]
     buffers: Ints
     waiters: Records[Waiter]
     lock_ring: Ints
