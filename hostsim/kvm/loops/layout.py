@@ -161,11 +161,14 @@ class Stream(Record):
     """The touches of one class by one work clock. The candidate is the next touch that may be seen."""
 
     touch_class: int
+    kind: int  # of its class, as is is_write; beside the hot fields, as every exit asks for both
+    is_write: int
     clock: int
     vcpu: int
     next_work_ns: int  # work time of the candidate; NEVER: there is none
     index: int  # number of the first touch or write not yet made
     found_index: int  # number of the candidate
+    visit: int  # of a sweep: the candidate's number within its cycle
     page: int  # gfn of the candidate; -1: the loop draws it at next_work_ns
     draws: int
     drawn_weight: int  # armed weight when the candidate was drawn
