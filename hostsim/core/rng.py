@@ -75,6 +75,12 @@ def keyed_uniform(key0: int, key1: int, page: int, after_ns: int) -> float:
 
 
 @jit
+def keyed_uniform_most(key0: int, page: int, after_ns: int) -> float:
+    """The most that ``keyed_uniform`` can be, whatever ``key1`` is: the low bits of the draw are taken for ones."""
+    return (float(keyed_word(key0, page, after_ns) * 2097152 + 2097151) + 0.5) * _TWO_POW_MINUS_53
+
+
+@jit
 def keyed_exponential(key0: int, key1: int, page: int, after_ns: int) -> float:
     """Exponential variate of mean 1 keyed by ((key0, key1), page, after_ns)."""
     return -natural_log(keyed_uniform(key0, key1, page, after_ns))

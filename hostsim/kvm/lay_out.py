@@ -242,7 +242,7 @@ def _stream(row: Ints, c: int, rank: int, guest: Guest) -> lay.Stream:
     assert guest.clocks[clock, TICK] == 0, "a guest that works at ticks does not exit"
     stream.touch_class, stream.clock, stream.vcpu = c, clock, int(guest.clock_vcpu[clock])
     stream.kind, stream.is_write = int(row[touch.KIND]), int(row[touch.IS_WRITE])
-    stream.next_work_ns, stream.page = NEVER, -1
+    stream.next_work_ns, stream.page, stream.tried_part = NEVER, -1, -1
     stream.key0 = mix32(int(row[touch.KEY0]) ^ mix32(rank + 1))
     stream.key1 = mix32(int(row[touch.KEY1]) ^ mix32(rank + 1))
     if row[touch.KIND] == touch.PACED:

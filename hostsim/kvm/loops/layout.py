@@ -171,6 +171,8 @@ class Stream(Record):
     visit: int  # of a sweep: the candidate's number within its cycle
     page: int  # gfn of the candidate; -1: the loop draws it at next_work_ns
     draws: int
+    tried: int  # gfn that is tried first if ..
+    tried_part: int  # .. the candidate goes to this part
     drawn_weight: int  # armed weight when the candidate was drawn
     offset_ns: int  # lateness of its writes among those of its class
     key0: int  # of its draws

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit
 from hostsim.compiled.prefetch import prefetch
-from hostsim.core.rng import NEVER, keyed_exponential, keyed_uniform
+from hostsim.core.rng import NEVER, keyed_exponential, keyed_uniform, keyed_uniform_most
 from hostsim.guest.armed import NO_WRITE
 from hostsim.guest.paced import next_hit, page_share
 from hostsim.guest.pacing import MODE, STOPPED, work_at
@@ -132,6 +132,7 @@ def _is_cold(stream: Stream, hot: float, cold: float) -> bool:
 def _expect(k: Kvm, stream: Stream, p: int) -> None:
     """What is known of the page that will be tried first when the candidate comes up is fetched: it is seldom in a cache."""
     page = place(k.parts[p], int(stream.key0), int(stream.draws), 0)
+    stream.tried, stream.tried_part = page, p
     prefetch(k.counts[k.parts[p].is_write], page >> REGION_BITS)
     prefetch(k.sptes.spte, page)
 
@@ -154,7 +155,10 @@ def page_of(k: Kvm, s: int) -> int:
         return -1
     if k.parts[p].armed == 0:
         return -1
-    stream.page = pick(k, p, int(stream.key0), int(stream.key1), int(stream.draws))
+    key0, draw, tried = int(stream.key0), int(stream.draws), stream.tried
+    if stream.tried_part != p:
+        tried = place(k.parts[p], key0, draw, 0)
+    stream.page = pick(k, p, key0, int(stream.key1), draw, tried)
     return int(stream.page)
 
 
@@ -166,7 +170,12 @@ def _uniform(stream: Stream, purpose: int) -> float:
 @inlined
 def _is_still(stream: Stream, now: float, drawn: float) -> bool:
     """Thinning: whether a touch drawn when ``drawn`` was armed goes to the part that still is."""
-    return now >= drawn or _uniform(stream, ACCEPT) * drawn < now
+    if now >= drawn:
+        return True
+    # Few pages were disarmed meanwhile, so most touches are accepted whatever the low bits of the draw are.
+    if keyed_uniform_most(int(stream.key0), int(stream.draws), ACCEPT) * drawn < now:
+        return True
+    return _uniform(stream, ACCEPT) * drawn < now
 
 
 @inlined
