@@ -123,7 +123,8 @@ def kind_now(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
 def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
     """VCPU ``v`` has the lock: read the spte, and hold the lock for as long as the fault takes."""
     vcpu = k.vcpus[v]
-    kind = kind_now(k.sptes, k.state, vcpu.page, k.streams[vcpu.stream].is_write == 1)
+    is_write = k.streams[vcpu.stream].is_write == 1
+    kind = kind_now(k.sptes, k.state, vcpu.page, is_write)
     hold_ns = k.costs.spurious_ns
     if is_stale(k, v, kind):
         kind = RETRY
