@@ -183,13 +183,14 @@ def _done(k: Kvm, v: int) -> None:
         handle(k, v, kind, vcpu.page, write, now_ns)
     k.state.exits[kind] += 1
     vcpu.exit_kind = kind
-    _log(k, v, kind)
+    log_exit(k, v, kind)
     if mode != NONE:
         leave_lock(k.state, mode)
 
 
 @inlined
-def _log(k: Kvm, v: int, kind: int) -> None:
+def log_exit(k: Kvm, v: int, kind: int) -> None:
+    """A row in the log of exits for the exit of vCPU ``v``, while there is room."""
     at = k.state.logged_exits
     if at < len(k.log):
         exit_ = k.log[at]
