@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ageing, commands, exits, indexes, measure, mechanisms, parts, twin
+from benchmarks import ageing, commands, exit_parts, exits, growth, indexes, measure, mechanisms, parts, twin
 from benchmarks.machines import kvm_guest, migrating_guest, multifd_guest, scaled_guest
 
 TIB_NEEDS_BYTES = 12 << 30
@@ -171,7 +171,20 @@ def _ageing() -> tuple[Any, list[Figure]]:
 
 def _parts() -> tuple[Any, list[Figure]]:
     f = parts.all_parts()
-    return f, [(f"alone: {name}", f"{ns:.1f} ns", "") for name, ns in f.items()]
+    lines = [(f"alone: {name}", f"{ns:.1f} ns", "") for name, ns in f.items()]
+    by_gib = {gib: exit_parts.all_parts(gib) for gib in (4, 64)}
+    for gib, found in by_gib.items():
+        lines += [(f"of a drawn exit, {gib} GiB: {name}", f"{ns:.1f} ns", "") for name, ns in found.items()]
+    return f | {f"{gib}_gib": by_gib[gib] for gib in by_gib}, lines
+
+
+def _growth() -> tuple[Any, list[Figure]]:
+    f = growth.all_costs()
+    lines = []
+    for one in f:
+        what = f"{one['kind']}, {one['gib']} GiB, {one['vcpus']} vCPUs: {one['exits']:.3g} exits"
+        lines.append((what, f"{one['seconds']:.3g} s", "linear"))
+    return f, lines
 
 
 def _commands() -> tuple[Any, list[Figure]]:
@@ -184,6 +197,7 @@ def _commands() -> tuple[Any, list[Figure]]:
 WORK = {
     "twin": _against_twin, "speed": _speed, "memory": _memory, "scale": _scale, "laws": _laws, "exits": _exits,
     "mechanisms": _mechanisms, "kvm": _kvm, "indexes": _indexes, "ageing": _ageing, "commands": _commands, "parts": _parts,
+    "growth": _growth,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ SIMPY_PAGES = 1 << 18
 
 
 def exits_per_second() -> dict[str, float]:
-    """Exits simulated a wall second: SimPy, and the engine at 4 and 64 GiB with its ratio to SimPy; medians."""
+    """Exits simulated a second of CPU: SimPy, and the engine at 4 and 64 GiB with its ratio to SimPy; medians."""
     assert walk(1 << 13)[0] == run_simpy(1 << 13)[0], "both end at the same instant"
     drawn(1 << 13)
     figures = {"simpy_per_s": _median(lambda: SIMPY_PAGES / run_simpy(SIMPY_PAGES)[1])}
@@ -56,24 +56,37 @@ def _median(rate: Callable[[], float]) -> float:
 
 
 def drawn(n_pages: int) -> float:
-    """Exits a wall second of uniform Poisson writes, drawing included."""
+    """Exits a second of CPU of uniform Poisson writes, drawing included."""
+    exits, spent_s = drawn_for(n_pages, DRAWN_NS)
+    return exits / spent_s
+
+
+def drawn_for(n_pages: int, simulated_ns: int) -> tuple[int, float]:
+    """Exits of uniform Poisson writes in ``simulated_ns``, and the CPU time [s] they took."""
+    engine = writing_guest(n_pages)
+    spent_s = cpu_s(lambda: engine.advance(simulated_ns))
+    return int(engine.exits[WP]), spent_s
+
+
+def writing_guest(n_pages: int) -> GuestEngine:
+    """Its vCPUs about to write any page of ``n_pages`` at the rate of the lock."""
     rate = Fraction(N_VCPUS * NS_PER_S, LOOP_NS)
     engine = _guest([Workload("w", "uniform", tuple(range(N_VCPUS)), 0, n_pages, rate, arrivals="poisson")], n_pages)
     engine.run_to(NEVER - 1, 0)
-    wall_s = _wall_s(lambda: engine.advance(DRAWN_NS))
-    return float(engine.exits[WP] / wall_s)
+    return engine
 
 
-def walk(n_pages: int, stride_pages: int = 1) -> tuple[int, float]:
-    """End [ns] and wall time [s] of one exit a page; the arrays are made before the clock starts."""
-    each = n_pages // N_VCPUS
+def walk(n_pages: int, stride_pages: int = 1, n_vcpus: int = N_VCPUS) -> tuple[int, float]:
+    """End [ns] and CPU time [s] of one exit a page; the arrays are made before the clock starts."""
+    each = n_pages // n_vcpus
     once, rate = Active(0, each * LOOP_NS), Fraction(NS_PER_S, LOOP_NS)
     engine = _guest(
         [
             Workload(f"walk {v}", "strided", (v,), v * each, each, rate, stride_pages=stride_pages, active=once)
-            for v in range(N_VCPUS)
+            for v in range(n_vcpus)
         ],
         n_pages,
+        n_vcpus,
     )
     engine.run_to((each - 1) * LOOP_NS, 0)
     ends: list[int] = []
@@ -82,24 +95,25 @@ def walk(n_pages: int, stride_pages: int = 1) -> tuple[int, float]:
         while (due := engine.advance(NEVER)) is not None:
             ends.append(due.ns)
 
-    wall_s = _wall_s(to_the_end)
+    spent_s = cpu_s(to_the_end)
     assert engine.exits[WP] == n_pages
-    assert len(ends) == N_VCPUS
-    return ends[-1] - EXIT_NS, wall_s
+    assert len(ends) == n_vcpus
+    return ends[-1] - EXIT_NS, spent_s
 
 
-def _wall_s(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+def cpu_s(run: Callable[[], Any]) -> float:
+    """CPU time [s] of ``run``."""
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def _guest(loads: list[Workload], n_pages: int) -> GuestEngine:
+def _guest(loads: list[Workload], n_pages: int, n_vcpus: int = N_VCPUS) -> GuestEngine:
     """Its vCPUs in user space, its log on."""
     memory = make_memory(lay_out([("pc.ram", n_pages, [(0, n_pages)])]))
     mode, hold_ns = np.full(N_KINDS, EXCLUSIVE, np.int64), np.full(N_KINDS, HOLD_NS, np.int64)
     costs = ExitCosts(EXIT_NS, ENTRY_NS, HOLD_NS, 0, 0, mode, hold_ns, np.zeros((3, 1), np.int64))
-    engine = GuestEngine(build_guest(loads, 1), memory, N_VCPUS, MmuConfig(), costs, running=False)
+    engine = GuestEngine(build_guest(loads, 1), memory, n_vcpus, MmuConfig(), costs, running=False)
     engine.log.start(all_set=False, eager=True, now_ns=0)
     return engine
 
@@ -110,9 +124,9 @@ def run_simpy(n_pages: int) -> tuple[int, float]:
     lock, writable, each = simpy.Resource(env), bytearray(n_pages), n_pages // N_VCPUS
     for v in range(N_VCPUS):
         env.process(_vcpu(env, lock, writable, range(v * each, (v + 1) * each)))
-    wall_s = _wall_s(env.run)
+    spent_s = cpu_s(env.run)
     assert sum(writable) == n_pages
-    return int(env.now) - LOOP_NS, wall_s
+    return int(env.now) - LOOP_NS, spent_s
 
 
 def _vcpu(env: simpy.Environment, lock: simpy.Resource, writable: bytearray, pages: range) -> Generator[Any, Any, None]:

@@ -13,7 +13,7 @@ from hostsim.compiled.jit import jit
 from hostsim.compiled.record import Records, records
 from hostsim.core.rng import keyed_exponential, keyed_word
 from hostsim.kvm.loops.heap import push, sift_top
-from hostsim.kvm.loops.layout import Vcpu
+from hostsim.kvm.loops.layout import Next
 
 N_VCPUS = 16
 PIECES = 2_000_000
@@ -22,8 +22,8 @@ PIECES = 2_000_000
 def all_parts() -> dict[str, float]:
     """Least time [ns] of a piece among REPEATS."""
     found = {"an exponential draw": _ns(_draws)}
-    vcpus, heap = records(Vcpu, N_VCPUS), np.zeros(N_VCPUS, np.int64)
-    found[f"the next of {N_VCPUS} vCPUs"] = _ns(lambda n: _events(vcpus, heap, n))
+    heap = records(Next, N_VCPUS)
+    found[f"the next of {N_VCPUS} vCPUs"] = _ns(lambda n: _events(heap, n))
     for gib in (4, 64):
         marks = np.zeros(gib << 18, np.uint8)
         found[f"a place, and a byte there, {gib} GiB"] = _ns(lambda n, marks=marks: _marks(marks, n))  # type: ignore[misc]
@@ -49,19 +49,16 @@ def _draws(n: int) -> int:
 
 
 @jit
-def _events(vcpus: Records[Vcpu], heap: NDArray[np.int64], n: int) -> int:
+def _events(heap: Records[Next], n: int) -> int:
     """Each vCPU's next event lies a pseudo-random time behind the one that is over."""
     size = 0
-    for v in range(len(vcpus)):
-        vcpus[v].next_ns = v
-        size = push(heap, size, vcpus, v)
+    for v in range(len(heap)):
+        size = push(heap, size, v, v)
     at, step = 0, 1
     for _ in range(n):
-        v = heap[0]
         step = (step * 1103515245 + 12345) & 0x7FFFFFFF
-        at = vcpus[v].next_ns
-        vcpus[v].next_ns = at + 1000 + (step & 1023)
-        sift_top(heap, size, vcpus, v)
+        at = heap[0].ns
+        sift_top(heap, size, at + 1000 + (step & 1023), heap[0].vcpu)
     return int(at)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.bits import bit_length
 from hostsim.compiled.jit import inlined
 
 SUB_BITS = 7
@@ -27,11 +28,8 @@ def make_counters(rows: int) -> NDArray[np.int64]:
 @inlined
 def note(counters: NDArray[np.int64], row: int, latency_ns: int) -> None:
     """Count one latency, 0 or more, in ``row``."""
-    shift, rest = 0, latency_ns
-    while rest >= 1 << (SUB_BITS + 1):
-        shift += 1
-        rest >>= 1
-    counters[row, BUCKETS + (shift << SUB_BITS) + rest] += 1
+    shift = max(bit_length(latency_ns) - (SUB_BITS + 1), 0)
+    counters[row, BUCKETS + (shift << SUB_BITS) + (latency_ns >> shift)] += 1
     counters[row, TOTAL] += latency_ns
     counters[row, MAX] = max(counters[row, MAX], latency_ns)
     counters[row, MIN] = min(counters[row, MIN], latency_ns)

@@ -7,8 +7,8 @@ another name, and a window or batch that is cut elsewhere uses equal keys.
 from __future__ import annotations
 
 import hashlib
-import math
 
+from hostsim.compiled.bits import exponent, mantissa
 from hostsim.compiled.jit import jit
 
 NEVER = 1 << 62
@@ -48,20 +48,22 @@ def keyed_word(key: int, page: int, after_ns: int) -> int:
 def natural_log(value: float) -> float:
     """Natural logarithm from additions and multiplications alone: equal bits compiled or not, on any libm.
 
+    value: positive and not subnormal.
     ln m = 2 artanh((m-1)/(m+1)), m in [0.7, 1.4); grouped so that the terms do not wait for each other.
     """
-    mantissa, exponent = math.frexp(value)
-    if mantissa < _SQRT_HALF:
-        mantissa = mantissa * 2.0
-        exponent = exponent - 1
-    s = (mantissa - 1.0) / (mantissa + 1.0)
+    m: float = mantissa(value)
+    e: int = exponent(value)
+    if m < _SQRT_HALF:
+        m = m * 2.0
+        e = e - 1
+    s = (m - 1.0) / (m + 1.0)
     q = s * s
     q2 = q * q
     q4 = q2 * q2
     low = (1.0 + q * (1.0 / 3.0)) + q2 * (1.0 / 5.0 + q * (1.0 / 7.0))
     middle = (1.0 / 9.0 + q * (1.0 / 11.0)) + q2 * (1.0 / 13.0 + q * (1.0 / 15.0))
     high = (1.0 / 17.0 + q * (1.0 / 19.0)) + q2 * (1.0 / 21.0)
-    return 2.0 * s * (low + q4 * (middle + q4 * high)) + exponent * _LN2
+    return 2.0 * s * (low + q4 * (middle + q4 * high)) + e * _LN2
 
 
 @jit
@@ -70,6 +72,12 @@ def keyed_uniform(key0: int, key1: int, page: int, after_ns: int) -> float:
     high = keyed_word(key0, page, after_ns)
     low = keyed_word(key1, page, after_ns)
     return (float(high * 2097152 + (low >> 11)) + 0.5) * _TWO_POW_MINUS_53
+
+
+@jit
+def keyed_uniform_most(key0: int, page: int, after_ns: int) -> float:
+    """The most that ``keyed_uniform`` can be, whatever ``key1`` is: the low bits of the draw are taken for ones."""
+    return (float(keyed_word(key0, page, after_ns) * 2097152 + 2097151) + 0.5) * _TWO_POW_MINUS_53
 
 
 @jit

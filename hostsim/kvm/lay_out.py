@@ -87,7 +87,7 @@ def lay_out(
     kvm = lay.Kvm(
         sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((3, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
-        heap=np.zeros(n_vcpus, np.int64), waiters=records(lay.Waiter, n_vcpus + n_hosts),
+        heap=records(lay.Next, n_vcpus), waiters=records(lay.Waiter, n_vcpus + n_hosts),
         lock_ring=np.zeros(n_vcpus + n_hosts, np.int64), state=state, due=records(lay.DueEvent, DUE_MAX + n_vcpus + n_hosts),
         costs=one(lay.Costs), queue_ns=np.zeros_like(exits.queue_ns),
         crowd_ns=np.zeros_like(exits.crowd_ns),
@@ -247,7 +247,8 @@ def _stream(row: Ints, c: int, rank: int, guest: Guest) -> lay.Stream:
     clock, count = int(row[touch.CLOCK_FIRST]) + rank, int(row[touch.CLOCK_COUNT])
     assert guest.clocks[clock, TICK] == 0, "a guest that works at ticks does not exit"
     stream.touch_class, stream.clock, stream.vcpu = c, clock, int(guest.clock_vcpu[clock])
-    stream.next_work_ns, stream.page = NEVER, -1
+    stream.kind, stream.is_write = int(row[touch.KIND]), int(row[touch.IS_WRITE])
+    stream.next_work_ns, stream.page, stream.tried_part = NEVER, -1, -1
     stream.key0 = mix32(int(row[touch.KEY0]) ^ mix32(rank + 1))
     stream.key1 = mix32(int(row[touch.KEY1]) ^ mix32(rank + 1))
     if row[touch.KIND] == touch.PACED:

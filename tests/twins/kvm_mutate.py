@@ -104,7 +104,7 @@ MUTATIONS = {
         f"{KVM}.prefetch", "prefetched", " or sets_region(k.sptes, state, kind, page)", ""
     ),
     # Order
-    "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a < b", "and a > b"),
+    "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a.vcpu < vcpu", "and a.vcpu > vcpu"),
     "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
     "a revocation misses its own instant": Mutation(
         f"{KVM}.streams", "rearm", "stream.clock], now_ns)), False", "stream.clock], now_ns) + 1), False"

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import jit
+from hostsim.compiled.jit import inlined
 from hostsim.compiled.record import Records
-from hostsim.kvm.loops.layout import Ints, Vcpu
+from hostsim.kvm.loops.layout import Next
 
 
-@jit
-def _before(vcpus: Records[Vcpu], a: int, b: int) -> bool:
-    return bool(vcpus[a].next_ns < vcpus[b].next_ns or (vcpus[a].next_ns == vcpus[b].next_ns and a < b))
+@inlined
+def _before(a: Next, ns: int, vcpu: int) -> bool:
+    return bool(a.ns < ns or (a.ns == ns and a.vcpu < vcpu))
 
 
-@jit
-def push(heap: Ints, size: int, vcpus: Records[Vcpu], v: int) -> int:
-    """Add vCPU ``v`` to the heap of ``size``; returns the new size."""
+@inlined
+def push(heap: Records[Next], size: int, ns: int, vcpu: int) -> int:
+    """Add ``vcpu``, whose next event comes at ``ns``, to the heap of ``size``; returns the new size."""
     at = size
-    while at > 0 and _before(vcpus, v, heap[(at - 1) // 2]):
-        heap[at] = heap[(at - 1) // 2]
-        at = (at - 1) // 2
-    heap[at] = v
+    while at > 0:
+        above = heap[(at - 1) >> 1]
+        if _before(above, ns, vcpu):
+            break
+        heap[at].ns, heap[at].vcpu = above.ns, above.vcpu
+        at = (at - 1) >> 1
+    heap[at].ns, heap[at].vcpu = ns, vcpu
     return size + 1
 
 
-@jit
-def sift_top(heap: Ints, size: int, vcpus: Records[Vcpu], v: int) -> None:
-    """Put ``v`` where it belongs, the place at the top being free."""
-    at = 0
-    while 2 * at + 1 < size:
-        below = 2 * at + 1
-        if below + 1 < size and _before(vcpus, heap[below + 1], heap[below]):
+@inlined
+def sift_top(heap: Records[Next], size: int, ns: int, vcpu: int) -> None:
+    """Put ``vcpu`` where it belongs, the place at the top being free."""
+    at, below = 0, 1
+    while below < size:
+        if below + 1 < size and _before(heap[below + 1], heap[below].ns, heap[below].vcpu):
             below += 1
-        if not _before(vcpus, heap[below], v):
+        if not _before(heap[below], ns, vcpu):
             break
-        heap[at] = heap[below]
-        at = below
-    heap[at] = v
+        heap[at].ns, heap[at].vcpu = heap[below].ns, heap[below].vcpu
+        at, below = below, 2 * below + 1
+    heap[at].ns, heap[at].vcpu = ns, vcpu

@@ -158,17 +158,29 @@ class Vcpu(Record):
     prefetched: int  # sptes that its fault sets beside its own: bits, from the first of its group on
 
 
+class Next(Record):
+    """An entry of the heap of vCPUs: the next event of one."""
+
+    ns: int
+    vcpu: int
+
+
 class Stream(Record):
     """The touches of one class by one work clock. The candidate is the next touch that may be seen."""
 
     touch_class: int
+    kind: int  # of its class, as is is_write; beside the hot fields, as every exit asks for both
+    is_write: int
     clock: int
     vcpu: int
     next_work_ns: int  # work time of the candidate; NEVER: there is none
     index: int  # number of the first touch or write not yet made
     found_index: int  # number of the candidate
+    visit: int  # of a sweep: the candidate's number within its cycle
     page: int  # gfn of the candidate; -1: the loop draws it at next_work_ns
     draws: int
+    tried: int  # gfn that is tried first if ..
+    tried_part: int  # .. the candidate goes to this part
     drawn_weight: int  # armed weight when the candidate was drawn
     offset_ns: int  # lateness of its writes among those of its class
     key0: int  # of its draws
@@ -298,7 +310,7 @@ class Kvm(ByReference):
     from DATA_OFFSET on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and what TLBs need.
     streams: [n_streams], by vCPU; exact: float64[n_streams], the work time of a drawn touch before rounding, or the share of
     writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]; own_clocks: int64[n_clocks],
-    rows of clocks by vCPU, -1 - row: of a task that is parked. vcpus: [n_vcpus]; heap: int64[n_vcpus], scratch; buffers:
+    rows of clocks by vCPU, -1 - row: of a task that is parked. vcpus: [n_vcpus]; heap: [n_vcpus], scratch; buffers:
     int64[n_vcpus, 512 + n], PML buffer and dirty ring; waiters: [n_vcpus + n_hosts]; lock_ring: int64[n_vcpus + n_hosts],
     the queue of mmu_lock. costs; queue_ns: int64[n_modes, n], added to a hold by others at the lock; crowd_ns: int64[n],
     added to making a host page by others that make one.
@@ -324,7 +336,7 @@ class Kvm(ByReference):
     clocks: Ints
     own_clocks: Ints
     vcpus: Records[Vcpu]
-    heap: Ints
+    heap: Records[Next]
     buffers: Ints
     waiters: Records[Waiter]
     lock_ring: Ints

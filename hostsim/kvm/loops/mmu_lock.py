@@ -8,7 +8,6 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined, part
 from hostsim.core.latencies import note
 from hostsim.costs.exits import MAP, NOTHING, SHARED, SPLIT, SPURIOUS
-from hostsim.guest.touch import IS_WRITE
 from hostsim.kvm.loops.armed import needed
 from hostsim.kvm.loops.hptes import at_cap
 from hostsim.kvm.loops.layout import (
@@ -126,7 +125,7 @@ def kind_now(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
 def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
     """VCPU ``v`` has the lock: read the spte, and hold the lock for as long as the fault takes."""
     vcpu = k.vcpus[v]
-    is_write = k.ints[k.streams[vcpu.stream].touch_class, IS_WRITE] == 1
+    is_write = k.streams[vcpu.stream].is_write == 1
     kind = kind_now(k.sptes, k.state, vcpu.page, is_write)
     hold_ns = k.costs.spurious_ns
     if is_stale(k, v, kind):

@@ -22,11 +22,14 @@ def place(part: Part, key0: int, draw: int, attempt: int) -> int:
 
 
 @inlined
-def pick(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
-    """An armed gfn of part ``p``, of which there is one at least; keyed by (key0, key1, draw)."""
+def pick(k: Kvm, p: int, key0: int, key1: int, draw: int, tried: int) -> int:
+    """An armed gfn of part ``p``, of which there is one at least; keyed by (key0, key1, draw).
+
+    tried: the ``place`` of attempt 0.
+    """
     part = k.parts[p]
     if part.kind != BY_WEIGHT and part.armed * SPARSE >= part.end - part.first:
-        page = _try(k, p, key0, key1, draw)
+        page = _try(k, p, key0, key1, draw, tried)
         if page >= 0:
             return page
     elif _are_alike(k, p) and part.armed // UNIT * SPARSE >= part.end - part.first:
@@ -44,12 +47,12 @@ def _are_alike(k: Kvm, p: int) -> bool:
 
 
 @inlined
-def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+def _try(k: Kvm, p: int, key0: int, key1: int, draw: int, tried: int) -> int:
     """Places drawn until one is armed, or -1 after TRIES: the region by its share of armed pages, then the page."""
     part = k.parts[p]
     first, end, is_write = part.first, part.end, part.is_write
     for attempt in range(TRIES):
-        page = place(part, key0, draw, attempt)
+        page = tried if attempt == 0 else place(part, key0, draw, attempt)
         region = page >> REGION_BITS
         counted = k.counts[is_write, region]
         if counted == 0:

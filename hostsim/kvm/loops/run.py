@@ -24,7 +24,7 @@ def _heap(k: Kvm) -> int:
     heap, size = k.heap, 0
     for v in range(len(k.vcpus)):
         if has_event(k.vcpus[v].stage):
-            size = push(heap, size, k.vcpus, v)
+            size = push(heap, size, k.vcpus[v].next_ns, v)
     k.state.is_reordered = 0
     return size
 
@@ -40,23 +40,22 @@ def run_vcpus(k: Kvm, horizon_ns: int, anew: bool) -> int:
     size = _heap(k) if anew else k.state.heap_size
     now_ns = NEVER
     while size > 0:
-        v = heap[0]
-        now_ns = k.vcpus[v].next_ns
+        v, now_ns = heap[0].vcpu, heap[0].ns
         # Strictly below: events of the host come before those of vCPUs in the same instant, and walkers are of the host.
         if now_ns >= horizon_ns or now_ns >= k.state.walk_ns:
             break
         step(k, v)
-        if not has_event(k.vcpus[v].stage):
+        if has_event(k.vcpus[v].stage):
+            sift_top(heap, size, k.vcpus[v].next_ns, v)
+        else:
             size -= 1
-            v = heap[size]
-        if size > 0:
-            sift_top(heap, size, k.vcpus, v)
+            sift_top(heap, size, heap[size].ns, heap[size].vcpu)
         # A grant is part of the event that releases or asks for the lock, so the queue is looked at after each event.
         who = 0
         while who >= 0:
             who = grant_next(k, now_ns)
             if 0 <= who < len(k.vcpus):
-                size = push(heap, size, k.vcpus, who)
+                size = push(heap, size, k.vcpus[who].next_ns, who)
         tell_contended(k, now_ns)
         # A split or an unmapping has armed pages for other vCPUs: their next touches moved, and the heap does not know.
         if k.state.is_reordered == 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit
 from hostsim.compiled.prefetch import prefetch
-from hostsim.core.rng import NEVER, keyed_exponential, keyed_uniform
+from hostsim.core.rng import NEVER, keyed_exponential, keyed_uniform, keyed_uniform_most
 from hostsim.guest.armed import NO_WRITE
 from hostsim.guest.paced import next_hit, page_share
 from hostsim.guest.pacing import MODE, STOPPED, work_at
@@ -17,8 +17,6 @@ from hostsim.guest.touch import (
     CYCLE,
     FIRST_GFN,
     HOT_PAGES,
-    IS_WRITE,
-    KIND,
     N_PAGES,
     PACED,
     RATE_DEN,
@@ -34,7 +32,7 @@ from hostsim.guest.touch import (
 from hostsim.kvm.loops.armed import sweep_sees
 from hostsim.kvm.loops.layout import IN_GUEST, REGION_BITS, UNIFORM, Ints, Kvm, Stream
 from hostsim.kvm.loops.pick import pick, place
-from hostsim.kvm.loops.visits import clear_visit, next_visit, visit_of
+from hostsim.kvm.loops.visits import clear_visit, next_visit
 from hostsim.kvm.loops.work import active_time, touch_ns, work_time
 
 ACCEPT, PART = 1 << 20, 1 << 21
@@ -46,33 +44,37 @@ def find(k: Kvm, s: int, active_ns: int, goes_on: bool) -> None:
     """The candidate of stream ``s`` from ``active_ns`` of its class on. goes_on: from the touch before, which was made."""
     stream, row = k.streams[s], k.ints[k.streams[s].touch_class]
     stream.page = -1
-    if row[KIND] == SWEEP:
-        _find_visit(k, stream, row, active_ns)
-    elif row[KIND] == TRACE:
+    if stream.kind == SWEEP:
+        _find_visit(k, stream, row, active_ns, goes_on)
+    elif stream.kind == TRACE:
         at = stream.index
         stream.found_index = at
         ended = at >= k.classes[stream.touch_class].trace_end
         stream.next_work_ns = NEVER if ended else work_time(row, k.tape[at])
         stream.page = -1 if ended else k.tape[at + k.classes[stream.touch_class].gfn_distance]
-    elif row[KIND] == PACED:
+    elif stream.kind == PACED:
         _draw_write(k, s, stream, row, active_ns)
     else:
         _draw_touch(k, s, stream, row, active_ns, goes_on)
 
 
 @inlined
-def _find_visit(k: Kvm, stream: Stream, row: Ints, active_ns: int) -> None:
+def _find_visit(k: Kvm, stream: Stream, row: Ints, active_ns: int, goes_on: bool) -> None:
     tape, levels = k.tape, k.classes[stream.touch_class]
-    index = max(stream.index, touch_index(row[RATE_NUM], row[RATE_DEN], active_ns))
-    start = index - index % row[CYCLE]
-    visit = next_visit(tape, levels, index % row[CYCLE])
+    index, at = stream.index, stream.visit + 1
+    if not goes_on:
+        index = max(index, touch_index(row[RATE_NUM], row[RATE_DEN], active_ns))
+        at = index % row[CYCLE]
+    elif at == row[CYCLE]:  # no remainder: a division costs as much as the search
+        at = 0
+    start, visit = index - at, next_visit(tape, levels, at)
     if visit < 0:
         start += row[CYCLE]
         visit = next_visit(tape, levels, 0)
     if visit < 0:
         stream.next_work_ns = NEVER
         return
-    stream.found_index = start + visit
+    stream.found_index, stream.visit = start + visit, visit
     stream.next_work_ns = work_time(row, touch_time(row[RATE_NUM], row[RATE_DEN], start + visit))
     stream.page = row[FIRST_GFN] + (row[START_PAGE] + visit * row[STRIDE]) % row[N_PAGES]
 
@@ -116,7 +118,7 @@ def _draw_touch(k: Kvm, s: int, stream: Stream, row: Ints, active_ns: int, goes_
     if wait_ns < 4.0e18:
         k.exact[s] += wait_ns
         stream.next_work_ns = work_time(row, int(k.exact[s]))
-        if row[KIND] != WEIGHTED:
+        if stream.kind != WEIGHTED:
             _expect(k, stream, k.classes[c].part)
 
 
@@ -130,6 +132,7 @@ def _is_cold(stream: Stream, hot: float, cold: float) -> bool:
 def _expect(k: Kvm, stream: Stream, p: int) -> None:
     """What is known of the page that will be tried first when the candidate comes up is fetched: it is seldom in a cache."""
     page = place(k.parts[p], int(stream.key0), int(stream.draws), 0)
+    stream.tried, stream.tried_part = page, p
     prefetch(k.counts[k.parts[p].is_write], page >> REGION_BITS)
     prefetch(k.sptes.spte, page)
 
@@ -141,8 +144,8 @@ def page_of(k: Kvm, s: int) -> int:
     if stream.page >= 0:
         return int(stream.page)
     c = stream.touch_class
-    row, p = k.ints[c], k.classes[c].part
-    if row[KIND] == PACED:
+    p = k.classes[c].part
+    if stream.kind == PACED:
         hot, cold = _shares(k, c)
         if not _is_still(stream, hot + cold, k.exact[s]):
             return -1
@@ -152,7 +155,10 @@ def page_of(k: Kvm, s: int) -> int:
         return -1
     if k.parts[p].armed == 0:
         return -1
-    stream.page = pick(k, p, int(stream.key0), int(stream.key1), int(stream.draws))
+    key0, draw, tried = int(stream.key0), int(stream.draws), stream.tried
+    if stream.tried_part != p:
+        tried = place(k.parts[p], key0, draw, 0)
+    stream.page = pick(k, p, key0, int(stream.key1), draw, tried)
     return int(stream.page)
 
 
@@ -164,16 +170,20 @@ def _uniform(stream: Stream, purpose: int) -> float:
 @inlined
 def _is_still(stream: Stream, now: float, drawn: float) -> bool:
     """Thinning: whether a touch drawn when ``drawn`` was armed goes to the part that still is."""
-    return now >= drawn or _uniform(stream, ACCEPT) * drawn < now
+    if now >= drawn:
+        return True
+    # Few pages were disarmed meanwhile, so most touches are accepted whatever the low bits of the draw are.
+    if keyed_uniform_most(int(stream.key0), int(stream.draws), ACCEPT) * drawn < now:
+        return True
+    return _uniform(stream, ACCEPT) * drawn < now
 
 
 @inlined
 def go_on(k: Kvm, s: int) -> None:
     """The candidate of stream ``s`` is over, made or not: the next one."""
     stream = k.streams[s]
-    row = k.ints[stream.touch_class]
-    if row[KIND] == SWEEP and not sweep_sees(k, stream.touch_class, stream.page, row[IS_WRITE]):
-        clear_visit(k.tape, k.classes[stream.touch_class], visit_of(row, stream.page - row[FIRST_GFN]))
+    if stream.kind == SWEEP and not sweep_sees(k, stream.touch_class, stream.page, stream.is_write):
+        clear_visit(k.tape, k.classes[stream.touch_class], stream.visit)
     stream.index = stream.found_index + 1
     find(k, s, 0, True)
 
@@ -199,8 +209,8 @@ def choose(k: Kvm, v: int) -> None:
 
 
 @inlined
-def _is_drawn(row: Ints) -> bool:
-    return bool(row[KIND] != SWEEP and row[KIND] != TRACE)
+def _is_drawn(stream: Stream) -> bool:
+    return bool(stream.kind not in (SWEEP, TRACE))
 
 
 @jit
@@ -214,10 +224,10 @@ def rearm(k: Kvm, first: int, end: int, now_ns: int) -> None:
         for s in range(k.vcpus[v].stream_first, k.vcpus[v].stream_end):
             stream = k.streams[s]
             row = k.ints[stream.touch_class]
-            if row[FIRST_GFN] >= end or row[FIRST_GFN] + row[N_PAGES] <= first or row[KIND] == TRACE:
+            if row[FIRST_GFN] >= end or row[FIRST_GFN] + row[N_PAGES] <= first or stream.kind == TRACE:
                 continue
             # The exit of such a touch is under way. Another candidate would be drawn from its key, and the access lost.
-            if _is_drawn(row) and stream.page >= 0:
+            if _is_drawn(stream) and stream.page >= 0:
                 continue
             find(k, s, active_time(row, work_at(k.clocks[stream.clock], now_ns)), False)
             has_looked = True
@@ -232,7 +242,7 @@ def pass_by(k: Kvm, v: int, stream_under_way: int, now_ns: int) -> None:
     """As vCPU ``v`` stops within ``now_ns``, sweeps before the stream under way have made their touches of that instant."""
     for s in range(k.vcpus[v].stream_first, stream_under_way):
         stream = k.streams[s]
-        row = k.ints[stream.touch_class]
-        if row[KIND] == SWEEP:
+        if stream.kind == SWEEP:
+            row = k.ints[stream.touch_class]
             done_ns = active_time(row, work_at(k.clocks[stream.clock], now_ns + 1))
             stream.index = max(stream.index, touch_index(row[RATE_NUM], row[RATE_DEN], done_ns))

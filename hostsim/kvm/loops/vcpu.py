@@ -10,7 +10,7 @@ from hostsim.core.latencies import note
 from hostsim.core.rng import NEVER
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
-from hostsim.guest.touch import IS_WRITE, KIND, SWEEP, TRACE
+from hostsim.guest.touch import SWEEP, TRACE
 from hostsim.kvm.loops.armed import flags_of, needed, sweep_sees
 from hostsim.kvm.loops.backing import look_up, take_page
 from hostsim.kvm.loops.cold import cold_ns
@@ -49,7 +49,7 @@ the guest; its exit has been handled; it runs; it waits for what comes next.
 @inlined
 def is_write(k: Kvm, v: int) -> bool:
     """Whether the access under way is a write."""
-    return bool(k.ints[k.streams[k.vcpus[v].stream].touch_class, IS_WRITE] == 1)
+    return bool(k.streams[k.vcpus[v].stream].is_write == 1)
 
 
 @inlined
@@ -63,10 +63,10 @@ def _hits_tlb(k: Kvm, v: int, page: int) -> bool:
     """Whether the touch finds a STALE translation in the TLB. Drawn touches that do are no candidates."""
     if flags_of(k.sptes, page) & STALE == 0:
         return False
-    row = k.ints[k.streams[k.vcpus[v].stream].touch_class]
-    if row[KIND] != SWEEP and row[KIND] != TRACE:
+    stream = k.streams[k.vcpus[v].stream]
+    if stream.kind not in (SWEEP, TRACE):
         return False
-    return not sweep_sees(k, k.streams[k.vcpus[v].stream].touch_class, page, row[IS_WRITE])
+    return not sweep_sees(k, stream.touch_class, page, stream.is_write)
 
 
 @inlined
@@ -187,13 +187,14 @@ def _done(k: Kvm, v: int) -> None:
     vcpu.prefetched = 0
     k.state.exits[kind] += 1
     vcpu.exit_kind = kind
-    _log(k, v, kind)
+    log_exit(k, v, kind)
     if mode != NONE:
         leave_lock(k.state, mode)
 
 
 @inlined
-def _log(k: Kvm, v: int, kind: int) -> None:
+def log_exit(k: Kvm, v: int, kind: int) -> None:
+    """A row in the log of exits for the exit of vCPU ``v``, while there is room."""
     at = k.state.logged_exits
     if at < len(k.log):
         exit_ = k.log[at]

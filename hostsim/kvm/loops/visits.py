@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hostsim.compiled.bits import bit_length
 from hostsim.compiled.jit import inlined, inlined_and_called
 from hostsim.guest.touch import CYCLE, N_PAGES, START_PAGE, STRIDE_GCD, STRIDE_INVERSE
 from hostsim.kvm.loops.layout import Ints, TouchClass
@@ -46,14 +47,7 @@ def clear_visit(bits: Ints, levels: TouchClass, visit: int) -> None:
 @inlined
 def _lowest(word: int) -> int:
     """Place of the lowest bit set; ``word`` is not 0."""
-    at = 0
-    while word & 0xFF == 0:
-        word >>= 8
-        at += 8
-    while word & 1 == 0:
-        word >>= 1
-        at += 1
-    return at
+    return int(bit_length(word & -word)) - 1
 
 
 @inlined_and_called

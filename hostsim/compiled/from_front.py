@@ -1,0 +1,69 @@
+"""Arrays whose indices are never negative, as compiled code sees them.
+
+numba, like NumPy, takes index -1 for the last element: it compares every index with 0 and adds the length to a negative one.
+Loops over the tables of a ByReference never count from the end. Measured without the comparison: 1.25 times as many exits a
+second, and less to compile. With NUMBA_BOUNDSCHECK=1 numba checks all indices, and a negative one is an IndexError.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numba
+import numba.core.typing
+import numba.extending
+
+_numba: Any = numba
+_types: Any = _numba.types
+_extending: Any = _numba.extending
+_signature: Any = _numba.core.typing.signature
+
+
+class FromFront(_types.Array):  # type: ignore[misc]
+    """numba's type of such an array; a view of it is an ordinary array."""
+
+    @property
+    def whole(self) -> Any:
+        """The ordinary type of the array."""
+        return self.copy()
+
+
+def from_front(typ: Any) -> Any:
+    """The type of an array, or of a named tuple of arrays, with such arrays; other types as they are."""
+    if isinstance(typ, _types.BaseNamedTuple):
+        return _types.NamedTuple(tuple(from_front(one) for one in typ), typ.instance_class)
+    if isinstance(typ, _types.Array):
+        return FromFront(typ.dtype, typ.ndim, typ.layout, readonly=not typ.mutable, aligned=typ.aligned)
+    return typ
+
+
+_extending.register_model(FromFront)(_extending.models.ArrayModel)
+
+
+def _unsigned(context: Any, builder: Any, typ: Any, index: Any) -> tuple[Any, Any]:
+    """(type of an index, index), unsigned: numba adds nothing to unsigned ones."""
+    if isinstance(typ, _types.BaseTuple):
+        kinds = tuple(_types.uintp if isinstance(kind, _types.Integer) else kind for kind in typ)
+        to = _types.Tuple(kinds)
+    else:
+        to = _types.uintp
+    return to, context.cast(builder, index, typ, to)
+
+
+@_extending.lower_builtin(operator.getitem, FromFront, _types.Integer)  # type: ignore[untyped-decorator]
+@_extending.lower_builtin(operator.getitem, FromFront, _types.BaseTuple)  # type: ignore[untyped-decorator]
+def _read(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, at = signature.args
+    to, index = _unsigned(context, builder, at, arguments[1])
+    read = context.get_function(operator.getitem, _signature(signature.return_type, array.whole, to))
+    return read(builder, (arguments[0], index))
+
+
+@_extending.lower_builtin(operator.setitem, FromFront, _types.Integer, _types.Any)  # type: ignore[untyped-decorator]
+@_extending.lower_builtin(operator.setitem, FromFront, _types.BaseTuple, _types.Any)  # type: ignore[untyped-decorator]
+def _write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, at, value = signature.args
+    to, index = _unsigned(context, builder, at, arguments[1])
+    write = context.get_function(operator.setitem, _signature(signature.return_type, array.whole, to, value))
+    return write(builder, (arguments[0], index, arguments[2]))
