@@ -26,6 +26,7 @@ from hostsim.measure.kvm.host import read_host
 from hostsim.measure.kvm.real_selftest import dirty_pages
 from hostsim.measure.kvm.vm import Vm, VmSpec, address_of
 from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.validation.kvm_map_passes import faults_where
 from hostsim.validation.kvm_recycling import PASSES, passes_of
 from tests.helpers.command import hostsim, started
 from tests.helpers.needs import needs_kvm
@@ -139,6 +140,20 @@ def test_shadow_pages_are_recycled_as_the_model_says(kvm: Kvm) -> None:
     model = passes_of({"mib": mib, "addresses": addresses, "limit": limit})
     assert found == [one.told() for one in model]
     assert found[1][2] > 64
+
+
+@needs_kvm
+@pytest.mark.parametrize("stride", [1, 5063])
+def test_a_fault_prefetches_what_the_model_says(kvm: Kvm, stride: int) -> None:
+    """The host has written three pages of four, at random: how many faults a pass takes tells which neighbours each maps."""
+    if read_host().mmu != "shadow":
+        pytest.skip("only the shadow MMU reads the guest's page table around a fault")
+    present = np.random.default_rng(stride).random(N) < 0.75
+    command = Command.WRITE if stride == 1 else Command.SCATTER
+    with Vm(kvm, VmSpec(2 * MIB)) as vm:
+        vm.run([Work(Command.NOTHING)])
+        vm.memory.array(np.uint64)[:: 4096 // 8][present] = 1
+        assert faults(vm, Work(command, address_of(0), N, every=stride)) == faults_where(present, stride)
 
 
 def _counted_pass(vm: Vm, addresses: int) -> tuple[int, ...]:
