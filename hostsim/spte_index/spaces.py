@@ -109,7 +109,7 @@ class ShadowGuest:
 
     def touch(self, space: Space, vas: Pages, *, is_write: bool) -> None:
         """Access distinct pages of a process once each; the guest first copies pages that are written and not writable."""
-        # Model limit: each missing spte of a process is a fault of its own; KVM maps up to eight where the slot is not logged.
+        # Model limit: each missing spte of a process is a fault of its own; KVM maps up to eight where no slot is logged.
         if is_write:
             self._copy(space, vas[space.writable[vas] == 0])
         self._shadow(space, np.unique(vas // ENTRIES))

@@ -8,33 +8,71 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from fractions import Fraction
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.core.constants import NS_PER_S
 from hostsim.costs.costs import load_costs
+from hostsim.guest.workload import Active, Workload, build_guest
+from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
 from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tally import Tally
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE
-from hostsim.validation.rows import Row, absolute, relative
+from hostsim.validation.rows import Row, absolute, exact, relative
 
 TOLERANCE = 0.15
 SPARE_FAULTS = 4
 """Faults that the guest's own code, its page tables and the memory for its results may take in a pass."""
 POPULATES = "populate"
+SCATTERING = 2654435761
+"""Of the pages that the host has in a measurement: a multiplier that spreads them over memory."""
+LOOP_NS = 10
 
 
 def map_rows() -> Iterator[Row]:
     """Rows of each pass."""
-    for measured in map_passes():
+    for measured in _kept("map_passes")["passes"]:
         yield from _rows_of(measured, _simulated(measured))
+    partly = _kept("partly_present")
+    for measured in partly["passes"]:
+        order = "in-a-row" if measured["stride"] == 1 else "far-apart"
+        where, present = f"map/partly-{order}/{measured['share_percent']}", present_pages(partly["pages"], measured)
+        yield exact(SUITE, where, "page faults of a pass", measured["faults"], faults_where(present, measured["stride"]))
 
 
-def map_passes() -> list[dict[str, Any]]:
-    """Passes that were measured: hostsim/data/kvm_real/map_passes.json."""
-    text = (files("hostsim") / "data" / "kvm_real" / "map_passes.json").read_text(encoding="utf-8")
-    passes: list[dict[str, Any]] = json.loads(text)["passes"]
-    return passes
+def _kept(name: str) -> dict[str, Any]:
+    """Figures that were measured: hostsim/data/kvm_real/<name>.json."""
+    text = (files("hostsim") / "data" / "kvm_real" / f"{name}.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def present_pages(n_pages: int, measured: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """bool[n_pages]: whether the host has each page, by the rule of the measurement."""
+    share = np.uint64(measured["share_percent"]) * np.uint64((1 << 32) // 100)
+    scattered = np.arange(n_pages, dtype=np.uint64) * np.uint64(SCATTERING) % np.uint64(1 << 32)
+    return np.asarray(scattered < share)
+
+
+def faults_where(present: NDArray[np.bool_], stride: int) -> int:
+    """Map faults of a vCPU that writes every page once, each ``stride`` pages from the one before.
+
+    present: bool[n_pages], whether the host has each page; KVM has mapped none.
+    """
+    n_pages, mmu = len(present), MmuSpec(era=ERA, costs=SHEET, mmu="shadow")
+    vm = WalkedVm(WalkedSpec(mmu, "get-dirty-log", 1, n_pages, populated=True))
+    vm.vm.engine.mmu.zap(0, n_pages, vm.env.now_ns)
+    vm.vm.engine.pages.backing[:n_pages] = np.where(present, RESIDENT, UNTOUCHED)
+    rate, once = Fraction(NS_PER_S, LOOP_NS), Active(LOOP_NS, LOOP_NS * n_pages)
+    load = Workload("walk", "strided", (0,), 0, n_pages, rate, stride_pages=stride % n_pages, active=once)
+    vm.vm.begin_work(build_guest([load], seed=0))
+    vm.env.run(until=vm.vm.vcpus[0].run_to(LOOP_NS * (n_pages + 1)))
+    return int(vm.tally().map_faults)
 
 
 def _simulated(measured: Mapping[str, Any]) -> Tally:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from hostsim.costs.costs import load_costs
-from hostsim.measure.kvm import calibrate_kvm, device
+from hostsim.measure.kvm import abi, calibrate_kvm, device
 from hostsim.measure.kvm.bench import asking, guest_timing
 from hostsim.measure.kvm.chain_costs import form_ns, modelled_ns
 from hostsim.measure.kvm.device import Kvm, KvmError, ioctl
@@ -26,6 +26,8 @@ from hostsim.measure.kvm.host import read_host
 from hostsim.measure.kvm.real_selftest import dirty_pages
 from hostsim.measure.kvm.vm import Vm, VmSpec, address_of
 from hostsim.spte_index.cache_costs import CacheCosts
+from hostsim.validation.kvm_map_passes import faults_where
+from hostsim.validation.kvm_recycling import PASSES, passes_of
 from tests.helpers.command import hostsim, started
 from tests.helpers.needs import needs_kvm
 
@@ -122,6 +124,44 @@ def test_a_page_at_many_addresses_is_one_page(kvm: Kvm) -> None:
         for alias in range(4):
             guest_timing(vm, [Work(Command.WRITE, address_of(alias, alias), 1)])
         assert vm.memory.array(np.uint64)[:: 4096 // 8][:4].tolist() == [1] * 4
+
+
+@needs_kvm
+def test_shadow_pages_are_recycled_as_the_model_says(kvm: Kvm) -> None:
+    """64 shadow pages for a guest that goes over 8 MiB at 16 addresses, twice: every counter."""
+    if read_host().mmu != "shadow":
+        pytest.skip("only the shadow MMU counts shadow pages of each address space")
+    mib, addresses, limit = 8, 16, 64
+    with Vm(kvm, VmSpec(mib * MIB, aliases=addresses)) as vm:
+        vm.run([Work(Command.NOTHING)])
+        ioctl(vm.fd, abi.KVM_SET_NR_MMU_PAGES, limit)
+        vm.memory.array(np.uint64)[:: 4096 // 8] = 1
+        found = [_counted_pass(vm, addresses) for _ in range(PASSES)]
+    model = passes_of({"mib": mib, "addresses": addresses, "limit": limit})
+    assert found == [one.told() for one in model]
+    assert found[1][2] > 64
+
+
+@needs_kvm
+@pytest.mark.parametrize("stride", [1, 5063])
+def test_a_fault_prefetches_what_the_model_says(kvm: Kvm, stride: int) -> None:
+    """The host has written three pages of four, at random: how many faults a pass takes tells which neighbours each maps."""
+    if read_host().mmu != "shadow":
+        pytest.skip("only the shadow MMU reads the guest's page table around a fault")
+    present = np.random.default_rng(stride).random(N) < 0.75
+    command = Command.WRITE if stride == 1 else Command.SCATTER
+    with Vm(kvm, VmSpec(2 * MIB)) as vm:
+        vm.run([Work(Command.NOTHING)])
+        vm.memory.array(np.uint64)[:: 4096 // 8][present] = 1
+        assert faults(vm, Work(command, address_of(0), N, every=stride)) == faults_where(present, stride)
+
+
+def _counted_pass(vm: Vm, addresses: int) -> tuple[int, ...]:
+    """Faults, allocated and recycled shadow pages, flushes."""
+    whole = [Work(Command.WRITE, address_of(0, alias), vm.spec.n_pages) for alias in range(addresses)]
+    counters = [guest_timing(vm, [work]).counters for work in whole]
+    names = ("pf_taken", "mmu_cache_miss", "mmu_recycled", "remote_tlb_flush_requests")
+    return tuple(sum(one.get(name, 0) for one in counters) for name in names)
 
 
 @needs_kvm
