@@ -80,7 +80,7 @@ def frontier_grid(found: Solution) -> Grid:
 def cell_words(cell: Cell) -> str:
     """P where runs tell it; else the total time, "-" where the target is not reached."""
     if cell.runs:
-        return f"P {cell.share:.2f}"
+        return f"{cell.share:.2f} P"
     return seconds_words(cell.total_s) if cell.computed and cell.total_s is not None else "-"
 
 
@@ -120,7 +120,8 @@ def commands_of(found: Solution) -> list[dict[str, str]]:
     told = [(title, change.settings or {}) for change, title in changes if change.helps]
     cells = [cell for cell in found.frontier if cell.confirmed and cell.share >= found.target.converge]
     told += [(_pair(cell), cell.settings or {}) for cell in cells]
-    return [{"title": title, "command": run_command(found.command, settings)} for title, settings in told if settings]
+    by_command = {run_command(found.command, settings): title for title, settings in reversed(told) if settings}
+    return [{"title": title, "command": command} for command, title in reversed(by_command.items())]
 
 
 def run_command(command: str, settings: Mapping[str, str]) -> str:

@@ -59,6 +59,9 @@ def test_the_least_change_is_confirmed_with_other_seeds() -> None:
     assert surely
     assert all(cell.runs == 4 and cell.low < cell.share <= cell.high for cell in surely)
     assert all(cell.share in (0.0, 1.0) for cell in found.frontier if not cell.runs)
+    alone = {(limit.value, limit.reached), (limit.today, speed.reached)}
+    held = {(cell.downtime_limit_ms, cell.reached) for cell in surely}
+    assert {(value, share.k) for value, share in alone if share is not None} <= held
 
 
 def test_a_target_out_of_reach_says_what_stands_in_the_way() -> None:

@@ -16,7 +16,7 @@ from hostsim.study.predict.forecast import forecast
 from hostsim.study.predict.knobs import KNOBS, Knob
 from hostsim.study.predict.replications import same_guest
 from hostsim.study.solve.candidates import duration_ns, limit_edge_ms, settings_of
-from hostsim.study.solve.solution import Cell
+from hostsim.study.solve.solution import Cell, Change
 from hostsim.study.solve.target import Target
 from hostsim.study.statistics import share_of
 
@@ -31,25 +31,32 @@ CORNERS, SEARCHED, CONFIRMED = 3, 2, 20
 """Corners that are run; runs of a pair that is looked at, and most runs of one that is confirmed."""
 STEPS = 2
 """Longer limits that are run where runs refute a corner."""
+OF_A_PAIR = ("bandwidth", "downtime-limit")
 FRONTIER_WORK = 200_000_000
 """Work of all these runs [pages], a third of it for looking."""
 SEED_AFTER, CONFIRM_AFTER = 2000, 3000
 """Seeds of runs that look, and of those that confirm, lie so far behind the first: the search of changes has others."""
 
 
-def frontier(base: Scenario, target: Target) -> tuple[Cell, ...]:
-    """A cell for each pair, row by row from the slowest link on; () where the migration cannot be computed."""
+def frontier(base: Scenario, target: Target, found: Sequence[Change] = ()) -> tuple[Cell, ...]:
+    """A cell for each pair, row by row from the slowest link on; () where the migration cannot be computed.
+
+    found: changes that runs have confirmed; the values of a link or a limit have a row or a column of their own.
+    """
     speeds, limits = (_knob(name) for name in ("bandwidth_bytes_per_s", "downtime_limit_ms"))
     speed, limit = speeds.read(base), limits.read(base)
     if forecast(base) is None or speed is None or limit is None:
         return ()
     edge = limit_edge_ms(base, target)
     farthest = float(int(min(edge, LIMITS_MS[-1])))
-    across = sorted({float(one) for one in LIMITS_MS if one <= edge} | {min(limit, edge), farthest})
+    known = {_place_of(one, speed, limit): one for one in found if one.helps and one.kind in OF_A_PAIR}
+    usual_limits = {float(one) for one in LIMITS_MS if one <= edge}
+    across = sorted(usual_limits | {min(limit, edge), farthest} | {at for _, at in known})
     usual = {float(one * GBIT) for one in SPEEDS if speed <= one * GBIT <= FASTEST * speed}
     multiples = {one * speed for one in MULTIPLES} if len(usual) < len(MULTIPLES) else set()
-    down = sorted(usual | multiples | {speed})
+    down = sorted(usual | multiples | {speed} | {at for at, _ in known})
     cells = [_cell(base, target, one, other) for one in down for other in across]
+    cells = [_by_change(cell, known[_place(cell)]) if _place(cell) in known else cell for cell in cells]
     return tuple(replace(cell, corner=_is_corner(cell, cells)) for cell in cells)
 
 
@@ -59,7 +66,8 @@ def confirmed(base: Scenario, target: Target, cells: Sequence[Cell], reps: int |
     reps: confirming runs of each; None: CONFIRMED, fewer where that is too much work.
     """
     today = _knob("bandwidth_bytes_per_s").read(base) or 1.0
-    corners = sorted((cell for cell in cells if cell.corner), key=lambda cell: abs(cell.bandwidth_bytes_per_s - today))
+    corners = [cell for cell in cells if cell.corner and not cell.confirmed]
+    corners = sorted(corners, key=lambda cell: abs(cell.bandwidth_bytes_per_s - today))
     most = max(1, int(FRONTIER_WORK / 3 // (4 * base.vm.memory_pages * SEARCHED)))
     looked = _looked(base, target, corners[: min(CORNERS, most)], cells, bench)
     held = [cell for cell in looked.values() if cell.reached == cell.runs]
@@ -121,6 +129,19 @@ def _seeded(scenario: Scenario, first: int, runs: int) -> list[Scenario]:
     return [draw(first + number) for number in range(runs)]
 
 
+def _place_of(change: Change, speed: float, limit: float) -> tuple[float, float]:
+    """(link speed, limit) of a scenario with ``change`` alone."""
+    assert isinstance(change.value, int | float), "a link and a limit have values"
+    return (float(change.value), limit) if change.kind == "bandwidth" else (speed, float(change.value))
+
+
+def _by_change(cell: Cell, change: Change) -> Cell:
+    """``cell`` with the confirming runs of the change that it stands for."""
+    share = change.reached
+    assert share is not None, "a change that helps was run"
+    return replace(cell, runs=share.n, reached=share.k, low=share.low, high=share.high, confirmed=True)
+
+
 def _place(cell: Cell) -> tuple[float, float]:
     return cell.bandwidth_bytes_per_s, cell.downtime_limit_ms
 
@@ -135,7 +156,8 @@ def _cell(base: Scenario, target: Target, speed: float, limit: float) -> Cell:
     found = forecast(scenario.model_copy(update={"duration": duration_ns(scenario, target)}))
     assert found is not None, "asked before"
     total = found.total_s if found.total_s != float("inf") else None
-    settings = {**settings_of(base, "bandwidth", speed), **settings_of(base, "downtime-limit", limit)}
+    other = {} if limit == _knob("downtime_limit_ms").read(base) else settings_of(base, "downtime-limit", limit)
+    settings = {**settings_of(base, "bandwidth", speed), **other}
     return Cell(speed, limit, target.computed(found), total, settings=settings)
 
 
@@ -147,12 +169,16 @@ def _turned(base: Scenario, speed: float, limit: float) -> Scenario:
 
 
 def _is_corner(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Whether it reaches the target, and neither a slower link nor a shorter limit does."""
-    return cell.computed and not any(
-        other.computed and other != cell and other.bandwidth_bytes_per_s <= cell.bandwidth_bytes_per_s
+    """Whether it reaches the target, and neither a slower link nor a shorter limit does: by runs, else by computation."""
+    return _reaches(cell) and not any(
+        _reaches(other) and other != cell and other.bandwidth_bytes_per_s <= cell.bandwidth_bytes_per_s
         and other.downtime_limit_ms <= cell.downtime_limit_ms
         for other in cells
     )  # fmt: skip
+
+
+def _reaches(cell: Cell) -> bool:
+    return cell.confirmed or cell.computed
 
 
 def _knob(name: str) -> Knob:

@@ -19,7 +19,7 @@ from hostsim.study.predict.prediction import estimates_of
 from hostsim.study.predict.replications import REPLICATIONS, Wanted, replicate, same_guest
 from hostsim.study.solve.candidates import KINDS, Candidate, candidates, without_too_long_a_stop
 from hostsim.study.solve.frontier import confirmed, frontier
-from hostsim.study.solve.solution import Change, Solution
+from hostsim.study.solve.solution import Cell, Change, Solution
 from hostsim.study.solve.target import Target, read_target
 from hostsim.study.statistics import require_intervals, share_of
 
@@ -76,7 +76,13 @@ def solve_whole(base: Scenario, target: Target, kinds: Sequence[str], reps: int 
     changes = _confirmed(candidates(start, target, kinds, bench), target, reps, bench)
     if not {"bandwidth", "downtime-limit"} <= set(kinds):
         return replace(solution, changes=changes)
-    return replace(solution, changes=changes, frontier=confirmed(start, target, frontier(start, target), reps, bench))
+    return replace(solution, changes=changes, frontier=_frontier(start, target, changes, reps, bench))
+
+
+def _frontier(
+    start: Scenario, target: Target, changes: Sequence[Change], reps: int | None, bench: Bench
+) -> tuple[Cell, ...]:  # fmt: skip
+    return confirmed(start, target, frontier(start, target, changes), reps, bench)
 
 
 def checked_kinds(names: Sequence[str]) -> tuple[str, ...]:
