@@ -26,28 +26,18 @@ def outstanding(row: NDArray[np.int64]) -> int:
     return int(row[tcp.UNSENT] + row[tcp.IN_FLIGHT] + row[tcp.HELD])
 
 
-@jit
-def _transmit_faulty(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
-    tcp.transmit_faulty(row, path, now_ps)
-
-
-@jit
-def _next_tick_faulty(row: NDArray[np.int64], path: Path, tick: int) -> None:
-    tcp.next_tick_faulty(row, path, tick)
-
-
 @part
 def _transmit(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path, now_ps: int) -> None:
     """Send bytes of a connection as far as its windows and the link allow."""
     row[tcp.FREE_PS] = max(row[tcp.FREE_PS], shared[FREE_PS])
     if path.faults.any == 1:
-        _transmit_faulty(row, path, now_ps)
+        tcp.transmit_faulty(row, path, now_ps)
     else:
         tcp.transmit(row, path, now_ps)
     shared[FREE_PS] = row[tcp.FREE_PS]
 
 
-@part
+@jit
 def enqueue(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path, now_ps: int, n_bytes: int) -> None:
     """Put bytes into the send buffer of a connection; ``now_ps``: in the current tick."""
     row[tcp.TICK] = shared[TICK]
@@ -62,7 +52,7 @@ def _is_idle(row: NDArray[np.int64]) -> bool:
     return bool(row[tcp.IN_FLIGHT] + row[tcp.UNSENT] == 0 or row[tcp.BROKEN_PS] > 0)
 
 
-@part
+@jit
 def begin_tick(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path) -> bool:
     """Begin the current tick on one connection; return whether it had bytes that were not acknowledged."""
     if _is_idle(row):
@@ -71,7 +61,7 @@ def begin_tick(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path) ->
     if row[tcp.UNSENT] + row[tcp.LOST] + row[tcp.HELD] > 0:
         row[tcp.FREE_PS] = max(row[tcp.FREE_PS], shared[FREE_PS])
     if path.faults.any == 1:
-        _next_tick_faulty(row, path, shared[TICK])
+        tcp.next_tick_faulty(row, path, shared[TICK])
     else:
         tcp.next_tick(row, path)
     shared[FREE_PS] = max(shared[FREE_PS], row[tcp.FREE_PS])
@@ -80,7 +70,7 @@ def begin_tick(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path) ->
     return True
 
 
-@part
+@jit
 def upcoming_tick(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path) -> int:
     """The next tick in which something may happen on a connection: the next one, or where timers are all that is left a
     later one; NEVER: all are idle.
@@ -96,7 +86,7 @@ def upcoming_tick(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path
     return first
 
 
-@part
+@jit
 def copy(
     rows: NDArray[np.int64], shared: NDArray[np.int64], to_rows: NDArray[np.int64], to_shared: NDArray[np.int64]
 ) -> None:
@@ -108,7 +98,7 @@ def copy(
         to_shared[i] = shared[i]
 
 
-@part
+@jit
 def begin(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path, tick: int) -> None:
     """Begin ``tick`` on all connections."""
     shared[TICK] = tick
@@ -116,7 +106,7 @@ def begin(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path, tick: 
         begin_tick(rows[(tick + k) % len(rows)], shared, path)
 
 
-@part
+@jit
 def advance(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path, last_tick: int) -> None:
     """Begin the ticks up to ``last_tick`` in which something may happen."""
     while shared[TICK] < last_tick:

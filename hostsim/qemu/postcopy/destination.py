@@ -24,7 +24,7 @@ from hostsim.qemu import send, tcp
 from hostsim.qemu.connections import FREE_PS, N_SHARED, TICK, deliver
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.postcopy import state as at
-from hostsim.qemu.postcopy.guest import ask
+from hostsim.qemu.postcopy.guest import REQUEST_BYTES
 from hostsim.qemu.postcopy.loop import run_phase
 from hostsim.qemu.postcopy.state import Phase, Rules, Streams
 from hostsim.qemu.postcopy.streams import settle, write
@@ -220,7 +220,7 @@ class Destination:
             yield from self.advance(done_ns + self.rules.latency_ns)
             return
         yield from self.advance(done_ns)
-        write(self.phase, self.rules, at.RETURN, done_ns, SHUT_BYTES)
+        write(self.phase.streams, self.rules.path_back, at.RETURN, done_ns, SHUT_BYTES)
         row = self.phase.streams.rows[at.RETURN].copy()
         acked_ns = int(deliver(row, self.rules.path_back))
         if acked_ns == NEVER:
@@ -248,7 +248,7 @@ class Destination:
         """Close the connections: nothing that was written to them arrives."""
         streams = self.phase.streams
         if self._link.has_faults:
-            settle(self.phase, self.rules, self._env.now_ns)
+            settle(self.phase.streams, self.rules.path, self.rules.path_back, self._env.now_ns)
             ram.closed += [row.copy() for row in streams.rows]
         streams.rows[:] = 0
         streams.groups[:, [at.IS_KNOWN, at.NEXT_NS, at.ROOM_NS]] = 1, NEVER, NEVER
@@ -284,9 +284,19 @@ class Destination:
         p[[at.RETURN_FREE_NS, at.LOAD_FREE_NS, at.URGENT_FREE_NS]] = now_ns
         waiting = self.phase.vcpus[self.phase.vcpus[:, at.BEGIN_NS] >= 0]
         for page in sorted(set(waiting[:, at.WAITS_FOR].tolist())):
-            ask(self.phase, self.rules, page << self.rules.host_shift, now_ns)
+            self._ask(page << self.rules.host_shift)
         self.phase.send[send.LINK_FREE_PS] = now_ns * 1000
         self.phase.send[send.LAST_BLOCK], p[at.URGENT_BLOCK] = -1, -1
+
+    def _ask(self, gfn: int) -> None:
+        """The destination writes a request for the host page that begins at ``gfn`` (hostsim.qemu.postcopy.guest::ask)."""
+        phase, rules, p = self.phase, self.rules, self.phase.p
+        sent_ns, end = self._env.now_ns + rules.request_ns, int(phase.streams.written[at.RETURN]) + REQUEST_BYTES
+        arrives_ns = NEVER if self._link.has_faults else sent_ns + rules.latency_ns
+        phase.requests[int(p[at.REQUEST_TAIL]) % len(phase.requests)] = arrives_ns, gfn, end
+        p[at.REQUEST_TAIL] += 1
+        if self._link.has_faults:
+            write(phase.streams, rules.path_back, at.RETURN, sent_ns, REQUEST_BYTES)
 
     # -- invariants
 

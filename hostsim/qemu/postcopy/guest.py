@@ -6,7 +6,7 @@ migration/postcopy-ram.c::postcopy_ram_fault_thread, ::postcopy_place_page, ::ma
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import jit, part
+from hostsim.compiled.jit import part
 from hostsim.core.latencies import note
 from hostsim.core.rng import NEVER, keyed_word
 from hostsim.guest.clocks import class_work
@@ -148,7 +148,7 @@ def run_again(k: Phase, v: int, now_ns: int) -> None:
             _resume(k.clocks[i], now_ns)
 
 
-@jit
+@part
 def ask(k: Phase, r: Rules, gfn: int, now_ns: int) -> None:
     """The destination writes a request for the host page that begins at ``gfn``; a connection that is gone takes none."""
     p, at, sent_ns = k.p, k.p[REQUEST_TAIL] % len(k.requests), now_ns + r.request_ns
@@ -157,7 +157,7 @@ def ask(k: Phase, r: Rules, gfn: int, now_ns: int) -> None:
     if r.path.faults.any == 1:
         k.requests[at, 0], k.requests[at, 2] = NEVER, k.streams.written[RETURN] + REQUEST_BYTES
         if p[RETURN_FREE_NS] != NEVER:
-            streams.write(k, r, RETURN, sent_ns, REQUEST_BYTES)
+            streams.write(k.streams, r.path_back, RETURN, sent_ns, REQUEST_BYTES)
 
 
 @part

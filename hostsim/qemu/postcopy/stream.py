@@ -80,7 +80,7 @@ def _flush_faulty(k: Phase, r: Rules, t_ns: int, other_bytes: int) -> None:
         entry[2], entry[3] = NEVER, k.streams.written[MAIN] + n_bytes
         p[UNREAD_BYTES] += entry[1]
     p[FLUSHED], p[GATHERED], p[SMALL_BYTES] = p[TAIL], 0, 0
-    streams.write(k, r, MAIN, t_ns, n_bytes + other_bytes)
+    streams.write(k.streams, r.path, MAIN, t_ns, n_bytes + other_bytes)
     p[IS_BLOCKED] = int(p[UNREAD_BYTES] > r.buffer_bytes or k.streams.groups[FORWARD, HAS_ROOM] == 0)
 
 
@@ -162,7 +162,7 @@ def _send_urgently(k: Phase, r: Rules, entry: int, n_bytes: int, is_zero: bool, 
     if r.path.faults.any == 1:
         k.urgent[at, 0], k.urgent[at, 1], k.urgent[at, 2] = entry, n_bytes, NEVER
         k.urgent[at, 3] = k.streams.written[URGENT] + n_bytes
-        streams.write(k, r, URGENT, t_ns, n_bytes)
+        streams.write(k.streams, r.path, URGENT, t_ns, n_bytes)
         k.urgent[at, 4] = streams.qdisc_ns(k, r)
         return
     if r.link_bytes_per_s > 0:

@@ -37,6 +37,7 @@ from hostsim.qemu.postcopy.state import (
     Ints,
     Phase,
     Rules,
+    Streams,
 )
 from hostsim.qemu.tcp import Path
 
@@ -53,11 +54,10 @@ def _bounds(group: int) -> tuple[int, int]:
 
 
 @jit
-def write(k: Phase, r: Rules, stream: int, t_ns: int, n_bytes: int) -> None:
-    """Write ``n_bytes`` to ``stream`` at ``t_ns``, whatever room its send buffer has. ``k``: in place."""
-    s, group = k.streams, BACK if stream == RETURN else FORWARD
-    path, bounds = _path(r, group), _bounds(group)
-    shared = s.shared[group]
+def write(s: Streams, path: Path, stream: int, t_ns: int, n_bytes: int) -> None:
+    """Write ``n_bytes`` to ``stream``, of ``path``, at ``t_ns``, whatever room its send buffer has. ``s``: in place."""
+    group = BACK if stream == RETURN else FORWARD
+    bounds, shared = _bounds(group), s.shared[group]
     connections.advance(s.rows[bounds[0] : bounds[1]], shared, path, t_ns * 1000 // path.tick_ps)
     connections.enqueue(s.rows[stream], shared, path, max(t_ns * 1000, shared[TICK] * path.tick_ps), n_bytes)
     s.written[stream] += n_bytes
@@ -78,11 +78,10 @@ def qdisc_ns(k: Phase, r: Rules) -> int:
 
 
 @jit
-def settle(k: Phase, r: Rules, now_ns: int) -> None:
-    """Bring all connections to ``now_ns``. ``k``: in place."""
-    s = k.streams
+def settle(s: Streams, path: Path, path_back: Path, now_ns: int) -> None:
+    """Bring all connections to ``now_ns``. ``s``: in place."""
     for group in range(len(s.groups)):
-        path, bounds = _path(r, group), _bounds(group)
+        path, bounds = path_back if group == BACK else path, _bounds(group)
         connections.advance(s.rows[bounds[0] : bounds[1]], s.shared[group], path, now_ns * 1000 // path.tick_ps)
 
 
@@ -119,7 +118,7 @@ def _note_room(k: Phase, path: Path) -> None:
         state[ROOM_NS] = max(acked_ns, state[LAST_WRITE_NS])
 
 
-@jit
+@part
 def look(k: Phase, r: Rules, group: int) -> None:
     """Look up NEXT_NS of ``group``: its next arrival, or its break; and ROOM_NS if that is no later. ``k``: in place."""
     s, path, bounds = k.streams, _path(r, group), _bounds(group)
