@@ -78,6 +78,7 @@ docs: $(STAMP) ## write the generated pages and pictures of docs/
 	$(BIN)/python docs/tools/draw_slope_floor.py
 	$(BIN)/python docs/tools/draw_validation.py
 	$(BIN)/python docs/tools/draw_real_kvm.py --measure
+	$(BIN)/python docs/tools/draw_cost.py
 	$(BIN)/python docs/tools/draw_window.py
 	$(BIN)/python docs/tools/draw_clear.py
 	$(BIN)/python docs/tools/draw_run.py

@@ -1,4 +1,4 @@
-"""A drawn exit by part: each part alone in a loop, on the arrays of a guest half of whose pages have been written.
+"""A drawn exit by part: each part alone in a loop, on the arrays of a guest in the middle of the row exits.
 
 Alone a part has the caches and the branch prediction to itself, so the parts add up to less than an exit.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.exits import N_VCPUS, cpu_s, drawn, writing_guest
+from benchmarks.exits import DRAWN_NS, N_VCPUS, cpu_s, drawn, writing_guest
 from benchmarks.measure import REPEATS
 from hostsim.compiled.jit import jit
 from hostsim.compiled.record import Records, records
@@ -27,8 +27,6 @@ from hostsim.kvm.loops.vcpu import log_exit
 from hostsim.kvm.loops.work import start_clocks, stop_clocks
 from hostsim.spte_index.spte import PRESENT, WRITABLE
 
-HALF_NS = 150_000_000
-"""In which about half of 4 GiB is written."""
 AT_WORK, QUEUED = 4, 12
 """vCPUs in the heap, and at the lock, of the 16: the lock is what all wait for."""
 EXITS = 250_000
@@ -36,7 +34,7 @@ EXITS = 250_000
 
 def all_parts(gib: int) -> dict[str, float]:
     """Time of CPU [ns] of each part of an exit, of the exit, and of the difference; the least of REPEATS."""
-    k = _half_written(gib)
+    k = _half_way(gib)
     draws = _ns(lambda: _draw(k, EXITS))
     found = {
         "the time of the next touch": draws,
@@ -57,15 +55,15 @@ def all_parts(gib: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _half_written(gib: int) -> Kvm:
+def _half_way(gib: int) -> Kvm:
     engine = writing_guest(gib << 18)
-    engine.advance(HALF_NS * gib // 4)
+    engine.advance(DRAWN_NS // 2)
     return engine.kvm
 
 
 def _set_ns(gib: int) -> float:
     """Each page is set once, so the guest is another one each time."""
-    k = _half_written(gib)
+    k = _half_way(gib)
     armed = np.flatnonzero(k.sptes.spte & (PRESENT | WRITABLE) == PRESENT)
     pages = np.random.default_rng(1).permutation(armed)[:EXITS]
     _set(k, pages[:1])

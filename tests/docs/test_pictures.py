@@ -16,7 +16,7 @@ from tests.docs.blocks import ROOT, pages
 from tests.helpers.command import PAGE_COLUMNS
 
 TOOLS = ROOT / "docs" / "tools"
-NAMES = ("draw_ageing_2x2", "draw_clear", "draw_postcopy", "draw_real_kvm", "draw_run", "draw_slope_floor",
+NAMES = ("draw_ageing_2x2", "draw_clear", "draw_cost", "draw_postcopy", "draw_real_kvm", "draw_run", "draw_slope_floor",
          "draw_validation", "draw_window")  # fmt: skip
 SHOT = "report.png"
 """Taken of a browser's window by docs/tools/shoot_report.py: it is looked at, not compared."""

@@ -181,6 +181,8 @@ class Stream(Record):
     draws: int
     tried: int  # gfn that is tried first if ..
     tried_part: int  # .. the candidate goes to this part
+    ahead: int  # gfn that draw number ..
+    ahead_draw: int  # .. will try first if it goes to the same part
     drawn_weight: int  # armed weight when the candidate was drawn
     offset_ns: int  # lateness of its writes among those of its class
     key0: int  # of its draws

@@ -130,9 +130,22 @@ def _is_cold(stream: Stream, hot: float, cold: float) -> bool:
 
 @inlined
 def _expect(k: Kvm, stream: Stream, p: int) -> None:
-    """What is known of the page that will be tried first when the candidate comes up is fetched: it is seldom in a cache."""
-    page = place(k.parts[p], int(stream.key0), int(stream.draws), 0)
-    stream.tried, stream.tried_part = page, p
+    """The page that will be tried first when the candidate comes up; what is known of that of the next draw is fetched.
+
+    It is seldom in a cache, and a candidate may come up sooner than memory answers. The place of the next draw is known a
+    whole exit ahead.
+    """
+    part, key0, draw = k.parts[p], int(stream.key0), int(stream.draws)
+    if stream.tried_part != p or stream.ahead_draw != draw:
+        stream.ahead = place(part, key0, draw, 0)
+        _fetch(k, p, stream.ahead)
+    stream.tried, stream.tried_part = stream.ahead, p
+    stream.ahead, stream.ahead_draw = place(part, key0, draw + 1, 0), draw + 1
+    _fetch(k, p, stream.ahead)
+
+
+@inlined
+def _fetch(k: Kvm, p: int, page: int) -> None:
     prefetch(k.counts[k.parts[p].is_write], page >> REGION_BITS)
     prefetch(k.sptes.spte, page)
 
