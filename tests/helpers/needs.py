@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hostsim.measure.kvm.device import Kvm, KvmError
+from hostsim.measure.kvm.host import read_host
 from hostsim.measure.qemu.process import PLACES
 from tests.helpers.browser import find_browser
 
@@ -30,6 +31,7 @@ def why_no_kvm() -> str:
 
 
 needs_kvm = pytest.mark.skipif(bool(why_no_kvm()), reason=why_no_kvm() or "/dev/kvm opens")
+needs_shadow_mmu = pytest.mark.skipif(read_host().mmu != "shadow", reason="the guest's page tables are not shadowed here")
 needs_distributed = pytest.mark.skipif(find_spec("distributed") is None, reason="the extra cluster is not installed")
 needs_notebooks = pytest.mark.skipif(
     find_spec("nbclient") is None or find_spec("ipykernel") is None, reason="nbclient or ipykernel is not installed"

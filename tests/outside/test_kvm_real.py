@@ -29,7 +29,7 @@ from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.validation.kvm_map_passes import faults_where
 from hostsim.validation.kvm_recycling import PASSES, passes_of
 from tests.helpers.command import hostsim, started
-from tests.helpers.needs import needs_kvm
+from tests.helpers.needs import needs_kvm, needs_shadow_mmu
 
 MIB = 1 << 20
 N = 2 * MIB // 4096
@@ -127,10 +127,9 @@ def test_a_page_at_many_addresses_is_one_page(kvm: Kvm) -> None:
 
 
 @needs_kvm
+@needs_shadow_mmu
 def test_shadow_pages_are_recycled_as_the_model_says(kvm: Kvm) -> None:
     """64 shadow pages for a guest that goes over 8 MiB at 16 addresses, twice: every counter."""
-    if read_host().mmu != "shadow":
-        pytest.skip("only the shadow MMU counts shadow pages of each address space")
     mib, addresses, limit = 8, 16, 64
     with Vm(kvm, VmSpec(mib * MIB, aliases=addresses)) as vm:
         vm.run([Work(Command.NOTHING)])
@@ -143,11 +142,10 @@ def test_shadow_pages_are_recycled_as_the_model_says(kvm: Kvm) -> None:
 
 
 @needs_kvm
+@needs_shadow_mmu
 @pytest.mark.parametrize("stride", [1, 5063])
 def test_a_fault_prefetches_what_the_model_says(kvm: Kvm, stride: int) -> None:
     """The host has written three pages of four, at random: how many faults a pass takes tells which neighbours each maps."""
-    if read_host().mmu != "shadow":
-        pytest.skip("only the shadow MMU reads the guest's page table around a fault")
     present = np.random.default_rng(stride).random(N) < 0.75
     command = Command.WRITE if stride == 1 else Command.SCATTER
     with Vm(kvm, VmSpec(2 * MIB)) as vm:
