@@ -159,7 +159,7 @@ def _ncols(names: Sequence[str], letters: int) -> int:
 def _head_lines(chart: Chart, heading: str, form: Format) -> list[str]:
     """Lines below the heading: the title of the chart and the sentences that say how to read it."""
     title = "" if chart.title == heading else f"{chart.title.rstrip('.')}{'' if chart.title.endswith('?') else '.'}"
-    return textwrap.wrap(" ".join(filter(None, [title, chart.lead])), round(1.1 * form.letters))
+    return textwrap.wrap(" ".join(filter(None, [title, chart.lead])), round(1.15 * form.letters))
 
 
 def _write_head(figure: Figure, heading: str, lines: Sequence[str], form: Format) -> None:

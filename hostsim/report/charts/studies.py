@@ -51,7 +51,8 @@ def age_chart(content: Mapping[str, Any]) -> Chart:
     names = tuple(label(row, varied(content["rows"])) for row in rows)
     made = [_age_bars(rows, names, name) for name in AGE_BARS]
     left_out = len(content["rows"]) - len(rows)
-    scale = "Times are on a logarithmic scale." if made[0].x.log else ""
+    logarithmic = ", ".join(f'"{part.title}"' for part in made if part.x.log)
+    scale = f"On a logarithmic scale: {logarithmic}." if logarithmic else ""
     lead = " ".join(filter(None, [scale, f"{left_out} more cases are in age.csv." if left_out else ""]))
     title = "What does page ageing cost the guest, and what does it see?"
     return Chart("age", title, Axis(""), tuple(made), across=3, lead=lead)
@@ -104,7 +105,7 @@ def reclaim_chart(content: Mapping[str, Any]) -> Chart:
     ]
     if moved:
         panels.append(
-            _over_age(moved, "migration_ns", "a migration takes", beside=("plain_migration_ns", "without reclaim"))
+            _over_age(lines, "migration_ns", "a migration takes", ("plain_migration_ns", "without reclaim"), moved)
         )
     title = "How much memory can be reclaimed, and what does it cost?"
     return Chart("reclaim", title, Axis("age"), tuple(panels), across=2)
@@ -128,10 +129,16 @@ def _by_age(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _over_age(lines: Mapping[str, Sequence[Row]], name: str, title: str, beside: tuple[str, str] | None = None) -> Panel:
+def _over_age(
+    lines: Mapping[str, Sequence[Row]], name: str, title: str, beside: tuple[str, str] | None = None,
+    only: Mapping[str, Sequence[Row]] | None = None,
+) -> Panel:  # fmt: skip
+    """A figure over the age. beside: figure and label of a grey line. only: lines that have it; a line keeps its colour."""
     factor, quantity = quantity_of(name)
-    drawn = []
+    drawn, shown = [], lines if only is None else only
     for number, (text, rows) in enumerate(list(lines.items())[: len(COLOURS)]):
+        if text not in shown:
+            continue
         bars = [_bar(row, name) for row in rows]
         low, high = (
             np.array([np.nan if (v := getattr(bar, end)) is None else v for bar in bars]) for end in ("low", "high")
@@ -140,7 +147,7 @@ def _over_age(lines: Mapping[str, Sequence[Row]], name: str, title: str, beside:
         values = np.array([bar.value for bar in bars])
         drawn.append(Line(text, _ages_ns(rows), values, COLOURS[number], dash=number % N_DASHES,
                           marked=True, low=low if known else None, high=high if known else None))  # fmt: skip
-    first = next(iter(lines.values()))
+    first = next(iter(shown.values()))
     if beside:
         values = np.array([factor * (row["figures"][beside[0]]["mean"] or np.nan) for row in first])
         drawn.append(Line(beside[1], _ages_ns(first), values, "grey", dash=1))

@@ -85,10 +85,11 @@ def _tiles(main: Mapping[str, Any]) -> Iterator[Tile]:
             yield estimate_tile(f"{title} then", one)
 
 
-def _changes(changes: Sequence[Change], today: Share) -> Section | None:
+def _changes(changes: Sequence[Change], today: Share) -> Section:
     """A row a change: value, runs, figures, and what stands in the way of those that do not reach the target."""
+    chart = Drawn(changes_chart(today, changes))
     if not changes:
-        return None
+        return Section("Changes", (chart,))
     names = [name for name in FIGURES if any(name in (one.estimates or {}) for one in changes)]
     heads = ["change", "now", "to", "reach the target", *(FIGURES[name] for name in names)]
     columns = [Column(head, head, role=Role.KEY if i == 0 else Role.FIGURE) for i, head in enumerate(heads)]
@@ -97,7 +98,7 @@ def _changes(changes: Sequence[Change], today: Share) -> Section | None:
         columns.append(Column("obstacle", "in the way", prose=True))
         rows = [(*row, _obstacle(one)) for row, one in zip(rows, changes, strict=True)]
     table = Tabled(Grid(tuple(columns), tuple(rows)), "Changes", folded=False)
-    return Section("Changes", (Drawn(changes_chart(today, changes)), table), "Brackets: 95 % interval of the mean.")
+    return Section("Changes", (chart, table), "Brackets: 95 % interval of the mean.")
 
 
 def _obstacle(change: Change) -> str:
