@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command import environment, hostsim, installed
+from tests.helpers.command import QUICK, environment, hostsim, installed
 
 HEAVY = {"numba", "llvmlite", "simpy", "pyarrow", "matplotlib", "scipy", "numpy"}
 LIMIT_S = 0.5
@@ -23,6 +23,14 @@ assert "Usage" in out.getvalue()
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
+RAN = """\
+import contextlib, io, sys
+from hostsim.cli.main import main
+with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+    main()
+print("VERDICT" in out.getvalue(), "matplotlib" in sys.modules)
+"""
+
 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["run", "--help"], ["compare", "--help"], ["validate", "--help"], ["explain", "-h"]]
@@ -33,6 +41,12 @@ def test_help_loads_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     assert "hostsim" in loaded
     assert loaded & HEAVY == set()
     assert arguments != ["--help"] or "pydantic" not in loaded  # typer itself reads a command's options with it
+
+
+def test_a_run_without_a_picture_does_not_load_matplotlib(tmp_path: Path) -> None:
+    (tmp_path / "quick.toml").write_text(QUICK)
+    command = [sys.executable, "-c", RAN, "run", "quick.toml", "--no-files", "--quiet", "--no-confirm"]
+    assert subprocess.check_output(command, cwd=tmp_path, env=environment(), text=True).split() == ["True", "False"]
 
 
 def test_help_is_there_within_half_a_second(tmp_path: Path) -> None:

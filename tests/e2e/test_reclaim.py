@@ -13,7 +13,7 @@ SMALL = (
 MIGRATION = ("--during-migration", "--bandwidth", "16Mbit/s", "--timeout", "4s")
 FILES = {
     "reclaim.json", "provenance.json", "verdict.txt", "reclaim.csv", "reclaim.parquet", "latencies.csv", "latencies.parquet",
-    "reclaim.png", "reclaim.svg",
+    "reclaim.png", "reclaim.svg", "reclaim-stalls.png", "reclaim-stalls.svg",
 }  # fmt: skip
 
 

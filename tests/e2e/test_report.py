@@ -18,12 +18,20 @@ def test_a_run_writes_a_report_and_its_folder_gives_the_same(command: Command, t
     code, out, err = command("report", "out")
     assert (code, out, err) == (0, "wrote out/report.html\n", "")
     assert (tmp_path / "pages/a.html").read_bytes() == (tmp_path / "out/report.html").read_bytes()
-    code, out, _ = command("report", "out", "--plot", "paper/x.svg", "--width", "column", "--chart", "timeline")
-    assert (code, out.split()) == (0, ["wrote", "paper/x.svg", "wrote", "paper/x.csv"])
-    assert "guest speed" in (tmp_path / "paper/x.svg").read_text()
+    code, out, _ = command("report", "out", "--plot", "paper/x.svg", "--width", "column", "--chart", "migration")
+    assert (code, out.split()) == (0, ["wrote", "paper/x.svg", "wrote", "paper/x-data.csv"])
+    assert (tmp_path / "paper/x.svg").exists()
+    assert "guest speed" in (tmp_path / "paper/x-data.csv").read_text()
     # A run into the same folder takes the report of the earlier one away.
     assert command("run", "quick.toml", "--quiet", "--out", "out")[0] == 0
     assert not (tmp_path / "out/report.html").exists()
+
+
+def test_a_question_writes_its_picture(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "quick.toml").write_text(QUICK)
+    code, out, err = command("run", "quick.toml", "--quiet", "--no-files", "--plot", "new/p.pdf")
+    assert (code, out.split()[-3:], err) == (0, ["Files:", "new/p.pdf", "new/p-data.csv"], "")
+    assert (tmp_path / "new/p.pdf").exists()
 
 
 def test_json_stays_alone_on_standard_output(command: Command, tmp_path: Path) -> None:
@@ -44,6 +52,8 @@ def test_what_cannot_be_reported_is_said(command: Command, tmp_path: Path) -> No
         ("report", "quick.toml"): "Not a directory",
         ("run", "quick.toml", "--html", "a.pdf"): "wanted a file whose name ends in .html",
         ("report", "empty", "--plot", "a.gif"): "wanted a file whose name ends in .png, .svg or .pdf",
+        ("run", "quick.toml", "--plot", "a.jpg"): "wanted a file whose name ends in .png, .svg or .pdf",
+        ("run", "script.py", "--plot", "a.png"): "--plot",
         ("run", "script.py", "--html", "a.html"): "--html",
     }
     for arguments, said in tries.items():

@@ -17,7 +17,7 @@ def undrawn() -> Iterator[None]:
     def not_drawn(_draw: Callable[[], Any]) -> None:
         return None
 
-    def words(_figure: Any, kind: str, _metadata: Mapping[str, Any]) -> bytes:
+    def words(_figure: Any, kind: str, _metadata: Mapping[str, Any], _dpi: int = 130) -> bytes:
         return f"not drawn: {kind}\n".encode()
 
     with mock.patch.multiple(drawing, drawn=not_drawn, saved=words):

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -15,7 +15,6 @@ import pytest
 
 import hostsim as hostsim_api
 from hostsim.plugins import PageClass, registry, use
-from hostsim.report import compare_files, predict_files, solve_files
 from hostsim.study.compare import cluster as cluster_module
 from hostsim.study.compare.cluster import ClusterError
 from hostsim.study.compare.runner import Progress
@@ -55,9 +54,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 @pytest.fixture(autouse=True)
 def _no_pictures() -> Iterator[None]:
     """Pictures are drawn here, wherever the runs were, and take longer than these runs."""
-    with ExitStack() as stack:
-        for module in (compare_files, predict_files, solve_files):
-            stack.enter_context(mock.patch.object(module, "has_plots", return_value=False))
+    with mock.patch("hostsim.report.html.pictures.has_plots", return_value=False):
         yield
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hostsim.report import drawing, files
-from hostsim.report.charts.chart import Marks
+from hostsim.report.charts.chart import Marks, Panel
 from hostsim.report.charts.files import picture
 from hostsim.report.charts.migration import NUDGE_S, headline, saw_tooth, timeline
 from hostsim.report.charts.pictures import figure_of
@@ -106,6 +106,17 @@ def test_nothing_left_is_a_gap() -> None:
     _, gaps = saw_tooth(finished)
     assert np.isfinite(remaining).all()
     assert np.isnan(gaps).sum() == len(finished.series)
+
+
+def test_a_rate_over_an_instant_is_a_gap() -> None:
+    found = migration()
+    t_ns = found.series.columns["t_ns"].copy()
+    t_ns[5] = t_ns[4] + 1_000_000
+    found.series.columns["t_ns"] = t_ns
+    found.series.columns["dirtied_pages_per_s"] = np.full(len(t_ns), 1e3)
+    panel = timeline(found).panels[1]
+    assert isinstance(panel, Panel)
+    assert np.flatnonzero(np.isnan(panel.lines[1].y)).tolist() == [0, 5]
 
 
 def test_every_round_is_marked_at_its_start() -> None:

@@ -27,6 +27,8 @@ LEAST_NS = 1_000
 """A CLEAR that finds nothing is not drawn."""
 SHORTEST_ROUND_NS = 10_000_000
 """A shorter round is only the stop itself: shares of so short a time are meaningless."""
+SHORTEST_SAMPLE_NS = 2_000_000
+"""The rate over a shorter sample is a gap: it is that of an instant, thousands of times the others, and would hide them."""
 LOCK: Mapping[str, tuple[str, Colour, int]] = {
     "lock_hold_ns": ("vCPUs hold it", "green", 0), "host_hold_ns": ("threads of the host hold it", "blue", 0),
     "lock_wait_ns": ("vCPUs wait for it", "vermilion", 1), "host_wait_ns": ("threads of the host wait for it", "ink", 1),
@@ -120,9 +122,11 @@ def saw_tooth(migration: MigrationResult) -> tuple[Array, Array]:
 
 def _rates(migration: MigrationResult) -> Panel:
     t_s, series = _seconds(migration.series), migration.series
+    spans_ns = np.diff(series["t_ns"], prepend=series["t_ns"][:1])
+    dirtied = np.where(spans_ns >= SHORTEST_SAMPLE_NS, series["dirtied_pages_per_s"], np.nan) * PAGE_WIRE_BYTES * 8
     lines = (
         Line(LABELS["bandwidth_bytes_per_s"], t_s, series["bandwidth_bytes_per_s"] * 8, "blue", "before"),
-        Line(LABELS["dirtied_pages_per_s"], t_s, series["dirtied_pages_per_s"] * PAGE_WIRE_BYTES * 8, "vermilion", "before"),
+        Line(LABELS["dirtied_pages_per_s"], t_s, dirtied, "vermilion", "before"),
     )
     return Panel(Axis("rate", "bit/s", low=0.0), lines)
 
