@@ -158,13 +158,18 @@
     return (plot) => panel.lines.filter((line, i) => line.notes.length && plot.series[i + 1].show).forEach((line, number) => {
       const { ctx, bbox } = plot;
       ctx.save();
-      ctx.fillStyle = css(line.colour);
       ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
       ctx.textAlign = "right";
       ctx.textBaseline = "middle";
       line.notes.forEach(([at, text]) => {
         ctx.setTransform(1, 0, 0, 1, plot.valToPos(at, "x", true), bbox.top + (0.03 + 0.33 * (number % 3)) * bbox.height);
         ctx.rotate(-Math.PI / 2);
+        const wide = ctx.measureText(text).width, high = 13 * devicePixelRatio;
+        ctx.globalAlpha = 0.75;
+        ctx.fillStyle = css("paper");
+        ctx.fillRect(-wide, -high / 2, wide, high);
+        ctx.globalAlpha = 1;
+        ctx.fillStyle = css(line.colour);
         ctx.fillText(text, 0, 0);
       });
       ctx.restore();
