@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.report.charts.chart import COLOURS, Axis, Bar, Bars, Chart, Line, Panel
+from hostsim.report.charts.chart import COLOURS, Axis, Bar, Bars, Chart, Line, Panel, spans_decades
 
 Row = Mapping[str, Any]
 WORK_TITLES = {"enable": "enabling a log", "get": "GET that protects", "unmap": "unmapping"}
@@ -127,8 +127,10 @@ def measured_chart(rows: Sequence[Row]) -> Chart | None:
     if not mine:
         return None
     bars = tuple(Bar(row["value"], row["value"] * (1 - row["spread"]), row["value"] * (1 + row["spread"])) for row in mine)
-    part = Bars(Axis("nanoseconds", "ns"), tuple(str(row["name"]) for row in mine), (("measured", bars),))
-    return Chart("measured", "Measured on this machine", Axis(""), (part,), lead="Whiskers: the spread of the repetitions.")
+    is_log = spans_decades([bar.value for bar in bars])
+    part = Bars(Axis("time", "ns", is_log), tuple(str(row["name"]) for row in mine), (("measured", bars),))
+    lead = f"Whiskers: the spread of the repetitions.{' Bars are on a logarithmic scale.' * is_log}"
+    return Chart("measured", "Measured on this machine", Axis(""), (part,), lead=lead)
 
 
 def memory_chart(curve: Sequence[Row]) -> Chart | None:

@@ -44,7 +44,8 @@ def tuning_charts(rows: Sequence[Row], best: Collection[int]) -> Iterator[Chart]
                     told += [] if np.isfinite(values[i, k]) else [(i, k, ended(row))]
             panels.append(HeatMap(y, across, up, values, title, quantity, f"{title}, max-cpu-throttle {most} %", True,
                                   tuple(framed), tuple(told), max(known)))  # fmt: skip
-        lead = "Cells with words: no seed completed. Frame: no other setting beats it in both time and lost work."
+        ended_ones = "Cells with words: no seed completed. " if any(part.told for part in panels) else ""
+        lead = f"{ended_ones}Frame: no other setting beats it in both time and lost work."
         yield Chart(f"map-{name}", f"{title[:1].upper()}{title[1:]} by the settings of auto-converge", x, tuple(panels),
                     across=2, lead=lead)  # fmt: skip
 
