@@ -51,6 +51,8 @@ LAZY = {
     "polars": "an extra: import it in the function that needs it, raise MissingExtraError without it",
 }
 
+DRAWING = ("hostsim/report/drawing.py", "hostsim/report/charts/pictures.py")
+"""Modules that draw with matplotlib."""
 JIT = "hostsim.compiled.jit"
 NOT_BESIDE_LOOPS = ("simpy", "structlog", "pydantic")
 """A file of compiled loops knows no clock and no Python objects: it returns facts, and processes of the host wait."""
@@ -166,6 +168,16 @@ def loop_problems(source: Source) -> list[str]:
         for i in found
         if i.target.split(".")[0] in NOT_BESIDE_LOOPS
     ]
+
+
+def drawing_problems(source: Source) -> list[str]:
+    """Imports of matplotlib out of the modules that draw: each chart is described once, for the page and the picture."""
+    if source.path in DRAWING:
+        return []
+    return [
+        f"{source.path}:{found.line}: matplotlib beside {', '.join(DRAWING)}: describe a chart in hostsim/report/charts"
+        for found in imports(source) if found.target.split(".")[0] == "matplotlib"
+    ]  # fmt: skip
 
 
 def third_party_problems(source: Source) -> list[str]:

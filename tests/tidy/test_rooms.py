@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tidy.rooms import circles, loop_problems, room_problems, third_party_problems
+from tests.tidy.rooms import circles, drawing_problems, loop_problems, room_problems, third_party_problems
 from tests.tidy.source import package_sources, report, source_of
 
 
@@ -65,6 +65,12 @@ def test_an_import_that_goes_down_is_fine(path: str, text: str) -> None:
 )
 def test_a_stray_third_party_import_is_found(path: str, text: str) -> None:
     assert len(third_party_problems(source_of(text, path))) == 1
+
+
+def test_only_the_modules_that_draw_import_matplotlib() -> None:
+    report([problem for source in package_sources() for problem in drawing_problems(source)])
+    stray = source_of("def draw():\n    from matplotlib.figure import Figure", "hostsim/report/age_report.py")
+    assert len(drawing_problems(stray)) == 1
 
 
 def test_an_extra_imported_where_it_is_used_is_fine() -> None:
