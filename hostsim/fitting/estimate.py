@@ -75,11 +75,15 @@ def estimate_points(points: Sequence[Point], written_max: float, seed: int, draw
 def differ(some: Sequence[Observed], found: Estimate) -> bool:
     """Whether a guest of its own for each migration meets the points better than one for all, by Schwarz's criterion."""
     written_max, total = _written_max(some), len(found.points)
-    by_chunks = bool(found.by_chunks)
-    ends = np.cumsum([len(one.points(by_chunks=by_chunks and one.has_chunks)) for one in some]).tolist()
+    ends = np.cumsum(counts_each(some, found)).tolist()
     parts = [found.points[first:end] for first, end in pairwise([0, *ends]) if end > first]
     each = [Problem(part, written_max, rate_grid(part), found.pace).fitted() for part in parts]
     return sum(classes.criterion(total) for classes in each) + APART_GAIN < found.classes.criterion(total)
+
+
+def counts_each(some: Sequence[Observed], found: Estimate) -> list[int]:
+    """The number of points of each migration, in the order of ``found.points``."""
+    return [len(one.points(by_chunks=bool(found.by_chunks) and one.has_chunks)) for one in some]
 
 
 def _written_max(some: Sequence[Observed]) -> float:

@@ -13,7 +13,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import parse_bytes
 from hostsim.fitting.brake import Brake, brake_of
-from hostsim.fitting.estimate import DRAWS, Estimate, differ, estimate, estimate_points
+from hostsim.fitting.estimate import DRAWS, Estimate, counts_each, differ, estimate, estimate_points
 from hostsim.fitting.guest import Setting, scenario_table, setting_of
 from hostsim.fitting.inputs import curve_points, is_curve, reading_points
 from hostsim.fitting.mixture import Classes
@@ -116,9 +116,13 @@ class GuestFit:
 
 
 def rows_of(fitted: GuestFit) -> Iterator[dict[str, Any]]:
-    """A row a point: measured beside fitted."""
-    for p, expected in zip(fitted.found.points, fitted.classes.expected.tolist(), strict=True):
+    """A row a point: measured beside fitted. migration: as ``_numbers`` has it."""
+    busy = [one for one in fitted.observed if one.rounds]
+    numbers = _numbers(busy)
+    each = np.repeat(numbers, counts_each(busy, fitted.found)).tolist() if busy else [0] * len(fitted.found.points)
+    for p, expected, number in zip(fitted.found.points, fitted.classes.expected.tolist(), each, strict=True):
         yield {
+            "migration": number,
             "end_s": p.end_s,
             "rounds": p.rounds,
             "length_s": p.t_s,
@@ -128,6 +132,14 @@ def rows_of(fitted: GuestFit) -> Iterator[dict[str, Any]]:
             "error_share": p.off_pages / max(p.found_pages, 1.0),
             "throttle_percent": 100 * p.throttle,
         }
+
+
+def _numbers(some: Sequence[Observed]) -> list[int]:
+    """Numbers of migrations: in their log, or as they are named where several logs are fitted; 0 where only one is."""
+    if len(some) < 2:
+        return [0] * len(some)
+    one_log = len({one.log.source for one in some}) == 1
+    return [one.log.part[0] if one_log else number for number, one in enumerate(some, 1)]
 
 
 def fit(

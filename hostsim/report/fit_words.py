@@ -161,6 +161,7 @@ def _length_columns(fitted: GuestFit) -> tuple[Column, ...]:
     if not fitted.observed:
         return (Column("length_s", "after", role=Role.KEY, words=seconds_words),)
     return (
+        Column("migration", "migration", role=Role.KEY, if_any=True),
         Column("end_s", "until", role=Role.KEY, words=seconds_words),
         Column("rounds", "rounds"),
         Column("length_s", "each took", words=seconds_words),

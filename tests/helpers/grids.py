@@ -58,9 +58,14 @@ NEIGHBOURS = ("vm", "neighbour[0]", "neighbour[10]")
 
 def _of_fits() -> Iterator[Grid]:
     visit = Visit(1234.5, 1234.5, 0.1, np.zeros(1), np.ones(1), 0.55, is_first=False)
-    found = SimpleNamespace(points=(Point((visit,), 123_456_789.0, 12_345.0, 123_456.7),))
-    classes = SimpleNamespace(expected=np.array([1_234_567.0]))
-    for observed in ((), (None,)):
+    point = Point((visit,), 123_456_789.0, 12_345.0, 123_456.7)
+    one = SimpleNamespace(
+        rounds=(visit,), has_chunks=False, points=lambda **_: (point,), log=SimpleNamespace(part=(9, 10), source="x")
+    )
+    for observed in ((), (one,), (one, one)):
+        points = (point,) * max(1, len(observed))
+        found = SimpleNamespace(points=points, by_chunks=None)
+        classes = SimpleNamespace(expected=np.array([1_234_567.0] * len(points)))
         yield rounds_grid(SimpleNamespace(found=found, classes=classes, observed=observed))  # type: ignore[arg-type]
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.fitting.fitted import fit
+from hostsim.fitting.fitted import fit, rows_of
 from hostsim.fitting.refusal import NotIdentifiedError
-from hostsim.report.fit_words import fit_lines
+from hostsim.report.fit_words import fit_lines, rounds_grid
 from hostsim.scenario.schema import Scenario
 from tests.helpers.polled import polled_log
 
@@ -57,6 +57,9 @@ def test_a_retry_after_a_cancel_adds_its_rounds(log: Path) -> None:
     assert known.low < true_pages < known.high
     assert known.high - known.low < 0.7 * (less.high - less.low)
     assert "migrations 1 and 2 of 2" in fit_lines(both)[0]
+    assert [row["migration"] for row in rows_of(both)] == [1, 1, 2, 2]
+    assert "migration" in {column.name for column in rounds_grid(both).columns}
+    assert "migration" not in {column.name for column in rounds_grid(first).columns}
 
 
 def test_one_round_each_identifies_a_guest_that_neither_does_alone(log: Path) -> None:
