@@ -102,7 +102,7 @@ def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool, out: Path | None
     from hostsim.costs.costs import load_costs
     from hostsim.measure.kvm.chain_costs import chain_costs
     from hostsim.measure.kvm.device import Kvm
-    from hostsim.report.console import say, say_raw, show
+    from hostsim.report.console import say, say_raw, say_wrapped, show
     from hostsim.report.real_files import write_real
     from hostsim.report.tables import plain_table
     from hostsim.results.aside import check_folder
@@ -119,6 +119,6 @@ def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool, out: Path | None
     if as_json:
         say_raw(json.dumps(told, indent=2) + "\n")
         return
-    say([f"real: {found.host.told}", f"modelled: the rmap since 6.4, sheet {sheet}", *found.lines(), ""])
+    say_wrapped([f"real: {found.host.told}", f"modelled: the rmap since 6.4, sheet {sheet}", *found.lines(), ""])
     show(plain_table(table, most=len(table)), wide=wide)
     say(f"wrote {path}" for path in paths)

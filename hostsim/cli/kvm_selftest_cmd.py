@@ -195,10 +195,10 @@ def _tell_beside(found: list[Pair], options: Options, foreign_share: float, *, w
     from hostsim.measure.kvm.beside import beside_table, verdict
     from hostsim.measure.kvm.host import read_host
     from hostsim.measure.kvm.rules import BUSY_SHARE
-    from hostsim.report.console import PLAIN_WIDTH, say, show
+    from hostsim.report.console import PLAIN_WIDTH, say, say_wrapped, show
     from hostsim.report.tables import plain_table
 
-    say([f"real: {read_host().told}", f"simulated: {options.era}, {options.mmu}, sheet {options.sheet}", ""])
+    say_wrapped([f"real: {read_host().told}", f"simulated: {options.era}, {options.mmu}, sheet {options.sheet}", ""])
     table = beside_table(found)
     show(plain_table(table, most=len(table)), wide=wide)
     lines = [*verdict(found)]

@@ -115,7 +115,7 @@ def tell(options: MeasureOptions, found: Measurement, rows: Sequence[Row], sheet
     """JSON, or a table of real, simulated and ratio, then what was refused and what is not modelled."""
     from hostsim.measure.kvm.host import read_host
     from hostsim.report.beside_tables import beside_grid, measured_lines
-    from hostsim.report.console import PLAIN_WIDTH, say, say_raw, show
+    from hostsim.report.console import PLAIN_WIDTH, say, say_raw, say_wrapped, show
 
     about = {"rows": [as_object(row) for row in rows], "host": read_host().told, "sheet": sheet}
     page = options.reports.of_told("validate", about)
@@ -126,7 +126,7 @@ def tell(options: MeasureOptions, found: Measurement, rows: Sequence[Row], sheet
         say_raw(json.dumps(told, indent=2) + "\n")
         return
     versions = {case["inputs"]["qemu_version"] for case in found.cases}
-    say([f"real: {read_host().told}, QEMU {', '.join(sorted(versions))}", f"simulated: sheet {sheet}", ""])
+    say_wrapped([f"real: {read_host().told}, QEMU {', '.join(sorted(versions))}", f"simulated: sheet {sheet}", ""])
     show(beside_grid(rows), wide=wide)
     lines = [*measured_lines(rows), *(f"refused here: {name}: {why}" for name, why in found.refused.items())]
     lines += _busy(found)
