@@ -197,6 +197,11 @@ def assumptions_of_whatif(fitted: GuestFit, change: Change) -> list[str]:
             "the sheet of host "
             "'generic' is taken; --set migration.max_postcopy_bandwidth=... limits it"
         )
+    if fitted.classes.sweep and change.mode != STOPPED:
+        found.append(
+            "Range: no log tells where the guest's sweep stands as the migration begins; each run but the first starts it "
+            "elsewhere"
+        )
     if change.mode == STOPPED:
         found.append(
             "Range: a log of a running guest does not tell how many of the pages that it wrote during the first "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+CONTINUED = re.compile(r"^\$ (?:.*\\\n)+.*", re.MULTILINE)
 FENCE = re.compile(r"^```(\w*)\s*$")
 NOT_RUN = re.compile(r"^<!-- not run: (\S.*\S) -->$")
 LATER = re.compile(r"^<!-- run by make (long|swarm): \S.*\S -->$")
@@ -85,9 +86,9 @@ def _notes_above(lines: list[str], fence: int) -> dict[str, Any]:
 
 
 def commands(block: Block) -> list[Command]:
-    """Commands of a console block: lines that open with ``$ ``, continued after a backslash."""
+    """Commands of a console block: lines that open with ``$ ``, continued after a backslash, as lines they print are not."""
     found: list[tuple[str, list[str]]] = []
-    for line in block.text.replace("\\\n", "").splitlines():
+    for line in CONTINUED.sub(lambda match: match[0].replace("\\\n", ""), block.text).splitlines():
         if line.startswith("$ "):
             found.append((line[2:], []))
         elif found:

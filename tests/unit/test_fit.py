@@ -13,7 +13,7 @@ from hostsim.fitting.brake import rounded_limit
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.fitting.guest_text import guest_text
 from hostsim.fitting.refusal import NotIdentifiedError
-from hostsim.fitting.whatif import Change, drawn_scenarios
+from hostsim.fitting.whatif import Change, assumptions_of_whatif, drawn_scenarios
 from hostsim.report.fit_words import fit_lines, rounds_grid
 from hostsim.scenario.schema import Scenario
 from tests.helpers.real_logs import postgres_log, qemu_log
@@ -173,6 +173,15 @@ def test_pacing_that_no_round_shows_is_drawn(folder: Path) -> None:
     drawn = drawn_scenarios(fit(qemu_log("rand_090", folder), draws=4), Change(mode="auto-converge"))
     paces = [drawn(i).vm.workload[0].pacing for i in range(4)]
     assert paces == ["closed", "open", "closed", "open"]
+
+
+def test_the_place_of_a_sweep_is_drawn_and_said(folder: Path) -> None:
+    found = fit(qemu_log("seq_090", folder), draws=0)
+    drawn = drawn_scenarios(found, Change())
+    loads = [drawn(i).vm.workload[-1] for i in range(4)]
+    assert [round(4 * 4096 * load.start_page / (load.size or 1)) for load in loads] == [0, 2, 1, 3]
+    assert any("where the guest's sweep stands" in text for text in assumptions_of_whatif(found, Change()))
+    assert not any("sweep" in text for text in assumptions_of_whatif(fit(qemu_log("rand_090", folder), draws=0), Change()))
 
 
 def test_a_change_that_cannot_be_is_refused(folder: Path) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 
 from hostsim.validation.rows import Row, selected
 
+KINDS = {"qemu": "Q", "postgres": "PG"}
+"""Kinds of predictions, and the first part of the ids of their rows."""
+
 
 def rows(
     only: Sequence[str] | None = None, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None
@@ -14,4 +17,5 @@ def rows(
     from hostsim.validation.fit.predicted import predictions
     from hostsim.validation.fit.score import scored
 
-    return selected(scored(predictions(jobs, progress)), only)
+    wanted = [kind for kind, prefix in KINDS.items() if only is None or any(one.split("/")[0] == prefix for one in only)]
+    return selected(scored(predictions(jobs, progress, wanted)), only)

@@ -34,9 +34,11 @@ LOAD_ENDS_BEFORE_S = 0.35
 FOUR, SIXTEEN = "4 threads", "16 threads, its load ends"
 
 
-def predictions(jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> dict[str, list[Prediction]]:
-    """Predictions of both kinds, by kind; ``jobs`` worker processes."""
-    groups = [*_groups(), ()]
+def predictions(
+    jobs: int = 1, progress: Callable[[str, int, int], None] | None = None, kinds: Sequence[str] = ("qemu", "postgres")
+) -> dict[str, list[Prediction]]:
+    """Predictions by kind, of other ``kinds`` none; ``jobs`` worker processes."""
+    groups = [*(_groups() if "qemu" in kinds else ()), *([()] if "postgres" in kinds else [])]
     found: dict[str, list[Prediction]] = {"qemu": [], "postgres": []}
     with ProcessPoolExecutor(jobs) if jobs > 1 else nullcontext() as pool:
         for i, some in enumerate((pool.map if pool else map)(_of_group, groups)):

@@ -18,7 +18,7 @@ BAR, SYNCS = 0.10, 2
 
 def scored(found: Mapping[str, Sequence[Prediction]]) -> list[Row]:
     """All rows: the pairs of QEMU cases, then the PostgreSQL guests."""
-    return [*_qemu(found["qemu"]), *_postgres(found["postgres"])]
+    return [*(_qemu(found["qemu"]) if found["qemu"] else ()), *_postgres(found["postgres"])]
 
 
 def _qemu(some: Sequence[Prediction]) -> Iterator[Row]:
