@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.tcp import Path
 from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
 from tests.twins.postcopy_compare import disagreement, drawn_faulty, drawn_postcopy, moved_by_knobs, twin_facts
@@ -21,6 +23,16 @@ def test_engine_equals_twin(first: int) -> None:
 @pytest.mark.parametrize("first", quick_and_long((0, 30, 60), (0,)))
 def test_engine_equals_twin_on_a_link_that_fails(first: int) -> None:
     report([text for seed in FAULTY[first : first + 30] if (text := disagreement(seed, drawn_faulty(seed)))])
+
+
+def _without_outages(spec: LinkSpec) -> Path:
+    there = spec.path.faults
+    return spec.path._replace(faults=there._replace(outages=there.outages[:0], loss_gap=0))
+
+
+def test_requests_that_pass_an_outage_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LinkSpec, "path_back", property(_without_outages))
+    assert any(disagreement(seed, drawn_faulty(seed)) for seed in FAULTY[:30])
 
 
 @pytest.mark.swarm

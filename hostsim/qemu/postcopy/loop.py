@@ -7,7 +7,7 @@ touches a missing page. Cost follows pages and faults, never touches of pages th
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import jit, part
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import NEVER
 from hostsim.guest.touch import TouchTable
 from hostsim.qemu.postcopy import streams
@@ -102,15 +102,13 @@ def _next_of_link(k: Phase, r: Rules) -> tuple[int, int]:
     return _sooner(groups[FORWARD, ROOM_NS], GAIN_ROOM, now_ns, kind)
 
 
-@part
-def _next_event(k: Phase, r: Rules, handle_ns: int, run_ns: int, touch_ns: int) -> tuple[int, int]:
-    """Time [ns] and kind of the next event; of events of one instant the first in the order DELIVER ... TOUCH."""
+@inlined
+def _next_event(k: Phase, handle_ns: int, run_ns: int, touch_ns: int) -> tuple[int, int]:
+    """Time [ns] and kind of the next event; of events of one instant the first in the order PLACE ... TOUCH."""
     p, s = k.p, k.send
     now_ns, kind = NEVER, TOUCH
-    if r.path.faults.any == 1:
-        now_ns, kind = _next_of_link(k, r)
     if p[HEAD] < p[FLUSHED]:
-        now_ns, kind = _sooner(k.wire[p[HEAD] % len(k.wire), 2], PLACE, now_ns, kind)
+        now_ns, kind = k.wire[p[HEAD] % len(k.wire), 2], PLACE
     if p[URGENT_HEAD] < p[URGENT_TAIL]:
         now_ns, kind = _sooner(k.urgent[p[URGENT_HEAD] % len(k.urgent), 2], PLACE_URGENT, now_ns, kind)
     now_ns, kind = _sooner(handle_ns, HANDLE, now_ns, kind)
@@ -123,7 +121,7 @@ def _next_event(k: Phase, r: Rules, handle_ns: int, run_ns: int, touch_ns: int) 
     return _sooner(touch_ns, TOUCH, now_ns, kind)
 
 
-@part
+@inlined
 def _take_main(k: Phase, r: Rules, now_ns: int) -> None:
     """The destination has read and placed the first page on the main channel; the sockets have room for more."""
     p = k.p
@@ -134,7 +132,7 @@ def _take_main(k: Phase, r: Rules, now_ns: int) -> None:
     place(k, r, entry[0], now_ns)
 
 
-@part
+@inlined
 def _unblock(k: Phase, r: Rules, now_ns: int) -> None:
     """The sockets may have room again: write() returns."""
     p = k.p
@@ -212,7 +210,11 @@ def run_phase(k: Phase, r: Rules, table: TouchTable, horizon_ns: int, started_ns
             return DRAINED
         if p[AWAITS_ROOM] == 1 and p[IS_BLOCKED] == 0:
             return ROOM
-        now_ns, kind = _next_event(k, r, handle_ns, run_ns, touch_ns)
+        now_ns, kind = _next_event(k, handle_ns, run_ns, touch_ns)
+        if r.path.faults.any == 1:
+            link_ns, link_kind = _next_of_link(k, r)
+            if link_ns <= now_ns:
+                now_ns, kind = link_ns, link_kind
         if now_ns >= horizon_ns:
             p[NOW_NS] = max(p[NOW_NS], horizon_ns)
             return HORIZON

@@ -6,7 +6,7 @@ QEMU 7.2 and 10.x, migration/ram.c::ram_save_iterate, ::get_queued_page, ::ram_s
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import jit, part
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.constants import PAGE_WIRE_BYTES, ZERO_PAGE_BYTES
 from hostsim.core.rng import NEVER
 from hostsim.qemu.postcopy import streams
@@ -112,7 +112,7 @@ def _block_of(block_ends: Ints, gfn: int) -> int:
     return block
 
 
-@part
+@inlined
 def _put(k: Phase, r: Rules, gfn: int, channel: int) -> int:
     """Take a page out of the bitmap and count it; return its bytes on ``channel``."""
     s, p = k.send, k.p
@@ -135,7 +135,7 @@ def _put(k: Phase, r: Rules, gfn: int, channel: int) -> int:
     return int(n_bytes)
 
 
-@part
+@inlined
 def _gather(k: Phase, r: Rules, entry: int, n_bytes: int, is_zero: bool) -> None:
     """Put a page into the QEMUFile of the main channel, and count its bytes against the limit when QEMU does."""
     s, p = k.send, k.p
