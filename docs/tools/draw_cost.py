@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+import numpy as np
 from pictures import DOCS, Figures, run
 
-from hostsim.report.drawing import COLOURS, DASHES, GREY, MARKERS, log_axis, short_words, titled
+from hostsim.report.charts.chart import COLOURS, Axis, Chart, Colour, Line, Panel
+from hostsim.report.charts.pictures import figure_of, fixed_layout
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DATA = DOCS / "background" / "cost.json"
 NS_PER_S = 1e9
+GUIDE_NS = 100
 Rows = list[dict[str, Any]]
 
 
@@ -27,59 +31,48 @@ def kept_rows() -> Rows:
     return rows
 
 
-def seconds_words(value: float) -> str:
-    """0.01 -> "10 ms", 3 -> "3 s"."""
-    return f"{value:g} s" if value >= 1 else f"{value * 1e3:g} ms"
-
-
-def draw_totals(axes: Axes, rows: Rows) -> None:
-    """CPU time over exits, a line for each number of vCPUs and one for drawn writes."""
-    walks = [row for row in rows if row["kind"] == "walk"]
+def totals(rows: Rows) -> Panel:
+    """CPU time over exits, a line for each number of vCPUs and one for drawn writes, beside a line of equal cost."""
+    walks, drawn = ([row for row in rows if row["kind"] == kind] for kind in ("walk", "drawn"))
     numbers = sorted({row["vcpus"] for row in walks})
-    lines = {f"a walk, {n} vCPU{'s' * (n > 1)}": [row for row in walks if row["vcpus"] == n] for n in numbers}
-    drawn = [row for row in rows if row["kind"] == "drawn"]
-    lines[f"drawn, {drawn[0]['gib']} GiB, {drawn[0]['vcpus']} vCPUs"] = drawn
-    for (label, some), colour, dashes, marker in zip(lines.items(), COLOURS, DASHES, MARKERS, strict=False):
-        exits, seconds = [row["exits"] for row in some], [row["seconds"] for row in some]
-        axes.plot(exits, seconds, color=colour, linestyle=dashes, marker=marker, markersize=4, linewidth=1.2, label=label)
-    ends = [min(row["exits"] for row in rows), max(row["exits"] for row in rows)]
-    axes.plot(ends, [end * 100 / NS_PER_S for end in ends], color=GREY, linewidth=0.9, zorder=0, label="100 ns an exit")
-    log_axis(axes, "x", [[row["exits"] for row in rows]], short_words)
-    log_axis(axes, "y", [[row["seconds"] for row in rows]], seconds_words)
-    axes.set(xlabel="exits", ylabel="CPU time")
-    axes.set_title("1 GiB to 1 TiB, one exit a page; drawn: 3 ms to 3 s", fontsize=9, loc="left")
-    axes.legend(fontsize=8, loc="upper left")
+    some = {f"a walk, {n} vCPU{'s' * (n > 1)}": [row for row in walks if row["vcpus"] == n] for n in numbers}
+    some[f"drawn, {drawn[0]['gib']} GiB, {drawn[0]['vcpus']} vCPUs"] = drawn
+    lines = [_line(name, mine, "exits", "seconds", i) for i, (name, mine) in enumerate(some.items())]
+    ends = np.array([min(row["exits"] for row in rows), max(row["exits"] for row in rows)], float)
+    lines.append(Line(f"{GUIDE_NS} ns an exit", ends, ends * GUIDE_NS / NS_PER_S, "grey"))
+    title = "walks over 1 GiB to 1 TiB"
+    return Panel(Axis("CPU time", "s", log=True), tuple(lines), x=Axis("exits", log=True), title=title)
 
 
-def draw_exits(axes: Axes, rows: Rows) -> None:
+def exits(rows: Rows) -> Panel:
     """An exit over the number of vCPUs, a line for some sizes."""
-    walks = [row for row in rows if row["kind"] == "walk"]
+    walks = [row | {"each": row["seconds"] / row["exits"] * NS_PER_S} for row in rows if row["kind"] == "walk"]
     sizes = sorted({row["gib"] for row in walks})
-    some_sizes = dict.fromkeys([*sizes[::2], sizes[-1]])
-    for gib, colour, dashes, marker in zip(some_sizes, COLOURS, DASHES, MARKERS, strict=False):
-        some = [row for row in walks if row["gib"] == gib]
-        each = [row["seconds"] / row["exits"] * NS_PER_S for row in some]
-        label = f"{gib} GiB" if gib < 1024 else f"{gib // 1024} TiB"
-        axes.plot(
-            [row["vcpus"] for row in some], each, color=colour, linestyle=dashes, marker=marker, markersize=4, linewidth=1.2,
-            label=label,
-        )  # fmt: skip
-    log_axis(axes, "x", [[row["vcpus"] for row in walks]], short_words)
-    log_axis(axes, "y", [[10.0, 1000.0]], lambda ns: f"{ns:g} ns")
-    axes.set(xlabel="vCPUs", ylabel="CPU time of an exit")
-    axes.set_title("the same walks", fontsize=9, loc="left")
-    axes.legend(fontsize=8, loc="lower right")
+    shown = dict.fromkeys([*sizes[::2], sizes[-1]])
+    by_size = [(_size(gib), [row for row in walks if row["gib"] == gib]) for gib in shown]
+    lines = [_line(name, mine, "vcpus", "each", i) for i, (name, mine) in enumerate(by_size)]
+    ticks = tuple((float(n), str(n)) for n in sorted({row["vcpus"] for row in walks}))
+    x = Axis("vCPUs", "plain", log=True, low=0.8, high=1.25 * ticks[-1][0], ticks=ticks)
+    y = Axis("CPU time of an exit", "ns", log=True, low=10.0, high=1000.0)
+    return Panel(y, tuple(lines), x=x, title="CPU time of an exit of the same walks")
+
+
+def _size(gib: int) -> str:
+    return f"{gib} GiB" if gib < 1024 else f"{gib // 1024} TiB"
+
+
+def _line(name: str, rows: Rows, x: str, y: str, number: int) -> Line:
+    colour: Colour = COLOURS[number % len(COLOURS)]
+    xs, ys = (np.array([row[key] for row in rows], float) for key in (x, y))
+    return Line(name, xs, ys, colour, dash=number, marked=True)
 
 
 def draw() -> Figure:
     """Totals on the left, single exits on the right."""
-    rows = kept_rows()
-    figure = Figure(figsize=(10.4, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
-    draw_totals(left, rows)
-    draw_exits(right, rows)
-    titled(figure, "Does cost follow exits?")
-    return figure
+    rows, question = kept_rows(), "Does cost follow exits?"
+    lead = "All axes are logarithmic: where cost follows exits, a line on the left rises like the grey one."
+    chart = Chart("cost", question, Axis(""), (totals(rows), exits(rows)), across=2, lead=lead)
+    return fixed_layout(figure_of(chart, "screen", question))
 
 
 def figures() -> Figures:

@@ -38,7 +38,7 @@ FROM_NOW = 1.05
 """Where a forecast takes the present value for enough, the least value tried is a twentieth above it."""
 WORK_LEAST, WORK_MOST, TIMES_THE_RUN = 40_000_000, 400_000_000, 3
 """Bounds of the work of all trials of a run: TIMES_THE_RUN times the run's own, from about 2 s to about 20 s of work."""
-MARGINS_WORK, AS_LONG = 40_000_000, 1.2
+MARGINS_WORK, AS_LONG = 48_000_000, 1.2
 """Work for all margins of a migration that completed (about 2 s); work of one trial over that of the run."""
 PASSES, PASSES_MOST = 3, 12
 """Work in passes over all memory, sent and harvested: of a trial that completes at once; a trial ends after the second
