@@ -47,9 +47,9 @@ class TouchClock:
         self._parts.append((int(self.env.now), self._vcpus[0] if vcpu is None else vcpu, touched, is_write))
 
     def run(self, first: simpy.Event, rest: Generator[Any, Any, Any]) -> None:
-        """Run the process that has yielded ``first``, and those that it starts, up to ``until_ns``."""
-        self.env.process(self._continued(first, rest))
-        self.env.run(self.until_ns)
+        """Run the process that has yielded ``first``, and those that it starts, up to its end or ``until_ns``."""
+        ends = self.env.process(self._continued(first, rest)), self.env.timeout(self.until_ns)
+        self.env.run(self.env.any_of(ends))
 
     def _continued(self, first: simpy.Event, rest: Generator[Any, Any, Any]) -> Generator[simpy.Event, Any, None]:
         event: Any = first
