@@ -11,6 +11,7 @@ import pytest
 
 from hostsim.core.knobs import Knobs
 from hostsim.guest.workload import Workload
+from hostsim.kvm.plan import CLEAR_BITMAP_SHIFT
 from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import Machine
 from hostsim.qemu import send
@@ -21,7 +22,7 @@ from hostsim.qemu.send import SendLimits
 from tests.helpers.live import MS, live_machine, sweep, vm_of
 
 NEVER_NS = 1 << 62
-LIMITS = SendLimits(0, 1, 0, False, NEVER_NS, 1 << 16, 9, NEVER_NS - 1)
+LIMITS = SendLimits(0, 1, 0, False, NEVER_NS, 1 << 16, CLEAR_BITMAP_SHIFT, NEVER_NS - 1)
 
 
 def ram_of(one: Machine) -> RamState:
@@ -41,14 +42,14 @@ def call(ram: RamState, limits: SendLimits) -> tuple[int, int, int]:
 
 def test_the_loop_stops_before_a_chunk_that_has_to_be_cleared() -> None:
     one = migrating(n_pages=1536)
-    ram = ram_of(one)
+    ram, limits = ram_of(one), LIMITS._replace(chunk_shift=9)
     one.tracker.clear_marks = np.array([0, 1, 1], np.uint8)
-    assert call(ram, LIMITS) == (send.CLEAR, 512, 512)
-    assert call(ram, LIMITS) == (send.CLEAR, 512, 512)
+    assert call(ram, limits) == (send.CLEAR, 512, 512)
+    assert call(ram, limits) == (send.CLEAR, 512, 512)
     one.tracker.clear_marks[1] = 0
-    assert call(ram, LIMITS) == (send.CLEAR, 1024, 1024)
+    assert call(ram, limits) == (send.CLEAR, 1024, 1024)
     one.tracker.clear_marks[2] = 0
-    assert call(ram, LIMITS) == (send.NOTHING_DIRTY, 1536, 1536)
+    assert call(ram, limits) == (send.NOTHING_DIRTY, 1536, 1536)
 
 
 def test_zero_pages_that_may_be_written_are_not_sent_ahead_of_the_guest() -> None:
