@@ -11,6 +11,8 @@ from hostsim.measure.kvm.region import Region
 
 ENTRY = np.dtype([("flags", np.uint32), ("slot", np.uint32), ("offset", np.uint64)])
 """struct kvm_dirty_gfn."""
+BLOCK = 1024
+"""Entries that a harvest looks at together."""
 
 
 class DirtyRing:
@@ -28,10 +30,17 @@ class DirtyRing:
 
         x86 keeps stores in order, so an entry whose flag is seen is whole, and its flag is changed after it was copied.
         """
-        order = (self._next + np.arange(self._n)) % self._n
+        parts = [self._harvest_block()]
+        while len(parts[-1]) == min(BLOCK, self._n) and sum(map(len, parts)) < self._n:
+            parts.append(self._harvest_block())
+        return np.concatenate(parts)
+
+    def _harvest_block(self) -> NDArray[np.void]:
+        """The next entries, at most BLOCK: the rest of the ring is not looked at while these are not all there."""
+        order = (self._next + np.arange(min(BLOCK, self._n))) % self._n
         dirty = self._entries["flags"][order] & (abi.KVM_DIRTY_GFN_F_DIRTY | abi.KVM_DIRTY_GFN_F_RESET)
         fresh = dirty == abi.KVM_DIRTY_GFN_F_DIRTY
-        count = self._n if fresh.all() else int(np.argmin(fresh))
+        count = len(order) if fresh.all() else int(np.argmin(fresh))
         found = self._entries[order[:count]].copy()
         self._entries["flags"][order[:count]] |= abi.KVM_DIRTY_GFN_F_RESET
         self._next = (self._next + count) % self._n
