@@ -1,4 +1,4 @@
-"""What a workload plug-in is asked, and what it returns: classes of pages with rates, touches, or a process that touches."""
+"""The call of a workload plug-in, and its answers: classes of pages with rates, touches, or a process that touches pages."""
 
 from __future__ import annotations
 

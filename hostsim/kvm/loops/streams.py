@@ -130,10 +130,10 @@ def _is_cold(stream: Stream, hot: float, cold: float) -> bool:
 
 @inlined
 def _expect(k: Kvm, stream: Stream, p: int) -> None:
-    """The page that will be tried first when the candidate comes up; what is known of that of the next draw is fetched.
+    """Note the page that the stream tries first at its next candidate, and fetch the byte of the page of the draw after it.
 
-    It is seldom in a cache, and a candidate may come up sooner than memory answers. The place of the next draw is known a
-    whole exit ahead.
+    The byte is seldom in a cache, and the candidate may be due sooner than memory answers; the place of the draw after it is
+    known a whole exit ahead.
     """
     part, key0, draw = k.parts[p], int(stream.key0), int(stream.draws)
     if stream.tried_part != p or stream.ahead_draw != draw:

@@ -1,4 +1,4 @@
-"""Charts of a solution: P that a pair of link and downtime limit reaches the target, and what runs of each change showed."""
+"""Charts of a solution: P of each pair of link and downtime limit, and the runs of each change that reach the target."""
 
 from __future__ import annotations
 
