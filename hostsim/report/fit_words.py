@@ -134,7 +134,7 @@ def _unsure(fitted: GuestFit) -> Iterator[str]:
         )
     if any(one.evidence.downtime_limit_from == "assumed" for one in fitted.observed):
         limit = seconds_words(fitted.setting.limit_ms / 1000)
-        yield f"Limit: no answer tells the downtime limit; {limit} is assumed, --downtime-limit sets it."
+        yield f"Limit: the log does not contain the downtime limit; {limit} is assumed, --downtime-limit sets it."
     if fitted.found.by_chunks:
         yield "Log: the rounds fit better if KVM's dirty log is cleared by chunks as pages are sent; the scenario does so."
 

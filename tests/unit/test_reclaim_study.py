@@ -176,8 +176,8 @@ def test_the_set_point_is_the_smallest_age_from_which_on_all_are_safe() -> None:
     safe = "VERDICT: policy idle, swap nvme: pages that are idle for 3s can be paged out, 1 MB of 1.05 MB (95 %) of memory; "
     assert told[0].startswith(safe)
     assert "while the VM migrates: pages have to be idle for 4s to keep within the budget" in told[1]
-    unsafe = "within the budget p99=2ms, slowdown=1%, whichever of 1s, 2s they have to be idle for."
-    assert verdict_lines(rows[:2], limits)[0].endswith(unsafe)
+    unsafe = "(1s, 2s) the guest exceeds the budget p99=2ms, slowdown=1%: no pages can be paged out."
+    assert verdict_lines(rows[:2], limits)[0].endswith(f"with each of the ages tried {unsafe}")
 
 
 def test_all_bad_options_are_told_at_once() -> None:

@@ -83,7 +83,7 @@ def _group_lines(rows: Sequence[ReclaimRow], swap: str, policy: str, limits: Seq
     point = set_point(alone, limits)
     budget = ", ".join(limit.text for limit in limits)
     ages = ", ".join(row.settings["age"] for row in alone)
-    unsafe = f"no pages can be paged out within the budget {budget}, whichever of {ages} they have to be idle for."
+    unsafe = f"with each of the ages tried ({ages}) the guest exceeds the budget {budget}: no pages can be paged out."
     yield f"policy {policy}, swap {swap}: " + (f"{_told(point)}." if point else unsafe)
     if meanwhile:
         yield f"policy {policy}, swap {swap}, while the VM migrates: {_with_migration(point, meanwhile, limits)}."
