@@ -68,10 +68,10 @@ def access_tracking_perf_test(
 
 def _tell(result: AccessResult, *, wide: bool) -> None:
     from hostsim.measure.selftest.access_lines import access_lines, access_table
-    from hostsim.report.console import say, show
+    from hostsim.report.console import say_verdict, show
     from hostsim.report.tables import plain_table
 
-    say([*access_lines(result), ""])
+    say_verdict([*access_lines(result), ""])
     table = access_table(result)
     show(plain_table(table, most=len(table)), wide=wide)
 

@@ -12,7 +12,7 @@ import typer
 from hostsim.cli.options import HtmlOption, PlotOption
 from hostsim.cli.report_files import ReportFiles
 from hostsim.logs.forms import HELP
-from hostsim.report.console import say, say_raw
+from hostsim.report.console import say, say_raw, say_verdict
 
 if TYPE_CHECKING:
     from hostsim.logs import MigrationLog
@@ -106,7 +106,7 @@ def _show(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], style: Litera
     forms = len({log.format for log in logs})
     for i, (log, verdict) in enumerate(zip(logs, verdicts, strict=True)):
         title = [""] * (i > 0) + [_title(_name(log, several_forms=forms > 1), style)]
-        say([*(title if len(logs) > 1 else ()), render(verdict, style)])
+        say_verdict([*(title if len(logs) > 1 else ()), *render(verdict, style).splitlines()], markdown=style == "markdown")
 
 
 def _name(log: MigrationLog, *, several_forms: bool) -> str:

@@ -215,10 +215,10 @@ def _say_json(told: dict[str, Any]) -> None:
 
 def _tell(result: SelftestResult, paths: Sequence[Path], *, wide: bool) -> None:
     from hostsim.measure.selftest.lines import phase_table, selftest_lines
-    from hostsim.report.console import say, show
+    from hostsim.report.console import say, say_verdict, show
     from hostsim.report.tables import plain_table
 
-    say([*selftest_lines(result), ""])
+    say_verdict([*selftest_lines(result), ""])
     table = phase_table(result)
     show(plain_table(table, most=len(table)), wide=wide)
     say(f"wrote {path}" for path in paths)

@@ -116,7 +116,7 @@ def _tell(options: Options, summary: Summary, content: dict[str, Any], paths: Se
     if options.as_json:
         console.say_raw(json_bytes(content).decode())
         return
-    console.say([*content["verdict"], ""])
+    console.say_verdict([*content["verdict"], ""])
     for table in compare_tables(summary):
         console.show(table, markdown=options.style == "markdown", wide=options.wide)
     console.say_wrapped([caption(summary)])

@@ -160,7 +160,7 @@ def _tell(options: Options, result: RunResult, paths: Sequence[Path], verdicts: 
         console.say_raw(json_bytes(result.to_dict()).decode())
         return
     for text in verdict_texts(result, options.style, verdicts):
-        console.say([*text.strip("\n").splitlines(), ""])
+        console.say_verdict([*text.strip("\n").splitlines(), ""], markdown=options.style == "markdown")
     shown = [table for m in result.migrations for table in migration_tables(m)]
     shown += [] if result.host is None else host_tables(result.host)
     shown += [grid for _, grid in tables_of_run(result)]

@@ -156,7 +156,7 @@ def tell(
     if style in {"json", "csv"}:
         console.say_raw((json_bytes(content) if style == "json" else csv).decode())
         return
-    console.say([*content["verdict"], ""])
+    console.say_verdict([*content["verdict"], ""], markdown=style == "markdown")
     for table in tables:
         console.show(table, markdown=style == "markdown", wide=wide)
     console.say_wrapped(caption.split("\n"))

@@ -165,4 +165,4 @@ def _say_verdict(result: Any) -> None:
 
     console.say([""])
     for text in verdict_texts(result, "text"):
-        console.say([*text.strip("\n").splitlines(), ""])
+        console.say_verdict([*text.strip("\n").splitlines(), ""])

@@ -91,6 +91,11 @@ def say_wrapped(lines: Iterable[str], indent: str = "  ") -> None:
         say(wrapped(line, width, line[: len(line) - len(line.lstrip())] + indent))
 
 
+def say_verdict(lines: Iterable[str], *, markdown: bool = False) -> None:
+    """Sentences on standard output: wrapped at words on a terminal; one a line for grep elsewhere, and in ``markdown``."""
+    (say_wrapped if out_console().is_terminal and not markdown else say)(lines)
+
+
 def show(grid: Grid, *, markdown: bool = False, wide: bool = False) -> None:
     """A table on standard output: in parts that fit the lines of the terminal, or with all columns in one if ``wide``."""
     from hostsim.report.layout import laid_out, wrapped

@@ -17,6 +17,8 @@ PROSE_GOOD = 40
 """Letters that prose keeps beside columns that are not needed, unless it is shorter."""
 GLUE = "\N{NO-BREAK SPACE}"
 _NUMBER_AND_WORD = re.compile(r"(?<![^\s(])([±+\-~<>=]*\d[\d.,]*[kMGT]?) (?=\S)")
+_COMMAND = re.compile(r"`[^`]*`")
+"""What a reader copies: it stays in one piece, even if it is longer than a line."""
 _LONG = re.compile(r"(?<=[,/=_:])(?=.)")
 """Places at which a word that is wider than its column may break."""
 _FIGURE = re.compile(r"[-+±~<]*\.?\d|[-~]?$|inf$|nan$")
@@ -58,7 +60,7 @@ def laid_out(grid: Grid, width: int | None) -> Layout:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """Lines of at most ``width`` letters, broken between words but not between a number and its unit."""
+    """Lines of at most ``width`` letters, broken between words but not in a number with its unit, nor in a command."""
     lines = [""]
     for space, piece in _pieces(text, width):
         if lines[-1].strip() and len(lines[-1] + space + piece) > width:
@@ -72,13 +74,14 @@ def _pieces(text: str, width: int) -> Iterator[tuple[str, str]]:
     """(separator from the piece before, piece) of each piece of ``text`` that may stand on a line of its own."""
     lead = text[: len(text) - len(text.lstrip(" "))]
     for i, word in enumerate(_glued(text).split(" ")):
-        parts = _LONG.split(word) if len(word) > width else [word]
+        parts = _LONG.split(word) if len(word) > width and "`" not in word else [word]
         yield ("", lead + parts[0]) if i == 0 else (" ", parts[0])
         yield from (("", part) for part in parts[1:])
 
 
 def _glued(text: str) -> str:
-    return _NUMBER_AND_WORD.sub(rf"\1{GLUE}", text)
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", GLUE), text)
+    return _NUMBER_AND_WORD.sub(rf"\1{GLUE}", whole)
 
 
 class _Sizes:

@@ -94,12 +94,12 @@ def end_ns_estimate(sim_ns: int, cap_ns: int, info: Mapping[str, Any]) -> tuple[
 
 
 def describe(sim_ns: int, cap_ns: int, info: Mapping[str, Any]) -> str:
-    """The text before the bar."""
-    parts = [f"simulated {seconds_words(sim_ns / NS_PER_S)} of at most {seconds_words(cap_ns / NS_PER_S)}"]
+    """The text before the bar: short enough for bar and ETA beside it in a line of 80 letters."""
+    parts = [f"simulated {seconds_words(sim_ns / NS_PER_S)} of {seconds_words(cap_ns / NS_PER_S)}"]
     if "round" in info:
         parts.append(f"round {info['round']}")
     if "remaining_bytes" in info:
-        parts.append(f"remaining {bytes_words(float(info['remaining_bytes']))}")
+        parts.append(f"{bytes_words(float(info['remaining_bytes']))} left")
     return ", ".join(parts)
 
 

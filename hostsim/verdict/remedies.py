@@ -181,13 +181,13 @@ def _brakes_below(evidence: Evidence, value: float) -> list[str]:
     if (most := evidence.max_bandwidth_bytes_per_s) and most < value:
         found.append("raise max-bandwidth")
     if (link := evidence.link_bandwidth_bytes_per_s) and link < value:
-        found.append(f"a faster link, this one has {bandwidth_words(link)}")
+        found.append(f"use a faster link, this one has {bandwidth_words(link)}")
     if evidence.window and evidence.window.bytes_per_s < value:
         found.append(wider_window(evidence.window, value))
-    unknown = "raise max-bandwidth if that is what limits it, else a faster link"
+    unknown = "raise max-bandwidth if that is what limits it, else use a faster link"
     if evidence.channels and evidence.brake == "host":
-        return ["more channels (multifd-channels), or a faster host"]
-    return found or ["a faster host" if evidence.brake == "host" else unknown]
+        return ["use more channels (multifd-channels), or a faster host"]
+    return found or ["use a faster host" if evidence.brake == "host" else unknown]
 
 
 def _is_clock_paced(evidence: Evidence, found: Forecast) -> bool:

@@ -34,8 +34,8 @@ def wider_window(stream: Stream, wanted_bytes_per_s: float) -> str:
     """The window, in words, that a stream limited by its window needs to carry ``wanted_bytes_per_s``."""
     needed = bytes_words(stream.needed_bytes(wanted_bytes_per_s))
     return (
-        f"a window of {needed} (socket buffer at the source, receive window at the destination) or a shorter round trip: "
-        f"{_streams(stream)} at most {bandwidth_words(stream.bytes_per_s)}, its {stream.limit} of "
+        f"use a window of {needed} (socket buffer at the source, receive window at the destination) or a shorter "
+        f"round trip: {_streams(stream)} at most {bandwidth_words(stream.bytes_per_s)}, its {stream.limit} of "
         f"{bytes_words(stream.window_bytes)} each {seconds_words(stream.round_trip_s)}"
     )
 

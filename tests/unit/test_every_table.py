@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from hostsim.report import console
 from hostsim.report.columns import Column, Grid, Role, grid_of
@@ -116,3 +118,28 @@ def test_prose_is_not_broken_between_a_number_and_its_unit(width: int) -> None:
 def test_a_word_that_is_wider_than_its_column_breaks_at_a_separator() -> None:
     word = "vm.workload.0.size=16GiB,link.bandwidth=25Gbit/s"
     assert wrapped(word, 25) == ["vm.workload.0.size=16GiB,", "link.bandwidth=25Gbit/s"]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80])
+def test_a_command_stays_in_one_piece(width: int) -> None:
+    command = "`migrate_set_capability auto-converge on; migrate_set_parameter max-cpu-throttle 11`"
+    lines = wrapped(f"- the guest keeps 89 % of its CPU time: {command}", width, "  ")
+    assert lines[-1] == f"  {command}"
+    assert all(len(line) <= width for line in lines[:-1])
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "markdown", "wraps"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_verdict_is_wrapped_for_a_reader_alone(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool, markdown: bool, wraps: bool
+) -> None:
+    screen = io.StringIO()
+    shown = Console(file=screen, force_terminal=is_terminal, width=40, height=9, highlight=False)
+    monkeypatch.setattr(console, "out_console", lambda: shown)
+    line = "VERDICT: converges in 9 s with a downtime of 300 ms; 1.2 GB sent."
+    console.say_verdict([line, ""], markdown=markdown)
+    told = screen.getvalue().split("\n")
+    assert (told[0] == line) is not wraps
+    assert not wraps or all(len(part) <= 40 for part in told)
+    assert " ".join(part.strip() for part in told if part) == line

@@ -32,13 +32,13 @@ def test_without_a_guess_the_cap_is_the_end(info: dict[str, float]) -> None:
 
 
 def test_the_text_names_time_round_and_remaining() -> None:
-    assert progress.describe(12 * S, 600 * S, INFO) == "simulated 12 s of at most 10 min, round 3, remaining 1 GB"
-    assert progress.describe(12 * S, 600 * S, {}) == "simulated 12 s of at most 10 min"
+    assert progress.describe(12 * S, 600 * S, INFO) == "simulated 12 s of 10 min, round 3, 1 GB left"
+    assert progress.describe(12 * S, 600 * S, {}) == "simulated 12 s of 10 min"
 
 
-def terminal(monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool) -> io.StringIO:
+def terminal(monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool, width: int = 160) -> io.StringIO:
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=is_terminal, width=160)
+    console = Console(file=screen, force_terminal=is_terminal, width=width)
     monkeypatch.setattr(progress, "err_console", lambda: console)
     return screen
 
@@ -51,6 +51,15 @@ def test_a_terminal_sees_the_bar_and_the_end(monkeypatch: pytest.MonkeyPatch) ->
         report(13 * S, {})
     assert "round 3" in screen.getvalue() or "simulated 13 s" in screen.getvalue()
     assert "ETA" in screen.getvalue()
+
+
+def test_a_line_of_80_letters_cuts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch, is_terminal=True, width=80)
+    monkeypatch.setattr(progress, "REFRESH_S", 1e-9)
+    with progress.run_progress(600 * S) as report:
+        report(567 * S // 10, INFO | {"round": 4471, "remaining_bytes": 34.6e6})
+    assert "simulated 56.7 s of 10 min, round 4471, 34.6 MB left" in screen.getvalue()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in screen.getvalue()
 
 
 @pytest.mark.parametrize(("is_terminal", "quiet"), [(False, False), (True, True)])

@@ -120,5 +120,5 @@ def test_max_bandwidth_below_the_link_is_named() -> None:
     assert "raise max-bandwidth" in remedy.text
     slower = known | {"link_bandwidth_bytes_per_s": 1.25e8}
     remedy = diagnose(evidence_from_log(LOGS["fast/precopy"], **slower)).remedy("bandwidth")
-    assert "raise max-bandwidth and a faster link, this one has 1 Gbit/s" in remedy.text
+    assert "raise max-bandwidth and use a faster link, this one has 1 Gbit/s" in remedy.text
     assert "max-bandwidth" in remedy.command

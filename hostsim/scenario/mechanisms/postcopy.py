@@ -99,8 +99,8 @@ ALIASES = {
 }  # fmt: skip
 _ON = {"postcopy_ram": "true", AFTER_ROUNDS: "1"}
 COMMANDS = {
-    "qemu": "migrate_set_capability postcopy-ram on (before migrate); then migrate_start_postcopy",
-    "libvirt": "virsh migrate --live --postcopy DOMAIN URI; then virsh migrate-postcopy DOMAIN",
+    "qemu": "migrate_set_capability postcopy-ram on; migrate -d URI; migrate_start_postcopy",
+    "libvirt": "virsh migrate --live --postcopy --postcopy-after-precopy DOMAIN URI",
     "nova": "nova.conf [libvirt] live_migration_permit_post_copy = true",
     "kubevirt": 'kubectl patch migrationpolicy POLICY --type merge -p \'{"spec":{"allowPostCopy":true}}\'',
 }
