@@ -24,8 +24,8 @@ SizeOption = Annotated[str, typer.Option("-b", metavar="SIZE", help="Memory of e
 MglruOption = Annotated[bool, typer.Option("-l", help="MGLRU ages the memory, instead of idle-page tracking.")]
 PopulateOption = Annotated[bool, typer.Option("-p", help="With -l: age while vCPUs populate memory, and nothing else.")]
 ABitsOption = Annotated[bool, typer.Option("--a-bits/--no-a-bits", help="Whether the page tables have accessed bits.")]
-EraOption = Annotated[str, typer.Option("--era", help="Whose kernel: an era, E0 to E6, or a release, as 6.1.")]
-SheetOption = Annotated[str, typer.Option("--sheet", help="Whose costs.")]
+EraOption = Annotated[str, typer.Option("--era", help="The kernel: an era, E0 to E6, or a release, as 6.1.")]
+SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: the name of one that comes with hostsim, or a file.")]
 MmuOption = Annotated[str, typer.Option(metavar="tdp|direct|shadow", help="Paging; direct: EPT through rmaps (tdp_mmu=N).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: options, lines, and the phases with all counters.")]
 

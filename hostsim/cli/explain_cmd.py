@@ -26,7 +26,7 @@ TagOption = Annotated[str | None, typer.Option(help="Only the migration of this 
 LimitOption = Annotated[str | None, typer.Option(help="downtime-limit that was set, as 300ms.")]
 BandwidthOption = Annotated[str | None, typer.Option(help="max-bandwidth that was set, as 32MiB/s, or unlimited.")]
 LinkOption = Annotated[str | None, typer.Option(help="Bandwidth of the link, as 10Gbit/s.")]
-ProfileOption = Annotated[str, typer.Option(help="Whose commands to name: qemu, libvirt, nova, kubevirt, proxmox.")]
+ProfileOption = Annotated[str, typer.Option(help="Name the commands of: qemu, libvirt, nova, kubevirt, proxmox.")]
 FormatOption = Annotated[Literal["text", "markdown"], typer.Option("--format", help="text or markdown.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: a list, one verdict for each migration.")]
 

@@ -40,9 +40,9 @@ OverlapOption = Annotated[bool, typer.Option("-o", help="All vCPUs walk the same
 RunOption = Annotated[bool, typer.Option("-e", help="vCPUs run while logging is disabled.")]
 EraOption = Annotated[
     str | None,
-    typer.Option("--era", help="Whose kernel: an era, E0 to E6, or a release, as 6.1; E4, with --real this host's."),
+    typer.Option("--era", help="The kernel: an era, E0 to E6, or a release, as 6.1; E4 if not given, with --real this host's."),
 ]
-SheetOption = Annotated[str, typer.Option("--sheet", help="Whose costs.")]
+SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: the name of one that comes with hostsim, or a file.")]
 MmuOption = Annotated[
     str | None,
     typer.Option(
@@ -192,7 +192,7 @@ def _beside_real(
 
 
 def _tell_beside(found: list[Pair], options: Options, foreign_share: float, *, wide: bool) -> None:
-    from hostsim.measure.kvm.beside import beside_table, verdict
+    from hostsim.measure.kvm.beside import beside_table, sheet_line, verdict
     from hostsim.measure.kvm.host import read_host
     from hostsim.measure.kvm.rules import BUSY_SHARE
     from hostsim.report.console import PLAIN_WIDTH, say, say_wrapped, show
@@ -201,7 +201,7 @@ def _tell_beside(found: list[Pair], options: Options, foreign_share: float, *, w
     say_wrapped([f"real: {read_host().told}", f"simulated: {options.era}, {options.mmu}, sheet {options.sheet}", ""])
     table = beside_table(found)
     show(plain_table(table, most=len(table)), wide=wide)
-    lines = [*verdict(found)]
+    lines = [*verdict(found), *sheet_line(options.sheet)]
     if foreign_share > BUSY_SHARE:
         lines.append(f"the machine was busy: other processes took {foreign_share:.0%} of its processors; accepted")
     say(["", *(part for line in lines for part in wrap(line, PLAIN_WIDTH))])

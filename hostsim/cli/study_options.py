@@ -29,7 +29,7 @@ ClusterOption = Annotated[
         metavar="ADDRESS", help="Run on the workers of this Dask scheduler; moves no result.", show_default=False
     ),
 ]
-SheetOption = Annotated[str, typer.Option("--sheet", help="Whose costs.")]
+SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: the name of one that comes with hostsim, or a file.")]
 OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")]
 NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Run again what is finished in the folder.")]

@@ -36,7 +36,7 @@ def most_runs() -> Any:
 
 def cost_sheet() -> Any:
     """The option --sheet."""
-    return asked("cascade-lake", "Whose costs.")
+    return asked("cascade-lake", "Cost sheet: the name of one that comes with hostsim, or a file.")
 
 
 def has_a_bits() -> Any:

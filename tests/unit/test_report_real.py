@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hostsim.kvm.tally import Tally
-from hostsim.measure.kvm.beside import Pair, as_row
+from hostsim.measure.kvm.beside import Pair, as_row, sheet_line, verdict
 from hostsim.measure.kvm.chain_costs import CHAINS, WORKS, ChainCosts
 from hostsim.measure.kvm.host import KvmHost
 from hostsim.measure.kvm.real_selftest import RealPhase, _median_of
@@ -54,6 +54,22 @@ def test_a_phase_keeps_its_median_and_its_ends() -> None:
     found = pairs()[0].real
     assert (found.least_ns, found.ns, found.most_ns) == (640_100, 649_000, 702_300)
     assert as_row(pairs()[0])["real_most_ms"] == 0.7023
+
+
+def test_the_verdict_names_phases_far_apart_and_phases_without_a_price() -> None:
+    far = RealPhase(CLEAR, 2, PAGES, 8_000_000, {})
+    free = RealPhase("disable logging", 0, PAGES, 1_900_000, {})
+    simulated = (Phase(CLEAR, 2, PAGES, Tally(now_ns=4_000_000)), Phase("disable logging", 0, PAGES, Tally(now_ns=1)))
+    told = list(verdict([*pairs(), *map(Pair, (far, free), simulated)]))
+    assert told[1].startswith("further apart, simulated over real: clear dirty log 2 (0.50)")
+    assert told[-1] == "without a price in the sheet: disable logging"
+    assert len(list(verdict(pairs()))) == 1, "all agree, and everything has a price"
+
+
+def test_a_sheet_of_another_machine_says_how_to_measure_this_one() -> None:
+    (line,) = sheet_line("cascade-lake")
+    assert "hostsim calibrate --kvm --out host.toml" in line
+    assert list(sheet_line("host.toml")) == []
 
 
 def phases() -> list[dict[str, Any]]:

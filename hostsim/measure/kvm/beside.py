@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hostsim.costs.costs import sheet_names
 from hostsim.measure.kvm.real_selftest import RealPhase
 from hostsim.measure.selftest.dirty_log_perf_test import Phase
 from hostsim.results.tables import Table
 
 SHORT_NS = 20.0
 """Phases of less a page are calls more than pages; shown, but no measure of a sheet."""
+UNPRICED_NS = 1
+"""The least time of a phase: the sheet has no price for anything in it."""
 COLUMNS = {
     "phase": "str", "real_ms": "float64", "simulated_ms": "float64", "ratio": "float64", "real_ns_a_page": "float64",
     "real_faults": "int64", "exits": "int64", "real_flushes": "int64", "flushes": "int64", "pages_a_fault": "float64",
@@ -67,4 +70,15 @@ def verdict(found: Sequence[Pair], within: float = 0.2) -> Iterator[str]:
     near = len(long) - len(far)
     yield f"{near} of {len(long)} phases of at least {SHORT_NS:g} ns a page are simulated within {within:.0%}"
     if far:
-        yield "further apart: " + ", ".join(f"{pair.real} ({pair.ratio:.2f})" for pair in far)
+        yield "further apart, simulated over real: " + ", ".join(f"{pair.real} ({pair.ratio:.2f})" for pair in far)
+    if free := [str(pair.real) for pair in found if pair.simulated.duration_ns <= UNPRICED_NS]:
+        yield f"without a price in the sheet: {', '.join(free)}"
+
+
+def sheet_line(sheet: str) -> Iterator[str]:
+    """Which machine's costs the simulation has, where they are not this one's."""
+    if sheet in sheet_names():
+        yield (
+            f"sheet {sheet} was measured on its own machine: hostsim calibrate --kvm --out host.toml measures this one, "
+            "then --sheet host.toml"
+        )

@@ -18,7 +18,7 @@ class AgeOptions:
     vcpus: str = asked("1", "vCPUs.", "N,...")
     mem_per_vcpu: str = asked("64MiB", "Memory of each vCPU.", "SIZE")
     index: str = asked("measured", "What holds the sptes: measured, rmap, slot-list, ...", "NAME,...")
-    era: str = asked("E4", "Whose kernels: eras, E0 to E6, or releases, as 6.1.", "E,...")
+    era: str = asked("E4", "The kernels: eras, E0 to E6, or releases, as 6.1.", "E,...")
     notifier: str = asked("era", "Ageing takes mmu_lock: era (as its kernels do), locked, lockless.", "NAME,...")
     under: str = asked(
         "touching", "Meanwhile the guest is faulting (populates memory), touching, or idle.", "NAME,..."

@@ -27,7 +27,7 @@ class ReclaimOptions:
     )
     bandwidth: str = asked("100Mbit/s", "Of the migration's link.", "RATE")
     timeout: str = asked("60s", "After which the migration is given up.", "TIME")
-    era: str = asked("E4", "Whose kernel: an era, E0 to E6, or a release, as 6.1.")
+    era: str = asked("E4", "The kernel: an era, E0 to E6, or a release, as 6.1.")
     a_bits: bool = has_a_bits()
     async_pf: bool = asked(
         default=False, text="A task that waits sleeps, or its vCPU halts.", flag="--async-pf/--halt"
