@@ -40,6 +40,7 @@ def figures() -> Figures:
     return {
         "tutorial/first-run.png": partial(draw, "precopy_convergence", "migration"),
         "howto/kvm-write-protect.png": partial(draw, "kvm_write_protect", "kvm"),
+        "howto/checkpoints-remus.png": partial(draw, "checkpoints_remus", "checkpoints"),
         "howto/memory-pressure-latencies.png": partial(draw, "memory_pressure", "latencies"),
         "howto/ageing-under-load-age-map.png": partial(draw, "ageing_under_load", "age_map"),
     }

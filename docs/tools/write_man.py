@@ -52,7 +52,7 @@ Width of tables where standard output is no terminal; no colours.
 
 
 def help_of(command: str) -> str:
-    """The help of ``hostsim COMMAND``, so wide that no line breaks at a hyphen, which joining it would leave with a space."""
+    """The help of ``hostsim COMMAND``, so wide that no line breaks at a hyphen: joined, it would have a space there."""
     found = CliRunner().invoke(build_app(), [*command.split(), "--help"], prog_name="hostsim", terminal_width=1 << 12)
     assert found.exit_code == 0, found.output
     return found.output

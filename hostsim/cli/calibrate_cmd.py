@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
 def calibrate_command(
     *,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The sheet; its name ends in .toml.")] = Path("out/costs.toml"),
-    base: Annotated[str, typer.Option(metavar="SHEET", help="The sheet whose numbers stand for those that cannot be measured.")] = "cascade-lake",
+    base: Annotated[
+        str, typer.Option(metavar="SHEET", help="The sheet whose numbers stand for those that cannot be measured.")
+    ] = "cascade-lake",
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions, a few seconds.")] = False,
     kvm: Annotated[bool, typer.Option("--kvm", help="Measure KVM too, through /dev/kvm; x86-64 Linux, never root.")] = False,
     busy: Annotated[bool, typer.Option("--busy", help="With --kvm: accept a machine on which others work.")] = False,

@@ -40,7 +40,7 @@ OverlapOption = Annotated[bool, typer.Option("-o", help="All vCPUs walk the same
 RunOption = Annotated[bool, typer.Option("-e", help="vCPUs run while logging is disabled.")]
 EraOption = Annotated[
     str | None,
-    typer.Option("--era", help="The kernel: an era, E0 to E6, or a release, as 6.1; E4 if not given, with --real this host's."),
+    typer.Option("--era", help="The kernel: an era, E0 to E6, or a release, as 6.1; E4, with --real this host's."),
 ]
 SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: the name of one that comes with hostsim, or a file.")]
 MmuOption = Annotated[

@@ -15,8 +15,7 @@ from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import RESIDENT
 from hostsim.kvm.vcpu_times import check_vcpu_times
 from hostsim.memory.host_memory import HostMemory
-
-SERIES_PERIOD_NS = 100_000_000
+from hostsim.qemu.recorder import SERIES_PERIOD_NS
 
 
 @dataclass(frozen=True)

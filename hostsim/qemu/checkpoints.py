@@ -22,17 +22,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.core.constants import NS_PER_S
+from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.core.errors import InvariantError
 from hostsim.core.latency import Latencies
 from hostsim.core.rng import keyed_exponential, stream_key
 from hostsim.qemu.bitmap_sync import bitmap_sync
 from hostsim.qemu.migration import Migration, Step
+from hostsim.qemu.recorder import SERIES_PERIOD_NS
 from hostsim.qemu.window import total_bytes
 
 Policy = Literal["remus", "kemari"]
 STATUS = "colo"
 """qapi/migration.json::MigrationStatus: "VM is in the process of fault tolerance"."""
+BEGAN = f"migrate_set_state {STATUS}"
+"""The mark of the moment from which the guest runs again, an epoch at a time."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +162,19 @@ class Checkpoints:
         m.throttle.stop()
         self._replica_work_ns, self._replica_ns, self.began_ns = m.vm.work_ns(), m.env.now_ns, m.env.now_ns
         m.set_status(STATUS)
+        m.env.process(self._sampler())
         if self.spec.fails_ns:
             m.env.process(self._fails())
         yield from (self._remus() if self.spec.policy == "remus" else self._kemari())
+
+    def _sampler(self) -> Step:
+        """Go on with the series, whose sampler ended with the first copy; the bandwidth is that of a sample's time."""
+        m = self._m
+        while self._goes_on():
+            before = total_bytes(m.state, m.ram)
+            yield m.env.timeout(SERIES_PERIOD_NS)
+            m.state.bandwidth_bytes_per_ms = (total_bytes(m.state, m.ram) - before) * NS_PER_MS / SERIES_PERIOD_NS
+            m.sample()
 
     # -- policies
 

@@ -61,7 +61,9 @@ def _lines(facts: Mapping[str, Any], outcome: str) -> Iterator[str]:
     if facts.get("cancelled_in", "active") != "active" or facts.get("cancelling_ms", 0.0) > LONG_CANCEL_MS:
         took = seconds_words(facts.get("cancelling_ms", 0.0) / 1000)
         yield f"Cancel: migrate_cancel met status {facts['cancelled_in']}; status cancelling lasted {took}."
-    if facts.get("stopped_ms") and outcome != "completed":
+    if facts.get("stopped_ms") and facts.get("goes_on"):
+        yield f"First copy: at its end the guest stood still for {seconds_words(facts['stopped_ms'] / 1000)}."
+    elif facts.get("stopped_ms") and outcome != "completed":
         yield f"Cost: the guest stood still for {seconds_words(facts['stopped_ms'] / 1000)} and runs at the source."
     if facts.get("lost_after_completion"):
         yield (

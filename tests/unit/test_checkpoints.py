@@ -19,6 +19,9 @@ from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, Outputs
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
+from hostsim.report.charts.own import own_charts
+from hostsim.results.interruptions import interruptions
+from hostsim.results.series import moments_of
 from hostsim.scenario import Scenario
 from hostsim.simulation import run
 
@@ -69,6 +72,48 @@ def test_pieces_of_work_move_nothing(tracking: str) -> None:
     whole, small = (ran(tracking, knobs)[1] for knobs in (Knobs(), Knobs(window_ns=300_000, send_batch_pages=7)))
     assert whole.done == small.done
     assert whole.delays.summary() == small.delays.summary()
+
+
+@pytest.mark.parametrize("policy", ["remus", "kemari"])
+def test_the_series_goes_on_beside_the_checkpoints(policy: str) -> None:
+    """Samples each 100 ms; their bandwidth is what was sent, their dirtied pages are what the syncs have found."""
+    one, found = ran(policy=policy)
+    assert one.migration is not None
+    moments = [moment for moment in moments_of(one.migration, one.vm.guest.nominal_speed) if moment.sample.status == "colo"]
+    times_ns = np.array([moment.sample.t_ns for moment in moments])
+    assert len(times_ns) >= 5
+    assert np.diff(times_ns).max() <= 100 * MS
+    spans_s = np.diff(times_ns, prepend=times_ns[0]) / 1e9
+    began_ns = one.migration.state.start_ns + times_ns[0]
+    later = [point for point in found.done if point.resumed_ns >= began_ns]
+    sent = sum(moment.sample.bandwidth_bytes_per_s * span for moment, span in zip(moments, spans_s, strict=True))
+    assert sent == pytest.approx(sum(point.sent_bytes for point in later), rel=0.15)
+    dirtied = np.nansum([moment.dirtied_pages_per_s * span for moment, span in zip(moments, spans_s, strict=True)])
+    assert dirtied == pytest.approx(sum(point.dirty_pages for point in later), rel=0.15)
+    ran_ns = sum(point.paused_ns - point.resumed_ns for point in later)
+    share = ran_ns / sum(point.running_again_ns - point.resumed_ns for point in later)
+    assert np.mean([moment.guest_speed for moment in moments[1:]]) == pytest.approx(share, rel=0.1)
+
+
+def test_the_pause_before_the_first_epoch_is_told_apart() -> None:
+    one, found = ran()
+    assert one.migration is not None
+    facts = interruptions(one.migration)
+    assert facts["goes_on"]
+    stopped_ns = next(t for t, event, _ in one.migration.recorder.marks if event == "migration_thread_low_pending")
+    assert facts["stopped_ms"] == (found.began_ns - stopped_ns) / MS
+
+
+def test_a_chart_has_the_figures_of_a_unit_in_one_panel() -> None:
+    vm = {"memory": "64MiB", "workload": [{"pattern": "uniform", "size": "16MiB", "write_rate": "10000/s"}]}
+    checkpoints = {"policy": "remus", "epoch": "50ms", "output_rate": "500/s"}
+    told = {"vm": vm, "migration": {"bandwidth": "unlimited"}, "checkpoints": checkpoints, "duration": "1s"}
+    (migration,) = run(Scenario.model_validate(told)).migrations
+    (chart,) = own_charts(migration)
+    assert [panel.y.label for panel in chart.panels] == ["time", "dirty pages", "sent", "outputs"]
+    assert [line.name for line in chart.panels[0].lines] == ["ran", "pause", "replica has it after", "output delay"]
+    table = migration.own["checkpoints"].table
+    assert chart.panels[1].lines[0].y.tolist() == table["dirty_pages"].tolist()
 
 
 def test_an_output_waits_for_its_checkpoint() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hostsim.report.charts import memory as memory_charts
 from hostsim.report.charts import migration as charts
+from hostsim.report.charts.own import own_charts
 from hostsim.report.html.kinds.parts import command_words, lines_card, noted, origin_of, sections_of, tiles_of, verdict_card
 from hostsim.report.html.page import Card, Content, Drawn, Listing, Page, Part, Section, Tabled, Tile
 from hostsim.report.kvm_tables import kvm_table, mechanism_tables, rates_table, tables_of_run
@@ -155,12 +156,12 @@ def _migration_sections(result: RunResult, number: int, notes: list[str]) -> tup
 
     return sections_of(
         notes, (f"{name}the migration over time", over_time), (f"{name}cost of finding dirty pages", found_dirty),
-        (f"{name}other mechanisms", lambda: _mechanisms(name, migration)),
+        (f"{name}other mechanisms", lambda: _mechanisms(name, migration, number)),
     )  # fmt: skip
 
 
-def _mechanisms(name: str, migration: MigrationResult) -> Section | None:
-    parts: list[Part] = []
+def _mechanisms(name: str, migration: MigrationResult, number: int) -> Section | None:
+    parts: list[Part] = [Drawn(chart) for chart in own_charts(migration, number)]
     parts += [Tabled(grid, grid.title, folded=False) for grid in mechanism_tables(migration, ROWS_MAX)]
     return Section(f"{name}Mechanisms", tuple(parts))
 
