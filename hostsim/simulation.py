@@ -52,7 +52,7 @@ def run(
         end_ns=machine.env.now_ns,
         host=host_result(machine),
         warnings=warnings_of(scenario),
-        assumptions=assumptions_of(scenario),
+        assumptions=assumptions_of(scenario, completed=all(one.status == "completed" for one in found)),
         of_mechanisms=tables_of(machine),
         dirty_rates=rates_of(machine),
         plugins=tuple(one.identity() for one in plugins_of(scenario)),

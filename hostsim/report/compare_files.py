@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hostsim.report.compare_words import label, verdict_lines
+from hostsim.report.compare_words import label, listed, setting_words, verdict_lines
 from hostsim.report.html.pictures import pictures_of
 from hostsim.report.html.registry import folder_content
 from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
 from hostsim.results.provenance import config_sha256, git_revision
 from hostsim.results.tables import Table, plain
+from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.best import Best, all_best
 from hostsim.study.compare.figures import figure_names
@@ -48,7 +49,20 @@ def as_content(plan: Plan, outcome: Outcome, summary: Summary, notes: Sequence[s
     bests = all_best(summary)
     head, *others = verdict_lines(summary, bests)
     warnings = dict.fromkeys(text for run in plan.runs for text in warnings_of(run.scenario))
-    return as_object(plan, outcome, summary, bests, [head, *warning_lines(list(warnings)), *others, *notes])
+    lines = [head, *warning_lines(list(warnings)), *others, *_assumed(plan), *notes]
+    return as_object(plan, outcome, summary, bests, lines)
+
+
+def _assumed(plan: Plan) -> Iterator[str]:
+    """A line for each value that hostsim assumes, with the combinations that it is about unless it is about all."""
+    about: dict[str, dict[str, None]] = {}
+    for run in plan.runs:
+        for text in assumptions_of(run.scenario):
+            about.setdefault(text, {})[setting_words(plan.settings(run.combination))] = None
+    everything = len({run.combination for run in plan.runs})
+    for text, combinations in about.items():
+        where = "" if len(combinations) == everything else f" ({listed(list(combinations))})"
+        yield f"Assumption{where}: {text}."
 
 
 def as_object(plan: Plan, outcome: Outcome, summary: Summary, bests: Sequence[Best], lines: Sequence[str]) -> dict[str, Any]:

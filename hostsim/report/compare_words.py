@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hostsim.study.compare.best import Best
 from hostsim.study.compare.figures import NO_MIGRATION, RAN_OUT
+from hostsim.study.compare.modes import KEY as MODES_KEY
 from hostsim.study.compare.summary import Row, Summary
 from hostsim.study.statistics import Spread
 from hostsim.verdict.words import bytes_words, number_words, percent_words, seconds_words
@@ -48,8 +49,13 @@ def ratio_words(ratio: float) -> str:
 
 
 def label(row: Row) -> str:
-    """``link.bandwidth=1Gbit/s, migration.downtime_limit=100ms``."""
-    return ", ".join(f"{key}={value}" for key, value in row.settings.items())
+    """``link.bandwidth=1Gbit/s, migration.downtime_limit=100ms``; a mechanism by its name alone."""
+    return setting_words(row.settings)
+
+
+def setting_words(settings: Mapping[str, object]) -> str:
+    """As ``label``, of keys and values."""
+    return ", ".join(f"{value}" if key == MODES_KEY else f"{key}={value}" for key, value in settings.items())
 
 
 def ended_words(row: Row) -> str:
@@ -74,7 +80,7 @@ def _convergence(summary: Summary) -> str:
         return "the only combination " + ("converges" if good else f"does not converge ({_seeds(rows[0])})")
     if good == n:
         return f"all {n} combinations converge"
-    others = _listed([f"{label(row)} ({_seeds(row)})" for row in rows if not row.converges])
+    others = listed([f"{label(row)} ({_seeds(row)})" for row in rows if not row.converges])
     if any(row.n_converged for row in rows):
         return f"{good} of {n} combinations converge{' with every seed' * (len(summary.seeds) > 1)}; not: {others}"
     return f"none of {n} combinations converges: {others}"
@@ -88,7 +94,7 @@ def _seeds(row: Row) -> str:
 def _ran(summary: Summary) -> str:
     done = sum(row.converges for row in summary.rows)
     gone = [label(row) for row in summary.rows if RAN_OUT in row.statuses]
-    ran_out = f"; out of memory: {_listed(gone)}" if gone else ""
+    ran_out = f"; out of memory: {listed(gone)}" if gone else ""
     return f"{done} of {len(summary.rows)} combinations ran to their end; the scenario has no migration{ran_out}"
 
 
@@ -102,7 +108,7 @@ def _best_line(summary: Summary, best: Best) -> str:
     winner = " and ".join(label(summary.rows[i]) for i in (best.row, *best.equal[:1]))
     more = f" and {len(best.equal) - 1} more" if len(best.equal) > 1 else ""
     others = [label(summary.rows[i]) for i in best.as_good]
-    noise = f"; by these seeds as good: {_listed(others)}" if others else ""
+    noise = f"; by these seeds as good: {listed(others)}" if others else ""
     return f"{title}: best {value} with {winner}{more}{_against_first(summary, best)}{noise}"
 
 
@@ -126,6 +132,7 @@ def _chance(summary: Summary, bests: Sequence[Best]) -> Iterator[str]:
         yield "Each combination ran with one seed, so chance may explain the differences; --seeds 5 shows whether it does."
 
 
-def _listed(texts: Sequence[str]) -> str:
+def listed(texts: Sequence[str]) -> str:
+    """The first three of ``texts``, and how many more there are."""
     more = len(texts) - LISTED_MAX
     return "; ".join([*texts[:LISTED_MAX], *([f"{more} more"] if more > 0 else [])])

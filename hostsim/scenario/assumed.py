@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
 
 
-def assumptions_of(scenario: Scenario) -> tuple[str, ...]:
-    """A sentence for each value that hostsim assumes because ``scenario``, checked and complete, leaves it out."""
+def assumptions_of(scenario: Scenario, *, completed: bool = False) -> tuple[str, ...]:
+    """A sentence for each value that hostsim assumes because ``scenario``, checked and complete, leaves it out.
+
+    completed: whether all its migrations have; sweeps that could only help them to complete are left out then.
+    """
     if scenario.migration is None:
         return ()
     made = [one.assumptions(scenario) for one in on_in(scenario.migration) if one.assumptions is not None]
     of_mechanisms = [text for texts in made for text in texts]
-    return (*_presets(scenario.vm), *_sweeps(scenario.vm), *of_mechanisms)
+    return (*_presets(scenario.vm), *(() if completed else _sweeps(scenario.vm)), *of_mechanisms)
 
 
 def _presets(vm: Vm) -> Iterator[str]:

@@ -55,10 +55,9 @@ def _with_lines(verdict: Verdict, evidence: Evidence) -> Verdict:
 
 
 def _with_scenario(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """``verdict`` with the warnings of the scenario and, if the migration did not converge, its assumptions."""
-    left_open = () if verdict.converged else evidence.assumptions
+    """``verdict`` with the warnings of the scenario and its assumptions."""
     warnings = (*evidence.warnings, *_of_advice(verdict, evidence))
-    return replace(verdict, warnings=warnings, rests_on=left_open)
+    return replace(verdict, warnings=warnings, rests_on=evidence.assumptions)
 
 
 def _of_advice(verdict: Verdict, evidence: Evidence) -> tuple[str, ...]:
