@@ -34,8 +34,6 @@ from hostsim.qemu.window import total_bytes
 Policy = Literal["remus", "kemari"]
 STATUS = "colo"
 """qapi/migration.json::MigrationStatus: "VM is in the process of fault tolerance"."""
-BEGAN = f"migrate_set_state {STATUS}"
-"""The mark of the moment from which the guest runs again, an epoch at a time."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +159,7 @@ class Checkpoints:
         yield from m.link.answered()
         m.throttle.stop()
         self._replica_work_ns, self._replica_ns, self.began_ns = m.vm.work_ns(), m.env.now_ns, m.env.now_ns
+        m.state.handed_over_ns = self.began_ns
         m.set_status(STATUS)
         m.env.process(self._sampler())
         if self.spec.fails_ns:

@@ -18,6 +18,8 @@ class MigrationState:
     downtime_ms: int = 0
     downtime_start_ns: int = 0
     vm_stopped_ns: int = 0
+    handed_over_ns: int = 0
+    """From then on a mechanism lets the guest run at the source though the switchover has stopped it; 0: none does."""
     end_ns: int = 0
     # window (migration_update_counters)
     window_start_ms: int = 0

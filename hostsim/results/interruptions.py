@@ -6,8 +6,6 @@ from itertools import pairwise
 from typing import Any
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
-from hostsim.qemu.checkpoints import BEGAN
-from hostsim.qemu.checkpoints import STATUS as CHECKPOINTING
 from hostsim.qemu.migration import Migration
 
 SET = "migrate_set_parameter "
@@ -20,7 +18,8 @@ def interruptions(migration: Migration) -> dict[str, Any]:
     outages_s: [start, end] since the migration started, of each outage that it met.
     retransmission_timeouts, retransmitted_bytes, lost_packets: of all connections, in post-copy of both directions.
     pre_switchover_ms, cancelling_ms: time in these states; cancelled_in: the state that migrate_cancel met.
-    stopped_ms: time for which the guest stood still though it was not moved; goes_on: then checkpoints let it run again.
+    stopped_ms: time for which the guest stood still though it was not moved.
+    goes_on: whether the guest then ran at the source again (MigrationState.handed_over_ns).
     suspended_s: moment at which an operator suspended the guest; set: [s, parameter, value] of each change.
     manager_lost_s: moment at which the manager lost the destination; lost_after_completion: the end of the stream never
     reached the destination.
@@ -53,7 +52,7 @@ def _of_states(migration: Migration) -> dict[str, Any]:
         "cancelling_ms": spent_ns.get("cancelling", 0) / NS_PER_MS,
         "cancelled_in": before.get("cancelling", ""),
         "stopped_ms": _stopped_ns(migration) / NS_PER_MS,
-        "goes_on": any(status == CHECKPOINTING for _, status in marks),
+        "goes_on": migration.state.handed_over_ns > 0,
     }
 
 
@@ -62,8 +61,7 @@ def _stopped_ns(migration: Migration) -> int:
     stops_ns = [t for t, event, _ in migration.recorder.marks if event in ("stop", "migration_thread_low_pending")]
     if not stops_ns or m.status == "completed":
         return 0
-    resumed_ns = [t for t, event, _ in migration.recorder.marks if event == BEGAN]
-    return next(iter(resumed_ns), m.end_ns or migration.env.now_ns) - stops_ns[0]
+    return (m.handed_over_ns or m.end_ns or migration.env.now_ns) - stops_ns[0]
 
 
 def _of_acts(migration: Migration) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from hostsim.core.clock import NEVER_NS
 from hostsim.core.constants import NS_PER_S
-from hostsim.qemu.checkpoints import BEGAN
 from hostsim.results.columns import FLOAT, INT, STR, Column, Columns
 
 if TYPE_CHECKING:
@@ -125,13 +124,13 @@ def marks_of(migration: Migration) -> list[Mark]:
 def _dirtied_per_s(migration: Migration) -> list[float]:
     """Pages dirtied per second in the time before each sample.
 
-    The pages that a sync finds are spread evenly over the time since the sync before, but not beyond the guest's stop;
-    checkpoints stop it again and again, and their syncs count on.
+    The pages that a sync finds are spread evenly over the time since the sync before, but not beyond the guest's stop,
+    unless it was handed over, and syncs count on.
     NaN where no sync has counted: before the first sync, and after the last sync of a guest that runs on.
     """
     recorder, start_ns = migration.recorder, migration.state.start_ns
     stops_ns = [t_ns for t_ns, event, _ in recorder.marks if event == "migration_completion_vm_stop"]
-    stops_ns = [] if any(event == BEGAN for _, event, _ in recorder.marks) else stops_ns
+    stops_ns = [] if migration.state.handed_over_ns else stops_ns
     last_ns = min(stops_ns, default=NEVER_NS)
     counted_ns = [min(sync.t_ns, last_ns) - start_ns for sync in recorder.syncs]
     dirtied = np.cumsum([0, *(sync.dirtied_pages for sync in recorder.syncs[1:])])

@@ -111,8 +111,8 @@ def _compression(scenario: Scenario) -> Iterator[str]:
     assert migration is not None, "only a migration that has channels is asked"
     if migration.multifd_compression != "none" and scenario.vm.compression_ratio is None:
         yield (
-            f"{migration.multifd_compression} is assumed to shrink pages to {100 * ASSUMED_RATIO:.3g} % of their size, as in one "
-            "published measurement; how well this guest's pages compress decides what it can send "
+            f"{migration.multifd_compression} is assumed to shrink pages to {100 * ASSUMED_RATIO:.3g} % of their size, as "
+            "in one published measurement; how well this guest's pages compress decides what it can send "
             "(--set vm.compression_ratio=0.5)"
         )
 
