@@ -14,7 +14,7 @@ Lists are separated by commas; every combination is a row. Each runs beside the 
 
 def register(app: typer.Typer) -> None:
     """Add the command ``age``."""
-    short = "What page ageing costs a guest, and what it sees."
+    short = "Measure what page ageing costs a guest, and what it sees."
     add_study(app, "age", AgeOptions, _run, HELP, short)
 
 

@@ -54,7 +54,7 @@ MaxOption = Annotated[int, typer.Option(metavar="N", min=1, help="Refuse more ru
 
 def register(app: typer.Typer) -> None:
     """Add the command ``compare``."""
-    app.command("compare", help=HELP, short_help="Run a scenario for several values, compare.")(compare_command)
+    app.command("compare", help=HELP, short_help="Run a scenario with several values, and compare.")(compare_command)
 
 
 def compare_command(

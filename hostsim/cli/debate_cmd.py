@@ -40,7 +40,7 @@ class DebateOptions:
 
 def register(app: typer.Typer) -> None:
     """Add the command ``debate``."""
-    app.command("debate", help=HELP, short_help="The argument of 2010 about the index of sptes, run.")(debate_command)
+    app.command("debate", help=HELP, short_help="Run the argument of 2010 about the index of sptes.")(debate_command)
 
 
 def main() -> None:

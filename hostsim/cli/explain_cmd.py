@@ -33,7 +33,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: a list, one
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command("explain")(explain)
+    app.command("explain", short_help="Say why a real migration converges, or not.")(explain)
 
 
 def explain(

@@ -14,7 +14,7 @@ Each answer is held against the pages that the guest wrote, and the total time f
 
 def register(app: typer.Typer) -> None:
     """Add the command ``measure-dirty``."""
-    add_study(app, "measure-dirty", MeasureOptions, _run, HELP, "How far a measured dirty rate can be trusted.")
+    add_study(app, "measure-dirty", MeasureOptions, _run, HELP, "Say how far a measured dirty rate can be trusted.")
 
 
 def _run(options: MeasureOptions, telling: Telling) -> None:

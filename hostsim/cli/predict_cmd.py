@@ -83,7 +83,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Run again what is fi
 
 def register(app: typer.Typer) -> None:
     """Add the command ``predict``."""
-    app.command("predict", help=HELP, short_help="Will this VM migrate, and how long?")(predict_command)
+    app.command("predict", help=HELP, short_help="Say whether a VM will migrate, and how long it takes.")(predict_command)
 
 
 def predict_command(

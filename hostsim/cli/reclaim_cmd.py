@@ -14,7 +14,7 @@ Each age runs beside the same guest without reclaim. --during-migration runs all
 
 def register(app: typer.Typer) -> None:
     """Add the command ``reclaim``."""
-    add_study(app, "reclaim", ReclaimOptions, _run, HELP, "How much memory can go at a latency budget.")
+    add_study(app, "reclaim", ReclaimOptions, _run, HELP, "Find how much memory can go at a latency budget.")
 
 
 def _run(options: ReclaimOptions, telling: Telling) -> None:

@@ -24,7 +24,7 @@ DEFAULT = "report.html"
 
 def register(app: typer.Typer) -> None:
     """Add the command ``report``."""
-    app.command("report", help=HELP, short_help="One HTML file from a folder of results.")(report_command)
+    app.command("report", help=HELP, short_help="Make one HTML file of a folder of results.")(report_command)
 
 
 def report_command(

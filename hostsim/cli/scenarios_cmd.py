@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command("scenarios")(scenarios)
+    app.command("scenarios", short_help="List the scenarios that come with hostsim, or copy them.")(scenarios)
 
 
 def scenarios(

@@ -54,7 +54,7 @@ NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files,
 
 def register(app: typer.Typer) -> None:
     """Add the command ``solve``."""
-    app.command("solve", help=HELP, short_help="What to change so that this VM migrates.")(solve_command)
+    app.command("solve", help=HELP, short_help="Find what to change so that a VM migrates.")(solve_command)
 
 
 def solve_command(
