@@ -182,5 +182,6 @@ def _claim(claim: Mapping[str, Any], curves: Table) -> Panel:
     meets = (
         [one["measured"] for one in claim["crossings"] if one["measured"] is not None] if about.get("crosses", True) else []
     )
-    title = f"{claim['number']}. {claim['says']}: {claim['verdict']}"
+    found = "holds under a condition" if claim["verdict"] == "holds if" else claim["verdict"]
+    title = f"{claim['number']}. {claim['says']}: {found}"
     return Panel(y, tuple(lines), x=x, title=title, rules=tuple(meets))
