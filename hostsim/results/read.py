@@ -24,7 +24,7 @@ from hostsim.results.mechanism import mechanisms, tables_of_runs
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.rounds import ROUNDS
 from hostsim.results.series import EVENTS, SERIES
-from hostsim.results.tables import MigrationResult, OwnResult, RunResult, Table, numbered
+from hostsim.results.tables import CONVERGED, MigrationResult, OwnResult, RunResult, Table, numbered
 
 T = TypeVar("T")
 RESULT = Kind("a readable file of results", "hostsim report out/precopy_convergence", 512 << 20)
@@ -136,9 +136,10 @@ def _migrations(files: Mapping[str, bytes], told: Mapping[str, Any], notes: list
 def _migration(files: Mapping[str, bytes], told: Mapping[str, Any], index: int, notes: list[str]) -> MigrationResult:
     query = _at(told, "migrations", index) or {}
     kvm = _at(told, "kvm", index)
+    outcome = (_at(told, "verdicts", index) or {}).get("outcome")
     tables = {stem: _needed(files, numbered(stem, index), stem, notes) for stem in ("rounds", "series")}
     return MigrationResult(
-        status=query.get("status", "active"),
+        status=outcome if outcome in CONVERGED else query.get("status", "active"),
         query=query,
         total_time_ms=query.get("total-time"),
         downtime_ms=query.get("downtime"),

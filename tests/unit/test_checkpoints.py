@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -19,11 +20,15 @@ from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, Outputs
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
+from hostsim.report.charts.migration import headline
 from hostsim.report.charts.own import own_charts
 from hostsim.results.interruptions import interruptions
+from hostsim.results.read import read_run
 from hostsim.results.series import moments_of
+from hostsim.results.store import run_files
 from hostsim.scenario import Scenario
 from hostsim.simulation import run
+from hostsim.verdict import diagnose, evidence_from_result
 
 MS = 1_000_000
 TRACKERS = ("tcg", "get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring")
@@ -107,13 +112,18 @@ def test_the_pause_before_the_first_epoch_is_told_apart() -> None:
 def test_a_chart_has_the_figures_of_a_unit_in_one_panel() -> None:
     vm = {"memory": "64MiB", "workload": [{"pattern": "uniform", "size": "16MiB", "write_rate": "10000/s"}]}
     checkpoints = {"policy": "remus", "epoch": "50ms", "output_rate": "500/s"}
-    told = {"vm": vm, "migration": {"bandwidth": "unlimited"}, "checkpoints": checkpoints, "duration": "1s"}
-    (migration,) = run(Scenario.model_validate(told)).migrations
+    keys = {"vm": vm, "migration": {"bandwidth": "unlimited"}, "checkpoints": checkpoints, "duration": "1s"}
+    result = run(Scenario.model_validate(keys))
+    (migration,) = result.migrations
     (chart,) = own_charts(migration)
     assert [panel.y.label for panel in chart.panels] == ["time", "dirty pages", "sent", "outputs"]
     assert [line.name for line in chart.panels[0].lines] == ["ran", "pause", "replica has it after", "output delay"]
     table = migration.own["checkpoints"].table
     assert chart.panels[1].lines[0].y.tolist() == table["dirty_pages"].tolist()
+    told = diagnose(evidence_from_result(result)).to_dict()
+    read, notes = read_run(run_files(replace(result, verdicts=(told,))))
+    assert (read.migrations[0].status, notes) == ("protected", [])
+    assert headline(read.migrations[0]) == headline(migration)
 
 
 def test_an_output_waits_for_its_checkpoint() -> None:
