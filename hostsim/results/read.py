@@ -139,7 +139,7 @@ def _migration(files: Mapping[str, bytes], told: Mapping[str, Any], index: int, 
     outcome = (_at(told, "verdicts", index) or {}).get("outcome")
     tables = {stem: _needed(files, numbered(stem, index), stem, notes) for stem in ("rounds", "series")}
     return MigrationResult(
-        status=outcome if outcome in CONVERGED else query.get("status", "active"),
+        status=outcome if outcome in CONVERGED - {"completed"} else query.get("status", "active"),
         query=query,
         total_time_ms=query.get("total-time"),
         downtime_ms=query.get("downtime"),
