@@ -256,7 +256,7 @@ def _memory_figures(one: Observed) -> dict[str, Interval]:
 def _load_end_s(result: GuestFit, some: Sequence[Observed]) -> float | None:
     """The end of a migration that the fitted guest would not have let end: then its load had ended just before."""
     ended = [one for one in some if one.log.status[-1] == "completed" and one.evidence.total_time_ms]
-    after = any((one.log.postcopy_requests > 0).any() or one.evidence.postcopy_s for one in ended)
+    after = any((one.log.postcopy_requests > 0).any() or one.evidence.guest_moved for one in ended)
     throttled = any(one.evidence.throttle_percent > 0 for one in ended)
     if not ended or after or throttled or result.ends_by_itself is not False:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -124,6 +125,7 @@ class Mechanism:
     brake: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
     cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
     figures: its figures of query-migrate now; None: none in this state.
+    moved: statuses of query-migrate in which the guest runs at the destination and its memory is still to come.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Mechanism:
     brake: Callable[[Migration, int, int], None] | None = None
     cancelled: Callable[[Migration], None] | None = None
     figures: Callable[[Migration], Any] | None = None
+    moved: tuple[str, ...] = ()
 
 
 def mechanisms() -> tuple[Mechanism, ...]:
@@ -146,6 +149,12 @@ def mechanisms() -> tuple[Mechanism, ...]:
 def on_in(parameters: MigrationParameters) -> tuple[Mechanism, ...]:
     """The mechanisms that ``parameters`` turn on."""
     return tuple(one for one in mechanisms() if getattr(parameters, one.capability))
+
+
+@cache
+def moved_statuses() -> tuple[str, ...]:
+    """Statuses in which the guest runs at the destination and its memory is still to come."""
+    return tuple(status for one in mechanisms() for status in one.moved)
 
 
 def encoder_of(

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from hostsim.logs.model import MigrationLog
+from hostsim.qemu.mechanism import moved_statuses
 from hostsim.verdict.course import running
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.model import Confidence, Outcome, Verdict
@@ -24,7 +25,7 @@ def by_passes(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     """The answer for a log that has passes and no figure of RAM."""
     at = [i for i in running(log) if log.dirty_sync_count[i] > 0]
     is_event_log = np.isnan(log.remaining_bytes).all() and np.isnan(log.transferred_bytes).all()
-    if not is_event_log or not at or evidence.status in ("completed", "failed") or log.status[at[-1]].startswith("postcopy"):
+    if not is_event_log or not at or evidence.status in ("completed", "failed") or log.status[at[-1]] in moved_statuses():
         return None
     first = [at[0], *(b for a, b in pairwise(at) if log.dirty_sync_count[b] > log.dirty_sync_count[a])]
     lengths = np.diff(log.t_s[first])[-LATE:]

@@ -13,7 +13,7 @@ from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import REASONS, after_words, sent_words
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
-from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
+from hostsim.verdict.remedies import LIMIT_MAX_S, always_end
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
@@ -154,16 +154,16 @@ def _remedies(
     log: MigrationLog, evidence: Evidence, outcome: Outcome, left: float | None, speed: float
 ) -> tuple[Remedy, ...]:
     pages = (left if left is not None else last(log.total_bytes) or 0.0) / evidence.page_bytes
-    copy = post_copy(evidence, pages)
+    ends = always_end(evidence, pages)
     if outcome == "would converge":
         until = rounded_up((_ended_s(log, evidence) + (left or 0.0) / speed) * MARGIN)
-        return more_time_for(evidence, until), copy
+        return more_time_for(evidence, until), *ends
     more = f"bandwidth: clearly more than {bandwidth_words(speed)}, as much as the guest dirties now; "
     bandwidth = Remedy("bandwidth", more + "how much more this log does not tell", certain=False)
     slows = "throttling (auto-converge): slows a guest whose writes take all of its CPU time; a log does not show that"
     command = command_for(evidence.profile, "auto_converge", 99)
     throttle = Remedy("auto_converge", slows, command=command, certain=False)
-    return (*_limit(evidence, left, speed), bandwidth, copy, throttle)
+    return (*_limit(evidence, left, speed), bandwidth, *ends, throttle)
 
 
 def _limit(evidence: Evidence, left: float | None, speed: float) -> tuple[Remedy, ...]:
@@ -190,7 +190,7 @@ def _early(log: MigrationLog, evidence: Evidence, total: float, left: float | No
                 f"{seconds_words(left_s)} more at this speed; what the guest dirties meanwhile comes on top."
             ),
         ),
-        remedies=(post_copy(evidence, rest / evidence.page_bytes),),
+        remedies=always_end(evidence, rest / evidence.page_bytes),
         confidence=Confidence("low", "not all of RAM was sent once"),
         measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it tells syncs and the dirty rate",),
         numbers={"remaining_bytes": rest, "first_pass_left_s": left_s, "bandwidth_bytes_per_s": speed},

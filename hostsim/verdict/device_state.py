@@ -5,6 +5,7 @@ from __future__ import annotations
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.course import last, running, seconds_in
 from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.mechanism import sure_ends
 from hostsim.verdict.model import Confidence, Remedy, Verdict
 from hostsim.verdict.words import bytes_words, seconds_words
 
@@ -31,8 +32,8 @@ def stopped_in_device_state(log: MigrationLog, evidence: Evidence) -> Verdict | 
         headline=f"the guest is stopped: status {status} {span}{rest}; this is not a matter of convergence",
         findings=(f"Why: {WHY[status]}; all of it is downtime. {_vfio(log)}".rstrip(),),
         remedies=(
-            Remedy("bandwidth", "more bandwidth, a longer downtime limit, auto-converge and post-copy do not help: no "
-                   "page is sent any more", helps=False),
+            Remedy("bandwidth", f"more bandwidth, a longer downtime limit, auto-converge and {' and '.join(sure_ends())} do "
+                   "not help: no page is sent any more", helps=False),
         ),
         confidence=Confidence("high", f'QEMU has entered status "{status}", which follows the stop of the guest'),
         measure_next=(

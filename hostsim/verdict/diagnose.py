@@ -14,7 +14,7 @@ from hostsim.verdict.interrupted import held_in_switchover, with_interruptions
 from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.mechanism import mechanisms
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
-from hostsim.verdict.remedies import more_time, post_copy, remedies_for
+from hostsim.verdict.remedies import always_end, more_time, remedies_for
 from hostsim.verdict.throttled import with_throttle
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
@@ -117,7 +117,7 @@ def _first_pass_only(evidence: Evidence) -> Verdict | None:
                 f"at most {seconds_words(left_s)} later at this bandwidth."
             ),
         ),
-        remedies=(post_copy(evidence, (evidence.remaining_bytes or 0.0) / evidence.page_bytes),),
+        remedies=always_end(evidence, (evidence.remaining_bytes or 0.0) / evidence.page_bytes),
         confidence=Confidence("low", "no bitmap sync after the first pass was seen"),
         measure_next=tuple(measure_next(evidence, None)),
         numbers={"remaining_bytes": evidence.remaining_bytes or 0.0, "first_pass_left_s": left_s},
@@ -142,7 +142,7 @@ def _no_sync_seen(evidence: Evidence) -> Verdict | None:
                 f"{found} dirty again each, on average; whether remaining falls from sync to sync was not seen."
             ),
         ),
-        remedies=(post_copy(evidence, left),),
+        remedies=always_end(evidence, left),
         confidence=Confidence("low", "no round was seen to end"),
         measure_next=tuple(measure_next(evidence, None)),
         numbers={"found_bytes": mean.newly_dirty_pages * evidence.page_bytes},
@@ -188,7 +188,7 @@ def _verdict(evidence: Evidence, found: Forecast, outcome: Outcome, reason: Reas
 
 def _changes(evidence: Evidence, found: Forecast, outcome: Outcome) -> tuple[Remedy, ...]:
     if outcome == "would converge" and evidence.threshold_pages >= found.floor[1]:
-        return (more_time(evidence, found), post_copy(evidence, found.settle[1]))
+        return (more_time(evidence, found), *always_end(evidence, found.settle[1]))
     return remedies_for(evidence, found)
 
 

@@ -10,6 +10,7 @@ from hostsim.logs.model import MigrationLog
 from hostsim.verdict.course import last, rate, running
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.forecast import MARGIN
+from hostsim.verdict.mechanism import sure_ends
 from hostsim.verdict.model import Confidence, Remedy, Verdict
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
@@ -21,7 +22,7 @@ LEFT_SHARE = 0.002
 def waits_for_disks(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     """The answer while much of a disk is left."""
     left, total = last(log.disk_remaining_bytes[running(log)]), last(log.disk_total_bytes)
-    ended = evidence.status in ("completed", "failed") or evidence.postcopy_s is not None
+    ended = evidence.status in ("completed", "failed") or evidence.guest_moved
     if ended or not left or not total or left < LEFT_SHARE * total:
         return None
     per_s, over = _speed(log, left, total)
@@ -75,9 +76,10 @@ def _ram(log: MigrationLog) -> str:
 
 def _remedies(evidence: Evidence, left_s: float, elapsed_s: float) -> tuple[Remedy, ...]:
     time = (more_time_for(evidence, rounded_up((elapsed_s + left_s) * MARGIN)),) if math.isfinite(left_s) else ()
+    names = " and ".join(sure_ends())
     return (
         *time,
         Remedy("storage", "a faster copy: raise the speed limit of the disk job or the migration, or use storage that both "
                "hosts share, then no disk is copied"),
-        Remedy("auto_converge", "throttling, a longer limit and post-copy do not help: they act on RAM", helps=False),
+        Remedy("auto_converge", f"throttling, a longer limit and {names} do not help: they act on RAM", helps=False),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Verdicts on migrations that ended by themselves: completed, failed, or switched to post-copy."""
+"""Verdicts on migrations that ended by themselves: completed or failed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.findings import found_numbers, sent_words
 from hostsim.verdict.forecast import MARGIN, Forecast, bandwidth_needed_bytes_per_s, forecast, limit_needed_s
 from hostsim.verdict.model import Confidence, Remedy, Verdict
-from hostsim.verdict.postcopy import phase_lines
 from hostsim.verdict.throttled import throttle_line
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
@@ -34,16 +33,14 @@ def failed(evidence: Evidence) -> Verdict | None:
 
 
 def completed(evidence: Evidence) -> Verdict | None:
-    """Completed, by pre-copy or after a switch to post-copy."""
+    """Completed by pre-copy; a mechanism that ends it otherwise has judged before."""
     if evidence.status != "completed":
         return None
-    if evidence.postcopy_s is not None or evidence.postcopy_requests:
-        return _by_postcopy(evidence)
     found = forecast(evidence)
     margins = tuple(_margins(evidence, found))
     return Verdict(
         outcome="completed",
-        headline=f"completed (converged) in {_times_words(evidence)}{sent_words(evidence)}",
+        headline=f"completed (converged) in {took_words(evidence)}{sent_words(evidence)}",
         findings=tuple(line for line in (_why(evidence), margin_line(margins, evidence), throttle_line(evidence)) if line),
         margins=margins,
         confidence=Confidence("high", "the migration completed"),
@@ -51,47 +48,8 @@ def completed(evidence: Evidence) -> Verdict | None:
     )
 
 
-def switched_to_postcopy(evidence: Evidence) -> Verdict | None:
-    """Post-copy that has not ended: nothing is dirtied any more, it ends with the last page."""
-    if evidence.postcopy_s is None or evidence.status.startswith("cancel"):
-        return None
-    left_s = (evidence.remaining_bytes or 0.0) / (evidence.bandwidth_bytes_per_s or float("inf"))
-    left = bytes_words(evidence.remaining_bytes or 0.0)
-    return Verdict(
-        outcome="would converge",
-        headline=(f"post-copy under way for {seconds_words(evidence.postcopy_s)}: {left} left, nothing is dirtied any more"),
-        findings=(
-            (
-                f"{evidence.postcopy_requests:.0f} pages were requested by the guest so far; it needs "
-                "both hosts for about "
-                f"{seconds_words(left_s)} more at this bandwidth."
-            ),
-        ),
-        confidence=Confidence("high", "every page crosses once after the switch"),
-    )
-
-
-def _by_postcopy(evidence: Evidence) -> Verdict:
-    seconds = seconds_words(evidence.postcopy_s) if evidence.postcopy_s is not None else "an unknown time"
-    return Verdict(
-        outcome="completed by post-copy",
-        headline=f"completed by post-copy in {_times_words(evidence)}{sent_words(evidence)}",
-        findings=(
-            (
-                f"Exposed: for {seconds} the guest needed both hosts and the link{_waited_words(evidence)}."
-            ),
-            *phase_lines(evidence),
-            "Pre-copy was given up early, so this says nothing of whether pre-copy would have converged.",
-        ),
-        confidence=Confidence("high", "the migration completed"),
-    )
-
-
-def _waited_words(evidence: Evidence) -> str:
-    return f"; it waited for {evidence.postcopy_requests:.0f} requested pages" if evidence.postcopy_requests else ""
-
-
-def _times_words(evidence: Evidence) -> str:
+def took_words(evidence: Evidence) -> str:
+    """Total time and downtime."""
     return f"{_total_words(evidence)}, downtime {_downtime_words(evidence)}"
 
 

@@ -54,6 +54,7 @@ class Seen:
     may_count_parts: the log does not show whether they did.
     too_short: why the part of the migration in which they did is too short to judge by; "": it is not.
     no_throttle: why auto-converge cannot be on beside the mechanism; "": it can.
+    guest_moved: the guest has run at the destination before its memory was there.
     """
 
     @property
@@ -75,6 +76,11 @@ class Seen:
     def no_throttle(self) -> str:
         """See above."""
         return ""
+
+    @property
+    def guest_moved(self) -> bool:
+        """See above."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -144,11 +150,6 @@ class Evidence:
     """Expected distinct pages written in an interval, guest unthrottled."""
     mechanisms: Mapping[str, Seen] = field(default_factory=dict)
     """What was seen of each mechanism, by its name (hostsim.verdict.mechanism)."""
-    postcopy_s: float | None = None
-    """Time [s] that the guest depended on both hosts; None if the migration never switched to post-copy."""
-    postcopy_requests: float = 0.0
-    postcopy: Mapping[str, Any] | None = None
-    """Figures of the phase of a run (hostsim.results.postcopy); None from a log."""
     logging: LoggingCost | None = None
     """The cost of KVM's dirty logging; None if it was not counted."""
     profile: str = "qemu"
@@ -183,6 +184,11 @@ class Evidence:
     def no_throttle(self) -> str:
         """Why auto-converge cannot be on beside a mechanism that is; "": it can."""
         return next((seen.no_throttle for seen in self.mechanisms.values() if seen.no_throttle), "")
+
+    @property
+    def guest_moved(self) -> bool:
+        """Whether the guest has run at the destination before its memory was there."""
+        return any(seen.guest_moved for seen in self.mechanisms.values())
 
     @property
     def limit_s(self) -> float:

@@ -17,16 +17,17 @@ from hostsim.verdict.disks import waits_for_disks
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.far_apart import stays_where_it_is
 from hostsim.verdict.from_log import evidence_from_log
+from hostsim.verdict.mechanism import LogJudge, mechanisms
 from hostsim.verdict.model import Remedy, Verdict
-from hostsim.verdict.one_answer import first_pass, in_postcopy, nothing_sent, one_answer
+from hostsim.verdict.one_answer import first_pass, nothing_sent, one_answer
 from hostsim.verdict.other_jobs import not_a_migration
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 GIB = float(1 << 30)
-JUDGES = (
-    stopped_in_device_state, waits_for_disks, in_postcopy, nothing_sent, by_passes, by_progress, one_answer, first_pass,
-)  # fmt: skip
+FIRST = (stopped_in_device_state, waits_for_disks)
+"""Judges of logs that come before those of mechanisms."""
+THEN = (nothing_sent, by_passes, by_progress, one_answer, first_pass)
 UNCONFIRMED = "Values are computed from this log; no run has confirmed them"
 UNKNOWN = ("cannot tell", "too early to tell")
 
@@ -37,10 +38,14 @@ def explain_log(log: MigrationLog, **known: Any) -> Verdict:
     if other is not None:
         return replace(other, notes=(*other.notes, *log.notes))
     evidence = evidence_from_log(log, **known)
-    verdict = next((found for judge in JUDGES if (found := judge(log, evidence))), None)
+    verdict = next((found for judge in _judges() if (found := judge(log, evidence))), None)
     verdict = verdict or _without_time(evidence) or _ended_without_figures(log, evidence) or diagnose(evidence)
     verdict = stays_where_it_is(log, evidence, verdict) or sent_over_and_over(log, evidence, verdict) or verdict
     return _finished(log, evidence, verdict)
+
+
+def _judges() -> tuple[LogJudge, ...]:
+    return (*FIRST, *(judge for one in mechanisms() for judge in one.under_way), *THEN)
 
 
 def _without_time(evidence: Evidence) -> Verdict | None:

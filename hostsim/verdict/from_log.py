@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.logs.figures import sane
 from hostsim.logs.model import MigrationLog, Setup
+from hostsim.qemu.mechanism import moved_statuses
 from hostsim.verdict.commands import default_limit_ms
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.limit import limit_bounds_ms, revealed_limit_ms
@@ -19,13 +20,6 @@ from hostsim.verdict.log_rounds import rounds_of
 from hostsim.verdict.mechanism import seen_in_log
 
 Array = NDArray[np.float64]
-POSTCOPY = (
-    "postcopy-active",
-    "postcopy-paused",
-    "postcopy-recover",
-    "postcopy-device",
-    "postcopy-recover-setup",
-)
 PARAMETERS = {
     "max-bandwidth": "max_bandwidth_bytes_per_s", "avail-switchover-bandwidth": "switchover_bandwidth_bytes_per_s",
     "max-cpu-throttle": "max_cpu_throttle",
@@ -55,7 +49,7 @@ def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
         evidence = replace(evidence, sent_bytes=_last(log.transferred_bytes), ram_bytes=_last(log.total_bytes))
     if log.status[-1] == "completed" and _last(log.transferred_bytes[_ended(log)]) is None:
         evidence = replace(evidence, sent_bytes=None)  # bytes were sent after the last poll before the end
-    evidence = replace(evidence, **_ends(log), **told)
+    evidence = replace(evidence, **_ends(log), **told, mechanisms=seen_in_log(log, live_answers(log, progress)))
     return replace(evidence, **_with_limit(log, progress, evidence)) if len(progress) else evidence
 
 
@@ -80,7 +74,6 @@ def _progress(log: MigrationLog, at: NDArray[np.int64]) -> dict[str, Any]:
         "sent_bytes": _last(log.transferred_bytes),
         "remaining_bytes": _last(log.remaining_bytes[live]) if len(live) else _last(log.remaining_bytes),
         "sync_count": _last(log.dirty_sync_count),
-        "postcopy_requests": _last(log.postcopy_requests) or 0.0,
         "throttle_percent": _last(log.throttle_percent) or 0.0,
         "auto_converge": True if np.any(log.throttle_percent > 0) else None,
         **_bandwidth(log, live),
@@ -139,11 +132,9 @@ def _ends(log: MigrationLog) -> dict[str, Any]:
     total, downtime = (_last(column[ends]) or 0.0 for column in (log.total_time_ms, log.downtime_ms))
     told = _last(log.downtime_ms[ends]) is not None
     computed = log.status[-1] == "completed" and total > 0
-    switched = [i for i, status in enumerate(log.status) if status in POSTCOPY]
     return {
         "total_time_ms": total if computed else None,
         "downtime_ms": downtime if told and (computed or downtime > 0) else None,
-        "postcopy_s": float(log.t_s[-1] - log.t_s[switched[0]]) if switched else None,
     }
 
 
@@ -157,13 +148,12 @@ def _with_limit(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) ->
         found["downtime_limit_ms"], found["downtime_limit_from"] = _limit(log, bounds, evidence.profile)
     evidence = replace(evidence, **found)
     found["first_pass_s"], found["rounds"] = rounds_of(log, live, evidence)
-    found["mechanisms"] = seen_in_log(log, live)
     return found
 
 
 def live_answers(log: MigrationLog, at: NDArray[np.int64]) -> NDArray[np.int64]:
     """Those of the answers ``at`` that were taken before the guest moved."""
-    return np.asarray(at[np.array([log.status[i] not in ("completed", *POSTCOPY) for i in at], bool)], np.int64)
+    return np.asarray(at[np.array([log.status[i] not in ("completed", *moved_statuses()) for i in at], bool)], np.int64)
 
 
 def _limit(log: MigrationLog, bounds: tuple[float, float] | None, profile: str) -> tuple[float, str]:

@@ -13,7 +13,6 @@ from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import Channels, Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
 from hostsim.verdict.mechanism import seen_in_run
-from hostsim.verdict.postcopy import exposed_s
 from hostsim.verdict.throttled import throttled_of
 from hostsim.verdict.window import Stream
 
@@ -65,9 +64,6 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         curve=_curve(facts, _speed(migration)),
         mechanisms=seen_in_run(result, migration),
         logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
-        postcopy_s=exposed_s(facts),
-        postcopy_requests=float((facts.get("postcopy") or {}).get("requests", 0)),
-        postcopy=facts.get("postcopy"),
         error_desc=str(migration.query.get("error-desc", "")),
         interruptions={name: facts[name] for name in INTERRUPTIONS if name in facts},
         profile=str(facts.get("profile") or "qemu"),

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NewType
+
+from hostsim.verdict.mechanism import outcomes
 
 Outcome = Literal[
     "completed",
-    "completed by post-copy",
-    "lost in post-copy",
     "not converging",
     "would converge",
     "undecided",
-    "blocked by xbzrle accounting",
     "too early to tell",
     "failed",
     "cannot tell",
-    "protected",
-    "failed over",
     "stopped in device state",
     "no migration yet",
     "not a migration",
 ]
-Reason = Literal["floor", "slope", "near threshold", "xbzrle"]
+"""Outcomes of any migration; mechanisms have others (hostsim.verdict.mechanism::outcomes)."""
+Reason = Literal["floor", "slope", "near threshold"]
+"""Reasons of "not converging"."""
+Own = NewType("Own", str)
+"""An outcome, or a reason, that one mechanism alone gives."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ class Verdict:
     assumptions: values that a log lacks.
     """
 
-    outcome: Outcome
+    outcome: Outcome | Own
     headline: str
-    reason: Reason | None = None
+    reason: Reason | Own | None = None
     findings: tuple[str, ...] = ()
     remedies: tuple[Remedy, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -80,7 +81,8 @@ class Verdict:
     @property
     def converged(self) -> bool:
         """Whether the migration completed."""
-        return self.outcome in ("completed", "completed by post-copy")
+        own = outcomes().get(self.outcome)
+        return self.outcome == "completed" if own is None else own.converged
 
     def remedy(self, kind: str) -> Remedy | None:
         """The remedy of that kind, if the verdict has one."""

@@ -6,13 +6,12 @@ import numpy as np
 
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.commands import command_for
-from hostsim.verdict.course import last, rate, running, seconds_in
+from hostsim.verdict.course import last, rate
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import after_words
 from hostsim.verdict.forecast import MARGIN
-from hostsim.verdict.from_log import POSTCOPY
 from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
-from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
+from hostsim.verdict.remedies import LIMIT_MAX_S, always_end, always_end_within
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words, times_words
 
@@ -21,40 +20,6 @@ CLEARLY = 0.9
 NEARLY = 0.95
 ENDED = ("completed", "failed")
 AGAIN = ("poll again each second: whether remaining falls from sync to sync takes several answers",)
-
-
-def in_postcopy(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """Post-copy that has not ended: every page crosses once, so one answer is enough."""
-    at = running(log)
-    if evidence.status in ENDED or not len(at) or log.status[at[-1]] not in POSTCOPY:
-        return None
-    status, left = log.status[at[-1]], last(log.remaining_bytes)
-    seconds = seconds_in(log, POSTCOPY)
-    span = f" for {seconds_words(seconds)}" if seconds else ""
-    speed = evidence.bandwidth_bytes_per_s or 0.0
-    left_s = left / speed if left is not None and speed else None
-    rest = "what is left is not told" if left is None else f"{bytes_words(left)} left"
-    about = "" if left_s is None else f", about {seconds_words(left_s)} more at {bandwidth_words(speed)}"
-    if status in ("postcopy-paused", "postcopy-recover", "postcopy-recover-setup"):
-        return _paused(status, rest)
-    return Verdict(
-        outcome="would converge",
-        headline=f"post-copy under way{span}: {rest}{about}; nothing is dirtied any more",
-        findings=((f"Requests: the guest has waited for {evidence.postcopy_requests:.0f} pages so far; until the last page "
-                  "is there it needs both hosts and the link."),),
-        confidence=Confidence("high", "every page crosses once after the switch"),
-        numbers={"remaining_bytes": left or 0.0, **({} if left_s is None else {"left_s": left_s})},
-    )  # fmt: skip
-
-
-def _paused(status: str, rest: str) -> Verdict:
-    return Verdict(
-        outcome="undecided",
-        headline=f"post-copy is interrupted ({status}), {rest}: the link broke, and the guest waits on the destination",
-        remedies=(Remedy("recover", "do not stop either QEMU: recover it once the link is back (migrate -r URI in the "
-                         "monitor, virsh migrate --postcopy-resume)"),),
-        confidence=Confidence("high", f'QEMU tells status "{status}"'),
-    )  # fmt: skip
 
 
 def nothing_sent(log: MigrationLog, evidence: Evidence) -> Verdict | None:
@@ -163,10 +128,10 @@ def remedies_at(evidence: Evidence, outcome: Outcome, left: float, dirty: float,
     if outcome == "would converge" and speed:
         share = min(dirty / speed, CLEARLY)
         until = rounded_up((evidence.elapsed_s + left / speed / (1 - share)) * MARGIN)
-        return more_time_for(evidence, until), post_copy(evidence, pages)
+        return more_time_for(evidence, until), *always_end(evidence, pages)
     if not speed:
-        return (post_copy(evidence, pages),)
-    return (*_limit(evidence, left / speed), _bandwidth(evidence, dirty, speed), post_copy(evidence, pages),
+        return always_end(evidence, pages)
+    return (*_limit(evidence, left / speed), _bandwidth(evidence, dirty, speed), *always_end(evidence, pages),
             _throttle(dirty, speed))  # fmt: skip
 
 
@@ -238,7 +203,7 @@ def first_pass_verdict(log: MigrationLog, evidence: Evidence, speed: float) -> V
             (f"{done}{_pages(log, evidence, passed)}: at that rate the {bytes_words(left)} left are through in about "
             f"{seconds_words(left_s)}; what the guest dirties is not counted before that."),
         ),
-        remedies=(_post_copy_in(evidence, left_s),),
+        remedies=always_end_within(evidence, left_s),
         confidence=Confidence("low", "no bitmap sync after the first pass was seen"),
         measure_next=("poll query-migrate each second over several rounds",),
         numbers={
@@ -267,11 +232,3 @@ def _pages(log: MigrationLog, evidence: Evidence, passed: float) -> str:
     share = zero / (zero + normal) if zero and normal is not None else 0.0
     kind = ", nearly all of them zero" if share > NEARLY else f", {100 * share:.0f} % of them zero" if share else ""
     return f"{passed / evidence.page_bytes:.0f} pages a second{kind}"
-
-
-def _post_copy_in(evidence: Evidence, seconds: float) -> Remedy:
-    text = (
-        f"post-copy always ends; for about {seconds_words(seconds)} the guest needs both hosts and the link, and is lost "
-        "if one of them fails"
-    )
-    return Remedy("post_copy", text, seconds, "s", command_for(evidence.profile, "post_copy"))

@@ -1,16 +1,28 @@
-"""Post-copy of a run: its price in seconds exposed and in waits of the guest, and the loss if the connection breaks."""
+"""Post-copy in verdicts: its price in seconds exposed and in waits of the guest, and the loss if the connection breaks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hostsim.verdict.evidence import Evidence
-from hostsim.verdict.model import Confidence, Remedy, Verdict
-from hostsim.verdict.words import bandwidth_words, count_words, percent_words, seconds_words, span_words
+import numpy as np
+from numpy.typing import NDArray
 
-PAUSED = "postcopy-paused"
+from hostsim.qemu.mechanisms.postcopy import MOVED, NAME, PAUSED
+from hostsim.verdict.commands import command_for
+from hostsim.verdict.course import last, running, seconds_in
+from hostsim.verdict.ended import took_words
+from hostsim.verdict.evidence import Evidence, Seen
+from hostsim.verdict.findings import sent_words
+from hostsim.verdict.model import Confidence, Own, Remedy, Verdict
+from hostsim.verdict.words import bandwidth_words, bytes_words, count_words, percent_words, seconds_words, span_words
+
+if TYPE_CHECKING:
+    from hostsim.logs.model import MigrationLog
+    from hostsim.results.tables import MigrationResult, RunResult
+
+COMPLETED, LOST = Own("completed by post-copy"), Own("lost in post-copy")
 WAITS_ENOUGH = 0.5
 """With this share of the vCPUs' time spent on waits for pages the verdict says why (assumed)."""
 
@@ -27,25 +39,137 @@ class Phase:
         return float(self.facts["stalled_s"]) / self.facts["vcpu_s"] if self.facts["vcpu_s"] else 0.0
 
 
-def phase_lines(evidence: Evidence) -> tuple[str, ...]:
-    """Findings on a phase whose figures are known; none from a log, which has the requests alone."""
-    return () if evidence.postcopy is None else tuple(_lines(Phase(evidence.postcopy)))
+@dataclass(frozen=True)
+class SeenPostcopy(Seen):
+    """The phase after the switch.
+
+    seconds: for which the guest needed both hosts; None: the statuses of a log do not tell.
+    requests: pages that the guest has requested.
+    phase: its figures; None from a log, which has the requests alone.
+    """
+
+    seconds: float | None = None
+    requests: float = 0.0
+    phase: Phase | None = None
+
+    @property
+    def guest_moved(self) -> bool:
+        """It has, or there would be no phase."""
+        return True
 
 
-def lost_in_postcopy(evidence: Evidence) -> Verdict | None:
-    """The verdict on a run whose connection broke after the switch and was not repaired."""
-    if evidence.source != "run" or evidence.status != PAUSED or evidence.postcopy is None:
+def seen_in(evidence: Evidence) -> SeenPostcopy | None:
+    """The phase; None if the migration never switched."""
+    found = evidence.mechanisms.get(NAME)
+    return found if isinstance(found, SeenPostcopy) else None
+
+
+def phase_of_run(_result: RunResult, migration: MigrationResult) -> SeenPostcopy | None:
+    """The phase of a run's migration."""
+    facts = migration.facts.get(NAME)
+    return None if facts is None else SeenPostcopy(float(facts["exposed_s"]), float(facts["requests"]), Phase(facts))
+
+
+def phase_of_log(log: MigrationLog, _at: NDArray[np.int64]) -> SeenPostcopy | None:
+    """The phase by the statuses of a log, or by requests of the guest in it."""
+    switched = [i for i, status in enumerate(log.status) if status in MOVED]
+    requests = last(log.postcopy_requests) or 0.0
+    if not switched:
+        return SeenPostcopy(requests=requests) if requests else None
+    return SeenPostcopy(float(log.t_s[-1] - log.t_s[switched[0]]), requests)
+
+
+def completed(evidence: Evidence) -> Verdict | None:
+    """The verdict on a migration that completed after the switch."""
+    seen = seen_in(evidence)
+    if evidence.status != "completed" or seen is None:
         return None
-    phase = Phase(evidence.postcopy)
+    seconds = "an unknown time" if seen.seconds is None else seconds_words(seen.seconds)
+    waited = f"; it waited for {seen.requests:.0f} requested pages" if seen.requests else ""
+    return Verdict(
+        outcome=COMPLETED,
+        headline=f"{COMPLETED} in {took_words(evidence)}{sent_words(evidence)}",
+        findings=(
+            f"Exposed: for {seconds} the guest needed both hosts and the link{waited}.",
+            *_phase_lines(seen),
+            "Pre-copy was given up early, so this says nothing of whether pre-copy would have converged.",
+        ),
+        confidence=Confidence("high", "the migration completed"),
+    )
+
+
+def under_way(evidence: Evidence) -> Verdict | None:
+    """Post-copy that has not ended: nothing is dirtied any more, it ends with the last page."""
+    seen = seen_in(evidence)
+    if seen is None or seen.seconds is None or evidence.status.startswith("cancel"):
+        return None
+    left_s = (evidence.remaining_bytes or 0.0) / (evidence.bandwidth_bytes_per_s or float("inf"))
+    left = bytes_words(evidence.remaining_bytes or 0.0)
+    return Verdict(
+        outcome="would converge",
+        headline=f"post-copy under way for {seconds_words(seen.seconds)}: {left} left, nothing is dirtied any more",
+        findings=(
+            (
+                f"{seen.requests:.0f} pages were requested by the guest so far; it needs "
+                "both hosts for about "
+                f"{seconds_words(left_s)} more at this bandwidth."
+            ),
+        ),
+        confidence=Confidence("high", "every page crosses once after the switch"),
+    )
+
+
+def last_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
+    """Post-copy that has not ended: every page crosses once, so one answer is enough."""
+    at = running(log)
+    if evidence.status in ("completed", "failed") or not len(at) or log.status[at[-1]] not in MOVED:
+        return None
+    seen = seen_in(evidence)
+    requests = 0.0 if seen is None else seen.requests
+    status, left = log.status[at[-1]], last(log.remaining_bytes)
+    seconds = seconds_in(log, MOVED)
+    span = f" for {seconds_words(seconds)}" if seconds else ""
+    speed = evidence.bandwidth_bytes_per_s or 0.0
+    left_s = left / speed if left is not None and speed else None
+    rest = "what is left is not told" if left is None else f"{bytes_words(left)} left"
+    about = "" if left_s is None else f", about {seconds_words(left_s)} more at {bandwidth_words(speed)}"
+    if status in ("postcopy-paused", "postcopy-recover", "postcopy-recover-setup"):
+        return _paused(status, rest)
+    return Verdict(
+        outcome="would converge",
+        headline=f"post-copy under way{span}: {rest}{about}; nothing is dirtied any more",
+        findings=((f"Requests: the guest has waited for {requests:.0f} pages so far; until the last page "
+                  "is there it needs both hosts and the link."),),
+        confidence=Confidence("high", "every page crosses once after the switch"),
+        numbers={"remaining_bytes": left or 0.0, **({} if left_s is None else {"left_s": left_s})},
+    )  # fmt: skip
+
+
+def _paused(status: str, rest: str) -> Verdict:
+    return Verdict(
+        outcome="undecided",
+        headline=f"post-copy is interrupted ({status}), {rest}: the link broke, and the guest waits on the destination",
+        remedies=(Remedy("recover", "do not stop either QEMU: recover it once the link is back (migrate -r URI in the "
+                         "monitor, virsh migrate --postcopy-resume)"),),
+        confidence=Confidence("high", f'QEMU tells status "{status}"'),
+    )  # fmt: skip
+
+
+def lost(evidence: Evidence) -> Verdict | None:
+    """The verdict on a run whose connection broke after the switch and was not repaired."""
+    seen = seen_in(evidence)
+    if evidence.status != PAUSED or seen is None or seen.phase is None:
+        return None
+    phase = seen.phase
     left = int((evidence.remaining_bytes or 0.0) / evidence.page_bytes)
     return Verdict(
-        outcome="lost in post-copy",
-        headline=f"lost in post-copy: the connection broke {seconds_words(phase.facts['exposed_s'])} after "
+        outcome=LOST,
+        headline=f"{LOST}: the connection broke {seconds_words(phase.facts['exposed_s'])} after "
         f"the switch, and {count_words(left)} pages exist at the source alone",
         findings=(
             ("Loss: neither host has the whole guest. The source lacks the newest writes, the destination runs until it "
              "touches a page that is missing; without a recovery the guest has to be started again from its disk."),
-            *phase_lines(evidence),
+            *_phase_lines(seen),
         ),
         remedies=(
             Remedy("recover", "keep both QEMUs and recover once the link is back (migrate -r URI in the monitor, virsh "
@@ -55,6 +179,12 @@ def lost_in_postcopy(evidence: Evidence) -> Verdict | None:
         confidence=Confidence("high", f'the run ended in status "{PAUSED}"'),
         numbers={"remaining_bytes": evidence.remaining_bytes or 0.0, "exposed_s": float(phase.facts["exposed_s"])},
     )  # fmt: skip
+
+
+def _phase_lines(seen: SeenPostcopy) -> Iterator[str]:
+    """Findings on a phase whose figures are known."""
+    if seen.phase is not None:
+        yield from _lines(seen.phase)
 
 
 def _lines(phase: Phase) -> Iterator[str]:
@@ -88,8 +218,11 @@ def _why(phase: Phase) -> str:
     )
 
 
-def exposed_s(facts: Mapping[str, Any]) -> float | None:
-    """Time [s] from the switch to the end of the run's migration; None without post-copy."""
-    found = facts.get("postcopy")
-    return None if found is None else float(found["exposed_s"])
-
+def remedy(evidence: Evidence, seconds: float, word: str) -> Remedy:
+    """The switch, after which what is left takes so long to send [s]."""
+    text = (
+        f"post-copy always ends; for {word} {seconds_words(seconds)} the guest needs both hosts and the link, "
+        "and is lost if one of them fails"
+    )
+    text += "; computed, not run" if evidence.source == "run" else ""
+    return Remedy("post_copy", text, seconds, "s", command_for(evidence.profile, "post_copy"))

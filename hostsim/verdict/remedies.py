@@ -50,7 +50,7 @@ def remedies_for(evidence: Evidence, found: Forecast) -> tuple[Remedy, ...]:
         bandwidth(evidence, free),
         *(remedy for remedy in advised if remedy is not None),
         throttle(evidence, found),
-        post_copy(
+        *always_end(
             evidence, max(found.settle[1], _remaining_pages(evidence)), "about" if _is_narrow(found.settle) else "up to"
         ),
     )
@@ -137,18 +137,17 @@ def throttle_for(evidence: Evidence, speed: float) -> float | None:
     return next((float(percent) for percent in percents if throttled_speed(evidence, percent) <= speed), None)
 
 
-def post_copy(evidence: Evidence, pages: float, word: str = "about") -> Remedy:
-    """Always ends; ``pages`` ("about" or "up to" so many) are left to fetch after the switch."""
+def always_end(evidence: Evidence, pages: float, word: str = "about") -> tuple[Remedy, ...]:
+    """The remedies that end any migration; ``pages`` ("about" or "up to" so many) are left to send."""
     speed = (
         evidence.carried_bytes_per_s or evidence.bandwidth_peak_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0
     )
-    exposed_s = pages * evidence.page_wire_bytes / speed if speed else 0.0
-    text = (
-        f"post-copy always ends; for {word} {seconds_words(exposed_s)} the guest needs both hosts and the link, "
-        "and is lost if one of them fails"
-    )
-    text += "; computed, not run" if evidence.source == "run" else ""
-    return Remedy("post_copy", text, exposed_s, "s", command_for(evidence.profile, "post_copy"))
+    return always_end_within(evidence, pages * evidence.page_wire_bytes / speed if speed else 0.0, word)
+
+
+def always_end_within(evidence: Evidence, seconds: float, word: str = "about") -> tuple[Remedy, ...]:
+    """The remedies that end any migration; what is left takes so long to send [s]."""
+    return tuple(one.always_ends(evidence, seconds, word) for one in mechanisms() if one.always_ends is not None)
 
 
 def more_time(evidence: Evidence, found: Forecast, value_s: float | None = None) -> Remedy:

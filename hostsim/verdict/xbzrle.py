@@ -11,10 +11,12 @@ from hostsim.verdict.commands import command_for
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import sent_words
 from hostsim.verdict.forecast import MARGIN
-from hostsim.verdict.model import Confidence, Remedy, Verdict
-from hostsim.verdict.remedies import LIMIT_MAX_S, post_copy
+from hostsim.verdict.model import Confidence, Own, Remedy, Verdict
+from hostsim.verdict.remedies import LIMIT_MAX_S, always_end
 from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, rounded_up, seconds_words
 from hostsim.verdict.xbzrle_tail import DELTA_SYNCS, XbzrleTail
+
+BLOCKED, BY_XBZRLE = Own("blocked by xbzrle accounting"), Own("xbzrle")
 
 
 def outage_s(tail: XbzrleTail, evidence: Evidence) -> float:
@@ -31,8 +33,8 @@ def blocked(evidence: Evidence, tail: XbzrleTail) -> Verdict | None:
     if outage_s(tail, evidence) > evidence.limit_s or tail.needed_limit_ms[0] <= evidence.limit_s * 1000:
         return None
     return Verdict(
-        outcome="blocked by xbzrle accounting",
-        reason="xbzrle",
+        outcome=BLOCKED,
+        reason=BY_XBZRLE,
         headline=_headline(evidence, tail),
         findings=_findings(evidence, tail),
         remedies=_remedies(evidence, tail),
@@ -83,7 +85,7 @@ def _remedies(evidence: Evidence, tail: XbzrleTail) -> tuple[Remedy, ...]:
     return (
         _limit(evidence, tail),
         _switchover_bandwidth(evidence, tail),
-        post_copy(evidence, tail.remaining_bytes[1] / evidence.page_bytes),
+        *always_end(evidence, tail.remaining_bytes[1] / evidence.page_bytes),
         _without_xbzrle(evidence, tail),
     )
 

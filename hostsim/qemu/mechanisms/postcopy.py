@@ -8,6 +8,9 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.qemu.mechanism import Mechanism, Rule
 
 NAME = "postcopy"
+PAUSED = "postcopy-paused"
+MOVED = ("postcopy-active", PAUSED, "postcopy-recover", "postcopy-device", "postcopy-recover-setup")
+"""qapi/migration.json::MigrationStatus; "postcopy-recover-setup" since 9.1, "postcopy-device" since 10.2."""
 
 
 @dataclass(frozen=True)
@@ -40,4 +43,5 @@ PART = Mechanism(
         ),
         Rule("postcopy_preempt", "postcopy_ram", True, "Postcopy preempt requires postcopy-ram"),
     ),
+    moved=MOVED,
 )  # fmt: skip

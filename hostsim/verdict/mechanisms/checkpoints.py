@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.core.units import parse_rate
 from hostsim.verdict.evidence import Evidence, Seen
-from hostsim.verdict.mechanism import Mechanism
-from hostsim.verdict.model import Verdict
+from hostsim.verdict.mechanism import Mechanism, OwnOutcome
+from hostsim.verdict.model import Own, Verdict
 from hostsim.verdict.words import bandwidth_words, bytes_words, count_words, percent_words, seconds_words
 
 if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult, RunResult
 
 NAME = "checkpoints"
+PROTECTED, FAILED_OVER = Own("protected"), Own("failed over")
 REST_ON = (
     "outputs leave the guest at random times ({rate} while it runs); an application that waits for each of its outputs "
     "makes fewer"
@@ -46,7 +47,7 @@ def _protected(evidence: Evidence) -> Verdict | None:
     failover = found["failover"]
     headline = _running(found) if failover is None else _failed(failover)
     return Verdict(
-        outcome="protected" if failover is None else "failed over",
+        outcome=PROTECTED if failover is None else FAILED_OVER,
         headline=headline,
         findings=tuple(_findings(found)),
         numbers={key: float(value) for key, value in found.items() if isinstance(value, int | float)},
@@ -91,4 +92,6 @@ def _ns(span_ns: float) -> str:
     return seconds_words(span_ns / NS_PER_S)
 
 
-PART = Mechanism(NAME, 60, _of_run, ended=(_protected,))
+PART = Mechanism(
+    NAME, 60, _of_run, outcomes=(OwnOutcome(PROTECTED, "good"), OwnOutcome(FAILED_OVER, "good")), ended=(_protected,)
+)

@@ -1,10 +1,17 @@
-"""Post-copy in verdicts: a guest that was lost after the switch, or whose pages are still under way."""
+"""Post-copy in verdicts: the phase, its outcomes, and the switch as a remedy (hostsim.verdict.postcopy)."""
 
 from __future__ import annotations
 
 from hostsim.qemu.mechanisms.postcopy import NAME
-from hostsim.verdict.ended import switched_to_postcopy
-from hostsim.verdict.mechanism import Mechanism
-from hostsim.verdict.postcopy import lost_in_postcopy
+from hostsim.verdict import postcopy
+from hostsim.verdict.mechanism import Mechanism, OwnOutcome
 
-PART = Mechanism(NAME, 50, ended=(lost_in_postcopy,), running=(switched_to_postcopy,))
+PART = Mechanism(
+    NAME, 50, postcopy.phase_of_run, postcopy.phase_of_log,
+    outcomes=(OwnOutcome(postcopy.COMPLETED, "good", converged=True), OwnOutcome(postcopy.LOST, "bad")),
+    under_way=(postcopy.last_answer,),
+    ended=(postcopy.lost, postcopy.completed),
+    running=(postcopy.under_way,),
+    always_ends=postcopy.remedy,
+    in_words="post-copy",
+)  # fmt: skip

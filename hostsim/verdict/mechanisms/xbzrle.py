@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from hostsim.qemu.mechanisms.xbzrle import NAME
 from hostsim.verdict.evidence import Evidence, Seen
-from hostsim.verdict.mechanism import Changes, Mechanism, Tried
-from hostsim.verdict.xbzrle import blocked
+from hostsim.verdict.mechanism import Changes, Mechanism, OwnOutcome, Tried
+from hostsim.verdict.xbzrle import BLOCKED, blocked
 from hostsim.verdict.xbzrle_cost import CACHE, XbzrleCost, cost_of, not_run, with_cost
 from hostsim.verdict.xbzrle_tail import DELTA_SYNCS, XbzrleTail, is_unclear, tail_of_log, tail_of_rounds
 
@@ -87,6 +87,7 @@ def _cache_words(value: float) -> str:
 
 PART = Mechanism(
     NAME, 10, _of_run, _of_log,
+    outcomes=(OwnOutcome(BLOCKED, "bad"),),
     running=(_blocked,),
     line=_line,
     tried={CACHE: Tried("XBZRLE's cache", _larger_cache, _cache_words, not_run=not_run)},

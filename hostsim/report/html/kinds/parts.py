@@ -11,13 +11,13 @@ from typing import Any
 from hostsim.report.charts.chart import Chart
 from hostsim.report.html.page import Card, Content, Drawn, Listing, Section, Step, Tile, Tone
 from hostsim.results.read import MALFORMED
+from hostsim.verdict.mechanism import outcomes
 
 TONES: Mapping[str, Tone] = {
-    "completed": "good", "completed by post-copy": "good", "would converge": "good", "protected": "good",
-    "failed over": "good", "not converging": "bad", "lost in post-copy": "bad", "blocked by xbzrle accounting": "bad",
-    "failed": "bad", "stopped in device state": "bad",
+    "completed": "good", "would converge": "good",
+    "not converging": "bad", "failed": "bad", "stopped in device state": "bad",
 }  # fmt: skip
-"""Of outcomes of a verdict; the others leave the question open."""
+"""Of outcomes of any migration; the others leave the question open. Mechanisms say the tones of their own."""
 PREFIX = "VERDICT: "
 
 
@@ -36,7 +36,12 @@ def verdict_card(verdict: Mapping[str, Any], title: str = "") -> Card:
     lines += [f"Measure next: {'; '.join(verdict['measure_next'])}."] if verdict.get("measure_next") else []
     steps = tuple(_step(remedy) for remedy in verdict.get("remedies") or ())
     headline = str(verdict.get("headline", outcome))
-    return Card(TONES.get(outcome, "open"), outcome, f"{headline[:1].upper()}{headline[1:]}.", tuple(lines), steps, title)
+    return Card(_tone(outcome), outcome, f"{headline[:1].upper()}{headline[1:]}.", tuple(lines), steps, title)
+
+
+def _tone(outcome: str) -> Tone:
+    own = outcomes().get(outcome)
+    return TONES.get(outcome, "open") if own is None else own.tone
 
 
 def _step(remedy: Mapping[str, Any]) -> Step:
