@@ -125,6 +125,7 @@ class Mechanism:
     brake: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
     cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
     figures: its figures of query-migrate now; None: none in this state.
+    ram: its members of query-migrate's ``ram`` now (MigrationStats), by QEMU's names.
     moved: statuses of query-migrate in which the guest runs at the destination and its memory is still to come.
     """
 
@@ -138,6 +139,7 @@ class Mechanism:
     brake: Callable[[Migration, int, int], None] | None = None
     cancelled: Callable[[Migration], None] | None = None
     figures: Callable[[Migration], Any] | None = None
+    ram: Callable[[Migration], Mapping[str, int]] | None = None
     moved: tuple[str, ...] = ()
 
 
@@ -170,3 +172,9 @@ def figures_of(migration: Migration) -> dict[str, Any]:
     makers = ((one.name, one.figures) for one in on_in(migration.parameters) if one.figures is not None)
     found = {name: make(migration) for name, make in makers}
     return {name: figures for name, figures in found.items() if figures is not None}
+
+
+def ram_figures_of(migration: Migration) -> dict[str, int]:
+    """Members of ``ram`` that mechanisms count, of those that are on."""
+    found = (one.ram(migration) for one in on_in(migration.parameters) if one.ram is not None)
+    return {name: value for members in found for name, value in members.items()}

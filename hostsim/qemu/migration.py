@@ -26,7 +26,7 @@ from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.dirty_limit import DirtyLimit
 from hostsim.qemu.lateness import Lateness
 from hostsim.qemu.link import Link, LinkSpec
-from hostsim.qemu.mechanism import figures_of
+from hostsim.qemu.mechanism import figures_of, ram_figures_of
 from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.postcopy.destination import Destination
@@ -150,14 +150,11 @@ class Migration:
         ended = m.status == "completed"
         total = m.total_time_ms or self.now_ms - m.start_ns // NS_PER_MS
         before_stop = m.precopy_bytes if m.switching_over else ram.stream_bytes
-        after, there = ram.stream_bytes - before_stop, self.destination
         return Counters(
             m.status, total, m.setup_time_ms, m.downtime_ms, m.expected_downtime_ms, self.throttle.percent,
             self.transferred_bytes, 0 if ended else ram.remaining_bytes, self.vm.memory.n_bytes, ram.zero_pages,
             ram.normal_pages, 0 if ended else m.dirty_pages_rate, m.mbps, m.dirty_sync_count, int(m.pages_per_second),
-            before_stop, 0 if there else after, postcopy_bytes=after if there else 0,
-            postcopy_requests=there.requests if there else 0, multifd_bytes=ram.multifd_bytes,
-            mechanisms=figures_of(self),
+            before_stop, 0 if self.destination else ram.stream_bytes - before_stop, ram_figures_of(self), figures_of(self),
         )  # fmt: skip
 
     def finish(self, status: str) -> None:

@@ -107,7 +107,7 @@ class MultifdRam(RamState):
     @property
     def sent_bytes(self) -> int:
         """Bytes of RAM on all channels, as QEMU counts them at this moment."""
-        return self.stream_bytes + self.multifd_bytes
+        return self.stream_bytes + self.channel_bytes
 
     @property
     def stream_bytes(self) -> int:
@@ -115,7 +115,7 @@ class MultifdRam(RamState):
         return int(self.send_state[send.SENT_BYTES])
 
     @property
-    def multifd_bytes(self) -> int:
+    def channel_bytes(self) -> int:
         """Bytes of all channels, as QEMU counts them at this moment."""
         self._poll()
         return int(self.net.state[channels.MULTIFD_BYTES])

@@ -109,8 +109,8 @@ class RamState:
         return self.sent_bytes
 
     @property
-    def multifd_bytes(self) -> int:
-        """Bytes of all channels of multifd so far."""
+    def channel_bytes(self) -> int:
+        """Bytes of RAM on channels beside the main one so far."""
         return 0
 
     @property

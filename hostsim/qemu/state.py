@@ -42,8 +42,8 @@ class MigrationState:
     dirty_pages_rate: int = 0
     dirty_rate_high_cnt: int = 0
     switching_over: bool = False
-    # post-copy: time without a connection, pages that were lost with it
-    in_postcopy: bool = False
+    # the guest runs, or is to run, at the destination before its memory is there; time without a connection, pages lost
+    guest_moves: bool = False
     paused_ns: int = 0
     pages_lost: int = 0
     switchover_acked: bool = False
@@ -56,6 +56,7 @@ class MigrationState:
 class Counters:
     """One answer to query-migrate, in QEMU's units (bytes, pages, ms, megabits/s).
 
+    ram: members of ``ram`` that mechanisms count, by QEMU's names.
     mechanisms: figures by the name of the mechanism (hostsim.qemu.mechanism::figures_of).
     """
 
@@ -76,7 +77,5 @@ class Counters:
     pages_per_second: int
     precopy_bytes: int
     downtime_bytes: int
-    multifd_bytes: int = 0
-    postcopy_bytes: int = 0
-    postcopy_requests: int = 0
+    ram: Mapping[str, int] = field(default_factory=dict)
     mechanisms: Mapping[str, Any] = field(default_factory=dict)

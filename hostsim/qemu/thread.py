@@ -123,6 +123,6 @@ def _dirty_sync_timer(migration: Migration) -> Step:
 
 
 def _sampler(migration: Migration) -> Step:
-    while migration.active or (migration.state.in_postcopy and not migration.done.triggered):
+    while migration.active or (migration.state.guest_moves and not migration.done.triggered):
         migration.sample()
         yield migration.env.timeout(SERIES_PERIOD_NS)

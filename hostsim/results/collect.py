@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +15,16 @@ from hostsim.qemu.multifd import counted_page_bytes, host_bytes_per_s
 from hostsim.qemu.state import Counters
 from hostsim.results.interruptions import interruptions
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
-from hostsim.results.mechanism import Mechanism, mechanisms, named
-from hostsim.results.postcopy import blocktime_fields
+from hostsim.results.mechanism import Mechanism, ends, mechanisms, named
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
 from hostsim.results.rounds import ROUNDS, rounds_of
 from hostsim.results.sender import sender_of
 from hostsim.results.series import EVENTS, KVM_SERIES, SERIES, marks_of, moments_of
-from hostsim.results.tables import MigrationResult, OwnResult, Status, Table
+from hostsim.results.tables import MigrationResult, OwnResult, Table
 from hostsim.theory.guest_curve import guest_curve
 
-ENDS = ("completed", "cancelled", "failed", "postcopy-paused")
+ENDS = ("completed", "cancelled", "failed")
+"""Ends of any migration."""
 
 
 def migration_result(machine: Machine, migration: Migration, profile: str) -> MigrationResult:
@@ -39,7 +39,7 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
         status=status,
         query=_query(migration, counters, status),
         total_time_ms=counters.total_time_ms,
-        downtime_ms=state.downtime_ms if ended or state.in_postcopy else None,
+        downtime_ms=state.downtime_ms if ended or state.guest_moves else None,
         setup_time_ms=state.setup_time_ms,
         rounds=_rounds(migration, machine.env.now_ns, kvm),
         series=Table.read("series", SERIES if kvm is None else (*SERIES, *KVM_SERIES), moments),
@@ -51,10 +51,10 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
     )
 
 
-def _status(machine: Machine, status: str) -> Status:
+def _status(machine: Machine, status: str) -> str:
     found = (one.status(machine) for one in mechanisms() if one.status is not None)
     ended = next((own for own in found if own is not None), None)
-    return ended or (cast("Status", status) if status in ENDS else "active")
+    return ended or (status if status in (*ENDS, *ends()) else "active")
 
 
 def _own(machine: Machine) -> dict[str, OwnResult]:
@@ -77,8 +77,7 @@ def _kvm(machine: Machine, migration: Migration) -> KvmCosts | None:
 def _query(migration: Migration, counters: Counters, status: str) -> dict[str, Any]:
     fields = {name: getattr(counters, name) for name in Counters.__dataclass_fields__}
     m = migration.state
-    more = {"qemu": migration.parameters.qemu, "error_desc": m.error_desc, "blocktime": blocktime_fields(migration)}
-    qmp = QmpCounters(**{**fields, **more})
+    qmp = QmpCounters(**fields, qemu=migration.parameters.qemu, error_desc=m.error_desc)
     return query_at_cancel(qmp, status) if status in ("cancelled", "failed") else query_migrate(qmp)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hostsim.plugins.parts import parts_in
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hostsim.machine.machine import Machine
     from hostsim.qemu.migration import Migration
     from hostsim.results.rounds import Round
-    from hostsim.results.tables import OwnResult, Status, Table
+    from hostsim.results.tables import MigrationResult, OwnResult, Table
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,19 @@ class OfRun:
 
 
 @dataclass(frozen=True)
+class End:
+    """A status in which the mechanism alone leaves a migration.
+
+    words: of the end, where figures are compared; "": the status.
+    converged: the guest runs at the destination, or a replica there follows it.
+    """
+
+    status: str
+    words: str = ""
+    converged: bool = False
+
+
+@dataclass(frozen=True)
 class Mechanism:
     """A mechanism in results.
 
@@ -52,7 +66,11 @@ class Mechanism:
     figures: keys of the object of its name in run.json, one a migration.
     of_run: a table of a whole run; None: it has none.
     own: both at the end of the run; None: it did not act.
-    status: of a migration that it ends in a way of its own; None: in no such way.
+    ram: its members of query-migrate's ``ram``, which QEMU gives as 0 with the mechanism off.
+    ends: statuses in which it leaves a migration.
+    status: of a migration that it ends in one of them, if QEMU has no such status; None: in no such way.
+    spans: statuses of QEMU that a chart marks as spans, and the colour of each.
+    compared: figures of a migration in a comparison of mechanisms, {} if it did not act; ``ended``: the end in words.
     """
 
     name: str
@@ -66,12 +84,32 @@ class Mechanism:
     figures: Columns[Any] = ()
     own: Callable[[Machine], OwnResult | None] | None = None
     of_run: OfRun | None = None
-    status: Callable[[Machine], Status | None] | None = None
+    ram: tuple[str, ...] = ()
+    ends: tuple[End, ...] = ()
+    status: Callable[[Machine], str | None] | None = None
+    spans: Mapping[str, str] = field(default_factory=dict)
+    compared: Callable[[MigrationResult], Mapping[str, int | float | str]] | None = None
 
 
 def mechanisms() -> tuple[Mechanism, ...]:
     """Every mechanism, by place."""
     return parts_in("hostsim.results.mechanisms")
+
+
+@cache
+def ends() -> Mapping[str, End]:
+    """The statuses in which mechanisms leave a migration, by name."""
+    return {end.status: end for one in mechanisms() for end in one.ends}
+
+
+def is_converged(status: object) -> bool:
+    """Whether the guest runs at the destination, or a replica there follows it, or followed it until the source failed."""
+    return status == "completed" or (status in ends() and ends()[str(status)].converged)
+
+
+def end_words(status: str) -> str:
+    """The end of a migration by its status."""
+    return "not complete" if status == "active" else (status in ends() and ends()[status].words) or status
 
 
 def tables_of_runs() -> tuple[OfRun, ...]:
@@ -93,3 +131,8 @@ def named(names: frozenset[str]) -> tuple[Mechanism, ...]:
 def number(value: float) -> float | int:
     """Whole numbers without a point, as QEMU prints a double."""
     return int(value) if float(value).is_integer() else value
+
+
+def percent(share: float) -> float:
+    """``share`` in percent, without the last digits, in which only the rounding of sums differs."""
+    return round(100.0 * share, 6) + 0.0

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
+from hostsim.results.mechanism import percent
 
 if TYPE_CHECKING:
+    from hostsim.qemu.mechanisms.postcopy import BlocktimeFigures
     from hostsim.qemu.migration import Migration
+    from hostsim.results.tables import MigrationResult
 
 
-def blocktime_fields(migration: Migration) -> dict[str, Any] | None:
-    """Fields of capability postcopy-blocktime, by QMP's names (qapi/migration.json::MigrationInfo); None without them."""
-    there, behaviour = migration.destination, migration.behaviour
-    if there is None or not migration.parameters.postcopy_blocktime:
-        return None
-    found = there.blocktime(behaviour.blocktime_ns)
+def blocktime_fields(figures: BlocktimeFigures) -> dict[str, Any]:
+    """Fields of capability postcopy-blocktime, by QMP's names (qapi/migration.json::MigrationInfo)."""
+    found = figures.found
     fields = {"postcopy-blocktime": found.total_ms, "postcopy-vcpu-blocktime": list(found.vcpu_ms)}
-    if not behaviour.blocktime_ns:
+    if not figures.in_ns:
         return fields
     return fields | {
         "postcopy-latency": found.latency_ns, "postcopy-latency-dist": list(found.dist),
@@ -53,3 +53,16 @@ def postcopy_facts(migration: Migration) -> dict[str, Any]:
             "limit_bytes_per_s": migration.parameters.max_postcopy_bandwidth,
         }
     }
+
+
+def compared(migration: MigrationResult) -> dict[str, int | float | str]:
+    """Figures of the phase beside those of other mechanisms; {} if the migration never switched."""
+    phase = migration.facts.get("postcopy")
+    if not phase:
+        return {}
+    stalled = phase["stalled_s"] / phase["vcpu_s"] if phase["vcpu_s"] else 0.0
+    ended = {"ended": "post-copy"} if migration.status == "completed" else {}
+    return ended | {
+        "exposed_ns": round(phase["exposed_s"] * NS_PER_S), "outage_ms": phase["outage_ms"],
+        "page_wait_p99_ns": phase["stalls"]["p99_ns"], "exposed_slowdown_percent": percent(stalled),
+    }  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hostsim.qemu.mechanism import moved_statuses
 from hostsim.results.mechanism import mechanisms, number
 
 WITHOUT_FIGURES = frozenset({"setup", "cancelled", "failed", "wait-unplug"})
@@ -16,10 +17,9 @@ WITHOUT_FIGURES = frozenset({"setup", "cancelled", "failed", "wait-unplug"})
 class QmpCounters:
     """The fields of an answer; names are QEMU's, ``mbps`` is in 10^6 bit/s.
 
-    blocktime: with capability postcopy-blocktime the fields that the destination's answer has, by QMP's names.
-
     Bytes: transferred, remaining, total, page_size and names that end in ``_bytes``; pages: duplicate (zero pages), normal;
     pages a second: dirty_pages_rate, pages_per_second; percent: cpu_throttle_percentage.
+    ram: members of ``ram`` that mechanisms count, by QEMU's names.
     mechanisms: figures by the name of the mechanism (hostsim.qemu.mechanism::figures_of).
     """
 
@@ -41,13 +41,10 @@ class QmpCounters:
     pages_per_second: int = 0
     precopy_bytes: int = 0
     downtime_bytes: int = 0
-    postcopy_bytes: int = 0
-    multifd_bytes: int = 0
-    postcopy_requests: int = 0
     dirty_sync_missed_zero_copy: int = 0
     page_size: int = 4096
     error_desc: str = ""
-    blocktime: Mapping[str, Any] | None = None
+    ram: Mapping[str, int] = field(default_factory=dict)
     mechanisms: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -64,7 +61,7 @@ def query_migrate(counters: QmpCounters) -> dict[str, Any]:
     answer: dict[str, Any] = {"status": counters.status}
     if counters.status not in WITHOUT_FIGURES:
         answer |= _times(counters) | {"ram": _ram(counters)} | _throttle(counters)
-        answer |= dict(counters.blocktime or {}) | _of_mechanisms(counters.mechanisms)
+        answer |= _of_mechanisms(counters.mechanisms)
     if counters.status == "failed" and counters.error_desc:
         answer["error-desc"] = counters.error_desc
     return answer
@@ -78,7 +75,7 @@ def query_at_cancel(counters: QmpCounters, status: str = "cancelled") -> dict[st
 
 def _times(counters: QmpCounters) -> dict[str, int]:
     times = {"total-time": counters.total_time_ms, "setup-time": counters.setup_time_ms}
-    shows_downtime = counters.status.startswith("postcopy-") and counters.qemu != "7.2"
+    shows_downtime = counters.status in moved_statuses() and counters.qemu != "7.2"
     if counters.status == "completed" or shows_downtime:
         return times | {"downtime": counters.downtime_ms}
     return times | {"expected-downtime": counters.expected_downtime_ms}
@@ -106,16 +103,14 @@ def _ram(counters: QmpCounters) -> dict[str, Any]:
         "dirty-pages-rate": 0 if ended else counters.dirty_pages_rate,
         "mbps": number(counters.mbps),
         "dirty-sync-count": counters.dirty_sync_count,
-        "postcopy-requests": counters.postcopy_requests,
         "page-size": counters.page_size,
-        "multifd-bytes": counters.multifd_bytes,
         "pages-per-second": counters.pages_per_second,
         "precopy-bytes": counters.precopy_bytes,
         "downtime-bytes": counters.downtime_bytes,
-        "postcopy-bytes": counters.postcopy_bytes,
         "dirty-sync-missed-zero-copy": counters.dirty_sync_missed_zero_copy,
     }
-    return ram | _skipped(counters.qemu)
+    own = dict.fromkeys((name for one in mechanisms() for name in one.ram), 0)
+    return ram | own | dict(counters.ram) | _skipped(counters.qemu)
 
 
 def _skipped(qemu: str) -> dict[str, int]:

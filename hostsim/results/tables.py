@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hostsim.results import frames
 from hostsim.results.columns import Column, R, names, read_row, schema
 from hostsim.results.kvm import KvmCosts
+from hostsim.results.mechanism import is_converged
 from hostsim.results.rounds import ROUNDS
 from hostsim.results.sender import SENDER, Sender
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
 
 Array = NDArray[Any]
-Status = Literal["completed", "cancelled", "failed", "active", "protected", "failed over", "postcopy-paused"]
-CONVERGED = frozenset({"completed", "protected", "failed over"})
-"""The guest runs at the destination, or a replica there follows it, or a replica followed it until the source failed."""
 FORMAT = "hostsim-run/1"
 
 
@@ -137,12 +135,12 @@ class OwnResult:
 class MigrationResult:
     """One migration. ``query``: its last query-migrate answer; ``facts``: figures the verdict reads.
 
-    status "active": the run's cap on simulated time came first; "postcopy-paused": the connection broke after a switch to
-    post-copy and was not repaired. Times are None where QEMU reports none. kvm: None where
+    status: completed, cancelled, failed, active (the run's cap on simulated time came first), or an end that a mechanism has
+    (hostsim.results.mechanism::ends). Times are None where QEMU reports none. kvm: None where
     KVM did not find the dirty pages; else ``rounds`` has KVM_ROUNDS and ``series`` KVM_SERIES, too.
     """
 
-    status: Status
+    status: str
     query: dict[str, Any]
     total_time_ms: int | None
     downtime_ms: int | None
@@ -160,7 +158,7 @@ class MigrationResult:
     @property
     def converged(self) -> bool:
         """Whether the guest runs at the destination, or a replica there follows it."""
-        return self.status in CONVERGED
+        return is_converged(self.status)
 
 
 @dataclass(frozen=True)

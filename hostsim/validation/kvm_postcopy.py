@@ -38,7 +38,7 @@ def postcopy_rows() -> Iterator[Row]:
     status = found.status
     yield Row(SUITE, ROW, "outcome", "completed", status, None, None, status == "completed")
     got = {
-        "downtime_ms": found.downtime_ms, "postcopy_requests": found.postcopy_requests,
+        "downtime_ms": found.downtime_ms, "postcopy_requests": found.ram.get("postcopy-requests", 0),
         "total_time_ms": found.total_time_ms, "transferred_bytes": found.transferred,
     }  # fmt: skip
     for name in FIGURES:

@@ -68,7 +68,7 @@ def _figures(data: dict[str, Any], reads: int) -> dict[str, int]:
     found = machine.migration.counters()
     return {
         "total_time_ms": found.total_time_ms, "transferred_bytes": found.transferred,
-        "postcopy_requests": found.postcopy_requests,
+        "postcopy_requests": found.ram.get("postcopy-requests", 0),
     }  # fmt: skip
 
 

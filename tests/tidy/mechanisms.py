@@ -46,9 +46,9 @@ class Spread:
 
 SPREADS = (
     Spread("XBZRLE", "xbzrle", "xbzrle", 10),
-    Spread("multifd", "multifd", "multifd|qemu/channels|qemu/compression|results/sender|verdict/channels", 20),
+    Spread("multifd", "multifd", "multifd|qemu/channels|qemu/compression|results/sender|verdict/channels", 17),
     Spread("dirty-limit", "dirty.?limit", "dirty_limit", 15),
-    Spread("post-copy", "post.?copy", "postcopy", 22),
+    Spread("post-copy", "post.?copy", "postcopy", 16),
     Spread("checkpoints", "checkpoint(?!ed)", "checkpoint", 6),
 )
 """``most`` only falls. A mechanism that is added has an entry with 0."""

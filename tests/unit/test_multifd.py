@@ -138,10 +138,10 @@ def test_a_flush_leaves_no_page_in_the_queue_and_no_byte_with_a_channel() -> Non
     machine.env.run(until=1_000_000_000)
     assert isinstance(ram, MultifdRam)
     assert ram.net.state[channels.QUEUED] > 0, "10.x leaves a packet unfinished at the end of a window"
-    before = ram.multifd_bytes
+    before = ram.channel_bytes
     machine.env.run(until=machine.env.process(ram.flush()))
     assert ram.net.state[channels.QUEUED] == 0
-    assert ram.multifd_bytes >= before + 3 * PACKET_HEADER_BYTES + 4096
+    assert ram.channel_bytes >= before + 3 * PACKET_HEADER_BYTES + 4096
     ram.check_bitmap()
 
 

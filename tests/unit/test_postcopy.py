@@ -52,7 +52,7 @@ def test_every_page_is_placed_once_and_the_destination_has_the_newest_content(qe
     assert there.requests > 10
     assert not there.phase.missing.any()
     assert np.array_equal(m.ram.copied, machine.vm.memory.version)
-    assert m.counters().postcopy_bytes >= 4104 * there.n_missing
+    assert m.counters().ram["postcopy-bytes"] >= 4104 * there.n_missing
 
 
 @pytest.mark.parametrize(

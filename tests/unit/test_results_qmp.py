@@ -20,9 +20,10 @@ def counters_of(answer: dict[str, Any]) -> QmpCounters:
     inner = {"remaining", "total", "transferred", "duplicate", "normal", "mbps"}
     hyphened = {
         "dirty-pages-rate", "dirty-sync-count", "pages-per-second", "precopy-bytes", "downtime-bytes",
-        "postcopy-bytes", "postcopy-requests", "multifd-bytes", "page-size", "dirty-sync-missed-zero-copy",
+        "page-size", "dirty-sync-missed-zero-copy",
     }  # fmt: skip
     fields = {name.replace("-", "_"): ram[name] for name in inner | hyphened if name in ram}
+    fields["ram"] = {name: ram[name] for name in ("postcopy-bytes", "postcopy-requests", "multifd-bytes") if name in ram}
     for name in ("total-time", "setup-time", "downtime", "expected-downtime"):
         fields[f"{name.replace('-', '_')}_ms"] = answer.get(name, 0)
     throttle = answer.get("cpu-throttle-percentage", 0)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from hostsim.qemu.compression import Compression
 from hostsim.qemu.mechanism import Mechanism, Rule
+
+if TYPE_CHECKING:
+    from hostsim.qemu.migration import Migration
 
 NAME = "multifd"
 ZeroPageDetection = Literal["none", "legacy", "multifd"]
@@ -26,6 +29,10 @@ class MultifdParameters:
     zero_copy_send: bool = False
 
 
+def _ram(migration: Migration) -> dict[str, int]:
+    return {"multifd-bytes": migration.ram.channel_bytes}
+
+
 PART = Mechanism(
     NAME, 40, "multifd", MultifdParameters,
     rules=(
@@ -34,4 +41,5 @@ PART = Mechanism(
         Rule("zero_copy_send", "multifd_compression", False, _ZERO_COPY),
         Rule("multifd", "xbzrle", False, "Multifd is not compatible with xbzrle", since=(8, 2)),
     ),
+    ram=_ram,
 )  # fmt: skip

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.qemu.mechanism import Mechanism, Rule
+
+if TYPE_CHECKING:
+    from hostsim.qemu.migration import Migration
+    from hostsim.qemu.postcopy.destination import Blocktime
 
 NAME = "postcopy"
 PAUSED = "postcopy-paused"
@@ -35,6 +40,28 @@ class PostcopyParameters:
     host_page_bytes: int = PAGE_BYTES
 
 
+class BlocktimeFigures(NamedTuple):
+    """in_ns: counted in nanoseconds, with latencies (>= 10.1)."""
+
+    found: Blocktime
+    in_ns: bool
+
+
+def _blocktime(migration: Migration) -> BlocktimeFigures | None:
+    there, in_ns = migration.destination, migration.behaviour.blocktime_ns
+    if there is None or not migration.parameters.postcopy_blocktime:
+        return None
+    return BlocktimeFigures(there.blocktime(in_ns), in_ns)
+
+
+def _ram(migration: Migration) -> dict[str, int]:
+    there = migration.destination
+    if there is None:
+        return {}
+    after_bytes = migration.ram.stream_bytes - migration.state.precopy_bytes
+    return {"postcopy-requests": there.requests, "postcopy-bytes": after_bytes}
+
+
 PART = Mechanism(
     NAME, 50, "postcopy_ram", PostcopyParameters,
     rules=(
@@ -43,5 +70,7 @@ PART = Mechanism(
         ),
         Rule("postcopy_preempt", "postcopy_ram", True, "Postcopy preempt requires postcopy-ram"),
     ),
+    figures=_blocktime,
+    ram=_ram,
     moved=MOVED,
 )  # fmt: skip

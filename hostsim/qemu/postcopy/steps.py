@@ -50,7 +50,7 @@ def switch(migration: Migration) -> Step:
     m, env, behaviour = migration.state, migration.env, migration.behaviour
     migration.cut()
     m.downtime_start_ns, m.precopy_bytes, m.switching_over = env.now_ns, migration.ram.stream_bytes, True
-    m.in_postcopy = True
+    m.guest_moves = True
     migration.recorder.mark(env.now_ns, "postcopy_start", migration.ram.remaining_bytes)
     if not behaviour.has_device_status:
         migration.set_status("postcopy-active")
@@ -76,7 +76,7 @@ def switch(migration: Migration) -> Step:
     arrived_ns = yield from _package_arrives(migration)
     migration.bql.drop()
     if arrived_ns == NEVER_NS:
-        m.in_postcopy = False
+        m.guest_moves = False
         yield from fail(migration)
         return
     migration.destination = _destination(migration, arrived_ns)

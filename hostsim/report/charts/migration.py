@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from hostsim.costs.exits import EXITS
 from hostsim.report.charts.chart import COLOURS, N_DASHES, Array, Axis, Chart, Colour, Line, Marks, Panel, Steps
 from hostsim.results.columns import labels
 from hostsim.results.kvm import KVM_ROUNDS
+from hostsim.results.mechanism import end_words, mechanisms
 from hostsim.results.series import KVM_SERIES, SERIES
 from hostsim.verdict.words import seconds_words
 
@@ -34,11 +35,10 @@ LOCK: Mapping[str, tuple[str, Colour, int]] = {
     "lock_wait_ns": ("vCPUs wait for it", "vermilion", 1), "host_wait_ns": ("threads of the host wait for it", "ink", 1),
 }  # fmt: skip
 SPANS: Mapping[str, Colour] = {
-    "setup": "sky", "postcopy-active": "purple", "postcopy-paused": "orange", "postcopy-recover": "olive",
+    "setup": "sky", **{status: cast("Colour", colour) for one in mechanisms() for status, colour in one.spans.items()},
     "pre-switchover": "olive", "cancelling": "orange",
 }  # fmt: skip
 """Statuses that are marked as spans: all but "active", in which a migration is most of its time."""
-OUTCOMES = {"cancelled": "cancelled", "failed": "failed", "protected": "protected", "failed over": "failed over"}
 
 
 def timeline(migration: MigrationResult, number: int = 0) -> Chart:
@@ -75,7 +75,7 @@ def headline(migration: MigrationResult) -> str:
     took = seconds_words(end_s(migration))
     if migration.status == "completed":
         return f"completed in {took}, downtime {seconds_words((migration.downtime_ms or 0) / 1000)}, {rounds}"
-    return f"{OUTCOMES.get(migration.status, 'not complete')} after {took}, {rounds}"
+    return f"{end_words(migration.status)} after {took}, {rounds}"
 
 
 def end_s(migration: MigrationResult) -> float:

@@ -12,7 +12,7 @@ from hostsim.report.charts.chart import Array, Axis, Bar, Bars, Chart, Line, Pan
 from hostsim.report.charts.compare import quantity_of
 from hostsim.report.compare_words import ENDED, TITLES
 from hostsim.report.margin_words import NAMES, WORDS
-from hostsim.results.tables import CONVERGED
+from hostsim.results.mechanism import is_converged
 from hostsim.study.predict.margins import Margin
 from hostsim.study.predict.prediction import Estimate
 
@@ -29,7 +29,7 @@ def runs_chart(runs: Sequence[Mapping[str, Any]], estimates: Mapping[str, Estima
 
     Where no run completed, how many runs ended in each way.
     """
-    done = [run for run in runs if run["status"] in CONVERGED]
+    done = [run for run in runs if is_converged(run["status"])]
     values = {name: found for name in DRAWN if name in estimates and len(found := _values(done, name))}
     varied = {name: found for name, found in values.items() if len(set(found.tolist())) > 1}
     panels = [_spread(estimates[name], found) for name, found in (varied or values).items()]

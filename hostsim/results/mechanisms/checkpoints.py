@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hostsim.core.constants import NS_PER_S
 from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
-from hostsim.results.mechanism import Mechanism
-from hostsim.results.tables import OwnResult, Status, Table
+from hostsim.results.mechanism import End, Mechanism
+from hostsim.results.tables import OwnResult, Table
 
 if TYPE_CHECKING:
     from hostsim.machine.machine import Machine
     from hostsim.qemu.checkpoints import Checkpoint, Checkpoints
+
+PROTECTED, FAILED_OVER = "protected", "failed over"
 
 
 class Since(NamedTuple):
@@ -125,12 +127,13 @@ def _own(machine: Machine) -> OwnResult | None:
     return OwnResult(read_row(PROTECTION, _All(checkpoints, end_ns)), Table.read("checkpoints", CHECKPOINTS, rows))
 
 
-def _status(machine: Machine) -> Status | None:
+def _status(machine: Machine) -> str | None:
     if machine.checkpoints is None or not machine.checkpoints.began_ns:
         return None
-    return "protected" if machine.checkpoints.failover is None else "failed over"
+    return PROTECTED if machine.checkpoints.failover is None else FAILED_OVER
 
 
 PART = Mechanism(
-    "checkpoints", 60, "Checkpoints", table=CHECKPOINTS, moments=("paused_ns",), figures=PROTECTION, own=_own, status=_status
+    "checkpoints", 60, "Checkpoints", table=CHECKPOINTS, moments=("paused_ns",), figures=PROTECTION, own=_own,
+    ends=(End(PROTECTED, converged=True), End(FAILED_OVER, converged=True)), status=_status,
 )

@@ -17,4 +17,4 @@ def _facts(_machine: Machine, migration: Migration) -> dict[str, Any]:
     return {"multifd_channels": p.multifd_channels, "multifd_compression": p.multifd_compression}
 
 
-PART = Mechanism(NAME, 40, facts=_facts)
+PART = Mechanism(NAME, 40, ram=("multifd-bytes",), facts=_facts)

@@ -11,6 +11,7 @@ from hostsim.core.constants import NS_PER_S
 from hostsim.core.latency import merged
 from hostsim.core.units import parse_duration
 from hostsim.results.guestperf import guestperf_figures
+from hostsim.results.mechanism import end_words, mechanisms, percent
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.tables import MigrationResult, RunResult
 
@@ -79,7 +80,7 @@ def slowdown_percent(migration: MigrationResult) -> float | None:
     live[:1] = False  # no earlier sample: the work before the first one is unknown
     if not live.any():
         return None
-    return _percent(1.0 - float(np.average(series["guest_speed"][live], weights=spans[live])))
+    return percent(1.0 - float(np.average(series["guest_speed"][live], weights=spans[live])))
 
 
 def lost_ms(migration: MigrationResult) -> float:
@@ -94,7 +95,7 @@ def _idle_percent(result: RunResult) -> float | None:
         return None
     loads = {load["name"]: _duty(load) for load in result.scenario["vm"].get("workload", ())}
     nominal = sum(loads.get(row.get("workload"), 1.0) for row in result.guest.rows()) / len(result.guest)
-    return _percent(1.0 - float(result.guest["work_ns"].mean()) / nominal / result.end_ns)
+    return percent(1.0 - float(result.guest["work_ns"].mean()) / nominal / result.end_ns)
 
 
 def _duty(load: Mapping[str, Any]) -> float:
@@ -106,32 +107,21 @@ def _duty(load: Mapping[str, Any]) -> float:
     return work / (work + sleep)
 
 
-def _percent(share: float) -> float:
-    """``share`` in percent, without the last digits, in which only the rounding of sums differs."""
-    return round(100.0 * share, 6) + 0.0
-
-
 def _counters(result: RunResult) -> Figures:
     return {name: value for name, value in result.counters.items() if _is_number(value)}
 
 
 def _mode(result: RunResult, migration: MigrationResult) -> Figures:
-    """Bytes sent over the size of memory, CPU time of the sending threads, and the phase of post-copy if there was one."""
+    """Bytes sent over the size of memory, CPU time of the sending threads, and figures of one mechanism alone."""
     ram, sender = migration.query.get("ram", {}), migration.sender
     found: Figures = {}
     found["ended"] = _ended(migration)
     if ram.get("total"):
-        found["sent_percent"] = _percent(ram["transferred"] / ram["total"])
+        found["sent_percent"] = percent(ram["transferred"] / ram["total"])
     if sender is not None:
         found["sender_cpu_ns"] = round((sender.thread_cpu_s + sender.channel_cpu_s) * NS_PER_S)
-    phase = migration.facts.get("postcopy")
-    if phase:
-        stalled = phase["stalled_s"] / phase["vcpu_s"] if phase["vcpu_s"] else 0.0
-        found |= {
-            "exposed_ns": round(phase["exposed_s"] * NS_PER_S), "outage_ms": phase["outage_ms"],
-            "page_wait_p99_ns": phase["stalls"]["p99_ns"],
-            "exposed_slowdown_percent": _percent(stalled),
-        }  # fmt: skip
+    for one in mechanisms():
+        found |= {} if one.compared is None else one.compared(migration)
     found |= guestperf_figures(result, migration)
     return {f"{MODE}{name}": value for name, value in found.items()}
 
@@ -140,13 +130,12 @@ def _ended(migration: MigrationResult) -> str:
     """The end of a migration in a few words."""
     events = set(migration.events["event"].tolist())
     if migration.status == "completed":
-        switched = migration.facts.get("postcopy")
-        return "post-copy" if switched else "completed, guest suspended" if "stop" in events else "converged"
+        return "completed, guest suspended" if "stop" in events else "converged"
     if migration.status == "cancelled":
         timeout_ms = migration.facts.get("timeout_ms")
         timed_out = timeout_ms and migration.total_time_ms >= timeout_ms
         return "too many rounds" if "cancel_after_round" in events else "timed out" if timed_out else "cancelled"
-    return {"active": "not complete", "postcopy-paused": "VM lost in post-copy"}.get(migration.status, migration.status)
+    return end_words(migration.status)
 
 
 def _kvm(migration: MigrationResult) -> Figures:

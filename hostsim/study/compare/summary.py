@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hostsim.results.tables import CONVERGED
+from hostsim.results.mechanism import is_converged
 from hostsim.study.compare.figures import NO_MIGRATION, OUTCOMES, RAN_OUT, Figures, figure_names
 from hostsim.study.compare.plan import Plan
 from hostsim.study.statistics import Spread, spread_of
@@ -39,7 +39,7 @@ class Row:
     @property
     def n_converged(self) -> int:
         """Seeds that completed (without a migration: that ran)."""
-        return sum(status in CONVERGED or status == NO_MIGRATION for status in self.statuses)
+        return sum(is_converged(status) or status == NO_MIGRATION for status in self.statuses)
 
     @property
     def converges(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hostsim.core.constants import NS_PER_S
-from hostsim.results.tables import CONVERGED
+from hostsim.results.mechanism import is_converged
 from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
 from hostsim.study.compare.figures import Figures
 from hostsim.study.predict.bench import Bench
@@ -107,7 +107,7 @@ class Goal:
 def converging(mean_total_s: float | None) -> Goal:
     """The goal that a migration completes. mean_total_s: of the runs of the present scenario."""
     return Goal(
-        lambda figures: figures["status"] in CONVERGED, lambda found: found.completes,
+        lambda figures: is_converged(figures["status"]), lambda found: found.completes,
         lambda scenario: patient(scenario, mean_total_s),
     )  # fmt: skip
 

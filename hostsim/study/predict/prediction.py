@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hostsim.results.tables import CONVERGED, plain
+from hostsim.results.mechanism import is_converged
+from hostsim.results.tables import plain
 from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.figures import OUTCOMES, Figures, figure_names
@@ -102,7 +103,7 @@ def prediction_of(found: Replications, name: str = "") -> Prediction:
     """The answer from replications."""
     first = found.scenarios[0]
     statuses = tuple(str(figures["status"]) for figures in found.figures)
-    completed = sum(status in CONVERGED for status in statuses)
+    completed = sum(is_converged(status) for status in statuses)
     return Prediction(
         name or first.name or "predict", first.resolved(), tuple(one.seed for one in found.scenarios), statuses,
         share_of(completed, len(statuses)), estimates_of(found.figures), found.rule, found.figures,
@@ -123,7 +124,7 @@ def estimate_of(name: str, values: Sequence[float]) -> Estimate | None:
 
 
 def _values(runs: Sequence[Figures], name: str) -> list[float]:
-    counted = [run for run in runs if name not in OUTCOMES or run["status"] in CONVERGED]
+    counted = [run for run in runs if name not in OUTCOMES or is_converged(run["status"])]
     values = [run.get(name) for run in counted]
     return [float(value) for value in values if isinstance(value, int | float)]
 

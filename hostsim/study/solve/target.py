@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hostsim.core.constants import NS_PER_MS
 from hostsim.core.errors import InputError, Problem, UnitError
 from hostsim.core.units import parse_duration, parse_fraction, shown
-from hostsim.results.tables import CONVERGED
+from hostsim.results.mechanism import is_converged
 from hostsim.study.compare.figures import Figures
 from hostsim.study.predict.forecast import Forecast
 
@@ -29,7 +29,7 @@ class Target:
 
     def met(self, figures: Figures) -> bool:
         """Whether a run completed within the limits."""
-        if figures["status"] not in CONVERGED:
+        if not is_converged(figures["status"]):
             return False
         both = ((figures.get("downtime_ms"), self.downtime_ms), (figures.get("total_time_ms"), self.total_ms))
         return all(most is None or (isinstance(got, int | float) and got <= most) for got, most in both)

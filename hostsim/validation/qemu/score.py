@@ -60,11 +60,11 @@ def simulate(case: Case, repeat: Mapping[str, Any], seed_set: int = 0, timer_lat
         answer.transferred,
         answer.dirty_sync_count,
         answer.downtime_ms,
-        answer.multifd_bytes,
+        answer.ram.get("multifd-bytes", 0),
         cache.bytes if cache else 0,
         cache.cache_miss if cache else 0,
-        answer.postcopy_bytes,
-        answer.postcopy_requests,
+        answer.ram.get("postcopy-bytes", 0),
+        answer.ram.get("postcopy-requests", 0),
         _blocktime_ms(machine.migration),
     )
 
