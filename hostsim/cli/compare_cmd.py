@@ -30,8 +30,7 @@ ModesOption = Annotated[
     str | None,
     typer.Option(
         metavar="all|MODE,MODE...", show_default=False,
-        help=f"Mechanisms of migration side by side, in place of --vary: {EVERY_MODE}; "
-        "postcopy@2 switches after two rounds.",
+        help=f"Mechanisms of migration side by side, in place of --vary: {EVERY_MODE}.",
     ),
 ]
 VmOption = Annotated[
@@ -133,4 +132,4 @@ def _compare_modes(request: Request, guestperf: str, modes: str, options: Option
     if not options.as_json:
         console.say_wrapped([f"Not run: {name}, because {why}." for name, why in found.left_out.items()])
         if found.with_rings:
-            console.say_wrapped([f"With dirty rings, which dirty-limit requires: {', '.join(found.with_rings)}."])
+            console.say_wrapped([f"With dirty rings, which the mode requires: {', '.join(found.with_rings)}."])

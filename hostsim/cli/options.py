@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,11 +15,10 @@ LOOK: dict[str, Any] = {
 }  # fmt: skip
 """Settings of every application: plain help, no traceback in a frame."""
 
-EVERY_MODE = (
-    "precopy, auto-converge, dirty-limit, xbzrle, multifd, multifd-zlib, multifd-zstd, zero-copy, postcopy, postcopy-preempt"
-)
-"""Modes of ``compare --modes``, as its help lists them: loading the records of mechanisms takes longer than a help may."""
-SOME_MODES = "auto-converge, postcopy@2, multifd, xbzrle, dirty-limit"
+_LISTED = json.loads((files("hostsim") / "data" / "modes.json").read_text(encoding="utf-8"))
+"""``make docs`` writes the file: loading the records of mechanisms takes longer than a help may."""
+EVERY_MODE = f"{', '.join(_LISTED['modes'])}; {_LISTED['at'][0]}@2 switches after two rounds"
+"""Modes of ``compare --modes``, as helps list them."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.")]
 QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]

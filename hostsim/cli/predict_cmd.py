@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hostsim.cli.options import SOME_MODES, CiOption, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.options import EVERY_MODE, CiOption, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.study_options import ClusterOption
 
@@ -48,7 +48,7 @@ ProfileOption = Annotated[
 ModeOption = Annotated[
     str,
     typer.Option("--mode", metavar="MODE", show_default="precopy, or as the file says",
-                 help=f"Mechanism, as in compare --modes: {SOME_MODES}."),
+                 help=f"Mechanism, as in compare --modes: {EVERY_MODE}."),
 ]  # fmt: skip
 TrackingOption = Annotated[
     str,

@@ -9,7 +9,7 @@ import typer
 
 from hostsim.cli.explain_cmd import LimitOption, LinkOption, TagOption
 from hostsim.cli.fit_cmd import LogsArgument, MemoryOption, MigrationOption, known_figures
-from hostsim.cli.options import SOME_MODES, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.options import EVERY_MODE, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ ModeOption = Annotated[
         "--mode",
         metavar="MODE",
         show_default=False,
-        help=f"Mechanism, as in compare --modes: {SOME_MODES}; or stop-and-copy.",
+        help=f"Mechanism, as in compare --modes: {EVERY_MODE}; or stop-and-copy.",
     ),
 ]
 EndsOption = Annotated[

@@ -18,8 +18,6 @@ from typing import Any
 
 from hostsim.compiled.code_store import is_kept
 
-KINDS = ("migration", "xbzrle", "multifd", "postcopy", "kvm", "ageing", "memory")
-"""Sorts of simulations, each with loops of its own."""
 SECONDS_OF_UNKNOWN = 0.2
 """For a loop that has not been measured [s]: most take as long."""
 SHARE_MAX = 0.95
@@ -38,6 +36,10 @@ class Loop:
 def _table() -> dict[str, Any]:
     """``loops``: name to seconds and parts; ``kinds``: kind to names, in the order in which they are compiled."""
     return json.loads((files("hostsim") / "data" / "compiling.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+KINDS = tuple(_table()["kinds"])
+"""Sorts of simulations, each with loops of its own."""
 
 
 def loops_of(kinds: Iterable[str]) -> dict[str, Loop]:

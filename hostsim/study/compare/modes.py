@@ -16,14 +16,17 @@ from hostsim.study.compare.axes import Axis
 from hostsim.study.compare.plan import Plan, Request, loaded, plan_of
 
 ALL, KEY = "all", "modes"
-SOURCE, EXAMPLE = "--modes", "--modes precopy,postcopy@2,xbzrle"
+SOURCE = "--modes"
 OFF: Keys = MappingProxyType({key: text for one in mechanisms() for key, text in one.off.items()})
 """A mode changes these keys of [migration] alone; the scenario keeps its bandwidth, its limits and its version of QEMU."""
 RINGS = "vm.dirty_tracking=dirty-ring"
 OF_MODE: Mapping[str, Mechanism] = MappingProxyType({mode: one for one in by_kind() for mode in one.modes})
 """Mode to the mechanism that has it."""
 MODES: Mapping[str, Keys] = MappingProxyType({"precopy": {}, **{mode: one.modes[mode] for mode, one in OF_MODE.items()}})
-"""Mode to the keys that it turns on; ``@N`` behind a mode with post-copy is the number of rounds before the switch."""
+"""Mode to the keys that it turns on."""
+TIMED = tuple(mode for mode, one in OF_MODE.items() if one.at)
+"""Modes that may have ``@N`` behind them, the number of rounds before the switch."""
+EXAMPLE = f"--modes precopy,{TIMED[0]}@2"
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,8 @@ def _problem(name: str) -> Problem | None:
     base, at, rounds = name.partition("@")
     if base not in MODES:
         return Problem(SOURCE, "", shown(name), wanted_name(base, [*MODES, ALL]), EXAMPLE)
-    timed = [mode for mode, one in OF_MODE.items() if one.at]
-    if at and base not in timed:
-        return Problem(SOURCE, "", shown(name), f"@N behind {' or '.join(timed)} only", EXAMPLE)
+    if at and base not in TIMED:
+        return Problem(SOURCE, "", shown(name), f"@N behind {' or '.join(TIMED)} only", EXAMPLE)
     if at and not re.fullmatch(r"[0-9]{1,6}", rounds):
         return Problem(SOURCE, "", shown(name), "a number of rounds behind the @", EXAMPLE)
     return None
