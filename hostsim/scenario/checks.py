@@ -14,7 +14,6 @@ from hostsim.qemu import capabilities
 from hostsim.qemu.capabilities import Rule
 from hostsim.scenario.checkpoint_schema import checkpoint_findings
 from hostsim.scenario.complete import vms_of, workload_name
-from hostsim.scenario.dirty_limit_schema import limit_findings
 from hostsim.scenario.dirty_rate_schema import rate_findings
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.host_schema import Host, Link, Migration
@@ -39,7 +38,8 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
     if scenario.migration is not None:
         found.extend(_migration(scenario.migration, scenario.duration))
         found.extend(_capabilities(scenario.migration, scenario.vm))
-        found.extend([*_mechanisms(scenario.migration), *_recovery(scenario.migration, scenario.link)])
+        found.extend(_mechanisms(scenario.migration))
+    found.extend(_beside(scenario))
     for key, vm in vms_of(scenario)[1:]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
@@ -73,8 +73,7 @@ def _until(scenario: Scenario) -> Iterator[Finding]:
 
 
 def _of_vm(vm: Vm) -> list[Finding]:
-    limits = limit_findings(vm.dirty_limit, vm.vcpus, vm.dirty_tracking)
-    return [*_fills(vm), *_blocks(vm), *_names(vm), *kvm_findings(vm), *limits]
+    return [*_fills(vm), *_blocks(vm), *_names(vm), *kvm_findings(vm)]
 
 
 def _fills(vm: Vm) -> Iterator[Finding]:
@@ -129,14 +128,6 @@ def _names(vm: Vm) -> Iterator[Finding]:
         seen[name] = i
 
 
-def _recovery(migration: Migration, link: Link) -> Iterator[Finding]:
-    """A recovery needs a connection that may break."""
-    if migration.postcopy_recover_after and not migration.postcopy_link_fails and not link.outage:
-        got, key = format_duration(migration.postcopy_recover_after), "migration.postcopy_recover_after"
-        wanted = "postcopy_link_fails, or [[link.outage]]: there is nothing to recover from"
-        yield Finding(key, got, wanted, 'postcopy_link_fails = "1s"', ("migration.postcopy_link_fails", "link.outage"))
-
-
 def _link(link: Link) -> Iterator[Finding]:
     if 0 < link.bandwidth < BANDWIDTH_MIN_BYTES_PER_S:
         yield _too_slow("link.bandwidth", link.bandwidth)
@@ -185,6 +176,13 @@ def _mechanisms(migration: Migration) -> Iterator[Finding]:
     for one in reversed(mechanisms()):
         if one.findings is not None:
             yield from one.findings(migration)
+
+
+def _beside(scenario: Scenario) -> Iterator[Finding]:
+    """What each mechanism finds between its keys and other tables."""
+    for one in mechanisms():
+        if one.beside is not None:
+            yield from one.beside(scenario)
 
 
 def _refused(rule: Rule, values: Mapping[str, object]) -> Finding:

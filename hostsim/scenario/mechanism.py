@@ -55,7 +55,11 @@ class Mechanism:
     parameters: fields of MigrationParameters that are not a key of that name and unit; None: all are.
     values: findings about its keys by themselves.
     findings: findings between its keys and others.
+    beside: findings between its keys and other tables; a scenario without a migration is asked, too.
+    warnings: sentences about what no real machine has, or what the model leaves out, with the mechanism.
     assumptions: sentences about values that hostsim assumes because the scenario leaves them out.
+    streams: connections that carry RAM with it; None: one.
+    always_ends: whether these keys end any migration.
     is_forecast: the closed form of pre-copy (hostsim.study.predict.forecast) holds with it.
     warm_up: keys of [migration] of the run that compiles its loops ahead; None: it has no loops.
     """
@@ -78,7 +82,11 @@ class Mechanism:
     parameters: Callable[[Any], dict[str, Any]] | None = None
     values: Callable[[Any], Iterator[Finding]] | None = None
     findings: Callable[[Any], Iterator[Finding]] | None = None
+    beside: Callable[[Scenario], Iterator[Finding]] | None = None
+    warnings: Callable[[Scenario], Iterator[str]] | None = None
     assumptions: Callable[[Scenario], Iterator[str]] | None = None
+    streams: Callable[[Any], int] | None = None
+    always_ends: Callable[[Any], bool] | None = None
     is_forecast: bool = False
     warm_up: Mapping[str, Any] | None = None
 
@@ -111,6 +119,16 @@ def by_kind() -> tuple[Mechanism, ...]:
 def on_in(migration: Migration) -> tuple[Mechanism, ...]:
     """The mechanisms that ``migration`` turns on, by place."""
     return tuple(one for one in mechanisms() if one.is_on(migration))
+
+
+def streams_of(migration: Migration) -> int:
+    """Connections that carry RAM."""
+    return max((one.streams(migration) for one in on_in(migration) if one.streams is not None), default=1)
+
+
+def always_ends(migration: Migration) -> bool:
+    """Whether a mechanism that is on ends any migration."""
+    return any(one.always_ends(migration) for one in on_in(migration) if one.always_ends is not None)
 
 
 def bases_of(general: Mapping[int, type[Section]]) -> tuple[type[Section], ...]:

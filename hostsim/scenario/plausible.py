@@ -17,6 +17,7 @@ from hostsim.qemu.multifd import host_bytes_per_s
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.limits import machine_limits
+from hostsim.scenario.mechanism import on_in
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
@@ -30,7 +31,12 @@ Rate = Callable[[Workload], Fraction]
 
 def warnings_of(scenario: Scenario) -> tuple[str, ...]:
     """A warning, with its figure, for each value of ``scenario``, checked and complete, beyond any real machine."""
-    return tuple(text for check in CHECKS for text in check(scenario))
+    return tuple(text for check in (*CHECKS, *_of_mechanisms(scenario)) for text in check(scenario))
+
+
+def _of_mechanisms(scenario: Scenario) -> Iterator[Callable[[Scenario], Iterator[str]]]:
+    on = () if scenario.migration is None else on_in(scenario.migration)
+    return (one.warnings for one in on if one.warnings is not None)
 
 
 def touches_of_a_core(scenario: Scenario) -> Iterator[str]:
@@ -95,7 +101,7 @@ def queue_at_mmu_lock(scenario: Scenario) -> Iterator[str]:
 
 def one_stream(scenario: Scenario) -> Iterator[str]:
     """A warning of one migration thread that is to send more than such threads were seen to send."""
-    if scenario.migration is None or scenario.migration.multifd:
+    if scenario.migration is None or any(one.streams for one in on_in(scenario.migration)):
         return
     limits, page_ns = machine_limits(), scenario.host.sheet().page_send_ns
     sent = _sent_bytes_per_s(scenario, page_ns)
@@ -140,20 +146,10 @@ def _sent_by_channels(scenario: Scenario, sheet: HostSheet) -> int:
     return min(brake for brake in (scenario.link.bandwidth, scenario.migration.bandwidth, host) if brake)
 
 
-def memory_after_the_switch(scenario: Scenario) -> Iterator[str]:
-    """A warning of a host that is short of memory, or ages it, beside post-copy, whose phase takes no account of that."""
-    if scenario.migration is not None and scenario.migration.postcopy_ram and scenario.shares_host:
-        yield (
-            "after the switch to post-copy the model reads pages that the source has swapped out without a wait, and the "
-            "destination neither swaps nor ages memory: real vCPUs may wait longer for their pages than this run says"
-        )
-
-
 CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (
     touches_of_a_core, bytes_of_a_core, cpus_of_a_host, queue_at_mmu_lock, one_stream, channels_of_a_host,
-    memory_after_the_switch,
-)  # fmt: skip
-"""The checks; each yields the warnings of one kind."""
+)
+"""The checks; each yields the warnings of one kind. Those of mechanisms come behind."""
 
 
 def page_send_range_ns(machine: str, page_send_ns: int) -> tuple[int, int]:

@@ -47,8 +47,8 @@ class Spread:
 SPREADS = (
     Spread("XBZRLE", "xbzrle", "xbzrle", 6),
     Spread("multifd", "multifd", "multifd|qemu/channels|qemu/compression|results/sender|verdict/channels", 14),
-    Spread("dirty-limit", "dirty.?limit", "dirty_limit", 13),
-    Spread("post-copy", "post.?copy", "postcopy", 11),
+    Spread("dirty-limit", "dirty.?limit", "dirty_limit", 12),
+    Spread("post-copy", "post.?copy", "postcopy", 8),
     Spread("checkpoints", "checkpoint(?!ed)", "checkpoint", 6),
 )
 """``most`` only falls. A mechanism that is added has an entry with 0."""

@@ -11,12 +11,14 @@ from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_duration
 from hostsim.qemu.mechanisms.dirty_limit import NAME, DirtyLimitParameters
+from hostsim.scenario.dirty_limit_schema import limit_findings
 from hostsim.scenario.mechanism import Kind, Mechanism
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Duration, Flag
 
 if TYPE_CHECKING:
     from hostsim.scenario.host_schema import Migration
+    from hostsim.scenario.schema import Scenario
 
 QEMU_DEFAULTS = DirtyLimitParameters()
 
@@ -48,6 +50,10 @@ def _period(migration: Migration) -> Iterator[Finding]:
         yield Finding(key, got, "whole milliseconds", 'x_vcpu_dirty_limit_period = "500ms"')
 
 
+def _limits(scenario: Scenario) -> Iterator[Finding]:
+    return limit_findings(scenario.vm.dirty_limit, scenario.vm.vcpus, scenario.vm.dirty_tracking)
+
+
 PART = Mechanism(
     NAME, 30, Kind.BRAKE, "dirty_limit", DirtyLimitKeys,
     modelled=("dirty-limit",),
@@ -56,4 +62,5 @@ PART = Mechanism(
     needs_rings=True,
     parameters=_parameters,
     values=_period,
+    beside=_limits,
 )  # fmt: skip

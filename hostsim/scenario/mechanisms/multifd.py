@@ -142,6 +142,7 @@ PART = Mechanism(
     },
     findings=_findings,
     assumptions=_compression,
+    streams=lambda migration: migration.multifd_channels,
     is_forecast=True,
     warm_up={"multifd": True},
 )  # fmt: skip

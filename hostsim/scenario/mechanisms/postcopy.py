@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from hostsim.core.finding import Finding
-from hostsim.core.units import format_bandwidth, parse_bytes
+from hostsim.core.units import format_bandwidth, format_duration, parse_bytes
 from hostsim.qemu.mechanisms.postcopy import NAME, PostcopyParameters
 from hostsim.scenario.mechanism import Kind, Mechanism
 from hostsim.scenario.section import Section
@@ -16,6 +16,7 @@ from hostsim.scenario.types import Bandwidth, Count, Duration, DurationOrNever, 
 
 if TYPE_CHECKING:
     from hostsim.scenario.host_schema import Migration
+    from hostsim.scenario.schema import Scenario
 
 QEMU_DEFAULTS = PostcopyParameters()
 AFTER_ROUNDS = "postcopy_after_rounds"
@@ -93,6 +94,30 @@ def _without_capability(migration: Migration) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def _recovery(scenario: Scenario) -> Iterator[Finding]:
+    """A recovery needs a connection that may break."""
+    migration = scenario.migration
+    if migration is None or not migration.postcopy_recover_after:
+        return
+    if not migration.postcopy_link_fails and not scenario.link.outage:
+        got, key = format_duration(migration.postcopy_recover_after), "migration.postcopy_recover_after"
+        wanted = "postcopy_link_fails, or [[link.outage]]: there is nothing to recover from"
+        yield Finding(key, got, wanted, 'postcopy_link_fails = "1s"', ("migration.postcopy_link_fails", "link.outage"))
+
+
+def _memory_after_the_switch(scenario: Scenario) -> Iterator[str]:
+    """A warning of a host that is short of memory, or ages it, beside post-copy, whose phase takes no account of that."""
+    if scenario.shares_host:
+        yield (
+            "after the switch to post-copy the model reads pages that the source has swapped out without a wait, and the "
+            "destination neither swaps nor ages memory: real vCPUs may wait longer for their pages than this run says"
+        )
+
+
+def _is_asked(migration: Migration) -> bool:
+    return migration.postcopy_after_rounds is not None or migration.postcopy_after is not None
+
+
 ALIASES = {
     "postcopy": "postcopy_ram", "allow-post-copy": "postcopy_ram", "live-migration-permit-post-copy": "postcopy_ram",
     "postcopy-bandwidth": "max_postcopy_bandwidth", "start-postcopy": AFTER_ROUNDS,
@@ -115,6 +140,9 @@ PART = Mechanism(
     commands={profile: {"post_copy": command} for profile, command in COMMANDS.items()},
     parameters=_parameters,
     values=_findings,
+    beside=_recovery,
+    warnings=_memory_after_the_switch,
+    always_ends=_is_asked,
     is_forecast=True,
     warm_up={"postcopy_ram": True, "postcopy_after": "0s"},
 )  # fmt: skip

@@ -12,8 +12,8 @@ from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.qemu.multifd import counted_page_bytes, host_bytes_per_s
 from hostsim.scenario.build import workloads_of
-from hostsim.scenario.mechanism import on_in
-from hostsim.scenario.schema import Migration, Scenario
+from hostsim.scenario.mechanism import always_ends, on_in, streams_of
+from hostsim.scenario.schema import Scenario
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.theory.floor import floor_pages, time_to_converge_s
 from hostsim.theory.guest_curve import guest_curve
@@ -54,7 +54,7 @@ def forecast(scenario: Scenario) -> Forecast | None:
     first_s = filled / sent_pages_per_s
     left_s = time_to_converge_s(curve, sent_pages_per_s, threshold, curve(first_s))
     total_s = NEVER_S if left_s is None else first_s + left_s + min(limit_s, first_s)
-    if switches_to_postcopy(migration):
+    if always_ends(migration):
         total_s = min(total_s, 3 * first_s)
     return Forecast(
         total_s <= limit_of_s(scenario), total_s, first_s, bandwidth, floor_pages(curve, sent_pages_per_s) * PAGE_BYTES,
@@ -65,7 +65,7 @@ def forecast(scenario: Scenario) -> Forecast | None:
 def computed_figures(scenario: Scenario) -> dict[str, float] | None:
     """Bandwidth, floor of remaining, and threshold of ``scenario``, by name; None where it cannot be computed."""
     found = forecast(scenario)
-    if found is None or scenario.migration is None or switches_to_postcopy(scenario.migration):
+    if found is None or scenario.migration is None or always_ends(scenario.migration):
         return None
     names = ("bandwidth_bytes_per_s", "floor_bytes", "threshold_bytes")
     return {name: getattr(found, name) for name in names}
@@ -83,7 +83,7 @@ def bandwidth_bytes_per_s(scenario: Scenario) -> float:
     migration = scenario.migration
     assert migration is not None, "a migration is asked about"
     parameters, link = migration.parameters(), scenario.link.spec(scenario.seed)
-    streams = parameters.multifd_channels if parameters.multifd else 1
+    streams = streams_of(migration)
     carried = min(link.stream_bytes_per_s * streams, link.bandwidth_bytes_per_s or link.stream_bytes_per_s * streams)
     host = host_bytes_per_s(scenario.host.sheet(), parameters, _content(scenario))
     return float(min((one for one in (carried, migration.bandwidth, host) if one), default=0))
@@ -105,11 +105,6 @@ def speed_under(scenario: Scenario, percent: float) -> float:
     total = float(sum(load.write_rate for load in loads))
     kept = sum(float(load.write_rate) * _kept(load.pacing, load.catch_up, runs) for load in loads)
     return kept / total if total else 1.0
-
-
-def switches_to_postcopy(migration: Migration) -> bool:
-    """Whether the migration switches to post-copy, and so always ends."""
-    return migration.postcopy_ram and (migration.postcopy_after_rounds is not None or migration.postcopy_after is not None)
 
 
 def _kept(pacing: str, catch_up: float, runs: float) -> float:
