@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,6 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.knobs import Knobs
 from hostsim.core.memory import RamBlock, make_memory
 from hostsim.costs.host_sheet import HostSheet
-from hostsim.costs.postcopy_sheet import PostcopyCosts
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import Vm, VmBase
 from hostsim.guest.workload import Workload, build_guest
@@ -84,8 +83,8 @@ class MachineSpec:
     dirty_limits: tuple[LimitChange, ...] = ()
     content: Content = field(default_factory=Content)
     """How well the pages of the VM compress, for a migration that compresses them."""
-    postcopy: PostcopyCosts | None = None
-    """Costs of post-copy; None: those of the generic machine."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """Of mechanisms of migration, by name, beside MigrationParameters (hostsim.scenario.mechanism)."""
     dirty_rates: tuple[CalcDirtyRate, ...] = ()
     plugged: tuple[DaemonSpec, ...] = ()
     """Daemons of plug-ins."""
@@ -278,7 +277,7 @@ class Machine:
         def ready(parameters: MigrationParameters) -> Migration:
             migration = Migration(
                 self.env, self.vm, self.tracker, parameters, spec.link, spec.sheet, knobs, log_capacity, spec.content,
-                spec.postcopy, spec.seed,
+                spec.inputs, spec.seed,
             )
             if self.monitor is not None:
                 migration.recorder.on_cut = self.monitor.cut

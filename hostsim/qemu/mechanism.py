@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hostsim.core.dirty_tracker import DirtyTracker
     from hostsim.costs.host_sheet import HostSheet
     from hostsim.guest.vm import VmBase
-    from hostsim.qemu.migration import Migration
+    from hostsim.qemu.migration import Migration, Step
     from hostsim.qemu.parameters import MigrationParameters
 
 DIRTY_RING = "dirty-ring-size"
@@ -112,6 +112,48 @@ class PageEncoder(Protocol):
         """Undo the last call of ``send``, which took the pages ``gfns`` (int64[k]) from the bitmap, in this order."""
 
 
+class OtherEnd(Protocol):
+    """The destination of a guest that runs there before its memory is there, as far as others than its mechanism ask."""
+
+    run_ns: int
+    """The guest runs from then on."""
+
+    @property
+    def phase(self) -> Any:
+        """Arrays of the phase, ``clocks`` among them: int64[n_clocks, N_FIELDS], work clocks at the destination."""
+
+    @property
+    def requests(self) -> int:
+        """Requests for pages that have reached the source."""
+
+    @property
+    def faults(self) -> int:
+        """Touches of missing pages."""
+
+    @property
+    def stalled_ns(self) -> int:
+        """Time for which vCPUs waited for pages, summed [ns]."""
+
+    def work_ns(self) -> int:
+        """Work done by now, summed over all work clocks [ns]."""
+
+
+@dataclass(frozen=True)
+class Switch:
+    """The steps by which a mechanism moves the guest before its memory.
+
+    is_asked: whether an operator has issued the command for it.
+    comes_first: whether this QEMU then switches though it could complete.
+    begin: in place of an iteration: the guest stops, and ``Migration.destination`` is there unless the connection breaks.
+    run: the thread behind the switch, until every page is at the destination.
+    """
+
+    is_asked: Callable[[Migration], bool]
+    comes_first: Callable[[Migration], bool]
+    begin: Callable[[Migration], Step]
+    run: Callable[[Migration], Step]
+
+
 @dataclass(frozen=True)
 class Mechanism:
     """A mechanism as QEMU has it; a function that gets MigrationParameters may name them by its own dataclass.
@@ -126,6 +168,7 @@ class Mechanism:
     cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
     figures: its figures of query-migrate now; None: none in this state.
     ram: its members of query-migrate's ``ram`` now (MigrationStats), by QEMU's names.
+    switch: its steps, if it moves the guest before its memory.
     moved: statuses of query-migrate in which the guest runs at the destination and its memory is still to come.
     """
 
@@ -140,6 +183,7 @@ class Mechanism:
     cancelled: Callable[[Migration], None] | None = None
     figures: Callable[[Migration], Any] | None = None
     ram: Callable[[Migration], Mapping[str, int]] | None = None
+    switch: Switch | None = None
     moved: tuple[str, ...] = ()
 
 
@@ -157,6 +201,11 @@ def on_in(parameters: MigrationParameters) -> tuple[Mechanism, ...]:
 def moved_statuses() -> tuple[str, ...]:
     """Statuses in which the guest runs at the destination and its memory is still to come."""
     return tuple(status for one in mechanisms() for status in one.moved)
+
+
+def switch_of(parameters: MigrationParameters) -> Switch | None:
+    """The steps of the mechanism that is on and moves the guest before its memory; None: the guest stays until the end."""
+    return next((one.switch for one in on_in(parameters) if one.switch is not None), None)
 
 
 def encoder_of(

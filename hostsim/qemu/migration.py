@@ -6,7 +6,7 @@ hostsim.qemu.switchover, hostsim.qemu.cancel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 import simpy
@@ -17,7 +17,6 @@ from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.knobs import Knobs
 from hostsim.core.timeline import Argument
 from hostsim.costs.host_sheet import HostSheet
-from hostsim.costs.postcopy_sheet import PostcopyCosts, load_postcopy
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import window
 from hostsim.qemu.bql import Bql
@@ -26,10 +25,9 @@ from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.dirty_limit import DirtyLimit
 from hostsim.qemu.lateness import Lateness
 from hostsim.qemu.link import Link, LinkSpec
-from hostsim.qemu.mechanism import figures_of, ram_figures_of
+from hostsim.qemu.mechanism import OtherEnd, figures_of, ram_figures_of, switch_of
 from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
-from hostsim.qemu.postcopy.destination import Destination
 from hostsim.qemu.recorder import LINK, THREAD, Recorder, Sample
 from hostsim.qemu.state import Counters, MigrationState
 
@@ -57,13 +55,13 @@ class Migration:
         knobs: Knobs,
         log_capacity: int = 0,
         content: Content | None = None,
-        postcopy_costs: PostcopyCosts | None = None,
+        inputs: Mapping[str, Any] | None = None,
         seed: int = 1,
     ) -> None:
         """Make a migration that has not begun.
 
         log_capacity: page sends to keep (tests), 0: none. content: how the pages compress, None: as assumed.
-        postcopy_costs: None: of the generic machine. seed: of drawn latenesses.
+        inputs: of mechanisms, by name, beside ``parameters`` (MachineSpec.inputs). seed: of drawn latenesses.
         """
         self.state, self.parameters, self.recorder = MigrationState(), parameters, Recorder(on_trace=self._marked)
         self.env, self.vm, self.tracker, self.sheet = env, vm, tracker, sheet
@@ -73,8 +71,9 @@ class Migration:
         self.sleeps_late = Lateness(seed, "migration thread", sheet.sleep_overshoot_ns, sheet.sleep_overshoot_spread_ns)
         self.dirty_limit: DirtyLimit | None = None
         self.behaviour = parameters.behaviour
-        self.knobs, self.postcopy_costs = knobs, postcopy_costs or load_postcopy("generic")
-        self.destination: Destination | None = None
+        self.knobs, self.inputs = knobs, inputs or {}
+        self.switch = switch_of(parameters)
+        self.destination: OtherEnd | None = None
         self.bql = Bql(env)
         self.thread: simpy.Event = env.event()
         self.interrupted = self.ram.shut_down
@@ -197,7 +196,7 @@ class Migration:
         self.recorder.on_cut()
 
     def work_ns(self) -> int:
-        """Work of the guest by now, at the source or, after a switch to post-copy, at the destination [ns]."""
+        """Work of the guest by now, at the source or, once it has moved, at the destination [ns]."""
         return self.vm.work_ns() if self.destination is None else self.destination.work_ns()
 
     def sample(self) -> None:

@@ -11,7 +11,6 @@ from hostsim.qemu.bitmap_sync import bitmap_sync
 from hostsim.qemu.cancel import fail, time_out
 from hostsim.qemu.cpu_throttle import dirty_sync_timer
 from hostsim.qemu.migration import Migration, Step
-from hostsim.qemu.postcopy import steps as postcopy
 from hostsim.qemu.recorder import SERIES_PERIOD_NS
 from hostsim.qemu.switchover import UNACKED_PASS_NS, await_ack, completion, may_complete
 
@@ -38,8 +37,8 @@ def _run(migration: Migration) -> Step:
             yield from fail(migration)
         if migration.active:
             yield from _rate_limit(migration)
-    if migration.destination is not None:
-        yield from migration.traced("postcopy", postcopy.run(migration))
+    if migration.switch is not None and migration.destination is not None:
+        yield from migration.switch.run(migration)
 
 
 def _setup(migration: Migration) -> Step:
@@ -81,7 +80,8 @@ def _sleep(migration: Migration, sleep_ns: int) -> Step:
 
 def _iteration_run(migration: Migration) -> Step:
     """migration_iteration_run: one test decides between sync, stop and another ram_save_iterate."""
-    ram, estimates, to_postcopy = migration.ram, migration.behaviour.estimate_first, postcopy.is_asked(migration)
+    ram, estimates, switch = migration.ram, migration.behaviour.estimate_first, migration.switch
+    is_asked = switch is not None and switch.is_asked(migration)
     if estimates:
         _trace_pending(migration, "migrate_pending_estimate")
     if ram.remaining_bytes < migration.state.threshold_bytes:
@@ -93,8 +93,8 @@ def _iteration_run(migration: Migration) -> Step:
     if not estimates:
         _trace_pending(migration, "migrate_pending")
     is_low = may_complete(migration, ram.remaining_bytes)
-    if to_postcopy and (migration.behaviour.postcopy_first or not is_low):
-        yield from migration.traced("postcopy_start", postcopy.switch(migration))
+    if switch is not None and is_asked and (switch.comes_first(migration) or not is_low):
+        yield from switch.begin(migration)
         return
     if is_low:
         yield from migration.traced("migration_completion", completion(migration))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.results.mechanism import percent
@@ -10,6 +10,7 @@ from hostsim.results.mechanism import percent
 if TYPE_CHECKING:
     from hostsim.qemu.mechanisms.postcopy import BlocktimeFigures
     from hostsim.qemu.migration import Migration
+    from hostsim.qemu.postcopy.destination import Destination
     from hostsim.results.tables import MigrationResult
 
 
@@ -32,7 +33,7 @@ def postcopy_facts(migration: Migration) -> dict[str, Any]:
     outage_ms: from the stop at the source until the guest ran at the destination. stalled_s: time for which vCPUs waited for
     pages, summed; of vcpu_s, the time of all vCPUs in the phase.
     """
-    there, m = migration.destination, migration.state
+    there, m = cast("Destination | None", migration.destination), migration.state
     if there is None:
         return {}
     end_ns = m.end_ns or migration.env.now_ns

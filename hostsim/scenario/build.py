@@ -5,7 +5,6 @@ from __future__ import annotations
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.memory import RamBlock, lay_out
 from hostsim.core.rng import stream_key
-from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import MachineSpec, NeighbourSpec
@@ -17,6 +16,7 @@ from hostsim.plugins.registry import find
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.scenario import schema
 from hostsim.scenario.footprint import check_footprint
+from hostsim.scenario.mechanism import inputs_of
 from hostsim.scenario.plugged import pacing_of, plugged_workloads
 from hostsim.scenario.schema import Scenario, trace_name
 
@@ -40,7 +40,7 @@ def build(scenario: Scenario) -> MachineSpec:
         link=scenario.link.spec(scenario.seed),
         migration=scenario.migration.parameters() if scenario.migration else None,
         checkpoints=scenario.checkpoints.spec() if scenario.checkpoints else None,
-        postcopy=load_postcopy(scenario.host.machine),
+        inputs=inputs_of(scenario),
         mmu=MmuSpec() if vm.mmu is None else vm.mmu.spec(scenario.costs()),
         limit_pages=_limit_pages(vm),
         neighbours=tuple(_neighbour(scenario, i, one) for i, one in enumerate(scenario.neighbour)),

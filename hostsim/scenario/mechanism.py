@@ -53,6 +53,7 @@ class Mechanism:
     remedy_value: value that its command has in an example; None: the command takes none.
     commands: profile to the command of each kind of remedy that the mechanism brings.
     parameters: fields of MigrationParameters that are not a key of that name and unit; None: all are.
+    inputs: what the machine needs for it beside MigrationParameters; None: nothing.
     values: findings about its keys by themselves.
     findings: findings between its keys and others.
     beside: findings between its keys and other tables; a scenario without a migration is asked, too.
@@ -80,6 +81,7 @@ class Mechanism:
     remedy_value: float | None = None
     commands: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parameters: Callable[[Any], dict[str, Any]] | None = None
+    inputs: Callable[[Scenario], Any] | None = None
     values: Callable[[Any], Iterator[Finding]] | None = None
     findings: Callable[[Any], Iterator[Finding]] | None = None
     beside: Callable[[Scenario], Iterator[Finding]] | None = None
@@ -119,6 +121,11 @@ def by_kind() -> tuple[Mechanism, ...]:
 def on_in(migration: Migration) -> tuple[Mechanism, ...]:
     """The mechanisms that ``migration`` turns on, by place."""
     return tuple(one for one in mechanisms() if one.is_on(migration))
+
+
+def inputs_of(scenario: Scenario) -> dict[str, Any]:
+    """What the machine needs for each mechanism beside MigrationParameters, by name."""
+    return {one.name: one.inputs(scenario) for one in mechanisms() if one.inputs is not None}
 
 
 def streams_of(migration: Migration) -> int:

@@ -15,6 +15,7 @@ from hostsim.guest.workload import Workload
 from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.mechanisms.postcopy import NAME
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE
 from hostsim.validation.rows import Row
@@ -62,5 +63,5 @@ def _spec(run: dict[str, Any]) -> MachineSpec:
         run["seed"], 20_000_000_000,
         "initially-all-set", LinkSpec(0, 0, UNIX_SOCKET_BYTES),
         MigrationParameters(qemu="7.2", downtime_limit_ms=100, postcopy_ram=True, postcopy_after_rounds=2),
-        mmu=MmuSpec(era=ERA, costs=SHEET, mmu="shadow", eager_split=False), postcopy=load_postcopy("zen4-pvm"),
+        mmu=MmuSpec(era=ERA, costs=SHEET, mmu="shadow", eager_split=False), inputs={NAME: load_postcopy("zen4-pvm")},
     )  # fmt: skip

@@ -16,6 +16,7 @@ from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.mechanisms.postcopy import NAME
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.validation.rows import Row, relative
 
@@ -87,5 +88,5 @@ def _spec(data: dict[str, Any], reads: int) -> MachineSpec:
         HostSheet(page_ns, 0, zero_ns, 1_000_000, 100_000, 3_000_000, 60_000, 60_000, 125_900, 60_000), 1, 20_000_000_000,
         link=LinkSpec(0, 0, UNIX_SOCKET_BYTES),
         migration=MigrationParameters(qemu="10.0", postcopy_ram=True, postcopy_after_ns=AFTER_NS),
-        postcopy=load_postcopy("generic", {"place_page_ns": page_ns, "place_zero_ns": zero_ns}),
+        inputs={NAME: load_postcopy("generic", {"place_page_ns": page_ns, "place_zero_ns": zero_ns})},
     )  # fmt: skip

@@ -48,7 +48,7 @@ SPREADS = (
     Spread("XBZRLE", "xbzrle", "xbzrle", 6),
     Spread("multifd", "multifd", "multifd|qemu/channels|qemu/compression|results/sender|verdict/channels", 14),
     Spread("dirty-limit", "dirty.?limit", "dirty_limit", 12),
-    Spread("post-copy", "post.?copy", "postcopy", 8),
+    Spread("post-copy", "post.?copy", "postcopy", 4),
     Spread("checkpoints", "checkpoint(?!ed)", "checkpoint", 6),
 )
 """``most`` only falls. A mechanism that is added has an entry with 0."""

@@ -95,12 +95,18 @@ class TwinMigration:
             "dirty_sync_count": self.syncs,
             "pages_per_second": int(self.pages_per_s),
             "precopy_bytes": before_stop,
-            "multifd_bytes": self.ram.channel_bytes(),
+            "ram": self._ram_of_mechanisms(before_stop),
             "mechanisms": {"xbzrle": self.ram.xbzrle.answer()} if self.ram.xbzrle else {},
             "downtime_bytes": 0 if self.phase else self.ram.main_bytes - before_stop,
-            "postcopy_bytes": self.ram.main_bytes - before_stop if self.phase else 0,
-            "postcopy_requests": self.phase.requests if self.phase else 0,
         }
+
+    def _ram_of_mechanisms(self, before_stop: int) -> dict[str, int]:
+        channels = {"multifd-bytes": self.ram.channel_bytes()} if self.p.multifd else {}
+        if not self.phase:
+            return channels
+        return channels | {
+            "postcopy-requests": self.phase.requests, "postcopy-bytes": self.ram.main_bytes - before_stop,
+        }  # fmt: skip
 
     def _thread(self) -> Step:
         yield self.env.timeout(self.p.start_ns)
@@ -223,7 +229,7 @@ class TwinMigration:
         self.downtime_ms = self.now_ms - self.stopped_ns // MS
         kind = TwinFaultyPhase if self.spec.link.has_faults else TwinPhase
         arrived_ns = kind.package_arrives(self.ram.socket, self.env.now)
-        self.phase = kind(self.spec, self, arrived_ns, arrived_ns + self.spec.postcopy.device_load_ns)
+        self.phase = kind(self.spec, self, arrived_ns, arrived_ns + self.spec.inputs["postcopy"].device_load_ns)
         self.phase.free_ps = 0 if self.spec.link.has_faults else self.ram.socket.drained_ps_exactly()
         self._unlock()
         if not self.old:

@@ -68,7 +68,7 @@ def class_streams(spec: MachineSpec, works: list[Any]) -> list[ClassStream]:
 
 class TwinPhase:
     def __init__(self, spec: MachineSpec, migration: Any, arrived_ns: int, run_ns: int) -> None:
-        self.spec, self.m, self.p, self.costs = spec, migration, spec.migration, spec.postcopy
+        self.spec, self.m, self.p, self.costs = spec, migration, spec.migration, spec.inputs["postcopy"]
         self.old, self.version = self.p.qemu == "7.2", self.p.qemu
         self.shift = (self.p.host_page_bytes // 4096).bit_length() - 1
         self.rate, self.latency = spec.link.stream_bytes_per_s, spec.link.latency_ns

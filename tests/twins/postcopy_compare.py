@@ -41,7 +41,7 @@ def drawn_postcopy(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:
         postcopy_link_fails_ns=rng.choice((20, 100, 333)) * MS if fails else 0,
         postcopy_recover_after_ns=rng.choice((0, 1, 200)) * MS if fails else 0,
     )  # fmt: skip
-    return replace(spec, workloads=loads, migration=migration, postcopy=_costs(rng), duration_ns=8_000 * MS)
+    return replace(spec, workloads=loads, migration=migration, inputs={"postcopy": _costs(rng)}, duration_ns=8_000 * MS)
 
 
 def drawn_faulty(seed: int, patterns: tuple[str, ...] = SWEPT) -> MachineSpec:

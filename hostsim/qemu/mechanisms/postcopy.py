@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hostsim.core.constants import PAGE_BYTES
-from hostsim.qemu.mechanism import Mechanism, Rule
+from hostsim.qemu.mechanism import Mechanism, Rule, Switch
 
 if TYPE_CHECKING:
-    from hostsim.qemu.migration import Migration
-    from hostsim.qemu.postcopy.destination import Blocktime
+    from hostsim.qemu.migration import Migration, Step
+    from hostsim.qemu.postcopy.destination import Blocktime, Destination
 
 NAME = "postcopy"
 PAUSED = "postcopy-paused"
@@ -48,7 +48,7 @@ class BlocktimeFigures(NamedTuple):
 
 
 def _blocktime(migration: Migration) -> BlocktimeFigures | None:
-    there, in_ns = migration.destination, migration.behaviour.blocktime_ns
+    there, in_ns = cast("Destination | None", migration.destination), migration.behaviour.blocktime_ns
     if there is None or not migration.parameters.postcopy_blocktime:
         return None
     return BlocktimeFigures(there.blocktime(in_ns), in_ns)
@@ -62,6 +62,28 @@ def _ram(migration: Migration) -> dict[str, int]:
     return {"postcopy-requests": there.requests, "postcopy-bytes": after_bytes}
 
 
+def _is_asked(migration: Migration) -> bool:
+    """Whether an operator has issued migrate-start-postcopy, by the rounds or the time that the parameters say.
+
+    # Model limit: the operator acts at once; the command is honoured at the next migration_iteration_run, as in QEMU.
+    """
+    p, m = migration.parameters, migration.state
+    by_rounds = p.postcopy_after_rounds >= 0 and m.dirty_sync_count > p.postcopy_after_rounds
+    return by_rounds or (p.postcopy_after_ns >= 0 and migration.env.now_ns >= m.start_ns + p.postcopy_after_ns)
+
+
+def _begin(migration: Migration) -> Step:
+    from hostsim.qemu.postcopy import steps  # compiled loops, which only a switch needs
+
+    return migration.traced("postcopy_start", steps.switch(migration))
+
+
+def _run(migration: Migration) -> Step:
+    from hostsim.qemu.postcopy import steps
+
+    return migration.traced("postcopy", steps.run(migration))
+
+
 PART = Mechanism(
     NAME, 50, "postcopy_ram", PostcopyParameters,
     rules=(
@@ -72,5 +94,6 @@ PART = Mechanism(
     ),
     figures=_blocktime,
     ram=_ram,
+    switch=Switch(_is_asked, lambda migration: migration.behaviour.postcopy_first, _begin, _run),
     moved=MOVED,
 )  # fmt: skip

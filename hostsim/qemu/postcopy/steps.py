@@ -14,10 +14,12 @@ import simpy
 
 from hostsim.core.clock import NEVER_NS
 from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_WIRE_BYTES
+from hostsim.costs.postcopy_sheet import PostcopyCosts, load_postcopy
 from hostsim.qemu import send, tcp, window
 from hostsim.qemu.bitmap_sync import bitmap_sync
 from hostsim.qemu.cancel import fail
 from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.mechanisms.postcopy import NAME
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.postcopy import state as at
 from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
@@ -28,18 +30,6 @@ from hostsim.qemu.switchover import pre_switchover
 
 RANGES_A_COMMAND = 12
 """migration/postcopy-ram.c MAX_DISCARDS_PER_COMMAND."""
-
-
-def is_asked(migration: Migration) -> bool:
-    """Whether an operator has issued migrate-start-postcopy, by the rounds or the time that the parameters say.
-
-    # Model limit: the operator acts at once; the command is honoured at the next migration_iteration_run, as in QEMU.
-    """
-    p, m = migration.parameters, migration.state
-    if not p.postcopy_ram:
-        return False
-    by_rounds = p.postcopy_after_rounds >= 0 and m.dirty_sync_count > p.postcopy_after_rounds
-    return by_rounds or (p.postcopy_after_ns >= 0 and migration.env.now_ns >= m.start_ns + p.postcopy_after_ns)
 
 
 def switch(migration: Migration) -> Step:
@@ -87,7 +77,7 @@ def switch(migration: Migration) -> Step:
 def run(migration: Migration) -> Step:
     """The phase, until every page is at the destination, or until a broken connection is not repaired."""
     destination, p = migration.destination, migration.parameters
-    assert destination is not None
+    assert isinstance(destination, Destination), "the switch has made it"
     if p.postcopy_link_fails_ns:
         # Model limit: postcopy_link_fails while the package is on its way takes effect when the package is written. An
         # outage that breaks the connection there fails the migration, and the guest goes on at the source (10.2).
@@ -235,7 +225,7 @@ def _handshake_ns(migration: Migration, destination: Destination) -> int:
     """RECV_BITMAP for each RAMBlock, its bitmap back, RESUME, RESUME_ACK (postcopy_resume_handshake)."""
     rules, bits = destination.rules, migration.vm.memory.n_pages
     wire_ns = bits // 8 * 1_000_000_000 // rules.link_bytes_per_s if rules.link_bytes_per_s else 0
-    return migration.postcopy_costs.recover_ns + wire_ns + 4 * rules.latency_ns
+    return _costs(migration).recover_ns + wire_ns + 4 * rules.latency_ns
 
 
 def _dirty_whole_host_pages(migration: Migration) -> None:
@@ -279,8 +269,13 @@ def _destination(migration: Migration, arrived_ns: int) -> Destination:
     """The destination as the package has been written; its pages to come are those in the bitmap."""
     return Destination(
         migration.env, migration.vm, migration.ram, migration.link.spec, _rules(migration), migration.knobs,
-        len(migration.vm.vcpus), arrived_ns, arrived_ns + migration.postcopy_costs.device_load_ns,
+        len(migration.vm.vcpus), arrived_ns, arrived_ns + _costs(migration).device_load_ns,
     )  # fmt: skip
+
+
+def _costs(migration: Migration) -> PostcopyCosts:
+    found: PostcopyCosts | None = migration.inputs.get(NAME)
+    return found or load_postcopy("generic")
 
 
 def _rules(migration: Migration) -> Rules:
@@ -289,7 +284,7 @@ def _rules(migration: Migration) -> Rules:
     # Model limit: after the switch a connection carries its steady rate (a window each round trip); its congestion window is
     not followed, but on a link with outages or losses.
     """
-    p, sheet, costs, spec = migration.parameters, migration.sheet, migration.postcopy_costs, migration.link.spec
+    p, sheet, costs, spec = migration.parameters, migration.sheet, _costs(migration), migration.link.spec
     preempt = 0 if not p.postcopy_preempt else (10 if migration.behaviour.urgent_thread else 7)
     return Rules(
         p.max_postcopy_bandwidth // 10, migration.behaviour.flush_pages, preempt, sheet.page_send_ns, sheet.zero_page_ns,

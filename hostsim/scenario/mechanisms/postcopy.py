@@ -9,6 +9,7 @@ from pydantic import Field
 
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_bandwidth, format_duration, parse_bytes
+from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.qemu.mechanisms.postcopy import NAME, PostcopyParameters
 from hostsim.scenario.mechanism import Kind, Mechanism
 from hostsim.scenario.section import Section
@@ -139,6 +140,7 @@ PART = Mechanism(
     remedy="post_copy",
     commands={profile: {"post_copy": command} for profile, command in COMMANDS.items()},
     parameters=_parameters,
+    inputs=lambda scenario: load_postcopy(scenario.host.machine),
     values=_findings,
     beside=_recovery,
     warnings=_memory_after_the_switch,

@@ -16,6 +16,7 @@ from hostsim.guest.workload import Workload
 from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanisms.multifd import ZeroPageDetection
+from hostsim.qemu.mechanisms.postcopy import NAME
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.version import Version
 from hostsim.validation.qemu.cases import Case
@@ -58,7 +59,7 @@ def spec_of(case: Case, repeat: Mapping[str, Any], seed_set: int = 0, timer_late
         duration_ns=(int(inputs["cancel_after_s"]) + 10) * 1_000_000_000,
         link=LinkSpec(int(inputs["link_relay_Bps"] or 0), 0, SOCKET_BUFFER_BYTES, wake_bytes=WAKE_BYTES),
         migration=_migration(inputs),
-        postcopy=load_postcopy(SHEET),
+        inputs={NAME: load_postcopy(SHEET)},
     )
 
 

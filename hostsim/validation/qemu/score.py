@@ -14,6 +14,7 @@ from typing import Any
 from hostsim.core.constants import NS_PER_MS
 from hostsim.machine.machine import Machine
 from hostsim.qemu.migration import Migration
+from hostsim.qemu.postcopy.destination import Destination
 from hostsim.validation.qemu.cases import HOST_SPEED, Case
 from hostsim.validation.qemu.machine import left_out, not_simulated, spec_of
 from hostsim.validation.rows import Row
@@ -76,7 +77,7 @@ def _blocktime_ms(migration: Migration) -> float:
     of 1 ms, the sum rests on the phase of the tick, which the runs do not tell; its mean over all phases is this time.
     """
     there = migration.destination
-    return 0.0 if there is None else there.blocked_ns / NS_PER_MS
+    return there.blocked_ns / NS_PER_MS if isinstance(there, Destination) else 0.0
 
 
 def rows(cases: Iterable[Case], jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> list[Row]:
