@@ -1,4 +1,4 @@
-"""A mechanism of migration that is nothing but four files: keys, refusals, modes, results and words follow."""
+"""A mechanism of migration that is nothing but four files: keys, refusals, modes, steps, results and words follow."""
 
 from __future__ import annotations
 
@@ -16,16 +16,27 @@ import hostsim
 FILES = {
     "qemu": """
 from dataclasses import dataclass
-from hostsim.qemu.mechanism import Absent, Mechanism, Rule
+from hostsim.qemu.mechanism import Absent, Mechanism, Rule, Switch
 
 @dataclass(frozen=True)
 class LullParameters:
     lull: bool = False
     lull_level: int = 3
 
+def begin(migration):
+    migration.set_status("lulling")
+    yield migration.env.timeout(1000)
+    migration.finish("lulled")
+
+def run(migration):
+    raise AssertionError("the guest has not moved")
+
 PART = Mechanism(
     "lull", 25, "lull", LullParameters, rules=(Rule("lull", "xbzrle", False, "Lull is not compatible with xbzrle"),),
-    newer=(Absent("lull", (9, 0), "made up"),), figures=lambda migration: migration.state.dirty_sync_count,
+    newer=(Absent("lull", (9, 0), "made up"),),
+    figures=lambda migration: (migration.state.dirty_sync_count, migration.inputs["lull"]),
+    ram=lambda migration: {"lull-bytes": 7}, moved=("lulling",),
+    switch=Switch(lambda migration: migration.ram.remaining_bytes == 0, lambda migration: True, begin, run),
 )
 """,
     "scenario": """
@@ -43,31 +54,46 @@ def even(migration):
     if migration.lull_level % 2 == 0:
         yield Finding("migration.lull_level", str(migration.lull_level), "an odd level", "lull_level = 3")
 
+def alone(scenario):
+    if scenario.vm.vcpus == 3:
+        yield Finding("vm.vcpus", "3", "a lull has no middle vCPU", "vcpus = 2")
+
 PART = Mechanism(
     "lull", 25, Kind.STREAM, "lull", LullKeys, modelled=("lull",), aliases={"x-calm": "lull"},
     modes={"lull": {"lull": "true"}, "lull-5": {"lull": "true", "lull_level": "5"}}, remedy="lull",
     commands={"qemu": {"lull": "migrate_set_capability lull on"}}, findings=even,
     assumptions=lambda scenario: iter(["the lull is assumed to be deep"]),
+    inputs=lambda scenario: {"seed": scenario.seed}, beside=alone, warnings=lambda scenario: iter(["no host is so calm"]),
+    streams=lambda migration: migration.lull_level, always_ends=lambda migration: migration.lull_level > 3,
 )
 """,
     "results": """
 from hostsim.results.columns import INT, Column
-from hostsim.results.mechanism import Mechanism
+from hostsim.results.mechanism import End, Mechanism
 
 PART = Mechanism(
-    "lull", 25, "Lull", lambda syncs: {"lull": {"syncs": syncs}},
-    (Column("lull_syncs", INT, "", "lulls", "lulls so far", lambda row: row.sync.mechanisms["lull"]),),
+    "lull", 25, "Lull", lambda figures: {"lull": {"syncs": figures[0], **figures[1]}},
+    (Column("lull_syncs", INT, "", "lulls", "lulls so far", lambda row: row.sync.mechanisms["lull"][0]),),
     lambda machine, migration: {"lull_level": migration.parameters.lull_level},
+    ram=("lull-bytes",), ends=(End("lulled", "lulled to its end", converged=True),), spans={"lulling": "grey"},
+    compared=lambda migration: {"lull_depth": migration.facts["lull_level"]} if "lull_level" in migration.facts else {},
 )
 """,
     "verdict": """
 from dataclasses import dataclass, replace
 from hostsim.verdict.evidence import Seen
-from hostsim.verdict.mechanism import Mechanism
+from hostsim.verdict.mechanism import Mechanism, OwnOutcome
+from hostsim.verdict.model import Own, Remedy, Verdict
+
+LULLED = Own("lulled")
 
 @dataclass(frozen=True)
 class SeenLull(Seen):
     level: int = 0
+
+    @property
+    def guest_moved(self):
+        return True
 
 def seen(result, migration):
     level = migration.facts.get("lull_level")
@@ -78,22 +104,44 @@ def line(verdict, evidence):
         return verdict
     return replace(verdict, notes=(*verdict.notes, f"Lull: of level {evidence.mechanisms['lull'].level}"))
 
-PART = Mechanism("lull", 25, seen, line=line)
+def ended(evidence):
+    return Verdict(LULLED, "lulled") if evidence.status == "lulled" else None
+
+def under_way(log, evidence):
+    return Verdict(LULLED, "a lull is under way") if log.total_bytes[0] == 7 << 30 else None
+
+PART = Mechanism(
+    "lull", 25, seen, line=line, outcomes=(OwnOutcome(LULLED, "good", converged=True),), under_way=(under_way,),
+    ended=(ended,), in_words="a lull",
+    always_ends=lambda evidence, seconds, word: Remedy("lull", f"a lull ends it {word} {seconds:g} s later"),
+)
 """,
 }
+LOOPS = "qemu/lull_send.py"
+"""A file of compiled loops beside them; its name says what it is."""
 ASK = """
 import json
+from hostsim.compiled.code_store import PACKAGE, compiled_files
 from hostsim.core.errors import InputError
+from hostsim.logs import parse_logs
+from hostsim.report.charts.migration import SPANS, headline
+from hostsim.report.html.kinds.parts import verdict_card
 from hostsim.report.kvm_tables import migration_tables
 from hostsim.results.registry import WITH_MECHANISMS
 from hostsim.scenario import Migration, Scenario
+from hostsim.scenario.mechanism import always_ends, streams_of
 from hostsim.scenario.profiles import PROFILES
 from hostsim.simulation import run
+from hostsim.study.compare.figures import figures_of
 from hostsim.study.compare.modes import MODES, OFF, keys_of
-from hostsim.verdict import diagnose, evidence_from_result, render
+from hostsim.verdict import diagnose, evidence_from_result, explain_log, render
+from hostsim.verdict.mechanism import sure_ends
+from hostsim.verdict.remedies import always_end_within
 
-def scenario(**keys):
-    return Scenario.model_validate({"duration": "9s", "vm": {"memory": "1MiB", "vcpus": 1}, "migration": keys})
+ANSWER = {"status": "active", "total-time": 9000, "ram": {"total": 7 << 30, "remaining": 1 << 30, "transferred": 1 << 30}}
+
+def scenario(vcpus=1, **keys):
+    return Scenario.model_validate({"duration": "9s", "vm": {"memory": "1MiB", "vcpus": vcpus}, "migration": keys})
 
 def error(**keys):
     try:
@@ -102,13 +150,24 @@ def error(**keys):
         return str(found)
 
 result = run(scenario(lull=True, lull_level=5))
+migration, evidence = result.migrations[0], evidence_from_result(result)
+verdict = diagnose(evidence)
 print(json.dumps({
     "keys": list(Migration.model_fields), "modes": list(MODES), "off": dict(OFF), "mode": dict(keys_of("lull-5")),
     "beside xbzrle": error(lull=True, xbzrle=True), "even": error(lull_level=4), "alias": error(x_calm=True),
     "unknown": error(rdma=True), "7.2": error(lull=True, qemu="7.2"), "command": PROFILES["qemu"].command("lull"),
-    "run": result.to_dict(), "tables": [grid.title for grid in migration_tables(result.migrations[0])],
-    "columns": list(WITH_MECHANISMS), "verdict": render(diagnose(evidence_from_result(result))),
-    "assumptions": result.assumptions,
+    "run": result.to_dict(), "tables": [grid.title for grid in migration_tables(migration)],
+    "columns": list(WITH_MECHANISMS), "verdict": render(verdict), "assumptions": result.assumptions,
+    "three vCPUs": error(lull=True, vcpus=3), "warnings": result.warnings, "plain": run(scenario()).to_dict(),
+    "streams": streams_of(scenario(lull=True).migration),
+    "ends": [always_ends(scenario(lull=True, lull_level=level).migration) for level in (3, 5)],
+    "status": [migration.status, migration.converged, headline(migration)], "spans": SPANS["lulling"],
+    "figures": figures_of(result), "card": verdict_card(verdict.to_dict()).tone,
+    "outcome": [verdict.outcome, verdict.converged],
+    "moved": evidence.guest_moved, "sure ends": sure_ends(),
+    "remedies": [remedy.text for remedy in always_end_within(evidence, 2.5)],
+    "log": explain_log(parse_logs(json.dumps({"return": ANSWER}))[0]).headline,
+    "loops": [path.relative_to(PACKAGE).as_posix() for path in compiled_files()],
 }))
 """
 
@@ -123,6 +182,7 @@ def lay_out(root: Path) -> None:
                 (copy / folder / entry.name).symlink_to(entry)
     for floor, text in FILES.items():
         (copy / floor / "mechanisms" / "lull.py").write_text(text, encoding="utf-8")
+    (copy / LOOPS).write_text('"""Loops of the lull."""\n', encoding="utf-8")
 
 
 @cache
@@ -148,6 +208,8 @@ def test_its_refusals_and_checks_are_errors() -> None:
     assert "qemu" in told()["7.2"]
     assert "'lull', QEMU's name with underscores" in told()["alias"]
     assert "XBZRLE, lull, avail-switchover-bandwidth" in told()["unknown"]
+    assert "a lull has no middle vCPU" in told()["three vCPUs"]
+    assert told()["warnings"] == ["no host is so calm"]
 
 
 def test_its_modes_can_be_compared_and_all_modes_turn_it_off() -> None:
@@ -160,7 +222,8 @@ def test_its_modes_can_be_compared_and_all_modes_turn_it_off() -> None:
 
 def test_results_have_its_figures() -> None:
     run = told()["run"]
-    assert run["migrations"][0]["lull"] == {"syncs": len(run["rounds"][0])}
+    assert run["migrations"][0]["lull"] == {"syncs": len(run["rounds"][0]), "seed": run["seed"]}
+    assert [one["migrations"][0]["ram"]["lull-bytes"] for one in (run, told()["plain"])] == [7, 0]
     assert run["facts"][0]["lull_level"] == 5
     assert "lull.rounds" in told()["columns"]
     assert "Lull" in told()["tables"]
@@ -169,3 +232,35 @@ def test_results_have_its_figures() -> None:
 
 def test_a_verdict_has_its_line() -> None:
     assert "Lull: of level 5" in told()["verdict"]
+
+
+def test_the_migration_thread_takes_its_steps() -> None:
+    events = [one["event"] for one in told()["run"]["events"][0]]
+    assert events[-2:] == ["migrate_set_state lulling", "migrate_set_state lulled"]
+    assert "migration_completion_vm_stop" not in events
+
+
+def test_its_end_is_known_where_results_are_told() -> None:
+    status, converged, headline = told()["status"]
+    assert (status, converged) == ("lulled", True)
+    assert headline.startswith("lulled to its end after ")
+    assert (told()["figures"]["mode.ended"], told()["figures"]["mode.lull_depth"]) == ("lulled to its end", 5)
+    assert told()["spans"] == "grey"
+
+
+def test_its_outcome_has_a_tone_and_its_remedy_ends_any_migration() -> None:
+    assert told()["outcome"] == ["lulled", True]
+    assert told()["card"] == "good"
+    assert told()["moved"]
+    assert told()["sure ends"] == ["a lull", "post-copy"]
+    assert told()["remedies"][0] == "a lull ends it about 2.5 s later"
+    assert told()["log"] == "a lull is under way"
+
+
+def test_a_forecast_knows_its_connections_and_its_end() -> None:
+    assert told()["streams"] == 3
+    assert told()["ends"] == [False, True]
+
+
+def test_its_loops_are_found_by_their_name() -> None:
+    assert LOOPS in told()["loops"]
