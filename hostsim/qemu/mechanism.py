@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from hostsim.core.dirty_tracker import DirtyTracker
     from hostsim.costs.host_sheet import HostSheet
     from hostsim.guest.vm import VmBase
+    from hostsim.qemu.compression import Content
     from hostsim.qemu.migration import Migration, Step
     from hostsim.qemu.parameters import MigrationParameters
+    from hostsim.qemu.ram import RamState
 
 DIRTY_RING = "dirty-ring-size"
 """The property of the accelerator that dirty-limit needs; no capability, so the caller of ``refused`` adds it."""
@@ -155,6 +157,22 @@ class Switch:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """RAM that goes another way than over one connection (hostsim.qemu.ram_stream).
+
+    make: the RamState, from the arguments of hostsim.qemu.ram_stream::ram_of.
+    connections: that carry RAM.
+    page_bytes: of a page as QEMU counts it, with its share of a header.
+    host_bytes_per_s: most that the threads of this host send, as QEMU counts it.
+    """
+
+    make: Callable[..., RamState]
+    connections: Callable[[Any], int]
+    page_bytes: Callable[[Any, Content], int]
+    host_bytes_per_s: Callable[[HostSheet, Any, Content], int]
+
+
+@dataclass(frozen=True)
 class Mechanism:
     """A mechanism as QEMU has it; a function that gets MigrationParameters may name them by its own dataclass.
 
@@ -164,6 +182,7 @@ class Mechanism:
     parameters: dataclass of its fields of MigrationParameters, with QEMU's defaults.
     rules, newer: see hostsim.qemu.capabilities.
     encoder: makes its PageEncoder; None: it sends pages whole.
+    stream: the way that RAM goes with it; None: over one connection.
     brake: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
     cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
     figures: its figures of query-migrate now; None: none in this state.
@@ -179,6 +198,7 @@ class Mechanism:
     rules: tuple[Rule, ...] = ()
     newer: tuple[Absent, ...] = ()
     encoder: Callable[[Any, VmBase, DirtyTracker, HostSheet], PageEncoder] | None = None
+    stream: Stream | None = None
     brake: Callable[[Migration, int, int], None] | None = None
     cancelled: Callable[[Migration], None] | None = None
     figures: Callable[[Migration], Any] | None = None
@@ -206,6 +226,11 @@ def moved_statuses() -> tuple[str, ...]:
 def switch_of(parameters: MigrationParameters) -> Switch | None:
     """The steps of the mechanism that is on and moves the guest before its memory; None: the guest stays until the end."""
     return next((one.switch for one in on_in(parameters) if one.switch is not None), None)
+
+
+def stream_of(parameters: MigrationParameters) -> Stream | None:
+    """The way that RAM goes with the mechanism that is on and has one of its own; None: over one connection."""
+    return next((one.stream for one in on_in(parameters) if one.stream is not None), None)
 
 
 def encoder_of(

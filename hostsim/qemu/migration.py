@@ -26,8 +26,8 @@ from hostsim.qemu.dirty_limit import DirtyLimit
 from hostsim.qemu.lateness import Lateness
 from hostsim.qemu.link import Link, LinkSpec
 from hostsim.qemu.mechanism import OtherEnd, figures_of, ram_figures_of, switch_of
-from hostsim.qemu.multifd import ram_of
 from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.ram_stream import ram_of
 from hostsim.qemu.recorder import LINK, THREAD, Recorder, Sample
 from hostsim.qemu.state import Counters, MigrationState
 

@@ -18,7 +18,7 @@ import simpy
 from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
-from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
@@ -42,23 +42,9 @@ TICKS_MAX = 16
 PS_PER_NS = 1000
 
 
-def ram_of(
-    env: Clock, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet, link: LinkSpec, knobs: Knobs,
-    parameters: MigrationParameters, content: Content, log_capacity: int = 0,
-) -> RamState:  # fmt: skip
-    """The RAMState of a migration: one stream, or with multifd packets over channels."""
-    if parameters.multifd:
-        return MultifdRam(env, vm, tracker, sheet, link, knobs, parameters, content, log_capacity)
-    looks_for_zeros = zero_pages_by(parameters) != "none"
-    return RamState(env, vm, tracker, sheet, link, knobs, log_capacity, parameters, looks_for_zeros=looks_for_zeros)
-
-
 def zero_pages_by(parameters: MigrationParameters) -> ZeroPageDetection:
-    """zero-page-detection as it acts: "multifd" means "legacy" without channels, and 7.2 knows no other."""
-    if not parameters.behaviour.zero_page_detection:
-        return "legacy"
-    asked = parameters.zero_page_detection
-    return "legacy" if asked == "multifd" and not parameters.multifd else asked
+    """zero-page-detection as it acts with channels; 7.2 has no other than "legacy"."""
+    return parameters.zero_page_detection if parameters.behaviour.zero_page_detection else "legacy"
 
 
 class MultifdRam(RamState):
@@ -267,11 +253,9 @@ def costs_of(sheet: HostSheet, link: LinkSpec, parameters: MigrationParameters, 
 
 
 def host_bytes_per_s(sheet: HostSheet, parameters: MigrationParameters, content: Content) -> int:
-    """Most bytes a second, as QEMU counts them, that the migration thread of this host sends, or that all channels send."""
+    """Most bytes a second, as QEMU counts them, that all channels of this host send."""
     page_bytes = counted_page_bytes(parameters, content)
     copy_ns = sheet.zero_copy_page_ns if parameters.zero_copy_send else sheet.page_send_ns
-    if not parameters.multifd:
-        return page_bytes * NS_PER_S // copy_ns
     compress_ns = compress_page_ns(sheet, parameters)
     if compress_ns:
         copy_ns = compress_ns + copy_ns * content.page_bytes() // PAGE_BYTES
@@ -281,8 +265,6 @@ def host_bytes_per_s(sheet: HostSheet, parameters: MigrationParameters, content:
 
 def counted_page_bytes(parameters: MigrationParameters, content: Content) -> int:
     """Bytes of a page as QEMU counts it, with its share of a header."""
-    if not parameters.multifd:
-        return PAGE_WIRE_BYTES
     is_compressed = parameters.multifd_compression != "none" and parameters.behaviour.multifd_counts_when_sent
     size = content.page_bytes() if is_compressed else PAGE_BYTES
     return size + channels.PACKET_HEADER_BYTES // channels.PAGES_A_PACKET

@@ -11,7 +11,7 @@ from hostsim.machine.machine import Machine
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanism import on_in
 from hostsim.qemu.migration import Migration
-from hostsim.qemu.multifd import counted_page_bytes, host_bytes_per_s
+from hostsim.qemu.ram_stream import connections_of, counted_page_bytes, host_bytes_per_s
 from hostsim.qemu.state import Counters
 from hostsim.results.interruptions import interruptions
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
@@ -106,7 +106,7 @@ def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, An
         "downtime_limit_ms": p.downtime_limit_ms,
         "max_bandwidth_bytes_per_s": p.max_bandwidth,
         "link_bandwidth_bytes_per_s": spec.link.bandwidth_bytes_per_s,
-        **_streams(spec.link, p.multifd_channels if p.multifd else 1),
+        **_streams(spec.link, connections_of(p)),
         "stream_round_trip_ms": 2 * spec.link.latency_ns / 1_000_000,
         "host_bandwidth_bytes_per_s": host_bytes_per_s(spec.sheet, p, spec.content),
         "avail_switchover_bandwidth_bytes_per_s": p.avail_switchover_bandwidth,

@@ -59,7 +59,7 @@ class Mechanism:
     beside: findings between its keys and other tables; a scenario without a migration is asked, too.
     warnings: sentences about what no real machine has, or what the model leaves out, with the mechanism.
     assumptions: sentences about values that hostsim assumes because the scenario leaves them out.
-    streams: connections that carry RAM with it; None: one.
+    sure_streams: threads of which each does no more for a page than host.page_send_ns, by the keys as resolved; None: one.
     always_ends: whether these keys end any migration.
     is_forecast: the closed form of pre-copy (hostsim.study.predict.forecast) holds with it.
     warm_up: keys of [migration] of the run that compiles its loops ahead; None: it has no loops.
@@ -87,7 +87,7 @@ class Mechanism:
     beside: Callable[[Scenario], Iterator[Finding]] | None = None
     warnings: Callable[[Scenario], Iterator[str]] | None = None
     assumptions: Callable[[Scenario], Iterator[str]] | None = None
-    streams: Callable[[Any], int] | None = None
+    sure_streams: Callable[[Mapping[str, Any]], int] | None = None
     always_ends: Callable[[Any], bool] | None = None
     is_forecast: bool = False
     warm_up: Mapping[str, Any] | None = None
@@ -126,11 +126,6 @@ def on_in(migration: Migration) -> tuple[Mechanism, ...]:
 def inputs_of(scenario: Scenario) -> dict[str, Any]:
     """What the machine needs for each mechanism beside MigrationParameters, by name."""
     return {one.name: one.inputs(scenario) for one in mechanisms() if one.inputs is not None}
-
-
-def streams_of(migration: Migration) -> int:
-    """Connections that carry RAM."""
-    return max((one.streams(migration) for one in on_in(migration) if one.streams is not None), default=1)
 
 
 def always_ends(migration: Migration) -> bool:

@@ -11,13 +11,12 @@ from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.core.units import format_rate
 from hostsim.costs.costs import load_costs
 from hostsim.costs.era import load_era
-from hostsim.costs.host_sheet import HostSheet, load_sheet, sheet_range
-from hostsim.qemu.compression import ASSUMED_RATIO, Content
-from hostsim.qemu.multifd import host_bytes_per_s
+from hostsim.costs.host_sheet import load_sheet, sheet_range
+from hostsim.qemu.mechanism import stream_of
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.limits import machine_limits
-from hostsim.scenario.mechanism import on_in
+from hostsim.scenario.mechanism import mechanisms, on_in
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
@@ -101,53 +100,26 @@ def queue_at_mmu_lock(scenario: Scenario) -> Iterator[str]:
 
 def one_stream(scenario: Scenario) -> Iterator[str]:
     """A warning of one migration thread that is to send more than such threads were seen to send."""
-    if scenario.migration is None or any(one.streams for one in on_in(scenario.migration)):
+    if scenario.migration is None or stream_of(scenario.migration.parameters()) is not None:
         return
     limits, page_ns = machine_limits(), scenario.host.sheet().page_send_ns
     sent = _sent_bytes_per_s(scenario, page_ns)
     fastest_ns, slowest_ns = page_send_range_ns(scenario.host.machine, page_ns)
-    if slowest_ns and sent > _stream(slowest_ns):
+    if slowest_ns and sent > sent_by(slowest_ns):
         yield (
-            f"one stream sends up to {_bits(sent)} here; one migration thread is assumed to send between "
-            f"{_bits(_stream(slowest_ns))} and {_bits(_stream(fastest_ns))} (host.page_send_ns = {slowest_ns} to "
+            f"one stream sends up to {bits_words(sent)} here; one migration thread is assumed to send between "
+            f"{bits_words(sent_by(slowest_ns))} and {bits_words(sent_by(fastest_ns))} (host.page_send_ns = {slowest_ns} to "
             f"{fastest_ns}), and users reported {_reported()}: the answer rests on host.page_send_ns = {page_ns}"
         )
     elif not slowest_ns and sent > limits.tcp_flow_bytes_per_s:
         yield (
-            f"one stream sends up to {_bits(sent)} here (host.page_send_ns = {page_ns}), but one TCP flow was measured at "
-            f"{_bits(limits.tcp_flow_bytes_per_s)} at most, and users of real hosts reported {_reported()}"
+            f"one stream sends up to {bits_words(sent)} here (host.page_send_ns = {page_ns}), but one TCP flow was measured "
+            f"at {bits_words(limits.tcp_flow_bytes_per_s)} at most, and users of real hosts reported {_reported()}"
         )
 
 
-def channels_of_a_host(scenario: Scenario) -> Iterator[str]:
-    """Warnings of channels, or of a migration thread that feeds them, whose speed is an assumption the answer rests on."""
-    migration = scenario.migration
-    if migration is None or not migration.multifd:
-        return
-    sheet, machine = scenario.host.sheet(), scenario.host.machine
-    sent = _sent_by_channels(scenario, sheet)
-    for name, streams in (("page_send_ns", migration.multifd_channels), ("queue_page_ns", 1)):
-        used_ns = getattr(sheet, name)
-        slowest_ns = range_ns(machine, name, used_ns)[1]
-        is_used = name == "queue_page_ns" or (migration.multifd_compression == "none" and not migration.zero_copy_send)
-        if is_used and slowest_ns and sent > streams * _stream(slowest_ns):
-            who = "the migration thread is" if name == "queue_page_ns" else f"{streams} channels are"
-            yield (
-                f"multifd sends up to {_bits(sent)} here, and {who} only sure of {_bits(streams * _stream(slowest_ns))} "
-                f"(host.{name} = {slowest_ns}, the slow end of what is assumed): the answer rests on host.{name} = {used_ns}"
-            )
-
-
-def _sent_by_channels(scenario: Scenario, sheet: HostSheet) -> int:
-    """Most bytes/s that QEMU counts, by the tightest of link, max-bandwidth and threads."""
-    assert scenario.migration is not None
-    content = Content(scenario.vm.compression_ratio or ASSUMED_RATIO)
-    host = host_bytes_per_s(sheet, scenario.migration.parameters(), content)
-    return min(brake for brake in (scenario.link.bandwidth, scenario.migration.bandwidth, host) if brake)
-
-
 CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (
-    touches_of_a_core, bytes_of_a_core, cpus_of_a_host, queue_at_mmu_lock, one_stream, channels_of_a_host,
+    touches_of_a_core, bytes_of_a_core, cpus_of_a_host, queue_at_mmu_lock, one_stream,
 )
 """The checks; each yields the warnings of one kind. Those of mechanisms come behind."""
 
@@ -169,11 +141,10 @@ def surely_sent_bytes_per_s(resolved: Mapping[str, Any]) -> int:
     0: there is no range.
     """
     host, migration = resolved.get("host", {}), resolved.get("migration") or {}
-    if migration.get("multifd") and migration.get("multifd_compression") != "none":
-        return 0
-    streams = migration.get("multifd_channels", 1) if migration.get("multifd") else 1
+    on = (one for one in mechanisms() if migration.get(one.capability) and one.sure_streams is not None)
+    streams = next((one.sure_streams(migration) for one in on if one.sure_streams is not None), 1)
     _, slowest_ns = page_send_range_ns(host["machine"], host["page_send_ns"]) if "machine" in host else (0, 0)
-    return int(streams * _stream(slowest_ns))
+    return int(streams * sent_by(slowest_ns))
 
 
 def _writes(load: Workload) -> Fraction:
@@ -200,11 +171,11 @@ def _busiest(vm: Vm, rate: Rate) -> tuple[int, Fraction]:
 
 def _sent_bytes_per_s(scenario: Scenario, page_ns: int) -> int:
     assert scenario.migration is not None
-    brakes = (scenario.link.bandwidth, scenario.migration.bandwidth, _stream(page_ns))
+    brakes = (scenario.link.bandwidth, scenario.migration.bandwidth, sent_by(page_ns))
     return min((brake for brake in brakes if brake), default=0)
 
 
-def _stream(page_ns: int) -> int:
+def sent_by(page_ns: int) -> int:
     """Bytes per second of a thread that spends ``page_ns`` on a page; 0: no limit."""
     return PAGE_WIRE_BYTES * NS_PER_S // page_ns if page_ns else 0
 
@@ -212,10 +183,11 @@ def _stream(page_ns: int) -> int:
 def _reported() -> str:
     limits = machine_limits()
     least, most = limits.reported_stream_least_bytes_per_s, limits.reported_stream_most_bytes_per_s
-    return f"{_bits(least)} to {_bits(most)}"
+    return f"{bits_words(least)} to {bits_words(most)}"
 
 
-def _bits(bytes_per_s: int) -> str:
+def bits_words(bytes_per_s: int) -> str:
+    """1250000000 -> "10 Gbit/s"."""
     return f"{bytes_per_s * 8 / GIGA:.3g} Gbit/s"
 
 

@@ -14,6 +14,8 @@ MOST_CHANNELS = 255
 """migration/options.c: multifd-channels is a uint8."""
 TRIED_MOST = 32
 """More channels than this are not advised: each takes a CPU of its own (assumed)."""
+MORE = "use more channels (multifd-channels), or a faster host"
+"""The remedy where the CPUs of the channels are the brake."""
 BRAKES = {
     "max-bandwidth": "max-bandwidth was the brake",
     "link": "the link was the brake",

@@ -122,7 +122,7 @@ def _bandwidths(facts: Mapping[str, Any], migration: MigrationResult) -> dict[st
     known = {name: _number(facts.get(name)) for name in names}
     seen = migration.series.columns["bandwidth_bytes_per_s"]
     seen = seen[seen > 0]
-    stream = _stream(facts)
+    stream = _stream(facts, max(migration.sender.channels, 1) if migration.sender else 1)
     limits = [value for value in (*known.values(), stream and stream.bytes_per_s) if value]
     rate = float(np.median(seen)) if len(seen) else min(limits, default=0.0)
     return {
@@ -135,7 +135,7 @@ def _bandwidths(facts: Mapping[str, Any], migration: MigrationResult) -> dict[st
     }
 
 
-def _stream(facts: Mapping[str, Any]) -> Stream | None:
+def _stream(facts: Mapping[str, Any], connections: int) -> Stream | None:
     """None: without latency, and in records that do not say it."""
     if not facts.get("stream_window_bytes"):
         return None
@@ -144,7 +144,7 @@ def _stream(facts: Mapping[str, Any]) -> Stream | None:
         str(facts["stream_limit"]),
         float(facts["stream_window_bytes"]),
         float(facts["stream_round_trip_ms"]) / 1000.0,
-        int(facts.get("multifd_channels", 1)),
+        connections,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hostsim.theory.throttle import steps_needed
+from hostsim.verdict.channels import MORE
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.forecast import (
@@ -185,7 +186,7 @@ def _brakes_below(evidence: Evidence, value: float) -> list[str]:
         found.append(wider_window(evidence.window, value))
     unknown = "raise max-bandwidth if that is what limits it, else use a faster link"
     if evidence.channels and evidence.brake == "host":
-        return ["use more channels (multifd-channels), or a faster host"]
+        return [MORE]
     return found or ["use a faster host" if evidence.brake == "host" else unknown]
 
 

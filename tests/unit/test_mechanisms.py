@@ -16,12 +16,17 @@ import hostsim
 FILES = {
     "qemu": """
 from dataclasses import dataclass
-from hostsim.qemu.mechanism import Absent, Mechanism, Rule, Switch
+from hostsim.qemu.mechanism import Absent, Mechanism, Rule, Stream, Switch
 
 @dataclass(frozen=True)
 class LullParameters:
     lull: bool = False
     lull_level: int = 3
+
+def made(env, vm, tracker, sheet, link, knobs, parameters, content, log_capacity):
+    from hostsim.qemu.ram import RamState
+
+    return RamState(env, vm, tracker, sheet, link, knobs, log_capacity, parameters)
 
 def begin(migration):
     migration.set_status("lulling")
@@ -35,6 +40,7 @@ PART = Mechanism(
     "lull", 25, "lull", LullParameters, rules=(Rule("lull", "xbzrle", False, "Lull is not compatible with xbzrle"),),
     newer=(Absent("lull", (9, 0), "made up"),),
     figures=lambda migration: (migration.state.dirty_sync_count, migration.inputs["lull"]),
+    stream=Stream(made, lambda keys: keys.lull_level, lambda keys, content: 4100, lambda sheet, keys, content: 1 << 33),
     ram=lambda migration: {"lull-bytes": 7}, moved=("lulling",),
     switch=Switch(lambda migration: migration.ram.remaining_bytes == 0, lambda migration: True, begin, run),
 )
@@ -64,7 +70,7 @@ PART = Mechanism(
     commands={"qemu": {"lull": "migrate_set_capability lull on"}}, findings=even,
     assumptions=lambda scenario: iter(["the lull is assumed to be deep"]),
     inputs=lambda scenario: {"seed": scenario.seed}, beside=alone, warnings=lambda scenario: iter(["no host is so calm"]),
-    streams=lambda migration: migration.lull_level, always_ends=lambda migration: migration.lull_level > 3,
+    sure_streams=lambda keys: keys["lull_level"], always_ends=lambda migration: migration.lull_level > 3,
 )
 """,
     "results": """
@@ -124,12 +130,14 @@ import json
 from hostsim.compiled.code_store import PACKAGE, compiled_files
 from hostsim.core.errors import InputError
 from hostsim.logs import parse_logs
+from hostsim.qemu.ram_stream import connections_of
 from hostsim.report.charts.migration import SPANS, headline
 from hostsim.report.html.kinds.parts import verdict_card
 from hostsim.report.kvm_tables import migration_tables
 from hostsim.results.registry import WITH_MECHANISMS
 from hostsim.scenario import Migration, Scenario
-from hostsim.scenario.mechanism import always_ends, streams_of
+from hostsim.scenario.mechanism import always_ends
+from hostsim.scenario.plausible import surely_sent_bytes_per_s
 from hostsim.scenario.profiles import PROFILES
 from hostsim.simulation import run
 from hostsim.study.compare.figures import figures_of
@@ -159,7 +167,8 @@ print(json.dumps({
     "run": result.to_dict(), "tables": [grid.title for grid in migration_tables(migration)],
     "columns": list(WITH_MECHANISMS), "verdict": render(verdict), "assumptions": result.assumptions,
     "three vCPUs": error(lull=True, vcpus=3), "warnings": result.warnings, "plain": run(scenario()).to_dict(),
-    "streams": streams_of(scenario(lull=True).migration),
+    "connections": connections_of(scenario(lull=True, lull_level=5).migration.parameters()),
+    "sure": [surely_sent_bytes_per_s(scenario(lull=lull).resolved()) for lull in (False, True)],
     "ends": [always_ends(scenario(lull=True, lull_level=level).migration) for level in (3, 5)],
     "status": [migration.status, migration.converged, headline(migration)], "spans": SPANS["lulling"],
     "figures": figures_of(result), "card": verdict_card(verdict.to_dict()).tone,
@@ -257,8 +266,14 @@ def test_its_outcome_has_a_tone_and_its_remedy_ends_any_migration() -> None:
     assert told()["log"] == "a lull is under way"
 
 
-def test_a_forecast_knows_its_connections_and_its_end() -> None:
-    assert told()["streams"] == 3
+def test_its_stream_is_that_of_the_run() -> None:
+    facts = told()["run"]["facts"][0]
+    assert (facts["page_wire_bytes"], facts["host_bandwidth_bytes_per_s"]) == (4100, 1 << 33)
+    assert told()["connections"] == 5
+    assert told()["sure"][1] == 3 * told()["sure"][0] > 0
+
+
+def test_a_forecast_knows_whether_it_ends_any_migration() -> None:
     assert told()["ends"] == [False, True]
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BeforeValidator, Field
 
 from hostsim.core.finding import Finding
-from hostsim.qemu.compression import ASSUMED_RATIO, IN_HARDWARE, Compression
+from hostsim.qemu.compression import ASSUMED_RATIO, IN_HARDWARE, Compression, Content
 from hostsim.qemu.mechanisms.multifd import NAME, MultifdParameters, ZeroPageDetection
 from hostsim.scenario.mechanism import Kind, Mechanism
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag, constant, refused
 
 if TYPE_CHECKING:
+    from hostsim.costs.host_sheet import HostSheet
     from hostsim.scenario.host_schema import Migration
     from hostsim.scenario.schema import Scenario
 
@@ -117,6 +118,37 @@ def _compression(scenario: Scenario) -> Iterator[str]:
         )
 
 
+def _slow_threads(scenario: Scenario) -> Iterator[str]:
+    """Warnings of channels, or of a migration thread that feeds them, whose speed is an assumption the answer rests on."""
+    from hostsim.scenario.plausible import bits_words, range_ns, sent_by  # it reads the keys, which this makes
+
+    migration = scenario.migration
+    assert migration is not None, "only a migration that has channels is asked"
+    sheet, machine = scenario.host.sheet(), scenario.host.machine
+    sent = _sent_by_channels(scenario, sheet)
+    for name, streams in (("page_send_ns", migration.multifd_channels), ("queue_page_ns", 1)):
+        used_ns = getattr(sheet, name)
+        slowest_ns = range_ns(machine, name, used_ns)[1]
+        is_used = name == "queue_page_ns" or (migration.multifd_compression == "none" and not migration.zero_copy_send)
+        if is_used and slowest_ns and sent > streams * sent_by(slowest_ns):
+            who = "the migration thread is" if name == "queue_page_ns" else f"{streams} channels are"
+            yield (
+                f"multifd sends up to {bits_words(sent)} here, and {who} only sure of "
+                f"{bits_words(streams * sent_by(slowest_ns))} (host.{name} = {slowest_ns}, the slow end of what is "
+                f"assumed): the answer rests on host.{name} = {used_ns}"
+            )
+
+
+def _sent_by_channels(scenario: Scenario, sheet: HostSheet) -> int:
+    """Most bytes/s that QEMU counts, by the tightest of link, max-bandwidth and threads."""
+    assert scenario.migration is not None
+    from hostsim.qemu.ram_stream import host_bytes_per_s  # compiled loops
+
+    content = Content(scenario.vm.compression_ratio or ASSUMED_RATIO)
+    host = host_bytes_per_s(sheet, scenario.migration.parameters(), content)
+    return min(brake for brake in (scenario.link.bandwidth, scenario.migration.bandwidth, host) if brake)
+
+
 ALIASES = {
     "x-multifd": "multifd", "parallel": "multifd", "parallel-connections": "multifd_channels",
     "channels": "multifd_channels", "zero-copy": "zero_copy_send", "zerocopy": "zero_copy_send",
@@ -142,7 +174,8 @@ PART = Mechanism(
     },
     findings=_findings,
     assumptions=_compression,
-    streams=lambda migration: migration.multifd_channels,
+    warnings=_slow_threads,
+    sure_streams=lambda keys: 0 if keys["multifd_compression"] != "none" else keys["multifd_channels"],
     is_forecast=True,
     warm_up={"multifd": True},
 )  # fmt: skip

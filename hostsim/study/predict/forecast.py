@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
-from hostsim.qemu.multifd import counted_page_bytes, host_bytes_per_s
+from hostsim.qemu.ram_stream import connections_of, counted_page_bytes, host_bytes_per_s
 from hostsim.scenario.build import workloads_of
-from hostsim.scenario.mechanism import always_ends, on_in, streams_of
+from hostsim.scenario.mechanism import always_ends, on_in
 from hostsim.scenario.schema import Scenario
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.theory.floor import floor_pages, time_to_converge_s
@@ -83,7 +83,7 @@ def bandwidth_bytes_per_s(scenario: Scenario) -> float:
     migration = scenario.migration
     assert migration is not None, "a migration is asked about"
     parameters, link = migration.parameters(), scenario.link.spec(scenario.seed)
-    streams = streams_of(migration)
+    streams = connections_of(parameters)
     carried = min(link.stream_bytes_per_s * streams, link.bandwidth_bytes_per_s or link.stream_bytes_per_s * streams)
     host = host_bytes_per_s(scenario.host.sheet(), parameters, _content(scenario))
     return float(min((one for one in (carried, migration.bandwidth, host) if one), default=0))

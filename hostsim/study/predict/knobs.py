@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from hostsim.core.constants import NS_PER_MS, PAGE_BYTES
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
-from hostsim.qemu.multifd import host_bytes_per_s
+from hostsim.qemu.ram_stream import host_bytes_per_s
 from hostsim.scenario.guest_schema import Workload
 from hostsim.scenario.host_schema import DOWNTIME_MAX_NS
 from hostsim.scenario.schema import Scenario
