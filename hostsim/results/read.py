@@ -20,11 +20,11 @@ from hostsim.results.columns import Columns, names, schema
 from hostsim.results.guest import GUEST
 from hostsim.results.kvm import KvmCosts
 from hostsim.results.latencies import Distribution
-from hostsim.results.mechanism import mechanisms, tables_of_runs
+from hostsim.results.mechanism import ends, mechanisms, tables_of_runs
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.rounds import ROUNDS
 from hostsim.results.series import EVENTS, SERIES
-from hostsim.results.tables import CONVERGED, MigrationResult, OwnResult, RunResult, Table, numbered
+from hostsim.results.tables import MigrationResult, OwnResult, RunResult, Table, numbered
 
 T = TypeVar("T")
 RESULT = Kind("a readable file of results", "hostsim report out/precopy_convergence", 512 << 20)
@@ -139,7 +139,7 @@ def _migration(files: Mapping[str, bytes], told: Mapping[str, Any], index: int, 
     outcome = (_at(told, "verdicts", index) or {}).get("outcome")
     tables = {stem: _needed(files, numbered(stem, index), stem, notes) for stem in ("rounds", "series")}
     return MigrationResult(
-        status=outcome if outcome in CONVERGED - {"completed"} else query.get("status", "active"),
+        status=str(outcome) if outcome in ends() else query.get("status", "active"),
         query=query,
         total_time_ms=query.get("total-time"),
         downtime_ms=query.get("downtime"),
