@@ -23,7 +23,6 @@ from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
-from hostsim.kvm.trackers.dirty_ring import DirtyRing
 from hostsim.machine.attempts import Attempts
 from hostsim.machine.monitor import Monitor
 from hostsim.machine.plugged import DaemonSpec, start
@@ -36,8 +35,8 @@ from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, DirtyRateThread
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
 from hostsim.qemu.compression import Content
-from hostsim.qemu.dirty_limit import DirtyLimit, LimitChange
 from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.mechanism import acting_on
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.parameters import MigrationParameters
 
@@ -80,7 +79,6 @@ class MachineSpec:
     until_work: bool = False
     """The run ends when each workload of the VM has done its window of work, the only window of the workload."""
     checkpoints: CheckpointSpec | None = None
-    dirty_limits: tuple[LimitChange, ...] = ()
     content: Content = field(default_factory=Content)
     """How well the pages of the VM compress, for a migration that compresses them."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -102,7 +100,7 @@ class Machine:
     daemons: one ageing daemon a VM, or empty.
     checkpoints: of the VM that is migrated; None: the destination runs the VM after the switchover.
     dirty_rates: measurements of the guest's dirty rate; None without any.
-    dirty_limit: None unless an operator or the migration may limit the vCPUs' dirty rates.
+    acting: what acts on ``vm`` for a mechanism, by its name, with a migration or without.
     attempts: migrations of ``vm``, the first one and the retries; None without [migration].
     monitor: None without host memory, ageing and neighbours.
     plugged: name and host of each daemon of a plug-in.
@@ -128,7 +126,7 @@ class Machine:
             n_vcpus = spec.n_vcpus + sum(other.n_vcpus for other in spec.neighbours)
             recording.watch(self.env, self.live_vms, n_vcpus)
         self.tracker = TRACKERS[spec.dirty_tracking](self.vm, knobs, log_capacity)
-        self.dirty_limit = self._dirty_limit()
+        self.acting = acting_on(self)
         self.dirty_rates = self._dirty_rates()
         self.notifiers = self._notifiers()
         self.reclaim: ProactiveReclaim | None = None
@@ -196,17 +194,6 @@ class Machine:
         vm = live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking, kept)
         vm.call(f"neighbour[{number}]")
         return vm
-
-    def _dirty_limit(self) -> DirtyLimit | None:
-        spec = self.spec
-        wanted = spec.dirty_limits or (spec.migration is not None and spec.migration.dirty_limit)
-        if not wanted:
-            return None
-        assert isinstance(self.vm, LiveVm), "a checked scenario has dirty rings"
-        assert isinstance(self.tracker, DirtyRing), "a checked scenario has dirty rings"
-        limit = DirtyLimit(self.env, self.vm, self.tracker, (spec.migration or MigrationParameters()).qemu)
-        limit.schedule(spec.dirty_limits)
-        return limit
 
     def _dirty_rates(self) -> DirtyRateThread | None:
         spec = self.spec
@@ -281,7 +268,7 @@ class Machine:
             )
             if self.monitor is not None:
                 migration.recorder.on_cut = self.monitor.cut
-            migration.dirty_limit = self.dirty_limit
+            migration.acting = self.acting
             if spec.checkpoints is not None:
                 self.checkpoints = begin(migration, spec.checkpoints, spec.seed)
             return migration

@@ -183,6 +183,8 @@ class Mechanism:
     rules, newer: see hostsim.qemu.capabilities.
     encoder: makes its PageEncoder; None: it sends pages whole.
     stream: the way that RAM goes with it; None: over one connection.
+    acts: makes what acts on the VM for it, with a migration or without, from the Machine, which has its VM and its tracker
+    by then; None as its result: nothing acts in this run.
     brake: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
     cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
     figures: its figures of query-migrate now; None: none in this state.
@@ -199,6 +201,7 @@ class Mechanism:
     newer: tuple[Absent, ...] = ()
     encoder: Callable[[Any, VmBase, DirtyTracker, HostSheet], PageEncoder] | None = None
     stream: Stream | None = None
+    acts: Callable[[Any], Any] | None = None
     brake: Callable[[Migration, int, int], None] | None = None
     cancelled: Callable[[Migration], None] | None = None
     figures: Callable[[Migration], Any] | None = None
@@ -221,6 +224,12 @@ def on_in(parameters: MigrationParameters) -> tuple[Mechanism, ...]:
 def moved_statuses() -> tuple[str, ...]:
     """Statuses in which the guest runs at the destination and its memory is still to come."""
     return tuple(status for one in mechanisms() for status in one.moved)
+
+
+def acting_on(machine: Any) -> dict[str, Any]:
+    """What acts on the VM of ``machine``, by the name of the mechanism."""
+    made = ((one.name, one.acts(machine)) for one in mechanisms() if one.acts is not None)
+    return {name: one for name, one in made if one is not None}
 
 
 def switch_of(parameters: MigrationParameters) -> Switch | None:

@@ -22,7 +22,6 @@ from hostsim.qemu import window
 from hostsim.qemu.bql import Bql
 from hostsim.qemu.compression import Content
 from hostsim.qemu.cpu_throttle import CpuThrottle
-from hostsim.qemu.dirty_limit import DirtyLimit
 from hostsim.qemu.lateness import Lateness
 from hostsim.qemu.link import Link, LinkSpec
 from hostsim.qemu.mechanism import OtherEnd, figures_of, ram_figures_of, switch_of
@@ -69,7 +68,8 @@ class Migration:
         self.link = Link(env, link, self.ram)
         self.throttle = CpuThrottle(env, vm, sheet, seed)
         self.sleeps_late = Lateness(seed, "migration thread", sheet.sleep_overshoot_ns, sheet.sleep_overshoot_spread_ns)
-        self.dirty_limit: DirtyLimit | None = None
+        self.acting: Mapping[str, Any] = {}
+        """What acts on the VM for a mechanism, by its name (hostsim.qemu.mechanism::acting_on)."""
         self.behaviour = parameters.behaviour
         self.knobs, self.inputs = knobs, inputs or {}
         self.switch = switch_of(parameters)

@@ -35,7 +35,6 @@ def build(scenario: Scenario) -> MachineSpec:
         seed=scenario.seed,
         duration_ns=scenario.duration,
         dirty_tracking=vm.dirty_tracking,
-        dirty_limits=tuple(limit.change() for limit in vm.dirty_limit),
         dirty_rates=tuple(one.command() for one in vm.calc_dirty_rate),
         link=scenario.link.spec(scenario.seed),
         migration=scenario.migration.parameters() if scenario.migration else None,

@@ -17,6 +17,7 @@ from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.dirty_limit import LimitChange
 from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.mechanisms.dirty_limit import NAME
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE
 from hostsim.validation.qemu.machine import SHEET as HOST
@@ -60,5 +61,5 @@ def _spec(writes_per_s: float) -> MachineSpec:
         dirty_tracking="dirty-ring", duration_ns=12 * NS_PER_S, link=LinkSpec(0, 0, SOCKET_BUFFER_BYTES),
         mmu=MmuSpec(era=ERA, costs=SHEET, mmu="shadow", eager_split=False, ring_entries=4096),
         migration=MigrationParameters(qemu="7.2", downtime_limit_ms=100, timeout_ns=12 * NS_PER_S),
-        dirty_limits=(LimitChange(LIMITED_S * NS_PER_S, QUOTA),),
+        inputs={NAME: (LimitChange(LIMITED_S * NS_PER_S, QUOTA),)},
     )  # fmt: skip

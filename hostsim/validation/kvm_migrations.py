@@ -13,6 +13,7 @@ from hostsim.core.constants import NS_PER_MS
 from hostsim.kvm.spec import Interface, MmuSpec, Mode, WriteTracking
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.dirty_limit import LimitChange
+from hostsim.qemu.mechanisms.dirty_limit import NAME
 from hostsim.validation.qemu.cases import Case, load_cases
 from hostsim.validation.qemu.machine import left_out, not_simulated, spec_of
 from hostsim.validation.rows import Row
@@ -73,7 +74,8 @@ def machine_of(case: Case, repeat: Mapping[str, Any], under: Under = SHIPPED) ->
     loads = tuple(replace(load, pacing=replace(load.pacing, tick_ns=0, tick_late_ns=0)) for load in spec.workloads)
     quota = case.inputs.get("vcpu_dirty_limit_MBps")
     limits = (LimitChange(0, int(quota)),) if quota else ()
-    return replace(spec, workloads=loads, dirty_tracking=tracking, mmu=mmu, dirty_limits=limits)
+    inputs = {**spec.inputs, NAME: limits}
+    return replace(spec, workloads=loads, dirty_tracking=tracking, mmu=mmu, inputs=inputs)
 
 
 def case_rows(case: Case, under: Under = SHIPPED, shown: Sequence[str] = ()) -> Iterator[Row]:

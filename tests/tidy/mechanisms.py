@@ -47,7 +47,7 @@ class Spread:
 SPREADS = (
     Spread("XBZRLE", "xbzrle", "xbzrle", 6),
     Spread("multifd", "multifd", "multifd|qemu/channels|qemu/compression|results/sender|verdict/channels", 7),
-    Spread("dirty-limit", "dirty.?limit", "dirty_limit", 12),
+    Spread("dirty-limit", "dirty.?limit", "dirty_limit", 9),
     Spread("post-copy", "post.?copy", "postcopy", 4),
     Spread("checkpoints", "checkpoint(?!ed)", "checkpoint", 6),
 )

@@ -34,15 +34,16 @@ def machine(knobs: Knobs | None = None, limits: tuple[LimitChange, ...] = (), **
         MachineSpec(
             lay_out([("pc.ram", PAGES, [(0, PAGES)])]), (WRITER, READER), 2, load_sheet("generic"), duration_ns=10 * S,
             dirty_tracking="dirty-ring", mmu=MmuSpec(ring_entries=1024), link=LinkSpec(0, 0, 212_992),
-            migration=MigrationParameters(**migration), dirty_limits=limits,
+            migration=MigrationParameters(**migration), inputs={"dirty_limit": limits},
         ),
         knobs,
     )  # fmt: skip
 
 
 def limit_of(one: Machine) -> DirtyLimit:
-    assert one.dirty_limit is not None
-    return one.dirty_limit
+    limit = one.acting["dirty_limit"]
+    assert isinstance(limit, DirtyLimit)
+    return limit
 
 
 def throttle(one: Machine, before_us: int, quota: int, current: int) -> int:

@@ -184,7 +184,7 @@ def test_the_limit_of_a_case_is_set_when_its_migration_begins() -> None:
     plans = {planned.id: planned for planned in PLAN}
     names = ("ring_rand_flat_limit", "log_rand_24000_postcopy")
     limited, post = (as_case(recorded(plans[name], run_of())) for name in names)
-    assert machine_of(limited, limited.repeats[0]).dirty_limits == (LimitChange(0, 10),)
+    assert machine_of(limited, limited.repeats[0]).inputs["dirty_limit"] == (LimitChange(0, 10),)
     assert machine_of(post, post.repeats[0]).migration.postcopy_after_rounds == 2  # type: ignore[union-attr]
 
 

@@ -23,6 +23,10 @@ class LullParameters:
     lull: bool = False
     lull_level: int = 3
 
+@dataclass(frozen=True)
+class Calm:
+    n_vcpus: int
+
 def made(env, vm, tracker, sheet, link, knobs, parameters, content, log_capacity):
     from hostsim.qemu.ram import RamState
 
@@ -41,7 +45,8 @@ PART = Mechanism(
     newer=(Absent("lull", (9, 0), "made up"),),
     figures=lambda migration: (migration.state.dirty_sync_count, migration.inputs["lull"]),
     stream=Stream(made, lambda keys: keys.lull_level, lambda keys, content: 4100, lambda sheet, keys, content: 1 << 33),
-    ram=lambda migration: {"lull-bytes": 7}, moved=("lulling",),
+    acts=lambda machine: Calm(len(machine.vm.vcpus)) if machine.spec.inputs["lull"]["seed"] else None,
+    ram=lambda migration: {"lull-bytes": migration.acting["lull"].n_vcpus}, moved=("lulling",),
     switch=Switch(lambda migration: migration.ram.remaining_bytes == 0, lambda migration: True, begin, run),
 )
 """,
@@ -232,7 +237,7 @@ def test_its_modes_can_be_compared_and_all_modes_turn_it_off() -> None:
 def test_results_have_its_figures() -> None:
     run = told()["run"]
     assert run["migrations"][0]["lull"] == {"syncs": len(run["rounds"][0]), "seed": run["seed"]}
-    assert [one["migrations"][0]["ram"]["lull-bytes"] for one in (run, told()["plain"])] == [7, 0]
+    assert [one["migrations"][0]["ram"]["lull-bytes"] for one in (run, told()["plain"])] == [1, 0]
     assert run["facts"][0]["lull_level"] == 5
     assert "lull.rounds" in told()["columns"]
     assert "Lull" in told()["tables"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hostsim.qemu.mechanism import DIRTY_RING, Absent, Mechanism, Rule
 
 if TYPE_CHECKING:
+    from hostsim.qemu.dirty_limit import DirtyLimit, LimitChange
     from hostsim.qemu.migration import Migration
+    from hostsim.qemu.parameters import MigrationParameters
 
 NAME = "dirty_limit"
 _NO_REMEDY_YET = "dirty-limit conflicts with auto-converge either of then available currently"
@@ -31,8 +33,26 @@ class LimitFigures:
     ring_full_time: int
 
 
+def _acts(machine: Any) -> DirtyLimit | None:
+    """It acts where an operator or the migration may limit the vCPUs' dirty rates."""
+    changes: tuple[LimitChange, ...] = machine.spec.inputs.get(NAME, ())
+    migration: MigrationParameters | None = machine.spec.migration
+    if not changes and not (migration is not None and migration.dirty_limit):
+        return None
+    from hostsim.qemu.dirty_limit import DirtyLimit  # its loops, which only dirty rings need
+    from hostsim.qemu.parameters import MigrationParameters
+
+    limit = DirtyLimit(machine.env, machine.vm, machine.tracker, (migration or MigrationParameters()).qemu)
+    limit.schedule(changes)
+    return limit
+
+
+def _limit_of(migration: Migration) -> DirtyLimit | None:
+    return migration.acting.get(NAME)
+
+
 def _figures(migration: Migration) -> LimitFigures | None:
-    limit = migration.dirty_limit
+    limit = _limit_of(migration)
     if limit is None or not limit.in_service:
         return None
     return LimitFigures(limit.throttle_time_per_round_us, limit.ring_full_time_us)
@@ -40,7 +60,7 @@ def _figures(migration: Migration) -> LimitFigures | None:
 
 def _hold_back(migration: Migration, _dirty_bytes: int, _xfer_bytes: int) -> None:
     """migration_dirty_limit_guest: give all vCPUs the quota, once; their rates then set their sleeps."""
-    limit, quota = migration.dirty_limit, migration.parameters.vcpu_dirty_limit
+    limit, quota = _limit_of(migration), migration.parameters.vcpu_dirty_limit
     assert limit is not None, "a machine with the capability has it"
     if limit.in_service and (limit.quota == quota).all():
         return
@@ -51,8 +71,9 @@ def _hold_back(migration: Migration, _dirty_bytes: int, _xfer_bytes: int) -> Non
 
 def _let_go(migration: Migration) -> None:
     """migration.c::qmp_migrate_cancel calls qmp_cancel_vcpu_dirty_limit."""
-    if migration.dirty_limit is not None:
-        migration.dirty_limit.set(0)
+    limit = _limit_of(migration)
+    if limit is not None:
+        limit.set(0)
 
 
 PART = Mechanism(
@@ -64,6 +85,7 @@ PART = Mechanism(
             since=(8, 1),
         ),
     ),
+    acts=_acts,
     brake=_hold_back,
     cancelled=_let_go,
     figures=_figures,

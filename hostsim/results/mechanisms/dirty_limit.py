@@ -49,7 +49,7 @@ LIMITS: Columns[Limited] = (
 
 def _limits(machine: Machine) -> Table | None:
     """Limits at the end of the run; None if the run could set none."""
-    limit = machine.dirty_limit
+    limit = machine.acting.get(NAME)
     if limit is None:
         return None
     vcpus, end_ns = machine.live_vms[0].vcpus, machine.env.now_ns

@@ -61,6 +61,7 @@ PART = Mechanism(
     modes={"dirty-limit": {"dirty_limit": "true"}},
     needs_rings=True,
     parameters=_parameters,
+    inputs=lambda scenario: tuple(limit.change() for limit in scenario.vm.dirty_limit),
     values=_period,
     beside=_limits,
 )  # fmt: skip
