@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.fitting.counted import counted
 from hostsim.fitting.points import WHOLE, Exposure, Point, points_of
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.evidence import Evidence, Round
@@ -63,17 +64,26 @@ class Observed:
         inner = [self.log.tag] * bool(self.log.tag) + [f"migration {part} of {parts}"] * (parts > 1)
         return f"{self.log.source}{': ' * bool(inner)}{', '.join(inner)}"
 
-    def points(self, *, by_chunks: bool, rounds: tuple[Round, ...] | None = None) -> tuple[Point, ...]:
-        """Points of the rounds; by_chunks: KVM's log is cleared chunk by chunk as pages are sent, not as a whole at a
-        sync.
+    def points(self, *, by_chunks: bool, circles: float = 0.0) -> tuple[Point, ...]:
+        """Points of the rounds.
+
+        by_chunks: KVM's log is cleared chunk by chunk as pages are sent, not as a whole at a sync. circles: as points_of.
         """
         first, later = self._exposures() if by_chunks else (WHOLE, WHOLE)
-        return points_of(self.rounds if rounds is None else rounds, self.filled_pages, first, later)
+        return points_of(self.rounds, self.filled_pages, first, later, circles)
 
     @property
     def has_chunks(self) -> bool:
         """Whether clearing by chunks and clearing as a whole differ for this guest."""
         return self.ram_pages > 1.05 * CHUNK_PAGES and len(self.stretches) > 1 and self.shows_first_pass
+
+    @property
+    def exposed_share(self) -> float:
+        """Least share of the first pass for which the host's log sees writes to a page: from its chunk's clearing on."""
+        if not self.has_chunks:
+            return 1.0
+        first, _ = self._exposures()
+        return 1.0 - float(first.sent_after @ first.chunk_shares)
 
     def _exposures(self) -> tuple[Exposure, Exposure]:
         chunks = int(np.ceil(self.ram_pages / CHUNK_PAGES))
@@ -88,6 +98,7 @@ class Observed:
 
 def observe(log: MigrationLog, **known: Any) -> Observed:
     """The facts of ``log``; ``known``: fields of Evidence that the caller knows better (None is ignored)."""
+    log = counted(log)
     evidence = evidence_from_log(log, **known)
     told = np.flatnonzero(~np.isnan(log.remaining_bytes) & ~np.isnan(log.transferred_bytes))
     live = live_answers(log, told) if len(told) else told
