@@ -68,11 +68,16 @@ def cache_folder() -> Path | None:
     return None if root is None else root / sources_digest()
 
 
+def code_files() -> list[Path]:
+    """The files of this version's machine code, sorted."""
+    folder = cache_folder()
+    return [] if folder is None else sorted(folder.glob(f"*{SUFFIX}"))
+
+
 def folder_bytes() -> int:
     """Bytes of this version's machine code on disk."""
-    folder = cache_folder()
     total = 0
-    for path in folder.glob(f"*{SUFFIX}") if folder is not None else ():
+    for path in code_files():
         with suppress(OSError):  # another process has just replaced it
             total += path.stat().st_size
     return total

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numba
 
 from hostsim.compiled.code_store import CodeFiles
+from hostsim.compiled.late import make_late
 from hostsim.compiled.linked import LinkedCompiler
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,6 +48,17 @@ def part(function: F) -> F:
 def inlined_and_called(function: F) -> F:
     """``inlined`` for functions that Python calls, too."""
     return _kept(_once(_njit(**_UNCOUNTED, forceinline=True)(function)))  # type: ignore[no-any-return]
+
+
+def late(function: F) -> F:
+    """``jit`` for functions that few simulations reach, or that many loops call: compiled at the first call.
+
+    Compiled functions call its machine code by address, Python as any other (``hostsim.compiled.late``).
+    """
+    compiled: Any = jit(function)
+    if _is_compiled(compiled):
+        make_late(compiled, _plain)
+    return compiled  # type: ignore[no-any-return]
 
 
 def _kept(compiled: Any) -> Any:
