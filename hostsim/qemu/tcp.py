@@ -454,7 +454,7 @@ def _write_faulty(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -
     return NEVER_NS if row[BROKEN_PS] > 0 else returns_ns
 
 
-@jit
+@late
 def write(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> int:
     """Moment [ns] at which the send buffer has taken the last of ``n_bytes`` written at ``t_ns``, and the writer continues.
 
