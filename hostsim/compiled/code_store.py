@@ -89,9 +89,9 @@ def trouble() -> str:
 
 
 def is_kept(name: str) -> bool:
-    """Whether code of a function called ``name`` is on disk."""
+    """Whether code of a function called ``name``, with its module or without, is on disk."""
     folder = cache_folder()
-    return folder is not None and any(folder.glob(f"*.{name}.*{SUFFIX}"))
+    return folder is not None and any(any(folder.glob(f"{before}{name}.*{SUFFIX}")) for before in ("*.", ""))
 
 
 class CodeFiles:
