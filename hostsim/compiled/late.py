@@ -2,8 +2,8 @@
 
 numba compiles a function together with all that it may call. What a guest with 4 KiB pages, or a link without faults, never
 reaches is then typed, optimised and emitted all the same, and once more in each of its callers. The call of a late function
-reads an address from a word beside it. The word is 0 until the first call, which compiles the function, or reads it from
-disk. Measured: an address costs a call 1 to 2 ns, so functions of each exit are not late.
+reads an address from a word beside it. At the first call that is the address of a stub, which compiles the function, or reads
+it from disk, and sets the word. Functions of each exit are not late, for such a call takes 1 to 2 ns and nothing is inlined.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ _numba: Any = numba
 _types: Any = _numba.types
 _cgutils: Any = _numba.core.cgutils
 _typing: Any = _numba.core.typing
-_WORD = ir.IntType(64)
 _BYTES = ir.IntType(8).as_pointer()
 _BIND = "hostsim_bind_late"
 """Symbol of ``_bind`` in machine code."""
@@ -104,9 +103,8 @@ def _lowered(packed: bytes) -> Any:
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         convention, types = context.call_conv, signature.args
-        kind = convention.get_function_type(signature.return_type, types)
-        function = builder.inttoptr(_address(context, builder, packed), kind.as_pointer())
-        status, result = convention.call_function(builder, function, signature.return_type, types, arguments)
+        slot = _slot(context, builder.module, convention.get_function_type(signature.return_type, types), packed)
+        status, result = convention.call_function(builder, builder.load(slot), signature.return_type, types, arguments)
         with _cgutils.if_unlikely(builder, status.is_error):
             convention.return_status_propagate(builder, status)
         return result
@@ -114,21 +112,29 @@ def _lowered(packed: bytes) -> Any:
     return generated
 
 
-def _address(context: Any, builder: Any, packed: bytes) -> Any:
-    """The word beside the call, bound if it is 0; the caller raises RuntimeError if it cannot be bound."""
-    module = builder.module
+def _slot(context: Any, module: Any, kind: Any, packed: bytes) -> Any:
+    """The word beside the calls of ``module``: until it is bound, the address of a stub that binds it."""
     name = f"hostsim.late.{hashlib.sha256(packed).hexdigest()[:16]}"
-    slot = module.globals.get(name)
-    if slot is None:
-        slot = ir.GlobalVariable(module, _WORD, name)
-        slot.linkage, slot.initializer = "internal", ir.Constant(_WORD, 0)
-    with _cgutils.if_unlikely(builder, _cgutils.is_null(builder, builder.load(slot))):
-        words = context.insert_const_bytes(module, packed, name)
-        kind = ir.FunctionType(ir.VoidType(), [_WORD.as_pointer(), _BYTES])
-        builder.call(_cgutils.get_or_insert_function(module, kind, _BIND), [slot, words])
-        with _cgutils.if_unlikely(builder, _cgutils.is_null(builder, builder.load(slot))):
-            context.call_conv.return_user_exc(builder, RuntimeError, ("a loop could not be compiled",))
-    return builder.load(slot)
+    if name not in module.globals:
+        slot = ir.GlobalVariable(module, kind.as_pointer(), name)
+        slot.linkage, slot.initializer = "internal", _stub(context, module, kind, packed, slot)
+    return module.globals[name]
+
+
+def _stub(context: Any, module: Any, kind: Any, packed: bytes, slot: Any) -> Any:
+    """A function that binds ``slot`` and makes the call. RuntimeError if the function cannot be compiled."""
+    stub = ir.Function(module, kind, f"{slot.name}.stub")
+    stub.linkage = "internal"
+    stub.attributes.add("noinline")
+    builder = ir.IRBuilder(stub.append_basic_block())
+    words = context.insert_const_bytes(module, packed, slot.name)
+    bind = _cgutils.get_or_insert_function(module, ir.FunctionType(ir.VoidType(), [_BYTES, _BYTES]), _BIND)
+    builder.call(bind, [builder.bitcast(slot, _BYTES), words])
+    bound = builder.load(slot)
+    with _cgutils.if_unlikely(builder, builder.icmp_unsigned("==", bound, stub)):
+        context.call_conv.return_user_exc(builder, RuntimeError, ("a loop could not be compiled",))
+    builder.ret(builder.call(bound, stub.args))
+    return stub
 
 
 @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
