@@ -122,18 +122,20 @@ class CodeFiles:
                 path.unlink()
 
     def load_overload(self, signature: Any, target: Any) -> Any:
-        """The compiled function for ``signature``, None if it is not there or not whole."""
+        """The compiled function for ``signature``, None if it is not there or not whole.
+
+        Machine code asks nothing of numba's registries of functions, so they are left until a function is compiled: a tenth of
+        a warm run.
+        """
         path = self._path(signature, target.codegen())
         if path is None or not self._is_enabled:
+            spare_scipy()
             return None
+        with suppress(Exception):  # unpickling an unknown file may raise any error: the function is compiled again
+            if (found := _rebuilt(path.read_bytes(), target)) is not None:
+                return found
         spare_scipy()
-        target.refresh()
-        try:
-            return _rebuilt(path.read_bytes(), target)
-        except OSError:
-            return None
-        except Exception:  # noqa: BLE001  unpickling an unknown file may raise any error: the function is compiled again
-            return None
+        return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep ``compiled``; where that fails the reason is noted once, and no more is written."""
