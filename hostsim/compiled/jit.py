@@ -8,6 +8,7 @@ docs/background/design-choices.md; pyproject.toml bounds the versions with which
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import numba
@@ -53,12 +54,13 @@ def inlined_and_called(function: F) -> F:
 def _called(function: F, as_part: Callable[[F], F]) -> F:
     """``function`` as Python calls it; functions that are compiled call what ``as_part`` makes of it.
 
-    Machine code of its own is made when Python calls it. Measured: a tenth of the time until a first run begins.
+    Machine code of its own is made when Python calls it. Measured: 1.4 of 19.8 s of compiling before a first run.
     """
     compiled: Any = _kept(_njit(**_UNCOUNTED)(function))
     if _is_compiled(compiled):
-        linked: Any = as_part(function)
-        compiled.get_call_template, compiled.get_overload = linked.get_call_template, linked.get_overload
+        linked: Any = cache(lambda: as_part(function))  # most functions are never compiled in a warm run
+        compiled.get_call_template = lambda args, kws: linked().get_call_template(args, kws)
+        compiled.get_overload = lambda signature: linked().get_overload(signature)
     return compiled  # type: ignore[no-any-return]
 
 
