@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hostsim.compiled.code_store import is_kept
 from hostsim.compiled.compiling import KINDS, loops_to_compile
 from hostsim.scenario.mechanism import mechanisms
 
@@ -45,6 +46,22 @@ def warm_up(kinds: Iterable[str] = KINDS) -> list[str]:
         if found:
             missing += list(found)
             _run(kind)
+    return missing
+
+
+def warm_up_late() -> list[str]:
+    """Compile what the machine code on disk may call and no simulation has called yet; return those functions."""
+    from hostsim.compiled.late import compile_call, kept_calls
+
+    missing: list[str] = []
+    done: set[object] = set()
+    while more := [call for call in kept_calls() if call not in done]:  # what is compiled makes late calls, too
+        for call in dict.fromkeys(more):
+            module, name, _types = call
+            if not is_kept(f"{module}.{name}"):
+                missing.append(name)
+            compile_call(call)
+            done.add(call)
     return missing
 
 

@@ -41,13 +41,22 @@ def prepare(kinds: Iterable[str], *, quiet: bool) -> list[str]:
         return warm_up(wanted)
 
 
+def _prepare_late(*, quiet: bool) -> list[str]:
+    from hostsim.report.compile_progress import compile_bar
+
+    with compile_bar({}, quiet=quiet):
+        from hostsim.warm_up import warm_up_late
+
+        return warm_up_late()
+
+
 def warm_up_command(*, what: WhatOption = ALL, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Compile and tell."""
     from hostsim.compiled.code_store import cache_folder, folder_bytes, trouble
     from hostsim.core.units import format_bytes
     from hostsim.report.console import say, say_raw
 
-    compiled = prepare(_checked(what), quiet=quiet or as_json)
+    compiled = prepare(_checked(what), quiet=quiet or as_json) + _prepare_late(quiet=quiet or as_json)
     folder = str(cache_folder() or "")
     if as_json:
         told = {"compiled": compiled, "folder": folder, "bytes": folder_bytes(), "trouble": trouble()}

@@ -70,11 +70,16 @@ def cache_folder() -> Path | None:
     return None if root is None else root / sources_digest()
 
 
+def code_files() -> list[Path]:
+    """The files of this version's machine code, sorted."""
+    folder = cache_folder()
+    return [] if folder is None else sorted(folder.glob(f"*{SUFFIX}"))
+
+
 def folder_bytes() -> int:
     """Bytes of this version's machine code on disk."""
-    folder = cache_folder()
     total = 0
-    for path in folder.glob(f"*{SUFFIX}") if folder is not None else ():
+    for path in code_files():
         with suppress(OSError):  # another process has just replaced it
             total += path.stat().st_size
     return total
@@ -86,9 +91,9 @@ def trouble() -> str:
 
 
 def is_kept(name: str) -> bool:
-    """Whether code of a function called ``name`` is on disk."""
+    """Whether code of a function called ``name``, with its module or without, is on disk."""
     folder = cache_folder()
-    return folder is not None and any(folder.glob(f"*.{name}.*{SUFFIX}"))
+    return folder is not None and any(any(folder.glob(f"{before}{name}.*{SUFFIX}")) for before in ("*.", ""))
 
 
 class CodeFiles:
@@ -119,18 +124,20 @@ class CodeFiles:
                 path.unlink()
 
     def load_overload(self, signature: Any, target: Any) -> Any:
-        """The compiled function for ``signature``, None if it is not there or not whole."""
+        """The compiled function for ``signature``, None if it is not there or not whole.
+
+        Machine code asks nothing of numba's registries of functions, so they are left until a function is compiled: a tenth of
+        a warm run.
+        """
         path = self._path(signature, target.codegen())
         if path is None or not self._is_enabled:
+            spare_scipy()
             return None
+        with suppress(Exception):  # unpickling an unknown file may raise any error: the function is compiled again
+            if (found := _rebuilt(path.read_bytes(), target)) is not None:
+                return found
         spare_scipy()
-        target.refresh()
-        try:
-            return _rebuilt(path.read_bytes(), target)
-        except OSError:
-            return None
-        except Exception:  # noqa: BLE001  unpickling an unknown file may raise any error: the function is compiled again
-            return None
+        return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep ``compiled``; where that fails the reason is noted once, and no more is written."""

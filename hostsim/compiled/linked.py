@@ -12,6 +12,8 @@ from typing import Any
 import numba
 from numba.core import codegen, compiler
 
+from hostsim.compiled.remembered import remember
+
 _Library: Any = codegen.JITCodeLibrary
 _Compiler: Any = compiler.Compiler
 
@@ -47,6 +49,7 @@ class LinkedCompiler(_Compiler):  # type: ignore[misc]
 
     def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
         library = library or LinkedLibrary(targetctx.codegen(), "inlined")
+        remember(typingctx)
         super().__init__(typingctx, targetctx, library, *rest)
 
 

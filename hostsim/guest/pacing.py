@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.compiled.jit import jit, part
+from hostsim.compiled.jit import jit, late, part
 
 STOPPED, CLOSED, OPEN = 0, 1, 2
 MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE, MISSED, BURST, THINK, AWAKE = range(13)
@@ -73,7 +73,7 @@ def burst_left(row: NDArray[np.int64]) -> int:
     return int(row[BURST] - row[W0] % row[BURST])
 
 
-@part
+@late
 def _bursts_work(row: NDArray[np.int64], t_ns: int) -> int:
     """Work of a task that thinks: the rest of its burst, whole cycles of sleep and burst, and a part of the last burst."""
     worked, left = t_ns - max(row[T0], row[AWAKE]), burst_left(row)
@@ -95,7 +95,7 @@ def note_sleep(row: NDArray[np.int64], t_ns: int) -> None:
         row[AWAKE] = t_ns - (worked - left) % cycle + row[THINK]
 
 
-@part
+@late
 def burst_touch_ns(row: NDArray[np.int64], work_ns: int) -> int:
     """Host time of the touch at ``work_ns`` of a task that thinks, on a clock that runs: the inverse of its work."""
     begin, ahead, left = max(row[T0], row[AWAKE]), work_ns - row[W0], burst_left(row)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.compiled.jit import jit, part
+from hostsim.compiled.jit import jit, late, part
 from hostsim.guest.armed import ARMED_COLD, ARMED_HOT, HITS, Armed
 from hostsim.guest.clocks import class_work
 from hostsim.guest.paced import advance_paced, arm_paced, is_hit
@@ -189,7 +189,7 @@ def harvest_paced(
     arm_paced(table, c, armed, now_work_ns)
 
 
-@part
+@late
 def is_written(
     table: TouchTable, clocks: NDArray[np.int64], armed: Armed, gfn: int, t_ns: int
 ) -> bool:

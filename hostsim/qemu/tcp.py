@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.compiled.jit import inlined, jit, part
+from hostsim.compiled.jit import inlined, jit, late, part
 from hostsim.core.rng import keyed_exponential
 from hostsim.qemu.faults import NO_FAULTS, RETRIES2_PS, RTO_MAX_PS, TO_DESTINATION, TO_SOURCE, Faults, cube_root, is_down
 
@@ -429,7 +429,7 @@ def next_tick_faulty(row: NDArray[np.int64], path: Path, last_tick: int) -> None
     transmit_faulty(row, path, now_ps)
 
 
-@jit
+@late
 def _write_faulty(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> int:
     """``write`` on a path with faults; NEVER_NS if the connection breaks before, or is broken.
 
@@ -454,7 +454,7 @@ def _write_faulty(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -
     return NEVER_NS if row[BROKEN_PS] > 0 else returns_ns
 
 
-@jit
+@late
 def write(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> int:
     """Moment [ns] at which the send buffer has taken the last of ``n_bytes`` written at ``t_ns``, and the writer continues.
 

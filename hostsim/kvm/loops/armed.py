@@ -6,7 +6,7 @@ writes and is clear, or if its content is still zero.
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import inlined, jit, part
+from hostsim.compiled.jit import inlined, jit, late, part
 from hostsim.costs.exits import MAP, NOTHING, SPLIT, TRACK, WP
 from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, KIND, STRIDE_GCD, STRIDE_INVERSE, WEIGHTED
 from hostsim.kvm.loops.layout import BY_VISIT, BY_WEIGHT, FILL, LOG, REGION_BITS, SUPER_BITS, UNIT, YOUNG, Kvm, State
@@ -121,7 +121,7 @@ def weight_of(k: Kvm, c: int, page: int, seen: int) -> int:
     return int(k.page_weights[k.ints[c, DATA_OFFSET] + page - k.ints[c, FIRST_GFN]])
 
 
-@jit
+@late
 def _weigh(k: Kvm, p: int, first: int, end: int, sign: int) -> None:
     part, total = k.parts[p], 0
     for page in range(first, end):
@@ -140,7 +140,7 @@ def sweep_sees(k: Kvm, c: int, page: int, is_write: int) -> bool:
     return bool(seen == FULL or (seen == IF_MISSED and weight_of(k, c, page, seen) > 0))
 
 
-@part
+@late
 def _mark_visits(k: Kvm, p: int, first: int, end: int) -> None:
     row = k.ints[k.parts[p].touch_class]
     visit, gcd = visit_of(row, first - row[FIRST_GFN]), row[STRIDE_GCD]
@@ -170,7 +170,7 @@ def _count_part(k: Kvm, p: int, first: int, end: int, counted: int, sign: int) -
         part.armed += sign * (counted if counted >= 0 else _count(k.sptes, k.state, first, end, part.is_write))
 
 
-@jit
+@late
 def count_range(k: Kvm, first: int, end: int, sign: int) -> None:
     """Count the armed pages of [first, end) in (sign 1) or out (-1): once before they are changed and once after."""
     low = first

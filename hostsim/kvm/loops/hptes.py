@@ -5,7 +5,7 @@ Linux arch/powerpc/kvm/book3s_mmu_hpte.c::kvmppc_mmu_hpte_cache_next, ::kvmppc_m
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import inlined, jit
+from hostsim.compiled.jit import inlined, jit, late
 from hostsim.costs.exits import MAP
 from hostsim.kvm.loops.armed import count_range
 from hostsim.kvm.loops.layout import IN_GUEST, Kvm, State
@@ -22,7 +22,7 @@ def at_cap(state: State, kind: int) -> bool:
     return bool(kind == MAP and state.cap_sptes > 0 and state.mapped_sptes >= state.cap_sptes)
 
 
-@jit
+@late
 def unmap_all(k: Kvm, v: int, now_ns: int) -> None:
     """VCPU ``v`` unmaps all of memory; vCPUs before it have made their touches of this instant."""
     n_pages = len(k.sptes.spte)

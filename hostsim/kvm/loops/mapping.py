@@ -5,7 +5,7 @@ Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::k
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import inlined, jit, part
+from hostsim.compiled.jit import inlined, late, part
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.exits import MAP, SPLIT, TRACK
 from hostsim.kvm.loops.armed import armed_as, count_range, disarm_page, is_armed, span_end, span_first
@@ -91,7 +91,7 @@ def set_regions_counted(k: Kvm, first: int, end: int, level: int, large: int, sm
     count_range(k, first * REGION_PAGES, end * REGION_PAGES, 1)
 
 
-@jit
+@part
 def _split(k: Kvm, v: int, page: int, now_ns: int) -> None:
     """In a logged slot: 512 sptes with the large one's flags, or none at all; of 1 GiB the other 2 MiB stay large, or go.
 
@@ -122,7 +122,7 @@ def sets_region(sptes: Sptes, state: State, kind: int, page: int) -> bool:
     return bool(kind == MAP and state.is_huge == 1 and state.is_logged == 0 and is_empty(sptes, region))
 
 
-@part
+@late
 def set_large(k: Kvm, region: int, flags: int) -> None:
     """The flags of the large spte of ``region`` become ``flags``."""
     set_regions_counted(k, span_first(k, region), span_end(k, region), k.sptes.level[region], flags, 0)
@@ -138,7 +138,7 @@ def _map_large(k: Kvm, region: int, flags: int) -> None:
         set_regions_counted(k, region, region + 1, 1, flags, 0)
 
 
-@part
+@late
 def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> bool:
     """A fault on a large spte, or one that makes it; True if the 4 KiB spte of ``page`` remains to be set."""
     region, logged = page >> REGION_BITS, k.state.is_logged == 1

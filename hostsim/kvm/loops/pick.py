@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import inlined, jit, part
+from hostsim.compiled.jit import inlined, jit, late
 from hostsim.core.rng import keyed_uniform, keyed_word
 from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
 from hostsim.kvm.loops.armed import FULL, armed_as, is_armed, super_at, weight_of
@@ -68,7 +68,7 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int, tried: int) -> int:
     return -1
 
 
-@part
+@late
 def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     """Places drawn until one is kept, each with its weight out of UNIT, or -1 after TRIES."""
     part = k.parts[p]
@@ -100,7 +100,7 @@ def _within(sptes: Sptes, state: State, page: int, is_write: int, counted: int, 
     return probe
 
 
-@part
+@late
 def _weigh_out(k: Kvm, p: int, rest: int) -> int:
     """The page at which the armed weight passed exceeds ``rest``."""
     part = k.parts[p]
@@ -152,7 +152,7 @@ def _step(page: int, end: int, largest: int) -> int:
     return 1
 
 
-@jit
+@late
 def _walk(k: Kvm, p: int, rest: int) -> int:
     """The armed page of part ``p`` that has ``rest`` armed ones before it."""
     page, largest = k.parts[p].first, SUPER_PAGES

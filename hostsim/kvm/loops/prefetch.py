@@ -6,7 +6,7 @@ paging_tmpl.h::pte_prefetch, ::prefetch_gpte; virt/kvm/kvm_main.c::kvm_prefetch_
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import part
+from hostsim.compiled.jit import late, part
 from hostsim.costs.exits import MAP, WP
 from hostsim.kvm.loops.armed import flags_of
 from hostsim.kvm.loops.layout import ENDED_RUNS, IN_ORDER, NO_PREFETCH, PREFETCH_PAGES, REGION_BITS, RESIDENT, Kvm
@@ -58,7 +58,7 @@ def _by_runs(k: Kvm, page: int, first: int, ended: bool) -> int:
     return found if ended else found | run
 
 
-@part
+@late
 def prefetched(k: Kvm, kind: int, page: int) -> int:
     """Sptes that a fault of ``kind`` on ``page``, which has been granted mmu_lock, sets beside its own: a bit each."""
     state = k.state
@@ -86,7 +86,7 @@ def count_bits(bits: int) -> int:
     return n
 
 
-@part
+@late
 def prefetch_sptes(k: Kvm, v: int) -> None:
     """Set the sptes that the fault of vCPU ``v`` prefetches. The A bit stays clear: the guest has not accessed the page.
 

@@ -7,7 +7,7 @@ with that probability (thinning), with more it was drawn anew when they were arm
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import inlined, jit
+from hostsim.compiled.jit import inlined, late
 from hostsim.compiled.prefetch import prefetch
 from hostsim.core.rng import NEVER, keyed_exponential, keyed_uniform, keyed_uniform_most
 from hostsim.guest.armed import NO_WRITE
@@ -226,7 +226,7 @@ def _is_drawn(stream: Stream) -> bool:
     return bool(stream.kind not in (SWEEP, TRACE))
 
 
-@jit
+@late
 def rearm(k: Kvm, first: int, end: int, now_ns: int) -> None:
     """Pages of [first, end) were armed at ``now_ns``: streams that touch them look again, from their work by now on.
 

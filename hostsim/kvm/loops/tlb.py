@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import exp
 
-from hostsim.compiled.jit import inlined, jit, part
+from hostsim.compiled.jit import inlined, jit, late, part
 from hostsim.guest.paced import page_share
 from hostsim.guest.touch import (
     CLOCK_COUNT,
@@ -63,7 +63,7 @@ def flush_translations(k: Kvm, now_ns: int) -> int:
     return int(running)
 
 
-@part
+@late
 def _flush_region(k: Kvm, region: int, now_ns: int) -> None:
     first, end = region * REGION_PAGES, (region + 1) * REGION_PAGES
     count_range(k, first, end, -1)

@@ -428,7 +428,8 @@ def fixed_layout(figure: Figure) -> Figure:
     """Fix the panels at the layout's places, rounded: the last digits depend on figures drawn before. In place."""
     figure.draw_without_rendering()
     places = [[round(edge, 6) for edge in axes.get_position().bounds] for axes in figure.axes]
-    figure.set_layout_engine("none")
+    # Not set_layout_engine("none"), which leaves a placeholder: each file is drawn twice for it, as if it placed the panels.
+    figure._layout_engine = None  # noqa: SLF001
     for axes, (left, bottom, width, height) in zip(figure.axes, places, strict=True):
         axes.set_position((left, bottom, width, height))
     return figure

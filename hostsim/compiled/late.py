@@ -1,0 +1,153 @@
+"""Calls whose target is compiled when the call is first made, and not with the function that makes it.
+
+numba compiles a function together with all that it may call. What a guest with 4 KiB pages, or a link without faults, never
+reaches is then typed, optimised and emitted all the same, and once more in each of its callers. The call of a late function
+reads an address from a word beside it. At the first call that is the address of a stub, which compiles the function, or reads
+it from disk, and sets the word. Functions of each exit are not late, for such a call takes 1 to 2 ns and nothing is inlined.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import hashlib
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+import llvmlite.binding  # type: ignore[import-untyped]
+import numba
+import numba.core.cgutils
+import numba.core.typing
+import numba.extending
+from llvmlite import ir
+
+from hostsim.compiled.code_store import code_files
+
+_numba: Any = numba
+_types: Any = _numba.types
+_cgutils: Any = _numba.core.cgutils
+_typing: Any = _numba.core.typing
+_BYTES = ir.IntType(8).as_pointer()
+_BIND = "hostsim_bind_late"
+"""Symbol of ``_bind`` in machine code."""
+_MARK = b"hostsim late call "
+"""Begins the words from which ``_bind`` learns the function, so that they are found in files of machine code, too."""
+_LENGTH_BYTES = 4
+_RETURNED = {"int": _types.int64, "bool": _types.boolean, "float": _types.float64, "None": _types.none}
+
+Call = tuple[str, str, tuple[Any, ...]]
+"""Module and name of a function, and numba's types of its arguments."""
+
+
+def make_late(compiled: Any, plain: Callable[[Any], Any]) -> None:
+    """Let compiled functions call dispatcher ``compiled`` late.
+
+    plain: type of an argument to the type that the function is compiled for. The annotation of the result has to be int, bool,
+    float or None: callers are typed by it.
+    """
+    function = compiled.py_func
+    result = _RETURNED[function.__annotations__["return"]]
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        pysig, folded = compiled.fold_argument_types(args, kws)
+        signature = _typing.signature(result, *map(plain, folded))
+        return _typing.make_concrete_template(function.__name__, function.__name__, [signature]), pysig, folded, {}
+
+    def get_overload(signature: Any) -> Any:
+        return _caller(_packed((function.__module__, function.__name__, tuple(signature))), tuple(signature))
+
+    callers: dict[bytes, Any] = {}
+
+    def _caller(packed: bytes, types: tuple[Any, ...]) -> Any:
+        if packed not in callers:
+            callers[packed] = _lowered(packed)
+            _numba.extending.lower_builtin(callers[packed], *types)(callers[packed])
+        return callers[packed]
+
+    compiled.get_call_template, compiled.get_overload = get_call_template, get_overload
+
+
+def kept_calls() -> Iterator[Call]:
+    """The late calls in all machine code on disk."""
+    for path in code_files():
+        with suppress(OSError):  # another process has just replaced it
+            content = path.read_bytes()
+            for piece in content.split(_MARK)[1:]:
+                length = int.from_bytes(piece[:_LENGTH_BYTES], "little")
+                yield pickle.loads(piece[_LENGTH_BYTES : _LENGTH_BYTES + length])  # noqa: S301  # the user's own folder
+
+
+def compile_call(call: Call) -> int:
+    """Address of the machine code that ``call`` reaches, compiled now unless it has been. TypeError: a wrong annotation."""
+    module, name, types = call
+    compiled: Any = getattr(import_module(module), name)
+    compiled.compile(types)
+    found = compiled.overloads[types]
+    wanted = _RETURNED[compiled.py_func.__annotations__["return"]]
+    if found.signature.return_type != wanted:
+        message = f"{module}.{name} returns {found.signature.return_type}, its annotation says {wanted}"
+        raise TypeError(message)
+    return int(found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
+
+
+def _packed(call: Call) -> bytes:
+    content = pickle.dumps(call)
+    return _MARK + len(content).to_bytes(_LENGTH_BYTES, "little") + content
+
+
+def _lowered(packed: bytes) -> Any:
+    """What numba calls to generate a call of the function in ``packed``."""
+
+    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        convention, types = context.call_conv, signature.args
+        slot = _slot(context, builder.module, convention.get_function_type(signature.return_type, types), packed)
+        status, result = convention.call_function(builder, builder.load(slot), signature.return_type, types, arguments)
+        with _cgutils.if_unlikely(builder, status.is_error):
+            convention.return_status_propagate(builder, status)
+        return result
+
+    return generated
+
+
+def _slot(context: Any, module: Any, kind: Any, packed: bytes) -> Any:
+    """The word beside the calls of ``module``: until it is bound, the address of a stub that binds it."""
+    name = f"hostsim.late.{hashlib.sha256(packed).hexdigest()[:16]}"
+    if name not in module.globals:
+        slot = ir.GlobalVariable(module, kind.as_pointer(), name)
+        slot.linkage, slot.initializer = "internal", _stub(context, module, kind, packed, slot)
+    return module.globals[name]
+
+
+def _stub(context: Any, module: Any, kind: Any, packed: bytes, slot: Any) -> Any:
+    """A function that binds ``slot`` and makes the call. RuntimeError if the function cannot be compiled."""
+    stub = ir.Function(module, kind, f"{slot.name}.stub")
+    stub.linkage = "internal"
+    stub.attributes.add("noinline")
+    builder = ir.IRBuilder(stub.append_basic_block())
+    words = context.insert_const_bytes(module, packed, slot.name)
+    bind = _cgutils.get_or_insert_function(module, ir.FunctionType(ir.VoidType(), [_BYTES, _BYTES]), _BIND)
+    builder.call(bind, [builder.bitcast(slot, _BYTES), words])
+    bound = builder.load(slot)
+    with _cgutils.if_unlikely(builder, builder.icmp_unsigned("==", bound, stub)):
+        context.call_conv.return_user_exc(builder, RuntimeError, ("a loop could not be compiled",))
+    builder.ret(builder.call(bound, stub.args))
+    return stub
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+def _bind(slot: int, words: int) -> None:
+    """Set the word at ``slot`` to the address of the function that is described at ``words``."""
+    begin = words + len(_MARK)
+    length = int.from_bytes(ctypes.string_at(begin, _LENGTH_BYTES), "little")
+    try:
+        call = pickle.loads(ctypes.string_at(begin + _LENGTH_BYTES, length))  # noqa: S301  # written by ``_packed``
+        ctypes.c_int64.from_address(slot).value = compile_call(call)
+    except KeyboardInterrupt:
+        # No error passes through machine code: the caller raises RuntimeError, and Python this one before it goes on.
+        _thread.interrupt_main()
+
+
+llvmlite.binding.add_symbol(_BIND, ctypes.cast(_bind, ctypes.c_void_p).value)
