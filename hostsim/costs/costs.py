@@ -69,7 +69,8 @@ class CostSheet:
     populate_lines: shared cache lines outside mmu_lock that every populated page changes.
     populate_ns: allocation of a host page.
     split_fault_ns: splitting a large spte in a fault, beyond the hold.
-    prefetch_spte_ns: an spte that a fault sets beside its own, of a page that KVM has mapped before; eager_split_ns, recover_region_ns: a 2 MiB region.
+    prefetch_spte_ns: an spte that a fault sets beside its own; its page was mapped before.
+    eager_split_ns, recover_region_ns: a 2 MiB region.
     get_page_ns, clear_*_ns, protect_page_ns, age_page_ns: a page.
     idle_syscall_ns: one of the three system calls that mark a page idle.
     initially_set_ratio: cost of setting a page's bit in a log that starts all set, over protecting the page.
@@ -160,15 +161,14 @@ LINES_PER_PAGE = 64
 ANCHORS = ("shared_hold_ns", "exclusive_base_ns", "direct_wp_ns", "lockless_hold_ns")
 SCALED = frozenset((*ANCHORS, "map_hold_ns", "exclusive_map_ns", "direct_map_ns", "spurious_hold_ns"))
 """Handling of a fault: a sheet that borrows one of these scales it by the first of ANCHORS that it has itself."""
-ALSO_MEASURED = ("random_store_ns", "clear_page_ns")
-"""Further numbers that a sheet may have; the simulator does not use them yet."""
+ALSO_MEASURED = ("random_store_ns", "clear_page_ns", "first_map_ns")
+"""Further numbers that a sheet may have; the simulator does not use them yet, first_map_ns in validation alone."""
 KVM_MEASURED = (
     "dirty_pass_ns", "dirty_pass_own_ns", "dirty_pass_shared_ns", "lone_fault_200us_ns", "lone_fault_1000us_ns",
     "scattered_fault_ns", "enable_call_ns", "disable_call_ns", "disable_page_ns", "get_call_ns", "get_dirty_page_ns",
     "clear_call_ns", "clear_nothing_ns", "all_set_first_clear_ns", "event_exit_ns", "user_exit_ns", "ring_pass_ns",
     "ring_harvest_ns", "ring_reset_ns", "ring_full_exit_ns", "unmap_page_ns", "mprotect_page_ns", "further_spte_enable_ns",
-    "further_spte_get_ns", "further_spte_disable_ns", "further_spte_unmap_ns", "first_map_ns",
-    "first_map_pass_ns", "logged_map_pass_ns",
+    "further_spte_get_ns", "further_spte_disable_ns", "further_spte_unmap_ns", "first_map_pass_ns", "logged_map_pass_ns",
 )  # fmt: skip
 """Further numbers that are measured through /dev/kvm; trackers use those of LogCosts."""
 
@@ -383,21 +383,16 @@ def crowd_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
 
 
 def exit_costs(
-    sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, n_vcpus: int = 64, n_hosts: int = 0,
-    first_maps: bool = False,
-) -> ExitCosts:  # fmt: skip
+    sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, n_vcpus: int = 64, n_hosts: int = 0
+) -> ExitCosts:
     """Costs of the exits of ``n_vcpus`` vCPUs, in whole ns; at least 1 ns where the engine needs time to pass.
 
     n_hosts: host threads that may stand at mmu_lock with them.
-    first_maps: the host has written the pages, and KVM has mapped none of them yet. In a run that occurs with no page: a VM
-    starts with its pages mapped, and populate_ns and the time of a swap device contain the first mapping of a new page.
     InputError for an MMU that does not exist, and for PML on a machine without PML.
     """
     locks = era.locks(mmu)
     kinds: dict[str, str] = asdict(locks)
     holds = {kind: _hold_ns(sheet, kind, mode, mmu) for kind, mode in kinds.items()}
-    first_map_ns = sheet.measured_ns("first_map_ns") if first_maps else 0.0
-    holds["map"] += first_map_ns
     log_ns, drain_ns = _pml_ns(sheet, era) if pml else (0.0, 0.0)
     return ExitCosts(
         exit_ns=_at_least_1(sheet.exit_ns),
@@ -413,7 +408,7 @@ def exit_costs(
         # Model limit: a fault far from the one before costs as much more in any memory as it does in 64 MiB; on Zen 4 it is
         # 50 ns more in 16 MiB, which caches hold, and 350 ns more in 128 MiB.
         scattered_ns=round(sheet.measured_ns("scattered_fault_ns")),
-        prefetch_ns=round(sheet.prefetch_spte_ns + first_map_ns),
+        prefetch_ns=round(sheet.prefetch_spte_ns),
     )
 
 

@@ -52,7 +52,7 @@ class MmuSpec:
     page_size: page size of the host's memory under the guest.
     write_tracking: the mechanism that records the first write to a page.
     eager_split: split large sptes when they are protected; None: as the era does with this MMU.
-    clear_lock: the way CLEAR takes mmu_lock; None: as the era does. Patches proposed the other ways (hostsim/data/eras.toml).
+    clear_lock: the way CLEAR takes mmu_lock; None: as the era does. Patches proposed the others (hostsim/data/eras.toml).
     ring_entries: entries of a vCPU's dirty ring.
     index: one of INDEXES, the design that holds the sptes. A design that logs by hardware needs d-bit, a design that
     protects by zapping needs get-dirty-log.

@@ -100,8 +100,8 @@ class Mmu(Section):
     )
     clear_lock: ClearLock | None = Field(
         default=DEFAULT.clear_lock,
-        description="how CLEAR takes mmu_lock: exclusive, once a call, as all kernels do and as is the default; what patches "
-        "proposed: each-mask, anew for each 64 pages; shared, beside the faults of the TDP MMU",
+        description="how CLEAR takes mmu_lock: exclusive, once a call, as kernels do (default); as patches proposed: "
+        "each-mask, anew for each 64 pages, or shared, beside faults of the TDP MMU",
     )
     ring_entries: Annotated[Count, BeforeValidator(_read_entries)] = Field(
         default=DEFAULT.ring_entries, ge=128, le=65536, description="dirty-ring: entries of each vCPU's ring, a power of two"
