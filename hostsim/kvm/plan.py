@@ -124,6 +124,8 @@ class LogPlan:
 
     def clear_unit_ns(self, hold_ns: int, masks: int) -> int:
         """Work of a CLEAR of ``hold_ns`` between two looks for waiters of mmu_lock [ns]; 0: no yields."""
+        # Model limit: the turns of a CLEAR that takes mmu_lock anew for each 64 pages all last as long, whether the word has
+        # few dirty pages or many.
         return -(-hold_ns // masks) if masks > 1 else 0
 
     def clear_hold_ns(self, pages: int, large: int, masks: int = 1) -> int:
