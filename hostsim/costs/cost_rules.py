@@ -118,10 +118,11 @@ RULES: dict[str, Rule] = {
     "loop_beside_lock": _rest("lone_pass_ns direct_wp_ns exit_ns entry_ns"),
     "map_hold": _rest("map_pass_ns read_loop_ns exit_ns entry_ns"),
     "prefetch_spte": _rule(
-        "grouped_map_pass_ns logged_map_pass_ns loop_ns",
-        "(8 * (grouped_map_pass_ns - loop_ns) - (logged_map_pass_ns - loop_ns)) / 7",
-        lambda grouped, logged, loop: (8 * (grouped - loop) - (logged - loop)) / 7,
+        "mapped_again_pass_ns dirty_pass_ns loop_ns",
+        "(8 * (mapped_again_pass_ns - loop_ns) - (dirty_pass_ns - loop_ns)) / 7",
+        lambda again, fault, loop: (8 * (again - loop) - (fault - loop)) / 7,
     ),
+    "first_map": _rest("grouped_map_pass_ns mapped_again_pass_ns"),
     "populate": _rest("populate_pass_ns loop_ns exit_ns entry_ns map_hold_ns"),
     "idle_syscall": _rule(
         "mark_idle_page_ns age_page_ns", "(mark_idle_page_ns - age_page_ns) / 3", lambda mark, age: (mark - age) / 3

@@ -22,6 +22,7 @@ Mode = Literal["none", "shared", "exclusive"]
 Mmu = Literal["tdp", "direct", "shadow"]
 MMUS: tuple[Mmu, ...] = ("tdp", "direct", "shadow")
 Prefetch = Literal["none", "ended-runs", "runs", "in-order"]
+ClearLock = Literal["exclusive", "each-mask", "shared"]
 PREFETCHES: tuple[Prefetch, ...] = ("none", "ended-runs", "runs", "in-order")
 BY_MMU = ("faults", "log_read", "recovery", "split_on_fault", "prefetch")
 """Fields of an era that differ from MMU to MMU."""
@@ -48,6 +49,7 @@ class Era:
     recovery: treatment of the 4 KiB sptes of huge pages when logging stops.
     recovery_flush: one flush for each region, or one a slot.
     clear: the TDP MMU's way to clear a bit of an spte.
+    clear_lock: the way CLEAR takes mmu_lock: exclusive (once a call), each-mask (exclusive, anew for each 64 pages), shared.
     mglru_walk: MGLRU's page-table walk calls mmu notifiers.
     prefetch: sptes that a fault sets beside its own where the slot is not logged, of the aligned eight around it: none,
     ended-runs (runs without mapping that a mapped spte ends), runs (all), in-order (up to the first page that is not there).
@@ -68,6 +70,7 @@ class Era:
     manual_protect: bool
     initially_all_set: bool
     clear: Literal["cmpxchg", "atomic-and"]
+    clear_lock: ClearLock
     recovery: Mapping[str, Literal["none", "zap", "in-place"]]
     recovery_flush: Literal["each", "slot"]
     split_on_fault: Mapping[str, Literal["map-one", "whole-table"]]

@@ -126,3 +126,14 @@ class ExitCosts(NamedTuple):
     lone_ns: Ints = np.zeros(2, np.int64)
     scattered_ns: int = 0
     prefetch_ns: int = 0
+
+    def of_new_pages(self, first_map_ns: int) -> ExitCosts:
+        """These costs where no VM has mapped the pages since the host made them.
+
+        No run has such pages: a VM starts with its pages mapped, and populate_ns and the times of a swap device contain the
+        first mapping of a new page.
+
+        first_map_ns: added to the page of a map fault and to each page that it prefetches.
+        """
+        added = np.where(np.arange(len(self.hold_ns)) == MAP, first_map_ns, 0)
+        return self._replace(hold_ns=self.hold_ns + added, prefetch_ns=self.prefetch_ns + first_map_ns)

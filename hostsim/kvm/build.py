@@ -103,6 +103,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
         slot_yields=("eager-split" if is_eager else "enable") in era.yields,
         invalidates=traits_of(mmu.index).protects_by_zapping,
         flush_each=era.recovery_flush == "each",
+        clear_lock=mmu.clear_lock or era.clear_lock,
     )
 
 
@@ -112,8 +113,10 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     # tenth of it, n / 512 and what maps those. A guest whose processes map all memory 10.2 times, or half of it 20.5 times,
     # meets it (hostsim.spte_index.recycling).
     # Model limit: a guest does not write its page tables, so no shadow page becomes unsync (mmu.c::mmu_try_to_unsync_pages).
-    # Model limit: an operation on one page costs the same beside a running vCPU, its flush apart: on Zen 4 unmapping pages
-    # one by one takes 2.5 us with an idle vCPU, 20 us with one in guest mode, of which the nested IPI is 11 us.
+    # On Zen 4 the first write to a table of the lowest level is an exit of 3.4 us; later ones are none while it is unsync.
+    # Model limit: an operation on one page lacks the host's own TLB shootdown, a second IPI to each CPU that runs a vCPU
+    # (mm/mmu_gather.c::tlb_finish_mmu): on Zen 4 unmapping a page takes 2.5 us with no vCPU running, 20.3 us with one in
+    # guest mode, of which KVM's flush, which is modelled, is 9.0 us and the host's shootdown 9.1 us.
     # Model limit: when a VM starts, its host has allocated exactly the host pages that have content.
     is_ring = interface == "dirty-ring"
     return MmuConfig(

@@ -73,16 +73,17 @@ class MmuLock:
         """Whether a host process waits for a grant, or for another one to queue behind it."""
         return bool(self._waiting or self._watching)
 
-    def hold(self, mode: int, hold_ns: int | Callable[[], int], unit_ns: int = 0) -> Step:
+    def hold(self, mode: int, hold_ns: int | Callable[[], int], unit_ns: int | Callable[[int], int] = 0) -> Step:
         """Take mmu_lock and hold it for ``hold_ns`` [ns]; a function returns the length when the lock is first granted.
 
         mode: SHARED or EXCLUSIVE.
         unit_ns: work between two calls of cond_resched_rwlock_write or _read [ns], which yield the lock if a vCPU or a
-        process is queued; 0: the holder does not yield.
+        process is queued; 0: the holder does not yield; a function gets the length of the hold.
         """
         host = yield from self._enter()
         yield from self._acquire(host, mode)
         left_ns = hold_ns if isinstance(hold_ns, int) else hold_ns()
+        unit_ns = unit_ns if isinstance(unit_ns, int) else unit_ns(left_ns)
         while True:
             left_ns -= yield from self._held(host, left_ns, unit_ns)
             self._release(host)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hostsim.costs.costs import LogCosts
-from hostsim.costs.exits import EXCLUSIVE
+from hostsim.costs.era import ClearLock
+from hostsim.costs.exits import EXCLUSIVE, SHARED
 from hostsim.kvm.spec import Interface, MmuSpec
 
 Recovery = Literal["none", "zap", "in-place"]
 """Fate of the 4 KiB sptes of huge pages when logging ends."""
+MASK_PAGES = 64
+"""Pages that kvm_arch_mmu_enable_log_dirty_pt_masked clears at once: a word of the bitmap."""
 CLEAR_BITMAP_SHIFT = 18
 """QEMU x-clear-bitmap-shift: 2^18 pages are cleared at once (migration/migration.h::CLEAR_BITMAP_SHIFT_DEFAULT)."""
 REAP_PERIOD_NS = 1_000_000_000
@@ -45,6 +51,7 @@ class LogPlan:
     invalidates: switching the log on, and a GET that finds a dirty page, unmap the whole slot
     (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr).
     flush_each: one flush for each recovered region, else one a slot.
+    clear_lock: the way a CLEAR takes mmu_lock.
     """
 
     interface: Interface
@@ -59,6 +66,7 @@ class LogPlan:
     reap_period_ns: int = REAP_PERIOD_NS
     invalidates: bool = False
     flush_each: bool = False
+    clear_lock: ClearLock = "exclusive"
 
     @property
     def pml(self) -> bool:
@@ -100,10 +108,35 @@ class LogPlan:
         """Hold of mmu_lock that recovers ``regions`` of huge pages, and looks at mappings of ``pages`` that stay."""
         return whole_ns(regions * self.costs.recover_ns + pages * self.costs.disable_page_ns)
 
-    def clear_hold_ns(self, pages: int, large: int) -> int:
-        """Hold of mmu_lock that clears ``pages``, and protects or splits ``large`` sptes of a log that began all set."""
+    @property
+    def clear_mode(self) -> int:
+        """Mode in which a CLEAR takes mmu_lock."""
+        return SHARED if self.clear_lock == "shared" else EXCLUSIVE
+
+    def clear_masks(self, due: NDArray[np.uint8]) -> int:
+        """Turns of a CLEAR at mmu_lock: one, or one for each word of the bitmap that has a dirty page.
+
+        due: uint8[pages of the call], 1: the page is cleared; the call begins at a multiple of 64 pages.
+        """
+        if self.clear_lock != "each-mask":
+            return 1
+        return max(1, len(np.unique(np.flatnonzero(due) // MASK_PAGES)))
+
+    def clear_unit_ns(self, hold_ns: int, masks: int) -> int:
+        """Work of a CLEAR of ``hold_ns`` between two looks for waiters of mmu_lock [ns]; 0: no yields."""
+        # Model limit: the turns of a CLEAR that takes mmu_lock anew for each 64 pages all last as long, whether the word has
+        # few dirty pages or many.
+        return -(-hold_ns // masks) if masks > 1 else 0
+
+    def clear_hold_ns(self, pages: int, large: int, masks: int = 1) -> int:
+        """Hold of mmu_lock that clears ``pages``, and protects or splits ``large`` sptes of a log that began all set.
+
+        masks: turns at the lock; each but the first adds a pair of lock and unlock.
+        """
+        # Model limit: under the shared lock a page costs a CLEAR as much as under the exclusive one; there KVM would need a
+        # cmpxchg, which is slow on some arm64 processors (20231027172640.2335197-1-dmatlack).
         large_ns = self.costs.split_ns if self.eager_split else self.costs.protect_ns
-        return whole_ns(pages * self.costs.clear_ns + large * large_ns)
+        return whole_ns(pages * self.costs.clear_ns + large * large_ns + (masks - 1) * self.lock_pair_ns)
 
     def reset_hold_ns(self, masks: int, entries: int) -> int:
         """Hold of mmu_lock that resets ``entries`` of dirty rings, one turn at the lock for each of ``masks``."""

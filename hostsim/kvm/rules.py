@@ -11,7 +11,7 @@ from hostsim.core.finding import Finding
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.costs import load_costs, sheet_names
 from hostsim.costs.era import Era, era_names, is_before, load_era
-from hostsim.kvm.spec import INDEXED, MEASURED, OFFERED, Interface, MmuSpec, WriteTracking, traits_of
+from hostsim.kvm.spec import CLEARED, INDEXED, MEASURED, OFFERED, Interface, MmuSpec, WriteTracking, traits_of
 
 RING_RESERVED = 64
 """Entries that stay free in a ring, with PML a buffer more (virt/kvm/dirty_ring.c::kvm_dirty_ring_get_rsvd_entries)."""
@@ -19,6 +19,7 @@ PML_SINCE = "E1"
 """VMX has PML since 2015; release 4.0 assumed."""
 TRACKING, WRITES, MODE = "vm.dirty_tracking", "vm.mmu.write_tracking", "vm.mmu.mode"
 ERA, COSTS, INDEX, PAGES = "vm.mmu.era", "vm.mmu.costs", "vm.mmu.index", "vm.mmu.page_size"
+CLEAR_LOCK = "vm.mmu.clear_lock"
 
 Offers = Callable[[Era], bool]
 
@@ -32,6 +33,8 @@ def conflicts(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
         yield from _not_in(era, "vm.mmu.eager_split", "true", lambda one: one.eager_split)
     if interface == "dirty-ring":
         yield from _of_ring(mmu)
+    if mmu.clear_lock == "shared" and interface in CLEARED:
+        yield from _of_shared_clear(mmu, era)
     if mmu.index != MEASURED:
         yield from _of_index(mmu, interface)
 
@@ -75,6 +78,17 @@ def _of_write_tracking(mmu: MmuSpec, interface: Interface, era: Era) -> Iterator
     if mmu.write_tracking != "write-protect" and not mmu.a_bits:
         got, wanted = f"false with '{mmu.write_tracking}'", "true: page tables that have D bits have A bits"
         yield Finding("vm.mmu.a_bits", got, wanted, "a_bits = true", (WRITES, INDEX))
+
+
+def _of_shared_clear(mmu: MmuSpec, era: Era) -> Iterator[Finding]:
+    """Readers of mmu_lock may change sptes of the TDP MMU alone: a chain of an rmap needs the lock exclusively."""
+    if mmu.mmu != "tdp":
+        got, wanted = f"'shared' with mode = '{mmu.mmu}'", "mode = 'tdp', or 'each-mask': rmaps need mmu_lock exclusively"
+        yield Finding(CLEAR_LOCK, got, wanted, 'mode = "tdp"', (MODE,))
+    elif mmu.index != MEASURED:
+        wanted = "no index, or 'each-mask': the proposal is of the TDP MMU"
+        yield Finding(CLEAR_LOCK, f"'shared' with index = '{mmu.index}'", wanted, 'clear_lock = "each-mask"', (INDEX,))
+    yield from _not_in(era, CLEAR_LOCK, "'shared'", lambda one: one.lock == "rwlock" and one.tdp_mmu != "absent")
 
 
 def _of_pml(mmu: MmuSpec, era: Era) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hostsim.costs.era import Era, is_before
+from hostsim.costs.era import ClearLock, Era, is_before
 from hostsim.spte_index.designs import DESIGNS
 from hostsim.spte_index.protocol import Traits
 from hostsim.spte_index.spte import REGION_PAGES
@@ -36,6 +36,8 @@ INDEXES: tuple[str, ...] = (MEASURED, *DESIGNS)
 """Names of the designs that may hold the sptes of a VM."""
 PINNING: Final = "E0"
 """Book3S PR pinned the pages of its guests in this era; notifiers came later (about 3.7, assumed)."""
+CLEARED: tuple[Interface, ...] = ("clear-dirty-log", "initially-all-set")
+"""Interfaces with KVM_CLEAR_DIRTY_LOG."""
 INDEXED: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log")
 """Interfaces that work with an index."""
 
@@ -50,6 +52,7 @@ class MmuSpec:
     page_size: page size of the host's memory under the guest.
     write_tracking: the mechanism that records the first write to a page.
     eager_split: split large sptes when they are protected; None: as the era does with this MMU.
+    clear_lock: the way CLEAR takes mmu_lock; None: as the era does. Patches proposed the others (hostsim/data/eras.toml).
     ring_entries: entries of a vCPU's dirty ring.
     index: one of INDEXES, the design that holds the sptes. A design that logs by hardware needs d-bit, a design that
     protects by zapping needs get-dirty-log.
@@ -67,6 +70,7 @@ class MmuSpec:
     index: str = MEASURED
     a_bits: bool = True
     n_slots: int = 1
+    clear_lock: ClearLock | None = None
 
 
 def splits_eagerly(mmu: str, era: Era) -> bool:

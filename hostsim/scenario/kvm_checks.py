@@ -8,7 +8,7 @@ from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes, format_duration
 from hostsim.costs.cost_file import is_path
 from hostsim.kvm.rules import caught_by, conflicts, sheet_conflicts
-from hostsim.kvm.spec import INTERFACES, MEASURED
+from hostsim.kvm.spec import CLEARED, INTERFACES, MEASURED
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
 
@@ -37,6 +37,7 @@ def idle_keys(vm: Vm) -> frozenset[str]:
     keys = {
         "eager_split": mmu.page_size == "4KiB",
         "ring_entries": vm.dirty_tracking != "dirty-ring",
+        "clear_lock": mmu.clear_lock is None or vm.dirty_tracking not in CLEARED,
         "index": mmu.index == MEASURED,
         "write_tracking": caught_by(mmu.index) != "write-protect",
         "a_bits": mmu.a_bits,
@@ -59,6 +60,9 @@ def _without_meaning(vm: Vm, mmu: Mmu) -> Iterator[Finding]:
         yield Finding("vm.mmu.eager_split", got, "only with large pages", 'page_size = "2MiB"', ("vm.mmu.page_size",))
     if "ring_entries" in mmu.model_fields_set and vm.dirty_tracking != "dirty-ring":
         yield Finding("vm.mmu.ring_entries", got, 'only with dirty_tracking = "dirty-ring"', "", ("vm.dirty_tracking",))
+    if mmu.clear_lock is not None and vm.dirty_tracking not in CLEARED:
+        wanted = "only where CLEAR is called: dirty_tracking = " + " or ".join(f"'{name}'" for name in CLEARED)
+        yield Finding("vm.mmu.clear_lock", got, wanted, f'dirty_tracking = "{CLEARED[0]}"', ("vm.dirty_tracking",))
 
 
 def _memory(vm: Vm, mmu: Mmu) -> Iterator[Finding]:

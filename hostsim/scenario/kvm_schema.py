@@ -11,7 +11,7 @@ from hostsim.core.errors import UnitError
 from hostsim.core.units import shown
 from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import sheet_names
-from hostsim.costs.era import era_names, read_era
+from hostsim.costs.era import ClearLock, era_names, read_era
 from hostsim.kvm.rules import caught_by
 from hostsim.kvm.spec import INDEXES, MEASURED, Interface, MmuSpec, Mode, PageSize, WriteTracking
 from hostsim.scenario.nearest import wanted_name
@@ -97,6 +97,11 @@ class Mmu(Section):
         default=DEFAULT.eager_split,
         description="large pages are split when they are protected, not by faults; default: as the era does in the TDP MMU, "
         "else not",
+    )
+    clear_lock: ClearLock | None = Field(
+        default=DEFAULT.clear_lock,
+        description="how CLEAR takes mmu_lock: exclusive, once a call, as kernels do (default); as patches proposed: "
+        "each-mask, anew for each 64 pages, or shared, beside faults of the TDP MMU",
     )
     ring_entries: Annotated[Count, BeforeValidator(_read_entries)] = Field(
         default=DEFAULT.ring_entries, ge=128, le=65536, description="dirty-ring: entries of each vCPU's ring, a power of two"

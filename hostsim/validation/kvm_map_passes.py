@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hostsim.core.constants import NS_PER_S
 from hostsim.costs.costs import load_costs
 from hostsim.guest.workload import Active, Workload, build_guest
+from hostsim.kvm.build import exits_of
 from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
 from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tally import Tally
@@ -76,11 +77,17 @@ def faults_where(present: NDArray[np.bool_], stride: int) -> int:
 
 
 def _simulated(measured: Mapping[str, Any]) -> Tally:
-    """Counters of one pass of a vCPU that writes every page."""
+    """Counters of one pass of a vCPU that writes every page.
+
+    Pages are new but where KVM has mapped them before, and where the pass itself makes them.
+    """
     mmu = MmuSpec(era=ERA, costs=SHEET, mmu="shadow")
     has_pages = not measured["name"].startswith(POPULATES)
     vm = WalkedVm(WalkedSpec(mmu, "get-dirty-log", 1, measured["pages"], populated=has_pages))
     vm.vm.engine.mmu.zap(0, measured["pages"], vm.env.now_ns)
+    if has_pages and not measured["mapped_before"]:
+        costs = exits_of(mmu, 1).of_new_pages(round(load_costs(SHEET).measured_ns("first_map_ns")))
+        vm.vm.engine.set_costs(costs, vm.vm.engine.config.pfn_ns)
     if measured["logged"]:
         _took(vm, vm.enable())
     return _took(vm, vm.run(Walk()))

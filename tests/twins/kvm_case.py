@@ -63,7 +63,7 @@ class LogRules:
 
     mode: of mmu_lock when a log starts or stops; yields: such a hold gives way; recovery: what becomes of small sptes of
     huge pages; recovery_flushes_each: one flush a region of theirs; invalidates: a log that begins, and a GET that finds
-    anything, unmap all.
+    anything, unmap all; clear_lock: how a CLEAR takes mmu_lock.
     """
 
     interface: Interface
@@ -78,6 +78,7 @@ class LogRules:
     ring_soft: int
     reaper_ns: int
     invalidates: bool = False
+    clear_lock: Literal["exclusive", "each-mask", "shared"] = "exclusive"
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,13 @@ def drawn_case(seed: int) -> Case:
     more = Random(f"host pages {seed}")
     case = _with_tlb(Random(f"tlb {seed}"), _with_host_pages(more, _with_blocks(more, case)))
     case = _with_scattered(Random(f"scattered {seed}"), case)
-    return _with_prefetch(Random(f"prefetch {seed}"), case)
+    return _with_clear_lock(Random(f"clear lock {seed}"), _with_prefetch(Random(f"prefetch {seed}"), case))
+
+
+def _with_clear_lock(rng: Random, case: Case) -> Case:
+    """A CLEAR takes mmu_lock as KVM does, or as patches proposed."""
+    way = rng.choice(("exclusive", "each-mask", "shared"))
+    return replace(case, rules=replace(case.rules, clear_lock=way))
 
 
 def _with_prefetch(rng: Random, case: Case) -> Case:

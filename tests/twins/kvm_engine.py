@@ -271,5 +271,5 @@ def _plan(case: Case) -> LogPlan:
         rules.interface, log_costs, _mmu(case), costs.lock_pair_ns,
         eager_split=rules.eager, recovery=rules.recovery if case.huge else "none", slot_mode=MODE[rules.mode],
         slot_yields=rules.yields, chunk_shift=rules.chunk_pages.bit_length() - 1, reap_period_ns=rules.reaper_ns,
-        invalidates=rules.invalidates,
+        invalidates=rules.invalidates, clear_lock=rules.clear_lock,
     )  # fmt: skip

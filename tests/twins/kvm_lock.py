@@ -52,10 +52,13 @@ class HostLock:
         self.env, self.lock = env, lock
         self.wait_ns = self.hold_ns = 0
 
-    def hold(self, mode: str, total_ns: Callable[[], float], unit_ns: int = 0) -> Generator[simpy.Event, Any, None]:
+    def hold(
+        self, mode: str, total_ns: Callable[[], float], unit_ns: int | Callable[[int], int] = 0
+    ) -> Generator[simpy.Event, Any, None]:
         """Hold it for ``total_ns``, asked for at the first grant; with a unit, give way to waiters at its multiples."""
         yield from self._acquire(mode)
         rest_ns = max(1, round(total_ns()))
+        unit_ns = unit_ns if isinstance(unit_ns, int) else unit_ns(rest_ns)
         while rest_ns:
             held_ns = yield from self._work(rest_ns, unit_ns or rest_ns)
             self.hold_ns += held_ns

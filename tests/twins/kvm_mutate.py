@@ -200,6 +200,10 @@ MUTATIONS = {
     "a CLEAR takes the whole chunk": Mutation(
         f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "first, end, self._in_log)", "first, end)"
     ),
+    "a shared CLEAR keeps readers out": Mutation(f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "self._plan.clear_mode", "2"),
+    "a CLEAR word by word never yields": Mutation(
+        f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "lambda ns: self._plan.clear_unit_ns(ns, masks)", "0"
+    ),
     "masks go on from ring to ring": Mutation(
         f"{KVM}.dirty_log", "take_rings", "        low = high = -MASK_PAGES\n",
         "        if v == 0:\n            low = high = -MASK_PAGES\n",

@@ -131,7 +131,8 @@ class TwinClear(TwinTracker):
         pages = range(chunk * size, min((chunk + 1) * size, self.n_pages))
         due: list[set[int]] = []
         large: list[int] = []
-        yield from self.host.lock.hold("exclusive", lambda: self._due_ns(pages, due, large))
+        mode = "shared" if self.rules.clear_lock == "shared" else "exclusive"
+        yield from self.host.lock.hold(mode, lambda: self._due_ns(pages, due, large), lambda ns: self._turn_ns(due[0], ns))
         if due[0] or sum(large):
             yield from self.host.flush()
             if sum(large):
@@ -144,7 +145,17 @@ class TwinClear(TwinTracker):
         if self.rules.interface == "initially-all-set":
             large.append(self.memory.open_large(pages))
         each_ns = self.costs.split_ns if self.rules.eager else self.costs.protect_ns
-        return len(due[0]) * self.costs.clear_ns + sum(large) * each_ns
+        more_turns_ns = (self._turns(due[0]) - 1) * self.costs.lock_pair_ns
+        return len(due[0]) * self.costs.clear_ns + sum(large) * each_ns + more_turns_ns
+
+    def _turns(self, due: set[int]) -> int:
+        """Times that mmu_lock is taken; words of 64 pages all count alike."""
+        return max(1, len({page // MASK_BITS for page in due})) if self.rules.clear_lock == "each-mask" else 1
+
+    def _turn_ns(self, due: set[int], total_ns: int) -> int:
+        """Work between two looks whether others wait; 0: none is made."""
+        turns = self._turns(due)
+        return 0 if turns == 1 else -(-total_ns // turns)
 
 
 class TwinRings:

@@ -10,6 +10,7 @@ import pytest
 
 from hostsim.core.dirty_tracker import Harvest
 from hostsim.core.errors import InvariantError
+from hostsim.costs.era import ClearLock
 from hostsim.costs.exits import WP
 from hostsim.kvm.build import exits_of
 from hostsim.kvm.spec import MmuSpec
@@ -141,6 +142,30 @@ def test_a_chunk_is_cleared_before_it_is_sent(tracking: str) -> None:
     assert vm_of(one).tally().clears == 2
     assert ends[3][0] == ends[2][0]
     assert ends[4][0] > ends[3][0]
+
+
+@pytest.mark.parametrize("clear_lock", ["exclusive", "each-mask", "shared"])
+def test_who_waits_for_a_clear_waits_by_how_it_takes_the_lock(clear_lock: ClearLock) -> None:
+    """Faults of E2 take mmu_lock shared: they wait for the whole CLEAR, for one word of its bitmap, or not at all."""
+    n = 4096
+    one = machine("clear-dirty-log", n, mmu=MmuSpec(era="E2", clear_lock=clear_lock), duration_ns=500 * MS)
+    plan = vm_of(one).plan
+    bmap = np.zeros(n, np.uint8)
+    started(one)
+    sync(one, 410 * MS, bmap)
+    held_before = []
+    at(one, 411 * MS - 1, lambda: held_before.append(vm_of(one).tally().host_hold_ns))
+    timed(one, 411 * MS, lambda: one.tracker.before_send(0))
+    one.run()
+    found, turns = int(bmap.sum()), int(bmap.reshape(-1, 64).any(axis=1).sum())
+    assert turns > 60
+    hold_ns = plan.clear_hold_ns(found, 0, turns if clear_lock == "each-mask" else 1)
+    assert vm_of(one).tally().host_hold_ns - held_before[0] == hold_ns
+    longest_ns = vm_of(one).engine.lock_waits().max_ns
+    least_ns, most_ns = {
+        "exclusive": (hold_ns - 2 * STEP_NS, hold_ns), "each-mask": (0, -(-hold_ns // turns)), "shared": (0, 0),
+    }[clear_lock]  # fmt: skip
+    assert least_ns <= longest_ns <= most_ns
 
 
 def _chunked(tracking: str, **more: Any) -> Machine:

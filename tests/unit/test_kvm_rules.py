@@ -99,6 +99,13 @@ def test_a_further_page_of_a_fault_is_what_it_takes_more_than_a_fault_of_one_pag
     assert "prefetch_spte_ns" not in of_one
 
 
+def test_the_first_mapping_of_a_page_is_what_a_pass_over_new_pages_takes_longer() -> None:
+    for first_ns, more_ns in ((1130.0, 420.0), (700.0, 0.0)):
+        passes = {"map_pass_ns": 710.0, "first_map_pass_ns": first_ns}
+        found = {name: value for name, value, *_ in follow(SHADOW, {**FAULT, **passes, "pages_a_map_fault": 8.0})}
+        assert found["first_map_ns"] == more_ns
+
+
 def test_a_direct_map_fault_is_not_charged_with_what_it_prefetches() -> None:
     direct = KvmHost("direct", False, "6.18.0", "Intel Xeon", 8)
     ns = {**FAULT, "event_exit_ns": 1000.0, "map_pass_ns": 710.0, "logged_map_pass_ns": 2710.0, "pages_a_map_fault": 8.0}

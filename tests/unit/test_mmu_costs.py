@@ -252,11 +252,21 @@ def test_a_fault_far_from_the_one_before_costs_more_where_that_was_measured(casc
 
 def test_seven_prefetched_sptes_are_what_a_pass_without_a_log_takes_more_than_a_fault(cascade: CostSheet) -> None:
     zen4 = load_costs("zen4-pvm")
-    assert zen4.prefetch_spte_ns == pytest.approx((8 * (982.1 - 11.57) - (2912 - 11.57)) / 7)
-    assert exit_costs(zen4, load_era("E6"), "shadow").prefetch_ns == 695
+    assert zen4.prefetch_spte_ns == pytest.approx((8 * (563.8 - 11.57) - (2547 - 11.57)) / 7)
+    assert exit_costs(zen4, load_era("E6"), "shadow").prefetch_ns == 269
     assert cascade.prefetch_spte_ns == zen4.prefetch_spte_ns
     assert cascade.numbers["prefetch_spte_ns"].assumed
     assert not zen4.numbers["prefetch_spte_ns"].assumed
+
+
+def test_a_page_that_no_vm_has_mapped_costs_more_in_the_fault_and_beside_it() -> None:
+    sheet, more_ns = load_costs("zen4-pvm"), round(982.1 - 563.8)
+    assert round(sheet.measured_ns("first_map_ns")) == more_ns
+    again = exit_costs(sheet, load_era("E6"), "shadow")
+    first = again.of_new_pages(more_ns)
+    assert first.prefetch_ns - again.prefetch_ns == more_ns
+    added = first.hold_ns - again.hold_ns
+    assert (added[exits.MAP], added[exits.WP], added[exits.SPLIT]) == (more_ns, 0, 0)
 
 
 @pytest.mark.parametrize(

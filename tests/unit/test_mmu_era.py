@@ -79,6 +79,7 @@ def test_what_changed_when() -> None:
     assert column("manual_protect") == [False] * 3 + [True] * 5
     assert column("clear") == ["cmpxchg"] * 6 + ["atomic-and"] * 2
     assert column("recovery_flush") == ["each"] * 6 + ["slot"] * 2
+    assert column("clear_lock") == ["exclusive"] * 8
 
 
 def test_how_the_log_is_read() -> None:

@@ -113,6 +113,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any] | None, str]] = {
     "entries without a ring": (
         "get-dirty-log", {"ring_entries": 4096}, r"ring_entries: got a key without meaning.*dirty-ring",
     ),
+    "a CLEAR's lock without a CLEAR": (
+        "get-dirty-log", {"clear_lock": "each-mask"}, r"clear_lock: got a key without meaning.*'clear-dirty-log'",
+    ),
+    "a shared CLEAR through rmaps": (
+        "clear-dirty-log", {"clear_lock": "shared", "mode": "direct"}, r"clear_lock: got 'shared' with mode = 'direct'",
+    ),
     "entries: no power of two": (
         "dirty-ring", {"ring_entries": 1000}, r"ring_entries: got 1000, wanted a power of two.*= 512",
     ),

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.dirty_tracker import Harvest, Timed
-from hostsim.costs.exits import EXCLUSIVE
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.trackers.kvm_log import KvmLog
 
@@ -73,20 +72,21 @@ class ClearDirtyLog(KvmLog):
         yield from self._clear(first, min(self._n_pages, first + (1 << self.chunk_shift)))
 
     def _clear(self, first: int, end: int) -> Timed[int]:
-        pages = large = 0
+        pages = large = masks = 0
 
         def hold_ns() -> int:
-            nonlocal pages, large
+            nonlocal pages, large, masks
             pages = self._engine.log.mark_due(self._due, first, end, self._in_log)
+            masks = self._plan.clear_masks(self._due[first:end])
             large = self._engine.log.count_large(first, end, self._plan.eager_split) if self._plan.all_set else 0
             if self._vm.indexed is not None:
                 return self._vm.indexed.clear(self._due, first, end)
-            return self._plan.clear_hold_ns(pages, large)
+            return self._plan.clear_hold_ns(pages, large, masks)
 
         self._drain()
         if self._plan.costs.clear_call_ns:
             yield self._env.timeout(round(self._plan.costs.clear_call_ns))
-        yield from self._vm.lock.hold(EXCLUSIVE, hold_ns)
+        yield from self._vm.lock.hold(self._plan.clear_mode, hold_ns, lambda ns: self._plan.clear_unit_ns(ns, masks))
         if pages or large:
             yield from self._vm.flush()
         self._protect(first, end)

@@ -18,6 +18,7 @@ from hostsim.core.constants import NS_PER_MS
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.bench import Bench, Timing, asking, guest_timing, host_timing
 from hostsim.measure.kvm.guest import Command, Work
+from hostsim.measure.kvm.page_tables import PAGE_BYTES
 from hostsim.measure.kvm.rules import Expected, about, complaint, none_of, slope
 from hostsim.measure.kvm.vm import Vm, address_of, clear
 
@@ -84,6 +85,7 @@ def loops_and_maps(bench: Bench) -> None:
             bench.take("loop_ns", least(lambda: write(vm, LOOPS)), n * LOOPS, none_of(FAULTS))
             read = [Work(Command.READ, address_of(0), n, passes=LOOPS)]
             bench.take("read_loop_ns", least(lambda: guest_timing(vm, read)), n * LOOPS, none_of(FAULTS))  # noqa: B023
+            bench.take("first_map_pass_ns", least(lambda: _first_mapped(vm)), n, *_of_maps(n))
             mapped = bench.take("map_pass_ns", least(lambda: _mapped(vm)), n, *_of_maps(n))
             bench.keep("pages_a_map_fault", n / max(1, mapped.counters.get(FAULTS, 1)))
             bench.take("mprotect_page_ns", least(lambda: _protected(vm)), n, about(LEAVES, -n))
@@ -99,6 +101,13 @@ def least(timing: Callable[[], Timing]) -> Timing:
 
 def _mapped(vm: Vm) -> Timing:
     forget(vm)
+    return write(vm)
+
+
+def _first_mapped(vm: Vm) -> Timing:
+    """A pass over pages that the host has just made, and that no VM has mapped."""
+    unmap(vm)
+    vm.memory.array(np.uint64)[:: PAGE_BYTES // 8] = 1
     return write(vm)
 
 

@@ -26,8 +26,9 @@ MEANING = {
     "loop_ns": "a page written, nothing to fault on",
     "read_loop_ns": "a page read, nothing to fault on",
     "populate_pass_ns": "first write to a page that the host has to allocate",
-    "map_pass_ns": "first write to a page that the host has, not logged",
-    "logged_map_pass_ns": "first write to a page that the host has, logged: a fault a page",
+    "first_map_pass_ns": "first write to a page that the host has just made, not logged",
+    "map_pass_ns": "first write to a page that KVM has mapped before, not logged",
+    "logged_map_pass_ns": "first write to a page that KVM has mapped before, logged: a fault a page",
     "unmap_page_ns": "MADV_DONTNEED of mapped memory, a page",
     "mprotect_page_ns": "mprotect to read-only of mapped memory, a page",
     "protect_page_ns": "logging enabled, slope over pages of two VMs",
@@ -136,6 +137,9 @@ def follow(host: KvmHost, ns: Mapping[str, float]) -> Iterator[tuple[str, float,
     if {"loop_ns", "dirty_pass_ns"} <= ns.keys():
         fault_ns = float("inf") if host.pml else ns["dirty_pass_ns"] - ns["loop_ns"]
         yield from _of_shadow(ns, fault_ns) if host.mmu == "shadow" else _of_two_dimensions(ns, fault_ns)
+    if {"first_map_pass_ns", "map_pass_ns"} <= ns.keys():
+        more_ns = max(0.0, ns["first_map_pass_ns"] - ns["map_pass_ns"])
+        yield "first_map_ns", more_ns, "a pass over pages just made, less one over pages mapped before", "first_map_pass_ns"
     if ns.get("protect_page_ns") and "all_set_page_ns" in ns:
         ratio = ns["all_set_page_ns"] / ns["protect_page_ns"]
         yield "initially_set_ratio", ratio, "enabling a log that begins all set, as share of enabling", "protect_page_ns"
