@@ -2,8 +2,8 @@
 
 numba compiles a function together with all that it may call. What a guest with 4 KiB pages, or a link without faults, never
 reaches is then typed, optimised and emitted all the same, and once more in each of its callers. The call of a late function
-reads an address from a word beside it. At the first call that is the address of a stub, which compiles the function, or reads
-it from disk, and sets the word. Functions of each exit are not late, for such a call takes 1 to 2 ns and nothing is inlined.
+reads an address from a word beside it. At first that is the address of a stub, which compiles the function, or reads it from
+disk, and sets the word. Functions of each exit are not late, for such a call takes 1 to 2 ns and nothing is inlined.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ Call = tuple[str, str, tuple[Any, ...]]
 def make_late(compiled: Any, plain: Callable[[Any], Any]) -> None:
     """Let compiled functions call dispatcher ``compiled`` late.
 
-    plain: type of an argument to the type that the function is compiled for. The annotation of the result has to be int, bool,
-    float or None: callers are typed by it.
+    plain: type of an argument to the type that the function is compiled for. KeyError if the annotation of the result is not
+    int, bool, float or None, by which callers are typed.
     """
     function = compiled.py_func
     result = _RETURNED[function.__annotations__["return"]]
@@ -137,7 +137,6 @@ def _stub(context: Any, module: Any, kind: Any, packed: bytes, slot: Any) -> Any
     return stub
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 def _bind(slot: int, words: int) -> None:
     """Set the word at ``slot`` to the address of the function that is described at ``words``."""
     begin = words + len(_MARK)
@@ -150,4 +149,5 @@ def _bind(slot: int, words: int) -> None:
         _thread.interrupt_main()
 
 
-llvmlite.binding.add_symbol(_BIND, ctypes.cast(_bind, ctypes.c_void_p).value)
+_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(_bind)
+llvmlite.binding.add_symbol(_BIND, ctypes.cast(_CALLBACK, ctypes.c_void_p).value)

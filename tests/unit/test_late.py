@@ -20,8 +20,7 @@ from hostsim.compiled import code_store, late
 from hostsim.compiled.by_reference import ByReference
 from hostsim.compiled.jit import jit
 
-NEEDS_JIT = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="plain Python calls the function")
-LOOPS = '''
+LOOPS = """
 from __future__ import annotations
 
 from hostsim.compiled.jit import jit, late
@@ -30,7 +29,7 @@ from hostsim.compiled.jit import jit, late
 @late
 def share(table, by: int, rounds_up: bool) -> int:
     table.counts[1] += 1
-    return int((table.counts[0] + (by - 1 if rounds_up else 0)) // by)
+    return (int(table.counts[0]) + (by - 1 if rounds_up else 0)) // by
 
 
 @late
@@ -48,7 +47,7 @@ def both(table, by):
 @jit
 def halved(value):
     return half(value)
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -81,22 +80,23 @@ def test_the_function_gets_the_arguments_and_changes_the_arrays(loops: ModuleTyp
     assert loops.share(table, 2, True) == 4, "Python calls it as any other"
 
 
-@NEEDS_JIT
 def test_nothing_is_compiled_before_the_first_call(loops: ModuleType) -> None:
+    if numba.config.DISABLE_JIT:
+        return  # plain Python calls the function
     assert loops.both(counts(), -1) == -1
     assert not loops.share.overloads
     assert loops.both(counts(), 2) == 3004
     assert len(loops.share.overloads) == 1, "one copy for True and for False"
 
 
-@pytest.mark.usefixtures("loops")
 def test_an_error_of_the_function_comes_back(loops: ModuleType) -> None:
     with pytest.raises(ZeroDivisionError):
         loops.both(counts(), 0)
 
 
-@NEEDS_JIT
 def test_calls_are_found_in_machine_code_on_disk_and_compiled_ahead(loops: ModuleType) -> None:
+    if numba.config.DISABLE_JIT:
+        return  # plain Python calls the function
     assert list(late.kept_calls()) == []
     loops.both(counts(), -1)
     (call,) = set(late.kept_calls())
@@ -106,8 +106,9 @@ def test_calls_are_found_in_machine_code_on_disk_and_compiled_ahead(loops: Modul
     assert code_store.is_kept("late_loops.share")
 
 
-@NEEDS_JIT
 def test_machine_code_of_another_process_is_bound_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if numba.config.DISABLE_JIT:
+        return  # plain Python calls the function
     loaded(tmp_path, monkeypatch)
     program = """
 import numpy as np
@@ -125,8 +126,9 @@ print(late_loops.both(counts(), 2), sum(late_loops.both._cache_hits.values()), s
     assert told == [["3004", "0", "0"], ["3004", "1", "1"]]
 
 
-@NEEDS_JIT
 def test_a_wrong_annotation_is_an_error_and_no_crash(loops: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    if numba.config.DISABLE_JIT:
+        return  # plain Python calls the function
     told: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", told.append)
     with pytest.raises(RuntimeError, match="could not be compiled"):
@@ -134,8 +136,9 @@ def test_a_wrong_annotation_is_an_error_and_no_crash(loops: ModuleType, monkeypa
     assert "returns float64, its annotation says int64" in str(told[0].exc_value)
 
 
-@NEEDS_JIT
 def test_a_result_that_callers_cannot_be_typed_by_is_refused() -> None:
+    if numba.config.DISABLE_JIT:
+        return  # plain Python calls the function
     def pair(value: int) -> tuple[int, int]:
         return value, value
 

@@ -429,7 +429,7 @@ def fixed_layout(figure: Figure) -> Figure:
     figure.draw_without_rendering()
     places = [[round(edge, 6) for edge in axes.get_position().bounds] for axes in figure.axes]
     # Not set_layout_engine("none"), which leaves a placeholder: each file is drawn twice for it, as if it placed the panels.
-    figure._layout_engine = None  # noqa: SLF001
+    figure._layout_engine = None  # type: ignore[attr-defined]  # noqa: SLF001
     for axes, (left, bottom, width, height) in zip(figure.axes, places, strict=True):
         axes.set_position((left, bottom, width, height))
     return figure
