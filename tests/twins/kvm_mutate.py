@@ -200,7 +200,9 @@ MUTATIONS = {
     "a CLEAR takes the whole chunk": Mutation(
         f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "first, end, self._in_log)", "first, end)"
     ),
-    "a shared CLEAR keeps readers out": Mutation(f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "self._plan.clear_mode", "2"),
+    "a shared CLEAR keeps readers out": Mutation(
+        f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "self._plan.clear_mode", "2"
+    ),
     "a CLEAR word by word never yields": Mutation(
         f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "lambda ns: self._plan.clear_unit_ns(ns, masks)", "0"
     ),
