@@ -29,6 +29,7 @@ from hostsim.qemu.postcopy.state import (
     IS_KNOWN,
     NEXT_NS,
     NOW_NS,
+    READS,
     REFILL,
     REQUEST_ARRIVED,
     REQUEST_HEAD,
@@ -115,7 +116,7 @@ def _next_event(k: Phase, handle_ns: int, run_ns: int, touch_ns: int) -> tuple[i
     if p[REQUEST_ARRIVED] < p[REQUEST_TAIL]:
         arrives_ns = max(k.requests[p[REQUEST_ARRIVED] % len(k.requests), 0], p[RETURN_FREE_NS])
         now_ns, kind = _sooner(arrives_ns, ARRIVE, now_ns, kind)
-    if p[SENDING] == 1 and p[IS_BLOCKED] == 0:
+    if p[SENDING] == 1 and p[IS_BLOCKED] == 0 and p[READS] == 0:
         now_ns, kind = _sooner(s[T_NS], SEND, now_ns, kind)
     now_ns, kind = _sooner(run_ns, RUN, now_ns, kind)
     return _sooner(touch_ns, TOUCH, now_ns, kind)
@@ -172,7 +173,9 @@ def _host_event(k: Phase, r: Rules, kind: int, now_ns: int, started_ns: int) -> 
     elif kind == HANDLE:
         handle(k, r, _earliest(k.vcpus[:, HANDLE_NS]), now_ns)
     elif kind == ARRIVE:
-        arrive(k, r, now_ns)
+        reason = arrive(k, r, now_ns)
+        if reason != HORIZON:
+            return int(reason)
         if k.p[IS_AWAITED] == 1 and r.preempt != 10:
             return REQUESTED
     else:

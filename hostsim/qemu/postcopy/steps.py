@@ -148,6 +148,7 @@ def _end_of_section(migration: Migration, destination: Destination) -> Step:
     ram, p = migration.ram, destination.phase.p
     state = ram.send_state
     p[at.SENDING], p[at.CHANNEL] = 0, at.MAIN
+    destination.note_read()
     yield from destination.advance(int(state[send.T_NS]))
     state[send.SENT_BYTES] += EOS_BYTES
     state[send.BUFFERED_BYTES] += EOS_BYTES + SECTION_BYTES
