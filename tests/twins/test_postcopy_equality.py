@@ -8,6 +8,7 @@ from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.tcp import Path
 from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
+from tests.twins.postcopy_away import away_disagreement
 from tests.twins.postcopy_compare import disagreement, drawn_faulty, drawn_postcopy, moved_by_knobs, twin_facts
 
 FAULTY, FAULTY_SWARM = (*range(52), *range(58, 120)), range(200_000, 200_400, 100)
@@ -23,6 +24,11 @@ def test_engine_equals_twin(first: int) -> None:
 @pytest.mark.parametrize("first", quick_and_long((0, 30, 60), (0,)))
 def test_engine_equals_twin_on_a_link_that_fails(first: int) -> None:
     report([text for seed in FAULTY[first : first + 30] if (text := disagreement(seed, drawn_faulty(seed)))])
+
+
+@pytest.mark.parametrize("first", quick_and_long((0, 20), (0,)))
+def test_engine_equals_twin_where_the_source_has_swapped(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    report([text for seed in range(first, first + 20) if (text := away_disagreement(seed, monkeypatch.setattr))])
 
 
 def _without_outages(spec: LinkSpec) -> Path:
