@@ -83,8 +83,7 @@ class Destination:
         missing = ram.bmap.copy()
         self.n_missing = int(missing.sum())
         clocks = vm.guest.clocks.copy()
-        self._work = [int(class_work(self._table.ints, clocks, c, env.now_ns)) for c in range(len(self._table.ints))]
-        self._classes = [FirstTouches(self._table, c, missing, work) for c, work in enumerate(self._work)]
+        self._classes = self._first_touches(missing, clocks)
         self._batches = [(np.zeros(0, np.int64), np.zeros(0, np.int64))] * len(self._classes)
         self.phase = _arrays(vm, ram, missing, clocks, n_vcpus, rules)
         p = self.phase.p
@@ -95,7 +94,18 @@ class Destination:
         self._connect(("", "preempt"))
         self._go_on_with(ram)
 
+    def _first_touches(self, missing: NDArray[np.uint8], clocks: NDArray[np.int64]) -> list[FirstTouches]:
+        """The first touches of missing pages, by touch class."""
+        table, now_ns = self._table, self._env.now_ns
+        works = [int(class_work(table.ints, clocks, c, now_ns)) for c in range(len(table.ints))]
+        return [FirstTouches(table, c, missing, work) for c, work in enumerate(works)]
+
     # -- figures
+
+    @property
+    def clocks(self) -> NDArray[np.int64]:
+        """int64[n_clocks, N_FIELDS]: work clocks at the destination."""
+        return self.phase.clocks
 
     @property
     def requests(self) -> int:
@@ -362,7 +372,7 @@ def _arrays(
         ram.copied, np.array([block.end_gfn for block in blocks], np.int64),
         np.array([len(block.idstr) for block in blocks], np.int64), clocks, vm.guest.clock_vcpu, vcpus, classes,
         np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2), _streams(),
-        vm.backing,
+        vm.backing, np.zeros(0, np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.int64),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import NEVER
 from hostsim.guest.touch import TouchTable
 from hostsim.qemu.postcopy import streams
+from hostsim.qemu.postcopy.frames import lacks_frame
 from hostsim.qemu.postcopy.guest import handle, look_ahead, place, run_again, touch
 from hostsim.qemu.postcopy.state import (
     AWAITS_ROOM,
@@ -27,7 +28,9 @@ from hostsim.qemu.postcopy.state import (
     IS_BLOCKED,
     IS_DRAINING,
     IS_KNOWN,
+    MAIN,
     NEXT_NS,
+    NO_FRAME,
     NOW_NS,
     READS,
     REFILL,
@@ -42,10 +45,13 @@ from hostsim.qemu.postcopy.state import (
     TAIL,
     TOUCH_NS,
     UNREAD_BYTES,
+    URGENT,
     URGENT_HEAD,
     URGENT_TAIL,
     WAITING,
     WAKE_NS,
+    WOKEN,
+    WOKEN_VCPU,
     Ints,
     Phase,
     Rules,
@@ -167,8 +173,12 @@ def _host_event(k: Phase, r: Rules, kind: int, now_ns: int, started_ns: int) -> 
     if kind < PLACE:
         return int(_link_event(k, r, kind, now_ns))
     if kind == PLACE:
+        if lacks_frame(k, MAIN):
+            return NO_FRAME
         _take_main(k, r, now_ns)
     elif kind == PLACE_URGENT:
+        if lacks_frame(k, URGENT):
+            return NO_FRAME
         _take_urgent(k, r, now_ns)
     elif kind == HANDLE:
         handle(k, r, _earliest(k.vcpus[:, HANDLE_NS]), now_ns)
@@ -185,12 +195,26 @@ def _host_event(k: Phase, r: Rules, kind: int, now_ns: int, started_ns: int) -> 
 
 @part
 def _guest_event(k: Phase, r: Rules, table: TouchTable, kind: int, now_ns: int, horizon_ns: int) -> int:
-    """A vCPU runs again, or touches a page; return HORIZON if the loop goes on, else REFILL."""
+    """A vCPU runs again, or touches a page; return HORIZON if the loop goes on, else REFILL, or WOKEN at a live destination."""
     if kind == RUN:
-        run_again(k, _earliest(k.vcpus[:, WAKE_NS]), now_ns)
+        v = _earliest(k.vcpus[:, WAKE_NS])
+        run_again(k, v, now_ns)
+        if len(k.places) > 0:
+            k.p[WOKEN_VCPU] = v
+            return WOKEN
     else:
         touch(k, r, table, _earliest(k.classes[:, TOUCH_NS]), now_ns)
     return REFILL if look_ahead(k, table, now_ns, horizon_ns) >= 0 else HORIZON
+
+
+@jit
+def upcoming_ns(k: Phase, r: Rules) -> int:
+    """Time of the next event of a phase whose touches are not its own (a live destination) [ns]. ``k``: look-ups, in place."""
+    handle_ns, run_ns, touch_ns = _next_of_guest(k)
+    now_ns, _ = _next_event(k, handle_ns, run_ns, touch_ns)
+    if r.path.faults.any == 1:
+        now_ns = min(now_ns, _next_of_link(k, r)[0])
+    return int(now_ns)
 
 
 @jit

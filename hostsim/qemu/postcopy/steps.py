@@ -21,6 +21,7 @@ from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.postcopy import state as at
 from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
+from hostsim.qemu.postcopy.live import LiveDestination
 from hostsim.qemu.postcopy.state import Rules
 from hostsim.qemu.postcopy.stream import flush_wire
 from hostsim.qemu.ram import EOS_BYTES, SECTION_BYTES
@@ -278,10 +279,13 @@ def _package_arrives(migration: Migration) -> Generator[simpy.Event, Any, int]:
 
 def _destination(migration: Migration, arrived_ns: int) -> Destination:
     """The destination as the package has been written; its pages to come are those in the bitmap."""
-    return Destination(
+    given = (
         migration.env, migration.vm, migration.ram, migration.link.spec, _rules(migration), migration.knobs,
         len(migration.vm.vcpus), arrived_ns, arrived_ns + migration.postcopy_costs.device_load_ns,
     )  # fmt: skip
+    if migration.move is None:
+        return Destination(*given)
+    return LiveDestination(migration.move(migration.ram.bmap), *given)
 
 
 def _rules(migration: Migration) -> Rules:
