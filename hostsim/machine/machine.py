@@ -280,10 +280,13 @@ class Machine:
         """Name of VM ``number`` in results: its key in the scenario."""
         return "vm" if number == 0 else f"neighbour[{number - 1}]"
 
+    def _run_out(self, _: simpy.Event) -> None:
+        self._exhausted_there.succeed()
+
     def _move(self, missing: NDArray[np.uint8]) -> DestinationHost:
         """The destination's host at the switch to post-copy, now; missing: uint8[n_pages]."""
         self.there = DestinationHost(self.env, self.spec, self.vm, missing)
-        self.there.memory.exhausted.callbacks.append(lambda _: self._exhausted_there.succeed())
+        self.there.memory.exhausted.callbacks.append(self._run_out)
         return self.there
 
     @property

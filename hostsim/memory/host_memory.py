@@ -83,6 +83,7 @@ class HostMemory:
         vm.host = faults
 
     def policy_for(self, era: str, n_pages: int) -> AgeingPolicy:
+        """The host's policy in a kernel of ``era``, without a page. InputError if it does not exist."""
         evicts = policy_of(self.spec.policy, era, "memory").evicts
         assert evicts is not None, "policy_of refuses what does not evict"
         made: AgeingPolicy = evicts(n_pages)

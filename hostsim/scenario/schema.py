@@ -29,7 +29,8 @@ from hostsim.scenario.trace_csv import TraceColumns, load_trace
 from hostsim.scenario.types import Count, Duration, Name, Text
 
 __all__ = [
-    "Active", "Ageing", "Checkpoints", "Destination", "Fill", "Frames", "Host", "HostMemory", "Link", "Migration", "Mmu", "RamBlock", "Scenario",
+    "Active", "Ageing", "Checkpoints", "Destination", "Fill", "Frames", "Host", "HostMemory", "Link", "Migration", "Mmu",
+    "RamBlock", "Scenario",
     "Vm", "Workload",
 ]  # fmt: skip
 

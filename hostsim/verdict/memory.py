@@ -33,7 +33,8 @@ def _ended(host: HostResult) -> Iterator[str]:
 
 
 def _memory(host: HostResult) -> Iterator[str]:
-    for row in () if host.memory is None else host.memory["vms"]:
+    memories = [memory for memory in (host.memory, host.destination_memory) if memory is not None]
+    for row in (row for memory in memories for row in memory["vms"]):
         held = bytes_words(row["resident_pages"] * PAGE_BYTES)
         yield (
             f"Memory: {row['vm']} ended with {held} in memory and {bytes_words(row['swapped_pages'] * PAGE_BYTES)} in swap. "

@@ -96,7 +96,7 @@ def begin_work(k: Kvm, n_pages: int) -> None:
 
 @jit
 def carry_on(k: Kvm, now_ns: int) -> None:
-    """The vCPUs, all out of the guest, go on with work of which a part was done elsewhere: streams look on from their clocks."""
+    """The vCPUs, all out of the guest, go on with work of which their clocks have done a part elsewhere."""
     for s in range(len(k.streams)):
         stream, row = k.streams[s], k.ints[k.streams[s].touch_class]
         active_ns = active_time(row, work_at(k.clocks[stream.clock], now_ns))

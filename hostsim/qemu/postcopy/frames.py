@@ -1,7 +1,7 @@
 """Post-copy to a destination whose memory may run short: frames of the pages that are placed there.
 
-Linux 6.4, mm/userfaultfd.c::mfill_atomic_pte_copy allocates a frame and lists it; ::mfill_atomic_pte_zeropage maps the zero page,
-which takes none, and the first write gets a frame (mm/memory.c::do_wp_page).
+Linux 6.4, mm/userfaultfd.c::mfill_atomic_pte_copy allocates a frame and lists it. ::mfill_atomic_pte_zeropage maps the zero
+page, which takes none; the first write gets a frame (mm/memory.c::do_wp_page).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def fill_frame(k: Phase, gfn: int) -> None:
 
 @inlined
 def _delay(ring: Ints, head: int, end: int, r: Rules, now_ns: int) -> int:
-    """Place the entry ``head`` now, and those behind it one after the other, each as it has arrived; return the last time."""
+    """Place entry ``head`` now, and those behind it one after the other, each as it has arrived; return the last time."""
     ring[head % len(ring), 2] = last_ns = now_ns
     for number in range(head + 1, end):
         entry = ring[number % len(ring)]

@@ -1,8 +1,8 @@
 """The destination of post-copy whose memory may run short: a VM under KVM with sptes, frames and swap of its own.
 
-The guest's exits are those of its engine, events of the phase are those of hostsim.qemu.postcopy.loop. A touch of a page that is
-missing goes from the engine to the phase (handle_userfault), a vCPU that runs again from the phase to the engine. Between two
-such events neither changes what the other sees, so each advances as far as the other cannot interfere.
+The guest's exits are those of its engine, events of the phase those of hostsim.qemu.postcopy.loop. A touch of a page that
+is missing goes from the engine to the phase (handle_userfault), a vCPU that runs again from the phase to the engine, and the
+phase places pages. So engine and phase advance in turns, each up to the next event of the other.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class LiveDestination(Destination):
         )  # fmt: skip
         host.serve(self)
 
-    def _first_touches(self, missing: NDArray[np.uint8], clocks: NDArray[np.int64]) -> list[FirstTouches]:  # noqa: ARG002
+    def _first_touches(self, missing: NDArray[np.uint8], clocks: NDArray[np.int64]) -> list[FirstTouches]:
         """None: the engine finds all touches."""
         return []
 

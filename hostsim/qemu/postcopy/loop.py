@@ -167,20 +167,26 @@ def _take_urgent(k: Phase, r: Rules, now_ns: int) -> None:
     place(k, r, entry[0], now_ns)
 
 
+@inlined
+def _take(k: Phase, r: Rules, kind: int, now_ns: int) -> int:
+    """The destination places the first page on a channel, PLACE or PLACE_URGENT; return HORIZON, or NO_FRAME."""
+    if lacks_frame(k, MAIN if kind == PLACE else URGENT):
+        return NO_FRAME
+    if kind == PLACE:
+        _take_main(k, r, now_ns)
+    else:
+        _take_urgent(k, r, now_ns)
+    return HORIZON
+
+
 @part
 def _host_event(k: Phase, r: Rules, kind: int, now_ns: int, started_ns: int) -> int:
     """An event of the host, DELIVER ... SEND; return HORIZON if the loop goes on, else its reason to return."""
     if kind < PLACE:
         return int(_link_event(k, r, kind, now_ns))
-    if kind == PLACE:
-        if lacks_frame(k, MAIN):
-            return NO_FRAME
-        _take_main(k, r, now_ns)
-    elif kind == PLACE_URGENT:
-        if lacks_frame(k, URGENT):
-            return NO_FRAME
-        _take_urgent(k, r, now_ns)
-    elif kind == HANDLE:
+    if kind <= PLACE_URGENT:
+        return int(_take(k, r, kind, now_ns))
+    if kind == HANDLE:
         handle(k, r, _earliest(k.vcpus[:, HANDLE_NS]), now_ns)
     elif kind == ARRIVE:
         reason = arrive(k, r, now_ns)
@@ -195,7 +201,7 @@ def _host_event(k: Phase, r: Rules, kind: int, now_ns: int, started_ns: int) -> 
 
 @part
 def _guest_event(k: Phase, r: Rules, table: TouchTable, kind: int, now_ns: int, horizon_ns: int) -> int:
-    """A vCPU runs again, or touches a page; return HORIZON if the loop goes on, else REFILL, or WOKEN at a live destination."""
+    """A vCPU runs again, or touches a page; return HORIZON if the loop goes on, else REFILL, or WOKEN."""
     if kind == RUN:
         v = _earliest(k.vcpus[:, WAKE_NS])
         run_again(k, v, now_ns)
@@ -209,7 +215,7 @@ def _guest_event(k: Phase, r: Rules, table: TouchTable, kind: int, now_ns: int, 
 
 @jit
 def upcoming_ns(k: Phase, r: Rules) -> int:
-    """Time of the next event of a phase whose touches are not its own (a live destination) [ns]. ``k``: look-ups, in place."""
+    """Time of the next event of a phase of a live destination, whose touches are the engine's [ns]. ``k``: in place."""
     handle_ns, run_ns, touch_ns = _next_of_guest(k)
     now_ns, _ = _next_event(k, handle_ns, run_ns, touch_ns)
     if r.path.faults.any == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -108,8 +108,9 @@ def memory_over_time(host: HostResult) -> Chart:
     """Time that guests lost, over the run, with free frames and the pages swapped out and in."""
     series = host.tables["memory_series"]
     panels = [_slowdowns(series)]
-    if host.memory is not None:
-        panels += [_frames(host, series), _swapped(series), _resident(series)]
+    memories = [memory for memory in (host.memory, host.destination_memory) if memory is not None]
+    if memories:
+        panels += [_frames(memories, series), _swapped(series), _resident(series)]
     x = Axis("simulated time", "s", low=0.0, high=max(1e-9, float(series["t_ns"].max(initial=0)) / 1e9))
     return Chart("stall", "What guests lost, and memory meanwhile", x, tuple(panels), _ended(host), group="host")
 
@@ -141,14 +142,19 @@ def _of(table: Table, vm: str, column: str) -> Array:
     return found
 
 
-def _frames(host: HostResult, series: Table) -> Panel:
-    assert host.memory is not None
-    first = vms_of(series)[0]
-    t_s = _of(series, first, "t_ns") / 1e9
-    lines = [Line(LABELS["free_frames"], t_s, _of(series, first, "free_frames").astype(float), "ink", "before")]
-    for number, mark in enumerate(("high", "low", "min"), start=1):
-        level = float(host.memory["watermarks"][mark])
-        lines.append(Line(f"watermark {mark}", t_s[[0, -1]], np.full(2, level), "vermilion", "level", number))
+def _frames(memories: Sequence[dict[str, Any]], series: Table) -> Panel:
+    """Free frames and watermarks of each host, the source first."""
+    looks: tuple[tuple[Colour, Colour], ...] = (("ink", "vermilion"), ("blue", "purple"))
+    lines = []
+    for memory, (colour, mark_colour) in zip(memories, looks, strict=False):
+        first = memory["vms"][0]["vm"]
+        of = f", {first}" if len(memories) > 1 else ""
+        t_s = _of(series, first, "t_ns") / 1e9
+        free = _of(series, first, "free_frames").astype(float)
+        lines.append(Line(LABELS["free_frames"] + of, t_s, free, colour, "before"))
+        for number, mark in enumerate(("high", "low", "min"), start=1):
+            level = np.full(2, float(memory["watermarks"][mark]))
+            lines.append(Line(f"watermark {mark}{of}", t_s[[0, -1]], level, mark_colour, "level", number))
     is_log = spans_decades(np.concatenate([line.y for line in lines]).tolist())
     return Panel(Axis("free frames", "", is_log), tuple(lines))
 
