@@ -14,6 +14,7 @@ from hostsim.qemu import capabilities
 from hostsim.qemu.capabilities import Rule
 from hostsim.scenario.checkpoint_schema import checkpoint_findings
 from hostsim.scenario.complete import vms_of, workload_name
+from hostsim.scenario.destination_checks import destination_findings
 from hostsim.scenario.dirty_limit_schema import limit_findings
 from hostsim.scenario.dirty_rate_schema import rate_findings
 from hostsim.scenario.guest_schema import Vm
@@ -44,7 +45,8 @@ def cross_findings(scenario: Scenario) -> list[Finding]:
         loads = [one for i, load in enumerate(vm.workload) for one in workload_findings(load, vm, f"vm.workload[{i}]")]
         found.extend(moved(finding, "vm", key) for finding in [*_of_vm(vm), *loads])
     found.extend([*_latenesses(scenario.host), *rate_findings(scenario)])
-    return [*found, *_until(scenario), *memory_findings(scenario), *checkpoint_findings(scenario)]
+    found += [*_until(scenario), *memory_findings(scenario), *destination_findings(scenario)]
+    return [*found, *checkpoint_findings(scenario)]
 
 
 def _latenesses(host: Host) -> Iterator[Finding]:

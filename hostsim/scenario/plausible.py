@@ -141,11 +141,12 @@ def _sent_by_channels(scenario: Scenario, sheet: HostSheet) -> int:
 
 
 def memory_after_the_switch(scenario: Scenario) -> Iterator[str]:
-    """A warning of a host that is short of memory, or ages it, beside post-copy, whose phase takes no account of that."""
-    if scenario.migration is not None and scenario.migration.postcopy_ram and scenario.shares_host:
+    """A warning of a host that is short of memory, or ages it, beside post-copy to a destination that does neither."""
+    is_asked = scenario.host.memory is not None or scenario.ageing is not None
+    if scenario.migration is not None and scenario.migration.postcopy_ram and is_asked and scenario.destination is None:
         yield (
-            "after the switch to post-copy the model reads pages that the source has swapped out without a wait, and the "
-            "destination neither swaps nor ages memory: real vCPUs may wait longer for their pages than this run says"
+            "after the switch to post-copy the destination neither swaps nor ages memory, as [destination.memory] is not "
+            "given: real vCPUs may wait longer for their pages than this run says"
         )
 
 

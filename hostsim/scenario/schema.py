@@ -99,6 +99,8 @@ class Scenario(Section):
         table["host"] |= asdict(self.host.sheet())
         if self.host.memory is not None:
             table["host"]["memory"] = without_idle_host_keys(self.host.memory, table["host"]["memory"])
+        if self.destination is not None:
+            table["destination"]["memory"] = without_idle_host_keys(self.destination.memory, table["destination"]["memory"])
         if self.ageing is not None and self.ageing.policy != "scan":
             del table["ageing"]["call_pages"]
         if self.checkpoints is not None:
