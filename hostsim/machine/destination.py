@@ -41,7 +41,7 @@ class DestinationHost:
 
     spec: of the machine.
     vm, live_vms: the guest here.
-    notifiers, memory, daemons, monitor: as in hostsim.machine.machine.Machine, of this host.
+    notifiers, memory, daemons, monitor, there: as in hostsim.machine.machine.Machine, of this host; nothing moves on.
     """
 
     # Model limit: pages that the destination got before the switch cost its memory nothing while they arrived: at the switch
@@ -53,6 +53,7 @@ class DestinationHost:
         """The host at the switch, now. source: the VM, which has stopped; missing: uint8[n_pages], 1: not here."""
         assert spec.destination_memory is not None, "a machine without it has no such host"
         self.env, self.spec = env, spec
+        self.there: DestinationHost | None = None
         mmu = replace(spec.mmu, index=MEASURED)
         memory, guest = _content(spec, source.memory, missing), _carried(source.guest)
         self.vm: LiveVm = live_vm(

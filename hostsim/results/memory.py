@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.clock import NEVER_NS
 from hostsim.kvm.vcpu_times import VcpuTimes, vcpu_times
 from hostsim.memory.fault_waits import MIGRATION, TASK
 from hostsim.results.ageing import ageing_section, ageing_tables
@@ -28,13 +29,17 @@ ENDED, OUT_OF_MEMORY = "ended", "out-of-memory"
 
 
 class Span(NamedTuple):
-    """The time between two samples of the host, as VM ``number`` spent it. nominal_speed: of its guest; name: of the VM."""
+    """The time between two samples of the host, as VM ``number`` spent it.
+
+    nominal_speed: of its guest; name: of the VM. is_here: False once post-copy has moved the guest to the destination.
+    """
 
     before: HostSample
     after: HostSample
     number: int
     nominal_speed: float
     name: str
+    is_here: bool = True
 
     @property
     def then(self) -> VmSample:
@@ -48,7 +53,9 @@ class Span(NamedTuple):
 
     @property
     def slowdown(self) -> float:
-        """Share of its nominal work that the guest did not do."""
+        """Share of its nominal work that the guest did not do; NaN where it is not here."""
+        if not self.is_here:
+            return float("nan")
         span_ns = (self.after.t_ns - self.before.t_ns) * self.nominal_speed
         return 1.0 - (self.now.work_ns - self.then.work_ns) / span_ns if span_ns else 0.0
 
@@ -62,9 +69,11 @@ class BusyVcpu(NamedTuple):
 
 
 class VmMemory(NamedTuple):
-    """A VM at the end of a run. wait_shares: float64[vCPUs that run a workload], of the time, waiting for pages or frames.
+    """A VM at the end of a run.
 
-    whole: the run, as the VM spent it.
+    wait_shares: float64[vCPUs that run a workload], of the time, waiting for pages or frames.
+
+    whole: the run, as the VM spent it; here: the part of it until the guest moved to the destination, if it did.
     """
 
     name: str
@@ -72,6 +81,7 @@ class VmMemory(NamedTuple):
     waited_ns: NDArray[np.int64]
     wait_shares: NDArray[np.float64]
     whole: Span
+    here: Span
 
 
 def _counted(name: str, unit: str, heading: str, words: str, **shown: Any) -> Column[VmMemory]:
@@ -100,7 +110,8 @@ MEMORY_SERIES: Columns[Span] = (
     ),
     Column(
         "guest_slowdown", FLOAT, "share", "",
-        "share of its nominal work that the VM did not do since the row before; below 0 where it catches up",
+        "share of its nominal work that the VM did not do since the row before; below 0 where it catches up; empty at the "
+        "source once the guest runs at a destination with `[destination.memory]`",
         lambda span: span.slowdown,
     ),
 )  # fmt: skip
@@ -204,8 +215,9 @@ VMS: Columns[VmMemory] = (
         lambda vm: float(vm.wait_shares.max(initial=0.0)),
     ),
     Column(
-        "guest_slowdown", FLOAT, "share", "slowed by", "share of its nominal work that it did not do, over the whole run",
-        lambda vm: vm.whole.slowdown,
+        "guest_slowdown", FLOAT, "share", "slowed by",
+        "share of its nominal work that it did not do, over the time that it was on the host",
+        lambda vm: vm.here.slowdown,
     ),
 )  # fmt: skip
 """Keys of ``memory.vms[]`` in run.json."""
@@ -270,10 +282,16 @@ def _section(host: HostOf, memory: HostMemory) -> dict[str, Any]:
 def _of_vm(host: HostOf, memory: HostMemory, number: int) -> VmMemory:
     assert host.monitor is not None
     vm, samples = host.live_vms[number], host.monitor.samples
-    times = vcpu_times(vm)
-    shares = times.page_wait_ns[_busy(vm)] / max(1, times.elapsed_ns)
+    times, left_ns = vcpu_times(vm), _left_ns(host, number)
+    shares = times.page_wait_ns[_busy(vm)] / max(1, min(times.elapsed_ns, left_ns))
     whole = Span(samples[0], samples[-1], number, vm.guest.nominal_speed, host.name_of(number))
-    return VmMemory(host.name_of(number), memory.vms[number], times.page_wait_ns, shares, whole)
+    here = whole._replace(after=[sample for sample in samples if sample.t_ns <= left_ns][-1])
+    return VmMemory(host.name_of(number), memory.vms[number], times.page_wait_ns, shares, whole, here)
+
+
+def _left_ns(host: HostOf, number: int) -> int:
+    """The time at which post-copy had moved the guest to a destination with results of its own, NEVER_NS: it has not."""
+    return NEVER_NS if number or host.there is None else host.there.vm.since_ns
 
 
 def _busy(vm: LiveVm) -> list[int]:
@@ -295,4 +313,5 @@ def _spans(host: HostOf) -> Iterator[Span]:
     samples = [] if host.monitor is None else host.monitor.samples
     for before, after in pairwise([*samples[:1], *samples]):
         for number, vm in enumerate(host.live_vms):
-            yield Span(before, after, number, vm.guest.nominal_speed, host.name_of(number))
+            is_here = before.t_ns < _left_ns(host, number)
+            yield Span(before, after, number, vm.guest.nominal_speed, host.name_of(number), is_here)

@@ -1,8 +1,8 @@
 """Drawn migrations to a destination that is short of memory: the phase beside a live guest, and the twin written out.
 
-In both, threads that place pages wait for frames, placed pages are swapped out at drawn moments, and a touch of such a page is a
-swap-in. On one side are hostsim.qemu.postcopy.live and the compiled loop, with a guest of plain Python whose exits cost nothing;
-on the other side is the heap of tests.twins.postcopy, whose loaders take page after page.
+In both, threads that place pages wait for frames, placed pages are swapped out at drawn moments, and a touch of such a page
+is a swap-in. On one side are hostsim.qemu.postcopy.live and the compiled loop, with a guest of plain Python whose exits cost
+nothing; on the other side is the heap of tests.twins.postcopy, whose loaders take page after page.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ SWAP_OUTS = 400
 class Shortage(NamedTuple):
     """What a destination's memory does, drawn.
 
-    frames: of each allocation, in turn; allocation_ns: its time. outs: (time since the guest started [ns], gfn) of swap-outs.
-    read_ns: of each swap-in of a page, in turn.
+    frames, allocation_ns: of the allocations, in turn: their frames, and their times.
+    outs: (time since the guest started [ns], gfn) of each swap-out; read_ns: time of a swap-in.
     """
 
     frames: tuple[int, ...]
@@ -383,7 +383,7 @@ def short_facts(seed: int, patched: Callable[..., None]) -> Facts:
 
 
 def short_disagreement(seed: int, patched: Callable[..., None]) -> str:
-    """Empty if machine ``seed`` with a short destination gives equal facts in twin and engine; ``patched``: sets attributes."""
+    """Empty if machine ``seed`` with a short destination gives equal facts in twin and engine."""
     hosts: list[PlainHost] = []
 
     def move(machine: Any) -> Callable[[Any], PlainHost]:
