@@ -42,6 +42,7 @@ def figures() -> Figures:
         "howto/kvm-write-protect.png": partial(draw, "kvm_write_protect", "kvm"),
         "howto/memory-pressure-latencies.png": partial(draw, "memory_pressure", "latencies"),
         "howto/ageing-under-load-age-map.png": partial(draw, "ageing_under_load", "age_map"),
+        "howto/postcopy-short-of-memory-stall.png": partial(draw, "postcopy_short_of_memory", "stall"),
     }
 
 

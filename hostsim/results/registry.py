@@ -34,7 +34,6 @@ IN_RUN_JSON: Mapping[str, Columns[Any]] = {
     "guest[]": GUEST, **{f"{one.key}[]": one.columns for one in tables_of_runs()},
     "calc_dirty_rate[]": RATES, "events[][]": EVENTS, "kvm[].index": INDEX,
     **{f"{one.name}[]": one.figures for one in mechanisms() if one.figures}, "sender[]": SENDER, "memory": MEMORY,
-    "memory.vms[]": VMS, "destination_memory": MEMORY, "destination_memory.vms[]": VMS, "ageing[]": AGEING,
-    "latencies[]": DISTRIBUTION,
+    "memory.vms[]": VMS, "ageing[]": AGEING, "latencies[]": DISTRIBUTION,
 }  # fmt: skip
 """Objects of run.json that have no file, or not in this form; ``rounds`` and ``kvm`` have the columns above."""

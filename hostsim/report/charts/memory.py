@@ -49,6 +49,7 @@ LOCK_KINDS: dict[str, tuple[str, Colour, int]] = {
 }  # fmt: skip
 SHARES = tuple((share, "all" if share == 1 else f"{100 * share:g} %") for share in (1, 0.5, 0.1, 0.01, 0.001, 0.0001))
 LABELS = labels(MEMORY_SERIES)
+SWAP_LOOKS: dict[str, Colour] = {"swapped_out_pages": "purple", "swapped_in_pages": "blue"}
 VMS_DRAWN = 4
 LEAST_SHARE = 1e-9
 
@@ -110,7 +111,7 @@ def memory_over_time(host: HostResult) -> Chart:
     panels = [_slowdowns(series)]
     memories = [memory for memory in (host.memory, host.destination_memory) if memory is not None]
     if memories:
-        panels += [_frames(memories, series), _swapped(series), _resident(series)]
+        panels += [_frames(memories, series), _swapped(memories, series), _resident(series)]
     x = Axis("simulated time", "s", low=0.0, high=max(1e-9, float(series["t_ns"].max(initial=0)) / 1e9))
     return Chart("stall", "What guests lost, and memory meanwhile", x, tuple(panels), _ended(host), group="host")
 
@@ -159,17 +160,27 @@ def _frames(memories: Sequence[dict[str, Any]], series: Table) -> Panel:
     return Panel(Axis("free frames", "", is_log), tuple(lines))
 
 
-def _swapped(series: Table) -> Panel:
-    times = np.unique(series["t_ns"])
-    by_time = np.searchsorted(times, series["t_ns"])
+def _swapped(memories: Sequence[dict[str, Any]], series: Table) -> Panel:
+    """Rates of all VMs of a host together; two hosts are sampled at times of their own."""
+    lines = []
+    for number, memory in enumerate(memories):
+        names = [row["vm"] for row in memory["vms"]]
+        is_mine = np.isin(series["vm"], names) if len(memories) > 1 else np.ones(len(series["t_ns"]), np.bool_)
+        of = f", {names[0]}" if len(memories) > 1 else ""
+        lines += _swap_rates({name: series[name][is_mine] for name in ("t_ns", *SWAP_LOOKS)}, of, 2 * number)
+    return Panel(Axis("pages", "/s", low=0.0), tuple(lines))
+
+
+def _swap_rates(columns: dict[str, Array], of: str, dash: int) -> list[Line]:
+    times = np.unique(columns["t_ns"])
+    by_time = np.searchsorted(times, columns["t_ns"])
     spans_s = np.maximum(np.diff(times, prepend=times[:1]), 1) / 1e9
     lines = []
-    looks: tuple[tuple[str, Colour, int], ...] = (("swapped_out_pages", "purple", 0), ("swapped_in_pages", "blue", 1))
-    for column, colour, dash in looks:
-        rates = np.bincount(by_time, series[column]) / spans_s
+    for more, (column, colour) in enumerate(SWAP_LOOKS.items()):
+        rates = np.bincount(by_time, columns[column]) / spans_s
         rates[0] = 0
-        lines.append(Line(LABELS[column], times / 1e9, rates, colour, "before", dash))
-    return Panel(Axis("pages", "/s", low=0.0), tuple(lines))
+        lines.append(Line(LABELS[column] + of, times / 1e9, rates, colour, "before", dash + more))
+    return lines
 
 
 def _resident(series: Table) -> Panel:
