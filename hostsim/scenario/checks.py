@@ -14,7 +14,6 @@ from hostsim.qemu import capabilities
 from hostsim.qemu.capabilities import Rule
 from hostsim.scenario.checkpoint_schema import checkpoint_findings
 from hostsim.scenario.complete import vms_of, workload_name
-from hostsim.scenario.destination_checks import destination_findings
 from hostsim.scenario.dirty_limit_schema import limit_findings
 from hostsim.scenario.dirty_rate_schema import rate_findings
 from hostsim.scenario.guest_schema import Vm
@@ -22,6 +21,7 @@ from hostsim.scenario.host_schema import Host, Link, Migration
 from hostsim.scenario.kvm_checks import kvm_findings
 from hostsim.scenario.mechanism import mechanisms
 from hostsim.scenario.memory_checks import memory_findings
+from hostsim.scenario.postcopy_checks import destination_findings
 from hostsim.scenario.workload_checks import workload_findings
 
 if TYPE_CHECKING:
