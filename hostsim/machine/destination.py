@@ -96,6 +96,7 @@ class DestinationHost:
 
     def give_back(self, n_frames: int) -> None:
         """See hostsim.qemu.postcopy.live.DestinationHost."""
+        self._pages.take_in_fresh()
         self.memory.give_back(self._pages, n_frames)
 
     def check(self) -> None:

@@ -43,7 +43,7 @@ class DestinationHost(Protocol):
         ...
 
     def give_back(self, n_frames: int) -> None:
-        """Free ``n_frames`` that are at hand."""
+        """The last page is placed: list fresh pages, and free ``n_frames`` that are at hand."""
         ...
 
     def check(self) -> None:
