@@ -28,7 +28,7 @@ from hostsim.qemu.postcopy.live import LiveDestination
 from tests.twins import migration as twin_migration
 from tests.twins import postcopy as twin_postcopy
 from tests.twins.compare import first_difference
-from tests.twins.configs import drawn_knobs
+from tests.twins.configs import MS, drawn_knobs
 from tests.twins.machine import Facts
 from tests.twins.postcopy import PLACE, PLACE_URGENT, ClassStream, TwinPhase
 from tests.twins.postcopy_compare import drawn_postcopy, engine_facts, twin_facts
@@ -54,15 +54,22 @@ class Shortage(NamedTuple):
 
 def shortage_of(seed: int, n_pages: int) -> Shortage:
     rng = Random(f"destination {seed}")
-    waits = rng.choice(((0,), (0, 0, 0, 70_001), (30_003, 1_000_007)))
+    waits = rng.choice(((0,), (0, 0, 0, 70_001), (30_003, 1_000_007), (5_000_003, 40_009)))
     period = rng.choice((9_973, 200_003, 5_000_011))
     outs = tuple((number * period + 13, rng.randrange(n_pages)) for number in range(1, SWAP_OUTS))
     return Shortage(rng.choice(((1,), (1, 3), (7, 63))), waits, outs, rng.choice((101, 90_017, 2_000_003)))
 
 
 def drawn_short(seed: int) -> MachineSpec:
+    """Machine number ``seed``; on every second one the link is so fast that placing pages is the brake."""
     spec = drawn_postcopy(seed)
-    return replace(spec, migration=replace(spec.migration, host_page_bytes=4096))
+    migration = replace(spec.migration, host_page_bytes=4096)
+    if seed % 2:
+        return replace(spec, migration=migration)
+    link = replace(spec.link, bandwidth_bytes_per_s=164_160_000, wake_bytes=0)
+    migration = replace(migration, max_postcopy_bandwidth=0, downtime_limit_ms=0)
+    costs = replace(spec.postcopy, place_page_ns=Random(seed).choice((20_000, 100_000, MS)))
+    return replace(spec, migration=migration, link=link, postcopy=costs)
 
 
 # -- the guest and the host of the engine
