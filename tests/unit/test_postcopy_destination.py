@@ -78,6 +78,15 @@ def test_windows_move_nothing(short: Machine) -> None:
     assert figures(ran(Knobs(window_ns=700), ageing=AGEING)) == figures(short)
 
 
+def test_windows_move_nothing_where_the_guest_races_the_background_sweep() -> None:
+    sweep = {"name": "sweep", "pattern": "sequential", "write_rate": "40000/s"}
+    tables = {
+        "vm": VM | {"vcpus": 1, "workload": [sweep]},
+        "migration": MIGRATION_KEYS | {"max_postcopy_bandwidth": "unlimited", "postcopy_after": "1ms"},
+    }  # fmt: skip
+    assert figures(ran(Knobs(window_ns=700), **tables)) == figures(ran(**tables))
+
+
 def test_a_touch_is_a_userfault_before_the_page_is_placed_and_a_swap_in_after(monkeypatch: pytest.MonkeyPatch) -> None:
     touched, read, missing = LiveDestination.touched, FaultIn._read, {}
 
