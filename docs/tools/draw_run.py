@@ -43,6 +43,7 @@ def figures() -> Figures:
         "howto/checkpoints-remus.png": partial(draw, "checkpoints_remus", "checkpoints"),
         "howto/memory-pressure-latencies.png": partial(draw, "memory_pressure", "latencies"),
         "howto/ageing-under-load-age-map.png": partial(draw, "ageing_under_load", "age_map"),
+        "howto/postcopy-short-of-memory-stall.png": partial(draw, "postcopy_short_of_memory", "stall"),
     }
 
 

@@ -136,6 +136,13 @@ class GuestEngine:
         self.tlb.carry(cleared)
         host.begin_work(self.kvm, len(self.kvm.sptes.spte))
 
+    def carry_on(self, now_ns: int) -> None:
+        """The vCPUs, all in user space, go on with the work that their clocks say is done; no page is mapped any more."""
+        assert all(self.is_out(vcpu) for vcpu in range(self.n_vcpus)), "work changes while all vCPUs are in user space"
+        self.mmu.zap(0, len(self.kvm.sptes.spte), now_ns)
+        host.carry_on(self.kvm, now_ns)
+        self._state.changed(now_ns)
+
     def run_to(self, work_ns: int, now_ns: int) -> None:
         """Enter the guest on all vCPUs, which are in user space; each exits (OUT) once it has done ``work_ns``."""
         for vcpu in range(self.n_vcpus):

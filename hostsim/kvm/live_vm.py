@@ -14,6 +14,7 @@ from hostsim.core.clock import NEVER_NS, Clock
 from hostsim.core.memory import GuestMemory
 from hostsim.core.timeline import Span, Track
 from hostsim.guest.armed import make_armed
+from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import VmBase
 from hostsim.guest.workload import Guest
 from hostsim.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, GuestEngine
@@ -65,6 +66,7 @@ class LiveVm(VmBase):
     host: resolves faults on pages that are away, None: all pages are resident.
     page_waits: waits of vCPUs and their tasks for pages that are not resident.
     name: of its rows in a timeline.
+    since_ns: the time at which the VM was made; work_before: int64[n_clocks], work that its clocks had done by then [ns].
     on_exits: called after the vCPUs have run, with the entry of the log of exits at which their exits begin, if set.
     """
 
@@ -85,6 +87,8 @@ class LiveVm(VmBase):
         self.host: HostPages | None = None
         self.page_waits = PageWaits(n_vcpus)
         self.on_exits: Callable[[int], None] | None = None
+        self.since_ns = env.now_ns
+        self.work_before = np.array([work_at(row, env.now_ns) for row in guest.clocks], np.int64)
         self._faults: dict[int, Span] = {}
         self._sleepers: dict[int, Span] = {}
         self.vcpus = [
@@ -195,6 +199,7 @@ class LiveVm(VmBase):
     def begin_work(self, guest: Guest) -> None:
         """Give the vCPUs, which are all out of the guest, the work of ``guest``, with work clocks that start at 0."""
         self.guest = guest
+        self.work_before = np.zeros(len(guest.clocks), np.int64)
         self.engine.begin_work(guest)
 
     def hold_all(self) -> Step:

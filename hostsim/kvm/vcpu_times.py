@@ -20,9 +20,9 @@ Ns = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class VcpuTimes:
-    """Times from the start of the run to now [ns].
+    """Times of a VM from the moment at which it was made to now [ns].
 
-    elapsed_ns: length of the run so far.
+    elapsed_ns: time since then; of a VM that no migration has made, the length of the run so far.
     exit_ns: int64[n_vcpus], out of the guest by exits.
     page_wait_ns: int64[n_vcpus], part of ``exit_ns`` in which the vCPU waited for a page that was not resident.
     user_space_ns: int64[n_vcpus], in user space: paused, throttled, held, or with a full dirty ring.
@@ -43,7 +43,7 @@ def vcpu_times(vm: LiveVm) -> VcpuTimes:
     """Times of all vCPUs of ``vm`` by now."""
     now_ns = vm.env.now_ns
     out_ns = np.array([vcpu.user_space_ns for vcpu in vm.vcpus], np.int64)
-    return VcpuTimes(now_ns, vm.engine.stalls_ns(now_ns), vm.page_waits.waited_ns(now_ns), out_ns)
+    return VcpuTimes(now_ns - vm.since_ns, vm.engine.stalls_ns(now_ns), vm.page_waits.waited_ns(now_ns), out_ns)
 
 
 def check_vcpu_times(vm: LiveVm) -> None:
@@ -76,7 +76,7 @@ def _worked_ns(vm: LiveVm, vcpu: int) -> tuple[int, int]:
     least_ns, most_ns = 0, NEVER_NS
     for clock in np.flatnonzero(vm.guest.clock_vcpu == vcpu):
         row = vm.guest.clocks[clock]
-        work_ns = int(work_at(row, vm.env.now_ns))
+        work_ns = int(work_at(row, vm.env.now_ns)) - int(vm.work_before[clock])
         if row[TICK]:
             continue
         if row[RUN_MODE] != CLOSED:

@@ -24,6 +24,7 @@ from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.attempts import Attempts
+from hostsim.machine.destination import DestinationHost
 from hostsim.machine.monitor import Monitor
 from hostsim.machine.plugged import DaemonSpec, start
 from hostsim.machine.recording import Recording, exits_kept
@@ -75,6 +76,8 @@ class MachineSpec:
     limit_pages: int = NO_LIMIT
     neighbours: tuple[NeighbourSpec, ...] = ()
     memory: HostMemorySpec | None = None
+    destination_memory: HostMemorySpec | None = None
+    """Memory of the destination, for a guest that post-copy has moved there; None: all memory of the guest is there."""
     ageing: AgeingSpec | None = None
     until_work: bool = False
     """The run ends when each workload of the VM has done its window of work, the only window of the workload."""
@@ -101,6 +104,7 @@ class Machine:
     checkpoints: of the VM that is migrated; None: the destination runs the VM after the switchover.
     dirty_rates: measurements of the guest's dirty rate; None without any.
     acting: what acts on ``vm`` for a mechanism, by its name, with a migration or without.
+    there: the destination's host from the switch to post-copy on; None before, and without a HostMemorySpec of it.
     attempts: migrations of ``vm``, the first one and the retries; None without [migration].
     monitor: None without host memory, ageing and neighbours.
     plugged: name and host of each daemon of a plug-in.
@@ -135,6 +139,8 @@ class Machine:
         self.daemons = self._daemons()
         self.monitor = self._monitor()
         self.checkpoints: Checkpoints | None = None
+        self.there: DestinationHost | None = None
+        self._exhausted_there: simpy.Event = self.env.event()
         self.attempts = self._attempts(knobs, log_capacity)
         self.work_done_ns: int | None = None
         self.plugged = start(self)
@@ -151,9 +157,11 @@ class Machine:
         goals = list(self._goals())
         others = goals if len(goals) < 2 else [self.env.all_of(goals)]
         others += [self.memory.exhausted] if self.memory is not None else []
+        others += [self._exhausted_there] if self.spec.destination_memory is not None and others else []
         self.env.run(until=self.env.any_of([end, *others]) if others else end)
-        if self.monitor is not None:
-            self.monitor.look()
+        for host in (self, self.there):
+            if host is not None and host.monitor is not None:
+                host.monitor.look()
 
     def _goals(self) -> Iterator[simpy.Event]:
         if self.attempts is not None:
@@ -167,7 +175,7 @@ class Machine:
     def work_clocks(self) -> NDArray[np.int64]:
         """int64[n_clocks, N_FIELDS]: work clocks of the VM where it runs: at the destination after a switch to post-copy."""
         there = None if self.migration is None else self.migration.destination
-        return self.vm.guest.clocks if there is None else there.phase.clocks
+        return self.vm.guest.clocks if there is None else there.clocks
 
     def _work(self) -> Generator[simpy.Event, Any, None]:
         """Wait until all windows of work are done. Work is never ahead of time, so no wait overshoots."""
@@ -251,7 +259,21 @@ class Machine:
     @property
     def out_of_memory(self) -> OutOfMemory | None:
         """The moment at which memory ran out and the VM that the kernel would kill; None if memory did not run out."""
-        return None if self.memory is None else self.memory.out_of_memory
+        found = [host.memory.out_of_memory for host in (self, self.there) if host is not None and host.memory is not None]
+        return next((one for one in found if one is not None), None)
+
+    def name_of(self, number: int) -> str:
+        """Name of VM ``number`` in results: its key in the scenario."""
+        return "vm" if number == 0 else f"neighbour[{number - 1}]"
+
+    def _run_out(self, _: simpy.Event) -> None:
+        self._exhausted_there.succeed()
+
+    def _move(self, missing: NDArray[np.uint8]) -> DestinationHost:
+        """The destination's host at the switch to post-copy, now; missing: uint8[n_pages]."""
+        self.there = DestinationHost(self.env, self.spec, self.vm, missing)
+        self.there.memory.exhausted.callbacks.append(self._run_out)
+        return self.there
 
     @property
     def migration(self) -> Migration | None:
@@ -269,6 +291,7 @@ class Machine:
             if self.monitor is not None:
                 migration.recorder.on_cut = self.monitor.cut
             migration.acting = self.acting
+            migration.move = None if spec.destination_memory is None else self._move
             if spec.checkpoints is not None:
                 self.checkpoints = begin(migration, spec.checkpoints, spec.seed)
             return migration

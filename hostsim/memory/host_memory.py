@@ -46,13 +46,13 @@ class HostMemory:
     exhausted: an event that fires when memory has run out.
     """
 
-    def __init__(self, env: Clock, spec: HostMemorySpec, seed: int) -> None:
-        """InputError if there is no such swap device."""
+    def __init__(self, env: Clock, spec: HostMemorySpec, seed: int, device: str = "swap") -> None:
+        """``device`` names the random streams of the swap device. InputError if there is no such swap device."""
         self.env, self.spec = env, spec
         self.frames = Frames(env, spec.frames)
         has_swap = spec.swap != "none"
         self.area = SwapArea(spec.swap_pages if has_swap else 0)
-        self.device = SwapDevice(env, load_swap(spec.swap), seed) if has_swap else None
+        self.device = SwapDevice(env, load_swap(spec.swap), seed, device) if has_swap else None
         self.vms: list[VmPages] = []
         self.exhausted: simpy.Event = env.event()
         self.out_of_memory: OutOfMemory | None = None
@@ -68,33 +68,43 @@ class HostMemory:
         policy: used in place of the host's policy.
         InputError if the host's policy does not exist.
         """
-        made = policy or self._policy(era, vm.memory.n_pages)
+        made = policy or self.policy_for(era, vm.memory.n_pages)
         pages = VmPages(len(self.vms), vm, notifier, made, limit)
+        self.serve(pages, FaultIn(pages, self))
+        return pages
+
+    def serve(self, pages: VmPages, faults: FaultIn) -> None:
+        """Serve ``pages``, which have the next number, from this memory; ``faults`` resolves the faults of their VM."""
+        vm = pages.vm
         self.vms.append(pages)
         vm.engine.tlb.model(self.env.now_ns)
         # All vCPUs may wait for a batch at the same time.
         vm.engine.pages.ask_for_frames((PCP_BATCH + 1) * (vm.engine.n_vcpus + 1))
-        vm.host = FaultIn(pages, self)
-        return pages
+        vm.host = faults
 
-    def _policy(self, era: str, n_pages: int) -> AgeingPolicy:
+    def policy_for(self, era: str, n_pages: int) -> AgeingPolicy:
+        """The host's policy in a kernel of ``era``, without a page. InputError if it does not exist."""
         evicts = policy_of(self.spec.policy, era, "memory").evicts
         assert evicts is not None, "policy_of refuses what does not evict"
         made: AgeingPolicy = evicts(n_pages)
         return made
 
-    def begin(self) -> None:
-        """Swap out the pages that do not fit, the highest gfns of each VM in proportion to its pages, and start kswapd."""
+    def begin(self, *, oldest_first: bool = False) -> None:
+        """Swap out the pages that do not fit, the highest gfns of each VM in proportion to its pages, and start kswapd.
+
+        oldest_first: the lowest gfns, as of a VM whose pages have arrived in the order of gfns.
+        """
         filled, limits = [pages.charged for pages in self.vms], [pages.limit for pages in self.vms]
         for pages, kept in zip(self.vms, kept_at_start(filled, limits, self.frames.total), strict=True):
-            self._swap_out_at_start(pages, kept)
+            self._swap_out_at_start(pages, kept, oldest_first=oldest_first)
             self.frames.take(pages.charged)
         self.env.process(self.reclaim.kswapd())
         if self.spec.proactive_ns:
             self.env.process(self._age())
 
-    def _swap_out_at_start(self, pages: VmPages, kept: int) -> None:
+    def _swap_out_at_start(self, pages: VmPages, kept: int, *, oldest_first: bool) -> None:
         resident = np.flatnonzero(pages.where == RESIDENT)
+        resident = np.roll(resident, kept) if oldest_first else resident
         pages.charged = min(kept, len(resident))
         for page in resident[kept:].tolist():
             slot = self.area.take()

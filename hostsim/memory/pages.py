@@ -17,10 +17,12 @@ from hostsim.memory.fault_waits import WAITERS, FaultWaits
 from hostsim.memory.policies.protocol import AgeingPolicy, Pages
 from hostsim.memory.swap_area import NO_SLOT, Copy
 
-SWAPPED, READING, CACHED, WRITING = range(AWAY, AWAY + 4)
-"""Beside UNTOUCHED and RESIDENT: in swap alone; being read; read and not mapped yet; unmapped and being written."""
+SWAPPED, READING, CACHED, WRITING, MISSING = range(AWAY, AWAY + 5)
+"""Beside UNTOUCHED and RESIDENT: in swap alone; being read; read and not mapped yet; unmapped and being written; at the
+destination of post-copy not placed yet.
+"""
 PLACES = {UNTOUCHED: "untouched", RESIDENT: "resident", SWAPPED: "swapped", READING: "reading", CACHED: "cached",
-          WRITING: "writing"}  # fmt: skip
+          WRITING: "writing", MISSING: "missing"}  # fmt: skip
 BY_GUEST, BY_HOST = 1, 2
 """Flags of ``not_idle``: the guest or a thread of the host has accessed the page, or faulted it in."""
 HAS_FRAME = (RESIDENT, READING, CACHED, WRITING)
@@ -67,6 +69,14 @@ class VmPages:
             self.counts["populated"] += len(fresh)
             self.policy.insert(fresh)
 
+    def _fresh(self) -> Pages:
+        """int64[k]: the pages that ``take_in_fresh`` would insert."""
+        return self.vm.engine.pages.fresh()
+
+    def _frames_at_hand(self) -> int:
+        """Free frames that threads of this VM have allocated and not filled."""
+        return self.vm.engine.pages.frames_at_hand
+
     def look(self) -> NDArray[np.uint8]:
         """uint8[n_pages], 1: accessed since it was last made old, by the guest or by a thread of the host."""
         self.notifier.look(self._young)
@@ -93,7 +103,7 @@ class VmPages:
         if gfn >= 0:
             raise InvariantError(f"VM {self.number}, gfn {gfn}: mapped, and {PLACES[int(self.where[gfn])]} at the host")
         n_by_place = np.bincount(self.where, minlength=WRITING + 1)
-        frames = int(n_by_place[list(HAS_FRAME)].sum()) + self.vm.engine.pages.frames_at_hand
+        frames = int(n_by_place[list(HAS_FRAME)].sum()) + self._frames_at_hand()
         if frames != self.charged:
             raise InvariantError(f"VM {self.number}: {frames} frames in use, {self.charged} charged")
         in_swap = np.isin(self.where, (SWAPPED, READING, CACHED, WRITING))
@@ -106,7 +116,7 @@ class VmPages:
         """InvariantError unless policy and fresh pages hold exactly the resident and cached pages, without isolated ones."""
         listed = np.zeros(len(self.where), np.bool_)
         listed[self.policy.resident_pages()] = True
-        listed[self.vm.engine.pages.fresh()] = True
+        listed[self._fresh()] = True
         wanted = np.isin(self.where, (RESIDENT, CACHED))
         wanted[list(self.isolated)] = False
         if not np.array_equal(listed, wanted):

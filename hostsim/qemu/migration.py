@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from hostsim.core.clock import Clock
 from hostsim.core.constants import NS_PER_MS
@@ -82,6 +84,8 @@ class Migration:
         self.done: simpy.Event = env.event()
         self.handover: Callable[[], Step] | None = None
         """Takes the stopped VM over once its state has been sent; None: the destination runs it."""
+        self.move: Callable[[NDArray[np.uint8]], Any] | None = None
+        """Returns the destination's host at the switch to post-copy (missing: uint8[n_pages]); None: all memory is there."""
 
     def traced(self, name: str, work: Generator[simpy.Event, Any, R], **args: Argument) -> Generator[simpy.Event, Any, R]:
         """``work`` of the migration thread; a timeline that records gets a slice of it."""

@@ -29,17 +29,18 @@ LATENCY_COLUMNS = shown(DISTRIBUTION, what={"words": lambda what: what.replace("
 
 def host_tables(host: HostResult) -> list[Grid]:
     """Everything that happened, in the order memory, ageing, latencies."""
-    found = [] if host.memory is None else [_memory_table(host.memory)]
+    memories = {"Memory": host.memory, "Memory of the destination": host.destination_memory}
+    found = [_memory_table(title, memory) for title, memory in memories.items() if memory is not None]
     if host.ageing is not None:
         passes = list(host.tables["ageing_passes"].rows())
         found.append(some_rows("Ageing", PASS_COLUMNS, passes, of=" passes"))
     return [*found, grid_of(LATENCY_COLUMNS, (one.to_dict() for one in host.latencies), "Latencies")]
 
 
-def _memory_table(memory: dict[str, Any]) -> Grid:
+def _memory_table(what: str, memory: dict[str, Any]) -> Grid:
     marks = memory["watermarks"]
     title = (
-        f"Memory: {count_words(memory['free_frames'])} of {count_words(memory['frames'])} frames free (low {marks['low']}, "
+        f"{what}: {count_words(memory['free_frames'])} of {count_words(memory['frames'])} frames free (low {marks['low']}, "
         f"high {marks['high']}), {count_words(memory['swap_used_pages'])} slots in use"
     )
     return grid_of(VM_COLUMNS, memory["vms"], title)

@@ -11,7 +11,7 @@ import numpy as np
 from hostsim.core.constants import NS_PER_S
 from hostsim.memory.policies.protocol import check_estimate
 from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
-from hostsim.results.latencies import vm_name
+from hostsim.results.latencies import HostOf, hosts_of
 from hostsim.results.tables import Table
 from hostsim.theory.age_histogram import age_counts, expected_counts, misplaced_share
 from hostsim.theory.page_rates import page_rates_per_s
@@ -54,7 +54,7 @@ class Aged(NamedTuple):
     true_sets: of each pass, as ``PassOf.working_set_pages``.
     histogram: int64[ages], pages; expected: float64[ages], pages computed from the guest's rates, None if the rates are
     unknown or the daemon does not ask for every page.
-    seconds: length of the run; lock: mmu_lock of the VM.
+    seconds: time since the VM was made, for all but a VM at the destination the length of the run; lock: mmu_lock of the VM.
     """
 
     vm: str
@@ -202,34 +202,39 @@ AGEING: Columns[Aged] = (
 
 
 def ageing_section(machine: Machine) -> list[dict[str, Any]]:
-    """``ageing`` of run.json: a row of totals for each daemon."""
-    return [read_row(AGEING, _aged(machine, number)) for number in range(len(machine.daemons))]
+    """``ageing`` of run.json: a row of totals for each daemon, those of the destination last."""
+    return [read_row(AGEING, _aged(*each)) for each in _daemons(machine)]
+
+
+def _daemons(machine: Machine) -> list[tuple[HostOf, int]]:
+    """(host, number of the VM) of each ageing daemon."""
+    return [(host, number) for host in hosts_of(machine) for number in range(len(host.daemons))]
 
 
 def ageing_tables(machine: Machine) -> list[Table]:
     """``ageing_passes`` and ``age_map``."""
-    passes = [row for number in range(len(machine.daemons)) for row in _passes(machine, number)]
-    bins = [row for number, daemon in enumerate(machine.daemons) for row in _bins(vm_name(number), daemon)]
+    passes = [row for each in _daemons(machine) for row in _passes(*each)]
+    bins = [row for host, number in _daemons(machine) for row in _bins(host.name_of(number), host.daemons[number])]
     return [Table.read("ageing_passes", PASSES, passes), Table.read("age_map", AGE_MAP, bins)]
 
 
-def _aged(machine: Machine, number: int) -> Aged:
+def _aged(machine: HostOf, number: int) -> Aged:
     daemon = machine.daemons[number]
     aged = Aged(
-        vm=vm_name(number),
+        vm=machine.name_of(number),
         passes=daemon.passes,
         true_sets=_true_sets(machine, number),
         histogram=age_counts(daemon.ages, len(daemon.passes)),
         expected=_expected(machine, number),
         notifier_calls=sum(one.count for one in machine.notifiers[number].latencies.values()),
         lock=machine.live_vms[number].lock,
-        seconds=machine.env.now_ns / NS_PER_S,
+        seconds=(machine.env.now_ns - machine.live_vms[number].since_ns) / NS_PER_S,
     )
     check_estimate(aged.mean_but_first("young") or 0.0, machine.live_vms[number].memory.n_pages, "pages of the guest")
     return aged
 
 
-def _expected(machine: Machine, number: int) -> Any:
+def _expected(machine: HostOf, number: int) -> Any:
     """float64[ages]: pages by age, computed from the guest's rates; None as in ``Aged.expected``."""
     daemon, rates = machine.daemons[number], _rates(machine, number)
     spans_s = _work_spans_s(daemon.passes, _clocks(machine, number))
@@ -244,9 +249,9 @@ def _asks_for_all(daemon: AgeingDaemon) -> bool:
     return all(one.asked == n_pages for one in daemon.passes)
 
 
-def _passes(machine: Machine, number: int) -> list[PassOf]:
+def _passes(machine: HostOf, number: int) -> list[PassOf]:
     each = zip(machine.daemons[number].passes, _true_sets(machine, number), strict=True)
-    return [PassOf(vm_name(number), i, found, pages) for i, (found, pages) in enumerate(each)]
+    return [PassOf(machine.name_of(number), i, found, pages) for i, (found, pages) in enumerate(each)]
 
 
 def _bins(name: str, daemon: AgeingDaemon) -> list[Bin]:
@@ -258,7 +263,7 @@ def _bins(name: str, daemon: AgeingDaemon) -> list[Bin]:
     ]
 
 
-def _true_sets(machine: Machine, number: int) -> list[float | None]:
+def _true_sets(machine: HostOf, number: int) -> list[float | None]:
     """w(T) for each pass, T: the work of the guest since the one before."""
     passes, rates = machine.daemons[number].passes, _rates(machine, number)
     if rates is None or not passes:
@@ -274,11 +279,11 @@ def _work_spans_s(passes: Sequence[AgeingPass], n_clocks: int) -> list[float]:
     return spans_s
 
 
-def _clocks(machine: Machine, number: int) -> int:
+def _clocks(machine: HostOf, number: int) -> int:
     return len(machine.live_vms[number].guest.clocks)
 
 
-def _rates(machine: Machine, number: int) -> Any:
+def _rates(machine: HostOf, number: int) -> Any:
     spec, n_pages = machine.spec, machine.live_vms[number].memory.n_pages
     workloads: Sequence[Workload] = spec.workloads if number == 0 else spec.neighbours[number - 1].workloads
     return page_rates_per_s(workloads, n_pages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from hostsim.core.latency import PERCENTILES
 from hostsim.costs.exits import COSTED
@@ -15,12 +15,15 @@ from hostsim.results.tables import Table
 if TYPE_CHECKING:
     from hostsim.core.latency import Latencies
     from hostsim.kvm.live_vm import LiveVm
+    from hostsim.machine.destination import DestinationHost
     from hostsim.machine.machine import Machine
 
 PREFIXES = {VCPU: "", TASK: "async_", MIGRATION: "migration_"}
 """Prefix of a distribution's name for each waiter; a vCPU's wait has none."""
-HOST = "host"
-"""Stands for a VM where the host itself waits."""
+HOST, THERE = "host", "destination"
+"""Stand for a VM where the host itself waits, the source or the destination."""
+HostOf: TypeAlias = "Machine | DestinationHost"
+"""A host with results of its own."""
 
 
 class Distribution(NamedTuple):
@@ -60,7 +63,7 @@ def _pairs(one: Distribution) -> list[list[int]]:
 
 DISTRIBUTION: Columns[Distribution] = (
     Column("what", STR, "", "what", "the kind of wait", lambda one: one.what, key=True),
-    Column("vm", STR, "", "VM", "the VM, or `host`", lambda one: one.vm, key=True),
+    Column("vm", STR, "", "VM", "the VM, or `host`, or `destination`", lambda one: one.vm, key=True),
     Column("count", INT, "waits", "count", "how many", lambda one: one.latencies.count),
     Column("mean_ns", FLOAT, "ns", "", "their mean", lambda one: one.latencies.mean_ns),
     *map(_percentile, PERCENTILES),
@@ -70,22 +73,25 @@ DISTRIBUTION: Columns[Distribution] = (
 """Keys of ``latencies[]`` in run.json."""
 LATENCIES: Columns[Bucket] = (
     Column("what", STR, "", "", "the kind of wait", lambda bucket: bucket.what),
-    Column("vm", STR, "", "", "the VM, or `host`", lambda bucket: bucket.vm),
+    Column("vm", STR, "", "", "the VM, or `host`, or `destination`", lambda bucket: bucket.vm),
     Column("latency_ns", INT, "ns", "", "the longest that falls into the bucket", lambda bucket: bucket.latency_ns),
     Column("count", INT, "waits", "", "how many fell into it", lambda bucket: bucket.count),
 )
 """Columns of ``latencies``: a row a bucket that is not empty."""
 
 
-def vm_name(number: int) -> str:
-    """The key of VM ``number`` in its scenario."""
-    return "vm" if number == 0 else f"neighbour[{number - 1}]"
+def hosts_of(machine: Machine) -> list[HostOf]:
+    """The hosts of ``machine`` that have results: the source's, then the destination's after a switch to post-copy."""
+    return [machine, *([] if machine.there is None else [machine.there])]
 
 
 def distributions(machine: Machine) -> list[Distribution]:
-    """Everything that was waited for at least once: of each VM, then of the host."""
-    found = [one for number in range(len(machine.live_vms)) for one in _of_vm(machine, number)]
-    return [one for one in [*found, *_of_host(machine)] if one.latencies.count]
+    """Everything that was waited for at least once: of each VM, then of the host; of the source, then of the destination."""
+    found = []
+    for host, name in zip(hosts_of(machine), (HOST, THERE), strict=False):
+        found += [one for number in range(len(host.live_vms)) for one in _of_vm(host, number)]
+        found += _of_host(host, name)
+    return [one for one in found if one.latencies.count]
 
 
 def latency_table(found: Sequence[Distribution]) -> Table:
@@ -94,8 +100,8 @@ def latency_table(found: Sequence[Distribution]) -> Table:
     return Table.read("latencies", LATENCIES, buckets)
 
 
-def _of_vm(machine: Machine, number: int) -> Iterator[Distribution]:
-    name = vm_name(number)
+def _of_vm(machine: HostOf, number: int) -> Iterator[Distribution]:
+    name = machine.name_of(number)
     for what, latencies in (*_of_exits(machine.live_vms[number]), *_of_memory(machine, number)):
         yield Distribution(what, name, latencies)
 
@@ -109,7 +115,7 @@ def _of_exits(vm: LiveVm) -> Iterator[tuple[str, Latencies]]:
     yield "lock_wait_host", vm.lock.waits
 
 
-def _of_memory(machine: Machine, number: int) -> Iterator[tuple[str, Latencies]]:
+def _of_memory(machine: HostOf, number: int) -> Iterator[tuple[str, Latencies]]:
     """Calls of the mmu notifier by event, and faults that waited for the host by waiter and kind."""
     if machine.notifiers:
         calls = machine.notifiers[number].latencies
@@ -121,10 +127,10 @@ def _of_memory(machine: Machine, number: int) -> Iterator[tuple[str, Latencies]]
             yield f"{prefix}direct_reclaim", waits.reclaims
 
 
-def _of_host(machine: Machine) -> Iterator[Distribution]:
+def _of_host(machine: HostOf, name: str) -> Iterator[Distribution]:
     memory = machine.memory
     if memory is None:
         return
     if memory.device is not None:
         for kind, latencies in memory.device.latencies.items():
-            yield Distribution(f"swap_{kind}", HOST, latencies)
+            yield Distribution(f"swap_{kind}", name, latencies)

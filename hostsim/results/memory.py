@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.clock import NEVER_NS
 from hostsim.kvm.vcpu_times import VcpuTimes, vcpu_times
 from hostsim.memory.fault_waits import MIGRATION, TASK
 from hostsim.results.ageing import ageing_section, ageing_tables
 from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
-from hostsim.results.latencies import Distribution, distributions, latency_table, vm_name
+from hostsim.results.latencies import Distribution, HostOf, distributions, hosts_of, latency_table
 from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
@@ -27,12 +29,17 @@ ENDED, OUT_OF_MEMORY = "ended", "out-of-memory"
 
 
 class Span(NamedTuple):
-    """The time between two samples of the host, as VM ``number`` spent it. nominal_speed: of its guest."""
+    """The time between two samples of the host, as VM ``number`` spent it.
+
+    nominal_speed: of its guest; name: of the VM. is_here: False once post-copy has moved the guest to the destination.
+    """
 
     before: HostSample
     after: HostSample
     number: int
     nominal_speed: float
+    name: str
+    is_here: bool = True
 
     @property
     def then(self) -> VmSample:
@@ -46,7 +53,9 @@ class Span(NamedTuple):
 
     @property
     def slowdown(self) -> float:
-        """Share of its nominal work that the guest did not do."""
+        """Share of its nominal work that the guest did not do; NaN where it is not here."""
+        if not self.is_here:
+            return float("nan")
         span_ns = (self.after.t_ns - self.before.t_ns) * self.nominal_speed
         return 1.0 - (self.now.work_ns - self.then.work_ns) / span_ns if span_ns else 0.0
 
@@ -60,9 +69,11 @@ class BusyVcpu(NamedTuple):
 
 
 class VmMemory(NamedTuple):
-    """A VM at the end of a run. wait_shares: float64[vCPUs that run a workload], of the time, waiting for pages or frames.
+    """A VM at the end of a run.
 
-    whole: the run, as the VM spent it.
+    wait_shares: float64[vCPUs that run a workload], of the time, waiting for pages or frames.
+
+    whole: the run, as the VM spent it; here: the part of it until the guest moved to the destination, if it did.
     """
 
     name: str
@@ -70,6 +81,7 @@ class VmMemory(NamedTuple):
     waited_ns: NDArray[np.int64]
     wait_shares: NDArray[np.float64]
     whole: Span
+    here: Span
 
 
 def _counted(name: str, unit: str, heading: str, words: str, **shown: Any) -> Column[VmMemory]:
@@ -79,7 +91,7 @@ def _counted(name: str, unit: str, heading: str, words: str, **shown: Any) -> Co
 
 MEMORY_SERIES: Columns[Span] = (
     Column("t_ns", INT, "ns", "", "since the start of the run", lambda span: span.after.t_ns),
-    Column("vm", STR, "", "", "the VM", lambda span: vm_name(span.number)),
+    Column("vm", STR, "", "", "the VM", lambda span: span.name),
     Column(
         "free_frames", INT, "frames", "", "free frames of the host; -1 without `[host.memory]`",
         lambda span: -1 if span.after.free_frames is None else span.after.free_frames, label="free frames",
@@ -98,7 +110,8 @@ MEMORY_SERIES: Columns[Span] = (
     ),
     Column(
         "guest_slowdown", FLOAT, "share", "",
-        "share of its nominal work that the VM did not do since the row before; below 0 where it catches up",
+        "share of its nominal work that the VM did not do since the row before; below 0 where it catches up; empty at the "
+        "source once the guest runs at a destination with `[destination.memory]`",
         lambda span: span.slowdown,
     ),
 )  # fmt: skip
@@ -106,7 +119,10 @@ MEMORY_SERIES: Columns[Span] = (
 VCPU_TIMES: Columns[BusyVcpu] = (
     Column("vm", STR, "", "", "the VM", lambda one: one.vm),
     Column("vcpu", INT, "", "", "the vCPU", lambda one: one.vcpu),
-    Column("elapsed_ns", INT, "ns", "", "time of the whole run", lambda one: one.times.elapsed_ns),
+    Column(
+        "elapsed_ns", INT, "ns", "", "time of the whole run; at the destination since the switch",
+        lambda one: one.times.elapsed_ns,
+    ),
     Column(
         "guest_ns", INT, "ns", "", "time in guest mode, also while it halts because all its tasks sleep",
         lambda one: int(one.times.guest_ns[one.vcpu]),
@@ -199,8 +215,9 @@ VMS: Columns[VmMemory] = (
         lambda vm: float(vm.wait_shares.max(initial=0.0)),
     ),
     Column(
-        "guest_slowdown", FLOAT, "share", "slowed by", "share of its nominal work that it did not do, over the whole run",
-        lambda vm: vm.whole.slowdown,
+        "guest_slowdown", FLOAT, "share", "slowed by",
+        "share of its nominal work that it did not do, over the time that it was on the host",
+        lambda vm: vm.here.slowdown,
     ),
 )  # fmt: skip
 """Keys of ``memory.vms[]`` in run.json."""
@@ -208,10 +225,11 @@ VMS: Columns[VmMemory] = (
 
 @dataclass(frozen=True, eq=False)
 class HostResult:
-    """A host with [host.memory], [ageing] or neighbours.
+    """A host with [host.memory], [ageing] or neighbours, and the destination of post-copy with [destination.memory].
 
     out_of_memory: the instant [ns] and the VM that the kernel would have killed; None if memory sufficed.
     memory, ageing: sections of run.json, None without the table in the scenario.
+    destination_memory: the section of that name, None before a switch, too.
     tables: by name; ``memory_series`` is always present.
     """
 
@@ -220,6 +238,7 @@ class HostResult:
     ageing: list[dict[str, Any]] | None
     latencies: tuple[Distribution, ...]
     tables: dict[str, Table]
+    destination_memory: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The keys that the host adds to run.json."""
@@ -227,40 +246,52 @@ class HostResult:
         if self.out_of_memory is not None:
             t_ns, vm = self.out_of_memory
             found["out_of_memory"] = {"t_ns": t_ns, "vm": vm}
-        sections = {"memory": self.memory, "ageing": self.ageing}
+        sections = {"memory": self.memory, "destination_memory": self.destination_memory, "ageing": self.ageing}
         found |= {name: section for name, section in sections.items() if section is not None}
         return {**found, "latencies": [one.to_dict() for one in self.latencies]}
 
 
 def host_result(machine: Machine) -> HostResult | None:
-    """The result of a machine that has run; None without [host.memory], [ageing] and neighbours."""
-    if machine.monitor is None:
+    """The result of a machine that has run; None without [host.memory], [ageing], neighbours and [destination.memory]."""
+    if machine.monitor is None and machine.there is None:
         return None
-    found, end = tuple(distributions(machine)), machine.out_of_memory
-    tables = [latency_table(found), _series(machine.monitor.samples, [vm.guest.nominal_speed for vm in machine.live_vms])]
-    tables += [_vcpu_times(machine)] if machine.memory is not None else []
+    found, hosts, there = tuple(distributions(machine)), hosts_of(machine), machine.there
+    tables = [latency_table(found), _series(hosts)]
+    tables += [_vcpu_times(hosts)] if any(host.memory is not None for host in hosts) else []
     tables += ageing_tables(machine) if machine.daemons else []
     return HostResult(
-        out_of_memory=None if end is None else (end.ns, vm_name(end.vm)),
+        out_of_memory=next((end for host in hosts if (end := _end_of(host)) is not None), None),
         memory=None if machine.memory is None else _section(machine, machine.memory),
         ageing=ageing_section(machine) if machine.daemons else None,
         latencies=found,
         tables={table.name: table for table in tables},
+        destination_memory=None if there is None else _section(there, there.memory),
     )
 
 
-def _section(machine: Machine, memory: HostMemory) -> dict[str, Any]:
-    vms = [read_row(VMS, _of_vm(machine, memory, number)) for number in range(len(memory.vms))]
+def _end_of(host: HostOf) -> tuple[int, str] | None:
+    end = None if host.memory is None else host.memory.out_of_memory
+    return None if end is None else (end.ns, host.name_of(end.vm))
+
+
+def _section(host: HostOf, memory: HostMemory) -> dict[str, Any]:
+    vms = [read_row(VMS, _of_vm(host, memory, number)) for number in range(len(memory.vms))]
     return {**read_row(MEMORY, memory), "vms": vms}
 
 
-def _of_vm(machine: Machine, memory: HostMemory, number: int) -> VmMemory:
-    assert machine.monitor is not None
-    vm, samples = machine.live_vms[number], machine.monitor.samples
-    waited_ns = vcpu_times(vm).page_wait_ns
-    shares = waited_ns[_busy(vm)] / max(1, machine.env.now_ns)
-    whole = Span(samples[0], samples[-1], number, vm.guest.nominal_speed)
-    return VmMemory(vm_name(number), memory.vms[number], waited_ns, shares, whole)
+def _of_vm(host: HostOf, memory: HostMemory, number: int) -> VmMemory:
+    assert host.monitor is not None
+    vm, samples = host.live_vms[number], host.monitor.samples
+    times, left_ns = vcpu_times(vm), _left_ns(host, number)
+    shares = times.page_wait_ns[_busy(vm)] / max(1, min(times.elapsed_ns, left_ns))
+    whole = Span(samples[0], samples[-1], number, vm.guest.nominal_speed, host.name_of(number))
+    here = whole._replace(after=[sample for sample in samples if sample.t_ns <= left_ns][-1])
+    return VmMemory(host.name_of(number), memory.vms[number], times.page_wait_ns, shares, whole, here)
+
+
+def _left_ns(host: HostOf, number: int) -> int:
+    """The time at which post-copy had moved the guest to a destination with results of its own, NEVER_NS: it has not."""
+    return NEVER_NS if number or host.there is None else host.there.vm.since_ns
 
 
 def _busy(vm: LiveVm) -> list[int]:
@@ -268,15 +299,19 @@ def _busy(vm: LiveVm) -> list[int]:
     return sorted(set(vm.guest.clock_vcpu.tolist()))
 
 
-def _vcpu_times(machine: Machine) -> Table:
-    each = [(vm_name(number), vm, vcpu_times(vm)) for number, vm in enumerate(machine.live_vms)]
+def _vcpu_times(hosts: Sequence[HostOf]) -> Table:
+    vms = [(host.name_of(number), vm) for host in hosts for number, vm in enumerate(host.live_vms)]
+    each = [(name, vm, vcpu_times(vm)) for name, vm in vms]
     return Table.read("vcpu_times", VCPU_TIMES, [BusyVcpu(name, i, times) for name, vm, times in each for i in _busy(vm)])
 
 
-def _series(samples: list[HostSample], speeds: list[float]) -> Table:
-    spans = [
-        Span(before, after, number, speed)
-        for before, after in pairwise([samples[0], *samples])
-        for number, speed in enumerate(speeds)
-    ]
-    return Table.read("memory_series", MEMORY_SERIES, spans)
+def _series(hosts: Sequence[HostOf]) -> Table:
+    return Table.read("memory_series", MEMORY_SERIES, [span for host in hosts for span in _spans(host)])
+
+
+def _spans(host: HostOf) -> Iterator[Span]:
+    samples = [] if host.monitor is None else host.monitor.samples
+    for before, after in pairwise([*samples[:1], *samples]):
+        for number, vm in enumerate(host.live_vms):
+            is_here = before.t_ns < _left_ns(host, number)
+            yield Span(before, after, number, vm.guest.nominal_speed, host.name_of(number), is_here)

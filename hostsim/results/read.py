@@ -202,6 +202,7 @@ def _host(files: Mapping[str, bytes], told: Mapping[str, Any], notes: list[str])
         ageing=told.get("ageing"),
         latencies=tuple(_distribution(one) for one in told.get("latencies") or ()),
         tables=tables,
+        destination_memory=told.get("destination_memory"),
     )
 
 

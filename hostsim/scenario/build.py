@@ -44,6 +44,7 @@ def build(scenario: Scenario) -> MachineSpec:
         limit_pages=_limit_pages(vm),
         neighbours=tuple(_neighbour(scenario, i, one) for i, one in enumerate(scenario.neighbour)),
         memory=_memory(scenario.host.memory) if scenario.host.memory else None,
+        destination_memory=None if (there := scenario.destination) is None else _memory(there.memory),
         ageing=_ageing(scenario.ageing) if scenario.ageing else None,
         until_work=scenario.until == "work",
         content=_content(vm),
@@ -76,7 +77,7 @@ def _limit_pages(vm: schema.Vm) -> int:
     return NO_LIMIT if vm.memory_limit is None else vm.memory_limit // PAGE_BYTES
 
 
-def _memory(memory: schema.HostMemory) -> HostMemorySpec:
+def _memory(memory: schema.Frames) -> HostMemorySpec:
     return HostMemorySpec(
         frames=memory.size // PAGE_BYTES,
         swap=memory.swap,
@@ -85,7 +86,7 @@ def _memory(memory: schema.HostMemory) -> HostMemorySpec:
         page_cluster=memory.page_cluster,
         proactive_ns=memory.proactive,
         async_pf=memory.async_page_faults,
-        reclaim=None if memory.reclaim is None else memory.reclaim.spec(),
+        reclaim=None if not isinstance(memory, schema.HostMemory) or memory.reclaim is None else memory.reclaim.spec(),
     )
 
 

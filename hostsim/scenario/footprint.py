@@ -61,7 +61,17 @@ def footprint_bytes(scenario: Scenario) -> int:
     more = (HOST_BYTES_A_PAGE if scenario.host.memory else 0) + _ageing_bytes_a_page(scenario)
     migrated = MIGRATION_BYTES_A_PAGE if scenario.migration else 0
     vms = sum(_vm_bytes(vm, more) for vm in scenario.neighbour) + _vm_bytes(scenario.vm, migrated + more)
-    return vms + _swap_bytes(scenario)
+    return vms + _swap_bytes(scenario) + _destination_bytes(scenario)
+
+
+def _destination_bytes(scenario: Scenario) -> int:
+    """The guest once more, in an engine of its own, with [destination.memory]."""
+    if scenario.destination is None:
+        return 0
+    memory = scenario.destination.memory
+    over = 0 if memory.swap == NO_SWAP else scenario.vm.memory - memory.size
+    swapped = SWAP_BYTES_A_PAGE * (max(0, over) // PAGE_BYTES)
+    return _vm_bytes(scenario.vm, HOST_BYTES_A_PAGE + _ageing_bytes_a_page(scenario)) + swapped
 
 
 def _ageing_bytes_a_page(scenario: Scenario) -> int:

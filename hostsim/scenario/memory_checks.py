@@ -16,7 +16,7 @@ from hostsim.memory.spec import PCP_BATCH
 from hostsim.scenario.complete import HOST_WIDE, vms_of
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
-from hostsim.scenario.memory_schema import MIB, NO_SWAP, HostMemory, Reclaim
+from hostsim.scenario.memory_schema import MIB, NO_SWAP, Frames, HostMemory, Reclaim
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
@@ -32,23 +32,25 @@ def memory_findings(scenario: Scenario) -> list[Finding]:
     """All findings about memory that may run short, ageing, and several VMs on a host."""
     vms = vms_of(scenario)
     found = [*_without_kvm(scenario, vms), *_one_host(scenario), *_ageing(scenario)]
-    memory = scenario.host.memory
+    memory, there = scenario.host.memory, scenario.destination
+    found += [] if there is None else _swap_keys("destination.memory", there.memory)
     if memory is None:
         return [*found, *_needless_limits(vms)]
-    found += [*_swap_keys(memory), *(finding for one in vms for finding in _pages(*one)), *_room(memory, vms)]
+    found += [*_swap_keys("host.memory", memory), *(finding for one in vms for finding in _pages(*one)), *_room(memory, vms)]
     return found if memory.reclaim is None else [*found, *_reclaim(scenario, memory, memory.reclaim)]
 
 
-def without_idle_host_keys(memory: HostMemory, table: Mapping[str, Any]) -> dict[str, Any]:
-    """``table`` of [host.memory] without keys that mean nothing."""
-    idle = _keys_of_swap(memory) | _keys_of_lists(memory)
+def without_idle_host_keys(memory: Frames, table: Mapping[str, Any]) -> dict[str, Any]:
+    """``table`` of [host.memory] or [destination.memory] without keys that mean nothing."""
+    lists = _keys_of_lists(memory) if isinstance(memory, HostMemory) else frozenset()
+    idle = _keys_of_swap(memory) | lists
     found = {key: value for key, value in table.items() if key not in idle}
-    if memory.reclaim is not None:
+    if isinstance(memory, HostMemory) and memory.reclaim is not None:
         found["reclaim"] = {key: value for key, value in table["reclaim"].items() if key not in _keys_of_age(memory.reclaim)}
     return found
 
 
-def _keys_of_swap(memory: HostMemory) -> frozenset[str]:
+def _keys_of_swap(memory: Frames) -> frozenset[str]:
     return frozenset({"swap_size", "page_cluster", "async_page_faults"} if memory.swap == NO_SWAP else ())
 
 
@@ -116,12 +118,13 @@ def _needless_limits(vms: Vms) -> Iterator[Finding]:
             yield Finding(f"{key}.memory_limit", got, wanted, "", ("host.memory",))
 
 
-def _swap_keys(memory: HostMemory) -> Iterator[Finding]:
+def _swap_keys(key: str, memory: Frames) -> Iterator[Finding]:
+    """``key``: of the table of ``memory``."""
     for name in sorted(memory.model_fields_set & _keys_of_swap(memory)):
         wanted = f'only with a swap device: swap = "{NO_SWAP}"'
-        yield Finding(f"host.memory.{name}", "a key without meaning here", wanted, 'swap = "nvme"', ("host.memory.swap",))
+        yield Finding(f"{key}.{name}", "a key without meaning here", wanted, 'swap = "nvme"', (f"{key}.swap",))
     if memory.size < MIB:
-        yield Finding("host.memory.size", format_bytes(memory.size), "at least 1MiB", 'size = "8GiB"')
+        yield Finding(f"{key}.size", format_bytes(memory.size), "at least 1MiB", 'size = "8GiB"')
 
 
 def _pages(key: str, vm: Vm) -> Iterator[Finding]:

@@ -79,8 +79,8 @@ class Reclaim(Section):
         return ReclaimSpec(self.policy, self.age // self.scan_ns, self.scan_ns, self.warm_up)
 
 
-class HostMemory(Section):
-    """[host.memory]: frames and swap under all VMs; without the table all of their memory is there. Needs KVM."""
+class Frames(Section):
+    """Keys of the memory of a host that runs guests: frames and swap."""
 
     size: PageBytes = Field(gt=0, description="frames for guests, at least 1 MiB", examples=["8GiB"])
     swap: SwapName = Field(default="nvme", description="the swap device; none: what has no frame cannot be kept")
@@ -95,12 +95,27 @@ class HostMemory(Section):
     async_page_faults: Flag = Field(
         default=False, description="a task that waits for swap sleeps, and its vCPU does what else it has to do"
     )
+
+
+class HostMemory(Frames):
+    """[host.memory]: frames and swap under all VMs; without the table all of their memory is there. Needs KVM."""
+
     reclaim: Reclaim | None = Field(default=None, description="what is idle goes to swap before memory runs short")
 
     @property
     def pages_out(self) -> bool:
         """Whether pages of [vm] are taken by the clock: its lists are those of [host.memory.reclaim] then."""
         return self.reclaim is not None and self.reclaim.pages_out
+
+
+class DestinationMemory(Frames):
+    """[destination.memory]: frames and swap of the destination, under the guest that post-copy has moved there."""
+
+
+class Destination(Section):
+    """[destination]: the host to which post-copy moves [vm]; without the table all memory of [vm] is there. Needs KVM."""
+
+    memory: DestinationMemory = Field(description="frames and swap")
 
 
 class Ageing(Section):

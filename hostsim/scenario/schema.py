@@ -19,7 +19,7 @@ from hostsim.scenario.host_schema import Host, Link, Migration
 from hostsim.scenario.kvm_checks import idle_keys
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.memory_checks import without_idle_host_keys
-from hostsim.scenario.memory_schema import Ageing, HostMemory
+from hostsim.scenario.memory_schema import Ageing, Destination, Frames, HostMemory
 from hostsim.scenario.plugged import Daemon
 from hostsim.scenario.problems import problems_of, without_duplicates
 from hostsim.scenario.repair import findings_despite
@@ -29,7 +29,8 @@ from hostsim.scenario.trace_csv import TraceColumns, load_trace
 from hostsim.scenario.types import Count, Duration, Name, Text
 
 __all__ = [
-    "Active", "Ageing", "Checkpoints", "Fill", "Host", "HostMemory", "Link", "Migration", "Mmu", "RamBlock", "Scenario",
+    "Active", "Ageing", "Checkpoints", "Destination", "Fill", "Frames", "Host", "HostMemory", "Link", "Migration", "Mmu",
+    "RamBlock", "Scenario",
     "Vm", "Workload",
 ]  # fmt: skip
 
@@ -56,6 +57,9 @@ class Scenario(Section):
     )
     link: Link = Field(default=Link(), description="the network")
     host: Host = Field(default=Host(), description="the machine")
+    destination: Destination | None = Field(
+        default=None, description="the host to which [vm] moves while it runs, if memory may run short there"
+    )
     ageing: Ageing | None = Field(default=None, description="who asks which memory is used")
     neighbour: tuple[Vm, ...] = Field(
         default=(), description="further VMs on the host, keys as in [vm]; never migrated; draws of their own"
@@ -95,6 +99,8 @@ class Scenario(Section):
         table["host"] |= asdict(self.host.sheet())
         if self.host.memory is not None:
             table["host"]["memory"] = without_idle_host_keys(self.host.memory, table["host"]["memory"])
+        if self.destination is not None:
+            table["destination"]["memory"] = without_idle_host_keys(self.destination.memory, table["destination"]["memory"])
         if self.ageing is not None and self.ageing.policy != "scan":
             del table["ageing"]["call_pages"]
         if self.checkpoints is not None:

@@ -33,11 +33,18 @@ def _ended(host: HostResult) -> Iterator[str]:
 
 
 def _memory(host: HostResult) -> Iterator[str]:
-    for row in () if host.memory is None else host.memory["vms"]:
+    for memory in (host.memory, host.destination_memory):
+        yield from () if memory is None else _of_vms(host, memory["vms"], is_there=memory is host.destination_memory)
+
+
+def _of_vms(host: HostResult, rows: list[dict[str, Any]], *, is_there: bool) -> Iterator[str]:
+    """``is_there``: of the destination, whose vCPUs wait for missing pages, too."""
+    awaited = "missing pages, for pages in swap or for free memory" if is_there else "pages in swap or for free memory"
+    for row in rows:
         held = bytes_words(row["resident_pages"] * PAGE_BYTES)
         yield (
             f"Memory: {row['vm']} ended with {held} in memory and {bytes_words(row['swapped_pages'] * PAGE_BYTES)} in swap. "
-            f"Its vCPUs waited {percent_words(row['stall_share'])} of their time for pages in swap or for free memory"
+            f"Its vCPUs waited {percent_words(row['stall_share'])} of their time for {awaited}"
             f"{_swap_ins(host, row['vm'], 'fault_major')}; the guest did {percent_words(row['guest_slowdown'])} less work "
             "than without any interruption."
         )

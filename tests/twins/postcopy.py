@@ -325,6 +325,7 @@ class TwinPhase:
         passes = 0
         while True:
             self.until(self.t_ns, THREAD)
+            self._let_return_path_read()
             if self.blocked:
                 self.until(1 << 62, THREAD, lambda: not self.blocked)
                 continue
@@ -339,6 +340,7 @@ class TwinPhase:
                 if not self.bitmap:
                     break
                 gfn = min([page for page in self.bitmap if page >= ram.cursor] or self.bitmap)
+            self._bring(gfn)
             if self.p.postcopy_preempt and self.old and self.channel != urgent:
                 self.channel, ram.block_sent = urgent, -1
             self.t_ns = self._send(gfn, urgent, self.now)
@@ -351,6 +353,12 @@ class TwinPhase:
         ram.stream.other(8, 10)
         self._flush(self.t_ns, 18)
         self._wait_for_room()
+
+    def _bring(self, gfn: int) -> None:
+        """The source has all pages."""
+
+    def _let_return_path_read(self) -> None:
+        """The source has all pages."""
 
     def _wait_for_room(self) -> None:
         while self.blocked:

@@ -8,6 +8,8 @@ from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.tcp import Path
 from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
+from tests.twins.destination import short_disagreement, short_facts, shortage_of
+from tests.twins.postcopy_away import away_disagreement
 from tests.twins.postcopy_compare import disagreement, drawn_faulty, drawn_postcopy, moved_by_knobs, twin_facts
 
 FAULTY, FAULTY_SWARM = (*range(52), *range(58, 120)), range(200_000, 200_400, 100)
@@ -23,6 +25,11 @@ def test_engine_equals_twin(first: int) -> None:
 @pytest.mark.parametrize("first", quick_and_long((0, 30, 60), (0,)))
 def test_engine_equals_twin_on_a_link_that_fails(first: int) -> None:
     report([text for seed in FAULTY[first : first + 30] if (text := disagreement(seed, drawn_faulty(seed)))])
+
+
+@pytest.mark.parametrize("first", quick_and_long((0, 20), (0,)))
+def test_engine_equals_twin_where_the_source_has_swapped(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    report([text for seed in range(first, first + 20) if (text := away_disagreement(seed, monkeypatch.setattr))])
 
 
 def _without_outages(spec: LinkSpec) -> Path:
@@ -73,3 +80,15 @@ def test_drawn_machines_cover_the_phase() -> None:
     assert any(spec.migration.host_page_bytes > 4096 and f["requests"] for spec, f in switched)
     assert any(f["lost"] for _, f in switched)
     assert {"completed", "postcopy-paused"} <= {f["counters"]["status"] for _, f in switched}
+
+
+@pytest.mark.parametrize("first", quick_and_long((0, 20), (0,)))
+def test_live_destination_equals_twin_where_its_memory_is_short(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    report([text for seed in range(first, first + 20) if (text := short_disagreement(seed, monkeypatch.setattr))])
+
+
+def test_drawn_destinations_swap_and_wait_for_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = [short_facts(seed, monkeypatch.setattr) for seed in range(40)]
+    switched = [(seed, facts["swap_ins"]) for seed, facts in enumerate(figures) if facts["switched"]]
+    assert sum(swap_ins > 3 for _, (swap_ins, _, _) in switched) > 4
+    assert sum(any(shortage_of(seed, 64).allocation_ns) for seed, (_, _, asked) in switched if asked > 2) > 8

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from hostsim.compiled.jit import jit, part
 from hostsim.costs.exits import NOTHING
+from hostsim.guest.pacing import work_at
+from hostsim.guest.touch import TRACE
 from hostsim.kvm.loops.armed import count_range
 from hostsim.kvm.loops.layout import ENTRY, EXITED, HOST_IDLE, HOST_WAITING, IN_GUEST, LEAVING, NO_EXIT, OUT, Kvm
 from hostsim.kvm.loops.mmu_lock import grant_next, join_queue, leave_lock, tell_contended
 from hostsim.kvm.loops.streams import choose, find
 from hostsim.kvm.loops.vcpu import drain_ns, is_full
-from hostsim.kvm.loops.work import start_clocks, stop_clocks
+from hostsim.kvm.loops.work import active_time, start_clocks, stop_clocks
 
 
 @jit
@@ -90,6 +92,19 @@ def begin_work(k: Kvm, n_pages: int) -> None:
     count_range(k, 0, n_pages, 1)
     for s in range(len(k.streams)):
         find(k, s, 0, False)
+
+
+@jit
+def carry_on(k: Kvm, now_ns: int) -> None:
+    """The vCPUs, all out of the guest, go on with work of which their clocks have done a part elsewhere."""
+    for s in range(len(k.streams)):
+        stream, row = k.streams[s], k.ints[k.streams[s].touch_class]
+        active_ns = active_time(row, work_at(k.clocks[stream.clock], now_ns))
+        if stream.kind == TRACE:
+            end = k.classes[stream.touch_class].trace_end
+            while stream.index < end and k.tape[stream.index] < active_ns:
+                stream.index += 1
+        find(k, s, active_ns, False)
 
 
 @jit

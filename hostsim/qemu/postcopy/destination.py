@@ -16,6 +16,7 @@ from hostsim.core.knobs import Knobs
 from hostsim.core.latencies import make_counters
 from hostsim.core.latency import Latencies
 from hostsim.core.rng import NEVER
+from hostsim.core.timeline import Track
 from hostsim.guest.clocks import class_work
 from hostsim.guest.first_touch import FirstTouches
 from hostsim.guest.pacing import work_at
@@ -29,8 +30,10 @@ from hostsim.qemu.postcopy.loop import run_phase
 from hostsim.qemu.postcopy.state import Phase, Rules, Streams
 from hostsim.qemu.postcopy.streams import settle, write
 from hostsim.qemu.ram import RamState
+from hostsim.qemu.recorder import THREAD
 
 RING = 1 << 12
+BACK_THREAD = Track("host", "return-path thread")
 AHEAD_MAX_NS = 1 << 42
 """Longest look ahead of a call: work clocks are computed in 64 bits."""
 SHUT_BYTES = 8
@@ -80,18 +83,29 @@ class Destination:
         missing = ram.bmap.copy()
         self.n_missing = int(missing.sum())
         clocks = vm.guest.clocks.copy()
-        self._work = [int(class_work(self._table.ints, clocks, c, env.now_ns)) for c in range(len(self._table.ints))]
-        self._classes = [FirstTouches(self._table, c, missing, work) for c, work in enumerate(self._work)]
+        self._classes = self._first_touches(missing, clocks)
         self._batches = [(np.zeros(0, np.int64), np.zeros(0, np.int64))] * len(self._classes)
         self.phase = _arrays(vm, ram, missing, clocks, n_vcpus, rules)
         p = self.phase.p
         p[at.NOW_NS], p[at.LOAD_FREE_NS], p[at.URGENT_FREE_NS] = env.now_ns, arrived_ns, arrived_ns
-        p[at.URGENT_BLOCK] = -1
+        p[[at.URGENT_BLOCK, at.HELD]] = -1
+        self._unread, self._life = ram.bmap.copy() if len(vm.backing) else vm.backing, 0
         self.phase.vcpus[:, at.WAKE_NS] = run_ns
         self._connect(("", "preempt"))
         self._go_on_with(ram)
 
+    def _first_touches(self, missing: NDArray[np.uint8], clocks: NDArray[np.int64]) -> list[FirstTouches]:
+        """The first touches of missing pages, by touch class."""
+        table, now_ns = self._table, self._env.now_ns
+        works = [int(class_work(table.ints, clocks, c, now_ns)) for c in range(len(table.ints))]
+        return [FirstTouches(table, c, missing, work) for c, work in enumerate(works)]
+
     # -- figures
+
+    @property
+    def clocks(self) -> NDArray[np.int64]:
+        """int64[n_clocks, N_FIELDS]: work clocks at the destination."""
+        return self.phase.clocks
 
     @property
     def requests(self) -> int:
@@ -166,6 +180,9 @@ class Destination:
             elif reason == at.BROKEN:
                 yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
                 raise LinkBrokenError
+            elif reason in (at.AWAY, at.AWAY_BACK):
+                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
+                env.process(self._swap_in(reason))
             elif reason != at.HORIZON:
                 yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
                 return reason
@@ -175,6 +192,34 @@ class Destination:
                     raise LinkBrokenError
                 if env.now_ns >= until_ns:
                     return reason
+
+    def _swap_in(self, reason: int) -> Generator[simpy.Event, Any, None]:
+        """A thread of the source reads a page that is swapped out; it waits in do_swap_page (mm/memory.c), the others go on.
+
+        reason: AWAY: the migration thread, which has yielded bitmap_mutex (ram.c::ram_save_host_page). AWAY_BACK: the
+        return-path thread, which keeps it (::ram_save_host_page_urgent), so that the migration thread sends no page, either.
+        """
+        # Model limit: a migration thread that has its page back waits for the return-path thread before it sends this page.
+        p, life, is_back = self.phase.p, self._life, reason == at.AWAY_BACK
+        number = int(p[at.REQUEST_ARRIVED]) % len(self.phase.requests)
+        page = int(self.phase.requests[number, 1] if is_back else p[at.HELD])
+        p[at.READS] += 1
+        if is_back:
+            p[at.RETURN_FREE_NS] = NEVER
+        yield from self._env.traced(BACK_THREAD if is_back else THREAD, "do_swap_page", self._vm.read_back(page))
+        if life != self._life:  # the connection has broken meanwhile
+            return
+        p[at.READS] -= 1
+        self.phase.send[send.T_NS] = max(int(self.phase.send[send.T_NS]), self._env.now_ns)
+        if is_back:
+            p[at.RETURN_FREE_NS] = self._env.now_ns
+
+    def note_read(self) -> None:
+        """Note the pages that the source has read since the last call: they are young for its reclaim and its daemons."""
+        if len(self._unread):
+            read = np.flatnonzero(self._unread != self.phase.bmap)
+            self._unread[read] = self.phase.bmap[read]
+            self._vm.note_read(read)
 
     def _refill(self) -> None:
         """Give each class that has used up its batch the next one."""
@@ -241,6 +286,7 @@ class Destination:
         p[[at.GATHERED, at.SMALL_BYTES, at.UNREAD_BYTES, at.CHANNEL]] = 0
         p[[at.IS_BLOCKED, at.SENDING, at.IS_AWAITED, at.IS_DRAINING, at.AWAITS_ROOM]] = 0
         p[at.RETURN_FREE_NS] = NEVER  # no request reaches the source
+        p[at.READS], p[at.HELD], self._life = 0, -1, self._life + 1
         self.broken_ns = NEVER
         return len(lost)
 
@@ -326,6 +372,7 @@ def _arrays(
         ram.copied, np.array([block.end_gfn for block in blocks], np.int64),
         np.array([len(block.idstr) for block in blocks], np.int64), clocks, vm.guest.clock_vcpu, vcpus, classes,
         np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2), _streams(),
+        vm.backing, np.zeros(0, np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.int64),
     )  # fmt: skip
 
 

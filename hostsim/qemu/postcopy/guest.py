@@ -13,6 +13,7 @@ from hostsim.guest.clocks import class_work
 from hostsim.guest.pacing import BURST, CLOSED, MODE, T0, TICK, W0, resume, stop, work_at
 from hostsim.guest.touch import CLOCK_COUNT, CLOCK_FIRST, KEY0, TouchTable
 from hostsim.qemu.postcopy import streams
+from hostsim.qemu.postcopy.frames import fill_frame
 from hostsim.qemu.postcopy.state import (
     ALL_BLOCKED_MS,
     ALL_BLOCKED_NS,
@@ -182,6 +183,8 @@ def place(k: Phase, r: Rules, entry: int, now_ns: int) -> None:
         p[PLACED] += 1 if k.missing[gfn] == 1 else len(k.missing)
         k.missing[gfn] = 0
         k.copied[gfn] = k.version[gfn]
+        if len(k.places) > 0:
+            fill_frame(k, gfn)
     if p[WAITING] == 0:
         return
     known, were_down = 0, p[DOWN]

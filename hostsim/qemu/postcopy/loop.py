@@ -11,6 +11,7 @@ from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import NEVER
 from hostsim.guest.touch import TouchTable
 from hostsim.qemu.postcopy import streams
+from hostsim.qemu.postcopy.frames import lacks_frame
 from hostsim.qemu.postcopy.guest import handle, look_ahead, place, run_again, touch
 from hostsim.qemu.postcopy.state import (
     AWAITS_ROOM,
@@ -27,8 +28,11 @@ from hostsim.qemu.postcopy.state import (
     IS_BLOCKED,
     IS_DRAINING,
     IS_KNOWN,
+    MAIN,
     NEXT_NS,
+    NO_FRAME,
     NOW_NS,
+    READS,
     REFILL,
     REQUEST_ARRIVED,
     REQUEST_HEAD,
@@ -41,10 +45,13 @@ from hostsim.qemu.postcopy.state import (
     TAIL,
     TOUCH_NS,
     UNREAD_BYTES,
+    URGENT,
     URGENT_HEAD,
     URGENT_TAIL,
     WAITING,
     WAKE_NS,
+    WOKEN,
+    WOKEN_VCPU,
     Ints,
     Phase,
     Rules,
@@ -115,7 +122,7 @@ def _next_event(k: Phase, handle_ns: int, run_ns: int, touch_ns: int) -> tuple[i
     if p[REQUEST_ARRIVED] < p[REQUEST_TAIL]:
         arrives_ns = max(k.requests[p[REQUEST_ARRIVED] % len(k.requests), 0], p[RETURN_FREE_NS])
         now_ns, kind = _sooner(arrives_ns, ARRIVE, now_ns, kind)
-    if p[SENDING] == 1 and p[IS_BLOCKED] == 0:
+    if p[SENDING] == 1 and p[IS_BLOCKED] == 0 and p[READS] == 0:
         now_ns, kind = _sooner(s[T_NS], SEND, now_ns, kind)
     now_ns, kind = _sooner(run_ns, RUN, now_ns, kind)
     return _sooner(touch_ns, TOUCH, now_ns, kind)
@@ -160,19 +167,31 @@ def _take_urgent(k: Phase, r: Rules, now_ns: int) -> None:
     place(k, r, entry[0], now_ns)
 
 
+@inlined
+def _take(k: Phase, r: Rules, kind: int, now_ns: int) -> int:
+    """The destination places the first page on a channel, PLACE or PLACE_URGENT; return HORIZON, or NO_FRAME."""
+    if lacks_frame(k, MAIN if kind == PLACE else URGENT):
+        return NO_FRAME
+    if kind == PLACE:
+        _take_main(k, r, now_ns)
+    else:
+        _take_urgent(k, r, now_ns)
+    return HORIZON
+
+
 @part
 def _host_event(k: Phase, r: Rules, kind: int, now_ns: int, started_ns: int) -> int:
     """An event of the host, DELIVER ... SEND; return HORIZON if the loop goes on, else its reason to return."""
     if kind < PLACE:
         return int(_link_event(k, r, kind, now_ns))
-    if kind == PLACE:
-        _take_main(k, r, now_ns)
-    elif kind == PLACE_URGENT:
-        _take_urgent(k, r, now_ns)
-    elif kind == HANDLE:
+    if kind <= PLACE_URGENT:
+        return int(_take(k, r, kind, now_ns))
+    if kind == HANDLE:
         handle(k, r, _earliest(k.vcpus[:, HANDLE_NS]), now_ns)
     elif kind == ARRIVE:
-        arrive(k, r, now_ns)
+        reason = arrive(k, r, now_ns)
+        if reason != HORIZON:
+            return int(reason)
         if k.p[IS_AWAITED] == 1 and r.preempt != 10:
             return REQUESTED
     else:
@@ -182,12 +201,26 @@ def _host_event(k: Phase, r: Rules, kind: int, now_ns: int, started_ns: int) -> 
 
 @part
 def _guest_event(k: Phase, r: Rules, table: TouchTable, kind: int, now_ns: int, horizon_ns: int) -> int:
-    """A vCPU runs again, or touches a page; return HORIZON if the loop goes on, else REFILL."""
+    """A vCPU runs again, or touches a page; return HORIZON if the loop goes on, else REFILL, or WOKEN."""
     if kind == RUN:
-        run_again(k, _earliest(k.vcpus[:, WAKE_NS]), now_ns)
+        v = _earliest(k.vcpus[:, WAKE_NS])
+        run_again(k, v, now_ns)
+        if len(k.places) > 0:
+            k.p[WOKEN_VCPU] = v
+            return WOKEN
     else:
         touch(k, r, table, _earliest(k.classes[:, TOUCH_NS]), now_ns)
     return REFILL if look_ahead(k, table, now_ns, horizon_ns) >= 0 else HORIZON
+
+
+@jit
+def upcoming_ns(k: Phase, r: Rules) -> int:
+    """Time of the next event of a phase of a live destination, whose touches are the engine's [ns]. ``k``: in place."""
+    handle_ns, run_ns, touch_ns = _next_of_guest(k)
+    now_ns, _ = _next_event(k, handle_ns, run_ns, touch_ns)
+    if r.path.faults.any == 1:
+        now_ns = min(now_ns, _next_of_link(k, r)[0])
+    return int(now_ns)
 
 
 @jit

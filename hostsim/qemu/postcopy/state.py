@@ -11,20 +11,25 @@ from hostsim.qemu.tcp import NO_LATENCY, Path
 
 Ints = NDArray[np.int64]
 
-HORIZON, QUOTA, NOTHING_DIRTY, MAX_WAIT, REQUESTED, DRAINED, REFILL, GROW, ROOM, BROKEN = range(10)
+(HORIZON, QUOTA, NOTHING_DIRTY, MAX_WAIT, REQUESTED, DRAINED, REFILL, GROW, ROOM, BROKEN, AWAY, AWAY_BACK, NO_FRAME,
+ WOKEN) = range(14)  # fmt: skip
 """Reasons for which the loop returns.
 
 HORIZON: everything before the horizon has happened. QUOTA, NOTHING_DIRTY, MAX_WAIT: the end of ram_save_iterate.
 REQUESTED: a request has arrived and the migration thread, asleep, wakes. DRAINED: every page that was sent is placed.
 REFILL: a class needs its next batch of first touches. GROW: a ring is nearly full.
 ROOM: write() has returned. BROKEN: a connection has broken.
+AWAY: the migration thread reads a page that the source has swapped out; AWAY_BACK: the return-path thread reads one.
+NO_FRAME: a page is to be placed, and the destination has no frame at hand.
+WOKEN: a vCPU of a live destination runs again.
 """
 
 (NOW_NS, SENDING, IS_AWAITED, IS_DRAINING, IS_BLOCKED, HEAD, FLUSHED, TAIL, GATHERED, SMALL_BYTES, UNREAD_BYTES,
  LOAD_FREE_NS, URGENT_HEAD, URGENT_TAIL, URGENT_FREE_NS, URGENT_BLOCK, URGENT_BYTES, REQUEST_HEAD, REQUEST_ARRIVED,
  REQUEST_TAIL, RETURN_FREE_NS, FAULT_FREE_NS, REQUESTS, FAULTS, DOWN, LAST_BEGIN_NS, ALL_BLOCKED_NS, ALL_BLOCKED_MS, PLACED,
- CHANNEL, WAITING, AWAITS_ROOM) = range(32)  # fmt: skip
-N_PHASE = 32
+ CHANNEL, WAITING, AWAITS_ROOM, READS, HELD, HELD_CHANNEL,
+ FRAMES, PLACED_FRESH, LACKING, WOKEN_VCPU) = range(39)  # fmt: skip
+N_PHASE = 39
 """Columns of Phase.p.
 
 SENDING: the migration thread is in ram_save_iterate. IS_AWAITED, IS_DRAINING, AWAITS_ROOM: return at REQUESTED, DRAINED,
@@ -34,6 +39,10 @@ HEAD ... TAIL: entries of the ring ``wire``: placed up to HEAD, flushed up to FL
 REQUEST_*: entries of the ring ``requests``. DOWN: vCPUs that the fault thread knows to be blocked.
 PLACED: pages placed. WAITING: vCPUs that wait for a page, or for the CPU after it.
 CHANNEL: 1 while the migration thread writes to the preempt channel (7.2).
+READS: threads of the source that wait in do_swap_page.
+HELD: page that the migration thread has chosen and found swapped out, -1: none; HELD_CHANNEL: the channel to which it goes.
+FRAMES: free frames of the destination at hand for pages to be placed. PLACED_FRESH: pages in Phase.fresh.
+LACKING: the channel whose page has no frame (NO_FRAME). WOKEN_VCPU: the vCPU that runs again (WOKEN).
 """
 MAIN, URGENT, RETURN = 0, 1, 2
 """Streams: the main channel, the preempt channel, and the other direction of the main channel, which has the requests."""
@@ -125,6 +134,10 @@ class Phase(NamedTuple):
     clocks: int64[n_clocks, N_FIELDS], work clocks at the destination; clock_vcpu: int64[n_clocks].
     vcpus: int64[n_vcpus, N_VCPU]. classes: int64[n_classes, N_CLASS].
     touch_ns, touch_gfn: int64[...], first touches of each class from AT to END.
+    backing: uint8[n_pages], place of each page at the source (hostsim.kvm.loops.layout), or uint8[0]: all are resident.
+    places: uint8[n_pages], place of each page at a live destination, or uint8[0].
+    zero_there: uint8[n_pages], version_there: uint32[n_pages], content of the pages there.
+    fresh: int64[...], pages that got a frame since the destination listed such pages last.
     latencies: int64[2, N_COUNTERS]: from the fault thread's message to the place of the page; from touch to run.
     """
 
@@ -149,3 +162,8 @@ class Phase(NamedTuple):
     touch_gfn: Ints
     latencies: Ints
     streams: Streams
+    backing: NDArray[np.uint8]
+    places: NDArray[np.uint8]
+    zero_there: NDArray[np.uint8]
+    version_there: NDArray[np.uint32]
+    fresh: Ints

@@ -23,6 +23,7 @@ from hostsim.qemu.mechanisms.postcopy import NAME
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.postcopy import state as at
 from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
+from hostsim.qemu.postcopy.live import LiveDestination
 from hostsim.qemu.postcopy.state import Rules
 from hostsim.qemu.postcopy.stream import flush_wire
 from hostsim.qemu.ram import EOS_BYTES, SECTION_BYTES
@@ -138,6 +139,7 @@ def _end_of_section(migration: Migration, destination: Destination) -> Step:
     ram, p = migration.ram, destination.phase.p
     state = ram.send_state
     p[at.SENDING], p[at.CHANNEL] = 0, at.MAIN
+    destination.note_read()
     yield from destination.advance(int(state[send.T_NS]))
     state[send.SENT_BYTES] += EOS_BYTES
     state[send.BUFFERED_BYTES] += EOS_BYTES + SECTION_BYTES
@@ -267,10 +269,13 @@ def _package_arrives(migration: Migration) -> Generator[simpy.Event, Any, int]:
 
 def _destination(migration: Migration, arrived_ns: int) -> Destination:
     """The destination as the package has been written; its pages to come are those in the bitmap."""
-    return Destination(
+    given = (
         migration.env, migration.vm, migration.ram, migration.link.spec, _rules(migration), migration.knobs,
         len(migration.vm.vcpus), arrived_ns, arrived_ns + _costs(migration).device_load_ns,
     )  # fmt: skip
+    if migration.move is None:
+        return Destination(*given)
+    return LiveDestination(migration.move(migration.ram.bmap), *given)
 
 
 def _costs(migration: Migration) -> PostcopyCosts:

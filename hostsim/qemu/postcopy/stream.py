@@ -9,14 +9,19 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.constants import PAGE_WIRE_BYTES, ZERO_PAGE_BYTES
 from hostsim.core.rng import NEVER
+from hostsim.kvm.loops.layout import AWAY as NOT_THERE
 from hostsim.qemu.postcopy import streams
 from hostsim.qemu.postcopy.state import (
+    AWAY,
+    AWAY_BACK,
     CHANNEL,
     FLUSHED,
     FORWARD,
     GATHERED,
     GATHERED_MAX,
     HAS_ROOM,
+    HELD,
+    HELD_CHANNEL,
     HORIZON,
     IS_BLOCKED,
     LOAD_FREE_NS,
@@ -223,18 +228,33 @@ def _switch_channel(k: Phase, channel: int) -> None:
         k.p[CHANNEL], k.send[LAST_BLOCK] = channel, -1
 
 
+@inlined
+def _is_away(k: Phase, gfn: int) -> bool:
+    """Whether the source has swapped ``gfn`` out: a thread that reads the page waits in do_swap_page."""
+    return bool(len(k.backing) > 0 and k.backing[gfn] >= NOT_THERE)
+
+
 @part
 def act(k: Phase, r: Rules, started_ns: int) -> int:
-    """A pass of the loop of ram_save_iterate at T_NS; return QUOTA, NOTHING_DIRTY or MAX_WAIT at its end, HORIZON before."""
+    """A pass of the loop of ram_save_iterate at T_NS; return QUOTA, NOTHING_DIRTY or MAX_WAIT at its end, HORIZON before.
+
+    AWAY: the thread has chosen HELD, whose page is swapped out; the pass goes on with that page once the source has it.
+    """
     s, p = k.send, k.p
-    is_spent = 0 < r.rate_limit_bytes < s[USED_BYTES]
-    if is_spent and p[REQUEST_HEAD] == p[REQUEST_ARRIVED]:
-        return QUOTA
-    gfn, channel = _next_request(k), URGENT if r.preempt == 7 else MAIN
+    gfn, channel = p[HELD], p[HELD_CHANNEL]
     if gfn < 0:
-        if s[DIRTY_PAGES] == 0:
-            return NOTHING_DIRTY
-        gfn, channel = next_dirty(k.bmap, k.words, s[CURSOR]), MAIN
+        is_spent = 0 < r.rate_limit_bytes < s[USED_BYTES]
+        if is_spent and p[REQUEST_HEAD] == p[REQUEST_ARRIVED]:
+            return QUOTA
+        gfn, channel = _next_request(k), URGENT if r.preempt == 7 else MAIN
+        if gfn < 0:
+            if s[DIRTY_PAGES] == 0:
+                return NOTHING_DIRTY
+            gfn, channel = next_dirty(k.bmap, k.words, s[CURSOR]), MAIN
+    p[HELD] = -1
+    if _is_away(k, gfn):
+        p[HELD], p[HELD_CHANNEL] = gfn, channel
+        return AWAY
     if r.preempt == 7:
         _switch_channel(k, channel)
     s[T_NS] = _send_host_page(k, r, gfn, channel, s[T_NS])
@@ -248,16 +268,24 @@ def act(k: Phase, r: Rules, started_ns: int) -> int:
 
 
 @part
-def arrive(k: Phase, r: Rules, now_ns: int) -> None:
-    """A request arrives at the source (ram_save_queue_pages): it is queued, or the return-path thread sends the page."""
+def arrive(k: Phase, r: Rules, now_ns: int) -> int:
+    """A request arrives at the source (ram_save_queue_pages): it is queued, or the return-path thread sends the page.
+
+    Returns HORIZON; AWAY_BACK: the return-path thread reads a page that is swapped out, and the request stays until then.
+    """
     p = k.p
     gfn = k.requests[p[REQUEST_ARRIVED] % len(k.requests), 1]
+    # A page that the migration thread is about to send goes over the main channel (ram_save_host_page_urgent, pss_overlap).
+    is_sent_here = r.preempt == 10 and gfn != p[HELD]
+    if is_sent_here and k.bmap[gfn] == 1 and _is_away(k, gfn):
+        return AWAY_BACK
     p[REQUEST_ARRIVED] += 1
     p[REQUESTS] += 1
     if r.preempt != 10:
-        return
+        return HORIZON
     p[REQUEST_HEAD] = p[REQUEST_ARRIVED]
     before = k.send[SENT_BYTES]
-    if _last_dirty(k, r, gfn) >= 0:
+    if is_sent_here and _last_dirty(k, r, gfn) >= 0:
         p[RETURN_FREE_NS] = _send_host_page(k, r, gfn, URGENT, now_ns)
         k.send[USED_BYTES] += k.send[SENT_BYTES] - before
+    return HORIZON

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,6 +49,7 @@ LOCK_KINDS: dict[str, tuple[str, Colour, int]] = {
 }  # fmt: skip
 SHARES = tuple((share, "all" if share == 1 else f"{100 * share:g} %") for share in (1, 0.5, 0.1, 0.01, 0.001, 0.0001))
 LABELS = labels(MEMORY_SERIES)
+SWAP_LOOKS: dict[str, Colour] = {"swapped_out_pages": "purple", "swapped_in_pages": "blue"}
 VMS_DRAWN = 4
 LEAST_SHARE = 1e-9
 
@@ -108,8 +109,9 @@ def memory_over_time(host: HostResult) -> Chart:
     """Time that guests lost, over the run, with free frames and the pages swapped out and in."""
     series = host.tables["memory_series"]
     panels = [_slowdowns(series)]
-    if host.memory is not None:
-        panels += [_frames(host, series), _swapped(series), _resident(series)]
+    memories = [memory for memory in (host.memory, host.destination_memory) if memory is not None]
+    if memories:
+        panels += [_frames(memories, series), _swapped(memories, series), _resident(series)]
     x = Axis("simulated time", "s", low=0.0, high=max(1e-9, float(series["t_ns"].max(initial=0)) / 1e9))
     return Chart("stall", "What guests lost, and memory meanwhile", x, tuple(panels), _ended(host), group="host")
 
@@ -141,29 +143,44 @@ def _of(table: Table, vm: str, column: str) -> Array:
     return found
 
 
-def _frames(host: HostResult, series: Table) -> Panel:
-    assert host.memory is not None
-    first = vms_of(series)[0]
-    t_s = _of(series, first, "t_ns") / 1e9
-    lines = [Line(LABELS["free_frames"], t_s, _of(series, first, "free_frames").astype(float), "ink", "before")]
-    for number, mark in enumerate(("high", "low", "min"), start=1):
-        level = float(host.memory["watermarks"][mark])
-        lines.append(Line(f"watermark {mark}", t_s[[0, -1]], np.full(2, level), "vermilion", "level", number))
+def _frames(memories: Sequence[dict[str, Any]], series: Table) -> Panel:
+    """Free frames and watermarks of each host, the source first."""
+    looks: tuple[tuple[Colour, Colour], ...] = (("ink", "vermilion"), ("blue", "purple"))
+    lines = []
+    for memory, (colour, mark_colour) in zip(memories, looks, strict=False):
+        first = memory["vms"][0]["vm"]
+        of = f", {first}" if len(memories) > 1 else ""
+        t_s = _of(series, first, "t_ns") / 1e9
+        free = _of(series, first, "free_frames").astype(float)
+        lines.append(Line(LABELS["free_frames"] + of, t_s, free, colour, "before"))
+        for number, mark in enumerate(("high", "low", "min"), start=1):
+            level = np.full(2, float(memory["watermarks"][mark]))
+            lines.append(Line(f"watermark {mark}{of}", t_s[[0, -1]], level, mark_colour, "level", number))
     is_log = spans_decades(np.concatenate([line.y for line in lines]).tolist())
     return Panel(Axis("free frames", "", is_log), tuple(lines))
 
 
-def _swapped(series: Table) -> Panel:
-    times = np.unique(series["t_ns"])
-    by_time = np.searchsorted(times, series["t_ns"])
+def _swapped(memories: Sequence[dict[str, Any]], series: Table) -> Panel:
+    """Rates of all VMs of a host together; two hosts are sampled at times of their own."""
+    lines = []
+    for number, memory in enumerate(memories):
+        names = [row["vm"] for row in memory["vms"]]
+        is_mine = np.isin(series["vm"], names) if len(memories) > 1 else np.ones(len(series["t_ns"]), np.bool_)
+        of = f", {names[0]}" if len(memories) > 1 else ""
+        lines += _swap_rates({name: series[name][is_mine] for name in ("t_ns", *SWAP_LOOKS)}, of, 2 * number)
+    return Panel(Axis("pages", "/s", low=0.0), tuple(lines))
+
+
+def _swap_rates(columns: dict[str, Array], of: str, dash: int) -> list[Line]:
+    times = np.unique(columns["t_ns"])
+    by_time = np.searchsorted(times, columns["t_ns"])
     spans_s = np.maximum(np.diff(times, prepend=times[:1]), 1) / 1e9
     lines = []
-    looks: tuple[tuple[str, Colour, int], ...] = (("swapped_out_pages", "purple", 0), ("swapped_in_pages", "blue", 1))
-    for column, colour, dash in looks:
-        rates = np.bincount(by_time, series[column]) / spans_s
+    for more, (column, colour) in enumerate(SWAP_LOOKS.items()):
+        rates = np.bincount(by_time, columns[column]) / spans_s
         rates[0] = 0
-        lines.append(Line(LABELS[column], times / 1e9, rates, colour, "before", dash))
-    return Panel(Axis("pages", "/s", low=0.0), tuple(lines))
+        lines.append(Line(LABELS[column] + of, times / 1e9, rates, colour, "before", dash + more))
+    return lines
 
 
 def _resident(series: Table) -> Panel:

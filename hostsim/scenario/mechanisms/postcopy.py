@@ -106,12 +106,19 @@ def _recovery(scenario: Scenario) -> Iterator[Finding]:
         yield Finding(key, got, wanted, 'postcopy_link_fails = "1s"', ("migration.postcopy_link_fails", "link.outage"))
 
 
+def _beside(scenario: Scenario) -> Iterator[Finding]:
+    from hostsim.scenario.postcopy_checks import destination_findings  # it reads tables that have these keys beside them
+
+    yield from _recovery(scenario)
+    yield from destination_findings(scenario)
+
+
 def _memory_after_the_switch(scenario: Scenario) -> Iterator[str]:
-    """A warning of a host that is short of memory, or ages it, beside post-copy, whose phase takes no account of that."""
-    if scenario.shares_host:
+    """A warning of a host that is short of memory, or ages it, beside post-copy to a destination that does neither."""
+    if scenario.destination is None and (scenario.host.memory is not None or scenario.ageing is not None):
         yield (
-            "after the switch to post-copy the model reads pages that the source has swapped out without a wait, and the "
-            "destination neither swaps nor ages memory: real vCPUs may wait longer for their pages than this run says"
+            "after the switch to post-copy the destination neither swaps nor ages memory, as [destination.memory] is not "
+            "given: real vCPUs may wait longer for their pages than this run says"
         )
 
 
@@ -142,7 +149,7 @@ PART = Mechanism(
     parameters=_parameters,
     inputs=lambda scenario: load_postcopy(scenario.host.machine),
     values=_findings,
-    beside=_recovery,
+    beside=_beside,
     warnings=_memory_after_the_switch,
     always_ends=_is_asked,
     is_forecast=True,
