@@ -17,20 +17,33 @@ from hostsim.scenario.mechanism import command_of
 GIB = 1 << 30
 REMEDIES = ("downtime_limit", "bandwidth", "auto_converge", "timeout")
 """Kinds of changes that a command applies, beside those of the records of mechanisms (hostsim.scenario.mechanism)."""
+NOTHING: Mapping[str, object] = MappingProxyType({})
 _POLICY = "kubectl patch migrationpolicy POLICY --type merge -p "
 
 
 @dataclass(frozen=True)
 class Default:
-    """A default as a scenario file would write it, and where it is from."""
+    """A default as a scenario file would write it, and where it is from.
+
+    beside: another key and its value, without which the manager does not set this one; None: it always does.
+    """
 
     value: str | bool
     source: str
+    beside: tuple[str, bool] | None = None
+
+    def holds(self, values: Mapping[str, object]) -> bool:
+        """Whether the manager sets it beside ``values`` of [migration]; a switch that is not among them is off."""
+        return self.beside is None or (values.get(self.beside[0], False) is self.beside[1])
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One management layer. ``timeout_per_gib_s``: migration time allowed per GiB of guest memory [s], 0: none."""
+    """One management layer.
+
+    timeout_per_gib_s: migration time allowed per GiB of guest memory [s], 0: none.
+    cache_share: XBZRLE's cache as a share of guest memory, rounded up to a power of two; 0: QEMU's default.
+    """
 
     name: str
     defaults: Mapping[str, Default]
@@ -38,12 +51,18 @@ class Profile:
     timeout_per_gib_s: int = 0
     timeout_gib_min: int = 0
     timeout_source: str = ""
+    cache_share: float = 0.0
+    cache_source: str = ""
 
-    def values(self, qemu: Version) -> dict[str, str | bool]:
-        """Defaults by key, without capabilities that this version of QEMU does not have: a manager asks for those first."""
+    def values(self, qemu: Version, written: Mapping[str, object] = NOTHING) -> dict[str, str | bool]:
+        """Defaults by key, without capabilities that this version of QEMU does not have: a manager asks for those first.
+
+        written: keys of [migration] that the scenario has; a default that stands beside another key follows them.
+        """
         values = {key: default.value for key, default in self.defaults.items()}
         missing = {entry.name for entry in absent(values, qemu)}
-        return {key: value for key, value in values.items() if key not in missing}
+        beside = {**values, **written}
+        return {key: value for key, value in values.items() if key not in missing and self.defaults[key].holds(beside)}
 
     def command(self, remedy: str, value: float | None = None) -> str:
         """The command that applies ``remedy``; "" if there is none here.
@@ -64,6 +83,11 @@ class Profile:
         """Seconds after which the layer gives up a migration of a guest of that size, 0: never."""
         return self.timeout_per_gib_s * max(self.timeout_gib_min, -(-memory_bytes // GIB))
 
+    def cache_bytes(self, memory_bytes: int) -> int:
+        """Size of XBZRLE's cache for a guest of that size, 0: QEMU's default."""
+        share_bytes = int(memory_bytes * self.cache_share)
+        return 1 << (share_bytes - 1).bit_length() if share_bytes else 0
+
 
 def _up(value: float) -> str:
     return str(math.ceil(value - 1e-6))
@@ -71,17 +95,22 @@ def _up(value: float) -> str:
 
 _QAPI = "QEMU 10.2 qapi/migration.json::MigrationParameters, migration/options.c::migration_properties"
 _LIBVIRT = "libvirt qemu_domain.h::QEMU_DOMAIN_MIG_BANDWIDTH_MAX = INT64_MAX / 1 MiB: no limit"
-_CAPABILITIES = "libvirt src/qemu/qemu_migration_params.c"
-_LIBVIRT_SWITCHOVER = {
+_CAPABILITIES = "libvirt 11.3 src/qemu/qemu_migration_params.c"
+_BY_FLAG = f"{_CAPABILITIES}::qemuMigrationParamsFlagMap"
+_BY_LIBVIRT = {
     "pause_before_switchover": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsAlwaysOn, on the source"),
-    "return_path": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsFlagMap: on unless tunnelled"),
-    "switchover_ack": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsFlagMap: on unless tunnelled"),
+    "return_path": Default(True, f"{_BY_FLAG}: on unless tunnelled"),
+    "switchover_ack": Default(True, f"{_BY_FLAG}: with return_path, if both sides have it", ("return_path", True)),
+    "postcopy_preempt": Default(
+        True, f"{_BY_FLAG}: with postcopy_ram, if both sides have it (libvirt >= 10.0)", ("postcopy_ram", True)
+    ),
     "keepalive": Default("30s", "libvirt qemu.conf: keepalive_interval 5, keepalive_count 5, of a peer-to-peer migration"),
 }
 """Set by every manager that migrates by way of libvirt."""
 _NOVA = "nova/conf/libvirt.py"
 _KUBEVIRT = "KubeVirt pkg/virt-config/configuration.go"
 _PVE = "qemu-server QemuServer.pm"
+_PVE_CAPS = "qemu-server PVE/QemuMigrate/Helpers.pm::set_migration_caps"
 
 QEMU = Profile(
     "qemu",
@@ -105,7 +134,7 @@ LIBVIRT = Profile(
         "bandwidth": Default("unlimited", _LIBVIRT),
         "downtime_limit": Default("300ms", f"libvirt leaves QEMU's default: {_QAPI}"),
         "auto_converge": Default(False, "libvirt virsh(1): off without --auto-converge"),
-        **_LIBVIRT_SWITCHOVER,
+        **_BY_LIBVIRT,
     },
     {
         "downtime_limit": "virsh migrate-setmaxdowntime DOMAIN {value}",
@@ -123,7 +152,7 @@ NOVA = Profile(
         # Model limit: nova raises the downtime limit in steps; here live_migration_downtime holds from the start.
         "downtime_limit": Default("500ms", f"{_NOVA}: live_migration_downtime 500"),
         "auto_converge": Default(False, f"{_NOVA}: live_migration_permit_auto_converge False"),
-        **_LIBVIRT_SWITCHOVER,
+        **_BY_LIBVIRT,
     },
     {
         "downtime_limit": "nova.conf [libvirt] live_migration_downtime = {value}",
@@ -142,7 +171,7 @@ KUBEVIRT = Profile(
         "bandwidth": Default("unlimited", f"{_KUBEVIRT}: BandwidthPerMigrationDefault 0Mi (64Mi in early releases)"),
         "downtime_limit": Default("300ms", "KubeVirt sets none: QEMU's default"),
         "auto_converge": Default(False, f"{_KUBEVIRT}: MigrationAllowAutoConverge false"),
-        **_LIBVIRT_SWITCHOVER,
+        **_BY_LIBVIRT,
     },
     {
         # No field of MigrationConfiguration sets the downtime limit; libvirt inside the launcher pod does.
@@ -162,7 +191,9 @@ PROXMOX = Profile(
         "bandwidth": Default("unlimited", f"{_PVE}: migrate_speed 0, no limit"),
         # Model limit: Proxmox VE raises the downtime limit step by step if the end does not converge; here it stays.
         "downtime_limit": Default("100ms", f"{_PVE}: migrate_downtime 0.1 s"),
-        "auto_converge": Default(True, "qemu-server QemuMigrate::set_migration_caps: auto-converge 1"),
+        "auto_converge": Default(True, f"{_PVE_CAPS}: auto-converge 1"),
+        # QEMU refuses XBZRLE beside multifd, which Proxmox VE does not use.
+        "xbzrle": Default(True, f"{_PVE_CAPS}: xbzrle 1", ("multifd", False)),
     },
     {
         "downtime_limit": "qm set VMID --migrate_downtime {seconds}",
@@ -170,6 +201,8 @@ PROXMOX = Profile(
         "auto_converge": "qm monitor VMID: migrate_set_parameter max-cpu-throttle {value} (auto-converge is on)",
         "timeout": "",
     },
+    cache_share=0.1,
+    cache_source="qemu-server PVE/QemuMigrate.pm::phase2, ::round_powerof2: 10 % of memory, up to a power of two",
 )
 
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (QEMU, LIBVIRT, NOVA, KUBEVIRT, PROXMOX)}

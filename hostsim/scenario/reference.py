@@ -131,6 +131,8 @@ def _profile_rows(profile: Profile) -> Iterator[tuple[str, ...]]:
         yield f"`{profile.name}`", f"`{name}`", f"`{_written(default.value)}`", default.source
     if profile.timeout_per_gib_s:
         yield f"`{profile.name}`", "`timeout`", f"{profile.timeout_per_gib_s} s per GiB", profile.timeout_source
+    if profile.cache_share:
+        yield f"`{profile.name}`", "`xbzrle_cache_size`", f"{profile.cache_share:.0%} of memory", profile.cache_source
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
