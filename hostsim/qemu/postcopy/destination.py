@@ -276,11 +276,17 @@ class Destination:
         streams.arrived[:] = p[[at.TAIL, at.URGENT_TAIL, at.REQUEST_TAIL]]
         streams.groups[at.FORWARD, at.HAS_ROOM] = 1
 
-    def reconnect(self) -> None:
-        """The connection is there again; the destination asks for the pages that vCPUs wait for (postcopy_sync_page_req)."""
+    def reconnect(self, made: Streams | None = None) -> None:
+        """The connection is there again; the destination asks for the pages that vCPUs wait for (postcopy_sync_page_req).
+
+        made: connections over which the handshake has gone; None: new ones.
+        """
         p, now_ns = self.phase.p, self._env.now_ns
         p[at.REQUEST_HEAD] = p[at.REQUEST_ARRIVED] = p[at.REQUEST_TAIL]
         self._connect(("recovered", "preempt, recovered"))
+        if made is not None:
+            streams = self.phase.streams
+            streams.rows[:], streams.shared[:], streams.written[:] = made.rows, made.shared, made.written
         p[[at.RETURN_FREE_NS, at.LOAD_FREE_NS, at.URGENT_FREE_NS]] = now_ns
         waiting = self.phase.vcpus[self.phase.vcpus[:, at.BEGIN_NS] >= 0]
         for page in sorted(set(waiting[:, at.WAITS_FOR].tolist())):
@@ -325,11 +331,12 @@ def _arrays(
         np.zeros((max(RING, 4 * n_vcpus), 3), np.int64), ram.bmap, ram.words, missing, vm.memory.zero, vm.memory.version,
         ram.copied, np.array([block.end_gfn for block in blocks], np.int64),
         np.array([len(block.idstr) for block in blocks], np.int64), clocks, vm.guest.clock_vcpu, vcpus, classes,
-        np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2), _streams(),
+        np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2), no_streams(),
     )  # fmt: skip
 
 
-def _streams() -> Streams:
+def no_streams() -> Streams:
+    """Connections of the phase before they are made."""
     rows, shared = (3, tcp.N_ROW), (2, N_SHARED)
     groups = np.zeros((2, at.N_GROUP), np.int64)
     groups[:, [at.IS_KNOWN, at.NEXT_NS, at.ROOM_NS]] = 1, NEVER, NEVER

@@ -1,7 +1,7 @@
-"""Post-copy: the switch, the phase in which the guest runs at the destination, its pause and recovery.
+"""Post-copy: the switch, and the phase in which the guest runs at the destination.
 
 QEMU 7.2 and 10.x, migration/migration.c::postcopy_start, ::migration_iteration_run, ::migration_rate_limit,
-::migration_completion, ::postcopy_pause. The phase's events are in hostsim.qemu.postcopy.loop.
+::migration_completion. The phase's events are in hostsim.qemu.postcopy.loop; its pause is in hostsim.qemu.postcopy.recovery.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.postcopy import state as at
 from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
+from hostsim.qemu.postcopy.recovery import pause
 from hostsim.qemu.postcopy.state import Rules
 from hostsim.qemu.postcopy.stream import flush_wire
 from hostsim.qemu.ram import EOS_BYTES, SECTION_BYTES
@@ -96,7 +97,7 @@ def run(migration: Migration) -> Step:
         try:
             yield from _loop(migration, destination)
         except LinkBrokenError:
-            yield from migration.traced("postcopy_pause", _pause(migration, destination))
+            yield from migration.traced("postcopy_pause", pause(migration, destination))
         if migration.done.triggered:
             return
 
@@ -204,38 +205,6 @@ def _complete(migration: Migration, destination: Destination) -> Step:
     m.total_time_ms = migration.now_ms - m.start_ns // NS_PER_MS
     m.mbps = window.total_bytes(m, migration.ram) * 8 / max(1, m.total_time_ms - m.setup_time_ms) / 1000
     migration.finish("completed")
-
-
-def _pause(migration: Migration, destination: Destination) -> Step:
-    """postcopy_pause: keep everything until migrate-recover, exchange bitmaps, go on; without it the VM is lost.
-
-    # Model limit: both sides notice the break at once, the side whose TCP gives up later as well.
-    # Model limit: postcopy_link_fails breaks the connection once; migrate-recover succeeds at its first attempt, which does
-    # not come before the end of an outage.
-    """
-    p, env = migration.parameters, migration.env
-    lost = destination.lose(migration.ram)
-    migration.state.pages_lost += lost
-    migration.recorder.mark(env.now_ns, "postcopy_pause", lost)
-    migration.set_status("postcopy-paused")
-    if not p.postcopy_recover_after_ns:
-        migration.finish("postcopy-paused")
-        return
-    paused_ns = env.now_ns
-    yield from destination.advance(migration.link.spec.up_ns(paused_ns + p.postcopy_recover_after_ns))
-    migration.set_status("postcopy-recover")
-    yield from destination.advance(env.now_ns + _handshake_ns(migration, destination))
-    destination.reconnect()
-    migration.state.paused_ns += env.now_ns - paused_ns
-    migration.set_status("postcopy-active")
-    window.open_window(migration.state, migration.ram, migration.now_ms)
-
-
-def _handshake_ns(migration: Migration, destination: Destination) -> int:
-    """RECV_BITMAP for each RAMBlock, its bitmap back, RESUME, RESUME_ACK (postcopy_resume_handshake)."""
-    rules, bits = destination.rules, migration.vm.memory.n_pages
-    wire_ns = bits // 8 * 1_000_000_000 // rules.link_bytes_per_s if rules.link_bytes_per_s else 0
-    return migration.postcopy_costs.recover_ns + wire_ns + 4 * rules.latency_ns
 
 
 def _dirty_whole_host_pages(migration: Migration) -> None:
