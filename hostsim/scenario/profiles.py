@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from hostsim.qemu.capabilities import absent
+from hostsim.qemu.capabilities import absent, refused
 from hostsim.qemu.version import Version
-from hostsim.scenario.mechanism import command_of
+from hostsim.scenario.mechanism import Default, command_of, defaults_of
 
 GIB = 1 << 30
 REMEDIES = ("downtime_limit", "bandwidth", "auto_converge", "timeout")
@@ -22,47 +22,39 @@ _POLICY = "kubectl patch migrationpolicy POLICY --type merge -p "
 
 
 @dataclass(frozen=True)
-class Default:
-    """A default as a scenario file would write it, and where it is from.
-
-    beside: another key and its value, without which the manager does not set this one; None: it always does.
-    """
-
-    value: str | bool
-    source: str
-    beside: tuple[str, bool] | None = None
-
-    def holds(self, values: Mapping[str, object]) -> bool:
-        """Whether the manager sets it beside ``values`` of [migration]; a switch that is not among them is off."""
-        return self.beside is None or (values.get(self.beside[0], False) is self.beside[1])
-
-
-@dataclass(frozen=True)
 class Profile:
     """One management layer.
 
+    general: defaults of keys of no mechanism; those of mechanisms are in their records.
     timeout_per_gib_s: migration time allowed per GiB of guest memory [s], 0: none.
-    cache_share: XBZRLE's cache as a share of guest memory, rounded up to a power of two; 0: QEMU's default.
     """
 
     name: str
-    defaults: Mapping[str, Default]
+    general: Mapping[str, Default]
     commands: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     timeout_per_gib_s: int = 0
     timeout_gib_min: int = 0
     timeout_source: str = ""
-    cache_share: float = 0.0
-    cache_source: str = ""
+
+    @property
+    def defaults(self) -> dict[str, Default]:
+        """Defaults by key."""
+        return {**self.general, **defaults_of(self.name)}
 
     def values(self, qemu: Version, written: Mapping[str, object] = NOTHING) -> dict[str, str | bool]:
-        """Defaults by key, without capabilities that this version of QEMU does not have: a manager asks for those first.
+        """Defaults that hold beside ``written``, keys of [migration]: those that this version of QEMU has, and allows.
 
-        written: keys of [migration] that the scenario has; a default that stands beside another key follows them.
+        A manager asks QEMU for its capabilities first, and never sets one that QEMU refuses beside the others.
         """
-        values = {key: default.value for key, default in self.defaults.items()}
-        missing = {entry.name for entry in absent(values, qemu)}
-        beside = {**values, **written}
-        return {key: value for key, value in values.items() if key not in missing and self.defaults[key].holds(beside)}
+        values = {key: default.value for key, default in self.defaults.items() if not default.memory_share}
+        dropped = {entry.name for entry in absent(values, qemu)}
+        values = {key: value for key, value in values.items() if key not in dropped}
+        while broken := list(refused({**values, **written}, qemu)):
+            named = {key for rule in broken for key in (rule.capability, rule.other)} - set(written)
+            if named.isdisjoint(values):
+                break  # the scenario itself asks for what QEMU refuses: the loader says so
+            values = {key: value for key, value in values.items() if key not in named}
+        return values
 
     def command(self, remedy: str, value: float | None = None) -> str:
         """The command that applies ``remedy``; "" if there is none here.
@@ -83,11 +75,6 @@ class Profile:
         """Seconds after which the layer gives up a migration of a guest of that size, 0: never."""
         return self.timeout_per_gib_s * max(self.timeout_gib_min, -(-memory_bytes // GIB))
 
-    def cache_bytes(self, memory_bytes: int) -> int:
-        """Size of XBZRLE's cache for a guest of that size, 0: QEMU's default."""
-        share_bytes = int(memory_bytes * self.cache_share)
-        return 1 << (share_bytes - 1).bit_length() if share_bytes else 0
-
 
 def _up(value: float) -> str:
     return str(math.ceil(value - 1e-6))
@@ -100,17 +87,13 @@ _BY_FLAG = f"{_CAPABILITIES}::qemuMigrationParamsFlagMap"
 _BY_LIBVIRT = {
     "pause_before_switchover": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsAlwaysOn, on the source"),
     "return_path": Default(True, f"{_BY_FLAG}: on unless tunnelled"),
-    "switchover_ack": Default(True, f"{_BY_FLAG}: with return_path, if both sides have it", ("return_path", True)),
-    "postcopy_preempt": Default(
-        True, f"{_BY_FLAG}: with postcopy_ram, if both sides have it (libvirt >= 10.0)", ("postcopy_ram", True)
-    ),
+    "switchover_ack": Default(True, f"{_BY_FLAG}: with return_path, if both sides have it"),
     "keepalive": Default("30s", "libvirt qemu.conf: keepalive_interval 5, keepalive_count 5, of a peer-to-peer migration"),
 }
 """Set by every manager that migrates by way of libvirt."""
 _NOVA = "nova/conf/libvirt.py"
 _KUBEVIRT = "KubeVirt pkg/virt-config/configuration.go"
 _PVE = "qemu-server QemuServer.pm"
-_PVE_CAPS = "qemu-server PVE/QemuMigrate/Helpers.pm::set_migration_caps"
 
 QEMU = Profile(
     "qemu",
@@ -191,9 +174,7 @@ PROXMOX = Profile(
         "bandwidth": Default("unlimited", f"{_PVE}: migrate_speed 0, no limit"),
         # Model limit: Proxmox VE raises the downtime limit step by step if the end does not converge; here it stays.
         "downtime_limit": Default("100ms", f"{_PVE}: migrate_downtime 0.1 s"),
-        "auto_converge": Default(True, f"{_PVE_CAPS}: auto-converge 1"),
-        # QEMU refuses XBZRLE beside multifd, which Proxmox VE does not use.
-        "xbzrle": Default(True, f"{_PVE_CAPS}: xbzrle 1", ("multifd", False)),
+        "auto_converge": Default(True, "qemu-server PVE/QemuMigrate/Helpers.pm::set_migration_caps: auto-converge 1"),
     },
     {
         "downtime_limit": "qm set VMID --migrate_downtime {seconds}",
@@ -201,8 +182,6 @@ PROXMOX = Profile(
         "auto_converge": "qm monitor VMID: migrate_set_parameter max-cpu-throttle {value} (auto-converge is on)",
         "timeout": "",
     },
-    cache_share=0.1,
-    cache_source="qemu-server PVE/QemuMigrate.pm::phase2, ::round_powerof2: 10 % of memory, up to a power of two",
 )
 
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (QEMU, LIBVIRT, NOVA, KUBEVIRT, PROXMOX)}

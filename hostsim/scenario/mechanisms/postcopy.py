@@ -10,7 +10,7 @@ from pydantic import Field
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_bandwidth, parse_bytes
 from hostsim.qemu.mechanisms.postcopy import NAME, PostcopyParameters
-from hostsim.scenario.mechanism import Kind, Mechanism
+from hostsim.scenario.mechanism import Default, Kind, Mechanism
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Bandwidth, Count, Duration, DurationOrNever, Flag
 
@@ -104,6 +104,13 @@ COMMANDS = {
     "nova": "nova.conf [libvirt] live_migration_permit_post_copy = true",
     "kubevirt": 'kubectl patch migrationpolicy POLICY --type merge -p \'{"spec":{"allowPostCopy":true}}\'',
 }
+LIBVIRT = {
+    "postcopy_preempt": Default(
+        True,
+        "libvirt 11.3 src/qemu/qemu_migration_params.c::qemuMigrationParamsFlagMap: with postcopy_ram, if both sides have "
+        "it (libvirt >= 10.0)",
+    )
+}  # fmt: skip
 PART = Mechanism(
     NAME, 50, Kind.SWITCH, "postcopy_ram", PostcopyKeys,
     modelled=("post-copy with preempt and blocktime",),
@@ -113,6 +120,7 @@ PART = Mechanism(
     at=AFTER_ROUNDS,
     remedy="post_copy",
     commands={profile: {"post_copy": command} for profile, command in COMMANDS.items()},
+    profiles=dict.fromkeys(("libvirt", "nova", "kubevirt"), LIBVIRT),
     parameters=_parameters,
     values=_findings,
     is_forecast=True,
