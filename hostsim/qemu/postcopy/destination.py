@@ -71,9 +71,9 @@ class Destination:
 
     def __init__(
         self, env: Clock, vm: VmBase, ram: RamState, link: LinkSpec, rules: Rules, knobs: Knobs, n_vcpus: int,
-        arrived_ns: int, run_ns: int,
+        listens_ns: int, run_ns: int,
     ) -> None:  # fmt: skip
-        """``arrived_ns``: the package is at the destination, which loads pages from then on."""
+        """``listens_ns``: the destination loads pages from then on."""
         self.rules, self.run_ns, self.broken_ns, self._link = rules, run_ns, NEVER, link
         self._env, self._vm, self._knobs = env, vm, knobs
         self._table = vm.guest.table
@@ -85,7 +85,7 @@ class Destination:
         self._batches = [(np.zeros(0, np.int64), np.zeros(0, np.int64))] * len(self._classes)
         self.phase = _arrays(vm, ram, missing, clocks, n_vcpus, rules)
         p = self.phase.p
-        p[at.NOW_NS], p[at.LOAD_FREE_NS], p[at.URGENT_FREE_NS] = env.now_ns, arrived_ns, arrived_ns
+        p[at.NOW_NS], p[at.LOAD_FREE_NS], p[at.URGENT_FREE_NS] = env.now_ns, listens_ns, listens_ns
         p[at.URGENT_BLOCK] = -1
         self.phase.vcpus[:, at.WAKE_NS] = run_ns
         self._connect(("", "preempt"))

@@ -70,8 +70,12 @@ def switch(migration: Migration) -> Step:
         migration.set_status("device")
     yield from bitmap_sync(migration)
     _dirty_whole_host_pages(migration)
+    stale = _stale_ranges(migration)
+    # Model limit: discards reach the destination as the sync ends, whatever the stream and the link still hold before them; a
+    # range costs as much whatever its length.
+    discarded_ns = env.now_ns + migration.link.spec.latency_ns + stale * migration.postcopy_costs.discard_range_ns
     yield env.timeout(migration.sheet.switchover_ns)
-    migration.ram.write(0, _discard_bytes(migration) + migration.sheet.device_state_bytes)
+    migration.ram.write(0, _discard_bytes(migration, stale) + migration.sheet.device_state_bytes)
     yield migration.ram.written()
     m.downtime_ms = migration.now_ms - m.downtime_start_ns // NS_PER_MS
     arrived_ns = yield from _package_arrives(migration)
@@ -80,7 +84,7 @@ def switch(migration: Migration) -> Step:
         m.in_postcopy = False
         yield from fail(migration)
         return
-    migration.destination = _destination(migration, arrived_ns)
+    migration.destination = _destination(migration, max(arrived_ns, discarded_ns))
     if behaviour.has_device_status:
         migration.set_status("postcopy-device" if behaviour.has_postcopy_device else "postcopy-active")
 
@@ -219,12 +223,16 @@ def _dirty_whole_host_pages(migration: Migration) -> None:
     migration.ram.add_dirty(int(bmap.sum()) - before)
 
 
-def _discard_bytes(migration: Migration) -> int:
-    """Bytes of the commands that name stale ranges (postcopy_discard_send_range), 12 ranges a command."""
-    dirty = np.flatnonzero(np.diff(np.concatenate([[0], migration.ram.bmap, [0]]).astype(np.int8)) == 1)
-    commands = -(-len(dirty) // RANGES_A_COMMAND)
+def _stale_ranges(migration: Migration) -> int:
+    """Ranges of pages that are to be sent, which the destination discards first (postcopy_send_discard_bm_ram)."""
+    return int(np.count_nonzero(np.diff(np.concatenate([[0], migration.ram.bmap, [0]]).astype(np.int8)) == 1))
+
+
+def _discard_bytes(migration: Migration, stale: int) -> int:
+    """Bytes of the commands that name ``stale`` ranges (postcopy_discard_send_range), 12 ranges a command."""
+    commands = -(-stale // RANGES_A_COMMAND)
     name = max(len(block.idstr) for block in migration.vm.memory.blocks)
-    return 16 * len(dirty) + commands * (8 + name)
+    return 16 * stale + commands * (8 + name)
 
 
 def _package_arrives(migration: Migration) -> Generator[simpy.Event, Any, int]:
@@ -244,11 +252,15 @@ def _package_arrives(migration: Migration) -> Generator[simpy.Event, Any, int]:
     return NEVER_NS
 
 
-def _destination(migration: Migration, arrived_ns: int) -> Destination:
-    """The destination as the package has been written; its pages to come are those in the bitmap."""
+def _destination(migration: Migration, listens_ns: int) -> Destination:
+    """The destination as the package has been written; its pages to come are those in the bitmap.
+
+    listens_ns: its main thread, which has discarded all stale ranges by then, starts the thread that loads pages, and loads
+    the devices (savevm.c::loadvm_postcopy_handle_listen, the first command of the package).
+    """
     return Destination(
         migration.env, migration.vm, migration.ram, migration.link.spec, _rules(migration), migration.knobs,
-        len(migration.vm.vcpus), arrived_ns, arrived_ns + migration.postcopy_costs.device_load_ns,
+        len(migration.vm.vcpus), listens_ns, listens_ns + migration.postcopy_costs.device_load_ns,
     )  # fmt: skip
 
 
