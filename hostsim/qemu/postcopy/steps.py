@@ -71,7 +71,7 @@ def switch(migration: Migration) -> Step:
     yield from bitmap_sync(migration)
     _dirty_whole_host_pages(migration)
     stale = _stale_ranges(migration)
-    # Model limit: discards reach the destination as the sync ends, whatever the stream and the link still hold before them; a
+    # Model limit: discards reach the destination as the sync ends, whatever the stream and the link hold before them; a
     # range costs as much whatever its length.
     discarded_ns = env.now_ns + migration.link.spec.latency_ns + stale * migration.postcopy_costs.discard_range_ns
     yield env.timeout(migration.sheet.switchover_ns)
