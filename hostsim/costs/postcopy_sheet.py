@@ -19,7 +19,8 @@ class PostcopyCosts:
     request_ns: from there until the source has queued the request, without the link.
     wake_ns: from the place of a page until the vCPU that waits for it runs.
     busy_wake_ns: more of it while the sender and the loader of the pages are at work: a host without a core for each thread.
-    device_load_ns: from the package on the wire until the guest runs at the destination.
+    discard_range_ns: the destination discards a range of stale pages (madvise), one by one, before it loads any page.
+    device_load_ns: from there, with the package at the destination, until the guest runs.
     recover_ns: work of both sides in a recovery, without the link: connect, exchange of bitmaps.
     """
 
@@ -29,6 +30,7 @@ class PostcopyCosts:
     request_ns: int
     wake_ns: int
     busy_wake_ns: int
+    discard_range_ns: int
     device_load_ns: int
     recover_ns: int
 

@@ -140,7 +140,9 @@ def _completed_workload(workload: Workload, index: int, memory_bytes: int) -> Wo
 
 
 def _completed_migration(migration: Migration, memory_bytes: int) -> Migration:
-    if "timeout" in migration.model_fields_set:
-        return migration
-    timeout_ns = PROFILES[migration.profile].timeout_s(memory_bytes) * NS_PER_S
-    return _with(migration, {"timeout": timeout_ns})
+    """``migration`` with the keys that its profile sets by the guest's memory, where the file has none."""
+    profile = PROFILES[migration.profile]
+    shares = {key: default for key, default in profile.defaults.items() if default.memory_share}
+    by_memory = {"timeout": profile.timeout_s(memory_bytes) * NS_PER_S}
+    by_memory |= {key: default.of_memory_bytes(memory_bytes) for key, default in shares.items()}
+    return _with(migration, {key: value for key, value in by_memory.items() if key not in migration.model_fields_set})

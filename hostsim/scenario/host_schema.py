@@ -175,10 +175,7 @@ class Migration(_Keys):
         if not isinstance(name, str) or name not in PROFILES:
             return data
         qemu = _as_written(data.get("qemu", QEMU_DEFAULTS.qemu))
-        defaults = PROFILES[name].values(qemu if qemu in BEHAVIOUR else QEMU_DEFAULTS.qemu)
-        if data.get("return_path") is False:
-            defaults.pop("switchover_ack", None)  # libvirt leaves both off for a tunnelled migration
-        return defaults | dict(data)
+        return PROFILES[name].values(qemu if qemu in BEHAVIOUR else QEMU_DEFAULTS.qemu, data) | dict(data)
 
     def parameters(self) -> MigrationParameters:
         """QEMU's parameters; a key whose name is QEMU's is passed on unchanged, unless a mechanism reads it otherwise."""

@@ -23,6 +23,22 @@ if TYPE_CHECKING:
 Keys = Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Default:
+    """A default of a management layer, as a scenario file would write it, and where it is from.
+
+    memory_share: in place of ``value``: that share of guest memory in bytes, rounded up to a power of two; 0: ``value``.
+    """
+
+    value: str | bool
+    source: str
+    memory_share: float = 0.0
+
+    def of_memory_bytes(self, memory_bytes: int) -> int:
+        """The bytes of ``memory_share``."""
+        return 1 << max(int(memory_bytes * self.memory_share) - 1, 0).bit_length()
+
+
 class Kind(IntEnum):
     """The way in which a mechanism helps; modes are listed and tried in this order."""
 
@@ -52,6 +68,7 @@ class Mechanism:
     remedy: kind of the remedy (hostsim.verdict) that turns it on; "": no command turns it on.
     remedy_value: value that its command has in an example; None: the command takes none.
     commands: profile to the command of each kind of remedy that the mechanism brings.
+    profiles: profile to the defaults of its keys, where that management layer sets them.
     parameters: fields of MigrationParameters that are not a key of that name and unit; None: all are.
     inputs: what the machine needs for it beside MigrationParameters; None: nothing.
     values: findings about its keys by themselves.
@@ -80,6 +97,7 @@ class Mechanism:
     remedy: str = ""
     remedy_value: float | None = None
     commands: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    profiles: Mapping[str, Mapping[str, Default]] = field(default_factory=dict)
     parameters: Callable[[Any], dict[str, Any]] | None = None
     inputs: Callable[[Scenario], Any] | None = None
     values: Callable[[Any], Iterator[Finding]] | None = None
@@ -149,6 +167,11 @@ def modelled(before: str, general: tuple[str, ...]) -> str:
     placed = [((one.kind, one.place), one.modelled) for one in mechanisms()]
     placed.append(((Kind.STREAM, GENERAL), general))
     return ", ".join([before, *(name for _, names in sorted(placed) for name in names)])
+
+
+def defaults_of(profile: str) -> dict[str, Default]:
+    """Defaults that ``profile`` has for keys of mechanisms."""
+    return {key: default for one in mechanisms() for key, default in one.profiles.get(profile, {}).items()}
 
 
 def command_of(remedy: str, profile: str) -> str:

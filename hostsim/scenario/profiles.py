@@ -10,40 +10,51 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from hostsim.qemu.capabilities import absent
+from hostsim.qemu.capabilities import absent, refused
 from hostsim.qemu.version import Version
-from hostsim.scenario.mechanism import command_of
+from hostsim.scenario.mechanism import Default, command_of, defaults_of
 
 GIB = 1 << 30
 REMEDIES = ("downtime_limit", "bandwidth", "auto_converge", "timeout")
 """Kinds of changes that a command applies, beside those of the records of mechanisms (hostsim.scenario.mechanism)."""
+NOTHING: Mapping[str, object] = MappingProxyType({})
 _POLICY = "kubectl patch migrationpolicy POLICY --type merge -p "
 
 
 @dataclass(frozen=True)
-class Default:
-    """A default as a scenario file would write it, and where it is from."""
-
-    value: str | bool
-    source: str
-
-
-@dataclass(frozen=True)
 class Profile:
-    """One management layer. ``timeout_per_gib_s``: migration time allowed per GiB of guest memory [s], 0: none."""
+    """One management layer.
+
+    general: defaults of keys of no mechanism; those of mechanisms are in their records.
+    timeout_per_gib_s: migration time allowed per GiB of guest memory [s], 0: none.
+    """
 
     name: str
-    defaults: Mapping[str, Default]
+    general: Mapping[str, Default]
     commands: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     timeout_per_gib_s: int = 0
     timeout_gib_min: int = 0
     timeout_source: str = ""
 
-    def values(self, qemu: Version) -> dict[str, str | bool]:
-        """Defaults by key, without capabilities that this version of QEMU does not have: a manager asks for those first."""
-        values = {key: default.value for key, default in self.defaults.items()}
-        missing = {entry.name for entry in absent(values, qemu)}
-        return {key: value for key, value in values.items() if key not in missing}
+    @property
+    def defaults(self) -> dict[str, Default]:
+        """Defaults by key."""
+        return {**self.general, **defaults_of(self.name)}
+
+    def values(self, qemu: Version, written: Mapping[str, object] = NOTHING) -> dict[str, str | bool]:
+        """Defaults that hold beside ``written``, keys of [migration]: those that this version of QEMU has, and allows.
+
+        A manager asks QEMU for its capabilities first, and never sets one that QEMU refuses beside the others.
+        """
+        values = {key: default.value for key, default in self.defaults.items() if not default.memory_share}
+        dropped = {entry.name for entry in absent(values, qemu)}
+        values = {key: value for key, value in values.items() if key not in dropped}
+        while broken := list(refused({**values, **written}, qemu)):
+            named = {key for rule in broken for key in (rule.capability, rule.other)} - set(written)
+            if named.isdisjoint(values):
+                break  # the scenario itself asks for what QEMU refuses: the loader says so
+            values = {key: value for key, value in values.items() if key not in named}
+        return values
 
     def command(self, remedy: str, value: float | None = None) -> str:
         """The command that applies ``remedy``; "" if there is none here.
@@ -71,11 +82,12 @@ def _up(value: float) -> str:
 
 _QAPI = "QEMU 10.2 qapi/migration.json::MigrationParameters, migration/options.c::migration_properties"
 _LIBVIRT = "libvirt qemu_domain.h::QEMU_DOMAIN_MIG_BANDWIDTH_MAX = INT64_MAX / 1 MiB: no limit"
-_CAPABILITIES = "libvirt src/qemu/qemu_migration_params.c"
-_LIBVIRT_SWITCHOVER = {
+_CAPABILITIES = "libvirt 11.3 src/qemu/qemu_migration_params.c"
+_BY_FLAG = f"{_CAPABILITIES}::qemuMigrationParamsFlagMap"
+_BY_LIBVIRT = {
     "pause_before_switchover": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsAlwaysOn, on the source"),
-    "return_path": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsFlagMap: on unless tunnelled"),
-    "switchover_ack": Default(True, f"{_CAPABILITIES}::qemuMigrationParamsFlagMap: on unless tunnelled"),
+    "return_path": Default(True, f"{_BY_FLAG}: on unless tunnelled"),
+    "switchover_ack": Default(True, f"{_BY_FLAG}: with return_path, if both sides have it"),
     "keepalive": Default("30s", "libvirt qemu.conf: keepalive_interval 5, keepalive_count 5, of a peer-to-peer migration"),
 }
 """Set by every manager that migrates by way of libvirt."""
@@ -105,7 +117,7 @@ LIBVIRT = Profile(
         "bandwidth": Default("unlimited", _LIBVIRT),
         "downtime_limit": Default("300ms", f"libvirt leaves QEMU's default: {_QAPI}"),
         "auto_converge": Default(False, "libvirt virsh(1): off without --auto-converge"),
-        **_LIBVIRT_SWITCHOVER,
+        **_BY_LIBVIRT,
     },
     {
         "downtime_limit": "virsh migrate-setmaxdowntime DOMAIN {value}",
@@ -123,7 +135,7 @@ NOVA = Profile(
         # Model limit: nova raises the downtime limit in steps; here live_migration_downtime holds from the start.
         "downtime_limit": Default("500ms", f"{_NOVA}: live_migration_downtime 500"),
         "auto_converge": Default(False, f"{_NOVA}: live_migration_permit_auto_converge False"),
-        **_LIBVIRT_SWITCHOVER,
+        **_BY_LIBVIRT,
     },
     {
         "downtime_limit": "nova.conf [libvirt] live_migration_downtime = {value}",
@@ -142,7 +154,7 @@ KUBEVIRT = Profile(
         "bandwidth": Default("unlimited", f"{_KUBEVIRT}: BandwidthPerMigrationDefault 0Mi (64Mi in early releases)"),
         "downtime_limit": Default("300ms", "KubeVirt sets none: QEMU's default"),
         "auto_converge": Default(False, f"{_KUBEVIRT}: MigrationAllowAutoConverge false"),
-        **_LIBVIRT_SWITCHOVER,
+        **_BY_LIBVIRT,
     },
     {
         # No field of MigrationConfiguration sets the downtime limit; libvirt inside the launcher pod does.
@@ -162,7 +174,7 @@ PROXMOX = Profile(
         "bandwidth": Default("unlimited", f"{_PVE}: migrate_speed 0, no limit"),
         # Model limit: Proxmox VE raises the downtime limit step by step if the end does not converge; here it stays.
         "downtime_limit": Default("100ms", f"{_PVE}: migrate_downtime 0.1 s"),
-        "auto_converge": Default(True, "qemu-server QemuMigrate::set_migration_caps: auto-converge 1"),
+        "auto_converge": Default(True, "qemu-server PVE/QemuMigrate/Helpers.pm::set_migration_caps: auto-converge 1"),
     },
     {
         "downtime_limit": "qm set VMID --migrate_downtime {seconds}",

@@ -128,7 +128,9 @@ def _cells(key: Key) -> tuple[str, ...]:
 
 def _profile_rows(profile: Profile) -> Iterator[tuple[str, ...]]:
     for name, default in profile.defaults.items():
-        yield f"`{profile.name}`", f"`{name}`", f"`{_written(default.value)}`", default.source
+        share = f"{default.memory_share:.0%} of memory"
+        value = share if default.memory_share else f"`{_written(default.value)}`"
+        yield f"`{profile.name}`", f"`{name}`", value, default.source
     if profile.timeout_per_gib_s:
         yield f"`{profile.name}`", "`timeout`", f"{profile.timeout_per_gib_s} s per GiB", profile.timeout_source
 

@@ -132,3 +132,12 @@ def _faults(draw: Draw, table: dict[str, Any]) -> None:
     elif fault == "postcopy link breaks" and migration.get("postcopy_ram"):
         migration["postcopy_link_fails"] = f"{int(draw.choice([0, 1, 20, 300]))}ms"
         migration["postcopy_recover_after"] = one(draw, ("never", "10ms", "1s"))
+        _outage_in_the_recovery(np.random.default_rng((table["seed"], 3)), link)
+
+
+def _outage_in_the_recovery(draw: Draw, link: dict[str, Any]) -> None:
+    """The network drops packets for many short times in half of the cases; drawn apart, so that it moves no other key."""
+    if draw.random() < 0.5:
+        starts_ms = range(int(draw.integers(300, 500)), 5000, 211)
+        drops = one(draw, ("both", "to-destination", "to-source"))
+        link["outage"] = [{"start": f"{start}ms", "length": "40ms", "drops": drops} for start in starts_ms]

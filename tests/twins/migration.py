@@ -221,15 +221,18 @@ class TwinMigration:
         step = self.p.host_page_bytes // 4096
         whole = {gfn // step for gfn in self.ram.bitmap}
         self.ram.bitmap |= {gfn for gfn in range(len(self.memory.content)) if gfn // step in whole}
-        yield self.env.timeout(self.sheet.switchover_ns)
         ranges = sum(gfn - 1 not in self.ram.bitmap for gfn in self.ram.bitmap)
+        costs, stale_until = self.spec.inputs["postcopy"], self.env.now + self.spec.link.latency_ns
+        for _ in range(ranges):
+            stale_until += costs.discard_range_ns
+        yield self.env.timeout(self.sheet.switchover_ns)
         names = max(len(block.idstr) for block in self.memory.blocks)
         self.ram.write_other(0, 16 * ranges + -(-ranges // 12) * (8 + names) + self.sheet.device_state_bytes)
         yield self.env.timeout(max(0, self.ram.t_ns - self.env.now))
         self.downtime_ms = self.now_ms - self.stopped_ns // MS
         kind = TwinFaultyPhase if self.spec.link.has_faults else TwinPhase
-        arrived_ns = kind.package_arrives(self.ram.socket, self.env.now)
-        self.phase = kind(self.spec, self, arrived_ns, arrived_ns + self.spec.inputs["postcopy"].device_load_ns)
+        listens_ns = max(kind.package_arrives(self.ram.socket, self.env.now), stale_until)
+        self.phase = kind(self.spec, self, listens_ns, listens_ns + costs.device_load_ns)
         self.phase.free_ps = 0 if self.spec.link.has_faults else self.ram.socket.drained_ps_exactly()
         self._unlock()
         if not self.old:

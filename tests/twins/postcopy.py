@@ -428,8 +428,12 @@ class TwinPhase:
     def _disconnect(self) -> None:
         """The connections are gone."""
 
-    def _connect_again(self) -> None:
-        """New connections after a recovery."""
+    def _shakes_hands(self) -> bool:
+        """Exchange the bitmaps over new connections; whether the phase goes on."""
+        bits = len(self.m.memory.content) // 8
+        wire = bits * 10**9 // self.rate if self.rate else 0
+        self.until(self.now + self.costs.recover_ns + wire + 4 * self.latency)
+        return True
 
     def _recovers_at(self) -> int:
         return self.now + self.p.postcopy_recover_after_ns
@@ -448,16 +452,17 @@ class TwinPhase:
         self.become("postcopy-paused")
         if not self.p.postcopy_recover_after_ns:
             return False
-        dead = self.life
-        self.until(self._recovers_at())
-        self.become("postcopy-recover")
-        bits = len(self.m.memory.content) // 8
-        wire = bits * 10**9 // self.rate if self.rate else 0
-        self.until(self.now + self.costs.recover_ns + wire + 4 * self.latency)
+        dead, is_up = self.life, False
+        while not is_up:
+            self.until(self._recovers_at())
+            self.become("postcopy-recover")
+            is_up = self._shakes_hands()
+            if not is_up:
+                self.marks.append((self.now, "postcopy_pause", 0))
+                self.become("postcopy-paused")
         assert self.life == dead
         self.life += 1
         self.is_down = False
-        self._connect_again()
         for page in sorted({self.waiting[v] for v in self.began}):
             self._request(page << self.shift)
         self.return_busy = 0

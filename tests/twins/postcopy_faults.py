@@ -197,10 +197,35 @@ class TwinFaultyPhase(TwinPhase):
             at_ns = over[0]
         return at_ns
 
-    def _connect_again(self) -> None:
+    def _shakes_hands(self) -> bool:
         main = TwinFaultyTcp(replace(self.link, loss_key=self.link.loss_key_of("recovered")))
         main.tick = self.now * 1000 // main.tick_length
         self._connect(main, "preempt, recovered")
+        names = [len(block.idstr) for block in self.m.memory.blocks]
+        words = [(block.end_gfn - block.first_gfn + 63) // 64 for block in self.m.memory.blocks]
+        bitmaps = sum(4 + 1 + name + 8 + 8 * word + 8 for name, word in zip(names, words, strict=True))
+        self.until(self.now + self.costs.recover_ns)
+        for group, n_bytes in (
+            (self.forth, sum(5 + 1 + name for name in names)), (self.back, bitmaps), (self.forth, 5), (self.back, 8),
+        ):  # fmt: skip
+            if not self._crosses(group, n_bytes):
+                self._disconnect()
+                return False
+        return True
+
+    def _crosses(self, group: Group, n_bytes: int) -> bool:
+        """Wait until a message has arrived, or until its connection breaks."""
+        stream = group.streams[0]
+        group.wires.put(stream.wire, self.now, n_bytes)
+        stream.written += n_bytes
+        ahead = stream.wire.fork()
+        while (ahead.out or ahead.waiting) and ahead.broken_at is None:
+            ahead._pass(ahead.tick + 1)
+        if ahead.broken_at is not None:
+            self.until(max(ahead.broken_at // 1000, self.now))
+            return False
+        self.until(max(-(-ahead.tick * ahead.tick_length // 1000) - self.latency, self.now))
+        return True
 
     def figures(self) -> dict[str, Any]:
         wires = self.old_wires + ([] if self.is_down else self.forth.wires.every + self.back.wires.every)

@@ -136,6 +136,58 @@ def test_a_recovery_waits_for_the_network_and_loses_no_write(preempt: bool) -> N
     assert has_newest(hit)
 
 
+def recovered(*later: tuple[float, float, Drops]) -> Machine:
+    """A phase that pauses and recovers at the end of its outage; ``later``: outages, start and length [s], after that."""
+    first = out(SWITCH_S + 0.4, 1_200.0)
+    begin_ns = first.outages[0].start_ns + first.outages[0].length_ns
+    more = tuple(Outage(begin_ns + round(start_s * S), round(length_s * S), drops) for start_s, length_s, drops in later)
+    return went(machine(replace(first, outages=first.outages + more), postcopy_recover_after_ns=10 * S))
+
+
+def handshake_s(one: Machine) -> float:
+    """From the last migrate-recover until the phase goes on."""
+    at = {event: t for t, event, _ in one.migration.recorder.marks}
+    return (at["migrate_set_state postcopy-active"] - at["migrate_set_state postcopy-recover"]) / S
+
+
+def test_a_handshake_asks_for_bitmaps_and_takes_two_round_trips() -> None:
+    """postcopy_resume_handshake: recover_ns, RECV_BITMAP and the bitmap, RESUME and RESUME_ACK."""
+    one = recovered()
+    bitmap_s = N_PAGES / 8 / LINK.bandwidth_bytes_per_s
+    least_s = one.migration.postcopy_costs.recover_ns / S + 4 * LINK.latency_ns / S + bitmap_s
+    assert handshake_s(one) == pytest.approx(least_s, abs=0.001)
+    assert has_newest(one)
+
+
+@pytest.mark.parametrize("drops", ["both", "to-destination", "to-source"])
+def test_a_handshake_waits_for_an_outage(drops: Drops) -> None:
+    """Work of both sides takes 10 ms, so the outage drops the first message, or the bitmaps on their way back."""
+    one = recovered((0.005, 1.0, drops))
+    assert handshake_s(one) == pytest.approx(recover_s(one) + RTO_S * 7, abs=0.05)
+    assert names(one)[-4:] == ["postcopy-paused", "postcopy-recover", "postcopy-active", "completed"]
+    assert has_newest(one)
+
+
+def recover_s(one: Machine) -> float:
+    return one.migration.postcopy_costs.recover_ns / S
+
+
+def test_a_handshake_that_breaks_pauses_the_phase_again() -> None:
+    one = recovered((0.005, 1_100.0, "both"))
+    marks = [(t, event) for t, event, _ in one.migration.recorder.marks if "postcopy-" in event]
+    states = [event.removeprefix("migrate_set_state ") for _, event in marks]
+    assert states[-5:] == [
+        "postcopy-paused", "postcopy-recover", "postcopy-paused", "postcopy-recover", "postcopy-active",
+    ]  # fmt: skip
+    begin_ns = next(t for t, event in marks if event.endswith("postcopy-recover"))
+    again_ns = max(t for t, event in marks if event.endswith("postcopy-recover"))
+    assert again_ns == begin_ns + round(1_100.005 * S)
+    assert one.migration.state.status == "completed"
+    assert one.migration.state.paused_ns > again_ns - begin_ns
+    assert one.migration.link.counts()[0] >= 30, "the timer expired fifteen times on each of the two connections"
+    assert has_newest(one)
+
+
 @pytest.mark.parametrize("preempt", [False, True])
 def test_losses_make_the_phase_longer(preempt: bool) -> None:
     link = replace(LINK, latency_ns=10 * MS, outages=(Outage(2_000 * S, S),))

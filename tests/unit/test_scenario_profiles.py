@@ -37,6 +37,38 @@ def test_a_profile_gives_defaults(
     assert migration.timeout == timeout_s * 10**9
 
 
+@pytest.mark.parametrize("profile", ["libvirt", "nova", "kubevirt"])
+def test_libvirt_sets_optional_capabilities_beside_those_that_need_them(profile: str) -> None:
+    plain, postcopy = migration_of(profile=profile), migration_of(profile=profile, postcopy_ram=True)
+    assert (plain.postcopy_preempt, postcopy.postcopy_preempt) == (False, True)
+    assert plain.pause_before_switchover
+    assert (plain.return_path, plain.switchover_ack) == (True, True)
+    tunnelled = migration_of(profile=profile, return_path=False)
+    assert (tunnelled.return_path, tunnelled.switchover_ack) == (False, False)
+    older = migration_of(profile=profile, qemu="7.2", postcopy_ram=True)
+    assert (older.switchover_ack, older.postcopy_preempt) == (False, True)
+
+
+def test_a_capability_that_is_written_off_stays_off() -> None:
+    assert not migration_of(profile="libvirt", postcopy_ram=True, postcopy_preempt=False).postcopy_preempt
+    assert not migration_of(profile="proxmox", xbzrle=False).xbzrle
+    assert not migration_of(profile="qemu", postcopy_ram=True).postcopy_preempt
+
+
+@pytest.mark.parametrize(("memory", "mib"), [("8GiB", 1024), ("10GiB", 1024), ("1280MiB", 128), ("1284MiB", 256)])
+def test_proxmox_sends_differences_from_a_cache_of_a_tenth_of_memory(memory: str, mib: int) -> None:
+    migration = Scenario.model_validate({"vm": {"memory": memory}, "migration": {"profile": "proxmox"}}).migration
+    assert migration is not None
+    assert (migration.xbzrle, migration.xbzrle_cache_size) == (True, mib << 20)
+
+
+def test_proxmox_keeps_a_written_cache_and_gives_way_to_channels() -> None:
+    assert migration_of(profile="proxmox", xbzrle_cache_size="64MiB").xbzrle_cache_size == 64 << 20
+    assert not migration_of(profile="proxmox", multifd=True).xbzrle
+    assert migration_of(profile="proxmox", multifd=True, qemu="7.2").xbzrle, "7.2 allows both"
+    assert migration_of(profile="libvirt").xbzrle_cache_size == 64 << 20
+
+
 def test_what_is_written_wins() -> None:
     migration = migration_of(profile="nova", bandwidth="1MiB/s", downtime_limit="1s", timeout="never", auto_converge=True)
     assert (migration.bandwidth, migration.downtime_limit, migration.timeout) == (1 << 20, 10**9, 0)

@@ -59,7 +59,7 @@ def test_faults_and_losses_of_migrations_are_predicted(rows: list[Row]) -> None:
 
 
 def test_a_fault_maps_eight_pages_without_a_log_and_one_with_it(rows: list[Row]) -> None:
-    """A page costs more the first time that a VM maps it; the row that misses is explained on docs/background/real-kvm.md."""
+    """A page costs more the first time that a VM maps it; the row that misses is explained on real-kvm.md."""
     found = {row.id.removeprefix("map/"): row for row in rows if row.id.startswith("map/")}
     partly = [found.pop(name) for name in list(found) if name.startswith("partly")]
     assert len(partly) == 10

@@ -74,9 +74,9 @@ class Destination:
 
     def __init__(
         self, env: Clock, vm: VmBase, ram: RamState, link: LinkSpec, rules: Rules, knobs: Knobs, n_vcpus: int,
-        arrived_ns: int, run_ns: int,
+        listens_ns: int, run_ns: int,
     ) -> None:  # fmt: skip
-        """``arrived_ns``: the package is at the destination, which loads pages from then on."""
+        """``listens_ns``: the destination loads pages from then on."""
         self.rules, self.run_ns, self.broken_ns, self._link = rules, run_ns, NEVER, link
         self._env, self._vm, self._knobs = env, vm, knobs
         self._table = vm.guest.table
@@ -87,7 +87,7 @@ class Destination:
         self._batches = [(np.zeros(0, np.int64), np.zeros(0, np.int64))] * len(self._classes)
         self.phase = _arrays(vm, ram, missing, clocks, n_vcpus, rules)
         p = self.phase.p
-        p[at.NOW_NS], p[at.LOAD_FREE_NS], p[at.URGENT_FREE_NS] = env.now_ns, arrived_ns, arrived_ns
+        p[at.NOW_NS], p[at.LOAD_FREE_NS], p[at.URGENT_FREE_NS] = env.now_ns, listens_ns, listens_ns
         p[[at.URGENT_BLOCK, at.HELD]] = -1
         self._unread, self._life = ram.bmap.copy() if len(vm.backing) else vm.backing, 0
         self.phase.vcpus[:, at.WAKE_NS] = run_ns
@@ -322,11 +322,17 @@ class Destination:
         streams.arrived[:] = p[[at.TAIL, at.URGENT_TAIL, at.REQUEST_TAIL]]
         streams.groups[at.FORWARD, at.HAS_ROOM] = 1
 
-    def reconnect(self) -> None:
-        """The connection is there again; the destination asks for the pages that vCPUs wait for (postcopy_sync_page_req)."""
+    def reconnect(self, made: Streams | None = None) -> None:
+        """The connection is there again; the destination asks for the pages that vCPUs wait for (postcopy_sync_page_req).
+
+        made: connections over which the handshake has gone; None: new ones.
+        """
         p, now_ns = self.phase.p, self._env.now_ns
         p[at.REQUEST_HEAD] = p[at.REQUEST_ARRIVED] = p[at.REQUEST_TAIL]
         self._connect(("recovered", "preempt, recovered"))
+        if made is not None:
+            streams = self.phase.streams
+            streams.rows[:], streams.shared[:], streams.written[:] = made.rows, made.shared, made.written
         p[[at.RETURN_FREE_NS, at.LOAD_FREE_NS, at.URGENT_FREE_NS]] = now_ns
         waiting = self.phase.vcpus[self.phase.vcpus[:, at.BEGIN_NS] >= 0]
         for page in sorted(set(waiting[:, at.WAITS_FOR].tolist())):
@@ -371,12 +377,13 @@ def _arrays(
         np.zeros((max(RING, 4 * n_vcpus), 3), np.int64), ram.bmap, ram.words, missing, vm.memory.zero, vm.memory.version,
         ram.copied, np.array([block.end_gfn for block in blocks], np.int64),
         np.array([len(block.idstr) for block in blocks], np.int64), clocks, vm.guest.clock_vcpu, vcpus, classes,
-        np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2), _streams(),
+        np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2), no_streams(),
         vm.backing, np.zeros(0, np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.int64),
     )  # fmt: skip
 
 
-def _streams() -> Streams:
+def no_streams() -> Streams:
+    """Connections of the phase before they are made."""
     rows, shared = (3, tcp.N_ROW), (2, N_SHARED)
     groups = np.zeros((2, at.N_GROUP), np.int64)
     groups[:, [at.IS_KNOWN, at.NEXT_NS, at.ROOM_NS]] = 1, NEVER, NEVER

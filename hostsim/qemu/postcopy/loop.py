@@ -63,7 +63,7 @@ DELIVER, DELIVER_BACK, GAIN_ROOM, PLACE, PLACE_URGENT, HANDLE, ARRIVE, SEND, RUN
 """Kinds of events, in the order of one instant; the first three on a link with faults only."""
 
 
-@part
+@inlined
 def _is_full(k: Phase, r: Rules) -> bool:
     p, page = k.p, 1 << r.host_shift
     return bool(
@@ -179,7 +179,7 @@ def _take(k: Phase, r: Rules, kind: int, now_ns: int) -> int:
     return HORIZON
 
 
-@part
+@inlined
 def _host_event(k: Phase, r: Rules, kind: int, now_ns: int, started_ns: int) -> int:
     """An event of the host, DELIVER ... SEND; return HORIZON if the loop goes on, else its reason to return."""
     if kind < PLACE:

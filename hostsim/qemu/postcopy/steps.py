@@ -1,7 +1,7 @@
-"""Post-copy: the switch, the phase in which the guest runs at the destination, its pause and recovery.
+"""Post-copy: the switch, and the phase in which the guest runs at the destination.
 
 QEMU 7.2 and 10.x, migration/migration.c::postcopy_start, ::migration_iteration_run, ::migration_rate_limit,
-::migration_completion, ::postcopy_pause. The phase's events are in hostsim.qemu.postcopy.loop.
+::migration_completion. The phase's events are in hostsim.qemu.postcopy.loop; its pause is in hostsim.qemu.postcopy.recovery.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import simpy
 
 from hostsim.core.clock import NEVER_NS
 from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_WIRE_BYTES
-from hostsim.costs.postcopy_sheet import PostcopyCosts, load_postcopy
 from hostsim.qemu import send, tcp, window
 from hostsim.qemu.bitmap_sync import bitmap_sync
 from hostsim.qemu.cancel import fail
 from hostsim.qemu.link import LinkSpec
-from hostsim.qemu.mechanisms.postcopy import NAME
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.postcopy import state as at
+from hostsim.qemu.postcopy.costs import costs_of
 from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
 from hostsim.qemu.postcopy.live import LiveDestination
+from hostsim.qemu.postcopy.recovery import pause
 from hostsim.qemu.postcopy.state import Rules
 from hostsim.qemu.postcopy.stream import flush_wire
 from hostsim.qemu.ram import EOS_BYTES, SECTION_BYTES
@@ -60,8 +60,12 @@ def switch(migration: Migration) -> Step:
         migration.set_status("device")
     yield from bitmap_sync(migration)
     _dirty_whole_host_pages(migration)
+    stale = _stale_ranges(migration)
+    # Model limit: discards reach the destination as the sync ends, whatever the stream and the link hold before them; a
+    # range costs as much whatever its length.
+    discarded_ns = env.now_ns + migration.link.spec.latency_ns + stale * costs_of(migration).discard_range_ns
     yield env.timeout(migration.sheet.switchover_ns)
-    migration.ram.write(0, _discard_bytes(migration) + migration.sheet.device_state_bytes)
+    migration.ram.write(0, _discard_bytes(migration, stale) + migration.sheet.device_state_bytes)
     yield migration.ram.written()
     m.downtime_ms = migration.now_ms - m.downtime_start_ns // NS_PER_MS
     arrived_ns = yield from _package_arrives(migration)
@@ -70,7 +74,7 @@ def switch(migration: Migration) -> Step:
         m.guest_moves = False
         yield from fail(migration)
         return
-    migration.destination = _destination(migration, arrived_ns)
+    migration.destination = _destination(migration, max(arrived_ns, discarded_ns))
     if behaviour.has_device_status:
         migration.set_status("postcopy-device" if behaviour.has_postcopy_device else "postcopy-active")
 
@@ -87,7 +91,7 @@ def run(migration: Migration) -> Step:
         try:
             yield from _loop(migration, destination)
         except LinkBrokenError:
-            yield from migration.traced("postcopy_pause", _pause(migration, destination))
+            yield from migration.traced("postcopy_pause", pause(migration, destination))
         if migration.done.triggered:
             return
 
@@ -198,38 +202,6 @@ def _complete(migration: Migration, destination: Destination) -> Step:
     migration.finish("completed")
 
 
-def _pause(migration: Migration, destination: Destination) -> Step:
-    """postcopy_pause: keep everything until migrate-recover, exchange bitmaps, go on; without it the VM is lost.
-
-    # Model limit: both sides notice the break at once, the side whose TCP gives up later as well.
-    # Model limit: postcopy_link_fails breaks the connection once; migrate-recover succeeds at its first attempt, which does
-    # not come before the end of an outage.
-    """
-    p, env = migration.parameters, migration.env
-    lost = destination.lose(migration.ram)
-    migration.state.pages_lost += lost
-    migration.recorder.mark(env.now_ns, "postcopy_pause", lost)
-    migration.set_status("postcopy-paused")
-    if not p.postcopy_recover_after_ns:
-        migration.finish("postcopy-paused")
-        return
-    paused_ns = env.now_ns
-    yield from destination.advance(migration.link.spec.up_ns(paused_ns + p.postcopy_recover_after_ns))
-    migration.set_status("postcopy-recover")
-    yield from destination.advance(env.now_ns + _handshake_ns(migration, destination))
-    destination.reconnect()
-    migration.state.paused_ns += env.now_ns - paused_ns
-    migration.set_status("postcopy-active")
-    window.open_window(migration.state, migration.ram, migration.now_ms)
-
-
-def _handshake_ns(migration: Migration, destination: Destination) -> int:
-    """RECV_BITMAP for each RAMBlock, its bitmap back, RESUME, RESUME_ACK (postcopy_resume_handshake)."""
-    rules, bits = destination.rules, migration.vm.memory.n_pages
-    wire_ns = bits // 8 * 1_000_000_000 // rules.link_bytes_per_s if rules.link_bytes_per_s else 0
-    return _costs(migration).recover_ns + wire_ns + 4 * rules.latency_ns
-
-
 def _dirty_whole_host_pages(migration: Migration) -> None:
     """postcopy_chunk_hostpages: a host page with a page to be sent is discarded and sent whole."""
     step, bmap = migration.parameters.host_page_bytes // 4096, migration.ram.bmap
@@ -242,12 +214,16 @@ def _dirty_whole_host_pages(migration: Migration) -> None:
     migration.ram.add_dirty(int(bmap.sum()) - before)
 
 
-def _discard_bytes(migration: Migration) -> int:
-    """Bytes of the commands that name stale ranges (postcopy_discard_send_range), 12 ranges a command."""
-    dirty = np.flatnonzero(np.diff(np.concatenate([[0], migration.ram.bmap, [0]]).astype(np.int8)) == 1)
-    commands = -(-len(dirty) // RANGES_A_COMMAND)
+def _stale_ranges(migration: Migration) -> int:
+    """Ranges of pages that are to be sent, which the destination discards first (postcopy_send_discard_bm_ram)."""
+    return int(np.count_nonzero(np.diff(np.concatenate([[0], migration.ram.bmap, [0]]).astype(np.int8)) == 1))
+
+
+def _discard_bytes(migration: Migration, stale: int) -> int:
+    """Bytes of the commands that name ``stale`` ranges (postcopy_discard_send_range), 12 ranges a command."""
+    commands = -(-stale // RANGES_A_COMMAND)
     name = max(len(block.idstr) for block in migration.vm.memory.blocks)
-    return 16 * len(dirty) + commands * (8 + name)
+    return 16 * stale + commands * (8 + name)
 
 
 def _package_arrives(migration: Migration) -> Generator[simpy.Event, Any, int]:
@@ -267,20 +243,19 @@ def _package_arrives(migration: Migration) -> Generator[simpy.Event, Any, int]:
     return NEVER_NS
 
 
-def _destination(migration: Migration, arrived_ns: int) -> Destination:
-    """The destination as the package has been written; its pages to come are those in the bitmap."""
+def _destination(migration: Migration, listens_ns: int) -> Destination:
+    """The destination as the package has been written; its pages to come are those in the bitmap.
+
+    listens_ns: its main thread, which has discarded all stale ranges by then, starts the thread that loads pages, and loads
+    the devices (savevm.c::loadvm_postcopy_handle_listen, the first command of the package).
+    """
     given = (
         migration.env, migration.vm, migration.ram, migration.link.spec, _rules(migration), migration.knobs,
-        len(migration.vm.vcpus), arrived_ns, arrived_ns + _costs(migration).device_load_ns,
+        len(migration.vm.vcpus), listens_ns, listens_ns + costs_of(migration).device_load_ns,
     )  # fmt: skip
     if migration.move is None:
         return Destination(*given)
     return LiveDestination(migration.move(migration.ram.bmap), *given)
-
-
-def _costs(migration: Migration) -> PostcopyCosts:
-    found: PostcopyCosts | None = migration.inputs.get(NAME)
-    return found or load_postcopy("generic")
 
 
 def _rules(migration: Migration) -> Rules:
@@ -289,7 +264,7 @@ def _rules(migration: Migration) -> Rules:
     # Model limit: after the switch a connection carries its steady rate (a window each round trip); its congestion window is
     not followed, but on a link with outages or losses.
     """
-    p, sheet, costs, spec = migration.parameters, migration.sheet, _costs(migration), migration.link.spec
+    p, sheet, costs, spec = migration.parameters, migration.sheet, costs_of(migration), migration.link.spec
     preempt = 0 if not p.postcopy_preempt else (10 if migration.behaviour.urgent_thread else 7)
     return Rules(
         p.max_postcopy_bandwidth // 10, migration.behaviour.flush_pages, preempt, sheet.page_send_ns, sheet.zero_page_ns,

@@ -179,7 +179,7 @@ def _send_urgently(k: Phase, r: Rules, entry: int, n_bytes: int, is_zero: bool, 
     k.urgent[at, 0], k.urgent[at, 1], k.urgent[at, 2] = entry, n_bytes, p[URGENT_FREE_NS]
 
 
-@part
+@inlined
 def _last_dirty(k: Phase, r: Rules, gfn: int) -> int:
     """Last page of the host page of ``gfn`` that is still to be sent, or -1."""
     first = (gfn >> r.host_shift) << r.host_shift
@@ -189,7 +189,7 @@ def _last_dirty(k: Phase, r: Rules, gfn: int) -> int:
     return -1
 
 
-@part
+@inlined
 def _send_host_page(k: Phase, r: Rules, gfn: int, channel: int, t_ns: int) -> int:
     """ram_save_host_page: send all pages of a host page that are still to be sent, from ``t_ns`` on; return the end [ns]."""
     first, last = (gfn >> r.host_shift) << r.host_shift, _last_dirty(k, r, gfn)
@@ -209,7 +209,7 @@ def _send_host_page(k: Phase, r: Rules, gfn: int, channel: int, t_ns: int) -> in
     return t_ns
 
 
-@part
+@inlined
 def _next_request(k: Phase) -> int:
     """get_queued_page: the first queued request whose page is still to be sent, or -1; requests before it are dropped."""
     p = k.p
@@ -221,7 +221,7 @@ def _next_request(k: Phase) -> int:
     return -1
 
 
-@part
+@inlined
 def _switch_channel(k: Phase, channel: int) -> None:
     """postcopy_preempt_choose_channel (7.2): the first page on the other channel carries the name of its RAMBlock."""
     if k.p[CHANNEL] != channel:
@@ -234,7 +234,7 @@ def _is_away(k: Phase, gfn: int) -> bool:
     return bool(len(k.backing) > 0 and k.backing[gfn] >= NOT_THERE)
 
 
-@part
+@inlined
 def act(k: Phase, r: Rules, started_ns: int) -> int:
     """A pass of the loop of ram_save_iterate at T_NS; return QUOTA, NOTHING_DIRTY or MAX_WAIT at its end, HORIZON before.
 

@@ -11,7 +11,7 @@ from hostsim.core.finding import Finding
 from hostsim.core.units import format_bandwidth, format_duration, parse_bytes
 from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.qemu.mechanisms.postcopy import NAME, PostcopyParameters
-from hostsim.scenario.mechanism import Kind, Mechanism
+from hostsim.scenario.mechanism import Default, Kind, Mechanism
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Bandwidth, Count, Duration, DurationOrNever, Flag
 
@@ -137,6 +137,13 @@ COMMANDS = {
     "nova": "nova.conf [libvirt] live_migration_permit_post_copy = true",
     "kubevirt": 'kubectl patch migrationpolicy POLICY --type merge -p \'{"spec":{"allowPostCopy":true}}\'',
 }
+LIBVIRT = {
+    "postcopy_preempt": Default(
+        True,
+        "libvirt 11.3 src/qemu/qemu_migration_params.c::qemuMigrationParamsFlagMap: with postcopy_ram, if both sides have "
+        "it (libvirt >= 10.0)",
+    )
+}  # fmt: skip
 PART = Mechanism(
     NAME, 50, Kind.SWITCH, "postcopy_ram", PostcopyKeys,
     modelled=("post-copy with preempt and blocktime",),
@@ -146,6 +153,7 @@ PART = Mechanism(
     at=AFTER_ROUNDS,
     remedy="post_copy",
     commands={profile: {"post_copy": command} for profile, command in COMMANDS.items()},
+    profiles=dict.fromkeys(("libvirt", "nova", "kubevirt"), LIBVIRT),
     parameters=_parameters,
     inputs=lambda scenario: load_postcopy(scenario.host.machine),
     values=_findings,

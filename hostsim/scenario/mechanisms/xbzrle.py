@@ -10,7 +10,7 @@ from pydantic import Field
 from hostsim.core.finding import Finding
 from hostsim.core.units import format_bytes
 from hostsim.qemu.mechanisms.xbzrle import NAME, XbzrleParameters
-from hostsim.scenario.mechanism import Kind, Mechanism
+from hostsim.scenario.mechanism import Default, Kind, Mechanism
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Bytes, Count, Flag, constant
 
@@ -74,6 +74,12 @@ COMMANDS = {
         CACHE: "virsh migrate --live --compressed --comp-methods xbzrle --comp-xbzrle-cache {value} DOMAIN URI",
     },
 }
+PROXMOX = {
+    "xbzrle": Default(True, "qemu-server PVE/QemuMigrate/Helpers.pm::set_migration_caps: xbzrle 1"),
+    "xbzrle_cache_size": Default(
+        "", "qemu-server PVE/QemuMigrate.pm::phase2, ::round_powerof2: up to a power of two", memory_share=0.1
+    ),
+}
 PART = Mechanism(
     NAME, 10, Kind.STREAM, "xbzrle", XbzrleKeys,
     host=XbzrleConstants,
@@ -82,6 +88,7 @@ PART = Mechanism(
     modes={"xbzrle": {"xbzrle": "true"}},
     remedy="xbzrle",
     commands=COMMANDS,
+    profiles={"proxmox": PROXMOX},
     findings=_cache,
     assumptions=_contents,
     warm_up={"xbzrle": True},
