@@ -121,8 +121,8 @@ class OtherEnd(Protocol):
     """The guest runs from then on."""
 
     @property
-    def phase(self) -> Any:
-        """Arrays of the phase, ``clocks`` among them: int64[n_clocks, N_FIELDS], work clocks at the destination."""
+    def clocks(self) -> NDArray[np.int64]:
+        """int64[n_clocks, N_FIELDS]: work clocks at the destination."""
 
     @property
     def requests(self) -> int:
