@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.rng import stream_key
+from hostsim.fitting.cursor import with_cursor
 from hostsim.fitting.mixture import Classes, Problem, Shape, rate_grid
 from hostsim.fitting.noise import bursts_of, with_bursts
 from hostsim.fitting.observed import Observed
@@ -23,6 +24,8 @@ RATES_DRAWN = 14
 SHAPES: tuple[Shape, ...] = ("fewest", "many", "sweep", "steep")
 """Drawn guests take turns: points hold the curve at the lengths of their rounds, and elsewhere guests of each shape part."""
 STREAM = "fit.bootstrap"
+PASSES = 3
+"""Fits of points whose errors and places of the cursor are those of the fit before."""
 PACE_GAIN = 4.0
 """A guest that catches up is taken if it betters the misfit by this: odds of e^2 to 1."""
 APART_GAIN = 6.0
@@ -110,11 +113,18 @@ def _bounded(found: Estimate, written_max: float) -> Estimate:
 
 
 def _fitted(points: tuple[Point, ...], written_max: float, pace: Pace) -> tuple[Classes, tuple[Point, ...], float]:
-    """(classes, points with the error of bursts, bursts)."""
-    first = Problem(points, written_max, rate_grid(points), pace).fitted()
-    bursts = bursts_of(points, first)
-    used = with_bursts(points, bursts) if bursts else points
-    return (Problem(used, written_max, rate_grid(used), pace).fitted() if bursts else first), used, bursts
+    """(classes, points with the error of bursts and the places of the cursor, bursts)."""
+    used, bursts, fitted = points, 0.0, _classes(points, written_max, pace)
+    for _ in range(PASSES):
+        placed = with_cursor(points, fitted.pages, pace) if fitted.pages else points
+        bursts = max(bursts, bursts_of(placed, fitted))
+        used = with_bursts(placed, bursts, fitted.expected) if bursts else placed
+        fitted = _classes(used, written_max, pace)
+    return fitted, used, bursts
+
+
+def _classes(points: tuple[Point, ...], written_max: float, pace: Pace) -> Classes:
+    return Problem(points, written_max, rate_grid(points), pace).fitted()
 
 
 def drawn_guests(found: Estimate, written_max: float, seed: int, draws: int) -> Estimate:

@@ -26,22 +26,24 @@ def full_speed(visit: Visit) -> float:
 
 def written_independently(points: Sequence[Point], rates_per_s: Array, speed: Speed = full_speed) -> Array:
     """float64[points, rates]: newly dirty pages a round, for each page written by a Poisson process of ``rates_per_s``."""
-    dirty = np.ones_like(rates_per_s)
+    dirty = np.ones((1, len(rates_per_s)))
     rows = []
     for point in points:
         found = []
         for visit in point.visits:
-            newly, dirty = _poisson_round(visit, rates_per_s * speed(visit), dirty)
-            found.append(newly)
+            newly, dirty = poisson_round(visit, rates_per_s * speed(visit), dirty)
+            found.append(newly.mean(axis=0))
         rows.append(np.mean(found, axis=0))
     return np.array(rows, np.float64).reshape(len(points), len(rates_per_s))
 
 
-def _poisson_round(visit: Visit, rates_per_s: Array, dirty: Array) -> tuple[Array, Array]:
-    """(newly dirty, dirty after the sync) of a page of each rate, of which ``dirty`` were pending at the start."""
+def poisson_round(visit: Visit, rates_per_s: Array, dirty: Array) -> tuple[Array, Array]:
+    """(newly dirty, dirty after the sync) of a page of each rate, of which ``dirty`` were pending at the start.
+
+    dirty: float64[places, rates], or of one place where the visit has one; the result has the places of the visit.
+    """
     dirty = np.ones_like(dirty) if visit.is_first else dirty
-    # Model limit: pages that wait at a sync are as hot as the others. Where hot pages lie in a row, the cursor decides.
-    left = dirty * visit.left_share
+    left = dirty * visit.kept[:, None]
     unsent = -np.expm1(-rates_per_s * visit.t_s)
     seen_s = visit.t_s * (1.0 - visit.sent_after)
     sent = -np.expm1(-np.outer(rates_per_s, seen_s)) @ visit.chunk_shares

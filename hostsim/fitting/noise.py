@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hostsim.fitting.mixture import Classes
 from hostsim.fitting.points import Point
 
+Array = NDArray[np.float64]
 MEDIAN_SQUARE = 0.455
 """Median of the square of a standard normal variable."""
 POINTS_MIN = 5
@@ -31,9 +33,16 @@ def bursts_of(points: Sequence[Point], fitted: Classes) -> float:
     return float(np.sqrt(max(0.0, float(np.median(beyond)) / MEDIAN_SQUARE)))
 
 
-def with_bursts(points: Sequence[Point], bursts: float) -> tuple[Point, ...]:
-    """``points`` with the error of such bursts added."""
-    return tuple(
-        replace(p, off_pages=float(np.hypot(p.off_pages, bursts * p.found_pages / np.sqrt(p.t_s * p.rounds))))
-        for p in points
-    )
+def with_bursts(points: Sequence[Point], bursts: float, expected: Array) -> tuple[Point, ...]:
+    """``points`` with the error of such bursts added.
+
+    expected: float64[points], pages by a fit. Errors are shares of these: as shares of the pages found, a round in which the
+    guest wrote little by chance would weigh more than one in which it wrote much, and the fit would come out too low.
+    """
+    return tuple(_with_bursts(p, bursts, pages) for p, pages in zip(points, expected.tolist(), strict=True))
+
+
+def _with_bursts(p: Point, bursts: float, expected: float) -> Point:
+    pages = max(expected, 1.0)
+    own = p.off_pages * pages / max(p.found_pages, 1.0)
+    return replace(p, off_pages=float(np.hypot(own, bursts * pages / np.sqrt(p.t_s * p.rounds))))

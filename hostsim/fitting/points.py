@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class Visit:
 
     t_s: length [s]. before_s: length of the round before it.
     left_share: share of the pages pending at its start that were still pending at its end.
+    kept: float64[places], the same by the place in the order in which pages are sent; one place: alike everywhere.
     sent_after: float64[chunks], shares of the round after which the host's log began to see writes to a page sent in it.
     chunk_shares: float64[chunks], share of such pages in each chunk.
     throttle: of the vCPUs, as a share of time.
@@ -41,6 +42,7 @@ class Visit:
     chunk_shares: Array
     throttle: float
     is_first: bool
+    kept: Array
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def _visits(rounds: Sequence[Round], filled_pages: float, first: Exposure, later
     for i, r in enumerate(rounds):
         left = min(1.0, max(0.0, r.pending_pages) / max(remaining, 1.0))
         seen = first if i == 0 else later
-        yield Visit(r.duration_s, before_s, left, seen.sent_after, seen.chunk_shares, r.throttle_percent / 100, i == 0)
+        throttle = r.throttle_percent / 100
+        yield Visit(r.duration_s, before_s, left, seen.sent_after, seen.chunk_shares, throttle, i == 0, np.array([left]))
         remaining, before_s = r.remaining_pages, r.duration_s
 
 
@@ -152,4 +155,4 @@ def _timed(visit: Visit, mean_s: float, rounds: int) -> Visit:
     """``visit`` with the mean length of its point, where several rounds had to be averaged to be timed."""
     if rounds == 1:
         return visit
-    return Visit(mean_s, mean_s, visit.left_share, visit.sent_after, visit.chunk_shares, visit.throttle, visit.is_first)
+    return replace(visit, t_s=mean_s, before_s=mean_s)

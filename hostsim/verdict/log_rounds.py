@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.evidence import Evidence, Round
+from hostsim.verdict.log_windows import WINDOW_S, Synced, Windows
 
 Array = NDArray[np.float64]
-WINDOW_S = 0.1
-"""QEMU's loop tests for a sync once a pass of about this long (migration/migration.c::BUFFER_DELAY)."""
 EVALUATED_S = 1.0
 """A sync this long after the last evaluation computes dirty-pages-rate anew (migration/ram.c::migration_bitmap_sync)."""
 ROUNDS_MAX = 100
@@ -59,10 +58,11 @@ def rounds_of(
     """
     course = _course(log, at, evidence.page_bytes, in_bursts=in_bursts and evidence.bandwidth_is_steady)
     rounds, last = _before(course, evidence)
-    clock = _Clock(last)
+    clock, windows = _Clock(last), _windows(course, evidence)
     for i in np.flatnonzero((np.diff(course.syncs) > 0) & (course.syncs[:-1] >= 1)):
-        synced = clock.instant(course, int(i), evidence)
-        found, last = _round(course, int(i), last, synced, evidence), synced
+        sync = _of_window(course, int(i), windows)
+        synced = clock.instant(course, int(i), evidence, sync)
+        found, last = _round(course, int(i), last, synced, evidence, sync), synced
         rounds += [found] if found else []
     return _first_pass_s(course, rounds), (*rounds[:1], *rounds[1:][-rounds_max:])
 
@@ -123,26 +123,55 @@ def _before(course: _Course, evidence: Evidence) -> tuple[list[Round], _Instant 
     return [Round(elapsed_s / syncs, found, pending, throttle, float(syncs == 1), off, syncs)], None
 
 
+def _windows(course: _Course, evidence: Evidence) -> Windows | None:
+    """Windows between answers; None where a rate limit does not fill each alike, or the limit is not known."""
+    pages = evidence.sent_pages_per_s * WINDOW_S
+    if not course.in_bursts or evidence.limit_is_contradicted or not pages > 0:
+        return None
+    whole = course.sent - course.zero - course.encoded
+    return Windows.of(course.remaining, course.sent, whole, pages, evidence.threshold_pages)
+
+
+def _of_window(course: _Course, i: int, windows: Windows | None) -> Synced | None:
+    """The window of the only sync between answers ``i`` and ``i + 1``; None if it is not known, or the first pass ends."""
+    is_one = course.syncs[i + 1] - course.syncs[i] == 1 and course.syncs[i] > 1
+    return windows.sync_between(i) if windows and is_one and course.encoded[i + 1] == course.encoded[i] else None
+
+
 class _Clock:
     """Instants of syncs by QEMU's own clock: its rate is the pages found since the last evaluation over the time since then.
 
     evaluated: the instant of the last evaluation, None: not known. found: pages that syncs have found since then.
+    last: (instant, window) of the last sync whose window is known, None: none yet.
     """
 
     def __init__(self, evaluated: _Instant | None) -> None:
         self.evaluated, self.found = evaluated, 0.0
+        self.last: tuple[_Instant, int] | None = None
 
-    def instant(self, course: _Course, i: int, evidence: Evidence) -> _Instant:
-        """The instant of the (last) sync between answers ``i`` and ``i + 1``, by the polls where no new rate tells it."""
+    def instant(self, course: _Course, i: int, evidence: Evidence, sync: Synced | None) -> _Instant:
+        """The instant of the (last) sync between answers ``i`` and ``i + 1``, by its window and the polls where no new rate
+        tells it.
+        """
         polled, is_one = _synced(course, i, evidence), course.syncs[i + 1] - course.syncs[i] == 1
+        polled = self._by_window(course, i, sync) or polled
         self.found += _found_pages(course, i)
         is_new = course.rate[i + 1] != course.rate[i] and course.rate[i + 1] > 0
-        if not is_new:
-            return polled
-        told = self._told(course, i) if is_one else None
-        # With several syncs between two answers it is unknown which of them evaluated.
-        self.evaluated, self.found = (told or polled) if is_one else None, 0.0
+        told = self._told(course, i) if is_new and is_one else None
+        if is_new:
+            # With several syncs between two answers it is unknown which of them evaluated.
+            self.evaluated, self.found = (told or polled) if is_one else None, 0.0
+        self.last = (told or polled, sync.window) if sync else None
         return told or polled
+
+    def _by_window(self, course: _Course, i: int, sync: Synced | None) -> _Instant | None:
+        """The instant by the windows since the last sync, if the polls allow it."""
+        if self.last is None or sync is None:
+            return None
+        last, window = self.last
+        at_s = last.at_s + WINDOW_S * (sync.window - window)
+        start, end = float(course.t_s[i]) - WINDOW_S - last.off_s, float(course.t_s[i + 1]) + WINDOW_S + last.off_s
+        return _Instant(at_s, last.off_s) if start <= at_s <= end else None
 
     def _told(self, course: _Course, i: int) -> _Instant | None:
         """The instant by the new rate, if the polls allow it."""
@@ -158,7 +187,9 @@ def _found_pages(course: _Course, i: int) -> float:
     return float(course.remaining[i + 1] - course.remaining[i] + course.sent[i + 1] - course.sent[i])
 
 
-def _round(course: _Course, i: int, last: _Instant | None, synced: _Instant, evidence: Evidence) -> Round | None:
+def _round(
+    course: _Course, i: int, last: _Instant | None, synced: _Instant, evidence: Evidence, sync: Synced | None
+) -> Round | None:
     """The round (or the mean of the rounds) that ended between answers ``i`` and ``i + 1``; None if it is unknown."""
     syncs = int(course.syncs[i + 1] - course.syncs[i])
     found = _found_pages(course, i) / syncs
@@ -171,7 +202,7 @@ def _round(course: _Course, i: int, last: _Instant | None, synced: _Instant, evi
         off_s = seconds / (syncs - 1)
     if seconds <= 0:
         return None
-    pending, off = _pending(course, i, evidence)
+    pending, off = (sync.pending_pages, 0.0) if sync else _pending(course, i, evidence)
     return Round(seconds, found, pending, float(course.throttle[i]), off_s / seconds, off, syncs)
 
 
