@@ -2,7 +2,7 @@
 
 Pages are sent in one circle (migration/ram.c::find_dirty_block). Where a sync comes before the circle is complete, the pages
 left over are not alike those sent: the cursor had passed them more recently, so of the pages that are hot as many wait there as
-elsewhere, of the others fewer.
+elsewhere, of the others fewer. Of one class alone as many are left over either way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hostsim.fitting.expected import Speed, poisson_round
 from hostsim.fitting.points import Point, Visit
 
 Array = NDArray[np.float64]
-PLACES = 48
+PLACES = 24
 """Places on the circle: the cursor passes several in the shortest round."""
 
 

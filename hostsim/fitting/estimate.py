@@ -116,9 +116,9 @@ def _fitted(points: tuple[Point, ...], written_max: float, pace: Pace) -> tuple[
     """(classes, points with the error of bursts and the places of the cursor, bursts)."""
     used, bursts, fitted = points, 0.0, _classes(points, written_max, pace)
     for _ in range(PASSES):
-        placed = with_cursor(points, fitted.pages, pace) if fitted.pages else points
-        bursts = max(bursts, bursts_of(placed, fitted))
-        used = with_bursts(placed, bursts, fitted.expected) if bursts else placed
+        used = with_cursor(points, fitted.pages, pace) if fitted.pages else points
+        bursts = bursts_of(used, fitted)
+        used = with_bursts(used, bursts, fitted.expected) if bursts else used
         fitted = _classes(used, written_max, pace)
     return fitted, used, bursts
 

@@ -54,7 +54,7 @@ def reading_points(readings: Sequence[DirtyReading]) -> tuple[Point, ...]:
 
 def point(seconds: float, pages: float, off: float) -> Point:
     """D(``seconds``) = ``pages``, measured with an error of the share ``off`` and that of counting."""
-    visit = Visit(seconds, 0.0, 0.0, np.zeros(1), np.ones(1), 0.0, is_first=True)
+    visit = Visit(seconds, 0.0, 0.0, np.zeros(1), np.ones(1), 0.0, is_first=True, kept=np.zeros(1))
     return Point((visit,), pages, float(np.hypot(off * pages, np.sqrt(pages + 1.0))), 0.0)
 
 

@@ -29,7 +29,7 @@ def bursts_of(points: Sequence[Point], fitted: Classes) -> float:
     found = np.array([p.found_pages for p in points])
     off = np.array([p.off_pages for p in points])
     seconds = np.array([p.t_s * p.rounds for p in points])
-    beyond = ((found - fitted.expected) ** 2 - MEDIAN_SQUARE * off**2) * seconds / np.maximum(found, 1.0) ** 2
+    beyond = ((found - fitted.expected) ** 2 - MEDIAN_SQUARE * off**2) * seconds / np.maximum(fitted.expected, 1.0) ** 2
     return float(np.sqrt(max(0.0, float(np.median(beyond)) / MEDIAN_SQUARE)))
 
 

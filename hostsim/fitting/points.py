@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,10 @@ open: the time is a window of QEMU's loop and the polls around it.
 """
 TIMED_WITHIN = 0.05
 """Rounds are averaged until their mean length is known within this share."""
+CIRCLES = 2.0
+"""Rounds are averaged until the cursor has gone around so many times: a round that is shorter than a circle meets the hot pages
+of a part of memory, and the next one fewer of them (assumed).
+"""
 EXACT_S = 0.004
 """Error of a length by QEMU's own clock, which counts milliseconds, at both ends."""
 MODEL_OFF = 0.03
@@ -130,7 +135,15 @@ def _joins(rounds: Sequence[Round], group: list[int], r: Round) -> bool:
     open_s = max(ALIKE_S, r.timing_off * r.duration_s, last.timing_off * last.duration_s)
     is_alike = abs(r.duration_s - mean_s) <= ALIKE * mean_s + open_s
     same = r.throttle_percent == last.throttle_percent
-    return is_alike and same and _timing_off([rounds[i] for i in group]) > TIMED_WITHIN
+    is_short = _timing_off([rounds[i] for i in group]) > TIMED_WITHIN or _circles(rounds, group) < CIRCLES
+    return is_alike and same and is_short
+
+
+def _circles(rounds: Sequence[Round], group: Sequence[int]) -> float:
+    """Times that the cursor has gone around in the rounds ``group``, by the share of the pages that were sent."""
+    before = [max(1.0, rounds[i - 1].remaining_pages) if i else math.inf for i in group]
+    some = zip((rounds[i] for i in group), before, strict=True)
+    return sum(r.syncs * max(0.0, 1.0 - max(0.0, r.pending_pages) / pages) for r, pages in some)
 
 
 def _timing_off(rounds: Sequence[Round]) -> float:
@@ -145,14 +158,13 @@ def _point(rounds: Sequence[Round], visits: Sequence[Visit], group: Sequence[int
     weights = np.array([r.syncs for r in some], np.float64)
     found = float(np.average([r.newly_dirty_pages for r in some], weights=weights))
     mean_s = float(np.average([r.duration_s for r in some], weights=weights))
-    timed = tuple(_timed(visits[i], mean_s, len(group)) for i in group for _ in range(min(rounds[i].syncs, 8)))
+    timed = tuple(_timed(visits[i], mean_s, rounds[i]) for i in group for _ in range(min(rounds[i].syncs, 8)))
     counted = found / float(weights.sum())
     off = np.sqrt(counted + (_timing_off(some) * found) ** 2 + (MODEL_OFF * found) ** 2 + 1.0)
     return Point(timed, found, float(off), end_s)
 
 
-def _timed(visit: Visit, mean_s: float, rounds: int) -> Visit:
-    """``visit`` with the mean length of its point, where several rounds had to be averaged to be timed."""
-    if rounds == 1:
-        return visit
-    return replace(visit, t_s=mean_s, before_s=mean_s)
+def _timed(visit: Visit, mean_s: float, r: Round) -> Visit:
+    """``visit`` with the mean length of its point, where several rounds have to be averaged to be timed."""
+    off_s = max(EXACT_S, r.timing_off * r.duration_s)
+    return visit if off_s <= TIMED_WITHIN * r.duration_s * r.syncs else replace(visit, t_s=mean_s, before_s=mean_s)
