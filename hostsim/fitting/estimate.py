@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from hostsim.core.rng import stream_key
 from hostsim.fitting.cursor import with_cursor
 from hostsim.fitting.mixture import Classes, Problem, Shape, rate_grid
-from hostsim.fitting.noise import bursts_of, with_bursts
+from hostsim.fitting.noise import bursts_of, take_turns, with_errors
 from hostsim.fitting.observed import Observed
 from hostsim.fitting.pacing import CATCH_UPS, Pace
-from hostsim.fitting.points import Point
+from hostsim.fitting.points import CIRCLES, Point
 
 Array = NDArray[np.float64]
 DRAWS = 60
@@ -44,6 +44,7 @@ class Estimate:
 
     bursts: relative standard deviation of the pages dirtied in a second, beyond counting.
     draws: classes fitted to points drawn anew, each with a grid of its own.
+    circles: of QEMU's cursor over which rounds are averaged, because they take turns; 0: they do not.
     from_below: whether every round found about all pages that the guest writes, so that a guest of any greater rate explains
     the points as well.
     """
@@ -55,6 +56,7 @@ class Estimate:
     bursts: float
     draws: tuple[Classes, ...]
     from_below: bool = False
+    circles: float = 0.0
 
 
 def estimate(some: Sequence[Observed], seed: int, draws: int = DRAWS) -> Estimate:
@@ -86,7 +88,11 @@ def differ(some: Sequence[Observed], found: Estimate) -> bool:
 
 def counts_each(some: Sequence[Observed], found: Estimate) -> list[int]:
     """The number of points of each migration, in the order of ``found.points``."""
-    return [len(one.points(by_chunks=bool(found.by_chunks) and one.has_chunks)) for one in some]
+    return [len(points) for points in _points_each(some, bool(found.by_chunks), found.circles)]
+
+
+def _points_each(some: Sequence[Observed], by_chunks: bool, circles: float) -> list[tuple[Point, ...]]:
+    return [one.points(by_chunks=by_chunks and one.has_chunks, circles=circles) for one in some]
 
 
 def _written_max(some: Sequence[Observed]) -> float:
@@ -95,15 +101,20 @@ def _written_max(some: Sequence[Observed]) -> float:
 
 def _candidates(some: Sequence[Observed], written_max: float) -> Iterator[Estimate]:
     for by_chunks in (False, True) if any(one.has_chunks for one in some) else (False,):
-        points = tuple(p for one in some for p in one.points(by_chunks=by_chunks and one.has_chunks))
-        throttled = len({round(p.throttle, 2) for p in points}) > 1
-        paces = [Pace(catch_up, is_seen=True) for catch_up in CATCH_UPS] if throttled else [Pace()]
-        fits = [(*_fitted(points, written_max, pace), pace) for pace in paces]
-        best = min(fits, key=lambda one: one[0].misfit)
-        # Work bound to the CPU comes first: another pace has to fit better by far.
-        fitted, used, bursts, pace = best if best[0].misfit + PACE_GAIN < fits[0][0].misfit else fits[0]
-        told = by_chunks if any(one.has_chunks for one in some) else None
-        yield Estimate(used, fitted, pace, told, bursts, ())
+        found = _candidate(some, written_max, by_chunks, 0.0)
+        yield _candidate(some, written_max, by_chunks, CIRCLES) if take_turns(found.points, found.classes) else found
+
+
+def _candidate(some: Sequence[Observed], written_max: float, by_chunks: bool, circles: float) -> Estimate:
+    points = tuple(p for each in _points_each(some, by_chunks, circles) for p in each)
+    throttled = len({round(p.throttle, 2) for p in points}) > 1
+    paces = [Pace(catch_up, is_seen=True) for catch_up in CATCH_UPS] if throttled else [Pace()]
+    fits = [(*_fitted(points, written_max, pace), pace) for pace in paces]
+    best = min(fits, key=lambda one: one[0].misfit)
+    # Work bound to the CPU comes first: another pace has to fit better by far.
+    fitted, used, bursts, pace = best if best[0].misfit + PACE_GAIN < fits[0][0].misfit else fits[0]
+    told = by_chunks if any(one.has_chunks for one in some) else None
+    return Estimate(used, fitted, pace, told, bursts, (), circles=circles)
 
 
 def _bounded(found: Estimate, written_max: float) -> Estimate:
@@ -118,7 +129,7 @@ def _fitted(points: tuple[Point, ...], written_max: float, pace: Pace) -> tuple[
     for _ in range(PASSES):
         used = with_cursor(points, fitted.pages, pace) if fitted.pages else points
         bursts = bursts_of(used, fitted)
-        used = with_bursts(used, bursts, fitted.expected) if bursts else used
+        used = with_errors(used, bursts, fitted.expected)
         fitted = _classes(used, written_max, pace)
     return fitted, used, bursts
 

@@ -23,6 +23,8 @@ from hostsim.theory.page_classes import PageClasses
 
 Array = NDArray[np.float64]
 RATES_PER_DECADE = 12
+FINER = 13
+"""Rates between the neighbours of a fitted one that are tried: the grid is too coarse for a rate that few points hold."""
 SWEEPS_PER_DECADE = 40
 SLOWEST, FASTEST = 0.05, 8.0
 """The grid of rates: a page written this often in the longest, and in the shortest, round."""
@@ -141,9 +143,20 @@ class Problem:
         """The fewest classes that the points do not speak against."""
         n = len(self.points)
         best = min((self._one(target), self._two(target), self._full(target)), key=lambda classes: classes.criterion(n))
+        best = min((best, self._finer(target, best)), key=lambda classes: classes.criterion(n))
         gain, least, slack = (-SWEEP_GAIN, 2, MOVED_MISFIT) if shape == "sweep" else (SWEEP_GAIN, 3, 0.0)
         swept_best = self._swept(target, slack) if n >= least else None
         return swept_best if swept_best and swept_best.criterion(n) + gain < best.criterion(n) else best
+
+    def _finer(self, target: _Target, coarse: Classes) -> Classes:
+        """``coarse`` with rates from a grid of their own, between their neighbours on the coarse one."""
+        if not 1 <= len(coarse.pages) <= 2:
+            return coarse
+        step = 10 ** (1 / RATES_PER_DECADE)
+        around = np.geomspace(1 / step, step, FINER)
+        rates = np.unique(np.concatenate([rate * around for _, rate in coarse.pages]))
+        finer = Problem(self.points, self.ram_pages, rates, self.speed)
+        return finer._one(target) if len(coarse.pages) == 1 else finer._two(target)
 
     def at_once(self) -> Classes:
         """One class, of which each page is written again at once, as far as the grid of rates goes."""

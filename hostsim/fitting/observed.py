@@ -63,12 +63,13 @@ class Observed:
         inner = [self.log.tag] * bool(self.log.tag) + [f"migration {part} of {parts}"] * (parts > 1)
         return f"{self.log.source}{': ' * bool(inner)}{', '.join(inner)}"
 
-    def points(self, *, by_chunks: bool, rounds: tuple[Round, ...] | None = None) -> tuple[Point, ...]:
-        """Points of the rounds; by_chunks: KVM's log is cleared chunk by chunk as pages are sent, not as a whole at a
-        sync.
+    def points(self, *, by_chunks: bool, circles: float = 0.0) -> tuple[Point, ...]:
+        """Points of the rounds.
+
+        by_chunks: KVM's log is cleared chunk by chunk as pages are sent, not as a whole at a sync. circles: as points_of.
         """
         first, later = self._exposures() if by_chunks else (WHOLE, WHOLE)
-        return points_of(self.rounds if rounds is None else rounds, self.filled_pages, first, later)
+        return points_of(self.rounds, self.filled_pages, first, later, circles)
 
     @property
     def has_chunks(self) -> bool:

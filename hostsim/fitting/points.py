@@ -19,11 +19,15 @@ open: the time is a window of QEMU's loop and the polls around it.
 TIMED_WITHIN = 0.05
 """Rounds are averaged until their mean length is known within this share."""
 CIRCLES = 2.0
-"""Rounds are averaged until the cursor has gone around so many times: a round that is shorter than a circle meets the hot pages
-of a part of memory, and the next one fewer of them (assumed).
+"""Rounds that take turns are averaged until the cursor has gone around so many times: a round that is shorter than a circle
+meets the hot pages of a part of memory, and the next one fewer of them (assumed).
 """
 EXACT_S = 0.004
 """Error of a length by QEMU's own clock, which counts milliseconds, at both ends."""
+SLICE_S = 0.01
+"""A throttled vCPU runs for this long at a time (system/cpu-throttle.c::CPU_THROTTLE_TIMESLICE_NS, QEMU 10.0)."""
+PHASES = 6**-0.5
+"""Standard deviation of the number of slices in a round, whose two ends fall anywhere into a slice and its sleep."""
 MODEL_OFF = 0.03
 """Error of every expected number of pages, as a share: pages are not independent of each other (assumed)."""
 
@@ -96,15 +100,16 @@ WHOLE = Exposure(np.zeros(1), np.ones(1))
 
 
 def points_of(
-    rounds: Sequence[Round], filled_pages: float, first: Exposure = WHOLE, later: Exposure = WHOLE
+    rounds: Sequence[Round], filled_pages: float, first: Exposure = WHOLE, later: Exposure = WHOLE, circles: float = 0.0
 ) -> tuple[Point, ...]:
     """Points from ``rounds``, the first of which is the pass over all memory.
 
     filled_pages: pages that the first pass had to send whole; first, later: exposure in the first round and in the others.
+    circles: rounds are averaged until the cursor has gone around so many times.
     """
     visits = list(_visits(rounds, filled_pages, first, later))
     ends = np.cumsum([r.duration_s * r.syncs for r in rounds])
-    return tuple(_point(rounds, visits, group, float(ends[group[-1]])) for group in _groups(rounds))
+    return tuple(_point(rounds, visits, group, float(ends[group[-1]])) for group in _groups(rounds, circles))
 
 
 def _visits(rounds: Sequence[Round], filled_pages: float, first: Exposure, later: Exposure) -> Iterator[Visit]:
@@ -117,11 +122,11 @@ def _visits(rounds: Sequence[Round], filled_pages: float, first: Exposure, later
         remaining, before_s = r.remaining_pages, r.duration_s
 
 
-def _groups(rounds: Sequence[Round]) -> Iterator[list[int]]:
+def _groups(rounds: Sequence[Round], circles: float) -> Iterator[list[int]]:
     """Numbers of the rounds of each point: neighbours of about one length under one throttle."""
     group: list[int] = []
     for i, r in enumerate(rounds):
-        if group and (group == [0] or not _joins(rounds, group, r)):
+        if group and (group == [0] or not _joins(rounds, group, r, circles)):
             yield group
             group = []
         group.append(i)
@@ -129,13 +134,13 @@ def _groups(rounds: Sequence[Round]) -> Iterator[list[int]]:
         yield group
 
 
-def _joins(rounds: Sequence[Round], group: list[int], r: Round) -> bool:
+def _joins(rounds: Sequence[Round], group: list[int], r: Round, circles: float) -> bool:
     last, mean_s = rounds[group[-1]], float(np.mean([rounds[i].duration_s for i in group]))
     # Polls that leave an instant open between two rounds make one longer by as much as they make the other shorter.
     open_s = max(ALIKE_S, r.timing_off * r.duration_s, last.timing_off * last.duration_s)
     is_alike = abs(r.duration_s - mean_s) <= ALIKE * mean_s + open_s
     same = r.throttle_percent == last.throttle_percent
-    is_short = _timing_off([rounds[i] for i in group]) > TIMED_WITHIN or _circles(rounds, group) < CIRCLES
+    is_short = _timing_off([rounds[i] for i in group]) > TIMED_WITHIN or _circles(rounds, group) < circles
     return is_alike and same and is_short
 
 
@@ -158,13 +163,18 @@ def _point(rounds: Sequence[Round], visits: Sequence[Visit], group: Sequence[int
     weights = np.array([r.syncs for r in some], np.float64)
     found = float(np.average([r.newly_dirty_pages for r in some], weights=weights))
     mean_s = float(np.average([r.duration_s for r in some], weights=weights))
-    timed = tuple(_timed(visits[i], mean_s, rounds[i]) for i in group for _ in range(min(rounds[i].syncs, 8)))
+    own = all(_timing_off([r]) <= TIMED_WITHIN for r in some)
+    each = [visits[i] if own else replace(visits[i], t_s=mean_s, before_s=mean_s) for i in group]
+    timed = tuple(visit for visit, r in zip(each, some, strict=True) for _ in range(min(r.syncs, 8)))
     counted = found / float(weights.sum())
-    off = np.sqrt(counted + (_timing_off(some) * found) ** 2 + (MODEL_OFF * found) ** 2 + 1.0)
+    shares = (_timing_off(some), MODEL_OFF, _slices_off(some))
+    off = np.sqrt(counted + sum((share * found) ** 2 for share in shares) + 1.0)
     return Point(timed, found, float(off), end_s)
 
 
-def _timed(visit: Visit, mean_s: float, r: Round) -> Visit:
-    """``visit`` with the mean length of its point, where several rounds have to be averaged to be timed."""
-    off_s = max(EXACT_S, r.timing_off * r.duration_s)
-    return visit if off_s <= TIMED_WITHIN * r.duration_s * r.syncs else replace(visit, t_s=mean_s, before_s=mean_s)
+def _slices_off(some: Sequence[Round]) -> float:
+    """Error of the time for which a throttled guest ran, as a share: whole slices."""
+    throttle = some[0].throttle_percent / 100
+    slice_and_sleep_s = SLICE_S / max(1.0 - throttle, 0.01)
+    return PHASES * throttle * slice_and_sleep_s / sum(r.duration_s * r.syncs for r in some)
+
