@@ -14,7 +14,7 @@ from hostsim.fitting.cursor import with_cursor
 from hostsim.fitting.mixture import Classes, Problem, Shape, rate_grid
 from hostsim.fitting.noise import bursts_of, take_turns, with_errors
 from hostsim.fitting.observed import Observed
-from hostsim.fitting.pacing import CATCH_UPS, Pace
+from hostsim.fitting.pacing import CATCH_UPS, LOSSES, Pace
 from hostsim.fitting.points import CIRCLES, Point
 
 Array = NDArray[np.float64]
@@ -108,11 +108,12 @@ def _candidates(some: Sequence[Observed], written_max: float) -> Iterator[Estima
 def _candidate(some: Sequence[Observed], written_max: float, by_chunks: bool, circles: float) -> Estimate:
     points = tuple(p for each in _points_each(some, by_chunks, circles) for p in each)
     throttled = len({round(p.throttle, 2) for p in points}) > 1
-    paces = [Pace(catch_up, is_seen=True) for catch_up in CATCH_UPS] if throttled else [Pace()]
-    fits = [(*_fitted(points, written_max, pace), pace) for pace in paces]
-    best = min(fits, key=lambda one: one[0].misfit)
+    bound = [Pace(is_seen=True, lost=lost) for lost in LOSSES] if throttled else [Pace()]
+    paced = [Pace(catch_up, is_seen=True) for catch_up in CATCH_UPS] if throttled else []
+    fits = [(*_fitted(points, written_max, pace), pace) for pace in (*bound, *paced)]
+    plain, best = (min(each, key=lambda one: one[0].misfit) for each in (fits[: len(bound)], fits))
     # Work bound to the CPU comes first: another pace has to fit better by far.
-    fitted, used, bursts, pace = best if best[0].misfit + PACE_GAIN < fits[0][0].misfit else fits[0]
+    fitted, used, bursts, pace = best if best[0].misfit + PACE_GAIN < plain[0].misfit else plain
     told = by_chunks if any(one.has_chunks for one in some) else None
     return Estimate(used, fitted, pace, told, bursts, (), circles=circles)
 

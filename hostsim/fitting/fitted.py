@@ -180,7 +180,7 @@ def fit_logs(logs: Sequence[MigrationLog], seed: int = 1, draws: int = DRAWS, **
     used, left = usable([observe(log, **known) for log in logs])
     found, one = _estimate(used, seed, draws), leading(used)
     brake = brake_of(one.evidence)
-    setting = setting_of(used, bool(found.by_chunks), (), brake)
+    setting = setting_of(used, bool(found.by_chunks), tuple(found.pace.host.items()), brake)
     threshold = one.evidence.threshold_pages if brake else None
     figures = {**_figures(found, brake), **_memory_figures(one)}
     notes = (*(note for log in used for note in log.log.notes), *_together(used, found), *(f"Left out: {r}" for r in left))

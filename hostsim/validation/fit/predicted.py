@@ -117,7 +117,7 @@ def under(table: dict[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         **({"max_postcopy_bandwidth": _rate(limited)} if limited else {}),
     }  # fmt: skip
     link = {"bandwidth": _rate(inputs["link_relay_Bps"]), "latency": "0s", "socket_buffer": "212992B"}
-    return {**table, "migration": migration, "link": link, "host": {"machine": "qemu-tcg-2core", "lateness": "drawn"}}
+    return {**table, "migration": migration, "link": link, "host": {**table["host"], "machine": "qemu-tcg-2core"}}
 
 
 def _rate(bytes_per_s: int | None) -> str:
