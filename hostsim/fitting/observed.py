@@ -76,6 +76,14 @@ class Observed:
         """Whether clearing by chunks and clearing as a whole differ for this guest."""
         return self.ram_pages > 1.05 * CHUNK_PAGES and len(self.stretches) > 1 and self.shows_first_pass
 
+    @property
+    def exposed_share(self) -> float:
+        """Least share of the first pass for which the host's log sees writes to a page: from its chunk's clearing on."""
+        if not self.has_chunks:
+            return 1.0
+        first, _ = self._exposures()
+        return 1.0 - float(first.sent_after @ first.chunk_shares)
+
     def _exposures(self) -> tuple[Exposure, Exposure]:
         chunks = int(np.ceil(self.ram_pages / CHUNK_PAGES))
         edges = np.arange(chunks + 1) * float(CHUNK_PAGES)

@@ -5,13 +5,14 @@ intervals.
 from __future__ import annotations
 
 import copy
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem, UnitError
 from hostsim.core.units import format_bandwidth, parse_duration, parse_said_bandwidth
+from hostsim.fitting.filling import KIB_PER_PAGE, least_filled, sooner_share, thin_out
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import Scenario
@@ -26,10 +27,13 @@ UNSEEN = (1.25, 1.5, 2.0, 3.0)
 clients wait for disks and locks leaves its vCPUs idle for a part of the time, and a throttle takes that part first
 (assumed).
 """
+READS = (
+    "Lower bound: a log tells the guest's writes, not its reads or its vCPUs; post-copy also fetches pages that are only read, "
+    "so there are more requests and waits than the runs have"
+)
 STOPPED = "stop-and-copy"
 """A mode of this question alone: the guest is stopped before its migration."""
 RINGS = "dirty-limit"
-KIB_PER_PAGE = PAGE_BYTES // 1024
 
 
 @dataclass(frozen=True)
@@ -100,18 +104,38 @@ class Drawn:
             _idle_in_part(table, UNSEEN[number // 2 % len(UNSEEN)])
         _end_load(table, self.change.load_ends)
         _place_sweeps(table, number)
-        if self.change.mode == STOPPED:
-            _stop(table, self.fitted, number)
         keys, problems = apply_overrides(table, self.change.texts())
         if problems:
             raise InputError(problems)
         table["seed"] = self.seed + number
-        try:
-            return Scenario.model_validate(table)
-        except InputError as error:
-            raise InputError(
-                [Problem("--set", p.key, p.got, p.wanted, p.example) if p.key in keys else p for p in error.problems]
-            ) from None
+        scenario = _checked(table, keys)
+        share = self.filled_share(scenario, number)
+        if share == 1.0 and not self.is_stopped:
+            return scenario
+        thin_out(table, share)
+        if self.is_stopped:
+            table["vm"].pop("workload", None)
+        return _checked(table, keys)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the guest is stopped before its migration."""
+        return self.change.mode == STOPPED
+
+    def filled_share(self, scenario: Scenario, number: int) -> float:
+        """Share of the filled pages that are filled at the start of replication ``number``: evenly between the bounds."""
+        sooner = sooner_share(self.fitted, None if self.is_stopped else scenario)
+        return 1.0 - (1.0 - least_filled(self.fitted)) * sooner * _spread(number) if sooner else 1.0
+
+
+def _checked(table: dict[str, Any], keys: Container[str]) -> Scenario:
+    """The scenario. InputError, of the change where it has the key."""
+    try:
+        return Scenario.model_validate(table)
+    except InputError as error:
+        raise InputError(
+            [Problem("--set", p.key, p.got, p.wanted, p.example) if p.key in keys else p for p in error.problems]
+        ) from None
 
 
 def _end_load(table: dict[str, Any], ends: str) -> None:
@@ -141,29 +165,8 @@ def _place_sweeps(table: dict[str, Any], number: int) -> None:
             load["start_page"] = int(_spread(number) * _kib(load["size"]) / KIB_PER_PAGE)
 
 
-def _stop(table: dict[str, Any], fitted: GuestFit, number: int) -> None:
-    """A guest that is stopped before its migration writes nothing, and has not filled the pages it filled meanwhile. In
-    place.
-
-    A log of a running guest does not tell which of the pages that its first pass found dirty again were zero before: each
-    replication takes another share of them, from none to all.
-    """
-    table["vm"].pop("workload", None)
-    share = _stopped_share(fitted, number)
-    for fill in table["vm"]["fill"]:
-        fill["size"] = f"{max(1, round(_kib(fill['size']) * share / KIB_PER_PAGE)) * KIB_PER_PAGE}KiB"
-
-
 def _kib(size: str) -> int:
     return int(size.removesuffix("KiB"))
-
-
-def _stopped_share(fitted: GuestFit, number: int) -> float:
-    """Share of the filled pages that were filled at the start: spread evenly between the bounds."""
-    first = next((o.rounds[0].newly_dirty_pages for o in fitted.observed if o.rounds and o.shows_first_pass), 0.0)
-    filled = max(fitted.figures["filled_pages"].value, 1.0)
-    least = max(0.0, 1.0 - first / filled)
-    return 1.0 - (1.0 - least) * _spread(number)
 
 
 def _spread(number: int) -> float:
@@ -197,15 +200,16 @@ def assumptions_of_whatif(fitted: GuestFit, change: Change) -> list[str]:
             "the sheet of host "
             "'generic' is taken; --set migration.max_postcopy_bandwidth=... limits it"
         )
+        found.append(READS)
     if fitted.classes.sweep and change.mode != STOPPED:
         found.append(
             "Range: no log tells where the guest's sweep stands as the migration begins; each run but the first starts it "
             "elsewhere"
         )
-    if change.mode == STOPPED:
+    drawn = Drawn(fitted, change, seed=1)
+    if drawn.filled_share(drawn(0), 1) < 1.0:
         found.append(
-            "Range: a log of a running guest does not tell how many of the pages that it wrote during the first "
-            "pass were zero "
-            "before; the runs take from none of them to all"
+            "Range: memory is copied earlier than in the log, which does not tell how many of the pages that the guest "
+            "wrote during the log's first pass were zero before; the runs take from none of them to all"
         )
     return found
