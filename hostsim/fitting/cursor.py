@@ -1,8 +1,8 @@
 """Which of the pages that wait are left over at a sync: those that QEMU's cursor passed last.
 
 Pages are sent in one circle (migration/ram.c::find_dirty_block). Where a sync comes before the circle is complete, the pages
-left over are not alike those sent: the cursor had passed them more recently, so of the pages that are hot as many wait there as
-elsewhere, of the others fewer. Of one class alone as many are left over either way.
+left over are not like those sent: the cursor had passed them more recently, so of the pages that are hot as many wait there
+as elsewhere, of the others fewer. Of one class alone as many are left over either way.
 """
 
 from __future__ import annotations
@@ -48,10 +48,9 @@ def _kept(waiting: Array, at: float, left_share: float) -> tuple[Array, float]:
     waiting: float64[places]. at: place of the cursor at the start.
     """
     places = len(waiting)
-    edges = np.append(at, np.floor(at) + 1 + np.arange(places))
-    edges[-1] = at + places
-    sums = np.append(0.0, np.cumsum(np.diff(edges) * waiting[np.floor(edges[:-1]).astype(np.int64) % places]))
+    edges = np.concatenate([[at], np.floor(at) + 1 + np.arange(places), [at + places]])  # the first place is met twice
+    met = np.floor(edges[:-1]).astype(np.int64) % places
+    sums = np.append(0.0, np.cumsum(np.diff(edges) * waiting[met]))
     end = float(np.interp((1.0 - left_share) * sums[-1], sums, edges))
-    cut = np.clip(end - edges[:-1], 0.0, np.diff(edges))
-    sent = np.bincount(np.floor(edges[:-1]).astype(np.int64) % places, weights=cut, minlength=places)
+    sent = np.bincount(met, weights=np.clip(end - edges[:-1], 0.0, np.diff(edges)), minlength=places)
     return 1.0 - np.minimum(sent, 1.0), end % places

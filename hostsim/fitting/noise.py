@@ -42,8 +42,8 @@ def bursts_of(points: Sequence[Point], fitted: Classes) -> float:
 def with_errors(points: Sequence[Point], bursts: float, expected: Array) -> tuple[Point, ...]:
     """``points`` with the error of bursts added, and all errors as shares of the pages that are expected.
 
-    expected: float64[points], pages by a fit. As shares of the pages found, a round in which the guest wrote little by chance
-    would weigh more than one in which it wrote much, and the fit would come out too low.
+    expected: float64[points], pages by a fit. As shares of the pages found, a round in which the guest wrote little by
+    chance would weigh more than one in which it wrote much, and the fit would come out too low.
     """
     return tuple(_with_errors(p, bursts, pages) for p, pages in zip(points, expected.tolist(), strict=True))
 
@@ -67,7 +67,7 @@ def take_turns(points: Sequence[Point], fitted: Classes) -> bool:
         return False
     first, second = off[pairs], off[[i + 1 for i in pairs]]
     alike = float(np.mean(first * second) / max(float(np.mean(np.concatenate([first, second]) ** 2)), 1e-12))
-    return alike < -TURNS / np.sqrt(len(pairs))
+    return bool(alike < -TURNS / np.sqrt(len(pairs)))
 
 
 def _is_part(p: Point) -> bool:

@@ -177,4 +177,3 @@ def _slices_off(some: Sequence[Round]) -> float:
     throttle = some[0].throttle_percent / 100
     slice_and_sleep_s = SLICE_S / max(1.0 - throttle, 0.01)
     return PHASES * throttle * slice_and_sleep_s / sum(r.duration_s * r.syncs for r in some)
-

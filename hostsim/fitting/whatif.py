@@ -28,8 +28,8 @@ clients wait for disks and locks leaves its vCPUs idle for a part of the time, a
 (assumed).
 """
 READS = (
-    "Lower bound: a log tells the guest's writes, not its reads or its vCPUs; post-copy also fetches pages that are only read, "
-    "so there are more requests and waits than the runs have"
+    "Lower bound: a log tells the guest's writes, not its reads or its vCPUs; post-copy also fetches pages that are only "
+    "read, so a real guest makes more requests and waits longer than the guests of the runs"
 )
 STOPPED = "stop-and-copy"
 """A mode of this question alone: the guest is stopped before its migration."""
@@ -200,6 +200,7 @@ def assumptions_of_whatif(fitted: GuestFit, change: Change) -> list[str]:
             "the sheet of host "
             "'generic' is taken; --set migration.max_postcopy_bandwidth=... limits it"
         )
+    if "postcopy_ram=true" in texts:
         found.append(READS)
     if fitted.classes.sweep and change.mode != STOPPED:
         found.append(

@@ -75,6 +75,11 @@ def _pacing(fitted: GuestFit) -> Iterator[str]:
     else:
         why = ", for no round was throttled" if fitted.observed else ""
         yield f"Pacing: not seen{why}; work bound to the CPU is assumed, which auto-converge slows."
+    if fitted.found.circles:
+        yield (
+            "Turns: a round that found many dirty pages was followed by one that found few, as where hot pages lie in a row "
+            "and QEMU's cursor meets them in every other round; such rounds are averaged."
+        )
     if fitted.found.bursts > 0.1:
         yield f"Bursts: the pages dirtied in a second vary by {percent_words(fitted.found.bursts)} beyond counting."
 

@@ -33,8 +33,9 @@ class Synced:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """remaining, sent: float64[answers], pages. begun: int64[answers], windows since the first answer; whole: bool[answers - 1],
-    whether a number of whole windows lies between two answers. threshold_pages: at most so many remain at a sync.
+    """remaining, sent: float64[answers], pages. begun: int64[answers], windows since the first answer.
+    whole: bool[answers - 1], whether a number of whole windows lies between two answers.
+    threshold_pages: at most so many remain at a sync.
     """
 
     remaining: Array

@@ -169,6 +169,34 @@ def test_a_stopped_guest_is_a_range(folder: Path) -> None:
     assert min(filled) < 464_829 * 4096 < max(filled)  # pages that a stopped guest really sent
 
 
+def filled_pages(found: GuestFit, change: Change, number: int) -> int:
+    """Pages that are not zero at the start of a forecast."""
+    return sum(fill.size for fill in drawn_scenarios(found, change)(number).vm.fill) // 4096
+
+
+def test_memory_that_is_copied_earlier_is_a_range(folder: Path) -> None:
+    found = fit(postgres_log("Precopy_Convergent_1", folder), draws=2)
+    switched = Change(("migration.postcopy_ram=true", "migration.postcopy_after=250ms"))
+    pages = [filled_pages(found, switched, i) for i in range(8)]
+    sent_whole = (458_099, 470_488)  # by real runs of post-copy: the fewest, the most
+    assert min(pages) < sent_whole[0]
+    assert sent_whole[1] < max(pages)
+    assert drawn_scenarios(found, switched)(1).vm.workload
+    same = {filled_pages(found, Change(), i) for i in range(4)}
+    assert same == {max(pages)}
+    faster = filled_pages(found, Change(bandwidth="2.2Gbit"), 1)
+    assert filled_pages(found, Change(bandwidth="25Gbit"), 1) < faster < max(pages)
+    assert any(text.startswith("Range: memory is copied earlier") for text in assumptions_of_whatif(found, switched))
+    assert not any(text.startswith("Range") for text in assumptions_of_whatif(found, Change()))
+
+
+def test_a_forecast_of_postcopy_says_that_a_log_tells_no_reads(folder: Path) -> None:
+    found = fit(qemu_log("rand_090", folder), draws=0)
+    limited = Change(("migration.max_postcopy_bandwidth=1Gbit/s",), mode="postcopy@2")
+    assert any("only read" in text for text in assumptions_of_whatif(found, limited))
+    assert not any("only read" in text for text in assumptions_of_whatif(found, Change()))
+
+
 def test_pacing_that_no_round_shows_is_drawn(folder: Path) -> None:
     drawn = drawn_scenarios(fit(qemu_log("rand_090", folder), draws=4), Change(mode="auto-converge"))
     paces = [drawn(i).vm.workload[0].pacing for i in range(4)]

@@ -32,6 +32,11 @@ ROUNDS = 6
 LOAD_ENDS_BEFORE_S = 0.35
 """The load of the 16 threads ends so long before the completion (assumed): two rounds and a stop are left."""
 FOUR, SIXTEEN = "4 threads", "16 threads, its load ends"
+STOPPED, SWITCHED = "4 threads, stopped before", "4 threads, post-copy"
+POSTCOPY = ("migration.postcopy_ram=true", "migration.postcopy_after=250ms")
+"""The real runs of post-copy switch with the fourth window, at 0.3 s: at 0.2 s they are active, and have sent three windows
+(precopy-bytes).
+"""
 
 
 def predictions(
@@ -129,13 +134,12 @@ def postgres_predictions() -> Iterator[Prediction]:
     four, sixteen = (_two_runs(name) for name in ("Precopy_Convergent", "Precopy_Nonconvergent_16T"))
     yield {"fit": "16 threads", "ends_by_itself": sixteen.ends_by_itself, "floor_bytes": _floor_bytes(sixteen),
            "threshold_bytes": PAGE_BYTES * (sixteen.threshold_pages or 0)}  # fmt: skip
-    for i in (3, 4, 5):
-        yield _postgres(four, Change(), FOUR, f"Precopy_Convergent_{i}")
+    yield from _postgres(four, Change(), FOUR, [f"Precopy_Convergent_{i}" for i in (3, 4, 5)])
     name = "Precopy_Nonconvergent_16T_3"
     ends = f"{(_observed(name).evidence.total_time_ms or 0) / 1000 - LOAD_ENDS_BEFORE_S:.2f}s"
-    yield _postgres(sixteen, Change(load_ends=ends), SIXTEEN, name)
-    for i in (1, 2, 3):
-        yield _postgres(four, Change(mode="stop-and-copy"), "4 threads, stopped before", f"Stop_Copy_4T_{i}")
+    yield from _postgres(sixteen, Change(load_ends=ends), SIXTEEN, [name])
+    yield from _postgres(four, Change(mode="stop-and-copy"), STOPPED, [f"Stop_Copy_4T_{i}" for i in (1, 2, 3)])
+    yield from _postgres(four, Change(overrides=POSTCOPY), SWITCHED, [f"Postcopy_4T_{i}" for i in (1, 2, 3, 4, 5)])
 
 
 def _two_runs(name: str) -> GuestFit:
@@ -153,21 +157,34 @@ def _floor_bytes(fitted: GuestFit) -> list[float]:
     return [PAGE_BYTES * (floor.value if bound is None else bound) for bound in (floor.low, floor.high)]
 
 
-def _postgres(fitted: GuestFit, change: Change, guest: str, name: str) -> Prediction:
-    """Total time, bytes and syncs over the drawn guests, and as measured; remaining after the syncs of the first rounds."""
+FIGURES: dict[str, Callable[[MigrationResult], float]] = {
+    "total_s": lambda one: (one.total_time_ms or 0) / 1000, "bytes": lambda one: float(one.query["ram"]["transferred"]),
+    "syncs": lambda one: float(one.query["ram"]["dirty-sync-count"]),
+    "requests": lambda one: float(one.query["ram"]["postcopy-requests"]),
+}  # fmt: skip
+
+
+def _postgres(fitted: GuestFit, change: Change, guest: str, names: Sequence[str]) -> Iterator[Prediction]:
+    """For each real run: figures over the drawn guests, and as measured; remaining after the syncs of the first rounds."""
     drawn = drawn_scenarios(fitted, change)
     runs = [run(drawn(number)).migrations[0] for number in range(GUESTS)]
-    real = _observed(name)
-    figures: dict[str, Callable[[MigrationResult], float]] = {
-        "total_s": lambda one: (one.total_time_ms or 0) / 1000, "bytes": lambda one: float(one.query["ram"]["transferred"]),
-        "syncs": lambda one: float(one.query["ram"]["dirty-sync-count"]),
-    }  # fmt: skip
-    measured = {"total_s": (real.evidence.total_time_ms or 0) / 1000, "bytes": real.evidence.sent_bytes,
-                "syncs": float(np.nanmax(real.log.dirty_sync_count))}  # fmt: skip
-    told = {key: {"mean": statistics.mean(values := [of(one) for one in runs]), "low": min(values), "high": max(values),
-                  "real": measured[key]} for key, of in figures.items()}  # fmt: skip
-    return {"guest": guest, "log": name, "statuses": sorted({one.status for one in runs}), "figures": told,
-            "remaining": _remaining(runs, real)}  # fmt: skip
+    for name in names:
+        real = _observed(name)
+        told = {key: _spread([of(one) for one in runs]) | {"real": value}
+                for (key, of), value in zip(FIGURES.items(), _measured(real), strict=True)}  # fmt: skip
+        yield {"guest": guest, "log": name, "statuses": sorted({one.status for one in runs}), "figures": told,
+               "remaining": _remaining(runs, real)}  # fmt: skip
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": statistics.mean(values), "low": min(values), "high": max(values)}
+
+
+def _measured(real: Observed) -> list[float]:
+    """FIGURES of a real run."""
+    log = real.log
+    counted = (log.transferred_bytes, log.dirty_sync_count, log.postcopy_requests)
+    return [(real.evidence.total_time_ms or 0) / 1000, *(float(np.nanmax(column)) for column in counted)]
 
 
 def _remaining(runs: Sequence[MigrationResult], real: Observed) -> list[dict[str, float]]:
