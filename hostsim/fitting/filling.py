@@ -1,8 +1,8 @@
 """Pages that are not zero yet when they are copied earlier than in the log.
 
 A log of a running guest counts the pages that are not zero as its own first pass comes by. A guest goes on to fill pages
-that were zero, so a migration that copies memory earlier meets fewer: one over a faster link, post-copy, a guest that is stopped.
-How many of the pages that were dirtied during the first pass were zero before, no log tells.
+that were zero, so a migration that copies memory earlier meets fewer: one over a faster link, post-copy, a guest that is
+stopped. How many of the pages that were dirtied during the first pass were zero before, no log tells.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.fitting.counted import counted
 from hostsim.fitting.points import WHOLE, Exposure, Point, points_of
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.evidence import Evidence, Round
@@ -97,6 +98,7 @@ class Observed:
 
 def observe(log: MigrationLog, **known: Any) -> Observed:
     """The facts of ``log``; ``known``: fields of Evidence that the caller knows better (None is ignored)."""
+    log = counted(log)
     evidence = evidence_from_log(log, **known)
     told = np.flatnonzero(~np.isnan(log.remaining_bytes) & ~np.isnan(log.transferred_bytes))
     live = live_answers(log, told) if len(told) else told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hostsim.core.errors import HostsimError
 from hostsim.fitting.observed import Observed
@@ -12,11 +13,13 @@ from hostsim.fitting.points import Point
 from hostsim.verdict.dirty_rate import no_migration_yet
 from hostsim.verdict.evidence import Round
 from hostsim.verdict.other_jobs import not_a_migration
-from hostsim.verdict.words import seconds_words
+from hostsim.verdict.words import count_words, seconds_words
 
 MEASURE = "poll query-migrate each second over 4 rounds, or run calc-dirty-rate at 1 s and 5 s"
 APART = 1.4
 """Lengths of rounds that differ by less than this factor hold the dirty curve at one place only (assumed)."""
+MANY = 1.5
+"""A first pass sends no page twice: more pages than this many memories are of another unit (assumed)."""
 ONCE = 1.0005
 """A guest that does nothing has its counters of devices written again (assumed)."""
 UNEXPLAINED = 0.25
@@ -40,10 +43,33 @@ def refusal_of(one: Observed) -> str:
         return f"{one.name}: no dirty rate was measured; {MEASURE}"
     if one.log.status[-1].startswith("postcopy") and not one.rounds:
         return f"{one.name}: the log begins after the switch to post-copy, when nothing is dirtied any more; {MEASURE}"
+    return _untold(one)
+
+
+def _untold(one: Observed) -> str:
+    """The reason why figures of RAM are missing, or cannot be; "" if they tell something."""
+    if not len(one.log) or not _live(one).any():
+        return f"{one.name}: no answer with figures of RAM was taken while the migration ran; {MEASURE}"
+    if _sent_once(one) > MANY * one.ram_pages > 0:
+        return (
+            f"{one.name}: {count_words(_sent_once(one))} pages were sent in the first pass of a memory of "
+            f"{count_words(one.ram_pages)}: bytes and pages of the log do not belong together, as where bytes are KiB"
+        )
     if one.evidence.bandwidth_bytes_per_s is None or not one.ram_pages:
         missing = "bandwidth" if one.ram_pages else "size of memory"
         return f"{one.name}: no {missing} in the log, so no round can be told; {MEASURE}"
     return ""
+
+
+def _live(one: Observed) -> NDArray[np.bool_]:
+    ended = np.array([status == "completed" for status in one.log.status], bool)
+    return ~ended & ~np.isnan(one.log.remaining_bytes)
+
+
+def _sent_once(one: Observed) -> float:
+    """Pages that the log counts until its first pass is over."""
+    sent = np.nan_to_num(one.log.normal_pages) + np.nan_to_num(one.log.zero_pages)
+    return float(np.max(sent[one.log.dirty_sync_count <= 1], initial=0.0))
 
 
 def timed(one: Observed) -> list[Round]:
@@ -56,6 +82,11 @@ def too_few(one: Observed) -> str:
     if is_idle(one):
         return ""
     name, seconds = one.name, seconds_words(one.rounds[0].duration_s) if one.rounds else ""
+    if np.isnan(one.log.dirty_sync_count).all():
+        return (
+            f"{name}: the log does not count bitmap syncs (dirty-sync-count of query-migrate, Iteration of virsh domjobinfo "
+            f"since libvirt 1.3), so no round is known; {MEASURE}"
+        )
     if not one.rounds:
         return (
             f"{name}: no bitmap sync lies between two answers with figures of RAM, so no round is known: dirty rate and "

@@ -55,10 +55,21 @@ def usable(some: Sequence[Observed]) -> tuple[list[Observed], list[str]]:
     _require_one_memory(told)
     rounds = sum(len(timed(one)) for one in told)
     used = [one for one in told if not too_few(one) or (rounds > 1 and timed(one))]
-    left = [reason or too_few(one) for one, reason in zip(some, reasons, strict=True) if one not in used]
+    left = [(one, reason or too_few(one)) for one, reason in zip(some, reasons, strict=True) if one not in used]
     if not used:
-        raise NotIdentifiedError(left)
-    return used, left
+        raise NotIdentifiedError(_by_reason(left))
+    return used, _by_reason(left)
+
+
+def _by_reason(left: Sequence[tuple[Observed, str]]) -> list[str]:
+    """A sentence a reason: several migrations that share one are counted instead of named."""
+    groups: dict[str, list[Observed]] = {}
+    for one, reason in left:
+        groups.setdefault(reason.removeprefix(f"{one.name}: "), []).append(one)
+    return [
+        f"{some[0].name}: {reason}" if len(some) == 1 else f"{len(some)} migrations of {some[0].log.source}: {reason}"
+        for reason, some in groups.items()
+    ]
 
 
 def _require_one_memory(some: Sequence[Observed]) -> None:

@@ -57,10 +57,13 @@ SECTIONS = (("ram", RAM), ("xbzrle-cache", XBZRLE), ("disk", DISK), ("vfio", {"t
 MONITOR = re.compile(r"\bmon=(0x[0-9a-f]+)")
 DESTINATION = {"socket-address", "postcopy-blocktime", "postcopy-vcpu-blocktime"}
 """Keys that only the receiving QEMU reports (migration.c::fill_destination_migration_info)."""
+DIGITS = re.compile(r"\s*\d{1,19}(\.\d+)?\s*")
 REFUSED = re.compile(r"migrat", re.IGNORECASE)
 """QEMU's error has this word when it refuses to start a migration."""
 EXECUTE = ("execute", "exec-oob")
 WRAPPERS = ("info", "return", "reply", "result", "response")
+NAMES = ("tag", "vm", "domain", "guest")
+"""Keys of a record around an answer that name the guest."""
 
 
 @dataclass
@@ -72,6 +75,7 @@ class QueryMigrate(Reader):
     host.
     limit_ms: downtime-limit that was set; asked: the command whose answer comes next.
     setup: what records of a command with its answer have told so far.
+    shells: (answer, time of the poller [s]) of answers in a record of another key: used where QEMU's own clock is missing.
     """
 
     disks: dict[str, float] = field(default_factory=dict)
@@ -81,6 +85,7 @@ class QueryMigrate(Reader):
     limit_ms: float | None = None
     asked: str = ""
     setup: Setup = UNTOLD
+    shells: list[tuple[Sample, float]] = field(default_factory=list)
 
     def take(self, item: Item) -> None:
         """An answer, an event, an error, or an array of them."""
@@ -95,11 +100,14 @@ class QueryMigrate(Reader):
             self.samples.append(sample)
         if self.empty and not self.samples and not self.refusals:
             self.add(self.empty[-1], "none")
+        if not any("total_time_ms" in sample.figures for sample in self.samples):
+            for sample, seconds in self.shells:
+                sample.figures.setdefault("t_s", seconds)
         for sample in self.samples:
             if sample.status == "completed" and self.blackout_ms is not None and len(_ends(self.samples)) == 1:
                 sample.figures.setdefault("downtime_ms", self.blackout_ms)
 
-    def _take_record(self, item: Item, record: dict[str, Any], depth: int = 0) -> None:
+    def _take_record(self, item: Item, record: dict[str, Any], depth: int = 0, shell: dict[str, Any] | None = None) -> None:
         self.asked = next((str(record[key]) for key in EXECUTE if key in record), self.asked)
         command = command_of(record)
         if command:
@@ -121,7 +129,7 @@ class QueryMigrate(Reader):
             self._parameters(record.get("arguments"))
             self._parameters(answer)
             if _is_about_a_migration(answer):
-                self._answer(item, record, answer)
+                self._answer(item, record, answer, shell or {})
             elif isinstance(answer, dict):
                 self._other(item, record, answer, depth)
 
@@ -136,18 +144,22 @@ class QueryMigrate(Reader):
         elif depth < SHELLS_MAX:
             for value in answer.values():
                 if isinstance(value, dict):
-                    self._take_record(item, value, depth + 1)
+                    self._take_record(item, value, depth + 1, record)
 
-    def _answer(self, item: Item, record: dict[str, Any], answer: dict[str, Any]) -> None:
-        sample = self.add(item, str(answer.get("status") or "active"), _text(record, "tag") or _monitor(item))
+    def _answer(self, item: Item, record: dict[str, Any], answer: dict[str, Any], shell: dict[str, Any]) -> None:
+        named = next((text for told in (record, shell) for key in NAMES if (text := _text(told, key))), "")
+        sample = self.add(item, str(answer.get("status") or "active"), named or _monitor(item))
+        if not math.isnan(sane(shell.get("t"))):
+            self.shells.append((sample, sane(shell["t"])))
         sample.error_desc, sample.setup = _text(answer, "error-desc"), self.setup
         if "ram" not in answer and DESTINATION & answer.keys():
             sample.operation = "incoming migration"
         _figures(sample, record if answer is not record else {}, {"t": "t_s"}, "")
         _figures(sample, answer, TOP, "")
+        parts = _hyphenated(answer)
         for section, names in SECTIONS:
-            if isinstance(answer.get(section), dict):
-                _figures(sample, answer[section], names, f"{section}.")
+            if isinstance(parts.get(section), dict):
+                _figures(sample, parts[section], names, f"{section}.")
         for name, value in self.disks.items():
             sample.figures.setdefault(name, value)
         if self.limit_ms is not None:
@@ -228,6 +240,19 @@ def _text(record: dict[str, Any], key: str) -> str:
 
 
 def _figures(sample: Sample, part: dict[str, Any], names: dict[str, str], prefix: str) -> None:
+    told = _hyphenated(part)
     for key, name in names.items():
-        if part.get(key) is not None:
-            sample.take(name, sane(part[key]), prefix + key, str(part[key]))
+        if told.get(key) is not None:
+            sample.take(name, _figure(told[key]), prefix + key, str(told[key]))
+
+
+def _hyphenated(part: dict[str, Any]) -> dict[str, Any]:
+    """``part`` by QMP's names: a poller in Python may have kept them as keywords, with underscores."""
+    return {key.replace("_", "-"): value for key, value in part.items()}
+
+
+def _figure(value: Any) -> float:
+    """A figure, which a shell or Ansible may have quoted; NaN if it is none."""
+    if isinstance(value, str):
+        return sane(float(value)) if DIGITS.fullmatch(value) else math.nan
+    return sane(value)

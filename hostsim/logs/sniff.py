@@ -25,6 +25,7 @@ from hostsim.logs.whose import by_guest
 LOCALIZED = re.compile(r"\s*[^\W\d][^:\uff1a\d]{2,40}[:\uff1a]\s*[\d.,]+\s*(?:[KMGT]i?[Bo]|ms|\S{1,12}/s)?\s*")
 SIZED = re.compile(r"[:\uff1a]\s*[\d.,]+\s*[KMGT]i?[Bo]\s*$", re.MULTILINE)
 LABELS_MIN = 3
+GZIP = b"\x1f\x8b"
 LOCALE_HINT = "virsh's labels in English: run it as LC_ALL=C virsh domjobinfo DOMAIN"
 Read = tuple[Form, Reader]
 
@@ -143,6 +144,8 @@ def _decoded(content: bytes, source: str) -> str:
     """UTF-8 with or without a mark, UTF-16 with one; bytes that are no text in a line of a log are passed over."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")
+    if content.startswith(GZIP):
+        raise broken(source, 0, "", "a file compressed by gzip", "text", "zcat job.jsonl.gz | hostsim explain -")
     if b"\x00" in content[:4096]:
         line = 1 + content.count(b"\n", 0, content.index(b"\x00"))
         raise broken(source, line, "", "a byte of zero", "text in UTF-8")

@@ -63,7 +63,9 @@ def _curve(fitted: GuestFit) -> str:
         if name.startswith("dirtied_in_"):
             seconds = float(name.removeprefix("dirtied_in_").removesuffix("s_pages"))
             told.append(f"{interval_words(one, size_words)} in {seconds_words(seconds)}")
-    drawn = f"{len(fitted.found.draws)} guests drawn from the errors of the rounds"
+    drawn = (
+        f"{len(fitted.found.draws)} guests drawn from the errors of the {'rounds' if fitted.observed else 'measurements'}"
+    )
     return f"Dirtied: {', '.join(told)}. Brackets hold 90 % of {drawn}."
 
 
@@ -121,14 +123,17 @@ def _ends(fitted: GuestFit) -> Iterator[str]:
 def _unsure(fitted: GuestFit) -> Iterator[str]:
     points = fitted.found.points
     if 0 < len(points) < FEW_POINTS:
-        count = f"{len(points)} lengths of rounds hold the dirty curve"
-        yield f"Unsure: {count}, so the brackets are wide: poll query-migrate over more rounds."
+        kind, more = (
+            ("rounds", "poll query-migrate over more rounds") if fitted.observed else ("measurements", "measure more")
+        )
+        yield f"Unsure: {len(points)} lengths of {kind} hold the dirty curve, so the brackets are wide: {more}."
     shortest = min((p.t_s for p in points), default=0.0)
     tenth = fitted.figures.get("dirtied_in_0.1s_pages", Interval(0.0))
     if shortest > 0.1 and tenth.low is not None and tenth.high and tenth.high > LOOSE * max(tenth.low, 1.0):
         yield (
-            f"Unsure: no round is shorter than {seconds_words(shortest)}, so the pages dirtied within 100 ms are known by "
-            "the shape of the curve alone: calc-dirty-rate at 1 s or below would tell."
+            f"Unsure: no {'round' if fitted.observed else 'measurement'} is shorter than {seconds_words(shortest)}, so the "
+            "pages dirtied within 100 ms are known by the shape of the curve alone: calc-dirty-rate over "
+            f"{'1 s or less' if shortest > 1 else f'less than {seconds_words(shortest)}'} would tell."
         )
     if points and fitted.found.from_below:
         least = fitted.figures["writes_per_s"].low or fitted.figures["writes_per_s"].value

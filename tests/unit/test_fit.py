@@ -112,7 +112,7 @@ REFUSED = {
     "backup-job.txt": "not a migration",
     "one-postcopy.txt": "after the switch to post-copy",
     "more-time.jsonl": "no guest whose behaviour stays alike",
-    "events-running.txt": "no size of memory",
+    "events-running.txt": "no answer with figures of RAM",
     "zero-pages.jsonl": "dirty rate and working set are free",
 }
 

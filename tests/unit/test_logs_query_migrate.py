@@ -197,3 +197,8 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         read_logs(str(tmp_path / "missing"))
     with pytest.raises(InputError, match="directory"):
         read_logs(str(tmp_path))
+
+
+def test_a_counter_that_a_tool_has_quoted_is_told() -> None:
+    (log,) = parse_logs('{"status": "active", "total-time": "5", "ram": {"remaining": "12", "transferred": " 7 "}}')
+    assert (log.total_time_ms[0], log.remaining_bytes[0], log.transferred_bytes[0]) == (5, 12, 7)
