@@ -57,7 +57,7 @@ NEIGHBOURS = ("vm", "neighbour[0]", "neighbour[10]")
 
 
 def _of_fits() -> Iterator[Grid]:
-    visit = Visit(1234.5, 1234.5, 0.1, np.zeros(1), np.ones(1), 0.55, is_first=False)
+    visit = Visit(1234.5, 1234.5, 0.1, np.zeros(1), np.ones(1), 0.55, is_first=False, kept=np.array([0.1]))
     point = Point((visit,), 123_456_789.0, 12_345.0, 123_456.7)
     one = SimpleNamespace(
         rounds=(visit,), has_chunks=False, points=lambda **_: (point,), log=SimpleNamespace(part=(9, 10), source="x")

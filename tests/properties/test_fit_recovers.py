@@ -36,7 +36,7 @@ def test_a_sweep_is_told_from_independent_writes(pages: int, sweeps_per_s: float
 
 @given(st.floats(0.01, 20.0), st.floats(0.05, 20.0), st.floats(0.0, 1.0))
 def test_no_class_is_found_dirty_more_often_than_it_has_pages(rate: float, seconds: float, left: float) -> None:
-    rounds = [Visit(seconds, seconds, left, np.zeros(1), np.ones(1), 0.0, is_first=i == 0) for i in range(4)]
+    rounds = [Visit(seconds, seconds, left, np.zeros(1), np.ones(1), 0.0, is_first=i == 0, kept=np.array([left])) for i in range(4)]
     points = [point(seconds, 1.0, 0.1).__class__((visit,), 1.0, 1.0, 0.0) for visit in rounds]
     for expected in (written_independently(points, np.array([rate])), swept(points, np.array([rate]))):
         assert np.all(expected >= 0)
