@@ -64,7 +64,7 @@ def _of_fits() -> Iterator[Grid]:
     )
     for observed in ((), (one,), (one, one)):
         points = (point,) * max(1, len(observed))
-        found = SimpleNamespace(points=points, by_chunks=None)
+        found = SimpleNamespace(points=points, by_chunks=None, circles=0.0)
         classes = SimpleNamespace(expected=np.array([1_234_567.0] * len(points)))
         yield rounds_grid(SimpleNamespace(found=found, classes=classes, observed=observed))  # type: ignore[arg-type]
 
