@@ -34,7 +34,7 @@ def spec_of(*loads: Workload, link: LinkSpec | None = None, n_vcpus: int = 1, **
     works = loads or (Workload("w", "uniform", tuple(range(n_vcpus)), 0, N_PAGES, Fraction(50_000), Fraction(50_000)),)
     return MachineSpec(
         blocks, works, n_vcpus, SHEET, 1, 30_000 * MS, "tcg", link or LinkSpec(100_000_000, 100_000, 200_000), migration,
-        load_postcopy("generic"),
+        postcopy=load_postcopy("generic"),
     )  # fmt: skip
 
 
@@ -66,6 +66,36 @@ def test_every_page_is_placed_once_and_the_destination_has_the_newest_content(qe
 def test_states_follow_as_in_each_version(qemu: str, states: list[str]) -> None:
     marks = ran(spec_of(qemu=qemu)).migration.recorder.marks
     assert [event.split()[1] for _, event, _ in marks if event.startswith("migrate_set_state")] == states
+
+
+def test_the_destination_discards_range_by_range_before_it_loads_pages_and_devices() -> None:
+    """Discards, then LISTEN, then devices: the last discard is over one device_load_ns before the guest runs."""
+    outages_ns = {}
+    for discard_ns in (0, 10_000, 20_000):
+        spec = spec_of()
+        one = ran(replace(spec, postcopy=replace(spec.postcopy, discard_range_ns=discard_ns))).migration
+        marks = {event: t for t, event, _ in one.recorder.marks}
+        outages_ns[discard_ns] = one.destination.run_ns - marks["postcopy_vm_stop"]
+    ranges = (outages_ns[20_000] - outages_ns[10_000]) / 10_000
+    assert 100 < ranges < N_PAGES / 2
+    assert ranges == int(ranges)
+    shorter = outages_ns[10_000] - outages_ns[0]
+    assert 0 < shorter < 10_000 * ranges, "discards go on while the source saves the devices"
+
+
+def requests_of_the_first_window(**costs: int) -> int:
+    spec = spec_of(max_postcopy_bandwidth=10_000_000)
+    one = Machine(replace(spec, postcopy=replace(spec.postcopy, **costs)))
+    while one.migration.destination is None:
+        one.env.step()
+    one.env.run(until=one.migration.destination.run_ns + 50 * MS)
+    return one.migration.destination.requests
+
+
+def test_pages_of_the_first_burst_wait_for_the_discards() -> None:
+    """So the guest, which runs soon after the last discard, asks for pages while the first burst still goes on."""
+    assert requests_of_the_first_window(discard_range_ns=0, device_load_ns=40 * MS) <= 1
+    assert requests_of_the_first_window(discard_range_ns=40_000, device_load_ns=MS) >= 3
 
 
 def test_a_guest_that_touches_nothing_waits_for_nothing() -> None:
