@@ -12,6 +12,7 @@ CASES = (
     "postcopy_n3_bw0",
 )  # fmt: skip
 
+
 def test_the_six_cases_of_qemu() -> None:
     found = {(row.id, row.quantity): row for row in rows(CASES)}
     assert {case for case, _ in found} == set(CASES)
