@@ -1,4 +1,4 @@
-"""Post-copy against real runs and published rates; rows that fall short are named here with their figures."""
+"""Post-copy against real runs and published rates."""
 
 from __future__ import annotations
 
@@ -11,17 +11,12 @@ CASES = (
     "postcopy_n3", "postcopy_n1_preempt", "link_postcopy_n3", "v10_postcopy_n3", "v10_postcopy_n3_preempt",
     "postcopy_n3_bw0",
 )  # fmt: skip
-SHORT = {("postcopy_n3", "postcopy_requests"), ("v10_postcopy_n3", "postcopy_requests")}
-"""16 to 17 % fewer requests than measured, where 15 % are allowed: bursts of the measured host serve requests faster at the
-end of the phase than at its begin.
-"""
 
 
 def test_the_six_cases_of_qemu() -> None:
     found = {(row.id, row.quantity): row for row in rows(CASES)}
     assert {case for case, _ in found} == set(CASES)
-    assert {key for key, row in found.items() if not row.passed} <= SHORT
-    assert all(abs(found[key].error) < 0.2 for key in SHORT)
+    assert not [key for key, row in found.items() if not row.passed]
     assert all(abs(found[case, name].error) < 0.02 for case in CASES for name in ("total_time_ms", "transferred_bytes"))
 
 

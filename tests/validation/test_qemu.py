@@ -16,7 +16,7 @@ from hostsim.validation.qemu.score import case_rows
 from hostsim.validation.rows import Row
 from tests.helpers.shared import once
 
-EXCEPTIONS = frozenset({"postcopy_n3", "ac_rand300_max60"})
+EXCEPTIONS = frozenset({"ac_rand300_max60"})
 """Scored cases that are known to fail, each explained on docs/background/validation.md; at most three."""
 TIMES = ("total_time_ms", "transferred_bytes")
 
