@@ -115,7 +115,8 @@ def _host() -> Any:
     for _ in range(123):
         latencies.record(123_456_789)
     waits = [Distribution("notifier_invalidate_range_start", vm, latencies) for vm in NEIGHBOURS]
-    return SimpleNamespace(memory=memory, ageing=[1], tables={"ageing_passes": aged}, latencies=waits)
+    tables = {"ageing_passes": aged}
+    return SimpleNamespace(memory=memory, destination_memory=None, ageing=[1], tables=tables, latencies=waits)
 
 
 def compared() -> Summary:

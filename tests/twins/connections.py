@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from random import Random
@@ -41,13 +42,14 @@ MUTATIONS = {
 }  # fmt: skip
 
 
+DECORATORS = r"from hostsim\.compiled\.jit import ([\w, ]+)"
+
+
 def plain(old: str = "", new: str = "") -> Write:
     """``tcp.write`` as plain Python, with ``old`` in the source of its module replaced by ``new``."""
     source = inspect.getsource(tcp)
     assert old in source, f"tcp.py no longer says {old!r}: state the mutation anew"
-    source = source.replace(
-        "from hostsim.compiled.jit import inlined, jit, part", "inlined = jit = part = lambda function: function"
-    )
+    source = re.sub(DECORATORS, lambda found: f"{found[1].replace(', ', ' = ')} = lambda function: function", source)
     module: dict[str, Any] = {"__name__": "plain_tcp"}
     exec(compile(source.replace(old, new, 1) if old else source, "plain_tcp", "exec"), module)  # noqa: S102
     return module["write"]  # type: ignore[no-any-return]

@@ -68,8 +68,8 @@ def drawn_short(seed: int) -> MachineSpec:
         return replace(spec, migration=migration)
     link = replace(spec.link, bandwidth_bytes_per_s=164_160_000, wake_bytes=0)
     migration = replace(migration, max_postcopy_bandwidth=0, downtime_limit_ms=0)
-    costs = replace(spec.postcopy, place_page_ns=Random(seed).choice((20_000, 100_000, MS)))
-    return replace(spec, migration=migration, link=link, postcopy=costs)
+    costs = replace(spec.inputs["postcopy"], place_page_ns=Random(seed).choice((20_000, 100_000, MS)))
+    return replace(spec, migration=migration, link=link, inputs=spec.inputs | {"postcopy": costs})
 
 
 # -- the guest and the host of the engine

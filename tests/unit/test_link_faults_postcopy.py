@@ -169,7 +169,7 @@ def test_a_handshake_waits_for_an_outage(drops: Drops) -> None:
 
 
 def recover_s(one: Machine) -> float:
-    return one.migration.postcopy_costs.recover_ns / S
+    return costs_of(one.migration).recover_ns / S
 
 
 def test_a_handshake_that_breaks_pauses_the_phase_again() -> None:

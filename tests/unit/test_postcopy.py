@@ -34,7 +34,7 @@ def spec_of(*loads: Workload, link: LinkSpec | None = None, n_vcpus: int = 1, **
     works = loads or (Workload("w", "uniform", tuple(range(n_vcpus)), 0, N_PAGES, Fraction(50_000), Fraction(50_000)),)
     return MachineSpec(
         blocks, works, n_vcpus, SHEET, 1, 30_000 * MS, "tcg", link or LinkSpec(100_000_000, 100_000, 200_000), migration,
-        postcopy=load_postcopy("generic"),
+        inputs={"postcopy": load_postcopy("generic")},
     )  # fmt: skip
 
 
@@ -73,7 +73,8 @@ def test_the_destination_discards_range_by_range_before_it_loads_pages_and_devic
     outages_ns = {}
     for discard_ns in (0, 10_000, 20_000):
         spec = spec_of()
-        one = ran(replace(spec, postcopy=replace(spec.postcopy, discard_range_ns=discard_ns))).migration
+        costs = replace(spec.inputs["postcopy"], discard_range_ns=discard_ns)
+        one = ran(replace(spec, inputs={"postcopy": costs})).migration
         marks = {event: t for t, event, _ in one.recorder.marks}
         outages_ns[discard_ns] = one.destination.run_ns - marks["postcopy_vm_stop"]
     ranges = (outages_ns[20_000] - outages_ns[10_000]) / 10_000
@@ -85,7 +86,7 @@ def test_the_destination_discards_range_by_range_before_it_loads_pages_and_devic
 
 def requests_of_the_first_window(**costs: int) -> int:
     spec = spec_of(max_postcopy_bandwidth=10_000_000)
-    one = Machine(replace(spec, postcopy=replace(spec.postcopy, **costs)))
+    one = Machine(replace(spec, inputs={"postcopy": replace(spec.inputs["postcopy"], **costs)}))
     while one.migration.destination is None:
         one.env.step()
     one.env.run(until=one.migration.destination.run_ns + 50 * MS)
