@@ -15,6 +15,7 @@ from hostsim.core.rng import stream_key
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import Machine
 from hostsim.qemu.link import Drops, LinkSpec, Outage
+from hostsim.qemu.postcopy.costs import costs_of
 from hostsim.results.collect import migration_result
 from tests.unit.test_link_faults import RTO_S
 from tests.unit.test_postcopy import N_PAGES, ran, spec_of
