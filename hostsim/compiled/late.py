@@ -15,6 +15,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import llvmlite.binding  # type: ignore[import-untyped]
@@ -71,13 +72,15 @@ def make_late(compiled: Any, plain: Callable[[Any], Any]) -> None:
 
 
 def kept_calls() -> Iterator[Call]:
-    """The late calls in all machine code on disk."""
+    """The late calls in all machine code on disk; those of modules that are here no more are left out."""
     for path in code_files():
         with suppress(OSError):  # another process has just replaced it
             content = path.read_bytes()
             for piece in content.split(_MARK)[1:]:
                 length = int.from_bytes(piece[:_LENGTH_BYTES], "little")
-                yield pickle.loads(piece[_LENGTH_BYTES : _LENGTH_BYTES + length])  # noqa: S301  # the user's own folder
+                call: Call = pickle.loads(piece[_LENGTH_BYTES : _LENGTH_BYTES + length])  # noqa: S301  # the user's own folder
+                if find_spec(call[0]) is not None:
+                    yield call
 
 
 def compile_call(call: Call) -> int:

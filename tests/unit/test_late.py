@@ -106,6 +106,16 @@ def test_calls_are_found_in_machine_code_on_disk_and_compiled_ahead(loops: Modul
     assert code_store.is_kept("late_loops.share")
 
 
+def test_calls_of_a_module_that_is_gone_are_left_out(loops: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    if numba.config.DISABLE_JIT:
+        return  # plain Python calls the function
+    loops.both(counts(), -1)
+    assert list(late.kept_calls()) != []
+    monkeypatch.delitem(sys.modules, "late_loops")
+    monkeypatch.setattr(sys, "path", [])
+    assert list(late.kept_calls()) == []
+
+
 def test_machine_code_of_another_process_is_bound_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if numba.config.DISABLE_JIT:
         return  # plain Python calls the function

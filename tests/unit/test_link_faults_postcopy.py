@@ -155,7 +155,7 @@ def test_a_handshake_asks_for_bitmaps_and_takes_two_round_trips() -> None:
     """postcopy_resume_handshake: recover_ns, RECV_BITMAP and the bitmap, RESUME and RESUME_ACK."""
     one = recovered()
     bitmap_s = N_PAGES / 8 / LINK.bandwidth_bytes_per_s
-    least_s = one.migration.postcopy_costs.recover_ns / S + 4 * LINK.latency_ns / S + bitmap_s
+    least_s = costs_of(one.migration).recover_ns / S + 4 * LINK.latency_ns / S + bitmap_s
     assert handshake_s(one) == pytest.approx(least_s, abs=0.001)
     assert has_newest(one)
 
