@@ -85,7 +85,7 @@ def completed(evidence: Evidence) -> Verdict | None:
     if evidence.status != "completed" or seen is None:
         return None
     seconds = "an unknown time" if seen.seconds is None else seconds_words(seen.seconds)
-    waited = f"; it waited for {seen.requests:.0f} requested pages" if seen.requests else ""
+    waited = f"; it waited for {count_words(seen.requests)} requested pages" if seen.requests else ""
     return Verdict(
         outcome=COMPLETED,
         headline=f"{COMPLETED} in {took_words(evidence)}{sent_words(evidence)}",
@@ -110,7 +110,7 @@ def under_way(evidence: Evidence) -> Verdict | None:
         headline=f"post-copy under way for {seconds_words(seen.seconds)}: {left} left, nothing is dirtied any more",
         findings=(
             (
-                f"{seen.requests:.0f} pages were requested by the guest so far; it needs "
+                f"{count_words(seen.requests)} pages were requested by the guest so far; it needs "
                 "both hosts for about "
                 f"{seconds_words(left_s)} more at this bandwidth."
             ),
@@ -138,7 +138,7 @@ def last_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     return Verdict(
         outcome="would converge",
         headline=f"post-copy under way{span}: {rest}{about}; nothing is dirtied any more",
-        findings=((f"Requests: the guest has waited for {requests:.0f} pages so far; until the last page "
+        findings=((f"Requests: the guest has waited for {count_words(requests)} pages so far; until the last page "
                   "is there it needs both hosts and the link."),),
         confidence=Confidence("high", "every page crosses once after the switch"),
         numbers={"remaining_bytes": left or 0.0, **({} if left_s is None else {"left_s": left_s})},
