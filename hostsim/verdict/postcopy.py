@@ -26,6 +26,8 @@ COMPLETED, LOST = Own("completed by post-copy"), Own("lost in post-copy")
 WAITS_ENOUGH = 0.5
 """With this share of the vCPUs' time spent on waits for pages the verdict says why (assumed)."""
 
+EXACT_BELOW = 100_000
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -79,13 +81,18 @@ def phase_of_log(log: MigrationLog, _at: NDArray[np.int64]) -> SeenPostcopy | No
     return SeenPostcopy(float(log.t_s[-1] - log.t_s[switched[0]]), requests)
 
 
+def _requests(count: float) -> str:
+    """To the digit as QEMU shows it, so that a reader finds it in the log; only a long count is shortened."""
+    return f"{count:.0f}" if count < EXACT_BELOW else count_words(count)
+
+
 def completed(evidence: Evidence) -> Verdict | None:
     """The verdict on a migration that completed after the switch."""
     seen = seen_in(evidence)
     if evidence.status != "completed" or seen is None:
         return None
     seconds = "an unknown time" if seen.seconds is None else seconds_words(seen.seconds)
-    waited = f"; it waited for {count_words(seen.requests)} requested pages" if seen.requests else ""
+    waited = f"; it waited for {_requests(seen.requests)} requested pages" if seen.requests else ""
     return Verdict(
         outcome=COMPLETED,
         headline=f"{COMPLETED} in {took_words(evidence)}{sent_words(evidence)}",
@@ -110,7 +117,7 @@ def under_way(evidence: Evidence) -> Verdict | None:
         headline=f"post-copy under way for {seconds_words(seen.seconds)}: {left} left, nothing is dirtied any more",
         findings=(
             (
-                f"{count_words(seen.requests)} pages were requested by the guest so far; it needs "
+                f"{_requests(seen.requests)} pages were requested by the guest so far; it needs "
                 "both hosts for about "
                 f"{seconds_words(left_s)} more at this bandwidth."
             ),
@@ -138,7 +145,7 @@ def last_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     return Verdict(
         outcome="would converge",
         headline=f"post-copy under way{span}: {rest}{about}; nothing is dirtied any more",
-        findings=((f"Requests: the guest has waited for {count_words(requests)} pages so far; until the last page "
+        findings=((f"Requests: the guest has waited for {_requests(requests)} pages so far; until the last page "
                   "is there it needs both hosts and the link."),),
         confidence=Confidence("high", "every page crosses once after the switch"),
         numbers={"remaining_bytes": left or 0.0, **({} if left_s is None else {"left_s": left_s})},
