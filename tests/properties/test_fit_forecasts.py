@@ -66,6 +66,7 @@ def test_the_bracket_can_be_missed() -> None:
     assert told[-2] < 1.2 * told[0]
 
 
+@pytest.mark.long
 def test_the_strategy_asks_of_guests_that_are_identified() -> None:
     kinds = Counter(outcome(Question(kind, 32, 0.6, 0.9, 16, 0.033, 0.1, "10.0", 1.3, 1.0)) for kind in KINDS)
     assert kinds["bracketed"] >= 3
