@@ -28,6 +28,7 @@ from hostsim.results.series import moments_of
 from hostsim.results.store import run_files
 from hostsim.scenario import Scenario
 from hostsim.simulation import run
+from hostsim.study.compare.figures import slowdown_percent
 from hostsim.verdict import diagnose, evidence_from_result
 
 MS = 1_000_000
@@ -120,6 +121,10 @@ def test_a_chart_has_the_figures_of_a_unit_in_one_panel() -> None:
     assert [line.name for line in chart.panels[0].lines] == ["ran", "pause", "replica has it after", "output delay"]
     table = migration.own["checkpoints"].table
     assert chart.panels[1].lines[0].y.tolist() == table["dirty_pages"].tolist()
+    share = float(migration.own["checkpoints"].figures["run_share"])
+    slowdown = slowdown_percent(migration)
+    assert slowdown is not None
+    assert slowdown == pytest.approx(100 * (1 - share), abs=2.0), "the pauses of checkpoints are its price"
     told = diagnose(evidence_from_result(result)).to_dict()
     read, notes = read_run(run_files(replace(result, verdicts=(told,))))
     assert (read.migrations[0].status, notes) == ("protected", [])

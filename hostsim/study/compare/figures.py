@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.core.constants import NS_PER_S
+from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.core.latency import merged
 from hostsim.core.units import parse_duration
 from hostsim.results.guestperf import guestperf_figures
@@ -72,11 +72,16 @@ def figure_names(runs: Iterable[Figures]) -> list[str]:
 
 
 def slowdown_percent(migration: MigrationResult) -> float | None:
-    """100 (1 - work done / time), over the samples in which the guest was to run; None if there are none."""
+    """100 (1 - work done / time), over the samples in which the guest was to run; None if there are none.
+
+    Of a guest that runs at the source again after its stop (``goes_on``) those since then: its pauses are the price.
+    """
     series, events = migration.series, migration.events
     spans = np.diff(series["t_ns"], prepend=0)
-    stops_ns = events["t_ns"][np.isin(events["event"], STOPS)]
-    live = (series["status"] == "active") & (spans > 0) & (series["t_ns"] <= stops_ns.min(initial=np.iinfo(np.int64).max))
+    stops_ns = events["t_ns"][np.isin(events["event"], STOPS)].min(initial=np.iinfo(np.int64).max)
+    live = (series["status"] == "active") & (spans > 0) & (series["t_ns"] <= stops_ns)
+    if migration.facts.get("goes_on"):
+        live = (spans > 0) & (series["t_ns"] > stops_ns + round(migration.facts["stopped_ms"] * NS_PER_MS))
     live[:1] = False  # no earlier sample: the work before the first one is unknown
     if not live.any():
         return None
