@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,7 @@ CALIBRATED: dict[str, Any] = {
 }  # fmt: skip
 
 
+@cache
 def contents() -> dict[str, Content]:
     """A content by name; each kind of the registry is among them."""
     debated, curves = claims()
