@@ -8,18 +8,33 @@ from dataclasses import dataclass, replace
 from hostsim.measure.calibrate.calibration import Calibration, Measured
 from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
+from hostsim.measure.kvm.chains import CHAIN_WORK, CHAINS, chain_name, further_name
 from hostsim.measure.kvm.device import Kvm
+from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost, read_host
-from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, MEASURES, chain_name, further_name
+from hostsim.measure.kvm.measures import MEASURES
 from hostsim.measure.kvm.memory_size import LARGEST_BYTES, memory_bytes
 from hostsim.measure.kvm.numbers import CANNOT, MEANING, RENAMED, Teller
 from hostsim.measure.kvm.rules import BUSY_SHARE, REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
 
-ROUNDS, A_ROUND, A_SLOW_ROUND = 4, 3, 2
-"""Every measurement is made in each round, with so many repetitions and in new VMs, so that drift of the machine shows as
-spread; together more than a median needs, for such as are refused. Fewer where faults take so long that VMs are smaller.
-"""
+
+@dataclass(frozen=True)
+class Plan:
+    """Every measurement is made in each round, in new VMs: the repetitions of a number lie far apart in time, and spells in
+    which a neighbour is busy meet few of them. Together more than a number needs, for such as are refused.
+
+    repetitions: of each measurement in a round; chain_repetitions: of chains of sptes, which take longest.
+    """
+
+    rounds: int
+    repetitions: int
+    chain_repetitions: int
+
+
+PLAN, QUICK = Plan(8, 2, 1), Plan(1, REPETITIONS_MIN, REPETITIONS_MIN)
+SLOW = Plan(4, 2, 2)
+"""Where faults take so long that VMs are smaller."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -31,7 +46,7 @@ class KvmCalibration:
     host: where they were measured.
     numbers: of the sheet, with their sources.
     absent: numbers that were not measured, each with its reason.
-    chains: median ns a page by ioctl or call, then by sptes a page.
+    chains: ns a page by ioctl or call, then by sptes a page.
     foreign_share: of all processors' time, taken by other processes meanwhile.
     memory_bytes: of each VM.
     """
@@ -63,11 +78,11 @@ def calibrate_kvm(kvm: Kvm, *, quick: bool = False, busy: bool = False, progress
     bystanders = Bystanders()
     with pinned(cpus[0]):
         size = memory_bytes(kvm, cpus)
-        rounds, repetitions = (1, REPETITIONS_MIN) if quick else (ROUNDS, A_ROUND if size == LARGEST_BYTES else A_SLOW_ROUND)
-        bench = Bench(kvm, repetitions, size, cpus, host.pml)
-        for done, (what, measure) in enumerate([*MEASURES.items()] * rounds):
+        plan = QUICK if quick else PLAN if size == LARGEST_BYTES else SLOW
+        bench = Bench(kvm, plan.repetitions, size, cpus, host.pml, plan.chain_repetitions)
+        for done, (what, measure) in enumerate([*MEASURES.items()] * plan.rounds):
             if progress:
-                progress(what, done, rounds * len(MEASURES))
+                progress(what, done, plan.rounds * len(MEASURES))
             measure(bench)
     share = bystanders.share()
     check_quiet(share, accept=busy)
@@ -92,11 +107,14 @@ def _absent(host: KvmHost, bench: Bench, found: set[str]) -> dict[str, str]:
 
 
 def _chains(bench: Bench) -> dict[str, dict[int, float]]:
-    found = {
-        work: {k: round(sample.median_ns, 2) for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
-        for work in CHAIN_WORK
-    }
+    found = {work: {k: ns for k in CHAINS if (ns := _chain_ns(bench, chain_name(work, k)))} for work in CHAIN_WORK}
     return {work: row for work, row in found.items() if row}
+
+
+def _chain_ns(bench: Bench, name: str) -> float:
+    """0 without repetitions."""
+    sample = bench.sample(name)
+    return round(estimate(name, sample).ns, 2) if sample else 0.0
 
 
 def with_kvm(plain: Calibration, kvm: KvmCalibration) -> Calibration:
@@ -113,6 +131,6 @@ def notes(kvm: KvmCalibration) -> list[str]:
     if kvm.is_busy:
         lines.append(f"The machine was busy: other processes took {kvm.foreign_share:.0%} of its processors; accepted.")
     if kvm.chains:
-        lines.append("ns a page by sptes a page:")
+        lines.append("ns a page by sptes a page, caches empty:")
         lines += [f"  {work}: " + ", ".join(f"{k}: {ns:.4g}" for k, ns in row.items()) for work, row in kvm.chains.items()]
     return [*lines, "Not measured through KVM:", *(f"  {name}: {why}" for name, why in kvm.absent.items())]

@@ -12,9 +12,10 @@ from hostsim.costs.costs import CostSheet
 from hostsim.measure.calibrate.sample import Sample
 from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
+from hostsim.measure.kvm.chains import CHAINS, chain_name, chains
 from hostsim.measure.kvm.device import Kvm
+from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost, read_host
-from hostsim.measure.kvm.measures import CHAINS, chain_name, chains
 from hostsim.measure.kvm.rules import REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
 from hostsim.results.tables import Table
@@ -47,7 +48,7 @@ class ChainCosts:
     """Costs a page [ns] by (work, sptes a page).
 
     host: where the real ones were measured.
-    real: medians; spread: ends of the middle half of the repetitions.
+    real: measured with empty caches; spread: ends of the middle half of the repetitions.
     modelled: of the index ``rmap`` with the costs of a sheet; form: closed form of its counted lines.
     """
 
@@ -96,7 +97,7 @@ def chain_costs(kvm: Kvm, sheet: CostSheet, *, busy: bool = False) -> ChainCosts
         chains(bench)
     check_quiet(bystanders.share(), accept=busy)
     samples = {(work, k): sample for work in WORKS for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
-    found = {key: sample.median_ns for key, sample in samples.items()}
+    found = {key: estimate(chain_name(*key), sample).ns for key, sample in samples.items()}
     spread = {key: quartiles(sample) for key, sample in samples.items()}
     costs = CacheCosts.from_sheet(sheet)
     modelled = {(work, k): ns for k in CHAINS for work, ns in modelled_ns(costs, k).items()}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hostsim.core.constants import NS_PER_MS, PAGE_BYTES
 from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.device import Kvm
-from hostsim.measure.kvm.measures import unmap, write
+from hostsim.measure.kvm.passes import unmap, write
 
 LARGEST_BYTES, SMALLEST_BYTES = 64 << 20, 32 << 20
 """In 16 MiB, a GET or CLEAR of all pages is so short that two runs differ by 10 % and more."""

@@ -1,0 +1,76 @@
+"""A page mapped at 1, 2, 8, 16 addresses: enabling a log, GET, disabling, unmapping by sptes a page.
+
+Caches are emptied before each call that is timed. Sptes and rmap descriptors of a page take 0.1 to 0.4 KiB, those of a
+measured VM 1 to 3 MiB: more than a private cache, less than the share of the last one that neighbours leave on some days and
+not on others. Found there or in memory, a spte differs by a factor; and a host whose guests have run finds them in memory.
+"""
+
+from __future__ import annotations
+
+import mmap
+from functools import partial
+
+from hostsim.measure.kvm.bench import Bench, asking, host_timing
+from hostsim.measure.kvm.guest import Command, Work
+from hostsim.measure.kvm.passes import LEAVES, PROT_NONE, SCATTER, lost_pages, write
+from hostsim.measure.kvm.rules import about
+from hostsim.measure.kvm.vm import Vm, address_of
+
+CHAINS = (1, 2, 8, 16)
+CHAIN_WORK = ("enable", "get", "disable", "unmap")
+
+
+def chain_name(work: str, length: int) -> str:
+    """Name of ``work`` with ``length`` sptes a page."""
+    return f"{work}_{length}_sptes_ns"
+
+
+def further_name(work: str) -> str:
+    """Name of the time that a further spte adds to ``work``."""
+    return f"further_spte_{work}_ns"
+
+
+def chains(bench: Bench) -> None:
+    """Every work by sptes a page."""
+    for length in CHAINS:
+        with bench.vm(memory_bytes=bench.memory_bytes // 2, aliases=length) as vm:
+            for _ in range(bench.chain_repetitions):
+                if not _chain_round(bench, vm, length):
+                    names = [further_name(work) for work in CHAIN_WORK]
+                    bench.absent |= dict.fromkeys(names, "a page has one spte here, whatever the guest maps (EPT, NPT)")
+                    return
+
+
+def _chain_round(bench: Bench, vm: Vm, length: int) -> bool:
+    """False if KVM keeps no chain."""
+    n, bitmaps = vm.spec.n_pages, vm.bitmaps()
+    before = vm.read_counters()[LEAVES]
+    map_all(vm)
+    if vm.read_counters()[LEAVES] - before < 0.99 * n * length:
+        return False
+    bench.empty_caches()
+    bench.take(chain_name("enable", length), asking(vm, vm.logs(on=True)), n)
+    write(vm)
+    bench.empty_caches()
+    got = asking(vm, vm.gets(bitmaps))
+    bench.keep(chain_name("get", length), got.ns / n, lost_pages(bitmaps, n))
+    bench.empty_caches()
+    bench.take(chain_name("disable", length), asking(vm, vm.logs(on=False)), n)
+    bench.empty_caches()
+    # Not by MADV_DONTNEED: the host's own work, to free the pages, takes longer than KVM's and wanders more.
+    unmapped = host_timing(vm, partial(vm.memory.protect, PROT_NONE))
+    bench.take(chain_name("unmap", length), unmapped, n, about(LEAVES, -n * length))
+    vm.memory.protect(mmap.PROT_READ | mmap.PROT_WRITE)
+    return True
+
+
+def map_all(vm: Vm) -> None:
+    """Map every page at each of its addresses, pages in a row far apart, as guests do.
+
+    KVM allocates a descriptor of the rmap when a page gets its second spte. In the order of addresses descriptors come to
+    lie in a row while the allocator is fresh, and a walk over them costs a third of one on a host that has run for long.
+    """
+    n = vm.spec.n_pages
+    assert n & (n - 1) == 0, "a power of two"
+    for alias in range(vm.spec.aliases):
+        vm.run([Work(Command.SCATTER, address_of(0, alias), n, every=SCATTER)])
