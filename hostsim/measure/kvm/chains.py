@@ -1,8 +1,9 @@
 """A page mapped at 1, 2, 8, 16 addresses: enabling a log, GET, disabling, unmapping by sptes a page.
 
 Caches are emptied before each call that is timed. Sptes and rmap descriptors of a page take 0.1 to 0.4 KiB, those of a
-measured VM 1 to 3 MiB: more than a private cache, less than the share of the last one that neighbours leave on some days and
-not on others. Found there or in memory, a spte differs by a factor; and a host whose guests have run finds them in memory.
+measured VM 0.5 to 3 MiB: more than a private cache holds, less than the share of the last one that neighbours leave on some
+days and not on others. Found there or in memory, a spte differs by a factor; and a host whose guests have run finds them in
+memory.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from hostsim.measure.kvm.rules import about
 from hostsim.measure.kvm.vm import Vm, address_of
 
 CHAINS = (1, 2, 8, 16)
+SHARE = 4
+"""Of a bench's VM: mapping every page at 16 addresses takes longest of all."""
 CHAIN_WORK = ("enable", "get", "disable", "unmap")
 
 
@@ -33,7 +36,7 @@ def further_name(work: str) -> str:
 def chains(bench: Bench) -> None:
     """Every work by sptes a page."""
     for length in CHAINS:
-        with bench.vm(memory_bytes=bench.memory_bytes // 2, aliases=length) as vm:
+        with bench.vm(memory_bytes=bench.memory_bytes // SHARE, aliases=length) as vm:
             for _ in range(bench.chain_repetitions):
                 if not _chain_round(bench, vm, length):
                     names = [further_name(work) for work in CHAIN_WORK]
