@@ -168,7 +168,7 @@ KVM_MEASURED = (
     "clear_call_ns", "clear_nothing_ns", "all_set_first_clear_ns", "event_exit_ns", "user_exit_ns", "ring_pass_ns",
     "ring_harvest_ns", "ring_reset_ns", "ring_full_exit_ns", "unmap_page_ns", "mprotect_page_ns", "further_spte_enable_ns",
     "further_spte_get_ns", "further_spte_disable_ns", "further_spte_unmap_ns", "first_map_pass_ns", "logged_map_pass_ns",
-    "first_map_ns",
+    "first_map_ns", "swap_in_ns", "swap_in_p99_ns", "swap_out_page_ns",
 )  # fmt: skip
 """Further numbers that are measured through /dev/kvm; trackers use those of LogCosts."""
 

@@ -14,9 +14,11 @@ from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.measures import MEASURES
 from hostsim.measure.kvm.memory_size import LARGEST_BYTES, memory_bytes
-from hostsim.measure.kvm.numbers import CANNOT, MEANING, RENAMED, Teller
+from hostsim.measure.kvm.numbers import AT_WISH, CANNOT, MEANING, RENAMED, Teller
 from hostsim.measure.kvm.rules import BUSY_SHARE, REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
+from hostsim.measure.privileged.ageing import AGE
+from hostsim.measure.privileged.measures import AsRoot, measure_as_root
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class KvmCalibration:
     chains: ns a page by ioctl or call, then by sptes a page.
     foreign_share: of all processors' time, taken by other processes meanwhile.
     memory_bytes: of each VM.
+    swapped_to: words for the device of swap-ins, "" if there were none.
     """
 
     host: KvmHost
@@ -57,6 +60,7 @@ class KvmCalibration:
     chains: dict[str, dict[int, float]]
     foreign_share: float
     memory_bytes: int
+    swapped_to: str = ""
 
     @property
     def is_busy(self) -> bool:
@@ -64,12 +68,15 @@ class KvmCalibration:
         return self.foreign_share > BUSY_SHARE
 
 
-def calibrate_kvm(kvm: Kvm, *, quick: bool = False, busy: bool = False, progress: Progress | None = None) -> KvmCalibration:
+def calibrate_kvm(
+    kvm: Kvm, *, quick: bool = False, busy: bool = False, as_root: AsRoot | None = None, progress: Progress | None = None
+) -> KvmCalibration:
     """Measure this host's KVM; the thread is pinned meanwhile.
 
     kvm: the opened device.
     quick: a single round, with no repetition to spare.
     busy: accept a machine on which other processes work.
+    as_root: also measure ageing and, if it says so, swap-ins; the host is put back.
     progress: called with the next measurement, how many are done, of how many.
     Raises KvmError if the machine is busy or KVM fails.
     """
@@ -80,13 +87,14 @@ def calibrate_kvm(kvm: Kvm, *, quick: bool = False, busy: bool = False, progress
         size = memory_bytes(kvm, cpus)
         plan = QUICK if quick else PLAN if size == LARGEST_BYTES else SLOW
         bench = Bench(kvm, plan.repetitions, size, cpus, host.pml, plan.chain_repetitions)
+        swapped_to = measure_as_root(bench, as_root) if as_root else ""
         for done, (what, measure) in enumerate([*MEASURES.items()] * plan.rounds):
             if progress:
                 progress(what, done, plan.rounds * len(MEASURES))
             measure(bench)
     share = bystanders.share()
     check_quiet(share, accept=busy)
-    return told(host, bench, share)
+    return replace(told(host, bench, share), swapped_to=swapped_to)
 
 
 def told(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
@@ -103,11 +111,12 @@ def _absent(host: KvmHost, bench: Bench, found: set[str]) -> dict[str, str]:
     timed |= {name: bench.why_not(name) for name in map(further_name, CHAIN_WORK)}
     no_fault = "with PML a write to a logged page is no fault, and logging it is not told apart from draining the buffer"
     pml = dict.fromkeys(("lockless_hold_ns", "pml_log_ns", "pml_drain_entry_ns"), no_fault) if host.pml else {}
-    return {name: why for name, why in {**CANNOT, **pml, **timed}.items() if name not in found}
+    why = {**CANNOT, **pml, **timed, **AT_WISH, **bench.absent}
+    return {name: reason for name, reason in why.items() if name not in found}
 
 
 def _chains(bench: Bench) -> dict[str, dict[int, float]]:
-    found = {work: {k: ns for k in CHAINS if (ns := _chain_ns(bench, chain_name(work, k)))} for work in CHAIN_WORK}
+    found = {work: {k: ns for k in CHAINS if (ns := _chain_ns(bench, chain_name(work, k)))} for work in (*CHAIN_WORK, AGE)}
     return {work: row for work, row in found.items() if row}
 
 
@@ -130,6 +139,8 @@ def notes(kvm: KvmCalibration) -> list[str]:
     lines = [f"KVM measured through /dev/kvm: {where}."]
     if kvm.is_busy:
         lines.append(f"The machine was busy: other processes took {kvm.foreign_share:.0%} of its processors; accepted.")
+    if kvm.swapped_to:
+        lines.append(f"Pages were swapped out to {kvm.swapped_to}.")
     if kvm.chains:
         lines.append("ns a page by sptes a page, caches empty:")
         lines += [f"  {work}: " + ", ".join(f"{k}: {ns:.4g}" for k, ns in row.items()) for work, row in kvm.chains.items()]

@@ -59,6 +59,10 @@ MEANING = {
     "flush_first_ns": "CLEAR of one page, the share of a vCPU in guest mode",
     "flush_vcpu_ns": "CLEAR of one page, the share of a second vCPU in guest mode",
     "recover_region_ns": "logging disabled, a 2 MiB region that was split",
+    "age_page_ns": "a page marked idle with its spte mapped, less the same without",
+    "swap_in_ns": "a page that was swapped out, written by a vCPU: half of them take longer",
+    "swap_in_p99_ns": "the same: one in a hundred takes longer",
+    "swap_out_page_ns": "MADV_PAGEOUT of mapped memory, a page",
 }
 """By name of a bench's number: the work that was timed."""
 RENAMED = {"clear_dirty_page_ns": {"shadow": "clear_rmap_ns", "direct": "clear_rmap_ns", "tdp": "clear_tree_atomic_ns"}}
@@ -67,10 +71,13 @@ PREFETCHING_PAGES = 1.5
 """Pages a fault of a pass, above which KVM prefetches sptes."""
 ABOVE_ALL = ("all_set_page_ns", "first_map_more_ns", "clear_one_more_ns")
 """Only inputs of other numbers."""
-REACHES = "needs privileges or devices that a measurement does not take"
+AT_WISH = {
+    "age_page_ns": "ageing: its triggers are root's; --as-root",
+    **dict.fromkeys(("swap_in_ns", "swap_in_p99_ns", "swap_out_page_ns"), "swapping: --as-root --swap present or zram"),
+}
+"""Numbers that are measured if they are asked for, and how."""
 CANNOT = {
-    "age_page_ns": f"ageing: {REACHES} (page_idle, MGLRU's and DAMON's files are root's)",
-    "idle_syscall_ns": f"marking pages idle: {REACHES}",
+    "idle_syscall_ns": "system calls around marking a page idle are not KVM's",
     "spread_handover_ns": "queueing at mmu_lock: needs more vCPUs at once than two or eight",
     "shared_turn_ns": "queueing of readers at mmu_lock: needs many processors",
     "eager_split_ns": "huge pages split when logging begins: only the TDP MMU does",
