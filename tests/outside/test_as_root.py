@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from hostsim.measure.kvm.bench import Bench
-from hostsim.measure.kvm.device import Kvm
+from hostsim.measure.kvm.device import Kvm, KvmError
 from hostsim.measure.kvm.vm import pinned, usable_cpus
 from hostsim.measure.privileged import putting_back, swap_device, swap_in
 from hostsim.measure.privileged.measures import AsRoot, measure_as_root
-from hostsim.measure.privileged.swap_device import BLOCK, swaps_on
+from hostsim.measure.privileged.putting_back import PuttingBack
+from hostsim.measure.privileged.swap_device import BLOCK, swaps_on, take_device
 from tests.helpers.command import PATIENCE_S, hostsim, started
 from tests.helpers.needs import needs_kvm, needs_root, needs_zram
 
@@ -74,6 +75,23 @@ class TestOnThisHost:
         middle, late, out = (sample.median_ns for sample in samples.values() if sample)
         assert 500 < middle < late
         assert out > 500
+
+    def test_the_device_that_is_on_is_swapped_to_and_stays_on(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(swap_in, "REPETITIONS", 1)
+        before = host()
+        with bench.kvm, pinned(bench.cpus[0]), PuttingBack() as back:
+            device = take_device("zram", back, swap_in.SWAPPED_BYTES)
+            with_zram = host()
+            assert measure_as_root(bench, AsRoot("present")) == f"{device.path}, on before"
+            assert host() == with_zram
+        assert len(bench.values["swap_in_ns"]) == 1
+        assert host() == before
+
+    def test_without_a_device_the_way_to_one_is_told(self, bench: Bench) -> None:
+        if host()[0]:
+            pytest.skip("a swap device is on")
+        with bench.kvm, pytest.raises(KvmError, match="no swap device is on; --swap zram makes one"):
+            measure_as_root(bench, AsRoot("present"))
 
     @pytest.mark.parametrize("step", ["_write", "_await", "_write_header", "_swap_on", "swap_ins"])
     def test_a_failure_at_any_step_leaves_the_host_as_it_was(
