@@ -16,7 +16,7 @@ from hostsim.measure.privileged.measures import AsRoot, measure_as_root
 from hostsim.measure.privileged.putting_back import PuttingBack
 from hostsim.measure.privileged.swap_device import BLOCK, swaps_on, take_device
 from tests.helpers.command import PATIENCE_S, hostsim, started
-from tests.helpers.needs import needs_kvm, needs_root, needs_zram
+from tests.helpers.needs import needs_kvm, needs_no_swap, needs_root, needs_zram
 
 needs_swap = [pytest.mark.real, needs_kvm, needs_root, needs_zram]
 
@@ -87,9 +87,8 @@ class TestOnThisHost:
         assert len(bench.values["swap_in_ns"]) == 1
         assert host() == before
 
+    @needs_no_swap
     def test_without_a_device_the_way_to_one_is_told(self, bench: Bench) -> None:
-        if host()[0]:
-            pytest.skip("a swap device is on")
         with bench.kvm, pytest.raises(KvmError, match="no swap device is on; --swap zram makes one"):
             measure_as_root(bench, AsRoot("present"))
 

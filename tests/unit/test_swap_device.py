@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from hostsim.measure.kvm.device import KvmError, refusal
 from hostsim.measure.privileged import swap_device
 from hostsim.measure.privileged.putting_back import PuttingBack
 from hostsim.measure.privileged.swap_device import HEADER_AT, swap_header, swaps_on, take_device
+from tests.helpers.needs import needs_mkswap
 
 SWAPS = """\
 Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority
@@ -119,7 +119,7 @@ def test_the_device_that_is_on_is_the_one_that_the_kernel_takes_first(kernel: Fa
     assert kernel.calls == []
 
 
-@pytest.mark.skipif(shutil.which("mkswap") is None, reason="mkswap is not installed")
+@needs_mkswap
 def test_the_header_is_that_of_mkswap(tmp_path: Path) -> None:
     area = tmp_path / "area"
     area.write_bytes(bytes(MIB))
