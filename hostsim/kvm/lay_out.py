@@ -199,7 +199,7 @@ def set_costs(kvm: lay.Kvm, exits: ExitCosts) -> None:
     costs.lock_modes[: len(exits.mode)], costs.hold_ns[: len(exits.mode)] = exits.mode, exits.hold_ns
     costs.lone_near_ns, costs.lone_far_ns = exits.lone_ns.tolist()
     costs.scattered_ns = exits.scattered_ns
-    costs.prefetch_ns = exits.prefetch_ns
+    costs.prefetch_ns, costs.ipi_ns = exits.prefetch_ns, exits.ipi_ns
     costs.is_cold = costs.lone_far_ns + costs.scattered_ns > 0
     kvm.queue_ns[:], kvm.crowd_ns[:] = exits.queue_ns, exits.crowd_ns
 

@@ -22,6 +22,7 @@ from hostsim.validation.kvm_limit import limit_rows
 from hostsim.validation.kvm_map_passes import map_rows
 from hostsim.validation.kvm_measured import measured_rows
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE, case_rows, kvm_cases
+from hostsim.validation.kvm_one_page import one_page_rows
 from hostsim.validation.kvm_postcopy import postcopy_rows
 from hostsim.validation.kvm_recycling import recycling_rows
 from hostsim.validation.kvm_swap import swap_rows
@@ -64,7 +65,7 @@ def rows(
     work: dict[str, Callable[[], Iterator[Row]]] = {
         name_of(config["config"]): partial(config_rows, config["config"], config["phases"]) for config in configs
     }
-    work |= {"map": map_rows, "recycling": recycling_rows}
+    work |= {"map": map_rows, "recycling": recycling_rows, "one-page": one_page_rows}
     work |= {case.id: partial(case_rows, case) for case in kvm_cases()} | {"dirty-limit": limit_rows, "swap-in": swap_rows}
     work["log_randflat_postcopy"] = postcopy_rows
     work |= {"auto-converge": throttle_rows, "calc-dirty-rate": dirty_rate_rows}
