@@ -60,6 +60,7 @@ class CostSheet:
     direct_wp_ns, direct_map_ns: the same with two-dimensional paging.
     spread_handover_ns: added to an exclusive hold when others wait and the vCPUs run on more than one socket.
     near_vcpus: vCPUs that the host keeps on one socket.
+    wide_handover_ns: the same with more than wide_vcpus vCPUs.
     queued_vcpus: the most vCPUs with which the exclusive lock was measured.
     shared_turn_ns: time for which one reader keeps the lock word.
     populate_lines: shared cache lines outside mmu_lock that every populated page changes.
@@ -97,6 +98,8 @@ class CostSheet:
     direct_map_ns: float
     spread_handover_ns: float
     near_vcpus: float
+    wide_handover_ns: float
+    wide_vcpus: float
     queued_vcpus: float
     map_hold_ns: float
     populate_ns: float

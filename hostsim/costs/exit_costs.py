@@ -16,9 +16,13 @@ from hostsim.costs.exits import COST_KEYS, ExitCosts
 LINES_PER_PAGE = 64
 
 
-def is_spread(sheet: CostSheet, n_vcpus: int) -> bool:
-    """Whether ``n_vcpus`` vCPUs run on more than one socket."""
-    return n_vcpus > sheet.near_vcpus
+def handover_ns(sheet: CostSheet, n_vcpus: int) -> float:
+    """Time that others at the exclusive lock add to a hold [ns]: none if ``n_vcpus`` vCPUs run on one socket."""
+    # Model limit: the hand-over of mmu_lock has two steps, as it was measured: with 8 and 16 vCPUs it is one number, with 32
+    # and 64 another, 2.4 times as long. Why it grows is not known; with 17 to 31 vCPUs it is assumed to be the second.
+    if n_vcpus <= sheet.near_vcpus:
+        return 0.0
+    return sheet.wide_handover_ns if n_vcpus > sheet.wide_vcpus else sheet.spread_handover_ns
 
 
 def readers_hold_ns(hold_ns: float, turn_ns: float, n: int) -> NDArray[np.float64]:
@@ -42,14 +46,13 @@ def queue_table_ns(sheet: CostSheet, length: int, n_vcpus: int) -> NDArray[np.in
     n_vcpus: of the VM. Exclusive: the hand-over to another socket, which the queue's length does not change: each waiter
     spins on a node of its own (kernel/locking/qspinlock.c). Shared: ``readers_hold_ns``.
     """
-    # Model limit: the hand-over of mmu_lock was measured on x86 with up to 16 vCPUs; with more it stays as it was at 16.
     # Model limit: which vCPU waits on which socket is not modelled. A saturated FIFO queue keeps its order for a whole run,
     # so the share of hand-overs that cross sockets differs from run to run by a quarter with 8 vCPUs.
     # Model limit: hyperthreads that share a core and a lower turbo clock with more busy cores slow no vCPU down.
     # Model limit: the work of a reader beside the turns of the lock word is the work of a write-protection fault, for every
     # kind of fault.
     shared = readers_hold_ns(sheet.shared_hold_ns, sheet.shared_turn_ns, length)
-    exclusive = np.full(length, sheet.spread_handover_ns if is_spread(sheet, n_vcpus) else 0.0)
+    exclusive = np.full(length, handover_ns(sheet, n_vcpus))
     exclusive[0] = 0.0
     rows = (np.zeros(length), shared - shared[0], exclusive)
     return np.stack([np.rint(row).astype(np.int64) for row in rows])

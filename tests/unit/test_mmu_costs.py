@@ -210,7 +210,8 @@ def test_the_engine_takes_them(sheet: str, era: str, mmu: str) -> None:
 def test_what_others_at_the_lock_add(cascade: CostSheet) -> None:
     none, shared, exclusive = queue_table_ns(cascade, 72, 64)
     assert none.sum() == 0
-    assert set(exclusive[1:]) == {round(cascade.spread_handover_ns)}
+    assert set(exclusive[1:]) == {round(cascade.wide_handover_ns)}
+    assert set(queue_table_ns(cascade, 24, 16)[2, 1:]) == {round(cascade.spread_handover_ns)}
     assert exclusive[0] == shared[0] == 0
     assert queue_table_ns(cascade, 12, 4)[2].sum() == 0
     alone, turn = cascade.shared_hold_ns, cascade.shared_turn_ns

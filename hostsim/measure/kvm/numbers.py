@@ -74,6 +74,7 @@ CANNOT = {
     "age_page_ns": f"ageing: {REACHES} (page_idle, MGLRU's and DAMON's files are root's)",
     "idle_syscall_ns": f"marking pages idle: {REACHES}",
     "spread_handover_ns": "queueing at mmu_lock: needs more vCPUs at once than two or eight",
+    "wide_handover_ns": "queueing at mmu_lock: needs more vCPUs at once than sixteen",
     "shared_turn_ns": "queueing of readers at mmu_lock: needs many processors",
     "eager_split_ns": "huge pages split when logging begins: only the TDP MMU does",
     "spurious_hold_ns": "a spurious fault: it cannot be made at will",
