@@ -115,6 +115,7 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     # meets it (hostsim.spte_index.recycling).
     # Model limit: a guest does not write its page tables, so no shadow page becomes unsync (mmu.c::mmu_try_to_unsync_pages).
     # On Zen 4 the first write to a table of the lowest level is an exit of 3.4 us; later ones are none while it is unsync.
+    # The sync of a table at a CR3 load or INVLPG, which a model needs as well, has no measured price.
     # Model limit: when a VM starts, its host has allocated exactly the host pages that have content.
     is_ring = interface == "dirty-ring"
     return MmuConfig(
