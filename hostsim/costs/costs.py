@@ -145,7 +145,7 @@ class CostSheet:
         return self.pml_log_ns is not None
 
     def measured_ns(self, name: str) -> float:
-        """A number of KVM_MEASURED; 0.0 in a sheet that lacks it: its cost is in other numbers, or is not known."""
+        """A number of KVM_MEASURED or BY_HAND; 0.0 in a sheet without it: its cost is in other numbers, or is not known."""
         return self.numbers[name].value if name in self.numbers else 0.0
 
     def fitted_on(self) -> frozenset[str]:
@@ -166,9 +166,11 @@ KVM_MEASURED = (
     "clear_call_ns", "clear_nothing_ns", "all_set_first_clear_ns", "event_exit_ns", "user_exit_ns", "ring_pass_ns",
     "ring_harvest_ns", "ring_reset_ns", "ring_full_exit_ns", "unmap_page_ns", "mprotect_page_ns", "further_spte_enable_ns",
     "further_spte_get_ns", "further_spte_disable_ns", "further_spte_unmap_ns", "first_map_pass_ns", "logged_map_pass_ns",
-    "first_map_ns", "interrupted_ns",
+    "first_map_ns",
 )  # fmt: skip
 """Further numbers that are measured through /dev/kvm; trackers use those of LogCosts."""
+BY_HAND = ("interrupted_ns",)
+"""Further numbers that a sheet may have and ``hostsim calibrate`` does not measure."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,8 @@ def _names_in(table: Mapping[str, Any]) -> Iterable[str]:
 
 def known_numbers() -> frozenset[str]:
     """Names that an entry of a sheet may have: constants, inputs of rules, further measured numbers."""
-    return frozenset([*CONSTANTS, *ALSO_MEASURED, *KVM_MEASURED, *(name for rule in RULES.values() for name in rule.inputs)])
+    inputs = (name for rule in RULES.values() for name in rule.inputs)
+    return frozenset([*CONSTANTS, *ALSO_MEASURED, *KVM_MEASURED, *BY_HAND, *inputs])
 
 
 def number(sheet: str, name: str) -> Number:
