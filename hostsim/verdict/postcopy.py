@@ -16,6 +16,7 @@ from hostsim.verdict.ended import took_words
 from hostsim.verdict.evidence import Evidence, Seen
 from hostsim.verdict.findings import sent_words
 from hostsim.verdict.model import Confidence, Own, Remedy, Verdict
+from hostsim.verdict.postcopy_brake import brake_line
 from hostsim.verdict.words import bandwidth_words, bytes_words, count_words, percent_words, seconds_words, span_words
 
 if TYPE_CHECKING:
@@ -207,6 +208,8 @@ def _lines(phase: Phase) -> Iterator[str]:
             f"{span_words(stalls['max_ns'])} at most. vCPUs waited {percent_words(phase.waited_share)} of their time in the "
             f"phase{_why(phase)}."
         )
+    if brake := brake_line(facts):
+        yield brake
     if facts["paused_s"]:
         yield (
             f"Broken link: the phase paused for {seconds_words(facts['paused_s'])}; {count_words(facts['pages_lost'])} "
