@@ -20,7 +20,8 @@ PART = 0.1
 class BusyThread:
     """A migration thread that worked nearly all the time.
 
-    share: of the migration's time. encoder_share: part of that work for pages that are not sent whole. bytes_per_s: on the wire.
+    share: of the migration's time. encoder_share: part of that work for pages that are not sent whole.
+    bytes_per_s: on the wire.
     """
 
     share: float
