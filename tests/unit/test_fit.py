@@ -218,3 +218,22 @@ def test_a_change_that_cannot_be_is_refused(folder: Path) -> None:
     for change in wrong:
         with pytest.raises(InputError):
             drawn_scenarios(found, change)
+
+
+SAMPLE_PAGES = 512
+
+
+def _curve(path: Path, points: list[tuple[float, int]], *, errors: bool) -> Path:
+    """A curve of samples of 512 pages each, with the errors of counting them or without."""
+    head = "seconds,pages,error_pages" if errors else "seconds,pages"
+    rows = [f"{s},{n * SAMPLE_PAGES}" + f",{n**0.5 * SAMPLE_PAGES:.0f}" * errors for s, n in points]
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_curve_that_bends_upwards_beyond_its_errors_is_said_to(tmp_path: Path) -> None:
+    points = [(0.125, 33), (0.25, 78), (1.0, 236), (4.0, 505), (20.0, 1457), (60.0, 2958)]
+    assumed = fit(_curve(tmp_path / "a.csv", points, errors=False), draws=0, memory="32GiB")
+    assert any("bends upwards: 16.9k pages after 125 ms" in note for note in assumed.notes)
+    given = fit(_curve(tmp_path / "b.csv", points, errors=True), draws=0, memory="32GiB")
+    assert not given.notes
