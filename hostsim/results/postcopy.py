@@ -66,4 +66,5 @@ def compared(migration: MigrationResult) -> dict[str, int | float | str]:
     return ended | {
         "exposed_ns": round(phase["exposed_s"] * NS_PER_S), "outage_ms": phase["outage_ms"],
         "page_wait_p99_ns": phase["stalls"]["p99_ns"], "exposed_slowdown_percent": percent(stalled),
+        "page_requests": phase["requests"], "missing_pages": phase["missing_pages"],
     }  # fmt: skip

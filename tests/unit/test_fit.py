@@ -13,8 +13,9 @@ from hostsim.fitting.brake import rounded_limit
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.fitting.guest_text import guest_text
 from hostsim.fitting.refusal import NotIdentifiedError
-from hostsim.fitting.whatif import Change, assumptions_of_whatif, drawn_scenarios
+from hostsim.fitting.whatif import Change, assumptions_of_whatif, drawn_scenarios, whatif
 from hostsim.report.fit_words import fit_lines, rounds_grid
+from hostsim.report.whatif_words import whatif_lines
 from hostsim.scenario.schema import Scenario
 from tests.helpers.real_logs import postgres_log, qemu_log
 
@@ -237,3 +238,15 @@ def test_a_curve_that_bends_upwards_beyond_its_errors_is_said_to(tmp_path: Path)
     assert any("bends upwards: 16.9k pages after 125 ms" in note for note in assumed.notes)
     given = fit(_curve(tmp_path / "b.csv", points, errors=True), draws=0, memory="32GiB")
     assert not given.notes
+
+
+def test_requests_of_postcopy_are_a_range(folder: Path) -> None:
+    change = Change(mode="postcopy@2")
+    found = fit(qemu_log("rand_090", folder), draws=0)
+    answer = whatif(found, change=change, reps=2)
+    (line,) = (line for line in whatif_lines(answer, found, change) if line.startswith("Requests: "))
+    least, most = (answer.mean(f"mode.{name}") for name in ("page_requests", "missing_pages"))
+    assert least is not None
+    assert most is not None
+    assert 0 <= least <= most
+    assert "with its reads at most" in line
