@@ -37,7 +37,9 @@ def loaded(folder: Path) -> GuestFit:
     return fit(*logs, draws=DRAWS)
 
 
-@pytest.mark.parametrize(("case", "rate"), [("rand_090", 7372), ("rand_150", 12_288), ("link_rand090", 7372)])
+@pytest.mark.parametrize(
+    ("case", "rate"), [("rand_090", 7372), ("rand_150", 12_288), ("link_rand090", 7372), ("rand_150_dl1000", 12_288)]
+)
 def test_real_uniform_writers_are_found(case: str, rate: int, folder: Path) -> None:
     found = fit(qemu_log(case, folder), draws=0)
     assert found.classes.sweep is None
