@@ -45,7 +45,12 @@ def in_bytes(columns: MutableMapping[str, Column], at_s: Column) -> tuple[str, .
 
 
 def _of_sent(columns: Mapping[str, Column], at_s: Column) -> tuple[float, float]:
-    """(bytes transferred over those that the pages took, how near it has to be); by mbps where no pages are counted."""
+    """(bytes transferred over those that the pages took, how near it has to be); by mbps where no pages are counted.
+
+    NaN where pages travelled in part, or beside the stream of which transferred tells.
+    """
+    if (columns["multifd_bytes"] > 0).any() or (columns["xbzrle_pages"] > 0).any():
+        return np.nan, NEAR
     expected = _wire_bytes(columns)
     sent = columns["transferred_bytes"]
     told = np.flatnonzero(~np.isnan(expected + sent))

@@ -151,3 +151,12 @@ def test_texts_of_windows_are_read(encoding: str, straight: MigrationLog, tmp_pa
     (log,) = read_logs(str(path))
     assert alike(log, straight)
     assert not math.isnan(log.total_bytes[0])
+
+
+@pytest.mark.parametrize("part", [{"xbzrle-cache": {"pages": 900, "bytes": 4000}}, {}])
+def test_bytes_of_pages_that_travelled_in_part_tell_no_unit(part: dict[str, Any]) -> None:
+    some = list(answers())
+    for one in some:
+        one["ram"] |= {"transferred": one["ram"]["transferred"] // 1024} | ({} if part else {"multifd-bytes": 5})
+        one |= part
+    assert not only("\n".join(map(json.dumps, some))).notes
