@@ -45,10 +45,10 @@ def _range(found: Prediction) -> Iterator[str]:
 
 
 def _requests(found: Prediction) -> Iterator[str]:
-    """Requests of post-copy: each page that is missing at the switch is requested once at most, whether read or written."""
+    """Page requests: each page that is missing at the switch is requested once at most, whether read or written."""
     least, most = (found.estimates.get(f"mode.{name}") for name in ("page_requests", "missing_pages"))
     if least is not None and most is not None:
         yield (
-            f"Requests: post-copy requests {estimate_words(least)} pages for the guest's writes; with its reads at most the "
-            f"{estimate_words(most)} pages that are missing as it switches."
+            f"Requests: the guest's writes request {estimate_words(least)} pages; with its reads they are at most the "
+            f"{estimate_words(most)} pages that are missing at the switch."
         )

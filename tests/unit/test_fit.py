@@ -251,4 +251,4 @@ def test_requests_of_postcopy_are_a_range(folder: Path) -> None:
     assert least is not None
     assert most is not None
     assert 0 <= least <= most
-    assert "with its reads at most" in line
+    assert "with its reads they are at most" in line
