@@ -158,5 +158,5 @@ def test_bytes_of_pages_that_travelled_in_part_tell_no_unit(part: dict[str, Any]
     some = list(answers())
     for one in some:
         one["ram"] |= {"transferred": one["ram"]["transferred"] // 1024} | ({} if part else {"multifd-bytes": 5})
-        one |= part
+        one.update(part)
     assert not only("\n".join(map(json.dumps, some))).notes
