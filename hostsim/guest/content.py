@@ -42,7 +42,10 @@ from hostsim.guest.touch import (
 if TYPE_CHECKING:
     from hostsim.guest.workload import Workload
 
-Place = Literal["same", "scattered"]
+Place = Literal["same", "start", "scattered"]
+SAME, SCATTERED, START = range(3)
+PLACES = {"same": SAME, "scattered": SCATTERED, "start": START}
+"""The numbers of places in Content.places."""
 CHANGED_BYTES = 64
 """Bytes that a write changes where no scenario says it: a cache line (assumed)."""
 CHANGED_PLACE: Place = "scattered"
@@ -57,12 +60,13 @@ class Content(NamedTuple):
     """What one write of each touch class changes.
 
     changed_bytes: int64[n_classes], bytes in a row.
-    scattered: uint8[n_classes], 1: each write changes bytes at a place of its own; 0: every write of a page the same bytes.
+    places: uint8[n_classes]. SCATTERED: each write changes bytes at a place of its own. SAME: every write of a page the same
+    bytes, which lie anywhere in it; START: at its start.
     keys: int64[2], key of the draws about contents.
     """
 
     changed_bytes: NDArray[np.int64]
-    scattered: NDArray[np.uint8]
+    places: NDArray[np.uint8]
     keys: NDArray[np.int64]
 
 
@@ -71,7 +75,7 @@ def content_of(workloads: Sequence[Workload], class_workload: Sequence[int], see
     loads = [workloads[i] for i in class_workload]
     return Content(
         np.array([min(load.changed_bytes, PAGE_BYTES) for load in loads], np.int64),
-        np.array([load.changed_place == "scattered" for load in loads], np.uint8),
+        np.array([PLACES[load.changed_place] for load in loads], np.uint8),
         np.array(stream_key(seed, "content"), np.int64),
     )
 

@@ -51,7 +51,8 @@ class Workload:
     arrivals: of the writes of uniform and hotcold: "paced" (a loop: one write each 1/rate, to a page drawn anew) or
     "poisson" (many independent clients). Writes of zipf and all drawn reads are Poisson.
     changed_bytes, changed_place: bytes in a row that one write changes, and whether each write of a page changes the same
-    bytes ("same") or bytes at a place of its own ("scattered"); XBZRLE alone reads them.
+    bytes, anywhere ("same") or at its start ("start"), or bytes at a place of its own ("scattered"). XBZRLE alone reads
+    them.
     """
 
     name: str

@@ -29,7 +29,7 @@ class XbzrleCost:
 
     hits, misses, overflows: pages; delta_bytes: of the deltas, an overflow counts as a page.
     span_pages: from the first page that a workload writes to the last; working_set_pages: distinct pages written.
-    changed: (bytes that a write changes, "same" or "scattered" places) of each workload that writes.
+    changed: (bytes that a write changes, "same", "start" or "scattered" places) of each workload that writes.
     """
 
     cache_bytes: int
@@ -111,7 +111,7 @@ def _note(cost: XbzrleCost) -> str:
 
 
 def _place(place: str) -> str:
-    return "at the same place" if place == "same" else "anywhere"
+    return {"same": "at the same place", "start": "at the start"}.get(place, "anywhere")
 
 
 def _overflowed(cost: XbzrleCost) -> str:

@@ -14,6 +14,7 @@ from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import MachineSpec
+from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanisms.multifd import ZeroPageDetection
 from hostsim.qemu.mechanisms.postcopy import NAME
@@ -59,6 +60,7 @@ def spec_of(case: Case, repeat: Mapping[str, Any], seed_set: int = 0, timer_late
         duration_ns=(int(inputs["cancel_after_s"]) + 10) * 1_000_000_000,
         link=LinkSpec(int(inputs["link_relay_Bps"] or 0), 0, SOCKET_BUFFER_BYTES, wake_bytes=WAKE_BYTES),
         migration=_migration(inputs),
+        content=Content(float(inputs.get("compression_ratio") or ASSUMED_RATIO)),
         inputs={NAME: load_postcopy(SHEET)},
     )
 
@@ -106,7 +108,7 @@ def _workloads(case: Case, repeat: Mapping[str, Any]) -> list[Workload]:
         "writer", PATTERNS[inputs["pattern"]], (0,), int(inputs["ws_start_page"]), n_pages,
         Fraction(float(rate)).limit_denominator(1000), pacing=_pacing(inputs), hot_pages=int(inputs["hot_pages"] or 0),
         hot_share=float(inputs["hot_prob"] or 0.0), start_page=_start_phase(case, repeat) % n_pages,
-        changed_bytes=int(inputs.get("bytes_changed_per_write") or 1), changed_place="same",
+        changed_bytes=int(inputs.get("bytes_changed_per_write") or 1), changed_place=inputs.get("changed_place") or "same",
     )  # fmt: skip
     return [*loads, writer]
 
@@ -159,6 +161,7 @@ def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
         return_path="return-path" in inputs["capabilities"],
         multifd="multifd" in inputs["capabilities"],
         multifd_channels=int(inputs.get("multifd_channels") or 2),
+        multifd_compression=inputs.get("multifd_compression") or "none",
         zero_page_detection=_zero_page_detection(inputs),
         **(cache | ({"xbzrle_cache_size": int(cache_size)} if cache_size else {})),
         postcopy_ram="postcopy-ram" in inputs["capabilities"],
