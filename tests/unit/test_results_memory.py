@@ -128,7 +128,7 @@ def test_ageing_tells_the_working_set_of_a_guest() -> None:
 
 
 @pytest.mark.parametrize(("policy", "least", "most"), [("damon", 0.2, 1.0), ("two-list", 1.1, 2.0)])
-def test_the_estimate_of_a_policy_has_the_pages_that_it_takes_for_used_unasked(policy: str, least: float, most: float) -> None:
+def test_an_estimate_has_the_pages_that_its_policy_takes_for_used_unasked(policy: str, least: float, most: float) -> None:
     """DAMON asks about one page of a region, the two lists about no page of the active list: young pages alone are few."""
     load = {"pattern": "uniform", "read_rate": "10000/s", "size": "64MiB"}
     tables = {
