@@ -34,7 +34,7 @@ def run_command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the scenario; repeatable."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another guest of the same kind.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all draws; default: the scenario's.", show_default=False)] = None,
     as_json: JsonFlag = False,
     style: Format = "text",
     out: Annotated[

@@ -72,9 +72,9 @@ def _csv_rows(path: str) -> list[tuple[float, float]]:
 def _toml_rows(path: str) -> list[tuple[float, float]]:
     points = read_toml(path, LOG, 'points = [["1s", 33000], ["5s", 90000]]').get("points")
     if not isinstance(points, list) or not all(isinstance(one, list) and len(one) == 2 for one in points):
-        raise InputError(
-            [Problem(path, "points", shown(points), "pairs of a time and pages", '[["1s", 33000], ["5s", 90000]]')]
-        )
+        got = "nothing" if points is None else shown(points)
+        wanted = "pairs of a time and pages: this command reads measurements, hostsim predict reads scenarios"
+        raise InputError([Problem(path, "points", got, wanted, '[["1s", 33000], ["5s", 90000]]')])
     return list(_scaled(path, points, 1.0, 1.0))
 
 

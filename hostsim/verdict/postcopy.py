@@ -86,13 +86,17 @@ def _requests(count: float) -> str:
     return f"{count:.0f}" if count < EXACT_BELOW else count_words(count)
 
 
+def _plural(count: float) -> str:
+    return "" if round(count) == 1 else "s"
+
+
 def completed(evidence: Evidence) -> Verdict | None:
     """The verdict on a migration that completed after the switch."""
     seen = seen_in(evidence)
     if evidence.status != "completed" or seen is None:
         return None
     seconds = "an unknown time" if seen.seconds is None else seconds_words(seen.seconds)
-    waited = f"; it waited for {_requests(seen.requests)} requested pages" if seen.requests else ""
+    waited = f"; it waited for {_requests(seen.requests)} requested page{_plural(seen.requests)}" if seen.requests else ""
     return Verdict(
         outcome=COMPLETED,
         headline=f"{COMPLETED} in {took_words(evidence)}{sent_words(evidence)}",
@@ -117,9 +121,8 @@ def under_way(evidence: Evidence) -> Verdict | None:
         headline=f"post-copy under way for {seconds_words(seen.seconds)}: {left} left, nothing is dirtied any more",
         findings=(
             (
-                f"{_requests(seen.requests)} pages were requested by the guest so far; it needs "
-                "both hosts for about "
-                f"{seconds_words(left_s)} more at this bandwidth."
+                f"Requests: the guest has waited for {_requests(seen.requests)} requested page{_plural(seen.requests)} so "
+                f"far; it needs both hosts for about {seconds_words(left_s)} more at this bandwidth."
             ),
         ),
         confidence=Confidence("high", "every page crosses once after the switch"),
