@@ -102,7 +102,7 @@ def _working_set(row: dict[str, Any]) -> str:
     if unseen >= 0.5:
         found += f", and missed {count_words(unseen)} more whose translation was in a TLB"
     if unasked >= 0.5:
-        found += f". It takes {count_words(unasked)} more for used without asking: {count_words(estimate)} in all"
+        found += f". It counts {count_words(unasked)} more as used without asking: {count_words(estimate)} in all"
     if not true:
         return found
     return f"{found}. By its rates the guest accesses {count_words(true)}: {_off(estimate, host_read, true)}"
