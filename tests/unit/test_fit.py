@@ -212,6 +212,17 @@ def test_the_place_of_a_sweep_is_drawn_and_said(folder: Path) -> None:
     assert not any("sweep" in text for text in assumptions_of_whatif(fit(qemu_log("rand_090", folder), draws=0), Change()))
 
 
+def test_a_larger_max_bandwidth_than_the_log_is_taken_to_allow_changes_nothing(folder: Path) -> None:
+    """Without a word of it the forecast of a migration that max-bandwidth had held back was three times too long."""
+    raised, told = Change(("migration.bandwidth=1GB/s",)), "taken for the speed of the link"
+    by_link = fit(qemu_log("link_rand090", folder), draws=0)
+    assert any(told in text for text in assumptions_of_whatif(by_link, raised))
+    assert not any(told in text for text in assumptions_of_whatif(by_link, Change(bandwidth="1GB/s")))
+    assert not any(told in text for text in assumptions_of_whatif(by_link, Change(("migration.bandwidth=1MB/s",))))
+    by_limit = fit(qemu_log("rand_090", folder), draws=0)
+    assert not any(told in text for text in assumptions_of_whatif(by_limit, raised))
+
+
 def test_a_change_that_cannot_be_is_refused(folder: Path) -> None:
     found = fit(qemu_log("rand_090", folder), draws=0)
     wrong = (Change(("migration.nonsense=1",)), Change(bandwidth="fast"), Change(mode="warp"), Change(load_ends="soon"))
