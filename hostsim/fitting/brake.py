@@ -43,8 +43,9 @@ def brake_of(evidence: Evidence) -> Brake | None:
         return Brake("max-bandwidth", round(given), measured, GIVEN, qemu)
     if link:
         return Brake("link", round(link), measured, GIVEN, qemu)
-    if evidence.bandwidth_is_steady:
-        limit = rounded_limit(measured)
+    sent = measured if evidence.bandwidth_is_steady else evidence.window_bytes_per_s
+    if sent:
+        limit = rounded_limit(sent)
         over = measured / limit - 1
         version = evidence.qemu or ("10.0" if over > OVERSHOOT_10 else "7.2")
         return Brake("max-bandwidth", limit, measured, f"steady at {measured / 1e6:.1f} MB/s with headers", version)

@@ -126,6 +126,7 @@ class Evidence:
     bandwidth_bytes_per_s: float | None = None
     bandwidth_peak_bytes_per_s: float | None = None
     bandwidth_is_steady: bool = False
+    window_bytes_per_s: float | None = None
     switchover_bandwidth_bytes_per_s: float | None = None
     max_bandwidth_bytes_per_s: float | None = None
     link_bandwidth_bytes_per_s: float | None = None

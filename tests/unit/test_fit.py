@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.fitting.brake import rounded_limit
+from hostsim.fitting.brake import brake_of, rounded_limit
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.fitting.guest_text import guest_text
 from hostsim.fitting.refusal import NotIdentifiedError
 from hostsim.fitting.whatif import Change, assumptions_of_whatif, drawn_scenarios
 from hostsim.report.fit_words import fit_lines, rounds_grid
 from hostsim.scenario.schema import Scenario
+from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.from_log import whole_window
 from tests.helpers.real_logs import postgres_log, qemu_log
 
 LOGS = Path(__file__).resolve().parents[1] / "data" / "logs" / "cases"
@@ -210,6 +214,20 @@ def test_the_place_of_a_sweep_is_drawn_and_said(folder: Path) -> None:
     assert [round(4 * 4096 * load.start_page / (load.size or 1)) for load in loads] == [0, 2, 1, 3]
     assert any("where the guest's sweep stands" in text for text in assumptions_of_whatif(found, Change()))
     assert not any("sweep" in text for text in assumptions_of_whatif(fit(qemu_log("rand_090", folder), draws=0), Change()))
+
+
+def test_windows_that_end_late_are_those_of_max_bandwidth() -> None:
+    """640.2 Mbit/s in 100 ms, 633.9 in 101, 615.6 in 104: QEMU 7.2 under 80 MB/s on a busy host; a link's rates are any."""
+    late_ms = np.array([100, 100, 104, 100, 101, 104, 100, 107])
+    rates = 80_028_000 * 100 / late_ms
+    assert whole_window(rates) == 80_028_000
+    assert whole_window(rates[:3]) is None
+    assert whole_window(80e6 * (1 - np.random.default_rng(3).random(40) / 10)) is None
+    busy = Evidence("log", "completed", bandwidth_bytes_per_s=float(np.median(rates)), window_bytes_per_s=80_028_000.0)
+    brake = brake_of(busy)
+    assert brake is not None
+    assert (brake.kind, brake.bytes_per_s) == ("max-bandwidth", rounded_limit(80_028_000.0))
+    assert brake_of(replace(busy, window_bytes_per_s=None)).kind == "link"  # type: ignore[union-attr]
 
 
 def test_a_larger_max_bandwidth_than_the_log_is_taken_to_allow_changes_nothing(folder: Path) -> None:
