@@ -126,7 +126,7 @@ class LockRun:
 
     def advance(self, horizon_ns: int = NEVER) -> int:
         """Run all events below the horizon; returns the time of the next one, NEVER if there is none."""
-        assert self._engine.advance(horizon_ns) is None, "nobody waits for this guest"
+        assert self._engine.advance(horizon_ns) is None, "no thread of the host waits for this guest"
         return self._engine.next_ns
 
     def advance_drawn(self, kind: int, hold_ns: Callable[[], int]) -> None:

@@ -48,7 +48,7 @@ def test_json_is_only_json_and_the_same_bytes_with_two_workers(tmp_path: Path) -
 
 
 def test_finished_runs_are_not_run_again(tmp_path: Path) -> None:
-    """One run of the guest that nobody ages serves both policies; a third policy adds one."""
+    """One run of the guest without ageing serves both policies; a third policy adds one."""
     first = hostsim("age", *SMALL, "--policy", "mglru,idle", "--out", "o", cwd=tmp_path)
     assert (first.returncode, len(runs_in(tmp_path / "o"))) == (0, 3)
     again = hostsim("age", *SMALL, "--policy", "mglru,idle,two-list", "--out", "o", cwd=tmp_path)

@@ -61,7 +61,7 @@ class HostCosts:
 class LogRules:
     """How the kernel keeps the log.
 
-    mode: of mmu_lock when a log starts or stops; yields: such a hold gives way; recovery: what becomes of small sptes of
+    mode: of mmu_lock when a log starts or stops; yields: such a hold yields; recovery: what becomes of small sptes of
     huge pages; recovery_flushes_each: one flush a region of theirs; invalidates: a log that begins, and a GET that finds
     anything, unmap all; clear_lock: how a CLEAR takes mmu_lock.
     """

@@ -99,7 +99,7 @@ def test_compiling_is_heard() -> None:
         assert compiled(21) == 42
     assert told == [("twice", []), ("", ["twice"])]
     assert standing.total == 1
-    compiled(2.5)  # nobody listens any more
+    compiled(2.5)  # no listener is left
     assert len(told) == 2
 
 
