@@ -6,15 +6,12 @@ Sweeps and traces are counted. Drawn classes have an expected number, so no draw
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
-from hostsim.core.constants import PAGE_BYTES
-from hostsim.core.rng import stream_key
 from hostsim.guest.touch import (
     ALWAYS,
     CYCLE,
@@ -39,9 +36,6 @@ from hostsim.guest.touch import (
     window_local,
 )
 
-if TYPE_CHECKING:
-    from hostsim.guest.workload import Workload
-
 Place = Literal["same", "scattered"]
 CHANGED_BYTES = 64
 """Bytes that a write changes where no scenario says it: a cache line (assumed)."""
@@ -64,16 +58,6 @@ class Content(NamedTuple):
     changed_bytes: NDArray[np.int64]
     scattered: NDArray[np.uint8]
     keys: NDArray[np.int64]
-
-
-def content_of(workloads: Sequence[Workload], class_workload: Sequence[int], seed: int) -> Content:
-    """The contents of ``workloads``; ``class_workload``: the number of the workload of each touch class."""
-    loads = [workloads[i] for i in class_workload]
-    return Content(
-        np.array([min(load.changed_bytes, PAGE_BYTES) for load in loads], np.int64),
-        np.array([load.changed_place == "scattered" for load in loads], np.uint8),
-        np.array(stream_key(seed, "content"), np.int64),
-    )
 
 
 @jit
