@@ -38,9 +38,8 @@ warm-up: $(STAMP) ## compile the loops of simulations, once for each version: ab
 demo: warm-up ## compile once, then run the first scenario: a verdict, a table, a report under out/
 	$(BIN)/hostsim run scenarios/precopy_convergence.toml --html out/precopy_convergence/report.html
 
-# The first line collects all tests in one process, which leaves them compiled for the two of the second line.
 test: lint ## everything that must hold, about 6 minutes on 2 cores
-	$(PYTEST) -m "timing and not swarm and not real" -p no:xdist --benchmark-disable
+	$(PYTEST) tests/timing -p no:xdist --benchmark-disable
 	$(PYTEST) -m "not long and not timing and not swarm and not real" -n 2 --dist worksteal --benchmark-disable
 
 long: $(STAMP) ## with QEMU, /dev/kvm, Chromium, a cluster, a built wheel, as far as the machine has them; long blocks of pages

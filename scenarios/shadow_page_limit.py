@@ -7,8 +7,9 @@ first: KVM recycles the oldest shadow pages, and those the round comes to next. 
 
 from __future__ import annotations
 
-from hostsim.costs.costs import exit_costs, load_costs
+from hostsim.costs.costs import load_costs
 from hostsim.costs.era import load_era
+from hostsim.costs.exit_costs import exit_costs
 from hostsim.costs.exits import MAP
 from hostsim.spte_index.recycling import GROUP_PAGES, RecyclingCounts, ShadowPages, default_limit, shadow_pages
 

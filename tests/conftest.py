@@ -6,13 +6,14 @@ import gc
 import os
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from tests.helpers import compile_once, plain, shared
+from tests.helpers import collect_once, compile_once, plain, shared
 from tests.helpers.command import hostsim
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +27,7 @@ TIER_OF_FOLDER = {
     "validation": "validation",
     "e2e": "e2e",
     "outside": "long",
+    "timing": "timing",
     "docs": "docs",
     "swarm": "swarm",
 }
@@ -41,11 +43,14 @@ os.environ.pop("FORCE_COLOR", None)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        if folder in TIER_OF_FOLDER:
-            item.add_marker(TIER_OF_FOLDER[folder])
-        if item.path.stem == "test_help_speed":
-            item.add_marker("timing")
+        tier = tier_of(item.path)
+        if tier is not None:
+            item.add_marker(tier)
+
+
+@cache
+def tier_of(path: Path) -> str | None:
+    return TIER_OF_FOLDER.get(path.relative_to(ROOT / "tests").parts[0])
 
 
 @pytest.hookimpl(trylast=True)
@@ -69,8 +74,10 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
-        compile_once.install(Path(config.workerinput["hostsim_locks"]))
-        shared.install(Path(config.workerinput["hostsim_locks"]))
+        folder = Path(config.workerinput["hostsim_locks"])
+        compile_once.install(folder)
+        shared.install(folder)
+        config.pluginmanager.register(collect_once.FirstAlone(folder))
 
 
 def pytest_sessionfinish() -> None:

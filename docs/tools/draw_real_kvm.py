@@ -51,7 +51,8 @@ def draw_phases(axes: Any) -> None:
 
 def draw_migrations(axes: Any) -> None:
     """Total time of each migration that completed, real beside simulated."""
-    rows = [row for row in kept_rows() if row["quantity"] == "total_time_ms" and row["scored"]]
+    timed = [row for row in kept_rows() if row["quantity"] == "total_time_ms" and row["scored"]]
+    rows = [row for row in timed if "/blind_" not in row["id"]]
     names = [row["id"].rpartition("/")[2].replace("_", " ") for row in rows]
     at = range(len(rows))
     for key, shift, colour, label in (("expected", -0.2, GREY, "real QEMU 7.2"), ("got", 0.2, BLUE, "simulated")):

@@ -144,6 +144,47 @@ def _cells(row: Row | None, unit: float, digits: int, *, error: bool) -> tuple[s
     return (*both, "in" if row["error"] == 0 else f"{100 * row['error']:+.1f} %")
 
 
+BLIND = "migration/blind_"
+OTHERS = {
+    "multifd_bytes": ("multifd", 1e6, "MB"), "postcopy_bytes": ("post-copy", 1e6, "MB"),
+    "postcopy_requests": ("requests", 1, ""), "xbzrle_bytes": ("XBZRLE", 1e3, "kB"), "xbzrle_pages": ("deltas", 1, ""),
+    "xbzrle_cache_miss": ("misses", 1, ""),
+}  # fmt: skip
+"""Figures of mechanisms: word, unit, its name."""
+
+
+def blind_table() -> str:
+    """One line a case of group blind of suite kvm."""
+    header = (
+        "case", "outcome", "total time, s", "got", "error", "transferred, MB", "got", "error", "syncs", "got",
+        "downtime, ms", "got", "mechanism: measured, got",
+    )  # fmt: skip
+    return table(header, _blind_lines())
+
+
+def _blind_lines() -> Iterator[tuple[str, ...]]:
+    found: dict[str, dict[str, Row]] = {}
+    for row in rows_of("kvm"):
+        if row["id"].startswith(BLIND):
+            found.setdefault(row["id"].removeprefix(BLIND), {})[row["quantity"]] = row
+    for name, case in found.items():
+        counted = case["transferred_bytes"]["scored"]
+        yield (
+            f"`{name}`" + ("" if counted else " *"),
+            case["outcome"]["got"],
+            *_cells(case.get("total_time_ms"), 1000, 2, error=True),
+            *_cells(case.get("transferred_bytes"), 1e6, 1, error=True),
+            *_cells(case.get("dirty_sync_count"), 1, 0, error=False),
+            *_cells(case.get("downtime_ms"), 1, 0, error=False),
+            "; ".join(_other(case[key], *words) for key, words in OTHERS.items() if key in case),
+        )
+
+
+def _other(row: Row, word: str, unit: float, name: str) -> str:
+    digits = 0 if unit == 1 else 1
+    return f"{word} {row['expected'] / unit:.{digits}f}, {row['got'] / unit:.{digits}f} {name}".rstrip()
+
+
 def published_table() -> str:
     """One line a published source."""
     header = ("id", "what", "figures", "within tolerance", "shown only")
@@ -197,7 +238,7 @@ def _summary_lines() -> Iterator[tuple[str, ...]]:
 
 TABLES = {
     "summary": summary_table, "errors": errors_table, "deviations": deviations_table, "cases": cases_table,
-    "published": published_table, "series": series_table,
+    "published": published_table, "series": series_table, "blind": blind_table,
 }  # fmt: skip
 
 

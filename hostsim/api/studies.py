@@ -93,7 +93,7 @@ def compare(
     max_runs: int = RUNS_MAX,
     progress: Callable[[Progress], None] | None = None,
 ) -> Study:
-    """Run a scenario for every combination of some values, and hold each against the first, as ``hostsim compare`` does.
+    """Run a scenario for every combination of some values, and compare each with the first, as ``hostsim compare`` does.
 
     scenario: a scenario, the path of its file, or a name that ``hostsim scenarios`` lists.
     vary: dotted keys, each with its values, as {"link.bandwidth": ["10Gbit/s", "25Gbit/s"]}.

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostsim.cli.options import HtmlOption, JsonFlag, PlotOption, QuietFlag
+from hostsim.cli.options import AsRootFlag, HtmlOption, JsonFlag, PlotOption, QuietFlag
 from hostsim.cli.report_files import ReportFiles
 
 if TYPE_CHECKING:
     from hostsim.measure.calibrate.calibration import Calibration, Measured, Progress
     from hostsim.measure.kvm.calibrate_kvm import KvmCalibration
+    from hostsim.measure.privileged.measures import AsRoot
     from hostsim.report.columns import Grid
 
 HELP = """Measure what memory costs on this machine and write a cost sheet.
 
 Latency of each cache and of memory, stores, atomics, zeroing, copying. With --kvm also faults, exits, flushes and the dirty
-log of this host's KVM, by a tiny guest. What cannot be measured is taken from another sheet and marked as assumed."""
+log of this host's KVM, by a tiny guest; with --as-root also ageing and swap-ins. What cannot be measured is taken from
+another sheet and marked as assumed."""
 SUFFIX = ".toml"
 
 
@@ -38,8 +40,13 @@ def calibrate_command(
         str, typer.Option(metavar="SHEET", help="The sheet whose numbers stand for those that cannot be measured.")
     ] = "cascade-lake",
     quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions, a few seconds.")] = False,
-    kvm: Annotated[bool, typer.Option("--kvm", help="Measure KVM too, through /dev/kvm; x86-64 Linux, never root.")] = False,
+    kvm: Annotated[bool, typer.Option("--kvm", help="Measure KVM too, through /dev/kvm; x86-64 Linux, no root.")] = False,
     busy: Annotated[bool, typer.Option("--busy", help="With --kvm: accept a machine on which others work.")] = False,
+    as_root: AsRootFlag = False,
+    swap: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="With --as-root: swap-ins, from the 'present' device or a 'zram' made for it."),
+    ] = None,
     html: HtmlOption = None,
     plot: PlotOption = None,
     as_json: JsonFlag = False,
@@ -50,11 +57,12 @@ def calibrate_command(
     from hostsim.measure.calibrate.sheet_text import as_object, sheet_text
 
     check_options(base)
+    asked = _asked_of_root(kvm=kvm, as_root=as_root, swap=swap)
     reports = ReportFiles(html, plot)
     reports.check()
     _check_place(out)
     with _progress(quiet=quiet or as_json) as progress:
-        real = _measure_kvm(quick=quick, busy=busy, progress=progress) if kvm else None
+        real = _measure_kvm(quick=quick, busy=busy, as_root=asked, progress=progress) if kvm else None
         found = calibrate(base, quick=quick, progress=progress)
     if real:
         from hostsim.measure.kvm.calibrate_kvm import with_kvm
@@ -70,13 +78,22 @@ def calibrate_command(
         _tell(found, out, paths)
 
 
-def _measure_kvm(*, quick: bool, busy: bool, progress: Progress | None) -> KvmCalibration:
+def _asked_of_root(*, kvm: bool, as_root: bool, swap: str | None) -> AsRoot | None:
+    """InputError or KvmError before anything is measured."""
+    if not as_root and swap is None:
+        return None
+    from hostsim.measure.privileged.measures import check_options
+
+    return check_options(kvm=kvm, as_root=as_root, swap=swap)
+
+
+def _measure_kvm(*, quick: bool, busy: bool, as_root: AsRoot | None, progress: Progress | None) -> KvmCalibration:
     """Measure KVM, before all else: an error about a missing device comes first."""
     from hostsim.measure.kvm.calibrate_kvm import calibrate_kvm
     from hostsim.measure.kvm.device import Kvm
 
     with Kvm.open() as device:
-        return calibrate_kvm(device, quick=quick, busy=busy, progress=progress)
+        return calibrate_kvm(device, quick=quick, busy=busy, as_root=as_root, progress=progress)
 
 
 def _check_place(out: Path) -> None:

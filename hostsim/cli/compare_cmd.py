@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hostsim.study.compare.plan import Request
 
 GUESTPERF = "guestperf:"
-HELP = """Run a scenario for every combination of some values, and hold each against the first.
+HELP = """Run a scenario for every combination of some values, and compare each with the first.
 
 Prints a verdict, a table with ratios, and the files it wrote. Finished runs in the folder are not run again."""
 
@@ -47,8 +47,8 @@ OutOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-compare")
 ]
 NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files, read none of an earlier comparison.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Run again what is finished in the folder.")]
-MaxOption = Annotated[int, typer.Option(metavar="N", min=1, help="Refuse more runs than this.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run all again, also runs that are finished in the folder.")]
+MaxOption = Annotated[int, typer.Option(metavar="N", min=1, help="Refuse to start more runs than this.")]
 
 
 def register(app: typer.Typer) -> None:

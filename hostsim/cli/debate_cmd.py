@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.errors_cli import exit_code_of
-from hostsim.cli.options import LOOK, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.options import LOOK, AsRootFlag, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.strict import StrictApp
 from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, tell
@@ -55,6 +55,7 @@ def debate_command(
     sheet: SheetOption = DEFAULT_SHEET,
     real: RealFlag = False,
     busy: BusyFlag = False,
+    as_root: AsRootFlag = False,
     style: FormatOption = "text",
     as_json: JsonFlag = False,
     out: OutOption = Path("out/debate"),
@@ -67,9 +68,11 @@ def debate_command(
     """Run and tell."""
     reports = ReportFiles(html, plot)
     reports.check()
+    if as_root:
+        _check_root(real=real)
     if real:
         chosen, folder = REAL_SHEET if sheet == DEFAULT_SHEET else sheet, None if no_files else out
-        _real(chosen, busy=busy, as_json=as_json, wide=wide, out=folder, reports=reports)
+        _real(chosen, busy=busy, as_root=as_root, as_json=as_json, wide=wide, out=folder, reports=reports)
         return
     from hostsim.report.debate_report import (
         claims_csv,
@@ -97,7 +100,19 @@ def debate_command(
     tell(told_as, content, debate_tables(claims), caption, claims_csv(claims), paths, wide=wide)
 
 
-def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool, out: Path | None, reports: ReportFiles) -> None:
+def _check_root(*, real: bool) -> None:
+    """InputError or KvmError before anything runs."""
+    from hostsim.core.errors import InputError, Problem
+    from hostsim.measure.privileged.putting_back import check_root
+
+    if not real:
+        raise InputError([Problem("", "--as-root", "no --real", "both: only this host's KVM is aged", "--real --as-root")])
+    check_root()
+
+
+def _real(
+    sheet: str, *, busy: bool, as_root: bool, as_json: bool, wide: bool, out: Path | None, reports: ReportFiles
+) -> None:
     """Chains of sptes on this host, beside the modelled rmap and the closed form."""
     from hostsim.costs.costs import load_costs
     from hostsim.measure.kvm.chain_costs import chain_costs
@@ -111,7 +126,7 @@ def _real(sheet: str, *, busy: bool, as_json: bool, wide: bool, out: Path | None
     if out:
         check_folder(out)
     with Kvm.open() as device:
-        found = chain_costs(device, costs, busy=busy)
+        found = chain_costs(device, costs, busy=busy, as_root=as_root)
     table = found.table()
     told = {"host": found.host.told, "sheet": sheet, "rows": list(table.rows())}
     paths = write_real(out, "chains", REAL_FILE, told) if out else []

@@ -9,7 +9,7 @@ from hostsim.study.dirty_measure.options import MeasureOptions
 
 HELP = """Measure a simulated guest's dirty rate as QEMU does, many times, and tell what the answers are worth.
 
-Each answer is held against the pages that the guest wrote, and the total time forecast from it against the migration."""
+It compares each answer with the pages that the guest wrote, and the total time forecast from it with the migration."""
 
 
 def register(app: typer.Typer) -> None:

@@ -20,6 +20,9 @@ _LISTED = json.loads((files("hostsim") / "data" / "modes.json").read_text(encodi
 EVERY_MODE = f"{', '.join(_LISTED['modes'])}; {_LISTED['at'][0]}@2 switches after two rounds"
 """Modes of ``compare --modes``, as helps list them."""
 
+AsRootFlag = Annotated[
+    bool, typer.Option("--as-root", help="Also measure ageing, by a trigger that only root has; the host is left as it was.")
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.")]
 QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 WideFlag = Annotated[bool, typer.Option("--wide", help="All columns of each table, side by side, however wide.")]

@@ -67,7 +67,7 @@ MarginsOption = Annotated[
     bool, typer.Option("--margins/--no-margins", help="Look for the values at which the answer flips, by more runs.")
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Processes; moves no result.", show_default="one a core")
+    int | None, typer.Option(metavar="N", min=1, help="Processes; no result depends on it.", show_default="one a core")
 ]
 OutOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-predict")
@@ -78,7 +78,7 @@ SaveOption = Annotated[
                  show_default=False),
 ]  # fmt: skip
 NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files, read none of an earlier prediction.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Run again what is finished in the folder.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run all again, also runs that are finished in the folder.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -26,9 +26,9 @@ INTERVAL_LEAST_NS = 10_000_000
 QmpOption = Annotated[
     str, typer.Option("--qmp", metavar="SOCKET", help="QEMU's monitor: a path, or HOST:PORT.", show_default=False)
 ]
-IntervalOption = Annotated[str, typer.Option(metavar="TIME", help="From one poll to the next.")]
+IntervalOption = Annotated[str, typer.Option(metavar="TIME", help="Time between two polls.")]
 ForOption = Annotated[
-    str | None, typer.Option("--for", metavar="TIME", help="End after so long, too.", show_default="no limit")
+    str | None, typer.Option("--for", metavar="TIME", help="End after this time at the latest.", show_default="no limit")
 ]
 FollowFlag = Annotated[bool, typer.Option("--follow", help="Go on with the next migration.")]
 OutOption = Annotated[

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 HELP = """Write what a folder of results holds as one HTML file that needs no network.
 
 Also its charts as pictures for a paper, with their data. Any folder that a command has written: of run, predict, solve,
-compare, sweep, age, reclaim, measure-dirty, debate, kvm-selftest --real, validate --measure. What is missing or broken is
-said, and the rest is shown."""
+compare, sweep, age, reclaim, measure-dirty, debate, kvm-selftest --real, validate --measure. The page names
+files that are missing or broken, and shows the rest."""
 DEFAULT = "report.html"
 
 

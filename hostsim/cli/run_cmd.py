@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hostsim.cli.importing import importing
 from hostsim.cli.options import Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.strict import refuse_same_keys
@@ -34,7 +35,7 @@ def run_command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the scenario; repeatable."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another guest of the same kind.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all draws; default: the scenario's.", show_default=False)] = None,
     as_json: JsonFlag = False,
     style: Format = "text",
     out: Annotated[
@@ -72,7 +73,8 @@ def run_command(
         from hostsim.core.trace import enable
 
         enable()
-    from hostsim.cli import run_scenario, run_script
+    with importing():
+        from hostsim.cli import run_scenario, run_script
 
     scenario_only = {
         "--set": bool(overrides), "--seed": seed is not None, "--json": as_json, "--format": style != "text",

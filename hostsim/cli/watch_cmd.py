@@ -19,7 +19,7 @@ HELP = """Watch a migration while it runs: what remains, rates, throttle, and a 
 TARGET is a scenario, which is simulated; a study, or the folder of a `compare` or `sweep` that runs elsewhere.
 With --qmp it is the migration of a live QEMU, in which nothing is changed.
 
-Where standard output is no terminal, a line is printed now and then, and at each iteration."""
+If standard output is not a terminal, hostsim prints a line each second (--every) and at each iteration."""
 EVERY_LEAST_NS = 50_000_000
 
 TargetArgument = Annotated[
@@ -32,8 +32,8 @@ QmpOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the scenario; repeatable.")
 ]
-SeedOption = Annotated[int | None, typer.Option(help="Another guest of the same kind.", show_default=False)]
-EveryOption = Annotated[str, typer.Option(metavar="TIME", help="From one printed line to the next.")]
+SeedOption = Annotated[int | None, typer.Option(help="Seed of all draws; default: the scenario's.", show_default=False)]
+EveryOption = Annotated[str, typer.Option(metavar="TIME", help="Time between two printed lines.")]
 OutOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The folder of a study's runs.", show_default="out/<study>")
 ]

@@ -49,7 +49,7 @@ RepsOption = Annotated[
     typer.Option("--reps", metavar="K", min=1, help="Runs, each of another guest.", show_default="30, fewer if large"),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Processes; moves no result.", show_default="one a core")
+    int | None, typer.Option(metavar="N", min=1, help="Processes; no result depends on it.", show_default="one a core")
 ]
 
 

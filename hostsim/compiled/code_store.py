@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hostsim.compiled.lighter import lighten
 from hostsim.compiled.scipy_later import spare_scipy
 
 PACKAGE = Path(__file__).parent.parent
@@ -131,12 +132,12 @@ class CodeFiles:
         """
         path = self._path(signature, target.codegen())
         if path is None or not self._is_enabled:
-            spare_scipy()
+            _before_compiling()
             return None
         with suppress(Exception):  # unpickling an unknown file may raise any error: the function is compiled again
             if (found := _rebuilt(path.read_bytes(), target)) is not None:
                 return found
-        spare_scipy()
+        _before_compiling()
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
@@ -162,6 +163,11 @@ class CodeFiles:
 
     def _stem(self) -> str:
         return f"{self._function.__module__}.{self._function.__name__}"
+
+
+def _before_compiling() -> None:
+    spare_scipy()
+    lighten()
 
 
 def _note_homeless(path: Path | None) -> None:

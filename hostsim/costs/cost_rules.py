@@ -29,12 +29,12 @@ def exclusive_base_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: flo
     return base_ns
 
 
-def spread_handover_ns(*numbers: float) -> float:
-    """Time that hand-overs between sockets add to a service: least squares of the errors as shares of the services.
+def handover_ns(*numbers: float) -> float:
+    """Time that hand-overs add to a service: least squares of the errors as shares of the services.
 
-    numbers: services of passes in which the lock is never free, in the order of _QUEUED; then the holds of _HOLDS.
+    numbers: services of passes in which the lock is never free, in the order of ``_queued``; then the holds of _HOLDS.
     """
-    services, (written, mapped, direct) = numbers[: len(_QUEUED)], numbers[len(_QUEUED) :]
+    services, (written, mapped, direct) = numbers[:-3], numbers[-3:]
     holds = [written] * 4 + [mapped] * 2 + [direct] * 2
     added = sum((service - hold) / service**2 for service, hold in zip(services, holds, strict=True))
     return added / sum(1 / service**2 for service in services)
@@ -59,12 +59,7 @@ def _rest(names: str) -> Rule:
     return Rule(inputs, " - ".join(inputs), _left)
 
 
-_QUEUED = [f"{series}_{n}_service_ns" for series in ("written", "sparse", "mapped", "direct") for n in (8, 16)]
 _HOLDS = ["exclusive_base_ns", "exclusive_map_ns", "direct_map_ns"]
-_ADDED = " + ".join(
-    f"({service} - {_HOLDS[max(0, at // 2 - 1)]}) / {service}**2" for at, service in enumerate(_QUEUED)
-)
-_WEIGHTS = " + ".join(f"1 / {service}**2" for service in _QUEUED)
 _PML = "pml_log_ns exit_ns entry_ns"
 _OUTSIDE = "loop_ns exit_ns entry_ns"
 _K6 = "disable_each_ns disable_each_flushes disable_batched_ns disable_batched_flushes"
@@ -72,6 +67,18 @@ _K6 = "disable_each_ns disable_each_flushes disable_batched_ns disable_batched_f
 
 def _rule(names: str, formula: str, compute: Callable[..., float]) -> Rule:
     return Rule(tuple(names.split()), formula, compute)
+
+
+def _queued(*vcpus: int) -> list[str]:
+    return [f"{series}_{n}_service_ns" for series in ("written", "sparse", "mapped", "direct") for n in vcpus]
+
+
+def _handover(*vcpus: int) -> Rule:
+    """The rule of what a hand-over adds with each of two numbers of vCPUs."""
+    queued = _queued(*vcpus)
+    added = " + ".join(f"({service} - {_HOLDS[max(0, at // 2 - 1)]}) / {service}**2" for at, service in enumerate(queued))
+    weights = " + ".join(f"1 / {service}**2" for service in queued)
+    return _rule(" ".join([*queued, *_HOLDS]), f"({added}) / ({weights})", handover_ns)
 
 
 def _drain(names: str) -> Rule:
@@ -104,7 +111,8 @@ RULES: dict[str, Rule] = {
         "written_pass_few_ns - loop_ns - exit_ns - entry_ns",
         exclusive_base_ns,
     ),
-    "spread_handover": _rule(" ".join([*_QUEUED, *_HOLDS]), f"({_ADDED}) / ({_WEIGHTS})", spread_handover_ns),
+    "spread_handover": _handover(8, 16),
+    "wide_handover": _handover(32, 64),
     "direct_wp": _rule(
         "exclusive_base_ns direct_map_ns exclusive_map_ns",
         "exclusive_base_ns * direct_map_ns / exclusive_map_ns",

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hostsim.core.errors import InputError, Problem
 from hostsim.costs.cost_file import is_path, read_sheet
-from hostsim.costs.cost_rules import PML_ENTRIES, RULES
+from hostsim.costs.cost_rules import RULES
 from hostsim.costs.era import Era, unknown_name
-from hostsim.costs.exits import COST_KEYS, ExitCosts
 
 MODES = ("none", "shared", "exclusive")
 """Rows of queue_ns, in the order of the engine's modes."""
@@ -64,6 +60,7 @@ class CostSheet:
     direct_wp_ns, direct_map_ns: the same with two-dimensional paging.
     spread_handover_ns: added to an exclusive hold when others wait and the vCPUs run on more than one socket.
     near_vcpus: vCPUs that the host keeps on one socket.
+    wide_handover_ns: the same with more than wide_vcpus vCPUs.
     queued_vcpus: the most vCPUs with which the exclusive lock was measured.
     shared_turn_ns: time for which one reader keeps the lock word.
     populate_lines: shared cache lines outside mmu_lock that every populated page changes.
@@ -101,6 +98,8 @@ class CostSheet:
     direct_map_ns: float
     spread_handover_ns: float
     near_vcpus: float
+    wide_handover_ns: float
+    wide_vcpus: float
     queued_vcpus: float
     map_hold_ns: float
     populate_ns: float
@@ -146,7 +145,7 @@ class CostSheet:
         return self.pml_log_ns is not None
 
     def measured_ns(self, name: str) -> float:
-        """A number of KVM_MEASURED; 0.0 in a sheet that lacks it: its cost is in other numbers, or is not known."""
+        """A number of KVM_MEASURED or BY_HAND; 0.0 in a sheet without it: its cost is in other numbers, or is not known."""
         return self.numbers[name].value if name in self.numbers else 0.0
 
     def fitted_on(self) -> frozenset[str]:
@@ -156,7 +155,6 @@ class CostSheet:
 
 CONSTANTS = tuple(field.name for field in fields(CostSheet) if field.name not in {"name", "machine", "numbers"})
 PML_CONSTANTS = tuple(name for name in CONSTANTS if name.startswith("pml_"))
-LINES_PER_PAGE = 64
 ANCHORS = ("shared_hold_ns", "exclusive_base_ns", "direct_wp_ns", "lockless_hold_ns")
 SCALED = frozenset((*ANCHORS, "map_hold_ns", "exclusive_map_ns", "direct_map_ns", "spurious_hold_ns"))
 """Handling of a fault: a sheet that borrows one of these scales it by the first of ANCHORS that it has itself."""
@@ -168,9 +166,11 @@ KVM_MEASURED = (
     "clear_call_ns", "clear_nothing_ns", "all_set_first_clear_ns", "event_exit_ns", "user_exit_ns", "ring_pass_ns",
     "ring_harvest_ns", "ring_reset_ns", "ring_full_exit_ns", "unmap_page_ns", "mprotect_page_ns", "further_spte_enable_ns",
     "further_spte_get_ns", "further_spte_disable_ns", "further_spte_unmap_ns", "first_map_pass_ns", "logged_map_pass_ns",
-    "first_map_ns",
+    "first_map_ns", "swap_in_ns", "swap_in_p99_ns", "swap_out_page_ns",
 )  # fmt: skip
 """Further numbers that are measured through /dev/kvm; trackers use those of LogCosts."""
+BY_HAND = ("interrupted_ns",)
+"""Further numbers that a sheet may have and ``hostsim calibrate`` does not measure."""
 
 
 @dataclass(frozen=True)
@@ -205,11 +205,13 @@ class LogCosts:
     clear_call_ns: float = 0.0
     ring_reset_ns: float = 0.0
 
+    def ipis_ns(self, running: int) -> float:
+        """IPIs to ``running`` vCPUs in guest mode, and the wait for the last."""
+        return self.first_ipi_ns + self.more_ipi_ns * (running - 1) if running else 0.0
+
     def remote_flush_ns(self, running: int) -> float:
         """One flush with ``running`` other vCPUs in guest mode (oracle O35)."""
-        if running == 0:
-            return self.flush_ns
-        return self.flush_ns + self.first_ipi_ns + self.more_ipi_ns * (running - 1)
+        return self.flush_ns + self.ipis_ns(running)
 
 
 @cache
@@ -280,7 +282,8 @@ def _names_in(table: Mapping[str, Any]) -> Iterable[str]:
 
 def known_numbers() -> frozenset[str]:
     """Names that an entry of a sheet may have: constants, inputs of rules, further measured numbers."""
-    return frozenset([*CONSTANTS, *ALSO_MEASURED, *KVM_MEASURED, *(name for rule in RULES.values() for name in rule.inputs)])
+    inputs = (name for rule in RULES.values() for name in rule.inputs)
+    return frozenset([*CONSTANTS, *ALSO_MEASURED, *KVM_MEASURED, *BY_HAND, *inputs])
 
 
 def number(sheet: str, name: str) -> Number:
@@ -332,135 +335,6 @@ def _scaled(table: Mapping[str, Any], name: str, anchor: str) -> Number:
     rows = tuple(sorted({*lent.fitted_on, *there.fitted_on, *own.fitted_on}))
     source = f"assumed: as {lender}, scaled by {anchor} ({lent.source.removeprefix('assumed: ')})"
     return Number(name, lent.value * own.value / there.value, source, rows, f"{lender}'s * own {anchor} / {lender}'s")
-
-
-def is_spread(sheet: CostSheet, n_vcpus: int) -> bool:
-    """Whether ``n_vcpus`` vCPUs run on more than one socket."""
-    return n_vcpus > sheet.near_vcpus
-
-
-def readers_hold_ns(hold_ns: float, turn_ns: float, n: int) -> NDArray[np.float64]:
-    """float64[n]: hold of each of 1 .. n readers that share the lock all the time [ns].
-
-    A hold is work of hold_ns, of which one turn of turn_ns needs the lock word; readers queue for the word alone. Mean value
-    analysis of a closed queue with turns of constant length: who comes finds half of the turn under way left. So the hold
-    grows from the first other reader on, up to n turns.
-    """
-    found, waiting, busy = np.zeros(n), 0.0, 0.0
-    for i in range(n):
-        response_ns = turn_ns * (1.0 + waiting - busy / 2)
-        found[i] = max(max(0.0, hold_ns - turn_ns) + response_ns, (i + 1) * turn_ns)
-        waiting, busy = (i + 1) * response_ns / found[i], min(1.0, (i + 1) * turn_ns / found[i])
-    return found
-
-
-def queue_table_ns(sheet: CostSheet, length: int, n_vcpus: int) -> NDArray[np.int64]:
-    """int64[3, length]: time that k other contenders add to a hold [ns], by mode and k.
-
-    n_vcpus: of the VM. Exclusive: the hand-over to another socket, which the queue's length does not change: each waiter
-    spins on a node of its own (kernel/locking/qspinlock.c). Shared: ``readers_hold_ns``.
-    """
-    # Model limit: the hand-over of mmu_lock was measured on x86 with up to 16 vCPUs; with more it stays as it was at 16.
-    # Model limit: which vCPU waits on which socket is not modelled. A saturated FIFO queue keeps its order for a whole run,
-    # so the share of hand-overs that cross sockets differs from run to run by a quarter with 8 vCPUs.
-    # Model limit: hyperthreads that share a core and a lower turbo clock with more busy cores slow no vCPU down.
-    # Model limit: the work of a reader beside the turns of the lock word is the work of a write-protection fault, for every
-    # kind of fault.
-    shared = readers_hold_ns(sheet.shared_hold_ns, sheet.shared_turn_ns, length)
-    exclusive = np.full(length, sheet.spread_handover_ns if is_spread(sheet, n_vcpus) else 0.0)
-    exclusive[0] = 0.0
-    rows = (np.zeros(length), shared - shared[0], exclusive)
-    return np.stack([np.rint(row).astype(np.int64) for row in rows])
-
-
-def crowd_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
-    """int64[length]: time that k other vCPUs that populate memory add to a populated page [ns].
-
-    Each shared line goes round once among those that change it: a turn of the lock word is two changes of one line.
-    """
-    found: NDArray[np.int64] = np.rint(sheet.populate_lines * sheet.shared_turn_ns / 2 * np.arange(length)).astype(np.int64)
-    return found
-
-
-def exit_costs(
-    sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, n_vcpus: int = 64, n_hosts: int = 0
-) -> ExitCosts:
-    """Costs of the exits of ``n_vcpus`` vCPUs, in whole ns; at least 1 ns where the engine needs time to pass.
-
-    n_hosts: host threads that may stand at mmu_lock with them.
-    InputError for an MMU that does not exist, and for PML on a machine without PML.
-    """
-    locks = era.locks(mmu)
-    kinds: dict[str, str] = asdict(locks)
-    holds = {kind: _hold_ns(sheet, kind, mode, mmu) for kind, mode in kinds.items()}
-    log_ns, drain_ns = _pml_ns(sheet, era) if pml else (0.0, 0.0)
-    return ExitCosts(
-        exit_ns=_at_least_1(sheet.exit_ns),
-        entry_ns=_at_least_1(sheet.entry_ns),
-        spurious_ns=_at_least_1(sheet.spurious_hold_ns),
-        pml_ns=round(log_ns),
-        pml_drain_ns=round(drain_ns),
-        mode=np.array([MODES.index(kinds.get(kind, "none")) for kind in COST_KEYS], np.int64),
-        hold_ns=np.array([_at_least_1(holds.get(kind, 1.0)) for kind in COST_KEYS], np.int64),
-        queue_ns=queue_table_ns(sheet, max(1, n_vcpus) + n_hosts, n_vcpus),
-        crowd_ns=crowd_table_ns(sheet, max(1, n_vcpus)),
-        lone_ns=_lone_ns(sheet),
-        # Model limit: a fault far from the one before costs as much more in any memory as it does in 64 MiB; on Zen 4 it is
-        # 50 ns more in 16 MiB, which caches hold, and 350 ns more in 128 MiB.
-        scattered_ns=round(sheet.measured_ns("scattered_fault_ns")),
-        prefetch_ns=round(sheet.prefetch_spte_ns),
-    )
-
-
-def populate_ns(sheet: CostSheet, host_pages: int) -> int:
-    """Time to allocate and clear a host page of ``host_pages`` x 4 KiB, at least 1 ns; further pages are streamed."""
-    # Model limit: clearing a large page takes as long as reading as many lines in order.
-    return _at_least_1(sheet.populate_ns + (host_pages - 1) * LINES_PER_PAGE * sheet.line_stream_ns)
-
-
-def _lone_ns(sheet: CostSheet) -> NDArray[np.int64]:
-    """int64[2]: time that a fault 0.2 ms and 1 ms after the last entry takes longer than one back to back [ns].
-
-    Zeros where it was not measured.
-    """
-    # Model limit: a fault that comes alone costs more only with the sheet of a host on which that was measured.
-    back_to_back_ns = sheet.measured_ns("dirty_pass_ns")
-    alone = [sheet.measured_ns(name) for name in ("lone_fault_200us_ns", "lone_fault_1000us_ns")]
-    if not back_to_back_ns or not all(alone):
-        return np.zeros(2, np.int64)
-    return np.rint(np.maximum.accumulate(np.maximum(0.0, np.subtract(alone, back_to_back_ns)))).astype(np.int64)
-
-
-def _at_least_1(ns: float) -> int:
-    return max(1, round(ns))
-
-
-def _hold_ns(sheet: CostSheet, kind: str, mode: str, mmu: str) -> float:
-    """Hold of a fault without other contenders [ns].
-
-    Shadow paging reads the guest's page tables again under the lock (paging_tmpl.h::fetch, ::gpte_changed).
-    """
-    # Model limit: a fault that splits leaves 511 pages unmapped in every era; the TDP MMU has kept them mapped since 6.2.
-    maps = kind in {"map", "split"}
-    if mode == "exclusive" and mmu == "shadow":
-        hold_ns = sheet.exclusive_map_ns if maps else sheet.exclusive_base_ns
-    elif mode == "exclusive":
-        hold_ns = sheet.direct_map_ns if maps else sheet.direct_wp_ns
-    elif maps:
-        hold_ns = sheet.map_hold_ns
-    else:
-        hold_ns = sheet.lockless_hold_ns if mode == "none" else sheet.shared_hold_ns
-    return hold_ns + (sheet.split_fault_ns if kind == "split" else 0)
-
-
-def _pml_ns(sheet: CostSheet, era: Era) -> tuple[float, float]:
-    """(time to log a page, time to drain a full buffer) [ns]. InputError on a machine without PML."""
-    log_ns, newest, oldest = sheet.pml_log_ns, sheet.pml_drain_entry_ns, sheet.pml_drain_entry_ordered_ns
-    if log_ns is None or newest is None or oldest is None:
-        with_pml = [name for name in sheet_names() if _table(name)["pml"]]
-        wanted = "a sheet with PML: " + ", ".join(with_pml)
-        raise InputError([Problem("", "pml", f"PML on '{sheet.name}'", wanted, with_pml[0])])
-    return log_ns, PML_ENTRIES * (oldest if era.pml_drain == "oldest-first" else newest)
 
 
 def clear_page_ns(sheet: CostSheet, era: Era, mmu: str = "tdp") -> float:

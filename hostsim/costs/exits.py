@@ -112,6 +112,7 @@ class ExitCosts(NamedTuple):
     lone_ns: int64[2], added to a fault 0.2 ms and 1 ms after the vCPU's last entry.
     scattered_ns: added to a fault far from the page of the vCPU's last one.
     prefetch_ns: added to a hold by each spte that the fault prefetches.
+    ipi_ns: added to leaving and entering the guest where an IPI is the reason.
     """
 
     exit_ns: int
@@ -126,6 +127,7 @@ class ExitCosts(NamedTuple):
     lone_ns: Ints = np.zeros(2, np.int64)
     scattered_ns: int = 0
     prefetch_ns: int = 0
+    ipi_ns: int = 0
 
     def of_new_pages(self, first_map_ns: int) -> ExitCosts:
         """These costs where no VM has mapped the pages since the host made them.

@@ -17,6 +17,9 @@ MIB = 1 << 20
 ALIKE = 0.03
 """A downtime within this share and the time of a switch of pages over bandwidth was sent at that bandwidth (assumed)."""
 
+GIVEN = "as given"
+"""Source of a brake that the user or the log names."""
+
 
 @dataclass(frozen=True)
 class Brake:
@@ -37,11 +40,12 @@ def brake_of(evidence: Evidence) -> Brake | None:
     qemu = evidence.qemu or "10.0"
     given, link = evidence.max_bandwidth_bytes_per_s, evidence.link_bandwidth_bytes_per_s
     if given and (not link or given <= link):
-        return Brake("max-bandwidth", round(given), measured, "as given", qemu)
+        return Brake("max-bandwidth", round(given), measured, GIVEN, qemu)
     if link:
-        return Brake("link", round(link), measured, "as given", qemu)
-    if evidence.bandwidth_is_steady:
-        limit = rounded_limit(measured)
+        return Brake("link", round(link), measured, GIVEN, qemu)
+    sent = measured if evidence.bandwidth_is_steady else evidence.window_bytes_per_s
+    if sent:
+        limit = rounded_limit(sent)
         over = measured / limit - 1
         version = evidence.qemu or ("10.0" if over > OVERSHOOT_10 else "7.2")
         return Brake("max-bandwidth", limit, measured, f"steady at {measured / 1e6:.1f} MB/s with headers", version)

@@ -12,6 +12,7 @@ import numpy as np
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import parse_bytes
+from hostsim.fitting.bends import bends_of
 from hostsim.fitting.brake import Brake, brake_of
 from hostsim.fitting.estimate import DRAWS, Estimate, counts_each, differ, estimate, estimate_points
 from hostsim.fitting.guest import Setting, scenario_table, setting_of
@@ -224,7 +225,8 @@ def _fit_curve(points: tuple[Point, ...], sources: tuple[str, ...], seed: int, d
         round(ram), ((0, round(ram)),), None, 300.0, None, xbzrle=False, multifd=False, by_chunks=False, patience_s=600
     )
     assumed = () if memory else ("The memory of the guest is assumed: twice the pages that were dirtied; --memory sets it",)
-    return GuestFit(_slug(sources), sources, found, setting, _figures(found, None), None, None, assumed)
+    notes = (*assumed, *bends_of(points))
+    return GuestFit(_slug(sources), sources, found, setting, _figures(found, None), None, None, notes)
 
 
 def _figures(found: Estimate, brake: Brake | None) -> dict[str, Interval]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.fitting.counted import counted
+from hostsim.fitting.counted import counted, loose_pages
 from hostsim.fitting.points import WHOLE, Exposure, Point, points_of
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.evidence import Evidence, Round
@@ -20,6 +20,8 @@ CHUNK_PAGES = 1 << 18
 """QEMU clears KVM's log in chunks of 1 GiB (clear_bitmap_shift 18, migration/migration.c)."""
 ALL_ROUNDS = 1 << 40
 FILLS_MAX = 48
+UNIFORM = 12**-0.5
+"""Standard deviation of a figure that may lie anywhere in a range of 1."""
 STEP_SHARE = 0.25
 """A stretch of memory ends where the share of pages that are not zero changes by more than this (assumed)."""
 
@@ -51,6 +53,8 @@ class Observed:
     stretches: tuple[Stretch, ...]
     whole_share: float = 1.0
     """Share of whole pages among those sent after the first pass: the others had become zero again, and use no bandwidth."""
+    loose_pages: float = 0.0
+    """Pages that the first round may have found fewer, or more, in a log that does not count pages: the whole range."""
 
     @property
     def shows_first_pass(self) -> bool:
@@ -70,7 +74,8 @@ class Observed:
         by_chunks: KVM's log is cleared chunk by chunk as pages are sent, not as a whole at a sync. circles: as points_of.
         """
         first, later = self._exposures() if by_chunks else (WHOLE, WHOLE)
-        return points_of(self.rounds, self.filled_pages, first, later, circles)
+        points = points_of(self.rounds, self.filled_pages, first, later, circles)
+        return tuple(_loosened(p, self.loose_pages) if p.visits[0].is_first else p for p in points)
 
     @property
     def has_chunks(self) -> bool:
@@ -98,7 +103,7 @@ class Observed:
 
 def observe(log: MigrationLog, **known: Any) -> Observed:
     """The facts of ``log``; ``known``: fields of Evidence that the caller knows better (None is ignored)."""
-    log = counted(log)
+    loose, log = loose_pages(log), counted(log)
     evidence = evidence_from_log(log, **known)
     told = np.flatnonzero(~np.isnan(log.remaining_bytes) & ~np.isnan(log.transferred_bytes))
     live = live_answers(log, told) if len(told) else told
@@ -109,7 +114,12 @@ def observe(log: MigrationLog, **known: Any) -> Observed:
     stretches = _stretches(log, live, evidence.page_bytes)
     ram = evidence.ram_pages or 0.0
     filled = sum(s.whole_pages for s in stretches) or _filled(log, live, evidence, ram)
-    return Observed(log, evidence, rounds, ram, filled, _zero_pages(log, live), _coarser(stretches), share)
+    return Observed(log, evidence, rounds, ram, filled, _zero_pages(log, live), _coarser(stretches), share, loose)
+
+
+def _loosened(p: Point, pages: float) -> Point:
+    """``p`` with the error of a count that is known within ``pages``."""
+    return replace(p, off_pages=float(np.hypot(p.off_pages, pages * UNIFORM)))
 
 
 def _has_stopped(log: MigrationLog, live: NDArray[np.int64]) -> bool:

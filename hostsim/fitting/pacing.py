@@ -9,7 +9,7 @@ from hostsim.fitting.points import Visit
 CATCH_UPS = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Full speed of a vCPU over the speed that its clock asks for; work bound to the CPU has 1."""
 LOSSES = (0.0, 0.02, 0.04, 0.06, 0.08)
-"""Shares of a slice of 10 ms for which a throttled vCPU sleeps on: 0.3 ms were measured on a host of two cores
+"""Shares of a slice of 10 ms for which a throttled vCPU sleeps on: 0.23 ms were measured on a host of two cores
 (hostsim/data/hosts/qemu-tcg-2core.toml, throttle_overshoot_ns).
 """
 SLICE_NS = 10_000_000

@@ -162,14 +162,25 @@ def _point(rounds: Sequence[Round], visits: Sequence[Visit], group: Sequence[int
     some = [rounds[i] for i in group]
     weights = np.array([r.syncs for r in some], np.float64)
     found = float(np.average([r.newly_dirty_pages for r in some], weights=weights))
-    mean_s = float(np.average([r.duration_s for r in some], weights=weights))
-    own = all(_timing_off([r]) <= TIMED_WITHIN for r in some)
-    each = [visits[i] if own else replace(visits[i], t_s=mean_s, before_s=mean_s) for i in group]
+    each = _timed(some, [visits[i] for i in group])
     timed = tuple(visit for visit, r in zip(each, some, strict=True) for _ in range(min(r.syncs, 8)))
     counted = found / float(weights.sum())
     shares = (_timing_off(some), MODEL_OFF, _slices_off(some))
     off = np.sqrt(counted + sum((share * found) ** 2 for share in shares) + 1.0)
     return Point(timed, found, float(off), end_s)
+
+
+def _timed(some: Sequence[Round], visits: Sequence[Visit]) -> list[Visit]:
+    """``visits``; those of rounds that the polls do not time well with their mean length, for the instants between are open.
+
+    The others keep their own: a page that waits longer at one sync than at the next is not counted alike at both.
+    """
+    loose = [r for r in some if _timing_off([r]) > TIMED_WITHIN]
+    if not loose:
+        return list(visits)
+    mean_s = float(np.average([r.duration_s for r in loose], weights=[r.syncs for r in loose]))
+    mean = [replace(visit, t_s=mean_s, before_s=mean_s) for visit in visits]
+    return [own if _timing_off([r]) <= TIMED_WITHIN else by_mean for r, own, by_mean in zip(some, visits, mean, strict=True)]
 
 
 def _slices_off(some: Sequence[Round]) -> float:

@@ -5,13 +5,14 @@ intervals.
 from __future__ import annotations
 
 import copy
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hostsim.core.errors import InputError, Problem, UnitError
 from hostsim.core.units import format_bandwidth, parse_duration, parse_said_bandwidth
+from hostsim.fitting.brake import GIVEN
 from hostsim.fitting.filling import KIB_PER_PAGE, least_filled, sooner_share, thin_out
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.scenario.overrides import apply_overrides
@@ -184,9 +185,26 @@ def _bandwidth(text: str) -> str:
         raise InputError([Problem("--bandwidth", "", error.got, error.wanted, f"--bandwidth {error.example}")]) from None
 
 
+def _link_taken(fitted: GuestFit, change: Change) -> Iterator[str]:
+    """A larger max-bandwidth changes nothing where the log's speed is taken for that of the link."""
+    brake, texts = fitted.setting.brake, change.texts()
+    is_raised = any(text.startswith("migration.bandwidth=") for text in texts)
+    if not is_raised or any(text.startswith("link.bandwidth=") for text in texts):
+        return
+    if brake is None or brake.kind != "link" or brake.source == GIVEN:
+        return
+    asked = Drawn(fitted, change, seed=1)(0).migration
+    if asked is not None and (asked.bandwidth == 0 or asked.bandwidth > brake.bytes_per_s):
+        yield (
+            f"Assumption: what the log's migration sent, {brake.bytes_per_s / 1e6:.3g} MB/s, is taken for the speed of the "
+            "link, so a larger max-bandwidth changes nothing. If max-bandwidth held that migration back, name it with "
+            "--log-bandwidth; for a faster link use --bandwidth"
+        )
+
+
 def assumptions_of_whatif(fitted: GuestFit, change: Change) -> list[str]:
     """Sentences about values that neither the log nor the change tells."""
-    found = []
+    found = [*_link_taken(fitted, change)]
     texts = " ".join(change.texts())
     if not fitted.found.pace.is_seen and ("auto_converge=true" in texts or "dirty_limit=true" in texts):
         found.append(

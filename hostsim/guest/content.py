@@ -6,15 +6,12 @@ Sweeps and traces are counted. Drawn classes have an expected number, so no draw
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
-from hostsim.core.constants import PAGE_BYTES
-from hostsim.core.rng import stream_key
 from hostsim.guest.touch import (
     ALWAYS,
     CYCLE,
@@ -39,10 +36,10 @@ from hostsim.guest.touch import (
     window_local,
 )
 
-if TYPE_CHECKING:
-    from hostsim.guest.workload import Workload
-
-Place = Literal["same", "scattered"]
+Place = Literal["same", "start", "scattered"]
+SAME, SCATTERED, START = range(3)
+PLACES = {"same": SAME, "scattered": SCATTERED, "start": START}
+"""The numbers of places in Content.places."""
 CHANGED_BYTES = 64
 """Bytes that a write changes where no scenario says it: a cache line (assumed)."""
 CHANGED_PLACE: Place = "scattered"
@@ -57,23 +54,14 @@ class Content(NamedTuple):
     """What one write of each touch class changes.
 
     changed_bytes: int64[n_classes], bytes in a row.
-    scattered: uint8[n_classes], 1: each write changes bytes at a place of its own; 0: every write of a page the same bytes.
+    places: uint8[n_classes]. SCATTERED: each write changes bytes at a place of its own. SAME: every write of a page the same
+    bytes, which lie anywhere in it; START: at its start.
     keys: int64[2], key of the draws about contents.
     """
 
     changed_bytes: NDArray[np.int64]
-    scattered: NDArray[np.uint8]
+    places: NDArray[np.uint8]
     keys: NDArray[np.int64]
-
-
-def content_of(workloads: Sequence[Workload], class_workload: Sequence[int], seed: int) -> Content:
-    """The contents of ``workloads``; ``class_workload``: the number of the workload of each touch class."""
-    loads = [workloads[i] for i in class_workload]
-    return Content(
-        np.array([min(load.changed_bytes, PAGE_BYTES) for load in loads], np.int64),
-        np.array([load.changed_place == "scattered" for load in loads], np.uint8),
-        np.array(stream_key(seed, "content"), np.int64),
-    )
 
 
 @jit

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.core.constants import NS_PER_S
+from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.core.rng import stream_key
 from hostsim.guest import touch
-from hostsim.guest.content import CHANGED_BYTES, CHANGED_PLACE, Content, Place, content_of
+from hostsim.guest.content import CHANGED_BYTES, CHANGED_PLACE, PLACES, Content, Place
 from hostsim.guest.pacing import N_FIELDS, Pacing, clock_row
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.touch import TouchTable
@@ -51,7 +51,8 @@ class Workload:
     arrivals: of the writes of uniform and hotcold: "paced" (a loop: one write each 1/rate, to a page drawn anew) or
     "poisson" (many independent clients). Writes of zipf and all drawn reads are Poisson.
     changed_bytes, changed_place: bytes in a row that one write changes, and whether each write of a page changes the same
-    bytes ("same") or bytes at a place of its own ("scattered"); XBZRLE alone reads them.
+    bytes, anywhere ("same") or at its start ("start"), or bytes at a place of its own ("scattered"). XBZRLE alone reads
+    them.
     """
 
     name: str
@@ -153,7 +154,17 @@ def build_guest(workloads: Sequence[Workload], seed: int) -> Guest:
         np.array(clocks, np.int64).reshape(-1, N_FIELDS),
         vcpu_and_load[:, 0].copy(),
         vcpu_and_load[:, 1].copy(),
-        content_of(workloads, class_workload, seed),
+        _content_of(workloads, class_workload, seed),
+    )
+
+
+def _content_of(workloads: Sequence[Workload], class_workload: Sequence[int], seed: int) -> Content:
+    """The contents of ``workloads``; ``class_workload``: the number of the workload of each touch class."""
+    loads = [workloads[i] for i in class_workload]
+    return Content(
+        np.array([min(load.changed_bytes, PAGE_BYTES) for load in loads], np.int64),
+        np.array([PLACES[load.changed_place] for load in loads], np.uint8),
+        np.array(stream_key(seed, "content"), np.int64),
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InputError
 from hostsim.core.memory import GuestMemory
-from hostsim.costs.costs import exit_costs, load_costs, log_costs, number, populate_ns
+from hostsim.costs.costs import load_costs, log_costs, number
 from hostsim.costs.era import Prefetch, load_era, unknown_name
+from hostsim.costs.exit_costs import exit_costs, populate_ns
 from hostsim.costs.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.guest.workload import Guest
 from hostsim.kvm.engine import GuestEngine
@@ -114,9 +115,7 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     # meets it (hostsim.spte_index.recycling).
     # Model limit: a guest does not write its page tables, so no shadow page becomes unsync (mmu.c::mmu_try_to_unsync_pages).
     # On Zen 4 the first write to a table of the lowest level is an exit of 3.4 us; later ones are none while it is unsync.
-    # Model limit: an operation on one page lacks the host's own TLB shootdown, a second IPI to each CPU that runs a vCPU
-    # (mm/mmu_gather.c::tlb_finish_mmu): on Zen 4 unmapping a page takes 2.5 us with no vCPU running, 20.3 us with one in
-    # guest mode, of which KVM's flush, which is modelled, is 9.0 us and the host's shootdown 9.1 us.
+    # The sync of a table at a CR3 load or INVLPG, which a model needs as well, has no measured price.
     # Model limit: when a VM starts, its host has allocated exactly the host pages that have content.
     is_ring = interface == "dirty-ring"
     return MmuConfig(

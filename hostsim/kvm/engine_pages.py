@@ -57,6 +57,11 @@ class HostPages:
         """The gfn on which ``vcpu`` faults now, or faulted last."""
         return int(self._state.kvm.vcpus[vcpu].page)
 
+    def is_write(self, vcpu: int) -> bool:
+        """Whether the access on which ``vcpu`` faults now, or faulted last, is a write."""
+        stream = self._state.kvm.vcpus[vcpu].stream
+        return bool(self._state.kvm.streams[stream].is_write == 1)
+
     def look_again(self, vcpu: int, now_ns: int) -> None:
         """End the FAULT of ``vcpu``: the vCPU looks its page up again."""
         backing.look_again(self._state.kvm, vcpu, now_ns)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.kvm.engine_state import EngineState
-from hostsim.kvm.loops import tlb
+from hostsim.kvm.loops import host, tlb
 from hostsim.kvm.loops.streams import rearm
 from hostsim.kvm.miss_chances import Mapped, MissChances
 from hostsim.kvm.with_tlb import by_weight, column, count_anew, with_columns
@@ -53,6 +53,12 @@ class Tlbs:
     def flush(self, now_ns: int) -> int:
         """Flush the TLBs of all vCPUs by an IPI to those in guest mode; return the number of vCPUs in guest mode."""
         running = int(tlb.flush_translations(self._state.kvm, now_ns))
+        self._state.changed(now_ns)
+        return running
+
+    def interrupt(self, now_ns: int) -> int:
+        """Send an IPI to the vCPUs in guest mode, whose translations stay; return their number."""
+        running = int(host.interrupt(self._state.kvm, now_ns))
         self._state.changed(now_ns)
         return running
 

@@ -1,4 +1,4 @@
-"""Remote TLB flushes: an IPI to every vCPU in guest mode, and the wait for all of them."""
+"""Remote TLB flushes, of KVM and of the host: an IPI to every vCPU in guest mode, and the wait for all of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from hostsim.kvm.engine_walks import Walkers
 
 
 class RemoteFlush:
-    """kvm_flush_remote_tlbs of one VM, called by a host process."""
+    """kvm_flush_remote_tlbs of one VM, called by a host process.
+
+    shootdowns: flushes of the host's own translations so far, which ``count`` and ``ns`` leave out.
+    """
 
     def __init__(self, env: Clock, tlb: Tlbs, walks: Walkers, costs: LogCosts) -> None:
-        self._count = self._ns = 0
+        self._count = self._ns = self.shootdowns = 0
         self._env, self._tlb, self._walks, self._costs = env, tlb, walks, costs
 
     @property
@@ -45,3 +48,13 @@ class RemoteFlush:
         self._count += 1
         self._ns += took_ns
         yield self._env.timeout(took_ns)
+
+    def shootdown(self) -> Generator[simpy.Event, Any, None]:
+        """Flush the host's own translations of the VM's memory (arch/x86/mm/tlb.c::flush_tlb_multi); sptes stay.
+
+        A CPU that runs a vCPU has the page tables of the VM's process loaded, so the IPI takes the vCPU out of the guest.
+        """
+        # Model limit: a host's shootdown interrupts vCPUs in guest mode alone: other threads of the VM's process, and vCPUs
+        # that handle an exit, take the IPI at no cost.
+        self.shootdowns += 1
+        yield self._env.timeout(round(self._costs.ipis_ns(self._tlb.interrupt(self._env.now_ns))))

@@ -124,10 +124,12 @@ def _backing(memory: GuestMemory, config: MmuConfig) -> NDArray[np.uint8]:
     """Kvm.backing at the start: a host page is resident if one of its gfns has content."""
     if not config.populate_ns:
         return np.zeros(0, np.uint8)
-    starts = np.arange(0, memory.n_pages, config.host_pages)
-    has_content = np.logical_or.reduceat(memory.zero == 0, starts)
-    is_there = np.repeat(has_content, config.host_pages)[: memory.n_pages]
-    return np.where(is_there, lay.RESIDENT, lay.UNTOUCHED).astype(np.uint8)
+    is_there = memory.zero == 0
+    if config.host_pages > 1:
+        starts = np.arange(0, memory.n_pages, config.host_pages)
+        is_there = np.repeat(np.logical_or.reduceat(is_there, starts), config.host_pages)[: memory.n_pages]
+    # Not Python's integers, of which NumPy makes 8 bytes a page: they were the peak of a guest's memory.
+    return np.where(is_there, np.uint8(lay.RESIDENT), np.uint8(lay.UNTOUCHED))
 
 
 def with_work(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
@@ -199,7 +201,7 @@ def set_costs(kvm: lay.Kvm, exits: ExitCosts) -> None:
     costs.lock_modes[: len(exits.mode)], costs.hold_ns[: len(exits.mode)] = exits.mode, exits.hold_ns
     costs.lone_near_ns, costs.lone_far_ns = exits.lone_ns.tolist()
     costs.scattered_ns = exits.scattered_ns
-    costs.prefetch_ns = exits.prefetch_ns
+    costs.prefetch_ns, costs.ipi_ns = exits.prefetch_ns, exits.ipi_ns
     costs.is_cold = costs.lone_far_ns + costs.scattered_ns > 0
     kvm.queue_ns[:], kvm.crowd_ns[:] = exits.queue_ns, exits.crowd_ns
 

@@ -47,6 +47,7 @@ class NotifierPlan:
     lock_pair_ns: to take and drop mmu_lock at the end of an invalidation.
     lock_mode: NONE, SHARED or EXCLUSIVE, the mode in which ageing takes mmu_lock.
     flush: clear_flush_young flushes if it found a young page.
+    batches: reclaim flushes the host's own TLBs once for pages that it unmapped with a clean pte.
     """
 
     age_page_ns: float
@@ -54,6 +55,7 @@ class NotifierPlan:
     lock_pair_ns: float
     lock_mode: int = EXCLUSIVE
     flush: bool = True
+    batches: bool = True
 
     def age_ns(self, pages: int) -> int:
         """Time of work on the young bits of ``pages`` pages [ns]."""

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.costs.costs import MODES, load_costs
-from hostsim.costs.era import load_era
+from hostsim.costs.era import is_before, load_era
 from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import MmuNotifier, NotifierPlan
@@ -17,6 +17,8 @@ AgeingLock = Literal["era", "locked", "lockless"]
 """The mode in which ageing takes mmu_lock: the era's mode, exclusive, or none."""
 AGEING_LOCKS: tuple[AgeingLock, ...] = get_args(AgeingLock)
 LOCK_MODES = {"locked": EXCLUSIVE, "lockless": NONE}
+BATCHED_SINCE = "E2"
+"""Reclaim defers flushes of the host's TLBs since 4.3 (mm/rmap.c::should_defer_flush); in E1 most kernels are older."""
 
 
 def notifier_plan(mmu: MmuSpec) -> NotifierPlan:
@@ -29,6 +31,7 @@ def notifier_plan(mmu: MmuSpec) -> NotifierPlan:
         lock_pair_ns=2 * costs.atomic_ns,
         lock_mode=MODES.index(era.ageing_lock),
         flush=era.flush_when_ageing,
+        batches=not is_before(era, BATCHED_SINCE),
     )
 
 

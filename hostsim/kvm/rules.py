@@ -114,7 +114,7 @@ def _of_index(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
     traits = traits_of(mmu.index)
     offered = INDEXED[:1] if traits.logs_by_hardware or traits.protects_by_zapping else INDEXED
     if interface not in offered:
-        wanted = "an index beside " + " or ".join(f"'{name}'" for name in offered)
+        wanted = "dirty_tracking = " + " or ".join(f"'{name}'" for name in offered) + " with this index"
         example = f'dirty_tracking = "{offered[0]}"'
         yield Finding(INDEX, f"{index} with dirty_tracking = '{interface}'", wanted, example, (TRACKING,))
     if mmu.mmu == "shadow":

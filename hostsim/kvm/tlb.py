@@ -46,6 +46,19 @@ def unused_chance(per_ns: Floats, gap_ns: Floats, t_ns: float) -> Floats:
     return np.exp(-per_ns * t_ns) * np.maximum(0.0, 1.0 - t_ns / gap_ns)
 
 
+def seen_chance(per_ns: Floats, gap_ns: Floats, t_ns: float) -> Floats:
+    """Share of the uses of a translation that set its cleared A bit; the mean time to the first that does is right.
+
+    A use misses if the use before it is ``t_ns`` ago or more: what has left the TLB is out until it is used. From a moment
+    that no use knows of, at rate r, (e^(r t) - 1 - r t) / r pass in the mean until the last use is ``t_ns`` ago, and 1 / r
+    more until the next use.
+    """
+    if np.isinf(t_ns):
+        return np.zeros(len(per_ns))
+    uses = per_ns * t_ns
+    return np.exp(-uses) / (1.0 - uses * np.exp(-uses)) * np.maximum(0.0, 1.0 - t_ns / gap_ns)
+
+
 def used_translations(kinds: Translations, t_ns: float) -> float:
     """w(t): mean number of translations used within ``t_ns``."""
     return float(kinds.count @ (1.0 - unused_chance(kinds.per_ns, kinds.gap_ns, t_ns)))

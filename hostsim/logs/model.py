@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InputError, Problem, printable
+from hostsim.logs.sizes import in_bytes
+from hostsim.logs.wall_clock import steadied
 
 Column = NDArray[np.float64]
 TERMINAL = ("completed", "failed", "cancelled")
@@ -156,8 +158,10 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
     """One log from the samples of one migration, in the order they were taken."""
     columns = {name: _column(samples, name) for name in FIGURES}
     notes = [note for sample in samples for note in sample.broken]
-    _without_broken(columns, samples, notes)
+    columns["stamp_s"], steps = steadied(columns["stamp_s"], columns["transferred_bytes"])
     columns["t_s"] = _elapsed_s(columns["t_s"], columns["total_time_ms"], columns["stamp_s"])
+    units = in_bytes(columns, columns["t_s"])
+    _without_broken(columns, samples, notes)
     for column in columns.values():
         column.flags.writeable = False
     return MigrationLog(
@@ -169,7 +173,7 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
         operation=next((s.operation for s in reversed(samples) if s.operation), ""),
         part=part,
         lines=(min(s.line for s in samples), max(s.line for s in samples)),
-        notes=_named(notes),
+        notes=(*_named(notes), *steps, *units),
         setup=next((s.setup for s in reversed(samples) if s.setup is not UNTOLD), UNTOLD),
         **columns,  # type: ignore[arg-type]
     )

@@ -17,10 +17,10 @@ from hostsim.logs.items import items_of, one_record_a_line
 from hostsim.logs.joined import joined
 from hostsim.logs.model import MigrationLog, Sample, broken, build_log
 from hostsim.logs.objects import objects_in
+from hostsim.logs.order import in_order
 from hostsim.logs.reader import Reader, labelled
-from hostsim.logs.split import migrations
 from hostsim.logs.virsh import ALL_LABELS
-from hostsim.logs.whose import by_guest
+from hostsim.logs.whose import by_guest, by_memory
 
 LOCALIZED = re.compile(r"\s*[^\W\d][^:\uff1a\d]{2,40}[:\uff1a]\s*[\d.,]+\s*(?:[KMGT]i?[Bo]|ms|\S{1,12}/s)?\s*")
 SIZED = re.compile(r"[:\uff1a]\s*[\d.,]+\s*[KMGT]i?[Bo]\s*$", re.MULTILINE)
@@ -75,12 +75,14 @@ def _logs_of(form: Form, reader: Reader, source: str, refusals: Sequence[str]) -
         log = build_log([Sample(reader.readings[0].line, "none")], source, form.name)
         return [replace(log, readings=tuple(reader.readings))]
     by_guest(reader.samples)
+    by_memory(reader.samples)
     order = {tag: i for i, tag in enumerate(dict.fromkeys(s.tag for s in reader.samples))}
     groups = groupby(sorted(reader.samples, key=lambda s: order[s.tag]), key=lambda s: s.tag)
     logs = []
     for _, group in groups:
-        parts = migrations(list(group))
-        logs += [build_log(part, source, form.name, (i, len(parts))) for i, part in enumerate(parts, 1)]
+        parts, notes = in_order(list(group), source)
+        some = [build_log(part, source, form.name, (i, len(parts))) for i, part in enumerate(parts, 1)]
+        logs += [replace(log, notes=(*log.notes, *notes)) for log in some]
     return [replace(log, notes=(*log.notes, *refusals[:1])) for log in logs]
 
 
@@ -141,12 +143,22 @@ def _bytes_of(path: str) -> bytes:
 
 
 def _decoded(content: bytes, source: str) -> str:
-    """UTF-8 with or without a mark, UTF-16 with one; bytes that are no text in a line of a log are passed over."""
+    """UTF-8 and UTF-16, with or without a mark; bytes that are no text in a line of a log are passed over."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")
     if content.startswith(GZIP):
         raise broken(source, 0, "", "a file compressed by gzip", "text", "zcat job.jsonl.gz | hostsim explain -")
+    if encoding := _utf_16(content):
+        return content.decode(encoding, errors="replace")
     if b"\x00" in content[:4096]:
         line = 1 + content.count(b"\n", 0, content.index(b"\x00"))
         raise broken(source, line, "", "a byte of zero", "text in UTF-8")
     return content.decode("utf-8-sig", errors="replace")
+
+
+def _utf_16(content: bytes) -> str:
+    """The order of bytes of a text in UTF-16 without a mark: every other byte is zero; "" if it is none."""
+    head = content[:4096]
+    zeros = [head[first::2].count(0) for first in (0, 1)]
+    most = max(zeros)
+    return ("utf-16-be", "utf-16-le")[zeros.index(most)] if most > 0.4 * len(head) and min(zeros) == 0 else ""

@@ -18,7 +18,7 @@ def migrations(samples: Sequence[Sample]) -> list[list[Sample]]:
     """The answers of each migration, in the order they were taken."""
     parts: list[list[Sample]] = []
     for sample in _forwards(samples):
-        if parts and not _begins(parts[-1], sample):
+        if parts and not begins(parts[-1], sample):
             parts[-1].append(sample)
         else:
             parts.append([sample])
@@ -27,7 +27,8 @@ def migrations(samples: Sequence[Sample]) -> list[list[Sample]]:
 
 def _forwards(samples: Sequence[Sample]) -> list[Sample]:
     """The samples in the order of time: in a log printed newest first all times fall."""
-    times = [s.figures[CLOCK] for s in samples if s.figures.get(CLOCK)]
+    clock = CLOCK if any(s.figures.get(CLOCK) for s in samples) else "stamp_s"
+    times = [s.figures[clock] for s in samples if s.figures.get(clock)]
     falls = sum(b < a for a, b in pairwise(times))
     rises = sum(b > a for a, b in pairwise(times))
     return list(reversed(samples)) if falls >= 2 and rises == 0 else list(samples)
@@ -38,7 +39,7 @@ def _tells(part: Sequence[Sample]) -> bool:
     return any(s.status != "none" for s in part)
 
 
-def _begins(part: Sequence[Sample], sample: Sample) -> bool:
+def begins(part: Sequence[Sample], sample: Sample) -> bool:
     """Whether ``sample`` is of another migration than ``part``."""
     last = part[-1]
     if sample.status == "none":

@@ -1,4 +1,7 @@
-"""Times that stand before a line of a log, as seconds; the year is that of the text, or 1970 where it has none."""
+"""Times that stand before a line of a log, as seconds; the year is that of the text, or 1970 where it has none.
+
+A time with its distance from UTC counts as UTC: summer time ends in the middle of a log, and hosts differ.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ MONTHS = {
     name: i for i, name in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)
 }
 CLOCK = r"(?P<h>[0-2]\d):(?P<m>[0-5]\d):(?P<s>[0-6]\d(?:[.,]\d{1,9})?)"
-ISO = re.compile(r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[T _]" + CLOCK)
+ZONE = r"(?: ?(?P<sign>[+-])(?P<zone_h>\d\d):?(?P<zone_m>[0-5]\d)\b)?"
+ISO = re.compile(r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[T _]" + CLOCK + ZONE)
 SYSLOG = re.compile(r"\b(?P<name>[A-Z][a-z]{2}) {1,2}(?P<day>\d{1,2}) " + CLOCK + r"(?: [A-Z]{2,5})?(?: (?P<year>\d{4}))?")
 BARE = re.compile(r"\W{0,4}" + CLOCK + r"\b")
 DAY_S = 86400.0
@@ -23,7 +27,7 @@ def stamp_s(text: str) -> float | None:
     for pattern in (ISO, SYSLOG):
         found = pattern.search(head)
         if found and (day := _day(found.groupdict())) is not None:
-            return day * DAY_S + _clock_s(found)
+            return day * DAY_S + _clock_s(found) - _east_s(found.groupdict())
     bare = BARE.match(head)
     return _clock_s(bare) if bare else None
 
@@ -34,6 +38,12 @@ def _day(parts: dict[str, str | None]) -> int | None:
         return date(int(parts.get("year") or 1970), month, int(parts["day"] or 0)).toordinal()
     except ValueError:
         return None
+
+
+def _east_s(parts: dict[str, str | None]) -> float:
+    """Distance of the time's zone from UTC, more in the east; 0 where it is not told."""
+    east_s = int(parts.get("zone_h") or 0) * 3600.0 + int(parts.get("zone_m") or 0) * 60.0
+    return -east_s if parts.get("sign") == "-" else east_s
 
 
 def _clock_s(found: re.Match[str]) -> float:

@@ -38,6 +38,20 @@ def by_guest(samples: Sequence[Sample]) -> None:
             sample.tag = sample.head
 
 
+def by_memory(samples: Sequence[Sample]) -> None:
+    """Tag ``samples`` by the size of the guest's memory, if that gives fewer and longer migrations. In place."""
+    totals = [sample.figures.get("total_bytes", 0.0) for sample in samples]
+    if any(sample.tag for sample in samples) or not all(totals):
+        return
+    sizes = list(dict.fromkeys(totals))
+    if not 2 <= len(sizes) <= min(GUESTS_MAX, len(samples) // 2):
+        return
+    groups = [[sample for sample, total in zip(samples, totals, strict=True) if total == size] for size in sizes]
+    if sum(len(migrations(group)) for group in groups) < len(migrations(samples)):
+        for sample, total in zip(samples, totals, strict=True):
+            sample.tag = f"guest-of-{total / (1 << 20):.0f}-MiB"
+
+
 def head_of(text: str, domain: str) -> str:
     """The text before an object on its line, without times, which may name the guest; else ``domain``."""
     head = STAMPS.sub(lambda found: found.group(0) if len(found.group(0)) < 3 else "", text[-HEAD_MAX:])

@@ -57,6 +57,7 @@ class AgeingPass:
     false_old: expected number of old pages that the guest has accessed since the previous pass, unseen.
     work_ns: time on the guest's work clocks at the start, summed.
     new: pages inserted into the policy as the pass began.
+    in_use: pages that the policy takes for used and that the pass did not find young.
     mean_ages: float64[bins of gfns], mean age in passes of the bin's pages that any pass has tested, after this pass; NaN:
     no such page.
     young_shares: float64[bins of gfns], young pages among the bin's pages that this pass tested; NaN: no such page.
@@ -71,6 +72,7 @@ class AgeingPass:
     false_old: float
     work_ns: int
     new: int
+    in_use: int
     mean_ages: NDArray[np.float64] = field(compare=False)
     young_shares: NDArray[np.float64] = field(compare=False)
 
@@ -105,6 +107,7 @@ class AgeingDaemon:
         resident_only: bool = False,
         pages: VmPages | None = None,
         passes: int = 0,
+        new_in_use: bool = False,
     ) -> None:
         """Insert the resident pages into ``policy``, in the order of gfns, and start the thread.
 
@@ -114,6 +117,7 @@ class AgeingDaemon:
         resident_only: the scan leaves out calls about ranges without a resident page.
         pages: the places of the VM's pages; None: the host cannot run short of memory.
         passes: passes until ``over`` fires; 0: ``over`` does not fire.
+        new_in_use: the policy counts a new page as used.
         """
         assert period_ns >= 1, "a period takes time"
         assert call_pages >= 1, "a call is about a page at least"
@@ -123,8 +127,9 @@ class AgeingDaemon:
         self.young_counts, self.ages = np.zeros(n_pages, np.int32), np.full(n_pages, -1, np.int32)
         self._vm, self._notifier, self._period_ns, self._policy = vm, notifier, period_ns, policy
         self._call_pages, self._flushes, self._host = call_pages, flushes, pages
-        self._samples, self._n_passes = samples, passes
+        self._samples, self._n_passes, self._new_in_use = samples, passes, new_in_use
         self._listeners: list[Listener] = []
+        self._held = NO_PAGES
         self.over: simpy.Event = vm.env.event()
         self._resident_only = resident_only or pages is not None
         self.young, self._asked_about, self._seen = (np.zeros(n_pages, np.uint8) for _ in range(3))
@@ -153,7 +158,7 @@ class AgeingDaemon:
                 self.over.succeed()
             yield from env.traced(Track("host", f"ageing daemon of {self._vm.name}"), "ageing pass", self._pass())
             for tell in self._listeners:
-                tell(self.passes[-1], self._held())
+                tell(self.passes[-1], self._held)
 
     def _take_in(self) -> int:
         """Insert newly resident pages into the policy; return their number."""
@@ -166,10 +171,11 @@ class AgeingDaemon:
         self._policy.insert(new)
         return len(new)
 
-    def _held(self) -> Pages:
-        if self._policy is None:
-            return NO_PAGES
-        return np.setdiff1d(held_in_use(self._policy), np.flatnonzero(self.young))
+    def _in_use(self, new: int) -> int:
+        """Pages that the policy takes for used and that this pass, now over, did not find young; ``_held``: but new ones."""
+        held = NO_PAGES if self._policy is None else held_in_use(self._policy)
+        self._held = held[self.young[held] == 0]
+        return len(self._held) + (new if self._new_in_use else 0)
 
     def _pass(self) -> Generator[simpy.Event, Any, None]:
         env, start_ns, work_ns = self._vm.env, self._vm.env.now_ns, self._vm.work_ns()
@@ -192,7 +198,7 @@ class AgeingDaemon:
         self.passes.append(
             AgeingPass(
                 start_ns, took_ns, calls, int(asked.sum()), int(young.sum()), host_read, false_old,
-                work_ns, new, _mean(ages, known), _mean(young, asked),
+                work_ns, new, self._in_use(new), _mean(ages, known), _mean(young, asked),
             )
         )  # fmt: skip
 
@@ -252,7 +258,7 @@ def daemon_of(
     return AgeingDaemon(
         vm, notifier, spec.period_ns, by.make(vm.memory.n_pages, seed) if by else None, spec.call_pages,
         samples=by.samples if by else 1, flushes=spec.flush, resident_only=found.scans == "resident", pages=pages,
-        passes=spec.passes,
+        passes=spec.passes, new_in_use=found.new_in_use,
     )  # fmt: skip
 
 

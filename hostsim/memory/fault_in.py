@@ -37,7 +37,7 @@ class FaultIn:
 
     def _for_vcpu(self, vcpu: int) -> Step:
         vm, waits = self._pages.vm, self._pages.waits[VCPU]
-        page = vm.engine.pages.faults_on(vcpu)
+        page, is_write = vm.engine.pages.faults_on(vcpu), vm.engine.pages.is_write(vcpu)
         if self._where[page] == UNTOUCHED:
             yield from waits.timed(POPULATE, self._fill_up(waits))
         elif self._memory.spec.async_pf and self._where[page] in {SWAPPED, READING}:
@@ -45,14 +45,16 @@ class FaultIn:
             return
         else:
             yield from self._find(page, waits)
+            self._pages.pte_dirty[page] |= is_write
         vm.page_is_there(vcpu)
 
     def _asleep(self, vcpu: int, page: int) -> Step:
-        """KVM_ASYNC_PF: a worker fetches the page (virt/kvm/async_pf.c::async_pf_execute)."""
+        """KVM_ASYNC_PF: a worker fetches the page, to write it (virt/kvm/async_pf.c::async_pf_execute)."""
         vm = self._pages.vm
         clock = vm.put_to_sleep(vcpu)
         self._pages.counts["async_faults"] += 1
         yield from self._find(page, self._pages.waits[TASK])
+        self._pages.pte_dirty[page] = 1
         vm.wake(vcpu, clock)
 
     def fault_in(self, page: int) -> Step:
@@ -130,6 +132,9 @@ class FaultIn:
 
     def _map(self, page: int, waits: FaultWaits) -> None:
         """Map the page for the waiter and free its swap slot."""
+        # Model limit: a page that a read brings back from a drive gives its slot back, too. The kernel keeps its slot while
+        # swap is less than half full (mm/memory.c::should_try_to_free_swap), and drops the page later without a write if
+        # nothing wrote it: a guest that reads costs the drive twice its requests here. Synchronous devices are right.
         pages = self._pages
         is_listed = self._where[page] == CACHED
         self._where[page] = RESIDENT

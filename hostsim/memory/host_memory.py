@@ -110,7 +110,7 @@ class HostMemory:
             slot = self.area.take()
             assert slot >= 0, "a scenario is checked for room"
             self.area.store(slot, pages.copy_of(page))
-            pages.slot[page], pages.where[page] = slot, SWAPPED
+            pages.slot[page], pages.where[page], pages.pte_dirty[page] = slot, SWAPPED, 0
             pages.vm.engine.mmu.zap(page, page + 1, self.env.now_ns)
         pages.policy.insert(resident[:kept])
 

@@ -36,6 +36,8 @@ class VmPages:
     guest before a daemon made the page old (PG_young).
     not_idle: uint8[n_pages], BY_GUEST | BY_HOST: an access that the idle-tracking daemon has not seen (PG_idle is clear):
     reclaim made the page old, the migration thread read it, or a fault brought it in.
+    pte_dirty: uint8[n_pages], 1: the host's own pte of the page is dirty, since a write brought the page in. The guest's
+    writes through an spte leave the pte clean.
     slot: int64[n_pages], swap slot or NO_SLOT.
     token: int64[n_pages], swap-outs of the page so far.
     charged: frames of the VM, the free lists of its vCPUs included.
@@ -52,6 +54,7 @@ class VmPages:
         assert len(self.where) == n_pages, "the engine knows which pages the host has"
         self.host_young = np.zeros(n_pages, np.uint8)
         self.not_idle = np.zeros(n_pages, np.uint8)
+        self.pte_dirty = np.ones(n_pages, np.uint8)
         self.slot = np.full(n_pages, NO_SLOT, np.int64)
         self.token = np.zeros(n_pages, np.int64)
         self.charged = int(np.count_nonzero(self.where == RESIDENT))

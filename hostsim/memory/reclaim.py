@@ -20,6 +20,7 @@ from hostsim.memory.pages import BY_GUEST, CACHED, SWAPPED, WRITING, VmPages
 from hostsim.memory.policies.protocol import Pages
 from hostsim.memory.swap_area import NO_SLOT, SwapArea
 from hostsim.memory.swap_device import SwapDevice
+from hostsim.memory.unmap_batch import UnmapBatch
 
 Step = Generator[simpy.Event, Any, None]
 Progress = Generator[simpy.Event, Any, int]
@@ -158,16 +159,18 @@ class Reclaim:
     def _page_out(self, pages: VmPages, evicted: list[int]) -> Progress:
         """Unmap and write pages, drop those with a copy in swap; return their number (mm/vmscan.c::shrink_folio_list)."""
         unmapped: list[tuple[int, int]] = []
-        dropped = 0
+        batch, dropped = UnmapBatch(pages), 0
         for page in evicted:
             if pages.where[page] == CACHED:
                 self._drop(pages, page)
                 dropped += 1
             elif (slot := self._area.take()) != NO_SLOT:
                 yield from self._unmap(pages, page, slot)
+                yield from batch.unmapped(page)
                 unmapped.append((page, slot))
             else:
                 self._keep(pages, page)
+        yield from batch.flush()
         for run in _adjacent(unmapped):
             yield from self._write(pages, run)
         return dropped + len(unmapped)

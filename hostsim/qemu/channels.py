@@ -58,7 +58,7 @@ class ChannelCosts(NamedTuple):
     queue_page_ns, zero_page_ns: CPU time of the migration thread for a page that it queues, for a zero page that it finds.
     page_ps: time of a channel to copy a page into its socket; first_copy_ps: more for a page the destination never held.
     test_ps: CPU time of a channel that finds a zero page.
-    compress_ps: CPU time to compress a page; 0: pages are not compressed.
+    compress_ps: CPU time to compress a page; 0: pages are not compressed. compress_byte_ps: more for each compressed byte.
     page_bytes: bytes of a page on the wire, where ``Net.payload`` is empty.
     zero_pages_by: BY_NONE, BY_THREAD, BY_CHANNEL.
     counts_when_sent: a packet counts once its channel has written it (10.x), else when it is handed over, uncompressed
@@ -74,6 +74,7 @@ class ChannelCosts(NamedTuple):
     first_copy_ps: int
     test_ps: int
     compress_ps: int
+    compress_byte_ps: int
     page_bytes: int
     zero_pages_by: int
     counts_when_sent: bool

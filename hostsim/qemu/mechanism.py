@@ -85,6 +85,10 @@ class PageEncoder(Protocol):
         """Pages sent in the other form."""
 
     @property
+    def busy_ns(self) -> int:
+        """CPU time of the migration thread for the other form [ns]."""
+
+    @property
     def processed_in_call(self) -> int:
         """Pages that the last call of ``send`` took from the bitmap."""
 

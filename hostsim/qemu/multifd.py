@@ -26,7 +26,7 @@ from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import channels, connections, send, tcp
 from hostsim.qemu.channels import BY_CHANNEL, BY_NONE, BY_THREAD, ChannelCosts, Net
-from hostsim.qemu.compression import Content, slower_than_level_1
+from hostsim.qemu.compression import BY_SIZE, SILESIA_RATIO, Content, slower_than_level_1
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanisms.multifd import ZeroPageDetection
 from hostsim.qemu.multifd_send import Logs, Pages, send_packets
@@ -234,13 +234,15 @@ class MultifdRam(RamState):
 def costs_of(sheet: HostSheet, link: LinkSpec, parameters: MigrationParameters, content: Content) -> ChannelCosts:
     """Constants of the channels of a migration."""
     compression = parameters.multifd_compression
+    compress_ps, compress_byte_ps = compress_costs(sheet, parameters)
     return ChannelCosts(
         queue_page_ns=sheet.queue_page_ns,
         zero_page_ns=sheet.zero_page_ns,
         page_ps=(sheet.zero_copy_page_ns if parameters.zero_copy_send else sheet.page_send_ns) * PS_PER_NS,
         first_copy_ps=sheet.first_copy_ns * PS_PER_NS,
         test_ps=sheet.zero_page_ns * PS_PER_NS,
-        compress_ps=compress_page_ns(sheet, parameters) * PS_PER_NS,
+        compress_ps=compress_ps,
+        compress_byte_ps=compress_byte_ps,
         page_bytes=PAGE_BYTES if compression == "none" else content.page_bytes(),
         zero_pages_by={"none": BY_NONE, "legacy": BY_THREAD, "multifd": BY_CHANNEL}[zero_pages_by(parameters)],
         counts_when_sent=parameters.behaviour.multifd_counts_when_sent,
@@ -256,8 +258,9 @@ def host_bytes_per_s(sheet: HostSheet, parameters: MigrationParameters, content:
     """Most bytes a second, as QEMU counts them, that all channels of this host send."""
     page_bytes = counted_page_bytes(parameters, content)
     copy_ns = sheet.zero_copy_page_ns if parameters.zero_copy_send else sheet.page_send_ns
-    compress_ns = compress_page_ns(sheet, parameters)
-    if compress_ns:
+    page_ps, byte_ps = compress_costs(sheet, parameters)
+    if page_ps:
+        compress_ns = (page_ps + byte_ps * content.page_bytes()) // PS_PER_NS
         copy_ns = compress_ns + copy_ns * content.page_bytes() // PAGE_BYTES
     thread = page_bytes * NS_PER_S // max(1, sheet.queue_page_ns)
     return min(thread, page_bytes * NS_PER_S * parameters.multifd_channels // max(1, copy_ns))
@@ -270,14 +273,19 @@ def counted_page_bytes(parameters: MigrationParameters, content: Content) -> int
     return size + channels.PACKET_HEADER_BYTES // channels.PAGES_A_PACKET
 
 
-def compress_page_ns(sheet: HostSheet, parameters: MigrationParameters) -> int:
-    """CPU time [ns] to compress a page by the method and at the level of ``parameters``; 0 without compression."""
+def compress_costs(sheet: HostSheet, parameters: MigrationParameters) -> tuple[int, int]:
+    """CPU time [ps] to compress a page by the method and at the level of ``parameters``, and more for each compressed byte.
+
+    Both are 0 without compression. The sheet's time is that of a page that compresses like the Silesia corpus.
+    """
     method = parameters.multifd_compression
     if method == "none":
-        return 0
+        return 0, 0
     level = parameters.multifd_zlib_level if method == "zlib" else parameters.multifd_zstd_level
     page_ns = sheet.zlib_page_ns if method == "zlib" else sheet.zstd_page_ns
-    return max(1, round(page_ns * slower_than_level_1(method, level)))
+    page_ps = max(1, round(page_ns * slower_than_level_1(method, level))) * PS_PER_NS
+    byte_ps = round(page_ps * BY_SIZE[method] / (SILESIA_RATIO * PAGE_BYTES))
+    return max(1, page_ps - round(page_ps * BY_SIZE[method])), byte_ps
 
 
 def path_of(link: LinkSpec) -> Path:

@@ -155,7 +155,7 @@ def _hand_over(
     found = n_zero - n_normal
     state[ZERO_PAGES] += found
     state[NORMAL_PAGES] += n_pages - found
-    prepare_ps = found * costs.test_ps + (n_pages - found) * costs.compress_ps
+    prepare_ps = found * costs.test_ps + (n_pages - found) * costs.compress_ps + page_bytes * costs.compress_byte_ps
     copy_ps = costs.page_ps * page_bytes // PAGE_BYTES
     net.state[channels.CHANNEL_NS] += (prepare_ps + copy_ps) // 1000
     net.state[PACKETS] += 1

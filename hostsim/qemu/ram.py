@@ -40,6 +40,7 @@ class SenderWork(NamedTuple):
 
     thread_ns, thread_wait_ns: CPU time of the migration thread, and its waits for channels.
     wire_bytes: bytes of all connections that carry pages; page_bytes: bytes of pages with content among them.
+    encoder_ns: the part of thread_ns that the encoder of pages took.
     """
 
     thread_ns: int
@@ -50,6 +51,7 @@ class SenderWork(NamedTuple):
     busy_ns: int = 0
     packets: int = 0
     syncs: int = 0
+    encoder_ns: int = 0
 
 
 class RamState:
@@ -131,8 +133,11 @@ class RamState:
     def work(self) -> SenderWork:
         """Work of the sending threads so far."""
         costs, state = self._costs, self.send_state
-        thread_ns = self.normal_pages * costs.page_ns + self.zero_pages * costs.zero_page_ns
-        return SenderWork(thread_ns, int(state[send.SENT_BYTES]), self.normal_pages * PAGE_BYTES)
+        encoder_ns = self.encoder.busy_ns if self.encoder else 0
+        thread_ns = self.normal_pages * costs.page_ns + self.zero_pages * costs.zero_page_ns + encoder_ns
+        return SenderWork(
+            thread_ns, int(state[send.SENT_BYTES]), self.normal_pages * PAGE_BYTES, encoder_ns=encoder_ns
+        )
     @property
     def target_pages(self) -> int:
         """Pages of which something was sent (rs->target_page_count)."""

@@ -23,6 +23,7 @@ from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.content import Content
 from hostsim.qemu.xbzrle_delta import FOUND, GFN, N_SLOT, Course
 from hostsim.qemu.xbzrle_send import (
+    BUSY_NS,
     BYTES,
     CACHE_MISS,
     DELTAS,
@@ -98,6 +99,11 @@ class Xbzrle:
     def processed(self) -> int:
         """Pages taken from the bitmap, sent or not."""
         return int(self._counters[PROCESSED])
+
+    @property
+    def busy_ns(self) -> int:
+        """CPU time of the cache and of encodings [ns]."""
+        return int(self._counters[BUSY_NS])
 
     @property
     def counters(self) -> XbzrleCounters:

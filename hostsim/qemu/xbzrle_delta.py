@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hostsim.compiled.jit import jit, part
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.rng import keyed_uniform, natural_log
-from hostsim.guest.content import Content, is_counted, natural_exp, touches
+from hostsim.guest.content import SCATTERED, START, Content, is_counted, natural_exp, touches
 from hostsim.guest.touch import CLOCK_COUNT, FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
 
 GFN, AGE, SENT_NS, ARMED_NS, SYNC, VERSION, FOUND = range(7)
@@ -155,6 +155,8 @@ def _uleb_bytes(length: float) -> float:
 @part
 def same_place(content: Content, c: int, gfn: int) -> int:
     """Offset of the bytes that every write of class ``c`` to page ``gfn`` changes."""
+    if content.places[c] == START:
+        return 0
     places = PAGE_BYTES - content.changed_bytes[c] + 1
     return int(keyed_uniform(content.keys[0], content.keys[1], gfn, c) * places)
 
@@ -199,7 +201,7 @@ def delta_bytes(content: Content, table: TouchTable, gfn: int, course: Course, s
         size = content.changed_bytes[c]
         if size >= PAGE_BYTES:
             return PAGE_BYTES + 3.0, 1.0
-        if content.scattered[c] == 1:
+        if content.places[c] == SCATTERED:
             free_log += n * natural_log(1.0 - size / PAGE_BYTES)
             start_log += n * natural_log(max(1.0 - 1.0 / (PAGE_BYTES - size), _SHARE_LEAST))
         else:

@@ -63,10 +63,10 @@ from hostsim.qemu.xbzrle_delta import (
     encoded_bytes,
 )
 
-STARTED, PAGES, BYTES, CACHE_MISS, OVERFLOWS, DELTAS, PROCESSED = range(7)
-N_COUNTERS = 7
+STARTED, PAGES, BYTES, CACHE_MISS, OVERFLOWS, DELTAS, PROCESSED, BUSY_NS = range(8)
+N_COUNTERS = 8
 """STARTED: the scan has wrapped past the last RAMBlock. PAGES ... OVERFLOWS: xbzrle_counters. DELTAS: pages sent as a delta.
-PROCESSED: pages taken from the bitmap."""
+PROCESSED: pages taken from the bitmap. BUSY_NS: CPU time of the cache and of encodings."""
 CACHED_PAGE_LIFETIME = 2
 """migration/page_cache.c: a page hit less than so many syncs ago is not replaced."""
 DELTA_HEADER_BYTES = 3
@@ -240,6 +240,7 @@ def send_with_xbzrle(
             journal[done, 0], journal[done, 1], journal[done, 2] = gfn, copied[gfn], int(reads_zero)
             _save(cache, done, gfn & (len(cache.slots) - 1))
         length, busy_ns = _look_up(cache, table, gfn, version[gfn], t, gfn >> limits.chunk_shift, reads_zero)
+        cache.counters[BUSY_NS] += busy_ns
         is_whole = length == WHOLE and not reads_zero
         t += busy_ns + (costs.zero_page_ns if reads_zero else costs.page_ns if is_whole else 0)
         t += costs.first_copy_ns if is_whole and copied[gfn] == NEVER_COPIED else 0

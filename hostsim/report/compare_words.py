@@ -124,7 +124,8 @@ def _against_first(summary: Summary, best: Best) -> str:
     if first in alike or best.from_first is None or best.from_first.ratio is None:
         return ""
     against = "the first combination" if first == 0 else label(summary.rows[first])
-    return f" ({number_words(best.from_first.ratio)} times that of {against})"
+    ratio = number_words(best.from_first.ratio)
+    return f" (about as much as with {against})" if ratio == "1" else f" ({ratio} times that of {against})"
 
 
 def _chance(summary: Summary, bests: Sequence[Best]) -> Iterator[str]:

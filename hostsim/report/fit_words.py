@@ -111,7 +111,7 @@ def _ends(fitted: GuestFit) -> Iterator[str]:
     least, stops = interval_words(floor, size_words), size_words(threshold)
     words = {
         True: f"pre-copy ends by itself: remaining can fall to {least}, and QEMU stops the guest below {stops}",
-        False: f"pre-copy does not end by itself: remaining does not fall below {least}; QEMU stops the guest below {stops}",
+        False: f"pre-copy does not end by itself: remaining stays above {least}; QEMU stops the guest below {stops}",
         None: f"the log does not decide whether pre-copy ends: remaining can fall to {least}, the threshold is {stops}",
     }
     yield f"Outcome: {words[fitted.ends_by_itself]}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from hostsim import __version__
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.study.predict.margins import Margin
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
@@ -77,6 +78,10 @@ def in_the_way(computed: Mapping[str, float] | None) -> Iterator[str]:
         f"In the way: the guest writes so fast that at {at} no less than {floor} remain to be sent, and QEMU stops the "
         f"guest only below {threshold} (computed)."
     )
+
+
+BY = f"hostsim {__version__}"
+"""The model behind an answer's runs."""
 
 
 def seeds_words(seeds: tuple[int, ...]) -> str:

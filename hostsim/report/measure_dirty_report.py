@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
+from hostsim.report.margin_words import BY
 from hostsim.report.measure_dirty_words import verdict_lines
 from hostsim.report.study_files import spreads, study_content, write_study
 from hostsim.results.encode import csv_bytes
@@ -73,8 +74,8 @@ def caption(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow]) -> str:
     seeds = plan.plan.seeds
     return (
         f"bias: mean answer against the distinct pages written; ±: {method()} of {len(seeds)} runs (seeds {seeds[0]} to "
-        f"{seeds[-1]}); CV: spread of a single answer; forecast: total time of a guest that writes all its memory evenly, "
-        f"its rate as measured; error: against the simulated migration{less if fewer else ''}"
+        f"{seeds[-1]}, {BY}); CV: spread of a single answer; forecast: total time of a guest that writes all its memory "
+        f"evenly, its rate as measured; error: against the simulated migration{less if fewer else ''}"
     )
 
 

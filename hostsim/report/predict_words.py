@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from hostsim.core.units import parse_duration
 from hostsim.report.compare_words import ENDED, figure_words
-from hostsim.report.margin_words import in_the_way, margin_lines, seeds_words
+from hostsim.report.margin_words import BY, in_the_way, margin_lines, seeds_words
 from hostsim.study.predict.logged import TRACKING
 from hostsim.study.predict.prediction import Estimate, Prediction
 from hostsim.study.predict.replications import Rule
@@ -91,7 +91,7 @@ def rule_words(rule: Rule, n: int) -> str:
 def rests_on(found: Prediction) -> str:
     """Number of runs, seeds, meaning of brackets, version."""
     seeds = seeds_words(found.seeds)
-    parts = [f"Brackets are {CONFIDENCE:.0%} intervals of the mean of {found.n} runs, {seeds}".replace("%", " %")]
+    parts = [f"Brackets are {CONFIDENCE:.0%} intervals of the mean of {found.n} runs of {BY}, {seeds}".replace("%", " %")]
     if rule := rule_words(found.rule, found.n):
         parts.append(rule[:1].upper() + rule[1:])
     parts.append("The intervals hold what chance moves; dirty rate, bandwidth and host are taken as given")

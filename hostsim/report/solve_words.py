@@ -7,7 +7,7 @@ from shlex import quote
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.margin_words import in_the_way, seeds_words
+from hostsim.report.margin_words import BY, in_the_way, seeds_words
 from hostsim.report.predict_words import chance_words, estimate_words, more_runs_words
 from hostsim.study.compare.modes import OF_MODE
 from hostsim.study.solve.solution import Cell, Change, Solution
@@ -209,7 +209,7 @@ def _shown(text: str) -> str:
 
 def _rests_on(found: Solution) -> str:
     ran = [change for change in found.changes if change.reached is not None]
-    parts = [f"Unchanged: {seeds_words(found.seeds)}"]
+    parts = [f"Runs by {BY}. Unchanged: {seeds_words(found.seeds)}"]
     if ran:
         seeds = max((change.seeds for change in ran), key=len)
         parts.append(f"Changes were searched with the first of these seeds and confirmed with others ({seeds_words(seeds)})")

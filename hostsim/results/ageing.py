@@ -14,7 +14,7 @@ from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read
 from hostsim.results.latencies import HostOf, hosts_of
 from hostsim.results.tables import Table
 from hostsim.theory.age_histogram import age_counts, expected_counts, misplaced_share
-from hostsim.theory.page_rates import page_rates_per_s
+from hostsim.theory.page_rates import page_rates_per_s, swept_pages
 from hostsim.theory.working_set import working_set_pages
 
 if TYPE_CHECKING:
@@ -75,6 +75,12 @@ class Aged(NamedTuple):
         return float(np.mean([getattr(one, name) for one in self.passes[1:]])) if len(self.passes) > 1 else None
 
     @property
+    def estimate_pages(self) -> float | None:
+        """Mean of the pages that a pass takes for used, without the first pass."""
+        young, in_use = self.mean_but_first("young"), self.mean_but_first("in_use")
+        return None if young is None or in_use is None else young + in_use
+
+    @property
     def working_set_pages(self) -> float | None:
         """Mean of the known true sets, without the first pass; None if none is known."""
         known = [pages for pages in self.true_sets[1:] if pages is not None]
@@ -95,14 +101,19 @@ PASSES: Columns[PassOf] = (
         lambda row: row.found.host_read, if_any=True,
     ),
     Column(
+        "in_use", INT, "pages", "unasked",
+        "pages that the policy takes for used without asking, or by one page of a region: the active list, DAMON's regions",
+        lambda row: row.found.in_use, if_any=True,
+    ),
+    Column(
         "false_old", FLOAT, "pages", "false old",
         "pages called old that are expected to have been accessed since the pass before, by translations in a TLB",
         lambda row: row.found.false_old,
     ),
     Column(
-        "working_set_pages", FLOAT, "pages", "working set",
+        "working_set_pages", FLOAT, "pages", "ws true",
         "pages of all its memory that the guest accesses, by its rates, in the work it did since the pass before; empty for "
-        "the first pass, and where rates do not say it (sweeps, traces)",
+        "the first pass, and where rates do not say it (traces, sweeps beside other work)",
         lambda row: np.nan if row.working_set_pages is None else row.working_set_pages,
     ),
 )  # fmt: skip
@@ -170,8 +181,13 @@ AGEING: Columns[Aged] = (
     Column("lock_hold_ns", INT, "ns", "", "`mmu_lock`: held, by all threads of the host", lambda aged: aged.lock.hold_ns),
     Column(
         "working_set_estimate_pages", FLOAT, "pages", "",
-        "mean of the pages found young in a pass, the first left out; never above the guest's pages",
-        lambda aged: aged.mean_but_first("young"),
+        "what a pass takes for the guest's working set: pages found young, and pages that the policy takes for used without "
+        "asking; mean of the passes, the first left out; never above the guest's pages",
+        lambda aged: aged.estimate_pages,
+    ),
+    Column(
+        "working_set_unasked_pages", FLOAT, "pages", "", "of these, the pages that the policy takes for used without asking",
+        lambda aged: aged.mean_but_first("in_use"),
     ),
     Column(
         "working_set_host_read_pages", FLOAT, "pages", "", "of these, the pages that the migration thread alone has read",
@@ -180,7 +196,7 @@ AGEING: Columns[Aged] = (
     Column(
         "working_set_pages", FLOAT, "pages", "",
         "pages that the guest accesses in the work it did in those periods, by its rates; null where they do not tell "
-        "(sweeps, traces)",
+        "(traces, sweeps beside other work)",
         lambda aged: aged.working_set_pages,
     ),
     Column(
@@ -230,7 +246,7 @@ def _aged(machine: HostOf, number: int) -> Aged:
         lock=machine.live_vms[number].lock,
         seconds=(machine.env.now_ns - machine.live_vms[number].since_ns) / NS_PER_S,
     )
-    check_estimate(aged.mean_but_first("young") or 0.0, machine.live_vms[number].memory.n_pages, "pages of the guest")
+    check_estimate(aged.estimate_pages or 0.0, machine.live_vms[number].memory.n_pages, "pages of the guest")
     return aged
 
 
@@ -266,9 +282,10 @@ def _bins(name: str, daemon: AgeingDaemon) -> list[Bin]:
 def _true_sets(machine: HostOf, number: int) -> list[float | None]:
     """w(T) for each pass, T: the work of the guest since the one before."""
     passes, rates = machine.daemons[number].passes, _rates(machine, number)
-    if rates is None or not passes:
-        return [None] * len(passes)
-    return [None, *(working_set_pages(rates, span_s) for span_s in _work_spans_s(passes, _clocks(machine, number)))]
+    spans_s = _work_spans_s(passes, _clocks(machine, number))
+    if rates is None:
+        return [None, *(swept_pages(_workloads(machine, number), span_s) for span_s in spans_s)][: len(passes)]
+    return [None, *(working_set_pages(rates, span_s) for span_s in spans_s)][: len(passes)]
 
 
 def _work_spans_s(passes: Sequence[AgeingPass], n_clocks: int) -> list[float]:
@@ -284,6 +301,9 @@ def _clocks(machine: HostOf, number: int) -> int:
 
 
 def _rates(machine: HostOf, number: int) -> Any:
-    spec, n_pages = machine.spec, machine.live_vms[number].memory.n_pages
-    workloads: Sequence[Workload] = spec.workloads if number == 0 else spec.neighbours[number - 1].workloads
-    return page_rates_per_s(workloads, n_pages)
+    return page_rates_per_s(_workloads(machine, number), machine.live_vms[number].memory.n_pages)
+
+
+def _workloads(machine: HostOf, number: int) -> Sequence[Workload]:
+    spec = machine.spec
+    return spec.workloads if number == 0 else spec.neighbours[number - 1].workloads

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.results.mechanism import percent
+from hostsim.results.postcopy_brake import brake_facts
 
 if TYPE_CHECKING:
     from hostsim.qemu.mechanisms.postcopy import BlocktimeFigures
@@ -32,11 +33,13 @@ def postcopy_facts(migration: Migration) -> dict[str, Any]:
     switched_s: since the start. exposed_s: from the switch to the end, in which the guest needs both hosts and the link.
     outage_ms: from the stop at the source until the guest ran at the destination. stalled_s: time for which vCPUs waited for
     pages, summed; of vcpu_s, the time of all vCPUs in the phase.
+    busy, sent_bytes_per_s, place_page_ns: see hostsim.results.postcopy_brake.
     """
     there, m = cast("Destination | None", migration.destination), migration.state
     if there is None:
         return {}
     end_ns = m.end_ns or migration.env.now_ns
+    there_s = max(end_ns - there.run_ns, 0) / NS_PER_S
     return {
         "postcopy": {
             "switched_s": (m.downtime_start_ns - m.start_ns) / NS_PER_S,
@@ -46,12 +49,13 @@ def postcopy_facts(migration: Migration) -> dict[str, Any]:
             "requests": there.requests,
             "faults": there.faults,
             "stalled_s": there.stalled_ns / NS_PER_S,
-            "vcpu_s": max(end_ns - there.run_ns, 0) / NS_PER_S * len(there.phase.vcpus),
+            "vcpu_s": there_s * len(there.phase.vcpus),
             "stalls": there.stalls.summary(),
             "paused_s": m.paused_ns / NS_PER_S,
             "pages_lost": m.pages_lost,
             "preempt": migration.parameters.postcopy_preempt,
             "limit_bytes_per_s": migration.parameters.max_postcopy_bandwidth,
+            **brake_facts(migration, there, end_ns),
         }
     }
 
@@ -66,4 +70,5 @@ def compared(migration: MigrationResult) -> dict[str, int | float | str]:
     return ended | {
         "exposed_ns": round(phase["exposed_s"] * NS_PER_S), "outage_ms": phase["outage_ms"],
         "page_wait_p99_ns": phase["stalls"]["p99_ns"], "exposed_slowdown_percent": percent(stalled),
+        "page_requests": phase["requests"], "missing_pages": phase["missing_pages"],
     }  # fmt: skip

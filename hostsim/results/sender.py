@@ -21,6 +21,7 @@ class Sender(NamedTuple):
     seconds: that time; thread_cpu_s, thread_wait_s: of the migration thread; channel_cpu_s, channel_busy_s: of all channels.
     wire_bytes: of all connections; link_bytes_per_s, max_bytes_per_s: 0: no limit.
     page_bytes, normal_pages: bytes on the wire of all pages with content, and their number.
+    encoder_cpu_s: part of thread_cpu_s for an encoder of pages.
     """
 
     seconds: float
@@ -38,6 +39,7 @@ class Sender(NamedTuple):
     link_bytes_per_s: int
     max_bytes_per_s: int
     compression: str
+    encoder_cpu_s: float = 0.0
 
     def share(self, seconds: float) -> float:
         """``seconds`` as a share of the migration's time."""
@@ -150,4 +152,5 @@ def sender_of(machine: Machine, migration: Migration) -> Sender:
         link_bytes_per_s=spec.link.bandwidth_bytes_per_s,
         max_bytes_per_s=p.max_bandwidth,
         compression=p.multifd_compression if p.multifd else "none",
+        encoder_cpu_s=work.encoder_ns / NS_PER_S,
     )

@@ -138,10 +138,11 @@ class Workload(Section):
         default=CHANGED_BYTES, ge=1, le=PAGE_BYTES,
         description="bytes in a row that one write changes in its page; XBZRLE alone depends on it (assumed: a cache line)",
     )  # fmt: skip
-    changed_place: Literal["same", "scattered"] = Field(
+    changed_place: Literal["same", "start", "scattered"] = Field(
         default=CHANGED_PLACE,
-        description="where they lie. same: every write of a page changes the same bytes, as a counter does; scattered: each "
-        "write changes bytes anywhere in the page (assumed)",
+        description="where they lie. same: every write of a page changes the same bytes, as a counter does; "
+        "start: the first bytes of the page, as of a page header; scattered: each write changes bytes anywhere in the page "
+        "(assumed)",
     )  # fmt: skip
     active: Active | None = Field(default=None, description="windows of its clock in which it runs; always without it")
     writes: Count | None = Field(

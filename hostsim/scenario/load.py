@@ -36,7 +36,9 @@ def scenario_of(
     table: dict[str, Any], path: str | Path, overrides: Sequence[str] = (), seed: int | None = None
 ) -> Scenario:  # fmt: skip
     """The scenario of ``table``, which is changed in place, as ``load_scenario`` reads it from the file at ``path``."""
+    own = set(table)
     set_keys, problems = apply_overrides(table, overrides)
+    set_keys |= {key.partition(".")[0].partition("[")[0] for key in set_keys} - own
     if seed is not None:
         table["seed"] = seed
     scenario, found = _validated(table, Path(path).parent)

@@ -31,7 +31,7 @@ def replications() -> Any:
 
 def most_runs() -> Any:
     """The option --max-runs."""
-    return asked(1000, "Refuse more runs than this.", "N", min=1)
+    return asked(1000, "Refuse to start more runs than this.", "N", min=1)
 
 
 def cost_sheet() -> Any:

@@ -26,6 +26,15 @@ def page_rates_per_s(workloads: Sequence[Workload], n_pages: int) -> NDArray[np.
     return rates
 
 
+def swept_pages(workloads: Sequence[Workload], work_s: float) -> float | None:
+    """Pages that a guest's only work, a sequential sweep, accesses in ``work_s``; None if the guest does anything else."""
+    works = [load for load in workloads if load.pattern != "idle"]
+    load = works[0] if len(works) == 1 else None
+    if load is None or load.pattern != "sequential" or load.active or not (load.split or len(load.vcpus) == 1):
+        return None
+    return min(float(load.n_pages), float(load.write_rate_per_s + load.read_rate_per_s) * work_s)
+
+
 def _shares(load: Workload) -> NDArray[np.float64]:
     """float64[load.n_pages], shares of accesses that sum to 1; with ``split`` the shares repeat in each vCPU's part."""
     parts = len(load.vcpus) if load.split else 1

@@ -126,7 +126,7 @@ class LockRun:
 
     def advance(self, horizon_ns: int = NEVER) -> int:
         """Run all events below the horizon; returns the time of the next one, NEVER if there is none."""
-        assert self._engine.advance(horizon_ns) is None, "nobody waits for this guest"
+        assert self._engine.advance(horizon_ns) is None, "no thread of the host waits for this guest"
         return self._engine.next_ns
 
     def advance_drawn(self, kind: int, hold_ns: Callable[[], int]) -> None:
@@ -134,10 +134,9 @@ class LockRun:
 
         An exclusive lock is granted once an instant at most, so a draw an instant is a draw a grant.
         """
-        next_ns = 0
+        next_ns, holds_ns = 0, self._engine.kvm.costs.hold_ns
         while next_ns < NEVER:
-            self.costs.hold_ns[kind] = hold_ns()
-            self._engine.set_costs(self.costs, 0)
+            self.costs.hold_ns[kind] = holds_ns[kind] = hold_ns()
             next_ns = self.advance(next_ns + 1)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hostsim.theory.userfault import fault_path, faults_per_s, peak_vcpus
+from hostsim.theory.userfault import fault_path, peak_vcpus
 from hostsim.validation.data import published
 from hostsim.validation.rows import Row
 
@@ -19,16 +19,11 @@ def userfault_rows() -> Iterator[Row]:
     for name, row_id in ROWS.items():
         path = fault_path(name)
         for vcpus, measured in zip(counts, data["thousand_pages_per_s"][name], strict=True):
-            row = _row(f"{row_id}/{vcpus}", "pages/s", measured * 1000, round(faults_per_s(path, vcpus)))
+            row = _row(f"{row_id}/{vcpus}", "pages/s", measured * 1000, round(path.faults_per_s(vcpus)))
             is_set_on = vcpus in data["set_on"][name]
-            yield row.unscored("a constant was set on it") if is_set_on else _noted(row, data, name, vcpus)
+            yield row.unscored("a constant was set on it") if is_set_on else row
         rates = data["thousand_pages_per_s"][name]
         yield _row(f"{row_id}/peak", "vCPUs at the peak", counts[rates.index(max(rates))], peak_vcpus(path, counts))
-
-
-def _noted(row: Row, data: dict[str, dict[str, dict[str, str]]], name: str, vcpus: int) -> Row:
-    why = data["beyond"].get(name, {}).get(str(vcpus))
-    return row.unscored(str(why)) if why else row
 
 
 def _row(row_id: str, quantity: str, expected: float, got: float) -> Row:

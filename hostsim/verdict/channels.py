@@ -41,9 +41,15 @@ def _note(one: Channels) -> str:
     squeezed = "" if one.compression == "none" else shrunk
     thread = f", the migration thread {100 * one.thread_share:.0f} % of the time" if one.brake != "migration thread" else ""
     return (
-        f"Channels: {busy}{thread}; {BRAKES[one.brake]}{squeezed}; migration thread and channels took "
+        f"Channels: {busy}{thread}; {_brake(one)}{squeezed}; migration thread and channels took "
         f"{seconds_words(one.cpu_s)} of CPU time"
     )
+
+
+def _brake(one: Channels) -> str:
+    if one.brake == "channels" and one.compression != "none":
+        return f"the CPUs of the channels, busy with {one.compression}, were the brake"
+    return BRAKES[one.brake]
 
 
 def multifd(evidence: Evidence, needed_bytes_per_s: float, value: float | None = None) -> Remedy | None:

@@ -15,10 +15,11 @@ from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.mechanism import mechanisms
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
 from hostsim.verdict.remedies import always_end, more_time, remedies_for
+from hostsim.verdict.sender import with_sender
 from hostsim.verdict.throttled import with_throttle
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
-LINES = (with_interruptions, with_throttle, with_logging_cost)
+LINES = (with_interruptions, with_throttle, with_logging_cost, with_sender)
 """Each adds to any verdict what it knows, or returns the verdict as it is; the lines of mechanisms come behind."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""

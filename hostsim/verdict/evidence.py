@@ -9,6 +9,7 @@ from typing import Any, Literal
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.logging_cost import LoggingCost
+from hostsim.verdict.sender import BusyThread
 from hostsim.verdict.throttled import Throttled
 from hostsim.verdict.window import Stream
 
@@ -126,6 +127,7 @@ class Evidence:
     bandwidth_bytes_per_s: float | None = None
     bandwidth_peak_bytes_per_s: float | None = None
     bandwidth_is_steady: bool = False
+    window_bytes_per_s: float | None = None
     switchover_bandwidth_bytes_per_s: float | None = None
     max_bandwidth_bytes_per_s: float | None = None
     link_bandwidth_bytes_per_s: float | None = None
@@ -160,6 +162,8 @@ class Evidence:
     """Sentences about values that the scenario of a run leaves out."""
     channels: Channels | None = None
     """Channels of a run with multifd."""
+    thread: BusyThread | None = None
+    """The migration thread of a run without multifd, if its CPU was the brake."""
     interruptions: Mapping[str, Any] = field(default_factory=dict)
     """Facts of hostsim.results.interruptions; {} for a log."""
     surely_sent_bytes_per_s: float = 0.0

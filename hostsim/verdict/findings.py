@@ -132,7 +132,10 @@ def _working_set_words(evidence: Evidence, found: Forecast) -> str:
 
 
 def _floor(evidence: Evidence, found: Forecast) -> str:
-    floor = f"remaining does not fall below {_range_words(found.floor, evidence)}"
+    least, most = (bytes_words(pages * evidence.page_bytes) for pages in found.floor)
+    floor = f"remaining stays above about {least}"
+    if found.floor[1] > 1.1 * found.floor[0]:
+        floor = f"remaining stays above {least}, and maybe above {most}"
     later = [r.remaining_pages for r in evidence.rounds[1:]]
     if evidence.source == "run" and later and found.floor[1] <= evidence.threshold_pages:
         floor = f"remaining has not fallen below {bytes_words(min(later) * evidence.page_bytes)} after an iteration"
@@ -154,4 +157,4 @@ def _is_open(pages: Range) -> bool:
 
 def _range_words(pages: Range, evidence: Evidence) -> str:
     low, high = (bytes_words(p * evidence.page_bytes) for p in pages)
-    return f"{low}..{high}" if pages[1] > 1.1 * pages[0] else f"about {high}"
+    return f"between {low} and {high}" if pages[1] > 1.1 * pages[0] else f"about {high}"

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
+from hostsim.results.sender import BUSY
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.evidence import Channels, Evidence, Round
 from hostsim.verdict.logging_cost import KINDS, LoggingCost
 from hostsim.verdict.mechanism import seen_in_run
+from hostsim.verdict.sender import busy_thread
 from hostsim.verdict.throttled import throttled_of
 from hostsim.verdict.window import Stream
 
@@ -71,6 +73,7 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         warnings=result.warnings,
         assumptions=result.assumptions,
         channels=_channels(migration, result.scenario),
+        thread=busy_thread(migration.sender, BUSY),
         surely_sent_bytes_per_s=_surely_sent_bytes_per_s(result),
         **_bandwidths(facts, migration),
         **_throttle(facts, migration),

@@ -95,11 +95,14 @@ def _working_set(row: dict[str, Any]) -> str:
     if estimate is None:
         return ""
     host_read, unseen = row["working_set_host_read_pages"], row["false_old_pages"] / row["passes"]
-    found = f". It found {count_words(estimate)} pages accessed since the pass before"
+    unasked = row["working_set_unasked_pages"]
+    found = f". It found {count_words(estimate - unasked)} pages accessed since the pass before"
     if host_read >= 0.5:
         found += f", {count_words(host_read)} of them by the migration thread alone"
     if unseen >= 0.5:
         found += f", and missed {count_words(unseen)} more whose translation was in a TLB"
+    if unasked >= 0.5:
+        found += f". It counts {count_words(unasked)} more as used without asking: {count_words(estimate)} in all"
     if not true:
         return found
     return f"{found}. By its rates the guest accesses {count_words(true)}: {_off(estimate, host_read, true)}"

@@ -16,6 +16,7 @@ from hostsim.verdict.ended import took_words
 from hostsim.verdict.evidence import Evidence, Seen
 from hostsim.verdict.findings import sent_words
 from hostsim.verdict.model import Confidence, Own, Remedy, Verdict
+from hostsim.verdict.postcopy_brake import brake_line
 from hostsim.verdict.words import bandwidth_words, bytes_words, count_words, percent_words, seconds_words, span_words
 
 if TYPE_CHECKING:
@@ -86,13 +87,17 @@ def _requests(count: float) -> str:
     return f"{count:.0f}" if count < EXACT_BELOW else count_words(count)
 
 
+def _plural(count: float) -> str:
+    return "" if round(count) == 1 else "s"
+
+
 def completed(evidence: Evidence) -> Verdict | None:
     """The verdict on a migration that completed after the switch."""
     seen = seen_in(evidence)
     if evidence.status != "completed" or seen is None:
         return None
     seconds = "an unknown time" if seen.seconds is None else seconds_words(seen.seconds)
-    waited = f"; it waited for {_requests(seen.requests)} requested pages" if seen.requests else ""
+    waited = f"; it waited for {_requests(seen.requests)} requested page{_plural(seen.requests)}" if seen.requests else ""
     return Verdict(
         outcome=COMPLETED,
         headline=f"{COMPLETED} in {took_words(evidence)}{sent_words(evidence)}",
@@ -117,9 +122,8 @@ def under_way(evidence: Evidence) -> Verdict | None:
         headline=f"post-copy under way for {seconds_words(seen.seconds)}: {left} left, nothing is dirtied any more",
         findings=(
             (
-                f"{_requests(seen.requests)} pages were requested by the guest so far; it needs "
-                "both hosts for about "
-                f"{seconds_words(left_s)} more at this bandwidth."
+                f"Requests: the guest has waited for {_requests(seen.requests)} requested page{_plural(seen.requests)} so "
+                f"far; it needs both hosts for about {seconds_words(left_s)} more at this bandwidth."
             ),
         ),
         confidence=Confidence("high", "every page crosses once after the switch"),
@@ -207,6 +211,8 @@ def _lines(phase: Phase) -> Iterator[str]:
             f"{span_words(stalls['max_ns'])} at most. vCPUs waited {percent_words(phase.waited_share)} of their time in the "
             f"phase{_why(phase)}."
         )
+    if brake := brake_line(facts):
+        yield brake
     if facts["paused_s"]:
         yield (
             f"Broken link: the phase paused for {seconds_words(facts['paused_s'])}; {count_words(facts['pages_lost'])} "

@@ -72,10 +72,10 @@ def _findings(evidence: Evidence, tail: XbzrleTail) -> tuple[str, ...]:
             f"the limit of {seconds_words(evidence.limit_s)}."
         ),
         (
-            f"But QEMU compares {bytes_words(low)}..{bytes_words(high)} of whole pages with bandwidth x "
+            f"But QEMU compares {bytes_words(low)} to {bytes_words(high)} of whole pages with bandwidth x "
             "limit, and that bandwidth "
             f"is the deltas' {bandwidth_words(rate)}: it asks for "
-            f"{seconds_words(tail.needed_limit_ms[0] / 1000)}.."
+            f"{seconds_words(tail.needed_limit_ms[0] / 1000)} to "
             f"{seconds_words(tail.needed_limit_ms[1] / 1000)}."
         ),
     )

@@ -9,7 +9,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.scenario.mechanisms.xbzrle import CACHE
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.model import Remedy
-from hostsim.verdict.words import bytes_words, pages_words
+from hostsim.verdict.words import bytes_words, pages_words, percent_words
 
 if TYPE_CHECKING:
     from hostsim.results.tables import MigrationResult
@@ -29,7 +29,7 @@ class XbzrleCost:
 
     hits, misses, overflows: pages; delta_bytes: of the deltas, an overflow counts as a page.
     span_pages: from the first page that a workload writes to the last; working_set_pages: distinct pages written.
-    changed: (bytes that a write changes, "same" or "scattered" places) of each workload that writes.
+    changed: (bytes that a write changes, "same", "start" or "scattered" places) of each workload that writes.
     """
 
     cache_bytes: int
@@ -106,12 +106,12 @@ def _note(cost: XbzrleCost) -> str:
     return (
         f"{pages_words(cost.hits)} were in its cache of {_size(cost.cache_bytes)} and took {bytes_words(cost.delta_bytes)} "
         f"instead of {bytes_words(cost.hits * PAGE_BYTES)}{_overflowed(cost)}; {pages_words(cost.misses)} "
-        f"({100 * cost.misses / looked:.2g} %) {_missed(cost)}. Contents: a write changes {contents} of its page"
+        f"({percent_words(cost.misses / looked)}) {_missed(cost)}. Contents: a write changes {contents} of its page"
     )
 
 
 def _place(place: str) -> str:
-    return "at the same place" if place == "same" else "anywhere"
+    return {"same": "at the same place", "start": "at the start"}.get(place, "anywhere")
 
 
 def _overflowed(cost: XbzrleCost) -> str:

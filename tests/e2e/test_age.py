@@ -30,9 +30,9 @@ def test_it_tells_a_verdict_a_table_and_the_files(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == (
-        "VERDICT: 1 of 2 combinations are off by at most 10 % of the pages in use and slow the guest by less than 1 %."
+        "VERDICT: 1 of 2 combinations are off by at most 10 % of the used pages and slow the guest by less than 1 %."
     )
-    assert any(line.split()[:1] == ["mglru"] and "takes 100 % of the pages in use for idle" in line for line in lines)
+    assert any(line.split()[:1] == ["mglru"] and "counts 100 % of the used pages as idle" in line for line in lines)
     assert files_in(tmp_path / "out" / "age") == FILES | {"age-faults.png", "age-faults.svg"}
     assert (tmp_path / "out" / "age" / "verdict.txt").read_text().splitlines()[0] == lines[0]
 
@@ -48,7 +48,7 @@ def test_json_is_only_json_and_the_same_bytes_with_two_workers(tmp_path: Path) -
 
 
 def test_finished_runs_are_not_run_again(tmp_path: Path) -> None:
-    """One run of the guest that nobody ages serves both policies; a third policy adds one."""
+    """One run of the guest without ageing serves both policies; a third policy adds one."""
     first = hostsim("age", *SMALL, "--policy", "mglru,idle", "--out", "o", cwd=tmp_path)
     assert (first.returncode, len(runs_in(tmp_path / "o"))) == (0, 3)
     again = hostsim("age", *SMALL, "--policy", "mglru,idle,two-list", "--out", "o", cwd=tmp_path)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_help_speed import HEAVY, LOADED
 from tests.helpers.command import environment, hostsim, installed
+from tests.helpers.loaded import HEAVY, LOADED
 
 TEST = ("kvm-selftest", "dirty_log_perf_test")
 SMALL = ("-v", "2", "-b", "8M")

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from hostsim.core.errors import HostsimError
+from tests.helpers.app_once import app_once
 from tests.helpers.malformed import damaged, said_exceptions
 
 SECONDS_MAX = 10.0
@@ -272,7 +273,7 @@ def command(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Callable[
     def run(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["hostsim", *arguments])
         out, err, began_s = io.StringIO(), io.StringIO(), time.process_time()
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        with app_once(), redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()
         assert time.process_time() - began_s < SECONDS_MAX
         said = err.getvalue()

@@ -166,9 +166,10 @@ def run_here(
 ) -> int:  # fmt: skip
     """Call the entry point as the installed script does; the exit code, with everything else as it was before."""
     from hostsim.cli.main import main
+    from tests.helpers.app_once import app_once
 
     keys = mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
-    with _as_a_process(["hostsim", *arguments], cwd, env), redirect_stdout(out), redirect_stderr(err), keys:
+    with _as_a_process(["hostsim", *arguments], cwd, env), redirect_stdout(out), redirect_stderr(err), keys, app_once():
         return _exit_code(main)
 
 

@@ -5,11 +5,10 @@ Measured with an empty cache: two workers otherwise both compile most of what ta
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.helpers.locks import locked
 
 
 def install(folder: Path) -> None:
@@ -30,16 +29,9 @@ def install(folder: Path) -> None:
             return compile_one(dispatcher, sig)
         held.add(name)
         try:
-            with _locked(folder / name):
+            with locked(folder / name):
                 return compile_one(dispatcher, sig)
         finally:
             held.remove(name)
 
     Dispatcher.compile = compile_locked
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -108,7 +108,7 @@ def _host() -> Any:
     memory = {"free_frames": 294, "frames": 12_288, "watermarks": marks, "swap_used_pages": 8_180, "vms": vms}
     pages = (float("nan"), 16_123.0, 1_616_123.0)
     found = {"pass": 12, "start_ns": NS, "took_ns": NS, "calls": 1_024, "asked": 65_536, "young": 15_800, "host_read": 1_831}
-    passes = [{"vm": vm, "false_old": 281, "working_set_pages": true, **found}
+    passes = [{"vm": vm, "in_use": 1_234, "false_old": 281, "working_set_pages": true, **found}
               for vm, true in zip(NEIGHBOURS, pages, strict=True)]  # fmt: skip
     aged = Table.of_dicts("ageing_passes", PASSES, passes)
     latencies = Latencies()

@@ -14,6 +14,7 @@ import pytest
 
 from hostsim.measure.kvm.device import Kvm, KvmError
 from hostsim.measure.kvm.host import read_host
+from hostsim.measure.privileged.swap_device import CONTROL, SWAPS, swaps_on
 from hostsim.measure.qemu.process import PLACES
 from tests.helpers.browser import find_browser
 
@@ -36,6 +37,10 @@ def why_no_shadow_mmu() -> str:
 
 
 needs_kvm = pytest.mark.skipif(bool(why_no_kvm()), reason=why_no_kvm() or "/dev/kvm opens")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone may swap")
+needs_zram = pytest.mark.skipif(not (CONTROL / "hot_add").exists(), reason=f"{CONTROL}/hot_add is not there")
+needs_no_swap = pytest.mark.skipif(SWAPS.exists() and bool(swaps_on()), reason="a swap device is on")
+needs_mkswap = pytest.mark.skipif(shutil.which("mkswap") is None, reason="mkswap is not installed")
 needs_shadow_mmu = pytest.mark.skipif(bool(why_no_shadow_mmu()), reason=why_no_shadow_mmu() or "KVM shadows page tables")
 needs_distributed = pytest.mark.skipif(find_spec("distributed") is None, reason="the extra cluster is not installed")
 needs_notebooks = pytest.mark.skipif(

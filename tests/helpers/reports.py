@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ def host() -> HostResult:
     passes = Table("ageing_passes", {
         "vm": np.array(["vm", "vm"]), "pass": np.array([0, 1]), "start_ns": np.array([0, 500_000_000]),
         "took_ns": np.array([9, 9]), "calls": np.array([9, 9]), "asked": np.array([9, 9]), "young": np.array([9, 9]),
-        "host_read": np.array([0, 0]), "false_old": np.array([0.0, 0.1]), "working_set_pages": np.array([np.nan, 8.0]),
+        "host_read": np.array([0, 0]), "in_use": np.array([0, 0]), "false_old": np.array([0.0, 0.1]),
+        "working_set_pages": np.array([np.nan, 8.0]),
     })  # fmt: skip
     ages = Table("age_map", {
         "vm": np.repeat("vm", 8), "pass": np.repeat([0, 1], 4), "first_gfn": np.tile(np.arange(4) * 128, 2),
@@ -170,6 +172,7 @@ CALIBRATED: dict[str, Any] = {
 }  # fmt: skip
 
 
+@cache
 def contents() -> dict[str, Content]:
     """A content by name; each kind of the registry is among them."""
     debated, curves = claims()

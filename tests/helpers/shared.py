@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import pickle
 import tempfile
 from collections.abc import Callable
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import cloudpickle
+
+from tests.helpers.locks import locked
 
 T = TypeVar("T")
 _met: list[Path | tempfile.TemporaryDirectory[str]] = []
@@ -23,8 +24,7 @@ def install(folder: Path) -> None:
 def once(name: str, compute: Callable[[], T]) -> T:
     """A copy of what ``compute`` returns; the worker that asks for ``name`` first calls it, the others wait for that."""
     path = _folder() / f"{name}.pickle"
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_suffix(".lock")):
         if not path.exists():
             result = cloudpickle.dumps(compute())  # columns of tables read their cells by functions without a name
             path.write_bytes(result)

@@ -19,8 +19,8 @@ from hostsim.cli.calibrate_cmd import calibrate_command
 from hostsim.cli.errors_cli import exit_code_of
 from hostsim.costs.costs import load_costs
 from hostsim.measure.calibrate import calibration
-from tests.e2e.test_help_speed import HEAVY, LOADED
 from tests.helpers.command import HOSTSIM, PATIENCE_S, environment, hostsim, limited, started, tree
+from tests.helpers.loaded import HEAVY, LOADED
 from tests.unit.test_calibrate_sheet import made
 
 QUICK = ("calibrate", "--quick")

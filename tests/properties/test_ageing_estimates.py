@@ -84,7 +84,7 @@ BUSY = AgedGuest(
 
 def busy() -> tuple[Machine, Truth]:
     machine = Machine(build(Scenario.model_validate(BUSY.table("two-list"))))
-    truth = Truth(machine, new_in_use=False)
+    truth = Truth(machine)
     machine.run()
     return machine, truth
 
@@ -103,7 +103,7 @@ def test_a_page_that_is_young_twice_in_a_pass_is_one_page() -> None:
 
 def test_an_estimate_of_calls_is_found() -> None:
     machine, _ = busy()
-    truth, (first, second, *_) = Truth(machine, new_in_use=False), machine.daemons[0].passes
+    truth, (first, second, *_) = Truth(machine), machine.daemons[0].passes
     truth.note(first, np.empty(0, np.int64))
     with pytest.raises(InvariantError, match="pages are taken for used, of 512 pages of the guest"):
         truth.note(replace(second, young=2 * 512), np.empty(0, np.int64))

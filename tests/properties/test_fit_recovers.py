@@ -52,3 +52,31 @@ def test_classes_get_their_pages_and_share_none(counts: list[int], sweep: int, r
     taken = [page for r in regions for page in range(r.first_page, r.first_page + r.pages)]
     assert len(taken) == len(set(taken)) == min(sum(counts) + sweep, ranges * each)
     assert all(page % 1000 < each for page in taken)
+
+
+CURVE_S = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+CURVE_NOISE = 0.03
+CLASSES = st.lists(st.tuples(st.floats(300.0, 1e5), st.floats(0.003, 10.0)), min_size=1, max_size=4)
+SWEEPS = st.none() | st.tuples(st.floats(1000.0, 1e5), st.floats(0.03, 5.0))
+
+
+@settings(max_examples=20, deadline=None)
+@given(CLASSES, SWEEPS, st.integers(0, 1 << 30))
+def test_a_drawn_curve_is_met_within_its_noise_and_concave_between(
+    drawn: list[tuple[float, float]], swept_region: tuple[float, float] | None, seed: int
+) -> None:
+    """Independent classes, and at times a sweep; each point off by 3 %."""
+    times = np.array(CURVE_S)
+    pages = poisson_distinct_mean_pages([n for n, _ in drawn], [rate for _, rate in drawn], times)
+    if swept_region is not None:
+        pages = pages + swept_region[0] * np.minimum(1.0, times * swept_region[1])
+    noise = np.random.default_rng(seed).standard_normal(len(times))
+    seen = np.maximum.accumulate(pages * np.maximum(1 + CURVE_NOISE * noise, 0.5))
+    points = [point(s, n, CURVE_NOISE) for s, n in zip(times, seen, strict=True)]
+    found = estimate_points(points, 2e6, 1, 0)
+    off = (found.classes.expected - seen) / np.array([p.off_pages for p in points])
+    assert np.sqrt(np.mean(off**2)) < 2.0
+    dense = np.linspace(0.0, 60.0, 400)
+    steps = np.diff(found.classes.curve().at(dense))
+    assert np.all(steps >= -1e-6)
+    assert np.all(np.diff(steps) <= 1e-3 * pages[-1] / len(dense))

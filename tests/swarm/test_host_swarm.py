@@ -1,4 +1,4 @@
-"""5000 drawn hosts: no page is lost, nobody waits for ever, memory that runs out is an outcome."""
+"""5000 drawn hosts: no page is lost, no vCPU waits for ever, memory that runs out is an outcome."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ class GuestCosts:
     requests and holders beside one's own; unmap_all_ns: to unmap everything where the cap is reached; crowd_ns: more for a
     host page, by others that make one; lone_ns: more for a fault 0.2 ms and 1 ms after the entry; scattered_ns: more for
     one far from the vCPU's last one; prefetch_ns: more under the lock for each spte that is prefetched.
+    ipi_ns: more for an IPI than out and in.
     """
 
     exit_ns: int
@@ -39,6 +40,7 @@ class GuestCosts:
     lone_ns: tuple[int, int] = (0, 0)
     scattered_ns: int = 0
     prefetch_ns: int = 0
+    ipi_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class HostCosts:
 class LogRules:
     """How the kernel keeps the log.
 
-    mode: of mmu_lock when a log starts or stops; yields: such a hold gives way; recovery: what becomes of small sptes of
+    mode: of mmu_lock when a log starts or stops; yields: such a hold yields; recovery: what becomes of small sptes of
     huge pages; recovery_flushes_each: one flush a region of theirs; invalidates: a log that begins, and a GET that finds
     anything, unmap all; clear_lock: how a CLEAR takes mmu_lock.
     """
@@ -118,12 +120,19 @@ class Hold:
 
 @dataclass(frozen=True)
 class Invalidation:
-    """After wait_ns the host takes pages [first, end) away; gap_ns lie between the two holds of mmu_lock."""
+    """After wait_ns the host takes pages [first, end) away; gap_ns lie between the two holds of mmu_lock.
+
+    After the second hold the host flushes its own TLBs, if the first page is even.
+    """
 
     wait_ns: int
     first: int
     end: int
     gap_ns: int
+
+    @property
+    def shoots(self) -> bool:
+        return self.first % 2 == 0
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,9 @@ def _with_prefetch(rng: Random, case: Case) -> Case:
 
 
 def _with_scattered(rng: Random, case: Case) -> Case:
-    """A fault far from the one before takes longer."""
-    return replace(case, costs=replace(case.costs, scattered_ns=rng.choice((0, 0, 1, 3, 300))))
+    """A fault far from the one before takes longer, and so does an IPI."""
+    scattered_ns, ipi_ns = rng.choice((0, 0, 1, 3, 300)), rng.choice((0, 0, 1, 4, 50))
+    return replace(case, costs=replace(case.costs, scattered_ns=scattered_ns, ipi_ns=ipi_ns))
 
 
 def _with_tlb(rng: Random, case: Case) -> Case:

@@ -79,6 +79,7 @@ class EnginePort:
         self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
         self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)
         self.bmap = np.zeros(case.n_pages, np.uint8)
+        self.shootdown = self.vm.flush.shootdown
         self.start_log, self.stop_log, self.before_send = (
             self.tracker.start_log, self.tracker.stop_log, self.tracker.before_send,
         )  # fmt: skip
@@ -247,7 +248,7 @@ def _exit_costs(case: Case) -> ExitCosts:
         mode[KIND[kind]], hold_ns[KIND[kind]] = MODE[name], costs.hold_ns[kind]
     queue_ns = np.array([costs.queue_ns[name] for name in sorted(MODE, key=MODE.__getitem__)], np.int64)
     scalars = (costs.exit_ns, costs.entry_ns, costs.spurious_ns, costs.pml_ns, costs.pml_drain_ns)
-    more = (np.array(costs.crowd_ns), np.array(costs.lone_ns), costs.scattered_ns, costs.prefetch_ns)
+    more = (np.array(costs.crowd_ns), np.array(costs.lone_ns), costs.scattered_ns, costs.prefetch_ns, costs.ipi_ns)
     return ExitCosts(*scalars, mode, hold_ns, queue_ns, *more)
 
 

@@ -72,11 +72,17 @@ class TwinHost:
         """Returns when no vCPU has a stale entry."""
         running = self.interrupt()
         self.memory.flush_translations()
-        ipis_ns = self.costs.first_ipi_ns + self.costs.more_ipi_ns * (running - 1) if running else 0
-        ns = round(self.costs.flush_ns + ipis_ns)
+        ns = round(self.costs.flush_ns + self._ipis_ns(running))
         self.flushes += 1
         self.flush_ns += ns
         yield self.env.timeout(ns)
+
+    def shootdown(self) -> Process:
+        """Of the host's own translations: the vCPUs' stay."""
+        yield self.env.timeout(round(self._ipis_ns(self.interrupt())))
+
+    def _ipis_ns(self, running: int) -> float:
+        return self.costs.first_ipi_ns + self.costs.more_ipi_ns * (running - 1) if running else 0
 
     def all_out(self) -> Process:
         """Kick all vCPUs; returns when the last has come out."""

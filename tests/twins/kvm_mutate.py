@@ -176,6 +176,16 @@ MUTATIONS = {
     "mmu_lock goes before the flush of an invalidation": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._zap", "yield from self._flush()", "yield self._env.timeout(0)"
     ),
+    "an IPI costs out and in alone": Mutation(f"{KVM}.host", "interrupt", " + k.costs.ipi_ns", ""),
+    "a shootdown interrupts no vCPU": Mutation(
+        f"{HOST}.flush", "RemoteFlush.shootdown", "self._tlb.interrupt(self._env.now_ns)", "1"
+    ),
+    "a shootdown takes the translations of vCPUs": Mutation(
+        f"{HOST}.flush", "RemoteFlush.shootdown", "self._tlb.interrupt", "self._tlb.flush"
+    ),
+    "a shootdown costs a local flush as well": Mutation(
+        f"{HOST}.flush", "RemoteFlush.shootdown", "ipis_ns", "remote_flush_ns"
+    ),
     # TLBs
     "a flush leaves stale pages stale": Mutation(
         f"{KVM}.tlb", "flush_translations", "k.counts[STALE_ROW, region] == 1", "k.counts[STALE_ROW, region] == 9"

@@ -35,6 +35,7 @@ class TwinPort:
         self.start_log, self.stop_log = self.tracker.start_log, self.tracker.stop_log
         self.sync, self.before_send = self.tracker.sync, self.tracker.before_send
         self.pause, self.resume, self.reap = self.host.pause, self.host.resume, self.host.rings.reap
+        self.shootdown = self.host.shootdown
 
     def to_send(self) -> set[int]:
         return self.tracker.bitmap

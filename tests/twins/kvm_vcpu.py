@@ -101,7 +101,7 @@ class TwinVcpu:
         if self.stage != GUEST:
             return False
         self._stop()
-        out_ns = self.costs.exit_ns + self._drain()
+        out_ns = self.costs.exit_ns + self.costs.ipi_ns + self._drain()
         if self.memory.soft_full(self.rank):
             self.stage = EXIT
             self._in(out_ns, self._exited)

@@ -123,7 +123,7 @@ def drawn_walks(seed: int) -> tuple[Case, tuple[tuple[Walk, ...], ...]]:
 
 
 def _polite_hold(rng: Random, case: Case) -> Hold:
-    """It gives way to who waits, in the middle of the walks."""
+    """It yields to a thread that waits, in the middle of the walks."""
     unit_ns = rng.choice(AGE_NS) + 2
     return Hold(rng.randrange(1, max(2, case.end_ns // 8)), "exclusive", unit_ns * rng.randrange(2, 9), unit_ns)
 

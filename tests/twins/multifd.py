@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import simpy
 
 from hostsim.machine.machine import MachineSpec
-from hostsim.qemu.multifd import compress_page_ns
+from hostsim.qemu.multifd import compress_costs
 from tests.twins.guest import TwinMemory
 from tests.twins.instant import host_events_left
 from tests.twins.ram import Step, TwinRam
@@ -53,7 +53,7 @@ class TwinMultifd(TwinRam):
             for gfn in range(first, first + n):
                 ratios[gfn] = int(spec.content.payload(len(ratios))[gfn])
         self.sizes = ratios if p.multifd_compression != "none" else [4096] * len(ratios)
-        self.compress_ps = 1000 * compress_page_ns(spec.sheet, p)
+        self.compress_ps, self.compress_byte_ps = compress_costs(spec.sheet, p)
         self.page_ps = 1000 * (spec.sheet.zero_copy_page_ns if p.zero_copy_send else spec.sheet.page_send_ns)
 
     # -- bytes, as QEMU counts them
@@ -242,7 +242,8 @@ class TwinMultifd(TwinRam):
         self.normal_pages += 1
         squeezed = is_zero and self.finder == "none" and self.compress_ps > 0
         size = SIZE_OF_ZEROS if squeezed else self.sizes[gfn]
-        return self.compress_ps, is_new * 1000 * self.sheet.first_copy_ns, size
+        squeeze_ps = self.compress_ps + self.compress_byte_ps * size
+        return squeeze_ps, is_new * 1000 * self.sheet.first_copy_ns, size
 
     def _begin(self, at: int, job: Job, start_ps: int, n_bytes: int) -> None:
         done_ps, rate = start_ps + n_bytes * job.copy_ps // job.size, self.link.bandwidth_bytes_per_s

@@ -1,8 +1,8 @@
 """Scans of A bits against accesses that go one by one through LRU TLBs: what is young, and what is falsely old.
 
-The engine lets each access of a page miss with one probability. A real TLB forgets: a page that has left it stays out until
-it is used, so misses that come within few lives of an entry belong together, and scans that follow each other that fast see
-more. TOLERANCE is what was measured (share of all pages), by scan period over life of an entry; at 30 it is below 2 %.
+The engine lets each access of a page be seen with one probability, by which the mean time to the first that is seen is
+right; in a real TLB that time is not exponentially distributed. TOLERANCE is what was measured (share of all pages), by scan
+period over life of an entry; from 3 on it is at most 2 %.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.helpers.tlb_guest import scan_engine
 from tests.twins.tlb_twin import Seen, Watched, scan_twin
 
 N_PAGES = 1024
-TOLERANCE = {1: 0.05, 3: 0.16, 10: 0.06, 30: 0.02}
+TOLERANCE = {1: 0.07, 3: 0.02, 10: 0.01, 30: 0.005}
 SIGMAS = 5.0
 
 
@@ -63,14 +63,13 @@ def test_what_fits_is_never_seen_again(exponent: float, writes: bool) -> None:
 @pytest.mark.parametrize(
     ("exponent", "entries", "lives"),
     [(0.0, 1004, 30), (0.9, 512, 30), (0.9, 64, 30), (1.2, 64, 30), (0.6, 700, 30), (0.0, 900, 10), (1.2, 512, 10),
-     (0.6, 700, 3), (0.0, 900, 3), (0.9, 900, 1), (0.0, 1004, 1)],
+     (0.6, 700, 3), (0.0, 900, 3), (0.0, 300, 3), (0.9, 900, 1), (0.0, 1004, 1), (0.0, 500, 1)],
 )  # fmt: skip
 def test_beyond_the_reach_pages_are_seen_as_often_as_they_miss(exponent: float, entries: int, lives: int) -> None:
     shares = shares_of(exponent)
     case = Watched(shares, lives * life_accesses(shares, entries), entries, scans=20)
     twin, engine = scan_twin(case, 1), scan_engine(case, exponent, 1)
     assert not differences(twin, engine, TOLERANCE[lives])
-    assert off(twin.young, engine.young)[0] < 0.01, "if anything the engine sees less"
 
 
 def test_writes_of_two_vcpus_miss_in_the_tlb_of_each() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.costs.costs import exit_costs, load_costs
+from hostsim.costs.costs import load_costs
 from hostsim.costs.era import load_era
+from hostsim.costs.exit_costs import exit_costs
 from hostsim.kvm.spec import MmuSpec
 from hostsim.measure.selftest.access_lines import access_lines
 from hostsim.measure.selftest.access_options import AccessOptions, access_plan

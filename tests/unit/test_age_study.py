@@ -93,7 +93,7 @@ def test_workers_and_order_move_nothing() -> None:
     one, two = (rows_of(plan, workers) for workers in (1, 2))
     assert [row.figures for row in one] == [row.figures for row in two]
     assert verdict_lines(one, ["policy"])[0].startswith("VERDICT: 1 of 2 combinations")
-    assert row_verdict(one[0]).endswith("finds the pages in use")
+    assert row_verdict(one[0]).endswith("finds the used pages")
 
 
 def test_pages_taken_for_used_are_judged_as_pages_taken_for_idle_are() -> None:
@@ -105,14 +105,14 @@ def test_pages_taken_for_used_are_judged_as_pages_taken_for_idle_are() -> None:
     assert blind.missed_share > 0.9 > blind.surplus_share == 0
     surplus, error = lists.mean("false_young_pages"), lists.mean("working_set_pages") - lists.mean("used_pages")
     assert surplus - lists.mean("false_old_pages") == pytest.approx(error)
-    told = f"takes {surplus:.0f} idle pages, {100 * lists.surplus_share:.0f} % of those in use, for used"
+    told = f"counts {surplus:.0f} idle pages as used, {100 * lists.surplus_share:.0f} % of the used ones"
     assert told in row_verdict(lists)
-    assert "takes 100 % of the pages in use for idle" in row_verdict(blind)
+    assert "counts 100 % of the used pages as idle" in row_verdict(blind)
     lines = verdict_lines([lists, blind], ["policy"])
-    assert lines[0].startswith("VERDICT: 0 of 2 combinations are off by at most 10 % of the pages in use")
-    why = "takes idle pages for used: a page of the active list counts as used until it is asked for."
+    assert lines[0].startswith("VERDICT: 0 of 2 combinations are off by at most 10 % of the used pages")
+    why = "counts idle pages as used: a page of the active list counts as used until it is asked for."
     assert f"Why policy=two-list {why}" in lines
-    assert any(line.startswith("Why policy=mglru takes pages in use for idle: ") for line in lines)
+    assert any(line.startswith("Why policy=mglru counts used pages as idle: ") for line in lines)
 
 
 def test_all_bad_options_are_told_at_once() -> None:

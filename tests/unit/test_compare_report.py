@@ -110,6 +110,8 @@ def test_without_a_migration_the_guest_is_judged() -> None:
         "VERDICT: 2 of 2 combinations ran to their end; the scenario has no migration.",
         "Guest slowdown: best 1.5 % with a.x=1, b.y=1 (0.5 times that of the first combination).",
     ]
+    alike = compared({"status": "ran", "guest_slowdown_percent": 3.0}, {"status": "ran", "guest_slowdown_percent": 2.9999})
+    assert "(about as much as with the first combination)" in verdict_lines(alike, all_best(alike))[1]
 
 
 def test_chance_is_told_where_seeds_tell_it() -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.fitting.brake import rounded_limit
+from hostsim.fitting.brake import brake_of, rounded_limit
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.fitting.guest_text import guest_text
 from hostsim.fitting.refusal import NotIdentifiedError
-from hostsim.fitting.whatif import Change, assumptions_of_whatif, drawn_scenarios
+from hostsim.fitting.whatif import Change, assumptions_of_whatif, drawn_scenarios, whatif
 from hostsim.report.fit_words import fit_lines, rounds_grid
+from hostsim.report.whatif_words import whatif_lines
 from hostsim.scenario.schema import Scenario
+from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.from_log import whole_window
 from tests.helpers.real_logs import postgres_log, qemu_log
 
 LOGS = Path(__file__).resolve().parents[1] / "data" / "logs" / "cases"
@@ -36,7 +41,9 @@ def loaded(folder: Path) -> GuestFit:
     return fit(*logs, draws=DRAWS)
 
 
-@pytest.mark.parametrize(("case", "rate"), [("rand_090", 7372), ("rand_150", 12_288), ("link_rand090", 7372)])
+@pytest.mark.parametrize(
+    ("case", "rate"), [("rand_090", 7372), ("rand_150", 12_288), ("link_rand090", 7372), ("rand_150_dl1000", 12_288)]
+)
 def test_real_uniform_writers_are_found(case: str, rate: int, folder: Path) -> None:
     found = fit(qemu_log(case, folder), draws=0)
     assert found.classes.sweep is None
@@ -212,9 +219,65 @@ def test_the_place_of_a_sweep_is_drawn_and_said(folder: Path) -> None:
     assert not any("sweep" in text for text in assumptions_of_whatif(fit(qemu_log("rand_090", folder), draws=0), Change()))
 
 
+def test_windows_that_end_late_are_those_of_max_bandwidth() -> None:
+    """640.2 Mbit/s in 100 ms, 633.9 in 101, 615.6 in 104: QEMU 7.2 under 80 MB/s on a busy host; a link's rates are any."""
+    late_ms = np.array([100, 100, 104, 100, 101, 104, 100, 107])
+    rates = 80_028_000 * 100 / late_ms
+    assert whole_window(rates) == 80_028_000
+    assert whole_window(rates[:3]) is None
+    assert whole_window(80e6 * (1 - np.random.default_rng(3).random(40) / 10)) is None
+    busy = Evidence("log", "completed", bandwidth_bytes_per_s=float(np.median(rates)), window_bytes_per_s=80_028_000.0)
+    brake = brake_of(busy)
+    assert brake is not None
+    assert (brake.kind, brake.bytes_per_s) == ("max-bandwidth", rounded_limit(80_028_000.0))
+    assert brake_of(replace(busy, window_bytes_per_s=None)).kind == "link"  # type: ignore[union-attr]
+
+
+def test_a_larger_max_bandwidth_than_the_log_is_taken_to_allow_changes_nothing(folder: Path) -> None:
+    """Without a word of it the forecast of a migration that max-bandwidth had held back was three times too long."""
+    raised, told = Change(("migration.bandwidth=1GB/s",)), "taken for the speed of the link"
+    by_link = fit(qemu_log("link_rand090", folder), draws=0)
+    assert any(told in text for text in assumptions_of_whatif(by_link, raised))
+    assert not any(told in text for text in assumptions_of_whatif(by_link, Change(bandwidth="1GB/s")))
+    assert not any(told in text for text in assumptions_of_whatif(by_link, Change(("migration.bandwidth=1MB/s",))))
+    by_limit = fit(qemu_log("rand_090", folder), draws=0)
+    assert not any(told in text for text in assumptions_of_whatif(by_limit, raised))
+
+
 def test_a_change_that_cannot_be_is_refused(folder: Path) -> None:
     found = fit(qemu_log("rand_090", folder), draws=0)
     wrong = (Change(("migration.nonsense=1",)), Change(bandwidth="fast"), Change(mode="warp"), Change(load_ends="soon"))
     for change in wrong:
         with pytest.raises(InputError):
             drawn_scenarios(found, change)
+
+
+SAMPLE_PAGES = 512
+
+
+def _curve(path: Path, points: list[tuple[float, int]], *, errors: bool) -> Path:
+    """A curve of samples of 512 pages each, with the errors of counting them or without."""
+    head = "seconds,pages,error_pages" if errors else "seconds,pages"
+    rows = [f"{s},{n * SAMPLE_PAGES}" + f",{n**0.5 * SAMPLE_PAGES:.0f}" * errors for s, n in points]
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_curve_that_bends_upwards_beyond_its_errors_is_said_to(tmp_path: Path) -> None:
+    points = [(0.125, 33), (0.25, 78), (1.0, 236), (4.0, 505), (20.0, 1457), (60.0, 2958)]
+    assumed = fit(_curve(tmp_path / "a.csv", points, errors=False), draws=0, memory="32GiB")
+    assert any("bends upwards: 16.9k pages after 125 ms" in note for note in assumed.notes)
+    given = fit(_curve(tmp_path / "b.csv", points, errors=True), draws=0, memory="32GiB")
+    assert not given.notes
+
+
+def test_requests_of_postcopy_are_a_range(folder: Path) -> None:
+    change = Change(mode="postcopy@2")
+    found = fit(qemu_log("rand_090", folder), draws=0)
+    answer = whatif(found, change=change, reps=2)
+    (line,) = (line for line in whatif_lines(answer, found, change) if line.startswith("Requests: "))
+    least, most = (answer.mean(f"mode.{name}") for name in ("page_requests", "missing_pages"))
+    assert least is not None
+    assert most is not None
+    assert 0 <= least <= most
+    assert "with its reads they are at most" in line

@@ -85,15 +85,20 @@ def test_a_log_without_counts_of_pages_is_told_by_its_bytes(tmp_path: Path) -> N
     assert any("does not count pages" in line for line in fit_lines(found))
 
 
-@pytest.mark.parametrize(
-    ("edit", "reason"),
-    [(without("dirty-sync-count"), "does not count bitmap syncs"), (in_kib, "bytes and pages of the log do not belong")],
-)
-def test_a_log_that_tells_no_round_is_refused_with_its_reason(
-    edit: Callable[[Record], Record], reason: str, tmp_path: Path
-) -> None:
-    with pytest.raises(NotIdentifiedError, match=reason):
-        fit(written(tmp_path, edit), draws=0)
+def test_a_count_of_the_first_pass_by_bytes_is_less_sure_than_one_by_pages(tmp_path: Path) -> None:
+    by_pages, by_bytes = (fit(written(tmp_path, without(*keys)), draws=0) for keys in ((), ("normal", "duplicate")))
+    assert by_bytes.found.points[0].off_pages > by_pages.found.points[0].off_pages
+
+
+def test_a_log_in_kib_is_read_as_the_pages_tell(tmp_path: Path) -> None:
+    found = fit(written(tmp_path, in_kib), draws=0)
+    assert is_the_guest(found, 0.04)
+    assert any("read as KiB" in line for line in fit_lines(found))
+
+
+def test_a_log_that_tells_no_round_is_refused_with_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(NotIdentifiedError, match="does not count bitmap syncs"):
+        fit(written(tmp_path, without("dirty-sync-count")), draws=0)
 
 
 def test_a_log_polled_too_seldom_is_refused_with_its_reason(tmp_path: Path) -> None:

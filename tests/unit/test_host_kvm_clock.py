@@ -14,7 +14,7 @@ class Came(NamedTuple):
 
 
 class Script:
-    """Guests whose events are given: (ns, name or None, True if it comes up for the host)."""
+    """Guests whose events are given: (ns, name or None, True if it is an event for the host)."""
 
     def __init__(self, seen: list[tuple[int, str]], *events: tuple[int, str, bool]) -> None:
         self.seen, self.events, self.waits = seen, list(events), False

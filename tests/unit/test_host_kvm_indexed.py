@@ -261,7 +261,7 @@ def test_an_index_out_of_step_is_found() -> None:
         (MmuSpec(index="rmap", page_size="2MiB"), "get-dirty-log", "4 KiB sptes"),
         (MmuSpec(index="rmap", write_tracking="pml"), "get-dirty-log", "'write-protect' with this index"),
         (MmuSpec(index="book3s-hv"), "get-dirty-log", "'d-bit' with this index"),
-        (MmuSpec(index="book3s-pr"), "clear-dirty-log", "wanted an index beside 'get-dirty-log'"),
+        (MmuSpec(index="book3s-pr"), "clear-dirty-log", "wanted dirty_tracking = 'get-dirty-log' with this index"),
     ],
 )
 def test_what_does_not_go_with_an_index_is_refused(mmu: MmuSpec, tracking: str, says: str) -> None:

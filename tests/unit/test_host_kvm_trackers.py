@@ -260,7 +260,7 @@ def test_vcpus_are_out_while_their_rings_are_synced() -> None:
     found = sync(one, 10 * MS + 10)
     one.run()
     assert found[0][0] > 10 * MS + 10 + flush_ns(one, 0)
-    assert vm.flush.ns == flush_ns(one, 1) + flush_ns(one, 0)  # the second flush finds nobody in the guest
+    assert vm.flush.ns == flush_ns(one, 1) + flush_ns(one, 0)  # the second flush finds no vCPU in the guest
 
 
 @pytest.mark.parametrize("tracking", TRACKING)

@@ -110,7 +110,7 @@ def test_memory_that_is_enough_changes_nothing() -> None:
 
 
 def test_kswapd_wakes_at_low_and_sleeps_at_high() -> None:
-    """A sweep populates its memory once: frames go down to low, kswapd brings them back to high, and nobody waits."""
+    """A sweep populates its memory once: frames go down to low, kswapd brings them back to high, and no vCPU waits."""
     machine = host(600, 900, 0, touches("sequential", 900, 20_000), swap="memory")
     marks = watermarks(600)
     free = run_in_steps(machine, 10 * US)

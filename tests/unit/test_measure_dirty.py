@@ -70,7 +70,7 @@ def test_the_output_is_whole(study: Any, tmp_path: Path) -> None:
     names = {path.name for path in write_measure(tmp_path / "out", content, rows)}
     assert {"measure-dirty.json", "measure-dirty.csv", "verdict.txt"} <= names
     assert measure_csv(rows).decode().count("\n") == 3
-    assert "8 runs (seeds 1 to 8)" in caption(plan, options, rows)
+    assert "8 runs (seeds 1 to 8, hostsim " in caption(plan, options, rows)
 
 
 @given(st.floats(0.1, 10), st.floats(1e-3, 0.9), st.integers(100, 10**6))

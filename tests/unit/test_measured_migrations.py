@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from hostsim.costs.costs import load_costs
 from hostsim.measure.kvm.host import KvmHost
 from hostsim.measure.qemu import firmware, process
+from hostsim.measure.qemu import migrate as migrate_module
 from hostsim.measure.qemu.dirty_rate import DirtyRate, distinct_mib
 from hostsim.measure.qemu.firmware import ALL_EARNS, Guest, Mailbox
 from hostsim.measure.qemu.measure import guest_of
@@ -186,6 +188,35 @@ def test_the_limit_of_a_case_is_set_when_its_migration_begins() -> None:
     limited, post = (as_case(recorded(plans[name], run_of())) for name in names)
     assert machine_of(limited, limited.repeats[0]).inputs["dirty_limit"] == (LimitChange(0, 10),)
     assert machine_of(post, post.repeats[0]).migration.postcopy_after_rounds == 2  # type: ignore[union-attr]
+
+
+def test_a_record_has_the_parameters_and_figures_of_mechanisms() -> None:
+    """Else its simulation takes the defaults: two channels without compression, a cache of 64 MiB, no limit."""
+    set_to = {
+        "multifd-channels": 5, "multifd-compression": "zlib", "xbzrle-cache-size": 32 << 20,
+        "max-postcopy-bandwidth": 30_000_000,
+    }  # fmt: skip
+    run = run_of(parameters={**PARAMETERS, **set_to})
+    run.last["xbzrle-cache"] = {"bytes": 600, "pages": 100, "cache-miss": 7}
+    case = as_case(recorded(replace(PLAN[1], capabilities=("multifd", "postcopy-ram")), run))
+    migration = machine_of(case, case.repeats[0]).migration
+    assert migration is not None
+    assert (migration.multifd_channels, migration.multifd_compression) == (5, "zlib")
+    assert (migration.xbzrle_cache_size, migration.max_postcopy_bandwidth) == (32 << 20, 30_000_000)
+    assert case.measured["xbzrle_cache_miss"]["median"] == 7
+    assert machine_of(case, case.repeats[0]).content.ratio == 1.0
+
+
+def test_both_sides_get_the_parameters_of_a_mechanism() -> None:
+    """A destination with two channels refuses the third, and the migration fails with "Broken pipe"."""
+    asked: dict[str, list[Any]] = {"src": [], "dst": []}
+
+    def side(name: str) -> Any:
+        return SimpleNamespace(qmp=SimpleNamespace(ask=lambda command, **given: asked[name].append((command, given))))
+
+    planned = replace(PLAN[1], parameters={"multifd-channels": 3})
+    migrate_module._set_up(side("src"), side("dst"), planned, run_of())
+    assert ("migrate-set-parameters", {"multifd-channels": 3}) in asked["dst"]
 
 
 def test_a_dirty_rate_is_told_and_not_scored() -> None:

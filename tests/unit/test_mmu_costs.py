@@ -12,8 +12,9 @@ import pytest
 from hostsim.core.errors import InputError
 from hostsim.costs import costs, exits
 from hostsim.costs.cost_rules import RULES, Rule, exclusive_base_ns
-from hostsim.costs.costs import CostSheet, exit_costs, flush_ns, load_costs, log_costs, sheet_names
+from hostsim.costs.costs import CostSheet, flush_ns, load_costs, log_costs, sheet_names
 from hostsim.costs.era import load_era
+from hostsim.costs.exit_costs import crowd_table_ns, exit_costs, queue_table_ns, readers_hold_ns
 
 SHEETS = ("arm64-jing", "cascade-lake", "haswell", "nehalem-2010", "skylake", "zen4-pvm")
 UNIT = re.compile(r"_(ns|bytes|share|ratio|vcpus|flushes|regions|entries|lines)$")
@@ -207,28 +208,29 @@ def test_the_engine_takes_them(sheet: str, era: str, mmu: str) -> None:
 
 
 def test_what_others_at_the_lock_add(cascade: CostSheet) -> None:
-    none, shared, exclusive = costs.queue_table_ns(cascade, 72, 64)
+    none, shared, exclusive = queue_table_ns(cascade, 72, 64)
     assert none.sum() == 0
-    assert set(exclusive[1:]) == {round(cascade.spread_handover_ns)}
+    assert set(exclusive[1:]) == {round(cascade.wide_handover_ns)}
+    assert set(queue_table_ns(cascade, 24, 16)[2, 1:]) == {round(cascade.spread_handover_ns)}
     assert exclusive[0] == shared[0] == 0
-    assert costs.queue_table_ns(cascade, 12, 4)[2].sum() == 0
+    assert queue_table_ns(cascade, 12, 4)[2].sum() == 0
     alone, turn = cascade.shared_hold_ns, cascade.shared_turn_ns
     assert shared[63] == round(turn * 64 - alone)
     assert np.all(np.diff(shared) > 0)
 
 
 def test_readers_slow_each_other_down_before_the_lock_word_is_saturated() -> None:
-    holds = costs.readers_hold_ns(1000.0, 100.0, 40)
+    holds = readers_hold_ns(1000.0, 100.0, 40)
     assert holds[0] == 1000.0
     assert holds[1] == pytest.approx(1000.0 + 100 * (0.1 - 0.05))
     assert 1000 < holds[7] < holds[9] < 1.6 * 1000
     assert holds[39] == pytest.approx(4000.0, rel=0.01)
-    assert costs.readers_hold_ns(1000.0, 0.0, 3).tolist() == [1000.0] * 3
+    assert readers_hold_ns(1000.0, 0.0, 3).tolist() == [1000.0] * 3
 
 
 def test_those_who_populate_memory_wait_for_its_shared_lines(cascade: CostSheet) -> None:
     a_turn_ns = cascade.populate_lines * cascade.shared_turn_ns / 2
-    assert costs.crowd_table_ns(cascade, 4).tolist() == [round(a_turn_ns * k) for k in range(4)]
+    assert crowd_table_ns(cascade, 4).tolist() == [round(a_turn_ns * k) for k in range(4)]
 
 
 def test_a_borrowed_part_of_a_fault_is_scaled_to_the_machine(cascade: CostSheet) -> None:

@@ -119,7 +119,7 @@ def test_a_daemon_counts_its_passes() -> None:
 
 
 def test_a_policy_is_asked_for_the_pages_it_wants() -> None:
-    """Idle-page tracking asks for every page by itself, and what nobody reads is cold two scans later."""
+    """Idle-page tracking asks for every page by itself, and a page that the guest does not read is cold two scans later."""
     one, notifier = machine(duration_ns=19 * MS)
     policy = IdlePages(N_PAGES, 2)
     daemon = AgeingDaemon(vm_of(one), notifier, 5 * MS, policy, flushes=True)

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from hostsim.core.errors import InputError
+from hostsim.costs.host_sheet import load_sheet
 from hostsim.machine.machine import Machine
 from hostsim.qemu import channels
 from hostsim.qemu.channels import PACKET_HEADER_BYTES, PAGES_A_PACKET
 from hostsim.qemu.compression import ASSUMED_RATIO, SPEEDS, Content, slower_than_level_1
-from hostsim.qemu.multifd import MultifdRam
+from hostsim.qemu.multifd import MultifdRam, compress_costs
+from hostsim.qemu.parameters import MigrationParameters
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from hostsim.scenario.build import build
@@ -143,6 +145,15 @@ def test_a_flush_leaves_no_page_in_the_queue_and_no_byte_with_a_channel() -> Non
     assert ram.net.state[channels.QUEUED] == 0
     assert ram.channel_bytes >= before + 3 * PACKET_HEADER_BYTES + 4096
     ram.check_bitmap()
+
+
+def test_zlib_takes_longer_the_worse_a_page_compresses_and_zstd_does_not() -> None:
+    """A page takes 1/6 of the sheet's time, and 5/6 of it at the ratio of the Silesia corpus."""
+    sheet = load_sheet("generic")
+    for method, page_ns in (("zlib", {1.0: 95_670, 0.3645: 39_000, 0.1: 15_420}), ("zstd", {1.0: 8_200, 0.1: 8_200})):
+        page_ps, byte_ps = compress_costs(sheet, MigrationParameters(multifd=True, multifd_compression=method))
+        for ratio, expected in page_ns.items():
+            assert (page_ps + byte_ps * Content(ratio).page_bytes()) / 1000 == pytest.approx(expected, rel=0.01)
 
 
 def test_compression_is_an_input_and_its_absence_is_told() -> None:

@@ -19,6 +19,7 @@ from hostsim.guest.workload import Workload, build_guest
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.postcopy import steps
 from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.from_result import evidence_from_result
 
@@ -82,6 +83,24 @@ def test_the_destination_discards_range_by_range_before_it_loads_pages_and_devic
     assert ranges == int(ranges)
     shorter = outages_ns[10_000] - outages_ns[0]
     assert 0 < shorter < 10_000 * ranges, "discards go on while the source saves the devices"
+
+
+@pytest.mark.parametrize(
+    ("link", "held"), [(LinkSpec(0, 0, 12_800), 10), (LinkSpec(0, 0, 0), None), (LinkSpec(0, 100_000, 4608, 4096), 42)]
+)
+def test_the_source_waits_for_discards_that_the_sockets_do_not_hold(
+    link: LinkSpec, held: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A unix socket of 12 800 bytes holds 10 messages of 1280; TCP holds 8704 bytes, 42 commands of 206; no socket: all."""
+    ranges, downtimes_ms = [], []
+    monkeypatch.setattr(steps, "_stale_ranges", lambda _migration: ranges[0])
+    for count in (0, 1200):
+        ranges[:] = [count]
+        spec = spec_of(link=link)
+        slow = replace(spec.inputs["postcopy"], discard_range_ns=100_000)
+        downtimes_ms.append(ran(replace(spec, inputs={"postcopy": slow})).migration.state.downtime_ms)
+    waits_ms = (1200 - 12 * held) // 10 if held else 0
+    assert downtimes_ms[1] - downtimes_ms[0] == pytest.approx(waits_ms, abs=10 if link.latency_ns else 1)
 
 
 def requests_of_the_first_window(**costs: int) -> int:

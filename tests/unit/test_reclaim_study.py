@@ -84,7 +84,7 @@ def test_a_migration_that_does_not_complete_is_given_up() -> None:
 def test_mglru_reclaims_too(policy: str) -> None:
     got = figures(policy=policy)
     assert 64 * PAGE < got["reclaimed_bytes"] < 256 * PAGE
-    assert (got["pass_mean_ns"] == 0.0) is (policy == "mglru-no-walk"), "a walk that asks nobody takes no time"
+    assert (got["pass_mean_ns"] == 0.0) is (policy == "mglru-no-walk"), "a walk that asks about no page takes no time"
 
 
 def test_damon_reclaims_regions_that_are_idle() -> None:

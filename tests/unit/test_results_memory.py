@@ -127,6 +127,40 @@ def test_ageing_tells_the_working_set_of_a_guest() -> None:
     assert row["age_misplaced_share"] < 0.08
 
 
+@pytest.mark.parametrize(("policy", "least", "most"), [("damon", 0.2, 1.0), ("two-list", 1.1, 2.0)])
+def test_an_estimate_has_the_pages_that_its_policy_takes_for_used_unasked(policy: str, least: float, most: float) -> None:
+    """DAMON asks about one page of a region, the two lists about no page of the active list: young pages alone are few."""
+    load = {"pattern": "uniform", "read_rate": "10000/s", "size": "64MiB"}
+    tables = {
+        "vm": {"memory": "64MiB", "dirty_tracking": "get-dirty-log", "workload": [load]}, "duration": "8100ms",
+        "ageing": {"policy": policy, "period": "1s"},
+    }  # fmt: skip
+    host = simulation.run(Scenario.model_validate(tables)).host
+    assert host is not None
+    (row,) = host.ageing or []
+    passes = host.tables["ageing_passes"]
+    both = passes["young"][1:] + passes["in_use"][1:]
+    assert row["working_set_estimate_pages"] == pytest.approx(float(both.mean()))
+    assert row["working_set_unasked_pages"] > 0
+    true = row["working_set_pages"]
+    assert least * true < row["working_set_estimate_pages"] < most * true
+
+
+def test_the_working_set_of_a_sweep_is_told() -> None:
+    """2000 pages/s of 2048: 1000 pages in half a second; all of them in two seconds."""
+    load = {"pattern": "sequential", "read_rate": "2000/s", "size": "8MiB"}
+    for period, pages in (("500ms", 1000), ("2s", 2048)):
+        tables = {
+            "vm": {"memory": "16MiB", "dirty_tracking": "get-dirty-log", "workload": [load]}, "duration": "7s",
+            "ageing": {"policy": "idle", "period": period},
+        }  # fmt: skip
+        host = simulation.run(Scenario.model_validate(tables)).host
+        assert host is not None
+        (row,) = host.ageing or []
+        assert row["working_set_pages"] == pytest.approx(pages, rel=1e-3)
+        assert row["working_set_estimate_pages"] == pytest.approx(pages, rel=5e-3)
+
+
 def test_comparisons_say_what_ran_out_and_hold_nothing_of_it_against_others() -> None:
     figures = figures_of(ran("ran out"))
     assert figures["status"] == "out-of-memory"

@@ -129,13 +129,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any] | None, str]] = {
     "a part of a page": ("get-dirty-log", {"page_size": "1GiB"}, r"vm\.memory: got 1537MiB, wanted a multiple.*1GiB"),
     "no such index": ("get-dirty-log", {"index": "writable-chains"}, r"vm\.mmu\.index: .*wanted 'writable-chain'"),
     "an index that unmaps beside CLEAR": (
-        "clear-dirty-log", {"index": "book3s-pr"}, r"'book3s-pr' with dirty_tracking.* beside 'get-dirty-log'; example",
+        "clear-dirty-log", {"index": "book3s-pr"}, r"'book3s-pr' with dirty_tracking.*'get-dirty-log' with this index",
     ),
     "an index beside a ring": (
         "dirty-ring", {"index": "rmap"}, r"index: got 'rmap' with dirty_tracking = 'dirty-ring', wanted .*'clear-dirty-log'",
     ),
     "C bits beside CLEAR": (
-        "clear-dirty-log", {"index": "book3s-hv"}, r"'book3s-hv' with dirty_tracking.* beside 'get-dirty-log'; example",
+        "clear-dirty-log", {"index": "book3s-hv"}, r"'book3s-hv' with dirty_tracking.*'get-dirty-log' with this index",
     ),
     "an index of large sptes": ("get-dirty-log", {"index": "tdp", "page_size": "2MiB"}, r"'tdp' with page_size = '2MiB'"),
     "an index of shadow paging": ("get-dirty-log", {"index": "rmap", "mode": "shadow"}, r"'rmap' with mode = 'shadow'"),

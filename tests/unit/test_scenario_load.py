@@ -156,6 +156,11 @@ def test_set_makes_missing_tables_and_later_ones_win(tmp_path: Path) -> None:
     assert (scenario.migration.qemu, scenario.seed) == ("10.0", 9)
 
 
+def test_a_table_that_set_alone_makes_is_not_the_files(full: Path) -> None:
+    with pytest.raises(InputError, match=r"^--set: migrations: got an unknown key, wanted 'migration'"):
+        load_scenario(full, ["migrations.bandwidth=1Gbit/s"])
+
+
 def test_problems_say_where_the_text_stands(full: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_scenario(full, ["link.bandwidth=5", "vm.vcpus=3"], seed=-1)

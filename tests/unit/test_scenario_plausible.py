@@ -183,12 +183,12 @@ def test_nothing_hangs_on_it_where_sweeps_do_not_drift(sweep: dict[str, Any], mo
 
 @pytest.mark.parametrize(
     ("vcpus", "mmu", "warned"),
-    [(16, {"mode": "shadow"}, False), (17, {"mode": "shadow"}, True), (17, {"mode": "tdp"}, False),
-     (17, {"era": "E0"}, True), (64, {"era": "E0", "costs": "arm64-jing"}, False)],
+    [(64, {"mode": "shadow"}, False), (65, {"mode": "shadow"}, True), (65, {"mode": "tdp"}, False),
+     (65, {"era": "E0"}, True), (64, {"era": "E0", "costs": "arm64-jing"}, False)],
 )  # fmt: skip
 def test_a_queue_at_mmu_lock_longer_than_measured_is_said(vcpus: int, mmu: dict[str, Any], warned: bool) -> None:
     found = scenario(load(1e3), vcpus=vcpus, vm={"dirty_tracking": "get-dirty-log", "mmu": mmu})
     complete(found)
     texts = [text for text in warnings_of(found) if "queue for mmu_lock" in text]
     assert bool(texts) == warned
-    assert all("17 vCPUs of vm" in text and "up to 16" in text for text in texts)
+    assert all("65 vCPUs of vm" in text and "up to 64" in text for text in texts)

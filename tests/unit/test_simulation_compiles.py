@@ -17,7 +17,7 @@ from hostsim.compiled.jit import jit
 from hostsim.report import compile_progress, progress
 from hostsim.report.compile_progress import compile_bar, compiling_words
 from hostsim.simulation import kinds_of
-from hostsim.warm_up import SCENARIOS
+from hostsim.warm_up import SCENARIOS, warm_up
 from tests.tidy.source import package_sources
 
 EXPECTED = {"first": Loop(4.0, 0), "second": Loop(2.0, 3), "third": Loop(2.0, 0)}
@@ -54,6 +54,11 @@ def test_every_kind_has_loops_that_exist_and_a_simulation_that_calls_them() -> N
         assert loops_of([kind])
         assert set(loops_of([kind])) <= functions
         assert all(Scenario.model_validate(table) for table in SCENARIOS[kind])
+
+
+def test_warm_up_reclaims_and_leaves_no_loop_of_memory() -> None:
+    warm_up(["memory"])
+    assert loops_to_compile(["memory"]) == {}
 
 
 def test_what_is_on_disk_is_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +104,7 @@ def test_compiling_is_heard() -> None:
         assert compiled(21) == 42
     assert told == [("twice", []), ("", ["twice"])]
     assert standing.total == 1
-    compiled(2.5)  # nobody listens any more
+    compiled(2.5)  # no listener is left
     assert len(told) == 2
 
 

@@ -58,7 +58,7 @@ def test_postcopy_under_way() -> None:
     later = FIRST | {"remaining": 1 << 28, "transferred": 3 << 28, "postcopy-requests": 17}
     verdict = judged(answer(3, **FIRST), answer(4, "postcopy-active", **later), answer(5, "postcopy-active", **later))
     assert verdict.outcome == "would converge"
-    assert "17 pages were requested" in render(verdict)
+    assert "the guest has waited for 17 requested pages so far" in render(verdict)
 
 
 def test_long_verdicts_lose_remedies_not_lines_of_reason() -> None:

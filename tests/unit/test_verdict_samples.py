@@ -90,7 +90,7 @@ def test_an_answer_taken_before_the_times_were_computed(tag: str) -> None:
 def test_completed_by_postcopy(tag: str, requests: int) -> None:
     verdict = judged(tag)
     assert verdict.outcome == "completed by post-copy"
-    assert f"{requests} requested pages" in render(verdict)
+    assert f"waited for {requests} requested page{'s' if requests > 1 else ''}." in render(verdict)
 
 
 @pytest.mark.parametrize("tag", LOGS)

@@ -96,6 +96,9 @@ def test_a_write_of_the_whole_page_overflows_and_one_at_its_place_has_one_run() 
     same = guest_of(changed_bytes=8, changed_place="same")
     lengths = {delta_bytes(same.content, same.table, gfn, course_of([1.0, 2.0]), slot, 2 * S, 1.0) for gfn in range(8)}
     assert lengths <= {(10.0, 1.0), (11.0, 1.0)}, "the length of the gap takes one byte or two, then 1 + 8"
+    start = guest_of(changed_bytes=8, changed_place="start")
+    lengths = {delta_bytes(start.content, start.table, gfn, course_of([1.0, 2.0]), slot, 2 * S, 1.0) for gfn in range(8)}
+    assert lengths == {(10.0, 1.0)}, "the gap before them is empty: its length takes one byte"
 
 
 def test_a_page_that_was_written_before_its_send_may_be_equal() -> None:

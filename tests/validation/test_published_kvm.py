@@ -18,20 +18,28 @@ from tests.helpers.shared import once
 FITTED = {
     "K1/wp/shared", "K1/wp/lockless", "K2/1", "K2/64", "K2b/1", "K2b/64", "K3/on/2", "K3/on/8", "K3/on/16",
     "K3/on-5%/2", "K3/on-5%/8", "K3/on-5%/16", "K3/off/2", "K3/off/8", "K3/off/16", "K4/off/2", "K4/off/8", "K4/off/16",
+    *(f"{series}/{n}" for series in ("K3/on", "K3/on-5%", "K3/off", "K4/off") for n in (32, 64)),
     "K3b/enable/16", "K3b/clear/16", "K4/on/2", "K5/before", "K5/after", "K6/before", "K6/after", "K7/1", "K7/2", "K7/4",
     "K8/none/1", "K8/lockless/1/pass", "K9/1",
     "K10/protect", "K10/all-set", "K10/ratio", "K11/before", "K11/after",
 }  # fmt: skip
-MISSES = {"K4/on/16": 0.211, "K6/before": 0.125}
+MISSES = {
+    "K4/on/16": 0.211, "K4/on/32": 0.212, "K4/on/64": 0.270, "K4/off-5%/8": 0.155, "K3b/enable/64": 0.289,
+    "K3b/clear/64": 0.206, "K6/before": 0.125,
+}  # fmt: skip
 """Out of tolerance, and by how much.
 
-K4 with 16 vCPUs that log with PML: the slowest of them takes 60 ns a page longer than with 2, with no lock in its way; a
-store to memory of the other socket takes 50 ns longer (85 to 135 ns). Which vCPU lies apart from its memory is not modelled.
+K4 with 16 and 32 vCPUs that log with PML: the slowest of them takes 60 ns a page longer than with 2, with no lock in its
+way; a store to memory of the other socket takes 50 ns longer (85 to 135 ns). Which vCPU lies apart from its memory is not
+modelled. With 64 vCPUs a thread of the host needs 26 to 41 % longer, too (K3b): they outnumber the cores.
+K4 off-5% with 8 vCPUs is one run; the order in which 8 vCPUs queue decides 10 % of its time.
 K6 before 6.13: the sheet's flush of 64 vCPUs was computed as if all of them were in guest mode at each flush; vCPUs that
 write meanwhile are in exits for a part of the time, and no IPI goes to them.
 """
-SPREAD = 0.146
-"""K3 and K4 with 8 and 16 vCPUs set one constant: none of the eight rows decides it, and each misses by so much at most."""
+SPREAD = 0.149
+"""K3 and K4 with 8 and 16 vCPUs set one constant, with 32 and 64 another: none of the eight rows decides it, and each misses
+by so much at most.
+"""
 
 
 SHRINK = 64
@@ -51,7 +59,7 @@ def test_the_table_is_complete(rows: list[Row]) -> None:
 def test_counts_are_exact(rows: list[Row]) -> None:
     counts = [row for row in rows if row.tolerance == 0.0]
     assert {row.id for row in counts if row.id.startswith("K3/off")} >= {f"K3/off/{n}/faults" for n in (2, 4, 8, 16)}
-    assert len(counts) == 13 + 8 + 2 + 1
+    assert len(counts) == 27 + 16 + 2 + 1
     assert [row for row in counts if not row.passed or not row.scored] == []
 
 
@@ -63,7 +71,7 @@ def test_rows_that_a_constant_was_set_on_are_not_scored(rows: list[Row]) -> None
 def test_what_was_fitted_is_met(rows: list[Row]) -> None:
     off = {row.id: row.error for row in rows if not row.scored and (row.error or 0.0) > 0.02}
     assert off.pop("K6/before") == pytest.approx(MISSES["K6/before"], abs=0.005)
-    assert {row_id.split("/")[2] for row_id in off} == {"8", "16"}
+    assert {row_id.split("/")[2] for row_id in off} == {"8", "16", "32", "64"}
     assert max(off.values()) == pytest.approx(SPREAD, abs=0.005)
 
 

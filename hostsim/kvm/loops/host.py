@@ -51,7 +51,7 @@ def interrupt(k: Kvm, now_ns: int) -> int:
         if k.vcpus[v].stage == IN_GUEST:
             running += 1
             stop_clocks(k, v, now_ns)
-            left_ns = now_ns + k.costs.exit_ns + drain_ns(k, v)
+            left_ns = now_ns + k.costs.exit_ns + k.costs.ipi_ns + drain_ns(k, v)
             k.vcpus[v].next_ns, k.vcpus[v].stage = left_ns + k.costs.entry_ns, ENTRY
             if is_full(k, v):
                 k.vcpus[v].next_ns, k.vcpus[v].stage = left_ns, EXITED

@@ -247,6 +247,7 @@ class Costs(Record):
     scattered_ns: int  # added to a fault more than IN_A_ROW_PAGES from the vCPU's last one
     is_cold: int  # lone_far_ns or scattered_ns is not 0
     prefetch_ns: int  # under mmu_lock for each spte that a fault prefetches
+    ipi_ns: int  # added to leaving and entering the guest for an IPI
     lock_modes: Annotated[Ints, N_EXITS]  # how a fault takes mmu_lock, by kind
     hold_ns: Annotated[Ints, N_EXITS]
 

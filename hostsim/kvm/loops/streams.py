@@ -1,7 +1,7 @@
 """Streams of touches: for each (touch class, work clock) the next touch that may be seen.
 
 Sweeps find it among the visits that go to armed pages, traces take touch by touch. Of memoryless classes the time to the
-next touch of *any* armed page is drawn, the page when it comes up: with fewer pages armed by then the touch is one of theirs
+next touch of *any* armed page is drawn, and at that time the page: with fewer pages armed by then the touch is one of theirs
 with that probability (thinning), with more it was drawn anew when they were armed.
 """
 

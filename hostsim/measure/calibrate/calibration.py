@@ -11,9 +11,20 @@ import numpy as np
 from hostsim.core.errors import InputError, Problem
 from hostsim.costs.costs import CostSheet, load_costs, sheet_names
 from hostsim.costs.era import unknown_name
-from hostsim.measure.calibrate.levels import Curve, Plateau, agrees, knees, matched, plateaus, plateaus_at
+from hostsim.measure.calibrate.levels import (
+    AGREE,
+    OWN_AGREE,
+    Curve,
+    Plateau,
+    agrees,
+    knees,
+    matched,
+    plateaus,
+    plateaus_at,
+    rounded,
+)
 from hostsim.measure.calibrate.machine import MachineFacts, read_machine
-from hostsim.measure.calibrate.measure import KIB, MIB, Timing, effort, is_compiled, measure_curve, measure_timings, warm_up
+from hostsim.measure.calibrate.measure import KIB, MIB, Timing, effort, is_compiled, measure_all, warm_up
 from hostsim.measure.calibrate.sample import Sample, joined
 
 CACHES = ("l1", "l2", "llc")
@@ -21,6 +32,10 @@ LARGEST_LEAST_BYTES, LARGEST_MOST_BYTES = 256 * MIB, 1024 * MIB
 """Footprints go this far at least and at most; between, to four times the largest cache that is reported."""
 SHARE_OF_MEMORY = 4
 """The largest footprint is at most one part in so many of the available memory."""
+LOW, LOW_OF_SHARED = (0.25, "lower quartile"), (0.1, "lower tenth")
+"""The repetition that a number is, and words for it. Other users of the machine lengthen timings, so it is a low one; loads
+of a cache that they share become loads of memory while they use it, ten times as long, so there it is a lower one.
+"""
 NOISY = 0.5
 """A spread above this is worth a word."""
 
@@ -92,26 +107,35 @@ def calibrate(base: str = "cascade-lake", *, quick: bool = False, progress: Prog
 
     report("compiling")
     warm_up()
-    curve, samples, huge = measure_curve(plan, report)
+    found = measure_all(plan, report)
+    curve, samples, huge = found.curve, found.loads, found.huge
     levels = found_levels(curve, machine.cache_bytes)
     date = time.strftime("%Y-%m-%d")
     teller = _Teller(f"measured on {machine.title}, {date}", huge)
     numbers = [*teller.levels(curve, levels, samples, machine.cache_bytes, sheet)]
-    numbers += [number for timing in measure_timings(plan, report) if (number := teller.timing(timing))]
+    numbers += [number for timing in found.timings if (number := teller.timing(timing))]
     pml = sheet.has_pml if machine.has_pml is None else machine.has_pml
     return Calibration(machine, date, base, pml, curve, tuple(levels), tuple(numbers))
 
 
 def found_levels(curve: Curve, cache_bytes: Sequence[int]) -> list[Plateau]:
-    """Levels that stand out in ``curve``; where they do not agree with the reported caches, levels at the reported sizes.
+    """Levels at the sizes of the reported caches; where knees contradict those, levels that stand out in ``curve``.
 
-    The last cache is not compared: other CPUs may use a share of it.
+    The last cache is not compared: other CPUs may use a share of it. Where fewer caches are reported than there usually are,
+    levels that stand out come first.
     """
-    found = plateaus(curve)
-    own = list(zip(knees(curve, found), cache_bytes[:-1], strict=False))
-    if len(found) > len(cache_bytes) and all(agrees(knee, size) for knee, size in own):
-        return found
-    return plateaus_at(curve, cache_bytes) or found
+    at_sizes, standing_out = plateaus_at(curve, cache_bytes), plateaus(curve)
+    if len(cache_bytes) >= len(CACHES):
+        return at_sizes if at_sizes and _agree(curve, at_sizes, cache_bytes) else standing_out
+    if len(standing_out) > len(cache_bytes) and _agree(curve, standing_out, cache_bytes):
+        return standing_out
+    return at_sizes or standing_out
+
+
+def _agree(curve: Curve, levels: Sequence[Plateau], cache_bytes: Sequence[int]) -> bool:
+    """Whether the knees between ``levels`` are at the own caches of a processor."""
+    own = zip(knees(curve, levels), cache_bytes[:-1], strict=False)
+    return all(agrees(knee, size, OWN_AGREE) for knee, size in own)
 
 
 def beyond_caches(curve: Curve, last: Plateau) -> Plateau:
@@ -160,19 +184,22 @@ class _Teller:
         low, high = (int(curve.footprint_bytes[at]) // KIB for at in (level.first, level.end - 1))
         pages = "2 MiB pages" if self.huge else "4 KiB pages, so page walks are in it"
         what = f"a load that waits for the one before, random in {low} to {high} KiB, {pages}"
-        return self._number(f"{name}_ns", joined(list(samples[level.first : level.end])), what)
+        share, which = LOW_OF_SHARED if name == CACHES[-1] else LOW
+        return self._number(f"{name}_ns", joined(list(samples[level.first : level.end])), what, share, which)
 
-    def _number(self, name: str, sample: Sample, what: str) -> Measured:
-        source = f"{self.measured}, median of {len(sample.ns)}, spread {sample.spread:.1%}: {what}"
-        return Measured(name, float(f"{sample.median_ns:.4g}"), source, len(sample.ns), round(sample.spread, 4))
+    def _number(self, name: str, sample: Sample, what: str, share: float = LOW[0], which: str = LOW[1]) -> Measured:
+        source = f"{self.measured}, {which} of {len(sample.ns)}, spread {sample.spread:.1%}: {what}"
+        return Measured(name, float(f"{np.quantile(sample.ns, share):.4g}"), source, len(sample.ns), round(sample.spread, 4))
 
     def _size(self, cache: str, knee: float | None, reported: int | None) -> Measured | None:
         name = f"{cache}_bytes"
         if knee is None:
             told = "reported by the kernel; no knee of the latencies there"
             return Measured(name, reported, f"{told} ({self.measured})", 0, None) if reported else None
-        at = f"knee of the latencies at {knee / KIB:.0f} KiB"
-        if reported and agrees(knee, reported):
+        at, is_shared = f"knee of the latencies at {knee / KIB:.0f} KiB", cache == CACHES[-1]
+        if reported and agrees(knee, reported, AGREE if is_shared else OWN_AGREE):
             return Measured(name, reported, f"reported by the kernel; {at} ({self.measured})", 1, None)
         also = f"; the kernel reports {reported // KIB} KiB" if reported else ""
-        return Measured(name, round(knee), f"{self.measured}: {at}{also}", 1, None)
+        if is_shared:
+            also = f", as a power of two: what others leave of a shared cache changes{also}"
+        return Measured(name, rounded(knee) if is_shared else round(knee), f"{self.measured}: {at}{also}", 1, None)

@@ -23,8 +23,15 @@ FLAT_POINTS, FLAT_SHARE = 3, 0.6
 """A plateau has at least so many of these, and they are at least this share of its points."""
 CLEAR = 1.3
 """Footprints this far from a cache's size are clear of its edge."""
-AGREE = 1.5
-"""A knee this near to a size that the kernel reports confirms it: points of the curve are up to a factor 2 apart."""
+AGREE, OWN_AGREE = 1.5, 2.0
+"""A knee this near to a size that the kernel reports confirms it, of the last cache and of an own one: points of the curve
+are up to a factor 1.5 apart, and the other thread of a core takes a share of the core's caches.
+"""
+SHARED_FROM, SHARED_TO = 2.0, 3.0
+"""Footprints that are read in the last cache, in sizes of the cache before: beyond that cache, and within the least that
+neighbours leave of the last one. On a machine with many of them that is an eighth one minute and a quarter the next, so that
+loads further up are now the cache's, now memory's.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,11 +61,14 @@ def plateaus(curve: Curve) -> list[Plateau]:
 
 
 def plateaus_at(curve: Curve, cache_bytes: Sequence[float]) -> list[Plateau] | None:
-    """Levels where caches of known sizes put them, clear of the edges; None if they do not rise.
+    """Levels where caches of known sizes put them, clear of the edges, of the last cache the nearest part alone.
 
-    For curves on which neighbours in a shared cache have blurred its plateau.
+    None if they do not rise.
     """
     lows, highs = [0.0, *(CLEAR * size for size in cache_bytes)], [*(size / CLEAR for size in cache_bytes), math.inf]
+    if len(cache_bytes) > 1:
+        lows[-2] = SHARED_FROM * cache_bytes[-2]
+        highs[-2] = min(highs[-2], SHARED_TO * cache_bytes[-2] + 1)
     bounds = [np.searchsorted(curve.footprint_bytes, edges) for edges in (lows, highs)]
     found = [Plateau(int(i), int(j), float(np.median(curve.ns[i:j]))) for i, j in zip(*bounds, strict=True) if i < j]
     rises = all(low.ns < high.ns for low, high in pairwise(found))
@@ -117,6 +127,11 @@ def matched(knee_bytes: Sequence[float], cache_bytes: Sequence[float]) -> list[i
     return found
 
 
-def agrees(knee: float, reported: float) -> bool:
+def agrees(knee: float, reported: float, within: float = AGREE) -> bool:
     """Whether a knee [bytes] confirms the size that the kernel reports [bytes]."""
-    return 1 / AGREE <= knee / reported <= AGREE
+    return 1 / within <= knee / reported <= within
+
+
+def rounded(size: float) -> int:
+    """The power of two nearest to ``size`` [bytes] by ratio: as much as a knee tells of a cache that neighbours share."""
+    return 1 << round(math.log2(size))

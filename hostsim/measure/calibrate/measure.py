@@ -13,7 +13,7 @@ from hostsim.measure.calibrate import memory_probe as probe
 from hostsim.measure.calibrate.arena import Words, fresh, huge_bytes, make_cycle, written
 from hostsim.measure.calibrate.atomic import atomic_adder
 from hostsim.measure.calibrate.levels import Curve
-from hostsim.measure.calibrate.sample import Sample, repeat
+from hostsim.measure.calibrate.sample import Sample, joined, repeat
 from hostsim.measure.calibrate.sample import repeat_counted as counted
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -29,20 +29,40 @@ Report = Callable[[str], None]
 """Called with the name of the next measurement."""
 
 
+POPULATED_BYTES = 16 * MIB
+"""Memory that is touched for the first time."""
+OFTEN_BYTES = 32 * MIB
+"""Larger footprints are measured in one round, with the repetitions of all: they lie in memory, whose latency changes
+little, and to lay a cycle through them takes long.
+"""
+
+
 @dataclass(frozen=True)
 class Effort:
-    """footprints_bytes: of the curve, growing, the last also that of everything that is to come from memory; repetitions: of
-    each timing; populate_bytes: memory that is touched for the first time.
+    """footprints_bytes: of the curve, growing, the last also that of everything that is to come from memory.
+
+    rounds: over all measurements, so that the repetitions of each lie apart in time, and a neighbour who is busy for a while
+    meets few of them; repetitions: of each measurement in a round.
     """
 
     footprints_bytes: tuple[int, ...]
+    rounds: int
     repetitions: int
-    populate_bytes: int
 
     @property
     def steps(self) -> int:
         """Number of reports in all."""
         return len(self.footprints_bytes) + len(TIMINGS) + 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """curve, loads: lower quartiles and repetitions by footprint; huge: whether huge pages lay below; timings: the rest."""
+
+    curve: Curve
+    loads: list[Sample]
+    huge: bool
+    timings: list[Timing]
 
 
 @dataclass(frozen=True)
@@ -58,7 +78,7 @@ def effort(largest_bytes: int, *, quick: bool) -> Effort:
     """Footprints from 4 KiB on, two an octave; the last is at most ``largest_bytes``."""
     sizes = (size for n in range(64) for size in (4 * KIB << n, 6 * KIB << n))
     footprints = tuple(takewhile(lambda size: size <= largest_bytes, sizes))
-    return Effort(footprints, 7 if quick else 25, (16 if quick else 64) * MIB)
+    return Effort(footprints, *((1, 7) if quick else (4, 6)))
 
 
 def is_compiled() -> bool:
@@ -66,17 +86,40 @@ def is_compiled() -> bool:
     return hasattr(probe.chase, "py_func")
 
 
-def measure_curve(plan: Effort, report: Report) -> tuple[Curve, list[Sample], bool]:
-    """Dependent loads round a random cycle through ever more memory; the last: whether huge pages lay below."""
+def measure_all(plan: Effort, report: Report) -> Found:
+    """Dependent loads round a random cycle through ever more memory, then all timings of TIMINGS; so in each round."""
     before = huge_bytes()
     words = written(plan.footprints_bytes[-1])
     huge = huge_bytes() - before >= words.nbytes // 2
-    rng, samples = np.random.default_rng(1), []
+    rounds = [_round(words, plan, turn, report if turn == 0 else _silent) for turn in range(plan.rounds)]
+    loads = [joined([row[size] for row, _ in rounds if size in row]) for size in plan.footprints_bytes]
+    timings = [Timing(name, what, _joined([row[name] for _, row in rounds])) for name, (what, _) in TIMINGS.items()]
+    ns = np.array([sample.low_ns for sample in loads])
+    return Found(Curve(np.array(plan.footprints_bytes, np.float64), ns), loads, huge, timings)
+
+
+def _silent(what: str) -> None:
+    """Rounds after the first are as long; the bar stays."""
+
+
+def _joined(samples: list[Sample | None]) -> Sample | None:
+    """The repetitions of all rounds; None if there are none."""
+    found = [sample for sample in samples if sample]
+    return joined(found) if found else None
+
+
+def _round(words: Words, plan: Effort, turn: int, report: Report) -> tuple[dict[int, Sample], dict[str, Sample | None]]:
+    """(Loads by footprint, timings by name); footprints above OFTEN_BYTES in the first round alone."""
+    rng, loads, timings = np.random.default_rng(1 + turn), {}, {}
     for size in plan.footprints_bytes:
-        report(f"loads in {size // KIB} KiB")
-        samples.append(_loads(words, size // LINE_BYTES, plan.repetitions, rng))
-    ns = np.array([sample.median_ns for sample in samples])
-    return Curve(np.array(plan.footprints_bytes, np.float64), ns), samples, huge
+        if size <= OFTEN_BYTES or turn == 0:
+            report(f"loads in {size // KIB} KiB")
+            repetitions = plan.repetitions * (1 if size <= OFTEN_BYTES else plan.rounds)
+            loads[size] = _loads(words, size // LINE_BYTES, repetitions, rng)
+    for name, (what, measure) in TIMINGS.items():
+        report(what)
+        timings[name] = measure(words, plan)
+    return loads, timings
 
 
 def _loads(words: Words, n_lines: int, repetitions: int, rng: np.random.Generator) -> Sample:
@@ -92,16 +135,6 @@ def _loads(words: Words, n_lines: int, repetitions: int, rng: np.random.Generato
         at = probe.chase(words, np.uint64(at), steps)
 
     return counted(run, repetitions, first=4096)
-
-
-def measure_timings(plan: Effort, report: Report) -> list[Timing]:
-    """All timings of TIMINGS, on as much memory as the largest footprint of the curve."""
-    words = written(plan.footprints_bytes[-1])
-    timings = []
-    for name, (what, measure) in TIMINGS.items():
-        report(what)
-        timings.append(Timing(name, what, measure(words, plan)))
-    return timings
 
 
 def _stream(words: Words, plan: Effort) -> Sample:
@@ -145,7 +178,7 @@ def _clear_pages(words: Words, plan: Effort) -> Sample:
 def _populate(words: Words, plan: Effort) -> Sample:
     """Memory of its own for each repetition, given back outside of the timing."""
     del words
-    once = [_first_touch(plan.populate_bytes) for _ in range(plan.repetitions)]
+    once = [_first_touch(POPULATED_BYTES) for _ in range(plan.repetitions)]
     return Sample(np.concatenate([sample.ns for sample in once]))
 
 

@@ -1,4 +1,4 @@
-"""Repeated timings of one loop: their median and their spread."""
+"""Repeated timings of one loop: their lower quartile, their median, their spread."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ class Sample:
     def median_ns(self) -> float:
         """The middle repetition."""
         return float(np.median(self.ns))
+
+    @property
+    def low_ns(self) -> float:
+        """The lower quartile: what other users of the processor add is in the longer repetitions."""
+        return float(np.percentile(self.ns, 25))
 
     @property
     def spread(self) -> float:

@@ -7,12 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hostsim.core.constants import NS_PER_MS
+from hostsim.measure.calibrate.arena import written
+from hostsim.measure.calibrate.machine import read_machine
 from hostsim.measure.calibrate.sample import Sample
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.counters import changed
@@ -23,6 +26,9 @@ from hostsim.measure.kvm.vcpu import Outcome
 from hostsim.measure.kvm.vm import Call, Vm, VmSpec
 
 WARMING = 3
+CALL_ROWS, CALLS_A_ROW = 4, 100
+CACHES_LEAST_BYTES, CACHES_MOST_BYTES = 16 << 20, 64 << 20
+"""Memory that is read to empty caches: twice the caches that the kernel reports, within these bounds."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Bench:
     memory_bytes: of a VM, unless a measurement asks for less.
     cpus: processors for vCPUs and the host's thread.
     pml: whether the processor logs writes by itself.
+    chain_repetitions: as ``repetitions``, of chains of sptes, which take longest; 0: as many.
     values: ns a unit, a repetition each.
     refused: reasons of repetitions that were not taken.
     absent: reasons of numbers that this host cannot give.
@@ -98,9 +105,13 @@ class Bench:
     memory_bytes: int
     cpus: tuple[int, ...]
     pml: bool = False
+    chain_repetitions: int = 0
     values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     refused: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     absent: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.chain_repetitions = self.chain_repetitions or self.repetitions
 
     @property
     def n_cpus(self) -> int:
@@ -136,10 +147,26 @@ class Bench:
         reasons = self.refused.get(name)
         return self.absent.get(name) or (f"refused: {reasons[-1]}" if reasons else "not reached")
 
+    def empty_caches(self) -> None:
+        """Read so much memory that the host's thread finds neither KVM's data nor the kernel's in a cache."""
+        self._other_memory.sum()
+
+    @cached_property
+    def _other_memory(self) -> NDArray[np.uint64]:
+        wanted = 2 * max(read_machine().cache_bytes, default=0)
+        return written(min(CACHES_MOST_BYTES, max(CACHES_LEAST_BYTES, wanted)))
+
     def call_ns(self) -> float:
-        """The least ioctl: a system call, and Python around it."""
-        calls = 200
-        begin_ns = time.thread_time_ns()
-        for _ in range(calls):
-            ioctl(self.kvm.fd, abi.KVM_CHECK_EXTENSION, abi.KVM_CAP_USER_MEMORY)
-        return (time.thread_time_ns() - begin_ns) / calls
+        """The least ioctl: a system call, and Python around it.
+
+        The shortest of several rows: it is subtracted, so that a disturbed one would make a number too small.
+        """
+        return min(_row_of_calls(self.kvm.fd) for _ in range(CALL_ROWS)) / CALLS_A_ROW
+
+
+def _row_of_calls(descriptor: int) -> int:
+    """Thread's time [ns] of CALLS_A_ROW ioctls."""
+    begin_ns = time.thread_time_ns()
+    for _ in range(CALLS_A_ROW):
+        ioctl(descriptor, abi.KVM_CHECK_EXTENSION, abi.KVM_CAP_USER_MEMORY)
+    return time.thread_time_ns() - begin_ns

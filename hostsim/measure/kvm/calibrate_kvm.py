@@ -8,18 +8,35 @@ from dataclasses import dataclass, replace
 from hostsim.measure.calibrate.calibration import Calibration, Measured
 from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
+from hostsim.measure.kvm.chains import CHAIN_WORK, CHAINS, chain_name, further_name
 from hostsim.measure.kvm.device import Kvm
+from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost, read_host
-from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, MEASURES, chain_name, further_name
+from hostsim.measure.kvm.measures import MEASURES
 from hostsim.measure.kvm.memory_size import LARGEST_BYTES, memory_bytes
-from hostsim.measure.kvm.numbers import CANNOT, MEANING, RENAMED, Teller
+from hostsim.measure.kvm.numbers import AT_WISH, CANNOT, MEANING, RENAMED, Teller
 from hostsim.measure.kvm.rules import BUSY_SHARE, REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
+from hostsim.measure.privileged.ageing import AGE
+from hostsim.measure.privileged.measures import AsRoot, measure_as_root
 
-ROUNDS, A_ROUND, A_SLOW_ROUND = 4, 3, 2
-"""Every measurement is made in each round, with so many repetitions and in new VMs, so that drift of the machine shows as
-spread; together more than a median needs, for such as are refused. Fewer where faults take so long that VMs are smaller.
-"""
+
+@dataclass(frozen=True)
+class Plan:
+    """Every measurement is made in each round, in new VMs: the repetitions of a number lie far apart in time, and spells in
+    which a neighbour is busy meet few of them. Together more than a number needs, for such as are refused.
+
+    repetitions: of each measurement in a round; chain_repetitions: of chains of sptes, which take longest.
+    """
+
+    rounds: int
+    repetitions: int
+    chain_repetitions: int
+
+
+PLAN, QUICK = Plan(8, 2, 1), Plan(1, REPETITIONS_MIN, REPETITIONS_MIN)
+SLOW = Plan(4, 2, 2)
+"""Where faults take so long that VMs are smaller."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -31,9 +48,10 @@ class KvmCalibration:
     host: where they were measured.
     numbers: of the sheet, with their sources.
     absent: numbers that were not measured, each with its reason.
-    chains: median ns a page by ioctl or call, then by sptes a page.
+    chains: ns a page by ioctl or call, then by sptes a page.
     foreign_share: of all processors' time, taken by other processes meanwhile.
     memory_bytes: of each VM.
+    swapped_to: words for the device of swap-ins, "" if there were none.
     """
 
     host: KvmHost
@@ -42,6 +60,7 @@ class KvmCalibration:
     chains: dict[str, dict[int, float]]
     foreign_share: float
     memory_bytes: int
+    swapped_to: str = ""
 
     @property
     def is_busy(self) -> bool:
@@ -49,12 +68,15 @@ class KvmCalibration:
         return self.foreign_share > BUSY_SHARE
 
 
-def calibrate_kvm(kvm: Kvm, *, quick: bool = False, busy: bool = False, progress: Progress | None = None) -> KvmCalibration:
+def calibrate_kvm(
+    kvm: Kvm, *, quick: bool = False, busy: bool = False, as_root: AsRoot | None = None, progress: Progress | None = None
+) -> KvmCalibration:
     """Measure this host's KVM; the thread is pinned meanwhile.
 
     kvm: the opened device.
     quick: a single round, with no repetition to spare.
     busy: accept a machine on which other processes work.
+    as_root: also measure ageing and, if it says so, swap-ins; the host is put back.
     progress: called with the next measurement, how many are done, of how many.
     Raises KvmError if the machine is busy or KVM fails.
     """
@@ -63,15 +85,16 @@ def calibrate_kvm(kvm: Kvm, *, quick: bool = False, busy: bool = False, progress
     bystanders = Bystanders()
     with pinned(cpus[0]):
         size = memory_bytes(kvm, cpus)
-        rounds, repetitions = (1, REPETITIONS_MIN) if quick else (ROUNDS, A_ROUND if size == LARGEST_BYTES else A_SLOW_ROUND)
-        bench = Bench(kvm, repetitions, size, cpus, host.pml)
-        for done, (what, measure) in enumerate([*MEASURES.items()] * rounds):
+        plan = QUICK if quick else PLAN if size == LARGEST_BYTES else SLOW
+        bench = Bench(kvm, plan.repetitions, size, cpus, host.pml, plan.chain_repetitions)
+        swapped_to = measure_as_root(bench, as_root) if as_root else ""
+        for done, (what, measure) in enumerate([*MEASURES.items()] * plan.rounds):
             if progress:
-                progress(what, done, rounds * len(MEASURES))
+                progress(what, done, plan.rounds * len(MEASURES))
             measure(bench)
     share = bystanders.share()
     check_quiet(share, accept=busy)
-    return told(host, bench, share)
+    return replace(told(host, bench, share), swapped_to=swapped_to)
 
 
 def told(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
@@ -88,15 +111,19 @@ def _absent(host: KvmHost, bench: Bench, found: set[str]) -> dict[str, str]:
     timed |= {name: bench.why_not(name) for name in map(further_name, CHAIN_WORK)}
     no_fault = "with PML a write to a logged page is no fault, and logging it is not told apart from draining the buffer"
     pml = dict.fromkeys(("lockless_hold_ns", "pml_log_ns", "pml_drain_entry_ns"), no_fault) if host.pml else {}
-    return {name: why for name, why in {**CANNOT, **pml, **timed}.items() if name not in found}
+    why = {**CANNOT, **pml, **timed, **AT_WISH, **bench.absent}
+    return {name: reason for name, reason in why.items() if name not in found}
 
 
 def _chains(bench: Bench) -> dict[str, dict[int, float]]:
-    found = {
-        work: {k: round(sample.median_ns, 2) for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
-        for work in CHAIN_WORK
-    }
+    found = {work: {k: ns for k in CHAINS if (ns := _chain_ns(bench, chain_name(work, k)))} for work in (*CHAIN_WORK, AGE)}
     return {work: row for work, row in found.items() if row}
+
+
+def _chain_ns(bench: Bench, name: str) -> float:
+    """0 without repetitions."""
+    sample = bench.sample(name)
+    return round(estimate(name, sample).ns, 2) if sample else 0.0
 
 
 def with_kvm(plain: Calibration, kvm: KvmCalibration) -> Calibration:
@@ -112,7 +139,9 @@ def notes(kvm: KvmCalibration) -> list[str]:
     lines = [f"KVM measured through /dev/kvm: {where}."]
     if kvm.is_busy:
         lines.append(f"The machine was busy: other processes took {kvm.foreign_share:.0%} of its processors; accepted.")
+    if kvm.swapped_to:
+        lines.append(f"Pages were swapped out to {kvm.swapped_to}.")
     if kvm.chains:
-        lines.append("ns a page by sptes a page:")
+        lines.append("ns a page by sptes a page, caches empty:")
         lines += [f"  {work}: " + ", ".join(f"{k}: {ns:.4g}" for k, ns in row.items()) for work, row in kvm.chains.items()]
     return [*lines, "Not measured through KVM:", *(f"  {name}: {why}" for name, why in kvm.absent.items())]

@@ -8,15 +8,19 @@ from math import ceil
 
 import numpy as np
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.costs.costs import CostSheet
 from hostsim.measure.calibrate.sample import Sample
 from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
+from hostsim.measure.kvm.chains import CHAINS, SHARE, chain_name, chains
 from hostsim.measure.kvm.device import Kvm
+from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost, read_host
-from hostsim.measure.kvm.measures import CHAINS, chain_name, chains
+from hostsim.measure.kvm.numbers import AT_WISH
 from hostsim.measure.kvm.rules import REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
+from hostsim.measure.privileged.ageing import AGE, ages
 from hostsim.results.tables import Table
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.designs import make_index, tables_for
@@ -28,13 +32,13 @@ from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
 from hostsim.spte_index.tables import ENTRIES, take_tables
 from hostsim.spte_index.work import LINE_BYTES
 
-MEMORY_BYTES = 64 << 20
 PAGES = 8192
-"""Pages of the modelled guest: as many as the measured one has."""
+"""Pages of the modelled guest, and of the measured one."""
+MEMORY_BYTES = SHARE * PAGES * PAGE_BYTES
 DESC_SPTES = 14
 """Sptes of a descriptor of the rmap since 6.4 (arch/x86/kvm/mmu/mmu.c::PTE_LIST_EXT)."""
 SPTES_A_LINE = 8
-WORDS = {"enable": "Enabling a log", "get": "A GET that protects", "unmap": "Unmapping by mprotect"}
+WORDS = {"enable": "Enabling a log", "get": "A GET that protects", "unmap": "Unmapping by mprotect", AGE: "Ageing"}
 WORKS = tuple(WORDS)
 COLUMNS = {
     "work": "str", "sptes_a_page": "int64", "real_ns": "float64", "rmap_ns": "float64", "form_ns": "float64",
@@ -47,8 +51,9 @@ class ChainCosts:
     """Costs a page [ns] by (work, sptes a page).
 
     host: where the real ones were measured.
-    real: medians; spread: ends of the middle half of the repetitions.
+    real: measured with empty caches; spread: ends of the middle half of the repetitions.
     modelled: of the index ``rmap`` with the costs of a sheet; form: closed form of its counted lines.
+    not_aged: the reason for which ageing was not measured, "" if it was.
     """
 
     host: KvmHost
@@ -56,16 +61,18 @@ class ChainCosts:
     spread: dict[tuple[str, int], tuple[float, float]]
     modelled: dict[tuple[str, int], float]
     form: dict[tuple[str, int], float]
+    not_aged: str = ""
 
     def lines(self) -> list[str]:
         """A sentence a work: what a further spte of a page adds, from 2 to 16."""
         few, many = CHAINS[1], CHAINS[-1]
-        return [
+        told = [
             f"{WORDS[work]}: each further spte of a page adds {self._further(self.real, work, few, many):.1f} ns here, "
             f"{self._further(self.modelled, work, few, many):.1f} in the model, "
             f"{self._further(self.form, work, few, many):.1f} by the closed form."
             for work in WORKS if (work, few) in self.real and (work, many) in self.real
         ]  # fmt: skip
+        return [*told, *([f"Not measured: {self.not_aged}."] if self.not_aged else [])]
 
     def _further(self, costs: dict[tuple[str, int], float], work: str, few: int, many: int) -> float:
         return (costs[work, many] - costs[work, few]) / (many - few)
@@ -82,26 +89,31 @@ class ChainCosts:
             yield work, length, *(round(ns, 2) for ns in figures)  # type: ignore[misc]
 
 
-def chain_costs(kvm: Kvm, sheet: CostSheet, *, busy: bool = False) -> ChainCosts:
+def chain_costs(kvm: Kvm, sheet: CostSheet, *, busy: bool = False, as_root: bool = False) -> ChainCosts:
     """Measure chains of 1, 2, 8 and 16 sptes a page on this host, and price the modelled rmap by ``sheet``.
 
     kvm: the opened device.
     busy: accept a machine on which other processes work.
+    as_root: also age pages, if this kernel has a trigger for that.
     Raises KvmError if the machine is busy or KVM fails.
     """
     look_first(accept=busy)
     host, cpus, bystanders = read_host(), usable_cpus(), Bystanders()
     bench = Bench(kvm, REPETITIONS_MIN, MEMORY_BYTES, cpus, host.pml)
     with pinned(cpus[0]):
+        if as_root:
+            ages(bench)
         chains(bench)
     check_quiet(bystanders.share(), accept=busy)
     samples = {(work, k): sample for work in WORKS for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
-    found = {key: sample.median_ns for key, sample in samples.items()}
+    found = {key: estimate(chain_name(*key), sample).ns for key, sample in samples.items()}
     spread = {key: quartiles(sample) for key, sample in samples.items()}
     costs = CacheCosts.from_sheet(sheet)
     modelled = {(work, k): ns for k in CHAINS for work, ns in modelled_ns(costs, k).items()}
     form = {(work, k): form_ns(costs, work, k) for work in WORKS for k in CHAINS}
-    return ChainCosts(host, found, spread, modelled, form)
+    aged = any(work == AGE for work, _ in found)
+    not_aged = "" if aged else bench.why_not("age_page_ns") if as_root else AT_WISH["age_page_ns"]
+    return ChainCosts(host, found, spread, modelled, form, not_aged)
 
 
 def quartiles(sample: Sample) -> tuple[float, float]:
@@ -117,8 +129,9 @@ def modelled_ns(costs: CacheCosts, length: int) -> dict[str, float]:
     enable_ns = _ns(meter, lambda: index.protect_slot(0))
     index.make_writable(sptes[0])
     get_ns = _ns(meter, lambda: index.protect_masked(0, np.ones(PAGES, np.uint8)))
+    age_ns = _ns(meter, lambda: index.clear_young(0, PAGES, np.zeros(PAGES, np.uint8)))
     unmap_ns = _ns(meter, lambda: index.unmap(0, PAGES))
-    return {"enable": enable_ns, "get": get_ns, "unmap": unmap_ns}
+    return {"enable": enable_ns, "get": get_ns, "unmap": unmap_ns, AGE: age_ns}
 
 
 def _ns(meter: Meter, call: object) -> float:

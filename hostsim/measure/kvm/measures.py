@@ -6,10 +6,8 @@ Names are those of the numbers in a cost sheet. Linux arch/x86/kvm/mmu/mmu.c, vi
 from __future__ import annotations
 
 import mmap
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,97 +15,84 @@ from numpy.typing import NDArray
 from hostsim.core.constants import NS_PER_MS
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.bench import Bench, Timing, asking, guest_timing, host_timing
+from hostsim.measure.kvm.chains import chains
+from hostsim.measure.kvm.flushes import flushes
 from hostsim.measure.kvm.guest import Command, Work
 from hostsim.measure.kvm.page_tables import PAGE_BYTES
-from hostsim.measure.kvm.rules import Expected, about, complaint, none_of, slope
-from hostsim.measure.kvm.vm import Vm, address_of, clear
+from hostsim.measure.kvm.passes import (
+    ASKED,
+    FAULTS,
+    LEAVES,
+    SCATTER,
+    complaint_of,
+    forget,
+    least,
+    lost_pages,
+    unmap,
+    write,
+    write_all,
+)
+from hostsim.measure.kvm.rules import Expected, about, none_of
+from hostsim.measure.kvm.vm import Vm, address_of
 
-PROT_NONE = 0
-"""mman.h; not in the module mmap."""
 LOOPS = 5
-IN_A_ROW = 4
-"""Of so many timings one right after the other, in unchanged memory, the least is a repetition: a neighbour on the
-processor, its cache or its other thread lengthens a timing and never shortens it. Between repetitions memory moves, and
-their median is taken.
-"""
 GETS = 64
-CHUNKS = (0, 512, 64)
-"""Pages a call of CLEAR, 0: all."""
-SMALL_BYTES = 2 << 20
-"""Of the smaller of two VMs between whose times a line is drawn: next to nothing, since a few MiB lie in caches."""
+SMALL_BYTES = 64 << 10
+"""Of the smaller of two VMs between whose times a line is drawn: next to nothing, so that its time is that of the call."""
 SWITCHES = 5
-"""The log of the smaller VM is switched on and off so often for one repetition."""
+"""The log of the smaller VM is switched on and off so often in one repetition."""
 FULL_BYTES = 16 << 20
 """Of the VM whose dirty ring is full again and again."""
-NOTHINGS = 256
-"""Calls of CLEAR that find nothing."""
 EXITS, USER_EXITS = 2000, 100
 MAPPED_SHARE = 4
 """One page in so many is mapped again in a logged slot, where each takes a fault."""
-PACES_US, PACED_WRITES = (200, 1000), 60
-RACES = 3
+PACES_US, PACED_WRITES = (200, 1000), 40
+RACES = 2
 """Passes of all vCPUs through one memory whose mean is a repetition: who is ahead where is chance."""
-CHAINS = (1, 2, 8, 16)
-SCATTER = 5063
-"""Pages from one to the next when all of up to 8192 are visited: the golden section of 8192, so that those in a row are far
-apart.
-"""
-CHAIN_WORK = ("enable", "get", "disable", "unmap")
-FAULTS, FLUSHES, ASKED, LEAVES = "pf_taken", "remote_tlb_flush", "remote_tlb_flush_requests", "pages_4k"
 RESERVED_ENTRIES, PML_RESERVED_ENTRIES = 64, 576
 """Entries of a dirty ring below its size at which user space is called, without and with PML: dirty_ring.c."""
-SINGLES_A_BATCH, PAUSE_S = 4, 1e-3
-
-
-def write(vm: Vm, passes: int = 1, alias: int = 0) -> Timing:
-    """One vCPU writes every page."""
-    return guest_timing(vm, [Work(Command.WRITE, address_of(0, alias), vm.spec.n_pages, passes=passes)])
-
-
-def unmap(vm: Vm) -> None:
-    """The host's pages are given back, KVM's sptes with them."""
-    vm.memory.advise(mmap.MADV_DONTNEED)
-
-
-def forget(vm: Vm, n_bytes: int | None = None) -> None:
-    """KVM's sptes of the first ``n_bytes``, of all without, go; the host's pages stay."""
-    vm.memory.protect(PROT_NONE, 0, n_bytes)
-    vm.memory.protect(mmap.PROT_READ | mmap.PROT_WRITE, 0, n_bytes)
 
 
 def loops_and_maps(bench: Bench) -> None:
     """Memory that is mapped, or is not: loop, populate, map, unmap, protect."""
     with bench.vm() as vm:
         n = vm.spec.n_pages
+        read = [Work(Command.READ, address_of(0), n, passes=LOOPS)]
         for _ in range(bench.repetitions):
             unmap(vm)
             bench.take("populate_pass_ns", write(vm), n, about(FAULTS, n))
             bench.take("loop_ns", least(lambda: write(vm, LOOPS)), n * LOOPS, none_of(FAULTS))
-            read = [Work(Command.READ, address_of(0), n, passes=LOOPS)]
-            bench.take("read_loop_ns", least(lambda: guest_timing(vm, read)), n * LOOPS, none_of(FAULTS))  # noqa: B023
-            bench.take("first_map_pass_ns", least(lambda: _first_mapped(vm)), n, *_of_maps(n))
-            mapped = bench.take("map_pass_ns", least(lambda: _mapped(vm)), n, *_of_maps(n))
-            bench.keep("pages_a_map_fault", n / max(1, mapped.counters.get(FAULTS, 1)))
-            bench.take("mprotect_page_ns", least(lambda: _protected(vm)), n, about(LEAVES, -n))
-            forget(vm)
-            write(vm)
-            bench.take("unmap_page_ns", host_timing(vm, partial(unmap, vm)), n, about(LEAVES, -n))
+            bench.take("read_loop_ns", least(lambda: guest_timing(vm, read)), n * LOOPS, none_of(FAULTS))
+            _in_this_layout(bench, vm)
+            _first_mapped(bench, vm)
+            _in_this_layout(bench, vm)
 
 
-def least(timing: Callable[[], Timing]) -> Timing:
-    """The shortest of IN_A_ROW timings, its counters with it."""
-    return min((timing() for _ in range(IN_A_ROW)), key=lambda one: one.ns)
+def _first_mapped(bench: Bench, vm: Vm) -> None:
+    """Pages that the host has just made, and that no VM has mapped, then the same pages mapped again."""
+    n = vm.spec.n_pages
+    vm.memory.array(np.uint64)[:: PAGE_BYTES // 8] = 1
+    first = bench.take("first_map_pass_ns", write(vm), n, *_of_maps(n))
+    again = _mapped(vm)
+    bench.keep("first_map_more_ns", (first.ns - again.ns) / n, complaint_of([first, again], *_of_maps(n)))
+
+
+def _in_this_layout(bench: Bench, vm: Vm) -> None:
+    """Pages where the host has put them: mapped again, protected, unmapped.
+
+    Each repetition has two layouts. Whether pages in a row lie in a row for the host changes a mapping, an unmapping and an
+    mprotect by up to a factor of two, and a neighbour changes them by less.
+    """
+    n = vm.spec.n_pages
+    mapped = bench.take("map_pass_ns", _mapped(vm), n, *_of_maps(n))
+    bench.keep("pages_a_map_fault", n / max(1, mapped.counters.get(FAULTS, 1)))
+    bench.take("mprotect_page_ns", host_timing(vm, partial(vm.memory.protect, mmap.PROT_READ)), n, about(LEAVES, -n))
+    _mapped(vm)
+    bench.take("unmap_page_ns", host_timing(vm, partial(unmap, vm)), n, about(LEAVES, -n))
 
 
 def _mapped(vm: Vm) -> Timing:
     forget(vm)
-    return write(vm)
-
-
-def _first_mapped(vm: Vm) -> Timing:
-    """A pass over pages that the host has just made, and that no VM has mapped."""
-    unmap(vm)
-    vm.memory.array(np.uint64)[:: PAGE_BYTES // 8] = 1
     return write(vm)
 
 
@@ -116,68 +101,70 @@ def _of_maps(n: int) -> tuple[Expected, ...]:
     return Expected(FAULTS, n / 512, 1.01 * n + 8), about(LEAVES, n)
 
 
-def _protected(vm: Vm) -> Timing:
-    _mapped(vm)
-    return host_timing(vm, lambda: vm.memory.protect(mmap.PROT_READ))
-
-
 def clear_log(bench: Bench) -> None:
-    """Manual protect: enabling by size, faults, GET, CLEAR by chunk, disabling by size."""
+    """Manual protect: enabling by size, faults, GET, CLEAR, disabling by size."""
     flags = abi.KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE
     with bench.vm(manual_protect=flags) as vm, bench.vm(manual_protect=flags, memory_bytes=SMALL_BYTES) as small:
-        _all_writable(small, vm)
+        write_all(small, vm)
         for _ in range(bench.repetitions):
-            few = [min(ns) for ns in zip(*(_switched(small, vm) for _ in range(SWITCHES)), strict=True)]
-            bench.keep("enable_call_ns", _line(bench, "protect_page_ns", (small, vm), (few[0], _enable(vm))))
+            few = [_switched(bench, small) for _ in range(SWITCHES)]
+            many = [_switch(bench, vm, on=True)]
             _clear_round(bench, vm)
-            many = asking(vm, vm.logs(on=False)).ns
-            bench.keep("disable_call_ns", _line(bench, "disable_page_ns", (small, vm), (few[1], many)))
-            _all_writable(small, vm)
+            many.append(_switch(bench, vm, on=False))
+            write(vm)
+            names = (("enable_call_ns", "protect_page_ns"), ("disable_call_ns", "disable_page_ns"))
+            for (a_call, a_page), times, ns in zip(names, zip(*few, strict=True), many, strict=True):
+                _keep_line(bench, a_call, a_page, (small, vm), (times, ns))
 
 
-def _switched(vm: Vm, other: Vm) -> tuple[float, float]:
-    """(ns to enable the log of ``vm``, ns to disable it), each after ``other`` has written all its memory.
-
-    So the caches are as they are when a log is switched in earnest, and alike each time: a call that follows another one
-    takes half as long.
-    """
-    write(other)
-    enable_ns, bitmaps = _enable(vm), vm.bitmaps()
+def _switched(bench: Bench, vm: Vm) -> tuple[float, float]:
+    """(ns to enable the log of ``vm``, ns to disable it)."""
+    enable_ns, bitmaps = _switch(bench, vm, on=True), vm.bitmaps()
     write(vm)
     vm.ask([*vm.gets(bitmaps), *vm.clears(bitmaps)])
-    write(other)
-    disable_ns = asking(vm, vm.logs(on=False)).ns
+    disable_ns = _switch(bench, vm, on=False)
     write(vm)
     return enable_ns, disable_ns
 
 
+def _switch(bench: Bench, vm: Vm, *, on: bool) -> float:
+    """Time [ns] to switch the log with empty caches, as when it is switched in earnest: once, after other work.
+
+    A call that follows another one takes half as long.
+    """
+    bench.empty_caches()
+    return asking(vm, vm.logs(on=on)).ns
+
+
+def _keep_line(bench: Bench, a_call: str, a_page: str, vms: Sequence[Vm], ns: tuple[Sequence[float], float]) -> None:
+    """Keep the slope over the pages of a small and a large VM, and what is left of each time of the small one."""
+    (few, many), (times, of_many_ns) = (vm.spec.n_pages for vm in vms), ns
+    page_ns = max(0.0, (of_many_ns - min(times)) / (many - few))
+    bench.keep(a_page, page_ns)
+    for of_few_ns in times:
+        bench.keep(a_call, max(0.0, of_few_ns - few * page_ns))
+
+
 def _clear_round(bench: Bench, vm: Vm) -> None:
-    n, calls, took = vm.spec.n_pages, [], []
-    bitmaps = vm.bitmaps()
-    for chunk in CHUNKS:
-        bench.take("dirty_pass_ns", write(vm), n, _faults(bench, n))
-        gets = asking(vm, vm.gets(bitmaps) * GETS)
-        bench.keep("get_call_ns", max(0.0, gets.ns / GETS - bench.call_ns()), _lost(bitmaps, n))
-        clears = vm.clears(bitmaps, chunk)
-        calls.append(len(clears))
-        took.append(asking(vm, clears).ns - len(clears) * bench.call_ns())
-    a_call, rest = slope(calls, took)
-    bench.keep("clear_call_ns", a_call)
-    bench.keep("clear_dirty_page_ns", rest / n)
+    n, bitmaps = vm.spec.n_pages, vm.bitmaps()
+    bench.take("dirty_pass_ns", write(vm), n, _faults(bench, n))
+    gets = asking(vm, vm.gets(bitmaps) * GETS)
+    bench.keep("get_call_ns", max(0.0, gets.ns / GETS - bench.call_ns()), lost_pages(bitmaps, n))
+    bench.take("clear_dirty_page_ns", asking(vm, vm.clears(bitmaps)), n, Expected(ASKED, 1, 2))
 
 
 def get_log(bench: Bench) -> None:
     """GET that protects: faults back to back, far apart in memory, and far apart in time."""
     with bench.vm() as vm:
         n = vm.spec.n_pages
-        _all_writable(vm)
+        write(vm)
         vm.ask(vm.logs(on=True))
         bitmaps = vm.bitmaps()
         for _ in range(bench.repetitions):
             _mapped_in_log(bench, vm)
             write(vm)
             got = asking(vm, vm.gets(bitmaps))
-            bench.keep("get_dirty_page_ns", got.ns / n, _lost(bitmaps, n))
+            bench.keep("get_dirty_page_ns", got.ns / n, lost_pages(bitmaps, n))
             _scattered(bench, vm)
             for pace_us in PACES_US:
                 _paced(bench, vm, pace_us)
@@ -193,12 +180,11 @@ def _mapped_in_log(bench: Bench, vm: Vm) -> None:
 def _scattered(bench: Bench, vm: Vm) -> None:
     """What a fault far from the one before costs more: two passes over protected memory, in a row and far apart."""
     n, took = vm.spec.n_pages, []
-    for command in (Command.WRITE, Command.SCATTER):
-        every = SCATTER if command is Command.SCATTER else 1
+    for command, every in ((Command.WRITE, 1), (Command.SCATTER, SCATTER)):
         took.append(guest_timing(vm, [Work(command, address_of(0), n, every=every)]))
         vm.ask(vm.gets(vm.bitmaps()))
-    why_not = next(filter(None, (complaint(one.counters, [about(FAULTS, n)]) for one in took)), "")
-    bench.keep("scattered_fault_ns", max(0.0, took[1].ns - took[0].ns) / n, why_not)
+    near, far = took
+    bench.keep("scattered_fault_ns", max(0.0, far.ns - near.ns) / n, complaint_of(took, about(FAULTS, n)))
 
 
 def _paced(bench: Bench, vm: Vm, pace_us: int) -> None:
@@ -214,15 +200,16 @@ def all_set(bench: Bench) -> None:
     flags = abi.KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | abi.KVM_DIRTY_LOG_INITIALLY_SET
     with bench.vm(manual_protect=flags) as vm, bench.vm(manual_protect=flags, memory_bytes=SMALL_BYTES) as small:
         bitmaps = vm.bitmaps()
-        _all_writable(small, vm)
+        write_all(small, vm)
         for _ in range(bench.repetitions):
-            _line(bench, "all_set_page_ns", (small, vm), [_enable(one) for one in (small, vm)])
+            few_ns, many_ns = (_switch(bench, one, on=True) for one in (small, vm))
+            _keep_line(bench, "all_set_call_ns", "all_set_page_ns", (small, vm), ([few_ns], many_ns))
             vm.ask(vm.gets(bitmaps))
             first = asking(vm, vm.clears(bitmaps))
             bench.take("all_set_first_clear_ns", first, vm.spec.n_pages, Expected(ASKED, 1, 2))
             for one in (small, vm):
                 one.ask(one.logs(on=False))
-            _all_writable(small, vm)
+            write_all(small, vm)
 
 
 def exits(bench: Bench) -> None:
@@ -244,7 +231,7 @@ def all_vcpus(bench: Bench) -> None:
         return
     with bench.vm(n_vcpus=n_vcpus) as vm:
         n = vm.spec.n_pages // n_vcpus
-        _all_writable(vm)
+        write_all(vm)
         vm.ask(vm.logs(on=True))
         bitmaps = vm.bitmaps()
         own = [Work(Command.WRITE, address_of(v * n), n) for v in range(n_vcpus)]
@@ -252,7 +239,7 @@ def all_vcpus(bench: Bench) -> None:
             vm.ask(vm.gets(bitmaps))
             bench.take("dirty_pass_own_ns", guest_timing(vm, own), n, _of_all(bench, n_vcpus * n, n_vcpus * n))
             shared = [_shared(vm, own[:1] * n_vcpus) for _ in range(RACES)]
-            why_not = next(filter(None, (complaint(one.counters, [_of_all(bench, n, n_vcpus * n)]) for one in shared)), "")
+            why_not = complaint_of(shared, _of_all(bench, n, n_vcpus * n))
             bench.keep("dirty_pass_shared_ns", sum(one.ns for one in shared) / RACES / n, why_not)
 
 
@@ -276,7 +263,7 @@ def rings(bench: Bench) -> None:
     entries, reserved = (1024, PML_RESERVED_ENTRIES) if bench.pml else (256, RESERVED_ENTRIES)
     with bench.vm(ring_entries=65536) as vm, bench.vm(ring_entries=entries, memory_bytes=FULL_BYTES) as small:
         for one in (vm, small):
-            _all_writable(one)
+            write_all(one)
             one.ask(one.logs(on=True))
         write(vm)
         _emptied(vm)  # the first harvest of a ring also maps its pages
@@ -331,132 +318,9 @@ def _met_full(ns: NDArray[np.float64], room: int) -> NDArray[np.float64]:
     return max(rows, key=lambda row: float(np.median(row)))
 
 
-def flushes(bench: Bench) -> None:
-    """CLEAR of a page at a time: nothing dirty; one dirty; one dirty with a vCPU in guest mode."""
-    for processors, name in ((2, "flush_first_ns"), (3, "flush_vcpu_ns")):
-        if bench.n_cpus < processors:
-            bench.absent[name] = f"needs {processors} processors, there are {bench.n_cpus}"
-    with bench.vm(manual_protect=1, n_vcpus=max(1, min(2, bench.n_cpus - 1))) as vm:
-        _all_writable(vm)
-        vm.ask(vm.logs(on=True))
-        for _ in range(bench.repetitions):
-            _flush_round(bench, vm)
-
-
-def _flush_round(bench: Bench, vm: Vm) -> None:
-    write(vm)
-    vm.ask(vm.gets(vm.bitmaps()))
-    one, none = np.array([2], np.uint64), np.zeros(1, np.uint64)
-    nothing = [clear(64, 64, none)] * NOTHINGS
-    bench.keep("clear_nothing_ns", max(0.0, asking(vm, nothing).ns / NOTHINGS - bench.call_ns()))
-    words = iter(range(1, vm.spec.n_pages // 64))
-    took = [_clear_singles(vm, one, words, 0, 8)]
-    for v in range(min(len(vm.vcpus), bench.n_cpus - 1)):
-        vm.start(Work(Command.SPIN, address_of(0), 1), v)
-        _until_spinning(vm, v)
-        took.append(_clear_singles(vm, one, words, 1, 20))
-    for v in range(len(took) - 1):
-        vm.stop(v)
-    for name, pair in zip(("flush_first_ns", "flush_vcpu_ns"), pairwise(took), strict=False):
-        bench.keep(name, max(0.0, pair[1] - pair[0]), "" if np.isfinite(pair).all() else "no vCPU was in guest mode")
-
-
-def _until_spinning(vm: Vm, vcpu: int) -> None:
-    while vm.vcpus[vcpu].mailbox.progress == 0:
-        time.sleep(1e-4)
-
-
-def _clear_singles(vm: Vm, word: NDArray[np.uint64], places: Iterator[int], wanted: int, n_batches: int) -> float:
-    """Median time [ns] of a CLEAR of 64 pages, those set in ``word`` dirty; NaN if no batch counts.
-
-    wanted: 1: batches count whose flushes all reached a vCPU in guest mode, 0: whose flushes reached none. Between batches a
-    neighbour on the vCPU's processor may come to its end.
-    """
-    batches = []
-    for _ in range(n_batches):
-        calls = [clear(64 * place, 64, word) for place in islice(places, SINGLES_A_BATCH)]
-        timing = asking(vm, calls)
-        if calls and timing.counters.get(FLUSHES, 0) == wanted * len(calls):
-            batches.append(timing.ns / len(calls))
-        time.sleep(wanted * PAUSE_S)
-    return float(np.median(batches)) if batches else float("nan")
-
-
-def _enable(vm: Vm) -> float:
-    return asking(vm, vm.logs(on=True)).ns
-
-
-def _all_writable(*vms: Vm) -> None:
-    for vm in vms:
-        write(vm)
-
-
-def _line(bench: Bench, name: str, vms: Sequence[Vm], ns: Sequence[float]) -> float:
-    """Keep the slope over the pages of the VMs; returns the line's value for a VM without pages."""
-    a_page, at_none = slope([vm.spec.n_pages for vm in vms], ns)
-    bench.keep(name, max(0.0, a_page))
-    return max(0.0, at_none)
-
-
 def _faults(bench: Bench, n: int) -> Expected:
     """A write to a protected page is a fault, unless the processor logs it."""
     return none_of(FAULTS) if bench.pml else about(FAULTS, n)
-
-
-def _lost(bitmaps: Sequence[NDArray[np.uint64]], n: int) -> str:
-    found = sum(int(np.unpackbits(one.view(np.uint8)).sum()) for one in bitmaps)
-    return "" if found == n else f"{found} pages in the log, {n} were written"
-
-
-def chains(bench: Bench) -> None:
-    """A page mapped at 1, 2, 8, 16 addresses: enabling, GET, disabling, unmapping by sptes a page."""
-    for length in CHAINS:
-        with bench.vm(memory_bytes=bench.memory_bytes // 2, aliases=length) as vm:
-            for _ in range(bench.repetitions):
-                if not _chain_round(bench, vm, length):
-                    names = [further_name(work) for work in CHAIN_WORK]
-                    bench.absent |= dict.fromkeys(names, "a page has one spte here, whatever the guest maps (EPT, NPT)")
-                    return
-
-
-def chain_name(work: str, length: int) -> str:
-    """Name of ``work`` with ``length`` sptes a page."""
-    return f"{work}_{length}_sptes_ns"
-
-
-def further_name(work: str) -> str:
-    """Name of the time that a further spte adds to ``work``."""
-    return f"further_spte_{work}_ns"
-
-
-def _chain_round(bench: Bench, vm: Vm, length: int) -> bool:
-    """False if KVM keeps no chain."""
-    n, bitmaps = vm.spec.n_pages, vm.bitmaps()
-    before = vm.read_counters()[LEAVES]
-    _write_all(vm)
-    if vm.read_counters()[LEAVES] - before < 0.99 * n * length:
-        return False
-    bench.keep(chain_name("enable", length), _enable(vm) / n)
-    write(vm)
-    bench.keep(chain_name("get", length), asking(vm, vm.gets(bitmaps)).ns / n, _lost(bitmaps, n))
-    bench.take(chain_name("disable", length), asking(vm, vm.logs(on=False)), n)
-    # Not by MADV_DONTNEED: the host's own work, to free the pages, takes longer than KVM's and wanders more.
-    unmapped = host_timing(vm, lambda: vm.memory.protect(PROT_NONE))
-    bench.take(chain_name("unmap", length), unmapped, n, about(LEAVES, -n * length))
-    vm.memory.protect(mmap.PROT_READ | mmap.PROT_WRITE)
-    return True
-
-
-def _write_all(vm: Vm) -> None:
-    """Map every page at each of its addresses, pages in a row far apart, as guests do.
-
-    KVM allocates a descriptor of the rmap when a page gets its second spte. In the order of addresses descriptors come to
-    lie in a row while the allocator is fresh, and a walk over them costs a third of one on a host that has run for long.
-    """
-    n = vm.spec.n_pages
-    assert n & (n - 1) == 0, "a power of two"
-    for alias in range(vm.spec.aliases):
-        vm.run([Work(Command.SCATTER, address_of(0, alias), n, every=SCATTER)])
 
 
 def huge_pages(bench: Bench) -> None:

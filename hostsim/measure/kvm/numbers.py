@@ -11,8 +11,9 @@ import numpy as np
 from hostsim.measure.calibrate.calibration import Measured
 from hostsim.measure.calibrate.sample import Sample
 from hostsim.measure.kvm.bench import Bench
+from hostsim.measure.kvm.chains import CHAIN_WORK, CHAINS, chain_name, further_name
+from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost
-from hostsim.measure.kvm.measures import CHAIN_WORK, CHAINS, chain_name, further_name
 from hostsim.measure.kvm.rules import slope
 
 EXIT_SHARE = 0.6
@@ -27,12 +28,13 @@ MEANING = {
     "read_loop_ns": "a page read, nothing to fault on",
     "populate_pass_ns": "first write to a page that the host has to allocate",
     "first_map_pass_ns": "first write to a page that the host has just made, not logged",
+    "first_map_more_ns": "that write less a first write to the same page, mapped before",
     "map_pass_ns": "first write to a page that KVM has mapped before, not logged",
     "logged_map_pass_ns": "first write to a page that KVM has mapped before, logged: a fault a page",
     "unmap_page_ns": "MADV_DONTNEED of mapped memory, a page",
     "mprotect_page_ns": "mprotect to read-only of mapped memory, a page",
-    "protect_page_ns": "logging enabled, slope over pages of two VMs",
-    "enable_call_ns": "logging enabled, the rest for a slot without pages",
+    "protect_page_ns": "logging enabled, slope over pages of two VMs, caches empty",
+    "enable_call_ns": "logging enabled, a slot of next to no pages less its pages, caches empty",
     "dirty_pass_ns": "a write-protected page written, one vCPU, back to back",
     "dirty_pass_own_ns": "a write-protected page written, all vCPUs at once, each in its own memory",
     "dirty_pass_shared_ns": "a write-protected page written, all vCPUs at once in one memory",
@@ -41,11 +43,11 @@ MEANING = {
     "scattered_fault_ns": "a write-protected page written far from the one before: more than one in a row",
     "get_call_ns": "GET that protects nothing, a call",
     "get_dirty_page_ns": "GET that protects, a dirty page",
-    "clear_dirty_page_ns": "CLEAR, a dirty page: the line through all, 512 and 64 pages a call",
-    "clear_call_ns": "CLEAR, a call and its flush, from that line",
+    "clear_dirty_page_ns": "CLEAR of all pages, a dirty page",
     "clear_nothing_ns": "CLEAR of 64 clean pages, a call",
-    "disable_page_ns": "logging disabled, nothing to recover, slope over pages of two VMs",
-    "disable_call_ns": "logging disabled, the rest for a slot without pages",
+    "clear_one_more_ns": "CLEAR of 64 pages of which one is dirty, less one of clean pages, a call",
+    "disable_page_ns": "logging disabled, nothing to recover, slope over pages of two VMs, caches empty",
+    "disable_call_ns": "logging disabled, a slot of next to no pages less its pages, caches empty",
     "all_set_page_ns": "a log that begins all set, enabled, slope over pages",
     "all_set_first_clear_ns": "the first CLEAR of such a log, a page",
     "event_exit_ns": "OUT that an ioeventfd ends in the kernel: exit, entry, dispatch",
@@ -57,23 +59,27 @@ MEANING = {
     "flush_first_ns": "CLEAR of one page, the share of a vCPU in guest mode",
     "flush_vcpu_ns": "CLEAR of one page, the share of a second vCPU in guest mode",
     "recover_region_ns": "logging disabled, a 2 MiB region that was split",
+    "age_page_ns": "a page marked idle with its spte mapped, less the same without",
+    "swap_in_ns": "a page that was swapped out, written by a vCPU: half of them take longer",
+    "swap_in_p99_ns": "the same: one in a hundred takes longer",
+    "swap_out_page_ns": "MADV_PAGEOUT of mapped memory, a page",
 }
 """By name of a bench's number: the work that was timed."""
 RENAMED = {"clear_dirty_page_ns": {"shadow": "clear_rmap_ns", "direct": "clear_rmap_ns", "tdp": "clear_tree_atomic_ns"}}
 """The sheet's name of a number, by MMU."""
-LEAST = frozenset({"loop_ns", "read_loop_ns"})
-"""Numbers that are the least repetition, not the median: passes that wait for caches and memory above all, which every
-neighbour of the processor lengthens.
-"""
 PREFETCHING_PAGES = 1.5
 """Pages a fault of a pass, above which KVM prefetches sptes."""
-ABOVE_ALL = ("all_set_page_ns",)
+ABOVE_ALL = ("all_set_page_ns", "first_map_more_ns", "clear_one_more_ns")
 """Only inputs of other numbers."""
-REACHES = "needs privileges or devices that a measurement does not take"
+AT_WISH = {
+    "age_page_ns": "ageing: its triggers are root's; --as-root",
+    **dict.fromkeys(("swap_in_ns", "swap_in_p99_ns", "swap_out_page_ns"), "swapping: --as-root --swap present or zram"),
+}
+"""Numbers that are measured if they are asked for, and how."""
 CANNOT = {
-    "age_page_ns": f"ageing: {REACHES} (page_idle, MGLRU's and DAMON's files are root's)",
-    "idle_syscall_ns": f"marking pages idle: {REACHES}",
+    "idle_syscall_ns": "system calls around marking a page idle are not KVM's",
     "spread_handover_ns": "queueing at mmu_lock: needs more vCPUs at once than two or eight",
+    "wide_handover_ns": "queueing at mmu_lock: needs more vCPUs at once than sixteen",
     "shared_turn_ns": "queueing of readers at mmu_lock: needs many processors",
     "eager_split_ns": "huge pages split when logging begins: only the TDP MMU does",
     "spurious_hold_ns": "a spurious fault: it cannot be made at will",
@@ -98,54 +104,53 @@ class Teller:
     def measured(self) -> Iterator[Measured]:
         """Every number that was timed."""
         for name, what in MEANING.items():
-            sample = self.bench.sample(name)
-            if sample and name not in ABOVE_ALL:
-                yield self._timed(RENAMED.get(name, {}).get(self.host.mmu, name), sample, what)
+            if name not in ABOVE_ALL:
+                yield from self._timed(RENAMED.get(name, {}).get(self.host.mmu, name), name, what)
         for work in CHAIN_WORK:
             if found := chain_slope(self.bench, work):
-                what = f"{work}, the share of a further spte of a page, from 2 to 16, of the medians of each"
+                what = f"{work}, the share of a further spte of a page, from 2 to 16, on the line through them, caches empty"
                 yield self._told(further_name(work), *found, what)
 
     def derived(self) -> Iterator[Measured]:
         """Numbers that follow from timed ones."""
         samples = {name: sample for name in MEANING if (sample := self.bench.sample(name))}
-        medians = {name: value_ns(name, sample) for name, sample in samples.items()}
+        found = {name: estimate(name, sample) for name, sample in samples.items()}
+        ns = {name: one.ns for name, one in found.items()}
         pages = self.bench.sample("pages_a_map_fault")
-        medians["pages_a_map_fault"] = pages.median_ns if pages else 1.0
-        for name, value, how, of in follow(self.host, medians):
+        ns["pages_a_map_fault"] = pages.median_ns if pages else 1.0
+        for name, value, how, of in follow(self.host, ns):
             if value >= 0:
-                yield self._told(name, value, samples[of], f"{how} [{of}]")
+                yield self._told(name, value, found[of].which, samples[of], f"{how} [{of}]")
 
-    def _timed(self, name: str, sample: Sample, what: str) -> Measured:
-        return self._told(name, value_ns(name, sample), sample, what)
+    def _timed(self, name: str, of: str, what: str) -> Iterator[Measured]:
+        """``name`` of the repetitions of the bench's number ``of``."""
+        if sample := self.bench.sample(of):
+            found = estimate(of, sample)
+            yield self._told(name, found.ns, found.which, sample, what)
 
-    def _told(self, name: str, value: float, sample: Sample, what: str) -> Measured:
+    def _told(self, name: str, value: float, which: str, sample: Sample, what: str) -> Measured:
         """A spread of a median of 0 is 0."""
         spread = sample.spread if sample.median_ns > 0 else 0.0
-        which = "least" if name in LEAST else "median"
         source = f"measured on {self.host.told}{self.remark}, {which} of {len(sample.ns)}, spread {spread:.1%}: {what}"
         return Measured(name, float(f"{value:.4g}"), source, len(sample.ns), round(spread, 4))
 
 
-def value_ns(name: str, sample: Sample) -> float:
-    """The number ``name`` [ns]: the least or the middle repetition."""
-    return float(sample.ns.min()) if name in LEAST else sample.median_ns
-
-
 def follow(host: KvmHost, ns: Mapping[str, float]) -> Iterator[tuple[str, float, str, str]]:
-    """(number, value, its arithmetic, the timed number whose spread it has) from medians ``ns``."""
+    """(number, value, its arithmetic, the timed number whose spread it has) from estimates ``ns``."""
     if {"loop_ns", "dirty_pass_ns"} <= ns.keys():
         fault_ns = float("inf") if host.pml else ns["dirty_pass_ns"] - ns["loop_ns"]
         yield from _of_shadow(ns, fault_ns) if host.mmu == "shadow" else _of_two_dimensions(ns, fault_ns)
-    if {"first_map_pass_ns", "map_pass_ns"} <= ns.keys():
-        more_ns = max(0.0, ns["first_map_pass_ns"] - ns["map_pass_ns"])
-        yield "first_map_ns", more_ns, "a pass over pages just made, less one over pages mapped before", "first_map_pass_ns"
+    if "first_map_more_ns" in ns:
+        how = "a pass over pages just made, less one over the same pages, mapped before"
+        yield "first_map_ns", max(0.0, ns["first_map_more_ns"]), how, "first_map_more_ns"
     if ns.get("protect_page_ns") and "all_set_page_ns" in ns:
         ratio = ns["all_set_page_ns"] / ns["protect_page_ns"]
         yield "initially_set_ratio", ratio, "enabling a log that begins all set, as share of enabling", "protect_page_ns"
-    if {"clear_call_ns", "clear_nothing_ns"} <= ns.keys():
-        flush_ns = ns["clear_call_ns"] - ns["clear_nothing_ns"]
-        yield "flush_local_ns", flush_ns, "a call of CLEAR less one that finds nothing", "clear_call_ns"
+    if {"clear_one_more_ns", "clear_nothing_ns", "clear_dirty_page_ns"} <= ns.keys():
+        flush_ns = ns["clear_one_more_ns"] - ns["clear_dirty_page_ns"]
+        how = "a call of CLEAR that finds one page less one that finds none, less the page"
+        yield "flush_local_ns", flush_ns, how, "clear_one_more_ns"
+        yield "clear_call_ns", ns["clear_nothing_ns"] + flush_ns, "CLEAR that finds nothing, and a flush", "clear_nothing_ns"
 
 
 def _of_shadow(ns: Mapping[str, float], fault_ns: float) -> Iterator[tuple[str, float, str, str]]:
@@ -206,16 +211,17 @@ def _populate(ns: Mapping[str, float], map_ns: float) -> Iterator[tuple[str, flo
         yield "populate_ns", populate_ns, "a populating fault less one that has its page", "populate_pass_ns"
 
 
-def chain_slope(bench: Bench, work: str) -> tuple[float, Sample] | None:
-    """Time [ns] that a further spte adds to ``work``: on the line through the medians, and repetition by repetition.
+def chain_slope(bench: Bench, work: str) -> tuple[float, str, Sample] | None:
+    """(Time [ns] that a further spte adds to ``work``, its kind of estimate, repetitions); None without repetitions.
 
-    The second spte of a page also brings its descriptor, so the line begins there. Each length has a VM of its own, whose
-    descriptors lie well or badly: slopes of single repetitions mix both, so that their median wanders.
+    The time is on the line through the estimates. The second spte of a page also brings its descriptor, so the line begins
+    there. Each length has a VM of its own, whose descriptors lie well or badly: slopes of single repetitions mix both, so
+    that their median wanders.
     """
-    samples = [bench.sample(chain_name(work, length)) for length in CHAINS[1:]]
-    if not all(samples):
+    samples = {name: sample for k in CHAINS[1:] if (sample := bench.sample(name := chain_name(work, k)))}
+    if len(samples) < len(CHAINS) - 1:
         return None
-    found = [sample for sample in samples if sample]
-    rows = zip(*(sample.ns for sample in found), strict=False)
-    a_spte = slope(CHAINS[1:], [sample.median_ns for sample in found])[0]
-    return a_spte, Sample(np.array([slope(CHAINS[1:], row)[0] for row in rows]))
+    found = [estimate(name, sample) for name, sample in samples.items()]
+    rows = zip(*(sample.ns for sample in samples.values()), strict=False)
+    a_spte = slope(CHAINS[1:], [one.ns for one in found])[0]
+    return a_spte, f"{found[0].which}s", Sample(np.array([slope(CHAINS[1:], row)[0] for row in rows]))

@@ -107,6 +107,8 @@ def _set_up(src: Qemu, dst: Qemu, planned: Planned, run: Run) -> None:
         side.qmp.ask("migrate-set-capabilities", capabilities=capabilities)
     limits = {"max-bandwidth": planned.max_bandwidth, "downtime-limit": planned.downtime_limit_ms}
     src.qmp.ask("migrate-set-parameters", **limits, **planned.parameters)
+    if planned.parameters:  # channels and their compression have to be alike on both sides
+        dst.qmp.ask("migrate-set-parameters", **planned.parameters)
     run.parameters = src.qmp.ask("query-migrate-parameters")
 
 

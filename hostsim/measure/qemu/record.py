@@ -21,6 +21,21 @@ THROTTLE = (
     "max-cpu-throttle",
 )  # fmt: skip
 
+MECHANISMS = {
+    "xbzrle_cache_size": "xbzrle-cache-size", "multifd_channels": "multifd-channels",
+    "multifd_compression": "multifd-compression", "max_postcopy_bandwidth_Bps": "max-postcopy-bandwidth",
+    "zero_page_detection": "zero-page-detection",
+}  # fmt: skip
+"""Inputs of a case that are parameters of QEMU, where it has them."""
+OF_RAM = {"postcopy_requests": "postcopy-requests", "postcopy_bytes": "postcopy-bytes", "multifd_bytes": "multifd-bytes"}
+OF_CACHE = {"xbzrle_bytes": "bytes", "xbzrle_pages": "pages", "xbzrle_cache_miss": "cache-miss"}
+"""Figures of a case, and the members of ``query-migrate`` that have them."""
+CHANGED_BYTES = 1
+"""A write of the guest adds one to the page's first word: its lowest byte changes, the next one in one write of 256.
+
+Filled pages are of pseudo-random words, which no method compresses.
+"""
+
 
 @dataclass(frozen=True)
 class Host:
@@ -63,10 +78,12 @@ def _inputs(planned: Planned, run: Run, on: Host, rate: int) -> dict[str, Any]:
         "hot_pages": guest.hot_pages if is_hot else None, "hot_prob": guest.hot_share if is_hot else None,
         "write_rate_pages_s": (guest.rate or rate) if writes else 0, "pace": guest.pace, "spin": guest.pace == "cpu",
         "guest_tick_hz": TICK_HZ, "always_dirty_pages": [MAILBOX // PAGE_BYTES] if writes else [],
-        "bytes_changed_per_write": 8, "max_bandwidth_Bps": planned.max_bandwidth, "link_relay_Bps": None,
+        "bytes_changed_per_write": CHANGED_BYTES, "changed_place": "start", "compression_ratio": 1.0, "thp": False,
+        "max_bandwidth_Bps": planned.max_bandwidth, "link_relay_Bps": None,
         "downtime_limit_ms": planned.downtime_limit_ms, "capabilities": ["events", *planned.capabilities],
         "throttle": {name: parameters.get(name) for name in THROTTLE},
         "avail_switchover_bandwidth_Bps": parameters.get("avail-switchover-bandwidth"),
+        **{key: parameters.get(name) for key, name in MECHANISMS.items()},
         "postcopy_after_syncs": planned.postcopy_after_syncs or None,
         "vcpu_dirty_limit_MBps": planned.dirty_limit_mb_s or None, "cancel_after_s": planned.cancel_after_s,
     }  # fmt: skip
@@ -82,8 +99,9 @@ def _figures(run: Run, tsc_hz: int) -> Iterator[tuple[str, float]]:
     yield "dirty_sync_count", ram["dirty-sync-count"]
     yield "normal_pages", ram["normal"]
     yield "zero_pages_sent", ram["duplicate"]
-    if ram.get("postcopy-requests"):
-        yield "postcopy_requests", ram["postcopy-requests"]
+    yield from ((name, ram[field]) for name, field in OF_RAM.items() if ram.get(field))
+    cache = run.last.get("xbzrle-cache", {})
+    yield from ((name, cache[field]) for name, field in OF_CACHE.items() if field in cache)
     yield "max_throttle_pct", run.throttle_max
     if "pf_taken" in run.counters:
         yield "faults", run.counters["pf_taken"]

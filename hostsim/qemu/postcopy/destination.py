@@ -62,14 +62,26 @@ class Blocktime:
     dist: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class SentBefore:
+    """Counters of the RAM stream at the switch."""
+
+    normal_pages: int
+    zero_pages: int
+    stream_bytes: int
+
+
 class Destination:
     """The phase of post-copy: arrays of the loop, and the way in which they follow the host's clock.
 
     phase: arrays.
     rules: constants; the rate limit is changed at completion.
-    run_ns: the time at which the guest runs at the destination.
+    run_ns: the time at which the guest runs at the destination; listens_ns: at which it begins to load pages.
     n_missing: pages that were missing at the switch.
     broken_ns: the time at which the connection breaks, NEVER: it does not.
+    sent_before: what had been sent by the switch.
+    read_ns: time for which the migration thread could send nothing because a page was read back from swap; frames_ns: time
+    for which the stream's thread waited for a frame.
     """
 
     def __init__(
@@ -78,7 +90,10 @@ class Destination:
     ) -> None:  # fmt: skip
         """``listens_ns``: the destination loads pages from then on."""
         self.rules, self.run_ns, self.broken_ns, self._link = rules, run_ns, NEVER, link
+        self.listens_ns = listens_ns
         self._env, self._vm, self._knobs = env, vm, knobs
+        self.sent_before = SentBefore(ram.normal_pages, ram.zero_pages, ram.stream_bytes)
+        self.read_ns = self.frames_ns = 0
         self._table = vm.guest.table
         missing = ram.bmap.copy()
         self.n_missing = int(missing.sum())
@@ -200,7 +215,7 @@ class Destination:
         return-path thread, which keeps it (::ram_save_host_page_urgent), so that the migration thread sends no page, either.
         """
         # Model limit: a migration thread that has its page back waits for the return-path thread before it sends this page.
-        p, life, is_back = self.phase.p, self._life, reason == at.AWAY_BACK
+        p, life, is_back, since_ns = self.phase.p, self._life, reason == at.AWAY_BACK, self._env.now_ns
         number = int(p[at.REQUEST_ARRIVED]) % len(self.phase.requests)
         page = int(self.phase.requests[number, 1] if is_back else p[at.HELD])
         p[at.READS] += 1
@@ -210,6 +225,8 @@ class Destination:
         if life != self._life:  # the connection has broken meanwhile
             return
         p[at.READS] -= 1
+        if not p[at.READS]:
+            self.read_ns += self._env.now_ns - since_ns
         self.phase.send[send.T_NS] = max(int(self.phase.send[send.T_NS]), self._env.now_ns)
         if is_back:
             p[at.RETURN_FREE_NS] = self._env.now_ns

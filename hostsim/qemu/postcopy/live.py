@@ -168,8 +168,10 @@ class LiveDestination(Destination):
 
     def _allocate(self, channel: int) -> Generator[simpy.Event, Any, None]:
         """The thread that loads ``channel`` allocates the frame of its page; below the min watermark it reclaims."""
-        life = self._life
+        life, since_ns = self._life, self._env.now_ns
         self.phase.p[at.FRAMES] += yield from self.host.allocate()
+        if channel == at.MAIN:
+            self.frames_ns += self._env.now_ns - since_ns
         if life == self._life:
             frames.go_on(self.phase, self.rules, channel, self._env.now_ns)
         self._stale = True

@@ -31,6 +31,9 @@ from hostsim.qemu.switchover import pre_switchover
 
 RANGES_A_COMMAND = 12
 """migration/postcopy-ram.c MAX_DISCARDS_PER_COMMAND."""
+COMMAND_TRUESIZE = 1280
+"""Kernel memory of a message of 12 ranges, some 210 bytes: the sk_buff (256), and data beside skb_shared_info (1024, a size
+of kmalloc). net/core/sock.c::sock_alloc_send_pskb waits at sk_sndbuf bytes of these."""
 
 
 def switch(migration: Migration) -> Step:
@@ -64,7 +67,7 @@ def switch(migration: Migration) -> Step:
     # Model limit: discards reach the destination as the sync ends, whatever the stream and the link hold before them; a
     # range costs as much whatever its length.
     discarded_ns = env.now_ns + migration.link.spec.latency_ns + stale * costs_of(migration).discard_range_ns
-    yield env.timeout(migration.sheet.switchover_ns)
+    yield env.timeout(_discard_wait_ns(migration, stale) + migration.sheet.switchover_ns)
     migration.ram.write(0, _discard_bytes(migration, stale) + migration.sheet.device_state_bytes)
     yield migration.ram.written()
     m.downtime_ms = migration.now_ms - m.downtime_start_ns // NS_PER_MS
@@ -224,6 +227,23 @@ def _discard_bytes(migration: Migration, stale: int) -> int:
     commands = -(-stale // RANGES_A_COMMAND)
     name = max(len(block.idstr) for block in migration.vm.memory.blocks)
     return 16 * stale + commands * (8 + name)
+
+
+def _discard_wait_ns(migration: Migration, stale: int) -> int:
+    """Time for which the source, its VM stopped, waits to write the last command [ns].
+
+    It flushes each command by itself (savevm.c::qemu_savevm_command_send), and the destination's main thread discards a
+    command's ranges before it reads the next one: the sockets hold the commands between. A unix socket charges its buffer
+    with the memory of each message (sk_buff::truesize), TCP with its bytes, which the receive window holds as well.
+    """
+    spec, command_bytes = migration.link.spec, _discard_bytes(migration, RANGES_A_COMMAND)
+    if spec.latency_ns:
+        held = (spec.send_buffer_bytes + spec.receive_window_bytes) // command_bytes
+    elif spec.socket_buffer_bytes:
+        held = spec.socket_buffer_bytes // COMMAND_TRUESIZE
+    else:
+        return 0
+    return max(0, stale - held * RANGES_A_COMMAND) * costs_of(migration).discard_range_ns
 
 
 def _package_arrives(migration: Migration) -> Generator[simpy.Event, Any, int]:

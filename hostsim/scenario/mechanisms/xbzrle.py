@@ -57,7 +57,7 @@ def _contents(scenario: Scenario) -> Iterator[str]:
     for i, load in enumerate(scenario.vm.workload):
         writes = load.write_rate > 0 or load.pattern == "trace"
         if writes and not {"changed_bytes", "changed_place"} & load.model_fields_set:
-            key, where = f"vm.workload.{i}", "at the same place" if load.changed_place == "same" else "anywhere"
+            key, where = f"vm.workload.{i}", "anywhere" if load.changed_place == "scattered" else "at the same place"
             yield (
                 f"a write of {key} changes {load.changed_bytes} bytes in a row {where} in its page; XBZRLE sends more or "
                 f"less if it changes others (--set {key}.changed_bytes=..., --set {key}.changed_place=...)"

@@ -16,7 +16,6 @@ from hostsim.costs.exits import NOTHING
 from hostsim.machine.machine import Machine
 from hostsim.memory.ageing_daemon import AgeingPass
 from hostsim.memory.policies.protocol import Pages, check_estimate
-from hostsim.memory.policies.registry import policy_of
 from hostsim.scenario.build import build
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.record import Heard, Measure
@@ -34,13 +33,13 @@ class Truth:
     never made young, or new pages young.
     """
 
-    def __init__(self, machine: Machine, *, new_in_use: bool, most: int = 0) -> None:
-        """new_in_use: the policy counts new pages as used; most: passes that count, 0: as ``counted`` says."""
+    def __init__(self, machine: Machine, *, most: int = 0) -> None:
+        """most: passes that count, 0: as ``counted`` says."""
         spec, self._left = machine.spec, most or counted(machine)
         self._n_pages, self._n_clocks = machine.vm.memory.n_pages, max(1, len(machine.vm.guest.clocks))
         self._rates = page_rates_per_s(spec.workloads, self._n_pages)
         self._swept_per_s = float(sum(load.write_rate_per_s + load.read_rate_per_s for load in spec.workloads))
-        self._new_in_use, self._before_ns = new_in_use, None if self._rates is not None else 0.0
+        self._before_ns = None if self._rates is not None else 0.0
         self._rows: list[tuple[float, float, float, float]] = []
         machine.daemons[0].listen(self.note)
 
@@ -53,8 +52,8 @@ class Truth:
         self._before_ns = begin_ns
         if before_ns is None:
             return
-        work_ns, new = begin_ns - before_ns, done.new if self._new_in_use else 0
-        in_use = len(held) + new
+        work_ns, in_use = begin_ns - before_ns, done.in_use
+        new = in_use - len(held)
         check_estimate(done.young + in_use, self._n_pages, "pages of the guest")
         used = self._used(work_ns)
         missed = used - done.young - new - self._used_among(held, work_ns)
@@ -102,8 +101,7 @@ def measure_age(scenario: Scenario, heard: Heard) -> dict[str, Any]:
     ageing = scenario.ageing
     truth = None
     if ageing is not None:
-        assert scenario.vm.mmu is not None, "a checked scenario with ageing is under KVM"
-        truth = Truth(machine, new_in_use=policy_of(ageing.policy, scenario.vm.mmu.era, "ageing").new_in_use)
+        truth = Truth(machine)
     machine.run(heard)
     aged = {} if truth is None else _of_passes(machine) | truth.figures()
     return {"figures": {"status": RAN, **_of_guest(machine), **aged, "latencies": _latencies(machine)}}

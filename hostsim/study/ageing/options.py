@@ -29,7 +29,7 @@ class AgeOptions:
     load: str = asked("zipf:0.9", "Which pages a touching guest reads: zipf:S, uniform.", "LOAD,...")
     rate: str = asked("200k/s", "Reads of each vCPU a second.", "RATE")
     period: str | None = asked(
-        None, "From pass to pass.", "TIME", show_default=f"{PERIOD}; {FAULTING_PERIOD} under faulting"
+        None, "Time from one pass to the next.", "TIME", show_default=f"{PERIOD}; {FAULTING_PERIOD} under faulting"
     )
     passes: int = asked(4, "Passes; under faulting as many as populating takes.", "N")
     seed: int = first_seed()

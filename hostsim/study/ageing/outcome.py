@@ -103,28 +103,28 @@ def _cost(row: AgeRow) -> str:
 def _sight(row: AgeRow) -> str:
     """The shares of pages that the policy misjudges, in either direction."""
     if row.sees:
-        return "finds the pages in use" if row.mean("used_pages") > 0 else "no page is in use, and it finds none"
+        return "finds the used pages" if row.mean("used_pages") > 0 else "no page is used, and it finds none"
     wrong = []
     if row.missed_share > MISJUDGED_SHARE:
-        wrong.append(f"takes {100 * row.missed_share:.0f} % of the pages in use for idle")
+        wrong.append(f"counts {100 * row.missed_share:.0f} % of the used pages as idle")
     if row.surplus_share > MISJUDGED_SHARE:
-        wrong.append(f"takes {_surplus(row)} for used")
+        wrong.append(f"counts {_surplus(row)}")
     return "; ".join(wrong)
 
 
 def _surplus(row: AgeRow) -> str:
     pages = row.mean("false_young_pages")
     if row.surplus_share == inf:
-        return f"{pages:.0f} pages of an idle guest"
-    return f"{pages:.0f} idle pages, {100 * row.surplus_share:.0f} % of those in use,"
+        return f"{pages:.0f} pages of an idle guest as used"
+    return f"{pages:.0f} idle pages as used, {100 * row.surplus_share:.0f} % of the used ones"
 
 
 def _reasons(row: AgeRow) -> Iterator[str]:
     """Why it is off."""
     if row.missed_share > MISJUDGED_SHARE:
-        yield f"takes pages in use for idle: {_why_missed(row)}"
+        yield f"counts used pages as idle: {_why_missed(row)}"
     if row.surplus_share > MISJUDGED_SHARE:
-        yield f"takes idle pages for used: {_why_surplus(row)}"
+        yield f"counts idle pages as used: {_why_surplus(row)}"
 
 
 def _reason_lines(rows: Sequence[AgeRow], varied: Sequence[str]) -> list[str]:
@@ -154,7 +154,7 @@ def verdict_lines(rows: Sequence[AgeRow], varied: Sequence[str]) -> list[str]:
     """The first opens with VERDICT: how many rows are fit for use; then the cheapest of those and the dearest of all."""
     fit = [row for row in rows if is_fit(row)]
     who = f"{len(fit)} of {len(rows)} {_plural(len(rows))}"
-    bounds = f"are off by at most {100 * MISJUDGED_SHARE:.0f} % of the pages in use and slow the guest by less than"
+    bounds = f"are off by at most {100 * MISJUDGED_SHARE:.0f} % of the used pages and slow the guest by less than"
     told = [f"VERDICT: {who} {bounds} {NOTICED_PERCENT:g} %."]
     if len(rows) > 1:
         cheapest = min(fit, key=lambda row: row.mean("vcpu_slowdown_percent"), default=None)

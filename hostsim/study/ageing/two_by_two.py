@@ -97,7 +97,7 @@ def _table(guest: AgedGuest, policy: str, seed: int, *, migrates: bool) -> dict[
 
 def _run(table: dict[str, Any]) -> _Aged:
     machine = Machine(build(Scenario.model_validate(table)))
-    truth = Truth(machine, new_in_use=False, most=PASSES) if machine.daemons else None
+    truth = Truth(machine, most=PASSES) if machine.daemons else None
     machine.run()
     return _Aged(machine, truth)
 

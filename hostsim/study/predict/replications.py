@@ -25,7 +25,7 @@ PILOT = 2
 MOST = 300
 """Replications at which a wanted interval is given up, unless --reps says another number."""
 BASE_WORK = 900_000_000
-"""Work of all replications where nobody asked for a number [pages]: about 45 s of CPU time, some 25 s on two cores."""
+"""Work of all replications where no number was asked for [pages]: about 45 s of CPU time, some 25 s on two cores."""
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.command import QUICK, environment, hostsim, installed
+from tests.helpers.loaded import HEAVY, LOADED
 
-HEAVY = {"numba", "llvmlite", "simpy", "pyarrow", "matplotlib", "scipy", "numpy"}
 LIMIT_S = 0.5
-LOADED = """\
-import contextlib, io, json, sys
-from hostsim.cli.main import main
-with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
-    main()
-assert "Usage" in out.getvalue()
-print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
-"""
-
 RAN = """\
 import contextlib, io, sys
 from hostsim.cli.main import main

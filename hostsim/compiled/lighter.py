@@ -1,0 +1,71 @@
+"""Three things of numba that it does slowly and a hundred thousand times while it compiles a first run, done faster.
+
+It lists the variables of an instruction by looking through all its attributes, makes two events of each call of LLVM for
+timers that hostsim never reads, and reads the options of the compiler one by one through properties. The answers are equal.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+LOCK_EVENT = "numba:llvm_lock"
+
+
+@cache
+def lighten() -> None:
+    """Put the faster ones into numba, before the first function is compiled."""
+    from numba.core import event, ir, targetconfig
+
+    _list_variables(ir)
+    _leave_out_lock_events(event)
+    _read_options_at_once(targetconfig)
+
+
+def _list_variables(numba_ir: Any) -> None:
+    variable, instruction, whole = numba_ir.Var, numba_ir.Inst, numba_ir.Inst._rec_list_vars  # noqa: SLF001  # private
+    leaves = frozenset({str, int, float, bool, type(None), numba_ir.Loc, numba_ir.Const, numba_ir.Global, numba_ir.FreeVar})
+
+    def listed(self: Any, value: Any) -> list[Any]:
+        kind = type(value)
+        if kind is variable:
+            return [value]
+        if kind in leaves:
+            return []
+        if kind is not dict and kind is not tuple and kind is not list:
+            return whole(self, value)  # type: ignore[no-any-return]
+        found: list[Any] = []
+        for part in value.values() if kind is dict else value:
+            kind = type(part)
+            if kind is variable:
+                found.append(part)
+            elif kind not in leaves:
+                found += part.list_vars() if isinstance(part, instruction) else listed(self, part)
+        return found
+
+    instruction._rec_list_vars = listed  # noqa: SLF001
+
+
+def _leave_out_lock_events(event: Any) -> None:
+    for name in ("start_event", "end_event"):
+        setattr(event, name, _but_for_locks(getattr(event, name)))
+
+
+def _but_for_locks(tell: Any) -> Any:
+    def told(kind: str, *rest: Any, **more: Any) -> None:
+        if kind != LOCK_EVENT:
+            tell(kind, *rest, **more)
+
+    return told
+
+
+def _read_options_at_once(targetconfig: Any) -> None:
+    defaults: dict[Any, dict[str, Any]] = {}
+
+    def values(self: Any) -> dict[str, Any]:
+        kind = type(self)
+        if kind not in defaults:
+            defaults[kind] = {name: option.default for name, option in kind.options.items()}
+        return {**defaults[kind], **self._values}
+
+    targetconfig.TargetConfig.values = values

@@ -1,0 +1,157 @@
+"""Costs of the exits of a VM's vCPUs on a machine: holds, the queue at mmu_lock, PML, IPIs, in whole nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.core.errors import InputError, Problem
+from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.costs.costs import MODES, CostSheet, load_costs, sheet_names
+from hostsim.costs.era import Era
+from hostsim.costs.exits import COST_KEYS, ExitCosts
+
+LINES_PER_PAGE = 64
+
+
+def handover_ns(sheet: CostSheet, n_vcpus: int) -> float:
+    """Time that others at the exclusive lock add to a hold [ns]: none if ``n_vcpus`` vCPUs run on one socket."""
+    # Model limit: the hand-over of mmu_lock has two steps, as it was measured: with 8 and 16 vCPUs it is one number, with 32
+    # and 64 another, 2.4 times as long. Why it grows is not known; with 17 to 31 vCPUs it is assumed to be the second.
+    if n_vcpus <= sheet.near_vcpus:
+        return 0.0
+    return sheet.wide_handover_ns if n_vcpus > sheet.wide_vcpus else sheet.spread_handover_ns
+
+
+def readers_hold_ns(hold_ns: float, turn_ns: float, n: int) -> NDArray[np.float64]:
+    """float64[n]: hold of each of 1 .. n readers that share the lock all the time [ns].
+
+    A hold is work of hold_ns, of which one turn of turn_ns needs the lock word; readers queue for the word alone. Mean value
+    analysis of a closed queue with turns of constant length: who comes finds half of the turn under way left. So the hold
+    grows from the first other reader on, up to n turns.
+    """
+    found, waiting, busy = np.zeros(n), 0.0, 0.0
+    for i in range(n):
+        response_ns = turn_ns * (1.0 + waiting - busy / 2)
+        found[i] = max(max(0.0, hold_ns - turn_ns) + response_ns, (i + 1) * turn_ns)
+        waiting, busy = (i + 1) * response_ns / found[i], min(1.0, (i + 1) * turn_ns / found[i])
+    return found
+
+
+def queue_table_ns(sheet: CostSheet, length: int, n_vcpus: int) -> NDArray[np.int64]:
+    """int64[3, length]: time that k other contenders add to a hold [ns], by mode and k.
+
+    n_vcpus: of the VM. Exclusive: the hand-over to another socket, which the queue's length does not change: each waiter
+    spins on a node of its own (kernel/locking/qspinlock.c). Shared: ``readers_hold_ns``.
+    """
+    # Model limit: which vCPU waits on which socket is not modelled. A saturated FIFO queue keeps its order for a whole run,
+    # so the share of hand-overs that cross sockets differs from run to run by a quarter with 8 vCPUs.
+    # Model limit: hyperthreads that share a core and a lower turbo clock with more busy cores slow no vCPU down.
+    # Model limit: the work of a reader beside the turns of the lock word is the work of a write-protection fault, for every
+    # kind of fault.
+    shared = readers_hold_ns(sheet.shared_hold_ns, sheet.shared_turn_ns, length)
+    exclusive = np.full(length, handover_ns(sheet, n_vcpus))
+    exclusive[0] = 0.0
+    rows = (np.zeros(length), shared - shared[0], exclusive)
+    return np.stack([np.rint(row).astype(np.int64) for row in rows])
+
+
+def crowd_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
+    """int64[length]: time that k other vCPUs that populate memory add to a populated page [ns].
+
+    Each shared line goes round once among those that change it: a turn of the lock word is two changes of one line.
+    """
+    found: NDArray[np.int64] = np.rint(sheet.populate_lines * sheet.shared_turn_ns / 2 * np.arange(length)).astype(np.int64)
+    return found
+
+
+def exit_costs(
+    sheet: CostSheet, era: Era, mmu: str = "tdp", *, pml: bool = False, n_vcpus: int = 64, n_hosts: int = 0
+) -> ExitCosts:
+    """Costs of the exits of ``n_vcpus`` vCPUs, in whole ns; at least 1 ns where the engine needs time to pass.
+
+    n_hosts: host threads that may stand at mmu_lock with them.
+    InputError for an MMU that does not exist, and for PML on a machine without PML.
+    """
+    locks = era.locks(mmu)
+    kinds: dict[str, str] = asdict(locks)
+    holds = {kind: _hold_ns(sheet, kind, mode, mmu) for kind, mode in kinds.items()}
+    log_ns, drain_ns = _pml_ns(sheet, era) if pml else (0.0, 0.0)
+    return ExitCosts(
+        exit_ns=_at_least_1(sheet.exit_ns),
+        entry_ns=_at_least_1(sheet.entry_ns),
+        spurious_ns=_at_least_1(sheet.spurious_hold_ns),
+        pml_ns=round(log_ns),
+        pml_drain_ns=round(drain_ns),
+        mode=np.array([MODES.index(kinds.get(kind, "none")) for kind in COST_KEYS], np.int64),
+        hold_ns=np.array([_at_least_1(holds.get(kind, 1.0)) for kind in COST_KEYS], np.int64),
+        queue_ns=queue_table_ns(sheet, max(1, n_vcpus) + n_hosts, n_vcpus),
+        crowd_ns=crowd_table_ns(sheet, max(1, n_vcpus)),
+        lone_ns=_lone_ns(sheet),
+        # Model limit: a fault far from the one before costs as much more in any memory as it does in 64 MiB; on Zen 4 it is
+        # 50 ns more in 16 MiB, which caches hold, and 350 ns more in 128 MiB.
+        scattered_ns=round(sheet.measured_ns("scattered_fault_ns")),
+        prefetch_ns=round(sheet.prefetch_spte_ns),
+        ipi_ns=_ipi_ns(sheet),
+    )
+
+
+def populate_ns(sheet: CostSheet, host_pages: int) -> int:
+    """Time to allocate and clear a host page of ``host_pages`` x 4 KiB, at least 1 ns; further pages are streamed."""
+    # Model limit: clearing a large page takes as long as reading as many lines in order.
+    return _at_least_1(sheet.populate_ns + (host_pages - 1) * LINES_PER_PAGE * sheet.line_stream_ns)
+
+
+def _lone_ns(sheet: CostSheet) -> NDArray[np.int64]:
+    """int64[2]: time that a fault 0.2 ms and 1 ms after the last entry takes longer than one back to back [ns].
+
+    Zeros where it was not measured.
+    """
+    # Model limit: a fault that comes alone costs more only with the sheet of a host on which that was measured.
+    back_to_back_ns = sheet.measured_ns("dirty_pass_ns")
+    alone = [sheet.measured_ns(name) for name in ("lone_fault_200us_ns", "lone_fault_1000us_ns")]
+    if not back_to_back_ns or not all(alone):
+        return np.zeros(2, np.int64)
+    return np.rint(np.maximum.accumulate(np.maximum(0.0, np.subtract(alone, back_to_back_ns)))).astype(np.int64)
+
+
+def _ipi_ns(sheet: CostSheet) -> int:
+    """Time that an IPI of a flush takes from a vCPU beside leaving and entering the guest [ns]; 0 where not measured."""
+    # Model limit: an IPI takes no more from a vCPU than leaving and entering the guest, but with the sheet of a host on
+    # which the loss was measured.
+    took_ns = sheet.measured_ns("interrupted_ns")
+    return round(max(0.0, took_ns - sheet.exit_ns - sheet.entry_ns))
+
+
+def _at_least_1(ns: float) -> int:
+    return max(1, round(ns))
+
+
+def _hold_ns(sheet: CostSheet, kind: str, mode: str, mmu: str) -> float:
+    """Hold of a fault without other contenders [ns].
+
+    Shadow paging reads the guest's page tables again under the lock (paging_tmpl.h::fetch, ::gpte_changed).
+    """
+    # Model limit: a fault that splits leaves 511 pages unmapped in every era; the TDP MMU has kept them mapped since 6.2.
+    maps = kind in {"map", "split"}
+    if mode == "exclusive" and mmu == "shadow":
+        hold_ns = sheet.exclusive_map_ns if maps else sheet.exclusive_base_ns
+    elif mode == "exclusive":
+        hold_ns = sheet.direct_map_ns if maps else sheet.direct_wp_ns
+    elif maps:
+        hold_ns = sheet.map_hold_ns
+    else:
+        hold_ns = sheet.lockless_hold_ns if mode == "none" else sheet.shared_hold_ns
+    return hold_ns + (sheet.split_fault_ns if kind == "split" else 0)
+
+
+def _pml_ns(sheet: CostSheet, era: Era) -> tuple[float, float]:
+    """(time to log a page, time to drain a full buffer) [ns]. InputError on a machine without PML."""
+    log_ns, newest, oldest = sheet.pml_log_ns, sheet.pml_drain_entry_ns, sheet.pml_drain_entry_ordered_ns
+    if log_ns is None or newest is None or oldest is None:
+        with_pml = [name for name in sheet_names() if load_costs(name).has_pml]
+        wanted = "a sheet with PML: " + ", ".join(with_pml)
+        raise InputError([Problem("", "pml", f"PML on '{sheet.name}'", wanted, with_pml[0])])
+    return log_ns, PML_ENTRIES * (oldest if era.pml_drain == "oldest-first" else newest)

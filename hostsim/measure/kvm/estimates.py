@@ -1,0 +1,40 @@
+"""The repetition that a number is: noise of neighbours asks for another one than the layout of memory.
+
+Noise has one sign. A neighbour of the host, on the other thread of the core or in the shared cache, lengthens all that is
+timed, by 15 to 40 % for fractions of a second to seconds, and shortens nothing. Repetitions lie in rounds over the whole of
+a measurement, so that some fall between its spells. The lower quartile is right as long as three tenths of them do; it is
+no lucky repetition, since a quarter are shorter. The median is wrong as soon as half are disturbed.
+
+The layout of memory has both signs: each VM, and each allocation, lies better or worse for good. Its middle is wanted, the
+median. So it is of differences of two timings of one row, since the noise may be in either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hostsim.measure.calibrate.sample import Sample
+from hostsim.measure.kvm.chains import CHAIN_WORK, CHAINS, chain_name
+
+OF_LAYOUT = frozenset({
+    "first_map_pass_ns", "map_pass_ns", "mprotect_page_ns", "unmap_page_ns", "pages_a_map_fault",
+    *(chain_name(work, length) for work in CHAIN_WORK for length in CHAINS),
+})  # fmt: skip
+"""Work on the host's page structures, in a row or scattered, and on descriptors of the rmap, which are as well."""
+OF_PAIRS = frozenset({"first_map_more_ns", "scattered_fault_ns", "clear_one_more_ns"})
+"""Differences of two timings, one right after the other."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number from its repetitions. ns: its value; which: words for the repetition that it is."""
+
+    ns: float
+    which: str
+
+
+def estimate(name: str, sample: Sample) -> Estimate:
+    """The number ``name`` of its repetitions ``sample``."""
+    if name in OF_LAYOUT | OF_PAIRS:
+        return Estimate(sample.median_ns, "median")
+    return Estimate(sample.low_ns, "lower quartile")

@@ -1,0 +1,91 @@
+"""CLEAR of a page at a time: nothing dirty; one dirty; one dirty with a vCPU in guest mode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.measure.kvm.bench import Bench, Timing, asking
+from hostsim.measure.kvm.guest import Command, Work
+from hostsim.measure.kvm.passes import ASKED, FLUSHES, IN_A_ROW, complaint_of, quietest, write, write_all
+from hostsim.measure.kvm.rules import about, none_of
+from hostsim.measure.kvm.vm import Vm, address_of, clear
+
+GRANULE = 64
+"""Pages of the smallest CLEAR."""
+CALLS = 256
+"""Calls of CLEAR that are timed together, to find nothing or one page each."""
+SINGLES_A_BATCH, PAUSE_S = 4, 1e-3
+
+
+def flushes(bench: Bench) -> None:
+    """A call of CLEAR, its flush, the share of a vCPU in guest mode and of a second one."""
+    for processors, name in ((2, "flush_first_ns"), (3, "flush_vcpu_ns")):
+        if bench.n_cpus < processors:
+            bench.absent[name] = f"needs {processors} processors, there are {bench.n_cpus}"
+    with bench.vm(manual_protect=1, n_vcpus=max(1, min(2, bench.n_cpus - 1))) as vm:
+        write_all(vm)
+        vm.ask(vm.logs(on=True))
+        for _ in range(bench.repetitions):
+            write(vm)
+            vm.ask(vm.gets(vm.bitmaps()))
+            _nothing_and_one(bench, vm)
+            _in_guest_mode(bench, vm)
+
+
+def _nothing_and_one(bench: Bench, vm: Vm) -> None:
+    """As many calls that find nothing as calls that find one page each, one row right after the other."""
+    calls = min(CALLS, vm.spec.n_pages // GRANULE)
+    nothing, one = quietest(lambda turn: (_asked(vm, 0, calls), _asked(vm, 1 << turn, calls)))
+    bench.keep("clear_nothing_ns", max(0.0, nothing.ns / calls - bench.call_ns()), complaint_of([nothing], none_of(ASKED)))
+    why_not = complaint_of([one], none_of(FLUSHES), about(ASKED, calls))
+    bench.keep("clear_one_more_ns", (one.ns - nothing.ns) / calls, why_not)
+
+
+def _asked(vm: Vm, bits: int, calls: int) -> Timing:
+    """CLEAR of one granule after the other, those pages of each that are set in ``bits``; no vCPU is in guest mode."""
+    word = np.array([bits], np.uint64)
+    return asking(vm, [clear(GRANULE * at, GRANULE, word) for at in range(calls)])
+
+
+def _in_guest_mode(bench: Bench, vm: Vm) -> None:
+    one = np.array([1 << IN_A_ROW], np.uint64)  # pages that no call has cleared yet
+    words = iter(range(1, vm.spec.n_pages // GRANULE))
+    took = [_clear_singles(vm, one, words, 0, 8)]
+    for v in range(min(len(vm.vcpus), bench.n_cpus - 1)):
+        vm.start(Work(Command.SPIN, address_of(0), 1), v)
+        _until_spinning(vm, v)
+        took.append(_clear_singles(vm, one, words, 1, 20))
+    for v in range(len(took) - 1):
+        vm.stop(v)
+    for name, pair in zip(("flush_first_ns", "flush_vcpu_ns"), pairwise(took), strict=False):
+        bench.keep(name, max(0.0, pair[1] - pair[0]), "" if np.isfinite(pair).all() else "no vCPU was in guest mode")
+
+
+def _until_spinning(vm: Vm, vcpu: int) -> None:
+    while vm.vcpus[vcpu].mailbox.progress == 0:
+        time.sleep(1e-4)
+
+
+def _clear_singles(vm: Vm, word: NDArray[np.uint64], places: Iterator[int], wanted: int, n_batches: int) -> float:
+    """Median time [ns] of a CLEAR of 64 pages, those set in ``word`` dirty; NaN if no batch counts.
+
+    wanted: 1: batches count whose flushes all reached a vCPU in guest mode, 0: whose flushes reached none. Between batches a
+    neighbour on the vCPU's processor may come to its end.
+    """
+    batches = []
+    for _ in range(n_batches):
+        calls = [clear(GRANULE * place, GRANULE, word) for place in islice(places, SINGLES_A_BATCH)]
+        timing = asking(vm, calls)
+        if calls and timing.counters.get(FLUSHES, 0) == wanted * len(calls):
+            batches.append(timing.ns / len(calls))
+        time.sleep(wanted * PAUSE_S)
+    return _middle(batches)
+
+
+def _middle(ns: Sequence[float]) -> float:
+    return float(np.median(ns)) if ns else float("nan")

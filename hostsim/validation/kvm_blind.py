@@ -1,0 +1,62 @@
+"""Suite ``kvm``, group ``blind``: migrations that were measured after the model was made, with mechanisms mixed.
+
+docs/tools/measure_blind.py has the plan and measures it again; hostsim/data/kvm_real/README.md says how these ran.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+from importlib.resources import as_file, files
+
+from hostsim.validation.kvm_migrations import SUITE, simulated
+from hostsim.validation.qemu.cases import Case, load_cases
+from hostsim.validation.rows import Row
+
+TOLERANCES = {
+    "total_time_ms": 0.05, "transferred_bytes": 0.05, "dirty_sync_count": 0.10, "multifd_bytes": 0.05,
+    "postcopy_bytes": 0.05, "xbzrle_bytes": 0.10, "xbzrle_pages": 0.10, "xbzrle_cache_miss": 0.10,
+}  # fmt: skip
+"""Share of the measured median by which a figure may leave the range of the repeats; syncs may also be 2 off."""
+SYNCS_ABSOLUTE = 2
+HOST_SPEED = {
+    "blind_zero_rand_3000": "the speed of the host: zero pages cost a page fault each, and three threads share two CPUs",
+    "blind_multifd_zlib_hotcold": "the speed of the host: zlib, its opposite and a guest that spins share two CPUs",
+}
+"""Cases whose pace the processors set: shown only."""
+SHOWN = {
+    "downtime_ms": "rate-limited: the speed of the host",
+    "postcopy_requests": "the order in which a busy host wakes threads",
+}
+"""Figures that are shown only, and why."""
+
+
+def blind_cases() -> list[Case]:
+    """The migrations: hostsim/data/kvm_real/blind.jsonl.gz."""
+    with as_file(files("hostsim") / "data" / "kvm_real" / "blind.jsonl.gz") as path:
+        return load_cases(path)
+
+
+def blind_rows(case: Case) -> Iterator[Row]:
+    """Outcome, then each figure that was measured: the median of the simulated repeats."""
+    answers = [simulated(case, repeat) for repeat in case.repeats]
+    status = Counter(status for status, _ in answers).most_common(1)[0][0]
+    row_id, measured = f"migration/{case.id}", "|".join(sorted(set(case.status)))
+    yield Row(SUITE, row_id, "outcome", measured, status, None, None, status in case.status)
+    for name in (*TOLERANCES, *SHOWN):
+        if case.measured.get(name, {}).get("median"):
+            values = [figures[name] for found, figures in answers if found == status]
+            yield _row(case, name, statistics.median(values))
+
+
+def _row(case: Case, name: str, got: float) -> Row:
+    real, tolerance = case.measured[name], TOLERANCES.get(name)
+    middle, low, high = float(real["median"]), float(real["min"]), float(real["max"])
+    error = 0.0 if low <= got <= high else (got - middle) / middle
+    passed = tolerance is not None and abs(error) <= tolerance
+    passed = passed or (name == "dirty_sync_count" and abs(got - middle) <= SYNCS_ABSOLUTE)
+    note = f"relative error beyond the repeats; measured {low:g} to {high:g}"
+    row = Row(SUITE, f"migration/{case.id}", name, middle, got, round(error, 6), tolerance, passed, note=note)
+    why = SHOWN.get(name) or HOST_SPEED.get(case.id)
+    return row.unscored(why) if why else row

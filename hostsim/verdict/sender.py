@@ -1,0 +1,53 @@
+"""The one thread that sends a migration without multifd, where its CPU and not the network was the brake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hostsim.verdict.words import bandwidth_words, percent_words
+
+if TYPE_CHECKING:
+    from hostsim.results.sender import Sender
+    from hostsim.verdict.evidence import Evidence
+    from hostsim.verdict.model import Verdict
+
+PART = 0.1
+"""A part of the thread's time from which the encoder of pages is named (assumed)."""
+
+
+@dataclass(frozen=True)
+class BusyThread:
+    """A migration thread that worked nearly all the time.
+
+    share: of the migration's time. encoder_share: part of that work for pages that are not sent whole.
+    bytes_per_s: on the wire.
+    """
+
+    share: float
+    encoder_share: float
+    bytes_per_s: float
+
+
+def busy_thread(sender: Sender | None, busy: float) -> BusyThread | None:
+    """The migration thread, if it was the brake and worked for the share ``busy`` of the time; None with multifd."""
+    if sender is None or sender.channels or sender.brake != "migration thread" or sender.thread_share < busy:
+        return None
+    encoder_share = sender.encoder_cpu_s / sender.thread_cpu_s
+    return BusyThread(min(sender.thread_share, 1.0), encoder_share, sender.wire_bytes / sender.seconds)
+
+
+def with_sender(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """``verdict`` with a note on the thread that was the brake; a guest that has moved has a line of its own."""
+    one = evidence.thread
+    if one is None or evidence.guest_moved:
+        return verdict
+    note = (
+        "Sender: the CPU of the migration thread was the brake, not the network: it worked for "
+        f"{percent_words(one.share)} of the time{_for_encoder(one)} and sent {bandwidth_words(one.bytes_per_s)}"
+    )
+    return replace(verdict, notes=(*verdict.notes, note), numbers=verdict.numbers | {"thread_share": one.share})
+
+
+def _for_encoder(one: BusyThread) -> str:
+    return f", {percent_words(one.encoder_share)} of that to encode pages as deltas," if one.encoder_share >= PART else ""
