@@ -36,7 +36,7 @@ def _rounds(limit: int, n_processes: int) -> list[RecyclingCounts]:
     """Counts of two rounds through all processes."""
     vm, found = ShadowPages(limit), []
     for _ in range(2):
-        before = RecyclingCounts(*vm.counts.told())
+        before = RecyclingCounts(*vm.counts.as_tuple())
         for process in range(n_processes):
             vm.load(process)
             vm.sweep(process, 0, SHARED_PAGES)

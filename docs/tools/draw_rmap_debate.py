@@ -12,7 +12,7 @@ from pictures import DOCS, Figures, problems, write
 
 from hostsim.report.charts.pictures import figure_of, fixed_layout
 from hostsim.report.charts.studies import debate_chart
-from hostsim.report.debate_report import claims_told, crossing_words, debate_tables_of, number_words
+from hostsim.report.debate_report import claim_objects, crossing_words, debate_tables_of, number_words
 from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing
 from hostsim.study.rmap_debate.debate import GROUPS, all_claims
 
@@ -45,7 +45,7 @@ def current(text: str) -> str:
 
 def draw(claims: Sequence[Claim]) -> Figure:
     """A panel a claim, as ``hostsim debate`` draws it."""
-    chart = debate_chart(claims_told(claims), debate_tables_of(claims)["curves"])
+    chart = debate_chart(claim_objects(claims), debate_tables_of(claims)["curves"])
     return fixed_layout(figure_of(chart, "screen", chart.title))
 
 

@@ -57,16 +57,16 @@ def access_tracking_perf_test(
     plan = access_plan(options)
     with work_progress(("kvm", "ageing"), quiet=as_json):
         result = run_access_test(plan)
-    told = _told(options, result)
-    paths = reports.of_told("selftest", told | {"test": "access_tracking_perf_test"})
+    told = _json_object(options, result)
+    paths = reports.of_object("selftest", told | {"test": "access_tracking_perf_test"})
     if as_json:
         say_raw(json.dumps(told, indent=2) + "\n")
         return
-    _tell(result, wide=wide)
+    _print_result(result, wide=wide)
     say(f"wrote {path}" for path in paths)
 
 
-def _tell(result: AccessResult, *, wide: bool) -> None:
+def _print_result(result: AccessResult, *, wide: bool) -> None:
     from hostsim.measure.selftest.access_lines import access_lines, access_table
     from hostsim.report.console import say_verdict, show
     from hostsim.report.tables import plain_table
@@ -76,7 +76,7 @@ def _tell(result: AccessResult, *, wide: bool) -> None:
     show(plain_table(table, most=len(table)), wide=wide)
 
 
-def _told(options: AccessOptions, result: AccessResult) -> dict[str, Any]:
+def _json_object(options: AccessOptions, result: AccessResult) -> dict[str, Any]:
     """What --json prints."""
     from hostsim.measure.selftest.access_lines import access_lines
     phases: list[dict[str, Any]] = [

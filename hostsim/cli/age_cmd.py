@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hostsim.cli.study_options import Telling, add_study, run_rows, say_scenarios, tell
+from hostsim.cli.study_options import Printing, add_study, run_rows, say_scenarios, show_study
 from hostsim.study.ageing.options import AgeOptions
 
 HELP = """Age a guest's memory by a policy, and tell what that costs the guest and what it sees.
@@ -18,20 +18,20 @@ def register(app: typer.Typer) -> None:
     add_study(app, "age", AgeOptions, _run, HELP, short)
 
 
-def _run(options: AgeOptions, telling: Telling) -> None:
+def _run(options: AgeOptions, printing: Printing) -> None:
     """Run the study, write its files, and print its results."""
     from hostsim.report.age_report import age_content, age_csv, age_table, age_tables_of, caption, write_age
     from hostsim.study.ageing.outcome import age_rows
     from hostsim.study.ageing.preset import age_plan, age_tables
     from hostsim.study.sizing import age_size
 
-    plan, out = age_plan(options), telling.folder
-    if telling.show_scenario:
+    plan, out = age_plan(options), printing.folder
+    if printing.show_scenario:
         say_scenarios(age_tables(options))
         return
-    rows = age_rows(plan, run_rows(plan.plan, age_size, telling))
+    rows = age_rows(plan, run_rows(plan.plan, age_size, printing))
     content = age_content(plan, options, rows)
     paths = [] if out is None else write_age(out, content, rows)
-    paths += telling.reports.of_study("age", content, age_tables_of(rows))
+    paths += printing.reports.of_study("age", content, age_tables_of(rows))
     text = caption(plan, options, rows)
-    tell(telling.told_as, content, [age_table(rows, plan.varied())], text, age_csv(rows), paths, wide=telling.wide)
+    show_study(printing.form, content, [age_table(rows, plan.varied())], text, age_csv(rows), paths, wide=printing.wide)

@@ -69,13 +69,13 @@ def calibrate_command(
 
         found = with_kvm(found, real)
     _write(out, sheet_text(found))
-    paths = reports.of_told("calibrate", as_object(found, str(out)))
+    paths = reports.of_object("calibrate", as_object(found, str(out)))
     if as_json:
         from hostsim.report.console import say_raw
 
         say_raw(json.dumps(as_object(found, str(out)), indent=2) + "\n")
     else:
-        _tell(found, out, paths)
+        _print_result(found, out, paths)
 
 
 def _asked_of_root(*, kvm: bool, as_root: bool, swap: str | None) -> AsRoot | None:
@@ -136,7 +136,7 @@ def _progress(*, quiet: bool) -> Iterator[Progress | None]:
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
 
 
-def _tell(found: Calibration, out: Path, paths: Sequence[Path]) -> None:
+def _print_result(found: Calibration, out: Path, paths: Sequence[Path]) -> None:
     from hostsim.report.console import say, show
 
     say([found.machine.title, ""])

@@ -13,7 +13,7 @@ from hostsim.cli.errors_cli import exit_code_of
 from hostsim.cli.options import LOOK, AsRootFlag, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.strict import StrictApp
-from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, tell
+from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, show_study
 
 HELP = """Run the argument of July 2010: which index should find the shadow PTEs of a page?
 
@@ -87,17 +87,17 @@ def debate_command(
     from hostsim.study.rmap_debate.debate import N_CLAIMS, machine_words, run_claims
     from hostsim.study.rmap_debate.runs import use_sheet
 
-    told_as = "json" if as_json else style
+    form = "json" if as_json else style
     use_sheet(sheet)
     if not no_files:
         prepare_folder(out)
-    with steps_progress(N_CLAIMS, quiet=quiet or told_as in {"json", "csv"}) as step:
+    with steps_progress(N_CLAIMS, quiet=quiet or form in {"json", "csv"}) as step:
         claims = run_claims(step)
     content = debate_content(DebateOptions(sheet), claims)
     paths = [] if no_files else write_debate(out, content, claims)
     paths += reports.of_study("debate", content, debate_tables_of(claims))
     caption = "\n".join([machine_words(), "", *condition_lines(claims)])
-    tell(told_as, content, debate_tables(claims), caption, claims_csv(claims), paths, wide=wide)
+    show_study(form, content, debate_tables(claims), caption, claims_csv(claims), paths, wide=wide)
 
 
 def _check_root(*, real: bool) -> None:
@@ -128,12 +128,12 @@ def _real(
     with Kvm.open() as device:
         found = chain_costs(device, costs, busy=busy, as_root=as_root)
     table = found.table()
-    told = {"host": found.host.told, "sheet": sheet, "rows": list(table.rows())}
+    told = {"host": found.host.words, "sheet": sheet, "rows": list(table.rows())}
     paths = write_real(out, "chains", REAL_FILE, told) if out else []
-    paths += reports.of_told("chains", told | {"lines": list(found.lines())})
+    paths += reports.of_object("chains", told | {"lines": list(found.lines())})
     if as_json:
         say_raw(json.dumps(told, indent=2) + "\n")
         return
-    say_wrapped([f"real: {found.host.told}", f"modelled: the rmap since 6.4, sheet {sheet}", *found.lines(), ""])
+    say_wrapped([f"real: {found.host.words}", f"modelled: the rmap since 6.4, sheet {sheet}", *found.lines(), ""])
     show(plain_table(table, most=len(table)), wide=wide)
     say(f"wrote {path}" for path in paths)

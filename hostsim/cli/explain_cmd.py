@@ -59,8 +59,8 @@ def explain(
     logs = read_logs(log, tag)
     verdicts = [explain_log(one, **known) for one in logs]
     scenarios = ["\n".join(scenario_lines(one, known.get("link_bandwidth_bytes_per_s"))) for one in logs]
-    told = _told(logs, verdicts, scenarios)
-    paths = reports.of_told("explain", {"verdicts": told, "command": f"hostsim explain {quote(log)}"}, logs)
+    told = _json_objects(logs, verdicts, scenarios)
+    paths = reports.of_object("explain", {"verdicts": told, "command": f"hostsim explain {quote(log)}"}, logs)
     if as_json:
         say_raw(json.dumps(told, indent=2) + "\n")
         return
@@ -129,7 +129,7 @@ def _show_scenario(scenarios: list[str], style: str) -> None:
         say_raw("\n".join([*(["```toml"] if fence else []), text, *fence]) + "\n")
 
 
-def _told(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], scenarios: list[str]) -> list[dict[str, Any]]:
+def _json_objects(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], scenarios: list[str]) -> list[dict[str, Any]]:
     """What --json prints."""
     return [
         {"tag": log.tag, "format": log.format, "migration": log.part[0], "migrations": log.part[1], "lines": list(log.lines),

@@ -131,9 +131,9 @@ def dirty_log_perf_test(
     asked = asked_for(options)
     with work_progress(("kvm",), quiet=as_json):
         result = run_selftest(asked.spec, asked.plan)
-    told = _told(options, result)
-    paths = reports.of_told("selftest", told)
-    _say_json(told) if as_json else _tell(result, paths, wide=wide)
+    told = _json_object(options, result)
+    paths = reports.of_object("selftest", told)
+    _say_json(told) if as_json else _print_result(result, paths, wide=wide)
 
 
 class Usual(NamedTuple):
@@ -179,26 +179,26 @@ def _beside_real(
     with work_progress(("kvm",), quiet=as_json):
         simulated = run_selftest(asked.spec, asked.plan)
     found = pairs(real.phases, simulated.phases)
-    host = read_host().told
+    host = read_host().words
     told = {"host": host, "options": asdict(options), "runs": RUNS, "foreign_share": real.foreign_share,
             "phases": [as_row(pair) for pair in found]}  # fmt: skip
     paths = write_real(out, "selftest", REAL_FILE, told) if out else []
-    paths += reports.of_told("selftest", told | {"verdict": list(verdict(found))})
+    paths += reports.of_object("selftest", told | {"verdict": list(verdict(found))})
     if as_json:
         _say_json(told)
     else:
-        _tell_beside(found, options, real.foreign_share, wide=wide)
+        _print_beside(found, options, real.foreign_share, wide=wide)
         say(f"wrote {path}" for path in paths)
 
 
-def _tell_beside(found: list[Pair], options: Options, foreign_share: float, *, wide: bool) -> None:
+def _print_beside(found: list[Pair], options: Options, foreign_share: float, *, wide: bool) -> None:
     from hostsim.measure.kvm.beside import beside_table, sheet_line, verdict
     from hostsim.measure.kvm.host import read_host
     from hostsim.measure.kvm.rules import BUSY_SHARE
     from hostsim.report.console import PLAIN_WIDTH, say, say_wrapped, show
     from hostsim.report.tables import plain_table
 
-    say_wrapped([f"real: {read_host().told}", f"simulated: {options.era}, {options.mmu}, sheet {options.sheet}", ""])
+    say_wrapped([f"real: {read_host().words}", f"simulated: {options.era}, {options.mmu}, sheet {options.sheet}", ""])
     table = beside_table(found)
     show(plain_table(table, most=len(table)), wide=wide)
     lines = [*verdict(found), *sheet_line(options.sheet)]
@@ -213,7 +213,7 @@ def _say_json(told: dict[str, Any]) -> None:
     say_raw(json.dumps(told, indent=2) + "\n")
 
 
-def _tell(result: SelftestResult, paths: Sequence[Path], *, wide: bool) -> None:
+def _print_result(result: SelftestResult, paths: Sequence[Path], *, wide: bool) -> None:
     from hostsim.measure.selftest.lines import phase_table, selftest_lines
     from hostsim.report.console import say, say_verdict, show
     from hostsim.report.tables import plain_table
@@ -224,7 +224,7 @@ def _tell(result: SelftestResult, paths: Sequence[Path], *, wide: bool) -> None:
     say(f"wrote {path}" for path in paths)
 
 
-def _told(options: Options, result: SelftestResult) -> dict[str, Any]:
+def _json_object(options: Options, result: SelftestResult) -> dict[str, Any]:
     """What --json prints."""
     from hostsim.measure.selftest.lines import selftest_lines
 

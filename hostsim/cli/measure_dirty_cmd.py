@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hostsim.cli.study_options import Telling, add_study, run_rows, say_scenarios, tell
+from hostsim.cli.study_options import Printing, add_study, run_rows, say_scenarios, show_study
 from hostsim.study.dirty_measure.options import MeasureOptions
 
 HELP = """Measure a simulated guest's dirty rate as QEMU does, many times, and tell what the answers are worth.
@@ -17,22 +17,22 @@ def register(app: typer.Typer) -> None:
     add_study(app, "measure-dirty", MeasureOptions, _run, HELP, "Say how far a measured dirty rate can be trusted.")
 
 
-def _run(options: MeasureOptions, telling: Telling) -> None:
+def _run(options: MeasureOptions, printing: Printing) -> None:
     """Run the measurements, write the files, and print the results."""
     from hostsim.report.measure_dirty_report import caption, measure_content, measure_csv, measure_table, write_measure
     from hostsim.study.dirty_measure.outcome import measure_rows
     from hostsim.study.dirty_measure.plan import measure_plan
     from hostsim.study.sizing import measure_size
 
-    plan, out = measure_plan(options), telling.folder
-    if telling.show_scenario:
+    plan, out = measure_plan(options), printing.folder
+    if printing.show_scenario:
         n = len(plan.plan.seeds)
         labels = [", ".join(row.values()) for row in plan.rows] + ["the migration"]
         say_scenarios((label, plan.plan.runs[i * n].scenario.resolved()) for i, label in enumerate(labels))
         return
-    rows, truth = measure_rows(plan, run_rows(plan.plan, measure_size, telling))
+    rows, truth = measure_rows(plan, run_rows(plan.plan, measure_size, printing))
     content = measure_content(plan, options, rows, truth)
     paths = [] if out is None else write_measure(out, content, rows)
-    paths += telling.reports.of_study("measure-dirty", content, {})
+    paths += printing.reports.of_study("measure-dirty", content, {})
     text = caption(plan, options, rows)
-    tell(telling.told_as, content, [measure_table(rows)], text, measure_csv(rows), paths, wide=telling.wide)
+    show_study(printing.form, content, [measure_table(rows)], text, measure_csv(rows), paths, wide=printing.wide)

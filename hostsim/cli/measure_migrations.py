@@ -111,22 +111,24 @@ def as_object(row: Row) -> dict[str, Any]:
     return {"real": fields.pop("expected"), "simulated": fields.pop("got"), "ratio": ratio_of(row), **fields}
 
 
-def tell(options: MeasureOptions, found: Measurement, rows: Sequence[Row], sheet: str, *, as_json: bool, wide: bool) -> None:
+def show_rows(
+    options: MeasureOptions, found: Measurement, rows: Sequence[Row], sheet: str, *, as_json: bool, wide: bool
+) -> None:
     """JSON, or a table of real, simulated and ratio, then what was refused and what is not modelled."""
     from hostsim.measure.kvm.host import read_host
     from hostsim.report.beside_tables import beside_grid, measured_lines
     from hostsim.report.console import PLAIN_WIDTH, say, say_raw, say_wrapped, show
 
-    about = {"rows": [as_object(row) for row in rows], "host": read_host().told, "sheet": sheet}
-    page = options.reports.of_told("validate", about)
+    about = {"rows": [as_object(row) for row in rows], "host": read_host().words, "sheet": sheet}
+    page = options.reports.of_object("validate", about)
     files = [str(options.out / name) for name in (CASES, RATES, ROWS)] + [str(path) for path in page]
     if as_json:
-        told = {"host": read_host().told, "sheet": sheet, "repeats": options.repeats, "foreign_share": found.foreign_share,
+        told = {"host": read_host().words, "sheet": sheet, "repeats": options.repeats, "foreign_share": found.foreign_share,
                 "refused": found.refused, "files": files, "rows": [as_object(row) for row in rows]}  # fmt: skip
         say_raw(json.dumps(told, indent=2) + "\n")
         return
     versions = {case["inputs"]["qemu_version"] for case in found.cases}
-    say_wrapped([f"real: {read_host().told}, QEMU {', '.join(sorted(versions))}", f"simulated: sheet {sheet}", ""])
+    say_wrapped([f"real: {read_host().words}, QEMU {', '.join(sorted(versions))}", f"simulated: sheet {sheet}", ""])
     show(beside_grid(rows), wide=wide)
     lines = [*measured_lines(rows), *(f"refused here: {name}: {why}" for name, why in found.refused.items())]
     lines += _busy(found)

@@ -68,7 +68,7 @@ def predict_and_tell(given: Given, options: Options) -> None:
     content = {"verdict": prediction_lines(found)} | found.to_dict()
     paths = [] if out is None else write_prediction(out, found, content)
     paths += options.reports.of_folder("predict", content, provenance(found))
-    _tell(options, found, content, paths)
+    _print_result(options, found, content, paths)
 
 
 def folder_of(scenario: Scenario, options: Options, study: str = "predict") -> Path | None:
@@ -92,7 +92,7 @@ def bench_for(scenario: Scenario, given: Given, options: Options, out: Path | No
     return Bench(options.workers, out, show, options.force, given.said, cluster=options.cluster)
 
 
-def _tell(options: Options, found: Prediction, content: dict[str, Any], paths: list[Path]) -> None:
+def _print_result(options: Options, found: Prediction, content: dict[str, Any], paths: list[Path]) -> None:
     if options.as_json:
         console.say_raw(json_bytes(content).decode())
         return

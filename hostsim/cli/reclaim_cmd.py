@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hostsim.cli.study_options import Telling, add_study, run_rows, say_scenarios, tell
+from hostsim.cli.study_options import Printing, add_study, run_rows, say_scenarios, show_study
 from hostsim.study.reclaim.options import ReclaimOptions
 
 HELP = """Page out what a guest has not used for an age; tell what that frees, what it costs, and which age is safe.
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     add_study(app, "reclaim", ReclaimOptions, _run, HELP, "Find how much memory can go at a latency budget.")
 
 
-def _run(options: ReclaimOptions, telling: Telling) -> None:
+def _run(options: ReclaimOptions, printing: Printing) -> None:
     """Run the study, write its files, and print its results."""
     from hostsim.report.reclaim_report import (
         reclaim_caption,
@@ -31,13 +31,14 @@ def _run(options: ReclaimOptions, telling: Telling) -> None:
     from hostsim.study.reclaim.preset import reclaim_plan, reclaim_scenarios
     from hostsim.study.sizing import reclaim_size
 
-    plan, out = reclaim_plan(options), telling.folder
-    if telling.show_scenario:
+    plan, out = reclaim_plan(options), printing.folder
+    if printing.show_scenario:
         say_scenarios(reclaim_scenarios(options))
         return
-    rows = reclaim_rows(plan, run_rows(plan.plan, reclaim_size, telling))
+    rows = reclaim_rows(plan, run_rows(plan.plan, reclaim_size, printing))
     content = reclaim_content(plan, options, rows)
     paths = [] if out is None else write_reclaim(out, plan, content, rows)
-    paths += telling.reports.of_study("reclaim", content, reclaim_tables_of(plan, rows))
+    paths += printing.reports.of_study("reclaim", content, reclaim_tables_of(plan, rows))
     caption = reclaim_caption(plan, options)
-    tell(telling.told_as, content, reclaim_tables(plan, rows), caption, reclaim_csv(plan, rows), paths, wide=telling.wide)
+    tables = reclaim_tables(plan, rows)
+    show_study(printing.form, content, tables, caption, reclaim_csv(plan, rows), paths, wide=printing.wide)

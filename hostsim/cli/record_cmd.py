@@ -70,9 +70,9 @@ def record_command(
     try:
         _record(recording, out if to_file else None, quiet=quiet)
     except KeyboardInterrupt:
-        _tell_end(recording, out, to_file=to_file)
+        _print_end(recording, out, to_file=to_file)
         raise
-    _tell_end(recording, out, to_file=to_file)
+    _print_end(recording, out, to_file=to_file)
 
 
 def _record(recording: Recording, out: Path | None, *, quiet: bool) -> None:
@@ -106,7 +106,7 @@ def _to_standard_output(line: dict[str, Any]) -> None:
     console.say_raw(line_of(line).decode())
 
 
-def _tell_end(recording: Recording, out: Path, *, to_file: bool) -> None:
+def _print_end(recording: Recording, out: Path, *, to_file: bool) -> None:
     if not to_file:
         return
     answers = "1 answer" if recording.answers == 1 else f"{recording.answers} answers"

@@ -52,7 +52,7 @@ class ReportFiles:
         self, kind: str, told: Mapping[str, Any], provenance: Mapping[str, Any],
         tables: Mapping[str, Table] = MappingProxyType({}),
     ) -> list[Path]:  # fmt: skip
-        """As ``of_told``, of a result that has a folder: the bytes that ``hostsim report`` makes of its files."""
+        """As ``of_object``, of a result that has a folder: the bytes that ``hostsim report`` makes of its files."""
 
         def content() -> Content:
             from hostsim.report.html.registry import folder_content
@@ -61,7 +61,7 @@ class ReportFiles:
 
         return self.write(content)
 
-    def of_told(self, kind: str, told: Mapping[str, Any], result: Any = None) -> list[Path]:
+    def of_object(self, kind: str, told: Mapping[str, Any], result: Any = None) -> list[Path]:
         """The report on ``told``, the object that --json prints; paths. OutputError."""
 
         def content() -> Content:

@@ -61,7 +61,7 @@ def run_and_tell(plan: Plan, options: Options) -> None:
     content = as_content(plan, outcome, summary, notes)
     paths = write_comparison(out, plan, outcome, summary, content) if out is not None else []
     paths += options.reports.write(lambda: Content("compare", content, origin=plain(provenance(plan, outcome))))
-    _tell(options, summary, content, paths)
+    _print_result(options, summary, content, paths)
     failed = failed_error(plan, outcome)
     if failed is not None:
         raise failed
@@ -112,7 +112,7 @@ def _compile(runs: Sequence[Run], *, quiet: bool) -> None:
     prepare([kind for run in runs for kind in kinds_of(run.scenario)], quiet=quiet)
 
 
-def _tell(options: Options, summary: Summary, content: dict[str, Any], paths: Sequence[Path]) -> None:
+def _print_result(options: Options, summary: Summary, content: dict[str, Any], paths: Sequence[Path]) -> None:
     if options.as_json:
         console.say_raw(json_bytes(content).decode())
         return

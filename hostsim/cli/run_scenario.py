@@ -69,7 +69,7 @@ def run_scenario(options: Options) -> int:
     paths = _write(result, out, verdicts) if options.write_files else []
     paths += _write_guestperf(result, options.guestperf) if options.guestperf else []
     paths += options.reports.write(lambda: _content(result, verdicts))
-    _tell(options, result, paths, verdicts)
+    _print_result(options, result, paths, verdicts)
     if recording is not None:
         _write_timeline(options, recording, result)
     failed = options.fail_if_not_converged and not all(m.converged for m in result.migrations)
@@ -155,7 +155,7 @@ def _content(result: RunResult, verdicts: Sequence[Verdict]) -> Content:
     return run_content(result, verdict_texts(result, "text", verdicts))
 
 
-def _tell(options: Options, result: RunResult, paths: Sequence[Path], verdicts: Sequence[Verdict]) -> None:
+def _print_result(options: Options, result: RunResult, paths: Sequence[Path], verdicts: Sequence[Verdict]) -> None:
     if options.as_json:
         console.say_raw(json_bytes(result.to_dict()).decode())
         return

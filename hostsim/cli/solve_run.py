@@ -45,10 +45,10 @@ def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> No
     scenario_toml = scenario_text(given.table()) if given.file is None else ""
     paths = [] if out is None else write_solution(out, found, content, scenario_toml)
     paths += options.reports.of_folder("solve", content, provenance(found))
-    _tell(options, found, content, paths)
+    _print_result(options, found, content, paths)
 
 
-def _tell(options: Options, found: Solution, content: dict[str, Any], paths: list[Path]) -> None:
+def _print_result(options: Options, found: Solution, content: dict[str, Any], paths: list[Path]) -> None:
     if options.as_json:
         console.say_raw(json_bytes(content).decode())
         return

@@ -37,7 +37,7 @@ ShowOption = Annotated[bool, typer.Option("--show-scenario", help="Print the sce
 
 
 @dataclass(frozen=True)
-class Telling:
+class Printing:
     """Options that all studies share: how a study runs and prints.
 
     out: folder of the files; no_files: none.
@@ -57,14 +57,14 @@ class Telling:
     reports: ReportFiles = NO_REPORT
 
     @property
-    def told_as(self) -> str:
+    def form(self) -> str:
         """text, markdown, json or csv."""
         return "json" if self.as_json else self.style
 
     @property
     def silent(self) -> bool:
         """Whether the command prints nothing on standard error."""
-        return self.quiet or self.told_as in {"json", "csv"}
+        return self.quiet or self.form in {"json", "csv"}
 
     @property
     def folder(self) -> Path | None:
@@ -73,12 +73,12 @@ class Telling:
 
 
 def add_study(
-    app: typer.Typer, name: str, options: type, run: Callable[[Any, Telling], None], text: str, short: str
+    app: typer.Typer, name: str, options: type, run: Callable[[Any, Printing], None], text: str, short: str
 ) -> None:  # fmt: skip
     """Add the command ``name``.
 
     options: a dataclass of hostsim.study.asking.
-    run: called with an instance and a ``Telling``.
+    run: called with an instance and a ``Printing``.
     """
     asked = [_parameter(options, one) for one in fields(options)]
     common = [
@@ -95,7 +95,7 @@ def add_study(
         chosen = options(**{one.name: given.pop(one.name) for one in asked})
         reports = ReportFiles(given.pop("html"), given.pop("plot"))
         reports.check()
-        run(chosen, Telling(**given, reports=reports))
+        run(chosen, Printing(**given, reports=reports))
 
     # typer reads the parameters of a function: these stand in the fields of ``options``.
     parameters = [*asked, *common]
@@ -124,7 +124,7 @@ def say_scenarios(tables: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     console.say_raw("\n".join(f"# {label}\n{scenario_text(table)}" for label, table in tables))
 
 
-def run_rows(plan: Plan, size: Callable[[Sequence[Run], int | None], Size], telling: Telling) -> Mapping[str, Any]:
+def run_rows(plan: Plan, size: Callable[[Sequence[Run], int | None], Size], printing: Printing) -> Mapping[str, Any]:
     """Run the runs of ``plan`` that are not finished in the folder; returns the figures of all by their keys.
 
     size: of runs, by the number of workers. RunsFailedError if a run gives no result: the others are kept.
@@ -134,18 +134,18 @@ def run_rows(plan: Plan, size: Callable[[Sequence[Run], int | None], Size], tell
     from hostsim.results.store import prepare_folder
     from hostsim.study.compare.runner import failed_error
 
-    out = telling.folder
+    out = printing.folder
     if out is not None:
         prepare_folder(out)
-    say_size(size(plan.runs, telling.workers), quiet=telling.silent)
-    asked = Options(telling.workers, force=telling.force, quiet=telling.silent, cluster=telling.cluster)
+    say_size(size(plan.runs, printing.workers), quiet=printing.silent)
+    asked = Options(printing.workers, force=printing.force, quiet=printing.silent, cluster=printing.cluster)
     outcome = run_what_is_left(plan, asked, out)
     if (failed := failed_error(plan, outcome)) is not None:
         raise failed
     return outcome.figures
 
 
-def tell(
+def show_study(
     style: str, content: dict[str, Any], tables: Sequence[Any], caption: str, csv: bytes, paths: Sequence[Path], *,
     wide: bool = False,
 ) -> None:  # fmt: skip

@@ -93,7 +93,7 @@ def _run_file(study: Path, vm: Path | None, options: Options, **given: Any) -> N
 
 def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> None:
     from hostsim.cli.run_plan import run_what_is_left
-    from hostsim.cli.study_options import tell
+    from hostsim.cli.study_options import show_study
     from hostsim.report.sweep_reports import caption, content_of, sweep_csv, sweep_table, write_sweep
     from hostsim.results.store import prepare_folder
     from hostsim.study.compare.runner import failed_error
@@ -113,7 +113,7 @@ def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> No
     paths = [] if out is None else write_sweep(out, content, plan, outcome, summary)
     paths += options.reports.of_study(name, content, {})
     style = "json" if options.as_json else options.style
-    tell(style, content, [sweep_table(summary)], caption(plan), sweep_csv(summary), paths, wide=options.wide)
+    show_study(style, content, [sweep_table(summary)], caption(plan), sweep_csv(summary), paths, wide=options.wide)
     if (failed := failed_error(plan, outcome)) is not None:
         raise failed
 

@@ -68,7 +68,7 @@ def _report(reports: ReportFiles, suites: Sequence[str], rows: Sequence[Row]) ->
     from hostsim.report.console import note
 
     command = " ".join(["hostsim validate", *(f"--suite {suite}" for suite in suites)])
-    for path in reports.of_told("validate", {"rows": [as_object(row) for row in rows], "command": command}):
+    for path in reports.of_object("validate", {"rows": [as_object(row) for row in rows], "command": command}):
         note(f"wrote {path}")
 
 
@@ -81,24 +81,24 @@ def _run(
 
     with suite_progress(quiet=quiet or as_json) as progress:
         rows = run_suites(suites, cases=cases, jobs=jobs, progress=progress)
-    tell(rows, as_json=as_json, wide=wide)
+    show_rows(rows, as_json=as_json, wide=wide)
     return rows
 
 
 def _measure(suites: list[str], options: MeasureOptions, *, as_json: bool, wide: bool) -> Sequence[Row]:
     """Measure and simulate, printed."""
-    from hostsim.cli.measure_migrations import measure_and_simulate, tell
+    from hostsim.cli.measure_migrations import measure_and_simulate, show_rows
     from hostsim.core.errors import InputError, Problem
 
     if suites != ["kvm"]:
         got = f"--suite {', '.join(suites)}" if suites else "no --suite"
         raise InputError([Problem("", "--measure", got, "--suite kvm alone", "hostsim validate --suite kvm --measure")])
     found, rows, sheet = measure_and_simulate(options)
-    tell(options, found, rows, sheet, as_json=as_json, wide=wide)
+    show_rows(options, found, rows, sheet, as_json=as_json, wide=wide)
     return rows
 
 
-def tell(rows: Sequence[Row], *, as_json: bool, wide: bool = False) -> None:
+def show_rows(rows: Sequence[Row], *, as_json: bool, wide: bool = False) -> None:
     """Rows as JSON or as tables on standard output."""
     from hostsim.report import console, tables
 

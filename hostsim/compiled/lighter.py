@@ -52,11 +52,11 @@ def _leave_out_lock_events(event: Any) -> None:
 
 
 def _but_for_locks(tell: Any) -> Any:
-    def told(kind: str, *rest: Any, **more: Any) -> None:
+    def but_locks(kind: str, *rest: Any, **more: Any) -> None:
         if kind != LOCK_EVENT:
             tell(kind, *rest, **more)
 
-    return told
+    return but_locks
 
 
 def _read_options_at_once(targetconfig: Any) -> None:

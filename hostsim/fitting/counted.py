@@ -21,7 +21,7 @@ def counted(log: MigrationLog) -> MigrationLog:
     Between two answers without a sync, as many pages were sent as fewer remain. By the sync that ends the first pass all
     memory was sent once, so the rest was zeros. Later intervals with a sync have whole pages only.
     """
-    told = _told(log)
+    told = _countable(log)
     if not len(told):
         return log
     zeros = _zeros(log, told)
@@ -36,7 +36,7 @@ def loose_pages(log: MigrationLog) -> float:
 
     They are those of the interval with the sync that ends the first pass. 0: the log counts pages, or has no such interval.
     """
-    told = _told(log)
+    told = _countable(log)
     end = _end_of_first_pass(log, told) if len(told) else -1
     if end < 0:
         return 0.0
@@ -44,7 +44,7 @@ def loose_pages(log: MigrationLog) -> float:
     return (last - first) / WHOLE_BYTES
 
 
-def _told(log: MigrationLog) -> NDArray[np.int64]:
+def _countable(log: MigrationLog) -> NDArray[np.int64]:
     """Answers by which pages can be counted; none where the log counts them itself, or pages travelled in part."""
     told = np.flatnonzero(~np.isnan(log.remaining_bytes + log.transferred_bytes + log.dirty_sync_count))
     counts = np.concatenate([log.normal_pages, log.zero_pages, log.normal_bytes])

@@ -43,10 +43,10 @@ def refusal_of(one: Observed) -> str:
         return f"{one.name}: no dirty rate was measured; {MEASURE}"
     if one.log.status[-1].startswith("postcopy") and not one.rounds:
         return f"{one.name}: the log begins after the switch to post-copy, when nothing is dirtied any more; {MEASURE}"
-    return _untold(one)
+    return _without_figures(one)
 
 
-def _untold(one: Observed) -> str:
+def _without_figures(one: Observed) -> str:
     """The reason why figures of RAM are missing, or cannot be; "" if they tell something."""
     if not len(one.log) or not _live(one).any():
         return f"{one.name}: no answer with figures of RAM was taken while the migration ran; {MEASURE}"

@@ -56,10 +56,10 @@ def check_vcpu_times(vm: LiveVm) -> None:
     for vcpu, guest_ns in enumerate(times.guest_ns.tolist()):
         least_ns, most_ns = _worked_ns(vm, vcpu)
         if not (least_ns <= guest_ns <= most_ns and times.page_wait_ns[vcpu] <= times.exit_ns[vcpu]):
-            raise InvariantError(_told(times, vcpu, least_ns))
+            raise InvariantError(_times_words(times, vcpu, least_ns))
 
 
-def _told(times: VcpuTimes, vcpu: int, worked_ns: int) -> str:
+def _times_words(times: VcpuTimes, vcpu: int, worked_ns: int) -> str:
     exit_ns, wait_ns, out_ns = (int(part[vcpu]) for part in (times.exit_ns, times.page_wait_ns, times.user_space_ns))
     percent = 100 * (exit_ns + out_ns + worked_ns) / max(1, times.elapsed_ns)
     exits = f"{exit_ns} ns in exits ({wait_ns} ns of it waiting for pages)"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
 from hostsim.logs.query_migrate import STATUSES
-from hostsim.logs.reader import Labels, Reader, labelled, tell
+from hostsim.logs.reader import Labels, Reader, keep, labelled
 
 STATUS_LINE = re.compile(
     rf"(?:^|.*[\s>|\])])(?:Migration status|Status)\s*:\s*({'|'.join(sorted(STATUSES, key=len, reverse=True))})"
@@ -120,7 +120,7 @@ class InfoMigrate(Reader):
         sample = self.samples[-1]
         if key in SINGLE:
             name, kind = SINGLE[key]
-            tell(sample, name, text, kind, key)
+            keep(sample, name, text, kind, key)
             return
         self._pairs(sample, key, text)
 
@@ -130,7 +130,7 @@ class InfoMigrate(Reader):
         for part, figure in PAIR.findall(text):
             if part in GROUPED[key]:
                 name = GROUPED[key][part]
-                tell(sample, name, figure, "bytes" if name.endswith("_bytes") else "plain", f"{key} {part}")
+                keep(sample, name, figure, "bytes" if name.endswith("_bytes") else "plain", f"{key} {part}")
 
 
 def _status_of(sample: Sample) -> str:

@@ -16,7 +16,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.logs.figures import quantity
 from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
-from hostsim.logs.reader import Reader, tell
+from hostsim.logs.reader import Reader, keep
 from hostsim.logs.stamps import stamp_s
 
 INFO = re.compile(r"Migration info for ([\w-]*)\s*:(.*)")
@@ -112,7 +112,7 @@ class KubeVirt(Reader):
         for key, digits, unit in pairs:
             if key in NAMES:
                 name, kind = NAMES[key]
-                tell(sample, name, f"{digits} {unit}", kind, key)
+                keep(sample, name, f"{digits} {unit}", kind, key)
         if "downtime_ms" in sample.figures:
             sample.status = "completed"
         return True

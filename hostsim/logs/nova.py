@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hostsim.logs.figures import quantity
 from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
-from hostsim.logs.reader import Reader, tell
+from hostsim.logs.reader import Reader, keep
 
 RUNNING = re.compile(
     r"Migration running for (?P<secs>\d+) secs?[,;] memory (?:progress )?(?P<left>-?\d+)%(?: remaining)?;?"
@@ -56,7 +56,7 @@ class Nova(Reader):
             return
         found = INSTANCE.search(item.text)
         tag = found.group(1) if found else ""
-        self._progress(item, tag) or self._told(item, tag) or self._ended(item, tag)
+        self._progress(item, tag) or self._took_setting(item, tag) or self._ended(item, tag)
 
     def finish(self) -> None:
         """Lines that could be any program's are Nova's only beside progress or its own time-outs."""
@@ -70,7 +70,7 @@ class Nova(Reader):
             return False
         before = self._last(tag)
         sample = self.add(item, before.status if before and before.status.startswith("postcopy") else "active", tag)
-        tell(sample, "total_time_ms", f"{running['secs']} s", "ms", "secs")
+        keep(sample, "total_time_ms", f"{running['secs']} s", "ms", "secs")
         if int(running["total"] or 1) != 0:
             self._figures(sample, running.groupdict(), WHOLE)
         if int(running["disk_total"] or 0) != 0:
@@ -79,7 +79,7 @@ class Nova(Reader):
         if in_mib:
             self._figures(sample, in_mib.groupdict(), WHOLE)
         if bandwidth:
-            tell(sample, "mbps", bandwidth.group(1), "mbps", "memory bandwidth")
+            keep(sample, "mbps", bandwidth.group(1), "mbps", "memory bandwidth")
         if "rest" not in running.groupdict() or (running["rest"] is None and in_mib is None):
             sample.figures["percent"] = 100.0 - max(0.0, float(running["left"]))
         if tag in self.limits:
@@ -89,9 +89,9 @@ class Nova(Reader):
     @staticmethod
     def _figures(sample: Sample, told: dict[str, str | None], names: dict[str, str]) -> None:
         for key, name in names.items():
-            tell(sample, name, told.get(key), "bytes", key)
+            keep(sample, name, told.get(key), "bytes", key)
 
-    def _told(self, item: Item, tag: str) -> bool:
+    def _took_setting(self, item: Item, tag: str) -> bool:
         for pattern, name, kind in (
             (LIMIT, "limit_ms", "plain"),
             (TIMEOUT, "timeout_s", "plain"),
@@ -106,7 +106,7 @@ class Nova(Reader):
             self._keep(item, tag, "watermark_bytes", quantity(found.group(2), "bytes"))
             last = self._last(tag)
             if last is not None and "remaining_bytes" not in last.figures:
-                tell(last, "remaining_bytes", found.group(1), "bytes", "Data remaining")
+                keep(last, "remaining_bytes", found.group(1), "bytes", "Data remaining")
         return found is not None
 
     def _keep(self, item: Item, tag: str, name: str, value: float) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hostsim.logs.figures import quantity
 from hostsim.logs.items import Item
 from hostsim.logs.model import TERMINAL, Sample
-from hostsim.logs.reader import Reader, tell
+from hostsim.logs.reader import Reader, keep
 
 SIZE = r"[\d.]+ ?[KMGTP]?i?B"
 STARTS = re.compile(r"start migrate command to|starting online/live migration on")
@@ -87,9 +87,9 @@ class Proxmox(Reader):
         sample = self._sample(item, str(told["status"]))
         names = {"sent": "transferred_bytes", "rest": "remaining_bytes", "total": "total_bytes"}
         for key, name in names.items():
-            tell(sample, name, told.get(key), "bytes", key)
+            keep(sample, name, told.get(key), "bytes", key)
         if told.get("speed"):
-            tell(sample, "mbps", f"{told['speed']}/s", "mbps", "speed")
+            keep(sample, "mbps", f"{told['speed']}/s", "mbps", "speed")
         if told.get("dirty"):
             sample.figures["dirty_pages_rate_per_s"] = quantity(str(told["dirty"]), "bytes") / 4096
         return True
@@ -101,8 +101,8 @@ class Proxmox(Reader):
             return False
         total = next((s.figures["total_bytes"] for s in reversed(self.samples) if "total_bytes" in s.figures), None)
         sample = self._sample(item, "completed")
-        tell(sample, "downtime_ms", found["down"], "plain", "downtime")
-        tell(sample, "average_bytes_per_s", found["speed"], "bytes", "average migration speed")
+        keep(sample, "downtime_ms", found["down"], "plain", "downtime")
+        keep(sample, "average_bytes_per_s", found["speed"], "bytes", "average migration speed")
         average = sample.figures.get("average_bytes_per_s", 0.0)
         seconds = sample.figures.get("t_s") or (round(total / average) if total and average else 0.0)
         if seconds:
@@ -121,7 +121,7 @@ class Proxmox(Reader):
         found = XBZRLE.search(item.text) or OLD_XBZRLE.search(item.text)
         if found and self.samples:
             for key, text in found.groupdict().items():
-                tell(self.samples[-1], XBZRLE_NAMES[key], text, "bytes" if key in ("bytes", "cache") else "plain", key)
+                keep(self.samples[-1], XBZRLE_NAMES[key], text, "bytes" if key in ("bytes", "cache") else "plain", key)
         return found is not None
 
     def _mirror(self, item: Item) -> bool:

@@ -181,14 +181,14 @@ class QueryMigrate(Reader):
         if name in ("STOP", "RESUME"):
             self._moves(name, seconds, _monitor(item))
         elif name == "MIGRATION" and told.get("status") in STATUSES:
-            self._told(item, str(told["status"]), seconds)
+            self._event_sample(item, str(told["status"]), seconds)
         elif name == "MIGRATION_PASS" and isinstance(told.get("pass"), int):
             last = next((s for s in reversed(self.samples) if s.tag == _monitor(item)), None)
             is_on = last is not None and last.status not in (*TERMINAL, "setup", "none")
-            sample = self._told(item, last.status if last is not None and is_on else "active", seconds)
+            sample = self._event_sample(item, last.status if last is not None and is_on else "active", seconds)
             sample.take("dirty_sync_count", sane(told["pass"]), "pass", str(told["pass"]))
 
-    def _told(self, item: Item, status: str, seconds: float) -> Sample:
+    def _event_sample(self, item: Item, status: str, seconds: float) -> Sample:
         """An event's sample; its own time is better than that of the line."""
         sample = self.add(item, status, _monitor(item))
         if "stamp_s" not in sample.figures and not math.isnan(seconds):

@@ -34,7 +34,7 @@ class Reader:
         return sample
 
 
-def tell(sample: Sample, name: str, text: str | None, kind: str, key: str = "") -> None:
+def keep(sample: Sample, name: str, text: str | None, kind: str, key: str = "") -> None:
     """Keep the figure in ``text``, if there is one, as ``name`` in the unit of ``kind``."""
     if text is not None:
         sample.take(name, quantity(text, kind), key or name, text)

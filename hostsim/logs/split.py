@@ -22,7 +22,7 @@ def migrations(samples: Sequence[Sample]) -> list[list[Sample]]:
             parts[-1].append(sample)
         else:
             parts.append([sample])
-    return [part for part in parts if _tells(part)] or parts[-1:]
+    return [part for part in parts if _has_begun(part)] or parts[-1:]
 
 
 def _forwards(samples: Sequence[Sample]) -> list[Sample]:
@@ -34,7 +34,7 @@ def _forwards(samples: Sequence[Sample]) -> list[Sample]:
     return list(reversed(samples)) if falls >= 2 and rises == 0 else list(samples)
 
 
-def _tells(part: Sequence[Sample]) -> bool:
+def _has_begun(part: Sequence[Sample]) -> bool:
     """Whether ``part`` has more than the "none" before a migration."""
     return any(s.status != "none" for s in part)
 

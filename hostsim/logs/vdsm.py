@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hostsim.logs.figures import quantity, sane
 from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
-from hostsim.logs.reader import Reader, tell
+from hostsim.logs.reader import Reader, keep
 
 PROGRESS = re.compile(r"Migration Progress: (?P<secs>[\d.]+) seconds elapsed, (?P<percent>\d+)% of data processed"
                       r"(?P<rest>.*)")  # fmt: skip
@@ -56,7 +56,7 @@ class Vdsm(Reader):
             return
         found = VM.search(item.text)
         tag = found.group(1) if found else ""
-        if not self._progress(item, tag) and not self._told(item, tag):
+        if not self._progress(item, tag) and not self._took_setting(item, tag):
             self._ended(item, tag)
 
     def finish(self) -> None:
@@ -71,20 +71,20 @@ class Vdsm(Reader):
             return False
         before = self._last(tag)
         sample = self.add(item, before.status if before and before.status.startswith("postcopy") else "active", tag)
-        tell(sample, "total_time_ms", f"{found['secs']} s", "ms", "seconds elapsed")
+        keep(sample, "total_time_ms", f"{found['secs']} s", "ms", "seconds elapsed")
         for pattern, name, factor in FIGURES:
             told = pattern.search(found["rest"])
             if told and not told.group(1).startswith("-"):
                 sample.figures[name] = sane(int(told.group(1)) * factor)
         if "remaining_bytes" not in sample.figures:
-            tell(sample, "percent", found["percent"], "plain", "data processed")
+            keep(sample, "percent", found["percent"], "plain", "data processed")
         if not sample.figures.get("mbps"):
             sample.figures.pop("mbps", None)
         if tag in self.limits:
             sample.figures["limit_ms"] = self.limits[tag]
         return True
 
-    def _told(self, item: Item, tag: str) -> bool:
+    def _took_setting(self, item: Item, tag: str) -> bool:
         limit, stalling = LIMIT.search(item.text), STALLING.search(item.text)
         last = self._last(tag)
         if limit:
@@ -110,7 +110,7 @@ class Vdsm(Reader):
             if found:
                 sample = self.add(item, status, tag)
                 if status == "completed":
-                    tell(sample, "total_time_ms", f"{found.group(1)} s", "ms", "migration took")
+                    keep(sample, "total_time_ms", f"{found.group(1)} s", "ms", "migration took")
                 return
         error, last = ERROR.search(item.text), self._last(tag)
         if error and last is not None and last.status == "active":

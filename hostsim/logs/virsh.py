@@ -9,7 +9,7 @@ from typing import Any
 from hostsim.logs.figures import sane
 from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
-from hostsim.logs.reader import Labels, Reader, labelled, tell
+from hostsim.logs.reader import Labels, Reader, keep, labelled
 
 STATUS = {
     "unbounded": "active", "bounded": "active", "completed": "completed", "failed": "failed",
@@ -151,7 +151,7 @@ class Virsh(Reader):
         else:
             if key.startswith(OWN_LABELS):
                 self._keep(sample)
-            tell(sample, LABELS[key][0], text, LABELS[key][1], key)
+            keep(sample, LABELS[key][0], text, LABELS[key][1], key)
 
     def _field(self, item: Item, key: str, digits: str) -> None:
         sample = self._in_block(item, key)

@@ -76,7 +76,7 @@ class Plugin:
         except (HostsimError, GeneratorExit):
             raise
         except Exception as error:
-            raise PluginError(_told(self, error)) from error
+            raise PluginError(_failure_words(self, error)) from error
 
     def refuse(self, got: str, wanted: str) -> PluginError:
         """The error for something that the plug-in returned or asked for."""
@@ -129,7 +129,7 @@ def _text_sha256(made: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _told(plugin: Plugin, error: Exception) -> str:
+def _failure_words(plugin: Plugin, error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith((PACKAGE, "<frozen"))] or frames[-1:]
     text = f"{plugin.words} ({plugin.kind}) raised {type(error).__name__}: {error}"

@@ -41,11 +41,11 @@ TURNS = (
 
 def debate_content(options: Any, claims: Sequence[Claim]) -> dict[str, Any]:
     """The content of debate.json."""
-    told = claims_told(claims)
+    told = claim_objects(claims)
     return study_content(NAME, options, [], None, verdict=[_summary(claims)], machine=machine_words(), claims=told)
 
 
-def claims_told(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+def claim_objects(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     """The claims as debate.json has them."""
     told: list[dict[str, Any]] = plain([
         {"number": claim.number, "says": claim.says, "who": claim.who, "verdict": claim.verdict,

@@ -17,10 +17,10 @@ def verdict_lines(rows: Sequence[MeasureRow], truth: TrueTime) -> list[str]:
     """The measurement that reads best, a sentence for each method, and the truth."""
     best = min(rows, key=lambda row: (abs(row.bias_percent) + row.cv_percent, row.lost_percent))
     lines = [f"VERDICT: {_named(best)} reads best: {_reading(best)}."]
-    return [*lines, *map(_row_words, _told(rows)), _truth_words(truth), _lesson(rows, truth)]
+    return [*lines, *map(_row_words, _first_windows(rows)), _truth_words(truth), _lesson(rows, truth)]
 
 
-def _told(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
+def _first_windows(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
     """A row for each method and number of samples: that of its first window; the table has the others."""
     first = {(row.settings["method"], row.settings["samples"]): row for row in reversed(rows)}
     return list(reversed(first.values()))

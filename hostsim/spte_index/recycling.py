@@ -56,9 +56,9 @@ class RecyclingCounts:
 
     def __sub__(self, before: RecyclingCounts) -> RecyclingCounts:
         """Counts since ``before``."""
-        return RecyclingCounts(*(mine - theirs for mine, theirs in zip(self.told(), before.told(), strict=True)))
+        return RecyclingCounts(*(mine - theirs for mine, theirs in zip(self.as_tuple(), before.as_tuple(), strict=True)))
 
-    def told(self) -> tuple[int, int, int, int]:
+    def as_tuple(self) -> tuple[int, int, int, int]:
         """(faults, allocated, recycled, flushes)."""
         return self.faults, self.allocated, self.recycled, self.flushes
 
@@ -116,7 +116,7 @@ class ShadowPages:
 
         code: pages that the guest needs for each access: its instructions.
         """
-        before = RecyclingCounts(*self.counts.told())
+        before = RecyclingCounts(*self.counts.as_tuple())
         page, end = first, first + n_pages
         while page < end:
             region_end = min(end, (page // ENTRIES + 1) * ENTRIES)

@@ -28,7 +28,7 @@ def recycling_rows() -> Iterator[Row]:
         name = f"recycling/{config['mib']}-{config['addresses']}-{config['limit']}"
         expected = [(one["faults"], one["recycled"], one["allocated"], one["flushes"]) for one in config["passes"]]
         got = [(one.faults, one.recycled, one.allocated, one.flushes) for one in passes_of(config)]
-        yield exact(SUITE, name, "faults, recycled, allocated, flushes of each pass", _told(expected), _told(got))
+        yield exact(SUITE, name, "faults, recycled, allocated, flushes of each pass", _in_words(expected), _in_words(got))
 
 
 def recycling_configs() -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def passes_of(config: Mapping[str, Any]) -> list[RecyclingCounts]:
     _command(vm)
     found = []
     for _ in range(PASSES):
-        before = RecyclingCounts(*vm.counts.told())
+        before = RecyclingCounts(*vm.counts.as_tuple())
         for address in range(1, config["addresses"] + 1):
             _command(vm)
             vm.sweep(0, address * ALIAS_PAGES, n_pages, (CODE,))
@@ -60,5 +60,5 @@ def _command(vm: ShadowPages) -> None:
         vm.touch(0, page)
 
 
-def _told(passes: Sequence[Sequence[int]]) -> str:
+def _in_words(passes: Sequence[Sequence[int]]) -> str:
     return "; ".join(", ".join(map(str, one)) for one in passes)

@@ -310,7 +310,7 @@ def _more_limit(value: float, _evidence: Evidence) -> Changes:
     return {"migration.downtime_limit": round(value) * NS_PER_MS}
 
 
-def _told_bandwidth(value: float, _evidence: Evidence) -> Changes:
+def _set_bandwidth(value: float, _evidence: Evidence) -> Changes:
     return {"migration.avail_switchover_bandwidth": round(value)}
 
 
@@ -340,7 +340,7 @@ TRIED: Mapping[str, Tried] = {
         "auto-converge", _throttle, lambda value: f"a throttle of {value:.0f} %", _throttles, throttle
     ),
     "avail_switchover_bandwidth": Tried(
-        "switchover bandwidth", _told_bandwidth, lambda value: f"avail-switchover-bandwidth {bandwidth_words(value)}"
+        "switchover bandwidth", _set_bandwidth, lambda value: f"avail-switchover-bandwidth {bandwidth_words(value)}"
     ),
 }
 

@@ -157,7 +157,7 @@ class _Clock:
         polled = self._by_window(course, i, sync) or polled
         self.found += _found_pages(course, i)
         is_new = course.rate[i + 1] != course.rate[i] and course.rate[i + 1] > 0
-        told = self._told(course, i) if is_new and is_one else None
+        told = self._by_new_rate(course, i) if is_new and is_one else None
         if is_new:
             # With several syncs between two answers it is unknown which of them evaluated.
             self.evaluated, self.found = (told or polled) if is_one else None, 0.0
@@ -173,7 +173,7 @@ class _Clock:
         start, end = float(course.t_s[i]) - WINDOW_S - last.off_s, float(course.t_s[i + 1]) + WINDOW_S + last.off_s
         return _Instant(at_s, last.off_s) if start <= at_s <= end else None
 
-    def _told(self, course: _Course, i: int) -> _Instant | None:
+    def _by_new_rate(self, course: _Course, i: int) -> _Instant | None:
         """The instant by the new rate, if the polls allow it."""
         if self.evaluated is None:
             return None

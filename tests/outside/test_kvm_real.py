@@ -136,7 +136,7 @@ def test_shadow_pages_are_recycled_as_the_model_says(kvm: Kvm) -> None:
         vm.memory.array(np.uint64)[:: 4096 // 8] = 1
         found = [_counted_pass(vm, addresses) for _ in range(PASSES)]
     model = passes_of({"mib": mib, "addresses": addresses, "limit": limit})
-    assert found == [one.told() for one in model]
+    assert found == [one.as_tuple() for one in model]
     assert found[1][2] > 64
 
 
@@ -305,7 +305,7 @@ def test_a_table_and_a_verdict(tmp_path: Path) -> None:
     done = hostsim(*TEST, "-b", "2M", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     host = read_host()
-    head = f"real: {host.told} simulated: {host.version}, {host.mmu}, sheet cascade-lake"
+    head = f"real: {host.words} simulated: {host.version}, {host.mmu}, sheet cascade-lake"
     assert " ".join(done.stdout.split()).startswith(head)
     assert "phases of at least 20 ns a page are simulated within 20%" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80

@@ -34,9 +34,9 @@ def machine() -> MachineFacts:
 
 def tell(found: Curve, reported: tuple[int, ...]) -> dict[str, Measured]:
     samples = [Sample(np.array([ns, 1.1 * ns, 0.9 * ns])) for ns in found.ns]
-    teller = calibration._Teller("measured on a CPU, 2026-01-02", True)
+    maker = calibration._NumberMaker("measured on a CPU, 2026-01-02", True)
     levels = found_levels(found, reported)
-    return {n.name: n for n in teller.levels(found, levels, samples, reported, load_costs("cascade-lake"))}
+    return {n.name: n for n in maker.levels(found, levels, samples, reported, load_costs("cascade-lake"))}
 
 
 def test_a_sheet_that_hostsim_reads(machine: MachineFacts, tmp_path: Path) -> None:

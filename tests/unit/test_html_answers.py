@@ -19,7 +19,7 @@ from hostsim.report.fit_report import curve_table, fit_report
 from hostsim.report.fit_words import fit_lines
 from hostsim.report.html.behind import tables_behind
 from hostsim.report.html.kinds.parts import given_command
-from hostsim.report.html.kinds.told import change_in, estimates_in, margin_in
+from hostsim.report.html.kinds.read_back import change_in, estimates_in, margin_in
 from hostsim.report.html.kinds.tuning import unbeaten_rows
 from hostsim.report.html.page import Page
 from hostsim.report.html.registry import charts_of, page_of, read_content

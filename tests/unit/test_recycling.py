@@ -19,11 +19,11 @@ TABLE = 512
 def rounds(vm: ShadowPages, n_spaces: int, n_pages: int, n: int = 2) -> list[tuple[int, int, int, int]]:
     found = []
     for _ in range(n):
-        before = vm.counts.told()
+        before = vm.counts.as_tuple()
         for space in range(n_spaces):
             vm.load(space)
             vm.sweep(space, 0, n_pages)
-        found.append(tuple(after - earlier for after, earlier in zip(vm.counts.told(), before, strict=True)))
+        found.append(tuple(after - earlier for after, earlier in zip(vm.counts.as_tuple(), before, strict=True)))
     return found
 
 
@@ -39,7 +39,7 @@ def test_it_is_what_a_walk_for_each_page_gives(seed: int) -> None:
         for vm in (fast, plain):
             vm.load(space)
             vm.sweep(space, first, n_pages, code)
-        assert fast.counts.told() == plain.told(), seed
+        assert fast.counts.as_tuple() == plain.as_tuple(), seed
         assert fast.used == len(plain.tables)
     assert fast.counts.recycled > 0 or limit > LEAST_LIMIT or spaces == 1
 

@@ -77,7 +77,7 @@ def phases() -> list[dict[str, Any]]:
 
 
 def test_phases_are_drawn_with_both_sides_and_their_spread() -> None:
-    chart = phases_chart(phases(), HOST.told)
+    chart = phases_chart(phases(), HOST.words)
     (bars,) = chart.panels
     assert isinstance(bars, Bars)
     assert bars.rows == ("enable logging", "dirty memory 1", "clear dirty log 1")
@@ -85,7 +85,7 @@ def test_phases_are_drawn_with_both_sides_and_their_spread() -> None:
     assert (real_name, simulated_name) == ("real", "simulated")
     assert [bar.value for bar in simulated] == pytest.approx([ns / PAGES for _, ns in RECORDED.values()], rel=1e-3)
     assert (real[1].low, real[1].high) == pytest.approx((39_700_000 / PAGES, 41_020_000 / PAGES), rel=1e-3)
-    assert HOST.told in chart.lead
+    assert HOST.words in chart.lead
 
 
 def test_phases_that_were_only_simulated_are_drawn_too() -> None:
@@ -97,7 +97,7 @@ def test_phases_that_were_only_simulated_are_drawn_too() -> None:
 
 
 def test_chains_are_drawn_a_panel_a_work() -> None:
-    chart = chains_chart(list(costs().table().rows()), HOST.told)
+    chart = chains_chart(list(costs().table().rows()), HOST.words)
     assert chart is not None
     assert [panel.title for panel in chart.panels] == ["enabling a log", "GET that protects", "unmapping"]
     first = chart.panels[0]
@@ -118,7 +118,7 @@ def test_the_table_has_the_middle_half() -> None:
 
 
 def test_pictures_stand_beside_the_json(tmp_path: Path) -> None:
-    told = {"host": HOST.told, "phases": phases(), "options": {}}
+    told = {"host": HOST.words, "phases": phases(), "options": {}}
     paths = write_real(tmp_path / "mine", "selftest", "selftest", told)
     assert sorted(path.name for path in paths) == ["selftest.json", "selftest.png", "selftest.svg"]
     assert json.loads((tmp_path / "mine" / "selftest.json").read_text()) == told

@@ -8,7 +8,7 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined, jit
 from hostsim.kvm.loops.armed import flags_of
 from hostsim.kvm.loops.layout import AGAIN, AWAY, DUE_FAULT, FAULTS, PFN, RESIDENT, UNTOUCHED, Kvm
-from hostsim.kvm.loops.mmu_lock import tell_host
+from hostsim.kvm.loops.mmu_lock import queue_host_event
 from hostsim.spte_index.spte import PRESENT
 
 
@@ -21,7 +21,7 @@ def look_up(k: Kvm, v: int, now_ns: int) -> None:
         found = k.backing[vcpu.page]
         if found >= AWAY or (found == UNTOUCHED and k.state.frames < k.state.host_page_gfns):
             vcpu.stage = FAULTS
-            tell_host(k, now_ns, DUE_FAULT, v)
+            queue_host_event(k, now_ns, DUE_FAULT, v)
             return
         if found == UNTOUCHED:
             vcpu.frames = k.state.host_page_gfns

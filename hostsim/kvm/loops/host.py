@@ -8,7 +8,7 @@ from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import TRACE
 from hostsim.kvm.loops.armed import count_range
 from hostsim.kvm.loops.layout import ENTRY, EXITED, HOST_IDLE, HOST_WAITING, IN_GUEST, LEAVING, NO_EXIT, OUT, Kvm
-from hostsim.kvm.loops.mmu_lock import grant_next, join_queue, leave_lock, tell_contended
+from hostsim.kvm.loops.mmu_lock import grant_next, join_queue, leave_lock, queue_contended
 from hostsim.kvm.loops.streams import choose, find
 from hostsim.kvm.loops.vcpu import drain_ns, is_full
 from hostsim.kvm.loops.work import active_time, start_clocks, stop_clocks
@@ -74,7 +74,7 @@ def request_lock(k: Kvm, host: int, mode: int, now_ns: int) -> None:
     k.waiters[len(k.vcpus) + host].state, k.waiters[len(k.vcpus) + host].lock_mode = HOST_WAITING, mode
     join_queue(k, len(k.vcpus) + host, mode, now_ns)
     grant_all(k, now_ns)
-    tell_contended(k, now_ns)  # after the grants: a request that is granted at once waits behind no holder
+    queue_contended(k, now_ns)  # after the grants: a request that is granted at once waits behind no holder
 
 
 @jit

@@ -286,7 +286,7 @@ class Walk(Record):
     asked_ns: int  # when the call began
     since_ns: int  # when the call got mmu_lock
     found: int  # young pages of the call
-    told: int  # bytes of Kvm.found of calls so far
+    found_bytes: int  # bytes of Kvm.found of calls so far
     young: int
     pages: int
     wait_ns: int  # for mmu_lock, summed

@@ -30,7 +30,7 @@ from hostsim.spte_index.spte import Sptes
 
 
 @inlined
-def tell_host(k: Kvm, now_ns: int, what: int, who: int) -> None:
+def queue_host_event(k: Kvm, now_ns: int, what: int, who: int) -> None:
     """Queue an event that the host has to handle."""
     due = k.due[k.state.n_due]
     due.ns, due.what, due.who = now_ns, what, who
@@ -48,7 +48,7 @@ def join_queue(k: Kvm, who: int, mode: int, now_ns: int) -> None:
 
 
 @part
-def tell_contended(k: Kvm, now_ns: int) -> None:
+def queue_contended(k: Kvm, now_ns: int) -> None:
     """Tell hosts that hold the lock and watch it, once, that a vCPU or a host process is queued."""
     # After each event of a vCPU: hosts hold the lock rarely, and the loop over them is left out then.
     if k.state.lock_queued == 0 or k.state.host_holders == 0:
@@ -57,7 +57,7 @@ def tell_contended(k: Kvm, now_ns: int) -> None:
         at = len(k.vcpus) + host
         if k.waiters[at].is_watched == 1 and k.waiters[at].state == HOST_HOLDS:
             k.waiters[at].is_watched = 0
-            tell_host(k, now_ns, DUE_CONTENDED, host)
+            queue_host_event(k, now_ns, DUE_CONTENDED, host)
 
 
 @inlined
@@ -99,7 +99,7 @@ def grant_next(k: Kvm, now_ns: int) -> int:
             k.walks[host].stage, k.walks[host].next_ns = WALK_GRANTED, now_ns
             k.state.walk_ns = now_ns
         else:
-            tell_host(k, now_ns, DUE_GRANTED, host)
+            queue_host_event(k, now_ns, DUE_GRANTED, host)
     return int(who)
 
 

@@ -7,7 +7,7 @@ from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import NEVER
 from hostsim.kvm.loops.heap import push, sift_top
 from hostsim.kvm.loops.layout import FAULTS, OUT, WAITING, Kvm
-from hostsim.kvm.loops.mmu_lock import grant_next, tell_contended
+from hostsim.kvm.loops.mmu_lock import grant_next, queue_contended
 from hostsim.kvm.loops.vcpu import step
 from hostsim.kvm.loops.walker import walk
 
@@ -56,7 +56,7 @@ def run_vcpus(k: Kvm, horizon_ns: int, anew: bool) -> int:
             who = grant_next(k, now_ns)
             if 0 <= who < len(k.vcpus):
                 size = push(heap, size, k.vcpus[who].next_ns, who)
-        tell_contended(k, now_ns)
+        queue_contended(k, now_ns)
         # A split or an unmapping has armed pages for other vCPUs: their next touches moved, and the heap does not know.
         if k.state.is_reordered == 1:
             size = _heap(k)

@@ -34,7 +34,7 @@ from hostsim.kvm.loops.layout import (
     Kvm,
 )
 from hostsim.kvm.loops.mapping import drain_pml, handle, note_access
-from hostsim.kvm.loops.mmu_lock import is_stale, join_queue, kind_now, leave_lock, tell_host
+from hostsim.kvm.loops.mmu_lock import is_stale, join_queue, kind_now, leave_lock, queue_host_event
 from hostsim.kvm.loops.prefetch import prefetch_sptes
 from hostsim.kvm.loops.streams import choose, go_on, page_of, pass_by
 from hostsim.kvm.loops.work import start_clocks, stop_clocks
@@ -232,7 +232,7 @@ def _exit_over(k: Kvm, v: int) -> None:
     vcpu.stage = OUT
     vcpu.stall_ns += vcpu.next_ns - vcpu.away_since_ns
     _note_exit(k, v)
-    tell_host(k, vcpu.next_ns, DUE_OUT, v)
+    queue_host_event(k, vcpu.next_ns, DUE_OUT, v)
 
 
 @inlined

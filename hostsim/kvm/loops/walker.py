@@ -28,7 +28,7 @@ from hostsim.kvm.loops.layout import (
     WALKER_WAITS,
     Kvm,
 )
-from hostsim.kvm.loops.mmu_lock import join_queue, leave_lock, tell_contended, tell_host
+from hostsim.kvm.loops.mmu_lock import join_queue, leave_lock, queue_contended, queue_host_event
 from hostsim.kvm.loops.tlb import flush_translations, judge_old
 
 
@@ -37,7 +37,7 @@ def begin_walk(k: Kvm, host: int, event: int, mode: int, flushes: bool, n_calls:
     """The walker in slot ``host`` makes the ``n_calls`` that are in Kvm.calls, from now on."""
     walk = k.walks[host]
     walk.event, walk.lock_mode, walk.does_flush = event, mode, flushes
-    walk.call, walk.n_calls, walk.told, walk.found = 0, n_calls, 0, 0
+    walk.call, walk.n_calls, walk.found_bytes, walk.found = 0, n_calls, 0, 0
     walk.stage = WALK_BEGINS
     _step(k, host, now_ns)
     k.state.walk_ns = k.walks[_first(k)].next_ns
@@ -86,7 +86,7 @@ def _step(k: Kvm, host: int, now_ns: int) -> None:
             _ask(k, host, now_ns)
         else:
             walk.stage, walk.next_ns = WALK_IDLE, NEVER
-            tell_host(k, now_ns, DUE_WALKED, host)
+            queue_host_event(k, now_ns, DUE_WALKED, host)
     if walk.stage == WALK_GRANTED:
         _read(k, host, now_ns)
 
@@ -99,7 +99,7 @@ def _clear(k: Kvm, host: int, now_ns: int) -> None:
     # Before they are cleared: clearing begins their time unseen anew.
     k.unseen[host] += judge_old(k, first, end, now_ns)
     if walk.found > 0:
-        young = k.found[host][walk.told : walk.told + end - first]
+        young = k.found[host][walk.found_bytes : walk.found_bytes + end - first]
         walk.found = clear_young(k, first, end, young, now_ns, walk.stage == WALK_FLUSHES)
 
 
@@ -115,7 +115,7 @@ def _ask(k: Kvm, host: int, now_ns: int) -> None:
     join_queue(k, len(k.vcpus) + host, walk.lock_mode, now_ns)
     grant_all(k, now_ns)
     if k.state.lock_queued > 0:
-        tell_contended(k, now_ns)
+        queue_contended(k, now_ns)
 
 
 @inlined
@@ -126,7 +126,7 @@ def _read(k: Kvm, host: int, now_ns: int) -> None:
         note(k.latencies, WALKER_WAITS, now_ns - walk.asked_ns)
         walk.wait_ns += now_ns - walk.asked_ns
     call = k.calls[host, walk.call]
-    young = k.found[host][walk.told : walk.told + call.end - call.first]
+    young = k.found[host][walk.found_bytes : walk.found_bytes + call.end - call.first]
     walk.found = test_young(k, call.first, call.end, young)
     walk.since_ns, walk.stage, walk.next_ns = now_ns, WALK_AGES, now_ns + call.hold_ns
 
@@ -147,7 +147,7 @@ def _end_call(k: Kvm, host: int, now_ns: int) -> None:
     """Count the call and drop the lock."""
     walk = k.walks[host]
     pages = k.calls[host, walk.call].end - k.calls[host, walk.call].first
-    walk.told += pages
+    walk.found_bytes += pages
     walk.young += walk.found
     walk.pages += pages
     note(k.latencies, WALKER_CALLS + host, now_ns - walk.asked_ns)

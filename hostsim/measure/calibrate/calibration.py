@@ -111,9 +111,9 @@ def calibrate(base: str = "cascade-lake", *, quick: bool = False, progress: Prog
     curve, samples, huge = found.curve, found.loads, found.huge
     levels = found_levels(curve, machine.cache_bytes)
     date = time.strftime("%Y-%m-%d")
-    teller = _Teller(f"measured on {machine.title}, {date}", huge)
-    numbers = [*teller.levels(curve, levels, samples, machine.cache_bytes, sheet)]
-    numbers += [number for timing in found.timings if (number := teller.timing(timing))]
+    maker = _NumberMaker(f"measured on {machine.title}, {date}", huge)
+    numbers = [*maker.levels(curve, levels, samples, machine.cache_bytes, sheet)]
+    numbers += [number for timing in found.timings if (number := maker.timing(timing))]
     pml = sheet.has_pml if machine.has_pml is None else machine.has_pml
     return Calibration(machine, date, base, pml, curve, tuple(levels), tuple(numbers))
 
@@ -154,7 +154,7 @@ def largest_bytes(machine: MachineFacts) -> int:
 
 
 @dataclass(frozen=True)
-class _Teller:
+class _NumberMaker:
     """Makes numbers with their sources; ``measured``: words for machine and date."""
 
     measured: str

@@ -14,7 +14,7 @@ from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.measures import MEASURES
 from hostsim.measure.kvm.memory_size import LARGEST_BYTES, memory_bytes
-from hostsim.measure.kvm.numbers import AT_WISH, CANNOT, MEANING, RENAMED, Teller
+from hostsim.measure.kvm.numbers import AT_WISH, CANNOT, MEANING, RENAMED, NumberMaker
 from hostsim.measure.kvm.rules import BUSY_SHARE, REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
 from hostsim.measure.privileged.ageing import AGE
@@ -94,14 +94,14 @@ def calibrate_kvm(
             measure(bench)
     share = bystanders.share()
     check_quiet(share, accept=busy)
-    return replace(told(host, bench, share), swapped_to=swapped_to)
+    return replace(calibration_of(host, bench, share), swapped_to=swapped_to)
 
 
-def told(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
+def calibration_of(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
     """Numbers, reasons and chains from the repetitions of ``bench``."""
     remark = f", other processes took {share:.0%} of the processors" if share > BUSY_SHARE else ""
-    teller = Teller(host, bench, remark)
-    numbers = tuple({number.name: number for number in [*teller.derived(), *teller.measured()]}.values())
+    maker = NumberMaker(host, bench, remark)
+    numbers = tuple({number.name: number for number in [*maker.derived(), *maker.measured()]}.values())
     absent = _absent(host, bench, {number.name for number in numbers})
     return KvmCalibration(host, numbers, absent, _chains(bench), share, bench.memory_bytes)
 
@@ -135,7 +135,7 @@ def with_kvm(plain: Calibration, kvm: KvmCalibration) -> Calibration:
 
 def notes(kvm: KvmCalibration) -> list[str]:
     """Lines for the head of the sheet and for people: the host, chains, and each assumed number with its reason."""
-    where = f"{kvm.host.told}, {kvm.host.n_cpus} processors, VMs of {kvm.memory_bytes >> 20} MiB"
+    where = f"{kvm.host.words}, {kvm.host.n_cpus} processors, VMs of {kvm.memory_bytes >> 20} MiB"
     lines = [f"KVM measured through /dev/kvm: {where}."]
     if kvm.is_busy:
         lines.append(f"The machine was busy: other processes took {kvm.foreign_share:.0%} of its processors; accepted.")

@@ -28,7 +28,7 @@ class KvmHost:
         return ".".join(self.release.split("-")[0].split(".")[:2])
 
     @property
-    def told(self) -> str:
+    def words(self) -> str:
         """For people."""
         how = {"tdp": "TDP MMU", "direct": "EPT or NPT through rmaps", "shadow": "shadow MMU"}[self.mmu]
         return f"{self.title}, Linux {self.version}, KVM's {how}"

@@ -89,7 +89,7 @@ CANNOT = {
 
 
 @dataclass(frozen=True)
-class Teller:
+class NumberMaker:
     """Makes sourced numbers of a bench.
 
     host: where it ran.
@@ -109,7 +109,7 @@ class Teller:
         for work in CHAIN_WORK:
             if found := chain_slope(self.bench, work):
                 what = f"{work}, the share of a further spte of a page, from 2 to 16, on the line through them, caches empty"
-                yield self._told(further_name(work), *found, what)
+                yield self._sourced(further_name(work), *found, what)
 
     def derived(self) -> Iterator[Measured]:
         """Numbers that follow from timed ones."""
@@ -120,18 +120,18 @@ class Teller:
         ns["pages_a_map_fault"] = pages.median_ns if pages else 1.0
         for name, value, how, of in follow(self.host, ns):
             if value >= 0:
-                yield self._told(name, value, found[of].which, samples[of], f"{how} [{of}]")
+                yield self._sourced(name, value, found[of].which, samples[of], f"{how} [{of}]")
 
     def _timed(self, name: str, of: str, what: str) -> Iterator[Measured]:
         """``name`` of the repetitions of the bench's number ``of``."""
         if sample := self.bench.sample(of):
             found = estimate(of, sample)
-            yield self._told(name, found.ns, found.which, sample, what)
+            yield self._sourced(name, found.ns, found.which, sample, what)
 
-    def _told(self, name: str, value: float, which: str, sample: Sample, what: str) -> Measured:
+    def _sourced(self, name: str, value: float, which: str, sample: Sample, what: str) -> Measured:
         """A spread of a median of 0 is 0."""
         spread = sample.spread if sample.median_ns > 0 else 0.0
-        source = f"measured on {self.host.told}{self.remark}, {which} of {len(sample.ns)}, spread {spread:.1%}: {what}"
+        source = f"measured on {self.host.words}{self.remark}, {which} of {len(sample.ns)}, spread {spread:.1%}: {what}"
         return Measured(name, float(f"{value:.4g}"), source, len(sample.ns), round(spread, 4))
 
 

@@ -228,7 +228,7 @@ class Recording:
     def _events(self, qmp: Qmp) -> list[Line]:
         events, qmp.events = qmp.events, []
         told = [event.raw for event in events if event.name in EVENTS]
-        self.status = next((status for one in reversed(told) if (status := _told(one))), self.status)
+        self.status = next((status for one in reversed(told) if (status := _event_status(one))), self.status)
         return told
 
     def _last_words(self, qmp: Qmp) -> Iterator[Line]:
@@ -292,11 +292,11 @@ def _later_than(status: str, events: list[Line]) -> list[Line]:
     """
     if status == "none":
         return events
-    ends = [i for i, event in enumerate(events) if _told(event) in TERMINAL]
+    ends = [i for i, event in enumerate(events) if _event_status(event) in TERMINAL]
     return events[ends[0] :] if ends and status not in TERMINAL else []
 
 
-def _told(event: Line) -> str:
+def _event_status(event: Line) -> str:
     """The status that an event of a migration tells; "" for another one."""
     data = event.get("data")
     return str(data.get("status", "")) if event.get("event") == "MIGRATION" and isinstance(data, dict) else ""

@@ -71,7 +71,7 @@ def measure(
             measured.dirty_rate(mode)
     share = bystanders.share()
     check_quiet(share, accept=busy)
-    return measured.told(plan, share)
+    return measured.measurement(plan, share)
 
 
 def tsc_hz_of_host() -> int:
@@ -120,7 +120,7 @@ class _Measured:
             self._refused[name] = str(error)
         self._progress(name)
 
-    def told(self, plan: Sequence[Planned], share: float) -> Measurement:
+    def measurement(self, plan: Sequence[Planned], share: float) -> Measurement:
         """Everything, if there is anything."""
         if not any(self._runs.values()) and not self._rates:
             raise QemuError(next(iter(self._refused.values()), "nothing was to be measured"))

@@ -107,8 +107,8 @@ def _request(options: AgeOptions) -> Request:
 
 def _check_size(options: AgeOptions, scenarios: Sequence[Scenario]) -> None:
     largest = max(scenarios, key=footprint_bytes)
-    told_as = f"{options.mem_per_vcpu} for each of {largest.vm.vcpus} vCPUs"
-    if problems := list(size_problems("--mem-per-vcpu", told_as, footprint_bytes(largest))):
+    form = f"{options.mem_per_vcpu} for each of {largest.vm.vcpus} vCPUs"
+    if problems := list(size_problems("--mem-per-vcpu", form, footprint_bytes(largest))):
         raise InputError(problems)
 
 

@@ -76,7 +76,7 @@ def run_task(
     run, measure = _unpacked(work)
     if (found := _own_plugins(run)) != plugins:
         return Refused(str(worker.name), found)
-    tell = _teller(worker, topic, number)
+    tell = _progress_of(worker, topic, number)
     with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="hostsim-") as folder:
         return simulate([_with_inputs(run, pickle.loads(inputs), Path(folder))], measure, 0, tell)  # noqa: S301  the client's
 
@@ -103,7 +103,7 @@ def _with_inputs(run: Run, inputs: Inputs, folder: Path) -> Run:
     return replace(run, scenario=run.scenario.with_inputs(inputs.traces, str(sheet) if inputs.sheet is not None else ""))
 
 
-def _teller(worker: Any, topic: str, number: int) -> Callable[[int], None]:
+def _progress_of(worker: Any, topic: str, number: int) -> Callable[[int], None]:
     """Tells the client how far a run is, as local workers do, and ends a run that was cancelled."""
     from hostsim.study.compare.workers import seldom
 

@@ -93,7 +93,7 @@ def make_plan(request: Request) -> Plan:
             for problem in error.problems:
                 found.setdefault(_placed(problem, request), []).append(i)
     if found:
-        raise InputError(_told(request, labels, found))
+        raise InputError(_each_once(request, labels, found))
     seeds = tuple(run.seed for run in runs[: request.n_seeds])
     return Plan(request, request.name or runs[0].scenario.name or request.file.stem, labels, seeds, tuple(runs))
 
@@ -146,7 +146,7 @@ def _is_of(key: str, axis_key: str) -> bool:
     return key == axis_key or key.startswith((f"{axis_key}.", f"{axis_key}["))
 
 
-def _told(request: Request, labels: Sequence[tuple[str, ...]], found: dict[Problem, list[int]]) -> Iterator[Problem]:
+def _each_once(request: Request, labels: Sequence[tuple[str, ...]], found: dict[Problem, list[int]]) -> Iterator[Problem]:
     """Each problem once; one that depends on the values of another key names the first values with which it occurs."""
     for problem, where in found.items():
         names_itself = problem.file == request.source

@@ -98,9 +98,9 @@ class Finished:
 
     def is_over(self) -> bool:
         """Whether nothing more is to come: every run is finished, or the comparison has ended with failures."""
-        return self.count == len(self.planned.keys) or self._was_told()
+        return self.count == len(self.planned.keys) or self._is_done()
 
-    def _was_told(self) -> bool:
+    def _is_done(self) -> bool:
         try:
             return (self._out / DONE).stat().st_mtime_ns >= (self._out / NAME).stat().st_mtime_ns
         except OSError:

@@ -84,12 +84,12 @@ def _group_lines(rows: Sequence[ReclaimRow], swap: str, policy: str, limits: Seq
     budget = ", ".join(limit.text for limit in limits)
     ages = ", ".join(row.settings["age"] for row in alone)
     unsafe = f"with each of the ages tried ({ages}) the guest exceeds the budget {budget}: no pages can be paged out."
-    yield f"policy {policy}, swap {swap}: " + (f"{_told(point)}." if point else unsafe)
+    yield f"policy {policy}, swap {swap}: " + (f"{_row_words(point)}." if point else unsafe)
     if meanwhile:
         yield f"policy {policy}, swap {swap}, while the VM migrates: {_with_migration(point, meanwhile, limits)}."
 
 
-def _told(row: ReclaimRow) -> str:
+def _row_words(row: ReclaimRow) -> str:
     gone, whole = row.mean("reclaimed_bytes"), float(row.case.vm.memory)
     share = f"{bytes_words(gone)} of {bytes_words(whole)} ({100 * gone / whole:.0f} %)"
     rate, p99_us, slower = row.mean("refaults_per_s"), row.mean("stall_p99_ns") / 1e3, row.mean("slowdown_percent")

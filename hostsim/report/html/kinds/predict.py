@@ -20,7 +20,7 @@ from hostsim.report.html.kinds.parts import (
     sections_of,
     tiles_of,
 )
-from hostsim.report.html.kinds.told import estimates_in, margin_in, share_in
+from hostsim.report.html.kinds.read_back import estimates_in, margin_in, share_in
 from hostsim.report.html.page import Content, Page, Section, Tabled, Tile, Tone
 from hostsim.report.margin_words import NAMES, margin_words
 from hostsim.report.predict_files import SHOWN, figures_grid

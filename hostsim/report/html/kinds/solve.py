@@ -19,7 +19,7 @@ from hostsim.report.html.kinds.parts import (
     tiles_of,
 )
 from hostsim.report.html.kinds.predict import estimate_tile
-from hostsim.report.html.kinds.told import cell_in, change_in, share_in
+from hostsim.report.html.kinds.read_back import cell_in, change_in, share_in
 from hostsim.report.html.page import Content, Drawn, Page, Section, Step, Tabled, Tile, Tone
 from hostsim.report.predict_words import chance_words, estimate_words
 from hostsim.report.solve_words import TITLES, change_command, change_text, run_command, target_text, value_words

@@ -66,12 +66,12 @@ def _setting(row: Row) -> str:
 
 def _tiles(every: Sequence[Row], best: Sequence[Row]) -> Iterator[Tile]:
     base = every[0]
-    takes, interval = _told(base, "total_time_ms")
+    takes, interval = _mean_words(base, "total_time_ms")
     yield Tile("without auto-converge", takes if base["converges"] else ended(base), _interval(interval))
     if best:
         for name in MAPS:
             row = min(best, key=partial(mean_of, name=name))
-            figure, interval = _told(row, name)
+            figure, interval = _mean_words(row, name)
             yield Tile(f"least {FIGURES[name]}", figure, "; ".join(filter(None, [_interval(interval), _setting(row)])))
 
 
@@ -79,7 +79,7 @@ def _interval(ends: str) -> str:
     return f"95 % interval {ends}" if ends else ""
 
 
-def _told(row: Row, name: str) -> tuple[str, str]:
+def _mean_words(row: Row, name: str) -> tuple[str, str]:
     """(mean, interval) in words."""
     spread = row["figures"].get(name)
     if spread is None:
@@ -103,7 +103,7 @@ def _settings(main: Mapping[str, Any]) -> Section:
 
 
 def _cell(row: Row, name: str) -> str:
-    figure, ends = _told(row, name)
+    figure, ends = _mean_words(row, name)
     return f"{figure} [{ends}]" if ends else figure
 
 
