@@ -19,10 +19,12 @@ ISO = re.compile(r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[T _]" + CLOCK +
 SYSLOG = re.compile(r"\b(?P<name>[A-Z][a-z]{2}) {1,2}(?P<day>\d{1,2}) " + CLOCK + r"(?: [A-Z]{2,5})?(?: (?P<year>\d{4}))?")
 BARE = re.compile(r"\W{0,4}" + CLOCK + r"\b")
 DAY_S = 86400.0
+EPOCH_DAY = date(1970, 1, 1).toordinal()
+"""Stamps count from 1970, as those of QMP's events do, which stand beside them."""
 
 
 def stamp_s(text: str) -> float | None:
-    """Seconds of the time stamp that opens ``text``; days are counted from the year 1; None if there is none."""
+    """Seconds of the time stamp that opens ``text``; days are counted from 1970; None if there is none."""
     head = text[:SEARCHED_CHARS]
     for pattern in (ISO, SYSLOG):
         found = pattern.search(head)
@@ -35,7 +37,7 @@ def stamp_s(text: str) -> float | None:
 def _day(parts: dict[str, str | None]) -> int | None:
     month = MONTHS.get((parts.get("name") or "").lower(), 0) or int(parts.get("month") or 0)
     try:
-        return date(int(parts.get("year") or 1970), month, int(parts["day"] or 0)).toordinal()
+        return date(int(parts.get("year") or 1970), month, int(parts["day"] or 0)).toordinal() - EPOCH_DAY
     except ValueError:
         return None
 

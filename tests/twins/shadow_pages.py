@@ -62,5 +62,5 @@ class TwinShadowPages:
             for other in code:
                 self.access(space, other)
 
-    def told(self) -> tuple[int, int, int, int]:
+    def as_tuple(self) -> tuple[int, int, int, int]:
         return self.faults, self.allocated, self.recycled, self.flushes

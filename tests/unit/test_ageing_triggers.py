@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hostsim.measure.kvm.bench import Bench, Timing
-from hostsim.measure.kvm.calibrate_kvm import told
+from hostsim.measure.kvm.calibrate_kvm import calibration_of
 from hostsim.measure.kvm.device import KvmError
 from hostsim.measure.privileged import ageing
 from hostsim.measure.privileged.ageing import PRESENT, IdleBits, Kernel, ages, words_of
@@ -40,10 +40,10 @@ def test_a_kernel_without_a_trigger_is_told_why(tmp_path: Path) -> None:
 def test_the_reason_is_in_the_sheet_and_no_number_is(tmp_path: Path) -> None:
     found: Bench = bench(**FAULT)
     ages(found, with_files(tmp_path))
-    calibration = told(SHADOW, found, 0.0)
+    calibration = calibration_of(SHADOW, found, 0.0)
     assert calibration.absent["age_page_ns"].startswith("ageing: this kernel has no page_idle")
     assert calibration.absent["swap_in_ns"] == "swapping: --as-root --swap present or zram"
-    assert "--as-root" in told(SHADOW, bench(**FAULT), 0.0).absent["age_page_ns"]
+    assert "--as-root" in calibration_of(SHADOW, bench(**FAULT), 0.0).absent["age_page_ns"]
 
 
 def test_frames_share_words_of_the_bitmap() -> None:

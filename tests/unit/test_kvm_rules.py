@@ -15,7 +15,7 @@ from hostsim.measure.calibrate.sheet_text import as_object, sheet_text
 from hostsim.measure.kvm import device
 from hostsim.measure.kvm.bench import Bench, Timing
 from hostsim.measure.kvm.bystanders import busy_s, check_quiet
-from hostsim.measure.kvm.calibrate_kvm import told, with_kvm
+from hostsim.measure.kvm.calibrate_kvm import calibration_of, with_kvm
 from hostsim.measure.kvm.chains import CHAIN_WORK, CHAINS, chain_name
 from hostsim.measure.kvm.device import Kvm, KvmError, check_platform
 from hostsim.measure.kvm.host import KvmHost, read_host
@@ -138,7 +138,8 @@ def test_faults_that_the_processor_logs_are_no_faults() -> None:
 
 
 def test_the_sheet_of_a_measurement_loads(tmp_path: Path) -> None:
-    calibration = told(SHADOW, bench(**FAULT, clear_dirty_page_ns=24.0, protect_page_ns=36.0, all_set_page_ns=0.0), 0.01)
+    found = bench(**FAULT, clear_dirty_page_ns=24.0, protect_page_ns=36.0, all_set_page_ns=0.0)
+    calibration = calibration_of(SHADOW, found, 0.01)
     whole = with_kvm(made(MachineFacts("a CPU", False, CACHES, None, None), ()), calibration)
     path = tmp_path / "mine.toml"
     path.write_text(sheet_text(whole), encoding="utf-8")
@@ -153,7 +154,7 @@ def test_the_sheet_of_a_measurement_loads(tmp_path: Path) -> None:
 
 def test_a_number_is_the_repetition_that_its_noise_asks_for() -> None:
     made_up = bench(**FAULT, map_pass_ns=700.0, first_map_more_ns=200.0)
-    found = {number.name: number for number in told(SHADOW, made_up, 0.0).numbers}
+    found = {number.name: number for number in calibration_of(SHADOW, made_up, 0.0).numbers}
     assert found["dirty_pass_ns"].value == pytest.approx(0.985 * 2510, rel=1e-3)  # of -3 to 3 %, a quarter of the way
     assert ", lower quartile of 7" in found["dirty_pass_ns"].source
     assert (found["map_pass_ns"].value, found["first_map_ns"].value) == (700, 200)
@@ -175,7 +176,7 @@ def test_of_rows_the_quietest_counts_whatever_their_difference_is() -> None:
 
 
 def test_a_busy_machine_is_named_in_every_source() -> None:
-    calibration = told(SHADOW, bench(**FAULT), 0.8)
+    calibration = calibration_of(SHADOW, bench(**FAULT), 0.8)
     assert calibration.is_busy
     assert all("other processes took 80% of the processors" in number.source for number in calibration.numbers)
 
@@ -194,7 +195,7 @@ def test_a_further_spte_is_a_line_from_the_second_on() -> None:
     assert (a_spte, which) == (pytest.approx(11), "medians")
     assert np.median(sample.ns) == pytest.approx(11)
     assert chain_slope(found, "unmap") is None
-    calibration = told(SHADOW, found, 0.0)
+    calibration = calibration_of(SHADOW, found, 0.0)
     assert [number.value for number in calibration.numbers if number.name == "further_spte_get_ns"] == [11]
     assert calibration.chains == {"get": {1: 24, 2: 85, 8: 151, 16: 239}}
     assert calibration.absent["further_spte_unmap_ns"] == "not reached"
