@@ -18,6 +18,8 @@ from tests.helpers.command import PAGE_COLUMNS
 TOOLS = ROOT / "docs" / "tools"
 NAMES = ("draw_ageing_2x2", "draw_clear", "draw_cost", "draw_postcopy", "draw_real_kvm", "draw_run", "draw_slope_floor",
          "draw_validation", "draw_window")  # fmt: skip
+LATER = pytest.mark.long
+"""Of draw_run, which runs the scenarios of several pages."""
 SHOT = "report.png"
 """Taken of a browser's window by docs/tools/shoot_report.py: it is looked at, not compared."""
 DEBATE = "draw_rmap_debate"
@@ -39,7 +41,7 @@ def tool(name: str) -> ModuleType:
 
 
 @pytest.mark.usefixtures("tools")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LATER) if name == "draw_run" else name for name in NAMES])
 def test_pictures_are_current(name: str) -> None:
     module = tool(name)
     assert tool("pictures").problems(module.__file__, module.figures()) == []

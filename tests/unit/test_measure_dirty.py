@@ -38,7 +38,7 @@ downtime_limit = "20ms"
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[MeasurePlan, MeasureOptions, list[MeasureRow], TrueTime]:
     file = tmp_path_factory.mktemp("dirty") / "vm.toml"
     file.write_text(SMALL)
-    options = MeasureOptions(str(file), samples="16384", window="500ms", reps=24, method="page-sampling,bitmap")
+    options = MeasureOptions(str(file), samples="16384", window="500ms", reps=16, method="page-sampling,bitmap")
     plan = measure_plan(options)
     runs = plan.plan.runs
     figures: dict[str, Any] = {one.key: MEASURED_RUN.take(one.scenario, lambda *_: None)["figures"] for one in runs}
@@ -56,7 +56,7 @@ def test_a_log_is_exact_and_sampling_spreads_by_its_samples(study: Any) -> None:
     expected = 100 * math.sqrt((1 - share) / (1024 * share))
     assert 0.6 * expected < sampled.cv_percent < 1.6 * expected
     assert sampled.figures["bias_percent"].low < 0 < sampled.figures["bias_percent"].high + 100 / sampled.written_mib
-    assert (sampled.n, truth.n_completed) == (24, 8)
+    assert (sampled.n, truth.n_completed) == (16, 8)
 
 
 def test_the_output_is_whole(study: Any, tmp_path: Path) -> None:
