@@ -45,6 +45,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[MeasurePlan, Measur
     return plan, options, *measure_rows(plan, figures)
 
 
+@pytest.mark.long
 def test_a_log_is_exact_and_sampling_spreads_by_its_samples(study: Any) -> None:
     """1024 samples of 16384 pages, of which a share p is dirty: CV = sqrt((1 - p) / (1024 p))."""
     _, _, (sampled, logged), truth = study
@@ -59,6 +60,7 @@ def test_a_log_is_exact_and_sampling_spreads_by_its_samples(study: Any) -> None:
     assert (sampled.n, truth.n_completed) == (16, 8)
 
 
+@pytest.mark.long
 def test_the_output_is_whole(study: Any, tmp_path: Path) -> None:
     plan, options, rows, truth = study
     lines = verdict_lines(rows, truth)
