@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.helpers.terminal import COLUMNS, CTRL_C, ROWS, Terminal, frames
 
 SHOWN_CURSOR = "\x1b[?25h"
 PATIENCE_S = 60.0
+ATTEMPTS, REFUSED = 3, "no guest whose behaviour stays alike"
 BUSY_MACHINE = 0.35
 """Of the prediction: alone on a machine it is within 3 %, and a machine that is busy slows QEMU and its guest."""
 
@@ -101,19 +103,31 @@ def test_the_guest_migrates_for_real_under_a_limit_that_suffices(real: tuple[Rec
 
 @needs_qemu
 def test_a_fitted_guest_predicts_its_next_real_migration(tmp_path: Path) -> None:
-    with running(tmp_path, Guest(mem_mib=64, fill_pages=4096, set_pages=2048, rate=1500)) as pair:
-        recorder = started("record", "--qmp", pair.monitor, "--interval", "50ms", "--out", "log.jsonl", cwd=tmp_path)
-        wait_for(tmp_path / "log.jsonl")
+    """Once more where the fit refuses the log: on a busy machine the guest of software emulation halts in single rounds."""
+    for attempt in range(ATTEMPTS):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        last = migrated_twice(folder)
+        options = ("--set", "migration.downtime_limit=300ms", "--reps", "3", "--json")
+        found = hostsim("whatif", "log.jsonl", *options, cwd=folder)
+        if found.returncode == 0 or REFUSED not in found.stderr:
+            break
+    figures = json.loads(found.stdout)["figures"]
+    assert figures["total_time_ms"]["mean"] == pytest.approx(last["total-time"], rel=BUSY_MACHINE)
+    assert figures["transferred_bytes"]["mean"] == pytest.approx(last["ram"]["transferred"], rel=BUSY_MACHINE)
+
+
+def migrated_twice(folder: Path) -> dict[str, Any]:
+    """Record a migration with a limit of 5 ms as log.jsonl; the last answer of the next one, whose limit is 300 ms."""
+    with running(folder, Guest(mem_mib=64, fill_pages=4096, set_pages=2048, rate=1500)) as pair:
+        recorder = started("record", "--qmp", pair.monitor, "--interval", "50ms", "--out", "log.jsonl", cwd=folder)
+        wait_for(folder / "log.jsonl")
         pair.start(Limits(downtime_ms=5))
         assert pair.ended()["status"] == "completed"
         recorder.communicate(timeout=PATIENCE_S)
         pair.source.qmp.ask("cont")
         pair.start(Limits(downtime_ms=300))
-        last = pair.ended()
-    options = ("--set", "migration.downtime_limit=300ms", "--reps", "3", "--json")
-    figures = json.loads(hostsim("whatif", "log.jsonl", *options, cwd=tmp_path).stdout)["figures"]
-    assert figures["total_time_ms"]["mean"] == pytest.approx(last["total-time"], rel=BUSY_MACHINE)
-    assert figures["transferred_bytes"]["mean"] == pytest.approx(last["ram"]["transferred"], rel=BUSY_MACHINE)
+        return pair.ended()
 
 
 def wait_for(path: Path) -> None:
