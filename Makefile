@@ -42,7 +42,7 @@ test: lint ## everything that must hold, about 6 minutes on 2 cores
 	$(PYTEST) tests/timing -p no:xdist --benchmark-disable
 	$(PYTEST) -m "not long and not timing and not swarm and not real" -n 2 --dist worksteal --benchmark-disable
 
-long: $(STAMP) ## with QEMU, /dev/kvm, Chromium, a cluster, a built wheel, as far as the machine has them; long blocks of pages
+long: $(STAMP) ## closed forms, KVM tables; QEMU, /dev/kvm, Chromium, a cluster, a wheel, as far as there; long blocks of pages
 	$(PYTEST) -m "long and not swarm and not real" -n 2 --dist worksteal --benchmark-disable
 
 quick: $(STAMP) ## unit, property and tidy tests

@@ -8,8 +8,10 @@ from hostsim.validation import oracles_lock, oracles_run, oracles_swap, run_suit
 from hostsim.validation.rows import Row
 from tests.helpers.shared import once
 
+SHARES = [pytest.param(3, marks=pytest.mark.long), pytest.param(1, marks=pytest.mark.swarm)]
 
-@pytest.fixture(scope="session", params=[3, pytest.param(1, marks=pytest.mark.swarm)], ids="1/{}".format)
+
+@pytest.fixture(scope="session", params=SHARES, ids="1/{}".format)
 def oracle_rows(request: pytest.FixtureRequest) -> list[Row]:
     """All rows of suite ``oracles``; those that take longest of so many times fewer replications or batches by default."""
     with pytest.MonkeyPatch.context() as patch:

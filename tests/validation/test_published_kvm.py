@@ -46,7 +46,10 @@ SHRINK = 64
 """Passes of the default run go over so many times less memory than those that were measured."""
 
 
-@pytest.fixture(scope="module", params=[SHRINK, pytest.param(1, marks=pytest.mark.swarm)], ids="1/{}".format)
+SIZES = [pytest.param(SHRINK, marks=pytest.mark.long), pytest.param(1, marks=pytest.mark.swarm)]
+
+
+@pytest.fixture(scope="module", params=SIZES, ids="1/{}".format)
 def rows(request: pytest.FixtureRequest) -> list[Row]:
     return once(f"rows of KVM, 1 of {request.param}", lambda: list(kvm_rows(shrink=request.param)))
 
