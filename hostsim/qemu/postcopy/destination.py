@@ -193,13 +193,13 @@ class Destination:
             elif reason == at.GROW:
                 self._grow()
             elif reason == at.BROKEN:
-                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
+                yield env.timeout(max(0, int(p[at.NOW_NS]) - env.now_ns))
                 raise LinkBrokenError
             elif reason in (at.AWAY, at.AWAY_BACK):
-                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
+                yield env.timeout(max(0, int(p[at.NOW_NS]) - env.now_ns))
                 env.process(self._swap_in(reason))
             elif reason != at.HORIZON:
-                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
+                yield env.timeout(max(0, int(p[at.NOW_NS]) - env.now_ns))
                 return reason
             elif horizon_ns == bound_ns:
                 yield env.timeout(max(0, bound_ns - env.now_ns))
