@@ -83,6 +83,11 @@ class Clock(simpy.Environment):
         upcoming = self.peek()
         return NEVER_NS if upcoming == float("inf") else int(upcoming)
 
+    def possible_ns(self) -> int:
+        """Time up to which no event can come, not even one that a guest delivers, as a grant of mmu_lock [ns]."""
+        guests_ns = min((guests.next_ns for guests in self._guests), default=NEVER_NS)
+        return min(self.upcoming_ns(), max(self.now_ns, guests_ns) + 1)
+
     def settle(self, until_ns: int) -> int:
         """Advance the guests, ahead of the clock, strictly below ``until_ns`` or the next event; return the earlier time.
 

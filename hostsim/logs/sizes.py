@@ -27,7 +27,7 @@ NAMES = {"transferred_bytes": "transferred", "remaining_bytes": "remaining", "to
 
 
 def in_bytes(columns: MutableMapping[str, Column], at_s: Column) -> tuple[str, ...]:
-    """Bring transferred, remaining and total to bytes, in place. at_s: float64[samples], NaN where no time is told.
+    """Bring transferred, remaining and total to bytes, in place. at_s: float64[samples], NaN where an answer has no time.
 
     Returns a sentence if a size was in another unit.
     """

@@ -15,7 +15,7 @@ FOUND = {
     4125: "a run that ended before the first sync had the verdict on a log with one answer",
     5045: "a migration that was cancelled as its checkpoints began ended a second time when the host failed",
     106: "an attempt that had not begun at the end of the run was told as a migration",
-    8473: "the phase of post-copy caught up with the clock, and its event was waited for in the past",
+    8473: "post-copy ran ahead of a read from swap whose end hung on another guest, and waited for the past",
     97: "the delta of a page was computed for a write of all its bytes that had not happened",
 }
 """Seeds that failed once, and why."""

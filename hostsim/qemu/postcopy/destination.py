@@ -182,7 +182,7 @@ class Destination:
         """
         env, p, window_ns = self._env, self.phase.p, self._knobs.window_ns
         while True:
-            bound_ns = min(until_ns, self.broken_ns, env.upcoming_ns(), env.now_ns + AHEAD_MAX_NS)
+            bound_ns = self._bound_ns(until_ns)
             horizon_ns = bound_ns
             if window_ns:  # longer from call to call: the first events of a call are cut apart, an idle second is not
                 horizon_ns = min(bound_ns, max(env.now_ns, int(p[at.NOW_NS])) + window_ns)
@@ -193,13 +193,13 @@ class Destination:
             elif reason == at.GROW:
                 self._grow()
             elif reason == at.BROKEN:
-                yield env.timeout(max(0, int(p[at.NOW_NS]) - env.now_ns))
+                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
                 raise LinkBrokenError
             elif reason in (at.AWAY, at.AWAY_BACK):
-                yield env.timeout(max(0, int(p[at.NOW_NS]) - env.now_ns))
+                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
                 env.process(self._swap_in(reason))
             elif reason != at.HORIZON:
-                yield env.timeout(max(0, int(p[at.NOW_NS]) - env.now_ns))
+                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
                 return reason
             elif horizon_ns == bound_ns:
                 yield env.timeout(max(0, bound_ns - env.now_ns))
@@ -207,6 +207,16 @@ class Destination:
                     raise LinkBrokenError
                 if env.now_ns >= until_ns:
                     return reason
+
+    def _bound_ns(self, until_ns: int) -> int:
+        """Time up to which the phase may run.
+
+        The end of a read from swap may hang on a guest: reclaim makes room for the page, and a guest's fault, which is no
+        event of the clock, may hold the mmu_lock that reclaim waits for. So the phase stops at the guests' events meanwhile.
+        """
+        env = self._env
+        next_ns = env.possible_ns() if self.phase.p[at.READS] else env.upcoming_ns()
+        return min(until_ns, self.broken_ns, next_ns, env.now_ns + AHEAD_MAX_NS)
 
     def _swap_in(self, reason: int) -> Generator[simpy.Event, Any, None]:
         """A thread of the source reads a page that is swapped out; it waits in do_swap_page (mm/memory.c), the others go on.

@@ -21,7 +21,7 @@ from hostsim.guest.pacing import N_FIELDS
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.qemu.postcopy import frames
 from hostsim.qemu.postcopy import state as at
-from hostsim.qemu.postcopy.destination import AHEAD_MAX_NS, Destination, LinkBrokenError
+from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
 from hostsim.qemu.postcopy.loop import run_phase, upcoming_ns
 
 FRESH_MAX = 1 << 10
@@ -101,7 +101,7 @@ class LiveDestination(Destination):
         env, p = self._env, self.phase.p
         self._stale = True
         while True:
-            bound_ns = min(until_ns, self.broken_ns, env.upcoming_ns(), env.now_ns + AHEAD_MAX_NS)
+            bound_ns = self._bound_ns(until_ns)
             horizon_ns, at_ns = self._horizon(bound_ns)
             reason = at.HORIZON
             if horizon_ns > env.now_ns or bound_ns == env.now_ns:
@@ -111,7 +111,7 @@ class LiveDestination(Destination):
                 self._grow()
                 continue
             if reason != at.HORIZON:
-                yield env.timeout(max(0, int(p[at.NOW_NS]) - env.now_ns))
+                yield env.timeout(int(p[at.NOW_NS]) - env.now_ns)
                 if not self._handled(reason):
                     return reason
                 continue
