@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import signal
 import socket
 import sys
 import time
@@ -312,6 +314,23 @@ def test_no_permission(tmp_path: Path) -> None:
 def test_a_monitor_that_another_client_holds_never_greets(monitor: Callable[..., Monitor], tmp_path: Path) -> None:
     monitor({}, greeting=None)
     assert refusal(tmp_path / "qmp").startswith("connected, but QEMU has not greeted within 0.2 s: another client holds")
+
+
+@pytest.mark.filterwarnings("error")
+def test_ctrl_c_before_a_question_is_sent_leaves_nothing_unawaited(
+    monitor: Callable[..., Monitor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor(active(100))
+    qmp = Qmp(tmp_path / "qmp")
+    qmp._runner.get_loop().call_soon(signal.raise_signal, signal.SIGINT)
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    with pytest.raises(KeyboardInterrupt):
+        qmp.ask("query-migrate")
+    gc.collect()
+    assert not unraisable
+    assert qmp.ask("query-migrate")["status"] == "active"
+    qmp.close()
 
 
 def test_the_monitor_for_people_is_named(monitor: Callable[..., Monitor], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -93,7 +94,7 @@ class Qmp:
         while True:
             client = _client()
             try:
-                self._run(client.connect(place), greeting_s)
+                self._run(partial(client.connect, place), greeting_s)
             except Exception as error:  # of the library and of the system; each has its words
                 check()
                 if not isinstance(_cause(error), FileNotFoundError | ConnectionRefusedError) or time.monotonic() >= until:
@@ -102,11 +103,17 @@ class Qmp:
             else:
                 return client
 
-    def _run(self, work: Awaitable[T], patience_s: float) -> T:
-        async def within() -> T:
-            return await asyncio.wait_for(work, patience_s)
+    def _run(self, work: Callable[[], Awaitable[T]], patience_s: float) -> T:
+        """The result of what ``work`` begins. It begins inside the loop: Ctrl-C before that leaves nothing unawaited."""
 
-        return self._runner.run(within())
+        async def within() -> T:
+            return await asyncio.wait_for(work(), patience_s)
+
+        task = within()
+        try:
+            return self._runner.run(task)
+        finally:
+            task.close()  # Ctrl-C may come before the loop has begun it; Python would warn of that on standard error
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """The answer to ``command``; underscores of arguments become hyphens.
@@ -117,7 +124,7 @@ class Qmp:
 
         sent = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
-            answer = self._run(self._client.execute(command, sent or None), PATIENCE_S)
+            answer = self._run(partial(self._client.execute, command, sent or None), PATIENCE_S)
         except ExecuteError as error:
             raise QemuError(f"{command}: {error}") from error
         except TimeoutError as error:
@@ -144,7 +151,7 @@ class Qmp:
     def close(self) -> None:
         """Give the monitor back; QEMU runs on."""
         with suppress(Exception):  # the peer may have closed it first, which the library tells only now
-            self._run(self._client.disconnect(), GREETING_S)
+            self._run(self._client.disconnect, GREETING_S)
         self._runner.close()
 
 
