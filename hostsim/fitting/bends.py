@@ -1,4 +1,4 @@
-"""Points of a measured dirty curve that no load can have that behaves alike all the time.
+"""Points of a measured dirty curve that a load which does not change cannot have.
 
 The mean dirty curve of such a load is concave and begins at 0: a page that is dirty already is not dirtied again.
 """
@@ -34,6 +34,6 @@ def _below(points: Sequence[Point]) -> Iterator[tuple[Point, Point, float]]:
 def _sentence(p: Point, after: Point) -> str:
     return (
         f"The curve bends upwards: {pages_words(p.found_pages)} after {seconds_words(p.t_s)} are too few beside "
-        f"{pages_words(after.found_pages)} after {seconds_words(after.t_s)} for a load that behaves alike all the time "
+        f"{pages_words(after.found_pages)} after {seconds_words(after.t_s)} for a load that does not change "
         f"(error assumed or given: {percent_words(p.off_pages / max(p.found_pages, 1.0))}); the fit goes between the points"
     )

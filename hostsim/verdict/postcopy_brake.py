@@ -53,4 +53,4 @@ def brake_line(facts: Facts) -> str:
     busy = facts["busy"]
     why = WORDS[stage](facts).format(share=f"{percent_words(busy[stage])} of the phase")
     link = f"; the link was used for {percent_words(busy[LINK])}" if stage != LINK and LINK in busy else ""
-    return f"Brake: {why}; that made {bandwidth_words(facts['sent_bytes_per_s'])}{link}."
+    return f"Brake: {why}; pages moved at {bandwidth_words(facts['sent_bytes_per_s'])}{link}."

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +16,7 @@ from hostsim.logs import read_logs
 from hostsim.measure.live.dirty_rates import DirtyRates, Guest
 from hostsim.measure.live.line_file import LineFile
 from hostsim.measure.live.recording import READ_ONLY, Recording, Wanted, _later_than
-from hostsim.measure.qemu.qmp import QemuError, Qmp, address_of, why_not
+from hostsim.measure.qemu.qmp import QemuError
 from hostsim.verdict import evidence_from_log, explain_log
 from tests.helpers.command import hostsim, limited
 from tests.helpers.fake_qmp import HANG_UP, VERSION, Monitor
@@ -279,80 +276,6 @@ def test_a_new_qemu_in_the_place_of_the_old_one_is_noticed(monitor: Callable[...
     monitor(active(100, 10), HANG_UP, {})
     with pytest.raises(QemuError, match="QEMU was started anew: the end of the migration before was not seen"):
         recorded(tmp_path)
-
-
-# -- no monitor
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(QemuError) as refused:
-        Qmp(path, patience_s=0.0, greeting_s=0.2)
-    return str(refused.value).partition(f"{path}: ")[2]
-
-
-def test_no_socket(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "qmp").startswith("no such socket: QEMU makes it with -qmp unix:")
-
-
-def test_a_file_in_its_place(tmp_path: Path) -> None:
-    (tmp_path / "qmp").write_text("")
-    assert refusal(tmp_path / "qmp").startswith("it is no socket; wanted the socket of QEMU's -qmp")
-
-
-def test_the_socket_of_a_qemu_that_has_ended(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(tmp_path / "qmp"))
-    assert refusal(tmp_path / "qmp") == "connection refused: no QEMU listens there any more"
-
-
-def test_no_permission(tmp_path: Path) -> None:
-    (tmp_path / "qmp").write_text("")
-    text = why_not(str(tmp_path / "qmp"), PermissionError(13, "Permission denied"), 5.0)
-    assert text.startswith("permission denied: run hostsim as the user that owns it, ")
-
-
-def test_a_monitor_that_another_client_holds_never_greets(monitor: Callable[..., Monitor], tmp_path: Path) -> None:
-    monitor({}, greeting=None)
-    assert refusal(tmp_path / "qmp").startswith("connected, but QEMU has not greeted within 0.2 s: another client holds")
-
-
-@pytest.mark.filterwarnings("error")
-def test_ctrl_c_before_a_question_is_sent_leaves_nothing_unawaited(
-    monitor: Callable[..., Monitor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monitor(active(100))
-    qmp = Qmp(tmp_path / "qmp")
-    qmp._runner.get_loop().call_soon(signal.raise_signal, signal.SIGINT)
-    unraisable: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
-    with pytest.raises(KeyboardInterrupt):
-        qmp.ask("query-migrate")
-    gc.collect()
-    assert not unraisable
-    assert qmp.ask("query-migrate")["status"] == "active"
-    qmp.close()
-
-
-def test_the_monitor_for_people_is_named(monitor: Callable[..., Monitor], tmp_path: Path) -> None:
-    monitor({}, greeting=b"QEMU 7.2.22 monitor - type 'help' for more information\r\n(qemu) ")
-    assert refusal(tmp_path / "qmp").startswith("this is QEMU's monitor for people (-monitor); wanted its machine protocol")
-
-
-def test_another_program_is_quoted(monitor: Callable[..., Monitor], tmp_path: Path) -> None:
-    monitor({}, greeting=b"SSH-2.0-OpenSSH_9.2\r\n")
-    assert refusal(tmp_path / "qmp") == "the program there does not talk QMP: it sent b'SSH-2.0-OpenSSH_9.2\\r\\n'"
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("/run/vm.sock", "/run/vm.sock"), ("unix:/run/vm.sock,server=on,wait=off", "/run/vm.sock"),
-        ("localhost:4444", ("localhost", 4444)), ("tcp:[::1]:4444,server=on", ("::1", 4444)), (":4444", ("localhost", 4444)),
-        ("a,b.sock", "a,b.sock"),
-    ],
-)  # fmt: skip
-def test_addresses_are_read_as_qemu_writes_them(text: str, address: object) -> None:
-    assert address_of(text) == address
 
 
 # -- calc-dirty-rate

@@ -54,5 +54,5 @@ def residuals_chart(rows: Sequence[Row]) -> Chart | None:
     ends = np.array([at.min(), at.max()])
     level = Line("the fitted guest", ends, np.zeros(2), "grey", dash=1)
     x, y = Axis("end of the round, since the migration began", "s"), Axis("off by", "%")
-    lead = "No trend is left if the guest behaves alike all the time. Whiskers: error of a round."
+    lead = "No trend is left if the guest's load is steady. Whiskers: error of a round."
     return Chart("residuals", "Residuals by round", x, (Panel(y, (line, level)),), lead=lead)
