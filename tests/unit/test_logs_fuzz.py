@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from time import monotonic
+from time import process_time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -160,9 +160,9 @@ def test_a_broken_counter_leaves_a_verdict(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("text", ['{"a":' * 50_000, "[{'a': " * 50_000, "{" * 300_000, "a: " * 200_000, '{"ram": "' * 9999])
 def test_braces_without_end_take_no_time(text: str) -> None:
-    began = monotonic()
+    began = process_time()
     assert read(text) == ()
-    assert monotonic() - began < 5
+    assert process_time() - began < 5
 
 
 def test_a_log_of_a_day_is_judged_in_seconds() -> None:
@@ -171,9 +171,9 @@ def test_a_log_of_a_day_is_judged_in_seconds() -> None:
     for i in range(1, 4000):
         left = {"remaining": 10**9 + i % 7 * 10**7, "transferred": 10**8 * i, "normal": 24000 * i, "dirty-sync-count": 1 + i}
         rows.append({"status": "active", "total-time": 3000 * i, "ram": ram | left})
-    began = monotonic()
+    began = process_time()
     assert outcomes("\n".join(json.dumps(row) for row in rows)) == ["not converging"]
-    assert monotonic() - began < 10
+    assert process_time() - began < 10
 
 
 def test_a_control_character_in_a_figure_is_told_as_an_escape() -> None:

@@ -228,7 +228,7 @@ def test_its_time_ends_it(monitor: Callable[..., Monitor], tmp_path: Path) -> No
     began_s = time.monotonic()
     recording, _, _ = recorded(tmp_path, for_s=0.2)
     assert (recording.end, recording.status) == ("time", "active")
-    assert time.monotonic() - began_s < 2
+    assert time.monotonic() - began_s < 8
 
 
 def test_a_machine_that_is_not_ready_is_asked_again(monitor: Callable[..., Monitor], tmp_path: Path) -> None:
