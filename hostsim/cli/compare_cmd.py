@@ -20,34 +20,45 @@ if TYPE_CHECKING:
 GUESTPERF = "guestperf:"
 HELP = """Run a scenario for every combination of some values, and compare each with the first.
 
-Prints a verdict, a table with ratios, and the files it wrote. Finished runs in the folder are not run again."""
+Prints a verdict, a table with ratios, and the names of the files. Runs that the folder holds already are not run again."""
 
 VaryOption = Annotated[
     list[str] | None,
-    typer.Option("--vary", metavar="KEY=VALUE,VALUE...", help="A key and its values; repeatable: all combinations are run."),
+    typer.Option(
+        "--vary", metavar="KEY=VALUE,VALUE...", help="A key and its values. Repeatable: hostsim runs all combinations."
+    ),
 ]
 ModesOption = Annotated[
     str | None,
     typer.Option(
-        metavar="all|MODE,MODE...", show_default=False,
-        help=f"Mechanisms of migration side by side, in place of --vary: {EVERY_MODE}.",
+        metavar="all|MODE,MODE...",
+        show_default=False,
+        help=f"Mechanisms of migration to compare, in place of --vary: {EVERY_MODE}.",
     ),
 ]
 VmOption = Annotated[
     Path | None,
-    typer.Option("--vm", metavar="FILE", help="The scenario, in place of the argument; [migration] may be missing.",
-                 show_default=False),
+    typer.Option(
+        "--vm",
+        metavar="FILE",
+        help="The scenario, in place of the argument; [migration] may be missing.",
+        show_default=False,
+    ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key for all of them; repeatable.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key in every combination; repeatable.")
 ]
 SeedOption = Annotated[int | None, typer.Option(help="First seed, in place of the scenario's.", show_default=False)]
-SeedsOption = Annotated[int, typer.Option(metavar="K", min=1, help="Seeds each combination runs with, the same for all.")]
-OutOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-compare")
+SeedsOption = Annotated[
+    int, typer.Option(metavar="K", min=1, help="Number of seeds of each combination; all combinations run the same seeds.")
 ]
-NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files, read none of an earlier comparison.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Run all again, also runs that are finished in the folder.")]
+OutOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder for the files.", show_default="out/<name>-compare")
+]
+NoFilesOption = Annotated[
+    bool, typer.Option("--no-files", help="Write no files, and read no files of an earlier comparison.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run every run again, also those that the folder holds already.")]
 MaxOption = Annotated[int, typer.Option(metavar="N", min=1, help="Refuse to start more runs than this.")]
 
 
@@ -59,7 +70,9 @@ def register(app: typer.Typer) -> None:
 def compare_command(
     file: Annotated[
         Path | None,
-        typer.Argument(help="A scenario (.toml); or guestperf:all, guestperf:NAME: QEMU's comparisons.", show_default=False),
+        typer.Argument(
+            help="A scenario (.toml), or QEMU's own comparisons: guestperf:all, guestperf:NAME.", show_default=False
+        ),
     ] = None,
     *,
     vm: VmOption = None,

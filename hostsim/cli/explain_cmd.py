@@ -22,13 +22,17 @@ LogArgument = Annotated[
     str,
     typer.Argument(metavar="LOG", help=HELP),
 ]
-TagOption = Annotated[str | None, typer.Option(help="Only the migration of this tag, where a log holds several.")]
-LimitOption = Annotated[str | None, typer.Option(help="downtime-limit that was set, as 300ms.")]
-BandwidthOption = Annotated[str | None, typer.Option(help="max-bandwidth that was set, as 32MiB/s, or unlimited.")]
-LinkOption = Annotated[str | None, typer.Option(help="Bandwidth of the link, as 10Gbit/s.")]
-ProfileOption = Annotated[str, typer.Option(help="Name the commands of: qemu, libvirt, nova, kubevirt, proxmox.")]
-FormatOption = Annotated[Literal["text", "markdown"], typer.Option("--format", help="text or markdown.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: a list, one verdict for each migration.")]
+TagOption = Annotated[
+    str | None, typer.Option(help="Read only the migration with this tag, if the log tags several (an instance, a VM).")
+]
+LimitOption = Annotated[str | None, typer.Option(help="The downtime-limit that was set: 300ms.")]
+BandwidthOption = Annotated[str | None, typer.Option(help="The max-bandwidth that was set: 32MiB/s, or unlimited.")]
+LinkOption = Annotated[str | None, typer.Option(help="Bandwidth of the link: 10Gbit/s.")]
+ProfileOption = Annotated[
+    str, typer.Option(help="Management layer whose commands to name: qemu, libvirt, nova, kubevirt, proxmox.")
+]
+FormatOption = Annotated[Literal["text", "markdown"], typer.Option("--format", help="Form of the verdict.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON: a list with one verdict for each migration.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +52,7 @@ def explain(
     html: HtmlOption = None,
     plot: PlotOption = None,
 ) -> None:
-    """Say whether a real migration converges, why not, and which single change would help."""
+    """Say whether a real migration converges, and if not, why, and which single change would help."""
     from hostsim.logs import read_logs
     from hostsim.verdict import explain_log
     from hostsim.verdict.dirty_rate import scenario_lines

@@ -18,22 +18,20 @@ if TYPE_CHECKING:
     from hostsim.study.sizing import Size
 
 WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Processes; no result depends on it.", show_default="one a core")
+    int | None, typer.Option(metavar="N", min=1, help="Worker processes; no result depends on N.", show_default="one a core")
 ]
-FormatOption = Annotated[
-    Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="How results are printed.")
-]
+FormatOption = Annotated[Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="Form of the results.")]
 ClusterOption = Annotated[
     str,
     typer.Option(
-        metavar="ADDRESS", help="Run on the workers of this Dask scheduler; no result depends on it.", show_default=False
+        metavar="ADDRESS", help="Run on the workers of this Dask scheduler; results stay equal.", show_default=False
     ),
 ]
-SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: the name of one that comes with hostsim, or a file.")]
-OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")]
+SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: a file, or the name of a sheet of hostsim.")]
+OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")]
 NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Run all again, also runs that are finished in the folder.")]
-ShowOption = Annotated[bool, typer.Option("--show-scenario", help="Print the scenarios that rows run, and run nothing.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run every run again, also those that the folder holds already.")]
+ShowOption = Annotated[bool, typer.Option("--show-scenario", help="Print the scenario of each row, and run nothing.")]
 
 
 @dataclass(frozen=True)

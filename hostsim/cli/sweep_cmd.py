@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 HELP = """Run a study: a file that names a scenario, the keys that vary, and how many seeds.
 
-Prints and writes what `compare` does. Finished runs in the folder are not run again.
+Prints and writes the same results as `compare`. Runs that the folder holds already are not run again.
 
-`hostsim sweep auto-converge --vm FILE` tunes auto-converge for a guest: a heat map of time and of lost work."""
+`hostsim sweep auto-converge --vm FILE` tunes auto-converge for a guest: it draws a heat map of total time and lost work."""
 
 StudyArgument = Annotated[
-    Path, typer.Argument(help="A study (.toml), or a sweep that has a name: auto-converge.", show_default=False)
+    Path, typer.Argument(help="A study (.toml), or the sweep named auto-converge.", show_default=False)
 ]
 VmOption = Annotated[
-    Path | None, typer.Option("--vm", metavar="FILE", help="With a name: the scenario.", show_default=False)
+    Path | None, typer.Option("--vm", metavar="FILE", help="With auto-converge: the scenario.", show_default=False)
 ]
-OutOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<study>")]
+OutOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the files.", show_default="out/<study>")]
 
 
 def register(app: typer.Typer) -> None:
