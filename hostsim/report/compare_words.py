@@ -108,7 +108,7 @@ def _best_line(summary: Summary, best: Best) -> str:
     winner = " and ".join(label(summary.rows[i]) for i in (best.row, *best.equal[:1]))
     more = f" and {len(best.equal) - 1} more" if len(best.equal) > 1 else ""
     others = [label(summary.rows[i]) for i in best.as_good]
-    noise = f"; by these seeds as good: {listed(others)}" if others else ""
+    noise = f"; equally good with these seeds: {listed(others)}" if others else ""
     return f"{title}: best {value} with {winner}{more}{_against_first(summary, best)}{noise}"
 
 

@@ -62,7 +62,7 @@ def _no_flip(margin: Margin, value: str, now: str) -> str:
 
 def _computed(margin: Margin, name: str, now: str) -> str:
     if margin.computed is None:
-        return f"no {name} is computed to change the answer ({now}; computed, not run)"
+        return f"by computation, no {name} changes the answer ({now}; not run)"
     side, value = _side(margin), WORDS[margin.knob](margin.computed)
     ends = "stops converging" if margin.harder else "converges"
     return f"it {ends} {side} a {name} of about {value} ({now}; computed, not run)"
@@ -75,7 +75,7 @@ def in_the_way(computed: Mapping[str, float] | None) -> Iterator[str]:
     floor, threshold = (bytes_words(computed[name]) for name in ("floor_bytes", "threshold_bytes"))
     at = bandwidth_words(computed["bandwidth_bytes_per_s"])
     yield (
-        f"In the way: the guest writes so fast that at {at} no less than {floor} remain to be sent, and QEMU stops the "
+        f"Obstacle: the guest writes so fast that at {at} no less than {floor} remain to be sent, and QEMU stops the "
         f"guest only below {threshold} (computed)."
     )
 

@@ -79,7 +79,7 @@ def unit_of(name: str, value: float) -> tuple[float, str]:
 def rule_words(rule: Rule, n: int) -> str:
     """The rule that set the number of runs; "" where it is the number that was asked for."""
     if rule.name == "work":
-        return f"{n} runs and not {rule.wanted}, as each is much work; --reps {rule.wanted} runs all"
+        return f"{n} runs instead of {rule.wanted}, because each takes long; --reps {rule.wanted} runs all"
     if rule.within is None:
         return ""
     within = f"{100 * rule.within:g} % of the mean total time"
@@ -94,7 +94,7 @@ def rests_on(found: Prediction) -> str:
     parts = [f"Brackets are {CONFIDENCE:.0%} intervals of the mean of {found.n} runs of {BY}, {seeds}".replace("%", " %")]
     if rule := rule_words(found.rule, found.n):
         parts.append(rule[:1].upper() + rule[1:])
-    parts.append("The intervals hold what chance moves; dirty rate, bandwidth and host are taken as given")
+    parts.append("The intervals cover chance alone; dirty rate, bandwidth and host are taken as given")
     return ". ".join(parts)
 
 
@@ -135,4 +135,4 @@ def _guest(found: Prediction) -> Iterator[str]:
 
 def _equal(found: Prediction) -> Iterator[str]:
     if found.equal:
-        yield f"All {found.n} runs are equal: nothing that is drawn moves this migration, so no interval tells more."
+        yield f"All {found.n} runs are equal: no random draw changes this migration, so all intervals have length 0."

@@ -1,4 +1,4 @@
-"""A solution in sentences: does it reach the target, which change does, what stands in the way of the others."""
+"""A solution in sentences: whether today reaches the target, which change does, and the obstacles of the others."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class OperatorKeys(Section):
     set: tuple[Change, ...] = Field(default=(), description="parameters that an operator changes on the way")
     suspend_after: DurationOrNever = Field(
         default=0,
-        description="an operator suspends the guest that long after the start; nothing is dirtied any more",
+        description="an operator suspends the guest that long after the start; no page is dirtied any more",
     )
     suspend_after_round: Count | None = Field(
         default=None, ge=1, description="an operator suspends the guest with the sync of that number (dirty-sync-count)"

@@ -61,12 +61,12 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 def _without_speed(log: MigrationLog, left: float | None) -> Verdict:
     told = log.transferred_bytes[~np.isnan(log.transferred_bytes)]
     grew = told.max() > told.min()
-    why = "the log tells no times" if grew or len(told) == 1 else "nothing was sent between the answers"
+    why = "the log has no times" if grew or len(told) == 1 else "no bytes were sent between the answers"
     rest = "" if left is None else f"; {bytes_words(left)} are left"
     return Verdict(
         "cannot tell",
         f"cannot tell: {why}, so there is no bandwidth{rest}",
-        measure_next=("the same with a time before each answer (date; ...), each second over several rounds",),
+        measure_next=("the same log with a time before each answer (run date before it), each second over several rounds",),
     )
 
 
@@ -108,8 +108,8 @@ def _verdict(
         findings=tuple(line for line in (_why(log, ratio, speed), _fits(log, evidence, left, speed)) if line),
         remedies=_remedies(log, evidence, outcome, left, speed),
         confidence=Confidence("medium" if ratio >= SURELY or (ratio < OFTEN and left is not None) else "low",
-                              "judged by what was sent, not by rounds"),
-        measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it tells syncs and the dirty rate",),
+                              "judged by the bytes sent, not by rounds"),
+        measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it reports syncs and the dirty rate",),
         numbers={
             "bandwidth_bytes_per_s": speed, "threshold_bytes": speed * evidence.limit_s, "sent_over_ram": ratio,
             **({} if left is None else {"remaining_bytes": left, "stop_now_s": left / speed}),
@@ -131,16 +131,16 @@ def _why(log: MigrationLog, ratio: float, speed: float) -> str:
         return ""
     dirty = last(log.dirty_pages_rate_per_s)
     told = f" (dirty rate in the log: {bandwidth_words(dirty * 4096)})" if dirty else ""
-    fast = f"the guest dirties about as fast as {bandwidth_words(speed)}{told}"
-    return f"Why: all of RAM was sent {ratio:.1f} times over, so {fast}."
+    fast = f"the guest dirties memory at about {bandwidth_words(speed)}{told}"
+    return f"Why: QEMU sent all of RAM {ratio:.1f} times, so {fast}."
 
 
 def _fits(log: MigrationLog, evidence: Evidence, left: float | None, speed: float) -> str:
-    fits = f"{bytes_words(speed * evidence.limit_s)} fit the downtime limit of {seconds_words(evidence.limit_s)}"
+    fits = f"{bytes_words(speed * evidence.limit_s)} fit into the downtime limit of {seconds_words(evidence.limit_s)}"
     least = [value for value in (last(log.watermark_bytes), _least(log)) if value]
-    low = f"; the least ever left was {bytes_words(min(least))}" if least and left and min(least) < left else ""
+    low = f"; the least that was left before is {bytes_words(min(least))}" if least and left and min(least) < left else ""
     if left is None:
-        return f"Floor: not told by this form of log; {fits}."
+        return f"Floor: this form of log does not report the remaining memory; {fits}."
     return f"Floor: {bytes_words(left)} left take {seconds_words(left / speed)} to send, {fits}{low}."
 
 
@@ -158,9 +158,9 @@ def _remedies(
     if outcome == "would converge":
         until = rounded_up((_ended_s(log, evidence) + (left or 0.0) / speed) * MARGIN)
         return more_time_for(evidence, until), *ends
-    more = f"bandwidth: clearly more than {bandwidth_words(speed)}, as much as the guest dirties now; "
-    bandwidth = Remedy("bandwidth", more + "how much more this log does not tell", certain=False)
-    slows = "throttling (auto-converge): slows a guest whose writes take all of its CPU time; a log does not show that"
+    more = f"bandwidth: clearly more than {bandwidth_words(speed)}, the rate at which the guest dirties memory now; "
+    bandwidth = Remedy("bandwidth", more + "this log does not show how much more", certain=False)
+    slows = "throttling (auto-converge): slows a guest whose writes take all its CPU time; a log does not show if they do"
     command = command_for(evidence.profile, "auto_converge", 99)
     throttle = Remedy("auto_converge", slows, command=command, certain=False)
     return (*_limit(evidence, left, speed), bandwidth, *ends, throttle)
@@ -171,7 +171,7 @@ def _limit(evidence: Evidence, left: float | None, speed: float) -> tuple[Remedy
     if not 0 < value_s <= LIMIT_MAX_S:
         return ()
     now = f"now {seconds_words(evidence.limit_s)}"
-    text = f"downtime limit of at least {seconds_words(value_s)} ({now}) if as much is left at a sync"
+    text = f"downtime limit of at least {seconds_words(value_s)} ({now}), if a later sync finds as much"
     command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
     return (Remedy("downtime_limit", text, value_s * 1000, "ms", command, certain=False),)
 
@@ -187,12 +187,12 @@ def _early(log: MigrationLog, evidence: Evidence, total: float, left: float | No
         findings=(
             (
                 f"Left: {bytes_words(rest)} of {bytes_words(total)}, {'at most' if left is None else 'about'} "
-                f"{seconds_words(left_s)} more at this speed; what the guest dirties meanwhile comes on top."
+                f"{seconds_words(left_s)} more at this speed; pages that the guest dirties meanwhile come on top."
             ),
         ),
         remedies=always_end(evidence, rest / evidence.page_bytes),
-        confidence=Confidence("low", "not all of RAM was sent once"),
-        measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it tells syncs and the dirty rate",),
+        confidence=Confidence("low", "the first pass over RAM has not ended"),
+        measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it reports syncs and the dirty rate",),
         numbers={"remaining_bytes": rest, "first_pass_left_s": left_s, "bandwidth_bytes_per_s": speed},
     )  # fmt: skip
 
@@ -214,7 +214,7 @@ def _percent_only(log: MigrationLog) -> Verdict | None:
     return Verdict(
         outcome="cannot tell",
         headline=_percent_words(log, percent, after),
-        findings=("A percentage does not tell why: it may stay at 99 % for hours while the guest dirties memory.",),
+        findings=("A percentage does not show the reason: it may stay at 99 % for hours while the guest dirties memory.",),
         measure_next=("virsh domjobinfo DOMAIN each second over several rounds",),
         numbers={"percent": percent},
     )

@@ -17,11 +17,11 @@ TRIED_MOST = 32
 MORE = "use more channels (multifd-channels), or a faster host"
 """The remedy where the CPUs of the channels are the brake."""
 BRAKES = {
-    "max-bandwidth": "max-bandwidth was the brake",
-    "link": "the link was the brake",
-    "channels": "the CPUs of the channels were the brake",
-    "migration thread": "the migration thread was the brake",
-    "window": "the windows of their connections were the brake",
+    "max-bandwidth": "max-bandwidth was the bottleneck",
+    "link": "the link was the bottleneck",
+    "channels": "the CPUs of the channels were the bottleneck",
+    "migration thread": "the migration thread was the bottleneck",
+    "window": "the windows of their connections were the bottleneck",
 }
 
 
@@ -48,7 +48,7 @@ def _note(one: Channels) -> str:
 
 def _brake(one: Channels) -> str:
     if one.brake == "channels" and one.compression != "none":
-        return f"the CPUs of the channels, busy with {one.compression}, were the brake"
+        return f"the CPUs of the channels, busy with {one.compression}, were the bottleneck"
     return BRAKES[one.brake]
 
 

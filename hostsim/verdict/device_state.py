@@ -12,7 +12,7 @@ from hostsim.verdict.words import bytes_words, seconds_words
 STOPPED = ("device", "pre-switchover")
 """migration.c::migration_completion_precopy stops the guest before either (qapi/migration.json::MigrationStatus)."""
 WHY = {
-    "device": "QEMU sends the state of the devices, and a device with much state (vfio, a GPU, vhost-user) takes its time",
+    "device": "QEMU sends the state of the devices, and a device with much state (vfio, a GPU, vhost-user) takes long",
     "pre-switchover": "QEMU waits for migrate-continue (capability pause-before-switchover), which libvirt sends once the "
     "disks are at rest",
 }
@@ -25,15 +25,15 @@ def stopped_in_device_state(log: MigrationLog, evidence: Evidence) -> Verdict | 
         return None
     status, stopped_s = log.status[at[-1]], seconds_in(log, STOPPED)
     left = last(log.remaining_bytes)
-    span = f"for at least {seconds_words(stopped_s)}" if stopped_s else "for a time that one answer does not tell"
-    rest = "" if left is None else f", {bytes_words(left)} of RAM left" if left else ", nothing of RAM left"
+    span = f"for at least {seconds_words(stopped_s)}" if stopped_s else "for a time that one answer does not show"
+    rest = "" if left is None else f", {bytes_words(left)} of RAM left" if left else ", no RAM left to send"
     return Verdict(
         outcome="stopped in device state",
         headline=f"the guest is stopped: status {status} {span}{rest}; this is not a matter of convergence",
-        findings=(f"Why: {WHY[status]}; all of it is downtime. {_vfio(log)}".rstrip(),),
+        findings=(f"Why: {WHY[status]}; all of that time is downtime. {_vfio(log)}".rstrip(),),
         remedies=(
             Remedy("bandwidth", f"more bandwidth, a longer downtime limit, auto-converge and {' and '.join(sure_ends())} do "
-                   "not help: no page is sent any more", helps=False),
+                   "not help: QEMU sends no more pages", helps=False),
         ),
         confidence=Confidence("high", f'QEMU has entered status "{status}", which follows the stop of the guest'),
         measure_next=(

@@ -53,9 +53,9 @@ def _without_time(evidence: Evidence) -> Verdict | None:
     if evidence.status != "completed" or evidence.elapsed_s > 0 or evidence.total_time_ms:
         return None
     if evidence.downtime_ms is None:
-        return Verdict("completed", "completed; the log tells neither how long it took nor its downtime")
+        return Verdict("completed", "completed; the log reports neither its total time nor its downtime")
     downtime = seconds_words(evidence.downtime_ms / 1000)
-    return Verdict("completed", f"completed, downtime {downtime}; the log does not tell how long it took")
+    return Verdict("completed", f"completed, downtime {downtime}; the log does not report its total time")
 
 
 def _ended_without_figures(log: MigrationLog, evidence: Evidence) -> Verdict | None:
@@ -89,7 +89,7 @@ def _as_logs_can_tell(remedy: Remedy, evidence: Evidence) -> Remedy:
     if remedy.kind == "auto_converge" and "clock" in remedy.text and not remedy.helps:
         so_far = f", up to {evidence.throttle_percent:.0f} % so far," if evidence.throttle_percent else ""
         text = (
-            f"throttling (auto-converge){so_far} has not slowed the writes in this log; whether more of it helps "
+            f"throttling (auto-converge){so_far} has not slowed the writes in this log; whether a higher throttle helps "
             "depends on the guest: writes paced by a clock catch up until the throttle leaves them too little CPU time"
         )
         return replace(remedy, text=text, certain=False)

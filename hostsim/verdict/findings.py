@@ -16,7 +16,7 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, sec
 LAST_ROUNDS = 5
 REASONS = {
     "floor": "remaining stops falling", "slope": "memory is dirtied faster than it is sent",
-    "near threshold": "remaining stays just above what the downtime limit allows",
+    "near threshold": "remaining stays just above the threshold",
 }  # fmt: skip
 OPEN = 0.01
 """A lower bound below this share of the greatest value counts as none (assumed)."""
@@ -147,7 +147,7 @@ def _floor(evidence: Evidence, found: Forecast) -> str:
 def _threshold_words(evidence: Evidence) -> str:
     speed = bandwidth_words(evidence.switchover_bandwidth_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0)
     threshold = bytes_words(evidence.threshold_pages * evidence.page_bytes)
-    return f"{threshold}, what {speed} sends within the downtime limit of {seconds_words(evidence.limit_s)}"
+    return f"{threshold}, the amount that {speed} sends within the downtime limit of {seconds_words(evidence.limit_s)}"
 
 
 def _is_open(pages: Range) -> bool:

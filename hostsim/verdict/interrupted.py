@@ -57,7 +57,7 @@ def _lines(facts: Mapping[str, Any], outcome: str) -> Iterator[str]:
     yield from _of_acts(facts)
     if facts.get("pre_switchover_ms", 0.0) >= LONG_PAUSE_MS and outcome == "completed":
         waited = seconds_words(facts["pre_switchover_ms"] / 1000)
-        yield f"Pause: {waited} of the downtime are the wait for migrate-continue (status pre-switchover)."
+        yield f"Pause: for {waited} of the downtime the guest waited for migrate-continue (status pre-switchover)."
     if facts.get("cancelled_in", "active") != "active" or facts.get("cancelling_ms", 0.0) > LONG_CANCEL_MS:
         took = seconds_words(facts.get("cancelling_ms", 0.0) / 1000)
         yield f"Cancel: migrate_cancel met status {facts['cancelled_in']}; status cancelling lasted {took}."

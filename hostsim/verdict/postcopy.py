@@ -104,7 +104,7 @@ def completed(evidence: Evidence) -> Verdict | None:
         findings=(
             f"Exposed: for {seconds} the guest needed both hosts and the link{waited}.",
             *_phase_lines(seen),
-            "Pre-copy was given up early, so this says nothing of whether pre-copy would have converged.",
+            "QEMU left pre-copy early, so this run does not show whether pre-copy would have converged.",
         ),
         confidence=Confidence("high", "the migration completed"),
     )
@@ -119,7 +119,7 @@ def under_way(evidence: Evidence) -> Verdict | None:
     left = bytes_words(evidence.remaining_bytes or 0.0)
     return Verdict(
         outcome="would converge",
-        headline=f"post-copy under way for {seconds_words(seen.seconds)}: {left} left, nothing is dirtied any more",
+        headline=f"post-copy under way for {seconds_words(seen.seconds)}: {left} left, no page is dirtied any more",
         findings=(
             (
                 f"Requests: the guest has waited for {_requests(seen.requests)} requested page{_plural(seen.requests)} so "
@@ -142,13 +142,13 @@ def last_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     span = f" for {seconds_words(seconds)}" if seconds else ""
     speed = evidence.bandwidth_bytes_per_s or 0.0
     left_s = left / speed if left is not None and speed else None
-    rest = "what is left is not told" if left is None else f"{bytes_words(left)} left"
+    rest = "the log does not report the memory left" if left is None else f"{bytes_words(left)} left"
     about = "" if left_s is None else f", about {seconds_words(left_s)} more at {bandwidth_words(speed)}"
     if status in ("postcopy-paused", "postcopy-recover", "postcopy-recover-setup"):
         return _paused(status, rest)
     return Verdict(
         outcome="would converge",
-        headline=f"post-copy under way{span}: {rest}{about}; nothing is dirtied any more",
+        headline=f"post-copy under way{span}: {rest}{about}; no page is dirtied any more",
         findings=((f"Requests: the guest has waited for {_requests(requests)} pages so far; until the last page "
                   "is there it needs both hosts and the link."),),
         confidence=Confidence("high", "every page crosses once after the switch"),

@@ -43,7 +43,7 @@ def with_sender(verdict: Verdict, evidence: Evidence) -> Verdict:
     if one is None or evidence.guest_moved:
         return verdict
     note = (
-        "Sender: the CPU of the migration thread was the brake, not the network: it worked for "
+        "Sender: the CPU of the migration thread was the bottleneck, not the network: it worked for "
         f"{percent_words(one.share)} of the time{_for_encoder(one)} and sent {bandwidth_words(one.bytes_per_s)}"
     )
     return replace(verdict, notes=(*verdict.notes, note), numbers=verdict.numbers | {"thread_share": one.share})

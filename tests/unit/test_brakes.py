@@ -47,7 +47,7 @@ def test_the_busiest_stage_of_post_copy_is_the_brake(
     busy = result.migrations[0].facts["postcopy"]["busy"]
     assert max(busy, key=busy.__getitem__) == stage
     assert 0.85 <= busy[stage] <= 1.0
-    (brake,) = [line for line in verdict_of(result).findings if line.startswith("Brake: ")]
+    (brake,) = [line for line in verdict_of(result).findings if line.startswith("Bottleneck: ")]
     assert words in brake
 
 
@@ -60,7 +60,8 @@ def test_pages_are_placed_as_fast_as_the_brake_says() -> None:
 
 def test_one_sending_thread_is_named_where_its_cpu_is_the_brake() -> None:
     plain = {"bandwidth": "unlimited", "downtime_limit": "5ms"}
-    assert "CPU of the migration thread was the brake" in note_of(ran(plain, FAST, host={"page_send_ns": 2_000}), "Sender")
+    thread_bound = ran(plain, FAST, host={"page_send_ns": 2_000})
+    assert "CPU of the migration thread was the bottleneck" in note_of(thread_bound, "Sender")
     assert not note_of(ran(plain, SLOW), "Sender")
 
 
@@ -77,4 +78,4 @@ def test_the_part_of_xbzrle_in_the_threads_work_is_named() -> None:
 def test_channels_that_compress_say_with_what_they_are_busy() -> None:
     keys = {"bandwidth": "unlimited", "multifd": True, "multifd_compression": "zstd"}
     result = ran(keys, FAST, vm={"compression_ratio": 0.5})
-    assert "the CPUs of the channels, busy with zstd, were the brake" in note_of(result, "Channels")
+    assert "the CPUs of the channels, busy with zstd, were the bottleneck" in note_of(result, "Channels")

@@ -121,7 +121,7 @@ def test_chance_is_told_where_seeds_tell_it() -> None:
     summary = Summary((of("a", 1000, 1100, 1200), of("b", 501, 599, 700), of("c", 500, 600, 700)), (1, 2, 3))
     (line,) = [text for text in verdict_lines(summary, all_best(summary)) if text.startswith("Total")]
     best = "best 600 ms with x=b (0.545 times that of the first combination)"
-    assert line == f"Total time: {best}; by these seeds as good: x=c."
+    assert line == f"Total time: {best}; equally good with these seeds: x=c."
     alike = Summary(summary.rows[1:], (1, 2, 3))
     about = "Total time: about 600 ms with all; the seeds differ by more than the combinations."
     assert about in verdict_lines(alike, all_best(alike))

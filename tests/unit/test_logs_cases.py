@@ -62,7 +62,7 @@ FACTS: dict[str, tuple[Facts, ...]] = {
               is_sure=False),
     ),
     "one-postcopy.txt": (
-        Facts("would converge", {"remaining_bytes": 2.64e9, "left_s": 15.7}, ("nothing is dirtied any more",), UNSURE),
+        Facts("would converge", {"remaining_bytes": 2.64e9, "left_s": 15.7}, ("no page is dirtied any more",), UNSURE),
     ),
     "nan.jsonl": (Facts("completed", {"elapsed_s": 33, "downtime_ms": 40}),),
     "rawstats.txt": (
@@ -85,7 +85,8 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     ),
     "block-migration.jsonl": (
         Facts("would converge", {"disk_remaining_bytes": 191.9e9, "disk_total_bytes": 429.5e9, "disk_bytes_per_s": 1e8,
-                                 "disk_left_s": 1919}, ("disk", "RAM is not"), ("100 ms more",), "", ("timeout",)),
+                                 "disk_left_s": 1919},
+              ("disk", "RAM: the migration does not wait"), ("100 ms more",), "", ("timeout",)),
     ),
     "device-state.jsonl": (
         Facts("stopped in device state", {"stopped_s": 52, "remaining_bytes": 0}, ("stopped", "vfio"), UNSURE),
@@ -136,7 +137,7 @@ FACTS: dict[str, tuple[Facts, ...]] = {
         Facts("not converging", {"dirty_bytes_per_s": 328e6, "bandwidth_bytes_per_s": 304e6, "stop_now_s": 8.1},
               form="kubevirt", is_sure=False),
     ),
-    "postcopy-paused.json": (Facts("undecided", said=("recover",), never=("nothing was sent",)),),
+    "postcopy-paused.json": (Facts("undecided", said=("recover",), never=("no bytes were sent",)),),
     "failed.json": (Facts("failed", said=("Broken pipe",), never=("0 ms",)),),
     "nova-starlingx.txt": (Facts("too early to tell", {"remaining_bytes": 2446 * MIB, "ram_bytes": 4 * GIB}),),
     "backup-rawstats.txt": (Facts("not a migration", said=("backup",)),),
@@ -193,7 +194,7 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     "domjobinfo-failed.txt": (Facts("failed", {"elapsed_s": 97.3}, ("Broken pipe",)),),
     "domjobinfo-postcopy.txt": (Facts("would converge", {"left_s": 17.3}, ("post-copy under way", "5521"), UNSURE),),
     "nothing-sent.txt": (Facts("too early to tell", said=("nothing has been sent",), never=("100 %", "0 ms")),),
-    "hmp-1.1-no-times.txt": (Facts("cannot tell", said=("no times", "2.1 GB"), never=("nothing was sent",)),),
+    "hmp-1.1-no-times.txt": (Facts("cannot tell", said=("no times", "2.1 GB"), never=("no bytes were sent",)),),
     "hmp-blocked.txt": (Facts("failed", said=("VFIO migration is not supported",)),),
     "hmp-10-postcopy.txt": (Facts("would converge", {"remaining_bytes": 1.2 * GIB}, ("2211",), UNSURE),),
     "nova-postcopy.txt": (Facts("completed by post-copy", {"elapsed_s": 246}, never=(" 0 requested",)),),

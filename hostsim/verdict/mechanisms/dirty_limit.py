@@ -57,7 +57,7 @@ def _line(rows: tuple[Mapping[str, Any], ...]) -> str:
     over = most["current_rate"] - most["limit_rate"]
     rates = f"{most['current_rate']} MiB/s, above its limit of {most['limit_rate']} MiB/s"
     missed = f"; vCPU {most['cpu_index']} still dirties {rates}" if over > TOLERANCE_MIB_PER_S else ""
-    return f"Held back: dirty-limit let {who}, sleep at full dirty rings, at most {slept}{missed}."
+    return f"Held back: dirty-limit let {who}, sleep at full dirty rings, each for at most {slept}{missed}."
 
 
 PART = Mechanism(NAME, 30, _of_run, line=_with_line)

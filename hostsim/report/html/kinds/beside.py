@@ -180,7 +180,7 @@ def calibrate_page(content: Content) -> Page:
     noisy, unseen = main.get("noisy") or (), main.get("not_told_apart") or ()
     head = f"{len(measured)} of {len(numbers)} numbers of the cost sheet are measured on this machine"
     lines = [head, *_host(main), *([f"Repetitions lie far apart: {', '.join(noisy)}."] if noisy else []),
-             *([f"Not told apart, so assumed: {', '.join(unseen)}."] if unseen else []),
+             *([f"Not distinguishable, so assumed: {', '.join(unseen)}."] if unseen else []),
              *(main.get("notes") or ())]  # fmt: skip
     made = [
         ("Measured", lambda: _drawn("Measured", charts.measured_chart(numbers))),

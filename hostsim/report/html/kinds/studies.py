@@ -80,11 +80,12 @@ def age_page(content: Content) -> Page:
 
     main, table = content.main, content.tables.get("latencies")
     good = str((main.get("verdict") or ["VERDICT: 0"])[0]).removeprefix("VERDICT: ")[:1]
-    drawn: list[Maker] = [("Cost and sight", lambda: charts.age_chart(main))]
+    drawn: list[Maker] = [("Cost and accuracy", lambda: charts.age_chart(main))]
     if table is not None:
         drawn.append(("Faults", lambda: charts.age_faults(main, table)))
     tone: Tone = "bad" if good == "0" else "open"
-    return _study(content, "What does page ageing cost the guest, and what does it see?", AgeOptions, tone, "ageing", drawn)
+    question = "What does page ageing cost the guest, and how accurate is it?"
+    return _study(content, question, AgeOptions, tone, "ageing", drawn)
 
 
 def reclaim_page(content: Content) -> Page:
