@@ -167,7 +167,7 @@ def _wrapped(line: str) -> list[str]:
 def _remarks(found: Calibration) -> Iterator[str]:
     again = "run again while nothing else runs"
     if found.unseen:
-        yield f"not told apart, so assumed: {', '.join(found.unseen)}; {again}"
+        yield f"not distinguishable, so assumed: {', '.join(found.unseen)}; {again}"
     if found.noisy:
         yield f"repetitions lie far apart: {', '.join(found.noisy)}; {again}"
 
