@@ -152,7 +152,7 @@ def _print_result(found: Calibration, out: Path, paths: Sequence[Path]) -> None:
     show(_table(found))
     if found.notes:
         say(["", *(part for line in found.notes for part in _wrapped(line))])
-    say(["", *_remarks(found), f"wrote {out}; what is not in it is assumed: as {found.base}"])
+    say(["", *_remarks(found), f"wrote {out}; its other numbers are assumed: those of {found.base}"])
     say(f"wrote {path}" for path in paths)
 
 

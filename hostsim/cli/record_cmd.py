@@ -120,7 +120,7 @@ def _print_end(recording: Recording, out: Path, *, to_file: bool) -> None:
     if recording.answers:
         console.say([f"{answers} about the migration ({recording.status}) in {out}", "", f"hostsim explain {out}"])
     else:
-        console.say([f"no migration was seen; {out} has what QEMU says of itself"])
+        console.say([f"no migration was seen; {out} has QEMU's answers about itself"])
 
 
 def wanted_of(

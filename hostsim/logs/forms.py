@@ -56,7 +56,7 @@ FORMS = (
          "virsh domstats --dirtyrate, QMP query-dirty-rate, info dirty_rate: no migration yet", "dirty_rate:DirtyRate",
          is_weak=True),
     Form("virsh-migrate", "virsh migrate --verbose", "Migration: [ 37 %]",
-         "a percentage tells when it ended, not why it does not", "progress:VirshProgress", is_weak=True),
+         "a percentage shows when it ended, not why it does not converge", "progress:VirshProgress", is_weak=True),
     Form("qemu-log", "libvirt's log of a QEMU", "initiating migration",
          "begin, end and error: shutting down, reason=migrated; load of migration failed", "qemu_log:QemuLog", is_weak=True),
 )  # fmt: skip
@@ -92,4 +92,4 @@ HELP = "A log of a migration: " + ", ".join(form.title for form in FORMS) + "; -
 def forms_table() -> list[str]:
     """The forms as lines of a Markdown table."""
     rows = [f"| {form.title} | `{form.known_by}` | {form.detail} |" for form in FORMS]
-    return ["| Form | known by lines such as | what is read of it |", "|---|---|---|", *rows]
+    return ["| form of log | recognized by lines such as | contents that are read |", "|---|---|---|", *rows]

@@ -190,7 +190,7 @@ def _named(notes: Sequence[str]) -> tuple[str, ...]:
         return ()
     more = f" and {len(notes) - NAMED_MAX} more" if len(notes) > NAMED_MAX else ""
     told = printable("; ".join(notes[:NAMED_MAX]))
-    return (f"Figures that cannot be were not used: {told}{more}",)
+    return (f"Impossible figures were not used: {told}{more}",)
 
 
 def _status_of(sample: Sample) -> str:

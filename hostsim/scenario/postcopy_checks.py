@@ -73,6 +73,6 @@ def _room(scenario: Scenario, memory: DestinationMemory) -> Iterator[Finding]:
     out = pages - kept_at_start([pages], [NO_LIMIT], memory.size // PAGE_BYTES)[0]
     room = 0 if memory.swap == NO_SWAP else memory.swap_size // PAGE_BYTES
     if out > room:
-        wanted = f"frames and swap for all of vm.memory: {format_bytes((out - room) * PAGE_BYTES)} have no place"
+        wanted = f"frames and swap for all of vm.memory: {format_bytes((out - room) * PAGE_BYTES)} do not fit"
         uses = ("vm.memory", "vm.ramblock", f"{KEY}.swap", f"{KEY}.swap_size")
         yield Finding(f"{KEY}.size", format_bytes(memory.size), wanted, 'swap = "nvme", or a larger size', uses)
