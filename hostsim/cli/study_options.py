@@ -80,13 +80,13 @@ def add_study(
     """
     asked = [_parameter(options, one) for one in fields(options)]
     common = [
-        _keyword("workers", WorkersOption, None), _keyword("cluster", ClusterOption, ""),
-        _keyword("style", FormatOption, "text"),
-        _keyword("as_json", JsonFlag, default=False), _keyword("out", OutOption, Path("out") / name),
-        _keyword("no_files", NoFilesOption, default=False), _keyword("wide", WideFlag, default=False),
-        _keyword("quiet", QuietFlag, default=False), _keyword("force", ForceOption, default=False),
-        _keyword("show_scenario", ShowOption, default=False), _keyword("html", HtmlOption, None),
-        _keyword("plot", PlotOption, None),
+        keyword("workers", WorkersOption, None), keyword("cluster", ClusterOption, ""),
+        keyword("style", FormatOption, "text"),
+        keyword("as_json", JsonFlag, default=False), keyword("out", OutOption, Path("out") / name),
+        keyword("no_files", NoFilesOption, default=False), keyword("wide", WideFlag, default=False),
+        keyword("quiet", QuietFlag, default=False), keyword("force", ForceOption, default=False),
+        keyword("show_scenario", ShowOption, default=False), keyword("html", HtmlOption, None),
+        keyword("plot", PlotOption, None),
     ]  # fmt: skip
 
     def command(**given: Any) -> None:
@@ -107,10 +107,11 @@ def _parameter(options: type, one: Any) -> Parameter:
     more = dict(one.metadata)
     flag, text, is_argument = more.pop("flag", None), more.pop("text"), more.pop("argument", False)
     option = typer.Argument(help=text, **more) if is_argument else typer.Option(*([flag] if flag else []), help=text, **more)
-    return _keyword(one.name, Annotated[get_type_hints(options)[one.name], option], one.default)
+    return keyword(one.name, Annotated[get_type_hints(options)[one.name], option], one.default)
 
 
-def _keyword(name: str, annotation: Any, default: Any) -> Parameter:
+def keyword(name: str, annotation: Any, default: Any) -> Parameter:
+    """A parameter that typer reads as an option or an argument."""
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

@@ -11,7 +11,7 @@ import typer
 from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption, SeedOption, SeedsOption, SetOption
 from hostsim.cli.options import CiOption, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.study_options import ClusterOption, WorkersOption
+from hostsim.cli.study_options import ClusterOption, WorkersOption, keyword
 from hostsim.core.errors import InputError, Problem
 from hostsim.study.sweeps import SWEEPS
 
@@ -37,14 +37,14 @@ OutOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for 
 def register(app: typer.Typer) -> None:
     """Add the command ``sweep``, with the options of all sweeps that have a name."""
     common = [
-        _parameter("vm", VmOption, None), _parameter("overrides", SetOption, None), _parameter("seed", SeedOption, None),
-        _parameter("seeds", SeedsOption, 1), _parameter("workers", WorkersOption, None),
-        _parameter("cluster", ClusterOption, ""),
-        _parameter("as_json", JsonFlag, default=False), _parameter("style", Format, "text"),
-        _parameter("out", OutOption, None), _parameter("no_files", NoFilesOption, default=False),
-        _parameter("force", ForceOption, default=False), _parameter("max_runs", MaxOption, 1000),
-        _parameter("html", HtmlOption, None), _parameter("plot", PlotOption, None), _parameter("until_ci", CiOption, ""),
-        _parameter("wide", WideFlag, default=False), _parameter("quiet", QuietFlag, default=False),
+        keyword("vm", VmOption, None), keyword("overrides", SetOption, None), keyword("seed", SeedOption, None),
+        keyword("seeds", SeedsOption, 1), keyword("workers", WorkersOption, None),
+        keyword("cluster", ClusterOption, ""),
+        keyword("as_json", JsonFlag, default=False), keyword("style", Format, "text"),
+        keyword("out", OutOption, None), keyword("no_files", NoFilesOption, default=False),
+        keyword("force", ForceOption, default=False), keyword("max_runs", MaxOption, 1000),
+        keyword("html", HtmlOption, None), keyword("plot", PlotOption, None), keyword("until_ci", CiOption, ""),
+        keyword("wide", WideFlag, default=False), keyword("quiet", QuietFlag, default=False),
     ]  # fmt: skip
     study = Parameter("study", Parameter.KEYWORD_ONLY, annotation=StudyArgument)
 
@@ -139,9 +139,5 @@ def _varied() -> list[Parameter]:
         for name, varied in sweep.varies.items():
             text = f"{sweep_name}: {varied.text}"
             option = typer.Option(f"--{name}", metavar="N,...", help=text, show_default=varied.values)
-            found[name] = _parameter(name, Annotated[str | None, option], None)
+            found[name] = keyword(name, Annotated[str | None, option], None)
     return list(found.values())
-
-
-def _parameter(name: str, annotation: Any, default: Any) -> Parameter:
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

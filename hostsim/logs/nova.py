@@ -68,7 +68,7 @@ class Nova(Reader):
         running = RUNNING.search(item.text)
         if running is None:
             return False
-        before = self._last(tag)
+        before = self.last(tag)
         sample = self.add(item, before.status if before and before.status.startswith("postcopy") else "active", tag)
         keep(sample, "total_time_ms", f"{running['secs']} s", "ms", "secs")
         if int(running["total"] or 1) != 0:
@@ -104,7 +104,7 @@ class Nova(Reader):
         found = WATERMARK.search(item.text)
         if found:
             self._keep(item, tag, "watermark_bytes", quantity(found.group(2), "bytes"))
-            last = self._last(tag)
+            last = self.last(tag)
             if last is not None and "remaining_bytes" not in last.figures:
                 keep(last, "remaining_bytes", found.group(1), "bytes", "Data remaining")
         return found is not None
@@ -112,7 +112,7 @@ class Nova(Reader):
     def _keep(self, item: Item, tag: str, name: str, value: float) -> None:
         if name == "limit_ms":
             self.limits[tag] = value
-        last = self._last(tag)
+        last = self.last(tag)
         if last is None or last.status in ("completed", "failed", "cancelled"):
             last = self.add(item, "setup", tag)
         last.figures[name] = value
@@ -125,6 +125,3 @@ class Nova(Reader):
         sample = self.add(item, status, tag)
         sample.error_desc = failure.group(1).strip() if failure else ""
         return True
-
-    def _last(self, tag: str) -> Sample | None:
-        return next((s for s in reversed(self.samples) if s.tag == tag), None)

@@ -33,6 +33,10 @@ class Reader:
         self.samples.append(sample)
         return sample
 
+    def last(self, tag: str) -> Sample | None:
+        """The newest answer of the migration ``tag``."""
+        return next((s for s in reversed(self.samples) if s.tag == tag), None)
+
 
 def keep(sample: Sample, name: str, text: str | None, kind: str, key: str = "") -> None:
     """Keep the figure in ``text``, if there is one, as ``name`` in the unit of ``kind``."""

@@ -31,7 +31,6 @@ from hostsim.qemu.xbzrle_send import (
     OVERFLOWS,
     PAGES,
     PROCESSED,
-    STARTED,
     PageCache,
     send_with_xbzrle,
 )
@@ -79,11 +78,6 @@ class Xbzrle:
         self._before = self._counters.copy()
         self._miss_rate = self._encoding_rate = 0.0
         self._period = (0, 0, 0, 0)
-
-    @property
-    def has_started(self) -> bool:
-        """Whether the scan of RAM has wrapped once (rs->xbzrle_started)."""
-        return bool(self._counters[STARTED])
 
     @property
     def pages(self) -> int:

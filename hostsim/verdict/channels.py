@@ -10,8 +10,6 @@ from hostsim.verdict.evidence import Channels, Evidence
 from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.words import bandwidth_words, seconds_words
 
-MOST_CHANNELS = 255
-"""migration/options.c: multifd-channels is a uint8."""
 TRIED_MOST = 32
 """More channels than this are not advised: each takes a CPU of its own (assumed)."""
 MORE = "use more channels (multifd-channels), or a faster host"

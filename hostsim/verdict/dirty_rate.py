@@ -11,7 +11,6 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seco
 
 WIRE = PAGE_WIRE_BYTES / PAGE_BYTES
 """A page takes 8 bytes more on the wire (QEMU migration/ram.c::save_page_header)."""
-SNIPPET_MEMORY = "8GiB"
 PERIODS = "1, 2, 5, 10 and 30 s"
 
 

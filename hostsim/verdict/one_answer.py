@@ -8,7 +8,7 @@ from hostsim.logs.model import MigrationLog
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.course import last, rate
 from hostsim.verdict.evidence import Evidence
-from hostsim.verdict.findings import after_words
+from hostsim.verdict.findings import after_words, sent_words
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
 from hostsim.verdict.remedies import LIMIT_MAX_S, always_end, always_end_within
@@ -62,7 +62,7 @@ def _later(log: MigrationLog, evidence: Evidence, speed: float) -> Verdict:
     return Verdict(
         outcome=outcome,
         headline=f"{_headline(outcome)}: one answer, {evidence.status}{after_words(evidence)} with "
-        f"{bytes_words(left)} left{_sent(evidence)}",
+        f"{bytes_words(left)} left{sent_words(evidence)}",
         findings=(
             (f"The first pass is over (dirty-sync-count {last(log.dirty_sync_count):.0f}): the last sync found at least "
             f"{bytes_words(left)}{total} dirty again."),
@@ -92,13 +92,6 @@ def _headline(outcome: Outcome) -> str:
         "not converging": "not converging, if the guest goes on like this",
         "would converge": "would converge, if the guest goes on like this",
     }.get(outcome, "undecided")
-
-
-def _sent(evidence: Evidence) -> str:
-    if not evidence.sent_bytes or not evidence.ram_bytes:
-        return ""
-    ratio = times_words(evidence.sent_bytes / evidence.ram_bytes)
-    return f"; {bytes_words(evidence.sent_bytes)} sent for {bytes_words(evidence.ram_bytes)} of RAM ({ratio})"
 
 
 def _rates(dirty: float, speed: float, threshold: float, stop_s: float | None, evidence: Evidence) -> str:
