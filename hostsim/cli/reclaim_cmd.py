@@ -14,7 +14,7 @@ Each age is compared with the same guest without reclaim. --during-migration run
 
 def register(app: typer.Typer) -> None:
     """Add the command ``reclaim``."""
-    add_study(app, "reclaim", ReclaimOptions, _run, HELP, "Find how much memory can be reclaimed within a latency budget.")
+    add_study(app, "reclaim", ReclaimOptions, _run, HELP, "Find how much memory can be reclaimed in a latency budget.")
 
 
 def _run(options: ReclaimOptions, printing: Printing) -> None:

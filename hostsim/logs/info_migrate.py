@@ -77,7 +77,7 @@ class InfoMigrate(Reader):
     blocked: int = -1
 
     def take(self, item: Item) -> None:
-        """A line of status or of a figure, whatever stands before it."""
+        """A line of status or of a figure, with any text before it."""
         if item.value is None and self.blocked == item.line - 1:
             self._blocked(item)
         if item.value is None and item.text.lstrip().startswith("miss_rate=") and self.samples:

@@ -36,7 +36,7 @@ class DirtyReading:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a log tells of the QEMU and the VM behind it, by the commands that were asked beside query-migrate.
+    """Facts in a log about the QEMU and the VM behind it, from commands that were sent beside query-migrate.
 
     version: of QEMU, () if unknown; name: of the VM; kvm, memory_bytes, vcpus: None if unknown.
     parameters: of query-migrate-parameters, by QMP's names; capabilities: whether each is on.
@@ -155,7 +155,13 @@ FIGURES = frozenset(f.name for f in fields(MigrationLog) if f.type == "Column")
 
 
 def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tuple[int, int] = (1, 1)) -> MigrationLog:
-    """One log from the samples of one migration, in the order they were taken."""
+    """One log of one migration.
+
+    samples: its answers, in the order in which they were taken.
+    source: name of the file.
+    log_format: name of the form.
+    part: (number of this migration in the file, migrations in the file).
+    """
     columns = {name: _column(samples, name) for name in FIGURES}
     notes = [note for sample in samples for note in sample.broken]
     columns["stamp_s"], steps = steadied(columns["stamp_s"], columns["transferred_bytes"])
@@ -180,7 +186,12 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
 
 
 def broken(source: str, line: int, key: str, got: str, wanted: str, example: str = "") -> InputError:
-    """The error for one broken place of a log."""
+    """The error for one broken place of a log.
+
+    source: name of the file; line: in it, 0: unknown.
+    key: of the figure; "": the line as a whole.
+    got, wanted, example: as in Problem.
+    """
     where = (f"line {line}" if line else "") + (f", {key}" if key else "")
     return InputError([Problem(source, where, got[:120], wanted, example)])
 

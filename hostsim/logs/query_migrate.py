@@ -74,7 +74,7 @@ class QueryMigrate(Reader):
     stop: (instant [s], monitor) at which the guest stopped; blackout_ms: from the stop until the guest ran on the other
     host.
     limit_ms: downtime-limit that was set; asked: the command whose answer comes next.
-    setup: what records of a command with its answer have told so far.
+    setup: facts from records of a command with its answer, so far.
     shells: (answer, time of the poller [s]) of answers in a record of another key: used where QEMU's own clock is missing.
     """
 

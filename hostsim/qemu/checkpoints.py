@@ -9,7 +9,7 @@ From then on the source sends checkpoints. Policies:
 - ``kemari`` (Tamura et al., "Kemari: Virtual Machine Synchronization for Fault Tolerance", 2008): no output waits in a
   buffer; each output pauses the VM until the replica has all pages that the VM dirtied before the output.
 
-# Model limit: outputs are a Poisson process in the time that the VM runs, whatever the guest's workloads do.
+# Model limit: outputs are a Poisson process in the time that the VM runs, independent of the guest's workloads.
 # Model limit: the disk's writes are outputs; disk contents are not replicated, as if both hosts share the disk.
 """
 
@@ -247,7 +247,7 @@ class Checkpoints:
         yield from m.link.answered()
         if not self._goes_on():
             return
-        # The pages were copied in the pause, whatever the guest has written to them since.
+        # The pages were copied in the pause; later writes of the guest are not in the copies.
         m.ram.copied[buffered] = epoch.versions[buffered]
         self._commit(epoch)
 

@@ -118,6 +118,9 @@ def first_lost(due: NDArray[np.uint8], bmap: NDArray[np.uint8]) -> int:
 def first_misarmed(table: TouchTable, c: int, start: int, step: int, now_work_ns: int, pending: NDArray[np.int64]) -> int:
     """First of the pages ``start``, ``start + step`` ... of a sweep or trace that does not await its next touch, or -1.
 
+    c: number of the class.
+    now_work_ns: its work clock.
+    pending: int64[...], next touch of each page [ns of work].
     Touches of such a class repeat, so the next touch of a page does not depend on the moment of arming. The next touch of
     a page of a drawn class does, so this check passes over drawn classes.
     """

@@ -123,7 +123,9 @@ def written_at(free_ps: int, t_ns: int, socket_buffer_ps: int) -> int:
 def goes_on_at(free_ps: int, t_ns: int, socket_buffer_ps: int, wake_ps: int) -> int:
     """Time [ns] at which the writer goes on: at once, or when its full buffer has drained by ``wake_ps``.
 
-    So many bytes leave before the kernel wakes the writer (net/unix/af_unix.c::unix_writable: three quarters).
+    free_ps: time at which the link has sent all queued bytes.
+    socket_buffer_ps: time in which the link sends a full buffer.
+    wake_ps: the part of it that leaves before the kernel wakes the writer (af_unix.c::unix_writable: three quarters).
     """
     done_ns = written_at(free_ps, t_ns, socket_buffer_ps)
     return written_at(free_ps, t_ns, socket_buffer_ps - wake_ps) if done_ns > t_ns else done_ns
@@ -145,7 +147,13 @@ def write_to_link(state: NDArray[np.int64], costs: SendCosts, n_bytes: int) -> N
 def write_page(
     state: NDArray[np.int64], costs: SendCosts, free_ps: int, t_ns: int, n_bytes: int, page_ps: int
 ) -> tuple[int, int]:
-    """When the link has taken a page [ps], and when write() returns [ns]. ``page_ps``: the link's time for a normal page."""
+    """(time at which the link has sent the page [ps], time at which write() returns [ns]).
+
+    free_ps: time at which the link has sent all bytes before it.
+    t_ns: time of the write.
+    n_bytes: page and header.
+    page_ps: the link's time for a normal page.
+    """
     if costs.path.rtt_ps > 0:
         t_ns = tcp.write(state[STREAM:], costs.path, t_ns, n_bytes)
         return state[LINK_FREE_PS], t_ns

@@ -1,4 +1,4 @@
-"""Channels of multifd: how busy they were, what was the brake, and how many a migration over one stream would need."""
+"""Channels of multifd: how busy they were, the bottleneck, and how many a migration over one stream would need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hostsim.verdict.words import bandwidth_words, seconds_words
 TRIED_MOST = 32
 """More channels than this are not advised: each takes a CPU of its own (assumed)."""
 MORE = "use more channels (multifd-channels), or a faster host"
-"""The remedy where the CPUs of the channels are the brake."""
+"""The remedy where the CPUs of the channels are the bottleneck."""
 BRAKES = {
     "max-bandwidth": "max-bandwidth was the bottleneck",
     "link": "the link was the bottleneck",
@@ -67,7 +67,7 @@ def multifd(evidence: Evidence, needed_bytes_per_s: float, value: float | None =
 
 
 def _one_stream_bytes_per_s(evidence: Evidence) -> float:
-    """What one stream carries by its thread or by its window; 0: neither is the brake."""
+    """Bandwidth of one stream, limited by its thread or its window [bytes/s]; 0: neither is the bottleneck."""
     if evidence.brake == "host":
         return evidence.host_bandwidth_bytes_per_s or 0.0
     return evidence.window.bytes_per_s if evidence.brake == "window" and evidence.window else 0.0

@@ -12,7 +12,7 @@ from hostsim.verdict.words import bandwidth_words, seconds_words
 WIDE = 1.3
 """A remedy's range wider than this is worth a measurement."""
 FAR = 2.0
-"""A floor this many times the threshold decides the outcome whatever the limit exactly is."""
+"""A floor this many times the threshold decides the outcome for any limit that the log allows."""
 
 
 def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:

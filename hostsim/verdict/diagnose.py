@@ -20,7 +20,7 @@ from hostsim.verdict.throttled import with_throttle
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 LINES = (with_interruptions, with_throttle, with_logging_cost, with_sender)
-"""Each adds to any verdict what it knows, or returns the verdict as it is; the lines of mechanisms come behind."""
+"""Each adds its lines to a verdict, or returns the verdict as it is; the lines of mechanisms come behind."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""
 GROWTH = 1.05
@@ -49,7 +49,7 @@ def diagnose(evidence: Evidence) -> Verdict:
 
 
 def _with_lines(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """``verdict`` with what ``LINES`` and each mechanism add for this migration."""
+    """``verdict`` with the lines that ``LINES`` and each mechanism add for this migration."""
     for line_of in (*LINES, *(one.line for one in mechanisms() if one.line is not None)):
         verdict = line_of(verdict, evidence)
     return verdict

@@ -110,7 +110,7 @@ def _bandwidth(log: MigrationLog, live: NDArray[np.int64]) -> dict[str, Any]:
 def whole_window(rates: Array) -> float | None:
     """The speed of a window of 100 ms, where all rates are those of equal windows that ended late; None where they are not.
 
-    QEMU 7.2 sends what max-bandwidth allows a window and then sleeps; the next window begins when the thread runs again, a
+    QEMU 7.2 sends the quota of a window and then sleeps; the next window begins when the thread runs again, a
     whole number of milliseconds later. So each rate is the largest one times 100 ms over 100, 101, 102, ... ms.
     """
     if len(rates) < RATES_LEAST:

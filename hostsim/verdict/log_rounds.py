@@ -203,7 +203,7 @@ def _round(
     if seconds <= 0:
         return None
     if course.in_bursts:
-        seconds = max(seconds, WINDOW_S)  # a window's quota is sent between two syncs, whatever the polls say
+        seconds = max(seconds, WINDOW_S)  # a window's quota is sent between two syncs, also where the polls show less
     pending, off = (sync.pending_pages, 0.0) if sync else _pending(course, i, evidence)
     return Round(seconds, found, pending, float(course.throttle[i]), off_s / seconds, off, syncs)
 

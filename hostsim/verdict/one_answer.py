@@ -116,7 +116,12 @@ def _rates(dirty: float, speed: float, threshold: float, stop_s: float | None, e
 
 
 def remedies_at(evidence: Evidence, outcome: Outcome, left: float, dirty: float, speed: float) -> tuple[Remedy, ...]:
-    """The changes that the figures of one answer suffice to name."""
+    """The changes that follow from the figures of one answer.
+
+    left: bytes remaining.
+    dirty: bytes a second that the guest dirties.
+    speed: bytes a second that QEMU sends.
+    """
     pages = left / evidence.page_bytes
     if outcome == "would converge" and speed:
         share = min(dirty / speed, CLEARLY)

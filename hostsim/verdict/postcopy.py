@@ -232,7 +232,7 @@ def _why(phase: Phase) -> str:
 
 
 def remedy(evidence: Evidence, seconds: float, word: str) -> Remedy:
-    """The switch, after which what is left takes so long to send [s]."""
+    """The switch to post-copy. seconds: to send the remaining pages after it [s]."""
     text = (
         f"post-copy always ends; for {word} {seconds_words(seconds)} the guest needs both hosts and the link, "
         "and is lost if one of them fails"

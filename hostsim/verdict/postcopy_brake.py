@@ -1,4 +1,4 @@
-"""The brake of post-copy in a sentence: the stage that was busy all the time, and how much of the link it left."""
+"""The bottleneck of post-copy in a sentence: the stage that was busy all the time, and how much of the link it left."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WORDS: Mapping[str, Callable[[Facts], str]] = {
 
 
 SHORT_S = 0.1
-"""A phase that is over sooner has no brake that concerns anyone (assumed)."""
+"""A shorter phase gets no line on its bottleneck (assumed)."""
 
 
 def brake_of(facts: Facts) -> str:

@@ -147,7 +147,7 @@ def always_end(evidence: Evidence, pages: float, word: str = "about") -> tuple[R
 
 
 def always_end_within(evidence: Evidence, seconds: float, word: str = "about") -> tuple[Remedy, ...]:
-    """The remedies that end any migration; what is left takes so long to send [s]."""
+    """The remedies that end any migration. seconds: to send the remaining pages [s]."""
     return tuple(one.always_ends(evidence, seconds, word) for one in mechanisms() if one.always_ends is not None)
 
 

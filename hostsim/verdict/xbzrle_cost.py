@@ -86,7 +86,7 @@ def with_cost(verdict: Verdict, evidence: Evidence, cost: XbzrleCost) -> Verdict
 
 
 def larger_cache(evidence: Evidence, cost: XbzrleCost) -> Remedy:
-    """A cache that holds what the guest writes; advice only once a run has confirmed it."""
+    """A cache that holds all pages that the guest writes; advice only once a run has confirmed it."""
     value = float(cost.fitting_bytes)
     text = f"XBZRLE's cache of {_size(cost.fitting_bytes)} (now {_size(cost.cache_bytes)}): it holds every page written"
     return Remedy(CACHE, text, value, "bytes", command_for(evidence.profile, CACHE, value), certain=False)

@@ -61,7 +61,7 @@ def shortage_of(seed: int, n_pages: int) -> Shortage:
 
 
 def drawn_short(seed: int) -> MachineSpec:
-    """Machine number ``seed``; on every second one the link is so fast that placing pages is the brake."""
+    """Machine number ``seed``; on every second one the link is so fast that placing pages is the bottleneck."""
     spec = drawn_postcopy(seed)
     migration = replace(spec.migration, host_page_bytes=4096)
     if seed % 2:

@@ -1,4 +1,4 @@
-"""Verdicts name the brake where it is not the network: stages of post-copy, one sending thread, channels that compress."""
+"""Verdicts name the bottleneck where it is not the network: stages of post-copy, a sending thread, compressing channels."""
 
 from __future__ import annotations
 

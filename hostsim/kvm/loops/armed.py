@@ -51,7 +51,7 @@ def span_end(k: Kvm, region: int) -> int:
 
 @inlined
 def needed(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
-    """What an access needs: a kind of fault, LOG, FILL, YOUNG or NOTHING. LOG and FILL make young too."""
+    """The need of an access: a kind of fault, LOG, FILL, YOUNG or NOTHING. LOG and FILL make young too."""
     flags = flags_of(sptes, page)
     if flags & PRESENT == 0:
         return MAP

@@ -25,13 +25,13 @@ MASK_PAGES = 64
 
 @part
 def log_flag(k: Kvm) -> int:
-    """What is taken from a 4 KiB spte so that the next write is logged."""
+    """The flag to clear in a 4 KiB spte so that the next write is logged."""
     return DIRTY if k.state.has_d_bits == 1 else WRITABLE
 
 
 @jit
 def map_filled(k: Kvm, n_pages: int) -> None:
-    """A guest that has run for long: what has content is mapped, writable and dirty; what has none is blank.
+    """A guest that has run for long: a page with content is mapped, writable and dirty; a page without content is blank.
 
     Under a cap the first pages with content are mapped, so many as it lets be.
     """
@@ -277,7 +277,7 @@ def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64], first: int, end: int) -
 
 @jit
 def reset_rings(k: Kvm, now_ns: int) -> None:
-    """KVM_RESET_DIRTY_RINGS: what was taken is protected again and leaves the rings."""
+    """KVM_RESET_DIRTY_RINGS: pages of collected entries are write-protected again, and the entries leave the rings."""
     flag, size = log_flag(k), (k.buffers.shape[1] - PML_ENTRIES)
     lowest, highest = len(k.sptes.spte), -1
     for v in range(len(k.vcpus)):

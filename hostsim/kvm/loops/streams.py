@@ -185,7 +185,7 @@ def _is_still(stream: Stream, now: float, drawn: float) -> bool:
     """Thinning: whether a touch drawn when ``drawn`` was armed goes to the part that still is."""
     if now >= drawn:
         return True
-    # Few pages were disarmed meanwhile, so most touches are accepted whatever the low bits of the draw are.
+    # Few pages were disarmed meanwhile, so most touches are accepted for all low bits of the draw.
     if keyed_uniform_most(int(stream.key0), int(stream.draws), ACCEPT) * drawn < now:
         return True
     return _uniform(stream, ACCEPT) * drawn < now
@@ -203,7 +203,7 @@ def go_on(k: Kvm, s: int) -> None:
 
 @inlined
 def choose(k: Kvm, v: int) -> None:
-    """What vCPU ``v``, whose clocks run, will touch next: the earliest of its streams, of equals the first.
+    """The next touch of vCPU ``v``, whose clocks run: the earliest of its streams, of equals the first.
 
     No stream if it leaves by itself before: after the touches of the instant in which it has done its work.
     """

@@ -135,7 +135,7 @@ class kvm_run(ctypes.Structure):  # noqa: N801
 
 
 class kvm_stats_header(ctypes.Structure):  # noqa: N801
-    """Head of what KVM_GET_STATS_FD gives; offsets in bytes."""
+    """struct kvm_stats_header, the head of the file of KVM_GET_STATS_FD; offsets in bytes."""
 
     _fields_ = tuple((name, U32) for name in _names("flags name_size num_desc id_offset desc_offset data_offset"))
 

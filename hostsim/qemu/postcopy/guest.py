@@ -179,7 +179,7 @@ def place(k: Phase, r: Rules, entry: int, now_ns: int) -> None:
     first = (entry >> r.host_shift) << r.host_shift
     last = min(first + (1 << r.host_shift), len(k.missing))
     for gfn in range(first, last):
-        # a page that is placed twice would take back what the guest has written since
+        # a page that is placed twice would overwrite later writes of the guest
         p[PLACED] += 1 if k.missing[gfn] == 1 else len(k.missing)
         k.missing[gfn] = 0
         k.copied[gfn] = k.version[gfn]

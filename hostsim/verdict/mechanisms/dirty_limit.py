@@ -1,4 +1,4 @@
-"""dirty-limit in verdicts: a line on what it, or set-vcpu-dirty-limit, has cost the guest; it leaves no auto-converge."""
+"""dirty-limit in verdicts: a line on its cost to the guest, or that of set-vcpu-dirty-limit; it excludes auto-converge."""
 
 from __future__ import annotations
 
