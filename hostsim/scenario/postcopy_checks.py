@@ -48,7 +48,7 @@ def _needs(scenario: Scenario) -> Iterator[Finding]:
         got, uses = "a table without migration.postcopy_ram", ("migration.postcopy_ram",)
         yield Finding(KEY, got, wanted, "postcopy_ram = true", uses)
     if scenario.vm.dirty_tracking == "tcg":
-        wanted = "KVM under it: another dirty_tracking than 'tcg'"
+        wanted = "a guest under KVM: a dirty_tracking other than 'tcg'"
         example = 'dirty_tracking = "get-dirty-log" under [vm]'
         yield Finding(KEY, "a table with dirty_tracking = 'tcg'", wanted, example, ("vm.dirty_tracking",))
     elif mmu.page_size != "4KiB":

@@ -38,7 +38,7 @@ def sender(result: RunResult) -> dict[str, Any]:
     [
         ({"zero_copy_send": True, "multifd": False}, "migration.zero_copy_send: got true beside multifd = false"),
         ({"zero_copy_send": True, "multifd_compression": "zstd"}, "got true beside multifd_compression = 'zstd'"),
-        ({"multifd": False, "multifd_channels": 8}, "migration.multifd_channels: got a key without meaning here"),
+        ({"multifd": False, "multifd_channels": 8}, "migration.multifd_channels: got a key that has no effect here"),
         ({"multifd_zstd_level": 3}, 'wanted multifd_compression = "zstd"'),
         ({"multifd_compression": "qatzip"}, "got 'qatzip', which compresses on an Intel QAT card"),
         ({"multifd_compression": "qpl"}, "wanted 'none', 'zlib' or 'zstd'"),

@@ -100,7 +100,7 @@ def test_a_run_without_plug_ins_says_nothing_of_them() -> None:
     [
         ({"vm": {"workload": [{"pattern": "burst"}]}}, "got 'burst', wanted one of 'idle',"),
         ({"vm": {"workload": [{"pattern": "burst"}]}}, "'bursts', 'floods', 'gone', 'half-event', 'outside', 'raises', "),
-        ({"vm": {"workload": [{"pattern": "bursts", "write_rate": "1/s"}]}}, "write_rate: got a key without meaning here"),
+        ({"vm": {"workload": [{"pattern": "bursts", "write_rate": "1/s"}]}}, "write_rate: got a key that has no effect"),
         ({"vm": {"workload": [{"pattern": "idle", "options": {}}]}}, "only with the pattern of a plug-in"),
         ({"daemon": [{"name": "x"}]}, "wanted an installed daemon: breaks, governor, no-event, stuck"),
         ({"vm": KVM, "ageing": {"policy": "nonsense-entirely"}}, "damon, every-fourth, stranger"),

@@ -86,7 +86,7 @@ def test_an_index_resolves_to_itself(index: str) -> None:
 PML = {"write_tracking": "pml"}
 D_BIT = {"write_tracking": "d-bit"}
 REFUSED: dict[str, tuple[str, dict[str, Any] | None, str]] = {
-    "an mmu without KVM": ("tcg", {}, r"vm\.mmu: got a table without meaning.*wanted KVM's way.*dirty_tracking = "),
+    "an mmu without KVM": ("tcg", {}, r"vm\.mmu: got a table that has no effect.*wanted KVM's way.*dirty_tracking = "),
     "no such era": ("get-dirty-log", {"era": "E9"}, r"vm\.mmu\.era: got 'E9', wanted an era, E0, .*era = \"6\.1\""),
     "5.10 as a number": ("get-dirty-log", {"era": 5.10}, r"vm\.mmu\.era: got 5\.1, wanted an era.*kernel's release"),
     "a kernel before 2.6.35": ("get-dirty-log", {"era": "2.6.32"}, r"vm\.mmu\.era: .*wanted kernel 2\.6\.35 or later"),

@@ -89,9 +89,9 @@ def _findings(migration: Migration) -> Iterator[Finding]:
 def _needless(migration: Migration) -> Iterator[Finding]:
     for name in CHANNEL_KEYS:
         if _is_changed(migration, name) and not migration.multifd:
-            wanted = "multifd = true, or no such key"
+            wanted = "multifd = true, or the table without this key"
             yield Finding(
-                f"migration.{name}", "a key without meaning here", wanted, "multifd = true", ("migration.multifd",)
+                f"migration.{name}", "a key that has no effect here", wanted, "multifd = true", ("migration.multifd",)
             )
 
 
@@ -104,7 +104,7 @@ def _levels(migration: Migration) -> Iterator[Finding]:
     for method in ("zlib", "zstd"):
         key = f"multifd_{method}_level"
         if _is_changed(migration, key) and migration.multifd and migration.multifd_compression != method:
-            got, wanted = "a key without meaning here", f'multifd_compression = "{method}", or no such key'
+            got, wanted = "a key that has no effect here", f'multifd_compression = "{method}", or the table without this key'
             example, uses = f'multifd_compression = "{method}"', ("migration.multifd_compression",)
             yield Finding(f"migration.{key}", got, wanted, example, uses)
 
