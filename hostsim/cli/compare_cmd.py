@@ -1,4 +1,4 @@
-"""``hostsim compare``: a scenario with other values for some keys, each held against the first."""
+"""``hostsim compare``: a scenario with other values for some keys, each compared with the first."""
 
 from __future__ import annotations
 
