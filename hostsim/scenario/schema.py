@@ -58,7 +58,7 @@ class Scenario(Section):
     link: Link = Field(default=Link(), description="the network")
     host: Host = Field(default=Host(), description="the machine")
     destination: Destination | None = Field(
-        default=None, description="the destination of post-copy, if its memory may run short"
+        default=None, description="the host to which [vm] moves while it runs, if its memory may run short"
     )
     ageing: Ageing | None = Field(default=None, description="a daemon of the host that ages memory")
     neighbour: tuple[Vm, ...] = Field(

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from hostsim.core.errors import InputError, InvariantError
-from hostsim.report import compare_files, compare_progress
+from hostsim.report import compare_progress
 from hostsim.report.charts.chart import COLOURS, Bars, Panel
 from hostsim.report.charts.compare import compare_chart, heat_maps
 from hostsim.report.columns import Grid
@@ -184,7 +184,7 @@ def test_the_files_hold_every_figure(plan: Plan, tmp_path: Path) -> None:
 
 def test_without_the_extra_there_are_fewer_files(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hostsim.report.html.pictures.has_plots", lambda: False)
-    monkeypatch.setattr(compare_files, "has_parquet", lambda: False)
+    monkeypatch.setattr("hostsim.results.encode.has_parquet", lambda: False)
     outcome = outcome_of(plan, *[FIRST] * 4)
     summary = summarise(plan, outcome.figures)
     paths = write_comparison(tmp_path / "out", plan, outcome, summary, {"verdict": []})

@@ -109,12 +109,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any] | None, str]] = {
         "get-dirty-log", {"era": "E3", "eager_split": True, "page_size": "2MiB"},
         r"eager_split: got true with era E3.*E4 \(kernel 5\.17\) or later",
     ),
-    "splitting 4 KiB": ("get-dirty-log", {"eager_split": False}, r"eager_split: got a key without meaning.*page_size"),
+    "splitting 4 KiB": ("get-dirty-log", {"eager_split": False}, r"eager_split: got a key that has no effect.*page_size"),
     "entries without a ring": (
-        "get-dirty-log", {"ring_entries": 4096}, r"ring_entries: got a key without meaning.*dirty-ring",
+        "get-dirty-log", {"ring_entries": 4096}, r"ring_entries: got a key that has no effect.*dirty-ring",
     ),
     "a CLEAR's lock without a CLEAR": (
-        "get-dirty-log", {"clear_lock": "each-mask"}, r"clear_lock: got a key without meaning.*'clear-dirty-log'",
+        "get-dirty-log", {"clear_lock": "each-mask"}, r"clear_lock: got a key that has no effect.*'clear-dirty-log'",
     ),
     "a shared CLEAR through rmaps": (
         "clear-dirty-log", {"clear_lock": "shared", "mode": "direct"}, r"clear_lock: got 'shared' with mode = 'direct'",
