@@ -20,6 +20,8 @@ REASONS = {
 }  # fmt: skip
 OPEN = 0.01
 """A lower bound below this share of the greatest value counts as none (assumed)."""
+FLOOR_SEEN = 0.9
+"""Remaining of a run that fell below this share of the computed floor refutes the floor (assumed)."""
 
 
 def where_it_stands(evidence: Evidence, outcome: Outcome, reason: Reason) -> str:
@@ -137,7 +139,9 @@ def _floor(evidence: Evidence, found: Forecast) -> str:
     if found.floor[1] > 1.1 * found.floor[0]:
         floor = f"remaining stays above {least}, and maybe above {most}"
     later = [r.remaining_pages for r in evidence.rounds[1:]]
-    if evidence.source == "run" and later and found.floor[1] <= evidence.threshold_pages:
+    # A guest that a mechanism slows down (dirty-limit, cpu-throttle) goes below the floor of its full speed.
+    is_wrong = bool(later) and (found.floor[1] <= evidence.threshold_pages or min(later) < FLOOR_SEEN * found.floor[0])
+    if evidence.source == "run" and is_wrong:
         floor = f"remaining has not fallen below {bytes_words(min(later) * evidence.page_bytes)} after an iteration"
     if _is_open(found.floor):
         floor = f"remaining may fall to nothing or stay above as much as {bytes_words(found.floor[1] * evidence.page_bytes)}"

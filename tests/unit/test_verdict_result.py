@@ -110,6 +110,16 @@ def test_the_remedies_of_saturating_writes(rho: float, share: float) -> None:
     assert verdict.remedy("post_copy").helps
 
 
+@pytest.mark.parametrize(("left", "words"), [(1.2, "remaining stays above about"), (0.1, "remaining has not fallen below")])
+def test_a_floor_that_the_run_went_below_is_not_printed(left: float, words: str) -> None:
+    """As with dirty-limit, which slows the guest down after the first iterations."""
+    floor_pages = PAGES / 2
+    evidence = known(saturating(2.0))
+    rounds = tuple(replace(one, newly_dirty_pages=0.0, pending_pages=left * floor_pages) for one in evidence.rounds)
+    (line,) = [text for text in diagnose(replace(evidence, rounds=rounds)).findings if text.startswith("Floor: ")]
+    assert words in line
+
+
 def test_writes_that_never_meet_a_page_twice_are_a_slope() -> None:
     """Geometric pre-copy with lambda = 1.5: it converges from r on, or with a throttle of 1 - 1/lambda."""
     verdict = diagnose(known(DirtyCurve.sequential(PAGES, 1.5 * SENT)))
