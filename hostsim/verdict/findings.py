@@ -141,6 +141,12 @@ def _floor(evidence: Evidence, found: Forecast) -> str:
     later = [r.remaining_pages for r in evidence.rounds[1:]]
     # A guest that a mechanism slows down (dirty-limit, cpu-throttle) goes below the floor of its full speed.
     is_wrong = bool(later) and (found.floor[1] <= evidence.threshold_pages or min(later) < FLOOR_SEEN * found.floor[0])
+    if evidence.source == "run" and is_wrong and min(later) < evidence.threshold_pages:
+        low = bytes_words(min(later) * evidence.page_bytes)
+        return (
+            f"Floor: remaining fell to {low} after an iteration, when the bandwidth of the last window, and with it the "
+            f"threshold, was low; at the end QEMU stops the guest below {_threshold_words(evidence)}."
+        )
     if evidence.source == "run" and is_wrong:
         floor = f"remaining has not fallen below {bytes_words(min(later) * evidence.page_bytes)} after an iteration"
     if _is_open(found.floor):
