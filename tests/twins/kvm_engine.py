@@ -266,7 +266,7 @@ def _plan(case: Case) -> LogPlan:
     costs, rules = case.host_costs, case.rules
     log_costs = LogCosts(
         costs.get_ns, costs.clear_ns, costs.protect_ns, costs.split_ns, costs.recover_ns, costs.all_set_ns,
-        costs.flush_ns, costs.first_ipi_ns, costs.more_ipi_ns,
+        costs.flush_ns, costs.first_ipi_ns, costs.more_ipi_ns, bare_word_ns=costs.bare_word_ns,
     )  # fmt: skip
     return LogPlan(
         rules.interface, log_costs, _mmu(case), costs.lock_pair_ns,

@@ -146,7 +146,11 @@ class TwinClear(TwinTracker):
             large.append(self.memory.open_large(pages))
         each_ns = self.costs.split_ns if self.rules.eager else self.costs.protect_ns
         more_turns_ns = (self._turns(due[0]) - 1) * self.costs.lock_pair_ns
-        return len(due[0]) * self.costs.clear_ns + sum(large) * each_ns + more_turns_ns
+        kept = {page for page in due[0] if not (large and self.rules.eager and self.memory.is_large(page))}
+        small = {page for page in kept if self.memory.is_small(page)}
+        bare = {page // MASK_BITS for page in kept} - {page // MASK_BITS for page in small}
+        walked_ns = len(small) * self.costs.clear_ns + len(bare) * self.costs.bare_word_ns
+        return walked_ns + sum(large) * each_ns + more_turns_ns
 
     def _turns(self, due: set[int]) -> int:
         """Times that mmu_lock is taken; words of 64 pages all count alike."""

@@ -20,7 +20,7 @@ from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_
 Bytes = NDArray[np.uint8]
 RECOVER_NONE, RECOVER_ZAP, RECOVER_IN_PLACE = range(3)
 MASK_PAGES = 64
-"""Pages that one mask of KVM_RESET_DIRTY_RINGS spans."""
+"""Pages of a word of the bitmap, and those that one mask of KVM_RESET_DIRTY_RINGS spans."""
 
 
 @part
@@ -193,6 +193,25 @@ def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: in
             due[page] = 1
             n += 1
     return n
+
+
+@jit
+def count_due(k: Kvm, due: Bytes, first: int, end: int, splits: bool, n: NDArray[np.int64]) -> None:
+    """Work of a CLEAR of the pages of [first, end) in ``due``, before it splits large sptes.
+
+    n: int64[2], in place: pages with a 4 KiB spte, and words of 64 pages, a page due, without one. With ``splits`` pages of
+    large sptes are in neither: their split protects them.
+    """
+    n[0], n[1] = 0, 0
+    for word in range(first // MASK_PAGES, (end + MASK_PAGES - 1) // MASK_PAGES):
+        has_due, small = False, 0
+        for page in range(max(first, word * MASK_PAGES), min(end, (word + 1) * MASK_PAGES)):
+            is_large = k.sptes.level[page >> REGION_BITS] != 0
+            if due[page] == 1 and not (is_large and splits):
+                has_due = True
+                small += int(not is_large and k.sptes.spte[page] & PRESENT != 0)
+        n[0] += small
+        n[1] += int(has_due and small == 0)
 
 
 @part
