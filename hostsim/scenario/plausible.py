@@ -107,9 +107,8 @@ def one_stream(scenario: Scenario) -> Iterator[str]:
     fastest_ns, slowest_ns = page_send_range_ns(scenario.host.machine, page_ns)
     if slowest_ns and sent > sent_by(slowest_ns):
         yield (
-            f"one stream sends up to {bits_words(sent)} here; one migration thread is assumed to send between "
-            f"{bits_words(sent_by(slowest_ns))} and {bits_words(sent_by(fastest_ns))} (host.page_send_ns = {slowest_ns} to "
-            f"{fastest_ns}), and users reported {_reported()}: the answer rests on host.page_send_ns = {page_ns}"
+            f"one stream sends up to {bits_words(sent)} here; users reported {_reported()} of one migration thread "
+            f"(host.page_send_ns = {slowest_ns} to {fastest_ns}): the answer rests on host.page_send_ns = {page_ns}"
         )
     elif not slowest_ns and sent > limits.tcp_flow_bytes_per_s:
         yield (
