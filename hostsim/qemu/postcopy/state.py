@@ -28,13 +28,13 @@ WOKEN: a vCPU of a live destination runs again.
  LOAD_FREE_NS, URGENT_HEAD, URGENT_TAIL, URGENT_FREE_NS, URGENT_BLOCK, URGENT_BYTES, REQUEST_HEAD, REQUEST_ARRIVED,
  REQUEST_TAIL, RETURN_FREE_NS, FAULT_FREE_NS, REQUESTS, FAULTS, DOWN, LAST_BEGIN_NS, ALL_BLOCKED_NS, ALL_BLOCKED_MS, PLACED,
  CHANNEL, WAITING, AWAITS_ROOM, READS, HELD, HELD_CHANNEL,
- FRAMES, PLACED_FRESH, LACKING, WOKEN_VCPU) = range(39)  # fmt: skip
-N_PHASE = 39
+ FRAMES, PLACED_FRESH, LACKING, WOKEN_VCPU, ROOM_BYTES) = range(40)  # fmt: skip
+N_PHASE = 40
 """Columns of Phase.p.
 
 SENDING: the migration thread is in ram_save_iterate. IS_AWAITED, IS_DRAINING, AWAITS_ROOM: return at REQUESTED, DRAINED,
 ROOM.
-IS_BLOCKED: the migration thread waits in write().
+IS_BLOCKED: the migration thread waits in write(); ROOM_BYTES: until no more than that is unread.
 HEAD ... TAIL: entries of the ring ``wire``: placed up to HEAD, flushed up to FLUSHED, the rest is gathered in the QEMUFile.
 REQUEST_*: entries of the ring ``requests``. DOWN: vCPUs that the fault thread knows to be blocked.
 PLACED: pages placed. WAITING: vCPUs that wait for a page, or for the CPU after it.
@@ -79,6 +79,7 @@ class Rules(NamedTuple):
     preempt: 0: none; 7: the migration thread switches channels (7.2); 10: the return-path thread sends requested pages
     (>= 8.0).
     buffer_bytes: bytes that the sockets of the stream hold until the destination reads them.
+    wake_bytes: bytes that the destination reads from full sockets before the kernel wakes the writer, which waits.
     host_shift: a host page has 2^host_shift pages.
     path, path_back: constants of the connections to the destination and back, used on a link with faults.
     """
@@ -97,6 +98,7 @@ class Rules(NamedTuple):
     link_bytes_per_s: int
     latency_ns: int
     buffer_bytes: int
+    wake_bytes: int
     host_shift: int
     path: Path = NO_LATENCY
     path_back: Path = NO_LATENCY
