@@ -299,8 +299,8 @@ def _buffer_bytes(spec: LinkSpec, place_page_ns: int) -> int:
     """Bytes that the stream holds until the destination reads them: a requested page waits behind them.
 
     Where the link is the brake the send buffer is full, and it keeps a byte until the acknowledgement is back; where the
-    destination is the brake its receive buffer is full as well. A unix socket has one buffer, and the thread that loads pages
-    reads from it into a buffer of its own (qemu-file.c::qemu_fill_buffer).
+    destination is the brake its receive buffer is full as well. A unix socket has one buffer, from which the thread that
+    loads pages reads into a buffer of its own (qemu-file.c::qemu_fill_buffer).
     """
     rate = spec.stream_bytes_per_s
     if not spec.latency_ns:
