@@ -1,7 +1,7 @@
 """KVM_GET_DIRTY_LOG that clears the pages it returns: the interface until 5.0; also with D bits in place of a log.
 
 virt/kvm/kvm_main.c::kvm_get_dirty_log_protect: under mmu_lock KVM takes the bitmap word by word and protects the pages of
-each, then flushes, and copies. A vCPU that writes to a page that is protected already waits for the lock until the call drops it.
+each, then flushes, and copies. A vCPU that writes to a page that is protected waits for the lock until the call drops it.
 """
 
 from __future__ import annotations
