@@ -19,6 +19,7 @@ from hostsim.guest.armed import Armed
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
 from hostsim.kvm.loops.layout import AWAY
 from hostsim.qemu import tcp
+from hostsim.qemu.full_buffer import NOT_FULL, write_to_full
 from hostsim.qemu.harvest import is_written
 from hostsim.qemu.tcp import NO_LATENCY, PS_PER_S, Path
 
@@ -147,8 +148,11 @@ def write_page(
 ) -> tuple[int, int]:
     """When the link has taken a page [ps], and when write() returns [ns]. ``page_ps``: the link's time for a normal page."""
     if costs.path.rtt_ps > 0:
-        t_ns = tcp.write(state[STREAM:], costs.path, t_ns, n_bytes)
-        return state[LINK_FREE_PS], t_ns
+        row = state[STREAM:]
+        done_ns = write_to_full(row, costs.path, t_ns) if n_bytes == tcp.PIECE_BYTES else NOT_FULL
+        if done_ns == NOT_FULL:
+            done_ns = tcp.write(row, costs.path, t_ns, n_bytes)
+        return state[LINK_FREE_PS], done_ns
     if costs.link_bytes_per_s == 0:
         return free_ps, t_ns
     if n_bytes == PAGE_WIRE_BYTES:
