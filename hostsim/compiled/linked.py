@@ -49,7 +49,7 @@ class LinkedCompiler(_Compiler):  # type: ignore[misc]
 
     def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
         library = library or LinkedLibrary(targetctx.codegen(), "inlined")
-        remember(typingctx)
+        remember()
         super().__init__(typingctx, targetctx, library, *rest)
 
 
