@@ -42,7 +42,11 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key for all of them; repeatable.")
 ]
 SeedOption = Annotated[int | None, typer.Option(help="First seed, in place of the scenario's.", show_default=False)]
-SeedsOption = Annotated[int, typer.Option(metavar="K", min=1, help="Seeds each combination runs with, the same for all.")]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option("--seeds", "--reps", metavar="K", min=1, help="Seeds each combination runs with, the same for all.",
+                 show_default="5, fewer if large"),
+]
 OutOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-compare")
 ]
@@ -67,7 +71,7 @@ def compare_command(
     modes: ModesOption = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
-    seeds: SeedsOption = 1,
+    seeds: SeedsOption = None,
     workers: WorkersOption = None,
     cluster: ClusterOption = "",
     as_json: JsonFlag = False,
@@ -94,12 +98,12 @@ def compare_command(
     path = found_file(_scenario_of(file, vm, guestperf))
     _check_one_of(vary, modes, guestperf)
     if not vary:
-        request = Request(path, (), texts, seed, seeds, max_runs)
+        request = Request(path, (), texts, seed, seeds or 1, max_runs, by_work=seeds is None)
         _compare_modes(request, guestperf, modes or "", options, needs_table=vm is None)
         return
     axes = read_axes(vary, texts)
     refuse_same_keys(texts, seed, [axis.key for axis in axes])
-    run_and_tell(make_plan(Request(path, axes, texts, seed, seeds, max_runs)), options)
+    run_and_tell(make_plan(Request(path, axes, texts, seed, seeds or 1, max_runs, by_work=seeds is None)), options)
 
 
 def _scenario_of(file: Path | None, vm: Path | None, guestperf: str) -> Path:

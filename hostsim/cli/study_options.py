@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from hostsim.study.sizing import Size
 
 WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Processes; no result depends on it.", show_default="one a core")
+    int | None,
+    typer.Option(
+        "--workers", "--jobs", metavar="N", min=1, help="Processes; no result depends on it.", show_default="one a core"
+    ),
 ]
 FormatOption = Annotated[
     Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="How results are printed.")

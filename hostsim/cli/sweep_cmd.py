@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
     """Add the command ``sweep``, with the options of all sweeps that have a name."""
     common = [
         _parameter("vm", VmOption, None), _parameter("overrides", SetOption, None), _parameter("seed", SeedOption, None),
-        _parameter("seeds", SeedsOption, 1), _parameter("workers", WorkersOption, None),
+        _parameter("seeds", SeedsOption, None), _parameter("workers", WorkersOption, None),
         _parameter("cluster", ClusterOption, ""),
         _parameter("as_json", JsonFlag, default=False), _parameter("style", Format, "text"),
         _parameter("out", OutOption, None), _parameter("no_files", NoFilesOption, default=False),
@@ -83,7 +83,7 @@ def _run_file(study: Path, vm: Path | None, options: Options, **given: Any) -> N
     from hostsim.study.compare.study_file import load_study
 
     asked = {"--vm": vm, **{f"--{name}": given[name] for name in _names()}, "--set": given["overrides"],
-             "--seed": given["seed"], "--seeds": given["seeds"] - 1}  # fmt: skip
+             "--seed": given["seed"], "--seeds": given["seeds"]}  # fmt: skip
     if unused := [name for name, value in asked.items() if value]:
         wanted = f"only with a sweep that has a name ({', '.join(SWEEPS)}); a study file has its own"
         raise InputError([Problem(str(study), "", ", ".join(unused), wanted, "hostsim sweep auto-converge --vm vm.toml")])
@@ -92,7 +92,7 @@ def _run_file(study: Path, vm: Path | None, options: Options, **given: Any) -> N
 
 
 def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> None:
-    from hostsim.cli.run_plan import run_what_is_left
+    from hostsim.cli.run_plan import run_all_seeds
     from hostsim.cli.study_options import show_study
     from hostsim.report.sweep_reports import caption, content_of, sweep_csv, sweep_table, write_sweep
     from hostsim.results.store import prepare_folder
@@ -107,7 +107,7 @@ def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> No
     out = (options.out or Path("out") / name) if options.write_files else None
     if out is not None:
         prepare_folder(out)
-    outcome = run_what_is_left(plan, options, out)
+    plan, outcome = run_all_seeds(plan, options, out)
     summary = summarise(plan, outcome.figures)
     content = content_of(plan, outcome, summary)
     paths = [] if out is None else write_sweep(out, content, plan, outcome, summary)
@@ -125,7 +125,10 @@ def _request(name: str, vm: Path | None, given: dict[str, Any]) -> Request:
     if vm is None:
         raise InputError([Problem("--vm", "", "nothing", "the scenario of the guest", f"hostsim sweep {name} --vm vm.toml")])
     overrides = tuple(given["overrides"] or ())
-    return Request(found_file(vm), (), overrides, given["seed"], given["seeds"], given["max_runs"], name)
+    seeds = given["seeds"]
+    return Request(
+        found_file(vm), (), overrides, given["seed"], seeds or 1, given["max_runs"], name, by_work=seeds is None,
+    )  # fmt: skip
 
 
 def _names() -> list[str]:

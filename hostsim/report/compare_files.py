@@ -11,6 +11,7 @@ from typing import Any
 from hostsim.report.compare_words import label, listed, setting_words, verdict_lines
 from hostsim.report.html.pictures import pictures_of
 from hostsim.report.html.registry import folder_content
+from hostsim.report.origin_words import rows_rest_on
 from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
 from hostsim.results.provenance import config_sha256, git_revision
@@ -49,7 +50,7 @@ def as_content(plan: Plan, outcome: Outcome, summary: Summary, notes: Sequence[s
     bests = all_best(summary)
     head, *others = verdict_lines(summary, bests)
     warnings = dict.fromkeys(text for run in plan.runs for text in warnings_of(run.scenario))
-    lines = [head, *warning_lines(list(warnings)), *others, *_assumed(plan), *notes]
+    lines = [head, *warning_lines(list(warnings)), *others, *_assumed(plan), *notes, f"{rows_rest_on(plan.seeds)}."]
     return as_object(plan, outcome, summary, bests, lines)
 
 

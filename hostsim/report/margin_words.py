@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from hostsim import __version__
 from hostsim.core.constants import PAGE_BYTES
+from hostsim.report.origin_words import seeds_words
 from hostsim.study.predict.margins import Margin
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
@@ -78,16 +78,3 @@ def in_the_way(computed: Mapping[str, float] | None) -> Iterator[str]:
         f"In the way: the guest writes so fast that at {at} no less than {floor} remain to be sent, and QEMU stops the "
         f"guest only below {threshold} (computed)."
     )
-
-
-BY = f"hostsim {__version__}"
-"""The model behind an answer's runs."""
-
-
-def seeds_words(seeds: tuple[int, ...]) -> str:
-    """``seeds 1 to 30``."""
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    if list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"{len(seeds)} seeds"

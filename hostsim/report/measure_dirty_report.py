@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.margin_words import BY
 from hostsim.report.measure_dirty_words import verdict_lines
+from hostsim.report.origin_words import BY
 from hostsim.report.study_files import spreads, study_content, write_study
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table

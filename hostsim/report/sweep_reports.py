@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.compare_files import as_object, combinations_table, runs_table
 from hostsim.report.compare_words import ended_words, figure_words, spread_words
-from hostsim.report.margin_words import BY
+from hostsim.report.origin_words import rows_rest_on
 from hostsim.report.study_files import write_study
 from hostsim.results.encode import csv_bytes
 from hostsim.study.throttle_sweep import CSV, OFF, REACHED, Bound, bound_of, mean, tuned, unbeaten
@@ -62,7 +62,7 @@ def caption(plan: Plan) -> str:
     """The meaning of the columns."""
     return (
         f"lost work: time for which a vCPU did not work, from the start of the migration to its end; to k %: time until the "
-        f"throttle reaches k %; {OFF}: without auto-converge; {BY}, seeds {', '.join(map(str, plan.seeds))}"
+        f"throttle reaches k %; {OFF}: without auto-converge. {rows_rest_on(plan.seeds)}."
     )
 
 

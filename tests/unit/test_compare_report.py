@@ -20,6 +20,7 @@ from hostsim.report.compare_table import caption, compare_tables, short_keys
 from hostsim.report.compare_words import figure_words, ratio_words, verdict_lines
 from hostsim.report.html.pictures import pictures_of
 from hostsim.report.html.registry import folder_content
+from hostsim.report.origin_words import rows_rest_on
 from hostsim.study.compare.axes import read_axes
 from hostsim.study.compare.best import all_best
 from hostsim.study.compare.plan import Plan, Request, make_plan
@@ -81,8 +82,18 @@ def test_the_verdict_names_what_is_best_and_by_how_much() -> None:
         "Downtime: 200 ms with all.",
         "Sent: 2 GB with all.",
         "Guest slowdown: best 0 % with a.x=0, b.y=1.",
-        "Each combination ran with one seed, so chance may explain the differences; --seeds 5 shows whether it does.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ((7,), "Each row is a single run of hostsim 0.1.0 (seed 7, n = 1), so it has no interval, and chance"),
+        ((7, 8, 9), "Each row is the mean of 3 runs of hostsim 0.1.0, seeds 7 to 9"),
+    ],
+)
+def test_the_last_line_of_a_verdict_names_runs_seeds_and_version(seeds: tuple[int, ...], words: str) -> None:
+    assert rows_rest_on(seeds).startswith(words)
 
 
 def test_the_verdict_names_what_does_not_converge() -> None:
