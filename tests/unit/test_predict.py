@@ -8,11 +8,11 @@ import pytest
 
 import hostsim
 from hostsim.core.errors import InputError
-from hostsim.core.units import parse_said_bandwidth, parse_said_dirty_rate
+from hostsim.core.units import parse_duration, parse_said_bandwidth, parse_said_dirty_rate
 from hostsim.report.charts.chart import Bars, Panel
 from hostsim.report.charts.predict import margins_chart, runs_chart
 from hostsim.report.margin_words import margin_words
-from hostsim.report.predict_words import prediction_lines
+from hostsim.report.predict_words import converges_words, prediction_lines
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import forecast
@@ -70,6 +70,27 @@ def test_options_that_make_no_guest_are_refused_by_name(guest: Guest, told: str)
         scenario_of(guest)
 
 
+@pytest.mark.parametrize(
+    ("guest", "overrides", "pass_s"),
+    [
+        (Guest("4GiB", "10Gbit", "1/s"), ["link.latency=1s"], 4 * 1024**3 / 1_310_720),
+        (Guest("64GiB", "10Gbit", "1/s"), ["migration.bandwidth=32MiB/s"], 2048),
+        (Guest("4TiB", "200Gbit", "1/s"), [], 2**30 * 310e-9),
+        (Guest("4TiB", "200Gbit", "1/s", mode="xbzrle"), [], 2**30 * 310e-9),
+    ],
+)  # fmt: skip
+def test_a_migration_has_time_for_four_passes(guest: Guest, overrides: list[str], pass_s: float) -> None:
+    """A window of 2.5 MiB a round trip of 2 s, max-bandwidth, and one thread, which no link of 200 Gbit/s makes faster."""
+    scenario, table = scenario_of(guest, overrides)
+    assert scenario.duration > 4 * pass_s * 1e9
+    assert parse_duration(table["duration"]) == scenario.duration
+
+
+def test_a_duration_that_is_set_is_kept() -> None:
+    scenario, _ = scenario_of(Guest("64GiB", "10Gbit", "1/s"), ["migration.bandwidth=32MiB/s", "duration=1min"])
+    assert scenario.duration == 60_000_000_000
+
+
 def test_a_guest_that_writes_nothing_has_no_workload() -> None:
     scenario, _ = scenario_of(Guest("1GiB", "10Gbit", "0"))
     assert scenario.vm.workload == ()
@@ -114,6 +135,12 @@ def test_a_prediction_of_python_is_that_of_the_bench() -> None:
     assert (found.n, found.seeds, found.converges.k) == (3, (1, 2, 3), 3)
     assert found.to_dict()["figures"]["total_time_ms"]["n"] == 3
     assert found.logged["guest_slowdown_percent"].spread.mean > 0
+
+
+def test_a_run_that_ends_in_its_first_pass_tells_nothing() -> None:
+    short = small_guest().model_copy(update={"duration": 100_000_000})
+    found = hostsim.predict(short, reps=2, workers=1, margins=False)
+    assert converges_words(found).startswith("cannot tell: none of 2 runs got through the first pass within 100 ms")
 
 
 def test_the_computation_knows_the_floor() -> None:

@@ -71,6 +71,15 @@ def computed_figures(scenario: Scenario) -> dict[str, float] | None:
     return {name: getattr(found, name) for name in names}
 
 
+def first_pass_s(scenario: Scenario) -> float:
+    """Time [s] in which all memory is sent once, about."""
+    found = forecast(scenario)
+    if found is not None:
+        return found.first_pass_s
+    bandwidth = bandwidth_bytes_per_s(scenario) if scenario.migration is not None else scenario.link.bandwidth
+    return scenario.vm.memory / max(1, bandwidth)
+
+
 def limit_of_s(scenario: Scenario) -> float:
     """Time [s] after which a migration counts as one that does not converge: the run's end, or a time-out."""
     assert scenario.migration is not None, "a migration is asked about"
