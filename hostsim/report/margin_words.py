@@ -70,7 +70,15 @@ def _computed(margin: Margin, name: str, now: str) -> str:
 
 def in_the_way(computed: Mapping[str, float] | None) -> Iterator[str]:
     """What keeps a migration from converging, by computation; nothing where it would converge, or is not computed."""
-    if computed is None or computed["floor_bytes"] <= computed["threshold_bytes"]:
+    if computed is None:
+        return
+    if "window_bytes" in computed:
+        window, trip = bytes_words(computed["window_bytes"]), seconds_words(computed["round_trip_s"])
+        yield (
+            f"Bandwidth: TCP sends a window of {window} each round trip of {trip}, which is "
+            f"{bandwidth_words(computed['bandwidth_bytes_per_s'])} whatever the link carries (computed)."
+        )
+    if computed["floor_bytes"] <= computed["threshold_bytes"]:
         return
     floor, threshold = (bytes_words(computed[name]) for name in ("floor_bytes", "threshold_bytes"))
     at = bandwidth_words(computed["bandwidth_bytes_per_s"])

@@ -11,11 +11,11 @@ from hostsim.core.errors import InputError
 from hostsim.core.units import parse_duration, parse_said_bandwidth, parse_said_dirty_rate
 from hostsim.report.charts.chart import Bars, Panel
 from hostsim.report.charts.predict import margins_chart, runs_chart
-from hostsim.report.margin_words import margin_words
+from hostsim.report.margin_words import in_the_way, margin_words
 from hostsim.report.predict_words import converges_words, prediction_lines
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.predict.bench import Bench
-from hostsim.study.predict.forecast import forecast
+from hostsim.study.predict.forecast import computed_figures, forecast
 from hostsim.study.predict.guest import Guest, scenario_of
 from hostsim.study.predict.knobs import KNOBS
 from hostsim.study.predict.margins import Margin, converging, margins_of
@@ -135,6 +135,16 @@ def test_a_prediction_of_python_is_that_of_the_bench() -> None:
     assert (found.n, found.seeds, found.converges.k) == (3, (1, 2, 3), 3)
     assert found.to_dict()["figures"]["total_time_ms"]["n"] == 3
     assert found.logged["guest_slowdown_percent"].spread.mean > 0
+
+
+def test_a_window_that_holds_the_stream_is_named() -> None:
+    """By hand: 2.5 MiB of the socket buffer in 2 s are 10.5 Mbit/s."""
+    scenario, _ = scenario_of(Guest("4GiB", "10Gbit", "100MB/s", "1GiB"), ["link.latency=1s"])
+    window, floor = in_the_way(computed_figures(scenario))
+    assert "a window of 2.62 MB each round trip of 2 s, which is 10.5 Mbit/s whatever the link carries" in window
+    assert "at 10.5 Mbit/s no less than" in floor
+    wide, _ = scenario_of(Guest("4GiB", "10Gbit", "100MB/s", "1GiB"))
+    assert list(in_the_way(computed_figures(wide))) == []
 
 
 def test_a_run_that_ends_in_its_first_pass_tells_nothing() -> None:

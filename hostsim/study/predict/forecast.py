@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.qemu.ram_stream import connections_of, counted_page_bytes, host_bytes_per_s
+from hostsim.qemu.tcp import PS_PER_S
 from hostsim.scenario.build import workloads_of
 from hostsim.scenario.mechanism import always_ends, on_in
 from hostsim.scenario.schema import Scenario
@@ -63,12 +64,24 @@ def forecast(scenario: Scenario) -> Forecast | None:
 
 
 def computed_figures(scenario: Scenario) -> dict[str, float] | None:
-    """Bandwidth, floor of remaining, and threshold of ``scenario``, by name; None where it cannot be computed."""
+    """Bandwidth, floor of remaining, and threshold of ``scenario``, by name; None where it cannot be computed.
+
+    Where a window of the stream is the brake also that window and its round trip.
+    """
     found = forecast(scenario)
     if found is None or scenario.migration is None or always_ends(scenario.migration):
         return None
     names = ("bandwidth_bytes_per_s", "floor_bytes", "threshold_bytes")
-    return {name: getattr(found, name) for name in names}
+    return {name: getattr(found, name) for name in names} | _window(scenario, found.bandwidth_bytes_per_s)
+
+
+def _window(scenario: Scenario, bandwidth: float) -> dict[str, float]:
+    """Window [bytes] of all connections and round trip [s], if they let no more than ``bandwidth`` through; else {}."""
+    assert scenario.migration is not None, "asked before"
+    link, streams = scenario.link.spec(scenario.seed), connections_of(scenario.migration.parameters())
+    if link.stream_limit in (None, "link") or link.stream_bytes_per_s * streams > bandwidth:
+        return {}
+    return {"window_bytes": float(link.window_bytes * streams), "round_trip_s": link.rtt_ps / PS_PER_S}
 
 
 def first_pass_s(scenario: Scenario) -> float:
