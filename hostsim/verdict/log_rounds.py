@@ -15,8 +15,6 @@ from hostsim.verdict.log_windows import WINDOW_S, Synced, Windows
 Array = NDArray[np.float64]
 EVALUATED_S = 1.0
 """A sync this long after the last evaluation computes dirty-pages-rate anew (migration/ram.c::migration_bitmap_sync)."""
-QUERY_MIGRATE = "query-migrate"
-"""The form whose mbps is of the last window."""
 ROUNDS_MAX = 100
 """Rounds kept at the end of a long log, besides the first pass: curves are fitted to each."""
 MANY_SYNCS = 3
@@ -27,10 +25,7 @@ CLOCKS_OFF = 1.02
 
 @dataclass(frozen=True)
 class _Course:
-    """The answers while the guest runs: float64[answers], seconds since the start, pages, pages/s, percent.
-
-    threshold: pages that may remain at a sync, by the bandwidth of the last window as the answer has it.
-    """
+    """The answers while the guest runs: float64[answers], seconds since the start, pages, pages/s, percent."""
 
     t_s: Array
     syncs: Array
@@ -40,7 +35,6 @@ class _Course:
     encoded: Array
     rate: Array
     throttle: Array
-    threshold: Array
     in_bursts: bool
 
 
@@ -62,7 +56,7 @@ def rounds_of(
     ``at``: the answers with figures, before the guest moved; rounds_max: rounds kept besides the first.
     in_bursts: a rate limit lets the pages of a window leave at its start.
     """
-    course = _course(log, at, evidence, in_bursts=in_bursts and evidence.bandwidth_is_steady)
+    course = _course(log, at, evidence.page_bytes, in_bursts=in_bursts and evidence.bandwidth_is_steady)
     rounds, last = _before(course, evidence)
     clock, windows = _Clock(last), _windows(course, evidence)
     for i in np.flatnonzero((np.diff(course.syncs) > 0) & (course.syncs[:-1] >= 1)):
@@ -79,8 +73,7 @@ def _first_pass_s(course: _Course, rounds: list[Round]) -> float | None:
     return rounds[0].duration_s
 
 
-def _course(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence, *, in_bursts: bool) -> _Course:
-    page_bytes = evidence.page_bytes
+def _course(log: MigrationLog, at: NDArray[np.int64], page_bytes: int, *, in_bursts: bool) -> _Course:
     zero, encoded = np.nan_to_num(log.zero_pages[at]), np.nan_to_num(log.xbzrle_pages[at])
     return _Course(
         t_s=log.t_s[at] - _started_s(log, at),
@@ -91,20 +84,8 @@ def _course(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence, *, in_
         encoded=encoded,
         rate=np.nan_to_num(log.dirty_pages_rate_per_s[at]),
         throttle=np.nan_to_num(log.throttle_percent[at]),
-        threshold=_thresholds(log, at, evidence),
         in_bursts=in_bursts,
     )
-
-
-def _thresholds(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> Array:
-    """Pages that may remain at a sync: what the limit allows at the bandwidth of the last window, which QEMU tells as mbps.
-
-    migration/migration.c::migration_update_counters computes threshold_size and mbps from one quotient, anew each window.
-    Other programs print averages of their own.
-    """
-    measured = np.nan_to_num(log.mbps[at]) * 1e6 / 8 * evidence.limit_s / evidence.page_bytes
-    is_told = log.format == QUERY_MIGRATE and not evidence.switchover_bandwidth_bytes_per_s
-    return np.where(is_told & (measured > 0), measured, evidence.threshold_pages)
 
 
 def _sent_pages(log: MigrationLog, at: NDArray[np.int64], page_bytes: int) -> Array:
@@ -133,8 +114,7 @@ def _before(course: _Course, evidence: Evidence) -> tuple[list[Round], _Instant 
     found = course.remaining[0] + course.sent[0] - (evidence.ram_pages or math.nan)
     found = float(found) / syncs if found > 0 else 0.0
     seconds = found / float(course.rate[0]) if syncs == 1 and course.rate[0] > 0 else 0.0
-    known = (evidence.threshold_pages, evidence.threshold_pages)
-    pending, off = _within(0.0, float(course.remaining[0]), known, evidence, first_pass=True)
+    pending, off = _within(0.0, float(course.remaining[0]), evidence, first_pass=True)
     throttle = float(course.throttle[0])
     if 0 < seconds <= CLOCKS_OFF * elapsed_s:
         return [Round(seconds, found, pending, throttle, 0.0, off)], _Instant(seconds, WINDOW_S)
@@ -275,20 +255,10 @@ def _pending(course: _Course, i: int, evidence: Evidence) -> tuple[float, float]
     least = max(0.0, most - sent) if one else 0.0
     if is_first and one:  # pages of zeros were sent before the sync: hardly any are dirtied anew
         most = max(least, most - float(course.zero[i + 1] - course.zero[i]))
-    return _within(least, most, _threshold(course, i, evidence), evidence, first_pass=is_first)
+    return _within(least, most, evidence, first_pass=is_first)
 
 
-def _threshold(course: _Course, i: int, evidence: Evidence) -> tuple[float, float]:
-    """(least, greatest) threshold between answers ``i`` and ``i + 1``; answers further apart than a window miss some."""
-    if course.t_s[i + 1] - course.t_s[i] > WINDOW_S:
-        return evidence.threshold_pages, evidence.threshold_pages
-    told = course.threshold[i : i + 2]
-    return float(told.min()), float(told.max())
-
-
-def _within(
-    least: float, most: float, threshold: tuple[float, float], evidence: Evidence, first_pass: bool
-) -> tuple[float, float]:  # fmt: skip
+def _within(least: float, most: float, evidence: Evidence, first_pass: bool) -> tuple[float, float]:
     """(pages that the threshold lets wait, between ``least`` and ``most``; greatest error of that number).
 
     The first pass may end among zero pages, of which a pass of the loop sends any number. Where the log contradicts the
@@ -296,7 +266,7 @@ def _within(
     """
     if evidence.limit_is_contradicted:
         return (least + most) / 2, (most - least) / 2
-    sent = evidence.sent_pages_per_s * WINDOW_S
-    low = max(least, 0.0 if first_pass else min(threshold[0] - sent, most))
-    high = max(low, min(threshold[1], most))
+    threshold, sent = evidence.threshold_pages, evidence.sent_pages_per_s * WINDOW_S
+    low = max(least, 0.0 if first_pass else min(threshold - sent, most))
+    high = max(low, min(threshold, most))
     return (low + high) / 2, (high - low) / 2
