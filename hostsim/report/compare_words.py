@@ -87,7 +87,9 @@ def _convergence(summary: Summary) -> str:
 
 
 def _seeds(row: Row) -> str:
-    text = ended_words(row)
+    text, (status, *others) = ended_words(row), set(row.statuses)
+    if len(row.statuses) > 1 and not others and not row.converges:
+        return f"{ENDED.get(status, status)} with all {len(row.statuses)} seeds"
     return f"{text} seeds" if len(row.statuses) > 1 else text
 
 
