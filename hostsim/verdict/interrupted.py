@@ -23,7 +23,7 @@ PARAMETERS: Mapping[str, tuple[str, Callable[[int], str]]] = {
 
 LONG_PAUSE_MS = 100
 """libvirt sends migrate-continue within milliseconds of each migration."""
-TOLD_FROM_MS, TOLD_FROM_SHARE = 1.0, 0.05
+TOLD_FROM_MS, TOLD_FROM_SHARE = 5.0, 0.1
 """Difference of outage and downtime, and share of the downtime, up to which the downtime says enough."""
 LONG_CANCEL_MS = 500
 """A window of 100 ms and a log switched off are ordinary; a cancel that takes longer is worth a sentence."""

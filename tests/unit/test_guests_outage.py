@@ -42,8 +42,9 @@ def test_with_an_answer_the_source_is_through_one_way_after_the_guest_runs(laten
     assert downtime_ms == pytest.approx(outage_ms + latency_ms, abs=1.5)
 
 
-def test_without_latency_the_downtime_tells_it() -> None:
-    assert "outage_ms" not in ran("0ms").migrations[0].facts
+@pytest.mark.parametrize("latency", ["0ms", "200us"])
+def test_without_latency_the_downtime_tells_it(latency: str) -> None:
+    assert "outage_ms" not in ran(latency).migrations[0].facts
 
 
 def test_a_guest_that_was_suspended_has_none() -> None:
@@ -51,7 +52,9 @@ def test_a_guest_that_was_suspended_has_none() -> None:
     assert "outage_ms" not in ran("100ms", suspend_after="1ms").migrations[0].facts
 
 
-@pytest.mark.parametrize(("outage_ms", "downtime_ms", "told"), [(1011, 11, True), (11.9, 11, False), (310, 300, False)])
+@pytest.mark.parametrize(
+    ("outage_ms", "downtime_ms", "told"), [(1011, 11, True), (15.9, 11, False), (329, 300, False), (331, 300, True)]
+)
 def test_a_sentence_where_it_is_another_figure(outage_ms: float, downtime_ms: float, told: bool) -> None:
     assert is_other_than(outage_ms, downtime_ms) is told
 
