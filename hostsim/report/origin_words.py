@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hostsim import __version__
+from hostsim.study.statistics import method
 
 BY = f"hostsim {__version__}"
 """The model behind an answer's runs."""
@@ -27,3 +28,10 @@ def rows_rest_on(seeds: Sequence[int]) -> str:
             "differences; --seeds 5 shows whether it does"
         )
     return f"Each row is the mean of {len(seeds)} runs of {BY}, {seeds_words(seeds)}"
+
+
+def study_rests_on(seeds: Sequence[int]) -> str:
+    """The runs behind each row of `hostsim age` and `hostsim reclaim`, for a caption."""
+    if len(seeds) == 1:
+        return f"{BY}, {seeds_words(seeds)} (n = 1, so no intervals; --reps 5 gives them)"
+    return f"{BY}, {len(seeds)} seeds from {seeds[0]}; {method()}"
