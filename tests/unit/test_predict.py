@@ -137,6 +137,18 @@ def test_a_prediction_of_python_is_that_of_the_bench() -> None:
     assert found.logged["guest_slowdown_percent"].spread.mean > 0
 
 
+@pytest.mark.parametrize(
+    ("bandwidth", "limit", "total_s"),
+    [("10Gbit", "10s", 14.1), ("15Gbit", "2s", 9.92), ("5Gbit", "28100ms", 27.6), ("10Gbit", "300ms", 15.8)],
+)
+def test_a_limit_longer_than_a_round_is_not_counted_twice(bandwidth: str, limit: str, total_s: float) -> None:
+    """Simulated: a pass of 16 GiB at 5 Gbit/s takes 27.5 s, and a limit of 28.1 s stops the guest at its start."""
+    scenario, _ = scenario_of(Guest("16GiB", bandwidth, "1.5Gbit", "8GiB", limit))
+    found = forecast(scenario)
+    assert found is not None
+    assert found.total_s == pytest.approx(total_s, rel=0.03)
+
+
 def test_a_window_that_holds_the_stream_is_named() -> None:
     """By hand: 2.5 MiB of the socket buffer in 2 s are 10.5 Mbit/s."""
     scenario, _ = scenario_of(Guest("4GiB", "10Gbit", "100MB/s", "1GiB"), ["link.latency=1s"])

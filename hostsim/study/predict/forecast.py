@@ -54,13 +54,24 @@ def forecast(scenario: Scenario) -> Forecast | None:
     filled = sum(pages for _, pages in scenario.vm.filled_gfns())
     first_s = filled / sent_pages_per_s
     left_s = time_to_converge_s(curve, sent_pages_per_s, threshold, curve(first_s))
-    total_s = NEVER_S if left_s is None else first_s + left_s + min(limit_s, first_s)
+    total_s = NEVER_S if left_s is None else first_s + _again_s(curve, sent_pages_per_s, threshold, filled, left_s)
     if always_ends(migration):
         total_s = min(total_s, 3 * first_s)
     return Forecast(
         total_s <= limit_of_s(scenario), total_s, first_s, bandwidth, floor_pages(curve, sent_pages_per_s) * PAGE_BYTES,
         threshold * PAGE_BYTES,
     )  # fmt: skip
+
+
+def _again_s(curve: DirtyCurve, sent_pages_per_s: float, threshold: float, filled: int, left_s: float) -> float:
+    """Time [s] in which pages are sent that were sent before. left_s: of whole rounds.
+
+    A threshold above what a whole pass dirties ends the first pass early: what it allows is sent once, in the downtime,
+    and only pages that were dirtied until then are sent again.
+    """
+    if curve(filled / sent_pages_per_s) >= threshold:
+        return left_s + min(threshold, filled) / sent_pages_per_s
+    return curve(max(0.0, filled - threshold) / sent_pages_per_s) / sent_pages_per_s
 
 
 def computed_figures(scenario: Scenario) -> dict[str, float] | None:
