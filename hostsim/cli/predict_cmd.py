@@ -52,7 +52,8 @@ ModeOption = Annotated[
 ]  # fmt: skip
 TrackingOption = Annotated[
     str,
-    typer.Option("--tracking", metavar="NAME", show_default="tcg, without the cost of logging",
+    typer.Option("--tracking", metavar="NAME",
+                 show_default="tcg, without the cost of logging; initially-all-set with auto-converge",
                  help="vm.dirty_tracking: get-dirty-log, clear-dirty-log, initially-all-set, dirty-ring."),
 ]  # fmt: skip
 SetOption = Annotated[

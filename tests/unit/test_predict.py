@@ -86,6 +86,17 @@ def test_a_migration_has_time_for_four_passes(guest: Guest, overrides: list[str]
     assert parse_duration(table["duration"]) == scenario.duration
 
 
+@pytest.mark.parametrize(
+    ("mode", "tracking", "found"),
+    [("auto-converge", "", "initially-all-set"), ("auto-converge", "get-dirty-log", "get-dirty-log"), ("xbzrle", "", "tcg"),
+     ("dirty-limit", "", "dirty-ring")],
+)  # fmt: skip
+def test_a_throttled_guest_is_logged_by_kvm(mode: str, tracking: str, found: str) -> None:
+    """Under TCG each sync waits for vCPUs that sleep: at 99 % rounds take a second, whatever is left to be sent."""
+    scenario, _ = scenario_of(Guest("4GiB", "1Gbit", "1GB/s", "2GiB", mode=mode, tracking=tracking))
+    assert scenario.vm.dirty_tracking == found
+
+
 def test_a_duration_that_is_set_is_kept() -> None:
     scenario, _ = scenario_of(Guest("64GiB", "10Gbit", "1/s"), ["migration.bandwidth=32MiB/s", "duration=1min"])
     assert scenario.duration == 60_000_000_000

@@ -30,6 +30,7 @@ from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
 from hostsim.study.compare.modes import check_mode, is_brake, keys_of, needs_rings
 from hostsim.study.predict.forecast import first_pass_s
+from hostsim.study.predict.logged import TRACKING
 
 EXAMPLE = "--ram 64GiB --bandwidth 10Gbit --dirty-rate 6.5Gbit --working-set 8GiB"
 PATIENCE, LEAST_S, THROTTLED_S = 4, 120, 900
@@ -156,7 +157,8 @@ def _with_time(scenario: Scenario, table: dict[str, Any], mode: str) -> tuple[Sc
 
 
 def _tracking(guest: Guest) -> dict[str, str]:
-    name = guest.tracking or ("dirty-ring" if needs_rings(guest.mode) else "")
+    """Under TCG a sync waits until throttled vCPUs wake (tcg_log_global_after_sync), up to a second; KVM's does not."""
+    name = guest.tracking or ("dirty-ring" if needs_rings(guest.mode) else TRACKING if is_brake(guest.mode) else "")
     return {"dirty_tracking": name} if name else {}
 
 
