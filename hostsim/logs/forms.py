@@ -44,6 +44,8 @@ FORMS = (
          "--completed, --rawstats and --anystats; libvirt's fields (memory_remaining) in any log", "virsh:Virsh"),
     Form("nova", "the log of nova-compute", "Migration running for 60 secs, memory 52% remaining",
          "steps of the downtime, low watermark, time-outs, the end; an instance each", "nova:Nova"),
+    Form("nova-api", "openstack server migration show", '"memory_remaining_bytes": 1024184264',
+         "as a table or JSON, several of them, and nova server-migration-list", "nova_api:NovaApi"),
     Form("proxmox", "the task log of Proxmox VE", "migration active, transferred 1.1 GiB of 12.6 GiB VM-state",
          "the bytes of releases up to 6, XBZRLE, drive mirrors, errors", "proxmox:Proxmox"),
     Form("kubevirt", "virt-launcher's log, or a VMI's migrationState", "Migration info for UID: TimeElapsed:561972ms",
@@ -52,6 +54,8 @@ FORMS = (
          "all figures of it, steps of the downtime, stalls, time-outs, aborts; a guest each", "vdsm:Vdsm"),
     Form("guestperf", "a report of QEMU's guestperf", '{"progress_history": [{"status": "active", "ram": {...}}]}',
          "every poll of it", "guestperf:Guestperf"),
+    Form("trace", "QEMU's trace events", "migrate_transferred transferred 3352576 time_spent 100 bandwidth 33525",
+         "-trace 'migrat*' of any version, simpletrace.py; with times also the downtime", "trace_events:TraceEvents"),
     Form("dirty-rate", "a measured dirty rate", "dirtyrate.megabytes_per_second=412",
          "virsh domstats --dirtyrate, QMP query-dirty-rate, info dirty_rate: no migration yet", "dirty_rate:DirtyRate",
          is_weak=True),
@@ -63,7 +67,8 @@ FORMS = (
 COMMON_WORDS = (
     "igrat", "dirty", "xbzrle", "drive-", "mirror-", "error", "post-copy", "postcopy", "data remaining", "downtime", "mib",
     "timestamp", "uid", "abortstatus", "failurereason", "completed", "failed", "mode", "stuck for",
-    "shutting down", "load", "unable to", "errmsg", "phase", "blocked", "miss_rate", "socket address", "vfio", " state",
+    "shutting down", "load", "unable to", "errmsg", "phase", "blocked", "miss_rate", "socket address", "vfio", " state", "_bytes",
+    "memory bytes", "created_at", "updated_at", "server_uuid", "| running |", "| preparing |", "cpu_throttle_set",
 )  # fmt: skip
 """Every line that a reader takes has one of these words, a field of libvirt, or the end of a label."""
 

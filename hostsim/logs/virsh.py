@@ -121,8 +121,8 @@ class Virsh(Reader):
     def _take_fields(self, item: Item, record: dict[str, Any]) -> None:
         known = {key: value for key, value in record.items() if key in FIELDS}
         if any(key.startswith(OWN) for key in known):
-            self.told = {"job type"}
             sample = self._open(item)
+            self._keep(sample)
             sample.status = STATUS.get(str(record.get("type", 2)), "active")
             _operate(sample, str(record.get("operation", "")))
             for key, value in known.items():

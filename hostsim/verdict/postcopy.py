@@ -28,6 +28,8 @@ WAITS_ENOUGH = 0.5
 """With this share of the vCPUs' time spent on waits for pages the verdict says why (assumed)."""
 
 EXACT_BELOW = 100_000
+EXACTLY = 1.1
+"""Two times that differ by no more are told as one."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,14 @@ class Phase:
 class SeenPostcopy(Seen):
     """The phase after the switch.
 
-    seconds: for which the guest needed both hosts; None: the statuses of a log do not tell.
+    seconds: for which the guest needed both hosts, at least; None: the statuses of a log do not tell.
+    seconds_most: the same at most, since the last answer before the switch; None: as ``seconds``.
     requests: pages that the guest has requested.
     phase: its figures; None from a log, which has the requests alone.
     """
 
     seconds: float | None = None
+    seconds_most: float | None = None
     requests: float = 0.0
     phase: Phase | None = None
 
@@ -70,16 +74,18 @@ def seen_in(evidence: Evidence) -> SeenPostcopy | None:
 def phase_of_run(_result: RunResult, migration: MigrationResult) -> SeenPostcopy | None:
     """The phase of a run's migration."""
     facts = migration.facts.get(NAME)
-    return None if facts is None else SeenPostcopy(float(facts["exposed_s"]), float(facts["requests"]), Phase(facts))
+    return None if facts is None else SeenPostcopy(float(facts["exposed_s"]), None, float(facts["requests"]), Phase(facts))
 
 
 def phase_of_log(log: MigrationLog, _at: NDArray[np.int64]) -> SeenPostcopy | None:
     """The phase by the statuses of a log, or by requests of the guest in it."""
     switched = [i for i, status in enumerate(log.status) if status in MOVED]
     requests = last(log.postcopy_requests) or 0.0
+    before = [i for i, status in enumerate(log.status) if status == "active" and i < (switched or [len(log)])[0]]
+    most = float(log.t_s[-1] - log.t_s[before[-1]]) if before else None
     if not switched:
-        return SeenPostcopy(requests=requests) if requests else None
-    return SeenPostcopy(float(log.t_s[-1] - log.t_s[switched[0]]), requests)
+        return SeenPostcopy(seconds_most=most, requests=requests) if requests else None
+    return SeenPostcopy(float(log.t_s[-1] - log.t_s[switched[0]]), most, requests)
 
 
 def _requests(count: float) -> str:
@@ -96,18 +102,25 @@ def completed(evidence: Evidence) -> Verdict | None:
     seen = seen_in(evidence)
     if evidence.status != "completed" or seen is None:
         return None
-    seconds = "an unknown time" if seen.seconds is None else seconds_words(seen.seconds)
     waited = f"; it waited for {_requests(seen.requests)} requested page{_plural(seen.requests)}" if seen.requests else ""
     return Verdict(
         outcome=COMPLETED,
         headline=f"{COMPLETED} in {took_words(evidence)}{sent_words(evidence)}",
         findings=(
-            f"Exposed: for {seconds} the guest needed both hosts and the link{waited}.",
+            f"Exposed: for {_exposed_words(seen)} the guest needed both hosts and the link{waited}.",
             *_phase_lines(seen),
             "Pre-copy was given up early, so this says nothing of whether pre-copy would have converged.",
         ),
         confidence=Confidence("high", "the migration completed"),
     )
+
+
+def _exposed_words(seen: SeenPostcopy) -> str:
+    """How long the phase was: answers that are far apart leave it between two times."""
+    least, most = seen.seconds or 0.0, seen.seconds_most
+    if most is None or most <= EXACTLY * least:
+        return "an unknown time" if seen.seconds is None else seconds_words(least)
+    return f"{seconds_words(least)} to {seconds_words(most)}" if least else f"at most {seconds_words(most)}"
 
 
 def under_way(evidence: Evidence) -> Verdict | None:

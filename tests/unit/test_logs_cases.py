@@ -31,6 +31,9 @@ class Facts:
 
 
 END = {"elapsed_s": 24.8, "downtime_ms": 79, "sent_bytes": 9.1e9}
+FLUID = {"elapsed_s": 150, "remaining_bytes": 356e6, "bandwidth_bytes_per_s": 117e6, "sent_bytes": 17.53e9}
+"""One guest, 25 answers 5 s apart."""
+SHOWN = {"elapsed_s": 295, "remaining_bytes": 537e6, "bandwidth_bytes_per_s": 117e6, "ram_bytes": 8 * GIB}
 UNSURE = ("cannot tell", "too early")
 FACTS: dict[str, tuple[Facts, ...]] = {
     "hmp-2-completed.txt": (
@@ -204,6 +207,23 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     "vmim-phases.yaml": (Facts("cannot tell", said=("active",)),),
     "vmi-described.txt": (Facts("completed", {"elapsed_s": 102}),),
     "parameters-beside.txt": (Facts("not converging", {"threshold_bytes": 67.1e6}, ("500 ms",), is_sure=False),),
+    "hmp-in-qmp.jsonl": (Facts("not converging", FLUID, ("1.1 GB",), UNSURE, "info-migrate"),),
+    "loki-virt-launcher.json": (Facts("not converging", FLUID, ("1.1 GB",), UNSURE, "kubevirt"),),
+    "job-stats-dicts.txt": (Facts("not converging", FLUID, ("1.1 GB",), UNSURE, "domjobinfo"),),
+    "elastic-nova.json": (
+        Facts("not converging", {"elapsed_s": 275, "sent_bytes": 32.2e9, "bandwidth_bytes_per_s": 117e6}, form="nova"),
+    ),
+    "proxmox-api.json": (Facts("completed", {"elapsed_s": 36, "downtime_ms": 87}, form="proxmox"),),
+    "nova-migration-show.txt": (Facts("not converging", SHOWN, form="nova-api"),),
+    "nova-migration-show.json": (Facts("not converging", SHOWN, form="nova-api"),),
+    "nova-migration-list.txt": (
+        Facts("not converging", {"elapsed_s": 280, "sent_bytes": 32.7e9, "remaining_bytes": 148.5e6}, form="nova-api"),
+    ),
+    "trace-cancelled.txt": (
+        Facts("not converging", {"elapsed_s": 16, "sent_bytes": 537e6, "ram_bytes": 209.7e6, "downtime_limit_ms": 300,
+                                 "bandwidth_bytes_per_s": 33.55e6}, ("49.2 MB",), UNSURE, "trace"),
+    ),
+    "trace-simpletrace.txt": (Facts("completed", {"elapsed_s": 4.4, "sent_bytes": 553.6e6}, ("41 MB",), form="trace"),),
 }  # fmt: skip
 
 
